@@ -1,0 +1,19 @@
+"""What each ONNX operator computes: arrays in, arrays out. Knows nothing of graphs, files or plans.
+
+One file per family; each operator is one function, registered under its name and version:
+
+>>> import numpy as np, ops
+>>> ops.registry.lookup("", "Softmax", 17).function(np.zeros((1, 2), np.float32))
+array([[0.5, 0.5]], dtype=float32)
+"""
+
+import importlib
+import pkgutil
+
+from ops.registry import RESERVED, Input, Operator, Registry, op, registry
+
+__all__ = ["RESERVED", "Input", "Operator", "Registry", "op", "registry"]
+
+# Importing a family registers its operators; a new file in this folder needs no mention here.
+for _module in pkgutil.walk_packages(__path__, "ops."):
+    importlib.import_module(_module.name)

@@ -1,0 +1,191 @@
+"""Which function computes which operator at which version: ``@op`` and ``Registry``.
+
+An operator is a plain function whose signature is its schema:
+
+* positional parameters are the ONNX inputs in order; a default of ``None`` marks an optional
+  input, ``*xs`` a variadic one;
+* keyword-only parameters are the ONNX attributes under their ONNX names. No default: required;
+  ``None``: optional without a default; anything else: the default *of that version* of the spec;
+* the reserved keywords in ``RESERVED`` ask the interpreter for something that is not in the file.
+
+Names with a leading underscore are private to the function and invisible to the schema.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+#: keyword-only parameters that are not attributes:
+#: n_outputs  how many outputs the node names (trailing unnamed ones not counted)
+#: rng        the session's ``numpy.random.Generator``
+#: out        an array to write the result into, or ``None``
+RESERVED = frozenset({"n_outputs", "rng", "out"})
+
+#: the default of an attribute that the spec requires
+REQUIRED: Any = inspect.Parameter.empty
+
+_PREPARATIONS = "__onnx_preparations__"
+
+
+@dataclass(frozen=True)
+class Input:
+    """One formal input of an operator."""
+
+    name: str
+    optional: bool = False
+    variadic: bool = False
+
+
+@dataclass(frozen=True)
+class Operator:
+    """The implementation of (domain, name) for models of opset ``since`` up to, not including, ``until``."""
+
+    domain: str
+    name: str
+    since: int
+    until: int | None
+    function: Callable[..., Any]
+    inputs: tuple[Input, ...]
+    attributes: dict[str, Any]
+    reserved: frozenset[str]
+
+    @property
+    def preparations(self) -> tuple[Preparation, ...]:
+        """What ``@function.prepare`` added; operators that share a function share these."""
+        return tuple(self.function.__dict__.get(_PREPARATIONS, ()))
+
+    @property
+    def documentation(self) -> str:
+        """The formula, shapes and source: the function's docstring."""
+        return inspect.getdoc(self.function) or ""
+
+    def __str__(self) -> str:
+        return f"{self.domain or 'ai.onnx'}.{self.name}-{self.since}"
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A function that is called once, at load, when the inputs that it names are constants.
+
+    ``function(*constants, **attributes)`` returns the function of the remaining inputs.
+    """
+
+    constants: tuple[str, ...]
+    function: Callable[..., Callable[..., Any]]
+
+
+class Registry:
+    """A set of operators, looked up by (domain, operator, opset).
+
+    ``parent`` is asked for what this registry itself has not got, so that a user's own operators
+    sit on top of the built-in ones: ``Registry(parent=ops.registry)``.
+    """
+
+    def __init__(self, parent: Registry | None = None) -> None:
+        self.parent = parent
+        self._operators: dict[tuple[str, str], dict[int, Operator]] = {}
+
+    def op(
+        self,
+        name: str,
+        *,
+        since: int,
+        until: int | None = None,
+        domain: str = "",
+        without: Iterable[str] = (),
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Register the decorated function for ``since <= opset < until``.
+
+        ``without`` names inputs and attributes that this version does not have yet, so that one
+        function can serve several versions whose only difference is what was added later.
+
+        Raises ValueError when (domain, name, since) is taken, or the signature is no schema.
+        """
+
+        def register(function: Callable[..., Any]) -> Callable[..., Any]:
+            inputs, attributes, reserved = _schema(function, frozenset(without))
+            operator = Operator(domain, name, since, until, function, inputs, attributes, reserved)
+            versions = self._operators.setdefault((domain, name), {})
+            if since in versions:
+                raise ValueError(f"{operator} is already registered")
+            versions[since] = operator
+            function.__dict__.setdefault("prepare", _prepare_decorator(function))
+            return function
+
+        return register
+
+    def lookup(self, domain: str, name: str, opset: int) -> Operator | None:
+        """The operator that a node means in a model of this opset, or ``None``."""
+        versions = self._operators.get((domain, name), {})
+        since = max((version for version in versions if version <= opset), default=None)
+        if since is not None:
+            operator = versions[since]
+            if operator.until is None or opset < operator.until:
+                return operator
+        return self.parent.lookup(domain, name, opset) if self.parent else None
+
+    def __iter__(self) -> Iterator[Operator]:
+        """Every operator, by domain, name and version; a parent's come first."""
+        if self.parent:
+            yield from self.parent
+        for key in sorted(self._operators):
+            for since in sorted(self._operators[key]):
+                yield self._operators[key][since]
+
+
+def _schema(
+    function: Callable[..., Any], without: frozenset[str]
+) -> tuple[tuple[Input, ...], dict[str, Any], frozenset[str]]:
+    """The inputs, attributes and reserved keywords that a function's signature states."""
+    inputs: list[Input] = []
+    attributes: dict[str, Any] = {}
+    reserved: set[str] = set()
+    unknown = set(without)
+    for parameter in inspect.signature(function).parameters.values():
+        name = parameter.name
+        if name in without:
+            if parameter.kind is not parameter.VAR_POSITIONAL and parameter.default is REQUIRED:
+                raise ValueError(f"{function.__name__}: {name!r} in 'without' has no default")
+            unknown.discard(name)
+        elif name.startswith("_"):
+            continue
+        elif parameter.kind is parameter.KEYWORD_ONLY:
+            if name in RESERVED:
+                reserved.add(name)
+            else:
+                attributes[name] = parameter.default
+        elif parameter.kind is parameter.VAR_POSITIONAL:
+            inputs.append(Input(name, variadic=True))
+        elif parameter.kind is parameter.VAR_KEYWORD:
+            raise ValueError(f"{function.__name__}: attributes must be named, not **{name}")
+        else:
+            inputs.append(Input(name, optional=parameter.default is None))
+    if unknown:
+        raise ValueError(f"{function.__name__} has no parameter {sorted(unknown)}")
+    return tuple(inputs), attributes, frozenset(reserved)
+
+
+def _prepare_decorator(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The ``@function.prepare`` decorator of an operator's function."""
+
+    def prepare(preparation: Callable[..., Any]) -> Callable[..., Any]:
+        constants = tuple(
+            parameter.name
+            for parameter in inspect.signature(preparation).parameters.values()
+            if parameter.kind is not parameter.KEYWORD_ONLY
+        )
+        names = inspect.signature(function).parameters
+        if missing := [name for name in constants if name not in names]:
+            raise ValueError(f"{preparation.__name__}: {function.__name__} has no input {missing}")
+        function.__dict__.setdefault(_PREPARATIONS, []).append(Preparation(constants, preparation))
+        return preparation
+
+    return prepare
+
+
+#: the built-in operators; the family files of this folder fill it
+registry = Registry()
+op = registry.op

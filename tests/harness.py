@@ -1,0 +1,149 @@
+"""One-node models: run by the operator's own function, by onnxwalk and by ONNX Runtime.
+
+A family's test file lists ``CASES`` (see ``Case``) and calls ``check`` on each;
+``tests/ops/test_registry.py`` fails when a registered version has no case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import helper, numpy_helper
+
+from ops import registry
+from ops.dtypes import element_type
+
+onnxruntime.set_default_logger_severity(4)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One operator at one opset, with inputs and, when worked out by hand, what must come out.
+
+    ``expected`` of ``None`` means: whatever ONNX Runtime answers, which then must be able to.
+    """
+
+    operator: str
+    opset: int
+    inputs: Sequence[Any] = ()
+    attributes: dict[str, Any] = field(default_factory=dict)
+    expected: Sequence[Any] | None = None
+    outputs: int = 1  # how many outputs the node names
+    domain: str = ""
+    note: str = ""
+    rtol: float = 1e-5
+    atol: float = 1e-6
+
+    def __str__(self) -> str:
+        shapes = ",".join(
+            "-" if x is None else "x".join(map(str, np.shape(x))) for x in self.inputs
+        )
+        return f"{self.operator}-{self.opset}({shapes}){' ' + self.note if self.note else ''}"
+
+    @property
+    def since(self) -> int:
+        """The version of the operator that this opset means."""
+        found = registry.lookup(self.domain, self.operator, self.opset)
+        assert found is not None, f"{self.operator} at opset {self.opset} is not registered"
+        return found.since
+
+
+def run_directly(case: Case) -> list[Any]:
+    """The operator's own function, without a graph around it."""
+    operator = registry.lookup(case.domain, case.operator, case.opset)
+    assert operator is not None, f"{case.operator} at opset {case.opset} is not registered"
+    unknown = set(case.attributes) - set(operator.attributes)
+    assert not unknown, f"{operator} has no attribute {unknown}"
+    keywords = dict(case.attributes)
+    if "n_outputs" in operator.reserved:
+        keywords["n_outputs"] = case.outputs
+    if "rng" in operator.reserved:
+        keywords["rng"] = np.random.default_rng(0)
+    result = operator.function(*case.inputs, **keywords)
+    results = list(result) if isinstance(result, tuple) else [result]
+    return results[: case.outputs]
+
+
+def one_node_model(case: Case) -> onnx.ModelProto:
+    """A model whose graph is this node; output types are left for the runtime to infer."""
+    names = ["" if x is None else f"x{i}" for i, x in enumerate(case.inputs)]
+    node = helper.make_node(
+        case.operator,
+        names,
+        [f"y{i}" for i in range(case.outputs)],
+        domain=case.domain,
+        **{
+            name: numpy_helper.from_array(value) if isinstance(value, np.ndarray) else value
+            for name, value in case.attributes.items()
+        },
+    )
+    inputs = [
+        _value_info(name, x) for name, x in zip(names, case.inputs, strict=True) if x is not None
+    ]
+    outputs = [onnx.ValueInfoProto(name=name) for name in node.output]
+    graph = helper.make_graph([node], "case", inputs, outputs)
+    opsets = [helper.make_opsetid(case.domain, case.opset)]
+    if case.domain:
+        opsets.append(helper.make_opsetid("", 18))
+    return helper.make_model(graph, opset_imports=opsets, ir_version=10)
+
+
+def _value_info(name: str, x: Any) -> onnx.ValueInfoProto:
+    if isinstance(x, list):
+        first = np.asarray(x[0]) if x else np.zeros(0, np.float32)
+        tensor = helper.make_tensor_type_proto(element_type(first.dtype).code, None)
+        return helper.make_value_info(name, helper.make_sequence_type_proto(tensor))
+    code = element_type(np.asarray(x).dtype).code
+    return helper.make_tensor_value_info(name, code, np.shape(x))
+
+
+def feeds_of(case: Case) -> dict[str, Any]:
+    return {f"x{i}": x for i, x in enumerate(case.inputs) if x is not None}
+
+
+def run_onnxruntime(model: onnx.ModelProto, feeds: dict[str, Any]) -> list[Any]:
+    """ONNX Runtime's answer, without its graph rewrites. Raises its own errors."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return session.run(None, feeds)
+
+
+def assert_same(actual: Any, expected: Any, *, rtol: float = 1e-5, atol: float = 1e-6) -> None:
+    """Equal dtype and shape, and values within the tolerance (exactly for integers and strings)."""
+    if isinstance(expected, (list, tuple)):
+        assert isinstance(actual, (list, tuple)) and len(actual) == len(expected)
+        for one, other in zip(actual, expected, strict=True):
+            assert_same(one, other, rtol=rtol, atol=atol)
+        return
+    if expected is None:
+        assert actual is None
+        return
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    dtypes = element_type(actual.dtype).name, element_type(expected.dtype).name
+    assert dtypes[0] == dtypes[1], dtypes
+    assert actual.shape == expected.shape, (actual.shape, expected.shape)
+    if actual.dtype.kind in "fc":
+        np.testing.assert_allclose(actual, expected, rtol=rtol, atol=atol)
+    elif actual.dtype.kind == "V":  # ml_dtypes
+        np.testing.assert_allclose(
+            actual.astype(np.float32), expected.astype(np.float32), rtol=rtol, atol=atol
+        )
+    else:
+        np.testing.assert_array_equal(actual, expected)
+
+
+def check(case: Case) -> None:
+    """The operator gives what was worked out by hand, or else what ONNX Runtime gives."""
+    expected = case.expected
+    if expected is None:
+        expected = run_onnxruntime(one_node_model(case), feeds_of(case))
+    assert_same(run_directly(case), list(expected), rtol=case.rtol, atol=case.atol)

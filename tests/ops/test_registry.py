@@ -1,0 +1,120 @@
+"""Every registered signature is the spec's, and every registered version has a case."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from ops import Operator, registry
+from ops.registry import REQUIRED, Registry
+
+OPERATORS = list(registry)
+
+
+def schema_of(operator: Operator) -> onnx.defs.OpSchema:
+    return onnx.defs.get_schema(operator.name, operator.since, operator.domain)
+
+
+def default_of(attribute: onnx.defs.OpSchema.Attribute):
+    if attribute.required:
+        return REQUIRED
+    if attribute.default_value.type == onnx.AttributeProto.UNDEFINED:
+        return None
+    value = helper.get_attribute_value(attribute.default_value)
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, list):
+        return [v.decode() if isinstance(v, bytes) else v for v in value]
+    return value
+
+
+@pytest.mark.parametrize("operator", OPERATORS, ids=str)
+def test_signature_is_the_schema(operator):
+    if operator.domain == "com.microsoft":
+        pytest.skip("ONNX has no schema for com.microsoft")
+    schema = schema_of(operator)
+    assert schema.since_version == operator.since, "since must be a version of the spec"
+    options = onnx.defs.OpSchema.FormalParameterOption
+    expected = [(i.option == options.Optional, i.option == options.Variadic) for i in schema.inputs]
+    assert [(i.optional, i.variadic) for i in operator.inputs] == expected
+    assert set(operator.attributes) == set(schema.attributes)
+    for name, default in operator.attributes.items():
+        wanted = default_of(schema.attributes[name])
+        if isinstance(wanted, float):
+            assert np.float32(default) == np.float32(wanted), name
+        else:
+            assert default == wanted or (default is wanted), name
+    later = [
+        s.since_version
+        for s in onnx.defs.get_all_schemas_with_history()
+        if (s.domain, s.name) == (operator.domain, operator.name)
+        and s.since_version > operator.since
+    ]
+    assert operator.until is None or operator.until in later, "until must be a later version"
+
+
+def test_every_version_has_a_case():
+    cases = set()
+    for path in sorted(Path(__file__).parent.glob("test_*.py")):
+        if path.name == Path(__file__).name:
+            continue
+        spec = importlib.util.spec_from_file_location(f"cases_{path.stem}", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        cases |= {(c.domain, c.operator, c.since) for c in getattr(module, "CASES", ())}
+    missing = [str(o) for o in OPERATORS if (o.domain, o.name, o.since) not in cases]
+    assert not missing
+
+
+def test_duplicates_are_refused():
+    mine = Registry()
+    mine.op("Twice", since=1)(lambda x: x)
+    with pytest.raises(ValueError, match="already registered"):
+        mine.op("Twice", since=1)(lambda x: x)
+
+
+def test_lookup_is_the_highest_version_not_above_the_opset():
+    mine = Registry(parent=registry)
+    mine.op("Mine", since=3, until=9)(lambda x: x)
+    mine.op("Mine", since=5, until=9)(lambda x: x + 1)
+    assert mine.lookup("", "Mine", 2) is None
+    assert mine.lookup("", "Mine", 4).since == 3
+    assert mine.lookup("", "Mine", 8).since == 5
+    assert mine.lookup("", "Mine", 9) is None, "until is exclusive"
+
+
+def test_without_hides_what_a_version_lacks():
+    mine = Registry()
+
+    def pool(x, *, ceil_mode=0, strides=None):
+        return x
+
+    mine.op("Pool", since=1, without=["ceil_mode"])(pool)
+    assert set(mine.lookup("", "Pool", 1).attributes) == {"strides"}
+    with pytest.raises(ValueError, match="no parameter"):
+        mine.op("Pool", since=2, without=["dilations"])(pool)
+
+
+def test_prepare_names_inputs():
+    mine = Registry()
+
+    @mine.op("Affine", since=1)
+    def affine(x, w, *, alpha=1.0):
+        return x * w * alpha
+
+    with pytest.raises(ValueError, match="no input"):
+
+        @affine.prepare
+        def wrong(v):
+            return None
+
+    @affine.prepare
+    def prepared(w, *, alpha):
+        scaled = w * alpha
+        return lambda x: x * scaled
+
+    (preparation,) = mine.lookup("", "Affine", 1).preparations
+    assert preparation.constants == ("w",)
