@@ -1,7 +1,7 @@
 """ONNX's tensor element types (``TensorProto.DataType``) and the NumPy dtypes that hold them.
 
-bfloat16, the float8 family, float4 and the 2- and 4-bit integers need the ``ml_dtypes`` package.
-Strings are object arrays of ``str``.
+bfloat16, the float8, float6 and float4 families and the 2- and 4-bit integers need the
+``ml_dtypes`` package. Strings are object arrays of ``str``.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ _TYPES = (
     ElementType(24, "float8e8m0", "float8_e8m0fnu", 8, True),
     ElementType(25, "uint2", "uint2", 2, True),
     ElementType(26, "int2", "int2", 2, True),
+    ElementType(27, "float6e2m3", "float6_e2m3fn", 6, True),
+    ElementType(28, "float6e3m2", "float6_e3m2fn", 6, True),
 )
 
 #: by ``TensorProto.DataType`` code

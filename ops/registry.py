@@ -41,7 +41,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Operator:
-    """The implementation of (domain, name) for models of opset ``since`` up to, not including, ``until``."""
+    """What (domain, name) means in models of opset ``since`` up to, not including, ``until``."""
 
     domain: str
     name: str
@@ -189,3 +189,7 @@ def _prepare_decorator(function: Callable[..., Any]) -> Callable[..., Any]:
 #: the built-in operators; the family files of this folder fill it
 registry = Registry()
 op = registry.op
+
+#: the newest opset of each domain whose changes this package knows; a later one may mean
+#: something else by the same name
+LATEST_OPSET = {"": 28, "ai.onnx.ml": 5}

@@ -1,0 +1,25 @@
+"""What can go wrong, by who must act: the file, this library, the caller, or the data."""
+
+
+class OnnxWalkError(Exception):
+    """The base of every error that ``load`` and ``run`` raise."""
+
+
+class InvalidModelError(OnnxWalkError):
+    """The file is not a valid ONNX model; the message gives the byte offset or the name."""
+
+
+class UnsupportedModelError(OnnxWalkError):
+    """A valid model that needs something onnxwalk has not got; all of it is named."""
+
+
+class InvalidInputError(OnnxWalkError):
+    """What the caller handed to ``load`` or ``run`` doesn't fit: says what and why."""
+
+
+class LimitError(OnnxWalkError):
+    """A limit on memory, time or size was reached."""
+
+
+class OperatorError(OnnxWalkError):
+    """An operator refused its inputs: names the node, operator, version, dtypes and shapes."""

@@ -1,0 +1,36 @@
+"""What will be run, in which order, and what may be let go after each step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from interpreter.model import Node, ValueType
+from ops import Operator
+
+#: slot 0 of every plan holds ``None``: an optional input that isn't given
+NOTHING = 0
+
+
+class Step(NamedTuple):
+    """One call. Values live in numbered slots; ``NOTHING`` as an output means: not wanted."""
+
+    call: Callable[..., Any]  # positional arguments only; attributes are bound
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    release: tuple[int, ...]  # slots whose last use this is
+    node: Node
+    operator: Operator
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A prepared graph."""
+
+    inputs: tuple[int, ...]  # the slots that a run fills, in the order of its arguments
+    outputs: tuple[int, ...]
+    steps: tuple[Step, ...]
+    template: list[Any] = field(repr=False)  # the slots as a run finds them: constants are in place
+    names: dict[str, int] = field(repr=False)  # the slot of each value's name
+    output_types: tuple[ValueType, ...] = ()

@@ -1,0 +1,68 @@
+"""A Model becomes a Plan. Everything that can be decided before the first input is decided here.
+
+check    every value is defined once, before it is used
+inline   calls of model-local functions become the functions' nodes
+resolve  every node has an operator, and fits its schema
+REWRITES Graph -> Graph, each in a file of its own, each can be switched off by name
+compile  names become slots, attributes are bound, lifetimes are decided
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+
+from interpreter.model import Graph, Model
+from interpreter.plan import Plan
+from interpreter.prepare.check import check
+from interpreter.prepare.compile import compile_graph, output_infos
+from interpreter.prepare.context import Context
+from interpreter.prepare.fold import fold_constants
+from interpreter.prepare.inline import inline_functions
+from interpreter.prepare.resolve import resolve
+from interpreter.prepare.unused import drop_unused
+
+__all__ = ["REWRITES", "Context", "build_plan", "checked_graph"]
+
+Rewrite = Callable[[Graph, Context], Graph]
+
+#: the rewrites in the order in which they are applied
+REWRITES: dict[str, Rewrite] = {
+    "fold_constants": fold_constants,
+    "drop_unused": drop_unused,
+}
+
+
+def checked_graph(model: Model, context: Context) -> Graph:
+    """The model's graph, known to be well formed, free of function calls and runnable.
+
+    Raises InvalidModelError or UnsupportedModelError with all that is wrong.
+    """
+    check(model)
+    graph = inline_functions(model)
+    resolve(graph, model, context)
+    return graph
+
+
+def build_plan(
+    graph: Graph,
+    context: Context,
+    *,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    rewrites: Collection[str] = tuple(REWRITES),
+) -> Plan:
+    """The plan that computes ``outputs`` from ``inputs``: names of any values of the graph.
+
+    Without rewrites the plan is the graph as written, node by node.
+    """
+    given = set(inputs)
+    graph = replace(
+        graph,
+        inputs=tuple(value for value in graph.inputs if value.name in given),
+        outputs=output_infos(graph, outputs),
+    )
+    for name, rewrite in REWRITES.items():
+        if name in rewrites:
+            graph = rewrite(graph, context)
+    return compile_graph(graph, context, inputs=inputs, optimize=bool(rewrites))

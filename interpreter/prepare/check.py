@@ -1,0 +1,67 @@
+"""Is the graph well formed? Every value is defined once, before it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from interpreter.errors import InvalidModelError
+from interpreter.model import Graph, Model
+from interpreter.prepare.context import subgraphs
+
+_MOST_SHOWN = 10
+
+
+def check(model: Model) -> None:
+    """Raise InvalidModelError naming all that is wrong with the structure of the graphs."""
+    problems = list(_graph_problems(model.graph, frozenset(), ""))
+    for key, function in model.functions.items():
+        name = ".".join(part for part in key if part)
+        inputs = set(function.inputs)
+        produced = inputs | {name for node in function.nodes for name in node.outputs}
+        problems += [
+            f"function {name}: output '{output}' is not defined"
+            for output in function.outputs
+            if output not in produced
+        ]
+    if problems:
+        raise invalid(model.source, problems)
+
+
+def invalid(source: str, problems: list[str]) -> InvalidModelError:
+    """One error for everything that was found."""
+    shown = "; ".join(problems[:_MOST_SHOWN])
+    more = len(problems) - _MOST_SHOWN
+    return InvalidModelError(f"{source}: {shown}" + (f"; and {more} more" if more > 0 else ""))
+
+
+def _graph_problems(graph: Graph, outer: frozenset[str], where: str) -> Iterator[str]:
+    defined: set[str] = set()
+    for kind, values in (("input", graph.inputs), ("output", graph.outputs)):
+        if any(not value.name for value in values):
+            yield f"{where}a graph {kind} has no name"
+    for value in graph.inputs:
+        if value.name in defined:
+            yield f"{where}input '{value.name}' is there twice"
+        defined.add(value.name)
+    constants = set(graph.initializers) - defined
+    later = {name for node in graph.nodes for name in node.outputs}
+    defined |= constants
+    for node in graph.nodes:
+        for name in node.inputs:
+            if name and name not in defined and name not in outer:
+                reason = (
+                    "is used before the node that gives it: the nodes are not in order"
+                    if name in later
+                    else "is not defined"
+                )
+                yield f"{where}{node}: input '{name}' {reason}"
+        for attribute, inner in subgraphs(node):
+            scope = outer | defined
+            yield from _graph_problems(inner, scope, f"{where}{node}, {attribute}: ")
+        for name in node.outputs:
+            if name and name in defined:
+                yield f"{where}{node}: output '{name}' is defined twice"
+            defined.add(name)
+    for value in graph.outputs:
+        if value.name and value.name not in defined and value.name not in outer:
+            yield f"{where}output '{value.name}' is not defined"

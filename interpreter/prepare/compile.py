@@ -1,0 +1,218 @@
+"""A graph becomes a Plan: names become slots, attributes are bound, lifetimes are decided."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from interpreter.execute import execute
+from interpreter.model import Graph, Node, SparseTensor, Tensor, ValueInfo
+from interpreter.plan import NOTHING, Plan, Step
+from interpreter.prepare.context import Context, captured, subgraphs
+from ops import Operator
+
+
+def compile_graph(
+    graph: Graph,
+    context: Context,
+    *,
+    inputs: Sequence[str],
+    outer_constants: Mapping[str, np.ndarray] | None = None,
+    optimize: bool = True,
+) -> Plan:
+    """The plan of a checked and resolved graph.
+
+    ``inputs`` names what a run fills. Any other initializer is a constant, and so is what
+    ``outer_constants`` holds and the graph doesn't define. With ``optimize``, operators whose
+    constants can be prepared are.
+    """
+    return _Compiler(graph, context, inputs, outer_constants or {}, optimize).plan()
+
+
+def constant_arrays(graph: Graph) -> dict[str, np.ndarray]:
+    """The initializers as arrays."""
+    return {name: as_array(tensor) for name, tensor in graph.initializers.items()}
+
+
+def as_array(tensor: Tensor | SparseTensor) -> np.ndarray:
+    """A constant as a read-only array that NumPy computes with at full speed."""
+    if isinstance(tensor, SparseTensor):
+        array = tensor.to_dense()
+    else:
+        # A file aligns nothing; unaligned operands cost more at every run than one copy does now.
+        array = tensor.array if tensor.array.flags.aligned else tensor.array.copy()
+    array.flags.writeable = False
+    return array
+
+
+class _Compiler:
+    def __init__(
+        self,
+        graph: Graph,
+        context: Context,
+        inputs: Sequence[str],
+        outer_constants: Mapping[str, np.ndarray],
+        optimize: bool,
+    ) -> None:
+        self.graph = graph
+        self.context = context
+        self.optimize = optimize
+        self.template: list[Any] = [None]
+        self.slots: dict[str, int] = {"": NOTHING}
+        self.input_slots = tuple(self.define(name) for name in inputs)
+        own = {n: a for n, a in constant_arrays(graph).items() if n not in set(inputs)}
+        defined = {name for node in graph.nodes for name in node.outputs} | set(inputs)
+        outer = {n: a for n, a in outer_constants.items() if n not in defined}
+        self.constants: dict[str, np.ndarray] = {**outer, **own}
+
+    def plan(self) -> Plan:
+        steps = [self.step(node) for node in self.graph.nodes]
+        outputs = tuple(self.read(value.name) for value in self.graph.outputs)
+        return Plan(
+            inputs=self.input_slots,
+            outputs=outputs,
+            steps=_with_releases(steps, keep={NOTHING, *outputs, *self.constant_slots()}),
+            template=self.template,
+            names={name: slot for name, slot in self.slots.items() if name},
+            output_types=tuple(value.type for value in self.graph.outputs),
+        )
+
+    def define(self, name: str) -> int:
+        """A new slot for a value."""
+        if not name:
+            return NOTHING
+        self.slots[name] = len(self.template)
+        self.template.append(None)
+        return self.slots[name]
+
+    def read(self, name: str) -> int:
+        """The slot of a value; a constant gets one when it is first read."""
+        if name not in self.slots and name in self.constants:
+            self.template[self.define(name)] = self.constants[name]
+        return self.slots[name]
+
+    def constant_slots(self) -> set[int]:
+        return {slot for name, slot in self.slots.items() if name in self.constants}
+
+    def step(self, node: Node) -> Step:
+        operator = self.context.operator(node)
+        assert operator is not None, "resolve() has looked up every operator"
+        call, names = self.bind(node, operator)
+        inputs = tuple(self.read(name) for name in names)
+        outputs = tuple(self.define(name) for name in node.outputs)
+        return Step(call, inputs, outputs, (), node, operator)
+
+    def bind(self, node: Node, operator: Operator) -> tuple[Callable[..., Any], Sequence[str]]:
+        """The function of a node's values, and the names of these."""
+        keywords = bound_attributes(node, operator, self.context)
+        bodies = {name: self.body(graph) for name, graph in subgraphs(node)}
+        if bodies:
+            function = partial(operator.function, **keywords)
+            return _with_bodies(function, len(node.inputs), bodies), [
+                *node.inputs,
+                *(name for _, names in bodies.values() for name in names),
+            ]
+        if self.optimize:
+            for preparation in operator.preparations:
+                prepared = self.prepare(node, operator, preparation, keywords)
+                if prepared is not None:
+                    return prepared
+        return (partial(operator.function, **keywords) if keywords else operator.function), (
+            node.inputs
+        )
+
+    def prepare(
+        self, node: Node, operator: Operator, preparation: Any, keywords: dict[str, Any]
+    ) -> tuple[Callable[..., Any], Sequence[str]] | None:
+        """The prepared function of the inputs that remain, if the others are constants."""
+        named = {i.name: n for i, n in zip(operator.inputs, node.inputs, strict=False)}
+        wanted = [named.get(name, "") for name in preparation.constants]
+        if any(name and name not in self.constants for name in wanted):
+            return None
+        constants = [self.constants[name] if name else None for name in wanted]
+        call = preparation.function(*constants, **keywords)
+        if call is None:  # it declines these constants or attributes
+            return None
+        return call, [n for i, n in named.items() if i not in preparation.constants]
+
+    def body(self, graph: Graph) -> tuple[Plan, list[str]]:
+        """The plan of a subgraph, and the outer names that it takes after its own inputs."""
+        inner_constants = {n: a for n, a in self.constants.items() if n in captured(graph)}
+        outer = sorted(name for name in captured(graph) if name not in inner_constants)
+        plan = compile_graph(
+            graph,
+            self.context,
+            inputs=[*(value.name for value in graph.inputs), *outer],
+            outer_constants=inner_constants,
+            optimize=self.optimize,
+        )
+        return plan, outer
+
+
+def bound_attributes(node: Node, operator: Operator, context: Context) -> dict[str, Any]:
+    """The keyword arguments of a node's call, but for its subgraphs."""
+    graphs = {name for name, _ in subgraphs(node)}
+    keywords = {
+        name: as_array(value) if isinstance(value, (Tensor, SparseTensor)) else value
+        for name, value in node.attributes.items()
+        if name not in graphs
+    }
+    if "n_outputs" in operator.reserved:
+        used = [i for i, name in enumerate(node.outputs, 1) if name]
+        keywords["n_outputs"] = max(used, default=0)
+    if "rng" in operator.reserved:
+        keywords["rng"] = context.rng
+    return keywords
+
+
+class Body:
+    """A subgraph as an operator calls it: positional inputs in, a tuple of outputs out."""
+
+    def __init__(self, plan: Plan, captured_values: Sequence[Any]) -> None:
+        self._plan = plan
+        self._captured = captured_values
+
+    @property
+    def output_types(self) -> tuple[Any, ...]:
+        """The declared type of each output (``dtype`` and ``shape``), ``None`` if not declared."""
+        return self._plan.output_types
+
+    def __call__(self, *inputs: Any) -> tuple[Any, ...]:
+        expected = len(self._plan.inputs) - len(self._captured)
+        if len(inputs) != expected:
+            raise ValueError(f"the subgraph takes {expected} inputs, not {len(inputs)}")
+        return tuple(execute(self._plan, [*inputs, *self._captured]))
+
+
+def _with_bodies(
+    function: Callable[..., Any], n_inputs: int, bodies: dict[str, tuple[Plan, list[str]]]
+) -> Callable[..., Any]:
+    """The function of a node's inputs followed by what its subgraphs take from outside."""
+
+    def call(*values: Any) -> Any:
+        position, keywords = n_inputs, {}
+        for name, (plan, names) in bodies.items():
+            keywords[name] = Body(plan, values[position : position + len(names)])
+            position += len(names)
+        return function(*values[:n_inputs], **keywords)
+
+    return call
+
+
+def _with_releases(steps: list[Step], keep: set[int]) -> tuple[Step, ...]:
+    """The steps, each with the slots that nothing after it reads."""
+    result, alive = [], set(keep)
+    for step in reversed(steps):
+        touched = {*step.inputs, *step.outputs}
+        result.append(step._replace(release=tuple(sorted(touched - alive))))
+        alive |= touched
+    return tuple(reversed(result))
+
+
+def output_infos(graph: Graph, names: Sequence[str]) -> tuple[ValueInfo, ...]:
+    """ValueInfos of any of a graph's values, with the types that the file declares."""
+    declared = {v.name: v for v in (*graph.value_info.values(), *graph.inputs, *graph.outputs)}
+    return tuple(declared.get(name, ValueInfo(name)) for name in names)

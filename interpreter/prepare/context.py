@@ -1,0 +1,54 @@
+"""What every stage of preparation needs to know beside the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from interpreter.model import Graph, Node
+from ops import Operator, Registry
+
+
+@dataclass(frozen=True)
+class Context:
+    """The operators to choose from, the opsets to choose by, and the session's random numbers."""
+
+    registry: Registry
+    opsets: Mapping[str, int]
+    rng: np.random.Generator
+
+    def opset(self, node: Node) -> int | None:
+        """The opset that a node is written in; ``None`` if its domain isn't imported."""
+        return self.opsets.get(node.domain) if node.opset is None else node.opset
+
+    def operator(self, node: Node) -> Operator | None:
+        """What a node means, or ``None`` if nothing registered fits."""
+        opset = self.opset(node)
+        return None if opset is None else self.registry.lookup(node.domain, node.op_type, opset)
+
+
+def subgraphs(node: Node) -> Iterator[tuple[str, Graph]]:
+    """The graphs among a node's attributes, by attribute name."""
+    for name, value in node.attributes.items():
+        if isinstance(value, Graph):
+            yield name, value
+        elif isinstance(value, list):
+            yield from ((name, item) for item in value if isinstance(item, Graph))
+
+
+def captured(graph: Graph) -> set[str]:
+    """The outer names that a subgraph, or one within it, reads."""
+    defined = {value.name for value in graph.inputs} | set(graph.initializers)
+    needed: set[str] = set()
+    for node in graph.nodes:
+        needed |= names_read(node) - defined
+        defined |= set(node.outputs)
+    return needed | {value.name for value in graph.outputs} - defined
+
+
+def names_read(node: Node) -> set[str]:
+    """The values that a node reads: its inputs, and what its subgraphs take from outside."""
+    names = {name for name in node.inputs if name}
+    return names.union(*(captured(graph) for _, graph in subgraphs(node)))

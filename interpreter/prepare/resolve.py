@@ -1,0 +1,110 @@
+"""Can every node be run? All operators are looked up, and every call is held against its schema,
+before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from interpreter.errors import UnsupportedModelError
+from interpreter.model import Graph, Model, Node, Reference
+from interpreter.prepare.check import invalid
+from interpreter.prepare.context import Context, subgraphs
+from ops import Operator, Registry
+from ops.registry import LATEST_OPSET, REQUIRED
+
+
+def resolve(graph: Graph, model: Model, context: Context) -> None:
+    """Raise UnsupportedModelError listing everything that isn't supported, by operator, opset and
+    node; or InvalidModelError listing the calls that don't fit their operator's schema."""
+    for domain, version in context.opsets.items():
+        latest = LATEST_OPSET.get(domain)
+        if latest is not None and version > latest:
+            raise UnsupportedModelError(
+                f"{model.source}: opset {version} of {domain or 'ai.onnx'} is newer than the "
+                f"newest one known here, {latest}"
+            )
+    missing = unsupported(graph, context)
+    if missing:
+        listed = "; ".join(
+            f"{operator} in {len(nodes)} node{'s'[: len(nodes) > 1]} ({_some(nodes)})"
+            for operator, nodes in missing.items()
+        )
+        raise UnsupportedModelError(f"{model.source}: not supported: {listed}")
+    problems = [p for node in every_node(graph) for p in _call_problems(node, context)]
+    if problems:
+        raise invalid(model.source, problems)
+
+
+def unsupported(graph: Graph, context: Context) -> dict[str, list[str]]:
+    """Operators that nothing registered implements: "Name (opset 17)" -> the nodes that use it."""
+    missing: dict[str, list[str]] = {}
+    for node in every_node(graph):
+        if context.operator(node) is None:
+            name = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+            opset = context.opset(node)
+            where = f"opset {opset}" if opset is not None else "its domain is not imported"
+            known = _versions(context.registry, node)
+            hint = f", supported from {known[0]} on" if known and opset is not None else ""
+            missing.setdefault(f"{name} ({where}{hint})", []).append(_label(node))
+    return missing
+
+
+def every_node(graph: Graph) -> Iterator[Node]:
+    """The nodes of a graph and of the graphs within it."""
+    for node in graph.nodes:
+        yield node
+        for _, inner in subgraphs(node):
+            yield from every_node(inner)
+
+
+def _call_problems(node: Node, context: Context) -> Iterator[str]:
+    operator = context.operator(node)
+    assert operator is not None
+    formal = operator.inputs
+    variadic = bool(formal) and formal[-1].variadic
+    if len(node.inputs) > len(formal) and not variadic:
+        yield f"{node}: {len(node.inputs)} inputs, {operator} takes {len(formal)} at most"
+    for position, expected in enumerate(formal):
+        absent = position >= len(node.inputs) or not node.inputs[position]
+        if absent and not (expected.optional or expected.variadic):
+            yield f"{node}: input {position} ({expected.name}) of {operator} is missing"
+    for name, value in node.attributes.items():
+        if name not in operator.attributes:
+            known = ", ".join(sorted(operator.attributes)) or "none"
+            yield f"{node}: {operator} has no attribute '{name}' (it has: {known})"
+        elif not _fits(value, operator.attributes[name]):
+            yield f"{node}: attribute '{name}' is {type(value).__name__}, the wrong type"
+        elif isinstance(value, Reference):
+            yield f"{node}: attribute '{name}' refers to a function's, outside of one"
+    for name, default in operator.attributes.items():
+        if default is REQUIRED and name not in node.attributes:
+            yield f"{node}: attribute '{name}' of {operator} is missing"
+
+
+def _fits(value: Any, default: Any) -> bool:
+    """Whether an attribute's value has the type of its default, where that tells one."""
+    if isinstance(default, (int, float, str)):
+        wanted = str if isinstance(default, str) else type(default)
+        return isinstance(value, (wanted, Reference))
+    return True
+
+
+def _versions(registry: Registry, node: Node) -> list[int]:
+    return [o.since for o in registry if (o.domain, o.name) == (node.domain, node.op_type)]
+
+
+def _label(node: Node) -> str:
+    return repr(node.name or next((name for name in node.outputs if name), "?"))
+
+
+def _some(labels: list[str]) -> str:
+    return ", ".join(labels[:5]) + (", …" if len(labels) > 5 else "")
+
+
+def schema_attributes(operator: Operator) -> str:
+    """The attributes of an operator with their defaults, for people."""
+    return ", ".join(
+        name if default is REQUIRED or default is None else f"{name}={default!r}"
+        for name, default in operator.attributes.items()
+    )

@@ -1,0 +1,33 @@
+"""What no output depends on is dropped: nodes, initializers, and the names of unused outputs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from interpreter.model import Graph, Node
+from interpreter.prepare.context import Context, names_read, subgraphs
+
+
+def drop_unused(graph: Graph, context: Context) -> Graph:
+    """Keep only what the graph's outputs need, in subgraphs too."""
+    needed = {value.name for value in graph.outputs}
+    kept = []
+    for node in reversed(graph.nodes):
+        if not needed.intersection(name for name in node.outputs if name):
+            continue
+        node = _within(node, context)
+        outputs = [name if name in needed else "" for name in node.outputs]
+        while outputs and not outputs[-1]:
+            outputs.pop()
+        kept.append(replace(node, outputs=tuple(outputs)))
+        needed |= names_read(node)
+    return replace(
+        graph,
+        nodes=tuple(reversed(kept)),
+        initializers={n: t for n, t in graph.initializers.items() if n in needed},
+    )
+
+
+def _within(node: Node, context: Context) -> Node:
+    changed = {name: drop_unused(inner, context) for name, inner in subgraphs(node)}
+    return replace(node, attributes={**node.attributes, **changed}) if changed else node

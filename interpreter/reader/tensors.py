@@ -1,0 +1,164 @@
+"""Tensors: the bytes of ``raw_data``, the typed fields or an external file as NumPy arrays.
+
+Raw data and packed floats become read-only views; only what the format stores in another shape
+than NumPy's (variable-length integers, strings, elements below 8 bits) is unpacked.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from interpreter.errors import InvalidModelError, UnsupportedModelError
+from interpreter.model import SparseTensor, Tensor
+from interpreter.reader.source import Source
+from ops.dtypes import ELEMENT_TYPES, ElementType, numpy_dtype
+
+#: which typed field holds which element types, and the NumPy type of its numbers
+_TYPED_FIELDS = {
+    "float": ("float_data", np.float32),
+    "complex64": ("float_data", np.float32),
+    "double": ("double_data", np.float64),
+    "complex128": ("double_data", np.float64),
+    "int64": ("int64_data", np.int64),
+    "uint64": ("uint64_data", np.uint64),
+    "uint32": ("uint64_data", np.uint64),
+}
+_OTHERS = ("int32_data", np.int64)  # everything else; as int64 so that overflow can be seen
+
+
+def build_tensor(fields: dict[str, Any], source: Source) -> Tensor:
+    """A Tensor from the fields of a TensorProto.
+
+    Raises InvalidModelError when dims, type and data disagree, UnsupportedModelError when the
+    element type needs a package that isn't installed; both name the tensor.
+    """
+    name = fields.get("name", "")
+    try:
+        element, array = _array(fields, source)
+    except NotImplementedError as error:
+        raise UnsupportedModelError(f"tensor '{name}': {error}") from None
+    except (ValueError, OverflowError) as error:
+        raise InvalidModelError(f"tensor '{name}': {error}") from None
+    array.flags.writeable = False
+    return Tensor(name, element.code, array)
+
+
+def build_sparse_tensor(fields: dict[str, Any], source: Source) -> SparseTensor:
+    """A SparseTensor from the fields of a SparseTensorProto. Raises as ``build_tensor``."""
+    values = build_tensor(fields.get("values", {"data_type": 1}), source)
+    indices = build_tensor(fields.get("indices", {"data_type": 7}), source)
+    shape = tuple(integers(fields.get("dims", ())).tolist())
+    rows = values.shape[0] if values.array.ndim == 1 else -1
+    if indices.shape not in ((rows,), (rows, len(shape))) or min(shape, default=0) < 0:
+        raise InvalidModelError(
+            f"sparse tensor '{values.name}': values {values.shape} and indices {indices.shape} "
+            f"don't fit the shape {shape}"
+        )
+    if indices.element != 7:
+        raise InvalidModelError(f"sparse tensor '{values.name}': indices must be int64")
+    sparse = SparseTensor(values, indices, shape)
+    limits = math.prod(shape) if indices.array.ndim == 1 else np.array(shape)
+    if indices.array.size and ((indices.array < 0) | (indices.array >= limits)).any():
+        raise InvalidModelError(f"sparse tensor '{values.name}': an index lies outside {shape}")
+    return sparse
+
+
+def integers(parts: Any) -> np.ndarray:
+    """A repeated integer field, whatever mix of single and packed numbers it came in."""
+    return _joined(parts, np.dtype(np.int64))
+
+
+def _joined(parts: Any, dtype: np.dtype) -> np.ndarray:
+    if len(parts) == 1 and isinstance(parts[0], np.ndarray):
+        return parts[0]  # packed, in one piece: the view itself
+    pieces = [np.atleast_1d(np.asarray(part, dtype)) for part in parts]
+    return np.concatenate(pieces) if pieces else np.zeros(0, dtype)
+
+
+def _array(fields: dict[str, Any], source: Source) -> tuple[ElementType, np.ndarray]:
+    element = ELEMENT_TYPES.get(fields.get("data_type", 0))
+    if element is None:
+        raise ValueError(f"{fields.get('data_type', 0)} is not a data type of ONNX")
+    if "segment" in fields:
+        raise NotImplementedError("it is stored in segments, which no version of ONNX defines")
+    dims = tuple(integers(fields.get("dims", ())).tolist())
+    if min(dims, default=0) < 0:
+        raise ValueError(f"negative dimension in {dims}")
+    count = math.prod(dims)
+    if element.name == "string":
+        flat = _strings(fields, count)
+    elif fields.get("data_location", 0) == 1:
+        flat = _from_bytes(source.external(fields), element, count, dims)
+    elif "raw_data" in fields:
+        flat = _from_bytes(fields["raw_data"], element, count, dims)
+    else:
+        flat = _from_typed_field(fields, element, count, dims)
+    return element, flat.reshape(dims)
+
+
+def _strings(fields: dict[str, Any], count: int) -> np.ndarray:
+    if "raw_data" in fields or fields.get("data_location", 0) == 1:
+        raise ValueError("strings belong in string_data")
+    values = fields.get("string_data", [])
+    if len(values) != count:
+        raise ValueError(f"{len(values)} strings for {count} elements")
+    array = np.empty(count, object)
+    try:
+        array[:] = [str(value, "utf-8") for value in values]
+    except UnicodeDecodeError:
+        raise ValueError("a string is not UTF-8") from None
+    return array
+
+
+def _from_bytes(
+    data: memoryview, element: ElementType, count: int, dims: tuple[int, ...]
+) -> np.ndarray:
+    expected = (count * element.bits + 7) // 8
+    if len(data) != expected:
+        raise ValueError(
+            f"{len(data)} bytes of data, but {element.name} of shape {dims} takes {expected}"
+        )
+    dtype = numpy_dtype(element.code)
+    if element.bits < 8:
+        return _unpack_bits(np.frombuffer(data, np.uint8), element, count)
+    return np.frombuffer(data, dtype.newbyteorder("<"))
+
+
+def _from_typed_field(
+    fields: dict[str, Any], element: ElementType, count: int, dims: tuple[int, ...]
+) -> np.ndarray:
+    field, number = _TYPED_FIELDS.get(element.name, _OTHERS)
+    data = _joined(fields.get(field, ()), np.dtype(number))
+    per_element = 2 if element.name.startswith("complex") else 1
+    # Of the types below 8 bits, all but float6 are packed byte by byte as in raw_data.
+    packs = element.bits in (2, 4)
+    expected = (count * element.bits + 7) // 8 if packs else count * per_element
+    if data.size != expected:
+        raise ValueError(
+            f"{data.size} numbers in {field}, but {element.name} of shape {dims} takes {expected}"
+        )
+    dtype = numpy_dtype(element.code)
+    if packs:
+        return _unpack_bits(data.astype(np.uint8), element, count)
+    if element.in_ml_dtypes or element.name == "float16":  # the numbers are bit patterns
+        return data.astype(f"u{dtype.itemsize}").view(dtype)
+    if per_element == 2:
+        return data.view(dtype)
+    array = data.astype(dtype, copy=False)
+    if dtype.kind in "iu" and not np.array_equal(array, data):
+        raise ValueError(f"a number in {field} doesn't fit {element.name}")
+    return array
+
+
+def _unpack_bits(data: np.ndarray, element: ElementType, count: int) -> np.ndarray:
+    """Elements of 2, 4 or 6 bits, stored as one stream of bits, lowest first."""
+    bits = np.unpackbits(data, bitorder="little")[: count * element.bits]
+    values = bits.reshape(count, element.bits) @ (1 << np.arange(element.bits, dtype=np.uint8))
+    dtype = numpy_dtype(element.code)
+    if element.name.startswith("int"):
+        shift = np.uint8(8 - element.bits)  # sign extension
+        return ((values << shift).view(np.int8) >> shift.view(np.int8)).astype(dtype)
+    return values.astype(dtype) if element.name.startswith("uint") else values.view(dtype)

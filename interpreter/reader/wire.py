@@ -1,0 +1,162 @@
+"""The protobuf wire format: a message is a run of (field number, wire type, value).
+
+Source: the Protocol Buffers encoding guide, protobuf.dev/programming-guides/encoding.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from interpreter.errors import InvalidModelError
+
+VARINT, FIXED64, BYTES, GROUP_START, GROUP_END, FIXED32 = range(6)
+
+#: how deep messages may nest, as in protobuf's own readers; a graph within a graph is three levels
+MAX_DEPTH = 100
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of a message: its name, kind and, for kind "message", the fields of that."""
+
+    name: str
+    kind: str  # int, uint, float, double, string, bytes, message
+    repeated: bool = False
+    message: dict[int, Field] | None = None
+
+
+_WIRE_TYPES = {
+    "int": VARINT,
+    "uint": VARINT,
+    "float": FIXED32,
+    "double": FIXED64,
+    "string": BYTES,
+    "bytes": BYTES,
+    "message": BYTES,
+}
+_FLOAT, _DOUBLE = struct.Struct("<f"), struct.Struct("<d")
+
+
+def parse(
+    data: memoryview,
+    start: int,
+    end: int,
+    fields: dict[int, Field],
+    into: dict[str, Any] | None = None,
+    depth: int = 0,
+) -> dict[str, Any]:
+    """The fields of the message in ``data[start:end]`` by name; what isn't there has no key.
+
+    Unknown fields are skipped. Repeated numbers are lists of numbers and, where they were packed,
+    arrays of numbers. A message that comes twice where one is meant is merged, as protobuf says.
+
+    Raises InvalidModelError with the byte offset where the bytes don't follow the format.
+    """
+    if depth > MAX_DEPTH:
+        raise InvalidModelError(f"messages nest deeper than {MAX_DEPTH} at byte {start}")
+    result: dict[str, Any] = {} if into is None else into
+    position = start
+    while position < end:
+        at = position
+        tag, position = read_varint(data, position, end)
+        number, wire_type = tag >> 3, tag & 7
+        value: Any
+        if wire_type == BYTES:
+            length, position = read_varint(data, position, end)
+            if length > end - position:
+                raise InvalidModelError(
+                    f"field {number} at byte {at} is {length} bytes long, {end - position} are left"
+                )
+            value = position
+            position += length
+        elif wire_type == VARINT:
+            value, position = read_varint(data, position, end)
+        elif wire_type in (FIXED32, FIXED64):
+            value = position
+            position += 4 if wire_type == FIXED32 else 8
+            if position > end:
+                raise InvalidModelError(f"field {number} at byte {at} is cut off")
+        else:
+            raise InvalidModelError(f"wire type {wire_type} at byte {at} is not used by ONNX")
+        if number == 0:
+            raise InvalidModelError(f"field number 0 at byte {at}")
+
+        field = fields.get(number)
+        if field is None:
+            continue
+        if wire_type != _WIRE_TYPES[field.kind]:
+            if not (wire_type == BYTES and field.repeated):
+                raise InvalidModelError(
+                    f"{field.name} at byte {at} has wire type {wire_type}, not {field.kind}'s"
+                )
+            value = packed(data[value:position], field.kind, value)
+        elif field.kind == "message":
+            assert field.message is not None
+            merged = None if field.repeated else result.get(field.name)
+            value = parse(data, value, position, field.message, merged, depth + 1)
+        elif field.kind == "string":
+            try:
+                value = str(data[value:position], "utf-8")
+            except UnicodeDecodeError:
+                raise InvalidModelError(f"{field.name} at byte {at} is not UTF-8") from None
+        elif field.kind == "bytes":
+            value = data[value:position]
+        elif field.kind == "int":
+            value -= (value & 1 << 63) << 1  # two's complement
+        elif field.kind == "float":
+            (value,) = _FLOAT.unpack_from(data, value)
+        elif field.kind == "double":
+            (value,) = _DOUBLE.unpack_from(data, value)
+
+        if field.repeated:
+            result.setdefault(field.name, []).append(value)
+        else:
+            result[field.name] = value
+    return result
+
+
+def read_varint(data: memoryview, position: int, end: int) -> tuple[int, int]:
+    """The base-128 number at ``position``, modulo 2**64, and the position after it."""
+    start, result, shift = position, 0, 0
+    while position < end:
+        byte = data[position]
+        position += 1
+        if byte < 0x80:
+            return (result | byte << shift) & 0xFFFFFFFFFFFFFFFF, position
+        result |= (byte & 0x7F) << shift
+        shift += 7
+        if shift > 63:
+            raise InvalidModelError(f"the number at byte {start} is longer than ten bytes")
+    raise InvalidModelError(f"the file is cut off in the number at byte {start}")
+
+
+def packed(data: memoryview, kind: str, offset: int) -> np.ndarray:
+    """The numbers of a packed repeated field; floats are a view of ``data``."""
+    if kind in ("float", "double"):
+        dtype = np.dtype("<f4" if kind == "float" else "<f8")
+        if len(data) % dtype.itemsize:
+            raise InvalidModelError(f"packed {kind}s at byte {offset} end within a number")
+        return np.frombuffer(data, dtype)
+    return _packed_varints(data, np.dtype(np.int64 if kind == "int" else np.uint64), offset)
+
+
+def _packed_varints(data: memoryview, dtype: np.dtype, offset: int) -> np.ndarray:
+    """Base-128 numbers, all at once: each byte gives 7 bits at its place within its number."""
+    raw = np.frombuffer(data, np.uint8)
+    if not raw.size:
+        return np.zeros(0, dtype)
+    last = np.flatnonzero(raw < 0x80)
+    if not last.size or last[-1] != raw.size - 1:
+        raise InvalidModelError(f"packed numbers at byte {offset} end within a number")
+    first = np.concatenate(([0], last[:-1] + 1))
+    lengths = last - first + 1
+    if lengths.max() > 10:
+        at = offset + int(first[lengths.argmax()])
+        raise InvalidModelError(f"the number at byte {at} is longer than ten bytes")
+    place = np.arange(raw.size) - np.repeat(first, lengths)
+    bits = (raw & 0x7F).astype(np.uint64) << (7 * place).astype(np.uint64)
+    return np.bitwise_or.reduceat(bits, first).view(dtype)

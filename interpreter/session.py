@@ -1,0 +1,216 @@
+"""``load`` and ``Session``: the public face."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from interpreter.errors import InvalidInputError, InvalidModelError
+from interpreter.execute import Hook, execute
+from interpreter.feeds import check_feed
+from interpreter.model import Model, Shape, TensorType, ValueInfo, ValueType
+from interpreter.plan import Plan
+from interpreter.prepare import REWRITES, Context, build_plan, checked_graph
+from interpreter.reader import read_model
+from ops import Registry
+from ops import registry as builtin_operators
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """An input or output: ``shape`` keeps symbols, as ("batch", 32, 32, 3); unknown: ``None``.
+
+    ``dtype`` and ``shape`` are ``None`` where the file doesn't say, and for what is no tensor
+    (sequences, optionals, maps); ``type`` then tells.
+    """
+
+    name: str
+    dtype: np.dtype | None
+    shape: Shape | None
+    type: ValueType = None
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.type if self.type is not None else 'unknown'}"
+
+
+def load(
+    model: Any,
+    *,
+    optimize: bool | Collection[str] = True,
+    registry: Registry | None = None,
+    seed: int | None = None,
+) -> Session:
+    """Read and prepare a model.
+
+    ``model``: a path (str or Path), bytes, a binary file object, or an ``onnx.ModelProto``.
+    ``optimize``: False runs the file node by node as written; a collection names the rewrites to
+    apply, out of ``interpreter.REWRITES``.
+    ``registry``: operators of your own, ``ops.Registry(parent=ops.registry)``.
+    ``seed``: of the generator that random operators draw from.
+
+    Raises InvalidModelError, UnsupportedModelError (with everything that isn't supported) or
+    InvalidInputError (``model`` is no model at all, or can't be read).
+    """
+    rewrites = tuple(REWRITES) if optimize is True else tuple(optimize or ())
+    if unknown := [name for name in rewrites if name not in REWRITES]:
+        raise InvalidInputError(f"no such rewrites: {unknown}; there are: {', '.join(REWRITES)}")
+    return Session(read_model(model), rewrites, registry or builtin_operators, seed)
+
+
+class Session:
+    """A prepared model. Several threads may run it at once; what it returns is the caller's."""
+
+    def __init__(
+        self, model: Model, rewrites: Collection[str], registry: Registry, seed: int | None
+    ) -> None:
+        self.model = model
+        # Before IR version 3 a file could leave the operator set out; it then meant the first.
+        opsets = model.opsets or {"": 1}
+        self._context = Context(registry, opsets, np.random.default_rng(seed))
+        self._rewrites = rewrites
+        self._graph = checked_graph(model, self._context)
+        initialized = set(self._graph.initializers)
+        self.inputs = [_info(v) for v in self._graph.inputs if v.name not in initialized]
+        #: initializers that a run may override by feeding them
+        self.overridable_initializers = [
+            _info(v) for v in self._graph.inputs if v.name in initialized
+        ]
+        self.outputs = [_info(value) for value in self._graph.outputs]
+        self._feedable = {i.name: i for i in (*self.inputs, *self.overridable_initializers)}
+        self._plans: dict[tuple[tuple[str, ...], tuple[str, ...]], Plan] = {}
+        self._plan_for([i.name for i in self.inputs], [o.name for o in self.outputs])
+
+    def run(
+        self,
+        output_names: Sequence[str] | None,
+        feeds: Mapping[str, Any],
+        *,
+        hook: Hook | None = None,
+    ) -> list[Any]:
+        """The named values, or all outputs for ``None``, given a value for each input.
+
+        Any value of the graph can be asked for by its name. Tensors are arrays (strings: object
+        arrays of ``str``), sequences are lists, empty optionals are ``None``, maps are dicts.
+        Other than arrays of the right dtype, lists and Python numbers are accepted if they
+        convert without loss of kind.
+
+        Raises InvalidInputError for feeds and names that don't fit, OperatorError when an operator
+        refuses its inputs.
+        """
+        plan, arguments = self._arguments(output_names, feeds)
+        with np.errstate(all="ignore"):  # ONNX defines what overflow and 0/0 give: no warning
+            results = execute(plan, arguments, hook)
+        return _owned(results, [*arguments, *plan.template])
+
+    def __call__(self, *values: Any) -> Any:
+        """The outputs for the inputs in order: the array if there is one output, else a dict."""
+        if len(values) != len(self.inputs):
+            names = ", ".join(i.name for i in self.inputs)
+            raise InvalidInputError(
+                f"{len(values)} values for {len(self.inputs)} inputs ({names or 'none'})"
+            )
+        feeds = {info.name: value for info, value in zip(self.inputs, values, strict=True)}
+        results = self.run(None, feeds)
+        if len(results) == 1:
+            return results[0]
+        return {info.name: value for info, value in zip(self.outputs, results, strict=True)}
+
+    def _arguments(
+        self, output_names: Sequence[str] | None, feeds: Mapping[str, Any]
+    ) -> tuple[Plan, list[Any]]:
+        if not isinstance(feeds, Mapping):
+            raise InvalidInputError(
+                f"feeds must be a dict of input names to arrays, not {type(feeds).__name__}"
+            )
+        if unknown := [name for name in feeds if name not in self._feedable]:
+            raise InvalidInputError(
+                f"no input is named {unknown[0]!r}{_suggestion(unknown[0], self._feedable)}"
+            )
+        missing = [i for i in self.inputs if i.name not in feeds]
+        if missing:
+            raise InvalidInputError("missing: " + "; ".join(f"input {info}" for info in missing))
+        if isinstance(output_names, str):
+            raise InvalidInputError(f"output_names must be a list: [{output_names!r}]")
+        names = [o.name for o in self.outputs] if output_names is None else list(output_names)
+        symbols: dict[str, tuple[int, str]] = {}
+        inputs = [name for name in self._feedable if name in feeds]
+        arguments = [
+            check_feed(name, self._feedable[name].type, feeds[name], symbols) for name in inputs
+        ]
+        return self._plan_for(inputs, names), arguments
+
+    def _plan_for(self, inputs: Sequence[str], outputs: Sequence[str]) -> Plan:
+        """The plan of these inputs and outputs: made once, used by every run that asks the same."""
+        key = (tuple(inputs), tuple(outputs))
+        plan = self._plans.get(key)
+        if plan is None:
+            self._check_outputs(outputs)
+            plan = build_plan(
+                self._graph,
+                self._context,
+                inputs=inputs,
+                outputs=outputs,
+                rewrites=self._rewrites,
+            )
+            self._plans[key] = plan
+        return plan
+
+    def _check_outputs(self, names: Iterable[str]) -> None:
+        known = {name for node in self._graph.nodes for name in node.outputs if name}
+        known |= set(self._feedable) | set(self._graph.initializers)
+        for name in names:
+            if name not in known:
+                raise InvalidInputError(
+                    f"no value is named {name!r}{_suggestion(str(name), known)}"
+                )
+
+
+def _info(value: ValueInfo) -> TensorInfo:
+    kind = value.type
+    if not isinstance(kind, TensorType):
+        return TensorInfo(value.name, None, None, kind)
+    try:
+        return TensorInfo(value.name, kind.dtype, kind.shape, kind)
+    except ValueError as error:
+        raise InvalidModelError(f"value '{value.name}': {error}") from None
+    except NotImplementedError:  # a type that needs ml_dtypes: reported where it is needed
+        return TensorInfo(value.name, None, kind.shape, kind)
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    if close := difflib.get_close_matches(name, names, 1):
+        return f"; did you mean {close[0]!r}?"
+    return f"; there are: {', '.join(names[:10])}{', …' if len(names) > 10 else ''}"
+
+
+def _owned(results: list[Any], foreign: Sequence[Any]) -> list[Any]:
+    """The results as the caller's own: what shares memory with feeds, constants or another result
+    is copied, and NumPy scalars become arrays of rank 0."""
+    taken = {id(_base(value)) for value in foreign if isinstance(value, np.ndarray)}
+
+    def own(value: Any) -> Any:
+        if isinstance(value, list):
+            return [own(item) for item in value]
+        if isinstance(value, dict):
+            return dict(value)
+        if not isinstance(value, np.ndarray):
+            return value if value is None else np.asarray(value)
+        base = _base(value)
+        if id(base) in taken or not value.flags.writeable or not base.flags.owndata:
+            return value.copy()
+        taken.add(id(base))
+        return value
+
+    return [own(value) for value in results]
+
+
+def _base(array: np.ndarray) -> Any:
+    """The array that owns the memory which this one is a view of."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
