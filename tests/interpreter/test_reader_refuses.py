@@ -263,7 +263,7 @@ def test_devices_are_not_read(folder):
 
 
 def test_bytes_have_no_folder():
-    with pytest.raises(UnsupportedModelError, match="tensor 'w' .* load the model by its path"):
+    with pytest.raises(UnsupportedModelError, match=r"tensor 'w' .* load the model by its path"):
         read_model(external("w.bin"))
 
 
@@ -275,7 +275,7 @@ def test_low_precision_without_ml_dtypes(monkeypatch):
     monkeypatch.setitem(sys.modules, "ml_dtypes", None)
     dtypes.numpy_dtype.cache_clear()
     try:
-        with pytest.raises(UnsupportedModelError, match="'w': .*bfloat16.*pip install ml_dtypes"):
+        with pytest.raises(UnsupportedModelError, match=r"'w': .*bfloat16.*pip install ml_dtypes"):
             read_model(with_tensor(data_type=16, dims=[1], raw_data=b"\0\0"))
     finally:
         dtypes.numpy_dtype.cache_clear()
