@@ -18,8 +18,8 @@ def gemm(
     *,
     alpha: float = 1.0,
     beta: float = 1.0,
-    transA: int = 0,  # noqa: N803 the spec's name
-    transB: int = 0,  # noqa: N803
+    transA: int = 0,
+    transB: int = 0,
 ) -> np.ndarray:
     """alpha·A·B + beta·C, with A or B transposed first if transA or transB is set.
 
@@ -52,8 +52,8 @@ def gemm_with_c(
     *,
     alpha: float = 1.0,
     beta: float = 1.0,
-    transA: int = 0,  # noqa: N803 the spec's name
-    transB: int = 0,  # noqa: N803
+    transA: int = 0,
+    transB: int = 0,
 ) -> np.ndarray:
     """alpha·A·B + beta·C; C is not optional yet. Spec: Gemm-7, -9."""
     return gemm(a, b, c, alpha=alpha, beta=beta, transA=transA, transB=transB)
@@ -83,7 +83,7 @@ def matmul(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np
 @op("Einsum", since=12)
 @quiet
 @in_float32
-def einsum(*Inputs: np.ndarray, equation: str) -> np.ndarray:  # noqa: N803 the spec's name
+def einsum(*Inputs: np.ndarray, equation: str) -> np.ndarray:
     """Products of the inputs, summed over the letters that the output of the equation lacks.
 
     "ij,jk->ik" is the matrix product. Spec: Einsum-12, -28.
@@ -92,8 +92,9 @@ def einsum(*Inputs: np.ndarray, equation: str) -> np.ndarray:  # noqa: N803 the 
         check_same_dtype(Inputs[0], x)
     # Two or more operands: as a chain of matrix products, where it is one.
     y = np.einsum(equation, *Inputs, optimize=len(Inputs) > 1)
-    # np.einsum hands out a view where nothing is summed
-    return np.array(y, Inputs[0].dtype)
+    if len(Inputs) == 1:
+        y = np.array(y)  # where nothing is summed, np.einsum hands out a view of the input
+    return np.asarray(y, Inputs[0].dtype)
 
 
 @op("Det", since=11)
