@@ -291,13 +291,13 @@ def split(input, split=None, *, axis=0, num_outputs=None):
     if (split is None) == (num_outputs is None):
         raise ValueError("Split needs either the input 'split' or the attribute 'num_outputs'")
     if split is not None:
-        return _parts(input, as_ints(split), axis)
+        return parts(input, as_ints(split), axis)
     total = input.shape[axis]
     length = -(-total // num_outputs) if num_outputs > 0 else 0
     last = total - length * (num_outputs - 1)
     if length < 0 or last < 0 or num_outputs < 1:
         raise ValueError(f"can't split size {total} into {num_outputs} parts")
-    return _parts(input, (length,) * (num_outputs - 1) + (last,), axis)
+    return parts(input, (length,) * (num_outputs - 1) + (last,), axis)
 
 
 @op("Split", since=13)
@@ -329,19 +329,20 @@ def _split(
         if total % n_outputs:
             raise ValueError(f"can't split size {total} into {n_outputs} equal parts")
         lengths = (total // n_outputs,) * n_outputs
-    return _parts(input, lengths, axis)
+    return parts(input, lengths, axis)
 
 
-def _parts(input: np.ndarray, lengths: Sequence[int], axis: int) -> tuple[np.ndarray, ...]:
+def parts(input: np.ndarray, lengths: Sequence[int], axis: int) -> tuple[np.ndarray, ...]:
+    """Views of consecutive parts of these lengths, which must make up the axis."""
     if sum(lengths) != input.shape[axis] or min(lengths, default=0) < 0:
         raise ValueError(f"parts of {tuple(lengths)} don't make up size {input.shape[axis]}")
     ends = list(itertools.accumulate(lengths))
     index: list[Any] = [slice(None)] * input.ndim
-    parts = []
+    views = []
     for end, length in zip(ends, lengths, strict=True):
         index[axis] = slice(end - length, end)
-        parts.append(input[tuple(index)])
-    return tuple(parts)
+        views.append(input[tuple(index)])
+    return tuple(views)
 
 
 # --- cutting out and putting around ---------------------------------------------------------------
