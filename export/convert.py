@@ -8,6 +8,7 @@ from typing import Any
 
 from export.errors import ExportError, one_line
 from export.fold import fold
+from export.handlers import handlers
 from export.recurrent_nodes import handler, weights_of
 from export.trace import WEIGHT_PREFIX, Port, Trace, unique
 
@@ -37,7 +38,7 @@ def convert(trace: Trace, *, opset: int = 18, errors: Sequence[str] = ()) -> Any
             output_names=[port.tensor for port in trace.outputs],
             tensors_to_rename={port.tensor: port.name for port in (*trace.inputs, *trace.outputs)},
             opset=opset,
-            custom_op_handlers={"PyFunc": (handler(trace.markers), [])},
+            custom_op_handlers={**handlers(), "PyFunc": (handler(trace.markers), [])},
         )
     except Exception as error:
         raise ExportError(f"tf2onnx failed: {one_line(error)}") from error
@@ -89,14 +90,13 @@ def _refuse_leftovers(model: Any, trace: Trace, errors: Sequence[str]) -> None:
         domain = "" if node.domain == "ai.onnx" else node.domain
         if domain not in ("", "ai.onnx.ml") or not defs.has(node.op_type, domain):
             layer = layer_of(node.name, trace.layers)
-            left[
-                f"{node.op_type} (layer {layer})" if layer else f"{node.op_type} ({node.name})"
-            ] = None
+            where = f"layer {layer}" if layer else node.name
+            left[f"{node.op_type} ({where})"] = None
     if left:
-        plural = "s" if len(left) > 1 else ""
-        detail = next((f": {one_line(e)}" for e in errors if e.startswith("Failed to convert")), "")
+        failures = [f": {one_line(error)}" for error in errors if "Failed to convert" in error]
+        what = "operations" if len(left) > 1 else "operation"
         raise ExportError(
-            f"no ONNX form for TensorFlow operation{plural} {', '.join(left)}{detail}"
+            f"no ONNX form for the TensorFlow {what} {', '.join(left)}{''.join(failures[:1])}"
         )
 
 
@@ -132,7 +132,7 @@ def _name_weights(graph: Any, trace: Trace, taken: list[str]) -> None:
 
 
 def _describe_ports(graph: Any, trace: Trace) -> None:
-    """Inputs and outputs in Keras's order and names, with "batch" and other symbols for dimensions."""
+    """Inputs and outputs in Keras's order, under its names; open dimensions get symbols."""
     from onnx import TensorProto, helper
 
     numbers = {name.lower(): number for name, number in TensorProto.DataType.items()}

@@ -1,14 +1,17 @@
-"""A Keras model from whatever holds one: a model, .keras, legacy .h5, or weights and architecture."""
+"""A Keras model from whatever holds one: .keras, legacy .h5, or weights and an architecture."""
 
 from __future__ import annotations
 
 import importlib
 import os
 import re
+import shutil
 import sys
+import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +79,8 @@ def _load_model(path: Path) -> Any:
     import keras
 
     try:
-        with _renamed(path) as readable:
+        suffix = ".keras" if zipfile.is_zipfile(path) else ".h5"
+        with _suffixed(path, suffix) as readable:
             return keras.saving.load_model(readable, compile=False)
     except Exception as error:
         text = str(error)
@@ -93,30 +97,20 @@ def _load_model(path: Path) -> Any:
         ) from error
 
 
-class _renamed:
-    """Keras goes by the suffix alone: a link with the suffix that the content asks for."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.folder: Any = None
-
-    def __enter__(self) -> str:
-        import tempfile
-
-        suffix = ".keras" if zipfile.is_zipfile(self.path) else ".h5"
-        if self.path.suffix == suffix:
-            return str(self.path)
-        self.folder = tempfile.TemporaryDirectory()
-        link = Path(self.folder.name) / f"model{suffix}"
+@contextmanager
+def _suffixed(path: Path, suffix: str) -> Iterator[str]:
+    """A path to the same file that ends as its content asks for: Keras goes by the name alone."""
+    legacy = suffix == ".h5"
+    if path.name.endswith(suffix) and not (legacy and path.name.endswith(".weights.h5")):
+        yield str(path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / f"model{suffix}"
         try:
-            link.symlink_to(self.path.resolve())
+            link.symlink_to(path.resolve())
         except OSError:  # no links on this system
-            link.write_bytes(self.path.read_bytes())
-        return str(link)
-
-    def __exit__(self, *_: object) -> None:
-        if self.folder:
-            self.folder.cleanup()
+            shutil.copyfile(path, link)
+        yield str(link)
 
 
 def _build(architecture: Architecture) -> Any:
@@ -161,7 +155,7 @@ def _with_weights(model: Any, path: Path) -> Any:
     """The model with the file's weights; every weight of the file must have found its place."""
     misfit = f"the weights in {path.name} don't fit the architecture"
     try:
-        with _suffixed_for_weights(path) as readable:
+        with _suffixed(path, _weights_suffix(path)) as readable:
             model.load_weights(readable)
     except Exception as error:
         raise ExportError(f"{misfit}: {one_line(error)}") from error
@@ -171,9 +165,15 @@ def _with_weights(model: Any, path: Path) -> Any:
     return model
 
 
-def _suffixed_for_weights(path: Path) -> _renamed:
-    # keras takes *.weights.h5, *.keras and (legacy) *.h5, and tells them apart by name
-    return _renamed(path)
+def _weights_suffix(path: Path) -> str:
+    """What load_weights has to see to read the format that the file really has."""
+    import h5py
+
+    if zipfile.is_zipfile(path):
+        return ".keras"
+    with h5py.File(path, "r") as file:
+        legacy = "model_weights" in file or "layer_names" in file.attrs
+    return ".h5" if legacy else ".weights.h5"
 
 
 def _shapes_in(path: Path) -> Counter[tuple[int, ...]]:

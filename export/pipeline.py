@@ -37,7 +37,7 @@ def run(
     verify: bool = True,
     progress: Progress | None = None,
 ) -> Export:
-    """As ``export.to_onnx``, which see, with the differences that were found. Raises ExportError."""
+    """As ``export.to_onnx``, with the differences that were found. Raises ExportError."""
     report = progress or (lambda stage: None)
     with quiet() as errors:
         from export.convert import convert

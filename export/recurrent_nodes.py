@@ -39,7 +39,9 @@ def weights_of(markers: Sequence[Marker]) -> dict[str, Any]:
     for marker in markers:
         for depth, cells in enumerate(marker.layers):
             per_direction = [cell.weights(marker.dtype) for cell in cells]
-            for name, parts in zip(_names(marker, depth), zip(*per_direction), strict=True):
+            for name, parts in zip(
+                _names(marker, depth), zip(*per_direction, strict=True), strict=True
+            ):
                 arrays[name] = np.stack(parts)
     return arrays
 
@@ -155,7 +157,7 @@ class _Writer:
         return [row[d] for d in range(self.marker.directions) for row in rows]
 
     def _sequences(self, y: str, mask: Any) -> str:
-        """Y (time, directions, batch, units) -> (batch, time, directions*units) in Keras's order."""
+        """Y (time, directions, batch, units) -> (batch, time, directions*units), Keras's way."""
         marker = self.marker
         if marker.directions == 1:
             y = self._op("Squeeze", [y, self._ints([1])])

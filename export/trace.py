@@ -253,7 +253,7 @@ def _sources(tensor: Any, inputs: Any, names: list[str]) -> set[str]:
 
 
 def _restore_captures(graph: Any, concrete: Any) -> None:
-    """Eager tensors that the trace captured are placeholders in the frozen graph: constants again."""
+    """Eager tensors that the trace captured have become placeholders: constants again."""
     import tensorflow as tf
 
     values = {
