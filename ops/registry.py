@@ -41,7 +41,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Operator:
-    """The implementation of (domain, name) for models of opset ``since`` up to, not including, ``until``."""
+    """The implementation of (domain, name) for models of opset ``since`` up to before ``until``."""
 
     domain: str
     name: str
@@ -96,7 +96,7 @@ class Registry:
         until: int | None = None,
         domain: str = "",
         without: Iterable[str] = (),
-    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    ) -> Callable[[Callable[..., Any]], Any]:
         """Register the decorated function for ``since <= opset < until``.
 
         ``without`` names inputs and attributes that this version does not have yet, so that one
