@@ -359,10 +359,38 @@ def conv_transpose_1(
 
     Spec: ConvTranspose-1.
     """
+    return prepare_conv_transpose_1(
+        w,
+        b,
+        auto_pad=auto_pad,
+        dilations=dilations,
+        group=group,
+        kernel_shape=kernel_shape,
+        output_padding=output_padding,
+        output_shape=output_shape,
+        pads=pads,
+        strides=strides,
+    )(x)
+
+
+@conv_transpose_1.prepare
+def prepare_conv_transpose_1(
+    w,
+    b=None,
+    *,
+    auto_pad="NOTSET",
+    dilations=None,
+    group=1,
+    kernel_shape=None,
+    output_padding=None,
+    output_shape=None,
+    pads=None,
+    strides=None,
+):
+    """ConvTranspose-1 with known weights."""
     if output_shape:
         auto_pad = "NOTSET" if auto_pad == "SAME_UPPER" else "SAME_UPPER"
-    return conv_transpose(
-        x,
+    return prepare_conv_transpose(
         w,
         b,
         auto_pad=auto_pad,
