@@ -442,7 +442,8 @@ def prepare_conv_transpose(
         # Tap by tap: one GEMM over all places, added where that tap of each window lies.
         # The memory of x decides whether the products are (…, places, M/g) or (…, M/g, places).
         last = is_channels_last(x)
-        source = x.astype(work, copy=False).reshape(len(x), group, channels // group, -1)
+        source = x.astype(work, copy=False)
+        source = source.reshape(len(x), group, channels // group, math.prod(x.shape[2:]))
         y = np.empty((len(x), *(axis.size for axis in axes), outputs), work)
         y = np.moveaxis(y, -1, 1) if last else y.reshape(len(x), outputs, *y.shape[1:-1])
         y[...] = 0 if b is None else b.reshape(-1, *[1] * len(axes))
