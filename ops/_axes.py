@@ -1,0 +1,25 @@
+"""Axes as ONNX writes them: negative ones count from the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, SupportsIndex
+
+
+def normalize_axis(axis: SupportsIndex, rank: int) -> int:
+    """The axis counted from the front. Raises ValueError for one that this rank has not got."""
+    axis = axis.__index__()
+    if not -rank <= axis < rank:
+        if rank == 0:
+            raise ValueError(f"axis {axis} is out of range for rank 0 (a scalar has no axes)")
+        raise ValueError(f"axis {axis} is out of range for rank {rank} ({-rank} to {rank - 1})")
+    return axis if axis >= 0 else axis + rank
+
+
+def normalize_axes(axes: Iterable[Any], rank: int) -> tuple[int, ...]:
+    """The axes counted from the front, in the order given. Raises ValueError for duplicates."""
+    normalized = tuple(normalize_axis(axis, rank) for axis in axes)
+    if len(set(normalized)) != len(normalized):
+        given = ", ".join(str(int(axis)) for axis in axes)
+        raise ValueError(f"axes ({given}) name an axis of rank {rank} twice")
+    return normalized

@@ -1,0 +1,69 @@
+"""What the numeric families share: silence about inf and nan, 16-bit floats, limits of dtypes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+#: ``@quiet``: inf and nan are values to ONNX, not errors, whatever the caller's ``np.seterr`` says.
+#: It costs a microsecond a call; who has entered ``np.errstate(all="ignore")`` already may call
+#: ``function.__wrapped__`` instead.
+quiet = np.errstate(all="ignore")
+
+
+def is_short_float(dtype: np.dtype) -> bool:
+    """float16, bfloat16 and the float8 family: too short to compute in."""
+    return dtype.itemsize < 4 and dtype.kind in "fV"
+
+
+def wide(x: np.ndarray) -> np.ndarray:
+    """The array in the dtype to compute in: short floats become float32, the rest stay."""
+    return x.astype(np.float32) if is_short_float(x.dtype) else x
+
+
+def in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Have short floats computed in float32 and rounded once, at the end.
+
+    For functions whose only output has the dtype of their first input. ONNX Runtime does the same.
+    """
+
+    @functools.wraps(function)
+    def widened(*inputs: Any, **keywords: Any) -> Any:
+        dtype = inputs[0].dtype
+        if not is_short_float(dtype):
+            return function(*inputs, **keywords)
+        out = keywords.pop("out", None)
+        y = function(*(None if x is None else wide(x) for x in inputs), **keywords)
+        if out is None:
+            return y.astype(dtype)
+        out[...] = y
+        return out
+
+    return widened
+
+
+def result_like(x: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+    """``out``, or else a new array of the shape, dtype and memory layout of ``x``."""
+    return np.empty_like(x) if out is None else out
+
+
+def limits(dtype: np.dtype) -> tuple[Any, Any]:
+    """The lowest and highest finite value of a dtype, as C++'s ``numeric_limits`` has them."""
+    if dtype.kind == "b":
+        return False, True
+    if dtype.kind in "iu":
+        return np.iinfo(dtype).min, np.iinfo(dtype).max
+    if dtype.kind == "f" and dtype.itemsize > 1:
+        return np.finfo(dtype).min, np.finfo(dtype).max
+    import ml_dtypes  # the dtype is one of its own, so it is there
+
+    return ml_dtypes.finfo(dtype).min, ml_dtypes.finfo(dtype).max
+
+
+def check_same_dtype(a: np.ndarray, b: np.ndarray) -> None:
+    """Raise ValueError for two dtypes where ONNX wants one: NumPy would quietly promote."""
+    if a.dtype != b.dtype:
+        raise ValueError(f"inputs have different dtypes: {a.dtype} and {b.dtype}")

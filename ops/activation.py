@@ -1,0 +1,259 @@
+"""Activation functions: Relu and its family, the sigmoids, Softmax and its family, Shrink.
+
+All are elementwise (Y has the shape of X) but the Softmax family, which works along an axis.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ops._axes import normalize_axis
+from ops._erf import erf
+from ops._numeric import in_float32, quiet, result_like
+from ops.registry import op
+
+# ---------------------------------------------------------------------------------------- Relu
+
+
+@op("Relu", since=6)
+@quiet
+def relu(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+    """max(0, x). Spec: Relu-6, -13, -14."""
+    return np.maximum(x, 0, out=out)
+
+
+@op("LeakyRelu", since=6)
+@quiet
+@in_float32
+def leaky_relu(x: np.ndarray, *, alpha: float = 0.01, out: np.ndarray | None = None) -> np.ndarray:
+    """alpha·x where x < 0, else x. Spec: LeakyRelu-6, -16."""
+    y = np.multiply(x, alpha, out=result_like(x, out))
+    if 0 < alpha <= 1:  # then the line that is above is the one wanted
+        return np.maximum(x, y, out=y)
+    np.copyto(y, x, where=~(x < 0))
+    return y
+
+
+@op("PRelu", since=7)
+@quiet
+@in_float32
+def prelu(x: np.ndarray, slope: np.ndarray) -> np.ndarray:
+    """slope·x where x < 0, else x; slope broadcasts to the shape of x. Spec: PRelu-7, -9, -16."""
+    if np.broadcast_shapes(x.shape, slope.shape) != x.shape:
+        raise ValueError(f"slope of shape {slope.shape} does not broadcast to x of {x.shape}")
+    return np.where(x < 0, slope * x, x)
+
+
+@op("Elu", since=6)
+@quiet
+@in_float32
+def elu(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
+    """alpha·(exp(x) - 1) where x < 0, else x. Spec: Elu-6, -22."""
+    return np.where(x < 0, alpha * np.expm1(x), x)
+
+
+@op("Selu", since=6)
+@quiet
+@in_float32
+def selu(
+    x: np.ndarray,
+    *,
+    alpha: float = 1.6732631921768188,
+    gamma: float = 1.0507010221481323,
+) -> np.ndarray:
+    """gamma·alpha·(exp(x) - 1) where x <= 0, else gamma·x. Spec: Selu-6, -22."""
+    return gamma * np.where(x <= 0, alpha * np.expm1(x), x)
+
+
+@op("Celu", since=12)
+@quiet
+@in_float32
+def celu(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
+    """max(0, x) + min(0, alpha·(exp(x/alpha) - 1)). Spec: Celu-12, -28."""
+    if alpha == 0:
+        raise ValueError("alpha of Celu must not be 0")
+    return np.maximum(x, 0) + np.minimum(0, alpha * np.expm1(x / alpha))
+
+
+@op("ThresholdedRelu", since=10)
+@quiet
+@in_float32
+def thresholded_relu(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
+    """x where x > alpha, else 0. Spec: ThresholdedRelu-10, -22."""
+    return np.where(x > alpha, x, x.dtype.type(0))
+
+
+@op("Shrink", since=9)
+@quiet
+@in_float32
+def shrink(x: np.ndarray, *, bias: float = 0.0, lambd: float = 0.5) -> np.ndarray:
+    """x + bias where x < -lambd, x - bias where x > lambd, else 0.
+
+    Integers are compared and shifted as real numbers; the result is cut to an integer.
+    Spec: Shrink-9.
+    """
+    shrunk = np.where(x < -lambd, x + bias, np.where(x > lambd, x - bias, 0))
+    return shrunk.astype(x.dtype, copy=False)
+
+
+# ------------------------------------------------------------------------------------ sigmoids
+
+
+@op("Sigmoid", since=6)
+@quiet
+@in_float32
+def sigmoid(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+    """1 / (1 + exp(-x)). Spec: Sigmoid-6, -13."""
+    # Exact to the rounding at both ends: where exp overflows, the quotient is 0 as it should be.
+    # The faster 0.5·tanh(x/2) + 0.5 loses all digits of a small result.
+    y = np.negative(x, out=result_like(x, out))
+    np.exp(y, out=y)
+    np.add(y, 1, out=y)
+    return np.reciprocal(y, out=y)
+
+
+@op("HardSigmoid", since=6)
+@quiet
+@in_float32
+def hard_sigmoid(
+    x: np.ndarray, *, alpha: float = 0.2, beta: float = 0.5, out: np.ndarray | None = None
+) -> np.ndarray:
+    """max(0, min(1, alpha·x + beta)). Spec: HardSigmoid-6, -22."""
+    y = np.multiply(x, alpha, out=result_like(x, out))
+    np.add(y, beta, out=y)
+    return np.clip(y, 0, 1, out=y)
+
+
+@op("HardSwish", since=14)
+@quiet
+@in_float32
+def hard_swish(x: np.ndarray) -> np.ndarray:
+    """x·max(0, min(1, x/6 + 1/2)). Spec: HardSwish-14, -22."""
+    return x * hard_sigmoid(x, alpha=1 / 6, beta=0.5)
+
+
+@op("Swish", since=24)
+@quiet
+@in_float32
+def swish(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
+    """x·sigmoid(alpha·x). Spec: Swish-24."""
+    return x * sigmoid(alpha * x)
+
+
+@op("Tanh", since=6)
+@quiet
+def tanh(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+    """The hyperbolic tangent of x. Spec: Tanh-6, -13."""
+    return np.tanh(x, out=out)
+
+
+@op("Softplus", since=1)
+@quiet
+@in_float32
+def softplus(x: np.ndarray) -> np.ndarray:
+    """ln(exp(x) + 1). Spec: Softplus-1, -22."""
+    # = max(x, 0) + ln(1 + exp(-|x|)), which cannot overflow
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+@op("Softsign", since=1)
+@quiet
+@in_float32
+def softsign(x: np.ndarray) -> np.ndarray:
+    """x / (1 + |x|). Spec: Softsign-1, -22."""
+    return x / (1 + np.abs(x))
+
+
+@op("Mish", since=18)
+@quiet
+@in_float32
+def mish(x: np.ndarray) -> np.ndarray:
+    """x·tanh(softplus(x)) = x·tanh(ln(1 + exp(x))). Spec: Mish-18, -22."""
+    return x * np.tanh(softplus(x))
+
+
+@op("Gelu", since=20)
+@quiet
+@in_float32
+def gelu(x: np.ndarray, *, approximate: str = "none") -> np.ndarray:
+    """x/2·(1 + erf(x/√2)), or with approximate="tanh" x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³))).
+
+    Spec: Gelu-20.
+    """
+    if approximate == "none":
+        return 0.5 * x * (1 + erf(x / math.sqrt(2)))
+    if approximate == "tanh":
+        return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+    raise ValueError(f"approximate of Gelu is {approximate!r}, not 'none' or 'tanh'")
+
+
+# ------------------------------------------------------------------------------------- Softmax
+# Until opset 13 the input was flattened to a matrix at `axis`, and each row was one distribution;
+# from 13 on each line along `axis` is.
+
+
+@op("Softmax", since=13)
+@quiet
+@in_float32
+def softmax(x: np.ndarray, *, axis: int = -1, out: np.ndarray | None = None) -> np.ndarray:
+    """exp(x) / sum(exp(x)) along one axis. Spec: Softmax-13."""
+    axis = normalize_axis(axis, x.ndim)
+    y = result_like(x, out)
+    if x.size == 0:
+        return y
+    # exp(x - max) / sum(exp(x - max)) is the same number and cannot overflow
+    np.subtract(x, x.max(axis, keepdims=True), out=y)
+    np.exp(y, out=y)
+    return np.divide(y, y.sum(axis, keepdims=True), out=y)
+
+
+@op("Softmax", since=1, until=13)
+@quiet
+def softmax_flattened(x: np.ndarray, *, axis: int = 1) -> np.ndarray:
+    """exp(x) / sum(exp(x)) over axis, axis + 1, … together. Spec: Softmax-1, -11."""
+    return softmax(_flatten(x, axis), axis=1).reshape(x.shape)
+
+
+@op("LogSoftmax", since=13)
+@quiet
+@in_float32
+def log_softmax(x: np.ndarray, *, axis: int = -1) -> np.ndarray:
+    """x - ln(sum(exp(x))) along one axis. Spec: LogSoftmax-13."""
+    axis = normalize_axis(axis, x.ndim)
+    if x.size == 0:
+        return np.empty_like(x)
+    shifted = x - x.max(axis, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis, keepdims=True))
+
+
+@op("LogSoftmax", since=1, until=13)
+@quiet
+def log_softmax_flattened(x: np.ndarray, *, axis: int = 1) -> np.ndarray:
+    """x - ln(sum(exp(x))) over axis, axis + 1, … together. Spec: LogSoftmax-1, -11."""
+    return log_softmax(_flatten(x, axis), axis=1).reshape(x.shape)
+
+
+@op("Hardmax", since=13)
+@quiet
+def hardmax(x: np.ndarray, *, axis: int = -1) -> np.ndarray:
+    """1 at the first maximum along one axis, 0 elsewhere. Spec: Hardmax-13."""
+    axis = normalize_axis(axis, x.ndim)
+    y = np.zeros_like(x)
+    if x.size:
+        np.put_along_axis(y, x.argmax(axis, keepdims=True), x.dtype.type(1), axis)
+    return y
+
+
+@op("Hardmax", since=1, until=13)
+@quiet
+def hardmax_flattened(x: np.ndarray, *, axis: int = 1) -> np.ndarray:
+    """1 at the first maximum over axis, axis + 1, … together. Spec: Hardmax-1, -11."""
+    return hardmax(_flatten(x, axis), axis=1).reshape(x.shape)
+
+
+def _flatten(x: np.ndarray, axis: int) -> np.ndarray:
+    """x as a matrix: the axes before ``axis`` are the rows, the rest the columns."""
+    axis = normalize_axis(axis, x.ndim)
+    return x.reshape(math.prod(x.shape[:axis]), math.prod(x.shape[axis:]))

@@ -1,0 +1,106 @@
+"""Matrix products and determinants: Gemm, MatMul, Einsum, Det."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ops._numeric import check_same_dtype, in_float32, quiet, wide
+from ops.registry import op
+
+
+@op("Gemm", since=11)
+@quiet
+@in_float32
+def gemm(
+    a: np.ndarray,
+    b: np.ndarray,
+    c: np.ndarray | None = None,
+    *,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    transA: int = 0,  # noqa: N803 the spec's name
+    transB: int = 0,  # noqa: N803
+) -> np.ndarray:
+    """alpha·A·B + beta·C, with A or B transposed first if transA or transB is set.
+
+    A is M×K (transA: K×M), B is K×N (transB: N×K), C broadcasts to M×N. Spec: Gemm-11, -13.
+    """
+    if a.ndim != 2 or b.ndim != 2:
+        raise ValueError(f"A and B of Gemm must be matrices, not of shape {a.shape} and {b.shape}")
+    check_same_dtype(a, b)
+    y = np.matmul(a.T if transA else a, b.T if transB else b)
+    if alpha != 1:
+        y = _scaled(y, alpha)
+    if c is not None and beta != 0:  # as BLAS has it: with beta = 0, C isn't looked at
+        check_same_dtype(a, c)
+        if np.broadcast_shapes(y.shape, c.shape) != y.shape:
+            raise ValueError(f"C of shape {c.shape} does not broadcast to A·B of {y.shape}")
+        y += c if beta == 1 else _scaled(c, beta)
+    return y
+
+
+def _scaled(x: np.ndarray, factor: float) -> np.ndarray:
+    return (x * factor).astype(x.dtype, copy=False)  # integers: cut towards zero
+
+
+@op("Gemm", since=7, until=11)
+@quiet
+def gemm_with_c(
+    a: np.ndarray,
+    b: np.ndarray,
+    c: np.ndarray,
+    *,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    transA: int = 0,  # noqa: N803 the spec's name
+    transB: int = 0,  # noqa: N803
+) -> np.ndarray:
+    """alpha·A·B + beta·C; C is not optional yet. Spec: Gemm-7, -9."""
+    return gemm(a, b, c, alpha=alpha, beta=beta, transA=transA, transB=transB)
+
+
+@op("MatMul", since=1)
+@quiet
+def matmul(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+    """The matrix product over the last two axes; the axes before them broadcast.
+
+    A vector is a row on the left, a column on the right, and its added axis goes again, as in
+    numpy.matmul. Integers wrap. Spec: MatMul-1, -9, -13.
+    """
+    check_same_dtype(a, b)
+    if a.ndim == 0 or b.ndim == 0:
+        raise ValueError(f"MatMul of a scalar: the shapes are {a.shape} and {b.shape}")
+    wide_a = wide(a)
+    if wide_a is a:
+        return np.matmul(a, b, out=out)
+    y = np.asarray(np.matmul(wide_a, wide(b)), a.dtype)
+    if out is None:
+        return y
+    out[...] = y
+    return out
+
+
+@op("Einsum", since=12)
+@quiet
+@in_float32
+def einsum(*Inputs: np.ndarray, equation: str) -> np.ndarray:  # noqa: N803 the spec's name
+    """Products of the inputs, summed over the letters that the output of the equation lacks.
+
+    "ij,jk->ik" is the matrix product. Spec: Einsum-12, -28.
+    """
+    for x in Inputs[1:]:
+        check_same_dtype(Inputs[0], x)
+    # Two or more operands: as a chain of matrix products, where it is one.
+    y = np.einsum(equation, *Inputs, optimize=len(Inputs) > 1)
+    # np.einsum hands out a view where nothing is summed
+    return np.array(y, Inputs[0].dtype)
+
+
+@op("Det", since=11)
+@quiet
+@in_float32
+def det(x: np.ndarray) -> np.ndarray:
+    """The determinant of the matrices in the last two axes: (…, M, M) to (…). Spec: Det-11, -22."""
+    if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
+        raise ValueError(f"Det needs square matrices, not the shape {x.shape}")
+    return np.asarray(np.linalg.det(x), x.dtype)
