@@ -1,0 +1,29 @@
+"""Small tensors read as Python values, and the values that stand for nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def as_ints(tensor: np.ndarray) -> tuple[int, ...]:
+    """The integers of a rank-1 (or rank-0) tensor."""
+    return tuple(np.ravel(tensor).tolist())
+
+
+def as_int(tensor: np.ndarray, what: str) -> int:
+    """The integer in a tensor of one element. ``what`` names it in the error."""
+    return int(as_scalar(tensor, what))
+
+
+def as_scalar(tensor: np.ndarray, what: str) -> Any:
+    """The value in a tensor of one element, of whatever rank; a Python number or string."""
+    if tensor.size != 1:
+        raise ValueError(f"{what} must be one element, not shape {tensor.shape}")
+    return tensor.item() if tensor.dtype.kind != "V" else tensor.reshape(-1)[0]
+
+
+def zero(dtype: np.dtype) -> Any:
+    """What ONNX fills with: 0, False, or the empty string."""
+    return "" if dtype.kind == "O" else np.zeros((), dtype)[()]
