@@ -39,7 +39,9 @@ def declared_shape(info: TensorInfo) -> tuple[Dimension, ...] | None:
 def lacks_batch(info: TensorInfo, rank: int) -> bool:
     """Whether a value of this rank is one sample of an input whose first dimension is free or 1."""
     shape = declared_shape(info)
-    return bool(shape) and rank == len(shape) - 1 and (not isinstance(shape[0], int) or shape[0] == 1)
+    if not shape or rank != len(shape) - 1:
+        return False
+    return not isinstance(shape[0], int) or shape[0] == 1
 
 
 def convert(array: np.ndarray, dtype: np.dtype | None, where: str) -> np.ndarray:
@@ -50,9 +52,9 @@ def convert(array: np.ndarray, dtype: np.dtype | None, where: str) -> np.ndarray
     """
     if dtype is None or array.dtype == dtype:
         return array
-    if dtype == object:
+    if dtype.kind == "O":
         if array.dtype.kind in "UST" or (
-            array.dtype == object and all(isinstance(item, str) for item in array.flat)
+            array.dtype.kind == "O" and all(isinstance(item, str) for item in array.flat)
         ):
             return array
         raise InvalidInputError(f"{where}: {_kind(array)}, the model takes strings")
@@ -76,7 +78,7 @@ def convert(array: np.ndarray, dtype: np.dtype | None, where: str) -> np.ndarray
 
 
 def _family(dtype: np.dtype) -> str:
-    """"bool", "int", "float", "complex" or "" of NumPy's and ml_dtypes' types."""
+    """ "bool", "int", "float", "complex" or "" of NumPy's and ml_dtypes' types."""
     kinds = {"b": "bool", "i": "int", "u": "int", "f": "float", "c": "complex"}
     if dtype.kind in kinds:
         return kinds[dtype.kind]

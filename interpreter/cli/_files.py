@@ -128,7 +128,11 @@ def _by_name(
         raise InvalidInputError(f"{path}: nothing in it")
     if name is not None and name in found:
         return {name: found[name]}
-    if single is not None and len(found) == 1 and (name is not None or not set(found) & {*feedable}):
+    if (
+        single is not None
+        and len(found) == 1
+        and (name is not None or not set(found) & {*feedable})
+    ):
         return {single.name: next(iter(found.values()))}
     if name is not None:
         raise InvalidInputError(f"{path}: no '{name}' in it; there are {', '.join(found)}")
@@ -176,7 +180,7 @@ def _from_member(info: TensorInfo, member: MemberRows) -> Feed:
 def _converted(info: TensorInfo, rows: Rows, given: np.dtype, origin: str) -> Feed:
     dtype = declared_dtype(info)
     feed = Feed(info, _Converted(rows, dtype, f"{origin} for input '{info.name}'"), origin)
-    if dtype is not None and dtype != object and given.newbyteorder("=") != dtype:
+    if dtype is not None and dtype.kind != "O" and given.newbyteorder("=") != dtype:
         feed.notes.append(f"converted from {given}")
     return feed
 
@@ -211,7 +215,7 @@ def _json_array(info: TensorInfo, value: Any, path: Path) -> np.ndarray:
     dtype = declared_dtype(info)
     try:
         array = np.asarray(value)
-        if array.dtype.kind == "U" and dtype is not None and dtype != object:
+        if array.dtype.kind == "U" and dtype is not None and dtype.kind != "O":
             array = np.asarray(_numbers(value))
         if array.dtype.kind == "U":  # or numbers among the strings become strings unnoticed
             array = np.asarray(value, dtype=object)
@@ -243,7 +247,7 @@ def _from_csv(info: TensorInfo, path: Path) -> Feed:
     A row is given the shape of a sample if it has as many numbers.
     """
     dtype = declared_dtype(info)
-    if dtype == object:
+    if dtype is not None and dtype.kind == "O":
         raise InvalidInputError(f"{path}: input {info} takes strings: give them as .json")
     _check_tensor(info, str(path))
     array, header = _read_csv(path, exact=dtype is not None and dtype.kind in "iu")

@@ -8,7 +8,7 @@ import os
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -27,7 +27,9 @@ class OutputFile:
         """Raises InvalidInputError for what couldn't be written, before anything is run."""
         self.path = path
         self.suffix = path.suffix.lower()
-        self._target = Path(os.path.realpath(path))  # a link stays one: what it points at is written
+        self._target = Path(
+            os.path.realpath(path)
+        )  # a link stays one: what it points at is written
         self._temporary = self._target.with_name(f".{self._target.name}.{os.getpid()}.tmp")
         if self.suffix not in _SUFFIXES:
             raise InvalidInputError(f"{path}: outputs are written to {', '.join(_SUFFIXES)} files")
@@ -48,46 +50,60 @@ class OutputFile:
     def writing(self) -> Iterator[None]:
         """Until its end nothing is there under the name but what was there before."""
         try:
-            with open(self._temporary, "xb"):  # refused here rather than after the run
-                pass
+            with self._explained():  # refused here rather than after the run
+                open(self._temporary, "xb").close()
             yield
-            os.replace(self._temporary, self._target)
-        except OSError as error:
-            reason = error.strerror or error
-            raise InvalidInputError(f"{self.path}: can't be written: {reason}") from error
+            with self._explained():
+                os.replace(self._temporary, self._target)
         finally:
             with contextlib.suppress(OSError):
-                self._temporary.unlink(missing_ok=True)
+                self._temporary.unlink()
 
     def allocate(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         """An array to fill; for .npy it is the file itself, so that it needn't fit in memory."""
-        if self.suffix == ".npy" and dtype.kind in "biufc" and 0 not in shape:
-            return np.lib.format.open_memmap(self._temporary, "w+", dtype, shape)
-        return np.empty(shape, dtype)
+        if self.suffix != ".npy" or dtype.kind not in "biufc" or 0 in shape:
+            return np.empty(shape, dtype)
+        with self._explained():
+            array = np.lib.format.open_memmap(self._temporary, "w+", dtype, shape)
+            if hasattr(os, "posix_fallocate"):  # a full disk must be met here, not within the map
+                with open(self._temporary, "r+b") as file:
+                    os.posix_fallocate(file.fileno(), 0, self._temporary.stat().st_size)
+            return array
 
     def write(self, values: Mapping[str, Any]) -> None:
         """Fill the file; what ``allocate`` gave for .npy is there already.
 
         Raises InvalidInputError for a value that the format can't hold.
         """
-        if self.suffix == ".json":
-            with open(self._temporary, "w", encoding="utf-8") as file:
-                json.dump(jsonable(values), file)
-        elif self.suffix == ".npz":
-            with zipfile.ZipFile(self._temporary, "w", allowZip64=True) as archive:
-                for name, value in values.items():
-                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                        np.lib.format.write_array(member, self._plain(name, value), allow_pickle=False)
-        else:
-            ((name, value),) = values.items()
-            if isinstance(value, np.memmap):
-                value.flush()
+        with self._explained():
+            if self.suffix == ".json":
+                with open(self._temporary, "w", encoding="utf-8") as file:
+                    json.dump(jsonable(values), file, allow_nan=False)
+            elif self.suffix == ".npz":
+                with zipfile.ZipFile(self._temporary, "w") as archive:
+                    for name, value in values.items():
+                        with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                            self._write_array(member, name, value)
             else:
-                with open(self._temporary, "wb") as file:
-                    np.lib.format.write_array(file, self._plain(name, value), allow_pickle=False)
+                ((name, value),) = values.items()
+                if isinstance(value, np.memmap):
+                    value.flush()
+                else:
+                    with open(self._temporary, "wb") as binary:
+                        self._write_array(binary, name, value)
 
-    def _plain(self, name: str, value: Any) -> np.ndarray:
-        """What NumPy can write and read without pickle."""
+    def _write_array(self, file: IO[bytes], name: str, value: Any) -> None:
+        """Only what NumPy can read without pickle is written."""
         if not isinstance(value, np.ndarray):
             raise InvalidInputError(f"{self.path}: output '{name}' is no tensor: write .json")
-        return value.astype(str) if value.dtype == object else widened(value)
+        plain = value.astype(str) if value.dtype == object else widened(value)
+        np.lib.format.write_array(file, plain, allow_pickle=False)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Errors of the file system as one that names the file."""
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or error
+            raise InvalidInputError(f"{self.path}: can't be written: {reason}") from error

@@ -74,7 +74,7 @@ def _values(info: TensorInfo, shape: tuple[int, ...], rng: np.random.Generator) 
     dtype = declared_dtype(info)
     if tensor_type(info) is None or dtype is None:
         raise InvalidInputError(f"input {info} can't be made up: give it with --input")
-    if dtype == object:
+    if dtype.kind == "O":
         return rng.integers(0, 10, shape).astype(str).astype(object)
     if dtype.kind == "b":
         return rng.integers(0, 2, shape).astype(bool)

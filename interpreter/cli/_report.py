@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,9 @@ def describe(name: str, value: Any) -> dict[str, Any]:
     }
     if array.dtype.kind in "biuf":
         about |= _statistics(array)
-    about["first"] = array.reshape(-1)[:_FIRST_VALUES]
     if value.size > MOST_VALUES:
         about["values"] = None
+        about["first"] = array.reshape(-1)[:_FIRST_VALUES]
         about["note"] = f"{value.size:,} values are left out; --output FILE writes them"
     else:
         about["values"] = array
@@ -150,9 +151,9 @@ def _row(output: Mapping[str, Any]) -> tuple[str, ...]:
         values = output["values"]
         length = f"({len(values)})" if values is not None else ""
         return (output["name"], output["type"] or "nothing", length, "", "", "", "")
-    size = int(np.prod(output["shape"]))
-    first = ", ".join(_number(x) for x in output["first"].tolist())
-    more = ", …" if size > len(output["first"]) else ""
+    values = output["first"] if output["values"] is None else output["values"].reshape(-1)
+    first = ", ".join(_number(x) for x in values[:_FIRST_VALUES].tolist())
+    more = ", …" if math.prod(output["shape"]) > _FIRST_VALUES else ""
     statistics = [_number(output[s]) if s in output else "" for s in ("min", "max", "mean")]
     shape = _shape(output["shape"])
     return (output["name"], output["dtype"], shape, *statistics, first + more)
@@ -165,7 +166,7 @@ def _show_top(output: Mapping[str, Any], sample_names: Sequence[str] | None) -> 
     for i, classes in enumerate(samples[:_TOP_SAMPLES]):
         named = sample_names is not None and len(sample_names) == len(samples)
         sample = sample_names[i] if named and sample_names else f"sample {i}"
-        best = [f"{c.get('label', c['class'])}  {_number(c['value'])}" for c in classes]
+        best = [f"{c.get('label', c['class'])}: {_number(c['value'])}" for c in classes]
         rows.append((sample, *best))
     width = max((len(row) for row in rows), default=1)
     _show.table([""] * width, [(*row, *[""] * (width - len(row))) for row in rows], indent=2)

@@ -64,12 +64,14 @@ def table(
     """
     numbers = set(right)
     grid = Table(
-        box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(columns), header_style="bold"
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+        show_header=any(columns),
+        header_style="bold",
     )
     for name in columns:
-        grid.add_column(
-            Text(name), justify="right" if name in numbers else "left", overflow="fold"
-        )
+        grid.add_column(Text(name), justify="right" if name in numbers else "left", overflow="fold")
     for row in rows:
         grid.add_row(*(Text(printable(str(cell))) for cell in row))
     _write(grid, indent)
@@ -80,11 +82,13 @@ def _write(content: Any, indent: int = 0, *, soft_wrap: bool = False) -> None:
     out = console()
     with out.capture() as captured:
         out.print(content, soft_wrap=soft_wrap)
-    sys.stdout.writelines(f"{' ' * indent}{text.rstrip()}\n" for text in captured.get().split("\n")[:-1])
+    sys.stdout.writelines(
+        f"{' ' * indent}{text.rstrip()}\n" for text in captured.get().split("\n")[:-1]
+    )
 
 
 def count(number: int, noun: str) -> str:
-    """"1 node", "2 nodes", "12,345 nodes"."""
+    """ "1 node", "2 nodes", "12,345 nodes"."""
     return f"{number:,} {noun}{'s'[: number != 1]}"
 
 
@@ -98,8 +102,8 @@ def size(number: float) -> str:
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document; see ``jsonable``."""
-    print(json.dumps(jsonable(value), indent=2))
+    """Print one JSON document on one line; see ``jsonable``."""
+    print(json.dumps(jsonable(value), allow_nan=False))
 
 
 def jsonable(value: Any) -> Any:

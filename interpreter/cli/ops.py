@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from interpreter.cli import _show
@@ -51,7 +52,8 @@ def _named(versions: Versions, name: str) -> Versions:
     found = {
         key: operators
         for key, operators in versions.items()
-        if wanted in (key[1].lower(), _full(*key).lower(), f"{key[0] or 'ai.onnx'}.{key[1]}".lower())
+        if wanted
+        in (key[1].lower(), _full(*key).lower(), f"{key[0] or 'ai.onnx'}.{key[1]}".lower())
     }
     if found:
         return found
@@ -64,25 +66,36 @@ def _named(versions: Versions, name: str) -> Versions:
 def _list(versions: Versions) -> None:
     for domain in sorted({domain for domain, _ in versions}):
         rows = [
-            (name, ", ".join(_since(o) for o in operators))
+            (name, ", ".join(_span(*pair) for pair in _spans(operators)))
             for (of, name), operators in versions.items()
             if of == domain
         ]
         _show.line(f"{domain or 'ai.onnx'}: {_show.count(len(rows), 'operator')}", style="bold")
-        _show.table(("operator", "versions: each from this opset on"), rows, indent=2)
+        _show.table(
+            ("operator", "versions, by opset; the last one reaches to the newest"), rows, indent=2
+        )
         _show.line()
     _show.line("'onnxwalk ops NAME' explains one.")
 
 
-def _since(operator: Operator) -> str:
-    return str(operator.since) if operator.until is None else f"{operator.since}–{operator.until - 1}"
+def _spans(operators: Sequence[Operator]) -> Iterator[tuple[Operator, int | None]]:
+    """Each version with the last opset that means it; ``None``: the newest one."""
+    starts = [operator.since for operator in operators[1:]]
+    for operator, following in zip_longest(operators, starts):
+        ends = [end for end in (operator.until, following) if end is not None]
+        yield operator, min(ends) - 1 if ends else None
 
 
-def _explain(domain: str, name: str, operators: Iterable[Operator]) -> None:
+def _span(operator: Operator, last: int | None) -> str:
+    if last is None:
+        return str(operator.since)
+    return f"{operator.since}–{last}" if last > operator.since else f"{operator.since} only"
+
+
+def _explain(domain: str, name: str, operators: Sequence[Operator]) -> None:
     _show.line(_full(domain, name), style="bold")
-    for operator in operators:
-        until = f" to {operator.until - 1}" if operator.until is not None else " on"
-        _show.heading(f"from opset {operator.since}{until}")
+    for operator, last in _spans(operators):
+        _show.heading(f"from opset {operator.since} {'on' if last is None else f'to {last}'}")
         inputs = ", ".join(_input(i) for i in operator.inputs) or "none"
         attributes = ", ".join(_attribute(*pair) for pair in operator.attributes.items())
         _show.table(("", ""), [("inputs", inputs), ("attributes", attributes or "none")], indent=2)
@@ -114,7 +127,7 @@ def _as_json(operators: list[Operator]) -> dict[str, Any]:
         "versions": [
             {
                 "since": o.since,
-                "until": o.until,
+                "last": last,
                 "inputs": [
                     {"name": i.name, "optional": i.optional, "variadic": i.variadic}
                     for i in o.inputs
@@ -127,6 +140,6 @@ def _as_json(operators: list[Operator]) -> dict[str, Any]:
                 ],
                 "documentation": o.documentation,
             }
-            for o in operators
+            for o, last in _spans(operators)
         ],
     }
