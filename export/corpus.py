@@ -11,64 +11,18 @@ import numpy as np
 CLASSES = ("negative", "neutral", "positive")
 
 _OPENINGS = ("", "", "", "menurut saya", "jujur", "ternyata", "kemarin", "sejauh ini", "kata teman")
-_SUBJECTS = [
-    "makanan",
-    "kopi",
-    "kamar",
-    "pelayanan",
-    "hotel",
-    "film",
-    "aplikasi",
-    "harga",
-    "lokasi",
-    "kasir",
-    "sambal",
-    "restoran",
-    "sotonya",
-    "pemandangan",
-    "suasana",
-    "parkiran",
-    "menu",
-    "pengiriman",
-    "barangnya",
-    "penjualnya",
-]
-_GOOD = [
-    "enak",
-    "bersih",
-    "ramah",
-    "cepat",
-    "murah",
-    "nyaman",
-    "bagus",
-    "segar",
-    "lezat",
-    "memuaskan",
-    "rapi",
-    "indah",
-    "lengkap",
-    "menyenangkan",
-    "terjangkau",
-    "hebat",
-]
-_BAD = [
-    "hambar",
-    "kotor",
-    "kasar",
-    "lambat",
-    "mahal",
-    "berisik",
-    "buruk",
-    "basi",
-    "jelek",
-    "mengecewakan",
-    "berantakan",
-    "rusak",
-    "sempit",
-    "membosankan",
-    "lengket",
-    "parah",
-]
+_SUBJECTS = (
+    "makanan kopi kamar pelayanan hotel film aplikasi harga lokasi kasir sambal restoran "
+    "sotonya pemandangan suasana parkiran menu pengiriman barangnya penjualnya"
+).split()
+_GOOD = (
+    "enak bersih ramah cepat murah nyaman bagus segar lezat memuaskan rapi indah lengkap "
+    "menyenangkan terjangkau hebat"
+).split()
+_BAD = (
+    "hambar kotor kasar lambat mahal berisik buruk basi jelek mengecewakan berantakan rusak "
+    "sempit membosankan lengket parah"
+).split()
 _NEGATIONS = ("tidak", "kurang", "sama sekali tidak")
 _DEGREES = ("", "", "sangat", "cukup", "agak", "benar benar")
 _PLAIN = (
