@@ -359,10 +359,38 @@ def conv_transpose_1(
 
     Spec: ConvTranspose-1.
     """
+    return prepare_conv_transpose_1(
+        w,
+        b,
+        auto_pad=auto_pad,
+        dilations=dilations,
+        group=group,
+        kernel_shape=kernel_shape,
+        output_padding=output_padding,
+        output_shape=output_shape,
+        pads=pads,
+        strides=strides,
+    )(x)
+
+
+@conv_transpose_1.prepare
+def prepare_conv_transpose_1(
+    w,
+    b=None,
+    *,
+    auto_pad="NOTSET",
+    dilations=None,
+    group=1,
+    kernel_shape=None,
+    output_padding=None,
+    output_shape=None,
+    pads=None,
+    strides=None,
+):
+    """ConvTranspose-1 with known weights."""
     if output_shape:
         auto_pad = "NOTSET" if auto_pad == "SAME_UPPER" else "SAME_UPPER"
-    return conv_transpose(
-        x,
+    return prepare_conv_transpose(
         w,
         b,
         auto_pad=auto_pad,
@@ -414,7 +442,8 @@ def prepare_conv_transpose(
         # Tap by tap: one GEMM over all places, added where that tap of each window lies.
         # The memory of x decides whether the products are (…, places, M/g) or (…, M/g, places).
         last = is_channels_last(x)
-        source = x.astype(work, copy=False).reshape(len(x), group, channels // group, -1)
+        source = x.astype(work, copy=False)
+        source = source.reshape(len(x), group, channels // group, math.prod(x.shape[2:]))
         y = np.empty((len(x), *(axis.size for axis in axes), outputs), work)
         y = np.moveaxis(y, -1, 1) if last else y.reshape(len(x), outputs, *y.shape[1:-1])
         y[...] = 0 if b is None else b.reshape(-1, *[1] * len(axes))

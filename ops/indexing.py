@@ -253,13 +253,48 @@ def _top_k(x: np.ndarray, k: int, axis: int, largest: int) -> tuple[np.ndarray, 
     if not 0 <= k <= size:
         raise ValueError(f"can't take the top {k} of {size} elements")
     keys = np.moveaxis(x.astype(np.float32) if x.dtype.kind == "V" else x, axis, -1)
-    if largest:
-        # stable and ascending from the far end is stable and descending from this one
-        order = size - 1 - keys[..., ::-1].argsort(axis=-1, kind="stable")[..., ::-1]
+    if 0 < 8 * k < size and keys.size >= 4096:
+        shortlist = _shortlist(keys, k, largest)
+        order = _take(shortlist, _order(_take(keys, shortlist), largest))
     else:
-        order = keys.argsort(axis=-1, kind="stable")
+        order = _order(keys, largest)
     indices = np.moveaxis(order[..., :k], -1, axis).astype(np.int64, copy=False)
     return np.take_along_axis(x, indices, axis), indices
+
+
+def _take(x: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    return np.take_along_axis(x, indices, axis=-1)
+
+
+def _order(keys: np.ndarray, largest: int) -> np.ndarray:
+    """The indices that sort the last axis; of equal elements the lower index first."""
+    if largest:
+        # stable and ascending from the far end is stable and descending from this one
+        return keys.shape[-1] - 1 - keys[..., ::-1].argsort(axis=-1, kind="stable")[..., ::-1]
+    return keys.argsort(axis=-1, kind="stable")
+
+
+def _shortlist(keys: np.ndarray, k: int, largest: int) -> np.ndarray:
+    """The indices, ascending, of the k elements to be sorted: linear time instead of a full sort.
+
+    They are all that are better than the k-th, and as many equal to it as there is room for, from
+    the lowest index on.
+    """
+    size = keys.shape[-1]
+    kth = size - k if largest else k - 1
+    limit = np.partition(keys, kth, axis=-1)[..., kth : kth + 1]
+    if keys.dtype.kind == "f":  # NaN is larger than all and equal to itself
+        nan, limit_is_nan = np.isnan(keys), np.isnan(limit)
+        equal = (keys == limit) | (nan & limit_is_nan)
+        if largest:
+            better = (keys > limit) | (nan & ~limit_is_nan)
+        else:
+            better = (keys < limit) | (limit_is_nan & ~nan)
+    else:
+        equal, better = keys == limit, keys > limit if largest else keys < limit
+    room = k - better.sum(axis=-1, keepdims=True)
+    chosen = better | (equal & (equal.cumsum(axis=-1) <= room))
+    return np.flatnonzero(chosen).reshape(*keys.shape[:-1], k) % size
 
 
 @op("NonZero", since=9)

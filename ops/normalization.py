@@ -372,7 +372,7 @@ def dropout(
         raise ValueError(f"ratio of Dropout is {dropped}, not in [0, 1)")
     if seed is not None:
         # The numbers of NumPy's older generator are those of ONNX's own test cases.
-        chances = np.random.RandomState(seed % 2**32).random_sample(data.shape)  # noqa: NPY002
+        chances = np.random.RandomState(seed % 2**32).random_sample(data.shape)
     else:
         chances = np.random.default_rng(rng).random(data.shape)
     mask = chances >= dropped
