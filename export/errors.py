@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from types import ModuleType
 
 INSTALL = 'pip install "onnxwalk[export]"'
@@ -27,9 +28,10 @@ def require(*names: str) -> tuple[ModuleType, ...]:
 
 def one_line(error: BaseException | str, limit: int = 300) -> str:
     """The first sentence-like line of a message: Keras and TensorFlow write whole pages."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # Keras prints in bold
+    lines = [line.strip() for line in plain.splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
-    # a heading such as "Error when deserializing:" says nothing without what follows it
-    if text.endswith(":") and len(lines) > 1:
+    # a heading says nothing without what follows it
+    if len(lines) > 1 and (text.endswith(":") or text.startswith("Exception encountered when")):
         text = f"{text} {lines[1]}"
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -20,22 +20,21 @@ def fold(graph: Any) -> None:
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     outputs = {value.name for value in graph.output}
     folded: list[Any] = []
+    kept: list[Any] = []
     for node in graph.node:  # in topological order
         name = node.output[0] if node.output else ""
-        if node.op_type not in _MOVES or name in outputs:
-            continue
-        if not all(source in tensors for source in node.input):
+        known = all(source in tensors for source in node.input)
+        if node.op_type not in _MOVES or name in outputs or not known:
+            kept.append(node)
             continue
         attributes = {a.name: list(a.ints) or a.i for a in node.attribute}
         arrays = [numpy_helper.to_array(tensors[source]) for source in node.input]
         result = np.ascontiguousarray(_MOVES[node.op_type](*arrays, **attributes))
-        tensor = numpy_helper.from_array(result, name)
-        # the folded weight keeps the name of the weight, unless that is used elsewhere as well
-        tensors[name] = tensor
-        graph.initializer.append(tensor)
+        tensors[name] = numpy_helper.from_array(result, name)
+        graph.initializer.append(tensors[name])
         folded.append(node)
-    for node in folded:
-        graph.node.remove(node)
+    del graph.node[:]
+    graph.node.extend(kept)
     _drop_unused(graph, {node.output[0]: node.input[0] for node in folded})
 
 
