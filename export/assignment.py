@@ -22,12 +22,13 @@ def cnn(
     *,
     pooling: Literal["max", "average"] = "max",
     head: Literal["gap", "flatten"] = "gap",
+    dense: int = 64,
     classes: int = 10,
     shape: tuple[int, int, int] = (32, 32, 3),
     activation: str | None = "softmax",
     name: str = "cnn",
 ) -> Any:
-    """Per filter count: Conv2D (same, relu) and 2×2 pooling; then the head and a Dense layer.
+    """Per filter count: Conv2D (same, relu) and 2×2 pooling; the head, Dense (relu), Dense.
 
     ``kernels``: one side length, or one per Conv2D. ``activation`` of ``None`` gives logits.
     (batch, height, width, channels) float32 -> (batch, classes) float32.
@@ -44,7 +45,8 @@ def cnn(
     parts: list[Any] = [Input(shape, name="image")]
     for count, size in zip(filters, sizes, strict=True):
         parts += [layers.Conv2D(count, size, padding="same", activation="relu"), pool(2)]
-    return Sequential([*parts, top(), layers.Dense(classes, activation=activation)], name=name)
+    parts += [top(), layers.Dense(dense, activation="relu")]
+    return Sequential([*parts, layers.Dense(classes, activation=activation)], name=name)
 
 
 def recurrent(
