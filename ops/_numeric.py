@@ -45,6 +45,33 @@ def in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
     return widened
 
 
+# Elements in a block that stays in the second-level cache together with its intermediate results.
+_BLOCK = 16384
+
+
+def blockwise(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a large array computed block by block, in the order of memory.
+
+    For elementwise functions of one array that pass over it several times: their intermediate
+    results then never leave the cache, nor take up fresh memory.
+    """
+
+    @functools.wraps(function)
+    def in_blocks(x: np.ndarray, **attributes: Any) -> Any:
+        if x.size <= _BLOCK:
+            return function(x, **attributes)
+        order = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
+        in_order = np.ascontiguousarray(x.transpose(order))  # no copy unless there are gaps
+        source = in_order.reshape(-1)
+        result = np.empty_like(source)
+        for start in range(0, source.size, _BLOCK):
+            block = slice(start, start + _BLOCK)
+            result[block] = function(source[block], **attributes)
+        return result.reshape(in_order.shape).transpose(np.argsort(order))
+
+    return in_blocks
+
+
 def result_like(x: np.ndarray, out: np.ndarray | None) -> np.ndarray:
     """``out``, or else a new array of the shape, dtype and memory layout of ``x``."""
     return np.empty_like(x) if out is None else out

@@ -11,7 +11,7 @@ import numpy as np
 
 from ops._axes import normalize_axis
 from ops._erf import erf
-from ops._numeric import in_float32, quiet, result_like
+from ops._numeric import blockwise, in_float32, quiet, result_like
 from ops.registry import op
 
 # ---------------------------------------------------------------------------------------- Relu
@@ -48,6 +48,7 @@ def prelu(x: np.ndarray, slope: np.ndarray) -> np.ndarray:
 
 @op("Elu", since=6)
 @quiet
+@blockwise
 @in_float32
 def elu(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
     """alpha·(exp(x) - 1) where x < 0, else x. Spec: Elu-6, -22."""
@@ -56,6 +57,7 @@ def elu(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
 
 @op("Selu", since=6)
 @quiet
+@blockwise
 @in_float32
 def selu(
     x: np.ndarray,
@@ -69,6 +71,7 @@ def selu(
 
 @op("Celu", since=12)
 @quiet
+@blockwise
 @in_float32
 def celu(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
     """max(0, x) + min(0, alpha·(exp(x/alpha) - 1)). Spec: Celu-12, -28."""
@@ -87,6 +90,7 @@ def thresholded_relu(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
 
 @op("Shrink", since=9)
 @quiet
+@blockwise
 @in_float32
 def shrink(x: np.ndarray, *, bias: float = 0.0, lambd: float = 0.5) -> np.ndarray:
     """x + bias where x < -lambd, x - bias where x > lambd, else 0.
@@ -128,6 +132,7 @@ def hard_sigmoid(
 
 @op("HardSwish", since=14)
 @quiet
+@blockwise
 @in_float32
 def hard_swish(x: np.ndarray) -> np.ndarray:
     """x·max(0, min(1, x/6 + 1/2)). Spec: HardSwish-14, -22."""
@@ -136,6 +141,7 @@ def hard_swish(x: np.ndarray) -> np.ndarray:
 
 @op("Swish", since=24)
 @quiet
+@blockwise
 @in_float32
 def swish(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
     """x·sigmoid(alpha·x). Spec: Swish-24."""
@@ -151,6 +157,7 @@ def tanh(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
 
 @op("Softplus", since=1)
 @quiet
+@blockwise
 @in_float32
 def softplus(x: np.ndarray) -> np.ndarray:
     """ln(exp(x) + 1). Spec: Softplus-1, -22."""
@@ -160,6 +167,7 @@ def softplus(x: np.ndarray) -> np.ndarray:
 
 @op("Softsign", since=1)
 @quiet
+@blockwise
 @in_float32
 def softsign(x: np.ndarray) -> np.ndarray:
     """x / (1 + |x|). Spec: Softsign-1, -22."""
@@ -168,6 +176,7 @@ def softsign(x: np.ndarray) -> np.ndarray:
 
 @op("Mish", since=18)
 @quiet
+@blockwise
 @in_float32
 def mish(x: np.ndarray) -> np.ndarray:
     """x·tanh(softplus(x)) = x·tanh(ln(1 + exp(x))). Spec: Mish-18, -22."""
@@ -176,6 +185,7 @@ def mish(x: np.ndarray) -> np.ndarray:
 
 @op("Gelu", since=20)
 @quiet
+@blockwise
 @in_float32
 def gelu(x: np.ndarray, *, approximate: str = "none") -> np.ndarray:
     """x/2·(1 + erf(x/√2)), or with approximate="tanh" x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³))).

@@ -185,7 +185,9 @@ def clip(
     lowest, highest = limits(input.dtype)
     low = _clip_limit(min, "min", input, lowest)
     high = _clip_limit(max, "max", input, highest)
-    y = np.maximum(input, low, out=result_like(input, out))
+    if input.dtype.kind != "V":
+        return np.clip(input, low, high, out=out)
+    y = np.maximum(input, low, out=result_like(input, out))  # ml_dtypes has no clip
     return np.minimum(y, high, out=y)
 
 

@@ -90,6 +90,10 @@ def einsum(*Inputs: np.ndarray, equation: str) -> np.ndarray:
     """
     for x in Inputs[1:]:
         check_same_dtype(Inputs[0], x)
+    terms = equation.replace(" ", "").split("->")[0].split(",")
+    if len({x.ndim - len(t) for t, x in zip(terms, Inputs, strict=False) if "..." in t}) > 1:
+        # np.einsum would broadcast them
+        raise ValueError(f"the ellipses of {equation!r} stand for different numbers of axes")
     # Two or more operands: as a chain of matrix products, where it is one.
     y = np.einsum(equation, *Inputs, optimize=len(Inputs) > 1)
     if len(Inputs) == 1:

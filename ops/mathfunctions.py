@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from ops._erf import erf as erf_of_floats
-from ops._numeric import quiet, wide
+from ops._numeric import blockwise, quiet, wide
 from ops.registry import op
 
 
@@ -161,6 +161,7 @@ def atanh(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
 
 @op("Erf", since=9)
 @quiet
+@blockwise
 def erf(input: np.ndarray) -> np.ndarray:
     """2/√π · the integral of exp(-t²) from 0 to input; of integers, cut to an integer.
 

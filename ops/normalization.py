@@ -140,8 +140,13 @@ def _moments(x: np.ndarray, axes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarr
     n = math.prod(x.shape[axis] for axis in axes)
     mean = np.asarray(x.sum(axes, keepdims=True) / n, x.dtype)
     deviation = np.asarray(x - mean)
-    var = np.asarray(np.square(deviation).sum(axes, keepdims=True) / n, x.dtype)
-    return mean, deviation, var
+    if axes == tuple(range(x.ndim - len(axes), x.ndim)) and n:
+        # the last axes: a scalar product of each line with itself, which needs no array of squares
+        lines = deviation.reshape(-1, n)
+        squares = np.vecdot(lines, lines).reshape(mean.shape)
+    else:
+        squares = np.square(deviation).sum(axes, keepdims=True)
+    return mean, deviation, np.asarray(squares / n, x.dtype)
 
 
 def _running(average: np.ndarray, current: np.ndarray, momentum: float) -> np.ndarray:
@@ -279,12 +284,12 @@ def _stash_dtype(stash_type: int) -> np.dtype:
 
 
 def _scale_and_shift(normalized: np.ndarray, scale: np.ndarray, b: np.ndarray | None) -> np.ndarray:
-    """normalized·scale + b in the dtype of ``normalized``; both broadcast to its shape."""
+    """normalized·scale + b, in place; both broadcast to its shape."""
     shapes = [scale.shape] if b is None else [scale.shape, b.shape]
     if np.broadcast_shapes(normalized.shape, *shapes) != normalized.shape:
         raise ValueError(f"scale and bias of {shapes} do not broadcast to x of {normalized.shape}")
-    y = np.multiply(normalized, scale, dtype=normalized.dtype)
-    return y if b is None else np.add(y, b, dtype=normalized.dtype)
+    y = np.multiply(normalized, scale, out=normalized, dtype=normalized.dtype)
+    return y if b is None else np.add(y, b, out=y, dtype=normalized.dtype)
 
 
 # ----------------------------------------------------------------------- normalizations along axes

@@ -185,6 +185,22 @@ def test_out_is_written(name, dtype):
     assert_same(out, function(x))
 
 
+@pytest.mark.parametrize("name", ["Elu", "Gelu", "Mish", "Softplus", "Swish"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_blocks_fit_together(name, dtype):
+    x = np.linspace(-5, 5, 60000, dtype=dtype).reshape(20, 30, 100)  # several blocks
+    whole = np.concatenate([run_directly(Case(name, 24, [row]))[0] for row in x]).reshape(x.shape)
+    for view in (
+        lambda a: a,
+        lambda a: a.transpose(2, 0, 1),
+        lambda a: a[::-1, :, ::2],
+        lambda a: np.broadcast_to(a[:, :1], a.shape),
+    ):
+        (y,) = run_directly(Case(name, 24, [view(x)]))
+        # 1e-6: vector and scalar loops of NumPy's exp differ in the last place
+        assert_same(y, view(whole), rtol=1e-6 if dtype is np.float32 else 1e-3)
+
+
 def test_what_is_refused():
     with pytest.raises(ValueError, match="axis 2 is out of range for rank 2"):
         run_directly(Case("Softmax", 13, [f([[1]])], {"axis": 2}))

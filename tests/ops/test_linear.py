@@ -166,6 +166,7 @@ def test_det(batch, n, data):
         (Case("MatMul", 13, [A, f([1, 2, 3])]), "mismatch"),
         (Case("Einsum", 12, [A, B.astype(int)], {"equation": "ij,jk"}), "different dtypes"),
         (Case("Einsum", 12, [A], {"equation": "ij,jk"}), "operands"),
+        (Case("Einsum", 12, [f([A]), B], {"equation": "...ij,...jk"}), "ellipses"),
         (Case("Det", 11, [f([[1, 2]])]), "square"),
     ],
     ids=str,
