@@ -32,6 +32,7 @@ from ops._windows import (
     padded,
     per_axis,
     split_pads,
+    stripes,
     windows_of,
     working_dtype,
 )
@@ -246,33 +247,32 @@ def _depthwise(
     sees several windows side by side as one long run; the weights are repeated to match.
     """
     multiplier, channels = w.shape[0], w.shape[-1]
-    places = [axis.windows for axis in axes]
-    source = np.ascontiguousarray(padded(np.moveaxis(x, 1, -1), axes, 1, work))
-    windows = windows_of(source, axes, 1)  # (N, O…, K…, C)
-    side_by_side = _side_by_side(axes[-1], channels)
-    step = windows.strides[len(axes)]
-    runs = as_strided(
-        windows,
-        (
-            *(len(x), *places[:-1], places[-1] // side_by_side),
-            *windows.shape[1 + len(axes) : -1],
-            side_by_side * channels,
-        ),
-        (*windows.strides[: len(axes)], step * side_by_side, *windows.strides[len(axes) + 1 :]),
-        writeable=False,
-    )
-    kept = list(range(1 + len(axes)))  # einsum's names of the axes that remain, and of the taps
-    taps = list(range(len(kept), len(kept) + len(axes)))
-    run = len(kept) + len(axes)
-    y = np.empty((multiplier, len(x), *places, channels), work)
-    for filters, result in zip(w, y, strict=True):
-        filters = np.tile(filters, side_by_side)
-        sums = result.reshape(*runs.shape[: len(kept)], runs.shape[-1])
-        np.einsum(runs, [*kept, *taps, run], filters, [*taps, run], [*kept, run], out=sums)
-    y = np.moveaxis(y, 0, -1).reshape(len(x), *places, channels * multiplier)
+    y = np.empty((multiplier, len(x), *(axis.windows for axis in axes), channels), work)
+    for block, stripe, within in stripes(np.moveaxis(x, 1, -1), axes, work):
+        count = _side_by_side(within[-1], channels)
+        runs, names = _runs(windows_of(stripe, within, 1), count)
+        for filters, result in zip(w, y, strict=True):
+            sums = result[block].reshape(*runs.shape[: 1 + len(axes)], runs.shape[-1])
+            np.einsum(runs, names[0], np.tile(filters, count), names[1], names[2], out=sums)
+    y = np.moveaxis(y, 0, -1).reshape(*y.shape[1:-1], channels * multiplier)
     if b is not None:
         y += b
     return np.moveaxis(y, -1, 1)
+
+
+def _runs(windows: np.ndarray, count: int) -> tuple[np.ndarray, tuple[list[int], ...]]:
+    """``count`` windows side by side as one: (N, O…, K…, C) as (N, O… / count, K…, count * C).
+
+    Also the names of the axes for einsum: of this, of the weights, of their sums.
+    """
+    rank = (windows.ndim - 2) // 2
+    shape, strides = list(windows.shape), list(windows.strides)
+    shape[rank], strides[rank] = shape[rank] // count, strides[rank] * count
+    shape[-1] *= count
+    names = list(range(windows.ndim))
+    kept, taps = names[: 1 + rank], names[1 + rank :]
+    runs = as_strided(windows, shape, strides, writeable=False)
+    return runs, (names, taps, [*kept, names[-1]])
 
 
 def _side_by_side(axis: Axis, channels: int) -> int:
