@@ -206,9 +206,9 @@ def stripes(
         here = stripe[: samples.stop - sample, : stop - start]
         here[...] = 0
         source = x[samples, max(start, 0) : max(stop, 0)]
-        here[(slice(None), slice(max(-start, 0), max(-start, 0) + source.shape[1]), *inner)] = (
-            source
-        )
+        above = max(-start, 0)  # rows of padding
+        inside = (slice(None), slice(above, above + source.shape[1]), *inner)
+        here[inside] = source
         axis = first._replace(size=stop - start, begin=0, end=0, windows=places.stop - place)
         yield (samples, places), here, (axis, *rest)
 

@@ -239,8 +239,12 @@ AGAINST_ONNXRUNTIME = [
     Case("Conv", 11, [X, noise(3, 6, 4, 4)], {"auto_pad": "VALID", "strides": [3, 2]}),
     Case("Conv", 11, [noise(2, 3, 50), noise(4, 3, 5), noise(4)], {"strides": [2]}),
     Case("Conv", 11, [noise(1, 2, 5, 6, 7), noise(4, 2, 2, 3, 2)], {"pads": [1, 0, 1, 0, 1, 1]}),
-    Case("Conv", 11, [noise(1, 2, 300, 300), noise(3, 2, 5, 5)], rtol=1e-4, note="many blocks"),
-    Case("Conv", 11, [noise(1, 2, 1, 9000), noise(40, 2, 1, 9), noise(40)], rtol=1e-4),
+    Case("Conv", 11, [noise(1, 2, 90, 90), noise(3, 2, 5, 5)], rtol=1e-4, note="many blocks"),
+    Case("Conv", 11, [noise(1, 20, 9, 8), noise(4, 20, 3, 3)], {"pads": [1, 1, 1, 1]}, rtol=1e-4),
+    Case("Conv", 11, [noise(1, 2, 1, 3000), noise(9, 2, 1, 9), noise(9)], rtol=1e-4),
+    Case(
+        "Conv", 11, [noise(2, 5, 9), noise(5, 1, 3)], {"group": 5, "strides": [2], "pads": [2, 1]}
+    ),
     Case(
         "Conv",
         11,
@@ -313,6 +317,17 @@ def test_memory_order_does_not_matter(case):
     with_layout = [channels_last(x), *rest]
     result = run_directly(Case(case.operator, case.opset, with_layout, case.attributes))
     assert_same(result, run_directly(case), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", FLOAT_CASES, ids=str)
+def test_blocks_do_not_matter(case, monkeypatch):
+    expected = run_directly(case)
+    monkeypatch.setattr("ops._windows.BLOCK_BYTES", 100)
+    monkeypatch.setattr("ops.conv.BLOCK_BYTES", 100)
+    for layout in (np.ascontiguousarray, channels_last):
+        inputs = [layout(case.inputs[0]), *case.inputs[1:]]
+        result = run_directly(Case(case.operator, case.opset, inputs, case.attributes))
+        assert_same(result, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_channels_last_in_channels_last_out():

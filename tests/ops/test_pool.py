@@ -333,6 +333,13 @@ def test_memory_order_does_not_matter(case):
     assert_same(run_directly(last), run_directly(case))
 
 
+@pytest.mark.parametrize("case", IMAGES, ids=str)
+def test_blocks_do_not_matter(case, monkeypatch):
+    expected = run_directly(case)
+    monkeypatch.setattr("ops.pool.BLOCK_BYTES", 100)
+    assert_same(run_directly(case), expected, rtol=1e-6)
+
+
 def test_channels_last_in_channels_last_out():
     x = channels_last(noise(2, 4, 8, 8))
     for operator in ("MaxPool", "AveragePool", "LpPool"):

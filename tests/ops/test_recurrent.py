@@ -360,6 +360,13 @@ def test_the_equations_are_onnxruntimes(case):
     assert_same(by_the_equations(case), expected, rtol=case.rtol, atol=1e-5)
 
 
+@pytest.mark.parametrize("case", AGAINST_ONNXRUNTIME, ids=str)
+def test_blocks_do_not_matter(case, monkeypatch):
+    expected = run_directly(case)
+    monkeypatch.setattr("ops.recurrent.BLOCK_BYTES", 100)
+    assert_same(run_directly(case), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_names_of_activations_in_any_case():
     for name in ("tanh", "TANH"):
         case = recurrent("RNN", activations=[name])
