@@ -107,6 +107,7 @@ def prepare_conv(
                 f"input {x.shape} and weights {w.shape} don't fit: "
                 f"expected rank {w.ndim} and {w.shape[1]} * {group} channels"
             )
+        _check_types(x, w)
         axes = axes_of(
             x.shape[2:],
             kernel,
@@ -136,10 +137,9 @@ def _formulation(
 
 
 def _weights_channels_last(w: np.ndarray, group: int) -> np.ndarray:
-    """(M, C, K…) as (1, K * C, M)."""
-    w = w.reshape(group, -1, *w.shape[1:])
-    w = np.moveaxis(w, (1, 2), (-1, -2))
-    return np.ascontiguousarray(w).reshape(group, -1, w.shape[-1])
+    """(M, C, K…) as (K * C, M); there is one group."""
+    w = np.moveaxis(w, (0, 1), (-1, -2))
+    return np.ascontiguousarray(w).reshape(math.prod(w.shape[:-1]), w.shape[-1])
 
 
 def _weights_planar(w: np.ndarray, group: int) -> np.ndarray:
@@ -156,14 +156,14 @@ def _weights_depthwise(w: np.ndarray, group: int) -> np.ndarray:
 def _channels_last(
     x: np.ndarray, w: np.ndarray, b: np.ndarray | None, axes: Sequence[Axis], work: np.dtype
 ) -> np.ndarray:
-    """w (g, taps * C/g, M/g). Returns (N, M, O…), channels-last in memory."""
-    depth, outputs = w.shape[1:]
+    """w (taps * C, M). Returns (N, M, O…), channels-last in memory."""
+    depth, outputs = w.shape
     windows = windows_of(padded(np.moveaxis(x, 1, -1), axes, 1, work), axes, 1)  # (N, O…, K…, C)
     y = np.empty((len(x), *(axis.windows for axis in axes), outputs), work)
     gather = _gatherer(work)
     for block in blocks(y.shape[:-1], _windows_per_block(axes, depth * y.itemsize)):
         rows = y[block].reshape(-1, outputs)
-        np.matmul(gather(windows[block], (len(rows), depth)), w[0], out=rows)
+        np.matmul(gather(windows[block], (len(rows), depth)), w, out=rows)
         if b is not None:
             rows += b
     return np.moveaxis(y, -1, 1)
@@ -173,7 +173,7 @@ def _planar_to_channels_last(
     x: np.ndarray, w: np.ndarray, b: np.ndarray | None, axes: Sequence[Axis], work: np.dtype
 ) -> np.ndarray:
     """Planar columns for an input of few channels, a channels-last result; w as _channels_last."""
-    depth, outputs = w.shape[1:]
+    depth, outputs = w.shape
     rank, places = len(axes), tuple(axis.windows for axis in axes)
     source = np.ascontiguousarray(padded(x, axes, 2, work))
     windows = np.moveaxis(windows_of(source, axes, 2), range(2, 2 + rank), range(-rank, 0))
@@ -186,7 +186,7 @@ def _planar_to_channels_last(
         part = y[here].reshape(len(y[samples]), -1, outputs)
         here = (samples, *[slice(None)] * (1 + rank), *block)
         columns = gather(by_tap[here], (len(part), depth, part.shape[1]))
-        np.matmul(columns.swapaxes(1, 2), w[0], out=part)
+        np.matmul(columns.swapaxes(1, 2), w, out=part)
         if b is not None:
             part += b
     return np.moveaxis(y, -1, 1)
@@ -291,6 +291,11 @@ def _check_weights(w: np.ndarray, kernel_shape: Sequence[int] | None) -> tuple[i
     if kernel_shape is not None and tuple(kernel_shape) != kernel:
         raise ValueError(f"kernel_shape {list(kernel_shape)} disagrees with weights {w.shape}")
     return kernel
+
+
+def _check_types(x: np.ndarray, w: np.ndarray) -> None:
+    if x.dtype != w.dtype:
+        raise ValueError(f"input of {x.dtype} and weights of {w.dtype} should be of one type")
 
 
 def _check_bias(b: np.ndarray | None, channels: int) -> None:
@@ -436,6 +441,7 @@ def prepare_conv_transpose(
                 f"input {x.shape} and weights {w.shape} don't fit: "
                 f"expected rank {w.ndim} and {channels} channels"
             )
+        _check_types(x, w)
         axes = _transposed_axes(
             x.shape[2:], kernel, strides, dilations, pads, auto_pad, output_padding, output_shape
         )
