@@ -179,6 +179,40 @@ def padded(x: np.ndarray, axes: Sequence[Axis], first: int, dtype: Any = None) -
     return result
 
 
+def stripes(
+    x: np.ndarray, axes: Sequence[Axis], dtype: np.dtype
+) -> Iterator[tuple[tuple[slice, slice], np.ndarray, tuple[Axis, ...]]]:
+    """Cut a channels-last input (N, D1 … Dn, C) into overlapping stripes that fit the cache.
+
+    Yields for each stripe the samples and the places along the first axis that its windows make up,
+    the padded stripe, which is overwritten by the next one, and the axes of its windows.
+    """
+    first, rest = axes[0], axes[1:]
+    shape = (*(axis.begin + axis.size + axis.reach for axis in rest), x.shape[-1])
+    inner = tuple(slice(axis.begin, axis.begin + axis.size) for axis in rest)
+    row = max(1, math.prod(shape) * dtype.itemsize)
+    rows = max(1, BLOCK_BYTES // 2 // row)
+    height = min(first.windows, max(1, (rows - first.span) // first.stride + 1))
+    rows = (height - 1) * first.stride + first.span
+    together = max(1, BLOCK_BYTES // 2 // (row * rows))
+    stripe = np.empty((min(together, len(x)), rows, *shape), dtype)
+    for sample, place in itertools.product(
+        range(0, len(x), together), range(0, first.windows, max(1, height))
+    ):
+        samples = slice(sample, min(sample + together, len(x)))
+        places = slice(place, min(place + height, first.windows))
+        start = place * first.stride - first.begin
+        stop = start + (places.stop - place - 1) * first.stride + first.span
+        here = stripe[: samples.stop - sample, : stop - start]
+        here[...] = 0
+        source = x[samples, max(start, 0) : max(stop, 0)]
+        above = max(-start, 0)  # rows of padding
+        inside = (slice(None), slice(above, above + source.shape[1]), *inner)
+        here[inside] = source
+        axis = first._replace(size=stop - start, begin=0, end=0, windows=places.stop - place)
+        yield (samples, places), here, (axis, *rest)
+
+
 def windows_of(x: np.ndarray, axes: Sequence[Axis], first: int) -> np.ndarray:
     """A view of a padded array in which window and tap have axes of their own.
 

@@ -32,6 +32,7 @@ from ops._windows import (
     padded,
     per_axis,
     split_pads,
+    stripes,
     windows_of,
     working_dtype,
 )
@@ -106,6 +107,7 @@ def prepare_conv(
                 f"input {x.shape} and weights {w.shape} don't fit: "
                 f"expected rank {w.ndim} and {w.shape[1]} * {group} channels"
             )
+        _check_types(x, w)
         axes = axes_of(
             x.shape[2:],
             kernel,
@@ -135,10 +137,9 @@ def _formulation(
 
 
 def _weights_channels_last(w: np.ndarray, group: int) -> np.ndarray:
-    """(M, C, K…) as (1, K * C, M)."""
-    w = w.reshape(group, -1, *w.shape[1:])
-    w = np.moveaxis(w, (1, 2), (-1, -2))
-    return np.ascontiguousarray(w).reshape(group, -1, w.shape[-1])
+    """(M, C, K…) as (K * C, M); there is one group."""
+    w = np.moveaxis(w, (0, 1), (-1, -2))
+    return np.ascontiguousarray(w).reshape(math.prod(w.shape[:-1]), w.shape[-1])
 
 
 def _weights_planar(w: np.ndarray, group: int) -> np.ndarray:
@@ -155,14 +156,14 @@ def _weights_depthwise(w: np.ndarray, group: int) -> np.ndarray:
 def _channels_last(
     x: np.ndarray, w: np.ndarray, b: np.ndarray | None, axes: Sequence[Axis], work: np.dtype
 ) -> np.ndarray:
-    """w (g, taps * C/g, M/g). Returns (N, M, O…), channels-last in memory."""
-    depth, outputs = w.shape[1:]
+    """w (taps * C, M). Returns (N, M, O…), channels-last in memory."""
+    depth, outputs = w.shape
     windows = windows_of(padded(np.moveaxis(x, 1, -1), axes, 1, work), axes, 1)  # (N, O…, K…, C)
     y = np.empty((len(x), *(axis.windows for axis in axes), outputs), work)
     gather = _gatherer(work)
     for block in blocks(y.shape[:-1], _windows_per_block(axes, depth * y.itemsize)):
         rows = y[block].reshape(-1, outputs)
-        np.matmul(gather(windows[block], (len(rows), depth)), w[0], out=rows)
+        np.matmul(gather(windows[block], (len(rows), depth)), w, out=rows)
         if b is not None:
             rows += b
     return np.moveaxis(y, -1, 1)
@@ -172,7 +173,7 @@ def _planar_to_channels_last(
     x: np.ndarray, w: np.ndarray, b: np.ndarray | None, axes: Sequence[Axis], work: np.dtype
 ) -> np.ndarray:
     """Planar columns for an input of few channels, a channels-last result; w as _channels_last."""
-    depth, outputs = w.shape[1:]
+    depth, outputs = w.shape
     rank, places = len(axes), tuple(axis.windows for axis in axes)
     source = np.ascontiguousarray(padded(x, axes, 2, work))
     windows = np.moveaxis(windows_of(source, axes, 2), range(2, 2 + rank), range(-rank, 0))
@@ -185,7 +186,7 @@ def _planar_to_channels_last(
         part = y[here].reshape(len(y[samples]), -1, outputs)
         here = (samples, *[slice(None)] * (1 + rank), *block)
         columns = gather(by_tap[here], (len(part), depth, part.shape[1]))
-        np.matmul(columns.swapaxes(1, 2), w[0], out=part)
+        np.matmul(columns.swapaxes(1, 2), w, out=part)
         if b is not None:
             part += b
     return np.moveaxis(y, -1, 1)
@@ -246,33 +247,32 @@ def _depthwise(
     sees several windows side by side as one long run; the weights are repeated to match.
     """
     multiplier, channels = w.shape[0], w.shape[-1]
-    places = [axis.windows for axis in axes]
-    source = np.ascontiguousarray(padded(np.moveaxis(x, 1, -1), axes, 1, work))
-    windows = windows_of(source, axes, 1)  # (N, O…, K…, C)
-    side_by_side = _side_by_side(axes[-1], channels)
-    step = windows.strides[len(axes)]
-    runs = as_strided(
-        windows,
-        (
-            *(len(x), *places[:-1], places[-1] // side_by_side),
-            *windows.shape[1 + len(axes) : -1],
-            side_by_side * channels,
-        ),
-        (*windows.strides[: len(axes)], step * side_by_side, *windows.strides[len(axes) + 1 :]),
-        writeable=False,
-    )
-    kept = list(range(1 + len(axes)))  # einsum's names of the axes that remain, and of the taps
-    taps = list(range(len(kept), len(kept) + len(axes)))
-    run = len(kept) + len(axes)
-    y = np.empty((multiplier, len(x), *places, channels), work)
-    for filters, result in zip(w, y, strict=True):
-        filters = np.tile(filters, side_by_side)
-        sums = result.reshape(*runs.shape[: len(kept)], runs.shape[-1])
-        np.einsum(runs, [*kept, *taps, run], filters, [*taps, run], [*kept, run], out=sums)
-    y = np.moveaxis(y, 0, -1).reshape(len(x), *places, channels * multiplier)
+    y = np.empty((multiplier, len(x), *(axis.windows for axis in axes), channels), work)
+    for block, stripe, within in stripes(np.moveaxis(x, 1, -1), axes, work):
+        count = _side_by_side(within[-1], channels)
+        runs, names = _runs(windows_of(stripe, within, 1), count)
+        for filters, result in zip(w, y, strict=True):
+            sums = result[block].reshape(*runs.shape[: 1 + len(axes)], runs.shape[-1])
+            np.einsum(runs, names[0], np.tile(filters, count), names[1], names[2], out=sums)
+    y = np.moveaxis(y, 0, -1).reshape(*y.shape[1:-1], channels * multiplier)
     if b is not None:
         y += b
     return np.moveaxis(y, -1, 1)
+
+
+def _runs(windows: np.ndarray, count: int) -> tuple[np.ndarray, tuple[list[int], ...]]:
+    """``count`` windows side by side as one: (N, O…, K…, C) as (N, O… / count, K…, count * C).
+
+    Also the names of the axes for einsum: of this, of the weights, of their sums.
+    """
+    rank = (windows.ndim - 2) // 2
+    shape, strides = list(windows.shape), list(windows.strides)
+    shape[rank], strides[rank] = shape[rank] // count, strides[rank] * count
+    shape[-1] *= count
+    names = list(range(windows.ndim))
+    kept, taps = names[: 1 + rank], names[1 + rank :]
+    runs = as_strided(windows, shape, strides, writeable=False)
+    return runs, (names, taps, [*kept, names[-1]])
 
 
 def _side_by_side(axis: Axis, channels: int) -> int:
@@ -291,6 +291,11 @@ def _check_weights(w: np.ndarray, kernel_shape: Sequence[int] | None) -> tuple[i
     if kernel_shape is not None and tuple(kernel_shape) != kernel:
         raise ValueError(f"kernel_shape {list(kernel_shape)} disagrees with weights {w.shape}")
     return kernel
+
+
+def _check_types(x: np.ndarray, w: np.ndarray) -> None:
+    if x.dtype != w.dtype:
+        raise ValueError(f"input of {x.dtype} and weights of {w.dtype} should be of one type")
 
 
 def _check_bias(b: np.ndarray | None, channels: int) -> None:
@@ -436,6 +441,7 @@ def prepare_conv_transpose(
                 f"input {x.shape} and weights {w.shape} don't fit: "
                 f"expected rank {w.ndim} and {channels} channels"
             )
+        _check_types(x, w)
         axes = _transposed_axes(
             x.shape[2:], kernel, strides, dilations, pads, auto_pad, output_padding, output_shape
         )

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ops._windows import Axis, axes_of, is_channels_last, per_axis, working_dtype
+from ops._windows import BLOCK_BYTES, Axis, axes_of, is_channels_last, per_axis, working_dtype
 from ops.registry import op
 
 #: overflow is a result (inf), not an event
@@ -89,6 +89,21 @@ def _along_each_axis(
     ufunc: np.ufunc, x: np.ndarray, axes: Sequence[Axis], nothing: Any
 ) -> np.ndarray:
     """``ufunc`` over all taps of all windows; ``nothing`` is its value for none."""
+    if x.nbytes <= BLOCK_BYTES or len(x) < 2:
+        return _along_each_axis_at_once(ufunc, x, axes, nothing)
+    # A few samples at a time, so that what lies between the axes stays in the cache.
+    together = max(1, BLOCK_BYTES // 2 // x[0].nbytes)
+    shape = (*x.shape[:2], *(axis.windows for axis in axes))
+    y = np.empty_like(x, shape=shape, order="K")
+    for start in range(0, len(x), together):
+        block = slice(start, start + together)
+        y[block] = _along_each_axis_at_once(ufunc, x[block], axes, nothing)
+    return y
+
+
+def _along_each_axis_at_once(
+    ufunc: np.ufunc, x: np.ndarray, axes: Sequence[Axis], nothing: Any
+) -> np.ndarray:
     for position, axis in enumerate(axes, 2):
         if (axis.kernel, axis.stride, axis.begin, axis.windows) != (1, 1, 0, axis.size):
             x = _along_axis(ufunc, x, position, axis, nothing)
@@ -99,20 +114,29 @@ def _along_axis(
     ufunc: np.ufunc, x: np.ndarray, position: int, axis: Axis, nothing: Any
 ) -> np.ndarray:
     """``ufunc`` over the taps of windows along one axis. Keeps the memory order of ``x``."""
-    before = (slice(None),) * position
-    taps = [((*before, windows), (*before, places)) for windows, places in axis.taps()]
-    # Taps that lie inside the input in every window need no initial value.
+    taps = list(axis.taps())
+    shape = list(x.shape)
+    shape[position] = axis.windows
+    y = np.empty_like(x, shape=tuple(shape), order="K")
+
+    def at(along: slice) -> tuple[slice, ...]:
+        return (*(slice(None),) * position, along)
+
+    # A tap that lies inside the input in every window is where to start from: the next one goes
+    # on top of it in one pass, and windows that have no next one just take it.
     everywhere = slice(0, axis.windows)
-    inside = [tap for tap, (windows, _) in enumerate(taps) if windows[-1] == everywhere]
-    if len(inside) > 1:
-        first, second = taps.pop(inside[0]), taps.pop(inside[1] - 1)
-        y = ufunc(x[first[1]], x[second[1]])
+    always = next((tap for tap in taps if tap[0] == everywhere), None)
+    if always is None or len(taps) == 1:
+        y[...] = nothing
     else:
-        shape = list(x.shape)
-        shape[position] = axis.windows
-        y = np.full_like(x, nothing, shape=tuple(shape), order="K")
+        taps.remove(always)
+        windows, places = taps.pop()
+        source = x[at(always[1])]
+        y[at(slice(0, windows.start))] = source[at(slice(0, windows.start))]
+        ufunc(source[at(windows)], x[at(places)], out=y[at(windows)])
+        y[at(slice(windows.stop, None))] = source[at(slice(windows.stop, None))]
     for windows, places in taps:
-        ufunc(y[windows], x[places], out=y[windows])
+        ufunc(y[at(windows)], x[at(places)], out=y[at(windows)])
     return y
 
 

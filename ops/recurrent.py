@@ -15,15 +15,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ops._gates import Activation, activations_of, bound, sigmoid, tanh
+from ops import _gates
+from ops._gates import Activation, activations_of, bound
 from ops._windows import BLOCK_BYTES, working_dtype
 from ops.registry import op
 
 #: overflow is a result (inf), not an event
 _quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
-#: step(out, gates, h, *cells): one time step of n sequences. ``gates`` holds the projected inputs
-#: and may be overwritten; the new hidden state goes to ``out``; ``cells`` change in place.
+#: step(out, projected, h, *cells): one time step of n sequences, from what the inputs contribute to
+#: the gates. The new hidden state goes to ``out``; ``cells`` change in place.
 Step = Callable[..., Any]
 
 
@@ -109,9 +110,9 @@ def prepare_rnn(
         w_x, w_h, b_x, b_h = _transposed(w, r, b, d, dtype)
         (f,) = chosen[d]
 
-        def step(out, gates, h):
+        def step(out, projected, h):
             np.matmul(h, w_h, out=out)
-            out += gates
+            out += projected
             f(clipped(out))
 
         return Direction(w_x, _sum(b_x, b_h), lambda batch: step, reverse)
@@ -216,7 +217,7 @@ def prepare_lstm(
     def one(d: int, reverse: bool) -> Direction:
         w_x, w_h, b_x, b_h = _transposed(w, r, b, d, dtype)
         bias = _sum(b_x, b_h)
-        if plain and chosen[d] == (sigmoid, tanh, tanh):
+        if plain and chosen[d] == (_gates.sigmoid, _gates.tanh, _gates.tanh):
             # sigmoid(v) = tanh(v / 2) / 2 + 1/2: halve what makes v, once
             half = np.ones(4 * hidden, dtype)
             half[: 3 * hidden] = 0.5
@@ -251,8 +252,9 @@ def _lstm_step(
     f_, g_, h_ = activations
     hidden = len(w_h)
 
-    def step(out, gates, h, c):
-        gates += h @ w_h
+    def step(out, projected, h, c):
+        gates = h @ w_h
+        gates += projected
         i, o, f, g = (gates[:, k * hidden : (k + 1) * hidden] for k in range(4))
         if peepholes is not None:
             p_i, p_o, p_f = peepholes.reshape(3, hidden)
@@ -280,22 +282,24 @@ def _lstm_step(
 def _plain_lstm_step(w_h: np.ndarray, batch: int) -> Step:
     """The usual LSTM step: as above, with one tanh for all gates (i, o and f come in halved)."""
     hidden = len(w_h)
-    scratch = np.empty((batch, 4 * hidden), w_h.dtype)
+    gates = np.empty((batch, 4 * hidden), w_h.dtype)
+    i, o, f, g = (gates[:, k * hidden : (k + 1) * hidden] for k in range(4))
+    iof = gates[:, : 3 * hidden]
     half = np.array(0.5, w_h.dtype)
+    # For a small batch the calls themselves are what takes time: bound names, outputs by position.
+    matmul, add, multiply, tanh = np.matmul, np.add, np.multiply, np.tanh
 
-    def step(out, gates, h, c):
-        gates += np.matmul(h, w_h, out=scratch[: len(h)])
-        np.tanh(gates, out=gates)
-        sigmoids = gates[:, : 3 * hidden]
-        sigmoids *= half
-        sigmoids += half
-        i, o, f = gates[:, :hidden], gates[:, hidden : 2 * hidden], sigmoids[:, 2 * hidden :]
-        g = gates[:, 3 * hidden :]
-        c *= f
-        g *= i
-        c += g
-        np.tanh(c, out=out)
-        out *= o
+    def step(out, projected, h, c):
+        matmul(h, w_h, gates)
+        add(gates, projected, gates)
+        tanh(gates, gates)
+        multiply(iof, half, iof)
+        add(iof, half, iof)
+        multiply(f, c, c)
+        multiply(i, g, g)
+        add(c, g, c)
+        tanh(c, out)
+        multiply(o, out, out)
 
     return step
 
@@ -444,15 +448,17 @@ def _gru_step(
     hidden = len(w_h)
     w_zr = np.ascontiguousarray(w_h[:, : 2 * hidden])
     w_n = np.ascontiguousarray(w_h[:, 2 * hidden :])
-    scratch = np.empty((batch, 2 * hidden), w_h.dtype)
+    zr = np.empty((batch, 2 * hidden), w_h.dtype)
+    z, r = zr[:, :hidden], zr[:, hidden:]
+    n = np.empty((batch, hidden), w_h.dtype)
 
-    def step(out, gates, h):
-        zr, n = gates[:, : 2 * hidden], gates[:, 2 * hidden :]
-        zr += np.matmul(h, w_zr, out=scratch[: len(h)])
+    def step(out, projected, h):
+        np.matmul(h, w_zr, out=zr)
+        np.add(zr, projected[:, : 2 * hidden], out=zr)
         f_(clipped(zr))
-        z, r = zr[:, :hidden], zr[:, hidden:]
-        r *= h
-        n += r @ w_n
+        np.multiply(r, h, out=r)
+        np.matmul(r, w_n, out=n)
+        np.add(n, projected[:, 2 * hidden :], out=n)
         g_(clipped(n))
         np.subtract(h, n, out=out)  # (1 - z) * n + z * h = n + z * (h - n)
         out *= z
@@ -471,19 +477,18 @@ def _gru_step_linear_before_reset(
     """One time step of a GRU that resets what the recurrent product gave."""
     f_, g_ = activations
     hidden = len(w_h)
-    scratch = np.empty((batch, 3 * hidden), w_h.dtype)
+    past = np.empty((batch, 3 * hidden), w_h.dtype)
+    zr, n = past[:, : 2 * hidden], past[:, 2 * hidden :]
+    z, r = zr[:, :hidden], zr[:, hidden:]
 
-    def step(out, gates, h):
-        zr, n = gates[:, : 2 * hidden], gates[:, 2 * hidden :]
-        past = np.matmul(h, w_h, out=scratch[: len(h)])
-        zr += past[:, : 2 * hidden]
+    def step(out, projected, h):
+        np.matmul(h, w_h, out=past)
+        np.add(zr, projected[:, : 2 * hidden], out=zr)
         f_(clipped(zr))
-        z, r = zr[:, :hidden], zr[:, hidden:]
-        past_n = past[:, 2 * hidden :]
         if b_hh is not None:
-            past_n += b_hh
-        past_n *= r
-        n += past_n
+            np.add(n, b_hh, out=n)
+        np.multiply(r, n, out=n)
+        np.add(n, projected[:, 2 * hidden :], out=n)
         g_(clipped(n))
         np.subtract(h, n, out=out)  # (1 - z) * n + z * h = n + z * (h - n)
         out *= z
@@ -549,9 +554,10 @@ def _walk(direction: Direction, x: np.ndarray, y: np.ndarray, states: list[np.nd
         first, last = min(block), max(block)
         rows = x[first : last + 1].reshape(len(block) * batch, features)
         gates = _project(direction, rows).reshape(len(block), batch, direction.weights.shape[1])
-        for t in block:
-            step(y[t], gates[t - first], h, *cells)
-            h = y[t]
+        backwards = -1 if direction.reverse else 1
+        for out, now in zip(y[first : last + 1][::backwards], gates[::backwards], strict=True):
+            step(out, now, h, *cells)
+            h = out
     states[0][...] = h
 
 
@@ -574,11 +580,12 @@ def _walk_packed(
     places = lengths[batch] - 1 - times if direction.reverse else times
     gates = _project(direction, x[places, batch])
     outputs = np.empty((len(gates), y.shape[-1]), y.dtype)
-    step = direction.step_for(len(lengths))
     h, *cells = (state[longest_first] for state in states)
-    start = 0
-    for count in running.sum(axis=1):
+    start, step_count = 0, -1
+    for count in running.sum(axis=1).tolist():
         now = slice(start, start + count)
+        if count != step_count:
+            step, step_count = direction.step_for(count), count
         step(outputs[now], gates[now], h[:count], *(cell[:count] for cell in cells))
         h[:count] = outputs[now]
         start += count

@@ -239,8 +239,12 @@ AGAINST_ONNXRUNTIME = [
     Case("Conv", 11, [X, noise(3, 6, 4, 4)], {"auto_pad": "VALID", "strides": [3, 2]}),
     Case("Conv", 11, [noise(2, 3, 50), noise(4, 3, 5), noise(4)], {"strides": [2]}),
     Case("Conv", 11, [noise(1, 2, 5, 6, 7), noise(4, 2, 2, 3, 2)], {"pads": [1, 0, 1, 0, 1, 1]}),
-    Case("Conv", 11, [noise(1, 2, 300, 300), noise(3, 2, 5, 5)], rtol=1e-4, note="many blocks"),
-    Case("Conv", 11, [noise(1, 2, 1, 9000), noise(40, 2, 1, 9), noise(40)], rtol=1e-4),
+    Case("Conv", 11, [noise(1, 2, 90, 90), noise(3, 2, 5, 5)], rtol=1e-4, note="many blocks"),
+    Case("Conv", 11, [noise(1, 20, 9, 8), noise(4, 20, 3, 3)], {"pads": [1, 1, 1, 1]}, rtol=1e-4),
+    Case("Conv", 11, [noise(1, 2, 1, 3000), noise(9, 2, 1, 9), noise(9)], rtol=1e-4),
+    Case(
+        "Conv", 11, [noise(2, 5, 9), noise(5, 1, 3)], {"group": 5, "strides": [2], "pads": [2, 1]}
+    ),
     Case(
         "Conv",
         11,
@@ -315,6 +319,17 @@ def test_memory_order_does_not_matter(case):
     assert_same(result, run_directly(case), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("case", FLOAT_CASES, ids=str)
+def test_blocks_do_not_matter(case, monkeypatch):
+    expected = run_directly(case)
+    monkeypatch.setattr("ops._windows.BLOCK_BYTES", 100)
+    monkeypatch.setattr("ops.conv.BLOCK_BYTES", 100)
+    for layout in (np.ascontiguousarray, channels_last):
+        inputs = [layout(case.inputs[0]), *case.inputs[1:]]
+        result = run_directly(Case(case.operator, case.opset, inputs, case.attributes))
+        assert_same(result, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_channels_last_in_channels_last_out():
     x = channels_last(noise(2, 16, 8, 8))
     for w, attributes in [
@@ -349,6 +364,7 @@ def test_memory_is_bounded():
         ("Conv", [noise(1, 3, 5), noise(2, 4, 3)], {}, "channels"),
         ("Conv", [noise(1, 3, 5), noise(2, 3, 3, 3)], {}, "rank"),
         ("Conv", [noise(1, 3), noise(2, 3)], {}, "spatial"),
+        ("Conv", [noise(1, 3, 5), noise(2, 3, 3, dtype=np.float64)], {}, "of one type"),
         ("Conv", [noise(1, 3, 5), noise(2, 3, 6)], {}, "larger than the padded input"),
         ("Conv", [noise(1, 3, 5), noise(2, 3, 3)], {"dilations": [3]}, "larger than the padded"),
         ("Conv", [noise(1, 3, 5), noise(2, 3, 3)], {"strides": [0]}, "strides .* at least 1"),

@@ -333,6 +333,13 @@ def test_memory_order_does_not_matter(case):
     assert_same(run_directly(last), run_directly(case))
 
 
+@pytest.mark.parametrize("case", IMAGES, ids=str)
+def test_blocks_do_not_matter(case, monkeypatch):
+    expected = run_directly(case)
+    monkeypatch.setattr("ops.pool.BLOCK_BYTES", 100)
+    assert_same(run_directly(case), expected, rtol=1e-6)
+
+
 def test_channels_last_in_channels_last_out():
     x = channels_last(noise(2, 4, 8, 8))
     for operator in ("MaxPool", "AveragePool", "LpPool"):
@@ -449,3 +456,24 @@ def test_pool_is_onnxruntimes(operator, opset, data):
         assume(False)
     expected = run_onnxruntime(one_node_model(case), feeds_of(case))
     assert_same(actual, expected, rtol=1e-5, atol=1e-5)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.data())
+def test_max_roi_pool_is_onnxruntimes(data):
+    draw = data.draw
+    sizes = st.integers(1, 9)
+    x = noise(2, draw(st.integers(1, 2)), draw(sizes), draw(sizes))
+    corner = st.integers(0, 40).map(lambda quarter: quarter / 4)
+    rois = [[draw(st.integers(0, 1)), *(draw(corner) for _ in range(4))] for _ in range(3)]
+    case = Case(
+        "MaxRoiPool",
+        7,
+        [x, np.array(rois, f32)],
+        {
+            "pooled_shape": [draw(st.integers(1, 4)), draw(st.integers(1, 4))],
+            "spatial_scale": draw(st.sampled_from([1.0, 0.5, 0.3])),
+        },
+    )
+    expected = run_onnxruntime(one_node_model(case), feeds_of(case))
+    assert_same(run_directly(case), expected)
