@@ -1,7 +1,8 @@
 """If, Loop and Scan: operators that run other graphs.
 
 A graph arrives as a callable: ``body(*inputs)`` returns the tuple of its outputs, and
-``body.output_types`` tells for each output its ``dtype`` and ``shape`` as far as the file says.
+``body.output_types`` tells for each output its ``dtype`` and ``shape``, or ``None`` for what the
+file doesn't say.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ops._axes import normalize_axis
-from ops._values import as_int, as_ints, as_scalar
+from ops._values import as_int, as_ints, as_scalar, zero
 from ops.registry import op
 
 
@@ -186,16 +187,18 @@ def _stack(values: Sequence[np.ndarray], body: Any, k: int) -> np.ndarray:
 
 
 def _nothing(body: Any, k: int, leading: tuple[int, ...]) -> np.ndarray:
-    """The body's output k over no iterations at all; what the file doesn't say is 0, or float."""
+    """The body's output k over no iterations, as the file declares it; unknown sizes are 0."""
     kind = body.output_types[k]
-    shape = [size if isinstance(size, int) else 0 for size in kind.shape or ()]
-    return np.zeros(leading + tuple(shape), np.float32 if kind.dtype is None else kind.dtype)
+    if kind is None or kind.dtype is None:
+        raise ValueError(f"no iteration ran, and the file gives output {k} of the body no type")
+    shape = tuple(size if isinstance(size, int) else 0 for size in kind.shape or ())
+    return np.full(leading + shape, zero(kind.dtype), kind.dtype)
 
 
 def _lengthened(y: np.ndarray, length: int) -> np.ndarray:
     """``y`` with zeros behind it on axis 0."""
     if len(y) == length:
         return y
-    padded = np.zeros((length, *y.shape[1:]), y.dtype)
+    padded = np.full((length, *y.shape[1:]), zero(y.dtype), y.dtype)
     padded[: len(y)] = y
     return padded

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ops._axes import normalize_axis
-from ops._values import as_int, as_ints, as_scalar, zero
+from ops._values import as_int, as_ints, as_scalar
 from ops.dtypes import element_type, numpy_dtype
 from ops.registry import op
 
@@ -28,16 +26,14 @@ def constant(
 ):
     """The one attribute that is given, as a tensor: int64, float32 or strings. Spec: Constant-12.
 
-    ``sparse_value`` is an object with ``values``, flat or n-dimensional ``indices``, and ``dims``.
+    A ``sparse_value`` arrives dense, since every operator that takes it wants it so.
     """
     given = {name: attribute for name, attribute in locals().items() if attribute is not None}
     if len(given) != 1:
         raise ValueError(f"Constant needs exactly one value, not {sorted(given) or 'none'}")
     ((name, attribute),) = given.items()
-    if name == "value":
+    if name in ("value", "sparse_value"):
         return attribute
-    if name == "sparse_value":
-        return _densify(attribute)
     dtype = {"int": np.int64, "float": np.float32, "string": object}[name[6:].rstrip("s")]
     return np.array(attribute, dtype)
 
@@ -52,20 +48,6 @@ def constant_or_sparse(*, value=None, sparse_value=None):
 def constant_tensor(*, value):
     """A tensor that the model carries. Spec: Constant-1."""
     return value
-
-
-def _densify(sparse: Any) -> np.ndarray:
-    """``dims`` filled with zeros, and ``values`` at ``indices``: flat ones, or one row for each."""
-    if isinstance(sparse, np.ndarray):
-        return sparse
-    indices, dims = np.asarray(sparse.indices), tuple(sparse.dims)
-    if indices.ndim == 2:
-        indices = np.ravel_multi_index(tuple(indices.T), dims)
-    dense = np.full(dims, zero(sparse.values.dtype), sparse.values.dtype)
-    if indices.size and not 0 <= indices.min() <= indices.max() < dense.size:
-        raise ValueError(f"a sparse tensor of {dims} has an index outside")
-    dense.reshape(-1)[indices] = sparse.values
-    return dense
 
 
 @op("ConstantOfShape", since=9)

@@ -26,8 +26,10 @@ def _refuse_outside(indices: np.ndarray, size: int, axis: int) -> None:
 
 def _from_the_front(indices: np.ndarray, size: int, axis: int) -> np.ndarray:
     """The indices with negative ones counted from the end."""
-    _refuse_outside(indices, size, axis)
-    return np.where(indices < 0, indices + size, indices)
+    lowest = indices.min(initial=0)
+    if lowest < -size or indices.max(initial=-1) >= size:
+        _refuse_outside(indices, size, axis)
+    return np.where(indices < 0, indices + size, indices) if lowest < 0 else indices
 
 
 # --- gathering ------------------------------------------------------------------------------------
@@ -61,7 +63,18 @@ def gather_elements(data, indices, *, axis=0):
     ``indices`` and y have the same shape. Spec: GatherElements-11.
     """
     axis = normalize_axis(axis, data.ndim)
-    return data[_element_places(data, indices, axis)]
+    return data.reshape(-1).take(_flat_index(_element_places(data, indices, axis), data.shape))
+
+
+def _flat_index(places: Sequence[np.ndarray], shape: Sequence[int]) -> np.ndarray:
+    """One index for the first axes of a shape taken as one: what NumPy is fastest with."""
+    shape = shape[: len(places)]
+    terms = [
+        np.multiply(place, math.prod(shape[k + 1 :]), dtype=np.int64)
+        for k, place in enumerate(places)
+    ]
+    # the small ones first: they are broadcast against the large ones once, not every time
+    return np.asarray(sum(sorted(terms, key=np.size), start=np.int64(0)))
 
 
 def _element_places(data: np.ndarray, indices: np.ndarray, axis: int) -> tuple[np.ndarray, ...]:
@@ -133,14 +146,9 @@ def _put(
     result = data.copy(order="C")
     if updates.dtype != data.dtype:
         raise ValueError(f"can't scatter {updates.dtype} into {data.dtype}")
-    # a single flat index is what NumPy has a fast path for
-    named = data.shape[: len(places)]
-    flat: Any = np.zeros((), np.int64)
-    for place, size in zip(places, named, strict=True):
-        flat = flat * size + place
-    rows = result.reshape(math.prod(named), *data.shape[len(places) :])
+    flat = _flat_index(places, data.shape).reshape(-1)
+    rows = result.reshape(math.prod(data.shape[: len(places)]), *data.shape[len(places) :])
     updates = updates.reshape(flat.size, *rows.shape[1:])
-    flat = flat.reshape(-1)
     with np.errstate(over="ignore", invalid="ignore"):
         if reduce is None:
             rows[flat] = updates
@@ -303,10 +311,10 @@ def non_zero(x):
 
     A scalar has no axes, so what comes out is (0, count). Spec: NonZero-9.
     """
-    flat = np.flatnonzero(x != "" if x.dtype.kind == "O" else x)
+    nonzero = x != "" if x.dtype.kind == "O" else x
     if x.ndim == 0:
-        return np.empty((0, flat.size), np.int64)
-    return np.array(np.unravel_index(flat, x.shape), np.int64)
+        return np.empty((0, np.count_nonzero(nonzero)), np.int64)
+    return np.array(np.nonzero(nonzero), np.int64)
 
 
 @op("Compress", since=9)

@@ -57,7 +57,7 @@ def append(i, cond, sequence):
     return TRUE, [*sequence, i]
 
 
-@graph((BOOL, ()), (FLOAT, ("n", 3)), (None, None))
+@graph((BOOL, ()), (FLOAT, ("n", 3)), (BOOL, None))
 def stop_at_once(i, cond):
     return FALSE, np.full((2, 3), i, F), np.array(cond)
 
@@ -83,7 +83,7 @@ LOOPS = [
     Case("Loop", 13, [scalar(9), FALSE, scalar(20)], {"body": halve},
          [scalar(20), np.zeros((0, 2), np.int64)], outputs=2),
     Case("Loop", 13, [scalar(0), None], {"body": stop_at_once},
-         [np.zeros((0, 0, 3), F), np.zeros(0, F)], outputs=2),
+         [np.zeros((0, 0, 3), F), np.zeros(0, bool)], outputs=2),
     # Loop-1: without a cond "this value is ignored", of the body's; ONNX Runtime ends the loop
     Case("Loop", 13, [scalar(3), None], {"body": stop_at_once},
          [np.stack([np.full((2, 3), i, F) for i in range(3)]), np.array([True, False, False])],
@@ -181,6 +181,7 @@ def grown(x):
         ("If", 16, [np.array([True, True])], BRANCHES, "one element"),
         ("Loop", 16, [scalar(3), TRUE], {"body": growing}, "changes between iterations"),
         ("Loop", 16, [ints(1, 2), TRUE], {"body": growing}, "one element"),
+        ("Loop", 16, [scalar(0), TRUE], {"body": growing}, "no type"),
         ("Scan", 16, [W], {"body": grown, "num_scan_inputs": 1}, "changes between iterations"),
         ("Scan", 16, [W], {"body": grown, "num_scan_inputs": 2}, "2 scan inputs"),
         ("Scan", 16, [ZEROS, X, W[:2]], {"body": weighted, "num_scan_inputs": 2}, "length"),

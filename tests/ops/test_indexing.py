@@ -47,6 +47,7 @@ GATHER = [
 ]
 
 UPDATES = counting(2, 3) + 100
+WORDS = text("a", "b")
 PAIR = np.array([5, 3], F)
 ROWS = counting(2, 4) + 100
 SCATTER = [
@@ -60,6 +61,7 @@ SCATTER = [
     Case("ScatterElements", 18, [GRID * 30, INDEX, UPDATES], {"reduction": "max"}),
     Case("ScatterElements", 18, [GRID * 30, INDEX * 0, UPDATES], {"reduction": "min", "axis": 1}),
     Case("ScatterElements", 18, [text("a", "b"), ints(1), text("x")], expected=[text("a", "x")]),
+    Case("ScatterElements", 18, [WORDS, ints(1, 1), WORDS], {"reduction": "add"}),
     Case("ScatterElements", 18, [GRID.T, INDEX, UPDATES], note="strided"),
     Case("ScatterND", 11, [X[0], ints([2], [0]), ROWS]),
     Case("ScatterND", 13, [X, ints([0, -1], [1, 0]), ROWS]),
@@ -149,11 +151,13 @@ MESSAGE = "index {} is out of range for axis {} of size {}"
         ("GatherND", [X, ints([0, 3])], {}, MESSAGE.format(3, 1, 3)),
         ("GatherND", [X, ints([[4]], [[0]])], {"batch_dims": 1}, MESSAGE.format(4, 1, 3)),
         ("GatherND", [X, ints([[0]])], {"batch_dims": 1}, "batch_dims"),
+        ("GatherND", [X, np.zeros((2, 3), int)], {"batch_dims": 2}, "batch_dims"),
         ("GatherND", [X, ints([0, 0, 0, 0])], {}, "too long"),
         ("ScatterElements", [GRID, INDEX - 4, UPDATES], {}, MESSAGE.format(-4, 0, 3)),
         ("ScatterElements", [GRID, INDEX, UPDATES[:1]], {}, "don't match"),
         ("ScatterElements", [GRID, INDEX, UPDATES], {"reduction": "sum"}, "'sum'"),
         ("ScatterElements", [GRID, INDEX, UPDATES.astype(int)], {}, "int64"),
+        ("ScatterElements", [WORDS, ints(0), WORDS[:1]], {"reduction": "mul"}, "multiplied"),
         ("ScatterND", [X, ints([2]), X[:1]], {}, MESSAGE.format(2, 0, 2)),
         ("ScatterND", [X, ints([1]), X], {}, r"of shape \(1, 3, 4\)"),
         ("TopK", [X, ints(5)], {}, "top 5 of 4"),
@@ -161,6 +165,7 @@ MESSAGE = "index {} is out of range for axis {} of size {}"
         ("Compress", [X, np.array([False] * 3 + [True])], {"axis": 1}, MESSAGE.format(3, 1, 3)),
         ("Compress", [X, np.array(True)], {"axis": 1}, "rank 1"),
         ("ReverseSequence", [GRID, ints(1, 4, 1)], {}, "within 0 and 3"),
+        ("ReverseSequence", [GRID, ints(1, -1, 1)], {}, "within 0 and 3"),
         ("ReverseSequence", [GRID, ints(1)], {}, r"of shape \(3,\)"),
         ("ReverseSequence", [GRID, ints(1, 1, 1)], {"batch_axis": 0}, "must be 0 and 1"),
     ],

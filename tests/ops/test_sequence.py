@@ -96,7 +96,7 @@ def test_invalid_input_is_refused(operator, inputs, attributes, message):
         run_directly(Case(operator, 18, inputs, attributes))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=100)
 @given(st.lists(st.integers(0, 9), max_size=4), st.integers(-5, 5), st.integers(0, 9))
 def test_inserting_and_erasing_make_a_new_list(values, position, value):
     sequence = [np.array(v) for v in values]
@@ -139,7 +139,7 @@ def splits(draw):
     return Case("SplitToSequence", 11, [x, split], attributes)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=100)
 @given(splits())
 def test_splitting_agrees_with_onnxruntime_and_is_undone_by_concatenation(case):
     check(case)
