@@ -548,7 +548,7 @@ def _walk(direction: Direction, x: np.ndarray, y: np.ndarray, states: list[np.nd
         block = order[start : start + together]
         first, last = min(block), max(block)
         rows = x[first : last + 1].reshape(len(block) * batch, features)
-        gates = _project(direction, rows).reshape(len(block), batch, -1)
+        gates = _project(direction, rows).reshape(len(block), batch, direction.weights.shape[1])
         for t in block:
             step(y[t], gates[t - first], h, *cells)
             h = y[t]

@@ -95,11 +95,11 @@ def _versions(registry: Registry, node: Node) -> list[int]:
 
 
 def _label(node: Node) -> str:
-    return repr(node.name or next((name for name in node.outputs if name), "?"))
+    return node.name or next((name for name in node.outputs if name), "?")
 
 
 def _some(labels: list[str]) -> str:
-    return ", ".join(labels[:5]) + (", …" if len(labels) > 5 else "")
+    return ", ".join(map(repr, labels[:5])) + (", …" if len(labels) > 5 else "")
 
 
 def schema_attributes(operator: Operator) -> str:

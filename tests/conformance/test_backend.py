@@ -16,11 +16,11 @@ import pytest
 _home = tempfile.TemporaryDirectory(prefix="onnx-backend-")
 os.environ["ONNX_HOME"] = os.environ["ONNX_MODELS"] = _home.name
 
-from onnx.backend.test import BackendTest  # noqa: E402
+from onnx.backend.test import BackendTest
 
-import interpreter  # noqa: E402
-import interpreter.backend  # noqa: E402
-from interpreter import UnsupportedModelError  # noqa: E402
+import interpreter
+import interpreter.backend
+from interpreter import UnsupportedModelError
 
 
 class Backend:

@@ -434,9 +434,7 @@ def test_conv_transpose_is_onnxruntimes(case):
     strides, dilations = case.attributes["strides"], case.attributes["dilations"]
     extra = case.attributes.get("output_padding", [0] * rank)
     for i in range(rank):
-        assume(
-            extra[i] < strides[i]
-        )  # or the dilation: ONNX Runtime refuses
+        assume(extra[i] < strides[i])  # or the dilation: ONNX Runtime refuses
         full = strides[i] * (x.shape[2 + i] - 1) + extra[i] + (w.shape[2 + i] - 1) * dilations[i]
         if case.attributes.get("auto_pad", "").startswith("SAME"):
             assume(full + 1 >= x.shape[2 + i] * strides[i])  # see "windows that leave gaps"

@@ -1,0 +1,199 @@
+"""``onnxwalk run``: files in, outputs out."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from interpreter.cli import _report, _show
+from interpreter.cli._batches import Outcome, run_in_pieces, run_whole
+from interpreter.cli._files import Feed, read_inputs
+from interpreter.cli._outputs import OutputFile
+from interpreter.cli._random import make_up
+from interpreter.errors import InvalidInputError
+from interpreter.session import Session, load
+
+_DESCRIPTION = """\
+Run a model on files and show what comes out.
+
+FILE of an input may be
+  .npy, .npz   arrays; an .npz file may hold several inputs by their names
+  .csv         numbers, one row per sample; a first row without numbers is a header
+  .json        nested lists, or an object of input names to nested lists; strings allowed
+  an image     .png .jpg .jpeg .bmp .webp .gif; resized to the input's height and width, with
+               its channels: (N, H, W, C) if the last dimension is 1, 3 or 4, else (N, C, H, W)
+               if the second is. Needs Pillow: pip install "onnxwalk[images]"
+  a folder     all images in it and in the folders in it, sorted by path
+
+Numbers become the model's type where that loses nothing of their kind: integers become floats,
+but floats become integers only if each is a whole number. One sample without a batch dimension
+gets one if the model's first dimension is open or 1.
+"""
+
+_EPILOG = """\
+JSON has no NaN or infinity: they are the strings "NaN", "Infinity" and "-Infinity".
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add ``run`` to the commands."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "run",
+        help="run a model on files",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("model", metavar="MODEL", help="an .onnx file")
+    parser.add_argument(
+        "-i",
+        "--input",
+        action="append",
+        default=[],
+        metavar="[NAME=]FILE",
+        help="values of an input; may be repeated; a single input needs no NAME",
+    )
+    parser.add_argument("--random", action="store_true", help="make up the inputs not given")
+    parser.add_argument(
+        "--shape",
+        action="append",
+        default=[],
+        metavar="[NAME=]1,100",
+        help="shape of a made-up input; without it open dimensions are 1",
+    )
+    parser.add_argument(
+        "--seed", type=_at_least(0), metavar="N", help="of made-up inputs and random operators"
+    )
+    parser.add_argument(
+        "--scale",
+        type=_positive,
+        metavar="S",
+        help="pixels run from 0 to S; without it to 1 for inputs of floats, to 255 for integers",
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="write outputs to .npz, .npy or .json"
+    )
+    parser.add_argument(
+        "--batch", type=_at_least(1), metavar="N", help="run N rows at a time, reading as it goes"
+    )
+    parser.add_argument(
+        "--top", type=_at_least(1), metavar="K", help="show the K largest classes of each sample"
+    )
+    parser.add_argument(
+        "--labels", type=Path, metavar="FILE", help="class names: text, one a line, or a JSON list"
+    )
+    parser.add_argument(
+        "--tensor",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="give this inner value as well; may be repeated",
+    )
+    parser.add_argument("--no-optimize", action="store_true", help="run the file as written")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry out the command. Raises OnnxWalkError."""
+    for option, needed in (("shape", "random"), ("labels", "top")):
+        if getattr(args, option) and not getattr(args, needed):
+            raise InvalidInputError(f"--{option} is of no use without --{needed}")
+    labels = _report.read_labels(args.labels) if args.labels else None
+    session = load(args.model, optimize=not args.no_optimize, seed=args.seed)
+    names = list(dict.fromkeys([*(info.name for info in session.outputs), *args.tensor]))
+    file = OutputFile(args.output, names, session.outputs) if args.output else None
+    feeds = _feeds(session, args)
+
+    with file.writing() if file else contextlib.nullcontext():
+        if args.batch:
+            allocate = file.allocate if file else np.empty
+            outcome = run_in_pieces(session, names, feeds, args.batch, allocate)
+        else:
+            outcome = run_whole(session, names, feeds)
+        report = _describe(args, feeds, outcome, labels)
+        if args.json:  # before the file is renamed: values may still lie in it
+            report = _show.jsonable(report)
+        if file:
+            file.write(outcome.values)
+        outcome.values.clear()
+    if args.json:
+        _show.print_json(report)
+    else:
+        sample_names = next((f.rows.names for f in feeds.values() if f.rows.names), None)
+        _report.show(report, sample_names)
+    return 0
+
+
+def _feeds(session: Session, args: argparse.Namespace) -> dict[str, Feed]:
+    """A value for each input, in the model's order."""
+    feeds = read_inputs(session, args.input, args.scale)
+    if args.random:
+        feeds |= make_up(session, feeds, args.shape, args.seed)
+    if missing := [info for info in session.inputs if info.name not in feeds]:
+        listed = "; ".join(map(str, missing))
+        raise InvalidInputError(
+            f"no value for input {listed}: give --input {missing[0].name}=FILE, or --random"
+        )
+    order = [i.name for i in (*session.inputs, *session.overridable_initializers)]
+    return {name: feeds[name] for name in order if name in feeds}
+
+
+def _describe(
+    args: argparse.Namespace,
+    feeds: dict[str, Feed],
+    outcome: Outcome,
+    labels: list[str] | None,
+) -> dict[str, Any]:
+    outputs = [_report.describe(name, value) for name, value in outcome.values.items()]
+    if args.top:
+        best = _report.top(outcome.values, args.top, labels)
+        for output in outputs:
+            if output["name"] in best:
+                output["top"] = best[output["name"]]
+    inputs = [
+        {
+            "name": name,
+            "dtype": outcome.dtypes[name],
+            "shape": outcome.shapes[name],
+            "from": feed.origin,
+            "notes": feed.notes,
+        }
+        for name, feed in feeds.items()
+    ]
+    return {
+        "model": args.model,
+        "inputs": inputs,
+        "outputs": outputs,
+        "seconds": outcome.seconds,
+        "runs": outcome.pieces,
+        "output": None if args.output is None else str(args.output),
+    }
+
+
+def _at_least(least: int) -> Any:
+    def number(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} on")
+        return value
+
+    return number
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (0 < value < math.inf):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return value
