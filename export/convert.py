@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from export.errors import ExportError, one_line
-from export.fold import fold
+from export.fold import fold, static_reshapes
 from export.handlers import handlers
 from export.recurrent_nodes import handler, weights_of
 from export.trace import WEIGHT_PREFIX, Port, Trace, unique
@@ -48,6 +48,7 @@ def convert(trace: Trace, *, opset: int = 18, errors: Sequence[str] = ()) -> Any
     weights |= weights_of(trace.markers)
     _attach_weights(model.graph, weights)
     fold(model.graph)
+    static_reshapes(model.graph)
     _name_weights(model.graph, trace, names)
     _describe_ports(model.graph, trace)
     model.graph.name = trace.name
@@ -116,6 +117,7 @@ def _attach_weights(graph: Any, weights: dict[str, Any]) -> None:
 def _name_weights(graph: Any, trace: Trace, taken: list[str]) -> None:
     """Initializers that are Keras variables get the variables' names."""
     readable = {tensor: name for tensor, (name, _) in trace.weights.items()}
+    readable |= _recognized(graph, trace)
     produced = {name for node in walk(graph) for name in node.output}
     used = [*taken, *produced]
     renamed: dict[str, str] = {}
@@ -129,6 +131,23 @@ def _name_weights(graph: Any, trace: Trace, taken: list[str]) -> None:
     for node in walk(graph):
         for i, name in enumerate(node.input):
             node.input[i] = renamed.get(name, name)
+
+
+def _recognized(graph: Any, trace: Trace) -> dict[str, str]:
+    """Initializer -> variable, for vectors that lost their names on the way: by their values."""
+    from onnx import numpy_helper
+
+    owners: dict[bytes, list[str]] = {}
+    for name, values in trace.constants.items():
+        owners.setdefault(values.tobytes(), []).append(name)
+    found: dict[str, str] = {}
+    for tensor in graph.initializer:
+        if tensor.name.startswith(WEIGHT_PREFIX) or tensor.data_type != tensor.FLOAT:
+            continue
+        names = owners.get(numpy_helper.to_array(tensor).tobytes(), [])
+        if len(names) == 1:  # equal vectors, as all the zeros of a fresh model, stay unnamed
+            found[tensor.name] = names[0]
+    return found
 
 
 def _describe_ports(graph: Any, trace: Trace) -> None:

@@ -1,4 +1,4 @@
-"""Weights that a conversion rearranges on every run are rearranged once, in the file."""
+"""What a conversion leaves to be worked out on every run is worked out once, in the file."""
 
 from __future__ import annotations
 
@@ -36,6 +36,89 @@ def fold(graph: Any) -> None:
     del graph.node[:]
     graph.node.extend(kept)
     _drop_unused(graph, {node.output[0]: node.input[0] for node in folded})
+
+
+def static_reshapes(graph: Any) -> None:
+    """Reshape to (batch size, constants …) becomes Reshape to (-1, constants …), in place.
+
+    Keras's Flatten and Reshape ask for the batch size, which takes half a dozen nodes.
+    """
+    from onnx import numpy_helper
+
+    producers = {name: node for node in graph.node for name in node.output}
+    constants = {t.name: t for t in graph.initializer if np.prod(t.dims) <= 8}
+    made: dict[tuple[int, ...], str] = {}
+
+    def values(name: str) -> NDArray[Any] | None:
+        return numpy_helper.to_array(constants[name]) if name in constants else None
+
+    for node in graph.node:
+        if node.op_type != "Reshape" or any(a.name == "allowzero" and a.i for a in node.attribute):
+            continue
+        shape = _shape_parts(producers, node.input[1], values)
+        if shape is None or shape.count(-1) != 1 or min(shape) < -1 or 0 in shape:
+            continue
+        if tuple(shape) not in made:
+            name = made[tuple(shape)] = f"{node.name}/shape"
+            graph.initializer.append(numpy_helper.from_array(np.array(shape, np.int64), name))
+        node.input[1] = made[tuple(shape)]
+    _drop_dead(graph)
+
+
+def _shape_parts(producers: dict[str, Any], name: str, values: Any) -> list[int] | None:
+    """The elements of a concatenated shape, -1 for each single one that is not constant."""
+    node = producers.get(name)
+    if node is not None and node.op_type == "Cast":
+        return _shape_parts(producers, node.input[0], values)
+    if node is None or node.op_type != "Concat":
+        return None
+    parts: list[int] = []
+    for source in node.input:
+        known = values(source)
+        if known is not None:
+            if (known < 1).any():
+                return None
+            parts += [int(v) for v in known.reshape(-1)]
+        elif _is_single(producers, source, values):
+            parts.append(-1)
+        else:
+            return None
+    return parts
+
+
+def _is_single(producers: dict[str, Any], name: str, values: Any) -> bool:
+    """Whether a vector is known to have one element."""
+    node = producers.get(name)
+    if node is None:
+        return False
+    if node.op_type == "Cast":
+        return _is_single(producers, node.input[0], values)
+    if node.op_type == "Unsqueeze":  # of a scalar: the result is a vector
+        return True
+    if node.op_type == "Slice" and len(node.input) < 5:
+        start, end = values(node.input[1]), values(node.input[2])
+        if start is None or end is None or start.size != 1:
+            return False
+        return int(start.item()) >= 0 and int(end.item()) - int(start.item()) == 1
+    if node.op_type == "Gather":
+        index = values(node.input[1])
+        return index is not None and index.shape == (1,)
+    return False
+
+
+def _drop_dead(graph: Any) -> None:
+    """Remove nodes whose results nobody reads, and then their constants."""
+    from export.convert import walk
+
+    while True:
+        reads = {name for node in walk(graph) for name in node.input}
+        reads |= {value.name for value in graph.output}
+        kept = [node for node in graph.node if reads & set(node.output)]
+        if len(kept) == len(graph.node):
+            break
+        del graph.node[:]
+        graph.node.extend(kept)
+    _drop_unused(graph, {})
 
 
 def _drop_unused(graph: Any, origin: dict[str, str]) -> None:

@@ -44,6 +44,7 @@ class Trace:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     weights: dict[str, tuple[str, NDArray[Any]]]  # tensor -> (name, values), those left outside
+    constants: dict[str, NDArray[Any]]  # name -> values of the weights inside
     markers: tuple[Marker, ...]
     vocabulary: dict[
         str, int
@@ -110,6 +111,7 @@ def trace(model: Any) -> Trace:
             for (v, tensor), name in zip(weights, unique([v.path for v in outside]), strict=True)
             if tensor.split(":")[0] in used
         },
+        constants={name.removeprefix(WEIGHT_PREFIX): values for name, values in small},
         markers=tuple(markers),
         vocabulary=vocabulary,
         layers=tuple(layer.name for layer in model._flatten_layers(include_self=False)),

@@ -89,6 +89,18 @@ def test_grouped_convolution():
     assert found["Conv"] >= 1
 
 
+def test_flatten_and_reshape_take_one_node():
+    x = keras.Input((4, 3, 2), name="x")
+    y = L.Reshape((3, 2, 4))(L.Flatten()(x))
+    found = operators(assert_same_as_keras(keras.Model(x, [L.Flatten()(x), y])))
+    assert set(found) <= {"Reshape", "Identity"}
+
+
+def test_reshape_to_an_open_dimension():
+    x = keras.Input((None, 6), name="x")
+    assert_same_as_keras(keras.Model(x, [L.Reshape((-1, 2))(x), L.Flatten()(x)]))
+
+
 def test_embedding_is_one_gather():
     ids = keras.Input((7,), name="ids")  # float, as Keras lets it be
     found = operators(assert_same_as_keras(randomize(keras.Model(ids, L.Embedding(9, 4)(ids)))))
