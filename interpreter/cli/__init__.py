@@ -30,8 +30,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     # A name that the output's encoding lacks must not end a command halfway.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
-    args = _parser().parse_args(argv)
+    debug = False
     try:
+        args = _parser().parse_args(argv)
+        debug = args.debug
         status: int = args.run(args)
         sys.stdout.flush()
         return status
@@ -41,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _discard_output()
         return 141
     except (OnnxWalkError, OSError, MemoryError) as error:
-        if getattr(args, "debug", False):
+        if debug:
             raise
         print(f"onnxwalk: {printable(_one_line(error))}", file=sys.stderr)
         return 1

@@ -143,7 +143,7 @@ def _by_name(
     return dict(found)
 
 
-# ---------------------------------------------------------------------------------- one input each
+# --- one input each
 
 
 class _Converted:
@@ -238,7 +238,7 @@ def _numbers(value: Any) -> Any:
     return _NOT_FINITE.get(value, value) if isinstance(value, str) else value
 
 
-# -------------------------------------------------------------------------------------------- CSV
+# --- CSV
 
 
 def _from_csv(info: TensorInfo, path: Path) -> Feed:
@@ -300,7 +300,8 @@ def _exact(cell: str) -> int | float:
     try:
         return int(cell)
     except ValueError:
-        return float(cell)
+        value = float(cell)
+        return int(value) if value.is_integer() else value
 
 
 def _is_number(cell: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from interpreter.cli._convert import declared_dtype, declared_shape, tensor_type
+from interpreter.cli._convert import declared_dtype, declared_shape
 from interpreter.cli._files import Feed
 from interpreter.cli._rows import ArrayRows
 from interpreter.errors import InvalidInputError
@@ -24,6 +24,9 @@ def make_up(
     Raises InvalidInputError for what can't be made up.
     """
     wanted = [info for info in session.inputs if info.name not in given]
+    for info in wanted:
+        if declared_dtype(info) is None:
+            raise InvalidInputError(f"input {info} can't be made up: give it with --input")
     sizes = _shapes(shapes, wanted)
     symbols: dict[str, int] = {}
     for feed in given.values():
@@ -72,8 +75,7 @@ def _shape(info: TensorInfo, symbols: Mapping[str, int]) -> tuple[int, ...]:
 
 def _values(info: TensorInfo, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     dtype = declared_dtype(info)
-    if tensor_type(info) is None or dtype is None:
-        raise InvalidInputError(f"input {info} can't be made up: give it with --input")
+    assert dtype is not None
     if dtype.kind == "O":
         return rng.integers(0, 10, shape).astype(str).astype(object)
     if dtype.kind == "b":

@@ -37,10 +37,10 @@ def describe(name: str, value: Any) -> dict[str, Any]:
         about |= _statistics(array)
     if value.size > MOST_VALUES:
         about["values"] = None
-        about["first"] = array.reshape(-1)[:_FIRST_VALUES]
+        about["first"] = np.array(array.reshape(-1)[:_FIRST_VALUES])
         about["note"] = f"{value.size:,} values are left out; --output FILE writes them"
     else:
-        about["values"] = array
+        about["values"] = np.array(array)  # a copy: the array may lie in a file to be renamed
     return about
 
 
@@ -60,7 +60,7 @@ def _statistics(array: np.ndarray) -> dict[str, Any]:
     return {"min": least, "max": most, "mean": mean, "nan": nan, "infinite": infinite}
 
 
-# ------------------------------------------------------------------------------------------ top K
+# --- top K
 
 
 def read_labels(path: Path) -> list[str]:
@@ -116,7 +116,7 @@ def _largest(row: np.ndarray, k: int, labels: Sequence[str] | None) -> list[dict
     ]
 
 
-# ------------------------------------------------------------------------------------------- text
+# --- text
 
 
 def show(report: Mapping[str, Any], sample_names: Sequence[str] | None) -> None:

@@ -80,6 +80,7 @@ def table(
 def _write(content: Any, indent: int = 0, *, soft_wrap: bool = False) -> None:
     """Rendered by rich but written here: rich would end the process on a broken pipe itself."""
     out = console()
+    out.width -= indent
     with out.capture() as captured:
         out.print(content, soft_wrap=soft_wrap)
     sys.stdout.writelines(

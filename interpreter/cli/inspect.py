@@ -194,7 +194,7 @@ def _full(domain: str, name: str) -> str:
     return f"{domain}.{name}" if domain else name
 
 
-# ------------------------------------------------------------------------------------------- text
+# --- text
 
 
 def _show_text(about: Mapping[str, Any]) -> None:

@@ -1,0 +1,158 @@
+"""Images become what the input's shape asks for."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto as T
+from PIL import Image
+
+
+def photo(path, size=(6, 4), seed=0, **more) -> np.ndarray:
+    """Write an RGB image of (width, height) and return its pixels (H, W, 3)."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path, **more)
+    return pixels
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "PNG"])
+def test_pixels_of_floats_run_to_one_and_of_uint8_to_255(feed, identity, suffix):
+    pixels = photo(f"p.{suffix}")
+    outputs, _ = feed(identity(["n", 4, 6, 3]), "-i", f"p.{suffix}")
+    np.testing.assert_array_equal(outputs["y"], pixels[None].astype(np.float32) / 255)
+    outputs, _ = feed(identity(["n", 4, 6, 3], T.UINT8), "-i", f"p.{suffix}")
+    np.testing.assert_array_equal(outputs["y"], pixels[None])
+    assert outputs["y"].dtype == np.uint8
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "jpeg", "webp", "gif"])
+def test_lossy_formats(feed, identity, suffix):
+    Image.new("RGB", (6, 4), (200, 100, 0)).save(f"p.{suffix}")
+    outputs, _ = feed(identity(["n", 4, 6, 3], T.UINT8), "-i", f"p.{suffix}")
+    assert np.abs(outputs["y"][0].astype(int) - [200, 100, 0]).max() <= 4
+
+
+@pytest.mark.parametrize(("scale", "factor"), [("255", 255), ("1", 1), ("2", 2)])
+def test_scale(feed, identity, scale, factor):
+    pixels = photo("p.png")
+    outputs, _ = feed(identity(["n", 4, 6, 3]), "-i", "p.png", "--scale", scale)
+    np.testing.assert_allclose(outputs["y"][0], pixels / 255 * factor, rtol=1e-6)
+
+
+def test_scale_must_fit_an_integer_type(cli, feed, identity):
+    Image.new("L", (2, 2), 255).save("p.png")
+    model = identity(["n", 2, 2, 1], T.INT8)
+    assert "no value of int8" in cli("run", model, "-i", "p.png").error
+    outputs, _ = feed(model, "-i", "p.png", "--scale", "127")
+    assert (outputs["y"] == 127).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        (["n", 4, 6, 3], (1, 4, 6, 3)),
+        (["n", "h", "w", 3], (1, 4, 6, 3)),
+        ([1, 8, 9, 3], (1, 8, 9, 3)),
+        (["n", 3, 8, 9], (1, 3, 8, 9)),
+        (["n", 8, 9, 1], (1, 8, 9, 1)),
+        (["n", 1, 8, 9], (1, 1, 8, 9)),
+        (["n", 8, 9, 4], (1, 8, 9, 4)),
+        ([8, 9, 3], (8, 9, 3)),
+        ([3, 8, 9], (3, 8, 9)),
+        (["n", 8, 9], (1, 8, 9)),
+        ([8, 9], (8, 9)),
+        ([4, 3, 8, 3], (4, 3, 8, 3)),  # the last dimension goes before the second
+    ],
+)
+def test_images_take_the_inputs_height_width_and_channels(feed, identity, shape, expected):
+    Path("folder").mkdir()
+    for i in range(expected[0] if len(expected) == 4 else 1):
+        photo(f"folder/{i}.png")
+    outputs, _ = feed(identity(shape), "-i", "folder")
+    assert outputs["y"].shape == expected
+
+
+def test_channels_first_is_channels_last_transposed(feed, identity):
+    photo("p.png", (20, 10))
+    last, _ = feed(identity(["n", 4, 6, 3]), "-i", "p.png")
+    first, _ = feed(identity(["n", 3, 4, 6]), "-i", "p.png")
+    np.testing.assert_array_equal(first["y"], last["y"].transpose(0, 3, 1, 2))
+
+
+def test_resizing_is_bilinear_and_grayscale_is_luma(feed, identity):
+    photo("p.png", (20, 10))
+    with Image.open("p.png") as image:
+        expected = np.asarray(image.convert("L").resize((6, 4), Image.Resampling.BILINEAR))
+    outputs, _ = feed(identity(["n", 4, 6, 1], T.UINT8), "-i", "p.png")
+    np.testing.assert_array_equal(outputs["y"][0, :, :, 0], expected)
+
+
+def test_sixteen_bits_are_scaled_not_cut(feed, identity):
+    Image.fromarray(np.array([[0, 257, 32896, 65535]], np.uint16)).save("p.png")
+    outputs, _ = feed(identity(["n", 1, 4, 1], T.UINT8), "-i", "p.png")
+    assert outputs["y"].ravel().tolist() == [0, 1, 128, 255]
+
+
+def test_a_photo_is_turned_as_its_camera_says(feed, identity):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    pixels = photo("p.png", (6, 4), exif=exif)
+    outputs, _ = feed(identity(["n", "h", "w", 3], T.UINT8), "-i", "p.png")
+    np.testing.assert_array_equal(outputs["y"][0], np.rot90(pixels, -1))
+
+
+def test_a_folder_is_sorted_and_searched_to_the_bottom(feed, identity):
+    Path("f/b").mkdir(parents=True)
+    Path("f/.hidden").mkdir()
+    for i, name in enumerate(["f/c.png", "f/a.png", "f/b/z.bmp", "f/.d.png", "f/.hidden/e.png"]):
+        photo(name, seed=i)
+    Path("f/notes.txt").write_text("no image")
+    model = identity(["n", 4, 6, 3], T.UINT8)
+    outputs, text = feed(model, "-i", "f")
+    expected = [np.asarray(Image.open(f"f/{name}")) for name in ("a.png", "b/z.bmp", "c.png")]
+    np.testing.assert_array_equal(outputs["y"], expected)
+    assert "3 images in f" in text
+    batched, _ = feed(model, "-i", "f", "--batch", 2)
+    np.testing.assert_array_equal(batched["y"], expected)
+
+
+def test_top_names_the_files(cli, make):
+    from onnx import helper
+
+    nodes = [helper.make_node("Flatten", ["x"], ["y"])]
+    model = make("m.onnx", nodes, [("x", T.FLOAT, ["n", 1, 2, 1])], [("y", T.FLOAT, ["n", 2])])
+    Path("f").mkdir()
+    Image.fromarray(np.array([[0, 255]], np.uint8)).save("f/cat.png")
+    Image.fromarray(np.array([[255, 0]], np.uint8)).save("f/dog.png")
+    lines = cli("run", model, "-i", "f", "--top", 1).out.splitlines()
+    assert [x for x in lines if x.startswith("  ") and "png" in x] == [
+        "  cat.png  1: 1",
+        "  dog.png  0: 1",
+    ]
+
+
+def test_images_that_cannot_be_taken(cli, identity):
+    photo("p.png")
+    Path("empty").mkdir()
+    Path("two").mkdir()
+    photo("two/a.png", (6, 4))
+    photo("two/b.png", (7, 4))
+    Path("bad.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 50)
+    vector = identity(["n", 10, 10, 10, 10])
+    assert "takes no images" in cli("run", vector, "-i", "p.png").error
+    free = identity(["n", "h", "w", 3])
+    assert "empty: no images in it" in cli("run", free, "-i", "empty").error
+    assert "7 × 4 pixels, but two/a.png has 6 × 4" in cli("run", free, "-i", "two").error
+    assert "bad.png: not an image" in cli("run", free, "-i", "bad.png").error
+    one = identity([4, 6, 3])
+    assert "takes one image, here are 2" in cli("run", one, "-i", "two").error
+
+
+def test_without_pillow_the_error_says_how_to_get_it(cli, identity, monkeypatch):
+    photo("p.png")
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    error = cli("run", identity(["n", 4, 6, 3]), "-i", "p.png").error
+    assert 'pip install "onnxwalk[images]"' in error

@@ -1,0 +1,187 @@
+"""The commands as a user runs them: in a process of their own, piped, stopped, in a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto as T
+
+import interpreter
+from interpreter.cli import _show, main
+
+ROOT = Path(__file__).parents[3]
+COMMAND = [sys.executable, "-m", "interpreter"]
+
+
+def environment(**more: str) -> dict[str, str]:
+    drop = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERM", "PYTHONIOENCODING")
+    kept = {name: value for name, value in os.environ.items() if name not in drop}
+    return {**kept, "PYTHONPATH": str(ROOT), **more}
+
+
+def onnxwalk(*argv: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *map(str, argv)],
+        cwd=cwd,
+        env=environment(**env),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
+    )
+
+
+def test_run_from_a_shell(tmp_path, classifier):
+    np.save(tmp_path / "x.npy", np.ones((3, 4)))
+    done = onnxwalk("run", "classifier.onnx", "--input", "x=x.npy", "--json", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    (output,) = json.loads(done.stdout)["outputs"]
+    expected = interpreter.load(classifier)(np.ones((3, 4), np.float32))
+    np.testing.assert_allclose(output["values"], expected, rtol=1e-6)
+
+
+def test_an_error_is_one_line_and_status_1_unless_debug(tmp_path, classifier):
+    done = onnxwalk("run", classifier, "-i", "no.npy", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "onnxwalk: no.npy: no such file\n"
+    for argv in (("--debug", "run"), ("run", "--debug")):
+        done = onnxwalk(*argv, classifier, "-i", "no.npy", cwd=tmp_path)
+        assert done.returncode == 1
+        assert done.stderr.startswith("Traceback") and "InvalidInputError" in done.stderr
+
+
+def test_a_wrong_command_line_is_status_2(tmp_path):
+    for argv in ((), ("nonsense",), ("run",), ("run", "m.onnx", "--batch", "0"), ("run", "--top")):
+        done = onnxwalk(*argv, cwd=tmp_path)
+        assert done.returncode == 2 and "usage: onnxwalk" in done.stderr
+        assert "Traceback" not in done.stderr
+    done = onnxwalk("--version", cwd=tmp_path)
+    assert (done.returncode, done.stdout.strip()) == (0, interpreter.__version__)
+
+
+def test_piped_output_has_no_escape_codes_and_cuts_no_names(tmp_path, identity, make):
+    from onnx import helper
+
+    name = "a_very_long_name/" * 20 + "end"
+    node = helper.make_node("Identity", [name], ["y"])
+    make("m.onnx", [node], [(name, T.FLOAT, [1])], [("y", T.FLOAT, [1])])
+    for argv in (("inspect", "m.onnx"), ("run", "m.onnx", "--random"), ("ops",), ("ops", "gemm")):
+        done = onnxwalk(*argv, cwd=tmp_path, COLUMNS="40", TERM="xterm-256color")
+        assert done.returncode == 0, done.stderr
+        assert "\x1b" not in done.stdout and done.stderr == ""
+        assert all(line == line.rstrip() for line in done.stdout.splitlines())
+        assert name in done.stdout or argv[0] == "ops"
+
+
+def test_output_in_an_encoding_without_the_characters(tmp_path):
+    done = onnxwalk("ops", cwd=tmp_path, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert done.returncode == 0 and r"1\u2013" in done.stdout
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize(("env", "bold"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_headings_are_bold_in_a_terminal_unless_no_color(tmp_path, classifier, env, bold):
+    import pty
+
+    parent, child = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, "inspect", classifier],
+        stdout=child,
+        stderr=child,
+        cwd=tmp_path,
+        env=environment(TERM="xterm-256color", **env),
+    )
+    os.close(child)
+    out = b""
+    try:
+        while chunk := os.read(parent, 65536):
+            out += chunk
+    except OSError:  # how Linux says that the other end is closed
+        pass
+    os.close(parent)
+    assert process.wait(60) == 0
+    assert (b"\x1b[1minputs" in out) == bold and (b"\x1b" in out) == bold
+    assert b"float[batch, 4]" in out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a pseudo-terminal")
+def test_progress_is_shown_on_a_terminal_only(tmp_path, classifier):
+    import pty
+
+    np.save(tmp_path / "x.npy", np.ones((300, 4)))
+    argv = [*COMMAND, "run", classifier, "-i", "x.npy", "--batch", "1"]
+    parent, child = pty.openpty()
+    env = environment(TERM="xterm")
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=child, cwd=tmp_path, env=env)
+    os.close(child)
+    shown = b""
+    try:
+        while chunk := os.read(parent, 65536):
+            shown += chunk
+    except OSError:
+        pass
+    os.close(parent)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0 and b"running" in shown and b"/300" in shown
+    assert b"running" not in out and b"\x1b" not in out
+    assert onnxwalk(*argv[3:], cwd=tmp_path).stderr == ""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes and signals are POSIX's")
+def test_a_broken_pipe_ends_quietly(tmp_path):
+    process = subprocess.Popen(
+        [*COMMAND, "ops", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env=environment(),
+    )
+    assert process.stdout and process.stderr
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(60) == 141
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes and signals are POSIX's")
+def test_ctrl_c_ends_quietly_and_leaves_no_file(tmp_path, classifier):
+    np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (5_000_000, 4))  # sparse
+    (tmp_path / "y.npy").write_text("old")
+    before = set(os.listdir(tmp_path))
+    process = subprocess.Popen(
+        [*COMMAND, "run", classifier, "-i", "x.npy", "--batch", "10", "-o", "y.npy"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env=environment(),
+    )
+    deadline = time.monotonic() + 60
+    while set(os.listdir(tmp_path)) == before:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, b"", b"")
+    assert (tmp_path / "y.npy").read_text() == "old"
+    assert set(os.listdir(tmp_path)) == before
+
+
+def test_every_file_is_a_command_and_rich_stays_in_cli(tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    folder = Path(_show.__file__).parent
+    for command in (p.stem for p in folder.glob("[!_]*.py")):
+        assert f"\n    {command} " in shown
+    code = "import interpreter, sys; print([m for m in sys.modules if m[:4] in ('rich', 'PIL')])"
+    argv = [sys.executable, "-c", code]
+    done = subprocess.run(argv, env=environment(), cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout == "[]\n"
