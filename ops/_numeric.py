@@ -1,4 +1,4 @@
-"""What the numeric families share: silence about inf and nan, 16-bit floats, limits of dtypes."""
+"""What the numeric families share: 16-bit floats, limits of dtypes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
-#: ``@quiet``: inf and nan are values to ONNX, not errors, whatever the caller's ``np.seterr`` says.
-#: It costs a microsecond a call; who has entered ``np.errstate(all="ignore")`` already may call
-#: ``function.__wrapped__`` instead.
-quiet = np.errstate(all="ignore")
 
 
 def is_short_float(dtype: np.dtype) -> bool:

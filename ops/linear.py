@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ops._numeric import check_same_dtype, in_float32, quiet, wide
+from ops._numeric import check_same_dtype, in_float32, wide
 from ops.registry import op
 
 
 @op("Gemm", since=11)
-@quiet
 @in_float32
 def gemm(
     a: np.ndarray,
@@ -44,7 +43,6 @@ def _scaled(x: np.ndarray, factor: float) -> np.ndarray:
 
 
 @op("Gemm", since=7, until=11)
-@quiet
 def gemm_with_c(
     a: np.ndarray,
     b: np.ndarray,
@@ -60,7 +58,6 @@ def gemm_with_c(
 
 
 @op("MatMul", since=1)
-@quiet
 def matmul(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """The matrix product over the last two axes; the axes before them broadcast.
 
@@ -81,7 +78,6 @@ def matmul(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np
 
 
 @op("Einsum", since=12)
-@quiet
 @in_float32
 def einsum(*Inputs: np.ndarray, equation: str) -> np.ndarray:
     """Products of the inputs, summed over the letters that the output of the equation lacks.
@@ -102,7 +98,6 @@ def einsum(*Inputs: np.ndarray, equation: str) -> np.ndarray:
 
 
 @op("Det", since=11)
-@quiet
 @in_float32
 def det(x: np.ndarray) -> np.ndarray:
     """The determinant of the matrices in the last two axes: (…, M, M) to (…). Spec: Det-11, -22."""

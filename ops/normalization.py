@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ops._axes import normalize_axes, normalize_axis
-from ops._numeric import in_float32, quiet, wide
+from ops._numeric import in_float32, wide
 from ops.dtypes import element_type, numpy_dtype
 from ops.registry import op
 
@@ -21,7 +21,6 @@ from ops.registry import op
 
 
 @op("BatchNormalization", since=14)
-@quiet
 def batch_normalization(
     x: np.ndarray,
     scale: np.ndarray,
@@ -50,7 +49,6 @@ def batch_normalization(
 
 @op("BatchNormalization", since=9, until=14, without=["spatial"])
 @op("BatchNormalization", since=7, until=9)
-@quiet
 def batch_normalization_by_outputs(
     x: np.ndarray,
     scale: np.ndarray,
@@ -157,7 +155,6 @@ def _running(average: np.ndarray, current: np.ndarray, momentum: float) -> np.nd
 
 
 @op("InstanceNormalization", since=6)
-@quiet
 @in_float32
 def instance_normalization(
     input: np.ndarray, scale: np.ndarray, b: np.ndarray, *, epsilon: float = 1e-5
@@ -175,7 +172,6 @@ def instance_normalization(
 
 
 @op("LayerNormalization", since=17)
-@quiet
 def layer_normalization(
     x: np.ndarray,
     scale: np.ndarray,
@@ -200,7 +196,6 @@ def layer_normalization(
 
 
 @op("GroupNormalization", since=21)
-@quiet
 def group_normalization(
     x: np.ndarray,
     scale: np.ndarray,
@@ -220,7 +215,6 @@ def group_normalization(
 
 
 @op("GroupNormalization", since=18, until=21)
-@quiet
 def group_normalization_18(
     x: np.ndarray,
     scale: np.ndarray,
@@ -254,7 +248,6 @@ def _normalize_groups(
 
 
 @op("RMSNormalization", since=23)
-@quiet
 def rms_normalization(
     x: np.ndarray,
     scale: np.ndarray,
@@ -296,7 +289,6 @@ def _scale_and_shift(normalized: np.ndarray, scale: np.ndarray, b: np.ndarray | 
 
 
 @op("MeanVarianceNormalization", since=9)
-@quiet
 @in_float32
 def mean_variance_normalization(
     x: np.ndarray,
@@ -312,7 +304,6 @@ def mean_variance_normalization(
 
 
 @op("LpNormalization", since=1)
-@quiet
 @in_float32
 def lp_normalization(input: np.ndarray, *, axis: int = -1, p: int = 2) -> np.ndarray:
     """x / (Σ |x|ᵖ)^(1/p) along an axis; 0 where the sum is 0. Spec: LpNormalization-1, -22."""
@@ -327,7 +318,6 @@ def lp_normalization(input: np.ndarray, *, axis: int = -1, p: int = 2) -> np.nda
 
 
 @op("LRN", since=1)
-@quiet
 @in_float32
 def lrn(
     x: np.ndarray, *, size: int, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0
@@ -355,7 +345,6 @@ def lrn(
 
 
 @op("Dropout", since=12)
-@quiet
 def dropout(
     data: np.ndarray,
     ratio: np.ndarray | None = None,

@@ -17,14 +17,10 @@ import numpy as np
 from ops._windows import BLOCK_BYTES, Axis, axes_of, is_channels_last, per_axis, working_dtype
 from ops.registry import op
 
-#: overflow is a result (inf), not an event
-_quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-
 
 @op("MaxPool", since=1, without=["ceil_mode", "dilations", "storage_order"])
 @op("MaxPool", since=8, without=["ceil_mode", "dilations"])
 @op("MaxPool", since=10)
-@_quiet
 def max_pool(
     x,
     *,
@@ -180,7 +176,6 @@ def _where_largest(x: np.ndarray, axes: Sequence[Axis], *, column_major: bool) -
 @op("AveragePool", since=7, without=["ceil_mode", "dilations"])
 @op("AveragePool", since=10, without=["dilations"])
 @op("AveragePool", since=19)
-@_quiet
 def average_pool(
     x,
     *,
@@ -212,7 +207,6 @@ def average_pool(
 
 @op("LpPool", since=2, without=["ceil_mode", "dilations"])
 @op("LpPool", since=18)
-@_quiet
 def lp_pool(
     x,
     *,
@@ -256,7 +250,6 @@ def _root(sums: np.ndarray, p: float) -> np.ndarray:
 
 
 @op("GlobalAveragePool", since=1)
-@_quiet
 def global_average_pool(x):
     """y[n, c] = mean of x[n, c]; x (N, C, D1 … Dn), y (N, C, 1 … 1)
 
@@ -265,19 +258,23 @@ def global_average_pool(x):
     return (_global_sum(x) / _spatial_size(x)).astype(x.dtype, copy=False)
 
 
-@op("GlobalLpPool", since=1)
-@_quiet
+@op("GlobalLpPool", since=2)
 def global_lp_pool(x, *, p=2):
     """y[n, c] = (sum of |x[n, c]| ** p) ** (1 / p); x (N, C, D1 … Dn), y (N, C, 1 … 1)
 
-    Spec: GlobalLpPool-1 (p a float), GlobalLpPool-2 (p an integer), GlobalLpPool-22 (bfloat16).
+    Spec: GlobalLpPool-2, GlobalLpPool-22 (bfloat16).
     """
     _spatial_size(x)
     return _root(_global_sum(_powers(x, p)), p).astype(x.dtype, copy=False)
 
 
+@op("GlobalLpPool", since=1, until=2)
+def global_lp_pool_1(x, *, p=2.0):
+    """As above; p need not be whole. Spec: GlobalLpPool-1."""
+    return global_lp_pool(x, p=p)
+
+
 @op("GlobalMaxPool", since=1)
-@_quiet
 def global_max_pool(x):
     """y[n, c] = largest of x[n, c]; x (N, C, D1 … Dn), y (N, C, 1 … 1)
 

@@ -20,9 +20,6 @@ from ops._gates import Activation, activations_of, bound
 from ops._windows import BLOCK_BYTES, working_dtype
 from ops.registry import op
 
-#: overflow is a result (inf), not an event
-_quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-
 #: step(out, projected, h, *cells): one time step of n sequences, from what the inputs contribute to
 #: the gates. The new hidden state goes to ``out``; ``cells`` change in place.
 Step = Callable[..., Any]
@@ -119,7 +116,6 @@ def prepare_rnn(
 
     directions = [one(d, reverse) for d, reverse in enumerate(reversals)]
 
-    @_quiet
     def apply(x, sequence_lens=None, initial_h=None):
         return _run(directions, r.shape[-1], x, sequence_lens, layout, initial_h=initial_h)
 
@@ -232,7 +228,6 @@ def prepare_lstm(
 
     directions = [one(d, reverse) for d, reverse in enumerate(reversals)]
 
-    @_quiet
     def apply(x, sequence_lens=None, initial_h=None, initial_c=None):
         return _run(
             directions, hidden, x, sequence_lens, layout, initial_h=initial_h, initial_c=initial_c
@@ -429,7 +424,6 @@ def prepare_gru(
 
     directions = [one(d, reverse) for d, reverse in enumerate(reversals)]
 
-    @_quiet
     def apply(x, sequence_lens=None, initial_h=None):
         return _run(directions, hidden, x, sequence_lens, layout, initial_h=initial_h)
 

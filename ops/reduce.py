@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ops._axes import normalize_axes, normalize_axis
-from ops._numeric import is_short_float, limits, quiet, wide
+from ops._numeric import is_short_float, limits, wide
 from ops.registry import op
 
 Axes = tuple[int, ...]
@@ -27,7 +27,6 @@ def reduction(name: str, *, axes_are_input_since: int = 18) -> Callable[[Reducti
 
     def register(function: Reduction) -> Reduction:
         @op(name, since=axes_are_input_since)
-        @quiet
         def by_input(
             data: np.ndarray,
             axes: np.ndarray | None = None,
@@ -39,7 +38,6 @@ def reduction(name: str, *, axes_are_input_since: int = 18) -> Callable[[Reducti
             return function(data, _axes(data, chosen, noop_with_empty_axes), bool(keepdims))
 
         @op(name, since=1, until=axes_are_input_since)
-        @quiet
         def by_attribute(
             data: np.ndarray, *, axes: Sequence[int] | None = None, keepdims: int = 1
         ) -> np.ndarray:
@@ -171,7 +169,6 @@ def reduce_log_sum_exp(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
 
 @op("ArgMax", since=12)
 @op("ArgMax", since=1, until=12, without=["select_last_index"])
-@quiet
 def arg_max(
     data: np.ndarray, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0
 ) -> np.ndarray:
@@ -184,7 +181,6 @@ def arg_max(
 
 @op("ArgMin", since=12)
 @op("ArgMin", since=1, until=12, without=["select_last_index"])
-@quiet
 def arg_min(
     data: np.ndarray, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0
 ) -> np.ndarray:
@@ -209,7 +205,6 @@ def _arg(find: Any, data: np.ndarray, axis: int, keepdims: int, last: int) -> np
 
 
 @op("CumSum", since=11)
-@quiet
 def cum_sum(x: np.ndarray, axis: np.ndarray, *, exclusive: int = 0, reverse: int = 0) -> np.ndarray:
     """yᵢ = x₀ + … + xᵢ along an axis; exclusive: up to xᵢ₋₁; reverse: from the end.
 
@@ -219,7 +214,6 @@ def cum_sum(x: np.ndarray, axis: np.ndarray, *, exclusive: int = 0, reverse: int
 
 
 @op("CumProd", since=26)
-@quiet
 def cum_prod(
     x: np.ndarray, axis: np.ndarray, *, exclusive: int = 0, reverse: int = 0
 ) -> np.ndarray:

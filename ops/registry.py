@@ -9,6 +9,8 @@ An operator is a plain function whose signature is its schema:
 * the reserved keywords in ``RESERVED`` ask the interpreter for something that is not in the file.
 
 Names with a leading underscore are private to the function and invisible to the schema.
+
+Functions are called with NumPy's floating-point warnings off: overflow and 0/0 are values to ONNX.
 """
 
 from __future__ import annotations
