@@ -86,10 +86,13 @@ def _refuse_leftovers(model: Any, trace: Trace, errors: Sequence[str]) -> None:
     """tf2onnx leaves what it can't map in the model and says nothing: say it."""
     from onnx import defs
 
+    opsets = {opset.domain: opset.version for opset in model.opset_import}
     left: dict[str, None] = {}
     for node in walk(model.graph):
         domain = "" if node.domain == "ai.onnx" else node.domain
-        if domain not in ("", "ai.onnx.ml") or not defs.has(node.op_type, domain):
+        if domain not in ("", "ai.onnx.ml") or not defs.has(
+            node.op_type, opsets.get(domain, 1), domain
+        ):
             layer = layer_of(node.name, trace.layers)
             where = f"layer {layer}" if layer else node.name
             left[f"{node.op_type} ({where})"] = None
@@ -156,16 +159,18 @@ def _describe_ports(graph: Any, trace: Trace) -> None:
 
     numbers = {name.lower(): number for name, number in TensorProto.DataType.items()}
     numbers |= {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}
-    times = sum(len(p.shape) in (2, 3) and p.shape[1] is None for p in trace.inputs)
+    times = sum(_has_open_time(port) for port in trace.inputs)
 
     def describe(port: Port, is_input: bool) -> Any:
+        if port.shape is None:
+            return helper.make_tensor_value_info(port.name, numbers[port.dtype], None)
         dims: list[int | str] = []
         for axis, size in enumerate(port.shape):
             if size is not None:
                 dims.append(size)
             elif axis == 0:
                 dims.append("batch")
-            elif is_input and axis == 1 and times == 1 and len(port.shape) in (2, 3):
+            elif is_input and axis == 1 and times == 1 and _has_open_time(port):
                 dims.append("time")
             else:
                 dims.append(f"{port.name}_{axis}")
@@ -176,6 +181,10 @@ def _describe_ports(graph: Any, trace: Trace) -> None:
     del graph.input[:], graph.output[:], graph.value_info[:]
     graph.input.extend(inputs)
     graph.output.extend(outputs)
+
+
+def _has_open_time(port: Port) -> bool:
+    return port.shape is not None and len(port.shape) in (2, 3) and port.shape[1] is None
 
 
 def _finish(model: Any) -> None:

@@ -7,6 +7,7 @@ BatchNormalization's statistics) stay constants, so that they can be folded into
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from numpy.typing import NDArray
 
 from export.errors import ExportError, one_line
 from export.recurrent import Marker, marked_recurrence
+
+#: Keras's classes are changed while a model is traced: one at a time
+_lock = threading.Lock()
 
 #: vectors with more elements than this are inputs, too
 _SMALL = 65536
@@ -32,7 +36,7 @@ class Port:
     name: str
     tensor: str
     dtype: str
-    shape: tuple[int | None, ...]
+    shape: tuple[int | None, ...] | None  # None: not even the rank is known
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def trace(model: Any) -> Trace:
     signature = [tf.TensorSpec(spec.shape, spec.dtype) for spec in specs]
     signature += [tf.TensorSpec(v.shape, v.dtype) for v in outside]
     try:
-        with _eagerly(), _exact_scopes(), marked_recurrence() as markers:
+        with _lock, _eagerly(), _exact_scopes(), marked_recurrence() as markers:
             concrete = tf.function(function, autograph=False).get_concrete_function(*signature)
         frozen = convert_variables_to_constants_v2(
             concrete, lower_control_flow=False, aggressive_inlining=True
@@ -103,7 +107,7 @@ def trace(model: Any) -> Trace:
             for name, tensor, spec in zip(names, placeholders, specs, strict=False)
         ),
         outputs=tuple(
-            Port(name, tensor.name, tensor.dtype.name, tuple(tensor.shape or ()))
+            Port(name, tensor.name, tensor.dtype.name, _static_shape(tensor))
             for name, tensor in zip(_output_names(model, len(results), names), results, strict=True)
         ),
         weights={
@@ -116,6 +120,10 @@ def trace(model: Any) -> Trace:
         vocabulary=vocabulary,
         layers=tuple(layer.name for layer in model._flatten_layers(include_self=False)),
     )
+
+
+def _static_shape(tensor: Any) -> tuple[int | None, ...] | None:
+    return None if tensor.shape.rank is None else tuple(tensor.shape)
 
 
 def input_structure(model: Any) -> Any:

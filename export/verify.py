@@ -82,6 +82,8 @@ def random_inputs(trace: Trace, *, seed: int = 0) -> dict[str, NDArray[Any]]:
     rng = np.random.default_rng(seed)
     feeds: dict[str, NDArray[Any]] = {}
     for port in trace.inputs:
+        if port.shape is None:
+            raise ExportError(f"input {port.name} has no known rank: nothing to compare with")
         shape = tuple(
             (_BATCH if axis == 0 else _TIME if len(port.shape) < 4 else _SIDE)
             if size is None

@@ -1,5 +1,8 @@
 """The check that every export goes through must find what is wrong, and use inputs that matter."""
 
+import logging
+import os
+
 import numpy as np
 import onnx
 import pytest
@@ -10,6 +13,7 @@ import export
 import export.pipeline
 from export import ExportError
 from export.assignment import cnn, randomize, recurrent
+from export.quiet import quiet
 from export.verify import check, difference, random_inputs
 from tests.export.helpers import converted
 
@@ -55,6 +59,17 @@ def test_difference():
         difference("y", np.float32([np.inf]), np.float32([1]))
     with pytest.raises(ExportError, match="differs from Keras by inf"):
         difference("y", np.float32([1]), np.float32([np.nan]))
+
+
+def test_logging_is_left_alone(capfd):
+    logger = logging.getLogger("tensorflow")
+    before = logger.level, logger.propagate, logger.handlers[:], dict(os.environ)
+    with quiet() as errors:
+        logger.error("not seen")
+        logging.getLogger("tf2onnx.tfonnx").error("kept")
+    assert errors == ["kept"]
+    assert before == (logger.level, logger.propagate, logger.handlers[:], dict(os.environ))
+    assert capfd.readouterr().err == ""
 
 
 def test_progress_and_failure_to_write(tmp_path):
