@@ -11,7 +11,7 @@ import numpy as np
 
 from ops._axes import normalize_axis
 from ops._erf import erf
-from ops._numeric import blockwise, in_float32, result_like
+from ops._numeric import blockwise, in_float32, result_like, wide
 from ops.registry import op
 
 # ---------------------------------------------------------------------------------------- Relu
@@ -188,9 +188,12 @@ def gelu(x: np.ndarray, *, approximate: str = "none") -> np.ndarray:
 
 
 @op("Softmax", since=13)
-@in_float32
 def softmax(x: np.ndarray, *, axis: int = -1, out: np.ndarray | None = None) -> np.ndarray:
-    """exp(x) / sum(exp(x)) along one axis. Spec: Softmax-13."""
+    """exp(x) / sum(exp(x)) along one axis.
+
+    Short floats are rounded after each operation, as in the spec's function body; only the sum is
+    added up in float32. Spec: Softmax-13.
+    """
     axis = normalize_axis(axis, x.ndim)
     y = result_like(x, out)
     if x.size == 0:
@@ -198,7 +201,8 @@ def softmax(x: np.ndarray, *, axis: int = -1, out: np.ndarray | None = None) -> 
     # exp(x - max) / sum(exp(x - max)) is the same number and cannot overflow
     np.subtract(x, x.max(axis, keepdims=True), out=y)
     np.exp(y, out=y)
-    return np.divide(y, y.sum(axis, keepdims=True), out=y)
+    total = wide(y).sum(axis, keepdims=True)
+    return np.divide(y, total.astype(y.dtype, copy=False), out=y)
 
 
 @op("Softmax", since=1, until=13)

@@ -1,7 +1,8 @@
 """ONNX's own backend suite, run through ``interpreter.backend``, with no exclusion list.
 
 A case whose model needs an operator that isn't written yet is skipped with the operator's name;
-nothing else is. What Bernoulli draws can't equal what another generator drew, as the case itself
+nothing else is. One case contradicts the spec and is expected to fail; its reason is below. What
+Bernoulli draws can't equal what another generator drew, as the case itself
 says: there, the values must be 0 or 1 in the right shape and type.
 """
 
@@ -72,6 +73,15 @@ for _group, _random in RandomSuite(Backend, __name__).include("bernoulli").test_
         if "bernoulli" in _name:
             setattr(_cases[_group], _name, getattr(_random, _name))
 globals().update(_cases)
+
+# Its indices count in a 4×4 tensor although output_shape is 5×5; the spec counts them "considering
+# the tensor as flattened", as MaxPool gives them. onnx/onnx#2398 and ONNX Runtime's exclusion of
+# this case say the same; strict: it must be looked at again when onnx mends it.
+_NAME = "test_maxunpool_export_with_output_shape_cpu"
+for _case in _cases.values():
+    if hasattr(_case, _NAME):
+        _mark = pytest.mark.xfail(reason="onnx/onnx#2398", strict=True)
+        setattr(_case, _NAME, _mark(getattr(_case, _NAME)))
 
 
 def test_the_suite_is_whole():
