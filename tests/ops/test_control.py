@@ -57,9 +57,9 @@ def append(i, cond, sequence):
     return TRUE, [*sequence, i]
 
 
-@graph((BOOL, ()), (FLOAT, ("n", 3)), (BOOL, None))
+@graph((BOOL, ()), (FLOAT, ("n", 3)), (INT, None))
 def stop_at_once(i, cond):
-    return FALSE, np.full((2, 3), i, F), np.array(cond)
+    return FALSE, np.full((2, 3), i, F), scalar(cond)
 
 
 @graph((BOOL, ()), (None, None), (FLOAT, ()))
@@ -83,13 +83,13 @@ LOOPS = [
     Case("Loop", 13, [scalar(9), FALSE, scalar(20)], {"body": halve},
          [scalar(20), np.zeros((0, 2), np.int64)], outputs=2),
     Case("Loop", 13, [scalar(0), None], {"body": stop_at_once},
-         [np.zeros((0, 0, 3), F), np.zeros(0, bool)], outputs=2),
+         [np.zeros((0, 0, 3), F), ints()], outputs=2),
     # Loop-1: without a cond "this value is ignored", of the body's; ONNX Runtime ends the loop
     Case("Loop", 13, [scalar(3), None], {"body": stop_at_once},
-         [np.stack([np.full((2, 3), i, F) for i in range(3)]), np.array([True, False, False])],
+         [np.stack([np.full((2, 3), i, F) for i in range(3)]), ints(1, 0, 0)],
          outputs=2),
     Case("Loop", 13, [scalar(3), TRUE], {"body": stop_at_once},
-         [np.zeros((1, 2, 3), F), np.array([True])], outputs=2),
+         [np.zeros((1, 2, 3), F), ints(1)], outputs=2),
     Case("Loop", 13, [scalar(3), TRUE, []], {"body": append},
          [[scalar(0), scalar(1), scalar(2)]], note="a carried sequence"),
     Case("Loop", 16, [scalar(2), TRUE, None], {"body": keep_optional},
@@ -131,6 +131,8 @@ SCANS = [
          [X[::-1].T @ W, (X[::-1] * W[:, None])[::-1].T, W], outputs=3),
     Case("Scan", 16, [X[:0]], {"body": double, "num_scan_inputs": 1},
          [np.zeros((0, 0), F)], note="no iteration"),
+    Case("Scan", 16, [ZEROS, X[:0], W[:0]], {"body": weighted, "num_scan_inputs": 2},
+         [ZEROS, X[:0], W[:0]], outputs=3, note="no iteration"),
     Case("Scan", 16, [np.array(9, F), W[:0]], {"body": running_sum, "num_scan_inputs": 1},
          [np.array(9, F), W[:0]], outputs=2, note="no iteration"),
     # as ONNX Runtime gives it, which fills with zeros too

@@ -82,6 +82,7 @@ ORDER = [
         expected=[np.array([[[[0, 2], [4, 6]], [[1, 3], [5, 7]]]], F)],
     ),
     Case("DepthToSpace", 11, [counting(2, 12, 2, 3)], {"blocksize": 2}),
+    Case("DepthToSpace", 13, [PIXEL], {"blocksize": 1}),
     Case("DepthToSpace", 13, [counting(2, 12, 2, 3)], {"blocksize": 2, "mode": "CRD"}),
     Case("SpaceToDepth", 7, [counting(2, 3, 4, 6)], {"blocksize": 2}),
     Case(
@@ -127,6 +128,7 @@ JOIN = [
     Case("Split", 13, [X], {"axis": -1}, outputs=4),
     Case("Split", 18, [X, ints(1, 2)], {"axis": -2}, outputs=2),
     Case("Split", 18, [counting(7)], {"num_outputs": 4}, outputs=4, note="last is smaller"),
+    Case("Split", 18, [counting(4)], {"num_outputs": 3}, outputs=3, note="last is empty"),
     Case("Split", 18, [counting(6)], {"num_outputs": 3}, outputs=3),
 ]
 
@@ -191,6 +193,7 @@ def test_case(case):
         ("Reshape", 13, [counting(2, 3), ints(-1, -1)], {}, "can't reshape"),
         ("Reshape", 13, [counting(6), ints(6, 0)], {}, "can't reshape"),
         ("Reshape", 13, [counting(6), ints(-2, -3)], {}, "can't reshape"),
+        ("Reshape", 13, [counting(6), ints(-2, -3, 1)], {}, "can't reshape"),
         ("Reshape", 13, [counting(0, 3), ints(0, -1)], {}, "can't reshape"),
         # Reshape-14: "it is invalid for the specified shape to contain both a zero value and -1";
         # ONNX Runtime makes it (0, 0)
@@ -204,6 +207,8 @@ def test_case(case):
         ("Transpose", 13, [X], {"perm": [0, 1, -1]}, "no permutation"),
         ("Expand", 13, [X, ints(5)], {}, "can't expand"),
         ("Tile", 13, [X, ints(1, 2)], {}, "repeats"),
+        ("Tile", 13, [X, ints(1, -1, 1)], {}, "repeats"),
+        ("CenterCropPad", 18, [X, ints(1, -1, 1)], {}, "doesn't fit"),
         ("Concat", 13, [X, X[0]], {"axis": 0}, "can't concatenate"),
         ("Concat", 13, [X, X.astype(np.int32)], {"axis": 0}, "can't concatenate"),
         ("Concat", 13, [X, X[:1]], {"axis": 1}, "can't concatenate"),
