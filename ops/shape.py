@@ -43,23 +43,23 @@ def reshape_by_attribute(data, *, shape=None, consumed_inputs=None):
 
 
 def _reshape(data: np.ndarray, wanted: tuple[int, ...], allowzero: int) -> np.ndarray:
-    problem = ValueError(f"can't reshape {data.shape} to {wanted}")
     sizes = list(wanted)
-    if not allowzero:
+    possible = min(sizes, default=0) >= -1 and sizes.count(-1) <= 1
+    if 0 in sizes and not allowzero:
         for i, size in enumerate(sizes):
-            if size == 0:
-                if i >= data.ndim:
-                    raise problem
+            if size == 0 and i < data.ndim:
                 sizes[i] = data.shape[i]
-    if min(sizes, default=0) < -1 or sizes.count(-1) > 1 or (allowzero and {0, -1} <= set(sizes)):
-        raise problem
+            elif size == 0:
+                possible = False
+    elif 0 in sizes and -1 in sizes:
+        possible = False  # anything times 0 is 0
+    known = math.prod(sizes)
     if -1 in sizes:
-        known = -math.prod(sizes)
-        if known == 0 or data.size % known:
-            raise problem
-        sizes[sizes.index(-1)] = data.size // known
-    elif math.prod(sizes) != data.size:
-        raise problem
+        if not possible or known == 0 or data.size % known:
+            raise ValueError(f"can't reshape {data.shape} to {wanted}")
+        sizes[sizes.index(-1)] = data.size // -known
+    elif not possible or known != data.size:
+        raise ValueError(f"can't reshape {data.shape} to {wanted}")
     return data.reshape(sizes)
 
 
@@ -291,13 +291,13 @@ def split(input, split=None, *, axis=0, num_outputs=None):
     if (split is None) == (num_outputs is None):
         raise ValueError("Split needs either the input 'split' or the attribute 'num_outputs'")
     if split is not None:
-        return _parts(input, as_ints(split), axis)
+        return parts(input, as_ints(split), axis)
     total = input.shape[axis]
     length = -(-total // num_outputs) if num_outputs > 0 else 0
     last = total - length * (num_outputs - 1)
     if length < 0 or last < 0 or num_outputs < 1:
         raise ValueError(f"can't split size {total} into {num_outputs} parts")
-    return _parts(input, (length,) * (num_outputs - 1) + (last,), axis)
+    return parts(input, (length,) * (num_outputs - 1) + (last,), axis)
 
 
 @op("Split", since=13)
@@ -316,7 +316,7 @@ def split_by_attribute(input, *, split=None, axis=0, n_outputs):
 def split_either_way(input, lengths=None, *, split=None, axis=None, n_outputs):
     """Split with the lengths as an attribute or an input. Spec: Split-1."""
     if lengths is not None:
-        split = as_ints(lengths)
+        split = [int(length) for length in as_ints(lengths)]  # they come in the input's type
     return _split(input, split, 0 if axis is None else axis, n_outputs)
 
 
@@ -329,19 +329,20 @@ def _split(
         if total % n_outputs:
             raise ValueError(f"can't split size {total} into {n_outputs} equal parts")
         lengths = (total // n_outputs,) * n_outputs
-    return _parts(input, lengths, axis)
+    return parts(input, lengths, axis)
 
 
-def _parts(input: np.ndarray, lengths: Sequence[int], axis: int) -> tuple[np.ndarray, ...]:
+def parts(input: np.ndarray, lengths: Sequence[int], axis: int) -> tuple[np.ndarray, ...]:
+    """Views of consecutive parts of these lengths, which must make up the axis."""
     if sum(lengths) != input.shape[axis] or min(lengths, default=0) < 0:
         raise ValueError(f"parts of {tuple(lengths)} don't make up size {input.shape[axis]}")
     ends = list(itertools.accumulate(lengths))
     index: list[Any] = [slice(None)] * input.ndim
-    parts = []
+    views = []
     for end, length in zip(ends, lengths, strict=True):
         index[axis] = slice(end - length, end)
-        parts.append(input[tuple(index)])
-    return tuple(parts)
+        views.append(input[tuple(index)])
+    return tuple(views)
 
 
 # --- cutting out and putting around ---------------------------------------------------------------
@@ -482,25 +483,23 @@ def _pad(
     index.append(...)
     kept = data[tuple(index)]
     around = [(max(begin, 0), max(end, 0)) for begin, end in amounts]
-    if mode == "constant":
-        return _pad_constant(kept, around, value)
-    for axis, (begin, end) in enumerate(around):
-        if begin or end:
-            n = kept.shape[axis]
-            if n == 0:
+    padded = np.empty([b + n + e for (b, e), n in zip(around, kept.shape, strict=True)], data.dtype)
+    inner = [slice(b, b + n) for (b, _), n in zip(around, kept.shape, strict=True)]
+    padded[tuple(inner)] = kept
+    for axis, ((begin, end), n) in enumerate(zip(around, kept.shape, strict=True)):
+        # what this axis puts around spans the axes before, as they are padded already
+        before, after = (slice(None),) * axis, tuple(inner[axis + 1 :])
+        for start, count in ((0, begin), (begin + n, end)):
+            if count == 0:
+                continue
+            side = before + (slice(start, start + count),) + after  # noqa: RUF005
+            if mode == "constant":
+                padded[side] = value
+            elif n:
+                source = begin + _source(np.arange(start, start + count) - begin, n, mode)
+                padded[side] = padded[before + (source,) + after]  # noqa: RUF005
+            else:
                 raise ValueError(f"mode {mode!r} can't pad axis {axis}, which has no elements")
-            kept = kept.take(_source(np.arange(-begin, n + end), n, mode), axis)
-    return kept
-
-
-def _pad_constant(data: np.ndarray, around: Sequence[tuple[int, int]], value: object) -> np.ndarray:
-    shape = [b + n + e for (b, e), n in zip(around, data.shape, strict=True)]
-    padded = np.empty(shape, data.dtype)
-    inner = tuple(slice(b, b + n) for (b, _), n in zip(around, data.shape, strict=True))
-    for axis, (begin, _) in enumerate(around):  # the frame, one pair of sides after the other
-        for side in (slice(0, begin), slice(begin + data.shape[axis], None)):
-            padded[inner[:axis] + (side,)] = value  # noqa: RUF005
-    padded[inner] = data
     return padded
 
 

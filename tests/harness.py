@@ -41,7 +41,13 @@ class Case:
 
     def __str__(self) -> str:
         shapes = ",".join(
-            "-" if x is None else "x".join(map(str, np.shape(x))) for x in self.inputs
+            # a sequence's tensors may differ in shape: only how many there are is shown
+            f"[{len(x)}]"
+            if isinstance(x, list)
+            else "-"
+            if x is None
+            else "x".join(map(str, np.shape(x)))
+            for x in self.inputs
         )
         return f"{self.operator}-{self.opset}({shapes}){' ' + self.note if self.note else ''}"
 
