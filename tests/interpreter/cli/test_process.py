@@ -22,7 +22,7 @@ COMMAND = [sys.executable, "-m", "interpreter"]
 
 
 def environment(**more: str) -> dict[str, str]:
-    drop = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERM", "PYTHONIOENCODING")
+    drop = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERM", "PYTHONIOENCODING", "PYTHONUNBUFFERED")
     kept = {name: value for name, value in os.environ.items() if name not in drop}
     return {**kept, "PYTHONPATH": str(ROOT), **more}
 
