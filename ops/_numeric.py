@@ -1,4 +1,4 @@
-"""What the numeric families share: silence about inf and nan, 16-bit floats, limits of dtypes."""
+"""What the numeric families share: 16-bit floats, limits of dtypes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
-#: ``@quiet``: inf and nan are values to ONNX, not errors, whatever the caller's ``np.seterr`` says.
-#: It costs a microsecond a call; who has entered ``np.errstate(all="ignore")`` already may call
-#: ``function.__wrapped__`` instead.
-quiet = np.errstate(all="ignore")
 
 
 def is_short_float(dtype: np.dtype) -> bool:
@@ -43,6 +38,33 @@ def in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
         return out
 
     return widened
+
+
+# Elements in a block that stays in the second-level cache together with its intermediate results.
+_BLOCK = 16384
+
+
+def blockwise(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a large array computed block by block, in the order of memory.
+
+    For elementwise functions of one array that pass over it several times: their intermediate
+    results then never leave the cache, nor take up fresh memory.
+    """
+
+    @functools.wraps(function)
+    def in_blocks(x: np.ndarray, **attributes: Any) -> Any:
+        if x.size <= _BLOCK:
+            return function(x, **attributes)
+        order = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
+        in_order = np.ascontiguousarray(x.transpose(order))  # no copy unless there are gaps
+        source = in_order.reshape(-1)
+        result = np.empty_like(source)
+        for start in range(0, source.size, _BLOCK):
+            block = slice(start, start + _BLOCK)
+            result[block] = function(source[block], **attributes)
+        return result.reshape(in_order.shape).transpose(np.argsort(order))
+
+    return in_blocks
 
 
 def result_like(x: np.ndarray, out: np.ndarray | None) -> np.ndarray:

@@ -11,21 +11,19 @@ import numpy as np
 
 from ops._axes import normalize_axis
 from ops._erf import erf
-from ops._numeric import in_float32, quiet, result_like
+from ops._numeric import blockwise, in_float32, result_like
 from ops.registry import op
 
 # ---------------------------------------------------------------------------------------- Relu
 
 
 @op("Relu", since=6)
-@quiet
 def relu(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """max(0, x). Spec: Relu-6, -13, -14."""
     return np.maximum(x, 0, out=out)
 
 
 @op("LeakyRelu", since=6)
-@quiet
 @in_float32
 def leaky_relu(x: np.ndarray, *, alpha: float = 0.01, out: np.ndarray | None = None) -> np.ndarray:
     """alpha·x where x < 0, else x. Spec: LeakyRelu-6, -16."""
@@ -37,7 +35,6 @@ def leaky_relu(x: np.ndarray, *, alpha: float = 0.01, out: np.ndarray | None = N
 
 
 @op("PRelu", since=7)
-@quiet
 @in_float32
 def prelu(x: np.ndarray, slope: np.ndarray) -> np.ndarray:
     """slope·x where x < 0, else x; slope broadcasts to the shape of x. Spec: PRelu-7, -9, -16."""
@@ -47,7 +44,7 @@ def prelu(x: np.ndarray, slope: np.ndarray) -> np.ndarray:
 
 
 @op("Elu", since=6)
-@quiet
+@blockwise
 @in_float32
 def elu(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
     """alpha·(exp(x) - 1) where x < 0, else x. Spec: Elu-6, -22."""
@@ -55,7 +52,7 @@ def elu(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
 
 
 @op("Selu", since=6)
-@quiet
+@blockwise
 @in_float32
 def selu(
     x: np.ndarray,
@@ -68,7 +65,7 @@ def selu(
 
 
 @op("Celu", since=12)
-@quiet
+@blockwise
 @in_float32
 def celu(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
     """max(0, x) + min(0, alpha·(exp(x/alpha) - 1)). Spec: Celu-12, -28."""
@@ -78,7 +75,6 @@ def celu(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
 
 
 @op("ThresholdedRelu", since=10)
-@quiet
 @in_float32
 def thresholded_relu(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
     """x where x > alpha, else 0. Spec: ThresholdedRelu-10, -22."""
@@ -86,7 +82,7 @@ def thresholded_relu(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
 
 
 @op("Shrink", since=9)
-@quiet
+@blockwise
 @in_float32
 def shrink(x: np.ndarray, *, bias: float = 0.0, lambd: float = 0.5) -> np.ndarray:
     """x + bias where x < -lambd, x - bias where x > lambd, else 0.
@@ -102,7 +98,6 @@ def shrink(x: np.ndarray, *, bias: float = 0.0, lambd: float = 0.5) -> np.ndarra
 
 
 @op("Sigmoid", since=6)
-@quiet
 @in_float32
 def sigmoid(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """1 / (1 + exp(-x)). Spec: Sigmoid-6, -13."""
@@ -115,7 +110,6 @@ def sigmoid(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
 
 
 @op("HardSigmoid", since=6)
-@quiet
 @in_float32
 def hard_sigmoid(
     x: np.ndarray, *, alpha: float = 0.2, beta: float = 0.5, out: np.ndarray | None = None
@@ -127,7 +121,7 @@ def hard_sigmoid(
 
 
 @op("HardSwish", since=14)
-@quiet
+@blockwise
 @in_float32
 def hard_swish(x: np.ndarray) -> np.ndarray:
     """x·max(0, min(1, x/6 + 1/2)). Spec: HardSwish-14, -22."""
@@ -135,7 +129,7 @@ def hard_swish(x: np.ndarray) -> np.ndarray:
 
 
 @op("Swish", since=24)
-@quiet
+@blockwise
 @in_float32
 def swish(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
     """x·sigmoid(alpha·x). Spec: Swish-24."""
@@ -143,14 +137,13 @@ def swish(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
 
 
 @op("Tanh", since=6)
-@quiet
 def tanh(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """The hyperbolic tangent of x. Spec: Tanh-6, -13."""
     return np.tanh(x, out=out)
 
 
 @op("Softplus", since=1)
-@quiet
+@blockwise
 @in_float32
 def softplus(x: np.ndarray) -> np.ndarray:
     """ln(exp(x) + 1). Spec: Softplus-1, -22."""
@@ -159,7 +152,7 @@ def softplus(x: np.ndarray) -> np.ndarray:
 
 
 @op("Softsign", since=1)
-@quiet
+@blockwise
 @in_float32
 def softsign(x: np.ndarray) -> np.ndarray:
     """x / (1 + |x|). Spec: Softsign-1, -22."""
@@ -167,7 +160,7 @@ def softsign(x: np.ndarray) -> np.ndarray:
 
 
 @op("Mish", since=18)
-@quiet
+@blockwise
 @in_float32
 def mish(x: np.ndarray) -> np.ndarray:
     """x·tanh(softplus(x)) = x·tanh(ln(1 + exp(x))). Spec: Mish-18, -22."""
@@ -175,7 +168,7 @@ def mish(x: np.ndarray) -> np.ndarray:
 
 
 @op("Gelu", since=20)
-@quiet
+@blockwise
 @in_float32
 def gelu(x: np.ndarray, *, approximate: str = "none") -> np.ndarray:
     """x/2·(1 + erf(x/√2)), or with approximate="tanh" x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³))).
@@ -195,7 +188,6 @@ def gelu(x: np.ndarray, *, approximate: str = "none") -> np.ndarray:
 
 
 @op("Softmax", since=13)
-@quiet
 @in_float32
 def softmax(x: np.ndarray, *, axis: int = -1, out: np.ndarray | None = None) -> np.ndarray:
     """exp(x) / sum(exp(x)) along one axis. Spec: Softmax-13."""
@@ -210,14 +202,12 @@ def softmax(x: np.ndarray, *, axis: int = -1, out: np.ndarray | None = None) -> 
 
 
 @op("Softmax", since=1, until=13)
-@quiet
 def softmax_flattened(x: np.ndarray, *, axis: int = 1) -> np.ndarray:
     """exp(x) / sum(exp(x)) over axis, axis + 1, … together. Spec: Softmax-1, -11."""
     return softmax(_flatten(x, axis), axis=1).reshape(x.shape)
 
 
 @op("LogSoftmax", since=13)
-@quiet
 @in_float32
 def log_softmax(x: np.ndarray, *, axis: int = -1) -> np.ndarray:
     """x - ln(sum(exp(x))) along one axis. Spec: LogSoftmax-13."""
@@ -229,14 +219,12 @@ def log_softmax(x: np.ndarray, *, axis: int = -1) -> np.ndarray:
 
 
 @op("LogSoftmax", since=1, until=13)
-@quiet
 def log_softmax_flattened(x: np.ndarray, *, axis: int = 1) -> np.ndarray:
     """x - ln(sum(exp(x))) over axis, axis + 1, … together. Spec: LogSoftmax-1, -11."""
     return log_softmax(_flatten(x, axis), axis=1).reshape(x.shape)
 
 
 @op("Hardmax", since=13)
-@quiet
 def hardmax(x: np.ndarray, *, axis: int = -1) -> np.ndarray:
     """1 at the first maximum along one axis, 0 elsewhere. Spec: Hardmax-13."""
     axis = normalize_axis(axis, x.ndim)
@@ -247,7 +235,6 @@ def hardmax(x: np.ndarray, *, axis: int = -1) -> np.ndarray:
 
 
 @op("Hardmax", since=1, until=13)
-@quiet
 def hardmax_flattened(x: np.ndarray, *, axis: int = 1) -> np.ndarray:
     """1 at the first maximum over axis, axis + 1, … together. Spec: Hardmax-1, -11."""
     return hardmax(_flatten(x, axis), axis=1).reshape(x.shape)

@@ -14,7 +14,6 @@ from ops._numeric import (
     check_same_dtype,
     in_float32,
     limits,
-    quiet,
     result_like,
     wide,
 )
@@ -22,7 +21,6 @@ from ops.registry import op
 
 
 @op("Add", since=7)
-@quiet
 def add(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """a + b. Spec: Add-7, -13, -14."""
     check_same_dtype(a, b)
@@ -30,7 +28,6 @@ def add(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.nd
 
 
 @op("Sub", since=7)
-@quiet
 def sub(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """a - b. Spec: Sub-7, -13, -14."""
     check_same_dtype(a, b)
@@ -38,7 +35,6 @@ def sub(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.nd
 
 
 @op("Mul", since=7)
-@quiet
 def mul(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """a·b. Spec: Mul-7, -13, -14."""
     check_same_dtype(a, b)
@@ -46,7 +42,6 @@ def mul(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.nd
 
 
 @op("Div", since=7)
-@quiet
 def div(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """a / b; of integers, cut towards zero. Spec: Div-7, -13, -14."""
     check_same_dtype(a, b)
@@ -61,7 +56,6 @@ def div(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.nd
 
 
 @op("Mod", since=10, until=28)
-@quiet
 def mod_of_integers(a: np.ndarray, b: np.ndarray, *, fmod: int = 0) -> np.ndarray:
     """The remainder of a / b with the sign of b, or with fmod=1 of a (C's fmod).
 
@@ -73,7 +67,6 @@ def mod_of_integers(a: np.ndarray, b: np.ndarray, *, fmod: int = 0) -> np.ndarra
 
 
 @op("Mod", since=28)
-@quiet
 @in_float32
 def mod(a: np.ndarray, b: np.ndarray, *, fmod: int = 0) -> np.ndarray:
     """a - floor(a/b)·b, or with fmod=1 a - trunc(a/b)·b. Spec: Mod-28."""
@@ -92,7 +85,6 @@ def _refuse_zero(divisor: np.ndarray, operator: str) -> None:
 
 
 @op("Pow", since=7)
-@quiet
 def power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """x to the power y, in the dtype of x; y may be of another dtype from opset 12 on.
 
@@ -125,7 +117,6 @@ def _integer_power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 @op("Max", since=6)
-@quiet
 def maximum(*data_0: np.ndarray) -> np.ndarray:
     """The largest of the inputs; nan where any is nan. Spec: Max-6, -8, -12, -13."""
     _check_all(data_0, "Max")
@@ -133,7 +124,6 @@ def maximum(*data_0: np.ndarray) -> np.ndarray:
 
 
 @op("Min", since=6)
-@quiet
 def minimum(*data_0: np.ndarray) -> np.ndarray:
     """The smallest of the inputs; nan where any is nan. Spec: Min-6, -8, -12, -13."""
     _check_all(data_0, "Min")
@@ -141,7 +131,6 @@ def minimum(*data_0: np.ndarray) -> np.ndarray:
 
 
 @op("Sum", since=6)
-@quiet
 def sum_of(*data_0: np.ndarray) -> np.ndarray:
     """The sum of the inputs. Spec: Sum-6, -8, -13."""
     _check_all(data_0, "Sum")
@@ -150,7 +139,6 @@ def sum_of(*data_0: np.ndarray) -> np.ndarray:
 
 
 @op("Mean", since=6)
-@quiet
 def mean_of(*data_0: np.ndarray) -> np.ndarray:
     """The sum of the inputs over their number. Spec: Mean-6, -8, -13."""
     _check_all(data_0, "Mean")
@@ -169,7 +157,6 @@ def _check_all(inputs: tuple[np.ndarray, ...], operator: str) -> None:
 
 
 @op("Clip", since=11)
-@quiet
 def clip(
     input: np.ndarray,
     min: np.ndarray | None = None,
@@ -185,7 +172,9 @@ def clip(
     lowest, highest = limits(input.dtype)
     low = _clip_limit(min, "min", input, lowest)
     high = _clip_limit(max, "max", input, highest)
-    y = np.maximum(input, low, out=result_like(input, out))
+    if input.dtype.kind != "V":
+        return np.clip(input, low, high, out=out)
+    y = np.maximum(input, low, out=result_like(input, out))  # ml_dtypes has no clip
     return np.minimum(y, high, out=y)
 
 
@@ -199,7 +188,6 @@ def _clip_limit(limit: np.ndarray | None, name: str, x: np.ndarray, default: obj
 
 
 @op("Clip", since=6, until=11)
-@quiet
 @in_float32
 def clip_by_attributes(
     input: np.ndarray,

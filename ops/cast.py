@@ -90,19 +90,18 @@ def convert(
     if source.in_ml_dtypes:
         x = x.astype(np.float32)  # exact: it has every value of the small types
     # overflow to infinity is the rule, and a float that no integer can hold is undefined
-    with np.errstate(over="ignore", invalid="ignore"):
-        if target.name == "string":
-            return _elementwise(_text_of(x.dtype), x, np.dtype(object))
-        if source.name == "string":
-            x = _parse(x, dtype)
-        if target.name == "float8e8m0":
-            return _to_power_of_two(x, dtype, saturate, round_mode)
-        if target.name in _FLOAT8:
-            fnuz_infinity = infinity_is_nan and target.name.endswith("fnuz")
-            return _to_float8(x, dtype, bool(saturate), fnuz_infinity)
-        if target.in_ml_dtypes and x.dtype == np.float64:
-            x = _to_odd_float32(x)
-        return x.astype(dtype)
+    if target.name == "string":
+        return _elementwise(_text_of(x.dtype), x, np.dtype(object))
+    if source.name == "string":
+        x = _parse(x, dtype)
+    if target.name == "float8e8m0":
+        return _to_power_of_two(x, dtype, saturate, round_mode)
+    if target.name in _FLOAT8:
+        fnuz_infinity = infinity_is_nan and target.name.endswith("fnuz")
+        return _to_float8(x, dtype, bool(saturate), fnuz_infinity)
+    if target.in_ml_dtypes and x.dtype == np.float64:
+        x = _to_odd_float32(x)
+    return x.astype(dtype)
 
 
 # --- small floats ---------------------------------------------------------------------------------

@@ -101,9 +101,8 @@ def _range(start: np.ndarray, limit: np.ndarray, delta: np.ndarray) -> np.ndarra
         # the difference is taken in the tensors' own type, as ONNX Runtime does
         difference = (limit - start).reshape(-1)[0]
         count = max(int(np.ceil(float(difference) / float(step))), 0)
-    with np.errstate(over="ignore"):
-        places = np.arange(count).astype(dtype)
-        return start.reshape(()) + places * delta.reshape(())
+    places = np.arange(count).astype(dtype)
+    return start.reshape(()) + places * delta.reshape(())
 
 
 @op("OneHot", since=11)
@@ -124,8 +123,7 @@ def one_hot_from_zero(indices, depth, values, *, axis=-1):
 
 
 def _as_int64(indices: np.ndarray) -> np.ndarray:
-    with np.errstate(invalid="ignore"):
-        return indices.astype(np.int64)
+    return indices.astype(np.int64)
 
 
 def _one_hot(indices: np.ndarray, depth: int, values: np.ndarray, axis: int) -> np.ndarray:
@@ -216,8 +214,7 @@ def multinomial(input, *, dtype=6, sample_size=1, seed=None, rng):
     if input.ndim != 2 or not input.shape[1]:
         raise ValueError(f"Multinomial needs shape (batch, classes), not {input.shape}")
     logits = input.astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
     if np.isnan(weights).any():
         raise ValueError("Multinomial: the log-probabilities of a row are NaN, +inf or all -inf")
     cumulated = weights.cumsum(axis=1)

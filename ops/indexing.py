@@ -149,11 +149,10 @@ def _put(
     flat = _flat_index(places, data.shape).reshape(-1)
     rows = result.reshape(math.prod(data.shape[: len(places)]), *data.shape[len(places) :])
     updates = updates.reshape(flat.size, *rows.shape[1:])
-    with np.errstate(over="ignore", invalid="ignore"):
-        if reduce is None:
-            rows[flat] = updates
-        else:
-            reduce.at(rows, flat, updates)
+    if reduce is None:
+        rows[flat] = updates
+    else:
+        reduce.at(rows, flat, updates)
     return result
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ops._numeric import check_same_dtype, in_float32, quiet, wide
+from ops._numeric import check_same_dtype, in_float32, wide
 from ops.registry import op
 
 
 @op("Gemm", since=11)
-@quiet
 @in_float32
 def gemm(
     a: np.ndarray,
@@ -18,8 +17,8 @@ def gemm(
     *,
     alpha: float = 1.0,
     beta: float = 1.0,
-    transA: int = 0,  # noqa: N803 the spec's name
-    transB: int = 0,  # noqa: N803
+    transA: int = 0,
+    transB: int = 0,
 ) -> np.ndarray:
     """alpha·A·B + beta·C, with A or B transposed first if transA or transB is set.
 
@@ -44,7 +43,6 @@ def _scaled(x: np.ndarray, factor: float) -> np.ndarray:
 
 
 @op("Gemm", since=7, until=11)
-@quiet
 def gemm_with_c(
     a: np.ndarray,
     b: np.ndarray,
@@ -52,15 +50,14 @@ def gemm_with_c(
     *,
     alpha: float = 1.0,
     beta: float = 1.0,
-    transA: int = 0,  # noqa: N803 the spec's name
-    transB: int = 0,  # noqa: N803
+    transA: int = 0,
+    transB: int = 0,
 ) -> np.ndarray:
     """alpha·A·B + beta·C; C is not optional yet. Spec: Gemm-7, -9."""
     return gemm(a, b, c, alpha=alpha, beta=beta, transA=transA, transB=transB)
 
 
 @op("MatMul", since=1)
-@quiet
 def matmul(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """The matrix product over the last two axes; the axes before them broadcast.
 
@@ -81,23 +78,26 @@ def matmul(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np
 
 
 @op("Einsum", since=12)
-@quiet
 @in_float32
-def einsum(*Inputs: np.ndarray, equation: str) -> np.ndarray:  # noqa: N803 the spec's name
+def einsum(*Inputs: np.ndarray, equation: str) -> np.ndarray:
     """Products of the inputs, summed over the letters that the output of the equation lacks.
 
     "ij,jk->ik" is the matrix product. Spec: Einsum-12, -28.
     """
     for x in Inputs[1:]:
         check_same_dtype(Inputs[0], x)
+    terms = equation.replace(" ", "").split("->")[0].split(",")
+    if len({x.ndim - len(t) for t, x in zip(terms, Inputs, strict=False) if "..." in t}) > 1:
+        # np.einsum would broadcast them
+        raise ValueError(f"the ellipses of {equation!r} stand for different numbers of axes")
     # Two or more operands: as a chain of matrix products, where it is one.
     y = np.einsum(equation, *Inputs, optimize=len(Inputs) > 1)
-    # np.einsum hands out a view where nothing is summed
-    return np.array(y, Inputs[0].dtype)
+    if len(Inputs) == 1:
+        y = np.array(y)  # where nothing is summed, np.einsum hands out a view of the input
+    return np.asarray(y, Inputs[0].dtype)
 
 
 @op("Det", since=11)
-@quiet
 @in_float32
 def det(x: np.ndarray) -> np.ndarray:
     """The determinant of the matrices in the last two axes: (…, M, M) to (…). Spec: Det-11, -22."""

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ops._numeric import check_same_dtype, quiet
+from ops._numeric import check_same_dtype
 from ops.registry import op
 
 
 @op("Equal", since=7)
-@quiet
 def equal(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """a = b, of numbers, booleans or strings. Spec: Equal-7, -11, -13, -19."""
     check_same_dtype(a, b)
@@ -20,7 +19,6 @@ def equal(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.
 
 
 @op("Greater", since=7)
-@quiet
 def greater(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """a > b. Spec: Greater-7, -9, -13."""
     check_same_dtype(a, b)
@@ -28,7 +26,6 @@ def greater(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> n
 
 
 @op("Less", since=7)
-@quiet
 def less(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """a < b. Spec: Less-7, -9, -13."""
     check_same_dtype(a, b)
@@ -36,7 +33,6 @@ def less(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.n
 
 
 @op("GreaterOrEqual", since=12)
-@quiet
 def greater_or_equal(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """a >= b. Spec: GreaterOrEqual-12, -16."""
     check_same_dtype(a, b)
@@ -44,7 +40,6 @@ def greater_or_equal(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = N
 
 
 @op("LessOrEqual", since=12)
-@quiet
 def less_or_equal(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """a <= b. Spec: LessOrEqual-12, -16."""
     check_same_dtype(a, b)

@@ -8,159 +8,138 @@ from __future__ import annotations
 import numpy as np
 
 from ops._erf import erf as erf_of_floats
-from ops._numeric import quiet, wide
+from ops._numeric import blockwise, wide
 from ops.registry import op
 
 
 @op("Neg", since=6)
-@quiet
 def neg(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """-x; integers wrap. Spec: Neg-6, -13."""
     return np.negative(x, out=out)
 
 
 @op("Abs", since=6)
-@quiet
 def absolute(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """|x|; integers wrap. Spec: Abs-6, -13."""
     return np.absolute(x, out=out)
 
 
 @op("Sign", since=9)
-@quiet
 def sign(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """-1, 0 or 1: the sign of x. Spec: Sign-9, -13."""
     return np.sign(x, out=out)
 
 
 @op("Reciprocal", since=6)
-@quiet
 def reciprocal(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """1/x. Spec: Reciprocal-6, -13."""
     return np.reciprocal(x, out=out)
 
 
 @op("Sqrt", since=6)
-@quiet
 def sqrt(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """√x. Spec: Sqrt-6, -13."""
     return np.sqrt(x, out=out)
 
 
 @op("Exp", since=6)
-@quiet
 def exp(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """e to the power x. Spec: Exp-6, -13."""
     return np.exp(x, out=out)
 
 
 @op("Log", since=6)
-@quiet
 def log(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """The natural logarithm of x. Spec: Log-6, -13."""
     return np.log(x, out=out)
 
 
 @op("Ceil", since=6)
-@quiet
 def ceil(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """The lowest integer not below x. Spec: Ceil-6, -13."""
     return np.ceil(x, out=out)
 
 
 @op("Floor", since=6)
-@quiet
 def floor(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """The highest integer not above x. Spec: Floor-6, -13."""
     return np.floor(x, out=out)
 
 
 @op("Round", since=11)
-@quiet
 def round_half_to_even(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """The nearest integer; of two equally near ones the even one. Spec: Round-11, -22."""
     return np.rint(x, out=out)
 
 
 @op("Sin", since=7)
-@quiet
 def sin(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """The sine of x, an angle in radians. Spec: Sin-7, -22."""
     return np.sin(x, out=out)
 
 
 @op("Cos", since=7)
-@quiet
 def cos(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """The cosine of x, an angle in radians. Spec: Cos-7, -22."""
     return np.cos(x, out=out)
 
 
 @op("Tan", since=7)
-@quiet
 def tan(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """The tangent of x, an angle in radians. Spec: Tan-7, -22."""
     return np.tan(x, out=out)
 
 
 @op("Asin", since=7)
-@quiet
 def asin(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """The angle, in radians, whose sine is x. Spec: Asin-7, -22."""
     return np.arcsin(x, out=out)
 
 
 @op("Acos", since=7)
-@quiet
 def acos(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """The angle, in radians, whose cosine is x. Spec: Acos-7, -22."""
     return np.arccos(x, out=out)
 
 
 @op("Atan", since=7)
-@quiet
 def atan(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """The angle, in radians, whose tangent is x. Spec: Atan-7, -22."""
     return np.arctan(x, out=out)
 
 
 @op("Sinh", since=9)
-@quiet
 def sinh(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """The hyperbolic sine of x. Spec: Sinh-9, -22."""
     return np.sinh(x, out=out)
 
 
 @op("Cosh", since=9)
-@quiet
 def cosh(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """The hyperbolic cosine of x. Spec: Cosh-9, -22."""
     return np.cosh(x, out=out)
 
 
 @op("Asinh", since=9)
-@quiet
 def asinh(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """The number whose hyperbolic sine is x. Spec: Asinh-9, -22."""
     return np.arcsinh(x, out=out)
 
 
 @op("Acosh", since=9)
-@quiet
 def acosh(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """The number, not negative, whose hyperbolic cosine is x. Spec: Acosh-9, -22."""
     return np.arccosh(x, out=out)
 
 
 @op("Atanh", since=9)
-@quiet
 def atanh(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """The number whose hyperbolic tangent is x. Spec: Atanh-9, -22."""
     return np.arctanh(x, out=out)
 
 
 @op("Erf", since=9)
-@quiet
+@blockwise
 def erf(input: np.ndarray) -> np.ndarray:
     """2/√π · the integral of exp(-t²) from 0 to input; of integers, cut to an integer.
 

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from ops._axes import normalize_axes, normalize_axis
-from ops._numeric import is_short_float, limits, quiet, wide
+from ops._numeric import is_short_float, limits, wide
 from ops.registry import op
 
 Axes = tuple[int, ...]
-Reduction = Callable[[np.ndarray, Axes, bool], Any]
+Reduction = Callable[[np.ndarray, Axes, Any], Any]
 
 
 def reduction(name: str, *, axes_are_input_since: int = 18) -> Callable[[Reduction], Reduction]:
@@ -27,7 +27,6 @@ def reduction(name: str, *, axes_are_input_since: int = 18) -> Callable[[Reducti
 
     def register(function: Reduction) -> Reduction:
         @op(name, since=axes_are_input_since)
-        @quiet
         def by_input(
             data: np.ndarray,
             axes: np.ndarray | None = None,
@@ -39,7 +38,6 @@ def reduction(name: str, *, axes_are_input_since: int = 18) -> Callable[[Reducti
             return function(data, _axes(data, chosen, noop_with_empty_axes), bool(keepdims))
 
         @op(name, since=1, until=axes_are_input_since)
-        @quiet
         def by_attribute(
             data: np.ndarray, *, axes: Sequence[int] | None = None, keepdims: int = 1
         ) -> np.ndarray:
@@ -61,23 +59,23 @@ def _axes(data: np.ndarray, axes: Sequence[int], noop_with_empty_axes: int) -> A
 # where NumPy left to itself would use a longer one.
 
 
-def _sum(data: np.ndarray, axes: Axes, keepdims: bool) -> np.ndarray:
+def _sum(data: np.ndarray, axes: Axes, keepdims: Any) -> np.ndarray:
     data = wide(data)
     return np.add.reduce(data, axes, data.dtype, keepdims=keepdims)
 
 
 @reduction("ReduceSum", axes_are_input_since=13)
-def reduce_sum(data: np.ndarray, axes: Axes, keepdims: bool) -> Any:
+def reduce_sum(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """Σ data; of nothing 0. Spec: ReduceSum-1, -11, -13."""
     return _sum(data, axes, keepdims).astype(data.dtype, copy=False)
 
 
 @reduction("ReduceMean")
-def reduce_mean(data: np.ndarray, axes: Axes, keepdims: bool) -> Any:
+def reduce_mean(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """Σ data / n; of integers, cut to an integer. Spec: ReduceMean-1, -11, -13, -18."""
     n = math.prod(data.shape[axis] for axis in axes)
     if data.dtype.kind not in "iu":
-        return (_sum(data, axes, keepdims) / np.float32(n)).astype(data.dtype, copy=False)
+        return (_sum(data, axes, keepdims) / n).astype(data.dtype, copy=False)
     longest = np.dtype(np.int64 if data.dtype.kind == "i" else np.uint64)
     total = _sum(data.astype(longest), axes, keepdims)
     if n == 0 and total.size:
@@ -86,7 +84,7 @@ def reduce_mean(data: np.ndarray, axes: Axes, keepdims: bool) -> Any:
 
 
 @reduction("ReduceMax")
-def reduce_max(data: np.ndarray, axes: Axes, keepdims: bool) -> Any:
+def reduce_max(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """The largest of data; nan where there is one; of nothing -∞ or the dtype's lowest value.
 
     Spec: ReduceMax-1, -11, -12, -13, -18, -20 (bool).
@@ -98,7 +96,7 @@ def reduce_max(data: np.ndarray, axes: Axes, keepdims: bool) -> Any:
 
 
 @reduction("ReduceMin")
-def reduce_min(data: np.ndarray, axes: Axes, keepdims: bool) -> Any:
+def reduce_min(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """The smallest of data; nan where there is one; of nothing +∞ or the dtype's highest value.
 
     Spec: ReduceMin-1, -11, -12, -13, -18, -20 (bool).
@@ -110,12 +108,12 @@ def reduce_min(data: np.ndarray, axes: Axes, keepdims: bool) -> Any:
 
 
 def _nothing(data: np.ndarray, axes: Axes, keepdims: bool, value: Any) -> np.ndarray:
-    shape = np.add.reduce(np.empty(data.shape, np.int8), axes, keepdims=keepdims).shape
+    shape = np.empty(data.shape, np.bool_).any(axes, keepdims=keepdims).shape
     return np.full(shape, value, data.dtype)
 
 
 @reduction("ReduceProd")
-def reduce_prod(data: np.ndarray, axes: Axes, keepdims: bool) -> Any:
+def reduce_prod(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """Π data; of nothing 1. Spec: ReduceProd-1, -11, -13, -18."""
     factors = wide(data)
     product = np.multiply.reduce(factors, axes, factors.dtype, keepdims=keepdims)
@@ -123,13 +121,13 @@ def reduce_prod(data: np.ndarray, axes: Axes, keepdims: bool) -> Any:
 
 
 @reduction("ReduceL1")
-def reduce_l1(data: np.ndarray, axes: Axes, keepdims: bool) -> Any:
+def reduce_l1(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """Σ |data|; of nothing 0. Spec: ReduceL1-1, -11, -13, -18."""
     return reduce_sum(np.abs(data), axes, keepdims)
 
 
 @reduction("ReduceSumSquare")
-def reduce_sum_square(data: np.ndarray, axes: Axes, keepdims: bool) -> Any:
+def reduce_sum_square(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """Σ data²; of nothing 0. Spec: ReduceSumSquare-1, -11, -13, -18."""
     return _sum(np.square(wide(data)), axes, keepdims).astype(data.dtype, copy=False)
 
@@ -142,19 +140,19 @@ def _real(data: np.ndarray) -> np.ndarray:
 
 
 @reduction("ReduceL2")
-def reduce_l2(data: np.ndarray, axes: Axes, keepdims: bool) -> Any:
+def reduce_l2(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """√Σ data²; of nothing 0. Spec: ReduceL2-1, -11, -13, -18."""
     return np.sqrt(_sum(np.square(_real(data)), axes, keepdims)).astype(data.dtype, copy=False)
 
 
 @reduction("ReduceLogSum")
-def reduce_log_sum(data: np.ndarray, axes: Axes, keepdims: bool) -> Any:
+def reduce_log_sum(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """ln Σ data; of nothing -∞. Spec: ReduceLogSum-1, -11, -13, -18, -28 (floats only)."""
     return np.log(_sum(_real(data), axes, keepdims)).astype(data.dtype, copy=False)
 
 
 @reduction("ReduceLogSumExp")
-def reduce_log_sum_exp(data: np.ndarray, axes: Axes, keepdims: bool) -> Any:
+def reduce_log_sum_exp(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """ln Σ exp(data); of nothing -∞. Spec: ReduceLogSumExp-1, -11, -13, -18, -28 (floats only)."""
     # = m + ln Σ exp(data - m), which with the largest value for m cannot overflow
     real = _real(data)
@@ -166,12 +164,11 @@ def reduce_log_sum_exp(data: np.ndarray, axes: Axes, keepdims: bool) -> Any:
     return logarithm.astype(data.dtype, copy=False)
 
 
-# ------------------------------------------------------------------------------ where the extreme is
+# ---------------------------------------------------------------------------- where the extreme is
 
 
 @op("ArgMax", since=12)
 @op("ArgMax", since=1, until=12, without=["select_last_index"])
-@quiet
 def arg_max(
     data: np.ndarray, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0
 ) -> np.ndarray:
@@ -184,7 +181,6 @@ def arg_max(
 
 @op("ArgMin", since=12)
 @op("ArgMin", since=1, until=12, without=["select_last_index"])
-@quiet
 def arg_min(
     data: np.ndarray, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0
 ) -> np.ndarray:
@@ -209,7 +205,6 @@ def _arg(find: Any, data: np.ndarray, axis: int, keepdims: int, last: int) -> np
 
 
 @op("CumSum", since=11)
-@quiet
 def cum_sum(x: np.ndarray, axis: np.ndarray, *, exclusive: int = 0, reverse: int = 0) -> np.ndarray:
     """yᵢ = x₀ + … + xᵢ along an axis; exclusive: up to xᵢ₋₁; reverse: from the end.
 
@@ -219,7 +214,6 @@ def cum_sum(x: np.ndarray, axis: np.ndarray, *, exclusive: int = 0, reverse: int
 
 
 @op("CumProd", since=26)
-@quiet
 def cum_prod(
     x: np.ndarray, axis: np.ndarray, *, exclusive: int = 0, reverse: int = 0
 ) -> np.ndarray:

@@ -9,6 +9,8 @@ An operator is a plain function whose signature is its schema:
 * the reserved keywords in ``RESERVED`` ask the interpreter for something that is not in the file.
 
 Names with a leading underscore are private to the function and invisible to the schema.
+
+Functions are called with NumPy's floating-point warnings off: overflow and 0/0 are values to ONNX.
 """
 
 from __future__ import annotations
@@ -96,7 +98,7 @@ class Registry:
         until: int | None = None,
         domain: str = "",
         without: Iterable[str] = (),
-    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    ) -> Callable[[Callable[..., Any]], Any]:
         """Register the decorated function for ``since <= opset < until``.
 
         ``without`` names inputs and attributes that this version does not have yet, so that one

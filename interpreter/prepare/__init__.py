@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from interpreter.model import Graph, Model
 from interpreter.plan import Plan
 from interpreter.prepare.check import check
@@ -62,7 +64,8 @@ def build_plan(
         inputs=tuple(value for value in graph.inputs if value.name in given),
         outputs=output_infos(graph, outputs),
     )
-    for name, rewrite in REWRITES.items():
-        if name in rewrites:
-            graph = rewrite(graph, context)
-    return compile_graph(graph, context, inputs=inputs, optimize=bool(rewrites))
+    with np.errstate(all="ignore"):  # as in a run: what is computed here are values too
+        for name, rewrite in REWRITES.items():
+            if name in rewrites:
+                graph = rewrite(graph, context)
+        return compile_graph(graph, context, inputs=inputs, optimize=bool(rewrites))

@@ -25,7 +25,7 @@ from interpreter.model import (
     ValueInfo,
     ValueType,
 )
-from interpreter.reader.messages import MODEL
+from interpreter.reader.messages import MODEL, NODE
 from interpreter.reader.source import Source, explain_foreign
 from interpreter.reader.tensors import build_sparse_tensor, build_tensor, integers
 from interpreter.reader.wire import parse
@@ -46,6 +46,12 @@ def read_model(model: Any) -> Model:
         return _Builder(source).model(parse(source.data, 0, len(source.data), MODEL))
     except OnnxWalkError as error:
         raise type(error)(f"{source.name}: {error}") from None
+
+
+def read_node(data: bytes) -> Node:
+    """The Node in the bytes of a NodeProto. Raises as ``read_model``."""
+    source = Source(memoryview(data), "node", None)
+    return _Builder(source).node(parse(source.data, 0, len(data), NODE))
 
 
 class _Builder:

@@ -66,7 +66,7 @@ class Source:
                 raise ValueError(str(error)) from None
         data = self._external[location]
         offset = _number(entries, "offset", 0)
-        length = _number(entries, "length", len(data) - offset)
+        length = _number(entries, "length", max(0, len(data) - offset))
         if offset + length > len(data):
             raise ValueError(
                 f"bytes {offset} to {offset + length} of '{location}', which has {len(data)}"
@@ -80,7 +80,7 @@ class Source:
 def map_file(path: Path) -> memoryview:
     """A read-only memory map of an ordinary file. Raises InvalidInputError."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_without_waiting) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise InvalidInputError(f"{path}: not an ordinary file")
@@ -98,6 +98,11 @@ def map_file(path: Path) -> memoryview:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InvalidInputError(f"{path}: can't be read: {reason}") from None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opening a named pipe must not wait for a writer."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _inside(folder: Path, location: str) -> Path:
@@ -139,5 +144,5 @@ def explain_foreign(data: memoryview) -> None:
         (b"version https:/", 0, "a Git LFS pointer: fetch the file itself with 'git lfs pull'"),
     ):
         if start[at : at + len(magic)] == magic:
-            keras = "; export it first: python -m export MODEL" if "Keras" in what else ""
+            keras = "; export it first: python -m export MODEL" if "keras" in what.lower() else ""
             raise InvalidModelError(f"not an ONNX model but {what}{keras}")

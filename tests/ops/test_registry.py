@@ -44,9 +44,10 @@ def test_signature_is_the_schema(operator):
     for name, default in operator.attributes.items():
         wanted = default_of(schema.attributes[name])
         if isinstance(wanted, float):
+            assert isinstance(default, float), name
             assert np.float32(default) == np.float32(wanted), name
         else:
-            assert default == wanted or (default is wanted), name
+            assert default == wanted and type(default) is type(wanted), name
     later = [
         s.since_version
         for s in onnx.defs.get_all_schemas_with_history()

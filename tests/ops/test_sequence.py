@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto, helper
 
 from tests.harness import Case, check, run_directly
 
@@ -32,6 +33,8 @@ def sum_and_difference(x, y):
 add.output_types = (SimpleNamespace(dtype=np.dtype(F), shape=None),)
 sum_and_difference.output_types = add.output_types * 2
 
+FLOATS = helper.make_tensor_type_proto(TensorProto.FLOAT, None)
+
 CASES = [
     Case("SequenceEmpty", 11, [], {"dtype": 7}, [[]]),
     Case("SequenceConstruct", 11, [A, B, C], {}, [ABC]),
@@ -57,7 +60,7 @@ CASES = [
          [[A + A, B + A, C + A], [A - A, B - A, C - A]], outputs=2),
     Case("SequenceMap", 17, [[], A], {"body": sum_and_difference}, [[], []], outputs=2),
     Case("Optional", 15, [A], {}, [A]),
-    Case("Optional", 15, [], {"type": object()}, [None]),
+    Case("Optional", 15, [], {"type": FLOATS}, [None]),
     Case("OptionalHasElement", 15, [A], {}, [np.array(True)]),
     Case("OptionalHasElement", 15, [None], {}, [np.array(False)]),
     Case("OptionalHasElement", 18, [[]], {}, [np.array(True)], note="an empty sequence is one"),

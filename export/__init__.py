@@ -1,0 +1,55 @@
+"""Keras 3 to ONNX.
+
+>>> import export
+>>> export.to_onnx("model.keras", "model.onnx")            # doctest: +SKIP
+
+TensorFlow, Keras, tf2onnx and onnx are imported when a model is exported, not before.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from export.errors import ExportError
+from export.pipeline import Export, Progress, run
+
+if TYPE_CHECKING:
+    import onnx
+
+    from export.load import Architecture
+
+__all__ = ["Export", "ExportError", "run", "to_onnx"]
+
+
+def to_onnx(
+    model_or_path: Any,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    opset: int = 18,
+    architecture: Architecture | None = None,
+    verify: bool = True,
+    progress: Progress | None = None,
+) -> onnx.ModelProto:
+    """Export a Keras 3 model; write it to ``path`` if given, and return it.
+
+    ``model_or_path``: a built ``keras.Model``, or a .keras, legacy .h5 or .weights.h5 file.
+    ``opset``: 13 to 18.
+    ``architecture``: what builds the model, a function or "module:function"; needed for
+    .weights.h5.
+    ``verify``: run Keras and onnxwalk on random inputs and refuse a difference of more than 1e-4.
+    ``progress``: called with "load", "trace", "convert", "check" and "write" as each begins.
+
+    Inputs and outputs have Keras's names, dtypes and shapes, with "batch" for the batch size.
+
+    Raises ExportError, in one line, for whatever goes wrong with the model or the file; then
+    nothing is written.
+    """
+    return run(
+        model_or_path,
+        path,
+        opset=opset,
+        architecture=architecture,
+        verify=verify,
+        progress=progress,
+    ).model

@@ -1,0 +1,8 @@
+"""``python -m export MODEL.keras``, also installed as ``onnxwalk-export``."""
+
+import sys
+
+from export.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

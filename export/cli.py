@@ -1,0 +1,160 @@
+"""The command line: one model in, one .onnx file out.
+
+``COMMANDS`` holds what can stand in the model's place (``python -m export study …``); a file of
+that name still wins when it is written as a path, ``./study``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from export.errors import ExportError, one_line
+from export.pipeline import STAGES
+
+#: first argument -> function of the remaining arguments that returns the exit status
+COMMANDS: dict[str, Callable[[list[str]], int]] = {}
+
+_DOING = {
+    "load": "reading the model",
+    "trace": "tracing it",
+    "convert": "converting to ONNX",
+    "check": "comparing with Keras",
+    "write": "writing",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit status: 0, 1 for an error, 2 for wrong usage, 130 for Ctrl-C."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given and given[0] in COMMANDS:
+        return COMMANDS[given[0]](given[1:])
+    options = _parser().parse_args(given)
+    try:
+        return _export(options)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except ExportError as error:
+        if options.debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+    except Exception as error:
+        if options.debug:
+            raise
+        name = type(error).__name__
+        print(f"error: {name}: {one_line(error)} (--debug shows where)", file=sys.stderr)
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m export",
+        description="Export a Keras 3 model to ONNX, and check that it computes the same.",
+    )
+    parser.add_argument("model", metavar="MODEL", help="a .keras, .h5 or .weights.h5 file")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="where to write (default: beside MODEL, .onnx)"
+    )
+    parser.add_argument(
+        "--architecture",
+        metavar="MODULE:FUNCTION",
+        help="what builds the model; needed for .weights.h5",
+    )
+    parser.add_argument("--opset", type=int, default=18, help="13 to 18 (default: %(default)s)")
+    parser.add_argument("--no-verify", action="store_true", help="don't compare with Keras")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def default_output(model: str) -> Path:
+    """beside/name.onnx for beside/name.keras, .h5, .hdf5 and .weights.h5."""
+    path = Path(model)
+    name = path.name
+    for suffix in (".weights.h5", ".keras", ".h5", ".hdf5"):
+        if name.endswith(suffix) and name != suffix:
+            name = name[: -len(suffix)]
+            break
+    return path.with_name(name + ".onnx")
+
+
+def _export(options: argparse.Namespace) -> int:
+    from export.pipeline import run
+
+    output = Path(options.output) if options.output else default_output(options.model)
+    if output.is_dir():
+        raise ExportError(f"{output} is a folder: name the file to write")
+    if not output.parent.exists():
+        raise ExportError(f"no such folder: {output.parent}")
+    started = time.perf_counter()
+    with _progress(verify=not options.no_verify) as progress:
+        result = run(
+            options.model,
+            output,
+            opset=options.opset,
+            architecture=options.architecture,
+            verify=not options.no_verify,
+            progress=progress,
+        )
+    seconds = time.perf_counter() - started
+    _summary(result, output, seconds)
+    return 0
+
+
+def _summary(result: Any, output: Path, seconds: float) -> None:
+    from export.convert import walk
+
+    counts = Counter(node.op_type for node in walk(result.model.graph))
+    operators = ", ".join(f"{name} {count}" for name, count in counts.most_common())
+    print(f"{output}  {_size(output.stat().st_size)}, in {seconds:.1f} s")
+    print(f"{counts.total()} nodes: {operators}")
+    if result.differences:
+        name, largest = max(result.differences.items(), key=lambda item: item[1])
+        print(f"largest difference from Keras: {largest:.2g} ({name})")
+    else:
+        print("not compared with Keras")
+
+
+def _size(n: float) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if n < 1000:
+            return f"{n:.0f} {unit}" if unit == "bytes" else f"{n:.1f} {unit}"
+        n /= 1000
+    return f"{n:.1f} GB"
+
+
+class _progress:
+    """A line on stderr that says what is being done; only on a terminal."""
+
+    def __init__(self, *, verify: bool) -> None:
+        self.stages = [stage for stage in STAGES if verify or stage != "check"]
+
+    def __enter__(self) -> Callable[[str], None]:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        console = Console(stderr=True)
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self.task = self.bar.add_task("", total=len(self.stages))
+        self.bar.start()
+
+        def report(stage: str) -> None:
+            done = self.stages.index(stage)
+            self.bar.update(self.task, completed=done, description=_DOING[stage])
+
+        return report
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()

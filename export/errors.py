@@ -1,0 +1,37 @@
+"""The one exception that leaves this package, and how a missing package is reported."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from types import ModuleType
+
+INSTALL = 'pip install "onnxwalk[export]"'
+
+
+class ExportError(ValueError):
+    """A model that can't be exported, or was exported wrongly; the message is one line."""
+
+
+def require(*names: str) -> tuple[ModuleType, ...]:
+    """The modules of these names. Raises ExportError that says what to install."""
+    modules = []
+    for name in names:
+        try:
+            modules.append(importlib.import_module(name))
+        except ModuleNotFoundError as error:
+            raise ExportError(f"export needs {error.name or name}: {INSTALL}") from error
+        except ImportError as error:
+            raise ExportError(f"{name} is installed but broken: {one_line(error)}") from error
+    return tuple(modules)
+
+
+def one_line(error: BaseException | str, limit: int = 300) -> str:
+    """The first sentence-like line of a message: Keras and TensorFlow write whole pages."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # Keras prints in bold
+    lines = [line.strip() for line in plain.splitlines() if line.strip()]
+    text = lines[0] if lines else type(error).__name__
+    # a heading says nothing without what follows it
+    if len(lines) > 1 and (text.endswith(":") or text.startswith("Exception encountered when")):
+        text = f"{text} {lines[1]}"
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,202 @@
+"""A Keras model from whatever holds one: .keras, legacy .h5, or weights and an architecture."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import shutil
+import sys
+import tempfile
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from export.errors import ExportError, one_line
+
+Architecture = str | Callable[[], Any]
+
+
+def load(source: Any, architecture: Architecture | None = None) -> Any:
+    """The built Keras model.
+
+    ``source``: a ``keras.Model``, or the path of a .keras, .h5 or .weights.h5 file.
+    ``architecture``: a function that builds the model, or "module:function"; needed for files that
+    hold weights only, and used instead of what the file says where it is given.
+
+    Raises ExportError, in one line, when there is no such file, it isn't Keras's, it holds weights
+    only and no architecture is given, the architecture can't be had or doesn't fit the weights,
+    or custom classes are missing.
+    """
+    import keras
+
+    if isinstance(source, keras.Model):
+        if architecture is not None:
+            raise ExportError("a model was given, so there is nothing to build from architecture")
+        return source
+    if isinstance(source, keras.layers.Layer) or not isinstance(source, (str, os.PathLike)):
+        raise ExportError(f"not a Keras model or a path: {type(source).__name__}")
+    path = Path(source)
+    kind = _kind(path)
+    if architecture is not None:
+        return _with_weights(_build(architecture), path)
+    if kind == "weights":
+        raise ExportError(
+            f"{path.name} holds weights only: say what builds the model, "
+            "architecture='module:function' (--architecture module:function)"
+        )
+    return _load_model(path)
+
+
+def _kind(path: Path) -> str:
+    """ "model" or "weights", going by what is in the file."""
+    import h5py
+
+    if path.is_dir():
+        raise ExportError(f"{path} is a folder (a SavedModel?): save the model as .keras first")
+    if not path.exists():
+        raise ExportError(f"no such file: {path}")
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                if "config.json" in archive.namelist():
+                    return "model"
+        elif h5py.is_hdf5(path):
+            with h5py.File(path, "r") as file:
+                if "model_config" in file.attrs:
+                    return "model"
+                if file.attrs.get("layer_names") is not None or any(_datasets(file)):
+                    return "weights"
+    except OSError as error:
+        raise ExportError(f"{path.name} can't be read: {one_line(error)}") from error
+    raise ExportError(f"{path.name} is not a Keras file (.keras, .h5 or .weights.h5)")
+
+
+def _load_model(path: Path) -> Any:
+    import keras
+
+    try:
+        suffix = ".keras" if zipfile.is_zipfile(path) else ".h5"
+        with _suffixed(path, suffix) as readable:
+            return keras.saving.load_model(readable, compile=False)
+    except Exception as error:
+        text = str(error)
+        if found := re.search(r"Could not (?:locate|find|deserialize) class '(\w+)'", text):
+            hint = f"the file uses the custom class {found[1]}"
+        elif found := re.search(r"Unknown (?:layer|object|activation function|\w+): '?(\w+)", text):
+            hint = f"the file uses the custom object {found[1]}"
+        elif "safe_mode" in text or "unsafe" in text.lower():
+            hint = "the file holds Python code (a Lambda layer), which is not run"
+        else:
+            raise ExportError(f"{path.name} can't be loaded: {one_line(error)}") from error
+        raise ExportError(
+            f"{hint}: give architecture='module:function', or load it yourself and pass the model"
+        ) from error
+
+
+@contextmanager
+def _suffixed(path: Path, suffix: str) -> Iterator[str]:
+    """A path to the same file that ends as its content asks for: Keras goes by the name alone."""
+    legacy = suffix == ".h5"
+    if path.name.endswith(suffix) and not (legacy and path.name.endswith(".weights.h5")):
+        yield str(path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / f"model{suffix}"
+        try:
+            link.symlink_to(path.resolve())
+        except OSError:  # no links on this system
+            shutil.copyfile(path, link)
+        yield str(link)
+
+
+def _build(architecture: Architecture) -> Any:
+    import keras
+
+    function, name = architecture, getattr(architecture, "__name__", "architecture")
+    if isinstance(architecture, str):
+        function, name = _imported(architecture), architecture
+    if not callable(function):
+        raise ExportError(f"architecture {name} is not a function")
+    try:
+        model = function()
+    except Exception as error:
+        raise ExportError(f"architecture {name} failed: {one_line(error)}") from error
+    if not isinstance(model, keras.Model):
+        raise ExportError(f"architecture {name} returned {type(model).__name__}, not a keras.Model")
+    if not model.built:
+        raise ExportError(f"architecture {name} returned a model without an Input layer: add one")
+    return model
+
+
+def _imported(text: str) -> Any:
+    module_name, colon, function = text.partition(":")
+    if not colon or not module_name or not function:
+        raise ExportError(f"architecture {text!r} is not of the form module:function")
+    here = os.getcwd()
+    sys.path.insert(0, here)  # as python -m does
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise ExportError(f"architecture {text}: {one_line(error)}") from error
+    finally:
+        if here in sys.path:
+            sys.path.remove(here)
+    try:
+        return getattr(module, function)
+    except AttributeError as error:
+        raise ExportError(f"architecture {text}: {module_name} has no {function}") from error
+
+
+def _with_weights(model: Any, path: Path) -> Any:
+    """The model with the file's weights; every weight of the file must have found its place."""
+    misfit = f"the weights in {path.name} don't fit the architecture"
+    try:
+        with _suffixed(path, _weights_suffix(path)) as readable:
+            model.load_weights(readable)
+    except Exception as error:
+        raise ExportError(f"{misfit}: {one_line(error)}") from error
+    if extra := _shapes_in(path) - Counter(tuple(v.shape) for v in model.variables):
+        shapes = ", ".join(str(shape) for shape in list(extra.elements())[:3])
+        raise ExportError(f"{misfit}: it has no place for {extra.total()} arrays ({shapes} …)")
+    return model
+
+
+def _weights_suffix(path: Path) -> str:
+    """What load_weights has to see to read the format that the file really has."""
+    import h5py
+
+    if zipfile.is_zipfile(path):
+        return ".keras"
+    with h5py.File(path, "r") as file:
+        legacy = "model_weights" in file or "layer_names" in file.attrs
+    return ".h5" if legacy else ".weights.h5"
+
+
+def _shapes_in(path: Path) -> Counter[tuple[int, ...]]:
+    """How many weights of which shape a file holds, the optimizer's left out."""
+    import h5py
+
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if "model.weights.h5" not in archive.namelist():
+                return Counter()
+            with archive.open("model.weights.h5") as inner, h5py.File(inner, "r") as file:
+                return Counter(_datasets(file))
+    with h5py.File(path, "r") as file:
+        return Counter(_datasets(file))
+
+
+def _datasets(group: Any) -> Iterator[tuple[int, ...]]:
+    import h5py
+
+    for name, item in group.items():
+        if name in ("optimizer", "optimizer_weights", "top_level_model_weights"):
+            continue
+        if isinstance(item, h5py.Dataset):
+            yield tuple(item.shape)
+        else:
+            yield from _datasets(item)

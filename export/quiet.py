@@ -1,0 +1,93 @@
+"""TensorFlow, Keras and tf2onnx without their chatter, and the user's own logging left alone."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from export.errors import require
+
+_LOGGERS = ("tensorflow", "tf2onnx", "absl", "h5py", "keras")
+_stderr_lock = threading.Lock()
+
+
+class _Collector(logging.Handler):
+    """Keeps what tf2onnx reports as an error: it carries on regardless."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if record.exc_info and record.exc_info[1] is not None:
+            message += f": {record.exc_info[1]}"
+        self.messages.append(message)
+
+
+@contextmanager
+def quiet() -> Iterator[list[str]]:
+    """Silence inside the block; yields the list that tf2onnx's error messages are added to.
+
+    Raises ExportError when TensorFlow, Keras, tf2onnx or onnx isn't installed.
+    """
+    _import_silently()
+    collector = _Collector()
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    before = [(logger.level, logger.propagate, logger.handlers[:]) for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+        logger.propagate = False
+        logger.handlers[:] = [collector] if logger.name == "tf2onnx" else [logging.NullHandler()]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield collector.messages
+    finally:
+        for logger, (level, propagate, handlers) in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+            logger.propagate = propagate
+            logger.handlers[:] = handlers
+
+
+def _import_silently() -> None:
+    """Import TensorFlow and its company with what its C++ side prints while loading held back."""
+    if "tensorflow" in sys.modules and "keras" in sys.modules:
+        require("tensorflow", "keras", "tf2onnx", "onnx", "h5py")
+        return
+    before = os.environ.get("TF_CPP_MIN_LOG_LEVEL")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        with warnings.catch_warnings(), _held_back_stderr():
+            warnings.simplefilter("ignore")
+            require("tensorflow", "keras", "tf2onnx", "onnx", "h5py")
+    finally:
+        if before is None:
+            os.environ.pop("TF_CPP_MIN_LOG_LEVEL", None)
+
+
+@contextmanager
+def _held_back_stderr() -> Iterator[None]:
+    """File descriptor 2 goes to a temporary file, which is shown only if the block fails."""
+    with _stderr_lock, tempfile.TemporaryFile() as held:
+        sys.stderr.flush()
+        saved = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            sys.stderr.flush()
+            os.dup2(saved, 2)
+            held.seek(0)
+            os.write(2, held.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(saved, 2)
+            os.close(saved)

@@ -1,0 +1,120 @@
+"""Does the exported model compute what Keras computes? Run both on random inputs and see."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.errors import ExportError, one_line
+from export.trace import Trace, input_structure
+
+#: the largest difference, relative to the largest absolute value (or 1), that is let pass
+TOLERANCE = 1e-4
+
+_BATCH = 6
+_TIME = 12
+_SIDE = 64
+
+
+def check(model: Any, proto: Any, trace: Trace, *, seed: int = 0) -> dict[str, float]:
+    """Run Keras and the interpreter on the same random inputs.
+
+    Returns output name -> largest absolute difference, relative to the largest absolute value
+    that Keras gives if that is more than 1.
+
+    Raises ExportError that names the output when shapes or dtypes differ, or the difference is
+    more than ``TOLERANCE``; and when the interpreter can't run the model at all.
+    """
+    import interpreter
+
+    feeds = random_inputs(trace, seed=seed)
+    try:
+        session = interpreter.load(proto)
+        actual = session.run(None, feeds)
+    except interpreter.OnnxWalkError as error:
+        raise ExportError(f"the exported model doesn't run: {one_line(error)}") from error
+    expected = run_keras(model, [feeds[port.name] for port in trace.inputs])
+    return {
+        port.name: difference(port.name, a, e)
+        for port, a, e in zip(trace.outputs, actual, expected, strict=True)
+    }
+
+
+def difference(name: str, actual: NDArray[Any], expected: NDArray[Any]) -> float:
+    """The largest difference of one output. Raises ExportError when it is too large."""
+    if actual.shape != expected.shape or actual.dtype != expected.dtype:
+        raise ExportError(
+            f"output {name}: {actual.dtype}{list(actual.shape)}, "
+            f"but Keras gives {expected.dtype}{list(expected.shape)}"
+        )
+    if not actual.size:
+        return 0.0
+    a, e = actual.astype(np.float64), expected.astype(np.float64)
+    same = (a == e) | (np.isnan(a) & np.isnan(e))  # infinities and NaN in the same places
+    with np.errstate(invalid="ignore"):
+        distance = np.where(same, 0.0, np.abs(a - e))
+    largest = float(np.max(np.nan_to_num(distance, nan=np.inf, posinf=np.inf)))
+    finite = np.abs(e[np.isfinite(e)])
+    largest /= max(1.0, float(finite.max(initial=0.0)))
+    if largest > TOLERANCE:
+        raise ExportError(f"output {name} differs from Keras by {largest:.3g}: nothing was written")
+    return largest
+
+
+def run_keras(model: Any, inputs: list[NDArray[Any]]) -> list[NDArray[Any]]:
+    """Keras's outputs, flattened, for inputs in order; leaves the states of the model alone."""
+    import keras
+
+    structure = keras.tree.pack_sequence_as(input_structure(model), inputs)
+    with keras.StatelessScope():
+        result = model(structure, training=False)
+    return [np.asarray(output) for output in keras.tree.flatten(result)]
+
+
+def random_inputs(trace: Trace, *, seed: int = 0) -> dict[str, NDArray[Any]]:
+    """A batch of 6 for every input; time steps and image sides that are left open become some.
+
+    Inputs that feed an Embedding get ids below its size, one row each with padding at the end, at
+    the start, in holes, everywhere, and nowhere. Other integers are 0 … 9, floats are normal.
+    """
+    rng = np.random.default_rng(seed)
+    feeds: dict[str, NDArray[Any]] = {}
+    for port in trace.inputs:
+        if port.shape is None:
+            raise ExportError(f"input {port.name} has no known rank: nothing to compare with")
+        shape = tuple(
+            (_BATCH if axis == 0 else _TIME if len(port.shape) < 4 else _SIDE)
+            if size is None
+            else size
+            for axis, size in enumerate(port.shape)
+        )
+        if port.name in trace.vocabulary:
+            values = _padded_ids(rng, shape, trace.vocabulary[port.name])
+        elif port.dtype == "bool":
+            values = rng.integers(0, 2, shape)
+        elif port.dtype.startswith(("int", "uint")):
+            values = rng.integers(0, 10, shape)
+        else:
+            values = rng.standard_normal(shape)
+        feeds[port.name] = values.astype(port.dtype)
+    return feeds
+
+
+def _padded_ids(rng: np.random.Generator, shape: tuple[int, ...], size: int) -> NDArray[Any]:
+    """Random ids in [1, size), with zeros where texts have their padding."""
+    ids = rng.integers(min(1, size - 1), size, shape)
+    if len(shape) < 2 or not shape[1]:
+        return ids
+    length = shape[1]
+    patterns = (
+        np.arange(length) >= (length + 1) // 2,  # at the end
+        np.arange(length) < length // 3,  # at the start
+        rng.random(length) < 0.4,  # holes
+        np.ones(length, bool),  # everywhere
+        np.zeros(length, bool),
+    )
+    for row in range(shape[0]):
+        ids[row, patterns[row % len(patterns)]] = 0
+    return ids

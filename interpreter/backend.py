@@ -1,0 +1,90 @@
+"""The interface of ``onnx.backend.base``, without importing onnx: ``prepare``, ``run_model``,
+``run_node``, ``supports_device``, ``is_compatible``.
+
+>>> import interpreter.backend
+>>> interpreter.backend.run_model(model, [x])           # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from interpreter.errors import InvalidInputError, OnnxWalkError
+from interpreter.model import Graph, Model, ValueInfo
+from interpreter.prepare import REWRITES
+from interpreter.reader.build import read_node
+from interpreter.session import Session, load
+from ops import registry
+from ops.registry import LATEST_OPSET
+
+
+class PreparedModel:
+    """What ``prepare`` returns: ``run`` takes the inputs in order, or as a dict by name."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    def run(self, inputs: Any, **_: Any) -> tuple[Any, ...]:
+        """All outputs in order. Raises as ``Session.run``."""
+        if not isinstance(inputs, Mapping):
+            values = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+            infos = self.session.inputs
+            if len(values) > len(infos):  # the rest override initializers
+                infos = [*infos, *self.session.overridable_initializers]
+            if len(values) > len(infos):
+                raise InvalidInputError(f"{len(values)} inputs given, the model has {len(infos)}")
+            inputs = {info.name: v for info, v in zip(infos, values, strict=False)}
+        return tuple(self.session.run(None, inputs))
+
+
+def prepare(model: Any, device: str = "CPU", **kwargs: Any) -> PreparedModel:
+    """Load anything that ``interpreter.load`` takes; ``kwargs`` are its own."""
+    if not supports_device(device):
+        raise InvalidInputError(f"device {device}: onnxwalk runs on the CPU")
+    return PreparedModel(load(model, **kwargs))
+
+
+def run_model(model: Any, inputs: Any, device: str = "CPU", **kwargs: Any) -> tuple[Any, ...]:
+    """Prepare and run once."""
+    return prepare(model, device, **kwargs).run(inputs)
+
+
+def run_node(
+    node: Any,
+    inputs: Sequence[Any],
+    device: str = "CPU",
+    outputs_info: Any = None,
+    *,
+    opset_version: int | None = None,
+    **_: Any,
+) -> tuple[Any, ...]:
+    """Run a single ``onnx.NodeProto`` on its inputs in order, at the newest opset known."""
+    if not supports_device(device):
+        raise InvalidInputError(f"device {device}: onnxwalk runs on the CPU")
+    parsed = read_node(node.SerializeToString())
+    names = [name for name in parsed.inputs if name]
+    graph = Graph(
+        "node",
+        (parsed,),
+        tuple(ValueInfo(name) for name in dict.fromkeys(names)),
+        tuple(ValueInfo(name) for name in parsed.outputs if name),
+    )
+    opset = opset_version or LATEST_OPSET.get(parsed.domain, 1)
+    opsets = {"": LATEST_OPSET[""], parsed.domain: opset}
+    session = Session(Model(graph, opsets, source="node"), tuple(REWRITES), registry, seed=None)
+    return tuple(session.run(None, dict(zip(names, inputs, strict=True))))
+
+
+def supports_device(device: str) -> bool:
+    """Only the CPU, "CPU" or "CPU:0"."""
+    return device.split(":")[0] == "CPU"
+
+
+def is_compatible(model: Any, device: str = "CPU", **_: Any) -> bool:
+    """Whether the model loads."""
+    try:
+        load(model)
+    except OnnxWalkError:
+        return False
+    return supports_device(device)

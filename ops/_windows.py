@@ -1,0 +1,246 @@
+"""Where the windows of a convolution or pool lie: the arithmetic both share.
+
+Along one axis, tap ``k`` of window ``o`` reads the input at ``o * stride + k * dilation - begin``;
+where that falls outside the input lies padding.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+#: bytes of a block of columns or sums: small enough to stay in the second-level cache
+BLOCK_BYTES = 1 << 20
+
+
+class Axis(NamedTuple):
+    """The windows along one spatial axis."""
+
+    size: int  # of the input
+    kernel: int  # taps
+    stride: int
+    dilation: int
+    begin: int  # padding in front
+    end: int  # padding behind
+    windows: int  # how many: the size of the output
+
+    @property
+    def span(self) -> int:
+        """Input positions from a window's first tap to its last."""
+        return (self.kernel - 1) * self.dilation + 1
+
+    @property
+    def reach(self) -> int:
+        """Padding behind that the last window really touches (``ceil_mode`` may exceed ``end``)."""
+        return max(0, (self.windows - 1) * self.stride + self.span - self.begin - self.size)
+
+    def taps(self) -> Iterator[tuple[slice, slice]]:
+        """For each tap the windows in which it lies inside the input, and where it lies."""
+        for tap in range(self.kernel):
+            start = tap * self.dilation - self.begin  # where window 0 has this tap
+            first = max(0, -(start // self.stride))
+            last = min(self.windows, (self.size - 1 - start) // self.stride + 1)
+            if first < last:
+                at = start + first * self.stride
+                stop = at + (last - first - 1) * self.stride + 1
+                yield slice(first, last), slice(at, stop, self.stride)
+            else:
+                yield slice(0, 0), slice(0, 0)
+
+
+def axes_of(
+    spatial: Sequence[int],
+    kernel: Sequence[int],
+    *,
+    strides: Sequence[int] | None = None,
+    dilations: Sequence[int] | None = None,
+    pads: Sequence[int] | None = None,
+    auto_pad: str = "NOTSET",
+    ceil_mode: int = 0,
+) -> tuple[Axis, ...]:
+    """The windows along every spatial axis of an input, from an operator's attributes.
+
+    Raises ValueError when the attributes don't fit the input or each other.
+    """
+    return _axes_of(
+        tuple(spatial),
+        tuple(kernel),
+        *(None if values is None else tuple(values) for values in (strides, dilations, pads)),
+        auto_pad,
+        bool(ceil_mode),
+    )
+
+
+@functools.lru_cache(maxsize=1024)
+def _axes_of(
+    spatial: tuple[int, ...],
+    kernel: tuple[int, ...],
+    strides: tuple[int, ...] | None,
+    dilations: tuple[int, ...] | None,
+    pads: tuple[int, ...] | None,
+    auto_pad: str,
+    ceil_mode: bool,
+) -> tuple[Axis, ...]:
+    rank = len(spatial)
+    strides = per_axis("strides", strides, rank, default=1, least=1)
+    dilations = per_axis("dilations", dilations, rank, default=1, least=1)
+    kernel = per_axis("kernel_shape", kernel, rank, default=1, least=1)
+    explicit = explicit_pads(pads, rank, auto_pad)
+    axes = []
+    for size, taps, stride, dilation, (begin, end) in zip(
+        spatial, kernel, strides, dilations, explicit, strict=True
+    ):
+        span = (taps - 1) * dilation + 1
+        if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
+            windows = -(-size // stride)
+            begin, end = split_pads((windows - 1) * stride + span - size, auto_pad)
+        elif size + begin + end < span:
+            raise ValueError(
+                f"kernel {list(kernel)} with dilations {list(dilations)} is larger than the "
+                f"padded input: {list(spatial)} with pads {list(pads or [0] * 2 * rank)}"
+            )
+        else:
+            steps = size + begin + end - span
+            windows = steps // stride + 1
+            # auto_pad=VALID: ceil((size - span + 1) / stride) windows, which is the floor of the
+            # other formula; ceil_mode changes nothing. A window that would start in the padding
+            # behind is left out (so since MaxPool-22; before, it would be a maximum of nothing).
+            if ceil_mode and auto_pad != "VALID" and steps % stride:
+                windows += windows * stride < size + begin
+        axes.append(Axis(size, taps, stride, dilation, begin, end, windows))
+    return tuple(axes)
+
+
+def explicit_pads(
+    pads: Sequence[int] | None, rank: int, auto_pad: str
+) -> tuple[tuple[int, int], ...]:
+    """(begin, end) of each axis as ``pads`` says; zeros unless ``auto_pad`` is NOTSET."""
+    if auto_pad not in ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID", ""):
+        raise ValueError(f"auto_pad {auto_pad!r} is not NOTSET, SAME_UPPER, SAME_LOWER or VALID")
+    pads = per_axis("pads", pads, 2 * rank, default=0, least=0)
+    if auto_pad not in ("NOTSET", ""):
+        return ((0, 0),) * rank  # "cannot be used simultaneously": ONNX Runtime ignores pads too
+    return tuple(zip(pads[:rank], pads[rank:], strict=True))
+
+
+def split_pads(total: int, auto_pad: str) -> tuple[int, int]:
+    """A total padding as (begin, end): the odd one goes behind for SAME_UPPER, else in front."""
+    total = max(total, 0)
+    small, large = total // 2, total - total // 2
+    return (small, large) if auto_pad == "SAME_UPPER" else (large, small)
+
+
+def per_axis(
+    name: str, values: Sequence[int] | None, count: int, *, default: int, least: int
+) -> tuple[int, ...]:
+    """An attribute with one value for each axis, checked."""
+    if values is None or (len(values) == 0 and count):
+        return (default,) * count
+    if len(values) != count:
+        raise ValueError(f"{name} {list(values)} should have {count} values")
+    if min(values, default=least) < least:
+        raise ValueError(f"{name} {list(values)} should be at least {least}")
+    return tuple(int(value) for value in values)
+
+
+def is_channels_last(x: np.ndarray) -> bool:
+    """Whether an (N, C, D1, …) array is a view of memory in the order (N, D1, …, C)."""
+    # With one channel the two orders are the same, but the strides still tell where it came from.
+    return x.ndim > 2 and x.strides[1] == x.itemsize
+
+
+def is_pointwise(axes: Sequence[Axis]) -> bool:
+    """Whether every window is a single position of the input."""
+    return all(axis.kernel == 1 for axis in axes)
+
+
+def working_dtype(dtype: np.dtype) -> np.dtype:
+    """What to add up in: float16 and bfloat16 sums are taken in float32, as ONNX Runtime does."""
+    return dtype if dtype in (np.dtype(np.float32), np.dtype(np.float64)) else np.dtype(np.float32)
+
+
+def padded(x: np.ndarray, axes: Sequence[Axis], first: int, dtype: Any = None) -> np.ndarray:
+    """``x`` with zeros around its spatial axes, which start at ``first``; ``x`` itself if none."""
+    dtype = x.dtype if dtype is None else np.dtype(dtype)
+    shape, inner = list(x.shape), [slice(None)] * x.ndim
+    for i, axis in enumerate(axes, first):
+        shape[i] = axis.begin + axis.size + axis.reach
+        inner[i] = slice(axis.begin, axis.begin + axis.size)
+    if tuple(shape) == x.shape and dtype == x.dtype:
+        return x
+    result = np.zeros(shape, dtype)
+    result[tuple(inner)] = x
+    return result
+
+
+def stripes(
+    x: np.ndarray, axes: Sequence[Axis], dtype: np.dtype
+) -> Iterator[tuple[tuple[slice, slice], np.ndarray, tuple[Axis, ...]]]:
+    """Cut a channels-last input (N, D1 … Dn, C) into overlapping stripes that fit the cache.
+
+    Yields for each stripe the samples and the places along the first axis that its windows make up,
+    the padded stripe, which is overwritten by the next one, and the axes of its windows.
+    """
+    first, rest = axes[0], axes[1:]
+    shape = (*(axis.begin + axis.size + axis.reach for axis in rest), x.shape[-1])
+    inner = tuple(slice(axis.begin, axis.begin + axis.size) for axis in rest)
+    row = max(1, math.prod(shape) * dtype.itemsize)
+    rows = max(1, BLOCK_BYTES // 2 // row)
+    height = min(first.windows, max(1, (rows - first.span) // first.stride + 1))
+    rows = (height - 1) * first.stride + first.span
+    together = max(1, BLOCK_BYTES // 2 // (row * rows))
+    stripe = np.empty((min(together, len(x)), rows, *shape), dtype)
+    for sample, place in itertools.product(
+        range(0, len(x), together), range(0, first.windows, max(1, height))
+    ):
+        samples = slice(sample, min(sample + together, len(x)))
+        places = slice(place, min(place + height, first.windows))
+        start = place * first.stride - first.begin
+        stop = start + (places.stop - place - 1) * first.stride + first.span
+        here = stripe[: samples.stop - sample, : stop - start]
+        here[...] = 0
+        source = x[samples, max(start, 0) : max(stop, 0)]
+        above = max(-start, 0)  # rows of padding
+        inside = (slice(None), slice(above, above + source.shape[1]), *inner)
+        here[inside] = source
+        axis = first._replace(size=stop - start, begin=0, end=0, windows=places.stop - place)
+        yield (samples, places), here, (axis, *rest)
+
+
+def windows_of(x: np.ndarray, axes: Sequence[Axis], first: int) -> np.ndarray:
+    """A view of a padded array in which window and tap have axes of their own.
+
+    (…, D1 … Dn, …) with the spatial axes at ``first`` becomes (…, O1 … On, K1 … Kn, …).
+    """
+    last = first + len(axes)
+    steps = x.strides[first:last]
+    return as_strided(
+        x,
+        x.shape[:first]
+        + tuple(axis.windows for axis in axes)
+        + tuple(axis.kernel for axis in axes)
+        + x.shape[last:],
+        x.strides[:first]
+        + tuple(step * axis.stride for step, axis in zip(steps, axes, strict=True))
+        + tuple(step * axis.dilation for step, axis in zip(steps, axes, strict=True))
+        + x.strides[last:],
+        writeable=False,
+    )
+
+
+def blocks(shape: Sequence[int], limit: int) -> Iterator[tuple[slice, ...]]:
+    """Cut an array into pieces of at most ``limit`` elements, each contiguous in C order."""
+    inner = math.prod(shape[1:])
+    if inner <= limit or len(shape) == 1:
+        step = max(1, limit // max(inner, 1))
+        for start in range(0, shape[0], step):
+            yield (slice(start, min(start + step, shape[0])),)
+    else:
+        for start, rest in itertools.product(range(shape[0]), list(blocks(shape[1:], limit))):
+            yield (slice(start, start + 1), *rest)

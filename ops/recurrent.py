@@ -1,0 +1,655 @@
+"""Recurrent layers: RNN, LSTM, GRU.
+
+The inputs of many time steps go through one GEMM; only the recurrence is a loop, over time. Inside
+it everything is done in place, on arrays that the call owns. With ``sequence_lens`` the sequences
+are packed: sorted by length, so that those still running at a step are the first rows.
+
+Shapes: T steps, N sequences, I features in, H hidden, D directions (2 if bidirectional).
+With layout=1 the batch comes first: x (N, T, I), y (N, T, D, H), states (N, D, H).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ops import _gates
+from ops._gates import Activation, activations_of, bound
+from ops._windows import BLOCK_BYTES, working_dtype
+from ops.registry import op
+
+#: step(out, projected, h, *cells): one time step of n sequences, from what the inputs contribute to
+#: the gates. The new hidden state goes to ``out``; ``cells`` change in place.
+Step = Callable[..., Any]
+
+
+class Direction(NamedTuple):
+    """One direction's way through the sequence."""
+
+    weights: np.ndarray  # of the inputs, (I, gates * H)
+    bias: np.ndarray | None  # (gates * H)
+    step_for: Callable[[int], Step]  # the step for a batch of that size, with its scratch space
+    reverse: bool
+
+
+@op("RNN", since=1, without=["layout"])
+@op("RNN", since=7, without=["layout", "output_sequence"])
+@op("RNN", since=14, without=["output_sequence"])
+def rnn(
+    x,
+    w,
+    r,
+    b=None,
+    sequence_lens=None,
+    initial_h=None,
+    *,
+    activation_alpha=None,
+    activation_beta=None,
+    activations=["Tanh", "Tanh"],  # noqa: B006  (the spec's default; nothing changes it)
+    clip=None,
+    direction="forward",
+    hidden_size=None,
+    layout=0,
+    output_sequence=0,
+):
+    """h[t] = f(x[t] W' + h[t-1] R' + Wb + Rb)
+
+    x (T, N, I), w (D, H, I), r (D, H, H), b (D, 2H) as Wb and Rb, sequence_lens (N),
+    initial_h (D, N, H); y (T, D, N, H), the last h of each sequence (D, N, H).
+
+    Beyond its length a sequence gives zeros; the reverse direction starts at its last step.
+    ``clip`` bounds what goes into f. Both outputs are always there (output_sequence aside).
+
+    Spec: RNN-1, RNN-7, RNN-14 (layout), RNN-22 (bfloat16).
+    """
+    return prepare_rnn(
+        w,
+        r,
+        b,
+        activation_alpha=activation_alpha,
+        activation_beta=activation_beta,
+        activations=activations,
+        clip=clip,
+        direction=direction,
+        hidden_size=hidden_size,
+        layout=layout,
+    )(x, sequence_lens, initial_h)
+
+
+@rnn.prepare
+def prepare_rnn(
+    w,
+    r,
+    b=None,
+    *,
+    activation_alpha=None,
+    activation_beta=None,
+    activations=None,
+    clip=None,
+    direction="forward",
+    hidden_size=None,
+    layout=0,
+    output_sequence=0,
+):
+    """RNN with known weights, which are transposed once."""
+    reversals = _reversals(direction)
+    if activations == ["Tanh", "Tanh"]:
+        activations = None  # the default serves one direction too
+    chosen = activations_of(
+        activations, ["Tanh"], len(reversals), activation_alpha, activation_beta
+    )
+    _check_weights(w, r, b, 1, len(reversals), hidden_size)
+    dtype, clipped = working_dtype(w.dtype), bound(clip)
+
+    def one(d: int, reverse: bool) -> Direction:
+        w_x, w_h, b_x, b_h = _transposed(w, r, b, d, dtype)
+        (f,) = chosen[d]
+
+        def step(out, projected, h):
+            np.matmul(h, w_h, out=out)
+            out += projected
+            f(clipped(out))
+
+        return Direction(w_x, _sum(b_x, b_h), lambda batch: step, reverse)
+
+    directions = [one(d, reverse) for d, reverse in enumerate(reversals)]
+
+    def apply(x, sequence_lens=None, initial_h=None):
+        return _run(directions, r.shape[-1], x, sequence_lens, layout, initial_h=initial_h)
+
+    return apply
+
+
+@op("LSTM", since=1, without=["layout"])
+@op("LSTM", since=7, without=["layout", "output_sequence"])
+@op("LSTM", since=14, without=["output_sequence"])
+def lstm(
+    x,
+    w,
+    r,
+    b=None,
+    sequence_lens=None,
+    initial_h=None,
+    initial_c=None,
+    p=None,
+    *,
+    activation_alpha=None,
+    activation_beta=None,
+    activations=None,
+    clip=None,
+    direction="forward",
+    hidden_size=None,
+    input_forget=0,
+    layout=0,
+    output_sequence=0,
+):
+    """Gates decide what a cell takes in (i), keeps (f) and shows (o):
+
+        i    = f(x[t] Wi' + h[t-1] Ri' + Pi * C[t-1] + Wbi + Rbi)
+        f    = f(x[t] Wf' + h[t-1] Rf' + Pf * C[t-1] + Wbf + Rbf)      1 - i with input_forget
+        c    = g(x[t] Wc' + h[t-1] Rc' + Wbc + Rbc)
+        C[t] = f * C[t-1] + i * c
+        o    = f(x[t] Wo' + h[t-1] Ro' + Po * C[t] + Wbo + Rbo)
+        h[t] = o * h(C[t])                     with f = Sigmoid, g = Tanh, h = Tanh by default
+
+    x (T, N, I), w (D, 4H, I) and r (D, 4H, H) in the order i, o, f, c, b (D, 8H) as Wb and Rb,
+    sequence_lens (N), initial_h and initial_c (D, N, H), p (D, 3H) in the order i, o, f;
+    y (T, D, N, H), the last h and the last C of each sequence (D, N, H).
+
+    Beyond its length a sequence gives zeros; the reverse direction starts at its last step.
+    ``clip`` bounds what goes into f and g. What goes into h, the cell's own state, isn't clipped:
+    the spec ("the input of activations") can be read either way, ONNX Runtime leaves it.
+
+    Spec: LSTM-1, LSTM-7, LSTM-14 (layout), LSTM-22 (bfloat16).
+    """
+    return prepare_lstm(
+        w,
+        r,
+        b,
+        p,
+        activation_alpha=activation_alpha,
+        activation_beta=activation_beta,
+        activations=activations,
+        clip=clip,
+        direction=direction,
+        hidden_size=hidden_size,
+        input_forget=input_forget,
+        layout=layout,
+    )(x, sequence_lens, initial_h, initial_c)
+
+
+@lstm.prepare
+def prepare_lstm(
+    w,
+    r,
+    b=None,
+    p=None,
+    *,
+    activation_alpha=None,
+    activation_beta=None,
+    activations=None,
+    clip=None,
+    direction="forward",
+    hidden_size=None,
+    input_forget=0,
+    layout=0,
+    output_sequence=0,
+):
+    """LSTM with known weights, which are transposed once."""
+    reversals = _reversals(direction)
+    defaults = ["Sigmoid", "Tanh", "Tanh"]
+    chosen = activations_of(
+        activations, defaults, len(reversals), activation_alpha, activation_beta
+    )
+    hidden = _check_weights(w, r, b, 4, len(reversals), hidden_size)
+    if p is not None:
+        _expect("P", p, (len(reversals), 3 * hidden))
+    dtype = working_dtype(w.dtype)
+    clipped = bound(clip)
+    plain = p is None and clip is None and not input_forget
+
+    def one(d: int, reverse: bool) -> Direction:
+        w_x, w_h, b_x, b_h = _transposed(w, r, b, d, dtype)
+        bias = _sum(b_x, b_h)
+        if plain and chosen[d] == (_gates.sigmoid, _gates.tanh, _gates.tanh):
+            # sigmoid(v) = tanh(v / 2) / 2 + 1/2: halve what makes v, once
+            half = np.ones(4 * hidden, dtype)
+            half[: 3 * hidden] = 0.5
+            w_x, w_h, bias = w_x * half, w_h * half, None if bias is None else bias * half
+            return Direction(w_x, bias, lambda batch: _plain_lstm_step(w_h, batch), reverse)
+        peepholes = None if p is None else p[d].astype(dtype, copy=False)
+
+        def step_for(batch: int) -> Step:
+            return _lstm_step(w_h, peepholes, chosen[d], clipped, bool(input_forget))
+
+        return Direction(w_x, bias, step_for, reverse)
+
+    directions = [one(d, reverse) for d, reverse in enumerate(reversals)]
+
+    def apply(x, sequence_lens=None, initial_h=None, initial_c=None):
+        return _run(
+            directions, hidden, x, sequence_lens, layout, initial_h=initial_h, initial_c=initial_c
+        )
+
+    return apply
+
+
+def _lstm_step(
+    w_h: np.ndarray,
+    peepholes: np.ndarray | None,
+    activations: tuple[Activation, ...],
+    clipped: Activation,
+    input_forget: bool,
+) -> Step:
+    """One time step of an LSTM, with everything the spec allows. ``c`` is the cell's state C."""
+    f_, g_, h_ = activations
+    hidden = len(w_h)
+
+    def step(out, projected, h, c):
+        gates = h @ w_h
+        gates += projected
+        i, o, f, g = (gates[:, k * hidden : (k + 1) * hidden] for k in range(4))
+        if peepholes is not None:
+            p_i, p_o, p_f = peepholes.reshape(3, hidden)
+            i += p_i * c
+            f += p_f * c
+        f_(clipped(i))
+        if input_forget:
+            np.subtract(1, i, out=f)
+        else:
+            f_(clipped(f))
+        g_(clipped(g))
+        c *= f
+        g *= i
+        c += g
+        if peepholes is not None:
+            o += p_o * c
+        f_(clipped(o))
+        out[...] = c
+        h_(out)
+        out *= o
+
+    return step
+
+
+def _plain_lstm_step(w_h: np.ndarray, batch: int) -> Step:
+    """The usual LSTM step: as above, with one tanh for all gates (i, o and f come in halved)."""
+    hidden = len(w_h)
+    gates = np.empty((batch, 4 * hidden), w_h.dtype)
+    i, o, f, g = (gates[:, k * hidden : (k + 1) * hidden] for k in range(4))
+    iof = gates[:, : 3 * hidden]
+    half = np.array(0.5, w_h.dtype)
+    # For a small batch the calls themselves are what takes time: bound names, outputs by position.
+    matmul, add, multiply, tanh = np.matmul, np.add, np.multiply, np.tanh
+
+    def step(out, projected, h, c):
+        matmul(h, w_h, gates)
+        add(gates, projected, gates)
+        tanh(gates, gates)
+        multiply(iof, half, iof)
+        add(iof, half, iof)
+        multiply(f, c, c)
+        multiply(i, g, g)
+        add(c, g, c)
+        tanh(c, out)
+        multiply(o, out, out)
+
+    return step
+
+
+@op("GRU", since=3, without=["layout"])
+@op("GRU", since=7, without=["layout", "output_sequence"])
+@op("GRU", since=14, without=["output_sequence"])
+def gru(
+    x,
+    w,
+    r,
+    b=None,
+    sequence_lens=None,
+    initial_h=None,
+    *,
+    activation_alpha=None,
+    activation_beta=None,
+    activations=None,
+    clip=None,
+    direction="forward",
+    hidden_size=None,
+    layout=0,
+    linear_before_reset=0,
+    output_sequence=0,
+):
+    """Gates decide what of the past is kept (z) and what of it counts for the new (r):
+
+        z    = f(x[t] Wz' + h[t-1] Rz' + Wbz + Rbz)
+        r    = f(x[t] Wr' + h[t-1] Rr' + Wbr + Rbr)
+        n    = g(x[t] Wh' + (r * h[t-1]) Rh' + Rbh + Wbh)
+        n    = g(x[t] Wh' + r * (h[t-1] Rh' + Rbh) + Wbh)      with linear_before_reset
+        h[t] = (1 - z) * n + z * h[t-1]                        f = Sigmoid, g = Tanh by default
+
+    x (T, N, I), w (D, 3H, I) and r (D, 3H, H) in the order z, r, h, b (D, 6H) as Wb and Rb,
+    sequence_lens (N), initial_h (D, N, H); y (T, D, N, H), the last h of each sequence (D, N, H).
+
+    Beyond its length a sequence gives zeros; the reverse direction starts at its last step.
+    ``clip`` bounds what goes into f and g.
+
+    Spec: GRU-3, GRU-7, GRU-14 (layout), GRU-22 (bfloat16).
+    """
+    return prepare_gru(
+        w,
+        r,
+        b,
+        activation_alpha=activation_alpha,
+        activation_beta=activation_beta,
+        activations=activations,
+        clip=clip,
+        direction=direction,
+        hidden_size=hidden_size,
+        layout=layout,
+        linear_before_reset=linear_before_reset,
+    )(x, sequence_lens, initial_h)
+
+
+@op("GRU", since=1)
+def gru_1(
+    x,
+    w,
+    r,
+    b=None,
+    sequence_lens=None,
+    initial_h=None,
+    *,
+    activation_alpha=None,
+    activation_beta=None,
+    activations=None,
+    clip=None,
+    direction="foward",
+    hidden_size=None,
+    output_sequence=0,
+):
+    """GRU before linear_before_reset; the default direction is misspelt. Spec: GRU-1."""
+    return gru(
+        x,
+        w,
+        r,
+        b,
+        sequence_lens,
+        initial_h,
+        activation_alpha=activation_alpha,
+        activation_beta=activation_beta,
+        activations=activations,
+        clip=clip,
+        direction="forward" if direction == "foward" else direction,
+        hidden_size=hidden_size,
+    )
+
+
+@gru.prepare
+def prepare_gru(
+    w,
+    r,
+    b=None,
+    *,
+    activation_alpha=None,
+    activation_beta=None,
+    activations=None,
+    clip=None,
+    direction="forward",
+    hidden_size=None,
+    layout=0,
+    linear_before_reset=0,
+    output_sequence=0,
+):
+    """GRU with known weights, which are transposed once."""
+    reversals = _reversals(direction)
+    chosen = activations_of(
+        activations, ["Sigmoid", "Tanh"], len(reversals), activation_alpha, activation_beta
+    )
+    hidden = _check_weights(w, r, b, 3, len(reversals), hidden_size)
+    dtype, clipped = working_dtype(w.dtype), bound(clip)
+
+    def one(d: int, reverse: bool) -> Direction:
+        w_x, w_h, b_x, b_h = _transposed(w, r, b, d, dtype)
+        b_hh = None
+        if linear_before_reset and b_h is not None:
+            b_hh = b_h[2 * hidden :].copy()
+            b_h = np.concatenate([b_h[: 2 * hidden], np.zeros_like(b_hh)])
+        make = _gru_step_linear_before_reset if linear_before_reset else _gru_step
+
+        def step_for(batch: int) -> Step:
+            return make(w_h, b_hh, chosen[d], clipped, batch)
+
+        return Direction(w_x, _sum(b_x, b_h), step_for, reverse)
+
+    directions = [one(d, reverse) for d, reverse in enumerate(reversals)]
+
+    def apply(x, sequence_lens=None, initial_h=None):
+        return _run(directions, hidden, x, sequence_lens, layout, initial_h=initial_h)
+
+    return apply
+
+
+def _gru_step(
+    w_h: np.ndarray,
+    b_hh: np.ndarray | None,
+    activations: tuple[Activation, ...],
+    clipped: Activation,
+    batch: int,
+) -> Step:
+    """One time step of a GRU that resets the state before the recurrent product."""
+    f_, g_ = activations
+    hidden = len(w_h)
+    w_zr = np.ascontiguousarray(w_h[:, : 2 * hidden])
+    w_n = np.ascontiguousarray(w_h[:, 2 * hidden :])
+    zr = np.empty((batch, 2 * hidden), w_h.dtype)
+    z, r = zr[:, :hidden], zr[:, hidden:]
+    n = np.empty((batch, hidden), w_h.dtype)
+
+    def step(out, projected, h):
+        np.matmul(h, w_zr, out=zr)
+        np.add(zr, projected[:, : 2 * hidden], out=zr)
+        f_(clipped(zr))
+        np.multiply(r, h, out=r)
+        np.matmul(r, w_n, out=n)
+        np.add(n, projected[:, 2 * hidden :], out=n)
+        g_(clipped(n))
+        np.subtract(h, n, out=out)  # (1 - z) * n + z * h = n + z * (h - n)
+        out *= z
+        out += n
+
+    return step
+
+
+def _gru_step_linear_before_reset(
+    w_h: np.ndarray,
+    b_hh: np.ndarray | None,
+    activations: tuple[Activation, ...],
+    clipped: Activation,
+    batch: int,
+) -> Step:
+    """One time step of a GRU that resets what the recurrent product gave."""
+    f_, g_ = activations
+    hidden = len(w_h)
+    past = np.empty((batch, 3 * hidden), w_h.dtype)
+    zr, n = past[:, : 2 * hidden], past[:, 2 * hidden :]
+    z, r = zr[:, :hidden], zr[:, hidden:]
+
+    def step(out, projected, h):
+        np.matmul(h, w_h, out=past)
+        np.add(zr, projected[:, : 2 * hidden], out=zr)
+        f_(clipped(zr))
+        if b_hh is not None:
+            np.add(n, b_hh, out=n)
+        np.multiply(r, n, out=n)
+        np.add(n, projected[:, 2 * hidden :], out=n)
+        g_(clipped(n))
+        np.subtract(h, n, out=out)  # (1 - z) * n + z * h = n + z * (h - n)
+        out *= z
+        out += n
+
+    return step
+
+
+def _run(
+    directions: Sequence[Direction],
+    hidden: int,
+    x: np.ndarray,
+    lengths: np.ndarray | None,
+    layout: int,
+    **initial: np.ndarray | None,
+) -> tuple[np.ndarray, ...]:
+    """All directions over all sequences: y and the last of each state."""
+    features = len(directions[0].weights)
+    if layout not in (0, 1):
+        raise ValueError(f"layout {layout} should be 0 or 1")
+    if x.ndim != 3 or x.shape[2] != features:
+        order = "(batch, steps" if layout else "(steps, batch"
+        raise ValueError(f"input {x.shape} should be {order}, {features}) to go with the weights")
+    if layout:
+        x = x.swapaxes(0, 1)
+    steps, batch, _ = x.shape
+    work = directions[0].weights.dtype
+    inputs = x.astype(work, copy=False)
+    lengths = _checked_lengths(lengths, steps, batch)
+    states = []
+    for name, state in initial.items():
+        shape = (len(directions), batch, hidden)
+        if state is None:
+            states.append(np.zeros(shape, work))
+            continue
+        _expect(name, state, (batch, len(directions), hidden) if layout else shape)
+        # A copy of our own, since steps change the state in place.
+        states.append(np.array(state.swapaxes(0, 1) if layout else state, work, order="C"))
+
+    y = np.zeros((steps, len(directions), batch, hidden), work)
+    for d, direction in enumerate(directions):
+        state_d = [state[d] for state in states]
+        if lengths is None:
+            _walk(direction, inputs, y[:, d], state_d)
+        else:
+            _walk_packed(direction, inputs, lengths, y[:, d], state_d)
+    if layout:
+        y = y.transpose(2, 0, 1, 3)
+        states = [state.swapaxes(0, 1) for state in states]
+    return tuple(result.astype(x.dtype, copy=False) for result in (y, *states))
+
+
+def _walk(direction: Direction, x: np.ndarray, y: np.ndarray, states: list[np.ndarray]) -> None:
+    """One direction when every sequence is full. Writes y (T, N, H) and the states (N, H)."""
+    steps, batch, features = x.shape
+    step = direction.step_for(batch)
+    h, cells = states[0], states[1:]
+    order = range(steps)[::-1] if direction.reverse else range(steps)
+    # The inputs of as many steps as fit the cache go through one GEMM.
+    together = max(1, BLOCK_BYTES // max(1, batch * direction.weights[0].nbytes))
+    for start in range(0, steps, together):
+        block = order[start : start + together]
+        first, last = min(block), max(block)
+        rows = x[first : last + 1].reshape(len(block) * batch, features)
+        gates = _project(direction, rows).reshape(len(block), batch, direction.weights.shape[1])
+        backwards = -1 if direction.reverse else 1
+        for out, now in zip(y[first : last + 1][::backwards], gates[::backwards], strict=True):
+            step(out, now, h, *cells)
+            h = out
+    states[0][...] = h
+
+
+def _walk_packed(
+    direction: Direction,
+    x: np.ndarray,
+    lengths: np.ndarray,
+    y: np.ndarray,
+    states: list[np.ndarray],
+) -> None:
+    """One direction when each sequence has its length.
+
+    Longest first, the sequences still running at a step are the first rows of the batch; only
+    what they really hold is computed, packed step by step.
+    """
+    longest_first = np.argsort(-lengths, kind="stable")
+    running = lengths[longest_first] > np.arange(x.shape[0])[:, None]
+    times, ranks = np.nonzero(running)
+    batch = longest_first[ranks]
+    places = lengths[batch] - 1 - times if direction.reverse else times
+    gates = _project(direction, x[places, batch])
+    outputs = np.empty((len(gates), y.shape[-1]), y.dtype)
+    h, *cells = (state[longest_first] for state in states)
+    start, step_count = 0, -1
+    for count in running.sum(axis=1).tolist():
+        now = slice(start, start + count)
+        if count != step_count:
+            step, step_count = direction.step_for(count), count
+        step(outputs[now], gates[now], h[:count], *(cell[:count] for cell in cells))
+        h[:count] = outputs[now]
+        start += count
+    y[places, batch] = outputs
+    for state, last in zip(states, (h, *cells), strict=True):
+        state[longest_first] = last
+
+
+def _project(direction: Direction, rows: np.ndarray) -> np.ndarray:
+    """What the inputs (rows, I) of many steps contribute to the gates."""
+    gates = rows @ direction.weights
+    if direction.bias is not None:
+        gates += direction.bias
+    return gates
+
+
+def _reversals(direction: str) -> list[bool]:
+    """For each direction whether it runs backwards."""
+    named = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}
+    if direction not in named:
+        raise ValueError(f"direction {direction!r} is not forward, reverse or bidirectional")
+    return named[direction]
+
+
+def _check_weights(
+    w: np.ndarray,
+    r: np.ndarray,
+    b: np.ndarray | None,
+    gates: int,
+    directions: int,
+    hidden_size: int | None,
+) -> int:
+    """The hidden size, which R states and the attribute may repeat."""
+    if w.ndim != 3 or r.ndim != 3:
+        raise ValueError(f"W {w.shape} and R {r.shape} should have rank 3")
+    hidden = r.shape[2]
+    if hidden_size is not None and hidden_size != hidden:
+        raise ValueError(f"hidden_size {hidden_size} disagrees with R {r.shape}")
+    _expect("R", r, (directions, gates * hidden, hidden))
+    _expect("W", w, (directions, gates * hidden, w.shape[2]))
+    if b is not None:
+        _expect("B", b, (directions, 2 * gates * hidden))
+    return hidden
+
+
+def _expect(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    if array.shape != shape:
+        raise ValueError(f"{name} {array.shape} should be {shape}")
+
+
+def _checked_lengths(lengths: np.ndarray | None, steps: int, batch: int) -> np.ndarray | None:
+    """sequence_lens, or ``None`` when they say nothing: every sequence is full."""
+    if lengths is None:
+        return None
+    _expect("sequence_lens", lengths, (batch,))
+    if batch and not (lengths.min() >= 0 and lengths.max() <= steps):
+        raise ValueError(f"sequence_lens {lengths.tolist()} should lie between 0 and {steps}")
+    return None if (lengths == steps).all() else lengths.astype(np.int64)
+
+
+def _transposed(
+    w: np.ndarray, r: np.ndarray, b: np.ndarray | None, d: int, dtype: np.dtype
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """W' (I, gates * H), R' (H, gates * H), Wb and Rb of one direction."""
+    w_x, w_h = (np.array(weights[d].T, dtype, order="C") for weights in (w, r))
+    if b is None:
+        return w_x, w_h, None, None
+    b_x, b_h = b[d].astype(dtype, copy=False).reshape(2, -1)
+    return w_x, w_h, b_x, b_h
+
+
+def _sum(b_x: np.ndarray | None, b_h: np.ndarray | None) -> np.ndarray | None:
+    return None if b_x is None or b_h is None else b_x + b_h

@@ -1,0 +1,58 @@
+"""Running an exported model by ONNX Runtime and by onnxwalk, and what is asked of both."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+pytest.importorskip("tensorflow", reason="the exporter needs TensorFlow")
+
+import interpreter
+from export.convert import convert, walk
+from export.quiet import quiet
+from export.trace import Trace, trace
+from export.verify import random_inputs, run_keras
+
+onnxruntime.set_default_logger_severity(4)
+
+RECURRENT = ("RNN", "LSTM", "GRU")
+
+
+def converted(model: Any, opset: int = 18) -> tuple[Any, Trace]:
+    with quiet() as errors:
+        traced = trace(model)
+        return convert(traced, opset=opset, errors=errors), traced
+
+
+def operators(proto: Any) -> Counter[str]:
+    return Counter(node.op_type for node in walk(proto.graph))
+
+
+def run_onnxruntime(proto: Any, feeds: dict[str, Any]) -> list[Any]:
+    return onnxruntime.InferenceSession(proto.SerializeToString()).run(None, feeds)
+
+
+def run_onnxwalk(proto: Any, feeds: dict[str, Any], **options: Any) -> list[Any]:
+    return interpreter.load(proto, **options).run(None, feeds)
+
+
+def assert_same_as_keras(model: Any, opset: int = 18, tolerance: float = 1e-5) -> Any:
+    """Export, run by both on random inputs, compare with Keras; returns the ONNX model."""
+    proto, traced = converted(model, opset)
+    feeds = random_inputs(traced)
+    expected = run_keras(model, [feeds[port.name] for port in traced.inputs])
+    for run in (run_onnxruntime, run_onnxwalk):
+        for port, actual, wanted in zip(traced.outputs, run(proto, feeds), expected, strict=True):
+            assert actual.shape == wanted.shape and actual.dtype == wanted.dtype
+            np.testing.assert_allclose(
+                actual,
+                wanted,
+                rtol=tolerance,
+                atol=tolerance,
+                err_msg=f"{run.__name__} {port.name}",
+            )
+    return proto

@@ -1,0 +1,78 @@
+"""``python -m export`` as it is typed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from export.cli import COMMANDS, default_output, main
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("name", ["m.keras", "m.h5", "m.weights.h5", "m"])
+def test_default_output(name):
+    assert default_output(f"a/{name}") == Path("a/m.onnx")
+
+
+def test_help_does_not_load_tensorflow():
+    code = (
+        "import sys; from export.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "bad = {'tensorflow', 'keras', 'onnx', 'tf2onnx', 'h5py'} & set(sys.modules)\n"
+        "assert not bad, bad"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "--architecture" in result.stdout
+
+
+def test_missing_package(tmp_path):
+    (tmp_path / "tensorflow.py").write_text("raise ModuleNotFoundError('no', name='tensorflow')")
+    result = subprocess.run(
+        [sys.executable, "-m", "export", "m.keras"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert result.stderr == 'error: export needs tensorflow: pip install "onnxwalk[export]"\n'
+
+
+def test_export(tmp_path):
+    pytest.importorskip("tensorflow", reason="the exporter needs TensorFlow")
+    from export.assignment import cnn, randomize
+
+    randomize(cnn((16,), 3)).save(tmp_path / "m.keras")
+    result = subprocess.run(
+        [sys.executable, "-m", "export", str(tmp_path / "m.keras")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    first, second, third = result.stdout.splitlines()
+    assert first.startswith(f"{tmp_path / 'm.onnx'}  ") and "kB" in first
+    assert "nodes: " in second and "Conv 1" in second
+    assert third.startswith("largest difference from Keras: ")
+
+
+def test_errors(tmp_path, capsys):
+    pytest.importorskip("tensorflow", reason="the exporter needs TensorFlow")
+    assert main([str(tmp_path / "absent.keras")]) == 1
+    assert capsys.readouterr().err == f"error: no such file: {tmp_path / 'absent.keras'}\n"
+    assert main(["m.keras", "-o", str(tmp_path)]) == 1
+    assert "is a folder: name the file to write" in capsys.readouterr().err
+    assert main(["m.keras", "-o", str(tmp_path / "no" / "m.onnx")]) == 1
+    assert "no such folder" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="no such file"):
+        main([str(tmp_path / "absent.keras"), "--debug"])
+
+
+def test_room_for_commands(monkeypatch):
+    monkeypatch.setitem(COMMANDS, "study", lambda arguments: len(arguments))
+    assert main(["study", "a", "b"]) == 2

@@ -1,0 +1,392 @@
+"""load and Session: names, types, shapes, overrides, inner values, ownership, threads."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import interpreter
+import ops
+from interpreter import InvalidInputError, InvalidModelError, OperatorError, UnsupportedModelError
+
+F, I64, BOOL, STRING = (
+    TensorProto.FLOAT,
+    TensorProto.INT64,
+    TensorProto.BOOL,
+    TensorProto.STRING,
+)
+
+
+def value(name, code=F, shape=None):
+    return helper.make_tensor_value_info(name, code, shape)
+
+
+def constant(name, array):
+    return numpy_helper.from_array(np.asarray(array), name)
+
+
+def model(nodes, inputs, outputs, initializers=(), opset=17, **kwargs):
+    graph = helper.make_graph(nodes, "g", inputs, outputs, list(initializers))
+    imports = [helper.make_opsetid("", opset), helper.make_opsetid("local", 1)]
+    return helper.make_model(graph, opset_imports=imports, ir_version=8, **kwargs)
+
+
+def dense():
+    return model(
+        [
+            helper.make_node("MatMul", ["x", "w"], ["product"], name="multiply"),
+            helper.make_node("Add", ["product", "b"], ["sum"], name="add"),
+            helper.make_node("Relu", ["sum"], ["y"], name="relu"),
+        ],
+        [value("x", F, ["batch", 3])],
+        [value("y", F, ["batch", 2])],
+        [
+            constant("w", np.arange(6, dtype=np.float32).reshape(3, 2)),
+            constant("b", np.array([-10, 1], np.float32)),
+        ],
+    )
+
+
+X = np.array([[1, 2, 3], [0, -1, 0]], np.float32)
+Y = np.array([[6, 23], [0, 0]], np.float32)
+
+
+@pytest.fixture(params=[True, False], ids=["optimized", "as written"])
+def optimize(request):
+    return request.param
+
+
+def test_run_and_call(optimize):
+    session = interpreter.load(dense(), optimize=optimize)
+    assert str(session.inputs[0]) == "x: float[batch, 3]"
+    assert session.inputs[0].shape == ("batch", 3) and session.inputs[0].dtype == np.float32
+    assert [o.name for o in session.outputs] == ["y"]
+    np.testing.assert_array_equal(session.run(None, {"x": X})[0], Y)
+    np.testing.assert_array_equal(session(X), Y)
+    (y,) = session.run(["y"], {"x": X.tolist()})
+    np.testing.assert_array_equal(y, Y)
+
+
+def test_inner_values(optimize):
+    session = interpreter.load(dense(), optimize=optimize)
+    product, w, x, y = session.run(["product", "w", "x", "y"], {"x": X})
+    np.testing.assert_array_equal(product, X @ w)
+    np.testing.assert_array_equal(x, X)
+    np.testing.assert_array_equal(y, Y)
+
+
+@pytest.mark.parametrize(
+    ("feeds", "message"),
+    [
+        ({}, r"missing: input x: float\[batch, 3\]"),
+        ({"z": X}, "no input is named 'z'; there are: x"),
+        ({"x": X.astype(np.float64)}, r"'x' is float64.*\.astype\(numpy.float32\)"),
+        ({"x": X.astype(np.int64)}, "'x' is int64"),
+        ({"x": X[0]}, "1 dimensions"),
+        ({"x": X[:, :2]}, "2 in dimension 1, the model takes 3"),
+        ({"x": None}, "None"),
+        ({"x": [[1, 2, 3], [4, 5]]}, "no rectangular array"),
+        ({"x": "text"}, "the model takes float"),
+        ({"x": [[1j, 0, 0]]}, "complex"),
+        (X, "feeds must be a dict"),
+        (None, "feeds must be a dict"),
+    ],
+    ids=range(12),
+)
+def test_feeds_that_do_not_fit(feeds, message):
+    session = interpreter.load(dense())
+    with pytest.raises(InvalidInputError, match=message) as caught:
+        session.run(None, feeds)
+    assert "\n" not in str(caught.value)
+
+
+def test_names_that_are_not_there():
+    session = interpreter.load(dense())
+    with pytest.raises(InvalidInputError, match="'produkt'; did you mean 'product'"):
+        session.run(["produkt"], {"x": X})
+    with pytest.raises(InvalidInputError, match="must be a list"):
+        session.run("y", {"x": X})
+    with pytest.raises(InvalidInputError, match="2 values for 1 inputs"):
+        session(X, X)
+    with pytest.raises(InvalidInputError, match="no such rewrites"):
+        interpreter.load(dense(), optimize=["fold"])
+
+
+def test_symbols_must_agree():
+    both = model(
+        [helper.make_node("Add", ["a", "b"], ["y"])],
+        [value("a", F, ["n"]), value("b", F, ["n"])],
+        [value("y")],
+    )
+    session = interpreter.load(both)
+    one, two = np.ones(1, np.float32), np.ones(2, np.float32)
+    assert session(two, two).tolist() == [2, 2]
+    with pytest.raises(InvalidInputError, match="but 'n' is 1 in input 'a'"):
+        session(one, two)
+
+
+def test_every_memory_of_a_feed():
+    session = interpreter.load(dense())
+    padded = np.zeros((4, 6), np.float32)
+    padded[::2, ::2] = X
+    readonly = X.copy()
+    readonly.flags.writeable = False
+    for x in (padded[::2, ::2], np.asfortranarray(X), X.astype(">f4"), readonly, X[::-1][::-1]):
+        np.testing.assert_array_equal(session(x), Y)
+    assert session(X[:0]).shape == (0, 2)
+
+
+def test_initializers_that_are_inputs_can_be_overridden(optimize):
+    proto = dense()
+    proto.graph.input.append(value("b", F, [2]))
+    session = interpreter.load(proto, optimize=optimize)
+    assert [i.name for i in session.inputs] == ["x"]
+    assert [i.name for i in session.overridable_initializers] == ["b"]
+    np.testing.assert_array_equal(session(X), Y)
+    zero = session.run(None, {"x": X, "b": np.zeros(2, np.float32)})[0]
+    np.testing.assert_array_equal(zero, [[16, 22], [0, 0]])
+    np.testing.assert_array_equal(session(X), Y), "the override lasts one run"
+    with pytest.raises(InvalidInputError, match="3 in dimension 0"):
+        session.run(None, {"x": X, "b": np.zeros(3, np.float32)})
+
+
+def test_outputs_are_the_callers(optimize):
+    """No output shares memory with a feed, a weight, another output or a later run."""
+    proto = model(
+        [
+            helper.make_node("Identity", ["x"], ["same"]),
+            helper.make_node("Reshape", ["x", "shape"], ["flat"]),
+            helper.make_node("Relu", ["x"], ["fresh"]),
+            helper.make_node("Transpose", ["fresh"], ["view"]),
+            helper.make_node("Identity", ["w"], ["weight"]),
+            helper.make_node("Constant", [], ["attribute"], value=constant("", [1.0, 2.0])),
+        ],
+        [value("x", F, [2, 3])],
+        [value(n) for n in ("same", "flat", "fresh", "view", "weight", "w", "x", "attribute")],
+        [constant("w", np.ones(3, np.float32)), constant("shape", np.array([-1]))],
+    )
+    session = interpreter.load(proto, optimize=optimize)
+    x = X.copy()
+    first = session.run(None, {"x": x})
+    for output in first:
+        output += 1
+    np.testing.assert_array_equal(x, X)
+    second = session.run(None, {"x": x})
+    for before, after in zip(first, second, strict=True):
+        np.testing.assert_array_equal(before, after + 1)
+        assert not np.shares_memory(before, after)
+
+
+def test_scalars_come_out_as_arrays():
+    total = model(
+        [helper.make_node("ReduceSum", ["x"], ["y"], keepdims=0)], [value("x")], [value("y")]
+    )
+    y = interpreter.load(total)(X)
+    assert isinstance(y, np.ndarray) and y.shape == () and y.dtype == np.float32
+
+
+def test_unsupported_operators_are_all_named():
+    proto = model(
+        [
+            helper.make_node("Mystery", ["x"], ["a"], name="one"),
+            helper.make_node("Mystery", ["a"], ["b"], name="two"),
+            helper.make_node("Relu", ["b"], ["c"]),
+            helper.make_node("Other", ["c"], ["y"], domain="elsewhere"),
+        ],
+        [value("x")],
+        [value("y")],
+    )
+    with pytest.raises(UnsupportedModelError) as caught:
+        interpreter.load(proto)
+    assert str(caught.value) == (
+        "model from ModelProto: not supported: Mystery (opset 17) in 2 nodes ('one', 'two'); "
+        "elsewhere.Other (its domain is not imported) in 1 node ('y')"
+    )
+
+
+def test_newer_opsets_are_refused():
+    with pytest.raises(UnsupportedModelError, match="opset 99"):
+        interpreter.load(model([], [value("x")], [value("x")], opset=99))
+
+
+@pytest.mark.parametrize(
+    ("node", "message"),
+    [
+        (helper.make_node("Relu", ["x"], ["y"], slope=1.0), "has no attribute 'slope'"),
+        (helper.make_node("Relu", ["x", "x"], ["y"]), "2 inputs, ai.onnx.Relu-6 takes 1 at most"),
+        (helper.make_node("MatMul", ["x"], ["y"]), "input 1 .* is missing"),
+        (helper.make_node("MatMul", ["x", ""], ["y"]), "input 1 .* is missing"),
+        (helper.make_node("Cast", ["x"], ["y"]), "attribute 'to' of .* is missing"),
+        (helper.make_node("Softmax", ["x"], ["y"], axis=1.5), "'axis' is float, the wrong type"),
+        (helper.make_node("Relu", ["z"], ["y"]), "input 'z' is not defined"),
+        (helper.make_node("Relu", ["y"], ["y"]), "input 'y' is used before"),
+        (helper.make_node("Relu", ["x"], ["x"]), "output 'x' is defined twice"),
+    ],
+    ids=range(9),
+)
+def test_invalid_nodes(node, message):
+    with pytest.raises(InvalidModelError, match=message) as caught:
+        interpreter.load(model([node], [value("x")], [value("y")]))
+    assert "\n" not in str(caught.value)
+
+
+def test_everything_invalid_is_named_at_once():
+    nodes = [helper.make_node("Relu", [f"missing{i}"], [f"y{i}"]) for i in range(3)]
+    with pytest.raises(InvalidModelError) as caught:
+        interpreter.load(model(nodes, [], [value("nowhere")]))
+    for name in ("missing0", "missing1", "missing2", "nowhere"):
+        assert f"'{name}'" in str(caught.value)
+
+
+def test_an_operator_that_refuses_is_named(optimize):
+    session = interpreter.load(
+        model(
+            [helper.make_node("Gather", ["x", "i"], ["y"], name="look up", axis=1)],
+            [value("x"), value("i", I64, None)],
+            [value("y")],
+        ),
+        optimize=optimize,
+    )
+    with pytest.raises(OperatorError) as caught:
+        session(X, np.array([3]))
+    text = str(caught.value)
+    assert "node 'look up' (Gather), ai.onnx.Gather-" in text
+    assert "float32 (2, 3), int64 (1,)" in text and "3" in text and "\n" not in text
+
+
+def test_strings():
+    session = interpreter.load(
+        model(
+            [helper.make_node("Identity", ["x"], ["y"])], [value("x", STRING, ["n"])], [value("y")]
+        )
+    )
+    for x in (["a", "é"], np.array(["a", "é"]), np.array(["a", "é"], object)):
+        y = session(x)
+        assert y.dtype == object and y.tolist() == ["a", "é"]
+    with pytest.raises(InvalidInputError, match="the model takes strings"):
+        session(np.array([1, 2]))
+    with pytest.raises(InvalidInputError, match="not all str"):
+        session(np.array(["a", 2], object))
+
+
+def test_functions_are_inlined(optimize):
+    """Nested calls, attributes by reference with and without default, outer names kept apart."""
+    scale = helper.make_function(
+        "local",
+        "Scale",
+        ["x"],
+        ["y"],
+        [
+            helper.make_node("Elu", ["x"], ["t"]),
+            helper.make_node("Relu", ["t"], ["y"], name="inner"),
+        ],
+        [helper.make_opsetid("", 17)],
+        ["alpha"],
+    )
+    scale.node[0].attribute.add(name="alpha", ref_attr_name="alpha", type=onnx.AttributeProto.FLOAT)
+    twice = helper.make_function(
+        "local",
+        "Twice",
+        ["x", "unused"],
+        ["y", "same"],
+        [
+            helper.make_node("Scale", ["x"], ["t"], domain="local", name="first", alpha=0.5),
+            helper.make_node("Add", ["t", "x"], ["y"]),
+            helper.make_node("Identity", ["x"], ["same"]),
+        ],
+        [helper.make_opsetid("", 17), helper.make_opsetid("local", 1)],
+    )
+    proto = model(
+        [
+            helper.make_node("Twice", ["x"], ["t", "copy"], domain="local", name="call"),
+            helper.make_node("Twice", ["t"], ["y"], domain="local", name="call"),
+        ],
+        [value("x")],
+        [value("y"), value("copy")],
+        functions=[scale, twice],
+    )
+    session = interpreter.load(proto, optimize=optimize)
+    y, copy = session.run(None, {"x": X})
+    t = np.maximum(X, 0) + X
+    np.testing.assert_array_equal(y, np.maximum(t, 0) + t)
+    np.testing.assert_array_equal(copy, X)
+    np.testing.assert_array_equal(session.run(["call/t"], {"x": X})[0], np.maximum(X, 0))
+
+
+def test_functions_that_call_themselves():
+    function = helper.make_function(
+        "local",
+        "F",
+        ["x"],
+        ["y"],
+        [helper.make_node("F", ["x"], ["y"], domain="local")],
+        [helper.make_opsetid("local", 1)],
+    )
+    proto = model(
+        [helper.make_node("F", ["x"], ["y"], domain="local")],
+        [value("x")],
+        [value("y")],
+        functions=[function],
+    )
+    with pytest.raises(InvalidModelError, match="calls itself"):
+        interpreter.load(proto)
+
+
+def test_own_operators():
+    mine = interpreter.Registry(parent=ops.registry)
+
+    @mine.op("Twice", since=1, domain="mine")
+    def twice(x, *, times=2):
+        return x * np.float32(times)
+
+    @mine.op("Relu", since=17)
+    def leaky(x):
+        return np.where(x < 0, -x, x)
+
+    proto = model(
+        [
+            helper.make_node("Relu", ["x"], ["t"]),
+            helper.make_node("Twice", ["t"], ["y"], domain="mine", times=3),
+        ],
+        [value("x")],
+        [value("y")],
+    )
+    proto.opset_import.add(domain="mine", version=1)
+    np.testing.assert_array_equal(interpreter.load(proto, registry=mine)(X), 3 * np.abs(X))
+    with pytest.raises(UnsupportedModelError):
+        interpreter.load(proto)
+
+
+def test_threads_share_a_session():
+    session = interpreter.load(dense())
+    rng = np.random.default_rng(0)
+    feeds = [rng.normal(size=(n % 7, 3)).astype(np.float32) for n in range(200)]
+    expected = [session(x) for x in feeds]
+    with ThreadPoolExecutor(8) as pool:
+        for one, other in zip(pool.map(session, feeds), expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_no_warning_whatever_the_caller_has_set(recwarn):
+    session = interpreter.load(
+        model([helper.make_node("Exp", ["x"], ["y"])], [value("x")], [value("y")])
+    )
+    with np.errstate(all="raise"):
+        assert session(np.array([1000], np.float32)).tolist() == [np.inf]
+    assert not recwarn.list
+
+
+def test_values_are_let_go_at_their_last_use():
+    """A chain of large values needs memory for two of them, not for all."""
+    import tracemalloc
+
+    nodes = [helper.make_node("Neg", [f"v{i}"], [f"v{i + 1}"]) for i in range(30)]
+    session = interpreter.load(model(nodes, [value("v0")], [value("v30")]))
+    x = np.ones(1_000_000, np.float32)
+    tracemalloc.start()
+    session(x)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * x.nbytes
