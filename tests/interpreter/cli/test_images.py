@@ -91,9 +91,9 @@ def test_resizing_is_bilinear_and_grayscale_is_luma(feed, identity):
 
 
 def test_sixteen_bits_are_scaled_not_cut(feed, identity):
-    Image.fromarray(np.array([[0, 257, 32896, 65535]], np.uint16)).save("p.png")
+    Image.fromarray(np.array([[0, 514, 1000, 65535]], np.uint16)).save("p.png")
     outputs, _ = feed(identity(["n", 1, 4, 1], T.UINT8), "-i", "p.png")
-    assert outputs["y"].ravel().tolist() == [0, 1, 128, 255]
+    assert outputs["y"].ravel().tolist() == [0, 2, 4, 255]
 
 
 def test_a_photo_is_turned_as_its_camera_says(feed, identity):

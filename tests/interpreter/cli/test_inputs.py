@@ -161,6 +161,7 @@ def test_fortran_order_is_read_the_same(feed, identity):
     ("text", "header"),
     [
         ("1,2.5\n3,-4e1\n", False),
+        ("\ufeff1,2.5\n3,-4e1\n", False),
         ("width,height\n1,2.5\n3,-4e1\n", True),
         ('\ufeff"width","height"\r\n\r\n1,"2.5"\r\n 3 ,-4e1', True),
     ],
@@ -282,6 +283,15 @@ def test_names_of_inputs_and_files_may_hold_an_equals_sign(feed, make):
     for text in ("c=d.npy", "a=b=c=d.npy"):
         outputs, _ = feed(model, "-i", text)
         np.testing.assert_array_equal(outputs["y"], [1, 2])
+
+
+def test_the_longest_name_that_fits_is_meant(feed, make):
+    node = helper.make_node("Sub", ["a", "a=b"], ["y"])
+    inputs = [("a", FLOAT, ["n"]), ("a=b", FLOAT, ["n"])]
+    model = make("m.onnx", [node], inputs, [("y", FLOAT, None)])
+    np.save("x.npy", np.array([5.0]))
+    np.save("z.npy", np.array([3.0]))
+    assert feed(model, "-i", "a=x.npy", "-i", "a=b=z.npy")[0]["y"].tolist() == [2]
 
 
 def test_an_initializer_that_is_an_input_can_be_given(feed, make):

@@ -22,7 +22,7 @@ COMMAND = [sys.executable, "-m", "interpreter"]
 
 
 def environment(**more: str) -> dict[str, str]:
-    drop = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERM", "PYTHONIOENCODING")
+    drop = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERM", "PYTHONIOENCODING", "PYTHONUNBUFFERED")
     kept = {name: value for name, value in os.environ.items() if name not in drop}
     return {**kept, "PYTHONPATH": str(ROOT), **more}
 
@@ -136,9 +136,10 @@ def test_progress_is_shown_on_a_terminal_only(tmp_path, classifier):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes and signals are POSIX's")
-def test_a_broken_pipe_ends_quietly(tmp_path):
+@pytest.mark.parametrize("argv", [["ops", "--json"], ["ops", "relu"]])  # beyond a buffer, within
+def test_a_broken_pipe_ends_quietly(tmp_path, argv):
     process = subprocess.Popen(
-        [*COMMAND, "ops", "--json"],
+        [*COMMAND, *argv],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=tmp_path,

@@ -15,6 +15,7 @@ from onnx import helper
 
 import interpreter
 from interpreter.cli import _outputs
+from interpreter.cli import run as command
 
 FLOAT = T.FLOAT
 
@@ -172,11 +173,19 @@ def test_inner_values_are_given_on_request(feed, cli, classifier):
     assert "did you mean 'scores'" in cli("run", classifier, "--random", "--tensor", "scroes").error
 
 
-def test_no_optimize_gives_the_same(feed, classifier):
+def test_no_optimize_runs_the_file_as_written(feed, classifier, monkeypatch):
+    asked = []
+
+    def load(model, *, optimize, **more):
+        asked.append(optimize)
+        return interpreter.load(model, optimize=optimize, **more)
+
+    monkeypatch.setattr(command, "load", load)
     np.save("x.npy", samples(5))
     optimized, _ = feed(classifier, "-i", "x.npy")
     as_written, _ = feed(classifier, "-i", "x.npy", "--no-optimize")
     np.testing.assert_allclose(as_written["y"], optimized["y"], rtol=1e-6)
+    assert asked == [True, False]
 
 
 def test_strings_are_written_without_pickle(feed, cli, identity):
@@ -330,6 +339,12 @@ def test_top_shows_ten_samples_and_counts_the_rest(cli, identity):
     best = report["outputs"][0]["top"]
     assert len(best) == 100
     assert [c["class"] for c in best[99]] == [1, 3]
+
+
+def test_of_many_equals_the_first_come_first(cli, identity):
+    np.save("x.npy", np.tile(np.arange(2.0), 500)[None])
+    report = json.loads(cli("run", identity([1, 1000]), "-i", "x.npy", "--top", 4, "--json").out)
+    assert [c["class"] for c in report["outputs"][0]["top"][0]] == [1, 3, 5, 7]
 
 
 @pytest.mark.parametrize(
