@@ -1,8 +1,7 @@
 """Recurrent layers: RNN, LSTM, GRU.
 
-The inputs of many time steps go through one GEMM; only the recurrence is a loop, over time. Inside
-it everything is done in place, on arrays that the call owns. With ``sequence_lens`` the sequences
-are packed: sorted by length, so that those still running at a step are the first rows.
+What one time step computes is here; how the steps walk a batch of sequences, in two directions and
+with lengths of their own, is in ``_recurrence``.
 
 Shapes: T steps, N sequences, I features in, H hidden, D directions (2 if bidirectional).
 With layout=1 the batch comes first: x (N, T, I), y (N, T, D, H), states (N, D, H).
@@ -10,28 +9,13 @@ With layout=1 the batch comes first: x (N, T, I), y (N, T, D, H), states (N, D, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
-
 import numpy as np
 
 from ops import _gates
 from ops._gates import Activation, activations_of, bound
-from ops._windows import BLOCK_BYTES, working_dtype
+from ops._recurrence import Direction, Step, expect, walk
+from ops._windows import working_dtype
 from ops.registry import op
-
-#: step(out, projected, h, *cells): one time step of n sequences, from what the inputs contribute to
-#: the gates. The new hidden state goes to ``out``; ``cells`` change in place.
-Step = Callable[..., Any]
-
-
-class Direction(NamedTuple):
-    """One direction's way through the sequence."""
-
-    weights: np.ndarray  # of the inputs, (I, gates * H)
-    bias: np.ndarray | None  # (gates * H)
-    step_for: Callable[[int], Step]  # the step for a batch of that size, with its scratch space
-    reverse: bool
 
 
 @op("RNN", since=1, without=["layout"])
@@ -117,7 +101,7 @@ def prepare_rnn(
     directions = [one(d, reverse) for d, reverse in enumerate(reversals)]
 
     def apply(x, sequence_lens=None, initial_h=None):
-        return _run(directions, r.shape[-1], x, sequence_lens, layout, initial_h=initial_h)
+        return walk(directions, r.shape[-1], x, sequence_lens, layout, initial_h=initial_h)
 
     return apply
 
@@ -205,7 +189,7 @@ def prepare_lstm(
     )
     hidden = _check_weights(w, r, b, 4, len(reversals), hidden_size)
     if p is not None:
-        _expect("P", p, (len(reversals), 3 * hidden))
+        expect("P", p, (len(reversals), 3 * hidden))
     dtype = working_dtype(w.dtype)
     clipped = bound(clip)
     plain = p is None and clip is None and not input_forget
@@ -229,7 +213,7 @@ def prepare_lstm(
     directions = [one(d, reverse) for d, reverse in enumerate(reversals)]
 
     def apply(x, sequence_lens=None, initial_h=None, initial_c=None):
-        return _run(
+        return walk(
             directions, hidden, x, sequence_lens, layout, initial_h=initial_h, initial_c=initial_c
         )
 
@@ -425,7 +409,7 @@ def prepare_gru(
     directions = [one(d, reverse) for d, reverse in enumerate(reversals)]
 
     def apply(x, sequence_lens=None, initial_h=None):
-        return _run(directions, hidden, x, sequence_lens, layout, initial_h=initial_h)
+        return walk(directions, hidden, x, sequence_lens, layout, initial_h=initial_h)
 
     return apply
 
@@ -491,111 +475,6 @@ def _gru_step_linear_before_reset(
     return step
 
 
-def _run(
-    directions: Sequence[Direction],
-    hidden: int,
-    x: np.ndarray,
-    lengths: np.ndarray | None,
-    layout: int,
-    **initial: np.ndarray | None,
-) -> tuple[np.ndarray, ...]:
-    """All directions over all sequences: y and the last of each state."""
-    features = len(directions[0].weights)
-    if layout not in (0, 1):
-        raise ValueError(f"layout {layout} should be 0 or 1")
-    if x.ndim != 3 or x.shape[2] != features:
-        order = "(batch, steps" if layout else "(steps, batch"
-        raise ValueError(f"input {x.shape} should be {order}, {features}) to go with the weights")
-    if layout:
-        x = x.swapaxes(0, 1)
-    steps, batch, _ = x.shape
-    work = directions[0].weights.dtype
-    inputs = x.astype(work, copy=False)
-    lengths = _checked_lengths(lengths, steps, batch)
-    states = []
-    for name, state in initial.items():
-        shape = (len(directions), batch, hidden)
-        if state is None:
-            states.append(np.zeros(shape, work))
-            continue
-        _expect(name, state, (batch, len(directions), hidden) if layout else shape)
-        # A copy of our own, since steps change the state in place.
-        states.append(np.array(state.swapaxes(0, 1) if layout else state, work, order="C"))
-
-    y = np.zeros((steps, len(directions), batch, hidden), work)
-    for d, direction in enumerate(directions):
-        state_d = [state[d] for state in states]
-        if lengths is None:
-            _walk(direction, inputs, y[:, d], state_d)
-        else:
-            _walk_packed(direction, inputs, lengths, y[:, d], state_d)
-    if layout:
-        y = y.transpose(2, 0, 1, 3)
-        states = [state.swapaxes(0, 1) for state in states]
-    return tuple(result.astype(x.dtype, copy=False) for result in (y, *states))
-
-
-def _walk(direction: Direction, x: np.ndarray, y: np.ndarray, states: list[np.ndarray]) -> None:
-    """One direction when every sequence is full. Writes y (T, N, H) and the states (N, H)."""
-    steps, batch, features = x.shape
-    step = direction.step_for(batch)
-    h, cells = states[0], states[1:]
-    order = range(steps)[::-1] if direction.reverse else range(steps)
-    # The inputs of as many steps as fit the cache go through one GEMM.
-    together = max(1, BLOCK_BYTES // max(1, batch * direction.weights[0].nbytes))
-    for start in range(0, steps, together):
-        block = order[start : start + together]
-        first, last = min(block), max(block)
-        rows = x[first : last + 1].reshape(len(block) * batch, features)
-        gates = _project(direction, rows).reshape(len(block), batch, direction.weights.shape[1])
-        backwards = -1 if direction.reverse else 1
-        for out, now in zip(y[first : last + 1][::backwards], gates[::backwards], strict=True):
-            step(out, now, h, *cells)
-            h = out
-    states[0][...] = h
-
-
-def _walk_packed(
-    direction: Direction,
-    x: np.ndarray,
-    lengths: np.ndarray,
-    y: np.ndarray,
-    states: list[np.ndarray],
-) -> None:
-    """One direction when each sequence has its length.
-
-    Longest first, the sequences still running at a step are the first rows of the batch; only
-    what they really hold is computed, packed step by step.
-    """
-    longest_first = np.argsort(-lengths, kind="stable")
-    running = lengths[longest_first] > np.arange(x.shape[0])[:, None]
-    times, ranks = np.nonzero(running)
-    batch = longest_first[ranks]
-    places = lengths[batch] - 1 - times if direction.reverse else times
-    gates = _project(direction, x[places, batch])
-    outputs = np.empty((len(gates), y.shape[-1]), y.dtype)
-    h, *cells = (state[longest_first] for state in states)
-    start, step_count = 0, -1
-    for count in running.sum(axis=1).tolist():
-        now = slice(start, start + count)
-        if count != step_count:
-            step, step_count = direction.step_for(count), count
-        step(outputs[now], gates[now], h[:count], *(cell[:count] for cell in cells))
-        h[:count] = outputs[now]
-        start += count
-    y[places, batch] = outputs
-    for state, last in zip(states, (h, *cells), strict=True):
-        state[longest_first] = last
-
-
-def _project(direction: Direction, rows: np.ndarray) -> np.ndarray:
-    """What the inputs (rows, I) of many steps contribute to the gates."""
-    gates = rows @ direction.weights
-    if direction.bias is not None:
-        gates += direction.bias
-    return gates
-
-
 def _reversals(direction: str) -> list[bool]:
     """For each direction whether it runs backwards."""
     named = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}
@@ -618,26 +497,11 @@ def _check_weights(
     hidden = r.shape[2]
     if hidden_size is not None and hidden_size != hidden:
         raise ValueError(f"hidden_size {hidden_size} disagrees with R {r.shape}")
-    _expect("R", r, (directions, gates * hidden, hidden))
-    _expect("W", w, (directions, gates * hidden, w.shape[2]))
+    expect("R", r, (directions, gates * hidden, hidden))
+    expect("W", w, (directions, gates * hidden, w.shape[2]))
     if b is not None:
-        _expect("B", b, (directions, 2 * gates * hidden))
+        expect("B", b, (directions, 2 * gates * hidden))
     return hidden
-
-
-def _expect(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
-    if array.shape != shape:
-        raise ValueError(f"{name} {array.shape} should be {shape}")
-
-
-def _checked_lengths(lengths: np.ndarray | None, steps: int, batch: int) -> np.ndarray | None:
-    """sequence_lens, or ``None`` when they say nothing: every sequence is full."""
-    if lengths is None:
-        return None
-    _expect("sequence_lens", lengths, (batch,))
-    if batch and not (lengths.min() >= 0 and lengths.max() <= steps):
-        raise ValueError(f"sequence_lens {lengths.tolist()} should lie between 0 and {steps}")
-    return None if (lengths == steps).all() else lengths.astype(np.int64)
 
 
 def _transposed(

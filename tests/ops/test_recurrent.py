@@ -363,7 +363,7 @@ def test_the_equations_are_onnxruntimes(case):
 @pytest.mark.parametrize("case", AGAINST_ONNXRUNTIME, ids=str)
 def test_blocks_do_not_matter(case, monkeypatch):
     expected = run_directly(case)
-    monkeypatch.setattr("ops.recurrent.BLOCK_BYTES", 100)
+    monkeypatch.setattr("ops._recurrence.BLOCK_BYTES", 100)
     assert_same(run_directly(case), expected, rtol=1e-5, atol=1e-6)
 
 
