@@ -21,11 +21,17 @@ from rich.text import Text
 _UNLIMITED = 1_000_000  # columns; more than any line has
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to ``main``; rich would end the process here, with status 1."""
+        raise BrokenPipeError
+
+
 def console(*, stderr: bool = False) -> Console:
     """A rich Console that takes text as it is: no markup, emoji codes or guessed highlights."""
     stream = sys.stderr if stderr else sys.stdout
     plain = bool(os.environ.get("NO_COLOR"))
-    return Console(
+    return _Console(
         file=stream,
         width=None if stream.isatty() else _UNLIMITED,
         color_system=None if plain else "auto",
@@ -78,7 +84,7 @@ def table(
 
 
 def _write(content: Any, indent: int = 0, *, soft_wrap: bool = False) -> None:
-    """Rendered by rich but written here: rich would end the process on a broken pipe itself."""
+    """Rendered by rich, written without the spaces that it fills lines up with."""
     out = console()
     out.width -= indent
     with out.capture() as captured:
