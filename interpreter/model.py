@@ -207,6 +207,14 @@ class Function:
 
 
 @dataclass(frozen=True, eq=False)
+class Training:
+    """One step of a training algorithm; running a model has no use for it."""
+
+    initialization: Graph
+    algorithm: Graph
+
+
+@dataclass(frozen=True, eq=False)
 class Model:
     """A whole file. ``source`` says where it came from, for messages."""
 
@@ -220,4 +228,5 @@ class Model:
     domain: str = ""
     model_version: int = 0
     doc: str = ""
+    training: tuple[Training, ...] = ()
     source: str = "model"

@@ -6,7 +6,6 @@ import argparse
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,24 +19,8 @@ from interpreter.prepare.context import subgraphs
 from interpreter.prepare.inline import inline_functions
 from interpreter.prepare.resolve import every_node, resolve, unsupported
 from interpreter.reader import read_model
-from interpreter.reader.messages import GRAPH
-from interpreter.reader.source import map_file
-from interpreter.reader.wire import Field, parse
 from ops import registry
 from ops.dtypes import ELEMENT_TYPES
-
-#: ModelProto.training_info, which running a model has no use for
-_TRAINING = {
-    20: Field(
-        "training_info",
-        "message",
-        repeated=True,
-        message={
-            1: Field("initialization", "message", message=GRAPH),
-            2: Field("algorithm", "message", message=GRAPH),
-        },
-    )
-}
 
 
 def add_parser(commands: Any) -> None:
@@ -96,7 +79,7 @@ def _describe(path: str, model: Model) -> dict[str, Any]:
         "operators": _operators(graph, context),
         "functions": _functions(model),
         "metadata": dict(model.metadata),
-        "training": _training(Path(path)),
+        "training": _training(model),
         "unsupported": [{"operator": o, "nodes": nodes} for o, nodes in missing.items()],
         "problem": problem,
     }
@@ -177,16 +160,14 @@ def _functions(model: Model) -> list[dict[str, Any]]:
     ]
 
 
-def _training(path: Path) -> list[dict[str, Any]]:
+def _training(model: Model) -> list[dict[str, Any]]:
     """The number of nodes of each training step that the file describes."""
-    data = map_file(path)
-    fields = parse(data, 0, len(data), _TRAINING)
     return [
         {
-            "algorithm": len(info.get("algorithm", {}).get("node", ())),
-            "initialization": len(info.get("initialization", {}).get("node", ())),
+            "algorithm": len(step.algorithm.nodes),
+            "initialization": len(step.initialization.nodes),
         }
-        for info in fields.get("training_info", [])
+        for step in model.training
     ]
 
 

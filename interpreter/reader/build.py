@@ -22,6 +22,7 @@ from interpreter.model import (
     SparseTensorType,
     Tensor,
     TensorType,
+    Training,
     ValueInfo,
     ValueType,
 )
@@ -43,9 +44,16 @@ def read_model(model: Any) -> Model:
         explain_foreign(source.data)
         if not source.data:
             raise InvalidModelError("the file is empty")
-        return _Builder(source).model(parse(source.data, 0, len(source.data), MODEL))
+        return _Builder(source).model(_parse(source.data))
     except OnnxWalkError as error:
         raise type(error)(f"{source.name}: {error}") from None
+
+
+def _parse(data: memoryview) -> Fields:
+    try:
+        return parse(data, 0, len(data), MODEL)
+    except InvalidModelError as error:
+        raise InvalidModelError(f"not an ONNX model, or a damaged one: {error}") from None
 
 
 def read_node(data: bytes) -> Node:
@@ -75,6 +83,12 @@ class _Builder:
             domain=fields.get("domain", ""),
             model_version=fields.get("model_version", 0),
             doc=fields.get("doc_string", ""),
+            training=tuple(
+                Training(
+                    self.graph(t.get("initialization", {})), self.graph(t.get("algorithm", {}))
+                )
+                for t in fields.get("training_info", [])
+            ),
             source=self.source.name,
         )
 
@@ -97,6 +111,11 @@ class _Builder:
             value_info={v.name: v for v in map(value_info, fields.get("value_info", []))},
             doc=fields.get("doc_string", ""),
             metadata=_entries(fields, "metadata_props"),
+        )
+
+    def training(self, fields: Fields) -> Training:
+        return Training(
+            *(self.graph(fields.get(name, {})) for name in ("initialization", "algorithm"))
         )
 
     def node(self, fields: Fields) -> Node:

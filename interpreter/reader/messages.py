@@ -131,6 +131,8 @@ FUNCTION: Message = {
     13: _one("overload", "string"),
 }
 
+TRAINING: Message = {1: _one("initialization", GRAPH), 2: _one("algorithm", GRAPH)}
+
 MODEL: Message = {
     1: _one("ir_version", "int"),
     2: _one("producer_name", "string"),
@@ -141,5 +143,6 @@ MODEL: Message = {
     7: _one("graph", GRAPH),
     8: _many("opset_import", OPSET),
     14: _many("metadata_props", ENTRY),
+    20: _many("training_info", TRAINING),
     25: _many("functions", FUNCTION),
 }

@@ -139,6 +139,9 @@ def explain_foreign(data: memoryview) -> None:
     for magic, at, what in (
         (b"\x89HDF", 0, "an HDF5 file (Keras weights or a legacy Keras model)"),
         (b"PK\x03\x04", 0, "a zip archive (a .keras model, or a PyTorch file)"),
+        (b"\x93NUMPY", 0, "a NumPy array"),
+        (b"\x89PNG", 0, "a picture"),
+        (b"\xff\xd8\xff", 0, "a picture"),
         (b"ORTM", 4, "ONNX Runtime's own .ort format"),
         (b"TFL3", 4, "a TensorFlow Lite file"),
         (b"version https:/", 0, "a Git LFS pointer: fetch the file itself with 'git lfs pull'"),

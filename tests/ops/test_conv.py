@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from ops import conv as conv_module
 from ops import registry
+from ops.conv_transpose import conv_transpose
 from tests.harness import (
     Case,
     assert_same,
@@ -341,7 +342,7 @@ def test_channels_last_in_channels_last_out():
         assert np.moveaxis(y, 1, -1).flags.c_contiguous
     y = conv_module.conv(channels_last(noise(2, 3, 8, 8)), noise(5, 3, 3, 3))
     assert np.moveaxis(y, 1, -1).flags.c_contiguous, "few channels are gathered planar"
-    y = conv_module.conv_transpose(x, noise(16, 5, 3, 3))
+    y = conv_transpose(x, noise(16, 5, 3, 3))
     assert np.moveaxis(y, 1, -1).flags.c_contiguous
 
 
