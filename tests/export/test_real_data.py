@@ -52,14 +52,15 @@ def keras_loop_form(model, path):
 def pictures():
     keras.utils.set_random_seed(0)
     if (DATA / "cifar10").exists():
-        train, test, classes = cifar10(DATA / "cifar10", per_class=60)
+        train, test, classes = cifar10(DATA / "cifar10", per_class=200)
+        test = Split(test.x[:300], test.y[:300])
         model = cnn((16, 32), 3, classes=len(classes))
     else:
         digits = pytest.importorskip("sklearn.datasets").load_digits()
         x = (digits.images[..., None] / 16).astype(np.float32)
         train, test = Split(x[:800], digits.target[:800]), Split(x[800:], digits.target[800:])
         model = cnn((16, 32), 3, shape=(8, 8, 1))
-    return trained(model, train), test
+    return trained(model, train, epochs=2), test
 
 
 def made_up_corpus(count, seed):
