@@ -176,6 +176,8 @@ def resizes(draw):
         "mode": draw(st.sampled_from(["nearest", "linear", "cubic"])),
         "coordinate_transformation_mode": coordinates,
     }
+    # the middle of half_pixel_symmetric is exact here and a rounding off in ONNX Runtime
+    assume("nearest" not in attributes.values() or "symmetric" not in coordinates)
     if attributes["mode"] == "nearest":
         modes = ["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]
         attributes["nearest_mode"] = draw(st.sampled_from(modes))
