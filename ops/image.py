@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ops._axes import normalize_axes
+from ops._interpolation import hat, keys
 from ops._numeric import limits, wide
 from ops._values import as_ints
 from ops.registry import op
@@ -77,9 +78,9 @@ def resize(
     if mode == "nearest":
         weights = _nearest(nearest_mode)
     elif mode == "linear":
-        weights = _kernel(_hat, 1, antialias, exclude_outside)
+        weights = _kernel(hat, 1, antialias, exclude_outside)
     elif mode == "cubic":
-        weights = _kernel(lambda d: _keys(d, cubic_coeff_a), 2, antialias, exclude_outside)
+        weights = _kernel(lambda d: keys(d, cubic_coeff_a), 2, antialias, exclude_outside)
     else:
         raise ValueError(f"mode {mode!r} is not nearest, linear or cubic")
     return _interpolate(
@@ -135,7 +136,7 @@ def resize_from_the_corner(x, scales, *, mode="nearest"):
     if mode == "nearest":
         weights = _nearest("by scale")
     elif mode in ("linear", "bilinear"):
-        weights = _kernel(_hat, 1)
+        weights = _kernel(hat, 1)
     else:
         raise ValueError(f"mode {mode!r} is not nearest or linear")
     return _interpolate(x, plan, "asymmetric", weights)
@@ -320,19 +321,6 @@ def _kernel(
         return taps, weight
 
     return weights
-
-
-def _hat(d: np.ndarray) -> np.ndarray:
-    """Linear interpolation: 1 at 0, falling to 0 at -1 and 1."""
-    return np.maximum(1 - abs(d), 0)
-
-
-def _keys(d: np.ndarray, a: float) -> np.ndarray:
-    """Cubic convolution (R. G. Keys, 1981, equation 4), 0 from 2 on."""
-    d = abs(d)
-    near = ((a + 2) * d - (a + 3)) * d * d + 1
-    far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
-    return np.where(d <= 1, near, np.where(d < 2, far, 0))
 
 
 def _interpolate(
