@@ -12,18 +12,20 @@ import numpy as np
 from ops._axes import normalize_axis
 from ops._erf import erf
 from ops._numeric import blockwise, in_float32, result_like, wide
-from ops.registry import op
+from ops.registry import CONSUMED_INPUTS, op
 
 # ---------------------------------------------------------------------------------------- Relu
 
 
 @op("Relu", since=6)
+@op("Relu", since=1, hints=CONSUMED_INPUTS)
 def relu(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """max(0, x). Spec: Relu-6, -13, -14."""
     return np.maximum(x, 0, out=out)
 
 
 @op("LeakyRelu", since=6)
+@op("LeakyRelu", since=1, hints=CONSUMED_INPUTS)
 @in_float32
 def leaky_relu(x: np.ndarray, *, alpha: float = 0.01, out: np.ndarray | None = None) -> np.ndarray:
     """alpha·x where x < 0, else x. Spec: LeakyRelu-6, -16."""
@@ -43,7 +45,24 @@ def prelu(x: np.ndarray, slope: np.ndarray) -> np.ndarray:
     return np.where(x < 0, slope * x, x)
 
 
+@op("PRelu", since=6)
+@op("PRelu", since=1, hints=CONSUMED_INPUTS)
+def prelu_by_channel(x: np.ndarray, slope: np.ndarray) -> np.ndarray:
+    """slope·x where x < 0, else x; x is (N, C, D1 … Dn), slope has one value, or one per channel.
+
+    Spec: PRelu-1, -6.
+    """
+    if slope.ndim == 1 and slope.size != 1 and x.ndim > 1:
+        if slope.size != x.shape[1]:
+            raise ValueError(f"{slope.size} slopes for the channels of {x.shape}")
+        slope = slope.reshape(-1, *(1,) * (x.ndim - 2))
+    elif slope.size == 1:
+        slope = slope.reshape(())
+    return prelu(x, slope)
+
+
 @op("Elu", since=6)
+@op("Elu", since=1, hints=CONSUMED_INPUTS)
 @blockwise
 @in_float32
 def elu(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
@@ -62,6 +81,14 @@ def selu(
 ) -> np.ndarray:
     """gamma·alpha·(exp(x) - 1) where x <= 0, else gamma·x. Spec: Selu-6, -22."""
     return gamma * np.where(x <= 0, alpha * np.expm1(x), x)
+
+
+@op("Selu", since=1, hints=CONSUMED_INPUTS)
+def selu_of_few_digits(
+    x: np.ndarray, *, alpha: float = 1.673200011253357, gamma: float = 1.0506999492645264
+) -> np.ndarray:
+    """Selu with defaults of five digits. Spec: Selu-1."""
+    return selu(x, alpha=alpha, gamma=gamma)
 
 
 @op("Celu", since=12)
@@ -98,6 +125,7 @@ def shrink(x: np.ndarray, *, bias: float = 0.0, lambd: float = 0.5) -> np.ndarra
 
 
 @op("Sigmoid", since=6)
+@op("Sigmoid", since=1, hints=CONSUMED_INPUTS)
 @in_float32
 def sigmoid(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """1 / (1 + exp(-x)). Spec: Sigmoid-6, -13."""
@@ -110,6 +138,7 @@ def sigmoid(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
 
 
 @op("HardSigmoid", since=6)
+@op("HardSigmoid", since=1, hints=CONSUMED_INPUTS)
 @in_float32
 def hard_sigmoid(
     x: np.ndarray, *, alpha: float = 0.2, beta: float = 0.5, out: np.ndarray | None = None
@@ -137,6 +166,7 @@ def swish(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
 
 
 @op("Tanh", since=6)
+@op("Tanh", since=1, hints=CONSUMED_INPUTS)
 def tanh(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """The hyperbolic tangent of x. Spec: Tanh-6, -13."""
     return np.tanh(x, out=out)

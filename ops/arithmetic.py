@@ -10,6 +10,7 @@ import functools
 
 import numpy as np
 
+from ops._broadcast import limited
 from ops._numeric import (
     check_same_dtype,
     in_float32,
@@ -17,7 +18,7 @@ from ops._numeric import (
     result_like,
     wide,
 )
-from ops.registry import op
+from ops.registry import CONSUMED_INPUTS, op
 
 
 @op("Add", since=7)
@@ -113,10 +114,18 @@ def _integer_power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.where((y < 0) & (x != 1) & (x != -1), x.dtype.type(0), positive)
 
 
+# Before opset 7 only b was broadcast, and only if asked for.
+for _name, _function in {"Add": add, "Sub": sub, "Mul": mul, "Div": div}.items():
+    op(_name, since=1, hints=CONSUMED_INPUTS)(limited(_function))
+    op(_name, since=6)(limited(_function))
+op("Pow", since=1)(limited(power))
+
+
 # ----------------------------------------------------------------------------- any number of inputs
 
 
 @op("Max", since=6)
+@op("Max", since=1, hints=CONSUMED_INPUTS)
 def maximum(*data_0: np.ndarray) -> np.ndarray:
     """The largest of the inputs; nan where any is nan. Spec: Max-6, -8, -12, -13."""
     _check_all(data_0, "Max")
@@ -124,6 +133,7 @@ def maximum(*data_0: np.ndarray) -> np.ndarray:
 
 
 @op("Min", since=6)
+@op("Min", since=1, hints=CONSUMED_INPUTS)
 def minimum(*data_0: np.ndarray) -> np.ndarray:
     """The smallest of the inputs; nan where any is nan. Spec: Min-6, -8, -12, -13."""
     _check_all(data_0, "Min")
@@ -131,6 +141,7 @@ def minimum(*data_0: np.ndarray) -> np.ndarray:
 
 
 @op("Sum", since=6)
+@op("Sum", since=1, hints=CONSUMED_INPUTS)
 def sum_of(*data_0: np.ndarray) -> np.ndarray:
     """The sum of the inputs. Spec: Sum-6, -8, -13."""
     _check_all(data_0, "Sum")
@@ -139,6 +150,7 @@ def sum_of(*data_0: np.ndarray) -> np.ndarray:
 
 
 @op("Mean", since=6)
+@op("Mean", since=1, hints=CONSUMED_INPUTS)
 def mean_of(*data_0: np.ndarray) -> np.ndarray:
     """The sum of the inputs over their number. Spec: Mean-6, -8, -13."""
     _check_all(data_0, "Mean")
@@ -197,6 +209,19 @@ def clip_by_attributes(
 ) -> np.ndarray:
     """minimum(max, maximum(input, min)). Spec: Clip-6."""
     return np.minimum(np.maximum(input, min), max)
+
+
+@op("Clip", since=1, hints=CONSUMED_INPUTS)
+def clip_within(
+    input: np.ndarray, *, max: float | None = None, min: float | None = None
+) -> np.ndarray:
+    """minimum(max, maximum(input, min)).
+
+    Without min or max the limit is the dtype's lowest or highest finite value. Spec: Clip-1.
+    """
+    lowest, highest = limits(input.dtype)
+    low, high = lowest if min is None else min, highest if max is None else max
+    return np.minimum(np.maximum(input, input.dtype.type(low)), input.dtype.type(high))
 
 
 # ----------------------------------------------------------------------------------- bits

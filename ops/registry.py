@@ -15,8 +15,9 @@ Functions are called with NumPy's floating-point warnings off: overflow and 0/0 
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,9 @@ RESERVED = frozenset({"n_outputs", "rng", "out"})
 
 #: the default of an attribute that the spec requires
 REQUIRED: Any = inspect.Parameter.empty
+
+#: ``hints`` of the versions that still had this "legacy optimization attribute"
+CONSUMED_INPUTS: Mapping[str, Any] = {"consumed_inputs": None}
 
 _PREPARATIONS = "__onnx_preparations__"
 
@@ -98,18 +102,23 @@ class Registry:
         until: int | None = None,
         domain: str = "",
         without: Iterable[str] = (),
+        hints: Mapping[str, Any] | None = None,
     ) -> Callable[[Callable[..., Any]], Any]:
         """Register the decorated function for ``since <= opset < until``.
 
         ``without`` names inputs and attributes that this version does not have yet, so that one
         function can serve several versions whose only difference is what was added later.
+        ``hints`` are the attributes, with their defaults, that this version has besides and that
+        don't change what it computes: the function is called without them.
 
         Raises ValueError when (domain, name, since) is taken, or the signature is no schema.
         """
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
             inputs, attributes, reserved = _schema(function, frozenset(without))
-            operator = Operator(domain, name, since, until, function, inputs, attributes, reserved)
+            called = _dropping(function, hints) if hints else function
+            attributes |= hints or {}
+            operator = Operator(domain, name, since, until, called, inputs, attributes, reserved)
             versions = self._operators.setdefault((domain, name), {})
             if since in versions:
                 raise ValueError(f"{operator} is already registered")
@@ -136,6 +145,16 @@ class Registry:
         for key in sorted(self._operators):
             for since in sorted(self._operators[key]):
                 yield self._operators[key][since]
+
+
+def _dropping(function: Callable[..., Any], hints: Mapping[str, Any]) -> Callable[..., Any]:
+    """The function, called without the keywords that are hints."""
+
+    @functools.wraps(function)
+    def called(*inputs: Any, **keywords: Any) -> Any:
+        return function(*inputs, **{k: v for k, v in keywords.items() if k not in hints})
+
+    return called
 
 
 def _schema(
@@ -194,4 +213,4 @@ op = registry.op
 
 #: the newest opset of each domain whose changes this package knows; a later one may mean
 #: something else by the same name
-LATEST_OPSET = {"": 28, "ai.onnx.ml": 5}
+LATEST_OPSET = {"": 28, "ai.onnx.ml": 5, "ai.onnx.preview.training": 1}

@@ -57,6 +57,29 @@ def test_signature_is_the_schema(operator):
     assert operator.until is None or operator.until in later, "until must be a later version"
 
 
+def signature_of(schema: onnx.defs.OpSchema):
+    """What a call must look like: inputs, and attributes with their defaults."""
+    inputs = [str(i.option) for i in schema.inputs]
+    return inputs, {name: default_of(a) for name, a in schema.attributes.items()}
+
+
+@pytest.mark.parametrize("name", sorted({o.name for o in OPERATORS if not o.domain}))
+def test_every_version_is_there(name):
+    """Each version in the spec is registered, or served by an earlier one that is called alike."""
+    schemas = {
+        s.since_version: s
+        for s in onnx.defs.get_all_schemas_with_history()
+        if (s.domain, s.name) == ("", name)
+    }
+    for version, schema in schemas.items():
+        operator = registry.lookup("", name, version)
+        assert operator is not None, f"{name}-{version} is missing"
+        # that the registered one's signature is its schema's is tested above
+        assert signature_of(schemas[operator.since]) == signature_of(schema), (
+            f"{name}-{version} is called differently from {operator}, which serves it"
+        )
+
+
 def test_every_version_has_a_case():
     cases = set()
     for path in sorted(Path(__file__).parent.glob("test_*.py")):
@@ -97,6 +120,14 @@ def test_without_hides_what_a_version_lacks():
     assert set(mine.lookup("", "Pool", 1).attributes) == {"strides"}
     with pytest.raises(ValueError, match="no parameter"):
         mine.op("Pool", since=2, without=["dilations"])(pool)
+
+
+def test_hints_are_taken_and_dropped():
+    mine = Registry()
+    mine.op("Twice", since=1, hints={"consumed_inputs": None})(lambda x, *, factor=2.0: factor * x)
+    twice = mine.lookup("", "Twice", 1)
+    assert twice.attributes == {"factor": 2.0, "consumed_inputs": None}
+    assert twice.function(3, factor=4.0, consumed_inputs=[0]) == 12
 
 
 def test_prepare_names_inputs():
