@@ -20,7 +20,7 @@ from ops.registry import CONSUMED_INPUTS, op
 @op("Relu", since=6)
 @op("Relu", since=1, hints=CONSUMED_INPUTS)
 def relu(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
-    """max(0, x). Spec: Relu-6, -13, -14."""
+    """max(0, x). Spec: Relu-1, -6, -13, -14."""
     return np.maximum(x, 0, out=out)
 
 
@@ -28,7 +28,7 @@ def relu(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
 @op("LeakyRelu", since=1, hints=CONSUMED_INPUTS)
 @in_float32
 def leaky_relu(x: np.ndarray, *, alpha: float = 0.01, out: np.ndarray | None = None) -> np.ndarray:
-    """alpha·x where x < 0, else x. Spec: LeakyRelu-6, -16."""
+    """alpha·x where x < 0, else x. Spec: LeakyRelu-1, -6, -16."""
     y = np.multiply(x, alpha, out=result_like(x, out))
     if 0 < alpha <= 1:  # then the line that is above is the one wanted
         return np.maximum(x, y, out=y)
@@ -66,7 +66,7 @@ def prelu_by_channel(x: np.ndarray, slope: np.ndarray) -> np.ndarray:
 @blockwise
 @in_float32
 def elu(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
-    """alpha·(exp(x) - 1) where x < 0, else x. Spec: Elu-6, -22."""
+    """alpha·(exp(x) - 1) where x < 0, else x. Spec: Elu-1, -6, -22."""
     return np.where(x < 0, alpha * np.expm1(x), x)
 
 
@@ -79,7 +79,7 @@ def selu(
     alpha: float = 1.6732631921768188,
     gamma: float = 1.0507010221481323,
 ) -> np.ndarray:
-    """gamma·alpha·(exp(x) - 1) where x <= 0, else gamma·x. Spec: Selu-6, -22."""
+    """gamma·alpha·(exp(x) - 1) where x <= 0, else gamma·x. Spec: Selu-1, -6, -22."""
     return gamma * np.where(x <= 0, alpha * np.expm1(x), x)
 
 
@@ -128,7 +128,7 @@ def shrink(x: np.ndarray, *, bias: float = 0.0, lambd: float = 0.5) -> np.ndarra
 @op("Sigmoid", since=1, hints=CONSUMED_INPUTS)
 @in_float32
 def sigmoid(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
-    """1 / (1 + exp(-x)). Spec: Sigmoid-6, -13."""
+    """1 / (1 + exp(-x)). Spec: Sigmoid-1, -6, -13."""
     # Exact to the rounding at both ends: where exp overflows, the quotient is 0 as it should be.
     # The faster 0.5·tanh(x/2) + 0.5 loses all digits of a small result.
     y = np.negative(x, out=result_like(x, out))
@@ -143,7 +143,7 @@ def sigmoid(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
 def hard_sigmoid(
     x: np.ndarray, *, alpha: float = 0.2, beta: float = 0.5, out: np.ndarray | None = None
 ) -> np.ndarray:
-    """max(0, min(1, alpha·x + beta)). Spec: HardSigmoid-6, -22."""
+    """max(0, min(1, alpha·x + beta)). Spec: HardSigmoid-1, -6, -22."""
     y = np.multiply(x, alpha, out=result_like(x, out))
     np.add(y, beta, out=y)
     return np.clip(y, 0, 1, out=y)
@@ -168,7 +168,7 @@ def swish(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
 @op("Tanh", since=6)
 @op("Tanh", since=1, hints=CONSUMED_INPUTS)
 def tanh(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
-    """The hyperbolic tangent of x. Spec: Tanh-6, -13."""
+    """The hyperbolic tangent of x. Spec: Tanh-1, -6, -13."""
     return np.tanh(x, out=out)
 
 

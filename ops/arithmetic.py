@@ -127,7 +127,7 @@ op("Pow", since=1)(limited(power))
 @op("Max", since=6)
 @op("Max", since=1, hints=CONSUMED_INPUTS)
 def maximum(*data_0: np.ndarray) -> np.ndarray:
-    """The largest of the inputs; nan where any is nan. Spec: Max-6, -8, -12, -13."""
+    """The largest of the inputs; nan where any is nan. Spec: Max-1, -6, -8, -12, -13."""
     _check_all(data_0, "Max")
     return functools.reduce(np.maximum, data_0)
 
@@ -135,7 +135,7 @@ def maximum(*data_0: np.ndarray) -> np.ndarray:
 @op("Min", since=6)
 @op("Min", since=1, hints=CONSUMED_INPUTS)
 def minimum(*data_0: np.ndarray) -> np.ndarray:
-    """The smallest of the inputs; nan where any is nan. Spec: Min-6, -8, -12, -13."""
+    """The smallest of the inputs; nan where any is nan. Spec: Min-1, -6, -8, -12, -13."""
     _check_all(data_0, "Min")
     return functools.reduce(np.minimum, data_0)
 
@@ -143,7 +143,7 @@ def minimum(*data_0: np.ndarray) -> np.ndarray:
 @op("Sum", since=6)
 @op("Sum", since=1, hints=CONSUMED_INPUTS)
 def sum_of(*data_0: np.ndarray) -> np.ndarray:
-    """The sum of the inputs. Spec: Sum-6, -8, -13."""
+    """The sum of the inputs. Spec: Sum-1, -6, -8, -13."""
     _check_all(data_0, "Sum")
     total = functools.reduce(np.add, map(wide, data_0))
     return total.astype(data_0[0].dtype, copy=False)
@@ -152,7 +152,7 @@ def sum_of(*data_0: np.ndarray) -> np.ndarray:
 @op("Mean", since=6)
 @op("Mean", since=1, hints=CONSUMED_INPUTS)
 def mean_of(*data_0: np.ndarray) -> np.ndarray:
-    """The sum of the inputs over their number. Spec: Mean-6, -8, -13."""
+    """The sum of the inputs over their number. Spec: Mean-1, -6, -8, -13."""
     _check_all(data_0, "Mean")
     total = functools.reduce(np.add, map(wide, data_0))
     return (total / len(data_0)).astype(data_0[0].dtype, copy=False)
@@ -207,7 +207,7 @@ def clip_by_attributes(
     max: float = 3.4028234663852886e38,
     min: float = -3.4028234663852886e38,
 ) -> np.ndarray:
-    """minimum(max, maximum(input, min)). Spec: Clip-6."""
+    """minimum(max, maximum(input, min)). Spec: Clip-1, -6."""
     return np.minimum(np.maximum(input, min), max)
 
 

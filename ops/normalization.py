@@ -204,7 +204,7 @@ def instance_normalization(
 ) -> np.ndarray:
     """(x - mean) / √(var + ε)·scale + b with the mean and variance of each sample's each channel.
 
-    input (N, C, D1 … Dn), scale and b (C). Spec: InstanceNormalization-6, -22.
+    input (N, C, D1 … Dn), scale and b (C). Spec: InstanceNormalization-1, -6, -22.
     """
     if input.ndim < 3:
         raise ValueError(f"InstanceNormalization needs (N, C, D1, …), not the shape {input.shape}")

@@ -6,8 +6,10 @@ A family's test file lists ``CASES`` (see ``Case``) and calls ``check`` on each;
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -185,6 +187,20 @@ def check(case: Case) -> None:
     for constants_from in (None, 1):
         found = run_onnxwalk(case, constants_from=constants_from)
         assert_same(found, expected, rtol=case.rtol, atol=case.atol)
+
+
+def all_cases() -> list[Case]:
+    """The CASES of every file in tests/ops."""
+    cases = []
+    for path in sorted((Path(__file__).parent / "ops").glob("test_*.py")):
+        if "CASES" not in path.read_text():
+            continue
+        spec = importlib.util.spec_from_file_location(f"cases_{path.stem}", path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        cases += list(getattr(module, "CASES", ()))
+    return cases
 
 
 def run_onnxwalk(case: Case, *, constants_from: int | None = None) -> list[Any]:

@@ -1,8 +1,5 @@
 """Every registered signature is the spec's, and every registered version has a case."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import onnx
 import pytest
@@ -10,6 +7,7 @@ from onnx import helper
 
 from ops import Operator, registry
 from ops.registry import REQUIRED, Registry
+from tests.harness import all_cases
 
 OPERATORS = list(registry)
 
@@ -81,14 +79,7 @@ def test_every_version_is_there(name):
 
 
 def test_every_version_has_a_case():
-    cases = set()
-    for path in sorted(Path(__file__).parent.glob("test_*.py")):
-        if path.name == Path(__file__).name:
-            continue
-        spec = importlib.util.spec_from_file_location(f"cases_{path.stem}", path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        cases |= {(c.domain, c.operator, c.since) for c in getattr(module, "CASES", ())}
+    cases = {(c.domain, c.operator, c.since) for c in all_cases()}
     missing = [str(o) for o in OPERATORS if (o.domain, o.name, o.since) not in cases]
     assert not missing
 
