@@ -135,7 +135,7 @@ def _single(
     import tensorflow as tf
 
     cells = _cells(layer.cell)
-    if cells is None or not _plain(sequences) or len({cell.kind for cell in cells}) != 1:
+    if cells is None or not _plain(sequences):
         return None
     states = keras.tree.flatten(initial_state)
     structure = initial_state if keras.tree.is_nested(initial_state) else [initial_state]
@@ -167,7 +167,9 @@ def _bidirectional(layer: Any, sequences: Any, initial_state: Any, mask: Any, ma
     import tensorflow as tf
 
     pair = layer.forward_layer, layer.backward_layer
-    if not all(isinstance(part, keras.layers.RNN) for part in pair) or not _plain(sequences):
+    known = keras.layers.RNN, keras.layers.SimpleRNN, keras.layers.LSTM, keras.layers.GRU
+    # a user's subclass may do more than its cell says
+    if not all(type(part) in known for part in pair) or not _plain(sequences):
         return None
     forward, backward = (_cells(part.cell) for part in pair)
     if forward is None or backward is None or len(forward) != 1 or len(backward) != 1:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from export.errors import ExportError, one_line
 from export.recurrent import Marker, marked_recurrence
+from export.time_distributed import all_steps_at_once
 
 #: Keras's classes are changed while a model is traced: one at a time
 _lock = threading.Lock()
@@ -85,7 +86,13 @@ def trace(model: Any) -> Trace:
     signature = [tf.TensorSpec(spec.shape, spec.dtype) for spec in specs]
     signature += [tf.TensorSpec(v.shape, v.dtype) for v in outside]
     try:
-        with _lock, _eagerly(), _exact_scopes(), marked_recurrence() as markers:
+        with (
+            _lock,
+            _eagerly(),
+            _exact_scopes(),
+            all_steps_at_once(),
+            marked_recurrence() as markers,
+        ):
             concrete = tf.function(function, autograph=False).get_concrete_function(*signature)
         frozen = convert_variables_to_constants_v2(
             concrete, lower_control_flow=False, aggressive_inlining=True

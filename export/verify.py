@@ -85,7 +85,7 @@ def random_inputs(trace: Trace, *, seed: int = 0) -> dict[str, NDArray[Any]]:
         if port.shape is None:
             raise ExportError(f"input {port.name} has no known rank: nothing to compare with")
         shape = tuple(
-            (_BATCH if axis == 0 else _TIME if len(port.shape) < 4 else _SIDE)
+            (_BATCH if axis == 0 else _TIME if _is_time(port.shape, axis) else _SIDE)
             if size is None
             else size
             for axis, size in enumerate(port.shape)
@@ -100,6 +100,11 @@ def random_inputs(trace: Trace, *, seed: int = 0) -> dict[str, NDArray[Any]]:
             values = rng.standard_normal(shape)
         feeds[port.name] = values.astype(port.dtype)
     return feeds
+
+
+def _is_time(shape: tuple[int | None, ...], axis: int) -> bool:
+    """Whether an open dimension counts steps: images leave their width open, too."""
+    return len(shape) < 4 or (axis == 1 and None not in shape[2:])
 
 
 def _padded_ids(rng: np.random.Generator, shape: tuple[int, ...], size: int) -> NDArray[Any]:
