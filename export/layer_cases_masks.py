@@ -179,7 +179,6 @@ def _consumers() -> dict[str, Callable[[Any], Callable[[Any], Any]]]:
         "Attention": attention("Attention"),
         "AdditiveAttention": attention("AdditiveAttention"),
         "MultiHeadAttention": of_itself(),
-        "Softmax": lambda L: lambda x: L.Softmax(axis=1)(x),
     }
 
 

@@ -274,12 +274,15 @@ def check_tokenizer(tokenizer: Tokenizer, layer: Any) -> None:
     for start in range(0, len(words), 6):
         chosen = [word.upper() if rng.random() < 0.3 else word for word in words[start : start + 6]]
         texts.append(" ".join(word + marks[rng.integers(len(marks))] for word in chosen))
-    expected = layer(tf.constant([[text] for text in texts]))
+    try:
+        expected = layer(tf.constant([[text] for text in texts]))
+    except Exception as error:  # not every combination of settings works in Keras
+        raise ExportError(f"layer {layer.name} itself fails on text: {one_line(error)}") from error
     rows = expected.to_list() if hasattr(expected, "to_list") else np.asarray(expected).tolist()
     for text, row in zip(texts, rows, strict=True):
         ids = tokenizer.ids(text)
         row = row[: tokenizer.length]
-        if ids + [0] * (len(row) - len(ids)) != row and ids[: len(row)] != row:
+        if ids + [0] * (len(row) - len(ids)) != row:
             raise ExportError(f"layer {layer.name}: {text!r} becomes {row}, but here {ids}")
 
 

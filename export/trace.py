@@ -54,6 +54,7 @@ class Trace:
     vocabulary: dict[
         str, int
     ]  # input name -> ids below this are valid, where it feeds an Embedding
+    masking: dict[str, float]  # input name -> the value that a Masking layer takes for padding
     layers: tuple[str, ...]
 
 
@@ -74,12 +75,17 @@ def trace(model: Any) -> Trace:
     inside = [v for v in variables if not _is_outside(v)]
     small = [(WEIGHT_PREFIX + v.path, np.asarray(v.numpy())) for v in inside]
     vocabulary: dict[str, int] = {}
+    masking: dict[str, float] = {}
 
     def function(*tensors: Any) -> Any:
         inputs, given = tensors[: len(specs)], tensors[len(specs) :]
         constants = [tf.constant(values, name=name) for name, values in small]
         mapping = [*zip(outside, given, strict=True), *zip(inside, constants, strict=True)]
-        with keras.StatelessScope(mapping), _direct_embedding(inputs, names, vocabulary):
+        with (
+            keras.StatelessScope(mapping),
+            _direct_embedding(inputs, names, vocabulary),
+            _noted_masking(inputs, names, masking),
+        ):
             result = model(keras.tree.pack_sequence_as(structure, inputs), training=False)
         return [tf.identity(output) for output in keras.tree.flatten(result)]
 
@@ -125,6 +131,7 @@ def trace(model: Any) -> Trace:
         constants={name.removeprefix(WEIGHT_PREFIX): values for name, values in small},
         markers=tuple(markers),
         vocabulary=vocabulary,
+        masking=masking,
         layers=tuple(layer.name for layer in model._flatten_layers(include_self=False)),
     )
 
@@ -252,6 +259,25 @@ def _direct_embedding(inputs: Any, names: list[str], vocabulary: dict[str, int])
         yield
     finally:
         keras.layers.Embedding.call = original
+
+
+@contextmanager
+def _noted_masking(inputs: Any, names: list[str], masking: dict[str, float]) -> Iterator[None]:
+    """Notes which inputs go to a Masking layer, so that a check can have steps that are masked."""
+    import keras
+
+    original = keras.layers.Masking.__dict__["call"]
+
+    def call(self, x):
+        for name in _sources(x, inputs, names):
+            masking[name] = float(self.mask_value)
+        return original(self, x)
+
+    keras.layers.Masking.call = call
+    try:
+        yield
+    finally:
+        keras.layers.Masking.call = original
 
 
 def _sources(tensor: Any, inputs: Any, names: list[str]) -> set[str]:
