@@ -127,6 +127,11 @@ def marked_recurrence() -> Iterator[list[Marker]]:
             setattr(owner, name, original)
 
 
+def keeps_states(layer: Any) -> bool:
+    """Whether the layer, or one inside of it, is stateful."""
+    return any(getattr(part, "stateful", False) for part in layer._flatten_layers())
+
+
 def _single(
     layer: Any, sequences: Any, initial_state: Any, mask: Any, markers: list[Marker]
 ) -> Any:

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from export.errors import ExportError, one_line
+from export.recurrent import keeps_states
 from interpreter.text import LABELS_KEY, SPLIT, STANDARDIZE, TEXT_KEY, Tokenizer
 
 #: what `text=` takes for one input: a layer, or the path of a file that holds one
@@ -105,8 +106,7 @@ def _spec(tensor: Any, name: str, model: Any) -> Any:
     that call, which only a stateful layer needs."""
     import keras
 
-    stateful = any(getattr(layer, "stateful", False) for layer in model._flatten_layers())
-    batch = tensor.shape[0] if stateful else None
+    batch = tensor.shape[0] if keeps_states(model) else None
     return keras.KerasTensor((batch, *tensor.shape[1:]), dtype=tensor.dtype, name=name)
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from export.recurrent import keeps_states
+
 
 @contextmanager
 def all_steps_at_once() -> Iterator[None]:
@@ -25,7 +27,7 @@ def all_steps_at_once() -> Iterator[None]:
     def call(self: Any, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         inner = self.layer
         single = hasattr(inputs, "shape") and len(inputs.shape) > 2
-        if not single or _keeps_states(inner):
+        if not single or keeps_states(inner):
             return original(self, inputs, training=training, mask=mask)
         return _call(self, inputs, training, mask, original)
 
@@ -70,7 +72,3 @@ def _reshaped(tensor: Any, begin: list[Any], skip: int) -> Any:
     known = [size if isinstance(size, int) and size >= 0 else None for size in (*begin, *rest)]
     result.set_shape(known)
     return result
-
-
-def _keeps_states(layer: Any) -> bool:
-    return any(getattr(part, "stateful", False) for part in layer._flatten_layers())

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.errors import ExportError, one_line
-from export.recurrent import Marker, marked_recurrence
+from export.recurrent import Marker, keeps_states, marked_recurrence
 from export.time_distributed import all_steps_at_once
 
 #: Keras's classes are changed while a model is traced: one at a time
@@ -153,7 +153,7 @@ def input_structure(model: Any) -> Any:
     inner = getattr(model, "_functional", None) or model  # a Sequential holds a Functional
     structure = getattr(inner, "_inputs_struct", None)
     if structure is not None:
-        return structure
+        return _open_batch(model, structure) if isinstance(model, keras.Sequential) else structure
     from keras.src.export.export_utils import get_input_signature
 
     try:
@@ -164,6 +164,18 @@ def input_structure(model: Any) -> Any:
     except Exception as error:
         raise ExportError(f"{model.name} has no known input shape: {hint}") from error
     return structure
+
+
+def _open_batch(model: Any, structure: Any) -> Any:
+    """A Sequential without an Input keeps the batch size of its first call, or of ``fit``: it is
+    open again, unless a layer keeps states, which have that size."""
+    import keras
+
+    if keeps_states(model):
+        return structure
+    return keras.tree.map_structure(
+        lambda x: keras.KerasTensor((None, *x.shape[1:]), dtype=x.dtype, name=x.name), structure
+    )
 
 
 def unique(names: list[str]) -> list[str]:
