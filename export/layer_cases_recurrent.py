@@ -25,12 +25,12 @@ MERGES = ("concat", "sum", "mul", "ave", None)
 
 _TIME = 9
 _WORDS = 20
-_LOOPS = ("selu", "gelu", "own cell", "tuned cell")
+_LOOPS = ("selu", "gelu", "own cell", "tuned cell", "each unit")
 
 
 def is_loop(name: str, label: str) -> bool:
-    """Whether a case is written as a Loop: ConvLSTM, a cell of one's own, selu and gelu, unless
-    Keras unrolls it."""
+    """Whether a case is written as a Loop: ConvLSTM, a cell of one's own, selu and gelu, a mask of
+    single units, unless Keras unrolls it."""
     own = name.startswith("ConvLSTM") or any(word in label for word in _LOOPS)
     return own and not label.endswith("unroll")
 
@@ -154,6 +154,21 @@ def _time_major(kind: str) -> Builder:
     return build
 
 
+def _mask_of(kind: str, width: int) -> Builder:
+    """A mask (batch, time, width): of steps if the width is 1, else of each unit."""
+
+    def build() -> Any:
+        import keras
+
+        source, x, _ = _masked("no mask")
+        columns = [keras.ops.not_equal(source, i) for i in range(width)]
+        layers = [getattr(keras.layers, kind)(4, return_sequences=s) for s in (False, True)]
+        mask = keras.ops.stack(columns, axis=-1)
+        return keras.Model(source, [layer(x, mask=mask) for layer in layers])
+
+    return build
+
+
 def _single(kind: str) -> Iterator[Case]:
     for mask in MASKS:
         yield f"every flag, {mask}", _model(_flags(kind), mask)
@@ -166,6 +181,8 @@ def _single(kind: str) -> Iterator[Case]:
         yield f"stateful, {mask}", _model(_flags(kind, stateful=True), mask, batch=6)
         if mask != "float mask":
             yield f"initial states, {mask}", _with_states(kind, mask)
+    yield "mask (batch, time, 1)", _mask_of(kind, 1)
+    yield "mask of each unit", _mask_of(kind, 4)
     yield "no bias", _model(_flags(kind, use_bias=False))
     yield "dropout", _model(_flags(kind, dropout=0.2, recurrent_dropout=0.2))
     yield "fixed batch", _model(_flags(kind), batch=6)

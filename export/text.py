@@ -234,6 +234,8 @@ def text_settings(layers: Mapping[str | None, Any], trace: Any) -> dict[str, Tok
             name = candidates[0]
         if name not in ports:
             raise ExportError(f"text for {name}: the model's inputs are {', '.join(ports)}")
+        if name in settings:
+            raise ExportError(f"text for {name} is given twice: the model has a layer of its own")
         settings[name] = _fitting(tokenizer_of(layer), ports[name], trace.vocabulary.get(name))
         check_tokenizer(settings[name], layer)
     return settings

@@ -275,6 +275,11 @@ def test_layer_that_does_not_fit(tmp_path):
         assert "\n" not in str(error.value)
 
 
+def test_layer_inside_and_outside():
+    with pytest.raises(ExportError, match="given twice"):
+        export.to_onnx(classifier(vectorizer()), text=vectorizer())
+
+
 # --- class names
 
 
