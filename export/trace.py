@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.errors import ExportError, one_line
-from export.recurrent import Marker, marked_recurrence
+from export.recurrent import Marker, keeps_states, marked_recurrence
+from export.time_distributed import all_steps_at_once
 
 #: Keras's classes are changed while a model is traced: one at a time
 _lock = threading.Lock()
@@ -53,6 +54,7 @@ class Trace:
     vocabulary: dict[
         str, int
     ]  # input name -> ids below this are valid, where it feeds an Embedding
+    masking: dict[str, float]  # input name -> the value that a Masking layer takes for padding
     layers: tuple[str, ...]
 
 
@@ -73,19 +75,30 @@ def trace(model: Any) -> Trace:
     inside = [v for v in variables if not _is_outside(v)]
     small = [(WEIGHT_PREFIX + v.path, np.asarray(v.numpy())) for v in inside]
     vocabulary: dict[str, int] = {}
+    masking: dict[str, float] = {}
 
     def function(*tensors: Any) -> Any:
         inputs, given = tensors[: len(specs)], tensors[len(specs) :]
         constants = [tf.constant(values, name=name) for name, values in small]
         mapping = [*zip(outside, given, strict=True), *zip(inside, constants, strict=True)]
-        with keras.StatelessScope(mapping), _direct_embedding(inputs, names, vocabulary):
+        with (
+            keras.StatelessScope(mapping),
+            _direct_embedding(inputs, names, vocabulary),
+            _noted_masking(inputs, names, masking),
+        ):
             result = model(keras.tree.pack_sequence_as(structure, inputs), training=False)
         return [tf.identity(output) for output in keras.tree.flatten(result)]
 
     signature = [tf.TensorSpec(spec.shape, spec.dtype) for spec in specs]
     signature += [tf.TensorSpec(v.shape, v.dtype) for v in outside]
     try:
-        with _lock, _eagerly(), _exact_scopes(), marked_recurrence() as markers:
+        with (
+            _lock,
+            _eagerly(),
+            _exact_scopes(),
+            all_steps_at_once(),
+            marked_recurrence() as markers,
+        ):
             concrete = tf.function(function, autograph=False).get_concrete_function(*signature)
         frozen = convert_variables_to_constants_v2(
             concrete, lower_control_flow=False, aggressive_inlining=True
@@ -118,6 +131,7 @@ def trace(model: Any) -> Trace:
         constants={name.removeprefix(WEIGHT_PREFIX): values for name, values in small},
         markers=tuple(markers),
         vocabulary=vocabulary,
+        masking=masking,
         layers=tuple(layer.name for layer in model._flatten_layers(include_self=False)),
     )
 
@@ -139,7 +153,7 @@ def input_structure(model: Any) -> Any:
     inner = getattr(model, "_functional", None) or model  # a Sequential holds a Functional
     structure = getattr(inner, "_inputs_struct", None)
     if structure is not None:
-        return structure
+        return _open_batch(model, structure) if isinstance(model, keras.Sequential) else structure
     from keras.src.export.export_utils import get_input_signature
 
     try:
@@ -150,6 +164,18 @@ def input_structure(model: Any) -> Any:
     except Exception as error:
         raise ExportError(f"{model.name} has no known input shape: {hint}") from error
     return structure
+
+
+def _open_batch(model: Any, structure: Any) -> Any:
+    """A Sequential without an Input keeps the batch size of its first call, or of ``fit``: it is
+    open again, unless a layer keeps states, which have that size."""
+    import keras
+
+    if keeps_states(model):
+        return structure
+    return keras.tree.map_structure(
+        lambda x: keras.KerasTensor((None, *x.shape[1:]), dtype=x.dtype, name=x.name), structure
+    )
 
 
 def unique(names: list[str]) -> list[str]:
@@ -245,6 +271,25 @@ def _direct_embedding(inputs: Any, names: list[str], vocabulary: dict[str, int])
         yield
     finally:
         keras.layers.Embedding.call = original
+
+
+@contextmanager
+def _noted_masking(inputs: Any, names: list[str], masking: dict[str, float]) -> Iterator[None]:
+    """Notes which inputs go to a Masking layer, so that a check can have steps that are masked."""
+    import keras
+
+    original = keras.layers.Masking.__dict__["call"]
+
+    def call(self, x):
+        for name in _sources(x, inputs, names):
+            masking[name] = float(self.mask_value)
+        return original(self, x)
+
+    keras.layers.Masking.call = call
+    try:
+        yield
+    finally:
+        keras.layers.Masking.call = original
 
 
 def _sources(tensor: Any, inputs: Any, names: list[str]) -> set[str]:
