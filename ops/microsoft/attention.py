@@ -218,7 +218,7 @@ def _query_key_value(
     packed = [x for x in (query, key) if x is not None and x.ndim == 5]
     if packed:
         parts = 3 if packed[0] is query else 2
-        batch, length, heads, kinds, size = packed[0].shape
+        batch, length, heads, kinds, _ = packed[0].shape
         if (heads, kinds) != (num_heads, parts) or value is not None:
             raise ValueError(f"packed {packed[0].shape} should be (B, L, {num_heads}, {parts}, H)")
         unpacked = [packed[0][:, :, :, i].reshape(batch, length, -1) for i in range(parts)]
@@ -263,7 +263,7 @@ def _attend(
                 raise ValueError(f"{name} {added.shape} does not broadcast to {scores.shape}")
             scores += added
     if causal_after is not None:
-        seen = np.tri(*scores.shape[-2:], causal_after, dtype=np.bool_)
+        seen = np.tri(q.shape[2], k.shape[2], causal_after, dtype=np.bool_)
         scores[..., ~seen] = np.finfo(scores.dtype).min
     y = softmax(scores) @ v
     return y.swapaxes(1, 2).reshape(len(y), y.shape[2], -1), scores
