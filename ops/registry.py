@@ -3,7 +3,7 @@
 An operator is a plain function whose signature is its schema:
 
 * positional parameters are the ONNX inputs in order; a default of ``None`` marks an optional
-  input, ``*xs`` a variadic one;
+  input (``optional=`` one that required inputs follow), ``*xs`` a variadic one;
 * keyword-only parameters are the ONNX attributes under their ONNX names. No default: required;
   ``None``: optional without a default; anything else: the default *of that version* of the spec;
 * the reserved keywords in ``RESERVED`` ask the interpreter for something that is not in the file.
@@ -102,12 +102,15 @@ class Registry:
         until: int | None = None,
         domain: str = "",
         without: Iterable[str] = (),
+        optional: Iterable[str] = (),
         hints: Mapping[str, Any] | None = None,
     ) -> Callable[[Callable[..., Any]], Any]:
         """Register the decorated function for ``since <= opset < until``.
 
         ``without`` names inputs and attributes that this version does not have yet, so that one
         function can serve several versions whose only difference is what was added later.
+        ``optional`` names inputs that may be missing although a required one follows, where
+        Python allows no default.
         ``hints`` are the attributes, with their defaults, that this version has besides and that
         don't change what it computes: the function is called without them.
 
@@ -115,7 +118,9 @@ class Registry:
         """
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
-            inputs, attributes, reserved = _schema(function, frozenset(without))
+            inputs, attributes, reserved = _schema(
+                function, frozenset(without), frozenset(optional)
+            )
             called = _dropping(function, hints) if hints else function
             attributes |= hints or {}
             operator = Operator(domain, name, since, until, called, inputs, attributes, reserved)
@@ -158,13 +163,13 @@ def _dropping(function: Callable[..., Any], hints: Mapping[str, Any]) -> Callabl
 
 
 def _schema(
-    function: Callable[..., Any], without: frozenset[str]
+    function: Callable[..., Any], without: frozenset[str], optional: frozenset[str]
 ) -> tuple[tuple[Input, ...], dict[str, Any], frozenset[str]]:
     """The inputs, attributes and reserved keywords that a function's signature states."""
     inputs: list[Input] = []
     attributes: dict[str, Any] = {}
     reserved: set[str] = set()
-    unknown = set(without)
+    unknown = set(without) | set(optional)
     for parameter in inspect.signature(function).parameters.values():
         name = parameter.name
         if name in without:
@@ -183,7 +188,8 @@ def _schema(
         elif parameter.kind is parameter.VAR_KEYWORD:
             raise ValueError(f"{function.__name__}: attributes must be named, not **{name}")
         else:
-            inputs.append(Input(name, optional=parameter.default is None))
+            unknown.discard(name)
+            inputs.append(Input(name, optional=parameter.default is None or name in optional))
     if unknown:
         raise ValueError(f"{function.__name__} has no parameter {sorted(unknown)}")
     return tuple(inputs), attributes, frozenset(reserved)
@@ -196,7 +202,7 @@ def _prepare_decorator(function: Callable[..., Any]) -> Callable[..., Any]:
         constants = tuple(
             parameter.name
             for parameter in inspect.signature(preparation).parameters.values()
-            if parameter.kind is not parameter.KEYWORD_ONLY
+            if parameter.kind not in (parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD)
         )
         names = inspect.signature(function).parameters
         if missing := [name for name in constants if name not in names]:
@@ -213,4 +219,9 @@ op = registry.op
 
 #: the newest opset of each domain whose changes this package knows; a later one may mean
 #: something else by the same name
-LATEST_OPSET = {"": 28, "ai.onnx.ml": 5, "ai.onnx.preview.training": 1}
+LATEST_OPSET = {
+    "": 28,
+    "ai.onnx.ml": 5,
+    "ai.onnx.preview.training": 1,
+    "com.microsoft": 1,
+}

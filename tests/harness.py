@@ -20,6 +20,7 @@ from onnx import helper, numpy_helper
 import interpreter
 from ops import registry
 from ops.dtypes import element_type
+from tests.schemas import attribute_type, schema_of
 
 onnxruntime.set_default_logger_severity(4)
 
@@ -84,9 +85,9 @@ def one_node_model(case: Case) -> onnx.ModelProto:
     names = [f"x{i}" if f"x{i}" in fed else "" for i in range(len(case.inputs))]
     outputs = [f"y{i}" for i in range(case.outputs)]
     node = helper.make_node(case.operator, names, outputs, domain=case.domain)
-    schema = onnx.defs.get_schema(case.operator, case.opset, case.domain)
+    schema = schema_of(case.domain, case.operator, case.opset)
     for name, value in case.attributes.items():
-        kind = int(schema.attributes[name].type)
+        kind = attribute_type(schema.attributes[name])
         if isinstance(value, np.ndarray):
             sparse = kind == onnx.AttributeProto.SPARSE_TENSOR
             value = _sparse(value) if sparse else numpy_helper.from_array(value)
@@ -192,7 +193,7 @@ def check(case: Case) -> None:
 def all_cases() -> list[Case]:
     """The CASES of every file in tests/ops."""
     cases = []
-    for path in sorted((Path(__file__).parent / "ops").glob("test_*.py")):
+    for path in sorted((Path(__file__).parent / "ops").rglob("test_*.py")):
         if "CASES" not in path.read_text():
             continue
         spec = importlib.util.spec_from_file_location(f"cases_{path.stem}", path)

@@ -249,3 +249,12 @@ def test_no_warning_escapes():
         run_onnxwalk(Case("ArgMax", 13, [x], {"axis": 1}))
         run_onnxwalk(Case("CumSum", 14, [x, np.array(1)]))
         run_onnxwalk(Case("CumProd", 26, [x, np.array(1)]))
+
+
+@pytest.mark.parametrize("shape, axis", [((100_000, 2), 0), ((2, 100_003, 3), -2)])
+def test_long_sums_along_slow_axes_keep_their_digits(shape, axis):
+    # added one after the other, 100,000 times 0.1 is 0.01 % off
+    x = np.full(shape, 0.1, np.float32)
+    case = Case("ReduceSum", 13, [x, np.array([axis])], {"keepdims": 0})
+    (y,) = run_directly(case)
+    np.testing.assert_allclose(y, x.astype(np.float64).sum(axis), rtol=2e-6)
