@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import re
-import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from export.errors import ExportError, one_line, require
-from export.layer_cases import Case, all_cases, layer_names
+from export.layer_cases import Case
 from export.quiet import quiet
 
 

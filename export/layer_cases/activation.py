@@ -5,7 +5,7 @@ from __future__ import annotations
 from export.layer_cases import Case, grid, uniform
 
 #: what is in keras.activations and isn't one
-_OTHERS = ("deserialize", "get", "serialize")
+_OTHERS = ("deserialize", "get", "serialize", "threshold")  # threshold has no defaults
 
 
 def cases() -> list[Case]:

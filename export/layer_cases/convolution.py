@@ -136,8 +136,6 @@ def _separable(n: int, shape: tuple[int, ...]) -> list[Case]:
         {"dilation_rate": 2, "padding": "same", "depth_multiplier": 2},
         {"use_bias": False, "activation": "relu"},
     ]
-    if n == 1:
-        settings += [{"padding": "causal"}, {"padding": "causal", "dilation_rate": 2}]
     open_shape = (*(None for _ in shape[:-1]), shape[-1])
     name = f"SeparableConv{n}D"
     return [

@@ -45,11 +45,14 @@ def cases() -> list[Case]:
                 note="channels_first",
             )  # fmt: skip
             name = f"Adaptive{kind}Pooling{n}D"
-            sizes = [{"output_size": 1}, {"output_size": 2}, {"output_size": 4}]
+            sizes = [{"output_size": 2}, {"output_size": 4 if n < 3 else 3}]
             if n > 1:
-                sizes += [{"output_size": (2, 3, 1)[:n]}]
+                sizes += [{"output_size": (3, 2, 2)[:n]}]
             found += grid(name, shape, *sizes)
+            found += grid(name, shape, {"output_size": 1}, refused="global pooling")
+            even = tuple(2 * size for size in shape[:-1]) + shape[-1:]
+            found += grid(name, even, {"output_size": 2}, note="even sizes")
             found += grid(
-                name, first, *sizes[1:3], data_format="channels_first", note="channels_first"
+                name, first, *sizes[:2], data_format="channels_first", note="channels_first"
             )
     return found

@@ -55,9 +55,7 @@ def _categories() -> list[Case]:
     modes = ("int", "one_hot", "multi_hot", "count")
 
     def edges(*shape: int) -> Inputs:
-        return lambda rng: [
-            rng.choice([-9, -1, -0.5, 0, 0.25, 0.5, 2, 9], shape).astype("float32")
-        ]
+        return lambda rng: [rng.choice([-9, -1, -0.5, 0, 0.25, 0.5, 2, 9], shape).astype("float32")]
 
     def counted(given: Any) -> Any:
         from keras import layers
