@@ -24,6 +24,8 @@ def handlers() -> dict[str, tuple[Handler, list[Any]]]:
         "Log1p": (_log1p, []),
         "Bucketize": (_bucketize, []),
         "Conv3D": (_conv3d, []),
+        "FloorDiv": (_floor_div, []),
+        "FloorMod": (_floor_mod, []),
         "OneHot": (_one_hot, []),
         "ResizeNearestNeighbor": (nearest_resize, []),
         **{kind: (matrix_resize, []) for kind in MATRIX_RESIZES},
@@ -81,6 +83,39 @@ def _one_hot(ctx: Any, node: Any, name: str, _args: Any) -> None:
     indices = _op(ctx, name, "Unsqueeze", [indices, _const(ctx, name, np.array([axis]))])
     same = _op(ctx, name, "Equal", [indices, classes])
     replace(ctx, node, "Where", [same, on, off])
+
+
+def _floor_mod(ctx: Any, node: Any, name: str, _args: Any) -> None:
+    """x - y * floor(x / y), with the sign of y; tf2onnx's has that of x for integers."""
+    x, y = node.input
+    if not _is_float(ctx, x):
+        replace(ctx, node, "Mod", [x, y])
+        return
+    rest = _op(ctx, name, "Mod", [x, y], fmod=1)
+    dtype = _dtype(ctx, x)
+    zero = _const(ctx, name, np.zeros((), dtype))
+    other = _op(ctx, name, "Less", [_op(ctx, name, "Mul", [rest, y]), zero])
+    replace(ctx, node, "Where", [other, _op(ctx, name, "Add", [rest, y]), rest])
+
+
+def _floor_div(ctx: Any, node: Any, name: str, _args: Any) -> None:
+    """floor(x / y), for integers (x - mod(x, y)) / y; tf2onnx's rounds those towards zero."""
+    x, y = node.input
+    if _is_float(ctx, x):
+        replace(ctx, node, "Floor", [_op(ctx, name, "Div", [x, y])])
+        return
+    whole = _op(ctx, name, "Sub", [x, _op(ctx, name, "Mod", [x, y])])
+    replace(ctx, node, "Div", [whole, y])
+
+
+def _is_float(ctx: Any, tensor: str) -> bool:
+    return np.issubdtype(_dtype(ctx, tensor), np.floating)
+
+
+def _dtype(ctx: Any, tensor: str) -> Any:
+    from onnx import helper
+
+    return helper.tensor_dtype_to_np_dtype(ctx.get_dtype(tensor))
 
 
 def _conv3d(ctx: Any, node: Any, name: str, _args: Any) -> None:

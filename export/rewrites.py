@@ -122,6 +122,7 @@ def _encode_categories(
 
     if sparse or output_mode not in ("multi_hot", "count") or inputs.shape.rank not in (1, 2):
         raise ExportError(f"categories with output_mode={output_mode!r}, sparse={sparse}")
+    inputs = inputs if inputs.dtype.is_integer else tf.cast(inputs, tf.int32)
     same = tf.equal(inputs[..., None], tf.range(depth, dtype=inputs.dtype))
     if output_mode == "multi_hot":
         return tf.reduce_max(tf.cast(same, dtype), axis=-2)

@@ -90,7 +90,16 @@ def _models() -> list[tuple[str, str, Callable[[], Any]]]:
 
         return k.where(given > 0, k.sqrt(k.abs(given)), k.cumsum(given, axis=1))
 
+    def division(x: Any) -> Any:
+        whole = keras.ops.cast(x * 5, "int32")
+        return [whole // 3, whole % 3, whole % -3, x // 0.7, x % 0.7, x % -0.7]
+
+    def classes(x: Any) -> Any:
+        return keras.ops.one_hot(keras.ops.cast(x * 3, "int32"), 4)
+
     return [
+        ("Lambda", "floored division", lambda: model((3, 4), division)),
+        ("Lambda", "one_hot, out of range", lambda: model((3, 4), classes)),
         ("Layer", "of one's own", lambda: model((3, 4), Scale())),
         ("Layer", "subclassed model, dict of outputs", subclassed),
         ("Layer", "shared layers", lambda: model((5,), shared)),
