@@ -12,6 +12,13 @@ from numpy.typing import NDArray
 #: TensorFlow's operations that become two MatMuls
 MATRIX_RESIZES = ("ResizeArea", "ResizeBicubic", "ScaleAndTranslate")
 
+#: (interpolation, antialias) -> the kernel of TensorFlow's ScaleAndTranslate
+_KERNELS = {
+    ("bilinear", True): "triangle",
+    ("bicubic", True): "keyscubic",
+    **{(name, flag): name for name in ("lanczos3", "lanczos5") for flag in (False, True)},
+}
+
 _NEAREST = "ResizeNearestNeighbor"
 
 
@@ -82,6 +89,22 @@ def _resize(
             pads[axis], pads[axis + 1] = [top, top], [left, left]
             images = tf.pad(images, pads, constant_values=tf.cast(fill_value, images.dtype))
             pad_to_aspect_ratio = False
+    kernel = _KERNELS.get((interpolation, antialias))
+    rest = crop_to_aspect_ratio or pad_to_aspect_ratio
+    sizes = images.shape[axis : axis + 2]
+    if kernel and not rest and len(images.shape) == 4 and None not in sizes:
+        # as tf.image.resize, but with scales that are constants
+        x = tf.transpose(images, (0, 2, 3, 1)) if first else images
+        scale = np.array(size, np.float32) / np.array(sizes, np.float32)
+        x = tf.raw_ops.ScaleAndTranslate(
+            images=x,
+            size=list(size),
+            scale=scale,
+            translation=[0.0, 0.0],
+            kernel_type=kernel,
+            antialias=antialias,
+        )
+        return tf.transpose(x, (0, 3, 1, 2)) if first else x
     return original(
         images,
         size,
@@ -116,6 +139,8 @@ def matrix_resize(ctx: Any, node: Any, name: str, _args: Any) -> None:
     }
     x, result = node.input[0], ctx.get_shape(output)
     new_height, new_width = (int(v) for v in given[0])
+    rows = _matrix(kind, shape[1], new_height, 0, given, attributes)
+    columns = _matrix(kind, shape[2], new_width, 1, given, attributes)
     ctx.remove_node(name)
 
     def op(operator: str, inputs: list[str], last: bool = False, **attr: Any) -> str:
@@ -134,8 +159,6 @@ def matrix_resize(ctx: Any, node: Any, name: str, _args: Any) -> None:
 
     if ctx.get_dtype(x) != TensorProto.FLOAT:
         x = op("Cast", [x], to=TensorProto.FLOAT)
-    rows = _matrix(kind, shape[1], new_height, 0, given, attributes)
-    columns = _matrix(kind, shape[2], new_width, 1, given, attributes)
     x = op("Reshape", [x, const(np.array([0, shape[1], -1]), "flat")])
     x = op("MatMul", [const(rows, "rows"), x])
     x = op("Reshape", [x, const(np.array([0, new_height, shape[2], shape[3]]), "image")])
@@ -158,9 +181,11 @@ def nearest_resize(ctx: Any, node: Any, name: str, args: Any) -> None:
         for key in ("align_corners", "half_pixel_centers")
         if node.get_attr(key) is not None
     }
+    matrices = [
+        _matrix(_NEAREST, shape[1 + axis], int(size[axis]), axis, [], attributes) for axis in (0, 1)
+    ]
     ctx.remove_node(name)
-    for axis in (0, 1):
-        matrix = _matrix(_NEAREST, shape[1 + axis], int(size[axis]), axis, [], attributes)
+    for axis, matrix in enumerate(matrices):
         indices = ctx.make_const(utils.make_name(f"{name}/indices"), matrix.argmax(1))
         last = axis == 1
         x = ctx.make_node(
@@ -184,11 +209,11 @@ def _matrix(
     """(new, old) float32: what the operation does along one axis."""
     import tensorflow as tf
 
-    with tf.init_scope():
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         identity = tf.reshape(tf.eye(old), (1, old, 1, old))  # channels are the unit vectors
         arguments: dict[str, Any] = {"images": identity, "size": [new, 1], **attributes}
         if kind == "ScaleAndTranslate":
             arguments["scale"] = tf.constant([given[1][axis], 1.0], tf.float32)
             arguments["translation"] = tf.constant([given[2][axis], 0.0], tf.float32)
         result = getattr(tf.raw_ops, kind)(**arguments)
-        return np.ascontiguousarray(result.numpy()[0, :, 0, :])
+        return np.ascontiguousarray(session.run(result)[0, :, 0, :])
