@@ -34,12 +34,14 @@ class Verdict:
 def judge(case: Case) -> Verdict:
     """Build, export and run one case in Keras, onnxwalk and ONNX Runtime."""
     from export.convert import convert, walk
+    from export.text import cut_text
     from export.trace import trace
     from export.verify import random_inputs, run_keras
 
     with quiet() as errors:
         model = case.build()
         try:
+            model, _ = cut_text(model)
             traced = trace(model)
             proto = convert(traced, errors=errors)
         except ExportError as error:

@@ -22,10 +22,12 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Export:
-    """What an export gave: the model, and each output's largest difference from Keras."""
+    """What an export gave: the model, each output's largest difference from Keras, and what the
+    user should know."""
 
     model: Any  # onnx.ModelProto
     differences: dict[str, float]  # empty when the model wasn't verified
+    notes: tuple[str, ...] = ()
 
 
 def run(
@@ -35,6 +37,8 @@ def run(
     opset: int = 18,
     architecture: Architecture | None = None,
     verify: bool = True,
+    text: Any = None,
+    labels: Any = None,
     progress: Progress | None = None,
 ) -> Export:
     """As ``export.to_onnx``, with the differences that were found. Raises ExportError."""
@@ -42,24 +46,30 @@ def run(
     with quiet() as errors:
         from export.convert import convert
         from export.load import load
+        from export.text import cut_text, given_text, label_settings, store, text_settings, told
         from export.trace import trace
         from export.verify import check
 
         report("load")
         model = load(model_or_path, architecture)
         _refuse_other_backends()
+        model, layers = cut_text(model)
+        outside = {} if text is None else given_text(text)
         report("trace")
         traced = trace(model)
+        tokenizers = text_settings({**layers, **outside}, traced)
+        names = {} if labels is None else label_settings(labels, traced)
         report("convert")
         proto = convert(traced, opset=opset, errors=errors)
         differences: dict[str, float] = {}
         if verify:
             report("check")
             differences = check(model, proto, traced)
+        store(proto, tokenizers, names)
     if path is not None:
         report("write")
         write(proto, path)
-    return Export(proto, differences)
+    return Export(proto, differences, tuple(told(tokenizers, layers)))
 
 
 def write(proto: Any, path: str | os.PathLike[str]) -> None:
