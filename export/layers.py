@@ -102,9 +102,11 @@ def main(arguments: Sequence[str]) -> int:
         print(f"nobody has judged {', '.join(left)}", file=sys.stderr)
     from export.layers_table import table
 
-    text = table(verdicts, whole=not options.layers)
-    if options.output:
-        Path(options.output).write_text(text, encoding="utf-8")
+    target = Path(options.output) if options.output else None
+    kept = target.read_text("utf-8") if target and target.exists() and options.layers else ""
+    text = table(verdicts, kept)
+    if target:
+        target.write_text(text, encoding="utf-8")
     else:
         print(text, end="")
     return 1 if wrong or (left and not options.layers) else 0
@@ -116,7 +118,10 @@ def _parser() -> argparse.ArgumentParser:
         description="Export every Keras layer in its variety, compare with Keras, write a table.",
     )
     parser.add_argument("layers", nargs="*", metavar="LAYER", help="only these (default: all)")
-    parser.add_argument("-o", "--output", metavar="FILE", help="where to write it (Markdown)")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE",
+        help="where to write it (Markdown); with LAYERs, only their rows change",
+    )  # fmt: skip
     return parser
 
 

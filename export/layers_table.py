@@ -26,39 +26,52 @@ the commonest first; none means that the layer lets its input through.
 """
 
 
-def table(verdicts: dict[str, list[Verdict]], *, whole: bool = True) -> str:
-    """Markdown, a row for each layer; ``whole`` adds the layers that have no cases but a reason."""
+def table(verdicts: dict[str, list[Verdict]], before: str = "") -> str:
+    """Markdown, a row for each layer; those of ``before``, a table, stay where they aren't new.
+
+    Layers that have no cases but a reason why they can't have any are added.
+    """
     import keras
     import onnxruntime
     import tensorflow
     import tf2onnx
 
-    rows = {name: _row(name, of_layer) for name, of_layer in verdicts.items()}
-    if whole:
-        for name, why in NO_ONNX_FORM.items():
-            rows.setdefault(name, f"| {name} | 0 of 0 | | | | {why} |")
-    everything = [v for of_layer in verdicts.values() for v in of_layer]
-    refused = sum(v.refused is not None and not v.failures for v in everything)
-    wrong = sum(bool(v.failures) for v in everything)
-    total = (
-        f"\n{len(rows)} layers, {len(everything)} configurations: "
-        f"{len(everything) - refused - wrong} right, {refused} refused, {wrong} wrong. "
-        f"Largest difference: {_most(everything, 'onnxwalk')} in onnxwalk, "
-        f"{_most(everything, 'onnxruntime')} in ONNX Runtime.\n"
-    )
+    rows = {name: line for line in before.splitlines() if (name := _layer_of(line))}
+    rows |= {name: _row(name, of_layer) for name, of_layer in verdicts.items()}
+    for name, why in NO_ONNX_FORM.items():
+        rows.setdefault(name, f"| {name} | 0 of 0 | | | | {why} |")
     modules = (keras, onnxruntime, tensorflow, tf2onnx)
+    total = _total(list(rows.values()))
     head = _HEAD.format(total=total, **{m.__name__: m.__version__ for m in modules})
     return head + "\n".join(rows[name] for name in sorted(rows)) + "\n"
 
 
 def read_table(text: str) -> dict[str, set[str]]:
     """Layer -> the operators of its row."""
-    found: dict[str, set[str]] = {}
-    for line in text.splitlines():
-        cells = [cell.strip() for cell in line.split("|")]
-        if len(cells) > 6 and cells[1] not in ("Layer", "---"):
-            found[cells[1]] = {name for name in cells[3].split(", ") if name and name != "none"}
-    return found
+    rows = {name: _cells(line) for line in text.splitlines() if (name := _layer_of(line))}
+    return {name: set(cells[2].split(", ")) - {"", "none"} for name, cells in rows.items()}
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def _layer_of(line: str) -> str | None:
+    cells = _cells(line)
+    return cells[0] if len(cells) == 6 and cells[0] not in ("Layer", "---") else None
+
+
+def _total(rows: list[str]) -> str:
+    cells = [_cells(row) for row in rows]
+    counts = [[int(n) for n in row[1].split(" of ")] for row in cells]
+    right, tried = (sum(count[i] for count in counts) for i in (0, 1))
+    wrong = sum(row[5].count("WRONG") for row in cells)
+    walk, runtime = (max((float(row[i]) for row in cells if row[i]), default=0.0) for i in (3, 4))
+    return (
+        f"\n{len(rows)} layers, {tried} configurations: {right} right, {tried - right - wrong} "
+        f"refused, {wrong} wrong. Largest difference: {walk:.1g} in onnxwalk, {runtime:.1g} in "
+        "ONNX Runtime.\n"
+    )
 
 
 def _row(name: str, verdicts: list[Verdict]) -> str:
@@ -66,7 +79,8 @@ def _row(name: str, verdicts: list[Verdict]) -> str:
     for verdict in verdicts:
         operators.update(set(verdict.operators) - {"Identity"})
     right = [v for v in verdicts if not v.failures and v.refused is None]
-    reasons = [f"{v.case.label}: {_why(v.refused)}" for v in verdicts if v.refused is not None]
+    said = [v for v in verdicts if v.refused is not None and not v.failures]
+    reasons = [f"{v.case.label}: {_why(v.refused)}" for v in said]
     if not right and reasons:
         reasons = [NO_ONNX_FORM.get(name, reasons[0])]
     wrong = [f"{v.case.label}: WRONG, {v.failures[0]}" for v in verdicts if v.failures]

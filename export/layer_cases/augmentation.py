@@ -49,7 +49,14 @@ def cases() -> list[Case]:
         found += grid(name, _SHAPE, *sizes, inputs=images)
         found += grid(name, _SHAPE, {"height": 12, "width": 16}, inputs=images, note="larger")
         first = uniform(3, 3, 8, 10)
-        found += grid(name, (3, 8, 10), sizes[0], data_format="channels_first", inputs=first)
+        found += grid(
+            name,
+            (3, 8, 10),
+            sizes[0],
+            data_format="channels_first",
+            note="channels_first",
+            inputs=first,
+        )
     found.append(Case("Pipeline", "of preprocessing layers", _pipeline, images))
     found.append(Case("MaxNumBoundingBoxes", "of images and boxes", _boxes))
     found.append(Case("Equalization", "subclassed model", _equalized, images))
