@@ -8,7 +8,8 @@ from typing import Any
 
 from export.errors import ExportError, one_line
 from export.fold import fold, static_reshapes
-from export.handlers import handlers
+from export.handlers import ADVICE, handlers
+from export.marks import writer_of
 from export.recurrent_nodes import handler, weights_of
 from export.trace import WEIGHT_PREFIX, Port, Trace, unique
 
@@ -38,7 +39,7 @@ def convert(trace: Trace, *, opset: int = 18, errors: Sequence[str] = ()) -> Any
             output_names=[port.tensor for port in trace.outputs],
             tensors_to_rename={port.tensor: port.name for port in (*trace.inputs, *trace.outputs)},
             opset=opset,
-            custom_op_handlers={**handlers(), "PyFunc": (handler(trace.markers), [])},
+            custom_op_handlers={**handlers(), "PyFunc": (_marker_handler(trace), [])},
         )
     except Exception as error:
         raise ExportError(f"tf2onnx failed: {one_line(error)}") from error
@@ -59,6 +60,20 @@ def convert(trace: Trace, *, opset: int = 18, errors: Sequence[str] = ()) -> Any
         detail = errors[-1] if errors else str(error)
         raise ExportError(f"the converted model is not valid: {one_line(detail)}") from error
     return model
+
+
+def _marker_handler(trace: Trace) -> Any:
+    """The handler of PyFunc, which stands for a mark or for a recurrence."""
+    recurrent = handler(trace.markers)
+
+    def convert(ctx: Any, node: Any, name: str, args: Any) -> None:
+        writer = writer_of(node, trace.writers)
+        if writer is not None:
+            writer(ctx, node)
+        else:
+            recurrent(ctx, node, name, args)
+
+    return convert
 
 
 def walk(graph: Any) -> Iterator[Any]:
@@ -99,6 +114,8 @@ def _refuse_leftovers(model: Any, trace: Trace, errors: Sequence[str]) -> None:
     if left:
         failures = [f": {one_line(error)}" for error in errors if "Failed to convert" in error]
         what = "operations" if len(left) > 1 else "operation"
+        kinds = [name.split(" ")[0] for name in left]
+        failures = [f": {ADVICE[kind]}" for kind in kinds if kind in ADVICE] or failures
         raise ExportError(
             f"no ONNX form for the TensorFlow {what} {', '.join(left)}{''.join(failures[:1])}"
         )
