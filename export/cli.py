@@ -107,9 +107,9 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _summary(result: Any, output: Path, seconds: float) -> None:
-    from export.convert import walk
+    from export.draft import walk
 
-    counts = Counter(node.op_type for node in walk(result.model.graph))
+    counts = Counter(node.op_type for node in walk(result.draft.graph))
     operators = ", ".join(f"{name} {count}" for name, count in counts.most_common())
     print(f"{output}  {_size(output.stat().st_size)}, in {seconds:.1f} s")
     print(f"{counts.total()} nodes: {operators}")

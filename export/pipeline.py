@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from export.errors import ExportError, one_line
+from export.draft import Draft, attach
+from export.errors import ExportError
 from export.quiet import quiet
+from export.write import staged
 
 if TYPE_CHECKING:
     from export.load import Architecture
 
-STAGES = ("load", "trace", "convert", "check", "write")
+STAGES = ("load", "trace", "convert", "write", "check")
 Progress = Callable[[str], None]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Export:
     """What an export gave: the model, and each output's largest difference from Keras."""
 
-    model: Any  # onnx.ModelProto
+    draft: Draft
     differences: dict[str, float]  # empty when the model wasn't verified
+
+    @cached_property
+    def model(self) -> Any:
+        """The ``onnx.ModelProto``; made, and the weights copied into it, when first asked for."""
+        return attach(self.draft)
 
 
 def run(
@@ -40,7 +45,7 @@ def run(
     """As ``export.to_onnx``, with the differences that were found. Raises ExportError."""
     report = progress or (lambda stage: None)
     with quiet() as errors:
-        from export.convert import convert
+        from export.convert import draft_of
         from export.load import load
         from export.trace import trace
         from export.verify import check
@@ -51,42 +56,17 @@ def run(
         report("trace")
         traced = trace(model)
         report("convert")
-        proto = convert(traced, opset=opset, errors=errors)
+        draft = draft_of(traced, opset=opset, errors=errors)
         differences: dict[str, float] = {}
-        if verify:
-            report("check")
-            differences = check(model, proto, traced)
-    if path is not None:
-        report("write")
-        write(proto, path)
-    return Export(proto, differences)
-
-
-def write(proto: Any, path: str | os.PathLike[str]) -> None:
-    """Write beside ``path`` and rename, so that a file is there whole or not at all.
-
-    Raises ExportError when it can't be written.
-    """
-    target = Path(path)
-    temporary = None
-    try:
-        data = proto.SerializeToString()
-        descriptor, temporary = tempfile.mkstemp(
-            prefix=f".{target.name}.", suffix=".part", dir=target.parent
-        )
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp's are private
-        os.replace(temporary, target)
-        temporary = None
-    except (OSError, ValueError) as error:  # ValueError: a message beyond protobuf's 2 GB
-        raise ExportError(f"{target} can't be written: {one_line(error)}") from error
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.remove(temporary)
+        if path is None and not verify:
+            return Export(draft, differences)
+        if path is not None:
+            report("write")
+        with staged(draft, path) as file:
+            if verify:
+                report("check")
+                differences = check(model, file, traced)
+    return Export(draft, differences)
 
 
 def _refuse_other_backends() -> None:

@@ -1,0 +1,115 @@
+"""What a conversion leaves to be worked out on every run is worked out once, in the file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.draft import Draft, attributes
+
+#: arithmetic is done for results of this many times the elements of its larger input, at most
+_GROWTH = 1
+
+
+def fold_constants(draft: Draft) -> None:
+    """Compute nodes that read weights only, where the result is no larger than what is read.
+
+    What only moves elements about stays a view of the weight. A folded weight takes over the name
+    of the only weight it was made of, when nobody else reads that.
+    """
+    outputs = {value.name for value in draft.graph.output}
+    origin: dict[str, str] = {}
+    for node in draft.graph.node:  # in topological order
+        function = _FUNCTIONS.get(node.op_type)
+        known = all(name in draft.weights for name in node.input)
+        if function is None or node.domain or node.output[0] in outputs or not known:
+            continue
+        arrays = [draft.weights[name] for name in node.input]
+        result = function(*arrays, **attributes(node))
+        if result is None or result.size > _GROWTH * max([1, *(a.size for a in arrays)]):
+            continue
+        draft.weights[node.output[0]] = result
+        origin[node.output[0]] = max(node.input, key=lambda name: draft.weights[name].size)
+    draft.keep(lambda node: node.output[0] not in origin if node.output else True)
+    _take_over_names(draft, origin)
+    draft.drop_dead()
+
+
+def _take_over_names(draft: Draft, origin: dict[str, str]) -> None:
+    """A folded weight is called as the one it comes from, if that one is gone."""
+    reads = draft.reads()
+    names: dict[str, str] = {}
+    for name in origin:
+        source = name
+        while source in origin:
+            source = origin[source]
+        if reads[name] and not reads[source] and source not in names.values():
+            names[name] = source
+    for name, source in names.items():
+        draft.weights[source] = draft.weights.pop(name)
+    draft.rename(names)
+
+
+def share_constants(draft: Draft) -> None:
+    """Small weights that are equal, bit for bit, become one; those of a single number stay apart
+    from vectors."""
+    seen: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+    names: dict[str, str] = {}
+    for name, array in draft.weights.items():
+        if array.size <= 16 and array.dtype.kind not in "OUS":
+            first = seen.setdefault((array.dtype.name, array.shape, array.tobytes()), name)
+            if first != name:
+                names[name] = first
+    draft.rename(names)
+    for name in names:
+        del draft.weights[name]
+
+
+def _reshape(x: NDArray[Any], shape: NDArray[Any], allowzero: int = 0) -> NDArray[Any]:
+    sizes = [x.shape[i] if n == 0 and not allowzero else int(n) for i, n in enumerate(shape)]
+    return x.reshape(sizes)
+
+
+def _squeeze(x: NDArray[Any], axes: NDArray[Any] | None = None) -> NDArray[Any]:
+    return np.squeeze(x, None if axes is None else tuple(int(a) for a in axes))
+
+
+def _unsqueeze(x: NDArray[Any], axes: NDArray[Any]) -> NDArray[Any]:
+    return np.expand_dims(x, tuple(int(a) for a in axes))
+
+
+def _transpose(x: NDArray[Any], perm: list[int] | None = None) -> NDArray[Any]:
+    return np.transpose(x, perm)
+
+
+def _cast(x: NDArray[Any], to: int, saturate: int = 1) -> NDArray[Any] | None:
+    from onnx import helper
+
+    wanted = helper.tensor_dtype_to_np_dtype(to)
+    plain = all(np.dtype(d).kind in "fiub" for d in (x.dtype, wanted))  # no strings, no float8
+    return x.astype(wanted) if plain else None
+
+
+def _arithmetic(function: Any) -> Any:
+    def apply(*arrays: NDArray[Any]) -> NDArray[Any] | None:
+        if any(a.dtype.name not in ("float32", "float64") for a in arrays):
+            return None  # short floats and integers have rules of their own
+        return function(*arrays)
+
+    return apply
+
+
+_FUNCTIONS = {
+    "Identity": lambda x: x,
+    "Transpose": _transpose,
+    "Reshape": _reshape,
+    "Squeeze": _squeeze,
+    "Unsqueeze": _unsqueeze,
+    "Cast": _cast,
+    "Mul": _arithmetic(np.multiply),
+    "Add": _arithmetic(np.add),
+    "Sub": _arithmetic(np.subtract),
+    "Neg": _arithmetic(np.negative),
+}
