@@ -17,8 +17,15 @@ from typing import Any
 from export.errors import ExportError, one_line
 from export.pipeline import STAGES
 
+
+def _applications(arguments: list[str]) -> int:
+    from export.applications import main
+
+    return main(arguments)
+
+
 #: first argument -> function of the remaining arguments that returns the exit status
-COMMANDS: dict[str, Callable[[list[str]], int]] = {}
+COMMANDS: dict[str, Callable[[list[str]], int]] = {"applications": _applications}
 
 _DOING = {
     "load": "reading the model",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from export.clean import clean
@@ -15,6 +17,9 @@ from export.trace import Port, Trace
 
 #: opsets that tf2onnx writes and the recurrent nodes are written for
 OPSETS = range(13, 19)
+
+#: tf2onnx is changed while it works: one at a time
+_lock = threading.Lock()
 
 
 def convert(trace: Trace, *, opset: int = 18, errors: Sequence[str] = ()) -> Any:
@@ -35,16 +40,18 @@ def draft_of(trace: Trace, *, opset: int = 18, errors: Sequence[str] = ()) -> Dr
 
     if opset not in OPSETS:
         raise ExportError(f"opset {opset} can't be written: {OPSETS[0]} to {OPSETS[-1]} can")
+    ports = (*trace.inputs, *trace.outputs)
     try:
-        model, _ = from_graph_def(
-            trace.graph,
-            name="onnxwalk",
-            input_names=[port.tensor for port in trace.inputs] + list(trace.weights),
-            output_names=[port.tensor for port in trace.outputs],
-            tensors_to_rename={port.tensor: port.name for port in (*trace.inputs, *trace.outputs)},
-            opset=opset,
-            custom_op_handlers={**handlers(), "PyFunc": (handler(trace.markers), [])},
-        )
+        with _without_optimizers(trace.graph):
+            model, _ = from_graph_def(
+                trace.graph,
+                name="onnxwalk",
+                input_names=[port.tensor for port in trace.inputs] + list(trace.weights),
+                output_names=[port.tensor for port in trace.outputs],
+                tensors_to_rename={port.tensor: port.name for port in ports},
+                opset=opset,
+                custom_op_handlers={**handlers(), "PyFunc": (handler(trace.markers), [])},
+            )
     except Exception as error:
         raise ExportError(f"tf2onnx failed: {one_line(error)}") from error
 
@@ -64,6 +71,25 @@ def draft_of(trace: Trace, *, opset: int = 18, errors: Sequence[str] = ()) -> Dr
         detail = errors[-1] if errors else str(error)
         raise ExportError(f"the converted model is not valid: {one_line(detail)}") from error
     return draft
+
+
+@contextmanager
+def _without_optimizers(graph: Any) -> Iterator[None]:
+    """tf2onnx's optimizers copy the whole graph again and again; ``clean`` does what they do.
+
+    Only what they do inside of loops, which it leaves alone, is theirs.
+    """
+    from tf2onnx import optimizer
+
+    loops = any("While" in node.op or node.op in ("If", "StatelessIf") for node in graph.node)
+    original = optimizer._get_optimizers
+    with _lock:
+        if not loops:
+            optimizer._get_optimizers = dict
+        try:
+            yield
+        finally:
+            optimizer._get_optimizers = original
 
 
 def _refuse_leftovers(model: Any, trace: Trace, errors: Sequence[str]) -> None:

@@ -9,29 +9,29 @@ from numpy.typing import NDArray
 
 from export.draft import Draft, attributes
 
-#: arithmetic is done for results of this many times the elements of its larger input, at most
-_GROWTH = 1
+#: elements: what is smaller is computed by onnxwalk's own operators, whatever it is
+_SMALL = 4096
 
 
 def fold_constants(draft: Draft) -> None:
-    """Compute nodes that read weights only, where the result is no larger than what is read.
+    """Compute nodes that read weights only, where the result is small or no larger than those.
 
     What only moves elements about stays a view of the weight. A folded weight takes over the name
     of the only weight it was made of, when nobody else reads that.
     """
     outputs = {value.name for value in draft.graph.output}
     origin: dict[str, str] = {}
+    opset = next(o.version for o in draft.model.opset_import if o.domain in ("", "ai.onnx"))
     for node in draft.graph.node:  # in topological order
-        function = _FUNCTIONS.get(node.op_type)
-        known = all(name in draft.weights for name in node.input)
-        if function is None or node.domain or node.output[0] in outputs or not known:
+        known = all(name in draft.weights for name in node.input if name)
+        if node.domain or len(node.output) != 1 or node.output[0] in outputs or not known:
             continue
-        arrays = [draft.weights[name] for name in node.input]
-        result = function(*arrays, **attributes(node))
-        if result is None or result.size > _GROWTH * max([1, *(a.size for a in arrays)]):
-            continue
-        draft.weights[node.output[0]] = result
-        origin[node.output[0]] = max(node.input, key=lambda name: draft.weights[name].size)
+        arrays = [draft.weights[name] if name else None for name in node.input]
+        result = _compute(node, arrays, opset)
+        if result is not None:
+            draft.weights[node.output[0]] = result
+            sizes = {name: draft.weights[name].size for name in node.input if name}
+            origin[node.output[0]] = max(sizes, key=sizes.__getitem__, default="")
     draft.keep(lambda node: node.output[0] not in origin if node.output else True)
     _take_over_names(draft, origin)
     draft.drop_dead()
@@ -52,9 +52,31 @@ def _take_over_names(draft: Draft, origin: dict[str, str]) -> None:
     draft.rename(names)
 
 
+def _compute(node: Any, arrays: list[Any], opset: int) -> NDArray[Any] | None:
+    """What a node of one output gives, or None where that is not to be had or too large."""
+    import ops
+
+    largest = max([0, *(a.size for a in arrays if a is not None)])
+    given = attributes(node)
+    if node.op_type in _FUNCTIONS:
+        result = _FUNCTIONS[node.op_type](*arrays, **given)
+        if result is not None:
+            return result if result.size <= max(_SMALL, largest) else None
+    operator = ops.registry.lookup("", node.op_type, opset)
+    fits = operator is not None and not operator.reserved and given.keys() <= operator.attributes
+    if not fits or largest > _SMALL or any(a.type in (5, 10) for a in node.attribute):  # graphs
+        return None
+    given = {k: v.decode() if isinstance(v, bytes) else v for k, v in given.items()}
+    try:
+        result = operator.function(*arrays, **given)
+    except Exception:
+        return None  # left in place: whoever runs it is told what is wrong
+    plain = isinstance(result, (np.ndarray, np.generic)) and result.size <= _SMALL
+    return np.asarray(result) if plain else None
+
+
 def share_constants(draft: Draft) -> None:
-    """Small weights that are equal, bit for bit, become one; those of a single number stay apart
-    from vectors."""
+    """Small weights that are equal, bit for bit and in shape, become one."""
     seen: dict[tuple[str, tuple[int, ...], bytes], str] = {}
     names: dict[str, str] = {}
     for name, array in draft.weights.items():
