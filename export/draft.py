@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ class Draft:
 
     model: Any  # onnx.ModelProto
     weights: dict[str, NDArray[Any]]
+    _taken: set[str] | None = field(default=None, init=False, repr=False)
 
     @property
     def graph(self) -> Any:
@@ -115,13 +116,17 @@ class Draft:
         self.graph.node.extend(order)
 
     def new_name(self, stem: str) -> str:
-        """A name that no tensor of the top graph has."""
-        taken = set(self.weights) | {n for node in self.nodes() for n in node.output}
-        taken |= {value.name for value in self.graph.input}
+        """A name that no tensor has, nor had."""
+        if self._taken is None:
+            self._taken = {n for node in self.nodes() for n in node.output}
+            self._taken |= {value.name for value in self.graph.input}
+        taken = self._taken
+        taken |= self.weights.keys()
         name, number = stem, 0
         while name in taken:
             number += 1
             name = f"{stem}_{number}"
+        taken.add(name)
         return name
 
     def skeleton(self) -> Any:

@@ -32,7 +32,7 @@ _ALONG_AN_AXIS = {"Concat", "Softmax", "LogSoftmax", "Split"}
 def cancel_transposes(draft: Draft) -> None:
     """Turn regions over until no turn makes the Transposes fewer."""
     merge_transposes(draft)
-    while _turn_one(draft):
+    while _turn_some(draft):
         merge_transposes(draft)
 
 
@@ -116,13 +116,13 @@ class _Map:
         return known and bool(names) and all(self.ranks.get(name) == rank for name in names)
 
 
-def _turn_one(draft: Draft) -> bool:
-    """Turn the first region that is worth it; whether there was one."""
-    ranks = {name: len(shape) for name, shape in draft.shapes().items()}
+def _turn_some(draft: Draft) -> bool:
+    """Turn the regions that are worth it and don't touch; whether there were any."""
+    found = _Map(draft, {name: len(shape) for name, shape in draft.shapes().items()})
     done: set[tuple[str, tuple[int, ...]]] = set()
-    found = _Map(draft, ranks)
+    touched: set[str] = set()
     for node in list(draft.graph.node):
-        if node.op_type != "Transpose":
+        if node.op_type != "Transpose" or node.output[0] in touched:
             continue
         perm = _perm(node)
         seeds = [(reader, perm) for reader in found.readers[node.output[0]]]
@@ -133,11 +133,22 @@ def _turn_one(draft: Draft) -> bool:
                 continue
             region = _region(found, seed, len(order))
             done |= {(name, tuple(order)) for name in region}
-            if _gain(found, region, order) > 0:
-                _turn(found, region, order)
-                draft.sort()
-                return True
-    return False
+            near = _near(found, region)
+            if touched & near or _gain(found, region, order) <= 0:
+                continue
+            touched |= near
+            _turn(found, region, order)
+            break
+    if touched:
+        draft.sort()
+    return bool(touched)
+
+
+def _near(found: _Map, region: dict[str, Any]) -> set[str]:
+    """All tensors that the nodes of a region read and write, and what is made of them outside."""
+    names = {name for node in region.values() for name in (*node.input, *node.output)}
+    names -= set(found.draft.weights)
+    return names | {r.output[0] for name in names for r in found.readers[name]}
 
 
 def _region(found: _Map, seed: Any, rank: int) -> dict[str, Any]:
@@ -197,6 +208,9 @@ def _turn(found: _Map, region: dict[str, Any], perm: list[int]) -> None:
     """Compute the region in the order before perm: t becomes t' with t = transpose(t', perm)."""
     draft, inverse = found.draft, _inverse(perm)
     inside = {name for node in region.values() for name in node.output if name}
+    beyond = {
+        name: [r for r in found.readers[name] if r.output[0] not in region] for name in inside
+    }
     entering: dict[str, str] = {}
     for node in region.values():
         data = found.data(node)
@@ -209,7 +223,7 @@ def _turn(found: _Map, region: dict[str, Any], perm: list[int]) -> None:
                 node.input[i] = _turned_weight(draft, name, inverse)
         _turn_attributes(draft, node, perm)
     for name in inside:
-        outside = [r for r in found.readers[name] if r.output[0] not in region]
+        outside = beyond[name]
         for reader in [r for r in outside if _sinks(draft, r, perm)]:
             _set_axes(draft, reader, perm)
             outside.remove(reader)
