@@ -10,7 +10,8 @@ from typing import Any
 from export.clean import clean
 from export.draft import Draft, attach, lift, walk
 from export.errors import ExportError, one_line
-from export.handlers import handlers
+from export.handlers import ADVICE, handlers
+from export.marks import writer_of
 from export.names import layer_of, name_nodes, name_weights, record_layers
 from export.recurrent_nodes import handler, weights_of
 from export.trace import Port, Trace
@@ -50,7 +51,7 @@ def draft_of(trace: Trace, *, opset: int = 18, errors: Sequence[str] = ()) -> Dr
                 output_names=[port.tensor for port in trace.outputs],
                 tensors_to_rename={port.tensor: port.name for port in ports},
                 opset=opset,
-                custom_op_handlers={**handlers(), "PyFunc": (handler(trace.markers), [])},
+                custom_op_handlers={**handlers(), "PyFunc": (_marker_handler(trace), [])},
             )
     except Exception as error:
         raise ExportError(f"tf2onnx failed: {one_line(error)}") from error
@@ -71,6 +72,20 @@ def draft_of(trace: Trace, *, opset: int = 18, errors: Sequence[str] = ()) -> Dr
         detail = errors[-1] if errors else str(error)
         raise ExportError(f"the converted model is not valid: {one_line(detail)}") from error
     return draft
+
+
+def _marker_handler(trace: Trace) -> Any:
+    """The handler of PyFunc, which stands for a mark or for a recurrence."""
+    recurrent = handler(trace.markers)
+
+    def convert(ctx: Any, node: Any, name: str, args: Any) -> None:
+        writer = writer_of(node, trace.writers)
+        if writer is not None:
+            writer(ctx, node)
+        else:
+            recurrent(ctx, node, name, args)
+
+    return convert
 
 
 @contextmanager
@@ -109,6 +124,8 @@ def _refuse_leftovers(model: Any, trace: Trace, errors: Sequence[str]) -> None:
     if left:
         failures = [f": {one_line(error)}" for error in errors if "Failed to convert" in error]
         what = "operations" if len(left) > 1 else "operation"
+        kinds = [name.split(" ")[0] for name in left]
+        failures = [f": {ADVICE[kind]}" for kind in kinds if kind in ADVICE] or failures
         raise ExportError(
             f"no ONNX form for the TensorFlow {what} {', '.join(left)}{''.join(failures[:1])}"
         )

@@ -7,6 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from export.marks import replace
+from export.resizing import MATRIX_RESIZES, matrix_resize, nearest_resize
+
+#: operation that is left over -> what to do about it
+ADVICE = dict.fromkeys(MATRIX_RESIZES, "give the images a fixed height and width")
+
 Handler = Callable[[Any, Any, str, Any], None]
 
 
@@ -16,25 +22,124 @@ def handlers() -> dict[str, tuple[Handler, list[Any]]]:
         "Erfc": (_erfc, []),
         "Expm1": (_expm1, []),
         "Log1p": (_log1p, []),
+        "Bucketize": (_bucketize, []),
+        "Conv3D": (_conv3d, []),
+        "FloorDiv": (_floor_div, []),
+        "FloorMod": (_floor_mod, []),
+        "OneHot": (_one_hot, []),
+        "ResizeNearestNeighbor": (nearest_resize, []),
+        **{kind: (matrix_resize, []) for kind in MATRIX_RESIZES},
     }
 
 
 def _erfc(ctx: Any, node: Any, name: str, _args: Any) -> None:
     """erfc(x) = 1 - erf(x), as gelu uses it."""
     erf = _before(ctx, node, name, "Erf", list(node.input))
-    _becomes(ctx, node, "Sub", [_one(ctx, node, name), erf])
+    replace(ctx, node, "Sub", [_one(ctx, node, name), erf])
 
 
 def _expm1(ctx: Any, node: Any, name: str, _args: Any) -> None:
     """expm1(x) = exp(x) - 1"""
     exp = _before(ctx, node, name, "Exp", list(node.input))
-    _becomes(ctx, node, "Sub", [exp, _one(ctx, node, name)])
+    replace(ctx, node, "Sub", [exp, _one(ctx, node, name)])
 
 
 def _log1p(ctx: Any, node: Any, name: str, _args: Any) -> None:
     """log1p(x) = log(1 + x)"""
     total = _before(ctx, node, name, "Add", [node.input[0], _one(ctx, node, name)])
-    _becomes(ctx, node, "Log", [total])
+    replace(ctx, node, "Log", [total])
+
+
+def _bucketize(ctx: Any, node: Any, name: str, _args: Any) -> None:
+    """How many boundaries are at or below x: int32, shaped as x."""
+    from onnx import TensorProto, helper
+
+    x, rank = node.input[0], len(ctx.get_shape(node.input[0]))
+    if ctx.get_dtype(x) not in (TensorProto.FLOAT, TensorProto.DOUBLE):
+        x = _op(ctx, name, "Cast", [x], to=TensorProto.FLOAT)
+    dtype = helper.tensor_dtype_to_np_dtype(ctx.get_dtype(x))
+    boundaries = _const(ctx, name, np.array(node.get_attr("boundaries").floats, dtype))
+    axis = _const(ctx, name, np.array([rank]))
+    x = _op(ctx, name, "Unsqueeze", [x, axis])
+    above = _op(ctx, name, "GreaterOrEqual", [x, boundaries])
+    above = _op(ctx, name, "Cast", [above], to=TensorProto.INT32)
+    replace(ctx, node, "ReduceSum", [above, axis], keepdims=0)
+
+
+def _one_hot(ctx: Any, node: Any, name: str, _args: Any) -> None:
+    """Where(index == 0 … depth - 1, on, off): ONNX's OneHot counts negative indices from the end,
+    TensorFlow's are off everywhere."""
+    indices, _, on, off = node.input
+    rank, axis = len(ctx.get_shape(indices)), node.get_attr("axis").i
+    axis = rank if axis < 0 else axis
+    if node.inputs[1].is_const():
+        from onnx import helper
+
+        dtype = helper.tensor_dtype_to_np_dtype(ctx.get_dtype(indices))
+        count = np.arange(int(node.inputs[1].get_tensor_value()), dtype=dtype)
+        classes = _const(ctx, name, count.reshape([-1] + [1] * (rank - axis)))
+    else:
+        raise ValueError("the depth of one_hot must be a constant")
+    indices = _op(ctx, name, "Unsqueeze", [indices, _const(ctx, name, np.array([axis]))])
+    same = _op(ctx, name, "Equal", [indices, classes])
+    replace(ctx, node, "Where", [same, on, off])
+
+
+def _floor_mod(ctx: Any, node: Any, name: str, _args: Any) -> None:
+    """x - y * floor(x / y), with the sign of y; tf2onnx's has that of x for integers."""
+    x, y = node.input
+    if not _is_float(ctx, x):
+        replace(ctx, node, "Mod", [x, y])
+        return
+    rest = _op(ctx, name, "Mod", [x, y], fmod=1)
+    dtype = _dtype(ctx, x)
+    zero = _const(ctx, name, np.zeros((), dtype))
+    other = _op(ctx, name, "Less", [_op(ctx, name, "Mul", [rest, y]), zero])
+    replace(ctx, node, "Where", [other, _op(ctx, name, "Add", [rest, y]), rest])
+
+
+def _floor_div(ctx: Any, node: Any, name: str, _args: Any) -> None:
+    """floor(x / y), for integers (x - mod(x, y)) / y; tf2onnx's rounds those towards zero."""
+    x, y = node.input
+    if _is_float(ctx, x):
+        replace(ctx, node, "Floor", [_op(ctx, name, "Div", [x, y])])
+        return
+    whole = _op(ctx, name, "Sub", [x, _op(ctx, name, "Mod", [x, y])])
+    replace(ctx, node, "Div", [whole, y])
+
+
+def _is_float(ctx: Any, tensor: str) -> bool:
+    return np.issubdtype(_dtype(ctx, tensor), np.floating)
+
+
+def _dtype(ctx: Any, tensor: str) -> Any:
+    from onnx import helper
+
+    return helper.tensor_dtype_to_np_dtype(ctx.get_dtype(tensor))
+
+
+def _conv3d(ctx: Any, node: Any, name: str, _args: Any) -> None:
+    """tf2onnx's own, which forgets the groups: channels of the input / those of the kernel."""
+    from tf2onnx.onnx_opset.nn import ConvOp
+
+    first = node.get_attr_str("data_format").startswith("NC")
+    channels = ctx.get_shape(node.input[0])[1 if first else -1]
+    groups = channels // ctx.get_shape(node.input[1])[3]
+    ConvOp.version_11(ctx, node)
+    node.set_attr("group", groups)
+
+
+def _op(ctx: Any, name: str, kind: str, inputs: list[str], **attributes: Any) -> str:
+    from tf2onnx import utils
+
+    scoped = utils.make_name(f"{name}/{kind}")
+    return ctx.make_node(kind, inputs, attr=attributes, name=scoped).output[0]
+
+
+def _const(ctx: Any, name: str, array: Any) -> str:
+    from tf2onnx import utils
+
+    return ctx.make_const(utils.make_name(f"{name}/const"), array).output[0]
 
 
 def _one(ctx: Any, node: Any, name: str) -> str:
@@ -56,10 +161,3 @@ def _before(ctx: Any, node: Any, name: str, kind: str, inputs: list[str]) -> str
         dtypes=[ctx.get_dtype(output)],
         shapes=[ctx.get_shape(output)],
     ).output[0]
-
-
-def _becomes(ctx: Any, node: Any, kind: str, inputs: list[str]) -> None:
-    outputs, name = list(node.output), node.name
-    dtypes, shapes = [ctx.get_dtype(o) for o in outputs], [ctx.get_shape(o) for o in outputs]
-    ctx.remove_node(name)
-    ctx.make_node(kind, inputs, name=name, outputs=outputs, dtypes=dtypes, shapes=shapes)

@@ -10,14 +10,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from export.errors import ExportError, one_line
+from export.lookups import marked_lookups
+from export.marks import Writer
 from export.recurrent import Marker, marked_recurrence
+from export.refusals import refuse
+from export.resizing import static_resizes
+from export.rewrites import rewritten
+from export.transposed import marked_transposed
 
 #: Keras's classes are changed while a model is traced: one at a time
 _lock = threading.Lock()
@@ -54,6 +60,8 @@ class Trace:
         str, int
     ]  # input name -> ids below this are valid, where it feeds an Embedding
     layers: tuple[str, ...]
+    writers: tuple[Writer, ...] = ()
+    keys: dict[str, list[Any]] = field(default_factory=dict)  # input name -> keys a lookup knows
 
 
 def trace(model: Any) -> Trace:
@@ -65,6 +73,7 @@ def trace(model: Any) -> Trace:
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+    refuse(model)
     structure = input_structure(model)
     specs = keras.tree.flatten(structure)
     names = unique([spec.name or f"input_{i}" for i, spec in enumerate(specs)])
@@ -73,14 +82,23 @@ def trace(model: Any) -> Trace:
     inside = [v for v in variables if not _is_outside(v)]
     small = [(WEIGHT_PREFIX + v.path, _values(v)) for v in inside]
     vocabulary: dict[str, int] = {}
+    keys: dict[str, list[Any]] = {}
+    writers: list[Writer] = []
 
     def function(*tensors: Any) -> Any:
         inputs, given = tensors[: len(specs)], tensors[len(specs) :]
         constants = [tf.constant(values, name=name) for name, values in small]
         mapping = [*zip(outside, given, strict=True), *zip(inside, constants, strict=True)]
+
+        def note(tensor: Any, known: list[Any]) -> None:
+            for name in _sources(tensor, inputs, names):
+                keys.setdefault(name, []).extend(known)
+
         with (
             keras.StatelessScope(mapping),
             _direct_embedding(inputs, names, vocabulary),
+            marked_lookups(writers, note),
+            marked_transposed(writers),
             _direct_products(),
         ):
             result = model(keras.tree.pack_sequence_as(structure, inputs), training=False)
@@ -89,7 +107,14 @@ def trace(model: Any) -> Trace:
     signature = [tf.TensorSpec(spec.shape, spec.dtype) for spec in specs]
     signature += [tf.TensorSpec(v.shape, v.dtype) for v in outside]
     try:
-        with _lock, _eagerly(), _exact_scopes(), marked_recurrence() as markers:
+        with (
+            _lock,
+            _eagerly(),
+            _exact_scopes(),
+            rewritten(),
+            static_resizes(),
+            marked_recurrence() as markers,
+        ):
             concrete = tf.function(function, autograph=False).get_concrete_function(*signature)
         frozen = convert_variables_to_constants_v2(
             concrete, lower_control_flow=False, aggressive_inlining=True
@@ -123,6 +148,8 @@ def trace(model: Any) -> Trace:
         markers=tuple(markers),
         vocabulary=vocabulary,
         layers=tuple(layer.name for layer in model._flatten_layers(include_self=False)),
+        writers=tuple(writers),
+        keys=keys,
     )
 
 

@@ -9,6 +9,8 @@ import numpy as np
 from interpreter.errors import InvalidInputError, UnsupportedModelError
 from interpreter.model import MapType, OptionalType, SequenceType, TensorType, ValueType
 
+_STRING = 8  # TensorProto.DataType
+
 
 def check_feed(
     name: str, declared: ValueType, value: Any, symbols: dict[str, tuple[int, str]]
@@ -32,7 +34,7 @@ def check_feed(
             raise InvalidInputError(
                 f"input '{name}' is a {declared}: give a dict, not {type(value).__name__}"
             )
-        return dict(value)
+        return _map(name, declared, value)
     if declared is None:
         return value if isinstance(value, (list, dict)) else np.asarray(value)
     if not isinstance(declared, TensorType):
@@ -42,6 +44,20 @@ def check_feed(
     array = _array(name, declared, value)
     _check_shape(name, declared, array, symbols)
     return array
+
+
+def _map(name: str, declared: MapType, value: dict[Any, Any]) -> dict[Any, Any]:
+    """A map whose keys are int or str and whose values are scalars of the declared type."""
+    kind = str if declared.key == _STRING else int
+    for key in value:
+        if not isinstance(key, str if kind is str else (int, np.integer)):
+            raise InvalidInputError(
+                f"input '{name}' is a {declared}: key {key!r} is {type(key).__name__}"
+            )
+    if not isinstance(declared.value, TensorType):
+        return {kind(key): v for key, v in value.items()}
+    converted = _array(name, declared.value, list(value.values()))
+    return dict(zip(map(kind, value), converted, strict=True))
 
 
 def _array(name: str, declared: TensorType, value: Any) -> np.ndarray:

@@ -82,6 +82,8 @@ def limits(dtype: np.dtype) -> tuple[Any, Any]:
         return np.finfo(dtype).min, np.finfo(dtype).max
     import ml_dtypes  # the dtype is one of its own, so it is there
 
+    if "int" in dtype.name:
+        return ml_dtypes.iinfo(dtype).min, ml_dtypes.iinfo(dtype).max
     return ml_dtypes.finfo(dtype).min, ml_dtypes.finfo(dtype).max
 
 

@@ -194,4 +194,4 @@ op = registry.op
 
 #: the newest opset of each domain whose changes this package knows; a later one may mean
 #: something else by the same name
-LATEST_OPSET = {"": 28, "ai.onnx.ml": 5}
+LATEST_OPSET = {"": 28, "ai.onnx.ml": 5, "ai.onnx.preview.training": 1}

@@ -114,6 +114,11 @@ def _value_info(name: str, x: Any) -> onnx.ValueInfoProto:
         first = np.asarray(x[0]) if x else np.zeros(0, np.float32)
         tensor = helper.make_tensor_type_proto(element_type(first.dtype).code, None)
         return helper.make_value_info(name, helper.make_sequence_type_proto(tensor))
+    if isinstance(x, dict):
+        key, value = next(iter(x.items()))
+        codes = [element_type(np.asarray(v).dtype).code for v in (key, value)]
+        element = helper.make_tensor_type_proto(codes[1], [])
+        return helper.make_value_info(name, helper.make_map_type_proto(codes[0], element))
     code = element_type(np.asarray(x).dtype).code
     return helper.make_tensor_value_info(name, code, np.shape(x))
 
@@ -151,6 +156,9 @@ def assert_same(actual: Any, expected: Any, *, rtol: float = 1e-5, atol: float =
     if expected is None:
         assert actual is None
         return
+    if isinstance(expected, dict):
+        assert actual == expected  # a map has no order
+        return
     actual, expected = np.asarray(actual), np.asarray(expected)
     dtypes = element_type(actual.dtype).name, element_type(expected.dtype).name
     assert dtypes[0] == dtypes[1], dtypes
@@ -186,7 +194,7 @@ def run_onnxwalk(case: Case, *, constants_from: int | None = None) -> list[Any]:
     model, feeds = one_node_model(case), feeds_of(case)
     if constants_from is not None:
         for position, x in enumerate(case.inputs):
-            if position < constants_from or x is None or isinstance(x, list):
+            if position < constants_from or x is None or isinstance(x, (list, dict)):
                 continue
             name = f"x{position}"
             model.graph.initializer.append(numpy_helper.from_array(np.asarray(x), name))

@@ -1,0 +1,335 @@
+"""Operators that read a tensor at places computed at run time: GridSample, RoiAlign, DeformConv."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ops._axes import normalize_axis
+from ops._interpolation import hat, keys
+from ops._numeric import in_float32, limits, wide
+from ops._values import as_ints, zero
+from ops._windows import axes_of
+from ops.conv import check_bias, check_weights
+from ops.registry import op
+
+# --------------------------------------------------------------------------------- GridSample
+
+
+@op("GridSample", since=20)
+def grid_sample(x, grid, *, align_corners=0, mode="linear", padding_mode="zeros"):
+    """y[n, c, o] = x[n, c] at the place grid[n, o]: nearest, linear or cubic (Keys, a = -0.75)
+
+    x (N, C, D1 … Dr), grid (N, O1 … Or, r) with the innermost axis first and each place between -1
+    and 1: the outer edges of the corner pixels, or with ``align_corners`` their centres.
+    y (N, C, O1 … Or). Outside lie ``zeros``, the ``border`` pixels, or a ``reflection``. nearest
+    takes the even neighbour of two. Integers are interpolated in floating point, and cut off.
+
+    Spec: GridSample-20, GridSample-22.
+    """
+    rank = x.ndim - 2
+    if rank < 1 or grid.ndim != x.ndim or grid.shape[-1] != rank or len(grid) != len(x):
+        raise ValueError(f"a grid of shape {grid.shape} does not fit x of shape {x.shape}")
+    if padding_mode not in ("zeros", "border", "reflection"):
+        raise ValueError(f"padding_mode {padding_mode!r} is not zeros, border or reflection")
+    if mode not in ("nearest", "linear", "cubic"):
+        raise ValueError(f"mode {mode!r} is not nearest, linear or cubic")
+    places = []
+    for length, g in zip(x.shape[2:], np.moveaxis(grid, -1, 0)[::-1], strict=True):
+        g = g.astype(np.float64)
+        place = (g + 1) / 2 * (length - 1) if align_corners else ((g + 1) * length - 1) / 2
+        places.append(np.rint(place) if mode == "nearest" else place)
+
+    def inside(i: np.ndarray, length: int) -> np.ndarray:
+        return _brought_in(i, length, padding_mode, align_corners)
+
+    if mode == "nearest":
+        return _read(x, [inside(p, d) for p, d in zip(places, x.shape[2:], strict=True)])
+    if x.dtype.kind in "Ob":
+        raise ValueError(f"{mode} can't interpolate {x.dtype}; only nearest can read it")
+    y = x.astype(np.float64) if x.dtype.kind in "iu" else wide(x)
+    if mode == "linear":
+        y = _weighted(y, places, hat, 1, inside)
+    else:
+        y = _weighted(y, places, lambda d: keys(d, -0.75), 2, inside)
+    if x.dtype.kind in "iu":
+        lowest, highest = limits(x.dtype)
+        y = np.where(y >= highest, highest, np.where(y <= lowest, lowest, y))
+    return y.astype(x.dtype, copy=False)
+
+
+@op("GridSample", since=16)
+def grid_sample_images(x, grid, *, align_corners=0, mode="bilinear", padding_mode="zeros"):
+    """GridSample of (N, C, H, W) with the modes bilinear, nearest and bicubic. Spec: GridSample-16.
+
+    The spec leaves open what nearest does between two pixels: the even one, as in 20.
+    """
+    modes = {"bilinear": "linear", "nearest": "nearest", "bicubic": "cubic"}
+    if mode not in modes:
+        raise ValueError(f"mode {mode!r} is not bilinear, nearest or bicubic")
+    if x.ndim != 4:
+        raise ValueError(f"GridSample-16 takes (N, C, H, W), not shape {x.shape}")
+    return grid_sample(
+        x, grid, align_corners=align_corners, mode=modes[mode], padding_mode=padding_mode
+    )
+
+
+def _brought_in(
+    place: np.ndarray, length: int, padding_mode: str, align_corners: int
+) -> np.ndarray:
+    """The pixels that lie at places beyond the edges; with zeros, the places themselves."""
+    first, last = (0.0, length - 1.0) if align_corners else (-0.5, length - 0.5)
+    beyond = (place < first) | (place > last)
+    if padding_mode == "border":
+        return np.where(beyond, place.clip(0, length - 1), place)
+    if padding_mode == "reflection":
+        span = last - first
+        if span <= 0:
+            return np.where(beyond, 0.0, place)
+        there_and_back = np.mod(place - first, 2 * span)
+        reflected = first + np.minimum(there_and_back, 2 * span - there_and_back)
+        return np.where(beyond, reflected, place)
+    return place
+
+
+def _read(x: np.ndarray, index: Sequence[np.ndarray]) -> np.ndarray:
+    """x[n, c, *index[n]] for index arrays (N, O…) of whole numbers; 0 outside of x."""
+    shape = x.shape[2:]
+    flat = np.zeros(index[0].shape, np.intp)
+    known = np.ones(index[0].shape, bool)
+    for i, length in zip(index, shape, strict=True):
+        known &= (i >= 0) & (i < length)
+        flat = flat * length + np.where(known, i, 0).astype(np.intp)
+    if not x.size:
+        return np.full((*x.shape[:2], *flat.shape[1:]), zero(x.dtype), x.dtype)
+    n = len(x)
+    y = np.take_along_axis(
+        x.reshape(n, x.shape[1], -1), np.where(known, flat, 0).reshape(n, 1, -1), 2
+    )
+    y = y.reshape(*x.shape[:2], *flat.shape[1:])
+    return y if known.all() else np.where(known[:, None], y, zero(x.dtype)).astype(x.dtype)
+
+
+def _weighted(
+    x: np.ndarray,
+    places: Sequence[np.ndarray],
+    w: Callable[[np.ndarray], np.ndarray],
+    support: int,
+    inside: Callable[[np.ndarray, int], np.ndarray] = lambda i, length: i,
+) -> np.ndarray:
+    """sum_i w(i1 - p1)·w(i2 - p2)·…·x[n, c, i1, i2, …] over the i nearer than ``support``."""
+    taps = []
+    for place, length in zip(places, x.shape[2:], strict=True):
+        near = [np.floor(place) + step for step in range(1 - support, support + 1)]
+        taps.append([(inside(i, length), w(i - place)) for i in near])
+    y = np.zeros((*x.shape[:2], *places[0].shape[1:]), x.dtype)
+    real = y.real.dtype
+    for corner in itertools.product(*taps):
+        weight = np.prod([amount for _, amount in corner], axis=0)
+        y += _read(x, [i for i, _ in corner]) * weight[:, None].astype(real)
+    return y
+
+
+# --------------------------------------------------------------------------------- AffineGrid
+
+
+@op("AffineGrid", since=20)
+@in_float32
+def affine_grid(theta, size, *, align_corners=0):
+    """grid[n, h, w] = theta[n] @ (x[w], y[h], 1): places for GridSample
+
+    theta (N, 2, 3) and size (N, C, H, W), or (N, 3, 4) and (N, C, D, H, W); grid (N, H, W, 2) or
+    (N, D, H, W, 3). x goes evenly from the first pixel's outer edge, -1, to the last one's, 1, or
+    with ``align_corners`` from centre to centre. There, a single pixel is at 0, as in PyTorch, to
+    which the spec refers; the spec's function body divides 0 by 0.
+
+    Spec: AffineGrid-20.
+    """
+    lengths = as_ints(size)[2:]
+    rank = len(lengths)
+    if rank not in (2, 3) or theta.shape != (as_ints(size)[0], rank, rank + 1):
+        raise ValueError(f"theta {theta.shape} does not fit size {as_ints(size)}")
+    axes = []
+    for length in lengths:
+        i = np.arange(length, dtype=np.float64)
+        if align_corners:
+            axes.append(2 * i / (length - 1) - 1 if length > 1 else i)
+        else:
+            axes.append((2 * i + 1) / length - 1)
+    corners = np.meshgrid(*axes, indexing="ij")
+    places = np.stack([*corners[::-1], np.ones(lengths)], -1).reshape(-1, rank + 1)
+    grid = places.astype(theta.dtype) @ np.swapaxes(theta, 1, 2)
+    return grid.reshape(len(theta), *lengths, rank)
+
+
+# ----------------------------------------------------------------------------------- RoiAlign
+
+
+@op("RoiAlign", since=16)
+@in_float32
+def roi_align(
+    x,
+    rois,
+    batch_indices,
+    *,
+    coordinate_transformation_mode="half_pixel",
+    mode="avg",
+    output_height=1,
+    output_width=1,
+    sampling_ratio=0,
+    spatial_scale=1.0,
+):
+    """The mean (or maximum) of x, read bilinearly at a grid of points in each bin of each region
+
+    x (N, C, H, W), rois (R, 4) as x1, y1, x2, y2 on the scale of the image, which is x's times
+    spatial_scale, batch_indices (R); y (R, C, output_height, output_width). A bin is read at
+    sampling_ratio² points, or one for each pixel that it covers. half_pixel takes 0.5 off the
+    coordinates; output_half_pixel doesn't, but widens regions to one pixel.
+
+    ``max`` is over what each of a point's four pixels contributes to its value, not over the
+    values: the spec leaves that open, and both ONNX's case and ONNX Runtime have it so.
+    Spec: RoiAlign-16, RoiAlign-22.
+    """
+    if x.ndim != 4 or rois.ndim != 2 or rois.shape != (len(batch_indices), 4):
+        raise ValueError(
+            f"x {x.shape}, rois {rois.shape} and batch_indices {batch_indices.shape} should be "
+            "(N, C, H, W), (R, 4) and (R)"
+        )
+    if mode not in ("avg", "max"):
+        raise ValueError(f"mode {mode!r} is not avg or max")
+    if coordinate_transformation_mode not in ("half_pixel", "output_half_pixel"):
+        raise ValueError(
+            f"coordinate_transformation_mode {coordinate_transformation_mode!r} is not half_pixel "
+            "or output_half_pixel"
+        )
+    shifted = coordinate_transformation_mode == "half_pixel"
+    corners = rois * rois.dtype.type(spatial_scale) - rois.dtype.type(0.5 * shifted)
+    y = np.zeros((len(rois), x.shape[1], output_height, output_width), x.dtype)
+    for region, (x1, y1, x2, y2), n in zip(y, corners, as_ints(batch_indices), strict=True):
+        image = x[normalize_axis(n, len(x))]
+        height, width = (y2 - y1, x2 - x1) if shifted else (max(y2 - y1, 1), max(x2 - x1, 1))
+        rows = _bin_points(y1, height / output_height, output_height, sampling_ratio)
+        columns = _bin_points(x1, width / output_width, output_width, sampling_ratio)
+        if not rows.size or not columns.size:
+            continue  # an empty region
+        parts = [
+            image[:, i[:, None], j] * (a[:, None] * b).astype(x.dtype)
+            for (i, a), (j, b) in itertools.product(
+                _two_pixels(rows, x.shape[2]), _two_pixels(columns, x.shape[3])
+            )
+        ]
+        points = np.add.reduce(parts) if mode == "avg" else np.maximum.reduce(parts)
+        bins = points.reshape(len(points), output_height, -1, output_width, columns.shape[1])
+        region[...] = bins.mean((2, 4)) if mode == "avg" else bins.max((2, 4))
+    return y
+
+
+@op("RoiAlign", since=10)
+def roi_align_unshifted(
+    x,
+    rois,
+    batch_indices,
+    *,
+    mode="avg",
+    output_height=1,
+    output_width=1,
+    sampling_ratio=0,
+    spatial_scale=1.0,
+):
+    """RoiAlign that takes the coordinates as they are: output_half_pixel. Spec: RoiAlign-10."""
+    return roi_align(
+        x,
+        rois,
+        batch_indices,
+        coordinate_transformation_mode="output_half_pixel",
+        mode=mode,
+        output_height=output_height,
+        output_width=output_width,
+        sampling_ratio=sampling_ratio,
+        spatial_scale=spatial_scale,
+    )
+
+
+def _bin_points(start: float, length: float, bins: int, ratio: int) -> np.ndarray:
+    """(bins, points) places, evenly spread within bins of this length."""
+    points = ratio if ratio > 0 else max(0, int(np.ceil(length)))
+    steps = (np.arange(points) + 0.5) / max(points, 1)
+    return start + (np.arange(bins)[:, None] + steps) * length
+
+
+def _two_pixels(places: np.ndarray, length: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The pixels on both sides of each place and their shares; none more than a pixel outside."""
+    place = places.reshape(-1)
+    known = (place >= -1) & (place <= length)
+    place = place.clip(0, length - 1)
+    before = np.floor(place).astype(np.intp)
+    share = place - before
+    return [
+        (before, np.where(known, 1 - share, 0)),
+        (np.minimum(before + 1, length - 1), np.where(known, share, 0)),
+    ]
+
+
+# --------------------------------------------------------------------------------- DeformConv
+
+
+@op("DeformConv", since=19)
+@in_float32
+def deform_conv(
+    x,
+    w,
+    offset,
+    b=None,
+    mask=None,
+    *,
+    dilations=None,
+    group=1,
+    kernel_shape=None,
+    offset_group=1,
+    pads=None,
+    strides=None,
+):
+    """y[n, m, o] = sum_{c, k} w[m, c, k]·mask·x[n, c, o·stride + k·dilation - pad + offset]
+
+    A Conv whose taps lie beside their places, by offset[n, k, axis, o]; x is read linearly there,
+    and is 0 outside. x (N, C, D1 … Dn), w (M, C / group, K1 … Kn), offset
+    (N, offset_group·K·n, O1 … On), mask (N, offset_group·K, O1 … On) with K = K1·…·Kn, b (M).
+    Channels are split in offset_group parts, each with offsets of its own.
+
+    Spec: DeformConv-19, DeformConv-22.
+    """
+    kernel = check_weights(w, kernel_shape)
+    axes = axes_of(x.shape[2:], kernel, strides=strides, dilations=dilations, pads=pads)
+    batch, channels, rank = len(x), x.shape[1], x.ndim - 2
+    check_bias(b, len(w))
+    if channels % offset_group or channels % group or len(w) % group:
+        raise ValueError(
+            f"{channels} channels to {len(w)} can't be split in group {group} and offset_group "
+            f"{offset_group}"
+        )
+    if w.shape[1] != channels // group:
+        raise ValueError(f"w {w.shape} should have {channels // group} channels for x {x.shape}")
+    windows = tuple(axis.windows for axis in axes)
+    taps = int(np.prod(kernel))
+    for name, given, per_tap in (("offset", offset, rank), ("mask", mask, 1)):
+        wanted = (batch, offset_group * taps * per_tap, *windows)
+        if given is not None and given.shape != wanted:
+            raise ValueError(f"{name} {given.shape} should be {wanted}")
+    parts = batch * offset_group
+    moved = offset.reshape(parts, *kernel, rank, *windows)
+    places = []
+    for i, axis in enumerate(axes):
+        tap = np.arange(axis.kernel) * axis.dilation - axis.begin
+        here = tap.reshape([-1 if j == i else 1 for j in range(2 * rank)])
+        window = np.arange(axis.windows) * axis.stride
+        there = window.reshape([-1 if j == rank + i else 1 for j in range(2 * rank)])
+        places.append(moved.take(i, rank + 1) + (here + there))
+    columns = _weighted(x.reshape(parts, channels // offset_group, *x.shape[2:]), places, hat, 1)
+    if mask is not None:
+        columns *= mask.reshape(parts, 1, *kernel, *windows)
+    columns = columns.reshape(batch, group, channels // group * taps, -1)
+    y = w.reshape(group, len(w) // group, -1) @ columns
+    y = y.reshape(batch, len(w), *windows)
+    return y if b is None else y + b.reshape(-1, *[1] * rank)

@@ -1,0 +1,146 @@
+"""What vision models need beside convolutions: NonMaxSuppression, Col2Im, ImageDecoder."""
+
+from __future__ import annotations
+
+import io
+import itertools
+
+import numpy as np
+
+from ops._values import as_int, as_ints, as_scalar
+from ops._windows import axes_of
+from ops.registry import op
+
+
+@op("NonMaxSuppression", since=10)
+def non_max_suppression(
+    boxes,
+    scores,
+    max_output_boxes_per_class=None,
+    iou_threshold=None,
+    score_threshold=None,
+    *,
+    center_point_box=0,
+):
+    """The boxes to keep: by falling score, none that overlaps a better one of its class too much
+
+    boxes (N, B, 4) as two opposite corners y1, x1, y2, x2, or with ``center_point_box`` as x, y,
+    width, height; scores (N, C, B). A box is dropped when intersection / union with a kept one is
+    more than iou_threshold (0 by default), or its score less than score_threshold; of equal scores
+    the first box comes first. Result (K, 3): n, c, b. No max_output_boxes_per_class is 0: none.
+
+    Spec: NonMaxSuppression-10, NonMaxSuppression-11.
+    """
+    if boxes.ndim != 3 or boxes.shape[2] != 4 or scores.ndim != 3:
+        raise ValueError(
+            f"boxes {boxes.shape} and scores {scores.shape} should be (N, B, 4), (N, C, B)"
+        )
+    if (len(boxes), boxes.shape[1]) != (len(scores), scores.shape[2]):
+        raise ValueError(f"boxes {boxes.shape} and scores {scores.shape} don't fit each other")
+    most = (
+        0
+        if _missing(max_output_boxes_per_class)
+        else as_int(max_output_boxes_per_class, "max_output_boxes_per_class")
+    )
+    overlap = 0.0 if _missing(iou_threshold) else as_scalar(iou_threshold, "iou_threshold")
+    if not 0 <= overlap <= 1:
+        raise ValueError(f"iou_threshold {overlap:g} should be between 0 and 1")
+    kept = []
+    for n, c in itertools.product(range(len(boxes)), range(scores.shape[1]) if most > 0 else ()):
+        candidates = np.argsort(-scores[n, c], kind="stable")
+        if not _missing(score_threshold):
+            # "boxes with score less than score_threshold are removed"; ONNX Runtime removes equal
+            least = np.float32(as_scalar(score_threshold, "score_threshold"))
+            candidates = candidates[scores[n, c, candidates] >= least]
+        corners = _corners(boxes[n], center_point_box)
+        for _ in range(most):
+            if not candidates.size:
+                break
+            best, candidates = candidates[0], candidates[1:]
+            kept.append((n, c, best))
+            candidates = candidates[
+                ~(_overlaps(corners[best], corners[candidates]) > np.float32(overlap))
+            ]
+    return np.array(kept, np.int64).reshape(-1, 3)
+
+
+def _missing(value: np.ndarray | None) -> bool:
+    return value is None or value.size == 0
+
+
+def _corners(boxes: np.ndarray, center_point_box: int) -> np.ndarray:
+    """(B, 2, 2): the lower and the upper corner of each box."""
+    pairs = boxes.reshape(-1, 2, 2)
+    if center_point_box:
+        middle, half = pairs[:, 0], pairs[:, 1] / 2
+        return np.stack([middle - half, middle + half], 1)
+    return np.sort(pairs, 1)
+
+
+def _overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Intersection / union of a box with each of the others; 0 where one has no area."""
+    low, high = np.maximum(box[0], others[:, 0]), np.minimum(box[1], others[:, 1])
+    shared = np.maximum(high - low, 0).prod(1)
+    area, areas = (box[1] - box[0]).prod(), (others[:, 1] - others[:, 0]).prod(1)
+    return np.where((area > 0) & (areas > 0) & (shared > 0), shared / (area + areas - shared), 0)
+
+
+@op("Col2Im", since=18)
+def col2im(input, image_shape, block_shape, *, dilations=None, pads=None, strides=None):
+    """y[n, c, l·stride + k·dilation - pad] += x[n, (c, k), l]: what a Conv cut out, put back
+
+    x (N, C·K1·…·Kn, L), image_shape D1 … Dn, block_shape K1 … Kn; y (N, C, D1 … Dn). L counts the
+    blocks of the image, row by row. Overlapping blocks add up.
+
+    Spec: Col2Im-18.
+    """
+    image, block = as_ints(image_shape), as_ints(block_shape)
+    if input.ndim != 3 or len(image) != len(block):
+        raise ValueError(
+            f"x {input.shape} should be (N, C·K, L), image {image} and block {block} of one rank"
+        )
+    if input.dtype.kind == "O":
+        raise ValueError("overlapping blocks of strings can't be added")
+    axes = axes_of(image, block, strides=strides, dilations=dilations, pads=pads)
+    windows = tuple(axis.windows for axis in axes)
+    taps = int(np.prod(block))
+    if input.shape[1] % taps or input.shape[2] != int(np.prod(windows)):
+        raise ValueError(
+            f"x {input.shape} should be (N, C·{taps}, {int(np.prod(windows))}) for blocks {block} "
+            f"of image {image}"
+        )
+    channels = input.shape[1] // taps
+    columns = input.reshape(len(input), channels, taps, *windows)
+    y = np.zeros((len(input), channels, *image), input.dtype)
+    for tap, places in enumerate(itertools.product(*(axis.taps() for axis in axes))):
+        there = (slice(None), slice(None), tap, *(window for window, _ in places))
+        here = (slice(None), slice(None), *(place for _, place in places))
+        y[here] += columns[there]
+    return y
+
+
+@op("ImageDecoder", since=20)
+def image_decoder(encoded_stream, *, pixel_format="RGB"):
+    """The pixels (H, W, C) of an encoded image; an empty array if it can't be decoded
+
+    BMP, JPEG, JPEG 2000, TIFF, PNG, WebP and the PNM formats; C is 3, or 1 for Grayscale. Needs
+    Pillow, whose JPEG decoder upsamples the chroma as the spec asks.
+
+    Spec: ImageDecoder-20.
+    """
+    if pixel_format not in ("RGB", "BGR", "Grayscale"):
+        raise ValueError(f"pixel_format {pixel_format!r} is not RGB, BGR or Grayscale")
+    try:
+        from PIL import Image
+    except ImportError:
+        raise NotImplementedError("ImageDecoder needs Pillow: pip install pillow") from None
+    grayscale = pixel_format == "Grayscale"
+    formats = ["BMP", "JPEG", "JPEG2000", "TIFF", "PNG", "WEBP", "PPM"]
+    try:
+        image = Image.open(io.BytesIO(encoded_stream.tobytes()), formats=formats)
+        pixels = np.array(image.convert("L" if grayscale else "RGB"))
+    except Exception:  # "If it can't decode for any reason … it will return an empty matrix"
+        return np.zeros((0, 0, 1 if grayscale else 3), np.uint8)
+    if grayscale:
+        return pixels[..., None]
+    return pixels if pixel_format == "RGB" else np.ascontiguousarray(pixels[..., ::-1])

@@ -1,0 +1,63 @@
+"""Optimizer steps: hand-computed from the spec's pseudo code. ONNX Runtime has no kernel."""
+
+import numpy as np
+import pytest
+
+from tests.harness import Case, check, run_directly
+
+
+def f(values, dtype=np.float32):
+    return np.array(values, dtype)
+
+
+def step(name, t, tensors, expected, *, r=0.5, dtype=np.float32, **attributes):
+    inputs = [f(r), np.array(t, np.int64), *(f(x, dtype) for x in tensors)]
+    y = [f(x, dtype) for x in expected]
+    domain = "ai.onnx.preview.training"
+    return Case(name, 1, inputs, attributes, y, len(y), domain)
+
+
+HALF = {"alpha": 0.5, "beta": 0.25, "norm_coefficient": 0.0}
+CASES = [
+    # h' = 7 + 3² = 16, x' = 2 - 0.5·3/4
+    step("Adagrad", 0, [[2], [3], [7]], [[1.625], [16]], epsilon=0.0),
+    # r = 0.5/(1 + 1·1); g = 1·2 + 1 = 3
+    step("Adagrad", 1, [[2], [1], [7]], [[2 - 0.25 * 0.75], [16]], epsilon=0.0,
+         decay_factor=1.0, norm_coefficient=1.0),
+    step("Adagrad", 0, [[2], [8, 8], [3], [4, 0], [7], [0, 1]],
+         [[1.625], [7.5, 8], [16], [16, 1]], epsilon=0.0, dtype=np.float64),
+    # T = 0: the rate is R. v' = 0.5·2 + 0.5·4, h' = 0.25·4 + 0.75·16 = 13
+    step("Adam", 0, [[1], [4], [2], [4]], [[1 - 0.5 * 3 / (13**0.5 + 1)], [3], [13]],
+         alpha=0.5, beta=0.25, epsilon=1.0),
+    # T = 2: rate 0.5·√(1 - 1/16)/(1 - 1/4); g = 1·1 + 3; afterwards x'·(1 - 0.25)
+    step("Adam", 2, [[1], [3], [2], [4]],
+         [[0.75 * (1 - 0.5 * (15 / 16) ** 0.5 / 0.75 * 3 / 13**0.5)], [3], [13]], alpha=0.5,
+         beta=0.25, epsilon=0.0, norm_coefficient=1.0, norm_coefficient_post=0.25),
+    step("Adam", 0, [[1], [1], [4], [0], [2], [0], [4], [16]],
+         [[1 - 1.5 / (13**0.5 + 1)], [1], [3], [0], [13], [4]], alpha=0.5, beta=0.25, epsilon=1.0),
+    # β counts as 1 in the first step
+    step("Momentum", 0, [[1], [4], [2]], [[1 - 0.5 * 5], [5]], **HALF, mode="standard"),
+    step("Momentum", 1, [[1], [4], [2]], [[0], [2]], **HALF, mode="standard"),
+    step("Momentum", 1, [[1], [4], [2]], [[1 - 0.5 * 5], [2]], **HALF, mode="nesterov"),
+    step("Momentum", 1, [[1], [3], [2]], [[0], [2]], alpha=0.5, beta=0.25, norm_coefficient=1.0,
+         mode="standard"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_case(case):
+    check(case)
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        (step("Adagrad", 0, [[1], [1]], [[1]]), "2 tensors are not 3"),
+        (step("Adam", 0, [[1], [1], [1, 2], [1]], [[1]]), "a tensor of float32"),
+        (step("Momentum", 0, [[1], [1], [1]], [[1]], **HALF, mode="fast"), "'fast'"),
+    ],
+    ids=str,
+)
+def test_what_is_refused(case, message):
+    with pytest.raises(ValueError, match=message):
+        run_directly(case)
