@@ -73,6 +73,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="MODULE:FUNCTION",
         help="what builds the model; needed for .weights.h5",
     )
+    parser.add_argument(
+        "--text",
+        metavar="FILE",
+        help="the TextVectorization layer outside of MODEL: a .keras file with one, or its "
+        "settings or its words (.json, .txt), so that the file can be run on text",
+    )
+    parser.add_argument(
+        "--labels", metavar="FILE", help="class names: text, one a line, or a JSON list"
+    )
     parser.add_argument("--opset", type=int, default=18, help="13 to 18 (default: %(default)s)")
     parser.add_argument("--no-verify", action="store_true", help="don't compare with Keras")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -98,6 +107,7 @@ def _export(options: argparse.Namespace) -> int:
         raise ExportError(f"{output} is a folder: name the file to write")
     if not output.parent.exists():
         raise ExportError(f"no such folder: {output.parent}")
+    labels = _labels(options.labels) if options.labels else None
     started = time.perf_counter()
     with _progress(verify=not options.no_verify) as progress:
         result = run(
@@ -106,6 +116,8 @@ def _export(options: argparse.Namespace) -> int:
             opset=options.opset,
             architecture=options.architecture,
             verify=not options.no_verify,
+            text=options.text,
+            labels=labels,
             progress=progress,
         )
     seconds = time.perf_counter() - started
@@ -125,6 +137,18 @@ def _summary(result: Any, output: Path, seconds: float) -> None:
         print(f"largest difference from Keras: {largest:.2g} ({name})")
     else:
         print("not compared with Keras")
+    for note in result.notes:
+        print(note)
+
+
+def _labels(path: str) -> list[str]:
+    from interpreter.cli._report import read_labels
+    from interpreter.errors import InvalidInputError
+
+    try:
+        return read_labels(Path(path))
+    except InvalidInputError as error:
+        raise ExportError(one_line(error)) from error
 
 
 def _size(n: float) -> str:

@@ -22,10 +22,12 @@ Progress = Callable[[str], None]
 
 @dataclass
 class Export:
-    """What an export gave: the model, and each output's largest difference from Keras."""
+    """What an export gave: the model, each output's largest difference from Keras, and what the
+    user should know."""
 
     draft: Draft
     differences: dict[str, float]  # empty when the model wasn't verified
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def model(self) -> Any:
@@ -40,6 +42,8 @@ def run(
     opset: int = 18,
     architecture: Architecture | None = None,
     verify: bool = True,
+    text: Any = None,
+    labels: Any = None,
     progress: Progress | None = None,
 ) -> Export:
     """As ``export.to_onnx``, with the differences that were found. Raises ExportError."""
@@ -47,26 +51,33 @@ def run(
     with quiet() as errors:
         from export.convert import draft_of
         from export.load import load
+        from export.text import cut_text, given_text, label_settings, store, text_settings, told
         from export.trace import trace
         from export.verify import check
 
         report("load")
         model = load(model_or_path, architecture)
         _refuse_other_backends()
+        model, layers = cut_text(model)
+        outside = {} if text is None else given_text(text)
         report("trace")
         traced = trace(model)
+        tokenizers = text_settings({**layers, **outside}, traced)
+        names = {} if labels is None else label_settings(labels, traced)
         report("convert")
         draft = draft_of(traced, opset=opset, errors=errors)
         differences: dict[str, float] = {}
+        store(draft.model, tokenizers, names)
+        notes = tuple(told(tokenizers, layers))
         if path is None and not verify:
-            return Export(draft, differences)
+            return Export(draft, differences, notes)
         if path is not None:
             report("write")
         with staged(draft, path) as file:
             if verify:
                 report("check")
                 differences = check(model, file, traced)
-    return Export(draft, differences)
+    return Export(draft, differences, notes)
 
 
 def _refuse_other_backends() -> None:

@@ -127,6 +127,11 @@ def marked_recurrence() -> Iterator[list[Marker]]:
             setattr(owner, name, original)
 
 
+def keeps_states(layer: Any) -> bool:
+    """Whether the layer, or one inside of it, is stateful."""
+    return any(getattr(part, "stateful", False) for part in layer._flatten_layers())
+
+
 def _single(
     layer: Any, sequences: Any, initial_state: Any, mask: Any, markers: list[Marker]
 ) -> Any:
@@ -135,7 +140,7 @@ def _single(
     import tensorflow as tf
 
     cells = _cells(layer.cell)
-    if cells is None or not _plain(sequences) or len({cell.kind for cell in cells}) != 1:
+    if cells is None or not _plain(sequences) or not _of_steps(mask):
         return None
     states = keras.tree.flatten(initial_state)
     structure = initial_state if keras.tree.is_nested(initial_state) else [initial_state]
@@ -167,7 +172,11 @@ def _bidirectional(layer: Any, sequences: Any, initial_state: Any, mask: Any, ma
     import tensorflow as tf
 
     pair = layer.forward_layer, layer.backward_layer
-    if not all(isinstance(part, keras.layers.RNN) for part in pair) or not _plain(sequences):
+    known = keras.layers.RNN, keras.layers.SimpleRNN, keras.layers.LSTM, keras.layers.GRU
+    # a user's subclass may do more than its cell says
+    if not all(type(part) in known for part in pair) or not _plain(sequences):
+        return None
+    if not _of_steps(mask):
         return None
     forward, backward = (_cells(part.cell) for part in pair)
     if forward is None or backward is None or len(forward) != 1 or len(backward) != 1:
@@ -316,6 +325,12 @@ def _plain(sequences: Any) -> bool:
         and shape[-1] is not None
         and sequences.dtype.name in ("float32", "float64", "float16")
     )
+
+
+def _of_steps(mask: Any) -> bool:
+    """No mask, or one that says of whole steps whether they count: (batch, time) or (…, 1)."""
+    shape = None if mask is None else tuple(mask.shape)
+    return shape is None or len(shape) == 2 or (len(shape) == 3 and shape[2] == 1)
 
 
 def _is_zero(tensor: Any) -> bool:

@@ -78,14 +78,13 @@ class _Writer:
         if mask:
             x = self._op("GatherND", [x, mask.order], batch_dims=1)
         x = self._op("Transpose", [x], perm=[1, 0, 2])
-        count = 2 if self.marker.layers[0][0].kind == "LSTM" else 1
-        per_layer = count * self.marker.directions
         final: list[str] = []
         y = last = ""
         for depth, cells in enumerate(self.marker.layers):
             if depth:
                 x = self._op("Squeeze", [y, self._ints([1])])
-            given = inputs[depth * per_layer : (depth + 1) * per_layer]
+            count = 2 if cells[0].kind == "LSTM" else 1
+            given = inputs[len(final) : len(final) + count * self.marker.directions]
             y, last, states = self._node(x, depth, cells, given, count, mask)
             final += states
         if self.marker.return_sequences:

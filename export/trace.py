@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from export.errors import ExportError, one_line
 from export.lookups import marked_lookups
 from export.marks import Writer
-from export.recurrent import Marker, marked_recurrence
+from export.recurrent import Marker, keeps_states, marked_recurrence
 from export.refusals import refuse
 from export.resizing import static_resizes
 from export.rewrites import rewritten
+from export.time_distributed import all_steps_at_once
 from export.transposed import marked_transposed
 
 #: Keras's classes are changed while a model is traced: one at a time
@@ -59,6 +60,7 @@ class Trace:
     vocabulary: dict[
         str, int
     ]  # input name -> ids below this are valid, where it feeds an Embedding
+    masking: dict[str, float]  # input name -> the value that a Masking layer takes for padding
     layers: tuple[str, ...]
     writers: tuple[Writer, ...] = ()
     keys: dict[str, list[Any]] = field(default_factory=dict)  # input name -> keys a lookup knows
@@ -84,6 +86,7 @@ def trace(model: Any) -> Trace:
     vocabulary: dict[str, int] = {}
     keys: dict[str, list[Any]] = {}
     writers: list[Writer] = []
+    masking: dict[str, float] = {}
 
     def function(*tensors: Any) -> Any:
         inputs, given = tensors[: len(specs)], tensors[len(specs) :]
@@ -100,6 +103,7 @@ def trace(model: Any) -> Trace:
             marked_lookups(writers, note),
             marked_transposed(writers),
             _direct_products(),
+            _noted_masking(inputs, names, masking),
         ):
             result = model(keras.tree.pack_sequence_as(structure, inputs), training=False)
         return [tf.identity(output) for output in keras.tree.flatten(result)]
@@ -113,6 +117,7 @@ def trace(model: Any) -> Trace:
             _exact_scopes(),
             rewritten(),
             static_resizes(),
+            all_steps_at_once(),
             marked_recurrence() as markers,
         ):
             concrete = tf.function(function, autograph=False).get_concrete_function(*signature)
@@ -147,6 +152,7 @@ def trace(model: Any) -> Trace:
         constants={name.removeprefix(WEIGHT_PREFIX): values for name, values in small},
         markers=tuple(markers),
         vocabulary=vocabulary,
+        masking=masking,
         layers=tuple(layer.name for layer in model._flatten_layers(include_self=False)),
         writers=tuple(writers),
         keys=keys,
@@ -175,7 +181,7 @@ def input_structure(model: Any) -> Any:
     inner = getattr(model, "_functional", None) or model  # a Sequential holds a Functional
     structure = getattr(inner, "_inputs_struct", None)
     if structure is not None:
-        return structure
+        return _open_batch(model, structure) if isinstance(model, keras.Sequential) else structure
     from keras.src.export.export_utils import get_input_signature
 
     try:
@@ -186,6 +192,18 @@ def input_structure(model: Any) -> Any:
     except Exception as error:
         raise ExportError(f"{model.name} has no known input shape: {hint}") from error
     return structure
+
+
+def _open_batch(model: Any, structure: Any) -> Any:
+    """A Sequential without an Input keeps the batch size of its first call, or of ``fit``: it is
+    open again, unless a layer keeps states, which have that size."""
+    import keras
+
+    if keeps_states(model):
+        return structure
+    return keras.tree.map_structure(
+        lambda x: keras.KerasTensor((None, *x.shape[1:]), dtype=x.dtype, name=x.name), structure
+    )
 
 
 def unique(names: list[str]) -> list[str]:
@@ -303,6 +321,25 @@ def _direct_embedding(inputs: Any, names: list[str], vocabulary: dict[str, int])
         yield
     finally:
         keras.layers.Embedding.call = original
+
+
+@contextmanager
+def _noted_masking(inputs: Any, names: list[str], masking: dict[str, float]) -> Iterator[None]:
+    """Notes which inputs go to a Masking layer, so that a check can have steps that are masked."""
+    import keras
+
+    original = keras.layers.Masking.__dict__["call"]
+
+    def call(self, x):
+        for name in _sources(x, inputs, names):
+            masking[name] = float(self.mask_value)
+        return original(self, x)
+
+    keras.layers.Masking.call = call
+    try:
+        yield
+    finally:
+        keras.layers.Masking.call = original
 
 
 def _sources(tensor: Any, inputs: Any, names: list[str]) -> set[str]:

@@ -84,7 +84,8 @@ def random_inputs(trace: Trace, *, seed: int = 0) -> dict[str, NDArray[Any]]:
     """A batch of 6 for every input; time steps and image sides that are left open become some.
 
     Inputs that feed an Embedding get ids below its size, one row each with padding at the end, at
-    the start, in holes, everywhere, and nowhere. Other integers are 0 … 9, floats are normal.
+    the start, in holes, everywhere, and nowhere; steps that a Masking layer takes for padding are
+    put the same way. Other integers are 0 … 9, floats are normal.
     """
     rng = np.random.default_rng(seed)
     feeds: dict[str, NDArray[Any]] = {}
@@ -92,7 +93,7 @@ def random_inputs(trace: Trace, *, seed: int = 0) -> dict[str, NDArray[Any]]:
         if port.shape is None:
             raise ExportError(f"input {port.name} has no known rank: nothing to compare with")
         shape = tuple(
-            (_BATCH if axis == 0 else _TIME if len(port.shape) < 4 else _SIDE)
+            (_BATCH if axis == 0 else _TIME if _is_time(port.shape, axis) else _SIDE)
             if size is None
             else size
             for axis, size in enumerate(port.shape)
@@ -107,8 +108,15 @@ def random_inputs(trace: Trace, *, seed: int = 0) -> dict[str, NDArray[Any]]:
             values = rng.integers(0, 10, shape)
         else:
             values = rng.standard_normal(shape)
+            if port.name in trace.masking:
+                values[_padding(rng, shape)] = trace.masking[port.name]
         feeds[port.name] = values.astype(object if port.dtype == "string" else port.dtype)
     return feeds
+
+
+def _is_time(shape: tuple[int | None, ...], axis: int) -> bool:
+    """Whether an open dimension counts steps: images leave their width open, too."""
+    return len(shape) < 4 or (axis == 1 and None not in shape[2:])
 
 
 def _keys(rng: np.random.Generator, shape: tuple[int, ...], known: list[Any], dtype: str) -> Any:
@@ -126,8 +134,14 @@ def _text(value: Any) -> str:
 def _padded_ids(rng: np.random.Generator, shape: tuple[int, ...], size: int) -> NDArray[Any]:
     """Random ids in [1, size), with zeros where texts have their padding."""
     ids = rng.integers(min(1, size - 1), size, shape)
+    ids[_padding(rng, shape)] = 0
+    return ids
+
+
+def _padding(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
+    """(batch, time) bool: row by row padding of another kind; (batch,) False without time."""
     if len(shape) < 2 or not shape[1]:
-        return ids
+        return np.zeros(shape[:1], bool)
     length = shape[1]
     patterns = (
         np.arange(length) >= (length + 1) // 2,  # at the end
@@ -136,6 +150,4 @@ def _padded_ids(rng: np.random.Generator, shape: tuple[int, ...], size: int) -> 
         np.ones(length, bool),  # everywhere
         np.zeros(length, bool),
     )
-    for row in range(shape[0]):
-        ids[row, patterns[row % len(patterns)]] = 0
-    return ids
+    return np.stack([patterns[row % len(patterns)] for row in range(shape[0])])

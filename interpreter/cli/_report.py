@@ -95,6 +95,7 @@ def top(
         if isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype != object
     }
     if labels is not None:
+        scores = {n: _two_classes(s) if len(labels) == 2 else s for n, s in scores.items()}
         fitting = {n: s for n, s in scores.items() if s.shape[1] == len(labels)}
         if scores and not fitting:
             sizes = ", ".join(f"'{n}' has {s.shape[1]} classes" for n, s in scores.items())
@@ -104,6 +105,33 @@ def top(
         shapes = ", ".join(f"'{n}' is {np.shape(v)}" for n, v in values.items())
         raise InvalidInputError(f"--top needs an output of shape (samples, classes); {shapes}")
     return {name: [_largest(row, k, labels) for row in rows] for name, rows in scores.items()}
+
+
+def top_of_named(
+    values: Mapping[str, Any], k: int, labels: Mapping[str, Sequence[str]]
+) -> dict[str, list[list[dict[str, Any]]]]:
+    """As ``top``, of the outputs whose class names are known and fit what came out."""
+    best = {}
+    for name, names in labels.items():
+        value = values.get(name)
+        if isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype != object:
+            scores = _show.widened(value)
+            scores = _two_classes(scores) if len(names) == 2 else scores
+            if scores.shape[1] == len(names):
+                best[name] = [_largest(row, k, names) for row in scores]
+    return best
+
+
+def _two_classes(scores: np.ndarray) -> np.ndarray:
+    """(samples, 2) out of (samples, 1): a probability p is that of the second class, 1 - p that of
+    the first. What isn't a probability stays as it is."""
+    if (
+        scores.shape[1] != 1
+        or scores.dtype.kind != "f"
+        or not ((scores >= 0) & (scores <= 1)).all()
+    ):
+        return scores
+    return np.concatenate([1 - scores, scores], axis=1)
 
 
 def _largest(row: np.ndarray, k: int, labels: Sequence[str] | None) -> list[dict[str, Any]]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from interpreter.cli import _show
-from interpreter.errors import UnsupportedModelError
+from interpreter.errors import InvalidModelError, UnsupportedModelError
 from interpreter.model import Graph, Model, Node, SparseTensor, Tensor, ValueInfo
 from interpreter.prepare import Context
 from interpreter.prepare.check import check
@@ -19,8 +19,11 @@ from interpreter.prepare.context import subgraphs
 from interpreter.prepare.inline import inline_functions
 from interpreter.prepare.resolve import every_node, resolve, unsupported
 from interpreter.reader import read_model
+from interpreter.text import LABELS_KEY, TEXT_KEY, Tokenizer, class_names, tokenizers
 from ops import registry
 from ops.dtypes import ELEMENT_TYPES
+
+_LONGEST = 200  # characters of a value in the metadata
 
 
 def add_parser(commands: Any) -> None:
@@ -215,7 +218,7 @@ def _show_text(about: Mapping[str, Any]) -> None:
         _show.table(columns, rows, right=columns[1:], indent=2)
     if about["metadata"]:
         _show.heading("metadata")
-        _show.table(("", ""), about["metadata"].items(), indent=2)
+        _show.table(("", ""), _readable(about["metadata"]), indent=2)
     for info in about["training"]:
         _show.heading("training, which onnxwalk leaves aside")
         _show.line(f"  algorithm of {_show.count(info['algorithm'], 'node')}")
@@ -227,6 +230,38 @@ def _show_text(about: Mapping[str, Any]) -> None:
     if about["problem"]:
         _show.heading("not supported")
         _show.line(f"  {about['problem']}")
+
+
+def _readable(metadata: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Metadata in lines that can be read: a vocabulary by its size and its first words."""
+    rows: list[tuple[str, str]] = []
+    for key, value in metadata.items():
+        try:
+            if key == TEXT_KEY:
+                rows += [(f"text for {n}", _text(t)) for n, t in tokenizers(metadata).items()]
+                continue
+            if key == LABELS_KEY:
+                found = class_names(metadata)
+                rows += [(f"classes of {n}", _some(names, "class")) for n, names in found.items()]
+                continue
+        except InvalidModelError:
+            pass  # shown as it stands
+        rows.append((key, value if len(value) <= _LONGEST else value[: _LONGEST - 1] + "…"))
+    return rows
+
+
+def _text(tokenizer: Tokenizer) -> str:
+    parts = [tokenizer.standardize or "as it is", f"split {tokenizer.split or 'not at all'}"]
+    if tokenizer.ngrams is not None:
+        parts.append(f"n-grams of {', '.join(map(str, tokenizer.ngrams))}")
+    at_most = "at most " if tokenizer.ragged else ""
+    parts.append(f"{at_most}{tokenizer.length} ids" if tokenizer.length else "any number of ids")
+    return f"{', '.join(parts)}; {_some(tokenizer.vocabulary[2:], 'word')}"
+
+
+def _some(names: Sequence[str], noun: str, most: int = 8) -> str:
+    nouns = noun if len(names) == 1 else "classes" if noun == "class" else f"{noun}s"
+    return f"{len(names):,} {nouns}: {', '.join(names[:most])}{', …' * (len(names) > most)}"
 
 
 def _show_parameters(parameters: list[dict[str, Any]]) -> None:

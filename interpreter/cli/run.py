@@ -15,8 +15,10 @@ from interpreter.cli._batches import Outcome, run_in_pieces, run_whole
 from interpreter.cli._files import Feed, read_inputs
 from interpreter.cli._outputs import OutputFile
 from interpreter.cli._random import make_up
+from interpreter.cli._texts import read_texts
 from interpreter.errors import InvalidInputError
 from interpreter.session import Session, load
+from interpreter.text import class_names, tokenizers
 
 _DESCRIPTION = """\
 Run a model on files and show what comes out.
@@ -33,6 +35,9 @@ FILE of an input may be
 Numbers become the model's type where that loses nothing of their kind: integers become floats,
 but floats become integers only if each is a whole number. One sample without a batch dimension
 gets one if the model's first dimension is open or 1.
+
+A model whose file has a vocabulary (export puts one there) also takes text, by --text and
+--text-file: .csv, of which the column "text" or --column is read, or one text a line.
 """
 
 _EPILOG = """\
@@ -59,6 +64,19 @@ def add_parser(commands: Any) -> None:
         metavar="[NAME=]FILE",
         help="values of an input; may be repeated; a single input needs no NAME",
     )
+    parser.add_argument(
+        "--text", action="append", default=[], metavar="[NAME=]TEXT", help="a text; may be repeated"
+    )
+    parser.add_argument(
+        "--text-file",
+        action="append",
+        default=[],
+        metavar="[NAME=]FILE",
+        help="texts: .csv, or one a line",
+    )
+    parser.add_argument(
+        "--column", metavar="NAME", help="of a .csv file of texts (default: text, or the only one)"
+    )
     parser.add_argument("--random", action="store_true", help="make up the inputs not given")
     parser.add_argument(
         "--shape",
@@ -83,10 +101,16 @@ def add_parser(commands: Any) -> None:
         "--batch", type=_at_least(1), metavar="N", help="run N rows at a time, reading as it goes"
     )
     parser.add_argument(
-        "--top", type=_at_least(1), metavar="K", help="show the K largest classes of each sample"
+        "--top",
+        type=_at_least(1),
+        metavar="K",
+        help="show the K largest classes of each sample (default: 1 if the file has class names)",
     )
     parser.add_argument(
-        "--labels", type=Path, metavar="FILE", help="class names: text, one a line, or a JSON list"
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        help="class names: text, one a line, or a JSON list (default: those in the file)",
     )
     parser.add_argument(
         "--tensor",
@@ -101,11 +125,13 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Carry out the command. Raises OnnxWalkError."""
-    for option, needed in (("shape", "random"), ("labels", "top")):
+    for option, needed in (("shape", "random"), ("labels", "top"), ("column", "text_file")):
         if getattr(args, option) and not getattr(args, needed):
+            needed = needed.replace("_", "-")
             raise InvalidInputError(f"--{option} is of no use without --{needed}")
     labels = _report.read_labels(args.labels) if args.labels else None
     session = load(args.model, optimize=not args.no_optimize, seed=args.seed)
+    stored = class_names(session.model.metadata)
     names = list(dict.fromkeys([*(info.name for info in session.outputs), *args.tensor]))
     file = OutputFile(args.output, names, session.outputs) if args.output else None
     feeds = _feeds(session, args)
@@ -116,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
             outcome = run_in_pieces(session, names, feeds, args.batch, allocate)
         else:
             outcome = run_whole(session, names, feeds)
-        report = _describe(args, feeds, outcome, labels)
+        report = _describe(args, feeds, outcome, labels, stored)
         if args.json:  # before the file is renamed: values may still lie in it
             report = _show.jsonable(report)
         if file:
@@ -133,12 +159,17 @@ def run(args: argparse.Namespace) -> int:
 def _feeds(session: Session, args: argparse.Namespace) -> dict[str, Feed]:
     """A value for each input, in the model's order."""
     feeds = read_inputs(session, args.input, args.scale)
+    for name, feed in read_texts(session, args.text, args.text_file, args.column).items():
+        if name in feeds:
+            raise InvalidInputError(f"input '{name}' is given twice")
+        feeds[name] = feed
     if args.random:
         feeds |= make_up(session, feeds, args.shape, args.seed)
     if missing := [info for info in session.inputs if info.name not in feeds]:
         listed = "; ".join(map(str, missing))
         raise InvalidInputError(
             f"no value for input {listed}: give --input {missing[0].name}=FILE, or --random"
+            + (", or --text" if missing[0].name in tokenizers(session.model.metadata) else "")
         )
     order = [i.name for i in (*session.inputs, *session.overridable_initializers)]
     return {name: feeds[name] for name in order if name in feeds}
@@ -149,13 +180,17 @@ def _describe(
     feeds: dict[str, Feed],
     outcome: Outcome,
     labels: list[str] | None,
+    stored: dict[str, list[str]],
 ) -> dict[str, Any]:
     outputs = [_report.describe(name, value) for name, value in outcome.values.items()]
-    if args.top:
+    best: dict[str, Any] = {}
+    if stored and labels is None:
+        best = _report.top_of_named(outcome.values, args.top or 1, stored)
+    if args.top and not best:
         best = _report.top(outcome.values, args.top, labels)
-        for output in outputs:
-            if output["name"] in best:
-                output["top"] = best[output["name"]]
+    for output in outputs:
+        if output["name"] in best:
+            output["top"] = best[output["name"]]
     inputs = [
         {
             "name": name,

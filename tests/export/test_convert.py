@@ -142,3 +142,15 @@ def test_layer_of():
     assert layer_of("model/block/conv/Relu", ["conv", "block"]) == "conv"
     assert layer_of("model/conv_1_1/Relu", ["conv", "conv_1"]) == "conv_1"
     assert layer_of("Relu", ["conv"]) is None
+
+
+def test_a_sequential_without_input_has_an_open_batch():
+    """Keras keeps the batch size of the first call in the model."""
+    model = keras.Sequential([L.Dense(3)])
+    model(np.zeros((4, 5), np.float32))
+    proto, _ = converted(model)
+    assert dims(proto.graph.input[0]) == ["batch", 5]
+    stateful = keras.Sequential([L.LSTM(3, stateful=True)])
+    stateful(np.zeros((4, 5, 2), np.float32))
+    proto, _ = converted(stateful)
+    assert dims(proto.graph.input[0]) == [4, 5, 2]

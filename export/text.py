@@ -1,0 +1,344 @@
+"""Text at the front of a model, and the names of its classes: what goes into ``metadata_props``.
+
+``TextVectorization`` has no ONNX form. A model that begins with one is cut behind it: the file
+takes integer ids, under the name of the text input, and says how to make them from text.
+
+``onnxwalk.text`` is a JSON object, input name -> settings::
+
+    {"ids": {"standardize": "lower_and_strip_punctuation",   or "lower", "strip_punctuation", null
+             "split": "whitespace",                          or "character", null
+             "ngrams": null,                                 or a list of widths, [1, 2]
+             "length": 100,                                  or null: as long as the longest text
+             "ragged": false,                                true: pad to the longest text only
+             "vocabulary": ["", "[UNK]", "the", …]}}         the word of each id
+
+All six are there. Their meaning is Keras's, of ``output_mode="int"``; see ``interpreter.text``.
+
+``onnxwalk.labels`` is a JSON object, output name -> list of class names. An output of one number
+has two names: of what lies near 0 and of what lies near 1.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from export.errors import ExportError, one_line
+from export.recurrent import keeps_states
+from interpreter.text import LABELS_KEY, SPLIT, STANDARDIZE, TEXT_KEY, Tokenizer
+
+#: what `text=` takes for one input: a layer, or the path of a file that holds one
+TextSource = Any
+
+
+def cut_text(model: Any) -> tuple[Any, dict[str, Any]]:
+    """(the model from the ids on, input name -> its TextVectorization layer).
+
+    A model without such a layer is returned as it is. The input keeps its name; where one input
+    feeds several layers, each makes an input of the layer's name.
+
+    Raises ExportError when a TextVectorization is anywhere but right behind an input, or its
+    settings have no form here.
+    """
+    import keras
+
+    kind = keras.layers.TextVectorization
+    found = [layer for layer in model._flatten_layers() if isinstance(layer, kind)]
+    if not found:
+        return model, {}
+    inner = getattr(model, "_functional", None) or model
+    if not hasattr(inner, "_nodes_by_depth"):
+        raise _misplaced(found[0], f"the subclassed model {model.name}, which can't be cut")
+    inputs: list[Any] = []
+    layers: dict[str, Any] = {}
+    behind: dict[int, list[Any]] = {id(source): [] for source in inner.inputs}
+    all_nodes = [node for _, depth in sorted(inner._nodes_by_depth.items()) for node in depth]
+    for node in all_nodes:
+        for source in {id(t): t for t in node.input_tensors}.values():
+            if isinstance(node.operation, kind) and id(source) not in behind:
+                raise _misplaced(node.operation, "the middle of the model")
+            behind.setdefault(id(source), []).append(node)
+    seen = {id(node.operation) for node in all_nodes}
+    for layer in found:
+        if id(layer) not in seen:
+            raise _misplaced(layer, "a model within the model")
+    ends = {id(output) for output in inner.outputs}
+    for source in inner.inputs:
+        nodes = behind[id(source)]
+        texts = [node for node in nodes if isinstance(node.operation, kind)]
+        if not texts:
+            inputs.append(source)
+            continue
+        if len(texts) < len(nodes) or id(source) in ends:
+            raise ExportError(
+                f"the text {_name(source)} goes into {texts[0].operation.name} and elsewhere, too: "
+                "make the ids outside of the model"
+            )
+        for node in texts:
+            tokenizer_of(node.operation)  # or say now what can't be had
+            if getattr(node.operation, "_ragged", False):
+                raise ExportError(f"layer {node.operation.name}: ragged ids have no ONNX form")
+            inputs.append(node.outputs[0])
+            name = _name(source) if len(texts) == 1 else node.operation.name
+            layers[name] = node.operation
+    names = iter(layers)
+    kept = {id(source) for source in inner.inputs}
+    try:
+        rest = keras.Model(inputs, inner._outputs_struct, name=model.name)
+    except Exception as error:
+        raise ExportError(
+            f"{model.name} can't be cut behind its text: {one_line(error)}"
+        ) from error
+    specs = [
+        _spec(tensor, tensor.name if id(tensor) in kept else next(names), rest) for tensor in inputs
+    ]
+    rest._inputs_struct = keras.tree.pack_sequence_as(rest._inputs_struct, specs)
+    return rest, layers
+
+
+def _spec(tensor: Any, name: str, model: Any) -> Any:
+    """An input of the cut model. A Sequential that was built by calling it has the batch size of
+    that call, which only a stateful layer needs."""
+    import keras
+
+    batch = tensor.shape[0] if keeps_states(model) else None
+    return keras.KerasTensor((batch, *tensor.shape[1:]), dtype=tensor.dtype, name=name)
+
+
+def _misplaced(layer: Any, where: str) -> ExportError:
+    return ExportError(
+        f"TextVectorization layer {layer.name} is in {where}: it has no ONNX form, and only one "
+        "right behind an Input can be left out of the file"
+    )
+
+
+def _name(tensor: Any) -> str:
+    return tensor._keras_history.operation.name
+
+
+def tokenizer_of(layer: Any) -> Tokenizer:
+    """The settings of a TextVectorization layer. Raises ExportError for those of no form here."""
+    where = f"TextVectorization layer {layer.name}"
+    if layer._output_mode != "int":
+        raise ExportError(
+            f"{where}: output_mode {layer._output_mode!r} has no form here, only 'int' has"
+        )
+    for setting, known in (("standardize", STANDARDIZE), ("split", SPLIT)):
+        value = getattr(layer, f"_{setting}")
+        if callable(value) or value not in known:
+            raise ExportError(f"{where}: {setting} is a function, which a file can't hold")
+    if layer._encoding.lower().replace("-", "") != "utf8":
+        raise ExportError(f"{where}: encoding {layer._encoding!r} has no form here, only utf-8 has")
+    try:
+        vocabulary = [str(word) for word in layer.get_vocabulary()]
+    except Exception as error:
+        raise ExportError(f"{where}: no vocabulary: {one_line(error)}") from error
+    if len(vocabulary) < 3:
+        raise ExportError(f"{where} has no vocabulary: adapt() it first")
+    try:
+        return Tokenizer(
+            vocabulary,
+            standardize=layer._standardize,
+            split=layer._split,
+            ngrams=layer._ngrams,
+            length=layer._output_sequence_length,
+            ragged=layer._ragged,
+        )
+    except ValueError as error:
+        raise ExportError(f"{where}: {one_line(error)}") from error
+
+
+def given_text(text: TextSource | Mapping[str, TextSource]) -> dict[str | None, Any]:
+    """Input name, or None where it isn't said, -> TextVectorization layer, of what ``text=`` got.
+
+    A layer, a path (see ``read_layer``), or a mapping of input names to these. Raises ExportError.
+    """
+    import keras
+
+    if isinstance(text, Mapping):
+        return {str(name): given_text(source)[None] for name, source in text.items()}
+    if isinstance(text, keras.layers.TextVectorization):
+        return {None: text}
+    if isinstance(text, (str, os.PathLike)):
+        return {None: read_layer(Path(text))}
+    raise ExportError(f"text: a TextVectorization layer or a path, not {type(text).__name__}")
+
+
+def read_layer(path: Path) -> Any:
+    """The TextVectorization layer in a .keras file (a model with one in it), or that a .json or
+    .txt file describes: a list of words as ``get_vocabulary()`` gives it, in JSON or one a line,
+    or a JSON object as ``get_config()`` gives it, with the vocabulary in it.
+
+    Raises ExportError.
+    """
+    import keras
+
+    from export.load import load
+
+    if not path.is_file():
+        raise ExportError(f"no such file: {path}")
+    if path.suffix.lower() not in (".json", ".txt"):
+        kind = keras.layers.TextVectorization
+        layers = [layer for layer in load(path)._flatten_layers() if isinstance(layer, kind)]
+        if len(layers) != 1:
+            raise ExportError(f"{path.name}: {len(layers)} TextVectorization layers in it, not one")
+        return layers[0]
+    try:
+        content = path.read_text(encoding="utf-8-sig")
+        config = json.loads(content) if path.suffix.lower() == ".json" else content.splitlines()
+    except (ValueError, RecursionError) as error:
+        raise ExportError(f"{path.name} can't be read: {one_line(error)}") from error
+    config = {"vocabulary": config} if isinstance(config, list) else config
+    if not isinstance(config, dict) or not isinstance(config.get("vocabulary"), list):
+        raise ExportError(f"{path.name}: neither a list of words nor settings with a vocabulary")
+    for special in ("", "[UNK]"):
+        if config["vocabulary"][:1] == [special]:  # get_vocabulary() begins with these
+            config["vocabulary"] = config["vocabulary"][1:]
+    dropped = ("vocabulary_size", "dtype", "trainable", "idf_weights")
+    config = {key: value for key, value in config.items() if key not in dropped}
+    try:
+        base = {"standardize": "lower_and_strip_punctuation", "split": "whitespace", "ngrams": None}
+        return keras.layers.TextVectorization(**{**base, **config, "ngrams": _widths(config)})
+    except Exception as error:
+        raise ExportError(f"{path.name}: no TextVectorization: {one_line(error)}") from error
+
+
+def _widths(config: Mapping[str, Any]) -> Any:
+    ngrams = config.get("ngrams")
+    return tuple(ngrams) if isinstance(ngrams, list) else ngrams
+
+
+def text_settings(layers: Mapping[str | None, Any], trace: Any) -> dict[str, Tokenizer]:
+    """Input name -> tokenizer, each held against its input and against its Keras layer.
+
+    A layer whose input isn't named belongs to the one input that feeds an Embedding.
+
+    Raises ExportError when no input, or more than one, can be meant; when the length or the number
+    of words doesn't fit; or when the tokenizer gives other ids than the layer.
+    """
+    ports = {port.name: port for port in trace.inputs}
+    settings: dict[str, Tokenizer] = {}
+    for name, layer in layers.items():
+        if name is None:
+            candidates = list(trace.vocabulary) or [p.name for p in trace.inputs]
+            if len(candidates) != 1:
+                listed = ", ".join(candidates)
+                raise ExportError(
+                    f"text for which input? There are {listed}: give text={{name: …}}"
+                )
+            name = candidates[0]
+        if name not in ports:
+            raise ExportError(f"text for {name}: the model's inputs are {', '.join(ports)}")
+        if name in settings:
+            raise ExportError(f"text for {name} is given twice: the model has a layer of its own")
+        settings[name] = _fitting(tokenizer_of(layer), ports[name], trace.vocabulary.get(name))
+        check_tokenizer(settings[name], layer)
+    return settings
+
+
+def _fitting(tokenizer: Tokenizer, port: Any, limit: int | None) -> Tokenizer:
+    """The tokenizer with the length that its input has. Raises ExportError."""
+    from dataclasses import replace
+
+    if port.shape is None or len(port.shape) != 2 or port.dtype in ("string", "bool"):
+        raise ExportError(f"input {port.name} takes no ids of text: {port.dtype}, {port.shape}")
+    words = len(tokenizer.vocabulary)
+    if limit is not None and words > limit:
+        raise ExportError(
+            f"text for {port.name}: {words} words, but the Embedding takes ids below {limit}"
+        )
+    steps = port.shape[1]
+    if steps is None or (tokenizer.length == steps and not tokenizer.ragged):
+        return tokenizer
+    if tokenizer.length is not None and tokenizer.length != steps:
+        raise ExportError(
+            f"text for {port.name}: {tokenizer.length} ids a text, but the model takes {steps}"
+        )
+    return replace(tokenizer, length=steps, ragged=False)
+
+
+def check_tokenizer(tokenizer: Tokenizer, layer: Any) -> None:
+    """Raises ExportError when the ids of some texts are not those of the Keras layer.
+
+    Ids are compared without the padding, whose length the model's input may have set.
+    """
+    import tensorflow as tf
+
+    rng = np.random.default_rng(0)
+    words = [tokenizer.vocabulary[i] for i in rng.integers(0, len(tokenizer.vocabulary), 60)]
+    marks = ("", "", "", ",", "!", " \t", "\u00a0", "É", "ß", "x", "日本", "'s", "_", "\n")
+    texts = ["", " ", "..."]
+    for start in range(0, len(words), 6):
+        chosen = [word.upper() if rng.random() < 0.3 else word for word in words[start : start + 6]]
+        texts.append(" ".join(word + marks[rng.integers(len(marks))] for word in chosen))
+    try:
+        expected = layer(tf.constant([[text] for text in texts]))
+    except Exception as error:  # not every combination of settings works in Keras
+        raise ExportError(f"layer {layer.name} itself fails on text: {one_line(error)}") from error
+    rows = expected.to_list() if hasattr(expected, "to_list") else np.asarray(expected).tolist()
+    for text, row in zip(texts, rows, strict=True):
+        ids = tokenizer.ids(text)
+        row = row[: tokenizer.length]
+        if ids + [0] * (len(row) - len(ids)) != row:
+            raise ExportError(f"layer {layer.name}: {text!r} becomes {row}, but here {ids}")
+
+
+def label_settings(labels: Any, trace: Any) -> dict[str, list[str]]:
+    """Output name -> class names: a list goes to each output that has so many classes.
+
+    Raises ExportError when they fit no output, or an output that is named.
+    """
+    ports = {port.name: port for port in trace.outputs}
+    if isinstance(labels, Mapping):
+        chosen = {str(name): _names(names) for name, names in labels.items()}
+        for name, names in chosen.items():
+            if name not in ports:
+                raise ExportError(f"labels for {name}: the outputs are {', '.join(ports)}")
+            if not _fits(names, ports[name]):
+                raise ExportError(f"{len(names)} labels for {name}, of shape {ports[name].shape}")
+        return chosen
+    names = _names(labels)
+    fitting = {name: names for name, port in ports.items() if _fits(names, port)}
+    if not fitting:
+        shapes = ", ".join(f"{port.name} is {port.shape}" for port in trace.outputs)
+        raise ExportError(f"{len(names)} labels fit no output: {shapes}")
+    return fitting
+
+
+def _names(labels: Any) -> list[str]:
+    good = isinstance(labels, Sequence) and not isinstance(labels, (str, bytes))
+    if not good or not labels or not all(isinstance(label, str) for label in labels):
+        raise ExportError("labels: a list of class names, or a dict of output names to lists")
+    return list(labels)
+
+
+def _fits(names: Sequence[str], port: Any) -> bool:
+    if port.shape is None:
+        return True
+    if len(port.shape) < 2:
+        return False
+    classes = port.shape[-1]
+    return classes in (None, len(names)) or (classes == 1 and len(names) == 2)
+
+
+def store(proto: Any, text: Mapping[str, Tokenizer], labels: Mapping[str, list[str]]) -> None:
+    """Put both into the model's ``metadata_props``, where there is something to put."""
+    settings = {name: tokenizer.as_json() for name, tokenizer in text.items()}
+    for key, value in ((TEXT_KEY, settings), (LABELS_KEY, dict(labels))):
+        if value:
+            entry = proto.metadata_props.add()
+            entry.key, entry.value = key, json.dumps(value, ensure_ascii=False)
+
+
+def told(text: Mapping[str, Tokenizer], layers: Mapping[str, Any]) -> list[str]:
+    """A line for each input that takes ids, where the model took text."""
+    return [
+        f"input {name} takes the ids of layer {layers[name].name}, not text: its "
+        f"{len(text[name].vocabulary):,} words and settings are in the file (run --text)"
+        for name in layers
+    ]
