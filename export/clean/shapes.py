@@ -21,7 +21,7 @@ def drop_identities(draft: Draft) -> None:
             source, result = node.input[0], node.output[0]
             if result not in ports:
                 names[result] = source
-            elif source in producers and source not in ports:
+            elif source in producers and source not in ports and source not in names:
                 # the tensor takes the name of the output
                 producer = producers[source]
                 index = list(producer.output).index(source)
