@@ -130,11 +130,15 @@ def _summary(result: Any, output: Path, seconds: float) -> None:
 
     counts = Counter(node.op_type for node in walk(result.draft.graph))
     operators = ", ".join(f"{name} {count}" for name, count in counts.most_common())
-    print(f"{output}  {_size(output.stat().st_size)}, in {seconds:.1f} s")
-    print(f"{counts.total()} nodes: {operators}")
+    data = output.with_name(output.name + ".data")
+    outside = result.outside
+    size = output.stat().st_size + (data.stat().st_size if outside else 0)
+    beside = f" (weights in {data.name})" if outside else ""
+    print(f"{output}  {_size(size)}{beside}, in {seconds:.1f} s")
+    print(f"{result.layers} layers, {counts.total()} nodes: {operators}")
     if result.differences:
-        name, largest = max(result.differences.items(), key=lambda item: item[1])
-        print(f"largest difference from Keras: {largest:.2g} ({name})")
+        for name, largest in result.differences.items():
+            print(f"largest difference from Keras: {largest:.2g} ({name})")
     else:
         print("not compared with Keras")
     for note in result.notes:

@@ -28,6 +28,8 @@ class Export:
     draft: Draft
     differences: dict[str, float]  # empty when the model wasn't verified
     notes: tuple[str, ...] = ()
+    layers: int = 0
+    outside: bool = False  # whether the weights are in a file beside the model
 
     @cached_property
     def model(self) -> Any:
@@ -70,14 +72,15 @@ def run(
         store(draft.model, tokenizers, names)
         notes = tuple(told(tokenizers, layers))
         if path is None and not verify:
-            return Export(draft, differences, notes)
+            return Export(draft, differences, notes, len(traced.layers))
         if path is not None:
             report("write")
         with staged(draft, path) as file:
             if verify:
                 report("check")
                 differences = check(model, file, traced)
-    return Export(draft, differences, notes)
+            outside = path is not None and len(list(file.parent.iterdir())) > 1
+    return Export(draft, differences, notes, len(traced.layers), outside)
 
 
 def _refuse_other_backends() -> None:

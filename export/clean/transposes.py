@@ -43,16 +43,12 @@ def merge_transposes(draft: Draft) -> None:
     names: dict[str, str] = {}
     for node in draft.graph.node:
         before = producers.get(node.input[0]) if node.input else None
-        if (
-            before is not None
-            and before.op_type == "Transpose"
-            and _sinks(draft, node, _perm(before))
-        ):
+        if before is not None and _moves(before) and _sinks(draft, node, _perm(before)):
             _set_axes(draft, node, _perm(before))
             node.input[0] = before.input[0]
-        if node.op_type != "Transpose":
+        if not _moves(node):
             continue
-        while before is not None and before.op_type == "Transpose":
+        while before is not None and _moves(before):
             first = _perm(before)
             set_attribute(node, "perm", [first[axis] for axis in _perm(node)])
             node.input[0] = before.input[0]
@@ -109,6 +105,8 @@ class _Map:
             known = kind == "Concat" or node.input[0] not in self.draft.weights
         elif kind == "Pad":
             known = len(node.input) < 4 and constant(self.draft, node.input[1]) is not None
+        elif kind == "Slice":
+            known = len(node.input) > 3 and constant(self.draft, node.input[3]) is not None
         else:
             axes = reduced_axes(self.draft, node)
             known = axes is not None and bool(attributes(node).get("keepdims", 1))
@@ -122,7 +120,7 @@ def _turn_some(draft: Draft) -> bool:
     done: set[tuple[str, tuple[int, ...]]] = set()
     touched: set[str] = set()
     for node in list(draft.graph.node):
-        if node.op_type != "Transpose" or node.output[0] in touched:
+        if not _moves(node) or node.output[0] in touched:
             continue
         perm = _perm(node)
         seeds = [(reader, perm) for reader in found.readers[node.output[0]]]
@@ -176,7 +174,7 @@ def _gain(found: _Map, region: dict[str, Any], perm: list[int]) -> int:
     entering = {name for node in region.values() for name in found.data(node)} - inside
     for name in entering:
         producer = found.producers.get(name)
-        if producer is None or producer.op_type != "Transpose":
+        if producer is None or not _moves(producer):
             gain -= 1
             continue
         others = name in found.held or any(r.output[0] not in region for r in found.readers[name])
@@ -186,7 +184,7 @@ def _gain(found: _Map, region: dict[str, Any], perm: list[int]) -> int:
         for reader in found.readers[name]:
             if reader.output[0] in region:
                 continue
-            if reader.op_type == "Transpose":
+            if _moves(reader):
                 gain += _perm(reader) == _inverse(perm)
             else:
                 needs = needs or not _sinks(found.draft, reader, perm)
@@ -251,6 +249,9 @@ def _turn_attributes(draft: Draft, node: Any, perm: list[int]) -> None:
         turned = np.empty_like(pads)
         turned[:, perm] = pads
         node.input[1] = ints(draft, turned.reshape(-1), f"{node.name}/pads")
+    elif node.op_type == "Slice":
+        axes = [perm[axis] for axis in constant(draft, node.input[3])]
+        node.input[3] = ints(draft, axes, f"{node.name}/axes")
     elif node.op_type.startswith("Reduce"):
         _set_axes(draft, node, perm)
 
@@ -285,6 +286,11 @@ def _read(node: Any, old: str, new: str) -> None:
     for i, name in enumerate(node.input):
         if name == old:
             node.input[i] = new
+
+
+def _moves(node: Any) -> bool:
+    """Whether this is a Transpose that says what it does: without a perm, it reverses the axes."""
+    return node.op_type == "Transpose" and "perm" in attributes(node)
 
 
 def _perm(node: Any) -> list[int]:
