@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: integers of at most so many elements say something about shapes
+#: weights of at most so many elements may say something about shapes
 _TELLING = 1024
 
 
@@ -132,14 +132,14 @@ class Draft:
     def skeleton(self) -> Any:
         """A model with the same nodes whose weights are inputs, for what only looks at types.
 
-        Small integers stay initializers: the shapes of other tensors depend on them.
+        Small ones stay initializers: the shapes of other tensors depend on them.
         """
         import onnx
 
         model = onnx.ModelProto()
         model.CopyFrom(self.model)
         for name, array in self.weights.items():
-            if array.dtype.kind in "iu" and array.size <= _TELLING:
+            if array.size <= _TELLING:
                 model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
             else:
                 kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)

@@ -63,11 +63,8 @@ def _compute(node: Any, arrays: list[Any], opset: int) -> NDArray[Any] | None:
         if result is not None:
             return result if result.size <= max(_SMALL, largest) else None
     operator = ops.registry.lookup("", node.op_type, opset)
-    fits = (
-        operator is not None
-        and operator.reserved <= {"out"}
-        and given.keys() <= operator.attributes
-    )
+    fits = operator is not None and operator.reserved <= {"out"}
+    fits = fits and set(given) <= set(operator.attributes)
     if not fits or largest > _SMALL or any(a.type in (5, 10) for a in node.attribute):  # graphs
         return None
     given = {k: v.decode() if isinstance(v, bytes) else v for k, v in given.items()}

@@ -24,7 +24,6 @@ def fold_scales(draft: Draft) -> None:
     The result of a fold has the name that the result of the Mul or Add had.
     """
     producers, reads = draft.producers(), draft.reads()
-    gone: set[str] = set()
     for node in draft.graph.node:
         if node.op_type not in ("Mul", "Add") or len(node.input) != 2:
             continue
@@ -34,15 +33,29 @@ def fold_scales(draft: Draft) -> None:
         before = producers.get(source)
         if other not in draft.weights or before is None or reads[source] != 1:
             continue
+        values, moved = draft.weights[other], None
+        first = producers.get(before.input[0]) if before.input else None
+        if before.op_type == "Transpose" and first is not None and reads[before.input[0]] == 1:
+            perm = attributes(before).get("perm", ())
+            if len(perm) < max(values.ndim, 1):
+                continue
+            moved, before, values = before, first, _as_before(values, perm)
         if node.op_type == "Mul":
-            folded = _scale(draft, before, draft.weights[other], reads, producers)
+            folded = _scale(draft, before, values, reads, producers)
         else:
-            folded = _shift(draft, before, other, reads)
-        if folded:
-            gone.add(node.output[0])
-            before.output[0] = node.output[0]
-            node.output[0] = ""
-            producers[before.output[0]] = before
+            folded = _shift(draft, before, values, other, reads)
+        if not folded:
+            continue
+        result = node.output[0]
+        node.output[0] = ""
+        if moved is not None:  # the tensors on both sides of the Transpose are another's now
+            inner = draft.new_name(f"{result.removesuffix(':0')}/folded:0")
+            reads[inner] = reads[before.output[0]]
+            before.output[0] = moved.input[0] = inner
+            producers[inner] = before
+            before = moved
+        before.output[0] = result
+        producers[result] = before
     draft.keep(lambda node: not node.output or node.output[0] != "")
     draft.drop_dead()
 
@@ -83,11 +96,26 @@ def _scale(draft: Draft, node: Any, factor: NDArray[Any], reads: Any, producers:
     return True
 
 
-def _shift(draft: Draft, node: Any, other: str, reads: Any) -> bool:
-    """Add a number per channel to what a convolution gives."""
+def _as_before(values: NDArray[Any], perm: Any) -> NDArray[Any]:
+    """What is broadcast against a transposed tensor, as it is against the tensor before."""
+    full = values.reshape((1,) * (len(perm) - values.ndim) + values.shape)
+    return full.transpose(np.argsort(perm))
+
+
+def _shift(draft: Draft, node: Any, values: NDArray[Any], other: str, reads: Any) -> bool:
+    """Add a number per channel to what a convolution, or a shift before, gives."""
+    if node.op_type == "Add":
+        names = [name for name in node.input if name in draft.weights]
+        if len(names) != 1 or reads[names[0]] != 1:
+            return False
+        first = draft.weights[names[0]]
+        alike = first.shape == values.shape and first.dtype == values.dtype
+        if alike and first.dtype.name in _FLOATS:
+            draft.weights[names[0]] = first + values
+        return alike and first.dtype.name in _FLOATS
     if node.op_type not in ("Conv", "ConvTranspose") or node.input[1] not in draft.weights:
         return False
-    channels = _channels(node, draft.weights[node.input[1]], draft.weights[other])
+    channels = _channels(node, draft.weights[node.input[1]], values)
     if channels is None:
         return False
     if len(node.input) > 2:

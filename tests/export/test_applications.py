@@ -56,14 +56,14 @@ def test_tensors_lead_back_to_layers():
     assert layers["head"] == [proto.graph.output[0].name]
 
 
-def under(policy, **options):
+def under(policy):
     keras.config.set_dtype_policy(policy)
     try:
         x = keras.Input((10, 10, 3), name="x")
         y = L.BatchNormalization()(L.Conv2D(8, 3, name="conv")(x))
         y = L.GlobalAveragePooling2D()(L.ReLU()(y))
         y = L.Dense(8, activation="gelu", name="dense")(y)
-        return keras.Model(x, L.Dense(4, activation="softmax", **options)(y))
+        return keras.Model(x, L.Dense(4, activation="softmax", name="head")(y))
     finally:
         keras.config.set_dtype_policy("float32")
 

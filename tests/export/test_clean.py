@@ -150,7 +150,20 @@ def test_scale_after_a_dense_layer():
         node("Add", "d t", "y"),
     ]
     weights = {"w": array(3, 6), "b": array(6), "s": array(6), "t": array(6)}
-    assert cleaned(graph(nodes, weights), fold_scales) == ["MatMul", "Add", "Add"]
+    assert cleaned(graph(nodes, weights), fold_scales) == ["MatMul", "Add"]
+
+
+def test_scale_behind_a_transpose():
+    nodes = [
+        node("Conv", "x w", "a"),
+        node("Transpose", "a", "b", perm=LAST),
+        node("Mul", "b s", "c"),
+        node("Add", "c t", "y"),
+    ]
+    weights = {"w": array(6, 4, 1, 1), "s": array(6), "t": array(6)}
+    assert cleaned(graph(nodes, weights), fold_scales) == ["Conv", "Transpose"]
+    weights["s"] = array(5, 1, 6)  # not per channel
+    assert "Mul" in cleaned(graph(nodes, weights), fold_scales)
 
 
 @pytest.mark.parametrize(
