@@ -24,8 +24,17 @@ def _applications(arguments: list[str]) -> int:
     return main(arguments)
 
 
+def _layers(arguments: list[str]) -> int:
+    from export.layers import main
+
+    return main(arguments)
+
+
 #: first argument -> function of the remaining arguments that returns the exit status
-COMMANDS: dict[str, Callable[[list[str]], int]] = {"applications": _applications}
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "applications": _applications,
+    "layers": _layers,
+}
 
 _DOING = {
     "load": "reading the model",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from export.marks import replace
-from export.resizing import MATRIX_RESIZES, matrix_resize, nearest_resize
+from export.resizing import MATRIX_RESIZES, bilinear_resize, matrix_resize, nearest_resize
 
 #: operation that is left over -> what to do about it
 ADVICE = dict.fromkeys(MATRIX_RESIZES, "give the images a fixed height and width")
@@ -27,6 +27,8 @@ def handlers() -> dict[str, tuple[Handler, list[Any]]]:
         "FloorDiv": (_floor_div, []),
         "FloorMod": (_floor_mod, []),
         "OneHot": (_one_hot, []),
+        "Round": (_round, []),
+        "ResizeBilinear": (bilinear_resize, []),
         "ResizeNearestNeighbor": (nearest_resize, []),
         **{kind: (matrix_resize, []) for kind in MATRIX_RESIZES},
     }
@@ -106,6 +108,12 @@ def _floor_div(ctx: Any, node: Any, name: str, _args: Any) -> None:
         return
     whole = _op(ctx, name, "Sub", [x, _op(ctx, name, "Mod", [x, y])])
     replace(ctx, node, "Div", [whole, y])
+
+
+def _round(ctx: Any, node: Any, _name: str, _args: Any) -> None:
+    """To the nearest even integer at halves, which tf2onnx's formula doesn't do."""
+    x = node.input[0]
+    replace(ctx, node, "Round" if _is_float(ctx, x) else "Identity", [x])
 
 
 def _is_float(ctx: Any, tensor: str) -> bool:

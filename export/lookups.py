@@ -123,7 +123,7 @@ def _write(table: Lookup, ctx: Any, node: Any) -> None:
         "LabelEncoder",
         [source],
         attr={f"keys_{keys}": table.keys, f"values_{values}": table.values, default: beyond},
-        name=name,
+        name=name if table.default is not None else utils.make_name(f"{name}/LabelEncoder"),
         outputs=[output] if table.default is not None else None,
         dtypes=[dtype],
         shapes=[shape],
@@ -134,6 +134,7 @@ def _write(table: Lookup, ctx: Any, node: Any) -> None:
         ctx.make_node(
             "Gather",
             [known.output[0], encoder.output[0]],
+            name=name,
             outputs=[output],
             dtypes=[dtype],
             shapes=[shape],

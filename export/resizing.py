@@ -165,6 +165,16 @@ def matrix_resize(ctx: Any, node: Any, name: str, _args: Any) -> None:
     op("MatMul", [const(columns, "columns"), x], last=True)
 
 
+def bilinear_resize(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """tf2onnx's Resize, of floats: TensorFlow gives float32 whatever it is given."""
+    from onnx import TensorProto
+    from tf2onnx.onnx_opset.nn import Resize
+
+    if ctx.get_dtype(node.input[0]) != TensorProto.FLOAT:
+        ctx.insert_new_node_on_input(node, "Cast", node.input[0], to=TensorProto.FLOAT)
+    Resize.version_11(ctx, node)
+
+
 def nearest_resize(ctx: Any, node: Any, name: str, args: Any) -> None:
     """Two Gathers of the rows and columns that TensorFlow takes; Resize for open sizes."""
     from tf2onnx import utils

@@ -19,13 +19,16 @@ from export.errors import ExportError
 def rewritten() -> Iterator[None]:
     """Inside, Keras's own functions are replaced by those of this file."""
     from keras import layers
-    from keras.src.backend.tensorflow import nn
-    from keras.src.utils import tf_utils
+    from keras.src.backend.tensorflow import nn, numpy
+    from keras.src.utils import backend_utils, tf_utils
 
     replaced = [
         (layers.MelSpectrogram, "_spectrogram", _spectrogram),
+        # in a graph, preprocessing layers would cast their input first; called on arrays they don't
+        (backend_utils, "in_tf_graph", lambda: False),
         (nn, "adaptive_average_pool", partial(_adaptive_pool, "AVG")),
         (nn, "adaptive_max_pool", partial(_adaptive_pool, "MAX")),
+        (numpy, "signbit", _signbit),
         (tf_utils, "tf_encode_categorical_inputs", _encode_categories),
     ]
     before = [(owner, name, vars(owner)[name]) for owner, name, _ in replaced]
@@ -103,6 +106,17 @@ def _adaptive_pool(kind: str, x: Any, output_size: Any, data_format: str | None 
             ]
             x = tf.concat([reduce(part, axis=axis, keepdims=True) for part in parts], axis)
     return tf.transpose(x, [0, n + 1, *range(1, n + 1)]) if first else x
+
+
+def _signbit(x: Any) -> Any:
+    """Whether a number is negative or -0.0; argmax and argmin ask. Keras looks at the bits."""
+    import keras
+    import tensorflow as tf
+
+    x = keras.ops.convert_to_tensor(x)
+    if not x.dtype.is_floating:
+        return x < tf.zeros((), x.dtype) if x.dtype.is_integer else tf.zeros_like(x, tf.bool)
+    return tf.logical_or(x < 0, tf.logical_and(tf.equal(x, 0), 1 / x < 0))
 
 
 def _encode_categories(

@@ -34,7 +34,18 @@ def all_cases() -> dict[str, list[Case]]:
     for module in sorted(pkgutil.iter_modules(__path__), key=lambda m: m.name):
         for case in importlib.import_module(f"{__name__}.{module.name}").cases():
             found.setdefault(case.layer, []).append(case)
-    return found
+    for name, cases in _recurrent().items():
+        found.setdefault(name, []).extend(Case(name, label, build) for label, build in cases)
+    return dict(sorted(found.items()))
+
+
+def _recurrent() -> dict[str, list[tuple[str, Callable[[], Any]]]]:
+    """The cases of recurrent layers and of masks, which have a file of their own."""
+    try:
+        from export.layer_cases_recurrent import CASES
+    except ModuleNotFoundError:
+        return {}
+    return CASES
 
 
 def layer_names() -> list[str]:

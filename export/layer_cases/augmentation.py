@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from export.layer_cases import Case, grid, uniform
+from export.layer_cases import Case, grid, model, uniform
 
 _SHAPE = (8, 10, 3)
 
@@ -49,7 +49,16 @@ def cases() -> list[Case]:
         found += grid(name, _SHAPE, *sizes, inputs=images)
         found += grid(name, _SHAPE, {"height": 12, "width": 16}, inputs=images, note="larger")
         first = uniform(3, 3, 8, 10)
-        found += grid(name, (3, 8, 10), sizes[0], data_format="channels_first", inputs=first)
+        found += grid(
+            name,
+            (3, 8, 10),
+            sizes[0],
+            data_format="channels_first",
+            note="channels_first",
+            inputs=first,
+        )
+    found.append(Case("Pipeline", "of preprocessing layers", _pipeline, images))
+    found.append(Case("MaxNumBoundingBoxes", "of images and boxes", _boxes))
     found.append(Case("Equalization", "subclassed model", _equalized, images))
     return found + grid("CenterCrop", (None, None, 3), *sizes[:2], inputs=images, note="open sizes")
 
@@ -70,3 +79,24 @@ def _equalized() -> Any:
     net = Net()
     net(np.zeros((1, *_SHAPE), np.float32))
     return net
+
+
+def _pipeline() -> Any:
+    from keras import layers
+
+    parts = [layers.RandomFlip(), layers.CenterCrop(6, 6), layers.Rescaling(1 / 255)]
+    return model(_SHAPE, layers.Pipeline(parts))
+
+
+def _boxes() -> Any:
+    import keras
+
+    given = {
+        "images": keras.Input(_SHAPE, name="images"),
+        "bounding_boxes": {
+            "boxes": keras.Input((5, 4), name="boxes"),
+            "labels": keras.Input((5,), name="labels"),
+        },
+    }
+    layer = keras.layers.MaxNumBoundingBoxes(max_number=3, bounding_box_format="xyxy")
+    return keras.Model(given, layer(given))

@@ -36,10 +36,32 @@ def cases() -> list[Case]:
         *grid("Embedding", (2, 3), {}, dtype="int64", input_dim=9, output_dim=4, note="2-D, int64"),
         *grid("Embedding", (7,), {}, input_dim=9, output_dim=4, note="float ids"),
         *grid("Embedding", (7,), {"lora_rank": 2}, dtype="int32", input_dim=9, output_dim=4),
+        *grid("ReversibleEmbedding", (7,), {}, {"tie_weights": False}, dtype="int32", input_dim=9,
+              output_dim=4),
+        *(Case("ReversibleEmbedding", label, build) for label, build in _reversed().items()),
         *grid("Identity", (3, 4), {}),
         *(Case(layer, label, build) for layer, label, build in _models()),
+        Case("TFSMLayer", "of an exported model", _saved, refused="SavedModel"),
         *grid("Masking", (5, 3), {"mask_value": 0.5}, note="values only"),
     ]  # fmt: skip
+
+
+def _reversed() -> dict[str, Callable[[], Any]]:
+    """There and back: ids to vectors to a score for each id."""
+    from keras import layers
+
+    def back(**arguments: Any) -> Callable[[Any], Any]:
+        def body(ids: Any) -> Any:
+            layer = layers.ReversibleEmbedding(9, 4, **arguments)
+            return layer(layer(ids), reverse=True)
+
+        return body
+
+    return {
+        "reverse": lambda: model((7,), back(), dtype="int32"),
+        "reverse, tie_weights=False": lambda: model((7,), back(tie_weights=False), dtype="int32"),
+        "reverse, logit_soft_cap=3": lambda: model((7,), back(logit_soft_cap=3.0), dtype="int32"),
+    }
 
 
 def _models() -> list[tuple[str, str, Callable[[], Any]]]:
@@ -94,6 +116,20 @@ def _models() -> list[tuple[str, str, Callable[[], Any]]]:
         whole = keras.ops.cast(x * 5, "int32")
         return [whole // 3, whole % 3, whole % -3, x // 0.7, x % 0.7, x % -0.7]
 
+    def arithmetic(x: Any) -> Any:
+        k = keras.ops
+        positive = k.abs(x) + 0.5
+        return [
+            k.round(k.round(x * 9) / 2), k.sign(x), k.floor(x), k.trunc(x * 3), k.log1p(positive),
+            k.expm1(x),
+            k.sin(x), k.arctan(x), k.erf(x), k.rsqrt(positive), k.power(positive, x),
+            k.sort(x, axis=-1), k.argmax(x, axis=-1), k.top_k(x, 2)[0], k.clip(x, -0.5, 0.5),
+            k.logsumexp(x, axis=-1), k.norm(x, axis=-1), k.var(x, axis=1), k.prod(x, axis=1),
+            k.cumsum(x, axis=1), k.flip(x, axis=1), k.roll(x, 1, axis=1), k.tile(x, (1, 2, 1)),
+            k.matmul(x, k.transpose(x, (0, 2, 1))), k.einsum("bij,bkj->bik", x, x), k.tril(x),
+            k.isnan(x), k.logical_and(x > 0, x < 1), k.any(x > 1, axis=-1), k.minimum(x, 0.0),
+        ]  # fmt: skip
+
     def classes(x: Any) -> Any:
         return keras.ops.one_hot(keras.ops.cast(x * 3, "int32"), 4)
 
@@ -113,8 +149,21 @@ def _models() -> list[tuple[str, str, Callable[[], Any]]]:
         ("Lambda", "of keras.ops", lambda: model((3, 4), L.Lambda(
             lambda x: keras.ops.logsumexp(x, axis=-1)))),
         ("Lambda", "slices", lambda: model((6, 4), L.Lambda(lambda x: x[:, ::2, -1]))),
+        ("Lambda", "math of keras.ops", lambda: model((3, 4), arithmetic)),
         ("Wrapper", "of Dense", lambda: model((4,), _wrapper()(L.Dense(3)))),
     ]  # fmt: skip
+
+
+def _saved() -> Any:
+    """A TFSMLayer, around what was a Keras model."""
+    import tempfile
+
+    import keras
+
+    with tempfile.TemporaryDirectory() as folder:
+        model((4,), keras.layers.Dense(3)).export(folder, verbose=False)
+        layer = keras.layers.TFSMLayer(folder, call_endpoint="serve")
+        return keras.Sequential([keras.Input((4,)), layer])
 
 
 def _wrapper() -> type:

@@ -21,10 +21,10 @@ def cases() -> list[Case]:
     found += grid("Concatenate", [(3, 4), (2, 4)], {"axis": 1}, {"axis": -2})
     found += grid("Concatenate", [(None, 4), (None, 2)], {}, note="open sizes")
     found += grid("Concatenate", [(3, 4, 2), (3, 4, 5)], {"axis": 3})
-    found += grid("Dot", [(4,), (4,)], {"axes": 1}, {"axes": 1, "normalize": True})
+    found += grid("Dot", [(4,), (4,)], {"axes": 1}, {"axes": 1, "normalize": True}, note="flat")
     found += grid("Dot", [(3, 4), (5, 4)], {"axes": 2}, {"axes": -1}, {"axes": (2, 2)})
     found += grid("Dot", [(3, 4), (4, 5)], {"axes": (2, 1)}, {"axes": (2, 1), "normalize": True})
     found += grid("Dot", [(3, 4), (3, 5)], {"axes": 1}, {"axes": 1, "normalize": True})
-    found += grid("Dot", [(3, 4), (4,)], {"axes": (2, 1)})
+    found += grid("Dot", [(3, 4), (4,)], {"axes": (2, 1)}, note="of different ranks")
     found += grid("Dot", [(None, 4), (None, 4)], {"axes": 2}, note="open sizes")
     return found

@@ -33,7 +33,7 @@ def cases() -> list[Case]:
         ),
         *grid("GroupNormalization", (8,), {"groups": 4}, note="flat"),
         *grid("GroupNormalization", steps, {"groups": 2}, note="open sizes"),
-        *grid("GroupNormalization", (None, None, 8), {"groups": 2}, note="open sizes"),
+        *grid("GroupNormalization", (None, None, 8), {"groups": 2}, note="open image"),
         *grid("RMSNormalization", image, {}, {"axis": [1, 2, 3]}, {"epsilon": 0.1}),
         *grid("RMSNormalization", steps, {}, note="open sizes"),
         *grid("UnitNormalization", image, {}, {"axis": 1}, {"axis": [1, 2]}, {"axis": [1, 2, 3]}),

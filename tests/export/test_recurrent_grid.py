@@ -28,7 +28,7 @@ from tests.export.helpers import (
 )
 
 #: of the cases of each class, one in so many is in the sample
-_ONE_IN = 13
+_ONE_IN = 16
 _WHICH = os.environ.get("ONNXWALK_GRID", "")
 
 
@@ -42,7 +42,7 @@ def _chosen():
 
 
 @pytest.mark.filterwarnings("ignore:Layer .* does not support masking")
-@pytest.mark.parametrize("name, label, build", _chosen())
+@pytest.mark.parametrize("name, label, build", list(_chosen()))
 def test_same_as_keras(name, label, build):
     model, _ = cut_text(build())
     found = operators(assert_same_as_keras(model))
