@@ -55,7 +55,7 @@ def attention(
 
     Source: com.microsoft.Attention-1, ONNX Runtime 1.32.
     """
-    _refuse(
+    refuse(
         do_rotary=do_rotary,
         rotary_embedding_dim=rotary_embedding_dim,
         past_present_share_buffer=past_present_share_buffer,
@@ -108,7 +108,7 @@ def q_attention(
 
     Source: com.microsoft.QAttention-1, ONNX Runtime 1.32.
     """
-    _refuse(do_rotary=do_rotary, past_present_share_buffer=past_present_share_buffer)
+    refuse(do_rotary=do_rotary, past_present_share_buffer=past_present_share_buffer)
     if input_scale.size != 1 or weight_scale.size not in (1, weight.shape[-1]):
         raise ValueError(f"scales {input_scale.shape} and {weight_scale.shape} don't fit")
     sums = matmul_integer(input, weight, input_zero_point, weight_zero_point)
@@ -145,7 +145,7 @@ def _self_attention(
     if len(sizes) != 3 or sum(sizes) != total or sizes[0] != sizes[1]:
         raise ValueError(f"{total} columns don't divide into Q, K and V of {sizes}")
     ends = np.cumsum(sizes)[:-1]
-    q, k, v = (_heads(x, num_heads) for x in np.split(projected, ends, axis=-1))
+    q, k, v = (heads_apart(x, num_heads) for x in np.split(projected, ends, axis=-1))
     if past is not None:
         batch, _, _, size = k.shape
         if past.ndim != 5 or past.shape[:3] != (2, batch, num_heads) or past.shape[4] != size:
@@ -194,7 +194,7 @@ def multi_head_attention(
 
     Source: com.microsoft.MultiHeadAttention-1, ONNX Runtime 1.32.
     """
-    _refuse(past_sequence_length=past_sequence_length, cache_indirection=cache_indirection)
+    refuse(past_sequence_length=past_sequence_length, cache_indirection=cache_indirection)
     dtype = query.dtype
     q, k, v = (wide(x) for x in _query_key_value(query, key, value, bias, num_heads))
     if (past_key is None) != (past_value is None):
@@ -236,7 +236,7 @@ def _query_key_value(
             x + offset if x.ndim == 3 else x
             for x, offset in zip((query, key, value), offsets, strict=True)
         )
-    q, k, v = (x if x.ndim == 4 else _heads(x, num_heads) for x in (query, key, value))
+    q, k, v = (x if x.ndim == 4 else heads_apart(x, num_heads) for x in (query, key, value))
     if k.shape[:3] != v.shape[:3] or (*q.shape[:2], q.shape[3]) != (*k.shape[:2], k.shape[3]):
         raise ValueError(f"query {query.shape}, key {key.shape}, value {value.shape} don't fit")
     return q, k, v
@@ -292,7 +292,7 @@ def _mask(
     return added.reshape(batch, 1, -1, keys)
 
 
-def _heads(x: np.ndarray, num_heads: int) -> np.ndarray:
+def heads_apart(x: np.ndarray, num_heads: int) -> np.ndarray:
     """(B, S, N·H) as (B, N, S, H)."""
     if num_heads < 1 or x.ndim != 3 or x.shape[2] % num_heads:
         raise ValueError(f"{x.shape} can't be split into {num_heads} heads")
@@ -316,7 +316,7 @@ def _expect(name: str, x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return wide(x)
 
 
-def _refuse(**given: Any) -> None:
+def refuse(**given: Any) -> None:
     """Raise NotImplementedError for what is set."""
     for name, value in given.items():
         if value is not None and not (isinstance(value, int) and value == 0):
@@ -345,14 +345,14 @@ def rotary_embedding(
 
     Source: com.microsoft.RotaryEmbedding-1, ONNX Runtime 1.32.
     """
-    _refuse(is_packed_batching=is_packed_batching)
+    refuse(is_packed_batching=is_packed_batching)
     half = cos_cache.shape[-1]
     if rotary_embedding_dim and not num_heads:
         raise ValueError("num_heads must come with rotary_embedding_dim")
     if rotary_embedding_dim and rotary_embedding_dim != 2 * half:
         raise ValueError(f"rotary_embedding_dim {rotary_embedding_dim} is not twice {half}")
     if input.ndim == 3:
-        x = _heads(input, num_heads or max(1, input.shape[2] // (2 * half)))
+        x = heads_apart(input, num_heads or max(1, input.shape[2] // (2 * half)))
     elif input.ndim == 4:
         x = input
     else:

@@ -159,7 +159,9 @@ def dynamic_quantize_lstm(
     """LSTM with quantized W (D, I, 4H) and R (D, H, 4H), transposed against those of LSTM
 
     X, and at each step the hidden state, are quantized as DynamicQuantizeLinear does before they
-    are multiplied. W_scale and R_scale, with their zero points: (D), or (D, 4H) by column.
+    are multiplied: that of the whole batch, as ONNX Runtime does with one thread (with several,
+    each quantizes the sequences that it has, and the result varies with their number). W_scale and
+    R_scale, with their zero points: (D), or (D, 4H) by column.
 
     Source: com.microsoft.DynamicQuantizeLSTM-1, ONNX Runtime 1.32.
     """
