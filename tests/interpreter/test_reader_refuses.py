@@ -71,8 +71,10 @@ def test_any_change_of_bytes_is_read_or_refused(position, value, inserted):
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(data):
-    with pytest.raises(OnnxWalkError):
-        read_model(data)
+    try:
+        read_model(data)  # b":\0" is a whole model: one with an empty graph
+    except OnnxWalkError as error:
+        assert "\n" not in str(error)
 
 
 @pytest.mark.parametrize(

@@ -490,7 +490,8 @@ def test_conv_integer_is_onnxruntimes(data):
 
 def test_every_version_of_the_family_is_registered():
     others = ("CausalConvWithState", "DeformConv")
-    assert [str(o) for o in registry if "Conv" in o.name and o.name not in others] == [
+    family = (o for o in registry if "Conv" in o.name and o.name not in others and not o.domain)
+    assert [str(o) for o in family] == [
         "ai.onnx.Conv-1",
         "ai.onnx.ConvInteger-10",
         "ai.onnx.ConvTranspose-1",
