@@ -18,6 +18,12 @@ from export.errors import ExportError, one_line
 from export.pipeline import STAGES
 
 
+def _applications(arguments: list[str]) -> int:
+    from export.applications import main
+
+    return main(arguments)
+
+
 def _layers(arguments: list[str]) -> int:
     from export.layers import main
 
@@ -25,7 +31,10 @@ def _layers(arguments: list[str]) -> int:
 
 
 #: first argument -> function of the remaining arguments that returns the exit status
-COMMANDS: dict[str, Callable[[list[str]], int]] = {"layers": _layers}
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "applications": _applications,
+    "layers": _layers,
+}
 
 _DOING = {
     "load": "reading the model",
@@ -126,15 +135,19 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _summary(result: Any, output: Path, seconds: float) -> None:
-    from export.convert import walk
+    from export.draft import walk
 
-    counts = Counter(node.op_type for node in walk(result.model.graph))
+    counts = Counter(node.op_type for node in walk(result.draft.graph))
     operators = ", ".join(f"{name} {count}" for name, count in counts.most_common())
-    print(f"{output}  {_size(output.stat().st_size)}, in {seconds:.1f} s")
-    print(f"{counts.total()} nodes: {operators}")
+    data = output.with_name(output.name + ".data")
+    outside = result.outside
+    size = output.stat().st_size + (data.stat().st_size if outside else 0)
+    beside = f" (weights in {data.name})" if outside else ""
+    print(f"{output}  {_size(size)}{beside}, in {seconds:.1f} s")
+    print(f"{result.layers} layers, {counts.total()} nodes: {operators}")
     if result.differences:
-        name, largest = max(result.differences.items(), key=lambda item: item[1])
-        print(f"largest difference from Keras: {largest:.2g} ({name})")
+        for name, largest in result.differences.items():
+            print(f"largest difference from Keras: {largest:.2g} ({name})")
     else:
         print("not compared with Keras")
     for note in result.notes:

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-import re
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from export.clean import clean
+from export.draft import Draft, attach, lift, walk
 from export.errors import ExportError, one_line
-from export.fold import fold, static_reshapes
 from export.handlers import ADVICE, handlers
 from export.marks import writer_of
+from export.names import layer_of, name_nodes, name_weights, record_layers
 from export.recurrent_nodes import handler, weights_of
-from export.trace import WEIGHT_PREFIX, Port, Trace, unique
+from export.trace import Port, Trace
 
 #: opsets that tf2onnx writes and the recurrent nodes are written for
 OPSETS = range(13, 19)
 
+#: tf2onnx is changed while it works: one at a time
+_lock = threading.Lock()
+
 
 def convert(trace: Trace, *, opset: int = 18, errors: Sequence[str] = ()) -> Any:
-    """The ``onnx.ModelProto`` of a trace.
+    """The ``onnx.ModelProto`` of a trace; see ``draft_of``, and what that raises."""
+    return attach(draft_of(trace, opset=opset, errors=errors))
+
+
+def draft_of(trace: Trace, *, opset: int = 18, errors: Sequence[str] = ()) -> Draft:
+    """The ONNX model of a trace, its weights still views of Keras's where they are the same.
 
     ``errors`` is the list that tf2onnx's error messages arrive in (see ``quiet``).
 
@@ -30,36 +41,37 @@ def convert(trace: Trace, *, opset: int = 18, errors: Sequence[str] = ()) -> Any
 
     if opset not in OPSETS:
         raise ExportError(f"opset {opset} can't be written: {OPSETS[0]} to {OPSETS[-1]} can")
-    names = [port.name for port in (*trace.inputs, *trace.outputs)]
+    ports = (*trace.inputs, *trace.outputs)
     try:
-        model, _ = from_graph_def(
-            trace.graph,
-            name="onnxwalk",
-            input_names=[port.tensor for port in trace.inputs] + list(trace.weights),
-            output_names=[port.tensor for port in trace.outputs],
-            tensors_to_rename={port.tensor: port.name for port in (*trace.inputs, *trace.outputs)},
-            opset=opset,
-            custom_op_handlers={**handlers(), "PyFunc": (_marker_handler(trace), [])},
-        )
+        with _without_optimizers(trace.graph):
+            model, _ = from_graph_def(
+                trace.graph,
+                name="onnxwalk",
+                input_names=[port.tensor for port in trace.inputs] + list(trace.weights),
+                output_names=[port.tensor for port in trace.outputs],
+                tensors_to_rename={port.tensor: port.name for port in ports},
+                opset=opset,
+                custom_op_handlers={**handlers(), "PyFunc": (_marker_handler(trace), [])},
+            )
     except Exception as error:
         raise ExportError(f"tf2onnx failed: {one_line(error)}") from error
 
     _refuse_leftovers(model, trace, errors)
     weights = {tensor: values for tensor, (_, values) in trace.weights.items()}
-    weights |= weights_of(trace.markers)
-    _attach_weights(model.graph, weights)
-    fold(model.graph)
-    static_reshapes(model.graph)
-    _name_weights(model.graph, trace, names)
+    draft = lift(model, weights | weights_of(trace.markers))
     _describe_ports(model.graph, trace)
     model.graph.name = trace.name
+    clean(draft)
+    name_nodes(draft, trace)
+    name_weights(draft, trace)
     _finish(model)
+    record_layers(draft, trace)
     try:
-        onnx.checker.check_model(model)
-    except onnx.checker.ValidationError as error:
+        onnx.checker.check_model(draft.skeleton(), full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         detail = errors[-1] if errors else str(error)
         raise ExportError(f"the converted model is not valid: {one_line(detail)}") from error
-    return model
+    return draft
 
 
 def _marker_handler(trace: Trace) -> Any:
@@ -76,25 +88,23 @@ def _marker_handler(trace: Trace) -> Any:
     return convert
 
 
-def walk(graph: Any) -> Iterator[Any]:
-    """Every node of a graph and of the graphs inside its nodes."""
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from walk(attribute.g)
-            for inner in attribute.graphs:
-                yield from walk(inner)
+@contextmanager
+def _without_optimizers(graph: Any) -> Iterator[None]:
+    """tf2onnx's optimizers copy the whole graph again and again; ``clean`` does what they do.
 
+    Only what they do inside of loops, which it leaves alone, is theirs.
+    """
+    from tf2onnx import optimizer
 
-def layer_of(name: str, layers: Sequence[str]) -> str | None:
-    """The Keras layer that a node's name (``model/layer/Operation``) belongs to, the innermost."""
-    known = set(layers)
-    for part in reversed(name.split("/")):
-        for candidate in (part, re.sub(r"_\d+$", "", part)):
-            if candidate in known:
-                return candidate
-    return None
+    loops = any("While" in node.op or node.op in ("If", "StatelessIf") for node in graph.node)
+    original = optimizer._get_optimizers
+    with _lock:
+        if not loops:
+            optimizer._get_optimizers = dict
+        try:
+            yield
+        finally:
+            optimizer._get_optimizers = original
 
 
 def _refuse_leftovers(model: Any, trace: Trace, errors: Sequence[str]) -> None:
@@ -119,55 +129,6 @@ def _refuse_leftovers(model: Any, trace: Trace, errors: Sequence[str]) -> None:
         raise ExportError(
             f"no ONNX form for the TensorFlow {what} {', '.join(left)}{''.join(failures[:1])}"
         )
-
-
-def _attach_weights(graph: Any, weights: dict[str, Any]) -> None:
-    """The inputs that stand for weights become initializers."""
-    from onnx import numpy_helper
-
-    kept = [value for value in graph.input if value.name not in weights]
-    del graph.input[:]
-    graph.input.extend(kept)
-    used = {name for node in walk(graph) for name in node.input}
-    for name, values in weights.items():
-        if name in used:
-            graph.initializer.append(numpy_helper.from_array(values, name))
-
-
-def _name_weights(graph: Any, trace: Trace, taken: list[str]) -> None:
-    """Initializers that are Keras variables get the variables' names."""
-    readable = {tensor: name for tensor, (name, _) in trace.weights.items()}
-    readable |= _recognized(graph, trace)
-    produced = {name for node in walk(graph) for name in node.output}
-    used = [*taken, *produced]
-    renamed: dict[str, str] = {}
-    for tensor in graph.initializer:
-        name = readable.get(tensor.name, tensor.name)
-        if name.startswith(WEIGHT_PREFIX):
-            name = name.removeprefix(WEIGHT_PREFIX).split(":")[0]
-        name = unique([*used, name])[-1] if name != tensor.name else name
-        used.append(name)
-        renamed[tensor.name] = tensor.name = name
-    for node in walk(graph):
-        for i, name in enumerate(node.input):
-            node.input[i] = renamed.get(name, name)
-
-
-def _recognized(graph: Any, trace: Trace) -> dict[str, str]:
-    """Initializer -> variable, for vectors that lost their names on the way: by their values."""
-    from onnx import numpy_helper
-
-    owners: dict[bytes, list[str]] = {}
-    for name, values in trace.constants.items():
-        owners.setdefault(values.tobytes(), []).append(name)
-    found: dict[str, str] = {}
-    for tensor in graph.initializer:
-        if tensor.name.startswith(WEIGHT_PREFIX) or tensor.data_type != tensor.FLOAT:
-            continue
-        names = owners.get(numpy_helper.to_array(tensor).tobytes(), [])
-        if len(names) == 1:  # equal vectors, as all the zeros of a fresh model, stay unnamed
-            found[tensor.name] = names[0]
-    return found
 
 
 def _describe_ports(graph: Any, trace: Trace) -> None:

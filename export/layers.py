@@ -33,7 +33,8 @@ class Verdict:
 
 def judge(case: Case) -> Verdict:
     """Build, export and run one case in Keras, onnxwalk and ONNX Runtime."""
-    from export.convert import convert, walk
+    from export.convert import convert
+    from export.draft import walk
     from export.text import cut_text
     from export.trace import trace
     from export.verify import random_inputs, run_keras

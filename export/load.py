@@ -89,7 +89,11 @@ def _load_model(path: Path) -> Any:
         elif found := re.search(r"Unknown (?:layer|object|activation function|\w+): '?(\w+)", text):
             hint = f"the file uses the custom object {found[1]}"
         elif "safe_mode" in text or "unsafe" in text.lower():
-            hint = "the file holds Python code (a Lambda layer), which is not run"
+            raise ExportError(
+                f"{path.name} holds Python code (a Lambda layer), which a file is not trusted to "
+                "run: if you trust it, load it yourself, keras.saving.load_model(path, "
+                "safe_mode=False), and pass the model to export.to_onnx"
+            ) from error
         else:
             raise ExportError(f"{path.name} can't be loaded: {one_line(error)}") from error
         raise ExportError(

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from export.errors import ExportError, one_line
+from export.draft import Draft, attach
+from export.errors import ExportError
 from export.quiet import quiet
+from export.write import staged
 
 if TYPE_CHECKING:
     from export.load import Architecture
 
-STAGES = ("load", "trace", "convert", "check", "write")
+STAGES = ("load", "trace", "convert", "write", "check")
 Progress = Callable[[str], None]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Export:
     """What an export gave: the model, each output's largest difference from Keras, and what the
     user should know."""
 
-    model: Any  # onnx.ModelProto
+    draft: Draft
     differences: dict[str, float]  # empty when the model wasn't verified
     notes: tuple[str, ...] = ()
+    layers: int = 0
+    outside: bool = False  # whether the weights are in a file beside the model
+
+    @cached_property
+    def model(self) -> Any:
+        """The ``onnx.ModelProto``; made, and the weights copied into it, when first asked for."""
+        return attach(self.draft)
 
 
 def run(
@@ -44,7 +51,7 @@ def run(
     """As ``export.to_onnx``, with the differences that were found. Raises ExportError."""
     report = progress or (lambda stage: None)
     with quiet() as errors:
-        from export.convert import convert
+        from export.convert import draft_of
         from export.load import load
         from export.text import cut_text, given_text, label_settings, store, text_settings, told
         from export.trace import trace
@@ -60,43 +67,20 @@ def run(
         tokenizers = text_settings({**layers, **outside}, traced)
         names = {} if labels is None else label_settings(labels, traced)
         report("convert")
-        proto = convert(traced, opset=opset, errors=errors)
+        draft = draft_of(traced, opset=opset, errors=errors)
         differences: dict[str, float] = {}
-        if verify:
-            report("check")
-            differences = check(model, proto, traced)
-        store(proto, tokenizers, names)
-    if path is not None:
-        report("write")
-        write(proto, path)
-    return Export(proto, differences, tuple(told(tokenizers, layers)))
-
-
-def write(proto: Any, path: str | os.PathLike[str]) -> None:
-    """Write beside ``path`` and rename, so that a file is there whole or not at all.
-
-    Raises ExportError when it can't be written.
-    """
-    target = Path(path)
-    temporary = None
-    try:
-        data = proto.SerializeToString()
-        descriptor, temporary = tempfile.mkstemp(
-            prefix=f".{target.name}.", suffix=".part", dir=target.parent
-        )
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp's are private
-        os.replace(temporary, target)
-        temporary = None
-    except (OSError, ValueError) as error:  # ValueError: a message beyond protobuf's 2 GB
-        raise ExportError(f"{target} can't be written: {one_line(error)}") from error
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.remove(temporary)
+        store(draft.model, tokenizers, names)
+        notes = tuple(told(tokenizers, layers))
+        if path is None and not verify:
+            return Export(draft, differences, notes, len(traced.layers))
+        if path is not None:
+            report("write")
+        with staged(draft, path) as file:
+            if verify:
+                report("check")
+                differences = check(model, file, traced)
+            outside = path is not None and len(list(file.parent.iterdir())) > 1
+    return Export(draft, differences, notes, len(traced.layers), outside)
 
 
 def _refuse_other_backends() -> None:

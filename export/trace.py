@@ -82,7 +82,7 @@ def trace(model: Any) -> Trace:
     variables = list({id(v): v for v in model.variables}.values())
     outside = [v for v in variables if _is_outside(v)]
     inside = [v for v in variables if not _is_outside(v)]
-    small = [(WEIGHT_PREFIX + v.path, np.asarray(v.numpy())) for v in inside]
+    small = [(WEIGHT_PREFIX + v.path, _values(v)) for v in inside]
     vocabulary: dict[str, int] = {}
     keys: dict[str, list[Any]] = {}
     writers: list[Writer] = []
@@ -102,6 +102,7 @@ def trace(model: Any) -> Trace:
             _direct_embedding(inputs, names, vocabulary),
             marked_lookups(writers, note),
             marked_transposed(writers),
+            _direct_products(),
             _noted_masking(inputs, names, masking),
         ):
             result = model(keras.tree.pack_sequence_as(structure, inputs), training=False)
@@ -144,7 +145,7 @@ def trace(model: Any) -> Trace:
             for name, tensor in zip(_output_names(model, len(results), names), results, strict=True)
         ),
         weights={
-            tensor: (name, np.asarray(v.numpy()))
+            tensor: (name, _values(v))
             for (v, tensor), name in zip(weights, unique([v.path for v in outside]), strict=True)
             if tensor.split(":")[0] in used
         },
@@ -156,6 +157,11 @@ def trace(model: Any) -> Trace:
         writers=tuple(writers),
         keys=keys,
     )
+
+
+def _values(variable: Any) -> NDArray[Any]:
+    """A variable's values, not copied: TensorFlow copies when it is assigned to, not before."""
+    return np.asarray(variable.value.read_value())
 
 
 def _static_shape(tensor: Any) -> tuple[int | None, ...] | None:
@@ -267,6 +273,28 @@ def _exact_scopes() -> Iterator[None]:
         yield
     finally:
         keras.layers.Layer._open_name_scope = original
+
+
+@contextmanager
+def _direct_products() -> Iterator[None]:
+    """A matrix product over the last axis is one MatMul, of any rank; TensorFlow reshapes to two
+    dimensions and back, with the shape computed each time."""
+    import tensorflow as tf
+
+    original = tf.tensordot
+
+    def tensordot(a, b, axes, name=None):
+        last = isinstance(axes, list) and axes == [[-1], [0]]
+        ranks = [getattr(getattr(t, "shape", None), "rank", None) for t in (a, b)]
+        if last and ranks[1] == 2 and ranks[0] is not None and ranks[0] > 2:
+            return tf.matmul(a, b, name=name)
+        return original(a, b, axes, name=name)
+
+    tf.tensordot = tensordot
+    try:
+        yield
+    finally:
+        tf.tensordot = original
 
 
 @contextmanager

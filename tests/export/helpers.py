@@ -12,7 +12,8 @@ import pytest
 pytest.importorskip("tensorflow", reason="the exporter needs TensorFlow")
 
 import interpreter
-from export.convert import convert, walk
+from export.convert import convert
+from export.draft import walk
 from export.quiet import quiet
 from export.trace import Trace, trace
 from export.verify import random_inputs, run_keras

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from export import ExportError
 from export.assignment import randomize
-from export.convert import layer_of
+from export.names import layer_of
 from tests.export.helpers import assert_same_as_keras, converted, operators
 
 L = keras.layers

@@ -13,6 +13,7 @@ import export
 import export.pipeline
 from export import ExportError
 from export.assignment import cnn, randomize, recurrent
+from export.draft import lift
 from export.quiet import quiet
 from export.verify import check, difference, random_inputs
 from tests.export.helpers import converted
@@ -40,7 +41,8 @@ def test_a_difference_is_found_and_nothing_is_written(tmp_path, monkeypatch):
     with pytest.raises(ExportError, match=r"output dense\w* differs from Keras by 0\.0"):
         check(model, proto, traced)
 
-    monkeypatch.setattr("export.convert.convert", lambda *_, **__: proto)
+    draft = lift(proto)
+    monkeypatch.setattr("export.convert.draft_of", lambda *_, **__: draft)
     with pytest.raises(ExportError, match="differs from Keras"):
         export.to_onnx(model, tmp_path / "wrong.onnx")
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,258 @@
+"""A model on its way to a file: the graph as a proto, its weights as arrays beside it.
+
+Weights are views of Keras's own memory for as long as possible. Every copy counts: a VGG16 is half
+a gigabyte, and a protobuf message copies what is put into it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: weights of at most so many elements may say something about shapes
+_TELLING = 1024
+
+
+@dataclass
+class Draft:
+    """``model`` has no initializers in its top graph; they are in ``weights``, by name."""
+
+    model: Any  # onnx.ModelProto
+    weights: dict[str, NDArray[Any]]
+    _taken: set[str] | None = field(default=None, init=False, repr=False)
+
+    @property
+    def graph(self) -> Any:
+        return self.model.graph
+
+    def nodes(self) -> Iterator[Any]:
+        """Every node, those of the graphs inside nodes too."""
+        return walk(self.graph)
+
+    def producers(self) -> dict[str, Any]:
+        """Tensor -> the node of the top graph that computes it."""
+        return {name: node for node in self.graph.node for name in node.output if name}
+
+    def reads(self) -> Counter[str]:
+        """Tensor -> how often it is read, by nodes at any depth and as an output."""
+        counts = Counter(name for node in self.nodes() for name in node.input)
+        counts.update(value.name for value in self.graph.output)
+        for node in self.nodes():
+            for attribute in node.attribute:
+                for graph in (attribute.g, *attribute.graphs):
+                    counts.update(value.name for value in graph.output)
+        return counts
+
+    def rename(self, names: dict[str, str]) -> None:
+        """Readers of the keys read the values instead; chains are followed."""
+
+        def final(name: str) -> str:
+            while name in names:
+                name = names[name]
+            return name
+
+        def within(graph: Any) -> None:
+            for node in graph.node:
+                for i, name in enumerate(node.input):
+                    if name in names:
+                        node.input[i] = final(name)
+                for attribute in node.attribute:
+                    for inner in (attribute.g, *attribute.graphs):
+                        within(inner)
+                        for value in inner.output:
+                            value.name = final(value.name)
+
+        within(self.graph)
+
+    def keep(self, wanted: Callable[[Any], bool]) -> None:
+        """Only the nodes of the top graph that are wanted stay."""
+        kept = [node for node in self.graph.node if wanted(node)]
+        if len(kept) < len(self.graph.node):
+            del self.graph.node[:]
+            self.graph.node.extend(kept)
+
+    def drop_dead(self) -> None:
+        """Remove nodes whose results nobody reads, and then weights that nobody reads."""
+        while True:
+            before, reads = len(self.graph.node), self.reads()
+            self.keep(lambda node, reads=reads: any(reads[name] for name in node.output))
+            if len(self.graph.node) == before:
+                break
+        for name in [name for name in self.weights if not reads[name]]:
+            del self.weights[name]
+
+    def sort(self) -> None:
+        """Put the nodes of the top graph into an order in which each comes after what it reads."""
+        producers, done, order = self.producers(), set(), []
+
+        def needs(node: Any) -> Iterator[str]:
+            yield from node.input
+            for attribute in node.attribute:
+                for graph in (attribute.g, *attribute.graphs):
+                    for inner in walk(graph):
+                        yield from inner.input
+                    yield from (value.name for value in graph.output)
+
+        for root in self.graph.node:
+            stack = [(root, needs(root))]
+            while stack:
+                node, sources = stack[-1]
+                if id(node) in done:
+                    stack.pop()
+                    continue
+                source = next((producers[n] for n in sources if n in producers), None)
+                if source is None:
+                    done.add(id(node))
+                    order.append(node)
+                    stack.pop()
+                elif id(source) not in done:
+                    stack.append((source, needs(source)))
+        del self.graph.node[:]
+        self.graph.node.extend(order)
+
+    def new_name(self, stem: str) -> str:
+        """A name that no tensor has, nor had."""
+        if self._taken is None:
+            self._taken = {n for node in self.nodes() for n in node.output}
+            self._taken |= {value.name for value in self.graph.input}
+        taken = self._taken
+        taken |= self.weights.keys()
+        name, number = stem, 0
+        while name in taken:
+            number += 1
+            name = f"{stem}_{number}"
+        taken.add(name)
+        return name
+
+    def skeleton(self) -> Any:
+        """A model with the same nodes whose weights are inputs, for what only looks at types.
+
+        Small ones stay initializers: the shapes of other tensors depend on them.
+        """
+        import onnx
+
+        model = onnx.ModelProto()
+        model.CopyFrom(self.model)
+        for name, array in self.weights.items():
+            if array.size <= _TELLING:
+                model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+            else:
+                kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+                model.graph.input.append(
+                    onnx.helper.make_tensor_value_info(name, kind, array.shape)
+                )
+        return model
+
+    def shapes(self) -> dict[str, tuple[int | str | None, ...]]:
+        """Tensor -> shape, as far as ONNX's inference knows it; weights and inputs included."""
+        import onnx
+
+        inferred = onnx.shape_inference.infer_shapes(self.skeleton(), data_prop=True).graph
+        found: dict[str, tuple[int | str | None, ...]] = {}
+        for value in (*inferred.input, *inferred.value_info, *inferred.output):
+            kind = value.type.tensor_type
+            if kind.HasField("shape"):
+                found[value.name] = tuple(
+                    d.dim_value if d.HasField("dim_value") else d.dim_param or None
+                    for d in kind.shape.dim
+                )
+        return found | {name: array.shape for name, array in self.weights.items()}
+
+
+def walk(graph: Any) -> Iterator[Any]:
+    """Every node of a graph and of the graphs inside its nodes."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from walk(attribute.g)
+            for inner in attribute.graphs:
+                yield from walk(inner)
+
+
+def lift(model: Any, weights: dict[str, NDArray[Any]] | None = None) -> Draft:
+    """The draft of a whole model, which is emptied of its initializers.
+
+    ``weights``: arrays for graph inputs that stand for weights; those inputs are removed.
+    """
+    from onnx import numpy_helper
+
+    found = dict(weights or {})
+    inputs = [value for value in model.graph.input if value.name not in found]
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
+    found |= {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    del model.graph.initializer[:]
+    return Draft(model, found)
+
+
+def attach(draft: Draft) -> Any:
+    """The whole model in one message; takes the weights out of the draft on the way.
+
+    The largest go first: each is copied twice for a moment, best while little is there yet.
+    """
+    for name in sorted(draft.weights, key=lambda name: -draft.weights[name].nbytes):
+        add_tensor(draft.graph.initializer.add(), name, draft.weights.pop(name))
+    return draft.model
+
+
+def add_tensor(tensor: Any, name: str, array: NDArray[Any]) -> None:
+    """Fill a TensorProto."""
+    import onnx
+
+    if array.dtype.kind in "OUS":  # strings
+        tensor.CopyFrom(onnx.numpy_helper.from_array(array, name))
+        return
+    describe_tensor(tensor, name, array)
+    tensor.raw_data = array.tobytes()
+
+
+def describe_tensor(tensor: Any, name: str, array: NDArray[Any]) -> None:
+    """Fill a TensorProto but for its data."""
+    import onnx
+
+    tensor.name = name
+    tensor.data_type = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+    tensor.dims.extend(array.shape)
+
+
+def attributes(node: Any) -> dict[str, Any]:
+    """Attribute name -> Python value."""
+    from onnx import helper
+
+    return {a.name: helper.get_attribute_value(a) for a in node.attribute}
+
+
+def set_attribute(node: Any, name: str, value: Any) -> None:
+    """Replace or add one attribute."""
+    from onnx import helper
+
+    for i, attribute in enumerate(node.attribute):
+        if attribute.name == name:
+            del node.attribute[i]
+            break
+    node.attribute.append(helper.make_attribute(name, value))
+
+
+def constant(draft: Draft, name: str, *, single: bool = False) -> Any:
+    """The weight of that name, its only number if ``single``, or None if there is none such."""
+    array = draft.weights.get(name)
+    if array is None or not single:
+        return array
+    return array.reshape(-1)[0].item() if array.size == 1 else None
+
+
+def ints(draft: Draft, values: Any, stem: str) -> str:
+    """A weight of int64 with these values: one that is there, or a new one."""
+    wanted = np.array(values, np.int64)
+    for name, array in draft.weights.items():
+        if array.dtype == np.int64 and array.shape == wanted.shape and (array == wanted).all():
+            return name
+    name = draft.new_name(stem)
+    draft.weights[name] = wanted
+    return name

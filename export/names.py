@@ -1,0 +1,149 @@
+"""Names that lead back to Keras: of nodes, tensors and weights, with a record in the file."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from export.draft import Draft, walk
+from export.trace import WEIGHT_PREFIX, Trace
+
+#: the key in ``metadata_props``: JSON, layer -> names of the tensors it hands on
+LAYERS_KEY = "onnxwalk.layers"
+
+_NUMBER = re.compile(r"__\d+")
+
+
+def layer_of(name: str, layers: Sequence[str]) -> str | None:
+    """The Keras layer that a node's name (``model/layer/Operation``) belongs to, the innermost."""
+    return next((path[-1] for path in [layer_path(name, layers)] if path), None)
+
+
+def layer_path(name: str, layers: Sequence[str]) -> list[str]:
+    """The layers that a node's name goes through, the outermost first."""
+    known, path = set(layers), []
+    for part in name.split("/")[:-1] or [name]:
+        for candidate in (part, re.sub(r"_\d+$", "", part)):
+            if candidate in known:
+                path.append(candidate)
+                break
+    return path
+
+
+def name_nodes(draft: Draft, trace: Trace) -> None:
+    """Nodes are called model/layer/Operation, each name once, and their tensors likewise.
+
+    tf2onnx numbers what it adds, and forgets where some of it came from: that is put where the
+    tensor that it reads was made.
+    """
+    ports = {port.name for port in (*trace.inputs, *trace.outputs)}
+    producers = draft.producers()
+    taken: set[str] = set()
+    renamed: dict[str, str] = {}
+    tensors = ports | {n for node in draft.nodes() for n in node.output}
+    for node in draft.graph.node:
+        name = _NUMBER.sub("", node.name)
+        if "/" not in name:
+            name = f"{_scope(node, producers) or trace.name}/{node.op_type}"
+        node.name = _free(name, taken)
+        for i, tensor in enumerate(node.output):
+            if tensor and tensor not in ports and ("__" in tensor or "/" not in tensor):
+                new = _free(f"{node.name}:{i}", tensors)
+                renamed[tensor] = node.output[i] = new
+    draft.rename(renamed)
+
+
+def name_weights(draft: Draft, trace: Trace) -> None:
+    """Weights that are Keras variables get the variables' names; others, their first reader's."""
+    readable = {tensor: name for tensor, (name, _) in trace.weights.items()}
+    readable |= _recognized(draft, trace)
+    readers: dict[str, str] = {}
+    for node in draft.graph.node:
+        for name in node.input:
+            readers.setdefault(name, node.name)
+    taken = {value.name for value in (*draft.graph.input, *draft.graph.output)}
+    taken |= {name for node in draft.nodes() for name in node.output}
+    renamed: dict[str, str] = {}
+    for name in list(draft.weights):
+        new = readable.get(name, name)
+        if new.startswith(WEIGHT_PREFIX):
+            new = new.removeprefix(WEIGHT_PREFIX).split(":")[0]
+        elif new == name and ("__" in name or name.startswith("ConstantFolding/")):
+            new = f"{readers.get(name, trace.name)}/constant"
+        new = _free(new, taken)
+        if new != name:
+            renamed[name] = f"\0{new}"  # no new name is taken for an old one
+    draft.rename(renamed)
+    draft.rename({name: name[1:] for name in renamed.values()})
+    values = {renamed.get(name, name).lstrip("\0"): a for name, a in draft.weights.items()}
+    draft.weights.clear()
+    draft.weights.update(values)
+
+
+def record_layers(draft: Draft, trace: Trace) -> None:
+    """Write into the metadata which tensors each layer hands on to others.
+
+    The tensors are those of the file: one may have its axes in another order than in Keras, and
+    a layer whose work was folded into another's weights is not there.
+    """
+    import onnx
+
+    owner = {
+        name: "/".join(layer_path(name if "/" in name else node.name, trace.layers))
+        for node in draft.graph.node
+        for name in node.output
+    }
+    outputs = {value.name for value in draft.graph.output}
+    leaving = {name for name in owner if name in outputs}
+    for node in draft.graph.node:
+        mine = {owner[name] for name in node.output}
+        leaving |= {name for name in _reads(node) if name in owner and owner[name] not in mine}
+    found: dict[str, list[str]] = {}
+    for name, layer in owner.items():
+        if layer and name in leaving:
+            found.setdefault(layer, []).append(name)
+    entry = onnx.StringStringEntryProto(key=LAYERS_KEY, value=json.dumps(found))
+    draft.model.metadata_props.append(entry)
+
+
+def _reads(node: Any) -> Iterator[str]:
+    yield from node.input
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            yield from (name for inner in walk(graph) for name in inner.input)
+
+
+def _scope(node: Any, producers: dict[str, Any]) -> str:
+    """Where the first computed input was made: model/layer."""
+    for name in node.input:
+        if name in producers and "/" in producers[name].name:
+            return producers[name].name.rsplit("/", 1)[0]
+    return ""
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """The name, with _1, _2 … if it is taken (before the ":0" of a tensor); takes it."""
+    stem, colon, index = name.rpartition(":") if re.search(r":\d+$", name) else (name, "", "")
+    candidate, number = name, 0
+    while candidate in taken:
+        number += 1
+        candidate = f"{stem}_{number}{colon}{index}"
+    taken.add(candidate)
+    return candidate
+
+
+def _recognized(draft: Draft, trace: Trace) -> dict[str, str]:
+    """Weight -> variable, for vectors that lost their names on the way: by their values."""
+    owners: dict[bytes, list[str]] = {}
+    for name, values in trace.constants.items():
+        owners.setdefault(values.tobytes(), []).append(name)
+    found: dict[str, str] = {}
+    for tensor, array in draft.weights.items():
+        if tensor.startswith(WEIGHT_PREFIX) or array.dtype != "float32" or array.ndim > 1:
+            continue
+        names = owners.get(array.tobytes(), [])
+        if len(names) == 1:  # equal vectors, as all the zeros of a fresh model, stay unnamed
+            found[tensor] = names[0]
+    return found

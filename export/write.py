@@ -1,0 +1,143 @@
+"""A draft becomes a file, tensor by tensor: no second copy of the weights in memory.
+
+A ModelProto is written by hand around its weights, which protobuf's rules make easy: a message is
+a row of (tag, length, bytes), in any order. What is larger than protobuf's 2 GB keeps its
+weights in a second file, ``NAME.data``, as ONNX's external data.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.draft import Draft, describe_tensor
+from export.errors import ExportError, one_line
+
+#: larger files keep their weights outside; protobuf reads no message beyond 2 GiB
+LARGEST = 2**31 - 2**20
+
+_OUTSIDE = 1024  # bytes; smaller tensors stay inside
+_PAGE = 4096  # external tensors begin at a page, so that they can be mapped
+
+# tags: field number << 3 | 2, for bytes with a length before them
+_GRAPH, _INITIALIZER, _RAW_DATA = b"\x3a", b"\x2a", b"\x4a"
+
+
+@contextmanager
+def staged(
+    draft: Draft, path: str | os.PathLike[str] | None, largest: int | None = None
+) -> Iterator[Path]:
+    """Write into a folder of its own beside ``path``; on leaving without an error, move it there.
+
+    Yields the path of the file for reading. ``path`` of None: to read and to throw away.
+
+    Raises ExportError when it can't be written.
+    """
+    target = Path(path) if path is not None else None
+    name = target.name if target else "model.onnx"
+    folder = None
+    try:
+        try:
+            folder = Path(
+                tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=target and target.parent)
+            )
+            save(draft, folder / name, LARGEST if largest is None else largest)
+        except (OSError, ValueError) as error:
+            raise ExportError(f"{target or name} can't be written: {one_line(error)}") from error
+        yield folder / name
+        if target is None:
+            return
+        try:
+            # the data first: a model is not there before what it needs
+            for part in sorted(folder.iterdir(), key=lambda part: part.name == name):
+                os.replace(part, target.parent / part.name)
+        except OSError as error:
+            raise ExportError(f"{target} can't be written: {one_line(error)}") from error
+    finally:
+        if folder is not None:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(folder)
+
+
+def save(draft: Draft, path: Path, largest: int = LARGEST) -> None:
+    """Write the model to ``path``, and to ``path.data`` if it would be larger than ``largest``."""
+    size = sum(array.nbytes for array in draft.weights.values()) + draft.model.ByteSize()
+    if size <= largest:
+        with open(path, "wb") as file:
+            _write(draft, file, {})
+        return
+    outside = path.with_name(path.name + ".data")
+    places: dict[str, int] = {}
+    with open(outside, "wb") as file:
+        for name, array in draft.weights.items():
+            if array.nbytes >= _OUTSIDE and array.dtype.kind not in "OUS":
+                file.write(b"\0" * (-file.tell() % _PAGE))
+                places[name] = file.tell()
+                file.write(_bytes(array))
+    with open(path, "wb") as file:
+        _write(draft, file, places, outside.name)
+
+
+def _write(draft: Draft, file: BinaryIO, places: dict[str, int], location: str = "") -> None:
+    import onnx
+
+    head = onnx.ModelProto()
+    for field, value in draft.model.ListFields():
+        if field.name == "graph":
+            continue
+        if hasattr(value, "extend"):
+            getattr(head, field.name).extend(value)
+        else:
+            setattr(head, field.name, value)
+    file.write(head.SerializeToString())
+    graph = draft.graph.SerializeToString()
+    parts = []  # (header, data) of each tensor
+    for name, array in draft.weights.items():
+        tensor, data = onnx.TensorProto(), None
+        if array.dtype.kind in "OUS":
+            tensor = onnx.numpy_helper.from_array(array, name)
+        else:
+            describe_tensor(tensor, name, array)
+            if name in places:
+                tensor.data_location = onnx.TensorProto.EXTERNAL
+                where = {"location": location, "offset": places[name], "length": array.nbytes}
+                for key, value in where.items():
+                    tensor.external_data.add(key=key, value=str(value))
+            else:
+                data = array
+        header = tensor.SerializeToString()
+        if data is not None:
+            header += _RAW_DATA + _varint(data.nbytes)
+        length = len(header) + (data.nbytes if data is not None else 0)
+        parts.append((_INITIALIZER + _varint(length) + header, data))
+    total = len(graph) + sum(len(h) + (d.nbytes if d is not None else 0) for h, d in parts)
+    file.write(_GRAPH + _varint(total) + graph)
+    for header, data in parts:
+        file.write(header)
+        if data is not None:
+            file.write(_bytes(data))
+
+
+def _bytes(array: NDArray[Any]) -> Any:
+    """The elements in C order, little end first; a copy only where they aren't so already."""
+    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    return np.ascontiguousarray(little).reshape(-1).view(np.uint8).data
+
+
+def _varint(number: int) -> bytes:
+    """Seven bits a byte, the lowest first; the high bit says that more follow."""
+    out = bytearray()
+    while number > 127:
+        out.append(number & 127 | 128)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
