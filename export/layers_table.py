@@ -58,7 +58,7 @@ def _cells(line: str) -> list[str]:
 
 def _layer_of(line: str) -> str | None:
     cells = _cells(line)
-    return cells[0] if len(cells) == 6 and cells[0] not in ("Layer", "---") else None
+    return cells[0] if len(cells) == 6 and cells[1][:1].isdigit() else None
 
 
 def _total(rows: list[str]) -> str:
