@@ -12,21 +12,23 @@ import numpy as np
 from ops._axes import normalize_axis
 from ops._erf import erf
 from ops._numeric import blockwise, in_float32, result_like, wide
-from ops.registry import op
+from ops.registry import CONSUMED_INPUTS, op
 
 # ---------------------------------------------------------------------------------------- Relu
 
 
 @op("Relu", since=6)
+@op("Relu", since=1, hints=CONSUMED_INPUTS)
 def relu(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
-    """max(0, x). Spec: Relu-6, -13, -14."""
+    """max(0, x). Spec: Relu-1, -6, -13, -14."""
     return np.maximum(x, 0, out=out)
 
 
 @op("LeakyRelu", since=6)
+@op("LeakyRelu", since=1, hints=CONSUMED_INPUTS)
 @in_float32
 def leaky_relu(x: np.ndarray, *, alpha: float = 0.01, out: np.ndarray | None = None) -> np.ndarray:
-    """alpha·x where x < 0, else x. Spec: LeakyRelu-6, -16."""
+    """alpha·x where x < 0, else x. Spec: LeakyRelu-1, -6, -16."""
     y = np.multiply(x, alpha, out=result_like(x, out))
     if 0 < alpha <= 1:  # then the line that is above is the one wanted
         return np.maximum(x, y, out=y)
@@ -43,11 +45,28 @@ def prelu(x: np.ndarray, slope: np.ndarray) -> np.ndarray:
     return np.where(x < 0, slope * x, x)
 
 
+@op("PRelu", since=6)
+@op("PRelu", since=1, hints=CONSUMED_INPUTS)
+def prelu_by_channel(x: np.ndarray, slope: np.ndarray) -> np.ndarray:
+    """slope·x where x < 0, else x; x is (N, C, D1 … Dn), slope has one value, or one per channel.
+
+    Spec: PRelu-1, -6.
+    """
+    if slope.ndim == 1 and slope.size != 1 and x.ndim > 1:
+        if slope.size != x.shape[1]:
+            raise ValueError(f"{slope.size} slopes for the channels of {x.shape}")
+        slope = slope.reshape(-1, *(1,) * (x.ndim - 2))
+    elif slope.size == 1:
+        slope = slope.reshape(())
+    return prelu(x, slope)
+
+
 @op("Elu", since=6)
+@op("Elu", since=1, hints=CONSUMED_INPUTS)
 @blockwise
 @in_float32
 def elu(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
-    """alpha·(exp(x) - 1) where x < 0, else x. Spec: Elu-6, -22."""
+    """alpha·(exp(x) - 1) where x < 0, else x. Spec: Elu-1, -6, -22."""
     return np.where(x < 0, alpha * np.expm1(x), x)
 
 
@@ -60,8 +79,16 @@ def selu(
     alpha: float = 1.6732631921768188,
     gamma: float = 1.0507010221481323,
 ) -> np.ndarray:
-    """gamma·alpha·(exp(x) - 1) where x <= 0, else gamma·x. Spec: Selu-6, -22."""
+    """gamma·alpha·(exp(x) - 1) where x <= 0, else gamma·x. Spec: Selu-1, -6, -22."""
     return gamma * np.where(x <= 0, alpha * np.expm1(x), x)
+
+
+@op("Selu", since=1, hints=CONSUMED_INPUTS)
+def selu_of_few_digits(
+    x: np.ndarray, *, alpha: float = 1.673200011253357, gamma: float = 1.0506999492645264
+) -> np.ndarray:
+    """Selu with defaults of five digits. Spec: Selu-1."""
+    return selu(x, alpha=alpha, gamma=gamma)
 
 
 @op("Celu", since=12)
@@ -98,9 +125,10 @@ def shrink(x: np.ndarray, *, bias: float = 0.0, lambd: float = 0.5) -> np.ndarra
 
 
 @op("Sigmoid", since=6)
+@op("Sigmoid", since=1, hints=CONSUMED_INPUTS)
 @in_float32
 def sigmoid(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
-    """1 / (1 + exp(-x)). Spec: Sigmoid-6, -13."""
+    """1 / (1 + exp(-x)). Spec: Sigmoid-1, -6, -13."""
     # Exact to the rounding at both ends: where exp overflows, the quotient is 0 as it should be.
     # The faster 0.5·tanh(x/2) + 0.5 loses all digits of a small result.
     y = np.negative(x, out=result_like(x, out))
@@ -110,11 +138,12 @@ def sigmoid(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
 
 
 @op("HardSigmoid", since=6)
+@op("HardSigmoid", since=1, hints=CONSUMED_INPUTS)
 @in_float32
 def hard_sigmoid(
     x: np.ndarray, *, alpha: float = 0.2, beta: float = 0.5, out: np.ndarray | None = None
 ) -> np.ndarray:
-    """max(0, min(1, alpha·x + beta)). Spec: HardSigmoid-6, -22."""
+    """max(0, min(1, alpha·x + beta)). Spec: HardSigmoid-1, -6, -22."""
     y = np.multiply(x, alpha, out=result_like(x, out))
     np.add(y, beta, out=y)
     return np.clip(y, 0, 1, out=y)
@@ -137,8 +166,9 @@ def swish(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
 
 
 @op("Tanh", since=6)
+@op("Tanh", since=1, hints=CONSUMED_INPUTS)
 def tanh(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
-    """The hyperbolic tangent of x. Spec: Tanh-6, -13."""
+    """The hyperbolic tangent of x. Spec: Tanh-1, -6, -13."""
     return np.tanh(x, out=out)
 
 

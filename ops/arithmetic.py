@@ -10,6 +10,7 @@ import functools
 
 import numpy as np
 
+from ops._broadcast import limited
 from ops._numeric import (
     check_same_dtype,
     in_float32,
@@ -17,7 +18,7 @@ from ops._numeric import (
     result_like,
     wide,
 )
-from ops.registry import op
+from ops.registry import CONSUMED_INPUTS, op
 
 
 @op("Add", since=7)
@@ -113,34 +114,45 @@ def _integer_power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.where((y < 0) & (x != 1) & (x != -1), x.dtype.type(0), positive)
 
 
+# Before opset 7 only b was broadcast, and only if asked for.
+for _name, _function in {"Add": add, "Sub": sub, "Mul": mul, "Div": div}.items():
+    op(_name, since=1, hints=CONSUMED_INPUTS)(limited(_function))
+    op(_name, since=6)(limited(_function))
+op("Pow", since=1)(limited(power))
+
+
 # ----------------------------------------------------------------------------- any number of inputs
 
 
 @op("Max", since=6)
+@op("Max", since=1, hints=CONSUMED_INPUTS)
 def maximum(*data_0: np.ndarray) -> np.ndarray:
-    """The largest of the inputs; nan where any is nan. Spec: Max-6, -8, -12, -13."""
+    """The largest of the inputs; nan where any is nan. Spec: Max-1, -6, -8, -12, -13."""
     _check_all(data_0, "Max")
     return functools.reduce(np.maximum, data_0)
 
 
 @op("Min", since=6)
+@op("Min", since=1, hints=CONSUMED_INPUTS)
 def minimum(*data_0: np.ndarray) -> np.ndarray:
-    """The smallest of the inputs; nan where any is nan. Spec: Min-6, -8, -12, -13."""
+    """The smallest of the inputs; nan where any is nan. Spec: Min-1, -6, -8, -12, -13."""
     _check_all(data_0, "Min")
     return functools.reduce(np.minimum, data_0)
 
 
 @op("Sum", since=6)
+@op("Sum", since=1, hints=CONSUMED_INPUTS)
 def sum_of(*data_0: np.ndarray) -> np.ndarray:
-    """The sum of the inputs. Spec: Sum-6, -8, -13."""
+    """The sum of the inputs. Spec: Sum-1, -6, -8, -13."""
     _check_all(data_0, "Sum")
     total = functools.reduce(np.add, map(wide, data_0))
     return total.astype(data_0[0].dtype, copy=False)
 
 
 @op("Mean", since=6)
+@op("Mean", since=1, hints=CONSUMED_INPUTS)
 def mean_of(*data_0: np.ndarray) -> np.ndarray:
-    """The sum of the inputs over their number. Spec: Mean-6, -8, -13."""
+    """The sum of the inputs over their number. Spec: Mean-1, -6, -8, -13."""
     _check_all(data_0, "Mean")
     total = functools.reduce(np.add, map(wide, data_0))
     return (total / len(data_0)).astype(data_0[0].dtype, copy=False)
@@ -195,8 +207,21 @@ def clip_by_attributes(
     max: float = 3.4028234663852886e38,
     min: float = -3.4028234663852886e38,
 ) -> np.ndarray:
-    """minimum(max, maximum(input, min)). Spec: Clip-6."""
+    """minimum(max, maximum(input, min)). Spec: Clip-1, -6."""
     return np.minimum(np.maximum(input, min), max)
+
+
+@op("Clip", since=1, hints=CONSUMED_INPUTS)
+def clip_within(
+    input: np.ndarray, *, max: float | None = None, min: float | None = None
+) -> np.ndarray:
+    """minimum(max, maximum(input, min)).
+
+    Without min or max the limit is the dtype's lowest or highest finite value. Spec: Clip-1.
+    """
+    lowest, highest = limits(input.dtype)
+    low, high = lowest if min is None else min, highest if max is None else max
+    return np.minimum(np.maximum(input, input.dtype.type(low)), input.dtype.type(high))
 
 
 # ----------------------------------------------------------------------------------- bits

@@ -348,17 +348,30 @@ def _interpolate(
                 f"only nearest can resize {'strings' if y.dtype.kind == 'O' else y.dtype}"
             )
         y = y.astype(np.float64) if y.dtype.kind in "iu" else wide(y)
-        real = np.zeros(0, y.dtype).real.dtype
-        total = np.zeros((*y.shape[:i], axis.resized, *y.shape[i + 1 :]), y.dtype)
-        for tap, amount in zip(taps.T, weight.T.astype(real), strict=True):
-            total += np.take(y, tap, i) * amount.reshape(-1, *[1] * (y.ndim - 1 - i))
-        y = total
+        y = _sums(y, i, taps, weight.astype(np.zeros(0, y.dtype).real.dtype))
     if y.dtype != x.dtype:
         y = _as_integers(y, x.dtype, rounds) if x.dtype.kind in "iu" else y.astype(x.dtype)
     y = y.copy() if y is x else y
     for i, places in outside:
         y[(slice(None),) * i + (places,)] = np.array(extrapolation_value).astype(x.dtype)
     return y
+
+
+def _sums(x: np.ndarray, axis: int, taps: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """sum_t weight[i, t]·x[taps[i, t]] along one axis, for each i."""
+    size, resized = x.shape[axis], len(taps)
+    # A short axis is faster as a matrix product, mostly of zeros; but 0·inf is NaN.
+    if size <= 128 * taps.shape[1] and np.isfinite(x).all():
+        matrix = np.zeros((resized, size), weight.dtype)
+        np.add.at(matrix, (np.arange(resized)[:, None], taps), weight)
+        if axis == x.ndim - 1:
+            return x @ matrix.T
+        y = matrix @ x.reshape(math.prod(x.shape[:axis]), size, -1)
+        return y.reshape(*x.shape[:axis], resized, *x.shape[axis + 1 :])
+    total = np.zeros((*x.shape[:axis], resized, *x.shape[axis + 1 :]), x.dtype)
+    for tap, amount in zip(taps.T, weight.T, strict=True):
+        total += np.take(x, tap, axis) * amount.reshape(-1, *[1] * (x.ndim - 1 - axis))
+    return total
 
 
 def _as_integers(y: np.ndarray, dtype: np.dtype, rounds: bool) -> np.ndarray:

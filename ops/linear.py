@@ -57,6 +57,27 @@ def gemm_with_c(
     return gemm(a, b, c, alpha=alpha, beta=beta, transA=transA, transB=transB)
 
 
+@op("Gemm", since=1)
+def gemm_broadcasting_if_asked(
+    a: np.ndarray,
+    b: np.ndarray,
+    c: np.ndarray,
+    *,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    broadcast: int = 0,
+    transA: int = 0,
+    transB: int = 0,
+) -> np.ndarray:
+    """alpha·A·B + beta·C; C is M×N unless broadcast=1. Spec: Gemm-1, -6."""
+    shape = (
+        (a.shape[1 if transA else 0], b.shape[0 if transB else 1]) if a.ndim == b.ndim == 2 else ()
+    )
+    if not broadcast and c.shape != shape:
+        raise ValueError(f"C of shape {c.shape} is not of {shape}, and broadcast is not set")
+    return gemm(a, b, c, alpha=alpha, beta=beta, transA=transA, transB=transB)
+
+
 @op("MatMul", since=1)
 def matmul(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """The matrix product over the last two axes; the axes before them broadcast.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ops._broadcast import limited
 from ops._numeric import check_same_dtype
 from ops.registry import op
 
@@ -65,6 +66,14 @@ def logical_xor(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) 
     """a or b but not both, of booleans. Spec: Xor-7."""
     check_same_dtype(a, b)
     return np.logical_xor(a, b, out=out)
+
+
+# Before opset 7 only b was broadcast, and only if asked for.
+for _name, _function in {
+    "Equal": equal, "Greater": greater, "Less": less,
+    "And": logical_and, "Or": logical_or, "Xor": logical_xor,
+}.items():  # fmt: skip
+    op(_name, since=1)(limited(_function))
 
 
 @op("Not", since=1)

@@ -9,18 +9,20 @@ import numpy as np
 
 from ops._erf import erf as erf_of_floats
 from ops._numeric import blockwise, wide
-from ops.registry import op
+from ops.registry import CONSUMED_INPUTS, op
 
 
 @op("Neg", since=6)
+@op("Neg", since=1, hints=CONSUMED_INPUTS)
 def neg(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
-    """-x; integers wrap. Spec: Neg-6, -13."""
+    """-x; integers wrap. Spec: Neg-1, -6, -13."""
     return np.negative(x, out=out)
 
 
 @op("Abs", since=6)
+@op("Abs", since=1, hints=CONSUMED_INPUTS)
 def absolute(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
-    """|x|; integers wrap. Spec: Abs-6, -13."""
+    """|x|; integers wrap. Spec: Abs-1, -6, -13."""
     return np.absolute(x, out=out)
 
 
@@ -31,38 +33,44 @@ def sign(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
 
 
 @op("Reciprocal", since=6)
+@op("Reciprocal", since=1, hints=CONSUMED_INPUTS)
 def reciprocal(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
-    """1/x. Spec: Reciprocal-6, -13."""
+    """1/x. Spec: Reciprocal-1, -6, -13."""
     return np.reciprocal(x, out=out)
 
 
 @op("Sqrt", since=6)
+@op("Sqrt", since=1, hints=CONSUMED_INPUTS)
 def sqrt(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
-    """√x. Spec: Sqrt-6, -13."""
+    """√x. Spec: Sqrt-1, -6, -13."""
     return np.sqrt(x, out=out)
 
 
 @op("Exp", since=6)
+@op("Exp", since=1, hints=CONSUMED_INPUTS)
 def exp(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
-    """e to the power x. Spec: Exp-6, -13."""
+    """e to the power x. Spec: Exp-1, -6, -13."""
     return np.exp(x, out=out)
 
 
 @op("Log", since=6)
+@op("Log", since=1, hints=CONSUMED_INPUTS)
 def log(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
-    """The natural logarithm of x. Spec: Log-6, -13."""
+    """The natural logarithm of x. Spec: Log-1, -6, -13."""
     return np.log(x, out=out)
 
 
 @op("Ceil", since=6)
+@op("Ceil", since=1, hints=CONSUMED_INPUTS)
 def ceil(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
-    """The lowest integer not below x. Spec: Ceil-6, -13."""
+    """The lowest integer not below x. Spec: Ceil-1, -6, -13."""
     return np.ceil(x, out=out)
 
 
 @op("Floor", since=6)
+@op("Floor", since=1, hints=CONSUMED_INPUTS)
 def floor(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
-    """The highest integer not above x. Spec: Floor-6, -13."""
+    """The highest integer not above x. Spec: Floor-1, -6, -13."""
     return np.floor(x, out=out)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from ops._axes import normalize_axes, normalize_axis
 from ops._numeric import in_float32, wide
 from ops.dtypes import element_type, numpy_dtype
-from ops.registry import op
+from ops.registry import CONSUMED_INPUTS, REQUIRED, op
 
 # ------------------------------------------------------------------------------ BatchNormalization
 
@@ -67,11 +67,53 @@ def batch_normalization_by_outputs(
     (opset 7 and 8) scale, b, mean and var have the shape (C, D1 … Dn): one value for each place.
     Spec: BatchNormalization-7, -9.
     """
+    _check_spatial(x, scale, spatial)
+    if n_outputs == 1:
+        return _normalize_by_channel(x, scale, b, mean, var, epsilon)
+    return _normalize_in_training(x, scale, b, mean, var, epsilon, momentum)
+
+
+@op("BatchNormalization", since=6, until=7)
+@op("BatchNormalization", since=1, until=6, hints={"consumed_inputs": REQUIRED})
+def batch_normalization_by_flag(
+    x: np.ndarray,
+    scale: np.ndarray,
+    b: np.ndarray,
+    mean: np.ndarray,
+    var: np.ndarray,
+    *,
+    epsilon: float = 1e-5,
+    is_test: int = 0,
+    momentum: float = 0.9,
+    spatial: int = 1,
+) -> Any:
+    """(x - mean) / √(var + ε)·scale + b; training is meant unless is_test is set.
+
+    In training there are four more outputs, as in BatchNormalization-7.
+    Spec: BatchNormalization-1, -6.
+    """
+    _check_spatial(x, scale, spatial)
+    if is_test:
+        return _normalize_by_channel(x, scale, b, mean, var, epsilon)
+    return _normalize_in_training(x, scale, b, mean, var, epsilon, momentum)
+
+
+def _check_spatial(x: np.ndarray, scale: np.ndarray, spatial: int) -> None:
     expected = x.shape[1:2] if spatial else x.shape[1:]
     if x.ndim > 1 and scale.shape != expected:
         raise ValueError(f"scale of shape {scale.shape} for x of {x.shape} is not {expected}")
-    if n_outputs == 1:
-        return _normalize_by_channel(x, scale, b, mean, var, epsilon)
+
+
+def _normalize_in_training(
+    x: np.ndarray,
+    scale: np.ndarray,
+    b: np.ndarray,
+    mean: np.ndarray,
+    var: np.ndarray,
+    epsilon: float,
+    momentum: float,
+) -> tuple[np.ndarray, ...]:
+    """y by the statistics of x, running mean and variance, and the statistics of x."""
     current_mean, current_var = _batch_statistics(x, scale.ndim)
     y = _normalize_by_channel(x, scale, b, current_mean, current_var, epsilon)
     return (
@@ -155,13 +197,14 @@ def _running(average: np.ndarray, current: np.ndarray, momentum: float) -> np.nd
 
 
 @op("InstanceNormalization", since=6)
+@op("InstanceNormalization", since=1, hints=CONSUMED_INPUTS)
 @in_float32
 def instance_normalization(
     input: np.ndarray, scale: np.ndarray, b: np.ndarray, *, epsilon: float = 1e-5
 ) -> np.ndarray:
     """(x - mean) / √(var + ε)·scale + b with the mean and variance of each sample's each channel.
 
-    input (N, C, D1 … Dn), scale and b (C). Spec: InstanceNormalization-6, -22.
+    input (N, C, D1 … Dn), scale and b (C). Spec: InstanceNormalization-1, -6, -22.
     """
     if input.ndim < 3:
         raise ValueError(f"InstanceNormalization needs (N, C, D1, …), not the shape {input.shape}")
@@ -362,13 +405,17 @@ def dropout(
     if training_mode is None or not training_mode.reshape(()) or dropped == 0:
         mask = np.ones(data.shape, np.bool_) if n_outputs > 1 else None
         return data, mask
-    if not 0 <= dropped < 1:
-        raise ValueError(f"ratio of Dropout is {dropped}, not in [0, 1)")
     if seed is not None:
         # The numbers of NumPy's older generator are those of ONNX's own test cases.
         chances = np.random.RandomState(seed % 2**32).random_sample(data.shape)
     else:
         chances = np.random.default_rng(rng).random(data.shape)
+    return _drop(data, chances, dropped)
+
+
+def _drop(data: np.ndarray, chances: np.ndarray, dropped: float) -> tuple[np.ndarray, np.ndarray]:
+    if not 0 <= dropped < 1:
+        raise ValueError(f"ratio of Dropout is {dropped}, not in [0, 1)")
     mask = chances >= dropped
     y = np.where(mask, wide(data) * (1 / (1 - dropped)), 0)
     return y.astype(data.dtype, copy=False), mask
@@ -384,3 +431,18 @@ def dropout_10(data: np.ndarray, *, ratio: float = 0.5) -> tuple[np.ndarray, np.
 def dropout_7(data: np.ndarray, *, ratio: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
     """data, and a mask of the same dtype that keeps all. Spec: Dropout-7."""
     return data, np.ones_like(data)
+
+
+@op("Dropout", since=6, until=7)
+@op("Dropout", since=1, until=6, hints=CONSUMED_INPUTS)
+def dropout_by_flag(
+    data: np.ndarray, *, is_test: int = 0, ratio: float = 0.5, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """data·mask / (1 - ratio), with a mask of the same dtype that is 0 with chance ``ratio``.
+
+    With is_test=1 data itself. Spec: Dropout-1, -6.
+    """
+    if is_test:
+        return data, np.ones_like(data)
+    y, mask = _drop(data, rng.random(data.shape), ratio)
+    return y, mask.astype(data.dtype)

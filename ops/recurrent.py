@@ -9,6 +9,8 @@ With layout=1 the batch comes first: x (N, T, I), y (N, T, D, H), states (N, D, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ops import _gates
@@ -180,8 +182,12 @@ def prepare_lstm(
     input_forget=0,
     layout=0,
     output_sequence=0,
+    _rounded=None,
 ):
-    """LSTM with known weights, which are transposed once."""
+    """LSTM with known weights, which are transposed once.
+
+    ``_rounded`` is what a quantized LSTM does to the hidden state before it is multiplied.
+    """
     reversals = _reversals(direction)
     defaults = ["Sigmoid", "Tanh", "Tanh"]
     chosen = activations_of(
@@ -192,7 +198,7 @@ def prepare_lstm(
         expect("P", p, (len(reversals), 3 * hidden))
     dtype = working_dtype(w.dtype)
     clipped = bound(clip)
-    plain = p is None and clip is None and not input_forget
+    plain = p is None and clip is None and not input_forget and _rounded is None
 
     def one(d: int, reverse: bool) -> Direction:
         w_x, w_h, b_x, b_h = _transposed(w, r, b, d, dtype)
@@ -206,7 +212,7 @@ def prepare_lstm(
         peepholes = None if p is None else p[d].astype(dtype, copy=False)
 
         def step_for(batch: int) -> Step:
-            return _lstm_step(w_h, peepholes, chosen[d], clipped, bool(input_forget))
+            return _lstm_step(w_h, peepholes, chosen[d], clipped, bool(input_forget), _rounded)
 
         return Direction(w_x, bias, step_for, reverse)
 
@@ -226,13 +232,14 @@ def _lstm_step(
     activations: tuple[Activation, ...],
     clipped: Activation,
     input_forget: bool,
+    rounded: Callable[[np.ndarray], np.ndarray] | None,
 ) -> Step:
     """One time step of an LSTM, with everything the spec allows. ``c`` is the cell's state C."""
     f_, g_, h_ = activations
     hidden = len(w_h)
 
     def step(out, projected, h, c):
-        gates = h @ w_h
+        gates = (h if rounded is None else rounded(h)) @ w_h
         gates += projected
         i, o, f, g = (gates[:, k * hidden : (k + 1) * hidden] for k in range(4))
         if peepholes is not None:

@@ -3,7 +3,7 @@
 An operator is a plain function whose signature is its schema:
 
 * positional parameters are the ONNX inputs in order; a default of ``None`` marks an optional
-  input, ``*xs`` a variadic one;
+  input (``optional=`` one that required inputs follow), ``*xs`` a variadic one;
 * keyword-only parameters are the ONNX attributes under their ONNX names. No default: required;
   ``None``: optional without a default; anything else: the default *of that version* of the spec;
 * the reserved keywords in ``RESERVED`` ask the interpreter for something that is not in the file.
@@ -15,8 +15,9 @@ Functions are called with NumPy's floating-point warnings off: overflow and 0/0 
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,9 @@ RESERVED = frozenset({"n_outputs", "rng", "out"})
 
 #: the default of an attribute that the spec requires
 REQUIRED: Any = inspect.Parameter.empty
+
+#: ``hints`` of the versions that still had this "legacy optimization attribute"
+CONSUMED_INPUTS: Mapping[str, Any] = {"consumed_inputs": None}
 
 _PREPARATIONS = "__onnx_preparations__"
 
@@ -98,18 +102,28 @@ class Registry:
         until: int | None = None,
         domain: str = "",
         without: Iterable[str] = (),
+        optional: Iterable[str] = (),
+        hints: Mapping[str, Any] | None = None,
     ) -> Callable[[Callable[..., Any]], Any]:
         """Register the decorated function for ``since <= opset < until``.
 
         ``without`` names inputs and attributes that this version does not have yet, so that one
         function can serve several versions whose only difference is what was added later.
+        ``optional`` names inputs that may be missing although a required one follows, where
+        Python allows no default.
+        ``hints`` are the attributes, with their defaults, that this version has besides and that
+        don't change what it computes: the function is called without them.
 
         Raises ValueError when (domain, name, since) is taken, or the signature is no schema.
         """
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
-            inputs, attributes, reserved = _schema(function, frozenset(without))
-            operator = Operator(domain, name, since, until, function, inputs, attributes, reserved)
+            inputs, attributes, reserved = _schema(
+                function, frozenset(without), frozenset(optional)
+            )
+            called = _dropping(function, hints) if hints else function
+            attributes |= hints or {}
+            operator = Operator(domain, name, since, until, called, inputs, attributes, reserved)
             versions = self._operators.setdefault((domain, name), {})
             if since in versions:
                 raise ValueError(f"{operator} is already registered")
@@ -138,14 +152,24 @@ class Registry:
                 yield self._operators[key][since]
 
 
+def _dropping(function: Callable[..., Any], hints: Mapping[str, Any]) -> Callable[..., Any]:
+    """The function, called without the keywords that are hints."""
+
+    @functools.wraps(function)
+    def called(*inputs: Any, **keywords: Any) -> Any:
+        return function(*inputs, **{k: v for k, v in keywords.items() if k not in hints})
+
+    return called
+
+
 def _schema(
-    function: Callable[..., Any], without: frozenset[str]
+    function: Callable[..., Any], without: frozenset[str], optional: frozenset[str]
 ) -> tuple[tuple[Input, ...], dict[str, Any], frozenset[str]]:
     """The inputs, attributes and reserved keywords that a function's signature states."""
     inputs: list[Input] = []
     attributes: dict[str, Any] = {}
     reserved: set[str] = set()
-    unknown = set(without)
+    unknown = set(without) | set(optional)
     for parameter in inspect.signature(function).parameters.values():
         name = parameter.name
         if name in without:
@@ -164,7 +188,8 @@ def _schema(
         elif parameter.kind is parameter.VAR_KEYWORD:
             raise ValueError(f"{function.__name__}: attributes must be named, not **{name}")
         else:
-            inputs.append(Input(name, optional=parameter.default is None))
+            unknown.discard(name)
+            inputs.append(Input(name, optional=parameter.default is None or name in optional))
     if unknown:
         raise ValueError(f"{function.__name__} has no parameter {sorted(unknown)}")
     return tuple(inputs), attributes, frozenset(reserved)
@@ -177,7 +202,7 @@ def _prepare_decorator(function: Callable[..., Any]) -> Callable[..., Any]:
         constants = tuple(
             parameter.name
             for parameter in inspect.signature(preparation).parameters.values()
-            if parameter.kind is not parameter.KEYWORD_ONLY
+            if parameter.kind not in (parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD)
         )
         names = inspect.signature(function).parameters
         if missing := [name for name in constants if name not in names]:
@@ -194,4 +219,9 @@ op = registry.op
 
 #: the newest opset of each domain whose changes this package knows; a later one may mean
 #: something else by the same name
-LATEST_OPSET = {"": 28, "ai.onnx.ml": 5, "ai.onnx.preview.training": 1}
+LATEST_OPSET = {
+    "": 28,
+    "ai.onnx.ml": 5,
+    "ai.onnx.preview.training": 1,
+    "com.microsoft": 1,
+}

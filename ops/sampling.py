@@ -46,7 +46,8 @@ def grid_sample(x, grid, *, align_corners=0, mode="linear", padding_mode="zeros"
         return _brought_in(i, length, padding_mode, align_corners)
 
     if mode == "nearest":
-        return _read(x, [inside(p, d) for p, d in zip(places, x.shape[2:], strict=True)])
+        index = [inside(p, d) for p, d in zip(places, x.shape[2:], strict=True)]
+        return np.moveaxis(_read(_channels_last(x), index), -1, 1)
     if x.dtype.kind in "Ob":
         raise ValueError(f"{mode} can't interpolate {x.dtype}; only nearest can read it")
     y = x.astype(np.float64) if x.dtype.kind in "iu" else wide(x)
@@ -95,21 +96,25 @@ def _brought_in(
 
 
 def _read(x: np.ndarray, index: Sequence[np.ndarray]) -> np.ndarray:
-    """x[n, c, *index[n]] for index arrays (N, O…) of whole numbers; 0 outside of x."""
-    shape = x.shape[2:]
-    flat = np.zeros(index[0].shape, np.intp)
+    """x[n, *index[n]] for x (N, D1 … Dr, C) and index arrays (N, O…) of whole numbers; 0 outside.
+
+    The result is (N, O…, C): a pixel's channels lie together, and are read together.
+    """
     known = np.ones(index[0].shape, bool)
-    for i, length in zip(index, shape, strict=True):
+    for i, length in zip(index, x.shape[1:], strict=False):
         known &= (i >= 0) & (i < length)
-        flat = flat * length + np.where(known, i, 0).astype(np.intp)
     if not x.size:
-        return np.full((*x.shape[:2], *flat.shape[1:]), zero(x.dtype), x.dtype)
-    n = len(x)
-    y = np.take_along_axis(
-        x.reshape(n, x.shape[1], -1), np.where(known, flat, 0).reshape(n, 1, -1), 2
-    )
-    y = y.reshape(*x.shape[:2], *flat.shape[1:])
-    return y if known.all() else np.where(known[:, None], y, zero(x.dtype)).astype(x.dtype)
+        return np.full((*known.shape, x.shape[-1]), zero(x.dtype), x.dtype)
+    sample = np.arange(len(x)).reshape(-1, *[1] * (known.ndim - 1))
+    pixel = (sample, *(np.where(known, i, 0).astype(np.intp) for i in index))
+    y = x[pixel]
+    if not known.all():
+        y[~known] = zero(x.dtype)
+    return y
+
+
+def _channels_last(x: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(np.moveaxis(x, 1, -1))
 
 
 def _weighted(
@@ -124,12 +129,14 @@ def _weighted(
     for place, length in zip(places, x.shape[2:], strict=True):
         near = [np.floor(place) + step for step in range(1 - support, support + 1)]
         taps.append([(inside(i, length), w(i - place)) for i in near])
-    y = np.zeros((*x.shape[:2], *places[0].shape[1:]), x.dtype)
+    pixels = _channels_last(x)
+    y = np.zeros((*places[0].shape, x.shape[1]), x.dtype)
     real = y.real.dtype
     for corner in itertools.product(*taps):
-        weight = np.prod([amount for _, amount in corner], axis=0)
-        y += _read(x, [i for i, _ in corner]) * weight[:, None].astype(real)
-    return y
+        part = _read(pixels, [i for i, _ in corner])
+        part *= np.prod([amount for _, amount in corner], axis=0).astype(real)[..., None]
+        y += part
+    return np.ascontiguousarray(np.moveaxis(y, -1, 1))
 
 
 # --------------------------------------------------------------------------------- AffineGrid
@@ -207,22 +214,24 @@ def roi_align(
     shifted = coordinate_transformation_mode == "half_pixel"
     corners = rois * rois.dtype.type(spatial_scale) - rois.dtype.type(0.5 * shifted)
     y = np.zeros((len(rois), x.shape[1], output_height, output_width), x.dtype)
+    planes = _channels_last(x)
     for region, (x1, y1, x2, y2), n in zip(y, corners, as_ints(batch_indices), strict=True):
-        image = x[normalize_axis(n, len(x))]
+        image = planes[normalize_axis(n, len(x))]
         height, width = (y2 - y1, x2 - x1) if shifted else (max(y2 - y1, 1), max(x2 - x1, 1))
         rows = _bin_points(y1, height / output_height, output_height, sampling_ratio)
         columns = _bin_points(x1, width / output_width, output_width, sampling_ratio)
         if not rows.size or not columns.size:
             continue  # an empty region
         parts = [
-            image[:, i[:, None], j] * (a[:, None] * b).astype(x.dtype)
+            image[i[:, None], j] * (a[:, None] * b).astype(x.dtype)[..., None]
             for (i, a), (j, b) in itertools.product(
                 _two_pixels(rows, x.shape[2]), _two_pixels(columns, x.shape[3])
             )
         ]
         points = np.add.reduce(parts) if mode == "avg" else np.maximum.reduce(parts)
-        bins = points.reshape(len(points), output_height, -1, output_width, columns.shape[1])
-        region[...] = bins.mean((2, 4)) if mode == "avg" else bins.max((2, 4))
+        bins = points.reshape(output_height, -1, output_width, columns.shape[1], x.shape[1])
+        pooled = bins.mean((1, 3)) if mode == "avg" else bins.max((1, 3))
+        region[...] = np.moveaxis(pooled, -1, 0)
     return y
 
 

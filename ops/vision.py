@@ -45,22 +45,18 @@ def non_max_suppression(
     overlap = 0.0 if _missing(iou_threshold) else as_scalar(iou_threshold, "iou_threshold")
     if not 0 <= overlap <= 1:
         raise ValueError(f"iou_threshold {overlap:g} should be between 0 and 1")
-    kept = []
-    for n, c in itertools.product(range(len(boxes)), range(scores.shape[1]) if most > 0 else ()):
-        candidates = np.argsort(-scores[n, c], kind="stable")
-        if not _missing(score_threshold):
-            # "boxes with score less than score_threshold are removed"; ONNX Runtime removes equal
-            least = np.float32(as_scalar(score_threshold, "score_threshold"))
-            candidates = candidates[scores[n, c, candidates] >= least]
-        corners = _corners(boxes[n], center_point_box)
-        for _ in range(most):
-            if not candidates.size:
-                break
-            best, candidates = candidates[0], candidates[1:]
-            kept.append((n, c, best))
-            candidates = candidates[
-                ~(_overlaps(corners[best], corners[candidates]) > np.float32(overlap))
-            ]
+    kept: list[tuple[int, int, int]] = []
+    for n in range(len(boxes) if most > 0 else 0):
+        low, high = _corners(boxes[n], center_point_box)
+        for c in range(scores.shape[1]):
+            candidates = np.argsort(-scores[n, c], kind="stable")
+            if not _missing(score_threshold):
+                # "boxes with score less than score_threshold are removed": ONNX Runtime removes
+                # equal ones too
+                least = np.float32(as_scalar(score_threshold, "score_threshold"))
+                candidates = candidates[scores[n, c, candidates] >= least]
+            best = _best_apart(low[:, candidates], high[:, candidates], most, np.float32(overlap))
+            kept.extend((n, c, b) for b in candidates[best].tolist())
     return np.array(kept, np.int64).reshape(-1, 3)
 
 
@@ -68,21 +64,39 @@ def _missing(value: np.ndarray | None) -> bool:
     return value is None or value.size == 0
 
 
-def _corners(boxes: np.ndarray, center_point_box: int) -> np.ndarray:
-    """(B, 2, 2): the lower and the upper corner of each box."""
-    pairs = boxes.reshape(-1, 2, 2)
+def _corners(boxes: np.ndarray, center_point_box: int) -> tuple[np.ndarray, np.ndarray]:
+    """The lower and the upper corner of each box, (2, B) both."""
+    first, second = boxes[:, :2].T, boxes[:, 2:].T
     if center_point_box:
-        middle, half = pairs[:, 0], pairs[:, 1] / 2
-        return np.stack([middle - half, middle + half], 1)
-    return np.sort(pairs, 1)
+        return first - second / 2, first + second / 2
+    return np.minimum(first, second), np.maximum(first, second)
 
 
-def _overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection / union of a box with each of the others; 0 where one has no area."""
-    low, high = np.maximum(box[0], others[:, 0]), np.minimum(box[1], others[:, 1])
-    shared = np.maximum(high - low, 0).prod(1)
-    area, areas = (box[1] - box[0]).prod(), (others[:, 1] - others[:, 0]).prod(1)
-    return np.where((area > 0) & (areas > 0) & (shared > 0), shared / (area + areas - shared), 0)
+def _best_apart(low: np.ndarray, high: np.ndarray, most: int, overlap: np.float32) -> np.ndarray:
+    """The first boxes, in order, none of which overlaps one before it by more than ``overlap``."""
+    area = (high[0] - low[0]) * (high[1] - low[1])
+
+    def clash(these: np.ndarray, those: np.ndarray) -> np.ndarray:
+        a, b = these[:, None], those
+        height = np.minimum(high[0, a], high[0, b]) - np.maximum(low[0, a], low[0, b])
+        width = np.minimum(high[1, a], high[1, b]) - np.maximum(low[1, a], low[1, b])
+        shared = np.maximum(height, 0) * np.maximum(width, 0)
+        # a box without area shares nothing; 0/0 is then no more than any overlap
+        return shared / (area[a] + area[b] - shared) > overlap
+
+    best = np.zeros(0, np.intp)
+    for start in range(0, len(area), 64):  # so many at once are compared with what is kept
+        if len(best) >= most:
+            break
+        block = np.arange(start, min(start + 64, len(area)))
+        block = block[~clash(block, best).any(1)]
+        clashes, free, chosen = clash(block, block), np.ones(len(block), bool), []
+        for i in range(len(block)):
+            if free[i]:
+                chosen.append(i)
+                free &= ~clashes[i]
+        best = np.concatenate([best, block[chosen]])
+    return best[:most]
 
 
 @op("Col2Im", since=18)

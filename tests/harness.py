@@ -6,8 +6,10 @@ A family's test file lists ``CASES`` (see ``Case``) and calls ``check`` on each;
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from onnx import helper, numpy_helper
 import interpreter
 from ops import registry
 from ops.dtypes import element_type
+from tests.schemas import attribute_type, schema_of
 
 onnxruntime.set_default_logger_severity(4)
 
@@ -71,8 +74,7 @@ def run_directly(case: Case) -> list[Any]:
         keywords["n_outputs"] = case.outputs
     if "rng" in operator.reserved:
         keywords["rng"] = np.random.default_rng(0)
-    with np.errstate(all="ignore"):  # as the walk does
-        result = operator.function(*case.inputs, **keywords)
+    result = operator.function(*case.inputs, **keywords)
     results = list(result) if isinstance(result, tuple) else [result]
     return results[: case.outputs]
 
@@ -83,9 +85,9 @@ def one_node_model(case: Case) -> onnx.ModelProto:
     names = [f"x{i}" if f"x{i}" in fed else "" for i in range(len(case.inputs))]
     outputs = [f"y{i}" for i in range(case.outputs)]
     node = helper.make_node(case.operator, names, outputs, domain=case.domain)
-    schema = onnx.defs.get_schema(case.operator, case.opset, case.domain)
+    schema = schema_of(case.domain, case.operator, case.opset)
     for name, value in case.attributes.items():
-        kind = int(schema.attributes[name].type)
+        kind = attribute_type(schema.attributes[name])
         if isinstance(value, np.ndarray):
             sparse = kind == onnx.AttributeProto.SPARSE_TENSOR
             value = _sparse(value) if sparse else numpy_helper.from_array(value)
@@ -186,6 +188,20 @@ def check(case: Case) -> None:
     for constants_from in (None, 1):
         found = run_onnxwalk(case, constants_from=constants_from)
         assert_same(found, expected, rtol=case.rtol, atol=case.atol)
+
+
+def all_cases() -> list[Case]:
+    """The CASES of every file in tests/ops."""
+    cases = []
+    for path in sorted((Path(__file__).parent / "ops").rglob("test_*.py")):
+        if "CASES" not in path.read_text():
+            continue
+        spec = importlib.util.spec_from_file_location(f"cases_{path.stem}", path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        cases += list(getattr(module, "CASES", ()))
+    return cases
 
 
 def run_onnxwalk(case: Case, *, constants_from: int | None = None) -> list[Any]:

@@ -94,14 +94,33 @@ def _span(operator: Operator, last: int | None) -> str:
 
 def _explain(domain: str, name: str, operators: Sequence[Operator]) -> None:
     _show.line(_full(domain, name), style="bold")
+    before: Operator | None = None
     for operator, last in _spans(operators):
         _show.heading(f"from opset {operator.since} {'on' if last is None else f'to {last}'}")
         inputs = ", ".join(_input(i) for i in operator.inputs) or "none"
         attributes = ", ".join(_attribute(*pair) for pair in operator.attributes.items())
-        _show.table(("", ""), [("inputs", inputs), ("attributes", attributes or "none")], indent=2)
+        rows = [("inputs", inputs), ("attributes", attributes or "none")]
+        if before is not None:
+            rows.append((f"unlike {before.since}", "; ".join(_changes(before, operator))))
+        before = operator
+        _show.table(("", ""), rows, indent=2)
         for text in operator.documentation.splitlines():
             _show.line(f"  {text}" if text else "")
     _show.line()
+
+
+def _changes(before: Operator, after: Operator) -> Iterator[str]:
+    """How a version differs from the one before it."""
+    old, new = ({i.name: _input(i) for i in o.inputs} for o in (before, after))
+    yield from (f"new input {text}" for name, text in new.items() if name not in old)
+    yield from (f"no input {name}" for name in old if name not in new)
+    yield from (f"input {new[n]}, not {old[n]}" for n in new if old.get(n, new[n]) != new[n])
+    old, new = ({n: _attribute(n, d) for n, d in o.attributes.items()} for o in (before, after))
+    yield from (f"new attribute {text}" for name, text in new.items() if name not in old)
+    yield from (f"no attribute {name}" for name in old if name not in new)
+    yield from (f"{new[n]}, not {old[n]}" for n in new if old.get(n, new[n]) != new[n])
+    if before.documentation != after.documentation:
+        yield "computed as said below"
 
 
 def _full(domain: str, name: str) -> str:
@@ -138,8 +157,9 @@ def _as_json(operators: list[Operator]) -> dict[str, Any]:
                     else {"name": name, "required": False, "default": default}
                     for name, default in o.attributes.items()
                 ],
+                "changes": list(_changes(before, o)) if before else [],
                 "documentation": o.documentation,
             }
-            for o, last in _spans(operators)
+            for before, (o, last) in zip([None, *operators], _spans(operators), strict=False)
         ],
     }

@@ -34,8 +34,8 @@ def subgraphs(node: Node) -> Iterator[tuple[str, Graph]]:
     for name, value in node.attributes.items():
         if isinstance(value, Graph):
             yield name, value
-        elif isinstance(value, list):
-            yield from ((name, item) for item in value if isinstance(item, Graph))
+        elif isinstance(value, list) and value and isinstance(value[0], Graph):
+            yield from ((name, item) for item in value)  # all of one type; trees have long ones
 
 
 def captured(graph: Graph) -> set[str]:

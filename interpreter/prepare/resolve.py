@@ -10,7 +10,7 @@ from interpreter.errors import UnsupportedModelError
 from interpreter.model import Graph, Model, Node, Reference
 from interpreter.prepare.check import invalid
 from interpreter.prepare.context import Context, subgraphs
-from ops import Operator, Registry
+from ops import Registry
 from ops.registry import LATEST_OPSET, REQUIRED
 
 
@@ -84,10 +84,8 @@ def _call_problems(node: Node, context: Context) -> Iterator[str]:
 
 def _fits(value: Any, default: Any) -> bool:
     """Whether an attribute's value has the type of its default, where that tells one."""
-    if isinstance(default, (int, float, str)):
-        wanted = str if isinstance(default, str) else type(default)
-        return isinstance(value, (wanted, Reference))
-    return True
+    telling = isinstance(default, (int, float, str, list))
+    return not telling or isinstance(value, (type(default), Reference))
 
 
 def _versions(registry: Registry, node: Node) -> list[int]:
@@ -100,11 +98,3 @@ def _label(node: Node) -> str:
 
 def _some(labels: list[str]) -> str:
     return ", ".join(map(repr, labels[:5])) + (", …" if len(labels) > 5 else "")
-
-
-def schema_attributes(operator: Operator) -> str:
-    """The attributes of an operator with their defaults, for people."""
-    return ", ".join(
-        name if default is REQUIRED or default is None else f"{name}={default!r}"
-        for name, default in operator.attributes.items()
-    )

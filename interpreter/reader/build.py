@@ -254,7 +254,8 @@ def _shape(fields: Fields) -> Shape:
     dimensions = [d.get("dim_param") or d.get("dim_value") for d in fields.get("dim", [])]
     if any(isinstance(d, int) and d < -1 for d in dimensions):
         raise InvalidModelError(f"negative dimension in {tuple(dimensions)}")
-    return tuple(None if d == -1 else d for d in dimensions)  # old exporters write -1 for unknown
+    # exporters write -1 or "?" for unknown: a name that stands for any number of sizes
+    return tuple(None if d in (-1, "?") else d for d in dimensions)
 
 
 def _numbers(parts: Any, field: str) -> list[Any]:

@@ -74,8 +74,10 @@ def integers(parts: Any) -> np.ndarray:
 def _joined(parts: Any, dtype: np.dtype) -> np.ndarray:
     if len(parts) == 1 and isinstance(parts[0], np.ndarray):
         return parts[0]  # packed, in one piece: the view itself
+    if not any(isinstance(part, np.ndarray) for part in parts):
+        return np.array(parts, dtype)
     pieces = [np.atleast_1d(np.asarray(part, dtype)) for part in parts]
-    return np.concatenate(pieces) if pieces else np.zeros(0, dtype)
+    return np.concatenate(pieces)
 
 
 def _array(fields: dict[str, Any], source: Source) -> tuple[ElementType, np.ndarray]:

@@ -142,7 +142,9 @@ def assert_same_type(kind, proto: onnx.TypeProto):
             assert kind.shape is None
         else:
             assert kind.shape == tuple(
-                (d.dim_param or None) if d.WhichOneof("value") != "dim_value" else d.dim_value
+                (d.dim_param.replace("?", "") or None)
+                if d.WhichOneof("value") != "dim_value"
+                else d.dim_value
                 for d in tensor.shape.dim
             )
     elif which == "map_type":

@@ -127,6 +127,16 @@ def test_symbols_must_agree():
         session(one, two)
 
 
+def test_a_question_mark_is_no_symbol():
+    # some exporters write it for every dimension that they don't know
+    unknown = model(
+        [helper.make_node("Relu", ["a"], ["y"])], [value("a", F, ["?", "?"])], [value("y")]
+    )
+    session = interpreter.load(unknown)
+    assert session.inputs[0].shape == (None, None)
+    assert session(np.ones((1, 2), np.float32)).shape == (1, 2)
+
+
 def test_every_memory_of_a_feed():
     session = interpreter.load(dense())
     padded = np.zeros((4, 6), np.float32)

@@ -489,7 +489,8 @@ def test_conv_integer_is_onnxruntimes(data):
 
 
 def test_every_version_of_the_family_is_registered():
-    assert [str(o) for o in registry if "Conv" in o.name and "Deform" not in o.name] == [
+    others = ("CausalConvWithState", "DeformConv")
+    assert [str(o) for o in registry if "Conv" in o.name and o.name not in others] == [
         "ai.onnx.Conv-1",
         "ai.onnx.ConvInteger-10",
         "ai.onnx.ConvTranspose-1",

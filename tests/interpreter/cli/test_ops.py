@@ -66,6 +66,12 @@ def test_one_operator_in_all_its_versions(cli, toys, name):
         assert part in out, part
 
 
+def test_each_version_says_how_it_differs_from_the_one_before(cli, toys):
+    out = " ".join(cli("ops", "Zonk").out.split())
+    assert "unlike 1 computed as said below" in out
+    assert "unlike 7 new input w (optional); new input more, … (any number); new attribute" in out
+
+
 def test_a_domain_in_front_narrows_it_down(cli, toys):
     assert [o["domain"] for o in json.loads(cli("ops", "my.own.zonk", "--json").out)] == ["my.own"]
     assert [o["domain"] for o in json.loads(cli("ops", "ai.onnx.Zonk", "--json").out)] == [""]

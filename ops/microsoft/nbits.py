@@ -1,0 +1,206 @@
+"""Weights of few bits, quantized in blocks along an axis: a matrix product and a look-up.
+
+    weight = (q - zero_point)·scale, one zero point and scale for each block
+
+The q of a block, of 2 to 8 bits each, follow each other without gaps in a row of bytes, lowest
+bits first.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ops._axes import normalize_axis
+from ops._numeric import wide
+from ops.dtypes import element_type
+from ops.microsoft import DOMAIN
+from ops.registry import op
+
+
+@op("MatMulNBits", since=1, domain=DOMAIN)
+def matmul_nbits(
+    A,
+    B,
+    scales,
+    zero_points=None,
+    g_idx=None,
+    bias=None,
+    *,
+    K,
+    N,
+    accuracy_level=0,
+    bits=4,
+    block_size,
+    weight_prepacked=0,
+):
+    """A @ W' + bias with W[n, k] = (q[n, k] - zero_point[n, b])·scale[n, b], b = k // block_size
+
+    A (…, K), B (N, blocks, bytes of a block), scales (N, blocks); zero_points packed like B, row by
+    row, or of A's type (N, blocks), 2^(bits - 1) if there are none; g_idx (K) says the block b of
+    each k instead; bias (N). Where a dimension of B is 0, W is 0. Computed in float whatever
+    accuracy_level, which is a lower bound.
+
+    Source: com.microsoft.MatMulNBits-1, ONNX Runtime 1.32 (whose results for bits=2 with g_idx are
+    others).
+    """
+    weights = prepare_matmul_nbits(
+        B,
+        scales,
+        zero_points,
+        g_idx,
+        bias,
+        K=K,
+        N=N,
+        accuracy_level=accuracy_level,
+        bits=bits,
+        block_size=block_size,
+        weight_prepacked=weight_prepacked,
+    )
+    return weights(A)
+
+
+@matmul_nbits.prepare
+def prepare_matmul_nbits(
+    B,
+    scales,
+    zero_points=None,
+    g_idx=None,
+    bias=None,
+    *,
+    K,
+    N,
+    accuracy_level=0,
+    bits=4,
+    block_size,
+    weight_prepacked=0,
+):
+    """MatMulNBits with known weights, which are unpacked once."""
+    if weight_prepacked:
+        raise NotImplementedError(f"weight_prepacked {weight_prepacked} of MatMulNBits")
+    weights = _weights(B, scales, zero_points, g_idx, K, N, bits, block_size)
+    if bias is not None and bias.shape != (N,):
+        raise ValueError(f"bias {bias.shape} should be ({N},)")
+
+    def apply(A):
+        if A.ndim == 0 or A.shape[-1] != K:
+            raise ValueError(f"A {A.shape} should be (…, {K})")
+        y = wide(A) @ weights
+        return (y if bias is None else y + wide(bias)).astype(A.dtype, copy=False)
+
+    return apply
+
+
+def _weights(
+    packed: np.ndarray,
+    scales: np.ndarray,
+    zero_points: np.ndarray | None,
+    block_of: np.ndarray | None,
+    depth: int,
+    columns: int,
+    bits: int,
+    block_size: int,
+) -> np.ndarray:
+    """The weights as a matrix (K, N)."""
+    if not 2 <= bits <= 8 or block_size < 16 or block_size & (block_size - 1):
+        raise ValueError(f"bits {bits} should be 2 to 8, block_size {block_size} a power of 2 ≥ 16")
+    blocks = -(-depth // block_size)
+    shape = (columns, blocks, block_size * bits // 8)
+    if packed.ndim == 3 and 0 in packed.shape:
+        return np.zeros((depth, columns), wide(scales).dtype)
+    if packed.size != np.prod(shape) or scales.size != columns * blocks:
+        raise ValueError(f"B {packed.shape} and scales {scales.shape} don't fit {shape}")
+    scales = wide(scales.reshape(columns, blocks))
+    if zero_points is None:
+        zeros = np.full((1, 1), 2 ** (bits - 1), scales.dtype)
+    elif zero_points.dtype == np.uint8:
+        rows = zero_points.reshape(columns, -(-blocks * bits // 8))
+        zeros = unpacked(rows, bits)[:, :blocks].astype(scales.dtype)
+    else:
+        zeros = wide(zero_points.reshape(columns, blocks))
+    steps = unpacked(packed.reshape(shape), bits).reshape(columns, -1)[:, :depth]
+    where = np.arange(depth) // block_size if block_of is None else block_of
+    if where.shape != (depth,) or (depth and not 0 <= where.min() <= where.max() < blocks):
+        raise ValueError(f"g_idx {where.shape} should be ({depth},), of blocks below {blocks}")
+    zeros = np.broadcast_to(zeros, scales.shape)
+    return np.ascontiguousarray(((steps - zeros[:, where]) * scales[:, where]).T)
+
+
+def unpacked(rows: np.ndarray, bits: int) -> np.ndarray:
+    """The unsigned numbers of ``bits`` bits in rows of bytes, lowest bits first; uint8."""
+    if bits == 8:
+        return rows
+    digits = np.unpackbits(rows, axis=-1, bitorder="little")
+    count = digits.shape[-1] // bits
+    digits = digits[..., : count * bits].reshape(*rows.shape[:-1], count, bits)
+    return (digits << np.arange(bits, dtype=np.uint8)).sum(-1, dtype=np.uint8)
+
+
+@op("GatherBlockQuantized", since=1, domain=DOMAIN)
+def gather_block_quantized(
+    data,
+    indices,
+    scales,
+    zero_points=None,
+    *,
+    bits=4,
+    block_size=128,
+    gather_axis=0,
+    quantize_axis=1,
+):
+    """Gather((data - zero_points)·scales, indices), a scale for each block along quantize_axis
+
+    data int4, uint4, small floats, or uint8 with numbers of ``bits`` bits packed along the last
+    axis; scales and zero_points of its shape but for ceil(D / block_size) along quantize_axis.
+    Without zero_points they are 2^(bits - 1) for uint8 and 0 for the rest. A negative index counts
+    from the end; one out of range gives zeros.
+
+    Source: com.microsoft.GatherBlockQuantized-1, ONNX Runtime 1.32.
+    """
+    packed = data.dtype == np.uint8
+    if packed and bits not in (2, 4, 8):
+        raise NotImplementedError(f"bits {bits} of GatherBlockQuantized")
+    if zero_points is not None and zero_points.dtype != data.dtype:
+        raise ValueError(f"zero_points are {zero_points.dtype}, and data {data.dtype}")
+    floating = "float" in element_type(data.dtype).name
+    if floating and zero_points is not None:
+        raise ValueError(f"data of {data.dtype} has no zero_points")
+    if not (block_size >= 16 and not block_size & (block_size - 1)) and not (
+        floating and block_size == 0
+    ):
+        raise ValueError(f"block_size {block_size} should be a power of 2 from 16 on")
+    gather = normalize_axis(gather_axis, data.ndim)
+    quantized = normalize_axis(quantize_axis, data.ndim)
+    if packed and gather != 0:
+        raise ValueError(f"uint8 data is gathered along axis 0, not {gather_axis}")
+    if packed and bits < 8 and gather == quantized:
+        raise ValueError("packed data can't be gathered along quantize_axis")
+    size = data.shape[gather]
+    inside = (indices >= -size) & (indices < size)
+    rows = np.where(inside, indices, 0)
+    if gather == quantized:
+        steps, scale, zero = data, scales, zero_points  # blocks first, rows after
+    else:
+        one = scales.shape[gather] == 1  # one scale for every row
+        steps = np.take(data, rows, gather)
+        scale = np.take(scales, np.zeros_like(rows) if one else rows, gather)
+        zero = None if zero_points is None else np.take(zero_points, rows, gather)
+        if quantized > gather:
+            quantized += indices.ndim - 1
+    if packed:
+        steps = unpacked(steps, bits)
+        zero = None if zero is None else unpacked(zero, bits)
+    block = block_size or steps.shape[quantized]
+    blocks = -(-steps.shape[quantized] // block)
+    if scale.ndim != steps.ndim or scale.shape[quantized] != blocks:
+        raise ValueError(f"scales {scales.shape} don't fit data {data.shape}")
+    which = np.arange(steps.shape[quantized]) // block
+    y = steps.astype(np.float32)
+    if zero is not None:
+        y = y - np.take(zero, which, quantized).astype(np.float32)
+    elif packed:
+        y = y - np.float32(2 ** (bits - 1))
+    y = (y * wide(np.take(scale, which, quantized))).astype(scales.dtype)
+    if gather == normalize_axis(quantize_axis, data.ndim):
+        y = np.take(y, rows, gather)
+    kept = inside.reshape(inside.shape + (1,) * (data.ndim - gather - 1))
+    return np.where(kept, y, y.dtype.type(0))
