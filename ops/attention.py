@@ -1,5 +1,5 @@
-"""Attention and what surrounds it in a language model: RotaryEmbedding, LinearAttention,
-CausalConvWithState, SwiGLU and TensorScatter.
+"""Attention and what surrounds it in a language model: FlexAttention, RotaryEmbedding,
+LinearAttention, CausalConvWithState, SwiGLU and TensorScatter.
 
 B is the batch, H the heads, S queries (or tokens), T keys, D the size of a head.
 """
@@ -7,12 +7,13 @@ B is the batch, H the heads, S queries (or tokens), T keys, D the size of a head
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from ops._axes import normalize_axis
 from ops._numeric import in_float32, wide
-from ops.activation import swish
+from ops.activation import softmax, swish
 from ops.dtypes import numpy_dtype
 from ops.registry import op
 
@@ -234,6 +235,37 @@ def join_heads(x: np.ndarray) -> np.ndarray:
     """(B, H, S, D) as (B, S, H·D)."""
     batch, heads, length, size = x.shape
     return x.transpose(0, 2, 1, 3).reshape(batch, length, heads * size)
+
+
+@op("FlexAttention", since=1, domain="ai.onnx.preview")
+def flex_attention(q, k, v, *, prob_mod=None, scale=None, score_mod=None, softmax_precision=None):
+    """prob_mod(softmax(score_mod(q·kᵀ·scale)))·v with subgraphs that change scores and weights
+
+    q (B, Hq, S, D), k (B, Hkv, T, D), v (B, Hkv, T, Dv); y (B, Hq, S, Dv). Hq / Hkv neighbouring
+    query heads share a key head. Scores have the type softmax_precision: double for double, else
+    float32 by default. scale is 1/√D by default. Spec: ai.onnx.preview FlexAttention-1.
+    """
+    if not q.ndim == k.ndim == v.ndim == 4 or k.shape[1] == 0 or q.shape[1] % k.shape[1]:
+        raise ValueError(f"Q {q.shape}, K {k.shape} and V {v.shape} don't fit")
+    default = q.dtype if q.dtype == np.float64 else np.dtype(np.float32)
+    precision = default if softmax_precision is None else numpy_dtype(softmax_precision)
+    shared = q.shape[1] // k.shape[1]
+    keys, values = (np.repeat(x, shared, axis=1).astype(precision) for x in (k, v))
+    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+    scores = (wide(q.astype(precision)) @ wide(keys).swapaxes(2, 3) * scale).astype(precision)
+    scores = _modified(scores, score_mod, "score_mod")
+    weights = _modified(softmax(scores, axis=-1), prob_mod, "prob_mod")
+    return (wide(weights) @ wide(values)).astype(q.dtype)
+
+
+def _modified(x: np.ndarray, modifier: Any, name: str) -> np.ndarray:
+    """What a subgraph makes of x; it must keep its shape and type."""
+    if modifier is None:
+        return x
+    (y,) = modifier(x)
+    if y.shape != x.shape or y.dtype != x.dtype:
+        raise ValueError(f"{name} made {y.dtype} {y.shape} of {x.dtype} {x.shape}")
+    return y
 
 
 @op("RotaryEmbedding", since=23)

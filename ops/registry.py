@@ -222,6 +222,7 @@ op = registry.op
 LATEST_OPSET = {
     "": 28,
     "ai.onnx.ml": 5,
+    "ai.onnx.preview": 1,
     "ai.onnx.preview.training": 1,
     "com.microsoft": 1,
 }

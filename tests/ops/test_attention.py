@@ -188,3 +188,45 @@ REFUSED = [
 def test_refused(operator, opset, inputs, attributes, message):
     with pytest.raises(ValueError, match=message):
         run_directly(Case(operator, opset, inputs, attributes))
+
+
+def flex(inputs, expected, **attributes):
+    """Two query heads over one key head, by hand: equal keys weigh alike."""
+    return Case("FlexAttention", 1, inputs, attributes, [expected], domain="ai.onnx.preview")
+
+
+TWO_HEADS = np.array([1, 5], np.float32).reshape(1, 2, 1, 1)
+SAME_KEYS = np.zeros((1, 1, 3, 1), np.float32)
+THREE = np.array([3, 6, 9], np.float32).reshape(1, 1, 3, 1)
+LAST_HIDDEN = np.array([0, 0, -np.inf], np.float32)
+CASES += [
+    flex([TWO_HEADS, SAME_KEYS, THREE], np.full((1, 2, 1, 1), 6, np.float32)),
+    flex(
+        [TWO_HEADS, SAME_KEYS, THREE],
+        np.full((1, 2, 1, 1), 4.5, np.float32),
+        score_mod=lambda scores: (scores + LAST_HIDDEN,),
+    ),
+    flex(
+        [TWO_HEADS, SAME_KEYS, THREE],
+        np.full((1, 2, 1, 1), 12, np.float32),
+        prob_mod=lambda weights: (weights * np.float32(2),),
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES[-3:], ids=str)
+def test_flex_attention(case):
+    check(case)
+
+
+def test_flex_attention_weighs_by_the_scaled_scores():
+    q, k = np.float32([[[[2]]]]), np.float32([[[[0], [1]]]])
+    (y,) = run_directly(flex([q, k, np.float32([[[[0], [1]]]])], None, scale=0.5))
+    assert y.item() == pytest.approx(np.e / (1 + np.e), rel=1e-6)
+
+
+def test_a_modifier_must_keep_the_shape():
+    with pytest.raises(ValueError, match="score_mod made"):
+        run_directly(
+            flex([TWO_HEADS, SAME_KEYS, THREE], None, score_mod=lambda scores: (scores[0],))
+        )
