@@ -42,7 +42,7 @@ def name_nodes(draft: Draft, trace: Trace) -> None:
     producers = draft.producers()
     taken: set[str] = set()
     renamed: dict[str, str] = {}
-    tensors = ports | {n for node in draft.nodes() for n in node.output}
+    tensors = ports | {n for node in draft.nodes() for n in node.output} | set(draft.weights)
     for node in draft.graph.node:
         name = _NUMBER.sub("", node.name)
         if "/" not in name:

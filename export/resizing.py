@@ -172,7 +172,20 @@ def bilinear_resize(ctx: Any, node: Any, name: str, args: Any) -> None:
 
     if ctx.get_dtype(node.input[0]) != TensorProto.FLOAT:
         ctx.insert_new_node_on_input(node, "Cast", node.input[0], to=TensorProto.FLOAT)
+    shape, size = ctx.get_shape(node.input[0]), _constant(node.inputs[1])
     Resize.version_11(ctx, node)
+    if shape is None or min(shape[1:3]) < 1 or size is None:
+        return
+    # ONNX makes the size out of the scale: the next float32 up where 22·(17/22) would come to 16.
+    for resize in (n for n in ctx.get_nodes() if n.type == "Resize" and n.inputs[2].is_const()):
+        scales = resize.inputs[2].get_tensor_value(as_list=False)
+        old, new = np.float64(shape[1:3]), np.float32(size)
+        if scales.size == 4 and (scales[2:] == new / np.float32(old)).all():
+            up = np.nextafter(scales[2:], np.float32(np.inf))
+            short = np.floor(old * scales[2:].astype(np.float64)) < new
+            resize.inputs[2].set_tensor_value(
+                np.concatenate([scales[:2], np.where(short, up, scales[2:])]).astype(np.float32)
+            )
 
 
 def nearest_resize(ctx: Any, node: Any, name: str, args: Any) -> None:
