@@ -13,7 +13,6 @@ import pytest
 from onnx import helper
 
 import interpreter
-from ops import registry
 from tests.harness import assert_same, feeds_of, one_node_model, run_directly
 
 FAMILIES = ("attention", "image", "loss", "quantize", "sampling", "signal", "text", "vision")
@@ -62,8 +61,9 @@ def cases():
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         for case in module.CASES:
-            found = registry.lookup("", case.operator, case.opset)
-            schema = onnx.defs.get_schema(case.operator, found.since)
+            if case.domain:  # FlexAttention: its modifiers are no graphs here; the suite expands it
+                continue
+            schema = onnx.defs.get_schema(case.operator, case.since)
             if schema.has_function or schema.has_context_dependent_function:
                 yield case
 

@@ -162,6 +162,8 @@ def test_ctrl_c_ends_quietly_and_leaves_no_file(tmp_path, classifier):
         stderr=subprocess.PIPE,
         cwd=tmp_path,
         env=environment(),
+        # a shell's background jobs ignore Ctrl-C, and what they start would too
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     deadline = time.monotonic() + 60
     while set(os.listdir(tmp_path)) == before:
