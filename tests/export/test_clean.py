@@ -1,5 +1,7 @@
 """Each clean-up makes the graph smaller and leaves what it computes alone."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import onnx
 import pytest
@@ -12,6 +14,7 @@ from export.clean.scales import fold_scales
 from export.clean.shapes import drop_identities, keep_reduced, merge_reshapes, static_reshapes
 from export.clean.transposes import cancel_transposes
 from export.draft import attach, lift
+from export.names import name_nodes
 from tests.export.helpers import run_onnxruntime
 
 LAST, FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
@@ -250,3 +253,14 @@ def test_weights_stay_views_until_they_are_written():
     draft.weights["w"] = big
     clean(draft)
     assert np.shares_memory(draft.weights["w"], big) and draft.weights["w"].shape == (200, 300)
+
+
+def test_names_of_tensors_and_weights_stay_apart():
+    nodes = [
+        helper.make_node("Relu", ["x"], ["a__1"], "net/layer/Relu"),
+        helper.make_node("Add", ["a__1", "net/layer/Relu:0"], ["y"], "net/layer/Add"),
+    ]
+    draft = lift(graph(nodes, {"net/layer/Relu:0": array(3)}))
+    trace = SimpleNamespace(name="net", inputs=(), outputs=(), layers=("layer",))
+    name_nodes(draft, trace)
+    assert draft.graph.node[0].output[0] not in draft.weights
