@@ -1,7 +1,7 @@
 """scikit-learn's estimators, exported by skl2onnx, against their own predictions.
 
-Where a model has ONNX Runtime's answer as well, the scores must be as near to scikit-learn's as
-twice ONNX Runtime's: it computes in float32, too.
+The scores must be within 1e-4 of scikit-learn's, or no further from them than twice ONNX Runtime's,
+which computes in float32, too.
 """
 
 import numpy as np
@@ -134,31 +134,25 @@ def export(model, x, types=None, **options):
         return skl2onnx.to_onnx(model, initial_types=types, target_opset=18, **options)
     except NameError:  # it has no option zipmap
         return skl2onnx.to_onnx(model, initial_types=types, target_opset=18)
-    except (RuntimeError, NotImplementedError, AttributeError, ValueError) as error:
-        pytest.skip(f"skl2onnx can't export it: {str(error)[:80]}")
 
 
 def run_both(onx, feeds):
-    """onnxwalk's outputs, and ONNX Runtime's or ``None``."""
+    """onnxwalk's outputs, and ONNX Runtime's."""
     try:
         session = interpreter.load(onx)
     except UnsupportedModelError as error:
-        pytest.skip(str(error).partition("not supported: ")[2])
+        if "com.microsoft.Tokenizer" not in str(error):
+            raise
+        pytest.skip("com.microsoft's Tokenizer isn't written")
     ours = session.run(None, feeds)
-    try:
-        theirs = onnxruntime.InferenceSession(onx.SerializeToString()).run(None, feeds)
-    except Exception:
-        theirs = None
-    return ours, theirs
+    return ours, onnxruntime.InferenceSession(onx.SerializeToString()).run(None, feeds)
 
 
 def assert_near(ours, theirs, wanted):
     wanted = np.asarray(wanted).reshape(np.shape(ours))
     error = np.abs(ours - wanted).max()
     allowed = 1e-4 * max(1, np.abs(wanted).max())
-    if theirs is not None:
-        allowed = max(allowed, 2 * np.abs(theirs - wanted).max())
-    assert error <= allowed
+    assert error <= max(allowed, 2 * np.abs(theirs - wanted).max())
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -169,9 +163,9 @@ def test_classifier(model, labels):
     ours, theirs = run_both(export(model, WINE_X), {"x": WINE_X})
     np.testing.assert_array_equal(ours[0], model.predict(WINE_X))
     if hasattr(model, "predict_proba"):
-        assert_near(ours[1], theirs and theirs[1], model.predict_proba(WINE_X))
-    elif theirs is not None:
-        np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-3, atol=1e-3)
+        assert_near(ours[1], theirs[1], model.predict_proba(WINE_X))
+    else:
+        np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -179,7 +173,7 @@ def test_classifier(model, labels):
 def test_regressor(model):
     model.fit(WINE_X, SUGAR)
     ours, theirs = run_both(export(model, WINE_X), {"x": WINE_X})
-    assert_near(ours[0], theirs and theirs[0], model.predict(WINE_X))
+    assert_near(ours[0], theirs[0], model.predict(WINE_X))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -192,7 +186,7 @@ def test_transformer(model):
         assert_near(ours[1], theirs[1], model.transform(WINE_X))
     else:
         wanted = model.transform(WINE_X)
-        assert_near(ours[0], theirs and theirs[0], getattr(wanted, "toarray", lambda: wanted)())
+        assert_near(ours[0], theirs[0], getattr(wanted, "toarray", lambda: wanted)())
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -209,7 +203,7 @@ def test_transformer(model):
 def test_imputer(model):
     model.fit(GAPS)
     ours, theirs = run_both(export(model, GAPS), {"x": GAPS})
-    assert_near(ours[0], theirs and theirs[0], model.transform(GAPS))
+    assert_near(ours[0], theirs[0], model.transform(GAPS))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -218,7 +212,7 @@ def test_trees_with_missing_values(labels):
     model = ensemble.HistGradientBoostingClassifier(max_iter=12, random_state=0).fit(GAPS, labels)
     ours, theirs = run_both(export(model, GAPS), {"x": GAPS})
     np.testing.assert_array_equal(ours[0], model.predict(GAPS))
-    assert_near(ours[1], theirs and theirs[1], model.predict_proba(GAPS))
+    assert_near(ours[1], theirs[1], model.predict_proba(GAPS))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -271,7 +265,7 @@ def test_text(vectorizer):
     onx = export(model, texts, [("x", StringTensorType([None]))])
     ours, theirs = run_both(onx, {"x": texts.astype(object)})
     np.testing.assert_array_equal(ours[0], model.predict(texts))
-    assert_near(ours[1], theirs and theirs[1], model.predict_proba(texts))
+    assert_near(ours[1], theirs[1], model.predict_proba(texts))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -280,10 +274,7 @@ def test_dictionaries():
     model = feature_extraction.DictVectorizer(sparse=False).fit(rows)
     types = [("x", skl2onnx.common.data_types.DictionaryType(StringTensorType([1]),
                                                              FloatTensorType([])))]  # fmt: skip
-    try:
-        onx = skl2onnx.to_onnx(model, initial_types=types, target_opset=18)
-    except Exception as error:
-        pytest.skip(f"skl2onnx can't export it: {error}")
+    onx = skl2onnx.to_onnx(model, initial_types=types, target_opset=18)
     for row, wanted in zip(rows, model.transform(rows), strict=True):
         (found,) = interpreter.load(onx).run(None, {"x": row})
         np.testing.assert_array_equal(found, wanted)
@@ -294,4 +285,4 @@ def test_mixture():
     model = mixture.GaussianMixture(3, random_state=0).fit(WINE_X)
     ours, theirs = run_both(export(model, WINE_X), {"x": WINE_X})
     np.testing.assert_array_equal(ours[0].ravel(), model.predict(WINE_X))
-    assert_near(ours[1], theirs and theirs[1], model.predict_proba(WINE_X))
+    assert_near(ours[1], theirs[1], model.predict_proba(WINE_X))
