@@ -22,6 +22,8 @@ class Step(NamedTuple):
     release: tuple[int, ...]  # slots whose last use this is
     node: Node
     operator: Operator
+    #: bind(space, *inputs): how this step binds to shapes, if it can (see ``ops.space``)
+    bind: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)

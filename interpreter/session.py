@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from interpreter.errors import InvalidInputError, InvalidModelError
+from interpreter.bound import BoundPlans
 from interpreter.execute import Hook, execute
 from interpreter.feeds import check_feed
 from interpreter.model import Model, Shape, TensorType, ValueInfo, ValueType
@@ -82,6 +83,7 @@ class Session:
         self.outputs = [_info(value) for value in self._graph.outputs]
         self._feedable = {i.name: i for i in (*self.inputs, *self.overridable_initializers)}
         self._plans: dict[tuple[tuple[str, ...], tuple[str, ...]], Plan] = {}
+        self._bound = BoundPlans()
         self._plan_for([i.name for i in self.inputs], [o.name for o in self.outputs])
 
     def run(
@@ -103,6 +105,11 @@ class Session:
         """
         plan, arguments = self._arguments(output_names, feeds)
         with np.errstate(all="ignore"):  # ONNX defines what overflow and 0/0 give: no warning
+            if hook is None and self._rewrites:
+                try:
+                    return self._bound.run(plan, arguments)
+                except Exception:
+                    pass  # the walk below says in which step it was
             results = execute(plan, arguments, hook)
         return _owned(results, [*arguments, *plan.template])
 

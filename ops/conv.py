@@ -32,6 +32,8 @@ from ops._windows import (
     windows_of,
     working_dtype,
 )
+from ops.fast.conv import Weights, bind_conv
+from ops.fast.epilogue import Epilogue
 from ops.registry import op
 
 
@@ -111,6 +113,24 @@ def prepare_conv(
         compute, layout = _formulation(x, w, axes, group)
         return compute(x, laid_out(layout), b, axes, work).astype(x.dtype, copy=False)
 
+    weights = Weights(w, group)
+
+    def bind(space, x, residual=None, activation=None):
+        if x.ndim != w.ndim or x.shape[1] != w.shape[1] * group:
+            return None
+        axes = axes_of(
+            x.shape[2:],
+            kernel,
+            strides=strides,
+            dilations=dilations,
+            pads=pads,
+            auto_pad=auto_pad,
+        )
+        return bind_conv(space, x, weights, axes, Epilogue(b, activation), residual)
+
+    if pads and len(pads) == 4 and any(pads):
+        bind.margin = tuple(pads)
+    apply.bind = bind
     return apply
 
 

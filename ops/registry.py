@@ -34,6 +34,7 @@ REQUIRED: Any = inspect.Parameter.empty
 CONSUMED_INPUTS: Mapping[str, Any] = {"consumed_inputs": None}
 
 _PREPARATIONS = "__onnx_preparations__"
+_BINDER = "__onnx_binder__"
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,11 @@ class Operator:
     def preparations(self) -> tuple[Preparation, ...]:
         """What ``@function.prepare`` added; operators that share a function share these."""
         return tuple(self.function.__dict__.get(_PREPARATIONS, ()))
+
+    @property
+    def binder(self) -> Callable[..., Any] | None:
+        """What ``@function.bind`` added: see ``ops.space``."""
+        return self.function.__dict__.get(_BINDER)
 
     @property
     def documentation(self) -> str:
@@ -129,6 +135,7 @@ class Registry:
                 raise ValueError(f"{operator} is already registered")
             versions[since] = operator
             function.__dict__.setdefault("prepare", _prepare_decorator(function))
+            function.__dict__.setdefault("bind", functools.partial(_set_binder, function))
             return function
 
         return register
@@ -211,6 +218,14 @@ def _prepare_decorator(function: Callable[..., Any]) -> Callable[..., Any]:
         return preparation
 
     return prepare
+
+
+def _set_binder(function: Callable[..., Any], binder: Callable[..., Any]) -> Callable[..., Any]:
+    """The ``@function.bind`` decorator of an operator's function."""
+    if _BINDER in function.__dict__:
+        raise ValueError(f"{function.__name__} has a binder already")
+    function.__dict__[_BINDER] = binder
+    return binder
 
 
 #: the built-in operators; the family files of this folder fill it

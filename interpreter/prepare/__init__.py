@@ -20,7 +20,10 @@ from interpreter.prepare.check import check
 from interpreter.prepare.compile import compile_graph, output_infos
 from interpreter.prepare.context import Context
 from interpreter.prepare.fold import fold_constants
+from interpreter.prepare.fuse_conv import fuse_conv
 from interpreter.prepare.inline import inline_functions
+from interpreter.prepare.merge_into_conv import merge_pad, merge_scale
+from interpreter.prepare.recognize import recognize
 from interpreter.prepare.resolve import resolve
 from interpreter.prepare.unused import drop_unused
 
@@ -31,6 +34,10 @@ Rewrite = Callable[[Graph, Context], Graph]
 #: the rewrites in the order in which they are applied
 REWRITES: dict[str, Rewrite] = {
     "fold_constants": fold_constants,
+    "recognize": recognize,
+    "merge_pad": merge_pad,
+    "merge_scale": merge_scale,
+    "fuse_conv": fuse_conv,
     "drop_unused": drop_unused,
 }
 

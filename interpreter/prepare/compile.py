@@ -100,33 +100,36 @@ class _Compiler:
     def step(self, node: Node) -> Step:
         operator = self.context.operator(node)
         assert operator is not None, "resolve() has looked up every operator"
-        call, names = self.bind(node, operator)
+        call, bind, names = self.call(node, operator)
         inputs = tuple(self.read(name) for name in names)
         outputs = tuple(self.define(name) for name in node.outputs)
-        return Step(call, inputs, outputs, (), node, operator)
+        return Step(call, inputs, outputs, (), node, operator, bind)
 
-    def bind(self, node: Node, operator: Operator) -> tuple[Callable[..., Any], Sequence[str]]:
-        """The function of a node's values, and the names of these."""
+    def call(
+        self, node: Node, operator: Operator
+    ) -> tuple[Callable[..., Any], Callable[..., Any] | None, Sequence[str]]:
+        """The function of a node's values, how it binds to shapes, and the names of the values."""
         keywords = bound_attributes(node, operator, self.context)
         bodies = {name: self.body(graph) for name, graph in subgraphs(node)}
         if bodies:
             function = partial(operator.function, **keywords)
-            return _with_bodies(function, len(node.inputs), bodies), [
-                *node.inputs,
-                *(name for _, names in bodies.values() for name in names),
-            ]
+            captured_names = [name for _, names in bodies.values() for name in names]
+            call = _with_bodies(function, len(node.inputs), bodies)
+            return call, None, [*node.inputs, *captured_names]
         if self.optimize:
             for preparation in operator.preparations:
                 prepared = self.prepare(node, operator, preparation, keywords)
                 if prepared is not None:
                     return prepared
-        return (partial(operator.function, **keywords) if keywords else operator.function), (
-            node.inputs
-        )
+        binder = operator.binder if self.optimize else None
+        if keywords:
+            bind = partial(binder, **keywords) if binder else None
+            return partial(operator.function, **keywords), bind, node.inputs
+        return operator.function, binder, node.inputs
 
     def prepare(
         self, node: Node, operator: Operator, preparation: Any, keywords: dict[str, Any]
-    ) -> tuple[Callable[..., Any], Sequence[str]] | None:
+    ) -> tuple[Callable[..., Any], Callable[..., Any] | None, Sequence[str]] | None:
         """The prepared function of the inputs that remain, if the others are constants."""
         named = {i.name: n for i, n in zip(operator.inputs, node.inputs, strict=False)}
         wanted = [named.get(name, "") for name in preparation.constants]
@@ -136,7 +139,8 @@ class _Compiler:
         call = preparation.function(*constants, **keywords)
         if call is None:  # it declines these constants or attributes
             return None
-        return call, [n for i, n in named.items() if i not in preparation.constants]
+        rest = [n for i, n in named.items() if i not in preparation.constants]
+        return call, getattr(call, "bind", None), rest
 
     def body(self, graph: Graph) -> tuple[Plan, list[str]]:
         """The plan of a subgraph, and the outer names that it takes after its own inputs."""

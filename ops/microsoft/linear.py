@@ -11,6 +11,7 @@ from ops import conv as convolution
 from ops import conv_transpose, linear
 from ops._numeric import check_same_dtype, in_float32
 from ops._values import as_ints
+from ops.fast import epilogue
 from ops.microsoft import DOMAIN
 from ops.registry import op
 
@@ -24,6 +25,7 @@ _FUSED: dict[str, tuple[Callable[..., np.ndarray], tuple[str, ...]]] = {
     "Softplus": (activations.softplus, ()),
     "Softsign": (activations.softsign, ()),
     "HardSwish": (activations.hard_swish, ()),
+    "Swish": (activations.swish, ()),
     "LeakyRelu": (activations.leaky_relu, ("alpha",)),
     "Elu": (activations.elu, ("alpha",)),
     "Celu": (activations.celu, ("alpha",)),
@@ -36,8 +38,8 @@ _FUSED: dict[str, tuple[Callable[..., np.ndarray], tuple[str, ...]]] = {
     ),
     "Clip": (lambda x, minimum, maximum: np.clip(x, minimum, maximum), ("minimum", "maximum")),
 }
-_IN_CONV = ("Relu", "Tanh", "Sigmoid", "HardSwish", "LeakyRelu", "HardSigmoid", "Clip")
-_IN_GEMM = tuple(name for name in _FUSED if name not in ("HardSwish", "Clip"))
+_IN_CONV = ("Relu", "Tanh", "Sigmoid", "HardSwish", "Swish", "LeakyRelu", "HardSigmoid", "Clip")
+_IN_GEMM = tuple(name for name in _FUSED if name not in ("HardSwish", "Swish", "Clip"))
 
 
 def _activation(
@@ -86,12 +88,13 @@ def fused_conv(
     pads=None,
     strides=None,
 ):
-    """activation(Conv(x, w, b) + z), z of the shape of y
+    """activation(Conv(x, w, b) + z), where z may broadcast
 
     activation: Relu, Tanh, Sigmoid, HardSwish, LeakyRelu (alpha), HardSigmoid (alpha, beta) or
-    Clip (min, max), with its parameters in activation_params; none is the identity.
+    Clip (min, max), with its parameters in activation_params; none is the identity. Besides, Swish.
 
-    Source: com.microsoft.FusedConv-1, ONNX Runtime 1.32.
+    Source: com.microsoft.FusedConv-1, ONNX Runtime 1.32; Swish, and a z of another shape, are what
+    the rewrite ``fuse_conv`` needs beyond it.
     """
     prepared = prepare_fused_conv(
         w,
@@ -118,10 +121,18 @@ def prepare_fused_conv(w, b=None, *, activation=None, activation_params=None, **
         y = convolved(x)
         if z is not None:
             check_same_dtype(y, z)
-            if z.shape != y.shape:
-                raise ValueError(f"Z {z.shape} should have the shape of the convolution, {y.shape}")
             y = y + z
         return activated(y)
+
+    def bind(space, x, z=None):
+        if activation not in (None, *epilogue.NAMES):
+            return None
+        if z is not None and z.dtype != x.dtype:
+            return None
+        return convolved.bind(space, x, z, epilogue.activation(activation, activation_params or ()))
+
+    bind.margin = getattr(convolved.bind, "margin", None)
+    apply.bind = bind
 
     return apply
 

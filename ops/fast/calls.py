@@ -1,0 +1,38 @@
+"""NumPy's functions in the forms in which they are quickest to call with an array to write into."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+try:  # the ufunc behind np.clip: a third of its time for small arrays, and faster than np.maximum
+    from numpy._core.umath import clip
+except ImportError:
+    clip = np.clip  # type: ignore[assignment]
+
+try:  # np.einsum without its search for an order of contraction
+    from numpy._core.multiarray import c_einsum
+except ImportError:
+    c_einsum = np.einsum  # type: ignore[assignment]
+
+__all__ = ["clip", "einsum_into", "maximum_into", "minimum_into", "scalar"]
+
+
+def maximum_into(out: np.ndarray) -> partial[Any]:
+    """maximum(a, b) written to ``out``, which NumPy takes by keyword only."""
+    return partial(np.maximum, out=out)
+
+
+def minimum_into(out: np.ndarray) -> partial[Any]:
+    return partial(np.minimum, out=out)
+
+
+def einsum_into(out: np.ndarray) -> partial[Any]:
+    return partial(c_einsum, out=out)
+
+
+def scalar(value: float, dtype: Any) -> np.ndarray:
+    """An array of rank 0, which ufuncs take in half the time of Python's numbers."""
+    return np.array(value, dtype)

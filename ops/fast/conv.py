@@ -1,0 +1,257 @@
+"""Conv bound to its shapes: which formulation, and over which blocks.
+
+Everything works channels-last: a value that is logically (N, C, H, W) lies in memory as
+(N, H, W, C), so that the channels of a pixel are one run and a GEMM's row. The result is an NCHW
+view of such memory, and the next convolution takes it as it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ops._windows import Axis, is_pointwise, windows_of
+from ops.fast.calls import einsum_into
+from ops.fast.epilogue import Epilogue
+from ops.space import Space
+
+#: bytes of columns, or of a result, to work on at a time: they stay in the second-level cache
+_BLOCK = 1 << 18
+
+
+class Weights:
+    """The weights of one node, laid out for each formulation when it first asks."""
+
+    def __init__(self, w: np.ndarray, group: int) -> None:
+        self.w = w
+        self.group = group
+        self._laid_out: dict[Callable[..., Any], Any] = {}
+
+    def __call__(self, layout: Callable[[np.ndarray, int], Any]) -> Any:
+        if layout not in self._laid_out:
+            self._laid_out[layout] = layout(self.w, self.group)
+        return self._laid_out[layout]
+
+
+def bind_conv(
+    space: Space,
+    x: np.ndarray,
+    weights: Weights,
+    axes: Sequence[Axis],
+    epilogue: Epilogue,
+    residual: np.ndarray | None = None,
+) -> np.ndarray | None:
+    """The result (N, M, H, W), channels-last; ``None`` where there is no fast form."""
+    w, group = weights.w, weights.group
+    if len(axes) != 2 or x.dtype != np.float32 or w.dtype != np.float32 or x.size == 0:
+        return None
+    per_group, multiplier = w.shape[1], w.shape[0] // group
+    shape = (len(x), w.shape[0], *(axis.windows for axis in axes))
+    if group > 1 and not (per_group == 1 and multiplier == 1):
+        return None
+    if group > 1:
+        bind = _depthwise
+    elif is_pointwise(axes) and all(a.stride == 1 and a.begin == a.end == 0 for a in axes):
+        bind = _pointwise
+    elif per_group <= 4:
+        bind = _of_few_channels
+    else:
+        bind = _columns
+    if residual is not None and residual.shape != shape:
+        return None
+    y = space.image(shape, x.dtype)
+    rows = None if residual is None else np.moveaxis(residual, 1, -1)
+    bind(space, x, weights, axes, epilogue, np.moveaxis(y, 1, -1), rows)
+    return y
+
+
+def _by_row(w: np.ndarray, group: int) -> np.ndarray:
+    """(M, C, H, W) as (H * W * C, M)"""
+    return np.ascontiguousarray(w.transpose(2, 3, 1, 0)).reshape(-1, w.shape[0])
+
+
+def _pointwise(space, x, weights, axes, epilogue, y, residual) -> None:
+    """1×1: a GEMM over the pixels, with no copy."""
+    x = np.moveaxis(x, 1, -1)
+    w = weights(_by_row)
+    source = channels_last(space, x)
+    n, height, width, _ = y.shape
+    if dense_rows(y) and dense_rows(source) and (residual is None or dense_rows(residual)):
+        # No row of pixels matters: one long row.
+        source, y = source.reshape(1, -1, 1, source.shape[-1]), y.reshape(1, -1, 1, y.shape[-1])
+        residual = None if residual is None else residual.reshape(y.shape)
+        n, height, width, _ = y.shape
+    # A block repacks the weights: as many pixels as make that cheap, if the cache holds them.
+    pixels = max(_BLOCK // (4 * max(w.shape)), min(2 * min(w.shape), 384))
+    for sample in range(n):
+        for top, bottom in parts(height, max(1, pixels // width)):
+            here = (sample, slice(top, bottom))
+            rows = source[here].reshape(-1, source.shape[-1])
+            _product(space, rows, w, y, here, epilogue, residual)
+
+
+def _product(space, rows, w, y, here, epilogue, residual, *, with_bias=True) -> None:
+    """epilogue(rows @ w) into a part of y."""
+    into = y[here]
+    block = into
+    if not dense_rows(into):
+        block = space.scratch(into.shape, into.dtype)
+    space.call(np.matmul, rows, w, block.reshape(-1, block.shape[-1]))
+    rest = None if residual is None else residual[here]
+    epilogue.apply(space, block, into, rest, with_bias=with_bias)
+    if block is not into:
+        space.reuse(block)
+
+
+def _columns(space, x, weights, axes, epilogue, y, residual) -> None:
+    """The windows of a block of rows as the rows of a matrix (im2col), then a GEMM."""
+    w = weights(_by_row)
+    depth, outputs = w.shape
+    windows = windows_of(padded(space, x, axes), axes, 1)  # (N, H, W, taps, taps, C)
+    _, height, width = y.shape[:3]
+    together = max(1, 2 * _BLOCK // (4 * depth * height * width))
+    rows_at_once = max(1, min(height, 2 * _BLOCK // (4 * depth * width)))
+    together = 1 if rows_at_once < height else together
+    columns = space.scratch((min(together, len(x)) * rows_at_once * width, depth), x.dtype)
+    for first, last in parts(len(x), together):
+        for top, bottom in parts(height, rows_at_once):
+            here = (slice(first, last), slice(top, bottom))
+            source = windows[here]
+            gathered = columns[: math.prod(source.shape[:3])]
+            space.call(np.copyto, gathered.reshape(source.shape), source)
+            _product(space, gathered, w, y, here, epilogue, residual)
+
+
+def _by_plane(w: np.ndarray, group: int) -> np.ndarray:
+    """(M, C, H, W) as (C * H * W, M)"""
+    return np.ascontiguousarray(w.reshape(len(w), -1).T)
+
+
+def _of_few_channels(space, x, weights, axes, epilogue, y, residual) -> None:
+    """Few channels make short runs: columns are gathered from planes, a row for each tap, with a
+    row of ones that brings in the bias."""
+    w = weights(_by_plane)
+    if epilogue.bias is not None:
+        w = np.concatenate([w, epilogue.bias[None]])
+    depth, outputs = w.shape
+    _, height, width = y.shape[:3]
+    planes = padded_planes(space, x, axes)  # (N, C, H, W)
+    windows = windows_of(planes, axes, 2)  # (N, C, H, W, taps, taps)
+    by_tap = windows.transpose(0, 1, 4, 5, 2, 3)
+    taps = math.prod(by_tap.shape[1:4])
+    rows_at_once = max(1, min(height, _BLOCK // (4 * max(depth, outputs) * width)))
+    columns = space.scratch((depth, rows_at_once * width), x.dtype)
+    if epilogue.bias is not None:
+        space.call(columns[-1].fill, 1)
+    for sample in range(len(x)):
+        for top, bottom in parts(height, rows_at_once):
+            gathered = columns[:, : (bottom - top) * width]
+            source = by_tap[sample, :, :, :, top:bottom]
+            space.call(np.copyto, gathered[:taps].reshape(source.shape), source)
+            here = (sample, slice(top, bottom))
+            _product(space, gathered.T, w, y, here, epilogue, residual, with_bias=False)
+
+
+def _by_tap(w: np.ndarray, group: int) -> np.ndarray:
+    """(C, 1, H, W) as (H, W, C)"""
+    return np.ascontiguousarray(w[:, 0].transpose(1, 2, 0))
+
+
+def _depthwise(space, x, weights, axes, epilogue, y, residual) -> None:
+    """A filter for each channel: no GEMM in it, but a sum of products over the taps.
+
+    At stride 1 neighbouring windows of all channels are one run of memory, for which the weights
+    are repeated: einsum wants runs of 1 to 2 k floats.
+    """
+    w = weights(_by_tap)
+    rows, columns = axes
+    _, height, width, channels = y.shape
+    count = 1
+    if columns.stride == columns.dilation == 1:
+        most = max(1, min(width, 2048 // channels))
+        count = next(n for n in range(most, 0, -1) if width % n == 0)
+    windows = windows_of(padded(space, x, axes), axes, 1)  # (N, H, W, taps, taps, C)
+    shape = (*windows.shape[:2], width // count, *windows.shape[3:5], channels * count)
+    strides = list(windows.strides)
+    strides[2] *= count
+    runs = np.lib.stride_tricks.as_strided(windows, shape, strides, writeable=False)
+    repeated = np.tile(w, count)
+    for sample in range(len(x)):
+        for top, bottom in parts(height, max(1, _BLOCK // row_bytes(y))):
+            into = y[sample, top:bottom]
+            block = into if dense_rows(into) else space.scratch(into.shape, into.dtype)
+            sums = block.reshape(bottom - top, width // count, channels * count)
+            space.call(einsum_into(sums), "yzijn,ijn->yzn", runs[sample, top:bottom], repeated)
+            rest = None if residual is None else residual[sample, top:bottom]
+            epilogue.apply(space, block, into, rest)
+            if block is not into:
+                space.reuse(block)
+
+
+# ------------------------------------------------------------------------------------- helpers
+
+
+def padded(space: Space, x: np.ndarray, axes: Sequence[Axis]) -> np.ndarray:
+    """(N, C, H, W) as a channels-last (N, H + padding, W + padding, C) with zeros around it."""
+    (top, bottom), (left, right) = ((axis.begin, axis.reach) for axis in axes)
+    source = np.moveaxis(x, 1, -1)
+    around = space.surrounded(x, (top, left, bottom, right))
+    if around is not None and around.strides[1] == x.itemsize:
+        return np.moveaxis(around, 1, -1)
+    n, h, w, c = source.shape
+    place = space.scratch((n, top + h + bottom, left + w + right, c), x.dtype)
+    _zero_border(space, place, top, bottom, left, right)
+    space.call(np.copyto, place[:, top : top + h, left : left + w], source)
+    return place
+
+
+def padded_planes(space: Space, x: np.ndarray, axes: Sequence[Axis]) -> np.ndarray:
+    """(N, C, H, W) with zeros around, each channel a plane of memory."""
+    (top, bottom), (left, right) = ((axis.begin, axis.reach) for axis in axes)
+    n, c, h, w = x.shape
+    place = space.scratch((n, c, top + h + bottom, left + w + right), x.dtype)
+    border = np.moveaxis(place, 1, -1)
+    _zero_border(space, border, top, bottom, left, right)
+    space.call(np.copyto, place[:, :, top : top + h, left : left + w], x)
+    return place
+
+
+def _zero_border(space, place, top, bottom, left, right) -> None:
+    height, width = place.shape[1:3]
+    for edge in (
+        place[:, :top],
+        place[:, height - bottom :],
+        place[:, top : height - bottom, :left],
+        place[:, top : height - bottom, width - right :],
+    ):
+        if edge.size:
+            space.call(edge.fill, 0)
+
+
+def channels_last(space: Space, x: np.ndarray) -> np.ndarray:
+    """The array itself if the channels of a pixel are one run, else such a copy."""
+    if x.strides[-1] == x.itemsize:
+        return x
+    place = space.scratch(x.shape, x.dtype)
+    space.call(np.copyto, place, x)
+    return place
+
+
+def dense_rows(x: np.ndarray) -> bool:
+    """Whether (…, C) can be seen as a matrix of pixels without a copy."""
+    return bool(x.flags.c_contiguous)
+
+
+def row_bytes(y: np.ndarray) -> int:
+    """Bytes of one row of pixels of (N, H, W, C)."""
+    return max(1, y.shape[2] * y.shape[3] * y.itemsize)
+
+
+def parts(size: int, most: int):
+    """(start, stop) of the pieces of at most ``most`` that make up ``size``, as even as can be."""
+    count = -(-size // max(1, most))
+    edges = [size * i // count for i in range(count + 1)]
+    return list(zip(edges, edges[1:], strict=False))

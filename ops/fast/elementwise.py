@@ -1,0 +1,168 @@
+"""Elementwise operators, and those that only look at the same memory in another way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ops import activation as _activations
+from ops import arithmetic as _arithmetic
+from ops import mathfunctions as _math
+from ops import shape as _shape
+from ops.fast.calls import clip, maximum_into, minimum_into, scalar
+from ops.fast.epilogue import activation
+from ops.space import Space
+
+#: what an elementwise chain of several passes works on at a time, in elements
+_BLOCK = 1 << 14
+
+
+def _binary(function: Any, ufunc: np.ufunc, kinds: str = "fiu") -> None:
+    @function.bind
+    def bind(space: Space, a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
+        if a.dtype != b.dtype or a.dtype.kind not in kinds or a.dtype == np.float16:
+            return None
+        y = _result(space, a, b)
+        space.call(ufunc, a, b, y)
+        return y
+
+
+def _result(space: Space, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Memory for what ``a`` and ``b`` broadcast to."""
+    shape = np.broadcast_shapes(a.shape, b.shape)
+    if a.shape == shape:
+        return space.like(a, None, b)
+    if b.shape == shape:
+        return space.like(b)
+    return space.array(shape, a.dtype)
+
+
+_binary(_arithmetic.add, np.add)
+_binary(_arithmetic.sub, np.subtract)
+_binary(_arithmetic.mul, np.multiply)
+_binary(_arithmetic.div, np.divide, kinds="f")
+
+
+def _unary(function: Any, ufunc: np.ufunc) -> None:
+    @function.bind
+    def bind(space: Space, x: np.ndarray) -> np.ndarray | None:
+        if x.dtype not in (np.float32, np.float64):
+            return None
+        y = space.like(x)
+        space.call(ufunc, x, y)
+        return y
+
+
+_unary(_math.sqrt, np.sqrt)
+_unary(_math.exp, np.exp)
+_unary(_math.neg, np.negative)
+_unary(_math.reciprocal, np.reciprocal)
+_unary(_activations.tanh, np.tanh)
+
+
+def _activation(function: Any, name: str, *names: str) -> None:
+    """An operator whose attributes ``names`` are the parameters of a fast activation."""
+
+    @function.bind
+    def bind(space: Space, x: np.ndarray, **attributes: Any) -> np.ndarray | None:
+        if x.dtype not in (np.float32, np.float64):
+            return None
+        if set(attributes) - set(names):
+            return None
+        apply = activation(name, [attributes[n] for n in names if n in attributes])
+        assert apply is not None
+        y = space.like(x)
+        for source, result in _blocks(x, y):
+            if result is source:
+                apply(space, source, result)
+            else:
+                space.call(np.copyto, result, source)
+                apply(space, result, result)
+        return y
+
+
+def _blocks(x: np.ndarray, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Both arrays in pieces that stay in the cache, where they lie in memory alike."""
+    order = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
+    a, b = x.transpose(order), y.transpose(order)
+    if x.size <= _BLOCK or not (a.flags.c_contiguous and b.flags.c_contiguous):
+        return [(x, x if x is y else y)]
+    flat_a, flat_b = a.reshape(-1), b.reshape(-1)
+    pieces = [slice(start, start + _BLOCK) for start in range(0, x.size, _BLOCK)]
+    if x is y:
+        return [(piece, piece) for piece in (flat_a[s] for s in pieces)]
+    return [(flat_a[s], flat_b[s]) for s in pieces]
+
+
+@_activations.relu.bind
+def bind_relu(space: Space, x: np.ndarray) -> np.ndarray | None:
+    if x.dtype not in (np.float32, np.float64):
+        return None
+    y = space.like(x)
+    space.call(clip, x, scalar(0, x.dtype), scalar(math.inf, x.dtype), y)
+    return y
+
+
+_activation(_activations.sigmoid, "Sigmoid")
+_activation(_activations.hard_swish, "HardSwish")
+_activation(_activations.hard_sigmoid, "HardSigmoid", "alpha", "beta")
+
+
+@_arithmetic.clip.bind
+def bind_clip(space: Space, input, min=None, max=None):
+    if input.dtype not in (np.float32, np.float64) or not space.known(min, max):
+        return None
+    low = -math.inf if min is None else min.item()
+    high = math.inf if max is None else max.item()
+    if not low <= high:
+        return None
+    y = space.like(input)
+    space.call(clip, input, scalar(low, input.dtype), scalar(high, input.dtype), y)
+    return y
+
+
+# ---------------------------------------------------------------------- the same memory, seen anew
+
+
+def _view(function: Any) -> None:
+    """An operator that NumPy answers with a view: nothing is left to do in a run. Where it would
+    have to copy, the copy is made in every run."""
+
+    @function.bind
+    def bind(space: Space, x: np.ndarray, *known: Any, **attributes: Any) -> np.ndarray | None:
+        if not space.known(*known):
+            return None
+        y = function(x, *known, **attributes)
+        if np.may_share_memory(x, y) or not x.size:
+            return y if x.size else space.array(y.shape, y.dtype)
+        result = space.array(y.shape, y.dtype)
+        # The copy goes to where a view of the result has the shape and order of x.
+        space.call(np.copyto, result.reshape(x.shape), x)
+        return result
+
+
+for _function in (
+    _shape.reshape,
+    _shape.flatten,
+    _shape.flatten_from_the_front,
+    _shape.squeeze,
+    _shape.squeeze_by_attribute,
+    _shape.unsqueeze,
+    _shape.unsqueeze_by_attribute,
+    _shape.identity,
+    _shape.transpose,
+):
+    _view(_function)
+
+
+@_shape.shape.bind
+def bind_shape(space: Space, data: np.ndarray, **attributes: Any) -> np.ndarray:
+    return space.constant(_shape.shape(data, **attributes))
+
+
+@_shape.size.bind
+def bind_size(space: Space, data: np.ndarray) -> np.ndarray:
+    return space.constant(_shape.size(data))

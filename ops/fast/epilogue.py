@@ -1,0 +1,138 @@
+"""What is done to a block of a result while it is in the cache: bias, a sum, an activation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ops.fast.calls import clip, maximum_into, minimum_into, scalar
+from ops.space import Space
+
+#: activation(space, block, into): the calls that take a block, which they may overwrite, to ``into``
+Activation = Callable[[Space, np.ndarray, np.ndarray], None]
+
+
+class Epilogue(NamedTuple):
+    """``activation(y + bias + residual)``, block by block."""
+
+    bias: np.ndarray | None = None
+    activation: Activation | None = None
+
+    def apply(
+        self,
+        space: Space,
+        block: np.ndarray,
+        into: np.ndarray,
+        residual: np.ndarray | None = None,
+        *,
+        with_bias: bool = True,
+    ) -> None:
+        """Record the calls that take a block (…, M), which may be ``into`` itself, to ``into``.
+
+        The last of them writes there: a result that is not dense costs no pass of its own.
+        """
+        added = [self.bias] if self.bias is not None and with_bias else []
+        if residual is not None:
+            added.append(residual)
+        for number, other in enumerate(added, 1):
+            last = number == len(added) and self.activation is None
+            space.call(np.add, block, other, into if last else block)
+        if self.activation is not None:
+            self.activation(space, block, into)
+        elif not added and block is not into:
+            space.call(np.copyto, into, block)
+
+
+def activation(name: str | None, parameters: Sequence[float] = ()) -> Activation | None:
+    """The activation of that name, as the attributes of com.microsoft.FusedConv have them.
+
+    ``None`` for none; raises KeyError for a name that has no fast form.
+    """
+    return _ACTIVATIONS[name](*parameters) if name else None
+
+
+def _clip(lowest: float, highest: float) -> Activation:
+    def apply(space: Space, x: np.ndarray, into: np.ndarray) -> None:
+        space.call(clip, x, scalar(lowest, x.dtype), scalar(highest, x.dtype), into)
+
+    return apply
+
+
+def _leaky_relu(alpha: float) -> Activation:
+    """max(x, alpha * x) for the alphas below 1"""
+
+    def apply(space: Space, x: np.ndarray, into: np.ndarray) -> None:
+        scaled = space.scratch(x.shape, x.dtype)
+        space.call(np.multiply, x, scalar(alpha, x.dtype), scaled)
+        space.call((maximum_into if alpha <= 1 else minimum_into)(into), x, scaled)
+
+    return apply
+
+
+def _tanh() -> Activation:
+    return lambda space, x, into: space.call(np.tanh, x, into)
+
+
+def _sigmoid() -> Activation:
+    """1 / (1 + exp(-x))"""
+
+    def apply(space: Space, x: np.ndarray, into: np.ndarray) -> None:
+        space.call(np.negative, x, x)
+        space.call(np.exp, x, x)
+        space.call(np.add, x, scalar(1, x.dtype), x)
+        space.call(np.reciprocal, x, into)
+
+    return apply
+
+
+def _swish() -> Activation:
+    """x * sigmoid(x) = h * tanh(h) + h with h = x / 2"""
+
+    def apply(space: Space, x: np.ndarray, into: np.ndarray) -> None:
+        other = space.scratch(x.shape, x.dtype)
+        space.call(np.multiply, x, scalar(0.5, x.dtype), x)
+        space.call(np.tanh, x, other)
+        space.call(np.multiply, x, other, other)
+        space.call(np.add, x, other, into)
+
+    return apply
+
+
+def _hard_sigmoid(alpha: float = 0.2, beta: float = 0.5) -> Activation:
+    def apply(space: Space, x: np.ndarray, into: np.ndarray) -> None:
+        space.call(np.multiply, x, scalar(alpha, x.dtype), x)
+        space.call(np.add, x, scalar(beta, x.dtype), x)
+        space.call(clip, x, scalar(0, x.dtype), scalar(1, x.dtype), into)
+
+    return apply
+
+
+def _hard_swish() -> Activation:
+    """x * min(max(x + 3, 0), 6) / 6"""
+
+    def apply(space: Space, x: np.ndarray, into: np.ndarray) -> None:
+        other = space.scratch(x.shape, x.dtype)
+        space.call(np.add, x, scalar(3, x.dtype), other)
+        space.call(clip, other, scalar(0, x.dtype), scalar(6, x.dtype), other)
+        space.call(np.multiply, x, scalar(1 / 6, x.dtype), x)
+        space.call(np.multiply, x, other, into)
+
+    return apply
+
+
+_ACTIVATIONS: dict[str, Callable[..., Activation]] = {
+    "Relu": lambda: _clip(0, math.inf),
+    "Clip": _clip,
+    "LeakyRelu": _leaky_relu,
+    "Tanh": _tanh,
+    "Sigmoid": _sigmoid,
+    "Swish": _swish,
+    "HardSigmoid": _hard_sigmoid,
+    "HardSwish": _hard_swish,
+}
+
+#: the names that ``activation`` knows
+NAMES = frozenset(_ACTIVATIONS)

@@ -1,0 +1,179 @@
+"""Pools bound to their shapes: along each axis in turn, in blocks that stay in the cache."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ops import pool as _pool
+from ops._windows import Axis
+from ops.fast.calls import maximum_into, scalar
+from ops.fast.conv import parts
+from ops.space import Space
+
+_BLOCK = 1 << 18
+
+
+def _bind_pool(space: Space, x: np.ndarray, axes: Sequence[Axis], combine: Any, finish: Any) -> Any:
+    """``combine`` over the taps of all windows, then ``finish`` on each block of the result."""
+    y = space.image((*x.shape[:2], *(axis.windows for axis in axes)), x.dtype)
+    source, result = np.moveaxis(x, 1, -1), np.moveaxis(y, 1, -1)
+    rows, columns = axes
+    row = max(1, source.shape[2] * source.shape[3] * x.itemsize)
+    together = max(1, _BLOCK // (row * rows.size))
+    if together > 1 or rows.begin or rows.reach:
+        pieces = [(s, slice(0, rows.windows), rows) for s in parts(len(x), together)]
+    else:
+        # Large images in stripes of rows.
+        most = max(1, _BLOCK // (row * rows.stride))
+        pieces = [
+            ((n, n + 1), slice(top, bottom), rows)
+            for n in range(len(x))
+            for top, bottom in parts(rows.windows, most)
+        ]
+    for (first, last), places, axis in pieces:
+        block = result[first:last, places]
+        if places == slice(0, axis.windows):
+            stripe = source[first:last]
+        else:
+            start = places.start * axis.stride
+            stop = (places.stop - 1) * axis.stride + axis.span
+            stripe = source[first:last, start:stop]
+            axis = axis._replace(size=stop - start, windows=places.stop - places.start)
+        if _is_trivial(columns):
+            _along(space, combine, stripe, 1, axis, block)
+        elif _is_trivial(axis):
+            _along(space, combine, stripe, 2, columns, block)
+        else:
+            shape = (last - first, axis.windows, *stripe.shape[2:])
+            between = space.scratch(shape, x.dtype)
+            _along(space, combine, stripe, 1, axis, between)
+            _along(space, combine, between, 2, columns, block)
+        finish(space, block, places)
+    return y
+
+
+def _is_trivial(axis: Axis) -> bool:
+    return (axis.kernel, axis.stride, axis.begin, axis.windows) == (1, 1, 0, axis.size)
+
+
+def _along(
+    space: Space,
+    combine: Callable[[np.ndarray], Any],
+    x: np.ndarray,
+    position: int,
+    axis: Axis,
+    y: np.ndarray,
+) -> None:
+    """``combine`` over the taps of the windows along one axis, into ``y``."""
+
+    def at(array: np.ndarray, along: slice) -> np.ndarray:
+        return array[(*(slice(None),) * position, along)]
+
+    taps = [tap for tap in axis.taps() if tap[0].start < tap[0].stop]
+    # Start from a tap that lies inside the input in every window; there is one unless windows
+    # are narrower than their padding.
+    everywhere = slice(0, axis.windows)
+    first = next((tap for tap in taps if tap[0] == everywhere), None)
+    assert first is not None, "_bind declines other windows"
+    taps.remove(first)
+    source = at(x, first[1])
+    if not taps:
+        space.call(np.copyto, y, source)
+        return
+    windows, places = taps.pop()
+    for rest in (slice(0, windows.start), slice(windows.stop, axis.windows)):
+        if rest.start < rest.stop:
+            space.call(np.copyto, at(y, rest), at(source, rest))
+    space.call(combine(at(y, windows)), at(source, windows), at(x, places))
+    for windows, places in taps:
+        space.call(combine(at(y, windows)), at(y, windows), at(x, places))
+
+
+def _fits(x: np.ndarray, axes: Sequence[Axis]) -> bool:
+    return (
+        len(axes) == 2
+        and x.dtype in (np.float32, np.float64)
+        and x.size > 0
+        and all(any(w == slice(0, axis.windows) for w, _ in axis.taps()) for axis in axes)
+    )
+
+
+def _add_into(out: np.ndarray) -> Any:
+    return functools.partial(np.add, out=out)
+
+
+def _nothing(space: Space, block: np.ndarray, places: slice) -> None:
+    pass
+
+
+@_pool.max_pool.bind
+def bind_max_pool(
+    space: Space, x: np.ndarray, *, n_outputs: int = 1, storage_order: int = 0, **attributes: Any
+) -> np.ndarray | None:
+    axes = _axes(x, **attributes)
+    if n_outputs > 1 or axes is None:
+        return None
+    _pool._refuse_empty_windows(axes)
+    return _bind_pool(space, x, axes, maximum_into, _nothing)
+
+
+@_pool.average_pool.bind
+def bind_average_pool(
+    space: Space, x: np.ndarray, *, count_include_pad: int = 0, **attributes: Any
+) -> np.ndarray | None:
+    axes = _axes(x, **attributes)
+    if axes is None:
+        return None
+    counted = axes
+    if count_include_pad:
+        counted = tuple(a._replace(size=a.begin + a.size + a.end, begin=0, end=0) for a in axes)
+    _pool._refuse_empty_windows(counted)
+    counts = [np.array(_pool._taps_inside(axis)) for axis in counted]
+    inverse = (1 / np.multiply.outer(*counts)).astype(x.dtype)
+    uniform = (inverse == inverse.flat[0]).all()
+
+    def finish(space: Space, block: np.ndarray, places: slice) -> None:
+        factor = scalar(inverse.flat[0], x.dtype) if uniform else inverse[places, :, None]
+        space.call(np.multiply, block, factor, block)
+
+    return _bind_pool(space, x, axes, _add_into, finish)
+
+
+def _axes(
+    x: np.ndarray,
+    *,
+    kernel_shape: Sequence[int],
+    strides: Any = None,
+    dilations: Any = None,
+    pads: Any = None,
+    auto_pad: str = "NOTSET",
+    ceil_mode: int = 0,
+) -> tuple[Axis, ...] | None:
+    axes = _pool._pool_axes(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
+    return axes if _fits(x, axes) else None
+
+
+@_pool.global_average_pool.bind
+def bind_global_average_pool(space: Space, x: np.ndarray) -> np.ndarray | None:
+    if x.dtype != np.float32 or x.ndim < 3 or x.size == 0:
+        return None
+    y = space.array((*x.shape[:2], *[1] * (x.ndim - 2)), x.dtype)
+    mean_over_places(space, np.moveaxis(x, 1, -1), y.reshape(x.shape[:2]))
+    return y
+
+
+def mean_over_places(space: Space, x: np.ndarray, y: np.ndarray) -> None:
+    """The mean over all axes but the first and last: a product with 1/n is faster than a
+    reduction."""
+    count = math.prod(x.shape[1:-1])
+    weights = np.full((1, count), 1 / count, x.dtype)
+    rows = x.reshape(len(x), count, x.shape[-1])
+    if not np.may_share_memory(rows, x):
+        rows = space.scratch(rows.shape, x.dtype)
+        space.call(np.copyto, rows.reshape(x.shape), x)
+    space.call(np.matmul, weights, rows, y[:, None, :])
