@@ -91,7 +91,8 @@ class Bound:
         results = None
         if step.bind and all(s in self._known or s in self._fixed for s in step.inputs if s):
             dying = [self.values[slot] for slot in step.release if slot in self._fixed]
-            self.space.begin(dying, margins.get(step.outputs[0], (0, 0, 0, 0)))
+            margin = margins.get(step.outputs[0], (0, 0, 0, 0))
+            self.space.begin(dying, margin, tuple(slot != NOTHING for slot in step.outputs))
             results = step.bind(self.space, *arguments)
             self.space.end()
         if results is not None:
@@ -149,9 +150,7 @@ class Bound:
         if changing or not isinstance(value, np.ndarray) or value.dtype.hasobject:
             self.values[slot] = self._own(value)
             return
-        self.space.begin((), (0, 0, 0, 0))
         array = self.space.array(value.shape, value.dtype, memory_order(value))
-        self.space.end()
         np.copyto(array, value)
         self._place(slot, array)
 

@@ -32,7 +32,7 @@ def tanh(v: np.ndarray) -> None:
     np.tanh(v, out=v)
 
 
-def _relu(v: np.ndarray) -> None:
+def relu(v: np.ndarray) -> None:
     np.maximum(v, 0, out=v)
 
 
@@ -78,7 +78,7 @@ def _elu(v: np.ndarray, alpha: float) -> None:
 
 
 _PLAIN: dict[str, Activation] = {
-    "relu": _relu,
+    "relu": relu,
     "tanh": tanh,
     "sigmoid": sigmoid,
     "softsign": _softsign,

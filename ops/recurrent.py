@@ -17,6 +17,7 @@ from ops import _gates
 from ops._gates import Activation, activations_of, bound
 from ops._recurrence import Direction, Step, expect, walk
 from ops._windows import working_dtype
+from ops.fast import recurrent as fast
 from ops.registry import op
 
 
@@ -78,6 +79,7 @@ def prepare_rnn(
     hidden_size=None,
     layout=0,
     output_sequence=0,
+    _table=None,
 ):
     """RNN with known weights, which are transposed once."""
     reversals = _reversals(direction)
@@ -103,8 +105,13 @@ def prepare_rnn(
     directions = [one(d, reverse) for d, reverse in enumerate(reversals)]
 
     def apply(x, sequence_lens=None, initial_h=None):
+        x = _embedded(x, _table)
         return walk(directions, r.shape[-1], x, sequence_lens, layout, initial_h=initial_h)
 
+    usual = chosen[0][0] in (_gates.tanh, _gates.relu) and len(set(chosen)) == 1
+    if usual and clip is None and layout == 0 and w.dtype == r.dtype == dtype:
+        relu = chosen[0][0] is _gates.relu
+        apply.bind = fast.Bindable(lambda: fast.rnn_cell(w, r, b, reversals, relu), _table)
     return apply
 
 
@@ -183,6 +190,7 @@ def prepare_lstm(
     layout=0,
     output_sequence=0,
     _rounded=None,
+    _table=None,
 ):
     """LSTM with known weights, which are transposed once.
 
@@ -219,10 +227,14 @@ def prepare_lstm(
     directions = [one(d, reverse) for d, reverse in enumerate(reversals)]
 
     def apply(x, sequence_lens=None, initial_h=None, initial_c=None):
+        x = _embedded(x, _table)
         return walk(
             directions, hidden, x, sequence_lens, layout, initial_h=initial_h, initial_c=initial_c
         )
 
+    usual = plain and set(chosen) == {(_gates.sigmoid, _gates.tanh, _gates.tanh)}
+    if usual and layout == 0 and w.dtype == r.dtype == dtype:
+        apply.bind = fast.Bindable(lambda: fast.lstm_cell(w, r, b, reversals), _table)
     return apply
 
 
@@ -391,6 +403,7 @@ def prepare_gru(
     layout=0,
     linear_before_reset=0,
     output_sequence=0,
+    _table=None,
 ):
     """GRU with known weights, which are transposed once."""
     reversals = _reversals(direction)
@@ -416,8 +429,13 @@ def prepare_gru(
     directions = [one(d, reverse) for d, reverse in enumerate(reversals)]
 
     def apply(x, sequence_lens=None, initial_h=None):
+        x = _embedded(x, _table)
         return walk(directions, hidden, x, sequence_lens, layout, initial_h=initial_h)
 
+    usual = set(chosen) == {(_gates.sigmoid, _gates.tanh)}
+    if usual and clip is None and layout == 0 and w.dtype == r.dtype == dtype:
+        linear = bool(linear_before_reset)
+        apply.bind = fast.Bindable(lambda: fast.gru_cell(w, r, b, reversals, linear), _table)
     return apply
 
 
@@ -480,6 +498,14 @@ def _gru_step_linear_before_reset(
         out += n
 
     return step
+
+
+def _embedded(x: np.ndarray, table: np.ndarray | None) -> np.ndarray:
+    """The rows of a table that x names by their numbers; x itself without a table.
+
+    ``_table`` is what the rewrite ``lift_embedding`` hands to a layer whose inputs are such rows.
+    """
+    return x if table is None else table[x]
 
 
 def _reversals(direction: str) -> list[bool]:

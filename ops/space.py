@@ -106,6 +106,9 @@ class Arena:
 class Space:
     """Memory for the values of one bound plan, and the calls that compute them."""
 
+    #: stands where a result would be that nothing reads
+    nothing = np.empty(0, np.uint8)
+
     def __init__(self) -> None:
         self.calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         self.arena = Arena()
@@ -115,6 +118,8 @@ class Space:
         self._surroundings: dict[int, tuple[np.ndarray, np.ndarray, tuple[int, ...]]] = {}
         #: zeros that the readers of the next result would like around it: (top, left, bottom, right)
         self.margin: tuple[int, int, int, int] = (0, 0, 0, 0)
+        #: for each output of the operator whether anything reads it
+        self.wanted: tuple[bool, ...] = ()
 
     # ------------------------------------------------------------------------ for operators
 
@@ -208,10 +213,16 @@ class Space:
 
     # --------------------------------------------------------------- for whoever binds a plan
 
-    def begin(self, dying: Sequence[np.ndarray], margin: tuple[int, int, int, int]) -> None:
+    def begin(
+        self,
+        dying: Sequence[np.ndarray],
+        margin: tuple[int, int, int, int],
+        wanted: tuple[bool, ...],
+    ) -> None:
         """An operator is bound next, and these inputs of it are not needed afterwards."""
         self._dying = {id(array) for array in dying}
         self.margin = margin
+        self.wanted = wanted
 
     def end(self) -> None:
         """The operator has returned."""

@@ -22,6 +22,7 @@ from interpreter.prepare.context import Context
 from interpreter.prepare.fold import fold_constants
 from interpreter.prepare.fuse_conv import fuse_conv
 from interpreter.prepare.inline import inline_functions
+from interpreter.prepare.lift_embedding import lift_embedding
 from interpreter.prepare.merge_into_conv import merge_pad, merge_scale
 from interpreter.prepare.recognize import recognize
 from interpreter.prepare.resolve import resolve
@@ -38,6 +39,7 @@ REWRITES: dict[str, Rewrite] = {
     "merge_pad": merge_pad,
     "merge_scale": merge_scale,
     "fuse_conv": fuse_conv,
+    "lift_embedding": lift_embedding,
     "drop_unused": drop_unused,
 }
 

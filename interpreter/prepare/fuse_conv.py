@@ -43,7 +43,7 @@ def fuse_conv(graph: Graph, context: Context) -> Graph:
         if last is conv:
             continue
         for node in members:
-            edits.replace(node, None)
+            edits.replace(node)
         edits.replace(last, _fused(conv, last, residual, activation, parameters))
     return edits.graph()
 

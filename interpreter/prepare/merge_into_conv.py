@@ -37,7 +37,7 @@ def merge_pad(graph: Graph, context: Context) -> Graph:
             own = [0] * 2 * (weights.ndim - 2)
         pads = [a + int(b) for a, b in zip(own, [*begins[2:], *ends[2:]], strict=True)]
         attributes = {k: v for k, v in node.attributes.items() if k != "auto_pad"}
-        edits.replace(pad, None)
+        edits.replace(pad)
         edits.replace(
             node,
             replace(
@@ -97,7 +97,7 @@ def _merge_next(conv: Node, links: Links, edits: Edits) -> None:
     names = (conv.inputs[1], edits.constant(f"{conv.outputs[0]}/bias", _f32(bias * factor + shift)))
     if not (factor == 1).all():
         names = (edits.constant(f"{conv.outputs[0]}/weights", scaled), names[1])
-    edits.replace(conv, None)
+    edits.replace(conv)
     edits.replace(after, replace(conv, inputs=(conv.inputs[0], *names), outputs=after.outputs[:1]))
 
 

@@ -107,10 +107,11 @@ class Edits:
 
     def __init__(self, links: Links) -> None:
         self._graph = links.graph
-        self._nodes: dict[int, Node | None] = {}
+        self._nodes: dict[int, tuple[Node, ...]] = {}
         self._constants: dict[str, Tensor] = {}
 
-    def replace(self, node: Node, by: Node | None) -> None:
+    def replace(self, node: Node, *by: Node) -> None:
+        """Put others in the place of a node; none to drop it."""
         self._nodes[id(node)] = by
 
     def touched(self, *nodes: Node) -> bool:
@@ -128,9 +129,8 @@ class Edits:
         """The graph as edited."""
         if not self._nodes:
             return self._graph
-        nodes = [self._nodes.get(id(node), node) for node in self._graph.nodes]
         return replace(
             self._graph,
-            nodes=tuple(node for node in nodes if node is not None),
+            nodes=tuple(n for node in self._graph.nodes for n in self._nodes.get(id(node), (node,))),
             initializers={**self._graph.initializers, **self._constants},
         )
