@@ -25,7 +25,7 @@ def execute(plan: Plan, arguments: Sequence[Any], hook: Hook | None = None) -> l
     step = None
     try:
         for step in plan.steps:
-            call, inputs, outputs, release, _, _ = step
+            call, inputs, outputs, release, *_ = step
             arguments = [values[slot] for slot in inputs]
             results = call(*arguments)
             if type(results) is not tuple:

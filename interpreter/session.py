@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -104,13 +105,21 @@ class Session:
         refuses its inputs.
         """
         plan, arguments = self._arguments(output_names, feeds)
+        failure: Exception | None = None
         with np.errstate(all="ignore"):  # ONNX defines what overflow and 0/0 give: no warning
             if hook is None and self._rewrites:
                 try:
                     return self._bound.run(plan, arguments)
-                except Exception:
-                    pass  # the walk below says in which step it was
+                except Exception as error:
+                    failure = error  # the walk below says in which step it was
             results = execute(plan, arguments, hook)
+            if failure is not None:
+                warnings.warn(
+                    f"{self.model.source}: {type(failure).__name__} in the bound plan, though the "
+                    f"plain walk succeeds: {failure}; please report it",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
         return _owned(results, [*arguments, *plan.template])
 
     def __call__(self, *values: Any) -> Any:

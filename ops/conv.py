@@ -115,7 +115,7 @@ def prepare_conv(
 
     weights = Weights(w, group)
 
-    def bind(space, x, residual=None, activation=None):
+    def bind(space, x, residual=None, activation=None, pool=False):
         if x.ndim != w.ndim or x.shape[1] != w.shape[1] * group:
             return None
         axes = axes_of(
@@ -126,10 +126,12 @@ def prepare_conv(
             pads=pads,
             auto_pad=auto_pad,
         )
-        return bind_conv(space, x, weights, axes, Epilogue(b, activation), residual)
+        return bind_conv(space, x, weights, axes, Epilogue(b, activation, pool), residual)
 
     if pads and len(pads) == 4 and any(pads):
-        bind.margin = tuple(pads)
+        bind.margin = tuple(pads)  # and what Winograd's tiles may reach beyond
+        if kernel in ((3, 3), (5, 5), (7, 7)) and group == 1 and set(strides or [1]) == {1}:
+            bind.margin = (*pads[:2], pads[2] + 3, pads[3] + 3)
     apply.bind = bind
     return apply
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
+
 from interpreter.model import Graph, Node
 from interpreter.prepare.context import Context
 from interpreter.prepare.patterns import Edits, Links
+from ops.fast.epilogue import RISING
 
 _WITHOUT_PARAMETERS = ("Relu", "Tanh", "Sigmoid", "HardSwish", "Swish")
 
@@ -40,11 +43,17 @@ def fuse_conv(graph: Graph, context: Context) -> Graph:
                 activation, parameters = found
                 members.append(after)
                 last = after
+        pool = _pool(links.only_reader(last.outputs[0]), conv, residual, activation, links)
+        if pool is not None and not edits.touched(pool):
+            members.append(pool)
+            last = pool
+        else:
+            pool = None
         if last is conv:
             continue
         for node in members:
             edits.replace(node)
-        edits.replace(last, _fused(conv, last, residual, activation, parameters))
+        edits.replace(last, _fused(conv, last, residual, activation, parameters, pool))
     return edits.graph()
 
 
@@ -83,8 +92,35 @@ def _activation(node: Node, x: str, links: Links) -> tuple[str, list[float]] | N
     return None
 
 
+def _pool(
+    node: Node | None, conv: Node, residual: str, activation: str, links: Links
+) -> Node | None:
+    """A MaxPool over 2 × 2 by steps of 2 that can be taken before the bias and the activation."""
+    if node is None or residual or activation not in ("", *RISING):
+        return None
+    if not links.is_operator(node, "MaxPool") or len([name for name in node.outputs if name]) > 1:
+        return None
+    weights = links.constant(conv.inputs[1])
+    if weights is None or weights.ndim != 4 or weights.dtype != np.float32:
+        return None
+    if conv.attributes.get("group", 1) != 1 or set(weights.shape[2:]) == {1}:
+        return None
+    attributes = {k: v for k, v in node.attributes.items() if k != "storage_order"}
+    for name, plain in (("pads", [0] * 4), ("dilations", [1, 1]), ("ceil_mode", 0)):
+        if attributes.pop(name, plain) != plain:
+            return None
+    if attributes.pop("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+        return None
+    return node if attributes == {"kernel_shape": [2, 2], "strides": [2, 2]} else None
+
+
 def _fused(
-    conv: Node, last: Node, residual: str, activation: str, parameters: list[float]
+    conv: Node,
+    last: Node,
+    residual: str,
+    activation: str,
+    parameters: list[float],
+    pool: Node | None,
 ) -> Node:
     bias = conv.inputs[2] if len(conv.inputs) > 2 else ""
     attributes = dict(conv.attributes)
@@ -92,6 +128,8 @@ def _fused(
         attributes |= {"activation": activation}
     if parameters:
         attributes |= {"activation_params": parameters}
+    if pool is not None:
+        attributes |= {"_pool": True}
     return replace(
         conv,
         op_type="FusedConv",

@@ -7,6 +7,7 @@ view of such memory, and the next convolution takes it as it is.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from ops._windows import Axis, is_pointwise, windows_of
+from ops.fast import winograd
+from ops.fast.blocks import parts
 from ops.fast.calls import einsum_into
 from ops.fast.epilogue import Epilogue
 from ops.space import Space
@@ -58,11 +61,18 @@ def bind_conv(
         bind = _pointwise
     elif per_group <= 4:
         bind = _of_few_channels
+    elif (tile := _winograd_tile(x, w, axes, shape)) is not None:
+        bind = functools.partial(_winograd, tile)
     else:
         bind = _columns
     if residual is not None and residual.shape != shape:
         return None
-    y = space.image(shape, x.dtype)
+    if epilogue.pool:
+        if min(shape[2:]) < 2 or residual is not None or bind in (_pointwise, _depthwise):
+            return None
+        y = space.image((*shape[:2], shape[2] // 2, shape[3] // 2), x.dtype)
+    else:
+        y = space.image(shape, x.dtype)
     rows = None if residual is None else np.moveaxis(residual, 1, -1)
     bind(space, x, weights, axes, epilogue, np.moveaxis(y, 1, -1), rows)
     return y
@@ -93,11 +103,14 @@ def _pointwise(space, x, weights, axes, epilogue, y, residual) -> None:
             _product(space, rows, w, y, here, epilogue, residual)
 
 
-def _product(space, rows, w, y, here, epilogue, residual, *, with_bias=True) -> None:
-    """epilogue(rows @ w) into a part of y."""
+def _product(space, rows, w, y, here, epilogue, residual, *, width=0, with_bias=True) -> None:
+    """epilogue(rows @ w) into a part of y. ``width`` is that of a row of pixels to be pooled."""
     into = y[here]
     block = into
-    if not dense_rows(into):
+    if epilogue.pool:
+        shape = (*into.shape[:-3], 2 * into.shape[-3], width, into.shape[-1])
+        block = space.scratch(shape, into.dtype)
+    elif not dense_rows(into):
         block = space.scratch(into.shape, into.dtype)
     space.call(np.matmul, rows, w, block.reshape(-1, block.shape[-1]))
     rest = None if residual is None else residual[here]
@@ -111,18 +124,41 @@ def _columns(space, x, weights, axes, epilogue, y, residual) -> None:
     w = weights(_by_row)
     depth, outputs = w.shape
     windows = windows_of(padded(space, x, axes), axes, 1)  # (N, H, W, taps, taps, C)
-    _, height, width = y.shape[:3]
+    height, width = (axis.windows for axis in axes)
+    step = 2 if epilogue.pool else 1  # rows of windows that make a row of the result
     together = max(1, 2 * _BLOCK // (4 * depth * height * width))
     rows_at_once = max(1, min(height, 2 * _BLOCK // (4 * depth * width)))
     together = 1 if rows_at_once < height else together
+    rows_at_once = max(1, rows_at_once // step) * step
     columns = space.scratch((min(together, len(x)) * rows_at_once * width, depth), x.dtype)
     for first, last in parts(len(x), together):
-        for top, bottom in parts(height, rows_at_once):
+        for top, bottom in parts(height // step, rows_at_once // step):
             here = (slice(first, last), slice(top, bottom))
-            source = windows[here]
+            source = windows[first:last, top * step : bottom * step]
             gathered = columns[: math.prod(source.shape[:3])]
             space.call(np.copyto, gathered.reshape(source.shape), source)
-            _product(space, gathered, w, y, here, epilogue, residual)
+            _product(space, gathered, w, y, here, epilogue, residual, width=width)
+
+
+def _winograd_tile(x, w, axes, shape) -> int | None:
+    """The tile for which Winograd's filtering is worth while, if there is one."""
+    if any((a.stride, a.dilation) != (1, 1) or a.kernel != axes[0].kernel for a in axes):
+        return None
+    sizes = np.abs(w)
+    if not sizes.max() <= winograd.SPIKE * sizes.mean():
+        return None
+    return winograd.best_tile(shape, x.shape[1], axes[0].kernel)
+
+
+def _winograd(m, space, x, weights, axes, epilogue, y, residual) -> None:
+    """Fewer multiplications: see ``ops.fast.winograd``."""
+    tiled = []
+    for axis in axes:
+        windows = -(-axis.windows // m) * m
+        tiled.append(axis._replace(windows=windows))
+    source = padded(space, x, tiled)
+    transformed = weights(winograd.layout(m))
+    winograd.bind_winograd(space, source, weights.w, transformed, m, epilogue, y, residual)
 
 
 def _by_plane(w: np.ndarray, group: int) -> np.ndarray:
@@ -137,22 +173,25 @@ def _of_few_channels(space, x, weights, axes, epilogue, y, residual) -> None:
     if epilogue.bias is not None:
         w = np.concatenate([w, epilogue.bias[None]])
     depth, outputs = w.shape
-    _, height, width = y.shape[:3]
+    height, width = (axis.windows for axis in axes)
+    step = 2 if epilogue.pool else 1
     planes = padded_planes(space, x, axes)  # (N, C, H, W)
     windows = windows_of(planes, axes, 2)  # (N, C, H, W, taps, taps)
     by_tap = windows.transpose(0, 1, 4, 5, 2, 3)
     taps = math.prod(by_tap.shape[1:4])
-    rows_at_once = max(1, min(height, _BLOCK // (4 * max(depth, outputs) * width)))
+    rows_at_once = max(1, min(height, _BLOCK // (4 * max(depth, outputs) * width)) // step) * step
     columns = space.scratch((depth, rows_at_once * width), x.dtype)
     if epilogue.bias is not None:
         space.call(columns[-1].fill, 1)
     for sample in range(len(x)):
-        for top, bottom in parts(height, rows_at_once):
-            gathered = columns[:, : (bottom - top) * width]
-            source = by_tap[sample, :, :, :, top:bottom]
+        for top, bottom in parts(height // step, rows_at_once // step):
+            source = by_tap[sample, :, :, :, top * step : bottom * step]
+            gathered = columns[:, : source.shape[-2] * width]
             space.call(np.copyto, gathered[:taps].reshape(source.shape), source)
             here = (sample, slice(top, bottom))
-            _product(space, gathered.T, w, y, here, epilogue, residual, with_bias=False)
+            _product(
+                space, gathered.T, w, y, here, epilogue, residual, width=width, with_bias=False
+            )
 
 
 def _by_tap(w: np.ndarray, group: int) -> np.ndarray:
@@ -248,10 +287,3 @@ def dense_rows(x: np.ndarray) -> bool:
 def row_bytes(y: np.ndarray) -> int:
     """Bytes of one row of pixels of (N, H, W, C)."""
     return max(1, y.shape[2] * y.shape[3] * y.itemsize)
-
-
-def parts(size: int, most: int):
-    """(start, stop) of the pieces of at most ``most`` that make up ``size``, as even as can be."""
-    count = -(-size // max(1, most))
-    edges = [size * i // count for i in range(count + 1)]
-    return list(zip(edges, edges[1:], strict=False))

@@ -16,10 +16,13 @@ Activation = Callable[[Space, np.ndarray, np.ndarray], None]
 
 
 class Epilogue(NamedTuple):
-    """``activation(y + bias + residual)``, block by block."""
+    """``activation(y + bias + residual)``, block by block; with ``pool``, of the largest of each
+    2 × 2 pixels. A maximum may be taken before a bias and an activation that never falls, and
+    leaves a quarter of the work to them."""
 
     bias: np.ndarray | None = None
     activation: Activation | None = None
+    pool: bool = False
 
     def apply(
         self,
@@ -32,8 +35,11 @@ class Epilogue(NamedTuple):
     ) -> None:
         """Record the calls that take a block (…, M), which may be ``into`` itself, to ``into``.
 
-        The last of them writes there: a result that is not dense costs no pass of its own.
+        The last of them writes there: a result that is not dense costs no pass of its own. A block
+        to be pooled is (n, H, W, M), and ``into`` (n, H / 2, W / 2, M).
         """
+        if self.pool:
+            block = pooled(space, block)
         added = [self.bias] if self.bias is not None and with_bias else []
         if residual is not None:
             added.append(residual)
@@ -44,6 +50,21 @@ class Epilogue(NamedTuple):
             self.activation(space, block, into)
         elif not added and block is not into:
             space.call(np.copyto, into, block)
+
+
+def pooled(space: Space, block: np.ndarray) -> np.ndarray:
+    """The largest of each 2 × 2 of (…, H, W, M); an odd last row or column is left out."""
+    height, width, outputs = block.shape[-3:]
+    rows = space.scratch((*block.shape[:-3], height // 2, width, outputs), block.dtype)
+    even, odd = block[..., 0 : height - 1 : 2, :, :], block[..., 1::2, :, :]
+    space.call(maximum_into(rows), even, odd)
+    result = space.scratch((*rows.shape[:-2], width // 2, outputs), block.dtype)
+    space.call(maximum_into(result), rows[..., 0 : width - 1 : 2, :], rows[..., 1::2, :])
+    return result
+
+
+#: activations that never fall: a maximum may be taken before them
+RISING = frozenset({"Relu", "Clip", "Tanh", "Sigmoid"})
 
 
 def activation(name: str | None, parameters: Sequence[float] = ()) -> Activation | None:

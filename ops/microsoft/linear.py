@@ -12,6 +12,7 @@ from ops import conv_transpose, linear
 from ops._numeric import check_same_dtype, in_float32
 from ops._values import as_ints
 from ops.fast import epilogue
+from ops.pool import max_pool
 from ops.microsoft import DOMAIN
 from ops.registry import op
 
@@ -112,8 +113,13 @@ def fused_conv(
 
 
 @fused_conv.prepare
-def prepare_fused_conv(w, b=None, *, activation=None, activation_params=None, **attributes):
-    """FusedConv with known weights, which are laid out once."""
+def prepare_fused_conv(
+    w, b=None, *, activation=None, activation_params=None, _pool=False, **attributes
+):
+    """FusedConv with known weights, which are laid out once.
+
+    With ``_pool``, which the rewrite ``fuse_conv`` sets, the result is that of MaxPool over 2 × 2.
+    """
     convolved = convolution.prepare_conv(w, b, **attributes)
     activated = _activation_in_conv(activation, activation_params or ())
 
@@ -122,14 +128,16 @@ def prepare_fused_conv(w, b=None, *, activation=None, activation_params=None, **
         if z is not None:
             check_same_dtype(y, z)
             y = y + z
-        return activated(y)
+        y = activated(y)
+        return max_pool(y, kernel_shape=(2, 2), strides=(2, 2)) if _pool else y
 
     def bind(space, x, z=None):
         if activation not in (None, *epilogue.NAMES):
             return None
         if z is not None and z.dtype != x.dtype:
             return None
-        return convolved.bind(space, x, z, epilogue.activation(activation, activation_params or ()))
+        apply = epilogue.activation(activation, activation_params or ())
+        return convolved.bind(space, x, z, apply, _pool)
 
     bind.margin = getattr(convolved.bind, "margin", None)
     apply.bind = bind

@@ -1,0 +1,266 @@
+"""3×3 and other small convolutions with fewer multiplications (Winograd's minimal filtering).
+
+A tile of m × m results needs (m + r - 1)² products per channel instead of m² r²: for F(4, 3) a
+quarter. In matrices (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2015):
+
+    Y = A' [ (G g G') * (B' d B) ] A
+
+d is a tile of the input, g a filter; the products * are summed over the channels, so that they are
+one GEMM for each of the (m + r - 1)² places. The transforms are GEMMs too: with Kronecker's
+product B' d B is (B' ⊗ B') times d as a vector, for all tiles and channels of a block at once.
+
+The points of interpolation, 0, 1, -1, 1/2, -2, …, were chosen for accuracy: with F(4, 3) the
+largest error is 2e-6 of the largest value where a direct sum has 4e-7. It is an error in proportion
+to the *largest* values of a tile, though: beside a value that is a thousand times all others, small
+results lose their digits. So each block is looked at first, and computed directly if its largest
+value is more than ``SPIKE`` times the mean: then no result is off by more than 1e-4 of its size.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from ops.fast.blocks import parts
+from ops.fast.epilogue import Epilogue, pooled
+from ops.space import Space
+
+_POINTS = [Fraction(p) for p in (0, 1, -1, "1/2", -2, 2, "-1/2")]
+
+SPIKE = 500.0
+
+#: bytes of a block of tiles, transformed, that a cache holds; but a GEMM wants so many rows
+_BLOCK = 1 << 20
+_FEWEST_TILES = 96
+
+
+@functools.cache
+def matrices(m: int, r: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A' (m, n), G (n, r) and B' (n, n) of F(m, r), n = m + r - 1, in float64.
+
+    The polynomials' product by evaluation at n - 1 points and at infinity (Toom and Cook).
+    """
+    n = m + r - 1
+    points = _POINTS[: n - 1]
+    a = np.zeros((m, n))
+    g = np.zeros((n, r))
+    b = np.zeros((n, n))
+    for j, point in enumerate(points):
+        others = [p for k, p in enumerate(points) if k != j]
+        scale = functools.reduce(lambda x, y: x * y, [point - p for p in others], Fraction(1))
+        a[:, j] = [float(point**i) for i in range(m)]
+        g[j] = [float(point**i / scale) for i in range(r)]
+        b[j, : n - 1] = [float(c) for c in _with_roots(others)]
+    a[-1, -1] = g[-1, -1] = 1
+    b[-1] = [float(c) for c in _with_roots(points)]
+    return a, g, b
+
+
+def _with_roots(roots: list[Fraction]) -> list[Fraction]:
+    """The coefficients, from the constant one on, of the product of (x - root)."""
+    coefficients = [Fraction(1)]
+    for root in roots:
+        shifted = [Fraction(0), *coefficients]
+        scaled = [*(-root * c for c in coefficients), Fraction(0)]
+        coefficients = [x + y for x, y in zip(shifted, scaled, strict=True)]
+    return coefficients
+
+
+@functools.cache
+def transforms(m: int, r: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """(B' ⊗ B') (n², n²) and (A' ⊗ A') (m², n²)"""
+    a, _, b = matrices(m, r)
+    return np.kron(b, b).astype(dtype), np.kron(a, a).astype(dtype)
+
+
+def transformed_weights(w: np.ndarray, m: int) -> np.ndarray:
+    """Weights (M, C, r, r) as (n², C, M)"""
+    _, g, _ = matrices(m, w.shape[2])
+    gg = np.kron(g, g).astype(w.dtype)
+    flat = w.reshape(w.shape[0] * w.shape[1], -1)
+    product = flat @ gg.T  # (M * C, n²)
+    return np.ascontiguousarray(product.reshape(*w.shape[:2], -1).transpose(2, 1, 0))
+
+
+@functools.cache
+def layout(m: int) -> Callable[[np.ndarray, int], np.ndarray]:
+    """The layout of the weights for tiles of m × m results."""
+    return lambda w, group: transformed_weights(w, m)
+
+
+def best_tile(shape: tuple[int, ...], channels: int, r: int) -> int | None:
+    """The m that is fastest for a result (N, M, H, W); ``None`` if a direct product is.
+
+    Costs are counted in multiplications; what a copy of an element and a GEMM of few rows cost was
+    fitted to measurements (shapes of 8² to 56², 32 to 512 channels, batch 1 to 32), within 20 %.
+    """
+    n, outputs, height, width = shape
+    places = n * height * width
+    direct = r * r * places * (channels * outputs * (1 + 16 / places) + 25 * channels)
+    costs = {}
+    for m in {3: (2, 4), 5: (2, 4), 7: (2,)}.get(r, ()):
+        size = m + r - 1
+        tiles = n * -(-height // m) * -(-width // m)
+        products = size**2 * tiles * channels * outputs * (1 + 16 / tiles)
+        into = size**4 * tiles * channels + 60 * size**2 * tiles * channels
+        out = m * m * size**2 * tiles * outputs + 60 * m * m * tiles * outputs
+        costs[m] = products + into + out
+    if not costs or min(channels, outputs) < 8:
+        return None
+    m = min(costs, key=lambda tile: costs[tile])
+    return m if costs[m] < direct else None
+
+
+def bind_winograd(
+    space: Space,
+    source: np.ndarray,
+    weights: np.ndarray,
+    transformed: np.ndarray,
+    m: int,
+    epilogue: Epilogue,
+    y: np.ndarray,
+    residual: np.ndarray | None,
+) -> None:
+    """``source`` (N, H + …, W + …, C), padded to whole tiles; ``transformed`` as
+    ``transformed_weights`` has it; ``y`` and ``residual`` (N, H, W, M)."""
+    n, r = len(y), weights.shape[2]
+    size, channels, outputs = m + r - 1, source.shape[3], y.shape[3]
+    down, across = ((extent - r + 1) // m for extent in source.shape[1:3])
+    into, out_of = transforms(m, r, source.dtype)
+    tiles = _tiles(source, down, across, m, size)  # (size, size, N, down, across, C)
+    # Tiles of whole rows, or of whole images, whose transforms fit the second-level cache.
+    most = max(_FEWEST_TILES, _BLOCK // (4 * size**2 * (channels + outputs)))
+    rows = min(down, max(1, most // across))
+    together = max(1, min(n, most // (down * across))) if rows == down else 1
+    room = together * rows * across
+    d, v = (space.scratch((size**2 * room * channels,), source.dtype) for _ in range(2))
+    o = space.scratch((size**2 * room * outputs,), source.dtype)
+    results = space.scratch((m * m * room * outputs,), source.dtype)
+
+    def shaped(array: np.ndarray, *shape: int) -> np.ndarray:
+        return array[: math.prod(shape)].reshape(shape)
+
+    for first, last in parts(n, together):
+        for top, bottom in parts(down, rows):
+            here = tiles[:, :, first:last, top:bottom]
+            count = (last - first) * (bottom - top) * across
+            block = _Block(
+                here,
+                shaped(d, size, size, count, channels),
+                shaped(v, size * size, count, channels),
+                shaped(o, size * size, count, outputs),
+                shaped(results, m, m, count, outputs),
+                weights,
+                transformed,
+                into,
+                out_of,
+                epilogue.bias,
+            )
+            space.call(block.run)
+            result = block.result
+            if epilogue.pool:  # within a tile
+                result = pooled(space, result.reshape(m, m, count * outputs))
+            tile = len(result)
+            where = (slice(first, last), slice(top * tile, bottom * tile))
+            _scatter(
+                space,
+                result.reshape(tile, tile, last - first, bottom - top, across, outputs),
+                y[where],
+                None if residual is None else residual[where],
+                epilogue._replace(pool=False),
+            )
+
+
+class _Block(NamedTuple):
+    """Some tiles from the gathering of the input to their results, with the bias."""
+
+    tiles: np.ndarray  # a view of the input: (size, size, n, down, across, C)
+    d: np.ndarray  # (size, size, tiles, C)
+    v: np.ndarray  # (size², tiles, C)
+    o: np.ndarray  # (size², tiles, M)
+    result: np.ndarray  # (m, m, tiles, M)
+    weights: np.ndarray
+    transformed: np.ndarray
+    into: np.ndarray
+    out_of: np.ndarray
+    bias: np.ndarray | None
+
+    def run(self) -> None:
+        places = len(self.v)
+        np.copyto(self.d.reshape(self.tiles.shape), self.tiles)
+        if self._has_spike():
+            self._run_directly()
+            return
+        np.matmul(self.into, self.d.reshape(places, -1), self.v.reshape(places, -1))
+        np.matmul(self.v, self.transformed, self.o)
+        if self.bias is not None:
+            # The point 1 contributes to all results alike.
+            slab = self.o[len(self.d) + 1]
+            np.add(slab, self.bias, slab)
+        flat = self.result.reshape(len(self.out_of), -1)
+        np.matmul(self.out_of, self.o.reshape(places, -1), flat)
+
+    def _has_spike(self) -> bool:
+        """Whether one value is so much larger than the others that these would lose digits."""
+        m = len(self.result)
+        seen = self.d[:m, :m]
+        sizes = np.abs(seen, self.v.reshape(-1)[: seen.size].reshape(seen.shape)).reshape(-1)
+        # Infinity and NaN fail the comparison, and are computed directly.
+        return not sizes.max() <= SPIKE * sizes.mean()
+
+    def _run_directly(self) -> None:
+        m, r = len(self.result), self.weights.shape[2]
+        rows = self.result.reshape(-1, self.result.shape[-1])
+        rows[...] = 0 if self.bias is None else self.bias
+        for i, j in itertools.product(range(r), range(r)):
+            inputs = self.d[i : i + m, j : j + m].reshape(-1, self.d.shape[-1])
+            rows += inputs @ self.weights[:, :, i, j].T
+
+
+def _tiles(x: np.ndarray, down: int, across: int, m: int, size: int) -> np.ndarray:
+    """Overlapping tiles of (N, H, W, C) as a view (size, size, N, down, across, C)."""
+    n, h, w, c = x.strides
+    shape = (size, size, x.shape[0], down, across, x.shape[3])
+    return as_strided(x, shape, (h, w, n, h * m, w * m, c), writeable=False)
+
+
+def _scatter(
+    space: Space,
+    result: np.ndarray,
+    y: np.ndarray,
+    residual: np.ndarray | None,
+    epilogue: Epilogue,
+) -> None:
+    """Tiles (m, m, n, down, across, M) to (n, H, W, M), whose last tiles may be cut."""
+    m = len(result)
+    for (whole_h, cut_h), (whole_w, cut_w) in itertools.product(
+        _pieces(y.shape[1], m), _pieces(y.shape[2], m)
+    ):
+        piece = result[: cut_h.step, : cut_w.step, :, whole_h, whole_w]
+
+        def tiled(array: np.ndarray, cut_h: slice = cut_h, cut_w: slice = cut_w) -> np.ndarray:
+            part = array[:, cut_h.start : cut_h.stop, cut_w.start : cut_w.stop]
+            n, h, w, c = part.shape
+            shape = (n, h // cut_h.step, cut_h.step, w // cut_w.step, cut_w.step, c)
+            a, b, d, e = part.strides
+            strides = (a, b * cut_h.step, b, d * cut_w.step, d, e)
+            return as_strided(part, shape, strides).transpose(2, 4, 0, 1, 3, 5)
+
+        rest = None if residual is None else tiled(residual)
+        epilogue.apply(space, piece, tiled(y), rest, with_bias=False)
+
+
+def _pieces(size: int, m: int) -> list[tuple[slice, slice]]:
+    """For whole tiles, and for the cut one behind them: which tiles, and (start, stop, height)."""
+    whole = size // m
+    pieces = [(slice(0, whole), slice(0, whole * m, m))] if whole else []
+    if size % m:
+        pieces.append((slice(whole, whole + 1), slice(whole * m, size, size % m)))
+    return pieces
