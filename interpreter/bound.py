@@ -12,7 +12,7 @@ again, without counting on that step any more.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,7 @@ class Bound:
         ``changing`` are the steps whose results are known to change their shapes.
         """
         self.plan = plan
+        self.names: tuple[str, ...] = ()  # of the arguments
         self.space = Space()
         self.values = plan.template.copy()
         self._fixed: set[int] = set()  # slots whose array is the same in every run
@@ -83,8 +84,9 @@ class Bound:
         self, number: int, step: Step, margins: dict[int, tuple[int, ...]], changing: bool
     ) -> None:
         arguments = [self.values[slot] for slot in step.inputs]
-        if all(s == NOTHING or s in self._known for s in step.inputs) and not (
-            "rng" in step.operator.reserved
+        if (
+            all(s == NOTHING or s in self._known for s in step.inputs)
+            and "rng" not in step.operator.reserved
         ):
             self._compute_once(step, arguments)
             return
@@ -197,6 +199,8 @@ def _margins(plan: Plan) -> dict[int, tuple[int, int, int, int]]:
 
 #: bytes of idle memory that a session keeps for shapes other than those it ran last
 _MOST_IDLE = 1 << 26
+#: and for how many
+_MOST_SHAPES = 64
 
 
 class BoundPlans:
@@ -206,45 +210,63 @@ class BoundPlans:
         self._idle: dict[Hashable, list[Bound]] = {}
         self._changing: dict[int, frozenset[int]] = {}
 
-    def run(self, plan: Plan, arguments: Sequence[Any]) -> list[Any]:
-        """The plan's outputs, as the caller's own. Raises what its operators raise."""
-        key = (id(plan), *[_kind(argument) for argument in arguments])
-        bound = self._take(key)
+    def run(self, key: Hashable, feeds: Mapping[str, Any]) -> list[Any] | None:
+        """The outputs as the caller's own, by a plan that was bound for feeds of this signature;
+        ``None`` if there is none. Whatever goes wrong is left to a walk to tell."""
         try:
-            if bound is not None:
-                bound.run(arguments)
-        except Stale as stale:
-            changing = self._changing.get(id(plan), frozenset())
-            self._changing[id(plan)] = changing | {stale.step}
-            bound = None
-        if bound is None:
-            bound = Bound(plan, arguments, self._changing.get(id(plan), frozenset()))
-        results = bound.outputs()
-        self._give(key, bound)
-        return results
-
-    def _take(self, key: Hashable) -> Bound | None:
-        try:
-            return self._idle[key].pop()
+            bound = self._idle[key].pop()
         except (KeyError, IndexError):
             return None
+        try:
+            with np.errstate(all="ignore"):  # ONNX defines what overflow and 0/0 give
+                bound.run([feeds[name] for name in bound.names])
+        except Stale as stale:
+            known = self._changing.get(id(bound.plan), frozenset())
+            self._changing[id(bound.plan)] = known | {stale.step}
+            return None
+        except Exception:
+            return None
+        results = bound.outputs()
+        self._idle.setdefault(key, []).append(bound)
+        return results
 
-    def _give(self, key: Hashable, bound: Bound) -> None:
-        """Keep it for the next run. Those of other shapes go when they hold much memory."""
-        idle = self._idle.setdefault(key, [])
-        idle.append(bound)
-        if len(idle) > 1 or len(self._idle) == 1:
-            return
+    def bind(
+        self, key: Hashable, plan: Plan, names: Sequence[str], arguments: Sequence[Any]
+    ) -> list[Any]:
+        """The outputs as the caller's own, by a plan that is bound, and kept for feeds of the
+        signature. Raises what operators raise."""
+        bound = Bound(plan, arguments, self._changing.get(id(plan), frozenset()))
+        bound.names = tuple(names)
+        results = bound.outputs()
+        if key is not None:
+            self._idle.setdefault(key, []).append(bound)
+            self._forget(key)
+        return results
+
+    def _forget(self, key: Hashable) -> None:
+        """Let go what is bound for other shapes, when it holds much memory."""
         held = sum(b.nbytes for bounds in list(self._idle.values()) for b in list(bounds))
         for other in list(self._idle):
-            if held <= _MOST_IDLE or other == key:
+            if (held <= _MOST_IDLE and len(self._idle) <= _MOST_SHAPES) or other == key:
                 break
             held -= sum(b.nbytes for b in self._idle.pop(other, ()))
 
 
-def _kind(value: Any) -> Hashable:
-    """What a plan is bound for: an array's shape and dtype."""
-    return (value.shape, value.dtype) if isinstance(value, np.ndarray) else type(value)
+def signature(output_names: Sequence[str] | None, feeds: Any) -> Hashable | None:
+    """What a run is bound for: the outputs, and the name, shape and dtype of each feed. ``None``
+    for feeds that are not all arrays of numbers."""
+    if not isinstance(feeds, dict):
+        return None
+    parts: list[Any] = [None if output_names is None else tuple(output_names)]
+    for name, value in feeds.items():
+        if type(value) is not np.ndarray or value.dtype.kind not in "fiubcV":
+            return None
+        parts += (name, value.shape, value.dtype)
+    try:
+        hash(key := tuple(parts))
+    except TypeError:
+        return None
+    return key
 
 
 def _copied(value: Any) -> Any:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from interpreter.bound import BoundPlans, signature
 from interpreter.errors import InvalidInputError, InvalidModelError
-from interpreter.bound import BoundPlans
 from interpreter.execute import Hook, execute
 from interpreter.feeds import check_feed
 from interpreter.model import Model, Shape, TensorType, ValueInfo, ValueType
@@ -104,12 +104,19 @@ class Session:
         Raises InvalidInputError for feeds and names that don't fit, OperatorError when an operator
         refuses its inputs.
         """
+        if hook is None and self._rewrites:
+            key = signature(output_names, feeds)
+            if key is not None:
+                results = self._bound.run(key, feeds)
+                if results is not None:
+                    return results
         plan, arguments = self._arguments(output_names, feeds)
         failure: Exception | None = None
         with np.errstate(all="ignore"):  # ONNX defines what overflow and 0/0 give: no warning
             if hook is None and self._rewrites:
+                names = [name for name in self._feedable if name in feeds]
                 try:
-                    return self._bound.run(plan, arguments)
+                    return self._bound.bind(key, plan, names, arguments)
                 except Exception as error:
                     failure = error  # the walk below says in which step it was
             results = execute(plan, arguments, hook)
@@ -118,7 +125,7 @@ class Session:
                     f"{self.model.source}: {type(failure).__name__} in the bound plan, though the "
                     f"plain walk succeeds: {failure}; please report it",
                     RuntimeWarning,
-                    stacklevel=2,
+                    stacklevel=1,
                 )
         return _owned(results, [*arguments, *plan.template])
 

@@ -89,9 +89,7 @@ class Arena:
     def holds(self, array: np.ndarray) -> bool:
         """Whether an array is in the arena, in use or not."""
         address = array.__array_interface__["data"][0]
-        return any(
-            0 <= address - chunk.ctypes.data < chunk.nbytes for chunk in self._chunks
-        )
+        return any(0 <= address - chunk.ctypes.data < chunk.nbytes for chunk in self._chunks)
 
     def _grow(self, size: int) -> tuple[int, int, int]:
         # Pages that nothing touches cost nothing: as much again as there is keeps chunks few.
@@ -116,7 +114,7 @@ class Space:
         self._dying: set[int] = set()
         self._scratch: list[Block] = []
         self._surroundings: dict[int, tuple[np.ndarray, np.ndarray, tuple[int, ...]]] = {}
-        #: zeros that the readers of the next result would like around it: (top, left, bottom, right)
+        #: zeros that the readers of the next result would like (top, left, below, right) of it
         self.margin: tuple[int, int, int, int] = (0, 0, 0, 0)
         #: for each output of the operator whether anything reads it
         self.wanted: tuple[bool, ...] = ()
@@ -153,9 +151,7 @@ class Space:
             self._surroundings[id(result)] = (result, whole.transpose(0, 3, 1, 2), self.margin)
         return result
 
-    def surrounded(
-        self, x: np.ndarray, pads: tuple[int, int, int, int]
-    ) -> np.ndarray | None:
+    def surrounded(self, x: np.ndarray, pads: tuple[int, int, int, int]) -> np.ndarray | None:
         """An (N, C, H, W) image with ``pads`` zeros (top, left, bottom, right) around it, if they
         are there already."""
         if pads == (0, 0, 0, 0):

@@ -6,7 +6,6 @@ more pass over memory that has long left the cache.
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from interpreter.model import Graph, Node
 from interpreter.prepare.context import Context
 from interpreter.prepare.patterns import Edits, Links
+from ops._numeric import limits
 from ops.fast.epilogue import RISING
 
 _WITHOUT_PARAMETERS = ("Relu", "Tanh", "Sigmoid", "HardSwish", "Swish")
@@ -86,7 +86,7 @@ def _activation(node: Node, x: str, links: Links) -> tuple[str, list[float]] | N
                 return None
         low, high = (
             default if bound is None else bound
-            for bound, default in zip(bounds, (-math.inf, math.inf), strict=True)
+            for bound, default in zip(bounds, limits(np.dtype(np.float32)), strict=True)
         )
         return ("Clip", [low, high]) if low <= high else None
     return None
@@ -123,7 +123,7 @@ def _fused(
     pool: Node | None,
 ) -> Node:
     bias = conv.inputs[2] if len(conv.inputs) > 2 else ""
-    attributes = dict(conv.attributes)
+    attributes = {**conv.attributes, "_rewritten": True}
     if activation:
         attributes |= {"activation": activation}
     if parameters:

@@ -131,6 +131,8 @@ class Edits:
             return self._graph
         return replace(
             self._graph,
-            nodes=tuple(n for node in self._graph.nodes for n in self._nodes.get(id(node), (node,))),
+            nodes=tuple(
+                n for node in self._graph.nodes for n in self._nodes.get(id(node), (node,))
+            ),
             initializers={**self._graph.initializers, **self._constants},
         )

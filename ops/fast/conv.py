@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from ops._windows import Axis, is_pointwise, windows_of
 from ops.fast import winograd
@@ -216,7 +217,7 @@ def _depthwise(space, x, weights, axes, epilogue, y, residual) -> None:
     shape = (*windows.shape[:2], width // count, *windows.shape[3:5], channels * count)
     strides = list(windows.strides)
     strides[2] *= count
-    runs = np.lib.stride_tricks.as_strided(windows, shape, strides, writeable=False)
+    runs = as_strided(windows, shape, strides, writeable=False)
     repeated = np.tile(w, count)
     for sample in range(len(x)):
         for top, bottom in parts(height, max(1, _BLOCK // row_bytes(y))):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,8 @@ from ops import activation as _activations
 from ops import arithmetic as _arithmetic
 from ops import mathfunctions as _math
 from ops import shape as _shape
-from ops.fast.calls import clip, maximum_into, minimum_into, scalar
+from ops._numeric import limits
+from ops.fast.calls import clip, scalar
 from ops.fast.epilogue import activation
 from ops.space import Space
 
@@ -115,8 +115,9 @@ _activation(_activations.hard_sigmoid, "HardSigmoid", "alpha", "beta")
 def bind_clip(space: Space, input, min=None, max=None):
     if input.dtype not in (np.float32, np.float64) or not space.known(min, max):
         return None
-    low = -math.inf if min is None else min.item()
-    high = math.inf if max is None else max.item()
+    lowest, highest = limits(input.dtype)
+    low = lowest if min is None else min.item()
+    high = highest if max is None else max.item()
     if not low <= high:
         return None
     y = space.like(input)

@@ -131,8 +131,8 @@ def _hard_sigmoid(alpha: float = 0.2, beta: float = 0.5) -> Activation:
     return apply
 
 
-def _hard_swish() -> Activation:
-    """x * min(max(x + 3, 0), 6) / 6"""
+def _hard_swish(*fixed: float) -> Activation:
+    """x * min(max(x + 3, 0), 6) / 6; FusedConv may give 1/6 and 1/2, which can't be others."""
 
     def apply(space: Space, x: np.ndarray, into: np.ndarray) -> None:
         other = space.scratch(x.shape, x.dtype)

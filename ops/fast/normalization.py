@@ -68,8 +68,10 @@ def _reduce_mean(function: Any) -> None:
         source = np.moveaxis(data, 1, -1) if kept == [0, 1] else data
         y = space.array((len(data), source.shape[-1]), data.dtype)
         mean_over_places(space, source, y)
-        return y if not keepdims else y.reshape(
-            [size if axis in kept else 1 for axis, size in enumerate(data.shape)]
+        return (
+            y
+            if not keepdims
+            else y.reshape([size if axis in kept else 1 for axis, size in enumerate(data.shape)])
         )
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from ops import pool as _pool
 from ops._windows import Axis
-from ops.fast.calls import maximum_into, scalar
 from ops.fast.blocks import parts
+from ops.fast.calls import maximum_into, scalar
 from ops.space import Space
 
 _BLOCK = 1 << 18

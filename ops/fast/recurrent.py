@@ -264,9 +264,7 @@ def gru_cell(
     linear_before_reset: bool,
 ) -> Cell:
     """Gates in the order z, r, n, the first two halved."""
-    w_x, w_h, b_x, b_h = (
-        _scaled(part, (0.5, 0.5, 1)) for part in _transposed(w, r, b, 3)
-    )
+    w_x, w_h, b_x, b_h = (_scaled(part, (0.5, 0.5, 1)) for part in _transposed(w, r, b, 3))
     if not linear_before_reset:
         return Cell(w_x, w_h, b_x + b_h, gru_step_reset_before, reversals, 1)
     hidden = w_h.shape[1]
@@ -407,9 +405,7 @@ class Walk:
         #: rows of inputs that are projected at a time, whole steps
         self._most = batch * min(steps, max(1, _BLOCK // (4 * width * directions * batch)))
         self._block = space.scratch((self._most * directions * width,), dtype)
-        self._source = (
-            Dense(space, cell, x, self._most) if table is None else Embedded(x, table)
-        )
+        self._source = Dense(space, cell, x, self._most) if table is None else Embedded(x, table)
         self.y = space.array((steps, *shape), dtype) if wants_y else None
         self._history = space.scratch((steps, *shape), dtype) if wants_y else None
         self.finals = [space.array(shape, dtype) for _ in range(cell.states)]

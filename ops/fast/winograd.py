@@ -144,6 +144,8 @@ def bind_winograd(
     o = space.scratch((size**2 * room * outputs,), source.dtype)
     results = space.scratch((m * m * room * outputs,), source.dtype)
 
+    ones = np.ones(m * m * room * channels, source.dtype)
+
     def shaped(array: np.ndarray, *shape: int) -> np.ndarray:
         return array[: math.prod(shape)].reshape(shape)
 
@@ -151,9 +153,11 @@ def bind_winograd(
         for top, bottom in parts(down, rows):
             here = tiles[:, :, first:last, top:bottom]
             count = (last - first) * (bottom - top) * across
+            gathered = shaped(d, size, size, count, channels)
+            seen = gathered[:m, :m]
             block = _Block(
                 here,
-                shaped(d, size, size, count, channels),
+                gathered,
                 shaped(v, size * size, count, channels),
                 shaped(o, size * size, count, outputs),
                 shaped(results, m, m, count, outputs),
@@ -162,6 +166,9 @@ def bind_winograd(
                 into,
                 out_of,
                 epilogue.bias,
+                seen,
+                v[: seen.size],
+                ones[: seen.size],
             )
             space.call(block.run)
             result = block.result
@@ -191,6 +198,9 @@ class _Block(NamedTuple):
     into: np.ndarray
     out_of: np.ndarray
     bias: np.ndarray | None
+    seen: np.ndarray  # a part of d that covers the input once
+    sizes: np.ndarray  # room for their absolute values
+    ones: np.ndarray
 
     def run(self) -> None:
         places = len(self.v)
@@ -209,11 +219,10 @@ class _Block(NamedTuple):
 
     def _has_spike(self) -> bool:
         """Whether one value is so much larger than the others that these would lose digits."""
-        m = len(self.result)
-        seen = self.d[:m, :m]
-        sizes = np.abs(seen, self.v.reshape(-1)[: seen.size].reshape(seen.shape)).reshape(-1)
+        sizes = self.sizes
+        np.abs(self.seen, sizes.reshape(self.seen.shape))
         # Infinity and NaN fail the comparison, and are computed directly.
-        return not sizes.max() <= SPIKE * sizes.mean()
+        return not np.maximum.reduce(sizes) * len(sizes) <= SPIKE * np.dot(sizes, self.ones)
 
     def _run_directly(self) -> None:
         m, r = len(self.result), self.weights.shape[2]

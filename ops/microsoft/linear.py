@@ -12,8 +12,8 @@ from ops import conv_transpose, linear
 from ops._numeric import check_same_dtype, in_float32
 from ops._values import as_ints
 from ops.fast import epilogue
-from ops.pool import max_pool
 from ops.microsoft import DOMAIN
+from ops.pool import max_pool
 from ops.registry import op
 
 # ----------------------------------------------------------------------------- fused activations
@@ -89,13 +89,12 @@ def fused_conv(
     pads=None,
     strides=None,
 ):
-    """activation(Conv(x, w, b) + z), where z may broadcast
+    """activation(Conv(x, w, b) + z), z of the shape of y
 
     activation: Relu, Tanh, Sigmoid, HardSwish, LeakyRelu (alpha), HardSigmoid (alpha, beta) or
-    Clip (min, max), with its parameters in activation_params; none is the identity. Besides, Swish.
+    Clip (min, max), with its parameters in activation_params; none is the identity.
 
-    Source: com.microsoft.FusedConv-1, ONNX Runtime 1.32; Swish, and a z of another shape, are what
-    the rewrite ``fuse_conv`` needs beyond it.
+    Source: com.microsoft.FusedConv-1, ONNX Runtime 1.32; Swish is this package's own.
     """
     prepared = prepare_fused_conv(
         w,
@@ -114,11 +113,19 @@ def fused_conv(
 
 @fused_conv.prepare
 def prepare_fused_conv(
-    w, b=None, *, activation=None, activation_params=None, _pool=False, **attributes
+    w,
+    b=None,
+    *,
+    activation=None,
+    activation_params=None,
+    _rewritten=False,
+    _pool=False,
+    **attributes,
 ):
     """FusedConv with known weights, which are laid out once.
 
-    With ``_pool``, which the rewrite ``fuse_conv`` sets, the result is that of MaxPool over 2 × 2.
+    ``_rewritten``: it was made out of Conv and Add, so that z broadcasts. ``_pool``: the result is
+    that of MaxPool over 2 × 2. (The rewrite ``fuse_conv`` sets these.)
     """
     convolved = convolution.prepare_conv(w, b, **attributes)
     activated = _activation_in_conv(activation, activation_params or ())
@@ -127,6 +134,8 @@ def prepare_fused_conv(
         y = convolved(x)
         if z is not None:
             check_same_dtype(y, z)
+            if z.shape != y.shape and not _rewritten:
+                raise ValueError(f"Z {z.shape} should have the shape of the convolution, {y.shape}")
             y = y + z
         y = activated(y)
         return max_pool(y, kernel_shape=(2, 2), strides=(2, 2)) if _pool else y
