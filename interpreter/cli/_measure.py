@@ -35,7 +35,6 @@ _ROOT = Path(interpreter.__file__).parents[1]
 _TURN = 0.02  # seconds of one engine before the next: short beside what disturbs the machine
 _PAUSE = 0.5  # seconds between phases with several threads: ONNX Runtime's workers spin on
 _PHASES = 2  # of each engine, so that a machine that slows down doesn't slow one alone
-_PROCESSES = 3  # new processes of each engine, of which the fastest counts
 
 #: a new process, from nothing to its first prediction: argv is a model and a file of its feeds
 _FIRST = {
@@ -65,7 +64,8 @@ class Job:
     seconds: float = 2.0
     tolerance: float = 1e-4
     keras_file: str | None = None
-    startup: bool = True  # also load, memory and new processes, which take seconds of their own
+    startup: bool = True  # also load and memory, which take seconds of their own
+    processes: int = 3  # new ones of each engine, from nothing to a prediction: the fastest counts
 
 
 def measure(job: Job) -> dict[str, dict[str, Any]]:
@@ -89,10 +89,9 @@ def measure(job: Job) -> dict[str, dict[str, Any]]:
         for name in names if job.startup else ():
             if "error" not in found[name]:
                 found[name] |= _in_a_process(job, name, Path(folder))
-        if job.startup:
-            working = [n for n in names if n in _FIRST and "error" not in found[n]]
-            for name, seconds in _first_predictions(job, working, Path(folder)).items():
-                found[name]["process"] = seconds
+        working = [n for n in names if n in _FIRST and "error" not in found[n]]
+        for name, seconds in _first_predictions(job, working, Path(folder)).items():
+            found[name]["process"] = seconds
     return found
 
 
@@ -120,7 +119,7 @@ def _first_predictions(job: Job, names: Sequence[str], folder: Path) -> dict[str
     feeds = folder / "feeds.pickle"
     feeds.write_bytes(pickle.dumps(dict(job.feeds)))
     best: dict[str, float] = {}
-    for _ in range(_PROCESSES):
+    for _ in range(job.processes):
         for name in names:
             module = "interpreter" if name == OURS else name
             script = (
