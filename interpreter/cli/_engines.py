@@ -78,8 +78,7 @@ def open_engine(
     if name == "reference":
         evaluator = need("onnx.reference").ReferenceEvaluator(model)
         return lambda: evaluator.run(None, feeds)
-    if keras_file is None:
-        raise InvalidInputError(f"no .keras file beside {model}; give --keras FILE")
+    assert keras_file is not None
     return _open_keras(keras_file, feeds)
 
 

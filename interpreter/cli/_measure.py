@@ -27,13 +27,14 @@ import numpy as np
 
 import interpreter
 from interpreter.cli._engines import OURS, Run, blas_environment, bring_in, open_engine
-from interpreter.errors import InvalidInputError
+from interpreter.errors import InvalidInputError, OnnxWalkError
 from interpreter.model import Tensor
 from interpreter.reader import read_model
 
 _ROOT = Path(interpreter.__file__).parents[1]
 _TURN = 0.02  # seconds of one engine before the next: short beside what disturbs the machine
 _PAUSE = 0.5  # seconds between phases with several threads: ONNX Runtime's workers spin on
+_FAR_TOO_LONG = 10  # times the seconds of an engine: its first run is its only one
 _PHASES = 2  # of each engine, so that a machine that slows down doesn't slow one alone
 
 #: a new process, from nothing to its first prediction: argv is a model and a file of its feeds
@@ -145,7 +146,7 @@ def _first_predictions(job: Job, names: Sequence[str], folder: Path) -> dict[str
 
 
 def _turns(job: Job) -> dict[str, Any]:
-    """The times and the agreement of all engines."""
+    """The times and the agreement of all engines; what another raises is its "error"."""
     found: dict[str, dict[str, Any]] = {}
     runs: dict[str, Run] = {}
     warm: dict[str, float] = {}
@@ -154,11 +155,11 @@ def _turns(job: Job) -> dict[str, Any]:
         bring_in(name, job.threads)
     for name in (OURS, *job.others):
         try:
-            runs[name] = open_engine(name, job.model, job.feeds, job.threads, job.keras_file)
-            outputs[name], cold = _timed(runs[name])
-            # The first run of some engines is much slower than what follows.
-            warm[name] = cold if cold > job.seconds else _timed(runs[name])[1]
-            found[name] = {}
+            run = open_engine(name, job.model, job.feeds, job.threads, job.keras_file)
+            first, cold = _timed(run)
+            # The first run is often much slower than what follows: Keras traces in it.
+            warm[name] = cold if cold > _FAR_TOO_LONG * job.seconds else _timed(run)[1]
+            found[name], runs[name], outputs[name] = {}, run, first
         except Exception as error:
             if name == OURS:
                 raise
@@ -313,8 +314,10 @@ def _main(what: str, question: str, answer: str) -> None:
     job = pickle.loads(Path(question).read_bytes())
     try:
         found = _turns(job) if what == "turns" else _alone(job, what)
-    except Exception as error:
+    except OnnxWalkError as error:
         found = {"refused": _one_line(error)}
+    except Exception as error:
+        found = {"refused": f"{job.model}: {type(error).__name__}: {_one_line(error)}"}
     Path(answer).write_text(json.dumps(found))
 
 

@@ -27,8 +27,9 @@ Measure models: time, load time and memory, and whether other engines give the s
 
 With one thread the engines run in turn (A B A B …); with several each runs for itself, after a
 pause, because the threads of some go on spinning after a run. Load, first run and memory are
-measured in a process per engine. The ratio is onnxwalk's best time over the other's best: below 1
-onnxwalk is faster. Memory is the peak of the runs beyond the weights in the file.
+measured in a process per engine; process is from a new process to its first outputs. The ratio is
+onnxwalk's best time over the other's best: below 1 onnxwalk is faster. Memory is the peak of the
+runs beyond the weights in the file (below 0: not all of them were needed); Linux alone tells.
 
 Inputs that aren't given are made up, as `run --random` does.
 """
@@ -54,11 +55,11 @@ def add_parser(commands: Any) -> None:
         help=f"of {', '.join(OTHERS)}, or none (default: onnxruntime)",
     )
     parser.add_argument(
-        "--threads", type=_numbers, default=[1], metavar="N,…", help="of each engine (default: 1)"
+        "--threads", type=numbers, default=[1], metavar="N,…", help="of each engine (default: 1)"
     )
     parser.add_argument(
         "--batch",
-        type=_numbers,
+        type=numbers,
         default=[None],
         metavar="N,…",
         help="size of the dimension named batch or N, or of the first one of each input",
@@ -102,6 +103,9 @@ def add_parser(commands: Any) -> None:
         metavar="T",
         help="difference of outputs, relative to the largest, that is agreement (default: 1e-4)",
     )
+    parser.add_argument(
+        "--times-only", action="store_true", help="no load, memory and new processes: faster"
+    )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the ratios: .svg .png .pdf")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -114,6 +118,9 @@ def run(args: argparse.Namespace) -> int:
         raise InvalidInputError("--keras is the file of one model, and there are several")
     if args.batch != [None] and args.input:
         raise InvalidInputError("--batch is of inputs that are made up, and --input gives values")
+    for model in args.models if "keras" in args.against and not args.keras else ():
+        if not keras_beside(model):
+            raise InvalidInputError(f"no .keras file beside {model}; give --keras FILE")
     results, wrong = [], []
     for model in args.models:
         for batch in args.batch:
@@ -145,6 +152,8 @@ def _result(
         seconds=args.seconds,
         tolerance=args.tolerance,
         keras_file=args.keras or keras_beside(model),
+        startup=not args.times_only,
+        processes=0 if args.times_only else 3,
     )
     inputs = [
         {"name": name, "dtype": _show.dtype_name(value.dtype), "shape": list(value.shape)}
@@ -285,7 +294,8 @@ def _engines(text: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _numbers(text: str) -> list[int]:
+def numbers(text: str) -> list[int]:
+    """Whole numbers from 1 on, with commas between them, for argparse."""
     parts = text.split(",")
     if not all(part.isdecimal() and int(part) for part in parts):
         raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers from 1 on")

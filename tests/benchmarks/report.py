@@ -78,8 +78,8 @@ def _head(about: Mapping[str, Any], command: str) -> list[str]:
         "phases with pauses (several), float32. Ratios are onnxwalk's time over the other's: below",
         "1, onnxwalk is faster. *load*, *load + run*: of a file in the page cache, until the",
         "first output; *process*: from a new process to its first output. *memory*: the peak of",
-        "the process in load's wake and the runs, beyond what it held before and beyond the",
-        f"weights in the file; less than {_LEAST / 1e6:.0f} MB counts as that.",
+        "a process during the runs, the first included, beyond what it held before it loaded the",
+        "model and beyond the weights in the file; less than 1 MB counts as that.",
     ]
 
 
