@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -14,7 +15,7 @@ from typing import Any
 import interpreter
 from interpreter.cli import _plot, _show
 from interpreter.cli._convert import declared_shape
-from interpreter.cli._engines import OTHERS, OURS, keras_beside, need
+from interpreter.cli._engines import OTHERS, OURS, keras_beside
 from interpreter.cli._files import read_inputs
 from interpreter.cli._measure import Job, measure
 from interpreter.cli._random import make_up
@@ -124,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
     results, wrong = [], []
     for model in args.models:
         for batch in args.batch:
-            feeds = make_feeds(load(model), args, batch)
+            feeds = make_feeds(load(model, optimize=False), args, batch)
             for threads in args.threads:
                 result = _result(model, batch, threads, feeds, args)
                 results.append(result)
@@ -278,12 +279,16 @@ def machine() -> dict[str, Any]:
 
 def installed_versions(others: list[str]) -> dict[str, str]:
     """Of all that was measured."""
-    packages = {"onnxruntime": ["onnxruntime"], "reference": ["onnx"], "keras": ["keras"]}
-    names = ["numpy", *(package for other in others for package in packages[other])]
-    if "keras" in others and need("keras").backend.backend() != "numpy":
-        names.append(need("keras").backend.backend())
+    packages = {
+        "onnxruntime": ["onnxruntime"],
+        "reference": ["onnx"],
+        "keras": ["keras", "tensorflow", "jax", "torch"],
+    }
     found = {"onnxwalk": interpreter.__version__, "python": platform.python_version()}
-    return found | {name: importlib.metadata.version(name) for name in names}
+    for name in ("numpy", *(package for other in others for package in packages[other])):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def _engines(text: str) -> list[str]:

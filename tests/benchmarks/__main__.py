@@ -137,7 +137,7 @@ def _measured(entry: Entry, size: int, threads: int, args: argparse.Namespace) -
         others += ["keras"] * (args.keras and keras_file.exists())
         job = Job(
             model=str(file),
-            feeds=entry.feeds(interpreter.load(file), size),
+            feeds=entry.feeds(interpreter.load(file, optimize=False), size),
             others=others,
             threads=threads,
             seconds=args.seconds,
@@ -171,7 +171,7 @@ def _instructions(args: argparse.Namespace) -> int:
     for entry in _chosen([*entries(), *growing()], [args.instructions]):
         file = entry.file(args.cache, args.fresh)
         for size in _sizes(entry, args):
-            number = count(file, entry.feeds(interpreter.load(file), size))
+            number = count(file, entry.feeds(interpreter.load(file, optimize=False), size))
             if args.json:
                 result = {"group": entry.group, "name": entry.name, "size": size}
                 print(json.dumps({**result, "instructions": number}))
