@@ -226,7 +226,7 @@ def show(result: Mapping[str, Any]) -> None:
         if "error" in found:
             rows.append((name, *["–"] * (len(columns) - 1), "failed"))
             continue
-        ratio = f"{found['ratio']:.2f} ×" if "ratio" in found else ""
+        ratio = f"{found['ratio']:.3g} ×" if "ratio" in found else ""
         agrees = "" if name == OURS else "the same" if found["agrees"] else "DIFFERENT"
         if agrees:
             agrees += f" ({found['difference']:.0e})"

@@ -159,7 +159,7 @@ def _line(row: dict[str, Any]) -> str:
         if "error" in found:
             parts.append(f"{name} failed: {found['error'][:150]}")
             continue
-        ratio = f" ({found['ratio']:.2f} ×)" if "ratio" in found else ""
+        ratio = f" ({found['ratio']:.3g} ×)" if "ratio" in found else ""
         apart = "" if found.get("agrees", True) else f" DIFFERENT by {found['difference']:.0e}"
         parts.append(f"{name} {duration(found['best'])}{ratio}{apart}")
     return "  ".join(parts)
