@@ -14,11 +14,18 @@ from interpreter.session import Session, TensorInfo
 
 
 def make_up(
-    session: Session, given: Mapping[str, Feed], shapes: Sequence[str], seed: int | None
+    session: Session,
+    given: Mapping[str, Feed],
+    shapes: Sequence[str],
+    seed: int | None,
+    *,
+    dims: Mapping[str, int] | None = None,
+    first: int = 1,
 ) -> dict[str, Feed]:
     """A value for each input that isn't given. ``shapes`` are those of ``--shape``.
 
-    A symbolic dimension is 1, unless a given input or shape says how large it is.
+    A symbolic dimension is 1, unless ``dims``, a given input or a shape says how large it is; an
+    open first dimension of which nothing is said is ``first``.
     Floats are drawn from 0 to 1, integers from 0 to 9, strings are "0" to "9".
 
     Raises InvalidInputError for what can't be made up.
@@ -28,7 +35,7 @@ def make_up(
         if declared_dtype(info) is None:
             raise InvalidInputError(f"input {info} can't be made up: give it with --input")
     sizes = _shapes(shapes, wanted)
-    symbols: dict[str, int] = {}
+    symbols: dict[str, int] = dict(dims or {})
     for feed in given.values():
         declared = declared_shape(feed.info)
         if declared and isinstance(declared[0], str) and feed.rows.length is not None:
@@ -39,7 +46,7 @@ def make_up(
     rng = np.random.default_rng(seed)
     feeds = {}
     for info in wanted:
-        shape = sizes.get(info.name) or _shape(info, symbols)
+        shape = sizes.get(info.name) or _shape(info, symbols, first)
         feeds[info.name] = Feed(info, ArrayRows(_values(info, shape, rng)), "random numbers")
     return feeds
 
@@ -64,13 +71,16 @@ def _shapes(shapes: Sequence[str], wanted: Sequence[TensorInfo]) -> dict[str, tu
     return result
 
 
-def _shape(info: TensorInfo, symbols: Mapping[str, int]) -> tuple[int, ...]:
+def _shape(info: TensorInfo, symbols: Mapping[str, int], first: int) -> tuple[int, ...]:
     shape = declared_shape(info)
     if shape is None:
         raise InvalidInputError(f"input {info}: give its shape, --shape {info.name}=1,100")
-    return tuple(
-        size if isinstance(size, int) else symbols.get(size, 1) if size else 1 for size in shape
-    )
+    sizes = []
+    for axis, size in enumerate(shape):
+        otherwise = 1 if axis else first
+        known = symbols.get(size, otherwise) if isinstance(size, str) else size
+        sizes.append(otherwise if known is None else known)
+    return tuple(sizes)
 
 
 def _values(info: TensorInfo, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:

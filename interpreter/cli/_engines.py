@@ -1,0 +1,116 @@
+"""What ``bench`` runs a model with: an engine loads a file and gives a function that runs it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import interpreter
+from interpreter.errors import InvalidInputError
+
+OURS = "onnxwalk"
+
+#: runs the model on the feeds that the engine was opened with, and returns the outputs
+Run = Callable[[], list[Any]]
+
+#: what is imported before an engine's time and memory count
+_MODULES = {
+    OURS: ("interpreter",),
+    "onnxruntime": ("onnxruntime",),
+    "reference": ("onnx", "onnx.reference"),
+    "keras": ("keras",),
+}
+
+#: the engines to compare with
+OTHERS = tuple(name for name in _MODULES if name != OURS)
+
+
+def bring_in(name: str, threads: int) -> None:
+    """Import an engine. Raises InvalidInputError saying what to install.
+
+    NumPy's own number of threads is that of its BLAS, which reads it from the environment as NumPy
+    is imported: see ``blas_environment``.
+    """
+    if name == "keras":
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for module in _MODULES[name]:
+        need(module)
+    if name == "keras" and need("keras").backend.backend() == "tensorflow":
+        threading = need("tensorflow").config.threading
+        with contextlib.suppress(RuntimeError):  # it has begun: only the first engine may say
+            threading.set_intra_op_parallelism_threads(threads)
+            threading.set_inter_op_parallelism_threads(1)
+
+
+def need(module: str, package: str | None = None) -> Any:
+    """A module that isn't among what onnxwalk depends on. Raises InvalidInputError."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        package = package or module.partition(".")[0]
+        raise InvalidInputError(
+            f"{package} isn't installed, and this needs it: pip install {package}"
+        ) from None
+
+
+def blas_environment(threads: int) -> dict[str, str]:
+    """The variables that tell the BLAS libraries of NumPy how many threads to use."""
+    names = "OPENBLAS_NUM_THREADS OMP_NUM_THREADS MKL_NUM_THREADS VECLIB_MAXIMUM_THREADS"
+    return dict.fromkeys([*names.split(), "BLIS_NUM_THREADS"], str(threads))
+
+
+def open_engine(
+    name: str, model: str, feeds: Mapping[str, Any], threads: int, keras_file: str | None = None
+) -> Run:
+    """Load the model at the path ``model``; raises whatever the engine raises."""
+    if name == OURS:
+        # The one place where a number of threads would be handed to ``load``.
+        session = interpreter.load(model)
+        return lambda: session.run(None, feeds)
+    if name == "onnxruntime":
+        theirs = onnxruntime_session(model, threads)
+        return lambda: theirs.run(None, feeds)
+    if name == "reference":
+        evaluator = need("onnx.reference").ReferenceEvaluator(model)
+        return lambda: evaluator.run(None, feeds)
+    assert keras_file is not None
+    return _open_keras(keras_file, feeds)
+
+
+def onnxruntime_session(model: str, threads: int) -> Any:
+    """An ``onnxruntime.InferenceSession`` with so many threads for one operator at a time."""
+    ort = need("onnxruntime")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 4
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _open_keras(path: str, feeds: Mapping[str, Any]) -> Run:
+    keras = need("keras")
+    with contextlib.redirect_stdout(io.StringIO()):
+        model = keras.saving.load_model(path, compile=False)
+    values = list(feeds.values())
+    x = values[0] if len(values) == 1 else dict(feeds)
+    batch = len(values[0])  # or Keras would split it into 32s
+
+    def run() -> list[Any]:
+        outputs = model.predict(x, batch_size=batch, verbose=0)
+        if isinstance(outputs, dict):
+            return list(outputs.values())
+        return list(outputs) if isinstance(outputs, Sequence) else [outputs]
+
+    return run
+
+
+def keras_beside(model: str) -> str | None:
+    """The .keras file that a model was exported from, if it lies beside it."""
+    path = Path(model).with_suffix(".keras")
+    return str(path) if path.exists() else None
