@@ -12,6 +12,7 @@ from dataclasses import replace
 from interpreter.model import Graph, Node
 from interpreter.prepare.context import Context
 from interpreter.prepare.patterns import Edits, Links, Pattern
+from interpreter.prepare.unused import drop_unused
 
 _SQRT2 = math.sqrt(2)
 
@@ -77,7 +78,8 @@ def recognize(graph: Graph, context: Context) -> Graph:
             found = _layer_normalization(node, links, edits)
         if found is not None:
             edits.replace(node, found)
-    return edits.graph()
+    # What the formulas were made of would still count as a reader of what they read.
+    return drop_unused(edits.graph(), context)
 
 
 def _elementwise(node: Node, links: Links) -> Node | None:

@@ -123,7 +123,7 @@ def _product(space, rows, w, y, here, epilogue, residual, *, width=0, with_bias=
 def _columns(space, x, weights, axes, epilogue, y, residual) -> None:
     """The windows of a block of rows as the rows of a matrix (im2col), then a GEMM."""
     w = weights(_by_row)
-    depth, outputs = w.shape
+    depth = len(w)
     windows = windows_of(padded(space, x, axes), axes, 1)  # (N, H, W, taps, taps, C)
     height, width = (axis.windows for axis in axes)
     step = 2 if epilogue.pool else 1  # rows of windows that make a row of the result
@@ -207,7 +207,7 @@ def _depthwise(space, x, weights, axes, epilogue, y, residual) -> None:
     are repeated: einsum wants runs of 1 to 2 k floats.
     """
     w = weights(_by_tap)
-    rows, columns = axes
+    columns = axes[1]
     _, height, width, channels = y.shape
     count = 1
     if columns.stride == columns.dilation == 1:

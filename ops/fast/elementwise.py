@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ops import activation as _activations
 from ops import arithmetic as _arithmetic
+from ops import logic as _logic
 from ops import mathfunctions as _math
 from ops import shape as _shape
 from ops._numeric import limits
+from ops.fast.blocks import runs
 from ops.fast.calls import clip, scalar
 from ops.fast.epilogue import activation
 from ops.space import Space
-
-#: what an elementwise chain of several passes works on at a time, in elements
-_BLOCK = 1 << 14
 
 
 def _binary(function: Any, ufunc: np.ufunc, kinds: str = "fiu") -> None:
@@ -44,6 +44,47 @@ _binary(_arithmetic.add, np.add)
 _binary(_arithmetic.sub, np.subtract)
 _binary(_arithmetic.mul, np.multiply)
 _binary(_arithmetic.div, np.divide, kinds="f")
+
+
+def _comparison(function: Any, ufunc: np.ufunc, kinds: str = "fiub") -> None:
+    @function.bind
+    def bind(space: Space, a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
+        if a.dtype != b.dtype or a.dtype.kind not in kinds:
+            return None
+        y = space.array(np.broadcast_shapes(a.shape, b.shape), np.bool_)
+        space.call(ufunc, a, b, y)
+        return y
+
+
+_comparison(_logic.equal, np.equal)
+_comparison(_logic.greater, np.greater)
+_comparison(_logic.less, np.less)
+_comparison(_logic.greater_or_equal, np.greater_equal)
+_comparison(_logic.less_or_equal, np.less_equal)
+_comparison(_logic.logical_and, np.logical_and, kinds="b")
+_comparison(_logic.logical_or, np.logical_or, kinds="b")
+
+
+@_logic.logical_not.bind
+def bind_not(space: Space, x: np.ndarray) -> np.ndarray | None:
+    if x.dtype != np.bool_:
+        return None
+    y = space.like(x)
+    space.call(np.logical_not, x, y)
+    return y
+
+
+@_logic.where.bind
+def bind_where(
+    space: Space, condition: np.ndarray, x: np.ndarray, y: np.ndarray
+) -> np.ndarray | None:
+    if x.dtype != y.dtype or x.dtype.kind not in "fiub" or condition.dtype != np.bool_:
+        return None
+    shape = np.broadcast_shapes(condition.shape, x.shape, y.shape)
+    result = space.array(shape, x.dtype)
+    space.call(np.copyto, result, y)
+    space.call(partial(np.copyto, where=condition), result, x)
+    return result
 
 
 def _unary(function: Any, ufunc: np.ufunc) -> None:
@@ -75,26 +116,11 @@ def _activation(function: Any, name: str, *names: str) -> None:
         apply = activation(name, [attributes[n] for n in names if n in attributes])
         assert apply is not None
         y = space.like(x)
-        for source, result in _blocks(x, y):
-            if result is source:
-                apply(space, source, result)
-            else:
+        for source, result in runs(x, y):
+            if y is not x:
                 space.call(np.copyto, result, source)
-                apply(space, result, result)
+            apply(space, result, result)
         return y
-
-
-def _blocks(x: np.ndarray, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Both arrays in pieces that stay in the cache, where they lie in memory alike."""
-    order = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
-    a, b = x.transpose(order), y.transpose(order)
-    if x.size <= _BLOCK or not (a.flags.c_contiguous and b.flags.c_contiguous):
-        return [(x, x if x is y else y)]
-    flat_a, flat_b = a.reshape(-1), b.reshape(-1)
-    pieces = [slice(start, start + _BLOCK) for start in range(0, x.size, _BLOCK)]
-    if x is y:
-        return [(piece, piece) for piece in (flat_a[s] for s in pieces)]
-    return [(flat_a[s], flat_b[s]) for s in pieces]
 
 
 @_activations.relu.bind
@@ -107,6 +133,8 @@ def bind_relu(space: Space, x: np.ndarray) -> np.ndarray | None:
 
 
 _activation(_activations.sigmoid, "Sigmoid")
+_activation(_activations.swish, "Swish")
+_activation(_activations.leaky_relu, "LeakyRelu", "alpha")
 _activation(_activations.hard_swish, "HardSwish")
 _activation(_activations.hard_sigmoid, "HardSigmoid", "alpha", "beta")
 

@@ -11,7 +11,7 @@ import numpy as np
 from ops.fast.calls import clip, maximum_into, minimum_into, scalar
 from ops.space import Space
 
-#: activation(space, block, into): the calls that take a block, which they may overwrite, to ``into``
+#: activation(space, block, into): the calls that take a block to ``into``; they may overwrite it
 Activation = Callable[[Space, np.ndarray, np.ndarray], None]
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from ops import normalization as _normalization
 from ops import reduce as _reduce  # noqa: F401  (registers what is bound here)
-from ops._axes import normalize_axes
+from ops._axes import normalize_axes, normalize_axis
 from ops._values import as_ints
+from ops.fast.blocks import parts
+from ops.fast.calls import scalar
 from ops.fast.pool import mean_over_places
 from ops.registry import registry
 from ops.space import Space
@@ -49,6 +52,52 @@ def _batch_normalization(function: Any) -> None:
 
 _batch_normalization(_normalization.batch_normalization)
 _batch_normalization(_normalization.batch_normalization_by_outputs)
+
+
+#: elements of a block of rows
+_BLOCK = 1 << 15
+
+
+@_normalization.layer_normalization.bind
+def bind_layer_normalization(
+    space: Space,
+    x: np.ndarray,
+    scale: np.ndarray,
+    b: np.ndarray | None = None,
+    *,
+    axis: int = -1,
+    epsilon: float = 1e-5,
+    stash_type: int = 1,
+) -> tuple[np.ndarray, ...] | None:
+    """(x - mean) / √(var + ε)·scale + b, rows by rows: sums are products with ones."""
+    first = normalize_axis(axis, x.ndim)
+    line = x.shape[first:]
+    if x.dtype != np.float32 or stash_type != 1 or any(space.wanted[1:]) or not x.size:
+        return None
+    if not x.flags.c_contiguous or scale.shape != line or (b is not None and b.shape != line):
+        return None
+    y = space.array(x.shape, x.dtype)
+    length = math.prod(line)
+    rows, results = x.reshape(-1, length), y.reshape(-1, length)
+    scale, b = scale.reshape(-1), None if b is None else b.reshape(-1)
+    share = np.full((length, 1), 1 / length, x.dtype)
+    for start, stop in parts(len(rows), max(1, _BLOCK // length)):
+        source, block = rows[start:stop], results[start:stop]
+        mean, variance = (space.scratch((stop - start, 1), x.dtype) for _ in range(2))
+        squares = space.scratch(block.shape, x.dtype)
+        space.call(np.matmul, source, share, mean)
+        space.call(np.subtract, source, mean, block)
+        space.call(np.multiply, block, block, squares)
+        space.call(np.matmul, squares, share, variance)
+        space.call(np.add, variance, scalar(epsilon, x.dtype), variance)
+        space.call(np.sqrt, variance, variance)
+        space.call(np.divide, block, variance, block)
+        space.call(np.multiply, block, scale, block)
+        if b is not None:
+            space.call(np.add, block, b, block)
+        for array in (mean, variance, squares):
+            space.reuse(array)
+    return y, space.nothing, space.nothing
 
 
 def _reduce_mean(function: Any) -> None:

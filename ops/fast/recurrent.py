@@ -369,7 +369,7 @@ class Embedded:
 
     def project(self, wanted: Sequence[tuple[np.ndarray, ...]], block: np.ndarray) -> None:
         """As ``Dense.project``."""
-        directions, words, width = self._table.rows.shape
+        _, words, width = self._table.rows.shape
         parts = width // block.shape[-1]  # rows of the block for one row of the table
         numbers = np.empty(len(block), np.intp)
         for d, (times, sequences, rows) in enumerate(wanted):
