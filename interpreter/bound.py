@@ -20,6 +20,8 @@ import numpy as np
 from interpreter.plan import NOTHING, Plan, Step
 from ops.space import Space, memory_order
 
+Margins = dict[int, tuple[int, int, int, int]]
+
 
 class Stale(Exception):
     """The result of ``step`` (its number) has another shape than when the plan was bound."""
@@ -80,9 +82,7 @@ class Bound:
 
     # ------------------------------------------------------------------------------- binding
 
-    def _bind(
-        self, number: int, step: Step, margins: dict[int, tuple[int, ...]], changing: bool
-    ) -> None:
+    def _bind(self, number: int, step: Step, margins: Margins, changing: bool) -> None:
         arguments = [self.values[slot] for slot in step.inputs]
         if (
             all(s == NOTHING or s in self._known for s in step.inputs)
@@ -180,7 +180,7 @@ class Bound:
         return value
 
 
-def _margins(plan: Plan) -> dict[int, tuple[int, int, int, int]]:
+def _margins(plan: Plan) -> Margins:
     """The zeros that the readers of each value would like around it, if they all do.
 
     A ``bind`` may have an attribute ``margin``: (top, left, bottom, right) around its first input.

@@ -35,6 +35,7 @@ from ops._windows import (
 from ops.fast.conv import Weights, bind_conv
 from ops.fast.epilogue import Epilogue
 from ops.registry import op
+from ops.space import with_bind
 
 
 @op("Conv", since=1)
@@ -128,12 +129,12 @@ def prepare_conv(
         )
         return bind_conv(space, x, weights, axes, Epilogue(b, activation, pool), residual)
 
+    margin = None
     if pads and len(pads) == 4 and any(pads):
-        bind.margin = tuple(pads)  # and what Winograd's tiles may reach beyond
+        margin = tuple(pads)  # and what Winograd's tiles may reach beyond
         if kernel in ((3, 3), (5, 5), (7, 7)) and group == 1 and set(strides or [1]) == {1}:
-            bind.margin = (*pads[:2], pads[2] + 3, pads[3] + 3)
-    apply.bind = bind
-    return apply
+            margin = (*pads[:2], pads[2] + 3, pads[3] + 3)
+    return with_bind(apply, bind, margin)
 
 
 def _formulation(

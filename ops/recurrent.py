@@ -19,6 +19,7 @@ from ops._recurrence import Direction, Step, expect, walk
 from ops._windows import working_dtype
 from ops.fast import recurrent as fast
 from ops.registry import op
+from ops.space import with_bind
 
 
 @op("RNN", since=1, without=["layout"])
@@ -111,7 +112,7 @@ def prepare_rnn(
     usual = chosen[0][0] in (_gates.tanh, _gates.relu) and len(set(chosen)) == 1
     if usual and clip is None and layout == 0 and w.dtype == r.dtype == dtype:
         relu = chosen[0][0] is _gates.relu
-        apply.bind = fast.Bindable(lambda: fast.rnn_cell(w, r, b, reversals, relu), _table)
+        with_bind(apply, fast.Bindable(lambda: fast.rnn_cell(w, r, b, reversals, relu), _table))
     return apply
 
 
@@ -234,7 +235,7 @@ def prepare_lstm(
 
     usual = plain and set(chosen) == {(_gates.sigmoid, _gates.tanh, _gates.tanh)}
     if usual and layout == 0 and w.dtype == r.dtype == dtype:
-        apply.bind = fast.Bindable(lambda: fast.lstm_cell(w, r, b, reversals), _table)
+        with_bind(apply, fast.Bindable(lambda: fast.lstm_cell(w, r, b, reversals), _table))
     return apply
 
 
@@ -435,7 +436,7 @@ def prepare_gru(
     usual = set(chosen) == {(_gates.sigmoid, _gates.tanh)}
     if usual and clip is None and layout == 0 and w.dtype == r.dtype == dtype:
         linear = bool(linear_before_reset)
-        apply.bind = fast.Bindable(lambda: fast.gru_cell(w, r, b, reversals, linear), _table)
+        with_bind(apply, fast.Bindable(lambda: fast.gru_cell(w, r, b, reversals, linear), _table))
     return apply
 
 

@@ -258,3 +258,17 @@ class Space:
 def memory_order(x: np.ndarray) -> list[int]:
     """The axes of an array from the slowest to the fastest."""
     return sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
+
+
+def with_bind(
+    apply: Callable[..., Any],
+    bind: Callable[..., Any],
+    margin: tuple[int, int, int, int] | None = None,
+) -> Callable[..., Any]:
+    """A prepared function that can be bound: ``bind(space, *inputs)`` for the inputs of ``apply``.
+
+    ``margin``: the zeros (top, left, bottom, right) that it would like around its first input.
+    """
+    vars(bind)["margin"] = margin
+    vars(apply)["bind"] = bind
+    return apply

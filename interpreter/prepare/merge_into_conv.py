@@ -136,7 +136,7 @@ def _by_channel(values: np.ndarray, channels: int, rank: int) -> np.ndarray | No
     """The values of a constant that varies along axis 1 of (N, C, D…) alone, one per channel."""
     if values.dtype != np.float32 or values.ndim > rank:
         return None
-    full = values.reshape((1,) * (rank - values.ndim) + values.shape)
+    full = np.array(values, ndmin=rank)
     if full.size not in (1, channels) or full.size != full.shape[1]:
         return None
     return np.broadcast_to(full.reshape(-1), channels).astype(np.float64)

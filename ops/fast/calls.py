@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 try:  # the ufunc behind np.clip: a third of its time for small arrays, and faster than np.maximum
-    from numpy._core.umath import clip
+    from numpy._core.umath import clip  # type: ignore[attr-defined]
 except ImportError:
     clip = np.clip  # type: ignore[assignment]
 
@@ -17,7 +17,7 @@ try:  # np.einsum without its search for an order of contraction
 except ImportError:
     c_einsum = np.einsum  # type: ignore[assignment]
 
-__all__ = ["clip", "einsum_into", "maximum_into", "minimum_into", "scalar"]
+__all__ = ["clip", "einsum_into", "is_plain", "maximum_into", "minimum_into", "scalar"]
 
 
 def maximum_into(out: np.ndarray) -> partial[Any]:
@@ -36,3 +36,9 @@ def einsum_into(out: np.ndarray) -> partial[Any]:
 def scalar(value: float, dtype: Any) -> np.ndarray:
     """An array of rank 0, which ufuncs take in half the time of Python's numbers."""
     return np.array(value, dtype)
+
+
+def is_plain(dtype: np.dtype, kinds: str = "biuf") -> bool:
+    """Whether NumPy computes in this type as it is: no short float, no type of another package
+    (some of which call themselves floats)."""
+    return dtype.isbuiltin == 1 and dtype.kind in kinds and dtype != np.float16

@@ -15,7 +15,7 @@ from ops import mathfunctions as _math
 from ops import shape as _shape
 from ops._numeric import limits
 from ops.fast.blocks import runs
-from ops.fast.calls import clip, scalar
+from ops.fast.calls import clip, is_plain, scalar
 from ops.fast.epilogue import activation
 from ops.space import Space
 
@@ -23,7 +23,7 @@ from ops.space import Space
 def _binary(function: Any, ufunc: np.ufunc, kinds: str = "fiu") -> None:
     @function.bind
     def bind(space: Space, a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
-        if a.dtype != b.dtype or a.dtype.kind not in kinds or a.dtype == np.float16:
+        if a.dtype != b.dtype or not is_plain(a.dtype, kinds):
             return None
         y = _result(space, a, b)
         space.call(ufunc, a, b, y)
@@ -49,7 +49,7 @@ _binary(_arithmetic.div, np.divide, kinds="f")
 def _comparison(function: Any, ufunc: np.ufunc, kinds: str = "fiub") -> None:
     @function.bind
     def bind(space: Space, a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
-        if a.dtype != b.dtype or a.dtype.kind not in kinds:
+        if a.dtype != b.dtype or not is_plain(a.dtype, kinds):
             return None
         y = space.array(np.broadcast_shapes(a.shape, b.shape), np.bool_)
         space.call(ufunc, a, b, y)
@@ -78,7 +78,7 @@ def bind_not(space: Space, x: np.ndarray) -> np.ndarray | None:
 def bind_where(
     space: Space, condition: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> np.ndarray | None:
-    if x.dtype != y.dtype or x.dtype.kind not in "fiub" or condition.dtype != np.bool_:
+    if x.dtype != y.dtype or not is_plain(x.dtype) or condition.dtype != np.bool_:
         return None
     shape = np.broadcast_shapes(condition.shape, x.shape, y.shape)
     result = space.array(shape, x.dtype)

@@ -11,10 +11,9 @@ from ops import indexing as _indexing
 from ops import shape as _shape
 from ops._axes import normalize_axis
 from ops.dtypes import numpy_dtype
+from ops.fast.calls import is_plain
 from ops.registry import registry
 from ops.space import Space, memory_order
-
-_PLAIN = "biuf"
 
 
 def _bind_cast(function: Any) -> None:
@@ -22,7 +21,7 @@ def _bind_cast(function: Any) -> None:
     def bind(space: Space, input: np.ndarray, *, to: int, **attributes: Any) -> np.ndarray | None:
         """Between numbers that NumPy converts as the spec says: not from floats to integers."""
         target = numpy_dtype(to)
-        if input.dtype.kind not in _PLAIN or target.kind not in _PLAIN:
+        if not (is_plain(input.dtype) and is_plain(target)):
             return None
         if input.dtype.kind == "f" and target.kind in "iu":
             return None
@@ -57,9 +56,9 @@ def bind_concat(space: Space, *inputs: np.ndarray, axis: int) -> np.ndarray | No
         y = space.array(shape, first.dtype, memory_order(largest))
     before, start = (slice(None),) * axis, 0
     for x in inputs:
-        part = y[(*before, slice(start, start + x.shape[axis]))]
+        where = (*before, slice(start, start + x.shape[axis]))
         if x.size:
-            space.call(np.copyto, part, x)
+            space.call(np.copyto, y[where], x)
         start += x.shape[axis]
     return y
 
@@ -84,7 +83,7 @@ def _bind_pad(function: Any, amounts_of: Any) -> None:
         """Of a constant, around: the border is filled and the inside copied."""
         if attributes.pop("mode", "constant") != "constant" or not space.known(*known):
             return None
-        if data.dtype.kind not in _PLAIN or data.dtype == np.float16:
+        if not is_plain(data.dtype):
             return None
         found = amounts_of(data, *known, **attributes)
         if found is None:
@@ -99,9 +98,10 @@ def _bind_pad(function: Any, amounts_of: Any) -> None:
             rest = (slice(None),) * (data.ndim - axis - 1)
             for edge in (slice(0, begin), slice(begin + n, begin + n + end)):
                 if edge.start < edge.stop:
-                    space.call(y[(*inside, edge, *rest)].fill, value)
+                    where = (*inside, edge, *rest)
+                    space.call(y[where].fill, value)
             inside.append(slice(begin, begin + n))
-        space.call(np.copyto, y[tuple(inside)], data)
+        space.call(np.copyto, y[tuple(inside)] if inside else y, data)
         return y
 
 

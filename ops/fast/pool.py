@@ -72,7 +72,8 @@ def _along(
     """``combine`` over the taps of the windows along one axis, into ``y``."""
 
     def at(array: np.ndarray, along: slice) -> np.ndarray:
-        return array[(*(slice(None),) * position, along)]
+        index = (*(slice(None),) * position, along)
+        return array[index]
 
     taps = [tap for tap in axis.taps() if tap[0].start < tap[0].stop]
     # Start from a tap that lies inside the input in every window; there is one unless windows

@@ -1,15 +1,17 @@
 """RNN, LSTM and GRU bound to their shapes.
 
-A step of a small batch costs what its calls cost, so both directions go through one set of calls:
-arrays are (directions, sequences, …). What the inputs contribute to the gates does not depend on
-the steps before: it is computed for many steps at once, or looked up where the inputs are rows of
-an embedding (``Embedded``). With ``sequence_lens`` the sequences are sorted by length, so that
+A step of a small batch costs what its calls cost, so both directions go through one set of calls,
+and every operand of an elementwise call is one run of memory: states are (sequences, directions,
+H), gates (gates, sequences, directions, H). What the inputs contribute to the gates does not depend
+on the steps before: it is computed for many steps at once, or looked up where the inputs are rows
+of an embedding (``Embedded``). With ``sequence_lens`` the sequences are sorted by length, so that
 those that still run are the first rows, and only these are computed.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,222 +19,173 @@ from typing import Any
 
 import numpy as np
 
-from ops.fast.calls import scalar
+from ops.fast.calls import clip, scalar
 from ops.space import Space
 
 #: bytes of gates to project at a time: they should be in the cache when the steps come to them
 _BLOCK = 1 << 19
 
-#: step(projected, h, out): one time step; cells' other states change in place
-Step = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
+#: step(projected): one time step of a number of sequences, whose states change in place.
+#: ``projected`` (flat) is what the inputs contribute to the gates.
+Step = Callable[[np.ndarray], None]
+#: product(rows, chosen): a call without arguments that puts rows R' of some of the gates in place
+Product = Callable[..., Callable[[], Any]]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What one kind of layer computes; weights are prepared as ``step`` wants them."""
+    """What one kind of layer computes; weights are as ``make_step`` wants them."""
 
     w_x: np.ndarray  # (D, I, gates * H)
-    w_h: np.ndarray  # (D, H, gates * H)
+    w_h: np.ndarray  # (gates, D, H, H)
     bias: np.ndarray  # (D, gates * H), of what the inputs contribute
-    #: step(w_h, scratch of shape, states (h, …)) for a number of sequences
+    #: make_step(product, gates, states): the step of so many sequences as states (flat) hold;
+    #: ``product`` writes to ``gates`` (flat)
     make_step: Callable[..., Step]
     reversals: Sequence[bool]
     states: int  # how many there are, h included
-    #: the same for one sequence: w_h (gates, D, H, H), projected (gates * D * H)
-    make_single_step: Callable[..., Step] | None = None
 
     @property
-    def gates(self) -> int:
-        return self.w_h.shape[2] // self.w_h.shape[1]
-
-    @functools.cached_property
-    def w_h_by_gate(self) -> np.ndarray:
-        """(gates, D, H, H)"""
-        parts = np.split(self.w_h, self.gates, -1)
-        return np.ascontiguousarray(np.stack(parts))
-
-    @property
-    def hidden(self) -> int:
-        return self.w_h.shape[1]
+    def shape(self) -> tuple[int, int, int]:
+        """How many gates and directions, and H."""
+        gates, directions, hidden, _ = self.w_h.shape
+        return gates, directions, hidden
 
 
 # ------------------------------------------------------------------------------------ the cells
 
 
-def rnn_step(w_h: np.ndarray, states: Sequence[np.ndarray], scratch: Any) -> Step:
+def rnn_step(product: Product, gates: np.ndarray, states: Sequence[np.ndarray]) -> Step:
     """h = tanh(projected + h R')"""
     (h,) = states
-    matmul, add, tanh = np.matmul, np.add, np.tanh
-    gates = scratch(h.shape)
+    recur, add, tanh = product(h), np.add, np.tanh
 
-    def step(projected, h, out):
-        matmul(h, w_h, gates)
+    def step(projected):
+        recur()
         add(gates, projected, gates)
-        tanh(gates, out)
+        tanh(gates, h)
 
     return step
 
 
-def rnn_relu_step(w_h: np.ndarray, states: Sequence[np.ndarray], scratch: Any) -> Step:
+def rnn_relu_step(product: Product, gates: np.ndarray, states: Sequence[np.ndarray]) -> Step:
     """h = max(0, projected + h R')"""
     (h,) = states
-    gates = scratch(h.shape)
-    zero = scalar(0, h.dtype)
+    recur, zero, infinity = product(h), scalar(0, h.dtype), scalar(math.inf, h.dtype)
 
-    def step(projected, h, out):
-        np.matmul(h, w_h, gates)
+    def step(projected):
+        recur()
         np.add(gates, projected, gates)
-        np.maximum(gates, zero, out=out)
+        clip(gates, zero, infinity, h)
 
     return step
 
 
-def lstm_step(w_h: np.ndarray, states: Sequence[np.ndarray], scratch: Any) -> Step:
-    """Gates g, f, i, o of which f, i, o come in halved: sigmoid(v) = tanh(v / 2) / 2 + 1/2."""
+def lstm_step(product: Product, gates: np.ndarray, states: Sequence[np.ndarray]) -> Step:
+    """Gates g, f, i, o, of which f, i, o come in halved (see ``_sigmoid_of_halved``)."""
     h, c = states
-    hidden = h.shape[-1]
-    gates = scratch((*h.shape[:-1], 4 * hidden))
-    g, f, i, o = (gates[..., k * hidden : (k + 1) * hidden] for k in range(4))
-    fio = gates[..., hidden:]
-    half = scalar(0.5, h.dtype)
-    matmul, add, multiply, tanh = np.matmul, np.add, np.multiply, np.tanh
+    g, f, i, o = np.split(gates, 4)
+    activate = _sigmoid_of_halved(gates[c.size :], gates, g)
+    recur, add, multiply, tanh = product(h), np.add, np.multiply, np.tanh
 
-    def step(projected, h, out):
-        matmul(h, w_h, gates)
+    def step(projected):
+        recur()
         add(gates, projected, gates)
-        tanh(gates, gates)
-        multiply(fio, half, fio)
-        add(fio, half, fio)
+        activate()
         multiply(c, f, c)
         multiply(g, i, g)
         add(c, g, c)
         tanh(c, g)
-        multiply(o, g, out)
+        multiply(o, g, h)
 
     return step
 
 
-def lstm_single_step(w_h: np.ndarray, states: Sequence[np.ndarray], scratch: Any) -> Step:
-    """``lstm_step`` for one sequence, gate by gate: every operand is one run of memory, which
-    halves the cost of a call."""
-    h, c = states
-    size = h.size
-    gates = scratch((4, *h.shape)).reshape(-1)
-    g, f, i, o = (gates[k * size : (k + 1) * size] for k in range(4))
-    fio = gates[size:]
-    product = gates.reshape(4, *h.shape)
-    half = scalar(0.5, h.dtype)
-    matmul, add, multiply, tanh = np.matmul, np.add, np.multiply, np.tanh
-    c = c.reshape(-1)
-
-    def step(projected, h, out):
-        matmul(h, w_h, product)
-        add(gates, projected, gates)
-        tanh(gates, gates)
-        multiply(fio, half, fio)
-        add(fio, half, fio)
-        multiply(c, f, c)
-        multiply(g, i, g)
-        add(c, g, c)
-        tanh(c, g)
-        multiply(o, g, out.reshape(-1))
-
-    return step
-
-
-def gru_single_step(
-    w_h: np.ndarray, states: Sequence[np.ndarray], scratch: Any, b_n: Any = None
+def gru_step(
+    product: Product, gates: np.ndarray, states: Sequence[np.ndarray], b_n: np.ndarray | None = None
 ) -> Step:
-    """``gru_step`` for one sequence, gate by gate."""
+    """Gates z, r (halved) and n; r is applied to what the recurrent product gave
+    (linear_before_reset). b_n (directions * H)."""
     (h,) = states
     size = h.size
-    gates = scratch((3, *h.shape)).reshape(-1)
-    zr, z, r, n = (
-        gates[: 2 * size],
-        gates[:size],
-        gates[size : 2 * size],
-        gates[2 * size :],
-    )
-    product = gates.reshape(3, *h.shape)
-    half = scalar(0.5, h.dtype)
+    zr, z, r, n = gates[: 2 * size], gates[:size], gates[size : 2 * size], gates[2 * size :]
+    activate = _sigmoid_of_halved(zr)
     if b_n is not None:
-        b_n = np.ascontiguousarray(b_n).reshape(-1)
-    matmul, add, multiply, subtract, tanh = np.matmul, np.add, np.multiply, np.subtract, np.tanh
+        b_n = np.tile(b_n, size // b_n.size)
+    recur, add, multiply, tanh = product(h), np.add, np.multiply, np.tanh
+    subtract = np.subtract
 
-    def step(projected, h, out):
-        h_line, out_line = h.reshape(-1), out.reshape(-1)
-        matmul(h, w_h, product)
+    def step(projected):
+        recur()
         add(zr, projected[: 2 * size], zr)
-        tanh(zr, zr)
-        multiply(zr, half, zr)
-        add(zr, half, zr)
+        activate()
         if b_n is not None:
             add(n, b_n, n)
         multiply(r, n, n)
         add(n, projected[2 * size :], n)
         tanh(n, n)
-        subtract(h_line, n, out_line)
-        multiply(out_line, z, out_line)
-        add(out_line, n, out_line)
+        subtract(h, n, h)  # (1 - z) * n + z * h = n + z * (h - n)
+        multiply(h, z, h)
+        add(h, n, h)
 
     return step
 
 
-def gru_step(w_h: np.ndarray, states: Sequence[np.ndarray], scratch: Any, b_n: Any = None) -> Step:
-    """Gates z, r (halved, as in the LSTM) and n; linear before reset: r is applied to what the
-    recurrent product gave."""
+def gru_step_reset_before(
+    product: Product, gates: np.ndarray, states: Sequence[np.ndarray]
+) -> Step:
+    """As above, but r is applied to the state before the recurrent product."""
     (h,) = states
-    hidden = h.shape[-1]
-    gates = scratch((*h.shape[:-1], 3 * hidden))
-    zr, n = gates[..., : 2 * hidden], gates[..., 2 * hidden :]
-    z, r = zr[..., :hidden], zr[..., hidden:]
-    half = scalar(0.5, h.dtype)
-    matmul, add, multiply, subtract, tanh = np.matmul, np.add, np.multiply, np.subtract, np.tanh
+    size = h.size
+    zr, z, r, n = gates[: 2 * size], gates[:size], gates[size : 2 * size], gates[2 * size :]
+    activate = _sigmoid_of_halved(zr)
+    recur_zr, recur_n = product(h, slice(0, 2)), product(r, slice(2, 3))
 
-    def step(projected, h, out):
-        matmul(h, w_h, gates)
-        add(zr, projected[..., : 2 * hidden], zr)
-        tanh(zr, zr)
-        multiply(zr, half, zr)
-        add(zr, half, zr)
-        if b_n is not None:
-            add(n, b_n, n)
-        multiply(r, n, n)
-        add(n, projected[..., 2 * hidden :], n)
-        tanh(n, n)
-        subtract(h, n, out)  # (1 - z) * n + z * h = n + z * (h - n)
-        multiply(out, z, out)
-        add(out, n, out)
-
-    return step
-
-
-def gru_step_reset_before(w_h: Any, states: Sequence[np.ndarray], scratch: Any) -> Step:
-    """As above, but r is applied to the state before the recurrent product. ``w_h`` is the part
-    for z and r, and the part for n."""
-    (h,) = states
-    hidden = h.shape[-1]
-    w_zr, w_n = w_h[..., : 2 * hidden], w_h[..., 2 * hidden :]
-    zr = scratch((*h.shape[:-1], 2 * hidden))
-    n = scratch(h.shape)
-    z, r = zr[..., :hidden], zr[..., hidden:]
-    half = scalar(0.5, h.dtype)
-
-    def step(projected, h, out):
-        np.matmul(h, w_zr, zr)
-        np.add(zr, projected[..., : 2 * hidden], zr)
-        np.tanh(zr, zr)
-        np.multiply(zr, half, zr)
-        np.add(zr, half, zr)
+    def step(projected):
+        recur_zr()
+        np.add(zr, projected[: 2 * size], zr)
+        activate()
         np.multiply(r, h, r)
-        np.matmul(r, w_n, n)
-        np.add(n, projected[..., 2 * hidden :], n)
+        recur_n()
+        np.add(n, projected[2 * size :], n)
         np.tanh(n, n)
-        np.subtract(h, n, out)
-        np.multiply(out, z, out)
-        np.add(out, n, out)
+        np.subtract(h, n, h)
+        np.multiply(h, z, h)
+        np.add(h, n, h)
 
     return step
+
+
+#: from so many elements on, the calls themselves are a small part
+_MANY = 1024
+
+
+def _sigmoid_of_halved(
+    halved: np.ndarray, with_beside: np.ndarray | None = None, beside: np.ndarray | None = None
+) -> Callable[[], None]:
+    """sigmoid(2 v) in place, and tanh of what lies beside it in memory.
+
+    Few elements: tanh(v) / 2 + 1/2, one call to tanh for all. Many: 1 / (1 + exp(-2 v)), since exp
+    takes half of tanh's time.
+    """
+    half, one, minus_two = (scalar(value, halved.dtype) for value in (0.5, 1, -2))
+    both = halved if with_beside is None else with_beside
+    add, exp, multiply, reciprocal, tanh = np.add, np.exp, np.multiply, np.reciprocal, np.tanh
+
+    def by_tanh() -> None:
+        tanh(both, both)
+        multiply(halved, half, halved)
+        add(halved, half, halved)
+
+    def by_exp() -> None:
+        multiply(halved, minus_two, halved)
+        exp(halved, halved)
+        add(halved, one, halved)
+        reciprocal(halved, halved)
+        if beside is not None:
+            tanh(beside, beside)
+
+    return by_exp if halved.size >= _MANY else by_tanh
 
 
 # ---------------------------------------------------------------- weights as the cells want them
@@ -241,8 +194,9 @@ def gru_step_reset_before(w_h: Any, states: Sequence[np.ndarray], scratch: Any) 
 def rnn_cell(
     w: np.ndarray, r: np.ndarray, b: np.ndarray | None, reversals: Sequence[bool], relu: bool
 ) -> Cell:
-    w_x, w_h, b_x, b_h = (np.ascontiguousarray(part) for part in _transposed(w, r, b, 1))
-    return Cell(w_x, w_h, b_x + b_h, rnn_relu_step if relu else rnn_step, reversals, 1)
+    w_x, w_h, b_x, b_h = (np.ascontiguousarray(part) for part in _transposed(w, r, b))
+    make_step = rnn_relu_step if relu else rnn_step
+    return Cell(w_x, _by_gate(w_h, 1), b_x + b_h, make_step, reversals, 1)
 
 
 def lstm_cell(
@@ -251,9 +205,9 @@ def lstm_cell(
     """Gates from the order i, o, f, c to g, f, i, o, the last three halved."""
     w_x, w_h, b_x, b_h = (
         _scaled(_gates_in_order(part, (3, 2, 0, 1)), (1, 0.5, 0.5, 0.5))
-        for part in _transposed(w, r, b, 4)
+        for part in _transposed(w, r, b)
     )
-    return Cell(w_x, w_h, b_x + b_h, lstm_step, reversals, 2, lstm_single_step)
+    return Cell(w_x, _by_gate(w_h, 4), b_x + b_h, lstm_step, reversals, 2)
 
 
 def gru_cell(
@@ -264,25 +218,27 @@ def gru_cell(
     linear_before_reset: bool,
 ) -> Cell:
     """Gates in the order z, r, n, the first two halved."""
-    w_x, w_h, b_x, b_h = (_scaled(part, (0.5, 0.5, 1)) for part in _transposed(w, r, b, 3))
+    w_x, w_h, b_x, b_h = (_scaled(part, (0.5, 0.5, 1)) for part in _transposed(w, r, b))
     if not linear_before_reset:
-        return Cell(w_x, w_h, b_x + b_h, gru_step_reset_before, reversals, 1)
+        return Cell(w_x, _by_gate(w_h, 3), b_x + b_h, gru_step_reset_before, reversals, 1)
     hidden = w_h.shape[1]
-    b_n = b_h[:, None, 2 * hidden :].copy() if b_h.any() else None
-    b_h[:, 2 * hidden :] = 0
-    steps = (functools.partial(make, b_n=b_n) for make in (gru_step, gru_single_step))
-    make_step, make_single_step = steps
-    return Cell(w_x, w_h, b_x + b_h, make_step, reversals, 1, make_single_step)
+    b_n = b_h[:, 2 * hidden :].reshape(-1) if b_h.any() else None
+    b_x[:, : 2 * hidden] += b_h[:, : 2 * hidden]
+    make_step = functools.partial(gru_step, b_n=b_n)
+    return Cell(w_x, _by_gate(w_h, 3), b_x, make_step, reversals, 1)
 
 
-def _transposed(
-    w: np.ndarray, r: np.ndarray, b: np.ndarray | None, gates: int
-) -> tuple[np.ndarray, ...]:
+def _transposed(w: np.ndarray, r: np.ndarray, b: np.ndarray | None) -> tuple[np.ndarray, ...]:
     """W' (D, I, gates * H), R' (D, H, gates * H), Wb and Rb (D, gates * H)"""
     if b is None:
         b = np.zeros((len(w), 2 * w.shape[1]), w.dtype)
     b_x, b_h = np.split(b, 2, 1)
     return w.swapaxes(1, 2), r.swapaxes(1, 2), b_x.copy(), b_h.copy()
+
+
+def _by_gate(w_h: np.ndarray, gates: int) -> np.ndarray:
+    """(D, H, gates * H) as (gates, D, H, H)"""
+    return np.ascontiguousarray(np.stack(np.split(w_h, gates, -1)))
 
 
 def _gates_in_order(part: np.ndarray, order: Sequence[int]) -> np.ndarray:
@@ -297,8 +253,8 @@ def _scaled(part: np.ndarray, factors: Sequence[float]) -> np.ndarray:
 
 
 # ------------------------------------------------------------------ what the inputs contribute
-# A block holds what the inputs contribute to a number of steps: for each step one run of memory,
-# (directions, sequences, gates * H); or for a single sequence (gates, directions, 1, H).
+# A block holds what the inputs contribute to a number of steps, in rows of H: for each step one
+# run of memory, (gates, sequences, directions, H).
 
 
 class Dense:
@@ -314,8 +270,8 @@ class Dense:
         pass
 
     def project(self, wanted: Sequence[tuple[np.ndarray, ...]], block: np.ndarray) -> None:
-        """Fill the rows of a block. ``wanted``: for each direction the time and the sequence of
-        each input, and the rows that it goes to."""
+        """Fill the rows (…, H) of a block. ``wanted``: for each direction the time and the sequence
+        of each input, and the rows (inputs, gates) that it goes to."""
         for d, (times, sequences, rows) in enumerate(wanted):
             inputs, gates = self._rows[: len(times)], self._gates[: len(times)]
             if self._x.flags.c_contiguous:
@@ -370,15 +326,13 @@ class Embedded:
     def project(self, wanted: Sequence[tuple[np.ndarray, ...]], block: np.ndarray) -> None:
         """As ``Dense.project``."""
         _, words, width = self._table.rows.shape
-        parts = width // block.shape[-1]  # rows of the block for one row of the table
+        hidden = block.shape[-1]
+        gates = np.arange(width // hidden)
         numbers = np.empty(len(block), np.intp)
         for d, (times, sequences, rows) in enumerate(wanted):
             ids = self._ids[times, sequences] % words + d * words
-            if parts == 1:
-                numbers[rows] = ids
-            else:
-                numbers[rows] = ids[:, None] * parts + np.arange(parts)
-        np.take(self._table.rows.reshape(-1, block.shape[-1]), numbers, 0, block, "clip")
+            numbers[rows] = ids[:, None] * len(gates) + gates
+        np.take(self._table.rows.reshape(-1, hidden), numbers, 0, block, "clip")
 
 
 # ------------------------------------------------------------------------------------- the walk
@@ -399,19 +353,21 @@ class Walk:
     ) -> None:
         self._cell, self._lengths, self._initial = cell, lengths, initial
         steps, batch = x.shape[:2]
-        directions, hidden, width = cell.w_h.shape
-        shape, dtype = (directions, batch, hidden), cell.w_h.dtype
-        self._single = batch == 1 and cell.make_single_step is not None
-        #: rows of inputs that are projected at a time, whole steps
-        self._most = batch * min(steps, max(1, _BLOCK // (4 * width * directions * batch)))
-        self._block = space.scratch((self._most * directions * width,), dtype)
+        gates, directions, hidden = cell.shape
+        dtype = cell.w_h.dtype
+        self._size = directions * hidden  # of a sequence's state
+        #: how many inputs are projected at a time, whole steps
+        self._most = batch * min(steps, max(1, _BLOCK // (4 * gates * self._size * batch)))
+        self._block = space.scratch((self._most * directions * gates, hidden), dtype)
         self._source = Dense(space, cell, x, self._most) if table is None else Embedded(x, table)
-        self.y = space.array((steps, *shape), dtype) if wants_y else None
+        shape = (batch, directions, hidden)
         self._history = space.scratch((steps, *shape), dtype) if wants_y else None
-        self.finals = [space.array(shape, dtype) for _ in range(cell.states)]
+        self.y = space.array((steps, directions, batch, hidden), dtype) if wants_y else None
+        #: (D, N, H) each
+        self.finals = [space.array(shape, dtype).transpose(1, 0, 2) for _ in range(cell.states)]
         self._states = [space.scratch(shape, dtype) for _ in range(cell.states)]
-        self._room = [space.scratch((5 * directions * batch * hidden,), dtype) for _ in range(2)]
-        self._steps: dict[int, tuple[Step, np.ndarray]] = {}
+        self._gates = space.scratch((gates * batch * self._size,), dtype)
+        self._steps: dict[int, Step] = {}
 
     def run(self) -> None:
         self._source.begin()
@@ -420,21 +376,17 @@ class Walk:
         for state, given in zip(self._states, self._initial, strict=True):
             if given is None:
                 state.fill(0)
-            elif order is None:
-                np.copyto(state, given)
             else:
-                np.take(given, order, 1, state, "clip")
+                by_sequence = given.transpose(1, 0, 2)
+                np.copyto(state, by_sequence if order is None else by_sequence[order])
         history, t = self._history, 0
         while t < len(counts):
             together = max(1, self._most // counts[t])
             now = counts[t : t + together]
             for n, projected in zip(now, self._project(t, now, lengths, order), strict=True):
-                step, h = self._step(n)
-                if history is None:
-                    step(projected, h, h)
-                else:
-                    step(projected, h, history[t, :, :n])
-                    np.copyto(h, history[t, :, :n])
+                self._step(n)(projected)
+                if history is not None:
+                    history[t, :n] = self._states[0][:n]
                 t += 1
         self._finish(counts, lengths, order)
 
@@ -457,71 +409,66 @@ class Walk:
         self, t: int, counts: list[int], lengths: np.ndarray | None, order: np.ndarray | None
     ) -> list[np.ndarray]:
         """What the inputs contribute to some steps from ``t`` on."""
-        directions, hidden, width = self._cell.w_h.shape
+        gates, directions, _ = self._cell.shape
         n = np.array(counts)
         total, first = int(n.sum()), np.cumsum(n) - n
         times = np.repeat(np.arange(t, t + len(n)), n)
         ranks = np.arange(total) - np.repeat(first, n)
         sequences = ranks if order is None else order[ranks]
         last = self._source.steps - 1 if lengths is None else lengths[ranks] - 1
-        part = hidden if self._single else width
-        block = self._block[: total * directions * width].reshape(-1, part)
-        wanted = []
-        for d, reverse in enumerate(self._cell.reversals):
-            if self._single:
-                gates = width // hidden
-                rows = (np.arange(total)[:, None] * gates + np.arange(gates)) * directions + d
-            else:
-                rows = np.repeat(first * directions + d * n, n) + ranks
-            wanted.append((last - times if reverse else times, sequences, rows))
-        self._source.project(wanted, block)
-        flat = self._block
-        size = directions * width
-        if self._single:
-            return list(flat[: total * size].reshape(total, size))
-        return [
-            flat[start * size : (start + count) * size].reshape(directions, count, width)
-            for start, count in zip(first.tolist(), counts, strict=True)
+        # Of each step (gates, sequences, directions): where its first row is, and each input's.
+        start = np.repeat(first * gates * directions, n) + ranks * directions
+        rows = start[:, None] + np.arange(gates) * np.repeat(n * directions, n)[:, None]
+        wanted = [
+            (last - times if reverse else times, sequences, rows + d)
+            for d, reverse in enumerate(self._cell.reversals)
         ]
+        self._source.project(wanted, self._block[: total * gates * directions])
+        flat, size = self._block.reshape(-1), gates * self._size
+        edges = [0, *(np.cumsum(n) * size).tolist()]
+        return [flat[a:b] for a, b in itertools.pairwise(edges)]
 
-    def _step(self, n: int) -> tuple[Step, np.ndarray]:
-        """The step of so many sequences, and their hidden state."""
+    def _step(self, n: int) -> Step:
+        """The step of so many sequences."""
         if n not in self._steps:
-            states = [state[:, :n] for state in self._states]
-            rooms = iter(self._room)
+            w_h = self._cell.w_h
+            gates, directions, hidden = self._cell.shape
+            flat = self._gates[: gates * n * self._size]
+            places = flat.reshape(gates, n, directions, hidden).transpose(0, 2, 1, 3)
 
-            def scratch(shape: tuple[int, ...]) -> np.ndarray:
-                return next(rooms)[: math.prod(shape)].reshape(shape)
+            def product(h: np.ndarray, chosen: slice = slice(None)) -> Callable[[], Any]:
+                if directions == n == 1:  # the quickest call there is
+                    wide = np.concatenate(list(w_h[chosen, 0]), -1)
+                    return functools.partial(np.dot, h, wide, places[chosen].reshape(-1))
+                rows = h.reshape(1, n, directions, hidden).transpose(0, 2, 1, 3)
+                return functools.partial(np.matmul, rows, w_h[chosen], places[chosen])
 
-            cell = self._cell
-            if self._single:
-                assert cell.make_single_step is not None
-                step = cell.make_single_step(cell.w_h_by_gate, states, scratch)
-            else:
-                step = cell.make_step(cell.w_h, states, scratch)
-            self._steps[n] = step, states[0]
+            states = [state[:n].reshape(-1) for state in self._states]
+            self._steps[n] = self._cell.make_step(product, flat, states)
         return self._steps[n]
 
     def _finish(
         self, counts: list[int], lengths: np.ndarray | None, order: np.ndarray | None
     ) -> None:
         for final, state in zip(self.finals, self._states, strict=True):
+            by_sequence = final.transpose(1, 0, 2)
             if order is None:
-                np.copyto(final, state)
+                np.copyto(by_sequence, state)
             else:
-                final[:, order] = state
+                by_sequence[order] = state
         if self.y is None or self._history is None:
             return
+        y = self.y.transpose(0, 2, 1, 3)  # (T, N, D, H), as the history
         if lengths is None or order is None:
             for d, reverse in enumerate(self._cell.reversals):
-                walked = self._history[::-1, d] if reverse else self._history[:, d]
-                np.copyto(self.y[:, d], walked)
+                walked = self._history[::-1, :, d] if reverse else self._history[:, :, d]
+                np.copyto(y[:, :, d], walked)
             return
         self.y.fill(0)
         times, ranks = np.nonzero(np.array(counts)[:, None] > np.arange(len(order)))
         for d, reverse in enumerate(self._cell.reversals):
             places = lengths[ranks] - 1 - times if reverse else times
-            self.y[places, d, order[ranks]] = self._history[times, d, ranks]
+            y[places, order[ranks], d] = self._history[times, ranks, d]
 
 
 class Bindable:
@@ -554,7 +501,8 @@ class Bindable:
         if table is None and (x.dtype != cell.w_x.dtype or x.shape[2] != cell.w_x.shape[1]):
             return None
         batch = x.shape[1]
-        shape = (len(cell.w_x), batch, cell.hidden)
+        _, directions, hidden = cell.shape
+        shape = (directions, batch, hidden)
         given = [*initial, *[None] * (cell.states - len(initial))]
         if any(s is not None and (s.shape != shape or s.dtype != cell.w_h.dtype) for s in given):
             return None

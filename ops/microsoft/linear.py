@@ -15,6 +15,7 @@ from ops.fast import epilogue
 from ops.microsoft import DOMAIN
 from ops.pool import max_pool
 from ops.registry import op
+from ops.space import with_bind
 
 # ----------------------------------------------------------------------------- fused activations
 
@@ -148,10 +149,7 @@ def prepare_fused_conv(
         apply = epilogue.activation(activation, activation_params or ())
         return convolved.bind(space, x, z, apply, _pool)
 
-    bind.margin = getattr(convolved.bind, "margin", None)
-    apply.bind = bind
-
-    return apply
+    return with_bind(apply, bind, getattr(convolved.bind, "margin", None))
 
 
 @op("ConvTransposeWithDynamicPads", since=1, domain=DOMAIN)
