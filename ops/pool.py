@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ops._windows import BLOCK_BYTES, Axis, axes_of, is_channels_last, per_axis, working_dtype
+from ops._windows import BLOCK_BYTES, Axis, axes_of, per_axis, working_dtype
 from ops.registry import op
 
 
@@ -291,15 +291,10 @@ def _spatial_size(x: np.ndarray) -> int:
 
 
 def _global_sum(x: np.ndarray) -> np.ndarray:
-    """The sum over all spatial axes, as a product with ones: faster than a reduction."""
-    work = working_dtype(x.dtype)
-    ones = np.ones(_spatial_size(x), work)
-    if is_channels_last(x):
-        rows = np.moveaxis(x, 1, -1).reshape(x.shape[0], ones.size, x.shape[1])
-        sums = ones @ rows.astype(work, copy=False)
-    else:
-        sums = x.reshape(*x.shape[:2], ones.size).astype(work, copy=False) @ ones
-    return sums.reshape(*x.shape[:2], *[1] * (x.ndim - 2))
+    """The sum over all spatial axes. Not as a product with ones, though that is faster: BLAS may
+    round its columns differently, and channels that are equal should have equal sums."""
+    _spatial_size(x)
+    return np.sum(x, tuple(range(2, x.ndim)), working_dtype(x.dtype), keepdims=True)
 
 
 @op("MaxUnpool", since=9)

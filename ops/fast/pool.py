@@ -169,12 +169,22 @@ def bind_global_average_pool(space: Space, x: np.ndarray) -> np.ndarray | None:
 
 
 def mean_over_places(space: Space, x: np.ndarray, y: np.ndarray) -> None:
-    """The mean over all axes but the first and last: a product with 1/n is faster than a
-    reduction."""
+    """The mean over all axes but the first and last, of (N, …, C) into (N, C).
+
+    Each half of the rows is added to the other until few are left: as exact as a sum can be, and
+    the same for equal channels, which a product with ones need not be.
+    """
     count = math.prod(x.shape[1:-1])
-    weights = np.full((1, count), 1 / count, x.dtype)
     rows = x.reshape(len(x), count, x.shape[-1])
     if not np.may_share_memory(rows, x):
         rows = space.scratch(rows.shape, x.dtype)
         space.call(np.copyto, rows.reshape(x.shape), x)
-    space.call(np.matmul, weights, rows, y[:, None, :])
+    while rows.shape[1] > 8:
+        half = rows.shape[1] // 2
+        sums = space.scratch((len(x), rows.shape[1] - half, x.shape[-1]), x.dtype)
+        space.call(np.add, rows[:, :half], rows[:, half : 2 * half], sums[:, :half])
+        if rows.shape[1] % 2:
+            space.call(np.copyto, sums[:, half:], rows[:, 2 * half :])
+        rows = sums
+    space.call(np.add.reduce, rows, 1, None, y)
+    space.call(np.multiply, y, scalar(1 / count, y.dtype), y)

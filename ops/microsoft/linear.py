@@ -147,9 +147,10 @@ def prepare_fused_conv(
         if z is not None and z.dtype != x.dtype:
             return None
         apply = epilogue.activation(activation, activation_params or ())
-        return convolved.bind(space, x, z, apply, _pool)
+        return bound(space, x, z, apply, _pool)
 
-    return with_bind(apply, bind, getattr(convolved.bind, "margin", None))
+    bound = getattr(convolved, "bind", None)
+    return apply if bound is None else with_bind(apply, bind, bound.margin)
 
 
 @op("ConvTransposeWithDynamicPads", since=1, domain=DOMAIN)
