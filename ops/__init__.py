@@ -7,13 +7,9 @@ One file per family; each operator is one function, registered under its name an
 array([[0.5, 0.5]], dtype=float32)
 """
 
-import importlib
-import pkgutil
-
+from ops._families import load_operators
 from ops.registry import RESERVED, Input, Operator, Registry, op, registry
 
 __all__ = ["RESERVED", "Input", "Operator", "Registry", "op", "registry"]
 
-# Importing a family registers its operators; a new file in this folder needs no mention here.
-for _module in pkgutil.walk_packages(__path__, "ops."):
-    importlib.import_module(_module.name)
+registry.load = load_operators

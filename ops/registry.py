@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 #: keyword-only parameters that are not attributes:
@@ -55,9 +56,28 @@ class Operator:
     since: int
     until: int | None
     function: Callable[..., Any]
-    inputs: tuple[Input, ...]
-    attributes: dict[str, Any]
-    reserved: frozenset[str]
+    #: reads the signature; not before it is needed, since reading all of them takes time
+    _signature: Callable[[], tuple[tuple[Input, ...], dict[str, Any], frozenset[str]]] = field(
+        repr=False
+    )
+    #: the module that registered it
+    module: str = field(repr=False, default="")
+
+    @functools.cached_property
+    def _schema(self) -> tuple[tuple[Input, ...], dict[str, Any], frozenset[str]]:
+        return self._signature()
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        return self._schema[0]
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        return self._schema[1]
+
+    @property
+    def reserved(self) -> frozenset[str]:
+        return self._schema[2]
 
     @property
     def preparations(self) -> tuple[Preparation, ...]:
@@ -96,9 +116,13 @@ class Registry:
     sit on top of the built-in ones: ``Registry(parent=ops.registry)``.
     """
 
-    def __init__(self, parent: Registry | None = None) -> None:
+    def __init__(self, parent: Registry | None = None, *, trusting: bool = False) -> None:
         self.parent = parent
+        self._trusting = trusting  # signatures are read when they are needed, not at once
         self._operators: dict[tuple[str, str], dict[int, Operator]] = {}
+        #: load(domain, name) imports what registers an operator, load() everything; the built-in
+        #: operators are imported when they are first looked up
+        self.load: Callable[..., None] = lambda *key: None
 
     def op(
         self,
@@ -123,13 +147,16 @@ class Registry:
         Raises ValueError when (domain, name, since) is taken, or the signature is no schema.
         """
 
+        module = sys._getframe(1).f_globals.get("__name__", "")
+
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
-            inputs, attributes, reserved = _schema(
-                function, frozenset(without), frozenset(optional)
-            )
             called = _dropping(function, hints) if hints else function
-            attributes |= hints or {}
-            operator = Operator(domain, name, since, until, called, inputs, attributes, reserved)
+            signature = functools.partial(
+                _schema, function, frozenset(without), frozenset(optional), hints or {}
+            )
+            if not self._trusting:
+                signature()
+            operator = Operator(domain, name, since, until, called, signature, module)
             versions = self._operators.setdefault((domain, name), {})
             if since in versions:
                 raise ValueError(f"{operator} is already registered")
@@ -142,6 +169,7 @@ class Registry:
 
     def lookup(self, domain: str, name: str, opset: int) -> Operator | None:
         """The operator that a node means in a model of this opset, or ``None``."""
+        self.load(domain, name)
         versions = self._operators.get((domain, name), {})
         since = max((version for version in versions if version <= opset), default=None)
         if since is not None:
@@ -150,8 +178,13 @@ class Registry:
                 return operator
         return self.parent.lookup(domain, name, opset) if self.parent else None
 
+    def named(self, domain: str, name: str) -> list[Operator]:
+        """All versions of an operator that this registry itself has got."""
+        return list(self._operators.get((domain, name), {}).values())
+
     def __iter__(self) -> Iterator[Operator]:
         """Every operator, by domain, name and version; a parent's come first."""
+        self.load()
         if self.parent:
             yield from self.parent
         for key in sorted(self._operators):
@@ -170,7 +203,10 @@ def _dropping(function: Callable[..., Any], hints: Mapping[str, Any]) -> Callabl
 
 
 def _schema(
-    function: Callable[..., Any], without: frozenset[str], optional: frozenset[str]
+    function: Callable[..., Any],
+    without: frozenset[str],
+    optional: frozenset[str],
+    hints: Mapping[str, Any],
 ) -> tuple[tuple[Input, ...], dict[str, Any], frozenset[str]]:
     """The inputs, attributes and reserved keywords that a function's signature states."""
     inputs: list[Input] = []
@@ -199,7 +235,7 @@ def _schema(
             inputs.append(Input(name, optional=parameter.default is None or name in optional))
     if unknown:
         raise ValueError(f"{function.__name__} has no parameter {sorted(unknown)}")
-    return tuple(inputs), attributes, frozenset(reserved)
+    return tuple(inputs), attributes | dict(hints), frozenset(reserved)
 
 
 def _prepare_decorator(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -229,7 +265,7 @@ def _set_binder(function: Callable[..., Any], binder: Callable[..., Any]) -> Cal
 
 
 #: the built-in operators; the family files of this folder fill it
-registry = Registry()
+registry = Registry(trusting=True)
 op = registry.op
 
 #: the newest opset of each domain whose changes this package knows; a later one may mean

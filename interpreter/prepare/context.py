@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,13 +29,16 @@ class Context:
         return None if opset is None else self.registry.lookup(node.domain, node.op_type, opset)
 
 
-def subgraphs(node: Node) -> Iterator[tuple[str, Graph]]:
+def subgraphs(node: Node) -> list[tuple[str, Graph]]:
     """The graphs among a node's attributes, by attribute name."""
+    found = []
     for name, value in node.attributes.items():
-        if isinstance(value, Graph):
-            yield name, value
-        elif isinstance(value, list) and value and isinstance(value[0], Graph):
-            yield from ((name, item) for item in value)  # all of one type; trees have long ones
+        kind = type(value)  # asked for every attribute of every node, many times
+        if kind is Graph:
+            found.append((name, value))
+        elif kind is list and value and type(value[0]) is Graph:
+            found += [(name, item) for item in value]  # all of one type; trees have long ones
+    return found
 
 
 def captured(graph: Graph) -> set[str]:

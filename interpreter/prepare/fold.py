@@ -49,7 +49,7 @@ def _compute(node: Node, context: Context, constants: Mapping[str, Any]) -> dict
     """A node's outputs as constants; ``None`` if they can't be known or aren't worth keeping."""
     operator = context.operator(node)
     assert operator is not None, "resolve() has looked up every operator"
-    if "rng" in operator.reserved or any(True for _ in subgraphs(node)):
+    if "rng" in operator.reserved or subgraphs(node):
         return None
     if any(name and name not in constants for name in node.inputs):
         return None

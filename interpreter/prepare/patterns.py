@@ -30,7 +30,7 @@ class Links:
         for node in graph.nodes:
             for name in node.inputs:
                 self._readers.setdefault(name, []).append(node)
-            if any(True for _ in subgraphs(node)):
+            if subgraphs(node):
                 for name in names_read(node) - set(node.inputs):
                     self._readers.setdefault(name, []).append(node)
         self._outputs = {value.name for value in graph.outputs}

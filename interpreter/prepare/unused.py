@@ -19,7 +19,9 @@ def drop_unused(graph: Graph, context: Context) -> Graph:
         outputs = [name if name in needed else "" for name in node.outputs]
         while outputs and not outputs[-1]:
             outputs.pop()
-        kept.append(replace(node, outputs=tuple(outputs)))
+        if tuple(outputs) != node.outputs:
+            node = replace(node, outputs=tuple(outputs))
+        kept.append(node)
         needed |= names_read(node)
     return replace(
         graph,

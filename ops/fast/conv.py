@@ -81,6 +81,8 @@ def bind_conv(
 
 def _by_row(w: np.ndarray, group: int) -> np.ndarray:
     """(M, C, H, W) as (H * W * C, M)"""
+    if w.shape[2:] == (1, 1):
+        return w.reshape(w.shape[:2]).T  # BLAS takes it as it is
     return np.ascontiguousarray(w.transpose(2, 3, 1, 0)).reshape(-1, w.shape[0])
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ops import cast as _cast
 from ops import indexing as _indexing
+from ops import reduce as _reduce  # noqa: F401  (registers what is bound here)
 from ops import shape as _shape
 from ops._axes import normalize_axis
 from ops.dtypes import numpy_dtype
@@ -232,6 +233,5 @@ def _bind_reduce_sum(function: Any) -> None:
         return y if keepdims else y.reshape([n for i, n in enumerate(data.shape) if i != axis])
 
 
-for _operator in registry:
-    if (_operator.domain, _operator.name) == ("", "ReduceSum"):
-        _bind_reduce_sum(_operator.function)
+for _operator in registry.named("", "ReduceSum"):
+    _bind_reduce_sum(_operator.function)

@@ -124,6 +124,5 @@ def _reduce_mean(function: Any) -> None:
         )
 
 
-for _operator in registry:
-    if (_operator.domain, _operator.name) == ("", "ReduceMean"):
-        _reduce_mean(_operator.function)
+for _operator in registry.named("", "ReduceMean"):
+    _reduce_mean(_operator.function)

@@ -284,6 +284,10 @@ class Dense:
             block[rows] = gates.reshape(*rows.shape, block.shape[-1])
 
 
+#: rows of a table that are computed at a time
+_AT_ONCE = 128
+
+
 class Table:
     """An embedding multiplied by the weights of the inputs, row by row as rows are first needed.
 
@@ -302,11 +306,13 @@ class Table:
         ready = self._ready[ids]
         if ready.all():
             return
-        missing = np.unique(ids[~ready] % len(self._embedding))
-        for start in range(0, len(missing), 512):
-            chosen = missing[start : start + 512]
+        wanted = np.zeros(len(self._embedding), bool)
+        wanted[ids] = True
+        missing = np.flatnonzero(wanted & ~self._ready)
+        for start in range(0, len(missing), _AT_ONCE):
+            chosen = missing[start : start + _AT_ONCE]
             # Always so many rows: BLAS may round otherwise for another number of them.
-            source = np.zeros((512, self._embedding.shape[1]), self._embedding.dtype)
+            source = np.zeros((_AT_ONCE, self._embedding.shape[1]), self._embedding.dtype)
             source[: len(chosen)] = self._embedding[chosen]
             for d, (weights, bias) in enumerate(zip(self._cell.w_x, self._cell.bias, strict=True)):
                 self.rows[d, chosen] = (source @ weights + bias)[: len(chosen)]

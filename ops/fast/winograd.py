@@ -81,12 +81,10 @@ def transforms(m: int, r: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]
 
 
 def transformed_weights(w: np.ndarray, m: int) -> np.ndarray:
-    """Weights (M, C, r, r) as (n², C, M)"""
+    """Weights (M, C, r, r) as (n², C, M), a view of (n², M, C): BLAS takes either."""
     _, g, _ = matrices(m, w.shape[2])
-    gg = np.kron(g, g).astype(w.dtype)
-    flat = w.reshape(w.shape[0] * w.shape[1], -1)
-    product = flat @ gg.T  # (M * C, n²)
-    return np.ascontiguousarray(product.reshape(*w.shape[:2], -1).transpose(2, 1, 0))
+    product = np.kron(g, g).astype(w.dtype) @ w.reshape(w.shape[0] * w.shape[1], -1).T
+    return product.reshape(-1, *w.shape[:2]).transpose(0, 2, 1)
 
 
 @functools.cache

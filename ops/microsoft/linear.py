@@ -141,16 +141,19 @@ def prepare_fused_conv(
         y = activated(y)
         return max_pool(y, kernel_shape=(2, 2), strides=(2, 2)) if _pool else y
 
+    bound = getattr(convolved, "bind", None)
+    if bound is None:
+        return apply
+
     def bind(space, x, z=None):
         if activation not in (None, *epilogue.NAMES):
             return None
         if z is not None and z.dtype != x.dtype:
             return None
-        apply = epilogue.activation(activation, activation_params or ())
-        return bound(space, x, z, apply, _pool)
+        behind = epilogue.activation(activation, activation_params or ())
+        return bound(space, x, z, behind, _pool)
 
-    bound = getattr(convolved, "bind", None)
-    return apply if bound is None else with_bind(apply, bind, bound.margin)
+    return with_bind(apply, bind, bound.margin)
 
 
 @op("ConvTransposeWithDynamicPads", since=1, domain=DOMAIN)
