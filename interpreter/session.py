@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import itertools
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from interpreter.bound import BoundPlans, signature
+from interpreter.bound_plans import BoundPlans, signature
 from interpreter.errors import InvalidInputError, InvalidModelError
 from interpreter.execute import Hook, execute
 from interpreter.feeds import check_feed
-from interpreter.model import Model, Shape, TensorType, ValueInfo, ValueType
+from interpreter.model import Model, Shape, Tensor, TensorType, ValueInfo, ValueType
 from interpreter.plan import Plan
 from interpreter.prepare import REWRITES, Context, build_plan, checked_graph
 from interpreter.reader import read_model
+from interpreter.threads import blas_threads, check_threads
 from ops import Registry
 from ops import registry as builtin_operators
 
@@ -45,6 +49,7 @@ def load(
     optimize: bool | Collection[str] = True,
     registry: Registry | None = None,
     seed: int | None = None,
+    threads: int | None = None,
 ) -> Session:
     """Read and prepare a model.
 
@@ -53,6 +58,8 @@ def load(
     apply, out of ``interpreter.REWRITES``.
     ``registry``: operators of your own, ``ops.Registry(parent=ops.registry)``.
     ``seed``: of the generator that random operators draw from.
+    ``threads``: how many a run may use (1). Parts of a batch are computed side by side where the
+    graph treats samples one by one; otherwise BLAS has the threads. Needs threadpoolctl.
 
     Raises InvalidModelError, UnsupportedModelError (with everything that isn't supported) or
     InvalidInputError (``model`` is no model at all, or can't be read).
@@ -60,16 +67,22 @@ def load(
     rewrites = tuple(REWRITES) if optimize is True else tuple(optimize or ())
     if unknown := [name for name in rewrites if name not in REWRITES]:
         raise InvalidInputError(f"no such rewrites: {unknown}; there are: {', '.join(REWRITES)}")
-    return Session(read_model(model), rewrites, registry or builtin_operators, seed)
+    return Session(read_model(model), rewrites, registry or builtin_operators, seed, threads)
 
 
 class Session:
     """A prepared model. Several threads may run it at once; what it returns is the caller's."""
 
     def __init__(
-        self, model: Model, rewrites: Collection[str], registry: Registry, seed: int | None
+        self,
+        model: Model,
+        rewrites: Collection[str],
+        registry: Registry,
+        seed: int | None,
+        threads: int | None = None,
     ) -> None:
         self.model = model
+        self._threads = check_threads(threads)
         # Before IR version 3 a file could leave the operator set out; it then meant the first.
         opsets = model.opsets or {"": 1}
         self._context = Context(registry, opsets, np.random.default_rng(seed))
@@ -104,30 +117,74 @@ class Session:
         Raises InvalidInputError for feeds and names that don't fit, OperatorError when an operator
         refuses its inputs.
         """
-        if hook is None and self._rewrites:
-            key = signature(output_names, feeds)
-            if key is not None:
-                results = self._bound.run(key, feeds)
-                if results is not None:
-                    return results
-        plan, arguments = self._arguments(output_names, feeds)
-        failure: Exception | None = None
+        if hook is not None or not self._rewrites:
+            plan, arguments = self._arguments(output_names, feeds)
+            return self._walk(plan, arguments, hook)
+        if self._threads == 1:
+            return self._run_bound(output_names, feeds)
+        return self._run_in_threads(output_names, feeds)
+
+    def _walk(self, plan: Plan, arguments: list[Any], hook: Hook | None = None) -> list[Any]:
         with np.errstate(all="ignore"):  # ONNX defines what overflow and 0/0 give: no warning
-            if hook is None and self._rewrites:
-                names = [name for name in self._feedable if name in feeds]
-                try:
-                    return self._bound.bind(key, plan, names, arguments)
-                except Exception as error:
-                    failure = error  # the walk below says in which step it was
             results = execute(plan, arguments, hook)
-            if failure is not None:
-                warnings.warn(
-                    f"{self.model.source}: {type(failure).__name__} in the bound plan, though the "
-                    f"plain walk succeeds: {failure}; please report it",
-                    RuntimeWarning,
-                    stacklevel=1,
-                )
         return _owned(results, [*arguments, *plan.template])
+
+    def _run_bound(self, output_names: Sequence[str] | None, feeds: Mapping[str, Any]) -> list[Any]:
+        """By a plan that is bound to these shapes; it is made if there is none."""
+        key = signature(output_names, feeds)
+        if key is not None:
+            results = self._bound.run(key, feeds)
+            if results is not None:
+                return results
+        plan, arguments = self._arguments(output_names, feeds)
+        names = [name for name in self._feedable if name in feeds]
+        try:
+            with np.errstate(all="ignore"):
+                return self._bound.bind(key, plan, names, arguments)
+        except Exception as error:
+            failure = error
+        results = self._walk(plan, arguments)  # says in which step it was
+        warnings.warn(
+            f"{self.model.source}: {type(failure).__name__} in the bound plan, though the plain "
+            f"walk succeeds: {failure}; please report it",
+            RuntimeWarning,
+            stacklevel=1,
+        )
+        return results
+
+    def _run_in_threads(
+        self, output_names: Sequence[str] | None, feeds: Mapping[str, Any]
+    ) -> list[Any]:
+        """Parts of the batch side by side where the graph keeps samples apart; else BLAS has the
+        threads."""
+        key = signature(output_names, feeds)
+        axes = self._bound.sample_axes(key) if key is not None else None
+        if not axes:
+            with blas_threads(self._threads if self._is_large else 1):
+                return self._run_bound(output_names, feeds)
+        size = len(next(iter(feeds.values())))
+        edges = [size * i // self._threads for i in range(self._threads + 1)]
+        parts = [
+            {name: value[start:stop] for name, value in feeds.items()}
+            for start, stop in itertools.pairwise(edges)
+        ]
+        with blas_threads(1):
+            others = [self._pool.submit(self._run_bound, output_names, part) for part in parts[1:]]
+            results = [self._run_bound(output_names, parts[0]), *(o.result() for o in others)]
+        return [
+            np.concatenate(pieces, axis)
+            for pieces, axis in zip(zip(*results, strict=True), axes, strict=True)
+        ]
+
+    @functools.cached_property
+    def _is_large(self) -> bool:
+        """Whether products are large enough for BLAS to share them among threads."""
+        tensors = self._graph.initializers.values()
+        return sum(t.array.nbytes for t in tensors if isinstance(t, Tensor)) >= 1 << 23
+
+    @functools.cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._threads - 1, "onnxwalk")
 
     def __call__(self, *values: Any) -> Any:
         """The outputs for the inputs in order: the array if there is one output, else a dict."""

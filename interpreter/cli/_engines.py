@@ -69,8 +69,7 @@ def open_engine(
 ) -> Run:
     """Load the model at the path ``model``; raises whatever the engine raises."""
     if name == OURS:
-        # The one place where a number of threads would be handed to ``load``.
-        session = interpreter.load(model)
+        session = interpreter.load(model, threads=threads)
         return lambda: session.run(None, feeds)
     if name == "onnxruntime":
         theirs = onnxruntime_session(model, threads)

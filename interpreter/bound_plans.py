@@ -1,0 +1,103 @@
+"""The bound plans that a session keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from interpreter.bound import Bound, Stale
+from interpreter.plan import Plan
+from interpreter.split import sample_axes
+from interpreter.threads import FEWEST_SAMPLES
+
+#: bytes of idle memory that a session keeps for shapes other than those it ran last
+_MOST_IDLE = 1 << 26
+#: and for how many
+_MOST_SHAPES = 64
+
+
+class BoundPlans:
+    """The bound plans of a session that no run is using, by what they were bound for."""
+
+    def __init__(self) -> None:
+        self._idle: dict[Hashable, list[Bound]] = {}
+        self._changing: dict[int, frozenset[int]] = {}
+        self._axes: dict[Hashable, list[int] | None] = {}
+
+    def run(self, key: Hashable, feeds: Mapping[str, Any]) -> list[Any] | None:
+        """The outputs as the caller's own, by a plan that was bound for feeds of this signature;
+        ``None`` if there is none. Whatever goes wrong is left to a walk to tell."""
+        try:
+            bound = self._idle[key].pop()
+        except (KeyError, IndexError):
+            return None
+        try:
+            with np.errstate(all="ignore"):  # ONNX defines what overflow and 0/0 give
+                bound.run([feeds[name] for name in bound.names])
+        except Stale as stale:
+            known = self._changing.get(id(bound.plan), frozenset())
+            self._changing[id(bound.plan)] = known | {stale.step}
+            return None
+        except Exception:
+            return None
+        results = bound.outputs()
+        self._idle.setdefault(key, []).append(bound)
+        return results
+
+    def bind(
+        self, key: Hashable, plan: Plan, names: Sequence[str], arguments: Sequence[Any]
+    ) -> list[Any]:
+        """The outputs as the caller's own, by a plan that is bound, and kept for feeds of the
+        signature. Raises what operators raise."""
+        bound = Bound(plan, arguments, self._changing.get(id(plan), frozenset()))
+        bound.names = tuple(names)
+        results = bound.outputs()
+        if key is not None:
+            self._idle.setdefault(key, []).append(bound)
+            self._forget(key)
+        return results
+
+    def sample_axes(self, key: Hashable) -> list[int] | None:
+        """Along which axis of each output the samples of a batch lie, if they may be computed
+        apart; ``None`` if not, or if nothing is bound for this signature yet."""
+        if key not in self._axes:
+            if not self._idle.get(key):
+                return None
+            self._axes[key] = self._split_of(self._idle[key][-1])
+        return self._axes[key]
+
+    @staticmethod
+    def _split_of(bound: Bound) -> list[int] | None:
+        inputs = [bound.values[slot] for slot in bound.plan.inputs]
+        if any(not isinstance(x, np.ndarray) or x.ndim == 0 for x in inputs):
+            return None
+        if not inputs or min(len(x) for x in inputs) < FEWEST_SAMPLES:
+            return None
+        return sample_axes(bound)
+
+    def _forget(self, key: Hashable) -> None:
+        """Let go what is bound for other shapes, when it holds much memory."""
+        held = sum(b.nbytes for bounds in list(self._idle.values()) for b in list(bounds))
+        for other in list(self._idle):
+            if (held <= _MOST_IDLE and len(self._idle) <= _MOST_SHAPES) or other == key:
+                break
+            held -= sum(b.nbytes for b in self._idle.pop(other, ()))
+
+
+def signature(output_names: Sequence[str] | None, feeds: Any) -> Hashable | None:
+    """What a run is bound for: the outputs, and the name, shape and dtype of each feed. ``None``
+    for feeds that are not all arrays of numbers."""
+    if not isinstance(feeds, dict):
+        return None
+    parts: list[Any] = [None if output_names is None else tuple(output_names)]
+    for name, value in feeds.items():
+        if type(value) is not np.ndarray or value.dtype.kind not in "fiubcV":
+            return None
+        parts += (name, value.shape, value.dtype)
+    try:
+        hash(key := tuple(parts))
+    except TypeError:
+        return None
+    return key
