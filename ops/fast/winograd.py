@@ -220,7 +220,8 @@ class _Block(NamedTuple):
         sizes = self.sizes
         np.abs(self.seen, sizes.reshape(self.seen.shape))
         # Infinity and NaN fail the comparison, and are computed directly.
-        return not np.maximum.reduce(sizes) * len(sizes) <= SPIKE * np.dot(sizes, self.ones)
+        largest, total = np.maximum.reduce(sizes), np.dot(sizes, self.ones)
+        return not largest * len(sizes) <= SPIKE * total < np.inf
 
     def _run_directly(self) -> None:
         m, r = len(self.result), self.weights.shape[2]

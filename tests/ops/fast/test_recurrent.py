@@ -1,0 +1,121 @@
+"""Bound RNN, LSTM and GRU against the plain operators, for every kind of length and state."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ops import recurrent
+from tests.bound import run_bound
+
+f32 = np.float32
+
+KINDS = {
+    "RNN": (recurrent.prepare_rnn, recurrent.rnn, 1, 1, {}),
+    "RNN relu": (recurrent.prepare_rnn, recurrent.rnn, 1, 1, {"activations": ["Relu"]}),
+    "LSTM": (recurrent.prepare_lstm, recurrent.lstm, 4, 2, {}),
+    "GRU": (recurrent.prepare_gru, recurrent.gru, 3, 1, {}),
+    "GRU linear": (recurrent.prepare_gru, recurrent.gru, 3, 1, {"linear_before_reset": 1}),
+}
+
+
+def layer(kind, rng, directions, features, hidden, bias=True):
+    prepare, plain, gates, states, attributes = KINDS[kind]
+    w = rng.normal(0, 0.5, (directions, gates * hidden, features)).astype(f32)
+    r = rng.normal(0, 0.3, (directions, gates * hidden, hidden)).astype(f32)
+    b = rng.normal(0, 0.5, (directions, 2 * gates * hidden)).astype(f32) if bias else None
+    attributes = dict(attributes)
+    if "activations" in attributes:
+        attributes["activations"] = attributes["activations"] * directions
+    return prepare, plain, states, w, r, b, attributes
+
+
+@settings(deadline=None, max_examples=150)
+@given(data=st.data())
+@pytest.mark.parametrize("kind", KINDS)
+def test_as_the_plain_operator(kind, data):
+    draw = data.draw
+    steps, batch = draw(st.integers(1, 9)), draw(st.integers(1, 6))
+    features, hidden = draw(st.integers(1, 5)), draw(st.sampled_from([1, 3, 8, 90]))
+    direction = draw(st.sampled_from(["forward", "reverse", "bidirectional"]))
+    directions = 2 if direction == "bidirectional" else 1
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    prepare, plain, states, w, r, b, attributes = layer(
+        kind, rng, directions, features, hidden, draw(st.booleans())
+    )
+    attributes["direction"] = direction
+    lengths = draw(st.none() | st.lists(st.integers(0, steps), min_size=batch, max_size=batch))
+    lengths = None if lengths is None else np.array(lengths, np.int32)
+    shape = (directions, batch, hidden)
+    initial = [
+        rng.normal(size=shape).astype(f32) if draw(st.booleans()) else None for _ in range(states)
+    ]
+    x = rng.normal(size=(steps, batch, features)).astype(f32)
+    if draw(st.booleans()):  # batch first in memory
+        x = np.ascontiguousarray(x.transpose(1, 0, 2)).transpose(1, 0, 2)
+    expected = plain(x, w, r, b, lengths, *initial, **attributes)
+    wants_y = draw(st.booleans())
+    bind = prepare(w, r, b, **attributes).bind
+    found = run_bound(bind, [x, lengths, *initial], wanted=(wants_y, *[True] * states))
+    assert found is not None
+    for one, other in list(zip(found, expected, strict=True))[0 if wants_y else 1 :]:
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_ids_of_an_embedding(kind, batch):
+    rng = np.random.default_rng(1)
+    prepare, plain, _, w, r, b, attributes = layer(kind, rng, 2, 6, 4)
+    table = rng.normal(size=(50, 6)).astype(f32)
+    ids = rng.integers(-50, 50, (7, batch))
+    attributes["direction"] = "bidirectional"
+    expected = plain(table[ids], w, r, b, **attributes)
+    apply = prepare(w, r, b, _table=table, **attributes)
+    for found in (apply(ids), run_bound(apply.bind, [ids, None], wanted=(True,) * 2)):
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+    with pytest.raises(IndexError):
+        run_bound(apply.bind, [np.full((7, batch), 50), None])
+
+
+def test_what_was_looked_up_before_changes_nothing():
+    rng = np.random.default_rng(2)
+    prepare, _, _, w, r, b, attributes = layer("LSTM", rng, 1, 32, 16)
+    table = rng.normal(size=(1000, 32)).astype(f32)
+    ids = rng.integers(0, 1000, (9, 2))
+    fresh = prepare(w, r, b, _table=table, **attributes)
+    used = prepare(w, r, b, _table=table, **attributes)
+    for seed in range(5):
+        others = np.random.default_rng(seed).integers(0, 1000, (seed + 1, 3))
+        run_bound(used.bind, [others, None])
+    for one, other in zip(*(run_bound(a.bind, [ids, None]) for a in (fresh, used)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_many_steps_and_sequences_in_blocks():
+    """More than one block of projected inputs, and a size from which sigmoid is computed by exp."""
+    rng = np.random.default_rng(3)
+    prepare, plain, _, w, r, b, attributes = layer("LSTM", rng, 2, 8, 64)
+    attributes["direction"] = "bidirectional"
+    x = rng.normal(size=(40, 40, 8)).astype(f32)
+    lengths = rng.integers(0, 41, 40).astype(np.int32)
+    expected = plain(x, w, r, b, lengths, **attributes)
+    found = run_bound(prepare(w, r, b, **attributes).bind, [x, lengths], wanted=(True,) * 3)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"clip": 1.0},
+        {"layout": 1},
+        {"activations": ["Sigmoid", "Relu", "Tanh"]},
+        {"input_forget": 1},
+    ],
+)
+def test_unusual_layers_are_declined(attributes):
+    rng = np.random.default_rng(0)
+    prepare, _, _, w, r, b, _ = layer("LSTM", rng, 1, 3, 4)
+    assert not hasattr(prepare(w, r, b, **attributes), "bind")

@@ -1,0 +1,25 @@
+"""An operator is found without importing all of them."""
+
+import subprocess
+import sys
+
+from ops._families import index
+from ops._index import MODULES_OF
+
+
+def test_the_index_is_what_the_command_writes():
+    assert index() == MODULES_OF, "run python -m ops._families"
+
+
+def test_only_what_a_model_needs_is_imported():
+    code = (
+        "import sys, ops\n"
+        "assert ops.registry.lookup('', 'Conv', 11) is not None\n"
+        "assert 'ops.conv' in sys.modules\n"
+        "assert 'ops.ml.trees' not in sys.modules and 'ops.text' not in sys.modules\n"
+        "assert ops.registry.lookup('', 'NoSuchOperator', 11) is None\n"
+        "assert ops.registry.lookup('my.domain', 'Swirl', 1) is None\n"
+        "assert ops.registry.lookup('ai.onnx.ml', 'TreeEnsemble', 5) is not None\n"
+        "assert len(list(ops.registry)) > 700\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
