@@ -20,6 +20,7 @@ from onnx import helper, numpy_helper
 import interpreter
 from ops import registry
 from ops.dtypes import element_type
+from ops.types import Formal, formal_at, signature
 from tests.schemas import attribute_type, schema_of
 
 onnxruntime.set_default_logger_severity(4)
@@ -92,7 +93,11 @@ def one_node_model(case: Case) -> onnx.ModelProto:
             sparse = kind == onnx.AttributeProto.SPARSE_TENSOR
             value = _sparse(value) if sparse else numpy_helper.from_array(value)
         node.attribute.append(helper.make_attribute(name, value, attr_type=kind))
-    inputs = [_value_info(name, x) for name, x in fed.items()]
+    formals = signature(case.domain, case.operator, case.opset).inputs
+    inputs = [
+        _value_info(name, x, formal_at(formals, int(name.removeprefix("x"))))
+        for name, x in fed.items()
+    ]
     outputs = [onnx.ValueInfoProto(name=name) for name in node.output]
     graph = helper.make_graph([node], "case", inputs, outputs)
     opsets = [helper.make_opsetid(case.domain, case.opset)]
@@ -108,7 +113,10 @@ def _sparse(array: np.ndarray) -> onnx.SparseTensorProto:
     )
 
 
-def _value_info(name: str, x: Any) -> onnx.ValueInfoProto:
+def _value_info(name: str, x: Any, formal: Formal) -> onnx.ValueInfoProto:
+    if x is not None and all(kind.startswith("optional(") for kind in formal.allowed):
+        info = _value_info(name, x, formal._replace(allowed={""}))
+        return helper.make_value_info(name, helper.make_optional_type_proto(info.type))
     if x is None:
         tensor = helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, None)
         return helper.make_value_info(name, helper.make_optional_type_proto(tensor))
