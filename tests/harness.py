@@ -113,9 +113,9 @@ def _sparse(array: np.ndarray) -> onnx.SparseTensorProto:
     )
 
 
-def _value_info(name: str, x: Any, formal: Formal) -> onnx.ValueInfoProto:
-    if x is not None and all(kind.startswith("optional(") for kind in formal.allowed):
-        info = _value_info(name, x, formal._replace(allowed={""}))
+def _value_info(name: str, x: Any, formal: Formal | None) -> onnx.ValueInfoProto:
+    if formal and x is not None and all(kind.startswith("optional(") for kind in formal.allowed):
+        info = _value_info(name, x, None)
         return helper.make_value_info(name, helper.make_optional_type_proto(info.type))
     if x is None:
         tensor = helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, None)
