@@ -32,9 +32,9 @@ def changes(before, after):
     """What a file sees: other types are refused by name, and deprecation changes nothing."""
     for change in differences(before, after):
         mark, _, what = change.partition(" ")
-        if mark not in "+−" or what.split()[0] in ("input", "output", "attribute"):
-            if change != "deprecated":
-                yield change
+        types = mark in "+−" and what.split()[0] not in ("input", "output", "attribute")
+        if not types and change != "deprecated":
+            yield change
 
 
 def pairs():
