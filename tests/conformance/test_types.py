@@ -102,7 +102,6 @@ APART = {
     "Attention": "its integer masks are not what the spec's function body makes of them",
     "Bernoulli": "random numbers",
     "CastLike": "it writes 0.4 as 0.40000001, as Cast does",
-    "QLinearConv": "without VNNI it cuts sums of uint8·int8 products off at 16 bits",
     "Shrink": "it compares uint32 as something else: 4294967293 gives 0",
     "SplitToSequence": "it drops an axis for keepdims=0 although split is given",
     **{d.operator: d.what for d in DISAGREEMENTS if d.who == ORT},

@@ -12,6 +12,7 @@ from tests.harness import (
     assert_same,
     check,
     feeds_of,
+    int8_weights,
     one_node_model,
     run_directly,
     run_onnxruntime,
@@ -43,7 +44,8 @@ def normal(*shape, seed=0):
 
 def noise(*shape, dtype=np.uint8, seed=0):
     low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
-    return np.random.default_rng(seed).integers(low, high, shape, endpoint=True).astype(dtype)
+    x = np.random.default_rng(seed).integers(low, high, shape, endpoint=True).astype(dtype)
+    return int8_weights(x) if dtype == np.int8 else x
 
 
 def few_bits(k, n, bits, block=16, zero_points="", seed=0):
