@@ -8,6 +8,7 @@ written by ``python -m tests.conformance.types`` and read when a type is first a
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,6 +45,23 @@ def formal_at(formals: tuple[Formal, ...], position: int) -> Formal | None:
     if position < len(formals):
         return formals[position]
     return formals[-1] if formals and formals[-1].variadic else None
+
+
+def in_words(types: Iterable[str]) -> str:
+    """The types, those of one container together: ``bool, float, seq(bool, float)``."""
+    groups: dict[str, list[str]] = {}
+    for kind in sorted(types, key=lambda kind: (kind.count("("), kind)):
+        container, bracket, element = kind.rpartition("(")
+        groups.setdefault(container + bracket, []).append(element.rstrip(")"))
+    return ", ".join(
+        container + ", ".join(elements) + ")" * container.count("(")
+        for container, elements in groups.items()
+    )
+
+
+def spec_versions(domain: str, name: str) -> list[int]:
+    """The versions of an operator, in order; none if the table doesn't have it."""
+    return sorted(_table()[1].get((domain, name), ()))
 
 
 @functools.cache

@@ -21,7 +21,7 @@ from interpreter.model import (
 )
 from interpreter.prepare.context import Context, subgraphs
 from ops.dtypes import ELEMENT_TYPES
-from ops.types import NOT_COMPUTED, Formal, Signature, formal_at, signature
+from ops.types import NOT_COMPUTED, Formal, Signature, formal_at, in_words, signature
 
 
 class Problem(NamedTuple):
@@ -84,7 +84,7 @@ def _input_problems(
         if not kind or formal is None:
             continue
         if kind not in formal.allowed:
-            text = f"input '{name}' is {kind}, not {_some(formal.allowed)}"
+            text = f"input '{name}' is {kind}, not {in_words(formal.allowed)}"
             yield Problem(f"{_call(node, spec)}: {text}")
         elif formal.variable:
             if kind in lacking.get(formal.variable, ()):
@@ -102,24 +102,12 @@ def _output_problems(node: Node, spec: Signature, found: list[str]) -> Iterator[
     for position, (name, kind) in enumerate(zip(node.outputs, found, strict=False)):
         formal = formal_at(spec.outputs, position)
         if kind and formal is not None and kind not in formal.allowed:
-            text = f"output '{name}' is {kind}, not {_some(formal.allowed)}"
+            text = f"output '{name}' is {kind}, not {in_words(formal.allowed)}"
             yield Problem(f"{_call(node, spec)}: {text}")
 
 
 def _call(node: Node, spec: Signature) -> str:
     return f"{node} at version {spec.since}"
-
-
-def _some(allowed: frozenset[str]) -> str:
-    """The types in words, those of one container together: ``bool, float, seq(bool, float)``."""
-    groups: dict[str, list[str]] = {}
-    for kind in sorted(allowed, key=lambda kind: (kind.count("("), kind)):
-        container, bracket, element = kind.rpartition("(")
-        groups.setdefault(container + bracket, []).append(element.rstrip(")"))
-    return ", ".join(
-        container + ", ".join(elements) + ")" * container.count("(")
-        for container, elements in groups.items()
-    )
 
 
 def _output(
