@@ -55,7 +55,7 @@ def _graph_problems(graph: Graph, context: Context, types: Types) -> Iterator[Pr
         if spec is not None:
             bound: dict[str, tuple[str, str]] = {}
             yield from _input_problems(node, spec, types, bound)
-            found = _body_outputs(node, bodies) or [
+            found = (_body_outputs(node, bodies) if bodies else []) or [
                 _output(node, formal_at(spec.outputs, i), types, bound, context)
                 for i in range(len(node.outputs))
             ]
