@@ -61,6 +61,9 @@ CASES = [
     # 2001 / 3 is 667 and 2047 / 3 is 682.33, which float16 rounds to 682.5, and that to 682
     Case("QuantizeLinear", 21, [array(2001, 2047, dtype=f16), scalar(3, f16), scalar(0, np.int16)],
          expected=[array(667, 682, dtype=np.int16)]),
+    # 666.67 in float; 666.5 in float16, and that is 666
+    *(Case("QuantizeLinear", opset, [array(1000, dtype=f16), scalar(1.5, f16), scalar(0, np.int16)])
+      for opset in (21, 23)),
     # 5118 in float; float16 has only every fourth integer there
     Case("QuantizeLinear", 23, [array(1023.4), scalar(0.2, f16), None],
          {"output_dtype": TensorProto.UINT16}, expected=[array(5120, dtype=np.uint16)],

@@ -87,6 +87,7 @@ INT4 = np.arange(-8, 8).reshape(1, 16).astype(ml_dtypes.int4)
 # fmt: off
 CASES = [
     case("QuantizeLinear", [normal(2, 3) * 99, f(0.01), np.array(700, np.uint16)]),
+    case("QuantizeLinear", [f([1000], np.float16), f(1.5, np.float16), np.array(0, np.int16)]),
     case("QuantizeLinear", [f([0.5, 1.5]), f(1), np.array(1, ml_dtypes.int4)],
          expected=[np.array([1, 3], ml_dtypes.int4)]),
     case("QuantizeLinear", [normal(2, 3), f([0.1, 0.2]), i8([1, 2])], {"axis": 0}),
