@@ -21,7 +21,7 @@ from interpreter.model import (
 )
 from interpreter.prepare.context import Context, subgraphs
 from ops.dtypes import ELEMENT_TYPES
-from ops.types import NOT_COMPUTED, Formal, Signature, formal_at, in_words, signature
+from ops.types import NOT_COMPUTED, Signature, formal_at, in_words, signature
 
 
 class Problem(NamedTuple):
@@ -56,8 +56,7 @@ def _graph_problems(graph: Graph, context: Context, types: Types) -> Iterator[Pr
             bound: dict[str, tuple[str, str]] = {}
             yield from _input_problems(node, spec, types, bound)
             found = (_body_outputs(node, bodies) if bodies else []) or [
-                _output(node, formal_at(spec.outputs, i), types, bound, context)
-                for i in range(len(node.outputs))
+                _output(node, spec, i, types, bound, context) for i in range(len(node.outputs))
             ]
             yield from _output_problems(node, spec, found)
         for position, name in enumerate(node.outputs):
@@ -112,18 +111,23 @@ def _call(node: Node, spec: Signature) -> str:
 
 def _output(
     node: Node,
-    formal: Formal | None,
+    spec: Signature,
+    position: int,
     types: Types,
     bound: Mapping[str, tuple[str, str]],
     context: Context,
 ) -> str:
     """The type of an output, from its variable, its only possibility, or an attribute."""
+    formal = formal_at(spec.outputs, position)
     if formal is None:
         return ""
     if formal.variable in bound:
         return bound[formal.variable][0]
     if len(formal.allowed) == 1:
         return next(iter(formal.allowed))
+    given = (formal_at(spec.inputs, i) for i, name in enumerate(node.inputs) if name)
+    if formal.variable and formal.variable in (other.variable for other in given if other):
+        return ""  # that of an input whose type isn't known
     if node.op_type in _FROM_FIRST and node.inputs:
         first = types.get(node.inputs[0], "")
         return _FROM_FIRST[node.op_type](first) if first else ""

@@ -127,6 +127,17 @@ def test_what_is_not_known_is_let_pass():
     np.testing.assert_array_equal(session(np.array([-1, 2], np.float32)), [0, 2])
 
 
+def test_no_attribute_stands_in_for_an_input_that_is_not_known():
+    """GroupNormalization's stash_type is float by default; y has the type of x all the same."""
+    nodes = [node("GroupNormalization", "x s b", "y", num_groups=1), node("Add", "y h", "z")]
+    inputs = [untyped(name) for name in "xsb"]
+    half = np.ones((1, 1, 2), np.float16)
+    session = interpreter.load(model(nodes, [*inputs, value("h", F16)], 21))
+    one = half[0, 0, :1]
+    (z,) = session.run(None, {"x": half, "s": one, "b": one, "h": half})
+    np.testing.assert_array_equal(z, np.full_like(half, 2))
+
+
 def test_a_users_operators_take_what_they_like():
     mine = ops.Registry(parent=ops.registry)
     mine.op("Relu", since=6)(lambda x: x)
