@@ -2,7 +2,10 @@
 
 
 class OnnxWalkError(Exception):
-    """The base of every error that ``load`` and ``run`` raise."""
+    """The base of every error of ``load`` and ``run``: one line, whatever names are in it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("\\n".join(message.splitlines()))
 
 
 class InvalidModelError(OnnxWalkError):

@@ -1,4 +1,4 @@
-"""A regular expression of RE2 as one of Python's ``re``, for full matches.
+"""A regular expression of RE2 as one of Python's ``re``, for full matches and single repetitions.
 
 What a full match accepts depends neither on greed nor on groups, so that the two agree once the
 same signs mean the same. What ``re`` can't say is refused, and so is what RE2 refuses.

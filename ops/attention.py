@@ -61,6 +61,8 @@ def attention(
         total = k.shape[-2] + (0 if past_key is None else past_key.shape[2])
         missing = [(0, 0)] * (attn_mask.ndim - 1) + [(0, max(0, total - attn_mask.shape[-1]))]
         never = False if attn_mask.dtype == np.bool_ else -np.inf
+        if attn_mask.dtype.kind in "iu":
+            attn_mask = attn_mask.astype(np.float64)
         attn_mask = np.pad(wide(attn_mask), missing, constant_values=never)
     return _attention(
         q,
@@ -219,9 +221,7 @@ def _bias_of(mask: np.ndarray, logits: np.ndarray) -> np.ndarray:
         raise ValueError(f"attn_mask {mask.shape} does not broadcast to {logits.shape}")
     if mask.dtype == np.bool_:
         return np.where(mask, logits.dtype.type(0), logits.dtype.type(-np.inf))
-    if mask.dtype.kind in "iu":
-        raise ValueError(f"attn_mask should be bool or floating point, not {mask.dtype}")
-    return wide(mask)
+    return mask.astype(logits.dtype)
 
 
 def split_heads(x: np.ndarray, heads: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ops._axes import normalize_axis
-from ops._numeric import limits, wide
+from ops._numeric import is_short_float, limits, wide
 from ops.cast import convert
 from ops.conv import check_bias, conv
 from ops.dtypes import element_type, numpy_dtype
@@ -24,12 +24,11 @@ _SMALL_FLOATS = (
     "float6e2m3",
     "float6e3m2",
 )
+_FLOAT = 1  # TensorProto.DataType
 _SMALL_INTEGERS = ("int8", "uint8", "int16", "uint16", "int4", "uint4", "int2", "uint2")
 
 
 @op("QuantizeLinear", since=13, without=["saturate", "block_size", "output_dtype", "precision"])
-@op("QuantizeLinear", since=19, without=["block_size", "output_dtype", "precision"])
-@op("QuantizeLinear", since=21, without=["precision"])
 @op("QuantizeLinear", since=23)
 def quantize_linear(
     x,
@@ -49,7 +48,7 @@ def quantize_linear(
     The quotient has the type of y_scale (float8e8m0: float), or that of ``precision``.
     Small floats are rounded by the cast and not before.
 
-    Spec: QuantizeLinear-13, -19, -21, -23, -24, -25, -28.
+    Spec: QuantizeLinear-13, -23, -24, -25, -28.
     """
     dtype = np.dtype(np.uint8) if y_zero_point is None else y_zero_point.dtype
     if output_dtype:
@@ -61,6 +60,27 @@ def quantize_linear(
     divided_in = numpy_dtype(precision) if precision else _precision(y_scale.dtype)
     quotient = wide(x.astype(divided_in) / scale.astype(divided_in))
     return _saturated(quotient, zero_point, dtype, saturate)
+
+
+@op("QuantizeLinear", since=19, without=["block_size", "output_dtype"])
+@op("QuantizeLinear", since=21)
+def quantize_linear_in_float(
+    x, y_scale, y_zero_point=None, *, axis=1, block_size=0, output_dtype=0, saturate=1
+):
+    """QuantizeLinear before it said in which type to divide: float, where x is a short float
+
+    Spec: QuantizeLinear-19, -21, which leave it open; this is what ONNX Runtime does.
+    """
+    return quantize_linear(
+        x,
+        y_scale,
+        y_zero_point,
+        axis=axis,
+        block_size=block_size,
+        output_dtype=output_dtype,
+        precision=_FLOAT if is_short_float(y_scale.dtype) else 0,
+        saturate=saturate,
+    )
 
 
 @op("QuantizeLinear", since=10)

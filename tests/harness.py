@@ -7,6 +7,7 @@ A family's test file lists ``CASES`` (see ``Case``) and calls ``check`` on each;
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from onnx import helper, numpy_helper
 import interpreter
 from ops import registry
 from ops.dtypes import element_type
+from ops.types import Formal, formal_at, signature
 from tests.schemas import attribute_type, schema_of
 
 onnxruntime.set_default_logger_severity(4)
@@ -93,7 +95,11 @@ def one_node_model(case: Case) -> onnx.ModelProto:
             sparse = kind == onnx.AttributeProto.SPARSE_TENSOR
             value = _sparse(value) if sparse else numpy_helper.from_array(value)
         node.attribute.append(helper.make_attribute(name, value, attr_type=kind))
-    inputs = [_value_info(name, x) for name, x in fed.items()]
+    formals = signature(case.domain, case.operator, case.opset).inputs
+    inputs = [
+        _value_info(name, x, formal_at(formals, int(name.removeprefix("x"))))
+        for name, x in fed.items()
+    ]
     outputs = [onnx.ValueInfoProto(name=name) for name in node.output]
     graph = helper.make_graph([node], "case", inputs, outputs)
     opsets = [helper.make_opsetid(case.domain, case.opset)]
@@ -109,7 +115,10 @@ def _sparse(array: np.ndarray) -> onnx.SparseTensorProto:
     )
 
 
-def _value_info(name: str, x: Any) -> onnx.ValueInfoProto:
+def _value_info(name: str, x: Any, formal: Formal | None) -> onnx.ValueInfoProto:
+    if formal and x is not None and all(kind.startswith("optional(") for kind in formal.allowed):
+        info = _value_info(name, x, None)
+        return helper.make_value_info(name, helper.make_optional_type_proto(info.type))
     if x is None:
         tensor = helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, None)
         return helper.make_value_info(name, helper.make_optional_type_proto(tensor))
@@ -147,6 +156,24 @@ def run_onnxruntime(model: onnx.ModelProto, feeds: dict[str, Any]) -> list[Any]:
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     return session.run(None, feeds)
+
+
+@functools.cache
+def cuts_off() -> bool:
+    """Whether ONNX Runtime cuts sums of uint8·int8 products off at 16 bits on this machine.
+
+    Its documentation says that it does where the processor has no VNNI: there it is an oracle for
+    int8 weights of 7 bits only ("reduce_range").
+    """
+    inputs = [np.full((1, 4), 255, np.uint8), np.full((4, 1), 127, np.int8)]
+    case = Case("MatMulInteger", 10, inputs)
+    (found,) = run_onnxruntime(one_node_model(case), feeds_of(case))
+    return found.item() != 4 * 255 * 127
+
+
+def int8_weights(x: np.ndarray) -> np.ndarray:
+    """The int8 values, halved where ONNX Runtime would be wrong for more than 7 bits."""
+    return x >> np.int8(1) if cuts_off() else x
 
 
 def assert_same(actual: Any, expected: Any, *, rtol: float = 1e-5, atol: float = 1e-6) -> None:

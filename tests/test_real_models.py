@@ -7,17 +7,21 @@ from tests.real_models import default_cache, fetch, models, run
 EXPECTED = 10  # three of rapidocr, six of silero-vad, one of magika
 
 
-def test_real_models():
+@pytest.fixture(scope="module")
+def found():
     try:
         fetch(default_cache())
     except RuntimeError as error:
         pytest.skip(f"the wheels are not there: {error}")
-    found = list(models(default_cache()))
+    return list(models(default_cache()))
+
+
+def test_all_are_there(found):
     assert len(found) == EXPECTED
-    results = {model.name: (model, run(model)) for model in found}
-    wrong = {
-        name: result
-        for name, (model, result) in results.items()
-        if result.difference > model.tolerance * max(1, result.size)
-    }
-    assert not wrong
+
+
+@pytest.mark.parametrize("index", range(EXPECTED))
+def test_as_onnxruntime(found, index):
+    model = found[index]
+    result = run(model)
+    assert result.difference <= model.tolerance * max(1, result.size), model.name

@@ -11,7 +11,9 @@ from typing import Any
 from interpreter.cli import _show
 from interpreter.errors import InvalidInputError
 from ops import Input, Operator, registry
+from ops.choices import choices
 from ops.registry import REQUIRED
+from ops.types import in_words, signature, spec_versions
 
 Versions = dict[tuple[str, str], list[Operator]]  # by domain and name
 
@@ -100,6 +102,8 @@ def _explain(domain: str, name: str, operators: Sequence[Operator]) -> None:
         inputs = ", ".join(_input(i) for i in operator.inputs) or "none"
         attributes = ", ".join(_attribute(*pair) for pair in operator.attributes.items())
         rows = [("inputs", inputs), ("attributes", attributes or "none")]
+        rows += [(name, f"may be {', '.join(words)}") for name, words in _words(operator).items()]
+        rows += _types(operator, last)
         if before is not None:
             rows.append((f"unlike {before.since}", "; ".join(_changes(before, operator))))
         before = operator
@@ -107,6 +111,42 @@ def _explain(domain: str, name: str, operators: Sequence[Operator]) -> None:
         for text in operator.documentation.splitlines():
             _show.line(f"  {text}" if text else "")
     _show.line()
+
+
+def _words(operator: Operator) -> dict[str, tuple[str, ...]]:
+    """The attributes that take words out of a list, and these."""
+    found = {
+        name: choices(operator.domain, operator.name, name, operator.since)
+        for name in operator.attributes
+    }
+    return {name: words for name, words in found.items() if words}
+
+
+def _types(operator: Operator, last: int | None) -> Iterator[tuple[str, str]]:
+    """The types of the inputs at the first version of the spec that is meant, and what the later
+    ones change."""
+    before: dict[str, frozenset[str]] = {}
+    for version in spec_versions(operator.domain, operator.name):
+        if version < operator.since or (last is not None and version > last):
+            continue
+        spec = signature(operator.domain, operator.name, version)
+        assert spec is not None
+        names: dict[str, list[str]] = {}  # of the inputs of each type variable
+        allowed: dict[str, frozenset[str]] = {}
+        for given, formal in zip(operator.inputs, spec.inputs, strict=False):
+            names.setdefault(formal.variable or given.name, []).append(given.name)
+            allowed[formal.variable or given.name] = formal.allowed
+        for key, types in allowed.items():
+            text = in_words(types) if key not in before else _difference(before[key], types)
+            if text:
+                since = "" if version == operator.since else f" from {version} on"
+                yield f"{', '.join(names[key])}{since}", text
+        before = allowed
+
+
+def _difference(before: frozenset[str], after: frozenset[str]) -> str:
+    parts = ("also", after - before), ("not", before - after)
+    return "; ".join(f"{word} {in_words(types)}" for word, types in parts if types)
 
 
 def _changes(before: Operator, after: Operator) -> Iterator[str]:
@@ -119,6 +159,16 @@ def _changes(before: Operator, after: Operator) -> Iterator[str]:
     yield from (f"new attribute {text}" for name, text in new.items() if name not in old)
     yield from (f"no attribute {name}" for name in old if name not in new)
     yield from (f"{new[n]}, not {old[n]}" for n in new if old.get(n, new[n]) != new[n])
+    earlier, later = _words(before), _words(after)
+    for name in later:
+        if name in earlier and set(earlier[name]) != set(later[name]):
+            added, gone = (
+                [word for word in one[name] if word not in other[name]]
+                for one, other in ((later, earlier), (earlier, later))
+            )
+            parts = (("also", added), ("no longer", gone))
+            texts = [f"{how} {', '.join(words)}" for how, words in parts if words]
+            yield f"{name} may be {' and '.join(texts)}"
     if before.documentation != after.documentation:
         yield "computed as said below"
 

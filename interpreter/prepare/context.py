@@ -9,6 +9,7 @@ import numpy as np
 
 from interpreter.model import Graph, Node
 from ops import Operator, Registry
+from ops import registry as builtin_operators
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,14 @@ class Context:
         """What a node means, or ``None`` if nothing registered fits."""
         opset = self.opset(node)
         return None if opset is None else self.registry.lookup(node.domain, node.op_type, opset)
+
+    def is_builtin(self, node: Node) -> bool:
+        """Whether a node means what the spec says, not what a user's registry makes of it."""
+        opset = self.opset(node)
+        if opset is None or self.registry is builtin_operators:
+            return opset is not None
+        found = builtin_operators.lookup(node.domain, node.op_type, opset)
+        return found is not None and self.operator(node) is found
 
 
 def subgraphs(node: Node) -> list[tuple[str, Graph]]:

@@ -10,13 +10,16 @@ from interpreter.errors import UnsupportedModelError
 from interpreter.model import Graph, Model, Node, Reference
 from interpreter.prepare.check import invalid
 from interpreter.prepare.context import Context, subgraphs
+from interpreter.prepare.types import type_problems
 from ops import Registry
+from ops.choices import choices
 from ops.registry import LATEST_OPSET, REQUIRED
 
 
 def resolve(graph: Graph, model: Model, context: Context) -> None:
     """Raise UnsupportedModelError listing everything that isn't supported, by operator, opset and
-    node; or InvalidModelError listing the calls that don't fit their operator's schema."""
+    node; or InvalidModelError listing the calls and the types that don't fit their operator's
+    schema."""
     for domain, version in context.opsets.items():
         latest = LATEST_OPSET.get(domain)
         if latest is not None and version > latest:
@@ -32,6 +35,11 @@ def resolve(graph: Graph, model: Model, context: Context) -> None:
         )
         raise UnsupportedModelError(f"{model.source}: not supported: {listed}")
     problems = [p for node in every_node(graph) for p in _call_problems(node, context)]
+    types = list(type_problems(graph, context))
+    problems += [problem.text for problem in types if not problem.valid]
+    if not problems and types:
+        listed = "; ".join(problem.text for problem in types)
+        raise UnsupportedModelError(f"{model.source}: not supported: {listed}")
     if problems:
         raise invalid(model.source, problems)
 
@@ -77,6 +85,14 @@ def _call_problems(node: Node, context: Context) -> Iterator[str]:
             yield f"{node}: attribute '{name}' is {type(value).__name__}, the wrong type"
         elif isinstance(value, Reference):
             yield f"{node}: attribute '{name}' refers to a function's, outside of one"
+        elif isinstance(value, str) and context.is_builtin(node):
+            opset = context.opset(node)
+            allowed = choices(node.domain, node.op_type, name, opset) if opset else None
+            if allowed and value not in allowed:
+                yield (
+                    f"{node}: attribute '{name}' is '{value}'; at opset {opset} it may be "
+                    f"{', '.join(allowed)}"
+                )
     for name, default in operator.attributes.items():
         if default is REQUIRED and name not in node.attributes:
             yield f"{node}: attribute '{name}' of {operator} is missing"

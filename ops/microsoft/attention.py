@@ -104,6 +104,7 @@ def q_attention(
 ):
     """Attention of an input and weights in 8 bits, multiplied as such; the rest is in float
 
+    The result has the dtype of the scales, the bias and the past: float16 or float.
     weight_scale and weight_zero_point: scalars, or one value for each column of the weights.
 
     Source: com.microsoft.QAttention-1, ONNX Runtime 1.32.
@@ -125,7 +126,10 @@ def q_attention(
         mask_filter_value,
         unidirectional,
     )
-    return (y, _present(k, v)) if n_outputs > 1 else y
+    y = y.astype(input_scale.dtype, copy=False)
+    if n_outputs < 2:
+        return y
+    return y, _present(k, v).astype(input_scale.dtype, copy=False)
 
 
 def _self_attention(

@@ -66,7 +66,8 @@ def group_query_attention(
     Query i of a sequence with P past keys sees those up to P + i, of these the last
     local_window_size. c(x) = softcap·tanh(x / softcap). With smooth_softmax the softmax has one
     more place, of value 0, which counts for nothing; head_sink (N) gives its value. do_rotary turns
-    queries and keys first, at their places or position_ids (B, S).
+    queries and keys first, at their places or position_ids (B, S), of which a prompt, which has no
+    past, takes the first value alone and counts on from it.
 
     Also gives the keys and values, (B, G, the larger of P and total_sequence_length, H), zero where
     there are none.
@@ -85,6 +86,8 @@ def group_query_attention(
     )
     if (k_quant_type, v_quant_type) != ("NONE", "NONE"):
         raise NotImplementedError(f"k_quant_type {k_quant_type} and v_quant_type {v_quant_type}")
+    if past_key is not None and past_key.dtype.itemsize == 1:
+        raise NotImplementedError(f"a quantized cache of {past_key.dtype}")
     if n_outputs > 3:
         raise NotImplementedError("the output output_qk")
     if kv_num_heads < 1 or num_heads % kv_num_heads:
@@ -109,6 +112,8 @@ def group_query_attention(
         if cos_cache is None or sin_cache is None:
             raise ValueError("do_rotary needs cos_cache and sin_cache")
         at = places if position_ids is None else position_ids
+        if position_ids is not None and length == most:
+            at = np.broadcast_to(position_ids.reshape(-1)[:1] + np.arange(length), places.shape)
         q, k = (rotated(x, at, cos_cache, sin_cache, bool(rotary_interleaved)) for x in (q, k))
     k = _continued(past_key, k, pasts, places, most)
     v = _continued(past_value, v, pasts, places, most)
@@ -132,7 +137,8 @@ def group_query_attention(
     weights = weights.reshape(*grouped.shape[:-1], most)
     y = (weights @ v[:, :, None, :most]).reshape(batch, num_heads, length, size)
     y = y.swapaxes(1, 2).reshape(batch, length, num_heads * size)
-    return tuple(x.astype(query.dtype, copy=False) for x in (y, k, v))
+    cache = query.dtype if past_key is None else past_key.dtype
+    return y.astype(query.dtype, copy=False), k.astype(cache), v.astype(cache)
 
 
 def _continued(

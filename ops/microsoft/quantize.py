@@ -12,14 +12,18 @@ from ops._numeric import check_same_dtype
 from ops.microsoft import DOMAIN
 from ops.registry import op
 
+FLOAT = 1  # TensorProto.DataType
+
 
 @op("QuantizeLinear", since=1, domain=DOMAIN)
 def quantize_linear(x, y_scale, y_zero_point=None, *, axis=None):
     """saturate(round(x / y_scale) + y_zero_point), for 16-bit integers too; as QuantizeLinear-21
 
+    float16 is divided in float, where ai.onnx divides in the type of y_scale.
     Source: com.microsoft.QuantizeLinear-1, ONNX Runtime 1.32.
     """
-    return quantize.quantize_linear(x, y_scale, y_zero_point, axis=1 if axis is None else axis)
+    axis = 1 if axis is None else axis
+    return quantize.quantize_linear(x, y_scale, y_zero_point, axis=axis, precision=FLOAT)
 
 
 @op("DequantizeLinear", since=1, domain=DOMAIN)

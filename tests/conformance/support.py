@@ -32,7 +32,8 @@ Made by `python -m tests.conformance.support`; a test keeps it true.
 
 *Served by* is the version whose function computes this one: itself, or an earlier version that
 means the same. *Differs* is what the signature and the types have that the version before has not
-(+), or no longer (−). *Tested* counts ONNX's own backend cases (the ones whose operator it is, not
+(+), or no longer (−); a type or attribute that a version hasn't got is refused when a file is
+loaded. *Tested* counts ONNX's own backend cases (the ones whose operator it is, not
 those expanded into others), and the cases in `tests/ops`: those with ONNX Runtime as the oracle,
 and those worked out by hand from the spec. Beside these, each family is held against ONNX Runtime
 on random inputs.

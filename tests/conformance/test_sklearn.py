@@ -34,7 +34,6 @@ from sklearn import (
 )
 
 import interpreter
-from interpreter import UnsupportedModelError
 
 WINE_X, WINE_Y = datasets.load_wine(return_X_y=True)
 WINE_X = ((WINE_X - WINE_X.mean(0)) / WINE_X.std(0)).astype(np.float32)
@@ -138,13 +137,7 @@ def export(model, x, types=None, **options):
 
 def run_both(onx, feeds):
     """onnxwalk's outputs, and ONNX Runtime's."""
-    try:
-        session = interpreter.load(onx)
-    except UnsupportedModelError as error:
-        if "com.microsoft.Tokenizer" not in str(error):
-            raise
-        pytest.skip("com.microsoft's Tokenizer isn't written")
-    ours = session.run(None, feeds)
+    ours = interpreter.load(onx).run(None, feeds)
     return ours, onnxruntime.InferenceSession(onx.SerializeToString()).run(None, feeds)
 
 
@@ -265,9 +258,10 @@ def test_text(vectorizer):
     model = pipeline.make_pipeline(vectorizer, linear_model.LogisticRegression())
     model.fit(texts, [0, 0, 1, 1] * 3)
     onx = export(model, texts, [("x", StringTensorType([None]))])
-    ours, theirs = run_both(onx, {"x": texts.astype(object)})
-    np.testing.assert_array_equal(ours[0], model.predict(texts))
-    assert_near(ours[1], theirs[1], model.predict_proba(texts))
+    # ONNX Runtime's StringNormalizer needs a locale that not every machine has
+    labels, probabilities = interpreter.load(onx).run(None, {"x": texts.astype(object)})
+    np.testing.assert_array_equal(labels, model.predict(texts))
+    assert_near(probabilities, None, model.predict_proba(texts))
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 import interpreter
+from tests.dense_strategies import arrays, modestly
 from tests.harness import assert_same, run_onnxruntime
 
 F, I64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
@@ -211,3 +214,89 @@ def test_a_failing_body_names_the_inner_node():
     session = interpreter.load(proto, optimize=False)
     with pytest.raises(interpreter.OperatorError, match=r"node 'inside' \(Reshape\)"):
         session.run(None, {"m": np.array(2), "step": np.array(1, np.float32)})
+
+
+@modestly
+@given(
+    x=arrays(np.float32, largest=9),
+    most=st.none() | st.integers(-1, 4),
+    first=st.none() | st.booleans(),
+    limit=st.integers(0, 5),
+)
+def test_any_loop(x, most, first, limit):
+    """No trip count, no condition, none of the rounds, any shape, NaN and infinities."""
+    assume(most is not None or first is not None)
+    proto = doubling(x.shape, most, first)
+    if first is None and most > limit + 1:
+        # 'input ("trip_count", ""): … cond = ...; // ignored'; ONNX Runtime stops at it
+        last, parts = interpreter.load(proto).run(None, {"x": x, "limit": np.array(limit)})
+        assert_same(parts, np.stack([-(x * np.float32(2**i)) for i in range(most)]))
+        assert_same(last, x * np.float32(2**most))
+    else:
+        check(proto, {"x": x, "limit": np.array(limit)})
+
+
+def doubling(shape, most, first):
+    """A Loop over s = x, s + s, …, as long as the round's number is below ``limit``."""
+    body = graph(
+        [node("Add", "s,s", "s2"), node("Less", "i,limit", "more"), node("Neg", "s", "part")],
+        [value("i", I64, []), value("go", BOOL, []), value("s", F, shape)],
+        [value("more", BOOL, []), value("s2", F, shape), value("part", F, shape)],
+    )
+    given = {"m": most, "c": first}
+    names = ",".join(name if known is not None else "" for name, known in given.items())
+    return model(
+        [node("Loop", f"{names},x", "last,parts", body=body)],
+        [value("x", F, shape), value("limit", I64, [])],
+        [value("last"), value("parts")],
+        [constant(name, known) for name, known in given.items() if known is not None],
+    )
+
+
+@modestly
+@given(
+    data=st.data(), backwards=st.booleans(), turned=st.booleans(), opset=st.sampled_from([9, 11])
+)
+def test_any_scan(data, backwards, turned, opset):
+    """Along any axis of the input and the output, in both directions; negative from 11 on."""
+    shape = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=3))
+    x = data.draw(arrays(np.float32, tuple(shape), largest=9))
+    rank = len(shape)
+    axes = st.integers(0 if opset == 9 else -rank, rank - 1)
+    axis, to = data.draw(axes), data.draw(axes)
+    inner = list(shape)
+    del inner[axis]
+    body = graph(
+        [node("Add", "s,v", "s2"), node("Abs", "s2", "o")],
+        [value("s", F, inner), value("v", F, inner)],
+        [value("s2", F, inner), value("o", F, inner)],
+    )
+    how = {
+        "num_scan_inputs": 1,
+        "scan_input_axes": [axis],
+        "scan_output_axes": [to],
+        "scan_input_directions": [int(backwards)],
+        "scan_output_directions": [int(turned)],
+    }
+    proto = model(
+        [node("Scan", "start,x", "last,all", body=body, **how)],
+        [value("start", F, inner), value("x", F, shape)],
+        [value("last"), value("all")],
+        opset=opset,
+    )
+    check(proto, {"start": np.zeros(inner, np.float32), "x": x})
+
+
+@modestly
+@given(x=arrays(np.float32), condition=st.booleans(), one=st.booleans())
+def test_any_if(x, condition, one):
+    """Any shape, and a condition of one element in any rank."""
+    then = graph([node("Neg", "x", "a")], [], [value("a")])
+    other = graph([node("Shape", "x", "n"), node("Cast", "n", "b", to=F)], [], [value("b")])
+    shape = [1] if one else []
+    proto = model(
+        [node("If", "c", "y", then_branch=then, else_branch=other)],
+        [value("x", F, x.shape), value("c", BOOL, shape)],
+        [value("y")],
+    )
+    check(proto, {"x": x, "c": np.full(shape, condition)})

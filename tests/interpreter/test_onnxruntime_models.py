@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 quantization = pytest.importorskip("onnxruntime.quantization")
 
 import interpreter
+from tests.harness import cuts_off
 
 RNG = np.random.default_rng(0)
 
@@ -156,7 +157,8 @@ def quantized(name, how, folder):
     if how == "dynamic":
         operators = ["MatMul", "Attention", "LSTM", "Gather", "Conv"]
         operators = operators if name != "cnn" else ["MatMul", "Gemm"]
-        quantization.quantize_dynamic(path, quantized_to, op_types_to_quantize=operators)
+        quantization.quantize_dynamic(path, quantized_to, op_types_to_quantize=operators,
+                                      reduce_range=cuts_off())  # fmt: skip
         return optimized(quantized_to, result, levels.ORT_ENABLE_EXTENDED)
     formats = {"QDQ": quantization.QuantFormat.QDQ, "QOperator": quantization.QuantFormat.QOperator}
     kind, _, channels = how.partition(" ")
@@ -168,6 +170,7 @@ def quantized(name, how, folder):
         per_channel=bool(channels),
         activation_type=quantization.QuantType.QUInt8,
         weight_type=quantization.QuantType.QInt8,
+        reduce_range=cuts_off(),
     )
     return quantized_to
 

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ops import registry
+from ops.types import signature
 from tests.dense_strategies import arrays, check_with_onnxruntime, modestly, shapes
 from tests.harness import Case, assert_same, check, run_directly, run_onnxwalk
 
@@ -218,4 +219,5 @@ def test_no_warning_escapes():
     with np.errstate(all="raise"):
         for name in [*ELEMENTWISE, "Swish", "Softmax", "LogSoftmax", "Hardmax"]:
             run_onnxwalk(Case(name, 24, [x]))
-            run_onnxwalk(Case(name, 24, [short]))
+            if "float16" in signature("", name, 24).inputs[0].allowed:
+                run_onnxwalk(Case(name, 24, [short]))

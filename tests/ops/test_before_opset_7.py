@@ -116,6 +116,7 @@ CASES = [
         [[[1, 2]], [[5, 2]]], epsilon=0.0, is_test=1, spatial=0),
     *(old("Dropout", opset, [A], [A, np.ones((2, 2))], outputs=2, **attributes)
       for opset in (1, 6) for attributes in ({"ratio": 0.0}, {"is_test": 1})),
+    old("Dropout", 1, [A], A, is_test=1, consumed_inputs=[0]),
 ]  # fmt: skip
 
 

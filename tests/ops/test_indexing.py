@@ -34,6 +34,13 @@ GATHER = [
     Case("Gather", 11, [X, ints(-1, 0)], {"axis": -2}),
     Case("Gather", 13, [X.transpose(2, 0, 1), np.array([-1, 3], np.int32)], {"axis": 0}),
     Case("Gather", 13, [text("a", "b"), ints(1, -1, 0)]),
+    Case(
+        "Gather",
+        13,
+        [text("a", "b", "c", "d").reshape(2, 2), ints(1)],
+        {},
+        [text("c", "d").reshape(1, 2)],
+    ),
     Case("Gather", 13, [text("a", "b"), np.array(-1)], expected=[np.array("b", object)]),
     Case("Gather", 13, [X, ints()], {"axis": 1}, note="no indices"),
     Case("GatherElements", 11, [GRID, INDEX], {"axis": 0}),

@@ -122,6 +122,7 @@ BY_HAND = [
     # "it will contain all ones". (ONNX Runtime gives all zeros in opset 7 and 10, ones from 12.)
     Case("Dropout", 7, [X], {}, [X, np.ones_like(X)], outputs=2),
     Case("Dropout", 10, [X], {}, [X, np.ones(X.shape, bool)], outputs=2),
+    Case("Dropout", 10, [X], {"ratio": 0.9}, [X]),
     Case("Dropout", 12, [X, f(0.9)], {}, [X, np.ones(X.shape, bool)], outputs=2),
     Case("Dropout", 13, [X, f(0), np.array(True)], {}, [X, np.ones(X.shape, bool)], outputs=2),
     Case("Dropout", 22, [X.astype(ml_dtypes.float8_e5m2)], {}, [X.astype(ml_dtypes.float8_e5m2)]),

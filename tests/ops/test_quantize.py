@@ -13,6 +13,7 @@ from tests.harness import (
     assert_same,
     check,
     feeds_of,
+    int8_weights,
     one_node_model,
     run_directly,
     run_onnxruntime,
@@ -60,6 +61,9 @@ CASES = [
     # 2001 / 3 is 667 and 2047 / 3 is 682.33, which float16 rounds to 682.5, and that to 682
     Case("QuantizeLinear", 21, [array(2001, 2047, dtype=f16), scalar(3, f16), scalar(0, np.int16)],
          expected=[array(667, 682, dtype=np.int16)]),
+    # 666.67 in float; 666.5 in float16, and that is 666
+    *(Case("QuantizeLinear", opset, [array(1000, dtype=f16), scalar(1.5, f16), scalar(0, np.int16)])
+      for opset in (21, 23)),
     # 5118 in float; float16 has only every fourth integer there
     Case("QuantizeLinear", 23, [array(1023.4), scalar(0.2, f16), None],
          {"output_dtype": TensorProto.UINT16}, expected=[array(5120, dtype=np.uint16)],
@@ -180,7 +184,7 @@ def test_products_like_onnxruntime(data):
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     stack = data.draw(st.sampled_from([(), (2,), (2, 3)]))
     a = rng.integers(0, 255, (*stack, m, k)).astype(np.uint8)
-    b = rng.integers(-128, 127, (k, n)).astype(np.int8)
+    b = int8_weights(rng.integers(-128, 127, (k, n)).astype(np.int8))
     columns = data.draw(st.sampled_from([(), (n,)]))
     zero_a, zero_b = scalar(rng.integers(0, 255), np.uint8), rng.integers(-9, 9, columns)
     zero_b = np.asarray(zero_b, np.int8)

@@ -111,6 +111,7 @@ BY_HAND = [
          {"axis": -1, "select_last_index": 1, "keepdims": 0}, [np.array([2, 2])]),
     Case("ArgMax", 13, [f([[1, 3, 3], [4, 2, 4]], BF16)], {}, [np.array([[1, 0, 1]])]),
     Case("ArgMin", 7, [f([[1, 3, 1], [4, 2, 2]], np.uint8)], {"axis": 1}, [np.array([[0], [1]])]),
+    Case("ArgMin", 12, [f([[1, 3, 1]])], {"axis": 1, "select_last_index": 1}, [np.array([[2]])]),
     Case("ArgMin", 13, [f([[1, 3, 1], [4, 2, 2]])],
          {"axis": 1, "select_last_index": 1}, [np.array([[2], [2]])]),
     Case("CumSum", 11, [f([1, 2, 3]), np.array(0)], {}, [f([1, 3, 6])]),

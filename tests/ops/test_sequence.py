@@ -60,6 +60,7 @@ CASES = [
          [[A + A, B + A, C + A], [A - A, B - A, C - A]], outputs=2),
     Case("SequenceMap", 17, [[], A], {"body": sum_and_difference}, [[], []], outputs=2),
     Case("Optional", 15, [A], {}, [A]),
+    Case("Optional", 15, [ABC], {}, [ABC]),
     Case("Optional", 15, [], {"type": FLOATS}, [None]),
     Case("OptionalHasElement", 15, [A], {}, [np.array(True)]),
     Case("OptionalHasElement", 15, [None], {}, [np.array(False)]),

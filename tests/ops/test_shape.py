@@ -82,6 +82,7 @@ ORDER = [
         expected=[np.array([[[[0, 2], [4, 6]], [[1, 3], [5, 7]]]], F)],
     ),
     Case("DepthToSpace", 11, [counting(2, 12, 2, 3)], {"blocksize": 2}),
+    Case("DepthToSpace", 11, [counting(2, 12, 2, 3)], {"blocksize": 2, "mode": "CRD"}),
     Case("DepthToSpace", 13, [PIXEL], {"blocksize": 1}),
     Case("DepthToSpace", 13, [counting(2, 12, 2, 3)], {"blocksize": 2, "mode": "CRD"}),
     Case("SpaceToDepth", 7, [counting(2, 3, 4, 6)], {"blocksize": 2}),

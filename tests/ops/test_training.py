@@ -1,9 +1,12 @@
 """Optimizer steps: hand-computed from the spec's pseudo code. ONNX Runtime has no kernel."""
 
+import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tests.harness import Case, check, run_directly
+from tests.harness import Case, assert_same, check, run_directly
 
 
 def f(values, dtype=np.float32):
@@ -47,6 +50,50 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_case(case):
     check(case)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3),
+    dtype=st.sampled_from([np.float32, np.float64]),
+    count=st.integers(1, 3),
+    t=st.integers(0, 5),
+    seed=st.integers(0, 99),
+    nesterov=st.booleans(),
+)
+def test_any_tensors_follow_the_formulas(shape, dtype, count, t, seed, nesterov):
+    """Several tensors of any shape, against the spec's pseudo code in float64."""
+    rng = np.random.default_rng(seed)
+    x, g, v, h = (list(np.abs(rng.normal(size=(count, *shape))).astype(dtype)) for _ in range(4))
+    wide = [[a.astype(np.float64) for a in kind] for kind in (x, g, v, h)]
+    r, norm, post, decay, alpha, beta = 0.1, 0.01, 0.02, 0.3, 0.8, 0.9
+    rate = r / (1 + t * decay)
+    adam = r if t == 0 else r * np.sqrt(1 - beta**t) / (1 - alpha**t)
+    results = {"Adagrad": ([], []), "Adam": ([], [], []), "Momentum": ([], [])}
+    for a, grad, moment, square in zip(*wide, strict=True):
+        grad = norm * a + grad
+        total = square + grad**2
+        results["Adagrad"][0].append(a - rate * grad / (np.sqrt(total) + 1e-6))
+        results["Adagrad"][1].append(total)
+        first = alpha * moment + (1 - alpha) * grad
+        second = beta * square + (1 - beta) * grad**2
+        moved = a - adam * first / (np.sqrt(second) + 1e-6)
+        for kind, y in zip(results["Adam"], (moved * (1 - post), first, second), strict=True):
+            kind.append(y)
+        speed = alpha * moment + (beta if t > 0 else 1) * grad
+        results["Momentum"][0].append(a - r * (grad + alpha * speed if nesterov else speed))
+        results["Momentum"][1].append(speed)
+    more = {"norm_coefficient": norm}
+    moments = {**more, "alpha": alpha, "beta": beta}
+    mode = "nesterov" if nesterov else "standard"
+    for name, tensors, attributes in (
+        ("Adagrad", [*x, *g, *h], {**more, "decay_factor": decay}),
+        ("Adam", [*x, *g, *v, *h], {**moments, "norm_coefficient_post": post}),
+        ("Momentum", [*x, *g, *v], {**moments, "mode": mode}),
+    ):
+        expected = [y for kind in results[name] for y in kind]
+        found = run_directly(step(name, t, tensors, expected, r=r, dtype=dtype, **attributes))
+        assert_same(found, [y.astype(dtype) for y in expected], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

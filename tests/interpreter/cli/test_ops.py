@@ -100,3 +100,13 @@ def test_an_unknown_name_suggests_near_ones(cli):
         "no operator 'Sofmax' is supported; did you mean Softmax"
     )
     assert "'onnxwalk ops' lists them" in cli("ops", "qqqqqq").error
+
+
+def test_types_and_words_are_those_of_each_version(cli):
+    add = cli("ops", "ai.onnx.Add").out
+    assert "a, b             double, float, float16, int32, int64, uint32, uint64\n" in add
+    assert "a, b from 13 on  also bfloat16\n" in add
+    assert "a, b from 14 on  also int16, int8, uint16, uint8\n" in add
+    resize = " ".join(cli("ops", "Resize").out.split())
+    assert "unlike 18 coordinate_transformation_mode may be also half_pixel_symmetric" in resize
+    assert "unlike 11 " in resize and "may be no longer tf_half_pixel_for_nn" in resize

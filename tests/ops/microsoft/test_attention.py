@@ -11,6 +11,7 @@ from tests.harness import (
     assert_same,
     check,
     feeds_of,
+    int8_weights,
     one_node_model,
     run_directly,
     run_onnxruntime,
@@ -43,7 +44,7 @@ RAW = i32([1, 1, 1, 0, 0], [0, 1, 1, 1, 1])
 N2 = {"num_heads": 2}
 CACHES = [normal(5, 2, seed=6), normal(5, 2, seed=7)]
 U8 = np.random.default_rng(0).integers(0, 256, (2, 3, 8)).astype(np.uint8)
-I8 = np.random.default_rng(0).integers(-128, 128, (8, 24)).astype(np.int8)
+I8 = int8_weights(np.random.default_rng(0).integers(-128, 128, (8, 24)).astype(np.int8))
 
 # Two keys that score the same, then one that a mask hides: the mean of the first two values.
 ONES, VALUES = np.ones((1, 3, 1), np.float32), f([[[2], [4], [100]]])

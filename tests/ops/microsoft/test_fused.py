@@ -92,8 +92,6 @@ CASES = [
         "transBatchA": 1, "transBatchB": 1, "transB": 1}),
     case("FusedMatMul", [A.astype(ml_dtypes.bfloat16), B.astype(ml_dtypes.bfloat16)],
          {"alpha": 0.5}, expected=[f([[9.5, 11], [21.5, 25]], ml_dtypes.bfloat16)]),
-    case("FusedMatMul", [A.astype(int), B.astype(int)], {"alpha": 0.5},
-         expected=[np.array([[9, 11], [21, 25]])], note="integers are cut"),
     case("TransposeMatMul", [normal(2, 4, 3), normal(2, 4, 5)], {"transA": 1, "alpha": 2.0}),
     case("FusedMatMulActivation", [A, B], {"activation": "LeakyRelu", "activation_alpha": 0.1,
                                            "alpha": -1.0},

@@ -57,6 +57,8 @@ CASES = [
     case([*PROMPT, *[None] * 4, SINK]),
     case([*PROMPT, *CACHES], {"do_rotary": 1}),
     case([*DECODE, *CACHES], {"do_rotary": 1, "rotary_interleaved": 1}),
+    case([*PROMPT, *CACHES, np.array([[2, 9, 4], [1, 3, 5]])], {"do_rotary": 1}),
+    case([*DECODE, *CACHES, np.array([[1], [3]])], {"do_rotary": 1}),
     case([*qkv(1, 2), *(p[:1] for p in PAST), i32(5), i32(6)]),
     case([ONES, ONES, VALUES, None, None, i32(2), i32(3)], {"num_heads": 1, "kv_num_heads": 1},
          [np.array([[[2], [3], [5]]], np.float32)], outputs=1),

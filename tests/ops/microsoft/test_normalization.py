@@ -76,6 +76,8 @@ CASES = [
                                       np.array(7, np.uint8), *ZEROS[3:]], outputs=2, atol=1e-4),
     case("BiasDropout", [f([[1, 2]]), f([10, 20]), f([[100, 200]])], outputs=2,
          expected=[f([[111, 222]]), np.array([[True, True]])]),
+    case("BiasDropout", [f([[1, 2]]), f([10, 20]), None, f(0.5), np.array(False)],
+         expected=[f([[11, 22]])]),
     case("BiasDropout", [f([[1, 2]]), f([10, 20]), None, f(0.5)], expected=[f([[11, 22]])]),
 ]
 # fmt: on

@@ -10,6 +10,7 @@ from tests.harness import (
     assert_same,
     check,
     feeds_of,
+    int8_weights,
     one_node_model,
     run_directly,
     run_onnxruntime,
@@ -38,7 +39,8 @@ def case(operator, inputs, attributes=None, expected=None, **more):
 
 def noise(*shape, dtype=np.uint8, seed=0):
     low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
-    return np.random.default_rng(seed).integers(low, high, shape, endpoint=True).astype(dtype)
+    x = np.random.default_rng(seed).integers(low, high, shape, endpoint=True).astype(dtype)
+    return int8_weights(x) if dtype == np.int8 else x
 
 
 IMAGE, SIGNED_IMAGE = noise(2, 3, 6, 5), noise(2, 3, 6, 5, dtype=np.int8)

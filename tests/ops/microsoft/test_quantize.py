@@ -12,6 +12,7 @@ from tests.harness import (
     assert_same,
     check,
     feeds_of,
+    int8_weights,
     one_node_model,
     run_directly,
     run_onnxruntime,
@@ -43,7 +44,8 @@ def normal(*shape, seed=0):
 
 def noise(*shape, dtype=np.uint8, seed=0):
     low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
-    return np.random.default_rng(seed).integers(low, high, shape, endpoint=True).astype(dtype)
+    x = np.random.default_rng(seed).integers(low, high, shape, endpoint=True).astype(dtype)
+    return int8_weights(x) if dtype == np.int8 else x
 
 
 def few_bits(k, n, bits, block=16, zero_points="", seed=0):
@@ -85,6 +87,7 @@ INT4 = np.arange(-8, 8).reshape(1, 16).astype(ml_dtypes.int4)
 # fmt: off
 CASES = [
     case("QuantizeLinear", [normal(2, 3) * 99, f(0.01), np.array(700, np.uint16)]),
+    case("QuantizeLinear", [f([1000], np.float16), f(1.5, np.float16), np.array(0, np.int16)]),
     case("QuantizeLinear", [f([0.5, 1.5]), f(1), np.array(1, ml_dtypes.int4)],
          expected=[np.array([1, 3], ml_dtypes.int4)]),
     case("QuantizeLinear", [normal(2, 3), f([0.1, 0.2]), i8([1, 2])], {"axis": 0}),
@@ -115,6 +118,9 @@ CASES = [
     case("DynamicQuantizeLSTM", lstm(1, 4, 2, 3, 5), {"hidden_size": 5}, outputs=3, atol=1e-5),
     case("DynamicQuantizeLSTM", lstm(2, 4, 2, 3, 5, columns=True, seed=9),
          {"direction": "bidirectional", "hidden_size": 5}, outputs=3, atol=1e-5),
+    case("DynamicQuantizeLSTM",
+         [*(q := lstm(1, 4, 2, 3, 5, dtype=np.uint8))[:4], np.array([4, 2], np.int32), *q[5:]],
+         {"hidden_size": 5}, outputs=3, atol=1e-5, note="sequence_lens"),
     case("DynamicQuantizeLSTM", lstm(1, 3, 1, 4, 4, dtype=np.uint8),
          {"direction": "reverse", "clip": 2.0, "hidden_size": 4}, outputs=3, atol=1e-5),
     *(case("MatMulNBits", [normal(2, 3, 40), *few_bits(40, 5, bits, zero_points=zeros), None,
