@@ -1,4 +1,4 @@
-"""Which modules register and bind each operator; written by ``python -m ops._families``."""
+"""Which modules register and bind each operator; by python -m tests.conformance.index."""
 
 MODULES_OF: dict[tuple[str, str], str] = {
     ("", "Abs"): "mathfunctions",
@@ -276,6 +276,7 @@ MODULES_OF: dict[tuple[str, str], str] = {
     ("com.microsoft", "RotaryEmbedding"): "microsoft.attention",
     ("com.microsoft", "SkipLayerNormalization"): "microsoft.normalization",
     ("com.microsoft", "SkipSimplifiedLayerNormalization"): "microsoft.normalization",
+    ("com.microsoft", "Tokenizer"): "microsoft.text",
     ("com.microsoft", "TransposeMatMul"): "microsoft.linear",
     ("com.microsoft", "Trilu"): "microsoft.shape",
     ("com.microsoft", "Unique"): "microsoft.shape",

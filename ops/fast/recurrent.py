@@ -284,38 +284,41 @@ class Dense:
             block[rows] = gates.reshape(*rows.shape, block.shape[-1])
 
 
-#: rows of a table that are computed at a time
-_AT_ONCE = 128
+#: rows of a table that are computed together
+_TOGETHER = 16
 
 
 class Table:
-    """An embedding multiplied by the weights of the inputs, row by row as rows are first needed.
+    """An embedding multiplied by the weights of the inputs, a few rows at a time, as they are first
+    needed. Shared by all bound plans of a node.
 
-    What stands in a row is the same whenever it is computed, so that it doesn't matter to a result
-    what was run before. Shared by all bound plans of a node.
+    Rows are always computed in the same company: BLAS may round a row otherwise at another place
+    of a product, and what was run before must not matter to a result.
     """
 
     def __init__(self, embedding: np.ndarray, cell: Cell) -> None:
         self._embedding, self._cell = embedding, cell
         directions, _, width = cell.w_x.shape
-        self.rows = np.empty((directions, len(embedding), width), embedding.dtype)
-        self._ready = np.zeros(len(embedding), bool)
+        self.words = len(embedding)
+        self._blocks = -(-self.words // _TOGETHER)
+        #: (D, words and some more, gates * H)
+        self.rows = np.empty((directions, self._blocks * _TOGETHER, width), embedding.dtype)
+        self._ready = np.zeros(self._blocks, bool)
 
     def prepare(self, ids: np.ndarray) -> None:
         """Have the rows of these ids ready. Raises IndexError for an id that isn't one."""
-        ready = self._ready[ids]
-        if ready.all():
+        if ids.min() < -self.words or ids.max() >= self.words:
+            raise IndexError("an id lies outside of the embedding")
+        blocks = ids % self.words // _TOGETHER
+        if self._ready[blocks].all():
             return
-        wanted = np.zeros(len(self._embedding), bool)
-        wanted[ids] = True
+        wanted = np.zeros(self._blocks, bool)
+        wanted[blocks] = True
         missing = np.flatnonzero(wanted & ~self._ready)
-        for start in range(0, len(missing), _AT_ONCE):
-            chosen = missing[start : start + _AT_ONCE]
-            # Always so many rows: BLAS may round otherwise for another number of them.
-            source = np.zeros((_AT_ONCE, self._embedding.shape[1]), self._embedding.dtype)
-            source[: len(chosen)] = self._embedding[chosen]
-            for d, (weights, bias) in enumerate(zip(self._cell.w_x, self._cell.bias, strict=True)):
-                self.rows[d, chosen] = (source @ weights + bias)[: len(chosen)]
+        numbers = missing[:, None] * _TOGETHER + np.arange(_TOGETHER)
+        source = self._embedding[np.minimum(numbers, self.words - 1)]
+        for d, (weights, bias) in enumerate(zip(self._cell.w_x, self._cell.bias, strict=True)):
+            self.rows[d, numbers] = source @ weights + bias
         self._ready[missing] = True
 
 
@@ -331,12 +334,12 @@ class Embedded:
 
     def project(self, wanted: Sequence[tuple[np.ndarray, ...]], block: np.ndarray) -> None:
         """As ``Dense.project``."""
-        _, words, width = self._table.rows.shape
+        _, rows_each, width = self._table.rows.shape
         hidden = block.shape[-1]
         gates = np.arange(width // hidden)
         numbers = np.empty(len(block), np.intp)
         for d, (times, sequences, rows) in enumerate(wanted):
-            ids = self._ids[times, sequences] % words + d * words
+            ids = self._ids[times, sequences] % self._table.words + d * rows_each
             numbers[rows] = ids[:, None] * len(gates) + gates
         np.take(self._table.rows.reshape(-1, hidden), numbers, 0, block, "clip")
 

@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
-from ops._families import index
 from ops._index import MODULES_OF
+from tests.conformance.index import index
 
 
 def test_the_index_is_what_the_command_writes():
-    assert index() == MODULES_OF, "run python -m ops._families"
+    assert index() == MODULES_OF, "run python -m tests.conformance.index"
 
 
 def test_only_what_a_model_needs_is_imported():
@@ -20,6 +21,7 @@ def test_only_what_a_model_needs_is_imported():
         "assert ops.registry.lookup('', 'NoSuchOperator', 11) is None\n"
         "assert ops.registry.lookup('my.domain', 'Swirl', 1) is None\n"
         "assert ops.registry.lookup('ai.onnx.ml', 'TreeEnsemble', 5) is not None\n"
-        "assert len(list(ops.registry)) > 700\n"
+        "assert len(list(ops.registry)) > 400\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=root)
