@@ -1,4 +1,4 @@
-"""Write ``ops/_index.py``, which says where each operator is: ``python -m tests.conformance.index``."""
+"""Write ``ops/_index.py``, where operators are: ``python -m tests.conformance.index``."""
 
 from __future__ import annotations
 

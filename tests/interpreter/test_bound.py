@@ -1,0 +1,261 @@
+"""Plans bound to shapes: replays, changing shapes, threads, memory, errors."""
+
+import itertools
+import threading
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import interpreter
+import ops
+from interpreter.bound import Bound
+from interpreter.bound_plans import _MOST_IDLE
+
+F, I64 = TensorProto.FLOAT, TensorProto.INT64
+f32 = np.float32
+
+
+def node(operator, inputs, outputs, **attributes):
+    return helper.make_node(operator, inputs.split(), outputs.split(), **attributes)
+
+
+def model(nodes, inputs, outputs, constants=(), opset=20):
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info(n, c, s) for n, c, s in inputs],
+        [onnx.ValueInfoProto(name=name) for name in outputs],
+        [numpy_helper.from_array(array, name) for name, array in constants],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(f32)
+
+
+def network():
+    """A convolution with what stands around it, a residual, a pool, a dense layer."""
+    return model(
+        [
+            node("Transpose", "x", "nchw", perm=[0, 3, 1, 2]),
+            node("Conv", "nchw w1 b1", "c1", pads=[1, 1, 1, 1]),
+            node("Relu", "c1", "r1"),
+            node("Conv", "r1 w2", "c2", pads=[1, 1, 1, 1]),
+            node("Add", "c2 r1", "sum"),
+            node("Relu", "sum", "r2"),
+            node("MaxPool", "r2", "p", kernel_shape=[2, 2], strides=[2, 2]),
+            node("GlobalAveragePool", "p", "g"),
+            node("Flatten", "g", "flat"),
+            node("Gemm", "flat w3 b3", "logits", transB=1),
+            node("Softmax", "logits", "y"),
+        ],
+        [("x", F, ["n", "h", "w", 3])],
+        ["y", "logits"],
+        [
+            ("w1", noise(16, 3, 3, 3)),
+            ("b1", noise(16, seed=1)),
+            ("w2", noise(16, 16, 3, 3, seed=2) / 12),
+            ("w3", noise(5, 16, seed=3)),
+            ("b3", noise(5, seed=4)),
+        ],
+    )
+
+
+def same(found, expected):
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == other.dtype and one.shape == other.shape
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_replays_of_several_shapes_are_as_the_plain_walk():
+    fast, plain = interpreter.load(network()), interpreter.load(network(), optimize=False)
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        for shape in ((1, 8, 8, 3), (3, 8, 8, 3), (2, 9, 13, 3), (1, 40, 33, 3)):
+            x = rng.normal(size=shape).astype(f32)
+            same(fast.run(None, {"x": x}), plain.run(None, {"x": x}))
+            inner = ["c1", "r1", "sum", "p"]
+            same(fast.run(inner, {"x": x}), plain.run(inner, {"x": x}))
+
+
+def test_feeds_of_any_layout_and_byte_order():
+    session = interpreter.load(network())
+    x = noise(2, 8, 8, 3)
+    expected = session.run(None, {"x": x})
+    wide = np.zeros((2, 8, 8, 6), f32)
+    wide[..., ::2] = x
+    readonly = x.copy()
+    readonly.flags.writeable = False
+    for feed in (np.asfortranarray(x), wide[..., ::2], x[::-1][::-1], readonly, x.astype(">f4")):
+        for found, wanted in zip(session.run(None, {"x": feed}), expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+
+
+def test_what_was_returned_is_the_callers():
+    session = interpreter.load(network())
+    x = noise(2, 8, 8, 3)
+    first = session.run(["y", "logits", "nchw"], {"x": x})
+    kept = [array.copy() for array in first]
+    session.run(["y", "logits", "nchw"], {"x": noise(2, 8, 8, 3, seed=9)})
+    same(first, kept)
+    for array in first:
+        array[...] = 7
+    same(session.run(["y", "logits", "nchw"], {"x": x}), kept)
+    assert (x != 7).all()
+
+
+def test_eight_threads_on_one_session():
+    session = interpreter.load(network())
+    feeds = [noise(1 + i % 3, 8, 8, 3, seed=i) for i in range(8)]
+    expected = [session.run(None, {"x": x}) for x in feeds]
+    failures = []
+
+    def work(number):
+        for _ in range(20):
+            found = session.run(None, {"x": feeds[number]})
+            for one, other in zip(found, expected[number], strict=True):
+                if not np.array_equal(one, other):
+                    failures.append(number)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+
+
+def held(session):
+    return sum(b.nbytes for bounds in session._bound._idle.values() for b in bounds)
+
+
+def test_memory_is_given_back_when_shapes_change():
+    session = interpreter.load(network())
+    session.run(None, {"x": noise(64, 64, 64, 3)})
+    assert held(session) > 1 << 24
+    for size in range(8, 100):
+        session.run(None, {"x": noise(size, 64, 8, 3)})
+        newest = session._bound._idle[next(reversed(session._bound._idle))]
+        assert held(session) <= _MOST_IDLE + sum(b.nbytes for b in newest)
+
+
+# ------------------------------------------------------------------ shapes that depend on data
+
+
+def data_dependent():
+    return model(
+        [
+            node("NonZero", "x", "places"),
+            node("Cast", "places", "floats", to=F),
+            node("Add", "floats one", "more"),
+            node("ReduceSum", "more axes", "y", keepdims=0),
+            node("Mul", "x one", "z"),
+        ],
+        [("x", F, ["n"])],
+        ["y", "more", "z"],
+        [("one", np.array(1, f32)), ("axes", np.array([1]))],
+    )
+
+
+def test_shapes_that_depend_on_data():
+    fast = interpreter.load(data_dependent())
+    plain = interpreter.load(data_dependent(), optimize=False)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        x = rng.integers(0, 2, 6).astype(f32)
+        same(fast.run(None, {"x": x}), plain.run(None, {"x": x}))
+
+
+def test_a_reshape_to_a_fed_shape():
+    reshape = model(
+        [node("Reshape", "x shape", "a"), node("Relu", "a", "y")],
+        [("x", F, ["n"]), ("shape", I64, ["r"])],
+        ["y"],
+    )
+    session = interpreter.load(reshape)
+    x = noise(12)
+    for shape in ([3, 4], [2, 6], [4, 3], [3, 4], [12, 1]):
+        found = session.run(None, {"x": x, "shape": np.array(shape)})[0]
+        np.testing.assert_array_equal(found, np.maximum(x, 0).reshape(shape))
+
+
+def test_sequences_hold_values_of_their_own():
+    """A list may not be overwritten by what is computed after it."""
+    sequence = model(
+        [
+            node("Relu", "x", "a"),
+            node("SequenceConstruct", "a a", "s"),
+            node("Neg", "a", "b"),
+            node("Exp", "b", "c"),
+            node("Add", "c c", "d"),
+            node("SequenceAt", "s zero", "e"),
+            node("Add", "d e", "y"),
+        ],
+        [("x", F, ["n"])],
+        ["y"],
+        [("zero", np.array(0))],
+    )
+    session = interpreter.load(sequence)
+    for seed in range(3):
+        x = noise(1000, seed=seed)
+        a = np.maximum(x, 0)
+        found = session.run(None, {"x": x})[0]
+        np.testing.assert_allclose(found, 2 * np.exp(-a) + a, rtol=1e-6)
+
+
+# ----------------------------------------------------------------------------------- errors
+
+
+def test_an_error_in_a_replay_names_the_node():
+    gather = model(
+        [node("Gather", "table ids", "rows"), node("Relu", "rows", "y")],
+        [("ids", I64, ["n"])],
+        ["y"],
+        [("table", noise(5, 2))],
+    )
+    gather.graph.node[0].name = "look up"
+    session = interpreter.load(gather)
+    for _ in range(2):
+        session.run(None, {"ids": np.array([1, -5, 4])})
+        with pytest.raises(interpreter.OperatorError, match="'look up'"):
+            session.run(None, {"ids": np.array([1, 2, 5])})
+
+
+def test_a_faulty_bound_form_is_told_and_does_no_harm():
+    mine = ops.Registry(parent=ops.registry)
+
+    @mine.op("Twice", since=1, domain="mine")
+    def twice(x):
+        return x + x
+
+    @twice.bind
+    def bind_twice(space, x):
+        raise RuntimeError("no such thing")
+
+    proto = model([node("Twice", "x", "y", domain="mine")], [("x", F, ["n"])], ["y"])
+    proto.opset_import.append(helper.make_opsetid("mine", 1))
+    session = interpreter.load(proto, registry=mine)
+    with pytest.warns(RuntimeWarning, match="please report"):
+        assert session.run(None, {"x": np.ones(2, f32)})[0].tolist() == [2, 2]
+
+
+def test_a_chain_keeps_few_arrays():
+    """Buffers are used again: memory doesn't grow with the number of nodes."""
+    names = ["x", *(f"v{i}" for i in range(200))]
+    nodes = [node("Exp", a, b) for a, b in itertools.pairwise(names)]
+    session = interpreter.load(model(nodes, [("x", F, ["n"])], [names[-1]]))
+    session.run(None, {"x": np.zeros(1 << 16, f32)})
+    assert held(session) <= 4 << 18
+
+
+def test_steps_know_their_calls():
+    session = interpreter.load(network())
+    session.run(None, {"x": noise(1, 8, 8, 3)})
+    (bound,) = next(iter(session._bound._idle.values()))
+    assert isinstance(bound, Bound) and len(bound.ranges) == len(bound.plan.steps)
+    assert bound.ranges[-1].stop == len(bound.calls)
+    # Everything in this network has a bound form: nothing is called as a plain operator.
+    assert not [f for f, _ in bound.calls if getattr(f, "__name__", "") == "_call"]
