@@ -26,7 +26,7 @@ def in_bfloat16(graph: Any) -> bool:
 
 @contextmanager
 def kept_apart() -> Iterator[None]:
-    """tf2onnx's tables of types say bfloat16 where they said float16. Not for two threads at once."""
+    """tf2onnx's tables say bfloat16 where they said float16. Not for two threads at once."""
     import ml_dtypes
     from onnx import TensorProto
     from tensorflow import dtypes

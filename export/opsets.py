@@ -1,8 +1,7 @@
 """A model of opset 18, the newest that tf2onnx writes, becomes one of a newer opset.
 
 Nothing but the number changes: almost every operator's later versions say what version 18 said
-and allow more, as bfloat16 from opset 22 on. Whether they do is read from ONNX's own schemas,
-except for what a schema doesn't tell, which is in ``_ANOTHER_MEANING``.
+and allow more, as bfloat16 from opset 22 on. Whether they do is read from ONNX's own schemas.
 """
 
 from __future__ import annotations
@@ -19,9 +18,6 @@ from ops.registry import LATEST_OPSET
 DEFAULT = 18
 #: the oldest that the recurrent nodes are written for
 OLDEST = 13
-
-#: operators that mean something else from an opset on, under the same signature
-_ANOTHER_MEANING = {"GroupNormalization": 21}  # a scale for each channel, not for each group
 
 
 def newest() -> int:
@@ -57,22 +53,28 @@ def meaning_changed(operator: str, opset: int) -> int | None:
     ai.onnx may not mean what it meant; None if there is none.
 
     A schema keeps the meaning when it takes the same inputs, outputs and attributes with the same
-    defaults, the same types at least, and nothing new but what may be left out.
+    defaults, the same types at least, and nothing new but what may be left out; and when neither
+    is deprecated, as GroupNormalization was until 21, when its scale became one for each channel.
     """
     from onnx import defs
 
     old = defs.get_schema(operator, DEFAULT)
     for version in range(DEFAULT + 1, opset + 1):
         new = defs.get_schema(operator, version)
-        if _ANOTHER_MEANING.get(operator) == version or not _takes_all_of(new, old):
+        if not _takes_all_of(new, old):
             return version
     return None
 
 
 def _takes_all_of(new: Any, old: Any) -> bool:
     """Whether every node that fits the old schema fits the new one, with the same defaults."""
-    if new.deprecated or not all(
-        _parameters_fit(getattr(new, side), getattr(old, side)) for side in ("inputs", "outputs")
+    if (
+        old.deprecated
+        or new.deprecated
+        or not all(
+            _parameters_fit(getattr(new, side), getattr(old, side))
+            for side in ("inputs", "outputs")
+        )
     ):
         return False
     added = [a for name, a in new.attributes.items() if name not in old.attributes]

@@ -10,7 +10,6 @@ pytest.importorskip("tensorflow", reason="the exporter needs TensorFlow")
 
 import keras
 
-import export
 import interpreter
 from export.applications import build, measure, table
 from export.errors import ExportError
@@ -73,13 +72,6 @@ def test_other_floats(policy):
     result = run(under(policy))
     assert max(result.differences.values()) < (1e-6 if policy == "float64" else 2e-2)
     assert operators(result.model)["Conv"] == 1
-
-
-@pytest.mark.parametrize("policy", ["bfloat16", "mixed_bfloat16"])
-def test_bfloat16_is_refused(policy, tmp_path):
-    with pytest.raises(ExportError, match=r"layer conv computes in bfloat16") as caught:
-        export.to_onnx(under(policy), tmp_path / "m.onnx")
-    assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
