@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -45,6 +46,7 @@ def draft_of(trace: Trace, *, opset: int | None = None, errors: Sequence[str] = 
     if not OLDEST <= opset <= newest():
         raise ExportError(f"opset {opset} can't be written: {OLDEST} to {newest()} can")
     ports = (*trace.inputs, *trace.outputs)
+    gc.collect()  # TensorFlow's graph is a heap of cycles, and what comes now needs as much
     try:
         with _lock, _without_optimizers(trace.graph), kept_apart():
             model, _ = from_graph_def(
@@ -59,6 +61,7 @@ def draft_of(trace: Trace, *, opset: int | None = None, errors: Sequence[str] = 
     except Exception as error:
         raise ExportError(f"tf2onnx failed: {one_line(error)}") from error
 
+    gc.collect()  # the graph that tf2onnx made
     _refuse_leftovers(model, trace, errors)
     if opset > DEFAULT:
         raise_opset(model, opset, trace.layers)
