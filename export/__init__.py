@@ -27,7 +27,7 @@ def to_onnx(
     model_or_path: Any,
     path: str | os.PathLike[str] | None = None,
     *,
-    opset: int = 18,
+    opset: int | None = None,
     architecture: Architecture | None = None,
     verify: bool = True,
     text: Any = None,
@@ -37,7 +37,8 @@ def to_onnx(
     """Export a Keras 3 model; write it to ``path`` if given, and return it.
 
     ``model_or_path``: a built ``keras.Model``, or a .keras, legacy .h5 or .weights.h5 file.
-    ``opset``: 13 to 18.
+    ``opset``: 13 to the newest that the installed onnx and the interpreter know (28); 18 if not
+    given, or the newest if the model computes in bfloat16, which few operators take before 22.
     ``architecture``: what builds the model, a function or "module:function"; needed for
     .weights.h5.
     ``verify``: run Keras and onnxwalk on random inputs and refuse a difference of more than 1e-4.

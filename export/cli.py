@@ -91,7 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--labels", metavar="FILE", help="class names: text, one a line, or a JSON list"
     )
-    parser.add_argument("--opset", type=int, default=18, help="13 to 18 (default: %(default)s)")
+    parser.add_argument(
+        "--opset", type=int, help="13 or newer (default: 18; for bfloat16 models the newest)"
+    )
     parser.add_argument("--no-verify", action="store_true", help="don't compare with Keras")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser

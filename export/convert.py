@@ -2,61 +2,69 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from export.bfloat16 import in_bfloat16, kept_apart, refusal
 from export.clean import clean
 from export.draft import Draft, attach, lift, walk
 from export.errors import ExportError, one_line
 from export.handlers import ADVICE, handlers
 from export.marks import writer_of
 from export.names import layer_of, name_nodes, name_weights, record_layers
+from export.opsets import DEFAULT, OLDEST, newest, raise_opset
 from export.recurrent_nodes import handler, weights_of
 from export.trace import Port, Trace
-
-#: opsets that tf2onnx writes and the recurrent nodes are written for
-OPSETS = range(13, 19)
 
 #: tf2onnx is changed while it works: one at a time
 _lock = threading.Lock()
 
 
-def convert(trace: Trace, *, opset: int = 18, errors: Sequence[str] = ()) -> Any:
+def convert(trace: Trace, *, opset: int | None = None, errors: Sequence[str] = ()) -> Any:
     """The ``onnx.ModelProto`` of a trace; see ``draft_of``, and what that raises."""
     return attach(draft_of(trace, opset=opset, errors=errors))
 
 
-def draft_of(trace: Trace, *, opset: int = 18, errors: Sequence[str] = ()) -> Draft:
+def draft_of(trace: Trace, *, opset: int | None = None, errors: Sequence[str] = ()) -> Draft:
     """The ONNX model of a trace, its weights still views of Keras's where they are the same.
 
+    ``opset``: None for ``DEFAULT``, or for the newest, where most operators take bfloat16, if the
+    model computes in that.
     ``errors`` is the list that tf2onnx's error messages arrive in (see ``quiet``).
 
-    Raises ExportError when the opset is not one of ``OPSETS``, or when something in the model has
-    no ONNX form; the message names the Keras layer.
+    Raises ExportError when the opset can't be written, or when something in the model has no ONNX
+    form; the message names the Keras layer.
     """
     import onnx
     from tf2onnx.convert import from_graph_def
 
-    if opset not in OPSETS:
-        raise ExportError(f"opset {opset} can't be written: {OPSETS[0]} to {OPSETS[-1]} can")
+    if opset is None:
+        opset = newest() if in_bfloat16(trace.graph) else DEFAULT
+    if not OLDEST <= opset <= newest():
+        raise ExportError(f"opset {opset} can't be written: {OLDEST} to {newest()} can")
     ports = (*trace.inputs, *trace.outputs)
+    gc.collect()  # TensorFlow's graph is a heap of cycles, and what comes now needs as much
     try:
-        with _without_optimizers(trace.graph):
+        with _lock, _without_optimizers(trace.graph), kept_apart():
             model, _ = from_graph_def(
                 trace.graph,
                 name="onnxwalk",
                 input_names=[port.tensor for port in trace.inputs] + list(trace.weights),
                 output_names=[port.tensor for port in trace.outputs],
                 tensors_to_rename={port.tensor: port.name for port in ports},
-                opset=opset,
+                opset=min(opset, DEFAULT),
                 custom_op_handlers={**handlers(), "PyFunc": (_marker_handler(trace), [])},
             )
     except Exception as error:
         raise ExportError(f"tf2onnx failed: {one_line(error)}") from error
 
+    gc.collect()  # the graph that tf2onnx made
     _refuse_leftovers(model, trace, errors)
+    if opset > DEFAULT:
+        raise_opset(model, opset, trace.layers)
     weights = {tensor: values for tensor, (_, values) in trace.weights.items()}
     draft = lift(model, weights | weights_of(trace.markers))
     _describe_ports(model.graph, trace)
@@ -69,8 +77,11 @@ def draft_of(trace: Trace, *, opset: int = 18, errors: Sequence[str] = ()) -> Dr
     try:
         onnx.checker.check_model(draft.skeleton(), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        refused = refusal(str(error), opset, trace.layers)
         detail = errors[-1] if errors else str(error)
-        raise ExportError(f"the converted model is not valid: {one_line(detail)}") from error
+        raise ExportError(
+            refused or f"the converted model is not valid: {one_line(detail)}"
+        ) from error
     return draft
 
 
@@ -98,13 +109,12 @@ def _without_optimizers(graph: Any) -> Iterator[None]:
 
     loops = any("While" in node.op or node.op in ("If", "StatelessIf") for node in graph.node)
     original = optimizer._get_optimizers
-    with _lock:
-        if not loops:
-            optimizer._get_optimizers = dict
-        try:
-            yield
-        finally:
-            optimizer._get_optimizers = original
+    if not loops:
+        optimizer._get_optimizers = dict
+    try:
+        yield
+    finally:
+        optimizer._get_optimizers = original
 
 
 def _refuse_leftovers(model: Any, trace: Trace, errors: Sequence[str]) -> None:

@@ -21,12 +21,15 @@ def handlers() -> dict[str, tuple[Handler, list[Any]]]:
     return {
         "Erfc": (_erfc, []),
         "Expm1": (_expm1, []),
+        "Log": (_log, []),
         "Log1p": (_log1p, []),
         "Bucketize": (_bucketize, []),
         "Conv3D": (_conv3d, []),
         "FloorDiv": (_floor_div, []),
         "FloorMod": (_floor_mod, []),
         "OneHot": (_one_hot, []),
+        "Pad": (_pad, []),
+        "PadV2": (_pad, []),
         "Round": (_round, []),
         "ResizeBilinear": (bilinear_resize, []),
         "ResizeNearestNeighbor": (nearest_resize, []),
@@ -44,6 +47,11 @@ def _expm1(ctx: Any, node: Any, name: str, _args: Any) -> None:
     """expm1(x) = exp(x) - 1"""
     exp = _before(ctx, node, name, "Exp", list(node.input))
     replace(ctx, node, "Sub", [exp, _one(ctx, node, name)])
+
+
+def _log(ctx: Any, node: Any, _name: str, _args: Any) -> None:
+    """In its own type; tf2onnx goes by way of float32, and knows no float16."""
+    replace(ctx, node, "Log", list(node.input))
 
 
 def _log1p(ctx: Any, node: Any, name: str, _args: Any) -> None:
@@ -85,6 +93,24 @@ def _one_hot(ctx: Any, node: Any, name: str, _args: Any) -> None:
     indices = _op(ctx, name, "Unsqueeze", [indices, _const(ctx, name, np.array([axis]))])
     same = _op(ctx, name, "Equal", [indices, classes])
     replace(ctx, node, "Where", [same, on, off])
+
+
+def _pad(ctx: Any, node: Any, name: str, _args: Any) -> None:
+    """Of any type; tf2onnx takes short floats and bytes to float32 but leaves the constant behind.
+
+    TensorFlow's paddings are (before, after) by axis, ONNX's all the befores and then the afters.
+    """
+    x, paddings, *value = node.input
+    if node.inputs[1].is_const():
+        amounts = node.inputs[1].get_tensor_value(as_list=False).astype(np.int64)
+        pads = _const(ctx, name, amounts.T.flatten())
+    else:
+        from onnx import TensorProto
+
+        pads = _op(ctx, name, "Cast", [paddings], to=TensorProto.INT64)
+        pads = _op(ctx, name, "Transpose", [pads], perm=[1, 0])
+        pads = _op(ctx, name, "Reshape", [pads, _const(ctx, name, np.array([-1]))])
+    replace(ctx, node, "Pad", [x, pads, *value])
 
 
 def _floor_mod(ctx: Any, node: Any, name: str, _args: Any) -> None:

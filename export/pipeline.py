@@ -41,7 +41,7 @@ def run(
     model_or_path: Any,
     path: str | os.PathLike[str] | None = None,
     *,
-    opset: int = 18,
+    opset: int | None = None,
     architecture: Architecture | None = None,
     verify: bool = True,
     text: Any = None,

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from export.errors import require
 
-_LOGGERS = ("tensorflow", "tf2onnx", "absl", "h5py", "keras")
+_LOGGERS = ("root", "tensorflow", "tf2onnx", "absl", "h5py", "keras")  # tf2onnx warns at the root
 _stderr_lock = threading.Lock()
 
 

@@ -323,7 +323,7 @@ def _plain(sequences: Any) -> bool:
         shape is not None
         and len(shape) == 3
         and shape[-1] is not None
-        and sequences.dtype.name in ("float32", "float64", "float16")
+        and sequences.dtype.name in ("float32", "float64", "float16", "bfloat16")
     )
 
 

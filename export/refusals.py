@@ -31,12 +31,6 @@ def refuse(model: Any) -> None:
         for kind, why in kinds.items():
             if isinstance(layer, kind):
                 raise ExportError(f"layer {layer.name} ({kind.__name__}): {why}")
-        if getattr(layer, "compute_dtype", "") == "bfloat16" and layer.weights:
-            raise ExportError(
-                f"layer {layer.name} computes in bfloat16, which ONNX's Conv and most of its "
-                "operators don't know before opset 22: build the model under the policy float32 "
-                "(or mixed_float16) and give it these weights"
-            )
         if getattr(layer, "sparse", False) is True and getattr(layer, "output_mode", "") != "int":
             raise ExportError(
                 f"layer {layer.name}: ONNX has no sparse tensors: make the layer with sparse=False"

@@ -229,7 +229,7 @@ def _output_names(model: Any, count: int, taken: list[str]) -> list[str]:
 
 def _is_outside(variable: Any) -> bool:
     shape = tuple(variable.shape)
-    floating = str(variable.dtype) in ("float32", "float64", "float16")
+    floating = str(variable.dtype) in ("float32", "float64", "float16", "bfloat16")
     return floating and (len(shape) > 1 or int(np.prod(shape)) > _SMALL)
 
 

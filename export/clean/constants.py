@@ -111,7 +111,8 @@ def _cast(x: NDArray[Any], to: int, saturate: int = 1) -> NDArray[Any] | None:
     from onnx import helper
 
     wanted = helper.tensor_dtype_to_np_dtype(to)
-    plain = all(np.dtype(d).kind in "fiub" for d in (x.dtype, wanted))  # no strings, no float8
+    kinds = [np.dtype(d) for d in (x.dtype, wanted)]
+    plain = all(d.kind in "fiub" or d.name == "bfloat16" for d in kinds)  # no strings, no float8
     return x.astype(wanted) if plain else None
 
 

@@ -93,18 +93,6 @@ def test_weights_are_not_rearranged_on_every_run():
         assert not set(node.input) <= weights, f"{node.name} has nothing but constants"
 
 
-@pytest.mark.parametrize("opset", range(13, 19))
-def test_opsets(opset):
-    model = recurrent("GRU", 2, 8, bidirectional=True, mask_zero=True, words=50, length=9)
-    proto = assert_same_as_keras(randomize(model), opset)
-    assert proto.opset_import[0].version == opset
-
-
-def test_wrong_opset():
-    with pytest.raises(ExportError, match="opset 12 can't be written: 13 to 18 can"):
-        converted(cnn((16,), 3), 12)
-
-
 def test_wrong_parameters():
     with pytest.raises(ExportError, match="pooling 'min': there are max, average"):
         cnn(pooling="min")
