@@ -24,7 +24,7 @@ Margins = dict[int, tuple[int, int, int, int]]
 
 
 class Stale(Exception):
-    """The result of ``step`` (its number) has another shape than when the plan was bound."""
+    """The result of a step (its ``id``) has another shape than when the plan was bound."""
 
     def __init__(self, step: int) -> None:
         super().__init__(step)
@@ -37,28 +37,18 @@ class Bound:
     def __init__(self, plan: Plan, arguments: Sequence[Any], changing: frozenset[int]) -> None:
         """Bind by running: afterwards ``outputs()`` gives what this run computed.
 
-        ``changing`` are the steps whose results are known to change their shapes.
+        ``changing`` are the steps (their ``id``) whose results are known to change their shapes.
         """
         self.plan = plan
         self.names: tuple[str, ...] = ()  # of the arguments
         self.space = Space()
-        self.values = plan.template.copy()
-        self._fixed: set[int] = set()  # slots whose array is the same in every run
-        self._known = {slot for slot, value in enumerate(plan.template) if value is not None}
-        for slot in self._known:
-            if isinstance(self.values[slot], np.ndarray):
-                self.space.constant(self.values[slot])
-        self._kept = {NOTHING, *plan.outputs}
+        scope = _Scope(self.space, plan, changing)
         for slot, argument in zip(plan.inputs, arguments, strict=True):
-            self._store(slot, argument)
-        self._inputs = [(slot, slot in self._fixed) for slot in plan.inputs]
-        margins = _margins(plan)
+            scope.store(slot, argument)
+        self._inputs = [(slot, slot in scope.fixed) for slot in plan.inputs]
         #: for each step, which of the calls are its own
-        self.ranges: list[slice] = []
-        for number, step in enumerate(plan.steps):
-            first = len(self.space.calls)
-            self._bind(number, step, margins, number in changing)
-            self.ranges.append(slice(first, len(self.space.calls)))
+        self.ranges = scope.bind()
+        self.values = scope.values
         self.calls = self.space.calls
 
     @property
@@ -80,30 +70,108 @@ class Bound:
         """The outputs of the last run, as the caller's own."""
         return [_copied(self.values[slot]) for slot in self.plan.outputs]
 
-    # ------------------------------------------------------------------------------- binding
 
-    def _bind(self, number: int, step: Step, margins: Margins, changing: bool) -> None:
+class _Scope:
+    """The values of one graph while its plan is bound: of the whole, or of a subgraph in it."""
+
+    def __init__(self, space: Space, plan: Plan, changing: frozenset[int]) -> None:
+        self.space = space
+        self.plan = plan
+        self.changing = changing
+        self.values = plan.template.copy()
+        self.known = {slot for slot, value in enumerate(plan.template) if value is not None}
+        for slot in self.known:
+            if isinstance(self.values[slot], np.ndarray):
+                space.constant(self.values[slot])
+        self.fixed: set[int] = set()  # slots whose array is the same in every run
+        self._owned: set[int] = set()  # of these, those whose memory this graph lets go
+        self._kept = {NOTHING, *plan.outputs}
+
+    def bind(self) -> list[slice]:
+        """Bind all steps. Gives for each of them which of the calls are its own."""
+        margins = _margins(self.plan)
+        ranges = []
+        for step in self.plan.steps:
+            first = len(self.space.calls)
+            self._bind(step, margins)
+            ranges.append(slice(first, len(self.space.calls)))
+        return ranges
+
+    def _bind(self, step: Step, margins: Margins) -> None:
         arguments = [self.values[slot] for slot in step.inputs]
-        if (
-            all(s == NOTHING or s in self._known for s in step.inputs)
-            and "rng" not in step.operator.reserved
-        ):
+        known = all(slot == NOTHING or slot in self.known for slot in step.inputs)
+        branch = self._branch(step)
+        if branch is not None:
+            self._bind_branch(step, *branch)
+        elif known and not step.bodies and "rng" not in step.operator.reserved:
             self._compute_once(step, arguments)
             return
-        results = None
-        if step.bind and all(s in self._known or s in self._fixed for s in step.inputs if s):
-            dying = [self.values[slot] for slot in step.release if slot in self._fixed]
-            margin = margins.get(step.outputs[0], (0, 0, 0, 0))
-            self.space.begin(dying, margin, tuple(slot != NOTHING for slot in step.outputs))
-            results = step.bind(self.space, *arguments)
-            self.space.end()
-        if results is not None:
-            results = results if isinstance(results, tuple) else (results,)
-            for slot, result in zip(step.outputs, results, strict=False):
-                self._place(slot, result)
-        else:
-            self._call_every_time(number, step, arguments, changing)
-        self._release(step)
+        elif not self._bind_calls(step, arguments, margins):
+            self._call_every_time(step, arguments)
+        for slot in step.release:
+            if slot in self._owned and slot not in self._kept:
+                self.space.release(self.values[slot])
+
+    def _bind_calls(self, step: Step, arguments: list[Any], margins: Margins) -> bool:
+        """Have the operator bind itself, if it can."""
+        bindable = all(s in self.known or s in self.fixed for s in step.inputs if s != NOTHING)
+        if step.bind is None or not bindable:
+            return False
+        dying = [self.values[slot] for slot in step.release if slot in self._owned]
+        margin = margins.get(step.outputs[0], (0, 0, 0, 0))
+        self.space.begin(dying, margin, tuple(slot != NOTHING for slot in step.outputs))
+        results = step.bind(self.space, *arguments)
+        self.space.end()
+        if results is None:
+            return False
+        results = results if isinstance(results, tuple) else (results,)
+        for slot, result in zip(step.outputs, results, strict=False):
+            self._place(slot, result)
+        return True
+
+    # ---------------------------------------------------------------------------- subgraphs
+
+    def _branch(self, step: Step) -> tuple[Plan, list[int]] | None:
+        """The branch that an If takes in every run, and the slots of what it takes from outside:
+        where the condition is known, which it is if it is a matter of shapes."""
+        if step.node.op_type != "If" or not step.bodies or step.inputs[0] not in self.known:
+            return None
+        condition = self.values[step.inputs[0]]
+        if not isinstance(condition, np.ndarray) or condition.size != 1:
+            return None
+        position = 1
+        for name, (plan, count) in step.bodies.items():
+            if name == ("then_branch" if condition.item() else "else_branch"):
+                return plan, list(step.inputs[position : position + count])
+            position += count
+        return None
+
+    def _bind_branch(self, step: Step, plan: Plan, outer: list[int]) -> None:
+        """Bind the steps of a subgraph as if they stood here."""
+        inner = _Scope(self.space, plan, self.changing)
+        for slot, source in zip(plan.inputs, outer, strict=True):
+            inner.values[slot] = self.values[source]
+            if source in self.known:
+                inner.known.add(slot)
+            elif source in self.fixed:
+                inner.fixed.add(slot)
+            else:
+                self.space.calls.append((_forward, (self.values, source, inner.values, slot)))
+        inner.bind()
+        for slot, source in zip(step.outputs, plan.outputs, strict=False):
+            if slot == NOTHING:
+                continue
+            self.values[slot] = inner.values[source]
+            if source in inner.known:
+                self.known.add(slot)
+            elif source in inner.fixed:
+                self._place(slot, inner.values[source])
+                if source in inner._owned:
+                    self.space.release(inner.values[source])
+            else:
+                self.space.calls.append((_forward, (inner.values, source, self.values, slot)))
+
+    # ------------------------------------------------------------ steps that aren't bound
 
     def _compute_once(self, step: Step, arguments: list[Any]) -> None:
         results = step.call(*arguments)
@@ -111,41 +179,36 @@ class Bound:
         for slot, result in zip(step.outputs, results, strict=False):
             if slot != NOTHING:
                 self.values[slot] = self._own(result)
-                self._known.add(slot)
+                self.known.add(slot)
                 if isinstance(result, np.ndarray):
                     self.space.constant(self.values[slot])
 
-    def _call_every_time(
-        self, number: int, step: Step, arguments: list[Any], changing: bool
-    ) -> None:
+    def _call_every_time(self, step: Step, arguments: list[Any]) -> None:
         results = step.call(*arguments)
         results = results if isinstance(results, tuple) else (results,)
         if len(results) < len(step.outputs):
             raise ValueError(f"{len(results)} outputs came, the node names {len(step.outputs)}")
-        targets = []
         for slot, result in zip(step.outputs, results, strict=False):
-            if slot == NOTHING:
-                continue
-            self._store(slot, result, changing)
-            targets.append(slot)
-        self.space.calls.append((self._call, (number, step)))
+            if slot != NOTHING:
+                self.store(slot, result, id(step) in self.changing)
+        self.space.calls.append((self._call, (step,)))
 
-    def _call(self, number: int, step: Step) -> None:
+    def _call(self, step: Step) -> None:
         """A step that isn't bound, in a later run."""
         values = self.values
         results = step.call(*[values[slot] for slot in step.inputs])
         if type(results) is not tuple:
             results = (results,)
         for slot, result in zip(step.outputs, results, strict=False):
-            if slot in self._fixed:
+            if slot in self.fixed:
                 place = values[slot]
                 if result.shape != place.shape or result.dtype != place.dtype:
-                    raise Stale(number)
+                    raise Stale(id(step))
                 np.copyto(place, result)
             elif slot != NOTHING:
                 values[slot] = self._own(result)
 
-    def _store(self, slot: int, value: Any, changing: bool = False) -> None:
+    def store(self, slot: int, value: Any, changing: bool = False) -> None:
         """Keep a value in memory of the plan's own, or as it is if it is no plain array."""
         if isinstance(value, np.generic):
             value = np.asarray(value)
@@ -161,15 +224,11 @@ class Bound:
             return
         self.values[slot] = array
         if self.space.known(array):
-            self._known.add(slot)
+            self.known.add(slot)
             return
-        self._fixed.add(slot)
+        self.fixed.add(slot)
+        self._owned.add(slot)
         self.space.hold(array)
-
-    def _release(self, step: Step) -> None:
-        for slot in step.release:
-            if slot in self._fixed and slot not in self._kept:
-                self.space.release(self.values[slot])
 
     def _own(self, value: Any) -> Any:
         """A value that is not in the plan's memory, where the next call may overwrite it."""
@@ -178,6 +237,11 @@ class Bound:
         if isinstance(value, np.ndarray) and self.space.arena.holds(value):
             return value.copy()
         return value
+
+
+def _forward(source: list[Any], slot: int, target: list[Any], place: int) -> None:
+    """A value that is another object in every run, in or out of a subgraph."""
+    target[place] = source[slot]
 
 
 def _margins(plan: Plan) -> Margins:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from interpreter.bound import Bound, Stale
+from interpreter.execute import execute
 from interpreter.plan import Plan
 from interpreter.split import sample_axes
 from interpreter.threads import FEWEST_SAMPLES
@@ -25,6 +26,7 @@ class BoundPlans:
         self._idle: dict[Hashable, list[Bound]] = {}
         self._changing: dict[int, frozenset[int]] = {}
         self._axes: dict[Hashable, list[int] | None] = {}
+        self._seen: set[Hashable] = set()
 
     def run(self, key: Hashable, feeds: Mapping[str, Any]) -> list[Any] | None:
         """The outputs as the caller's own, by a plan that was bound for feeds of this signature;
@@ -33,9 +35,32 @@ class BoundPlans:
             bound = self._idle[key].pop()
         except (KeyError, IndexError):
             return None
+        with np.errstate(all="ignore"):  # ONNX defines what overflow and 0/0 give
+            return self._run(key, bound, [feeds[name] for name in bound.names])
+
+    def call(self, plan: Plan, arguments: Sequence[Any]) -> list[Any]:
+        """A subgraph's outputs. A loop may call it with other shapes each time: it is bound when
+        shapes come for the second time."""
+        key = tuple(
+            (x.shape, x.dtype) if type(x) is np.ndarray and not x.dtype.hasobject else None
+            for x in arguments
+        )
+        if None not in key:
+            try:
+                bound = self._idle[key].pop()
+            except (KeyError, IndexError):
+                if key in self._seen:
+                    return self.bind(key, plan, (), arguments)
+                self._seen.add(key)
+            else:
+                results = self._run(key, bound, arguments)
+                if results is not None:
+                    return results
+        return execute(plan, arguments)
+
+    def _run(self, key: Hashable, bound: Bound, arguments: Sequence[Any]) -> list[Any] | None:
         try:
-            with np.errstate(all="ignore"):  # ONNX defines what overflow and 0/0 give
-                bound.run([feeds[name] for name in bound.names])
+            bound.run(arguments)
         except Stale as stale:
             known = self._changing.get(id(bound.plan), frozenset())
             self._changing[id(bound.plan)] = known | {stale.step}

@@ -24,6 +24,8 @@ class Step(NamedTuple):
     operator: Operator
     #: bind(space, *inputs): how this step binds to shapes, if it can (see ``ops.space``)
     bind: Callable[..., Any] | None = None
+    #: the subgraphs by attribute: their plans, and how many of the last inputs each takes, in turn
+    bodies: dict[str, tuple[Plan, int]] = {}  # noqa: RUF012  (a NamedTuple's default, not changed)
 
 
 @dataclass(frozen=True, eq=False)

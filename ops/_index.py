@@ -123,7 +123,7 @@ MODULES_OF: dict[tuple[str, str], str] = {
     ("", "Or"): "fast.elementwise logic",
     ("", "PRelu"): "activation",
     ("", "Pad"): "fast.movement shape",
-    ("", "Pow"): "arithmetic",
+    ("", "Pow"): "arithmetic fast.elementwise",
     ("", "QLinearConv"): "quantize",
     ("", "QLinearMatMul"): "quantize",
     ("", "QuantizeLinear"): "quantize",

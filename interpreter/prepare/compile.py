@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from interpreter.bound_plans import BoundPlans
 from interpreter.execute import execute
 from interpreter.model import Graph, Node, SparseTensor, Tensor, ValueInfo
 from interpreter.plan import NOTHING, Plan, Step
@@ -100,21 +101,22 @@ class _Compiler:
     def step(self, node: Node) -> Step:
         operator = self.context.operator(node)
         assert operator is not None, "resolve() has looked up every operator"
-        call, bind, names = self.call(node, operator)
+        graphs = {name: self.body(graph) for name, graph in subgraphs(node)}
+        call, bind, names = self.call(node, operator, graphs)
+        bodies = {name: (plan, len(captured)) for name, (plan, captured) in graphs.items()}
         inputs = tuple(self.read(name) for name in names)
         outputs = tuple(self.define(name) for name in node.outputs)
-        return Step(call, inputs, outputs, (), node, operator, bind)
+        return Step(call, inputs, outputs, (), node, operator, bind, bodies)
 
     def call(
-        self, node: Node, operator: Operator
+        self, node: Node, operator: Operator, bodies: dict[str, tuple[Plan, list[str]]]
     ) -> tuple[Callable[..., Any], Callable[..., Any] | None, Sequence[str]]:
         """The function of a node's values, how it binds to shapes, and the names of the values."""
         keywords = bound_attributes(node, operator, self.context)
-        bodies = {name: self.body(graph) for name, graph in subgraphs(node)}
         if bodies:
             function = partial(operator.function, **keywords)
             captured_names = [name for _, names in bodies.values() for name in names]
-            call = _with_bodies(function, len(node.inputs), bodies)
+            call = _with_bodies(function, len(node.inputs), bodies, self.optimize)
             return call, None, [*node.inputs, *captured_names]
         if self.optimize:
             for preparation in operator.preparations:
@@ -175,9 +177,12 @@ def bound_attributes(node: Node, operator: Operator, context: Context) -> dict[s
 class Body:
     """A subgraph as an operator calls it: positional inputs in, a tuple of outputs out."""
 
-    def __init__(self, plan: Plan, captured_values: Sequence[Any]) -> None:
+    def __init__(
+        self, plan: Plan, captured_values: Sequence[Any], bound: BoundPlans | None = None
+    ) -> None:
         self._plan = plan
         self._captured = captured_values
+        self._bound = bound
 
     @property
     def output_types(self) -> tuple[Any, ...]:
@@ -188,18 +193,26 @@ class Body:
         expected = len(self._plan.inputs) - len(self._captured)
         if len(inputs) != expected:
             raise ValueError(f"the subgraph takes {expected} inputs, not {len(inputs)}")
-        return tuple(execute(self._plan, [*inputs, *self._captured]))
+        arguments = [*inputs, *self._captured]
+        if self._bound is None:
+            return tuple(execute(self._plan, arguments))
+        return tuple(self._bound.call(self._plan, arguments))
 
 
 def _with_bodies(
-    function: Callable[..., Any], n_inputs: int, bodies: dict[str, tuple[Plan, list[str]]]
+    function: Callable[..., Any],
+    n_inputs: int,
+    bodies: dict[str, tuple[Plan, list[str]]],
+    optimize: bool,
 ) -> Callable[..., Any]:
     """The function of a node's inputs followed by what its subgraphs take from outside."""
+    bound = {name: BoundPlans() if optimize else None for name in bodies}
 
     def call(*values: Any) -> Any:
         position, keywords = n_inputs, {}
         for name, (plan, names) in bodies.items():
-            keywords[name] = Body(plan, values[position : position + len(names)])
+            outer = values[position : position + len(names)]
+            keywords[name] = Body(plan, outer, bound[name])
             position += len(names)
         return function(*values[:n_inputs], **keywords)
 

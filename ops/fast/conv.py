@@ -34,6 +34,11 @@ class Weights:
         self.group = group
         self._laid_out: dict[Callable[..., Any], Any] = {}
 
+    @functools.cached_property
+    def of_one_row(self) -> Weights:
+        """Weights (M, C, W) as those of images of one row."""
+        return Weights(self.w[:, :, None], self.group)
+
     def __call__(self, layout: Callable[[np.ndarray, int], Any]) -> Any:
         if layout not in self._laid_out:
             self._laid_out[layout] = layout(self.w, self.group)
@@ -50,14 +55,14 @@ def bind_conv(
 ) -> np.ndarray | None:
     """The result (N, M, H, W), channels-last; ``None`` where there is no fast form."""
     w, group = weights.w, weights.group
+    if len(axes) == 1 and w.ndim == 3:
+        return _of_one_axis(space, x, weights, axes, epilogue, residual)
     if len(axes) != 2 or x.dtype != np.float32 or w.dtype != np.float32 or x.size == 0:
         return None
     per_group, multiplier = w.shape[1], w.shape[0] // group
     shape = (len(x), w.shape[0], *(axis.windows for axis in axes))
-    if group > 1 and not (per_group == 1 and multiplier == 1):
-        return None
     if group > 1:
-        bind = _depthwise
+        bind = _depthwise if per_group == multiplier == 1 else _grouped
     elif is_pointwise(axes) and all(a.stride == 1 and a.begin == a.end == 0 for a in axes):
         bind = _pointwise
     elif per_group <= 4:
@@ -69,7 +74,7 @@ def bind_conv(
     if residual is not None and residual.shape != shape:
         return None
     if epilogue.pool:
-        if min(shape[2:]) < 2 or residual is not None or bind in (_pointwise, _depthwise):
+        if min(shape[2:]) < 2 or residual is not None or bind in (_pointwise, _depthwise, _grouped):
             return None
         y = space.image((*shape[:2], shape[2] // 2, shape[3] // 2), x.dtype)
     else:
@@ -77,6 +82,22 @@ def bind_conv(
     rows = None if residual is None else np.moveaxis(residual, 1, -1)
     bind(space, x, weights, axes, epilogue, np.moveaxis(y, 1, -1), rows)
     return y
+
+
+def _of_one_axis(space, x, weights, axes, epilogue, residual) -> np.ndarray | None:
+    """(N, C, W) as an image of one row."""
+    wanted, space.margin = space.margin, (0, 0, 0, 0)
+    flat = axes[0]._replace(size=1, kernel=1, stride=1, dilation=1, begin=0, end=0, windows=1)
+    y = bind_conv(
+        space,
+        x[:, :, None],
+        weights.of_one_row,
+        (flat, *axes),
+        epilogue,
+        None if residual is None or residual.ndim != 3 else residual[:, :, None],
+    )
+    space.margin = wanted
+    return None if y is None else y[:, :, 0]
 
 
 def _by_row(w: np.ndarray, group: int) -> np.ndarray:
@@ -141,6 +162,37 @@ def _columns(space, x, weights, axes, epilogue, y, residual) -> None:
             gathered = columns[: math.prod(source.shape[:3])]
             space.call(np.copyto, gathered.reshape(source.shape), source)
             _product(space, gathered, w, y, here, epilogue, residual, width=width)
+
+
+def _by_group(w: np.ndarray, group: int) -> np.ndarray:
+    """(M, C / g, H, W) as (g, H * W * C / g, M / g)"""
+    parts = w.reshape(group, w.shape[0] // group, *w.shape[1:]).transpose(0, 3, 4, 2, 1)
+    return np.ascontiguousarray(parts).reshape(group, -1, parts.shape[-1])
+
+
+def _grouped(space, x, weights, axes, epilogue, y, residual) -> None:
+    """As ``_columns``, with a product for each group."""
+    w = weights(_by_group)
+    group, depth, outputs = w.shape
+    windows = windows_of(padded(space, x, axes), axes, 1)  # (N, H, W, taps, taps, C)
+    split = windows.reshape(*windows.shape[:-1], group, -1)
+    split = split.transpose(0, 1, 2, 5, 3, 4, 6)  # (N, H, W, g, taps, taps, C / g)
+    height, width = (axis.windows for axis in axes)
+    rows_at_once = max(1, min(height, 2 * _BLOCK // (4 * depth * group * width)))
+    columns = space.scratch((group, rows_at_once * width, depth), x.dtype)
+    product = space.scratch((rows_at_once * width, group, outputs), x.dtype)
+    for sample in range(len(x)):
+        for top, bottom in parts(height, rows_at_once):
+            source = split[sample, top:bottom].transpose(2, 0, 1, 3, 4, 5)
+            pixels = (bottom - top) * width
+            gathered = columns.reshape(-1)[: group * pixels * depth]
+            space.call(np.copyto, gathered.reshape(source.shape), source)
+            block = product[:pixels]
+            matrix = gathered.reshape(group, pixels, depth)
+            space.call(np.matmul, matrix, w, block.transpose(1, 0, 2))
+            into = y[sample, top:bottom]
+            rest = None if residual is None else residual[sample, top:bottom]
+            epilogue.apply(space, block.reshape(into.shape), into, rest)
 
 
 def _winograd_tile(x, w, axes, shape) -> int | None:

@@ -139,6 +139,18 @@ _activation(_activations.hard_swish, "HardSwish")
 _activation(_activations.hard_sigmoid, "HardSigmoid", "alpha", "beta")
 
 
+@_arithmetic.power.bind
+def bind_power(space: Space, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+    """x², which is most of what models ask for"""
+    if x.dtype not in (np.float32, np.float64) or not space.known(y):
+        return None
+    if y.size != 1 or y.ndim > x.ndim or y.reshape(-1)[0] != 2:
+        return None
+    result = space.like(x)
+    space.call(np.multiply, x, x, result)
+    return result
+
+
 @_arithmetic.clip.bind
 def bind_clip(space: Space, input, min=None, max=None):
     if input.dtype not in (np.float32, np.float64) or not space.known(min, max):
@@ -167,8 +179,15 @@ def _view(function: Any) -> None:
         y = function(x, *known, **attributes)
         if np.may_share_memory(x, y) or not x.size:
             return y if x.size else space.array(y.shape, y.dtype)
+        # The copy goes to where a view of the result has the shape of x. An image whose channels
+        # are its fastest axis stays one (a shuffle of channels is such a copy).
+        if y.ndim == 4 and x.ndim > 2 and abs(x.strides[-1]) != x.itemsize:
+            image = space.image(y.shape, y.dtype)
+            seen = image.reshape(x.shape)
+            if np.may_share_memory(seen, image):
+                space.call(np.copyto, seen, x)
+                return image
         result = space.array(y.shape, y.dtype)
-        # The copy goes to where a view of the result has the shape and order of x.
         space.call(np.copyto, result.reshape(x.shape), x)
         return result
 

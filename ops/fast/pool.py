@@ -20,19 +20,25 @@ _BLOCK = 1 << 18
 
 def _bind_pool(space: Space, x: np.ndarray, axes: Sequence[Axis], combine: Any, finish: Any) -> Any:
     """``combine`` over the taps of all windows, then ``finish`` on each block of the result."""
-    y = space.image((*x.shape[:2], *(axis.windows for axis in axes)), x.dtype)
-    source, result = np.moveaxis(x, 1, -1), np.moveaxis(y, 1, -1)
+    shape = (*x.shape[:2], *(axis.windows for axis in axes))
+    if x.flags.c_contiguous and x.shape[1] > 1 and not any(space.margin):
+        # Planes stay planes: each is an image of one channel.
+        y = space.array(shape, x.dtype)
+        source, result = (a.reshape(-1, *a.shape[2:])[..., None] for a in (x, y))
+    else:
+        y = space.image(shape, x.dtype)
+        source, result = np.moveaxis(x, 1, -1), np.moveaxis(y, 1, -1)
     rows, columns = axes
     row = max(1, source.shape[2] * source.shape[3] * x.itemsize)
     together = max(1, _BLOCK // (row * rows.size))
     if together > 1 or rows.begin or rows.reach:
-        pieces = [(s, slice(0, rows.windows), rows) for s in parts(len(x), together)]
+        pieces = [(s, slice(0, rows.windows), rows) for s in parts(len(source), together)]
     else:
         # Large images in stripes of rows.
         most = max(1, _BLOCK // (row * rows.stride))
         pieces = [
             ((n, n + 1), slice(top, bottom), rows)
-            for n in range(len(x))
+            for n in range(len(source))
             for top, bottom in parts(rows.windows, most)
         ]
     for (first, last), places, axis in pieces:

@@ -42,14 +42,15 @@ def test_as_the_plain_operator(data):
     n, h, w = (draw(st.integers(1, m)) for m in (3, 20, 20))
     channels, outputs = draw(st.sampled_from([1, 2, 3, 5, 16, 24])), draw(st.integers(1, 24))
     kernel = draw(st.tuples(st.integers(1, 7), st.integers(1, 7)) | st.sampled_from([(3, 3)] * 3))
-    depthwise = draw(st.booleans()) and channels > 1
-    weights = noise(channels if depthwise else outputs, 1 if depthwise else channels, *kernel)
+    groups = draw(st.sampled_from([1, 1, channels, *(g for g in (2, 4) if channels % g == 0)]))
+    outputs = channels if groups == channels else -(-outputs // groups) * groups
+    weights = noise(outputs, channels // groups, *kernel)
     bias = draw(st.none() | st.just(noise(len(weights), seed=1)))
     attributes = {
         "pads": [draw(st.integers(0, k)) for k in (*kernel, *kernel)],
         "strides": [draw(st.sampled_from([1, 1, 2, 3])) for _ in range(2)],
         "dilations": [draw(st.sampled_from([1, 1, 2])) for _ in range(2)],
-        "group": channels if depthwise else 1,
+        "group": groups,
     }
     spans = [(k - 1) * d + 1 for k, d in zip(kernel, attributes["dilations"], strict=True)]
     pads = attributes["pads"]
@@ -65,6 +66,26 @@ def test_as_the_plain_operator(data):
     found = run_bound(apply.bind, [x], margin=margin)
     assert found is not None
     close(found[0], exact(x, weights, bias, **attributes))
+
+
+@settings(deadline=None, max_examples=60)
+@given(data=st.data())
+def test_along_one_axis(data):
+    draw = data.draw
+    n, width, channels = draw(st.integers(1, 3)), draw(st.integers(1, 60)), draw(st.integers(1, 6))
+    kernel = draw(st.integers(1, 9))
+    weights, bias = noise(draw(st.integers(1, 20)), channels, kernel), None
+    attributes = {
+        "pads": [draw(st.integers(0, kernel)) for _ in range(2)],
+        "strides": [draw(st.integers(1, 3))],
+        "dilations": [draw(st.integers(1, 2))],
+    }
+    assume(width + sum(attributes["pads"]) > (kernel - 1) * attributes["dilations"][0])
+    x = noise(n, channels, width, seed=2)
+    apply = prepare_conv(weights, bias, **attributes)
+    if hasattr(apply, "bind"):
+        (found,) = run_bound(apply.bind, [x])
+        close(found, exact(x, weights, bias, **attributes))
 
 
 ACTIVATIONS = [
@@ -177,10 +198,8 @@ def test_equal_filters_give_equal_channels():
 
 
 def test_what_has_no_fast_form_is_declined():
-    w = noise(4, 2, 3)
-    assert run_bound(prepare_conv(w).bind, [noise(1, 2, 9)]) is None  # one spatial axis
-    grouped = prepare_conv(noise(4, 2, 3, 3), group=2)
-    assert run_bound(grouped.bind, [noise(1, 4, 5, 5)]) is None
+    w = noise(4, 2, 3, 3, 3)
+    assert run_bound(prepare_conv(w).bind, [noise(1, 2, 5, 5, 5)]) is None  # three axes
     for dtype in (np.float16, np.float64):
         apply = prepare_conv(noise(4, 2, 3, 3).astype(dtype))
         assert run_bound(apply.bind, [noise(1, 2, 5, 5).astype(dtype)]) is None
