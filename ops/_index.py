@@ -148,7 +148,7 @@ MODULES_OF: dict[tuple[str, str], str] = {
     ("", "RegexFullMatch"): "text",
     ("", "Relu"): "activation fast.elementwise",
     ("", "Reshape"): "fast.elementwise shape",
-    ("", "Resize"): "image",
+    ("", "Resize"): "fast.image image",
     ("", "ReverseSequence"): "indexing",
     ("", "RoiAlign"): "sampling",
     ("", "RotaryEmbedding"): "attention",

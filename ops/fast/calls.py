@@ -38,7 +38,11 @@ def scalar(value: float, dtype: Any) -> np.ndarray:
     return np.array(value, dtype)
 
 
+#: NumPy's numbers of its types: up to here bool, the integers, float32 and float64
+_DOUBLE = np.dtype(np.float64).num
+
+
 def is_plain(dtype: np.dtype, kinds: str = "biuf") -> bool:
     """Whether NumPy computes in this type as it is: no short float, no type of another package
     (some of which call themselves floats)."""
-    return dtype.isbuiltin == 1 and dtype.kind in kinds and dtype != np.float16
+    return dtype.num <= _DOUBLE and dtype.kind in kinds and dtype.isnative

@@ -38,7 +38,8 @@ def test_small_applications(tmp_path, name):
 
 def test_the_table_is_right():
     rows = _rows_of((Path(__file__).parents[2] / "docs" / "APPLICATIONS.md").read_text("utf-8"))
-    assert set(SMALLEST) <= set(rows) <= set(names())
+    unjudged = {"ResNet101", "ResNet152", "ResNet152V2", "EfficientNetB6", "EfficientNetB7"}
+    assert set(SMALLEST) <= set(rows) and set(names()) - set(rows) == unjudged
     assert all(max(float(row[7]), float(row[8])) <= 1e-4 for row in rows.values())
 
 
