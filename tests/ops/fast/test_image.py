@@ -13,11 +13,7 @@ from tests.bound import run_bound
 @given(data=st.data())
 def test_as_the_plain_operator(data):
     draw = data.draw
-    shape = [
-        draw(st.integers(1, 3)),
-        draw(st.integers(1, 4)),
-        *draw(st.tuples(*[st.integers(1, 9)] * 2)),
-    ]
+    shape = [draw(st.integers(1, most)) for most in (3, 4, 9, 9)]
     x = np.random.default_rng(shape).standard_normal(shape).astype(np.float32)
     if draw(st.booleans()):
         x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
@@ -29,9 +25,8 @@ def test_as_the_plain_operator(data):
             st.sampled_from(["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"])
         ),
     }
-    scales = np.array(
-        [1, 1, *draw(st.tuples(*[st.sampled_from([0.5, 1, 1.5, 2, 3])] * 2))], np.float32
-    )
+    factors = [draw(st.sampled_from([0.5, 1, 1.5, 2, 3])) for _ in range(2)]
+    scales = np.array([1, 1, *factors], np.float32)
     expected = resize(x, None, scales, **attributes)
     assume(expected.size)
     margin = draw(st.sampled_from([(0, 0, 0, 0), (1, 2, 0, 1)]))
