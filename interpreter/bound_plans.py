@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -50,7 +51,8 @@ class BoundPlans:
                 bound = self._idle[key].pop()
             except (KeyError, IndexError):
                 if key in self._seen:
-                    return self.bind(key, plan, (), arguments)
+                    with contextlib.suppress(Exception):  # the walk below says what is wrong
+                        return self.bind(key, plan, (), arguments)
                 self._seen.add(key)
             else:
                 results = self._run(key, bound, arguments)
@@ -79,9 +81,8 @@ class BoundPlans:
         bound = Bound(plan, arguments, self._changing.get(id(plan), frozenset()))
         bound.names = tuple(names)
         results = bound.outputs()
-        if key is not None:
-            self._idle.setdefault(key, []).append(bound)
-            self._forget(key)
+        self._idle[key] = [*self._idle.pop(key, []), bound]  # the newest shapes are the last
+        self._forget(key)
         return results
 
     def sample_axes(self, key: Hashable) -> list[int] | None:

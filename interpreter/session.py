@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import itertools
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +22,9 @@ from interpreter.reader import read_model
 from interpreter.threads import blas_threads, check_threads
 from ops import Registry
 from ops import registry as builtin_operators
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,14 @@ class Session:
                 return results
         plan, arguments = self._arguments(output_names, feeds)
         names = [name for name in self._feedable if name in feeds]
+        if key is None:  # lists, Python's numbers, strings …
+            given = dict(zip(names, arguments, strict=True))
+            key = signature(output_names, given)
+            if key is None:
+                return self._walk(plan, arguments)
+            results = self._bound.run(key, given)
+            if results is not None:
+                return results
         try:
             with np.errstate(all="ignore"):
                 return self._bound.bind(key, plan, names, arguments)
@@ -183,7 +192,9 @@ class Session:
         return sum(t.array.nbytes for t in tensors if isinstance(t, Tensor)) >= 1 << 23
 
     @functools.cached_property
-    def _pool(self) -> ThreadPoolExecutor:
+    def _pool(self) -> Executor:
+        from concurrent.futures import ThreadPoolExecutor  # it brings logging along
+
         return ThreadPoolExecutor(self._threads - 1, "onnxwalk")
 
     def __call__(self, *values: Any) -> Any:
@@ -262,6 +273,8 @@ def _info(value: ValueInfo) -> TensorInfo:
 
 
 def _suggestion(name: str, known: Iterable[str]) -> str:
+    import difflib  # for messages only
+
     names = sorted(known)
     if close := difflib.get_close_matches(name, names, 1):
         return f"; did you mean {close[0]!r}?"

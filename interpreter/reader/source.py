@@ -4,7 +4,6 @@ and the external data beside it, which must be an ordinary file inside the model
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import mmap
 import os
 import stat
@@ -72,7 +71,7 @@ class Source:
                 f"bytes {offset} to {offset + length} of '{location}', which has {len(data)}"
             )
         checksum = entries.get("checksum", "").lower()
-        if checksum and hashlib.sha1(data, usedforsecurity=False).hexdigest() != checksum:
+        if checksum and _sha1(data) != checksum:
             raise ValueError(f"the SHA-1 of '{location}' is not its checksum {checksum}")
         return data[offset : offset + length]
 
@@ -149,3 +148,9 @@ def explain_foreign(data: memoryview) -> None:
         if start[at : at + len(magic)] == magic:
             keras = "; export it first: python -m export MODEL" if "keras" in what.lower() else ""
             raise InvalidModelError(f"not an ONNX model but {what}{keras}")
+
+
+def _sha1(data: memoryview) -> str:
+    import hashlib  # few files have checksums
+
+    return hashlib.sha1(data, usedforsecurity=False).hexdigest()

@@ -22,7 +22,6 @@ import functools
 import itertools
 import math
 from collections.abc import Callable
-from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +31,8 @@ from ops.fast.blocks import parts
 from ops.fast.epilogue import Epilogue, pooled
 from ops.space import Space
 
-_POINTS = [Fraction(p) for p in (0, 1, -1, "1/2", -2, 2, "-1/2")]
+#: halves and whole numbers, whose products float64 holds exactly
+_POINTS = [0.0, 1.0, -1.0, 0.5, -2.0, 2.0, -0.5]
 
 SPIKE = 500.0
 
@@ -54,21 +54,21 @@ def matrices(m: int, r: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     b = np.zeros((n, n))
     for j, point in enumerate(points):
         others = [p for k, p in enumerate(points) if k != j]
-        scale = functools.reduce(lambda x, y: x * y, [point - p for p in others], Fraction(1))
-        a[:, j] = [float(point**i) for i in range(m)]
-        g[j] = [float(point**i / scale) for i in range(r)]
-        b[j, : n - 1] = [float(c) for c in _with_roots(others)]
+        scale = math.prod(point - p for p in others)
+        a[:, j] = [point**i for i in range(m)]
+        g[j] = [point**i / scale for i in range(r)]
+        b[j, : n - 1] = _with_roots(others)
     a[-1, -1] = g[-1, -1] = 1
-    b[-1] = [float(c) for c in _with_roots(points)]
+    b[-1] = _with_roots(points)
     return a, g, b
 
 
-def _with_roots(roots: list[Fraction]) -> list[Fraction]:
+def _with_roots(roots: list[float]) -> list[float]:
     """The coefficients, from the constant one on, of the product of (x - root)."""
-    coefficients = [Fraction(1)]
+    coefficients = [1.0]
     for root in roots:
-        shifted = [Fraction(0), *coefficients]
-        scaled = [*(-root * c for c in coefficients), Fraction(0)]
+        shifted = [0.0, *coefficients]
+        scaled = [*(-root * c for c in coefficients), 0.0]
         coefficients = [x + y for x, y in zip(shifted, scaled, strict=True)]
     return coefficients
 

@@ -259,3 +259,45 @@ def test_steps_know_their_calls():
     assert bound.ranges[-1].stop == len(bound.calls)
     # Everything in this network has a bound form: nothing is called as a plain operator.
     assert not [f for f, _ in bound.calls if getattr(f, "__name__", "") == "_call"]
+
+
+def test_lists_and_numbers_are_bound_as_arrays_are():
+    session = interpreter.load(network())
+    x = noise(1, 8, 8, 3)
+    expected = session.run(None, {"x": x})
+    for _ in range(3):
+        same(session.run(None, {"x": x.tolist()}), expected)
+    assert len(session._bound._idle) == 1
+
+
+def test_a_loop_over_a_growing_sequence():
+    """Its body sees other shapes each time; and one that sees the same is bound."""
+    body = helper.make_graph(
+        [
+            node("Concat", "so_far one", "longer", axis=0),
+            node("Identity", "go_on", "again"),
+            node("ReduceSum", "longer", "total", keepdims=0),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("i", I64, []),
+            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("so_far", F, ["n"]),
+        ],
+        [
+            helper.make_tensor_value_info("again", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("longer", F, ["m"]),
+            helper.make_tensor_value_info("total", F, []),
+        ],
+    )
+    proto = model(
+        [helper.make_node("Loop", ["times", "", "x"], ["all", "totals"], body=body)],
+        [("times", I64, []), ("x", F, ["n"])],
+        ["all", "totals"],
+        [("one", np.ones(1, f32))],
+    )
+    fast, plain = interpreter.load(proto), interpreter.load(proto, optimize=False)
+    for times in (3, 3, 5, 1, 5):
+        feeds = {"times": np.array(times), "x": np.zeros(2, f32)}
+        same(fast.run(None, feeds), plain.run(None, feeds))
+        assert fast.run(["all"], feeds)[0].shape == (2 + times,)
