@@ -15,7 +15,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -305,13 +305,15 @@ class Table:
         self.rows = np.empty((directions, self._blocks * _TOGETHER, width), embedding.dtype)
         self._ready = np.zeros(self._blocks, bool)
 
-    def prepare(self, ids: np.ndarray) -> None:
-        """Have the rows of these ids ready. Raises IndexError for an id that isn't one."""
+    def prepare(self, ids: np.ndarray) -> np.ndarray:
+        """Have the rows of these ids ready, and give the ids counted from the front. Raises
+        IndexError for an id that isn't one."""
         if ids.min() < -self.words or ids.max() >= self.words:
             raise IndexError("an id lies outside of the embedding")
-        blocks = ids % self.words // _TOGETHER
+        ids = ids % self.words
+        blocks = ids // _TOGETHER
         if self._ready[blocks].all():
-            return
+            return ids
         wanted = np.zeros(self._blocks, bool)
         wanted[blocks] = True
         missing = np.flatnonzero(wanted & ~self._ready)
@@ -320,6 +322,7 @@ class Table:
         for d, (weights, bias) in enumerate(zip(self._cell.w_x, self._cell.bias, strict=True)):
             self.rows[d, numbers] = source @ weights + bias
         self._ready[missing] = True
+        return ids
 
 
 class Embedded:
@@ -327,10 +330,11 @@ class Embedded:
 
     def __init__(self, ids: np.ndarray, table: Table) -> None:
         self._ids, self._table = ids, table
+        self._rows = ids  # of the table, from ``begin`` on
         self.steps, self.batch = ids.shape
 
     def begin(self) -> None:
-        self._table.prepare(self._ids)
+        self._rows = self._table.prepare(self._ids)
 
     def project(self, wanted: Sequence[tuple[np.ndarray, ...]], block: np.ndarray) -> None:
         """As ``Dense.project``."""
@@ -339,12 +343,22 @@ class Embedded:
         gates = np.arange(width // hidden)
         numbers = np.empty(len(block), np.intp)
         for d, (times, sequences, rows) in enumerate(wanted):
-            ids = self._ids[times, sequences] % self._table.words + d * rows_each
+            ids = self._rows[times, sequences] + d * rows_each
             numbers[rows] = ids[:, None] * len(gates) + gates
         np.take(self._table.rows.reshape(-1, hidden), numbers, 0, block, "clip")
 
 
 # ------------------------------------------------------------------------------------- the walk
+
+
+class _Layout(NamedTuple):
+    """Of the inputs of some steps, one behind the other."""
+
+    times: np.ndarray  # the step of each
+    ranks: np.ndarray  # its place among the sequences that run
+    rows: list[np.ndarray]  # for each direction the rows (inputs, gates) of the block it goes to
+    block: np.ndarray
+    steps: list[np.ndarray]  # the block, step by step
 
 
 class Walk:
@@ -377,6 +391,7 @@ class Walk:
         self._states = [space.scratch(shape, dtype) for _ in range(cell.states)]
         self._gates = space.scratch((gates * batch * self._size,), dtype)
         self._steps: dict[int, Step] = {}
+        self._layouts: dict[tuple[int, int, int], _Layout] = {}
 
     def run(self) -> None:
         self._source.begin()
@@ -390,13 +405,24 @@ class Walk:
                 np.copyto(state, by_sequence if order is None else by_sequence[order])
         history, t = self._history, 0
         while t < len(counts):
-            together = max(1, self._most // counts[t])
-            now = counts[t : t + together]
-            for n, projected in zip(now, self._project(t, now, lengths, order), strict=True):
-                self._step(n)(projected)
-                if history is not None:
-                    history[t, :n] = self._states[0][:n]
-                t += 1
+            now = counts[t : t + max(1, self._most // counts[t])]
+            projections = self._project(t, now, lengths, order)
+            if now[0] != now[-1]:
+                for place, (n, projected) in enumerate(zip(now, projections, strict=True), t):
+                    self._step(n)(projected)
+                    if history is not None:
+                        history[place, :n] = self._states[0][:n]
+            else:  # the usual case, without what it can spare
+                step, h = self._step(now[0]), self._states[0][: now[0]]
+                if history is None:
+                    for projected in projections:
+                        step(projected)
+                else:
+                    copyto, kept = np.copyto, history[t : t + len(now), : now[0]]
+                    for projected, out in zip(projections, kept, strict=True):
+                        step(projected)
+                        copyto(out, h)
+            t += len(now)
         self._finish(counts, lengths, order)
 
     def _schedule(
@@ -418,24 +444,40 @@ class Walk:
         self, t: int, counts: list[int], lengths: np.ndarray | None, order: np.ndarray | None
     ) -> list[np.ndarray]:
         """What the inputs contribute to some steps from ``t`` on."""
+        layout = self._layout(t, counts)
+        ranks = layout.ranks
+        sequences = ranks if order is None else order[ranks]
+        last = self._source.steps - 1 if lengths is None else lengths[ranks] - 1
+        wanted = [
+            (last - layout.times if reverse else layout.times, sequences, rows)
+            for reverse, rows in zip(self._cell.reversals, layout.rows, strict=True)
+        ]
+        self._source.project(wanted, layout.block)
+        return layout.steps
+
+    def _layout(self, t: int, counts: list[int]) -> _Layout:
+        """Where the inputs of some steps from ``t`` on go, which run so many sequences each."""
+        key = (t, counts[0], len(counts))
+        if key in self._layouts:
+            return self._layouts[key]
         gates, directions, _ = self._cell.shape
         n = np.array(counts)
         total, first = int(n.sum()), np.cumsum(n) - n
-        times = np.repeat(np.arange(t, t + len(n)), n)
         ranks = np.arange(total) - np.repeat(first, n)
-        sequences = ranks if order is None else order[ranks]
-        last = self._source.steps - 1 if lengths is None else lengths[ranks] - 1
-        # Of each step (gates, sequences, directions): where its first row is, and each input's.
         start = np.repeat(first * gates * directions, n) + ranks * directions
         rows = start[:, None] + np.arange(gates) * np.repeat(n * directions, n)[:, None]
-        wanted = [
-            (last - times if reverse else times, sequences, rows + d)
-            for d, reverse in enumerate(self._cell.reversals)
-        ]
-        self._source.project(wanted, self._block[: total * gates * directions])
         flat, size = self._block.reshape(-1), gates * self._size
         edges = [0, *(np.cumsum(n) * size).tolist()]
-        return [flat[a:b] for a, b in itertools.pairwise(edges)]
+        layout = _Layout(
+            np.repeat(np.arange(t, t + len(n)), n),
+            ranks,
+            [rows + d for d in range(directions)],
+            self._block[: total * gates * directions],
+            [flat[a:b] for a, b in itertools.pairwise(edges)],
+        )
+        if counts[0] == counts[-1]:  # as long as all run; other lengths seldom come again
+            self._layouts[key] = layout
+        return layout
 
     def _step(self, n: int) -> Step:
         """The step of so many sequences."""
