@@ -44,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
             _plot.check(folder / "benchmarks.svg")
+        if args.earlier:
+            report.write(folder or Path("docs"), _combined(args.earlier), "benchmarks")
+            return 0
         return _measure_all(chosen, args, folder)
     except (OnnxWalkError, OSError, RuntimeError) as error:
         print(f"benchmarks: {' '.join(str(error).split())}", file=sys.stderr)
@@ -80,6 +83,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cache", type=Path, default=_default_cache(), metavar="DIR")
     parser.add_argument("--fresh", action="store_true", help="make the models anew")
     parser.add_argument("--output", type=Path, metavar="DIR")
+    parser.add_argument(
+        "--from",
+        dest="earlier",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="write the report of what earlier runs printed with --json, instead of measuring",
+    )
     parser.add_argument("--json", action="store_true", help="print what was measured")
     parser.add_argument(
         "--instructions",
@@ -124,6 +135,19 @@ def _measure_all(chosen: Sequence[Entry], args: argparse.Namespace, folder: Path
         report.write(folder, about, "growth" if args.growth else "benchmarks")
     # What the others can't run is in the report; it isn't for us to mend.
     return int(any("error" in row["engines"][OURS] for row in rows))
+
+
+def _combined(files: Sequence[Path]) -> dict[str, Any]:
+    """What several runs measured, as if it had been one: the first word counts, later ones add."""
+    parts = [json.loads(file.read_text()) for file in files]
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in (row for part in parts for row in part["results"]):
+        key = tuple(row[name] for name in ("group", "name", "size", "threads"))
+        known = rows.setdefault(key, {**row, "engines": {}})
+        for engine, found in row["engines"].items():
+            known["engines"][engine] = {**found, **known["engines"].get(engine, {})}
+    versions = {name: version for part in parts for name, version in part["versions"].items()}
+    return {"machine": parts[0]["machine"], "versions": versions, "results": list(rows.values())}
 
 
 def _measured(entry: Entry, size: int, threads: int, args: argparse.Namespace) -> dict[str, Any]:

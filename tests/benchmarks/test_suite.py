@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 import interpreter
@@ -76,3 +78,23 @@ def test_the_report(tmp_path):
     ):
         assert line in text.splitlines(), line
     assert (tmp_path / "benchmarks.svg").exists()
+
+
+def test_several_runs_make_one_report(tmp_path):
+    about = {"machine": {"processor": "p", "cores": 2, "system": "s"}, "versions": {"numpy": "2"}}
+    one = {"group": "light networks", "name": "vgg19", "size": 1, "threads": 1}
+    first = {
+        **one,
+        "engines": {"onnxwalk": {"best": 1.0}, "onnxruntime": {"best": 2, "ratio": 0.5}},
+    }
+    again = {**one, "engines": {"onnxwalk": {"best": 9.0}, "reference": {"ratio": 0.01}}}
+    two = {**one, "threads": 2, "engines": {"onnxruntime": {"ratio": 0.75}}}
+    files = []
+    for number, rows in enumerate(([first], [again, two])):
+        files.append(tmp_path / f"{number}.json")
+        files[-1].write_text(json.dumps({**about, "results": rows}))
+    assert main(["--from", *map(str, files), "--output", str(tmp_path)]) == 0
+    text = (tmp_path / "BENCHMARKS.md").read_text()
+    (line,) = [line for line in text.splitlines() if line.startswith("| vgg19")]
+    cells = [cell.strip() for cell in line.split("|")[2:7]]
+    assert cells == ["1 s", "2 s", "0.50", "0.75", "0.010"]
