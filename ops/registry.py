@@ -170,12 +170,13 @@ class Registry:
     def lookup(self, domain: str, name: str, opset: int) -> Operator | None:
         """The operator that a node means in a model of this opset, or ``None``."""
         self.load(domain, name)
-        versions = self._operators.get((domain, name), {})
-        since = max((version for version in versions if version <= opset), default=None)
-        if since is not None:
-            operator = versions[since]
-            if operator.until is None or opset < operator.until:
-                return operator
+        versions = self._operators.get((domain, name))
+        if versions is not None:
+            since = max((version for version in versions if version <= opset), default=None)
+            if since is not None:
+                operator = versions[since]
+                if operator.until is None or opset < operator.until:
+                    return operator
         return self.parent.lookup(domain, name, opset) if self.parent else None
 
     def named(self, domain: str, name: str) -> list[Operator]:

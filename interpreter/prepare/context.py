@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -19,6 +19,7 @@ class Context:
     registry: Registry
     opsets: Mapping[str, int]
     rng: np.random.Generator
+    _found: dict[tuple[str, str, int], Operator | None] = field(default_factory=dict, repr=False)
 
     def opset(self, node: Node) -> int | None:
         """The opset that a node is written in; ``None`` if its domain isn't imported."""
@@ -27,7 +28,12 @@ class Context:
     def operator(self, node: Node) -> Operator | None:
         """What a node means, or ``None`` if nothing registered fits."""
         opset = self.opset(node)
-        return None if opset is None else self.registry.lookup(node.domain, node.op_type, opset)
+        if opset is None:
+            return None
+        key = (node.domain, node.op_type, opset)
+        if key not in self._found:  # each rewrite asks for every node
+            self._found[key] = self.registry.lookup(*key)
+        return self._found[key]
 
     def is_builtin(self, node: Node) -> bool:
         """Whether a node means what the spec says, not what a user's registry makes of it."""

@@ -59,8 +59,7 @@ class Links:
         """Whether a node is one of these operators of ONNX's, in this package's own meaning."""
         if node.op_type not in names or node.domain not in ("", "com.microsoft"):
             return False
-        operator = self.context.operator(node)
-        return operator is not None and operator.function.__module__.startswith("ops.")
+        return self.context.is_builtin(node)
 
     def match(self, pattern: Pattern, name: str) -> dict[str, str] | None:
         """The values that the variables of a pattern stand for, if a value is made that way."""

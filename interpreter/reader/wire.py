@@ -62,11 +62,17 @@ def parse(
     position = start
     while position < end:
         at = position
-        tag, position = read_varint(data, position, end)
+        tag = data[position]
+        position += 1
+        if tag >= 0x80:  # nearly all tags and most lengths are one byte
+            tag, position = read_varint(data, at, end)
         number, wire_type = tag >> 3, tag & 7
         value: Any
         if wire_type == BYTES:
-            length, position = read_varint(data, position, end)
+            if position < end and (length := data[position]) < 0x80:
+                position += 1
+            else:
+                length, position = read_varint(data, position, end)
             if length > end - position:
                 raise InvalidModelError(
                     f"field {number} at byte {at} is {length} bytes long, {end - position} are left"
