@@ -26,8 +26,14 @@ def _binary(function: Any, ufunc: np.ufunc, kinds: str = "fiu") -> None:
         if a.dtype != b.dtype or not is_plain(a.dtype, kinds):
             return None
         y = _result(space, a, b)
-        space.call(ufunc, a, b, y)
+        space.call(ufunc, _filled_up(a, y), _filled_up(b, y), y)
         return y
+
+
+def _filled_up(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """x in the shape of y, where that only takes leading axes of size 1: operands of one shape cost
+    a third of the call that broadcasts."""
+    return x.reshape(y.shape) if x.size == y.size and x.ndim < y.ndim else x
 
 
 def _result(space: Space, a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -27,37 +28,39 @@ def _bind_nearest(
         places.append(taps[:, 0].astype(np.intp).clip(0, x.shape[axis] - 1))
     if any(len(p) == 0 for p in places):
         return None
-    y = space.image((*x.shape[:2], *map(len, places)), x.dtype)
-    source, result = np.moveaxis(x, 1, -1), np.moveaxis(y, 1, -1)
-    rows, columns = places
-    across = len(columns) // x.shape[3]
-    repeats = across > 0 and np.array_equal(columns, np.repeat(np.arange(x.shape[3]), across))
-    # A row is made once, and copied to where the same row comes again.
-    first = {}
-    for place, row in enumerate(rows.tolist()):
-        if row in first:
-            continue
-        first[row] = place
-        one = result[:, place]
-        if repeats:
-            n, _, c = one.shape
-            s = one.strides
-            apart = np.lib.stride_tricks.as_strided(
-                one, (n, x.shape[3], across, c), (s[0], s[1] * across, s[1], s[2])
-            )
-            space.call(np.copyto, apart, source[:, row, :, None])
-        else:
-            taken = space.scratch(one.shape, x.dtype)
-            dense = space.scratch(source[:, row].shape, x.dtype)
-            space.call(np.copyto, dense, source[:, row])
-            space.call(np.take, dense, columns, 1, taken, "clip")
-            space.call(np.copyto, one, taken)
-            space.reuse(taken)
-            space.reuse(dense)
-    for place, row in enumerate(rows.tolist()):
-        if first[row] != place:
-            space.call(np.copyto, result[:, place], result[:, first[row]])
+    shape = (*x.shape[:2], *map(len, places))
+    planar = x.flags.c_contiguous and not any(space.margin)
+    y = space.array(shape, x.dtype) if planar else space.image(shape, x.dtype)
+    between = space.scratch((*x.shape[:3], shape[3]), x.dtype)
+    if not planar:
+        n, c, h, w = between.shape
+        between = between.reshape(n, h, w, c).transpose(0, 3, 1, 2)
+    _take(space, x, places[1], 3, between)
+    _take(space, between, places[0], 2, y)
     return y
+
+
+def _take(space: Space, x: np.ndarray, places: np.ndarray, axis: int, y: np.ndarray) -> None:
+    """y[i] = x[places[i]] along an axis, as slices where places repeat each of x alike."""
+    before = (slice(None),) * axis
+    times = len(places) // x.shape[axis]
+    if times and np.array_equal(places, np.repeat(np.arange(x.shape[axis]), times)):
+        for offset in range(times):
+            index = (*before, slice(offset, None, times))
+            space.call(np.copyto, y[index], x)
+        return
+    # Places never go back: runs of one step apart in both are slices, too.
+    for start, stop in _runs(places):
+        source = (*before, slice(places[start], places[stop - 1] + 1))
+        target = (*before, slice(start, stop))
+        space.call(np.copyto, y[target], x[source])
+
+
+def _runs(places: np.ndarray) -> list[tuple[int, int]]:
+    """Where places go on by one, or stay (a run of one place each)."""
+    breaks = np.flatnonzero(np.diff(places) != 1) + 1
+    edges = [0, *breaks.tolist(), len(places)]
+    return list(itertools.pairwise(edges))
 
 
 @_image.resize.bind
