@@ -230,3 +230,4 @@ class Model:
     doc: str = ""
     training: tuple[Training, ...] = ()
     source: str = "model"
+    maps: tuple[memoryview, ...] = field(default=(), repr=False)  # of the file and what it names

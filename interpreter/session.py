@@ -19,6 +19,7 @@ from interpreter.model import Model, Shape, Tensor, TensorType, ValueInfo, Value
 from interpreter.plan import Plan
 from interpreter.prepare import REWRITES, Context, build_plan, checked_graph
 from interpreter.reader import read_model
+from interpreter.reader.source import let_go
 from interpreter.threads import blas_threads, check_threads
 from ops import Registry
 from ops import registry as builtin_operators
@@ -100,6 +101,7 @@ class Session:
         self._plans: dict[tuple[tuple[str, ...], tuple[str, ...]], Plan] = {}
         self._bound = BoundPlans()
         self._plan_for([i.name for i in self.inputs], [o.name for o in self.outputs])
+        let_go(model.maps)
 
     def run(
         self,

@@ -90,6 +90,7 @@ class _Builder:
                 for t in fields.get("training_info", [])
             ),
             source=self.source.name,
+            maps=self.source.maps,
         )
 
     def graph(self, fields: Fields) -> Graph:

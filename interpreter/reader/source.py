@@ -7,6 +7,7 @@ import contextlib
 import mmap
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -21,6 +22,11 @@ class Source:
         self.name = name
         self.folder = folder
         self._external: dict[str, memoryview] = {}
+
+    @property
+    def maps(self) -> tuple[memoryview, ...]:
+        """What has been read from so far."""
+        return (self.data, *self._external.values())
 
     @classmethod
     def open(cls, model: Any) -> Source:
@@ -97,6 +103,14 @@ def map_file(path: Path) -> memoryview:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InvalidInputError(f"{path}: can't be read: {reason}") from None
+
+
+def let_go(maps: Iterable[memoryview]) -> None:
+    """Give the pages of memory maps back: weights that a file doesn't align were copied, and need
+    them no more; others are read again when they are used."""
+    for view in maps:
+        if isinstance(view.obj, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            view.obj.madvise(mmap.MADV_DONTNEED)
 
 
 def _without_waiting(path: str, flags: int) -> int:

@@ -36,6 +36,9 @@ _POINTS = [0.0, 1.0, -1.0, 0.5, -2.0, 2.0, -0.5]
 
 SPIKE = 500.0
 
+#: transformed weights (their number) that should rather be fewer
+_LARGE = 1 << 20
+
 #: bytes of a block of tiles, transformed, that a cache holds; but a GEMM wants so many rows
 _BLOCK = 1 << 20
 _FEWEST_TILES = 96
@@ -113,6 +116,8 @@ def best_tile(shape: tuple[int, ...], channels: int, r: int) -> int | None:
     if not costs or min(channels, outputs) < 8:
         return None
     m = min(costs, key=lambda tile: costs[tile])
+    if m == 4 and (r + 3) ** 2 * channels * outputs > _LARGE and costs[2] < 1.3 * costs[4]:
+        m = 2  # transformed weights of less than half the size are worth that much
     return m if costs[m] < direct else None
 
 
