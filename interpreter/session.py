@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from interpreter.bound_plans import BoundPlans, signature
-from interpreter.errors import InvalidInputError, InvalidModelError
+from interpreter.errors import InvalidInputError, InvalidModelError, OnnxWalkError
 from interpreter.execute import Hook, execute
 from interpreter.feeds import check_feed
 from interpreter.model import Model, Shape, Tensor, TensorType, ValueInfo, ValueType
@@ -169,7 +169,7 @@ class Session:
         """Parts of the batch side by side where the graph keeps samples apart; else BLAS has the
         threads."""
         key = signature(output_names, feeds)
-        axes = self._bound.sample_axes(key) if key is not None else None
+        axes = self._bound.sample_axes(key) if key is not None and self._is_open else None
         if not axes:
             with blas_threads(self._threads if self._is_large else 1):
                 return self._run_bound(output_names, feeds)
@@ -181,11 +181,19 @@ class Session:
         ]
         with blas_threads(1):
             others = [self._pool.submit(self._run_bound, output_names, part) for part in parts[1:]]
-            results = [self._run_bound(output_names, parts[0]), *(o.result() for o in others)]
+            try:
+                results = [self._run_bound(output_names, parts[0]), *(o.result() for o in others)]
+            except OnnxWalkError:  # the whole says what is wrong, or that nothing is
+                return self._run_bound(output_names, feeds)
         return [
             np.concatenate(pieces, axis)
             for pieces, axis in zip(zip(*results, strict=True), axes, strict=True)
         ]
+
+    @functools.cached_property
+    def _is_open(self) -> bool:
+        """Whether no input fixes the size of its first axis, the batch."""
+        return not any(i.shape and isinstance(i.shape[0], int) for i in self.inputs)
 
     @functools.cached_property
     def _is_large(self) -> bool:

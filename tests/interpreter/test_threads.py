@@ -97,6 +97,24 @@ def test_graphs_that_mix_samples_are_not_cut(nodes):
     same(two.run(None, {"x": x}), one.run(None, {"x": x}))
 
 
+def test_a_batch_of_fixed_size_is_not_cut():
+    proto = make([node("Relu", "x", "y")], [("x", F, [32, 8])], ["y"])
+    session, x = interpreter.load(proto, threads=2), noise(32, 8)
+    for _ in range(3):
+        np.testing.assert_array_equal(session.run(None, {"x": x})[0], np.maximum(x, 0))
+
+
+def test_an_error_in_a_part_is_that_of_the_whole():
+    proto = make(
+        [node("Gather", "table ids", "y")], [("ids", I64, ["n"])], ["y"], [("table", noise(9, 4))]
+    )
+    session = interpreter.load(proto, threads=2)
+    for _ in range(3):
+        session.run(None, {"ids": np.arange(32) % 9})
+    with pytest.raises(interpreter.OperatorError, match="Gather"):
+        session.run(None, {"ids": np.arange(32) % 10})
+
+
 @pytest.mark.parametrize("threads", [0, -1, 1.5, "2"])
 def test_a_wrong_number_is_refused(threads):
     with pytest.raises(interpreter.InvalidInputError, match="positive whole number"):
