@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -56,14 +57,21 @@ def subgraphs(node: Node) -> list[tuple[str, Graph]]:
     return found
 
 
-def captured(graph: Graph) -> set[str]:
+#: what ``captured`` found: every stage asks it of every graph within graphs
+_captured: weakref.WeakKeyDictionary[Graph, frozenset[str]] = weakref.WeakKeyDictionary()
+
+
+def captured(graph: Graph) -> frozenset[str]:
     """The outer names that a subgraph, or one within it, reads."""
-    defined = {value.name for value in graph.inputs} | set(graph.initializers)
-    needed: set[str] = set()
-    for node in graph.nodes:
-        needed |= names_read(node) - defined
-        defined |= set(node.outputs)
-    return needed | {value.name for value in graph.outputs} - defined
+    if graph not in _captured:
+        defined = {value.name for value in graph.inputs} | set(graph.initializers)
+        needed: set[str] = set()
+        for node in graph.nodes:
+            needed |= names_read(node) - defined
+            defined |= set(node.outputs)
+        found = needed | {value.name for value in graph.outputs} - defined
+        _captured[graph] = frozenset(found)
+    return _captured[graph]
 
 
 def names_read(node: Node) -> set[str]:

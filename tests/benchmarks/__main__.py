@@ -145,7 +145,9 @@ def _combined(files: Sequence[Path]) -> dict[str, Any]:
         key = tuple(row[name] for name in ("group", "name", "size", "threads"))
         known = rows.setdefault(key, {**row, "engines": {}})
         for engine, found in row["engines"].items():
-            known["engines"][engine] = {**found, **known["engines"].get(engine, {})}
+            before = known["engines"].get(engine, {})
+            if "error" not in found or not before:
+                known["engines"][engine] = {**found, **before}
     versions = {name: version for part in parts for name, version in part["versions"].items()}
     return {"machine": parts[0]["machine"], "versions": versions, "results": list(rows.values())}
 
