@@ -149,7 +149,12 @@ def _combined(files: Sequence[Path]) -> dict[str, Any]:
             if "error" not in found or not before:
                 known["engines"][engine] = {**found, **before}
     versions = {name: version for part in parts for name, version in part["versions"].items()}
-    return {"machine": parts[0]["machine"], "versions": versions, "results": list(rows.values())}
+    return {
+        "machine": parts[0]["machine"],
+        "versions": versions,
+        "results": list(rows.values()),
+        "runs": len(parts),
+    }
 
 
 def _measured(entry: Entry, size: int, threads: int, args: argparse.Namespace) -> dict[str, Any]:

@@ -71,8 +71,12 @@ def _suite(about: Mapping[str, Any], name: str) -> str:
 
 
 def _head(about: Mapping[str, Any], command: str) -> list[str]:
+    runs = about.get("runs", 1)
+    several = (
+        f" --from …`, out of {runs} runs on one machine, one after the other" if runs > 1 else "`"
+    )
     return [
-        f"Written by `{command}`. {_machine(about)}.",
+        f"Written by `{command}{several}. {_machine(about)}.",
         "",
         "Times are the best of many runs, the engines in turn in one process (one thread) or in",
         "phases with pauses (several), float32. Ratios are onnxwalk's time over the other's: below",
