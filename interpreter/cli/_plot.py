@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def draw(
     axes.grid(axis="both", color="0.9", linewidth=0.5)
     axes.set_axisbelow(True)
     axes.set_xlabel("onnxwalk's time over the other's (left of 1: onnxwalk is faster)")
-    axes.set_title(title, fontsize=10)
+    axes.set_title(textwrap.fill(title, 90), fontsize=9)
     if series:
         axes.legend(loc="best", fontsize=8)
     figure.savefig(path, dpi=150)

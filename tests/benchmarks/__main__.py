@@ -149,10 +149,12 @@ def _combined(files: Sequence[Path]) -> dict[str, Any]:
             if "error" not in found or not before:
                 known["engines"][engine] = {**found, **before}
     versions = {name: version for part in parts for name, version in part["versions"].items()}
+    order = [entry.group for entry in entries()]
+    in_order = sorted(rows.values(), key=lambda row: order.index(row["group"]))
     return {
         "machine": parts[0]["machine"],
         "versions": versions,
-        "results": list(rows.values()),
+        "results": in_order,
         "runs": len(parts),
     }
 
