@@ -108,14 +108,8 @@ def prepare_conv(
     def laid_out(layout: Callable[..., Any]) -> np.ndarray:
         return layout(w.astype(work, copy=False), group)
 
-    def apply(x):
-        if x.ndim != w.ndim or x.shape[1] != w.shape[1] * group:
-            raise ValueError(
-                f"input {x.shape} and weights {w.shape} don't fit: "
-                f"expected rank {w.ndim} and {w.shape[1]} * {group} channels"
-            )
-        check_types(x, w)
-        axes = axes_of(
+    def axes_for(x):
+        return axes_of(
             x.shape[2:],
             kernel,
             strides=strides,
@@ -123,6 +117,15 @@ def prepare_conv(
             pads=pads,
             auto_pad=auto_pad,
         )
+
+    def apply(x):
+        if x.ndim != w.ndim or x.shape[1] != w.shape[1] * group:
+            raise ValueError(
+                f"input {x.shape} and weights {w.shape} don't fit: "
+                f"expected rank {w.ndim} and {w.shape[1]} * {group} channels"
+            )
+        check_types(x, w)
+        axes = axes_for(x)
         compute, layout = _formulation(x, w, axes, group)
         return compute(x, laid_out(layout), b, axes, work).astype(x.dtype, copy=False)
 
@@ -131,15 +134,7 @@ def prepare_conv(
     def bind(space, x, residual=None, activation=None, pool=False):
         if x.ndim != w.ndim or x.shape[1] != w.shape[1] * group:
             return None
-        axes = axes_of(
-            x.shape[2:],
-            kernel,
-            strides=strides,
-            dilations=dilations,
-            pads=pads,
-            auto_pad=auto_pad,
-        )
-        return bind_conv(space, x, weights, axes, Epilogue(b, activation, pool), residual)
+        return bind_conv(space, x, weights, axes_for(x), Epilogue(b, activation, pool), residual)
 
     margin = None
     if pads and len(pads) == 4 and any(pads):

@@ -10,8 +10,8 @@ one GEMM for each of the (m + r - 1)² places. The transforms are GEMMs too: wit
 product B' d B is (B' ⊗ B') times d as a vector, for all tiles and channels of a block at once.
 
 The points of interpolation, 0, 1, -1, 1/2, -2, …, were chosen for accuracy: with F(4, 3) the
-largest error is 2e-6 of the largest value where a direct sum has 4e-7. It is an error in proportion
-to the *largest* values of a tile, though: beside a value that is a thousand times all others, small
+largest error is 2.5e-6 of the largest value where a direct sum has 5e-7. It is in proportion to
+the *largest* values of a tile, though: beside a value that is a thousand times all others, small
 results lose their digits. So each block is looked at first, and computed directly if its largest
 value is more than ``SPIKE`` times the mean: then no result is off by more than 1e-4 of its size.
 """
