@@ -3,7 +3,8 @@
 Most of what NumPy costs beyond arithmetic is decided by shapes alone: fresh memory, page faults,
 views, blocks, the choice of a formulation. So the first run with new shapes walks the plan step by
 step and *binds* each operator to the arrays that will hold its values (``ops.space``); a run with
-the same shapes then only copies its inputs in and makes the calls.
+the same shapes then only copies its inputs in and makes the calls. Large inputs and outputs are not
+even copied (``interpreter.borrowed``).
 
 Steps that can't be bound are called as they are, and what they give is copied to its place. When
 its shape depends on data and turns out to be another one, ``Stale`` is raised and the plan is bound
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from interpreter.borrowed import Region, borrow, can_be_borrowed, is_open
 from interpreter.plan import NOTHING, Plan, Step
 from ops.space import Space, memory_order
 
@@ -31,6 +33,14 @@ class Stale(Exception):
         self.step = step
 
 
+class _Hidden(Exception):
+    """A call that can't be pointed at other memory touches the input of a ``slot``."""
+
+    def __init__(self, slot: int) -> None:
+        super().__init__(slot)
+        self.slot = slot
+
+
 class Bound:
     """A plan for inputs of certain shapes. One run at a time: it owns the memory of its values."""
 
@@ -41,34 +51,80 @@ class Bound:
         """
         self.plan = plan
         self.names: tuple[str, ...] = ()  # of the arguments
-        self.space = Space()
-        scope = _Scope(self.space, plan, changing)
-        for slot, argument in zip(plan.inputs, arguments, strict=True):
-            scope.store(slot, argument)
-        self._inputs = [(slot, slot in scope.fixed) for slot in plan.inputs]
+        borrowed = {s for s, x in zip(plan.inputs, arguments, strict=True) if can_be_borrowed(x)}
+        while True:
+            try:
+                scope = self._bind(arguments, changing, borrowed)
+                break
+            except _Hidden as hidden:
+                borrowed.remove(hidden.slot)
+        self.space, self.calls, self.values = scope.space, scope.space.calls, scope.values
+        lent = scope.lent()
+        slots = [*(slot for slot in plan.inputs if slot in borrowed), *lent]
+        #: the slots whose memory is the caller's, each with its place among ``_memories``
+        self._places, self._borrowed = borrow({s: self.values[s] for s in slots}, self.calls)
+        self._memories = [self.values[slot] for slot in self._places]
+        self._lent = [
+            (s, self.values[s].shape, self.values[s].dtype) for s in lent if s in self._places
+        ]
+        self._keep_shapes([Region(memory) for memory in self._memories])
+        #: each input's slot, whether its array is the same in every run, and its place
+        self._inputs = [(s, s in scope.fixed, self._places.get(s)) for s in plan.inputs]
+
+    def _bind(
+        self, arguments: Sequence[Any], changing: frozenset[int], borrowed: set[int]
+    ) -> _Scope:
+        scope = _Scope(Space(), self.plan, changing)
+        for slot, argument in zip(self.plan.inputs, arguments, strict=True):
+            if slot in borrowed:
+                scope.borrow(slot, argument)
+            else:
+                scope.store(slot, argument)
+        scope.lends = {s for s in self.plan.outputs if s not in self.plan.inputs}
         #: for each step, which of the calls are its own
         self.ranges = scope.bind()
-        self.values = scope.values
-        self.calls = self.space.calls
+        return scope
 
     @property
     def nbytes(self) -> int:
-        return self.space.arena.nbytes
+        return self.space.arena.nbytes + sum(memory.nbytes for memory in self.space.lent)
 
     def run(self, arguments: Sequence[Any]) -> None:
         """Compute; the arguments are of the types and shapes that this was bound for."""
-        values = self.values
-        for (slot, fixed), argument in zip(self._inputs, arguments, strict=True):
-            if fixed:
+        values, calls = self.values, self.calls
+        memories: list[Any] = [None] * len(self._places)
+        for (slot, fixed, place), argument in zip(self._inputs, arguments, strict=True):
+            if place is not None:
+                memories[place] = np.ascontiguousarray(argument)
+            elif fixed:
                 np.copyto(values[slot], argument)
             else:
                 values[slot] = argument
-        for function, operands in self.calls:
+        for slot, shape, dtype in self._lent:
+            memories[self._places[slot]] = np.empty(shape, dtype)
+        self._borrowed.point(calls, memories)
+        self._memories = memories
+        for function, operands in calls:
             function(*operands)
 
     def outputs(self) -> list[Any]:
-        """The outputs of the last run, as the caller's own."""
-        return [_copied(self.values[slot]) for slot in self.plan.outputs]
+        """The outputs of the last run, as the caller's own. To be asked for once after each run:
+        the memory of inputs and outputs is then let go."""
+        places, memories = self._places, self._memories
+        results = [
+            memories[places[slot]] if slot in places else _copied(self.values[slot])
+            for slot in self.plan.outputs
+        ]
+        self._memories = []
+        self._borrowed.forget(self.calls)
+        return results
+
+    def _keep_shapes(self, regions: Sequence[Region]) -> None:
+        """Of values that lie in the caller's memory only the shapes are kept."""
+        self.space.lent = [m for m in self.space.lent if not any(r.touches(m) for r in regions)]
+        for slot, value in enumerate(self.values):
+            if any(region.touches(value) for region in regions):
+                self.values[slot] = np.broadcast_to(np.zeros((), value.dtype), value.shape)
 
 
 class _Scope:
@@ -86,6 +142,9 @@ class _Scope:
         self.fixed: set[int] = set()  # slots whose array is the same in every run
         self._owned: set[int] = set()  # of these, those whose memory this graph lets go
         self._kept = {NOTHING, *plan.outputs}
+        self.borrowed: dict[int, Region] = {}  # the memory of inputs that are to be borrowed
+        self.lends: set[int] = set()  # slots whose memory the caller may have
+        self._hidden: list[Any] = []  # values that calls touch which aren't open
 
     def bind(self) -> list[slice]:
         """Bind all steps. Gives for each of them which of the calls are its own."""
@@ -95,7 +154,28 @@ class _Scope:
             first = len(self.space.calls)
             self._bind(step, margins)
             ranges.append(slice(first, len(self.space.calls)))
+            if not all(is_open(call) for call in self.space.calls[first:]):
+                self._hide((*step.inputs, *step.outputs))
+        self._hide(self.plan.outputs)  # an input that is an output, or a view of it, is copied
         return ranges
+
+    def _hide(self, slots: Sequence[int]) -> None:
+        """These values are touched in ways that allow no other memory for them."""
+        for value in [self.values[slot] for slot in slots]:
+            for slot, region in self.borrowed.items():
+                if region.touches(value):
+                    raise _Hidden(slot)
+            self._hidden.append(value)
+
+    def lent(self) -> list[int]:
+        """The outputs whose memory is to be the caller's: all of its own, and open to change."""
+        slots = []
+        for region in map(Region, self.space.lent):
+            inside = [slot for slot in self.plan.outputs if region.touches(self.values[slot])]
+            hidden = [value for value in self._hidden if region.touches(value)]
+            if len(inside) == len(hidden) == 1 and self.values[inside[0]].flags.c_contiguous:
+                slots += inside
+        return slots
 
     def _bind(self, step: Step, margins: Margins) -> None:
         arguments = [self.values[slot] for slot in step.inputs]
@@ -119,7 +199,9 @@ class _Scope:
             return False
         dying = [self.values[slot] for slot in step.release if slot in self._owned]
         margin = margins.get(step.outputs[0], (0, 0, 0, 0))
-        self.space.begin(dying, margin, tuple(slot != NOTHING for slot in step.outputs))
+        wanted = tuple(slot != NOTHING for slot in step.outputs)
+        lending = not self.lends.isdisjoint(step.outputs)
+        self.space.begin(dying, margin, wanted, lending)
         results = step.bind(self.space, *arguments)
         self.space.end()
         if results is None:
@@ -207,6 +289,12 @@ class _Scope:
                 np.copyto(place, result)
             elif slot != NOTHING:
                 values[slot] = self._own(result)
+
+    def borrow(self, slot: int, argument: np.ndarray) -> None:
+        """A place for an input outside of the plan's memory, until it is known how it is used."""
+        self.values[slot] = argument.copy()
+        self.borrowed[slot] = Region(self.values[slot])
+        self.fixed.add(slot)
 
     def store(self, slot: int, value: Any, changing: bool = False) -> None:
         """Keep a value in memory of the plan's own, or as it is if it is no plain array."""

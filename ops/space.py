@@ -8,6 +8,10 @@ the result will then be. Views, blocks and scratch space are made once; a run on
 returns the array (or the tuple of arrays) that holds the result, or ``None`` when it declines:
 the plain operator is then called at every run. Everything it does to values must go through
 ``space.call``; what it works out from shapes and from ``known`` inputs it may do at once.
+
+Of a call of NumPy's own functions, the arrays it touches are its operands, the keywords of a
+``partial``, or the array whose method it is. Large inputs and outputs that only such calls touch
+are not copied (``interpreter.borrowed``).
 """
 
 from __future__ import annotations
@@ -106,6 +110,8 @@ class Space:
 
     #: stands where a result would be that nothing reads
     nothing = np.empty(0, np.uint8)
+    #: bytes from which on an input or output stays in memory of the caller's
+    smallest_borrowed = 1 << 16
 
     def __init__(self) -> None:
         self.calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
@@ -113,6 +119,9 @@ class Space:
         self._known: dict[int, np.ndarray] = {}
         self._dying: set[int] = set()
         self._scratch: list[Block] = []
+        #: memory of large results that the caller is to have
+        self.lent: list[np.ndarray] = []
+        self._lending = False
         self._surroundings: dict[int, tuple[np.ndarray, np.ndarray, tuple[int, ...]]] = {}
         #: zeros that the readers of the next result would like (top, left, below, right) of it
         self.margin: tuple[int, int, int, int] = (0, 0, 0, 0)
@@ -130,7 +139,13 @@ class Space:
         self, shape: Sequence[int], dtype: Any, order: Sequence[int] | None = None
     ) -> np.ndarray:
         """Memory for a result. ``order`` lists the axes from the slowest to the fastest."""
-        return self._view(self._take(shape, dtype), shape, dtype, order)
+        nbytes = math.prod(shape) * np.dtype(dtype).itemsize
+        if self._lending and nbytes >= self.smallest_borrowed:
+            memory = np.empty(nbytes, np.uint8)
+            self.lent.append(memory)
+        else:
+            memory = self.arena.take(nbytes).memory
+        return self._view(memory, shape, dtype, order)
 
     def image(self, shape: Sequence[int], dtype: Any) -> np.ndarray:
         """Memory for an (N, C, H, W) result, channels-last, inside the margin that is wanted."""
@@ -166,9 +181,9 @@ class Space:
 
     def scratch(self, shape: Sequence[int], dtype: Any) -> np.ndarray:
         """Memory that is this operator's until it has returned its result."""
-        block = self._take(shape, dtype)
+        block = self.arena.take(math.prod(shape) * np.dtype(dtype).itemsize)
         self._scratch.append(block)
-        return self._view(block, shape, dtype, None)
+        return self._view(block.memory, shape, dtype, None)
 
     def reuse(self, array: np.ndarray) -> None:
         """Give a scratch array back before the operator has returned."""
@@ -193,7 +208,7 @@ class Space:
 
     def may_overwrite(self, x: np.ndarray) -> bool:
         """Whether nothing needs the memory of an input after this operator."""
-        if id(x) not in self._dying:
+        if id(x) not in self._dying or (self._lending and x.nbytes >= self.smallest_borrowed):
             return False
         block = self.arena.block_of(x)
         return block is not None and block.users == 1
@@ -214,8 +229,11 @@ class Space:
         dying: Sequence[np.ndarray],
         margin: tuple[int, int, int, int],
         wanted: tuple[bool, ...],
+        lending: bool = False,
     ) -> None:
-        """An operator is bound next, and these inputs of it are not needed afterwards."""
+        """An operator is bound next, and these inputs of it are not needed afterwards. With
+        ``lending`` its result is the caller's to have."""
+        self._lending = lending
         self._dying = {id(array) for array in dying}
         self.margin = margin
         self.wanted = wanted
@@ -226,6 +244,7 @@ class Space:
             self.arena.give(block)
         self._scratch.clear()
         self._dying = set()
+        self._lending = False
         self.margin = (0, 0, 0, 0)
 
     def hold(self, array: np.ndarray) -> None:
@@ -240,15 +259,12 @@ class Space:
             if block.users == 0:
                 self.arena.give(block)
 
-    def _take(self, shape: Sequence[int], dtype: Any) -> Block:
-        return self.arena.take(math.prod(shape) * np.dtype(dtype).itemsize)
-
     @staticmethod
     def _view(
-        block: Block, shape: Sequence[int], dtype: Any, order: Sequence[int] | None
+        memory: np.ndarray, shape: Sequence[int], dtype: Any, order: Sequence[int] | None
     ) -> np.ndarray:
         dtype = np.dtype(dtype)
-        flat = block.memory[: math.prod(shape) * dtype.itemsize].view(dtype)
+        flat = memory[: math.prod(shape) * dtype.itemsize].view(dtype)
         if order is None:
             return flat.reshape(shape)
         in_order = flat.reshape([shape[axis] for axis in order])

@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import onnx
@@ -20,8 +21,10 @@ import onnxruntime
 from onnx import helper, numpy_helper
 
 import interpreter
+from interpreter import borrowed
 from ops import registry
 from ops.dtypes import element_type
+from ops.space import Space
 from ops.types import Formal, formal_at, signature
 from tests.schemas import attribute_type, schema_of
 
@@ -205,7 +208,8 @@ def assert_same(actual: Any, expected: Any, *, rtol: float = 1e-5, atol: float =
 
 def check(case: Case) -> None:
     """The operator gives what was worked out by hand, or else what ONNX Runtime gives: called
-    directly, and by the walk with all inputs fed, or all but the first known at load."""
+    directly, and by the walk with all inputs fed, or all but the first known at load, or with
+    inputs and outputs where the caller has them, as large ones are."""
     expected = case.expected
     if expected is None:
         expected = run_onnxruntime(one_node_model(case), feeds_of(case))
@@ -216,6 +220,19 @@ def check(case: Case) -> None:
     for constants_from in (None, 1):
         found = run_onnxwalk(case, constants_from=constants_from)
         assert_same(found, expected, rtol=case.rtol, atol=case.atol)
+    with everything_borrowed():
+        assert_same(run_onnxwalk(case), expected, rtol=case.rtol, atol=case.atol)
+
+
+@contextlib.contextmanager
+def everything_borrowed() -> Iterator[None]:
+    """Plans that are bound meanwhile leave inputs and outputs of any size where the caller has
+    them."""
+    with (
+        mock.patch.object(Space, "smallest_borrowed", 1),
+        mock.patch.object(borrowed, "BYTES_PER_VIEW", 0),
+    ):
+        yield
 
 
 def all_cases() -> list[Case]:
