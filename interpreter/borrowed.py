@@ -65,14 +65,15 @@ class Borrowed:
     ``arrays`` must be C-contiguous, and the calls that touch them open (``is_open``).
     """
 
-    def __init__(self, arrays: Sequence[np.ndarray], calls: Sequence[Call]) -> None:
+    def __init__(
+        self, arrays: Sequence[np.ndarray], calls: Sequence[Call], places: Iterable[int]
+    ) -> None:
+        """``places``: which calls to look at; no others touch the arrays."""
         self._arrays = [(Region(array), array.shape, array.strides) for array in arrays]
         #: for each array how many views have to be made in a run
         self.views = [0] * len(arrays)
         self._patches = [
-            (index, patch)
-            for index, call in enumerate(calls)
-            if (patch := self._patch(*call)) is not None
+            (place, patch) for place in places if (patch := self._patch(*calls[place])) is not None
         ]
 
     def point(self, calls: list[Any], memories: Sequence[np.ndarray]) -> None:
@@ -133,17 +134,19 @@ def _any_view(values: Iterable[Any]) -> bool:
 
 
 def borrow(
-    arrays: Mapping[int, np.ndarray], calls: Sequence[Call]
+    arrays: Mapping[int, np.ndarray], calls: Sequence[Call], places: Sequence[int]
 ) -> tuple[dict[int, int], Borrowed]:
     """Of these arrays by slot those that are worth borrowing: their slots, each with its place in
-    what ``Borrowed.point`` takes."""
-    views = Borrowed(list(arrays.values()), calls).views
+    what ``Borrowed.point`` takes. ``places``: which calls to look at."""
+    all_of_them = Borrowed(list(arrays.values()), calls, places)
     slots = [
         slot
-        for (slot, array), count in zip(arrays.items(), views, strict=True)
-        if count * BYTES_PER_VIEW <= array.nbytes
+        for (slot, array), views in zip(arrays.items(), all_of_them.views, strict=True)
+        if views * BYTES_PER_VIEW <= array.nbytes
     ]
-    return {slot: i for i, slot in enumerate(slots)}, Borrowed([arrays[s] for s in slots], calls)
+    kept = [arrays[slot] for slot in slots]
+    borrowed = all_of_them if len(kept) == len(arrays) else Borrowed(kept, calls, places)
+    return {slot: place for place, slot in enumerate(slots)}, borrowed
 
 
 def can_be_borrowed(x: Any) -> bool:

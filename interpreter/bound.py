@@ -13,7 +13,7 @@ again, without counting on that step any more.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,9 +60,9 @@ class Bound:
                 borrowed.remove(hidden.slot)
         self.space, self.calls, self.values = scope.space, scope.space.calls, scope.values
         lent = scope.lent()
-        slots = [*(slot for slot in plan.inputs if slot in borrowed), *lent]
+        arrays = {s: self.values[s] for s in (*plan.inputs, *lent) if s in borrowed or s in lent}
         #: the slots whose memory is the caller's, each with its place among ``_memories``
-        self._places, self._borrowed = borrow({s: self.values[s] for s in slots}, self.calls)
+        self._places, self._borrowed = borrow(arrays, self.calls, self._touching(arrays.values()))
         self._memories = [self.values[slot] for slot in self._places]
         self._lent = [
             (s, self.values[s].shape, self.values[s].dtype) for s in lent if s in self._places
@@ -118,6 +118,23 @@ class Bound:
         self._memories = []
         self._borrowed.forget(self.calls)
         return results
+
+    def _touching(self, arrays: Iterable[np.ndarray]) -> list[int]:
+        """The calls of the steps that one of these arrays is an input or output of."""
+        regions = [Region(array) for array in arrays]
+        if not regions:
+            return []
+        touched = {
+            slot
+            for slot, value in enumerate(self.values)
+            if any(region.touches(value) for region in regions)
+        }
+        return [
+            call
+            for step, calls in zip(self.plan.steps, self.ranges, strict=True)
+            if not touched.isdisjoint((*step.inputs, *step.outputs))
+            for call in range(calls.start, calls.stop)
+        ]
 
     def _keep_shapes(self, regions: Sequence[Region]) -> None:
         """Of values that lie in the caller's memory only the shapes are kept."""

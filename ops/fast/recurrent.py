@@ -322,7 +322,9 @@ class Table:
         start, stop = self._count, self._count + len(missing)
         rows = self.rows
         if stop > len(rows):
-            rows = np.empty((min(max(2 * stop, 256), len(self._place)), *rows.shape[1:]), rows.dtype)
+            rows = np.empty(
+                (min(max(2 * stop, 256), len(self._place)), *rows.shape[1:]), rows.dtype
+            )
             rows[:start] = self.rows[:start]
         source = self._embedding[missing, None]
         for d, (weights, bias) in enumerate(zip(self._cell.w_x, self._cell.bias, strict=True)):
