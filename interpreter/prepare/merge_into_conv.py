@@ -93,7 +93,10 @@ def _merge_next(conv: Node, links: Links, edits: Edits) -> None:
     if line is None:
         return
     factor, shift = line
-    scaled = (weights * factor.reshape(-1, *(1,) * (weights.ndim - 1))).astype(np.float32)
+    # In memory the outputs come last, as the products of ``ops.fast.conv`` take them uncopied.
+    by_row = weights.transpose(*range(2, weights.ndim), 1, 0)
+    scaled = np.multiply(by_row, factor, order="C").astype(np.float32)
+    scaled = scaled.transpose(-1, -2, *range(weights.ndim - 2))
     names = (conv.inputs[1], edits.constant(f"{conv.outputs[0]}/bias", _f32(bias * factor + shift)))
     if not (factor == 1).all():
         names = (edits.constant(f"{conv.outputs[0]}/weights", scaled), names[1])
