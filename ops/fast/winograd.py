@@ -84,7 +84,7 @@ def transforms(m: int, r: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]
 
 
 def transformed_weights(w: np.ndarray, m: int) -> np.ndarray:
-    """Weights (M, C, r, r) as (n², C, M), or a view of (n², M, C) if that is how they lie in memory:
+    """Weights (M, C, r, r) as (n², C, M), or a view of (n², M, C) where they lie in that order:
     BLAS takes either."""
     outputs, channels, r, _ = w.shape
     _, g, _ = matrices(m, r)
