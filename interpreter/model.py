@@ -5,6 +5,7 @@ Nothing here is checked or interpreted; names are as written, ``""`` where the f
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -145,7 +146,7 @@ class Reference:
 AttributeValue: TypeAlias = Any
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Node:
     """One call of an operator or of a model-local function."""
 
@@ -159,6 +160,18 @@ class Node:
     doc: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     opset: int | None = None  # set where it isn't the model's: nodes that came out of a function
+
+    @functools.cached_property
+    def graphs(self) -> tuple[tuple[str, Graph], ...]:
+        """The graphs among the attributes, by attribute name. Every stage asks every node."""
+        found: list[tuple[str, Graph]] = []
+        for name, value in self.attributes.items():
+            kind = type(value)
+            if kind is Graph:
+                found.append((name, value))
+            elif kind is list and value and type(value[0]) is Graph:
+                found += [(name, item) for item in value]  # all of one type; trees have long ones
+        return tuple(found)
 
     def __str__(self) -> str:
         label = self.name or next((name for name in self.outputs if name), "")

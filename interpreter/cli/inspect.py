@@ -15,7 +15,6 @@ from interpreter.errors import InvalidModelError, UnsupportedModelError
 from interpreter.model import Graph, Model, Node, SparseTensor, Tensor, ValueInfo
 from interpreter.prepare import Context
 from interpreter.prepare.check import check
-from interpreter.prepare.context import subgraphs
 from interpreter.prepare.inline import inline_functions
 from interpreter.prepare.resolve import every_node, resolve, unsupported
 from interpreter.reader import read_model
@@ -116,7 +115,7 @@ def _initializers(graph: Graph) -> Iterator[Tensor | SparseTensor]:
     """The initializers of a graph and of the graphs within it."""
     yield from graph.initializers.values()
     for node in graph.nodes:
-        for _, inner in subgraphs(node):
+        for _, inner in node.graphs:
             yield from _initializers(inner)
 
 
@@ -149,7 +148,7 @@ def _functions(model: Model) -> list[dict[str, Any]]:
     for function in model.functions.values():
         for node in function.nodes:
             nodes.append(node)
-            for _, inner in subgraphs(node):
+            for _, inner in node.graphs:
                 nodes.extend(every_node(inner))
     calls = Counter((node.domain, node.op_type, node.overload) for node in nodes)
     return [

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from interpreter.errors import InvalidModelError
 from interpreter.model import Graph, Model
-from interpreter.prepare.context import subgraphs
 
 _MOST_SHOWN = 10
 
@@ -55,7 +54,7 @@ def _graph_problems(graph: Graph, outer: frozenset[str], where: str) -> Iterator
                     else "is not defined"
                 )
                 yield f"{where}{node}: input '{name}' {reason}"
-        for attribute, inner in subgraphs(node):
+        for attribute, inner in node.graphs:
             scope = outer | defined
             yield from _graph_problems(inner, scope, f"{where}{node}, {attribute}: ")
         for name in node.outputs:

@@ -12,7 +12,7 @@ from interpreter.bound_plans import BoundPlans
 from interpreter.execute import execute
 from interpreter.model import Graph, Node, SparseTensor, Tensor, ValueInfo
 from interpreter.plan import NOTHING, Plan, Step
-from interpreter.prepare.context import Context, captured, subgraphs
+from interpreter.prepare.context import Context, captured
 from ops import Operator
 
 
@@ -101,7 +101,7 @@ class _Compiler:
     def step(self, node: Node) -> Step:
         operator = self.context.operator(node)
         assert operator is not None, "resolve() has looked up every operator"
-        graphs = {name: self.body(graph) for name, graph in subgraphs(node)}
+        graphs = {name: self.body(graph) for name, graph in node.graphs}
         call, bind, names = self.call(node, operator, graphs)
         bodies = {name: (plan, len(captured)) for name, (plan, captured) in graphs.items()}
         inputs = tuple(self.read(name) for name in names)
@@ -160,7 +160,7 @@ class _Compiler:
 
 def bound_attributes(node: Node, operator: Operator, context: Context) -> dict[str, Any]:
     """The keyword arguments of a node's call, but for its subgraphs."""
-    graphs = {name for name, _ in subgraphs(node)}
+    graphs = {name for name, _ in node.graphs}
     keywords = {
         name: as_array(value) if isinstance(value, (Tensor, SparseTensor)) else value
         for name, value in node.attributes.items()

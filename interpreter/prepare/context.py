@@ -45,18 +45,6 @@ class Context:
         return found is not None and self.operator(node) is found
 
 
-def subgraphs(node: Node) -> list[tuple[str, Graph]]:
-    """The graphs among a node's attributes, by attribute name."""
-    found = []
-    for name, value in node.attributes.items():
-        kind = type(value)  # asked for every attribute of every node, many times
-        if kind is Graph:
-            found.append((name, value))
-        elif kind is list and value and type(value[0]) is Graph:
-            found += [(name, item) for item in value]  # all of one type; trees have long ones
-    return found
-
-
 #: what ``captured`` found: every stage asks it of every graph within graphs
 _captured: weakref.WeakKeyDictionary[Graph, frozenset[str]] = weakref.WeakKeyDictionary()
 
@@ -77,4 +65,4 @@ def captured(graph: Graph) -> frozenset[str]:
 def names_read(node: Node) -> set[str]:
     """The values that a node reads: its inputs, and what its subgraphs take from outside."""
     names = {name for name in node.inputs if name}
-    return names.union(*(captured(graph) for _, graph in subgraphs(node)))
+    return names.union(*(captured(graph) for _, graph in node.graphs))

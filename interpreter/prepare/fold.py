@@ -10,7 +10,7 @@ import numpy as np
 
 from interpreter.model import Graph, Node, Tensor
 from interpreter.prepare.compile import as_array, bound_attributes
-from interpreter.prepare.context import Context, subgraphs
+from interpreter.prepare.context import Context
 from ops.dtypes import element_type
 
 #: a result is kept as a constant up to this size, or up to that of what it was computed from
@@ -41,17 +41,17 @@ def _fold(graph: Graph, context: Context, outer: Mapping[str, Any]) -> Graph:
 
 
 def _fold_within(node: Node, context: Context, constants: Mapping[str, Any]) -> Node:
-    changed = {name: _fold(inner, context, constants) for name, inner in subgraphs(node)}
+    changed = {name: _fold(inner, context, constants) for name, inner in node.graphs}
     return replace(node, attributes={**node.attributes, **changed}) if changed else node
 
 
 def _compute(node: Node, context: Context, constants: Mapping[str, Any]) -> dict[str, Any] | None:
     """A node's outputs as constants; ``None`` if they can't be known or aren't worth keeping."""
+    if any(name and name not in constants for name in node.inputs):
+        return None
     operator = context.operator(node)
     assert operator is not None, "resolve() has looked up every operator"
-    if "rng" in operator.reserved or subgraphs(node):
-        return None
-    if any(name and name not in constants for name in node.inputs):
+    if "rng" in operator.reserved or node.graphs:
         return None
     inputs = [as_array(constants[name]) if name else None for name in node.inputs]
     try:

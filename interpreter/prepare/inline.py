@@ -8,7 +8,6 @@ from typing import Any
 
 from interpreter.errors import InvalidModelError
 from interpreter.model import Function, Graph, Model, Node, Reference
-from interpreter.prepare.context import subgraphs
 
 
 def inline_functions(model: Model) -> Graph:
@@ -39,7 +38,7 @@ class _Inliner:
             key = (node.domain, node.op_type, node.overload)
             function = self.functions.get(key)
             if function is None:
-                if any(True for _ in subgraphs(node)):
+                if node.graphs:
                     node = _with_subgraphs(node, lambda graph: self.graph(graph, calls))
                 yield node
             elif key in calls:

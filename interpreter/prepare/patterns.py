@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from interpreter.model import Graph, Node, SparseTensor, Tensor
-from interpreter.prepare.context import Context, names_read, subgraphs
+from interpreter.prepare.context import Context, names_read
 from ops.dtypes import element_type
 
 #: a value by the name of a variable, a number, or (operator, pattern of each input …)
@@ -26,11 +27,12 @@ class Links:
         self.graph = graph
         self.context = context
         self.maker = {name: node for node in graph.nodes for name in node.outputs if name}
+        self.operators = {node.op_type for node in graph.nodes}
         self._readers: dict[str, list[Node]] = {}
         for node in graph.nodes:
             for name in node.inputs:
                 self._readers.setdefault(name, []).append(node)
-            if subgraphs(node):
+            if node.graphs:
                 for name in names_read(node) - set(node.inputs):
                     self._readers.setdefault(name, []).append(node)
         self._outputs = {value.name for value in graph.outputs}
@@ -63,7 +65,12 @@ class Links:
 
     def match(self, pattern: Pattern, name: str) -> dict[str, str] | None:
         """The values that the variables of a pattern stand for, if a value is made that way."""
-        return next(self._matches(pattern, name, {}), None)
+        return next(self.matches(pattern, name), None)
+
+    def matches(self, pattern: Pattern, name: str) -> Iterator[dict[str, str]]:
+        """All ways in which a value may be made as a pattern says."""
+        if operators_of(pattern) <= self.operators:
+            yield from self._matches(pattern, name, {})
 
     def _matches(
         self, pattern: Pattern, name: str, bound: dict[str, str]
@@ -99,6 +106,14 @@ class Links:
             return
         for found in self._matches(patterns[0], names[0], dict(bound)):
             yield from self._all(patterns[1:], names[1:], found)
+
+
+@functools.cache
+def operators_of(pattern: Pattern) -> frozenset[str]:
+    """The operators that a pattern can't do without."""
+    if not isinstance(pattern, tuple):
+        return frozenset()
+    return frozenset({pattern[0]}).union(*map(operators_of, pattern[1:]))
 
 
 class Edits:

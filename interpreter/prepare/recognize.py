@@ -106,7 +106,7 @@ def _as(
 
 def _layer_normalization(node: Node, links: Links, edits: Edits) -> Node | None:
     for formula in _LAYER_NORMALIZATION:
-        for bound in links._matches(formula, node.outputs[0], {}):
+        for bound in links.matches(formula, node.outputs[0]):
             found = _checked_layer_normalization(node, bound, links, edits)
             if found is not None:
                 return found

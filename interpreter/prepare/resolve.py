@@ -9,7 +9,7 @@ from typing import Any
 from interpreter.errors import UnsupportedModelError
 from interpreter.model import Graph, Model, Node, Reference
 from interpreter.prepare.check import invalid
-from interpreter.prepare.context import Context, subgraphs
+from interpreter.prepare.context import Context
 from interpreter.prepare.types import type_problems
 from ops import Registry
 from ops.choices import choices
@@ -62,7 +62,7 @@ def every_node(graph: Graph) -> Iterator[Node]:
     """The nodes of a graph and of the graphs within it."""
     for node in graph.nodes:
         yield node
-        for _, inner in subgraphs(node):
+        for _, inner in node.graphs:
             yield from every_node(inner)
 
 

@@ -19,7 +19,7 @@ from interpreter.model import (
     ValueInfo,
     ValueType,
 )
-from interpreter.prepare.context import Context, subgraphs
+from interpreter.prepare.context import Context
 from ops.dtypes import ELEMENT_TYPES
 from ops.types import NOT_COMPUTED, Signature, formal_at, in_words, signature
 
@@ -47,7 +47,7 @@ def _graph_problems(graph: Graph, context: Context, types: Types) -> Iterator[Pr
     types |= {name: _of_constant(tensor) for name, tensor in graph.initializers.items()}
     for node in graph.nodes:
         bodies: dict[str, Types] = {}
-        for name, inner in subgraphs(node):
+        for name, inner in node.graphs:
             bodies[name] = dict(types)
             yield from _graph_problems(inner, context, bodies[name])
         spec = _signature(node, context)
@@ -186,7 +186,7 @@ def _from_attributes(node: Node, context: Context) -> str:
 def _body_outputs(node: Node, bodies: Mapping[str, Types]) -> list[str]:
     """The types that the bodies of If, Loop and Scan give to the node's outputs."""
     found = []
-    for name, graph in subgraphs(node):
+    for name, graph in node.graphs:
         given = [bodies[name].get(value.name, "") for value in graph.outputs]
         found.append(given[1:] if node.op_type == "Loop" else given)
     if node.op_type == "If" and len(found) == 2:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from interpreter.model import Graph, Node
-from interpreter.prepare.context import Context, names_read, subgraphs
+from interpreter.prepare.context import Context, names_read
 
 
 def drop_unused(graph: Graph, context: Context) -> Graph:
@@ -31,5 +31,5 @@ def drop_unused(graph: Graph, context: Context) -> Graph:
 
 
 def _within(node: Node, context: Context) -> Node:
-    changed = {name: drop_unused(inner, context) for name, inner in subgraphs(node)}
+    changed = {name: drop_unused(inner, context) for name, inner in node.graphs}
     return replace(node, attributes={**node.attributes, **changed}) if changed else node
