@@ -500,7 +500,7 @@ class Walk:
             def product(h: np.ndarray, chosen: slice = slice(None)) -> Callable[[], Any]:
                 if directions == n == 1:  # the quickest call there is
                     wide = np.concatenate(list(w_h[chosen, 0]), -1)
-                    return functools.partial(np.dot, h, wide, places[chosen].reshape(-1))
+                    return functools.partial(h.dot, wide, places[chosen].reshape(-1))
                 rows = h.reshape(1, n, directions, hidden).transpose(0, 2, 1, 3)
                 return functools.partial(np.matmul, rows, w_h[chosen], places[chosen])
 
