@@ -197,7 +197,7 @@ MODULES_OF: dict[tuple[str, str], str] = {
     ("", "TfIdfVectorizer"): "text",
     ("", "ThresholdedRelu"): "activation",
     ("", "Tile"): "shape",
-    ("", "TopK"): "fast.movement indexing",
+    ("", "TopK"): "fast.choosing indexing",
     ("", "Transpose"): "fast.elementwise shape",
     ("", "Trilu"): "shape",
     ("", "Unique"): "indexing",
