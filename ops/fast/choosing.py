@@ -57,10 +57,7 @@ def _top_k(x: np.ndarray, values: np.ndarray, indices: np.ndarray, largest: int)
     if keys is None:
         keys = _keys(rows, np.arange(rows.shape[1]), largest)
     keys.sort(1)  # vectorised for numbers of 64 bits, where a stable argsort of floats is not
-    if largest:
-        best = ~keys[:, : -count - 1 : -1]
-    else:
-        best = keys[:, :count]
+    best = ~keys[:, : -count - 1 : -1] if largest else keys[:, :count]
     places = best & _PLACES
     np.copyto(indices, places.reshape(indices.shape))
     if len(rows) > 1:
