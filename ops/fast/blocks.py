@@ -15,7 +15,7 @@ def parts(size: int, most: int) -> list[tuple[int, int]]:
 
 
 #: elements of a block of an elementwise chain that passes over its data several times
-RUN = 1 << 14
+RUN = 1 << 15
 
 
 def runs(x: np.ndarray, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

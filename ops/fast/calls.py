@@ -17,7 +17,19 @@ try:  # np.einsum without its search for an order of contraction
 except ImportError:
     c_einsum = np.einsum  # type: ignore[assignment]
 
-__all__ = ["clip", "einsum_into", "is_plain", "maximum_into", "minimum_into", "scalar"]
+#: elements of the buffers of ufuncs while operators run
+_BUFFER = 512
+
+_state: Any = None
+try:  # what np.errstate and np.setbufsize set, made once
+    from numpy._core import umath as _umath
+
+    _computing = _umath._make_extobj(all="ignore", bufsize=_BUFFER)
+    _state = _umath._extobj_contextvar
+except (ImportError, AttributeError):
+    pass
+
+__all__ = ["clip", "computing", "einsum_into", "is_plain", "maximum_into", "minimum_into", "scalar"]
 
 
 def maximum_into(out: np.ndarray) -> partial[Any]:
@@ -46,3 +58,30 @@ def is_plain(dtype: np.dtype, kinds: str = "biuf") -> bool:
     """Whether NumPy computes in this type as it is: no short float, no type of another package
     (some of which call themselves floats)."""
     return dtype.num <= _DOUBLE and dtype.kind in kinds and dtype.isnative
+
+
+class computing:
+    """``with computing():`` NumPy's state while operators run.
+
+    Overflow and 0/0 give what ONNX defines, without a warning. Buffers are small: NumPy copies
+    rows to them, and back, as long as a buffer of its usual 8192 elements holds a few rows,
+    which takes two to four times what the arithmetic does (x * factor by channel of 64x56x56: 2.3
+    to 1.0 times ONNX Runtime's time, LayerNormalization 1.8 to 0.9, rows of 256 elements and more).
+    ``np.errstate`` and ``np.setbufsize`` take 4.5 µs, this 0.8.
+    """
+
+    __slots__ = ("_before", "_errors")
+
+    def __enter__(self) -> None:
+        if _state is not None:
+            self._before = _state.set(_computing)
+            return
+        self._errors = np.errstate(all="ignore")
+        self._errors.__enter__()
+        np.setbufsize(_BUFFER)
+
+    def __exit__(self, *error: Any) -> None:
+        if _state is not None:
+            _state.reset(self._before)
+        else:
+            self._errors.__exit__(*error)

@@ -123,9 +123,7 @@ def _activation(function: Any, name: str, *names: str) -> None:
         assert apply is not None
         y = space.like(x)
         for source, result in runs(x, y):
-            if y is not x:
-                space.call(np.copyto, result, source)
-            apply(space, result, result)
+            apply(space, source, result, result)
         return y
 
 

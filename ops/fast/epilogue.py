@@ -11,8 +11,9 @@ import numpy as np
 from ops.fast.calls import clip, maximum_into, minimum_into, scalar
 from ops.space import Space
 
-#: activation(space, block, into): the calls that take a block to ``into``; they may overwrite it
-Activation = Callable[[Space, np.ndarray, np.ndarray], None]
+#: activation(space, block, into, work=None): the calls that take a block to ``into``; they may
+#: overwrite ``work``, which is the block itself if it isn't given
+Activation = Callable[..., None]
 
 
 class Epilogue(NamedTuple):
@@ -63,6 +64,9 @@ def pooled(space: Space, block: np.ndarray) -> np.ndarray:
     return result
 
 
+#: memory that an activation may overwrite
+Work = np.ndarray | None
+
 #: activations that never fall: a maximum may be taken before them
 RISING = frozenset({"Relu", "Clip", "Tanh", "Sigmoid"})
 
@@ -76,7 +80,7 @@ def activation(name: str | None, parameters: Sequence[float] = ()) -> Activation
 
 
 def _clip(lowest: float, highest: float) -> Activation:
-    def apply(space: Space, x: np.ndarray, into: np.ndarray) -> None:
+    def apply(space: Space, x: np.ndarray, into: np.ndarray, work: Work = None) -> None:
         space.call(clip, x, scalar(lowest, x.dtype), scalar(highest, x.dtype), into)
 
     return apply
@@ -85,7 +89,7 @@ def _clip(lowest: float, highest: float) -> Activation:
 def _leaky_relu(alpha: float = 0.01) -> Activation:
     """max(x, alpha * x) for the alphas below 1"""
 
-    def apply(space: Space, x: np.ndarray, into: np.ndarray) -> None:
+    def apply(space: Space, x: np.ndarray, into: np.ndarray, work: Work = None) -> None:
         scaled = space.scratch(x.shape, x.dtype)
         space.call(np.multiply, x, scalar(alpha, x.dtype), scaled)
         space.call((maximum_into if alpha <= 1 else minimum_into)(into), x, scaled)
@@ -94,17 +98,19 @@ def _leaky_relu(alpha: float = 0.01) -> Activation:
 
 
 def _tanh() -> Activation:
-    return lambda space, x, into: space.call(np.tanh, x, into)
+    return lambda space, x, into, work=None: space.call(np.tanh, x, into)
 
 
 def _sigmoid() -> Activation:
     """1 / (1 + exp(-x))"""
 
-    def apply(space: Space, x: np.ndarray, into: np.ndarray) -> None:
-        space.call(np.negative, x, x)
-        space.call(np.exp, x, x)
-        space.call(np.add, x, scalar(1, x.dtype), x)
-        space.call(np.reciprocal, x, into)
+    def apply(space: Space, x: np.ndarray, into: np.ndarray, work: Work = None) -> None:
+        work = x if work is None else work
+        one = scalar(1, x.dtype)
+        space.call(np.negative, x, work)
+        space.call(np.exp, work, work)
+        space.call(np.add, work, one, work)
+        space.call(np.divide, one, work, into)  # in half of the time of np.reciprocal
 
     return apply
 
@@ -112,7 +118,7 @@ def _sigmoid() -> Activation:
 def _swish() -> Activation:
     """x / (1 + exp(-x)); with tanh it would be a pass less, but exp takes half of tanh's time"""
 
-    def apply(space: Space, x: np.ndarray, into: np.ndarray) -> None:
+    def apply(space: Space, x: np.ndarray, into: np.ndarray, work: Work = None) -> None:
         other = space.scratch(x.shape, x.dtype)
         space.call(np.negative, x, other)
         space.call(np.exp, other, other)
@@ -123,10 +129,11 @@ def _swish() -> Activation:
 
 
 def _hard_sigmoid(alpha: float = 0.2, beta: float = 0.5) -> Activation:
-    def apply(space: Space, x: np.ndarray, into: np.ndarray) -> None:
-        space.call(np.multiply, x, scalar(alpha, x.dtype), x)
-        space.call(np.add, x, scalar(beta, x.dtype), x)
-        space.call(clip, x, scalar(0, x.dtype), scalar(1, x.dtype), into)
+    def apply(space: Space, x: np.ndarray, into: np.ndarray, work: Work = None) -> None:
+        work = x if work is None else work
+        space.call(np.multiply, x, scalar(alpha, x.dtype), work)
+        space.call(np.add, work, scalar(beta, x.dtype), work)
+        space.call(clip, work, scalar(0, x.dtype), scalar(1, x.dtype), into)
 
     return apply
 
@@ -134,12 +141,12 @@ def _hard_sigmoid(alpha: float = 0.2, beta: float = 0.5) -> Activation:
 def _hard_swish(*fixed: float) -> Activation:
     """x * min(max(x + 3, 0), 6) / 6; FusedConv may give 1/6 and 1/2, which can't be others."""
 
-    def apply(space: Space, x: np.ndarray, into: np.ndarray) -> None:
+    def apply(space: Space, x: np.ndarray, into: np.ndarray, work: Work = None) -> None:
         other = space.scratch(x.shape, x.dtype)
         space.call(np.add, x, scalar(3, x.dtype), other)
         space.call(clip, other, scalar(0, x.dtype), scalar(6, x.dtype), other)
-        space.call(np.multiply, x, scalar(1 / 6, x.dtype), x)
-        space.call(np.multiply, x, other, into)
+        space.call(np.multiply, other, scalar(1 / 6, x.dtype), other)
+        space.call(np.multiply, other, x, into)
 
     return apply
 

@@ -16,27 +16,32 @@ from ops import activation as _activation
 from ops import mathfunctions as _math
 from ops.fast.blocks import runs
 from ops.fast.calls import clip, scalar
-from ops.space import Space
+from ops.space import Space, memory_order
 
 _P = (
-    1.1283786775579046,
-    0.2139380668014391,
-    0.05243258466559015,
-    0.004292754822696358,
-    0.0001555284351797716,
-    -1.9902681021714432e-06,
-    1.9217014471837176e-08,
+    1027.703432736161,
+    194.8502661541071,
+    47.754489091089006,
+    3.9097502947572007,
+    0.14165200911830636,
+    -0.0018126940905101544,
+    1.7502450314277654e-05,
 )
-_Q = (1.0, 0.5229253346246593, 0.12079687063817654, 0.015550511082154795, 0.0010979613783654546)
+#: the highest coefficient is 1: a pass less
+_Q = (910.7788486045924, 476.2693341756184, 110.01923475487632, 14.163076578617899, 1.0)
 
 
 def _horner(space: Space, x: np.ndarray, coefficients: Sequence[float], into: np.ndarray) -> None:
     *lower, highest = coefficients
-    space.call(np.multiply, x, scalar(highest, x.dtype), into)
+    sums = x
+    if highest != 1:
+        sums = into
+        space.call(np.multiply, x, scalar(highest, x.dtype), into)
     for coefficient in lower[:0:-1]:
-        space.call(np.add, into, scalar(coefficient, x.dtype), into)
+        space.call(np.add, sums, scalar(coefficient, x.dtype), into)
         space.call(np.multiply, into, x, into)
-    space.call(np.add, into, scalar(lower[0], x.dtype), into)
+        sums = into
+    space.call(np.add, sums, scalar(lower[0], x.dtype), into)
 
 
 def erf_into(space: Space, x: np.ndarray, into: np.ndarray, factor: float = 1.0) -> None:
@@ -59,9 +64,7 @@ def erf_into(space: Space, x: np.ndarray, into: np.ndarray, factor: float = 1.0)
 def bind_erf(space: Space, input: np.ndarray) -> np.ndarray | None:
     if input.dtype != np.float32 or not input.size:
         return None
-    y = space.array(input.shape, input.dtype) if input.flags.c_contiguous else None
-    if y is None:
-        return None
+    y = space.array(input.shape, input.dtype, memory_order(input))
     for source, result in runs(input, y):
         erf_into(space, source, result)
     return y
@@ -72,9 +75,7 @@ def bind_gelu(space: Space, x: np.ndarray, *, approximate: str = "none") -> np.n
     """h + h·erf(x/√2) or h + h·tanh(…), with h = x/2"""
     if x.dtype != np.float32 or not x.size or approximate not in ("none", "tanh"):
         return None
-    if not x.flags.c_contiguous:
-        return None
-    y = space.array(x.shape, x.dtype)
+    y = space.array(x.shape, x.dtype, memory_order(x))
     for source, result in runs(x, y):
         if approximate == "none":
             erf_into(space, source, result, 1 / math.sqrt(2))

@@ -1,13 +1,17 @@
-"""Resize to the nearest pixel bound to its shapes: where each pixel comes from is known."""
+"""Resize bound to its shapes: where each pixel comes from, and with what weight, is known."""
 
 from __future__ import annotations
 
 import itertools
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ops import image as _image
+from ops._interpolation import hat
+from ops.fast.blocks import parts
+from ops.fast.calls import scalar
 from ops.space import Space
 
 
@@ -63,6 +67,116 @@ def _runs(places: np.ndarray) -> list[tuple[int, int]]:
     return list(itertools.pairwise(edges))
 
 
+#: bytes of the images that are stretched together
+_BLOCK = 1 << 19
+
+
+class _Stretch(NamedTuple):
+    """An axis that becomes ``factor`` times as long, every place the sum of two."""
+
+    factor: int
+    taps: np.ndarray  # (length, 2)
+    weights: np.ndarray  # (length, 2)
+
+    @classmethod
+    def of(cls, axis: Any, coordinates: str) -> _Stretch | None:
+        factor = axis.resized // axis.size
+        if not factor or axis.resized % axis.size:
+            return None
+        places = _image._places(axis, coordinates)
+        taps, weights = _image._kernel(hat, 1)(places, axis)
+        return cls(factor, taps.astype(np.intp), weights)
+
+
+def _bind_linear(
+    space: Space, x: np.ndarray, plan: dict[int, Any], coordinates: str
+) -> np.ndarray | None:
+    """Images (N, C, H, W) along W, then H, by whole factors: each phase of the result is a sum of
+    two slices of the multiples of x (x2 of 1x64x56x56: 1.9 to 0.5 times ONNX Runtime's time)."""
+    if x.ndim != 4 or x.dtype != np.float32 or not x.size or not set(plan) <= {2, 3}:
+        return None
+    if coordinates == "tf_crop_and_resize":
+        return None
+    stretches = {axis: _Stretch.of(plan[axis], coordinates) for axis in plan}
+    if not plan or None in stretches.values():
+        return None
+    shape = [plan[axis].resized if axis in plan else size for axis, size in enumerate(x.shape)]
+    if x.flags.c_contiguous and not any(space.margin):
+        y = space.array(shape, x.dtype)
+        source, result = (a.reshape(-1, *a.shape[2:], 1) for a in (x, y))
+    else:
+        y = space.image(shape, x.dtype)
+        source, result = np.moveaxis(x, 1, -1), np.moveaxis(y, 1, -1)
+        if not source.flags.c_contiguous:
+            source = space.scratch(source.shape, x.dtype)
+            space.call(np.copyto, source, np.moveaxis(x, 1, -1))
+    for start, stop in parts(len(source), max(1, _BLOCK // result[0].nbytes)):
+        block, into = source[start:stop], result[start:stop]
+        if 3 in stretches:
+            place = into
+            if 2 in stretches:
+                wide = (*block.shape[:2], into.shape[2], block.shape[3])
+                place = space.scratch(wide, x.dtype)
+            _stretch(space, block, 2, stretches[3], place)
+            block = place
+        if 2 in stretches:
+            _stretch(space, block, 1, stretches[2], into)
+            if 3 in stretches:
+                space.reuse(block)
+    return y
+
+
+def _stretch(space: Space, x: np.ndarray, axis: int, stretch: Any, y: np.ndarray) -> None:
+    """Along one axis of an image (N, H, W, C), which is one run of memory."""
+    factor, taps, weights = stretch
+    size = x.shape[axis]
+    multiples: dict[float, np.ndarray] = {}
+
+    def times(weight: float) -> np.ndarray:
+        if weight not in multiples:
+            multiples[weight] = space.scratch(x.shape, x.dtype)
+            space.call(np.multiply, x, scalar(weight, x.dtype), multiples[weight])
+        return multiples[weight]
+
+    # Pixels of one number are done as one run; what is carried over an edge is done anew below.
+    flat = math.prod(x.shape[axis + 1 :]) == 1 and y.flags.c_contiguous
+    before = (slice(None),) * (0 if flat else axis)
+    done = np.zeros(len(taps), np.bool_)
+    for phase in range(factor):
+        middle = size // 2 * factor + phase
+        offset, pair = taps[middle, 0] - size // 2, weights[middle]
+        i = np.arange(size)
+        same = (taps[phase::factor, 0] == i + offset) & (i + offset >= 0) & (i + offset + 1 < size)
+        same &= (weights[phase::factor] == pair).all(1)
+        done[phase::factor] = same
+        if not same.any():
+            continue
+        first, last = int(same.argmax()), size - int(same[::-1].argmax())
+        if not same[first:last].all():
+            done[phase::factor] = False
+            continue
+        left, right = (times(float(weight)) for weight in pair)
+        if flat:
+            left, right, last = left.reshape(-1), right.reshape(-1), x.size - size + last
+        where = slice(first * factor + phase, (last - 1) * factor + phase + 1, factor)
+        space.call(
+            np.add,
+            left[(*before, slice(first + offset, last + offset))],
+            right[(*before, slice(first + offset + 1, last + offset + 1))],
+            (y.reshape(-1) if flat else y)[(*before, where)],
+        )
+    pixels, results = np.moveaxis(x, axis, 0), np.moveaxis(y, axis, 0)
+    rest = space.scratch(pixels.shape[1:], x.dtype)
+    for place in np.flatnonzero(~done):
+        (a, b), (one, other) = taps[place].clip(0, size - 1), weights[place]
+        into = results[place]
+        space.call(np.multiply, pixels[a], scalar(one, x.dtype), into)
+        space.call(np.multiply, pixels[b], scalar(other, x.dtype), rest)
+        space.call(np.add, into, rest, into)
+    for array in (rest, *multiples.values()):
+        space.reuse(array)
+
+
 @_image.resize.bind
 def bind_resize(
     space: Space,
@@ -78,10 +192,14 @@ def bind_resize(
     nearest_mode: str = "round_prefer_floor",
     **attributes: Any,
 ) -> np.ndarray | None:
-    if mode != "nearest" or not space.known(roi, scales, sizes):
+    if mode not in ("nearest", "linear") or not space.known(roi, scales, sizes):
         return None
     coordinates = coordinate_transformation_mode
     plan = _image._plan(x.shape, roi, scales, sizes, axes, coordinates, keep_aspect_ratio_policy)
+    if mode == "linear":
+        if attributes.get("antialias") or attributes.get("exclude_outside"):
+            return None
+        return _bind_linear(space, x, plan, coordinates)
     return _bind_nearest(space, x, plan, coordinates, nearest_mode)
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ops import activation as _activation
 from ops import linear as _linear
-from ops._axes import normalize_axis
 from ops.fast.calls import scalar
 from ops.space import Space
 
@@ -62,35 +60,3 @@ def bind_gemm(
         space.call(np.multiply, c, scalar(beta, c.dtype), scaled)
         space.call(np.add, y, scaled, y)
     return y
-
-
-#: rows of a softmax that are worked on at a time stay in the cache
-_BLOCK = 1 << 16
-
-
-@_activation.softmax.bind
-def bind_softmax(space: Space, x: np.ndarray, *, axis: int = -1) -> np.ndarray | None:
-    if x.dtype not in (np.float32, np.float64) or x.size == 0:
-        return None
-    axis = normalize_axis(axis, x.ndim)
-    y = space.like(x)
-    if axis == x.ndim - 1 and x.flags.c_contiguous and y.flags.c_contiguous:
-        rows, results = x.reshape(-1, x.shape[-1]), y.reshape(-1, x.shape[-1])
-        step = max(1, _BLOCK // x.shape[-1])
-        for start in range(0, len(rows), step):
-            _softmax(space, rows[start : start + step], results[start : start + step], 1)
-    else:
-        _softmax(space, x, y, axis)
-    return y
-
-
-def _softmax(space: Space, x: np.ndarray, y: np.ndarray, axis: int) -> None:
-    line = [*x.shape]
-    line[axis] = 1
-    extreme = space.scratch(line, x.dtype)
-    # positional: (array, axis, dtype, out, keepdims)
-    space.call(np.maximum.reduce, x, axis, None, extreme, True)
-    space.call(np.subtract, x, extreme, y)
-    space.call(np.exp, y, y)
-    space.call(np.add.reduce, y, axis, None, extreme, True)
-    space.call(np.divide, y, extreme, y)

@@ -177,41 +177,6 @@ def bind_gather_nd(
     return y
 
 
-@_indexing.top_k.bind
-def bind_top_k(
-    space: Space,
-    x: np.ndarray,
-    k: np.ndarray,
-    *,
-    axis: int = -1,
-    largest: int = 1,
-    sorted: int = 1,
-) -> tuple[np.ndarray, ...] | None:
-    """All of a line in order, where only the indices are wanted: of whole numbers."""
-    if (
-        x.ndim == 0
-        or normalize_axis(axis, x.ndim) != x.ndim - 1
-        or x.dtype
-        not in (
-            np.int32,
-            np.int64,
-        )
-    ):
-        return None
-    if not space.known(k) or k.size != 1 or k.item() != x.shape[-1] or space.wanted[0]:
-        return None
-    order = space.array(x.shape, np.int64)
-
-    def run() -> None:
-        # Numbers that fit 16 bits are sorted by their digits, in linear time.
-        short = x.astype(np.int16)
-        keys = short if x.size and np.array_equal(short, x) else x
-        np.copyto(order, _indexing._order(keys, largest))
-
-    space.call(run)
-    return space.nothing, order
-
-
 def _bind_reduce_sum(function: Any) -> None:
     @function.bind
     def bind(

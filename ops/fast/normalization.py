@@ -43,10 +43,8 @@ def _batch_normalization(function: Any) -> None:
             return None
         factor = scale / np.sqrt(var.astype(np.float64) + epsilon)
         shift = b - mean * factor
-        shape = (-1, *(1,) * (x.ndim - 2))
         y = space.like(x)
-        space.call(np.multiply, x, factor.astype(x.dtype).reshape(shape), y)
-        space.call(np.add, y, shift.astype(x.dtype).reshape(shape), y)
+        _scale_and_shift(space, x, factor.astype(x.dtype), shift.astype(x.dtype), y)
         return y
 
 
@@ -54,8 +52,101 @@ _batch_normalization(_normalization.batch_normalization)
 _batch_normalization(_normalization.batch_normalization_by_outputs)
 
 
+def _scale_and_shift(
+    space: Space, x: np.ndarray, factor: np.ndarray, shift: np.ndarray, y: np.ndarray
+) -> None:
+    """x * factor + shift, both of one value for each channel, which are known."""
+    images, results = np.moveaxis(x, 1, -1), np.moveaxis(y, 1, -1)
+    if images.flags.c_contiguous and results.flags.c_contiguous:
+        # Several pixels make a row: for 64 channels half of the time.
+        channels = len(factor)
+        pixels = x.size // max(1, channels)
+        together = _repeats(pixels, channels)
+        shape = (pixels // together, together * channels)
+        images, results = images.reshape(shape), results.reshape(shape)
+        factor, shift = np.tile(factor, together), np.tile(shift, together)
+        for start, stop in parts(len(images), max(1, _BLOCK // max(1, shape[1]))):
+            source, into = images[start:stop], results[start:stop]
+            space.call(np.multiply, source, factor, into)
+            space.call(np.add, into, shift, into)
+        return
+    channel = (-1, *(1,) * (x.ndim - 2))
+    factor, shift = factor.reshape(channel), shift.reshape(channel)
+    together = max(1, _BLOCK // max(1, math.prod(x.shape[2:])))
+    for sample in range(len(x)):
+        for start, stop in parts(x.shape[1], together):
+            source, into = x[sample, start:stop], y[sample, start:stop]
+            space.call(np.multiply, source, factor[start:stop], into)
+            space.call(np.add, into, shift[start:stop], into)
+
+
+def _repeats(count: int, length: int) -> int:
+    """How many of ``count`` lines make one of up to 4096 elements: NumPy copies lines of fewer
+    than 2048 to a buffer first."""
+    most = max(1, 4096 // max(1, length))
+    return next(n for n in range(min(most, max(1, count)), 0, -1) if count % n == 0)
+
+
 #: elements of a block of rows
-_BLOCK = 1 << 15
+_BLOCK = 1 << 16
+
+
+def _standardized(
+    space: Space, x: np.ndarray, epsilon: float, y: np.ndarray, *, centred: bool = True
+) -> np.ndarray:
+    """x - mean along the rows of a block in ``y``, and, to multiply this with, 1 / √(var + ε).
+
+    Sums are dot products: no pass of its own for the squares (LayerNormalization 8x128x768: 1.8 to
+    0.9 times ONNX Runtime's time with small buffers).
+    """
+    length = x.shape[1]
+    mean, deviation = (space.scratch((len(x), 1), x.dtype) for _ in range(2))
+    if centred:
+        space.call(np.vecdot, x, np.full(length, 1 / length, x.dtype), mean[:, 0])
+        space.call(np.subtract, x, mean, y)
+        x = y
+    space.call(np.vecdot, x, x, deviation[:, 0])
+    space.call(np.divide, deviation, scalar(length, x.dtype), deviation)
+    space.call(np.add, deviation, scalar(epsilon, x.dtype), deviation)
+    space.call(np.sqrt, deviation, deviation)
+    space.call(np.divide, scalar(1, x.dtype), deviation, deviation)
+    space.reuse(mean)
+    return deviation
+
+
+def _normalize_lines(
+    space: Space,
+    x: np.ndarray,
+    scale: np.ndarray,
+    b: np.ndarray | None,
+    axis: int,
+    epsilon: float,
+    *,
+    centred: bool,
+) -> np.ndarray | None:
+    """(x - mean) / √(var + ε)·scale + b along all axes from one on."""
+    line = x.shape[normalize_axis(axis, x.ndim) :]
+    if x.dtype != np.float32 or not x.size or not x.flags.c_contiguous:
+        return None
+    if any(p is not None and (p.shape != line or p.dtype != x.dtype) for p in (scale, b)):
+        return None
+    y = space.array(x.shape, x.dtype)
+    length = math.prod(line)
+    rows, results = x.reshape(-1, length), y.reshape(-1, length)
+    together = _repeats(len(rows), length) if space.known(scale, b) else 1
+    scale, b = scale.reshape(-1), None if b is None else b.reshape(-1)
+    if together > 1:
+        scale, b = np.tile(scale, together), None if b is None else np.tile(b, together)
+    for start, stop in parts(len(rows) // together, max(1, _BLOCK // (length * together))):
+        source, block = (a[start * together : stop * together] for a in (rows, results))
+        deviation = _standardized(space, source, epsilon, block, centred=centred)
+        space.call(np.multiply, block if centred else source, deviation, block)
+        block = block.reshape(-1, length * together)
+        space.call(np.multiply, block, scale, block)
+        if b is not None:
+            space.call(np.add, block, b, block)
+        space.reuse(deviation)
+    return y
 
 
 @_normalization.layer_normalization.bind
@@ -69,35 +160,78 @@ def bind_layer_normalization(
     epsilon: float = 1e-5,
     stash_type: int = 1,
 ) -> tuple[np.ndarray, ...] | None:
-    """(x - mean) / √(var + ε)·scale + b, rows by rows: sums are products with ones."""
-    first = normalize_axis(axis, x.ndim)
-    line = x.shape[first:]
-    if x.dtype != np.float32 or stash_type != 1 or any(space.wanted[1:]) or not x.size:
+    if stash_type != 1 or any(space.wanted[1:]):
         return None
-    if not x.flags.c_contiguous or scale.shape != line or (b is not None and b.shape != line):
+    y = _normalize_lines(space, x, scale, b, axis, epsilon, centred=True)
+    return None if y is None else (y, space.nothing, space.nothing)
+
+
+@_normalization.rms_normalization.bind
+def bind_rms_normalization(
+    space: Space,
+    x: np.ndarray,
+    scale: np.ndarray,
+    *,
+    axis: int = -1,
+    epsilon: float = 1e-5,
+    stash_type: int = 1,
+) -> np.ndarray | None:
+    if stash_type != 1:
+        return None
+    return _normalize_lines(space, x, scale, None, axis, epsilon, centred=False)
+
+
+def _normalize_groups(
+    space: Space, x: np.ndarray, scale: np.ndarray, b: np.ndarray, groups: int, epsilon: float
+) -> np.ndarray | None:
+    """(x - mean) / √(var + ε)·scale + b for each sample's groups of channels."""
+    if x.dtype != np.float32 or x.ndim < 3 or not x.size or not x.flags.c_contiguous:
+        return None
+    samples, channels = x.shape[:2]
+    if groups < 1 or channels % groups:
+        return None
+    if any(p.shape != (channels,) or p.dtype != x.dtype for p in (scale, b)):
         return None
     y = space.array(x.shape, x.dtype)
-    length = math.prod(line)
-    rows, results = x.reshape(-1, length), y.reshape(-1, length)
-    scale, b = scale.reshape(-1), None if b is None else b.reshape(-1)
-    share = np.full((length, 1), 1 / length, x.dtype)
-    for start, stop in parts(len(rows), max(1, _BLOCK // length)):
-        source, block = rows[start:stop], results[start:stop]
-        mean, variance = (space.scratch((stop - start, 1), x.dtype) for _ in range(2))
-        squares = space.scratch(block.shape, x.dtype)
-        space.call(np.matmul, source, share, mean)
-        space.call(np.subtract, source, mean, block)
-        space.call(np.multiply, block, block, squares)
-        space.call(np.matmul, squares, share, variance)
-        space.call(np.add, variance, scalar(epsilon, x.dtype), variance)
-        space.call(np.sqrt, variance, variance)
-        space.call(np.divide, block, variance, block)
-        space.call(np.multiply, block, scale, block)
-        if b is not None:
-            space.call(np.add, block, b, block)
-        for array in (mean, variance, squares):
-            space.reuse(array)
-    return y, space.nothing, space.nothing
+    rows, results = x.reshape(samples, groups, -1), y.reshape(samples, groups, -1)
+    scale, b = (p.reshape(groups, -1, 1) for p in (scale, b))
+    for sample in range(samples):
+        for start, stop in parts(groups, max(1, _BLOCK // rows.shape[2])):
+            source, block = rows[sample, start:stop], results[sample, start:stop]
+            deviation = _standardized(space, source, epsilon, block)
+            factor = space.scratch(scale[start:stop].shape, x.dtype)
+            space.call(np.multiply, scale[start:stop], deviation[:, :, None], factor)
+            planes = block.reshape(*factor.shape[:2], -1)
+            space.call(np.multiply, planes, factor, planes)
+            space.call(np.add, planes, b[start:stop], planes)
+            space.reuse(factor)
+            space.reuse(deviation)
+    return y
+
+
+@_normalization.instance_normalization.bind
+def bind_instance_normalization(
+    space: Space, input: np.ndarray, scale: np.ndarray, b: np.ndarray, *, epsilon: float = 1e-5
+) -> np.ndarray | None:
+    """Groups of one channel (of 1x64x56x56: 2.5 to 1.2 times ONNX Runtime's time with small
+    buffers)."""
+    return _normalize_groups(space, input, scale, b, input.shape[1], epsilon)
+
+
+@_normalization.group_normalization.bind
+def bind_group_normalization(
+    space: Space,
+    x: np.ndarray,
+    scale: np.ndarray,
+    bias: np.ndarray,
+    *,
+    num_groups: int,
+    epsilon: float = 1e-5,
+    stash_type: int = 1,
+) -> np.ndarray | None:
+    if stash_type != 1:
+        return None
+    return _normalize_groups(space, x, scale, bias, num_groups, epsilon)
 
 
 def _mean_of_lines(space: Space, data: np.ndarray, keepdims: bool) -> np.ndarray:

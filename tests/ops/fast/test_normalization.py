@@ -1,0 +1,108 @@
+"""Bound normalizations against the plain operators, on random shapes."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ops import normalization
+from ops.fast import normalization as fast
+from ops.registry import registry
+from tests.bound import run_bound
+
+f32 = np.float32
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(f32)
+
+
+def channels_last(x):
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
+
+
+def close(found, expected):
+    assert found.shape == expected.shape and found.dtype == f32
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@settings(deadline=None, max_examples=100)
+@given(data=st.data())
+def test_along_lines(data):
+    draw = data.draw
+    shape = draw(st.lists(st.integers(1, 9), min_size=1, max_size=4))
+    axis = draw(st.integers(-len(shape), len(shape) - 1))
+    line = shape[axis:]
+    x, scale = noise(*shape), noise(*line, seed=1)
+    b = draw(st.none() | st.just(noise(*line, seed=2)))
+    known = draw(st.sampled_from([(), (1, 2)]))
+    attributes = {"axis": axis, "epsilon": draw(st.sampled_from([1e-5, 0.1]))}
+    found = run_bound(
+        fast.bind_layer_normalization, [x, scale, b], known=known, wanted=(True,), **attributes
+    )
+    close(found[0], normalization.layer_normalization(x, scale, b, **attributes)[0])
+    found = run_bound(fast.bind_rms_normalization, [x, scale], known=known[:1], **attributes)
+    close(found[0], normalization.rms_normalization(x, scale, **attributes))
+
+
+@settings(deadline=None, max_examples=100)
+@given(data=st.data())
+def test_of_groups_of_channels(data):
+    draw = data.draw
+    groups = draw(st.integers(1, 4))
+    channels = groups * draw(st.integers(1, 4))
+    shape = (draw(st.integers(1, 3)), channels, *draw(st.lists(st.integers(1, 9), min_size=1)))
+    if len(shape) > 5 or np.prod(shape) > 1 << 16:
+        shape = shape[:4]
+    x, scale, b = noise(*shape), noise(channels, seed=1), noise(channels, seed=2)
+    known = draw(st.sampled_from([(), (1, 2)]))
+    (found,) = run_bound(
+        fast.bind_group_normalization, [x, scale, b], known=known, num_groups=groups
+    )
+    close(found, normalization.group_normalization(x, scale, b, num_groups=groups))
+    (found,) = run_bound(fast.bind_instance_normalization, [x, scale, b], known=known)
+    close(found, normalization.instance_normalization(x, scale, b))
+
+
+@settings(deadline=None, max_examples=100)
+@given(data=st.data())
+def test_by_constants_of_each_channel(data):
+    draw = data.draw
+    shape = draw(st.lists(st.integers(1, 9), min_size=2, max_size=5))
+    x = noise(*shape)
+    if draw(st.booleans()):
+        x = channels_last(x)
+    parameters = [noise(shape[1], seed=i) for i in range(3)]
+    parameters.append(np.abs(noise(shape[1], seed=4)))
+    margin = draw(st.sampled_from([(0, 0, 0, 0), (1, 2, 0, 1)])) if x.ndim == 4 else (0, 0, 0, 0)
+    dying = draw(st.sampled_from([(), (0,)]))
+    bind = registry.lookup("", "BatchNormalization", 15).binder
+    (found,) = run_bound(bind, [x, *parameters], known=(1, 2, 3, 4), margin=margin, dying=dying)
+    close(found, normalization.batch_normalization(x, *parameters))
+
+
+@pytest.mark.parametrize("shape", [(3, 64, 56, 56), (2, 5, 300, 301), (40, 300, 7, 7)])
+def test_several_blocks(shape):
+    x, c = noise(*shape), shape[1]
+    scale, b, mean, var = noise(c), noise(c, seed=1), noise(c, seed=2), np.abs(noise(c, seed=3))
+    bind = registry.lookup("", "BatchNormalization", 15).binder
+    for source in (x, channels_last(x)):
+        (found,) = run_bound(bind, [source, scale, b, mean, var], known=(1, 2, 3, 4))
+        close(found, normalization.batch_normalization(x, scale, b, mean, var))
+    (found,) = run_bound(fast.bind_instance_normalization, [x, scale, b])
+    close(found, normalization.instance_normalization(x, scale, b))
+    lines = [noise(*shape[2:], seed=1), noise(*shape[2:], seed=2)]
+    found = run_bound(fast.bind_layer_normalization, [x, *lines], known=(1, 2), axis=2)
+    close(found[0], normalization.layer_normalization(x, *lines, axis=2)[0])
+
+
+def test_what_has_no_fast_form_is_declined():
+    x, p = noise(2, 4, 5), noise(4)
+    for source, parameters in (
+        (x.astype(np.float64), p.astype(np.float64)),
+        (channels_last(x), p),
+        (x, p[:1]),
+    ):
+        inputs = [source, parameters, parameters]
+        assert run_bound(fast.bind_instance_normalization, inputs) is None
+        assert run_bound(fast.bind_layer_normalization, inputs) is None
