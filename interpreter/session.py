@@ -23,6 +23,7 @@ from interpreter.reader.source import let_go
 from interpreter.threads import blas_threads, check_threads
 from ops import Registry
 from ops import registry as builtin_operators
+from ops.fast.calls import computing
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -128,7 +129,7 @@ class Session:
         return self._run_in_threads(output_names, feeds)
 
     def _walk(self, plan: Plan, arguments: list[Any], hook: Hook | None = None) -> list[Any]:
-        with np.errstate(all="ignore"):  # ONNX defines what overflow and 0/0 give: no warning
+        with computing():
             results = execute(plan, arguments, hook)
         return _owned(results, [*arguments, *plan.template])
 
@@ -150,7 +151,7 @@ class Session:
             if results is not None:
                 return results
         try:
-            with np.errstate(all="ignore"):
+            with computing():
                 return self._bound.bind(key, plan, names, arguments)
         except Exception as error:
             failure = error

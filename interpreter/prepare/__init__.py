@@ -27,6 +27,7 @@ from interpreter.prepare.merge_into_conv import merge_pad, merge_scale
 from interpreter.prepare.recognize import recognize
 from interpreter.prepare.resolve import resolve
 from interpreter.prepare.unused import drop_unused
+from ops.fast.calls import computing
 
 __all__ = ["REWRITES", "Context", "build_plan", "checked_graph"]
 
@@ -73,7 +74,7 @@ def build_plan(
         inputs=tuple(value for value in graph.inputs if value.name in given),
         outputs=output_infos(graph, outputs),
     )
-    with np.errstate(all="ignore"):  # as in a run: what is computed here are values too
+    with computing():  # what is computed here are values too
         for name, rewrite in REWRITES.items():
             if name in rewrites:
                 graph = rewrite(graph, context)
