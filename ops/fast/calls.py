@@ -29,7 +29,25 @@ try:  # what np.errstate and np.setbufsize set, made once
 except (ImportError, AttributeError):
     pass
 
-__all__ = ["clip", "computing", "einsum_into", "is_plain", "maximum_into", "minimum_into", "scalar"]
+try:
+    from numpy._core._multiarray_umath import __cpu_features__ as _features
+except ImportError:
+    _features = {}
+
+#: whether tanh of float32 takes no longer than exp: 0.5 and 0.6 ns a value with AVX-512, 3 and 1.6
+#: with AVX2
+tanh_is_quick: bool = _features.get("AVX512_SKX", False)
+
+__all__ = [
+    "clip",
+    "computing",
+    "einsum_into",
+    "is_plain",
+    "maximum_into",
+    "minimum_into",
+    "scalar",
+    "tanh_is_quick",
+]
 
 
 def maximum_into(out: np.ndarray) -> partial[Any]:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ops.fast.calls import clip, scalar
+from ops.fast.calls import clip, scalar, tanh_is_quick
 from ops.space import Space
 
 #: bytes of gates to project at a time: they should be in the cache when the steps come to them
@@ -166,7 +166,7 @@ def _sigmoid_of_halved(
 ) -> Callable[[], None]:
     """sigmoid(2 v) in place, and tanh of what lies beside it in memory.
 
-    Few elements: tanh(v) / 2 + 1/2, one call to tanh for all. Many: 1 / (1 + exp(-2 v)), since exp
+    Few elements: tanh(v) / 2 + 1/2, one call to tanh for all. Many: 1 / (1 + exp(-2 v)), where exp
     takes half of tanh's time.
     """
     half, one, minus_two = (scalar(value, halved.dtype) for value in (0.5, 1, -2))
@@ -186,7 +186,7 @@ def _sigmoid_of_halved(
         if beside is not None:
             tanh(beside, beside)
 
-    return by_exp if halved.size >= _MANY else by_tanh
+    return by_tanh if tanh_is_quick or halved.size < _MANY else by_exp
 
 
 # ---------------------------------------------------------------- weights as the cells want them

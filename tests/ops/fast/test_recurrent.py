@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ops import recurrent
+from ops.fast import recurrent as fast_recurrent
 from tests.bound import run_bound
 
 f32 = np.float32
@@ -59,6 +60,18 @@ def test_as_the_plain_operator(kind, data):
     found = run_bound(bind, [x, lengths, *initial], wanted=(wants_y, *[True] * states))
     assert found is not None
     for one, other in list(zip(found, expected, strict=True))[0 if wants_y else 1 :]:
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU linear"])
+def test_sigmoid_as_either_kind_of_processor_likes_it(kind, quick, monkeypatch):
+    monkeypatch.setattr(fast_recurrent, "tanh_is_quick", quick)
+    rng = np.random.default_rng(2)
+    prepare, plain, states, w, r, b, attributes = layer(kind, rng, 1, 5, 40)
+    x = rng.normal(size=(6, 30, 5)).astype(f32)  # 30 * 40 values a gate: many
+    found = run_bound(prepare(w, r, b, **attributes).bind, [x], wanted=(True,) * (1 + states))
+    for one, other in zip(found, plain(x, w, r, b, **attributes), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
