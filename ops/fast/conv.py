@@ -63,6 +63,8 @@ def bind_conv(
     shape = (len(x), w.shape[0], *(axis.windows for axis in axes))
     if group > 1:
         bind = _depthwise if per_group == multiplier == 1 else _grouped
+        if bind is _grouped and _in_planes(w, axes):
+            bind = _grouped_planes
     elif is_pointwise(axes) and all(a.stride == 1 and a.begin == a.end == 0 for a in axes):
         bind = _pointwise
     elif per_group <= 4:
@@ -74,7 +76,7 @@ def bind_conv(
     if residual is not None and residual.shape != shape:
         return None
     if epilogue.pool:
-        if min(shape[2:]) < 2 or residual is not None or bind in (_pointwise, _depthwise, _grouped):
+        if min(shape[2:]) < 2 or residual is not None or group > 1 or bind is _pointwise:
             return None
         y = space.image((*shape[:2], shape[2] // 2, shape[3] // 2), x.dtype)
     else:
@@ -193,6 +195,49 @@ def _grouped(space, x, weights, axes, epilogue, y, residual) -> None:
             into = y[sample, top:bottom]
             rest = None if residual is None else residual[sample, top:bottom]
             epilogue.apply(space, block.reshape(into.shape), into, rest)
+
+
+def _by_group_of_planes(w: np.ndarray, group: int) -> np.ndarray:
+    """(M, C / g, H, W) as (g, M / g, C / g * H * W)"""
+    return np.ascontiguousarray(w.reshape(group, w.shape[0] // group, -1))
+
+
+def _in_planes(w: np.ndarray, axes: Sequence[Axis]) -> bool:
+    """Whether groups are better computed by ``_grouped_planes``."""
+    if is_pointwise(axes) or any(axis.stride > 1 for axis in axes):
+        return False
+    return w.shape[1] <= (16 if axes[0].windows * axes[1].windows >= 400 else 8)
+
+
+def _grouped_planes(space, x, weights, axes, epilogue, y, residual) -> None:
+    """As ``_grouped`` for groups of few channels, which make short runs: from planes, of which a
+    tap for all windows is one run, and as products with a wide result (3x3 of 32 groups of 8
+    channels at 28: 2.3 to 0.7 times ONNX Runtime's time)."""
+    w = weights(_by_group_of_planes)
+    group, outputs, depth = w.shape
+    planes = padded_planes(space, x, axes)
+    rows, columns = axes
+    width = planes.shape[3]
+    length = (rows.windows - 1) * width + columns.windows
+    taps = (w.shape[2] // (rows.kernel * columns.kernel), rows.kernel, columns.kernel)
+    step = planes.itemsize
+    strides = (planes.strides[1], rows.dilation * width * step, columns.dilation * step, step)
+    gathered = space.scratch((depth, length), x.dtype)
+    product = space.scratch((group * outputs, rows.windows, width), x.dtype)
+    by_group = product.reshape(group, outputs, -1)[:, :, :length]
+    channels_last = product[:, :, : columns.windows].transpose(1, 2, 0)
+    for sample in range(len(x)):
+        for number in range(group):
+            part = planes[sample, number * taps[0] : (number + 1) * taps[0]]
+            runs = as_strided(part, (*taps, length), strides, writeable=False)
+            space.call(np.copyto, gathered.reshape(runs.shape), runs)
+            space.call(np.matmul, w[number], gathered, by_group[number])
+        into = y[sample]
+        block = into if dense_rows(into) else space.scratch(into.shape, into.dtype)
+        space.call(np.copyto, block, channels_last)
+        epilogue.apply(space, block, into, None if residual is None else residual[sample])
+        if block is not into:
+            space.reuse(block)
 
 
 def _winograd_tile(x, w, axes, shape) -> int | None:

@@ -85,6 +85,7 @@ class _Stretch(NamedTuple):
             return None
         places = _image._places(axis, coordinates)
         taps, weights = _image._kernel(hat, 1)(places, axis)
+        assert weights is not None
         return cls(factor, taps.astype(np.intp), weights)
 
 
@@ -140,7 +141,7 @@ def _stretch(space: Space, x: np.ndarray, axis: int, stretch: Any, y: np.ndarray
 
     # Pixels of one number are done as one run; what is carried over an edge is done anew below.
     flat = math.prod(x.shape[axis + 1 :]) == 1 and y.flags.c_contiguous
-    before = (slice(None),) * (0 if flat else axis)
+    target = y.reshape(-1) if flat else np.moveaxis(y, axis, 0)
     done = np.zeros(len(taps), np.bool_)
     for phase in range(factor):
         middle = size // 2 * factor + phase
@@ -155,15 +156,16 @@ def _stretch(space: Space, x: np.ndarray, axis: int, stretch: Any, y: np.ndarray
         if not same[first:last].all():
             done[phase::factor] = False
             continue
-        left, right = (times(float(weight)) for weight in pair)
+        one, other = (times(float(weight)) for weight in pair)
         if flat:
-            left, right, last = left.reshape(-1), right.reshape(-1), x.size - size + last
-        where = slice(first * factor + phase, (last - 1) * factor + phase + 1, factor)
+            one, other, last = one.reshape(-1), other.reshape(-1), x.size - size + last
+        else:
+            one, other = np.moveaxis(one, axis, 0), np.moveaxis(other, axis, 0)
         space.call(
             np.add,
-            left[(*before, slice(first + offset, last + offset))],
-            right[(*before, slice(first + offset + 1, last + offset + 1))],
-            (y.reshape(-1) if flat else y)[(*before, where)],
+            one[first + offset : last + offset],
+            other[first + offset + 1 : last + offset + 1],
+            target[first * factor + phase : (last - 1) * factor + phase + 1 : factor],
         )
     pixels, results = np.moveaxis(x, axis, 0), np.moveaxis(y, axis, 0)
     rest = space.scratch(pixels.shape[1:], x.dtype)

@@ -29,9 +29,10 @@ def exact(x, w, b=None, **attributes):
     return conv(*wide, **attributes)
 
 
-def close(found, expected, tolerance=1e-5):
+def close(found, expected, tolerance=1e-5, among=None):
+    """``among``: what the errors are small beside, if not the largest result."""
     assert found.shape == expected.shape and found.dtype == f32
-    largest = np.abs(expected).max(initial=0)
+    largest = np.abs(expected if among is None else among).max(initial=0)
     assert np.abs(found - expected).max(initial=0) <= tolerance * largest + 1e-30
 
 
@@ -85,7 +86,8 @@ def test_along_one_axis(data):
     apply = prepare_conv(weights, bias, **attributes)
     if hasattr(apply, "bind"):
         (found,) = run_bound(apply.bind, [x])
-        close(found, exact(x, weights, bias, **attributes))
+        terms = exact(np.abs(x), np.abs(weights), **attributes)  # a sum of them may be near 0
+        close(found, exact(x, weights, bias, **attributes), 1e-6, terms)
 
 
 ACTIVATIONS = [
@@ -103,7 +105,7 @@ ACTIVATIONS = [
 
 @pytest.mark.parametrize(("name", "parameters", "formula"), ACTIVATIONS)
 @pytest.mark.parametrize("kernel", [1, 3])
-@pytest.mark.parametrize("group", [1, 24])
+@pytest.mark.parametrize("group", [1, 6, 24])
 def test_what_follows_a_convolution(name, parameters, formula, kernel, group):
     w, b = noise(24, 24 // group, kernel, kernel), noise(24, seed=1)
     x, z = channels_last(noise(2, 24, 9, 7)), channels_last(noise(2, 24, 9, 7, seed=3))
