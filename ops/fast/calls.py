@@ -30,7 +30,9 @@ except (ImportError, AttributeError):
     pass
 
 try:
-    from numpy._core._multiarray_umath import __cpu_features__ as _features
+    from numpy._core._multiarray_umath import (  # type: ignore[import-not-found]
+        __cpu_features__ as _features,
+    )
 except ImportError:
     _features = {}
 

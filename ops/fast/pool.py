@@ -263,12 +263,17 @@ def bind_global_average_pool(space: Space, x: np.ndarray) -> np.ndarray | None:
     return y
 
 
+#: channels that BLAS adds up alike, on every processor tried
+_VECTOR = 16
+
+
 def mean_over_places(space: Space, x: np.ndarray, y: np.ndarray) -> None:
     """The mean over all axes but the first and last, of (N, …, C) into (N, C).
 
-    Each half of the rows is added to the other until few are left: as exact as a sum can be, and
-    the same for equal channels, which a product with ones need not be. Planes are dot products,
-    one for each (1280 of 7x7: 1.6 to 0.9 times ONNX Runtime's time).
+    Equal channels must give the same. A product with a row of equal shares does so for whole
+    vectors of channels, and takes a quarter of the time of sums. Otherwise each half of the rows is
+    added to the other until few are left. Planes are dot products, one for each (1280 of 7x7: 1.6
+    to 0.9 times ONNX Runtime's time).
     """
     count = math.prod(x.shape[1:-1])
     planes = np.moveaxis(x, -1, 1)
@@ -280,6 +285,10 @@ def mean_over_places(space: Space, x: np.ndarray, y: np.ndarray) -> None:
     if not np.may_share_memory(rows, x):
         rows = space.scratch(rows.shape, x.dtype)
         space.call(np.copyto, rows.reshape(x.shape), x)
+    if rows.shape[2] % _VECTOR == 0:
+        share = np.full((1, count), 1 / count, x.dtype)
+        space.call(np.matmul, share, rows, y[:, None])
+        return
     while rows.shape[1] > 8:
         half = rows.shape[1] // 2
         sums = space.scratch((len(x), rows.shape[1] - half, x.shape[-1]), x.dtype)

@@ -85,3 +85,13 @@ def test_the_mean_of_planes(shape):
         (found,) = run_bound(fast.bind_global_average_pool, [source])
         np.testing.assert_allclose(found, pool.global_average_pool(x), rtol=1e-5, atol=1e-6)
         np.testing.assert_array_equal(found[:, -1], found[:, 0])
+
+
+@pytest.mark.parametrize("channels", [1, 5, 16, 33, 48, 1000, 1280])
+def test_equal_channels_have_one_mean(channels):
+    """What comes after may make much of the last bit: light_squeezenet's logits are 1e10."""
+    one = np.random.default_rng(channels).random((2, 1, 7, 9), np.float32)
+    x = channels_last(np.repeat(one, channels, 1))
+    (y,) = run_bound(fast.bind_global_average_pool, [x])
+    assert (y == y[:, :1]).all()
+    np.testing.assert_allclose(y[:, :1, 0, 0], one.mean((2, 3)), rtol=1e-6)
