@@ -12,8 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from interpreter.model import Graph, Model
 from interpreter.plan import Plan
 from interpreter.prepare.check import check
