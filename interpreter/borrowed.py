@@ -3,15 +3,15 @@
 The calls of a bound plan name the very arrays they work on. An input is the caller's array, another
 one in every run, and an output becomes the caller's. To copy them from and to memory of the plan's
 own costs as much as an elementwise operator, so calls that touch them are pointed at the new arrays
-before each run instead. That takes calls that hide nothing: NumPy's own functions, whose operands
-are all there is to them. Steps with other calls keep the copy.
+before each run instead. That takes calls that hide nothing: functions whose operands are all there
+is to them, as NumPy's own. Steps with other calls keep the copy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from types import BuiltinFunctionType
+from types import BuiltinFunctionType, FunctionType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -163,13 +163,19 @@ def can_be_borrowed(x: Any) -> bool:
 
 def is_open(call: Call) -> bool:
     """Whether the arrays that a call touches are all among its operands: so it is for NumPy's own
-    functions, with ``partial`` around them or as an array's own, and not for what has a state."""
+    functions, with ``partial`` around them or as an array's own, and for Python's without a
+    closure; not for what has a state."""
     function, operands = call
     if isinstance(function, partial):
         if function.args:
             return False
         function = function.func
-    return isinstance(function, np.ufunc | BuiltinFunctionType | _DISPATCHER) and not any(
-        isinstance(x, tuple | list) and any(isinstance(part, np.ndarray) for part in x)
+    if isinstance(function, FunctionType):
+        stateless = function.__closure__ is None
+    else:
+        stateless = isinstance(function, np.ufunc | BuiltinFunctionType | _DISPATCHER)
+    return stateless and not any(
+        isinstance(x, list)
+        or (isinstance(x, tuple) and any(isinstance(part, np.ndarray) for part in x))
         for x in operands
     )

@@ -9,9 +9,9 @@ returns the array (or the tuple of arrays) that holds the result, or ``None`` wh
 the plain operator is then called at every run. Everything it does to values must go through
 ``space.call``; what it works out from shapes and from ``known`` inputs it may do at once.
 
-Of a call of NumPy's own functions, the arrays it touches are its operands, the keywords of a
-``partial``, or the array whose method it is. Large inputs and outputs that only such calls touch
-are not copied (``interpreter.borrowed``).
+The arrays that a call touches are its operands, the keywords of a ``partial``, or the array whose
+method it is. Large inputs and outputs that only such calls touch, and none of a closure or of an
+object with a state, are not copied (``interpreter.borrowed``).
 """
 
 from __future__ import annotations
