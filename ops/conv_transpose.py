@@ -18,7 +18,9 @@ from ops._windows import (
     working_dtype,
 )
 from ops.conv import check_bias, check_types, check_weights
+from ops.fast.conv_transpose import Phases, bind_conv_transpose
 from ops.registry import op
+from ops.space import with_bind
 
 
 @op("ConvTranspose", since=11)
@@ -152,6 +154,11 @@ def prepare_conv_transpose(
     by_tap = w.reshape(group, channels // group, w.shape[1], -1).astype(work, copy=False)
     by_tap = np.ascontiguousarray(by_tap.transpose(3, 0, 1, 2))
 
+    def axes_for(x):
+        return _transposed_axes(
+            x.shape[2:], kernel, strides, dilations, pads, auto_pad, output_padding, output_shape
+        )
+
     def apply(x):
         if x.ndim != w.ndim or x.shape[1] != channels:
             raise ValueError(
@@ -159,9 +166,7 @@ def prepare_conv_transpose(
                 f"expected rank {w.ndim} and {channels} channels"
             )
         check_types(x, w)
-        axes = _transposed_axes(
-            x.shape[2:], kernel, strides, dilations, pads, auto_pad, output_padding, output_shape
-        )
+        axes = axes_for(x)
         # Tap by tap: one GEMM over all places, added where that tap of each window lies.
         # The memory of x decides whether the products are (…, places, M/g) or (…, M/g, places).
         last = is_channels_last(x)
@@ -181,7 +186,14 @@ def prepare_conv_transpose(
             y[places] += products[windows]
         return y.astype(x.dtype, copy=False)
 
-    return apply
+    phases = Phases(w)
+
+    def bind(space, x):
+        if x.ndim != w.ndim or x.shape[1] != channels or group > 1:
+            return None
+        return bind_conv_transpose(space, x, phases, axes_for(x), b)
+
+    return with_bind(apply, bind)
 
 
 def _transposed_axes(

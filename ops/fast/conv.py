@@ -72,7 +72,7 @@ def bind_conv(
     elif (tile := _winograd_tile(x, w, axes, shape)) is not None:
         bind = functools.partial(_winograd, tile)
     else:
-        bind = _columns
+        bind = bind_columns
     if residual is not None and residual.shape != shape:
         return None
     if epilogue.pool:
@@ -145,7 +145,7 @@ def _product(space, rows, w, y, here, epilogue, residual, *, width=0, with_bias=
         space.reuse(block)
 
 
-def _columns(space, x, weights, axes, epilogue, y, residual) -> None:
+def bind_columns(space, x, weights, axes, epilogue, y, residual) -> None:
     """The windows of a block of rows as the rows of a matrix (im2col), then a GEMM."""
     w = weights(_by_row)
     depth = len(w)
@@ -173,7 +173,7 @@ def _by_group(w: np.ndarray, group: int) -> np.ndarray:
 
 
 def _grouped(space, x, weights, axes, epilogue, y, residual) -> None:
-    """As ``_columns``, with a product for each group."""
+    """As ``bind_columns``, with a product for each group."""
     w = weights(_by_group)
     group, depth, outputs = w.shape
     windows = windows_of(padded(space, x, axes), axes, 1)  # (N, H, W, taps, taps, C)

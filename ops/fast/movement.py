@@ -137,18 +137,18 @@ def bind_gather(
     if data.dtype.hasobject or data.ndim == 0 or not data.size or not indices.size:
         return None
     axis = normalize_axis(axis, data.ndim)
-    size = data.shape[axis]
     if not data.flags.c_contiguous or indices.ndim == 0:
         return None
     y = space.array((*data.shape[:axis], *indices.shape, *data.shape[axis + 1 :]), data.dtype)
-
-    def run() -> None:
-        if indices.min() < -size or indices.max() >= size:
-            raise IndexError("an index lies outside")  # which one, the plain operator says
-        np.take(data, indices, axis, y, "wrap")  # "raise" would copy the result
-
-    space.call(run)
+    space.call(_gather, data, indices, axis, y)
     return y
+
+
+def _gather(data: np.ndarray, indices: np.ndarray, axis: int, y: np.ndarray) -> None:
+    size = data.shape[axis]
+    if indices.min() < -size or indices.max() >= size:
+        raise IndexError("an index lies outside")  # which one, the plain operator says
+    np.take(data, indices, axis, y, "wrap")  # "raise" would copy the result
 
 
 @_indexing.gather_nd.bind
@@ -166,15 +166,16 @@ def bind_gather_nd(
     y = space.array((*indices.shape[:-1], *data.shape[2:]), data.dtype)
     rows = data.reshape(batch * size, *data.shape[2:])
     first = (np.arange(batch) * size).reshape(-1, *(1,) * (indices.ndim - 2))
-
-    def run() -> None:
-        numbers = indices[..., 0]
-        if numbers.min() < -size or numbers.max() >= size:
-            raise IndexError("an index lies outside")
-        np.take(rows, numbers % size + first, 0, y, "clip")
-
-    space.call(run)
+    space.call(_gather_rows, rows, indices[..., 0], size, first, y)
     return y
+
+
+def _gather_rows(
+    rows: np.ndarray, numbers: np.ndarray, size: int, first: np.ndarray, y: np.ndarray
+) -> None:
+    if numbers.min() < -size or numbers.max() >= size:
+        raise IndexError("an index lies outside")
+    np.take(rows, numbers % size + first, 0, y, "clip")
 
 
 def _bind_reduce_sum(function: Any) -> None:
