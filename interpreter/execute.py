@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,31 +19,48 @@ def execute(plan: Plan, arguments: Sequence[Any], hook: Hook | None = None) -> l
 
     Raises OperatorError naming the node when an operator refuses its inputs.
     """
+    steps = walk(plan, arguments)
+    while True:
+        try:
+            event = next(steps)
+        except StopIteration as end:
+            return end.value
+        if hook is not None:
+            hook(*event)
+        del event  # its values needn't live any longer
+
+
+def walk(
+    plan: Plan, arguments: Sequence[Any]
+) -> Generator[tuple[Step, list[Any], Sequence[Any]], None, list[Any]]:
+    """Step by step: each step, its input values and its output values, when it has been computed.
+    What is not needed any more is let go before the next. Returns the plan's outputs.
+
+    Raises OperatorError naming the node when an operator refuses its inputs.
+    """
     values = plan.template.copy()
     for slot, argument in zip(plan.inputs, arguments, strict=True):
         values[slot] = argument
-    step = None
-    try:
-        for step in plan.steps:
-            call, inputs, outputs, release, *_ = step
-            arguments = [values[slot] for slot in inputs]
+    for step in plan.steps:
+        call, inputs, outputs, release, *_ = step
+        arguments = [values[slot] for slot in inputs]
+        try:
             results = call(*arguments)
             if type(results) is not tuple:
                 results = (results,)
             if len(results) < len(outputs):
                 raise ValueError(f"{len(results)} outputs came, the node names {len(outputs)}")
-            for slot, result in zip(outputs, results, strict=False):
-                values[slot] = result
-            values[NOTHING] = None  # where results that nobody wants went
-            if hook is not None:
-                hook(step, arguments, results)
-            for slot in release:
-                values[slot] = None
-    except OnnxWalkError:
-        raise
-    except Exception as error:
-        assert step is not None
-        raise operator_error(step, arguments, error) from error
+        except OnnxWalkError:
+            raise
+        except Exception as error:
+            raise operator_error(step, arguments, error) from error
+        for slot, result in zip(outputs, results, strict=False):
+            values[slot] = result
+        values[NOTHING] = None  # where results that nobody wants went
+        yield step, arguments, results
+        for slot in release:
+            values[slot] = None
+        arguments = results = ()  # or they would live on during the next step
     return [values[slot] for slot in plan.outputs]
 
 

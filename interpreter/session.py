@@ -21,6 +21,7 @@ from interpreter.prepare import REWRITES, Context, build_plan, checked_graph
 from interpreter.reader import read_model
 from interpreter.reader.source import let_go
 from interpreter.threads import blas_threads, check_threads
+from interpreter.trace import Trace
 from ops import Registry
 from ops import registry as builtin_operators
 from ops.fast.calls import computing
@@ -99,7 +100,7 @@ class Session:
         ]
         self.outputs = [_info(value) for value in self._graph.outputs]
         self._feedable = {i.name: i for i in (*self.inputs, *self.overridable_initializers)}
-        self._plans: dict[tuple[tuple[str, ...], tuple[str, ...]], Plan] = {}
+        self._plans: dict[tuple[tuple[str, ...], ...], Plan] = {}
         self._bound = BoundPlans()
         self._plan_for([i.name for i in self.inputs], [o.name for o in self.outputs])
         let_go(model.maps)
@@ -127,6 +128,19 @@ class Session:
         if self._threads == 1:
             return self._run_bound(output_names, feeds)
         return self._run_in_threads(output_names, feeds)
+
+    def trace(self, feeds: Mapping[str, Any], *, optimized: bool = False) -> Trace:
+        """The values in between, node by node: an iterable of ``Event(node, inputs, outputs,
+        seconds)``, which computes as it is read, and keeps only what later nodes need.
+
+        The nodes are those of the file; with ``optimized`` those that the rewrites made of them.
+
+        Raises InvalidInputError for feeds that don't fit; its iteration raises OperatorError when
+        an operator refuses its inputs.
+        """
+        rewrites = self._rewrites if optimized else ()
+        plan, arguments = self._arguments(None, feeds, rewrites)
+        return Trace(plan, arguments)
 
     def _walk(self, plan: Plan, arguments: list[Any], hook: Hook | None = None) -> list[Any]:
         with computing():
@@ -222,7 +236,10 @@ class Session:
         return {info.name: value for info, value in zip(self.outputs, results, strict=True)}
 
     def _arguments(
-        self, output_names: Sequence[str] | None, feeds: Mapping[str, Any]
+        self,
+        output_names: Sequence[str] | None,
+        feeds: Mapping[str, Any],
+        rewrites: Collection[str] | None = None,
     ) -> tuple[Plan, list[Any]]:
         if not isinstance(feeds, Mapping):
             raise InvalidInputError(
@@ -243,11 +260,17 @@ class Session:
         arguments = [
             check_feed(name, self._feedable[name].type, feeds[name], symbols) for name in inputs
         ]
-        return self._plan_for(inputs, names), arguments
+        return self._plan_for(inputs, names, rewrites), arguments
 
-    def _plan_for(self, inputs: Sequence[str], outputs: Sequence[str]) -> Plan:
+    def _plan_for(
+        self,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        rewrites: Collection[str] | None = None,
+    ) -> Plan:
         """The plan of these inputs and outputs: made once, used by every run that asks the same."""
-        key = (tuple(inputs), tuple(outputs))
+        rewrites = self._rewrites if rewrites is None else rewrites
+        key = (tuple(inputs), tuple(outputs), tuple(rewrites))
         plan = self._plans.get(key)
         if plan is None:
             self._check_outputs(outputs)
@@ -256,7 +279,7 @@ class Session:
                 self._context,
                 inputs=inputs,
                 outputs=outputs,
-                rewrites=self._rewrites,
+                rewrites=rewrites,
             )
             self._plans[key] = plan
         return plan

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from interpreter.cli import _show
 from interpreter.cli._convert import declared_shape
+from interpreter.cli._dump import Dump
 from interpreter.cli._files import Feed
 from interpreter.errors import InvalidInputError
 from interpreter.session import Session
@@ -37,6 +38,30 @@ def run_whole(session: Session, names: Sequence[str], feeds: Mapping[str, Feed])
     outcome = Outcome({})
     values = {name: next(iter(feed.rows.pieces(sys.maxsize))) for name, feed in feeds.items()}
     outcome.values = _run(session, names, values, outcome)
+    return outcome
+
+
+def run_dumping(
+    session: Session, names: Sequence[str], feeds: Mapping[str, Feed], dump: Dump
+) -> Outcome:
+    """All of the inputs at once, node by node as the file has them, into a dump."""
+    outcome = Outcome({})
+    values = {name: next(iter(feed.rows.pieces(sys.maxsize))) for name, feed in feeds.items()}
+    _note_inputs(values, outcome)
+    for name, value in values.items():
+        dump.add(name, value)
+    start = time.perf_counter()
+    found = dict(values)
+    for event in session.trace(values):
+        for name, value in event.outputs.items():
+            dump.add(name, value, event.node)
+        found |= {name: v for name, v in event.outputs.items() if name in names}
+    outcome.seconds = time.perf_counter() - start
+    outcome.pieces = 1
+    # An initializer may be an output as well.
+    missing = [name for name in names if name not in found]
+    found |= dict(zip(missing, session.run(missing, values), strict=True)) if missing else {}
+    outcome.values = {name: found[name] for name in names}
     return outcome
 
 
@@ -80,15 +105,19 @@ def _run(
     session: Session, names: Sequence[str], values: Mapping[str, Any], outcome: Outcome
 ) -> dict[str, Any]:
     if not outcome.pieces:
-        for name, value in values.items():
-            is_array = isinstance(value, np.ndarray)
-            outcome.shapes[name] = value.shape if is_array else None
-            outcome.dtypes[name] = _show.dtype_name(value.dtype) if is_array else "sequence"
+        _note_inputs(values, outcome)
     start = time.perf_counter()
     results = session.run(names, values)
     outcome.seconds += time.perf_counter() - start
     outcome.pieces += 1
     return dict(zip(names, results, strict=True))
+
+
+def _note_inputs(values: Mapping[str, Any], outcome: Outcome) -> None:
+    for name, value in values.items():
+        is_array = isinstance(value, np.ndarray)
+        outcome.shapes[name] = value.shape if is_array else None
+        outcome.dtypes[name] = _show.dtype_name(value.dtype) if is_array else "sequence"
 
 
 def _split_inputs(feeds: Mapping[str, Feed], batch: int) -> dict[str, Feed]:

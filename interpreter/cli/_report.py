@@ -172,6 +172,9 @@ def show(report: Mapping[str, Any], sample_names: Sequence[str] | None) -> None:
     _show.line(f"{report['seconds']:.3g} s{pieces}")
     if report["output"]:
         _show.line(f"written to {report['output']}")
+    if "dump" in report:
+        values = _show.count(report["dump"]["values"], "value")
+        _show.line(f"{values} written to {report['dump']['folder']}")
 
 
 def _row(output: Mapping[str, Any]) -> tuple[str, ...]:

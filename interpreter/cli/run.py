@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from interpreter.cli import _report, _show
-from interpreter.cli._batches import Outcome, run_in_pieces, run_whole
+from interpreter.cli._batches import Outcome, run_dumping, run_in_pieces, run_whole
+from interpreter.cli._dump import Dump
 from interpreter.cli._files import Feed, read_inputs
 from interpreter.cli._outputs import OutputFile
 from interpreter.cli._random import make_up
@@ -119,30 +120,61 @@ def add_parser(commands: Any) -> None:
         metavar="NAME",
         help="give this inner value as well; may be repeated",
     )
+    parser.add_argument(
+        "--dump",
+        type=Path,
+        metavar="DIR",
+        help="write the values in between to a new folder, as .npy files with an index.json; the "
+        "nodes are run as the file has them",
+    )
+    parser.add_argument(
+        "--select",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="dump only values so called, or made by nodes or operators so called: 'dense*', "
+        "Conv; may be repeated",
+    )
     parser.add_argument("--no-optimize", action="store_true", help="run the file as written")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Carry out the command. Raises OnnxWalkError."""
-    for option, needed in (("shape", "random"), ("labels", "top"), ("column", "text_file")):
+    for option, needed in (
+        ("shape", "random"),
+        ("labels", "top"),
+        ("column", "text_file"),
+        ("select", "dump"),
+    ):
         if getattr(args, option) and not getattr(args, needed):
             needed = needed.replace("_", "-")
             raise InvalidInputError(f"--{option} is of no use without --{needed}")
+    if args.dump and args.batch:
+        raise InvalidInputError("--dump takes all rows at once: leave --batch out")
     labels = _report.read_labels(args.labels) if args.labels else None
     session = load(args.model, optimize=not args.no_optimize, seed=args.seed)
     stored = class_names(session.model.metadata)
     names = list(dict.fromkeys([*(info.name for info in session.outputs), *args.tensor]))
     file = OutputFile(args.output, names, session.outputs) if args.output else None
+    dump = Dump(args.dump, args.select) if args.dump else None
     feeds = _feeds(session, args)
 
-    with file.writing() if file else contextlib.nullcontext():
-        if args.batch:
+    with contextlib.ExitStack() as writing:
+        if dump:
+            writing.enter_context(dump.writing())
+        if file:
+            writing.enter_context(file.writing())
+        if dump:
+            outcome = run_dumping(session, names, feeds, dump)
+        elif args.batch:
             allocate = file.allocate if file else np.empty
             outcome = run_in_pieces(session, names, feeds, args.batch, allocate)
         else:
             outcome = run_whole(session, names, feeds)
         report = _describe(args, feeds, outcome, labels, stored)
+        if dump:
+            report["dump"] = {"folder": str(args.dump), "values": dump.count}
         if args.json:  # before the file is renamed: values may still lie in it
             report = _show.jsonable(report)
         if file:

@@ -1,0 +1,104 @@
+"""Values in between become a folder of .npy files, which is there as a whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from interpreter.cli._show import jsonable, widened
+from interpreter.errors import InvalidInputError
+from interpreter.model import Node
+
+INDEX = "index.json"
+
+
+class Dump:
+    """A folder with a file for each chosen value, 0001-name.npy and so on in the order in which
+    they are computed, and ``index.json``, which tells of each file the value's name, the node and
+    operator that made it, its type and shape."""
+
+    def __init__(self, path: Path, patterns: Sequence[str]) -> None:
+        """``patterns`` as the shell has them, for the names of values and nodes, and operators.
+
+        Raises InvalidInputError for a folder that couldn't be written, before anything is run.
+        """
+        self.path, self.patterns = path, patterns or ["*"]
+        self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        self._index: list[dict[str, Any]] = []
+        if path.is_dir() and any(path.iterdir()):
+            raise InvalidInputError(f"{path}: the folder isn't empty")
+        if path.exists() and not path.is_dir():
+            raise InvalidInputError(f"{path}: not a folder")
+        if not path.absolute().parent.is_dir():
+            raise InvalidInputError(f"{path}: there is no folder {path.absolute().parent}")
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Until its end nothing is there under the name but what was there before."""
+        try:
+            with self._explained():
+                self._part.mkdir()
+            yield
+            if not self._index:
+                raise InvalidInputError(
+                    f"--select {' '.join(self.patterns)}: no value, node or operator is called that"
+                )
+            with self._explained():
+                text = json.dumps(jsonable(self._index), indent=1, allow_nan=False)
+                (self._part / INDEX).write_text(text, encoding="utf-8")
+                if self.path.is_dir():
+                    self.path.rmdir()
+                self._part.replace(self.path)
+        finally:
+            shutil.rmtree(self._part, ignore_errors=True)
+
+    @property
+    def count(self) -> int:
+        """How many values have been written."""
+        return len(self._index)
+
+    def add(self, name: str, value: Any, node: Node | None = None) -> None:
+        """Write a value, if it was chosen; ``node`` is the one that made it."""
+        names = [name] if node is None else [name, node.name, node.op_type]
+        if not any(fnmatch.fnmatchcase(n, p) for n in names for p in self.patterns):
+            return
+        items = value if isinstance(value, list) else [value]
+        for place, item in enumerate(items):
+            label = f"{name}.{place}" if isinstance(value, list) else name
+            self._write(label, item, node)
+
+    def _write(self, name: str, value: Any, node: Node | None) -> None:
+        entry: dict[str, Any] = {
+            "file": None,
+            "name": name,
+            "node": node.name if node else None,
+            "operator": node.op_type if node else None,
+        }
+        if isinstance(value, np.ndarray):
+            plain = value.astype(str) if value.dtype == object else widened(value)
+            label = re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:100]
+            entry["file"] = f"{len(self._index) + 1:04d}-{label}.npy"
+            entry |= {"dtype": str(value.dtype), "shape": list(value.shape)}
+            with self._explained():
+                np.save(self._part / entry["file"], plain, allow_pickle=False)
+        else:
+            entry["value"] = value  # nothing, or a map
+        self._index.append(entry)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Errors of the file system as one that names the folder."""
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or error
+            raise InvalidInputError(f"{self.path}: can't be written: {reason}") from error
