@@ -13,6 +13,7 @@ again, without counting on that step any more.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -91,6 +92,21 @@ class Bound:
 
     def run(self, arguments: Sequence[Any]) -> None:
         """Compute; the arguments are of the types and shapes that this was bound for."""
+        self._take(arguments)
+        for function, operands in self.calls:
+            function(*operands)
+
+    def run_marked(self, arguments: Sequence[Any]) -> list[float]:
+        """As ``run``; gives what ``time.perf_counter`` was before the first step and after each."""
+        self._take(arguments)
+        marks = [time.perf_counter()]
+        for calls in self.ranges:
+            for function, operands in self.calls[calls]:
+                function(*operands)
+            marks.append(time.perf_counter())
+        return marks
+
+    def _take(self, arguments: Sequence[Any]) -> None:
         values, calls = self.values, self.calls
         memories: list[Any] = [None] * len(self._places)
         for (slot, fixed, place), argument in zip(self._inputs, arguments, strict=True):
@@ -104,8 +120,6 @@ class Bound:
             memories[self._places[slot]] = np.empty(shape, dtype)
         self._borrowed.point(calls, memories)
         self._memories = memories
-        for function, operands in calls:
-            function(*operands)
 
     def outputs(self) -> list[Any]:
         """The outputs of the last run, as the caller's own. To be asked for once after each run:

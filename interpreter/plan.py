@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from interpreter.model import Node, ValueType
 from ops import Operator
 
@@ -26,6 +28,8 @@ class Step(NamedTuple):
     bind: Callable[..., Any] | None = None
     #: the subgraphs by attribute: their plans, and how many of the last inputs each takes, in turn
     bodies: dict[str, tuple[Plan, int]] = {}  # noqa: RUF012  (a NamedTuple's default, not changed)
+    #: constants that ``call`` has taken in, which are no inputs any more: name, shape, dtype
+    taken: tuple[tuple[str, tuple[int, ...], np.dtype], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

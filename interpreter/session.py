@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from interpreter.bound import Bound
 from interpreter.bound_plans import BoundPlans, signature
 from interpreter.errors import InvalidInputError, InvalidModelError, OnnxWalkError
 from interpreter.execute import Hook, execute
@@ -141,6 +142,23 @@ class Session:
         rewrites = self._rewrites if optimized else ()
         plan, arguments = self._arguments(None, feeds, rewrites)
         return Trace(plan, arguments)
+
+    def bound(self, feeds: Mapping[str, Any]) -> tuple[Bound, list[Any]] | None:
+        """A plan of its own that is bound to the shapes of these feeds, and the arguments to run it
+        with; ``None`` where runs are walks: for values that are no arrays of numbers, without
+        rewrites.
+
+        Raises what ``run`` raises.
+        """
+        plan, arguments = self._arguments(None, feeds)
+        names = [name for name in self._feedable if name in feeds]
+        given = dict(zip(names, arguments, strict=True))
+        if not self._rewrites or signature(None, given) is None:
+            return None
+        with computing():
+            bound = Bound(plan, arguments, frozenset())
+        bound.outputs()
+        return bound, arguments
 
     def _walk(self, plan: Plan, arguments: list[Any], hook: Hook | None = None) -> list[Any]:
         with computing():

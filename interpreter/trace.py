@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from interpreter.execute import walk
 from interpreter.model import Node
-from interpreter.plan import NOTHING, Plan
+from interpreter.plan import NOTHING, Plan, Step
 from ops.fast.calls import computing
 
 
@@ -30,18 +30,29 @@ class Trace:
     as it is asked, and lets go every value that no later node reads."""
 
     def __init__(self, plan: Plan, arguments: Sequence[Any]) -> None:
-        self._plan, self._arguments = plan, arguments
+        self.plan, self._arguments = plan, arguments
         self._names = {slot: name for name, slot in plan.names.items()}
 
     def __len__(self) -> int:
         """How many nodes are computed."""
-        return len(self._plan.steps)
+        return len(self.plan.steps)
 
     def __iter__(self) -> Iterator[Event]:
         """Raises OperatorError naming the node when an operator refuses its inputs."""
-        steps = walk(self._plan, self._arguments)
+        names = self._names
+        for step, given, found, seconds in self.steps():
+            slots = zip(step.inputs, given, strict=True)
+            inputs = {names.get(slot, ""): v for slot, v in slots if slot != NOTHING}
+            outputs = {n: v for n, v in zip(step.node.outputs, found, strict=False) if n}
+            del given, found, slots
+            yield Event(step.node, inputs, outputs, seconds)
+            del inputs, outputs
+
+    def steps(self) -> Iterator[tuple[Step, list[Any], Sequence[Any], float]]:
+        """The plan's steps, the values they were given and gave, and the seconds they took."""
+        steps = walk(self.plan, self._arguments)
         while True:
-            # NumPy's state belongs to the caller between two events.
+            # NumPy's state belongs to the caller between two steps.
             with computing():
                 start = time.perf_counter()
                 try:
@@ -49,17 +60,5 @@ class Trace:
                 except StopIteration:
                     return
                 seconds = time.perf_counter() - start
-            names, node = self._names, step.node
-            event = Event(
-                node,
-                {
-                    names.get(slot, ""): value
-                    for slot, value in zip(step.inputs, given, strict=True)
-                    if slot != NOTHING
-                },
-                {name: v for name, v in zip(node.outputs, found, strict=False) if name},
-                seconds,
-            )
+            yield step, given, found, seconds
             del given, found
-            yield event
-            del event

@@ -14,14 +14,12 @@ from typing import Any
 
 import interpreter
 from interpreter.cli import _plot, _show
-from interpreter.cli._convert import declared_shape
 from interpreter.cli._engines import OTHERS, OURS, keras_beside
-from interpreter.cli._files import read_inputs
+from interpreter.cli._feeds import add_arguments, made
 from interpreter.cli._measure import Job, measure
-from interpreter.cli._random import make_up
 from interpreter.cli._show import printable
 from interpreter.errors import InvalidInputError
-from interpreter.session import Session, load
+from interpreter.session import load
 
 _DESCRIPTION = """\
 Measure models: time, load time and memory, and whether other engines give the same.
@@ -34,8 +32,6 @@ runs beyond the weights in the file (below 0: not all of them were needed); Linu
 
 Inputs that aren't given are made up, as `run --random` does.
 """
-
-_BATCH_NAMES = ("batch", "batch_size", "batchsize", "n", "unk__batch")
 
 
 def add_parser(commands: Any) -> None:
@@ -65,28 +61,7 @@ def add_parser(commands: Any) -> None:
         metavar="N,…",
         help="size of the dimension named batch or N, or of the first one of each input",
     )
-    parser.add_argument(
-        "--dim",
-        action="append",
-        default=[],
-        metavar="NAME=N",
-        help="size of another symbolic dimension (default: 1); may be repeated",
-    )
-    parser.add_argument(
-        "--shape",
-        action="append",
-        default=[],
-        metavar="[NAME=]1,100",
-        help="shape of a made-up input; may be repeated",
-    )
-    parser.add_argument(
-        "-i",
-        "--input",
-        action="append",
-        default=[],
-        metavar="[NAME=]FILE",
-        help="values of an input, as for run; may be repeated",
-    )
+    add_arguments(parser)
     parser.add_argument(
         "--keras", metavar="FILE", help="the .keras file of MODEL (default: the one beside it)"
     )
@@ -125,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     results, wrong = [], []
     for model in args.models:
         for batch in args.batch:
-            feeds = make_feeds(load(model, optimize=False), args, batch)
+            feeds = made(load(model, optimize=False), args, batch)
             for threads in args.threads:
                 result = _result(model, batch, threads, feeds, args)
                 results.append(result)
@@ -169,34 +144,6 @@ def _result(
         "inputs": inputs,
         "engines": measure(job),
     }
-
-
-def make_feeds(session: Session, args: argparse.Namespace, batch: int | None) -> dict[str, Any]:
-    """A value for each input: those of ``--input``, the others made up."""
-    dims = {}
-    for text in args.dim:
-        name, _, size = text.rpartition("=")
-        if not name or not size.isdecimal():
-            raise InvalidInputError(f"--dim {text}: give NAME=N, as in sequence=100")
-        dims[name] = int(size)
-    shapes = [declared_shape(info) or () for info in session.inputs]
-    symbols = list(dict.fromkeys(d for shape in shapes for d in shape if isinstance(d, str)))
-    if unknown := [name for name in dims if name not in symbols]:
-        there = ", ".join(symbols) or "none"
-        raise InvalidInputError(f"--dim {unknown[0]}: no such dimension; there are: {there}")
-    first = 1
-    if batch is not None:
-        named = [name for name in symbols if name.lower() in _BATCH_NAMES]
-        if named:
-            dims.setdefault(named[0], batch)
-        elif any(shape and not isinstance(shape[0], int) for shape in shapes):
-            first = batch
-        elif not all(shape and shape[0] == batch for shape in shapes):
-            listed = "; ".join(map(str, session.inputs))
-            raise InvalidInputError(f"--batch {batch}: the sizes of the inputs are fixed: {listed}")
-    feeds = read_inputs(session, args.input, None)
-    feeds |= make_up(session, feeds, args.shape, 0, dims=dims, first=first)
-    return {name: next(iter(feed.rows.pieces(sys.maxsize))) for name, feed in feeds.items()}
 
 
 def _wrong(result: Mapping[str, Any]) -> list[str]:

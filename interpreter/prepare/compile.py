@@ -106,7 +106,14 @@ class _Compiler:
         bodies = {name: (plan, len(captured)) for name, (plan, captured) in graphs.items()}
         inputs = tuple(self.read(name) for name in names)
         outputs = tuple(self.define(name) for name in node.outputs)
-        return Step(call, inputs, outputs, (), node, operator, bind, bodies)
+        taken: tuple[Any, ...] = ()
+        if len(names) < len(node.inputs):
+            taken = tuple(
+                (name, array.shape, array.dtype)
+                for name in node.inputs
+                if name not in names and (array := self.constants.get(name)) is not None
+            )
+        return Step(call, inputs, outputs, (), node, operator, bind, bodies, taken)
 
     def call(
         self, node: Node, operator: Operator, bodies: dict[str, tuple[Plan, list[str]]]

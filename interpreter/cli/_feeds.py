@@ -1,0 +1,72 @@
+"""Inputs for commands that try a model: read from files, or made up in the sizes asked for."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from interpreter.cli._convert import declared_shape
+from interpreter.cli._files import read_inputs
+from interpreter.cli._random import make_up
+from interpreter.errors import InvalidInputError
+from interpreter.session import Session
+
+_BATCH_NAMES = ("batch", "batch_size", "batchsize", "n", "unk__batch")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--dim``, ``--shape`` and ``--input``."""
+    parser.add_argument(
+        "--dim",
+        action="append",
+        default=[],
+        metavar="NAME=N",
+        help="size of another symbolic dimension (default: 1); may be repeated",
+    )
+    parser.add_argument(
+        "--shape",
+        action="append",
+        default=[],
+        metavar="[NAME=]1,100",
+        help="shape of a made-up input; may be repeated",
+    )
+    parser.add_argument(
+        "-i",
+        "--input",
+        action="append",
+        default=[],
+        metavar="[NAME=]FILE",
+        help="values of an input, as for run; may be repeated",
+    )
+
+
+def made(session: Session, args: argparse.Namespace, batch: int | None) -> dict[str, Any]:
+    """A value for each input: those of ``--input``, the others made up.
+
+    ``batch`` is the size of the dimension named batch or N, or of the first one of each input.
+    """
+    dims = {}
+    for text in args.dim:
+        name, _, size = text.rpartition("=")
+        if not name or not size.isdecimal():
+            raise InvalidInputError(f"--dim {text}: give NAME=N, as in sequence=100")
+        dims[name] = int(size)
+    shapes = [declared_shape(info) or () for info in session.inputs]
+    symbols = list(dict.fromkeys(d for shape in shapes for d in shape if isinstance(d, str)))
+    if unknown := [name for name in dims if name not in symbols]:
+        there = ", ".join(symbols) or "none"
+        raise InvalidInputError(f"--dim {unknown[0]}: no such dimension; there are: {there}")
+    first = 1
+    if batch is not None:
+        named = [name for name in symbols if name.lower() in _BATCH_NAMES]
+        if named:
+            dims.setdefault(named[0], batch)
+        elif any(shape and not isinstance(shape[0], int) for shape in shapes):
+            first = batch
+        elif not all(shape and shape[0] == batch for shape in shapes):
+            listed = "; ".join(map(str, session.inputs))
+            raise InvalidInputError(f"--batch {batch}: the sizes of the inputs are fixed: {listed}")
+    feeds = read_inputs(session, args.input, None)
+    feeds |= make_up(session, feeds, args.shape, 0, dims=dims, first=first)
+    return {name: next(iter(feed.rows.pieces(sys.maxsize))) for name, feed in feeds.items()}

@@ -1,0 +1,237 @@
+"""``onnxwalk profile``: where a run spends its time and its memory."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from interpreter.cli import _show
+from interpreter.cli._feeds import add_arguments, made
+from interpreter.cli.bench import duration
+from interpreter.errors import InvalidInputError
+from interpreter.profile import NodeProfile, Profile, ceiling, profile
+from interpreter.session import load
+
+_DESCRIPTION = """\
+Time every node of a model, and tell what it computes and moves.
+
+The nodes are those that run: what the rewrites made of the file's, on plans bound to the shapes of
+the inputs; with --no-optimize the file's own. Times are medians. FLOP counts additions and
+multiplications of the formula, bytes every input and output once; ceiling is the share of what this
+machine reaches at most for that many of both, measured now by a product and a copy. Memory is that
+of the values in between which are alive, weights apart.
+
+Inputs that aren't given are made up, as `run --random` does.
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add ``profile`` to the commands."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "profile",
+        help="time every node of a model",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("model", metavar="MODEL", help="an .onnx file")
+    add_arguments(parser)
+    parser.add_argument(
+        "--batch",
+        type=_whole,
+        metavar="N",
+        help="size of the dimension named batch or N, or of the first one of each input",
+    )
+    parser.add_argument(
+        "--runs", type=_whole, default=20, metavar="N", help="how often it is run (default: 20)"
+    )
+    parser.add_argument(
+        "--top", type=_whole, default=20, metavar="N", help="nodes to show (default: 20)"
+    )
+    parser.add_argument("--no-optimize", action="store_true", help="run the file as written")
+    parser.add_argument(
+        "--trace",
+        type=Path,
+        metavar="FILE",
+        help="write the last run as Chrome's trace events (.json), for Perfetto or chrome://tracing",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry out the command. Raises OnnxWalkError."""
+    if args.trace and not args.trace.absolute().parent.is_dir():
+        raise InvalidInputError(f"{args.trace}: there is no folder {args.trace.parent}")
+    session = load(args.model, optimize=not args.no_optimize)
+    feeds = made(session, args, args.batch)
+    found = profile(session, feeds, args.runs)
+    flops, bandwidth = ceiling()
+    report = _report(args.model, found, flops, bandwidth)
+    if args.trace:
+        _write(args.trace, json.dumps(_events(args.model, found)))
+    if args.json:
+        _show.print_json(report)
+    else:
+        _show_text(report, args.top)
+        if args.trace:
+            _show.line(f"written to {args.trace}")
+    return 0
+
+
+def _report(model: str, found: Profile, flops: float, bandwidth: float) -> dict[str, Any]:
+    """All that is told, as plain data: nodes in the order in which they run."""
+    total = sum(node.seconds for node in found.nodes) or 1e-12
+    nodes = [_row(node, total, flops, bandwidth) for node in found.nodes]
+    peak = found.peak
+    return {
+        "model": model,
+        "runs": found.runs,
+        "seconds": found.seconds,
+        "flop": sum(node.operations for node in found.nodes),
+        "ceiling": {"flops": flops, "bytes_per_second": bandwidth},
+        "nodes": nodes,
+        "operators": _operators(found.nodes, total, flops, bandwidth),
+        "peak": None
+        if peak is None
+        else {"after": _name(peak.node), "bytes": peak.bytes, "holders": dict(peak.holders)},
+    }
+
+
+def _row(node: NodeProfile, total: float, flops: float, bandwidth: float) -> dict[str, Any]:
+    return {
+        "node": _name(node.node),
+        "operator": node.node.op_type,
+        "outputs": dict(node.outputs),
+        **_figures([node], total, flops, bandwidth),
+    }
+
+
+def _operators(
+    nodes: Sequence[NodeProfile], total: float, flops: float, bandwidth: float
+) -> list[dict[str, Any]]:
+    kinds: dict[str, list[NodeProfile]] = {}
+    for node in nodes:
+        kinds.setdefault(node.node.op_type, []).append(node)
+    rows = [
+        {"operator": kind, "nodes": len(members), **_figures(members, total, flops, bandwidth)}
+        for kind, members in kinds.items()
+    ]
+    return sorted(rows, key=lambda row: -row["seconds"])
+
+
+def _figures(
+    nodes: Sequence[NodeProfile], total: float, flops: float, bandwidth: float
+) -> dict[str, Any]:
+    seconds = sum(node.seconds for node in nodes)
+    # What a node takes at least is the longer of computing and moving.
+    least = sum(max(n.operations / flops, n.bytes_moved / bandwidth) for n in nodes)
+    operations = sum(node.operations for node in nodes)
+    return {
+        "seconds": seconds,
+        "share": seconds / total,
+        "calls": sum(node.calls for node in nodes),
+        "flop": operations,
+        "bytes": sum(node.bytes_moved for node in nodes),
+        "flops": operations / seconds if seconds else 0.0,
+        "of_ceiling": least / seconds if seconds else 0.0,
+    }
+
+
+def _name(node: Any) -> str:
+    return node.name or next((name for name in node.outputs if name), "")
+
+
+def _show_text(report: Mapping[str, Any], top: int) -> None:
+    ceilings = report["ceiling"]
+    _show.line(
+        f"{report['model']}: {duration(report['seconds'])} a run, {_si(report['flop'])}FLOP; "
+        f"this machine: {_si(ceilings['flops'])}FLOP/s, {_si(ceilings['bytes_per_second'])}B/s"
+    )
+    _show.heading("operators")
+    columns = ("operator", "nodes", "time", "share", "calls", "FLOP", "moved", "FLOP/s", "ceiling")
+    rows = [(o["operator"], str(o["nodes"]), *_cells(o)) for o in report["operators"]]
+    _show.table(columns, rows, right=columns[1:], indent=2)
+    slowest = sorted(report["nodes"], key=lambda node: -node["seconds"])[:top]
+    _show.heading(f"the slowest {_show.count(len(slowest), 'node')} of {len(report['nodes'])}")
+    by_node = [
+        (n["node"], n["operator"], *_cells(n), ", ".join(n["outputs"].values())) for n in slowest
+    ]
+    figures = columns[2:]
+    _show.table(("node", "operator", *figures, "gives"), by_node, right=figures, indent=2)
+    if report["peak"]:
+        peak = report["peak"]
+        held = ", ".join(f"{n} {_show.size(size)}" for n, size in peak["holders"].items())
+        _show.line()
+        _show.line(f"memory: {_show.size(peak['bytes'])} at most, after {peak['after']}: {held}")
+
+
+def _cells(figures: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        duration(figures["seconds"]),
+        f"{figures['share']:.1%}",
+        str(figures["calls"]),
+        _si(figures["flop"]),
+        _show.size(figures["bytes"]),
+        _si(figures["flops"]) if figures["flop"] else "",
+        f"{figures['of_ceiling']:.0%}" if figures["calls"] else "",
+    )
+
+
+def _si(number: float) -> str:
+    """1234567 as "1.23 M"."""
+    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return f"{number:.3g} "
+
+
+def _events(model: str, found: Profile) -> dict[str, Any]:
+    """The last run in the Trace Event Format: a slice for each node, and the memory alive."""
+    events: list[dict[str, Any]] = [
+        {"name": "process_name", "ph": "M", "pid": 1, "args": {"name": f"onnxwalk {model}"}}
+    ]
+    for node, holding, start, seconds in zip(
+        found.nodes, found.memory, found.starts, found.durations, strict=True
+    ):
+        slot = {"pid": 1, "tid": 1, "ts": start * 1e6}
+        events.append(
+            {
+                "name": _name(node.node),
+                "cat": node.node.op_type,
+                "ph": "X",
+                "dur": seconds * 1e6,
+                "args": {
+                    "operator": node.node.op_type,
+                    "flop": node.operations,
+                    "bytes": node.bytes_moved,
+                    **node.outputs,
+                },
+                **slot,
+            }
+        )
+        events.append({"name": "values", "ph": "C", "args": {"bytes": holding.bytes}, **slot})
+    return {"traceEvents": events, "displayTimeUnit": "ns"}
+
+
+def _write(path: Path, text: str) -> None:
+    """A file that is there as a whole or not at all."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise InvalidInputError(f"{path}: can't be written: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)

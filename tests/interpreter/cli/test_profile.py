@@ -1,0 +1,130 @@
+"""``profile``: what it tells of a model adds up, and the trace is one that viewers read."""
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto as T
+from onnx import helper
+
+import interpreter
+from interpreter.costs import operations
+from interpreter.profile import profile
+
+
+@pytest.fixture
+def network(make):
+    """x (N, 3, 8, 8): Conv, BatchNormalization (merged into it), Relu (fused), Gemm"""
+    rng = np.random.default_rng(0)
+    weights = {
+        "w": rng.normal(size=(4, 3, 3, 3)),
+        **{name: rng.uniform(0.5, 1, 4) for name in ("scale", "shift", "mean", "var")},
+        "v": rng.normal(size=(256, 5)),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], name="conv", pads=[1] * 4),
+        helper.make_node(
+            "BatchNormalization", ["c", "scale", "shift", "mean", "var"], ["b"], name="bn"
+        ),
+        helper.make_node("Relu", ["b"], ["r"], name="relu"),
+        helper.make_node("Flatten", ["r"], ["f"], name="flat"),
+        helper.make_node("Gemm", ["f", "v"], ["y"], name="dense"),
+    ]
+    return make(
+        "n.onnx",
+        nodes,
+        [("x", T.FLOAT, ["n", 3, 8, 8])],
+        [("y", T.FLOAT, ["n", 5])],
+        {name: array.astype(np.float32) for name, array in weights.items()},
+    )
+
+
+def report(cli, *argv):
+    result = cli("profile", *argv, "--runs", 3, "--json")
+    assert result.status == 0, result.err
+    return json.loads(result.out)
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+def test_the_figures_add_up(cli, network, optimize):
+    found = report(cli, network, "--batch", 2, *([] if optimize else ["--no-optimize"]))
+    conv, dense = 2 * 2 * 4 * 64 * 27, 2 * 2 * 5 * 256
+    by_operator = {row["operator"]: row for row in found["operators"]}
+    assert by_operator["FusedConv" if optimize else "Conv"]["flop"] == conv
+    assert by_operator["Gemm"]["flop"] == dense
+    assert found["flop"] == sum(n["flop"] for n in found["nodes"])
+    assert len(found["nodes"]) == (3 if optimize else 5)
+    assert sum(row["nodes"] for row in found["operators"]) == len(found["nodes"])
+    assert abs(sum(n["share"] for n in found["nodes"]) - 1) < 1e-6
+    gemm = by_operator["Gemm"]
+    assert gemm["bytes"] == 4 * (2 * 256 + 256 * 5 + 2 * 5)
+    assert 0 < gemm["seconds"] <= found["seconds"]
+    assert [list(n["outputs"].values()) for n in found["nodes"]][-1] == ["float32[2, 5]"]
+
+
+def test_memory_is_what_is_alive(cli, network):
+    found = report(cli, network, "--no-optimize", "--batch", 2)
+    # After bn: its input and its output, (2, 4, 8, 8) float32 each; x is gone.
+    assert found["peak"] == {
+        "after": "bn",
+        "bytes": 2 * 2048,
+        "holders": {"c": 2048, "b": 2048},
+    }
+
+
+def test_the_text_names_nodes_and_operators(cli, network):
+    result = cli("profile", network, "--runs", 2, "--top", 1)
+    assert result.status == 0, result.err
+    assert "FusedConv" in result.out and "the slowest 1 node of 3" in result.out
+    assert "FLOP/s" in result.out and "memory: " in result.out
+
+
+def test_trace_events(cli, network):
+    assert cli("profile", network, "--runs", 2, "--trace", "t.json").status == 0
+    events = json.loads(Path("t.json").read_text())["traceEvents"]
+    slices = [e for e in events if e["ph"] == "X"]
+    assert [e["cat"] for e in slices] == ["FusedConv", "Flatten", "Gemm"]
+    for before, after in itertools.pairwise(slices):
+        assert before["ts"] + before["dur"] <= after["ts"] + 1e-3
+    assert all({"name", "ts", "dur", "pid", "tid", "args"} <= set(e) for e in slices)
+    assert any(e["ph"] == "C" for e in events) and events[0]["ph"] == "M"
+
+
+def test_strings_and_sequences_are_walked(make):
+    nodes = [
+        helper.make_node("StringConcat", ["x", "x"], ["d"]),
+        helper.make_node("SequenceConstruct", ["d"], ["s"]),
+        helper.make_node("SequenceLength", ["s"], ["y"]),
+    ]
+    model = make("s.onnx", nodes, [("x", T.STRING, [2])], [("y", T.INT64, None)], opset=20)
+    found = profile(interpreter.load(model), {"x": np.array(["a", "b"], object)}, 2)
+    assert [node.calls for node in found.nodes] == [1, 1, 1]
+    assert found.nodes[1].outputs == {"s": "sequence of 1"}
+
+
+@pytest.mark.parametrize(
+    ("operator", "attributes", "inputs", "outputs", "expected"),
+    [
+        ("MatMul", {}, [(7, 2, 3), (3, 5)], [(7, 2, 5)], 2 * 7 * 2 * 3 * 5),
+        ("Gemm", {"transA": 1}, [(3, 2), (3, 5)], [(2, 5)], 2 * 2 * 3 * 5),
+        ("Conv", {"group": 4}, [(1, 4, 9, 9), (8, 1, 3, 3)], [(1, 8, 7, 7)], 2 * 9 * 8 * 49),
+        ("ConvTranspose", {}, [(1, 2, 3, 3), (2, 5, 2, 2)], [(1, 5, 6, 6)], 2 * 18 * 20),
+        ("LSTM", {}, [(6, 2, 3), (1, 16, 3), (1, 16, 4)], [(6, 1, 2, 4)], 2 * 12 * 16 * 7),
+        ("MaxPool", {"kernel_shape": [2, 2]}, [(1, 1, 4, 4)], [(1, 1, 2, 2)], 16),
+        ("Relu", {}, [(2, 3)], [(2, 3)], 6),
+        ("Transpose", {}, [(2, 3)], [(3, 2)], 0),
+    ],
+)
+def test_operations(operator, attributes, inputs, outputs, expected):
+    from interpreter.model import Node
+
+    node = Node(operator, (), (), attributes)
+    values = [[np.zeros(shape, np.float32) for shape in shapes] for shapes in (inputs, outputs)]
+    assert operations(node, *values) == expected
+
+
+def test_wrong_use_is_told(cli, network):
+    assert "there is no folder" in cli("profile", network, "--trace", "no/t.json").error
+    assert cli("profile", "none.onnx").error.startswith("none.onnx")
