@@ -253,6 +253,11 @@ class Session:
             return results[0]
         return {info.name: value for info, value in zip(self.outputs, results, strict=True)}
 
+    def _repr_html_(self) -> str:
+        from interpreter.notebook import of_session  # of use in notebooks only
+
+        return of_session(self)
+
     def _arguments(
         self,
         output_names: Sequence[str] | None,

@@ -37,6 +37,12 @@ class Trace:
         """How many nodes are computed."""
         return len(self.plan.steps)
 
+    def _repr_html_(self) -> str:
+        """Its nodes, for a notebook. It is a run like any other iteration."""
+        from interpreter.notebook import of_trace  # of use in notebooks only
+
+        return of_trace(self)
+
     def __iter__(self) -> Iterator[Event]:
         """Raises OperatorError naming the node when an operator refuses its inputs."""
         names = self._names
