@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from interpreter.cli._convert import declared_shape
-from interpreter.cli._files import read_inputs
+from interpreter.cli._files import Feed, read_inputs
 from interpreter.cli._random import make_up
 from interpreter.errors import InvalidInputError
 from interpreter.session import Session
@@ -42,7 +43,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def made(session: Session, args: argparse.Namespace, batch: int | None) -> dict[str, Any]:
-    """A value for each input: those of ``--input``, the others made up.
+    """A value for each input: those of ``--input``, the others made up; see ``gathered``."""
+    feeds = gathered(session, args, batch)
+    return {name: next(iter(feed.rows.pieces(sys.maxsize))) for name, feed in feeds.items()}
+
+
+def gathered(
+    session: Session,
+    args: argparse.Namespace,
+    batch: int | None,
+    given: Mapping[str, Feed] | None = None,
+) -> dict[str, Feed]:
+    """Where each input's values come from: ``--input``, what is ``given``, or made up.
 
     ``batch`` is the size of the dimension named batch or N, or of the first one of each input.
     """
@@ -67,6 +79,9 @@ def made(session: Session, args: argparse.Namespace, batch: int | None) -> dict[
         elif not all(shape and shape[0] == batch for shape in shapes):
             listed = "; ".join(map(str, session.inputs))
             raise InvalidInputError(f"--batch {batch}: the sizes of the inputs are fixed: {listed}")
-    feeds = read_inputs(session, args.input, None)
+    feeds = read_inputs(session, args.input, getattr(args, "scale", None))
+    if twice := [name for name in given or () if name in feeds]:
+        raise InvalidInputError(f"input '{twice[0]}' is given twice")
+    feeds |= given or {}
     feeds |= make_up(session, feeds, args.shape, 0, dims=dims, first=first)
-    return {name: next(iter(feed.rows.pieces(sys.maxsize))) for name, feed in feeds.items()}
+    return feeds

@@ -1,0 +1,287 @@
+"use strict";
+/* The walk, what is told of a node, search, keys, light and dark. */
+
+(() => {
+  const { nodes, values, model } = DATA;
+  const details = byId("details"), slider = byId("place"), hits = byId("hits"), search = byId("search");
+  let at = 0; // the step of the walk
+  let chosen = "0"; // a step, or a group
+
+  /* --- names for links --- */
+
+  const links = new Map();
+  const linkOf = nodes.map((node, i) => {
+    let link = node.op === "Input" || node.op === "Output" ? `${node.op.toLowerCase()}:${node.name}` : node.name;
+    if (links.has(link)) link = `${link}~${i}`;
+    links.set(link, i);
+    return link;
+  });
+
+  function goTo(id, { uncover = false, middle = false, keep = false } = {}) {
+    chosen = String(id);
+    if (uncover) Graph.uncover(chosen);
+    if (!Graph.groups.has(chosen)) {
+      at = +chosen;
+      slider.value = at;
+      byId("count").textContent = `${at + 1} of ${nodes.length}`;
+      if (!keep) history.replaceState(null, "", `#node=${encodeURIComponent(linkOf[at])}`);
+    }
+    Graph.select(chosen, middle);
+    tell();
+  }
+
+  const step = by => goTo(Math.min(Math.max(at + by, 0), nodes.length - 1));
+
+  function followFragment() {
+    const match = location.hash.match(/^#node=(.*)$/);
+    let name = null;
+    try { name = match && decodeURIComponent(match[1]); } catch { /* no link of ours */ }
+    if (!links.has(name)) return false;
+    goTo(links.get(name), { uncover: true, middle: true, keep: true });
+    return true;
+  }
+
+  function toggle(key) {
+    Graph.toggle(key);
+    if (chosen === key) tell();
+  }
+
+  /* --- what is told of a node --- */
+
+  function tell() {
+    details.replaceChildren(...(Graph.groups.has(chosen) ? ofGroup(Graph.groups.get(chosen))
+      : ofNode(nodes[at], at)).filter(Boolean));
+    const side = byId("side");
+    side.scrollTop = 0;
+    if (scrollY > side.offsetTop) scrollTo(0, side.offsetTop); // a phone scrolls the whole page
+  }
+
+  const link = (i, text) => make("a", { href: `#node=${encodeURIComponent(linkOf[i])}`, class: "to",
+    onclick: event => { event.preventDefault(); goTo(i, { uncover: true }); } }, text ?? nodes[i].name);
+
+  function ofGroup(group) {
+    const seconds = group.nodes.reduce((sum, i) => sum + (nodes[i].seconds || 0), 0);
+    return [
+      make("h2", {}, group.name),
+      make("p", { class: "note" }, `A group of ${plural(group.nodes.length, "node")} by their names, ` +
+        `${duration(seconds)} (${share(seconds)} of the walk).`),
+      make("button", { onclick: () => toggle(group.key) }, Graph.isOpen(group.key) ? "fold" : "unfold"),
+      make("ol", { class: "members" }, ...group.nodes.slice(0, 200).map(i => make("li", {},
+        make("b", {}, nodes[i].op), " ", link(i)))),
+      group.nodes.length > 200 ? make("p", { class: "note" }, `and ${group.nodes.length - 200} more`) : null,
+    ];
+  }
+
+  const share = seconds => `${(seconds / (model.walk || 1e-12) * 100).toFixed(1)} %`;
+
+  function ofNode(node, i) {
+    const parts = [make("h2", { class: kindOf(node.op) }, node.op,
+      node.version ? make("small", {}, node.version) : null)];
+    parts.push(make("p", { class: "fullname" }, node.says || node.name), crumbs(i));
+    if (i === 0) parts.push(...ofModel());
+    if (node.doc !== undefined) parts.push(formula(DATA.docs[node.doc]));
+    if (node.seconds !== undefined) {
+      parts.push(make("p", { class: "figures" },
+        make("span", {}, "time ", make("b", {}, duration(node.seconds)), ` (${share(node.seconds)})`),
+        node.flop ? make("span", {}, "computes ", make("b", {}, amount(node.flop, "FLOP"))) : "",
+        make("span", {}, "moves ", make("b", {}, amount(node.bytes, "B")))));
+    }
+    if (node.attributes && node.attributes.length) parts.push(attributes(node.attributes));
+    if (node.inside) parts.push(Recurrent.shown(node));
+    if (node.weights)
+      parts.push(make("h3", {}, "Attention: a map for each head, queries down, keys across"),
+        ...Values.shown(node.weights).filter(Boolean));
+    if (node.out.length) parts.push(make("h3", {}, node.op === "Input" ? "Value" : "Gives"));
+    for (const [title, value] of node.out) parts.push(ofValue(title, value, true, i));
+    if (node.in.length) parts.push(make("h3", {}, node.op === "Output" ? "Value" : "Takes"));
+    for (const [title, value] of node.in)
+      parts.push(ofValue(title, value, node.op === "Output" || Boolean(values[value].constant), i));
+    return parts;
+  }
+
+  function ofModel() {
+    const opsets = Object.entries(model.opsets).map(([domain, n]) => `${domain} ${n}`).join(", ");
+    return [make("p", { class: "note" },
+      `${model.source}: ${plural(nodes.filter(n => n.seconds !== undefined).length, "node")}, ` +
+      `${plural(model.parameters, "parameter")}, opset ${opsets}` +
+      `${model.producer ? `, made by ${model.producer}` : ""}. Times are those of a walk node by node ` +
+      `as the file has them, ${duration(model.walk)} in all; a run, which merges nodes, takes ` +
+      `${duration(model.seconds)}.`)];
+  }
+
+  function crumbs(i) {
+    const keys = Graph.around(i);
+    if (!keys.length) return null;
+    const row = make("p", { class: "crumbs" }, "in ");
+    keys.forEach((key, k) => row.append(k ? " › " : "", make("button", {
+      title: "show this group", onclick: () => goTo(key, { uncover: true }) }, Graph.groups.get(key).name)));
+    if (Graph.isHidden(i)) row.append(make("button", { class: "more",
+      onclick: () => goTo(i, { uncover: true, middle: true }) }, "unfold"));
+    return row;
+  }
+
+  function formula(text) {
+    const [first, ...rest] = text.split("\n\n");
+    const more = rest.join("\n\n").trim();
+    // The first paragraph says what it is; a formula that follows, indented, belongs to it.
+    return make("div", { class: "formula" }, make("pre", {}, first),
+      more ? make("pre", { class: "more" }, more) : null);
+  }
+
+  function attributes(list) {
+    const table = make("table", { class: "attributes" });
+    for (const [name, text, isDefault] of list)
+      table.append(make("tr", isDefault ? { class: "default", title: "the default: the file doesn't say" } : {},
+        make("th", {}, name), make("td", {}, text)));
+    return table;
+  }
+
+  function ofValue(title, number, open, here) {
+    const value = values[number];
+    const summary = make("summary", {},
+      title ? make("span", { class: "formal" }, title) : null,
+      make("span", { class: "typed" }, make("b", {}, value.name), `: ${value.type}`),
+      value.constant ? make("span", { class: "weight" }, "constant") : null);
+    const box = make("details", { class: "value" }, summary);
+    const from = Graph.madeBy.get(number);
+    const to = (Graph.readBy.get(number) || []).filter(i => i !== here);
+    function fill() {
+      if (box.querySelector(".content")) return;
+      const content = make("div", { class: "content" });
+      if (from !== undefined && from !== here)
+        content.append(make("p", { class: "ways" }, "from ", link(from, `${nodes[from].op} ${nodes[from].name}`)));
+      if (to.length && from === here) {
+        const row = make("p", { class: "ways" }, "to ");
+        to.slice(0, 12).forEach((i, k) => row.append(k ? ", " : "", link(i, `${nodes[i].op} ${nodes[i].name}`)));
+        if (to.length > 12) row.append(` and ${to.length - 12} more`);
+        content.append(row);
+      }
+      const softmax = from !== undefined && nodes[from].op === "Softmax";
+      content.append(...Values.shown(value, softmax).filter(Boolean));
+      box.append(content);
+    }
+    box.addEventListener("toggle", () => { if (box.open) fill(); });
+    if (open) {
+      box.open = true;
+      fill();
+    }
+    return box;
+  }
+
+  /* --- search --- */
+
+  function find() {
+    const wanted = search.value.trim().toLowerCase();
+    hits.replaceChildren();
+    hits.hidden = !wanted;
+    if (!wanted) return;
+    const found = [];
+    nodes.forEach((node, i) => {
+      const texts = [node.op, node.name, ...node.out.map(([, v]) => values[v].name)];
+      if (texts.some(text => text.toLowerCase().includes(wanted))) found.push(i);
+    });
+    for (const i of found.slice(0, 60))
+      hits.append(make("li", {}, make("a", { href: `#node=${encodeURIComponent(linkOf[i])}`,
+        onclick: event => { event.preventDefault(); choose(i); } },
+      make("b", {}, nodes[i].op), " ", nodes[i].name)));
+    if (found.length !== hits.children.length || !found.length)
+      hits.append(make("li", { class: "note" }, found.length ? `${found.length - 60} more` : "nothing is called that"));
+  }
+
+  function choose(i) {
+    hits.hidden = true;
+    search.blur();
+    goTo(i, { uncover: true, middle: true });
+  }
+
+  search.addEventListener("input", find);
+  search.addEventListener("focus", find);
+  search.addEventListener("keydown", event => {
+    const links = [...hits.querySelectorAll("a")];
+    if (event.key === "Enter" && links.length) links[0].click();
+    else if (event.key === "ArrowDown" && links.length) links[0].focus();
+    else if (event.key === "Escape") { hits.hidden = true; search.blur(); }
+    else return;
+    event.preventDefault();
+  });
+  hits.addEventListener("keydown", event => {
+    const links = [...hits.querySelectorAll("a")], here = links.indexOf(document.activeElement);
+    if (event.key === "ArrowDown") links[Math.min(here + 1, links.length - 1)].focus();
+    else if (event.key === "ArrowUp") (here ? links[here - 1] : search).focus();
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  });
+  document.addEventListener("pointerdown", event => {
+    if (!event.target.closest("#finder")) hits.hidden = true;
+  });
+
+  /* --- keys, buttons, theme --- */
+
+  const KEYS = {
+    ArrowDown: () => step(1), ArrowRight: () => step(1), j: () => step(1),
+    ArrowUp: () => step(-1), ArrowLeft: () => step(-1), k: () => step(-1),
+    "/": () => search.focus(), "?": () => byId("keys").showModal(),
+    "+": () => Graph.zoom(1.25), "=": () => Graph.zoom(1.25), "-": () => Graph.zoom(0.8),
+    0: () => Graph.whole(), ",": () => Recurrent.step(-1), ".": () => Recurrent.step(1),
+    Escape: () => { hits.hidden = true; },
+    Enter: () => {
+      const keys = Graph.groups.has(chosen) ? [chosen] : Graph.around(at);
+      const key = keys.find(k => !Graph.isOpen(k)) ?? keys.at(-1);
+      if (key) toggle(key);
+    },
+  };
+  document.addEventListener("keydown", event => {
+    const act = KEYS[event.key];
+    const typing = event.target.closest("select, dialog, input:not([type=range])") ||
+      (event.target.closest("input") && event.key.startsWith("Arrow"));
+    const pressed = event.key === "Enter" && event.target.closest("button, a, summary");
+    if (!act || typing || pressed || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    act();
+  });
+
+  function isDark() {
+    const set = document.documentElement.dataset.theme;
+    return set ? set === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  }
+  function setTheme(theme) {
+    document.documentElement.dataset.theme = theme;
+    try { localStorage.setItem("onnxwalk-theme", theme); } catch { /* a file may have no storage */ }
+    tell();
+  }
+  byId("theme").addEventListener("click", () => setTheme(isDark() ? "light" : "dark"));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", tell);
+  try {
+    const kept = localStorage.getItem("onnxwalk-theme");
+    if (kept === "light" || kept === "dark") document.documentElement.dataset.theme = kept;
+  } catch { /* as above */ }
+
+  byId("help").addEventListener("click", () => byId("keys").showModal());
+  byId("back").addEventListener("click", () => step(-1));
+  byId("forward").addEventListener("click", () => step(1));
+  byId("closer").addEventListener("click", () => Graph.zoom(1.25));
+  byId("farther").addEventListener("click", () => Graph.zoom(0.8));
+  byId("whole").addEventListener("click", () => Graph.whole());
+  for (const [id, unfolded] of [["open", true], ["close", false]])
+    byId(id).addEventListener("click", () => { Graph.setAll(unfolded); Graph.select(chosen, true); tell(); });
+  slider.max = nodes.length - 1;
+  slider.addEventListener("input", () => goTo(+slider.value));
+  Graph.listen(id => goTo(id), toggle);
+  addEventListener("hashchange", followFragment);
+
+  const used = new Set(nodes.map(node => kindOf(node.op)));
+  byId("key").append(...KINDS.filter(([kind]) => used.has(kind)).map(([kind, text]) =>
+    make("li", { class: kind }, make("i"), text)));
+  const canFold = Graph.groups.size > 0;
+  byId("open").hidden = !canFold || !Graph.canUnfoldAll;
+  byId("close").hidden = !canFold;
+  const name = model.source.split(/[\\/]/).pop();
+  byId("title").textContent = name;
+  document.title = `${name}: explore`;
+
+  Graph.draw();
+  goTo(0, { keep: true });
+  Graph.start();
+  followFragment();
+})();
