@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from interpreter.cli._convert import declared_shape
@@ -46,20 +47,11 @@ def made(session: Session, args: argparse.Namespace, batch: int | None) -> dict[
 
     ``batch`` is the size of the dimension named batch or N, or of the first one of each input.
     """
-    dims = {}
-    for text in args.dim:
-        name, _, size = text.rpartition("=")
-        if not name or not size.isdecimal():
-            raise InvalidInputError(f"--dim {text}: give NAME=N, as in sequence=100")
-        dims[name] = int(size)
+    dims = sizes(session, args.dim)
     shapes = [declared_shape(info) or () for info in session.inputs]
-    symbols = list(dict.fromkeys(d for shape in shapes for d in shape if isinstance(d, str)))
-    if unknown := [name for name in dims if name not in symbols]:
-        there = ", ".join(symbols) or "none"
-        raise InvalidInputError(f"--dim {unknown[0]}: no such dimension; there are: {there}")
     first = 1
     if batch is not None:
-        named = [name for name in symbols if name.lower() in _BATCH_NAMES]
+        named = [name for name in _symbols(session) if name.lower() in _BATCH_NAMES]
         if named:
             dims.setdefault(named[0], batch)
         elif any(shape and not isinstance(shape[0], int) for shape in shapes):
@@ -70,3 +62,30 @@ def made(session: Session, args: argparse.Namespace, batch: int | None) -> dict[
     feeds = read_inputs(session, args.input, None)
     feeds |= make_up(session, feeds, args.shape, 0, dims=dims, first=first)
     return {name: next(iter(feed.rows.pieces(sys.maxsize))) for name, feed in feeds.items()}
+
+
+def sizes(session: Session, texts: Sequence[str]) -> dict[str, int]:
+    """What ``--dim`` says. Raises InvalidInputError for what is no dimension of the inputs."""
+    dims = {}
+    for text in texts:
+        name, _, size = text.rpartition("=")
+        if not name or not size.isdecimal():
+            raise InvalidInputError(f"--dim {text}: give NAME=N, as in sequence=100")
+        dims[name] = int(size)
+    symbols = _symbols(session)
+    if unknown := [name for name in dims if name not in symbols]:
+        there = ", ".join(symbols) or "none"
+        raise InvalidInputError(f"--dim {unknown[0]}: no such dimension; there are: {there}")
+    return dims
+
+
+def _symbols(session: Session) -> list[str]:
+    shapes = [declared_shape(info) or () for info in session.inputs]
+    return list(dict.fromkeys(d for shape in shapes for d in shape if isinstance(d, str)))
+
+
+def whole(text: str) -> int:
+    """A whole number from 1 on, for argparse."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)
