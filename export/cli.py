@@ -30,10 +30,17 @@ def _layers(arguments: list[str]) -> int:
     return main(arguments)
 
 
+def _study(arguments: list[str]) -> int:
+    from export.study import main
+
+    return main(arguments)
+
+
 #: first argument -> function of the remaining arguments that returns the exit status
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "applications": _applications,
     "layers": _layers,
+    "study": _study,
 }
 
 _DOING = {

@@ -1,0 +1,107 @@
+"""The command ``python -m export study``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from export.errors import ExportError, one_line, require
+from export.study.data import EXTRA, Source
+from export.study.progress import Progress
+from export.study.variants import FAMILIES, PRESETS, Variant, choose
+
+
+def main(arguments: list[str]) -> int:
+    """0; 1 for an error or a claim that doesn't hold, 2 for wrong usage, 130 for Ctrl-C."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _study(options)
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues", file=sys.stderr)
+        return 130
+    except ExportError as error:
+        if options.debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+    except Exception as error:
+        if options.debug:
+            raise
+        name = type(error).__name__
+        print(f"error: {name}: {one_line(error)} (--debug shows where)", file=sys.stderr)
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m export study",
+        description="Train the assignment's models in Keras, export them, and compare Keras, "
+        "the interpreter and ONNX Runtime on the test set.",
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="DIR", type=Path, default=Path("study"),
+        help="where everything goes (default: study); a later run continues there",
+    )  # fmt: skip
+    parser.add_argument(
+        "--preset", choices=PRESETS, default="quick",
+        help="how much: full takes hours, quick 15 minutes, smoke 2 (default: quick)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--family", metavar="NAME", action="append", default=[],
+        help=f"only these: {', '.join(FAMILIES)} (GRU only if named)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--variant", metavar="NAME", action="append", default=[],
+        help="only these, or those of a group (kernels, layers, …); --list shows them",
+    )  # fmt: skip
+    parser.add_argument("--list", action="store_true", help="show the variants and stop")
+    parser.add_argument("--seed", type=int, default=42, help="of everything random (default: 42)")
+    parser.add_argument("--epochs", type=int, help="instead of the preset's")
+    parser.add_argument(
+        "--data", metavar="DIR", type=Path,
+        help="a folder with cifar10/{train,test}.zip (or folders of pictures by class) and "
+        "nusax-sentiment/{train,valid,test}.csv",
+    )  # fmt: skip
+    parser.add_argument(
+        "--download", action="store_true", help="without --data: CIFAR-10 as Keras fetches it"
+    )
+    parser.add_argument(
+        "--nusax", metavar="URL", help="without --data: a folder with the three CSV files of NusaX"
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def _study(options: argparse.Namespace) -> int:
+    chosen = choose(options.family, options.variant)
+    if options.list:
+        for variant in chosen:
+            print(f"{variant.family:10} {variant.name:15} {dict(variant.settings)}")
+        return 0
+    if options.epochs is not None and options.epochs < 1:
+        raise ExportError(f"--epochs {options.epochs}: at least one")
+    if options.seed < 0:
+        raise ExportError(f"--seed {options.seed}: at least 0")
+    require("sklearn", "matplotlib", "onnxruntime", extra=EXTRA)
+    from export.study.train import prepare_tensorflow
+
+    prepare_tensorflow()
+    from export.quiet import quiet
+
+    with quiet(), Progress() as progress:
+        _train(chosen, options, progress)
+    return 0
+
+
+def _train(chosen: list[Variant], options: argparse.Namespace, progress: Progress) -> None:
+    from export.study.train import plan, train
+
+    preset = PRESETS[options.preset]
+    source = Source(preset, options.data, options.nusax, options.download)
+    for number, variant in enumerate(chosen, 1):
+        task = source.task(variant.family, progress)
+        epochs = options.epochs or preset.epochs_of(variant.family)
+        wanted = plan(variant, task, preset=options.preset, seed=options.seed, epochs=epochs)
+        record = train(variant, task, wanted, options.output, progress)
+        seconds = sum(record["history"]["seconds"])
+        progress.say(f"{variant.path}  trained in {seconds:.0f} s, {number} of {len(chosen)}")
