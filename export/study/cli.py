@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from export.errors import ExportError, one_line, require
 from export.study.data import EXTRA, Source
@@ -68,6 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--nusax", metavar="URL", help="without --data: a folder with the three CSV files of NusaX"
     )
+    parser.add_argument(
+        "--report", action="store_true", help="only write anew what is made of --output's models"
+    )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
@@ -82,26 +86,59 @@ def _study(options: argparse.Namespace) -> int:
         raise ExportError(f"--epochs {options.epochs}: at least one")
     if options.seed < 0:
         raise ExportError(f"--seed {options.seed}: at least 0")
-    require("sklearn", "matplotlib", "onnxruntime", extra=EXTRA)
-    from export.study.train import prepare_tensorflow
+    require("sklearn", "onnxruntime", "threadpoolctl", extra=EXTRA)
+    with Progress() as progress:
+        if not options.report:
+            _run(chosen, options, progress)
+        return _report(options, progress)
+
+
+def _run(chosen: list[Variant], options: argparse.Namespace, progress: Progress) -> None:
+    """Train and evaluate what isn't yet."""
+    from export.study.train import plan, prepare_tensorflow, train
 
     prepare_tensorflow()
     from export.quiet import quiet
-
-    with quiet(), Progress() as progress:
-        _train(chosen, options, progress)
-    return 0
-
-
-def _train(chosen: list[Variant], options: argparse.Namespace, progress: Progress) -> None:
-    from export.study.train import plan, train
+    from export.study.evaluate import evaluate, write_results
 
     preset = PRESETS[options.preset]
     source = Source(preset, options.data, options.nusax, options.download)
-    for number, variant in enumerate(chosen, 1):
-        task = source.task(variant.family, progress)
-        epochs = options.epochs or preset.epochs_of(variant.family)
-        wanted = plan(variant, task, preset=options.preset, seed=options.seed, epochs=epochs)
-        record = train(variant, task, wanted, options.output, progress)
-        seconds = sum(record["history"]["seconds"])
-        progress.say(f"{variant.path}  trained in {seconds:.0f} s, {number} of {len(chosen)}")
+    with quiet():
+        for number, variant in enumerate(chosen, 1):
+            task = source.task(variant.family, progress)
+            epochs = options.epochs or preset.epochs_of(variant.family)
+            wanted = plan(variant, task, preset=options.preset, seed=options.seed, epochs=epochs)
+            train(variant, task, wanted, options.output, progress)
+            record = evaluate(variant, task, options.output, progress)
+            write_results(options.output)
+            progress.say(_line(variant, record, f"{number} of {len(chosen)}"))
+
+
+def _line(variant: Variant, record: dict[str, Any], count: str) -> str:
+    f1, seconds = record["f1"], record["seconds"]
+    differ = record["labels_differ"]["onnxwalk"]
+    return (
+        f"{variant.path}  F1 {f1['keras']:.4f} in Keras, {f1['onnxwalk']:.4f} in onnxwalk  "
+        f"{record['count'] - differ} of {record['count']} labels equal  "
+        f"largest difference {record['max_abs_diff']['onnxwalk']:.1e}  "
+        f"{seconds['keras']:.2f}, {seconds['onnxwalk']:.2f}, {seconds['onnxruntime']:.2f} s "
+        f"(Keras, onnxwalk, ONNX Runtime)  {count}"
+    )
+
+
+def _report(options: argparse.Namespace, progress: Progress) -> int:
+    """Write what can be said of the output folder; 1 if a claim doesn't hold."""
+    from export.study.evaluate import write_results
+    from export.study.findings import claims, read
+    from export.study.report import write_report
+
+    found = read(options.output)
+    if not found:
+        raise ExportError(f"nothing has been evaluated in {options.output}")
+    write_results(options.output)
+    progress.say(f"{options.output / 'results.csv'}  {len(found)} variants")
+    progress.say(str(write_report(found, options.output, progress)))
+    broken = claims(found)
+    for path, said in broken.items():
+        print(f"error: {path}: {'; '.join(said)}", file=sys.stderr)
+    return int(bool(broken))

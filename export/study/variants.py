@@ -153,7 +153,7 @@ class Preset:
 PRESETS = {
     "full": Preset({"CNN": 10, "SimpleRNN": 15, "LSTM": 10, "GRU": 10}),
     "quick": Preset({"CNN": 5, "SimpleRNN": 8, "LSTM": 5, "GRU": 5}, 500, 100, 1000),
-    "smoke": Preset({"CNN": 2, "SimpleRNN": 2, "LSTM": 2, "GRU": 2}, 60, 20, 320),
+    "smoke": Preset({"CNN": 4, "SimpleRNN": 4, "LSTM": 4, "GRU": 4}, 100, 30, 320),
 }
 
 
