@@ -111,6 +111,14 @@ def term(a: float, b: float, digits: int = 3) -> str:
     return f"{n(a, digits)} × {f'({n(b, digits)})' if b < 0 else n(b, digits)}"
 
 
+def total(*values: float, digits: int = 4) -> str:
+    """a + b − c"""
+    first, *others = values
+    return n(first, digits) + "".join(
+        f" {'−' if v < 0 else '+'} {n(abs(v), digits)}" for v in others
+    )
+
+
 def differs(one: Any, other: Any) -> str:
     """The largest difference of two arrays, in words."""
     largest = float(np.abs(np.asarray(one, np.float64) - np.asarray(other, np.float64)).max())

@@ -20,6 +20,7 @@ from export.study.by_hand import (
     paragraph,
     steps,
     term,
+    total,
 )
 from export.study.findings import Result
 from interpreter.model import Node
@@ -63,7 +64,7 @@ def _strongest(feature: NDArray[Any]) -> tuple[int, int]:
 def _picture(walk: Walk) -> str:
     height, width, channels = walk.result.sample.shape
     index = walk.result.record["sample"]["index"]
-    colour = "red, green and blue" if channels == 3 else "grey"
+    colour = "red, green and blue" if channels == 3 else "shades of grey"
     return paragraph(
         f"The sample is picture {index} of the test set, the first that the model gets right: "
         f"<b>{escape(walk.classes[walk.truth])}</b>. To the model it is",
@@ -86,8 +87,9 @@ def _convolution(
     sums = (window * kernel).sum((1, 2))
     names = ("red", "green", "blue") if len(x) == 3 else ("grey",)
     said = paragraph(
-        f"A filter is a window of {tall} × {wide} numbers for each of the {len(x)} colour",
-        "channels. It lies over one place of the picture; what lies on each other is multiplied,",
+        f"A filter is a window of {tall} × {wide} numbers"
+        + (f" for each of the {len(x)} colours." if len(x) > 1 else "."),
+        "It lies over one place of the picture; what lies on each other is multiplied,",
         "and the products are added. That is one number of the feature map. Then the filter moves",
         f"on by one pixel. There are {len(maps)} filters, hence {len(maps)} maps. Around the",
         "picture lie zeros, so that the map is as large as the picture.",
@@ -116,8 +118,7 @@ def _convolution(
         lines.append(f"{name}: {written}{more} = <b>{n(sums[channel])}</b>")
     value = sums.sum() + bias
     found = float(maps[number, row, column])
-    total = " + ".join(n(s) for s in sums)
-    lines.append(f"all: {total} + bias {n(bias)} = <b>{n(value)}</b>")
+    lines.append(f"all, and the bias: {total(*sums, bias)} = <b>{n(value)}</b>")
     lines.append(f"the interpreter: {n(found)} (difference {differs(value, found)})")
     lines.append(
         f"ReLU: max(0, {n(value)}) = <b>{n(max(0.0, value))}</b>; the interpreter: "
@@ -166,7 +167,7 @@ def _input_and_maps(
         svg.text(second, 15, f"map of filter {number + 1}, before ReLU"),
         svg.pixels(second, up, _SIDE, tall, svg.painted(feature, signed=True), "the feature map"),
         square(second + column * unit, row * unit + up, unit, unit),
-        svg.text(second, up + tall + 18, "blue: below 0   orange: above 0", kind="muted"),
+        svg.text(second, up + tall + 18, "blue < 0 < orange", kind="muted"),
     )
 
 

@@ -21,6 +21,7 @@ from export.study.by_hand import (
     steps,
     table,
     term,
+    total,
 )
 from export.study.findings import Result
 from interpreter.model import Node
@@ -166,7 +167,10 @@ def _products(row: NDArray[Any], values: NDArray[Any]) -> str:
     order = np.argsort(-np.abs(products))[:_SHOWN]
     written = " + ".join(term(values[k], row[k]) for k in order)
     rest = products.sum() - products[order].sum()
-    return f"{written} + {len(row) - _SHOWN} smaller products ({n(rest)}) = {n(products.sum())}"
+    return (
+        f"{written} + {len(row) - _SHOWN} smaller ones = {total(products[order].sum(), rest)} "
+        f"= {n(products.sum())}"
+    )
 
 
 def _agrees(it: Recurrence) -> str:
@@ -208,7 +212,7 @@ def _rnn(it: Recurrence, unit: int, why: str) -> str:
         + formula(
             f"x · W = {_products(it.w[0, unit], it.x[it.at(0, step)])}",
             f"h · R = {_products(it.r[0, unit], it.h[0, step])}",
-            f"h = tanh({n(from_x)} + {n(from_h)} + {n(bias)}) = <b>{n(value)}</b>; "
+            f"h = tanh({total(from_x, from_h, bias)}) = <b>{n(value)}</b>; "
             f"the interpreter: {n(float(found))} (difference {differs(value, found)})",
         )
         + paragraph(_agrees(it))
@@ -248,16 +252,17 @@ def _states(it: Recurrence, unit: int) -> str:
 
 
 def _heat(it: Recurrence, values: NDArray[Any], title: str, unit: int | None) -> str:
-    left, top, wide, tall = 16, 26, 350, 200
+    left, top, wide, tall = 48, 26, 330, 200
     cells, count = values.shape
     column = wide / count
     parts = [svg.text(left, 15, title)]
-    parts.append(svg.pixels(left, top, wide, tall, svg.painted(values, signed=True), title))
-    words = len(_words(it))
-    if it.masked and count > words:
-        x = left + column * words
+    taken = min(it.taken, count)
+    colours = svg.painted(values[:, :taken], signed=True)
+    parts.append(svg.pixels(left, top, column * taken, tall, colours, title))
+    if count > taken:
+        x = left + column * taken
         parts.append(
-            f'<rect class="shade" x="{x:.1f}" y="{top}" width="{wide - column * words:.1f}" '
+            f'<rect class="shade" x="{x:.1f}" y="{top}" width="{column * (count - taken):.1f}" '
             f'height="{tall}"/>'
         )
     if unit is not None:
@@ -313,8 +318,7 @@ def _lstm(it: Recurrence, unit: int, why: str) -> str:
         bend = "tanh" if kind == "c" else "σ"
         value = it.gates[kind][0, step, unit]
         gate_lines.append(
-            f"{name}: {bend}({n(a)} + {n(b)} + {n(bias)}) = {bend}({n(a + b + bias)}) = "
-            f"<b>{n(value)}</b>"
+            f"{name}: {bend}({total(a, b, bias)}) = {bend}({n(a + b + bias)}) = <b>{n(value)}</b>"
         )
     i, o, f, g = (it.gates[kind][0, step, unit] for kind in ("i", "o", "f", "c"))
     found = float(it.interpreters()[0, step, unit])
@@ -329,7 +333,8 @@ def _lstm(it: Recurrence, unit: int, why: str) -> str:
             "be taken in.",
         )
         + formula(
-            "i, f, o = σ( x · W + h · R + b )       g = tanh( x · W + h · R + b )",
+            "i, f, o = σ( x · W + h · R + b )",
+            "g = tanh( x · W + h · R + b )",
             "C[t] = f × C[t − 1] + i × g",
             "h[t] = o × tanh( C[t] )",
         )
@@ -344,7 +349,7 @@ def _lstm(it: Recurrence, unit: int, why: str) -> str:
         + paragraph("Then x · W + h · R + b of all four:")
         + formula(
             *gate_lines,
-            f"C = {n(f)} × {n(c[step])} + {n(i)} × {n(g)} = <b>{n(c[step + 1])}</b>",
+            f"C = {term(f, c[step], 4)} + {term(i, g, 4)} = <b>{n(c[step + 1])}</b>",
             f"h = {n(o)} × tanh({n(c[step + 1])}) = <b>{n(it.h[0, step + 1, unit])}</b>; "
             f"the interpreter: {n(found)} (difference {differs(it.h[0, step + 1, unit], found)})",
         )
@@ -368,14 +373,13 @@ def _gates_over_time(it: Recurrence, unit: int) -> str:
 
     shown = it.interpreters()[0, :, unit]
     rows = []
-    for t in range(count):
-        if t >= it.taken:
-            rows.append(['<span class="offtext">∅ masked</span>', *["·"] * 4, "", ""])
-            continue
+    for t in range(it.taken):
         gates = [n(it.gates[kind][0, t, unit], 3) for kind in ("i", "f", "c", "o")]
         rows.append([escape(words[t]), *gates, n(it.c[0, t + 1, unit], 3), n(float(shown[t]), 3)])
-    for row in rows[it.taken :]:
-        row[-2:] = [f"({n(it.c[0, it.taken, unit], 3)})", f"({n(it.h[0, it.taken, unit], 3)})"]
+    if it.taken < len(it.x):
+        last_h, last_c = (it.walk.value(it.node.outputs[k])[0, 0, unit] for k in (1, 2))
+        masked = f'<span class="offtext">∅ × {len(it.x) - it.taken}, masked</span>'
+        rows.append([masked, *["–"] * 4, n(float(last_c), 3), n(float(last_h), 3)])
     shade = _shade(it, count) if it.masked else None
     gates = svg.lines(
         f"gates of cell {unit}",
@@ -404,17 +408,34 @@ def _gates_over_time(it: Recurrence, unit: int) -> str:
         height=270,
         slanted=True,
     )
-    keys = "".join(
-        f'<span class="key"><svg viewBox="0 0 14 12" aria-hidden="true">'
-        f"{svg.shape(7, 6, colour, colour)}</svg>{name}</span>"
-        for colour, name in enumerate(("i", "f", "o", "C", "h (interpreter's)", "g"))
+    beyond = it.walk.value(it.node.outputs[0])[it.taken :]
+    note = (
+        paragraph(
+            "Grey: masked. No step is taken there, so there are no gates; the last line of the",
+            "table has what the interpreter hands on as the last h and C, unchanged since the last",
+            f"word. Its h of the masked steps goes from {n(float(beyond.min()), 0)} to",
+            f"{n(float(beyond.max()), 0)}: ONNX fills them with zeros, and nobody reads them.",
+        )
+        if len(beyond)
+        else ""
     )
-    note = " Grey: masked, no step is taken; in brackets what stays." if it.masked else ""
     return (
         "<h4>The gates over time</h4>"
-        + f'<p class="keys">{keys}</p>'
-        + f'<div class="charts">{figure(gates)}{figure(memory)}</div>'
-        + table(["word", "i", "f", "g", "o", "C", "h"], rows, caption=note.strip())
+        + '<div class="charts">'
+        + figure(gates, _keys({"i, take in": 0, "f, keep": 1, "o, show": 2}))
+        + figure(memory, _keys({"C": 3, "h, the interpreter's": 4, "g, candidate": 5}))
+        + "</div>"
+        + table(["word", "i", "f", "g", "o", "C", "h"], rows)
+        + note
+    )
+
+
+def _keys(names: dict[str, int]) -> str:
+    """What the colours and shapes of a chart mean."""
+    return "".join(
+        f'<span class="key"><svg viewBox="0 0 14 12" aria-hidden="true">'
+        f"{svg.shape(7, 6, colour, colour)}</svg>{name}</span> "
+        for name, colour in names.items()
     )
 
 
@@ -451,6 +472,6 @@ def _end(it: Recurrence) -> str:
         )
         + formula(
             f"h · W = {_products(weights, last)}",
-            f"z = {n(float(last @ weights))} + {n(b)} = <b>{n(z)}</b>; the interpreter: {n(found)}",
+            f"z = {total(float(last @ weights), b)} = <b>{n(z)}</b>; the interpreter: {n(found)}",
         )
     )

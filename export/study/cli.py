@@ -72,6 +72,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--report", action="store_true", help="only write anew what is made of --output's models"
     )
+    parser.add_argument(
+        "--docs", metavar="DIR", type=Path,
+        help="write the table and the figures as Markdown and SVG there, too",
+    )  # fmt: skip
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
@@ -138,6 +142,10 @@ def _report(options: argparse.Namespace, progress: Progress) -> int:
     write_results(options.output)
     progress.say(f"{options.output / 'results.csv'}  {len(found)} variants")
     progress.say(str(write_report(found, options.output, progress)))
+    if options.docs is not None:
+        from export.study.docs import write_docs
+
+        progress.say(str(write_docs(found, options.docs)))
     broken = claims(found)
     for path, said in broken.items():
         print(f"error: {path}: {'; '.join(said)}", file=sys.stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -146,22 +146,22 @@ def write_results(output: Path) -> None:
     with whole(output / "results.csv") as part, open(part, "w", encoding="utf-8", newline="") as to:
         writer = csv.writer(to, lineterminator="\n")
         writer.writerow(COLUMNS)
-        writer.writerows(_rows(output))
+        writer.writerows(row(*result) for result in results(output))
 
 
-def _rows(output: Path) -> Iterable[list[Any]]:
-    for variant, history, record in results(output):
-        yield [
-            variant.family,
-            variant.name,
-            history["parameters"],
-            len(history["history"]["loss"]),
-            f"{record['f1']['keras']:.4f}",
-            f"{record['f1']['onnxwalk']:.4f}",
-            "false" if record["labels_differ"]["onnxwalk"] else "true",
-            f"{record['max_abs_diff']['onnxwalk']:.2e}",
-            *(f"{record['seconds'][name]:.4f}" for name in ENGINES),
-        ]
+def row(variant: Variant, training: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
+    """The cells of a variant under ``COLUMNS``."""
+    return [
+        variant.family,
+        variant.name,
+        str(training["parameters"]),
+        str(len(training["history"]["loss"])),
+        f"{record['f1']['keras']:.4f}",
+        f"{record['f1']['onnxwalk']:.4f}",
+        "false" if record["labels_differ"]["onnxwalk"] else "true",
+        f"{record['max_abs_diff']['onnxwalk']:.2e}",
+        *(f"{record['seconds'][name]:.4f}" for name in ENGINES),
+    ]
 
 
 def _predictor(engine: str, model: Any, file: Path) -> Predict:

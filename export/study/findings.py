@@ -118,18 +118,18 @@ def clearly_ahead(one: Result, other: Result) -> bool:
 
 
 def winner(pairs: Sequence[tuple[str, Result]]) -> str:
-    """One sentence about a group of two or more."""
+    """What is to say about a group of two or more; begins in lower case."""
     ordered = sorted(pairs, key=lambda pair: -pair[1].f1)
     (label, best), others = ordered[0], ordered[1:]
     behind = [name for name, other in others if clearly_ahead(best, other)]
     level = [name for name, _ in others if name not in behind]
-    scores = ", ".join(f"{name} {result.f1:.4f}" for name, result in ordered)
-    text = f"{label} has the highest F1 ({scores})"
+    scores = ", ".join(f"{name} {result.f1:.4f}" for name, result in others)
+    text = f"highest F1 for {label}, {best.f1:.4f} ({scores})."
     if behind:
-        text += f"; it is clearly ahead of {_and(behind)}"
+        text += f" Clearly ahead of {_and(behind)}."
     if level:
-        text += f"; its lead over {_and(level)} may be chance"
-    return text + "."
+        text += f" The lead over {_and(level)} may be chance."
+    return text
 
 
 def group_findings(found: Sequence[Result]) -> list[tuple[Group, str]]:

@@ -35,10 +35,10 @@ h2,h3{scroll-margin-top:3rem}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,20rem),1fr));
  gap:.6rem 1.4rem;align-items:start;max-width:60rem}
 figure{margin:.6rem 0;max-width:31rem}
-figure svg{display:block;width:100%;height:auto}
+figure>svg{display:block;width:100%;height:auto}
 figcaption{font-size:.85rem;color:var(--muted)}
 .keys{font-size:.88rem;display:flex;flex-wrap:wrap;gap:.1rem 1.1rem;max-width:none}
-.key{white-space:nowrap}
+.key{white-space:nowrap;margin-right:.4rem}
 .key svg{width:1.6em;height:1em;vertical-align:-.12em;margin-right:.3em}
 .wide{overflow-x:auto;max-width:100%;margin:.6rem 0}
 table{border-collapse:collapse;font-size:.88rem;font-variant-numeric:tabular-nums}
@@ -46,7 +46,7 @@ caption{text-align:left;color:var(--muted);padding:.2rem 0;font-size:.85rem}
 th,td{padding:.22rem .6rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
 th:first-child,td:last-child.text{text-align:left}
 thead th{color:var(--muted);font-weight:600;vertical-align:bottom}
-tbody th{font-weight:500}
+tbody th{font-weight:500;position:sticky;left:0;background:var(--ground)}
 .prose td:last-child,.prose th:last-child{text-align:left;white-space:normal}
 .grid td{border:1px solid var(--line);padding:.15rem .4rem}
 .grid .marked{outline:3px solid var(--c1);outline-offset:-2px;font-weight:700}

@@ -10,15 +10,15 @@ import numpy as np
 
 from export.study import by_hand_pictures, by_hand_texts, findings, svg
 from export.study.by_hand import figure, paragraph, table
-from export.study.evaluate import ALLOWED
+from export.study.evaluate import ALLOWED, ENGINES
 from export.study.findings import RULES, Result
 from export.study.page import page
 from export.study.progress import Progress
 from export.study.store import whole
 from export.study.variants import GROUPS, Group
 
-_NAMES = ("Keras", "onnxwalk", "ONNX Runtime")
-_ENGINES = ("keras", "onnxwalk", "onnxruntime")
+#: of ``ENGINES``, for people
+NAMES = ("Keras", "onnxwalk", "ONNX Runtime")
 
 #: what the original notebook reached with the final model, on its own run
 ORIGINAL = {"CNN": 0.6995, "SimpleRNN": 0.3847, "LSTM": 0.7585}
@@ -53,6 +53,10 @@ def title(found: Sequence[Result]) -> str:
     text = f"{count}, in Keras and in plain NumPy"
     stand_ins = _unique([r.record["source"] for r in found if r.record["stands_in"]])
     return f"{text}: on {' and '.join(stand_ins)}" if stand_ins else text
+
+
+def _sentence(text: str) -> str:
+    return escape(text[:1].upper() + text[1:])
 
 
 def _unique(values: Sequence[str]) -> list[str]:
@@ -126,31 +130,33 @@ def _claims(found: Sequence[Result]) -> str:
         )
     head = ["variant", "parameters", "F1 in Keras", "F1 in onnxwalk", "labels equal"]
     head += ["largest difference", "ONNX Runtime's", ""]
-    rows_of = [
-        (r.variant.path, [r.record["max_abs_diff"][e] for e in ("onnxwalk", "onnxruntime")])
-        for r in found
-    ]
-    half = -(-len(rows_of) // 2)
+    differences = {
+        family: [
+            (r.variant.name, [r.record["max_abs_diff"][e] for e in ENGINES[1:]])
+            for r in found
+            if r.variant.family == family
+        ]
+        for family in findings.families(found)
+    }
     charts = "".join(
         figure(
             svg.dots(
-                "largest difference from Keras's probabilities",
+                f"{family}: largest difference from Keras",
                 part,
-                _NAMES[1:],
-                unit="absolute",
+                NAMES[1:],
+                unit="of a probability",
                 limit=ALLOWED,
                 show="{:.1e}".format,
             )
         )
-        for part in (rows_of[:half], rows_of[half:])
-        if part
+        for family, part in differences.items()
     )
     return (
         '<section id="equal"><h2>Is it equal?</h2>'
         + verdict
         + paragraph(RULES["claims"])
         + table(head, rows)
-        + _keys(_NAMES[1:])
+        + _keys(NAMES[1:])
         + f'<div class="charts">{charts}</div>'
         + '<p class="lead">The dotted line is what is allowed.</p></section>'
     )
@@ -183,7 +189,7 @@ def _findings(found: Sequence[Result]) -> str:
 
 def _family(family: str, found: Sequence[Result]) -> str:
     those = [r for r in found if r.variant.family == family]
-    rows = [(r.variant.name, [r.record["f1"][e] for e in _ENGINES[:2]]) for r in those]
+    rows = [(r.variant.name, [r.record["f1"][e] for e in ENGINES[:2]]) for r in those]
     original = ""
     if family in ORIGINAL and not those[0].record["stands_in"]:
         final = findings.final(family, found)
@@ -195,8 +201,8 @@ def _family(family: str, found: Sequence[Result]) -> str:
         f'<section id="{family.lower()}"><h2>{family}</h2>',
         original,
         "<h3>Macro F1 on the test set</h3>",
-        _keys(_NAMES[:2], square=True),
-        figure(svg.bars("macro F1", rows, _NAMES[:2], most=1.0)),
+        _keys(NAMES[:2], square=True),
+        figure(svg.bars("macro F1", rows, NAMES[:2], most=1.0)),
     ]
     parts += [_group(group, found) for group in GROUPS if group.family == family]
     parts += [_training(those), _confusions(family, found), "</section>"]
@@ -210,7 +216,7 @@ def _group(group: Group, found: Sequence[Result]) -> str:
         return ""
     return (
         f"<h3>{escape(group.title)}</h3>"
-        + paragraph(escape(findings.winner(pairs)))
+        + paragraph(_sentence(findings.winner(pairs)))
         + curves_keys([label for label, _ in pairs])
         + f'<div class="charts">{"".join(map(figure, curves(pairs)))}</div>'
     )
@@ -338,7 +344,7 @@ def _times(found: Sequence[Result]) -> str:
         rows = [
             (
                 r.variant.name,
-                [1e3 * r.record["seconds"][e] / r.record["count"] for e in _ENGINES],
+                [1e3 * r.record["seconds"][e] / r.record["count"] for e in ENGINES],
             )
             for r in those
         ]
@@ -352,14 +358,14 @@ def _times(found: Sequence[Result]) -> str:
                 "times as long as ONNX Runtime."
             )
             + '<div class="charts">'
-            + figure(svg.dots(f"milliseconds per {unit}", rows, _NAMES, unit="ms"))
-            + table([f"ms per {unit}", *_NAMES], cells)
+            + figure(svg.dots(f"milliseconds per {unit}", rows, NAMES, unit="ms"))
+            + table([f"ms per {unit}", *NAMES], cells)
             + "</div>"
         )
     return (
         '<section id="time"><h2>Time</h2>'
         + paragraph("What a test sample takes, loading and the first batch aside.", RULES["time"])
-        + _keys(_NAMES)
+        + _keys(NAMES)
         + "".join(parts)
         + "</section>"
     )

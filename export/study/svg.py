@@ -79,6 +79,12 @@ def frame(width: float, height: float, label: str, *parts: str) -> str:
     )
 
 
+def size(picture: str) -> tuple[float, float]:
+    """Width and height of a picture made by ``frame``."""
+    _, _, width, height = picture.split('viewBox="', 1)[1].split('"', 1)[0].split()
+    return float(width), float(height)
+
+
 def text(x: float, y: float, content: str, *, anchor: str = "start", kind: str = "") -> str:
     about = f' class="{kind}"' if kind else ""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{about}>{escape(content)}</text>'
@@ -145,7 +151,9 @@ def lines(
     for value in marks:
         y = y_of(value)
         parts.append(f'<path class="grid" d="M{left} {y:.1f}H{left + wide}"/>')
-        parts.append(text(left - 6, y + 4, f"{value:g}", anchor="end", kind="muted"))
+        parts.append(
+            text(left - 6, y + 4, f"{value:g}".replace("-", "−"), anchor="end", kind="muted")
+        )
     every = 1 if slanted else -(-len(xs) // 16)
     for i, label in enumerate(xs):
         if i % every:
@@ -210,7 +218,7 @@ def dots(
     show: Callable[[float], str] = "{:.2g}".format,
 ) -> str:
     """Per row a mark for each name on one logarithmic scale; ``limit`` draws a line."""
-    left, right, row, top = 116, 16, 22, 30
+    left, right, row, top = 116, 16, 8 + 9 * len(names), 30
     values = [v for _, vs in rows for v in (*vs, *([limit] if limit else [])) if v > 0]
     low = math.floor(math.log10(min(values, default=1.0)))
     high = math.ceil(math.log10(max(values, default=10.0)))
@@ -236,7 +244,8 @@ def dots(
         parts.append(f'<path class="grid" d="M{left} {y:.1f}H{left + wide}"/>')
         for j, value in enumerate(numbers):
             said = f"{label}, {names[j]}: {show(value)} {unit}"
-            parts.append(shape(x_of(value), y, j, j, said))
+            apart = 8 * (j - (len(names) - 1) / 2)  # equal ones would hide each other
+            parts.append(shape(x_of(value), y + apart, j, j, said, 3.5))
     parts.append(text(left + wide, height - 6, unit, anchor="end", kind="muted"))
     return frame(_WIDTH, height, title, *parts)
 
