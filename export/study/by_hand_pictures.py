@@ -63,10 +63,10 @@ def _strongest(feature: NDArray[Any]) -> tuple[int, int]:
 
 def _picture(walk: Walk) -> str:
     height, width, channels = walk.result.sample.shape
-    index = walk.result.record["sample"]["index"]
+    sample = walk.result.record["sample"]
     colour = "red, green and blue" if channels == 3 else "shades of grey"
     return paragraph(
-        f"The sample is picture {index} of the test set, the first that the model gets right: "
+        f"The sample is picture {sample['index']} of the test set, {sample['rule']}: "
         f"<b>{escape(walk.classes[walk.truth])}</b>. To the model it is",
         f"{height} × {width} × {channels} numbers between 0 and 1: {colour}.",
     )

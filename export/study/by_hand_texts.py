@@ -120,7 +120,7 @@ def _unit(it: Recurrence) -> tuple[int, str]:
 
 
 def _sentence(it: Recurrence) -> str:
-    words, index = _words(it), it.walk.result.record["sample"]["index"]
+    words, sample = _words(it), it.walk.result.record["sample"]
     ids = it.walk.result.sample
     chips = [
         f'<span class="chip">{escape(word)}<small>{number}</small></span>'
@@ -132,8 +132,8 @@ def _sentence(it: Recurrence) -> str:
     if rest > _AFTER:
         chips.append(f'<span class="more">… {rest} of these</span>')
     said = paragraph(
-        f"The sample is text {index} of the test set, the first with 6 to 12 words that the model",
-        f"gets right: <b>{escape(it.walk.classes[it.walk.truth])}</b>. TextVectorization makes",
+        f"The sample is text {sample['index']} of the test set, {sample['rule']}:",
+        f"<b>{escape(it.walk.classes[it.walk.truth])}</b>. TextVectorization makes",
         f"an id of every word and fills up to {len(ids)} with 0:",
     )
     said += f'<p class="chips">{"".join(chips)}</p>'

@@ -133,14 +133,19 @@ def _same(found: dict[str, Any], wanted: dict[str, Any], folder: Path) -> None:
             )
 
 
+def untrained(variant: Variant, task: Task) -> Any:
+    """The Keras model for a task; the generated corpus doesn't need 10,000 words."""
+    if task.text is not None and task.stands_in:
+        return variant.build(task.shape, len(task.classes), task.text.vocabulary_size())
+    return variant.build(task.shape, len(task.classes))
+
+
 def _fresh(variant: Variant, task: Task, seed: int) -> Any:
     import keras
 
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
-    words = task.text.vocabulary_size() if task.stands_in and task.text is not None else None
-    sizes = {} if words is None else {"words": words}
-    model = variant.build(task.shape, len(task.classes), **sizes)
+    model = untrained(variant, task)
     model.compile(
         keras.optimizers.Adam(),
         "sparse_categorical_crossentropy",
