@@ -79,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m export",
         description="Export a Keras 3 model to ONNX, and check that it computes the same.",
+        epilog=f"In MODEL's place: {', '.join(sorted(COMMANDS))} (each has a --help of its own).",
     )
     parser.add_argument("model", metavar="MODEL", help="a .keras, .h5 or .weights.h5 file")
     parser.add_argument(
