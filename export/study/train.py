@@ -112,9 +112,9 @@ def train(
         state["done"] = epoch + 1
         last = {name: values[-1] for name, values in state["history"].items()}
         progress.say(
-            f"{variant.path}  epoch {epoch + 1}/{wanted['epochs']}  loss {last['loss']:.4f}  "
-            f"accuracy {last['accuracy']:.4f}  validation {last['val_loss']:.4f}  "
-            f"{last['val_accuracy']:.4f}  {last['seconds']:.1f} s"
+            f"{variant.path}  epoch {epoch + 1}/{wanted['epochs']}  loss {last['loss']:.3f}, "
+            f"accuracy {last['accuracy']:.3f}; validation {last['val_loss']:.3f}, "
+            f"{last['val_accuracy']:.3f}  {last['seconds']:.1f} s"
         )
         if epoch + 1 < wanted["epochs"]:
             _keep(model, folder, state)
