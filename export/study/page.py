@@ -56,8 +56,7 @@ tbody th{font-weight:500;position:sticky;left:0;background:var(--ground)}
  border-radius:4px;overflow-wrap:anywhere;max-width:60rem}
 .sum div{padding-left:2em;text-indent:-2em}
 .confusion td{text-align:center;min-width:2.6rem;border:1px solid var(--ground);
- background:color-mix(in srgb,var(--c0) calc(var(--p)*100%),var(--soft))}
-.confusion td.strong{color:var(--ground)}
+ background:color-mix(in srgb,var(--fill) calc(var(--p)*100%),var(--soft))}
 .confusion td.right{outline:2px solid var(--ink);outline-offset:-2px}
 .confusion thead th{text-align:center}
 details{margin:.5rem 0}
@@ -78,8 +77,8 @@ summary{cursor:pointer;color:var(--c0)}
 def page(title: str, links: Sequence[tuple[str, str]], body: str) -> str:
     """A whole HTML document. ``links``: (id of a heading, what to call it)."""
     jumps = "".join(f'<a href="#{name}">{escape(text)}</a>' for name, text in links)
-    light = f"{svg.variables(0)}--soft:#f3f5f8;"
-    dark = f"{svg.variables(1)}--soft:#1f252d;"
+    light = f"{svg.variables(0)}--soft:#f3f5f8;--fill:#6db3e0;"
+    dark = f"{svg.variables(1)}--soft:#1f252d;--fill:#1f6fa8;"
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'

@@ -318,7 +318,7 @@ def confusion(result: Result) -> str:
     for i, row in enumerate(counts):
         share = row / max(1, row.sum())
         cells = "".join(
-            f'<td style="--p:{share[j] * 0.9:.3f}" class="{_kind(share[j], i == j)}">{count}</td>'
+            f'<td style="--p:{share[j]:.3f}"{" class=right" if i == j else ""}>{count}</td>'
             for j, count in enumerate(row)
         )
         rows.append(f'<tr><th scope="row">{escape(classes[i])}</th>{cells}</tr>')
@@ -328,10 +328,6 @@ def confusion(result: Result) -> str:
         f"accuracy {result.right.mean():.4f}, macro F1 {result.f1:.4f}</caption>"
         f"<thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
-
-
-def _kind(share: float, right: bool) -> str:
-    return " ".join([*(["strong"] if share > 0.55 else []), *(["right"] if right else [])])
 
 
 def _times(found: Sequence[Result]) -> str:
