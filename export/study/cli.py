@@ -104,6 +104,7 @@ def _run(chosen: list[Variant], options: argparse.Namespace, progress: Progress)
     prepare_tensorflow()
     from export.quiet import quiet
     from export.study.evaluate import evaluate, write_results
+    from export.study.store import alone
 
     preset = PRESETS[options.preset]
     source = Source(preset, options.data, options.nusax, options.download)
@@ -112,8 +113,9 @@ def _run(chosen: list[Variant], options: argparse.Namespace, progress: Progress)
             task = source.task(variant.family, progress)
             epochs = options.epochs or preset.epochs_of(variant.family)
             wanted = plan(variant, task, preset=options.preset, seed=options.seed, epochs=epochs)
-            train(variant, task, wanted, options.output, progress)
-            record = evaluate(variant, task, options.output, progress)
+            with alone(options.output / variant.path):
+                train(variant, task, wanted, options.output, progress)
+                record = evaluate(variant, task, options.output, progress)
             write_results(options.output)
             progress.say(_line(variant, record, f"{number} of {len(chosen)}"))
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from export.errors import require
 from export.study.data import EXTRA, Task
 from export.study.progress import Progress
-from export.study.store import read_json, tidy, whole, write_json
+from export.study.store import read_json, whole, write_json
 from export.study.train import threads, untrained
 from export.study.variants import VARIANTS, Variant
 
@@ -45,15 +45,14 @@ def evaluated(variant: Variant, output: Path) -> dict[str, Any] | None:
 def evaluate(variant: Variant, task: Task, output: Path, progress: Progress) -> dict[str, Any]:
     """Export a trained variant, run the test set, write ``evaluation.json``, and return it.
 
-    Nothing is done anew for a model and a test set that were evaluated before. Raises ExportError
-    when the model can't be exported.
+    Nothing is done anew for a model and a test set that were evaluated before. The folder is the
+    caller's alone, as in ``train``. Raises ExportError when the model can't be exported.
     """
     import keras
 
     from export.pipeline import run
 
     folder = output / variant.path
-    tidy(folder)
     about = {
         "model": hashlib.blake2b((folder / "model.keras").read_bytes(), digest_size=8).hexdigest(),
         "data": task.fingerprint,

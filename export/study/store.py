@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any
 from export.errors import ExportError, one_line
 
 _PART = ".part-"
+_LOCK = ".lock"
 
 
 @contextmanager
@@ -30,7 +32,8 @@ def whole(path: Path) -> Iterator[Path]:
 
     Raises ExportError if the file can't be written.
     """
-    part = path.with_name(_PART + path.name)  # Keras goes by the suffix
+    # Keras goes by the suffix; results.csv may be written by two processes at once
+    part = path.with_name(f"{_PART}{os.getpid()}-{path.name}")
     try:
         yield part
         os.replace(part, path)
@@ -55,6 +58,29 @@ def read_json(path: Path) -> Any:
         return None
     except (OSError, ValueError) as error:
         raise ExportError(f"{path} can't be read: {one_line(error)}; delete it") from error
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Make the folder, tidy it, and keep other processes' ``alone`` out; a killed one lets go.
+
+    Raises ExportError if it can't be made, or if another process is in it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / _LOCK, "w")  # noqa: SIM115  (closed below)
+    except OSError as error:
+        raise ExportError(f"{folder} can't be made: {one_line(error)}") from error
+    with lock:
+        if sys.platform != "win32":
+            import fcntl
+
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise ExportError(f"another process is at work in {folder}") from error
+        tidy(folder)
+        yield
 
 
 def tidy(folder: Path) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from export.errors import ExportError
 from export.study.data import Task
 from export.study.progress import Progress
-from export.study.store import read_json, tidy, whole, write_json
+from export.study.store import read_json, whole, write_json
 from export.study.variants import Variant
 
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
@@ -90,10 +90,11 @@ def train(
 ) -> dict[str, Any]:
     """Train what isn't trained, and return what ``history.json`` says then.
 
+    Nobody else may be at work in the folder: see ``store.alone``, which also makes it.
+
     Raises ExportError when the folder holds a model that was trained otherwise.
     """
     folder = output / variant.path
-    tidy(folder)
     record = finished(variant, output)
     if record is not None:
         _same(record["plan"], wanted, folder)

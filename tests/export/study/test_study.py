@@ -25,6 +25,7 @@ from export.study import main
 from export.study.data import Task
 from export.study.evaluate import broken_claims, evaluate
 from export.study.progress import Progress
+from export.study.store import alone
 from export.study.train import plan, train
 from export.study.variants import Variant
 from tests.export.study.conftest import study
@@ -54,8 +55,8 @@ def test_what_is_written(trained):
         assert 0 < float(row["max_abs_diff"]) < 1e-5 and row["epochs"] == "4"
         folder = trained / row["family"].lower() / row["variant"]
         assert sorted(file.name for file in folder.iterdir()) == [
-            "evaluation.json", "history.json", "model.keras", "model.onnx", "model.weights.h5",
-            "predictions.npz",
+            ".lock", "evaluation.json", "history.json", "model.keras", "model.onnx",
+            "model.weights.h5", "predictions.npz",
         ]  # fmt: skip
         history = json.loads((folder / "history.json").read_text())
         assert all(len(values) == 4 for values in history["history"].values())
@@ -117,7 +118,7 @@ def test_a_run_that_was_ended_gives_what_one_run_gives(tmp_path, capsys):
     status, errors = interrupted(output, "epoch 2/3", signal.SIGINT)
     assert status == 130 and errors.splitlines()[-1] == "interrupted; the same command continues"
     assert "Traceback" not in errors
-    assert not [file for file in folder.iterdir() if file.name.startswith(".")]
+    assert [file.name for file in folder.iterdir() if file.name.startswith(".")] == [".lock"]
     assert main([*TINY, f"--output={output}"]) == 0
     assert not list(folder.glob("epoch-*")) and not (folder / "training.json").exists()
     assert main([*TINY, f"--output={tmp_path / 'one'}"]) == 0
@@ -146,6 +147,15 @@ def test_a_file_is_whole_or_not_there(tmp_path):
     (tmp_path / ".model.onnx.xy.part").mkdir()
     tidy(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks there")
+def test_two_at_once(tmp_path, capsys):
+    with alone(tmp_path / "simplernn" / "1x32"):
+        error = one_line_error(capsys, *TINY, f"--output={tmp_path}")
+    assert error == f"error: another process is at work in {tmp_path / 'simplernn' / '1x32'}\n"
+    with alone(tmp_path / "simplernn" / "1x32"):
+        pass
 
 
 def one_line_error(capsys, *arguments):
@@ -246,7 +256,7 @@ def test_a_broken_claim_asks_float64(tmp_path, monkeypatch):
     parts = [Split(x[i : i + 30], y[i : i + 30]) for i in (0, 30, 60)]
     task = Task(*parts, ["a", "b", "c"], "noise", True)
     variant = Variant("CNN", "tiny", {"filters": (4, 4)})
-    with Progress() as progress:
+    with Progress() as progress, alone(tmp_path / variant.path):
         wanted = plan(variant, task, preset="none", seed=0, epochs=1)
         train(variant, task, wanted, tmp_path, progress)
         record = evaluate(variant, task, tmp_path, progress)
