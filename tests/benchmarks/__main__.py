@@ -26,7 +26,7 @@ from interpreter.cli._measure import Job, measure
 from interpreter.cli.bench import duration, installed_versions, machine, numbers
 from interpreter.errors import OnnxWalkError
 from tests.benchmarks import report
-from tests.benchmarks.suite import Entry, entries, growing
+from tests.benchmarks.suite import REFERENCED, TIMES_ONLY, Entry, entries, growing
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -168,11 +168,12 @@ def _measured(entry: Entry, size: int, threads: int, args: argparse.Namespace) -
     try:
         once = threads == args.threads[0]  # what takes long, and isn't a matter of threads
         first = size == entry.sizes[0] and once
-        startup = not args.times_only and entry.group != "operators" and once
+        startup = not args.times_only and entry.group not in TIMES_ONLY and once
         file = entry.file(args.cache, args.fresh and first)
         keras_file = file.with_suffix(".keras")
-        others = ["onnxruntime"] + ["reference"] * (args.reference and once)
-        others += ["keras"] * (args.keras and once and keras_file.exists())
+        reference = args.reference and once and entry.group in REFERENCED
+        keras = args.keras and once and entry.group not in TIMES_ONLY and keras_file.exists()
+        others = ["onnxruntime"] + ["reference"] * reference + ["keras"] * keras
         job = Job(
             model=str(file),
             feeds=entry.feeds(interpreter.load(file, optimize=False), size),
