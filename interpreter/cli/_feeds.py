@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from interpreter.cli._convert import declared_shape
-from interpreter.cli._files import read_inputs
+from interpreter.cli._files import Feed, read_inputs
 from interpreter.cli._random import make_up
 from interpreter.errors import InvalidInputError
 from interpreter.session import Session
@@ -46,6 +46,22 @@ def made(session: Session, args: argparse.Namespace, batch: int | None) -> dict[
 
     ``batch`` is the size of the dimension named batch or N, or of the first one of each input.
     """
+    dims, first = sizes(session, args, batch)
+    feeds = read_inputs(session, args.input, None)
+    feeds |= make_up(session, feeds, args.shape, 0, dims=dims, first=first)
+    return {name: whole(feed) for name, feed in feeds.items()}
+
+
+def whole(feed: Feed) -> Any:
+    """All of an input's values."""
+    return next(iter(feed.rows.pieces(sys.maxsize)))
+
+
+def sizes(
+    session: Session, args: argparse.Namespace, batch: int | None
+) -> tuple[dict[str, int], int]:
+    """The sizes of the dimensions that ``--dim`` and ``batch`` name, and that of an open first one
+    that has no name; both for ``make_up``. Raises InvalidInputError for what the model has not."""
     dims = {}
     for text in args.dim:
         name, _, size = text.rpartition("=")
@@ -67,6 +83,4 @@ def made(session: Session, args: argparse.Namespace, batch: int | None) -> dict[
         elif not all(shape and shape[0] == batch for shape in shapes):
             listed = "; ".join(map(str, session.inputs))
             raise InvalidInputError(f"--batch {batch}: the sizes of the inputs are fixed: {listed}")
-    feeds = read_inputs(session, args.input, None)
-    feeds |= make_up(session, feeds, args.shape, 0, dims=dims, first=first)
-    return {name: next(iter(feed.rows.pieces(sys.maxsize))) for name, feed in feeds.items()}
+    return dims, first
