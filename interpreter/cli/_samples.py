@@ -40,7 +40,7 @@ def samples(session: Session, args: argparse.Namespace) -> Iterator[tuple[str, d
     for label, given in pieces:
         values = {name: whole(feed) for name, feed in given.items()}
         if not missing:
-            yield label, values
+            yield label or "no inputs", values
             continue
         length = max((len(v) for v in values.values() if np.ndim(v)), default=args.batch)
         dims, first = sizes(session, args, length if not read or args.batch else None)

@@ -28,8 +28,17 @@ def recorded(model: Model) -> dict[str, list[str]]:
 
 
 def layer_of(model: Model) -> dict[str, str]:
-    """The layer that each recorded value leaves."""
-    return {name: layer for layer, names in recorded(model).items() for name in names}
+    """The layer of each value: by the record of those that leave it, of others by the names of
+    their nodes, model/layer/Operation."""
+    record = recorded(model)
+    found = {}
+    for node in model.graph.nodes if record else ():
+        parts = node.name.split("/")[:-1]
+        paths = ("/".join(parts[i:j]) for j in range(len(parts), 0, -1) for i in range(j))
+        layer = next((path for path in paths if path in record), None)
+        if layer is not None:
+            found.update(dict.fromkeys(node.outputs, layer))
+    return found | {name: layer for layer, names in record.items() for name in names}
 
 
 def matched(
@@ -50,8 +59,9 @@ def matched(
     for tensor in handed:
         by_layer.setdefault(tensor.layer, []).append(tensor)
     producers = {name: node for node in model.graph.nodes for name in node.outputs}
-    owners = layer_of(model)
-    for layer, names in recorded(model).items():
+    record = recorded(model)
+    owners = {name: layer for layer, names in record.items() for name in names}
+    for layer, names in record.items():
         left = list(by_layer.get(layer, ()))
         for name in names:
             if name in found or name not in shapes:
