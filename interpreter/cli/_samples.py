@@ -14,6 +14,7 @@ from interpreter.cli._feeds import sizes, whole
 from interpreter.cli._files import Feed, read_inputs
 from interpreter.cli._random import make_up
 from interpreter.cli._rows import ArrayRows
+from interpreter.errors import InvalidInputError
 from interpreter.session import Session
 
 #: what the edge cases make of numbers from 0 to 1
@@ -62,6 +63,10 @@ def _pieces(read: dict[str, Feed], batch: int | None) -> Iterator[tuple[str, dic
         yield "", {}
         return
     origin = ", ".join(dict.fromkeys(feed.origin for feed in read.values()))
+    lengths = {name: feed.rows.length for name, feed in read.items()}
+    if batch and len(set(lengths.values())) > 1:
+        listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise InvalidInputError(f"--batch {batch}: the inputs have other numbers of rows: {listed}")
     rows = [feed.rows.pieces(batch or sys.maxsize) for feed in read.values()]
     start = 0
     for parts in zip(*rows, strict=True):

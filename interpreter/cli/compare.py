@@ -133,6 +133,8 @@ def run(args: argparse.Namespace) -> int:
         _show_text(report, args.top)
         if written:
             _show.line(f"written to {args.extract}: outputs {', '.join(written)}")
+        elif args.extract:
+            _show.line(f"{args.extract} is not written: there is no difference to show")
     return int(not found.equal)
 
 

@@ -58,6 +58,15 @@ class KerasModel:
         """What the layers hand on, in the order of their calls, then the model's outputs: shapes
         are those for these feeds, as far as they are known without computing."""
         if self._handed is None:
+            for tensor in self.model.inputs:
+                if (
+                    tensor.dtype == "string"
+                    and np.asarray(feeds[tensor.name]).dtype.kind not in "OUST"
+                ):
+                    raise InvalidInputError(
+                        f"{self.label}: input {tensor.name} takes text, the other side numbers: "
+                        "save the model from the ids on, without its TextVectorization"
+                    )
             given = [
                 self._keras.KerasTensor(np.shape(feeds[i.name]), dtype=i.dtype, name=i.name)
                 for i in self.model.inputs

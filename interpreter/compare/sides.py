@@ -200,7 +200,7 @@ class Renamed:
         return self.side.stream(self.own(feeds), names)
 
     def own(self, feeds: Feeds) -> dict[str, Any]:
-        return {self._names[name]: value for name, value in feeds.items() if name in self._names}
+        return {self._names.get(name, name): value for name, value in feeds.items()}
 
 
 def chunks(names: Sequence[str], sizes: Mapping[str, int], memory: int) -> list[list[str]]:
