@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from interpreter.cli._convert import declared_shape
-from interpreter.cli._files import read_inputs
+from interpreter.cli._files import Feed, read_inputs
 from interpreter.cli._random import make_up
 from interpreter.errors import InvalidInputError
 from interpreter.session import Session
@@ -47,7 +47,23 @@ def made(session: Session, args: argparse.Namespace, batch: int | None) -> dict[
 
     ``batch`` is the size of the dimension named batch or N, or of the first one of each input.
     """
-    dims = sizes(session, args.dim)
+    dims, first = sizes(session, args, batch)
+    feeds = read_inputs(session, args.input, None)
+    feeds |= make_up(session, feeds, args.shape, 0, dims=dims, first=first)
+    return {name: whole(feed) for name, feed in feeds.items()}
+
+
+def whole(feed: Feed) -> Any:
+    """All of an input's values."""
+    return next(iter(feed.rows.pieces(sys.maxsize)))
+
+
+def sizes(
+    session: Session, args: argparse.Namespace, batch: int | None
+) -> tuple[dict[str, int], int]:
+    """The sizes of the dimensions that ``--dim`` and ``batch`` name, and that of an open first one
+    that has no name; both for ``make_up``. Raises InvalidInputError for what the model has not."""
+    dims = named_sizes(session, args.dim)
     shapes = [declared_shape(info) or () for info in session.inputs]
     first = 1
     if batch is not None:
@@ -59,12 +75,10 @@ def made(session: Session, args: argparse.Namespace, batch: int | None) -> dict[
         elif not all(shape and shape[0] == batch for shape in shapes):
             listed = "; ".join(map(str, session.inputs))
             raise InvalidInputError(f"--batch {batch}: the sizes of the inputs are fixed: {listed}")
-    feeds = read_inputs(session, args.input, None)
-    feeds |= make_up(session, feeds, args.shape, 0, dims=dims, first=first)
-    return {name: next(iter(feed.rows.pieces(sys.maxsize))) for name, feed in feeds.items()}
+    return dims, first
 
 
-def sizes(session: Session, texts: Sequence[str]) -> dict[str, int]:
+def named_sizes(session: Session, texts: Sequence[str]) -> dict[str, int]:
     """What ``--dim`` says. Raises InvalidInputError for what is no dimension of the inputs."""
     dims = {}
     for text in texts:
@@ -84,7 +98,7 @@ def _symbols(session: Session) -> list[str]:
     return list(dict.fromkeys(d for shape in shapes for d in shape if isinstance(d, str)))
 
 
-def whole(text: str) -> int:
+def whole_number(text: str) -> int:
     """A whole number from 1 on, for argparse."""
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")

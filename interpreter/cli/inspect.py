@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from interpreter.cli import _deep, _show
-from interpreter.cli._feeds import sizes, whole
+from interpreter.cli._feeds import named_sizes, whole_number
 from interpreter.errors import InvalidInputError, InvalidModelError, UnsupportedModelError
 from interpreter.model import Graph, Model, Node, SparseTensor, Tensor, ValueInfo
 from interpreter.prepare import Context
@@ -58,7 +58,7 @@ def add_parser(commands: Any) -> None:
         help="with --deep: shape of a made-up input; may be repeated",
     )
     parser.add_argument(
-        "--top", type=whole, default=20, metavar="N", help="with --deep: rows of a table (20)"
+        "--top", type=whole_number, default=20, metavar="N", help="with --deep: rows of a table (20)"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     about = _describe(args.model, read_model(args.model))
     if args.deep and not (about["unsupported"] or about["problem"]):
         session = load(args.model, optimize=False)
-        about["deep"] = _deep.deep(session, sizes(session, args.dim), args.shape)
+        about["deep"] = _deep.deep(session, named_sizes(session, args.dim), args.shape)
     if args.json:
         _show.print_json(about)
     else:
