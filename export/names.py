@@ -9,9 +9,7 @@ from typing import Any
 
 from export.draft import Draft, walk
 from export.trace import WEIGHT_PREFIX, Trace
-
-#: the key in ``metadata_props``: JSON, layer -> names of the tensors it hands on
-LAYERS_KEY = "onnxwalk.layers"
+from interpreter.compare.layers import LAYERS_KEY
 
 _NUMBER = re.compile(r"__\d+")
 

@@ -14,13 +14,14 @@ again, without counting on that step any more.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from interpreter.borrowed import Region, borrow, can_be_borrowed, is_open
 from interpreter.plan import NOTHING, Plan, Step
+from ops.fast.calls import computing
 from ops.space import Space, memory_order
 
 Margins = dict[int, tuple[int, int, int, int]]
@@ -106,6 +107,21 @@ class Bound:
             marks.append(time.perf_counter())
         return marks
 
+    def steps(self, arguments: Sequence[Any]) -> Iterator[tuple[Step, list[Any]]]:
+        """As ``run``, step by step: each with its outputs, which later steps may overwrite.
+        ``None`` stands for what is only a view of memory that the caller gets."""
+        self._take(arguments)
+        for step, calls in zip(self.plan.steps, self.ranges, strict=True):
+            with computing():
+                for function, operands in self.calls[calls]:
+                    function(*operands)
+            yield step, [self._found(slot) for slot in step.outputs]
+
+    def _found(self, slot: int) -> Any:
+        if slot in self._places:
+            return self._memories[self._places[slot]]
+        return None if slot in self._elsewhere else self.values[slot]
+
     def _take(self, arguments: Sequence[Any]) -> None:
         values, calls = self.values, self.calls
         memories: list[Any] = [None] * len(self._places)
@@ -153,8 +169,10 @@ class Bound:
     def _keep_shapes(self, regions: Sequence[Region]) -> None:
         """Of values that lie in the caller's memory only the shapes are kept."""
         self.space.lent = [m for m in self.space.lent if not any(r.touches(m) for r in regions)]
+        self._elsewhere: set[int] = set()
         for slot, value in enumerate(self.values):
             if any(region.touches(value) for region in regions):
+                self._elsewhere.add(slot)
                 self.values[slot] = np.broadcast_to(np.zeros((), value.dtype), value.shape)
 
 

@@ -2,10 +2,12 @@
 
 Each file of this folder without a leading underscore is a command: it has ``add_parser(commands)``,
 which adds an argparse parser whose default ``run`` is a function of the parsed arguments that
-returns the exit status. A new file needs no mention here.
+returns the exit status, and may have a default ``failure``, that after an error. A new file needs
+no mention here.
 
-Exit status: 0, 1 after an error (one line on stderr), 2 for a command line that argparse refuses,
-130 after Ctrl-C, 141 when what reads the output stopped reading.
+Exit status: 0, 1 after an error (one line on stderr; 2 in commands for which 1 means that things
+differ), 2 for a command line that argparse refuses, 130 after Ctrl-C, 141 when what reads the
+output stopped reading.
 """
 
 from __future__ import annotations
@@ -30,10 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     # A name that the output's encoding lacks must not end a command halfway.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
-    debug = False
+    debug, failure = False, 1
     try:
         args = _parser().parse_args(argv)
-        debug = args.debug
+        debug, failure = args.debug, getattr(args, "failure", 1)
         status: int = args.run(args)
         sys.stdout.flush()
         return status
@@ -46,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             raise
         print(f"onnxwalk: {printable(_one_line(error))}", file=sys.stderr)
-        return 1
+        return failure
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import interpreter
-from interpreter.errors import InvalidInputError
+from interpreter.optional import need
 
 OURS = "onnxwalk"
 
@@ -45,17 +44,6 @@ def bring_in(name: str, threads: int) -> None:
         with contextlib.suppress(RuntimeError):  # it has begun: only the first engine may say
             threading.set_intra_op_parallelism_threads(threads)
             threading.set_inter_op_parallelism_threads(1)
-
-
-def need(module: str, package: str | None = None) -> Any:
-    """A module that isn't among what onnxwalk depends on. Raises InvalidInputError."""
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        package = package or module.partition(".")[0]
-        raise InvalidInputError(
-            f"{package} isn't installed, and this needs it: pip install {package}"
-        ) from None
 
 
 def blas_environment(threads: int) -> dict[str, str]:

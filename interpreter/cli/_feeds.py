@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from interpreter.cli._convert import declared_shape
@@ -43,35 +43,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def made(session: Session, args: argparse.Namespace, batch: int | None) -> dict[str, Any]:
-    """A value for each input: those of ``--input``, the others made up; see ``gathered``."""
-    feeds = gathered(session, args, batch)
-    return {name: next(iter(feed.rows.pieces(sys.maxsize))) for name, feed in feeds.items()}
-
-
-def gathered(
-    session: Session,
-    args: argparse.Namespace,
-    batch: int | None,
-    given: Mapping[str, Feed] | None = None,
-) -> dict[str, Feed]:
-    """Where each input's values come from: ``--input``, what is ``given``, or made up.
+    """A value for each input: those of ``--input``, the others made up.
 
     ``batch`` is the size of the dimension named batch or N, or of the first one of each input.
     """
-    dims = {}
-    for text in args.dim:
-        name, _, size = text.rpartition("=")
-        if not name or not size.isdecimal():
-            raise InvalidInputError(f"--dim {text}: give NAME=N, as in sequence=100")
-        dims[name] = int(size)
+    dims, first = sizes(session, args, batch)
+    feeds = read_inputs(session, args.input, None)
+    feeds |= make_up(session, feeds, args.shape, 0, dims=dims, first=first)
+    return {name: whole(feed) for name, feed in feeds.items()}
+
+
+def whole(feed: Feed) -> Any:
+    """All of an input's values."""
+    return next(iter(feed.rows.pieces(sys.maxsize)))
+
+
+def sizes(
+    session: Session, args: argparse.Namespace, batch: int | None
+) -> tuple[dict[str, int], int]:
+    """The sizes of the dimensions that ``--dim`` and ``batch`` name, and that of an open first one
+    that has no name; both for ``make_up``. Raises InvalidInputError for what the model has not."""
+    dims = named_sizes(session, args.dim)
     shapes = [declared_shape(info) or () for info in session.inputs]
-    symbols = list(dict.fromkeys(d for shape in shapes for d in shape if isinstance(d, str)))
-    if unknown := [name for name in dims if name not in symbols]:
-        there = ", ".join(symbols) or "none"
-        raise InvalidInputError(f"--dim {unknown[0]}: no such dimension; there are: {there}")
     first = 1
     if batch is not None:
-        named = [name for name in symbols if name.lower() in _BATCH_NAMES]
+        named = [name for name in _symbols(session) if name.lower() in _BATCH_NAMES]
         if named:
             dims.setdefault(named[0], batch)
         elif any(shape and not isinstance(shape[0], int) for shape in shapes):
@@ -79,9 +75,31 @@ def gathered(
         elif not all(shape and shape[0] == batch for shape in shapes):
             listed = "; ".join(map(str, session.inputs))
             raise InvalidInputError(f"--batch {batch}: the sizes of the inputs are fixed: {listed}")
-    feeds = read_inputs(session, args.input, getattr(args, "scale", None))
-    if twice := [name for name in given or () if name in feeds]:
-        raise InvalidInputError(f"input '{twice[0]}' is given twice")
-    feeds |= given or {}
-    feeds |= make_up(session, feeds, args.shape, 0, dims=dims, first=first)
-    return feeds
+    return dims, first
+
+
+def named_sizes(session: Session, texts: Sequence[str]) -> dict[str, int]:
+    """What ``--dim`` says. Raises InvalidInputError for what is no dimension of the inputs."""
+    dims = {}
+    for text in texts:
+        name, _, size = text.rpartition("=")
+        if not name or not size.isdecimal():
+            raise InvalidInputError(f"--dim {text}: give NAME=N, as in sequence=100")
+        dims[name] = int(size)
+    symbols = _symbols(session)
+    if unknown := [name for name in dims if name not in symbols]:
+        there = ", ".join(symbols) or "none"
+        raise InvalidInputError(f"--dim {unknown[0]}: no such dimension; there are: {there}")
+    return dims
+
+
+def _symbols(session: Session) -> list[str]:
+    shapes = [declared_shape(info) or () for info in session.inputs]
+    return list(dict.fromkeys(d for shape in shapes for d in shape if isinstance(d, str)))
+
+
+def whole_number(text: str) -> int:
+    """A whole number from 1 on, for argparse."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import argparse
 import itertools
 import math
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from interpreter.cli import _report, _show
 from interpreter.cli._convert import declared_shape
-from interpreter.cli._feeds import add_arguments, gathered
-from interpreter.cli._files import Feed
+from interpreter.cli._feeds import add_arguments, sizes, whole
+from interpreter.cli._files import Feed, read_inputs
+from interpreter.cli._random import make_up
 from interpreter.cli._texts import read_texts
 from interpreter.errors import InvalidInputError
-from interpreter.session import load
+from interpreter.session import Session, load
 
 _DESCRIPTION = """\
 Write one HTML file that shows the graph and, for one sample, what each node makes of it.
@@ -85,8 +85,7 @@ def run(args: argparse.Namespace) -> int:
         raise InvalidInputError(f"{output}: there is no folder {output.parent}")
     labels = _report.read_labels(args.labels) if args.labels else None
     session = load(args.model)
-    texts = read_texts(session, args.text, args.text_file, args.column)
-    feeds = gathered(session, args, None, texts)
+    feeds = _feeds(session, args)
     limit = int(args.size * 1e6)
     room = limit - overhead()
     if room < 20_000:
@@ -103,6 +102,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _feeds(session: Session, args: argparse.Namespace) -> dict[str, Feed]:
+    """Where the values of each input come from."""
+    dims, first = sizes(session, args, None)
+    feeds = read_inputs(session, args.input, args.scale)
+    texts = read_texts(session, args.text, args.text_file, args.column)
+    if twice := [name for name in texts if name in feeds]:
+        raise InvalidInputError(f"input '{twice[0]}' is given twice")
+    feeds |= texts
+    return feeds | make_up(session, feeds, args.shape, 0, dims=dims, first=first)
+
+
 def _values(args: argparse.Namespace, feeds: Mapping[str, Feed]) -> dict[str, Any]:
     """What is run: one row of inputs whose first dimension is open, if any came out of a file."""
     one = not args.whole and (args.input or args.text or args.text_file or args.sample is not None)
@@ -111,7 +121,7 @@ def _values(args: argparse.Namespace, feeds: Mapping[str, Feed]) -> dict[str, An
         first = (declared_shape(feed.info) or (1,))[:1]
         length = feed.rows.length
         if not one or length is None or (first and isinstance(first[0], int)):
-            values[name] = next(iter(feed.rows.pieces(sys.maxsize)))
+            values[name] = whole(feed)
             continue
         row = args.sample or 0
         if row >= length:

@@ -1,0 +1,32 @@
+"""Where two models, or two engines on one model, part: value by value, in lock-step.
+
+sides        what gives the values: a walk, the optimized run, ONNX Runtime, the reference
+keras_side   a Keras model, layer by layer
+layers       which value of a file is which layer's, by the exporter's record
+lockstep     two streams of values, with bounded memory
+metrics      how far two values lie apart
+comparison   all of it over samples
+cause        the first value that differs: its node, its operands, the weights that differ
+extract      the smallest model that shows it
+"""
+
+from interpreter.compare.cause import Cause, find_cause
+from interpreter.compare.comparison import ENGINES, Comparison, Row, Sides, compare, open_sides
+from interpreter.compare.extract import extract
+from interpreter.compare.metrics import Difference, Spot, Tolerance, difference
+
+__all__ = [
+    "ENGINES",
+    "Cause",
+    "Comparison",
+    "Difference",
+    "Row",
+    "Sides",
+    "Spot",
+    "Tolerance",
+    "compare",
+    "difference",
+    "extract",
+    "find_cause",
+    "open_sides",
+]

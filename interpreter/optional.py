@@ -1,0 +1,43 @@
+"""Packages that onnxwalk can do without: imported where they are needed, not before."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+from interpreter.errors import InvalidInputError
+
+
+def need(module: str, package: str | None = None) -> Any:
+    """A module that isn't among what onnxwalk depends on. Raises InvalidInputError."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        package = package or module.partition(".")[0]
+        raise InvalidInputError(
+            f"{package} isn't installed, and this needs it: pip install {package}"
+        ) from None
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[None]:
+    """Until its end nothing is written to the standard streams, not even by a library's C code."""
+    with tempfile.TemporaryFile() as file:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        saved = os.dup(1), os.dup(2)
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for target, before in enumerate(saved, 1):
+                os.dup2(before, target)
+                os.close(before)
