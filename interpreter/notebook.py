@@ -45,7 +45,7 @@ def of_session(session: Session) -> str:
 
 def of_trace(trace: Trace) -> str:
     """A trace as HTML: its nodes with their outputs and times. It runs the model to tell."""
-    rows = []
+    rows: list[Sequence[str]] = []
     for event in trace:
         if len(rows) == _MOST_NODES:
             break

@@ -26,6 +26,7 @@ from interpreter.trace import Event
 from ops import Operator
 from ops.fast.calls import computing
 
+_WORDS = 1000  # of a text
 _SEQUENCES = 4  # of a batch, whose gates are shown
 _OVERHEAD = 160  # bytes of a picture that aren't its pixels
 _FIGURES = 420  # and of a value's statistics
@@ -166,7 +167,7 @@ class _Walk:
             self.session.run(None, self.feeds)
             took.append(time.perf_counter() - start)
         return {
-            "source": model.source,
+            "source": model.source.replace("\\", "/").rpartition("/")[2],  # where it lay is private
             "producer": " ".join(filter(None, (model.producer_name, model.producer_version))),
             "opsets": {domain or "ai.onnx": version for domain, version in model.opsets.items()},
             "parameters": sum(a.size for a in self.constants.values() if isinstance(a, np.ndarray)),
@@ -190,7 +191,7 @@ class _Walk:
     def _add_node(self, event: Event, operator: Operator) -> None:
         node = event.node
         formal = titles(node, operator)
-        given = []
+        given: list[tuple[str, str]] = []
         captured = ((name, "inside") for name in event.inputs)  # by graphs among the attributes
         for name, title in (*zip(node.inputs, formal, strict=True), *captured):
             if not name or any(name == known for known, _ in given):
@@ -201,7 +202,7 @@ class _Walk:
         entry = {
             "name": node.name or next((name for name in node.outputs if name), ""),
             "op": node.op_type,
-            "version": f"{node.domain or 'ai.onnx'} {operator.since}",
+            "version": f"{node.domain or 'ai.onnx'}, since {operator.since}",
             "doc": self.docs.setdefault(operator.documentation, len(self.docs)),
             "in": [[title, self._add(name, event.inputs.get(name))] for name, title in given],
             "out": [["", self._add(name, value)] for name, value in event.outputs.items()],
@@ -210,7 +211,7 @@ class _Walk:
         for name, _ in given:
             if name in self.constants:
                 self.values[name]["constant"] = 1
-        arrays = [event.inputs.get(name) for name in node.inputs]
+        arrays: list[Any] = [event.inputs.get(name) for name in node.inputs]
         results = list(event.outputs.values())
         entry["flop"] = operations(node, arrays, results)
         entry["bytes"] = bytes_moved(arrays, results)
@@ -233,7 +234,7 @@ class _Walk:
         if not isinstance(value, np.ndarray) or not value.size:
             return
         if views.is_text(value):
-            entry["texts"] = views.texts(value)[: max(1, room // 40)]
+            entry["texts"] = views.texts(value, 50 if bins else 3)
             return
         entry["figures"] = views.statistics(value, bins=bins)
         entry.pop("view", None)
@@ -245,11 +246,11 @@ class _Walk:
     def _words(self, name: str) -> list[str] | None:
         """The words behind the ids of an input's first sample, where the file has them."""
         known = tokenizers(self.session.model.metadata).get(name) if name in self.feeds else None
-        ids = self.feeds[name][0] if known is not None else np.zeros((0, 0))
-        if known is None or ids.ndim != 1 or len(ids) > 1000:
+        if known is None or self.feeds[name].ndim != 2 or not self.feeds[name].size:
             return None
-        vocabulary = known.vocabulary
-        return [vocabulary[i] if 0 <= i < len(vocabulary) else "?" for i in ids.astype(int)]
+        words = known.vocabulary
+        ids = self.feeds[name][0, :_WORDS].tolist()
+        return [words[i] if 0 <= i < len(words) else "?" for i in map(int, ids)]
 
     def _weights(self, k: int, event: Event) -> np.ndarray | None:
         """What an attention node gives each key, (B, heads, queries, keys): the operator computes
@@ -289,11 +290,12 @@ class _Walk:
         if y is not None:
             if node.attributes.get("layout"):
                 y = y.transpose(1, 2, 0, 3)
-            difference = np.abs(y[:, :, :sequences] - found.y())
-            entry["differs"] = _rounded(np.nanmax(difference)) if difference.size else 0
-        words = [w for name in self.feeds if (w := self._words(name)) and len(w) == steps]
-        if len(words) == 1 and "" not in words[0][: found.lengths[0]]:
-            entry["words"] = words[0]
+            with np.errstate(invalid="ignore"):
+                difference = np.abs(y[:, :, :sequences] - found.y())
+            entry["differs"] = _rounded(np.nan_to_num(difference).max(initial=0))
+        read = [words for name in self.feeds if (words := self._words(name))]
+        if len(read) == 1 and len(read[0]) == steps and "" not in read[0][: found.lengths[0]]:
+            entry["words"] = read[0]
         return entry
 
 

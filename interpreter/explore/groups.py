@@ -82,6 +82,8 @@ def _arranged(items: list[_Item], crossing: Sequence[int], level: int = 0) -> li
     heads = []
     for name, members in families.items():
         if len(members) > 1 and _is_one_go(_nodes(members)):
+            if any(member.name == name for member in members):
+                name += "…"  # Conv1 and Conv1_relu
             heads.append(_Item(name, _nodes(members), _arranged(members, crossing, level + 1)))
         else:
             heads += members

@@ -79,12 +79,15 @@ def recurrence(
 
     ``most``: only so many sequences, the first ones.
     """
-    x, w, r, b, lengths, h, *more = [*inputs, *[None] * (8 - len(inputs))]
-    c, p = more if operator == "LSTM" else (None, None)
+    given: list[Any] = [*inputs, *[None] * (8 - len(inputs))]
+    x, w, r, b, lengths, h = given[:6]
+    c, p = given[6:8] if operator == "LSTM" else (None, None)
     batch_first = bool(attributes.get("layout", 0))
-    if batch_first:
-        x, h, c = (a if a is None else a.swapaxes(0, 1) for a in (x, h, c))
-    x, h, c = (a if a is None else a[:, :most] for a in (x, h, c))
+
+    def ordered(a: Any) -> Any:
+        return a if a is None else (a.swapaxes(0, 1) if batch_first else a)[:, :most]
+
+    x, h, c = ordered(x), ordered(h), ordered(c)
     steps, batch, _ = x.shape
     lengths = np.full(batch, steps) if lengths is None else lengths[:most].astype(int)
     dtype = working_dtype(w.dtype)

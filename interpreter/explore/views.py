@@ -21,7 +21,6 @@ _EXACT = 1024  # elements that are given as they are, if there's room
 _MAPS, _SIDE = 64, 64  # maps of a stack, and their pixels, if there's room
 _PICTURE_SIDE = 192
 _HEAT = 256
-_STRINGS = 50
 
 
 def plain(array: np.ndarray) -> np.ndarray:
@@ -64,7 +63,7 @@ def statistics(array: np.ndarray, *, bins: bool = True) -> dict[str, Any]:
     found["zeros"] = int(values.size - np.count_nonzero(values))
     if np.isfinite(deviation):  # the largest numbers of a type have sums beyond it
         found |= {"mean": _short(mean), "std": _short(deviation)}
-    if bins and values.size > 8 and hi > lo:
+    if bins and values.size >= _BINS and hi > lo:
         found["bins"] = _histogram(wide, float(lo), float(hi))
     return found
 
@@ -93,6 +92,8 @@ def form(array: np.ndarray, role: str) -> tuple[str, np.ndarray]:
     if role in ("time", "sample") and values.ndim == 4:
         values = values.transpose((1, 2, 0, 3) if role == "time" else (0, 2, 1, 3))
         return _matrix(values.reshape(-1, *values.shape[2:]))
+    if role == "time" and values.ndim == 3:  # what a recurrent node takes, (T, N, I)
+        return _matrix(values.swapaxes(0, 1))
     if role == "filter" and values.ndim == 4:
         if values.shape[1] == 3 and min(values.shape[2:]) > 1:
             return "picture", values.transpose(0, 2, 3, 1)
@@ -243,9 +244,9 @@ def encoded(array: np.ndarray) -> str:
     return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
 
 
-def texts(array: np.ndarray) -> list[str]:
+def texts(array: np.ndarray, most: int) -> list[str]:
     """The first strings of a tensor."""
-    return [str(text)[:200] for text in array.ravel()[:_STRINGS].tolist()]
+    return [str(text)[:200] for text in array.ravel()[:most].tolist()]
 
 
 def shares(sizes: Sequence[int], total: int) -> int:
@@ -281,7 +282,8 @@ def roles(
             if len(given) > place and given[place]:
                 found[given[place]] = "filter"
         elif operator in ("RNN", "LSTM", "GRU"):
-            found |= dict.fromkeys(made[:1], "sample" if attributes.get("layout") else "time")
+            by = "sample" if attributes.get("layout") else "time"
+            found |= dict.fromkeys([*given[:1], *made[:1]], by)
         elif operator == "Transpose":
             order = tuple(attributes.get("perm", ()))
             if order == (0, 2, 3, 1):

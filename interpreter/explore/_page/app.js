@@ -121,11 +121,18 @@
   }
 
   function formula(text) {
-    const [first, ...rest] = text.split("\n\n");
-    const more = rest.join("\n\n").trim();
-    // The first paragraph says what it is; a formula that follows, indented, belongs to it.
-    return make("div", { class: "formula" }, make("pre", {}, first),
-      more ? make("pre", { class: "more" }, more) : null);
+    // Lines that aren't indented were broken for the source's width, not for this one's.
+    const paragraphs = text.replace(/``/g, "").split("\n\n").map(p => /^\s/.test(p) ? p : p.replace(/\n(?!\s)/g, " "));
+    // The first paragraph says what it is; indented ones that follow are its formulas.
+    let end = 1;
+    while (end < paragraphs.length && /^\s/.test(paragraphs[end])) end++;
+    const first = paragraphs.slice(0, end).join("\n\n"), more = paragraphs.slice(end).join("\n\n");
+    const box = make("div", { class: "formula" }, make("pre", { class: end > 1 ? "wide" : "" },
+      first.replace(/(\S) {4,}(?=\S)/g, "$1    ")));
+    if (more.length > 160)
+      box.append(make("details", {}, make("summary", {}, "shapes and particulars"), make("pre", {}, more)));
+    else if (more) box.append(make("pre", { class: "more" }, more));
+    return box;
   }
 
   function attributes(list) {
@@ -276,9 +283,7 @@
   const canFold = Graph.groups.size > 0;
   byId("open").hidden = !canFold || !Graph.canUnfoldAll;
   byId("close").hidden = !canFold;
-  const name = model.source.split(/[\\/]/).pop();
-  byId("title").textContent = name;
-  document.title = `${name}: explore`;
+  byId("title").textContent = model.source;
 
   Graph.draw();
   goTo(0, { keep: true });

@@ -81,12 +81,23 @@ const Graph = (() => {
   function textsOf(id) {
     const group = groups.get(id);
     if (group) {
-      const operators = [...new Set(group.nodes.map(i => nodes[i].op))];
-      return [shortened(group.name, 24), shortened(
-        `${plural(group.nodes.length, "node")}: ${operators.join(", ")}`, 30)];
+      return [shortened(group.name, 24), `${plural(group.nodes.length, "node")}: ${mostUsed(group)}`];
     }
     const node = nodes[+id];
     return [`${node.op}  ${sizeText(node)}`, shortened(shortName(node), 30)];
+  }
+
+  /** The operators of a group, as many as fit, the most frequent first. */
+  function mostUsed(group) {
+    const counts = new Map();
+    for (const i of group.nodes) counts.set(nodes[i].op, (counts.get(nodes[i].op) || 0) + 1);
+    const names = [...counts.keys()].sort((a, b) => counts.get(b) - counts.get(a));
+    let text = names[0];
+    for (const name of names.slice(1)) {
+      if (text.length + name.length > 20) return `${text}, …`;
+      text += `, ${name}`;
+    }
+    return text;
   }
 
   function sizeText(node) {
@@ -103,13 +114,14 @@ const Graph = (() => {
   function arranged() {
     const ids = [...new Set(nodes.map((_, i) => shown(i)))];
     const graph = new dagre.Graph({ compound: true });
-    // The best ranking takes seconds for many nodes.
-    const ranker = ids.length > 250 ? "tight-tree" : "network-simplex";
-    graph.setGraph({ ranker, nodesep: 22, ranksep: 34, edgesep: 12, marginx: 20, marginy: 20 });
+    // For many nodes the best ranking takes seconds, and frames make the drawing wide.
+    const many = ids.length > 250;
+    const ranker = many ? "tight-tree" : "network-simplex";
+    graph.setGraph({ ranker, nodesep: 22, ranksep: 38, edgesep: 12, marginx: 20, marginy: 20 });
     graph.setDefaultEdgeLabel(() => ({}));
     ids.forEach(id => graph.setNode(id, sizeOf(id)));
     const parents = new Set();
-    nodes.forEach((_, i) => {
+    if (!many) nodes.forEach((_, i) => {
       const id = shown(i);
       let inner = id;
       for (const key of around(i).filter(k => k !== id && open.has(k)).reverse()) {
@@ -138,26 +150,35 @@ const Graph = (() => {
     const { graph, ids, clusters } = layout;
     world.replaceChildren();
     clusters.sort((a, b) => groups.get(a).depth - groups.get(b).depth);
-    for (const key of clusters) world.append(drawnCluster(key, graph.node(key)));
+    for (const key of clusters) world.append(drawnFrame(graph.node(key)));
+    const ranks = new Set(ids.map(id => Math.round(graph.node(id).y)));
     for (const edge of graph.edges()) {
-      const path = makeSvg("path", { class: "edge", d: smooth(graph.edge(edge).points) });
+      const path = makeSvg("path", { class: "edge", d: smooth(route(graph, edge, ranks)) });
       path.dataset.from = edge.v;
       path.dataset.to = edge.w;
       world.append(path);
     }
+    for (const key of clusters) world.append(drawnLabel(key, graph.node(key))); // over the edges
     for (const id of ids) world.append(drawnNode(id, graph.node(id)));
     mark();
   }
 
-  function drawnCluster(key, box) {
-    const x = box.x - box.width / 2, y = box.y - box.height / 2;
-    const label = shortened(groups.get(key).name, Math.max(6, Math.floor(box.width / 7) - 4));
+  const HEAD = 13; // what a frame has above its nodes for its name
+
+  function drawnFrame(box) {
     return makeSvg("g", { class: "cluster" },
-      makeSvg("rect", { x, y, width: box.width, height: box.height, rx: 10 }),
+      makeSvg("rect", { x: box.x - box.width / 2, y: box.y - box.height / 2 - HEAD, width: box.width,
+        height: box.height + HEAD, rx: 10 }));
+  }
+
+  function drawnLabel(key, box) {
+    const x = box.x - box.width / 2, y = box.y - box.height / 2 - HEAD;
+    const label = shortened(groups.get(key).name, Math.max(6, Math.floor(box.width / 7) - 4));
+    return makeSvg("g", { class: "cluster label" },
       makeSvg("g", { class: "fold", "data-group": key },
         makeSvg("title", {}, `fold ${groups.get(key).name}`),
-        makeSvg("rect", { class: "hit", x, y, width: label.length * 6.6 + 30, height: 20 }),
-        makeSvg("text", { x: x + 8, y: y + 14 }, `▾ ${label}`)));
+        makeSvg("rect", { class: "hit", x, y, width: label.length * 6.6 + 30, height: 22 }),
+        makeSvg("text", { x: x + 9, y: y + 17 }, `▾ ${label}`)));
   }
 
   function drawnNode(id, box) {
@@ -186,8 +207,22 @@ const Graph = (() => {
     return g;
   }
 
+  /** The way of an edge: straight down past the nodes of a rank, to the side only between ranks. */
+  function route(graph, edge, ranks) {
+    const given = graph.edge(edge).points, inner = given.slice(1, -1);
+    const [from, to] = [graph.node(edge.v), graph.node(edge.w)];
+    const down = given[0].y < given.at(-1).y ? 1 : -1; // folded groups may have edges that go back
+    const points = [{ x: from.x, y: from.y + down * from.height / 2 }];
+    for (const p of inner) {
+      if (ranks.has(Math.round(p.y)))
+        points.push({ x: p.x, y: p.y - down * TALL / 2 }, { x: p.x, y: p.y + down * TALL / 2 });
+      else points.push(p);
+    }
+    points.push({ x: to.x, y: to.y - down * to.height / 2 });
+    return points;
+  }
+
   function smooth(points) {
-    if (points.length < 3) return `M${points.map(p => `${p.x} ${p.y}`).join("L")}`;
     let d = `M${points[0].x} ${points[0].y}`;
     for (let i = 1; i < points.length - 1; i++) {
       const [p, q] = [points[i], points[i + 1]];
@@ -220,6 +255,7 @@ const Graph = (() => {
   function place() {
     world.setAttribute("transform",
       `translate(${places.x} ${places.y}) scale(${places.scale})`);
+    svg.classList.toggle("far", places.scale < 0.3); // too small for text: colours only
   }
 
   function zoom(factor, x = svg.clientWidth / 2, y = svg.clientHeight / 2) {
@@ -248,8 +284,8 @@ const Graph = (() => {
     place();
   }
 
-  /** Bring what is selected into sight; ``always`` to the middle. */
-  function reveal(always = false) {
+  /** Bring what is selected into sight; ``always`` to ``down`` of the height. */
+  function reveal(always = false, down = 0.4) {
     const id = groups.has(selected) ? selected : shown(+selected);
     const box = layout.graph.node(id);
     if (!box) return;
@@ -260,7 +296,7 @@ const Graph = (() => {
     if (always && places.scale < 0.55) places.scale = 0.85;
     if (always || !inside) {
       places.x = svg.clientWidth / 2 - box.x * places.scale;
-      places.y = svg.clientHeight * 0.4 - box.y * places.scale;
+      places.y = svg.clientHeight * down - box.y * places.scale;
       place();
     }
   }
@@ -271,7 +307,7 @@ const Graph = (() => {
     const fits = Math.min(svg.clientWidth / width, svg.clientHeight / height);
     if (fits > 0.6) return whole();
     places.scale = Math.min(Math.max(svg.clientWidth / width, 0.6), 1);
-    reveal(true);
+    reveal(true, 0.1);
   }
 
   function listen(onSelect, onToggle) {
