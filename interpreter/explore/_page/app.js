@@ -187,6 +187,9 @@
       const texts = [node.op, node.name, ...node.out.map(([, v]) => values[v].name)];
       if (texts.some(text => text.toLowerCase().includes(wanted))) found.push(i);
     });
+    const rank = i => [nodes[i].op.toLowerCase() === wanted, nodes[i].op.toLowerCase().startsWith(wanted),
+      true].indexOf(true); // operators before names: a model called lstm has it in all of them
+    found.sort((a, b) => rank(a) - rank(b) || a - b);
     for (const i of found.slice(0, 60))
       hits.append(make("li", {}, make("a", { href: `#node=${encodeURIComponent(linkOf[i])}`,
         onclick: event => { event.preventDefault(); choose(i); } },

@@ -341,8 +341,16 @@ def test_time_steps_in_a_browser(sentence, tmp_path):
     const said = () => document.querySelector(".step").textContent;
     const press = key => document.body.dispatchEvent(
       new KeyboardEvent("keydown", {key, bubbles: true, cancelable: true}));
+    const heading = () => document.querySelector("#details h2").firstChild.textContent;
+    const link = heading();
+    const search = document.getElementById("search");
+    document.getElementById("back").click();
+    search.value = "lstm";
+    search.dispatchEvent(new Event("input"));
+    search.dispatchEvent(new KeyboardEvent("keydown", {key: "Enter"}));
     const found = {
-      heading: document.querySelector("#details h2").firstChild.textContent,
+      link,
+      heading: heading(),
       bands: document.querySelectorAll(".band canvas.series").length,
       masked: document.querySelectorAll(".band .masked").length,
       first: said(),
@@ -360,6 +368,7 @@ def test_time_steps_in_a_browser(sentence, tmp_path):
     fragment = "#node=lstm%2Flstm%2FLSTM__121"
     found, console = opened(page, tmp_path, script, fragment=fragment)
     assert console == [] and "error" not in found, (found, console)
-    assert found["heading"] == "LSTM" and found["bands"] == found["masked"] == 6
+    assert found["link"] == found["heading"] == "LSTM"  # all names have lstm in them
+    assert found["bands"] == found["masked"] == 6
     assert found["first"].startswith("step 0 ") and found["second"].startswith("step 1 ")
     assert found["last"] == "step 15 of 0–15, masked" and found["strips"] == 0
