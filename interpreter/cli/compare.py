@@ -90,8 +90,8 @@ def add_parser(commands: Any) -> None:
         "--rtol",
         type=_tolerance,
         metavar="T",
-        help="see above (default: 1e-4 for floats, 2e-2 for float16, 1e-1 for bfloat16, 0 for "
-        "whole numbers)",
+        help="see above (default: 1e-3 for floats, 1e-6 for float64, 2e-2 for float16, 1e-1 for "
+        "bfloat16, 0 for whole numbers)",
     )
     parser.add_argument(
         "--memory",
