@@ -415,7 +415,7 @@ def test_engines_on_files_of_their_own(cli, network):
     assert report(cli, "onnxruntime", wrong)["equal"]
 
 
-def test_what_cannot_be_compared_is_told(cli, network, classifier, monkeypatch):
+def test_what_cannot_be_compared_is_told(cli, network, make, monkeypatch):
     import sys
 
     assert "none.onnx" in refusal(cli, "none.onnx", network)
@@ -426,6 +426,11 @@ def test_what_cannot_be_compared_is_told(cli, network, classifier, monkeypatch):
     assert "one side has to be an ONNX file" in refusal(cli, "a.keras", "b.keras")
     bad = changed(network, "v", lambda array: array[:5])
     assert "Gemm" in refusal(cli, bad, network)
+    node = helper.make_node("Reshape", ["x", "s"], ["y"], name="fold")
+    io = [("x", F, [3])], [("y", F, None)]
+    broken = make("broken.onnx", [node], *io, {"s": np.array([2, 2])})
+    assert "node 'fold' (Reshape)" in refusal(cli, f"onnxwalk:{broken}", "onnxwalk")
+    assert "node 'fold' (Reshape)" in refusal(cli, broken, "plain")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert "pip install onnxruntime" in refusal(cli, network, "onnxruntime")
     monkeypatch.setitem(sys.modules, "keras", None)
