@@ -30,10 +30,17 @@ def _layers(arguments: list[str]) -> int:
     return main(arguments)
 
 
+def _study(arguments: list[str]) -> int:
+    from export.study import main
+
+    return main(arguments)
+
+
 #: first argument -> function of the remaining arguments that returns the exit status
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "applications": _applications,
     "layers": _layers,
+    "study": _study,
 }
 
 _DOING = {
@@ -72,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m export",
         description="Export a Keras 3 model to ONNX, and check that it computes the same.",
+        epilog=f"In MODEL's place: {', '.join(sorted(COMMANDS))} (each has a --help of its own).",
     )
     parser.add_argument("model", metavar="MODEL", help="a .keras, .h5 or .weights.h5 file")
     parser.add_argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,20 +31,24 @@ class Split:
 
 
 def images(
-    path: str | os.PathLike[str], *, per_class: int | None = None
+    path: str | os.PathLike[str],
+    *,
+    per_class: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Split, list[str]]:
-    """A zip of folders of JPEG or PNG images, one folder per class.
+    """A zip of folders of JPEG or PNG images, or a folder of such folders: one per class.
 
     Returns x (n, height, width, 3) float32 in 0 … 1 with y, and the classes in alphabetical order.
     ``per_class`` takes the first so many of each class. The classes come mixed, always alike.
+    ``progress`` is told now and then how many images of how many are read.
 
     Raises ExportError when the file is missing, is no zip, holds no images, or images of several
     sizes.
     """
     (tf,) = require("tensorflow")
-    file = _existing(path)
+    file = Path(path)
     try:
-        with zipfile.ZipFile(file) as archive:
+        with _folder(file) if file.is_dir() else zipfile.ZipFile(_existing(file)) as archive:
             names = sorted(n for n in archive.namelist() if n.lower().endswith(_IMAGES))
             by_class: dict[str, list[str]] = {}
             for name in names:
@@ -57,10 +61,12 @@ def images(
                 for number, members in enumerate(by_class.values())
                 for name in members[:per_class]
             ]
-            decoded = [
-                tf.io.decode_image(archive.read(name), channels=3, expand_animations=False).numpy()
-                for name, _ in chosen
-            ]
+            decoded = []
+            for name, _ in chosen:
+                image = tf.io.decode_image(archive.read(name), channels=3, expand_animations=False)
+                decoded.append(image.numpy())
+                if progress and len(decoded) % 500 == 0:
+                    progress(len(decoded), len(chosen))
     except (OSError, zipfile.BadZipFile, tf.errors.InvalidArgumentError) as error:
         raise ExportError(f"{file} can't be read: {one_line(error)}") from error
     if len({image.shape for image in decoded}) != 1:
@@ -69,6 +75,25 @@ def images(
     x = np.stack(decoded)[order].astype(np.float32) / np.float32(255)
     y = np.array([number for _, number in chosen], np.int64)[order]
     return Split(x, y), list(by_class)
+
+
+class _folder:
+    """A folder, read as a zip is."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> _folder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def namelist(self) -> list[str]:
+        return [file.relative_to(self.path).as_posix() for file in self.path.rglob("*.*")]
+
+    def read(self, name: str) -> bytes:
+        return (self.path / name).read_bytes()
 
 
 def texts(path: str | os.PathLike[str]) -> tuple[list[str], list[str]]:

@@ -6,21 +6,22 @@ import importlib
 import re
 from types import ModuleType
 
-INSTALL = 'pip install "onnxwalk[export]"'
+INSTALL = 'pip install "onnxwalk[{}]"'
 
 
 class ExportError(ValueError):
     """A model that can't be exported, or was exported wrongly; the message is one line."""
 
 
-def require(*names: str) -> tuple[ModuleType, ...]:
-    """The modules of these names. Raises ExportError that says what to install."""
+def require(*names: str, extra: str = "export") -> tuple[ModuleType, ...]:
+    """The modules of these names. Raises ExportError that says what to install: our ``extra``."""
     modules = []
     for name in names:
         try:
             modules.append(importlib.import_module(name))
         except ModuleNotFoundError as error:
-            raise ExportError(f"export needs {error.name or name}: {INSTALL}") from error
+            install = INSTALL.format(extra)
+            raise ExportError(f"{extra} needs {error.name or name}: {install}") from error
         except ImportError as error:
             raise ExportError(f"{name} is installed but broken: {one_line(error)}") from error
     return tuple(modules)

@@ -92,14 +92,15 @@ class Session:
         opsets = model.opsets or {"": 1}
         self._context = Context(registry, opsets, np.random.default_rng(seed))
         self._rewrites = rewrites
-        self._graph = checked_graph(model, self._context)
-        initialized = set(self._graph.initializers)
-        self.inputs = [_info(v) for v in self._graph.inputs if v.name not in initialized]
+        #: the model's graph, free of function calls
+        self.graph = checked_graph(model, self._context)
+        initialized = set(self.graph.initializers)
+        self.inputs = [_info(v) for v in self.graph.inputs if v.name not in initialized]
         #: initializers that a run may override by feeding them
         self.overridable_initializers = [
-            _info(v) for v in self._graph.inputs if v.name in initialized
+            _info(v) for v in self.graph.inputs if v.name in initialized
         ]
-        self.outputs = [_info(value) for value in self._graph.outputs]
+        self.outputs = [_info(value) for value in self.graph.outputs]
         self._feedable = {i.name: i for i in (*self.inputs, *self.overridable_initializers)}
         self._plans: dict[tuple[tuple[str, ...], ...], Plan] = {}
         self._bound = BoundPlans()
@@ -231,7 +232,7 @@ class Session:
     @functools.cached_property
     def _is_large(self) -> bool:
         """Whether products are large enough for BLAS to share them among threads."""
-        tensors = self._graph.initializers.values()
+        tensors = self.graph.initializers.values()
         return sum(t.array.nbytes for t in tensors if isinstance(t, Tensor)) >= 1 << 23
 
     @functools.cached_property
@@ -293,7 +294,7 @@ class Session:
         if plan is None:
             self._check_outputs(outputs)
             plan = build_plan(
-                self._graph,
+                self.graph,
                 self._context,
                 inputs=inputs,
                 outputs=outputs,
@@ -303,8 +304,8 @@ class Session:
         return plan
 
     def _check_outputs(self, names: Iterable[str]) -> None:
-        known = {name for node in self._graph.nodes for name in node.outputs if name}
-        known |= set(self._feedable) | set(self._graph.initializers)
+        known = {name for node in self.graph.nodes for name in node.outputs if name}
+        known |= set(self._feedable) | set(self.graph.initializers)
         for name in names:
             if name not in known:
                 raise InvalidInputError(

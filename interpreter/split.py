@@ -165,8 +165,17 @@ def _reduce(step: Step, axes: Axes, arrays: list[Any], results: list[Any]) -> li
     return [axis - sum(a < axis for a in reduced)]
 
 
+#: values of a state, of all sequences together, from which on two threads gain by sharing a
+#: recurrence: with fewer they mostly wait for each other between its calls (LSTM of 2 × 64 units,
+#: 2.8 ms alone: 4.6 at batch 32, and 12.8 instead of 17.4 at batch 256)
+_LARGE_STATE = 1 << 14
+
+
 def _recurrent(step: Step, axes: Axes, arrays: list[Any], results: list[Any]) -> list[int | None]:
     """x (T, N, I), or ids (T, N); sequence_lens (N); states (D, N, H)"""
+    states = [y for y in results[1:] if y is not None and y.ndim == 3]
+    sizes = [y.size for y in states] or [math.prod(results[0].shape[1:])]  # of Y (T, D, N, H)
+    _need(max(sizes) >= _LARGE_STATE)
     _need(axes[0] == 1 and not step.node.attributes.get("layout", 0))
     for position, (axis, x) in enumerate(zip(axes[1:], arrays[1:], strict=True), 1):
         if x is not None and axis is None:

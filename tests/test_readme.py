@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import interpreter
+from export import cli as export_cli
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -47,7 +48,8 @@ def test_commands_exist_with_these_options():
     for line in lines:
         program, *arguments = shlex.split(line)
         module = {"onnxwalk": "interpreter", "onnxwalk-export": "export"}[program]
-        help_of = arguments[:1] if module == "interpreter" else []
+        is_command = module == "interpreter" or arguments[0] in export_cli.COMMANDS
+        help_of = arguments[:1] if is_command else []
         shown = subprocess.run(
             [sys.executable, "-m", module, *help_of, "--help"],
             capture_output=True,

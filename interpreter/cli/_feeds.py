@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from interpreter.cli._convert import declared_shape
@@ -62,20 +63,11 @@ def sizes(
 ) -> tuple[dict[str, int], int]:
     """The sizes of the dimensions that ``--dim`` and ``batch`` name, and that of an open first one
     that has no name; both for ``make_up``. Raises InvalidInputError for what the model has not."""
-    dims = {}
-    for text in args.dim:
-        name, _, size = text.rpartition("=")
-        if not name or not size.isdecimal():
-            raise InvalidInputError(f"--dim {text}: give NAME=N, as in sequence=100")
-        dims[name] = int(size)
+    dims = named_sizes(session, args.dim)
     shapes = [declared_shape(info) or () for info in session.inputs]
-    symbols = list(dict.fromkeys(d for shape in shapes for d in shape if isinstance(d, str)))
-    if unknown := [name for name in dims if name not in symbols]:
-        there = ", ".join(symbols) or "none"
-        raise InvalidInputError(f"--dim {unknown[0]}: no such dimension; there are: {there}")
     first = 1
     if batch is not None:
-        named = [name for name in symbols if name.lower() in _BATCH_NAMES]
+        named = [name for name in _symbols(session) if name.lower() in _BATCH_NAMES]
         if named:
             dims.setdefault(named[0], batch)
         elif any(shape and not isinstance(shape[0], int) for shape in shapes):
@@ -84,3 +76,30 @@ def sizes(
             listed = "; ".join(map(str, session.inputs))
             raise InvalidInputError(f"--batch {batch}: the sizes of the inputs are fixed: {listed}")
     return dims, first
+
+
+def named_sizes(session: Session, texts: Sequence[str]) -> dict[str, int]:
+    """What ``--dim`` says. Raises InvalidInputError for what is no dimension of the inputs."""
+    dims = {}
+    for text in texts:
+        name, _, size = text.rpartition("=")
+        if not name or not size.isdecimal():
+            raise InvalidInputError(f"--dim {text}: give NAME=N, as in sequence=100")
+        dims[name] = int(size)
+    symbols = _symbols(session)
+    if unknown := [name for name in dims if name not in symbols]:
+        there = ", ".join(symbols) or "none"
+        raise InvalidInputError(f"--dim {unknown[0]}: no such dimension; there are: {there}")
+    return dims
+
+
+def _symbols(session: Session) -> list[str]:
+    shapes = [declared_shape(info) or () for info in session.inputs]
+    return list(dict.fromkeys(d for shape in shapes for d in shape if isinstance(d, str)))
+
+
+def whole_number(text: str) -> int:
+    """A whole number from 1 on, for argparse."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)

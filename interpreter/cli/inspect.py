@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from interpreter.cli import _show
-from interpreter.errors import InvalidModelError, UnsupportedModelError
+from interpreter.cli import _deep, _show
+from interpreter.cli._feeds import named_sizes, whole_number
+from interpreter.errors import InvalidInputError, InvalidModelError, UnsupportedModelError
 from interpreter.model import Graph, Model, Node, SparseTensor, Tensor, ValueInfo
 from interpreter.prepare import Context
 from interpreter.prepare.check import check
 from interpreter.prepare.inline import inline_functions
 from interpreter.prepare.resolve import every_node, resolve, unsupported
 from interpreter.reader import read_model
+from interpreter.session import load
 from interpreter.text import LABELS_KEY, TEXT_KEY, Tokenizer, class_names, tokenizers
 from ops import registry
 from ops.dtypes import ELEMENT_TYPES
@@ -35,17 +37,51 @@ def add_parser(commands: Any) -> None:
     )
     parser.set_defaults(run=run)
     parser.add_argument("model", metavar="MODEL", help="an .onnx file")
+    parser.add_argument(
+        "--deep",
+        action="store_true",
+        help="also the types and shapes of all values (by running the model on made-up inputs), "
+        "parameters and FLOP by layer, what the weights are like, and what the rewrites do",
+    )
+    parser.add_argument(
+        "--dim",
+        action="append",
+        default=[],
+        metavar="NAME=N",
+        help="with --deep: size to give a symbolic dimension; may be repeated",
+    )
+    parser.add_argument(
+        "--shape",
+        action="append",
+        default=[],
+        metavar="[NAME=]1,100",
+        help="with --deep: shape of a made-up input; may be repeated",
+    )
+    parser.add_argument(
+        "--top",
+        type=whole_number,
+        default=20,
+        metavar="N",
+        help="with --deep: rows of a table (20)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Carry out the command. Raises InvalidModelError and InvalidInputError, but a model that
     isn't supported is what one may want to look into."""
+    if not args.deep and (args.dim or args.shape):
+        raise InvalidInputError("--dim and --shape are of no use without --deep")
     about = _describe(args.model, read_model(args.model))
+    if args.deep and not (about["unsupported"] or about["problem"]):
+        session = load(args.model, optimize=False)
+        about["deep"] = _deep.deep(session, named_sizes(session, args.dim), args.shape)
     if args.json:
         _show.print_json(about)
     else:
         _show_text(about)
+        if "deep" in about:
+            _deep.show(about["deep"], args.top)
     return 0
 
 

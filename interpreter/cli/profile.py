@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from interpreter.cli import _show
-from interpreter.cli._feeds import add_arguments, made
+from interpreter.cli._feeds import add_arguments, made, whole_number
 from interpreter.cli.bench import duration
 from interpreter.errors import InvalidInputError
 from interpreter.profile import NodeProfile, Profile, ceiling, profile
@@ -43,15 +43,19 @@ def add_parser(commands: Any) -> None:
     add_arguments(parser)
     parser.add_argument(
         "--batch",
-        type=_whole,
+        type=whole_number,
         metavar="N",
         help="size of the dimension named batch or N, or of the first one of each input",
     )
     parser.add_argument(
-        "--runs", type=_whole, default=20, metavar="N", help="how often it is run (default: 20)"
+        "--runs",
+        type=whole_number,
+        default=20,
+        metavar="N",
+        help="how often it is run (default: 20)",
     )
     parser.add_argument(
-        "--top", type=_whole, default=20, metavar="N", help="nodes to show (default: 20)"
+        "--top", type=whole_number, default=20, metavar="N", help="nodes to show (default: 20)"
     )
     parser.add_argument("--no-optimize", action="store_true", help="run the file as written")
     parser.add_argument(
@@ -229,9 +233,3 @@ def _write(path: Path, text: str) -> None:
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
-
-
-def _whole(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
-    return int(text)

@@ -9,7 +9,7 @@ compile  names become slots, attributes are bound, lifetimes are decided
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 
 from interpreter.model import Graph, Model
@@ -27,7 +27,7 @@ from interpreter.prepare.resolve import resolve
 from interpreter.prepare.unused import drop_unused
 from ops.fast.calls import computing
 
-__all__ = ["REWRITES", "Context", "build_plan", "checked_graph"]
+__all__ = ["REWRITES", "Context", "build_plan", "checked_graph", "rewritten", "wanted"]
 
 Rewrite = Callable[[Graph, Context], Graph]
 
@@ -66,14 +66,27 @@ def build_plan(
 
     Without rewrites the plan is the graph as written, node by node.
     """
+    graph = wanted(graph, inputs, outputs)
+    with computing():  # what is computed here are values too
+        *_, (_, last) = [("", graph), *rewritten(graph, context, rewrites)]
+        return compile_graph(last, context, inputs=inputs, optimize=bool(rewrites))
+
+
+def wanted(graph: Graph, inputs: Sequence[str], outputs: Sequence[str]) -> Graph:
+    """The graph with these inputs and outputs."""
     given = set(inputs)
-    graph = replace(
+    return replace(
         graph,
         inputs=tuple(value for value in graph.inputs if value.name in given),
         outputs=output_infos(graph, outputs),
     )
-    with computing():  # what is computed here are values too
-        for name, rewrite in REWRITES.items():
-            if name in rewrites:
-                graph = rewrite(graph, context)
-        return compile_graph(graph, context, inputs=inputs, optimize=bool(rewrites))
+
+
+def rewritten(
+    graph: Graph, context: Context, rewrites: Collection[str] = tuple(REWRITES)
+) -> Iterator[tuple[str, Graph]]:
+    """Each rewrite by its name, and the graph after it."""
+    for name, rewrite in REWRITES.items():
+        if name in rewrites:
+            graph = rewrite(graph, context)
+            yield name, graph

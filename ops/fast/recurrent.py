@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ops.fast.calls import clip, scalar, tanh_is_quick
+from ops.fast.lone import Lone, lone_gru, lone_lstm
 from ops.space import Space
 
 #: bytes of gates to project at a time: they should be in the cache when the steps come to them
@@ -45,6 +46,8 @@ class Cell:
     make_step: Callable[..., Step]
     reversals: Sequence[bool]
     states: int  # how many there are, h included
+    #: make_lone(w_h, states): the quickest way for one sequence in one direction, if there is one
+    make_lone: Callable[..., Lone] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -208,7 +211,7 @@ def lstm_cell(
         _scaled(_gates_in_order(part, (3, 2, 0, 1)), (1, 0.5, 0.5, 0.5))
         for part in _transposed(w, r, b)
     )
-    return Cell(w_x, _by_gate(w_h, 4), b_x + b_h, lstm_step, reversals, 2)
+    return Cell(w_x, _by_gate(w_h, 4), b_x + b_h, lstm_step, reversals, 2, lone_lstm)
 
 
 def gru_cell(
@@ -226,7 +229,8 @@ def gru_cell(
     b_n = b_h[:, 2 * hidden :].reshape(-1) if b_h.any() else None
     b_x[:, : 2 * hidden] += b_h[:, : 2 * hidden]
     make_step = functools.partial(gru_step, b_n=b_n)
-    return Cell(w_x, _by_gate(w_h, 3), b_x, make_step, reversals, 1)
+    make_lone = functools.partial(lone_gru, b_n=b_n)
+    return Cell(w_x, _by_gate(w_h, 3), b_x, make_step, reversals, 1, make_lone)
 
 
 def _transposed(w: np.ndarray, r: np.ndarray, b: np.ndarray | None) -> tuple[np.ndarray, ...]:
@@ -368,7 +372,7 @@ class _Layout(NamedTuple):
     ranks: np.ndarray  # its place among the sequences that run
     rows: list[np.ndarray]  # for each direction the rows (inputs, gates) of the block it goes to
     block: np.ndarray
-    steps: list[np.ndarray]  # the block, step by step
+    steps: list[Any]  # the block, step by step
 
 
 class Walk:
@@ -401,6 +405,9 @@ class Walk:
         self._states = [space.scratch(shape, dtype) for _ in range(cell.states)]
         self._gates = space.scratch((gates * batch * self._size,), dtype)
         self._steps: dict[int, Step] = {}
+        self._lone: Lone | None = None
+        if batch == directions == 1 and cell.make_lone is not None:
+            self._lone = cell.make_lone(cell.w_h, [state.reshape(-1) for state in self._states])
         self._layouts: dict[tuple[int, int, int], _Layout] = {}
 
     def run(self) -> None:
@@ -417,7 +424,10 @@ class Walk:
         while t < len(counts):
             now = counts[t : t + max(1, self._most // counts[t])]
             projections = self._project(t, now, lengths, order)
-            if now[0] != now[-1]:
+            if self._lone is not None:
+                kept = None if history is None else history[t : t + len(now), 0, 0]
+                self._lone.run(projections, kept)
+            elif now[0] != now[-1]:
                 for place, (n, projected) in enumerate(zip(now, projections, strict=True), t):
                     self._step(n)(projected)
                     if history is not None:
@@ -452,7 +462,7 @@ class Walk:
 
     def _project(
         self, t: int, counts: list[int], lengths: np.ndarray | None, order: np.ndarray | None
-    ) -> list[np.ndarray]:
+    ) -> list[Any]:
         """What the inputs contribute to some steps from ``t`` on."""
         layout = self._layout(t, counts)
         ranks = layout.ranks
@@ -477,13 +487,14 @@ class Walk:
         start = np.repeat(first * gates * directions, n) + ranks * directions
         rows = start[:, None] + np.arange(gates) * np.repeat(n * directions, n)[:, None]
         flat, size = self._block.reshape(-1), gates * self._size
+        parts = self._lone.parts if self._lone is not None else lambda projected: projected
         edges = [0, *(np.cumsum(n) * size).tolist()]
         layout = _Layout(
             np.repeat(np.arange(t, t + len(n)), n),
             ranks,
             [rows + d for d in range(directions)],
             self._block[: total * gates * directions],
-            [flat[a:b] for a, b in itertools.pairwise(edges)],
+            [parts(flat[a:b]) for a, b in itertools.pairwise(edges)],
         )
         if counts[0] == counts[-1]:  # as long as all run; other lengths seldom come again
             self._layouts[key] = layout

@@ -26,7 +26,7 @@ from interpreter.cli._measure import Job, measure
 from interpreter.cli.bench import duration, installed_versions, machine, numbers
 from interpreter.errors import OnnxWalkError
 from tests.benchmarks import report
-from tests.benchmarks.suite import Entry, entries, growing
+from tests.benchmarks.suite import REFERENCED, TIMES_ONLY, Entry, entries, growing
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,7 +69,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help="name the models and their sizes")
     parser.add_argument("--growth", action="store_true", help="measure how cost grows instead")
     parser.add_argument(
-        "--threads", type=numbers, default=[1], metavar="N,…", help="of each engine (default: 1)"
+        "--threads",
+        type=numbers,
+        default=[1],
+        metavar="N,…",
+        help="of each engine (default: 1); load, memory, reference and Keras with the first only",
     )
     parser.add_argument(
         "--sizes", type=numbers, metavar="N,…", help="only these batches or other sizes"
@@ -162,12 +166,14 @@ def _combined(files: Sequence[Path]) -> dict[str, Any]:
 def _measured(entry: Entry, size: int, threads: int, args: argparse.Namespace) -> dict[str, Any]:
     row = {"group": entry.group, "name": entry.name, "size": size, "threads": threads}
     try:
-        first = size == entry.sizes[0] and threads == args.threads[0]
-        startup = not args.times_only and entry.group != "operators"
+        once = threads == args.threads[0]  # what takes long, and isn't a matter of threads
+        first = size == entry.sizes[0] and once
+        startup = not args.times_only and entry.group not in TIMES_ONLY and once
         file = entry.file(args.cache, args.fresh and first)
         keras_file = file.with_suffix(".keras")
-        others = ["onnxruntime"] + ["reference"] * args.reference
-        others += ["keras"] * (args.keras and keras_file.exists())
+        reference = args.reference and once and entry.group in REFERENCED
+        keras = args.keras and once and entry.group not in TIMES_ONLY and keras_file.exists()
+        others = ["onnxruntime"] + ["reference"] * reference + ["keras"] * keras
         job = Job(
             model=str(file),
             feeds=entry.feeds(interpreter.load(file, optimize=False), size),

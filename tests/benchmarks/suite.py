@@ -23,6 +23,11 @@ APPLICATIONS = (
     "ConvNeXtTiny"
 ).split()
 
+#: groups of which only times are measured: the models of a group before them tell the rest
+TIMES_ONLY = ("assignment, other settings", "operators")
+#: groups that the reference evaluator is measured on; others take it minutes a run, or it can't
+REFERENCED = ("assignment", "models of wheels", "keras.applications")
+
 
 @dataclass(frozen=True)
 class Entry:

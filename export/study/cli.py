@@ -1,0 +1,151 @@
+"""The command ``python -m export study``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from export.errors import ExportError, one_line, require
+from export.study.data import EXTRA, Source
+from export.study.progress import Progress
+from export.study.variants import FAMILIES, PRESETS, Variant, choose
+
+
+def main(arguments: list[str]) -> int:
+    """0; 1 for an error or a claim that doesn't hold, 2 for wrong usage, 130 for Ctrl-C."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _study(options)
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues", file=sys.stderr)
+        return 130
+    except ExportError as error:
+        if options.debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+    except Exception as error:
+        if options.debug:
+            raise
+        name = type(error).__name__
+        print(f"error: {name}: {one_line(error)} (--debug shows where)", file=sys.stderr)
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m export study",
+        description="Train the assignment's models in Keras, export them, and compare Keras, "
+        "the interpreter and ONNX Runtime on the test set.",
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="DIR", type=Path, default=Path("study"),
+        help="where everything goes (default: study); a later run continues there",
+    )  # fmt: skip
+    parser.add_argument(
+        "--preset", choices=PRESETS, default="quick",
+        help="how much: full takes hours, quick 15 minutes, smoke 2 (default: quick)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--family", metavar="NAME", action="append", default=[],
+        help=f"only these: {', '.join(FAMILIES)} (GRU only if named)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--variant", metavar="NAME", action="append", default=[],
+        help="only these, or those of a group (kernels, layers, …); --list shows them",
+    )  # fmt: skip
+    parser.add_argument("--list", action="store_true", help="show the variants and stop")
+    parser.add_argument("--seed", type=int, default=42, help="of everything random (default: 42)")
+    parser.add_argument("--epochs", type=int, help="instead of the preset's")
+    parser.add_argument(
+        "--data", metavar="DIR", type=Path,
+        help="a folder with cifar10/{train,test}.zip (or folders of pictures by class) and "
+        "nusax-sentiment/{train,valid,test}.csv",
+    )  # fmt: skip
+    parser.add_argument(
+        "--download", action="store_true", help="without --data: CIFAR-10 as Keras fetches it"
+    )
+    parser.add_argument(
+        "--nusax", metavar="URL", help="without --data: a folder with the three CSV files of NusaX"
+    )
+    parser.add_argument(
+        "--report", action="store_true", help="only write anew what is made of --output's models"
+    )
+    parser.add_argument(
+        "--docs", metavar="DIR", type=Path,
+        help="write the table and the figures as Markdown and SVG there, too",
+    )  # fmt: skip
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def _study(options: argparse.Namespace) -> int:
+    chosen = choose(options.family, options.variant)
+    if options.list:
+        for variant in chosen:
+            print(f"{variant.family:10} {variant.name:15} {dict(variant.settings)}")
+        return 0
+    if options.epochs is not None and options.epochs < 1:
+        raise ExportError(f"--epochs {options.epochs}: at least one")
+    if options.seed < 0:
+        raise ExportError(f"--seed {options.seed}: at least 0")
+    require("sklearn", "onnxruntime", "threadpoolctl", extra=EXTRA)
+    with Progress() as progress:
+        if not options.report:
+            _run(chosen, options, progress)
+        return _report(options, progress)
+
+
+def _run(chosen: list[Variant], options: argparse.Namespace, progress: Progress) -> None:
+    """Train and evaluate what isn't yet."""
+    from export.study.train import plan, prepare_tensorflow, train
+
+    prepare_tensorflow()
+    from export.quiet import quiet
+    from export.study.evaluate import evaluate, write_results
+    from export.study.store import alone
+
+    preset = PRESETS[options.preset]
+    source = Source(preset, options.data, options.nusax, options.download)
+    with quiet():
+        for number, variant in enumerate(chosen, 1):
+            task = source.task(variant.family, progress)
+            epochs = options.epochs or preset.epochs_of(variant.family)
+            wanted = plan(variant, task, preset=options.preset, seed=options.seed, epochs=epochs)
+            with alone(options.output / variant.path):
+                train(variant, task, wanted, options.output, progress)
+                record = evaluate(variant, task, options.output, progress)
+            write_results(options.output)
+            progress.say(_line(variant, record, f"{number} of {len(chosen)}"))
+
+
+def _line(variant: Variant, record: dict[str, Any], count: str) -> str:
+    f1, size = record["f1"], record["count"]
+    equal = size - record["labels_differ"]["onnxwalk"]
+    return (
+        f"{variant.path}  F1 {f1['onnxwalk']:.4f}, in Keras {f1['keras']:.4f}  "
+        f"labels {equal}/{size}  off by {record['max_abs_diff']['onnxwalk']:.1e}  ({count})"
+    )
+
+
+def _report(options: argparse.Namespace, progress: Progress) -> int:
+    """Write what can be said of the output folder; 1 if a claim doesn't hold."""
+    from export.study.evaluate import write_results
+    from export.study.findings import claims, read
+    from export.study.report import write_report
+
+    found = read(options.output)
+    if not found:
+        raise ExportError(f"nothing has been evaluated in {options.output}")
+    write_results(options.output)
+    progress.say(f"{options.output / 'results.csv'}  {len(found)} variants")
+    progress.say(str(write_report(found, options.output, progress)))
+    if options.docs is not None:
+        from export.study.docs import write_docs
+
+        progress.say(str(write_docs(found, options.docs)))
+    broken = claims(found)
+    for path, said in broken.items():
+        print(f"error: {path}: {'; '.join(said)}", file=sys.stderr)
+    return int(bool(broken))

@@ -1,0 +1,264 @@
+"""The test set in Keras, in the interpreter and in ONNX Runtime, and what must hold then."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.errors import require
+from export.study.data import EXTRA, Task
+from export.study.progress import Progress
+from export.study.store import read_json, whole, write_json
+from export.study.train import threads, untrained
+from export.study.variants import VARIANTS, Variant
+
+ENGINES = ("keras", "onnxwalk", "onnxruntime")
+
+#: the largest difference between a probability of Keras and one of the interpreter
+ALLOWED = 1e-5
+
+COLUMNS = (
+    "family,variant,parameters,epochs,f1_keras,f1_onnxwalk,labels_equal,max_abs_diff,"
+    "seconds_keras,seconds_onnxwalk,seconds_onnxruntime"
+).split(",")
+
+#: short runs are repeated, and the fastest counts: seconds below which, and how often
+_SHORT, _TIMES = 3.0, 3
+#: words that a sentence should have to be followed by hand
+_WORDS = range(6, 13)
+
+Predict = Callable[[NDArray[Any]], NDArray[Any]]
+
+
+def evaluated(variant: Variant, output: Path) -> dict[str, Any] | None:
+    """What ``evaluation.json`` says."""
+    return read_json(output / variant.path / "evaluation.json")
+
+
+def evaluate(variant: Variant, task: Task, output: Path, progress: Progress) -> dict[str, Any]:
+    """Export a trained variant, run the test set, write ``evaluation.json``, and return it.
+
+    Nothing is done anew for a model and a test set that were evaluated before. The folder is the
+    caller's alone, as in ``train``. Raises ExportError when the model can't be exported.
+    """
+    import keras
+
+    from export.pipeline import run
+
+    folder = output / variant.path
+    about = {
+        "model": hashlib.blake2b((folder / "model.keras").read_bytes(), digest_size=8).hexdigest(),
+        "data": task.fingerprint,
+    }
+    file = folder / "model.onnx"
+    record = evaluated(variant, output)
+    if record is not None and record["about"] == about and file.exists():
+        return record
+    keras.backend.clear_session()
+    model = keras.saving.load_model(folder / "model.keras", compile=False)
+    with progress.step(f"{variant.path} to ONNX", 5) as done:
+        stages = iter(range(5))
+        run(model, file, text=task.text, labels=task.classes, progress=lambda _: done(next(stages)))
+    found, seconds = {}, {}
+    for engine in ENGINES:
+        with progress.step(f"{variant.path} in {engine}", len(task.test)) as done:
+            predict = _predictor(engine, model, file)
+            found[engine], seconds[engine] = _timed(predict, task.test.x, variant.batch, done)
+    record = {
+        "about": about,
+        "source": task.source,
+        "stands_in": task.stands_in,
+        "classes": task.classes,
+        "count": len(task.test),
+        "batch": variant.batch,
+        "threads": threads(),
+        **compare(task.test.y, found),
+        "seconds": seconds,
+        "sample": _sample(task, found["onnxwalk"]),
+    }
+    if broken_claims(record):
+        progress.say(f"{variant.path}  a claim doesn't hold: asking Keras in float64 who is right")
+        exact = _in_float64(variant, task, model, progress)
+        record["from_float64"] = {name: float(np.abs(p - exact).max()) for name, p in found.items()}
+    with whole(folder / "predictions.npz") as part:
+        chosen = task.test.x[record["sample"]["index"]]
+        np.savez_compressed(part, **found, truth=task.test.y, sample=chosen)
+    write_json(folder / "evaluation.json", record)
+    return record
+
+
+def compare(truth: NDArray[Any], found: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    """F1 of each engine, and how far the two others are from Keras.
+
+    ``truth`` (n,) class numbers; ``found``: engine -> (n, classes) probabilities.
+    """
+    expected = found["keras"]
+    others = {name: found[name] for name in ENGINES if name != "keras"}
+    return {
+        "f1": {name: macro_f1(truth, p.argmax(1)) for name, p in found.items()},
+        "labels_differ": {
+            name: int(np.sum(p.argmax(1) != expected.argmax(1))) for name, p in others.items()
+        },
+        "max_abs_diff": {
+            name: float(np.abs(p.astype(np.float64) - expected).max()) for name, p in others.items()
+        },
+    }
+
+
+def broken_claims(record: dict[str, Any]) -> list[str]:
+    """What should hold of the interpreter and doesn't, in words; empty if all is well.
+
+    Keras computes in float32, too: where a claim is broken, the last entry says how far each is
+    from Keras in float64. A claim is broken even if it is Keras that is further off.
+    """
+    claims = []
+    keras, ours = record["f1"]["keras"], record["f1"]["onnxwalk"]
+    if round(keras, 4) != round(ours, 4):
+        claims.append(f"F1 is {ours:.4f}, in Keras {keras:.4f}")
+    if differ := record["labels_differ"]["onnxwalk"]:
+        claims.append(f"{differ} of {record['count']} labels differ")
+    largest = record["max_abs_diff"]["onnxwalk"]
+    if not largest <= ALLOWED:  # NaN is not
+        claims.append(f"a probability differs by {largest:.2g}, {ALLOWED:g} is allowed")
+    if claims and (apart := record.get("from_float64")):
+        claims.append(
+            f"from Keras in float64 Keras itself is {apart['keras']:.2g} away, "
+            f"the interpreter {apart['onnxwalk']:.2g}, ONNX Runtime {apart['onnxruntime']:.2g}"
+        )
+    return claims
+
+
+def macro_f1(truth: NDArray[Any], predicted: NDArray[Any]) -> float:
+    """The mean of each class's F1, by scikit-learn; a class never predicted counts 0."""
+    (metrics,) = require("sklearn.metrics", extra=EXTRA)
+    return float(metrics.f1_score(truth, predicted, average="macro", zero_division=0))
+
+
+def results(output: Path) -> list[tuple[Variant, dict[str, Any], dict[str, Any]]]:
+    """(variant, what training says, what evaluation says) of all that have been evaluated."""
+    from export.study.train import finished
+
+    found = []
+    for variant in VARIANTS:
+        history, record = finished(variant, output), evaluated(variant, output)
+        if history is not None and record is not None:
+            found.append((variant, history, record))
+    return found
+
+
+def write_results(output: Path) -> None:
+    """``results.csv``, of everything in the output folder."""
+    with whole(output / "results.csv") as part, open(part, "w", encoding="utf-8", newline="") as to:
+        writer = csv.writer(to, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(row(*result) for result in results(output))
+
+
+def row(variant: Variant, training: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
+    """The cells of a variant under ``COLUMNS``."""
+    return [
+        variant.family,
+        variant.name,
+        str(training["parameters"]),
+        str(len(training["history"]["loss"])),
+        f"{record['f1']['keras']:.4f}",
+        f"{record['f1']['onnxwalk']:.4f}",
+        "false" if record["labels_differ"]["onnxwalk"] else "true",
+        f"{record['max_abs_diff']['onnxwalk']:.2e}",
+        *(f"{record['seconds'][name]:.4f}" for name in ENGINES),
+    ]
+
+
+def _predictor(engine: str, model: Any, file: Path) -> Predict:
+    """(n, …) -> (n, classes) float32, on as many threads as there are cores."""
+    if engine == "keras":
+        return lambda x: np.asarray(model.predict_on_batch(x))
+    if engine == "onnxwalk":
+        import interpreter
+
+        session = interpreter.load(file, threads=threads())
+        return session
+    from interpreter.cli._engines import onnxruntime_session
+
+    theirs = onnxruntime_session(str(file), threads())
+    name = theirs.get_inputs()[0].name
+    return lambda x: theirs.run(None, {name: x})[0]
+
+
+def _in_float64(
+    variant: Variant, task: Task, model: Any, progress: Progress
+) -> NDArray[np.float64]:
+    """What Keras says with the same weights in double precision: what float32 rounds."""
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float64")
+    try:
+        exact = untrained(variant, task)
+    finally:
+        keras.config.set_dtype_policy(before)
+    exact.set_weights(model.get_weights())
+    x, parts = task.test.x, []
+    with progress.step(f"{variant.path} in Keras, float64", len(x)) as done:
+        for start in range(0, len(x), variant.batch):
+            parts.append(np.asarray(exact.predict_on_batch(x[start : start + variant.batch])))
+            done(start)
+    return np.concatenate(parts)
+
+
+def _timed(
+    predict: Predict, x: NDArray[Any], batch: int, done: Callable[[int], None]
+) -> tuple[NDArray[Any], float]:
+    """The predictions of all of ``x``, and the seconds they took.
+
+    The first batch, and a last one of another size, run once before that: what a new shape costs
+    is not what a picture costs.
+    """
+    predict(x[:batch])
+    if len(x) % batch:
+        predict(x[-(len(x) % batch) :])
+    fastest = np.inf
+    for _ in range(_TIMES):
+        parts = []
+        started = time.perf_counter()
+        for start in range(0, len(x), batch):
+            parts.append(predict(x[start : start + batch]))
+            done(start)
+        fastest = min(fastest, time.perf_counter() - started)
+        if fastest > _SHORT:
+            break
+    return np.concatenate(parts), float(fastest)
+
+
+def _sample(task: Task, found: NDArray[Any]) -> dict[str, Any]:
+    """The test sample to follow by hand, and the rule by which it is chosen: the first that comes
+    out right; of sentences, the first of those with few words and none unknown, if there is one."""
+    right = np.flatnonzero(found.argmax(1) == task.test.y)
+    got = " that the model gets right" if len(right) else ""
+    candidates = right if len(right) else np.arange(len(task.test))
+    if task.text is None:
+        return {"index": int(candidates[0]), "rule": f"the first{got}"}
+    x, rule = task.test.x[candidates], ""
+    short = np.isin(np.sum(x != 0, axis=1), list(_WORDS))
+    few = f" with {_WORDS[0]} to {_WORDS[-1]} words"
+    for fits, what in (
+        (short & ~np.any(x == 1, axis=1), f"{few}, all of them known,"),
+        (short, few),
+    ):
+        if fits.any():
+            candidates, rule = candidates[fits], what
+            break
+    index = int(candidates[0])
+    vocabulary = task.text.get_vocabulary()
+    return {
+        "index": index,
+        "rule": f"the first{rule}{got}",
+        "words": [vocabulary[number] for number in task.test.x[index] if number],
+    }

@@ -1,0 +1,206 @@
+"""What the numbers say, by rules that the report states. Nothing here knows what they will be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.study.evaluate import broken_claims, results
+from export.study.variants import FAMILIES, GROUPS, Group, Variant
+
+#: validation loss above its least by this part of it, while training loss went on falling
+_RISE = 0.05
+#: differences in F1 that a smaller model may cost
+_CLOSE = 0.01
+#: standard errors beyond which chance is not the explanation
+_ERRORS = 1.96
+
+RULES = {
+    "wins": "The winner of a group has the highest macro F1 on the test set. It is clearly ahead "
+    "of another variant if the two get different test samples right more often than chance "
+    "explains: of the samples that only one of them gets right, the numbers n₁ and n₂ differ by "
+    f"more than {_ERRORS} · √(n₁ + n₂) (McNemar's test at 5 %).",
+    "overfits": f"A variant overfits if its validation loss ends more than {_RISE:.0%} above its "
+    "least value while its training loss went on falling after that epoch.",
+    "unfinished": "It could have been trained longer if its validation loss is least after the "
+    "last epoch.",
+    "guesses": "It does no better than guessing if its accuracy is not above the share of the most "
+    f"frequent class by more than {_ERRORS} standard errors, √(p (1 − p) / n).",
+    "small": f"The smallest good model of a family has the fewest parameters of those whose F1 is "
+    f"at most {_CLOSE:g} below the family's best.",
+    "claims": "Of every variant it must hold that macro F1 is equal to four digits, that all "
+    "labels are equal, and that no probability differs by more than 1e-5.",
+    "time": "Ratios of times are geometric means over the variants of a family.",
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """One evaluated variant: what training and evaluation left. ``probabilities`` by engine are
+    (n, classes) float32, ``truth`` (n,) int64, ``sample`` one row of the test set."""
+
+    variant: Variant
+    training: Mapping[str, Any]
+    record: Mapping[str, Any]
+    probabilities: Mapping[str, NDArray[Any]]
+    truth: NDArray[np.int64]
+    sample: NDArray[Any]
+    folder: Path
+
+    @property
+    def f1(self) -> float:
+        return self.record["f1"]["onnxwalk"]
+
+    @property
+    def history(self) -> Mapping[str, list[float]]:
+        return self.training["history"]
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        return self.probabilities["onnxwalk"].argmax(1)
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        return self.labels == self.truth
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch, from 1, after which validation loss is least."""
+        return int(np.argmin(self.history["val_loss"])) + 1
+
+    @property
+    def overfits(self) -> bool:
+        loss, validation = self.history["loss"], self.history["val_loss"]
+        rise = validation[-1] > (1 + _RISE) * min(validation)
+        return rise and loss[-1] < loss[self.best_epoch - 1]
+
+    @property
+    def unfinished(self) -> bool:
+        return self.best_epoch == len(self.history["loss"]) > 1
+
+    @property
+    def guesses(self) -> bool:
+        share = float(np.bincount(self.truth).max() / len(self.truth))
+        error = math.sqrt(share * (1 - share) / len(self.truth))
+        return float(self.right.mean()) <= share + _ERRORS * error
+
+
+def read(output: Path) -> list[Result]:
+    """Everything that has been evaluated, in the order of ``VARIANTS``."""
+    found = []
+    for variant, training, record in results(output):
+        folder = output / variant.path
+        with np.load(folder / "predictions.npz") as arrays:
+            probabilities = {name: arrays[name] for name in record["f1"]}
+            truth, sample = arrays["truth"], arrays["sample"]
+        found.append(Result(variant, training, record, probabilities, truth, sample, folder))
+    return found
+
+
+def members(group: Group, found: Sequence[Result]) -> list[tuple[str, Result]]:
+    """(label, result) of those variants of a group that there are."""
+    by_key = {(r.variant.family, r.variant.name): r for r in found}
+    pairs = ((label, by_key.get((group.family, name))) for label, name in group.members.items())
+    return [(label, result) for label, result in pairs if result is not None]
+
+
+def clearly_ahead(one: Result, other: Result) -> bool:
+    """By the rule ``wins``."""
+    only_one = int(np.sum(one.right & ~other.right))
+    only_other = int(np.sum(other.right & ~one.right))
+    return only_one - only_other > _ERRORS * math.sqrt(only_one + only_other)
+
+
+def winner(pairs: Sequence[tuple[str, Result]]) -> str:
+    """What is to say about a group of two or more; begins in lower case."""
+    ordered = sorted(pairs, key=lambda pair: -pair[1].f1)
+    (label, best), others = ordered[0], ordered[1:]
+    behind = [name for name, other in others if clearly_ahead(best, other)]
+    level = [name for name, _ in others if name not in behind]
+    scores = ", ".join(f"{name} {result.f1:.4f}" for name, result in others)
+    text = f"highest F1 for {label}, {best.f1:.4f} ({scores})."
+    if behind:
+        text += f" Clearly ahead of {_and(behind)}."
+    if level:
+        text += f" The lead over {_and(level)} may be chance."
+    return text
+
+
+def group_findings(found: Sequence[Result]) -> list[tuple[Group, str]]:
+    """The winner of every group that has two variants or more."""
+    pairs = ((group, members(group, found)) for group in GROUPS)
+    return [(group, winner(those)) for group, those in pairs if len(those) > 1]
+
+
+def family_findings(family: str, found: Sequence[Result]) -> list[str]:
+    """Sentences about a family as a whole."""
+    those = [r for r in found if r.variant.family == family]
+    if not those:
+        return []
+    best = max(those, key=lambda r: r.f1)
+    close = [r for r in those if r.f1 >= best.f1 - _CLOSE]
+    small = min(close, key=lambda r: r.training["parameters"])
+    said = [f"Best: {_sized(best)}, F1 {best.f1:.4f}."]
+    if small is not best:
+        said.append(f"Smallest good model: {_sized(small)}, F1 {small.f1:.4f}.")
+    for text, chosen in (
+        ("Overfits", [r for r in those if r.overfits]),
+        ("Could have been trained longer", [r for r in those if r.unfinished]),
+        ("No better than guessing", [r for r in those if r.guesses]),
+    ):
+        names = "all variants" if len(chosen) == len(those) > 1 else _and(_names(chosen))
+        said.append(f"{text}: {names or 'none'}.")
+    worst = max(those, key=_gap)
+    accuracy = worst.history["accuracy"][-1], worst.history["val_accuracy"][-1]
+    said.append(
+        f"Widest gap between training and validation accuracy after the last epoch: "
+        f"{worst.variant.name}, {accuracy[0]:.3f} against {accuracy[1]:.3f}."
+    )
+    return said
+
+
+def speed(family: str, found: Sequence[Result]) -> dict[str, float]:
+    """engine -> the interpreter's time over the engine's, the geometric mean of a family."""
+    those = [r.record["seconds"] for r in found if r.variant.family == family]
+    return {
+        engine: math.exp(float(np.mean([math.log(s["onnxwalk"] / s[engine]) for s in those])))
+        for engine in ("keras", "onnxruntime")
+    }
+
+
+def claims(found: Sequence[Result]) -> dict[str, list[str]]:
+    """Variant's path -> the claims that don't hold of it; empty if all do."""
+    broken = {r.variant.path: broken_claims(dict(r.record)) for r in found}
+    return {path: said for path, said in broken.items() if said}
+
+
+def families(found: Sequence[Result]) -> list[str]:
+    return [f for f in FAMILIES if any(r.variant.family == f for r in found)]
+
+
+def final(family: str, found: Sequence[Result]) -> Result:
+    """The family's final model; the best of what there is if that isn't there."""
+    those = [r for r in found if r.variant.family == family]
+    return next((r for r in those if r.variant.name == "final"), max(those, key=lambda r: r.f1))
+
+
+def _gap(result: Result) -> float:
+    return result.history["accuracy"][-1] - result.history["val_accuracy"][-1]
+
+
+def _sized(result: Result) -> str:
+    return f"{result.variant.name} with {result.training['parameters']:,} parameters"
+
+
+def _names(chosen: Sequence[Result]) -> list[str]:
+    return [r.variant.name for r in chosen]
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -1,0 +1,99 @@
+"""The files of a study, and how they get there whole.
+
+    OUTPUT/results.csv  report.html
+    OUTPUT/FAMILY/VARIANT/model.keras  model.weights.h5  history.json     what training leaves
+                          epoch-N.keras  training.json                   while it isn't finished
+                          model.onnx  evaluation.json  predictions.npz    what evaluation leaves
+
+``history.json`` is written last: a variant that has it is trained.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from export.errors import ExportError, one_line
+
+_PART = ".part-"
+_LOCK = ".lock"
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A name beside ``path`` to write to, which becomes ``path`` if the block ends well.
+
+    Raises ExportError if the file can't be written.
+    """
+    # Keras goes by the suffix; results.csv may be written by two processes at once
+    part = path.with_name(f"{_PART}{os.getpid()}-{path.name}")
+    try:
+        yield part
+        os.replace(part, path)
+    except OSError as error:
+        raise ExportError(f"{path} can't be written: {one_line(error)}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Raises ExportError if it can't be written."""
+    with whole(path) as part:
+        part.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """None if there is no such file. Raises ExportError if it holds something else."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ExportError(f"{path} can't be read: {one_line(error)}; delete it") from error
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Make the folder, tidy it, and keep other processes' ``alone`` out; a killed one lets go.
+
+    Raises ExportError if it can't be made, or if another process is in it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / _LOCK, "w")  # noqa: SIM115  (closed below)
+    except OSError as error:
+        raise ExportError(f"{folder} can't be made: {one_line(error)}") from error
+    with lock:
+        if sys.platform != "win32":
+            import fcntl
+
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise ExportError(f"another process is at work in {folder}") from error
+        tidy(folder)
+        yield
+
+
+def tidy(folder: Path) -> None:
+    """Make the folder, and remove what a killed process left unfinished in it.
+
+    Raises ExportError if it can't be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExportError(f"{folder} can't be made: {one_line(error)}") from error
+    for part in [*folder.glob(f"{_PART}*"), *folder.glob(".*.part")]:  # ours; the exporter's
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)

@@ -1,0 +1,236 @@
+"""Training one variant in Keras, so that it can be interrupted at any moment.
+
+Epochs are trained one by one. What an epoch draws (the order of the samples, dropout) depends on
+the seed and its number alone, so that a run that was interrupted gives what one run gives.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from export.errors import ExportError
+from export.study.data import Task
+from export.study.progress import Progress
+from export.study.store import read_json, whole, write_json
+from export.study.variants import Variant
+
+METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
+
+
+def threads() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def prepare_tensorflow() -> None:
+    """TensorFlow on as many threads as there are cores; before anything else uses it.
+
+    oneDNN's convolutions, which TensorFlow leaves off on one core, halve the time of training.
+    """
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    from export.quiet import quiet
+
+    with quiet():
+        import tensorflow as tf
+
+        try:
+            tf.config.threading.set_intra_op_parallelism_threads(threads())
+            tf.config.threading.set_inter_op_parallelism_threads(1)
+        except RuntimeError:  # it has begun, in a program that calls this one
+            return
+
+
+def versions() -> dict[str, str]:
+    """Of what the numbers depend on."""
+    packages = ("tensorflow", "keras", "numpy", "onnx", "onnxruntime", "tf2onnx", "scikit-learn")
+    return {
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in packages},
+    }
+
+
+def plan(variant: Variant, task: Task, *, preset: str, seed: int, epochs: int) -> dict[str, Any]:
+    """What decides how a model comes out; two runs with the same plan are the same."""
+    return {
+        "family": variant.family,
+        "variant": variant.name,
+        "settings": {
+            k: list(v) if isinstance(v, tuple) else v for k, v in variant.settings.items()
+        },
+        "preset": preset,
+        "seed": seed,
+        "epochs": epochs,
+        "batch": variant.batch,
+        "data": {
+            "source": task.source,
+            "stands_in": task.stands_in,
+            "train": len(task.train),
+            "valid": len(task.valid),
+            "fingerprint": task.fingerprint,
+        },
+    }
+
+
+def finished(variant: Variant, output: Path) -> dict[str, Any] | None:
+    """What ``history.json`` says of a variant that is trained."""
+    return read_json(output / variant.path / "history.json")
+
+
+def train(
+    variant: Variant, task: Task, wanted: dict[str, Any], output: Path, progress: Progress
+) -> dict[str, Any]:
+    """Train what isn't trained, and return what ``history.json`` says then.
+
+    Nobody else may be at work in the folder: see ``store.alone``, which also makes it.
+
+    Raises ExportError when the folder holds a model that was trained otherwise.
+    """
+    folder = output / variant.path
+    record = finished(variant, output)
+    if record is not None:
+        _same(record["plan"], wanted, folder)
+        return record
+    started = read_json(folder / "training.json")
+    if started is not None:
+        _same(started["plan"], wanted, folder)
+    state = _continued(folder, started) or {
+        "plan": wanted,
+        "done": 0,
+        "history": {name: [] for name in (*METRICS, "seconds")},
+    }
+    model = state.pop("model", None) or _fresh(variant, task, wanted["seed"])
+    for epoch in range(state["done"], wanted["epochs"]):
+        _epoch(model, task, wanted, epoch, state["history"], progress)
+        state["done"] = epoch + 1
+        last = {name: values[-1] for name, values in state["history"].items()}
+        progress.say(
+            f"{variant.path}  epoch {epoch + 1}/{wanted['epochs']}  loss {last['loss']:.3f}, "
+            f"accuracy {last['accuracy']:.3f}; validation {last['val_loss']:.3f}, "
+            f"{last['val_accuracy']:.3f}  {last['seconds']:.1f} s"
+        )
+        if epoch + 1 < wanted["epochs"]:
+            _keep(model, folder, state)
+    return _finish(model, folder, state)
+
+
+def _same(found: dict[str, Any], wanted: dict[str, Any], folder: Path) -> None:
+    """The preset's name doesn't matter, what it stands for does."""
+    for name, value in wanted.items():
+        if name != "preset" and found.get(name) != value:
+            was = f"{name} {found.get(name)}, not {value}"
+            if name == "data":
+                was = f"other data ({found[name]['source']}, not {value['source']})"
+            raise ExportError(
+                f"{folder} was trained with {was}: name another --output, or delete it"
+            )
+
+
+def untrained(variant: Variant, task: Task) -> Any:
+    """The Keras model for a task; the generated corpus doesn't need 10,000 words."""
+    if task.text is not None and task.stands_in:
+        return variant.build(task.shape, len(task.classes), task.text.vocabulary_size())
+    return variant.build(task.shape, len(task.classes))
+
+
+def _fresh(variant: Variant, task: Task, seed: int) -> Any:
+    import keras
+
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(seed)
+    model = untrained(variant, task)
+    model.compile(
+        keras.optimizers.Adam(),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        jit_compile=False,  # XLA takes four times as long here
+    )
+    return model
+
+
+def _continued(folder: Path, started: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The state that was kept after the last whole epoch; None to begin anew."""
+    import keras
+
+    if started is None:
+        return None
+    file = folder / f"epoch-{started['done']}.keras"
+    if not file.exists():
+        return None
+    keras.backend.clear_session()
+    return {**started, "model": keras.saving.load_model(file)}
+
+
+def _epoch(
+    model: Any,
+    task: Task,
+    wanted: dict[str, Any],
+    epoch: int,
+    history: dict[str, list[float]],
+    progress: Progress,
+) -> None:
+    import keras
+
+    seed, batch = wanted["seed"], wanted["batch"]
+    order = np.random.default_rng((seed, epoch)).permutation(len(task.train))
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Dropout):
+            layer.seed_generator.state.assign([seed, epoch])
+    doing = f"{wanted['family'].lower()}/{wanted['variant']} epoch {epoch + 1}/{wanted['epochs']}"
+    with progress.step(doing, -(-len(order) // batch)) as done:
+        started = time.perf_counter()
+        result = model.fit(
+            task.train.x[order],
+            task.train.y[order],
+            batch_size=batch,
+            shuffle=False,
+            validation_data=(task.valid.x, task.valid.y),
+            verbose=0,
+            callbacks=[
+                keras.callbacks.LambdaCallback(on_train_batch_end=lambda n, logs: done(n + 1))
+            ],
+        )
+        history["seconds"].append(round(time.perf_counter() - started, 3))
+    for name in METRICS:
+        history[name].append(float(result.history[name][0]))
+
+
+def _keep(model: Any, folder: Path, state: dict[str, Any]) -> None:
+    """The model first: ``training.json`` names only what is there."""
+    file = folder / f"epoch-{state['done']}.keras"
+    with whole(file) as part:
+        model.save(part)
+    write_json(folder / "training.json", state)
+    _forget(folder, but=file)
+
+
+def _forget(folder: Path, but: Path | None = None) -> None:
+    for file in folder.glob("epoch-*.keras"):
+        if file != but:
+            file.unlink()
+
+
+def _finish(model: Any, folder: Path, state: dict[str, Any]) -> dict[str, Any]:
+    with whole(folder / "model.keras") as part:
+        model.save(part)
+    with whole(folder / "model.weights.h5") as part:
+        model.save_weights(part)
+    record = {
+        "plan": state["plan"],
+        "parameters": int(model.count_params()),
+        "history": state["history"],
+        "versions": versions(),
+        "threads": threads(),
+    }
+    write_json(folder / "history.json", record)
+    (folder / "training.json").unlink(missing_ok=True)
+    _forget(folder)
+    return record

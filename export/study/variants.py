@@ -1,0 +1,188 @@
+"""What is trained: the models, the groups that compare them, and how much of everything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from export import assignment
+from export.errors import ExportError
+
+FAMILIES = ("CNN", "SimpleRNN", "LSTM", "GRU")
+
+#: trained unless asked for otherwise
+USUAL = FAMILIES[:3]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One model: ``settings`` are those of ``assignment.cnn`` or ``assignment.recurrent``."""
+
+    family: str
+    name: str
+    settings: Mapping[str, Any]
+    on_request: bool = False  # trained only when named
+
+    @property
+    def path(self) -> str:
+        """Where its files are, below the output folder."""
+        return f"{self.family.lower()}/{self.name}"
+
+    @property
+    def batch(self) -> int:
+        return 64 if self.family == "CNN" else 32
+
+    def build(self, shape: tuple[int, ...], classes: int, words: int = assignment.WORDS) -> Any:
+        """The untrained Keras model for samples of this shape."""
+        if self.family == "CNN":
+            return assignment.cnn(**self.settings, shape=shape, classes=classes)
+        kind: Any = self.family
+        (length,) = shape
+        return assignment.recurrent(
+            kind, **self.settings, words=words, length=length, classes=classes
+        )
+
+
+@dataclass(frozen=True)
+class Group:
+    """Variants that differ in one thing: label -> name. One variant can be in several groups."""
+
+    family: str
+    name: str
+    title: str
+    members: Mapping[str, str] = field(default_factory=dict)
+
+
+def _pictures() -> list[Variant]:
+    """Cheap ones first: the order of the list is the order of training."""
+
+    def cnn(name: str, filters: Sequence[int] = (32, 64), **more: Any) -> Variant:
+        on_request = more.pop("on_request", False)
+        return Variant("CNN", name, {"filters": tuple(filters), **more}, on_request)
+
+    return [
+        cnn("conv-32", (32,)),
+        cnn("conv-32-32", (32, 32)),
+        cnn("conv-32-32-32", (32, 32, 32)),
+        cnn("conv-16-32", (16, 32)),
+        cnn("conv-32-64"),
+        cnn("conv-64-128", (64, 128)),
+        cnn("average", pooling="average"),
+        cnn("final", head="flatten"),
+        cnn("kernel-7", kernels=7),
+        cnn("kernel-15", kernels=15),
+        *(cnn(f"kernel-{side}", kernels=side, on_request=True) for side in (5, 10, 20)),
+    ]
+
+
+def _texts(family: str) -> list[Variant]:
+    """The mask is the LSTM's (and the GRU's): SimpleRNN reads the padding, as in the assignment."""
+
+    def text(name: str, layers: int = 1, units: int = 64, both: bool = False) -> Variant:
+        settings = {"layers": layers, "units": units, "bidirectional": both}
+        return Variant(family, name, {**settings, "mask_zero": family != "SimpleRNN"})
+
+    return [
+        text("1x32", units=32),
+        text("1x64"),
+        text("1x128", units=128),
+        text("2x64", layers=2),
+        text("3x64", layers=3),
+        text("final", both=True),
+    ]
+
+
+def _groups(family: str) -> list[Group]:
+    if family == "CNN":
+        members: dict[tuple[str, str], dict[str, str]] = {
+            ("convolutions", "How many convolutions"): {
+                "1 × 32": "conv-32",
+                "2 × 32": "conv-32-32",
+                "3 × 32": "conv-32-32-32",
+            },
+            ("filters", "How many filters"): {
+                "16-32": "conv-16-32",
+                "32-64": "conv-32-64",
+                "64-128": "conv-64-128",
+            },
+            ("kernels", "Size of the kernels"): {
+                "3 × 3": "conv-32-64",
+                "5 × 5": "kernel-5",
+                "7 × 7": "kernel-7",
+                "10 × 10": "kernel-10",
+                "15 × 15": "kernel-15",
+                "20 × 20": "kernel-20",
+            },
+            ("pooling", "Kind of pooling"): {"max": "conv-32-64", "average": "average"},
+            ("head", "The final model"): {"global average": "conv-32-64", "final": "final"},
+        }
+    else:
+        members = {
+            ("layers", "How many layers"): {
+                "1 layer": "1x64",
+                "2 layers": "2x64",
+                "3 layers": "3x64",
+            },
+            ("cells", "How many cells"): {"32": "1x32", "64": "1x64", "128": "1x128"},
+            ("directions", "One direction against two"): {
+                "one": "1x64",
+                "two (final)": "final",
+            },
+        }
+    return [Group(family, name, title, m) for (name, title), m in members.items()]
+
+
+VARIANTS = (*_pictures(), *(v for family in FAMILIES[1:] for v in _texts(family)))
+GROUPS = tuple(group for family in FAMILIES for group in _groups(family))
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How much is done. None: all there is."""
+
+    epochs: Mapping[str, int]
+    per_class: int | None = None  # pictures for training and validation
+    test_per_class: int | None = None
+    sentences: int = 2000  # of the generated corpus, for training
+
+    def epochs_of(self, family: str) -> int:
+        return self.epochs["CNN" if family == "CNN" else family]
+
+
+PRESETS = {
+    "full": Preset({"CNN": 10, "SimpleRNN": 15, "LSTM": 10, "GRU": 10}),
+    "quick": Preset({"CNN": 5, "SimpleRNN": 8, "LSTM": 5, "GRU": 5}, 500, 100, 1000),
+    "smoke": Preset({"CNN": 4, "SimpleRNN": 4, "LSTM": 4, "GRU": 4}, 100, 30, 320),
+}
+
+
+def choose(families: Sequence[str] = (), names: Sequence[str] = ()) -> list[Variant]:
+    """The variants of these families whose name, or one of whose groups, is among ``names``.
+
+    In the order of training: recurrent ones first, the slowest last. Without families the usual
+    three, without names all that aren't kept for being asked for.
+
+    Raises ExportError for a family or a name that there isn't, or if nothing is both.
+    """
+    spelled = {family.lower(): family for family in FAMILIES}
+    if unknown := [f for f in families if f.lower() not in spelled]:
+        raise ExportError(f"no family {unknown[0]!r}: there are {', '.join(FAMILIES)}")
+    wanted = {spelled[f.lower()] for f in families} or set(USUAL)
+    groups = {
+        (group.family, group.name, name) for group in GROUPS for name in group.members.values()
+    }
+    known = {v.name for v in VARIANTS} | {name for _, name, _ in groups}
+    if unknown := [name for name in names if name not in known]:
+        raise ExportError(f"no variant {unknown[0]!r}: there are {', '.join(sorted(known))}")
+
+    def is_asked(v: Variant) -> bool:
+        if not names:
+            return not v.on_request
+        in_groups = any((v.family, name, v.name) in groups for name in names)
+        return v.name in names or (in_groups and not v.on_request)
+
+    chosen = [v for v in VARIANTS if v.family in wanted and is_asked(v)]
+    if not chosen:
+        raise ExportError(f"no variant of {', '.join(sorted(wanted))} is {' or '.join(names)}")
+    return sorted(chosen, key=lambda v: v.family == "CNN")

@@ -1,0 +1,93 @@
+"""The report in a real browser: nothing in the console, every picture drawn, no room wasted."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+
+pytest.importorskip("tensorflow", reason="the study needs TensorFlow")
+pytest.importorskip("sklearn", reason="the study needs scikit-learn")
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+
+#: what a page finds out about itself, once everything is there
+SCRIPT = """<script>addEventListener('load', async () => {
+  document.querySelectorAll('details').forEach(d => d.open = true);
+  const drawn = svg => {
+    const box = svg.getBBox(), place = svg.getBoundingClientRect();
+    return box.width > 0 && box.height > 0 && place.width > 0 && place.height > 0;
+  };
+  const loaded = image => new Promise(done => {
+    const probe = new Image();
+    probe.onload = () => done(probe.naturalWidth > 0);
+    probe.onerror = () => done(false);
+    probe.src = image.getAttribute('href');
+  });
+  const clipped = svg => [...svg.querySelectorAll('text')].filter(t => {
+    const a = t.getBoundingClientRect(), b = svg.getBoundingClientRect();
+    return a.left < b.left - 1 || a.right > b.right + 1 || a.top < b.top - 1 ||
+      a.bottom > b.bottom + 1;
+  }).map(t => t.textContent);
+  const pictures = [...document.querySelectorAll('svg')];
+  const images = [...document.querySelectorAll('image')];
+  console.log('FOUND ' + JSON.stringify({
+    pictures: pictures.length,
+    images: images.length,
+    empty: pictures.filter(p => !drawn(p)).length,
+    broken: (await Promise.all(images.map(loaded))).filter(ok => !ok).length,
+    clipped: pictures.flatMap(clipped),
+    wide: document.documentElement.scrollWidth - innerWidth,
+    ground: getComputedStyle(document.body).backgroundColor,
+    dead: [...document.querySelectorAll('nav a')].filter(
+      a => !document.getElementById(a.hash.slice(1))).length,
+  }));
+});</script>"""
+
+
+def opened(page, folder, *, width=1100, dark=False):
+    """What the page found out, and what else was in the console.
+
+    A window is never as narrow as a phone: the page is in a frame of that width.
+    """
+    inner, outer = folder / "inner.html", folder / "outer.html"
+    inner.write_text(page.replace("</body>", f"{SCRIPT}</body>"), "utf-8")
+    frame = f'<iframe src="inner.html" style="border:0;width:{width}px;height:900px"></iframe>'
+    outer.write_text(f'<!doctype html><body style="margin:0">{frame}', "utf-8")
+    command = [
+        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
+        "--no-first-run", "--disable-background-networking", "--disable-component-update",
+        "--disable-sync", f"--user-data-dir={folder / 'profile'}", "--enable-logging=stderr",
+        "--window-size=1200,1000", "--virtual-time-budget=20000", "--dump-dom",
+        *(["--blink-settings=preferredColorScheme=0"] if dark else []), outer.as_uri(),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    console = re.findall(r'CONSOLE[^"]*"(.*)", source', done.stderr)
+    found = [line.removeprefix("FOUND ") for line in console if line.startswith("FOUND ")]
+    assert len(found) == 1, done.stderr[-2000:]
+    return json.loads(found[0]), [line for line in console if not line.startswith("FOUND ")]
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1100, False), (390, True)])
+def test_the_report(trained, tmp_path, width, dark):
+    page = (trained / "report.html").read_text("utf-8")
+    found, console = opened(page, tmp_path, width=width, dark=dark)
+    assert console == []
+    assert found["pictures"] == page.count("<svg") > 30 and found["images"] > 30
+    assert found["empty"] == found["broken"] == found["dead"] == 0
+    assert found["clipped"] == []
+    assert found["wide"] <= 0, "the page scrolls sideways"
+    assert found["ground"] == ("rgb(20, 24, 29)" if dark else "rgb(255, 255, 255)")
+
+
+def test_that_mistakes_are_found(tmp_path):
+    page = (
+        '<body><a></a><svg></svg><svg viewBox="0 0 9 9" width="90"><text x="5" y="5">abc</text>'
+        '<image href="data:image/png;base64,AAAA" width="5" height="5"/></svg>'
+        "<script>nothing()</script></body>"
+    )
+    found, console = opened(page, tmp_path)
+    assert found["empty"] == 1 and found["broken"] == 1 and found["clipped"] == ["abc"]
+    assert any("nothing is not defined" in line for line in console)

@@ -1,0 +1,231 @@
+"""What is trained on what, what the numbers are said to mean, and the chapters by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="the study needs TensorFlow")
+pytest.importorskip("sklearn", reason="the study needs scikit-learn")
+
+import keras
+
+from export.datasets import cifar10, images
+from export.errors import ExportError
+from export.study import by_hand_pictures, by_hand_texts, findings, svg
+from export.study.by_hand import Walk, n, total
+from export.study.data import Source
+from export.study.docs import write_docs
+from export.study.evaluate import macro_f1
+from export.study.findings import Result, clearly_ahead, members, read, winner
+from export.study.progress import Progress
+from export.study.variants import FAMILIES, GROUPS, PRESETS, VARIANTS, Variant, choose
+
+
+def test_variants():
+    usual = choose()
+    assert len(usual) == 22 and usual[-1].name == "kernel-15"
+    families = [v.family for v in usual]
+    assert families == ["SimpleRNN"] * 6 + ["LSTM"] * 6 + ["CNN"] * 10
+    known = {(v.family, v.name) for v in VARIANTS}
+    assert {(g.family, name) for g in GROUPS for name in g.members.values()} == known
+    models = [(v.family, repr(sorted(v.settings.items()))) for v in VARIANTS]
+    assert len(set(models)) == len(models), "the same model under two names"
+    assert [v.name for v in choose(["gru"], ["cells"])] == ["1x32", "1x64", "1x128"]
+    assert [v.name for v in choose(["cnn"], ["kernel-20", "final"])] == ["final", "kernel-20"]
+    masks = {v.family: v.settings["mask_zero"] for v in VARIANTS if v.family != "CNN"}
+    assert masks == {"SimpleRNN": False, "LSTM": True, "GRU": True}
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "parameters"),
+    [
+        # Conv2D (9·3 + 1)·32 and (9·32 + 1)·64, Dense 4096·64 + 64 and 64·10 + 10
+        ("CNN", "final", 896 + 18496 + 262208 + 650),
+        ("CNN", "average", 896 + 18496 + 64 * 64 + 64 + 650),
+        ("CNN", "kernel-15", (225 * 3 + 1) * 32 + (225 * 32 + 1) * 64 + 4160 + 650),
+        # Embedding, two directions, Dense
+        ("SimpleRNN", "final", 1_280_000 + 2 * 64 * (128 + 64 + 1) + 128 * 3 + 3),
+        ("LSTM", "3x64", 1_280_000 + 4 * 64 * (193 + 129 + 129) + 64 * 3 + 3),
+    ],
+)
+def test_the_models_are_the_assignments(family, name, parameters):
+    [variant] = choose([family], [name])
+    shape, classes = ((32, 32, 3), 10) if family == "CNN" else ((100,), 3)
+    assert variant.build(shape, classes).count_params() == parameters
+
+
+def test_presets():
+    assert PRESETS["full"].per_class is None
+    assert [PRESETS["full"].epochs_of(f) for f in FAMILIES] == [10, 15, 10, 10]
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Folders of pictures, 12 and 3 of each of two classes, each of one grey of its own."""
+    for split, count in (("train", 12), ("test", 3)):
+        for number, name in enumerate(("cat", "ant")):
+            folder = tmp_path / "cifar10" / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                grey = np.full((4, 4, 3), 100 * number + i, np.uint8)
+                keras.utils.save_img(folder / f"{i:02}.png", grey, scale=False)
+    return tmp_path
+
+
+def test_folders_of_pictures_are_like_a_zip(pictures, tmp_path):
+    import shutil
+
+    folder = pictures / "cifar10"
+    shutil.make_archive(str(folder / "train"), "zip", folder / "train")
+    told = []
+    zipped, names = images(folder / "train.zip", progress=lambda *done: told.append(done))
+    plain, same = images(folder / "train")
+    assert names == same == ["ant", "cat"] and told == []
+    np.testing.assert_array_equal(zipped.x, plain.x)
+    np.testing.assert_array_equal(zipped.y, plain.y)
+    np.testing.assert_array_equal(plain.x[:, 0, 0, 0] * 255 < 50, plain.y == 1)
+    with pytest.raises(ExportError, match=r"no data at .*test\.zip"):
+        cifar10(folder)
+
+
+def test_data_from_folders(pictures):
+    source = Source(replace(PRESETS["full"], per_class=10, test_per_class=2), pictures)
+    with Progress() as progress:
+        task = source.task("CNN", progress)
+        assert source.task("CNN", progress) is task
+    assert (len(task.train), len(task.valid), len(task.test)) == (16, 4, 4)
+    assert task.shape == (4, 4, 3) and not task.stands_in and task.classes == ["ant", "cat"]
+    greys = [set((s.x[:, 0, 0, 0] * 255).round()) for s in (task.train, task.valid)]
+    assert len(greys[0]) == 16 and len(greys[1]) == 4 and not greys[0] & greys[1]
+
+
+def test_texts_from_an_address(tmp_path, capsys):
+    for name in ("train", "valid", "test"):
+        rows = "id,text,label\n1,bagus sekali,positive\n2,buruk,negative\n"
+        (tmp_path / f"{name}.csv").write_text(rows)
+    source = Source(PRESETS["smoke"], nusax=tmp_path.as_uri() + "/")
+    with Progress() as progress:
+        task = source.task("LSTM", progress)
+    assert task.classes == ["negative", "positive"] and task.shape == (100,)
+    assert "NusaX: 2 + 2 + 2 for training, validation, test" in capsys.readouterr().out
+
+
+def result(right, *, loss=(1.0, 0.5), val_loss=(1.0, 0.6), f1=0.5, name="a", parameters=10):
+    """A result with two classes, right for those samples."""
+    truth = np.arange(len(right)) % 2
+    said = np.where(right, truth, 1 - truth)
+    history = {"loss": loss, "val_loss": val_loss, "accuracy": loss, "val_accuracy": loss}
+    record = {"f1": {"onnxwalk": f1}}
+    training = {"history": history, "parameters": parameters}
+    variant = Variant("CNN", name, {})
+    return Result(variant, training, record, {"onnxwalk": np.eye(2)[said]}, truth, truth, None)
+
+
+def test_rules():
+    some = np.arange(100) < 60
+    assert not result(some).overfits and result(some).unfinished
+    fitted = result(some, loss=(1, 0.5, 0.1), val_loss=(1.0, 0.6, 0.64))
+    assert fitted.overfits and fitted.best_epoch == 2 and not fitted.unfinished
+    assert not result(some, loss=(1, 0.5, 0.1), val_loss=(1.0, 0.6, 0.62)).overfits
+    assert not result(some, loss=(1, 0.5, 0.7), val_loss=(1.0, 0.6, 0.9)).overfits
+    # half is what guessing gives; 1.96 standard errors are 0.098
+    assert result(np.arange(100) < 59).guesses and not result(some).guesses
+    # 3 samples more are less than 1.96·√3, 4 are more than 1.96·√4
+    assert not clearly_ahead(result(np.arange(100) < 63), result(np.arange(100) < 60))
+    assert clearly_ahead(result(np.arange(100) < 64), result(np.arange(100) < 60))
+    pair = [("a", result(some, f1=0.5)), ("b", result(np.arange(100) < 80, f1=0.7))]
+    assert winner(pair) == "highest F1 for b, 0.7000 (a 0.5000). Clearly ahead of a."
+    said = findings.family_findings("CNN", [r for _, r in pair])
+    assert "Could have been trained longer: all variants." in said
+
+
+def test_macro_f1():
+    truth, said = np.array([0, 0, 1, 1, 2]), np.array([0, 1, 1, 1, 1])
+    assert macro_f1(truth, said) == pytest.approx((2 / 3 + 4 / 6 + 0) / 3)
+
+
+def test_groups_share_what_is_trained_once(trained):
+    found = read(trained)
+    shared = [g for g in GROUPS if any(r.variant.name == "final" for _, r in members(g, found))]
+    assert [(g.family, g.name) for g in shared] == [
+        ("CNN", "head"), ("SimpleRNN", "directions"), ("LSTM", "directions"),
+    ]  # fmt: skip
+    charted = [(group.family, group.name) for group, _ in findings.group_findings(found)]
+    assert charted == []  # no group has two of the few that the tests train
+
+
+@pytest.mark.parametrize("family", ["SimpleRNN", "LSTM"])
+@pytest.mark.parametrize("name", ["1x32", "2x64", "final"])
+def test_states_by_hand_are_the_interpreters(trained, family, name):
+    [chosen] = [r for r in read(trained) if (r.variant.family, r.variant.name) == (family, name)]
+    walk = Walk(chosen)
+    it = by_hand_texts.Recurrence(walk, walk.node("RNN", "LSTM"))
+    words = len(chosen.record["sample"]["words"])
+    assert it.taken == (words if family == "LSTM" else len(it.x)) and it.masked == (
+        family == "LSTM"
+    )
+    ours, theirs = it.h[:, 1:], it.interpreters()
+    assert np.abs(theirs).max() > 0.01
+    np.testing.assert_allclose(ours[:, : it.taken], theirs[:, : it.taken], rtol=0, atol=1e-6)
+    last = walk.value(it.node.outputs[1])[:, 0]
+    np.testing.assert_allclose(it.h[:, it.taken], last, rtol=0, atol=1e-6)
+    if family == "LSTM":
+        last = walk.value(it.node.outputs[2])[:, 0]
+        np.testing.assert_allclose(it.c[:, it.taken], last, rtol=0, atol=1e-6)
+        assert words < len(it.x) and not it.walk.value(it.node.outputs[0])[it.taken :].any()
+    assert "differs from the interpreter" in by_hand_texts.chapter(chosen)
+
+
+@pytest.mark.parametrize("name", ["conv-32", "average", "final"])
+def test_a_convolution_by_hand(trained, name):
+    import re
+
+    [chosen] = [r for r in read(trained) if (r.variant.family, r.variant.name) == ("CNN", name)]
+    text = by_hand_pictures.chapter(chosen)
+    differences = [float(d) for d in re.findall(r"\(difference ([\d.e+-]+)\)", text)]
+    assert len(differences) == 2 and max(differences) < 1e-6
+    terms = re.search(r"grey: (.*?) = <b>(.*?)</b>", text)
+    products = re.findall(r"(\d\.\d+) × \(?(−?\d\.\d+)\)?", terms[1])
+    assert len(products) == 9
+    value = sum(float(a) * float(b.replace("−", "-")) for a, b in products)
+    assert value == pytest.approx(float(terms[2].replace("−", "-")), abs=0.01)
+
+
+def test_numbers_in_words():
+    assert n(-0.00001) == "0.0000" and n(-1.5, 1) == "−1.5"
+    assert total(1, -2, 3, digits=0) == "1 − 2 + 3"
+
+
+def test_docs(copy, tmp_path):
+    found = read(copy)
+    write_docs(found, tmp_path / "docs")
+    names = sorted(file.name for file in (tmp_path / "docs").iterdir())
+    assert names == ["RESULTS.md", "f1.svg", "time.svg"]
+    text = (tmp_path / "docs" / "RESULTS.md").read_text()
+    assert "digits" in text.splitlines()[0] and "seed 42" in text
+    table = [line for line in text.splitlines() if line.startswith("| ")]
+    csv = (copy / "results.csv").read_text().splitlines()
+    assert [line.strip("| ").split(" | ") for line in table[1:]] == [
+        line.split(",") for line in csv[1:]
+    ]
+
+
+def test_pictures():
+    from xml.etree import ElementTree
+
+    assert svg.ticks(0, 1) == [0, 0.25, 0.5, 0.75, 1]
+    assert svg.ticks(2.2, 2.31) == [2.2, 2.25, 2.3, 2.35]
+    assert len(svg.ticks(0.3, 0.3)) > 1
+    charts = [
+        svg.lines("<a> & b", [svg.Line("l", [1.0, None, 2.0])], xs=["1", "2", "3"]),
+        svg.lines("flat", [svg.Line("l", [1.0])], xs=["1"], shaded=(0, 0)),
+        svg.bars("bars", [("row", [0.5, 0.0])], ["a", "b"]),
+        svg.dots("dots", [("row", [1e-7, 0.0])], ["a", "b"], unit="s", limit=1e-5),
+    ]
+    for chart in charts:
+        ElementTree.fromstring(svg.alone(chart))
+        assert "nan" not in chart
+    colours = svg.painted(np.array([[-1.0, 0, 2]]), signed=True)
+    assert colours.shape == (1, 3, 3) and (colours[0, 1] > 240).all()
+    assert colours[0, 0, 2] > colours[0, 0, 0] and colours[0, 2, 0] > colours[0, 2, 2]
