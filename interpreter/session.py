@@ -147,17 +147,20 @@ class Session:
     def bound(self, feeds: Mapping[str, Any]) -> tuple[Bound, list[Any]] | None:
         """A plan of its own that is bound to the shapes of these feeds, and the arguments to run it
         with; ``None`` where runs are walks: for values that are no arrays of numbers, without
-        rewrites.
+        rewrites, and where something fails.
 
-        Raises what ``run`` raises.
+        Raises InvalidInputError for feeds that don't fit.
         """
         plan, arguments = self._arguments(None, feeds)
         names = [name for name in self._feedable if name in feeds]
         given = dict(zip(names, arguments, strict=True))
         if not self._rewrites or signature(None, given) is None:
             return None
-        with computing():
-            bound = Bound(plan, arguments, frozenset())
+        try:
+            with computing():
+                bound = Bound(plan, arguments, frozenset())
+        except Exception:  # a walk tells what it is, or succeeds
+            return None
         bound.outputs()
         return bound, arguments
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from interpreter.cli import _show
-from interpreter.cli._feeds import add_arguments
+from interpreter.cli._feeds import add_arguments, whole_number
 from interpreter.cli._samples import EDGES, samples
 from interpreter.compare import (
     ENGINES,
@@ -67,7 +67,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("a", metavar="A", help=f"a file, an engine ({engines}), or ENGINE:FILE")
     parser.add_argument("b", metavar="B", help="the same; what A is measured by")
     parser.add_argument(
-        "--samples", type=_whole, default=3, metavar="N", help="made-up samples (default: 3)"
+        "--samples", type=whole_number, default=3, metavar="N", help="made-up samples (default: 3)"
     )
     parser.add_argument(
         "--edge", action="store_true", help=f"also compare on {', '.join(EDGES)} as inputs"
@@ -78,7 +78,7 @@ def add_parser(commands: Any) -> None:
     add_arguments(parser)
     parser.add_argument(
         "--batch",
-        type=_whole,
+        type=whole_number,
         metavar="N",
         help="size of the dimension named batch or N, or of the first one of each input; of what "
         "--input gives, N rows make a sample",
@@ -90,19 +90,19 @@ def add_parser(commands: Any) -> None:
         "--rtol",
         type=_tolerance,
         metavar="T",
-        help="see above (default: 1e-4 for floats, 2e-2 for float16, 1e-1 for bfloat16, 0 for "
-        "whole numbers)",
+        help="see above (default: 1e-3 for floats, 1e-6 for float64, 2e-2 for float16, 1e-1 for "
+        "bfloat16, 0 for whole numbers)",
     )
     parser.add_argument(
         "--memory",
-        type=_whole,
+        type=whole_number,
         default=256,
         metavar="MB",
         help="of values that an engine is asked for at a time, or that wait for the other side "
         "(default: 256)",
     )
     parser.add_argument(
-        "--top", type=_whole, default=10, metavar="N", help="values to show (default: 10)"
+        "--top", type=whole_number, default=10, metavar="N", help="values to show (default: 10)"
     )
     parser.add_argument(
         "--extract",
@@ -302,12 +302,6 @@ def _element(value: Any) -> str:
 
 def _figure(number: float) -> str:
     return "–" if math.isinf(number) else "0" if number == 0 else f"{number:.1e}"
-
-
-def _whole(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
-    return int(text)
 
 
 def _tolerance(text: str) -> float:

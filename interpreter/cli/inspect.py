@@ -58,7 +58,11 @@ def add_parser(commands: Any) -> None:
         help="with --deep: shape of a made-up input; may be repeated",
     )
     parser.add_argument(
-        "--top", type=whole_number, default=20, metavar="N", help="with --deep: rows of a table (20)"
+        "--top",
+        type=whole_number,
+        default=20,
+        metavar="N",
+        help="with --deep: rows of a table (20)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 

@@ -48,7 +48,11 @@ def add_parser(commands: Any) -> None:
         help="size of the dimension named batch or N, or of the first one of each input",
     )
     parser.add_argument(
-        "--runs", type=whole_number, default=20, metavar="N", help="how often it is run (default: 20)"
+        "--runs",
+        type=whole_number,
+        default=20,
+        metavar="N",
+        help="how often it is run (default: 20)",
     )
     parser.add_argument(
         "--top", type=whole_number, default=20, metavar="N", help="nodes to show (default: 20)"

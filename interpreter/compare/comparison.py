@@ -121,8 +121,8 @@ def compare(
             order = {pair: place for place, pair in enumerate(pairs)}
             found = Comparison([Row(pair) for pair in pairs], [], sides.counts)
         found.samples.append(label)
-        streams = [partial(side.stream, feeds) for side in (sides.a, sides.b)]
-        for pair, a, b in lockstep(*streams, list(order), memory):
+        one, other = (partial(side.stream, feeds) for side in (sides.a, sides.b))
+        for pair, a, b in lockstep(one, other, list(order), memory):
             place = order[pair]
             row, apart = found.rows[place], _difference(sides, a, b, tolerance)
             if row.worst is None or (not apart.equal, apart.relative) > row.rank:

@@ -96,7 +96,9 @@ class Optimized:
                     yield name, value.copy() if isinstance(value, np.ndarray) else value
 
     def _steps(self, feeds: Feeds) -> Iterator[dict[str, Any]]:
-        found = self.session.bound(feeds)
+        found = None
+        with contextlib.suppress(Exception):  # the walk says what is wrong, as in session.run
+            found = self.session.bound(feeds)
         if found is None:  # strings, sequences: these runs are walks
             for event in self.session.trace(feeds, optimized=True):
                 yield event.outputs

@@ -33,6 +33,23 @@ def test_every_node_of_the_file_with_its_values():
         assert event.seconds >= 0
 
 
+def test_a_bound_run_can_be_read_step_by_step():
+    """Every value is right as it is computed, before its memory is used again."""
+    session = interpreter.load(network())
+    x = noise(2, 8, 8, 3)
+    bound, arguments = session.bound({"x": noise(2, 8, 8, 3)})
+    arguments = [x for _ in arguments]
+    found = {}
+    for step, values in bound.steps(arguments):
+        given = zip(step.node.outputs, values, strict=True)
+        found |= {name: value.copy() for name, value in given if value is not None}
+    bound.outputs()
+    assert {output.name for output in session.outputs} <= set(found) and len(found) > 3
+    for name, value in found.items():
+        (expected,) = session.run([name], {"x": x})
+        np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_optimized_nodes_are_those_that_the_rewrites_made():
     session = interpreter.load(network())
     plain = session.trace({"x": noise(1, 8, 8, 3)})

@@ -206,7 +206,7 @@ def test_nan_and_infinities_in_the_same_places_are_equal(cli, make):
     assert found["equal"] and found["samples"] == ["x.npy"]
 
     clipped = [nodes[0], helper.make_node("Max", ["l", "least"], ["y"], name="clip")]
-    least = {"least": np.float32(-9)}
+    least = {"least": np.array(-9, np.float32)}
     other = make("clip.onnx", clipped, [("x", F, [4])], [("y", F, [4])], least)
     first = report(cli, other, model, "--input", "x.npy")["first"]
     assert first["reason"] == "NaN or infinite at other places: 2 of 4"
@@ -222,7 +222,7 @@ def test_strings_and_sequences(cli, make):
             helper.make_node("SequenceConstruct", ["x", "d"], ["s"], name="both"),
             helper.make_node("SequenceLength", ["s"], ["y"], name="count"),
         ]
-        io = [("x", T.STRING, [2])], [("y", T.INT64, None), ("s", T.UNDEFINED, None)][:1]
+        io = [("x", T.STRING, [2])], [("y", T.INT64, [])]
         return make(name, nodes, *io, {"more": np.array([suffix], object)}, opset=20)
 
     a, b = model("a.onnx", "!"), model("b.onnx", "?")
@@ -244,7 +244,8 @@ def test_strings_and_sequences(cli, make):
     [
         ([1.0, 2.0], [1.0, 2.0], True, 0),
         ([1.0, 2.0], [1.0, 2.5], False, 0.2),
-        ([100.0, 1.0], [100.0, 1.005], True, 5e-5),  # of the largest
+        (np.float32([100, 1]), np.float32([100, 1.05]), True, 5e-4),  # of the largest
+        ([100.0, 1.0], [100.0, 1.05], False, 5e-4),  # float64 is more exact
         ([np.nan, 1.0], [np.nan, 1.0], True, 0),
         ([np.inf, 1.0], [-np.inf, 1.0], False, np.inf),
         ([np.nan, 1.0], [0.0, 1.0], False, np.inf),
@@ -253,7 +254,7 @@ def test_strings_and_sequences(cli, make):
         (np.array([True, False]), np.array([True, True]), False, 1),
         (np.array([1 + 1j]), np.array([1 + 1j]), True, 0),
         (np.array([1 + 1j]), np.array([1 - 1j]), False, 2**0.5),
-        (np.float16([1.0]), np.float16([1.01]), True, 0.01),
+        (np.float16([1.0]), np.float16([1.01]), True, 0.00967),
         (np.zeros((0, 3)), np.zeros((0, 3)), True, 0),
         (np.zeros((0, 3)), np.zeros((3, 0)), False, np.inf),
         (np.array(["a"], object), np.array(["a"]), True, 0),
@@ -293,11 +294,12 @@ def test_the_shorter_float_says_what_is_allowed(cli, make):
         return make(name, nodes, [("x", F, [8])], [("y", F, [8])])
 
     full, half = model("full.onnx", F), model("half.onnx", T.FLOAT16)
-    found = report(cli, half, full)
+    assert report(cli, half, full, "--rtol", 1e-2)["equal"]
+    found = report(cli, half, full, "--atol", 1e-4)
     by_name = {row["value"]: row for row in found["compared"]}
     assert by_name["e"]["equal"] and by_name["e"]["type_a"].startswith("float16")
-    assert not by_name["y"]["equal"]  # both are float32 again
-    assert report(cli, half, full, "--rtol", 1e-2)["equal"]
+    assert by_name["y"]["type_a"] == by_name["y"]["type_b"] == "float32 (8,)"
+    assert not report(cli, half, full, "--rtol", 1e-5)["equal"]
 
 
 # --- lock-step
@@ -329,7 +331,7 @@ def test_chunks():
     assert chunks("", sizes, 1) == []
 
 
-@pytest.mark.parametrize(("memory", "passes"), [(10_000, 1), (2_000, 3), (0, 5)])
+@pytest.mark.parametrize(("memory", "passes"), [(10_000, 1), (2_000, 2), (0, 5)])
 def test_streams_in_other_orders_need_no_more_than_they_may_hold(memory, passes):
     """Each value takes 800 bytes; b gives them the other way round."""
     alive, most, begun = 0, 0, 0
@@ -413,7 +415,7 @@ def test_engines_on_files_of_their_own(cli, network):
     assert report(cli, "onnxruntime", wrong)["equal"]
 
 
-def test_what_cannot_be_compared_is_told(cli, network, classifier, monkeypatch):
+def test_what_cannot_be_compared_is_told(cli, network, make, monkeypatch):
     import sys
 
     assert "none.onnx" in refusal(cli, "none.onnx", network)
@@ -424,6 +426,11 @@ def test_what_cannot_be_compared_is_told(cli, network, classifier, monkeypatch):
     assert "one side has to be an ONNX file" in refusal(cli, "a.keras", "b.keras")
     bad = changed(network, "v", lambda array: array[:5])
     assert "Gemm" in refusal(cli, bad, network)
+    node = helper.make_node("Reshape", ["x", "s"], ["y"], name="fold")
+    io = [("x", F, [3])], [("y", F, None)]
+    broken = make("broken.onnx", [node], *io, {"s": np.array([2, 2])})
+    assert "node 'fold' (Reshape)" in refusal(cli, f"onnxwalk:{broken}", "onnxwalk")
+    assert "node 'fold' (Reshape)" in refusal(cli, broken, "plain")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert "pip install onnxruntime" in refusal(cli, network, "onnxruntime")
     monkeypatch.setitem(sys.modules, "keras", None)
@@ -461,13 +468,13 @@ def exported(tmp_path_factory):
     x = layers.ReLU(name="relu")(x)
     x = layers.Add(name="add")([inner(x), x])
     x = layers.Flatten(name="flat")(x)
-    x = layers.Dense(16, activation="relu", name="hidden")(x)
+    x = layers.Dense(16, activation="tanh", name="hidden")(x)
     model = keras.Model(image, layers.Dense(5, activation="softmax", name="classes")(x), name="cnn")
     norm = model.get_layer("norm")
     norm.set_weights([1 + 0.1 * np.random.default_rng(1).random(w.shape) for w in norm.weights])
     folder = tmp_path_factory.mktemp("exported")
     model.save(folder / "m.keras")
-    export.to_onnx(model, folder / "m.onnx")
+    export.to_onnx(model, folder / "m.onnx", verify=False)
     return folder / "m.keras", folder / "m.onnx"
 
 
@@ -522,8 +529,8 @@ def test_keras_is_asked_in_chunks_too(cli, exported, monkeypatch):
 
     monkeypatch.setattr(KerasModel, "_run", watched)
     keras, file = exported
-    assert report(cli, keras, file, "--batch", 700, "--samples", 1, "--memory", 1)["equal"]
-    assert len(asked) > 3
+    assert report(cli, keras, file, "--batch", 1000, "--samples", 1, "--memory", 1)["equal"]
+    assert len(asked) > 2
     assert sum(map(len, asked)) == len({name for names in asked for name in names})
 
 
