@@ -36,6 +36,7 @@ class TensorType:
 
     def __str__(self) -> str:
         name = ELEMENT_TYPES[self.element].name if self.element in ELEMENT_TYPES else "unknown"
+        name = {"float": "float32", "double": "float64"}.get(name, name)  # as NumPy has them
         if self.shape is None:
             return f"{name}[...]"
         return f"{name}[{', '.join('?' if d is None else str(d) for d in self.shape)}]"

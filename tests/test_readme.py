@@ -30,7 +30,7 @@ def test_python(code, monkeypatch):
     if "inner" in names:
         assert names["probabilities"].shape == (2, 10)
         assert names["inner"][0].shape == (2, 16, 8, 8)
-        assert "image: float[batch, 8, 8, 1]" in code and str(names["session"].inputs[0]) in code
+        assert "image: float32[batch, 8, 8, 1]" in code and str(names["session"].inputs[0]) in code
     else:
         assert names["mine"].lookup("my.domain", "Swirl", 1).attributes == {"strength": 0.5}
 

@@ -60,7 +60,7 @@ def optimize(request):
 
 def test_run_and_call(optimize):
     session = interpreter.load(dense(), optimize=optimize)
-    assert str(session.inputs[0]) == "x: float[batch, 3]"
+    assert str(session.inputs[0]) == "x: float32[batch, 3]"
     assert session.inputs[0].shape == ("batch", 3) and session.inputs[0].dtype == np.float32
     assert [o.name for o in session.outputs] == ["y"]
     np.testing.assert_array_equal(session.run(None, {"x": X})[0], Y)
@@ -80,7 +80,7 @@ def test_inner_values(optimize):
 @pytest.mark.parametrize(
     ("feeds", "message"),
     [
-        ({}, r"missing: input x: float\[batch, 3\]"),
+        ({}, r"missing: input x: float32\[batch, 3\]"),
         ({"z": X}, "no input is named 'z'; there are: x"),
         ({"x": X.astype(np.float64)}, r"'x' is float64.*\.astype\(numpy.float32\)"),
         ({"x": X.astype(np.int64)}, "'x' is int64"),

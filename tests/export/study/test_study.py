@@ -1,6 +1,7 @@
 """The command from end to end: what it writes, how it continues, and what it says of mistakes."""
 
 import csv
+import functools
 import json
 import os
 import re
@@ -98,7 +99,13 @@ def interrupted(output, after, by):
     """Run the command in a process of its own until it has said that, then end it by a signal."""
     command = [sys.executable, "-u", "-m", "export", "study", *TINY, f"--output={output}"]
     process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Tests that a shell has put in the background ignore Ctrl-C, and so would this.
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     for line in process.stdout:
         if after in line:

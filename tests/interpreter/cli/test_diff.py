@@ -101,9 +101,9 @@ def test_header_inputs_and_outputs(cli, edited):
     found = report(cli, *edited(change))
     assert found["header"]["changed"] == {"opset ai.onnx": ["17, there 18"]}
     assert found["header"]["only_b"] == {"metadata k": "v"}
-    assert found["inputs"]["changed"] == {"x": ["float[batch, 4], there float[batch, 5]"]}
-    assert found["outputs"]["only_a"] == {"y": "float[batch, 3]"}
-    assert found["outputs"]["only_b"] == {"out": "float[batch, 3]"}
+    assert found["inputs"]["changed"] == {"x": ["float32[batch, 4], there float32[batch, 5]"]}
+    assert found["outputs"]["only_a"] == {"y": "float32[batch, 3]"}
+    assert found["outputs"]["only_b"] == {"out": "float32[batch, 3]"}
 
 
 def test_order_alone_is_no_difference(cli, adder):

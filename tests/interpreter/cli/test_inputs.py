@@ -266,7 +266,7 @@ def test_files_and_names_that_are_not_there(cli, identity, adder):
     np.save("x.npy", np.zeros(3, np.float32))
     Path("x.txt").write_text("1")
     assert refused(cli, model, "-i", "no.npy") == "no.npy: no such file"
-    assert "no input is named 'z'; the model takes x: float[n]" in refused(
+    assert "no input is named 'z'; the model takes x: float32[n]" in refused(
         cli, model, "-i", "z=x.npy"
     )
     assert "give .npy, .npz, .csv" in refused(cli, model, "-i", "x.txt")

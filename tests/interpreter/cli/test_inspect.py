@@ -38,7 +38,7 @@ def test_the_whole_of_a_simple_model(cli, make):
     assert (found["ir_version"], found["producer"]) == (8, "maker 1.2")
     assert found["opsets"] == {"ai.onnx": 17}
     assert found["inputs"] == [
-        {"name": "x", "type": "float[batch, ?, 4]", "shape": ["batch", None, 4]}
+        {"name": "x", "type": "float32[batch, ?, 4]", "shape": ["batch", None, 4]}
     ]
     assert [v["name"] for v in found["outputs"]] == ["y"]
     assert [v["name"] for v in found["overridable"]] == ["w"]
@@ -53,7 +53,13 @@ def test_the_whole_of_a_simple_model(cli, make):
     assert found["metadata"] == {"licence": "MIT"}
     assert found["unsupported"] == [] and found["training"] == [] and found["problem"] is None
     text = cli("inspect", model).out
-    for part in ("float[batch, ?, 4]", "17 parameters, 88 bytes", "maker 1.2", "two lines", "MIT"):
+    for part in (
+        "float32[batch, ?, 4]",
+        "17 parameters, 88 bytes",
+        "maker 1.2",
+        "two lines",
+        "MIT",
+    ):
         assert part in text
     assert "not supported" not in text
 

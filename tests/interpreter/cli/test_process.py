@@ -109,7 +109,7 @@ def test_headings_are_bold_in_a_terminal_unless_no_color(tmp_path, classifier, e
     os.close(parent)
     assert process.wait(60) == 0
     assert (b"\x1b[1minputs" in out) == bold and (b"\x1b" in out) == bold
-    assert b"float[batch, 4]" in out
+    assert b"float32[batch, 4]" in out
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a pseudo-terminal")
