@@ -73,8 +73,9 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Carry out the command. Raises OnnxWalkError."""
+    from interpreter.cli._whole import write
     from interpreter.explore.collect import collect  # nothing of it is needed otherwise
-    from interpreter.explore.page import overhead, page, write
+    from interpreter.explore.page import overhead, page
 
     if args.sample is not None and (args.whole or args.sample < 0):
         raise InvalidInputError("--sample K takes one row, from 0 on, and not with --whole")

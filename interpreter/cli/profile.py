@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from interpreter.cli import _show
 from interpreter.cli._feeds import add_arguments, made, whole_number
+from interpreter.cli._whole import write
 from interpreter.cli.bench import duration
 from interpreter.errors import InvalidInputError
 from interpreter.profile import NodeProfile, Profile, ceiling, profile
@@ -77,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     flops, bandwidth = ceiling()
     report = _report(args.model, found, flops, bandwidth)
     if args.trace:
-        _write(args.trace, json.dumps(_events(args.model, found)))
+        write(args.trace, json.dumps(_events(args.model, found)))
     if args.json:
         _show.print_json(report)
     else:
@@ -220,16 +219,3 @@ def _events(model: str, found: Profile) -> dict[str, Any]:
         )
         events.append({"name": "values", "ph": "C", "args": {"bytes": holding.bytes}, **slot})
     return {"traceEvents": events, "displayTimeUnit": "ns"}
-
-
-def _write(path: Path, text: str) -> None:
-    """A file that is there as a whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise InvalidInputError(f"{path}: can't be written: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()

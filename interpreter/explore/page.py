@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import html
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from interpreter.errors import InvalidInputError
 from interpreter.explore.collect import dumped
 
 _FOLDER = Path(__file__).parent / "_page"
@@ -43,16 +40,3 @@ def page(data: Mapping[str, Any], title: str) -> str:
         f'<script type="application/json" id="data">{dumped(data)}</script>\n'
         f"{scripts}</body></html>\n"
     )
-
-
-def write(path: Path, text: str) -> None:
-    """A file that is there as a whole or not at all. Raises InvalidInputError."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise InvalidInputError(f"{path}: can't be written: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
