@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from export.errors import ExportError, one_line
+from export.errors import ExportError, exit_status, one_line
 from export.pipeline import STAGES
 
 
@@ -58,21 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given and given[0] in COMMANDS:
         return COMMANDS[given[0]](given[1:])
     options = _parser().parse_args(given)
-    try:
-        return _export(options)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except ExportError as error:
-        if options.debug:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-    except Exception as error:
-        if options.debug:
-            raise
-        name = type(error).__name__
-        print(f"error: {name}: {one_line(error)} (--debug shows where)", file=sys.stderr)
-    return 1
+    return exit_status(lambda: _export(options), debug=options.debug)
 
 
 def _parser() -> argparse.ArgumentParser:

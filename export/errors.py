@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import re
+import sys
+from collections.abc import Callable
 from types import ModuleType
 
 INSTALL = 'pip install "onnxwalk[{}]"'
@@ -36,3 +38,23 @@ def one_line(error: BaseException | str, limit: int = 300) -> str:
     if len(lines) > 1 and (text.endswith(":") or text.startswith("Exception encountered when")):
         text = f"{text} {lines[1]}"
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def exit_status(command: Callable[[], int], *, debug: bool, stopped: str = "interrupted") -> int:
+    """That of a command: what it returns, 1 after an error, which is told in one line unless
+    ``debug`` lets it through, and 130 after Ctrl-C, when ``stopped`` is said."""
+    try:
+        return command()
+    except KeyboardInterrupt:
+        print(stopped, file=sys.stderr)
+        return 130
+    except ExportError as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+    except Exception as error:
+        if debug:
+            raise
+        name = type(error).__name__
+        print(f"error: {name}: {one_line(error)} (--debug shows where)", file=sys.stderr)
+    return 1

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from export.errors import ExportError, one_line, require
+from export.errors import ExportError, exit_status, require
 from export.study.data import EXTRA, Source
 from export.study.progress import Progress
 from export.study.variants import FAMILIES, PRESETS, Variant, choose
@@ -16,21 +16,11 @@ from export.study.variants import FAMILIES, PRESETS, Variant, choose
 def main(arguments: list[str]) -> int:
     """0; 1 for an error or a claim that doesn't hold, 2 for wrong usage, 130 for Ctrl-C."""
     options = _parser().parse_args(arguments)
-    try:
-        return _study(options)
-    except KeyboardInterrupt:
-        print("interrupted; the same command continues", file=sys.stderr)
-        return 130
-    except ExportError as error:
-        if options.debug:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-    except Exception as error:
-        if options.debug:
-            raise
-        name = type(error).__name__
-        print(f"error: {name}: {one_line(error)} (--debug shows where)", file=sys.stderr)
-    return 1
+    return exit_status(
+        lambda: _study(options),
+        debug=options.debug,
+        stopped="interrupted; the same command continues",
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from interpreter.cli._show import jsonable, widened
+from interpreter.cli._whole import explained
 from interpreter.errors import InvalidInputError
 from interpreter.model import Node
 
@@ -45,14 +46,14 @@ class Dump:
     def writing(self) -> Iterator[None]:
         """Until its end nothing is there under the name but what was there before."""
         try:
-            with self._explained():
+            with explained(self.path):
                 self._part.mkdir()
             yield
             if not self._index:
                 raise InvalidInputError(
                     f"--select {' '.join(self.patterns)}: no value, node or operator is called that"
                 )
-            with self._explained():
+            with explained(self.path):
                 text = json.dumps(jsonable(self._index), indent=1, allow_nan=False)
                 (self._part / INDEX).write_text(text, encoding="utf-8")
                 if self.path.is_dir():
@@ -88,17 +89,8 @@ class Dump:
             label = re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:100]
             entry["file"] = f"{len(self._index) + 1:04d}-{label}.npy"
             entry |= {"dtype": str(value.dtype), "shape": list(value.shape)}
-            with self._explained():
+            with explained(self.path):
                 np.save(self._part / entry["file"], plain, allow_pickle=False)
         else:
             entry["value"] = value  # nothing, or a map
         self._index.append(entry)
-
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Errors of the file system as one that names the folder."""
-        try:
-            yield
-        except OSError as error:
-            reason = error.strerror or error
-            raise InvalidInputError(f"{self.path}: can't be written: {reason}") from error

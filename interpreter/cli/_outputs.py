@@ -13,6 +13,7 @@ from typing import IO, Any
 import numpy as np
 
 from interpreter.cli._show import jsonable, widened
+from interpreter.cli._whole import explained
 from interpreter.errors import InvalidInputError
 from interpreter.model import TensorType
 from interpreter.session import TensorInfo
@@ -50,10 +51,10 @@ class OutputFile:
     def writing(self) -> Iterator[None]:
         """Until its end nothing is there under the name but what was there before."""
         try:
-            with self._explained():  # refused here rather than after the run
+            with explained(self.path):  # refused here rather than after the run
                 open(self._temporary, "xb").close()
             yield
-            with self._explained():
+            with explained(self.path):
                 os.replace(self._temporary, self._target)
         finally:
             with contextlib.suppress(OSError):
@@ -63,7 +64,7 @@ class OutputFile:
         """An array to fill; for .npy it is the file itself, so that it needn't fit in memory."""
         if self.suffix != ".npy" or dtype.kind not in "biufc" or 0 in shape:
             return np.empty(shape, dtype)
-        with self._explained():
+        with explained(self.path):
             array = np.lib.format.open_memmap(self._temporary, "w+", dtype, shape)
             if hasattr(os, "posix_fallocate"):  # a full disk must be met here, not within the map
                 with open(self._temporary, "r+b") as file:
@@ -75,7 +76,7 @@ class OutputFile:
 
         Raises InvalidInputError for a value that the format can't hold.
         """
-        with self._explained():
+        with explained(self.path):
             if self.suffix == ".json":
                 with open(self._temporary, "w", encoding="utf-8") as file:
                     json.dump(jsonable(values), file, allow_nan=False)
@@ -98,12 +99,3 @@ class OutputFile:
             raise InvalidInputError(f"{self.path}: output '{name}' is no tensor: write .json")
         plain = value.astype(str) if value.dtype == object else widened(value)
         np.lib.format.write_array(file, plain, allow_pickle=False)
-
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Errors of the file system as one that names the file."""
-        try:
-            yield
-        except OSError as error:
-            reason = error.strerror or error
-            raise InvalidInputError(f"{self.path}: can't be written: {reason}") from error

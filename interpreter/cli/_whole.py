@@ -1,22 +1,31 @@
-"""Text files that are there as a whole or not at all."""
+"""Files that are there as a whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from interpreter.errors import InvalidInputError
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file beside its name, then rename it. Raises InvalidInputError."""
+    """Write text beside its name, then rename it. Raises InvalidInputError."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise InvalidInputError(f"{path}: can't be written: {error.strerror or error}") from error
+        with explained(path):
+            part.write_text(text, encoding="utf-8")
+            part.replace(path)
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """What the file system refuses meanwhile, as an InvalidInputError that names the path."""
+    try:
+        yield
+    except OSError as error:
+        raise InvalidInputError(f"{path}: can't be written: {error.strerror or error}") from error
