@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import warnings
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -345,7 +345,7 @@ def _suggestion(name: str, known: Iterable[str]) -> str:
 def _owned(results: list[Any], foreign: Sequence[Any]) -> list[Any]:
     """The results as the caller's own: what shares memory with feeds, constants or another result
     is copied, and NumPy scalars become arrays of rank 0."""
-    taken = {id(_base(value)) for value in foreign if isinstance(value, np.ndarray)}
+    taken = {id(_base(array)) for array in _arrays(foreign)}
 
     def own(value: Any) -> Any:
         if isinstance(value, list):
@@ -361,6 +361,15 @@ def _owned(results: list[Any], foreign: Sequence[Any]) -> list[Any]:
         return value
 
     return [own(value) for value in results]
+
+
+def _arrays(values: Iterable[Any]) -> Iterator[np.ndarray]:
+    """The arrays among the values, those in lists too."""
+    for value in values:
+        if isinstance(value, np.ndarray):
+            yield value
+        elif isinstance(value, list):
+            yield from _arrays(value)
 
 
 def _base(array: np.ndarray) -> Any:

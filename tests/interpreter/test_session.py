@@ -189,6 +189,27 @@ def test_outputs_are_the_callers(optimize):
         assert not np.shares_memory(before, after)
 
 
+def test_outputs_of_sequences_are_the_callers(optimize):
+    """What comes out of a fed sequence, or is one, shares no memory with what was fed."""
+    kind = helper.make_sequence_type_proto(helper.make_tensor_type_proto(F, None))
+    proto = model(
+        [
+            helper.make_node("Identity", ["parts"], ["same"]),
+            helper.make_node("SequenceAt", ["parts", "zero"], ["first"]),
+        ],
+        [helper.make_value_info("parts", kind)],
+        [value("first"), onnx.ValueInfoProto(name="same"), onnx.ValueInfoProto(name="parts")],
+        [constant("zero", np.array(0))],
+    )
+    parts = [X.copy(), Y.copy()]
+    first, same, again = interpreter.load(proto, optimize=optimize).run(None, {"parts": parts})
+    for output in (first, *same, *again):
+        output += 1
+    np.testing.assert_array_equal(parts[0], X)
+    np.testing.assert_array_equal(first, X + 1)
+    np.testing.assert_array_equal(again[1], Y + 1)
+
+
 def test_scalars_come_out_as_arrays():
     total = model(
         [helper.make_node("ReduceSum", ["x"], ["y"], keepdims=0)], [value("x")], [value("y")]
