@@ -305,21 +305,15 @@ class _Scope:
     # ------------------------------------------------------------ steps that aren't bound
 
     def _compute_once(self, step: Step, arguments: list[Any]) -> None:
-        results = step.call(*arguments)
-        results = results if isinstance(results, tuple) else (results,)
-        for slot, result in zip(step.outputs, results, strict=False):
+        for slot, result in zip(step.outputs, _results(step, arguments), strict=False):
             if slot != NOTHING:
                 self.values[slot] = self._own(result)
                 self.known.add(slot)
-                if isinstance(result, np.ndarray):
+                if isinstance(self.values[slot], np.ndarray):
                     self.space.constant(self.values[slot])
 
     def _call_every_time(self, step: Step, arguments: list[Any]) -> None:
-        results = step.call(*arguments)
-        results = results if isinstance(results, tuple) else (results,)
-        if len(results) < len(step.outputs):
-            raise ValueError(f"{len(results)} outputs came, the node names {len(step.outputs)}")
-        for slot, result in zip(step.outputs, results, strict=False):
+        for slot, result in zip(step.outputs, _results(step, arguments), strict=False):
             if slot != NOTHING:
                 self.store(slot, result, id(step) in self.changing)
         self.space.calls.append((self._call, (step,)))
@@ -373,7 +367,15 @@ class _Scope:
             return [self._own(item) for item in value]
         if isinstance(value, np.ndarray) and self.space.arena.holds(value):
             return value.copy()
-        return value
+        return np.asarray(value) if isinstance(value, np.generic) else value
+
+
+def _results(step: Step, arguments: Sequence[Any]) -> tuple[Any, ...]:
+    results = step.call(*arguments)
+    results = results if isinstance(results, tuple) else (results,)
+    if len(results) < len(step.outputs):
+        raise ValueError(f"{len(results)} outputs came, the node names {len(step.outputs)}")
+    return results
 
 
 def _forward(source: list[Any], slot: int, target: list[Any], place: int) -> None:
