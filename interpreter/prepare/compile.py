@@ -145,7 +145,10 @@ class _Compiler:
         if any(name and name not in self.constants for name in wanted):
             return None
         constants = [self.constants[name] if name else None for name in wanted]
-        call = preparation.function(*constants, **keywords)
+        try:
+            call = preparation.function(*constants, **keywords)
+        except Exception:
+            return None  # left as it is: if it is ever reached, the run says what is wrong
         if call is None:  # it declines these constants or attributes
             return None
         rest = [n for i, n in named.items() if i not in preparation.constants]

@@ -59,6 +59,8 @@ def _compute(node: Node, context: Context, constants: Mapping[str, Any]) -> dict
     except Exception:
         return None  # left in place: if it is ever reached, the run says what is wrong
     results = results if isinstance(results, tuple) else (results,)
+    if len(results) < len(node.outputs):  # as above
+        return None
     if not all(isinstance(r, (np.ndarray, np.generic)) for r in results):
         return None
     arrays = [np.asarray(result) for result in results]
