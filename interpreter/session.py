@@ -13,7 +13,7 @@ import numpy as np
 
 from interpreter.bound import Bound
 from interpreter.bound_plans import BoundPlans, signature
-from interpreter.errors import InvalidInputError, InvalidModelError, OnnxWalkError
+from interpreter.errors import InvalidInputError, OnnxWalkError
 from interpreter.execute import Hook, execute
 from interpreter.feeds import check_feed
 from interpreter.model import Model, Shape, Tensor, TensorType, ValueInfo, ValueType
@@ -327,8 +327,6 @@ def _info(value: ValueInfo) -> TensorInfo:
         return TensorInfo(value.name, None, None, kind)
     try:
         return TensorInfo(value.name, kind.dtype, kind.shape, kind)
-    except ValueError as error:
-        raise InvalidModelError(f"value '{value.name}': {error}") from None
     except NotImplementedError:  # a type that needs ml_dtypes: reported where it is needed
         return TensorInfo(value.name, None, kind.shape, kind)
 
