@@ -344,7 +344,10 @@ def _opset(model: onnx.ModelProto, feeds: dict[str, Any], rng: random.Random) ->
 
 
 def _output(model: onnx.ModelProto, feeds: dict[str, Any], rng: random.Random) -> Any:
-    """Another value of the graph is an output as well: an inner one, an input, a constant."""
+    """An output less, or one more: an inner value, an input, a constant."""
+    if len(model.graph.output) > 1 and rng.random() < 0.5:
+        del model.graph.output[rng.randrange(len(model.graph.output))]
+        return True
     names = [v.name for v in model.graph.input] + [t.name for t in model.graph.initializer]
     names += [name for n in model.graph.node for name in n.output if name]
     if not names:
@@ -478,7 +481,7 @@ CHANGES: list[Any] = [
     _no_attribute,
     _nodes,
     _opset,
-    _output,
+    *[_output] * 2,
     _any_field,
 ]
 
