@@ -247,7 +247,7 @@ class _Scope:
         if step.bind is None or not bindable:
             return False
         dying = [self.values[slot] for slot in step.release if slot in self._owned]
-        margin = margins.get(step.outputs[0], (0, 0, 0, 0))
+        margin = margins.get(step.outputs[0] if step.outputs else NOTHING, (0, 0, 0, 0))
         wanted = tuple(slot != NOTHING for slot in step.outputs)
         lending = not self.lends.isdisjoint(step.outputs)
         self.space.begin(dying, margin, wanted, lending)

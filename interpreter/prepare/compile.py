@@ -106,6 +106,8 @@ class _Compiler:
         bodies = {name: (plan, len(captured)) for name, (plan, captured) in graphs.items()}
         inputs = tuple(self.read(name) for name in names)
         outputs = tuple(self.define(name) for name in node.outputs)
+        while outputs[1:] and outputs[-1] == NOTHING:  # an operator needn't give what has no name
+            outputs = outputs[:-1]
         taken: tuple[Any, ...] = ()
         if len(names) < len(node.inputs):
             taken = tuple(

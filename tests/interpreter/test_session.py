@@ -312,6 +312,20 @@ def test_constants_that_an_operator_refuses(optimize):
         session(np.ones((5, 1, 3), np.float32))
 
 
+def test_outputs_without_a_name(optimize):
+    """An optional output that isn't asked for may be left out, or be there without a name."""
+    normalize = helper.make_node("BatchNormalization", ["x", "w", "w", "w", "w"], ["y", ""])
+    nothing = helper.make_node("Relu", ["x"], [])
+    proto = model(
+        [normalize, nothing],
+        [value("x", F, [2, 3])],
+        [value("y")],
+        [constant("w", np.ones(3, np.float32))],
+    )
+    y = interpreter.load(proto, optimize=["fold_constants"] if optimize else False)(X)
+    np.testing.assert_allclose(y, X, atol=1e-5)
+
+
 @pytest.mark.parametrize("fed", [True, False])
 def test_more_outputs_than_there_are(fed, optimize):
     inputs = [value("x", I64, [2])]
