@@ -98,8 +98,9 @@ class _Corpus:
         self.read()
 
     def consider(self, case: Case, outcome: Outcome, new_lines: int) -> None:
-        """Keep the case if it is new."""
-        if len(case.model) > 20_000 or (outcome.novelty in self._novelties and not new_lines):
+        """Keep the case if it is new. Mutants of an invalid model are mostly invalid, too."""
+        is_new = outcome.novelty not in self._novelties and outcome.ended != "InvalidModelError"
+        if len(case.model) > 20_000 or not (is_new or new_lines):
             return
         self._novelties.add(outcome.novelty)
         text = case.text(novelty=outcome.novelty)
