@@ -7,7 +7,6 @@ from dataclasses import replace
 from interpreter.model import Graph, Node
 from interpreter.prepare.context import Context, names_read
 
-
 #: the built-in operators whose further outputs are only more to compute
 _ONLY_MORE = {"MaxPool", "Dropout", "BiasDropout", "Attention", "MultiHeadAttention"}
 

@@ -239,7 +239,9 @@ def _add_current(results: _Results, worker: _Worker, problem: Finding) -> None:
         case = Case.of_file(worker.current).text()
     except (OSError, ValueError):  # it never came to one, or was ended while writing it
         raise RuntimeError(f"a worker can't start: {problem.message}\n{problem.trace}") from None
-    results.add({"key": f"{problem.key} {sha1(case.encode()).hexdigest()[:6]}", **vars(problem)}, case)
+    results.add(
+        {"key": f"{problem.key} {sha1(case.encode()).hexdigest()[:6]}", **vars(problem)}, case
+    )
 
 
 if __name__ == "__main__":

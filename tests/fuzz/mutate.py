@@ -20,7 +20,18 @@ from tests.fuzz.case import LAYOUTS, Case
 
 INTEGERS = (0, 1, -1, 2, 3, -2, 7, 64, 255, 2**31 - 1, 2**31, -(2**31), 2**32, 2**63 - 1, -(2**63))
 FLOATS = (0.0, -0.0, 1.0, -1.0, 0.5, 1e-45, 1e-7, 3e38, float("inf"), float("-inf"), float("nan"))
-TEXTS = (b"", b"constant", b"SAME_UPPER", b"NOTSET", b"nearest", b"ii->i", b"sum", b"\xff", b"\n", b"%")
+TEXTS = (
+    b"",
+    b"constant",
+    b"SAME_UPPER",
+    b"NOTSET",
+    b"nearest",
+    b"ii->i",
+    b"sum",
+    b"\xff",
+    b"\n",
+    b"%",
+)
 CODES = [*ELEMENT_TYPES, 0, -1, 99]
 
 Kind = onnx.AttributeProto
@@ -173,7 +184,11 @@ def _attribute(model: onnx.ModelProto, feeds: dict[str, Any], rng: random.Random
 
 
 def _integer(old: int, rng: random.Random) -> int:
-    return old + rng.choice((1, -1)) if rng.random() < 0.4 and abs(old) < 2**62 else rng.choice(INTEGERS)
+    return (
+        old + rng.choice((1, -1))
+        if rng.random() < 0.4 and abs(old) < 2**62
+        else rng.choice(INTEGERS)
+    )
 
 
 def _other_list(values: Any, new: Callable[[Any], Any], rng: random.Random) -> None:
@@ -387,9 +402,7 @@ def _nest(model: onnx.ModelProto, feeds: dict[str, Any], rng: random.Random) -> 
         infos = [onnx.ValueInfoProto(name=name) for name in inner]
         if kind == "If":
             body = helper.make_graph([node], "branch", [], infos)
-            new = helper.make_node(
-                "If", [true.name], outputs, then_branch=body, else_branch=body
-            )
+            new = helper.make_node("If", [true.name], outputs, then_branch=body, else_branch=body)
         else:
             times = numpy_helper.from_array(np.array(rng.choice((0, 1, 3))), f"times{tag}")
             model.graph.initializer.append(times)
@@ -403,9 +416,7 @@ def _nest(model: onnx.ModelProto, feeds: dict[str, Any], rng: random.Random) -> 
     graph.node[at].CopyFrom(new)
 
 
-def _combine(
-    model: onnx.ModelProto, feeds: dict[str, Any], rng: random.Random, other: Case
-) -> Any:
+def _combine(model: onnx.ModelProto, feeds: dict[str, Any], rng: random.Random, other: Case) -> Any:
     """Another case's nodes follow, and take what the first ones give."""
     second = onnx.ModelProto()
     second.ParseFromString(other.model)

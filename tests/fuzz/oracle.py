@@ -224,7 +224,7 @@ def _is_unused(failed: Outcome, plain: Any, session: Any) -> bool:
         return False
 
     def outputs(one: Any) -> list[int]:
-        (plan,) = one._plans.values()
+        *_, plan = one._plans.values()  # the one that ran
         nodes = (step.node for step in plan.steps)
         return [len(n.outputs) for n in nodes if failed.message.startswith(f"{n}, ")]
 
