@@ -22,7 +22,7 @@ import numpy as np
 import interpreter
 from interpreter import OnnxWalkError, OperatorError
 from ops import registry
-from tests.fuzz.case import Case
+from tests.fuzz.case import Case, copied
 
 PROPERTIES = {
     "escaped": "only an OnnxWalkError or an answer comes out",
@@ -129,7 +129,7 @@ def _judge(case: Case, model: Any, outcome: Outcome, again: bool) -> None:
         outcome.findings.append(Finding("feeds changed", _label(outcome)))
     if not again or _random(session):
         return
-    kept = _copied(values)
+    kept = copied(values)
     _, second = _try(outcome, model, case, session=session)
     # A body may be walked at first and bound later, whose sums are rounded in another order.
     exact = not any(node.graphs for node in session.graph.nodes)
@@ -252,12 +252,6 @@ def _arrays(values: Any) -> Iterator[Any]:
             yield from _arrays(value)
         elif not isinstance(value, dict) and value is not None:
             yield value
-
-
-def _copied(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_copied(item) for item in value]
-    return value.copy() if isinstance(value, (np.ndarray, dict)) else value
 
 
 def _differ(one: Any, other: Any, *, exact: bool) -> str:
