@@ -1,4 +1,4 @@
-"""``python -m tests.fuzz``, short and the same each time; and that the oracle sees what is wrong."""
+"""``python -m tests.fuzz``, short and the same each time; and what its oracle sees."""
 
 import json
 import random
