@@ -95,7 +95,7 @@ class Operator:
     @property
     def needs(self) -> Callable[..., Need]:
         """What a call takes at most, given its inputs and attributes: see ``ops.needs``."""
-        return self.function.__dict__.get(_NEEDS, usual)
+        return inspect.unwrap(self.function).__dict__.get(_NEEDS, usual)
 
     @property
     def documentation(self) -> str:
