@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
+from interpreter.budget import Budget, within
 from interpreter.execute import walk
+from interpreter.limits import Limits
 from interpreter.model import Node
 from interpreter.plan import NOTHING, Plan, Step
 from ops.fast.calls import computing
@@ -29,8 +32,10 @@ class Trace:
     """What a run computes: each iteration over it is a run of its own, which goes on only as far
     as it is asked, and lets go every value that no later node reads."""
 
-    def __init__(self, plan: Plan, arguments: Sequence[Any]) -> None:
+    def __init__(self, plan: Plan, arguments: Sequence[Any], limits: Limits | None = None) -> None:
+        """Of ``limits`` all but the time are kept: that is the reader's, too."""
         self.plan, self._arguments = plan, arguments
+        self._limits = None if limits is None else replace(limits, max_seconds=None)
         self._names = {slot: name for name, slot in plan.names.items()}
 
     def __len__(self) -> int:
@@ -56,10 +61,12 @@ class Trace:
 
     def steps(self) -> Iterator[tuple[Step, list[Any], Sequence[Any], float]]:
         """The plan's steps, the values they were given and gave, and the seconds they took."""
+        limits = self._limits
+        budget = None if limits is None else Budget(limits, foreign=self._arguments)
         steps = walk(self.plan, self._arguments)
         while True:
             # NumPy's state belongs to the caller between two steps.
-            with computing():
+            with computing(), within(budget):
                 start = time.perf_counter()
                 try:
                     step, given, found = next(steps)
