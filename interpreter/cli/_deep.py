@@ -21,7 +21,7 @@ from interpreter.costs import operations
 from interpreter.errors import InvalidInputError, OnnxWalkError
 from interpreter.model import SparseTensor, Tensor
 from interpreter.prepare import Context, rewritten, wanted
-from interpreter.prepare.resolve import every_node
+from interpreter.prepare.context import every_node
 from interpreter.session import Session
 from ops import registry
 from ops.fast.calls import computing
