@@ -30,6 +30,9 @@ class Step(NamedTuple):
     bodies: dict[str, tuple[Plan, int]] = {}  # noqa: RUF012  (a NamedTuple's default, not changed)
     #: constants that ``call`` has taken in, which are no inputs any more: name, shape, dtype
     taken: tuple[tuple[str, tuple[int, ...], np.dtype], ...] = ()
+    #: calls(*inputs): the subgraphs by attribute, and the generator that asks for each call of one
+    #: (``ops.graphs``), for those who walk through them; ``None`` where nothing can be walked
+    calls: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -131,18 +131,23 @@ class Session:
             return self._run_bound(output_names, feeds)
         return self._run_in_threads(output_names, feeds)
 
-    def trace(self, feeds: Mapping[str, Any], *, optimized: bool = False) -> Trace:
+    def trace(
+        self, feeds: Mapping[str, Any], *, optimized: bool = False, iterations: float = 0
+    ) -> Trace:
         """The values in between, node by node: an iterable of ``Event(node, inputs, outputs,
-        seconds)``, which computes as it is read, and keeps only what later nodes need.
+        seconds, operator, path, runs)``, which computes as it is read, and keeps only what later
+        nodes need.
 
         The nodes are those of the file; with ``optimized`` those that the rewrites made of them.
+        ``iterations``: how many of each If, Loop or Scan are walked through too (``math.inf``:
+        all). What is inside comes before the node that it is inside of; ``path`` tells where.
 
         Raises InvalidInputError for feeds that don't fit; its iteration raises OperatorError when
         an operator refuses its inputs.
         """
         rewrites = self._rewrites if optimized else ()
         plan, arguments = self._arguments(None, feeds, rewrites)
-        return Trace(plan, arguments)
+        return Trace(plan, arguments, iterations)
 
     def bound(self, feeds: Mapping[str, Any]) -> tuple[Bound, list[Any]] | None:
         """A plan of its own that is bound to the shapes of these feeds, and the arguments to run it

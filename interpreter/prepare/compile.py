@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from interpreter.bound_plans import BoundPlans
-from interpreter.execute import execute
+from interpreter.execute import Walked, execute, walk
 from interpreter.model import Graph, Node, SparseTensor, Tensor, ValueInfo
 from interpreter.plan import NOTHING, Plan, Step
 from interpreter.prepare.context import Context, captured
 from ops import Operator
+from ops.graphs import Calls
 
 
 def compile_graph(
@@ -113,7 +114,8 @@ class _Compiler:
                 for name in node.inputs
                 if name not in names and (array := self.constants.get(name)) is not None
             )
-        return Step(call, inputs, outputs, (), node, operator, bind, bodies, taken)
+        calls = getattr(call, "calls", None)
+        return Step(call, inputs, outputs, (), node, operator, bind, bodies, taken, calls)
 
     def call(
         self, node: Node, operator: Operator, bodies: dict[str, tuple[Plan, list[str]]]
@@ -191,6 +193,10 @@ class Body:
         self._captured = captured_values
         self._bound = bound
 
+    def walk(self, inputs: Sequence[Any], inside: Callable[..., Walked]) -> Walked:
+        """As a call, but step by step."""
+        return tuple((yield from walk(self._plan, [*inputs, *self._captured], inside)))
+
     @property
     def output_types(self) -> tuple[Any, ...]:
         """The declared type of each output (``dtype`` and ``shape``), ``None`` if not declared."""
@@ -207,22 +213,34 @@ class Body:
 
 
 def _with_bodies(
-    function: Callable[..., Any],
+    function: partial[Any],
     n_inputs: int,
     bodies: dict[str, tuple[Plan, list[str]]],
     optimize: bool,
 ) -> Callable[..., Any]:
-    """The function of a node's inputs followed by what its subgraphs take from outside."""
-    bound = {name: BoundPlans() if optimize else None for name in bodies}
+    """The function of a node's inputs followed by what its subgraphs take from outside; and, as its
+    attribute, what ``Step.calls`` is."""
+    parts = []
+    position = n_inputs
+    for name, (plan, names) in bodies.items():
+        outer = slice(position, position + len(names))
+        parts.append((name, plan, outer, BoundPlans() if optimize else None))
+        position = outer.stop
+
+    def graphs(values: Sequence[Any]) -> dict[str, Body]:
+        return {name: Body(plan, values[outer], bound) for name, plan, outer, bound in parts}
 
     def call(*values: Any) -> Any:
-        position, keywords = n_inputs, {}
-        for name, (plan, names) in bodies.items():
-            outer = values[position : position + len(names)]
-            keywords[name] = Body(plan, outer, bound[name])
-            position += len(names)
-        return function(*values[:n_inputs], **keywords)
+        return function(*values[:n_inputs], **graphs(values))
 
+    generator = getattr(function.func, "calls", None)
+    if generator is not None:
+
+        def calls(*values: Any) -> tuple[dict[str, Body], Calls[Any]]:
+            found = graphs(values)
+            return found, generator(*values[:n_inputs], **function.keywords, **found)
+
+        call.__dict__["calls"] = calls
     return call
 
 
