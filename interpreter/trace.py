@@ -23,10 +23,14 @@ class Place(NamedTuple):
     iteration: int
 
     def __str__(self) -> str:
-        name = self.node.name or next((name for name in self.node.outputs if name), "")
         # An If runs a branch but once.
         number = "" if self.node.op_type == "If" else f"[{self.iteration}]"
-        return f"{name}/{self.graph}{number}"
+        return f"{name_of(self.node)}/{self.graph}{number}"
+
+
+def name_of(node: Node) -> str:
+    """What a node is called: after its first output if it has no name of its own."""
+    return node.name or next((name for name in node.outputs if name), "")
 
 
 class Event(NamedTuple):
@@ -50,6 +54,15 @@ class Event(NamedTuple):
         """A value's or node's name with where it is: "loop/body[3]/name"; names within graphs are
         only theirs."""
         return "/".join([*map(str, self.path), name])
+
+    @property
+    def name(self) -> str:
+        """The node's name, or its first output's, with where it is."""
+        return self.named(name_of(self.node))
+
+    def cut(self, iterations: float) -> dict[str, int]:
+        """How often those of its graphs were run that were run more often than this, by name."""
+        return {f"{self.name}/{g}": n for g, n in self.runs.items() if n > iterations}
 
 
 class Trace:

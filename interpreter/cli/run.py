@@ -12,7 +12,7 @@ import numpy as np
 
 from interpreter.cli import _report, _show
 from interpreter.cli._batches import Outcome, run_dumping, run_in_pieces, run_whole
-from interpreter.cli._dump import Dump
+from interpreter.cli._dump import ITERATIONS, Dump
 from interpreter.cli._files import Feed, read_inputs
 from interpreter.cli._outputs import OutputFile
 from interpreter.cli._random import make_up
@@ -135,6 +135,12 @@ def add_parser(commands: Any) -> None:
         help="dump only values so called, or made by nodes or operators so called: 'dense*', "
         "Conv; may be repeated",
     )
+    parser.add_argument(
+        "--iterations",
+        type=_at_least(0),
+        metavar="N",
+        help=f"of each If, Loop and Scan, to dump what is inside (default: {ITERATIONS})",
+    )
     parser.add_argument("--no-optimize", action="store_true", help="run the file as written")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -146,8 +152,9 @@ def run(args: argparse.Namespace) -> int:
         ("labels", "top"),
         ("column", "text_file"),
         ("select", "dump"),
+        ("iterations", "dump"),
     ):
-        if getattr(args, option) and not getattr(args, needed):
+        if getattr(args, option) not in (None, []) and not getattr(args, needed):
             needed = needed.replace("_", "-")
             raise InvalidInputError(f"--{option} is of no use without --{needed}")
     if args.dump and args.batch:
@@ -166,7 +173,8 @@ def run(args: argparse.Namespace) -> int:
         if file:
             writing.enter_context(file.writing())
         if dump:
-            outcome = run_dumping(session, names, feeds, dump)
+            iterations = ITERATIONS if args.iterations is None else args.iterations
+            outcome = run_dumping(session, names, feeds, dump, iterations)
         elif args.batch:
             allocate = file.allocate if file else np.empty
             outcome = run_in_pieces(session, names, feeds, args.batch, allocate)
@@ -174,7 +182,7 @@ def run(args: argparse.Namespace) -> int:
             outcome = run_whole(session, names, feeds)
         report = _describe(args, feeds, outcome, labels, stored)
         if dump:
-            report["dump"] = {"folder": str(args.dump), "values": dump.count}
+            report["dump"] = {"folder": str(args.dump), "values": dump.count, "cut": dump.cut}
         if args.json:  # before the file is renamed: values may still lie in it
             report = _show.jsonable(report)
         if file:
