@@ -13,6 +13,9 @@ from interpreter.plan import NOTHING, Plan, Step
 from ops import Operator
 from ops.fast.calls import computing
 
+#: of each If, Loop and Scan, the iterations that are shown or written where nothing is said
+ITERATIONS = 3
+
 
 class Place(NamedTuple):
     """Inside of a node: which of its graphs ("body", "then_branch"), and for which time, from 0

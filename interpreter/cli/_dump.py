@@ -20,8 +20,6 @@ from interpreter.errors import InvalidInputError
 from interpreter.trace import Event
 
 INDEX = "index.json"
-#: of what is within If, Loop and Scan, so many are written if nothing is said
-ITERATIONS = 3
 
 
 class Dump:

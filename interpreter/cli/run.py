@@ -12,7 +12,8 @@ import numpy as np
 
 from interpreter.cli import _report, _show
 from interpreter.cli._batches import Outcome, run_dumping, run_in_pieces, run_whole
-from interpreter.cli._dump import ITERATIONS, Dump
+from interpreter.cli._dump import Dump
+from interpreter.cli._feeds import at_least
 from interpreter.cli._files import Feed, read_inputs
 from interpreter.cli._outputs import OutputFile
 from interpreter.cli._random import make_up
@@ -20,6 +21,7 @@ from interpreter.cli._texts import read_texts
 from interpreter.errors import InvalidInputError
 from interpreter.session import Session, load
 from interpreter.text import class_names, tokenizers
+from interpreter.trace import ITERATIONS
 
 _DESCRIPTION = """\
 Run a model on files and show what comes out.
@@ -87,7 +89,7 @@ def add_parser(commands: Any) -> None:
         help="shape of a made-up input; without it open dimensions are 1",
     )
     parser.add_argument(
-        "--seed", type=_at_least(0), metavar="N", help="of made-up inputs and random operators"
+        "--seed", type=at_least(0), metavar="N", help="of made-up inputs and random operators"
     )
     parser.add_argument(
         "--scale",
@@ -99,11 +101,11 @@ def add_parser(commands: Any) -> None:
         "-o", "--output", type=Path, metavar="FILE", help="write outputs to .npz, .npy or .json"
     )
     parser.add_argument(
-        "--batch", type=_at_least(1), metavar="N", help="run N rows at a time, reading as it goes"
+        "--batch", type=at_least(1), metavar="N", help="run N rows at a time, reading as it goes"
     )
     parser.add_argument(
         "--top",
-        type=_at_least(1),
+        type=at_least(1),
         metavar="K",
         help="show the K largest classes of each sample (default: 1 if the file has class names)",
     )
@@ -137,7 +139,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument(
         "--iterations",
-        type=_at_least(0),
+        type=at_least(0),
         metavar="N",
         help=f"of each If, Loop and Scan, to dump what is inside (default: {ITERATIONS})",
     )
@@ -249,19 +251,6 @@ def _describe(
         "runs": outcome.pieces,
         "output": None if args.output is None else str(args.output),
     }
-
-
-def _at_least(least: int) -> Any:
-    def number(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if value < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} on")
-        return value
-
-    return number
 
 
 def _positive(text: str) -> float:

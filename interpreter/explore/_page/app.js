@@ -11,7 +11,7 @@
 
   const links = new Map();
   const linkOf = nodes.map((node, i) => {
-    let link = node.op === "Input" || node.op === "Output" ? `${node.op.toLowerCase()}:${node.name}` : node.name;
+    let link = ["Input", "Output", "Iteration"].includes(node.op) ? `${node.op.toLowerCase()}:${node.name}` : node.name;
     if (links.has(link)) link = `${link}~${i}`;
     links.set(link, i);
     return link;
@@ -60,7 +60,9 @@
     onclick: event => { event.preventDefault(); goTo(i, { uncover: true }); } }, text ?? nodes[i].name);
 
   function ofGroup(group) {
-    const seconds = group.nodes.reduce((sum, i) => sum + (nodes[i].seconds || 0), 0);
+    // The time of what is inside of a node is part of the node's.
+    const whole = group.nodes.filter(i => !nodes[i].part);
+    const seconds = (whole.length ? whole : group.nodes).reduce((sum, i) => sum + (nodes[i].seconds || 0), 0);
     return [
       make("h2", {}, group.name),
       make("p", { class: "note" }, `A group of ${plural(group.nodes.length, "node")} by their names, ` +
@@ -86,6 +88,9 @@
         node.flop ? make("span", {}, "computes ", make("b", {}, amount(node.flop, "FLOP"))) : "",
         make("span", {}, "moves ", make("b", {}, amount(node.bytes, "B")))));
     }
+    for (const [name, times, shown] of node.runs || [])
+      parts.push(make("p", { class: "runs" }, node.op === "If" ? `took ${name}` : `ran ${name} ${plural(times, "time")}`,
+        !shown ? "; what is inside isn't shown" : shown < times ? `; the first ${shown} are shown` : ""));
     if (node.attributes && node.attributes.length) parts.push(attributes(node.attributes));
     if (node.inside) parts.push(Recurrent.shown(node));
     if (node.weights)
@@ -102,7 +107,7 @@
   function ofModel() {
     const opsets = Object.entries(model.opsets).map(([domain, n]) => `${domain} ${n}`).join(", ");
     return [make("p", { class: "note" },
-      `${model.source}: ${plural(nodes.filter(n => n.seconds !== undefined).length, "node")}, ` +
+      `${model.source}: ${plural(nodes.filter(n => n.seconds !== undefined && !n.part).length, "node")}, ` +
       `${plural(model.parameters, "parameter")}, opset ${opsets}` +
       `${model.producer ? `, made by ${model.producer}` : ""}. Times are those of a walk node by node ` +
       `as the file has them, ${duration(model.walk)} in all; a run, which merges nodes, takes ` +
