@@ -16,9 +16,9 @@ from interpreter.bound_plans import BoundPlans, signature
 from interpreter.errors import InvalidInputError, InvalidModelError, OnnxWalkError
 from interpreter.execute import Hook, execute
 from interpreter.feeds import check_feed
-from interpreter.model import Model, Shape, Tensor, TensorType, ValueInfo, ValueType
+from interpreter.model import Graph, Model, Shape, Tensor, TensorType, ValueInfo, ValueType
 from interpreter.plan import Plan
-from interpreter.prepare import REWRITES, Context, build_plan, checked_graph
+from interpreter.prepare import REWRITES, Context, build_plan, checked_graph, rewritten, wanted
 from interpreter.reader import read_model
 from interpreter.reader.source import let_go
 from interpreter.threads import blas_threads, check_threads
@@ -148,6 +148,15 @@ class Session:
         rewrites = self._rewrites if optimized else ()
         plan, arguments = self._arguments(None, feeds, rewrites)
         return Trace(plan, arguments, iterations)
+
+    def rewritten(self) -> list[tuple[str, Graph]]:
+        """The graph that a run of all outputs begins with (under ""), and what each rewrite makes
+        of it, under its name; all rewrites, where the session itself has none."""
+        inputs, outputs = ([info.name for info in infos] for infos in (self.inputs, self.outputs))
+        graph = wanted(self.graph, inputs, outputs)
+        rewrites = self._rewrites or tuple(REWRITES)
+        with computing():
+            return [("", graph), *rewritten(graph, self._context, rewrites)]
 
     def bound(self, feeds: Mapping[str, Any]) -> tuple[Bound, list[Any]] | None:
         """A plan of its own that is bound to the shapes of these feeds, and the arguments to run it

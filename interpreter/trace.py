@@ -28,12 +28,7 @@ class Place(NamedTuple):
     def __str__(self) -> str:
         # An If runs a branch but once.
         number = "" if self.node.op_type == "If" else f"[{self.iteration}]"
-        return f"{name_of(self.node)}/{self.graph}{number}"
-
-
-def name_of(node: Node) -> str:
-    """What a node is called: after its first output if it has no name of its own."""
-    return node.name or next((name for name in node.outputs if name), "")
+        return f"{self.node.label}/{self.graph}{number}"
 
 
 class Event(NamedTuple):
@@ -61,7 +56,7 @@ class Event(NamedTuple):
     @property
     def name(self) -> str:
         """The node's name, or its first output's, with where it is."""
-        return self.named(name_of(self.node))
+        return self.named(self.node.label)
 
     def cut(self, iterations: float) -> dict[str, int]:
         """How often those of its graphs were run that were run more often than this, by name."""

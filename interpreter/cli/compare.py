@@ -173,7 +173,7 @@ def _row(row: Row, name: str, node: Node | None) -> dict[str, Any]:
         "a": row.pair.a,
         "b": row.pair.b,
         "layer": row.pair.layer or None,
-        "node": _name(node) if node else None,
+        "node": node.label if node else None,
         "operator": node.op_type if node else None,
         "equal": worst.equal,
         "relative": worst.relative,
@@ -190,7 +190,7 @@ def _first(cause: Cause) -> dict[str, Any]:
     assert worst is not None
     return {
         **_row(cause.row, cause.name, cause.node),
-        "nodes": [{"node": _name(n), "operator": n.op_type} for n in cause.nodes],
+        "nodes": [{"node": n.label, "operator": n.op_type} for n in cause.nodes],
         "inputs": dict(cause.inputs),
         "differs_most": [_spot(spot) for spot in worst.spots],
         "weights": {name: _weight(apart) for name, apart in cause.weights.items()},
@@ -211,10 +211,6 @@ def _weight(apart: Difference) -> dict[str, Any]:
 
 def _spot(spot: Spot) -> dict[str, Any]:
     return {"index": list(spot.index), "a": spot.a, "b": spot.b}
-
-
-def _name(node: Node) -> str:
-    return node.name or next((name for name in node.outputs if name), "")
 
 
 # --- for people

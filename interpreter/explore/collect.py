@@ -20,6 +20,8 @@ from interpreter.explore import views
 from interpreter.explore.graph import attributes, ends, fold, titles
 from interpreter.explore.inside import Path, Scopes, beginning, left, runs
 from interpreter.explore.recurrent import SERIES, recurrence
+from interpreter.model import Node
+from interpreter.prepare.fates import fates
 from interpreter.profile import spelled
 from interpreter.session import Session
 from interpreter.text import class_names, tokenizers
@@ -91,6 +93,7 @@ class _Walk:
         self.nodes: list[dict[str, Any]] = []  # of the page, in the order of the walk
         self.where: list[Path] = []  # of each, what it is within
         self.computed: list[int] = []  # those that are of the trace, in its order
+        self.places: dict[tuple[Path, Node], int] = {}
         self.beginnings: dict[Path, dict[str, Any] | None] = {}
         self.read: set[int] = set()  # values that some node takes
         #: operator, attributes, inputs and outputs of each node, for ``views.roles``
@@ -115,8 +118,21 @@ class _Walk:
                 times[k].append(event.seconds)
         for k, seconds in times.items():
             self.nodes[k]["seconds"] = _rounded(statistics.median(seconds or [0.0]))
+        self._tell_fates()
         shapes = {name: array.shape for name, array in self.stand_ins.items()}
         self.roles = views.roles(self.told, shapes, list(self.feeds))
+
+    def _tell_fates(self) -> None:
+        """What each node became in the plan that a run takes, and with which others."""
+        found = fates(self.session.rewritten())
+        for (path, node), k in self.places.items():
+            fate = found[node]
+            parts = [self.places.get((path, part)) for part in fate.parts if len(fate.parts) > 1]
+            became: dict[str, Any] = {"text": str(fate)}
+            self.nodes[k]["became"] = became
+            if not fate.is_kept:
+                became["parts"] = [part for part in parts if part is not None]
+                became["by"] = list(fate.rewrites)
 
     def _again(self) -> Iterator[tuple[int, Event]]:
         """One more walk: each node's number and what it computed, as far as the walk is the same:
@@ -130,6 +146,9 @@ class _Walk:
         """The page's data, as yet without what values look like. Later steps add to it."""
         fold(self.nodes, self.where)
         entries, exits = ends(self.session, self.numbers)
+        for node in self.nodes:  # which now begin behind the inputs
+            if parts := node.get("became", {}).get("parts"):
+                node["became"]["parts"] = [k + len(entries) for k in parts]
         return {
             "model": self._model(),
             "nodes": [*entries, *self.nodes, *exits],
@@ -265,6 +284,7 @@ class _Walk:
             pixels = steps * r.shape[2] * len(r) * len(SERIES[node.op_type])
             self.inside[len(self.nodes)] = pixels * min(batch, _SEQUENCES)
         self.computed.append(len(self.nodes))
+        self.places[path, node] = len(self.nodes)
         self.nodes.append(entry)
         self.where.append(path)
 

@@ -11,7 +11,6 @@ from interpreter.explore.inside import Path, by_place, label
 from interpreter.model import Graph, Node, SparseTensor, Tensor
 from interpreter.profile import spelled
 from interpreter.session import Session
-from interpreter.trace import name_of
 from ops import Operator
 from ops.registry import REQUIRED
 
@@ -89,7 +88,7 @@ def fold(nodes: Sequence[dict[str, Any]], where: Sequence[Path]) -> None:
         names = [nodes[k]["name"][skipped:] for k in members]
         outer = []
         if path:
-            outer = [*groups.get((path[:-1], name_of(path[-1].node)), []), label(path[-1])]
+            outer = [*groups.get((path[:-1], path[-1].node.label), []), label(path[-1])]
         for name, k, inner in zip(names, members, _groups(names, nodes, members), strict=True):
             group = groups[path, name] = [*outer, *inner]
             if group:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from interpreter.model import Graph
-from interpreter.trace import Event, Place, name_of
+from interpreter.trace import Event, Place
 
 Path = tuple[Place, ...]
 
@@ -31,7 +31,7 @@ class Scopes:
         """A value's name on the page; what is constant within a graph is so in all iterations."""
         path = self.of(path, name)
         if path and name in graph_of(path[-1]).initializers and not self.is_given(path, name):
-            return "/".join([*(f"{name_of(p.node)}/{p.graph}" for p in path), name])
+            return "/".join([*(f"{p.node.label}/{p.graph}" for p in path), name])
         return "/".join([*map(str, path), name])
 
     def is_given(self, path: Path, name: str) -> bool:
@@ -72,7 +72,7 @@ def beginning(path: Path, scopes: Scopes, numbers: dict[str, int]) -> dict[str, 
     return {
         "name": "/".join(map(str, path)),
         "op": "Iteration",
-        "says": f"iteration {place.iteration} of {place.graph}, {name_of(place.node)}, is given",
+        "says": f"iteration {place.iteration} of {place.graph}, {place.node.label}, is given",
         "in": [list(pair) for pair in unique],
         "out": [],
     }

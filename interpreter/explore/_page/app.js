@@ -88,6 +88,7 @@
         node.flop ? make("span", {}, "computes ", make("b", {}, amount(node.flop, "FLOP"))) : "",
         make("span", {}, "moves ", make("b", {}, amount(node.bytes, "B")))));
     }
+    if (node.became) parts.push(became(node.became));
     for (const [name, times, shown] of node.runs || [])
       parts.push(make("p", { class: "runs" }, node.op === "If" ? `took ${name}` : `ran ${name} ${plural(times, "time")}`,
         !shown ? "; what is inside isn't shown" : shown < times ? `; the first ${shown} are shown` : ""));
@@ -102,6 +103,17 @@
     for (const [title, value] of node.in)
       parts.push(ofValue(title, value, node.op === "Output" || Boolean(values[value].constant), i));
     return parts;
+  }
+
+  /** What the rewrites made of a node: what does its work in a run, and which others' as well. */
+  function became({ text, parts = [], by = [] }) {
+    const row = make("p", { class: "became" }, "in a run: ", make("b", {}, text));
+    if (parts.length) row.append(", out of ");
+    parts.slice(0, 12).forEach((i, k) => row.append(k ? " + " : "",
+      i === at ? make("span", {}, nodes[i].op) : link(i, nodes[i].op)));
+    if (parts.length > 12) row.append(` and ${parts.length - 12} more`);
+    if (by.length) row.append(make("small", { title: "the rewrites that did it" }, ` ${by.join(", ")}`));
+    return row;
   }
 
   function ofModel() {

@@ -83,6 +83,10 @@ def test_nodes_have_formula_shapes_time_and_place(digit):
     assert "Spec: Conv" in data["docs"][conv["doc"]] and conv["seconds"] > 0
     assert conv["flop"] == 2 * 9 * 16 * 64 and conv["group"] == ["conv2d"]
     assert ["group", "1", 0] in conv["attributes"] or ["group", "1", 1] in conv["attributes"]
+    ops = {nodes.index(n): n["op"] for n in nodes}
+    assert conv["became"]["text"] == f"FusedConv '{conv['name']}'"
+    assert [ops[k] for k in conv["became"]["parts"]] == ["Conv", "Relu", "MaxPool"]
+    assert conv["became"]["by"] == ["fuse_conv"] and nodes[1]["became"] == {"text": "as it is"}
     kernel = data["values"][conv["in"][1][1]]
     assert kernel["constant"] and kernel["view"]["per"] == 1
     made = {v for n in nodes for _, v in n["out"]}
@@ -360,6 +364,12 @@ def test_in_a_browser(digit, tmp_path, width, dark):
     location.hash = "#node=" + encodeURIComponent("digits/conv2d/BiasAdd");
     await wait();
     found.followed = heading();
+    const became = document.querySelector("#details .became");
+    found.became = became.textContent;
+    became.querySelector("a").click();
+    found.part = heading();
+    location.hash = "#node=" + encodeURIComponent("digits/conv2d/BiasAdd");
+    await wait();
     found.uncovered = [...document.querySelectorAll("#graph .selected title")].map(
       t => t.textContent);
     const ground = () => getComputedStyle(document.body).backgroundColor;
@@ -390,6 +400,10 @@ def test_in_a_browser(digit, tmp_path, width, dark):
     assert found["hits"] == 1 and found["sought"] == "Softmax"
     assert found["best"].startswith("class ")
     assert found["followed"] == "Conv"
+    assert found["became"].startswith(
+        "in a run: FusedConv 'digits/conv2d/BiasAdd', out of Conv + R"
+    )
+    assert found["part"] == "Relu"
     assert found["uncovered"] == ["Conv: digits/conv2d/BiasAdd"]
     light, black = "rgb(255, 255, 255)", "rgb(20, 23, 27)"
     assert [found[k] for k in ("ground", "toggled", "again")] == (
