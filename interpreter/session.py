@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import warnings
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,17 @@ import numpy as np
 
 from interpreter.bound import Bound
 from interpreter.bound_plans import BoundPlans, signature
-from interpreter.errors import InvalidInputError, InvalidModelError, OnnxWalkError
+from interpreter.budget import Budget, owner, within
+from interpreter.errors import (
+    InvalidInputError,
+    InvalidModelError,
+    LimitError,
+    OnnxWalkError,
+    contained,
+)
 from interpreter.execute import Hook, execute
 from interpreter.feeds import check_feed
+from interpreter.limits import Limits
 from interpreter.model import Graph, Model, Shape, Tensor, TensorType, ValueInfo, ValueType
 from interpreter.plan import Plan
 from interpreter.prepare import REWRITES, Context, build_plan, checked_graph, rewritten, wanted
@@ -29,6 +37,8 @@ from ops.fast.calls import computing
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
+
+_DEFAULT_LIMITS = Limits()
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,7 @@ def load(
     registry: Registry | None = None,
     seed: int | None = None,
     threads: int | None = None,
+    limits: Limits | None = _DEFAULT_LIMITS,
 ) -> Session:
     """Read and prepare a model.
 
@@ -65,14 +76,32 @@ def load(
     ``seed``: of the generator that random operators draw from.
     ``threads``: how many a run may use (1). Parts of a batch are computed side by side where the
     graph treats samples one by one; otherwise BLAS has the threads. Needs threadpoolctl.
+    ``limits``: what loading, and each run, may use at most; ``None`` for no limits.
 
-    Raises InvalidModelError, UnsupportedModelError (with everything that isn't supported) or
-    InvalidInputError (``model`` is no model at all, or can't be read).
+    Raises InvalidModelError, UnsupportedModelError (with everything that isn't supported),
+    InvalidInputError (``model`` is no model at all, or can't be read) or LimitError.
     """
-    rewrites = tuple(REWRITES) if optimize is True else tuple(optimize or ())
-    if unknown := [name for name in rewrites if name not in REWRITES]:
+    if limits is not None and not isinstance(limits, Limits):
+        raise InvalidInputError(f"limits must be Limits(…) or None, not {type(limits).__name__}")
+    rewrites = _rewrites(optimize)
+    try:
+        with within(None if limits is None else Budget(limits)), computing():
+            operators = registry or builtin_operators
+            return Session(read_model(model), rewrites, operators, seed, threads, limits)
+    except OnnxWalkError:
+        raise
+    except Exception as error:
+        raise contained(error, "load") from error
+
+
+def _rewrites(optimize: Any) -> tuple[str, ...]:
+    if isinstance(optimize, bool | None):
+        return tuple(REWRITES) if optimize else ()
+    if isinstance(optimize, str) or not isinstance(optimize, Collection):
+        raise InvalidInputError(f"optimize must be True, False or a list, not {optimize!r}")
+    if unknown := [name for name in optimize if name not in REWRITES]:
         raise InvalidInputError(f"no such rewrites: {unknown}; there are: {', '.join(REWRITES)}")
-    return Session(read_model(model), rewrites, registry or builtin_operators, seed, threads)
+    return tuple(optimize)
 
 
 class Session:
@@ -85,8 +114,11 @@ class Session:
         registry: Registry,
         seed: int | None,
         threads: int | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self.model = model
+        #: what each run may use
+        self.limits = limits
         self._threads = check_threads(threads)
         # Before IR version 3 a file could leave the operator set out; it then meant the first.
         opsets = model.opsets or {"": 1}
@@ -103,7 +135,7 @@ class Session:
         self.outputs = [_info(value) for value in self.graph.outputs]
         self._feedable = {i.name: i for i in (*self.inputs, *self.overridable_initializers)}
         self._plans: dict[tuple[tuple[str, ...], ...], Plan] = {}
-        self._bound = BoundPlans()
+        self._bound = BoundPlans(limits)
         self._plan_for([i.name for i in self.inputs], [o.name for o in self.outputs])
         let_go(model.maps)
 
@@ -122,14 +154,22 @@ class Session:
         convert without loss of kind.
 
         Raises InvalidInputError for feeds and names that don't fit, OperatorError when an operator
-        refuses its inputs.
+        refuses its inputs, LimitError when it would need more than the session's limits.
         """
-        if hook is not None or not self._rewrites:
-            plan, arguments = self._arguments(output_names, feeds)
-            return self._walk(plan, arguments, hook)
-        if self._threads == 1:
-            return self._run_bound(output_names, feeds)
-        return self._run_in_threads(output_names, feeds)
+        try:
+            if hook is not None or not self._rewrites:
+                with within(self._budget(feeds)), computing():
+                    plan, arguments = self._arguments(output_names, feeds)
+                    return self._walk(plan, arguments, hook)
+            if self._threads == 1:
+                return self._run_bound(output_names, feeds)
+            return self._run_in_threads(output_names, feeds)
+        except OnnxWalkError:
+            raise
+        except Exception as error:
+            if hook is not None:  # it may be the hook's own
+                raise
+            raise contained(error, self.model.source) from error
 
     def trace(
         self, feeds: Mapping[str, Any], *, optimized: bool = False, iterations: float = 0
@@ -147,7 +187,7 @@ class Session:
         """
         rewrites = self._rewrites if optimized else ()
         plan, arguments = self._arguments(None, feeds, rewrites)
-        return Trace(plan, arguments, iterations)
+        return Trace(plan, arguments, self.limits, iterations)
 
     def rewritten(self) -> list[tuple[str, Graph]]:
         """The graph that a run of all outputs begins with (under ""), and what each rewrite makes
@@ -178,18 +218,37 @@ class Session:
         bound.outputs()
         return bound, arguments
 
+    def _budget(self, feeds: Any, parts: int = 1) -> Budget | None:
+        """What a run may use, of which the plans that are kept use some already."""
+        if self.limits is None:
+            return None
+        held = self._bound.nbytes
+        if self.limits.max_memory is not None and 4 * held > self.limits.max_memory:
+            self._bound.let_go()
+            held = 0
+        foreign = feeds.values() if isinstance(feeds, Mapping) else ()
+        return Budget(self.limits, foreign=foreign, held=held, parts=parts)
+
     def _walk(self, plan: Plan, arguments: list[Any], hook: Hook | None = None) -> list[Any]:
-        with computing():
-            results = execute(plan, arguments, hook)
+        results = execute(plan, arguments, hook)
         return _owned(results, [*arguments, *plan.template])
 
-    def _run_bound(self, output_names: Sequence[str] | None, feeds: Mapping[str, Any]) -> list[Any]:
-        """By a plan that is bound to these shapes; it is made if there is none."""
+    def _run_bound(
+        self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], parts: int = 1
+    ) -> list[Any]:
+        """By a plan that is bound to these shapes; it is made if there is none. ``parts``: of how
+        many this is one."""
         key = signature(output_names, feeds)
         if key is not None:
             results = self._bound.run(key, feeds)
             if results is not None:
                 return results
+        with within(self._budget(feeds, parts)), computing():
+            return self._run_unbound(output_names, feeds, key)
+
+    def _run_unbound(
+        self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], key: Hashable | None
+    ) -> list[Any]:
         plan, arguments = self._arguments(output_names, feeds)
         names = [name for name in self._feedable if name in feeds]
         if key is None:  # lists, Python's numbers, strings …
@@ -201,10 +260,11 @@ class Session:
             if results is not None:
                 return results
         try:
-            with computing():
-                return self._bound.bind(key, plan, names, arguments)
+            return self._bound.bind(key, plan, names, arguments)
+        except LimitError:  # a walk takes less memory, or says in which step it was
+            return self._walk(plan, arguments)
         except Exception as error:
-            failure = error
+            failure = error.with_traceback(None)  # or it would keep the memory of the plan
         results = self._walk(plan, arguments)  # says in which step it was
         warnings.warn(
             f"{self.model.source}: {type(failure).__name__} in the bound plan, though the plain "
@@ -231,9 +291,10 @@ class Session:
             for start, stop in itertools.pairwise(edges)
         ]
         with blas_threads(1):
-            others = [self._pool.submit(self._run_bound, output_names, part) for part in parts[1:]]
+            first, *rest = [(output_names, part, self._threads) for part in parts]
+            others = [self._pool.submit(self._run_bound, *part) for part in rest]
             try:
-                results = [self._run_bound(output_names, parts[0]), *(o.result() for o in others)]
+                results = [self._run_bound(*first), *(o.result() for o in others)]
             except OnnxWalkError:  # the whole says what is wrong, or that nothing is
                 return self._run_bound(output_names, feeds)
         return [
@@ -359,7 +420,7 @@ def _suggestion(name: str, known: Iterable[str]) -> str:
 def _owned(results: list[Any], foreign: Sequence[Any]) -> list[Any]:
     """The results as the caller's own: what shares memory with feeds, constants or another result
     is copied, and NumPy scalars become arrays of rank 0."""
-    taken = {id(_base(value)) for value in foreign if isinstance(value, np.ndarray)}
+    taken = {id(owner(value)) for value in foreign if isinstance(value, np.ndarray)}
 
     def own(value: Any) -> Any:
         if isinstance(value, list):
@@ -368,17 +429,10 @@ def _owned(results: list[Any], foreign: Sequence[Any]) -> list[Any]:
             return dict(value)
         if not isinstance(value, np.ndarray):
             return value if value is None else np.asarray(value)
-        base = _base(value)
+        base = owner(value)
         if id(base) in taken or not value.flags.writeable or not base.flags.owndata:
             return value.copy()
         taken.add(id(base))
         return value
 
     return [own(value) for value in results]
-
-
-def _base(array: np.ndarray) -> Any:
-    """The array that owns the memory which this one is a view of."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array

@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
+from interpreter.budget import Budget, within
 from interpreter.execute import Walked, walk
+from interpreter.limits import Limits
 from interpreter.model import Node
 from interpreter.plan import NOTHING, Plan, Step
 from ops import Operator
@@ -67,8 +70,16 @@ class Trace:
     """What a run computes: each iteration over it is a run of its own, which goes on only as far
     as it is asked, and lets go every value that no later node reads."""
 
-    def __init__(self, plan: Plan, arguments: Sequence[Any], iterations: float = 0) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        arguments: Sequence[Any],
+        limits: Limits | None = None,
+        iterations: float = 0,
+    ) -> None:
+        """Of ``limits`` all but the time are kept: that is the reader's, too."""
         self.plan, self._arguments = plan, arguments
+        self._limits = None if limits is None else replace(limits, max_seconds=None)
         self._iterations = iterations
         self._names: dict[int, dict[int, str]] = {}  # of each plan, by its id: slot -> name
 
@@ -84,7 +95,7 @@ class Trace:
 
     def __iter__(self) -> Iterator[Event]:
         """Raises OperatorError naming the node when an operator refuses its inputs."""
-        run = _Run(self.plan, self._iterations)
+        run = self._run()
         for step, given, found, seconds in run.steps(self._arguments):
             names = self._names_of(run.plans[-1])
             slots = zip(step.inputs, given, strict=True)
@@ -98,7 +109,12 @@ class Trace:
     def steps(self) -> Iterator[tuple[Step, list[Any], Sequence[Any], float]]:
         """The plan's steps, the values they were given and gave, and the seconds they took; those
         inside of others too, as in the events."""
-        return _Run(self.plan, self._iterations).steps(self._arguments)
+        return self._run().steps(self._arguments)
+
+    def _run(self) -> _Run:
+        limits = self._limits
+        budget = None if limits is None else Budget(limits, foreign=self._arguments)
+        return _Run(self.plan, self._iterations, budget)
 
     def _names_of(self, plan: Plan) -> dict[int, str]:
         if id(plan) not in self._names:
@@ -109,11 +125,11 @@ class Trace:
 class _Run:
     """One run, and where in it the last step was."""
 
-    def __init__(self, plan: Plan, iterations: float) -> None:
+    def __init__(self, plan: Plan, iterations: float, budget: Budget | None) -> None:
         self.plans = [plan]  # that of the graph, that of the graph within, …
         self.path: list[Place] = []
         self.runs: dict[str, int] = {}  # of the graphs of the last step
-        self._iterations = iterations
+        self._iterations, self._budget = iterations, budget
         self._clock = _Clock()
         self._entered: list[float] = []  # when each step that is being walked through began
 
@@ -125,7 +141,7 @@ class _Run:
         last = 0.0
         while True:
             # NumPy's state and the time between two steps belong to the caller.
-            with computing(), self._clock:
+            with computing(), within(self._budget), self._clock:
                 try:
                     step, given, found = next(steps)
                 except StopIteration:

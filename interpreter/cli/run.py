@@ -15,6 +15,7 @@ from interpreter.cli._batches import Outcome, run_dumping, run_in_pieces, run_wh
 from interpreter.cli._dump import Dump
 from interpreter.cli._feeds import at_least
 from interpreter.cli._files import Feed, read_inputs
+from interpreter.cli._limits import add_limits, limits_of
 from interpreter.cli._outputs import OutputFile
 from interpreter.cli._random import make_up
 from interpreter.cli._texts import read_texts
@@ -145,6 +146,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--no-optimize", action="store_true", help="run the file as written")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_limits(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -162,7 +164,9 @@ def run(args: argparse.Namespace) -> int:
     if args.dump and args.batch:
         raise InvalidInputError("--dump takes all rows at once: leave --batch out")
     labels = _report.read_labels(args.labels) if args.labels else None
-    session = load(args.model, optimize=not args.no_optimize, seed=args.seed)
+    session = load(
+        args.model, optimize=not args.no_optimize, seed=args.seed, limits=limits_of(args)
+    )
     stored = class_names(session.model.metadata)
     names = list(dict.fromkeys([*(info.name for info in session.outputs), *args.tensor]))
     file = OutputFile(args.output, names, session.outputs) if args.output else None

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from interpreter.budget import current
 from interpreter.errors import InvalidModelError
 from interpreter.model import Function, Graph, Model, Node, Reference
 
@@ -34,7 +35,11 @@ class _Inliner:
 
     def nodes(self, nodes: Iterable[Node], calls: tuple[Any, ...]) -> Iterable[Node]:
         """The nodes with calls expanded; ``calls`` are the functions that are being expanded."""
+        budget = current()
         for node in nodes:
+            if budget is not None:
+                budget.node()
+                budget.nesting(len(calls), "calls of functions")
             key = (node.domain, node.op_type, node.overload)
             function = self.functions.get(key)
             if function is None:
