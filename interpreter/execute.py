@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from interpreter.plan import NOTHING, Plan, Step
 
 #: called after each step with the step, its input values and its output values
 Hook = Callable[[Step, list[Any], Sequence[Any]], None]
+#: gives each step with its input and output values, and returns the results
+Walked: TypeAlias = "Generator[tuple[Step, list[Any], Sequence[Any]], None, Any]"
 
 
 def execute(plan: Plan, arguments: Sequence[Any], hook: Hook | None = None) -> list[Any]:
@@ -32,10 +34,12 @@ def execute(plan: Plan, arguments: Sequence[Any], hook: Hook | None = None) -> l
 
 
 def walk(
-    plan: Plan, arguments: Sequence[Any]
-) -> Generator[tuple[Step, list[Any], Sequence[Any]], None, list[Any]]:
+    plan: Plan, arguments: Sequence[Any], inside: Callable[[Step, list[Any]], Walked] | None = None
+) -> Walked:
     """Step by step: each step, its input values and its output values, when it has been computed.
     What is not needed any more is let go before the next. Returns the plan's outputs.
+
+    ``inside`` walks through the steps within one that runs other graphs, and returns its results.
 
     Raises OperatorError naming the node when an operator refuses its inputs.
     """
@@ -49,7 +53,10 @@ def walk(
         try:
             if budget is not None:
                 budget.before(step, arguments)
-            results = call(*arguments)
+            if inside is not None and step.calls is not None:
+                results = yield from inside(step, arguments)
+            else:
+                results = call(*arguments)
             if type(results) is not tuple:
                 results = (results,)
             if len(results) < len(outputs):

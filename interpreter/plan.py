@@ -33,6 +33,9 @@ class Step(NamedTuple):
     taken: tuple[tuple[str, tuple[int, ...], np.dtype], ...] = ()
     #: needs(*inputs): what the call takes at most (see ``ops.needs``); ``None``: what is usual
     needs: Callable[..., Need] | None = None
+    #: calls(*inputs): the subgraphs by attribute, and the generator that asks for each call of one
+    #: (``ops.graphs``), for those who walk through them; ``None`` where nothing can be walked
+    calls: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,9 +24,9 @@ from interpreter.errors import (
 from interpreter.execute import Hook, execute
 from interpreter.feeds import check_feed
 from interpreter.limits import Limits
-from interpreter.model import Model, Shape, Tensor, TensorType, ValueInfo, ValueType
+from interpreter.model import Graph, Model, Shape, Tensor, TensorType, ValueInfo, ValueType
 from interpreter.plan import Plan
-from interpreter.prepare import REWRITES, Context, build_plan, checked_graph
+from interpreter.prepare import REWRITES, Context, build_plan, checked_graph, rewritten, wanted
 from interpreter.reader import read_model
 from interpreter.reader.source import let_go
 from interpreter.threads import blas_threads, check_threads
@@ -171,18 +171,32 @@ class Session:
                 raise
             raise contained(error, self.model.source) from error
 
-    def trace(self, feeds: Mapping[str, Any], *, optimized: bool = False) -> Trace:
+    def trace(
+        self, feeds: Mapping[str, Any], *, optimized: bool = False, iterations: float = 0
+    ) -> Trace:
         """The values in between, node by node: an iterable of ``Event(node, inputs, outputs,
-        seconds)``, which computes as it is read, and keeps only what later nodes need.
+        seconds, operator, path, runs)``, which computes as it is read, and keeps only what later
+        nodes need.
 
         The nodes are those of the file; with ``optimized`` those that the rewrites made of them.
+        ``iterations``: how many of each If, Loop or Scan are walked through too (``math.inf``:
+        all). What is inside comes before the node that it is inside of; ``path`` tells where.
 
         Raises InvalidInputError for feeds that don't fit; its iteration raises OperatorError when
         an operator refuses its inputs.
         """
         rewrites = self._rewrites if optimized else ()
         plan, arguments = self._arguments(None, feeds, rewrites)
-        return Trace(plan, arguments, self.limits)
+        return Trace(plan, arguments, self.limits, iterations)
+
+    def rewritten(self) -> list[tuple[str, Graph]]:
+        """The graph that a run of all outputs begins with (under ""), and what each rewrite makes
+        of it, under its name; all rewrites, where the session itself has none."""
+        inputs, outputs = ([info.name for info in infos] for infos in (self.inputs, self.outputs))
+        graph = wanted(self.graph, inputs, outputs)
+        rewrites = self._rewrites or tuple(REWRITES)
+        with computing():
+            return [("", graph), *rewritten(graph, self._context, rewrites)]
 
     def bound(self, feeds: Mapping[str, Any]) -> tuple[Bound, list[Any]] | None:
         """A plan of its own that is bound to the shapes of these feeds, and the arguments to run it

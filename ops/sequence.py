@@ -12,6 +12,7 @@ import numpy as np
 
 from ops._axes import normalize_axis
 from ops._values import all_ints, as_int
+from ops.graphs import runs_graphs
 from ops.joining import concatenate, needs_of_parts, parts
 from ops.needs import PER_ARRAY, PER_ITEM, Need, nothing, total_bytes
 from ops.registry import op
@@ -115,6 +116,7 @@ def concat_from_sequence(input_sequence, *, axis, new_axis=0):
 
 
 @op("SequenceMap", since=17)
+@runs_graphs
 def sequence_map(input_sequence, *additional_inputs, body):
     """``body`` of the i-th tensors of the sequences, and of the other inputs, for every i.
 
@@ -125,7 +127,9 @@ def sequence_map(input_sequence, *additional_inputs, body):
     for other in additional_inputs:
         if isinstance(other, list) and len(other) != n:
             raise ValueError(f"SequenceMap of sequences of {n} and {len(other)} tensors")
-    results = [body(*(x[i] if isinstance(x, list) else x for x in inputs)) for i in range(n)]
+    results = []
+    for i in range(n):
+        results.append((yield body, tuple(x[i] if isinstance(x, list) else x for x in inputs)))
     if not results:
         return tuple([] for _ in body.output_types)
     return tuple(list(values) for values in zip(*results, strict=True))

@@ -12,11 +12,12 @@ import numpy as np
 from interpreter.bound_plans import BoundPlans
 from interpreter.budget import current, tick
 from interpreter.errors import LimitError
-from interpreter.execute import execute
+from interpreter.execute import Walked, execute, walk
 from interpreter.model import Graph, Node, SparseTensor, Tensor, ValueInfo
 from interpreter.plan import NOTHING, Plan, Step
 from interpreter.prepare.context import Context, captured
 from ops import Operator
+from ops.graphs import Calls
 from ops.needs import Need, nothing, usual
 
 
@@ -135,7 +136,8 @@ class _Compiler:
                 if name not in names and (array := self.constants.get(name)) is not None
             )
         needs = self.needs(node, operator, names)
-        return Step(call, inputs, outputs, (), node, operator, bind, bodies, taken, needs)
+        calls = getattr(call, "calls", None)
+        return Step(call, inputs, outputs, (), node, operator, bind, bodies, taken, needs, calls)
 
     def needs(
         self, node: Node, operator: Operator, names: Sequence[str]
@@ -259,6 +261,16 @@ class Body:
         self._bound = bound
         self._loops = loops
 
+    def walk(self, inputs: Sequence[Any], inside: Callable[..., Walked]) -> Walked:
+        """As a call, but step by step."""
+        budget = current()
+        if budget is not None and self._loops:
+            budget.iteration()
+        results = yield from walk(self._plan, [*inputs, *self._captured], inside)
+        if budget is not None:
+            budget.hold(results, copies=2 if self._loops else 1)
+        return tuple(results)
+
     @property
     def output_types(self) -> tuple[Any, ...]:
         """The declared type of each output (``dtype`` and ``shape``), ``None`` if not declared."""
@@ -283,23 +295,35 @@ class Body:
 
 
 def _with_bodies(
-    function: Callable[..., Any],
+    function: partial[Any],
     n_inputs: int,
     bodies: dict[str, tuple[Plan, list[str]]],
     optimize: bool,
     loops: bool,
 ) -> Callable[..., Any]:
-    """The function of a node's inputs followed by what its subgraphs take from outside."""
-    bound = {name: BoundPlans() if optimize else None for name in bodies}
+    """The function of a node's inputs followed by what its subgraphs take from outside; and, as its
+    attribute, what ``Step.calls`` is."""
+    parts = []
+    position = n_inputs
+    for name, (plan, names) in bodies.items():
+        outer = slice(position, position + len(names))
+        parts.append((name, plan, outer, BoundPlans() if optimize else None))
+        position = outer.stop
+
+    def graphs(values: Sequence[Any]) -> dict[str, Body]:
+        return {name: Body(plan, values[outer], bound, loops) for name, plan, outer, bound in parts}
 
     def call(*values: Any) -> Any:
-        position, keywords = n_inputs, {}
-        for name, (plan, names) in bodies.items():
-            outer = values[position : position + len(names)]
-            keywords[name] = Body(plan, outer, bound[name], loops)
-            position += len(names)
-        return function(*values[:n_inputs], **keywords)
+        return function(*values[:n_inputs], **graphs(values))
 
+    generator = getattr(function.func, "calls", None)
+    if generator is not None:
+
+        def calls(*values: Any) -> tuple[dict[str, Body], Calls[Any]]:
+            found = graphs(values)
+            return found, generator(*values[:n_inputs], **function.keywords, **found)
+
+        call.__dict__["calls"] = calls
     return call
 
 

@@ -54,7 +54,7 @@ def unsupported(graph: Graph, context: Context) -> dict[str, list[str]]:
             where = f"opset {opset}" if opset is not None else "its domain is not imported"
             known = _versions(context.registry, node)
             hint = f", supported from {known[0]} on" if known and opset is not None else ""
-            missing.setdefault(f"{name} ({where}{hint})", []).append(_label(node))
+            missing.setdefault(f"{name} ({where}{hint})", []).append(node.label)
     return missing
 
 
@@ -98,10 +98,6 @@ def _fits(value: Any, default: Any) -> bool:
 
 def _versions(registry: Registry, node: Node) -> list[int]:
     return [o.since for o in registry if (o.domain, o.name) == (node.domain, node.op_type)]
-
-
-def _label(node: Node) -> str:
-    return node.name or next((name for name in node.outputs if name), "?")
 
 
 def _some(labels: list[str]) -> str:
