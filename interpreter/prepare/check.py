@@ -27,6 +27,12 @@ def check(model: Model) -> None:
         raise invalid(model.source, problems)
 
 
+def check_graph(graph: Graph, source: str) -> None:
+    """Raise InvalidModelError naming all that is wrong with the structure of a graph."""
+    if problems := list(_graph_problems(graph, (), "")):
+        raise invalid(source, problems)
+
+
 def invalid(source: str, problems: list[str]) -> InvalidModelError:
     """One error for everything that was found."""
     shown = "; ".join(problems[:_MOST_SHOWN])

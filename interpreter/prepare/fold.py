@@ -82,6 +82,8 @@ class _Folding:
                 budget.after(results)
         except Exception:
             return None
+        if len(results) < len(node.outputs):
+            return None
         if not all(isinstance(r, (np.ndarray, np.generic)) for r in results):
             return None
         tensors = {
