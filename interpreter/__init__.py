@@ -13,6 +13,7 @@ from interpreter.errors import (
     OperatorError,
     UnsupportedModelError,
 )
+from interpreter.limits import Limits
 from interpreter.prepare import REWRITES
 from interpreter.session import Session, TensorInfo, load
 from ops import Registry
@@ -23,6 +24,7 @@ __all__ = [
     "InvalidInputError",
     "InvalidModelError",
     "LimitError",
+    "Limits",
     "OnnxWalkError",
     "OperatorError",
     "Registry",

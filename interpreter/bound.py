@@ -20,6 +20,9 @@ from typing import Any
 import numpy as np
 
 from interpreter.borrowed import Region, borrow, can_be_borrowed, is_open
+from interpreter.budget import Budget, current
+from interpreter.errors import LimitError
+from interpreter.execute import located
 from interpreter.plan import NOTHING, Plan, Step
 from ops.fast.calls import computing
 from ops.space import Space, memory_order
@@ -70,32 +73,59 @@ class Bound:
             (s, self.values[s].shape, self.values[s].dtype) for s in lent if s in self._places
         ]
         self._keep_shapes([Region(memory) for memory in self._memories])
+        #: whether it has steps that ask what the limits leave
+        self.is_guarded = any(getattr(f, "__func__", None) is _Scope._call for f, _ in self.calls)
         #: each input's slot, whether its array is the same in every run, and its place
         self._inputs = [(s, s in scope.fixed, self._places.get(s)) for s in plan.inputs]
 
     def _bind(
         self, arguments: Sequence[Any], changing: frozenset[int], borrowed: set[int]
     ) -> _Scope:
-        scope = _Scope(Space(), self.plan, changing)
+        budget = current()
+        space = Space(budget.take if budget is not None else None)
+        scope = _Scope(space, self.plan, changing)
         for slot, argument in zip(self.plan.inputs, arguments, strict=True):
             if slot in borrowed:
                 scope.borrow(slot, argument)
             else:
                 scope.store(slot, argument)
         scope.lends = {s for s in self.plan.outputs if s not in self.plan.inputs}
-        #: for each step, which of the calls are its own
-        self.ranges = scope.bind()
+        try:
+            #: for each step, which of the calls are its own
+            self.ranges = scope.bind()
+        except Exception:
+            if budget is not None:
+                budget.give(space.nbytes)
+            raise
+        space.arena.reserve = None  # or the plan would keep the budget, and that the feeds
+        #: for each step, the nanoseconds that it may take; of none without limits
+        self.work = scope.work
         return scope
 
     @property
     def nbytes(self) -> int:
-        return self.space.arena.nbytes + sum(memory.nbytes for memory in self.space.lent)
+        return self.space.nbytes
 
     def run(self, arguments: Sequence[Any]) -> None:
         """Compute; the arguments are of the types and shapes that this was bound for."""
+        budget = current()
+        if budget is not None and budget.is_timed:
+            self._run_timed(arguments, budget)
+            return
         self._take(arguments)
         for function, operands in self.calls:
             function(*operands)
+
+    def _run_timed(self, arguments: Sequence[Any], budget: Budget) -> None:
+        """As ``run``; each step must fit into the time that is left."""
+        self._take(arguments)
+        for step, calls, work in zip(self.plan.steps, self.ranges, self.work, strict=True):
+            try:
+                budget.tick(work)
+            except LimitError as error:
+                raise located(step, [self.values[slot] for slot in step.inputs], error) from None
+            for function, operands in self.calls[calls]:
+                function(*operands)
 
     def run_marked(self, arguments: Sequence[Any]) -> list[float]:
         """As ``run``; gives what ``time.perf_counter`` was before the first step and after each."""
@@ -193,6 +223,7 @@ class _Scope:
         self._kept = {NOTHING, *plan.outputs}
         self.borrowed: dict[int, Region] = {}  # the memory of inputs that are to be borrowed
         self.lends: set[int] = set()  # slots whose memory the caller may have
+        self.work: list[int] = []  # of each step, in nanoseconds
         self._hidden: list[Any] = []  # values that calls touch which aren't open
 
     def bind(self) -> list[slice]:
@@ -228,6 +259,14 @@ class _Scope:
 
     def _bind(self, step: Step, margins: Margins) -> None:
         arguments = [self.values[slot] for slot in step.inputs]
+        budget = current()
+        need = None if budget is None else budget.need(step, arguments)
+        self.work.append(0 if need is None else need.work)
+        if budget is not None:
+            try:
+                budget.tick(self.work[-1])
+            except LimitError as error:
+                raise located(step, arguments, error) from None
         known = all(slot == NOTHING or slot in self.known for slot in step.inputs)
         branch = self._branch(step)
         if branch is not None:
@@ -305,6 +344,7 @@ class _Scope:
     # ------------------------------------------------------------ steps that aren't bound
 
     def _compute_once(self, step: Step, arguments: list[Any]) -> None:
+        _allow(step, arguments)
         for slot, result in zip(step.outputs, _results(step, arguments), strict=False):
             if slot != NOTHING:
                 self.values[slot] = self._own(result)
@@ -313,6 +353,7 @@ class _Scope:
                     self.space.constant(self.values[slot])
 
     def _call_every_time(self, step: Step, arguments: list[Any]) -> None:
+        _allow(step, arguments)
         for slot, result in zip(step.outputs, _results(step, arguments), strict=False):
             if slot != NOTHING:
                 self.store(slot, result, id(step) in self.changing)
@@ -321,7 +362,9 @@ class _Scope:
     def _call(self, step: Step) -> None:
         """A step that isn't bound, in a later run."""
         values = self.values
-        results = step.call(*[values[slot] for slot in step.inputs])
+        arguments = [values[slot] for slot in step.inputs]
+        _allow(step, arguments)
+        results = step.call(*arguments)
         if type(results) is not tuple:
             results = (results,)
         for slot, result in zip(step.outputs, results, strict=False):
@@ -376,6 +419,15 @@ def _results(step: Step, arguments: Sequence[Any]) -> tuple[Any, ...]:
     if len(results) < len(step.outputs):
         raise ValueError(f"{len(results)} outputs came, the node names {len(step.outputs)}")
     return results
+
+
+def _allow(step: Step, arguments: list[Any]) -> None:
+    """Raise LimitError if a step needs more than the limits leave."""
+    if (budget := current()) is not None:
+        try:
+            budget.before(step, arguments)
+        except LimitError as error:
+            raise located(step, arguments, error) from None
 
 
 def _forward(source: list[Any], slot: int, target: list[Any], place: int) -> None:

@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 
 from interpreter.bound import Bound, Stale
+from interpreter.budget import Budget, within
+from interpreter.errors import LimitError
 from interpreter.execute import execute
+from interpreter.limits import Limits
 from interpreter.plan import Plan
 from interpreter.split import sample_axes
 from interpreter.threads import FEWEST_SAMPLES
@@ -24,7 +27,9 @@ _MOST_SHAPES = 64
 class BoundPlans:
     """The bound plans of a session that no run is using, by what they were bound for."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits | None = None) -> None:
+        """``limits``: of what ``run`` runs; ``call`` and ``bind`` keep to the budget there is."""
+        self._limits = limits
         self._idle: dict[Hashable, list[Bound]] = {}
         self._changing: dict[int, frozenset[int]] = {}
         self._axes: dict[Hashable, list[int] | None] = {}
@@ -37,8 +42,24 @@ class BoundPlans:
             bound = self._idle[key].pop()
         except (KeyError, IndexError):
             return None
-        with computing():
-            return self._run(key, bound, [feeds[name] for name in bound.names])
+        arguments = [feeds[name] for name in bound.names]
+        limits = self._limits
+        if limits is None or not (bound.is_guarded or limits.max_seconds is not None):
+            with computing():
+                return self._run(key, bound, arguments)
+        foreign = [*arguments, *bound.space.memory]
+        budget = Budget(limits, foreign=foreign, held=self.nbytes + bound.nbytes)
+        with computing(), within(budget):
+            return self._run(key, bound, arguments)
+
+    @property
+    def nbytes(self) -> int:
+        """The memory of the plans that no run is using."""
+        return sum(b.nbytes for bounds in list(self._idle.values()) for b in list(bounds))
+
+    def let_go(self) -> None:
+        """Forget all plans."""
+        self._idle.clear()
 
     def call(self, plan: Plan, arguments: Sequence[Any]) -> list[Any]:
         """A subgraph's outputs. A loop may call it with other shapes each time: it is bound when
@@ -68,6 +89,8 @@ class BoundPlans:
             known = self._changing.get(id(bound.plan), frozenset())
             self._changing[id(bound.plan)] = known | {stale.step}
             return None
+        except LimitError:
+            raise
         except Exception:
             return None
         results = bound.outputs()
@@ -106,7 +129,7 @@ class BoundPlans:
 
     def _forget(self, key: Hashable) -> None:
         """Let go what is bound for other shapes, when it holds much memory."""
-        held = sum(b.nbytes for bounds in list(self._idle.values()) for b in list(bounds))
+        held = self.nbytes
         for other in list(self._idle):
             if (held <= _MOST_IDLE and len(self._idle) <= _MOST_SHAPES) or other == key:
                 break

@@ -21,7 +21,25 @@ class InvalidInputError(OnnxWalkError):
 
 
 class LimitError(OnnxWalkError):
-    """A limit on memory, time or size was reached."""
+    """A limit on memory, time or size was reached.
+
+    ``is_located``: whether the message says in which node.
+    """
+
+    def __init__(self, message: str, *, is_located: bool = False) -> None:
+        super().__init__(message)
+        self.is_located = is_located
+
+
+def contained(error: Exception, where: str) -> OnnxWalkError:
+    """One of ours in place of any other error."""
+    if isinstance(error, MemoryError):
+        return LimitError(f"{where}: the machine has no memory left: {error}".rstrip(": "))
+    if isinstance(error, RecursionError):
+        return LimitError(f"{where}: nests deeper than Python's stack goes")
+    return OnnxWalkError(
+        f"{where}: {type(error).__name__}: {error}; this is a defect of onnxwalk, please report it"
+    )
 
 
 class OperatorError(OnnxWalkError):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from interpreter.errors import OnnxWalkError, OperatorError
+from interpreter.budget import current
+from interpreter.errors import LimitError, OnnxWalkError, OperatorError
 from interpreter.plan import NOTHING, Plan, Step
 
 #: called after each step with the step, its input values and its output values
 Hook = Callable[[Step, list[Any], Sequence[Any]], None]
+#: gives each step with its input and output values, and returns the results
+Walked: TypeAlias = "Generator[tuple[Step, list[Any], Sequence[Any]], None, Any]"
 
 
 def execute(plan: Plan, arguments: Sequence[Any], hook: Hook | None = None) -> list[Any]:
@@ -31,13 +34,16 @@ def execute(plan: Plan, arguments: Sequence[Any], hook: Hook | None = None) -> l
 
 
 def walk(
-    plan: Plan, arguments: Sequence[Any]
-) -> Generator[tuple[Step, list[Any], Sequence[Any]], None, list[Any]]:
+    plan: Plan, arguments: Sequence[Any], inside: Callable[[Step, list[Any]], Walked] | None = None
+) -> Walked:
     """Step by step: each step, its input values and its output values, when it has been computed.
     What is not needed any more is let go before the next. Returns the plan's outputs.
 
+    ``inside`` walks through the steps within one that runs other graphs, and returns its results.
+
     Raises OperatorError naming the node when an operator refuses its inputs.
     """
+    budget = current()
     values = plan.template.copy()
     for slot, argument in zip(plan.inputs, arguments, strict=True):
         values[slot] = argument
@@ -45,11 +51,20 @@ def walk(
         call, inputs, outputs, release, *_ = step
         arguments = [values[slot] for slot in inputs]
         try:
-            results = call(*arguments)
+            if budget is not None:
+                budget.before(step, arguments)
+            if inside is not None and step.calls is not None:
+                results = yield from inside(step, arguments)
+            else:
+                results = call(*arguments)
             if type(results) is not tuple:
                 results = (results,)
             if len(results) < len(outputs):
                 raise ValueError(f"{len(results)} outputs came, the node names {len(outputs)}")
+            if budget is not None:
+                budget.after(results)
+        except LimitError as error:
+            raise located(step, arguments, error) from None
         except OnnxWalkError:
             raise
         except Exception as error:
@@ -64,13 +79,26 @@ def walk(
     return [values[slot] for slot in plan.outputs]
 
 
-def operator_error(step: Step, arguments: Sequence[Any], error: Exception) -> OperatorError:
+def located(step: Step, arguments: Sequence[Any], error: LimitError) -> LimitError:
+    """The error with the step in front where it happened; within a subgraph, the inner one."""
+    if error.is_located:
+        return error
+    return LimitError(f"{_call(step, arguments)}: {error}", is_located=True)
+
+
+def operator_error(step: Step, arguments: Sequence[Any], error: Exception) -> OnnxWalkError:
     """What went wrong in a step, in one line: the node, the version, and what it was given."""
-    given = ", ".join(describe(argument) for argument in arguments) or "no inputs"
     reason = str(error) or type(error).__name__
+    if isinstance(error, MemoryError | RecursionError):
+        return LimitError(f"{_call(step, arguments)}: {reason}", is_located=True)
     if not isinstance(error, (ValueError, NotImplementedError)):
         reason = f"{type(error).__name__}: {reason}"
-    return OperatorError(f"{step.node}, {step.operator}, of {given}: {' '.join(reason.split())}")
+    return OperatorError(f"{_call(step, arguments)}: {' '.join(reason.split())}")
+
+
+def _call(step: Step, arguments: Sequence[Any]) -> str:
+    given = ", ".join(describe(argument) for argument in arguments) or "no inputs"
+    return f"{step.node}, {step.operator}, of {given}"
 
 
 def describe(value: Any) -> str:

@@ -174,10 +174,14 @@ class Node:
                 found += [(name, item) for item in value]  # all of one type; trees have long ones
         return tuple(found)
 
+    @property
+    def label(self) -> str:
+        """What the node is called: after its first output if it has no name of its own."""
+        return self.name or next((name for name in self.outputs if name), "")
+
     def __str__(self) -> str:
-        label = self.name or next((name for name in self.outputs if name), "")
         operator = f"{self.domain}.{self.op_type}" if self.domain else self.op_type
-        return f"node '{label}' ({operator})"
+        return f"node '{self.label}' ({operator})"
 
 
 @dataclass(frozen=True, eq=False)

@@ -49,7 +49,7 @@ def of_trace(trace: Trace) -> str:
     for event in trace:
         if len(rows) == _MOST_NODES:
             break
-        values = [(f"{n}: {spelled(v)}", *_range(v)) for n, v in event.outputs.items()]
+        values = [(f"{event.named(n)}: {spelled(v)}", *_range(v)) for n, v in event.outputs.items()]
         columns = ["\n".join(cells) for cells in zip(*values, strict=True)] or [""] * 4
         rows.append((event.node.op_type, *columns, f"{event.seconds * 1e3:.3f} ms"))
     table = _table(

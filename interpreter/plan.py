@@ -10,6 +10,7 @@ import numpy as np
 
 from interpreter.model import Node, ValueType
 from ops import Operator
+from ops.needs import Need
 
 #: slot 0 of every plan holds ``None``: an optional input that isn't given
 NOTHING = 0
@@ -30,6 +31,11 @@ class Step(NamedTuple):
     bodies: dict[str, tuple[Plan, int]] = {}  # noqa: RUF012  (a NamedTuple's default, not changed)
     #: constants that ``call`` has taken in, which are no inputs any more: name, shape, dtype
     taken: tuple[tuple[str, tuple[int, ...], np.dtype], ...] = ()
+    #: needs(*inputs): what the call takes at most (see ``ops.needs``); ``None``: what is usual
+    needs: Callable[..., Need] | None = None
+    #: calls(*inputs): the subgraphs by attribute, and the generator that asks for each call of one
+    #: (``ops.graphs``), for those who walk through them; ``None`` where nothing can be walked
+    calls: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)

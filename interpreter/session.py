@@ -7,7 +7,7 @@ import functools
 import itertools
 import os
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +15,14 @@ import numpy as np
 
 from interpreter.bound import Bound
 from interpreter.bound_plans import BoundPlans, signature
-from interpreter.errors import InvalidInputError, OnnxWalkError
-from interpreter.execute import Hook, execute
+from interpreter.budget import Budget, current, owner, within
+from interpreter.errors import InvalidInputError, LimitError, OnnxWalkError, contained
+from interpreter.execute import Hook, describe, execute
 from interpreter.feeds import check_feed
-from interpreter.model import Model, Shape, Tensor, TensorType, ValueInfo, ValueType
+from interpreter.limits import Limits
+from interpreter.model import Graph, Model, Shape, Tensor, TensorType, ValueInfo, ValueType
 from interpreter.plan import Plan
-from interpreter.prepare import REWRITES, Context, build_plan, checked_graph
+from interpreter.prepare import REWRITES, Context, build_plan, checked_graph, rewritten, wanted
 from interpreter.reader import read_model
 from interpreter.reader.source import let_go
 from interpreter.threads import blas_threads, check_threads
@@ -28,9 +30,12 @@ from interpreter.trace import Trace
 from ops import Registry
 from ops import registry as builtin_operators
 from ops.fast.calls import computing
+from ops.needs import arrays_in
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
+
+_DEFAULT_LIMITS = Limits()
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,7 @@ def load(
     registry: Registry | None = None,
     seed: int | None = None,
     threads: int | None = None,
+    limits: Limits | None = _DEFAULT_LIMITS,
 ) -> Session:
     """Read and prepare a model.
 
@@ -67,14 +73,32 @@ def load(
     ``seed``: of the generator that random operators draw from.
     ``threads``: how many a run may use (1). Parts of a batch are computed side by side where the
     graph treats samples one by one; otherwise BLAS has the threads. Needs threadpoolctl.
+    ``limits``: what loading, and each run, may use at most; ``None`` for no limits.
 
-    Raises InvalidModelError, UnsupportedModelError (with everything that isn't supported) or
-    InvalidInputError (``model`` is no model at all, or can't be read).
+    Raises InvalidModelError, UnsupportedModelError (with everything that isn't supported),
+    InvalidInputError (``model`` is no model at all, or can't be read) or LimitError.
     """
-    rewrites = tuple(REWRITES) if optimize is True else tuple(optimize or ())
-    if unknown := [name for name in rewrites if name not in REWRITES]:
+    if limits is not None and not isinstance(limits, Limits):
+        raise InvalidInputError(f"limits must be Limits(…) or None, not {type(limits).__name__}")
+    rewrites = _rewrites(optimize)
+    try:
+        with within(None if limits is None else Budget(limits)), computing():
+            operators = registry or builtin_operators
+            return Session(read_model(model), rewrites, operators, seed, threads, limits)
+    except OnnxWalkError:
+        raise
+    except Exception as error:
+        raise contained(error, "load") from error
+
+
+def _rewrites(optimize: Any) -> tuple[str, ...]:
+    if isinstance(optimize, bool | None):
+        return tuple(REWRITES) if optimize else ()
+    if isinstance(optimize, str) or not isinstance(optimize, Collection):
+        raise InvalidInputError(f"optimize must be True, False or a list, not {optimize!r}")
+    if unknown := [name for name in optimize if name not in REWRITES]:
         raise InvalidInputError(f"no such rewrites: {unknown}; there are: {', '.join(REWRITES)}")
-    return Session(read_model(model), rewrites, registry or builtin_operators, seed, threads)
+    return tuple(optimize)
 
 
 class Session:
@@ -87,8 +111,11 @@ class Session:
         registry: Registry,
         seed: int | np.random.Generator | None,
         threads: int | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self.model = model
+        #: what each run may use
+        self.limits = limits
         self._threads = check_threads(threads)
         # Before IR version 3 a file could leave the operator set out; it then meant the first.
         opsets = model.opsets or {"": 1}
@@ -105,7 +132,7 @@ class Session:
         self.outputs = [_info(value) for value in self.graph.outputs]
         self._feedable = {i.name: i for i in (*self.inputs, *self.overridable_initializers)}
         self._plans: dict[tuple[tuple[str, ...], ...], Plan] = {}
-        self._bound = BoundPlans()
+        self._bound = BoundPlans(limits)
         self._pools: dict[int, Executor] = {}
         self._plan_for([i.name for i in self.inputs], [o.name for o in self.outputs])
         let_go(model.maps)
@@ -115,8 +142,8 @@ class Session:
         made anew. A registry of your own is pickled by its name, so it has to be a variable of the
         module that registers its operators."""
         model = replace(self.model, maps=())
-        context = self._context
-        return _made_again, (model, self._rewrites, context.registry, context.rng, self._threads)
+        registry, rng = self._context.registry, self._context.rng
+        return _made_again, (model, self._rewrites, registry, rng, self._threads, self.limits)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Session:
         return copy.copy(self)  # nothing that they share is ever changed
@@ -136,27 +163,49 @@ class Session:
         convert without loss of kind.
 
         Raises InvalidInputError for feeds and names that don't fit, OperatorError when an operator
-        refuses its inputs.
+        refuses its inputs, LimitError when it would need more than the session's limits.
         """
-        if hook is not None or not self._rewrites:
-            plan, arguments = self._arguments(output_names, feeds)
-            return self._walk(plan, arguments, hook)
-        if self._threads == 1:
-            return self._run_bound(output_names, feeds)
-        return self._run_in_threads(output_names, feeds)
+        try:
+            if hook is not None or not self._rewrites:
+                with within(self._budget(feeds)), computing():
+                    plan, arguments = self._arguments(output_names, feeds)
+                    return self._walk(plan, arguments, hook)
+            if self._threads == 1:
+                return self._run_bound(output_names, feeds)
+            return self._run_in_threads(output_names, feeds)
+        except OnnxWalkError:
+            raise
+        except Exception as error:
+            if hook is not None:  # it may be the hook's own
+                raise
+            raise contained(error, self.model.source) from error
 
-    def trace(self, feeds: Mapping[str, Any], *, optimized: bool = False) -> Trace:
+    def trace(
+        self, feeds: Mapping[str, Any], *, optimized: bool = False, iterations: float = 0
+    ) -> Trace:
         """The values in between, node by node: an iterable of ``Event(node, inputs, outputs,
-        seconds)``, which computes as it is read, and keeps only what later nodes need.
+        seconds, operator, path, runs)``, which computes as it is read, and keeps only what later
+        nodes need.
 
         The nodes are those of the file; with ``optimized`` those that the rewrites made of them.
+        ``iterations``: how many of each If, Loop or Scan are walked through too (``math.inf``:
+        all). What is inside comes before the node that it is inside of; ``path`` tells where.
 
         Raises InvalidInputError for feeds that don't fit; its iteration raises OperatorError when
         an operator refuses its inputs.
         """
         rewrites = self._rewrites if optimized else ()
         plan, arguments = self._arguments(None, feeds, rewrites)
-        return Trace(plan, arguments)
+        return Trace(plan, arguments, self.limits, iterations)
+
+    def rewritten(self) -> list[tuple[str, Graph]]:
+        """The graph that a run of all outputs begins with (under ""), and what each rewrite makes
+        of it, under its name; all rewrites, where the session itself has none."""
+        inputs, outputs = ([info.name for info in infos] for infos in (self.inputs, self.outputs))
+        graph = wanted(self.graph, inputs, outputs)
+        rewrites = self._rewrites or tuple(REWRITES)
+        with computing():
+            return [("", graph), *rewritten(graph, self._context, rewrites)]
 
     def bound(self, feeds: Mapping[str, Any]) -> tuple[Bound, list[Any]] | None:
         """A plan of its own that is bound to the shapes of these feeds, and the arguments to run it
@@ -178,18 +227,41 @@ class Session:
         bound.outputs()
         return bound, arguments
 
-    def _walk(self, plan: Plan, arguments: list[Any], hook: Hook | None = None) -> list[Any]:
-        with computing():
-            results = execute(plan, arguments, hook)
-        return _owned(results, [*arguments, *plan.template])
+    def _budget(self, feeds: Any, parts: int = 1) -> Budget | None:
+        """What a run may use, of which the plans that are kept use some already."""
+        if self.limits is None:
+            return None
+        held = self._bound.nbytes
+        if self.limits.max_memory is not None and 4 * held > self.limits.max_memory:
+            self._bound.let_go()
+            held = 0
+        foreign = feeds.values() if isinstance(feeds, Mapping) else ()
+        return Budget(self.limits, foreign=foreign, held=held, parts=parts)
 
-    def _run_bound(self, output_names: Sequence[str] | None, feeds: Mapping[str, Any]) -> list[Any]:
-        """By a plan that is bound to these shapes; it is made if there is none."""
+    def _walk(self, plan: Plan, arguments: list[Any], hook: Hook | None = None) -> list[Any]:
+        results = execute(plan, arguments, hook)
+        try:
+            return _owned(results, [*arguments, *plan.template])
+        except LimitError as error:
+            sizes = ", ".join(map(describe, results))
+            raise LimitError(f"{self.model.source}: outputs {sizes}: {error}") from None
+
+    def _run_bound(
+        self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], parts: int = 1
+    ) -> list[Any]:
+        """By a plan that is bound to these shapes; it is made if there is none. ``parts``: of how
+        many this is one."""
         key = signature(output_names, feeds)
         if key is not None:
             results = self._bound.run(key, feeds)
             if results is not None:
                 return results
+        with within(self._budget(feeds, parts)), computing():
+            return self._run_unbound(output_names, feeds, key)
+
+    def _run_unbound(
+        self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], key: Hashable | None
+    ) -> list[Any]:
         plan, arguments = self._arguments(output_names, feeds)
         names = [name for name in self._feedable if name in feeds]
         if key is None:  # lists, Python's numbers, strings …
@@ -201,10 +273,11 @@ class Session:
             if results is not None:
                 return results
         try:
-            with computing():
-                return self._bound.bind(key, plan, names, arguments)
+            return self._bound.bind(key, plan, names, arguments)
+        except LimitError:  # a walk takes less memory, or says in which step it was
+            return self._walk(plan, arguments)
         except Exception as error:
-            failure = error
+            failure = error.with_traceback(None)  # or it would keep the memory of the plan
         results = self._walk(plan, arguments)  # says in which step it was
         warnings.warn(
             f"{self.model.source}: {type(failure).__name__} in the bound plan, though the plain "
@@ -231,9 +304,10 @@ class Session:
             for start, stop in itertools.pairwise(edges)
         ]
         with blas_threads(1):
-            others = [self._pool.submit(self._run_bound, output_names, part) for part in parts[1:]]
+            first, *rest = [(output_names, part, self._threads) for part in parts]
+            others = [self._pool.submit(self._run_bound, *part) for part in rest]
             try:
-                results = [self._run_bound(output_names, parts[0]), *(o.result() for o in others)]
+                results = [self._run_bound(*first), *(o.result() for o in others)]
             except OnnxWalkError:  # the whole says what is wrong, or that nothing is
                 return self._run_bound(output_names, feeds)
         return [
@@ -344,8 +418,9 @@ def _made_again(
     registry: Registry,
     rng: np.random.Generator,
     threads: int,
+    limits: Limits | None,
 ) -> Session:
-    return Session(model, rewrites, registry, copy.deepcopy(rng), threads)
+    return Session(model, rewrites, registry, copy.deepcopy(rng), threads, limits)
 
 
 def _info(value: ValueInfo) -> TensorInfo:
@@ -370,7 +445,8 @@ def _suggestion(name: str, known: Iterable[str]) -> str:
 def _owned(results: list[Any], foreign: Sequence[Any]) -> list[Any]:
     """The results as the caller's own: what shares memory with feeds, constants or another result
     is copied, and NumPy scalars become arrays of rank 0."""
-    taken = {id(_base(array)) for array in _arrays(foreign)}
+    taken = {id(owner(array)) for array in arrays_in(foreign)}
+    budget = current()
 
     def own(value: Any) -> Any:
         if isinstance(value, list):
@@ -379,26 +455,12 @@ def _owned(results: list[Any], foreign: Sequence[Any]) -> list[Any]:
             return dict(value)
         if not isinstance(value, np.ndarray):
             return value if value is None else np.asarray(value)
-        base = _base(value)
+        base = owner(value)
         if id(base) in taken or not value.flags.writeable or not base.flags.owndata:
+            if budget is not None:
+                budget.take(value.nbytes)
             return value.copy()
         taken.add(id(base))
         return value
 
     return [own(value) for value in results]
-
-
-def _arrays(values: Iterable[Any]) -> Iterator[np.ndarray]:
-    """The arrays among the values, those in lists too."""
-    for value in values:
-        if isinstance(value, np.ndarray):
-            yield value
-        elif isinstance(value, list):
-            yield from _arrays(value)
-
-
-def _base(array: np.ndarray) -> Any:
-    """The array that owns the memory which this one is a view of."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array

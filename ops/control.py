@@ -1,8 +1,7 @@
 """If, Loop and Scan: operators that run other graphs.
 
-A graph arrives as a callable: ``body(*inputs)`` returns the tuple of its outputs, and
-``body.output_types`` tells for each output its ``dtype`` and ``shape``, or ``None`` for what the
-file doesn't say.
+``outputs = yield body, inputs`` runs a graph (see ``ops.graphs``), and ``body.output_types`` tells
+for each of its outputs the ``dtype`` and ``shape``, or ``None`` for what the file doesn't say.
 """
 
 from __future__ import annotations
@@ -13,17 +12,21 @@ from typing import Any
 import numpy as np
 
 from ops._axes import normalize_axis
-from ops._values import as_int, as_ints, as_scalar, zero
+from ops._values import all_ints, as_int, as_scalar, zero
+from ops.graphs import Calls, runs_graphs
+from ops.needs import nothing
 from ops.registry import op
 
 
 @op("If", since=1)
+@runs_graphs
 def if_(cond, *, then_branch, else_branch):
     """The outputs of one graph or of the other. Spec: If-1, If-11, If-13, If-16."""
-    return then_branch() if as_scalar(cond, "cond") else else_branch()
+    return (yield (then_branch if as_scalar(cond, "cond") else else_branch), ())
 
 
 @op("Loop", since=1)
+@runs_graphs
 def loop(m=None, cond=None, *v_initial, body):
     """Run ``body`` up to ``m`` times, as long as ``cond`` is true; without one, it doesn't count.
 
@@ -38,9 +41,9 @@ def loop(m=None, cond=None, *v_initial, body):
     collected: list[tuple[Any, ...]] = []
     i = 0
     while (trips is None or i < trips) and (cond is None or as_scalar(keep_going, "cond")):
-        keep_going, *results = body(np.array(i, np.int64), keep_going, *carried)
-        carried = tuple(results[:n])
-        collected.append(tuple(results[n:]))
+        results = yield body, (np.array(i, np.int64), keep_going, *carried)
+        keep_going, carried = results[0], results[1 : 1 + n]
+        collected.append(results[1 + n :])
         i += 1
     if collected:
         elements = list(zip(*collected, strict=True))
@@ -53,6 +56,7 @@ def loop(m=None, cond=None, *v_initial, body):
 
 
 @op("Scan", since=9)
+@runs_graphs
 def scan(
     *initial_state_and_scan_inputs,
     body,
@@ -76,7 +80,7 @@ def scan(
         np.moveaxis(x, normalize_axis(axis, x.ndim), 0)
         for x, axis in zip(scanned, axes, strict=True)
     ]
-    states, outputs = _scan(states, by_time, backward, body, _length(by_time))
+    states, outputs = yield from _scan(states, by_time, backward, body, _length(by_time))
     axes = _flags(scan_output_axes, len(outputs), "scan_output_axes")
     backward = _flags(scan_output_directions, len(outputs), "scan_output_directions")
     placed = [
@@ -87,6 +91,7 @@ def scan(
 
 
 @op("Scan", since=8, until=9)
+@runs_graphs
 def scan_batches(
     sequence_lens=None, *initial_state_and_scan_inputs, body, num_scan_inputs, directions=None
 ):
@@ -103,7 +108,7 @@ def scan_batches(
             raise ValueError(f"a Scan-8 input must be (batch, time, …), not {x.shape}")
     longest = _length([x.swapaxes(0, 1) for x in scanned])
     batch = len(scanned[0])
-    lengths = (longest,) * batch if sequence_lens is None else as_ints(sequence_lens)
+    lengths = (longest,) * batch if sequence_lens is None else all_ints(sequence_lens)
     if any(len(x) != batch for x in (*states, *scanned)) or len(lengths) != batch:
         raise ValueError("the inputs of Scan-8 differ in batch size")
     if min(lengths, default=0) < 0 or max(lengths, default=0) > longest:
@@ -111,7 +116,7 @@ def scan_batches(
     final: list[Sequence[Any]] = []
     stacked: list[Sequence[np.ndarray]] = []
     for b, length in enumerate(lengths):
-        one_states, outputs = _scan(
+        one_states, outputs = yield from _scan(
             [state[b, ...] for state in states],
             [x[b, :length] for x in scanned],
             backward,
@@ -159,13 +164,13 @@ def _scan(
     backward: Sequence[int],
     body: Any,
     length: int,
-) -> tuple[Sequence[Any], list[np.ndarray]]:
+) -> Calls[tuple[Sequence[Any], list[np.ndarray]]]:
     """The last states, and each element stacked along axis 0."""
     n = len(states)
     by_time = [x[::-1] if reverse else x for x, reverse in zip(by_time, backward, strict=True)]
     collected = []
     for t in range(length):
-        results = body(*states, *(x[t, ...] for x in by_time))
+        results = yield body, (*states, *(x[t, ...] for x in by_time))
         states = results[:n]
         collected.append(results[n:])
     if collected:
@@ -202,3 +207,8 @@ def _lengthened(y: np.ndarray, length: int) -> np.ndarray:
     padded = np.full((length, *y.shape[1:]), zero(y.dtype), y.dtype)
     padded[: len(y)] = y
     return padded
+
+
+# What the bodies make is asked there; the elements that are stacked are known afterwards only.
+for _function in (if_, loop, scan, scan_batches):
+    _function.needs(nothing)

@@ -24,6 +24,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ops.needs import Need, usual
+
 #: keyword-only parameters that are not attributes:
 #: n_outputs  how many outputs the node names (trailing unnamed ones not counted)
 #: rng        the session's ``numpy.random.Generator``
@@ -38,6 +40,7 @@ CONSUMED_INPUTS: Mapping[str, Any] = {"consumed_inputs": None}
 
 _PREPARATIONS = "__onnx_preparations__"
 _BINDER = "__onnx_binder__"
+_NEEDS = "__onnx_needs__"
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,19 @@ class Operator:
     def binder(self) -> Callable[..., Any] | None:
         """What ``@function.bind`` added: see ``ops.space``."""
         return self.function.__dict__.get(_BINDER)
+
+    @property
+    def rule(self) -> Callable[..., Need]:
+        """What ``@function.needs`` added, on this function or one that it wraps, or ``usual``."""
+        function = inspect.unwrap(self.function, stop=lambda f: _NEEDS in f.__dict__)
+        return function.__dict__.get(_NEEDS, usual)
+
+    def needs(self, *inputs: Any, **keywords: Any) -> Need:
+        """What a call takes at most, given its inputs and attributes: see ``ops.needs``."""
+        try:
+            return self.rule(*inputs, **keywords)
+        except Exception:  # what is wrong is the operator's to tell
+            return usual(*inputs)
 
     @property
     def documentation(self) -> str:
@@ -164,7 +180,8 @@ class Registry:
                 raise ValueError(f"{operator} is already registered")
             versions[since] = operator
             function.__dict__.setdefault("prepare", _prepare_decorator(function))
-            function.__dict__.setdefault("bind", functools.partial(_set_binder, function))
+            function.__dict__.setdefault("bind", functools.partial(_set, function, _BINDER))
+            function.__dict__.setdefault("needs", functools.partial(_set, function, _NEEDS))
             return function
 
         return register
@@ -277,12 +294,12 @@ def _prepare_decorator(function: Callable[..., Any]) -> Callable[..., Any]:
     return prepare
 
 
-def _set_binder(function: Callable[..., Any], binder: Callable[..., Any]) -> Callable[..., Any]:
-    """The ``@function.bind`` decorator of an operator's function."""
-    if _BINDER in function.__dict__:
-        raise ValueError(f"{function.__name__} has a binder already")
-    function.__dict__[_BINDER] = binder
-    return binder
+def _set(function: Callable[..., Any], what: str, value: Callable[..., Any]) -> Any:
+    """The ``@function.bind`` and ``@function.needs`` decorators of an operator's function."""
+    if what in function.__dict__:
+        raise ValueError(f"{function.__name__} has {what.strip('_')} already")
+    function.__dict__[what] = value
+    return value
 
 
 #: the built-in operators; the family files of this folder fill it

@@ -41,15 +41,17 @@ class Block:
 class Arena:
     """Memory that is handed out and taken back while a plan is bound; first fit, holes join."""
 
-    def __init__(self) -> None:
-        self._chunks: list[np.ndarray] = []
+    def __init__(self, reserve: Callable[[int], None] | None = None) -> None:
+        #: told of memory before it is taken, and may raise
+        self.reserve = reserve
+        self.chunks: list[np.ndarray] = []
         self._holes: list[list[tuple[int, int]]] = []  # of each chunk: (start, stop), sorted
         self._starts: list[int] = []  # of the blocks in use, sorted
         self._blocks: dict[int, tuple[Block, int]] = {}
 
     @property
     def nbytes(self) -> int:
-        return sum(chunk.nbytes for chunk in self._chunks)
+        return sum(chunk.nbytes for chunk in self.chunks)
 
     def take(self, nbytes: int) -> Block:
         size = max(_ALIGNMENT, -(-nbytes // _ALIGNMENT) * _ALIGNMENT)
@@ -65,7 +67,7 @@ class Arena:
         holes.remove((start, stop))
         if start + size < stop:
             bisect.insort(holes, (start + size, stop))
-        block = Block(self._chunks[number][start : start + size])
+        block = Block(self.chunks[number][start : start + size])
         bisect.insort(self._starts, block.address)
         self._blocks[block.address] = block, number
         return block
@@ -73,7 +75,7 @@ class Arena:
     def give(self, block: Block) -> None:
         _, number = self._blocks.pop(block.address)
         self._starts.remove(block.address)
-        start = block.address - self._chunks[number].ctypes.data
+        start = block.address - self.chunks[number].ctypes.data
         stop = start + block.memory.nbytes
         holes = self._holes[number]
         for hole in [h for h in holes if h[1] == start or h[0] == stop]:
@@ -93,16 +95,18 @@ class Arena:
     def holds(self, array: np.ndarray) -> bool:
         """Whether an array is in the arena, in use or not."""
         address = array.__array_interface__["data"][0]
-        return any(0 <= address - chunk.ctypes.data < chunk.nbytes for chunk in self._chunks)
+        return any(0 <= address - chunk.ctypes.data < chunk.nbytes for chunk in self.chunks)
 
     def _grow(self, size: int) -> tuple[int, int, int]:
         # Pages that nothing touches cost nothing: as much again as there is keeps chunks few.
         length = max(size, _SMALLEST_CHUNK, min(self.nbytes, 1 << 26))
+        if self.reserve is not None:
+            self.reserve(length)
         chunk = np.empty(length + _ALIGNMENT, np.uint8)
         skipped = -chunk.ctypes.data % _ALIGNMENT
-        self._chunks.append(chunk[skipped : skipped + length])
+        self.chunks.append(chunk[skipped : skipped + length])
         self._holes.append([(0, length)])
-        return len(self._chunks) - 1, 0, length
+        return len(self.chunks) - 1, 0, length
 
 
 class Space:
@@ -113,9 +117,9 @@ class Space:
     #: bytes from which on an input or output stays in memory of the caller's
     smallest_borrowed = 1 << 16
 
-    def __init__(self) -> None:
+    def __init__(self, reserve: Callable[[int], None] | None = None) -> None:
         self.calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
-        self.arena = Arena()
+        self.arena = Arena(reserve)
         self._known: dict[int, np.ndarray] = {}
         self._dying: set[int] = set()
         self._scratch: list[Block] = []
@@ -127,6 +131,15 @@ class Space:
         self.margin: tuple[int, int, int, int] = (0, 0, 0, 0)
         #: for each output of the operator whether anything reads it
         self.wanted: tuple[bool, ...] = ()
+
+    @property
+    def memory(self) -> list[np.ndarray]:
+        """The memory that is planned."""
+        return [*self.arena.chunks, *self.lent]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(memory.nbytes for memory in self.memory)
 
     # ------------------------------------------------------------------------ for operators
 
@@ -141,6 +154,8 @@ class Space:
         """Memory for a result. ``order`` lists the axes from the slowest to the fastest."""
         nbytes = math.prod(shape) * np.dtype(dtype).itemsize
         if self._lending and nbytes >= self.smallest_borrowed:
+            if self.arena.reserve is not None:
+                self.arena.reserve(nbytes)
             memory = np.empty(nbytes, np.uint8)
             self.lent.append(memory)
         else:

@@ -42,9 +42,14 @@ def run_whole(session: Session, names: Sequence[str], feeds: Mapping[str, Feed])
 
 
 def run_dumping(
-    session: Session, names: Sequence[str], feeds: Mapping[str, Feed], dump: Dump
+    session: Session,
+    names: Sequence[str],
+    feeds: Mapping[str, Feed],
+    dump: Dump,
+    iterations: int,
 ) -> Outcome:
-    """All of the inputs at once, node by node as the file has them, into a dump."""
+    """All of the inputs at once, node by node as the file has them, into a dump; of nodes within
+    nodes the first iterations."""
     outcome = Outcome({})
     values = {name: next(iter(feed.rows.pieces(sys.maxsize))) for name, feed in feeds.items()}
     _note_inputs(values, outcome)
@@ -52,10 +57,12 @@ def run_dumping(
         dump.add(name, value)
     start = time.perf_counter()
     found = dict(values)
-    for event in session.trace(values):
+    for event in session.trace(values, iterations=iterations):
         for name, value in event.outputs.items():
-            dump.add(name, value, event.node)
-        found |= {name: v for name, v in event.outputs.items() if name in names}
+            dump.add(name, value, event)
+        if not event.path:
+            found |= {name: v for name, v in event.outputs.items() if name in names}
+        dump.cut |= event.cut(iterations)
     outcome.seconds = time.perf_counter() - start
     outcome.pieces = 1
     # An initializer may be an output as well.

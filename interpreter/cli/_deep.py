@@ -19,12 +19,10 @@ from interpreter.cli._convert import declared_shape
 from interpreter.cli._random import make_up
 from interpreter.costs import operations
 from interpreter.errors import InvalidInputError, OnnxWalkError
-from interpreter.model import SparseTensor, Tensor
-from interpreter.prepare import Context, rewritten, wanted
-from interpreter.prepare.resolve import every_node
+from interpreter.model import Graph, SparseTensor, Tensor
+from interpreter.prepare.context import every_node
+from interpreter.prepare.fates import fates
 from interpreter.session import Session
-from ops import registry
-from ops.fast.calls import computing
 
 #: sizes to try for open dimensions: of the first axis, and of the others
 _SIZES = ((2, 32), (2, 64), (2, 224), (1, 1), (2, 8))
@@ -40,6 +38,7 @@ def deep(session: Session, dims: Mapping[str, int], shapes: Sequence[str]) -> di
     Raises InvalidInputError where no inputs can be made up that the model runs on.
     """
     types, costs = _walked(session, dims, shapes)
+    versions = session.rewritten()
     return {
         "values": [
             {"name": name, "type": dtype, "shape": None if shape is None else list(shape)}
@@ -48,7 +47,8 @@ def deep(session: Session, dims: Mapping[str, int], shapes: Sequence[str]) -> di
         "layers": _layers(session, costs),
         "weights": list(_weights(session)),
         "duplicates": _duplicates(session),
-        "rewrites": list(_rewrites(session)),
+        "rewrites": list(_rewrites(versions)),
+        "fates": list(_fates(versions)),
     }
 
 
@@ -200,8 +200,7 @@ def _layers(session: Session, costs: Mapping[str, int]) -> list[dict[str, Any]]:
     counted: set[str] = set()
     weights = _constants(session)
     for node in session.graph.nodes:
-        label = node.name or node.outputs[0]
-        layer = label.rpartition("/")[0] or label
+        layer = node.label.rpartition("/")[0] or node.label
         row = rows.setdefault(layer, {"layer": layer, "nodes": 0, "parameters": 0, "flop": 0})
         row["nodes"] += 1
         row["flop"] += costs.get(node.outputs[0], 0)
@@ -261,22 +260,29 @@ def _duplicates(session: Session) -> list[list[str]]:
 # ---------------------------------------------------------------------------------------- rewrites
 
 
-def _rewrites(session: Session) -> Iterator[dict[str, Any]]:
+def _rewrites(versions: Sequence[tuple[str, Graph]]) -> Iterator[dict[str, Any]]:
     """What each rewrite takes away and puts there, counted by operator."""
-    context = Context(registry, session.model.opsets or {"": 1}, np.random.default_rng())
-    inputs, outputs = ([i.name for i in infos] for infos in (session.inputs, session.outputs))
-    graph = wanted(session.graph, inputs, outputs)
-    before = Counter(node.op_type for node in every_node(graph))
-    with computing():
-        for name, made in rewritten(graph, context):
-            after = Counter(node.op_type for node in every_node(made))
-            yield {
-                "rewrite": name,
-                "nodes": sum(after.values()),
-                "removed": dict(before - after),
-                "added": dict(after - before),
-            }
-            before = after
+    counts = [Counter(node.op_type for node in every_node(graph)) for _, graph in versions]
+    for (name, _), before, after in zip(versions[1:], counts, counts[1:], strict=False):
+        yield {
+            "rewrite": name,
+            "nodes": sum(after.values()),
+            "removed": dict(before - after),
+            "added": dict(after - before),
+        }
+
+
+def _fates(versions: Sequence[tuple[str, Graph]]) -> Iterator[dict[str, Any]]:
+    """What became of each node of the file."""
+    for node, fate in fates(versions).items():
+        yield {
+            "node": node.label,
+            "operator": node.op_type,
+            "became": str(fate),
+            "changed": not fate.is_kept,
+            "with": [part.label for part in fate.parts if part is not node],
+            "rewrites": list(fate.rewrites),
+        }
 
 
 # ------------------------------------------------------------------------------------------ as text
@@ -313,6 +319,17 @@ def show(found: Mapping[str, Any], most: int) -> None:
         for r in found["rewrites"]
     ]
     _show.table(("", "nodes", "removed", "added"), changes, right=("nodes",), indent=2)
+
+    changed = [fate for fate in found["fates"] if fate["changed"]]
+    _show.heading(
+        f"what becomes of nodes ({len(found['fates']) - len(changed):,} stay as they are)"
+    )
+    became: dict[str, Counter[str]] = {}
+    for fate in changed:
+        became.setdefault(fate["became"], Counter())[fate["operator"]] += 1
+    lines = [(text, _counted(parts)) for text, parts in _first(list(became.items()), most)]
+    _show.table(("", "does the work of"), lines, indent=2)
+    _rest(list(became), most)
 
 
 def _first(rows: Sequence[Any], most: int) -> Sequence[Any]:

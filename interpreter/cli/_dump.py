@@ -17,7 +17,7 @@ import numpy as np
 from interpreter.cli._show import jsonable, widened
 from interpreter.cli._whole import explained
 from interpreter.errors import InvalidInputError
-from interpreter.model import Node
+from interpreter.trace import Event
 
 INDEX = "index.json"
 
@@ -35,6 +35,8 @@ class Dump:
         self.path, self.patterns = path, patterns or ["*"]
         self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
         self._index: list[dict[str, Any]] = []
+        #: how often graphs within nodes were run of which only the first iterations are there
+        self.cut: dict[str, int] = {}
         if path.is_dir() and any(path.iterdir()):
             raise InvalidInputError(f"{path}: the folder isn't empty")
         if path.exists() and not path.is_dir():
@@ -67,22 +69,25 @@ class Dump:
         """How many values have been written."""
         return len(self._index)
 
-    def add(self, name: str, value: Any, node: Node | None = None) -> None:
-        """Write a value, if it was chosen; ``node`` is the one that made it."""
-        names = [name] if node is None else [name, node.name, node.op_type]
+    def add(self, name: str, value: Any, event: Event | None = None) -> None:
+        """Write a value, if it was chosen; ``event`` is the one that made it."""
+        full, names = name, [name]
+        if event is not None:
+            full = event.named(name)
+            names += [full, event.node.name, event.name, event.node.op_type]
         if not any(fnmatch.fnmatchcase(n, p) for n in names for p in self.patterns):
             return
         items = value if isinstance(value, list) else [value]
         for place, item in enumerate(items):
-            label = f"{name}.{place}" if isinstance(value, list) else name
-            self._write(label, item, node)
+            label = f"{full}.{place}" if isinstance(value, list) else full
+            self._write(label, item, event)
 
-    def _write(self, name: str, value: Any, node: Node | None) -> None:
+    def _write(self, name: str, value: Any, event: Event | None) -> None:
         entry: dict[str, Any] = {
             "file": None,
             "name": name,
-            "node": node.name if node else None,
-            "operator": node.op_type if node else None,
+            "node": event.node.name and event.named(event.node.name) if event else None,
+            "operator": event.node.op_type if event else None,
         }
         if isinstance(value, np.ndarray):
             plain = value.astype(str) if value.dtype == object else widened(value)

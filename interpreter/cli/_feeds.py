@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from interpreter.cli._convert import declared_shape
@@ -98,8 +98,15 @@ def _symbols(session: Session) -> list[str]:
     return list(dict.fromkeys(d for shape in shapes for d in shape if isinstance(d, str)))
 
 
-def whole_number(text: str) -> int:
-    """A whole number from 1 on, for argparse."""
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
-    return int(text)
+def at_least(least: int) -> Callable[[str], int]:
+    """For argparse: a whole number from ``least`` on."""
+
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} on")
+        return int(text)
+
+    return number
+
+
+whole_number = at_least(1)

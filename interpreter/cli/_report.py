@@ -175,6 +175,10 @@ def show(report: Mapping[str, Any], sample_names: Sequence[str] | None) -> None:
     if "dump" in report:
         values = _show.count(report["dump"]["values"], "value")
         _show.line(f"{values} written to {report['dump']['folder']}")
+        cut = [f"{name} ran {n:,} times" for name, n in report["dump"]["cut"].items()]
+        if cut:
+            more = f", and {len(cut) - 5} more" if len(cut) > 5 else ""
+            _show.line(f"not all iterations are (--iterations): {', '.join(cut[:5])}{more}")
 
 
 def _row(output: Mapping[str, Any]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from interpreter.compare import (
     Cause,
     Comparison,
     Difference,
+    Inside,
     Row,
     Sides,
     Spot,
@@ -23,6 +24,7 @@ from interpreter.compare import (
     compare,
     extract,
     find_cause,
+    find_inside,
     open_sides,
 )
 from interpreter.errors import InvalidInputError
@@ -123,10 +125,11 @@ def run(args: argparse.Namespace) -> int:
     sides = open_sides(args.a, args.b, memory, args.seed)
     found = compare(sides, samples(sides.session, args), tolerance, memory)
     cause = find_cause(sides, found, tolerance)
+    inside = find_inside(sides, found, cause, tolerance) if cause else None
     written: list[str] = []
     if args.extract and cause and cause.node:
         written = extract(sides, found, cause, tolerance, args.extract)
-    report = _report(sides, found, cause, args)
+    report = _report(sides, found, cause, inside, args)
     if args.json:
         _show.print_json(report | {"extracted": written})
     else:
@@ -139,7 +142,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _report(
-    sides: Sides, found: Comparison, cause: Cause | None, args: argparse.Namespace
+    sides: Sides,
+    found: Comparison,
+    cause: Cause | None,
+    inside: Inside | None,
+    args: argparse.Namespace,
 ) -> dict[str, Any]:
     """All that is told, as plain data; values are ranked by their relative errors."""
     makers = [
@@ -160,7 +167,7 @@ def _report(
         "rtol": args.rtol,
         "values": {"a": found.counts[0], "b": found.counts[1], "compared": len(found.rows)},
         "differing": sum(not row.equal for row in found.rows),
-        "first": None if cause is None else _first(cause),
+        "first": None if cause is None else _first(cause, inside),
         "compared": rows,
     }
 
@@ -173,7 +180,7 @@ def _row(row: Row, name: str, node: Node | None) -> dict[str, Any]:
         "a": row.pair.a,
         "b": row.pair.b,
         "layer": row.pair.layer or None,
-        "node": _name(node) if node else None,
+        "node": node.label if node else None,
         "operator": node.op_type if node else None,
         "equal": worst.equal,
         "relative": worst.relative,
@@ -185,20 +192,34 @@ def _row(row: Row, name: str, node: Node | None) -> dict[str, Any]:
     }
 
 
-def _first(cause: Cause) -> dict[str, Any]:
+def _first(cause: Cause, inside: Inside | None) -> dict[str, Any]:
     worst = cause.row.worst
     assert worst is not None
     return {
         **_row(cause.row, cause.name, cause.node),
-        "nodes": [{"node": _name(n), "operator": n.op_type} for n in cause.nodes],
+        "nodes": [{"node": n.label, "operator": n.op_type} for n in cause.nodes],
         "inputs": dict(cause.inputs),
         "differs_most": [_spot(spot) for spot in worst.spots],
-        "weights": {name: _weight(apart) for name, apart in cause.weights.items()},
+        "weights": {name: _apart(apart) for name, apart in cause.weights.items()},
         "changes": list(cause.changes),
+        "inside": None if inside is None else _within(inside),
     }
 
 
-def _weight(apart: Difference) -> dict[str, Any]:
+def _within(inside: Inside) -> dict[str, Any]:
+    worst = inside.worst
+    return {
+        "node": inside.where,
+        "operator": inside.node.op_type,
+        "value": inside.name,
+        "same": inside.same,
+        **_apart(worst),
+        "inputs": dict(inside.inputs),
+        "weights": {name: _apart(apart) for name, apart in inside.weights.items()},
+    }
+
+
+def _apart(apart: Difference) -> dict[str, Any]:
     return {
         "relative": apart.relative,
         "absolute": apart.absolute,
@@ -211,10 +232,6 @@ def _weight(apart: Difference) -> dict[str, Any]:
 
 def _spot(spot: Spot) -> dict[str, Any]:
     return {"index": list(spot.index), "a": spot.a, "b": spot.b}
-
-
-def _name(node: Node) -> str:
-    return node.name or next((name for name in node.outputs if name), "")
 
 
 # --- for people
@@ -268,23 +285,46 @@ def _show_first(first: dict[str, Any]) -> None:
     layer = f", layer '{first['layer']}'" if first["layer"] else ""
     _show.heading(f"first difference: {node}{layer}")
     rows = [("value", first["a"] if first["a"] == first["b"] else f"{first['a']} / {first['b']}")]
-    rows.append(("type", first["type_a"] if first["type_a"] == first["type_b"] else _both(first)))
-    rows.append(
-        ("error", f"{_figure(first['relative'])} relative, {_figure(first['absolute'])} absolute")
-    )
-    if first["reason"]:
-        rows.append(("", first["reason"]))
+    rows += _about(first)
     rows.append(("sample", first["sample"]))
     if len(first["nodes"]) > 1:
         made = ", ".join(f"{n['node']} ({n['operator']})" for n in first["nodes"])
         rows.append(("made by", made))
-    for place, (name, text) in enumerate(first["inputs"].items()):
-        rows.append(("" if place else "out of", f"{name}: {text}"))
+    rows += _operands(first["inputs"])
     for change in first["changes"]:
         rows.append(("changed", change))
     _show.table(("", ""), rows, indent=2)
     _show_spots("value", first["differs_most"])
-    for name, weight in first["weights"].items():
+    _show_weights(first["weights"])
+    if first["inside"]:
+        _show_inside(first["inside"])
+
+
+def _show_inside(inside: dict[str, Any]) -> None:
+    _show.heading(f"within it, first: node '{inside['node']}' ({inside['operator']})")
+    same = _show.count(inside["same"], "value")
+    rows = [("value", inside["value"]), *_about(inside), ("before it", f"{same} the same")]
+    _show.table(("", ""), [*rows, *_operands(inside["inputs"])], indent=2)
+    _show_spots("value", inside["differs_most"])
+    _show_weights(inside["weights"])
+
+
+def _about(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """The types, the error and the reason of a difference, as rows of a table."""
+    rows = [
+        ("type", found["type_a"] if found["type_a"] == found["type_b"] else _both(found)),
+        ("error", f"{_figure(found['relative'])} relative, {_figure(found['absolute'])} absolute"),
+    ]
+    return rows + ([("", found["reason"])] if found["reason"] else [])
+
+
+def _operands(inputs: dict[str, str]) -> list[tuple[str, str]]:
+    texts = [f"{name}: {text}" for name, text in inputs.items()]
+    return [("" if place else "out of", text) for place, text in enumerate(texts)]
+
+
+def _show_weights(weights: dict[str, Any]) -> None:
+    for name, weight in weights.items():
         what = weight["reason"] or f"{_figure(weight['relative'])} relative"
         _show.line(f"  weight '{name}' is another: {what}")
         _show_spots("weight", weight["differs_most"])

@@ -11,12 +11,13 @@ from typing import Any
 
 from interpreter.cli import _report, _show
 from interpreter.cli._convert import declared_shape
-from interpreter.cli._feeds import add_arguments, sizes, whole
+from interpreter.cli._feeds import add_arguments, at_least, sizes, whole
 from interpreter.cli._files import Feed, read_inputs
 from interpreter.cli._random import make_up
 from interpreter.cli._texts import read_texts
 from interpreter.errors import InvalidInputError
 from interpreter.session import Session, load
+from interpreter.trace import ITERATIONS
 
 _DESCRIPTION = """\
 Write one HTML file that shows the graph and, for one sample, what each node makes of it.
@@ -67,6 +68,13 @@ def add_parser(commands: Any) -> None:
         "--labels", type=Path, metavar="FILE", help="class names (default: those in the file)"
     )
     parser.add_argument(
+        "--iterations",
+        type=at_least(0),
+        default=ITERATIONS,
+        metavar="N",
+        help=f"of each If, Loop and Scan, to show what is inside (default: {ITERATIONS})",
+    )
+    parser.add_argument(
         "--size", type=float, default=10, metavar="MB", help="of the page at most (default: 10)"
     )
 
@@ -91,13 +99,16 @@ def run(args: argparse.Namespace) -> int:
     room = limit - overhead()
     if room < 20_000:
         raise InvalidInputError(f"--size {args.size:g}: the page itself takes {overhead()} bytes")
-    data = collect(session, _values(args, feeds), limit=room, labels=labels)
+    values = _values(args, feeds)
+    data = collect(session, values, limit=room, labels=labels, iterations=args.iterations)
     data["origins"] = {name: feed.origin for name, feed in feeds.items()}
     text = page(data, f"{Path(args.model).name}: explore")
     write(output, text)
-    nodes = sum("seconds" in node for node in data["nodes"])
+    parts = sum("part" in node for node in data["nodes"])
+    nodes = sum("seconds" in node for node in data["nodes"]) - parts
+    within = f", {parts:,} shown within them" if parts else ""
     _show.line(
-        f"{output}: {_show.count(nodes, 'node')}, {_show.size(len(text.encode()))}; "
+        f"{output}: {_show.count(nodes, 'node')}{within}, {_show.size(len(text.encode()))}; "
         + "; ".join(f"{name} from {feed.origin}" for name, feed in feeds.items())
     )
     return 0

@@ -101,13 +101,13 @@ def _report(model: str, found: Profile, flops: float, bandwidth: float) -> dict[
         "operators": _operators(found.nodes, total, flops, bandwidth),
         "peak": None
         if peak is None
-        else {"after": _name(peak.node), "bytes": peak.bytes, "holders": dict(peak.holders)},
+        else {"after": peak.node.label, "bytes": peak.bytes, "holders": dict(peak.holders)},
     }
 
 
 def _row(node: NodeProfile, total: float, flops: float, bandwidth: float) -> dict[str, Any]:
     return {
-        "node": _name(node.node),
+        "node": node.node.label,
         "operator": node.node.op_type,
         "outputs": dict(node.outputs),
         **_figures([node], total, flops, bandwidth),
@@ -143,10 +143,6 @@ def _figures(
         "flops": operations / seconds if seconds else 0.0,
         "of_ceiling": least / seconds if seconds else 0.0,
     }
-
-
-def _name(node: Any) -> str:
-    return node.name or next((name for name in node.outputs if name), "")
 
 
 def _show_text(report: Mapping[str, Any], top: int) -> None:
@@ -204,7 +200,7 @@ def _events(model: str, found: Profile) -> dict[str, Any]:
         slot = {"pid": 1, "tid": 1, "ts": start * 1e6}
         events.append(
             {
-                "name": _name(node.node),
+                "name": node.node.label,
                 "cat": node.node.op_type,
                 "ph": "X",
                 "dur": seconds * 1e6,

@@ -13,13 +13,16 @@ import numpy as np
 from interpreter.cli import _report, _show
 from interpreter.cli._batches import Outcome, run_dumping, run_in_pieces, run_whole
 from interpreter.cli._dump import Dump
+from interpreter.cli._feeds import at_least
 from interpreter.cli._files import Feed, read_inputs
+from interpreter.cli._limits import add_limits, limits_of
 from interpreter.cli._outputs import OutputFile
 from interpreter.cli._random import make_up
 from interpreter.cli._texts import read_texts
 from interpreter.errors import InvalidInputError
 from interpreter.session import Session, load
 from interpreter.text import class_names, tokenizers
+from interpreter.trace import ITERATIONS
 
 _DESCRIPTION = """\
 Run a model on files and show what comes out.
@@ -87,7 +90,7 @@ def add_parser(commands: Any) -> None:
         help="shape of a made-up input; without it open dimensions are 1",
     )
     parser.add_argument(
-        "--seed", type=_at_least(0), metavar="N", help="of made-up inputs and random operators"
+        "--seed", type=at_least(0), metavar="N", help="of made-up inputs and random operators"
     )
     parser.add_argument(
         "--scale",
@@ -99,11 +102,11 @@ def add_parser(commands: Any) -> None:
         "-o", "--output", type=Path, metavar="FILE", help="write outputs to .npz, .npy or .json"
     )
     parser.add_argument(
-        "--batch", type=_at_least(1), metavar="N", help="run N rows at a time, reading as it goes"
+        "--batch", type=at_least(1), metavar="N", help="run N rows at a time, reading as it goes"
     )
     parser.add_argument(
         "--top",
-        type=_at_least(1),
+        type=at_least(1),
         metavar="K",
         help="show the K largest classes of each sample (default: 1 if the file has class names)",
     )
@@ -135,8 +138,15 @@ def add_parser(commands: Any) -> None:
         help="dump only values so called, or made by nodes or operators so called: 'dense*', "
         "Conv; may be repeated",
     )
+    parser.add_argument(
+        "--iterations",
+        type=at_least(0),
+        metavar="N",
+        help=f"of each If, Loop and Scan, to dump what is inside (default: {ITERATIONS})",
+    )
     parser.add_argument("--no-optimize", action="store_true", help="run the file as written")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_limits(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -146,14 +156,17 @@ def run(args: argparse.Namespace) -> int:
         ("labels", "top"),
         ("column", "text_file"),
         ("select", "dump"),
+        ("iterations", "dump"),
     ):
-        if getattr(args, option) and not getattr(args, needed):
+        if getattr(args, option) not in (None, []) and not getattr(args, needed):
             needed = needed.replace("_", "-")
             raise InvalidInputError(f"--{option} is of no use without --{needed}")
     if args.dump and args.batch:
         raise InvalidInputError("--dump takes all rows at once: leave --batch out")
     labels = _report.read_labels(args.labels) if args.labels else None
-    session = load(args.model, optimize=not args.no_optimize, seed=args.seed)
+    session = load(
+        args.model, optimize=not args.no_optimize, seed=args.seed, limits=limits_of(args)
+    )
     stored = class_names(session.model.metadata)
     names = list(dict.fromkeys([*(info.name for info in session.outputs), *args.tensor]))
     file = OutputFile(args.output, names, session.outputs) if args.output else None
@@ -166,7 +179,8 @@ def run(args: argparse.Namespace) -> int:
         if file:
             writing.enter_context(file.writing())
         if dump:
-            outcome = run_dumping(session, names, feeds, dump)
+            iterations = ITERATIONS if args.iterations is None else args.iterations
+            outcome = run_dumping(session, names, feeds, dump, iterations)
         elif args.batch:
             allocate = file.allocate if file else np.empty
             outcome = run_in_pieces(session, names, feeds, args.batch, allocate)
@@ -174,7 +188,7 @@ def run(args: argparse.Namespace) -> int:
             outcome = run_whole(session, names, feeds)
         report = _describe(args, feeds, outcome, labels, stored)
         if dump:
-            report["dump"] = {"folder": str(args.dump), "values": dump.count}
+            report["dump"] = {"folder": str(args.dump), "values": dump.count, "cut": dump.cut}
         if args.json:  # before the file is renamed: values may still lie in it
             report = _show.jsonable(report)
         if file:
@@ -241,19 +255,6 @@ def _describe(
         "runs": outcome.pieces,
         "output": None if args.output is None else str(args.output),
     }
-
-
-def _at_least(least: int) -> Any:
-    def number(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if value < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} on")
-        return value
-
-    return number
 
 
 def _positive(text: str) -> float:

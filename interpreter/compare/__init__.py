@@ -7,12 +7,14 @@ lockstep     two streams of values, with bounded memory
 metrics      how far two values lie apart
 comparison   all of it over samples
 cause        the first value that differs: its node, its operands, the weights that differ
+inside       the first value that differs within a Loop, Scan or If
 extract      the smallest model that shows it
 """
 
 from interpreter.compare.cause import Cause, find_cause
 from interpreter.compare.comparison import ENGINES, Comparison, Row, Sides, compare, open_sides
 from interpreter.compare.extract import extract
+from interpreter.compare.inside import Inside, find_inside
 from interpreter.compare.metrics import Difference, Spot, Tolerance, difference
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "Cause",
     "Comparison",
     "Difference",
+    "Inside",
     "Row",
     "Sides",
     "Spot",
@@ -28,5 +31,6 @@ __all__ = [
     "difference",
     "extract",
     "find_cause",
+    "find_inside",
     "open_sides",
 ]

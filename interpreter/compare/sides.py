@@ -4,6 +4,7 @@ another engine."""
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from interpreter.errors import InvalidInputError, OnnxWalkError
 from interpreter.optional import need
 from interpreter.plan import NOTHING, Plan
 from interpreter.session import Session
+from interpreter.trace import Event, Trace
 
 Feeds = Mapping[str, Any]
 
@@ -25,6 +27,13 @@ class Size(NamedTuple):
 
     shape: tuple[int, ...] | None
     nbytes: int
+
+
+class Within(NamedTuple):
+    """What there is within a node: the names of all values, and the nodes as they are computed."""
+
+    names: set[str]
+    events: Iterator[Event]
 
 
 class Side(Protocol):
@@ -66,6 +75,10 @@ class Walk:
                 return
             del event
 
+    def inside(self, feeds: Feeds, name: str) -> Within:
+        """What is computed within the node that makes a value, all iterations of it."""
+        return _inside(self.session.trace(feeds, iterations=math.inf), name)
+
     def sizes(self, feeds: Feeds) -> dict[str, Size]:
         """What each value takes, by a walk through all of the model, which is done once."""
         if self._sizes is None:
@@ -94,6 +107,10 @@ class Optimized:
                 if name in wanted and value is not None:
                     # The memory is used again, for what comes later or by the next run.
                     yield name, value.copy() if isinstance(value, np.ndarray) else value
+
+    def inside(self, feeds: Feeds, name: str) -> Within:
+        """As ``Walk.inside``, of the nodes as they are rewritten."""
+        return _inside(self.session.trace(feeds, optimized=True, iterations=math.inf), name)
 
     def _steps(self, feeds: Feeds) -> Iterator[dict[str, Any]]:
         found = None
@@ -201,6 +218,12 @@ class Renamed:
     def stream(self, feeds: Feeds, names: Collection[str]) -> Iterator[tuple[str, Any]]:
         return self.side.stream(self.own(feeds), names)
 
+    @property
+    def inside(self) -> Any:
+        """As ``Walk.inside``; ``None`` if the side has none."""
+        inside = getattr(self.side, "inside", None)
+        return inside and (lambda feeds, name: inside(self.own(feeds), name))
+
     def own(self, feeds: Feeds) -> dict[str, Any]:
         return {self._names.get(name, name): value for name, value in feeds.items()}
 
@@ -237,6 +260,30 @@ def explained(label: str) -> Iterator[None]:
     except Exception as error:
         text = " ".join(str(error).split())
         raise InvalidInputError(f"{label}: {type(error).__name__}: {text}") from error
+
+
+def _inside(trace: Trace, name: str) -> Within:
+    plans = [
+        body
+        for step in trace.plan.steps
+        if name in step.node.outputs
+        for body, _ in step.bodies.values()
+    ]
+    names: set[str] = set()
+    while plans:
+        for step in plans.pop().steps:
+            names.update(step.node.outputs)
+            plans += [body for body, _ in step.bodies.values()]
+
+    def events() -> Iterator[Event]:
+        for event in trace:
+            if event.path and name in event.path[0].node.outputs:
+                yield event
+            elif not event.path and name in event.outputs:
+                return
+            del event
+
+    return Within(names - {""}, events())
 
 
 def _computed(session: Session, plan: Plan) -> list[str]:

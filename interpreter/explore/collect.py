@@ -18,12 +18,14 @@ from interpreter.costs import bytes_moved, operations
 from interpreter.errors import InvalidInputError
 from interpreter.explore import views
 from interpreter.explore.graph import attributes, ends, fold, titles
+from interpreter.explore.inside import Path, Scopes, beginning, left, runs
 from interpreter.explore.recurrent import SERIES, recurrence
+from interpreter.model import Node
+from interpreter.prepare.fates import fates
 from interpreter.profile import spelled
 from interpreter.session import Session
 from interpreter.text import class_names, tokenizers
-from interpreter.trace import Event
-from ops import Operator
+from interpreter.trace import ITERATIONS, Event
 from ops.fast.calls import computing
 
 _WORDS = 1000  # of a text
@@ -41,14 +43,16 @@ def collect(
     limit: int,
     labels: list[str] | None = None,
     runs: int = 3,
+    iterations: int = ITERATIONS,
 ) -> dict[str, Any]:
     """The graph and one run of it, in at most ``limit`` bytes of JSON.
 
-    ``labels``: of the classes, instead of those in the file. Times are medians of ``runs``.
+    ``labels``: of the classes, instead of those in the file. Times are medians of ``runs``. Of what
+    is within If, Loop and Scan the first ``iterations`` are shown.
 
     Raises InvalidInputError when the graph alone takes more, and what ``run`` raises.
     """
-    walk = _Walk(session, feeds, labels)
+    walk = _Walk(session, feeds, labels, iterations)
     walk.measure(runs)
     data = walk.described()
     room, bins = walk.shared(size(data), limit)
@@ -74,14 +78,26 @@ def dumped(data: Any) -> str:
 
 class _Walk:
     def __init__(
-        self, session: Session, feeds: Mapping[str, Any], labels: list[str] | None
+        self,
+        session: Session,
+        feeds: Mapping[str, Any],
+        labels: list[str] | None,
+        iterations: int,
     ) -> None:
         self.session, self.feeds = session, feeds
-        self.trace = session.trace(feeds)
+        self.iterations = iterations
+        self.trace = session.trace(feeds, iterations=iterations)
+        self.scopes = Scopes()
         self.numbers: dict[str, int] = {}
         self.values: dict[str, dict[str, Any]] = {}  # by name, in the order of their numbers
-        self.nodes: list[dict[str, Any]] = []
-        self.operators: list[Operator] = []
+        self.nodes: list[dict[str, Any]] = []  # of the page, in the order of the walk
+        self.where: list[Path] = []  # of each, what it is within
+        self.computed: list[int] = []  # those that are of the trace, in its order
+        self.places: dict[tuple[Path, Node], int] = {}
+        self.beginnings: dict[Path, dict[str, Any] | None] = {}
+        self.read: set[int] = set()  # values that some node takes
+        #: operator, attributes, inputs and outputs of each node, for ``views.roles``
+        self.told: list[tuple[str, Mapping[str, Any], list[str], list[str]]] = []
         self.docs: dict[str, int] = {}
         self.constants: dict[str, Any] = {}
         #: as large as the values, but without their memory: what views need to know of them
@@ -94,25 +110,45 @@ class _Walk:
         """What can be said without looking at values: shapes, times, costs."""
         for name, value in self.feeds.items():
             self._add(name, value)
-        for event, step in zip(self.trace, self.trace.plan.steps, strict=True):
-            self._add_node(event, step.operator)
-        times: list[list[float]] = [[] for _ in self.nodes]
+        for event in self.trace:
+            self._add_node(event)
+        times: dict[int, list[float]] = {k: [] for k in self.computed}
         for _ in range(runs):
-            for seconds_of, (*_, seconds) in zip(times, self.trace.steps(), strict=True):
-                seconds_of.append(seconds)
-        for node, seconds_of in zip(self.nodes, times, strict=True):
-            node["seconds"] = _rounded(statistics.median(seconds_of))
-        told = [
-            (step.node.op_type, step.node.attributes, step.node.inputs, step.node.outputs)
-            for step in self.trace.plan.steps
-        ]
+            for k, event in self._again():
+                times[k].append(event.seconds)
+        for k, seconds in times.items():
+            self.nodes[k]["seconds"] = _rounded(statistics.median(seconds or [0.0]))
+        self._tell_fates()
         shapes = {name: array.shape for name, array in self.stand_ins.items()}
-        self.roles = views.roles(told, shapes, list(self.feeds))
+        self.roles = views.roles(self.told, shapes, list(self.feeds))
+
+    def _tell_fates(self) -> None:
+        """What each node became in the plan that a run takes, and with which others."""
+        found = fates(self.session.rewritten())
+        for (path, node), k in self.places.items():
+            fate = found[node]
+            parts = [self.places.get((path, part)) for part in fate.parts if len(fate.parts) > 1]
+            became: dict[str, Any] = {"text": str(fate)}
+            self.nodes[k]["became"] = became
+            if not fate.is_kept:
+                became["parts"] = [part for part in parts if part is not None]
+                became["by"] = list(fate.rewrites)
+
+    def _again(self) -> Iterator[tuple[int, Event]]:
+        """One more walk: each node's number and what it computed, as far as the walk is the same:
+        random numbers may lead a loop elsewhere."""
+        for k, event in zip(self.computed, self.trace, strict=False):
+            if self.nodes[k]["name"] != event.name:
+                return
+            yield k, event
 
     def described(self) -> dict[str, Any]:
         """The page's data, as yet without what values look like. Later steps add to it."""
-        fold(self.nodes)
+        fold(self.nodes, self.where)
         entries, exits = ends(self.session, self.numbers)
+        for node in self.nodes:  # which now begin behind the inputs
+            if parts := node.get("became", {}).get("parts"):
+                node["became"]["parts"] = [k + len(entries) for k in parts]
         return {
             "model": self._model(),
             "nodes": [*entries, *self.nodes, *exits],
@@ -143,13 +179,15 @@ class _Walk:
         """The last walk: what each value looks like, in at most ``room`` bytes."""
         for name, value in (*self.feeds.items(), *self.constants.items()):
             self._look_at(name, value, room, bins)
-        for k, event in enumerate(self.trace):
+        for k, event in self._again():
+            for name, value in event.inputs.items():
+                if self.scopes.is_given(event.path, name):
+                    self._look_at(self.scopes.full(event.path, name), value, room, bins)
             for name, value in event.outputs.items():
-                if name in self.values:
-                    self._look_at(name, value, room, bins)
+                self._look_at(self.scopes.full(event.path, name), value, room, bins)
             if k in self.inside and event.node.op_type in SERIES:
                 self.nodes[k]["inside"] = self._gates(event, room)
-            elif room and (weights := self._weights(k, event)) is not None:
+            elif room and (weights := self._weights(event)) is not None:
                 figures = views.statistics(weights, bins=bins)
                 self.nodes[k]["weights"] = {
                     "figures": figures,
@@ -172,8 +210,13 @@ class _Walk:
             "opsets": {domain or "ai.onnx": version for domain, version in model.opsets.items()},
             "parameters": sum(a.size for a in self.constants.values() if isinstance(a, np.ndarray)),
             "seconds": _rounded(statistics.median(took[1:])),
-            "walk": _rounded(sum(node["seconds"] for node in self.nodes)),
+            "walk": _rounded(sum(n["seconds"] for n in self.nodes if self._is_whole(n))),
         }
+
+    @staticmethod
+    def _is_whole(node: Mapping[str, Any]) -> bool:
+        """Whether a node has a time that isn't part of another's."""
+        return "seconds" in node and "part" not in node
 
     def _add(self, name: str, value: Any) -> int:
         """A value's number; it gets one when it is first met."""
@@ -188,42 +231,78 @@ class _Walk:
             self.values[name] = entry
         return self.numbers[name]
 
-    def _add_node(self, event: Event, operator: Operator) -> None:
-        node = event.node
+    def _add_node(self, event: Event) -> None:
+        node, operator, path = event.node, event.operator, event.path
+        for depth in range(1, len(path) + 1):
+            self._begin(path[:depth])
         formal = titles(node, operator)
-        given: list[tuple[str, str]] = []
+        taken: dict[str, tuple[str, Any]] = {}
         captured = ((name, "inside") for name in event.inputs)  # by graphs among the attributes
         for name, title in (*zip(node.inputs, formal, strict=True), *captured):
-            if not name or any(name == known for known, _ in given):
+            full = self.scopes.full(path, name)
+            if not name or full in taken:
                 continue
-            if name not in self.values:
-                self.constants[name] = event.inputs.get(name)
-            given.append((name, title))
-        entry = {
-            "name": node.name or next((name for name in node.outputs if name), ""),
+            value = event.inputs.get(name)
+            taken[full] = title, value
+            if full in self.values:
+                continue
+            if self.scopes.is_given(path, name):
+                self._given(self.scopes.of(path, name), full, value)
+            else:
+                self.constants[full] = value
+        made = {self.scopes.full(path, name): value for name, value in event.outputs.items()}
+        entry: dict[str, Any] = {
+            "name": event.name,
             "op": node.op_type,
             "version": f"{node.domain or 'ai.onnx'}, since {operator.since}",
             "doc": self.docs.setdefault(operator.documentation, len(self.docs)),
-            "in": [[title, self._add(name, event.inputs.get(name))] for name, title in given],
-            "out": [["", self._add(name, value)] for name, value in event.outputs.items()],
+            "in": [[title, self._add(name, value)] for name, (title, value) in taken.items()],
+            "out": [["", self._add(name, value)] for name, value in made.items()],
             "attributes": attributes(node, operator),
         }
-        for name, _ in given:
+        read = [self.scopes.full(path, name) for name in node.inputs]
+        self.told.append((node.op_type, node.attributes, read, [*made]))
+        for name in taken:
             if name in self.constants:
                 self.values[name]["constant"] = 1
+        if event.runs:
+            inner = left(event, self.iterations, self.scopes, self.numbers, self.read)
+            entry["in"] += [[title, self.numbers[name]] for title, name in inner]
+            entry["runs"] = runs(event, self.iterations)
+        if path:
+            entry["part"] = 1
+        self.read |= {number for _, number in entry["in"]}
         arrays: list[Any] = [event.inputs.get(name) for name in node.inputs]
         results = list(event.outputs.values())
         entry["flop"] = operations(node, arrays, results)
         entry["bytes"] = bytes_moved(arrays, results)
-        self.operators.append(operator)
-        if (weights := self._weights(len(self.nodes), event)) is not None:
+        if (weights := self._weights(event)) is not None:
             self.inside[len(self.nodes)] = views.wanted(weights, "")
         if node.op_type in SERIES and node.domain == "":
             x, r = arrays[0], arrays[2]
             steps, batch = x.shape[:2] if not node.attributes.get("layout") else x.shape[1::-1]
             pixels = steps * r.shape[2] * len(r) * len(SERIES[node.op_type])
             self.inside[len(self.nodes)] = pixels * min(batch, _SEQUENCES)
+        self.computed.append(len(self.nodes))
+        self.places[path, node] = len(self.nodes)
         self.nodes.append(entry)
+        self.where.append(path)
+
+    def _begin(self, path: Path) -> None:
+        """The node that a new iteration begins with."""
+        if path in self.beginnings:
+            return
+        entry = self.beginnings[path] = beginning(path, self.scopes, self.numbers)
+        if entry is not None:
+            self.read |= {number for _, number in entry["in"]}
+            self.nodes.append(entry)
+            self.where.append(path)
+
+    def _given(self, path: Path, full: str, value: Any) -> None:
+        """An input of a graph, which its first reader shows."""
+        entry = self.beginnings[path]
+        assert entry is not None
+        entry["out"].append(["", self._add(full, value)])
 
     def _look_at(self, name: str, value: Any, room: int, bins: bool) -> None:
         entry = self.values[name]
@@ -252,10 +331,10 @@ class _Walk:
         ids = self.feeds[name][0, :_WORDS].tolist()
         return [words[i] if 0 <= i < len(words) else "?" for i in map(int, ids)]
 
-    def _weights(self, k: int, event: Event) -> np.ndarray | None:
+    def _weights(self, event: Event) -> np.ndarray | None:
         """What an attention node gives each key, (B, heads, queries, keys): the operator computes
         it anyway, as an output that few nodes name."""
-        node, operator = event.node, self.operators[k]
+        node, operator = event.node, event.operator
         if node.op_type != "Attention" or node.domain != "":
             return None
         given = [event.inputs.get(name) for name in node.inputs]

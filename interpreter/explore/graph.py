@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from interpreter.explore.groups import paths
+from interpreter.explore.inside import Path, by_place, label
 from interpreter.model import Graph, Node, SparseTensor, Tensor
 from interpreter.profile import spelled
 from interpreter.session import Session
@@ -74,22 +75,42 @@ def ends(
     return entries, exits
 
 
-def fold(nodes: Sequence[dict[str, Any]]) -> None:
-    """Give each node its "group": names of what it is folded into, from the outermost."""
+def fold(nodes: Sequence[dict[str, Any]], where: Sequence[Path]) -> None:
+    """Give each node its "group": names of what it is folded into, from the outermost. Nodes within
+    others are a group of their own, beside the one that they are within.
+
+    ``where``: of each node, the places that it is within.
+    """
+    groups: dict[tuple[Path, str], list[str]] = {}
+    for path, members in by_place(where).items():
+        # The names of nodes within others begin with where they are.
+        skipped = len("/".join(map(str, path))) + 1 if path else 0
+        names = [nodes[k]["name"][skipped:] for k in members]
+        outer = []
+        if path:
+            outer = [*groups.get((path[:-1], path[-1].node.label), []), label(path[-1])]
+        for name, k, inner in zip(names, members, _groups(names, nodes, members), strict=True):
+            group = groups[path, name] = [*outer, *inner]
+            if group:
+                nodes[k]["group"] = group
+
+
+def _groups(
+    names: Sequence[str], nodes: Sequence[dict[str, Any]], members: Sequence[int]
+) -> list[tuple[str, ...]]:
+    """The groups of nodes that are at one place, by their names and what crosses between them."""
     made: dict[int, int] = {}
     last_use: dict[int, int] = {}
-    for k, node in enumerate(nodes):
-        last_use |= {number: k for _, number in node["in"]}
-        made |= {number: k for _, number in node["out"]}
-    changes = [0] * (len(nodes) + 2)
+    for k, member in enumerate(members):
+        last_use |= {number: k for _, number in nodes[member]["in"]}
+        made |= {number: k for _, number in nodes[member]["out"]}
+    changes = [0] * (len(members) + 2)
     for number, k in made.items():
         if number in last_use:
             changes[k + 1] += 1
             changes[last_use[number] + 1] -= 1
     crossing, alive = [], 0
-    for k in range(len(nodes)):
+    for k in range(len(members)):
         alive += changes[k]
         crossing.append(alive)
-    for node, path in zip(nodes, paths([n["name"] for n in nodes], crossing), strict=True):
-        if path:
-            node["group"] = list(path)
+    return paths(names, crossing)

@@ -50,7 +50,7 @@ def checked_graph(model: Model, context: Context) -> Graph:
     """
     check(model)
     graph = inline_functions(model)
-    if model.functions:  # their bodies can only be checked where they are called
+    if model.functions:  # what comes out of a body may have a name that is there already
         check_graph(graph, model.source)
     resolve(graph, model, context)
     return graph

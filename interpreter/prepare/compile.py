@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -9,11 +10,14 @@ from typing import Any
 import numpy as np
 
 from interpreter.bound_plans import BoundPlans
-from interpreter.execute import execute
+from interpreter.budget import current, tick
+from interpreter.execute import Walked, execute, walk
 from interpreter.model import Graph, Node, SparseTensor, Tensor, ValueInfo
 from interpreter.plan import NOTHING, Plan, Step
 from interpreter.prepare.context import Context, captured
 from ops import Operator
+from ops.graphs import Calls
+from ops.needs import Need, nothing, usual
 
 
 def compile_graph(
@@ -40,13 +44,27 @@ def constant_arrays(graph: Graph) -> dict[str, np.ndarray]:
 
 def as_array(tensor: Tensor | SparseTensor) -> np.ndarray:
     """A constant as a read-only array that NumPy computes with at full speed."""
+    budget = current()
     if isinstance(tensor, SparseTensor):
+        if budget is not None:
+            budget.take(math.prod(tensor.shape) * tensor.values.array.itemsize)
         array = tensor.to_dense()
+    elif tensor.array.flags.aligned:
+        array = tensor.array
     else:
         # A file aligns nothing; unaligned operands cost more at every run than one copy does now.
-        array = tensor.array if tensor.array.flags.aligned else tensor.array.copy()
+        if budget is not None:
+            budget.take(tensor.array.nbytes)
+        array = tensor.array.copy()
     array.flags.writeable = False
     return array
+
+
+#: values of a constant that may say how large a result gets (a shape, pads)
+_FEW = 64
+#: what an operator prepares from its constants takes at most, relative to them (Winograd's weights
+#: are 7 times as many, 8 bytes each while they are computed)
+_PREPARED = 16
 
 
 class _Compiler:
@@ -70,7 +88,10 @@ class _Compiler:
         self.constants: dict[str, np.ndarray] = {**outer, **own}
 
     def plan(self) -> Plan:
-        steps = [self.step(node) for node in self.graph.nodes]
+        steps = []
+        for node in self.graph.nodes:
+            tick()
+            steps.append(self.step(node))
         outputs = tuple(self.read(value.name) for value in self.graph.outputs)
         return Plan(
             inputs=self.input_slots,
@@ -115,7 +136,36 @@ class _Compiler:
                 for name in node.inputs
                 if name not in names and (array := self.constants.get(name)) is not None
             )
-        return Step(call, inputs, outputs, (), node, operator, bind, bodies, taken)
+        needs = self.needs(node, operator, names)
+        calls = getattr(call, "calls", None)
+        return Step(call, inputs, outputs, (), node, operator, bind, bodies, taken, needs, calls)
+
+    def needs(
+        self, node: Node, operator: Operator, names: Sequence[str]
+    ) -> Callable[..., Need] | None:
+        """What a call takes, of the inputs that it gets. Constants that it has taken in already
+        are stood for by zeros of their shape, which take no memory."""
+        rule = operator.needs
+        if rule is usual or rule is nothing:
+            return None if rule is usual else rule
+        if not node.graphs:
+            keywords = bound_attributes(node, operator, self.context)
+            rule = partial(rule, **keywords) if keywords else rule
+        if len(names) >= len(node.inputs):
+            return rule
+        taken = [
+            _outline(self.constants[name]) if name in self.constants else None
+            for name in node.inputs
+        ]
+        kept = [position for position, name in enumerate(node.inputs) if name in set(names)]
+
+        def of_all(*rest: Any) -> Need:
+            inputs = list(taken)
+            for position, value in zip(kept, rest, strict=False):
+                inputs[position] = value
+            return rule(*inputs)
+
+        return of_all
 
     def call(
         self, node: Node, operator: Operator, bodies: dict[str, tuple[Plan, list[str]]]
@@ -125,7 +175,8 @@ class _Compiler:
         if bodies:
             function = partial(operator.function, **keywords)
             captured_names = [name for _, names in bodies.values() for name in names]
-            call = _with_bodies(function, len(node.inputs), bodies, self.optimize)
+            loops = operator.name != "If"
+            call = _with_bodies(function, len(node.inputs), bodies, self.optimize, loops)
             return call, None, [*node.inputs, *captured_names]
         if self.optimize:
             for preparation in operator.preparations:
@@ -147,7 +198,10 @@ class _Compiler:
         if any(name and name not in self.constants for name in wanted):
             return None
         constants = [self.constants[name] if name else None for name in wanted]
+        budget = current()
         try:
+            if budget is not None:
+                budget.reserve(_PREPARED * sum(x.nbytes for x in constants if x is not None))
             call = preparation.function(*constants, **keywords)
         except Exception:
             return None  # left as it is: if it is ever reached, the run says what is wrong
@@ -158,8 +212,9 @@ class _Compiler:
 
     def body(self, graph: Graph) -> tuple[Plan, list[str]]:
         """The plan of a subgraph, and the outer names that it takes after its own inputs."""
-        inner_constants = {n: a for n, a in self.constants.items() if n in captured(graph)}
-        outer = sorted(name for name in captured(graph) if name not in inner_constants)
+        names = captured(graph)
+        inner_constants = {n: self.constants[n] for n in names if n in self.constants}
+        outer = sorted(name for name in names if name not in inner_constants)
         plan = compile_graph(
             graph,
             self.context,
@@ -186,15 +241,37 @@ def bound_attributes(node: Node, operator: Operator, context: Context) -> dict[s
     return keywords
 
 
+def _outline(array: np.ndarray) -> np.ndarray:
+    """A constant's shape and type, with its values only if they are few."""
+    if array.size <= _FEW:
+        return array
+    return np.broadcast_to(np.zeros((), array.dtype), array.shape)
+
+
 class Body:
     """A subgraph as an operator calls it: positional inputs in, a tuple of outputs out."""
 
     def __init__(
-        self, plan: Plan, captured_values: Sequence[Any], bound: BoundPlans | None = None
+        self,
+        plan: Plan,
+        captured_values: Sequence[Any],
+        bound: BoundPlans | None = None,
+        loops: bool = False,
     ) -> None:
         self._plan = plan
         self._captured = captured_values
         self._bound = bound
+        self._loops = loops
+
+    def walk(self, inputs: Sequence[Any], inside: Callable[..., Walked]) -> Walked:
+        """As a call, but step by step."""
+        budget = current()
+        if budget is not None and self._loops:
+            budget.iteration()
+        results = yield from walk(self._plan, [*inputs, *self._captured], inside)
+        if budget is not None:
+            budget.hold(results, copies=2 if self._loops else 1)
+        return tuple(results)
 
     @property
     def output_types(self) -> tuple[Any, ...]:
@@ -206,28 +283,49 @@ class Body:
         if len(inputs) != expected:
             raise ValueError(f"the subgraph takes {expected} inputs, not {len(inputs)}")
         arguments = [*inputs, *self._captured]
+        budget = current()
+        if budget is not None and self._loops:
+            budget.iteration()
         if self._bound is None:
-            return tuple(execute(self._plan, arguments))
-        return tuple(self._bound.call(self._plan, arguments))
+            results = execute(self._plan, arguments)
+        else:
+            results = self._bound.call(self._plan, arguments)
+        if budget is not None:
+            # What a loop collects is there twice when it is stacked.
+            budget.hold(results, copies=2 if self._loops else 1)
+        return tuple(results)
 
 
 def _with_bodies(
-    function: Callable[..., Any],
+    function: partial[Any],
     n_inputs: int,
     bodies: dict[str, tuple[Plan, list[str]]],
     optimize: bool,
+    loops: bool,
 ) -> Callable[..., Any]:
-    """The function of a node's inputs followed by what its subgraphs take from outside."""
-    bound = {name: BoundPlans() if optimize else None for name in bodies}
+    """The function of a node's inputs followed by what its subgraphs take from outside; and, as its
+    attribute, what ``Step.calls`` is."""
+    parts = []
+    position = n_inputs
+    for name, (plan, names) in bodies.items():
+        outer = slice(position, position + len(names))
+        parts.append((name, plan, outer, BoundPlans() if optimize else None))
+        position = outer.stop
+
+    def graphs(values: Sequence[Any]) -> dict[str, Body]:
+        return {name: Body(plan, values[outer], bound, loops) for name, plan, outer, bound in parts}
 
     def call(*values: Any) -> Any:
-        position, keywords = n_inputs, {}
-        for name, (plan, names) in bodies.items():
-            outer = values[position : position + len(names)]
-            keywords[name] = Body(plan, outer, bound[name])
-            position += len(names)
-        return function(*values[:n_inputs], **keywords)
+        return function(*values[:n_inputs], **graphs(values))
 
+    generator = getattr(function.func, "calls", None)
+    if generator is not None:
+
+        def calls(*values: Any) -> tuple[dict[str, Body], Calls[Any]]:
+            found = graphs(values)
+            return found, generator(*values[:n_inputs], **function.keywords, **found)
+
+        call.__dict__["calls"] = calls
     return call
 
 

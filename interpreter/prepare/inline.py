@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from interpreter.budget import current
 from interpreter.errors import InvalidModelError
 from interpreter.model import Function, Graph, Model, Node, Reference
 
@@ -16,7 +17,7 @@ def inline_functions(model: Model) -> Graph:
     Values of a body get the call's name in front ("call/value"), so that they can be asked for.
     A body's nodes keep the opset that the function imports.
 
-    Raises InvalidModelError for functions that call themselves and calls that don't fit.
+    Raises InvalidModelError for calls that don't fit.
     """
     if not model.functions:
         return model.graph
@@ -34,15 +35,17 @@ class _Inliner:
 
     def nodes(self, nodes: Iterable[Node], calls: tuple[Any, ...]) -> Iterable[Node]:
         """The nodes with calls expanded; ``calls`` are the functions that are being expanded."""
+        budget = current()
         for node in nodes:
+            if budget is not None:
+                budget.node()
+                budget.nesting(len(calls), "calls of functions")
             key = (node.domain, node.op_type, node.overload)
             function = self.functions.get(key)
             if function is None:
                 if node.graphs:
                     node = _with_subgraphs(node, lambda graph: self.graph(graph, calls))
                 yield node
-            elif key in calls:
-                raise InvalidModelError(f"{self.source}: {node}: the function calls itself")
             else:
                 yield from self.nodes(self.body(node, function), (*calls, key))
 

@@ -9,7 +9,7 @@ from typing import Any
 from interpreter.errors import UnsupportedModelError
 from interpreter.model import Graph, Model, Node, Reference
 from interpreter.prepare.check import invalid
-from interpreter.prepare.context import Context
+from interpreter.prepare.context import Context, every_node
 from interpreter.prepare.types import type_problems
 from ops import Registry
 from ops.choices import choices
@@ -54,16 +54,8 @@ def unsupported(graph: Graph, context: Context) -> dict[str, list[str]]:
             where = f"opset {opset}" if opset is not None else "its domain is not imported"
             known = _versions(context.registry, node)
             hint = f", supported from {known[0]} on" if known and opset is not None else ""
-            missing.setdefault(f"{name} ({where}{hint})", []).append(_label(node))
+            missing.setdefault(f"{name} ({where}{hint})", []).append(node.label)
     return missing
-
-
-def every_node(graph: Graph) -> Iterator[Node]:
-    """The nodes of a graph and of the graphs within it."""
-    for node in graph.nodes:
-        yield node
-        for _, inner in node.graphs:
-            yield from every_node(inner)
 
 
 def _call_problems(node: Node, context: Context) -> Iterator[str]:
@@ -106,10 +98,6 @@ def _fits(value: Any, default: Any) -> bool:
 
 def _versions(registry: Registry, node: Node) -> list[int]:
     return [o.since for o in registry if (o.domain, o.name) == (node.domain, node.op_type)]
-
-
-def _label(node: Node) -> str:
-    return node.name or next((name for name in node.outputs if name), "?")
 
 
 def _some(labels: list[str]) -> str:

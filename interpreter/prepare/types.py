@@ -3,9 +3,11 @@ initializers, value_info and attributes through the graph; what isn't known is l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any, NamedTuple
 
+from interpreter.budget import tick
 from interpreter.model import (
     Graph,
     MapType,
@@ -32,7 +34,7 @@ class Problem(NamedTuple):
 
 
 #: the types of a scope's values by name, as ``ops.types`` writes them; ``""``: not known
-Types = dict[str, str]
+Types = MutableMapping[str, str]
 
 
 def type_problems(graph: Graph, context: Context) -> Iterator[Problem]:
@@ -43,12 +45,13 @@ def type_problems(graph: Graph, context: Context) -> Iterator[Problem]:
 def _graph_problems(graph: Graph, context: Context, types: Types) -> Iterator[Problem]:
     """Adds the types of the graph's values to ``types``, which has those around it."""
     declared = {v.name: v for v in (*graph.value_info.values(), *graph.outputs)}
-    types |= {value.name: spelled(value.type) for value in graph.inputs}
-    types |= {name: _of_constant(tensor) for name, tensor in graph.initializers.items()}
+    types.update((value.name, spelled(value.type)) for value in graph.inputs)
+    types.update((name, _of_constant(tensor)) for name, tensor in graph.initializers.items())
     for node in graph.nodes:
+        tick()
         bodies: dict[str, Types] = {}
         for name, inner in node.graphs:
-            bodies[name] = dict(types)
+            bodies[name] = ChainMap({}, types)
             yield from _graph_problems(inner, context, bodies[name])
         spec = _signature(node, context)
         found: list[str] = []

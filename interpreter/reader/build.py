@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
+from interpreter.budget import current
 from interpreter.errors import InvalidModelError, OnnxWalkError
 from interpreter.model import (
     AttributeValue,
@@ -34,6 +37,9 @@ from ops.dtypes import ELEMENT_TYPES
 
 Fields = dict[str, Any]
 
+#: bytes of a number in a list
+_PER_NUMBER = 40
+
 
 def read_model(model: Any) -> Model:
     """The Model in a path, bytes, binary file or ``onnx.ModelProto``.
@@ -45,7 +51,10 @@ def read_model(model: Any) -> Model:
         explain_foreign(source.data)
         if not source.data:
             raise InvalidModelError("the file is empty")
-        return _Builder(source).model(_parse(source.data))
+        model = _Builder(source).model(_parse(source.data))
+        if (budget := current()) is not None:  # weights that have to be copied are the file's
+            budget.give(sum(map(len, model.maps)))
+        return model
     except OnnxWalkError as error:
         raise type(error)(f"{source.name}: {error}") from None
 
@@ -68,6 +77,7 @@ class _Builder:
 
     def __init__(self, source: Source) -> None:
         self.source = source
+        self.depth = 0  # of the graph that is being built, within others
 
     def model(self, fields: Fields) -> Model:
         if "graph" not in fields:
@@ -93,6 +103,14 @@ class _Builder:
             source=self.source.name,
             maps=self.source.maps,
         )
+
+    def subgraph(self, fields: Fields) -> Graph:
+        self.depth += 1
+        if (budget := current()) is not None:
+            budget.nesting(self.depth, "graphs")
+        graph = self.graph(fields)
+        self.depth -= 1
+        return graph
 
     def graph(self, fields: Fields) -> Graph:
         tensors: list[Tensor | SparseTensor] = [
@@ -121,6 +139,8 @@ class _Builder:
         )
 
     def node(self, fields: Fields) -> Node:
+        if (budget := current()) is not None:
+            budget.node()
         outputs = tuple(fields.get("output", ()))
         name = fields.get("name", "")
         op_type = fields.get("op_type", "")
@@ -216,8 +236,8 @@ _ATTRIBUTE_READERS: dict[str, Any] = {
     "tensors": lambda builder, value: build_tensor(value, builder.source),
     "sparse_tensor": lambda builder, value: build_sparse_tensor(value, builder.source),
     "sparse_tensors": lambda builder, value: build_sparse_tensor(value, builder.source),
-    "g": _Builder.graph,
-    "graphs": _Builder.graph,
+    "g": _Builder.subgraph,
+    "graphs": _Builder.subgraph,
     "tp": lambda builder, value: value_type(value),
     "type_protos": lambda builder, value: value_type(value),
 }
@@ -269,6 +289,8 @@ def _shape(fields: Fields) -> Shape:
 
 
 def _numbers(parts: Any, field: str) -> list[Any]:
+    if (budget := current()) is not None:
+        budget.take(_PER_NUMBER * sum(np.size(part) for part in parts))
     if field == "ints":
         return integers(parts).tolist()
     return [x for part in parts for x in (part.tolist() if hasattr(part, "tolist") else [part])]

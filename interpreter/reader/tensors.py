@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from interpreter.budget import current
 from interpreter.errors import InvalidModelError, UnsupportedModelError
 from interpreter.model import SparseTensor, Tensor
 from interpreter.reader.source import Source
@@ -27,6 +28,10 @@ _TYPED_FIELDS = {
     "uint32": ("uint64_data", np.uint64),
 }
 _OTHERS = ("int32_data", np.int64)  # everything else; as int64 so that overflow can be seen
+
+#: bytes that are needed to read a string, a byte of packed bits, a number of a typed field
+_PER_STRING, _PER_BYTE, _PER_TYPED = 80, 24, 24
+_MOST_DIMENSIONS = 64  # of NumPy
 
 
 def build_tensor(fields: dict[str, Any], source: Source) -> Tensor:
@@ -87,6 +92,8 @@ def _array(fields: dict[str, Any], source: Source) -> tuple[ElementType, np.ndar
     if "segment" in fields:
         raise NotImplementedError("it is stored in segments, which no version of ONNX defines")
     dims = tuple(integers(fields.get("dims", ())).tolist())
+    if len(dims) > _MOST_DIMENSIONS:
+        raise ValueError(f"{len(dims)} dimensions, NumPy has {_MOST_DIMENSIONS} at most")
     if min(dims, default=0) < 0:
         raise ValueError(f"negative dimension in {dims}")
     count = math.prod(dims)
@@ -101,12 +108,19 @@ def _array(fields: dict[str, Any], source: Source) -> tuple[ElementType, np.ndar
     return element, flat.reshape(dims)
 
 
+def _take(nbytes: int) -> None:
+    """Raise LimitError unless there is so much memory left."""
+    if (budget := current()) is not None:
+        budget.take(nbytes)
+
+
 def _strings(fields: dict[str, Any], count: int) -> np.ndarray:
     if "raw_data" in fields or fields.get("data_location", 0) == 1:
         raise ValueError("strings belong in string_data")
     values = fields.get("string_data", [])
     if len(values) != count:
         raise ValueError(f"{len(values)} strings for {count} elements")
+    _take(count * _PER_STRING + sum(map(len, values)))
     array = np.empty(count, object)
     try:
         array[:] = [str(value, "utf-8") for value in values]
@@ -133,7 +147,9 @@ def _from_typed_field(
     fields: dict[str, Any], element: ElementType, count: int, dims: tuple[int, ...]
 ) -> np.ndarray:
     field, number = _TYPED_FIELDS.get(element.name, _OTHERS)
-    data = _joined(fields.get(field, ()), np.dtype(number))
+    parts = fields.get(field, ())
+    _take(_PER_TYPED * sum(np.size(part) for part in parts))
+    data = _joined(parts, np.dtype(number))
     per_element = 2 if element.name.startswith("complex") else 1
     # Of the types below 8 bits, all but float6 are packed byte by byte as in raw_data.
     packs = element.bits in (2, 4)
@@ -157,6 +173,7 @@ def _from_typed_field(
 
 def _unpack_bits(data: np.ndarray, element: ElementType, count: int) -> np.ndarray:
     """Elements of 2, 4 or 6 bits, stored as one stream of bits, lowest first."""
+    _take(_PER_BYTE * data.size)
     bits = np.unpackbits(data, bitorder="little")[: count * element.bits]
     values = bits.reshape(count, element.bits) @ (1 << np.arange(element.bits, dtype=np.uint8))
     dtype = numpy_dtype(element.code)

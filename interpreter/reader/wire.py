@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from interpreter.budget import current
 from interpreter.errors import InvalidModelError
 
 VARINT, FIXED64, BYTES, GROUP_START, GROUP_END, FIXED32 = range(6)
@@ -38,6 +39,11 @@ _WIRE_TYPES = {
     "bytes": BYTES,
     "message": BYTES,
 }
+#: bytes that a message's dictionary takes, and a field in it (a view of the file, or a string)
+_PER_MESSAGE, _PER_FIELD = 250, 200
+#: bytes of packed numbers that are unpacked at a time
+_BLOCK = 1 << 20
+
 _FLOAT, _DOUBLE = struct.Struct("<f"), struct.Struct("<d")
 
 
@@ -59,7 +65,8 @@ def parse(
     if depth > MAX_DEPTH:
         raise InvalidModelError(f"messages nest deeper than {MAX_DEPTH} at byte {start}")
     result: dict[str, Any] = {} if into is None else into
-    position = start
+    position, count = start, 0
+    budget = current()
     while position < end:
         at = position
         tag = data[position]
@@ -122,6 +129,13 @@ def parse(
             result.setdefault(field.name, []).append(value)
         else:
             result[field.name] = value
+        count += 1
+        if budget is not None and not count & 1023:
+            budget.take(_PER_FIELD << 10)
+            budget.tick()
+    if budget is not None:
+        budget.take(_PER_MESSAGE + _PER_FIELD * (count & 1023))
+        budget.tick()
     return result
 
 
@@ -151,13 +165,29 @@ def packed(data: memoryview, kind: str, offset: int) -> np.ndarray:
 
 
 def _packed_varints(data: memoryview, dtype: np.dtype, offset: int) -> np.ndarray:
-    """Base-128 numbers, all at once: each byte gives 7 bits at its place within its number."""
+    """Base-128 numbers, a block at a time."""
     raw = np.frombuffer(data, np.uint8)
     if not raw.size:
         return np.zeros(0, dtype)
-    last = np.flatnonzero(raw < 0x80)
-    if not last.size or last[-1] != raw.size - 1:
+    if raw[-1] >= 0x80:
         raise InvalidModelError(f"packed numbers at byte {offset} end within a number")
+    if (budget := current()) is not None:
+        budget.take(2 * dtype.itemsize * raw.size)
+    pieces, start = [], 0
+    while start < raw.size:
+        stop = min(start + _BLOCK, raw.size)
+        ends = np.flatnonzero(raw[max(start, stop - 10) : stop] < 0x80)
+        if not ends.size:
+            raise InvalidModelError(f"the number at byte {offset + stop} is longer than ten bytes")
+        stop = max(start, stop - 10) + int(ends[-1]) + 1
+        pieces.append(_block_of_varints(raw[start:stop], dtype, offset + start))
+        start = stop
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+
+def _block_of_varints(raw: np.ndarray, dtype: np.dtype, offset: int) -> np.ndarray:
+    """Whole numbers, all at once: each byte gives 7 bits at its place within its number."""
+    last = np.flatnonzero(raw < 0x80)
     first = np.concatenate(([0], last[:-1] + 1))
     lengths = last - first + 1
     if lengths.max() > 10:

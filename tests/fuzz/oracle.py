@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 import interpreter
-from interpreter import OnnxWalkError, OperatorError
+from interpreter import Limits, OnnxWalkError, OperatorError
 from ops import registry
 from tests.fuzz.case import Case, copied
 
@@ -41,12 +41,8 @@ PROPERTIES = {
 #: seconds that one execution may take, all its runs together, and MiB that it may add to the
 #: process's peak
 SLOW, MUCH = 8.0, 1400
-#: with ``interpreter.Limits`` they are the library's to keep; without, a matter of the harness
-LIMITS: dict[str, Any] = (
-    {"limits": interpreter.Limits(max_memory=1 << 30, max_seconds=4)}
-    if hasattr(interpreter, "Limits")
-    else {}
-)
+#: what the library is told to keep to
+LIMITS = Limits(max_memory=1 << 30, max_seconds=4)
 
 
 @dataclass(frozen=True)
@@ -168,12 +164,15 @@ def _try(
     feeds = case.laid_out()
     try:
         if session is None:
-            session = interpreter.load(model, seed=0, **LIMITS, **options)
+            session = interpreter.load(model, seed=0, limits=LIMITS, **options)
         return session, (feeds, session.run(None, feeds))
     except OnnxWalkError as error:
         outcome.ended, outcome.message = type(error).__name__, str(error)
-        if "MemoryError" in outcome.message or isinstance(error.__cause__, MemoryError):
+        cause = error.__cause__
+        if "MemoryError" in outcome.message or isinstance(cause, MemoryError):
             outcome.findings.append(Finding("memory", outcome.message, *_origin(error)))
+        elif type(error) is OnnxWalkError:  # it stands for one that nobody thought of
+            outcome.findings.append(Finding("escaped", outcome.message, *_origin(cause or error)))
         elif len(outcome.message.splitlines()) != 1 or len(outcome.message) > 20_000:
             outcome.findings.append(Finding("many lines", outcome.message[:200], *_origin(error)))
     except MemoryError as error:

@@ -414,26 +414,39 @@ def test_functions_whose_nodes_are_not_in_order():
         [value("y")],
         functions=[function],
     )
-    with pytest.raises(InvalidModelError, match="input 'F/later' is used before the node"):
+    with pytest.raises(
+        InvalidModelError, match=r"function local.F: .* input 'later' is used before the node"
+    ):
         interpreter.load(proto)
 
 
-def test_functions_that_call_themselves():
-    function = helper.make_function(
-        "local",
-        "F",
-        ["x"],
-        ["y"],
-        [helper.make_node("F", ["x"], ["y"], domain="local")],
-        [helper.make_opsetid("local", 1)],
-    )
-    proto = model(
-        [helper.make_node("F", ["x"], ["y"], domain="local")],
-        [value("x")],
-        [value("y")],
-        functions=[function],
-    )
-    with pytest.raises(InvalidModelError, match="calls itself"):
+def function(name, calls, **keywords):
+    """A function of the domain "local" whose one node is a call of another."""
+    node = helper.make_node(calls, ["x"], ["y"], domain="local")
+    opset = helper.make_opsetid("local", 1)
+    return helper.make_function("local", name, ["x"], ["y"], [node], [opset], **keywords)
+
+
+@pytest.mark.parametrize(
+    ("functions", "named"),
+    [
+        ([function("F", "F")], "local.F$"),
+        ([function("F", "G"), function("G", "H"), function("H", "G")], "local.G, local.H$"),
+    ],
+)
+def test_functions_that_call_themselves(functions, named):
+    node = helper.make_node("F", ["x"], ["y"], domain="local")
+    proto = model([node], [value("x")], [value("y")], functions=functions)
+    with pytest.raises(InvalidModelError, match=f"functions that call themselves: {named}"):
+        interpreter.load(proto)
+
+
+def test_functions_are_held_to_the_same_as_graphs():
+    body = [helper.make_node("Add", ["x", "nowhere"], ["y"])]
+    broken = helper.make_function("local", "F", ["x"], ["y"], body, [helper.make_opsetid("", 17)])
+    node = helper.make_node("F", ["x"], ["y"], domain="local")
+    proto = model([node], [value("x")], [value("y")], functions=[broken])
+    with pytest.raises(InvalidModelError, match=r"function local.F: .* 'nowhere' is not defined"):
         interpreter.load(proto)
 
 

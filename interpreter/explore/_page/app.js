@@ -11,7 +11,7 @@
 
   const links = new Map();
   const linkOf = nodes.map((node, i) => {
-    let link = node.op === "Input" || node.op === "Output" ? `${node.op.toLowerCase()}:${node.name}` : node.name;
+    let link = ["Input", "Output", "Iteration"].includes(node.op) ? `${node.op.toLowerCase()}:${node.name}` : node.name;
     if (links.has(link)) link = `${link}~${i}`;
     links.set(link, i);
     return link;
@@ -60,7 +60,9 @@
     onclick: event => { event.preventDefault(); goTo(i, { uncover: true }); } }, text ?? nodes[i].name);
 
   function ofGroup(group) {
-    const seconds = group.nodes.reduce((sum, i) => sum + (nodes[i].seconds || 0), 0);
+    // The time of what is inside of a node is part of the node's.
+    const whole = group.nodes.filter(i => !nodes[i].part);
+    const seconds = (whole.length ? whole : group.nodes).reduce((sum, i) => sum + (nodes[i].seconds || 0), 0);
     return [
       make("h2", {}, group.name),
       make("p", { class: "note" }, `A group of ${plural(group.nodes.length, "node")} by their names, ` +
@@ -86,6 +88,10 @@
         node.flop ? make("span", {}, "computes ", make("b", {}, amount(node.flop, "FLOP"))) : "",
         make("span", {}, "moves ", make("b", {}, amount(node.bytes, "B")))));
     }
+    if (node.became) parts.push(became(node.became));
+    for (const [name, times, shown] of node.runs || [])
+      parts.push(make("p", { class: "runs" }, node.op === "If" ? `took ${name}` : `ran ${name} ${plural(times, "time")}`,
+        !shown ? "; what is inside isn't shown" : shown < times ? `; the first ${shown} are shown` : ""));
     if (node.attributes && node.attributes.length) parts.push(attributes(node.attributes));
     if (node.inside) parts.push(Recurrent.shown(node));
     if (node.weights)
@@ -99,10 +105,21 @@
     return parts;
   }
 
+  /** What the rewrites made of a node: what does its work in a run, and which others' as well. */
+  function became({ text, parts = [], by = [] }) {
+    const row = make("p", { class: "became" }, "in a run: ", make("b", {}, text));
+    if (parts.length) row.append(", out of ");
+    parts.slice(0, 12).forEach((i, k) => row.append(k ? " + " : "",
+      i === at ? make("span", {}, nodes[i].op) : link(i, nodes[i].op)));
+    if (parts.length > 12) row.append(` and ${parts.length - 12} more`);
+    if (by.length) row.append(make("small", { title: "the rewrites that did it" }, ` ${by.join(", ")}`));
+    return row;
+  }
+
   function ofModel() {
     const opsets = Object.entries(model.opsets).map(([domain, n]) => `${domain} ${n}`).join(", ");
     return [make("p", { class: "note" },
-      `${model.source}: ${plural(nodes.filter(n => n.seconds !== undefined).length, "node")}, ` +
+      `${model.source}: ${plural(nodes.filter(n => n.seconds !== undefined && !n.part).length, "node")}, ` +
       `${plural(model.parameters, "parameter")}, opset ${opsets}` +
       `${model.producer ? `, made by ${model.producer}` : ""}. Times are those of a walk node by node ` +
       `as the file has them, ${duration(model.walk)} in all; a run, which merges nodes, takes ` +

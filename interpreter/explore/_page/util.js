@@ -67,7 +67,7 @@ function shortened(text, most) {
 
 /* What an operator does, for its colour: Okabe and Ito's, which the colour-blind tell apart. */
 const KINDS = [
-  ["ends", "input, output", "Input Output"],
+  ["ends", "input, output", "Input Output Iteration"],
   ["linear", "convolution, product", "Conv ConvTranspose FusedConv ConvInteger QLinearConv DeformConv MatMul " +
     "Gemm FusedMatMul MatMulInteger QLinearMatMul Einsum Gather"],
   ["recurrent", "recurrent", "RNN LSTM GRU Scan Loop"],

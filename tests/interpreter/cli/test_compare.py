@@ -442,6 +442,90 @@ def test_inputs_that_differ_are_told(cli, classifier, adder):
     assert "they can't be compared" in refusal(cli, classifier, adder)
 
 
+# --- within Loop, Scan and If
+
+
+@pytest.fixture
+def looping(make):
+    """h = tanh(h·w + x) ± 1, six times: + up to the third, then -"""
+
+    def write(name, w):
+        value = helper.make_tensor_value_info
+        branches = {
+            attribute: helper.make_graph(
+                [helper.make_node(op, ["t", "fall"], [out], name=op.lower())],
+                attribute,
+                [],
+                [value(out, F, None)],
+            )
+            for attribute, op, out in (("then_branch", "Sub", "down"), ("else_branch", "Add", "up"))
+        }
+        body = helper.make_graph(
+            [
+                helper.make_node("Mul", ["h", "w"], ["hw"], name="times"),
+                helper.make_node("Add", ["hw", "x"], ["sum"], name="plus"),
+                helper.make_node("Tanh", ["sum"], ["t"], name="tanh"),
+                helper.make_node("Greater", ["i", "two"], ["late"]),
+                helper.make_node("If", ["late"], ["next"], name="choose", **branches),
+                helper.make_node("Identity", ["c"], ["d"]),
+            ],
+            "body",
+            [value("i", T.INT64, []), value("c", T.BOOL, []), value("h", F, None)],
+            [value("d", T.BOOL, []), value("next", F, None)],
+        )
+        nodes = [
+            helper.make_node("Abs", ["x"], ["begin"], name="abs"),
+            helper.make_node("Loop", ["m", "yes", "begin"], ["end"], name="loop", body=body),
+            helper.make_node("Neg", ["end"], ["y"], name="neg"),
+        ]
+        constants = {
+            "w": np.float32([w]),
+            "fall": np.float32([1]),
+            "two": np.array(2),
+            "m": np.array(6),
+            "yes": np.array(True),
+        }
+        return make(name, nodes, [("x", F, ["n", 3])], [("y", F, None)], constants)
+
+    return write
+
+
+def test_the_first_difference_within_a_loop(cli, looping):
+    a, b = looping("a.onnx", 0.5), looping("b.onnx", 0.6)
+    found = report(cli, a, b, "--samples", 1)
+    assert found["first"]["node"] == "loop"
+    inside = found["first"]["inside"]
+    assert (inside["node"], inside["value"]) == ("loop/body[0]/times", "loop/body[0]/hw")
+    assert inside["same"] == 0 and set(inside["inputs"]) == {"h", "w"}
+    assert inside["weights"]["w"]["absolute"] == pytest.approx(0.1)
+    text = cli("compare", a, b, "--samples", 1).out
+    assert "within it, first: node 'loop/body[0]/times' (Mul)" in text
+    assert "weight 'w' is another" in text
+
+
+def test_iterations_are_compared_up_to_the_first_difference(cli, looping):
+    a = looping("a.onnx", 0.5)
+    b = changed(a, "two", lambda array: array + 1, "b.onnx")  # late one iteration later
+    found = report(cli, a, b, "--samples", 1)
+    inside = found["first"]["inside"]
+    assert inside["node"] == "loop/body[3]/late" and inside["same"] == 3 * 7 + 3
+    other = changed(a, "fall", lambda array: array + 1, "b.onnx")
+    inside = report(cli, other, a, "--samples", 1)["first"]["inside"]
+    assert inside["node"] == "loop/body[0]/choose/else_branch/add" and inside["same"] == 4
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_engines_on_a_loop(cli, looping, engine):
+    needed(engine)
+    path, other = looping("a.onnx", 0.5), looping("b.onnx", 0.6)
+    assert report(cli, path, engine, "--samples", 1)["equal"]
+    inside = report(cli, f"{engine}:{other}", path, "--samples", 1)["first"]["inside"]
+    if engine in ENGINES[:2]:
+        assert inside["node"] == "loop/body[0]/times"
+    else:  # others don't tell what is inside
+        assert inside is None
+
+
 # --- Keras
 
 

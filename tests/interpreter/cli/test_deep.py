@@ -119,11 +119,22 @@ def test_what_the_rewrites_do(cli, make):
     ]
     one = {"one": np.ones(1, np.float32)}
     model = make("m.onnx", nodes, [("x", T.FLOAT, ["n"])], [("y", T.FLOAT, None)], one, opset=24)
-    rows = {row["rewrite"]: row for row in deep(cli, model)["rewrites"]}
+    found = deep(cli, model)
+    rows = {row["rewrite"]: row for row in found["rewrites"]}
     assert rows["fold_constants"]["removed"] == {"Add": 1}
     assert rows["recognize"]["added"] == {"Swish": 1}
     assert rows["recognize"]["removed"] == {"Sigmoid": 1, "Mul": 1}
     assert rows["drop_unused"]["nodes"] == 2
+    became = {row["node"]: (row["became"], row["with"]) for row in found["fates"]}
+    assert became == {
+        "two": ("computed once, at load", []),
+        "a": ("as it is", []),
+        "s": ("Swish 'y'", ["y"]),
+        "y": ("Swish 'y'", ["s"]),
+    }
+    text = cli("inspect", model, "--deep").out
+    assert "what becomes of nodes (1 stay as they are)" in text
+    assert "Sigmoid 1, Mul 1" in text.partition("what becomes")[2]
 
 
 def test_the_text(cli, classifier):

@@ -94,3 +94,45 @@ def test_what_cannot_be_is_refused_and_nothing_is_left(cli, classifier, make):
     )
     assert "Reshape" in cli("run", broken, "--random", "--dump", "d").error
     assert sorted(p.name for p in Path().iterdir() if p.suffix != ".onnx") == ["file", "full"]
+
+
+@pytest.fixture
+def counter(make):
+    """y = x + 1 + 1 …, m times, in a Loop"""
+    value = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [
+            helper.make_node("Add", ["h", "one"], ["more"], name="plus"),
+            helper.make_node("Identity", ["c"], ["d"]),
+        ],
+        "body",
+        [value("i", T.INT64, []), value("c", T.BOOL, []), value("h", T.FLOAT, [2])],
+        [value("d", T.BOOL, []), value("more", T.FLOAT, [2])],
+    )
+    nodes = [helper.make_node("Loop", ["m", "", "x"], ["y"], name="loop", body=body)]
+    inputs = [("x", T.FLOAT, [2]), ("m", T.INT64, [])]
+    one = {"one": np.ones(2, np.float32)}
+    return make("counter.onnx", nodes, inputs, [("y", T.FLOAT, [2])], one)
+
+
+@pytest.mark.parametrize(
+    ("asked", "there"), [([], 3), (["--iterations", 5], 5), (["--iterations", 0], 0)]
+)
+def test_iterations_of_a_loop(cli, counter, asked, there):
+    Path("f.json").write_text('{"x": [1, 2], "m": 7}')
+    selected = ["--select", "plus", "--select", "y"]
+    result = cli("run", counter, "-i", "f.json", "--dump", "d", *selected, *asked)
+    assert result.status == 0, result.err
+    entries = index("d")
+    assert [(e["name"], e["node"]) for e in entries] == [
+        *((f"loop/body[{k}]/more", f"loop/body[{k}]/plus") for k in range(there)),
+        ("y", "loop"),
+    ]
+    for k, entry in enumerate(entries[:-1]):
+        np.testing.assert_array_equal(np.load(Path("d") / entry["file"]), [2 + k, 3 + k])
+    assert ("loop/body ran 7 times" in result.out) is (there > 0)
+
+
+def test_iterations_are_of_no_use_alone(cli, counter):
+    error = cli("run", counter, "--random", "--iterations", 2).error
+    assert "of no use without --dump" in error

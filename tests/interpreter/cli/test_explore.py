@@ -83,6 +83,10 @@ def test_nodes_have_formula_shapes_time_and_place(digit):
     assert "Spec: Conv" in data["docs"][conv["doc"]] and conv["seconds"] > 0
     assert conv["flop"] == 2 * 9 * 16 * 64 and conv["group"] == ["conv2d"]
     assert ["group", "1", 0] in conv["attributes"] or ["group", "1", 1] in conv["attributes"]
+    ops = {nodes.index(n): n["op"] for n in nodes}
+    assert conv["became"]["text"] == f"FusedConv '{conv['name']}'"
+    assert [ops[k] for k in conv["became"]["parts"]] == ["Conv", "Relu", "MaxPool"]
+    assert conv["became"]["by"] == ["fuse_conv"] and nodes[1]["became"] == {"text": "as it is"}
     kernel = data["values"][conv["in"][1][1]]
     assert kernel["constant"] and kernel["view"]["per"] == 1
     made = {v for n in nodes for _, v in n["out"]}
@@ -198,6 +202,69 @@ def test_strings_sequences_and_subgraphs(cli, make):
     assert "inside" in [title for title, _ in node["in"]]
 
 
+@pytest.fixture
+def counter(make):
+    """y = x + w, m times, in a Loop; ys are all of them"""
+    value = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [
+            helper.make_node("Add", ["h", "w"], ["more"], name="net/add/plus"),
+            helper.make_node("Identity", ["c"], ["d"]),
+            helper.make_node("Mul", ["more", "x"], ["s"], name="net/times"),
+        ],
+        "body",
+        [value("i", T.INT64, []), value("c", T.BOOL, []), value("h", T.FLOAT, [2])],
+        [value("d", T.BOOL, []), value("more", T.FLOAT, [2]), value("s", T.FLOAT, [2])],
+        [helper.make_tensor("w", T.FLOAT, [2], [1, 2])],
+    )
+    nodes = [
+        helper.make_node("Neg", ["x"], ["n"]),
+        helper.make_node("Loop", ["m", "", "n"], ["y", "ys"], name="net/loop", body=body),
+    ]
+    inputs = [("x", T.FLOAT, [2]), ("m", T.INT64, [])]
+    outputs = [("y", T.FLOAT, [2]), ("ys", T.FLOAT, ["m", 2])]
+    Path("f.json").write_text('{"x": [1, 2], "m": 7}')
+    return make("counter.onnx", nodes, inputs, outputs)
+
+
+def test_the_first_iterations_of_a_loop_are_unrolled(cli, counter):
+    result = cli("explore", counter, "-i", "f.json", "--iterations", 2, "-o", "page.html")
+    assert "2 nodes, 6 shown within them" in result.out, result.err
+    data = data_of()
+    names = [v["name"] for v in data["values"]]
+    walked = [n["name"] for n in data["nodes"]]
+    assert walked == [
+        *("x", "m", "n"),
+        *("net/loop/body[0]", "net/loop/body[0]/net/add/plus", "net/loop/body[0]/d"),
+        *("net/loop/body[0]/net/times", "net/loop/body[1]", "net/loop/body[1]/net/add/plus"),
+        *("net/loop/body[1]/d", "net/loop/body[1]/net/times", "net/loop", "y", "ys"),
+    ]
+    nodes = {n["name"]: n for n in data["nodes"] if n["op"] not in ("Input", "Output")}
+    begins = nodes["net/loop/body[1]"]
+    assert [names[v] for _, v in begins["in"]] == ["net/loop/body[0]/d", "net/loop/body[0]/more"]
+    assert {names[v] for _, v in begins["out"]} == {"net/loop/body[1]/h", "net/loop/body[1]/c"}
+    plus = nodes["net/loop/body[1]/net/add/plus"]
+    assert [names[v] for _, v in plus["in"]] == ["net/loop/body[1]/h", "net/loop/body/w"]
+    assert plus["group"] == ["loop/body[1]"] and plus["part"]
+    np.testing.assert_array_equal(numbers(value(data, "net/loop/body[1]/more")["view"]), [1, 2])
+    np.testing.assert_array_equal(numbers(value(data, "net/loop/body[1]/h")["view"]), [0, 0])
+    assert value(data, "net/loop/body/w")["constant"] and data["model"]["parameters"] == 2
+    loop = nodes["net/loop"]
+    assert loop["runs"] == [["body", 7, 2]]
+    assert [(t, names[v]) for t, v in loop["in"]][-4:] == [
+        ("body[0]", "net/loop/body[0]/s"),
+        *(("body[1]", f"net/loop/body[1]/{name}") for name in ("d", "more", "s")),
+    ]
+    assert loop["seconds"] >= sum(n["seconds"] for n in nodes.values() if "part" in n) / 2
+    whole = [n["seconds"] for n in nodes.values() if "seconds" in n and "part" not in n]
+    assert data["model"]["walk"] == pytest.approx(sum(whole), rel=1e-2)
+
+
+def test_a_loop_can_be_left_closed(cli, counter):
+    data = explore(cli, counter, "-i", "f.json", "--iterations", 0)
+    assert [n["op"] for n in data["nodes"]] == ["Input"] * 2 + ["Neg", "Loop"] + ["Output"] * 2
+
+
 def test_labels_and_rows(cli, classifier):
     np.save("x.npy", np.eye(4, dtype=np.float32))
     Path("names.txt").write_text("cat\ndog\ncow\n")
@@ -297,6 +364,12 @@ def test_in_a_browser(digit, tmp_path, width, dark):
     location.hash = "#node=" + encodeURIComponent("digits/conv2d/BiasAdd");
     await wait();
     found.followed = heading();
+    const became = document.querySelector("#details .became");
+    found.became = became.textContent;
+    became.querySelector("a").click();
+    found.part = heading();
+    location.hash = "#node=" + encodeURIComponent("digits/conv2d/BiasAdd");
+    await wait();
     found.uncovered = [...document.querySelectorAll("#graph .selected title")].map(
       t => t.textContent);
     const ground = () => getComputedStyle(document.body).backgroundColor;
@@ -327,12 +400,42 @@ def test_in_a_browser(digit, tmp_path, width, dark):
     assert found["hits"] == 1 and found["sought"] == "Softmax"
     assert found["best"].startswith("class ")
     assert found["followed"] == "Conv"
+    assert found["became"].startswith(
+        "in a run: FusedConv 'digits/conv2d/BiasAdd', out of Conv + R"
+    )
+    assert found["part"] == "Relu"
     assert found["uncovered"] == ["Conv: digits/conv2d/BiasAdd"]
     light, black = "rgb(255, 255, 255)", "rgb(20, 23, 27)"
     assert [found[k] for k in ("ground", "toggled", "again")] == (
         [black, light, black] if dark else [light, black, light]
     )
     assert found["zoomed"] and found["wide"] <= 0 and found["overlapping"] == 0
+
+
+@needs_chromium
+def test_a_loop_in_a_browser(cli, counter, tmp_path):
+    explore(cli, counter, "-i", "f.json")
+    script = """
+    const text = () => document.getElementById("details").textContent;
+    const go = async name => {
+      location.hash = "#node=" + encodeURIComponent(name);
+      await new Promise(done => setTimeout(done, 30));
+      document.querySelectorAll("#details details.value").forEach(box => { box.open = true; });
+      await new Promise(done => setTimeout(done, 30));
+      return text();
+    };
+    const found = {loop: await go("net/loop"), plus: await go("net/loop/body[1]/net/add/plus"),
+      begins: await go("iteration:net/loop/body[2]")};
+    found.groups = [...document.querySelectorAll("#graph .cluster text")].map(t => t.textContent);
+    return found;
+    """
+    found, console = opened(Path("page.html").read_text("utf-8"), tmp_path, script)
+    assert console == [] and "error" not in found, (found, console)
+    assert "ran body 7 times; the first 3 are shown" in found["loop"]
+    assert "net/loop/body[1]/h: float32[2]" in found["plus"]
+    assert "from Iteration net/loop/body[1]" in found["plus"]
+    assert "iteration 2 of body" in found["begins"]
+    assert any("loop/body[2]" in text for text in found["groups"])
 
 
 @needs_chromium
