@@ -126,7 +126,11 @@ def _judge(case: Case, model: Any, outcome: Outcome, again: bool) -> None:
     if not again or _random(session):
         return
     kept = copied(values)
-    _, second = _try(outcome, model, case, session=session)
+    other = Outcome("answer")
+    _, second = _try(other, model, case, session=session)
+    outcome.findings += other.findings
+    if other.ended == "LimitError":  # time is not the same twice
+        return
     # A body may be walked at first and bound later, whose sums are rounded in another order.
     exact = not any(node.graphs for node in session.graph.nodes)
     if second is None or _differ(kept, second[1], exact=exact):
@@ -142,6 +146,8 @@ def _plain(case: Case, model: Any, outcome: Outcome, session: Any, found: Any) -
     other = Outcome("answer")
     plain, results = _try(other, model, case, optimize=False)
     outcome.findings += other.findings
+    if "LimitError" in (outcome.ended, other.ended):  # the two need memory and time of their own
+        return
     if results is None:
         # What no output needs isn't computed by the optimized plan; its errors are not missed.
         if found is not None and not other.findings and not _is_unused(other, plain, session):
