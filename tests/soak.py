@@ -205,9 +205,10 @@ class Soak:
 
     @property
     def slope(self) -> float:
-        """By how many KiB a minute memory grows, after the first third: half the samples' median
-        later on less that before it, which a passing peak doesn't move."""
-        rest = self.memory[len(self.memory) // 3 :]
+        """By how many KiB a minute memory grows in the second half: the median of its second half
+        less that of its first, which a passing peak doesn't move. Until then it warms up: a session
+        keeps the memory of as many runs as there were at once, by shapes."""
+        rest = self.memory[len(self.memory) // 2 :]
         if len(rest) < 4:
             return 0.0
         half = len(rest) // 2

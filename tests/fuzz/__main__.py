@@ -30,7 +30,7 @@ from tests.fuzz.seeds import seeds
 from tests.supervised import Progress, kill, limit_address_space, resident, start
 
 #: MiB that a worker may have; seconds after which it is taken to hang
-MOST_MEMORY, HANGS = 4096, 2.5 * SLOW
+MOST_MEMORY, HANGS = 4096, 7 * SLOW
 
 
 def main(argv: Sequence[str] | None = None) -> int:

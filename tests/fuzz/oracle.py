@@ -38,10 +38,9 @@ PROPERTIES = {
     "crashed": "the process lives",
 }
 
-#: seconds that one execution may take, all its runs together, and MiB that it may add to the
-#: process's peak
+#: seconds that loading, or a run, may take on a machine that does other things as well, and MiB
+#: that a case may add to the process's peak: more than the library is told to keep to
 SLOW, MUCH = 8.0, 1400
-#: what the library is told to keep to
 LIMITS = Limits(max_memory=1 << 30, max_seconds=4)
 
 
@@ -95,12 +94,9 @@ def judge(case: Case, *, again: bool = True) -> Outcome:
     """Run a case and hold it against all properties. ``again``: also those that cost more runs."""
     start, peak = time.perf_counter(), _peak()
     outcome = Outcome("answer")
-    try:
-        with _beside(case) as model, warnings.catch_warnings(record=True) as warned, _alarm():
-            warnings.simplefilter("always")
-            _judge(case, model, outcome, again)
-    except _TooSlow as error:
-        outcome.findings.append(Finding("slow", f"over {SLOW:g} s", *_origin(error)))
+    with _beside(case) as model, warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        _judge(case, model, outcome, again)
     for warning in warned:
         where = f"{Path(warning.filename).name}:{warning.lineno}"
         outcome.findings.append(Finding("warned", str(warning.message), where))
@@ -115,7 +111,7 @@ def _judge(case: Case, model: Any, outcome: Outcome, again: bool) -> None:
     session, results = _try(outcome, model, case)
     if results is None:
         outcome.operators = _operators(session)
-        if again:
+        if again and outcome.ended != "LimitError":
             _plain(case, model, outcome, session, None)
         return
     feeds, values = results
@@ -129,7 +125,7 @@ def _judge(case: Case, model: Any, outcome: Outcome, again: bool) -> None:
     other = Outcome("answer")
     _, second = _try(other, model, case, session=session)
     outcome.findings += other.findings
-    if other.ended == "LimitError":  # time is not the same twice
+    if other.ended in ("LimitError", "slow"):  # time is not the same twice
         return
     # A body may be walked at first and bound later, whose sums are rounded in another order.
     exact = not any(node.graphs for node in session.graph.nodes)
@@ -146,7 +142,7 @@ def _plain(case: Case, model: Any, outcome: Outcome, session: Any, found: Any) -
     other = Outcome("answer")
     plain, results = _try(other, model, case, optimize=False)
     outcome.findings += other.findings
-    if "LimitError" in (outcome.ended, other.ended):  # the two need memory and time of their own
+    if other.ended in ("LimitError", "slow"):  # the two need memory and time of their own
         return
     if results is None:
         # What no output needs isn't computed by the optimized plan; its errors are not missed.
@@ -170,8 +166,13 @@ def _try(
     feeds = case.laid_out()
     try:
         if session is None:
-            session = interpreter.load(model, seed=0, limits=LIMITS, **options)
-        return session, (feeds, session.run(None, feeds))
+            with _alarm():
+                session = interpreter.load(model, seed=0, limits=LIMITS, **options)
+        with _alarm():
+            return session, (feeds, session.run(None, feeds))
+    except _TooSlow as error:
+        outcome.ended = "slow"
+        outcome.findings.append(Finding("slow", f"over {SLOW:g} s", *_origin(error)))
     except OnnxWalkError as error:
         outcome.ended, outcome.message = type(error).__name__, str(error)
         cause = error.__cause__
@@ -230,10 +231,17 @@ def _is_unused(failed: Outcome, plain: Any, session: Any) -> bool:
 
     def outputs(one: Any) -> list[int]:
         *_, plan = one._plans.values()  # the one that ran
-        nodes = (step.node for step in plan.steps)
+        nodes = _nodes_of_plan(plan)
         return [len(n.outputs) for n in nodes if failed.message.startswith(f"{n}, ")]
 
     return outputs(session) != outputs(plain)
+
+
+def _nodes_of_plan(plan: Any) -> Iterator[Any]:
+    for step in plan.steps:
+        yield step.node
+        for body, *_ in step.bodies.values():
+            yield from _nodes_of_plan(body)
 
 
 # ---------------------------------------------------------------------------------- comparisons
