@@ -32,6 +32,13 @@ def resident(pid: int) -> float:
     return pages * resource.getpagesize() / (1 << 20)
 
 
+def peak() -> float:
+    """The most resident memory that this process has had, in MiB. (What getrusage tells has the
+    peak of the process that started this one in it.)"""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
 def open_files(pid: int | None = None) -> int:
     """How many files a process, this one if not told, has open."""
     return len(os.listdir(f"/proc/{pid or 'self'}/fd"))

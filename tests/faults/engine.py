@@ -1,6 +1,6 @@
 """One fault in one engine, in a process of its own: what came of it, as a line of JSON.
 
-    python -m tests.faults.engine ENGINE CASE.json
+python -m tests.faults.engine ENGINE CASE.json
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from tests.fuzz.case import Case
+from tests.supervised import peak
 
 #: the engine's name, and how to run a model file with it: feeds in, outputs out
 Run = Callable[[str, dict[str, Any]], Any]
@@ -54,15 +55,16 @@ def reference() -> tuple[Run, tuple[type[BaseException], ...]]:
     """ONNX's ReferenceEvaluator after ONNX's checker, and their own errors."""
     import onnx
     from google.protobuf.message import DecodeError
-    from onnx.reference import ReferenceEvaluator
-    from onnx.reference.op_run import OpRunError, RuntimeImplementationError
+    from onnx.reference import ReferenceEvaluator, op_run
 
     def run(path: str, feeds: dict[str, Any]) -> Any:
         onnx.checker.check_model(path)
         return ReferenceEvaluator(path).run(None, feeds)
 
-    own = (DecodeError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
-    return run, (*own, OpRunError, RuntimeImplementationError)
+    own: tuple[type[BaseException], ...] = (DecodeError, onnx.checker.ValidationError)
+    own += (onnx.shape_inference.InferenceError,)
+    own += (op_run.RuntimeContextError, op_run.RuntimeImplementationError, op_run.RuntimeTypeError)
+    return run, own
 
 
 ENGINES: dict[str, Callable[[], tuple[Run, tuple[type[BaseException], ...]]]] = {
@@ -91,8 +93,7 @@ def main(engine: str, file: Path) -> None:
         except BaseException as caught:
             ended, error = "foreign", f"{type(caught).__name__}: {caught}"
         seconds = time.monotonic() - begun
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    told = {"ended": ended, "error": error[:300], "seconds": seconds, "mebibytes": peak}
+    told = {"ended": ended, "error": error[:300], "seconds": seconds, "mebibytes": peak()}
     print(json.dumps(told), flush=True)
     os._exit(0)  # what an engine does as it is taken down isn't asked here
 
