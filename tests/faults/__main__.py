@@ -30,7 +30,7 @@ from tests.supervised import Progress, start, watch
 
 ROOT = Path(__file__).resolve().parents[2]
 #: when a process is ended: seconds, MiB
-MOST_SECONDS, MOST_MEMORY = 30.0, 6144
+MOST_SECONDS, MOST_MEMORY = 15.0, 6144
 #: what counts as much: seconds, MiB
 LONG, LARGE = 5.0, 1024
 
