@@ -309,13 +309,16 @@ def _modified(x: np.ndarray, modifier: Any, name: str) -> np.ndarray:
 
 
 @flex_attention.needs
-def needs_of_flex_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, **_: Any) -> Need:
+def needs_of_flex_attention(
+    q: np.ndarray, k: np.ndarray, v: np.ndarray, *, softmax_precision: int | None = None, **_: Any
+) -> Need:
     """Keys and values repeated for the heads that share them, in the precision and in a wide one;
     the scores and what softmax makes of them."""
     shared = q.shape[1] // max(k.shape[1], 1)
     scores = size(q.shape[:3]) * k.shape[2]
     y = size(q.shape[:3]) * v.shape[3]
-    memory = 8 * (2 * q.size + 3 * shared * (k.size + v.size) + 4 * scores + 2 * y)
+    item = 4 if q.itemsize <= 4 and softmax_precision != 11 else 8  # double
+    memory = item * (2 * q.size + 3 * shared * (k.size + v.size) + 4 * scores + 2 * y)
     work = multiply_adds(scores * (q.shape[3] + v.shape[3]), np.dtype(np.float64))
     return Need(memory, work + 3 * PER_ELEMENT * scores + 20 * shared * (k.size + v.size))
 

@@ -408,7 +408,7 @@ def needs_of_quantize_linear(
     divided_in = numpy_dtype(precision) if precision else _precision(y_scale.dtype)
     each = 2 * divided_in.itemsize + (4 if is_short_float(divided_in) else 0) + dtype.itemsize
     if element_type(dtype).name not in _SMALL_INTEGERS:
-        each += 32 + 4 * divided_in.itemsize
+        each += 24
     memory = each * x.size + _needs_of_blocks(x, y_scale, y_zero_point)
     return Need(memory, 100 * x.size)
 

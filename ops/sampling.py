@@ -338,8 +338,8 @@ def needs_of_roi_align(
     spatial_scale: float = 1.0,
     **_: Any,
 ) -> Need:
-    """The result; the planes, channels last; and the points of one region: what they have of the
-    four pixels around them so far, and of the next, which is looked up and weighed."""
+    """The result; the planes, channels last; and the points of one region, and of the one before:
+    what they have of the four pixels around them so far, and of the next."""
     item, channels = wide_itemsize(x.dtype), x.shape[1]
     bins = max(output_height, 0), max(output_width, 0)
 
@@ -354,7 +354,7 @@ def needs_of_roi_align(
     around = max(map(sum, sides), default=0)
     total = sum(rows * columns for rows, columns in sides)
     need = result((len(rois), channels, *bins), f"f{item}")
-    memory = item * (x.size + 2 * channels * largest) + (8 + item) * 2 * largest + 100 * around
+    memory = item * (x.size + 5 * channels * largest) + (16 + 2 * item) * largest + 100 * around
     memory += wide_copies(x, rois) + (x.itemsize * need.memory // 4 if wide_copies(x) else 0)
     work = need.work + 20 * x.size + total * (60 * channels + 60)
     return Need(need.memory + memory, work + 40 * PER_CALL * len(rois))

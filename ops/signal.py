@@ -107,7 +107,7 @@ def _needs_of_transform(x: np.ndarray, numbers: int, results: int, length: int) 
     item = 2 * wide_itemsize(x.dtype)
     rounded = 2 * x.itemsize * results if wide_copies(x) else 0
     memory = wide_copies(x) + 2 * item * numbers + 3 * item * results + rounded
-    return Need(memory, 30 * numbers + results * (30 + 20 * length.bit_length()))
+    return Need(memory, 30 * numbers + results * (30 + 50 * length.bit_length()))
 
 
 @op("STFT", since=17)
@@ -157,7 +157,7 @@ def needs_of_stft(
     item = 2 * wide_itemsize(signal.dtype)
     windowed = item * frames * length // (3 - signal.shape[-1])
     results = frames * (length // 2 + 1 if onesided else length)
-    need = _needs_of_transform(signal, signal.size, results, length)
+    need = _needs_of_transform(signal, frames * length, results, length)
     return Need(need.memory + windowed, need.work + 60 * frames * length)
 
 

@@ -146,7 +146,7 @@ def regex_full_match(x, *, pattern=None):
 def needs_of_regex_full_match(x: np.ndarray, *, pattern: str | None = None) -> Need:
     found = texts(x)
     steps = sum(steps_of(pattern or "", len(text)) for text in found)
-    return Need(17 * len(found) + 200 * len(pattern or ""), PER_ITEM * len(found) + 40 * steps)
+    return Need(24 * len(found) + 400 * len(pattern or ""), PER_ITEM * len(found) + 40 * steps)
 
 
 @op("TfIdfVectorizer", since=9)

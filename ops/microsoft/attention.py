@@ -401,11 +401,10 @@ def rotated(
 # ------------------------------------------------------------------------------------------- needs
 
 
-def needs_of_attending(
-    q: Sequence[int], k: Sequence[int], v: Sequence[int], item: int, cached: int = 0
-) -> Need:
+def needs_of_attending(shapes: Sequence[Sequence[int]], item: int, cached: int = 0) -> Need:
     """For queries, keys and values of these shapes (B, N, ·, H), and ``cached`` numbers that come
     before: their copies, scores, weights, and the result with its heads together."""
+    q, k, v = shapes
     scores = size(q[:3]) * k[2]
     y = size(q[:3]) * v[3]
     numbers = size(q) + 2 * (size(k) + size(v)) + cached
@@ -464,7 +463,7 @@ def _needs_of_projected(
         for n, width in ((length, q), (keys, k), (keys, v))
     ]
     item = max(wide_itemsize(input.dtype), 4)
-    need = needs_of_attending(*shapes, item, 0 if past is None else past.size)
+    need = needs_of_attending(shapes, item, 0 if past is None else past.size)
     projected = item * 2 * batch * length * (q + k + v)
     macs = multiply_adds(input.size * weights.shape[1], np.dtype(f"f{item}"))
     return Need(need.memory + projected + wide_copies(input, weights), need.work + macs)
@@ -497,7 +496,7 @@ def needs_of_multi_head_attention(
         )
     ]
     cached = sum(x.size for x in (past_key, past_value) if x is not None)
-    need = needs_of_attending(*shapes, max(wide_itemsize(query.dtype), 4), cached + sum(sizes))
+    need = needs_of_attending(shapes, max(wide_itemsize(query.dtype), 4), cached + sum(sizes))
     scores = size(shapes[0][:3]) * shapes[1][2] if query.itemsize < 4 else 0
     return Need(need.memory + query.itemsize * scores, need.work)
 

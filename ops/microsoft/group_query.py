@@ -195,7 +195,7 @@ def needs_of_group_query_attention(
     keys = max(held, as_int(total_sequence_length, "total_sequence_length"), 0)
     item = max(wide_itemsize(query.dtype), 4)
     q, k = (batch, num_heads, length, head), (batch, kv_num_heads, keys, head)
-    need = needs_of_attending(q, k, k, item, 2 * query.size)
+    need = needs_of_attending((q, k, k), item, 2 * query.size)
     scores = batch * num_heads * length * keys
     memory = need.memory + item * (2 * scores + 4 * math.prod(k)) + 4 * batch * length * keys
     return Need(memory, need.work + 120 * (scores + math.prod(k)))

@@ -246,15 +246,14 @@ def needs_of_gather_block_quantized(
     quantize_axis: int = 1,
     **__: Any,
 ) -> Need:
-    """The rows (or if blocks lie along them, all data) unpacked, in float, with a zero point and
-    a scale for each element; then the results."""
+    """The rows (or if blocks lie along them, all data) unpacked bit by bit; in float, with a zero
+    point and a scale for each element; then the results."""
     packed = data.dtype == np.uint8
     picked = indices.size * along(data, gather_axis)
     first = normalize_axis(gather_axis, data.ndim) == normalize_axis(quantize_axis, data.ndim)
     each = 8 // bits if packed else 1
     steps = (data.size if first else picked) * each
     item = scales.itemsize
-    memory = steps * (20 + 3 * item + (20 * bits if packed and bits < 8 else 0))
-    return Need(
-        memory + 2 * item * picked * each + 40 * indices.size, 300 * (steps + picked * each)
-    )
+    results = picked * each
+    memory = steps * max(13 + 2 * item, 2 * bits + 2)
+    return Need(memory + 2 * item * results + 20 * indices.size, 300 * (steps + results))
