@@ -311,7 +311,7 @@ def needs_along(copies: float, per_line: int, flattened: bool = False) -> Rule:
         memory += wide_copies(x) + (reshaped(x) if flattened else 0)
         if wide_copies(x):
             memory += x.nbytes
-        return Need(math.ceil(memory), (150 + rounding(x.dtype)) * x.size)
+        return Need(math.ceil(memory), (100 + rounding(x.dtype)) * x.size)
 
     return rule
 

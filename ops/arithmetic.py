@@ -139,8 +139,9 @@ def needs_of_power(x: np.ndarray, y: np.ndarray, **_: Any) -> Need:
         return Need(count * (24 + 2 * x.dtype.itemsize), 500 * count)
     longest = max(x.dtype.itemsize, y.dtype.itemsize, 4)
     back = 0 if x.dtype.itemsize == longest else x.dtype.itemsize
-    # powers of numbers near the ends of their range take long
-    return Need(wide_copies(x, y) + count * (longest + back), 800 * count)
+    # a square is a product; other powers take long near the ends of the range
+    each = 30 if y.size == 1 and y.item() == 2 else 800
+    return Need(wide_copies(x, y) + count * (longest + back), each * count)
 
 
 # Before opset 7 only b was broadcast, and only if asked for.

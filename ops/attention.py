@@ -251,7 +251,7 @@ def needs_of_attention(
     y = len(q) * queries * v.shape[-1] * (1 if v.ndim == 3 else heads)
     memory = item * (2 * q.size + 3 * cached + 6 * scores + 3 * y) + 24 * len(q) * queries * keys
     macs = len(q) * queries * keys * (q.shape[-1] * (heads if q.ndim == 4 else 1)) + y * keys
-    work = multiply_adds(macs, q.dtype, calls=len(q) * heads) + 3 * PER_ELEMENT * (scores + y)
+    work = multiply_adds(macs, q.dtype, calls=len(q) * heads) + PER_ELEMENT * (scores + y)
     return Need(memory + masked + mask, work + 20 * (q.size + cached) + 60 * masked)
 
 
@@ -320,7 +320,7 @@ def needs_of_flex_attention(
     item = 4 if q.itemsize <= 4 and softmax_precision != 11 else 8  # double
     memory = item * (2 * q.size + 3 * shared * (k.size + v.size) + 4 * scores + 2 * y)
     work = multiply_adds(scores * (q.shape[3] + v.shape[3]), np.dtype(np.float64))
-    return Need(memory, work + 3 * PER_ELEMENT * scores + 20 * shared * (k.size + v.size))
+    return Need(memory, work + PER_ELEMENT * scores + 20 * shared * (k.size + v.size))
 
 
 @op("RotaryEmbedding", since=23)

@@ -410,7 +410,7 @@ def needs_of_quantize_linear(
     if element_type(dtype).name not in _SMALL_INTEGERS:
         each += 24
     memory = each * x.size + _needs_of_blocks(x, y_scale, y_zero_point)
-    return Need(memory, 100 * x.size)
+    return Need(memory, (50 if element_type(dtype).name in _SMALL_INTEGERS else 300) * x.size)
 
 
 @dequantize_linear.needs
@@ -425,7 +425,7 @@ def needs_of_dequantize_linear(
 ) -> Need:
     dtype = numpy_dtype(output_dtype) if output_dtype else x_scale.dtype
     each = (12 if x.dtype == np.int32 else 4) + (0 if dtype == np.float32 else dtype.itemsize)
-    return Need(each * x.size + _needs_of_blocks(x, x_scale, x_zero_point), 60 * x.size)
+    return Need(each * x.size + _needs_of_blocks(x, x_scale, x_zero_point), 30 * x.size)
 
 
 @dynamic_quantize_linear.needs

@@ -79,7 +79,7 @@ def needs_of_reduction(copies: float, real: bool) -> Rule:
             blocks = item * data.size // 16
         memory = math.ceil(copies * item * data.size) + cast + blocks
         lines = kept(data.shape, reduced)
-        work = (30 + (100 if real or copies else 0)) * data.size + rounding(data.dtype) * lines
+        work = (10 + (60 if real or copies else 0)) * data.size + rounding(data.dtype) * lines
         return Need(memory + 4 * item * lines, work)
 
     return rule

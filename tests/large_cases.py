@@ -180,7 +180,7 @@ def of_types() -> Iterator[Large]:
     yield large(
         "QLinearWhere", 1, x > 0.5, steps, one, zero, steps, one, zero, one, zero, domain=MS
     )
-    yield large("QLinearConcat", 1, one, zero, *both, axis=0, domain=MS)
+    yield large("QLinearConcat", 1, one, zero, *[steps, one, zero] * 2, axis=0, domain=MS)
     pool = {"kernel_shape": [3, 3], "domain": MS}
     yield large("QLinearAveragePool", 1, images, one, zero, one, zero, **pool)
     yield large("QLinearGlobalAveragePool", 1, images, one, zero, one, zero, domain=MS)

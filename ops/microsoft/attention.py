@@ -410,7 +410,7 @@ def needs_of_attending(shapes: Sequence[Sequence[int]], item: int, cached: int =
     numbers = size(q) + 2 * (size(k) + size(v)) + cached
     memory = item * (2 * numbers + 3 * scores + 3 * y) + 16 * q[0] * q[2] * k[2]
     work = multiply_adds(scores * (q[3] + v[3]), np.dtype(f"f{item}"), calls=2 * size(q[:2]))
-    return Need(memory, work + 3 * PER_ELEMENT * (scores + y) + 30 * numbers)
+    return Need(memory, work + PER_ELEMENT * (scores + y) + 30 * numbers)
 
 
 @attention.needs
