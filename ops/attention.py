@@ -14,7 +14,7 @@ import numpy as np
 from ops._axes import normalize_axis
 from ops._numeric import in_float32, wide
 from ops.activation import softmax, swish
-from ops.dtypes import numpy_dtype
+from ops.dtypes import element_type, numpy_dtype
 from ops.needs import (
     PER_CALL,
     PER_ELEMENT,
@@ -26,6 +26,8 @@ from ops.needs import (
     wide_itemsize,
 )
 from ops.registry import op
+
+_FLOATS = ("float", "double", "float16", "bfloat16")
 
 
 @op("Attention", since=24, without=["left_window_size", "right_window_size"])
@@ -67,7 +69,7 @@ def attention(
 
     Spec: Attention-24, Attention-25.
     """
-    if attn_mask is not None and attn_mask.ndim:
+    if attn_mask is not None and attn_mask.ndim and k.ndim > 1:
         total = k.shape[-2] + (0 if past_key is None else past_key.shape[2])
         missing = [(0, 0)] * (attn_mask.ndim - 1) + [(0, max(0, total - attn_mask.shape[-1]))]
         never = False if attn_mask.dtype == np.bool_ else -np.inf
@@ -203,6 +205,8 @@ def _attention(
     shown.append(logits)
 
     if softmax_precision is not None:
+        if element_type(numpy_dtype(softmax_precision)).name not in _FLOATS:
+            raise ValueError(f"softmax_precision {softmax_precision} is no floating-point type")
         logits = wide(logits.astype(numpy_dtype(softmax_precision)))
     highest = logits.max(-1, keepdims=True, initial=-np.inf)
     shares = np.exp(logits - np.where(np.isneginf(highest), 0, highest))
@@ -285,7 +289,8 @@ def flex_attention(q, k, v, *, prob_mod=None, scale=None, score_mod=None, softma
     query heads share a key head. Scores have the type softmax_precision: double for double, else
     float32 by default. scale is 1/√D by default. Spec: ai.onnx.preview FlexAttention-1.
     """
-    if not q.ndim == k.ndim == v.ndim == 4 or k.shape[1] == 0 or q.shape[1] % k.shape[1]:
+    fit = q.ndim == k.ndim == v.ndim == 4 and k.shape[1] > 0 and q.shape[3] > 0
+    if not fit or q.shape[1] % k.shape[1] or q.shape[3] != k.shape[3]:
         raise ValueError(f"Q {q.shape}, K {k.shape} and V {v.shape} don't fit")
     default = q.dtype if q.dtype == np.float64 else np.dtype(np.float32)
     precision = default if softmax_precision is None else numpy_dtype(softmax_precision)

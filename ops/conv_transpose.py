@@ -115,6 +115,7 @@ def prepare_conv_transpose_1(
 ):
     """ConvTranspose-1 with known weights."""
     if output_shape:
+        explicit_pads(None, 0, auto_pad)  # refuses what is no auto_pad
         auto_pad = "NOTSET" if auto_pad == "SAME_UPPER" else "SAME_UPPER"
     return prepare_conv_transpose(
         w,

@@ -270,7 +270,8 @@ def _saturated(
     quotient is overwritten."""
     element = element_type(dtype).name
     if element in _SMALL_FLOATS:
-        return convert(quotient + zero_point.astype(quotient.dtype), dtype, saturate=saturate)
+        shifted = np.asarray(quotient + zero_point.astype(quotient.dtype))
+        return convert(shifted, dtype, saturate=saturate)
     if element not in _SMALL_INTEGERS:
         raise ValueError(f"{element} is not a type to quantize to")
     lowest, highest = limits(dtype)

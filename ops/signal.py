@@ -127,7 +127,7 @@ def stft(signal, frame_step, window=None, frame_length=None, *, onesided=1):
     if frame_length is not None:
         length = as_int(frame_length, "frame_length")
     else:
-        length = x.shape[1] if window is None else len(window)
+        length = x.shape[1] if window is None else window.size
     if window is not None and window.shape != (length,):
         raise ValueError(f"window {window.shape} should be ({length},), the frame_length")
     if step < 1 or not 1 <= length <= x.shape[1]:
@@ -152,7 +152,7 @@ def needs_of_stft(
     if frame_length is not None:
         length = as_int(frame_length, "frame_length")
     else:
-        length = signal.shape[1] if window is None else len(window)
+        length = signal.shape[1] if window is None else window.size
     frames = len(signal) * max(0, (signal.shape[1] - length) // as_int(frame_step, "") + 1)
     item = 2 * wide_itemsize(signal.dtype)
     windowed = item * frames * length // (3 - signal.shape[-1])

@@ -112,7 +112,7 @@ def q_attention(
     Source: com.microsoft.QAttention-1, ONNX Runtime 1.32.
     """
     refuse(do_rotary=do_rotary, past_present_share_buffer=past_present_share_buffer)
-    if input_scale.size != 1 or weight_scale.size not in (1, weight.shape[-1]):
+    if input_scale.size != 1 or weight_scale.size not in (1, *weight.shape[-1:]):
         raise ValueError(f"scales {input_scale.shape} and {weight_scale.shape} don't fit")
     sums = matmul_integer(input, weight, input_zero_point, weight_zero_point)
     steps = input_scale.reshape(-1) * weight_scale.reshape(-1)
@@ -261,6 +261,8 @@ def _attend(
 
     Query i sees the keys up to ``causal_after`` + i, or all of them.
     """
+    if not q.shape[-1]:
+        raise ValueError(f"heads of queries {q.shape} have no features")
     scores = q @ k.swapaxes(-1, -2)
     scores *= np.float32(scale or 1 / math.sqrt(q.shape[-1]))  # a scale of 0 means none
     for name, added in (("attention_bias", bias), ("mask", mask)):
@@ -352,7 +354,9 @@ def rotary_embedding(
     Source: com.microsoft.RotaryEmbedding-1, ONNX Runtime 1.32.
     """
     refuse(is_packed_batching=is_packed_batching)
-    half = cos_cache.shape[-1]
+    if cos_cache.ndim != 2 or not cos_cache.shape[1]:
+        raise ValueError(f"cos_cache {cos_cache.shape} should be (positions, R / 2)")
+    half = cos_cache.shape[1]
     if rotary_embedding_dim and not num_heads:
         raise ValueError("num_heads must come with rotary_embedding_dim")
     if rotary_embedding_dim and rotary_embedding_dim != 2 * half:

@@ -94,6 +94,8 @@ def group_query_attention(
         raise NotImplementedError("the output output_qk")
     if kv_num_heads < 1 or num_heads % kv_num_heads:
         raise ValueError(f"{num_heads} heads don't divide into {kv_num_heads} groups")
+    if (key is None) != (value is None):
+        raise ValueError("key and value come together")
     if key is None:
         size = query.shape[-1] // (num_heads + 2 * kv_num_heads)
         ends = [num_heads * size, (num_heads + kv_num_heads) * size]
