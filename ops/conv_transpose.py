@@ -115,6 +115,7 @@ def prepare_conv_transpose_1(
 ):
     """ConvTranspose-1 with known weights."""
     if output_shape:
+        explicit_pads(None, 0, auto_pad)  # refuses what is no auto_pad
         auto_pad = "NOTSET" if auto_pad == "SAME_UPPER" else "SAME_UPPER"
     return prepare_conv_transpose(
         w,
@@ -267,7 +268,7 @@ def needs_of_conv_transpose(
     taps = size(w.shape[2:])
     memory = work.itemsize * (y + 2 * products_of_tap + 2 * w.size)
     memory += cast_copies(work, x) + reshaped(x) + 2 * PER_ARRAY * sum(w.shape[2:])
-    memory += cast_copies(x.dtype, np.broadcast_to(np.zeros((), work), (y,)))
+    memory += 0 if x.dtype == work else x.itemsize * y
     macs = x.size * w.shape[1] * taps
     work_ns = multiply_adds(macs, work) + 20 * (taps * products_of_tap + y) + 10 * (x.size + w.size)
     return Need(memory, work_ns + 10 * PER_CALL * taps * len(x))

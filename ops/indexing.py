@@ -465,7 +465,8 @@ def needs_of_unique(x: np.ndarray, *, axis: int | None = None, **_: Any) -> Need
     each = 2 * x.itemsize + (40 if rows == x.size else 64)
     rounds = 1 + x.size.bit_length()
     memory = each * x.size + 64 * rows + reshaped(x) + (4 * x.size if x.dtype.kind == "V" else 0)
-    return Need(memory, rounds * (20 * x.size + texts_work(x)))
+    each = 20 if rows == x.size else 150
+    return Need(memory, rounds * (each * x.size + texts_work(x)))
 
 
 @op("ReverseSequence", since=10)

@@ -164,6 +164,8 @@ def _along_channels(parameter: np.ndarray, x: np.ndarray) -> np.ndarray:
 
     A vector x stands for one channel.
     """
+    if x.ndim == 0:
+        raise ValueError("a scalar has no channels to normalize")
     if x.ndim == 1:
         if parameter.size != 1:
             raise ValueError(f"a parameter of shape {parameter.shape} for x of {x.shape}")
@@ -176,6 +178,8 @@ def _along_channels(parameter: np.ndarray, x: np.ndarray) -> np.ndarray:
 def _batch_statistics(x: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance over all axes but the ``rank`` ones from 1 on."""
     x = wide(x)
+    if x.ndim == 0:
+        raise ValueError("a scalar has no channels to normalize")
     if x.ndim == 1:
         x = x[:, np.newaxis]
     axes = (0, *range(1 + rank, x.ndim))

@@ -22,7 +22,6 @@ from ops.needs import (
     PER_CALL,
     PER_ITEM,
     Need,
-    Rule,
     cast_copies,
     reshaped,
     result,
@@ -371,19 +370,21 @@ lp_pool.needs(functools.partial(needs_of_pool, _powers=2))
 lp_pool_1.needs(functools.partial(needs_of_pool, _powers=2))
 
 
-def _needs_of_global_pool(copies: int) -> Rule:
-    def rule(x: np.ndarray, **_: Any) -> Need:
-        work = working_dtype(x.dtype)
-        memory = (cast_copies(work, x) if copies else 0) + copies * work.itemsize * x.size
-        return Need(memory + 24 * math.prod(x.shape[:2]), 100 * x.size)
+@global_average_pool.needs
+@global_max_pool.needs
+def needs_of_global_pool(x: np.ndarray) -> Need:
+    """Sums in float and means; NumPy needs no more for maxima."""
+    item = working_dtype(x.dtype).itemsize
+    return Need((2 * item + x.itemsize) * math.prod(x.shape[:2]), 100 * x.size)
 
-    return rule
 
-
-global_average_pool.needs(_needs_of_global_pool(0))
-global_max_pool.needs(_needs_of_global_pool(0))
-global_lp_pool.needs(_needs_of_global_pool(2))
-global_lp_pool_1.needs(_needs_of_global_pool(2))
+@global_lp_pool.needs
+@global_lp_pool_1.needs
+def needs_of_global_lp_pool(x: np.ndarray, *, p: float = 2) -> Need:
+    work = working_dtype(x.dtype)
+    copies = 1 if p == 2 else 2
+    memory = cast_copies(work, x) + copies * work.itemsize * x.size + 24 * math.prod(x.shape[:2])
+    return Need(memory, (60 if p == 2 else 800) * x.size)
 
 
 @op("MaxUnpool", since=9)

@@ -270,7 +270,8 @@ def _saturated(
     quotient is overwritten."""
     element = element_type(dtype).name
     if element in _SMALL_FLOATS:
-        return convert(quotient + zero_point.astype(quotient.dtype), dtype, saturate=saturate)
+        shifted = np.asarray(quotient + zero_point.astype(quotient.dtype))
+        return convert(shifted, dtype, saturate=saturate)
     if element not in _SMALL_INTEGERS:
         raise ValueError(f"{element} is not a type to quantize to")
     lowest, highest = limits(dtype)
@@ -408,9 +409,9 @@ def needs_of_quantize_linear(
     divided_in = numpy_dtype(precision) if precision else _precision(y_scale.dtype)
     each = 2 * divided_in.itemsize + (4 if is_short_float(divided_in) else 0) + dtype.itemsize
     if element_type(dtype).name not in _SMALL_INTEGERS:
-        each += 32 + 4 * divided_in.itemsize
+        each += 24
     memory = each * x.size + _needs_of_blocks(x, y_scale, y_zero_point)
-    return Need(memory, 100 * x.size)
+    return Need(memory, (50 if element_type(dtype).name in _SMALL_INTEGERS else 300) * x.size)
 
 
 @dequantize_linear.needs
@@ -425,7 +426,7 @@ def needs_of_dequantize_linear(
 ) -> Need:
     dtype = numpy_dtype(output_dtype) if output_dtype else x_scale.dtype
     each = (12 if x.dtype == np.int32 else 4) + (0 if dtype == np.float32 else dtype.itemsize)
-    return Need(each * x.size + _needs_of_blocks(x, x_scale, x_zero_point), 60 * x.size)
+    return Need(each * x.size + _needs_of_blocks(x, x_scale, x_zero_point), 30 * x.size)
 
 
 @dynamic_quantize_linear.needs

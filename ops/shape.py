@@ -471,7 +471,7 @@ def needs_of_pad(
     constant_value: np.ndarray | None = None,
     axes: np.ndarray | None = None,
     *,
-    paddings: Sequence[int] | None = None,
+    paddings: Any = None,
     mode: str = "constant",
     **_: Any,
 ) -> Need:

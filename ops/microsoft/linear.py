@@ -369,7 +369,8 @@ def needs_of_fused_matmul(
 def needs_of_inverse(x: np.ndarray) -> Need:
     """The inverses; where one of them is singular, each by itself."""
     item, rows = wide_itemsize(x.dtype), x.shape[-1]
-    memory = wide_copies(x) + 2 * item * x.size + 3 * item * rows * rows + x.nbytes
+    memory = wide_copies(x) + (16 + item) * x.size + 24 * rows * rows  # NumPy inverts doubles
+    memory += x.nbytes if wide_copies(x) else 0
     matrices = size(x.shape[:-2])
     macs = 3 * matrices * rows**3
     return Need(memory, multiply_adds(macs, x.dtype) + 50 * x.size + 30 * PER_ITEM * matrices)
