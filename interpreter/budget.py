@@ -124,7 +124,7 @@ class Budget:
         for array in arrays_in(values):
             kept = owner(array)
             key = id(kept)
-            nbytes = copies * kept.nbytes + _OBJECT
+            nbytes = copies * (kept.nbytes + strings_in(array)) + _OBJECT
             before, reference = self._counted.get(key, (0, None))
             if reference is None:
                 if not kept.flags.writeable:  # a constant
@@ -172,14 +172,10 @@ class Budget:
                 raise LimitError(
                     f"gives {in_bytes(array.nbytes)}: max_tensor_bytes is {in_bytes(largest)}"
                 )
-            if longest is not None and array.dtype.kind == "O":
-                # An array may have one string many times.
-                distinct = {id(text): len(text) for text in array.flat if isinstance(text, str)}
-                if (total := sum(distinct.values())) > longest:
-                    raise LimitError(
-                        f"gives strings of {in_bytes(total)}: "
-                        f"max_string_bytes is {in_bytes(longest)}"
-                    )
+            if longest is not None and (total := strings_in(array)) > longest:
+                raise LimitError(
+                    f"gives strings of {in_bytes(total)}: max_string_bytes is {in_bytes(longest)}"
+                )
 
     def iteration(self) -> None:
         """A body is run. Raises LimitError if that is once too often, or the time is up."""
@@ -205,6 +201,25 @@ class Budget:
         most = self.limits.max_nesting
         if most is not None and depth > most:
             raise LimitError(f"{what} nest deeper than max_nesting allows: {most}")
+
+
+def copied(array: np.ndarray) -> np.ndarray:
+    """A copy, for the caller to have. Raises LimitError before it is there: a view may stand for
+    much more than it takes."""
+    budget = _current.get()
+    if budget is not None:
+        try:
+            budget.take(array.nbytes)
+        except LimitError as error:
+            raise LimitError(f"an output, {array.dtype} {array.shape}: {error}") from None
+    return array.copy()
+
+
+def strings_in(array: np.ndarray) -> int:
+    """The bytes of the strings in an array, which may have one of them many times."""
+    if array.dtype.kind != "O":
+        return 0
+    return sum({id(text): len(text) for text in array.flat if isinstance(text, str)}.values())
 
 
 def owner(array: np.ndarray) -> Any:

@@ -13,9 +13,9 @@ import numpy as np
 
 from interpreter.bound import Bound
 from interpreter.bound_plans import BoundPlans, signature
-from interpreter.budget import Budget, current, owner, within
+from interpreter.budget import Budget, copied, owner, within
 from interpreter.errors import InvalidInputError, LimitError, OnnxWalkError, contained
-from interpreter.execute import Hook, describe, execute
+from interpreter.execute import Hook, execute
 from interpreter.feeds import check_feed
 from interpreter.limits import Limits
 from interpreter.model import Graph, Model, Shape, Tensor, TensorType, ValueInfo, ValueType
@@ -226,11 +226,7 @@ class Session:
 
     def _walk(self, plan: Plan, arguments: list[Any], hook: Hook | None = None) -> list[Any]:
         results = execute(plan, arguments, hook)
-        try:
-            return _owned(results, [*arguments, *plan.template])
-        except LimitError as error:
-            sizes = ", ".join(map(describe, results))
-            raise LimitError(f"{self.model.source}: outputs {sizes}: {error}") from None
+        return _owned(results, [*arguments, *plan.template])
 
     def _run_bound(
         self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], parts: int = 1
@@ -260,17 +256,16 @@ class Session:
                 return results
         try:
             return self._bound.bind(key, plan, names, arguments)
-        except LimitError:  # a walk takes less memory, or says in which step it was
-            return self._walk(plan, arguments)
-        except Exception as error:
-            failure = error.with_traceback(None)  # or it would keep the memory of the plan
+        except Exception as error:  # which would keep the memory of the plan, were it kept
+            kind, reason = type(error), str(error)
         results = self._walk(plan, arguments)  # says in which step it was
-        warnings.warn(
-            f"{self.model.source}: {type(failure).__name__} in the bound plan, though the plain "
-            f"walk succeeds: {failure}; please report it",
-            RuntimeWarning,
-            stacklevel=1,
-        )
+        if kind is not LimitError:  # a walk takes less memory
+            warnings.warn(
+                f"{self.model.source}: {kind.__name__} in the bound plan, though the plain walk "
+                f"succeeds: {reason}; please report it",
+                RuntimeWarning,
+                stacklevel=1,
+            )
         return results
 
     def _run_in_threads(
@@ -418,7 +413,6 @@ def _owned(results: list[Any], foreign: Sequence[Any]) -> list[Any]:
     """The results as the caller's own: what shares memory with feeds, constants or another result
     is copied, and NumPy scalars become arrays of rank 0."""
     taken = {id(owner(array)) for array in arrays_in(foreign)}
-    budget = current()
 
     def own(value: Any) -> Any:
         if isinstance(value, list):
@@ -429,9 +423,7 @@ def _owned(results: list[Any], foreign: Sequence[Any]) -> list[Any]:
             return value if value is None else np.asarray(value)
         base = owner(value)
         if id(base) in taken or not value.flags.writeable or not base.flags.owndata:
-            if budget is not None:
-                budget.take(value.nbytes)
-            return value.copy()
+            return copied(value)
         taken.add(id(base))
         return value
 
