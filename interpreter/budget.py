@@ -100,6 +100,10 @@ class Budget:
 
     # -------------------------------------------------------------------------------- memory
 
+    def is_much(self, nbytes: int) -> bool:
+        """Whether so much is better let go than kept for another time."""
+        return self.limits.max_memory is not None and 4 * nbytes > self.limits.max_memory
+
     def take(self, nbytes: int) -> None:
         """Use memory that isn't given back. Raises LimitError before it is there."""
         self.reserve(nbytes)

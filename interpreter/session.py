@@ -76,8 +76,13 @@ def load(
     Raises InvalidModelError, UnsupportedModelError (with everything that isn't supported),
     InvalidInputError (``model`` is no model at all, or can't be read) or LimitError.
     """
-    if limits is not None and not isinstance(limits, Limits):
-        raise InvalidInputError(f"limits must be Limits(…) or None, not {type(limits).__name__}")
+    for name, value, kinds, meant in (
+        ("limits", limits, Limits, "Limits(…)"),
+        ("registry", registry, Registry, "an ops.Registry"),
+        ("seed", seed, int | np.integer, "a whole number from 0 on"),
+    ):
+        if value is not None and not (isinstance(value, kinds) and (name != "seed" or value >= 0)):
+            raise InvalidInputError(f"{name} must be {meant} or None, not {value!r}")
     rewrites = _rewrites(optimize)
     try:
         with within(None if limits is None else Budget(limits)), computing():
@@ -94,7 +99,7 @@ def _rewrites(optimize: Any) -> tuple[str, ...]:
         return tuple(REWRITES) if optimize else ()
     if isinstance(optimize, str) or not isinstance(optimize, Collection):
         raise InvalidInputError(f"optimize must be True, False or a list, not {optimize!r}")
-    if unknown := [name for name in optimize if name not in REWRITES]:
+    if unknown := [name for name in optimize if name not in tuple(REWRITES)]:
         raise InvalidInputError(f"no such rewrites: {unknown}; there are: {', '.join(REWRITES)}")
     return tuple(optimize)
 
@@ -217,12 +222,8 @@ class Session:
         """What a run may use, of which the plans that are kept use some already."""
         if self.limits is None:
             return None
-        held = self._bound.nbytes
-        if self.limits.max_memory is not None and 4 * held > self.limits.max_memory:
-            self._bound.let_go()
-            held = 0
         foreign = feeds.values() if isinstance(feeds, Mapping) else ()
-        return Budget(self.limits, foreign=foreign, held=held, parts=parts)
+        return Budget(self.limits, foreign=foreign, held=self._bound.nbytes, parts=parts)
 
     def _walk(self, plan: Plan, arguments: list[Any], hook: Hook | None = None) -> list[Any]:
         results = execute(plan, arguments, hook)
@@ -343,14 +344,16 @@ class Session:
             )
         if unknown := [name for name in feeds if name not in self._feedable]:
             raise InvalidInputError(
-                f"no input is named {unknown[0]!r}{_suggestion(unknown[0], self._feedable)}"
+                f"no input is named {unknown[0]!r}{_suggestion(str(unknown[0]), self._feedable)}"
             )
         missing = [i for i in self.inputs if i.name not in feeds]
         if missing:
             raise InvalidInputError("missing: " + "; ".join(f"input {info}" for info in missing))
-        if isinstance(output_names, str):
-            raise InvalidInputError(f"output_names must be a list: [{output_names!r}]")
+        if isinstance(output_names, str) or not isinstance(output_names, Iterable | None):
+            raise InvalidInputError(f"output_names must be a list of names, not {output_names!r}")
         names = [o.name for o in self.outputs] if output_names is None else list(output_names)
+        if others := [name for name in names if not isinstance(name, str)]:
+            raise InvalidInputError(f"output_names must be a list of names, not of {others[0]!r}")
         symbols: dict[str, tuple[int, str]] = {}
         inputs = [name for name in self._feedable if name in feeds]
         arguments = [
