@@ -76,13 +76,12 @@ def load(
     Raises InvalidModelError, UnsupportedModelError (with everything that isn't supported),
     InvalidInputError (``model`` is no model at all, or can't be read) or LimitError.
     """
-    for name, value, kinds, meant in (
-        ("limits", limits, Limits, "Limits(…)"),
-        ("registry", registry, Registry, "an ops.Registry"),
-        ("seed", seed, int | np.integer, "a whole number from 0 on"),
-    ):
-        if value is not None and not (isinstance(value, kinds) and (name != "seed" or value >= 0)):
-            raise InvalidInputError(f"{name} must be {meant} or None, not {value!r}")
+    if not isinstance(limits, Limits | None):
+        raise InvalidInputError(f"limits must be Limits(…) or None, not {limits!r}")
+    if not isinstance(registry, Registry | None):
+        raise InvalidInputError(f"registry must be an ops.Registry or None, not {registry!r}")
+    if seed is not None and not (isinstance(seed, int | np.integer) and seed >= 0):
+        raise InvalidInputError(f"seed must be a whole number from 0 on or None, not {seed!r}")
     rewrites = _rewrites(optimize)
     try:
         with within(None if limits is None else Budget(limits)), computing():
