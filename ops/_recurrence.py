@@ -165,7 +165,7 @@ def needs_of_walk(
         inputs += x.size  # rows of a block that aren't next to each other
     together = steps * batch if packed else batch
     memory = item * (inputs + y + 4 * directions * batch * hidden + 3 * batch * gates)
-    memory += item * (2 * together * gates + 3 * (w.size + r.size)) + BLOCK
+    memory += item * (2 * together * gates + 3 * (w.size + r.size) + x.size + y // 2) + BLOCK
     if packed:
         memory += item * (x.size + y) + 40 * steps * batch
     memory += (x.itemsize * (y + 2 * directions * batch * hidden)) if x.dtype != work else 0

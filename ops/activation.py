@@ -121,7 +121,7 @@ def thresholded_relu(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
 
 
 relu.needs(elementwise(per_element=CHEAP))
-leaky_relu.needs(elementwise(1.5, widened=True, per_element=30))
+leaky_relu.needs(elementwise(2.25, widened=True, per_element=30))
 for _function in (prelu, prelu_by_channel):
     _function.needs(elementwise(2.5, widened=True, per_element=30))
 thresholded_relu.needs(elementwise(1.5, widened=True, per_element=30))

@@ -257,7 +257,8 @@ def needs_of_conv_transpose(
     strides: Sequence[int] | None = None,
     **_: Any,
 ) -> Need:
-    """The result, the products of one tap, twice, and the weights tap by tap."""
+    """The result, the products of one tap, twice, and the weights tap by tap. (A bound one has all
+    taps of a part of the result together, which is what the result is counted twice for.)"""
     axes = _transposed_axes(
         x.shape[2:], w.shape[2:], strides, dilations, pads, auto_pad, output_padding, output_shape
     )
@@ -266,7 +267,7 @@ def needs_of_conv_transpose(
     y = len(x) * outputs * size(axis.size for axis in axes)
     products_of_tap = len(x) * outputs * size(x.shape[2:])
     taps = size(w.shape[2:])
-    memory = work.itemsize * (y + 2 * products_of_tap + 2 * w.size)
+    memory = work.itemsize * (2 * y + 2 * products_of_tap + 2 * w.size)
     memory += cast_copies(work, x) + reshaped(x) + 2 * PER_ARRAY * sum(w.shape[2:])
     memory += 0 if x.dtype == work else x.itemsize * y
     macs = x.size * w.shape[1] * taps

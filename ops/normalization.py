@@ -401,7 +401,8 @@ def needs_of_group_normalization(
 ) -> Need:
     need = needs_of_moments(x, _stash_dtype(stash_type), x.dtype.itemsize)
     groups = len(x) * max(num_groups, 0)
-    return Need(need.memory + reshaped(x) + 48 * groups + 32 * x.shape[1], need.work)
+    halves = 4 * x.size if x.itemsize > 4 else 2 * x.size  # of bound ones, channels last
+    return Need(need.memory + reshaped(x) + halves + 48 * groups + 48 * x.shape[1], need.work)
 
 
 @instance_normalization.needs
@@ -410,7 +411,8 @@ def needs_of_instance_normalization(
 ) -> Need:
     stash = np.dtype(np.float32) if wide_copies(input) else input.dtype
     need = needs_of_moments(input, stash, input.dtype.itemsize)
-    return Need(need.memory + 48 * math.prod(input.shape[:2]), need.work)
+    halves = 4 * input.size if input.itemsize > 4 else 2 * input.size
+    return Need(need.memory + halves + 64 * math.prod(input.shape[:2]), need.work)
 
 
 @rms_normalization.needs

@@ -13,7 +13,7 @@ import numpy as np
 from ops._axes import normalize_axis
 from ops._numeric import is_short_float, limits, wide
 from ops.cast import convert
-from ops.conv import check_bias, conv, needs_of_conv, shape_of_conv
+from ops.conv import check_bias, check_weights, conv, needs_of_conv, shape_of_conv
 from ops.dtypes import element_type, numpy_dtype
 from ops.needs import Need, product_shape, product_work, size
 from ops.registry import op
@@ -196,6 +196,7 @@ def conv_integer(
 
     Spec: ConvInteger-10.
     """
+    check_weights(w, kernel_shape)
     # The sums are exact in float64 (a product takes 17 bits), where there is a fast GEMM.
     shifted_x, shifted_w = x.astype(np.float64), w.astype(np.float64)
     shifted_x -= _one_value("x_zero_point", x_zero_point)

@@ -257,6 +257,8 @@ def roi_align(
         raise ValueError(f"x {x.shape} has no pixels to read")
     if not np.isfinite(rois).all():
         raise ValueError("rois should be finite numbers")
+    if min(output_height, output_width) < 1:
+        raise ValueError(f"an output of {output_height} by {output_width} bins can't be")
     shifted = coordinate_transformation_mode == "half_pixel"
     corners = rois * rois.dtype.type(spatial_scale) - rois.dtype.type(0.5 * shifted)
     y = np.zeros((len(rois), x.shape[1], output_height, output_width), x.dtype)

@@ -86,6 +86,8 @@ def adam(
     """
     rate, steps = as_scalar(r, "R"), as_scalar(t, "T")
     if steps > 0:
+        if alpha**steps == 1:
+            raise ValueError(f"an alpha of {alpha:g} makes the rate infinite")
         rate = rate * (1 - beta**steps) ** 0.5 / (1 - alpha**steps)
 
     def step(x: np.ndarray, g: np.ndarray, v: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, ...]:

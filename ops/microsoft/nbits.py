@@ -180,8 +180,9 @@ def gather_block_quantized(
     if packed and bits < 8 and gather == quantized:
         raise ValueError("packed data can't be gathered along quantize_axis")
     size = data.shape[gather]
-    if gather != quantized and scales.shape[gather] not in (1, size):
-        raise ValueError(f"scales {scales.shape} don't fit data {data.shape}")
+    for given in (scales, zero_points):
+        if given is not None and gather != quantized and given.shape[gather] not in (1, size):
+            raise ValueError(f"scales or zero_points {given.shape} don't fit data {data.shape}")
     if indices.size and not size:
         raise ValueError(f"data {data.shape} has nothing to gather along axis {gather}")
     inside = (indices >= -size) & (indices < size)
@@ -189,10 +190,12 @@ def gather_block_quantized(
     if gather == quantized:
         steps, scale, zero = data, scales, zero_points  # blocks first, rows after
     else:
-        one = scales.shape[gather] == 1  # one scale for every row
-        steps = np.take(data, rows, gather)
-        scale = np.take(scales, np.zeros_like(rows) if one else rows, gather)
-        zero = None if zero_points is None else np.take(zero_points, rows, gather)
+
+        def of_rows(x):  # or one for every row
+            return np.take(x, np.zeros_like(rows) if x.shape[gather] == 1 else rows, gather)
+
+        steps, scale = np.take(data, rows, gather), of_rows(scales)
+        zero = None if zero_points is None else of_rows(zero_points)
         if quantized > gather:
             quantized += indices.ndim - 1
     if packed:
