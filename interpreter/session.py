@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import itertools
+import os
 import warnings
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -111,7 +113,7 @@ class Session:
         model: Model,
         rewrites: Collection[str],
         registry: Registry,
-        seed: int | None,
+        seed: int | np.random.Generator | None,
         threads: int | None = None,
         limits: Limits | None = None,
     ) -> None:
@@ -135,8 +137,20 @@ class Session:
         self._feedable = {i.name: i for i in (*self.inputs, *self.overridable_initializers)}
         self._plans: dict[tuple[tuple[str, ...], ...], Plan] = {}
         self._bound = BoundPlans(limits)
+        self._pools: dict[int, Executor] = {}
         self._plan_for([i.name for i in self.inputs], [o.name for o in self.outputs])
         let_go(model.maps)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled and copied as what it was made of, and the state of its random numbers; plans are
+        made anew. A registry of your own is pickled by its name, so it has to be a variable of the
+        module that registers its operators."""
+        model = replace(self.model, maps=())
+        registry, rng = self._context.registry, self._context.rng
+        return _made_again, (model, self._rewrites, registry, rng, self._threads, self.limits)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Session:
+        return copy.copy(self)  # nothing that they share is ever changed
 
     def run(
         self,
@@ -307,11 +321,14 @@ class Session:
         tensors = self.graph.initializers.values()
         return sum(t.array.nbytes for t in tensors if isinstance(t, Tensor)) >= 1 << 23
 
-    @functools.cached_property
+    @property
     def _pool(self) -> Executor:
         from concurrent.futures import ThreadPoolExecutor  # it brings logging along
 
-        return ThreadPoolExecutor(self._threads - 1, "onnxwalk")
+        process = os.getpid()  # a forked one has none of the threads
+        if process not in self._pools:
+            self._pools = {process: ThreadPoolExecutor(self._threads - 1, "onnxwalk")}
+        return self._pools[process]
 
     def __call__(self, *values: Any) -> Any:
         """The outputs for the inputs in order: the array if there is one output, else a dict."""
@@ -390,6 +407,17 @@ class Session:
                 raise InvalidInputError(
                     f"no value is named {name!r}{_suggestion(str(name), known)}"
                 )
+
+
+def _made_again(
+    model: Model,
+    rewrites: Collection[str],
+    registry: Registry,
+    rng: np.random.Generator,
+    threads: int,
+    limits: Limits | None,
+) -> Session:
+    return Session(model, rewrites, registry, copy.deepcopy(rng), threads, limits)
 
 
 def _info(value: ValueInfo) -> TensorInfo:

@@ -16,7 +16,9 @@ Functions are called with NumPy's floating-point warnings off: overflow and 0/0 
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
+import pickle
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -201,6 +203,18 @@ class Registry:
         """All versions of an operator that this registry itself has got."""
         return list(self._operators.get((domain, name), {}).values())
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled by its name: the functions in it are code."""
+        modules = {o.module for versions in self._operators.values() for o in versions.values()}
+        for module in sorted({__name__, *modules}):
+            for name, value in vars(sys.modules[module]).items() if module in sys.modules else ():
+                if value is self:
+                    return _by_name, (module, name)
+        raise pickle.PicklingError(
+            "a registry is pickled by its name: it must be a variable of a module that registers "
+            f"operators in it ({', '.join(sorted(modules)) or 'there is none'})"
+        )
+
     def __iter__(self) -> Iterator[Operator]:
         """Every operator, by domain, name and version; a parent's come first."""
         self.load()
@@ -209,6 +223,12 @@ class Registry:
         for key in sorted(self._operators):
             for since in sorted(self._operators[key]):
                 yield self._operators[key][since]
+
+
+def _by_name(module: str, name: str) -> Registry:
+    """A registry that was pickled."""
+    registry: Registry = getattr(importlib.import_module(module), name)
+    return registry
 
 
 def _dropping(function: Callable[..., Any], hints: Mapping[str, Any]) -> Callable[..., Any]:

@@ -179,9 +179,8 @@ def kill_over_and_over(
 
 def _run(folder: Path) -> Victim:
     """Reads 4,000 pictures in pieces and writes an .npy file."""
-    image = np.load(DEMO / "samples.npz")
-    name = next(n for n in image.files if image[n].shape[1:] == (8, 8, 1))
-    pictures = np.resize(image[name], (4_000, 8, 8, 1)).astype(np.float32)
+    samples = np.load(DEMO / "samples.npz")["digits_x"]
+    pictures = np.resize(samples, (4_000, 8, 8, 1)).astype(np.float32)
     np.save(folder / "x.npy", pictures)
     expected = interpreter.load(DEMO / "digits.onnx")(pictures)
 

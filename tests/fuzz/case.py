@@ -61,13 +61,12 @@ class Case:
     origin: str = ""
 
     def laid_out(self) -> dict[str, Any]:
-        """The feeds, each in its layout."""
-        return {
-            name: LAYOUTS[self.layouts[name]](value)
-            if name in self.layouts and isinstance(value, np.ndarray)
-            else value
-            for name, value in self.feeds.items()
-        }
+        """Copies of the feeds, each in its layout."""
+        feeds = {name: copied(value) for name, value in self.feeds.items()}
+        for name, layout in self.layouts.items():
+            if isinstance(feeds.get(name), np.ndarray):
+                feeds[name] = LAYOUTS[layout](feeds[name])
+        return feeds
 
     def text(self, **more: Any) -> str:
         """As JSON, with what more is to be told of it."""
@@ -98,6 +97,15 @@ class Case:
     def of_file(cls, path: Path) -> Case:
         """The case in a file."""
         return cls.of_text(path.read_text(encoding="utf-8"))
+
+
+def copied(value: Any) -> Any:
+    """The value with arrays of its own."""
+    if isinstance(value, list):
+        return [copied(item) for item in value]
+    if isinstance(value, dict):
+        return {key: copied(item) for key, item in value.items()}
+    return value.copy() if isinstance(value, np.ndarray) else value
 
 
 def _base64(data: bytes) -> str:

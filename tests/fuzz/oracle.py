@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 import interpreter
-from interpreter import OnnxWalkError, OperatorError
+from interpreter import Limits, OnnxWalkError, OperatorError
 from ops import registry
-from tests.fuzz.case import Case
+from tests.fuzz.case import Case, copied
 
 PROPERTIES = {
     "escaped": "only an OnnxWalkError or an answer comes out",
@@ -38,15 +38,10 @@ PROPERTIES = {
     "crashed": "the process lives",
 }
 
-#: seconds that one execution may take, all its runs together, and MiB that it may add to the
-#: process's peak
+#: seconds that loading, or a run, may take on a machine that does other things as well, and MiB
+#: that a case may add to the process's peak: more than the library is told to keep to
 SLOW, MUCH = 8.0, 1400
-#: with ``interpreter.Limits`` they are the library's to keep; without, a matter of the harness
-LIMITS: dict[str, Any] = (
-    {"limits": interpreter.Limits(max_memory=1 << 30, max_seconds=4)}
-    if hasattr(interpreter, "Limits")
-    else {}
-)
+LIMITS = Limits(max_memory=1 << 30, max_seconds=4)
 
 
 @dataclass(frozen=True)
@@ -99,12 +94,9 @@ def judge(case: Case, *, again: bool = True) -> Outcome:
     """Run a case and hold it against all properties. ``again``: also those that cost more runs."""
     start, peak = time.perf_counter(), _peak()
     outcome = Outcome("answer")
-    try:
-        with _beside(case) as model, warnings.catch_warnings(record=True) as warned, _alarm():
-            warnings.simplefilter("always")
-            _judge(case, model, outcome, again)
-    except _TooSlow as error:
-        outcome.findings.append(Finding("slow", f"over {SLOW:g} s", *_origin(error)))
+    with _beside(case) as model, warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        _judge(case, model, outcome, again)
     for warning in warned:
         where = f"{Path(warning.filename).name}:{warning.lineno}"
         outcome.findings.append(Finding("warned", str(warning.message), where))
@@ -119,7 +111,7 @@ def _judge(case: Case, model: Any, outcome: Outcome, again: bool) -> None:
     session, results = _try(outcome, model, case)
     if results is None:
         outcome.operators = _operators(session)
-        if again:
+        if again and outcome.ended != "LimitError":
             _plain(case, model, outcome, session, None)
         return
     feeds, values = results
@@ -129,8 +121,12 @@ def _judge(case: Case, model: Any, outcome: Outcome, again: bool) -> None:
         outcome.findings.append(Finding("feeds changed", _label(outcome)))
     if not again or _random(session):
         return
-    kept = _copied(values)
-    _, second = _try(outcome, model, case, session=session)
+    kept = copied(values)
+    other = Outcome("answer")
+    _, second = _try(other, model, case, session=session)
+    outcome.findings += other.findings
+    if other.ended in ("LimitError", "slow"):  # time is not the same twice
+        return
     # A body may be walked at first and bound later, whose sums are rounded in another order.
     exact = not any(node.graphs for node in session.graph.nodes)
     if second is None or _differ(kept, second[1], exact=exact):
@@ -146,6 +142,8 @@ def _plain(case: Case, model: Any, outcome: Outcome, session: Any, found: Any) -
     other = Outcome("answer")
     plain, results = _try(other, model, case, optimize=False)
     outcome.findings += other.findings
+    if other.ended in ("LimitError", "slow"):  # the two need memory and time of their own
+        return
     if results is None:
         # What no output needs isn't computed by the optimized plan; its errors are not missed.
         if found is not None and not other.findings and not _is_unused(other, plain, session):
@@ -168,12 +166,20 @@ def _try(
     feeds = case.laid_out()
     try:
         if session is None:
-            session = interpreter.load(model, seed=0, **LIMITS, **options)
-        return session, (feeds, session.run(None, feeds))
+            with _alarm():
+                session = interpreter.load(model, seed=0, limits=LIMITS, **options)
+        with _alarm():
+            return session, (feeds, session.run(None, feeds))
+    except _TooSlow as error:
+        outcome.ended = "slow"
+        outcome.findings.append(Finding("slow", f"over {SLOW:g} s", *_origin(error)))
     except OnnxWalkError as error:
         outcome.ended, outcome.message = type(error).__name__, str(error)
-        if "MemoryError" in outcome.message or isinstance(error.__cause__, MemoryError):
+        cause = error.__cause__
+        if "MemoryError" in outcome.message or isinstance(cause, MemoryError):
             outcome.findings.append(Finding("memory", outcome.message, *_origin(error)))
+        elif type(error) is OnnxWalkError:  # it stands for one that nobody thought of
+            outcome.findings.append(Finding("escaped", outcome.message, *_origin(cause or error)))
         elif len(outcome.message.splitlines()) != 1 or len(outcome.message) > 20_000:
             outcome.findings.append(Finding("many lines", outcome.message[:200], *_origin(error)))
     except MemoryError as error:
@@ -224,11 +230,18 @@ def _is_unused(failed: Outcome, plain: Any, session: Any) -> bool:
         return False
 
     def outputs(one: Any) -> list[int]:
-        (plan,) = one._plans.values()
-        nodes = (step.node for step in plan.steps)
+        *_, plan = one._plans.values()  # the one that ran
+        nodes = _nodes_of_plan(plan)
         return [len(n.outputs) for n in nodes if failed.message.startswith(f"{n}, ")]
 
     return outputs(session) != outputs(plain)
+
+
+def _nodes_of_plan(plan: Any) -> Iterator[Any]:
+    for step in plan.steps:
+        yield step.node
+        for body, *_ in step.bodies.values():
+            yield from _nodes_of_plan(body)
 
 
 # ---------------------------------------------------------------------------------- comparisons
@@ -252,12 +265,6 @@ def _arrays(values: Any) -> Iterator[Any]:
             yield from _arrays(value)
         elif not isinstance(value, dict) and value is not None:
             yield value
-
-
-def _copied(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_copied(item) for item in value]
-    return value.copy() if isinstance(value, (np.ndarray, dict)) else value
 
 
 def _differ(one: Any, other: Any, *, exact: bool) -> str:
