@@ -286,7 +286,7 @@ class _Scope:
         if step.bind is None or not bindable:
             return False
         dying = [self.values[slot] for slot in step.release if slot in self._owned]
-        margin = margins.get(step.outputs[0], (0, 0, 0, 0))
+        margin = margins.get(step.outputs[0] if step.outputs else NOTHING, (0, 0, 0, 0))
         wanted = tuple(slot != NOTHING for slot in step.outputs)
         lending = not self.lends.isdisjoint(step.outputs)
         self.space.begin(dying, margin, wanted, lending)
@@ -345,22 +345,16 @@ class _Scope:
 
     def _compute_once(self, step: Step, arguments: list[Any]) -> None:
         _allow(step, arguments)
-        results = step.call(*arguments)
-        results = results if isinstance(results, tuple) else (results,)
-        for slot, result in zip(step.outputs, results, strict=False):
+        for slot, result in zip(step.outputs, _results(step, arguments), strict=False):
             if slot != NOTHING:
                 self.values[slot] = self._own(result)
                 self.known.add(slot)
-                if isinstance(result, np.ndarray):
+                if isinstance(self.values[slot], np.ndarray):
                     self.space.constant(self.values[slot])
 
     def _call_every_time(self, step: Step, arguments: list[Any]) -> None:
         _allow(step, arguments)
-        results = step.call(*arguments)
-        results = results if isinstance(results, tuple) else (results,)
-        if len(results) < len(step.outputs):
-            raise ValueError(f"{len(results)} outputs came, the node names {len(step.outputs)}")
-        for slot, result in zip(step.outputs, results, strict=False):
+        for slot, result in zip(step.outputs, _results(step, arguments), strict=False):
             if slot != NOTHING:
                 self.store(slot, result, id(step) in self.changing)
         self.space.calls.append((self._call, (step,)))
@@ -416,7 +410,15 @@ class _Scope:
             return [self._own(item) for item in value]
         if isinstance(value, np.ndarray) and self.space.arena.holds(value):
             return value.copy()
-        return value
+        return np.asarray(value) if isinstance(value, np.generic) else value
+
+
+def _results(step: Step, arguments: Sequence[Any]) -> tuple[Any, ...]:
+    results = step.call(*arguments)
+    results = results if isinstance(results, tuple) else (results,)
+    if len(results) < len(step.outputs):
+        raise ValueError(f"{len(results)} outputs came, the node names {len(step.outputs)}")
+    return results
 
 
 def _allow(step: Step, arguments: list[Any]) -> None:

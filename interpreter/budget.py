@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: bytes of an array's object, and of what keeps it
 _OBJECT = 250
+#: bytes of a limit that are left for Python itself: modules, frames, messages
+_SPARE = 48 << 20
 #: elements of up to three inputs from which on a step is asked what it needs: with fewer, nothing
 #: that broadcasts gets large
 _WORTH_ASKING = 256
@@ -66,7 +68,8 @@ class Budget:
         """``held``: bytes that are in use already. ``parts``: how many share the memory."""
         self.limits = limits
         self._end = None if limits.max_seconds is None else time.monotonic() + limits.max_seconds
-        self._memory = None if limits.max_memory is None else limits.max_memory // parts
+        self._parts = parts
+        self._spare = min((limits.max_memory or 0) // parts // 16, _SPARE)
         self._used = held
         self._iterations = 0
         self._nodes = 0
@@ -108,15 +111,16 @@ class Budget:
 
     def reserve(self, nbytes: int) -> None:
         """Raise LimitError unless so much memory is left."""
-        if self._memory is not None and self._used + nbytes > self._memory:
+        most = self.limits.max_memory
+        if most is not None and self._used + nbytes > most // self._parts - self._spare:
+            needs = f"needs up to {in_bytes(nbytes)}, " if nbytes else ""
             raise LimitError(
-                f"needs up to {in_bytes(nbytes)}, {in_bytes(self._used)} are in use: "
-                f"max_memory is {in_bytes(self._memory)}"
+                f"{needs}{in_bytes(self._used)} are in use: max_memory is {in_bytes(most)}"
             )
 
     def hold(self, values: Iterable[Any], copies: int = 1) -> None:
         """Count these arrays, and those in sequences, for as long as anything keeps them; each
-        as so many, if it isn't counted yet as that."""
+        as so many, if it isn't counted yet as that. Raises LimitError if that is too much."""
         for array in arrays_in(values):
             kept = owner(array)
             key = id(kept)
@@ -130,6 +134,7 @@ class Budget:
                 continue
             self._counted[key] = nbytes, reference
             self._used += nbytes - before
+        self.reserve(0)
 
     def _gone(self, key: int, reference: object) -> None:
         nbytes, _ = self._counted.pop(key)

@@ -93,7 +93,10 @@ def _strings(name: str, array: np.ndarray) -> np.ndarray:
     if array.dtype.kind in "UT":
         return array.astype(object)
     if array.dtype.kind == "S":
-        return np.char.decode(array, "utf-8").astype(object)
+        try:
+            return np.char.decode(array, "utf-8").astype(object)
+        except UnicodeDecodeError:
+            raise InvalidInputError(f"input '{name}': a string is not UTF-8") from None
     if array.dtype != object or not all(isinstance(item, str) for item in array.flat):
         kind = array.dtype if array.dtype != object else "objects that are not all str"
         raise InvalidInputError(f"input '{name}' is {kind}, the model takes strings")

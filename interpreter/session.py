@@ -13,15 +13,9 @@ import numpy as np
 
 from interpreter.bound import Bound
 from interpreter.bound_plans import BoundPlans, signature
-from interpreter.budget import Budget, owner, within
-from interpreter.errors import (
-    InvalidInputError,
-    InvalidModelError,
-    LimitError,
-    OnnxWalkError,
-    contained,
-)
-from interpreter.execute import Hook, execute
+from interpreter.budget import Budget, current, owner, within
+from interpreter.errors import InvalidInputError, LimitError, OnnxWalkError, contained
+from interpreter.execute import Hook, describe, execute
 from interpreter.feeds import check_feed
 from interpreter.limits import Limits
 from interpreter.model import Graph, Model, Shape, Tensor, TensorType, ValueInfo, ValueType
@@ -34,6 +28,7 @@ from interpreter.trace import Trace
 from ops import Registry
 from ops import registry as builtin_operators
 from ops.fast.calls import computing
+from ops.needs import arrays_in
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -238,7 +233,11 @@ class Session:
 
     def _walk(self, plan: Plan, arguments: list[Any], hook: Hook | None = None) -> list[Any]:
         results = execute(plan, arguments, hook)
-        return _owned(results, [*arguments, *plan.template])
+        try:
+            return _owned(results, [*arguments, *plan.template])
+        except LimitError as error:
+            sizes = ", ".join(map(describe, results))
+            raise LimitError(f"{self.model.source}: outputs {sizes}: {error}") from None
 
     def _run_bound(
         self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], parts: int = 1
@@ -409,8 +408,6 @@ def _info(value: ValueInfo) -> TensorInfo:
         return TensorInfo(value.name, None, None, kind)
     try:
         return TensorInfo(value.name, kind.dtype, kind.shape, kind)
-    except ValueError as error:
-        raise InvalidModelError(f"value '{value.name}': {error}") from None
     except NotImplementedError:  # a type that needs ml_dtypes: reported where it is needed
         return TensorInfo(value.name, None, kind.shape, kind)
 
@@ -427,7 +424,8 @@ def _suggestion(name: str, known: Iterable[str]) -> str:
 def _owned(results: list[Any], foreign: Sequence[Any]) -> list[Any]:
     """The results as the caller's own: what shares memory with feeds, constants or another result
     is copied, and NumPy scalars become arrays of rank 0."""
-    taken = {id(owner(value)) for value in foreign if isinstance(value, np.ndarray)}
+    taken = {id(owner(array)) for array in arrays_in(foreign)}
+    budget = current()
 
     def own(value: Any) -> Any:
         if isinstance(value, list):
@@ -438,6 +436,8 @@ def _owned(results: list[Any], foreign: Sequence[Any]) -> list[Any]:
             return value if value is None else np.asarray(value)
         base = owner(value)
         if id(base) in taken or not value.flags.writeable or not base.flags.owndata:
+            if budget is not None:
+                budget.take(value.nbytes)
             return value.copy()
         taken.add(id(base))
         return value

@@ -178,3 +178,38 @@ def _class(pattern: str, at: int) -> tuple[str, int]:
             parts.append("\\" + letter if letter in "[]&|~^" else letter)
             at += 1
     return "".join(parts) + "]", at + 1
+
+
+_STRUCTURE = re.compile(
+    r"\\.|\[(?:\\.|[^\]\\])*\]|(?P<open>\()|(?P<close>\))|(?P<or>\|)"
+    r"|(?P<more>[*+?]|\{\d+(?:,\d*)?\})",
+    re.S,
+)
+
+
+def steps_of(pattern: str, length: int) -> int:
+    """How many steps a full match of a text of this length may take Python's ``re``.
+
+    It goes back to each repetition and tries another number: as many powers of the length as there
+    are repetitions; and where they are nested, or repeat alternatives, a power of two.
+    """
+    repeats, depth_of_choice, exponential = 0, [False], False
+    for sign in _STRUCTURE.finditer(pattern):
+        if sign["open"]:
+            depth_of_choice.append(False)
+        elif sign["close"] and len(depth_of_choice) > 1:
+            inner = depth_of_choice.pop()
+            following = _STRUCTURE.match(pattern, sign.end())
+            if inner and following and following["more"] and following["more"] != "?":
+                exponential = True
+            depth_of_choice[-1] = depth_of_choice[-1] or inner
+        elif sign["or"]:
+            depth_of_choice[-1] = True
+        elif sign["more"]:
+            depth_of_choice[-1] = True
+            repeats += 1
+    most = 1 << 200
+    steps = (length + len(pattern) + 1) ** min(1 + max(repeats - 1, 0), 40)
+    if exponential:
+        steps *= 1 << min(length, 200)
+    return min(steps, most)

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ops._windows import BLOCK_BYTES
+from ops._windows import BLOCK_BYTES, working_dtype
+from ops.needs import BLOCK, PER_CALL, PER_ELEMENT, Need, multiply_adds
 
 #: step(out, projected, h, *cells): one time step of n sequences, from what the inputs contribute to
 #: the gates. The new hidden state goes to ``out``; ``cells`` change in place.
@@ -146,3 +147,30 @@ def _checked_lengths(lengths: np.ndarray | None, steps: int, batch: int) -> np.n
     if batch and not (lengths.min() >= 0 and lengths.max() <= steps):
         raise ValueError(f"sequence_lens {lengths.tolist()} should lie between 0 and {steps}")
     return None if (lengths == steps).all() else lengths.astype(np.int64)
+
+
+def needs_of_walk(
+    x: np.ndarray, w: np.ndarray, r: np.ndarray, layout: int, *, packed: bool
+) -> Need:
+    """x in the working dtype; y, the states and scratch space of a step; the weights transposed,
+    and once more with half the scale; the gates of a block of steps, or packed of all of them,
+    with the inputs and results in that order. Some twenty calls a step."""
+    work = working_dtype(w.dtype)
+    item = work.itemsize
+    directions, gates, hidden = len(r), r.shape[1], r.shape[2]
+    (batch, steps) = x.shape[:2] if layout else x.shape[1::-1]
+    y = steps * directions * batch * hidden
+    inputs = x.size if x.dtype != work else 0
+    if layout:
+        inputs += x.size  # rows of a block that aren't next to each other
+    together = steps * batch if packed else batch
+    memory = item * (inputs + y + 4 * directions * batch * hidden + 3 * batch * gates)
+    memory += item * (2 * together * gates + 3 * (w.size + r.size)) + BLOCK
+    if packed:
+        memory += item * (x.size + y) + 40 * steps * batch
+    memory += (x.itemsize * (y + 2 * directions * batch * hidden)) if x.dtype != work else 0
+    macs = batch * steps * (w.size + r.size)
+    called = multiply_adds(macs, work) + directions * steps * 12 * PER_CALL
+    read = directions * steps * gates * hidden  # a small batch reads R in each step
+    elements = directions * steps * batch * gates
+    return Need(memory, called + 4 * read + PER_ELEMENT * elements + 20 * (x.size + w.size))

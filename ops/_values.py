@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+#: numbers that say something about axes: NumPy has 64 of them, and there may be two for each
+_MOST = 128
 
-def as_ints(tensor: np.ndarray) -> tuple[int, ...]:
-    """The integers of a rank-1 (or rank-0) tensor."""
+
+def as_ints(tensor: np.ndarray | Sequence[int]) -> tuple[int, ...]:
+    """The integers of a rank-1 (or rank-0) tensor that says something about each axis.
+
+    Raises ValueError for more than axes there can be, before they fill the memory as Python's.
+    """
+    if np.size(tensor) > _MOST:
+        raise ValueError(f"{np.size(tensor)} values are for more axes than a tensor can have")
+    return all_ints(tensor)
+
+
+def all_ints(tensor: np.ndarray | Sequence[int]) -> tuple[int, ...]:
+    """The integers of a rank-1 (or rank-0) tensor, however many."""
     return tuple(np.ravel(tensor).tolist())
 
 

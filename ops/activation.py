@@ -6,12 +6,14 @@ All are elementwise (Y has the shape of X) but the Softmax family, which works a
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from ops._axes import normalize_axis
 from ops._erf import erf
 from ops._numeric import blockwise, in_float32, result_like, wide
+from ops.needs import CHEAP, Need, Rule, along, elementwise, reshaped, wide_copies, wide_itemsize
 from ops.registry import CONSUMED_INPUTS, op
 
 # ---------------------------------------------------------------------------------------- Relu
@@ -106,6 +108,13 @@ def celu(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
 def thresholded_relu(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
     """x where x > alpha, else 0. Spec: ThresholdedRelu-10, -22."""
     return np.where(x > alpha, x, x.dtype.type(0))
+
+
+relu.needs(elementwise(per_element=CHEAP))
+leaky_relu.needs(elementwise(1.5, widened=True, per_element=30))
+for _function in (prelu, prelu_by_channel):
+    _function.needs(elementwise(2.5, widened=True, per_element=30))
+thresholded_relu.needs(elementwise(1.5, widened=True, per_element=30))
 
 
 @op("Shrink", since=9)
@@ -212,6 +221,14 @@ def gelu(x: np.ndarray, *, approximate: str = "none") -> np.ndarray:
     raise ValueError(f"approximate of Gelu is {approximate!r}, not 'none' or 'tanh'")
 
 
+for _function in (tanh, sigmoid, hard_sigmoid):
+    _function.needs(elementwise(widened=True))
+for _function in (
+    elu, selu, selu_of_few_digits, celu, shrink, hard_swish, swish, softplus, softsign, mish, gelu
+):  # fmt: skip
+    _function.needs(elementwise(blockwise=True, per_element=150))
+
+
 # ------------------------------------------------------------------------------------- Softmax
 # Until opset 13 the input was flattened to a matrix at `axis`, and each row was one distribution;
 # from 13 on each line along `axis` is.
@@ -272,6 +289,29 @@ def hardmax(x: np.ndarray, *, axis: int = -1) -> np.ndarray:
 def hardmax_flattened(x: np.ndarray, *, axis: int = 1) -> np.ndarray:
     """1 at the first maximum over axis, axis + 1, … together. Spec: Hardmax-1, -11."""
     return hardmax(_flatten(x, axis), axis=1).reshape(x.shape)
+
+
+def needs_along(copies: float, per_line: int, flattened: bool = False) -> Rule:
+    """So many copies, and bytes for each line along the axis (itself of doubles at most)."""
+
+    def rule(x: np.ndarray, *, axis: int = 1 if flattened else -1, **_: Any) -> Need:
+        before = x.shape[: normalize_axis(axis, x.ndim)]
+        lines = math.prod(before) if flattened else along(x, axis)
+        memory = copies * wide_itemsize(x.dtype) * x.size + per_line * lines
+        memory += wide_copies(x) + (reshaped(x) if flattened else 0)
+        if wide_copies(x):
+            memory += x.nbytes
+        return Need(math.ceil(memory), 60 * x.size)
+
+    return rule
+
+
+softmax.needs(needs_along(1, 32))
+softmax_flattened.needs(needs_along(1, 32, flattened=True))
+log_softmax.needs(needs_along(2, 32))
+log_softmax_flattened.needs(needs_along(2, 32, flattened=True))
+hardmax.needs(needs_along(1, 64))
+hardmax_flattened.needs(needs_along(1, 64, flattened=True))
 
 
 def _flatten(x: np.ndarray, axis: int) -> np.ndarray:

@@ -7,6 +7,7 @@ from 8 on) and must be of one dtype, which is the result's, unless said otherwis
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from ops._numeric import (
     result_like,
     wide,
 )
+from ops.needs import CHEAP, Need, broadcast, elementwise, size, wide_copies
 from ops.registry import CONSUMED_INPUTS, op
 
 
@@ -85,6 +87,20 @@ def _refuse_zero(divisor: np.ndarray, operator: str) -> None:
         raise ValueError(f"{operator} of {divisor.dtype} by zero")
 
 
+@div.needs
+def needs_of_div(a: np.ndarray, b: np.ndarray, **_: Any) -> Need:
+    """Integers take the quotient, the product that it is compared with, and four masks."""
+    if a.dtype.kind in "iu":
+        return elementwise(2 + 4 / a.dtype.itemsize)(a, b)
+    return elementwise()(a, b)
+
+
+mod.needs(elementwise(widened=True))
+mod_of_integers.needs(elementwise(widened=True))
+for _function in (add, sub, mul):
+    _function.needs(elementwise(per_element=CHEAP))
+
+
 @op("Pow", since=7)
 def power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """x to the power y, in the dtype of x; y may be of another dtype from opset 12 on.
@@ -114,11 +130,27 @@ def _integer_power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.where((y < 0) & (x != 1) & (x != -1), x.dtype.type(0), positive)
 
 
+@power.needs
+def needs_of_power(x: np.ndarray, y: np.ndarray, **_: Any) -> Need:
+    """Powers of integers are of 64 bits, as are those of which only the exponent is."""
+    count = size(broadcast([x.shape, y.shape]))
+    if x.dtype.kind in "iu":
+        return Need(count * (40 + x.dtype.itemsize), 2 * 60 * count)
+    longest = max(x.dtype.itemsize, y.dtype.itemsize, 4)
+    back = 0 if x.dtype.itemsize == longest else x.dtype.itemsize
+    return Need(wide_copies(x, y) + count * (longest + back), 60 * count)
+
+
 # Before opset 7 only b was broadcast, and only if asked for.
-for _name, _function in {"Add": add, "Sub": sub, "Mul": mul, "Div": div}.items():
-    op(_name, since=1, hints=CONSUMED_INPUTS)(limited(_function))
-    op(_name, since=6)(limited(_function))
-op("Pow", since=1)(limited(power))
+for _name, _function, _needs in (
+    ("Add", add, elementwise(per_element=CHEAP)),
+    ("Sub", sub, elementwise(per_element=CHEAP)),
+    ("Mul", mul, elementwise(per_element=CHEAP)),
+    ("Div", div, needs_of_div),
+):
+    op(_name, since=1, hints=CONSUMED_INPUTS)(limited(_function)).needs(_needs)
+    op(_name, since=6)(limited(_function)).needs(_needs)
+op("Pow", since=1)(limited(power)).needs(needs_of_power)
 
 
 # ----------------------------------------------------------------------------- any number of inputs
@@ -163,6 +195,20 @@ def _check_all(inputs: tuple[np.ndarray, ...], operator: str) -> None:
         raise ValueError(f"{operator} needs at least one input")
     for x in inputs[1:]:
         check_same_dtype(inputs[0], x)
+
+
+def needs_of_many(*data_0: np.ndarray, **_: Any) -> Need:
+    """The result so far and the next; of a mean, the sum and its quotient. Sums of short floats
+    are in float32."""
+    count, first = size(broadcast(x.shape for x in data_0)), data_0[0]
+    widest = max((wide_copies(x) for x in data_0), default=0)
+    item = first.dtype.itemsize
+    copies = (8 + item) * count + widest if widest else 2 * item * count
+    return Need(copies, 30 * count * len(data_0))
+
+
+for _function in (maximum, minimum, sum_of, mean_of):
+    _function.needs(needs_of_many)
 
 
 # -------------------------------------------------------------------------------------------- Clip
@@ -224,6 +270,11 @@ def clip_within(
     return np.minimum(np.maximum(input, input.dtype.type(low)), input.dtype.type(high))
 
 
+clip.needs(elementwise(per_element=CHEAP))
+clip_by_attributes.needs(elementwise(2, widened=True))
+clip_within.needs(elementwise(2, widened=True))
+
+
 # ----------------------------------------------------------------------------------- bits
 
 
@@ -267,3 +318,7 @@ def bitwise_xor(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) 
 def bitwise_not(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """Every bit of x turned over. Spec: BitwiseNot-18."""
     return np.invert(x, out=out)
+
+
+for _function in (bit_shift, bitwise_and, bitwise_or, bitwise_xor, bitwise_not):
+    _function.needs(elementwise(per_element=CHEAP))

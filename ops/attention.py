@@ -15,6 +15,16 @@ from ops._axes import normalize_axis
 from ops._numeric import in_float32, wide
 from ops.activation import softmax, swish
 from ops.dtypes import numpy_dtype
+from ops.needs import (
+    PER_CALL,
+    PER_ELEMENT,
+    Need,
+    elementwise,
+    multiply_adds,
+    size,
+    wide_copies,
+    wide_itemsize,
+)
 from ops.registry import op
 
 
@@ -215,6 +225,36 @@ def _attention(
     )
 
 
+@attention.needs
+@attention_over_own_cache.needs
+def needs_of_attention(
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    attn_mask: np.ndarray | None = None,
+    past_key: np.ndarray | None = None,
+    past_value: np.ndarray | None = None,
+    *_: Any,
+    q_num_heads: int | None = None,
+    **__: Any,
+) -> Need:
+    """Q and K scaled; keys and values with the past before them; the scores as they become softmax,
+    up to six at once, and the mask of these."""
+    item = wide_itemsize(q.dtype)
+    cached = sum(x.size for x in (k, v, past_key, past_value) if x is not None)
+    heads = q.shape[1] if q.ndim == 4 else q_num_heads or 0
+    queries = q.shape[-2]
+    keys = k.shape[-2] + (0 if past_key is None else past_key.shape[2])
+    scores = len(q) * heads * queries * keys
+    masked = (1 if attn_mask is None else 2 * 8) * max(scores // max(heads, 1), queries * keys)
+    mask = 0 if attn_mask is None else attn_mask.size * (16 + item)
+    y = len(q) * queries * v.shape[-1] * (1 if v.ndim == 3 else heads)
+    memory = item * (2 * q.size + 3 * cached + 6 * scores + 3 * y) + 24 * len(q) * queries * keys
+    macs = len(q) * queries * keys * (q.shape[-1] * (heads if q.ndim == 4 else 1)) + y * keys
+    work = multiply_adds(macs, q.dtype, calls=len(q) * heads) + 3 * PER_ELEMENT * (scores + y)
+    return Need(memory + masked + mask, work + 20 * (q.size + cached) + 60 * masked)
+
+
 def _bias_of(mask: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """What a mask adds: itself, or -inf where it is false."""
     if np.broadcast_shapes(mask.shape, logits.shape) != logits.shape:
@@ -266,6 +306,18 @@ def _modified(x: np.ndarray, modifier: Any, name: str) -> np.ndarray:
     if y.shape != x.shape or y.dtype != x.dtype:
         raise ValueError(f"{name} made {y.dtype} {y.shape} of {x.dtype} {x.shape}")
     return y
+
+
+@flex_attention.needs
+def needs_of_flex_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, **_: Any) -> Need:
+    """Keys and values repeated for the heads that share them, in the precision and in a wide one;
+    the scores and what softmax makes of them."""
+    shared = q.shape[1] // max(k.shape[1], 1)
+    scores = size(q.shape[:3]) * k.shape[2]
+    y = size(q.shape[:3]) * v.shape[3]
+    memory = 8 * (2 * q.size + 3 * shared * (k.size + v.size) + 4 * scores + 2 * y)
+    work = multiply_adds(scores * (q.shape[3] + v.shape[3]), np.dtype(np.float64))
+    return Need(memory, work + 3 * PER_ELEMENT * scores + 20 * shared * (k.size + v.size))
 
 
 @op("RotaryEmbedding", since=23)
@@ -321,6 +373,14 @@ def rotary_embedding(
     y[..., first] = cos * a - sin * b
     y[..., second] = sin * a + cos * b
     return join_heads(y) if packed else y
+
+
+@rotary_embedding.needs
+def needs_of_rotary_embedding(x: np.ndarray, *others: np.ndarray | None, **_: Any) -> Need:
+    """The result, once more with its heads together; halves of it; the caches' rows for each."""
+    item = wide_itemsize(x.dtype)
+    memory = wide_copies(x, *others[:2]) + item * 4 * x.size
+    return Need(memory + (x.nbytes if wide_copies(x) else 0), PER_ELEMENT * x.size)
 
 
 @op("LinearAttention", since=27)
@@ -391,6 +451,34 @@ def linear_attention(
     return output.astype(query.dtype, copy=False), state.astype(kept, copy=False)
 
 
+@linear_attention.needs
+def needs_of_linear_attention(
+    query: np.ndarray,
+    key: np.ndarray,
+    value: np.ndarray,
+    past_state: np.ndarray | None = None,
+    decay: np.ndarray | None = None,
+    beta: np.ndarray | None = None,
+    *,
+    kv_num_heads: int,
+    q_num_heads: int,
+    **_: Any,
+) -> Need:
+    """The state, which each step makes anew from two more; what is read; a few calls a step."""
+    item = wide_itemsize(query.dtype)
+    batch, length, width = query.shape
+    size_of_head, size_of_value = width // q_num_heads, value.shape[2] // kv_num_heads
+    state = batch * kv_num_heads * size_of_head * size_of_value
+    read = batch * length * q_num_heads * size_of_value
+    given = [x for x in (query, key, value, past_state, decay, beta) if x is not None]
+    memory = wide_copies(*given) + item * (4 * state + 2 * read + query.size)
+    memory += (item * 2 * decay.size if decay is not None else 0) + query.itemsize * read
+    memory += 0 if past_state is None else past_state.nbytes
+    macs = length * state * (3 + q_num_heads // kv_num_heads)
+    work = multiply_adds(macs, query.dtype, calls=length * batch * kv_num_heads)
+    return Need(memory, work + 20 * length * state + length * 12 * PER_CALL + 100 * read)
+
+
 @op("CausalConvWithState", since=27)
 def causal_conv_with_state(input, weight, bias=None, past_state=None, *, activation="none"):
     """y[b, c, l] = bias[c] + sum_k w[c, 0, k]·x[b, c, l + k - K + 1]; then silu, if asked for
@@ -423,6 +511,22 @@ def causal_conv_with_state(input, weight, bias=None, past_state=None, *, activat
     return y.astype(input.dtype, copy=False), padded[:, :, length:]
 
 
+@causal_conv_with_state.needs
+def needs_of_causal_conv(
+    input: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None = None,
+    past_state: np.ndarray | None = None,
+    **_: Any,
+) -> Need:
+    """The past and x; y so far, the product of one tap, and their sum."""
+    item, taps = wide_itemsize(input.dtype), weight.shape[2]
+    padded = size(input.shape[:2]) * (input.shape[2] + taps)
+    memory = (2 * input.itemsize + (4 if wide_copies(input) else 0)) * padded
+    memory += 4 * item * input.size + wide_copies(weight) + input.nbytes
+    return Need(memory, input.size * (taps * 20 + 100) + taps * 4 * PER_CALL)
+
+
 @op("SwiGLU", since=28)
 @in_float32
 def swiglu(a, b, *, alpha=1.0):
@@ -430,6 +534,9 @@ def swiglu(a, b, *, alpha=1.0):
     if a.shape != b.shape:
         raise ValueError(f"A {a.shape} and B {b.shape} should have one shape")
     return swish(a, alpha=alpha) * b
+
+
+swiglu.needs(elementwise(2, widened=True, per_element=150))
 
 
 @op("TensorScatter", since=24)
@@ -461,3 +568,14 @@ def tensor_scatter(past_cache, update, write_indices=None, *, axis=-2, mode="lin
         raise ValueError(f"update reaches beyond the {room} places of the cache")
     cache[np.arange(batch)[:, None], place] = tokens
     return y
+
+
+@tensor_scatter.needs
+def needs_of_tensor_scatter(
+    past_cache: np.ndarray,
+    update: np.ndarray,
+    write_indices: np.ndarray | None = None,
+    **_: Any,
+) -> Need:
+    places = 24 * len(update) * max(update.shape, default=1)
+    return Need(past_cache.nbytes + places, 5 * past_cache.size + 40 * update.size)

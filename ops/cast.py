@@ -6,9 +6,12 @@ small floats of ``ml_dtypes``, which can clamp to their largest value instead of
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ops.dtypes import ELEMENT_TYPES, element_type, numpy_dtype
+from ops.needs import PER_STRING, Need, texts
 from ops.registry import op
 
 _FLOAT8 = ("float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz")
@@ -102,6 +105,56 @@ def convert(
     if target.in_ml_dtypes and x.dtype == np.float64:
         x = _to_odd_float32(x)
     return x.astype(dtype)
+
+
+def needs_of_convert(x: np.ndarray, dtype: np.dtype) -> Need:
+    """The result, and by way of what ``convert`` gets there."""
+    source, target = element_type(x.dtype), element_type(dtype)
+    if source is target:
+        return Need(0)
+    widened = 4 if source.in_ml_dtypes else 0
+    if target.name == "string":
+        # an object, its places in a list and in the result, and its text: doubles have no exponent
+        text = _LONGEST_TEXT.get(source.name, 24)
+        return Need((widened + PER_STRING + 16 + text) * x.size, 5000 * x.size)
+    work = 30 * x.size
+    if source.name == "string":
+        found = texts(x)
+        widened = PER_STRING + 16
+        work = 2000 * x.size + 30 * sum(map(len, found))
+    steps = 0
+    if target.name in _FLOAT8 or target.in_ml_dtypes:
+        steps = 60 if target.name == "float8e8m0" else 32
+        steps = steps if target.name in _FLOAT8 or steps == 60 else 0
+        if x.dtype == np.float64 or source.name == "string":
+            steps += 32
+        work += 100 * x.size
+    return Need((widened + steps + dtype.itemsize) * x.size, work)
+
+
+#: of floats, whose digits may begin far behind the point
+_LONGEST_TEXT = {"double": 360, "float": 64, "bfloat16": 64}
+
+
+@cast.needs
+@cast_keeping_infinity.needs
+def needs_of_cast(input: np.ndarray, *, to: int, **_: Any) -> Need:
+    return needs_of_convert(input, numpy_dtype(to))
+
+
+@cast_by_name.needs
+def needs_of_cast_by_name(input: np.ndarray, *, to: str) -> Need:
+    (code,) = (code for code, element in ELEMENT_TYPES.items() if element.name == to.lower())
+    return needs_of_convert(input, numpy_dtype(code))
+
+
+@cast_like.needs
+@cast_like_keeping_infinity.needs
+def needs_of_cast_like(input: np.ndarray, target_type: np.ndarray, **_: Any) -> Need:
+    return needs_of_convert(input, target_type.dtype)
+
+
+bit_cast.needs(lambda input, *, to: Need(input.nbytes, 5 * input.size))
 
 
 # --- small floats ---------------------------------------------------------------------------------

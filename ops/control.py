@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from ops._axes import normalize_axis
-from ops._values import as_int, as_ints, as_scalar, zero
+from ops._values import all_ints, as_int, as_scalar, zero
 from ops.graphs import Calls, runs_graphs
+from ops.needs import nothing
 from ops.registry import op
 
 
@@ -107,7 +108,7 @@ def scan_batches(
             raise ValueError(f"a Scan-8 input must be (batch, time, …), not {x.shape}")
     longest = _length([x.swapaxes(0, 1) for x in scanned])
     batch = len(scanned[0])
-    lengths = (longest,) * batch if sequence_lens is None else as_ints(sequence_lens)
+    lengths = (longest,) * batch if sequence_lens is None else all_ints(sequence_lens)
     if any(len(x) != batch for x in (*states, *scanned)) or len(lengths) != batch:
         raise ValueError("the inputs of Scan-8 differ in batch size")
     if min(lengths, default=0) < 0 or max(lengths, default=0) > longest:
@@ -206,3 +207,8 @@ def _lengthened(y: np.ndarray, length: int) -> np.ndarray:
     padded = np.full((length, *y.shape[1:]), zero(y.dtype), y.dtype)
     padded[: len(y)] = y
     return padded
+
+
+# What the bodies make is asked there; the elements that are stacked are known afterwards only.
+for _function in (if_, loop, scan, scan_batches):
+    _function.needs(nothing)

@@ -34,6 +34,7 @@ from ops._windows import (
 )
 from ops.fast.conv import Weights, bind_conv
 from ops.fast.epilogue import Epilogue
+from ops.needs import BLOCK, PER_CALL, Need, cast_copies, multiply_adds, size
 from ops.registry import op
 from ops.space import with_bind
 
@@ -142,6 +143,71 @@ def prepare_conv(
         if kernel in ((3, 3), (5, 5), (7, 7)) and group == 1 and set(strides or [1]) == {1}:
             margin = (*pads[:2], pads[2] + 3, pads[3] + 3)
     return with_bind(apply, bind, margin)
+
+
+@conv.needs
+def needs_of_conv(
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray | None = None,
+    *,
+    auto_pad: str = "NOTSET",
+    dilations: Sequence[int] | None = None,
+    group: int = 1,
+    pads: Sequence[int] | None = None,
+    strides: Sequence[int] | None = None,
+    **_: Any,
+) -> Need:
+    """x in its padding, the weights in another order, the result, and blocks of columns."""
+    axes = axes_of(
+        x.shape[2:],
+        w.shape[2:],
+        strides=strides,
+        dilations=dilations,
+        pads=pads,
+        auto_pad=auto_pad,
+    )
+    work = working_dtype(w.dtype)
+    windows = size(axis.windows for axis in axes)
+    channels = (len(x), x.shape[1])
+    around = size((*channels, *(axis.begin + axis.size + axis.reach for axis in axes)))
+    y = len(x) * len(w) * windows
+    if is_pointwise(axes):  # gathered at once, where strides leave gaps
+        around += size((*channels, windows))
+    elif around == x.size:
+        around = cast_copies(work, x) // work.itemsize
+    depth = w.shape[1] * size(w.shape[2:]) * max(1, group)
+    if group > 1 and 1 < len(w) // group <= 8 and w.shape[1] == 1:
+        y *= 2  # depthwise: brought into the order of the result
+    memory = work.itemsize * (around + y + 2 * w.size + depth) + BLOCK
+    memory += cast_copies(x.dtype, np.broadcast_to(np.zeros((), work), (y,)))
+    # a product of few rows or columns runs at the speed of memory
+    macs = y * w.shape[1] * size(w.shape[2:])
+    work_ns = multiply_adds(macs, work) + 4 * len(x) * depth * windows + 20 * (y + around + w.size)
+    blocks = 1 + work.itemsize * len(x) * depth * windows // BLOCK
+    return Need(memory, work_ns + 10 * PER_CALL * (blocks + len(x)))
+
+
+def shape_of_conv(
+    x: np.ndarray,
+    w: np.ndarray,
+    *,
+    auto_pad: str = "NOTSET",
+    dilations: Sequence[int] | None = None,
+    pads: Sequence[int] | None = None,
+    strides: Sequence[int] | None = None,
+    **_: Any,
+) -> tuple[int, ...]:
+    """(N, M, O1 … On), from what ``conv`` is given."""
+    axes = axes_of(
+        x.shape[2:],
+        w.shape[2:],
+        strides=strides,
+        dilations=dilations,
+        pads=pads,
+        auto_pad=auto_pad,
+    )
+    return (len(x), len(w), *(axis.windows for axis in axes))
 
 
 def _all_alike(w: np.ndarray, b: np.ndarray | None) -> bool:

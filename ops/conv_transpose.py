@@ -19,6 +19,7 @@ from ops._windows import (
 )
 from ops.conv import check_bias, check_types, check_weights
 from ops.fast.conv_transpose import Phases, bind_conv_transpose
+from ops.needs import PER_ARRAY, PER_CALL, Need, cast_copies, multiply_adds, reshaped, size
 from ops.registry import op
 from ops.space import with_bind
 
@@ -216,24 +217,57 @@ def _transposed_axes(
         output_shape = output_shape[2:]  # some exporters include batch and channels
     wanted = per_axis("output_shape", output_shape, rank, default=0, least=0)
     axes = []
-    for i, size in enumerate(spatial):
+    for i, length in enumerate(spatial):
         if extra[i] >= max(strides[i], dilations[i]):
             raise ValueError(
                 f"output_padding {list(extra)} should be less than strides {list(strides)} "
                 f"or dilations {list(dilations)}"
             )
-        full = strides[i] * (size - 1) + extra[i] + (kernel[i] - 1) * dilations[i] + 1
+        full = strides[i] * (length - 1) + extra[i] + (kernel[i] - 1) * dilations[i] + 1
         if output_shape:
             out = wanted[i]
         elif auto_pad in ("SAME_UPPER", "SAME_LOWER"):
-            out = size * strides[i]
+            out = length * strides[i]
         else:
             out = full - sum(explicit[i])
             if out < 0:
                 raise ValueError(f"pads {pads} exceed the full output {full} of axis {i}")
-            axes.append(Axis(out, kernel[i], strides[i], dilations[i], *explicit[i], size))
+            axes.append(Axis(out, kernel[i], strides[i], dilations[i], *explicit[i], length))
             continue
         # A larger output than the full one gets what is missing behind.
         begin, end = split_pads(full - out, auto_pad)
-        axes.append(Axis(out, kernel[i], strides[i], dilations[i], begin, end, size))
+        axes.append(Axis(out, kernel[i], strides[i], dilations[i], begin, end, length))
     return axes
+
+
+@conv_transpose.needs
+@conv_transpose_1.needs
+def needs_of_conv_transpose(
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray | None = None,
+    *,
+    auto_pad: str = "NOTSET",
+    dilations: Sequence[int] | None = None,
+    group: int = 1,
+    output_padding: Sequence[int] | None = None,
+    output_shape: Sequence[int] | None = None,
+    pads: Sequence[int] | None = None,
+    strides: Sequence[int] | None = None,
+    **_: Any,
+) -> Need:
+    """The result, the products of one tap, twice, and the weights tap by tap."""
+    axes = _transposed_axes(
+        x.shape[2:], w.shape[2:], strides, dilations, pads, auto_pad, output_padding, output_shape
+    )
+    work = working_dtype(w.dtype)
+    outputs = w.shape[1] * group
+    y = len(x) * outputs * size(axis.size for axis in axes)
+    products_of_tap = len(x) * outputs * size(x.shape[2:])
+    taps = size(w.shape[2:])
+    memory = work.itemsize * (y + 2 * products_of_tap + 2 * w.size)
+    memory += cast_copies(work, x) + reshaped(x) + 2 * PER_ARRAY * sum(w.shape[2:])
+    memory += cast_copies(x.dtype, np.broadcast_to(np.zeros((), work), (y,)))
+    macs = x.size * w.shape[1] * taps
+    work_ns = multiply_adds(macs, work) + 20 * (taps * products_of_tap + y) + 10 * (x.size + w.size)
+    return Need(memory, work_ns + 10 * PER_CALL * taps * len(x))

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from ops._axes import normalize_axis
 from ops._values import as_int, as_ints, as_scalar
 from ops.dtypes import element_type, numpy_dtype
+from ops.needs import Need, result, size
 from ops.registry import op
 
 # --- constants ------------------------------------------------------------------------------------
@@ -61,13 +66,34 @@ def constant_of_shape(input, *, value=None):
     return np.full(shape, as_scalar(value, "value"), value.dtype)
 
 
+for _function in (constant, constant_or_sparse, constant_tensor):
+    _function.needs(lambda **attributes: Need(0))
+
+
+@constant_of_shape.needs
+def needs_of_constant_of_shape(input: np.ndarray, *, value: np.ndarray | None = None) -> Need:
+    return result(as_ints(input), np.float32 if value is None else value.dtype)
+
+
 @op("EyeLike", since=9)
 def eye_like(input, *, dtype=None, k=0):
     """Ones on the k-th diagonal, zeros elsewhere, in the shape of a matrix. Spec: EyeLike-9."""
     if input.ndim != 2:
         raise ValueError(f"EyeLike needs a matrix, not shape {input.shape}")
-    rows, columns = np.ogrid[: input.shape[0], : input.shape[1]]
-    return (columns - rows == k).astype(input.dtype if dtype is None else numpy_dtype(dtype))
+    rows, columns = input.shape
+    y = np.zeros(input.shape, input.dtype if dtype is None else numpy_dtype(dtype))
+    first, last = max(0, -k), min(rows, columns - k)
+    if first < last:
+        row = np.arange(first, last)
+        y[row, row + k] = 1
+    return y
+
+
+@eye_like.needs
+def needs_of_eye_like(input: np.ndarray, *, dtype: int | None = None, **_: Any) -> Need:
+    ones = 24 * min(input.shape)
+    need = result(input.shape, input.dtype if dtype is None else numpy_dtype(dtype))
+    return Need(need.memory + ones, need.work)
 
 
 @op("Range", since=11)
@@ -87,6 +113,28 @@ def range_stashed(start, limit, delta, *, stash_type=1):
 
 
 def _range(start: np.ndarray, limit: np.ndarray, delta: np.ndarray) -> np.ndarray:
+    places = np.arange(_length_of_range(start, limit, delta)).astype(start.dtype, copy=False)
+    places *= delta.reshape(())
+    places += start.reshape(())
+    return places
+
+
+@range_.needs
+@range_stashed.needs
+def needs_of_range(
+    start: np.ndarray, limit: np.ndarray, delta: np.ndarray, *, stash_type: int = 1
+) -> Need:
+    """The places in 64 bits, then in the dtype of the result."""
+    wide = numpy_dtype(stash_type)
+    count = max(
+        _length_of_range(start, limit, delta),
+        _length_of_range(*(x.astype(wide) for x in (start, limit, delta))),
+    )
+    own = 0 if start.dtype == np.int64 else max(start.itemsize, 4)
+    return Need((8 + own) * count, 30 * count)
+
+
+def _length_of_range(start: np.ndarray, limit: np.ndarray, delta: np.ndarray) -> int:
     first, stop, step = (
         as_scalar(x, name) for x, name in ((start, "start"), (limit, "limit"), (delta, "delta"))
     )
@@ -100,9 +148,11 @@ def _range(start: np.ndarray, limit: np.ndarray, delta: np.ndarray) -> np.ndarra
             raise ValueError(f"can't make a Range from {first} to {stop} by {step}")
         # the difference is taken in the tensors' own type, as ONNX Runtime does
         difference = (limit - start).reshape(-1)[0]
-        count = max(int(np.ceil(float(difference) / float(step))), 0)
-    places = np.arange(count).astype(dtype)
-    return start.reshape(()) + places * delta.reshape(())
+        steps = float(difference) / float(step)
+        if not np.isfinite(steps):
+            raise ValueError(f"a Range from {first} to {stop} by {step} has no end")
+        count = max(math.ceil(steps), 0)
+    return count
 
 
 @op("OneHot", since=11)
@@ -138,6 +188,15 @@ def _one_hot(indices: np.ndarray, depth: int, values: np.ndarray, axis: int) -> 
     return np.where(np.expand_dims(indices, axis) == classes, on, off)
 
 
+@one_hot.needs
+@one_hot_from_zero.needs
+def needs_of_one_hot(indices: np.ndarray, depth: np.ndarray, values: np.ndarray, **_: Any) -> Need:
+    """The indices, counted from the front; the classes; where both are equal; the result."""
+    classes = max(as_int(depth, "depth"), 0)
+    count = indices.size * classes
+    return Need(25 * indices.size + 8 * classes + (1 + values.itemsize) * count, 10 * count)
+
+
 # --- random numbers -------------------------------------------------------------------------------
 
 
@@ -157,13 +216,29 @@ def _float_dtype(code: int | None, like: np.ndarray | None = None) -> np.dtype:
 
 
 def _normal(shape, dtype, mean, scale, generator) -> np.ndarray:
-    wide = np.float64 if dtype == np.float64 else np.float32
-    return (generator.standard_normal(shape, wide) * wide(scale) + wide(mean)).astype(dtype)
+    return _spread_out(generator.standard_normal(shape, _drawn(dtype)), scale, mean, dtype)
 
 
 def _uniform(shape, dtype, low, high, generator) -> np.ndarray:
-    wide = np.float64 if dtype == np.float64 else np.float32
-    return (generator.random(shape, wide) * wide(high - low) + wide(low)).astype(dtype)
+    return _spread_out(generator.random(shape, _drawn(dtype)), high - low, low, dtype)
+
+
+def _drawn(dtype: np.dtype) -> type[np.floating]:
+    return np.float64 if dtype == np.float64 else np.float32
+
+
+def _spread_out(draws, factor: float, start: float, dtype: np.dtype) -> np.ndarray:
+    """draws·factor + start, in place."""
+    y = np.asarray(draws)
+    y *= y.dtype.type(factor)
+    y += y.dtype.type(start)
+    return y.astype(dtype, copy=False)
+
+
+def _needs_of_random(shape: Sequence[int], dtype: np.dtype) -> Need:
+    drawn = np.dtype(_drawn(dtype))
+    rounded = 0 if drawn == dtype else dtype.itemsize
+    return Need((drawn.itemsize + rounded) * size(shape), 60 * size(shape))
 
 
 @op("RandomNormal", since=1)
@@ -198,11 +273,30 @@ def random_uniform_like(input, *, dtype=None, low=0.0, high=1.0, seed=None, rng)
     return _uniform(input.shape, dtype, low, high, _generator(seed, rng))
 
 
+@random_normal.needs
+@random_uniform.needs
+def needs_of_random(*, shape: Sequence[int], dtype: int = 1, **_: Any) -> Need:
+    return _needs_of_random(shape, _float_dtype(dtype))
+
+
+@random_normal_like.needs
+@random_uniform_like.needs
+def needs_of_random_like(input: np.ndarray, *, dtype: int | None = None, **_: Any) -> Need:
+    return _needs_of_random(input.shape, _float_dtype(dtype, input))
+
+
 @op("Bernoulli", since=15)
 def bernoulli(input, *, dtype=None, seed=None, rng):
     """1 with the probability in ``input``, else 0. Spec: Bernoulli-15."""
     ones = _generator(seed, rng).random(input.shape) < input
     return np.asarray(ones).astype(input.dtype if dtype is None else numpy_dtype(dtype))
+
+
+@bernoulli.needs
+def needs_of_bernoulli(input: np.ndarray, *, dtype: int | None = None, **_: Any) -> Need:
+    """Draws in double, whether they are below, and that as the result."""
+    own = input.dtype if dtype is None else numpy_dtype(dtype)
+    return Need((9 + own.itemsize) * input.size, 60 * input.size)
 
 
 @op("Multinomial", since=7)
@@ -226,3 +320,13 @@ def multinomial(input, *, dtype=6, sample_size=1, seed=None, rng):
         # the first class whose cumulated weight is above the draw, so never one of weight 0
         picked[row] = np.searchsorted(cumulated[row], draws[row], side="right")
     return picked
+
+
+@multinomial.needs
+def needs_of_multinomial(
+    input: np.ndarray, *, dtype: int = 6, sample_size: int = 1, **_: Any
+) -> Need:
+    """Logits, weights and sums of weights in double; draws, twice; what is picked."""
+    drawn = len(input) * max(sample_size, 0)
+    memory = 33 * input.size + (16 + numpy_dtype(dtype).itemsize) * drawn + 16 * sample_size
+    return Need(memory, 100 * input.size + 500 * drawn + 10_000 * len(input))

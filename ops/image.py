@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from ops._axes import normalize_axes
 from ops._interpolation import hat, keys
 from ops._numeric import limits, wide
 from ops._values import as_ints
+from ops.needs import PER_CALL, Need, multiply_adds, wide_itemsize
+from ops.needs import size as count_of
 from ops.registry import op
 
 
@@ -93,6 +95,53 @@ def resize(
     )
 
 
+@resize.needs
+def needs_of_resize(
+    x: np.ndarray,
+    roi: np.ndarray | None = None,
+    scales: np.ndarray | None = None,
+    sizes: np.ndarray | None = None,
+    *,
+    antialias: int = 0,
+    axes: Sequence[int] | None = None,
+    coordinate_transformation_mode: str = "half_pixel",
+    keep_aspect_ratio_policy: str = "stretch",
+    mode: str = "nearest",
+    **_: Any,
+) -> Need:
+    plan = _plan(
+        x.shape, roi, scales, sizes, axes, coordinate_transformation_mode, keep_aspect_ratio_policy
+    )
+    return _needs_of_plan(x, plan, {"nearest": 0, "cubic": 2}.get(mode, 1), antialias)
+
+
+def _needs_of_plan(x: np.ndarray, plan: dict[int, Axis], support: int, antialias: int) -> Need:
+    """Axis after axis: what there is and what it becomes; interpolated, also the taps with their
+    weights, and one tap of all results or the matrix. Integers are interpolated in double."""
+    item = x.itemsize
+    if support:
+        item = 8 if x.dtype.kind in "iu" else wide_itemsize(x.dtype)
+    shape, largest, work = list(x.shape), 0, 0
+    before = item * x.size if item != x.itemsize else 0
+    for i, axis in plan.items():
+        stretch = max(1.0, 1 / axis.scale) if antialias else 1.0
+        taps = 2 * math.ceil(support * stretch) if support else 1
+        shape[i] = axis.resized
+        after = item * count_of(shape)
+        weights = (48 * taps + 48) * axis.resized + 16 * taps
+        short = axis.size <= 128 * taps
+        tap = min(axis.size * axis.resized * item, 10 * after) if support and short else 0
+        passes = after + (2 * after if support else 0)
+        if support and short:
+            macs = count_of(shape) * axis.size
+            work += multiply_adds(macs, np.dtype(f"f{max(item, 4)}")) + 20 * before
+        work += taps * (20 * count_of(shape) + 100 * axis.resized + 4 * PER_CALL)
+        largest = max(largest, before + passes + tap + weights)
+        before = after
+    back = (3 * before if x.dtype.kind in "iu" else 0) + x.itemsize * count_of(shape)
+    return Need(max(largest, before + back), work + 30 * (x.size + count_of(shape)))
+
+
 @op("Resize", since=11)
 def resize_with_required_inputs(
     x,
@@ -125,6 +174,9 @@ def resize_with_required_inputs(
     )
 
 
+resize_with_required_inputs.needs(needs_of_resize)
+
+
 @op("Resize", since=10)
 def resize_from_the_corner(x, scales, *, mode="nearest"):
     """x(i) = i / scale; nearest takes floor(x(i)), or where scale < 1 ceil(x(i))
@@ -142,6 +194,14 @@ def resize_from_the_corner(x, scales, *, mode="nearest"):
     return _interpolate(x, plan, "asymmetric", weights)
 
 
+@resize_from_the_corner.needs
+def needs_of_resize_from_the_corner(
+    x: np.ndarray, scales: np.ndarray, *, mode: str = "nearest"
+) -> Need:
+    plan = _plan(x.shape, None, scales, None, None, "asymmetric", "stretch")
+    return _needs_of_plan(x, plan, 0 if mode == "nearest" else 1, 0)
+
+
 @op("Upsample", since=9)
 def upsample(x, scales, *, mode="nearest"):
     """x(i) = i / scale, scale >= 1; nearest takes floor(x(i))
@@ -153,10 +213,18 @@ def upsample(x, scales, *, mode="nearest"):
     return resize_from_the_corner(x, scales, mode=mode)
 
 
+upsample.needs(needs_of_resize_from_the_corner)
+
+
 @op("Upsample", since=7)
 def upsample_by_attribute(x, *, mode="nearest", scales):
     """Upsample with the scales as an attribute. Spec: Upsample-7."""
     return upsample(x, np.array(scales, np.float32), mode=mode)
+
+
+@upsample_by_attribute.needs
+def needs_of_upsample(x: np.ndarray, *, mode: str = "nearest", scales: Sequence[float]) -> Need:
+    return needs_of_resize_from_the_corner(x, np.array(scales, np.float32), mode=mode)
 
 
 @op("Upsample", since=1)
@@ -167,6 +235,13 @@ def upsample_images(x, *, height_scale, mode="nearest", width_scale):
     if mode not in ("nearest", "bilinear"):
         raise ValueError(f"mode {mode!r} is not nearest or bilinear")
     return upsample(x, np.array([1, 1, height_scale, width_scale], np.float32), mode=mode)
+
+
+@upsample_images.needs
+def needs_of_upsample_images(
+    x: np.ndarray, *, height_scale: float, mode: str = "nearest", width_scale: float
+) -> Need:
+    return needs_of_upsample(x, mode=mode, scales=[1, 1, height_scale, width_scale])
 
 
 # ------------------------------------------------------------------------------------- shapes
@@ -203,6 +278,8 @@ def _plan(
             start, end = regions[axis]
             # the product is rounded to float32, as ONNX's shape inference rounds it: 10·0.7 is 7
             length = np.float32(shape[axis]) * np.float32(end - start) * scale
+            if not np.isfinite(length):
+                raise ValueError(f"scale {scale:g} makes axis {axis} of {shape[axis]} too long")
             resized = max(0, math.floor(length))
             plan[axis] = Axis(shape[axis], resized, float(scale), roi=regions[axis])
     elif named:

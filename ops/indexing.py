@@ -14,6 +14,7 @@ import numpy as np
 
 from ops._axes import normalize_axis
 from ops._values import as_int
+from ops.needs import CHEAP, Need, along, gathered, reshaped, size, texts_work
 from ops.registry import op
 
 
@@ -56,6 +57,19 @@ def gather(data, indices, *, axis=0):
         raise
 
 
+@gather.needs
+def needs_of_gather(data: np.ndarray, indices: np.ndarray, *, axis: int = 0) -> Need:
+    """The slices; and the indices as NumPy wants them."""
+    if indices.ndim == 0:
+        return Need(0)
+    return _needs_of_picking(data, indices.size * along(data, axis), indices)
+
+
+def _needs_of_picking(data: np.ndarray, count: int, indices: np.ndarray) -> Need:
+    places = 0 if indices.dtype == np.int64 and indices.flags.c_contiguous else 8 * indices.size
+    return Need(data.itemsize * count + places, 20 * count + 20 * indices.size)
+
+
 @op("GatherElements", since=11)
 def gather_elements(data, indices, *, axis=0):
     """y[i, j] = x[indices[i, j], j] for axis 0, and so on for other axes and ranks.
@@ -90,6 +104,13 @@ def _element_places(data: np.ndarray, indices: np.ndarray, axis: int) -> tuple[n
     return tuple(places)
 
 
+@gather_elements.needs
+def needs_of_gather_elements(data: np.ndarray, indices: np.ndarray, **_: Any) -> Need:
+    """The places from the front, times their strides, added up; and what is there."""
+    memory = reshaped(data) + (33 + data.itemsize) * indices.size
+    return Need(memory, 60 * indices.size)
+
+
 @op("GatherND", since=11, without=["batch_dims"])
 @op("GatherND", since=12)
 def gather_nd(data, indices, *, batch_dims=0):
@@ -117,6 +138,15 @@ def _tuples(shape: Sequence[int], indices: np.ndarray, first_axis: int = 0) -> l
     return [
         _from_the_front(indices[..., k], shape[k], first_axis + k) for k in range(indices.shape[-1])
     ]
+
+
+@gather_nd.needs
+def needs_of_gather_nd(data: np.ndarray, indices: np.ndarray, *, batch_dims: int = 0) -> Need:
+    """The slices; and each place of a tuple from the front, as NumPy wants it."""
+    length = indices.shape[-1]
+    count = size(indices.shape[:-1]) * size(data.shape[batch_dims + length :])
+    places = (16 if indices.dtype != np.int64 else 9) * indices.size
+    return Need(data.itemsize * count + places, 20 * count + 60 * indices.size)
 
 
 # --- scattering -----------------------------------------------------------------------------------
@@ -229,6 +259,27 @@ def _scatter_nd(
     return _put(data, places, updates, reduce)
 
 
+@scatter.needs
+@scatter_elements.needs
+@scatter_elements_without_extrema.needs
+@scatter_nd.needs
+@scatter_nd_without_extrema.needs
+@scatter_nd_without_reduction.needs
+def needs_of_scatter(
+    data: np.ndarray,
+    indices: np.ndarray,
+    updates: np.ndarray,
+    *,
+    reduction: str = "none",
+    **_: Any,
+) -> Need:
+    """A copy of data; places from the front, times their strides, added up; updates in a row, and
+    once more where what they change is looked up."""
+    memory = data.nbytes + 33 * indices.size + reshaped(updates)
+    each = 40 if reduction == "none" else 400
+    return Need(memory, CHEAP * data.size + 60 * indices.size + each * updates.size)
+
+
 # --- choosing -------------------------------------------------------------------------------------
 
 
@@ -304,6 +355,20 @@ def _shortlist(keys: np.ndarray, k: int, largest: int) -> np.ndarray:
     return np.flatnonzero(chosen).reshape(*keys.shape[:-1], k) % size
 
 
+@top_k.needs
+@top_k_largest.needs
+@top_k_by_attribute.needs
+def needs_of_top_k(x: np.ndarray, k: Any = None, *, axis: int = -1, **_: Any) -> Need:
+    """Keys that can be sorted; their order, twice, or a partition, counts and masks; the first of
+    these, with their indices."""
+    axis = normalize_axis(axis, x.ndim)
+    chosen = along(x, axis) * as_int(np.asarray(k), "K")
+    keys = 4 * x.size if x.dtype.kind == "V" else 0
+    rounds = 1 + x.shape[axis].bit_length()
+    memory = keys + (24 + x.itemsize) * x.size + (16 + x.itemsize) * chosen
+    return Need(memory, 10 * rounds * x.size + 20 * chosen + rounds * texts_work(x))
+
+
 @op("NonZero", since=9)
 def non_zero(x):
     """The indices of the elements that aren't zero, one row per axis: (rank, count), int64.
@@ -314,6 +379,12 @@ def non_zero(x):
     if x.ndim == 0:
         return np.empty((0, np.count_nonzero(nonzero)), np.int64)
     return np.array(np.nonzero(nonzero), np.int64)
+
+
+@non_zero.needs
+def needs_of_non_zero(x: np.ndarray) -> Need:
+    """The indices of all elements, twice; nobody knows how many there will be."""
+    return Need((16 * x.ndim + 2) * x.size, (20 + 10 * x.ndim) * x.size + texts_work(x))
 
 
 @op("Compress", since=9)
@@ -330,6 +401,15 @@ def compress(input, condition, *, axis=None):
     chosen = np.flatnonzero(condition)
     _refuse_outside(chosen, input.shape[axis], axis)
     return input.take(chosen, axis)
+
+
+@compress.needs
+def needs_of_compress(input: np.ndarray, condition: np.ndarray, *, axis: int | None = None) -> Need:
+    chosen = min(
+        input.nbytes,
+        np.count_nonzero(condition) * input.itemsize * (1 if axis is None else along(input, axis)),
+    )
+    return Need(chosen + gathered(input) + 11 * condition.size, 30 * input.size)
 
 
 @op("Unique", since=11)
@@ -377,6 +457,17 @@ def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return first, inverse.reshape(-1), counts
 
 
+@unique.needs
+def needs_of_unique(x: np.ndarray, *, axis: int | None = None, **_: Any) -> Need:
+    """The elements sorted, with where they were and are; rows are sorted by numbers that stand for
+    their elements."""
+    rows = x.size if axis is None or x.ndim == 1 else x.shape[normalize_axis(axis, x.ndim)]
+    each = 2 * x.itemsize + (40 if rows == x.size else 64)
+    rounds = 1 + x.size.bit_length()
+    memory = each * x.size + 64 * rows + reshaped(x) + (4 * x.size if x.dtype.kind == "V" else 0)
+    return Need(memory, rounds * (20 * x.size + texts_work(x)))
+
+
 @op("ReverseSequence", since=10)
 def reverse_sequence(input, sequence_lens, *, batch_axis=1, time_axis=0):
     """y[t, b] = x[len[b] - 1 - t, b] for t < len[b], and x[t, b] from there on.
@@ -397,3 +488,9 @@ def reverse_sequence(input, sequence_lens, *, batch_axis=1, time_axis=0):
     if time_axis == 0:
         return input[source, np.arange(batch)]
     return input[np.arange(batch)[:, None], source.T]
+
+
+@reverse_sequence.needs
+def needs_of_reverse_sequence(input: np.ndarray, *_: Any, **__: Any) -> Need:
+    """The result; for each step of each sequence its place, on the way to which there are two."""
+    return Need(input.nbytes + 26 * size(input.shape[:2]), 40 * input.size)

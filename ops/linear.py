@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 import numpy as np
 
 from ops._numeric import check_same_dtype, in_float32, wide
+from ops.needs import (
+    PER_ITEM,
+    Need,
+    multiply_adds,
+    product_shape,
+    product_work,
+    reshaped,
+    size,
+    wide_copies,
+    wide_itemsize,
+)
 from ops.registry import op
 
 
@@ -98,6 +113,38 @@ def matmul(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np
     return out
 
 
+@matmul.needs
+def needs_of_matmul(a: np.ndarray, b: np.ndarray, **_: Any) -> Need:
+    count = size(product_shape(a.shape, b.shape))
+    rounded = a.itemsize * count if wide_copies(a) else 0
+    memory = wide_copies(a, b) + wide_itemsize(a.dtype) * count + rounded
+    return Need(memory, product_work(a.shape, b.shape, a.dtype) + 20 * wide_copies(a, b))
+
+
+@gemm.needs
+@gemm_with_c.needs
+@gemm_broadcasting_if_asked.needs
+def needs_of_gemm(
+    a: np.ndarray,
+    b: np.ndarray,
+    c: np.ndarray | None = None,
+    *,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    transA: int = 0,
+    transB: int = 0,
+    **_: Any,
+) -> Need:
+    """The product, and it and C scaled; integers are scaled in double."""
+    need = needs_of_matmul(a.T if transA else a, b.T if transB else b)
+    count = size(product_shape(a.shape[:: -1 if transA else 1], b.shape[:: -1 if transB else 1]))
+    scaled = wide_itemsize(a.dtype) if a.dtype.kind not in "iu" else 8 + a.itemsize
+    memory = need.memory + (scaled * count if alpha != 1 else 0)
+    if c is not None:
+        memory += wide_copies(c) + (scaled * c.size if beta not in (0, 1) else 0)
+    return Need(memory, need.work + 20 * count)
+
+
 @op("Einsum", since=12)
 @in_float32
 def einsum(*Inputs: np.ndarray, equation: str) -> np.ndarray:
@@ -125,3 +172,60 @@ def det(x: np.ndarray) -> np.ndarray:
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
         raise ValueError(f"Det needs square matrices, not the shape {x.shape}")
     return np.asarray(np.linalg.det(x), x.dtype)
+
+
+@einsum.needs
+def needs_of_einsum(*Inputs: np.ndarray, equation: str, **_: Any) -> Need:
+    """What each of the contractions takes into which NumPy divides it: its result, and copies of
+    its operands that are laid out for a matrix product."""
+    inputs, output = _terms(equation, [x.ndim for x in Inputs])
+    sizes: dict[str, int] = {}
+    for term, x in zip(inputs, Inputs, strict=True):
+        for letter, n in zip(term, x.shape, strict=True):
+            sizes[letter] = max(sizes.get(letter, 1), n)
+
+    def count(letters: Iterable[str]) -> int:
+        return math.prod(sizes[letter] for letter in letters)
+
+    item = wide_itemsize(Inputs[0].dtype)
+    path = np.einsum_path(equation, *Inputs, optimize="greedy")[0][1:]
+    memory, work = wide_copies(*Inputs) + reshaped(*Inputs), 0
+    for places in path:
+        operands = [inputs.pop(place) for place in sorted(places, reverse=True)]
+        letters = set().union(*operands)
+        left = letters & set(output).union(*inputs)
+        # repeated letters, or more than two operands, are for the loops that are no matrix product
+        plain = len(operands) == 2 and all(len(set(term)) == len(term) for term in operands)
+        work += multiply_adds(count(letters), Inputs[0].dtype) * (1 if plain else 20)
+        work += 10 * (sum(map(count, map(set, operands))) + count(left))
+        memory += item * (2 * count(left) + sum(count(set(term)) for term in operands))
+        inputs.append("".join(left))
+    rounded = Inputs[0].itemsize * count(set(output)) if wide_copies(Inputs[0]) else 0
+    return Need(memory + rounded, work + 200_000 * len(Inputs))
+
+
+def _terms(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
+    """The letters of inputs and output; dots become letters that are not in the equation."""
+    left, arrow, output = equation.replace(" ", "").partition("->")
+    inputs = left.split(",")
+    spare = [chr(code) for code in range(0x100, 0x180)]
+    dots = max(
+        (n - len(t) + 3 for n, t in zip(ranks, inputs, strict=True) if "..." in t), default=0
+    )
+    if not arrow:
+        named = left.replace(",", "").replace(".", "")
+        output = "..." + "".join(sorted(x for x in set(named) if named.count(x) == 1))
+    known = "".join(spare[:dots])
+    own = [known[dots - (n - len(t) + 3) :] for n, t in zip(ranks, inputs, strict=True)]
+    expanded = [t.replace("...", letters) for t, letters in zip(inputs, own, strict=True)]
+    return expanded, output.replace("...", known)
+
+
+@det.needs
+def needs_of_det(x: np.ndarray) -> Need:
+    """A matrix at a time is copied and factorized."""
+    rows = x.shape[-1]
+    matrices = math.prod(x.shape[:-2])
+    item = wide_itemsize(x.dtype)
+    memory = wide_copies(x) + item * rows * rows + 2 * item * matrices
+    return Need(memory, matrices * (PER_ITEM + multiply_adds(rows**3, x.dtype)) + 10 * x.size)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ops._broadcast import limited
 from ops._numeric import check_same_dtype
+from ops.needs import CHEAP, Need, elementwise
 from ops.registry import op
 
 
@@ -73,7 +74,8 @@ for _name, _function in {
     "Equal": equal, "Greater": greater, "Less": less,
     "And": logical_and, "Or": logical_or, "Xor": logical_xor,
 }.items():  # fmt: skip
-    op(_name, since=1)(limited(_function))
+    op(_name, since=1)(limited(_function)).needs(elementwise(dtype=np.bool_, per_element=CHEAP))
+    _function.needs(elementwise(dtype=np.bool_, per_element=CHEAP))
 
 
 @op("Not", since=1)
@@ -104,3 +106,13 @@ def where(condition: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """x where the condition is True, else y. Spec: Where-9, -16."""
     check_same_dtype(x, y)
     return np.where(condition, x, y)
+
+
+for _function in (greater_or_equal, less_or_equal, logical_not, is_nan):
+    _function.needs(elementwise(dtype=np.bool_, per_element=CHEAP))
+is_inf.needs(elementwise(3, dtype=np.bool_, per_element=CHEAP))
+
+
+@where.needs
+def needs_of_where(condition: np.ndarray, x: np.ndarray, y: np.ndarray) -> Need:
+    return elementwise(dtype=x.dtype, per_element=10)(condition, x, y)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ops._numeric import in_float32, wide
+from ops.needs import Need, wide_copies, wide_itemsize
 from ops.registry import op
 
 
@@ -63,3 +66,19 @@ def softmax_cross_entropy_loss(
         reduction=reduction,
     )
     return loss.astype(scores.dtype, copy=False), log_prob.astype(scores.dtype, copy=False)
+
+
+@negative_log_likelihood_loss.needs
+def needs_of_loss(input: np.ndarray, target: np.ndarray, *_: Any, **__: Any) -> Need:
+    """Of each target its place, its share and its loss, twice over, and masks."""
+    item = wide_itemsize(input.dtype)
+    return Need(wide_copies(input) + (40 + 5 * item) * target.size, 100 * target.size)
+
+
+@softmax_cross_entropy_loss.needs
+def needs_of_cross_entropy(scores: np.ndarray, labels: np.ndarray, *_: Any, **__: Any) -> Need:
+    """Scores less the largest of each, their powers, and the logarithms that are a result."""
+    item = wide_itemsize(scores.dtype)
+    memory = wide_copies(scores) + 2 * item * scores.size + (40 + 9 * item) * labels.size
+    rounded = scores.nbytes if wide_copies(scores) else 0
+    return Need(memory + rounded, 100 * scores.size)

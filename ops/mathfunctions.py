@@ -9,6 +9,7 @@ import numpy as np
 
 from ops._erf import erf as erf_of_floats
 from ops._numeric import blockwise, wide
+from ops.needs import CHEAP, elementwise
 from ops.registry import CONSUMED_INPUTS, op
 
 
@@ -156,3 +157,13 @@ def erf(input: np.ndarray) -> np.ndarray:
     if input.dtype.kind in "iu":
         return erf_of_floats(input.astype(np.float64)).astype(input.dtype)
     return erf_of_floats(wide(input)).astype(input.dtype, copy=False)
+
+
+for _function in (neg, absolute, sign, ceil, floor, round_half_to_even):
+    _function.needs(elementwise(per_element=CHEAP))
+for _function in (
+    reciprocal, sqrt, exp, log,
+    sin, cos, tan, asin, acos, atan, sinh, cosh, asinh, acosh, atanh,
+):  # fmt: skip
+    _function.needs(elementwise())
+erf.needs(elementwise(blockwise=True, per_element=150))

@@ -15,6 +15,15 @@ import numpy as np
 from ops._axes import normalize_axes, normalize_axis
 from ops._numeric import in_float32, wide
 from ops.dtypes import element_type, numpy_dtype
+from ops.needs import (
+    Need,
+    cast_copies,
+    elementwise,
+    reshaped,
+    total_bytes,
+    wide_copies,
+    wide_itemsize,
+)
 from ops.registry import CONSUMED_INPUTS, REQUIRED, op
 
 # ------------------------------------------------------------------------------ BatchNormalization
@@ -193,6 +202,25 @@ def _running(average: np.ndarray, current: np.ndarray, momentum: float) -> np.nd
     return (wide(average) * momentum + current * (1 - momentum)).astype(average.dtype)
 
 
+@batch_normalization.needs
+@batch_normalization_by_outputs.needs
+@batch_normalization_by_flag.needs
+def needs_of_batch_normalization(
+    x: np.ndarray,
+    *parameters: np.ndarray,
+    training_mode: int = 0,
+    is_test: int = 0,
+    n_outputs: int = 1,
+    **_: Any,
+) -> Need:
+    """y, and in training the deviations and squares that give the variance; the parameters in
+    double and float, a few times over."""
+    copies = 1 if is_test else 2
+    memory = copies * wide_itemsize(x.dtype) * x.size + 80 * sum(p.size for p in parameters)
+    rounded = x.nbytes if wide_copies(x) else 0
+    return Need(memory + wide_copies(x) + rounded, 60 * x.size)
+
+
 # ------------------------------------------------------ normalizations by each sample's statistics
 
 
@@ -309,7 +337,8 @@ def rms_normalization(
     n = math.prod(x.shape[axis] for axis in axes)
     mean_square = np.square(stashed).sum(axes, keepdims=True) / n
     normalized = stashed / np.sqrt(mean_square + epsilon)
-    return _scale_and_shift(normalized.astype(x.dtype).astype(scale.dtype, copy=False), scale, None)
+    rounded = normalized.astype(x.dtype, copy=False).astype(scale.dtype, copy=False)
+    return _scale_and_shift(rounded, scale, None)
 
 
 def _stash_dtype(stash_type: int) -> np.dtype:
@@ -326,6 +355,71 @@ def _scale_and_shift(normalized: np.ndarray, scale: np.ndarray, b: np.ndarray | 
         raise ValueError(f"scale and bias of {shapes} do not broadcast to x of {normalized.shape}")
     y = np.multiply(normalized, scale, out=normalized, dtype=normalized.dtype)
     return y if b is None else np.add(y, b, out=y, dtype=normalized.dtype)
+
+
+def needs_of_moments(
+    x: np.ndarray, stash: np.dtype, item: int, *parameters: np.ndarray | None
+) -> Need:
+    """x in the dtype to stash and in a wide one, its deviations (twice, if their lines aren't runs
+    of memory), the results of ``item`` bytes each and of every line a few numbers."""
+    wide_item = wide_itemsize(stash)
+    converted = cast_copies(stash, x) + (4 * x.size if wide_item != stash.itemsize else 0)
+    deviations = wide_item * x.size + (0 if x.flags.c_contiguous else 2 * wide_item * x.size)
+    rounded = 0 if item == wide_item else item * x.size
+    return Need(converted + deviations + rounded + total_bytes(parameters), 60 * x.size)
+
+
+@layer_normalization.needs
+def needs_of_layer_normalization(
+    x: np.ndarray,
+    scale: np.ndarray,
+    b: np.ndarray | None = None,
+    *,
+    axis: int = -1,
+    stash_type: int = 1,
+    **_: Any,
+) -> Need:
+    need = needs_of_moments(x, _stash_dtype(stash_type), x.dtype.itemsize)
+    lines = math.prod(x.shape[: normalize_axis(axis, x.ndim)])
+    return Need(need.memory + 48 * lines, need.work)
+
+
+@group_normalization.needs
+@group_normalization_18.needs
+def needs_of_group_normalization(
+    x: np.ndarray,
+    scale: np.ndarray,
+    bias: np.ndarray,
+    *,
+    num_groups: int,
+    stash_type: int = 1,
+    **_: Any,
+) -> Need:
+    need = needs_of_moments(x, _stash_dtype(stash_type), x.dtype.itemsize)
+    groups = len(x) * max(num_groups, 0)
+    return Need(need.memory + reshaped(x) + 48 * groups + 32 * x.shape[1], need.work)
+
+
+@instance_normalization.needs
+def needs_of_instance_normalization(
+    input: np.ndarray, scale: np.ndarray, b: np.ndarray, **_: Any
+) -> Need:
+    stash = np.dtype(np.float32) if wide_copies(input) else input.dtype
+    need = needs_of_moments(input, stash, input.dtype.itemsize)
+    return Need(need.memory + 48 * math.prod(input.shape[:2]), need.work)
+
+
+@rms_normalization.needs
+def needs_of_rms_normalization(
+    x: np.ndarray, scale: np.ndarray, *, axis: int = -1, stash_type: int = 1, **_: Any
+) -> Need:
+    """x stashed, its squares or what it is after the division, and that rounded twice."""
+    stash = _stash_dtype(stash_type)
+    item = wide_itemsize(stash)
+    converted = cast_copies(stash, x) + (4 * x.size if item != stash.itemsize else 0)
+    rounded = sum(dtype.itemsize * x.size for dtype in {x.dtype, scale.dtype} - {stash})
+    lines = math.prod(x.shape[: normalize_axis(axis, x.ndim)])
+    return Need(converted + item * x.size + rounded + 48 * lines, 60 * x.size)
 
 
 # ----------------------------------------------------------------------- normalizations along axes
@@ -382,6 +476,19 @@ def lrn(
         target = slice(max(-offset, 0), channels - max(offset, 0))
         total[:, target] += square[:, source]
     return x / np.power(bias + alpha / size * total, beta)
+
+
+# deviations and their squares, or norms and quotients; and of each line a few numbers
+mean_variance_normalization.needs(elementwise(4, widened=True))
+lp_normalization.needs(elementwise(4, widened=True))
+
+
+@lrn.needs
+def needs_of_lrn(x: np.ndarray, *, size: int, **_: Any) -> Need:
+    """Squares, their sum, what is divided by, its power, and one array on the way there."""
+    passes = min(max(size, 0), 2 * x.shape[1] + 1)
+    need = elementwise(5, widened=True)(x)
+    return Need(need.memory, (150 + 5 * passes) * x.size + 10_000 * passes)
 
 
 # ----------------------------------------------------------------------------------------- Dropout
@@ -446,3 +553,31 @@ def dropout_by_flag(
         return data, np.ones_like(data)
     y, mask = _drop(data, rng.random(data.shape), ratio)
     return y, mask.astype(data.dtype)
+
+
+@dropout.needs
+def needs_of_dropout(
+    data: np.ndarray,
+    ratio: np.ndarray | None = None,
+    training_mode: np.ndarray | None = None,
+    **_: Any,
+) -> Need:
+    if training_mode is None or not training_mode.any():
+        return Need(data.size, data.size)
+    return _needs_of_dropping(data)
+
+
+@dropout_by_flag.needs
+def needs_of_dropout_by_flag(data: np.ndarray, *, is_test: int = 0, **_: Any) -> Need:
+    return Need(data.nbytes, data.size) if is_test else _needs_of_dropping(data)
+
+
+def _needs_of_dropping(data: np.ndarray) -> Need:
+    """Chances in double, the mask (of the dtype of data before opset 7), data, data scaled, and
+    the choice of both."""
+    item = wide_itemsize(data.dtype)
+    return Need((9 + 2 * item + 2 * data.itemsize) * data.size + wide_copies(data), 60 * data.size)
+
+
+dropout_10.needs(elementwise(dtype=np.bool_))
+dropout_7.needs(elementwise())

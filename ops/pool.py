@@ -7,6 +7,7 @@ tap over whole arrays. Padding is never built: a tap that falls outside the inpu
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from itertools import product
@@ -14,7 +15,19 @@ from typing import Any
 
 import numpy as np
 
+from ops._values import as_ints
 from ops._windows import BLOCK_BYTES, Axis, axes_of, per_axis, working_dtype
+from ops.needs import (
+    PER_ARRAY,
+    PER_CALL,
+    PER_ITEM,
+    Need,
+    Rule,
+    cast_copies,
+    reshaped,
+    result,
+    size,
+)
 from ops.registry import op
 
 
@@ -136,18 +149,17 @@ def _along_axis(
     return y
 
 
-@functools.lru_cache(maxsize=1024)
-def _taps_inside(axis: Axis) -> tuple[int, ...]:
+def _taps_inside(axis: Axis) -> np.ndarray:
     """For each window the number of its taps that lie inside the input."""
-    counts = np.zeros(axis.windows, np.int64)
-    for windows, _ in axis.taps():
-        counts[windows] += 1
-    return tuple(counts.tolist())
+    start = np.arange(axis.windows) * axis.stride - axis.begin
+    first = -(start // axis.dilation)  # the first tap that isn't in front of the input
+    last = (axis.size - 1 - start) // axis.dilation
+    return np.maximum(np.minimum(last, axis.kernel - 1) - np.maximum(first, 0) + 1, 0)
 
 
 def _refuse_empty_windows(axes: Sequence[Axis]) -> None:
     """There is no maximum or mean of nothing; ONNX Runtime refuses such pads as well."""
-    if any(0 in _taps_inside(axis) for axis in axes):
+    if not all(_taps_inside(axis).all() for axis in axes):
         raise ValueError(
             f"some windows of kernel_shape {[axis.kernel for axis in axes]} lie wholly in the "
             f"padding {[(axis.begin, axis.end) for axis in axes]}"
@@ -201,7 +213,7 @@ def average_pool(
     if count_include_pad:
         axes = tuple(a._replace(size=a.begin + a.size + a.end, begin=0, end=0) for a in axes)
     _refuse_empty_windows(axes)
-    counts = functools.reduce(np.multiply.outer, (np.array(_taps_inside(axis)) for axis in axes))
+    counts = functools.reduce(np.multiply.outer, map(_taps_inside, axes))
     return (sums / counts.astype(work)).astype(x.dtype, copy=False)
 
 
@@ -297,6 +309,83 @@ def _global_sum(x: np.ndarray) -> np.ndarray:
     return np.sum(x, tuple(range(2, x.ndim)), working_dtype(x.dtype), keepdims=True)
 
 
+# Maxima (and sums) along one axis after the other, tap by tap: each is an array, of which there are
+# two at a time, of all samples or, of many, of a few.
+
+
+def _needs_of_sums(x: np.ndarray, axes: Sequence[Axis], item: int) -> Need:
+    together = len(x)
+    if x.size * item > BLOCK_BYTES and together > 1:
+        together = max(1, BLOCK_BYTES // 2 // max(1, x[0].size * item))
+    shape, sizes, work = list(x.shape), [0, 0], 0
+    for position, axis in enumerate(axes, 2):
+        shape[position] = axis.windows
+        sizes.append(size(shape[1:]))
+        work += axis.kernel * (2 * PER_ITEM + 5 * len(x) * sizes[-1])
+        work += axis.kernel * PER_CALL * (1 + len(x) // max(1, together))
+    largest = max(map(sum, itertools.pairwise(sizes)))
+    memory = item * (len(x) * sizes[-1] + min(together, len(x)) * largest)
+    if together >= len(x):
+        memory = item * len(x) * largest
+    taps = 2 * PER_ARRAY * max((axis.kernel for axis in axes), default=0)
+    return Need(memory + taps + 40 * sum(axis.windows for axis in axes), work)
+
+
+def needs_of_pool(
+    x: np.ndarray,
+    *,
+    kernel_shape: Sequence[int],
+    auto_pad: str = "NOTSET",
+    ceil_mode: int = 0,
+    dilations: Sequence[int] | None = None,
+    n_outputs: int = 1,
+    pads: Sequence[int] | None = None,
+    strides: Sequence[int] | None = None,
+    _powers: int = 0,
+    _mean: bool = False,
+    **_: Any,
+) -> Need:
+    """``_powers`` so many copies of x are powers of it; ``_mean``: sums are divided by counts."""
+    axes = _pool_axes(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
+    summed = bool(_powers) or _mean
+    item = working_dtype(x.dtype).itemsize if summed else x.itemsize
+    need = _needs_of_sums(x, axes, item)
+    windows = size(axis.windows for axis in axes)
+    y = x.shape[0] * x.shape[1] * windows
+    memory, work = need.memory, need.work + 60 * (y + x.size)
+    if summed:
+        memory += _powers * item * x.size + item * y + (x.itemsize * y if x.itemsize < 4 else 0)
+        memory += cast_copies(working_dtype(x.dtype), x)
+    if _mean:
+        memory += 24 * windows
+    if n_outputs > 1:  # the maxima and their places, once more when those get their channels
+        memory = max(memory, x.itemsize * y + (x.itemsize + 20) * y + 8 * size(x.shape[2:]))
+        memory += 8 * size(x.shape[2:]) + 2 * PER_ARRAY * sum(kernel_shape)
+        work += size(kernel_shape) * (10 * y + 10 * PER_CALL)
+    return Need(memory, work)
+
+
+max_pool.needs(needs_of_pool)
+needs_of_average_pool = average_pool.needs(functools.partial(needs_of_pool, _mean=True))
+lp_pool.needs(functools.partial(needs_of_pool, _powers=2))
+lp_pool_1.needs(functools.partial(needs_of_pool, _powers=2))
+
+
+def _needs_of_global_pool(copies: int) -> Rule:
+    def rule(x: np.ndarray, **_: Any) -> Need:
+        work = working_dtype(x.dtype)
+        memory = (cast_copies(work, x) if copies else 0) + copies * work.itemsize * x.size
+        return Need(memory + 24 * math.prod(x.shape[:2]), 100 * x.size)
+
+    return rule
+
+
+global_average_pool.needs(_needs_of_global_pool(0))
+global_max_pool.needs(_needs_of_global_pool(0))
+global_lp_pool.needs(_needs_of_global_pool(2))
+global_lp_pool_1.needs(_needs_of_global_pool(2))
+
+
 @op("MaxUnpool", since=9)
 def max_unpool(x, i, output_shape=None, *, kernel_shape, pads=None, strides=None):
     """y.flat[i] = x, and zero elsewhere: what MaxPool, whose two outputs x and i are, had seen
@@ -311,20 +400,7 @@ def max_unpool(x, i, output_shape=None, *, kernel_shape, pads=None, strides=None
             f"input {x.shape} and indices {i.shape} should have one shape of rank "
             f"{len(kernel_shape) + 2} for kernel_shape {list(kernel_shape)}"
         )
-    if output_shape is not None:
-        # The indices count in the output, as those of MaxPool do. ONNX's own case takes them to
-        # count in the smaller shape and to be padded: github.com/onnx/onnx/issues/2398.
-        shape = tuple(int(size) for size in output_shape)
-        if len(shape) == x.ndim and shape[:2] != x.shape[:2]:
-            raise ValueError(f"output_shape {list(shape)} doesn't begin with {x.shape[:2]}")
-    else:
-        strides = per_axis("strides", strides, rank, default=1, least=1)
-        pads = per_axis("pads", pads, 2 * rank, default=0, least=0)
-        spatial = zip(x.shape[2:], strides, kernel_shape, pads[:rank], pads[rank:], strict=True)
-        shape = x.shape[:2] + tuple(
-            (size - 1) * stride + kernel - begin - end
-            for size, stride, kernel, begin, end in spatial
-        )
+    shape = _unpooled_shape(x, output_shape, kernel_shape, pads, strides)
     if len(shape) != x.ndim or min(shape) < 0:
         raise ValueError(f"output shape {list(shape)} doesn't fit an input {x.shape}")
     y = np.zeros(math.prod(shape), x.dtype)
@@ -332,6 +408,43 @@ def max_unpool(x, i, output_shape=None, *, kernel_shape, pads=None, strides=None
         raise ValueError(f"indices from {i.min()} to {i.max()} exceed an output {list(shape)}")
     y[i.reshape(-1)] = x.reshape(-1)
     return y.reshape(shape)
+
+
+def _unpooled_shape(
+    x: np.ndarray,
+    output_shape: np.ndarray | None,
+    kernel_shape: Sequence[int],
+    pads: Sequence[int] | None,
+    strides: Sequence[int] | None,
+) -> tuple[int, ...]:
+    rank = x.ndim - 2
+    if output_shape is not None:
+        # The indices count in the output, as those of MaxPool do. ONNX's own case takes them to
+        # count in the smaller shape and to be padded: github.com/onnx/onnx/issues/2398.
+        shape = as_ints(output_shape)
+        if len(shape) == x.ndim and shape[:2] != x.shape[:2]:
+            raise ValueError(f"output_shape {list(shape)} doesn't begin with {x.shape[:2]}")
+        return shape
+    strides = per_axis("strides", strides, rank, default=1, least=1)
+    pads = per_axis("pads", pads, 2 * rank, default=0, least=0)
+    spatial = zip(x.shape[2:], strides, kernel_shape, pads[:rank], pads[rank:], strict=True)
+    return x.shape[:2] + tuple(
+        (size - 1) * stride + kernel - begin - end for size, stride, kernel, begin, end in spatial
+    )
+
+
+@max_unpool.needs
+def needs_of_max_unpool(
+    x: np.ndarray,
+    i: np.ndarray,
+    output_shape: np.ndarray | None = None,
+    *,
+    kernel_shape: Sequence[int],
+    pads: Sequence[int] | None = None,
+    strides: Sequence[int] | None = None,
+) -> Need:
+    need = result(_unpooled_shape(x, output_shape, kernel_shape, pads, strides), x.dtype)
+    return Need(need.memory + reshaped(x, i), need.work + 30 * x.size)
 
 
 @op("MaxRoiPool", since=1)
@@ -372,3 +485,18 @@ def _cells(start: float, last: float, count: int, size: int) -> list[slice]:
     begin = np.clip(np.floor(edges[:-1]) + start, 0, size).astype(int)
     end = np.clip(np.ceil(edges[1:]) + start, 0, size).astype(int)
     return [slice(b, max(b, e)) for b, e in zip(begin, end, strict=True)]
+
+
+@max_roi_pool.needs
+def needs_of_max_roi_pool(
+    x: np.ndarray, rois: np.ndarray, *, pooled_shape: Sequence[int], **_: Any
+) -> Need:
+    """A call for each cell. Cells touch, so that a pixel may be in two of them, and a cell of
+    less than a pixel takes two; a cell at a time may be copied."""
+    rows, columns = (max(0, int(n)) for n in pooled_shape)
+    regions, channels = len(rois), x.shape[1]
+    looked_at = channels * (x.shape[2] + 2 * rows) * (x.shape[3] + 2 * columns)
+    need = result((regions, channels, rows, columns), x.dtype)
+    memory = need.memory + 80 * rois.size + PER_ARRAY * (rows + columns) + x[:1].nbytes
+    calls = regions * (rows + 1) * (columns + 1)
+    return Need(memory, need.work + calls * 4 * PER_CALL + 10 * regions * looked_at)

@@ -6,13 +6,16 @@ block of places along an axis; the zero point has its shape (``_spread``).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ops._axes import normalize_axis
 from ops._numeric import is_short_float, limits, wide
 from ops.cast import convert
-from ops.conv import check_bias, conv
+from ops.conv import check_bias, conv, needs_of_conv, shape_of_conv
 from ops.dtypes import element_type, numpy_dtype
+from ops.needs import Need, product_shape, product_work, size
 from ops.registry import op
 
 _SMALL_FLOATS = (
@@ -58,7 +61,7 @@ def quantize_linear(
         dtype = wanted
     scale, zero_point = _spread(y_scale, y_zero_point, x.shape, axis, block_size)
     divided_in = numpy_dtype(precision) if precision else _precision(y_scale.dtype)
-    quotient = wide(x.astype(divided_in) / scale.astype(divided_in))
+    quotient = np.asarray(wide(x.astype(divided_in) / scale.astype(divided_in)))
     return _saturated(quotient, zero_point, dtype, saturate)
 
 
@@ -109,8 +112,10 @@ def dequantize_linear(x, x_scale, x_zero_point=None, *, axis=1, block_size=0, ou
     # int32 differences are exact in float64 only
     steps = x.astype(np.float64 if x.dtype == np.int32 else np.float32)
     if x_zero_point is not None:
-        steps = steps - zero_point.astype(steps.dtype)
-    return (steps.astype(np.float32) * scale.astype(np.float32)).astype(dtype, copy=False)
+        steps -= zero_point.astype(steps.dtype)
+    y = steps.astype(np.float32, copy=False)
+    y *= scale.astype(np.float32)
+    return y.astype(dtype, copy=False)
 
 
 @op("DequantizeLinear", since=10)
@@ -192,8 +197,9 @@ def conv_integer(
     Spec: ConvInteger-10.
     """
     # The sums are exact in float64 (a product takes 17 bits), where there is a fast GEMM.
-    shifted_x = x.astype(np.float64) - _one_value("x_zero_point", x_zero_point)
-    shifted_w = w.astype(np.float64) - _per_channel("w_zero_point", w_zero_point, w)
+    shifted_x, shifted_w = x.astype(np.float64), w.astype(np.float64)
+    shifted_x -= _one_value("x_zero_point", x_zero_point)
+    shifted_w -= _per_channel("w_zero_point", w_zero_point, w)
     sums = conv(
         shifted_x,
         shifted_w,
@@ -260,15 +266,17 @@ def q_linear_conv(
 def _saturated(
     quotient: np.ndarray, zero_point: np.ndarray, dtype: np.dtype, saturate: int = 1
 ) -> np.ndarray:
-    """The quotient plus the zero point as a small type, rounded and kept within its range."""
+    """The quotient plus the zero point as a small type, rounded and kept within its range. The
+    quotient is overwritten."""
     element = element_type(dtype).name
     if element in _SMALL_FLOATS:
         return convert(quotient + zero_point.astype(quotient.dtype), dtype, saturate=saturate)
     if element not in _SMALL_INTEGERS:
         raise ValueError(f"{element} is not a type to quantize to")
     lowest, highest = limits(dtype)
-    y = np.rint(quotient) + zero_point.astype(quotient.dtype)
-    return np.clip(y, lowest, highest).astype(dtype)
+    y = np.rint(quotient, out=quotient)
+    y += zero_point.astype(y.dtype)
+    return np.clip(y, lowest, highest, out=y).astype(dtype)
 
 
 def _precision(dtype: np.dtype) -> np.dtype:
@@ -325,8 +333,9 @@ def _shifted_product(
     """The matrix product of both less their zero points: exact in float64, which has a GEMM."""
     if not a.ndim or not b.ndim or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         raise ValueError(f"can't multiply matrices of shapes {a.shape} and {b.shape}")
-    shifted_a = a.astype(np.float64) - _by_row("a_zero_point", a_zero_point, a)
-    shifted_b = b.astype(np.float64) - _by_column("b_zero_point", b_zero_point, b)
+    shifted_a, shifted_b = a.astype(np.float64), b.astype(np.float64)
+    shifted_a -= _by_row("a_zero_point", a_zero_point, a)
+    shifted_b -= _by_column("b_zero_point", b_zero_point, b)
     return np.asarray(shifted_a @ shifted_b)
 
 
@@ -366,3 +375,93 @@ def _per_channel(name: str, value: np.ndarray | None, w: np.ndarray) -> np.ndarr
     if value.shape != (w.shape[0],):
         raise ValueError(f"{name} {value.shape} should be a scalar or ({w.shape[0]},)")
     return value.astype(np.float64).reshape(-1, *[1] * (w.ndim - 1))
+
+
+# ------------------------------------------------------------------------------------------- needs
+
+
+def _needs_of_blocks(x: np.ndarray, scale: np.ndarray, *zero_points: Any) -> int:
+    """Bytes of a scale and zero point for each element, as they are and in float."""
+    if scale.ndim != x.ndim or x.ndim < 2:
+        return 32 * scale.size
+    given = [value for value in (scale, *zero_points) if value is not None]
+    return sum((value.itemsize + 4) * x.size for value in given)
+
+
+@quantize_linear.needs
+@quantize_linear_in_float.needs
+@quantize_linear_by_tensor.needs
+def needs_of_quantize_linear(
+    x: np.ndarray,
+    y_scale: np.ndarray,
+    y_zero_point: np.ndarray | None = None,
+    *,
+    output_dtype: int = 0,
+    precision: int = 0,
+    **_: Any,
+) -> Need:
+    """x in the dtype to divide in, the quotient in a wide one, and that in the small one; small
+    floats are rounded by way of a few arrays more."""
+    dtype = np.dtype(np.uint8) if y_zero_point is None else y_zero_point.dtype
+    if output_dtype:
+        dtype = numpy_dtype(output_dtype)
+    divided_in = numpy_dtype(precision) if precision else _precision(y_scale.dtype)
+    each = 2 * divided_in.itemsize + (4 if is_short_float(divided_in) else 0) + dtype.itemsize
+    if element_type(dtype).name not in _SMALL_INTEGERS:
+        each += 32 + 4 * divided_in.itemsize
+    memory = each * x.size + _needs_of_blocks(x, y_scale, y_zero_point)
+    return Need(memory, 100 * x.size)
+
+
+@dequantize_linear.needs
+@dequantize_linear_by_tensor.needs
+def needs_of_dequantize_linear(
+    x: np.ndarray,
+    x_scale: np.ndarray,
+    x_zero_point: np.ndarray | None = None,
+    *,
+    output_dtype: int = 0,
+    **_: Any,
+) -> Need:
+    dtype = numpy_dtype(output_dtype) if output_dtype else x_scale.dtype
+    each = (12 if x.dtype == np.int32 else 4) + (0 if dtype == np.float32 else dtype.itemsize)
+    return Need(each * x.size + _needs_of_blocks(x, x_scale, x_zero_point), 60 * x.size)
+
+
+@dynamic_quantize_linear.needs
+def needs_of_dynamic_quantize_linear(x: np.ndarray) -> Need:
+    one = np.ones((), np.float32)
+    return needs_of_quantize_linear(x, one)
+
+
+@matmul_integer.needs
+def needs_of_matmul_integer(a: np.ndarray, b: np.ndarray, *_: Any, **__: Any) -> Need:
+    """Both in double, their product, and that as integers of 64 and 32 bits."""
+    y = size(product_shape(a.shape, b.shape))
+    work = product_work(a.shape, b.shape, np.dtype(np.float64))
+    return Need(8 * (a.size + b.size) + 20 * y, work + 20 * (a.size + b.size + y))
+
+
+@q_linear_matmul.needs
+def needs_of_q_linear_matmul(
+    a: np.ndarray, a_scale: Any, a_zero_point: Any, b: np.ndarray, *_: Any
+) -> Need:
+    need = needs_of_matmul_integer(a, b)
+    return Need(need.memory, need.work + 60 * size(product_shape(a.shape, b.shape)))
+
+
+@conv_integer.needs
+def needs_of_conv_integer(x: np.ndarray, w: np.ndarray, *_: Any, **attributes: Any) -> Need:
+    """Both in double, and what Conv makes of them, as integers of 64 and 32 bits."""
+    wide_x, wide_w = (np.broadcast_to(np.zeros(()), v.shape) for v in (x, w))
+    need = needs_of_conv(wide_x, wide_w, **attributes)
+    y = size(shape_of_conv(x, w, **attributes))
+    return Need(need.memory + 8 * (x.size + w.size) + 12 * y, need.work + 30 * (x.size + y))
+
+
+@q_linear_conv.needs
+def needs_of_q_linear_conv(
+    x: np.ndarray, x_scale: Any, x_zero_point: Any, w: np.ndarray, *_: Any, **attributes: Any
+) -> Need:
+    need = needs_of_conv_integer(x, w, **attributes)
+    return Need(need.memory, need.work + 60 * size(shape_of_conv(x, w, **attributes)))

@@ -10,14 +10,16 @@ With layout=1 the batch comes first: x (N, T, I), y (N, T, D, H), states (N, D, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from ops import _gates
 from ops._gates import Activation, activations_of, bound
-from ops._recurrence import Direction, Step, expect, walk
+from ops._recurrence import Direction, Step, expect, needs_of_walk, walk
 from ops._windows import working_dtype
 from ops.fast import recurrent as fast
+from ops.needs import Need
 from ops.registry import op
 from ops.space import with_bind
 
@@ -551,3 +553,20 @@ def _transposed(
 
 def _sum(b_x: np.ndarray | None, b_h: np.ndarray | None) -> np.ndarray | None:
     return None if b_x is None or b_h is None else b_x + b_h
+
+
+@rnn.needs
+@lstm.needs
+@gru.needs
+@gru_1.needs
+def needs_of_layer(
+    x: np.ndarray,
+    w: np.ndarray,
+    r: np.ndarray,
+    *others: np.ndarray | None,
+    layout: int = 0,
+    **_: Any,
+) -> Need:
+    """See ``needs_of_walk``; with ``sequence_lens`` all gates are projected at once."""
+    lengths = others[1] if len(others) > 1 else None
+    return needs_of_walk(x, w, r, layout, packed=lengths is not None)

@@ -16,14 +16,22 @@ import numpy as np
 
 from ops._axes import normalize_axes, normalize_axis
 from ops._numeric import is_short_float, limits, wide
+from ops._values import as_ints
+from ops.needs import Need, Rule, along, kept, wide_copies, wide_itemsize
 from ops.registry import op
 
 Axes = tuple[int, ...]
 Reduction = Callable[[np.ndarray, Axes, Any], Any]
 
 
-def reduction(name: str, *, axes_are_input_since: int = 18) -> Callable[[Reduction], Reduction]:
-    """Register a function of (data, axes, keepdims) as every version of an operator."""
+def reduction(
+    name: str, *, axes_are_input_since: int = 18, copies: float = 0, real: bool = False
+) -> Callable[[Reduction], Reduction]:
+    """Register a function of (data, axes, keepdims) as every version of an operator.
+
+    There are ``copies`` of data at once; ``real``: integers become numbers of 8 bytes first.
+    """
+    needs = needs_of_reduction(copies, real)
 
     def register(function: Reduction) -> Reduction:
         @op(name, since=axes_are_input_since)
@@ -34,7 +42,7 @@ def reduction(name: str, *, axes_are_input_since: int = 18) -> Callable[[Reducti
             keepdims: int = 1,
             noop_with_empty_axes: int = 0,
         ) -> np.ndarray:
-            chosen = () if axes is None else np.ravel(axes).tolist()
+            chosen = () if axes is None else as_ints(axes)
             return function(data, _axes(data, chosen, noop_with_empty_axes), bool(keepdims))
 
         @op(name, since=1, until=axes_are_input_since)
@@ -44,6 +52,8 @@ def reduction(name: str, *, axes_are_input_since: int = 18) -> Callable[[Reducti
             return function(data, _axes(data, axes or (), 0), bool(keepdims))
 
         by_input.__doc__ = by_attribute.__doc__ = function.__doc__
+        by_input.needs(needs)
+        by_attribute.needs(needs)
         return function
 
     return register
@@ -53,6 +63,22 @@ def _axes(data: np.ndarray, axes: Sequence[int], noop_with_empty_axes: int) -> A
     if len(axes) == 0:
         return () if noop_with_empty_axes else tuple(range(data.ndim))
     return normalize_axes(axes, data.ndim)
+
+
+def needs_of_reduction(copies: float, real: bool) -> Rule:
+    def rule(
+        data: np.ndarray, axes: Any = None, *, noop_with_empty_axes: int = 0, **_: Any
+    ) -> Need:
+        chosen = () if axes is None else as_ints(axes)
+        reduced = _axes(data, chosen, noop_with_empty_axes)
+        item, cast = wide_itemsize(data.dtype), wide_copies(data)
+        if real and data.dtype.kind in "iu":
+            item, cast = 8, 8 * data.size
+        blocks = item * data.size // 16 if len(reduced) == 1 else 0  # see ``_sums_of_blocks``
+        memory = math.ceil(copies * item * data.size) + cast + blocks
+        return Need(memory + 4 * item * kept(data.shape, reduced), 60 * data.size)
+
+    return rule
 
 
 # Short floats are summed and multiplied in float32 and rounded once; integers in their own dtype,
@@ -89,7 +115,7 @@ def reduce_sum(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     return _sum(data, axes, keepdims).astype(data.dtype, copy=False)
 
 
-@reduction("ReduceMean")
+@reduction("ReduceMean", real=True)
 def reduce_mean(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """Σ data / n; of integers, cut to an integer. Spec: ReduceMean-1, -11, -13, -18."""
     n = math.prod(data.shape[axis] for axis in axes)
@@ -139,13 +165,13 @@ def reduce_prod(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     return product.astype(data.dtype, copy=False)
 
 
-@reduction("ReduceL1")
+@reduction("ReduceL1", copies=1)
 def reduce_l1(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """Σ |data|; of nothing 0. Spec: ReduceL1-1, -11, -13, -18."""
     return reduce_sum(np.abs(data), axes, keepdims)
 
 
-@reduction("ReduceSumSquare")
+@reduction("ReduceSumSquare", copies=1)
 def reduce_sum_square(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """Σ data²; of nothing 0. Spec: ReduceSumSquare-1, -11, -13, -18."""
     return _sum(np.square(wide(data)), axes, keepdims).astype(data.dtype, copy=False)
@@ -158,19 +184,19 @@ def _real(data: np.ndarray) -> np.ndarray:
     return data.astype(np.float64) if data.dtype.kind in "iu" else wide(data)
 
 
-@reduction("ReduceL2")
+@reduction("ReduceL2", copies=1, real=True)
 def reduce_l2(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """√Σ data²; of nothing 0. Spec: ReduceL2-1, -11, -13, -18."""
     return np.sqrt(_sum(np.square(_real(data)), axes, keepdims)).astype(data.dtype, copy=False)
 
 
-@reduction("ReduceLogSum")
+@reduction("ReduceLogSum", real=True)
 def reduce_log_sum(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """ln Σ data; of nothing -∞. Spec: ReduceLogSum-1, -11, -13, -18, -28 (floats only)."""
     return np.log(_sum(_real(data), axes, keepdims)).astype(data.dtype, copy=False)
 
 
-@reduction("ReduceLogSumExp")
+@reduction("ReduceLogSumExp", copies=2, real=True)
 def reduce_log_sum_exp(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """ln Σ exp(data); of nothing -∞. Spec: ReduceLogSumExp-1, -11, -13, -18, -28 (floats only)."""
     # = m + ln Σ exp(data - m), which with the largest value for m cannot overflow
@@ -220,6 +246,16 @@ def _arg(find: Any, data: np.ndarray, axis: int, keepdims: int, last: int) -> np
     return np.asarray(data.shape[axis] - 1 - index, np.int64)
 
 
+@arg_max.needs
+@arg_min.needs
+def needs_of_arg(data: np.ndarray, *, axis: int = 0, select_last_index: int = 0, **_: Any) -> Need:
+    """NumPy copies what doesn't lie in memory along the axis."""
+    last = normalize_axis(axis, data.ndim) == data.ndim - 1
+    straight = last and data.flags.c_contiguous and not select_last_index
+    copies = 0 if straight else data.nbytes
+    return Need(copies + 24 * along(data, axis), 30 * data.size)
+
+
 # ----------------------------------------------------------------------------------- running totals
 
 
@@ -259,3 +295,10 @@ def _cumulative(
         lines, running = lines[..., :-1], running[..., 1:]
     ufunc.accumulate(lines, -1, lines.dtype, running)
     return y.astype(x.dtype) if is_short_float(x.dtype) else y
+
+
+@cum_sum.needs
+@cum_prod.needs
+def needs_of_cumulative(x: np.ndarray, axis: np.ndarray, **_: Any) -> Need:
+    memory = wide_copies(x) + wide_itemsize(x.dtype) * x.size
+    return Need(memory + (x.nbytes if wide_copies(x) else 0), 30 * x.size)

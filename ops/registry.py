@@ -93,9 +93,17 @@ class Operator:
         return self.function.__dict__.get(_BINDER)
 
     @property
-    def needs(self) -> Callable[..., Need]:
+    def rule(self) -> Callable[..., Need]:
+        """What ``@function.needs`` added, on this function or one that it wraps, or ``usual``."""
+        function = inspect.unwrap(self.function, stop=lambda f: _NEEDS in f.__dict__)
+        return function.__dict__.get(_NEEDS, usual)
+
+    def needs(self, *inputs: Any, **keywords: Any) -> Need:
         """What a call takes at most, given its inputs and attributes: see ``ops.needs``."""
-        return inspect.unwrap(self.function).__dict__.get(_NEEDS, usual)
+        try:
+            return self.rule(*inputs, **keywords)
+        except Exception:  # what is wrong is the operator's to tell
+            return usual(*inputs)
 
     @property
     def documentation(self) -> str:

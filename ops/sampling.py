@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from ops._axes import normalize_axis
 from ops._interpolation import hat, keys
 from ops._numeric import in_float32, limits, wide
-from ops._values import as_ints, zero
+from ops._values import all_ints, as_ints, zero
 from ops._windows import axes_of
 from ops.conv import check_bias, check_weights
+from ops.needs import PER_CALL, Need, multiply_adds, result, size, wide_copies, wide_itemsize
 from ops.registry import op
 
 # --------------------------------------------------------------------------------- GridSample
@@ -139,6 +142,34 @@ def _weighted(
     return np.ascontiguousarray(np.moveaxis(y, -1, 1))
 
 
+@grid_sample.needs
+@grid_sample_images.needs
+def needs_of_grid_sample(
+    x: np.ndarray, grid: np.ndarray, *, mode: str = "linear", **_: Any
+) -> Need:
+    support = {"nearest": 0, "cubic": 2, "bicubic": 2}.get(mode, 1)
+    item = 8 if x.dtype.kind in "iu" and support else wide_itemsize(x.dtype)
+    need = _needs_of_reading(x, size(grid.shape[:-1]), x.ndim - 2, support, item)
+    y = size(grid.shape[:-1]) * x.shape[1]
+    cast = item * x.size if item != x.itemsize else 0
+    back = 4 * item * y if x.dtype.kind in "iu" and support else x.itemsize * y
+    return Need(need.memory + cast + back, need.work + 30 * y)
+
+
+def _needs_of_reading(x: np.ndarray, places: int, rank: int, support: int, item: int) -> Need:
+    """The pixels, channels last; the places along each axis, and as many near them, with their
+    shares, as there are taps; what has been read so far, and what is read for one tap of each axis.
+    """
+    taps = 2 * support
+    corners = max(taps, 1) ** rank
+    coordinates = (40 + 40 * taps + 40) * rank * places
+    read = 3 * item * places * x.shape[1]
+    work = corners * places * (30 * rank + 30 * x.shape[1] + 20)
+    return Need(
+        item * x.size + coordinates + read, work + 20 * x.size + 20 * corners * rank * PER_CALL
+    )
+
+
 # --------------------------------------------------------------------------------- AffineGrid
 
 
@@ -169,6 +200,17 @@ def affine_grid(theta, size, *, align_corners=0):
     places = np.stack([*corners[::-1], np.ones(lengths)], -1).reshape(-1, rank + 1)
     grid = places.astype(theta.dtype) @ np.swapaxes(theta, 1, 2)
     return grid.reshape(len(theta), *lengths, rank)
+
+
+@affine_grid.needs
+def needs_of_affine_grid(theta: np.ndarray, size: np.ndarray, **_: Any) -> Need:
+    """Places in double: by axis, put together, and in the dtype of theta; and the result."""
+    lengths = as_ints(size)[2:]
+    places, rank = math.prod(max(n, 0) for n in lengths), len(lengths)
+    item = wide_itemsize(theta.dtype)
+    memory = places * ((16 + item) * (rank + 1) + item * rank * len(theta)) + wide_copies(theta)
+    rounded = theta.itemsize * places * rank * len(theta) if wide_copies(theta) else 0
+    return Need(memory + rounded, 30 * places * rank * (2 + len(theta)))
 
 
 # ----------------------------------------------------------------------------------- RoiAlign
@@ -215,20 +257,22 @@ def roi_align(
     corners = rois * rois.dtype.type(spatial_scale) - rois.dtype.type(0.5 * shifted)
     y = np.zeros((len(rois), x.shape[1], output_height, output_width), x.dtype)
     planes = _channels_last(x)
-    for region, (x1, y1, x2, y2), n in zip(y, corners, as_ints(batch_indices), strict=True):
+    combine = np.add if mode == "avg" else np.maximum
+    for region, (x1, y1, x2, y2), n in zip(y, corners, all_ints(batch_indices), strict=True):
         image = planes[normalize_axis(n, len(x))]
         height, width = (y2 - y1, x2 - x1) if shifted else (max(y2 - y1, 1), max(x2 - x1, 1))
         rows = _bin_points(y1, height / output_height, output_height, sampling_ratio)
         columns = _bin_points(x1, width / output_width, output_width, sampling_ratio)
         if not rows.size or not columns.size:
             continue  # an empty region
-        parts = [
-            image[i[:, None], j] * (a[:, None] * b).astype(x.dtype)[..., None]
-            for (i, a), (j, b) in itertools.product(
-                _two_pixels(rows, x.shape[2]), _two_pixels(columns, x.shape[3])
-            )
-        ]
-        points = np.add.reduce(parts) if mode == "avg" else np.maximum.reduce(parts)
+        points = None
+        for (i, a), (j, b) in itertools.product(
+            _two_pixels(rows, x.shape[2]), _two_pixels(columns, x.shape[3])
+        ):
+            part = image[i[:, None], j]
+            part *= (a[:, None] * b).astype(x.dtype)[..., None]
+            points = part if points is None else combine(points, part, out=points)
+        assert points is not None
         bins = points.reshape(output_height, -1, output_width, columns.shape[1], x.shape[1])
         pooled = bins.mean((1, 3)) if mode == "avg" else bins.max((1, 3))
         region[...] = np.moveaxis(pooled, -1, 0)
@@ -279,6 +323,41 @@ def _two_pixels(places: np.ndarray, length: int) -> list[tuple[np.ndarray, np.nd
         (before, np.where(known, 1 - share, 0)),
         (np.minimum(before + 1, length - 1), np.where(known, share, 0)),
     ]
+
+
+@roi_align.needs
+@roi_align_unshifted.needs
+def needs_of_roi_align(
+    x: np.ndarray,
+    rois: np.ndarray,
+    batch_indices: np.ndarray,
+    *,
+    output_height: int = 1,
+    output_width: int = 1,
+    sampling_ratio: int = 0,
+    spatial_scale: float = 1.0,
+    **_: Any,
+) -> Need:
+    """The result; the planes, channels last; and the points of one region: what they have of the
+    four pixels around them so far, and of the next, which is looked up and weighed."""
+    item, channels = wide_itemsize(x.dtype), x.shape[1]
+    bins = max(output_height, 0), max(output_width, 0)
+
+    def points(length: float, count: int) -> int:
+        """Along one side of a region; it may be off by what float32 rounds."""
+        each = math.ceil(1.001 * length * spatial_scale / max(count, 1)) + 1
+        return count * (sampling_ratio if sampling_ratio > 0 else each)
+
+    lengths = np.abs(rois[:, 2:].astype(np.float64) - rois[:, :2].astype(np.float64))
+    sides = [(points(h, bins[0]), points(w, bins[1])) for w, h in lengths.tolist()]
+    largest = max((rows * columns for rows, columns in sides), default=0)
+    around = max(map(sum, sides), default=0)
+    total = sum(rows * columns for rows, columns in sides)
+    need = result((len(rois), channels, *bins), f"f{item}")
+    memory = item * (x.size + 2 * channels * largest) + (8 + item) * 2 * largest + 100 * around
+    memory += wide_copies(x, rois) + (x.itemsize * need.memory // 4 if wide_copies(x) else 0)
+    work = need.work + 20 * x.size + total * (60 * channels + 60)
+    return Need(need.memory + memory, work + 40 * PER_CALL * len(rois))
 
 
 # --------------------------------------------------------------------------------- DeformConv
@@ -342,3 +421,32 @@ def deform_conv(
     y = w.reshape(group, len(w) // group, -1) @ columns
     y = y.reshape(batch, len(w), *windows)
     return y if b is None else y + b.reshape(-1, *[1] * rank)
+
+
+@deform_conv.needs
+def needs_of_deform_conv(
+    x: np.ndarray,
+    w: np.ndarray,
+    offset: np.ndarray,
+    b: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
+    *,
+    dilations: Sequence[int] | None = None,
+    offset_group: int = 1,
+    pads: Sequence[int] | None = None,
+    strides: Sequence[int] | None = None,
+    **_: Any,
+) -> Need:
+    """What is read for each tap of each window, and the product of that with the weights."""
+    axes = axes_of(x.shape[2:], w.shape[2:], strides=strides, dilations=dilations, pads=pads)
+    windows = size(axis.windows for axis in axes)
+    places = len(x) * offset_group * size(w.shape[2:]) * windows
+    item = wide_itemsize(x.dtype)
+    parts = np.broadcast_to(
+        np.zeros((), x.dtype), (len(x) * offset_group, x.shape[1] // offset_group, *x.shape[2:])
+    )
+    need = _needs_of_reading(parts, places, len(axes), 1, item)
+    y = len(x) * len(w) * windows
+    memory = wide_copies(x, w, offset, b, mask) + item * (2 * y + w.size)
+    macs = y * size(w.shape[1:])
+    return Need(need.memory + memory, need.work + multiply_adds(macs, x.dtype) + 20 * y)

@@ -6,13 +6,16 @@ is its value, or ``None``.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ops._axes import normalize_axis
-from ops._values import as_int, as_ints
+from ops._values import all_ints, as_int
 from ops.graphs import runs_graphs
+from ops.joining import concatenate, needs_of_parts, parts
+from ops.needs import PER_ARRAY, PER_ITEM, Need, nothing, total_bytes
 from ops.registry import op
-from ops.shape import concatenate, parts
 
 # --- sequences ------------------------------------------------------------------------------------
 
@@ -90,7 +93,7 @@ def split_to_sequence(input, split=None, *, axis=0, keepdims=1):
         slices = parts(input, (1,) * total, axis)
         return list(slices) if keepdims else [np.squeeze(one, axis) for one in slices]
     if split.ndim:
-        return list(parts(input, as_ints(split), axis))
+        return list(parts(input, all_ints(split), axis))
     length = as_int(split, "split")
     if length <= 0:
         raise ValueError(f"can't split into parts of size {length}")
@@ -162,3 +165,39 @@ def optional_get_element(input):
     if input is None:
         raise ValueError("can't get the element of an empty optional")
     return input
+
+
+# ------------------------------------------------------------------------------------------- needs
+
+for _function in (
+    sequence_empty, sequence_length, sequence_at, sequence_map,
+    optional, optional_has_element, optional_has_element_of_optional, optional_get_element,
+):  # fmt: skip
+    _function.needs(nothing)
+
+
+@sequence_construct.needs
+@sequence_insert.needs
+@sequence_erase.needs
+def needs_of_list(*inputs: Any) -> Need:
+    """A list of places, put together of two."""
+    count = sum(len(x) if isinstance(x, list) else 1 for x in inputs)
+    return Need(24 * count, 100 * count)
+
+
+@split_to_sequence.needs
+def needs_of_split_to_sequence(
+    input: np.ndarray, split: np.ndarray | None = None, *, axis: int = 0, **_: Any
+) -> Need:
+    if split is not None and split.ndim:
+        return needs_of_parts(input, split.size)
+    length = 1 if split is None else as_int(split, "split")
+    count = -(-input.shape[normalize_axis(axis, input.ndim)] // length)
+    need = needs_of_parts(input, count)
+    return Need(2 * need.memory, 2 * need.work)
+
+
+@concat_from_sequence.needs
+def needs_of_concat_from_sequence(input_sequence: list[np.ndarray], **_: Any) -> Need:
+    memory, count = total_bytes(input_sequence), len(input_sequence)
+    return Need(memory + PER_ARRAY * count, memory + 10 * PER_ITEM * count)

@@ -6,7 +6,6 @@ it can't be written to.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +14,8 @@ import numpy as np
 
 from ops._axes import normalize_axes, normalize_axis
 from ops._values import as_int, as_ints, as_scalar, zero
+from ops.needs import Need, nothing, reshaped, result
+from ops.needs import size as count_of
 from ops.registry import op
 
 # --- the same elements under another shape --------------------------------------------------------
@@ -161,6 +162,22 @@ def transpose(data, *, perm=None):
     return data.transpose(perm)
 
 
+for _function in (unsqueeze, unsqueeze_by_attribute, identity, shape, size, transpose):
+    _function.needs(nothing)
+
+
+# of the same elements in the same order there is a copy only if they don't lie in memory so
+@reshape.needs
+@reshape_by_attribute.needs
+@flatten.needs
+@flatten_from_the_front.needs
+@squeeze.needs
+@squeeze_by_attribute.needs
+def needs_of_reshape(data: np.ndarray, *_: Any, **__: Any) -> Need:
+    copied = reshaped(data)
+    return Need(copied, 10 * data.size if copied else 0)
+
+
 @op("DepthToSpace", since=1, without=["mode"])
 @op("DepthToSpace", since=11)
 def depth_to_space(input, *, blocksize, mode="DCR"):
@@ -209,6 +226,12 @@ def _mode(mode: str) -> str:
     return mode
 
 
+@depth_to_space.needs
+@space_to_depth.needs
+def needs_of_blocks(input: np.ndarray, **_: Any) -> Need:
+    return Need(input.nbytes + reshaped(input), 30 * input.size)
+
+
 # --- more of the same elements --------------------------------------------------------------------
 
 
@@ -246,103 +269,21 @@ def _tile(input: np.ndarray, repeats: tuple[int, ...]) -> np.ndarray:
     return tiled.reshape([r * size for r, size in zip(repeats, input.shape, strict=True)])
 
 
-# --- joining and taking apart ---------------------------------------------------------------------
+expand.needs(nothing)
 
 
-@op("Concat", since=4)
-def concat(*inputs, axis, out=None):
-    """The inputs one behind the other along ``axis``. Spec: Concat-4, Concat-11."""
-    return concatenate(inputs, axis, out)
+@tile.needs
+def needs_of_tile(input: np.ndarray, repeats: np.ndarray) -> Need:
+    return _needs_of_tile(input, as_ints(repeats))
 
 
-@op("Concat", since=1, until=4)
-def concat_along_channels(*inputs, axis=None):
-    """Concat whose ``axis`` is 1 unless given. Spec: Concat-1."""
-    return concatenate(inputs, 1 if axis is None else axis)
+@tile_one_axis.needs
+def needs_of_tile_one_axis(input: np.ndarray, tiles: np.ndarray, axis: np.ndarray) -> Need:
+    return _needs_of_tile(input, [as_int(tiles, "tiles")])
 
 
-def concatenate(
-    inputs: Sequence[np.ndarray], axis: int, out: np.ndarray | None = None
-) -> np.ndarray:
-    """Concatenate tensors of one type that differ at most in the size of ``axis``."""
-    if not inputs:
-        raise ValueError("can't concatenate nothing")
-    first = inputs[0]
-    axis = normalize_axis(axis, first.ndim)
-    for other in inputs[1:]:
-        if other.dtype != first.dtype:
-            raise ValueError(f"can't concatenate {first.dtype} and {other.dtype}")
-        if (
-            other.ndim != first.ndim
-            or other.shape[:axis] != first.shape[:axis]
-            or other.shape[axis + 1 :] != first.shape[axis + 1 :]
-        ):
-            raise ValueError(f"can't concatenate {first.shape} and {other.shape} on axis {axis}")
-    return np.concatenate(inputs, axis=axis, out=out)
-
-
-@op("Split", since=18)
-def split(input, split=None, *, axis=0, num_outputs=None):
-    """Views of consecutive parts: of the lengths in ``split``, or ``num_outputs`` equal ones.
-
-    When the size isn't a multiple of ``num_outputs``, the last part is smaller. Spec: Split-18.
-    """
-    axis = normalize_axis(axis, input.ndim)
-    if (split is None) == (num_outputs is None):
-        raise ValueError("Split needs either the input 'split' or the attribute 'num_outputs'")
-    if split is not None:
-        return parts(input, as_ints(split), axis)
-    total = input.shape[axis]
-    length = -(-total // num_outputs) if num_outputs > 0 else 0
-    last = total - length * (num_outputs - 1)
-    if length < 0 or last < 0 or num_outputs < 1:
-        raise ValueError(f"can't split size {total} into {num_outputs} parts")
-    return parts(input, (length,) * (num_outputs - 1) + (last,), axis)
-
-
-@op("Split", since=13)
-def split_evenly(input, split=None, *, axis=0, n_outputs):
-    """Views of parts of the lengths in ``split``, or one equal part per output. Spec: Split-13."""
-    return _split(input, None if split is None else as_ints(split), axis, n_outputs)
-
-
-@op("Split", since=2)
-def split_by_attribute(input, *, split=None, axis=0, n_outputs):
-    """Split with the lengths as an attribute. Spec: Split-2, Split-11."""
-    return _split(input, split, axis, n_outputs)
-
-
-@op("Split", since=1, until=2)
-def split_either_way(input, lengths=None, *, split=None, axis=None, n_outputs):
-    """Split with the lengths as an attribute or an input. Spec: Split-1."""
-    if lengths is not None:
-        split = [int(length) for length in as_ints(lengths)]  # they come in the input's type
-    return _split(input, split, 0 if axis is None else axis, n_outputs)
-
-
-def _split(
-    input: np.ndarray, lengths: Sequence[int] | None, axis: int, n_outputs: int
-) -> tuple[np.ndarray, ...]:
-    axis = normalize_axis(axis, input.ndim)
-    if lengths is None:
-        total = input.shape[axis]
-        if total % n_outputs:
-            raise ValueError(f"can't split size {total} into {n_outputs} equal parts")
-        lengths = (total // n_outputs,) * n_outputs
-    return parts(input, lengths, axis)
-
-
-def parts(input: np.ndarray, lengths: Sequence[int], axis: int) -> tuple[np.ndarray, ...]:
-    """Views of consecutive parts of these lengths, which must make up the axis."""
-    if sum(lengths) != input.shape[axis] or min(lengths, default=0) < 0:
-        raise ValueError(f"parts of {tuple(lengths)} don't make up size {input.shape[axis]}")
-    ends = list(itertools.accumulate(lengths))
-    index: list[Any] = [slice(None)] * input.ndim
-    views = []
-    for end, length in zip(ends, lengths, strict=True):
-        index[axis] = slice(end - length, end)
-        views.append(input[tuple(index)])
-    return tuple(views)
+def _needs_of_tile(input: np.ndarray, repeats: Sequence[int]) -> Need:
+    return result((count_of(repeats), input.size), input.dtype)
 
 
 # --- cutting out and putting around ---------------------------------------------------------------
@@ -409,6 +350,10 @@ def _clamped(start: int, end: int, step: int, size: int) -> slice:
     start = min(max(start, 0), size - 1)
     # an end of -1 is "before the first element", which Python writes as None
     return slice(start, min(end, size - 1) if end >= 0 else None, step)
+
+
+slice_.needs(nothing)
+slice_by_attribute.needs(nothing)
 
 
 @op("Pad", since=19)
@@ -515,12 +460,58 @@ def _source(places: np.ndarray, n: int, mode: str) -> np.ndarray:
     return (n - 1) - abs((n - 1) - places % period)
 
 
+@pad.needs
+@pad_without_wrap.needs
+@pad_all_axes.needs
+@pad_by_attribute.needs
+@pad_by_paddings.needs
+def needs_of_pad(
+    data: np.ndarray,
+    pads: Any = None,
+    constant_value: np.ndarray | None = None,
+    axes: np.ndarray | None = None,
+    *,
+    paddings: Sequence[int] | None = None,
+    mode: str = "constant",
+    **_: Any,
+) -> Need:
+    named = range(data.ndim) if axes is None else normalize_axes(as_ints(axes), data.ndim)
+    given = as_ints(paddings if pads is None else pads)
+    return _needs_of_pad(data, _pad_amounts(given, named, data.ndim), mode)
+
+
+def _needs_of_pad(data: np.ndarray, amounts: Sequence[tuple[int, int]], mode: str) -> Need:
+    """The result; what goes to one side of it is picked out first, unless it is a constant."""
+    padded = [n + begin + end for n, (begin, end) in zip(data.shape, amounts, strict=True)]
+    need = result(padded, data.dtype)
+    if mode == "constant":
+        return need
+    sides = [(n, max(amount)) for n, amount in zip(padded, amounts, strict=True) if n > 0]
+    picked = max((need.memory * side // n + 40 * side for n, side in sides), default=0)
+    return Need(need.memory + picked, 4 * need.work + 40 * sum(side for _, side in sides))
+
+
 @op("CenterCropPad", since=18)
 def center_crop_pad(input_data, shape, *, axes=None):
     """Cut or zero-pad each of ``axes`` to the size in ``shape``, keeping the centre.
 
     Of an odd difference the larger half falls to the end. Spec: CenterCropPad-18.
     """
+    amounts = _center_amounts(input_data, shape, axes)
+    return _pad(input_data, amounts, zero(input_data.dtype), "constant")
+
+
+@center_crop_pad.needs
+def needs_of_center_crop_pad(
+    input_data: np.ndarray, shape: np.ndarray, *, axes: Sequence[int] | None = None
+) -> Need:
+    return _needs_of_pad(input_data, _center_amounts(input_data, shape, axes), "constant")
+
+
+def _center_amounts(
+    input_data: np.ndarray, shape: np.ndarray, axes: Sequence[int] | None
+) -> list[tuple[int, int]]:
+    """What to put before and behind each axis; negative: to cut off."""
     named = range(input_data.ndim) if axes is None else normalize_axes(axes, input_data.ndim)
     sizes = as_ints(shape)
     if len(sizes) != len(named) or min(sizes, default=0) < 0:
@@ -530,7 +521,7 @@ def center_crop_pad(input_data, shape, *, axes=None):
         missing = size - input_data.shape[axis]
         begin = missing // 2 if missing > 0 else -(-missing // 2)
         amounts[axis] = begin, missing - begin
-    return _pad(input_data, amounts, zero(input_data.dtype), "constant")
+    return amounts
 
 
 @op("Trilu", since=14)
@@ -541,7 +532,14 @@ def trilu(input, k=None, *, upper=1):
     """
     if input.ndim < 2:
         raise ValueError(f"Trilu needs at least two axes, not shape {input.shape}")
-    diagonal = 0 if k is None else as_int(k, "k")
     rows, columns = np.ogrid[: input.shape[-2], : input.shape[-1]]
-    keep = columns - rows >= diagonal if upper else columns - rows <= diagonal
+    # as far out as the matrix goes is as far as int64 must go
+    diagonal = 0 if k is None else max(-len(rows), min(as_int(k, "k"), columns.size))
+    keep = columns >= rows + diagonal if upper else columns <= rows + diagonal
     return np.where(keep, input, np.full((), zero(input.dtype), input.dtype))
+
+
+@trilu.needs
+def needs_of_trilu(input: np.ndarray, k: np.ndarray | None = None, **_: Any) -> Need:
+    memory = input.nbytes + count_of(input.shape[-2:]) + 16 * sum(input.shape[-2:])
+    return Need(memory, 10 * input.size)

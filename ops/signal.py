@@ -6,6 +6,7 @@ A complex number is a last axis of length 2, (real, imaginary); a real one has l
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from ops._axes import normalize_axis
 from ops._numeric import wide
 from ops._values import as_int, as_scalar
 from ops.dtypes import numpy_dtype
+from ops.needs import Need, along, wide_copies, wide_itemsize
 from ops.registry import op
 
 
@@ -70,6 +72,44 @@ def _parts(y: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return np.stack([y.real, y.imag], -1).astype(dtype, copy=False)
 
 
+@dft.needs
+def needs_of_dft(
+    input: np.ndarray,
+    dft_length: np.ndarray | None = None,
+    axis: np.ndarray | None = None,
+    **attributes: Any,
+) -> Need:
+    along_axis = -2 if axis is None else as_int(axis, "axis")
+    return needs_of_dft_along(input, dft_length, axis=along_axis, **attributes)
+
+
+@dft_along_attribute.needs
+def needs_of_dft_along(
+    input: np.ndarray,
+    dft_length: np.ndarray | None = None,
+    *,
+    axis: int = 1,
+    inverse: int = 0,
+    onesided: int = 0,
+    **_: Any,
+) -> Need:
+    """The complex numbers, at both ends and laid out for the transform, and their parts."""
+    axis = normalize_axis(axis, input.ndim)
+    n = input.shape[axis]
+    length = 2 * n if dft_length is None and onesided and inverse else n
+    length = length if dft_length is None else max(as_int(dft_length, "dft_length"), 1)
+    numbers = input.size // input.shape[-1]
+    results = along(input, axis) // input.shape[-1] * length
+    return _needs_of_transform(input, numbers, results, length)
+
+
+def _needs_of_transform(x: np.ndarray, numbers: int, results: int, length: int) -> Need:
+    item = 2 * wide_itemsize(x.dtype)
+    rounded = 2 * x.itemsize * results if wide_copies(x) else 0
+    memory = wide_copies(x) + 2 * item * numbers + 3 * item * results + rounded
+    return Need(memory, 30 * numbers + results * (30 + 20 * length.bit_length()))
+
+
 @op("STFT", since=17)
 def stft(signal, frame_step, window=None, frame_length=None, *, onesided=1):
     """The DFT of windowed frames: y[b, f, k] = sum_n exp(-2πi·kn/L)·window[n]·x[b, f·step + n]
@@ -100,6 +140,27 @@ def stft(signal, frame_step, window=None, frame_length=None, *, onesided=1):
     return _parts((np.fft.rfft if onesided else np.fft.fft)(frames), signal.dtype)
 
 
+@stft.needs
+def needs_of_stft(
+    signal: np.ndarray,
+    frame_step: np.ndarray,
+    window: np.ndarray | None = None,
+    frame_length: np.ndarray | None = None,
+    *,
+    onesided: int = 1,
+) -> Need:
+    if frame_length is not None:
+        length = as_int(frame_length, "frame_length")
+    else:
+        length = signal.shape[1] if window is None else len(window)
+    frames = len(signal) * max(0, (signal.shape[1] - length) // as_int(frame_step, "") + 1)
+    item = 2 * wide_itemsize(signal.dtype)
+    windowed = item * frames * length // (3 - signal.shape[-1])
+    results = frames * (length // 2 + 1 if onesided else length)
+    need = _needs_of_transform(signal, signal.size, results, length)
+    return Need(need.memory + windowed, need.work + 60 * frames * length)
+
+
 # ------------------------------------------------------------------------------------ windows
 
 
@@ -128,11 +189,23 @@ def _cosines(
     size: np.ndarray, amounts: Sequence[float], output_datatype: int, periodic: int
 ) -> np.ndarray:
     """sum_i amounts[i]·cos(2πin/N)."""
-    n = np.arange(as_int(size, "size"), dtype=np.float64)
+    length = as_int(size, "size")
+    if length < 0:
+        raise ValueError(f"the size of a window can't be {length}")
+    n = np.arange(length, dtype=np.float64)
     # one symmetric point divides 0 by 0: NaN in the spec's function body and ONNX Runtime too
     angle = 2 * np.pi * n / np.float64(len(n) if periodic else len(n) - 1)
     window = sum(amount * np.cos(i * angle) for i, amount in enumerate(amounts))
     return np.asarray(window).astype(numpy_dtype(output_datatype))
+
+
+@hann_window.needs
+@hamming_window.needs
+@blackman_window.needs
+def needs_of_window(size: np.ndarray, **_: Any) -> Need:
+    """Places, angles and cosines in double, and what has been added up."""
+    count = max(as_int(size, "size"), 0)
+    return Need(64 * count, 200 * count)
 
 
 # -------------------------------------------------------------------------------- mel weights
@@ -176,3 +249,15 @@ def mel_weight_matrix(
     rise = np.where(centre > left, (place - left) / (centre - left), 1)
     weights = np.where(falling, (right - place) / (right - centre), np.where(rising, rise, 0))
     return weights.astype(numpy_dtype(output_datatype))
+
+
+@mel_weight_matrix.needs
+def needs_of_mel_weight_matrix(
+    num_mel_bins: np.ndarray, dft_length: np.ndarray, *_: Any, **__: Any
+) -> Need:
+    """Both sides of the triangles in double, the choice of them, and the result."""
+    bands, length = as_int(num_mel_bins, "num_mel_bins"), as_int(dft_length, "dft_length")
+    places = max(length // 2 + 1, 0)
+    return Need(
+        48 * places * max(bands, 0) + 8 * places + 64 * max(bands, 0), 60 * places * max(bands, 0)
+    )

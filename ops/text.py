@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-from ops._re2 import compile_re2, ignores_case
+from ops._re2 import compile_re2, ignores_case, steps_of
+from ops.needs import PER_ITEM, PER_STRING, Need, broadcast, size, texts, width
 from ops.registry import op
 
 
@@ -14,6 +17,17 @@ from ops.registry import op
 def string_concat(x, y):
     """x + y, elementwise; shapes broadcast. Spec: StringConcat-20."""
     return np.asarray(np.add(x, y), object)
+
+
+@string_concat.needs
+def needs_of_string_concat(x: np.ndarray, y: np.ndarray) -> Need:
+    """The texts of both, as often as they are broadcast."""
+    count = size(broadcast([x.shape, y.shape]))
+    given = [texts(x), texts(y)]
+    per_element = sum(sum(map(len, found)) / max(1, len(found)) for found in given)
+    characters = math.ceil(per_element * count)
+    memory = (PER_STRING + 8) * count + max(map(width, given)) * characters
+    return Need(memory, 200 * count + 4 * characters)
 
 
 @op("StringSplit", since=20)
@@ -46,6 +60,26 @@ def _split_at_spaces(text: str, most: int) -> list[str]:
     return [part.decode() for part in text.encode().strip().split(None, most)]
 
 
+@string_split.needs
+def needs_of_string_split(
+    x: np.ndarray, *, delimiter: str | None = None, maxsplit: int | None = None
+) -> Need:
+    """The parts, and as many places for each text as the one with most parts has; they can't be
+    more than there are delimiters."""
+    found = texts(x)
+
+    def parts(text: str) -> int:
+        ends = text.count(delimiter) if delimiter else sum(map(text.count, " \t\n\r\v\f"))
+        return 1 + (ends if maxsplit is None or maxsplit < 0 else min(ends, maxsplit))
+
+    counts = list(map(parts, found))
+    characters, total = sum(map(len, found)), sum(counts)
+    longest, most = max(map(len, found), default=0), max(counts, default=0)
+    memory = (PER_STRING + 8) * total + width(found) * characters + 8 * longest
+    memory += (80 + 16 * most) * len(found)
+    return Need(memory, 400 * total + 20 * characters + 20 * len(found) * most)
+
+
 @op("StringNormalizer", since=10)
 def string_normalizer(
     x, *, case_change_action="NONE", is_case_sensitive=0, locale=None, stopwords=None
@@ -76,6 +110,17 @@ def _lower(text: str) -> str:
     return "".join(low if len(low := letter.lower()) == 1 else letter for letter in text)
 
 
+@string_normalizer.needs
+def needs_of_string_normalizer(
+    x: np.ndarray, *, stopwords: Sequence[str] | None = None, **_: Any
+) -> Need:
+    """The words, and those of the stop words that they are compared with; letter by letter."""
+    found = [*texts(x), *(stopwords or ())]
+    characters, longest = sum(map(len, found)), max(map(len, found), default=0)
+    memory = (PER_STRING + 40) * len(found) + 2 * width(found) * characters + 96 * longest
+    return Need(memory, PER_ITEM * len(found) + 600 * characters)
+
+
 def _upper(text: str) -> str:
     return "".join(up if len(up := letter.upper()) == 1 else letter for letter in text)
 
@@ -95,6 +140,13 @@ def regex_full_match(x, *, pattern=None):
         raise NotImplementedError(f"(?i) in {pattern!r} with letters beyond ASCII is not supported")
     found = [compiled.fullmatch(text) is not None for text in texts]
     return np.array(found, bool).reshape(x.shape)
+
+
+@regex_full_match.needs
+def needs_of_regex_full_match(x: np.ndarray, *, pattern: str | None = None) -> Need:
+    found = texts(x)
+    steps = sum(steps_of(pattern or "", len(text)) for text in found)
+    return Need(17 * len(found) + 200 * len(pattern or ""), PER_ITEM * len(found) + 40 * steps)
 
 
 @op("TfIdfVectorizer", since=9)
@@ -144,8 +196,10 @@ def tfidf_vectorizer(
     rows = x.reshape(-1, x.shape[-1]).tolist() if x.size else [[]] * (len(x) if x.ndim == 2 else 1)
     counts = np.zeros((len(rows), total), np.float32)
     for row, items in zip(counts, rows, strict=True):
-        for n in range(min_gram_length, max_gram_length + 1):
-            for apart in range(1, max_skip_count + 2 if n > 1 else 2):
+        # longer than the pool's, or further apart than the row is long, there is nothing to find
+        for n in range(min_gram_length, min(max_gram_length, len(ngram_counts)) + 1):
+            furthest = min(max_skip_count + 1, (len(items) - 1) // (n - 1)) if n > 1 else 1
+            for apart in range(1, furthest + 1):
                 for at in range(len(items) - (n - 1) * apart):
                     for gram in grams.get((n, *items[at : at + (n - 1) * apart + 1 : apart]), ()):
                         row[gram] += 1
@@ -156,3 +210,32 @@ def tfidf_vectorizer(
     y = np.zeros((len(rows), max(ngram_indexes, default=-1) + 1), np.float32)
     np.add.at(y.T, np.array(ngram_indexes, np.intp), counts.T)
     return y if x.ndim == 2 else y[0]
+
+
+@tfidf_vectorizer.needs
+def needs_of_tfidf_vectorizer(
+    x: np.ndarray,
+    *,
+    max_gram_length: int,
+    max_skip_count: int,
+    min_gram_length: int,
+    mode: str,
+    ngram_counts: Sequence[int],
+    ngram_indexes: Sequence[int],
+    pool_int64s: Sequence[int] | None = None,
+    pool_strings: Sequence[str] | None = None,
+    **_: Any,
+) -> Need:
+    """The pool as a dictionary; rows as lists; a count for each n-gram in each row, up to three
+    times, and the result."""
+    rows = len(x) if x.ndim == 2 else 1
+    items = x.size // max(rows, 1)
+    pool = len(pool_int64s or pool_strings or ())
+    grams, columns = len(ngram_indexes), max(ngram_indexes, default=-1) + 1
+    copies = 1 if mode == "TF" else 3
+    memory = 200 * pool + 56 * x.size + 4 * rows * (copies * grams + max(columns, 0))
+    looked_up = sum(
+        items * min(max(max_skip_count, 0) + 1, items) * (n + 2)
+        for n in range(max(min_gram_length, 1), min(max_gram_length, len(ngram_counts)) + 1)
+    )
+    return Need(memory + 8 * grams, 400 * rows * looked_up + PER_ITEM * pool + 60 * rows * grams)

@@ -8,10 +8,12 @@ accumulators. R is the learning rate, T the number of steps done so far.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from ops._values import as_scalar
+from ops.needs import Need, total_bytes
 from ops.registry import op
 
 TRAINING = "ai.onnx.preview.training"
@@ -119,3 +121,13 @@ def momentum(
         return x - rate * (g + alpha * v if mode == "nesterov" else v), v
 
     return _each(inputs, 3, step)
+
+
+@adagrad.needs
+@adam.needs
+@momentum.needs
+def needs_of_step(r: np.ndarray, t: np.ndarray, *inputs: np.ndarray, **_: Any) -> Need:
+    """As many results as inputs (there is none for a gradient), and what the step of one tensor
+    is computed with: up to four more of its size."""
+    largest = max((x.nbytes for x in inputs), default=0)
+    return Need(total_bytes(inputs) + 4 * largest, 30 * sum(x.size for x in inputs))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import itertools
+from typing import Any
 
 import numpy as np
 
 from ops._values import as_int, as_ints, as_scalar
 from ops._windows import axes_of
+from ops.needs import PER_ARRAY, PER_CALL, PER_ITEM, Need, reshaped, result, size
 from ops.registry import op
 
 
@@ -99,6 +101,29 @@ def _best_apart(low: np.ndarray, high: np.ndarray, most: int, overlap: np.float3
     return best[:most]
 
 
+@non_max_suppression.needs
+def needs_of_non_max_suppression(
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    max_output_boxes_per_class: np.ndarray | None = None,
+    *_: Any,
+    **__: Any,
+) -> Need:
+    """Of one class the boxes in order, and 64 of them with those that are kept; of all classes
+    those that are kept, as tuples and as the result."""
+    given = max_output_boxes_per_class
+    most = 0 if given is None or given.size == 0 else as_int(given, "max_output_boxes_per_class")
+    count = boxes.shape[1]
+    most = min(max(most, 0), count)
+    classes = len(boxes) * scores.shape[1]
+    memory = 200 * classes * most + (32 + 8 * boxes.itemsize) * count
+    memory += 64 * 12 * boxes.itemsize * (most + 64)
+    compared = count * (most + 64) if most else 0
+    blocks = -(-count // 64)
+    work = classes * (compared * 30 + 300 * count + (blocks + 1) * 100 * PER_CALL)
+    return Need(memory, work + classes * most * PER_ITEM)
+
+
 @op("Col2Im", since=18)
 def col2im(input, image_shape, block_shape, *, dilations=None, pads=None, strides=None):
     """y[n, c, l·stride + k·dilation - pad] += x[n, (c, k), l]: what a Conv cut out, put back
@@ -134,6 +159,21 @@ def col2im(input, image_shape, block_shape, *, dilations=None, pads=None, stride
     return y
 
 
+@col2im.needs
+def needs_of_col2im(
+    input: np.ndarray,
+    image_shape: np.ndarray,
+    block_shape: np.ndarray,
+    **_: Any,
+) -> Need:
+    """The image; what is added for each tap is of the size of the columns of one."""
+    block = [max(n, 1) for n in as_ints(block_shape)]
+    taps = size(block)
+    need = result((len(input), input.shape[1] // taps, *as_ints(image_shape)), input.dtype)
+    memory = need.memory + reshaped(input) + 2 * input.nbytes // taps + 2 * PER_ARRAY * sum(block)
+    return Need(memory, need.work + 40 * input.size + 4 * PER_CALL * taps)
+
+
 @op("ImageDecoder", since=20)
 def image_decoder(encoded_stream, *, pixel_format="RGB"):
     """The pixels (H, W, C) of an encoded image; an empty array if it can't be decoded
@@ -150,12 +190,28 @@ def image_decoder(encoded_stream, *, pixel_format="RGB"):
     except ImportError:
         raise NotImplementedError("ImageDecoder needs Pillow: pip install pillow") from None
     grayscale = pixel_format == "Grayscale"
-    formats = ["BMP", "JPEG", "JPEG2000", "TIFF", "PNG", "WEBP", "PPM"]
     try:
-        image = Image.open(io.BytesIO(encoded_stream.tobytes()), formats=formats)
+        image = Image.open(io.BytesIO(encoded_stream.tobytes()), formats=_FORMATS)
         pixels = np.array(image.convert("L" if grayscale else "RGB"))
     except Exception:  # "If it can't decode for any reason … it will return an empty matrix"
         return np.zeros((0, 0, 1 if grayscale else 3), np.uint8)
     if grayscale:
         return pixels[..., None]
     return pixels if pixel_format == "RGB" else np.ascontiguousarray(pixels[..., ::-1])
+
+
+_FORMATS = ["BMP", "JPEG", "JPEG2000", "TIFF", "PNG", "WEBP", "PPM"]
+
+
+@image_decoder.needs
+def needs_of_image_decoder(encoded_stream: np.ndarray, **_: Any) -> Need:
+    """The pixels as the file's header has it: as Pillow decodes and converts them, up to eight
+    bytes each, and as an array, by way of the bytes that it is made of."""
+    try:
+        from PIL import Image
+
+        image = Image.open(io.BytesIO(encoded_stream.tobytes()), formats=_FORMATS)
+        pixels = size(image.size)
+    except Exception:  # none of these
+        return Need(3 * encoded_stream.nbytes, 10 * encoded_stream.size)
+    return Need(3 * encoded_stream.nbytes + 28 * pixels + (1 << 18), 200 * pixels + 10_000_000)

@@ -20,8 +20,8 @@ from interpreter.cli._random import make_up
 from interpreter.costs import operations
 from interpreter.errors import InvalidInputError, OnnxWalkError
 from interpreter.model import Graph, SparseTensor, Tensor
+from interpreter.prepare.context import every_node
 from interpreter.prepare.fates import fates
-from interpreter.prepare.resolve import every_node
 from interpreter.session import Session
 
 #: sizes to try for open dimensions: of the first axis, and of the others

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from interpreter.cli._engines import need
+from interpreter.cli._whole import beside
 from interpreter.errors import InvalidInputError
 
 #: colours that colour-blind people tell apart (Okabe and Ito), and a shape for who sees none
@@ -58,5 +59,6 @@ def draw(
     axes.set_title(textwrap.fill(title, 90), fontsize=9)
     if series:
         axes.legend(loc="best", fontsize=8)
-    figure.savefig(path, dpi=150)
+    with beside(path) as part:
+        figure.savefig(part, dpi=150, format=path.suffix.removeprefix("."))
     pyplot.close(figure)

@@ -12,10 +12,17 @@ from interpreter.errors import InvalidInputError
 
 def write(path: Path, text: str) -> None:
     """Write text beside its name, then rename it. Raises InvalidInputError."""
+    with beside(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """A name to write to, which is renamed to ``path`` at the end. Raises InvalidInputError."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with explained(path):
-            part.write_text(text, encoding="utf-8")
+            yield part
             part.replace(path)
     finally:
         with contextlib.suppress(OSError):

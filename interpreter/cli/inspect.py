@@ -16,8 +16,9 @@ from interpreter.errors import InvalidInputError, InvalidModelError, Unsupported
 from interpreter.model import Graph, Model, Node, SparseTensor, Tensor, ValueInfo
 from interpreter.prepare import Context
 from interpreter.prepare.check import check
+from interpreter.prepare.context import every_node
 from interpreter.prepare.inline import inline_functions
-from interpreter.prepare.resolve import every_node, resolve, unsupported
+from interpreter.prepare.resolve import resolve, unsupported
 from interpreter.reader import read_model
 from interpreter.session import load
 from interpreter.text import LABELS_KEY, TEXT_KEY, Tokenizer, class_names, tokenizers

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from interpreter.model import Graph, Model
 from interpreter.plan import Plan
-from interpreter.prepare.check import check
+from interpreter.prepare.check import check, check_graph
 from interpreter.prepare.compile import compile_graph, output_infos
 from interpreter.prepare.context import Context
 from interpreter.prepare.fold import fold_constants
@@ -50,6 +50,8 @@ def checked_graph(model: Model, context: Context) -> Graph:
     """
     check(model)
     graph = inline_functions(model)
+    if model.functions:  # what comes out of a body may have a name that is there already
+        check_graph(graph, model.source)
     resolve(graph, model, context)
     return graph
 

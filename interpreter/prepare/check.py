@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from interpreter.budget import tick
 from interpreter.errors import InvalidModelError
-from interpreter.model import Graph, Model
+from interpreter.model import Function, Graph, Model, ValueInfo
+from interpreter.prepare.context import every_node
 
 _MOST_SHOWN = 10
 
+FunctionKey = tuple[str, str, str]
 Scopes = tuple[set[str], ...]
 
 
@@ -18,15 +20,17 @@ def check(model: Model) -> None:
     problems = list(_graph_problems(model.graph, (), ""))
     for key, function in model.functions.items():
         name = ".".join(part for part in key if part)
-        inputs = set(function.inputs)
-        produced = inputs | {name for node in function.nodes for name in node.outputs}
-        problems += [
-            f"function {name}: output '{output}' is not defined"
-            for output in function.outputs
-            if output not in produced
-        ]
+        problems += _graph_problems(_as_graph(function), (), f"function {name}: ")
+    if endless := _calling_themselves(model.functions):
+        problems.append("functions that call themselves: " + ", ".join(endless))
     if problems:
         raise invalid(model.source, problems)
+
+
+def check_graph(graph: Graph, source: str) -> None:
+    """Raise InvalidModelError naming all that is wrong with the structure of a graph."""
+    if problems := list(_graph_problems(graph, (), "")):
+        raise invalid(source, problems)
 
 
 def invalid(source: str, problems: list[str]) -> InvalidModelError:
@@ -34,6 +38,33 @@ def invalid(source: str, problems: list[str]) -> InvalidModelError:
     shown = "; ".join(problems[:_MOST_SHOWN])
     more = len(problems) - _MOST_SHOWN
     return InvalidModelError(f"{source}: {shown}" + (f"; and {more} more" if more > 0 else ""))
+
+
+def _calling_themselves(functions: Mapping[FunctionKey, Function]) -> list[str]:
+    """The names of the functions that call themselves, be it by way of others."""
+    calls = {
+        key: {
+            called
+            for node in every_node(_as_graph(function))
+            if (called := (node.domain, node.op_type, node.overload)) in functions
+        }
+        for key, function in functions.items()
+    }
+    # What calls none of the rest, or is called by none of it, is on no circle.
+    while True:
+        called_by_any = set().union(*calls.values())
+        circle = {key: called & calls.keys() for key, called in calls.items()}
+        circle = {key: called for key, called in circle.items() if called and key in called_by_any}
+        if circle == calls:
+            return [".".join(filter(None, key)) for key in calls]
+        calls = circle
+
+
+def _as_graph(function: Function) -> Graph:
+    inputs, outputs = (
+        tuple(map(ValueInfo, names)) for names in (function.inputs, function.outputs)
+    )
+    return Graph(function.name, function.nodes, inputs, outputs)
 
 
 def _graph_problems(graph: Graph, outer: Scopes, where: str) -> Iterator[str]:

@@ -11,7 +11,6 @@ import numpy as np
 
 from interpreter.bound_plans import BoundPlans
 from interpreter.budget import current, tick
-from interpreter.errors import LimitError
 from interpreter.execute import Walked, execute, walk
 from interpreter.model import Graph, Node, SparseTensor, Tensor, ValueInfo
 from interpreter.plan import NOTHING, Plan, Step
@@ -128,6 +127,8 @@ class _Compiler:
         bodies = {name: (plan, len(captured)) for name, (plan, captured) in graphs.items()}
         inputs = tuple(self.read(name) for name in names)
         outputs = tuple(self.define(name) for name in node.outputs)
+        while outputs[1:] and outputs[-1] == NOTHING:  # an operator needn't give what has no name
+            outputs = outputs[:-1]
         taken: tuple[Any, ...] = ()
         if len(names) < len(node.inputs):
             taken = tuple(
@@ -197,12 +198,13 @@ class _Compiler:
         if any(name and name not in self.constants for name in wanted):
             return None
         constants = [self.constants[name] if name else None for name in wanted]
-        if (budget := current()) is not None:
-            try:
+        budget = current()
+        try:
+            if budget is not None:
                 budget.reserve(_PREPARED * sum(x.nbytes for x in constants if x is not None))
-            except LimitError:
-                return None  # it runs as it is
-        call = preparation.function(*constants, **keywords)
+            call = preparation.function(*constants, **keywords)
+        except Exception:
+            return None  # left as it is: if it is ever reached, the run says what is wrong
         if call is None:  # it declines these constants or attributes
             return None
         rest = [n for i, n in named.items() if i not in preparation.constants]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -66,3 +66,11 @@ def names_read(node: Node) -> set[str]:
     """The values that a node reads: its inputs, and what its subgraphs take from outside."""
     names = {name for name in node.inputs if name}
     return names.union(*(captured(graph) for _, graph in node.graphs))
+
+
+def every_node(graph: Graph) -> Iterator[Node]:
+    """The nodes of a graph and of the graphs within it."""
+    for node in graph.nodes:
+        yield node
+        for _, inner in node.graphs:
+            yield from every_node(inner)

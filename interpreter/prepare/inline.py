@@ -17,7 +17,7 @@ def inline_functions(model: Model) -> Graph:
     Values of a body get the call's name in front ("call/value"), so that they can be asked for.
     A body's nodes keep the opset that the function imports.
 
-    Raises InvalidModelError for functions that call themselves and calls that don't fit.
+    Raises InvalidModelError for calls that don't fit.
     """
     if not model.functions:
         return model.graph
@@ -46,8 +46,6 @@ class _Inliner:
                 if node.graphs:
                     node = _with_subgraphs(node, lambda graph: self.graph(graph, calls))
                 yield node
-            elif key in calls:
-                raise InvalidModelError(f"{self.source}: {node}: the function calls itself")
             else:
                 yield from self.nodes(self.body(node, function), (*calls, key))
 

@@ -123,8 +123,12 @@ def _line(
     if links.is_operator(node, "BatchNormalization") and node.inputs[0] == x:
         if len([name for name in node.outputs if name]) > 1:
             return None
-        attributes = node.attributes
-        if attributes.get("training_mode", 0) or "is_test" in attributes:
+        operator = links.context.operator(node)
+        assert operator is not None, "resolve() has looked up every operator"
+        attributes = {**operator.attributes, **node.attributes}
+        if attributes.get("training_mode", 0) or not attributes.get("is_test", 1):
+            return None
+        if not attributes.get("spatial", 1):  # one value for each place
             return None
         parameters = [links.constant(name) for name in node.inputs[1:]]
         if any(p is None or p.shape != (channels,) for p in parameters):

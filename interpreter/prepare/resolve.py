@@ -9,7 +9,7 @@ from typing import Any
 from interpreter.errors import UnsupportedModelError
 from interpreter.model import Graph, Model, Node, Reference
 from interpreter.prepare.check import invalid
-from interpreter.prepare.context import Context
+from interpreter.prepare.context import Context, every_node
 from interpreter.prepare.types import type_problems
 from ops import Registry
 from ops.choices import choices
@@ -56,14 +56,6 @@ def unsupported(graph: Graph, context: Context) -> dict[str, list[str]]:
             hint = f", supported from {known[0]} on" if known and opset is not None else ""
             missing.setdefault(f"{name} ({where}{hint})", []).append(node.label)
     return missing
-
-
-def every_node(graph: Graph) -> Iterator[Node]:
-    """The nodes of a graph and of the graphs within it."""
-    for node in graph.nodes:
-        yield node
-        for _, inner in node.graphs:
-            yield from every_node(inner)
 
 
 def _call_problems(node: Node, context: Context) -> Iterator[str]:

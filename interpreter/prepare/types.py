@@ -135,7 +135,7 @@ def _output(
         first = types.get(node.inputs[0], "")
         return _FROM_FIRST[node.op_type](first) if first else ""
     told = _from_attributes(node, context)
-    if not told and node.op_type in _LIKE_FIRST:
+    if not told and node.op_type in _LIKE_FIRST and node.inputs:
         return types.get(node.inputs[0], "")
     return told
 

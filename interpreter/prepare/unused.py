@@ -7,6 +7,9 @@ from dataclasses import replace
 from interpreter.model import Graph, Node
 from interpreter.prepare.context import Context, names_read
 
+#: the built-in operators whose further outputs are only more to compute
+_ONLY_MORE = {"MaxPool", "Dropout", "BiasDropout", "Attention", "MultiHeadAttention"}
+
 
 def drop_unused(graph: Graph, context: Context) -> Graph:
     """Keep only what the graph's outputs need, in subgraphs too."""
@@ -19,7 +22,7 @@ def drop_unused(graph: Graph, context: Context) -> Graph:
         outputs = [name if name in needed else "" for name in node.outputs]
         while outputs and not outputs[-1]:
             outputs.pop()
-        if tuple(outputs) != node.outputs:
+        if tuple(outputs) != node.outputs and not _counts_outputs(node, context):
             node = replace(node, outputs=tuple(outputs))
         kept.append(node)
         needed |= names_read(node)
@@ -28,6 +31,14 @@ def drop_unused(graph: Graph, context: Context) -> Graph:
         nodes=tuple(reversed(kept)),
         initializers={n: t for n, t in graph.initializers.items() if n in needed},
     )
+
+
+def _counts_outputs(node: Node, context: Context) -> bool:
+    """Whether how many outputs are named changes what the others are: Split cuts into as many
+    parts, BatchNormalization before opset 14 takes several to mean training."""
+    operator = context.operator(node)
+    counts = operator is not None and "n_outputs" in operator.reserved
+    return counts and not (node.op_type in _ONLY_MORE and context.is_builtin(node))
 
 
 def _within(node: Node, context: Context) -> Node:

@@ -33,6 +33,7 @@ from interpreter.reader.messages import MODEL, NODE
 from interpreter.reader.source import Source, explain_foreign
 from interpreter.reader.tensors import build_sparse_tensor, build_tensor, integers
 from interpreter.reader.wire import parse
+from ops.dtypes import ELEMENT_TYPES
 
 Fields = dict[str, Any]
 
@@ -257,18 +258,26 @@ def value_type(fields: Fields) -> ValueType:
         if field in fields:
             tensor = fields[field]
             shape = _shape(tensor["shape"]) if "shape" in tensor else None
-            return kind(tensor.get("elem_type", 0), shape)
+            return kind(_element(tensor, "elem_type"), shape)
     if "sequence_type" in fields:
         return SequenceType(value_type(fields["sequence_type"].get("elem_type", {})))
     if "optional_type" in fields:
         return OptionalType(value_type(fields["optional_type"].get("elem_type", {})))
     if "map_type" in fields:
         map_type = fields["map_type"]
-        return MapType(map_type.get("key_type", 0), value_type(map_type.get("value_type", {})))
+        return MapType(_element(map_type, "key_type"), value_type(map_type.get("value_type", {})))
     if "opaque_type" in fields:
         opaque = fields["opaque_type"]
         return OpaqueType(opaque.get("domain", ""), opaque.get("name", ""))
     return None
+
+
+def _element(fields: Fields, name: str) -> int:
+    """A ``TensorProto.DataType`` code; 0 if the file doesn't say."""
+    code: int = fields.get(name, 0)
+    if code and code not in ELEMENT_TYPES:
+        raise InvalidModelError(f"{code} is not a tensor element type of ONNX")
+    return code
 
 
 def _shape(fields: Fields) -> Shape:

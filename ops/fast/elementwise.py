@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from functools import partial
 from typing import Any
@@ -112,6 +113,7 @@ _unary(_activations.tanh, np.tanh)
 
 def _activation(function: Any, name: str, *names: str) -> None:
     """An operator whose attributes ``names`` are the parameters of a fast activation."""
+    defaults = {n: inspect.signature(function).parameters[n].default for n in names}
 
     @function.bind
     def bind(space: Space, x: np.ndarray, **attributes: Any) -> np.ndarray | None:
@@ -119,7 +121,7 @@ def _activation(function: Any, name: str, *names: str) -> None:
             return None
         if set(attributes) - set(names):
             return None
-        apply = activation(name, [attributes[n] for n in names if n in attributes])
+        apply = activation(name, [attributes.get(n, defaults[n]) for n in names])
         assert apply is not None
         y = space.like(x)
         for source, result in runs(x, y):

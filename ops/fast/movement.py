@@ -8,6 +8,7 @@ import numpy as np
 
 from ops import cast as _cast
 from ops import indexing as _indexing
+from ops import joining as _joining
 from ops import reduce as _reduce  # noqa: F401  (registers what is bound here)
 from ops import shape as _shape
 from ops._axes import normalize_axis
@@ -39,7 +40,7 @@ _bind_cast(_cast.cast)
 _bind_cast(_cast.cast_keeping_infinity)
 
 
-@_shape.concat.bind
+@_joining.concat.bind
 def bind_concat(space: Space, *inputs: np.ndarray, axis: int) -> np.ndarray | None:
     first = inputs[0]
     if first.dtype.hasobject or any(x.dtype != first.dtype for x in inputs):

@@ -37,6 +37,8 @@ def _batch_normalization(function: Any) -> None:
         """x * factor + shift"""
         if training_mode or n_outputs > 1 or not space.known(scale, b, mean, var):
             return None
+        if not spatial:  # one value for each place
+            return None
         if x.dtype != np.float32 or scale.dtype != x.dtype or scale.ndim != 1 or x.ndim < 2:
             return None
         if not scale.shape == b.shape == mean.shape == var.shape == x.shape[1:2]:

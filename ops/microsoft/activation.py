@@ -5,6 +5,7 @@ from __future__ import annotations
 from ops import activation
 from ops._numeric import check_same_dtype, in_float32
 from ops.microsoft import DOMAIN
+from ops.needs import elementwise
 from ops.registry import op
 
 
@@ -58,3 +59,10 @@ def _last_axis(bias, x):
     if bias.shape != x.shape[-1:]:
         raise ValueError(f"bias {bias.shape} should be {x.shape[-1:]} for x of {x.shape}")
     return bias
+
+
+gelu.needs(elementwise(blockwise=True, per_element=150))
+quick_gelu.needs(elementwise(2, widened=True, per_element=150))
+for _function in (bias_gelu, fast_gelu):
+    _function.needs(elementwise(2, widened=True, per_element=200))
+bias_split_gelu.needs(elementwise(2.5, widened=True, per_element=200))

@@ -9,6 +9,7 @@ its values. Heads apart, a tensor is (B, N, S, H); together (B, S, N·H). scale 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ import numpy as np
 from ops._numeric import check_same_dtype, wide
 from ops.activation import softmax
 from ops.microsoft import DOMAIN
-from ops.quantize import matmul_integer
+from ops.needs import PER_ELEMENT, Need, multiply_adds, size, wide_copies, wide_itemsize
+from ops.quantize import matmul_integer, needs_of_matmul_integer
 from ops.registry import op
 
 _MASKED = -10000.0  # what is added where a mask is 0, unless mask_filter_value says otherwise
@@ -394,3 +396,123 @@ def rotated(
     y[..., first] = a * cos - b * sin
     y[..., second] = a * sin + b * cos
     return y
+
+
+# ------------------------------------------------------------------------------------------- needs
+
+
+def needs_of_attending(
+    q: Sequence[int], k: Sequence[int], v: Sequence[int], item: int, cached: int = 0
+) -> Need:
+    """For queries, keys and values of these shapes (B, N, ·, H), and ``cached`` numbers that come
+    before: their copies, scores, weights, and the result with its heads together."""
+    scores = size(q[:3]) * k[2]
+    y = size(q[:3]) * v[3]
+    numbers = size(q) + 2 * (size(k) + size(v)) + cached
+    memory = item * (2 * numbers + 3 * scores + 3 * y) + 16 * q[0] * q[2] * k[2]
+    work = multiply_adds(scores * (q[3] + v[3]), np.dtype(f"f{item}"), calls=2 * size(q[:2]))
+    return Need(memory, work + 3 * PER_ELEMENT * (scores + y) + 30 * numbers)
+
+
+@attention.needs
+def needs_of_attention(
+    input: np.ndarray,
+    weights: np.ndarray,
+    bias: np.ndarray | None = None,
+    mask_index: np.ndarray | None = None,
+    past: np.ndarray | None = None,
+    *_: Any,
+    num_heads: int,
+    qkv_hidden_sizes: Sequence[int] | None = None,
+    **__: Any,
+) -> Need:
+    return _needs_of_projected(input, weights, past, num_heads, qkv_hidden_sizes)
+
+
+@q_attention.needs
+def needs_of_q_attention(
+    input: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray,
+    input_scale: np.ndarray,
+    weight_scale: np.ndarray,
+    mask_index: np.ndarray | None = None,
+    input_zero_point: np.ndarray | None = None,
+    weight_zero_point: np.ndarray | None = None,
+    past: np.ndarray | None = None,
+    *,
+    num_heads: int,
+    **_: Any,
+) -> Need:
+    need = _needs_of_projected(input, weight, past, num_heads, None)
+    product = needs_of_matmul_integer(input, weight)
+    return Need(max(need.memory, product.memory + need.memory // 4), need.work + product.work)
+
+
+def _needs_of_projected(
+    input: np.ndarray,
+    weights: np.ndarray,
+    past: np.ndarray | None,
+    heads: int,
+    sizes: Sequence[int] | None,
+) -> Need:
+    batch, length, _ = input.shape
+    q, k, v = sizes or [weights.shape[1] // 3] * 3
+    keys = length + (0 if past is None else past.shape[3])
+    shapes = [
+        (batch, heads, n, width // max(heads, 1))
+        for n, width in ((length, q), (keys, k), (keys, v))
+    ]
+    item = max(wide_itemsize(input.dtype), 4)
+    need = needs_of_attending(*shapes, item, 0 if past is None else past.size)
+    projected = item * 2 * batch * length * (q + k + v)
+    macs = multiply_adds(input.size * weights.shape[1], np.dtype(f"f{item}"))
+    return Need(need.memory + projected + wide_copies(input, weights), need.work + macs)
+
+
+@multi_head_attention.needs
+def needs_of_multi_head_attention(
+    query: np.ndarray,
+    key: np.ndarray | None = None,
+    value: np.ndarray | None = None,
+    bias: np.ndarray | None = None,
+    key_padding_mask: np.ndarray | None = None,
+    attention_bias: np.ndarray | None = None,
+    past_key: np.ndarray | None = None,
+    past_value: np.ndarray | None = None,
+    *_: Any,
+    num_heads: int,
+    **__: Any,
+) -> Need:
+    packed = query if key is None else key
+    sizes = [packed.size] * 3 if value is None else [query.size, packed.size, value.size]
+    batch = len(query)
+    apart = packed.ndim == 4
+    lengths = [query.shape[1], packed.shape[2 if apart else 1]]
+    past = 0 if past_key is None else past_key.shape[2]
+    shapes = [
+        (batch, num_heads, n + more, count // max(batch * num_heads * n, 1))
+        for n, more, count in zip(
+            (lengths[0], lengths[1], lengths[1]), (0, past, past), sizes, strict=True
+        )
+    ]
+    cached = sum(x.size for x in (past_key, past_value) if x is not None)
+    need = needs_of_attending(*shapes, max(wide_itemsize(query.dtype), 4), cached + sum(sizes))
+    scores = size(shapes[0][:3]) * shapes[1][2] if query.itemsize < 4 else 0
+    return Need(need.memory + query.itemsize * scores, need.work)
+
+
+@rotary_embedding.needs
+def needs_of_rotary_embedding(
+    input: np.ndarray,
+    position_ids: np.ndarray,
+    cos_cache: np.ndarray,
+    *_: Any,
+    **__: Any,
+) -> Need:
+    """The result, twice if its heads get together again; halves of it in float; and the rows of
+    the caches for each place."""
+    item, batch = wide_itemsize(input.dtype), len(input)
+    length = input.shape[1 if input.ndim == 3 else 2]
+    rows = 2 * batch * length * (cos_cache.shape[1] * (4 + item) + 8)
+    return Need(2 * input.nbytes + 3 * item * input.size + rows, PER_ELEMENT * input.size)

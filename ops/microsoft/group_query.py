@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from ops._numeric import wide
 from ops._values import as_int
 from ops.microsoft import DOMAIN
-from ops.microsoft.attention import heads_apart, refuse, rotated
+from ops.microsoft.attention import heads_apart, needs_of_attending, refuse, rotated
+from ops.needs import Need, wide_itemsize
 from ops.registry import op
 
 
@@ -169,3 +171,31 @@ def _softmax(scores: np.ndarray, sink: np.ndarray | None, smooth: bool) -> np.nd
     highest = np.maximum(highest, more)
     e = np.exp(scores - highest)
     return e / (e.sum(-1, keepdims=True) + np.exp(more - highest))
+
+
+@group_query_attention.needs
+def needs_of_group_query_attention(
+    query: np.ndarray,
+    key: np.ndarray | None,
+    value: np.ndarray | None,
+    past_key: np.ndarray | None,
+    past_value: np.ndarray | None,
+    seqlens_k: np.ndarray,
+    total_sequence_length: np.ndarray,
+    *_: Any,
+    kv_num_heads: int,
+    num_heads: int,
+    **__: Any,
+) -> Need:
+    """As any attention, over as many keys as the cache has or is to have; scores of which there
+    are a few more, and the keys and values twice more."""
+    batch, length, width = query.shape
+    head = width // (num_heads + (2 * kv_num_heads if key is None else 0))
+    held = 0 if past_key is None else past_key.shape[2]
+    keys = max(held, as_int(total_sequence_length, "total_sequence_length"), 0)
+    item = max(wide_itemsize(query.dtype), 4)
+    q, k = (batch, num_heads, length, head), (batch, kv_num_heads, keys, head)
+    need = needs_of_attending(q, k, k, item, 2 * query.size)
+    scores = batch * num_heads * length * keys
+    memory = need.memory + item * (2 * scores + 4 * math.prod(k)) + 4 * batch * length * keys
+    return Need(memory, need.work + 120 * (scores + math.prod(k)))

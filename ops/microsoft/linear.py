@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from ops._numeric import check_same_dtype, in_float32
 from ops._values import as_ints
 from ops.fast import epilogue
 from ops.microsoft import DOMAIN
+from ops.needs import PER_ITEM, Need, multiply_adds, product_shape, size, wide_copies, wide_itemsize
 from ops.pool import max_pool
 from ops.registry import op
 from ops.space import with_bind
@@ -299,3 +301,75 @@ def inverse(x):
         if x.ndim == 2:
             return np.full_like(x, np.nan)
         return np.stack([inverse(matrix) for matrix in x])
+
+
+# ------------------------------------------------------------------------------------------- needs
+
+
+def _with_activation(need: Need, shape: Iterable[int], item: int, more: int = 2) -> Need:
+    """An activation of a result makes one or two more; a sum before it another."""
+    count = size(shape)
+    return Need(need.memory + more * item * count, need.work + 150 * count)
+
+
+@fused_conv.needs
+def needs_of_fused_conv(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None, z: np.ndarray | None = None, **a: Any
+) -> Need:
+    shape = convolution.shape_of_conv(x, w, **a)
+    need = convolution.needs_of_conv(x, w, b, **a)
+    return _with_activation(need, shape, wide_itemsize(x.dtype), 1 if z is None else 2)
+
+
+@conv_transpose_with_dynamic_pads.needs
+def needs_of_conv_transpose(
+    x: np.ndarray,
+    w: np.ndarray,
+    pads: np.ndarray | None = None,
+    b: np.ndarray | None = None,
+    **attributes: Any,
+) -> Need:
+    given = None if pads is None else as_ints(pads)
+    return conv_transpose.needs_of_conv_transpose(x, w, b, pads=given, **attributes)
+
+
+@fused_gemm.needs
+def needs_of_fused_gemm(
+    a: np.ndarray, b: np.ndarray, c: np.ndarray | None = None, **attributes: Any
+) -> Need:
+    need = linear.needs_of_gemm(a, b, c, **attributes)
+    first, second = ("transA", "transB")
+    shape = (
+        a.shape[1 if attributes.get(first) else 0],
+        b.shape[0 if attributes.get(second) else 1],
+    )
+    return _with_activation(need, shape, wide_itemsize(a.dtype))
+
+
+@fused_matmul.needs
+@transpose_matmul.needs
+@fused_matmul_activation.needs
+def needs_of_fused_matmul(
+    a: np.ndarray,
+    b: np.ndarray,
+    *,
+    transA: int = 0,
+    transB: int = 0,
+    transBatchA: int = 0,
+    transBatchB: int = 0,
+    **_: Any,
+) -> Need:
+    left, right = _transposed(a, transBatchA, transA), _transposed(b, transBatchB, transB)
+    need = linear.needs_of_matmul(left, right)
+    shape = product_shape(left.shape, right.shape)
+    return _with_activation(need, shape, wide_itemsize(a.dtype), 1)
+
+
+@inverse.needs
+def needs_of_inverse(x: np.ndarray) -> Need:
+    """The inverses; where one of them is singular, each by itself."""
+    item, rows = wide_itemsize(x.dtype), x.shape[-1]
+    memory = wide_copies(x) + 2 * item * x.size + 3 * item * rows * rows + x.nbytes
+    matrices = size(x.shape[:-2])
+    macs = 3 * matrices * rows**3
+    return Need(memory, multiply_adds(macs, x.dtype) + 50 * x.size + 30 * PER_ITEM * matrices)

@@ -8,12 +8,15 @@ bits first.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ops._axes import normalize_axis
 from ops._numeric import wide
 from ops.dtypes import element_type
 from ops.microsoft import DOMAIN
+from ops.needs import Need, along, multiply_adds, wide_copies, wide_itemsize
 from ops.registry import op
 
 
@@ -204,3 +207,54 @@ def gather_block_quantized(
         y = np.take(y, rows, gather)
     kept = inside.reshape(inside.shape + (1,) * (data.ndim - gather - 1))
     return np.where(kept, y, y.dtype.type(0))
+
+
+# ------------------------------------------------------------------------------------------- needs
+
+
+@matmul_nbits.needs
+def needs_of_matmul_nbits(
+    A: np.ndarray,
+    B: np.ndarray,
+    scales: np.ndarray,
+    *_: Any,
+    K: int,
+    N: int,
+    bits: int = 4,
+    **__: Any,
+) -> Need:
+    """The bits of B, each in a byte, twice; the weights, with zero points and scales of that size,
+    and transposed; and the product, with a bias."""
+    item = max(wide_itemsize(scales.dtype), 4)
+    rows = A.size // max(K, 1)
+    weights = max(K, 0) * max(N, 0)
+    unpacked_bits = 16 * B.size if bits < 8 else 0
+    memory = max(unpacked_bits + weights, (4 * item + 9) * weights) + 40 * scales.size
+    memory += wide_copies(A) + (2 * item + A.itemsize) * rows * max(N, 0)
+    macs = multiply_adds(rows * weights, np.dtype(f"f{item}"))
+    return Need(memory, macs + 60 * weights + 200 * B.size + 4 * weights)
+
+
+@gather_block_quantized.needs
+def needs_of_gather_block_quantized(
+    data: np.ndarray,
+    indices: np.ndarray,
+    scales: np.ndarray,
+    *_: Any,
+    bits: int = 4,
+    gather_axis: int = 0,
+    quantize_axis: int = 1,
+    **__: Any,
+) -> Need:
+    """The rows (or if blocks lie along them, all data) unpacked, in float, with a zero point and
+    a scale for each element; then the results."""
+    packed = data.dtype == np.uint8
+    picked = indices.size * along(data, gather_axis)
+    first = normalize_axis(gather_axis, data.ndim) == normalize_axis(quantize_axis, data.ndim)
+    each = 8 // bits if packed else 1
+    steps = (data.size if first else picked) * each
+    item = scales.itemsize
+    memory = steps * (20 + 3 * item + (20 * bits if packed and bits < 8 else 0))
+    return Need(
+        memory + 2 * item * picked * each + 40 * indices.size, 300 * (steps + picked * each)
+    )

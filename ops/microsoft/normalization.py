@@ -5,6 +5,7 @@ Shapes: B sequences of S tokens, H features. Statistics are over the features.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from ops._axes import normalize_axis
 from ops._numeric import check_same_dtype, wide
 from ops.dtypes import numpy_dtype
 from ops.microsoft import DOMAIN
-from ops.normalization import dropout, layer_normalization
+from ops.needs import PER_ELEMENT, Need, wide_copies, wide_itemsize
+from ops.normalization import dropout, layer_normalization, needs_of_dropout
 from ops.quantize import dequantize_linear
 from ops.registry import op
 
@@ -238,3 +240,75 @@ def _by_root_mean_square(x: np.ndarray, axis: int, epsilon: float) -> tuple[np.n
 
 def _wide(x: np.ndarray | None) -> np.ndarray | None:
     return None if x is None else wide(x)
+
+
+# ------------------------------------------------------------------------------------------- needs
+
+
+def _needs_of_sum(x: np.ndarray, copies: int, lines: int) -> Need:
+    """A sum and what is normalized of it, with its rounded results; a few numbers of each line."""
+    item = max(wide_itemsize(x.dtype), 4)
+    rounded = 2 * x.itemsize if wide_copies(x) else 0
+    memory = (copies * item + rounded) * x.size + 48 * lines
+    return Need(memory, 2 * PER_ELEMENT * x.size)
+
+
+@skip_layer_normalization.needs
+@skip_simplified_layer_normalization.needs
+def needs_of_skip(input: np.ndarray, skip: np.ndarray, *_: Any, **__: Any) -> Need:
+    need = _needs_of_sum(input, 3, input.size // max(input.shape[-1], 1))
+    return Need(need.memory + wide_copies(input, skip), need.work)
+
+
+@simplified_layer_normalization.needs
+def needs_of_simplified(x: np.ndarray, *_: Any, axis: int = -1, **__: Any) -> Need:
+    need = _needs_of_sum(x, 2, math.prod(x.shape[: normalize_axis(axis, x.ndim)]))
+    return Need(need.memory + wide_copies(x), need.work)
+
+
+@embed_layer_normalization.needs
+def needs_of_embedding(
+    input_ids: np.ndarray,
+    segment_ids: np.ndarray | None,
+    word_embedding: np.ndarray,
+    *_: Any,
+    **__: Any,
+) -> Need:
+    """Rows of words, of places, and their sum; the last two again; the sum normalized."""
+    total = np.broadcast_to(
+        np.zeros((), word_embedding.dtype), (input_ids.size, word_embedding.shape[1])
+    )
+    need = _needs_of_sum(total, 4, input_ids.size)
+    rows = 2 * total.nbytes if wide_copies(total) else 0
+    return Need(need.memory + rows + 8 * input_ids.size, need.work)
+
+
+@q_embed_layer_normalization.needs
+def needs_of_q_embedding(
+    input_ids: np.ndarray,
+    segment_ids: np.ndarray | None,
+    word_embedding_quant: np.ndarray,
+    position_embedding_quant: np.ndarray,
+    segment_embedding: np.ndarray | None,
+    *_: Any,
+    **__: Any,
+) -> Need:
+    """All tables, dequantized."""
+    floats = np.broadcast_to(np.zeros((), np.float32), word_embedding_quant.shape)
+    need = needs_of_embedding(input_ids, segment_ids, floats)
+    tables = (word_embedding_quant, position_embedding_quant, segment_embedding)
+    count = sum(table.size for table in tables if table is not None)
+    return Need(need.memory + 8 * count, need.work + 60 * count)
+
+
+@bias_dropout.needs
+def needs_of_bias_dropout(
+    data: np.ndarray,
+    bias: np.ndarray,
+    residual: np.ndarray | None = None,
+    ratio: np.ndarray | None = None,
+    training_mode: np.ndarray | None = None,
+    **_: Any,
+) -> Need:
+    need = needs_of_dropout(data, ratio, training_mode)
+    return Need(need.memory + 2 * data.nbytes, need.work + 10 * data.size)

@@ -11,15 +11,17 @@ two steps may come out one step away.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from ops import activation, pool, quantize
 from ops._axes import normalize_axes
 from ops._numeric import limits
+from ops.joining import concatenate
 from ops.microsoft import DOMAIN
+from ops.needs import Need, broadcast, size
 from ops.registry import op
-from ops.shape import concatenate
 
 
 @op("QLinearAdd", since=1, domain=DOMAIN, optional=["A_zero_point", "B_zero_point"])
@@ -294,3 +296,76 @@ def _one(name: str, value: np.ndarray) -> np.ndarray:
     if value.size != 1:
         raise ValueError(f"{name} {value.shape} should be one value")
     return value.reshape(())
+
+
+# ------------------------------------------------------------------------------------------- needs
+
+
+def _needs_of_quantized(*tensors: np.ndarray, each: int = 48) -> Need:
+    """Results by way of numbers in double, of which ``each`` has a few at once; and the inputs in
+    double."""
+    count = size(broadcast(x.shape for x in tensors))
+    dequantized = 16 * sum(x.size for x in tensors)
+    return Need(each * count + dequantized, 200 * count + 30 * sum(x.size for x in tensors))
+
+
+@q_linear_add.needs
+@q_linear_mul.needs
+def needs_of_binary(A: np.ndarray, A_scale: Any, A_zero_point: Any, B: np.ndarray, *_: Any) -> Need:
+    return _needs_of_quantized(A, B, each=25)
+
+
+@q_linear_leaky_relu.needs
+@q_linear_sigmoid.needs
+@q_linear_softmax.needs
+def needs_of_one(X: np.ndarray, *_: Any, **__: Any) -> Need:
+    return _needs_of_quantized(X, each=24)
+
+
+@q_linear_where.needs
+def needs_of_where(
+    condition: np.ndarray, X: np.ndarray, x_scale: Any, x_zero_point: Any, Y: np.ndarray, *_: Any
+) -> Need:
+    return Need(
+        20 * (X.size + Y.size) + size(broadcast([condition.shape, X.shape, Y.shape])),
+        200 * (X.size + Y.size) + 20 * size(broadcast([condition.shape, X.shape, Y.shape])),
+    )
+
+
+@q_linear_concat.needs
+def needs_of_concat(Y_scale: Any, Y_zero_point: Any, *inputs: np.ndarray, **_: Any) -> Need:
+    """One after the other by way of floats; the parts, and the result."""
+    tensors = inputs[::3]
+    count = sum(x.size for x in tensors)
+    largest = max((x.size for x in tensors), default=0)
+    return Need(2 * count + 17 * largest, 200 * count)
+
+
+@q_linear_average_pool.needs
+def needs_of_average_pool(
+    X: np.ndarray, *_: Any, channels_last: int = 0, **attributes: Any
+) -> Need:
+    x = np.broadcast_to(np.zeros(()), X.shape)
+    x = np.moveaxis(x, -1, 1) if channels_last else x
+    need = pool.needs_of_average_pool(x, **attributes)
+    return Need(2 * need.memory + 16 * X.size, 2 * need.work + 60 * X.size)
+
+
+@q_linear_global_average_pool.needs
+@q_linear_reduce_mean.needs
+def needs_of_mean(X: np.ndarray, *_: Any, **__: Any) -> Need:
+    return Need(16 * X.size, 100 * X.size)
+
+
+@q_linear_conv.needs
+def needs_of_q_linear_conv(
+    x: np.ndarray,
+    x_scale: Any,
+    x_zero_point: Any,
+    w: np.ndarray,
+    *others: Any,
+    channels_last: int = 0,
+    **attributes: Any,
+) -> Need:
+    image = np.moveaxis(x, -1, 1) if channels_last else x
+    return quantize.needs_of_q_linear_conv(image, x_scale, x_zero_point, w, **attributes)

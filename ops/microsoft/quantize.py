@@ -5,11 +5,14 @@ Products of 8-bit integers are added up in int32 and multiplied by their scales 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ops import quantize, recurrent
 from ops._numeric import check_same_dtype
 from ops.microsoft import DOMAIN
+from ops.needs import PER_CALL, Need, broadcast, product_shape, size
 from ops.registry import op
 
 FLOAT = 1  # TensorProto.DataType
@@ -215,3 +218,71 @@ def _by_column(name: str, value: np.ndarray, b: np.ndarray) -> np.ndarray:
     if value.shape not in (b.shape[-1:], (*b.shape[:-2], 1, b.shape[-1])):
         raise ValueError(f"{name} {value.shape} should be one value or ({b.shape[-1]},)")
     return value
+
+
+# ------------------------------------------------------------------------------------------- needs
+
+
+@quantize_linear.needs
+def needs_of_quantize_linear(
+    x: np.ndarray, y_scale: np.ndarray, y_zero_point: np.ndarray | None = None, **_: Any
+) -> Need:
+    return quantize.needs_of_quantize_linear(x, y_scale, y_zero_point, precision=FLOAT)
+
+
+dequantize_linear.needs(quantize.needs_of_dequantize_linear)
+
+
+@mul_integer.needs
+def needs_of_mul_integer(A: np.ndarray, A_zero_point: Any, B: np.ndarray, *_: Any) -> Need:
+    count = size(broadcast([A.shape, B.shape]))
+    return Need(8 * (A.size + B.size) + 4 * count, 20 * (A.size + B.size + count))
+
+
+@matmul_integer16.needs
+def needs_of_matmul_integer16(A: np.ndarray, B: np.ndarray) -> Need:
+    count = size(product_shape(A.shape, B.shape))
+    macs = count * A.shape[-1]
+    return Need(8 * (A.size + B.size) + 12 * count, 4 * macs + 20 * (A.size + B.size + count))
+
+
+@matmul_integer_to_float.needs
+def needs_of_product(A: np.ndarray, B: np.ndarray, *_: Any) -> Need:
+    """The product in integers; then in float, scaled, and with a bias."""
+    need, count = quantize.needs_of_matmul_integer(A, B), size(product_shape(A.shape, B.shape))
+    return Need(max(need.memory, 16 * count), need.work + 60 * count)
+
+
+@dynamic_quantize_matmul.needs
+def needs_of_dynamic_quantize_matmul(A: np.ndarray, B: np.ndarray, *_: Any) -> Need:
+    need = needs_of_product(A, B)
+    return Need(need.memory + 9 * A.size, need.work + 100 * A.size)
+
+
+@q_gemm.needs
+def needs_of_q_gemm(
+    A: np.ndarray,
+    a_scale: Any,
+    a_zero_point: Any,
+    B: np.ndarray,
+    *_: Any,
+    transA: int = 0,
+    transB: int = 0,
+    **__: Any,
+) -> Need:
+    a, b = A.T if transA else A, B.T if transB else B
+    need, count = needs_of_product(a, b), size(product_shape(a.shape, b.shape))
+    return Need(max(need.memory, 24 * count), need.work + 200 * count)
+
+
+@dynamic_quantize_lstm.needs
+def needs_of_dynamic_quantize_lstm(
+    X: np.ndarray, W: np.ndarray, R: np.ndarray, B: Any, sequence_lens: Any, *_: Any, **__: Any
+) -> Need:
+    """As LSTM, with the input and the weights dequantized; at each step the state is, too."""
+    w, r = (np.broadcast_to(np.zeros((), np.float32), x.swapaxes(1, 2).shape) for x in (W, R))
+    need = recurrent.needs_of_layer(X, w, r, None, sequence_lens)
+    calls = 40 * PER_CALL * len(R) * len(X)
+    return Need(
+        need.memory + 12 * (W.size + R.size) + 13 * X.size, need.work + calls + 100 * X.size
+    )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ops import creation, indexing, pool, shape
 from ops._values import as_int, as_ints
 from ops.microsoft import DOMAIN
+from ops.needs import Need, nothing, size, wide_itemsize
 from ops.registry import op
 
 
@@ -131,3 +134,40 @@ def _places(start: np.ndarray, end: np.ndarray, size: int, count: int) -> np.nda
         return ((start + end) * last / 2)[:, None]
     step = (end - start) * last / start.dtype.type(count - 1)
     return start[:, None] * last + np.arange(count, dtype=start.dtype) * step[:, None]
+
+
+# ------------------------------------------------------------------------------------------- needs
+
+trilu.needs(shape.needs_of_trilu)
+expand_dims.needs(nothing)
+gather_nd.needs(indexing.needs_of_gather_nd)
+unique.needs(indexing.needs_of_unique)
+
+
+@pad.needs
+def needs_of_pad(data: np.ndarray, pads: np.ndarray, *_: Any, mode: str = "constant") -> Need:
+    return shape.needs_of_pad(data, pads, mode=mode)
+
+
+@range_.needs
+def needs_of_range(start: np.ndarray, limit: np.ndarray, delta: np.ndarray | None = None) -> Need:
+    step = np.ones((), start.dtype) if delta is None else delta
+    return creation.needs_of_range(start, limit, step)
+
+
+@nhwc_max_pool.needs
+def needs_of_nhwc_max_pool(x: np.ndarray, **attributes: Any) -> Need:
+    return pool.needs_of_pool(np.moveaxis(x, -1, 1), **attributes)
+
+
+@crop_and_resize.needs
+def needs_of_crop_and_resize(
+    X: np.ndarray, rois: np.ndarray, batch_indices: np.ndarray, crop_size: np.ndarray, **_: Any
+) -> Need:
+    """Of the four pixels around each place all that is read, and the sums of two and of four; for
+    each place where it lies."""
+    places = len(rois) * size(as_ints(crop_size))
+    around = 100 * len(rois) * sum(max(n, 0) for n in as_ints(crop_size))
+    item = wide_itemsize(X.dtype)
+    memory = places * (6 * item * X.shape[1] + 1) + around
+    return Need(memory, places * (200 * X.shape[1] + 200) + around)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-from ops._re2 import compile_re2
+from ops._re2 import compile_re2, steps_of
 from ops.microsoft import DOMAIN
+from ops.needs import PER_ITEM, PER_STRING, Need, texts, width
 from ops.registry import op
 
 #: a sign that repeats what is before it, and one that looks at what is around it
@@ -97,6 +99,11 @@ def _matching(text: str, match: Match, least: int) -> list[str]:
     return parts
 
 
+def _is_simple(pattern: str) -> bool:
+    """Whether it has no alternatives and one repetition at most."""
+    return "|" not in pattern and sum(bool(sign[1]) for sign in _REPEATS.finditer(pattern)) <= 1
+
+
 def _longest_match(pattern: str) -> Match:
     """The function that finds, from a place on, the first place that matches, and how far at most.
 
@@ -105,8 +112,7 @@ def _longest_match(pattern: str) -> Match:
     beyond its end doesn't allow.
     """
     compiled = compile_re2(pattern)
-    repeats = sum(bool(sign[1]) for sign in _REPEATS.finditer(pattern))
-    simple = "|" not in pattern and repeats <= 1
+    simple = _is_simple(pattern)
     if not simple and any(sign[1] or sign[2] for sign in _LOOKS.finditer(pattern)):
         raise NotImplementedError(f"the longest match of pattern {pattern!r}")
 
@@ -121,3 +127,29 @@ def _longest_match(pattern: str) -> Match:
         return begin, end
 
     return match
+
+
+@tokenizer.needs
+def needs_of_tokenizer(
+    X: np.ndarray,
+    *,
+    mincharnum: int,
+    separators: Sequence[str] | None = None,
+    tokenexp: str | None = None,
+    **_: Any,
+) -> Need:
+    """As many tokens as there are characters (of mincharnum each), and places for all in each row.
+    The longest match is looked for at each character, and maybe to each end."""
+    found = texts(X)
+    longest, characters = max(map(len, found), default=0), sum(map(len, found))
+    most = longest // max(mincharnum, 1) + 3
+    memory = (PER_STRING + 40) * (characters + 3 * len(found)) + width(found) * characters
+    memory += 24 * most * len(found)
+    patterns = [tokenexp] if tokenexp else [pattern for pattern in separators or () if pattern]
+    steps = sum(
+        (len(text) + 1) ** (1 if _is_simple(pattern) else 2) * steps_of(pattern, len(text))
+        for text in found
+        for pattern in patterns
+        if pattern != "."
+    )
+    return Need(memory, PER_ITEM * (len(found) + characters) + 40 * steps + 20 * most * len(found))

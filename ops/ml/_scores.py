@@ -8,6 +8,7 @@ from statistics import NormalDist
 import numpy as np
 
 from ops.ml.encoders import the_one
+from ops.needs import Need
 
 TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
 
@@ -77,3 +78,13 @@ def check_same_length(**arrays: Sequence[object] | np.ndarray | None) -> None:
     if len(set(lengths.values())) > 1:
         listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
         raise ValueError(f"these must be of the same length: {listed}")
+
+
+def needs_of_scores(x: np.ndarray, count: int, columns: int, post_transform: str) -> Need:
+    """Samples, in double unless they are float; labels; the scores of each (or of two classes, if
+    there is one), with what transforms make of them."""
+    item, samples = (4, 0) if x.dtype == np.float32 else (8, 8 * x.size)
+    scores = count * max(columns, 2)
+    copies = 1 if post_transform == "NONE" and columns > 1 else 5
+    each = 5000 if post_transform == "PROBIT" else 150  # a function of Python's, for one number
+    return Need(samples + (copies * item + 4) * scores + 24 * count, 30 * x.size + each * scores)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ops.needs import PER_ITEM, Need
 from ops.registry import op
 
 ML = "ai.onnx.ml"
@@ -190,3 +191,29 @@ def one_hot_encoder(
     y = np.zeros((*x.shape, categories.size), np.float32)
     np.put_along_axis(y, index[..., np.newaxis], found[..., np.newaxis].astype(np.float32), -1)
     return y
+
+
+# ------------------------------------------------------------------------------------------- needs
+
+
+@label_encoder.needs
+@label_encoder_by_bits.needs
+@label_encoder_of_classes.needs
+@category_mapper.needs
+def needs_of_translation(x: np.ndarray, **attributes: Any) -> Need:
+    """For each element where its key is, on the way to which there are three of these, and the
+    value; the keys in order."""
+    keys = sum(len(v) for v in attributes.values() if isinstance(v, (list, tuple, np.ndarray)))
+    text = x.dtype.kind == "O"
+    each = 60 if text else 3 * x.itemsize + 36
+    rounds = 1 + keys.bit_length()
+    return Need(each * x.size + 200 * keys, (150 + 10 * rounds) * x.size + PER_ITEM * keys)
+
+
+@one_hot_encoder.needs
+def needs_of_one_hot_encoder(
+    x: np.ndarray, *, cats_int64s: Any = None, cats_strings: Any = None, **_: Any
+) -> Need:
+    keys = len(cats_int64s or cats_strings or ())
+    need = needs_of_translation(x, keys=cats_int64s or cats_strings or ())
+    return Need(need.memory + (4 * keys + 40) * x.size, need.work + (5 * keys + 100) * x.size)

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from ops.ml._scores import class_labels, of_two_classes, rows, transformed
+from ops.ml._scores import (
+    class_labels,
+    needs_of_scores,
+    of_two_classes,
+    rows,
+    transformed,
+)
 from ops.ml.encoders import ML
+from ops.needs import Need, multiply_adds
 from ops.registry import op
 
 
@@ -77,3 +85,14 @@ def _product(
             raise ValueError(f"{len(intercepts)} intercepts for {y.shape[1]} rows of coefficients")
         y += np.array(intercepts, x.dtype)
     return y
+
+
+@linear_classifier.needs
+@linear_regressor.needs
+def needs_of_linear(
+    x: np.ndarray, *, coefficients: Sequence[float], post_transform: str = "NONE", **_: Any
+) -> Need:
+    count, features = (len(x), x.shape[1]) if x.ndim == 2 else (1, x.size)
+    need = needs_of_scores(x, count, len(coefficients) // max(features, 1), post_transform)
+    work = multiply_adds(count * len(coefficients), np.dtype(np.float64))
+    return Need(need.memory + 16 * len(coefficients), need.work + work + 200 * len(coefficients))

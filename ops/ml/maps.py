@@ -12,6 +12,7 @@ import numpy as np
 
 from ops.cast import convert
 from ops.ml.encoders import ML, the_one
+from ops.needs import PER_ITEM, Need
 from ops.registry import op
 
 
@@ -95,3 +96,25 @@ def _cast(values: np.ndarray, cast_to: str) -> np.ndarray:
     if cast_to != "TO_STRING":
         raise ValueError(f"cast_to {cast_to!r} is none of 'TO_FLOAT', 'TO_STRING', 'TO_INT64'")
     return np.array([v if isinstance(v, str) else f"{v:f}" for v in values], object)
+
+
+# ------------------------------------------------------------------------------------------- needs
+
+
+@zip_map.needs
+def needs_of_zip_map(x: np.ndarray, **_: Any) -> Need:
+    """A dictionary for each row, with a number of NumPy's for each of its elements."""
+    rows = len(x) if x.ndim == 2 else 1
+    return Need(240 * (rows + x.size), PER_ITEM * rows + 400 * x.size)
+
+
+@dict_vectorizer.needs
+def needs_of_dict_vectorizer(x: Mapping[Any, Any], **attributes: Any) -> Need:
+    count = len(x) + sum(len(names) for names in attributes.values() if names is not None)
+    return Need(300 * count, PER_ITEM * count)
+
+
+@cast_map.needs
+def needs_of_cast_map(x: Mapping[int, Any], *, max_map: int = 1, **_: Any) -> Need:
+    """The values, and as text; the row that they are put in, made of integers first."""
+    return Need(400 * len(x) + 16 * max(max_map, 0), 5 * PER_ITEM * len(x) + 20 * max(max_map, 0))

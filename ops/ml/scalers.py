@@ -4,10 +4,12 @@ ArrayFeatureExtractor."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from ops.ml.encoders import ML
+from ops.needs import Need, size
 from ops.registry import op
 
 
@@ -114,3 +116,36 @@ def array_feature_extractor(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         raise ValueError(f"feature {y.min()} to {y.max()} of an input of shape {x.shape}")
     z = x.take(np.ravel(y), axis=-1)
     return z[np.newaxis] if x.ndim == 1 else z
+
+
+# ------------------------------------------------------------------------------------------- needs
+
+
+@scaler.needs
+@normalizer.needs
+def needs_of_scaler(x: np.ndarray, **_: Any) -> Need:
+    """x and two more of its size, in double unless it is float; and the result in float."""
+    each = 14 if x.dtype == np.float32 else 32
+    return Need(each * x.size + 32 * size(x.shape[:1]), 60 * x.size)
+
+
+@binarizer.needs
+def needs_of_binarizer(x: np.ndarray, **_: Any) -> Need:
+    return Need((1 + x.itemsize) * x.size, 20 * x.size)
+
+
+@imputer.needs
+def needs_of_imputer(x: np.ndarray, **_: Any) -> Need:
+    return Need((1 + x.itemsize) * x.size, 30 * x.size)
+
+
+@feature_vectorizer.needs
+def needs_of_feature_vectorizer(*x: np.ndarray, **_: Any) -> Need:
+    count = sum(one.size for one in x)
+    return Need(4 * count, 20 * count)
+
+
+@array_feature_extractor.needs
+def needs_of_array_feature_extractor(x: np.ndarray, y: np.ndarray) -> Need:
+    count = size(x.shape[:-1]) * y.size
+    return Need(x.itemsize * count + 8 * y.size, 20 * count)

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
-from ops.ml._scores import check_same_length, class_labels, of_two_classes, rows, transformed
+from ops.ml._scores import (
+    check_same_length,
+    class_labels,
+    needs_of_scores,
+    of_two_classes,
+    rows,
+    transformed,
+)
 from ops.ml.encoders import ML
+from ops.needs import PER_CALL, PER_ELEMENT, Need, multiply_adds
 from ops.registry import op
 
 Floats = Sequence[float] | None
@@ -206,3 +215,43 @@ def _sized(values: np.ndarray, size: int) -> np.ndarray:
     if values.size != size:
         raise ValueError(f"{values.size} coefficients or support vector elements, not {size}")
     return values
+
+
+# ------------------------------------------------------------------------------------------- needs
+
+
+@svm_regressor.needs
+@svm_classifier.needs
+def needs_of_svm(
+    x: np.ndarray,
+    *,
+    coefficients: Floats = None,
+    kernel_type: str = "LINEAR",
+    post_transform: str = "NONE",
+    prob_a: Floats = None,
+    support_vectors: Floats = None,
+    classlabels_ints: Sequence[int] | None = None,
+    classlabels_strings: Sequence[str] | None = None,
+    **_: Any,
+) -> Need:
+    """The kernel of all samples and vectors, of RBF by way of three in double; of each pair of
+    classes its decision, and a matrix of them for each sample where they become probabilities."""
+    count, features = (len(x), x.shape[1]) if x.ndim == 2 else (1, x.size)
+    numbers = len(support_vectors or ()) + len(coefficients or ())
+    vectors = len(support_vectors or ()) // max(features, 1)
+    classes = max(len(classlabels_ints or classlabels_strings or ()), 1)
+    pairs = classes * (classes - 1) // 2
+    columns = max(pairs, classes)
+    need = needs_of_scores(x, count, columns, post_transform)
+    item = 4 if x.dtype == np.float32 else 8
+    kernel = count * vectors * (item + 24 if kernel_type == "RBF" else 3 * item)
+    doubles = 8 * x.size if kernel_type == "RBF" else 0
+    coupled = count * (32 * classes * classes + 64 * pairs) if prob_a else 0
+    memory = need.memory + kernel + doubles + 24 * numbers + count * (4 * item * columns) + coupled
+    macs = count * (numbers + 2 * vectors * classes)
+    work = need.work + multiply_adds(macs, np.dtype(np.float64)) + 3 * PER_ELEMENT * count * vectors
+    work += 200 * numbers + pairs * (6 * PER_CALL + 60 * count)
+    if prob_a:
+        rounds = max(100, classes)
+        work += rounds * classes * (20 * PER_CALL + 60 * count * classes)
+    return Need(memory, work)

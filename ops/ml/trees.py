@@ -18,11 +18,13 @@ from ops.ml._scores import (
     TRANSFORMS,
     check_same_length,
     class_labels,
+    needs_of_scores,
     of_two_classes,
     rows,
     transformed,
 )
 from ops.ml.encoders import ML
+from ops.needs import BLOCK, PER_ITEM, Need
 from ops.registry import op
 
 AGGREGATES = ("AVERAGE", "SUM", "MIN", "MAX")
@@ -287,3 +289,45 @@ def _votes(
     if (place >= 0).any():
         raise ValueError("a weight belongs to a node that is no leaf")
     return Votes(~place, np.array(targets or (), np.int64), weights, leaves, n_targets)
+
+
+# ------------------------------------------------------------------------------------------- needs
+
+
+@tree_ensemble.needs
+@tree_ensemble_regressor.needs
+@tree_ensemble_classifier.needs
+def needs_of_trees(
+    x: np.ndarray, *, n_targets: int | None = None, post_transform: Any = "NONE", **tables: Any
+) -> Need:
+    """The tables as arrays; the scores; and a block of samples on their way down all the trees,
+    with what the leaves have for each target.
+
+    How deep the trees are isn't known before the walk: a sample may pass all nodes.
+    """
+    lengths = {name: len(table) for name, table in tables.items() if np.size(table) > 1}
+    numbers, nodes = sum(lengths.values()), lengths.get("nodes_featureids", 1)
+    trees = lengths.get("tree_roots") or len(set(tables.get("nodes_treeids") or [0]))
+    targets = n_targets or 1 + max(
+        [
+            0,
+            *(
+                max(tables.get(name) or [0])
+                for name in ("target_ids", "class_ids", "leaf_targetids")
+            ),
+        ]
+    )
+    columns = max(
+        targets, lengths.get("classlabels_int64s", 1), lengths.get("classlabels_strings", 1)
+    )
+    count = len(x) if x.ndim == 2 else 1
+    transform = "PROBIT" if post_transform in (4, "PROBIT") else "SOFTMAX"
+    need = needs_of_scores(x, count, columns, transform)
+    # a leaf has at most one weight for each target, and a target may have all of them
+    leaves = max(nodes + trees, numbers // 4)
+    voted = min(columns, numbers)
+    block = min(count * trees, max(BLOCK // 2, trees) // max(voted, 1) + trees)
+    memory = need.memory + 150 * numbers + 12 * leaves * voted + block * (80 + 40 * voted)
+    memory += 8 * x.size
+    walked = count * min(nodes, trees * nodes) * 40 + count * trees * (200 + 100 * voted)
+    return Need(memory, need.work + walked + 3 * PER_ITEM * numbers)

@@ -242,6 +242,24 @@ def test_scales_and_shifts_go_into_the_weights():
     check(proto, feeds())
 
 
+@pytest.mark.parametrize(
+    ("opset", "attributes", "merged"),
+    [(6, {}, False), (6, {"is_test": 1}, True), (9, {}, True), (14, {"training_mode": 1}, False)],
+)
+def test_normalization_in_training_stays(opset, attributes, merged):
+    """Before opset 7 it is in training unless ``is_test`` is set."""
+    proto = around(
+        [
+            node("Conv", "x w", "c"),
+            node("BatchNormalization", "c s s s s", "y", **attributes),
+        ],
+        [("s", np.abs(noise(4)) + 0.5)],
+    )
+    proto.opset_import[0].version = opset
+    assert (operators(proto, "merge_scale") == ["Conv"]) == merged
+    check(proto, feeds())
+
+
 def test_a_scale_along_another_axis_stays():
     proto = around([node("Conv", "x w b", "c"), node("Mul", "c m", "y")], [("m", noise(6))])
     assert operators(proto, "merge_scale") == ["Conv", "Mul"]

@@ -122,6 +122,21 @@ def test_tensors_that_contradict_themselves(fields, message):
         read_model(with_tensor(**fields))
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        helper.make_tensor_type_proto(71, None),
+        helper.make_sequence_type_proto(helper.make_tensor_type_proto(71, None)),
+        helper.make_map_type_proto(71, helper.make_tensor_type_proto(1, None)),
+    ],
+    ids=["tensor", "sequence", "map"],
+)
+def test_types_that_do_not_exist(kind):
+    graph = helper.make_graph([], "g", [helper.make_value_info("x", kind)], [])
+    with pytest.raises(InvalidModelError, match="value 'x': 71 is not a tensor element type"):
+        read_model(helper.make_model(graph))
+
+
 def test_duplicate_and_missing_names():
     one = numpy_helper.from_array(np.ones(1), "w")
     with pytest.raises(InvalidModelError, match="initializer 'w' is there twice"):

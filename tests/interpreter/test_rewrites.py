@@ -65,6 +65,24 @@ def test_drop_unused():
     assert graph.nodes[-1].outputs == ("values",), "an output that nobody reads has no name"
 
 
+def test_unused_outputs_that_count():
+    """Split cuts into as many parts as there are outputs; before opset 14, BatchNormalization with
+    several outputs is training."""
+    x = np.arange(12, dtype=np.float32).reshape(2, 6)
+    split = model([helper.make_node("Split", ["x"], ["a", "b", "c"], axis=1)], outputs=["a"])
+    normalize = model(
+        [helper.make_node("BatchNormalization", ["x", *["w"] * 4], ["y", "mean", "var"])],
+        outputs=["y"],
+        initializers=[numpy_helper.from_array(np.ones(6, np.float32), "w")],
+    )
+    for proto, opset in ((split, 13), (normalize, 9)):
+        proto.opset_import[0].version = opset
+        proto.graph.input[0].type.tensor_type.ClearField("shape")
+        (found,) = interpreter.load(proto).run(None, {"x": x})
+        (expected,) = interpreter.load(proto, optimize=False).run(None, {"x": x})
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 def test_rewrites_can_be_chosen_and_change_nothing():
     x = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
     proto = shape_arithmetic()

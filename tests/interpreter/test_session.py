@@ -189,12 +189,39 @@ def test_outputs_are_the_callers(optimize):
         assert not np.shares_memory(before, after)
 
 
+def test_outputs_of_sequences_are_the_callers(optimize):
+    """What comes out of a fed sequence, or is one, shares no memory with what was fed."""
+    kind = helper.make_sequence_type_proto(helper.make_tensor_type_proto(F, None))
+    proto = model(
+        [
+            helper.make_node("Identity", ["parts"], ["same"]),
+            helper.make_node("SequenceAt", ["parts", "zero"], ["first"]),
+        ],
+        [helper.make_value_info("parts", kind)],
+        [value("first"), onnx.ValueInfoProto(name="same"), onnx.ValueInfoProto(name="parts")],
+        [constant("zero", np.array(0))],
+    )
+    parts = [X.copy(), Y.copy()]
+    first, same, again = interpreter.load(proto, optimize=optimize).run(None, {"parts": parts})
+    for output in (first, *same, *again):
+        output += 1
+    np.testing.assert_array_equal(parts[0], X)
+    np.testing.assert_array_equal(first, X + 1)
+    np.testing.assert_array_equal(again[1], Y + 1)
+
+
 def test_scalars_come_out_as_arrays():
     total = model(
         [helper.make_node("ReduceSum", ["x"], ["y"], keepdims=0)], [value("x")], [value("y")]
     )
     y = interpreter.load(total)(X)
     assert isinstance(y, np.ndarray) and y.shape == () and y.dtype == np.float32
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"]),  # known before the run
+        helper.make_node("MatMul", ["s", "s"], ["y"]),
+    ]
+    y = interpreter.load(model(nodes, [value("x")], [value("y", I64)]))(X)
+    assert isinstance(y, np.ndarray) and y.shape == () and y == 13
 
 
 def test_unsupported_operators_are_all_named():
@@ -228,13 +255,14 @@ def test_newer_opsets_are_refused():
         (helper.make_node("Relu", ["x", "x"], ["y"]), "2 inputs, ai.onnx.Relu-6 takes 1 at most"),
         (helper.make_node("MatMul", ["x"], ["y"]), "input 1 .* is missing"),
         (helper.make_node("MatMul", ["x", ""], ["y"]), "input 1 .* is missing"),
+        (helper.make_node("EyeLike", [], ["y"]), "input 0 .* is missing"),
         (helper.make_node("Cast", ["x"], ["y"]), "attribute 'to' of .* is missing"),
         (helper.make_node("Softmax", ["x"], ["y"], axis=1.5), "'axis' is float, the wrong type"),
         (helper.make_node("Relu", ["z"], ["y"]), "input 'z' is not defined"),
         (helper.make_node("Relu", ["y"], ["y"]), "input 'y' is used before"),
         (helper.make_node("Relu", ["x"], ["x"]), "output 'x' is defined twice"),
     ],
-    ids=range(9),
+    ids=range(10),
 )
 def test_invalid_nodes(node, message):
     with pytest.raises(InvalidModelError, match=message) as caught:
@@ -266,6 +294,50 @@ def test_an_operator_that_refuses_is_named(optimize):
     assert "float32 (2, 3), int64 (1,)" in text and "3" in text and "\n" not in text
 
 
+def test_constants_that_an_operator_refuses(optimize):
+    """What can't be prepared at load is left to the run, which names the node."""
+    session = interpreter.load(
+        model(
+            [helper.make_node("RNN", ["x", "w", "r"], ["y"], name="recurrent", hidden_size=2)],
+            [value("x", F, [5, 1, 3])],
+            [value("y")],
+            [
+                constant("w", np.ones((1, 2, 3), np.float32)),
+                constant("r", np.ones((1, 7, 7), np.float32)),
+            ],
+        ),
+        optimize=optimize,
+    )
+    with pytest.raises(OperatorError, match="'recurrent'"):
+        session(np.ones((5, 1, 3), np.float32))
+
+
+def test_outputs_without_a_name(optimize):
+    """An optional output that isn't asked for may be left out, or be there without a name."""
+    normalize = helper.make_node("BatchNormalization", ["x", "w", "w", "w", "w"], ["y", ""])
+    nothing = helper.make_node("Relu", ["x"], [])
+    proto = model(
+        [normalize, nothing],
+        [value("x", F, [2, 3])],
+        [value("y")],
+        [constant("w", np.ones(3, np.float32))],
+    )
+    y = interpreter.load(proto, optimize=["fold_constants"] if optimize else False)(X)
+    np.testing.assert_allclose(y, X, atol=1e-5)
+
+
+@pytest.mark.parametrize("fed", [True, False])
+def test_more_outputs_than_there_are(fed, optimize):
+    inputs = [value("x", I64, [2])]
+    nodes = [
+        helper.make_node("Shape", ["x"], ["known"]),
+        helper.make_node("Split", ["x" if fed else "known"], ["a", "b", "c"], num_outputs=2),
+    ]
+    split = model(nodes, inputs, [value("c", I64)], opset=18)
+    with pytest.raises(OperatorError, match="the node names 3"):
+        interpreter.load(split, optimize=optimize)(np.array([1, 2]))
+
+
 def test_strings():
     session = interpreter.load(
         model(
@@ -279,6 +351,8 @@ def test_strings():
         session(np.array([1, 2]))
     with pytest.raises(InvalidInputError, match="not all str"):
         session(np.array(["a", 2], object))
+    with pytest.raises(InvalidInputError, match="a string is not UTF-8"):
+        session(np.array([b"\xff"]))
 
 
 def test_functions_are_inlined(optimize):
@@ -325,14 +399,14 @@ def test_functions_are_inlined(optimize):
     np.testing.assert_array_equal(session.run(["call/t"], {"x": X})[0], np.maximum(X, 0))
 
 
-def test_functions_that_call_themselves():
+def test_functions_whose_nodes_are_not_in_order():
     function = helper.make_function(
         "local",
         "F",
         ["x"],
         ["y"],
-        [helper.make_node("F", ["x"], ["y"], domain="local")],
-        [helper.make_opsetid("local", 1)],
+        [helper.make_node("Neg", ["later"], ["y"]), helper.make_node("Neg", ["x"], ["later"])],
+        [helper.make_opsetid("", 17)],
     )
     proto = model(
         [helper.make_node("F", ["x"], ["y"], domain="local")],
@@ -340,7 +414,39 @@ def test_functions_that_call_themselves():
         [value("y")],
         functions=[function],
     )
-    with pytest.raises(InvalidModelError, match="calls itself"):
+    with pytest.raises(
+        InvalidModelError, match=r"function local.F: .* input 'later' is used before the node"
+    ):
+        interpreter.load(proto)
+
+
+def function(name, calls, **keywords):
+    """A function of the domain "local" whose one node is a call of another."""
+    node = helper.make_node(calls, ["x"], ["y"], domain="local")
+    opset = helper.make_opsetid("local", 1)
+    return helper.make_function("local", name, ["x"], ["y"], [node], [opset], **keywords)
+
+
+@pytest.mark.parametrize(
+    ("functions", "named"),
+    [
+        ([function("F", "F")], "local.F$"),
+        ([function("F", "G"), function("G", "H"), function("H", "G")], "local.G, local.H$"),
+    ],
+)
+def test_functions_that_call_themselves(functions, named):
+    node = helper.make_node("F", ["x"], ["y"], domain="local")
+    proto = model([node], [value("x")], [value("y")], functions=functions)
+    with pytest.raises(InvalidModelError, match=f"functions that call themselves: {named}"):
+        interpreter.load(proto)
+
+
+def test_functions_are_held_to_the_same_as_graphs():
+    body = [helper.make_node("Add", ["x", "nowhere"], ["y"])]
+    broken = helper.make_function("local", "F", ["x"], ["y"], body, [helper.make_opsetid("", 17)])
+    node = helper.make_node("F", ["x"], ["y"], domain="local")
+    proto = model([node], [value("x")], [value("y")], functions=[broken])
+    with pytest.raises(InvalidModelError, match=r"function local.F: .* 'nowhere' is not defined"):
         interpreter.load(proto)
 
 

@@ -19,6 +19,7 @@ ACTIVATIONS = [
     ("LeakyRelu", {"alpha": 0.2}),
     ("LeakyRelu", {"alpha": 1.5}),
     ("HardSigmoid", {"alpha": 0.3, "beta": 0.4}),
+    ("HardSigmoid", {"beta": 0.4}),
     ("HardSwish", {}),
     ("Gelu", {}),
     ("Gelu", {"approximate": "tanh"}),

@@ -1,0 +1,351 @@
+"""One execution, and what must hold of it: see ``PROPERTIES``."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import resource
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import interpreter
+from interpreter import OnnxWalkError, OperatorError
+from ops import registry
+from tests.fuzz.case import Case
+
+PROPERTIES = {
+    "escaped": "only an OnnxWalkError or an answer comes out",
+    "warned": "no warning is given",
+    "many lines": "a message is one line of at most 20,000 characters",
+    "not an array": "outputs are arrays, lists, dicts or None",
+    "shared": "outputs share no memory with feeds, and can be written to",
+    "feeds changed": "feeds are as they were",
+    "other answer": "a second run, of the same session or of another, gives the same",
+    "disagrees": "optimized and as written give the same within rounding",
+    "slow": "it ends in time",
+    "memory": "it stays within the memory it may have",
+    "crashed": "the process lives",
+}
+
+#: seconds that one execution may take, all its runs together, and MiB that it may add to the
+#: process's peak
+SLOW, MUCH = 8.0, 1400
+#: with ``interpreter.Limits`` they are the library's to keep; without, a matter of the harness
+LIMITS: dict[str, Any] = (
+    {"limits": interpreter.Limits(max_memory=1 << 30, max_seconds=4)}
+    if hasattr(interpreter, "Limits")
+    else {}
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A property that didn't hold."""
+
+    kind: str
+    message: str
+    where: str = ""  # the innermost frame of ours
+    trace: str = ""
+
+    @property
+    def key(self) -> str:
+        """Findings with one key are taken to have one cause."""
+        return f"{self.kind} {self.where} {template(self.message)}"[:240]
+
+    @property
+    def by_limits(self) -> bool:
+        """Whether it is about time or memory."""
+        return self.kind in ("slow", "memory")
+
+
+@dataclass
+class Outcome:
+    """What came of a case: how it ended, the operators that were there, and what didn't hold."""
+
+    ended: str  # "answer" or the error's class
+    message: str = ""
+    operators: frozenset[str] = frozenset()
+    findings: list[Finding] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def novelty(self) -> str:
+        """What makes a case new to the corpus, beside new lines."""
+        return f"{self.ended} {template(self.message)}"
+
+
+class _TooSlow(BaseException):
+    """Not an Exception: nobody takes it for an operator's refusal."""
+
+
+def template(message: str) -> str:
+    """A message without what is particular to one model."""
+    plain = re.sub(r"'[^']*'|\"[^\"]*\"|[-+]?\d[\d.e+,]*|\b0x\w+", "#", message)
+    return re.sub(r"#(?:[ ,]+#)+", "#", plain)[:200]
+
+
+def judge(case: Case, *, again: bool = True) -> Outcome:
+    """Run a case and hold it against all properties. ``again``: also those that cost more runs."""
+    start, peak = time.perf_counter(), _peak()
+    outcome = Outcome("answer")
+    try:
+        with _beside(case) as model, warnings.catch_warnings(record=True) as warned, _alarm():
+            warnings.simplefilter("always")
+            _judge(case, model, outcome, again)
+    except _TooSlow as error:
+        outcome.findings.append(Finding("slow", f"over {SLOW:g} s", *_origin(error)))
+    for warning in warned:
+        where = f"{Path(warning.filename).name}:{warning.lineno}"
+        outcome.findings.append(Finding("warned", str(warning.message), where))
+    outcome.seconds = time.perf_counter() - start
+    grown = _peak() - peak
+    if grown > MUCH << 10:
+        outcome.findings.append(Finding("memory", f"{grown >> 10} MiB more"))
+    return outcome
+
+
+def _judge(case: Case, model: Any, outcome: Outcome, again: bool) -> None:
+    session, results = _try(outcome, model, case)
+    if results is None:
+        outcome.operators = _operators(session)
+        if again:
+            _plain(case, model, outcome, session, None)
+        return
+    feeds, values = results
+    outcome.operators = _operators(session)
+    _check_values(values, feeds, outcome)
+    if _differ(feeds, case.laid_out(), exact=True):
+        outcome.findings.append(Finding("feeds changed", _label(outcome)))
+    if not again or _random(session):
+        return
+    kept = _copied(values)
+    _, second = _try(outcome, model, case, session=session)
+    # A body may be walked at first and bound later, whose sums are rounded in another order.
+    exact = not any(node.graphs for node in session.graph.nodes)
+    if second is None or _differ(kept, second[1], exact=exact):
+        outcome.findings.append(Finding("other answer", f"in a second run: {_label(outcome)}"))
+    elif _differ(kept, values, exact=True):
+        outcome.findings.append(Finding("other answer", f"written over: {_label(outcome)}"))
+    else:
+        _plain(case, model, outcome, session, kept)
+
+
+def _plain(case: Case, model: Any, outcome: Outcome, session: Any, found: Any) -> None:
+    """The same as the file has it, held against what was found (``None``: an error)."""
+    other = Outcome("answer")
+    plain, results = _try(other, model, case, optimize=False)
+    outcome.findings += other.findings
+    if results is None:
+        # What no output needs isn't computed by the optimized plan; its errors are not missed.
+        if found is not None and not other.findings and not _is_unused(other, plain, session):
+            message = f"as written {other.ended}: {other.message}; optimized it answers"
+            outcome.findings.append(Finding("disagrees", message))
+        return
+    if _random(plain):
+        return
+    if found is None:
+        message = f"optimized {outcome.ended}: {outcome.message}; as written it answers"
+        outcome.findings.append(Finding("disagrees", message))
+    elif difference := _differ(found, results[1], exact=False):
+        outcome.findings.append(Finding("disagrees", f"{difference}: {_label(outcome)}"))
+
+
+def _try(
+    outcome: Outcome, model: Any, case: Case, session: Any = None, **options: Any
+) -> tuple[Any, Any]:
+    """The session, and its feeds and results; ``None`` for what ended in an error."""
+    feeds = case.laid_out()
+    try:
+        if session is None:
+            session = interpreter.load(model, seed=0, **LIMITS, **options)
+        return session, (feeds, session.run(None, feeds))
+    except OnnxWalkError as error:
+        outcome.ended, outcome.message = type(error).__name__, str(error)
+        if "MemoryError" in outcome.message or isinstance(error.__cause__, MemoryError):
+            outcome.findings.append(Finding("memory", outcome.message, *_origin(error)))
+        elif len(outcome.message.splitlines()) != 1 or len(outcome.message) > 20_000:
+            outcome.findings.append(Finding("many lines", outcome.message[:200], *_origin(error)))
+    except MemoryError as error:
+        outcome.ended = "MemoryError"
+        outcome.findings.append(Finding("memory", f"MemoryError: {error}", *_origin(error)))
+    except Exception as error:
+        outcome.ended = type(error).__name__
+        message = f"{outcome.ended}: {error}"
+        outcome.findings.append(Finding("escaped", message, *_origin(error)))
+    return session, None
+
+
+def _origin(error: BaseException) -> tuple[str, str]:
+    """The innermost frame of ours, and the whole traceback."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [f for f in frames if "/interpreter/" in f.filename or "/ops/" in f.filename]
+    where = f"{Path(ours[-1].filename).name}:{ours[-1].name}" if ours else ""
+    return where, "".join(traceback.format_exception(error))[-4000:]
+
+
+def _operators(session: Any) -> frozenset[str]:
+    return frozenset(_nodes(session.graph)) if session is not None else frozenset()
+
+
+def _nodes(graph: Any) -> Iterator[str]:
+    for node in graph.nodes:
+        yield f"{node.op_type}"
+        for _, inner in node.graphs:
+            yield from _nodes(inner)
+
+
+def _label(outcome: Outcome) -> str:
+    return " ".join(sorted(outcome.operators))
+
+
+#: they draw as many numbers as nodes are computed, which the rewrites may change
+_DRAWING = {operator.name for operator in registry if "rng" in operator.reserved}
+
+
+def _random(session: Any) -> bool:
+    return not _DRAWING.isdisjoint(_operators(session))
+
+
+def _is_unused(failed: Outcome, plain: Any, session: Any) -> bool:
+    """Whether an operator's error comes from a node that the optimized plan hasn't got, or that
+    gives fewer outputs there."""
+    if failed.ended != OperatorError.__name__:
+        return False
+
+    def outputs(one: Any) -> list[int]:
+        (plan,) = one._plans.values()
+        nodes = (step.node for step in plan.steps)
+        return [len(n.outputs) for n in nodes if failed.message.startswith(f"{n}, ")]
+
+    return outputs(session) != outputs(plain)
+
+
+# ---------------------------------------------------------------------------------- comparisons
+
+
+def _check_values(values: Any, feeds: Any, outcome: Outcome) -> None:
+    fed = list(_arrays(list(feeds.values())))
+    for value in _arrays(values):
+        if not isinstance(value, np.ndarray):
+            kind = f"{type(value).__name__}: {_label(outcome)}"
+            outcome.findings.append(Finding("not an array", kind))
+        elif not value.flags.writeable:
+            outcome.findings.append(Finding("shared", f"read-only: {_label(outcome)}"))
+        elif any(np.may_share_memory(value, x) for x in fed if isinstance(x, np.ndarray)):
+            outcome.findings.append(Finding("shared", f"with a feed: {_label(outcome)}"))
+
+
+def _arrays(values: Any) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, list):
+            yield from _arrays(value)
+        elif not isinstance(value, dict) and value is not None:
+            yield value
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_copied(item) for item in value]
+    return value.copy() if isinstance(value, (np.ndarray, dict)) else value
+
+
+def _differ(one: Any, other: Any, *, exact: bool) -> str:
+    """How two values differ; "" if they don't."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        if list(one) != list(other):
+            return "keys"
+        one, other = list(one.values()), list(other.values())
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        if len(one) != len(other):
+            return "lengths"
+        pairs = zip(one, other, strict=True)
+        return next((d for a, b in pairs if (d := _differ(a, b, exact=exact))), "")
+    if not isinstance(one, (np.ndarray, np.generic)):
+        return "" if type(one) is type(other) and (one == other or one != one) else "kinds"
+    if not isinstance(other, (np.ndarray, np.generic)):
+        return "kinds"
+    if one.dtype != other.dtype:
+        return f"types {one.dtype} {other.dtype}"
+    if one.shape != other.shape:
+        return f"shapes {one.shape} {other.shape}"
+    if one.dtype.kind not in "fcV":
+        return "" if (one == other).all() else "values"
+    return _floats_differ(one, other, exact)
+
+
+#: a few steps of each type, of the largest value of an array: sums may be taken in another order
+_STEPS = {2: 8e-3, 4: 2e-4, 8: 1e-7, 16: 1e-7}
+
+
+def _floats_differ(one: np.ndarray, other: np.ndarray, exact: bool) -> str:
+    wide = np.complex128 if one.dtype.kind == "c" else np.float64
+    near = 0.0 if exact else 0.2 if one.dtype.itemsize == 1 else _STEPS[one.dtype.itemsize]
+    if one.dtype.name == "bfloat16" and not exact:
+        near = 4e-2
+    with np.errstate(all="ignore"):
+        a, b = one.astype(wide), other.astype(wide)
+        if not exact:  # what overflows in one order of a sum may not in another
+            largest = np.finfo(np.float32 if one.dtype.itemsize > 2 else np.float16).max / 1e3
+            kept = (abs(a) < largest) & (abs(b) < largest) | (np.isnan(a) & np.isnan(b))
+            a, b = a[kept], b[kept]
+        if np.array_equal(a, b, equal_nan=True):
+            return ""
+        scale = np.nanmax(abs(a), initial=1.0)
+        apart = np.nanmax(abs(a - b), initial=0.0)
+        if (np.isnan(a) == np.isnan(b)).all() and apart <= near * scale:
+            return ""
+        return f"values by {apart / scale:.1e}" if np.isfinite(apart) else "values"
+
+
+# -------------------------------------------------------------------------- time, memory, files
+
+
+@contextlib.contextmanager
+def _beside(case: Case) -> Iterator[Any]:
+    """The model as ``load`` takes it: bytes, or a path with the case's files beside it."""
+    if not case.files:
+        yield case.model
+        return
+    with tempfile.TemporaryDirectory(prefix="onnxwalk-fuzz-") as folder:
+        path = Path(folder, "model.onnx")
+        path.write_bytes(case.model)
+        for name, data in case.files.items():
+            Path(folder, name).write_bytes(data)
+        yield path
+
+
+@contextlib.contextmanager
+def _alarm() -> Iterator[None]:
+    """Raise _TooSlow in what takes too long. NumPy's own loops don't hear it: what supervises the
+    process ends those."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(number: int, frame: Any) -> None:
+        raise _TooSlow
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, SLOW)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _peak() -> int:
+    """The most memory that this process has had, in KiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak >> 10 if sys.platform == "darwin" else peak

@@ -1,0 +1,327 @@
+"""Limits: each is kept before what it limits is there, and the message says which and where.
+
+``python -m tests.faults`` runs hostile files in processes of their own and watches their memory and
+time; here it is what a session refuses, and that what is allowed is the same as without limits.
+"""
+
+import dataclasses
+import time
+import tracemalloc
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import interpreter
+from interpreter import InvalidInputError, LimitError, Limits
+from interpreter.limits import in_bytes, parse_bytes
+
+MIB = 1 << 20
+
+
+def model(nodes, initializers=(), inputs=(), outputs=("y",), functions=(), opset=18):
+    """Inputs are float tensors of any shape; types of outputs aren't said."""
+    floats = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in inputs]
+    results = [onnx.ValueInfoProto(name=name) for name in outputs]
+    graph = helper.make_graph(nodes, "g", floats, results, list(initializers))
+    opsets = [helper.make_opsetid("", opset), helper.make_opsetid("local", 1)]
+    return helper.make_model(
+        graph, opset_imports=opsets, ir_version=10, functions=list(functions)
+    ).SerializeToString()
+
+
+def constant(name, values, dtype=np.int64):
+    return numpy_helper.from_array(np.array(values, dtype), name)
+
+
+def expand(size):
+    """x (1,) becomes y (size,)."""
+    return model([helper.make_node("Expand", ["x", "s"], ["y"])], [constant("s", [size])], ["x"])
+
+
+def loop(nodes, trips=None, scan=()):
+    """``nodes`` compute "out" from "in" for ever, or ``trips`` times."""
+    true = [helper.make_node("Identity", ["c"], ["again"])]
+    floats = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in ("out", *scan)]
+    body = helper.make_graph(
+        [*true, *nodes],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("c", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("in", TensorProto.FLOAT, None),
+        ],
+        [helper.make_tensor_value_info("again", TensorProto.BOOL, []), *floats],
+    )
+    many = "" if trips is None else "m"
+    node = helper.make_node("Loop", [many, "t", "x"], ["y", *scan], body=body)
+    constants = [constant("t", True, bool), constant("m", trips or 0)]
+    return model([node], constants, ["x"], ["y", *scan])
+
+
+ONE = {"x": np.ones(1, np.float32)}
+COUNT = [helper.make_node("Add", ["in", "in"], ["out"])]
+
+
+def refused(data, match, feeds=None, optimize=True, **limits):
+    """Loading and running raises a LimitError of one line that matches."""
+    with pytest.raises(LimitError, match=match) as raised:
+        session = interpreter.load(data, optimize=optimize, limits=Limits(**limits))
+        session.run(None, ONE if feeds is None else feeds)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+def test_memory_is_refused_before_it_is_there(optimize):
+    tracemalloc.start()
+    try:
+        refused(
+            expand(100 * MIB),
+            r"^node 'y' \(Expand\), ai.onnx.Expand-13, of float32 \(1,\), int64 \(1,\): "
+            r"needs up to 4\d\d MiB, .* in use: max_memory is 50 MiB$",
+            optimize=optimize,
+            max_memory=50 * MIB,
+        )
+        assert tracemalloc.get_traced_memory()[1] < 10 * MIB
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+def test_memory_is_counted_over_the_steps(optimize):
+    """Each of these values is alive to the end; any of them alone would be allowed."""
+    names = [f"v{i}" for i in range(20)]
+    nodes = [helper.make_node("Expand", ["x", "s"], [name]) for name in names]
+    data = model(nodes, [constant("s", [MIB])], ["x"], names)
+    refused(data, "max_memory is 40 MiB", optimize=optimize, max_memory=40 * MIB)
+    interpreter.load(data, optimize=optimize, limits=Limits(max_memory=150 * MIB)).run(None, ONE)
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+def test_memory_that_is_let_go_counts_no_more(optimize):
+    nodes = [helper.make_node("Expand", ["x", "s"], ["v0"])]
+    nodes += [helper.make_node("Relu", [f"v{i}"], [f"v{i + 1}"]) for i in range(50)]
+    data = model(nodes, [constant("s", [MIB])], ["x"], ["v50"])
+    session = interpreter.load(data, optimize=optimize, limits=Limits(max_memory=60 * MIB))
+    for _ in range(3):
+        np.testing.assert_array_equal(session.run(None, ONE)[0], np.ones(MIB, np.float32))
+
+
+def test_many_shapes_are_let_go():
+    """Plans for other shapes that the session keeps make room."""
+    data = model([helper.make_node("Erf", ["x"], ["e"]), helper.make_node("Neg", ["e"], ["y"])],
+                 [], ["x"])  # fmt: skip
+    session = interpreter.load(data, limits=Limits(max_memory=60 * MIB))
+    for size in range(MIB, MIB + 40):
+        (y,) = session.run(None, {"x": np.zeros(size, np.float32)})
+        assert y.shape == (size,)
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+def test_what_a_loop_collects_is_counted(optimize):
+    nodes = [*COUNT, helper.make_node("RandomUniform", [], ["s"], shape=[MIB // 8])]
+    data = loop(nodes, scan=["s"])
+    refused(data, "max_memory is 20 MiB", optimize=optimize, max_memory=20 * MIB)
+
+
+def test_a_state_that_grows_is_refused():
+    data = loop([helper.make_node("Concat", ["in", "in"], ["out"], axis=0)])
+    refused(data, r"node 'out' \(Concat\).*max_memory is 20 MiB", max_memory=20 * MIB)
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+def test_a_tensor_may_be_too_large_alone(optimize):
+    refused(
+        expand(MIB), "gives 4 MiB: max_tensor_bytes is 1 MiB",
+        optimize=optimize, max_tensor_bytes=MIB,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+def test_time(optimize):
+    start = time.monotonic()
+    refused(loop(COUNT), r"\(Loop\).*the time is up: max_seconds is 0.2",
+            optimize=optimize, max_seconds=0.2)  # fmt: skip
+    assert time.monotonic() - start < 5
+
+
+def test_a_call_that_would_take_too_long_is_not_begun():
+    nodes = [helper.make_node("Expand", ["x", "s"], ["a"]),
+             helper.make_node("MatMul", ["a", "a"], ["y"])]  # fmt: skip
+    data = model(nodes, [constant("s", [8000, 8000])], ["x"])
+    start = time.monotonic()
+    refused(data, r"\(MatMul\).*takes up to .* s, .* are left: max_seconds is 1", max_seconds=1)
+    assert time.monotonic() - start < 5
+
+
+def test_the_time_is_for_each_run():
+    session = interpreter.load(expand(8), limits=Limits(max_seconds=0.5))
+    for _ in range(4):
+        time.sleep(0.2)
+        session.run(None, ONE)
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+def test_iterations(optimize):
+    refused(loop(COUNT), "more iterations than max_loop_iterations allows: 100",
+            optimize=optimize, max_loop_iterations=100)  # fmt: skip
+    session = interpreter.load(
+        loop(COUNT, trips=100), optimize=optimize, limits=Limits(max_loop_iterations=100)
+    )
+    for _ in range(3):  # for each run
+        session.run(None, ONE)
+
+
+def test_by_default_an_endless_loop_ends():
+    refused(loop([helper.make_node("Identity", ["in"], ["out"])]), "max_loop_iterations")
+
+
+def relus(count):
+    nodes = [helper.make_node("Relu", [f"v{i}"], [f"v{i + 1}"]) for i in range(count)]
+    return model(nodes, [], ["v0"], [f"v{count}"])
+
+
+def doubling(levels):
+    """Each function calls the next twice."""
+    functions = []
+    for level in range(levels):
+        inner, domain = (f"f{level + 1}", "local") if level + 1 < levels else ("Relu", "")
+        nodes = [
+            helper.make_node(inner, ["x"], ["t"], domain=domain),
+            helper.make_node(inner, ["t"], ["y"], domain=domain),
+        ]
+        opsets = [helper.make_opsetid("", 18), helper.make_opsetid("local", 1)]
+        functions.append(helper.make_function("local", f"f{level}", ["x"], ["y"], nodes, opsets))
+    call = helper.make_node("f0", ["x"], ["y"], domain="local")
+    return model([call], [], ["x"], functions=functions)
+
+
+def test_nodes():
+    refused(relus(1001), "more nodes than max_nodes allows: 1,000", max_nodes=1000)
+    interpreter.load(relus(1000), limits=Limits(max_nodes=1000))
+
+
+def test_nodes_of_functions_count_at_each_call():
+    refused(doubling(60), "more nodes than max_nodes allows: 10,000", max_nodes=10_000)
+    interpreter.load(doubling(5), limits=Limits(max_nodes=10_000)).run(None, ONE)
+
+
+def nested(depth):
+    """If within If within If …"""
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["r"])], "g", [], [onnx.ValueInfoProto(name="r")]
+    )
+    for level in range(depth):
+        node = helper.make_node("If", ["t"], [f"r{level}"], then_branch=graph, else_branch=graph)
+        graph = helper.make_graph([node], "g", [], [onnx.ValueInfoProto(name=f"r{level}")])
+    data = [constant("t", True, bool)]
+    return model(list(graph.node), data, ["x"], [graph.output[0].name])
+
+
+def test_nesting():
+    refused(nested(5), "graphs nest deeper than max_nesting allows: 4", max_nesting=4)
+    interpreter.load(nested(4), limits=Limits(max_nesting=4)).run(None, ONE)
+    refused(doubling(9), "calls of functions nest deeper than max_nesting allows: 8", max_nesting=8)
+
+
+def test_strings():
+    nodes = [helper.make_node("StringConcat", [f"v{i}"] * 2, [f"v{i + 1}"]) for i in range(30)]
+    data = model(nodes, [helper.make_tensor("v0", TensorProto.STRING, [1], [b"ab"])], [],
+                 ["v30"], opset=20)  # fmt: skip
+    refused(data, "max_string_bytes is 1 MiB", {}, max_string_bytes=MIB)
+
+
+def test_many_tiny_messages_are_refused_while_they_are_read():
+    """Two bytes of a file can become an object of hundreds."""
+    node = b"\x0a\x00"  # a NodeProto in a GraphProto
+    graph = node * 500_000
+    length = b""
+    n = len(graph)
+    while n:
+        length += bytes([n & 0x7F | (0x80 if n > 0x7F else 0)])
+        n >>= 7
+    refused(b"\x3a" + length + graph, "max_memory is 20 MiB", max_memory=20 * MIB)
+
+
+def test_a_sparse_tensor_is_refused_before_it_is_dense():
+    values = numpy_helper.from_array(np.ones(1, np.float32), "s")
+    indices = numpy_helper.from_array(np.zeros(1, np.int64))
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["s"], ["y"])], "g", [], [onnx.ValueInfoProto(name="y")]
+    )
+    sparse = onnx.SparseTensorProto(values=values, indices=indices, dims=[1 << 20, 1 << 20])
+    graph.sparse_initializer.append(sparse)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    refused(proto, "needs up to 4 TiB", {}, max_memory=20 * MIB)
+
+
+def test_constants_are_not_folded_into_large_ones():
+    """Loading is quick and small; the run, where it is asked for, is refused."""
+    nodes = [helper.make_node("Expand", ["x", "s"], ["y"])]
+    data = model(nodes, [constant("x", [1.0], np.float32), constant("s", [1 << 16, 1 << 16])])
+    session = interpreter.load(data, limits=Limits(max_memory=100 * MIB))
+    with pytest.raises(LimitError, match="needs up to 16 GiB"):
+        session.run(None, {})
+
+
+def test_without_limits_there_are_none():
+    session = interpreter.load(nested(20), limits=None)
+    np.testing.assert_array_equal(session.run(None, ONE)[0], ONE["x"])
+    assert session.limits is None
+
+
+def test_the_defaults_are_documented_and_generous():
+    limits = Limits()
+    assert limits.max_memory is not None and limits.max_memory >= 1 << 28
+    assert limits.max_seconds is None
+    assert {f.name for f in dataclasses.fields(Limits)} == {
+        "max_memory", "max_tensor_bytes", "max_seconds", "max_loop_iterations", "max_nodes",
+        "max_nesting", "max_string_bytes",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"max_memory": "1GiB"},
+        {"max_seconds": -1},
+        {"max_nodes": 1.5},
+        {"max_seconds": float("nan")},
+        {"max_nesting": True},
+    ],
+)
+def test_what_is_no_limit_is_refused(given):
+    with pytest.raises(InvalidInputError, match=next(iter(given))):
+        Limits(**given)
+
+
+def test_limits_must_be_limits():
+    with pytest.raises(InvalidInputError, match="limits must be Limits"):
+        interpreter.load(expand(3), limits={"max_memory": 1})
+
+
+def test_trace_keeps_to_the_limits():
+    session = interpreter.load(expand(100 * MIB), limits=Limits(max_memory=50 * MIB))
+    with pytest.raises(LimitError, match="max_memory is 50 MiB"):
+        list(session.trace(ONE))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("100", 100), ("2GiB", 2 << 30), ("1.5 MB", 1_500_000), ("3kib", 3072), ("7 B", 7)],
+)
+def test_sizes(text, value):
+    assert parse_bytes(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "x", "2XB", "-1", "nan GiB", "1e999"])
+def test_what_is_no_size(text):
+    with pytest.raises(ValueError, match="is no size"):
+        parse_bytes(text)
+
+
+def test_sizes_to_read():
+    assert [in_bytes(n) for n in (12, 2048, 1.5 * MIB, 1 << 42)] == [
+        "12 bytes", "2 KiB", "1.5 MiB", "4 TiB",
+    ]  # fmt: skip

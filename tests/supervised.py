@@ -1,0 +1,97 @@
+"""Processes under supervision: how long they take, how much memory, and how they end."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended. ``status``: as ``subprocess`` has it, ``None`` if it was killed here."""
+
+    status: int | None
+    seconds: float
+    mebibytes: float  # the peak of its resident memory
+    why: str = ""  # it was killed: "time" or "memory"
+
+
+def resident(pid: int) -> float:
+    """The resident memory of a process in MiB; 0 once it has gone."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return 0.0
+    return pages * resource.getpagesize() / (1 << 20)
+
+
+def open_files(pid: int | None = None) -> int:
+    """How many files a process, this one if not told, has open."""
+    return len(os.listdir(f"/proc/{pid or 'self'}/fd"))
+
+
+def start(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+    """A process at the head of a group of its own, which ``kill`` ends as a whole."""
+    return subprocess.Popen(command, start_new_session=True, **options)
+
+
+def kill(process: subprocess.Popen[Any], number: int = signal.SIGKILL) -> None:
+    """Send a signal to a process that ``start`` made, and to those that it made."""
+    if process.poll() is None:
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            return
+
+
+def watch(
+    process: subprocess.Popen[Any], *, seconds: float, mebibytes: float = float("inf")
+) -> Ended:
+    """Wait for the end of a process; kill it when it takes more time or memory."""
+    begun, most = time.monotonic(), 0.0
+    why = ""
+    while process.poll() is None:
+        most = max(most, resident(process.pid))
+        passed = time.monotonic() - begun
+        why = "time" if passed > seconds else "memory" if most > mebibytes else ""
+        if why:
+            kill(process)
+            process.wait()
+            break
+        time.sleep(min(0.02, 0.001 + passed / 20))
+    return Ended(None if why else process.returncode, time.monotonic() - begun, most, why)
+
+
+def limit_address_space(gibibytes: float) -> None:
+    """Let this process have so much more address space than it has now, and leave no core file."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + int(gibibytes * (1 << 30))
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+class Progress:
+    """A line on stderr that says how far a long step is: rewritten on a terminal, else a line
+    every ten seconds."""
+
+    def __init__(self, stream: IO[str], clock: Callable[[], float] = time.monotonic) -> None:
+        self.stream, self.clock = stream, clock
+        self._shown = float("-inf")
+
+    def show(self, text: str, *, last: bool = False) -> None:
+        """Show the text if it is time to, or if it is the last."""
+        terminal = self.stream.isatty()
+        now = self.clock()
+        if not last and now - self._shown < (0.2 if terminal else 10.0):
+            return
+        self._shown = now
+        end = "\n" if last or not terminal else ""
+        self.stream.write(f"\r\x1b[K{text}{end}" if terminal else f"{text}\n")
+        self.stream.flush()
