@@ -9,7 +9,7 @@ import os
 import warnings
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -53,6 +53,13 @@ class TensorInfo:
 
     def __str__(self) -> str:
         return f"{self.name}: {self.type if self.type is not None else 'unknown'}"
+
+
+class Takes(Protocol):
+    """What is to be fed: a Session, or a model of another kind beside one."""
+
+    inputs: list[TensorInfo]
+    overridable_initializers: list[TensorInfo]
 
 
 def load(
