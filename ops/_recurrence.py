@@ -158,7 +158,7 @@ def needs_of_walk(
     work = working_dtype(w.dtype)
     item = work.itemsize
     directions, gates, hidden = len(r), r.shape[1], r.shape[2]
-    (batch, steps) = x.shape[:2] if layout else x.shape[1::-1]
+    batch, steps = x.shape[:2] if layout else x.shape[1::-1]
     y = steps * directions * batch * hidden
     inputs = x.size if x.dtype != work else 0
     if layout:

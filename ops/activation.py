@@ -236,7 +236,7 @@ for _function in (tanh, sigmoid, hard_sigmoid):
 for _function in (
     elu, selu, selu_of_few_digits, celu, shrink, hard_swish, swish, softplus, softsign, mish, gelu
 ):  # fmt: skip
-    _function.needs(elementwise(blockwise=8, per_element=300))
+    _function.needs(elementwise(blockwise=8, per_element=150))
 
 
 # ------------------------------------------------------------------------------------- Softmax
@@ -311,7 +311,7 @@ def needs_along(copies: float, per_line: int, flattened: bool = False) -> Rule:
         memory += wide_copies(x) + (reshaped(x) if flattened else 0)
         if wide_copies(x):
             memory += x.nbytes
-        return Need(math.ceil(memory), (100 + rounding(x.dtype)) * x.size)
+        return Need(math.ceil(memory), (60 + rounding(x.dtype)) * x.size)
 
     return rule
 

@@ -96,8 +96,8 @@ def needs_of_div(a: np.ndarray, b: np.ndarray, **_: Any) -> Need:
 
 
 # a remainder is subtracted bit by bit
-mod.needs(elementwise(widened=True, per_element=2000))
-mod_of_integers.needs(elementwise(widened=True, per_element=2000))
+mod.needs(elementwise(widened=True, per_element=900))
+mod_of_integers.needs(elementwise(widened=True, per_element=900))
 for _function in (add, sub, mul):
     _function.needs(elementwise(per_element=CHEAP))
 
@@ -136,11 +136,11 @@ def needs_of_power(x: np.ndarray, y: np.ndarray, **_: Any) -> Need:
     """Powers of integers are of 64 bits, as are those of which only the exponent is."""
     count = size(broadcast([x.shape, y.shape]))
     if x.dtype.kind in "iu":
-        return Need(count * (24 + 2 * x.dtype.itemsize), 500 * count)
+        return Need(count * (24 + 2 * x.dtype.itemsize), 150 * count)
     longest = max(x.dtype.itemsize, y.dtype.itemsize, 4)
     back = 0 if x.dtype.itemsize == longest else x.dtype.itemsize
     # a square is a product; other powers take long near the ends of the range
-    each = 30 if y.size == 1 and y.item() == 2 else 800
+    each = 30 if y.size == 1 and y.item() == 2 else 300
     return Need(wide_copies(x, y) + count * (longest + back), each * count)
 
 

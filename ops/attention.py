@@ -240,6 +240,7 @@ def needs_of_attention(
     past_value: np.ndarray | None = None,
     *_: Any,
     q_num_heads: int | None = None,
+    kv_num_heads: int | None = None,
     **__: Any,
 ) -> Need:
     """Q and K scaled; keys and values with the past before them; the scores as they become softmax,
@@ -250,13 +251,15 @@ def needs_of_attention(
     queries = q.shape[-2]
     keys = k.shape[-2] + (0 if past_key is None else past_key.shape[2])
     scores = len(q) * heads * queries * keys
-    masked = (1 if attn_mask is None else 2 * 8) * max(scores // max(heads, 1), queries * keys)
-    mask = 0 if attn_mask is None else attn_mask.size * (16 + item)
-    y = len(q) * queries * v.shape[-1] * (1 if v.ndim == 3 else heads)
+    mask = 0
+    if attn_mask is not None and attn_mask.ndim:  # it may be shorter than the keys are
+        mask = attn_mask.size // max(attn_mask.shape[-1], 1) * max(attn_mask.shape[-1], keys)
+    features = v.shape[-1] * heads // (1 if v.ndim == 4 else kv_num_heads or 1)
+    y = len(q) * queries * features
     memory = item * (2 * q.size + 3 * cached + 6 * scores + 3 * y) + 24 * len(q) * queries * keys
-    macs = len(q) * queries * keys * (q.shape[-1] * (heads if q.ndim == 4 else 1)) + y * keys
+    macs = q.size * keys + y * keys
     work = multiply_adds(macs, q.dtype, calls=len(q) * heads) + PER_ELEMENT * (scores + y)
-    return Need(memory + masked + mask, work + 20 * (q.size + cached) + 60 * masked)
+    return Need(memory + (16 + 2 * item) * mask, work + 20 * (q.size + cached) + 60 * mask)
 
 
 def _bias_of(mask: np.ndarray, logits: np.ndarray) -> np.ndarray:

@@ -164,5 +164,5 @@ for _function in (neg, absolute, sign, ceil, floor, round_half_to_even):
 for _function in (reciprocal, sqrt, exp, log, asin, acos, atan, asinh, acosh):
     _function.needs(elementwise())
 for _function in (sin, cos, tan, sinh, cosh, atanh):  # of huge numbers, or near a pole
-    _function.needs(elementwise(per_element=300))
-erf.needs(elementwise(blockwise=10, per_element=300))
+    _function.needs(elementwise(per_element=100))
+erf.needs(elementwise(blockwise=10, per_element=150))

@@ -47,9 +47,9 @@ _COPIES = 3
 #: nanoseconds for an element: of sums, copies and comparisons
 CHEAP = 5
 #: of functions such as exp, with numbers that take them longer: huge ones, or tiny ones
-PER_ELEMENT = 100
+PER_ELEMENT = 60
 #: more for one that is rounded to float16, which takes that long where it overflows
-TO_HALF = 300
+TO_HALF = 140
 #: nanoseconds for what Python does for one item of a loop or list
 PER_ITEM = 1000
 #: bytes of one view or small array, and of a place in a list for it

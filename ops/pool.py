@@ -328,7 +328,7 @@ def _needs_of_sums(x: np.ndarray, axes: Sequence[Axis], item: int) -> Need:
 def needs_of_pool(
     x: np.ndarray,
     *,
-    kernel_shape: Sequence[int],
+    kernel_shape: Sequence[int] = (),
     auto_pad: str = "NOTSET",
     ceil_mode: int = 0,
     dilations: Sequence[int] | None = None,

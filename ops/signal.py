@@ -107,7 +107,7 @@ def _needs_of_transform(x: np.ndarray, numbers: int, results: int, length: int) 
     item = 2 * wide_itemsize(x.dtype)
     rounded = 2 * x.itemsize * results if wide_copies(x) else 0
     memory = wide_copies(x) + 2 * item * numbers + 3 * item * results + rounded
-    return Need(memory, 30 * numbers + results * (30 + 50 * length.bit_length()))
+    return Need(memory, 30 * numbers + results * (30 + 10 * length.bit_length()))
 
 
 @op("STFT", since=17)

@@ -328,6 +328,11 @@ def of_products() -> Iterator[Large]:
     q = f(2, 8, 512, 64)
     yield large("Attention", 24, q, q, q, is_causal=1)
     yield large("Attention", 23, q, q, q, f(512, 512), note="with a mask")
+    yield large("Attention", 23, q, q, q, f(2, 8, 512, 512), note="with a mask of all")
+    yield large("Attention", 24, q, q, q, f(2, 8, 512, 1) > 2, note="with a short mask")
+    packed, shared = f(2, 512, 512), f(2, 512, 64)
+    heads = {"q_num_heads": 8, "kv_num_heads": 1}
+    yield large("Attention", 24, packed, shared, shared, **heads, note="packed")
     yield large("FlexAttention", 1, q, q, q, domain="ai.onnx.preview")
     yield large("RotaryEmbedding", 23, q, f(2, 512, 32), f(2, 512, 32))
     packed = f(2, 256, 512)

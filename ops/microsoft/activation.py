@@ -61,7 +61,7 @@ def _last_axis(bias, x):
     return bias
 
 
-gelu.needs(elementwise(blockwise=8, per_element=300))
+gelu.needs(elementwise(blockwise=8, per_element=150))
 quick_gelu.needs(elementwise(2, widened=True, per_element=150))
 for _function in (bias_gelu, fast_gelu):
     _function.needs(elementwise(2, widened=True, per_element=200))

@@ -335,14 +335,16 @@ def needs_of_conv_transpose(
 
 @fused_gemm.needs
 def needs_of_fused_gemm(
-    a: np.ndarray, b: np.ndarray, c: np.ndarray | None = None, **attributes: Any
+    a: np.ndarray,
+    b: np.ndarray,
+    c: np.ndarray | None = None,
+    *,
+    transA: int = 0,
+    transB: int = 0,
+    **attributes: Any,
 ) -> Need:
-    need = linear.needs_of_gemm(a, b, c, **attributes)
-    first, second = ("transA", "transB")
-    shape = (
-        a.shape[1 if attributes.get(first) else 0],
-        b.shape[0 if attributes.get(second) else 1],
-    )
+    need = linear.needs_of_gemm(a, b, c, transA=transA, transB=transB, **attributes)
+    shape = a.shape[1 if transA else 0], b.shape[0 if transB else 1]
     return _with_activation(need, shape, wide_itemsize(a.dtype))
 
 

@@ -4,6 +4,7 @@ tracemalloc sees NumPy's memory: the peak while a function runs is what was new 
 """
 
 import gc
+import inspect
 import tracemalloc
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from ops import registry
 from ops.needs import Need, nothing, usual
-from ops.registry import Registry
+from ops.registry import REQUIRED, Registry
 from tests.harness import all_cases
 from tests.large_cases import large_cases
 
@@ -287,6 +288,18 @@ def test_a_rule_that_raises_leaves_it_to_the_operator():
         assert operator.needs(*inputs, **keywords).memory >= 0
         with pytest.raises(Exception):  # noqa: B017
             operator.function(*inputs, **keywords)
+
+
+@pytest.mark.parametrize("operator", registry, ids=str)
+def test_a_rule_is_called_like_its_operator(operator):
+    """With every input and attribute, or those only that there must be, and what is reserved."""
+    rule = inspect.signature(operator.rule)
+    inputs = [i for i in operator.inputs if not i.variadic]
+    keywords = dict.fromkeys([*operator.attributes, *operator.reserved - {"out"}])
+    rule.bind(*inputs, **keywords)
+    count = max((k for k, i in enumerate(inputs, 1) if not i.optional), default=0)
+    required = [name for name, default in operator.attributes.items() if default is REQUIRED]
+    rule.bind(*inputs[:count], **dict.fromkeys(required))
 
 
 def test_the_default_is_the_usual():
