@@ -38,9 +38,19 @@ def constant(
         raise ValueError(f"Constant needs exactly one value, not {sorted(given) or 'none'}")
     ((name, attribute),) = given.items()
     if name in ("value", "sparse_value"):
-        return attribute
+        return _tensor(attribute, name)
     dtype = {"int": np.int64, "float": np.float32, "string": object}[name[6:].rstrip("s")]
-    return np.array(attribute, dtype)
+    array = np.array(attribute, dtype)
+    if dtype is object and not all(isinstance(text, str) for text in array.flat):
+        raise ValueError(f"{name} is no text in UTF-8")
+    return array
+
+
+def _tensor(attribute: Any, name: str = "value") -> np.ndarray:
+    """An attribute, if it is the tensor that the spec wants it to be."""
+    if not isinstance(attribute, np.ndarray):
+        raise ValueError(f"{name} is {type(attribute).__name__}, not a tensor")
+    return attribute
 
 
 @op("Constant", since=11)
@@ -52,7 +62,7 @@ def constant_or_sparse(*, value=None, sparse_value=None):
 @op("Constant", since=1)
 def constant_tensor(*, value):
     """A tensor that the model carries. Spec: Constant-1."""
-    return value
+    return _tensor(value)
 
 
 @op("ConstantOfShape", since=9)

@@ -28,7 +28,7 @@ PROPERTIES = {
     "escaped": "only an OnnxWalkError or an answer comes out",
     "warned": "no warning is given",
     "many lines": "a message is one line of at most 20,000 characters",
-    "not an array": "outputs are arrays, lists, dicts or None",
+    "not an array": "outputs are arrays (strings: of str), lists, dicts or None",
     "shared": "outputs share no memory with feeds, and can be written to",
     "feeds changed": "feeds are as they were",
     "other answer": "a second run, of the same session or of another, gives the same",
@@ -252,6 +252,9 @@ def _check_values(values: Any, feeds: Any, outcome: Outcome) -> None:
     for value in _arrays(values):
         if not isinstance(value, np.ndarray):
             kind = f"{type(value).__name__}: {_label(outcome)}"
+            outcome.findings.append(Finding("not an array", kind))
+        elif value.dtype == object and not all(isinstance(text, str) for text in value.flat):
+            kind = f"strings that are no str: {_label(outcome)}"
             outcome.findings.append(Finding("not an array", kind))
         elif not value.flags.writeable:
             outcome.findings.append(Finding("shared", f"read-only: {_label(outcome)}"))

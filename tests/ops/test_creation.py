@@ -141,6 +141,9 @@ def test_stash_type_is_the_type_that_is_reckoned_in():
         ("RandomNormalLike", 7, [ints(1)], {}, "int64"),
         ("Multinomial", 7, [np.full((1, 2), -INF, F)], {}, "-inf"),
         ("Multinomial", 7, [X[0]], {}, "batch"),
+        ("Constant", 7, [], {"value": [b"\xff"]}, "value is list, not a tensor"),
+        ("Constant", 12, [], {"sparse_value": 1}, "sparse_value is int, not a tensor"),
+        ("Constant", 12, [], {"value_strings": [b"\xff"]}, "no text in UTF-8"),
     ],
 )
 def test_invalid_input_is_refused(operator, opset, inputs, attributes, message):
