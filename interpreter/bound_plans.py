@@ -107,7 +107,12 @@ class BoundPlans:
             self.let_go()
         bound = Bound(plan, arguments, self._changing.get(id(plan), frozenset()))
         bound.names = tuple(names)
-        results = bound.outputs()
+        try:
+            results = bound.outputs()
+        except LimitError:
+            if budget is not None:
+                budget.give(bound.nbytes)
+            raise
         self._idle[key] = [*self._idle.pop(key, []), bound]  # the newest shapes are the last
         self._forget(key)
         return results

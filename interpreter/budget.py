@@ -71,6 +71,9 @@ class Budget:
         self._parts = parts
         self._spare = min((limits.max_memory or 0) // parts // 16, _SPARE)
         self._used = held
+        #: the most bytes that were in use or asked for at once, and the nanoseconds of all steps
+        self.peak = 0
+        self.work = 0
         self._iterations = 0
         self._nodes = 0
         #: what arrays are counted, by the id of the one that owns the memory: bytes, and what
@@ -115,6 +118,7 @@ class Budget:
 
     def reserve(self, nbytes: int) -> None:
         """Raise LimitError unless so much memory is left."""
+        self.peak = max(self.peak, self._used + nbytes)
         most = self.limits.max_memory
         if most is not None and self._used + nbytes > most // self._parts - self._spare:
             needs = f"needs up to {in_bytes(nbytes)}, " if nbytes else ""
@@ -152,6 +156,7 @@ class Budget:
             self.tick()
         need = self.need(step, arguments)
         if need is not None:
+            self.work += need.work
             self.reserve(need.memory)
             if self._end is not None:
                 self.tick(need.work)

@@ -35,6 +35,8 @@ from ops.needs import arrays_in
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
+    from interpreter.predict import Prediction
+
 _DEFAULT_LIMITS = Limits()
 
 
@@ -208,6 +210,21 @@ class Session:
         rewrites = self._rewrites if optimized else ()
         plan, arguments = self._arguments(None, feeds, rewrites)
         return Trace(plan, arguments, self.limits, iterations)
+
+    def predict(self, shapes: Mapping[str, Sequence[int]]) -> Prediction:
+        """What a run on inputs of these shapes will take at most, as ``memory`` in bytes, beyond
+        the weights and the inputs, and ``seconds`` of one slow core. Inputs whose shape is fixed
+        may be left out. The model is run at small sizes of what is open: see ``predict.py``.
+
+        Raises InvalidInputError for shapes that don't fit, and where that can't be told.
+        """
+        from interpreter.predict import predict  # it is asked for seldom
+
+        return predict(self, shapes)
+
+    def prepared(self, feeds: Mapping[str, Any]) -> tuple[Plan, list[Any]]:
+        """The plan that computes the outputs, and its arguments. Raises InvalidInputError."""
+        return self._arguments(None, feeds)
 
     def rewritten(self) -> list[tuple[str, Graph]]:
         """The graph that a run of all outputs begins with (under ""), and what each rewrite makes

@@ -31,7 +31,9 @@ def _model(nodes: str, inputs: str = "float[2] x", outputs: str = "y") -> onnx.M
 
 def _case(origin: str, model: onnx.ModelProto | bytes, **files: bytes) -> Case:
     data = model if isinstance(model, bytes) else model.SerializeToString()
-    return Case(data, X, files={n.replace("_", "."): data for n, data in files.items()}, origin=origin)
+    return Case(
+        data, X, files={n.replace("_", "."): data for n, data in files.items()}, origin=origin
+    )
 
 
 def _ints(name: str, *values: int) -> str:
@@ -60,16 +62,19 @@ def _bombs() -> Iterator[Case]:
         "EyeLike": _ints("s", 1 << 22, 1 << 22) + "c = ConstantOfShape(s) y = EyeLike(c)",
         "ConvTranspose": image + _ints("s", 1, 1, 1, 1) + "k = ConstantOfShape(s) "
         f"y = ConvTranspose<strides = [1, {big}]>(i, k)",
-        "ConvTranspose, by output_padding": image + _ints("s", 1, 1, 1, 1)
+        "ConvTranspose, by output_padding": image
+        + _ints("s", 1, 1, 1, 1)
         + f"k = ConstantOfShape(s) y = ConvTranspose<output_padding = [{big}, 0], "
         f"strides = [{HUGE}, 1]>(i, k)",
-        "Conv, by pads": image + _ints("s", 1, 1, 1, 1)
+        "Conv, by pads": image
+        + _ints("s", 1, 1, 1, 1)
         + f"k = ConstantOfShape(s) y = Conv<pads = [{1 << 20}, {1 << 20}, 0, 0]>(i, k)",
         "MaxPool, by its kernel": image
         + f'y = MaxPool<kernel_shape = [1, {1 << 31}], auto_pad = "SAME_UPPER">(i)',
         "AveragePool, by its kernel": image
         + f'y = AveragePool<kernel_shape = [1, {1 << 31}], auto_pad = "SAME_LOWER">(i)',
-        "MatMul of vectors made large": _ints("s", 1 << 17, 1) + _ints("t", 1, 1 << 17)
+        "MatMul of vectors made large": _ints("s", 1 << 17, 1)
+        + _ints("t", 1, 1 << 17)
         + "a = ConstantOfShape(s) b = ConstantOfShape(t) y = MatMul(a, b)",
         "MatMul that takes hours": _ints("s", 12000, 12000)
         + "a = ConstantOfShape(s) b = MatMul(a, a) c = MatMul(b, b) d = MatMul(c, c) "
@@ -93,7 +98,8 @@ def _bombs() -> Iterator[Case]:
         "Multinomial": "r = Constant<value_ints = [1, 2]>() i = Reshape(x, r) "
         f"y = Multinomial<sample_size = {1 << 31}>(i)",
         "BlackmanWindow": number + "y = BlackmanWindow(n)",
-        "MelWeightMatrix": "a = Constant<value_int = 1000000>() b = Constant<value_int = 4000000>() "
+        "MelWeightMatrix": "a = Constant<value_int = 1000000>() "
+        "b = Constant<value_int = 4000000>() "
         "c = Constant<value_int = 8000>() lo = Constant<value_float = 0.0>() "
         "hi = Constant<value_float = 4000.0>() y = MelWeightMatrix(a, b, c, lo, hi)",
         "DFT, by its length": "r = Constant<value_ints = [1, 2, 1]>() i = Reshape(x, r) "
@@ -106,13 +112,14 @@ def _bombs() -> Iterator[Case]:
             for i, p in enumerate(["t", *(f"a{i}" for i in range(39))])
         )
         + "y = Identity(a39)",
-        "a regular expression that backtracks": 't = Constant<value_strings = '
+        "a regular expression that backtracks": "t = Constant<value_strings = "
         f'["{"a" * 40}b"]>() y = RegexFullMatch<pattern = "(a*)*(a*)*c">(t)',
         "Unique and TopK of what is large": _ints("s", 1 << 30)
         + "c = ConstantOfShape(s) k = Constant<value_ints = [5]>() y, z = TopK(c, k)",
         "CumSum along views": _ints("s", 1 << 20, 1 << 14, 2)
         + "e = Expand(x, s) n = Constant<value_int = 0>() y = CumSum(e, n)",
-        "LSTM of many units": _ints("s", 1, 1 << 20, 1) + _ints("t", 1, 1 << 20, 1 << 18)
+        "LSTM of many units": _ints("s", 1, 1 << 20, 1)
+        + _ints("t", 1, 1 << 20, 1 << 18)
         + "r = Constant<value_ints = [2, 1, 1]>() i = Reshape(x, r) w = ConstantOfShape(s) "
         f"v = ConstantOfShape(t) y = LSTM<hidden_size = {1 << 18}>(i, w, v)",
     }.items():
@@ -192,22 +199,28 @@ def _structure() -> Iterator[Case]:
         "Gather far outside": f"i = Constant<value_ints = [{HUGE}]>() y = Gather(x, i)",
         "Scatter far outside": f"i = Constant<value_ints = [{-HUGE}]>() "
         "u = Constant<value_floats = [1.0]>() y = ScatterElements(x, i, u)",
-        "Slice by extremes": _ints("a", -HUGE) + _ints("b", HUGE) + _ints("n", 0)
-        + _ints("s", -HUGE) + "y = Slice(x, a, b, n, s)",
-        "a step of zero": _ints("a", 0) + _ints("b", 2) + _ints("n", 0) + _ints("s", 0)
+        "Slice by extremes": _ints("a", -HUGE)
+        + _ints("b", HUGE)
+        + _ints("n", 0)
+        + _ints("s", -HUGE)
+        + "y = Slice(x, a, b, n, s)",
+        "a step of zero": _ints("a", 0)
+        + _ints("b", 2)
+        + _ints("n", 0)
+        + _ints("s", 0)
         + "y = Slice(x, a, b, n, s)",
         "division by zero": "t = Cast<to = 7>(x) z = Sub(t, t) y = Div(t, z)",
         "the least number by minus one": f"a = Constant<value_ints = [{-HUGE - 1}]>() "
         "b = Constant<value_ints = [-1]>() y = Div(a, b)",
         "a group of zero": "r = Constant<value_ints = [1, 1, 1, 2]>() i = Reshape(x, r) "
-        + _ints("s", 1, 1, 1, 1) + "k = ConstantOfShape(s) y = Conv<group = 0>(i, k)",
+        + _ints("s", 1, 1, 1, 1)
+        + "k = ConstantOfShape(s) y = Conv<group = 0>(i, k)",
         "strides of zero": "r = Constant<value_ints = [1, 1, 1, 2]>() i = Reshape(x, r) "
         "y = MaxPool<kernel_shape = [1, 1], strides = [0, 0]>(i)",
         "negative pads": "r = Constant<value_ints = [1, 1, 1, 2]>() i = Reshape(x, r) "
         "y = MaxPool<kernel_shape = [1, 1], pads = [0, -9, 0, -9]>(i)",
         "an equation that is none": 'y = Einsum<equation = "...->,->ij">(x)',
-        "a pattern that is none": "t = Cast<to = 8>(x) "
-        'y = RegexFullMatch<pattern = "(((">(t)',
+        "a pattern that is none": 't = Cast<to = 8>(x) y = RegexFullMatch<pattern = "(((">(t)',
     }.items():
         yield _case(f"structure/{name}", _model(nodes))
     for name, change in {

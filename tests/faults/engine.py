@@ -1,6 +1,6 @@
 """One fault in one engine, in a process of its own: what came of it, as a line of JSON.
 
-    python -m tests.faults.engine ENGINE CASE.json
+python -m tests.faults.engine ENGINE CASE.json
 """
 
 from __future__ import annotations
