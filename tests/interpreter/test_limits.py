@@ -161,10 +161,13 @@ def test_time(optimize):
 def test_a_call_that_would_take_too_long_is_not_begun():
     nodes = [helper.make_node("Expand", ["x", "s"], ["a"]),
              helper.make_node("MatMul", ["a", "a"], ["y"])]  # fmt: skip
-    data = model(nodes, [constant("s", [8000, 8000])], ["x"])
+    data = model(nodes, [constant("s", [30_000, 30_000])], ["x"])
     start = time.monotonic()
-    refused(data, r"\(MatMul\).*takes up to .* s, .* are left: max_seconds is 1", max_seconds=1)
-    assert time.monotonic() - start < 5
+    refused(
+        data, r"\(MatMul\).*takes up to .* s, .* are left: max_seconds is 30",
+        max_seconds=30, max_memory=None,
+    )  # fmt: skip
+    assert time.monotonic() - start < 25
 
 
 def test_the_time_is_for_each_run():
