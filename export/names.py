@@ -9,7 +9,7 @@ from typing import Any
 
 from export.draft import Draft, walk
 from export.trace import WEIGHT_PREFIX, Trace
-from interpreter.compare.layers import LAYERS_KEY
+from interpreter.compare.layers import LAYERS_KEY, is_moved
 
 _NUMBER = re.compile(r"__\d+")
 
@@ -84,7 +84,8 @@ def record_layers(draft: Draft, trace: Trace) -> None:
     """Write into the metadata which tensors each layer hands on to others.
 
     The tensors are those of the file: one may have its axes in another order than in Keras, and
-    a layer whose work was folded into another's weights is not there.
+    a layer whose work was folded into another's weights is not there, even if its input is moved
+    about under its name.
     """
     import onnx
 
@@ -98,9 +99,13 @@ def record_layers(draft: Draft, trace: Trace) -> None:
     for node in draft.graph.node:
         mine = {owner[name] for name in node.output}
         leaving |= {name for name in _reads(node) if name in owner and owner[name] not in mine}
+    made = {name: (node.op_type, node.input) for node in draft.graph.node for name in node.output}
+    weights = [*(name for name, _ in trace.weights.values()), *trace.constants]
+    weighted = {part for name in weights for part in name.split("/")[:-1]}
     found: dict[str, list[str]] = {}
     for name, layer in owner.items():
-        if layer and name in leaving:
+        computes = layer.rpartition("/")[2] in weighted
+        if layer and name in leaving and not (computes and is_moved(name, layer, made, owner)):
             found.setdefault(layer, []).append(name)
     entry = onnx.StringStringEntryProto(key=LAYERS_KEY, value=json.dumps(found))
     draft.model.metadata_props.append(entry)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from interpreter.borrowed import Region, borrow, can_be_borrowed, is_open
-from interpreter.budget import Budget, current
+from interpreter.budget import Budget, copied, current
 from interpreter.errors import LimitError
 from interpreter.execute import located
 from interpreter.plan import NOTHING, Plan, Step
@@ -344,7 +344,6 @@ class _Scope:
     # ------------------------------------------------------------ steps that aren't bound
 
     def _compute_once(self, step: Step, arguments: list[Any]) -> None:
-        _allow(step, arguments)
         for slot, result in zip(step.outputs, _results(step, arguments), strict=False):
             if slot != NOTHING:
                 self.values[slot] = self._own(result)
@@ -353,7 +352,6 @@ class _Scope:
                     self.space.constant(self.values[slot])
 
     def _call_every_time(self, step: Step, arguments: list[Any]) -> None:
-        _allow(step, arguments)
         for slot, result in zip(step.outputs, _results(step, arguments), strict=False):
             if slot != NOTHING:
                 self.store(slot, result, id(step) in self.changing)
@@ -362,11 +360,7 @@ class _Scope:
     def _call(self, step: Step) -> None:
         """A step that isn't bound, in a later run."""
         values = self.values
-        arguments = [values[slot] for slot in step.inputs]
-        _allow(step, arguments)
-        results = step.call(*arguments)
-        if type(results) is not tuple:
-            results = (results,)
+        results = _results(step, [values[slot] for slot in step.inputs])
         for slot, result in zip(step.outputs, results, strict=False):
             if slot in self.fixed:
                 place = values[slot]
@@ -413,21 +407,22 @@ class _Scope:
         return np.asarray(value) if isinstance(value, np.generic) else value
 
 
-def _results(step: Step, arguments: Sequence[Any]) -> tuple[Any, ...]:
-    results = step.call(*arguments)
-    results = results if isinstance(results, tuple) else (results,)
-    if len(results) < len(step.outputs):
-        raise ValueError(f"{len(results)} outputs came, the node names {len(step.outputs)}")
-    return results
-
-
-def _allow(step: Step, arguments: list[Any]) -> None:
-    """Raise LimitError if a step needs more than the limits leave."""
-    if (budget := current()) is not None:
-        try:
+def _results(step: Step, arguments: list[Any]) -> tuple[Any, ...]:
+    """What a step that isn't bound gives. Raises LimitError if it needs more than is left."""
+    budget = current()
+    try:
+        if budget is not None:
             budget.before(step, arguments)
-        except LimitError as error:
-            raise located(step, arguments, error) from None
+        results = step.call(*arguments)
+        if type(results) is not tuple:
+            results = (results,)
+        if len(results) < len(step.outputs):
+            raise ValueError(f"{len(results)} outputs came, the node names {len(step.outputs)}")
+        if budget is not None:
+            budget.after(results)
+    except LimitError as error:
+        raise located(step, arguments, error) from None
+    return results
 
 
 def _forward(source: list[Any], slot: int, target: list[Any], place: int) -> None:
@@ -454,7 +449,7 @@ def _margins(plan: Plan) -> Margins:
 
 def _copied(value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        return value.copy()
+        return copied(value)
     if isinstance(value, list):
         return [_copied(item) for item in value]
     return dict(value) if isinstance(value, dict) else value

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from interpreter.bound import Bound, Stale
-from interpreter.budget import Budget, within
+from interpreter.budget import Budget, current, within
 from interpreter.errors import LimitError
 from interpreter.execute import execute
 from interpreter.limits import Limits
@@ -102,9 +102,17 @@ class BoundPlans:
     ) -> list[Any]:
         """The outputs as the caller's own, by a plan that is bound, and kept for feeds of the
         signature. Raises what operators raise."""
+        if (budget := current()) is not None and budget.is_much(self.nbytes):
+            budget.give(self.nbytes)
+            self.let_go()
         bound = Bound(plan, arguments, self._changing.get(id(plan), frozenset()))
         bound.names = tuple(names)
-        results = bound.outputs()
+        try:
+            results = bound.outputs()
+        except LimitError:
+            if budget is not None:
+                budget.give(bound.nbytes)
+            raise
         self._idle[key] = [*self._idle.pop(key, []), bound]  # the newest shapes are the last
         self._forget(key)
         return results
@@ -139,7 +147,7 @@ class BoundPlans:
 def signature(output_names: Sequence[str] | None, feeds: Any) -> Hashable | None:
     """What a run is bound for: the outputs, and the name, shape and dtype of each feed. ``None``
     for feeds that are not all arrays of numbers."""
-    if not isinstance(feeds, dict):
+    if not isinstance(feeds, dict) or not isinstance(output_names, list | tuple | None):
         return None
     parts: list[Any] = [None if output_names is None else tuple(output_names)]
     for name, value in feeds.items():

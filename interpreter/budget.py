@@ -71,6 +71,9 @@ class Budget:
         self._parts = parts
         self._spare = min((limits.max_memory or 0) // parts // 16, _SPARE)
         self._used = held
+        #: the most bytes that were in use or asked for at once, and the nanoseconds of all steps
+        self.peak = 0
+        self.work = 0
         self._iterations = 0
         self._nodes = 0
         #: what arrays are counted, by the id of the one that owns the memory: bytes, and what
@@ -100,6 +103,10 @@ class Budget:
 
     # -------------------------------------------------------------------------------- memory
 
+    def is_much(self, nbytes: int) -> bool:
+        """Whether so much is better let go than kept for another time."""
+        return self.limits.max_memory is not None and 4 * nbytes > self.limits.max_memory
+
     def take(self, nbytes: int) -> None:
         """Use memory that isn't given back. Raises LimitError before it is there."""
         self.reserve(nbytes)
@@ -111,6 +118,7 @@ class Budget:
 
     def reserve(self, nbytes: int) -> None:
         """Raise LimitError unless so much memory is left."""
+        self.peak = max(self.peak, self._used + nbytes)
         most = self.limits.max_memory
         if most is not None and self._used + nbytes > most // self._parts - self._spare:
             needs = f"needs up to {in_bytes(nbytes)}, " if nbytes else ""
@@ -124,7 +132,7 @@ class Budget:
         for array in arrays_in(values):
             kept = owner(array)
             key = id(kept)
-            nbytes = copies * kept.nbytes + _OBJECT
+            nbytes = copies * (kept.nbytes + strings_in(array)) + _OBJECT
             before, reference = self._counted.get(key, (0, None))
             if reference is None:
                 if not kept.flags.writeable:  # a constant
@@ -148,6 +156,7 @@ class Budget:
             self.tick()
         need = self.need(step, arguments)
         if need is not None:
+            self.work += need.work
             self.reserve(need.memory)
             if self._end is not None:
                 self.tick(need.work)
@@ -172,14 +181,10 @@ class Budget:
                 raise LimitError(
                     f"gives {in_bytes(array.nbytes)}: max_tensor_bytes is {in_bytes(largest)}"
                 )
-            if longest is not None and array.dtype.kind == "O":
-                # An array may have one string many times.
-                distinct = {id(text): len(text) for text in array.flat if isinstance(text, str)}
-                if (total := sum(distinct.values())) > longest:
-                    raise LimitError(
-                        f"gives strings of {in_bytes(total)}: "
-                        f"max_string_bytes is {in_bytes(longest)}"
-                    )
+            if longest is not None and (total := strings_in(array)) > longest:
+                raise LimitError(
+                    f"gives strings of {in_bytes(total)}: max_string_bytes is {in_bytes(longest)}"
+                )
 
     def iteration(self) -> None:
         """A body is run. Raises LimitError if that is once too often, or the time is up."""
@@ -205,6 +210,25 @@ class Budget:
         most = self.limits.max_nesting
         if most is not None and depth > most:
             raise LimitError(f"{what} nest deeper than max_nesting allows: {most}")
+
+
+def copied(array: np.ndarray) -> np.ndarray:
+    """A copy, for the caller to have. Raises LimitError before it is there: a view may stand for
+    much more than it takes."""
+    budget = _current.get()
+    if budget is not None:
+        try:
+            budget.take(array.nbytes)
+        except LimitError as error:
+            raise LimitError(f"an output, {array.dtype} {array.shape}: {error}") from None
+    return array.copy()
+
+
+def strings_in(array: np.ndarray) -> int:
+    """The bytes of the strings in an array, which may have one of them many times."""
+    if array.dtype.kind != "O":
+        return 0
+    return sum({id(text): len(text) for text in array.flat if isinstance(text, str)}.values())
 
 
 def owner(array: np.ndarray) -> Any:

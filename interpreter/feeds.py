@@ -65,6 +65,10 @@ def _array(name: str, declared: TensorType, value: Any) -> np.ndarray:
         dtype = declared.dtype
     except NotImplementedError as error:
         raise UnsupportedModelError(f"input '{name}': {error}") from None
+    if hasattr(value, "filled"):
+        raise InvalidInputError(
+            f"input '{name}' is a masked array: give what .filled() makes of it"
+        )
     try:
         array = np.asarray(value)
     except ValueError:

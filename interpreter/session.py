@@ -9,15 +9,15 @@ import os
 import warnings
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from interpreter.bound import Bound
 from interpreter.bound_plans import BoundPlans, signature
-from interpreter.budget import Budget, current, owner, within
+from interpreter.budget import Budget, copied, owner, within
 from interpreter.errors import InvalidInputError, LimitError, OnnxWalkError, contained
-from interpreter.execute import Hook, describe, execute
+from interpreter.execute import Hook, execute
 from interpreter.feeds import check_feed
 from interpreter.limits import Limits
 from interpreter.model import Graph, Model, Shape, Tensor, TensorType, ValueInfo, ValueType
@@ -34,6 +34,8 @@ from ops.needs import arrays_in
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
+
+    from interpreter.predict import Prediction
 
 _DEFAULT_LIMITS = Limits()
 
@@ -53,6 +55,13 @@ class TensorInfo:
 
     def __str__(self) -> str:
         return f"{self.name}: {self.type if self.type is not None else 'unknown'}"
+
+
+class Takes(Protocol):
+    """What is to be fed: a Session, or a model of another kind beside one."""
+
+    inputs: list[TensorInfo]
+    overridable_initializers: list[TensorInfo]
 
 
 def load(
@@ -78,8 +87,12 @@ def load(
     Raises InvalidModelError, UnsupportedModelError (with everything that isn't supported),
     InvalidInputError (``model`` is no model at all, or can't be read) or LimitError.
     """
-    if limits is not None and not isinstance(limits, Limits):
-        raise InvalidInputError(f"limits must be Limits(…) or None, not {type(limits).__name__}")
+    if not isinstance(limits, Limits | None):
+        raise InvalidInputError(f"limits must be Limits(…) or None, not {limits!r}")
+    if not isinstance(registry, Registry | None):
+        raise InvalidInputError(f"registry must be an ops.Registry or None, not {registry!r}")
+    if seed is not None and not (isinstance(seed, int | np.integer) and seed >= 0):
+        raise InvalidInputError(f"seed must be a whole number from 0 on or None, not {seed!r}")
     rewrites = _rewrites(optimize)
     try:
         with within(None if limits is None else Budget(limits)), computing():
@@ -96,7 +109,7 @@ def _rewrites(optimize: Any) -> tuple[str, ...]:
         return tuple(REWRITES) if optimize else ()
     if isinstance(optimize, str) or not isinstance(optimize, Collection):
         raise InvalidInputError(f"optimize must be True, False or a list, not {optimize!r}")
-    if unknown := [name for name in optimize if name not in REWRITES]:
+    if unknown := [name for name in optimize if name not in tuple(REWRITES)]:
         raise InvalidInputError(f"no such rewrites: {unknown}; there are: {', '.join(REWRITES)}")
     return tuple(optimize)
 
@@ -198,6 +211,21 @@ class Session:
         plan, arguments = self._arguments(None, feeds, rewrites)
         return Trace(plan, arguments, self.limits, iterations)
 
+    def predict(self, shapes: Mapping[str, Sequence[int]]) -> Prediction:
+        """What a run on inputs of these shapes will take at most, as ``memory`` in bytes, beyond
+        the weights and the inputs, and ``seconds`` of one slow core. Inputs whose shape is fixed
+        may be left out. The model is run at small sizes of what is open: see ``predict.py``.
+
+        Raises InvalidInputError for shapes that don't fit, and where that can't be told.
+        """
+        from interpreter.predict import predict  # it is asked for seldom
+
+        return predict(self, shapes)
+
+    def prepared(self, feeds: Mapping[str, Any]) -> tuple[Plan, list[Any]]:
+        """The plan that computes the outputs, and its arguments. Raises InvalidInputError."""
+        return self._arguments(None, feeds)
+
     def rewritten(self) -> list[tuple[str, Graph]]:
         """The graph that a run of all outputs begins with (under ""), and what each rewrite makes
         of it, under its name; all rewrites, where the session itself has none."""
@@ -231,20 +259,12 @@ class Session:
         """What a run may use, of which the plans that are kept use some already."""
         if self.limits is None:
             return None
-        held = self._bound.nbytes
-        if self.limits.max_memory is not None and 4 * held > self.limits.max_memory:
-            self._bound.let_go()
-            held = 0
         foreign = feeds.values() if isinstance(feeds, Mapping) else ()
-        return Budget(self.limits, foreign=foreign, held=held, parts=parts)
+        return Budget(self.limits, foreign=foreign, held=self._bound.nbytes, parts=parts)
 
     def _walk(self, plan: Plan, arguments: list[Any], hook: Hook | None = None) -> list[Any]:
         results = execute(plan, arguments, hook)
-        try:
-            return _owned(results, [*arguments, *plan.template])
-        except LimitError as error:
-            sizes = ", ".join(map(describe, results))
-            raise LimitError(f"{self.model.source}: outputs {sizes}: {error}") from None
+        return _owned(results, [*arguments, *plan.template])
 
     def _run_bound(
         self, output_names: Sequence[str] | None, feeds: Mapping[str, Any], parts: int = 1
@@ -274,17 +294,16 @@ class Session:
                 return results
         try:
             return self._bound.bind(key, plan, names, arguments)
-        except LimitError:  # a walk takes less memory, or says in which step it was
-            return self._walk(plan, arguments)
-        except Exception as error:
-            failure = error.with_traceback(None)  # or it would keep the memory of the plan
+        except Exception as error:  # which would keep the memory of the plan, were it kept
+            kind, reason = type(error), str(error)
         results = self._walk(plan, arguments)  # says in which step it was
-        warnings.warn(
-            f"{self.model.source}: {type(failure).__name__} in the bound plan, though the plain "
-            f"walk succeeds: {failure}; please report it",
-            RuntimeWarning,
-            stacklevel=1,
-        )
+        if kind is not LimitError:  # a walk takes less memory
+            warnings.warn(
+                f"{self.model.source}: {kind.__name__} in the bound plan, though the plain walk "
+                f"succeeds: {reason}; please report it",
+                RuntimeWarning,
+                stacklevel=1,
+            )
         return results
 
     def _run_in_threads(
@@ -365,14 +384,16 @@ class Session:
             )
         if unknown := [name for name in feeds if name not in self._feedable]:
             raise InvalidInputError(
-                f"no input is named {unknown[0]!r}{_suggestion(unknown[0], self._feedable)}"
+                f"no input is named {unknown[0]!r}{_suggestion(str(unknown[0]), self._feedable)}"
             )
         missing = [i for i in self.inputs if i.name not in feeds]
         if missing:
             raise InvalidInputError("missing: " + "; ".join(f"input {info}" for info in missing))
-        if isinstance(output_names, str):
-            raise InvalidInputError(f"output_names must be a list: [{output_names!r}]")
+        if isinstance(output_names, str) or not isinstance(output_names, Iterable | None):
+            raise InvalidInputError(f"output_names must be a list of names, not {output_names!r}")
         names = [o.name for o in self.outputs] if output_names is None else list(output_names)
+        if others := [name for name in names if not isinstance(name, str)]:
+            raise InvalidInputError(f"output_names must be a list of names, not of {others[0]!r}")
         symbols: dict[str, tuple[int, str]] = {}
         inputs = [name for name in self._feedable if name in feeds]
         arguments = [
@@ -446,7 +467,6 @@ def _owned(results: list[Any], foreign: Sequence[Any]) -> list[Any]:
     """The results as the caller's own: what shares memory with feeds, constants or another result
     is copied, and NumPy scalars become arrays of rank 0."""
     taken = {id(owner(array)) for array in arrays_in(foreign)}
-    budget = current()
 
     def own(value: Any) -> Any:
         if isinstance(value, list):
@@ -457,9 +477,7 @@ def _owned(results: list[Any], foreign: Sequence[Any]) -> list[Any]:
             return value if value is None else np.asarray(value)
         base = owner(value)
         if id(base) in taken or not value.flags.writeable or not base.flags.owndata:
-            if budget is not None:
-                budget.take(value.nbytes)
-            return value.copy()
+            return copied(value)
         taken.add(id(base))
         return value
 

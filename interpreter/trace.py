@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from interpreter.budget import Budget, within
 from interpreter.execute import Walked, walk
 from interpreter.limits import Limits
@@ -99,8 +101,8 @@ class Trace:
         for step, given, found, seconds in run.steps(self._arguments):
             names = self._names_of(run.plans[-1])
             slots = zip(step.inputs, given, strict=True)
-            inputs = {names.get(slot, ""): v for slot, v in slots if slot != NOTHING}
-            outputs = {n: v for n, v in zip(step.node.outputs, found, strict=False) if n}
+            inputs = {names.get(slot, ""): _array(v) for slot, v in slots if slot != NOTHING}
+            outputs = {n: _array(v) for n, v in zip(step.node.outputs, found, strict=False) if n}
             del given, found, slots
             path, runs = tuple(run.path), run.runs
             yield Event(step.node, inputs, outputs, seconds, step.operator, path, runs)
@@ -120,6 +122,11 @@ class Trace:
         if id(plan) not in self._names:
             self._names[id(plan)] = {slot: name for name, slot in plan.names.items()}
         return self._names[id(plan)]
+
+
+def _array(value: Any) -> Any:
+    """A value as the events have it: NumPy's scalars are arrays of rank 0."""
+    return np.asarray(value) if isinstance(value, np.generic) else value
 
 
 class _Run:

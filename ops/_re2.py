@@ -180,36 +180,38 @@ def _class(pattern: str, at: int) -> tuple[str, int]:
     return "".join(parts) + "]", at + 1
 
 
+#: of what ``steps_of`` looks at: escapes, flags and classes are one sign each
 _STRUCTURE = re.compile(
-    r"\\.|\[(?:\\.|[^\]\\])*\]|(?P<open>\()|(?P<close>\))|(?P<or>\|)"
-    r"|(?P<more>[*+?]|\{\d+(?:,\d*)?\})",
+    r"\\.|\(\?[a-zA-Z-]+\)|\[(?:\\.|[^\]\\])*\]|(?P<open>\((?:\?[^:)>]*[:>])?)|(?P<close>\))"
+    r"|(?P<choice>\|)|(?P<repeat>(?:[*+?]|\{\d+(?:,\d*)?\})\??)",
     re.S,
 )
 
 
 def steps_of(pattern: str, length: int) -> int:
-    """How many steps a full match of a text of this length may take Python's ``re``.
+    """How many steps at most a full match of a text of this length takes Python's ``re``.
 
-    It goes back to each repetition and tries another number: as many powers of the length as there
-    are repetitions; and where they are nested, or repeat alternatives, a power of two.
+    It goes back to each choice and tries the next: as many powers of the length as there are
+    repetitions, times the alternatives of all groups; and where repetitions are nested, or repeat
+    alternatives, a power of two.
     """
-    repeats, depth_of_choice, exponential = 0, [False], False
+    repeats, alternatives, nested = 0, 1, False
+    choices, varied = [0], [False]  # of each group that is open
     for sign in _STRUCTURE.finditer(pattern):
         if sign["open"]:
-            depth_of_choice.append(False)
-        elif sign["close"] and len(depth_of_choice) > 1:
-            inner = depth_of_choice.pop()
-            following = _STRUCTURE.match(pattern, sign.end())
-            if inner and following and following["more"] and following["more"] != "?":
-                exponential = True
-            depth_of_choice[-1] = depth_of_choice[-1] or inner
-        elif sign["or"]:
-            depth_of_choice[-1] = True
-        elif sign["more"]:
-            depth_of_choice[-1] = True
+            choices.append(0)
+            varied.append(False)
+        elif sign["close"] and len(choices) > 1:
+            alternatives *= 1 + choices.pop()
+            inner = varied.pop()
+            varied[-1] |= inner
+            after = _STRUCTURE.match(pattern, sign.end())
+            nested |= inner and after is not None and after["repeat"] not in (None, "?", "??")
+        elif sign["choice"]:
+            choices[-1] += 1
+            varied[-1] = True
+        elif sign["repeat"]:
             repeats += 1
-    most = 1 << 200
-    steps = (length + len(pattern) + 1) ** min(1 + max(repeats - 1, 0), 40)
-    if exponential:
-        steps *= 1 << min(length, 200)
-    return min(steps, most)
+            varied[-1] = True
+    steps = alternatives * (1 + choices[0]) * (length + len(pattern) + 1) ** min(repeats, 40)
+    return min(steps << (min(length, 200) if nested else 0), 1 << 240) + length + len(pattern)

@@ -158,14 +158,14 @@ def needs_of_walk(
     work = working_dtype(w.dtype)
     item = work.itemsize
     directions, gates, hidden = len(r), r.shape[1], r.shape[2]
-    (batch, steps) = x.shape[:2] if layout else x.shape[1::-1]
+    batch, steps = x.shape[:2] if layout else x.shape[1::-1]
     y = steps * directions * batch * hidden
     inputs = x.size if x.dtype != work else 0
     if layout:
         inputs += x.size  # rows of a block that aren't next to each other
     together = steps * batch if packed else batch
     memory = item * (inputs + y + 4 * directions * batch * hidden + 3 * batch * gates)
-    memory += item * (2 * together * gates + 3 * (w.size + r.size)) + BLOCK
+    memory += item * (2 * together * gates + 3 * (w.size + r.size) + x.size + y // 2) + BLOCK
     if packed:
         memory += item * (x.size + y) + 40 * steps * batch
     memory += (x.itemsize * (y + 2 * directions * batch * hidden)) if x.dtype != work else 0

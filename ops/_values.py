@@ -28,7 +28,11 @@ def all_ints(tensor: np.ndarray | Sequence[int]) -> tuple[int, ...]:
 
 def as_int(tensor: np.ndarray, what: str) -> int:
     """The integer in a tensor of one element. ``what`` names it in the error."""
-    return int(as_scalar(tensor, what))
+    value = as_scalar(tensor, what)
+    try:
+        return int(value)
+    except (OverflowError, ValueError):  # infinity, NaN
+        raise ValueError(f"{what} should be an integer, not {value}") from None
 
 
 def as_scalar(tensor: np.ndarray, what: str) -> Any:

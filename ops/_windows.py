@@ -227,8 +227,9 @@ def windows_of(x: np.ndarray, axes: Sequence[Axis], first: int) -> np.ndarray:
         + tuple(axis.kernel for axis in axes)
         + x.shape[last:],
         x.strides[:first]
-        + tuple(step * axis.stride for step, axis in zip(steps, axes, strict=True))
-        + tuple(step * axis.dilation for step, axis in zip(steps, axes, strict=True))
+        # where there is one window or tap, the step to the next may be any number
+        + tuple(s * axis.stride * (axis.windows > 1) for s, axis in zip(steps, axes, strict=True))
+        + tuple(s * axis.dilation * (axis.kernel > 1) for s, axis in zip(steps, axes, strict=True))
         + x.strides[last:],
         writeable=False,
     )

@@ -13,7 +13,17 @@ import numpy as np
 from ops._axes import normalize_axis
 from ops._erf import erf
 from ops._numeric import blockwise, in_float32, result_like, wide
-from ops.needs import CHEAP, Need, Rule, along, elementwise, reshaped, wide_copies, wide_itemsize
+from ops.needs import (
+    CHEAP,
+    Need,
+    Rule,
+    along,
+    elementwise,
+    reshaped,
+    rounding,
+    wide_copies,
+    wide_itemsize,
+)
 from ops.registry import CONSUMED_INPUTS, op
 
 # ---------------------------------------------------------------------------------------- Relu
@@ -111,7 +121,7 @@ def thresholded_relu(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
 
 
 relu.needs(elementwise(per_element=CHEAP))
-leaky_relu.needs(elementwise(1.5, widened=True, per_element=30))
+leaky_relu.needs(elementwise(2.25, widened=True, per_element=30))
 for _function in (prelu, prelu_by_channel):
     _function.needs(elementwise(2.5, widened=True, per_element=30))
 thresholded_relu.needs(elementwise(1.5, widened=True, per_element=30))
@@ -226,7 +236,7 @@ for _function in (tanh, sigmoid, hard_sigmoid):
 for _function in (
     elu, selu, selu_of_few_digits, celu, shrink, hard_swish, swish, softplus, softsign, mish, gelu
 ):  # fmt: skip
-    _function.needs(elementwise(blockwise=True, per_element=150))
+    _function.needs(elementwise(blockwise=8, per_element=150))
 
 
 # ------------------------------------------------------------------------------------- Softmax
@@ -292,26 +302,26 @@ def hardmax_flattened(x: np.ndarray, *, axis: int = 1) -> np.ndarray:
 
 
 def needs_along(copies: float, per_line: int, flattened: bool = False) -> Rule:
-    """So many copies, and bytes for each line along the axis (itself of doubles at most)."""
+    """So many copies, and numbers for each line along the axis."""
 
     def rule(x: np.ndarray, *, axis: int = 1 if flattened else -1, **_: Any) -> Need:
         before = x.shape[: normalize_axis(axis, x.ndim)]
         lines = math.prod(before) if flattened else along(x, axis)
-        memory = copies * wide_itemsize(x.dtype) * x.size + per_line * lines
+        memory = wide_itemsize(x.dtype) * (copies * x.size + per_line * lines)
         memory += wide_copies(x) + (reshaped(x) if flattened else 0)
         if wide_copies(x):
             memory += x.nbytes
-        return Need(math.ceil(memory), 60 * x.size)
+        return Need(math.ceil(memory), (60 + rounding(x.dtype)) * x.size)
 
     return rule
 
 
-softmax.needs(needs_along(1, 32))
-softmax_flattened.needs(needs_along(1, 32, flattened=True))
-log_softmax.needs(needs_along(2, 32))
-log_softmax_flattened.needs(needs_along(2, 32, flattened=True))
-hardmax.needs(needs_along(1, 64))
-hardmax_flattened.needs(needs_along(1, 64, flattened=True))
+softmax.needs(needs_along(1, 2))
+softmax_flattened.needs(needs_along(1, 2, flattened=True))
+log_softmax.needs(needs_along(2, 3))
+log_softmax_flattened.needs(needs_along(2, 3, flattened=True))
+hardmax.needs(needs_along(1, 10))
+hardmax_flattened.needs(needs_along(1, 10, flattened=True))
 
 
 def _flatten(x: np.ndarray, axis: int) -> np.ndarray:

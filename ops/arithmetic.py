@@ -91,12 +91,13 @@ def _refuse_zero(divisor: np.ndarray, operator: str) -> None:
 def needs_of_div(a: np.ndarray, b: np.ndarray, **_: Any) -> Need:
     """Integers take the quotient, the product that it is compared with, and four masks."""
     if a.dtype.kind in "iu":
-        return elementwise(2 + 4 / a.dtype.itemsize)(a, b)
+        return elementwise(2 + 4 / a.dtype.itemsize, per_element=200)(a, b)
     return elementwise()(a, b)
 
 
-mod.needs(elementwise(widened=True))
-mod_of_integers.needs(elementwise(widened=True))
+# a remainder is subtracted bit by bit
+mod.needs(elementwise(widened=True, per_element=900))
+mod_of_integers.needs(elementwise(widened=True, per_element=900))
 for _function in (add, sub, mul):
     _function.needs(elementwise(per_element=CHEAP))
 
@@ -135,10 +136,12 @@ def needs_of_power(x: np.ndarray, y: np.ndarray, **_: Any) -> Need:
     """Powers of integers are of 64 bits, as are those of which only the exponent is."""
     count = size(broadcast([x.shape, y.shape]))
     if x.dtype.kind in "iu":
-        return Need(count * (40 + x.dtype.itemsize), 2 * 60 * count)
+        return Need(count * (24 + 2 * x.dtype.itemsize), 150 * count)
     longest = max(x.dtype.itemsize, y.dtype.itemsize, 4)
     back = 0 if x.dtype.itemsize == longest else x.dtype.itemsize
-    return Need(wide_copies(x, y) + count * (longest + back), 60 * count)
+    # a square is a product; other powers take long near the ends of the range
+    each = 30 if y.size == 1 and y.item() == 2 else 300
+    return Need(wide_copies(x, y) + count * (longest + back), each * count)
 
 
 # Before opset 7 only b was broadcast, and only if asked for.

@@ -14,7 +14,7 @@ import numpy as np
 from ops._axes import normalize_axis
 from ops._numeric import in_float32, wide
 from ops.activation import softmax, swish
-from ops.dtypes import numpy_dtype
+from ops.dtypes import element_type, numpy_dtype
 from ops.needs import (
     PER_CALL,
     PER_ELEMENT,
@@ -26,6 +26,8 @@ from ops.needs import (
     wide_itemsize,
 )
 from ops.registry import op
+
+_FLOATS = ("float", "double", "float16", "bfloat16")
 
 
 @op("Attention", since=24, without=["left_window_size", "right_window_size"])
@@ -67,7 +69,7 @@ def attention(
 
     Spec: Attention-24, Attention-25.
     """
-    if attn_mask is not None and attn_mask.ndim:
+    if attn_mask is not None and attn_mask.ndim and k.ndim > 1:
         total = k.shape[-2] + (0 if past_key is None else past_key.shape[2])
         missing = [(0, 0)] * (attn_mask.ndim - 1) + [(0, max(0, total - attn_mask.shape[-1]))]
         never = False if attn_mask.dtype == np.bool_ else -np.inf
@@ -203,6 +205,8 @@ def _attention(
     shown.append(logits)
 
     if softmax_precision is not None:
+        if element_type(numpy_dtype(softmax_precision)).name not in _FLOATS:
+            raise ValueError(f"softmax_precision {softmax_precision} is no floating-point type")
         logits = wide(logits.astype(numpy_dtype(softmax_precision)))
     highest = logits.max(-1, keepdims=True, initial=-np.inf)
     shares = np.exp(logits - np.where(np.isneginf(highest), 0, highest))
@@ -236,6 +240,7 @@ def needs_of_attention(
     past_value: np.ndarray | None = None,
     *_: Any,
     q_num_heads: int | None = None,
+    kv_num_heads: int | None = None,
     **__: Any,
 ) -> Need:
     """Q and K scaled; keys and values with the past before them; the scores as they become softmax,
@@ -246,13 +251,15 @@ def needs_of_attention(
     queries = q.shape[-2]
     keys = k.shape[-2] + (0 if past_key is None else past_key.shape[2])
     scores = len(q) * heads * queries * keys
-    masked = (1 if attn_mask is None else 2 * 8) * max(scores // max(heads, 1), queries * keys)
-    mask = 0 if attn_mask is None else attn_mask.size * (16 + item)
-    y = len(q) * queries * v.shape[-1] * (1 if v.ndim == 3 else heads)
+    mask = 0
+    if attn_mask is not None and attn_mask.ndim:  # it may be shorter than the keys are
+        mask = attn_mask.size // max(attn_mask.shape[-1], 1) * max(attn_mask.shape[-1], keys)
+    features = v.shape[-1] * heads // (1 if v.ndim == 4 else kv_num_heads or 1)
+    y = len(q) * queries * features
     memory = item * (2 * q.size + 3 * cached + 6 * scores + 3 * y) + 24 * len(q) * queries * keys
-    macs = len(q) * queries * keys * (q.shape[-1] * (heads if q.ndim == 4 else 1)) + y * keys
-    work = multiply_adds(macs, q.dtype, calls=len(q) * heads) + 3 * PER_ELEMENT * (scores + y)
-    return Need(memory + masked + mask, work + 20 * (q.size + cached) + 60 * masked)
+    macs = q.size * keys + y * keys
+    work = multiply_adds(macs, q.dtype, calls=len(q) * heads) + PER_ELEMENT * (scores + y)
+    return Need(memory + (16 + 2 * item) * mask, work + 20 * (q.size + cached) + 60 * mask)
 
 
 def _bias_of(mask: np.ndarray, logits: np.ndarray) -> np.ndarray:
@@ -285,7 +292,8 @@ def flex_attention(q, k, v, *, prob_mod=None, scale=None, score_mod=None, softma
     query heads share a key head. Scores have the type softmax_precision: double for double, else
     float32 by default. scale is 1/√D by default. Spec: ai.onnx.preview FlexAttention-1.
     """
-    if not q.ndim == k.ndim == v.ndim == 4 or k.shape[1] == 0 or q.shape[1] % k.shape[1]:
+    fit = q.ndim == k.ndim == v.ndim == 4 and k.shape[1] > 0 and q.shape[3] > 0
+    if not fit or q.shape[1] % k.shape[1] or q.shape[3] != k.shape[3]:
         raise ValueError(f"Q {q.shape}, K {k.shape} and V {v.shape} don't fit")
     default = q.dtype if q.dtype == np.float64 else np.dtype(np.float32)
     precision = default if softmax_precision is None else numpy_dtype(softmax_precision)
@@ -309,15 +317,18 @@ def _modified(x: np.ndarray, modifier: Any, name: str) -> np.ndarray:
 
 
 @flex_attention.needs
-def needs_of_flex_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, **_: Any) -> Need:
+def needs_of_flex_attention(
+    q: np.ndarray, k: np.ndarray, v: np.ndarray, *, softmax_precision: int | None = None, **_: Any
+) -> Need:
     """Keys and values repeated for the heads that share them, in the precision and in a wide one;
     the scores and what softmax makes of them."""
     shared = q.shape[1] // max(k.shape[1], 1)
     scores = size(q.shape[:3]) * k.shape[2]
     y = size(q.shape[:3]) * v.shape[3]
-    memory = 8 * (2 * q.size + 3 * shared * (k.size + v.size) + 4 * scores + 2 * y)
+    item = 4 if q.itemsize <= 4 and softmax_precision != 11 else 8  # double
+    memory = item * (2 * q.size + 3 * shared * (k.size + v.size) + 4 * scores + 2 * y)
     work = multiply_adds(scores * (q.shape[3] + v.shape[3]), np.dtype(np.float64))
-    return Need(memory, work + 3 * PER_ELEMENT * scores + 20 * shared * (k.size + v.size))
+    return Need(memory, work + PER_ELEMENT * scores + 20 * shared * (k.size + v.size))
 
 
 @op("RotaryEmbedding", since=23)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ops.dtypes import ELEMENT_TYPES, element_type, numpy_dtype
-from ops.needs import PER_STRING, Need, texts
+from ops.needs import PER_STRING, Need, rounding, texts
 from ops.registry import op
 
 _FLOAT8 = ("float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz")
@@ -116,20 +116,19 @@ def needs_of_convert(x: np.ndarray, dtype: np.dtype) -> Need:
     if target.name == "string":
         # an object, its places in a list and in the result, and its text: doubles have no exponent
         text = _LONGEST_TEXT.get(source.name, 24)
-        return Need((widened + PER_STRING + 16 + text) * x.size, 5000 * x.size)
-    work = 30 * x.size
+        return Need((widened + PER_STRING + 16 + text) * x.size, 10_000 * x.size)
+    work = (30 + rounding(dtype) + (150 if target.name.startswith(("int", "uint")) else 0)) * x.size
     if source.name == "string":
         found = texts(x)
         widened = PER_STRING + 16
-        work = 2000 * x.size + 30 * sum(map(len, found))
-    steps = 0
-    if target.name in _FLOAT8 or target.in_ml_dtypes:
-        steps = 60 if target.name == "float8e8m0" else 32
-        steps = steps if target.name in _FLOAT8 or steps == 60 else 0
-        if x.dtype == np.float64 or source.name == "string":
-            steps += 32
-        work += 100 * x.size
-    return Need((widened + steps + dtype.itemsize) * x.size, work)
+        work += 3000 * x.size + 30 * sum(map(len, found))
+    double = x.dtype == np.float64 or source.name == "string"
+    steps = 20 if target.in_ml_dtypes and double else 0  # by way of float32
+    if target.name == "float8e8m0":
+        steps = 36
+    elif target.name in _FLOAT8:
+        steps += 24 if double else 16
+    return Need((widened + steps + dtype.itemsize) * x.size, work + 10 * steps * x.size)
 
 
 #: of floats, whose digits may begin far behind the point

@@ -180,7 +180,7 @@ def needs_of_conv(
     if group > 1 and 1 < len(w) // group <= 8 and w.shape[1] == 1:
         y *= 2  # depthwise: brought into the order of the result
     memory = work.itemsize * (around + y + 2 * w.size + depth) + BLOCK
-    memory += cast_copies(x.dtype, np.broadcast_to(np.zeros((), work), (y,)))
+    memory += 0 if x.dtype == work else x.itemsize * y
     # a product of few rows or columns runs at the speed of memory
     macs = y * w.shape[1] * size(w.shape[2:])
     work_ns = multiply_adds(macs, work) + 4 * len(x) * depth * windows + 20 * (y + around + w.size)

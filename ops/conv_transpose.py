@@ -115,6 +115,7 @@ def prepare_conv_transpose_1(
 ):
     """ConvTranspose-1 with known weights."""
     if output_shape:
+        explicit_pads(None, 0, auto_pad)  # refuses what is no auto_pad
         auto_pad = "NOTSET" if auto_pad == "SAME_UPPER" else "SAME_UPPER"
     return prepare_conv_transpose(
         w,
@@ -256,7 +257,8 @@ def needs_of_conv_transpose(
     strides: Sequence[int] | None = None,
     **_: Any,
 ) -> Need:
-    """The result, the products of one tap, twice, and the weights tap by tap."""
+    """The result, the products of one tap, twice, and the weights tap by tap. (A bound one has all
+    taps of a part of the result together, which is what the result is counted twice for.)"""
     axes = _transposed_axes(
         x.shape[2:], w.shape[2:], strides, dilations, pads, auto_pad, output_padding, output_shape
     )
@@ -265,9 +267,9 @@ def needs_of_conv_transpose(
     y = len(x) * outputs * size(axis.size for axis in axes)
     products_of_tap = len(x) * outputs * size(x.shape[2:])
     taps = size(w.shape[2:])
-    memory = work.itemsize * (y + 2 * products_of_tap + 2 * w.size)
+    memory = work.itemsize * (2 * y + 2 * products_of_tap + 2 * w.size)
     memory += cast_copies(work, x) + reshaped(x) + 2 * PER_ARRAY * sum(w.shape[2:])
-    memory += cast_copies(x.dtype, np.broadcast_to(np.zeros((), work), (y,)))
+    memory += 0 if x.dtype == work else x.itemsize * y
     macs = x.size * w.shape[1] * taps
     work_ns = multiply_adds(macs, work) + 20 * (taps * products_of_tap + y) + 10 * (x.size + w.size)
     return Need(memory, work_ns + 10 * PER_CALL * taps * len(x))

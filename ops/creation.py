@@ -123,7 +123,10 @@ def range_stashed(start, limit, delta, *, stash_type=1):
 
 
 def _range(start: np.ndarray, limit: np.ndarray, delta: np.ndarray) -> np.ndarray:
-    places = np.arange(_length_of_range(start, limit, delta)).astype(start.dtype, copy=False)
+    count = _length_of_range(start, limit, delta)
+    if count > 1 << 60:
+        raise ValueError(f"a Range of {count} elements has no end")
+    places = np.arange(count).astype(start.dtype, copy=False)
     places *= delta.reshape(())
     places += start.reshape(())
     return places
@@ -135,11 +138,10 @@ def needs_of_range(
     start: np.ndarray, limit: np.ndarray, delta: np.ndarray, *, stash_type: int = 1
 ) -> Need:
     """The places in 64 bits, then in the dtype of the result."""
-    wide = numpy_dtype(stash_type)
-    count = max(
-        _length_of_range(start, limit, delta),
-        _length_of_range(*(x.astype(wide) for x in (start, limit, delta))),
-    )
+    count = _length_of_range(start, limit, delta)
+    if element_type(start.dtype).name in ("float16", "bfloat16"):
+        wide = numpy_dtype(stash_type)
+        count = max(count, _length_of_range(*(x.astype(wide) for x in (start, limit, delta))))
     own = 0 if start.dtype == np.int64 else max(start.itemsize, 4)
     return Need((8 + own) * count, 30 * count)
 
@@ -172,14 +174,21 @@ def one_hot(indices, depth, values, *, axis=-1):
     Shapes: indices (a, b), axis 1 gives (a, depth, b). Negative indices count from the end; an
     index outside [-depth, depth-1] is nowhere. Spec: OneHot-11.
     """
-    indices, count = _as_int64(indices), as_int(depth, "depth")
+    indices, count = _as_int64(indices), _depth(depth)
     return _one_hot(np.where(indices < 0, indices + count, indices), count, values, axis)
 
 
 @op("OneHot", since=9, until=11)
 def one_hot_from_zero(indices, depth, values, *, axis=-1):
     """OneHot where a negative index is nowhere. Spec: OneHot-9."""
-    return _one_hot(_as_int64(indices), as_int(depth, "depth"), values, axis)
+    return _one_hot(_as_int64(indices), _depth(depth), values, axis)
+
+
+def _depth(depth: np.ndarray) -> int:
+    count = as_int(depth, "depth")
+    if not 0 <= count < 1 << 63:
+        raise ValueError(f"the depth of a OneHot can't be {count}")
+    return count
 
 
 def _as_int64(indices: np.ndarray) -> np.ndarray:
@@ -188,8 +197,6 @@ def _as_int64(indices: np.ndarray) -> np.ndarray:
 
 def _one_hot(indices: np.ndarray, depth: int, values: np.ndarray, axis: int) -> np.ndarray:
     rank = indices.ndim + 1
-    if depth < 0:
-        raise ValueError(f"the depth of a OneHot can't be {depth}")
     if values.shape != (2,):
         raise ValueError(f"values must be [off, on], not shape {values.shape}")
     axis = normalize_axis(axis, rank)

@@ -124,7 +124,7 @@ def _needs_of_plan(x: np.ndarray, plan: dict[int, Axis], support: int, antialias
     shape, largest, work = list(x.shape), 0, 0
     before = item * x.size if item != x.itemsize else 0
     for i, axis in plan.items():
-        stretch = max(1.0, 1 / axis.scale) if antialias else 1.0
+        stretch = max(1.0, 1 / axis.scale) if antialias and axis.resized else 1.0
         taps = 2 * math.ceil(support * stretch) if support else 1
         shape[i] = axis.resized
         after = item * count_of(shape)
@@ -387,7 +387,7 @@ def _kernel(
     """Weights w(j - x) for the inputs j nearer to x than ``support``."""
 
     def weights(x: np.ndarray, axis: Axis) -> tuple[np.ndarray, np.ndarray]:
-        stretch = max(1.0, 1 / axis.scale) if antialias else 1.0
+        stretch = max(1.0, 1 / axis.scale) if antialias and axis.resized else 1.0
         reach = math.ceil(support * stretch)
         taps = np.floor(x)[:, None] + np.arange(1 - reach, reach + 1)
         weight = w((taps - x[:, None]) / stretch)

@@ -383,8 +383,11 @@ def non_zero(x):
 
 @non_zero.needs
 def needs_of_non_zero(x: np.ndarray) -> Need:
-    """The indices of all elements, twice; nobody knows how many there will be."""
-    return Need((16 * x.ndim + 2) * x.size, (20 + 10 * x.ndim) * x.size + texts_work(x))
+    """The indices, twice, of as many elements as are counted: that takes far less than to list
+    them. Of strings all may be."""
+    count = x.size if x.dtype.kind == "O" else int(np.count_nonzero(x))
+    work = 20 * x.size + 30 * max(x.ndim, 1) * count + texts_work(x)
+    return Need(16 * x.ndim * count + 2 * x.size, work)
 
 
 @op("Compress", since=9)
@@ -465,7 +468,8 @@ def needs_of_unique(x: np.ndarray, *, axis: int | None = None, **_: Any) -> Need
     each = 2 * x.itemsize + (40 if rows == x.size else 64)
     rounds = 1 + x.size.bit_length()
     memory = each * x.size + 64 * rows + reshaped(x) + (4 * x.size if x.dtype.kind == "V" else 0)
-    return Need(memory, rounds * (20 * x.size + texts_work(x)))
+    each = 20 if rows == x.size else 150
+    return Need(memory, rounds * (each * x.size + texts_work(x)))
 
 
 @op("ReverseSequence", since=10)

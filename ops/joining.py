@@ -88,7 +88,9 @@ def split_by_attribute(input, *, split=None, axis=0, n_outputs):
 def split_either_way(input, lengths=None, *, split=None, axis=None, n_outputs):
     """Split with the lengths as an attribute or an input. Spec: Split-1."""
     if lengths is not None:
-        split = [int(length) for length in all_ints(lengths)]  # they come in the input's type
+        if not np.isfinite(lengths).all():  # they come in the input's type
+            raise ValueError(f"lengths {lengths.tolist()} should be integers")
+        split = [int(length) for length in all_ints(lengths)]
     return _split(input, split, 0 if axis is None else axis, n_outputs)
 
 

@@ -227,5 +227,6 @@ def needs_of_det(x: np.ndarray) -> Need:
     rows = x.shape[-1]
     matrices = math.prod(x.shape[:-2])
     item = wide_itemsize(x.dtype)
-    memory = wide_copies(x) + item * rows * rows + 2 * item * matrices
+    # NumPy factorizes doubles
+    memory = wide_copies(x) + 8 * (x.size + rows * rows + 2 * matrices) + item * matrices
     return Need(memory, matrices * (PER_ITEM + multiply_adds(rows**3, x.dtype)) + 10 * x.size)

@@ -46,8 +46,10 @@ BLOCK = 1 << 21
 _COPIES = 3
 #: nanoseconds for an element: of sums, copies and comparisons
 CHEAP = 5
-#: of functions such as exp (powers and gamma functions take 50)
+#: of functions such as exp, with numbers that take them longer: huge ones, or tiny ones
 PER_ELEMENT = 60
+#: more for one that is rounded to float16, which takes that long where it overflows
+TO_HALF = 140
 #: nanoseconds for what Python does for one item of a loop or list
 PER_ITEM = 1000
 #: bytes of one view or small array, and of a place in a list for it
@@ -76,14 +78,15 @@ def elementwise(
     *,
     dtype: Any = None,
     widened: bool = False,
-    blockwise: bool = False,
+    blockwise: int = 0,
     per_element: float = PER_ELEMENT,
 ) -> Rule:
     """Of an operator whose result has the shape to which its inputs broadcast, and the dtype of the
     first of them, or ``dtype``.
 
     There are ``copies`` of the result at once; ``widened``: short floats are copied to float32, and
-    so are those; ``blockwise``: what isn't one run of memory is copied first.
+    so are those; ``blockwise``: so many more for a block, and what isn't one run of memory is
+    copied first.
     """
 
     def rule(*inputs: Any, **attributes: Any) -> Need:
@@ -94,10 +97,16 @@ def elementwise(
         if widened and is_short_float(kind) and not blockwise:
             memory = wide_copies(*arrays) + (4 * copies + kind.itemsize) * count
         if blockwise:
-            memory += gathered(arrays[0])
-        return Need(math.ceil(memory), math.ceil(per_element * count) + texts_work(*arrays))
+            memory += gathered(arrays[0]) + blockwise * 8 * min(count, 1 << 14)
+        each = per_element + rounding(kind)
+        return Need(math.ceil(memory), math.ceil(each * count) + texts_work(*arrays))
 
     return rule
+
+
+def rounding(dtype: np.dtype) -> int:
+    """Nanoseconds for an element that is rounded to this type."""
+    return TO_HALF if dtype == np.float16 else 0
 
 
 def result(shape: Iterable[int], dtype: Any, *, copies: float = 1, per_element: float = 5) -> Need:

@@ -164,6 +164,8 @@ def _along_channels(parameter: np.ndarray, x: np.ndarray) -> np.ndarray:
 
     A vector x stands for one channel.
     """
+    if x.ndim == 0:
+        raise ValueError("a scalar has no channels to normalize")
     if x.ndim == 1:
         if parameter.size != 1:
             raise ValueError(f"a parameter of shape {parameter.shape} for x of {x.shape}")
@@ -176,6 +178,8 @@ def _along_channels(parameter: np.ndarray, x: np.ndarray) -> np.ndarray:
 def _batch_statistics(x: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance over all axes but the ``rank`` ones from 1 on."""
     x = wide(x)
+    if x.ndim == 0:
+        raise ValueError("a scalar has no channels to normalize")
     if x.ndim == 1:
         x = x[:, np.newaxis]
     axes = (0, *range(1 + rank, x.ndim))
@@ -397,7 +401,8 @@ def needs_of_group_normalization(
 ) -> Need:
     need = needs_of_moments(x, _stash_dtype(stash_type), x.dtype.itemsize)
     groups = len(x) * max(num_groups, 0)
-    return Need(need.memory + reshaped(x) + 48 * groups + 32 * x.shape[1], need.work)
+    halves = 4 * x.size if x.itemsize > 4 else 2 * x.size  # of bound ones, channels last
+    return Need(need.memory + reshaped(x) + halves + 48 * groups + 48 * x.shape[1], need.work)
 
 
 @instance_normalization.needs
@@ -406,7 +411,8 @@ def needs_of_instance_normalization(
 ) -> Need:
     stash = np.dtype(np.float32) if wide_copies(input) else input.dtype
     need = needs_of_moments(input, stash, input.dtype.itemsize)
-    return Need(need.memory + 48 * math.prod(input.shape[:2]), need.work)
+    halves = 4 * input.size if input.itemsize > 4 else 2 * input.size
+    return Need(need.memory + halves + 64 * math.prod(input.shape[:2]), need.work)
 
 
 @rms_normalization.needs

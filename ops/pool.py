@@ -7,7 +7,6 @@ tap over whole arrays. Padding is never built: a tap that falls outside the inpu
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 from collections.abc import Sequence
 from itertools import product
@@ -22,7 +21,6 @@ from ops.needs import (
     PER_CALL,
     PER_ITEM,
     Need,
-    Rule,
     cast_copies,
     reshaped,
     result,
@@ -310,31 +308,27 @@ def _global_sum(x: np.ndarray) -> np.ndarray:
 
 
 # Maxima (and sums) along one axis after the other, tap by tap: each is an array, of which there are
-# two at a time, of all samples or, of many, of a few.
+# two at a time. Plain calls take a few samples at a time, bound ones take them all, and may bring x
+# into another order before.
 
 
 def _needs_of_sums(x: np.ndarray, axes: Sequence[Axis], item: int) -> Need:
-    together = len(x)
-    if x.size * item > BLOCK_BYTES and together > 1:
-        together = max(1, BLOCK_BYTES // 2 // max(1, x[0].size * item))
-    shape, sizes, work = list(x.shape), [0, 0], 0
+    shape, sizes, work = list(x.shape), [0, x.size], 0
+    samples = max(1, BLOCK_BYTES // 2 // max(1, x[:1].size * item))
     for position, axis in enumerate(axes, 2):
         shape[position] = axis.windows
-        sizes.append(size(shape[1:]))
-        work += axis.kernel * (2 * PER_ITEM + 5 * len(x) * sizes[-1])
-        work += axis.kernel * PER_CALL * (1 + len(x) // max(1, together))
-    largest = max(map(sum, itertools.pairwise(sizes)))
-    memory = item * (len(x) * sizes[-1] + min(together, len(x)) * largest)
-    if together >= len(x):
-        memory = item * len(x) * largest
+        sizes.append(size(shape))
+        work += axis.kernel * (2 * PER_ITEM + 5 * sizes[-1])
+        work += axis.kernel * PER_CALL * (1 + len(x) // samples)
+    largest = max(sum(sizes[i : i + 3]) for i in range(len(sizes) - 1))
     taps = 2 * PER_ARRAY * max((axis.kernel for axis in axes), default=0)
-    return Need(memory + taps + 40 * sum(axis.windows for axis in axes), work)
+    return Need(item * largest + taps + 40 * sum(axis.windows for axis in axes), work)
 
 
 def needs_of_pool(
     x: np.ndarray,
     *,
-    kernel_shape: Sequence[int],
+    kernel_shape: Sequence[int] = (),
     auto_pad: str = "NOTSET",
     ceil_mode: int = 0,
     dilations: Sequence[int] | None = None,
@@ -371,19 +365,21 @@ lp_pool.needs(functools.partial(needs_of_pool, _powers=2))
 lp_pool_1.needs(functools.partial(needs_of_pool, _powers=2))
 
 
-def _needs_of_global_pool(copies: int) -> Rule:
-    def rule(x: np.ndarray, **_: Any) -> Need:
-        work = working_dtype(x.dtype)
-        memory = (cast_copies(work, x) if copies else 0) + copies * work.itemsize * x.size
-        return Need(memory + 24 * math.prod(x.shape[:2]), 100 * x.size)
+@global_average_pool.needs
+@global_max_pool.needs
+def needs_of_global_pool(x: np.ndarray) -> Need:
+    """Sums in float and means; NumPy needs no more for maxima."""
+    item = working_dtype(x.dtype).itemsize
+    return Need((2 * item + x.itemsize) * math.prod(x.shape[:2]), 100 * x.size)
 
-    return rule
 
-
-global_average_pool.needs(_needs_of_global_pool(0))
-global_max_pool.needs(_needs_of_global_pool(0))
-global_lp_pool.needs(_needs_of_global_pool(2))
-global_lp_pool_1.needs(_needs_of_global_pool(2))
+@global_lp_pool.needs
+@global_lp_pool_1.needs
+def needs_of_global_lp_pool(x: np.ndarray, *, p: float = 2) -> Need:
+    work = working_dtype(x.dtype)
+    copies = 1 if p == 2 else 2
+    memory = cast_copies(work, x) + copies * work.itemsize * x.size + 24 * math.prod(x.shape[:2])
+    return Need(memory, (60 if p == 2 else 800) * x.size)
 
 
 @op("MaxUnpool", since=9)

@@ -13,7 +13,7 @@ import numpy as np
 from ops._axes import normalize_axis
 from ops._numeric import is_short_float, limits, wide
 from ops.cast import convert
-from ops.conv import check_bias, conv, needs_of_conv, shape_of_conv
+from ops.conv import check_bias, check_weights, conv, needs_of_conv, shape_of_conv
 from ops.dtypes import element_type, numpy_dtype
 from ops.needs import Need, product_shape, product_work, size
 from ops.registry import op
@@ -196,6 +196,7 @@ def conv_integer(
 
     Spec: ConvInteger-10.
     """
+    check_weights(w, kernel_shape)
     # The sums are exact in float64 (a product takes 17 bits), where there is a fast GEMM.
     shifted_x, shifted_w = x.astype(np.float64), w.astype(np.float64)
     shifted_x -= _one_value("x_zero_point", x_zero_point)
@@ -270,7 +271,8 @@ def _saturated(
     quotient is overwritten."""
     element = element_type(dtype).name
     if element in _SMALL_FLOATS:
-        return convert(quotient + zero_point.astype(quotient.dtype), dtype, saturate=saturate)
+        shifted = np.asarray(quotient + zero_point.astype(quotient.dtype))
+        return convert(shifted, dtype, saturate=saturate)
     if element not in _SMALL_INTEGERS:
         raise ValueError(f"{element} is not a type to quantize to")
     lowest, highest = limits(dtype)
@@ -408,9 +410,9 @@ def needs_of_quantize_linear(
     divided_in = numpy_dtype(precision) if precision else _precision(y_scale.dtype)
     each = 2 * divided_in.itemsize + (4 if is_short_float(divided_in) else 0) + dtype.itemsize
     if element_type(dtype).name not in _SMALL_INTEGERS:
-        each += 32 + 4 * divided_in.itemsize
+        each += 24
     memory = each * x.size + _needs_of_blocks(x, y_scale, y_zero_point)
-    return Need(memory, 100 * x.size)
+    return Need(memory, (50 if element_type(dtype).name in _SMALL_INTEGERS else 300) * x.size)
 
 
 @dequantize_linear.needs
@@ -425,7 +427,7 @@ def needs_of_dequantize_linear(
 ) -> Need:
     dtype = numpy_dtype(output_dtype) if output_dtype else x_scale.dtype
     each = (12 if x.dtype == np.int32 else 4) + (0 if dtype == np.float32 else dtype.itemsize)
-    return Need(each * x.size + _needs_of_blocks(x, x_scale, x_zero_point), 60 * x.size)
+    return Need(each * x.size + _needs_of_blocks(x, x_scale, x_zero_point), 30 * x.size)
 
 
 @dynamic_quantize_linear.needs

@@ -17,7 +17,7 @@ import numpy as np
 from ops._axes import normalize_axes, normalize_axis
 from ops._numeric import is_short_float, limits, wide
 from ops._values import as_ints
-from ops.needs import Need, Rule, along, kept, wide_copies, wide_itemsize
+from ops.needs import Need, Rule, along, kept, rounding, wide_copies, wide_itemsize
 from ops.registry import op
 
 Axes = tuple[int, ...]
@@ -74,9 +74,13 @@ def needs_of_reduction(copies: float, real: bool) -> Rule:
         item, cast = wide_itemsize(data.dtype), wide_copies(data)
         if real and data.dtype.kind in "iu":
             item, cast = 8, 8 * data.size
-        blocks = item * data.size // 16 if len(reduced) == 1 else 0  # see ``_sums_of_blocks``
+        blocks = 0  # see ``_sums_of_blocks``
+        if len(reduced) == 1 and data.shape[reduced[0]] > 2 * _BLOCK:
+            blocks = item * data.size // 16
         memory = math.ceil(copies * item * data.size) + cast + blocks
-        return Need(memory + 4 * item * kept(data.shape, reduced), 60 * data.size)
+        lines = kept(data.shape, reduced)
+        work = (10 + (60 if real or copies else 0)) * data.size + rounding(data.dtype) * lines
+        return Need(memory + 4 * item * lines, work)
 
     return rule
 
@@ -301,4 +305,5 @@ def _cumulative(
 @cum_prod.needs
 def needs_of_cumulative(x: np.ndarray, axis: np.ndarray, **_: Any) -> Need:
     memory = wide_copies(x) + wide_itemsize(x.dtype) * x.size
-    return Need(memory + (x.nbytes if wide_copies(x) else 0), 30 * x.size)
+    work = (100 + rounding(x.dtype)) * x.size
+    return Need(memory + (x.nbytes if wide_copies(x) else 0), work)

@@ -103,9 +103,10 @@ class Operator:
     def needs(self, *inputs: Any, **keywords: Any) -> Need:
         """What a call takes at most, given its inputs and attributes: see ``ops.needs``."""
         try:
-            return self.rule(*inputs, **keywords)
+            memory, work = self.rule(*inputs, **keywords)
         except Exception:  # what is wrong is the operator's to tell
             return usual(*inputs)
+        return Need(max(memory, 0), max(work, 0))  # of negative sizes, which it will refuse
 
     @property
     def documentation(self) -> str:

@@ -187,7 +187,7 @@ def affine_grid(theta, size, *, align_corners=0):
     """
     lengths = as_ints(size)[2:]
     rank = len(lengths)
-    if rank not in (2, 3) or theta.shape != (as_ints(size)[0], rank, rank + 1):
+    if rank not in (2, 3) or theta.shape != (as_ints(size)[0], rank, rank + 1) or min(lengths) < 0:
         raise ValueError(f"theta {theta.shape} does not fit size {as_ints(size)}")
     axes = []
     for length in lengths:
@@ -241,7 +241,7 @@ def roi_align(
     values: the spec leaves that open, and both ONNX's case and ONNX Runtime have it so.
     Spec: RoiAlign-16, RoiAlign-22.
     """
-    if x.ndim != 4 or rois.ndim != 2 or rois.shape != (len(batch_indices), 4):
+    if x.ndim != 4 or batch_indices.ndim != 1 or rois.shape != (len(batch_indices), 4):
         raise ValueError(
             f"x {x.shape}, rois {rois.shape} and batch_indices {batch_indices.shape} should be "
             "(N, C, H, W), (R, 4) and (R)"
@@ -253,6 +253,12 @@ def roi_align(
             f"coordinate_transformation_mode {coordinate_transformation_mode!r} is not half_pixel "
             "or output_half_pixel"
         )
+    if len(rois) and 0 in x.shape[2:]:
+        raise ValueError(f"x {x.shape} has no pixels to read")
+    if not np.isfinite(rois).all():
+        raise ValueError("rois should be finite numbers")
+    if min(output_height, output_width) < 1:
+        raise ValueError(f"an output of {output_height} by {output_width} bins can't be")
     shifted = coordinate_transformation_mode == "half_pixel"
     corners = rois * rois.dtype.type(spatial_scale) - rois.dtype.type(0.5 * shifted)
     y = np.zeros((len(rois), x.shape[1], output_height, output_width), x.dtype)
@@ -338,8 +344,8 @@ def needs_of_roi_align(
     spatial_scale: float = 1.0,
     **_: Any,
 ) -> Need:
-    """The result; the planes, channels last; and the points of one region: what they have of the
-    four pixels around them so far, and of the next, which is looked up and weighed."""
+    """The result; the planes, channels last; and the points of one region, and of the one before:
+    what they have of the four pixels around them so far, and of the next."""
     item, channels = wide_itemsize(x.dtype), x.shape[1]
     bins = max(output_height, 0), max(output_width, 0)
 
@@ -354,7 +360,7 @@ def needs_of_roi_align(
     around = max(map(sum, sides), default=0)
     total = sum(rows * columns for rows, columns in sides)
     need = result((len(rois), channels, *bins), f"f{item}")
-    memory = item * (x.size + 2 * channels * largest) + (8 + item) * 2 * largest + 100 * around
+    memory = item * (x.size + 5 * channels * largest) + (16 + 2 * item) * largest + 100 * around
     memory += wide_copies(x, rois) + (x.itemsize * need.memory // 4 if wide_copies(x) else 0)
     work = need.work + 20 * x.size + total * (60 * channels + 60)
     return Need(need.memory + memory, work + 40 * PER_CALL * len(rois))
@@ -392,7 +398,12 @@ def deform_conv(
     axes = axes_of(x.shape[2:], kernel, strides=strides, dilations=dilations, pads=pads)
     batch, channels, rank = len(x), x.shape[1], x.ndim - 2
     check_bias(b, len(w))
-    if channels % offset_group or channels % group or len(w) % group:
+    if (
+        min(group, offset_group) < 1
+        or channels % offset_group
+        or channels % group
+        or len(w) % group
+    ):
         raise ValueError(
             f"{channels} channels to {len(w)} can't be split in group {group} and offset_group "
             f"{offset_group}"

@@ -198,6 +198,9 @@ def needs_of_split_to_sequence(
 
 
 @concat_from_sequence.needs
-def needs_of_concat_from_sequence(input_sequence: list[np.ndarray], **_: Any) -> Need:
+def needs_of_concat_from_sequence(
+    input_sequence: list[np.ndarray], *, new_axis: int = 0, **_: Any
+) -> Need:
+    """The result; lists of the tensors, or of views of them that have the new axis."""
     memory, count = total_bytes(input_sequence), len(input_sequence)
-    return Need(memory + PER_ARRAY * count, memory + 10 * PER_ITEM * count)
+    return Need(memory + (PER_ARRAY if new_axis else 56) * count, memory + 10 * PER_ITEM * count)

@@ -107,7 +107,7 @@ def _needs_of_transform(x: np.ndarray, numbers: int, results: int, length: int) 
     item = 2 * wide_itemsize(x.dtype)
     rounded = 2 * x.itemsize * results if wide_copies(x) else 0
     memory = wide_copies(x) + 2 * item * numbers + 3 * item * results + rounded
-    return Need(memory, 30 * numbers + results * (30 + 20 * length.bit_length()))
+    return Need(memory, 30 * numbers + results * (30 + 10 * length.bit_length()))
 
 
 @op("STFT", since=17)
@@ -127,7 +127,7 @@ def stft(signal, frame_step, window=None, frame_length=None, *, onesided=1):
     if frame_length is not None:
         length = as_int(frame_length, "frame_length")
     else:
-        length = x.shape[1] if window is None else len(window)
+        length = x.shape[1] if window is None else window.size
     if window is not None and window.shape != (length,):
         raise ValueError(f"window {window.shape} should be ({length},), the frame_length")
     if step < 1 or not 1 <= length <= x.shape[1]:
@@ -152,12 +152,12 @@ def needs_of_stft(
     if frame_length is not None:
         length = as_int(frame_length, "frame_length")
     else:
-        length = signal.shape[1] if window is None else len(window)
+        length = signal.shape[1] if window is None else window.size
     frames = len(signal) * max(0, (signal.shape[1] - length) // as_int(frame_step, "") + 1)
     item = 2 * wide_itemsize(signal.dtype)
     windowed = item * frames * length // (3 - signal.shape[-1])
     results = frames * (length // 2 + 1 if onesided else length)
-    need = _needs_of_transform(signal, signal.size, results, length)
+    need = _needs_of_transform(signal, frames * length, results, length)
     return Need(need.memory + windowed, need.work + 60 * frames * length)
 
 

@@ -146,7 +146,7 @@ def regex_full_match(x, *, pattern=None):
 def needs_of_regex_full_match(x: np.ndarray, *, pattern: str | None = None) -> Need:
     found = texts(x)
     steps = sum(steps_of(pattern or "", len(text)) for text in found)
-    return Need(17 * len(found) + 200 * len(pattern or ""), PER_ITEM * len(found) + 40 * steps)
+    return Need(24 * len(found) + 400 * len(pattern or ""), PER_ITEM * len(found) + 40 * steps)
 
 
 @op("TfIdfVectorizer", since=9)
@@ -180,6 +180,8 @@ def tfidf_vectorizer(
         raise ValueError("one of pool_int64s and pool_strings must be given, and not both")
     if (pool_strings is None) == (x.dtype.kind == "O"):
         raise ValueError(f"x of {x.dtype} does not fit the pool")
+    if min_gram_length < 1 or max_skip_count < 0 or min(ngram_indexes, default=0) < 0:
+        raise ValueError("gram lengths start at 1, skip counts and indexes at 0")
     pool = list(pool_int64s if pool_strings is None else pool_strings)
     grams: dict[tuple, list[int]] = {}
     total = 0

@@ -54,7 +54,10 @@ def adagrad(
     g is the gradient plus norm_coefficient·x. inputs: x …, g …, h …; outputs: x' …, h' ….
     Spec: Adagrad-1.
     """
-    rate = as_scalar(r, "R") / (1 + as_scalar(t, "T") * decay_factor)
+    decay = 1 + as_scalar(t, "T") * decay_factor
+    if decay == 0:
+        raise ValueError(f"a decay_factor of {decay_factor:g} makes the rate infinite")
+    rate = as_scalar(r, "R") / decay
 
     def step(x: np.ndarray, g: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, ...]:
         g = norm_coefficient * x + g
@@ -83,6 +86,8 @@ def adam(
     """
     rate, steps = as_scalar(r, "R"), as_scalar(t, "T")
     if steps > 0:
+        if alpha**steps == 1:
+            raise ValueError(f"an alpha of {alpha:g} makes the rate infinite")
         rate = rate * (1 - beta**steps) ** 0.5 / (1 - alpha**steps)
 
     def step(x: np.ndarray, g: np.ndarray, v: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -11,7 +11,7 @@ from interpreter.cli._convert import declared_shape
 from interpreter.cli._files import Feed, read_inputs
 from interpreter.cli._random import make_up
 from interpreter.errors import InvalidInputError
-from interpreter.session import Session
+from interpreter.session import Takes
 
 _BATCH_NAMES = ("batch", "batch_size", "batchsize", "n", "unk__batch")
 
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def made(session: Session, args: argparse.Namespace, batch: int | None) -> dict[str, Any]:
+def made(session: Takes, args: argparse.Namespace, batch: int | None) -> dict[str, Any]:
     """A value for each input: those of ``--input``, the others made up.
 
     ``batch`` is the size of the dimension named batch or N, or of the first one of each input.
@@ -59,7 +59,7 @@ def whole(feed: Feed) -> Any:
 
 
 def sizes(
-    session: Session, args: argparse.Namespace, batch: int | None
+    session: Takes, args: argparse.Namespace, batch: int | None
 ) -> tuple[dict[str, int], int]:
     """The sizes of the dimensions that ``--dim`` and ``batch`` name, and that of an open first one
     that has no name; both for ``make_up``. Raises InvalidInputError for what the model has not."""
@@ -78,7 +78,7 @@ def sizes(
     return dims, first
 
 
-def named_sizes(session: Session, texts: Sequence[str]) -> dict[str, int]:
+def named_sizes(session: Takes, texts: Sequence[str]) -> dict[str, int]:
     """What ``--dim`` says. Raises InvalidInputError for what is no dimension of the inputs."""
     dims = {}
     for text in texts:
@@ -93,7 +93,7 @@ def named_sizes(session: Session, texts: Sequence[str]) -> dict[str, int]:
     return dims
 
 
-def _symbols(session: Session) -> list[str]:
+def _symbols(session: Takes) -> list[str]:
     shapes = [declared_shape(info) or () for info in session.inputs]
     return list(dict.fromkeys(d for shape in shapes for d in shape if isinstance(d, str)))
 

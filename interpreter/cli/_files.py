@@ -23,7 +23,7 @@ from interpreter.cli._convert import (
 from interpreter.cli._rows import ArrayRows, ListRows, MemberRows, Rows, npz_members, open_npy
 from interpreter.errors import InvalidInputError, UnsupportedModelError
 from interpreter.model import SequenceType, TensorType
-from interpreter.session import Session, TensorInfo
+from interpreter.session import Takes, TensorInfo
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Feed:
     notes: list[str] = field(default_factory=list)
 
 
-def read_inputs(session: Session, given: Sequence[str], scale: float | None) -> dict[str, Feed]:
+def read_inputs(session: Takes, given: Sequence[str], scale: float | None) -> dict[str, Feed]:
     """The inputs that ``--input`` names, by name: each of ``given`` is NAME=FILE or FILE.
 
     Raises InvalidInputError.
@@ -64,7 +64,7 @@ def _split(text: str, feedable: Mapping[str, TensorInfo]) -> tuple[str | None, P
 
 
 def _read(
-    session: Session,
+    session: Takes,
     feedable: Mapping[str, TensorInfo],
     name: str | None,
     path: Path,
@@ -104,7 +104,7 @@ def _read(
     )
 
 
-def _unnamed(session: Session, path: Path) -> TensorInfo:
+def _unnamed(session: Takes, path: Path) -> TensorInfo:
     if not session.inputs:
         raise InvalidInputError(f"{path}: the model takes no inputs")
     raise InvalidInputError(

@@ -10,11 +10,11 @@ from interpreter.cli._convert import declared_dtype, declared_shape
 from interpreter.cli._files import Feed
 from interpreter.cli._rows import ArrayRows
 from interpreter.errors import InvalidInputError
-from interpreter.session import Session, TensorInfo
+from interpreter.session import Takes, TensorInfo
 
 
 def make_up(
-    session: Session,
+    session: Takes,
     given: Mapping[str, Feed],
     shapes: Sequence[str],
     seed: int | None,

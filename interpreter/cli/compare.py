@@ -37,7 +37,7 @@ the order of the graph that differs, with the node that made it.
 A and B are each one of
   FILE.onnx          run node by node as the file has it: every value is there
   FILE.keras, .h5    matched layer by layer, by the record that the exporter left in the file of
-                     the other side
+                     the other side; two of them by the names of their layers, or by their order
   an engine          on the other side's file: onnxruntime, reference (onnx's evaluator),
                      onnxwalk (as `run` does it: rewritten and optimized) or
                      plain (onnxwalk without optimization, as `run --no-optimize`)
@@ -123,7 +123,9 @@ def run(args: argparse.Namespace) -> int:
     memory = args.memory * 1_000_000
     tolerance = Tolerance(args.atol, args.rtol)
     sides = open_sides(args.a, args.b, memory, args.seed)
-    found = compare(sides, samples(sides.session, args), tolerance, memory)
+    if args.extract and not any(sides.models):
+        raise InvalidInputError(f"--extract {args.extract}: two Keras models have no nodes")
+    found = compare(sides, samples(sides.takes, args), tolerance, memory)
     cause = find_cause(sides, found, tolerance)
     inside = find_inside(sides, found, cause, tolerance) if cause else None
     written: list[str] = []
@@ -281,9 +283,9 @@ def _both(row: dict[str, Any]) -> str:
 
 
 def _show_first(first: dict[str, Any]) -> None:
-    node = f"node '{first['node']}' ({first['operator']})" if first["node"] else "no node"
-    layer = f", layer '{first['layer']}'" if first["layer"] else ""
-    _show.heading(f"first difference: {node}{layer}")
+    where = [f"node '{first['node']}' ({first['operator']})"] if first["node"] else []
+    where += [f"layer '{first['layer']}'"] if first["layer"] else []
+    _show.heading(f"first difference: {', '.join(where) or 'no node'}")
     rows = [("value", first["a"] if first["a"] == first["b"] else f"{first['a']} / {first['b']}")]
     rows += _about(first)
     rows.append(("sample", first["sample"]))

@@ -13,7 +13,7 @@ import numpy as np
 from interpreter.cli import _report, _show
 from interpreter.cli._batches import Outcome, run_dumping, run_in_pieces, run_whole
 from interpreter.cli._dump import Dump
-from interpreter.cli._feeds import at_least
+from interpreter.cli._feeds import at_least, whole
 from interpreter.cli._files import Feed, read_inputs
 from interpreter.cli._limits import add_limits, limits_of
 from interpreter.cli._outputs import OutputFile
@@ -144,6 +144,11 @@ def add_parser(commands: Any) -> None:
         metavar="N",
         help=f"of each If, Loop and Scan, to dump what is inside (default: {ITERATIONS})",
     )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="tell what the run would need, of memory and time at most, instead of running",
+    )
     parser.add_argument("--no-optimize", action="store_true", help="run the file as written")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_limits(parser)
@@ -169,6 +174,8 @@ def run(args: argparse.Namespace) -> int:
     )
     stored = class_names(session.model.metadata)
     names = list(dict.fromkeys([*(info.name for info in session.outputs), *args.tensor]))
+    if args.dry_run:
+        return _tell_needs(session, _feeds(session, args), args)
     file = OutputFile(args.output, names, session.outputs) if args.output else None
     dump = Dump(args.dump, args.select) if args.dump else None
     feeds = _feeds(session, args)
@@ -199,6 +206,21 @@ def run(args: argparse.Namespace) -> int:
     else:
         sample_names = next((f.rows.names for f in feeds.values() if f.rows.names), None)
         _report.show(report, sample_names)
+    return 0
+
+
+def _tell_needs(session: Session, feeds: dict[str, Feed], args: argparse.Namespace) -> int:
+    values = {name: whole(feed) for name, feed in feeds.items()}
+    shapes = {name: np.shape(value) for name, value in values.items()}
+    if args.batch:
+        shapes = {n: (min(args.batch, s[0]), *s[1:]) if s else s for n, s in shapes.items()}
+    needs = session.predict(shapes)
+    if args.json:
+        _show.print_json({"shapes": shapes, **needs._asdict()})
+    else:
+        for name, shape in shapes.items():
+            _show.line(f"{name}: {values[name].dtype} {shape}")
+        _show.line(f"a run takes {needs}, beyond the weights and the inputs")
     return 0
 
 

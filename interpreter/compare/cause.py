@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from interpreter.compare.comparison import Comparison, Row, Sides
+from interpreter.compare.keras_side import KerasModel
 from interpreter.compare.layers import between
 from interpreter.compare.metrics import Difference, Tolerance, difference
-from interpreter.compare.sides import Walk
+from interpreter.compare.sides import Renamed, Walk
 from interpreter.execute import describe
 from interpreter.model import Graph, Node, SparseTensor, Tensor
 from interpreter.prepare.context import names_read
@@ -45,6 +46,8 @@ def find_cause(sides: Sides, found: Comparison, tolerance: Tolerance) -> Cause |
     if row is None:
         return None
     name = row.pair[sides.leader]
+    if not any(sides.models):
+        return _of_layers(sides, row)
     nodes = slice_of(sides, found, sides.leader, name)
     session = sides.session
     inputs = {n: describe(v) for n, v in operands(session, found.feeds, nodes).items()}
@@ -57,6 +60,29 @@ def find_cause(sides: Sides, found: Comparison, tolerance: Tolerance) -> Cause |
     return Cause(
         row, name, nodes[-1] if nodes else None, tuple(nodes), inputs, weights, tuple(changes)
     )
+
+
+def _of_layers(sides: Sides, row: Row) -> Cause:
+    """What is other in two layers of Keras: their weights, and what they are configured with."""
+    weights: dict[str, Difference] = {}
+    changes: list[str] = []
+    mine, theirs = (
+        cast(KerasModel, side.side if isinstance(side, Renamed) else side).layers.get(name)
+        for side, name in zip((sides.a, sides.b), row.pair[:2], strict=True)
+    )
+    if mine is not None and theirs is not None:
+        exact = Tolerance(0.0, 0.0)
+        for x, y in zip(mine.weights, theirs.weights, strict=False):
+            apart = difference(np.asarray(x), np.asarray(y), exact)
+            if not apart.equal:
+                weights[x.path] = apart
+        one, two = ({"class": type(x).__name__, **x.get_config()} for x in (mine, theirs))
+        changes = [
+            f"{key}: {shown(one.get(key))}, there {shown(two.get(key))}"
+            for key in dict.fromkeys([*one, *two])
+            if key != "name" and one.get(key) != two.get(key)
+        ]
+    return Cause(row, row.pair.a, None, (), {}, weights, tuple(changes))
 
 
 def slice_of(sides: Sides, found: Comparison, side: int, name: str) -> list[Node]:

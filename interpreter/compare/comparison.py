@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from interpreter.compare.sides import (
     is_keras,
 )
 from interpreter.errors import InvalidInputError
-from interpreter.session import Session, load
+from interpreter.session import Session, Takes, load
 
 #: the engines, by the names by which a side asks for them
 ENGINES = ("onnxwalk", "plain", "onnxruntime", "reference")
@@ -65,13 +65,18 @@ class Sides:
 
     @property
     def session(self) -> Session:
-        """The one that samples are made for, and whose graph tells the order."""
+        """The one whose graph tells the order; one side has to be a file."""
         return next(s for s in self.models if s is not None)
 
     @property
+    def takes(self) -> Takes:
+        """What samples are made for."""
+        return self.session if any(self.models) else cast(KerasModel, self.a)
+
+    @property
     def leader(self) -> int:
-        """The side whose nodes are named: 0 or 1."""
-        return 0 if self.models[0] is not None else 1
+        """The side whose nodes are named, 0 or 1: the first that has some."""
+        return 1 if self.models[0] is None and self.models[1] is not None else 0
 
 
 @dataclass
@@ -144,7 +149,7 @@ def keras_axes(
     """The order of axes in which a file's value is a Keras model's; ``None`` without Keras, and
     where none fits."""
     arrays = isinstance(ours, np.ndarray) and isinstance(theirs, np.ndarray)
-    if all(sides.models) or not arrays:
+    if (sides.models[0] is None) == (sides.models[1] is None) or not arrays:
         return None
     orders = fitting_orders(ours.shape, theirs.shape)
     if len(orders) > 1:  # the shape doesn't tell: the order that fits does
@@ -178,9 +183,7 @@ def open_sides(a: str, b: str, memory: int, seed: int | None = None) -> Sides:
     for i in (0, 1):  # against plain alone a file is what plain is to be compared with
         if engines[i] == "plain" and parts[i][1] is None and engines[1 - i] is None:
             engines[1 - i] = "onnxwalk"
-    if all(map(is_keras, files)):
-        if all(path is not None for _, path in parts):
-            raise InvalidInputError(f"{a}, {b}: two Keras models: one side has to be an ONNX file")
+    if all(map(is_keras, files)) and any(path is None for _, path in parts):
         raise InvalidInputError(
             f"{files[0]}: a Keras model, which an ONNX engine can't run: name the .onnx file, "
             f"as in {next(e for e in engines if e)}:model.onnx"
@@ -198,6 +201,8 @@ def open_sides(a: str, b: str, memory: int, seed: int | None = None) -> Sides:
             walks[path] = Walk(load(path, optimize=False, seed=seed), path)
         opened.append(_engine(engine, walks[path], memory, seed))
     first, second = opened
+    if isinstance(first, KerasModel) and isinstance(second, KerasModel):
+        return _of_keras(first, second)
     found = tuple(None if is_keras(path) else walks[path].session for path in files)
     models = (found[0], found[1])
     if isinstance(first, KerasModel) or isinstance(second, KerasModel):
@@ -235,7 +240,7 @@ def _of_files(a: Side, b: Side, models: tuple[Session | None, Session | None]) -
     assert one is not None and two is not None
     sides = Sides(a, b, models, lambda feeds: [])
     if one is not two:
-        sides.b = Renamed(b, _input_names(one, [i.name for i in two.inputs], b.label))
+        sides.b = Renamed(b, _input_names(one, two, a.label, b.label))
 
     def pairs(feeds: Feeds) -> list[Pair]:
         left, right = a.names(feeds), sides.b.names(feeds)
@@ -263,7 +268,7 @@ def _with_keras(
     models: tuple[Session | None, Session | None],
 ) -> Sides:
     session = walk.session
-    renamed = Renamed(keras, _input_names(session, keras.inputs, keras.label))
+    renamed = Renamed(keras, _input_names(session, keras, walk.label, keras.label))
     onnx_side = b if a is keras else a
     first, second = (renamed, onnx_side) if a is keras else (onnx_side, renamed)
     sides = Sides(first, second, models, lambda feeds: [])
@@ -289,20 +294,46 @@ def _with_keras(
     return sides
 
 
+def _of_keras(a: KerasModel, b: KerasModel) -> Sides:
+    """Layers are matched by their names; by their order, if they have others and the shapes of what
+    they hand on are the same: a model that is built again counts its layers on."""
+    other = Renamed(b, _input_names(a, b, a.label, b.label))
+    sides = Sides(a, other, (None, None), lambda feeds: [])
+
+    def pairs(feeds: Feeds) -> list[Pair]:
+        left, right = a.handed(feeds), b.handed(other.own(feeds))
+        sides.counts = len(left), len(right)
+        names = [tensor.name for tensor in right]
+        alike = [t.shape for t in left] == [t.shape for t in right]
+        if alike and {t.name for t in left} != set(names):
+            return [
+                Pair(t.name, name, t.layer if t.name in a.layers else "")
+                for t, name in zip(left, names, strict=True)
+            ]
+        return [
+            Pair(t.name, t.name, t.layer if t.name in a.layers else "")
+            for t in left
+            if t.name in names
+        ]
+
+    sides.pairs = pairs
+    return sides
+
+
 def _in_order(session: Session, names: Iterable[str]) -> list[str]:
     made = [name for node in session.model.graph.nodes for name in node.outputs]
     order = {name: place for place, name in enumerate(made)}
     return sorted(names, key=lambda name: order.get(name, -1))
 
 
-def _input_names(session: Session, theirs: Sequence[str], label: str) -> dict[str, str]:
-    """What the inputs of a session are called elsewhere: the same, or they go by their order."""
-    ours = [info.name for info in session.inputs]
+def _input_names(one: Takes, other: Takes, label: str, other_label: str) -> dict[str, str]:
+    """What the inputs of one side are called on the other: the same, or they go by their order."""
+    ours, theirs = ([info.name for info in takes.inputs] for takes in (one, other))
     if set(ours) == set(theirs):
         return {name: name for name in ours}
     if len(ours) != len(theirs):
         raise InvalidInputError(
-            f"{label} takes {', '.join(theirs) or 'no inputs'}, {session.model.source} "
+            f"{other_label} takes {', '.join(theirs) or 'no inputs'}, {label} "
             f"{', '.join(ours) or 'none'}: they can't be compared"
         )
     return dict(zip(ours, theirs, strict=True))

@@ -12,7 +12,10 @@ import numpy as np
 
 from interpreter.compare.sides import Feeds, chunks, explained, handed_out
 from interpreter.errors import InvalidInputError
+from interpreter.model import TensorType
 from interpreter.optional import held_back, need
+from interpreter.session import TensorInfo
+from ops.dtypes import ELEMENT_TYPES
 
 _Shape = tuple[int | None, ...]
 
@@ -43,13 +46,20 @@ class KerasModel:
             self.model = self._keras.saving.load_model(path, compile=False)
         if not self.model.inputs:
             raise InvalidInputError(f"{path}: the model has no inputs of known shapes")
+        self.inputs = [_info(tensor) for tensor in self.model.inputs]
+        self.overridable_initializers: list[TensorInfo] = []
         self._open: dict[tuple[str, ...], Any] = {}
         self._handed: list[Handed] | None = None
 
     @property
-    def inputs(self) -> list[str]:
+    def input_names(self) -> list[str]:
         """The names of the inputs, in order."""
         return [tensor.name for tensor in self.model.inputs]
+
+    @property
+    def layers(self) -> dict[str, Any]:
+        """The layer behind each tensor that ``handed`` tells of but the model's outputs."""
+        return {name: layer for name, layer in self._layers.items() if layer is not None}
 
     def names(self, feeds: Feeds) -> list[str]:
         return [tensor.name for tensor in self.handed(feeds)]
@@ -73,11 +83,18 @@ class KerasModel:
             ]
             with explained(self.label), held_back():
                 found = self._keras.src.backend.compute_output_spec(
-                    lambda *tensors: self._all(dict(zip(self.inputs, tensors, strict=True)), None),
+                    lambda *tensors: self._all(
+                        dict(zip(self.input_names, tensors, strict=True)), None
+                    ),
                     *given,
                 )
             self._handed = [
-                Handed(name, name.partition("#")[0], tuple(tensor.shape), self._weights[name])
+                Handed(
+                    name,
+                    name.partition("#")[0],
+                    tuple(tensor.shape),
+                    bool(getattr(self._layers[name], "weights", ())),
+                )
                 for name, tensor in found.items()
             ]
         return self._handed
@@ -95,7 +112,7 @@ class KerasModel:
     def _run(self, names: list[str], feeds: Feeds) -> dict[str, Any]:
         inner = self._open.get(tuple(names)) or self._inside(names)
         self._open = {tuple(names): inner}
-        x = {name: np.asarray(feeds[name]) for name in self.inputs}
+        x = {name: np.asarray(feeds[name]) for name in self.input_names}
         batch = max((len(value) for value in x.values() if value.ndim), default=1)
         with held_back():
             # In one batch, or Keras would put together what has no batch in it.
@@ -116,7 +133,7 @@ class KerasModel:
     def _all(self, inputs: Mapping[str, Any], names: Collection[str] | None) -> dict[str, Any]:
         """Call the model and catch the tensors of these names, or all of them."""
         found: dict[str, Any] = {}
-        self._weights: dict[str, bool] = {}
+        self._layers: dict[str, Any] = {}
         calls: dict[str, int] = {}
 
         def catch(path: str, layer: Any, result: Any) -> None:
@@ -127,9 +144,9 @@ class KerasModel:
                 name = f"{path}#{number}" if number else path
                 if names is None or name in names:
                     found[name] = tensor
-                    self._weights[name] = bool(layer.weights)
+                    self._layers[name] = layer
 
-        given = [inputs[name] for name in self.inputs]
+        given = [inputs[name] for name in self.input_names]
         structure = self._keras.tree.pack_sequence_as(self._structure, given)
         with self._watched(catch):
             result = self.model(structure, training=False)
@@ -137,7 +154,7 @@ class KerasModel:
             name = f"output {number}"
             if names is None or name in names:
                 found[name] = tensor
-                self._weights[name] = False
+                self._layers[name] = None
         return found
 
     @property
@@ -175,3 +192,11 @@ class KerasModel:
             yield
         finally:
             layers.Layer.__call__ = original
+
+
+def _info(tensor: Any) -> TensorInfo:
+    """An input as a file would declare it."""
+    dtype = {"string": "object"}.get(str(tensor.dtype), str(tensor.dtype))
+    codes = [code for code, element in ELEMENT_TYPES.items() if element.numpy == dtype]
+    kind = TensorType(codes[0] if codes else 0, tuple(tensor.shape))
+    return TensorInfo(tensor.name, None, kind.shape, kind)

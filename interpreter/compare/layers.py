@@ -58,7 +58,7 @@ def matched(
     by_layer: dict[str, list[Handed]] = {}
     for tensor in handed:
         by_layer.setdefault(tensor.layer, []).append(tensor)
-    producers = {name: node for node in model.graph.nodes for name in node.outputs}
+    made = {n: (node.op_type, node.inputs) for node in model.graph.nodes for n in node.outputs}
     record = recorded(model)
     owners = {name: layer for layer, names in record.items() for name in names}
     for layer, names in record.items():
@@ -69,7 +69,7 @@ def matched(
             for tensor in left:
                 if not any(_fits(tensor.shape, s) for s in _turned_shapes(shapes[name])):
                     continue
-                if tensor.has_weights and _is_moved(name, layer, producers, owners):
+                if tensor.has_weights and is_moved(name, layer, made, owners):
                     continue
                 found[name] = tensor
                 left.remove(tensor)
@@ -101,15 +101,22 @@ def _fits(symbolic: Sequence[int | None], shape: Sequence[int]) -> bool:
     )
 
 
-def _is_moved(
-    name: str, layer: str, producers: Mapping[str, Node], owners: Mapping[str, str]
+def is_moved(
+    name: str,
+    layer: str,
+    made: Mapping[str, tuple[str, Sequence[str]]],
+    owners: Mapping[str, str],
 ) -> bool:
-    """Whether a value is only what came into the layer, with its elements moved about."""
-    while name in producers and owners.get(name, layer) == layer:
-        node = producers[name]
-        if node.op_type not in _MOVES or not node.inputs:
+    """Whether a value is only what came into the layer, with its elements moved about.
+
+    ``made``: the operator and the inputs of what makes each value; ``owners``: the values' layers,
+    this one where nothing is said.
+    """
+    while name in made and owners.get(name, layer) == layer:
+        operator, inputs = made[name]
+        if operator not in _MOVES or not inputs:
             return False
-        name = node.inputs[0]
+        name = inputs[0]
     return True
 
 

@@ -46,8 +46,8 @@ def bias_split_gelu(x, bias):
 
     Source: com.microsoft.BiasSplitGelu-1, ONNX Runtime 1.32.
     """
-    if x.shape[-1] % 2:
-        raise ValueError(f"the last axis of {x.shape} can't be halved")
+    if not x.ndim or x.shape[-1] % 2:
+        raise ValueError(f"x {x.shape} has no last axis to be halved")
     half = x.shape[-1] // 2
     v = x + _last_axis(bias, x)
     return v[..., :half] * activation.gelu(v[..., half:])
@@ -61,7 +61,7 @@ def _last_axis(bias, x):
     return bias
 
 
-gelu.needs(elementwise(blockwise=True, per_element=150))
+gelu.needs(elementwise(blockwise=8, per_element=150))
 quick_gelu.needs(elementwise(2, widened=True, per_element=150))
 for _function in (bias_gelu, fast_gelu):
     _function.needs(elementwise(2, widened=True, per_element=200))

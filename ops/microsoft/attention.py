@@ -112,7 +112,7 @@ def q_attention(
     Source: com.microsoft.QAttention-1, ONNX Runtime 1.32.
     """
     refuse(do_rotary=do_rotary, past_present_share_buffer=past_present_share_buffer)
-    if input_scale.size != 1 or weight_scale.size not in (1, weight.shape[-1]):
+    if input_scale.size != 1 or weight_scale.size not in (1, *weight.shape[-1:]):
         raise ValueError(f"scales {input_scale.shape} and {weight_scale.shape} don't fit")
     sums = matmul_integer(input, weight, input_zero_point, weight_zero_point)
     steps = input_scale.reshape(-1) * weight_scale.reshape(-1)
@@ -261,6 +261,8 @@ def _attend(
 
     Query i sees the keys up to ``causal_after`` + i, or all of them.
     """
+    if not q.shape[-1]:
+        raise ValueError(f"heads of queries {q.shape} have no features")
     scores = q @ k.swapaxes(-1, -2)
     scores *= np.float32(scale or 1 / math.sqrt(q.shape[-1]))  # a scale of 0 means none
     for name, added in (("attention_bias", bias), ("mask", mask)):
@@ -352,7 +354,9 @@ def rotary_embedding(
     Source: com.microsoft.RotaryEmbedding-1, ONNX Runtime 1.32.
     """
     refuse(is_packed_batching=is_packed_batching)
-    half = cos_cache.shape[-1]
+    if cos_cache.ndim != 2 or not cos_cache.shape[1]:
+        raise ValueError(f"cos_cache {cos_cache.shape} should be (positions, R / 2)")
+    half = cos_cache.shape[1]
     if rotary_embedding_dim and not num_heads:
         raise ValueError("num_heads must come with rotary_embedding_dim")
     if rotary_embedding_dim and rotary_embedding_dim != 2 * half:
@@ -401,17 +405,16 @@ def rotated(
 # ------------------------------------------------------------------------------------------- needs
 
 
-def needs_of_attending(
-    q: Sequence[int], k: Sequence[int], v: Sequence[int], item: int, cached: int = 0
-) -> Need:
+def needs_of_attending(shapes: Sequence[Sequence[int]], item: int, cached: int = 0) -> Need:
     """For queries, keys and values of these shapes (B, N, ·, H), and ``cached`` numbers that come
     before: their copies, scores, weights, and the result with its heads together."""
+    q, k, v = shapes
     scores = size(q[:3]) * k[2]
     y = size(q[:3]) * v[3]
     numbers = size(q) + 2 * (size(k) + size(v)) + cached
     memory = item * (2 * numbers + 3 * scores + 3 * y) + 16 * q[0] * q[2] * k[2]
     work = multiply_adds(scores * (q[3] + v[3]), np.dtype(f"f{item}"), calls=2 * size(q[:2]))
-    return Need(memory, work + 3 * PER_ELEMENT * (scores + y) + 30 * numbers)
+    return Need(memory, work + PER_ELEMENT * (scores + y) + 30 * numbers)
 
 
 @attention.needs
@@ -464,7 +467,7 @@ def _needs_of_projected(
         for n, width in ((length, q), (keys, k), (keys, v))
     ]
     item = max(wide_itemsize(input.dtype), 4)
-    need = needs_of_attending(*shapes, item, 0 if past is None else past.size)
+    need = needs_of_attending(shapes, item, 0 if past is None else past.size)
     projected = item * 2 * batch * length * (q + k + v)
     macs = multiply_adds(input.size * weights.shape[1], np.dtype(f"f{item}"))
     return Need(need.memory + projected + wide_copies(input, weights), need.work + macs)
@@ -497,7 +500,7 @@ def needs_of_multi_head_attention(
         )
     ]
     cached = sum(x.size for x in (past_key, past_value) if x is not None)
-    need = needs_of_attending(*shapes, max(wide_itemsize(query.dtype), 4), cached + sum(sizes))
+    need = needs_of_attending(shapes, max(wide_itemsize(query.dtype), 4), cached + sum(sizes))
     scores = size(shapes[0][:3]) * shapes[1][2] if query.itemsize < 4 else 0
     return Need(need.memory + query.itemsize * scores, need.work)
 

@@ -94,6 +94,8 @@ def group_query_attention(
         raise NotImplementedError("the output output_qk")
     if kv_num_heads < 1 or num_heads % kv_num_heads:
         raise ValueError(f"{num_heads} heads don't divide into {kv_num_heads} groups")
+    if (key is None) != (value is None):
+        raise ValueError("key and value come together")
     if key is None:
         size = query.shape[-1] // (num_heads + 2 * kv_num_heads)
         ends = [num_heads * size, (num_heads + kv_num_heads) * size]
@@ -195,7 +197,7 @@ def needs_of_group_query_attention(
     keys = max(held, as_int(total_sequence_length, "total_sequence_length"), 0)
     item = max(wide_itemsize(query.dtype), 4)
     q, k = (batch, num_heads, length, head), (batch, kv_num_heads, keys, head)
-    need = needs_of_attending(q, k, k, item, 2 * query.size)
+    need = needs_of_attending((q, k, k), item, 2 * query.size)
     scores = batch * num_heads * length * keys
     memory = need.memory + item * (2 * scores + 4 * math.prod(k)) + 4 * batch * length * keys
     return Need(memory, need.work + 120 * (scores + math.prod(k)))

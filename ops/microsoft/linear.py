@@ -335,14 +335,16 @@ def needs_of_conv_transpose(
 
 @fused_gemm.needs
 def needs_of_fused_gemm(
-    a: np.ndarray, b: np.ndarray, c: np.ndarray | None = None, **attributes: Any
+    a: np.ndarray,
+    b: np.ndarray,
+    c: np.ndarray | None = None,
+    *,
+    transA: int = 0,
+    transB: int = 0,
+    **attributes: Any,
 ) -> Need:
-    need = linear.needs_of_gemm(a, b, c, **attributes)
-    first, second = ("transA", "transB")
-    shape = (
-        a.shape[1 if attributes.get(first) else 0],
-        b.shape[0 if attributes.get(second) else 1],
-    )
+    need = linear.needs_of_gemm(a, b, c, transA=transA, transB=transB, **attributes)
+    shape = a.shape[1 if transA else 0], b.shape[0 if transB else 1]
     return _with_activation(need, shape, wide_itemsize(a.dtype))
 
 
@@ -369,7 +371,8 @@ def needs_of_fused_matmul(
 def needs_of_inverse(x: np.ndarray) -> Need:
     """The inverses; where one of them is singular, each by itself."""
     item, rows = wide_itemsize(x.dtype), x.shape[-1]
-    memory = wide_copies(x) + 2 * item * x.size + 3 * item * rows * rows + x.nbytes
+    memory = wide_copies(x) + (16 + item) * x.size + 24 * rows * rows  # NumPy inverts doubles
+    memory += x.nbytes if wide_copies(x) else 0
     matrices = size(x.shape[:-2])
     macs = 3 * matrices * rows**3
     return Need(memory, multiply_adds(macs, x.dtype) + 50 * x.size + 30 * PER_ITEM * matrices)

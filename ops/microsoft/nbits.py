@@ -171,6 +171,8 @@ def gather_block_quantized(
         floating and block_size == 0
     ):
         raise ValueError(f"block_size {block_size} should be a power of 2 from 16 on")
+    if scales.ndim != data.ndim or (zero_points is not None and zero_points.ndim != data.ndim):
+        raise ValueError(f"scales {scales.shape} and zero_points don't fit data {data.shape}")
     gather = normalize_axis(gather_axis, data.ndim)
     quantized = normalize_axis(quantize_axis, data.ndim)
     if packed and gather != 0:
@@ -178,21 +180,28 @@ def gather_block_quantized(
     if packed and bits < 8 and gather == quantized:
         raise ValueError("packed data can't be gathered along quantize_axis")
     size = data.shape[gather]
+    for given in (scales, zero_points):
+        if given is not None and gather != quantized and given.shape[gather] not in (1, size):
+            raise ValueError(f"scales or zero_points {given.shape} don't fit data {data.shape}")
+    if indices.size and not size:
+        raise ValueError(f"data {data.shape} has nothing to gather along axis {gather}")
     inside = (indices >= -size) & (indices < size)
     rows = np.where(inside, indices, 0)
     if gather == quantized:
         steps, scale, zero = data, scales, zero_points  # blocks first, rows after
     else:
-        one = scales.shape[gather] == 1  # one scale for every row
-        steps = np.take(data, rows, gather)
-        scale = np.take(scales, np.zeros_like(rows) if one else rows, gather)
-        zero = None if zero_points is None else np.take(zero_points, rows, gather)
+
+        def of_rows(x):  # or one for every row
+            return np.take(x, np.zeros_like(rows) if x.shape[gather] == 1 else rows, gather)
+
+        steps, scale = np.take(data, rows, gather), of_rows(scales)
+        zero = None if zero_points is None else of_rows(zero_points)
         if quantized > gather:
             quantized += indices.ndim - 1
     if packed:
         steps = unpacked(steps, bits)
         zero = None if zero is None else unpacked(zero, bits)
-    block = block_size or steps.shape[quantized]
+    block = block_size or max(steps.shape[quantized], 1)
     blocks = -(-steps.shape[quantized] // block)
     if scale.ndim != steps.ndim or scale.shape[quantized] != blocks:
         raise ValueError(f"scales {scales.shape} don't fit data {data.shape}")
@@ -246,15 +255,14 @@ def needs_of_gather_block_quantized(
     quantize_axis: int = 1,
     **__: Any,
 ) -> Need:
-    """The rows (or if blocks lie along them, all data) unpacked, in float, with a zero point and
-    a scale for each element; then the results."""
+    """The rows (or if blocks lie along them, all data) unpacked bit by bit; in float, with a zero
+    point and a scale for each element; then the results."""
     packed = data.dtype == np.uint8
     picked = indices.size * along(data, gather_axis)
     first = normalize_axis(gather_axis, data.ndim) == normalize_axis(quantize_axis, data.ndim)
     each = 8 // bits if packed else 1
     steps = (data.size if first else picked) * each
     item = scales.itemsize
-    memory = steps * (20 + 3 * item + (20 * bits if packed and bits < 8 else 0))
-    return Need(
-        memory + 2 * item * picked * each + 40 * indices.size, 300 * (steps + picked * each)
-    )
+    results = picked * each
+    memory = steps * max(13 + 2 * item, 2 * bits + 2)
+    return Need(memory + 2 * item * results + 20 * indices.size, 300 * (steps + results))

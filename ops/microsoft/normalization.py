@@ -250,7 +250,7 @@ def _needs_of_sum(x: np.ndarray, copies: int, lines: int) -> Need:
     item = max(wide_itemsize(x.dtype), 4)
     rounded = 2 * x.itemsize if wide_copies(x) else 0
     memory = (copies * item + rounded) * x.size + 48 * lines
-    return Need(memory, 2 * PER_ELEMENT * x.size)
+    return Need(memory, PER_ELEMENT * x.size)
 
 
 @skip_layer_normalization.needs

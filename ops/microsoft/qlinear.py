@@ -301,35 +301,34 @@ def _one(name: str, value: np.ndarray) -> np.ndarray:
 # ------------------------------------------------------------------------------------------- needs
 
 
-def _needs_of_quantized(*tensors: np.ndarray, each: int = 48) -> Need:
-    """Results by way of numbers in double, of which ``each`` has a few at once; and the inputs in
-    double."""
-    count = size(broadcast(x.shape for x in tensors))
-    dequantized = 16 * sum(x.size for x in tensors)
-    return Need(each * count + dequantized, 200 * count + 30 * sum(x.size for x in tensors))
-
-
 @q_linear_add.needs
 @q_linear_mul.needs
 def needs_of_binary(A: np.ndarray, A_scale: Any, A_zero_point: Any, B: np.ndarray, *_: Any) -> Need:
-    return _needs_of_quantized(A, B, each=25)
+    """Both in double, and the result, its steps and their limits."""
+    count = size(broadcast([A.shape, B.shape]))
+    return Need(16 * (A.size + B.size) + 25 * count, 400 * count + 60 * (A.size + B.size))
 
 
 @q_linear_leaky_relu.needs
 @q_linear_sigmoid.needs
-@q_linear_softmax.needs
 def needs_of_one(X: np.ndarray, *_: Any, **__: Any) -> Need:
-    return _needs_of_quantized(X, each=24)
+    """Numbers in float, what is made of them, and the quotient."""
+    return Need(14 * X.size, 300 * X.size)
+
+
+@q_linear_softmax.needs
+def needs_of_softmax(X: np.ndarray, *_: Any, **__: Any) -> Need:
+    return Need(32 * X.size, 400 * X.size)
 
 
 @q_linear_where.needs
 def needs_of_where(
     condition: np.ndarray, X: np.ndarray, x_scale: Any, x_zero_point: Any, Y: np.ndarray, *_: Any
 ) -> Need:
-    return Need(
-        20 * (X.size + Y.size) + size(broadcast([condition.shape, X.shape, Y.shape])),
-        200 * (X.size + Y.size) + 20 * size(broadcast([condition.shape, X.shape, Y.shape])),
-    )
+    """Both, one after the other by way of floats, and the choice."""
+    count = size(broadcast([condition.shape, X.shape, Y.shape]))
+    memory = X.size + Y.size + 13 * max(X.size, Y.size) + count
+    return Need(memory, 200 * (X.size + Y.size) + 20 * count)
 
 
 @q_linear_concat.needs
@@ -338,7 +337,7 @@ def needs_of_concat(Y_scale: Any, Y_zero_point: Any, *inputs: np.ndarray, **_: A
     tensors = inputs[::3]
     count = sum(x.size for x in tensors)
     largest = max((x.size for x in tensors), default=0)
-    return Need(2 * count + 17 * largest, 200 * count)
+    return Need(2 * count + 13 * largest, 200 * count)
 
 
 @q_linear_average_pool.needs

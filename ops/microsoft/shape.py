@@ -99,12 +99,18 @@ def crop_and_resize(X, rois, batch_indices, crop_size, *, extrapolation_value=0.
 
     Source: com.microsoft.CropAndResize-1, ONNX Runtime 1.32.
     """
-    if X.ndim != 4 or rois.shape != (len(batch_indices), 4):
+    if X.ndim != 4 or batch_indices.ndim != 1 or rois.shape != (len(batch_indices), 4):
         raise ValueError(f"X {X.shape} and rois {rois.shape} should be (N, C, H, W) and (boxes, 4)")
     if mode not in ("bilinear", "nearest"):
         raise ValueError(f"mode of CropAndResize is {mode!r}, not 'bilinear' or 'nearest'")
-    if len(X) and not ((batch_indices >= 0) & (batch_indices < len(X))).all():
+    if len(rois) and 0 in X.shape[2:]:
+        raise ValueError(f"X {X.shape} has no pixels to read")
+    if not np.isfinite(rois).all():
+        raise ValueError("rois should be finite numbers")
+    if not ((batch_indices >= 0) & (batch_indices < len(X))).all():
         raise ValueError(f"batch_indices {batch_indices.tolist()} are not all below {len(X)}")
+    if crop_size.shape != (2,) or min(as_ints(crop_size)) < 1:
+        raise ValueError(f"crop_size {crop_size.tolist()} should be a height and a width")
     h, w = as_ints(crop_size)
     y = _places(rois[:, 0], rois[:, 2], X.shape[2], h)[:, :, None]  # (boxes, h, 1)
     x = _places(rois[:, 1], rois[:, 3], X.shape[3], w)[:, None, :]  # (boxes, 1, w)

@@ -90,7 +90,7 @@ def _product(
 @linear_classifier.needs
 @linear_regressor.needs
 def needs_of_linear(
-    x: np.ndarray, *, coefficients: Sequence[float], post_transform: str = "NONE", **_: Any
+    x: np.ndarray, *, coefficients: Sequence[float] = (), post_transform: str = "NONE", **_: Any
 ) -> Need:
     count, features = (len(x), x.shape[1]) if x.ndim == 2 else (1, x.size)
     need = needs_of_scores(x, count, len(coefficients) // max(features, 1), post_transform)

@@ -105,7 +105,7 @@ def _cast(values: np.ndarray, cast_to: str) -> np.ndarray:
 def needs_of_zip_map(x: np.ndarray, **_: Any) -> Need:
     """A dictionary for each row, with a number of NumPy's for each of its elements."""
     rows = len(x) if x.ndim == 2 else 1
-    return Need(240 * (rows + x.size), PER_ITEM * rows + 400 * x.size)
+    return Need(240 * (rows + x.size), PER_ITEM * rows + 800 * x.size)
 
 
 @dict_vectorizer.needs

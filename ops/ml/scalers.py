@@ -81,6 +81,9 @@ def imputer(
     if len(imputed) != 1 and (x.ndim == 0 or x.shape[-1] != len(imputed)):
         raise ValueError(f"{len(imputed)} imputed values for an input of shape {x.shape}")
     if not floats:
+        lowest, highest = np.iinfo(x.dtype).min, np.iinfo(x.dtype).max
+        if min(imputed) < lowest or max(imputed) > highest:
+            raise ValueError(f"imputed values {list(imputed)} are not all of {x.dtype}")
         return np.where(x == replaced_value_int64, np.array(imputed, x.dtype), x)
     replaced = x.dtype.type(np.float32(replaced_value_float))
     missing = np.isnan(x) if np.isnan(replaced) else x == replaced

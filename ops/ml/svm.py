@@ -244,12 +244,12 @@ def needs_of_svm(
     columns = max(pairs, classes)
     need = needs_of_scores(x, count, columns, post_transform)
     item = 4 if x.dtype == np.float32 else 8
-    kernel = count * vectors * (item + 24 if kernel_type == "RBF" else 3 * item)
+    kernel = count * vectors * (item + 32 if kernel_type == "RBF" else 3 * item)
     doubles = 8 * x.size if kernel_type == "RBF" else 0
     coupled = count * (32 * classes * classes + 64 * pairs) if prob_a else 0
     memory = need.memory + kernel + doubles + 24 * numbers + count * (4 * item * columns) + coupled
     macs = count * (numbers + 2 * vectors * classes)
-    work = need.work + multiply_adds(macs, np.dtype(np.float64)) + 3 * PER_ELEMENT * count * vectors
+    work = need.work + multiply_adds(macs, np.dtype(np.float64)) + PER_ELEMENT * count * vectors
     work += 200 * numbers + pairs * (6 * PER_CALL + 60 * count)
     if prob_a:
         rounds = max(100, classes)

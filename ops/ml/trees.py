@@ -24,7 +24,7 @@ from ops.ml._scores import (
     transformed,
 )
 from ops.ml.encoders import ML
-from ops.needs import BLOCK, PER_ITEM, Need
+from ops.needs import BLOCK, PER_CALL, PER_ITEM, Need
 from ops.registry import op
 
 AGGREGATES = ("AVERAGE", "SUM", "MIN", "MAX")
@@ -294,6 +294,9 @@ def _votes(
 # ------------------------------------------------------------------------------------------- needs
 
 
+_TABLES = (list, tuple, np.ndarray)
+
+
 @tree_ensemble.needs
 @tree_ensemble_regressor.needs
 @tree_ensemble_classifier.needs
@@ -305,21 +308,13 @@ def needs_of_trees(
 
     How deep the trees are isn't known before the walk: a sample may pass all nodes.
     """
-    lengths = {name: len(table) for name, table in tables.items() if np.size(table) > 1}
+    given = {name: table for name, table in tables.items() if isinstance(table, _TABLES)}
+    lengths = {name: len(table) for name, table in given.items()}
     numbers, nodes = sum(lengths.values()), lengths.get("nodes_featureids", 1)
-    trees = lengths.get("tree_roots") or len(set(tables.get("nodes_treeids") or [0]))
-    targets = n_targets or 1 + max(
-        [
-            0,
-            *(
-                max(tables.get(name) or [0])
-                for name in ("target_ids", "class_ids", "leaf_targetids")
-            ),
-        ]
-    )
-    columns = max(
-        targets, lengths.get("classlabels_int64s", 1), lengths.get("classlabels_strings", 1)
-    )
+    trees = lengths.get("tree_roots") or len(set(given.get("nodes_treeids", ())))
+    ids = [given.get(name) or [0] for name in ("target_ids", "class_ids", "leaf_targetids")]
+    labels = [lengths.get(name, 1) for name in ("classlabels_int64s", "classlabels_strings")]
+    columns = max(n_targets or 1 + max(map(max, ids)), *labels)
     count = len(x) if x.ndim == 2 else 1
     transform = "PROBIT" if post_transform in (4, "PROBIT") else "SOFTMAX"
     need = needs_of_scores(x, count, columns, transform)
@@ -328,6 +323,5 @@ def needs_of_trees(
     voted = min(columns, numbers)
     block = min(count * trees, max(BLOCK // 2, trees) // max(voted, 1) + trees)
     memory = need.memory + 150 * numbers + 12 * leaves * voted + block * (80 + 40 * voted)
-    memory += 8 * x.size
-    walked = count * min(nodes, trees * nodes) * 40 + count * trees * (200 + 100 * voted)
-    return Need(memory, need.work + walked + 3 * PER_ITEM * numbers)
+    walked = 40 * count * nodes + count * trees * (200 + 100 * voted)
+    return Need(memory, need.work + walked + 3 * PER_ITEM * numbers + 100 * PER_CALL)

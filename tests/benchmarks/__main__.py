@@ -25,7 +25,7 @@ from interpreter.cli._engines import OURS
 from interpreter.cli._measure import Job, measure
 from interpreter.cli.bench import duration, installed_versions, machine, numbers
 from interpreter.errors import OnnxWalkError
-from tests.benchmarks import report
+from tests.benchmarks import hooks, report
 from tests.benchmarks.suite import REFERENCED, TIMES_ONLY, Entry, entries, growing
 
 
@@ -148,6 +148,8 @@ def _combined(files: Sequence[Path]) -> dict[str, Any]:
     for row in (row for part in parts for row in part["results"]):
         key = tuple(row[name] for name in ("group", "name", "size", "threads"))
         known = rows.setdefault(key, {**row, "engines": {}})
+        if "hooks" in row:
+            known.setdefault("hooks", row["hooks"])
         for engine, found in row["engines"].items():
             before = known["engines"].get(engine, {})
             if "error" not in found or not before:
@@ -184,7 +186,10 @@ def _measured(entry: Entry, size: int, threads: int, args: argparse.Namespace) -
             startup=startup,
             processes=3 if startup and first else 0,
         )
-        return {**row, "engines": measure(job)}
+        found = {**row, "engines": measure(job)}
+        if first and (entry.group, entry.name) in hooks.MODELS:
+            found["hooks"] = hooks.measured(file, job.feeds, args.seconds)
+        return found
     except Exception as error:  # one model that can't be made or run doesn't end hours of others
         text = f"{type(error).__name__}: {' '.join(str(error).split())}"
         return {**row, "engines": {OURS: {"error": text}}}

@@ -65,6 +65,7 @@ def _suite(about: Mapping[str, Any], name: str) -> str:
             "",
             f"![Ratios of all models]({name}.svg)",
             "",
+            *_hooks(rows),
             *_failures(rows),
         ]
     )
@@ -208,6 +209,34 @@ def _growth(about: Mapping[str, Any], name: str) -> str:
             "",
         ]
     return "\n".join([*parts, f"![Ratios]({name}.svg)", "", *_failures(rows)])
+
+
+def _hooks(rows: Sequence[Row]) -> list[str]:
+    """What tracing and profiling cost those who don't use them."""
+    lines = [
+        [
+            _label(row["group"], row["name"], row["size"]),
+            duration(found["floor"]),
+            duration(found["run"]),
+            f"{found['beyond_floor']:.3f}",
+            f"{found['after_hooks']:.3f}",
+        ]
+        for row in rows
+        if (found := row.get("hooks"))
+    ]
+    if not lines:
+        return []
+    return [
+        "## Hooks that nobody uses",
+        "",
+        "*calls*: the bare list of NumPy calls that a run consists of, at batch 1, one thread.",
+        "*run / calls*: what a run of the session takes beside them. *after / before*: runs of a",
+        "session after it was traced and profiled beside those before. Medians of the ratios of",
+        "runs that follow each other.",
+        "",
+        *_table(["", "calls", "run", "run / calls", "after / before"], lines),
+        "",
+    ]
 
 
 def _failures(rows: Sequence[Row]) -> list[str]:

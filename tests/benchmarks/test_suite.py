@@ -7,7 +7,7 @@ import json
 import pytest
 
 import interpreter
-from tests.benchmarks import report
+from tests.benchmarks import hooks, report
 from tests.benchmarks.__main__ import main
 from tests.benchmarks.operators import CASES
 from tests.benchmarks.suite import entries, growing
@@ -36,6 +36,21 @@ def test_a_chain_from_the_command_line(tmp_path, capsys):
     assert (tmp_path / "growth.svg").exists()
 
 
+def test_what_hooks_cost_those_who_do_not_use_them(tmp_path, capsys, monkeypatch):
+    """It is measured and told; how much it is, only a quiet machine can say."""
+    (chain,) = [entry for entry in growing() if entry.name == "chain of 100"]
+    monkeypatch.setattr(hooks, "MODELS", ((chain.group, chain.name),))
+    arguments = ["--growth", "--only", chain.name, "--times-only", "--seconds", "0.03"]
+    arguments += ["--cache", str(tmp_path), "--json"]
+    assert main(arguments) == 0
+    (found,) = json.loads(capsys.readouterr().out)["results"]
+    assert found["hooks"]["floor"] > 0 and found["hooks"]["run"] > 0
+
+
+def test_models_of_hooks_are_in_the_suite():
+    assert set(hooks.MODELS) <= {(e.group, e.name) for e in entries() if e.sizes[0] == 1}
+
+
 def test_an_unknown_name_is_one_line(capsys):
     assert main(["--only", "nonsense"]) == 1
     assert capsys.readouterr().err.startswith("benchmarks: --only nonsense: no such model")
@@ -59,6 +74,7 @@ def test_the_report(tmp_path):
     ]
     rows[0]["engines"]["reference"] = {"ratio": 0.01, "agrees": False, "difference": 0.5}
     rows[-1]["engines"] = {"onnxwalk": {"error": "no such operator"}}
+    rows[0]["hooks"] = {"floor": 1e-3, "run": 2e-3, "beyond_floor": 2.0, "after_hooks": 1.0}
     machine = {"processor": "some", "cores": 2, "system": "any"}
     about = {"machine": machine, "versions": {"numpy": "2"}, "results": rows}
     report.write(tmp_path, about, "benchmarks")
@@ -73,6 +89,7 @@ def test_the_report(tmp_path):
         "| new process to first output, assignment's CNN | ≤ 1 | 2.00 | **missed** |",
         "| memory beyond the weights | ≤ 1.25 | 0.25 | met |",
         "| operators | 9.00 |",
+        "| cnn, 1 | 1 ms | 2 ms | 2.000 | 1.000 |",
         "- broken, 1 thread: onnxwalk failed: no such operator",
         "- cnn, 1, 1 thread: reference differs by 5.0e-01",
     ):

@@ -64,6 +64,23 @@ def test_tensors_lead_back_to_layers():
     assert layers["head"] == [proto.graph.output[0].name]
 
 
+def test_a_layer_that_is_folded_into_another_has_no_tensors():
+    """The convolution's weights have the normalization's in them: its input, turned, is not its."""
+    x = keras.Input((8, 8, 3), name="x")
+    y = L.BatchNormalization(name="norm")(L.Conv2D(4, 3, name="conv")(x))
+    model = keras.Model(x, L.Flatten(name="flat")(L.Permute((3, 1, 2), name="turn")(y)))
+    norm = model.get_layer("norm")
+    norm.set_weights([w + 0.5 for w in norm.get_weights()])
+    proto, _ = converted(model)
+    layers = json.loads({p.key: p.value for p in proto.metadata_props}[LAYERS_KEY])
+    assert "conv" not in layers and {"norm", "flat"} <= set(layers)
+    [name] = layers["norm"]
+    image = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
+    [actual] = interpreter.load(proto).run([name], {"x": image})
+    expected = norm(model.get_layer("conv")(image))
+    np.testing.assert_allclose(np.transpose(actual, (0, 2, 3, 1)), expected, atol=1e-5)
+
+
 def under(policy):
     keras.config.set_dtype_policy(policy)
     try:

@@ -35,9 +35,9 @@ def constant(name, values, dtype=np.int64):
     return numpy_helper.from_array(np.array(values, dtype), name)
 
 
-def expand(size):
+def tile(size):
     """x (1,) becomes y (size,)."""
-    return model([helper.make_node("Expand", ["x", "s"], ["y"])], [constant("s", [size])], ["x"])
+    return model([helper.make_node("Tile", ["x", "s"], ["y"])], [constant("s", [size])], ["x"])
 
 
 def loop(nodes, trips=None, scan=()):
@@ -77,8 +77,8 @@ def test_memory_is_refused_before_it_is_there(optimize):
     tracemalloc.start()
     try:
         refused(
-            expand(100 * MIB),
-            r"^node 'y' \(Expand\), ai.onnx.Expand-13, of float32 \(1,\), int64 \(1,\): "
+            tile(100 * MIB),
+            r"^node 'y' \(Tile\), ai.onnx.Tile-6, of float32 \(1,\), int64 \(1,\): "
             r"needs up to 4\d\d MiB, .* in use: max_memory is 50 MiB$",
             optimize=optimize,
             max_memory=50 * MIB,
@@ -95,7 +95,7 @@ def test_memory_is_counted_over_the_steps(optimize):
     nodes = [helper.make_node("Expand", ["x", "s"], [name]) for name in names]
     data = model(nodes, [constant("s", [MIB])], ["x"], names)
     refused(data, "max_memory is 40 MiB", optimize=optimize, max_memory=40 * MIB)
-    interpreter.load(data, optimize=optimize, limits=Limits(max_memory=150 * MIB)).run(None, ONE)
+    interpreter.load(data, optimize=optimize, limits=Limits(max_memory=250 * MIB)).run(None, ONE)
 
 
 @pytest.mark.parametrize("optimize", [True, False])
@@ -106,6 +106,18 @@ def test_memory_that_is_let_go_counts_no_more(optimize):
     session = interpreter.load(data, optimize=optimize, limits=Limits(max_memory=60 * MIB))
     for _ in range(3):
         np.testing.assert_array_equal(session.run(None, ONE)[0], np.ones(MIB, np.float32))
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+def test_a_view_that_stands_for_much_is_not_copied_out(optimize):
+    """Expand repeats without copying; what the caller gets would be all of it."""
+    nodes = [helper.make_node("Expand", ["x", "s"], ["y"])]
+    for inputs, constants in ((["x"], []), ([], [constant("x", [1.0], np.float32)])):
+        data = model(nodes, [*constants, constant("s", [1 << 32])], inputs)
+        refused(
+            data, r"an output, float32 \(4294967296,\): needs up to 16 GiB",
+            ONE if inputs else {}, optimize=optimize, max_memory=50 * MIB,
+        )  # fmt: skip
 
 
 def test_many_shapes_are_let_go():
@@ -127,13 +139,13 @@ def test_what_a_loop_collects_is_counted(optimize):
 
 def test_a_state_that_grows_is_refused():
     data = loop([helper.make_node("Concat", ["in", "in"], ["out"], axis=0)])
-    refused(data, r"node 'out' \(Concat\).*max_memory is 20 MiB", max_memory=20 * MIB)
+    refused(data, "node '(out|y)'.*max_memory is 20 MiB", max_memory=20 * MIB)
 
 
 @pytest.mark.parametrize("optimize", [True, False])
 def test_a_tensor_may_be_too_large_alone(optimize):
     refused(
-        expand(MIB), "gives 4 MiB: max_tensor_bytes is 1 MiB",
+        tile(MIB), "gives 4 MiB: max_tensor_bytes is 1 MiB",
         optimize=optimize, max_tensor_bytes=MIB,
     )  # fmt: skip
 
@@ -141,7 +153,7 @@ def test_a_tensor_may_be_too_large_alone(optimize):
 @pytest.mark.parametrize("optimize", [True, False])
 def test_time(optimize):
     start = time.monotonic()
-    refused(loop(COUNT), r"\(Loop\).*the time is up: max_seconds is 0.2",
+    refused(loop(COUNT), "^node .* the time is up: max_seconds is 0.2",
             optimize=optimize, max_seconds=0.2)  # fmt: skip
     assert time.monotonic() - start < 5
 
@@ -149,14 +161,17 @@ def test_time(optimize):
 def test_a_call_that_would_take_too_long_is_not_begun():
     nodes = [helper.make_node("Expand", ["x", "s"], ["a"]),
              helper.make_node("MatMul", ["a", "a"], ["y"])]  # fmt: skip
-    data = model(nodes, [constant("s", [8000, 8000])], ["x"])
+    data = model(nodes, [constant("s", [30_000, 30_000])], ["x"])
     start = time.monotonic()
-    refused(data, r"\(MatMul\).*takes up to .* s, .* are left: max_seconds is 1", max_seconds=1)
-    assert time.monotonic() - start < 5
+    refused(
+        data, r"\(MatMul\).*takes up to .* s, .* are left: max_seconds is 30",
+        max_seconds=30, max_memory=None,
+    )  # fmt: skip
+    assert time.monotonic() - start < 25
 
 
 def test_the_time_is_for_each_run():
-    session = interpreter.load(expand(8), limits=Limits(max_seconds=0.5))
+    session = interpreter.load(tile(8), limits=Limits(max_seconds=0.5))
     for _ in range(4):
         time.sleep(0.2)
         session.run(None, ONE)
@@ -212,8 +227,9 @@ def nested(depth):
     graph = helper.make_graph(
         [helper.make_node("Identity", ["x"], ["r"])], "g", [], [onnx.ValueInfoProto(name="r")]
     )
+    other = graph
     for level in range(depth):
-        node = helper.make_node("If", ["t"], [f"r{level}"], then_branch=graph, else_branch=graph)
+        node = helper.make_node("If", ["t"], [f"r{level}"], then_branch=graph, else_branch=other)
         graph = helper.make_graph([node], "g", [], [onnx.ValueInfoProto(name=f"r{level}")])
     data = [constant("t", True, bool)]
     return model(list(graph.node), data, ["x"], [graph.output[0].name])
@@ -258,8 +274,8 @@ def test_a_sparse_tensor_is_refused_before_it_is_dense():
 
 def test_constants_are_not_folded_into_large_ones():
     """Loading is quick and small; the run, where it is asked for, is refused."""
-    nodes = [helper.make_node("Expand", ["x", "s"], ["y"])]
-    data = model(nodes, [constant("x", [1.0], np.float32), constant("s", [1 << 16, 1 << 16])])
+    nodes = [helper.make_node("Tile", ["x", "s"], ["y"])]
+    data = model(nodes, [constant("x", [1.0], np.float32), constant("s", [1 << 32])])
     session = interpreter.load(data, limits=Limits(max_memory=100 * MIB))
     with pytest.raises(LimitError, match="needs up to 16 GiB"):
         session.run(None, {})
@@ -298,11 +314,11 @@ def test_what_is_no_limit_is_refused(given):
 
 def test_limits_must_be_limits():
     with pytest.raises(InvalidInputError, match="limits must be Limits"):
-        interpreter.load(expand(3), limits={"max_memory": 1})
+        interpreter.load(tile(3), limits={"max_memory": 1})
 
 
 def test_trace_keeps_to_the_limits():
-    session = interpreter.load(expand(100 * MIB), limits=Limits(max_memory=50 * MIB))
+    session = interpreter.load(tile(100 * MIB), limits=Limits(max_memory=50 * MIB))
     with pytest.raises(LimitError, match="max_memory is 50 MiB"):
         list(session.trace(ONE))
 

@@ -160,6 +160,7 @@ def test_inside_of_loops_and_branches(optimized):
     assert loop.runs == {"body": 4} and loop.path == () and events[-1].runs == {}
     inner = [event for event in events if len(event.path) == 1]
     assert sum(event.seconds for event in inner) <= loop.seconds
+    assert all(type(v) is np.ndarray for e in events for v in e.outputs.values())  # no scalars
     minus = events[2]
     assert set(minus.inputs) == {"h", "x"} and [p.iteration for p in minus.path] == [0, 0]
 

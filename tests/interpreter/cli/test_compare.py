@@ -423,7 +423,7 @@ def test_what_cannot_be_compared_is_told(cli, network, make, monkeypatch):
     assert "there is no folder" in refusal(cli, network, network, "--extract", "no/f.onnx")
     assert "no such file" in refusal(cli, network, network, "--input", "none.npy")
     assert "can't run" in refusal(cli, "model.keras", "onnxruntime")
-    assert "one side has to be an ONNX file" in refusal(cli, "a.keras", "b.keras")
+    assert "a.keras: no such file" in refusal(cli, "a.keras", "b.keras")
     bad = changed(network, "v", lambda array: array[:5])
     assert "Gemm" in refusal(cli, bad, network)
     node = helper.make_node("Reshape", ["x", "s"], ["y"], name="fold")
@@ -622,3 +622,56 @@ def test_a_file_that_is_no_keras_model(cli, exported):
     Path("m.keras").write_bytes(b"nothing")
     error = refusal(cli, "m.keras", exported[1])
     assert "m.keras" in error
+
+
+def rebuilt(path, change, to):
+    """A copy of a Keras model, after ``change(model)``."""
+    keras = pytest.importorskip("keras", reason="is both sides")
+    model = keras.saving.load_model(path)
+    change(model)
+    model.save(to)
+    return to
+
+
+def test_two_keras_models_layer_by_layer(cli, exported):
+    path = exported[0]
+
+    def plant(model):
+        layer = model.get_layer("inner").get_layer("deep")
+        kernel, bias = layer.get_weights()
+        bias[2] += 0.5
+        layer.set_weights([kernel, bias])
+
+    same = report(cli, path, rebuilt(path, lambda model: None, "same.keras"), "--batch", 2)
+    assert same["equal"] and all(row["relative"] == 0 for row in same["compared"])
+    layers = [row["layer"] for row in same["compared"]]
+    assert {"conv", "norm", "relu", "inner/deep", "inner/cut", "inner", "classes"} <= {*layers}
+    found = report(cli, rebuilt(path, plant, "other.keras"), path, "--samples", 1)
+    first = found["first"]
+    assert first["layer"] == "inner/deep" and first["node"] is None and first["changes"] == []
+    ((name, weight),) = first["weights"].items()
+    assert name.endswith("bias") and weight["absolute"] == pytest.approx(0.5)
+    assert weight["differs_most"][0]["index"] == [2]
+    text = cli("compare", "other.keras", path, "--samples", 1).out
+    assert "first difference: layer 'inner/deep'" in text and "is another: " in text
+    assert "have no nodes" in refusal(cli, "other.keras", path, "--extract", "small.onnx")
+
+
+def test_two_keras_models_whose_layers_have_other_names(cli):
+    keras = pytest.importorskip("keras", reason="is both sides")
+
+    def build(prefix, activation):
+        x = given = keras.Input((4,), name=f"{prefix}_in")
+        x = keras.layers.Dense(3, activation="relu", name=f"{prefix}_1")(x)
+        x = keras.layers.Dense(3, activation=activation, name=f"{prefix}_2")(x)
+        return keras.Model(given, keras.layers.Dense(2, name=f"{prefix}_3")(x))
+
+    one, two, third = build("a", "relu"), build("b", "relu"), build("b", "tanh")
+    for model, path in ((one, "one.keras"), (two, "two.keras"), (third, "third.keras")):
+        model.set_weights([np.ones_like(w) for w in one.get_weights()])
+        model.save(path)
+    found = report(cli, "one.keras", "two.keras")
+    assert found["equal"] and ("a_2", "b_2") in [(r["a"], r["b"]) for r in found["compared"]]
+    first = report(cli, "one.keras", "third.keras")["first"]
+    assert (first["a"], first["b"], first["layer"]) == ("a_2", "b_2", "a_2")
+    assert first["changes"] == ["activation: 'relu', there 'tanh'"]
