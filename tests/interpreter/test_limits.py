@@ -248,6 +248,18 @@ def test_strings():
     refused(data, "max_string_bytes is 1 MiB", {}, max_string_bytes=MIB)
 
 
+def test_a_string_that_is_repeated_without_copies_is_counted_once():
+    nodes = [
+        helper.make_node("Expand", ["v", "s"], ["many"]),
+        helper.make_node("Slice", ["many", "zero", "one"], ["y"]),
+    ]
+    constants = [helper.make_tensor("v", TensorProto.STRING, [1], [b"abc"]),
+                 constant("s", [1 << 40]), constant("zero", [0]), constant("one", [1])]  # fmt: skip
+    for optimize in (True, False):
+        session = interpreter.load(model(nodes, constants), optimize=optimize)
+        assert session.run(None, {})[0].tolist() == ["abc"]
+
+
 def test_many_tiny_messages_are_refused_while_they_are_read():
     """Two bytes of a file can become an object of hundreds."""
     node = b"\x0a\x00"  # a NodeProto in a GraphProto
