@@ -112,6 +112,11 @@ class Budget:
         self.reserve(nbytes)
         self._used += nbytes
 
+    def fill(self, nbytes: int) -> None:
+        """As ``take``, of memory that will be written to, which takes time as well."""
+        self.tick(nbytes)
+        self.take(nbytes)
+
     def give(self, nbytes: int) -> None:
         """Give back what was taken."""
         self._used -= nbytes
@@ -218,7 +223,7 @@ def copied(array: np.ndarray) -> np.ndarray:
     budget = _current.get()
     if budget is not None:
         try:
-            budget.take(array.nbytes)
+            budget.fill(array.nbytes)
         except LimitError as error:
             raise LimitError(f"an output, {array.dtype} {array.shape}: {error}") from None
     return array.copy()
