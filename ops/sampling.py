@@ -351,7 +351,8 @@ def needs_of_roi_align(
 
     def points(length: float, count: int) -> int:
         """Along one side of a region; it may be off by what float32 rounds."""
-        each = math.ceil(1.001 * length * spatial_scale / max(count, 1)) + 1
+        each = 1.001 * length * spatial_scale / max(count, 1)
+        each = math.ceil(each) + 1 if math.isfinite(each) else 1  # the operator will refuse
         return count * (sampling_ratio if sampling_ratio > 0 else each)
 
     lengths = np.abs(rois[:, 2:].astype(np.float64) - rois[:, :2].astype(np.float64))
