@@ -82,7 +82,7 @@ class Bound:
         self, arguments: Sequence[Any], changing: frozenset[int], borrowed: set[int]
     ) -> _Scope:
         budget = current()
-        space = Space(budget.take if budget is not None else None)
+        space = Space(budget.fill if budget is not None else None)
         scope = _Scope(space, self.plan, changing)
         for slot, argument in zip(self.plan.inputs, arguments, strict=True):
             if slot in borrowed:

@@ -112,6 +112,11 @@ class Budget:
         self.reserve(nbytes)
         self._used += nbytes
 
+    def fill(self, nbytes: int) -> None:
+        """As ``take``, of memory that will be written to, which takes time as well."""
+        self.tick(nbytes)
+        self.take(nbytes)
+
     def give(self, nbytes: int) -> None:
         """Give back what was taken."""
         self._used -= nbytes
@@ -218,7 +223,7 @@ def copied(array: np.ndarray) -> np.ndarray:
     budget = _current.get()
     if budget is not None:
         try:
-            budget.take(array.nbytes)
+            budget.fill(array.nbytes)
         except LimitError as error:
             raise LimitError(f"an output, {array.dtype} {array.shape}: {error}") from None
     return array.copy()
@@ -228,7 +233,8 @@ def strings_in(array: np.ndarray) -> int:
     """The bytes of the strings in an array, which may have one of them many times."""
     if array.dtype.kind != "O":
         return 0
-    return sum({id(text): len(text) for text in array.flat if isinstance(text, str)}.values())
+    once = array[tuple(slice(None) if step else slice(1) for step in array.strides)]
+    return sum({id(text): len(text) for text in once.flat if isinstance(text, str)}.values())
 
 
 def owner(array: np.ndarray) -> Any:
