@@ -252,7 +252,7 @@ def _study(folder: Path) -> Victim:
         r".*\.lock": lambda path: None,
     }
     command = [sys.executable, "-m", "export", "study", "--preset", "smoke"]
-    command += ["--variant", "cnn/final", "--output", "study"]
+    command += ["--family", "CNN", "--variant", "final", "--output", "study"]
     return Victim("study", folder, command, files)
 
 
