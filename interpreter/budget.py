@@ -233,8 +233,11 @@ def strings_in(array: np.ndarray) -> int:
     """The bytes of the strings in an array, which may have one of them many times."""
     if array.dtype.kind != "O":
         return 0
-    once = array[tuple(slice(None) if step else slice(1) for step in array.strides)]
-    return sum({id(text): len(text) for text in once.flat if isinstance(text, str)}.values())
+    once = [slice(None) if step else slice(1) for step in array.strides]
+    place: tuple[Any, ...] = (*once, ...)  # or what is of rank 0 would be no array
+    return sum(
+        {id(text): len(text) for text in array[place].flat if isinstance(text, str)}.values()
+    )
 
 
 def owner(array: np.ndarray) -> Any:

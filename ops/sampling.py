@@ -255,12 +255,12 @@ def roi_align(
         )
     if len(rois) and 0 in x.shape[2:]:
         raise ValueError(f"x {x.shape} has no pixels to read")
-    if not np.isfinite(rois).all():
-        raise ValueError("rois should be finite numbers")
     if min(output_height, output_width) < 1:
         raise ValueError(f"an output of {output_height} by {output_width} bins can't be")
     shifted = coordinate_transformation_mode == "half_pixel"
     corners = rois * rois.dtype.type(spatial_scale) - rois.dtype.type(0.5 * shifted)
+    if not np.isfinite(corners).all():
+        raise ValueError("rois and spatial_scale should be finite numbers")
     y = np.zeros((len(rois), x.shape[1], output_height, output_width), x.dtype)
     planes = _channels_last(x)
     combine = np.add if mode == "avg" else np.maximum

@@ -430,7 +430,8 @@ def _pad(
     around = [(max(begin, 0), max(end, 0)) for begin, end in amounts]
     padded = np.empty([b + n + e for (b, e), n in zip(around, kept.shape, strict=True)], data.dtype)
     inner = [slice(b, b + n) for (b, _), n in zip(around, kept.shape, strict=True)]
-    padded[tuple(inner)] = kept
+    place: tuple[Any, ...] = (*inner, ...)  # or a string of rank 0 would hold an array
+    padded[place] = kept
     for axis, ((begin, end), n) in enumerate(zip(around, kept.shape, strict=True)):
         # what this axis puts around spans the axes before, as they are padded already
         before, after = (slice(None),) * axis, tuple(inner[axis + 1 :])

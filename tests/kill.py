@@ -17,6 +17,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -87,6 +88,9 @@ class Victim:
     #: each file that it writes, and what raises an error for one that is damaged
     files: dict[str, Callable[[Path], Any]]
     given: set[str] = field(default_factory=set)  # what was there before it
+    fresh: str = (
+        ""  # a folder that is taken away once it is finished, or nothing would be left to do
+    )
     seconds: float = 0.0  # that it usually takes
     kills: dict[str, int] = field(default_factory=dict)
     finished: int = 0  # ended before it was killed
@@ -148,6 +152,8 @@ class Victim:
             last = (errors.decode(errors="replace").splitlines() or ["?"])[-1]
             self.problems.append(f"the next run ended with {process.returncode}: {last}")
         self.check()
+        if self.fresh:
+            shutil.rmtree(self.folder / self.fresh)
 
 
 def kill_over_and_over(
@@ -252,8 +258,8 @@ def _study(folder: Path) -> Victim:
         r".*\.lock": lambda path: None,
     }
     command = [sys.executable, "-m", "export", "study", "--preset", "smoke"]
-    command += ["--variant", "cnn/final", "--output", "study"]
-    return Victim("study", folder, command, files)
+    command += ["--family", "CNN", "--variant", "final", "--output", "study"]
+    return Victim("study", folder, command, files, fresh="study")
 
 
 def _hdf5(path: Path) -> None:

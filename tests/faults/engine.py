@@ -52,13 +52,12 @@ def onnxruntime() -> tuple[Run, tuple[type[BaseException], ...]]:
 
 
 def reference() -> tuple[Run, tuple[type[BaseException], ...]]:
-    """ONNX's ReferenceEvaluator after ONNX's checker, and their own errors."""
+    """ONNX's ReferenceEvaluator, and the errors of its own and of what it calls."""
     import onnx
     from google.protobuf.message import DecodeError
     from onnx.reference import ReferenceEvaluator, op_run
 
     def run(path: str, feeds: dict[str, Any]) -> Any:
-        onnx.checker.check_model(path)
         return ReferenceEvaluator(path).run(None, feeds)
 
     own: tuple[type[BaseException], ...] = (DecodeError, onnx.checker.ValidationError)

@@ -38,8 +38,8 @@ PROPERTIES = {
     "crashed": "the process lives",
 }
 
-#: seconds that loading, or a run, may take on a machine that does other things as well, and MiB
-#: that a case may add to the process's peak: more than the library is told to keep to
+#: seconds of the processor that loading, or a run, may take, and MiB that a case may add to the
+#: process's peak: more than the library is told to keep to
 SLOW, MUCH = 8.0, 1400
 LIMITS = Limits(max_memory=1 << 30, max_seconds=4)
 
@@ -111,7 +111,7 @@ def _judge(case: Case, model: Any, outcome: Outcome, again: bool) -> None:
     session, results = _try(outcome, model, case)
     if results is None:
         outcome.operators = _operators(session)
-        if again and outcome.ended != "LimitError":
+        if again and outcome.ended not in ("LimitError", "slow"):
             _plain(case, model, outcome, session, None)
         return
     feeds, values = results
@@ -346,13 +346,13 @@ def _alarm() -> Iterator[None]:
     def ring(number: int, frame: Any) -> None:
         raise _TooSlow
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, SLOW)
+    before = signal.signal(signal.SIGPROF, ring)
+    signal.setitimer(signal.ITIMER_PROF, SLOW)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def _peak() -> int:

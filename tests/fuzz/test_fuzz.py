@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import interpreter
-from interpreter.errors import OnnxWalkError
+from interpreter.errors import OnnxWalkError, OperatorError
 from tests.fuzz import oracle
 from tests.fuzz.__main__ import main
 from tests.fuzz.case import LAYOUTS, Case
@@ -26,7 +26,7 @@ def cases():
 
 def test_nothing_gets_out(tmp_path, capsys):
     """Some thousand mutants, the same in each run."""
-    options = ["--executions", "3000", "--seconds", "60", "--small", "--output", str(tmp_path)]
+    options = ["--executions", "3000", "--seconds", "20", "--small", "--output", str(tmp_path)]
     status = main(options)
     assert status == 0, capsys.readouterr().out
     results = json.loads((tmp_path / "results.json").read_text())
@@ -80,8 +80,9 @@ def at_random(self, names, feeds):
     ("kind", "run"),
     [
         ("escaped", raising(Foreign("out"))),
+        ("escaped", raising(OnnxWalkError("load: KeyError: a defect of onnxwalk"))),
         ("memory", raising(MemoryError())),
-        ("many lines", raising(OnnxWalkError("x" * 30_000))),
+        ("many lines", raising(OperatorError("x" * 30_000))),
         ("warned", warning),
         ("not an array", lambda self, names, feeds: [np.float32(1)]),
         ("shared", lambda self, names, feeds: [feeds["x"]]),
@@ -105,7 +106,7 @@ def test_what_takes_too_long_is_seen(monkeypatch):
 
     monkeypatch.setattr(interpreter.Session, "run", forever)
     monkeypatch.setattr(oracle, "SLOW", 0.05)
-    assert [finding.kind for finding in judge(next(iter(structured()))).findings] == ["slow"]
+    assert {finding.kind for finding in judge(next(iter(structured()))).findings} == {"slow"}
 
 
 def test_a_finding_is_made_smaller_and_replayed(monkeypatch, tmp_path, capsys):

@@ -38,6 +38,7 @@ REFUSED = [
     ("", "DeformConv", 22, [X, X[:, :, :1, :1], X, None, None], {"group": 0}, "can't be split"),
     ("", "AffineGrid", 20, [np.ones((1, 2, 3), np.float32), ints(1, 1, -2, 2)], {}, "not fit"),
     ("", "RoiAlign", 16, [X, ROIS * np.nan, ints(0)], {}, "finite"),
+    ("", "RoiAlign", 16, [X, ROIS, ints(0)], {"spatial_scale": float("inf")}, "finite"),
     ("", "RoiAlign", 16, [X[:, :, :0], ROIS, ints(0)], {}, "no pixels"),
     ("", "RoiAlign", 16, [X, ROIS, np.array(0)], {}, "should be"),
     ("", "RoiAlign", 16, [X, ROIS, ints(0)], {"output_width": 0}, "bins can't be"),

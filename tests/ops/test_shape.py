@@ -168,6 +168,7 @@ CUT = [
     Case("Pad", 13, [text("a"), ints(1, 0), np.array("x", object)], expected=[text("x", "a")]),
     Case("Pad", 18, [X, ints(2, 1, 0, 1), None, ints(-1, 0)], {"mode": "reflect"}),
     Case("Pad", 18, [X, ints(2, 1), np.array(5, F), ints(1).astype(np.int32)]),
+    Case("Pad", 13, [np.array("a", object), ints()], expected=[np.array("a", object)]),
     Case("Pad", 19, [counting(3), ints(4, 7)], {"mode": "wrap"}),
     Case("Pad", 19, [counting(5), ints(-2, 6)], {"mode": "wrap"}, note="cut first"),
     Case("Pad", 19, [np.array(2, F), ints()], expected=[np.array(2, F)]),
