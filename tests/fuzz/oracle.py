@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
-import resource
 import signal
-import sys
 import tempfile
 import threading
 import time
@@ -23,6 +22,7 @@ import interpreter
 from interpreter import Limits, OnnxWalkError, OperatorError
 from ops import registry
 from tests.fuzz.case import Case, copied
+from tests.supervised import peak, resident
 
 PROPERTIES = {
     "escaped": "only an OnnxWalkError or an answer comes out",
@@ -38,10 +38,11 @@ PROPERTIES = {
     "crashed": "the process lives",
 }
 
-#: seconds of the processor that loading, or a run, may take, and MiB that a case may add to the
-#: process's peak: more than the library is told to keep to
-SLOW, MUCH = 8.0, 1400
 LIMITS = Limits(max_memory=1 << 30, max_seconds=4)
+#: seconds of the processor that loading, or a run, may take, on a machine that is busy
+SLOW = 8.0
+#: MiB by which the process may grow in either: the limit, and what an allocator rounds up
+MUCH = 1024 + 32
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def template(message: str) -> str:
 
 def judge(case: Case, *, again: bool = True) -> Outcome:
     """Run a case and hold it against all properties. ``again``: also those that cost more runs."""
-    start, peak = time.perf_counter(), _peak()
+    start = time.perf_counter()
     outcome = Outcome("answer")
     with _beside(case) as model, warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
@@ -101,9 +102,6 @@ def judge(case: Case, *, again: bool = True) -> Outcome:
         where = f"{Path(warning.filename).name}:{warning.lineno}"
         outcome.findings.append(Finding("warned", str(warning.message), where))
     outcome.seconds = time.perf_counter() - start
-    grown = _peak() - peak
-    if grown > MUCH << 10:
-        outcome.findings.append(Finding("memory", f"{grown >> 10} MiB more"))
     return outcome
 
 
@@ -166,9 +164,9 @@ def _try(
     feeds = case.laid_out()
     try:
         if session is None:
-            with _alarm():
+            with _alarm(), _weighed(outcome, "loading"):
                 session = interpreter.load(model, seed=0, limits=LIMITS, **options)
-        with _alarm():
+        with _alarm(), _weighed(outcome, "running"):
             return session, (feeds, session.run(None, feeds))
     except _TooSlow as error:
         outcome.ended = "slow"
@@ -355,7 +353,13 @@ def _alarm() -> Iterator[None]:
         signal.signal(signal.SIGPROF, before)
 
 
-def _peak() -> int:
-    """The most memory that this process has had, in KiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak >> 10 if sys.platform == "darwin" else peak
+@contextlib.contextmanager
+def _weighed(outcome: Outcome, what: str) -> Iterator[None]:
+    """Find that the process grew by more than it may, from what it has now to a new peak."""
+    now, before = resident(os.getpid()), peak()
+    try:
+        yield
+    finally:
+        if peak() > before and peak() - now > MUCH:
+            message = f"{peak() - now:.0f} MiB more in {what}: {_label(outcome)}"
+            outcome.findings.append(Finding("memory", message))
