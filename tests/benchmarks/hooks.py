@@ -1,8 +1,9 @@
-"""What tracing and profiling cost a run that doesn't ask for them: nothing, measured.
+"""What tracing and profiling cost a run that doesn't ask for them, and what limits cost, measured.
 
 The floor is the bare list of NumPy calls that a plan bound to the inputs' shapes consists of; what
 a run takes beyond it finds the plan, takes the inputs and hands out the outputs. And of two
-sessions one is traced and profiled: it may not be slower afterwards, beside the other.
+sessions one is traced and profiled: it may not be slower afterwards, beside the other. Limits are
+there by default: a run with them, and one whose time is limited too, stand beside one without.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import interpreter
+from interpreter.limits import Limits
 from interpreter.profile import profile
 from interpreter.session import Session
 from interpreter.threads import blas_threads
@@ -32,7 +34,8 @@ _FEWEST = 10  # pairs
 def measured(file: Path, feeds: Mapping[str, Any], seconds: float) -> dict[str, float]:
     """On one thread: seconds of the floor and of a run, and medians of the ratios of runs that
     follow each other. ``beyond_floor`` is the run over the floor, ``after_hooks`` a session's runs
-    after a trace and a profile over those before, each beside a session that is left alone."""
+    after a trace and a profile over those before, each beside a session that is left alone,
+    ``limited`` and ``timed`` runs with limits over one without."""
     with blas_threads(1):
         return _measured(file, dict(feeds), seconds)
 
@@ -51,7 +54,7 @@ def _measured(file: Path, feeds: dict[str, Any], seconds: float) -> dict[str, fl
             for function, operands in calls:
                 function(*operands)
 
-    each = seconds / 3
+    each = seconds / 5
     floors, runs = _pairs(floor, _run(alone, feeds), each)
     before = _pairs(_run(alone, feeds), _run(watched, feeds), each)
     for _ in watched.trace(feeds, iterations=1):
@@ -59,11 +62,15 @@ def _measured(file: Path, feeds: dict[str, Any], seconds: float) -> dict[str, fl
     profile(watched, feeds, 3)
     after = _pairs(_run(alone, feeds), _run(watched, feeds), each)
     bound.outputs()
+    free = interpreter.load(file, limits=None)
+    timed = interpreter.load(file, limits=Limits(max_seconds=60))
     return {
         "floor": statistics.median(floors),
         "run": statistics.median(runs),
         "beyond_floor": _ratio(floors, runs),
         "after_hooks": _ratio(*after) / _ratio(*before),
+        "limited": _ratio(*_pairs(_run(free, feeds), _run(alone, feeds), each)),
+        "timed": _ratio(*_pairs(_run(free, feeds), _run(timed, feeds), each)),
     }
 
 

@@ -212,14 +212,14 @@ def _growth(about: Mapping[str, Any], name: str) -> str:
 
 
 def _hooks(rows: Sequence[Row]) -> list[str]:
-    """What tracing and profiling cost those who don't use them."""
+    """What tracing, profiling and limits cost those who don't use them."""
     lines = [
         [
             _label(row["group"], row["name"], row["size"]),
             duration(found["floor"]),
             duration(found["run"]),
             f"{found['beyond_floor']:.3f}",
-            f"{found['after_hooks']:.3f}",
+            *(f"{found[key]:.3f}" for key in ("after_hooks", "limited", "timed")),
         ]
         for row in rows
         if (found := row.get("hooks"))
@@ -227,14 +227,17 @@ def _hooks(rows: Sequence[Row]) -> list[str]:
     if not lines:
         return []
     return [
-        "## Hooks that nobody uses",
+        "## Hooks that nobody uses, and limits",
         "",
         "*calls*: the bare list of NumPy calls that a run consists of, at batch 1, one thread.",
         "*run / calls*: what a run of the session takes beside them. *after / before*: runs of a",
-        "session after it was traced and profiled beside those before. Medians of the ratios of",
-        "runs that follow each other.",
+        "session after it was traced and profiled beside those before. *limits*: runs with those",
+        "that are there by default, and with `max_seconds` too, beside runs without any. Medians of",
+        "the ratios of runs that follow each other.",
         "",
-        *_table(["", "calls", "run", "run / calls", "after / before"], lines),
+        *_table(
+            ["", "calls", "run", "run / calls", "after / before", "limits", "with time"], lines
+        ),
         "",
     ]
 

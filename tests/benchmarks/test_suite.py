@@ -75,6 +75,7 @@ def test_the_report(tmp_path):
     rows[0]["engines"]["reference"] = {"ratio": 0.01, "agrees": False, "difference": 0.5}
     rows[-1]["engines"] = {"onnxwalk": {"error": "no such operator"}}
     rows[0]["hooks"] = {"floor": 1e-3, "run": 2e-3, "beyond_floor": 2.0, "after_hooks": 1.0}
+    rows[0]["hooks"] |= {"limited": 1.25, "timed": 1.5}
     machine = {"processor": "some", "cores": 2, "system": "any"}
     about = {"machine": machine, "versions": {"numpy": "2"}, "results": rows}
     report.write(tmp_path, about, "benchmarks")
@@ -89,7 +90,7 @@ def test_the_report(tmp_path):
         "| new process to first output, assignment's CNN | ≤ 1 | 2.00 | **missed** |",
         "| memory beyond the weights | ≤ 1.25 | 0.25 | met |",
         "| operators | 9.00 |",
-        "| cnn, 1 | 1 ms | 2 ms | 2.000 | 1.000 |",
+        "| cnn, 1 | 1 ms | 2 ms | 2.000 | 1.000 | 1.250 | 1.500 |",
         "- broken, 1 thread: onnxwalk failed: no such operator",
         "- cnn, 1, 1 thread: reference differs by 5.0e-01",
     ):
