@@ -73,6 +73,8 @@ def _call_problems(node: Node, context: Context) -> Iterator[str]:
         if name not in operator.attributes:
             known = ", ".join(sorted(operator.attributes)) or "none"
             yield f"{node}: {operator} has no attribute '{name}' (it has: {known})"
+        elif context.is_builtin(node) and any(isinstance(v, bytes) for v in _listed(value)):
+            yield f"{node}: attribute '{name}' is not UTF-8"
         elif not _fits(value, operator.attributes[name]):
             yield f"{node}: attribute '{name}' is {type(value).__name__}, the wrong type"
         elif isinstance(value, Reference):
@@ -88,6 +90,10 @@ def _call_problems(node: Node, context: Context) -> Iterator[str]:
     for name, default in operator.attributes.items():
         if default is REQUIRED and name not in node.attributes:
             yield f"{node}: attribute '{name}' of {operator} is missing"
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _fits(value: Any, default: Any) -> bool:

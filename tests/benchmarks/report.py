@@ -232,8 +232,8 @@ def _hooks(rows: Sequence[Row]) -> list[str]:
         "*calls*: the bare list of NumPy calls that a run consists of, at batch 1, one thread.",
         "*run / calls*: what a run of the session takes beside them. *after / before*: runs of a",
         "session after it was traced and profiled beside those before. *limits*: runs with those",
-        "that are there by default, and with `max_seconds` too, beside runs without any. Medians of",
-        "the ratios of runs that follow each other.",
+        "that are there by default, and with `max_seconds` too, beside runs without any. All are",
+        "medians of the ratios of runs that follow each other.",
         "",
         *_table(
             ["", "calls", "run", "run / calls", "after / before", "limits", "with time"], lines

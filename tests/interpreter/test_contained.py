@@ -8,7 +8,13 @@ from onnx import TensorProto, helper
 
 import interpreter
 import ops
-from interpreter import InvalidInputError, LimitError, OnnxWalkError, OperatorError
+from interpreter import (
+    InvalidInputError,
+    InvalidModelError,
+    LimitError,
+    OnnxWalkError,
+    OperatorError,
+)
 
 
 def added(**keywords):
@@ -190,3 +196,16 @@ def test_what_a_hook_raises_is_the_callers():
 
     with pytest.raises(KeyError, match="mine"):
         added().run(None, {"x": X, "w": X}, hook=hook)
+
+
+def test_strings_of_attributes_are_text():
+    node = helper.make_node(
+        "Tokenizer", ["x"], ["y"], domain="com.microsoft", mark=0, mincharnum=1,
+        pad_value=b"\xff", separators=[""],
+    )  # fmt: skip
+    infos = [helper.make_tensor_value_info(n, TensorProto.STRING, None) for n in "xy"]
+    graph = helper.make_graph([node], "g", infos[:1], infos[1:])
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    proto = helper.make_model(graph, opset_imports=opsets)
+    with pytest.raises(InvalidModelError, match="attribute 'pad_value' is not UTF-8"):
+        interpreter.load(proto)
