@@ -13,6 +13,7 @@ again, without counting on that step any more.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -26,6 +27,9 @@ from interpreter.execute import located
 from interpreter.plan import NOTHING, Plan, Step
 from ops.fast.calls import computing
 from ops.space import Space, memory_order
+
+#: nanoseconds of work between two looks at the clock
+_UNWATCHED = 1_000_000
 
 Margins = dict[int, tuple[int, int, int, int]]
 
@@ -117,15 +121,27 @@ class Bound:
             function(*operands)
 
     def _run_timed(self, arguments: Sequence[Any], budget: Budget) -> None:
-        """As ``run``; each step must fit into the time that is left."""
+        """As ``run``; what is done between two looks at the clock must fit into the time left."""
         self._take(arguments)
-        for step, calls, work in zip(self.plan.steps, self.ranges, self.work, strict=True):
+        for step, calls, work in self._stretches:
             try:
                 budget.tick(work)
             except LimitError as error:
                 raise located(step, [self.values[slot] for slot in step.inputs], error) from None
             for function, operands in self.calls[calls]:
                 function(*operands)
+
+    @functools.cached_property
+    def _stretches(self) -> list[tuple[Step, slice, int]]:
+        """Steps that together take little time: the first of them, their calls, and how long."""
+        found: list[tuple[Step, slice, int]] = []
+        for step, calls, work in zip(self.plan.steps, self.ranges, self.work, strict=True):
+            if found and found[-1][2] + work <= _UNWATCHED:
+                first, before, until = found[-1]
+                found[-1] = first, slice(before.start, calls.stop), until + work
+            else:
+                found.append((step, calls, work))
+        return found
 
     def run_marked(self, arguments: Sequence[Any]) -> list[float]:
         """As ``run``; gives what ``time.perf_counter`` was before the first step and after each."""
