@@ -233,8 +233,8 @@ def _hooks(rows: Sequence[Row]) -> list[str]:
         "*run / calls*: what a run of the session takes beside them. *after / before*: runs of a",
         "session after it was traced and profiled beside those before. *limits*: runs with those",
         "that are there by default, and with `max_seconds` too, beside runs without any. All are",
-        "medians of the ratios of runs that follow each other. With thousands of tiny nodes it moves",
-        "a ratio by a quarter, either way, where a session's calls lie in memory.",
+        "medians of the ratios of runs that follow each other. With thousands of tiny nodes, where",
+        "a session's calls lie in memory moves a ratio by a quarter, either way.",
         "",
         *_table(
             ["", "calls", "run", "run / calls", "after / before", "limits", "with time"], lines
