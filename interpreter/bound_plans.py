@@ -113,7 +113,11 @@ class BoundPlans:
             if budget is not None:
                 budget.give(bound.nbytes)
             raise
-        self._idle[key] = [*self._idle.pop(key, []), bound]  # the newest shapes are the last
+        # The newest shapes are the last. It must stay the same list: another thread that takes a
+        # plan out of it at this moment would find it in a copy again, and run it twice at once.
+        idle = self._idle.pop(key, [])
+        idle.append(bound)
+        self._idle[key] = idle
         self._forget(key)
         return results
 
@@ -121,9 +125,11 @@ class BoundPlans:
         """Along which axis of each output the samples of a batch lie, if they may be computed
         apart; ``None`` if not, or if nothing is bound for this signature yet."""
         if key not in self._axes:
-            if not self._idle.get(key):
+            try:
+                bound = self._idle[key][-1]
+            except (KeyError, IndexError):  # others may take it out at any moment
                 return None
-            self._axes[key] = self._split_of(self._idle[key][-1])
+            self._axes[key] = self._split_of(bound)
         return self._axes[key]
 
     @staticmethod

@@ -128,6 +128,22 @@ def test_eight_threads_on_one_session():
     assert not failures
 
 
+def test_no_plan_is_handed_out_twice():
+    """A thread may hold the list of idle plans while another puts a new one into it."""
+    session = interpreter.load(network())
+    feeds = {"x": noise(2, 8, 8, 3)}
+    session.run(None, feeds)
+    plans = session._bound
+    ((key, seen_by_another),) = plans._idle.items()
+    plan, arguments = session.prepared(feeds)
+    plans.bind(key, plan, ["x"], arguments)
+    taken = []
+    for idle in (seen_by_another, plans._idle[key]):
+        while idle:
+            taken.append(idle.pop())
+    assert len(taken) == len({id(bound) for bound in taken}) == 2
+
+
 def held(session):
     return sum(b.nbytes for bounds in session._bound._idle.values() for b in bounds)
 
