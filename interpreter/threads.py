@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,15 +38,38 @@ def check_threads(threads: int | None) -> int:
     return threads
 
 
+_lock = threading.Lock()
+_users = 0
+_before: list[tuple[Any, int]] = []
+
+
 @contextlib.contextmanager
 def blas_threads(count: int) -> Iterator[None]:
-    """Have BLAS use so many threads of its own meanwhile, in all of the process."""
-    before = [(library, library.get_num_threads()) for library in _blas()]
-    changed = [(library, n) for library, n in before if n != count]
-    for library, _ in changed:
-        library.set_num_threads(count)
+    """Have BLAS use so many threads of its own meanwhile, in all of the process; of several that
+    ask at a time, as many as the first one says: it isn't changed under a product."""
+    global _users
+    with _lock:
+        _users += 1
+        if _users == 1:
+            now = [(library, library.get_num_threads()) for library in _blas()]
+            _before[:] = [(library, n) for library, n in now if n != count]
+            for library, _ in _before:
+                library.set_num_threads(count)
     try:
         yield
     finally:
-        for library, n in changed:
-            library.set_num_threads(n)
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                for library, n in _before:
+                    library.set_num_threads(n)
+
+
+def _alone() -> None:
+    """In a process that was forked: whoever used BLAS, or held the lock, isn't there."""
+    global _lock, _users
+    _lock, _users = threading.Lock(), 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_alone)

@@ -2,7 +2,10 @@
 
 import copy
 import multiprocessing
+import os
 import pickle
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import interpreter
 import ops
+from ops.fast.calls import computing
 
 X = np.random.default_rng(0).standard_normal((64, 8)).astype(np.float32)
 
@@ -101,3 +105,40 @@ def test_a_forked_process_has_threads_of_its_own():
     finally:
         process.kill()
         process.join()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")  # which is the point
+def test_a_fork_waits_until_nothing_is_computed():
+    """OpenBLAS ends its threads before a fork, and the product that they are at with them."""
+    begun, ended = threading.Event(), threading.Event()
+
+    def compute():
+        with computing(), computing():
+            begun.set()
+            time.sleep(0.3)
+            ended.set()
+
+    thread = threading.Thread(target=compute)
+    thread.start()
+    begun.wait()
+    child = os.fork()
+    if not child:
+        with computing():  # and it isn't held up in the child
+            os._exit(0 if ended.is_set() else 1)
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    with computing():  # nor in the parent
+        pass
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+def test_forking_within_a_computation_does_not_wait_for_itself():
+    start = time.monotonic()
+    with computing():
+        child = os.fork()
+        if not child:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert time.monotonic() - start < 5
