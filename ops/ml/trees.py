@@ -82,6 +82,13 @@ def tree_ensemble(
         nodes_missing_value_tracks_true=nodes_missing_value_tracks_true,
     )  # fmt: skip
     check_same_length(leaf_targetids=leaf_targetids, leaf_weights=leaf_weights)
+    for name, tensor, kinds in (
+        ("nodes_modes", nodes_modes, "u"),
+        ("nodes_splits", nodes_splits, "f"),
+        ("leaf_weights", leaf_weights, "f"),
+    ):
+        if tensor.dtype.kind not in kinds:
+            raise ValueError(f"{name} is {tensor.dtype}, which it can't be")
     if nodes_modes.size and nodes_modes.max() >= len(MODES):
         raise ValueError(f"nodes_modes has {nodes_modes.max()}, which is no mode")
     nodes, leaves = len(nodes_splits), len(leaf_weights)

@@ -345,6 +345,8 @@ def test_no_samples():
          "2 base_values for 1"),
         (ensemble(nodes_modes=np.array([7, 0], np.uint8)), "no mode"),
         (ensemble(nodes_modes=np.array([6, 0], np.uint8)), "0 sets.* for 1"),
+        (ensemble(nodes_modes=np.array([0, 0], np.complex64)), "nodes_modes is complex64"),
+        (ensemble(nodes_splits=np.array([0, 0], np.int64)), "nodes_splits is int64"),
         (ensemble(tree_roots=[2]), "none of the 2 nodes"),
         (ensemble(aggregate_function=4), "aggregate_function is 4"),
         (ensemble(nodes_trueleafs=[0, 1], nodes_truenodeids=[0, 2]), "circle"),
