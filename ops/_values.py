@@ -35,6 +35,14 @@ def as_int(tensor: np.ndarray, what: str) -> int:
         raise ValueError(f"{what} should be an integer, not {value}") from None
 
 
+def as_float(tensor: np.ndarray, what: str) -> float:
+    """The real number in a tensor of one element. ``what`` names it in the error."""
+    value = as_scalar(tensor, what)
+    if isinstance(value, complex | str):
+        raise ValueError(f"{what} must be a real number, not {tensor.dtype}")
+    return float(value)
+
+
 def as_scalar(tensor: np.ndarray, what: str) -> Any:
     """The value in a tensor of one element, of whatever rank; a Python number or string."""
     if tensor.size != 1:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ops._values import as_scalar
+from ops._values import as_float, as_int
 from ops.needs import Need, total_bytes
 from ops.registry import op
 
@@ -54,10 +54,10 @@ def adagrad(
     g is the gradient plus norm_coefficient·x. inputs: x …, g …, h …; outputs: x' …, h' ….
     Spec: Adagrad-1.
     """
-    decay = 1 + as_scalar(t, "T") * decay_factor
+    decay = 1 + as_int(t, "T") * decay_factor
     if decay == 0:
         raise ValueError(f"a decay_factor of {decay_factor:g} makes the rate infinite")
-    rate = as_scalar(r, "R") / decay
+    rate = as_float(r, "R") / decay
 
     def step(x: np.ndarray, g: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, ...]:
         g = norm_coefficient * x + g
@@ -84,7 +84,7 @@ def adam(
     is norm_coefficient_post. inputs: x …, g …, v …, h …; outputs: x' …, v' …, h' ….
     Spec: Adam-1.
     """
-    rate, steps = as_scalar(r, "R"), as_scalar(t, "T")
+    rate, steps = as_float(r, "R"), as_int(t, "T")
     if steps > 0:
         if alpha**steps == 1:
             raise ValueError(f"an alpha of {alpha:g} makes the rate infinite")
@@ -117,8 +117,8 @@ def momentum(
     """
     if mode not in ("standard", "nesterov"):
         raise ValueError(f"mode {mode!r} of Momentum is neither 'standard' nor 'nesterov'")
-    rate = as_scalar(r, "R")
-    scale = beta if as_scalar(t, "T") > 0 else 1.0
+    rate = as_float(r, "R")
+    scale = beta if as_int(t, "T") > 0 else 1.0
 
     def step(x: np.ndarray, g: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, ...]:
         g = norm_coefficient * x + g
