@@ -38,7 +38,7 @@ REFUSED = [
     ("", "DeformConv", 22, [X, X[:, :, :1, :1], X, None, None], {"group": 0}, "can't be split"),
     ("", "AffineGrid", 20, [np.ones((1, 2, 3), np.float32), ints(1, 1, -2, 2)], {}, "not fit"),
     ("ai.onnx.preview.training", "Momentum", 1, [np.array(1j), ints(1)[0], *[X] * 3],
-     {"alpha": 0.1, "beta": 0.1, "mode": "standard", "norm_coefficient": 0.0}, "real number, not complex"),
+     {"alpha": 0.1, "beta": 0.1, "mode": "standard", "norm_coefficient": 0.0}, "real number"),
     ("", "RoiAlign", 16, [X, ROIS * np.nan, ints(0)], {}, "finite"),
     ("", "RoiAlign", 16, [X, ROIS, ints(0)], {"spatial_scale": float("inf")}, "finite"),
     ("", "RoiAlign", 16, [X[:, :, :0], ROIS, ints(0)], {}, "no pixels"),
