@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: bytes of an array's object, and of what keeps it
 _OBJECT = 250
+#: nanoseconds that it takes to count a string
+_PER_STRING = 300
 #: bytes of a limit that are left for Python itself: modules, frames, messages
 _SPARE = 48 << 20
 #: elements of up to three inputs from which on a step is asked what it needs: with fewer, nothing
@@ -163,19 +165,19 @@ class Budget:
         if need is not None:
             self.work += need.work
             self.reserve(need.memory)
-            if self._end is not None:
-                self.tick(need.work)
+            self.tick(need.work)
 
     @staticmethod
     def need(step: Step, arguments: Sequence[Any]) -> Need | None:
         """What a step takes at most; ``None`` if that is next to nothing."""
-        if step.needs is not None:
-            return step.needs(*arguments)
-        if len(arguments) <= 3:
+        if step.needs is None and len(arguments) <= 3:
             sizes = [x.size if isinstance(x, np.ndarray) else 0 for x in arguments]
             if sum(sizes) <= _WORTH_ASKING and list not in map(type, arguments):
                 return None
-        return usual(*arguments)
+        memory, work = (step.needs or usual)(*arguments)
+        if any(x.dtype.kind == "O" for x in arrays_in(arguments)):
+            work += _PER_STRING * memory // 8  # their bytes will be counted
+        return Need(memory, work)
 
     def after(self, results: Sequence[Any]) -> None:
         """Count what a step gave. Raises LimitError for a tensor that is too large."""

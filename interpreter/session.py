@@ -23,12 +23,14 @@ from interpreter.limits import Limits
 from interpreter.model import Graph, Model, Shape, Tensor, TensorType, ValueInfo, ValueType
 from interpreter.plan import Plan
 from interpreter.prepare import REWRITES, Context, build_plan, checked_graph, rewritten, wanted
+from interpreter.prepare.types import type_problems
 from interpreter.reader import read_model
 from interpreter.reader.source import let_go
 from interpreter.threads import blas_threads, check_threads
 from interpreter.trace import Trace
 from ops import Registry
 from ops import registry as builtin_operators
+from ops.dtypes import element_type
 from ops.fast.calls import computing
 from ops.needs import arrays_in
 
@@ -146,6 +148,12 @@ class Session:
         self._feedable = {i.name: i for i in (*self.inputs, *self.overridable_initializers)}
         self._plans: dict[tuple[tuple[str, ...], ...], Plan] = {}
         self._bound = BoundPlans(limits)
+        self._untyped = [
+            name
+            for name, info in self._feedable.items()
+            if info.type is None or (isinstance(info.type, TensorType) and not info.type.element)
+        ]
+        self._checked: set[tuple[tuple[str, TensorType], ...]] = set()
         self._pools: dict[int, Executor] = {}
         self._plan_for([i.name for i in self.inputs], [o.name for o in self.outputs])
         let_go(model.maps)
@@ -399,7 +407,26 @@ class Session:
         arguments = [
             check_feed(name, self._feedable[name].type, feeds[name], symbols) for name in inputs
         ]
+        if self._untyped:
+            self._check_types(dict(zip(inputs, arguments, strict=True)))
         return self._plan_for(inputs, names, rewrites), arguments
+
+    def _check_types(self, values: Mapping[str, Any]) -> None:
+        """Inputs whose type the file leaves out are of the type that is fed; whether operators take
+        that is looked at now. Raises InvalidInputError."""
+        fed = {
+            name: TensorType(_code(name, values[name].dtype))
+            for name in self._untyped
+            if isinstance(values.get(name), np.ndarray)
+        }
+        key = tuple(fed.items())
+        if key in self._checked:
+            return
+        inputs = tuple(replace(v, type=fed.get(v.name, v.type)) for v in self.graph.inputs)
+        problems = type_problems(replace(self.graph, inputs=inputs), self._context)
+        if problem := next(problems, None):
+            raise InvalidInputError(problem.text)
+        self._checked.add(key)
 
     def _plan_for(
         self,
@@ -442,6 +469,13 @@ def _made_again(
     limits: Limits | None,
 ) -> Session:
     return Session(model, rewrites, registry, copy.deepcopy(rng), threads, limits)
+
+
+def _code(name: str, dtype: np.dtype) -> int:
+    try:
+        return element_type(dtype).code
+    except ValueError:
+        raise InvalidInputError(f"input '{name}' is {dtype}, which ONNX hasn't got") from None
 
 
 def _info(value: ValueInfo) -> TensorInfo:

@@ -47,6 +47,9 @@ def _dft(
     if length is not None and length < 1:
         raise ValueError(f"dft_length {length} should be positive")
     signal = _numbers(x)
+    if not signal.shape[axis] and length is not None:
+        # NumPy's irfft of nothing reads memory that nobody wrote to.
+        signal = np.zeros((*signal.shape[:axis], 1, *signal.shape[axis + 1 :]), signal.dtype)
     if onesided and inverse:
         if x.shape[-1] != 2:
             raise ValueError("the inverse of a one-sided DFT takes complex input")

@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper
 
@@ -209,3 +210,23 @@ def test_strings_of_attributes_are_text():
     proto = helper.make_model(graph, opset_imports=opsets)
     with pytest.raises(InvalidModelError, match="attribute 'pad_value' is not UTF-8"):
         interpreter.load(proto)
+
+
+def test_what_is_fed_to_an_input_without_a_type():
+    """The file doesn't say what it takes, but the operator does."""
+    node = helper.make_node("Scaler", ["x"], ["y"], domain="ai.onnx.ml", offset=[0.0], scale=[1.0])
+    values = [onnx.ValueInfoProto(name=name) for name in "xy"]
+    graph = helper.make_graph([node], "g", values[:1], values[1:])
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 1)]
+    for optimize in (True, False):
+        session = interpreter.load(
+            helper.make_model(graph, opset_imports=opsets), optimize=optimize
+        )
+        assert session.run(None, {"x": X})[0].shape == X.shape
+        for _ in range(2):
+            with pytest.raises(InvalidInputError, match="input 'x' is complex64, not"):
+                session.run(None, {"x": X.astype(np.complex64)})
+        with pytest.raises(InvalidInputError, match=r"'x' is datetime64.*ONNX hasn't got"):
+            session.run(None, {"x": X.astype("datetime64[s]")})
+        with pytest.raises(InvalidInputError, match="'x' is string, not"):
+            session.run(None, {"x": X.astype(str)})
