@@ -11,6 +11,8 @@ from interpreter.budget import current
 from interpreter.errors import LimitError, OnnxWalkError, OperatorError
 from interpreter.plan import NOTHING, Plan, Step
 
+_MOST_SHOWN = 10  # inputs, in a message
+
 #: called after each step with the step, its input values and its output values
 Hook = Callable[[Step, list[Any], Sequence[Any]], None]
 #: gives each step with its input and output values, and returns the results
@@ -97,7 +99,9 @@ def operator_error(step: Step, arguments: Sequence[Any], error: Exception) -> On
 
 
 def _call(step: Step, arguments: Sequence[Any]) -> str:
-    given = ", ".join(describe(argument) for argument in arguments) or "no inputs"
+    given = ", ".join(describe(argument) for argument in arguments[:_MOST_SHOWN]) or "no inputs"
+    if (more := len(arguments) - _MOST_SHOWN) > 0:
+        given += f" and {more:,} more"
     return f"{step.node}, {step.operator}, of {given}"
 
 

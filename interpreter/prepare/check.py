@@ -82,8 +82,8 @@ def _graph_problems(graph: Graph, outer: Scopes, where: str) -> Iterator[str]:
     later = {name for node in graph.nodes for name in node.outputs}
     defined |= constants
     for node in graph.nodes:
-        tick()
         for name in node.inputs:
+            tick()
             if name and not any(name in scope for scope in scopes):
                 reason = (
                     "is used before the node that gives it: the nodes are not in order"

@@ -81,6 +81,7 @@ def _input_problems(
     """Binds each type variable to the first input's type, and to that input's name."""
     lacking = NOT_COMPUTED.get((node.domain, node.op_type), {})
     for position, name in enumerate(node.inputs):
+        tick()
         kind = types.get(name, "") if name else ""
         formal = formal_at(spec.inputs, position)
         if not kind or formal is None:

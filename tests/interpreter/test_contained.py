@@ -230,3 +230,18 @@ def test_what_is_fed_to_an_input_without_a_type():
             session.run(None, {"x": X.astype("datetime64[s]")})
         with pytest.raises(InvalidInputError, match="'x' is string, not"):
             session.run(None, {"x": X.astype(str)})
+
+
+def test_a_message_names_no_thousands_of_inputs():
+    graph = helper.make_graph(
+        [helper.make_node("Concat", ["x"] * 5000 + ["w"], ["y"], axis=0)],
+        "g",
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in "xw"],
+        [onnx.ValueInfoProto(name="y")],
+    )
+    session = interpreter.load(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    )
+    with pytest.raises(OperatorError, match=r"float32 \(2, 3\) and 4,991 more: ") as raised:
+        session.run(None, {"x": X, "w": X[0]})
+    assert len(str(raised.value)) < 1000
