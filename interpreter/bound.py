@@ -301,6 +301,8 @@ class _Scope:
         bindable = all(s in self.known or s in self.fixed for s in step.inputs if s != NOTHING)
         if step.bind is None or not bindable:
             return False
+        if any(isinstance(x, np.ndarray) and not x.size for x in arguments):
+            return False  # there is nothing to gain, and formulas of blocks and strides to break
         dying = [self.values[slot] for slot in step.release if slot in self._owned]
         margin = margins.get(step.outputs[0] if step.outputs else NOTHING, (0, 0, 0, 0))
         wanted = tuple(slot != NOTHING for slot in step.outputs)

@@ -144,6 +144,24 @@ def test_no_plan_is_handed_out_twice():
     assert len(taken) == len({id(bound) for bound in taken}) == 2
 
 
+@pytest.mark.parametrize("shape", [(0, 8, 8, 3), (2, 0, 8, 3), (2, 8, 0, 3)])
+def test_nothing_is_computed_of_nothing(shape):
+    """No binder has to know of empty arrays."""
+    proto = model(
+        [
+            node("BatchNormalization", "x s s s s", "b", epsilon=1e-3),
+            node("Relu", "b", "r"),
+            node("Softmax", "r", "y", axis=-1),
+        ],
+        [("x", F, None)],
+        ["y"],
+        [("s", np.ones(shape[1], f32))],
+    )
+    session = interpreter.load(proto)
+    for _ in range(2):
+        assert session.run(None, {"x": np.zeros(shape, f32)})[0].shape == shape
+
+
 def held(session):
     return sum(b.nbytes for bounds in session._bound._idle.values() for b in bounds)
 
