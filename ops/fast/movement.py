@@ -91,7 +91,7 @@ def _bind_pad(function: Any, amounts_of: Any) -> None:
         if found is None:
             return None
         amounts, value = found
-        if any(min(pair) < 0 for pair in amounts):
+        if any(min(pair) < 0 for pair in amounts) or np.size(value) != 1:
             return None
         shape = [b + n + e for (b, e), n in zip(amounts, data.shape, strict=True)]
         y = space.array(shape, data.dtype, memory_order(data))

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 import interpreter
 import ops
@@ -245,3 +245,21 @@ def test_a_message_names_no_thousands_of_inputs():
     with pytest.raises(OperatorError, match=r"float32 \(2, 3\) and 4,991 more: ") as raised:
         session.run(None, {"x": X, "w": X[0]})
     assert len(str(raised.value)) < 1000
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+def test_what_fills_a_pad_is_one_number(optimize):
+    graph = helper.make_graph(
+        [helper.make_node("Pad", ["x", "pads", "value"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 3])],
+        [onnx.ValueInfoProto(name="y")],
+        [
+            numpy_helper.from_array(np.ones(4, np.int64), "pads"),
+            numpy_helper.from_array(np.ones(2, np.float32), "value"),
+        ],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)])
+    session = interpreter.load(proto, optimize=optimize)
+    with pytest.raises(OperatorError, match="constant_value must be one element"):
+        session.run(None, {"x": X})
