@@ -91,7 +91,7 @@ def _bind_pad(function: Any, amounts_of: Any) -> None:
         if found is None:
             return None
         amounts, value = found
-        if any(min(pair) < 0 for pair in amounts) or np.size(value) != 1:
+        if any(min(pair) < 0 for pair in amounts):
             return None
         shape = [b + n + e for (b, e), n in zip(amounts, data.shape, strict=True)]
         y = space.array(shape, data.dtype, memory_order(data))
@@ -111,6 +111,8 @@ def _amounts_by_input(
     data: np.ndarray, pads: np.ndarray, constant_value: Any = None, axes: Any = None
 ) -> tuple[list[tuple[int, int]], Any] | None:
     if axes is not None or pads.size != 2 * data.ndim:
+        return None
+    if constant_value is not None and constant_value.size != 1:
         return None
     begins, ends = np.split(pads.reshape(-1), 2)
     value = data.dtype.type(0) if constant_value is None else constant_value.reshape(-1)[0]
