@@ -24,6 +24,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,7 @@ class Soak:
 
     def run(self, seconds: float, progress: Progress) -> None:
         """Soak for so long."""
-        self._run_all(Counter())
+        self._warm_up()
         resource_tracker.ensure_running()  # multiprocessing's own, which has a pipe
         gc.collect()
         files = open_files()
@@ -147,6 +148,16 @@ class Soak:
         self.runs[name] += 1
         if wrong:
             self.problems.append(wrong)
+
+    def _warm_up(self) -> None:
+        """A session keeps a plan for as many runs of a shape as there ever were at once: as many
+        are had now as there can be, or they would come to be in the hours that follow."""
+        threads = len(self.threads)
+        with ThreadPoolExecutor(threads) as pool:
+            for item in self.items:
+                for feeds in item.feeds:
+                    for _ in range(20):
+                        list(pool.map(item.session.run, [None] * threads, [feeds] * threads))
 
     def _run_all(self, runs: Counter[str], sessions: Sequence[Any] = ()) -> list[str]:
         """What is wrong with the answers of all sessions to all feeds."""

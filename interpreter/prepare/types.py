@@ -46,6 +46,11 @@ def _graph_problems(graph: Graph, context: Context, types: Types) -> Iterator[Pr
     """Adds the types of the graph's values to ``types``, which has those around it."""
     declared = {v.name: v for v in (*graph.value_info.values(), *graph.outputs)}
     types.update((value.name, spelled(value.type)) for value in graph.inputs)
+    for value in graph.inputs:
+        default = graph.initializers.get(value.name)
+        declared_as, is_of = spelled(value.type), _of_constant(default) if default else ""
+        if declared_as and is_of and declared_as != is_of:
+            yield Problem(f"input '{value.name}' is {declared_as}, but its initializer is {is_of}")
     types.update((name, _of_constant(tensor)) for name, tensor in graph.initializers.items())
     for node in graph.nodes:
         tick()

@@ -263,3 +263,16 @@ def test_what_fills_a_pad_is_one_number(optimize):
     session = interpreter.load(proto, optimize=optimize)
     with pytest.raises(OperatorError, match="constant_value must be one element"):
         session.run(None, {"x": X})
+
+
+def test_an_initializer_is_of_the_type_of_its_input():
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["x", "w"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in "xw"],
+        [onnx.ValueInfoProto(name="y")],
+        [numpy_helper.from_array(np.ones(3, np.int8), "w")],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    with pytest.raises(InvalidModelError, match="input 'w' is float, but its initializer is int8"):
+        interpreter.load(proto)
