@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from interpreter.budget import tick
 from ops.space import Space
 
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
@@ -72,9 +73,11 @@ class Borrowed:
         self._arrays = [(Region(array), array.shape, array.strides) for array in arrays]
         #: for each array how many views have to be made in a run
         self.views = [0] * len(arrays)
-        self._patches = [
-            (place, patch) for place in places if (patch := self._patch(*calls[place])) is not None
-        ]
+        self._patches = []
+        for place in places:
+            tick()
+            if (patch := self._patch(*calls[place])) is not None:
+                self._patches.append((place, patch))
 
     def point(self, calls: list[Any], memories: Sequence[np.ndarray]) -> None:
         """Have the calls work on other arrays: C-contiguous, of the same shapes and types."""

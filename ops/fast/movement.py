@@ -40,10 +40,16 @@ _bind_cast(_cast.cast)
 _bind_cast(_cast.cast_keeping_infinity)
 
 
+#: more parts than that are left to NumPy's own loop over them
+_MOST_PARTS = 200
+
+
 @_joining.concat.bind
 def bind_concat(space: Space, *inputs: np.ndarray, axis: int) -> np.ndarray | None:
     first = inputs[0]
     if first.dtype.hasobject or any(x.dtype != first.dtype for x in inputs):
+        return None
+    if len(inputs) > _MOST_PARTS:
         return None
     axis = normalize_axis(axis, first.ndim)
     rest = first.shape[:axis] + first.shape[axis + 1 :]
