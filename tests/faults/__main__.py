@@ -202,9 +202,9 @@ the same for all engines: {groups}. Each file is run by each engine in a process
 
 What each claims to promise isn't the same. onnxwalk says that a file gets an answer or one of its
 own errors within `Limits`, here `Limits(max_memory=1 << 30, max_seconds=4)`. ONNX Runtime has no
-such limits; it ran on one thread here, with its defaults. ONNX's ReferenceEvaluator is there to say what operators mean,
-not to stand strangers' files. It has few errors of its own, so what NumPy or Python raise within an
-operator counts as another exception. ONNX's checker isn't asked before: it refuses every file that
+such limits; it ran on one thread here, with its defaults. ONNX's ReferenceEvaluator is there to say
+what operators mean, not to stand strangers' files. It has few errors of its own, so what NumPy or
+Python raise within an operator counts as another exception. ONNX's checker isn't asked before: it refuses every file that
 doesn't declare the shapes of its outputs.
 
 A refusal isn't always owed: what one engine answers, another may refuse, since it has limits, holds
