@@ -204,8 +204,8 @@ What each claims to promise isn't the same. onnxwalk says that a file gets an an
 own errors within `Limits`, here `Limits(max_memory=1 << 30, max_seconds=4)`. ONNX Runtime has no
 such limits; it ran on one thread here, with its defaults. ONNX's ReferenceEvaluator is there to say
 what operators mean, not to stand strangers' files. It has few errors of its own, so what NumPy or
-Python raise within an operator counts as another exception. ONNX's checker isn't asked before: it refuses every file that
-doesn't declare the shapes of its outputs.
+Python raise within an operator counts as another exception. ONNX's checker isn't asked before: it
+refuses every file that doesn't declare the shapes of its outputs.
 
 A refusal isn't always owed: what one engine answers, another may refuse, since it has limits, holds
 files against the spec more or less strictly, or lacks an operator. Memory is the peak of the
