@@ -281,6 +281,8 @@ class _Scope:
         if budget is not None:
             try:
                 budget.tick(self.work[-1])
+                if need is not None:
+                    budget.hopeless(need.memory)
             except LimitError as error:
                 raise located(step, arguments, error) from None
         known = all(slot == NOTHING or slot in self.known for slot in step.inputs)

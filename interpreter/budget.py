@@ -133,6 +133,12 @@ class Budget:
                 f"{needs}{in_bytes(self._used)} are in use: max_memory is {in_bytes(most)}"
             )
 
+    def hopeless(self, nbytes: int) -> None:
+        """Raise LimitError if so much memory isn't there even if nothing else is in use."""
+        most = self.limits.max_memory
+        if most is not None and nbytes > most // self._parts:
+            raise LimitError(f"needs up to {in_bytes(nbytes)}: max_memory is {in_bytes(most)}")
+
     def hold(self, values: Iterable[Any], copies: int = 1) -> None:
         """Count these arrays, and those in sequences, for as long as anything keeps them; each
         as so many, if it isn't counted yet as that. Raises LimitError if that is too much."""

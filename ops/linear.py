@@ -45,11 +45,12 @@ def gemm(
     y = np.matmul(a.T if transA else a, b.T if transB else b)
     if alpha != 1:
         y = _scaled(y, alpha)
-    if c is not None and beta != 0:  # as BLAS has it: with beta = 0, C isn't looked at
+    if c is not None:
         check_same_dtype(a, c)
         if np.broadcast_shapes(y.shape, c.shape) != y.shape:
             raise ValueError(f"C of shape {c.shape} does not broadcast to A·B of {y.shape}")
-        y += c if beta == 1 else _scaled(c, beta)
+        if beta != 0:  # as BLAS has it: with beta = 0, C's values aren't looked at
+            y += c if beta == 1 else _scaled(c, beta)
     return y
 
 

@@ -25,6 +25,9 @@ import numpy as np
 
 _ALIGNMENT = 64
 _SMALLEST_CHUNK = 1 << 18
+#: bytes of a call with the views that it works on, and after how many of them these are counted
+_CALL_BYTES = 700
+_CALLS_AT_ONCE = 256
 
 
 class Block:
@@ -119,6 +122,7 @@ class Space:
 
     def __init__(self, reserve: Callable[[int], None] | None = None) -> None:
         self.calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+        self._calls_bytes = 0
         self.arena = Arena(reserve)
         self._known: dict[int, np.ndarray] = {}
         self._dying: set[int] = set()
@@ -139,13 +143,16 @@ class Space:
 
     @property
     def nbytes(self) -> int:
-        return sum(memory.nbytes for memory in self.memory)
+        return sum(memory.nbytes for memory in self.memory) + self._calls_bytes
 
     # ------------------------------------------------------------------------ for operators
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> None:
         """Have ``function(*arguments)`` called in every run; it is called now as well."""
         self.calls.append((function, arguments))
+        if not len(self.calls) % _CALLS_AT_ONCE and self.arena.reserve is not None:
+            self.arena.reserve(_CALLS_AT_ONCE * _CALL_BYTES)
+            self._calls_bytes += _CALLS_AT_ONCE * _CALL_BYTES
         function(*arguments)
 
     def array(

@@ -86,9 +86,10 @@ def adam(
     """
     rate, steps = as_float(r, "R"), as_int(t, "T")
     if steps > 0:
-        if alpha**steps == 1:
+        first, second = np.float64(alpha) ** steps, np.float64(beta) ** steps
+        if first == 1:
             raise ValueError(f"an alpha of {alpha:g} makes the rate infinite")
-        rate = rate * (1 - beta**steps) ** 0.5 / (1 - alpha**steps)
+        rate = float(rate * np.sqrt(1 - second) / (1 - first))
 
     def step(x: np.ndarray, g: np.ndarray, v: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, ...]:
         g = norm_coefficient * x + g

@@ -1,8 +1,9 @@
-"""Which element types each version of each operator takes and gives: the spec's type constraints.
+"""Which types each version of each operator takes, gives, and wants of its attributes: the spec's.
 
 A type is written as the spec has it, a tensor by its element: ``float``, ``seq(int64)``,
-``optional(seq(string))``, ``map(int64, float)``. The table ``types.txt`` beside this file is
-written by ``python -m tests.conformance.types`` and read when a type is first asked for.
+``optional(seq(string))``, ``map(int64, float)``; an attribute's as ``ints`` or ``tensor``.
+The table ``types.txt`` beside this file is written by ``python -m tests.conformance.types`` and
+read when a type is first asked for.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class Signature(NamedTuple):
     since: int
     inputs: tuple[Formal, ...]
     outputs: tuple[Formal, ...]
+    attributes: dict[str, str]
 
 
 def formal_at(formals: tuple[Formal, ...], position: int) -> Formal | None:
@@ -72,7 +74,7 @@ def signature(domain: str, name: str, opset: int) -> Signature | None:
     since = max((version for version in lines if version <= opset), default=None)
     if since is None:
         return None
-    inputs, outputs, variables = lines[since].split("|")
+    inputs, outputs, variables, attributes = lines[since].split("|")
     allowed = dict(pair.split("=") for pair in variables.split())
 
     def formal(text: str) -> Formal:
@@ -82,7 +84,8 @@ def signature(domain: str, name: str, opset: int) -> Signature | None:
         alone = variable not in allowed or text.endswith("~")
         return Formal("" if alone else variable, types, "*" in text)
 
-    return Signature(since, *(tuple(map(formal, t.split())) for t in (inputs, outputs)))
+    takes, gives = (tuple(map(formal, t.split())) for t in (inputs, outputs))
+    return Signature(since, takes, gives, dict(pair.split("=") for pair in attributes.split()))
 
 
 @functools.cache

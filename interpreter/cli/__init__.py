@@ -22,7 +22,7 @@ from collections.abc import Sequence
 
 import interpreter
 from interpreter.cli._show import printable
-from interpreter.errors import OnnxWalkError
+from interpreter.errors import OnnxWalkError, contained
 
 __all__ = ["main"]
 
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _discard_output()
         return 141
-    except (OnnxWalkError, OSError, MemoryError) as error:
+    except Exception as error:
         if debug:
             raise
         print(f"onnxwalk: {printable(_one_line(error))}", file=sys.stderr)
@@ -72,12 +72,16 @@ def _add_debug(parser: argparse.ArgumentParser, default: object) -> None:
     )
 
 
-def _one_line(error: BaseException) -> str:
+def _one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         name = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
         return f"{name}{error.strerror}"
+    if isinstance(error, OSError):
+        return " ".join(str(error).split())
     if isinstance(error, MemoryError):
         return "not enough memory; --batch N runs a large input in pieces"
+    if not isinstance(error, OnnxWalkError):
+        error = contained(error, "this command")
     return " ".join(str(error).split())
 
 

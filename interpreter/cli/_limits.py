@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
+from interpreter.budget import Budget
 from interpreter.limits import Limits, in_bytes, parse_bytes
 
 _WHAT: dict[str, tuple[str, str]] = {
@@ -42,6 +43,11 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
 def limits_of(args: argparse.Namespace) -> Limits:
     """The limits that a command line gives."""
     return Limits(**{name: getattr(args, name) for name in _WHAT})
+
+
+def budget_of(args: argparse.Namespace) -> Budget:
+    """What a command may use up by other than loading and running."""
+    return Budget(limits_of(args))
 
 
 def _limit(metavar: str) -> Callable[[str], Any]:

@@ -6,7 +6,9 @@ import argparse
 import math
 from typing import Any
 
+from interpreter.budget import within
 from interpreter.cli import _show
+from interpreter.cli._limits import add_limits, budget_of
 from interpreter.diff import as_data, diff
 from interpreter.reader import read_model
 
@@ -36,11 +38,13 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("a", metavar="A", help="an .onnx file")
     parser.add_argument("b", metavar="B", help="another")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_limits(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Carry out the command: 1 if the files differ. Raises OnnxWalkError."""
-    found = diff(read_model(args.a), read_model(args.b))
+    with within(budget_of(args)):
+        found = diff(read_model(args.a), read_model(args.b))
     report = {"a": args.a, "b": args.b, **as_data(found)}
     if args.json:
         _show.print_json(report)

@@ -13,6 +13,7 @@ from interpreter.cli import _report, _show
 from interpreter.cli._convert import declared_shape
 from interpreter.cli._feeds import add_arguments, at_least, sizes, whole
 from interpreter.cli._files import Feed, read_inputs
+from interpreter.cli._limits import add_limits, limits_of
 from interpreter.cli._random import make_up
 from interpreter.cli._texts import read_texts
 from interpreter.errors import InvalidInputError
@@ -77,6 +78,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--size", type=float, default=10, metavar="MB", help="of the page at most (default: 10)"
     )
+    add_limits(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -93,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     if not output.absolute().parent.is_dir():
         raise InvalidInputError(f"{output}: there is no folder {output.parent}")
     labels = _report.read_labels(args.labels) if args.labels else None
-    session = load(args.model)
+    session = load(args.model, limits=limits_of(args))
     feeds = _feeds(session, args)
     limit = int(args.size * 1e6)
     room = limit - overhead()

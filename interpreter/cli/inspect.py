@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from interpreter.budget import within
 from interpreter.cli import _deep, _show
 from interpreter.cli._feeds import named_sizes, whole_number
+from interpreter.cli._limits import add_limits, budget_of, limits_of
 from interpreter.errors import InvalidInputError, InvalidModelError, UnsupportedModelError
 from interpreter.model import Graph, Model, Node, SparseTensor, Tensor, ValueInfo
 from interpreter.prepare import Context
@@ -66,6 +68,7 @@ def add_parser(commands: Any) -> None:
         help="with --deep: rows of a table (20)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_limits(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -73,9 +76,10 @@ def run(args: argparse.Namespace) -> int:
     isn't supported is what one may want to look into."""
     if not args.deep and (args.dim or args.shape):
         raise InvalidInputError("--dim and --shape are of no use without --deep")
-    about = _describe(args.model, read_model(args.model))
+    with within(budget_of(args)):
+        about = _describe(args.model, read_model(args.model))
     if args.deep and not (about["unsupported"] or about["problem"]):
-        session = load(args.model, optimize=False)
+        session = load(args.model, optimize=False, limits=limits_of(args))
         about["deep"] = _deep.deep(session, named_sizes(session, args.dim), args.shape)
     if args.json:
         _show.print_json(about)

@@ -10,6 +10,7 @@ from typing import Any
 
 from interpreter.cli import _show
 from interpreter.cli._feeds import add_arguments, made, whole_number
+from interpreter.cli._limits import add_limits, limits_of
 from interpreter.cli._whole import write
 from interpreter.cli.bench import duration
 from interpreter.errors import InvalidInputError
@@ -64,13 +65,14 @@ def add_parser(commands: Any) -> None:
         help="write the last run as Chrome's trace events (.json), for Perfetto or chrome://tracing",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_limits(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Carry out the command. Raises OnnxWalkError."""
     if args.trace and not args.trace.absolute().parent.is_dir():
         raise InvalidInputError(f"{args.trace}: there is no folder {args.trace.parent}")
-    session = load(args.model, optimize=not args.no_optimize)
+    session = load(args.model, optimize=not args.no_optimize, limits=limits_of(args))
     feeds = made(session, args, args.batch)
     found = profile(session, feeds, args.runs)
     flops, bandwidth = ceiling()

@@ -7,13 +7,42 @@ from collections.abc import Iterator
 from typing import Any
 
 from interpreter.errors import UnsupportedModelError
-from interpreter.model import Graph, Model, Node, Reference
+from interpreter.model import (
+    Graph,
+    MapType,
+    Model,
+    Node,
+    OpaqueType,
+    OptionalType,
+    Reference,
+    SequenceType,
+    SparseTensor,
+    Tensor,
+    TensorType,
+)
 from interpreter.prepare.check import invalid
 from interpreter.prepare.context import Context, every_node
 from interpreter.prepare.types import type_problems
 from ops import Registry
 from ops.choices import choices
 from ops.registry import LATEST_OPSET, REQUIRED
+from ops.types import signature
+
+#: ONNX's names of the types of attributes. What refers to a function's attribute may be any.
+_KINDS: dict[type, str] = {
+    int: "int",
+    float: "float",
+    str: "string",
+    Tensor: "tensor",
+    SparseTensor: "sparse_tensor",
+    Graph: "graph",
+    TensorType: "type_proto",
+    SequenceType: "type_proto",
+    OptionalType: "type_proto",
+    MapType: "type_proto",
+    OpaqueType: "type_proto",
+}
+_LISTS = frozenset(f"{kind}s" for kind in _KINDS.values())
 
 
 def resolve(graph: Graph, model: Model, context: Context) -> None:
@@ -75,8 +104,8 @@ def _call_problems(node: Node, context: Context) -> Iterator[str]:
             yield f"{node}: {operator} has no attribute '{name}' (it has: {known})"
         elif context.is_builtin(node) and any(isinstance(v, bytes) for v in _listed(value)):
             yield f"{node}: attribute '{name}' is not UTF-8"
-        elif not _fits(value, operator.attributes[name]):
-            yield f"{node}: attribute '{name}' is {type(value).__name__}, the wrong type"
+        elif not _fits(kind := _kind(value), wanted := _wanted(node, name, context)):
+            yield f"{node}: attribute '{name}' is of type {kind}, not {wanted}"
         elif isinstance(value, Reference):
             yield f"{node}: attribute '{name}' refers to a function's, outside of one"
         elif isinstance(value, str) and context.is_builtin(node):
@@ -96,10 +125,29 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _fits(value: Any, default: Any) -> bool:
-    """Whether an attribute's value has the type of its default, where that tells one."""
-    telling = isinstance(default, (int, float, str, list))
-    return not telling or isinstance(value, (type(default), Reference))
+def _wanted(node: Node, name: str, context: Context) -> str:
+    """The type of an attribute as ONNX names it: the spec's, or that of the default that a user's
+    operator has; ``""`` if neither tells."""
+    opset = context.opset(node)
+    if opset is not None and context.is_builtin(node):
+        spec = signature(node.domain, node.op_type, opset)
+        return spec.attributes.get(name, "") if spec else ""
+    operator = context.operator(node)
+    return _kind(operator.attributes[name]) if operator else ""
+
+
+def _kind(value: Any) -> str:
+    """The type of a value as ONNX names it: ``list`` if it is empty, ``""`` if it may be any."""
+    if isinstance(value, list):
+        return f"{_kind(value[0])}s" if value else "list"
+    return next((name for kind, name in _KINDS.items() if isinstance(value, kind)), "")
+
+
+def _fits(kind: str, wanted: str) -> bool:
+    """Whether an attribute of one type may stand where another is wanted."""
+    if "list" in (kind, wanted):
+        return {kind, wanted} <= {"list", "", *_LISTS}
+    return not kind or not wanted or kind == wanted
 
 
 def _versions(registry: Registry, node: Node) -> list[int]:

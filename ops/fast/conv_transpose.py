@@ -65,6 +65,8 @@ def bind_conv_transpose(
         return None
     if any(axis.dilation > 1 for axis in axes):
         return None
+    if any(axis.stride > axis.kernel for axis in axes):
+        return None  # some phases have no taps
     phases = [
         [_Phase.of(axis, size, first) for first in range(axis.stride)]
         for axis, size in zip(axes, x.shape[2:], strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import starmap
 from typing import Any
 
 import numpy as np
@@ -74,12 +75,12 @@ def _scale_and_shift(
         return
     channel = (-1, *(1,) * (x.ndim - 2))
     factor, shift = factor.reshape(channel), shift.reshape(channel)
-    together = max(1, _BLOCK // max(1, math.prod(x.shape[2:])))
-    for sample in range(len(x)):
-        for start, stop in parts(x.shape[1], together):
-            source, into = x[sample, start:stop], y[sample, start:stop]
-            space.call(np.multiply, source, factor[start:stop], into)
-            space.call(np.add, into, shift[start:stop], into)
+    plane = max(1, math.prod(x.shape[2:]))
+    for samples in starmap(slice, parts(len(x), _BLOCK // (plane * x.shape[1]))):
+        for part in starmap(slice, parts(x.shape[1], _BLOCK // plane)):
+            source, into = x[samples, part], y[samples, part]
+            space.call(np.multiply, source, factor[part], into)
+            space.call(np.add, into, shift[part], into)
 
 
 def _repeats(count: int, length: int) -> int:
@@ -196,16 +197,18 @@ def _normalize_groups(
         return None
     y = space.array(x.shape, x.dtype)
     rows, results = x.reshape(samples, groups, -1), y.reshape(samples, groups, -1)
+    length = rows.shape[2]
     scale, b = (p.reshape(groups, -1, 1) for p in (scale, b))
-    for sample in range(samples):
-        for start, stop in parts(groups, max(1, _BLOCK // rows.shape[2])):
-            source, block = rows[sample, start:stop], results[sample, start:stop]
+    for some in starmap(slice, parts(samples, _BLOCK // (groups * length))):
+        for part in starmap(slice, parts(groups, _BLOCK // length)):
+            source, block = (a[some, part].reshape(-1, length) for a in (rows, results))
             deviation = _standardized(space, source, epsilon, block)
-            factor = space.scratch(scale[start:stop].shape, x.dtype)
-            space.call(np.multiply, scale[start:stop], deviation[:, :, None], factor)
-            planes = block.reshape(*factor.shape[:2], -1)
+            shape = (some.stop - some.start, *scale[part].shape)
+            factor = space.scratch(shape, x.dtype)
+            space.call(np.multiply, scale[part], deviation.reshape(*shape[:2], 1, 1), factor)
+            planes = block.reshape(*shape[:3], -1)
             space.call(np.multiply, planes, factor, planes)
-            space.call(np.add, planes, b[start:stop], planes)
+            space.call(np.add, planes, b[part], planes)
             space.reuse(factor)
             space.reuse(deviation)
     return y

@@ -1,4 +1,4 @@
-"""``ops/types.txt``: the type constraints of each version of each operator.
+"""``ops/types.txt``: the types of each version of each operator's inputs, outputs and attributes.
 
     python -m tests.conformance.types            # writes ops/types.txt
 
@@ -13,14 +13,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import onnx
+from onnx import AttributeProto
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
 from ops import registry
 from ops.types import TABLE
+from tests.schemas import attribute_type
 
 HEAD = """\
 # Written by `python -m tests.conformance.types`. Sets of types by number, then for each version:
-# inputs | outputs | the set of each variable. "*": variadic, "~": each of a type of its own.
+# inputs | outputs | the set of each variable | the type of each attribute.
+# "*": variadic, "~": each of a type of its own.
 """
 
 
@@ -59,8 +62,12 @@ def generate() -> str:
             kinds = tuple(sorted(map(short, constraint.allowed_type_strs)))
             number = numbers.setdefault(kinds, len(numbers) + 1)
             variables.append(f"{constraint.type_param_str}={number}")
+        attributes = [
+            f"{name}={AttributeProto.AttributeType.Name(attribute_type(attribute)).lower()}"
+            for name, attribute in sorted(schema.attributes.items())
+        ]
         name = f"{schema.domain}.{schema.name}" if schema.domain else schema.name
-        parts = (formals(schema.inputs), formals(schema.outputs), variables)
+        parts = (formals(schema.inputs), formals(schema.outputs), variables, attributes)
         lines.append(f"{name}-{schema.since_version}: " + " | ".join(map(" ".join, parts)))
     sets = [f"{number}: {' '.join(kinds)}" for kinds, number in numbers.items()]
     return HEAD + "\n".join(sets + lines) + "\n"

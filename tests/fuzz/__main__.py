@@ -31,6 +31,8 @@ from tests.supervised import Progress, kill, limit_address_space, resident, star
 
 #: MiB that a worker may have; seconds after which it is taken to hang
 MOST_MEMORY, HANGS = 4096, 7 * SLOW
+#: seconds after which the results so far are written once more
+_WRITTEN_EVERY = 30.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -171,7 +173,7 @@ def _fuzz(args: argparse.Namespace, folder: Path) -> int:
     begun, before, first = time.monotonic(), results.seconds, results.executions
     seconds = args.seconds or (float("inf") if args.executions else 60.0)
     lines: SimpleQueue[Any] = SimpleQueue()
-    restarts = 0
+    restarts, written = 0, begun
 
     def worker(number: int) -> _Worker:
         seed = (args.seed << 40) + (results.runs << 24) + (restarts << 8) + number
@@ -189,6 +191,9 @@ def _fuzz(args: argparse.Namespace, folder: Path) -> int:
             corpus = sum(1 for _ in (folder / "corpus").iterdir())
             found += f", {corpus} in the corpus, {len(results.findings)} findings, {memory:.0f} MiB"
             progress.show(found)
+            if time.monotonic() - written > _WRITTEN_EVERY:
+                results.write()
+                written = time.monotonic()
             if done >= (args.executions or float("inf")) or time.monotonic() - begun > seconds:
                 break
             for i, one in enumerate(workers):

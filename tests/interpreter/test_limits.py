@@ -120,6 +120,39 @@ def test_a_view_that_stands_for_much_is_not_copied_out(optimize):
         )  # fmt: skip
 
 
+@pytest.mark.parametrize("stride", [1 << 26, 1 << 40])
+def test_a_bound_plan_is_not_begun_for_what_is_refused_or_has_no_end(stride):
+    """One Python object for each place of a stride would take hours, and more memory than there
+    is; by default there is no limit on time."""
+    node = helper.make_node("ConvTranspose", ["x", "w"], ["y"], strides=[1, stride])
+    data = model([node], [constant("w", [[[[2.0]]]], np.float32)], ["x"])
+    x = np.ones((1, 1, 1, 2), np.float32)
+    if stride > 1 << 30:
+        refused(data, "needs up to 8 TiB", {"x": x}, max_memory=1 << 30)
+    else:
+        tracemalloc.start()
+        (y,) = interpreter.load(data, limits=Limits(max_memory=1 << 31)).run(None, {"x": x})
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert y.shape == (1, 1, 1, stride + 1) and y.sum() == 4 and peak < 3.1 * y.nbytes
+
+
+def test_the_calls_of_a_bound_plan_are_counted():
+    """Each of 20,000 samples takes several calls, and views: far more than its 16 bytes."""
+    node = helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])
+    data = model([node], [constant("w", np.ones((1, 1, 3, 3)), np.float32)], ["x"])
+    session = interpreter.load(data)
+    x = np.ones((20_000, 1, 2, 2), np.float32)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    (y,) = session.run(None, {"x": x})
+    really = tracemalloc.get_traced_memory()[0] - before - y.nbytes
+    tracemalloc.stop()
+    counted = session._bound.nbytes
+    assert really / 2 < counted < 2 * really
+    assert (y == 4).all()
+
+
 def test_many_shapes_are_let_go():
     """Plans for other shapes that the session keeps make room."""
     data = model([helper.make_node("Erf", ["x"], ["e"]), helper.make_node("Neg", ["e"], ["y"])],

@@ -257,12 +257,22 @@ def test_newer_opsets_are_refused():
         (helper.make_node("MatMul", ["x", ""], ["y"]), "input 1 .* is missing"),
         (helper.make_node("EyeLike", [], ["y"]), "input 0 .* is missing"),
         (helper.make_node("Cast", ["x"], ["y"]), "attribute 'to' of .* is missing"),
-        (helper.make_node("Softmax", ["x"], ["y"], axis=1.5), "'axis' is float, the wrong type"),
+        (helper.make_node("Softmax", ["x"], ["y"], axis=1.5), "'axis' is of type float, not int"),
+        (helper.make_node("Concat", ["x"], ["y"], axis="1"), "'axis' is of type string, not int"),
+        (
+            helper.make_node("Transpose", ["x"], ["y"], perm=[0.0, 1.0]),
+            "'perm' is of type floats, not ints",
+        ),
+        (helper.make_node("Transpose", ["x"], ["y"], perm=1), "'perm' is of type int, not ints"),
+        (
+            helper.make_node("ConstantOfShape", ["x"], ["y"], value=1.0),
+            "'value' is of type float, not tensor",
+        ),
         (helper.make_node("Relu", ["z"], ["y"]), "input 'z' is not defined"),
         (helper.make_node("Relu", ["y"], ["y"]), "input 'y' is used before"),
         (helper.make_node("Relu", ["x"], ["x"]), "output 'x' is defined twice"),
     ],
-    ids=range(10),
+    ids=range(14),
 )
 def test_invalid_nodes(node, message):
     with pytest.raises(InvalidModelError, match=message) as caught:

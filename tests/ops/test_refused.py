@@ -45,6 +45,7 @@ REFUSED = [
     ("", "RoiAlign", 16, [X, ROIS, np.array(0)], {}, "should be"),
     ("", "RoiAlign", 16, [X, ROIS, ints(0)], {"output_width": 0}, "bins can't be"),
     ("", "QLinearConv", 10, [X, FLOAT, FLOAT, FLOAT, *[FLOAT] * 4], {}, "spatial axis"),
+    ("", "Gemm", 11, [X[0, 0], X[0, 0], X[0, 0, 0, :3]], {"beta": 0.0}, "shape"),
     ("", "ConvTranspose", 1, [X, X], {"auto_pad": "SAME", "output_shape": [9, 9]}, "auto_pad"),
     ("", "TfIdfVectorizer", 9, [ints(1)], {**GRAMS, "min_gram_length": -HUGE}, "start at 1"),
     ("", "TfIdfVectorizer", 9, [ints(1)], {**GRAMS, "ngram_indexes": [-1, 0]}, "start at 1"),

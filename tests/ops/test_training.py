@@ -52,6 +52,14 @@ def test_case(case):
     check(case)
 
 
+def test_a_rate_that_no_real_number_is():
+    """With β over 1 it is the root of a negative number: NaN, as in C, and no complex number."""
+    (x, _, _) = run_directly(
+        step("Adam", 2, [[1], [1], [1], [1]], [[0]] * 3, **{**HALF, "beta": 3e38})
+    )
+    assert x.dtype == np.float32 and np.isnan(x).all()
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     shape=hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3),

@@ -58,6 +58,27 @@ def test_an_error_is_one_line_and_status_1_unless_debug(tmp_path, classifier):
         assert done.stderr.startswith("Traceback") and "InvalidInputError" in done.stderr
 
 
+def test_what_nobody_thought_of_is_one_line_too(cli, classifier, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError("a\nb")
+
+    monkeypatch.setattr("interpreter.cli.inspect.read_model", broken)
+    assert "ZeroDivisionError: a\\nb; this is a defect" in cli("inspect", classifier).error
+    with pytest.raises(ZeroDivisionError):
+        cli("inspect", classifier, "--debug")
+
+
+def test_every_command_that_reads_a_model_takes_limits(cli, classifier):
+    tight = ("--max-nodes", "1")
+    commands = [("run", "--random"), ("profile",), ("explore",), ("inspect", "--deep")]
+    for command, *more in commands:
+        assert "max_nodes allows: 1" in cli(command, classifier, *more, *tight).error
+    small = ("--max-memory", "16B")
+    assert "max_memory is 16 bytes" in cli("inspect", classifier, *small).error
+    result = cli("diff", classifier, classifier, *small)
+    assert result.status == 2 and "max_memory is 16 bytes" in result.err
+
+
 def test_a_wrong_command_line_is_status_2(tmp_path):
     for argv in ((), ("nonsense",), ("run",), ("run", "m.onnx", "--batch", "0"), ("run", "--top")):
         done = onnxwalk(*argv, cwd=tmp_path)

@@ -81,7 +81,9 @@ def test_by_constants_of_each_channel(data):
     close(found, normalization.batch_normalization(x, *parameters))
 
 
-@pytest.mark.parametrize("shape", [(3, 64, 56, 56), (2, 5, 300, 301), (40, 300, 7, 7)])
+@pytest.mark.parametrize(
+    "shape", [(3, 64, 56, 56), (2, 5, 300, 301), (40, 300, 7, 7), (1500, 10, 3, 5)]
+)
 def test_several_blocks(shape):
     x, c = noise(*shape), shape[1]
     scale, b, mean, var = noise(c), noise(c, seed=1), noise(c, seed=2), np.abs(noise(c, seed=3))
@@ -91,6 +93,9 @@ def test_several_blocks(shape):
         close(found, normalization.batch_normalization(x, scale, b, mean, var))
     (found,) = run_bound(fast.bind_instance_normalization, [x, scale, b])
     close(found, normalization.instance_normalization(x, scale, b))
+    groups = 2 if c % 2 == 0 else 5
+    (found,) = run_bound(fast.bind_group_normalization, [x, scale, b], num_groups=groups)
+    close(found, normalization.group_normalization(x, scale, b, num_groups=groups))
     lines = [noise(*shape[2:], seed=1), noise(*shape[2:], seed=2)]
     found = run_bound(fast.bind_layer_normalization, [x, *lines], known=(1, 2), axis=2)
     close(found[0], normalization.layer_normalization(x, *lines, axis=2)[0])
