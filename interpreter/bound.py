@@ -26,7 +26,7 @@ from interpreter.errors import LimitError
 from interpreter.execute import located
 from interpreter.plan import NOTHING, Plan, Step
 from ops.fast.calls import computing
-from ops.space import Space, memory_order
+from ops.space import Arena, Space, memory_order
 
 #: nanoseconds of work between two looks at the clock
 _UNWATCHED = 1_000_000
@@ -78,7 +78,7 @@ class Bound:
         ]
         self._keep_shapes([Region(memory) for memory in self._memories])
         #: whether it has steps that ask what the limits leave
-        self.is_guarded = any(getattr(f, "__func__", None) is _Scope._call for f, _ in self.calls)
+        self.is_guarded = any(function is _call_step for function, _ in self.calls)
         #: each input's slot, whether its array is the same in every run, and its place
         self._inputs = [(s, s in scope.fixed, self._places.get(s)) for s in plan.inputs]
 
@@ -366,7 +366,7 @@ class _Scope:
     def _compute_once(self, step: Step, arguments: list[Any]) -> None:
         for slot, result in zip(step.outputs, _results(step, arguments), strict=False):
             if slot != NOTHING:
-                self.values[slot] = self._own(result)
+                self.values[slot] = _own(result, self.space.arena)
                 self.known.add(slot)
                 if isinstance(self.values[slot], np.ndarray):
                     self.space.constant(self.values[slot])
@@ -375,20 +375,7 @@ class _Scope:
         for slot, result in zip(step.outputs, _results(step, arguments), strict=False):
             if slot != NOTHING:
                 self.store(slot, result, id(step) in self.changing)
-        self.space.calls.append((self._call, (step,)))
-
-    def _call(self, step: Step) -> None:
-        """A step that isn't bound, in a later run."""
-        values = self.values
-        results = _results(step, [values[slot] for slot in step.inputs])
-        for slot, result in zip(step.outputs, results, strict=False):
-            if slot in self.fixed:
-                place = values[slot]
-                if result.shape != place.shape or result.dtype != place.dtype:
-                    raise Stale(id(step))
-                np.copyto(place, result)
-            elif slot != NOTHING:
-                values[slot] = self._own(result)
+        self.space.calls.append((_call_step, (step, self.values, self.fixed, self.space.arena)))
 
     def borrow(self, slot: int, argument: np.ndarray) -> None:
         """A place for an input outside of the plan's memory, until it is known how it is used."""
@@ -401,7 +388,7 @@ class _Scope:
         if isinstance(value, np.generic):
             value = np.asarray(value)
         if changing or not isinstance(value, np.ndarray) or value.dtype.hasobject:
-            self.values[slot] = self._own(value)
+            self.values[slot] = _own(value, self.space.arena)
             return
         array = self.space.array(value.shape, value.dtype, memory_order(value))
         np.copyto(array, value)
@@ -417,14 +404,6 @@ class _Scope:
         self.fixed.add(slot)
         self._owned.add(slot)
         self.space.hold(array)
-
-    def _own(self, value: Any) -> Any:
-        """A value that is not in the plan's memory, where the next call may overwrite it."""
-        if isinstance(value, list):
-            return [self._own(item) for item in value]
-        if isinstance(value, np.ndarray) and self.space.arena.holds(value):
-            return value.copy()
-        return np.asarray(value) if isinstance(value, np.generic) else value
 
 
 def _results(step: Step, arguments: list[Any]) -> tuple[Any, ...]:
@@ -443,6 +422,29 @@ def _results(step: Step, arguments: list[Any]) -> tuple[Any, ...]:
     except LimitError as error:
         raise located(step, arguments, error) from None
     return results
+
+
+def _call_step(step: Step, values: list[Any], fixed: set[int], arena: Arena) -> None:
+    """A step that isn't bound, in a later run. (No method: a plan that refers to itself would keep
+    its memory until Python looks for such.)"""
+    results = _results(step, [values[slot] for slot in step.inputs])
+    for slot, result in zip(step.outputs, results, strict=False):
+        if slot in fixed:
+            place = values[slot]
+            if result.shape != place.shape or result.dtype != place.dtype:
+                raise Stale(id(step))
+            np.copyto(place, result)
+        elif slot != NOTHING:
+            values[slot] = _own(result, arena)
+
+
+def _own(value: Any, arena: Arena) -> Any:
+    """A value that is not in the plan's memory, where the next call may overwrite it."""
+    if isinstance(value, list):
+        return [_own(item, arena) for item in value]
+    if isinstance(value, np.ndarray) and arena.holds(value):
+        return value.copy()
+    return np.asarray(value) if isinstance(value, np.generic) else value
 
 
 def _forward(source: list[Any], slot: int, target: list[Any], place: int) -> None:

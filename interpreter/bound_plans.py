@@ -37,7 +37,8 @@ class BoundPlans:
 
     def run(self, key: Hashable, feeds: Mapping[str, Any]) -> list[Any] | None:
         """The outputs as the caller's own, by a plan that was bound for feeds of this signature;
-        ``None`` if there is none. Whatever goes wrong is left to a walk to tell."""
+        ``None`` if there is none. Whatever goes wrong is left to a walk to tell, and what there is
+        no memory for while the plan has so much."""
         try:
             bound = self._idle[key].pop()
         except (KeyError, IndexError):
@@ -49,8 +50,13 @@ class BoundPlans:
                 return self._run(key, bound, arguments)
         foreign = [*arguments, *bound.space.memory]
         budget = Budget(limits, foreign=foreign, held=self.nbytes + bound.nbytes)
-        with computing(), within(budget):
-            return self._run(key, bound, arguments)
+        try:
+            with computing(), within(budget):
+                return self._run(key, bound, arguments)
+        except LimitError as error:
+            if not error.of_memory:
+                raise
+            return None
 
     @property
     def nbytes(self) -> int:

@@ -65,11 +65,20 @@ class Budget:
     """What is left of some limits. ``foreign``: arrays whose memory was there before."""
 
     def __init__(
-        self, limits: Limits, *, foreign: Iterable[Any] = (), held: int = 0, parts: int = 1
+        self,
+        limits: Limits,
+        *,
+        foreign: Iterable[Any] = (),
+        held: int = 0,
+        parts: int = 1,
+        begun: float | None = None,
     ) -> None:
-        """``held``: bytes that are in use already. ``parts``: how many share the memory."""
+        """``held``: bytes that are in use already. ``parts``: how many share the memory. ``begun``:
+        when the time began, on ``time.monotonic``, if not now."""
         self.limits = limits
-        self._end = None if limits.max_seconds is None else time.monotonic() + limits.max_seconds
+        self._end: float | None = None
+        if limits.max_seconds is not None:
+            self._end = (time.monotonic() if begun is None else begun) + limits.max_seconds
         self._parts = parts
         self._spare = min((limits.max_memory or 0) // parts // 16, _SPARE)
         self._used = held
@@ -89,6 +98,11 @@ class Budget:
     @property
     def is_timed(self) -> bool:
         return self._end is not None
+
+    def extend(self, seconds: float) -> None:
+        """So much time more: it was somebody else's."""
+        if self._end is not None:
+            self._end += seconds
 
     def tick(self, work: int = 0) -> None:
         """Raise LimitError if the time is up, or isn't enough for so many nanoseconds."""
@@ -130,7 +144,8 @@ class Budget:
         if most is not None and self._used + nbytes > most // self._parts - self._spare:
             needs = f"needs up to {in_bytes(nbytes)}, " if nbytes else ""
             raise LimitError(
-                f"{needs}{in_bytes(self._used)} are in use: max_memory is {in_bytes(most)}"
+                f"{needs}{in_bytes(self._used)} are in use: max_memory is {in_bytes(most)}",
+                of_memory=True,
             )
 
     def hopeless(self, nbytes: int) -> None:
@@ -233,7 +248,8 @@ def copied(array: np.ndarray) -> np.ndarray:
         try:
             budget.fill(array.nbytes)
         except LimitError as error:
-            raise LimitError(f"an output, {array.dtype} {array.shape}: {error}") from None
+            message = f"an output, {array.dtype} {array.shape}: {error}"
+            raise LimitError(message, of_memory=error.of_memory) from None
     return array.copy()
 
 

@@ -23,12 +23,14 @@ class InvalidInputError(OnnxWalkError):
 class LimitError(OnnxWalkError):
     """A limit on memory, time or size was reached.
 
-    ``is_located``: whether the message says in which node.
+    ``is_located``: whether the message says in which node. ``of_memory``: whether it would not have
+    been reached if other things were let go first.
     """
 
-    def __init__(self, message: str, *, is_located: bool = False) -> None:
+    def __init__(self, message: str, *, is_located: bool = False, of_memory: bool = False) -> None:
         super().__init__(message)
         self.is_located = is_located
+        self.of_memory = of_memory
 
 
 def contained(error: Exception, where: str) -> OnnxWalkError:

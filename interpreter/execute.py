@@ -85,7 +85,9 @@ def located(step: Step, arguments: Sequence[Any], error: LimitError) -> LimitErr
     """The error with the step in front where it happened; within a subgraph, the inner one."""
     if error.is_located:
         return error
-    return LimitError(f"{_call(step, arguments)}: {error}", is_located=True)
+    return LimitError(
+        f"{_call(step, arguments)}: {error}", is_located=True, of_memory=error.of_memory
+    )
 
 
 def operator_error(step: Step, arguments: Sequence[Any], error: Exception) -> OnnxWalkError:

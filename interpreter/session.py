@@ -6,6 +6,7 @@ import copy
 import functools
 import itertools
 import os
+import time
 import warnings
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -263,12 +264,13 @@ class Session:
         bound.outputs()
         return bound, arguments
 
-    def _budget(self, feeds: Any, parts: int = 1) -> Budget | None:
+    def _budget(self, feeds: Any, parts: int = 1, begun: float | None = None) -> Budget | None:
         """What a run may use, of which the plans that are kept use some already."""
         if self.limits is None:
             return None
         foreign = feeds.values() if isinstance(feeds, Mapping) else ()
-        return Budget(self.limits, foreign=foreign, held=self._bound.nbytes, parts=parts)
+        held = self._bound.nbytes
+        return Budget(self.limits, foreign=foreign, held=held, parts=parts, begun=begun)
 
     def _walk(self, plan: Plan, arguments: list[Any], hook: Hook | None = None) -> list[Any]:
         results = execute(plan, arguments, hook)
@@ -279,12 +281,12 @@ class Session:
     ) -> list[Any]:
         """By a plan that is bound to these shapes; it is made if there is none. ``parts``: of how
         many this is one."""
-        key = signature(output_names, feeds)
+        key, begun = signature(output_names, feeds), time.monotonic()
         if key is not None:
             results = self._bound.run(key, feeds)
             if results is not None:
                 return results
-        with within(self._budget(feeds, parts)), computing():
+        with within(self._budget(feeds, parts, begun)), computing():
             return self._run_unbound(output_names, feeds, key)
 
     def _run_unbound(

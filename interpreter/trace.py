@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,9 +78,9 @@ class Trace:
         limits: Limits | None = None,
         iterations: float = 0,
     ) -> None:
-        """Of ``limits`` all but the time are kept: that is the reader's, too."""
+        """Of the time of ``limits``, what the reader takes doesn't count."""
         self.plan, self._arguments = plan, arguments
-        self._limits = None if limits is None else replace(limits, max_seconds=None)
+        self._limits = limits
         self._iterations = iterations
         self._names: dict[int, dict[int, str]] = {}  # of each plan, by its id: slot -> name
 
@@ -139,13 +138,13 @@ class _Run:
         self._iterations, self._budget = iterations, budget
         self._clock = _Clock()
         self._entered: list[float] = []  # when each step that is being walked through began
+        self._last = 0.0  # when the last step ended, or one that is walked through began
 
     def steps(
         self, arguments: Sequence[Any]
     ) -> Iterator[tuple[Step, list[Any], Sequence[Any], float]]:
         """As ``Trace.steps``."""
         steps = walk(self.plans[0], arguments, self._inside if self._iterations else None)
-        last = 0.0
         while True:
             # NumPy's state and the time between two steps belong to the caller.
             with computing(), within(self._budget), self._clock:
@@ -154,17 +153,21 @@ class _Run:
                 except StopIteration:
                     return
             walked = self._iterations > 0 and step.calls is not None
-            began = self._entered.pop() if walked else last
-            last = self._clock.seconds
+            began = self._entered.pop() if walked else self._last
+            self._last = self._clock.seconds
             if not walked:
                 self.runs = {}
-            yield step, given, found, last - began
+            paused = time.monotonic()
+            yield step, given, found, self._last - began
+            if self._budget is not None:
+                self._budget.extend(time.monotonic() - paused)
             del given, found
 
     def _inside(self, step: Step, given: list[Any]) -> Walked:
         """The steps inside of a step that runs graphs, of the first iterations of each."""
         assert step.calls is not None
-        self._entered.append(self._clock.now())
+        self._last = self._clock.now()
+        self._entered.append(self._last)
         bodies, calls = step.calls(*given)
         names = {id(body): name for name, body in bodies.items()}
         runs: Counter[str] = Counter()

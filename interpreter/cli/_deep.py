@@ -113,8 +113,12 @@ def _first_walk(
         (declared_shape(i) or (None,))[0] or f"{i.name}.0" for i in session.inputs
     }  # fmt: skip
     problem: OnnxWalkError | None = None
+    tried: list[dict[str, int]] = []
     for batch, other in _SIZES:
         base = {s: dims.get(s, batch if s in firsts else other) for s in symbols}
+        if base in tried:
+            continue
+        tried.append(base)
         try:
             return base, *_walk(session, base, shapes)
         except OnnxWalkError as error:

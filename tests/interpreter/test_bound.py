@@ -1,7 +1,9 @@
 """Plans bound to shapes: replays, changing shapes, threads, memory, errors."""
 
+import gc
 import itertools
 import threading
+import weakref
 
 import numpy as np
 import onnx
@@ -335,3 +337,35 @@ def test_a_loop_over_a_growing_sequence():
         feeds = {"times": np.array(times), "x": np.zeros(2, f32)}
         same(fast.run(None, feeds), plain.run(None, feeds))
         assert fast.run(["all"], feeds)[0].shape == (2 + times,)
+
+
+@pytest.mark.parametrize("network", ["bound", "not bound", "branches"])
+def test_a_plan_that_is_let_go_is_gone_at_once(network):
+    """No cycle keeps its memory until Python looks for one: the limits count it as free."""
+    branches = {
+        f"{name}_branch": helper.make_graph(
+            [node(operator, "x", "z")], name, [], [onnx.ValueInfoProto(name="z")]
+        )
+        for name, operator in (("then", "Relu"), ("else", "Neg"))
+    }
+    nodes = {
+        "bound": [node("MatMul", "x x", "y")],
+        "not bound": [node("NonZero", "x", "at"), node("Neg", "at", "y")],
+        "branches": [
+            node("ReduceMax", "x", "most", keepdims=0),
+            node("Cast", "most", "c", to=TensorProto.BOOL),
+            node("If", "c", "y", **branches),
+        ],
+    }
+    session = interpreter.load(model(nodes[network], [("x", F, [3, 3])], ["y"]))
+    gc.collect()
+    gc.disable()
+    try:
+        session.run(None, {"x": noise(3, 3)})
+        ((bound,),) = session._bound._idle.values()
+        kept = weakref.ref(bound)
+        del bound
+        session._bound.let_go()
+        assert kept() is None
+    finally:
+        gc.enable()

@@ -153,6 +153,19 @@ def test_the_calls_of_a_bound_plan_are_counted():
     assert (y == 4).all()
 
 
+def test_what_a_plan_keeps_does_not_refuse_the_next_run():
+    """The plan has the result's memory; with that, there isn't enough to compute it once more."""
+    stride = 10 * MIB // 4
+    node = helper.make_node("ConvTranspose", ["x", "w"], ["y"], strides=[1, stride])
+    data = model([node], [constant("w", [[[[2.0]]]], np.float32)], ["x"])
+    session = interpreter.load(data, limits=Limits(max_memory=28 * MIB, max_seconds=60))
+    x = np.ones((1, 1, 1, 2), np.float32)
+    for _ in range(4):
+        (y,) = session.run(None, {"x": x})
+        assert y.sum() == 4
+        assert session._bound.nbytes > y.nbytes
+
+
 def test_many_shapes_are_let_go():
     """Plans for other shapes that the session keeps make room."""
     data = model([helper.make_node("Erf", ["x"], ["e"]), helper.make_node("Neg", ["e"], ["y"])],
@@ -366,6 +379,20 @@ def test_trace_keeps_to_the_limits():
     session = interpreter.load(tile(100 * MIB), limits=Limits(max_memory=50 * MIB))
     with pytest.raises(LimitError, match="max_memory is 50 MiB"):
         list(session.trace(ONE))
+
+
+def test_the_time_of_a_trace_is_that_of_its_steps():
+    """What its reader does in between doesn't count; a step that takes too long isn't begun."""
+    steps = [helper.make_node("Relu", ["x"], ["a"]), helper.make_node("Relu", ["a"], ["y"])]
+    session = interpreter.load(model(steps, (), ["x"]), limits=Limits(max_seconds=0.3))
+    names = []
+    for event in session.trace(ONE):
+        names += event.outputs
+        time.sleep(0.4)
+    assert names == ["a", "y"]
+    session = interpreter.load(loop(COUNT), limits=Limits(max_seconds=0.3))
+    with pytest.raises(LimitError, match=r"max_seconds is 0\.3"):
+        list(session.trace(ONE, iterations=10))
 
 
 @pytest.mark.parametrize(
