@@ -154,22 +154,17 @@ class Budget:
         if most is not None and nbytes > most // self._parts:
             raise LimitError(f"needs up to {in_bytes(nbytes)}: max_memory is {in_bytes(most)}")
 
-    def hold(self, values: Iterable[Any], copies: int = 1) -> None:
-        """Count these arrays, and those in sequences, for as long as anything keeps them; each
-        as so many, if it isn't counted yet as that. Raises LimitError if that is too much."""
+    def hold(self, values: Iterable[Any]) -> None:
+        """Count these arrays, and those in sequences, for as long as anything keeps them. Raises
+        LimitError if that is too much."""
         for array in arrays_in(values):
             kept = owner(array)
             key = id(kept)
-            nbytes = copies * (kept.nbytes + strings_in(array)) + _OBJECT
-            before, reference = self._counted.get(key, (0, None))
-            if reference is None:
-                if not kept.flags.writeable:  # a constant
-                    continue
-                reference = weakref.ref(kept, partial(self._gone, key))
-            elif nbytes <= before or not before:  # or it is the caller's
+            if key in self._counted or not kept.flags.writeable:  # the caller's, or a constant
                 continue
-            self._counted[key] = nbytes, reference
-            self._used += nbytes - before
+            nbytes = kept.nbytes + strings_in(array) + _OBJECT
+            self._counted[key] = nbytes, weakref.ref(kept, partial(self._gone, key))
+            self._used += nbytes
         self.reserve(0)
 
     def _gone(self, key: int, reference: object) -> None:

@@ -2,6 +2,7 @@
 
 ``outputs = yield body, inputs`` runs a graph (see ``ops.graphs``), and ``body.output_types`` tells
 for each of its outputs the ``dtype`` and ``shape``, or ``None`` for what the file doesn't say.
+``body.reserve`` is told of memory that is taken for what the calls gave, beyond the inputs.
 """
 
 from __future__ import annotations
@@ -188,6 +189,7 @@ def _stack(values: Sequence[np.ndarray], body: Any, k: int) -> np.ndarray:
     if len(kinds) > 1:
         one, other, *_ = (f"{dtype} {shape}" for dtype, shape in kinds)
         raise ValueError(f"output {k} of the body changes between iterations: {one}, {other}")
+    body.reserve(sum(value.nbytes for value in values))  # views of little may become much
     return np.stack(values)
 
 

@@ -340,10 +340,8 @@ def multinomial(input, *, dtype=6, sample_size=1, seed=None, rng):
 
 
 @multinomial.needs
-def needs_of_multinomial(
-    input: np.ndarray, *, dtype: int = 6, sample_size: int = 1, **_: Any
-) -> Need:
+def needs_of_multinomial(input: np.ndarray, *, sample_size: int = 1, **_: Any) -> Need:
     """Logits, weights and sums of weights in double; draws, twice; what is picked."""
     drawn = len(input) * max(sample_size, 0)
-    memory = 33 * input.size + (16 + numpy_dtype(dtype).itemsize) * drawn + 16 * sample_size
+    memory = 33 * input.size + 24 * drawn + 16 * sample_size
     return Need(memory, 100 * input.size + 500 * drawn + 10_000 * len(input))

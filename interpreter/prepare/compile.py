@@ -270,13 +270,21 @@ class Body:
             budget.iteration()
         results = yield from walk(self._plan, [*inputs, *self._captured], inside)
         if budget is not None:
-            budget.hold(results, copies=2 if self._loops else 1)
+            budget.hold(results)
         return tuple(results)
 
     @property
     def output_types(self) -> tuple[Any, ...]:
         """The declared type of each output (``dtype`` and ``shape``), ``None`` if not declared."""
         return self._plan.output_types
+
+    @staticmethod
+    def reserve(nbytes: int) -> None:
+        """The operator is going to take so much memory for what it collected. Raises LimitError if
+        there isn't as much, or not the time to fill it."""
+        if (budget := current()) is not None:
+            budget.tick(nbytes)
+            budget.reserve(nbytes)
 
     def __call__(self, *inputs: Any) -> tuple[Any, ...]:
         expected = len(self._plan.inputs) - len(self._captured)
@@ -291,8 +299,7 @@ class Body:
         else:
             results = self._bound.call(self._plan, arguments)
         if budget is not None:
-            # What a loop collects is there twice when it is stacked.
-            budget.hold(results, copies=2 if self._loops else 1)
+            budget.hold(results)
         return tuple(results)
 
 

@@ -234,7 +234,9 @@ def _rows(name: str, table: np.ndarray, ids: np.ndarray) -> np.ndarray:
 def _by_root_mean_square(x: np.ndarray, axis: int, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
     """x / √(mean(x²) + ε) and the factor, the mean over ``axis`` and those after it."""
     axes = tuple(range(normalize_axis(axis, x.ndim), x.ndim))
-    inverse = np.reciprocal(np.sqrt(np.square(x).mean(axes, keepdims=True) + epsilon))
+    count = math.prod(x.shape[axis] for axis in axes)  # of nothing, np.mean would warn
+    squares = np.square(x).sum(axes, keepdims=True) / count
+    inverse = np.reciprocal(np.sqrt(squares + epsilon))
     return x * inverse, inverse
 
 

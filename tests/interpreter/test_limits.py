@@ -183,6 +183,19 @@ def test_what_a_loop_collects_is_counted(optimize):
     refused(data, "max_memory is 20 MiB", optimize=optimize, max_memory=20 * MIB)
 
 
+@pytest.mark.parametrize("optimize", [True, False])
+def test_views_that_a_loop_collects_count_as_what_they_become(optimize):
+    """The body gives one number as a view of a million: little, until it is stacked."""
+    nodes = [
+        helper.make_node("Identity", ["in"], ["out"]),
+        helper.make_node("Expand", ["in", "s"], ["wide"]),
+    ]
+    data = onnx.ModelProto.FromString(loop(nodes, 30, scan=["wide"]))
+    data.graph.initializer.append(constant("s", [1 << 20]))
+    refused(data, "max_memory is 100 MiB", optimize=optimize, max_memory=100 * MIB)
+    refused(data, r"max_seconds is 0\.02", optimize=optimize, max_seconds=0.02)
+
+
 def test_a_state_that_grows_is_refused():
     data = loop([helper.make_node("Concat", ["in", "in"], ["out"], axis=0)])
     refused(data, "node '(out|y)'.*max_memory is 20 MiB", max_memory=20 * MIB)

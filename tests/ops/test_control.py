@@ -23,6 +23,7 @@ def graph(*types):
 
     def decorate(function):
         function.output_types = tuple(SimpleNamespace(dtype=d, shape=s) for d, s in types)
+        function.reserve = lambda nbytes: None
         return function
 
     return decorate

@@ -313,3 +313,10 @@ def test_the_default_is_the_usual():
     assert operator.rule is usual and operator.needs(X, factor=3.0) == usual(X)
     twice.needs(nothing)
     assert operator.needs(X) == Need(0)
+
+
+def test_a_wrong_type_does_not_hide_what_is_needed():
+    """The rule must not fail where the operator would only tell after it has drawn."""
+    x = np.ones((3, 3), np.float32)
+    need = registry.lookup("", "Multinomial", 7).needs(x, dtype=99, sample_size=HUGE)
+    assert need.memory > HUGE

@@ -62,6 +62,8 @@ REFUSED = [
     (MS, "CropAndResize", 1, [X[:0], ROIS, ints(0), ints(2, 3)], {}, "batch_indices"),
     (MS, "GatherBlockQuantized", 1, [np.ones((4, 16), np.uint8), ints(3), X[0, 0, :2, :1]], {},
      "don't fit"),
+    (MS, "QLinearReduceMean", 1, [np.ones((0, 2), np.uint8), FLOAT, np.uint8(0), FLOAT,
+     np.uint8(0)], {"axes": [0], "keepdims": 1}, "no elements"),
     (MS, "RotaryEmbedding", 1, [X, ints(0), X[0, 0, :, :0], X[0, 0, :, :0]], {}, "cos_cache"),
 ]  # fmt: skip
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ops import registry
 from tests.harness import (
     Case,
     assert_same,
@@ -137,3 +138,12 @@ REFUSED = [
 def test_refused(case, message):
     with pytest.raises((ValueError, NotImplementedError), match=message):
         run_directly(case)
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_mean_of_nothing_is_no_warning():
+    function = registry.lookup("", "SimplifiedLayerNormalization", 1).function
+    with np.errstate(all="ignore"):  # as operators are called
+        results = function(X[..., :0], G[:0])
+    results = results if isinstance(results, tuple) else (results,)
+    assert results[0].shape == (2, 3, 0)
