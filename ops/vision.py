@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
+import threading
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -191,8 +195,9 @@ def image_decoder(encoded_stream, *, pixel_format="RGB"):
         raise NotImplementedError("ImageDecoder needs Pillow: pip install pillow") from None
     grayscale = pixel_format == "Grayscale"
     try:
-        image = Image.open(io.BytesIO(encoded_stream.tobytes()), formats=_FORMATS)
-        pixels = np.array(image.convert("L" if grayscale else "RGB"))
+        with _without_warnings():
+            image = Image.open(io.BytesIO(encoded_stream.tobytes()), formats=_FORMATS)
+            pixels = np.array(image.convert("L" if grayscale else "RGB"))
     except Exception:  # "If it can't decode for any reason … it will return an empty matrix"
         return np.zeros((0, 0, 1 if grayscale else 3), np.uint8)
     if grayscale:
@@ -201,6 +206,16 @@ def image_decoder(encoded_stream, *, pixel_format="RGB"):
 
 
 _FORMATS = ["BMP", "JPEG", "JPEG2000", "TIFF", "PNG", "WEBP", "PPM"]
+_FILTERS = threading.Lock()
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Pillow warns of pictures that are damaged or large; the result says so. What is to be warned
+    of is a matter of the whole process, hence one thread at a time."""
+    with _FILTERS, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 @image_decoder.needs
@@ -210,7 +225,8 @@ def needs_of_image_decoder(encoded_stream: np.ndarray, **_: Any) -> Need:
     try:
         from PIL import Image
 
-        image = Image.open(io.BytesIO(encoded_stream.tobytes()), formats=_FORMATS)
+        with _without_warnings():
+            image = Image.open(io.BytesIO(encoded_stream.tobytes()), formats=_FORMATS)
         pixels = size(image.size)
     except Exception:  # none of these
         return Need(3 * encoded_stream.nbytes, 10 * encoded_stream.size)

@@ -116,9 +116,22 @@ def _call_problems(node: Node, context: Context) -> Iterator[str]:
                     f"{node}: attribute '{name}' is '{value}'; at opset {opset} it may be "
                     f"{', '.join(allowed)}"
                 )
+    yield from _body_problems(node, context)
     for name, default in operator.attributes.items():
         if default is REQUIRED and name not in node.attributes:
             yield f"{node}: attribute '{name}' of {operator} is missing"
+
+
+def _body_problems(node: Node, context: Context) -> Iterator[str]:
+    """Has each graph of an If, Loop or Scan as many outputs as the node names?"""
+    if node.op_type not in ("If", "Loop", "Scan") or not context.is_builtin(node):
+        return
+    condition = node.op_type == "Loop"  # whether to go on: no output of the node
+    named = max((i for i, name in enumerate(node.outputs, 1) if name), default=0)
+    for name, graph in node.graphs:
+        given = len(graph.outputs) - condition
+        if given < named:
+            yield f"{node}: {named} outputs, of its {name} come {max(given, 0)}"
 
 
 def _listed(value: Any) -> list[Any]:

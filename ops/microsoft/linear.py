@@ -150,8 +150,10 @@ def prepare_fused_conv(
     def bind(space, x, z=None):
         if activation not in (None, *epilogue.NAMES):
             return None
-        if z is not None and z.dtype != x.dtype:
-            return None
+        if z is not None:
+            fits = _rewritten or z.shape == convolution.shape_of_conv(x, w, **attributes)
+            if z.dtype != x.dtype or not fits:
+                return None
         behind = epilogue.activation(activation, activation_params or ())
         return bound(space, x, z, behind, _pool)
 

@@ -292,6 +292,8 @@ def _differ(one: Any, other: Any, *, exact: bool) -> str:
     return _floats_differ(one, other, exact)
 
 
+#: elements that are compared at a time
+_BLOCK = 1 << 20
 #: a few steps of each type, of the largest value of an array: sums may be taken in another order
 _STEPS = {2: 8e-3, 4: 2e-4, 8: 1e-7, 16: 1e-7}
 
@@ -301,19 +303,21 @@ def _floats_differ(one: np.ndarray, other: np.ndarray, exact: bool) -> str:
     near = 0.0 if exact else 0.2 if one.dtype.itemsize == 1 else _STEPS[one.dtype.itemsize]
     if one.dtype.name == "bfloat16" and not exact:
         near = 4e-2
+    scale, apart = 1.0, 0.0
     with np.errstate(all="ignore"):
-        a, b = one.astype(wide), other.astype(wide)
-        if not exact:  # what overflows in one order of a sum may not in another
-            largest = np.finfo(np.float32 if one.dtype.itemsize > 2 else np.float16).max / 1e3
-            kept = (abs(a) < largest) & (abs(b) < largest) | (np.isnan(a) & np.isnan(b))
-            a, b = a[kept], b[kept]
-        if np.array_equal(a, b, equal_nan=True):
-            return ""
-        scale = np.nanmax(abs(a), initial=1.0)
-        apart = np.nanmax(abs(a - b), initial=0.0)
-        if (np.isnan(a) == np.isnan(b)).all() and apart <= near * scale:
-            return ""
-        return f"values by {apart / scale:.1e}" if np.isfinite(apart) else "values"
+        for start in range(0, one.size, _BLOCK):  # large ones leave no room for copies of all
+            a, b = (x.reshape(-1)[start : start + _BLOCK].astype(wide) for x in (one, other))
+            if not exact:  # what overflows in one order of a sum may not in another
+                largest = np.finfo(np.float32 if one.dtype.itemsize > 2 else np.float16).max / 1e3
+                kept = (abs(a) < largest) & (abs(b) < largest) | (np.isnan(a) & np.isnan(b))
+                a, b = a[kept], b[kept]
+            if (np.isnan(a) != np.isnan(b)).any():
+                return "values"
+            scale = max(scale, np.nanmax(abs(a), initial=1.0))
+            apart = max(apart, np.nanmax(np.where(a == b, 0, abs(a - b)), initial=0.0))
+    if apart == 0 or apart <= near * scale:
+        return ""
+    return f"values by {apart / scale:.1e}" if np.isfinite(apart) else "values"
 
 
 # -------------------------------------------------------------------------- time, memory, files

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 import interpreter
+from interpreter import InvalidModelError
 from tests.dense_strategies import arrays, modestly
 from tests.harness import assert_same, run_onnxruntime
 
@@ -300,3 +301,35 @@ def test_any_if(x, condition, one):
         [value("y")],
     )
     check(proto, {"x": x, "c": np.full(shape, condition)})
+
+
+@pytest.mark.parametrize("named", [2, 3])
+@pytest.mark.parametrize("operator", ["If", "Loop", "Scan"])
+def test_more_outputs_than_the_graphs_give(operator, named):
+    """Each gives two; what is named beyond that is told at load, and not made up."""
+    outputs = [value("p"), value("q")]
+    if operator == "If":
+        one = graph([node("Neg", "x", "p"), node("Abs", "x", "q")], [], outputs)
+        inputs, graphs = "c", {"then_branch": one, "else_branch": one}
+    elif operator == "Loop":
+        nodes = [node("Identity", "c1", "c2"), node("Neg", "h", "p"), node("Abs", "h", "q")]
+        carried = [value("i", I64, []), value("c1", BOOL, []), value("h")]
+        body = graph(nodes, carried, [value("c2", BOOL, []), *outputs])
+        inputs, graphs = "n,c,x", {"body": body}
+    else:
+        nodes = [node("Neg", "h", "p"), node("Abs", "s", "q")]
+        body = graph(nodes, [value("h"), value("s")], outputs)
+        inputs, graphs = "x,x", {"body": body, "num_scan_inputs": 1}
+    names = ["y", "z", "extra"][:named]
+    proto = model(
+        [node(operator, inputs, ",".join(names), **graphs)],
+        [value("x")],
+        [value(name) for name in names],
+        [constant("c", True), constant("n", 2)],
+    )
+    if named == 2:
+        assert len(interpreter.load(proto).run(None, {"x": X})) == 2
+        return
+    come = r"\(" + operator + r"\): 3 outputs, of its \w+ come 2"
+    with pytest.raises(InvalidModelError, match=come):
+        interpreter.load(proto)

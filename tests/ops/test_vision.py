@@ -125,3 +125,11 @@ def test_col2im_like_onnxruntime(data):
 def test_refused(operator, opset, inputs, attributes, message):
     with pytest.raises(ValueError, match=message):
         run_directly(Case(operator, opset, inputs, attributes))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_damaged_picture_is_no_warning():
+    """A TIFF that promises ten fields and ends within the first."""
+    stream = bytes.fromhex("49492a00080000000a00000104000100") + b"\0"
+    (pixels,) = run_directly(Case("ImageDecoder", 20, [np.frombuffer(stream, np.uint8)]))
+    assert pixels.shape == (0, 0, 3)

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import numpy_helper
 
+import interpreter
 from tests.harness import (
     Case,
     assert_same,
@@ -177,3 +179,16 @@ REFUSED = [
 def test_refused(case, message):
     with pytest.raises((ValueError, NotImplementedError), match=message):
         run_directly(case)
+
+
+def test_a_residual_of_another_shape_is_not_bound():
+    """A plan that is bound to its shapes refuses it as well, though it would broadcast."""
+    case_ = case("FusedConv", [normal(1, 1, 2), normal(1, 1, 1), normal(1), normal(1, 1)], {})
+    model = one_node_model(case_)
+    model.graph.initializer.append(
+        numpy_helper.from_array(case_.inputs[3], model.graph.input[3].name)
+    )
+    for optimize in (True, False):
+        session = interpreter.load(model, optimize=optimize)
+        with pytest.raises(interpreter.OperatorError, match="should have the shape"):
+            session.run(None, feeds_of(case_))
