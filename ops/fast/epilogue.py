@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -87,11 +88,17 @@ def _clip(lowest: float, highest: float) -> Activation:
 
 
 def _leaky_relu(alpha: float = 0.01) -> Activation:
-    """max(x, alpha * x) for the alphas below 1"""
+    """max(x, alpha * x) for the alphas below 1; not where a product may be NaN that isn't wanted"""
 
     def apply(space: Space, x: np.ndarray, into: np.ndarray, work: Work = None) -> None:
         scaled = space.scratch(x.shape, x.dtype)
         space.call(np.multiply, x, scalar(alpha, x.dtype), scaled)
+        if not 0 < abs(alpha) < math.inf:
+            below = space.scratch(x.shape, bool)
+            space.call(np.less, x, scalar(0, x.dtype), below)
+            space.call(np.copyto, into, x)
+            space.call(partial(np.copyto, where=below), into, scaled)
+            return
         space.call((maximum_into if alpha <= 1 else minimum_into)(into), x, scaled)
 
     return apply

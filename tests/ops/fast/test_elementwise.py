@@ -76,3 +76,12 @@ def test_special_values(name, attributes):
 def test_zeros_around_the_result(name):
     x = np.random.default_rng(0).standard_normal((2, 3, 5, 4)).astype(f32)
     agree(name, {}, x, margin=(1, 2, 0, 1))
+
+
+@pytest.mark.parametrize("alpha", [0.0, np.nan, np.inf, -np.inf, -1.0])
+@pytest.mark.parametrize("name", ["LeakyRelu", "HardSigmoid"])
+def test_values_and_factors_that_are_no_numbers(name, alpha):
+    """max(x, alpha·x) is no LeakyRelu where a product is NaN: 0·inf, and anything by NaN."""
+    x = np.array([-np.inf, -2, -0.0, 0, 2, np.inf, np.nan], f32)
+    with np.errstate(all="ignore"):
+        agree(name, {"alpha": alpha}, x)
