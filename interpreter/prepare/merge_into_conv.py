@@ -26,6 +26,8 @@ def merge_pad(graph: Graph, context: Context) -> Graph:
         weights = links.constant(node.inputs[1])
         if pad is None or weights is None or links.only_reader(node.inputs[0]) is not node:
             continue
+        if weights.ndim < 3:
+            continue
         amounts = _zeros_around(pad, links)
         if amounts is None or len(amounts) != 2 * weights.ndim:
             continue
@@ -33,6 +35,8 @@ def merge_pad(graph: Graph, context: Context) -> Graph:
         if begins[:2].any() or ends[:2].any() or min(amounts) < 0:
             continue
         own = node.attributes.get("pads") or [0] * 2 * (weights.ndim - 2)
+        if len(own) != 2 * (weights.ndim - 2):
+            continue
         if node.attributes.get("auto_pad") == "VALID":
             own = [0] * 2 * (weights.ndim - 2)
         pads = [a + int(b) for a, b in zip(own, [*begins[2:], *ends[2:]], strict=True)]
@@ -81,7 +85,9 @@ def merge_scale(graph: Graph, context: Context) -> Graph:
 def _merge_next(conv: Node, links: Links, edits: Edits) -> None:
     after = links.only_reader(conv.outputs[0])
     weights = links.constant(conv.inputs[1])
-    if after is None or weights is None or weights.dtype != np.float32 or edits.touched(after):
+    if after is None or weights is None or edits.touched(after):
+        return
+    if weights.dtype != np.float32 or weights.ndim < 3:
         return
     bias = np.zeros(len(weights), np.float32)
     if len(conv.inputs) > 2 and conv.inputs[2]:

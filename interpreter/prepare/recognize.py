@@ -147,7 +147,9 @@ def _checked_layer_normalization(
     if epsilon is None or not (_over_last_axis(mean, links) and _over_last_axis(square, links)):
         return None
     scale, bias = links.constant(bound["scale"]), links.constant(bound["bias"])
-    if scale is None or bias is None or scale.size != scale.shape[-1] or bias.shape != scale.shape:
+    if scale is None or bias is None or not scale.ndim or bias.shape != scale.shape:
+        return None
+    if scale.size != scale.shape[-1]:
         return None
     inputs = [bound["x"], bound["scale"], bound["bias"]]
     if scale.ndim > 1:

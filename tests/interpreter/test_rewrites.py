@@ -1,6 +1,8 @@
 """Each rewrite does what it says, can be switched off, and changes no result."""
 
 import numpy as np
+import onnx
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import interpreter
@@ -160,3 +162,65 @@ def test_a_constant_node_that_fails_fails_only_when_it_is_reached():
     proto.graph.input.append(value("c", BOOL, []))
     x = np.ones((1, 4), np.float32)
     assert interpreter.load(proto)(x, np.array(False)).tolist() == [[-1, -1, -1, -1]]
+
+
+def _with_constants(nodes, **constants):
+    arrays = [numpy_helper.from_array(np.asarray(a), name) for name, a in constants.items()]
+    graph = helper.make_graph(
+        [helper.make_node(name, inputs.split(), [output], **attributes)
+         for name, inputs, output, attributes in nodes],
+        "g", [value("x", F, None)], [onnx.ValueInfoProto(name="y")], arrays,
+    )  # fmt: skip
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+ONE = np.float32(1)
+MEAN = {"axes": [-1]}
+LAYER_NORMALIZATION = [
+    ("ReduceMean", "x", "mean", MEAN),
+    ("Sub", "x mean", "d", {}),
+    ("Mul", "d d", "squares", {}),
+    ("ReduceMean", "squares", "variance", MEAN),
+    ("Add", "variance epsilon", "e", {}),
+    ("Sqrt", "e", "root", {}),
+    ("Div", "d root", "normal", {}),
+    ("Mul", "normal scale", "scaled", {}),
+    ("Add", "scaled bias", "y", {}),
+]
+
+
+@pytest.mark.parametrize(
+    ("proto", "message"),
+    [
+        (_with_constants([("Conv", "x w", "c", {}), ("Identity", "c", "y", {})], w=ONE), "Conv"),
+        (_with_constants([("Conv", "x w", "c", {}), ("Add", "c w", "y", {})], w=ONE), "Conv"),
+        (
+            _with_constants(
+                [("Pad", "x p", "padded", {}), ("Conv", "padded w", "y", {})],
+                w=ONE,
+                p=np.zeros(0, np.int64),
+            ),
+            "Pad",
+        ),
+        (
+            _with_constants(
+                [("Pad", "x p", "padded", {}), ("Conv", "padded w", "y", {"pads": [1]})],
+                w=np.ones((1, 1, 1), np.float32),
+                p=np.array([0, 0, 1, 0, 0, 1]),
+            ),
+            "Conv",
+        ),
+        (_with_constants(LAYER_NORMALIZATION, epsilon=ONE, scale=ONE, bias=ONE), ""),
+    ],
+    ids=["weights", "added", "padded", "pads", "scale"],
+)
+def test_weights_of_other_ranks_are_left_alone(proto, message):
+    """A rewrite sees weights before any operator could refuse them."""
+    x = np.ones((1, 1, 2), np.float32)
+    for optimize in (True, False):
+        session = interpreter.load(proto, optimize=optimize)
+        if not message:
+            assert session.run(None, {"x": x})[0].shape == x.shape
+            continue
+        with pytest.raises(interpreter.OperatorError, match=rf"\({message}\), ai.onnx.{message}-"):
+            session.run(None, {"x": x})
