@@ -174,6 +174,7 @@ def _fuzz(args: argparse.Namespace, folder: Path) -> int:
     seconds = args.seconds or (float("inf") if args.executions else 60.0)
     lines: SimpleQueue[Any] = SimpleQueue()
     restarts, written = 0, begun
+    corpus = sum(1 for _ in (folder / "corpus").iterdir())
 
     def worker(number: int) -> _Worker:
         seed = (args.seed << 40) + (results.runs << 24) + (restarts << 8) + number
@@ -188,11 +189,11 @@ def _fuzz(args: argparse.Namespace, folder: Path) -> int:
             memory = max(resident(w.process.pid) for w in workers)
             results.most_memory = max(results.most_memory, memory)
             found = f"{done:,} executions, {done / (time.monotonic() - begun):.0f}/s"
-            corpus = sum(1 for _ in (folder / "corpus").iterdir())
             found += f", {corpus} in the corpus, {len(results.findings)} findings, {memory:.0f} MiB"
             progress.show(found)
             if time.monotonic() - written > _WRITTEN_EVERY:
                 results.write()
+                corpus = sum(1 for _ in (folder / "corpus").iterdir())
                 written = time.monotonic()
             if done >= (args.executions or float("inf")) or time.monotonic() - begun > seconds:
                 break
