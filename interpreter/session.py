@@ -100,7 +100,13 @@ def load(
     try:
         with within(None if limits is None else Budget(limits)), computing():
             operators = registry or builtin_operators
-            return Session(read_model(model), rewrites, operators, seed, threads, limits)
+            read = read_model(model)
+            try:
+                return Session(read, rewrites, operators, seed, threads, limits)
+            except LimitError as error:
+                if error.is_located:
+                    raise
+                raise LimitError(f"{read.source}: {error}") from None
     except OnnxWalkError:
         raise
     except Exception as error:

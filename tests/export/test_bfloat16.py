@@ -119,8 +119,10 @@ def test_padding_of_integers():
     assert set(result.differences.values()) == {0.0} and not operators(result.model)["Cast"]
 
 
-def test_deep_networks_are_known_to_their_rounding():
-    """A last bit of the weights moves this one's outputs by more than 2e-2 in Keras itself."""
+def test_deep_networks_are_known_to_their_rounding(monkeypatch):
+    """A last bit of the weights moves this one's outputs by more than 2e-2 in Keras itself. How far
+    Keras is from the interpreter is a matter of the processor (one that computes in float16 rounds
+    otherwise): the tolerance is set to where it is exceeded, and the rounding has to explain it."""
     from export.applications import build
     from export.verify import TOLERANCES, check
 
@@ -128,11 +130,13 @@ def test_deep_networks_are_known_to_their_rounding():
     model = build("MobileNetV2", side=64)
     proto, traced = converted(model)
     found = max(check(model, proto, traced).values())
-    assert TOLERANCES["float16"] < found < 0.2
+    assert 1e-3 < found < 0.2
+    monkeypatch.setitem(TOLERANCES, "float16", found / 2)
+    assert max(check(model, proto, traced).values()) == found
     head = next(t for t in proto.graph.initializer if list(t.dims) == [1000])
     values = onnx.numpy_helper.to_array(head)
     head.CopyFrom(onnx.numpy_helper.from_array(values + values.dtype.type(4), head.name))
-    with pytest.raises(ExportError, match=r"differs from Keras by 0\.\d+, 0\.1\d* is allowed"):
+    with pytest.raises(ExportError, match=r"differs from Keras by 0\.\d+, 0\.[01]\d* is allowed"):
         check(model, proto, traced)
 
 

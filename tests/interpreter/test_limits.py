@@ -294,6 +294,13 @@ def nested(depth):
     return model(list(graph.node), data, ["x"], [graph.output[0].name])
 
 
+def test_a_limit_that_no_node_reaches_alone_names_the_file(tmp_path):
+    path = tmp_path / "many.onnx"
+    path.write_bytes(doubling(60))
+    with pytest.raises(LimitError, match=r"/many\.onnx: more nodes than max_nodes allows: 100"):
+        interpreter.load(path, limits=Limits(max_nodes=100))
+
+
 def test_nesting():
     refused(nested(5), "graphs nest deeper than max_nesting allows: 4", max_nesting=4)
     interpreter.load(nested(4), limits=Limits(max_nesting=4)).run(None, ONE)
