@@ -36,7 +36,7 @@ def check_feed(
             )
         return _map(name, declared, value)
     if declared is None:
-        return value if isinstance(value, (list, dict)) else np.asarray(value)
+        return _untyped(name, value)
     if not isinstance(declared, TensorType):
         raise UnsupportedModelError(f"input '{name}' is of type {declared}")
     if value is None:
@@ -65,14 +65,7 @@ def _array(name: str, declared: TensorType, value: Any) -> np.ndarray:
         dtype = declared.dtype
     except NotImplementedError as error:
         raise UnsupportedModelError(f"input '{name}': {error}") from None
-    if hasattr(value, "filled"):
-        raise InvalidInputError(
-            f"input '{name}' is a masked array: give what .filled() makes of it"
-        )
-    try:
-        array = np.asarray(value)
-    except ValueError:
-        raise InvalidInputError(f"input '{name}': the values form no rectangular array") from None
+    array = _as_array(name, value)
     if dtype is None:
         return array
     if dtype.kind == "O":
@@ -91,6 +84,32 @@ def _array(name: str, declared: TensorType, value: Any) -> np.ndarray:
     numeric = array.dtype.kind in "biufc"
     hint = f"; convert it with .astype(numpy.{dtype})" if numeric else ""
     raise InvalidInputError(f"input '{name}' is {array.dtype}, the model takes {declared}{hint}")
+
+
+def _untyped(name: str, value: Any) -> Any:
+    """A value whose type the file leaves out; whether operators take that is seen later."""
+    if value is None or isinstance(value, dict):
+        return value
+    if isinstance(value, list):
+        return [_untyped(f"{name}[{i}]", v) for i, v in enumerate(value)]
+    array = _as_array(name, value)
+    if array.dtype.kind not in "OSTU":
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
+    if array.dtype == object and not all(isinstance(item, str) for item in array.flat):
+        what = type(value).__name__ if not array.ndim else "an array of objects that aren't all str"
+        raise InvalidInputError(f"input '{name}' is {what}: give an array of numbers or strings")
+    return _strings(name, array)
+
+
+def _as_array(name: str, value: Any) -> np.ndarray:
+    if hasattr(value, "filled"):
+        raise InvalidInputError(
+            f"input '{name}' is a masked array: give what .filled() makes of it"
+        )
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise InvalidInputError(f"input '{name}': the values form no rectangular array") from None
 
 
 def _strings(name: str, array: np.ndarray) -> np.ndarray:

@@ -172,3 +172,35 @@ def test_words_are_those_of_the_version(name, inputs, attributes, refusing, acce
     assert f"at opset {refusing} it may be" in text and (word or "") in text
     if accepting:
         interpreter.load(model([node(name, inputs, "y", **attributes)], given, accepting))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (object(), r"'x' is object: give an array"),
+        ([np.ones(2), object()], r"'x\[1\]' is object: give an array"),
+        (np.array([1, None]), r"an array of objects that aren't all str"),
+        (2**70, r"'x' is int: give an array"),
+        (np.array(["2020"], "M8[D]"), r"datetime64\[D\], which ONNX hasn't got"),
+        (np.array([b"\xff"]), "not UTF-8"),
+        (((1,), (2, 3)), "no rectangular array"),
+        (np.ma.array([1, 2]), "masked array"),
+    ],
+    ids=range(8),
+)
+def test_what_is_no_value_of_onnx_is_refused_where_the_file_has_no_type(value, message):
+    session = interpreter.load(model([node("Identity", "x", "y")], [untyped("x")], 18))
+    with pytest.raises(interpreter.InvalidInputError, match=message):
+        session.run(None, {"x": value})
+
+
+def test_values_where_the_file_has_no_type():
+    """An empty optional, strings, sequences and the other byte order."""
+    session = interpreter.load(model([node("Identity", "x", "y")], [untyped("x")], 18))
+    assert session.run(None, {"x": None}) == [None]
+    (strings,) = session.run(None, {"x": np.array([b"a", b"b"])})
+    assert strings.tolist() == ["a", "b"]
+    (numbers,) = session.run(None, {"x": np.ones(2, ">f4")})
+    assert numbers.dtype == np.float32 and numbers.tolist() == [1, 1]
+    ((one, two),) = session.run(None, {"x": [np.ones(2, ">f4"), 2]})
+    assert one.dtype == np.float32 and two == 2
