@@ -76,11 +76,9 @@ def _one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         name = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
         return f"{name}{error.strerror}"
-    if isinstance(error, OSError):
-        return " ".join(str(error).split())
     if isinstance(error, MemoryError):
         return "not enough memory; --batch N runs a large input in pieces"
-    if not isinstance(error, OnnxWalkError):
+    if not isinstance(error, (OnnxWalkError, OSError)):
         error = contained(error, "this command")
     return " ".join(str(error).split())
 

@@ -32,7 +32,7 @@ class _Phase(NamedTuple):
         count = len(range(tap, axis.kernel, axis.stride))
         begin = count - 1 - steps
         places = len(range(first, axis.size, axis.stride))
-        if not count or begin < 0 or not places:
+        if begin < 0 or not places:
             return None
         last = tap + (count - 1) * axis.stride
         taps = slice(last, tap - axis.stride if tap >= axis.stride else None, -axis.stride)

@@ -202,7 +202,7 @@ def q_linear_reduce_mean(
     Source: com.microsoft.QLinearReduceMean-1, ONNX Runtime 1.32 (which runs it on no CPU).
     """
     over = normalize_axes(axes, data.ndim)
-    if not data.size:
+    if not all(data.shape[axis] for axis in over):
         raise ValueError(f"the mean of no elements is undefined for {data.dtype}")
     mean = _real(data, data_scale, data_zero_point).mean(over, keepdims=bool(keepdims))
     return _quantized(np.asarray(mean), reduced_scale, reduced_zero_point, data.dtype)

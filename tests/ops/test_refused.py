@@ -78,6 +78,13 @@ def test_refused(domain, name, opset, inputs, attributes, said):
         registry.lookup(domain, name, opset).function(*inputs, **attributes)
 
 
+def test_means_of_something_for_no_rows_are_no_rows():
+    mean = registry.lookup(MS, "QLinearReduceMean", 1).function
+    zero = np.uint8(0)
+    y = mean(np.ones((0, 2), np.uint8), FLOAT, zero, FLOAT, zero, axes=[1], keepdims=1)
+    assert y.shape == (0, 1) and y.dtype == np.uint8
+
+
 def test_one_window_may_have_any_stride():
     kernel = np.ones((1, 2, 4, 4), np.int8)
     x = X.astype(np.int8)
