@@ -12,13 +12,13 @@ import os
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from export.errors import ExportError
-from export.pipeline import Export, Progress, run
+from onnxwalk.export.errors import ExportError
+from onnxwalk.export.pipeline import Export, Progress, run
 
 if TYPE_CHECKING:
     import onnx
 
-    from export.load import Architecture
+    from onnxwalk.export.load import Architecture
 
 __all__ = ["Export", "ExportError", "run", "to_onnx"]
 

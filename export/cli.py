@@ -14,24 +14,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from export.errors import ExportError, exit_status, one_line
-from export.pipeline import STAGES
+from onnxwalk.export.errors import ExportError, exit_status, one_line
+from onnxwalk.export.pipeline import STAGES
 
 
 def _applications(arguments: list[str]) -> int:
-    from export.applications import main
+    from onnxwalk.export.coverage.applications import main
 
     return main(arguments)
 
 
 def _layers(arguments: list[str]) -> int:
-    from export.layers import main
+    from onnxwalk.export.coverage.layers import main
 
     return main(arguments)
 
 
 def _study(arguments: list[str]) -> int:
-    from export.study import main
+    from onnxwalk.export.study import main
 
     return main(arguments)
 
@@ -105,7 +105,7 @@ def default_output(model: str) -> Path:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from export.pipeline import run
+    from onnxwalk.export.pipeline import run
 
     output = Path(options.output) if options.output else default_output(options.model)
     if output.is_dir():
@@ -131,7 +131,7 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _summary(result: Any, output: Path, seconds: float) -> None:
-    from export.draft import walk
+    from onnxwalk.export.conversion.draft import walk
 
     counts = Counter(node.op_type for node in walk(result.draft.graph))
     operators = ", ".join(f"{name} {count}" for name, count in counts.most_common())
@@ -151,8 +151,8 @@ def _summary(result: Any, output: Path, seconds: float) -> None:
 
 
 def _labels(path: str) -> list[str]:
-    from interpreter.cli._report import read_labels
-    from interpreter.errors import InvalidInputError
+    from onnxwalk.interpreter.cli._report import read_labels
+    from onnxwalk.interpreter.errors import InvalidInputError
 
     try:
         return read_labels(Path(path))

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from export.draft import Draft, walk
-from export.trace import WEIGHT_PREFIX, Trace
-from interpreter.compare.layers import LAYERS_KEY, is_moved
+from onnxwalk.export.conversion.draft import Draft, walk
+from onnxwalk.export.tracing.trace import WEIGHT_PREFIX, Trace
+from onnxwalk.interpreter.analysis.compare.layers import LAYERS_KEY, is_moved
 
 _NUMBER = re.compile(r"__\d+")
 

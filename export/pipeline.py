@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from export.draft import Draft, attach
-from export.errors import ExportError
-from export.quiet import quiet
-from export.write import staged
+from onnxwalk.export.conversion.draft import Draft, attach
+from onnxwalk.export.errors import ExportError
+from onnxwalk.export.quiet import quiet
+from onnxwalk.export.write import staged
 
 if TYPE_CHECKING:
-    from export.load import Architecture
+    from onnxwalk.export.load import Architecture
 
 STAGES = ("load", "trace", "convert", "write", "check")
 Progress = Callable[[str], None]
@@ -51,11 +51,18 @@ def run(
     """As ``export.to_onnx``, with the differences that were found. Raises ExportError."""
     report = progress or (lambda stage: None)
     with quiet() as errors:
-        from export.convert import draft_of
-        from export.load import load
-        from export.text import cut_text, given_text, label_settings, store, text_settings, told
-        from export.trace import trace
-        from export.verify import check
+        from onnxwalk.export.convert import draft_of
+        from onnxwalk.export.load import load
+        from onnxwalk.export.text import (
+            cut_text,
+            given_text,
+            label_settings,
+            store,
+            text_settings,
+            told,
+        )
+        from onnxwalk.export.tracing.trace import trace
+        from onnxwalk.export.verify import check
 
         report("load")
         model = load(model_or_path, architecture)

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from export.errors import require
+from onnxwalk.export.errors import require
 
 _LOGGERS = ("root", "tensorflow", "tf2onnx", "absl", "h5py", "keras")  # tf2onnx warns at the root
 _stderr_lock = threading.Lock()

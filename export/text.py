@@ -28,9 +28,9 @@ from typing import Any
 
 import numpy as np
 
-from export.errors import ExportError, one_line
-from export.recurrent import keeps_states
-from interpreter.text import LABELS_KEY, SPLIT, STANDARDIZE, TEXT_KEY, Tokenizer
+from onnxwalk.export.errors import ExportError, one_line
+from onnxwalk.export.tracing.recurrent import keeps_states
+from onnxwalk.interpreter.text import LABELS_KEY, SPLIT, STANDARDIZE, TEXT_KEY, Tokenizer
 
 #: what `text=` takes for one input: a layer, or the path of a file that holds one
 TextSource = Any
@@ -178,7 +178,7 @@ def read_layer(path: Path) -> Any:
     """
     import keras
 
-    from export.load import load
+    from onnxwalk.export.load import load
 
     if not path.is_file():
         raise ExportError(f"no such file: {path}")

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.errors import ExportError, one_line
-from export.trace import Trace, input_structure
+from onnxwalk.export.errors import ExportError, one_line
+from onnxwalk.export.tracing.trace import Trace, input_structure
 
 #: the largest difference, relative to the largest absolute value (or 1), that is let pass in a
 #: model whose coarsest arithmetic is of that kind
@@ -34,20 +34,20 @@ _SIDE = 64
 def check(model: Any, proto: Any, trace: Trace, *, seed: int = 0) -> dict[str, float]:
     """Run Keras and the interpreter on the same inputs: random ones, and those of ``edge_inputs``.
 
-    ``proto``: whatever ``interpreter.load`` takes. Returns output name -> largest absolute
+    ``proto``: whatever ``onnxwalk.load`` takes. Returns output name -> largest absolute
     difference, relative to the largest absolute value that Keras gives if that is more than 1.
 
     Raises ExportError that names the output when shapes or dtypes differ, or the difference is
     more than ``TOLERANCES`` allows, and than ``unsteadiness`` explains in short floats; and when
     the interpreter can't run the model at all.
     """
-    import interpreter
+    import onnxwalk
 
     kind = coarsest(trace)
     largest = {port.name: 0.0 for port in trace.outputs}
     try:
-        session = interpreter.load(proto)
-    except interpreter.OnnxWalkError as error:
+        session = onnxwalk.load(proto)
+    except onnxwalk.OnnxWalkError as error:
         raise ExportError(f"the exported model doesn't run: {one_line(error)}") from error
     random = random_inputs(trace, seed=seed)
     for feeds in (random, *edge_inputs(trace, random)):
@@ -60,7 +60,7 @@ def check(model: Any, proto: Any, trace: Trace, *, seed: int = 0) -> dict[str, f
             continue  # a model need not take a batch of 1, or zeros
         try:
             actual = session.run(None, feeds)
-        except interpreter.OnnxWalkError as error:
+        except onnxwalk.OnnxWalkError as error:
             raise ExportError(f"the exported model doesn't run: {one_line(error)}") from error
         allowed = [TOLERANCES[kind]] * len(expected)
         if kind in _HALF_BIT and any(

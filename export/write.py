@@ -19,8 +19,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from export.draft import Draft, describe_tensor
-from export.errors import ExportError, one_line
+from onnxwalk.export.conversion.draft import Draft, describe_tensor
+from onnxwalk.export.errors import ExportError, one_line
 
 #: larger files keep their weights outside; protobuf reads no message beyond 2 GiB
 LARGEST = 2**31 - 2**20

@@ -1,8 +1,8 @@
 """The interface of ``onnx.backend.base``, without importing onnx: ``prepare``, ``run_model``,
 ``run_node``, ``supports_device``, ``is_compatible``.
 
->>> import interpreter.backend
->>> interpreter.backend.run_model(model, [x])           # doctest: +SKIP
+>>> import onnxwalk.interpreter.backend
+>>> onnxwalk.interpreter.backend.run_model(model, [x])           # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from interpreter.errors import InvalidInputError, OnnxWalkError
-from interpreter.model import Graph, Model, ValueInfo
-from interpreter.prepare import REWRITES
-from interpreter.reader.build import read_node
-from interpreter.session import Session, load
-from ops import registry
-from ops.registry import LATEST_OPSET
+from onnxwalk.interpreter.compiler import REWRITES
+from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError
+from onnxwalk.interpreter.ir.model import Graph, Model, ValueInfo
+from onnxwalk.interpreter.reader.build import read_node
+from onnxwalk.interpreter.session import Session, load
+from onnxwalk.ops import registry
+from onnxwalk.ops.contract.registry import LATEST_OPSET
 
 
 class PreparedModel:
@@ -39,7 +39,7 @@ class PreparedModel:
 
 
 def prepare(model: Any, device: str = "CPU", **kwargs: Any) -> PreparedModel:
-    """Load anything that ``interpreter.load`` takes; ``kwargs`` are its own."""
+    """Load anything that ``onnxwalk.load`` takes; ``kwargs`` are its own."""
     if not supports_device(device):
         raise InvalidInputError(f"device {device}: onnxwalk runs on the CPU")
     return PreparedModel(load(model, **kwargs))

@@ -5,8 +5,8 @@ that are bound and constants that are folded are far apart, but use up the same.
 there is none.
 
 Memory is counted by arrays: each that a step gives is counted until NumPy lets it go, wherever it
-is kept (a list, a loop's state), and what a step will need at most (``ops.needs``) must fit into
-what is left before it is called.
+is kept (a list, a loop's state), and what a step will need at most (``ops.contract.needs``) must
+fit into what is left before it is called.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from interpreter.errors import LimitError
-from interpreter.limits import Limits, in_bytes
-from ops.needs import Need, arrays_in, usual
+from onnxwalk.interpreter.errors import LimitError
+from onnxwalk.interpreter.limits import Limits, in_bytes
+from onnxwalk.ops.contract.needs import Need, arrays_in, usual
 
 if TYPE_CHECKING:
-    from interpreter.plan import Step
+    from onnxwalk.interpreter.ir.plan import Step
 
 #: bytes of an array's object, and of what keeps it
 _OBJECT = 250

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
-from interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.errors import InvalidInputError
 
 #: what is taken for the machine's memory where nothing tells it
 _UNKNOWN_MACHINE = 4 << 30
@@ -34,8 +34,8 @@ class Limits:
     """What loading a model, and each run of it, may use. ``None``: as much as it likes.
 
     What is over a limit is refused with a LimitError before it is there, by what an operator is
-    known to need for its inputs (``ops.needs``). The defaults stop no honest model on a machine
-    that it fits, and still contain a file that asks for terabytes or loops for ever.
+    known to need for its inputs (``ops.contract.needs``). The defaults stop no honest model on a
+    machine that it fits, and still contain a file that asks for terabytes or loops for ever.
 
     Raises InvalidInputError for values that are no limits.
     """

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-from interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.errors import InvalidInputError
 
 
 def need(module: str, package: str | None = None) -> Any:

@@ -14,31 +14,46 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from interpreter.bound import Bound
-from interpreter.bound_plans import BoundPlans, signature
-from interpreter.budget import Budget, copied, owner, within
-from interpreter.errors import InvalidInputError, LimitError, OnnxWalkError, contained
-from interpreter.execute import Hook, execute
-from interpreter.feeds import check_feed
-from interpreter.limits import Limits
-from interpreter.model import Graph, Model, Shape, Tensor, TensorType, ValueInfo, ValueType
-from interpreter.plan import Plan
-from interpreter.prepare import REWRITES, Context, build_plan, checked_graph, rewritten, wanted
-from interpreter.prepare.types import type_problems
-from interpreter.reader import read_model
-from interpreter.reader.source import let_go
-from interpreter.threads import blas_threads, check_threads
-from interpreter.trace import Trace
-from ops import Registry
-from ops import registry as builtin_operators
-from ops.dtypes import element_type
-from ops.fast.calls import computing
-from ops.needs import arrays_in
+from onnxwalk.interpreter.analysis.trace import Trace
+from onnxwalk.interpreter.budget import Budget, copied, owner, within
+from onnxwalk.interpreter.compiler import (
+    REWRITES,
+    Context,
+    build_plan,
+    checked_graph,
+    rewritten,
+    wanted,
+)
+from onnxwalk.interpreter.compiler.types import type_problems
+from onnxwalk.interpreter.errors import InvalidInputError, LimitError, OnnxWalkError, contained
+from onnxwalk.interpreter.ir.model import (
+    Graph,
+    Model,
+    Shape,
+    Tensor,
+    TensorType,
+    ValueInfo,
+    ValueType,
+)
+from onnxwalk.interpreter.ir.plan import Plan
+from onnxwalk.interpreter.limits import Limits
+from onnxwalk.interpreter.reader import read_model
+from onnxwalk.interpreter.reader.source import let_go
+from onnxwalk.interpreter.runtime.bound import Bound
+from onnxwalk.interpreter.runtime.cache import BoundPlans, signature
+from onnxwalk.interpreter.runtime.feeds import check_feed
+from onnxwalk.interpreter.runtime.threads import blas_threads, check_threads
+from onnxwalk.interpreter.runtime.walk import Hook, execute
+from onnxwalk.ops import Registry
+from onnxwalk.ops import registry as builtin_operators
+from onnxwalk.ops.contract.dtypes import element_type
+from onnxwalk.ops.contract.needs import arrays_in
+from onnxwalk.ops.fast.calls import computing
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from interpreter.predict import Prediction
+    from onnxwalk.interpreter.analysis.estimate import Prediction
 
 _DEFAULT_LIMITS = Limits()
 
@@ -80,8 +95,8 @@ def load(
 
     ``model``: a path (str or Path), bytes, a binary file object, or an ``onnx.ModelProto``.
     ``optimize``: False runs the file node by node as written; a collection names the rewrites to
-    apply, out of ``interpreter.REWRITES``.
-    ``registry``: operators of your own, ``ops.Registry(parent=ops.registry)``.
+    apply, out of ``onnxwalk.REWRITES``.
+    ``registry``: operators of your own, ``ops.Registry(parent=onnxwalk.ops.registry)``.
     ``seed``: of the generator that random operators draw from.
     ``threads``: how many a run may use (1). Parts of a batch are computed side by side where the
     graph treats samples one by one; otherwise BLAS has the threads. Needs threadpoolctl.
@@ -233,7 +248,7 @@ class Session:
 
         Raises InvalidInputError for shapes that don't fit, and where that can't be told.
         """
-        from interpreter.predict import predict  # it is asked for seldom
+        from onnxwalk.interpreter.analysis.estimate import predict  # it is asked for seldom
 
         return predict(self, shapes)
 
@@ -384,7 +399,7 @@ class Session:
         return {info.name: value for info, value in zip(self.outputs, results, strict=True)}
 
     def _repr_html_(self) -> str:
-        from interpreter.notebook import of_session  # of use in notebooks only
+        from onnxwalk.interpreter.analysis.notebook import of_session  # of use in notebooks only
 
         return of_session(self)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from interpreter.errors import InvalidInputError, InvalidModelError
+from onnxwalk.interpreter.errors import InvalidInputError, InvalidModelError
 
 TEXT_KEY = "onnxwalk.text"
 LABELS_KEY = "onnxwalk.labels"

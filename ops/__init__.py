@@ -3,12 +3,12 @@
 One file per family; each operator is one function, registered under its name and version:
 
 >>> import numpy as np, ops
->>> ops.registry.lookup("", "Softmax", 17).function(np.zeros((1, 2), np.float32))
+>>> onnxwalk.ops.registry.lookup("", "Softmax", 17).function(np.zeros((1, 2), np.float32))
 array([[0.5, 0.5]], dtype=float32)
 """
 
-from ops._families import load_operators
-from ops.registry import RESERVED, Input, Operator, Registry, op, registry
+from onnxwalk.ops.contract.registry import RESERVED, Input, Operator, Registry, op, registry
+from onnxwalk.ops.schema.families import load_operators
 
 __all__ = ["RESERVED", "Input", "Operator", "Registry", "op", "registry"]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-import interpreter
-from export import cli as export_cli
+import onnxwalk
+from onnxwalk.export import cli as export_cli
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -63,7 +63,7 @@ def test_commands_exist_with_these_options():
 
 
 def test_what_it_says_of_operators():
-    supported = {name for domain, name, _ in interpreter.supported_ops() if not domain}
+    supported = {name for domain, name, _ in onnxwalk.supported_ops() if not domain}
     claimed = re.search(r"(\d+) of the (\d+) operators of `ai\.onnx`", README)
     onnx = pytest.importorskip("onnx")
     every = {s.name for s in onnx.defs.get_all_schemas_with_history() if s.domain == ""}
@@ -83,7 +83,7 @@ class Refuse:
                                       "onnxruntime", "torch", "ml_dtypes", "PIL", "h5py"}:
             raise ImportError(f"{name} is out of reach")
 sys.meta_path.insert(0, Refuse())
-from interpreter.cli import main
+from onnxwalk.interpreter.cli import main
 assert main(["demo", "--samples", "1"]) == 0
 assert main(["ops", "LSTM"]) == 0
 assert not {"onnx", "tensorflow", "google.protobuf"} & set(sys.modules)

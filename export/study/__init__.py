@@ -14,6 +14,6 @@
 What training leaves and what evaluation leaves are files of their own: either can be made anew.
 """
 
-from export.study.cli import main
+from onnxwalk.export.study.cli import main
 
 __all__ = ["main"]

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import interpreter
-from export.study.findings import Result
-from interpreter.model import Node
+import onnxwalk
+from onnxwalk.export.study.findings import Result
+from onnxwalk.interpreter.ir.model import Node
 
 #: what an operator of these graphs does, for the table of all steps
 _DOES = {
@@ -53,11 +53,11 @@ class Walk:
     """One sample in one graph; ``value`` asks the interpreter for any value of it by name."""
 
     result: Result
-    session: interpreter.Session = field(init=False)
+    session: onnxwalk.Session = field(init=False)
     feeds: Mapping[str, NDArray[Any]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.session = interpreter.load(self.result.folder / "model.onnx")
+        self.session = onnxwalk.load(self.result.folder / "model.onnx")
         self.feeds = {self.session.inputs[0].name: self.result.sample[None]}
         names = [name for node in self.nodes for name in node.outputs if name]
         self._values = dict(zip(names, self.session.run(names, self.feeds), strict=True))

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.study import svg
-from export.study.by_hand import (
+from onnxwalk.export.study import svg
+from onnxwalk.export.study.by_hand import (
     Walk,
     decision,
     differs,
@@ -22,8 +22,8 @@ from export.study.by_hand import (
     term,
     total,
 )
-from export.study.findings import Result
-from interpreter.model import Node
+from onnxwalk.export.study.findings import Result
+from onnxwalk.interpreter.ir.model import Node
 
 _SIDE = 172
 _MAPS = 32  # shown of a layer

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.study import svg
-from export.study.by_hand import (
+from onnxwalk.export.study import svg
+from onnxwalk.export.study.by_hand import (
     Walk,
     decision,
     differs,
@@ -23,8 +23,8 @@ from export.study.by_hand import (
     term,
     total,
 )
-from export.study.findings import Result
-from interpreter.model import Node
+from onnxwalk.export.study.findings import Result
+from onnxwalk.interpreter.ir.model import Node
 
 _AFTER = 6  # steps of padding that are shown behind the words
 _SHOWN = 3  # products of a long sum that are written out

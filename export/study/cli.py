@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from export.errors import ExportError, exit_status, require
-from export.study.data import EXTRA, Source
-from export.study.progress import Progress
-from export.study.variants import FAMILIES, PRESETS, Variant, choose
+from onnxwalk.export.errors import ExportError, exit_status, require
+from onnxwalk.export.study.data import EXTRA, Source
+from onnxwalk.export.study.progress import Progress
+from onnxwalk.export.study.variants import FAMILIES, PRESETS, Variant, choose
 
 
 def main(arguments: list[str]) -> int:
@@ -89,12 +89,12 @@ def _study(options: argparse.Namespace) -> int:
 
 def _run(chosen: list[Variant], options: argparse.Namespace, progress: Progress) -> None:
     """Train and evaluate what isn't yet."""
-    from export.study.train import plan, prepare_tensorflow, train
+    from onnxwalk.export.study.train import plan, prepare_tensorflow, train
 
     prepare_tensorflow()
-    from export.quiet import quiet
-    from export.study.evaluate import evaluate, write_results
-    from export.study.store import alone
+    from onnxwalk.export.quiet import quiet
+    from onnxwalk.export.study.evaluate import evaluate, write_results
+    from onnxwalk.export.study.store import alone
 
     preset = PRESETS[options.preset]
     source = Source(preset, options.data, options.nusax, options.download)
@@ -121,9 +121,9 @@ def _line(variant: Variant, record: dict[str, Any], count: str) -> str:
 
 def _report(options: argparse.Namespace, progress: Progress) -> int:
     """Write what can be said of the output folder; 1 if a claim doesn't hold."""
-    from export.study.evaluate import write_results
-    from export.study.findings import claims, read
-    from export.study.report import write_report
+    from onnxwalk.export.study.evaluate import write_results
+    from onnxwalk.export.study.findings import claims, read
+    from onnxwalk.export.study.report import write_report
 
     found = read(options.output)
     if not found:
@@ -132,7 +132,7 @@ def _report(options: argparse.Namespace, progress: Progress) -> int:
     progress.say(f"{options.output / 'results.csv'}  {len(found)} variants")
     progress.say(str(write_report(found, options.output, progress)))
     if options.docs is not None:
-        from export.study.docs import write_docs
+        from onnxwalk.export.study.docs import write_docs
 
         progress.say(str(write_docs(found, options.docs)))
     broken = claims(found)

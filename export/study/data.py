@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from export import corpus, datasets
-from export.datasets import Split
-from export.errors import ExportError, one_line, require
-from export.study.progress import Progress
-from export.study.variants import Preset
+from onnxwalk.export.errors import ExportError, one_line, require
+from onnxwalk.export.study import corpus, datasets
+from onnxwalk.export.study.datasets import Split
+from onnxwalk.export.study.progress import Progress
+from onnxwalk.export.study.variants import Preset
 
 EXTRA = "study"
 _CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck".split()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from export.study import findings, svg
-from export.study.evaluate import COLUMNS, ENGINES, row
-from export.study.findings import RULES, Result
-from export.study.report import NAMES, curves, title
-from export.study.store import tidy, whole
-from export.study.variants import GROUPS
+from onnxwalk.export.study import findings, svg
+from onnxwalk.export.study.evaluate import COLUMNS, ENGINES, row
+from onnxwalk.export.study.findings import RULES, Result
+from onnxwalk.export.study.report import NAMES, curves, title
+from onnxwalk.export.study.store import tidy, whole
+from onnxwalk.export.study.variants import GROUPS
 
 _GAP = 20
 

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.errors import require
-from export.study.data import EXTRA, Task
-from export.study.progress import Progress
-from export.study.store import read_json, whole, write_json
-from export.study.train import threads, untrained
-from export.study.variants import VARIANTS, Variant
+from onnxwalk.export.errors import require
+from onnxwalk.export.study.data import EXTRA, Task
+from onnxwalk.export.study.progress import Progress
+from onnxwalk.export.study.store import read_json, whole, write_json
+from onnxwalk.export.study.train import threads, untrained
+from onnxwalk.export.study.variants import VARIANTS, Variant
 
 ENGINES = ("keras", "onnxwalk", "onnxruntime")
 
@@ -50,7 +50,7 @@ def evaluate(variant: Variant, task: Task, output: Path, progress: Progress) -> 
     """
     import keras
 
-    from export.pipeline import run
+    from onnxwalk.export.pipeline import run
 
     folder = output / variant.path
     about = {
@@ -143,7 +143,7 @@ def macro_f1(truth: NDArray[Any], predicted: NDArray[Any]) -> float:
 
 def results(output: Path) -> list[tuple[Variant, dict[str, Any], dict[str, Any]]]:
     """(variant, what training says, what evaluation says) of all that have been evaluated."""
-    from export.study.train import finished
+    from onnxwalk.export.study.train import finished
 
     found = []
     for variant in VARIANTS:
@@ -181,11 +181,11 @@ def _predictor(engine: str, model: Any, file: Path) -> Predict:
     if engine == "keras":
         return lambda x: np.asarray(model.predict_on_batch(x))
     if engine == "onnxwalk":
-        import interpreter
+        import onnxwalk
 
-        session = interpreter.load(file, threads=threads())
+        session = onnxwalk.load(file, threads=threads())
         return session
-    from interpreter.cli._engines import onnxruntime_session
+    from onnxwalk.interpreter.cli._engines import onnxruntime_session
 
     theirs = onnxruntime_session(str(file), threads())
     name = theirs.get_inputs()[0].name

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.study.evaluate import broken_claims, results
-from export.study.variants import FAMILIES, GROUPS, Group, Variant
+from onnxwalk.export.study.evaluate import broken_claims, results
+from onnxwalk.export.study.variants import FAMILIES, GROUPS, Group, Variant
 
 #: validation loss above its least by this part of it, while training loss went on falling
 _RISE = 0.05

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from export.study import svg
+from onnxwalk.export.study import svg
 
 _STYLE = """
 *{box-sizing:border-box}

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from export.study import by_hand_pictures, by_hand_texts, findings, svg
-from export.study.by_hand import figure, paragraph, table
-from export.study.evaluate import ALLOWED, ENGINES
-from export.study.findings import RULES, Result
-from export.study.page import page
-from export.study.progress import Progress
-from export.study.store import whole
-from export.study.variants import GROUPS, Group
+from onnxwalk.export.study import by_hand_pictures, by_hand_texts, findings, svg
+from onnxwalk.export.study.by_hand import figure, paragraph, table
+from onnxwalk.export.study.evaluate import ALLOWED, ENGINES
+from onnxwalk.export.study.findings import RULES, Result
+from onnxwalk.export.study.page import page
+from onnxwalk.export.study.progress import Progress
+from onnxwalk.export.study.store import whole
+from onnxwalk.export.study.variants import GROUPS, Group
 
 #: of ``ENGINES``, for people
 NAMES = ("Keras", "onnxwalk", "ONNX Runtime")

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from export.errors import ExportError, one_line
+from onnxwalk.export.errors import ExportError, one_line
 
 _PART = ".part-"
 _LOCK = ".lock"

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from export.errors import ExportError
-from export.study.data import Task
-from export.study.progress import Progress
-from export.study.store import read_json, whole, write_json
-from export.study.variants import Variant
+from onnxwalk.export.errors import ExportError
+from onnxwalk.export.study.data import Task
+from onnxwalk.export.study.progress import Progress
+from onnxwalk.export.study.store import read_json, whole, write_json
+from onnxwalk.export.study.variants import Variant
 
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
 
@@ -37,7 +37,7 @@ def prepare_tensorflow() -> None:
     oneDNN's convolutions, which TensorFlow leaves off on one core, halve the time of training.
     """
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    from export.quiet import quiet
+    from onnxwalk.export.quiet import quiet
 
     with quiet():
         import tensorflow as tf

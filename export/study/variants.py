@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from export import assignment
-from export.errors import ExportError
+from onnxwalk.export.errors import ExportError
+from onnxwalk.export.study import assignment
 
 FAMILIES = ("CNN", "SimpleRNN", "LSTM", "GRU")
 

@@ -20,9 +20,9 @@ import pkgutil
 import sys
 from collections.abc import Sequence
 
-import interpreter
-from interpreter.cli._show import printable
-from interpreter.errors import OnnxWalkError, contained
+import onnxwalk
+from onnxwalk.interpreter.cli._show import printable
+from onnxwalk.interpreter.errors import OnnxWalkError, contained
 
 __all__ = ["main"]
 
@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="onnxwalk", description="Run and examine ONNX models with nothing but NumPy."
     )
-    parser.add_argument("--version", action="version", version=interpreter.__version__)
+    parser.add_argument("--version", action="version", version=onnxwalk.__version__)
     _add_debug(parser, default=False)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in pkgutil.iter_modules(__path__):

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from interpreter.cli import _show
-from interpreter.cli._convert import declared_shape
-from interpreter.cli._dump import Dump
-from interpreter.cli._files import Feed
-from interpreter.errors import InvalidInputError
-from interpreter.session import Session
+from onnxwalk.interpreter.cli import _show
+from onnxwalk.interpreter.cli._convert import declared_shape
+from onnxwalk.interpreter.cli._dump import Dump
+from onnxwalk.interpreter.cli._files import Feed
+from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.session import Session
 
 Allocate = Callable[[tuple[int, ...], np.dtype], np.ndarray]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from interpreter.errors import InvalidInputError, UnsupportedModelError
-from interpreter.model import Dimension, OptionalType, TensorType, ValueType
-from interpreter.session import TensorInfo
-from ops.dtypes import element_type
+from onnxwalk.interpreter.errors import InvalidInputError, UnsupportedModelError
+from onnxwalk.interpreter.ir.model import Dimension, OptionalType, TensorType, ValueType
+from onnxwalk.interpreter.session import TensorInfo
+from onnxwalk.ops.contract.dtypes import element_type
 
 
 def tensor_type(info: TensorInfo) -> TensorType | None:

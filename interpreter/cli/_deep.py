@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from interpreter.cli import _show
-from interpreter.cli._convert import declared_shape
-from interpreter.cli._random import make_up
-from interpreter.costs import operations
-from interpreter.errors import InvalidInputError, OnnxWalkError
-from interpreter.model import Graph, SparseTensor, Tensor
-from interpreter.prepare.context import every_node
-from interpreter.prepare.fates import fates
-from interpreter.session import Session
+from onnxwalk.interpreter.analysis.flops import operations
+from onnxwalk.interpreter.cli import _show
+from onnxwalk.interpreter.cli._convert import declared_shape
+from onnxwalk.interpreter.cli._random import make_up
+from onnxwalk.interpreter.compiler.context import every_node
+from onnxwalk.interpreter.compiler.provenance import fates
+from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError
+from onnxwalk.interpreter.ir.model import Graph, SparseTensor, Tensor
+from onnxwalk.interpreter.session import Session
 
 #: sizes to try for open dimensions: of the first axis, and of the others
 _SIZES = ((2, 32), (2, 64), (2, 224), (1, 1), (2, 8))

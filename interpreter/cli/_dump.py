@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from interpreter.cli._show import jsonable, widened
-from interpreter.cli._whole import explained
-from interpreter.errors import InvalidInputError
-from interpreter.trace import Event
+from onnxwalk.interpreter.analysis.trace import Event
+from onnxwalk.interpreter.cli._show import jsonable, widened
+from onnxwalk.interpreter.cli._whole import explained
+from onnxwalk.interpreter.errors import InvalidInputError
 
 INDEX = "index.json"
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import interpreter
-from interpreter.optional import need
+import onnxwalk
+from onnxwalk.interpreter.optional import need
 
 OURS = "onnxwalk"
 
@@ -57,7 +57,7 @@ def open_engine(
 ) -> Run:
     """Load the model at the path ``model``; raises whatever the engine raises."""
     if name == OURS:
-        session = interpreter.load(model, threads=threads)
+        session = onnxwalk.load(model, threads=threads)
         return lambda: session.run(None, feeds)
     if name == "onnxruntime":
         theirs = onnxruntime_session(model, threads)

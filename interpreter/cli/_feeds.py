@@ -7,11 +7,11 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from interpreter.cli._convert import declared_shape
-from interpreter.cli._files import Feed, read_inputs
-from interpreter.cli._random import make_up
-from interpreter.errors import InvalidInputError
-from interpreter.session import Takes
+from onnxwalk.interpreter.cli._convert import declared_shape
+from onnxwalk.interpreter.cli._files import Feed, read_inputs
+from onnxwalk.interpreter.cli._random import make_up
+from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.session import Takes
 
 _BATCH_NAMES = ("batch", "batch_size", "batchsize", "n", "unk__batch")
 

@@ -12,18 +12,25 @@ from typing import Any
 
 import numpy as np
 
-from interpreter.cli import _images
-from interpreter.cli._convert import (
+from onnxwalk.interpreter.cli import _images
+from onnxwalk.interpreter.cli._convert import (
     convert,
     declared_dtype,
     declared_shape,
     lacks_batch,
     tensor_type,
 )
-from interpreter.cli._rows import ArrayRows, ListRows, MemberRows, Rows, npz_members, open_npy
-from interpreter.errors import InvalidInputError, UnsupportedModelError
-from interpreter.model import SequenceType, TensorType
-from interpreter.session import Takes, TensorInfo
+from onnxwalk.interpreter.cli._rows import (
+    ArrayRows,
+    ListRows,
+    MemberRows,
+    Rows,
+    npz_members,
+    open_npy,
+)
+from onnxwalk.interpreter.errors import InvalidInputError, UnsupportedModelError
+from onnxwalk.interpreter.ir.model import SequenceType, TensorType
+from onnxwalk.interpreter.session import Takes, TensorInfo
 
 
 @dataclass

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from interpreter.cli._convert import convert, declared_dtype, declared_shape
-from interpreter.errors import InvalidInputError
-from interpreter.model import Dimension
-from interpreter.session import TensorInfo
+from onnxwalk.interpreter.cli._convert import convert, declared_dtype, declared_shape
+from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.ir.model import Dimension
+from onnxwalk.interpreter.session import TensorInfo
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif"})
 

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from interpreter.budget import Budget
-from interpreter.limits import Limits, in_bytes, parse_bytes
+from onnxwalk.interpreter.budget import Budget
+from onnxwalk.interpreter.limits import Limits, in_bytes, parse_bytes
 
 _WHAT: dict[str, tuple[str, str]] = {
     "max_memory": ("SIZE", "memory at once beyond the weights, as 2GiB"),

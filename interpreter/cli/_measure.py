@@ -25,13 +25,13 @@ from typing import Any
 
 import numpy as np
 
-import interpreter
-from interpreter.cli._engines import OURS, Run, blas_environment, bring_in, open_engine
-from interpreter.errors import InvalidInputError, OnnxWalkError
-from interpreter.model import Tensor
-from interpreter.reader import read_model
+import onnxwalk
+from onnxwalk.interpreter.cli._engines import OURS, Run, blas_environment, bring_in, open_engine
+from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError
+from onnxwalk.interpreter.ir.model import Tensor
+from onnxwalk.interpreter.reader import read_model
 
-_ROOT = Path(interpreter.__file__).parents[1]
+_ROOT = Path(onnxwalk.__file__).parents[1]
 _TURN = 0.02  # seconds of one engine before the next: short beside what disturbs the machine
 _PAUSE = 0.5  # seconds between phases with several threads: ONNX Runtime's workers spin on
 _FAR_TOO_LONG = 10  # times the seconds of an engine: its first run is its only one
@@ -39,7 +39,7 @@ _PHASES = 2  # of each engine, so that a machine that slows down doesn't slow on
 
 #: a new process, from nothing to its first prediction: argv is a model and a file of its feeds
 _FIRST = {
-    OURS: "interpreter.load(model).run(None, feeds)",
+    OURS: "onnxwalk.load(model).run(None, feeds)",
     "onnxruntime": (
         "options = onnxruntime.SessionOptions(); options.log_severity_level = 4\n"
         "options.intra_op_num_threads = {threads}; options.inter_op_num_threads = 1\n"
@@ -100,7 +100,14 @@ def _in_a_process(job: Job, what: str, folder: Path) -> dict[str, Any]:
     question, answer = folder / "job.pickle", folder / "answer.json"
     question.write_bytes(pickle.dumps(job))
     answer.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "interpreter.cli._measure", what, str(question), str(answer)]
+    command = [
+        sys.executable,
+        "-m",
+        "onnxwalk.interpreter.cli._measure",
+        what,
+        str(question),
+        str(answer),
+    ]
     done = subprocess.run(command, env=_environment(job), capture_output=True, text=True)
     if not answer.exists():
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
@@ -322,7 +329,8 @@ def _main(what: str, question: str, answer: str) -> None:
 
 
 if __name__ == "__main__":
-    # As a module of its name: what was pickled as interpreter.cli._measure.Job is that Job.
-    from interpreter.cli import _measure
+    # As a module of its name: what was pickled as onnxwalk.interpreter.cli._measure.Job is that
+    # Job.
+    from onnxwalk.interpreter.cli import _measure
 
     _measure._main(*sys.argv[1:])

@@ -12,11 +12,11 @@ from typing import IO, Any
 
 import numpy as np
 
-from interpreter.cli._show import jsonable, widened
-from interpreter.cli._whole import explained
-from interpreter.errors import InvalidInputError
-from interpreter.model import TensorType
-from interpreter.session import TensorInfo
+from onnxwalk.interpreter.cli._show import jsonable, widened
+from onnxwalk.interpreter.cli._whole import explained
+from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.ir.model import TensorType
+from onnxwalk.interpreter.session import TensorInfo
 
 _SUFFIXES = (".npz", ".npy", ".json")
 

@@ -7,9 +7,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from interpreter.cli._engines import need
-from interpreter.cli._whole import beside
-from interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.cli._engines import need
+from onnxwalk.interpreter.cli._whole import beside
+from onnxwalk.interpreter.errors import InvalidInputError
 
 #: colours that colour-blind people tell apart (Okabe and Ito), and a shape for who sees none
 _STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#000000", "v"))

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from interpreter.cli._convert import declared_dtype, declared_shape
-from interpreter.cli._files import Feed
-from interpreter.cli._rows import ArrayRows
-from interpreter.errors import InvalidInputError
-from interpreter.session import Takes, TensorInfo
+from onnxwalk.interpreter.cli._convert import declared_dtype, declared_shape
+from onnxwalk.interpreter.cli._files import Feed
+from onnxwalk.interpreter.cli._rows import ArrayRows
+from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.session import Takes, TensorInfo
 
 
 def make_up(

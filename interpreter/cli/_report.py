@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from interpreter.cli import _show
-from interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.cli import _show
+from onnxwalk.interpreter.errors import InvalidInputError
 
 #: outputs with more elements are left out of JSON on stdout
 MOST_VALUES = 10_000

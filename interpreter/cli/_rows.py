@@ -10,7 +10,7 @@ from typing import IO, Any, Protocol
 
 import numpy as np
 
-from interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.errors import InvalidInputError
 
 
 class Rows(Protocol):

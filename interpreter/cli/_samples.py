@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from interpreter.cli._convert import declared_dtype
-from interpreter.cli._feeds import sizes, whole
-from interpreter.cli._files import Feed, read_inputs
-from interpreter.cli._random import make_up
-from interpreter.cli._rows import ArrayRows
-from interpreter.errors import InvalidInputError
-from interpreter.session import Takes
+from onnxwalk.interpreter.cli._convert import declared_dtype
+from onnxwalk.interpreter.cli._feeds import sizes, whole
+from onnxwalk.interpreter.cli._files import Feed, read_inputs
+from onnxwalk.interpreter.cli._random import make_up
+from onnxwalk.interpreter.cli._rows import ArrayRows
+from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.session import Takes
 
 #: what the edge cases make of numbers from 0 to 1
 EDGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from interpreter.cli._convert import declared_dtype
-from interpreter.cli._files import Feed
-from interpreter.errors import InvalidInputError
-from interpreter.session import Session
-from interpreter.text import TextRows, Tokenizer, tokenizers
+from onnxwalk.interpreter.cli._convert import declared_dtype
+from onnxwalk.interpreter.cli._files import Feed
+from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.session import Session
+from onnxwalk.interpreter.text import TextRows, Tokenizer, tokenizers
 
 
 def read_texts(

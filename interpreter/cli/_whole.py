@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.errors import InvalidInputError
 
 
 def write(path: Path, text: str) -> None:

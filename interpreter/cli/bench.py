@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import interpreter
-from interpreter.cli import _plot, _show
-from interpreter.cli._engines import OTHERS, OURS, keras_beside
-from interpreter.cli._feeds import add_arguments, made
-from interpreter.cli._measure import Job, measure
-from interpreter.cli._show import printable
-from interpreter.errors import InvalidInputError
-from interpreter.session import load
+import onnxwalk
+from onnxwalk.interpreter.cli import _plot, _show
+from onnxwalk.interpreter.cli._engines import OTHERS, OURS, keras_beside
+from onnxwalk.interpreter.cli._feeds import add_arguments, made
+from onnxwalk.interpreter.cli._measure import Job, measure
+from onnxwalk.interpreter.cli._show import printable
+from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.session import load
 
 _DESCRIPTION = """\
 Measure models: time, load time and memory, and whether other engines give the same.
@@ -210,7 +210,7 @@ def _draw(path: Path, results: list[dict[str, Any]], others: list[str]) -> None:
         batch = "" if r["batch"] is None else f", batch {r['batch']}"
         labels.append(f"{Path(r['model']).stem}{batch}, {_show.count(r['threads'], 'thread')}")
     series = {name: [r["engines"][name].get("ratio") for r in results] for name in others}
-    _plot.draw(path, f"onnxwalk {interpreter.__version__}", labels, series)
+    _plot.draw(path, f"onnxwalk {onnxwalk.__version__}", labels, series)
 
 
 def machine() -> dict[str, Any]:
@@ -231,7 +231,7 @@ def installed_versions(others: list[str]) -> dict[str, str]:
         "reference": ["onnx"],
         "keras": ["keras", "tensorflow", "jax", "torch"],
     }
-    found = {"onnxwalk": interpreter.__version__, "python": platform.python_version()}
+    found = {"onnxwalk": onnxwalk.__version__, "python": platform.python_version()}
     for name in ("numpy", *(package for other in others for package in packages[other])):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)

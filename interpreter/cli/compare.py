@@ -8,10 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from interpreter.cli import _show
-from interpreter.cli._feeds import add_arguments, whole_number
-from interpreter.cli._samples import EDGES, samples
-from interpreter.compare import (
+from onnxwalk.interpreter.analysis.compare import (
     ENGINES,
     Cause,
     Comparison,
@@ -27,8 +24,11 @@ from interpreter.compare import (
     find_inside,
     open_sides,
 )
-from interpreter.errors import InvalidInputError
-from interpreter.model import Node
+from onnxwalk.interpreter.cli import _show
+from onnxwalk.interpreter.cli._feeds import add_arguments, whole_number
+from onnxwalk.interpreter.cli._samples import EDGES, samples
+from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.ir.model import Node
 
 _DESCRIPTION = f"""\
 Run two sides on the same samples, compare every value that both have, and name the first one in

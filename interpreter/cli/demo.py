@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-import interpreter
-from interpreter.cli import _show
+import onnxwalk
+from onnxwalk.interpreter.cli import _show
 
 _FOLDER = Path(__file__).parent / "_demo"
 _SHADES = " .:-=+*#%@"
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     reports = []
     for task in _TASKS:
         classes = samples[f"{task.data}_classes"]
-        session = interpreter.load(_FOLDER / task.file)
+        session = onnxwalk.load(_FOLDER / task.file)
         x = samples[f"{task.data}_x"].astype(session.inputs[0].dtype)
         truth = samples[f"{task.data}_y"].astype(int)
         probabilities, seconds = _timed(session, x)
@@ -90,7 +90,7 @@ def macro_f1(truth: np.ndarray, found: np.ndarray, classes: int) -> float:
     return float(np.mean(2 * hits / np.maximum(either, 1)))
 
 
-def _timed(session: interpreter.Session, x: np.ndarray) -> tuple[np.ndarray, float]:
+def _timed(session: onnxwalk.Session, x: np.ndarray) -> tuple[np.ndarray, float]:
     """The output and the best time of a few runs, in seconds."""
     best = float("inf")
     for _ in range(_RUNS):
@@ -109,7 +109,7 @@ def _telling(truth: np.ndarray, found: np.ndarray, count: int) -> np.ndarray:
     return np.concatenate([in_turn[: max(count, 0) - len(wrong)], wrong])
 
 
-def _heading(task: _Task, session: interpreter.Session, report: dict[str, Any]) -> None:
+def _heading(task: _Task, session: onnxwalk.Session, report: dict[str, Any]) -> None:
     _show.heading(task.title)
     operators = [node.op_type for node in session.model.graph.nodes]
     _show.line(f"{task.file}: {len(operators)} nodes, " + " → ".join(dict.fromkeys(operators)))

@@ -6,11 +6,11 @@ import argparse
 import math
 from typing import Any
 
-from interpreter.budget import within
-from interpreter.cli import _show
-from interpreter.cli._limits import add_limits, budget_of
-from interpreter.diff import as_data, diff
-from interpreter.reader import read_model
+from onnxwalk.interpreter.analysis.diff import as_data, diff
+from onnxwalk.interpreter.budget import within
+from onnxwalk.interpreter.cli import _show
+from onnxwalk.interpreter.cli._limits import add_limits, budget_of
+from onnxwalk.interpreter.reader import read_model
 
 _DESCRIPTION = """\
 Tell what is other in one model file than in another: header, inputs and outputs, nodes, declared

@@ -9,16 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from interpreter.cli import _report, _show
-from interpreter.cli._convert import declared_shape
-from interpreter.cli._feeds import add_arguments, at_least, sizes, whole
-from interpreter.cli._files import Feed, read_inputs
-from interpreter.cli._limits import add_limits, limits_of
-from interpreter.cli._random import make_up
-from interpreter.cli._texts import read_texts
-from interpreter.errors import InvalidInputError
-from interpreter.session import Session, load
-from interpreter.trace import ITERATIONS
+from onnxwalk.interpreter.analysis.trace import ITERATIONS
+from onnxwalk.interpreter.cli import _report, _show
+from onnxwalk.interpreter.cli._convert import declared_shape
+from onnxwalk.interpreter.cli._feeds import add_arguments, at_least, sizes, whole
+from onnxwalk.interpreter.cli._files import Feed, read_inputs
+from onnxwalk.interpreter.cli._limits import add_limits, limits_of
+from onnxwalk.interpreter.cli._random import make_up
+from onnxwalk.interpreter.cli._texts import read_texts
+from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.session import Session, load
 
 _DESCRIPTION = """\
 Write one HTML file that shows the graph and, for one sample, what each node makes of it.
@@ -83,9 +83,11 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Carry out the command. Raises OnnxWalkError."""
-    from interpreter.cli._whole import write
-    from interpreter.explore.collect import collect  # nothing of it is needed otherwise
-    from interpreter.explore.page import overhead, page
+    from onnxwalk.interpreter.analysis.explore.collect import (
+        collect,  # nothing of it is needed otherwise
+    )
+    from onnxwalk.interpreter.analysis.explore.page import overhead, page
+    from onnxwalk.interpreter.cli._whole import write
 
     if args.sample is not None and (args.whole or args.sample < 0):
         raise InvalidInputError("--sample K takes one row, from 0 on, and not with --whole")

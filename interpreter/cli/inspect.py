@@ -10,22 +10,22 @@ from typing import Any
 
 import numpy as np
 
-from interpreter.budget import within
-from interpreter.cli import _deep, _show
-from interpreter.cli._feeds import named_sizes, whole_number
-from interpreter.cli._limits import add_limits, budget_of, limits_of
-from interpreter.errors import InvalidInputError, InvalidModelError, UnsupportedModelError
-from interpreter.model import Graph, Model, Node, SparseTensor, Tensor, ValueInfo
-from interpreter.prepare import Context
-from interpreter.prepare.check import check
-from interpreter.prepare.context import every_node
-from interpreter.prepare.inline import inline_functions
-from interpreter.prepare.resolve import resolve, unsupported
-from interpreter.reader import read_model
-from interpreter.session import load
-from interpreter.text import LABELS_KEY, TEXT_KEY, Tokenizer, class_names, tokenizers
-from ops import registry
-from ops.dtypes import ELEMENT_TYPES
+from onnxwalk.interpreter.budget import within
+from onnxwalk.interpreter.cli import _deep, _show
+from onnxwalk.interpreter.cli._feeds import named_sizes, whole_number
+from onnxwalk.interpreter.cli._limits import add_limits, budget_of, limits_of
+from onnxwalk.interpreter.compiler import Context
+from onnxwalk.interpreter.compiler.check import check
+from onnxwalk.interpreter.compiler.context import every_node
+from onnxwalk.interpreter.compiler.inline import inline_functions
+from onnxwalk.interpreter.compiler.resolve import resolve, unsupported
+from onnxwalk.interpreter.errors import InvalidInputError, InvalidModelError, UnsupportedModelError
+from onnxwalk.interpreter.ir.model import Graph, Model, Node, SparseTensor, Tensor, ValueInfo
+from onnxwalk.interpreter.reader import read_model
+from onnxwalk.interpreter.session import load
+from onnxwalk.interpreter.text import LABELS_KEY, TEXT_KEY, Tokenizer, class_names, tokenizers
+from onnxwalk.ops import registry
+from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES
 
 _LONGEST = 200  # characters of a value in the metadata
 

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from interpreter.cli import _show
-from interpreter.errors import InvalidInputError
-from ops import Input, Operator, registry
-from ops.choices import choices
-from ops.registry import REQUIRED
-from ops.types import in_words, signature, spec_versions
+from onnxwalk.interpreter.cli import _show
+from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.ops import Input, Operator, registry
+from onnxwalk.ops.contract.registry import REQUIRED
+from onnxwalk.ops.schema.choices import choices
+from onnxwalk.ops.schema.types import in_words, signature, spec_versions
 
 Versions = dict[tuple[str, str], list[Operator]]  # by domain and name
 

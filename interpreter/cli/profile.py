@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from interpreter.cli import _show
-from interpreter.cli._feeds import add_arguments, made, whole_number
-from interpreter.cli._limits import add_limits, limits_of
-from interpreter.cli._whole import write
-from interpreter.cli.bench import duration
-from interpreter.errors import InvalidInputError
-from interpreter.profile import NodeProfile, Profile, ceiling, profile
-from interpreter.session import load
+from onnxwalk.interpreter.analysis.profile import NodeProfile, Profile, ceiling, profile
+from onnxwalk.interpreter.cli import _show
+from onnxwalk.interpreter.cli._feeds import add_arguments, made, whole_number
+from onnxwalk.interpreter.cli._limits import add_limits, limits_of
+from onnxwalk.interpreter.cli._whole import write
+from onnxwalk.interpreter.cli.bench import duration
+from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.session import load
 
 _DESCRIPTION = """\
 Time every node of a model, and tell what it computes and moves.

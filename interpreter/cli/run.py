@@ -10,19 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from interpreter.cli import _report, _show
-from interpreter.cli._batches import Outcome, run_dumping, run_in_pieces, run_whole
-from interpreter.cli._dump import Dump
-from interpreter.cli._feeds import at_least, whole
-from interpreter.cli._files import Feed, read_inputs
-from interpreter.cli._limits import add_limits, limits_of
-from interpreter.cli._outputs import OutputFile
-from interpreter.cli._random import make_up
-from interpreter.cli._texts import read_texts
-from interpreter.errors import InvalidInputError
-from interpreter.session import Session, load
-from interpreter.text import class_names, tokenizers
-from interpreter.trace import ITERATIONS
+from onnxwalk.interpreter.analysis.trace import ITERATIONS
+from onnxwalk.interpreter.cli import _report, _show
+from onnxwalk.interpreter.cli._batches import Outcome, run_dumping, run_in_pieces, run_whole
+from onnxwalk.interpreter.cli._dump import Dump
+from onnxwalk.interpreter.cli._feeds import at_least, whole
+from onnxwalk.interpreter.cli._files import Feed, read_inputs
+from onnxwalk.interpreter.cli._limits import add_limits, limits_of
+from onnxwalk.interpreter.cli._outputs import OutputFile
+from onnxwalk.interpreter.cli._random import make_up
+from onnxwalk.interpreter.cli._texts import read_texts
+from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.session import Session, load
+from onnxwalk.interpreter.text import class_names, tokenizers
 
 _DESCRIPTION = """\
 Run a model on files and show what comes out.

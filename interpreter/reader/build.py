@@ -1,4 +1,4 @@
-"""Fields become the dataclasses of ``interpreter.model``."""
+"""Fields become the dataclasses of ``interpreter.ir.model``."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from interpreter.budget import current
-from interpreter.errors import InvalidModelError, OnnxWalkError
-from interpreter.model import (
+from onnxwalk.interpreter.budget import current
+from onnxwalk.interpreter.errors import InvalidModelError, OnnxWalkError
+from onnxwalk.interpreter.ir.model import (
     AttributeValue,
     Function,
     Graph,
@@ -29,11 +29,11 @@ from interpreter.model import (
     ValueInfo,
     ValueType,
 )
-from interpreter.reader.messages import MODEL, NODE
-from interpreter.reader.source import Source, explain_foreign
-from interpreter.reader.tensors import build_sparse_tensor, build_tensor, integers
-from interpreter.reader.wire import parse
-from ops.dtypes import ELEMENT_TYPES
+from onnxwalk.interpreter.reader.messages import MODEL, NODE
+from onnxwalk.interpreter.reader.source import Source, explain_foreign
+from onnxwalk.interpreter.reader.tensors import build_sparse_tensor, build_tensor, integers
+from onnxwalk.interpreter.reader.wire import parse
+from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES
 
 Fields = dict[str, Any]
 

@@ -1,6 +1,6 @@
 """The messages of onnx.proto: field numbers, names and kinds. Source: onnx.proto, IR version 14."""
 
-from interpreter.reader.wire import Field
+from onnxwalk.interpreter.reader.wire import Field
 
 Message = dict[int, Field]
 

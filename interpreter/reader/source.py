@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from interpreter.errors import InvalidInputError, InvalidModelError, UnsupportedModelError
+from onnxwalk.interpreter.errors import InvalidInputError, InvalidModelError, UnsupportedModelError
 
 
 class Source:

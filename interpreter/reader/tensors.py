@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from interpreter.budget import current
-from interpreter.errors import InvalidModelError, UnsupportedModelError
-from interpreter.model import SparseTensor, Tensor
-from interpreter.reader.source import Source
-from ops.dtypes import ELEMENT_TYPES, ElementType, numpy_dtype
+from onnxwalk.interpreter.budget import current
+from onnxwalk.interpreter.errors import InvalidModelError, UnsupportedModelError
+from onnxwalk.interpreter.ir.model import SparseTensor, Tensor
+from onnxwalk.interpreter.reader.source import Source
+from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES, ElementType, numpy_dtype
 
 #: which typed field holds which element types, and the NumPy type of its numbers
 _TYPED_FIELDS = {

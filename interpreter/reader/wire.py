@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from interpreter.budget import current
-from interpreter.errors import InvalidModelError
+from onnxwalk.interpreter.budget import current
+from onnxwalk.interpreter.errors import InvalidModelError
 
 VARINT, FIXED64, BYTES, GROUP_START, GROUP_END, FIXED32 = range(6)
 

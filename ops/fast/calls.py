@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ops.fast import forks
+from onnxwalk.ops.shared import forks
 
 try:  # the ufunc behind np.clip: a third of its time for small arrays, and faster than np.maximum
     from numpy._core.umath import clip  # type: ignore[attr-defined]

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from ops._windows import Axis, is_pointwise, windows_of
-from ops.fast import winograd
-from ops.fast.blocks import parts
-from ops.fast.calls import einsum_into
-from ops.fast.epilogue import Epilogue
-from ops.space import Space
+from onnxwalk.ops.contract.space import Space
+from onnxwalk.ops.fast import winograd
+from onnxwalk.ops.fast.blocks import parts
+from onnxwalk.ops.fast.calls import einsum_into
+from onnxwalk.ops.fast.epilogue import Epilogue
+from onnxwalk.ops.shared.windows import Axis, is_pointwise, windows_of
 
 #: bytes of columns, or of a result, to work on at a time: they stay in the second-level cache
 _BLOCK = 1 << 18

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ops._windows import Axis
-from ops.fast import conv
-from ops.fast.epilogue import Epilogue
-from ops.space import Space
+from onnxwalk.ops.contract.space import Space
+from onnxwalk.ops.fast import conv
+from onnxwalk.ops.fast.epilogue import Epilogue
+from onnxwalk.ops.shared.windows import Axis
 
 
 class _Phase(NamedTuple):

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from ops import activation as _activations
-from ops import arithmetic as _arithmetic
-from ops import logic as _logic
-from ops import mathfunctions as _math
-from ops import shape as _shape
-from ops._numeric import limits
-from ops.fast.blocks import runs
-from ops.fast.calls import clip, is_plain, scalar
-from ops.fast.epilogue import activation
-from ops.space import Space
+from onnxwalk.ops.ai_onnx import activation as _activations
+from onnxwalk.ops.ai_onnx import arithmetic as _arithmetic
+from onnxwalk.ops.ai_onnx import logic as _logic
+from onnxwalk.ops.ai_onnx import mathfunctions as _math
+from onnxwalk.ops.ai_onnx import shape as _shape
+from onnxwalk.ops.contract.space import Space
+from onnxwalk.ops.fast.blocks import runs
+from onnxwalk.ops.fast.calls import clip, is_plain, scalar
+from onnxwalk.ops.fast.epilogue import activation
+from onnxwalk.ops.shared.numeric import limits
 
 
 def _binary(function: Any, ufunc: np.ufunc, kinds: str = "fiu") -> None:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ops.fast.calls import clip, maximum_into, minimum_into, scalar
-from ops.space import Space
+from onnxwalk.ops.contract.space import Space
+from onnxwalk.ops.fast.calls import clip, maximum_into, minimum_into, scalar
 
 #: activation(space, block, into, work=None): the calls that take a block to ``into``; they may
 #: overwrite ``work``, which is the block itself if it isn't given

@@ -2,7 +2,7 @@
 
 erf(x) = x P(x²) / Q(x²) on [-4, 4] and ±1 beyond, P of degree 6 and Q of degree 4, fitted to
 erf on Chebyshev's points with weights that level the error: 5e-8 in exact arithmetic, 3e-7 in
-float32. (``ops._erf``, the oracle, is exact to the last digits and takes three times as long.)
+float32. (``ops.shared.erf``, the oracle, is exact to the last digits and three times as slow.)
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ops import activation as _activation
-from ops import mathfunctions as _math
-from ops.fast.blocks import runs
-from ops.fast.calls import clip, scalar
-from ops.space import Space, memory_order
+from onnxwalk.ops.ai_onnx import activation as _activation
+from onnxwalk.ops.ai_onnx import mathfunctions as _math
+from onnxwalk.ops.contract.space import Space, memory_order
+from onnxwalk.ops.fast.blocks import runs
+from onnxwalk.ops.fast.calls import clip, scalar
 
 _P = (
     1027.703432736161,

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ops import image as _image
-from ops._interpolation import hat
-from ops.fast.blocks import parts
-from ops.fast.calls import scalar
-from ops.space import Space
+from onnxwalk.ops.ai_onnx import image as _image
+from onnxwalk.ops.contract.space import Space
+from onnxwalk.ops.fast.blocks import parts
+from onnxwalk.ops.fast.calls import scalar
+from onnxwalk.ops.shared.interpolation import hat
 
 
 def _bind_nearest(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ops import linear as _linear
-from ops.fast.calls import scalar
-from ops.space import Space
+from onnxwalk.ops.ai_onnx import linear as _linear
+from onnxwalk.ops.contract.space import Space
+from onnxwalk.ops.fast.calls import scalar
 
 
 @_linear.matmul.bind

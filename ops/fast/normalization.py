@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from ops import normalization as _normalization
-from ops import reduce as _reduce  # noqa: F401  (registers what is bound here)
-from ops._axes import normalize_axes, normalize_axis
-from ops._values import as_ints
-from ops.fast.blocks import parts
-from ops.fast.calls import scalar
-from ops.fast.pool import mean_over_places
-from ops.registry import registry
-from ops.space import Space
+from onnxwalk.ops.ai_onnx import normalization as _normalization
+from onnxwalk.ops.ai_onnx import reduce as _reduce  # noqa: F401  (registers what is bound here)
+from onnxwalk.ops.contract.registry import registry
+from onnxwalk.ops.contract.space import Space
+from onnxwalk.ops.fast.blocks import parts
+from onnxwalk.ops.fast.calls import scalar
+from onnxwalk.ops.fast.pool import mean_over_places
+from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
+from onnxwalk.ops.shared.values import as_ints
 
 
 def _batch_normalization(function: Any) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ops import pool as _pool
-from ops._windows import Axis
-from ops.fast.blocks import parts
-from ops.fast.calls import maximum_into, scalar
-from ops.space import Space
+from onnxwalk.ops.ai_onnx import pool as _pool
+from onnxwalk.ops.contract.space import Space
+from onnxwalk.ops.fast.blocks import parts
+from onnxwalk.ops.fast.calls import maximum_into, scalar
+from onnxwalk.ops.shared.windows import Axis
 
 _BLOCK = 1 << 18
 

@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ops.fast.calls import clip, scalar, tanh_is_quick
-from ops.fast.lone import Lone, lone_gru, lone_lstm
-from ops.space import Space
+from onnxwalk.ops.contract.space import Space
+from onnxwalk.ops.fast.calls import clip, scalar, tanh_is_quick
+from onnxwalk.ops.fast.recurrent_one import Lone, lone_gru, lone_lstm
 
 #: bytes of gates to project at a time: they should be in the cache when the steps come to them
 _BLOCK = 1 << 19

@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from ops import activation as _activation
-from ops._axes import normalize_axis
-from ops.fast.calls import scalar
-from ops.space import Space, memory_order
+from onnxwalk.ops.ai_onnx import activation as _activation
+from onnxwalk.ops.contract.space import Space, memory_order
+from onnxwalk.ops.fast.calls import scalar
+from onnxwalk.ops.shared.axes import normalize_axis
 
 #: elements of a block of rows: it stays in the cache
 _BLOCK = 1 << 16

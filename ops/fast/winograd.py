@@ -27,9 +27,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from ops.fast.blocks import parts
-from ops.fast.epilogue import Epilogue, pooled
-from ops.space import Space
+from onnxwalk.ops.contract.space import Space
+from onnxwalk.ops.fast.blocks import parts
+from onnxwalk.ops.fast.epilogue import Epilogue, pooled
 
 #: halves and whole numbers, whose products float64 holds exactly
 _POINTS = [0.0, 1.0, -1.0, 0.5, -2.0, 2.0, -0.5]

@@ -19,21 +19,21 @@ os.environ["ONNX_HOME"] = os.environ["ONNX_MODELS"] = _home.name
 
 from onnx.backend.test import BackendTest
 
-import interpreter
-import interpreter.backend
-from interpreter import UnsupportedModelError
+import onnxwalk
+import onnxwalk.interpreter.backend
+from onnxwalk.interpreter import UnsupportedModelError
 
 
 class Backend:
     """``interpreter.backend``, reporting Gradient, which isn't written, as a skipped case."""
 
-    supports_device = staticmethod(interpreter.backend.supports_device)
-    run_node = staticmethod(interpreter.backend.run_node)
+    supports_device = staticmethod(onnxwalk.interpreter.backend.supports_device)
+    run_node = staticmethod(onnxwalk.interpreter.backend.run_node)
 
     @staticmethod
     def prepare(model, device="CPU", **kwargs):
         try:
-            return interpreter.backend.prepare(model, device, **kwargs)
+            return onnxwalk.interpreter.backend.prepare(model, device, **kwargs)
         except UnsupportedModelError as error:
             if "ai.onnx.preview.training.Gradient" not in str(error):
                 raise

@@ -33,7 +33,7 @@ from sklearn import (
     tree,
 )
 
-import interpreter
+import onnxwalk
 
 WINE_X, WINE_Y = datasets.load_wine(return_X_y=True)
 WINE_X = ((WINE_X - WINE_X.mean(0)) / WINE_X.std(0)).astype(np.float32)
@@ -137,7 +137,7 @@ def export(model, x, types=None, **options):
 
 def run_both(onx, feeds):
     """onnxwalk's outputs, and ONNX Runtime's."""
-    ours = interpreter.load(onx).run(None, feeds)
+    ours = onnxwalk.load(onx).run(None, feeds)
     return ours, onnxruntime.InferenceSession(onx.SerializeToString()).run(None, feeds)
 
 
@@ -259,7 +259,7 @@ def test_text(vectorizer):
     model.fit(texts, [0, 0, 1, 1] * 3)
     onx = export(model, texts, [("x", StringTensorType([None]))])
     # ONNX Runtime's StringNormalizer needs a locale that not every machine has
-    labels, probabilities = interpreter.load(onx).run(None, {"x": texts.astype(object)})
+    labels, probabilities = onnxwalk.load(onx).run(None, {"x": texts.astype(object)})
     np.testing.assert_array_equal(labels, model.predict(texts))
     assert_near(probabilities, None, model.predict_proba(texts))
 
@@ -272,7 +272,7 @@ def test_dictionaries():
                                                              FloatTensorType([])))]  # fmt: skip
     onx = skl2onnx.to_onnx(model, initial_types=types, target_opset=18)
     for row, wanted in zip(rows, model.transform(rows), strict=True):
-        (found,) = interpreter.load(onx).run(None, {"x": row})
+        (found,) = onnxwalk.load(onx).run(None, {"x": row})
         np.testing.assert_array_equal(found, wanted)
 
 

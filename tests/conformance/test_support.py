@@ -3,7 +3,7 @@
 import onnx
 import pytest
 
-from tests.conformance.support import FILE, generate
+from tools.support_table import FILE, generate
 
 
 def test_support_is_up_to_date():
@@ -11,4 +11,4 @@ def test_support_is_up_to_date():
         pytest.skip("SUPPORT.md counts the cases of onnx 1.23")
     # not compared by pytest: its account of the difference would take longer than the test
     same = FILE.read_text(encoding="utf-8") == generate()
-    assert same, "run: python -m tests.conformance.support"
+    assert same, "run: python -m tools.support_table"

@@ -6,12 +6,12 @@ import onnxruntime
 import pytest
 from onnx import helper
 
-import interpreter
-from interpreter import InvalidModelError, UnsupportedModelError
-from ops import registry
-from ops.types import NOT_COMPUTED, TABLE, formal_at, signature
-from tests.conformance import types
-from tests.conformance.every_type import (
+import onnxwalk
+from onnxwalk.interpreter import InvalidModelError, UnsupportedModelError
+from onnxwalk.ops import registry
+from onnxwalk.ops.schema.types import NOT_COMPUTED, TABLE, formal_at, signature
+from tests.support.disagreements import DISAGREEMENTS, ORT
+from tests.support.every_type import (
     CODES,
     cases_of,
     demands,
@@ -20,8 +20,14 @@ from tests.conformance.every_type import (
     type_of,
     with_input,
 )
-from tests.harness import assert_same, feeds_of, one_node_model, run_onnxruntime, run_onnxwalk
-from tests.ops.disagreements import DISAGREEMENTS, ORT
+from tests.support.harness import (
+    assert_same,
+    feeds_of,
+    one_node_model,
+    run_onnxruntime,
+    run_onnxwalk,
+)
+from tools import operator_types as types
 
 #: every version of every operator, and those that have bodies (run by graphs, further below)
 VERSIONS = [(s.domain, s.name, s.since_version) for s in types.schemas()]
@@ -35,7 +41,7 @@ def named(version):
 
 def test_the_table_is_up_to_date():
     same = TABLE.read_text(encoding="utf-8") == types.generate()
-    assert same, "run: python -m tests.conformance.types"
+    assert same, "run: python -m tools.operator_types"
 
 
 def misfits(spec, formal, kind, outputs):
@@ -74,7 +80,7 @@ def computed(version, formal, kind):
             wrong.append(str(error))
             continue
         # TypeError: a case of another version whose attribute has another type
-        except (interpreter.OnnxWalkError, TypeError) as error:
+        except (onnxwalk.OnnxWalkError, TypeError) as error:
             wrong.append(str(error))
             continue
         problems = list(misfits(spec, formal, kind, outputs))
@@ -140,7 +146,7 @@ ORT_ERRORS = tuple(
 
 
 def proto(kind):
-    """The TypeProto of a type as ``ops.types`` writes it."""
+    """The TypeProto of a type as ``ops.schema.types`` writes it."""
     inner = kind.partition("(")[2][:-1]
     if kind.startswith("seq("):
         return helper.make_sequence_type_proto(proto(inner))
@@ -192,7 +198,7 @@ def test_every_type_goes_through_bodies(version):
         value = np.array([[0, 1]])  # for Scan before 9, a batch of one
         x = recast([value] if "seq(" in kind else value, kind)
         model, feeds = through(name, opset, kind)
-        (y,) = interpreter.load(model).run(None, {"x": x, **feeds})
+        (y,) = onnxwalk.load(model).run(None, {"x": x, **feeds})
         assert_same(y, x)
 
 

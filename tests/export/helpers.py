@@ -11,12 +11,12 @@ import pytest
 
 pytest.importorskip("tensorflow", reason="the exporter needs TensorFlow")
 
-import interpreter
-from export.convert import convert
-from export.draft import walk
-from export.quiet import quiet
-from export.trace import Trace, trace
-from export.verify import random_inputs, run_keras
+import onnxwalk
+from onnxwalk.export.conversion.draft import walk
+from onnxwalk.export.convert import convert
+from onnxwalk.export.quiet import quiet
+from onnxwalk.export.tracing.trace import Trace, trace
+from onnxwalk.export.verify import random_inputs, run_keras
 
 onnxruntime.set_default_logger_severity(4)
 
@@ -40,7 +40,7 @@ def run_onnxruntime(proto: Any, feeds: dict[str, Any]) -> list[Any]:
 
 
 def run_onnxwalk(proto: Any, feeds: dict[str, Any], **options: Any) -> list[Any]:
-    return interpreter.load(proto, **options).run(None, feeds)
+    return onnxwalk.load(proto, **options).run(None, feeds)
 
 
 def assert_same_as_keras(model: Any, opset: int = 18, tolerance: float = 1e-5) -> Any:

@@ -11,11 +11,19 @@ pytest.importorskip("tensorflow", reason="the exporter needs TensorFlow")
 
 import keras
 
-import interpreter
-from export.applications import SMALLEST, _cells, _rows_of, build, measure, names, table
-from export.errors import ExportError
-from export.names import LAYERS_KEY
-from export.pipeline import run
+import onnxwalk
+from onnxwalk.export.coverage.applications import (
+    SMALLEST,
+    _cells,
+    _rows_of,
+    build,
+    measure,
+    names,
+    table,
+)
+from onnxwalk.export.errors import ExportError
+from onnxwalk.export.names import LAYERS_KEY
+from onnxwalk.export.pipeline import run
 from tests.export.helpers import converted, operators
 
 L = keras.layers
@@ -59,7 +67,7 @@ def test_tensors_lead_back_to_layers():
     image = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
     expected = inner(image)
     [name] = layers["inner/relu"]
-    [actual] = interpreter.load(proto).run([name], {"x": image})
+    [actual] = onnxwalk.load(proto).run([name], {"x": image})
     np.testing.assert_allclose(np.transpose(actual, (0, 2, 3, 1)), expected, atol=1e-5)
     assert layers["head"] == [proto.graph.output[0].name]
 
@@ -76,7 +84,7 @@ def test_a_layer_that_is_folded_into_another_has_no_tensors():
     assert "conv" not in layers and {"norm", "flat"} <= set(layers)
     [name] = layers["norm"]
     image = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
-    [actual] = interpreter.load(proto).run([name], {"x": image})
+    [actual] = onnxwalk.load(proto).run([name], {"x": image})
     expected = norm(model.get_layer("conv")(image))
     np.testing.assert_allclose(np.transpose(actual, (0, 2, 3, 1)), expected, atol=1e-5)
 
@@ -116,7 +124,7 @@ def test_batch_normalization_is_folded():
     y = L.BatchNormalization()(L.DepthwiseConv2D(3)(x))
     y = L.BatchNormalization()(L.Conv2DTranspose(4, 3)(y))
     y = L.BatchNormalization()(L.Dense(3)(L.Flatten()(y)))
-    from export.applications import randomize
+    from onnxwalk.export.coverage.applications import randomize
 
     model = keras.Model(x, y)
     randomize(model)

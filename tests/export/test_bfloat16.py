@@ -11,11 +11,11 @@ pytest.importorskip("tensorflow", reason="the exporter needs TensorFlow")
 
 import keras
 
-import export
-from export.assignment import randomize
-from export.errors import ExportError
-from export.opsets import newest
-from export.pipeline import run
+from onnxwalk import export
+from onnxwalk.export.conversion.opsets import newest
+from onnxwalk.export.errors import ExportError
+from onnxwalk.export.pipeline import run
+from onnxwalk.export.study.assignment import randomize
 from tests.export.helpers import converted, operators
 
 L = keras.layers
@@ -86,7 +86,7 @@ def test_an_opset_without_it_is_refused(policy, tmp_path):
 
 
 def test_what_no_opset_takes_is_refused():
-    from export.bfloat16 import refusal
+    from onnxwalk.export.conversion.bfloat16 import refusal
 
     detail = "(op_type:Shrink, node name: net/cut/Shrink): X has unsupported type tensor(bfloat16)"
     assert refusal(detail, 28, ["cut"]).endswith(
@@ -123,8 +123,8 @@ def test_deep_networks_are_known_to_their_rounding(monkeypatch):
     """A last bit of the weights moves this one's outputs by more than 2e-2 in Keras itself. How far
     Keras is from the interpreter is a matter of the processor (one that computes in float16 rounds
     otherwise): the tolerance is set to where it is exceeded, and the rounding has to explain it."""
-    from export.applications import build
-    from export.verify import TOLERANCES, check
+    from onnxwalk.export.coverage.applications import build
+    from onnxwalk.export.verify import TOLERANCES, check
 
     keras.config.set_dtype_policy("mixed_float16")
     model = build("MobileNetV2", side=64)

@@ -7,14 +7,19 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from export.clean import clean
-from export.clean.constants import fold_constants, share_constants
-from export.clean.duplicates import share_nodes
-from export.clean.scales import fold_scales
-from export.clean.shapes import drop_identities, keep_reduced, merge_reshapes, static_reshapes
-from export.clean.transposes import cancel_transposes
-from export.draft import attach, lift
-from export.names import name_nodes
+from onnxwalk.export.conversion.clean import clean
+from onnxwalk.export.conversion.clean.constants import fold_constants, share_constants
+from onnxwalk.export.conversion.clean.duplicates import share_nodes
+from onnxwalk.export.conversion.clean.scales import fold_scales
+from onnxwalk.export.conversion.clean.shapes import (
+    drop_identities,
+    keep_reduced,
+    merge_reshapes,
+    static_reshapes,
+)
+from onnxwalk.export.conversion.clean.transposes import cancel_transposes
+from onnxwalk.export.conversion.draft import attach, lift
+from onnxwalk.export.names import name_nodes
 from tests.export.helpers import run_onnxruntime
 
 LAST, FIRST = [0, 2, 3, 1], [0, 3, 1, 2]

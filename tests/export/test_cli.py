@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from export.cli import COMMANDS, default_output, main
+from onnxwalk.export.cli import COMMANDS, default_output, main
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,7 +19,7 @@ def test_default_output(name):
 
 def test_help_does_not_load_tensorflow():
     code = (
-        "import sys; from export.cli import main\n"
+        "import sys; from onnxwalk.export.cli import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
         "bad = {'tensorflow', 'keras', 'onnx', 'tf2onnx', 'h5py'} & set(sys.modules)\n"
@@ -45,7 +45,7 @@ def test_missing_package(tmp_path):
 
 def test_export(tmp_path):
     pytest.importorskip("tensorflow", reason="the exporter needs TensorFlow")
-    from export.assignment import cnn, randomize
+    from onnxwalk.export.study.assignment import cnn, randomize
 
     randomize(cnn((16,), 3)).save(tmp_path / "m.keras")
     result = subprocess.run(

@@ -8,9 +8,9 @@ pytest.importorskip("tensorflow", reason="the exporter needs TensorFlow")
 import keras
 import tensorflow as tf
 
-from export import ExportError
-from export.assignment import randomize
-from export.names import layer_of
+from onnxwalk.export import ExportError
+from onnxwalk.export.names import layer_of
+from onnxwalk.export.study.assignment import randomize
 from tests.export.helpers import assert_same_as_keras, converted, operators
 
 L = keras.layers

@@ -9,8 +9,8 @@ pytest.importorskip("tensorflow", reason="the exporter needs TensorFlow")
 
 import tensorflow as tf
 
-from export import ExportError
-from export.datasets import cifar10, ids, images, nusax, texts, vectorizer
+from onnxwalk.export import ExportError
+from onnxwalk.export.study.datasets import cifar10, ids, images, nusax, texts, vectorizer
 
 
 def write_images(path, classes=("cat", "dog"), sides=(4, 4)):

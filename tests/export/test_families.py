@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("tensorflow", reason="the exporter needs TensorFlow")
 
-from export import ExportError
-from export.assignment import cnn, randomize, recurrent
+from onnxwalk.export import ExportError
+from onnxwalk.export.study.assignment import cnn, randomize, recurrent
 from tests.export.helpers import RECURRENT, assert_same_as_keras, converted, operators
 
 CNNS = [

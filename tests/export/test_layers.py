@@ -14,13 +14,14 @@ pytest.importorskip("tensorflow", reason="the exporter needs TensorFlow")
 import keras
 import numpy as np
 
-from export import ExportError, layers, to_onnx
-from export.layer_cases import Case, all_cases, grid, layer_names, model
-from export.layers import judge, unjudged
-from export.layers_table import read_table, table
-from export.refusals import NO_ONNX_FORM
-from export.trace import trace
-from export.verify import difference, random_inputs
+from onnxwalk.export import ExportError, to_onnx
+from onnxwalk.export.coverage import layers
+from onnxwalk.export.coverage.layer_cases import Case, all_cases, grid, layer_names, model
+from onnxwalk.export.coverage.layers import judge, unjudged
+from onnxwalk.export.coverage.layers_table import read_table, table
+from onnxwalk.export.tracing.refusals import NO_ONNX_FORM
+from onnxwalk.export.tracing.trace import trace
+from onnxwalk.export.verify import difference, random_inputs
 from tests.export.helpers import converted, operators, run_onnxruntime, run_onnxwalk
 
 CASES = all_cases()
@@ -29,7 +30,7 @@ TABLE = read_table((Path(__file__).parents[2] / "docs" / "LAYERS.md").read_text(
 #: what has tests of its own, in test_recurrent_grid
 _ELSEWHERE = set()
 try:
-    from export.layer_cases_recurrent import CASES as RECURRENT_CASES
+    from onnxwalk.export.coverage.layer_cases_recurrent import CASES as RECURRENT_CASES
 
     _ELSEWHERE = set(RECURRENT_CASES) - {"Embedding", "Masking"}
 except ModuleNotFoundError:

@@ -11,9 +11,9 @@ pytest.importorskip("tensorflow", reason="the exporter needs TensorFlow")
 import h5py
 import keras
 
-from export import ExportError, to_onnx
-from export.assignment import cnn, randomize
-from export.load import load
+from onnxwalk.export import ExportError, to_onnx
+from onnxwalk.export.load import load
+from onnxwalk.export.study.assignment import cnn, randomize
 from tests.export.helpers import run_onnxruntime
 
 X = np.random.default_rng(0).random((4, 32, 32, 3), np.float32)
@@ -74,7 +74,7 @@ def folder(model, tmp_path_factory):
 )
 def test_formats(model, folder, name, architecture, monkeypatch):
     (folder / "arch_of_test.py").write_text(
-        "from export.assignment import cnn\ndef build():\n    return cnn((16,), 3)\n"
+        "from onnxwalk.export.study.assignment import cnn\ndef build():\n    return cnn((16,), 3)\n"
     )
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", [p for p in sys.path if p != str(folder)])

@@ -13,11 +13,11 @@ pytest.importorskip("tensorflow", reason="the exporter needs TensorFlow")
 
 import keras
 
-import interpreter
-from export import to_onnx
-from export.assignment import cnn, recurrent
-from export.datasets import Split, cifar10, ids, nusax, vectorizer
-from export.quiet import quiet
+import onnxwalk
+from onnxwalk.export import to_onnx
+from onnxwalk.export.quiet import quiet
+from onnxwalk.export.study.assignment import cnn, recurrent
+from onnxwalk.export.study.datasets import Split, cifar10, ids, nusax, vectorizer
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
@@ -99,9 +99,9 @@ def assert_same_decisions(model, test, session):
 
 def test_images(pictures, tmp_path):
     model, test = pictures
-    assert_same_decisions(model, test, interpreter.load(to_onnx(model)))
+    assert_same_decisions(model, test, onnxwalk.load(to_onnx(model)))
     path = keras_loop_form(model, tmp_path / "keras.onnx")
-    assert_same_decisions(model, test, interpreter.load(path))
+    assert_same_decisions(model, test, onnxwalk.load(path))
 
 
 @pytest.mark.parametrize(
@@ -111,8 +111,8 @@ def test_texts(sentences, kind, mask_zero, units, tmp_path):
     train, test = sentences
     keras.utils.set_random_seed(0)
     model = trained(recurrent(kind, 1, units, mask_zero=mask_zero), train, epochs=2)
-    assert_same_decisions(model, test, interpreter.load(to_onnx(model)))
+    assert_same_decisions(model, test, onnxwalk.load(to_onnx(model)))
     path = keras_loop_form(model, tmp_path / "keras.onnx")
-    loops = [node for node in interpreter.load(path).model.graph.nodes if node.op_type == "Loop"]
+    loops = [node for node in onnxwalk.load(path).model.graph.nodes if node.op_type == "Loop"]
     assert loops, "keras.Model.export has learnt to write recurrent nodes"
-    assert_same_decisions(model, test, interpreter.load(path))
+    assert_same_decisions(model, test, onnxwalk.load(path))

@@ -15,9 +15,9 @@ import pytest
 
 pytest.importorskip("tensorflow", reason="the exporter needs TensorFlow")
 
-from export.layer_cases_recurrent import CASES, is_loop
-from export.text import cut_text
-from export.verify import run_keras
+from onnxwalk.export.coverage.layer_cases_recurrent import CASES, is_loop
+from onnxwalk.export.text import cut_text
+from onnxwalk.export.verify import run_keras
 from tests.export.helpers import (
     RECURRENT,
     assert_same_as_keras,
@@ -55,7 +55,7 @@ def other_sizes():
     """Masked layers of every kind, one into the other, with open time."""
     import keras
 
-    from export.assignment import randomize
+    from onnxwalk.export.study.assignment import randomize
 
     L = keras.layers
     ids = keras.Input((None,), dtype="int32", name="ids")

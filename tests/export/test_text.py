@@ -14,13 +14,13 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import export
-import interpreter
-from export.assignment import randomize
-from export.cli import main
-from export.errors import ExportError
-from export.text import tokenizer_of
-from interpreter.text import STANDARDIZE, class_names, tokenizers
+import onnxwalk
+from onnxwalk import export
+from onnxwalk.export.cli import main
+from onnxwalk.export.errors import ExportError
+from onnxwalk.export.study.assignment import randomize
+from onnxwalk.export.text import tokenizer_of
+from onnxwalk.interpreter.text import STANDARDIZE, class_names, tokenizers
 
 L = keras.layers
 WORDS = [
@@ -116,7 +116,7 @@ def classifier(layer, text=None):
 
 
 def same_as_keras(proto, model, texts=TEXTS):
-    session = interpreter.load(proto)
+    session = onnxwalk.load(proto)
     feeds = {name: made(texts) for name, made in tokenizers(session.model.metadata).items()}
     expected = model(tf.constant([[text] for text in texts])).numpy()
     np.testing.assert_allclose(session.run(None, feeds)[0], expected, atol=1e-6)
@@ -304,7 +304,7 @@ def test_command_line(tmp_path, capsys):
     (tmp_path / "names.txt").write_text("good\nbad\nneither\n")
     assert main([str(tmp_path / "m.keras"), "--labels", str(tmp_path / "names.txt")]) == 0
     assert "takes the ids of layer text_vectorization" in capsys.readouterr().out
-    from interpreter.cli import main as onnxwalk
+    from onnxwalk.interpreter.cli import main as onnxwalk
 
     assert onnxwalk(["run", str(tmp_path / "m.onnx"), "--text", "a b É", "--top", "1"]) == 0
     out = capsys.readouterr().out
@@ -317,5 +317,5 @@ def test_command_line_with_a_layer_outside(tmp_path):
     (tmp_path / "words.txt").write_text("\n".join(WORDS), encoding="utf-8")
     reader().save(tmp_path / "m.keras")
     assert main([str(tmp_path / "m.keras"), "--text", str(tmp_path / "words.txt")]) == 0
-    session = interpreter.load(tmp_path / "m.onnx")
+    session = onnxwalk.load(tmp_path / "m.onnx")
     assert list(tokenizers(session.model.metadata)) == ["ids"]

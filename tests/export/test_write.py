@@ -5,10 +5,10 @@ import onnx
 import onnxruntime
 import pytest
 
-import interpreter
-from export.draft import attach, lift
-from export.errors import ExportError
-from export.write import _varint, save, staged
+import onnxwalk
+from onnxwalk.export.conversion.draft import attach, lift
+from onnxwalk.export.errors import ExportError
+from onnxwalk.export.write import _varint, save, staged
 from tests.export.test_clean import array, graph, node
 
 
@@ -41,7 +41,7 @@ def test_weights_beside_the_model(tmp_path):
               .graph.initializer if t.data_location != t.EXTERNAL]  # fmt: skip
     assert inside == ["unused"]
     onnx.checker.check_model(str(tmp_path / "b.onnx"))
-    ours = interpreter.load(tmp_path / "b.onnx")(x)
+    ours = onnxwalk.load(tmp_path / "b.onnx")(x)
     theirs = onnxruntime.InferenceSession(tmp_path / "b.onnx").run(None, {"x": x})[0]
     assert ours.shape == theirs.shape
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)

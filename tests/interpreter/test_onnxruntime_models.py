@@ -8,8 +8,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 quantization = pytest.importorskip("onnxruntime.quantization")
 
-import interpreter
-from tests.harness import cuts_off
+import onnxwalk
+from tests.support.harness import cuts_off
 
 RNG = np.random.default_rng(0)
 
@@ -204,5 +204,5 @@ def test_as_in_onnxruntime(name, how, tmp_path):
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     (theirs,) = session.run(None, X[name])
     for optimize in (True, False):
-        (ours,) = interpreter.load(path, optimize=optimize).run(None, X[name])
+        (ours,) = onnxwalk.load(path, optimize=optimize).run(None, X[name])
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=2e-6)

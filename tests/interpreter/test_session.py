@@ -7,9 +7,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-import interpreter
-import ops
-from interpreter import InvalidInputError, InvalidModelError, OperatorError, UnsupportedModelError
+import onnxwalk
+from onnxwalk import ops
+from onnxwalk.interpreter import (
+    InvalidInputError,
+    InvalidModelError,
+    OperatorError,
+    UnsupportedModelError,
+)
 
 F, I64, BOOL, STRING = (
     TensorProto.FLOAT,
@@ -59,7 +64,7 @@ def optimize(request):
 
 
 def test_run_and_call(optimize):
-    session = interpreter.load(dense(), optimize=optimize)
+    session = onnxwalk.load(dense(), optimize=optimize)
     assert str(session.inputs[0]) == "x: float32[batch, 3]"
     assert session.inputs[0].shape == ("batch", 3) and session.inputs[0].dtype == np.float32
     assert [o.name for o in session.outputs] == ["y"]
@@ -70,7 +75,7 @@ def test_run_and_call(optimize):
 
 
 def test_inner_values(optimize):
-    session = interpreter.load(dense(), optimize=optimize)
+    session = onnxwalk.load(dense(), optimize=optimize)
     product, w, x, y = session.run(["product", "w", "x", "y"], {"x": X})
     np.testing.assert_array_equal(product, X @ w)
     np.testing.assert_array_equal(x, X)
@@ -96,14 +101,14 @@ def test_inner_values(optimize):
     ids=range(12),
 )
 def test_feeds_that_do_not_fit(feeds, message):
-    session = interpreter.load(dense())
+    session = onnxwalk.load(dense())
     with pytest.raises(InvalidInputError, match=message) as caught:
         session.run(None, feeds)
     assert "\n" not in str(caught.value)
 
 
 def test_names_that_are_not_there():
-    session = interpreter.load(dense())
+    session = onnxwalk.load(dense())
     with pytest.raises(InvalidInputError, match="'produkt'; did you mean 'product'"):
         session.run(["produkt"], {"x": X})
     with pytest.raises(InvalidInputError, match="must be a list"):
@@ -111,7 +116,7 @@ def test_names_that_are_not_there():
     with pytest.raises(InvalidInputError, match="2 values for 1 inputs"):
         session(X, X)
     with pytest.raises(InvalidInputError, match="no such rewrites"):
-        interpreter.load(dense(), optimize=["fold"])
+        onnxwalk.load(dense(), optimize=["fold"])
 
 
 def test_symbols_must_agree():
@@ -120,7 +125,7 @@ def test_symbols_must_agree():
         [value("a", F, ["n"]), value("b", F, ["n"])],
         [value("y")],
     )
-    session = interpreter.load(both)
+    session = onnxwalk.load(both)
     one, two = np.ones(1, np.float32), np.ones(2, np.float32)
     assert session(two, two).tolist() == [2, 2]
     with pytest.raises(InvalidInputError, match="but 'n' is 1 in input 'a'"):
@@ -132,13 +137,13 @@ def test_a_question_mark_is_no_symbol():
     unknown = model(
         [helper.make_node("Relu", ["a"], ["y"])], [value("a", F, ["?", "?"])], [value("y")]
     )
-    session = interpreter.load(unknown)
+    session = onnxwalk.load(unknown)
     assert session.inputs[0].shape == (None, None)
     assert session(np.ones((1, 2), np.float32)).shape == (1, 2)
 
 
 def test_every_memory_of_a_feed():
-    session = interpreter.load(dense())
+    session = onnxwalk.load(dense())
     padded = np.zeros((4, 6), np.float32)
     padded[::2, ::2] = X
     readonly = X.copy()
@@ -151,7 +156,7 @@ def test_every_memory_of_a_feed():
 def test_initializers_that_are_inputs_can_be_overridden(optimize):
     proto = dense()
     proto.graph.input.append(value("b", F, [2]))
-    session = interpreter.load(proto, optimize=optimize)
+    session = onnxwalk.load(proto, optimize=optimize)
     assert [i.name for i in session.inputs] == ["x"]
     assert [i.name for i in session.overridable_initializers] == ["b"]
     np.testing.assert_array_equal(session(X), Y)
@@ -177,7 +182,7 @@ def test_outputs_are_the_callers(optimize):
         [value(n) for n in ("same", "flat", "fresh", "view", "weight", "w", "x", "attribute")],
         [constant("w", np.ones(3, np.float32)), constant("shape", np.array([-1]))],
     )
-    session = interpreter.load(proto, optimize=optimize)
+    session = onnxwalk.load(proto, optimize=optimize)
     x = X.copy()
     first = session.run(None, {"x": x})
     for output in first:
@@ -202,7 +207,7 @@ def test_outputs_of_sequences_are_the_callers(optimize):
         [constant("zero", np.array(0))],
     )
     parts = [X.copy(), Y.copy()]
-    first, same, again = interpreter.load(proto, optimize=optimize).run(None, {"parts": parts})
+    first, same, again = onnxwalk.load(proto, optimize=optimize).run(None, {"parts": parts})
     for output in (first, *same, *again):
         output += 1
     np.testing.assert_array_equal(parts[0], X)
@@ -214,13 +219,13 @@ def test_scalars_come_out_as_arrays():
     total = model(
         [helper.make_node("ReduceSum", ["x"], ["y"], keepdims=0)], [value("x")], [value("y")]
     )
-    y = interpreter.load(total)(X)
+    y = onnxwalk.load(total)(X)
     assert isinstance(y, np.ndarray) and y.shape == () and y.dtype == np.float32
     nodes = [
         helper.make_node("Shape", ["x"], ["s"]),  # known before the run
         helper.make_node("MatMul", ["s", "s"], ["y"]),
     ]
-    y = interpreter.load(model(nodes, [value("x")], [value("y", I64)]))(X)
+    y = onnxwalk.load(model(nodes, [value("x")], [value("y", I64)]))(X)
     assert isinstance(y, np.ndarray) and y.shape == () and y == 13
 
 
@@ -236,7 +241,7 @@ def test_unsupported_operators_are_all_named():
         [value("y")],
     )
     with pytest.raises(UnsupportedModelError) as caught:
-        interpreter.load(proto)
+        onnxwalk.load(proto)
     assert str(caught.value) == (
         "model from ModelProto: not supported: Mystery (opset 17) in 2 nodes ('one', 'two'); "
         "elsewhere.Other (its domain is not imported) in 1 node ('y')"
@@ -245,7 +250,7 @@ def test_unsupported_operators_are_all_named():
 
 def test_newer_opsets_are_refused():
     with pytest.raises(UnsupportedModelError, match="opset 99"):
-        interpreter.load(model([], [value("x")], [value("x")], opset=99))
+        onnxwalk.load(model([], [value("x")], [value("x")], opset=99))
 
 
 @pytest.mark.parametrize(
@@ -276,20 +281,20 @@ def test_newer_opsets_are_refused():
 )
 def test_invalid_nodes(node, message):
     with pytest.raises(InvalidModelError, match=message) as caught:
-        interpreter.load(model([node], [value("x")], [value("y")]))
+        onnxwalk.load(model([node], [value("x")], [value("y")]))
     assert "\n" not in str(caught.value)
 
 
 def test_everything_invalid_is_named_at_once():
     nodes = [helper.make_node("Relu", [f"missing{i}"], [f"y{i}"]) for i in range(3)]
     with pytest.raises(InvalidModelError) as caught:
-        interpreter.load(model(nodes, [], [value("nowhere")]))
+        onnxwalk.load(model(nodes, [], [value("nowhere")]))
     for name in ("missing0", "missing1", "missing2", "nowhere"):
         assert f"'{name}'" in str(caught.value)
 
 
 def test_an_operator_that_refuses_is_named(optimize):
-    session = interpreter.load(
+    session = onnxwalk.load(
         model(
             [helper.make_node("Gather", ["x", "i"], ["y"], name="look up", axis=1)],
             [value("x"), value("i", I64, None)],
@@ -306,7 +311,7 @@ def test_an_operator_that_refuses_is_named(optimize):
 
 def test_constants_that_an_operator_refuses(optimize):
     """What can't be prepared at load is left to the run, which names the node."""
-    session = interpreter.load(
+    session = onnxwalk.load(
         model(
             [helper.make_node("RNN", ["x", "w", "r"], ["y"], name="recurrent", hidden_size=2)],
             [value("x", F, [5, 1, 3])],
@@ -332,7 +337,7 @@ def test_outputs_without_a_name(optimize):
         [value("y")],
         [constant("w", np.ones(3, np.float32))],
     )
-    y = interpreter.load(proto, optimize=["fold_constants"] if optimize else False)(X)
+    y = onnxwalk.load(proto, optimize=["fold_constants"] if optimize else False)(X)
     np.testing.assert_allclose(y, X, atol=1e-5)
 
 
@@ -345,11 +350,11 @@ def test_more_outputs_than_there_are(fed, optimize):
     ]
     split = model(nodes, inputs, [value("c", I64)], opset=18)
     with pytest.raises(OperatorError, match="the node names 3"):
-        interpreter.load(split, optimize=optimize)(np.array([1, 2]))
+        onnxwalk.load(split, optimize=optimize)(np.array([1, 2]))
 
 
 def test_strings():
-    session = interpreter.load(
+    session = onnxwalk.load(
         model(
             [helper.make_node("Identity", ["x"], ["y"])], [value("x", STRING, ["n"])], [value("y")]
         )
@@ -401,7 +406,7 @@ def test_functions_are_inlined(optimize):
         [value("y"), value("copy")],
         functions=[scale, twice],
     )
-    session = interpreter.load(proto, optimize=optimize)
+    session = onnxwalk.load(proto, optimize=optimize)
     y, copy = session.run(None, {"x": X})
     t = np.maximum(X, 0) + X
     np.testing.assert_array_equal(y, np.maximum(t, 0) + t)
@@ -427,7 +432,7 @@ def test_functions_whose_nodes_are_not_in_order():
     with pytest.raises(
         InvalidModelError, match=r"function local.F: .* input 'later' is used before the node"
     ):
-        interpreter.load(proto)
+        onnxwalk.load(proto)
 
 
 def function(name, calls, **keywords):
@@ -448,7 +453,7 @@ def test_functions_that_call_themselves(functions, named):
     node = helper.make_node("F", ["x"], ["y"], domain="local")
     proto = model([node], [value("x")], [value("y")], functions=functions)
     with pytest.raises(InvalidModelError, match=f"functions that call themselves: {named}"):
-        interpreter.load(proto)
+        onnxwalk.load(proto)
 
 
 def test_functions_are_held_to_the_same_as_graphs():
@@ -457,11 +462,11 @@ def test_functions_are_held_to_the_same_as_graphs():
     node = helper.make_node("F", ["x"], ["y"], domain="local")
     proto = model([node], [value("x")], [value("y")], functions=[broken])
     with pytest.raises(InvalidModelError, match=r"function local.F: .* 'nowhere' is not defined"):
-        interpreter.load(proto)
+        onnxwalk.load(proto)
 
 
 def test_own_operators():
-    mine = interpreter.Registry(parent=ops.registry)
+    mine = onnxwalk.Registry(parent=ops.registry)
 
     @mine.op("Twice", since=1, domain="mine")
     def twice(x, *, times=2):
@@ -480,13 +485,13 @@ def test_own_operators():
         [value("y")],
     )
     proto.opset_import.add(domain="mine", version=1)
-    np.testing.assert_array_equal(interpreter.load(proto, registry=mine)(X), 3 * np.abs(X))
+    np.testing.assert_array_equal(onnxwalk.load(proto, registry=mine)(X), 3 * np.abs(X))
     with pytest.raises(UnsupportedModelError):
-        interpreter.load(proto)
+        onnxwalk.load(proto)
 
 
 def test_threads_share_a_session():
-    session = interpreter.load(dense())
+    session = onnxwalk.load(dense())
     rng = np.random.default_rng(0)
     feeds = [rng.normal(size=(n % 7, 3)).astype(np.float32) for n in range(200)]
     expected = [session(x) for x in feeds]
@@ -496,7 +501,7 @@ def test_threads_share_a_session():
 
 
 def test_no_warning_whatever_the_caller_has_set(recwarn):
-    session = interpreter.load(
+    session = onnxwalk.load(
         model([helper.make_node("Exp", ["x"], ["y"])], [value("x")], [value("y")])
     )
     with np.errstate(all="raise"):
@@ -509,7 +514,7 @@ def test_values_are_let_go_at_their_last_use():
     import tracemalloc
 
     nodes = [helper.make_node("Neg", [f"v{i}"], [f"v{i + 1}"]) for i in range(30)]
-    session = interpreter.load(model(nodes, [value("v0")], [value("v30")]))
+    session = onnxwalk.load(model(nodes, [value("v0")], [value("v30")]))
     x = np.ones(1_000_000, np.float32)
     tracemalloc.start()
     session(x)

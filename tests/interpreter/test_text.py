@@ -5,8 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from interpreter.errors import InvalidInputError, InvalidModelError
-from interpreter.text import LABELS_KEY, TEXT_KEY, TextRows, Tokenizer, class_names, tokenizers
+from onnxwalk.interpreter.errors import InvalidInputError, InvalidModelError
+from onnxwalk.interpreter.text import (
+    LABELS_KEY,
+    TEXT_KEY,
+    TextRows,
+    Tokenizer,
+    class_names,
+    tokenizers,
+)
 
 WORDS = ["", "[UNK]", "good", "bad", "not good", "é"]
 

@@ -7,7 +7,7 @@ The expected values are worked out from the spec's words. Each case but those of
 import numpy as np
 import pytest
 
-from tests.harness import Case, check, run_directly
+from tests.support.harness import Case, check, run_directly
 
 INF, NAN = np.inf, np.nan
 CONSUMED = {"consumed_inputs": [0, 0]}

@@ -7,9 +7,9 @@ import numpy as np
 import onnx
 import pytest
 
-from ops import registry
-from ops.dtypes import ELEMENT_TYPES, element_type, numpy_dtype
-from tests.harness import Case, run_directly
+from onnxwalk.ops import registry
+from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES, element_type, numpy_dtype
+from tests.support.harness import Case, run_directly
 
 FAMILIES = [
     "activation",
@@ -28,7 +28,7 @@ def first_cases():
     """The first case of each registered version in the families' files."""
     cases = {}
     for family in FAMILIES:
-        path = Path(__file__).parent / f"test_{family}.py"
+        path = Path(__file__).parent / "ai_onnx" / f"test_{family}.py"
         spec = importlib.util.spec_from_file_location(f"dtypes_{family}", path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)

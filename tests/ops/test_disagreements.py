@@ -8,8 +8,15 @@ import onnxruntime
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from tests.harness import Case, all_cases, assert_same, feeds_of, one_node_model, run_onnxruntime
-from tests.ops.disagreements import DISAGREEMENTS, ORT
+from tests.support.disagreements import DISAGREEMENTS, ORT
+from tests.support.harness import (
+    Case,
+    all_cases,
+    assert_same,
+    feeds_of,
+    one_node_model,
+    run_onnxruntime,
+)
 
 cases = functools.cache(all_cases)
 

@@ -14,8 +14,8 @@ import onnx
 import pytest
 from onnx import helper
 
-import interpreter
-from tests.harness import assert_same, feeds_of, one_node_model, run_directly
+import onnxwalk
+from tests.support.harness import assert_same, feeds_of, one_node_model, run_directly
 
 FAMILIES = ("attention", "image", "loss", "quantize", "sampling", "signal", "text", "vision")
 
@@ -67,7 +67,7 @@ def in_float32(case):
 
 def cases():
     for family in FAMILIES:
-        path = Path(__file__).parent / f"test_{family}.py"
+        path = Path(__file__).parent / "ai_onnx" / f"test_{family}.py"
         spec = importlib.util.spec_from_file_location(f"bodies_{family}", path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
@@ -103,7 +103,7 @@ def test_is_the_function_body(case):
     model.functions.append(body)
     del model.opset_import[:]
     model.opset_import.extend([*body.opset_import, helper.make_opsetid("spec", 1)])
-    expected = interpreter.load(model).run(None, feeds_of(wide))
+    expected = onnxwalk.load(model).run(None, feeds_of(wide))
     expected = [
         y.astype(x.dtype) if getattr(x, "dtype", None) == ml_dtypes.bfloat16 else y
         for x, y in zip(ours, expected, strict=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.harness import all_cases, assert_same, run_directly
+from tests.support.harness import all_cases, assert_same, run_directly
 
 LAYOUTS = {
     "Fortran": np.asfortranarray,

@@ -12,10 +12,10 @@ from itertools import pairwise
 
 import pytest
 
-import interpreter
-from ops import registry
-from tests.conformance.support import differences, schemas_by_name
-from tests.harness import all_cases, assert_same, run_directly, run_onnxwalk
+import onnxwalk
+from onnxwalk.ops import registry
+from tests.support.harness import all_cases, assert_same, run_directly, run_onnxwalk
+from tools.support_table import differences, schemas_by_name
 
 
 @functools.cache
@@ -56,7 +56,7 @@ def outcome(case):
     try:
         return run_directly(case) if bodies else run_onnxwalk(case)
     # no such attribute or input, or one of another type: not even a model of it can be built
-    except (interpreter.OnnxWalkError, AssertionError, KeyError, TypeError, ValueError):
+    except (onnxwalk.OnnxWalkError, AssertionError, KeyError, TypeError, ValueError):
         return None
 
 

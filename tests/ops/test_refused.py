@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ops import registry
+from onnxwalk.ops import registry
 
 MS = "com.microsoft"
 HUGE = 1 << 62

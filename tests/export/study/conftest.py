@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("tensorflow", reason="the study needs TensorFlow")
 pytest.importorskip("sklearn", reason="the study needs scikit-learn")
 
-from export.study import main
+from onnxwalk.export.study import main
 
 VARIANTS = ("final", "1x32", "2x64", "conv-32", "average")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.browser import needs_chromium, opened
+from tests.support.browser import needs_chromium, opened
 
 pytest.importorskip("tensorflow", reason="the study needs TensorFlow")
 pytest.importorskip("sklearn", reason="the study needs scikit-learn")

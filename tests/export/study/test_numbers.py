@@ -10,16 +10,16 @@ pytest.importorskip("sklearn", reason="the study needs scikit-learn")
 
 import keras
 
-from export.datasets import cifar10, images
-from export.errors import ExportError
-from export.study import by_hand_pictures, by_hand_texts, findings, svg
-from export.study.by_hand import Walk, n, total
-from export.study.data import Source
-from export.study.docs import write_docs
-from export.study.evaluate import macro_f1
-from export.study.findings import Result, clearly_ahead, members, read, winner
-from export.study.progress import Progress
-from export.study.variants import FAMILIES, GROUPS, PRESETS, VARIANTS, Variant, choose
+from onnxwalk.export.errors import ExportError
+from onnxwalk.export.study import by_hand_pictures, by_hand_texts, findings, svg
+from onnxwalk.export.study.by_hand import Walk, n, total
+from onnxwalk.export.study.data import Source
+from onnxwalk.export.study.datasets import cifar10, images
+from onnxwalk.export.study.docs import write_docs
+from onnxwalk.export.study.evaluate import macro_f1
+from onnxwalk.export.study.findings import Result, clearly_ahead, members, read, winner
+from onnxwalk.export.study.progress import Progress
+from onnxwalk.export.study.variants import FAMILIES, GROUPS, PRESETS, VARIANTS, Variant, choose
 
 
 def test_variants():

@@ -18,17 +18,17 @@ pytest.importorskip("sklearn", reason="the study needs scikit-learn")
 
 import keras
 
-import export.errors
-import interpreter
-from export import cli
-from export.datasets import Split
-from export.study import main
-from export.study.data import Task
-from export.study.evaluate import broken_claims, evaluate
-from export.study.progress import Progress
-from export.study.store import alone
-from export.study.train import plan, train
-from export.study.variants import Variant
+import onnxwalk
+import onnxwalk.export.errors
+from onnxwalk.export import cli
+from onnxwalk.export.study import main
+from onnxwalk.export.study.data import Task
+from onnxwalk.export.study.datasets import Split
+from onnxwalk.export.study.evaluate import broken_claims, evaluate
+from onnxwalk.export.study.progress import Progress
+from onnxwalk.export.study.store import alone
+from onnxwalk.export.study.train import plan, train
+from onnxwalk.export.study.variants import Variant
 from tests.export.study.conftest import study
 
 ROOT = Path(__file__).parents[3]
@@ -62,7 +62,7 @@ def test_what_is_written(trained):
         history = json.loads((folder / "history.json").read_text())
         assert all(len(values) == 4 for values in history["history"].values())
         assert str(history["parameters"]) == row["parameters"]
-        session = interpreter.load(folder / "model.onnx")
+        session = onnxwalk.load(folder / "model.onnx")
         assert session.inputs[0].name == ("image" if row["family"] == "CNN" else "ids")
         assert ("onnxwalk.text" in str(session.model.metadata)) == (row["family"] != "CNN")
     page = (trained / "report.html").read_text()
@@ -143,7 +143,7 @@ def test_a_run_that_was_ended_gives_what_one_run_gives(tmp_path, capsys):
 
 
 def test_a_file_is_whole_or_not_there(tmp_path):
-    from export.study.store import tidy, whole
+    from onnxwalk.export.study.store import tidy, whole
 
     (tmp_path / "a.txt").write_text("old")
     with pytest.raises(KeyboardInterrupt), whole(tmp_path / "a.txt") as part:
@@ -205,14 +205,14 @@ def test_wrong_data_in_one_line(tmp_path, capsys):
 
 @pytest.mark.parametrize("module", ["sklearn", "onnxruntime", "threadpoolctl"])
 def test_a_missing_package_in_one_line(tmp_path, capsys, monkeypatch, module):
-    load = export.errors.importlib.import_module
+    load = onnxwalk.export.errors.importlib.import_module
 
     def missing(name, *more):
         if name == module:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         return load(name, *more)
 
-    monkeypatch.setattr(export.errors.importlib, "import_module", missing)
+    monkeypatch.setattr(onnxwalk.export.errors.importlib, "import_module", missing)
     error = one_line_error(capsys, f"--output={tmp_path}")
     assert error == f'error: study needs {module}: pip install "onnxwalk[study]"\n'
 
@@ -257,7 +257,7 @@ def test_claims():
 
 def test_a_broken_claim_asks_float64(tmp_path, monkeypatch):
     """A limit that float32 can't meet shows what is said then."""
-    monkeypatch.setattr("export.study.evaluate.ALLOWED", 0.0)
+    monkeypatch.setattr("onnxwalk.export.study.evaluate.ALLOWED", 0.0)
     rng = np.random.default_rng(0)
     x, y = rng.random((90, 8, 8, 1), np.float32), np.arange(90) % 3
     parts = [Split(x[i : i + 30], y[i : i + 30]) for i in (0, 30, 60)]

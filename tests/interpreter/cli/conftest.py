@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from interpreter.cli import main
+from onnxwalk.interpreter.cli import main
 
 
 @dataclass

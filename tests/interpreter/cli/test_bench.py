@@ -10,8 +10,8 @@ import pytest
 from onnx import TensorProto as T
 from onnx import helper
 
-from interpreter.cli import main
-from interpreter.cli._measure import Job, difference, measure
+from onnxwalk.interpreter.cli import main
+from onnxwalk.interpreter.cli._measure import Job, difference, measure
 
 QUICK = ("--times-only", "--seconds", "0.01")
 

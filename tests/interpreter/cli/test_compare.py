@@ -9,10 +9,10 @@ import pytest
 from onnx import TensorProto as T
 from onnx import helper, numpy_helper
 
-import interpreter
-from interpreter.compare.lockstep import Pair, lockstep
-from interpreter.compare.metrics import Tolerance, difference
-from interpreter.compare.sides import OnnxRuntime, chunks
+import onnxwalk
+from onnxwalk.interpreter.analysis.compare.lockstep import Pair, lockstep
+from onnxwalk.interpreter.analysis.compare.metrics import Tolerance, difference
+from onnxwalk.interpreter.analysis.compare.sides import OnnxRuntime, chunks
 
 F = T.FLOAT
 
@@ -141,7 +141,7 @@ def test_a_changed_attribute_is_named(cli, make):
 def test_what_is_wrong_in_an_engine_is_found(cli, network, engine, monkeypatch):
     """As if it computed Flatten wrongly."""
     needed(engine)
-    from interpreter.compare import sides
+    from onnxwalk.interpreter.analysis.compare import sides
 
     kind = {"onnxruntime": sides.OnnxRuntime, "onnxwalk": sides.Optimized}[engine]
     right = kind.stream
@@ -154,7 +154,7 @@ def test_what_is_wrong_in_an_engine_is_found(cli, network, engine, monkeypatch):
     found = report(cli, network, engine, "--extract", "small.onnx")
     assert found["first"]["node"] == "flat"
     assert found["extracted"] == ["f", "f/expected"]
-    small = interpreter.load("small.onnx")
+    small = onnxwalk.load("small.onnx")
     assert [node.op_type for node in small.model.graph.nodes] == ["Flatten"]
     mine, expected = small.run(None, {})
     np.testing.assert_allclose(mine + 1, expected, rtol=1e-5, atol=1e-5)
@@ -165,7 +165,7 @@ def test_the_extracted_model_shows_the_difference_in_every_engine(cli, network):
     wrong = planted(network, "v")
     assert report(cli, wrong, network, "--extract", "small.onnx")["extracted"]
     onnx.checker.check_model(onnx.load("small.onnx"))
-    session = interpreter.load("small.onnx")
+    session = onnxwalk.load("small.onnx")
     assert len(session.model.graph.nodes) == 1 and not session.inputs
     ours = session.run(None, {})
     theirs = ort.InferenceSession("small.onnx", providers=["CPUExecutionProvider"]).run(None, {})
@@ -187,7 +187,7 @@ def test_a_sequence_is_extracted(cli, make):
     found = report(cli, *files, "--extract", "small.onnx")
     assert found["first"]["node"] == "join" and found["first"]["reason"] == "other shapes"
     assert found["first"]["inputs"] == {"s": "sequence of 2"}
-    mine, expected = interpreter.load("small.onnx").run(None, {})
+    mine, expected = onnxwalk.load("small.onnx").run(None, {})
     assert mine.shape == (4, 3) and expected.shape == (2, 6)
 
 
@@ -234,7 +234,7 @@ def test_strings_and_sequences(cli, make):
     assert first["differs_most"][0] == {"index": [0], "a": "1!", "b": "1?"}
     by_name = {row["value"]: row for row in found["compared"]}
     assert by_name["s"]["reason"] == "item 1: other texts: 2 of 2" and by_name["y"]["equal"]
-    mine, expected = interpreter.load("small.onnx").run(None, {})
+    mine, expected = onnxwalk.load("small.onnx").run(None, {})
     assert mine.tolist() == ["1!", "2!"] and expected.tolist() == ["1?", "2?"]
     assert "'1!'" in cli("compare", a, b, "-i", "x.json").out
 

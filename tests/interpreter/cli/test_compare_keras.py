@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-import interpreter
+import onnxwalk
 from tests.interpreter.cli.test_compare import planted, refusal, report
 
 
@@ -15,7 +15,7 @@ def exported(tmp_path_factory):
     """A small CNN with a nested model, as .keras and .onnx."""
     keras = pytest.importorskip("keras", reason="is a side")
     pytest.importorskip("tf2onnx", reason="exports the model")
-    import export
+    from onnxwalk import export
 
     keras.utils.set_random_seed(0)
     layers = keras.layers
@@ -74,7 +74,7 @@ def test_a_wrong_weight_in_an_exported_model(cli, exported, layer):
         assert first["layer"].split("/")[-1] == layer
         assert kernel_of(file, layer) in first["inputs"]
         assert all(layer in node["node"] for node in first["nodes"])
-        mine, expected = interpreter.load("small.onnx").run(None, {})
+        mine, expected = onnxwalk.load("small.onnx").run(None, {})
         apart = np.abs(mine - expected)
         assert apart.max() == pytest.approx(first["absolute"], rel=1e-3)
         assert np.mean(apart > 1e-4) < 0.5  # and not because axes are in another order
@@ -83,7 +83,7 @@ def test_a_wrong_weight_in_an_exported_model(cli, exported, layer):
 
 
 def test_keras_is_asked_in_chunks_too(cli, exported, monkeypatch):
-    from interpreter.compare.keras_side import KerasModel
+    from onnxwalk.interpreter.analysis.compare.keras_side import KerasModel
 
     asked = []
     run = KerasModel._run

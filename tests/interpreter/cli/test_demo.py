@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import interpreter
-from interpreter.cli import demo, main
-from tests.harness import run_onnxruntime
+import onnxwalk
+from onnxwalk.interpreter.cli import demo, main
+from tests.support.harness import run_onnxruntime
 
 FOLDER = Path(demo.__file__).parent / "_demo"
 
@@ -47,7 +47,7 @@ def test_onnxruntime_agrees(name, data):
     import onnx
 
     samples = np.load(FOLDER / "samples.npz", allow_pickle=False)
-    session = interpreter.load(FOLDER / f"{name}.onnx")
+    session = onnxwalk.load(FOLDER / f"{name}.onnx")
     x = samples[f"{data}_x"].astype(session.inputs[0].dtype)
     proto = onnx.load(FOLDER / f"{name}.onnx")
     (expected,) = run_onnxruntime(proto, {session.inputs[0].name: x})

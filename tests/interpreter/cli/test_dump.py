@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto as T
 from onnx import helper
 
-import interpreter
+import onnxwalk
 
 
 def index(folder):
@@ -30,7 +30,7 @@ def test_every_value_is_there_with_its_maker(cli, classifier):
         ("scores", "dense", "MatMul"),
         ("y", "", "Softmax"),
     ]
-    session = interpreter.load(classifier)
+    session = onnxwalk.load(classifier)
     for entry in entries:
         written = np.load(Path("inside") / entry["file"], allow_pickle=False)
         assert [str(written.dtype), list(written.shape)] == [entry["dtype"], entry["shape"]]

@@ -11,12 +11,12 @@ import pytest
 from onnx import TensorProto as T
 from onnx import helper
 
-import interpreter
-from interpreter.explore.views import TOP
-from interpreter.text import TEXT_KEY, Tokenizer
-from tests.browser import needs_chromium, opened
+import onnxwalk
+from onnxwalk.interpreter.analysis.explore.views import TOP
+from onnxwalk.interpreter.text import TEXT_KEY, Tokenizer
+from tests.support.browser import needs_chromium, opened
 
-DEMO = Path(interpreter.__file__).parent / "cli" / "_demo"
+DEMO = Path(onnxwalk.__file__).parent / "cli" / "_demo"
 
 
 def data_of(path="page.html"):
@@ -60,7 +60,7 @@ def sentence(cli):
 
 def test_the_values_are_those_of_the_run(digit):
     data = data_of()
-    session = interpreter.load(DEMO / "digits.onnx")
+    session = onnxwalk.load(DEMO / "digits.onnx")
     (expected,) = session.run(None, {"image": digit})
     np.testing.assert_allclose(numbers(value(data, "dense_1")["view"]), expected[0], rtol=1e-5)
     (maps,) = session.run(["digits/conv2d/Relu:0"], {"image": digit})

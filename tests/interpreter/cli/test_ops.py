@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-import ops
-from interpreter.cli import ops as command
+from onnxwalk import ops
+from onnxwalk.interpreter.cli import ops as command
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto as T
 
-import interpreter
-from interpreter.cli import _show, main
+import onnxwalk
+from onnxwalk.interpreter.cli import _show, main
 
 ROOT = Path(__file__).parents[3]
 COMMAND = [sys.executable, "-m", "interpreter"]
@@ -27,7 +27,7 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT), **more}
 
 
-def onnxwalk(*argv: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+def onnxwalk_command(*argv: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*COMMAND, *map(str, argv)],
         cwd=cwd,
@@ -41,19 +41,19 @@ def onnxwalk(*argv: object, cwd: Path, **env: str) -> subprocess.CompletedProces
 
 def test_run_from_a_shell(tmp_path, classifier):
     np.save(tmp_path / "x.npy", np.ones((3, 4)))
-    done = onnxwalk("run", "classifier.onnx", "--input", "x=x.npy", "--json", cwd=tmp_path)
+    done = onnxwalk_command("run", "classifier.onnx", "--input", "x=x.npy", "--json", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     (output,) = json.loads(done.stdout)["outputs"]
-    expected = interpreter.load(classifier)(np.ones((3, 4), np.float32))
+    expected = onnxwalk.load(classifier)(np.ones((3, 4), np.float32))
     np.testing.assert_allclose(output["values"], expected, rtol=1e-6)
 
 
 def test_an_error_is_one_line_and_status_1_unless_debug(tmp_path, classifier):
-    done = onnxwalk("run", classifier, "-i", "no.npy", cwd=tmp_path)
+    done = onnxwalk_command("run", classifier, "-i", "no.npy", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "onnxwalk: no.npy: no such file\n"
     for argv in (("--debug", "run"), ("run", "--debug")):
-        done = onnxwalk(*argv, classifier, "-i", "no.npy", cwd=tmp_path)
+        done = onnxwalk_command(*argv, classifier, "-i", "no.npy", cwd=tmp_path)
         assert done.returncode == 1
         assert done.stderr.startswith("Traceback") and "InvalidInputError" in done.stderr
 
@@ -62,7 +62,7 @@ def test_what_nobody_thought_of_is_one_line_too(cli, classifier, monkeypatch):
     def broken(*_):
         raise ZeroDivisionError("a\nb")
 
-    monkeypatch.setattr("interpreter.cli.inspect.read_model", broken)
+    monkeypatch.setattr("onnxwalk.interpreter.cli.inspect.read_model", broken)
     assert "ZeroDivisionError: a\\nb; this is a defect" in cli("inspect", classifier).error
     with pytest.raises(ZeroDivisionError):
         cli("inspect", classifier, "--debug")
@@ -81,11 +81,11 @@ def test_every_command_that_reads_a_model_takes_limits(cli, classifier):
 
 def test_a_wrong_command_line_is_status_2(tmp_path):
     for argv in ((), ("nonsense",), ("run",), ("run", "m.onnx", "--batch", "0"), ("run", "--top")):
-        done = onnxwalk(*argv, cwd=tmp_path)
+        done = onnxwalk_command(*argv, cwd=tmp_path)
         assert done.returncode == 2 and "usage: onnxwalk" in done.stderr
         assert "Traceback" not in done.stderr
-    done = onnxwalk("--version", cwd=tmp_path)
-    assert (done.returncode, done.stdout.strip()) == (0, interpreter.__version__)
+    done = onnxwalk_command("--version", cwd=tmp_path)
+    assert (done.returncode, done.stdout.strip()) == (0, onnxwalk.__version__)
 
 
 def test_piped_output_has_no_escape_codes_and_cuts_no_names(tmp_path, identity, make):
@@ -95,7 +95,7 @@ def test_piped_output_has_no_escape_codes_and_cuts_no_names(tmp_path, identity, 
     node = helper.make_node("Identity", [name], ["y"])
     make("m.onnx", [node], [(name, T.FLOAT, [1])], [("y", T.FLOAT, [1])])
     for argv in (("inspect", "m.onnx"), ("run", "m.onnx", "--random"), ("ops",), ("ops", "gemm")):
-        done = onnxwalk(*argv, cwd=tmp_path, COLUMNS="40", TERM="xterm-256color")
+        done = onnxwalk_command(*argv, cwd=tmp_path, COLUMNS="40", TERM="xterm-256color")
         assert done.returncode == 0, done.stderr
         assert "\x1b" not in done.stdout and done.stderr == ""
         assert all(line == line.rstrip() for line in done.stdout.splitlines())
@@ -103,7 +103,7 @@ def test_piped_output_has_no_escape_codes_and_cuts_no_names(tmp_path, identity, 
 
 
 def test_output_in_an_encoding_without_the_characters(tmp_path):
-    done = onnxwalk("ops", cwd=tmp_path, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    done = onnxwalk_command("ops", cwd=tmp_path, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
     assert done.returncode == 0 and r"1\u2013" in done.stdout
 
 
@@ -153,7 +153,7 @@ def test_progress_is_shown_on_a_terminal_only(tmp_path, classifier):
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 0 and b"running" in shown and b"/300" in shown
     assert b"running" not in out and b"\x1b" not in out
-    assert onnxwalk(*argv[3:], cwd=tmp_path).stderr == ""
+    assert onnxwalk_command(*argv[3:], cwd=tmp_path).stderr == ""
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes and signals are POSIX's")

@@ -9,9 +9,9 @@ import pytest
 from onnx import TensorProto as T
 from onnx import helper
 
-import interpreter
-from interpreter.costs import operations
-from interpreter.profile import profile
+import onnxwalk
+from onnxwalk.interpreter.analysis.flops import operations
+from onnxwalk.interpreter.analysis.profile import profile
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_strings_and_sequences_are_walked(make):
         helper.make_node("SequenceLength", ["s"], ["y"]),
     ]
     model = make("s.onnx", nodes, [("x", T.STRING, [2])], [("y", T.INT64, None)], opset=20)
-    found = profile(interpreter.load(model), {"x": np.array(["a", "b"], object)}, 2)
+    found = profile(onnxwalk.load(model), {"x": np.array(["a", "b"], object)}, 2)
     assert [node.calls for node in found.nodes] == [1, 1, 1]
     assert found.nodes[1].outputs == {"s": "sequence of 1"}
 
@@ -118,7 +118,7 @@ def test_strings_and_sequences_are_walked(make):
     ],
 )
 def test_operations(operator, attributes, inputs, outputs, expected):
-    from interpreter.model import Node
+    from onnxwalk.interpreter.ir.model import Node
 
     node = Node(operator, (), (), attributes)
     values = [[np.zeros(shape, np.float32) for shape in shapes] for shapes in (inputs, outputs)]

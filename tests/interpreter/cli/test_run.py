@@ -13,9 +13,9 @@ import pytest
 from onnx import TensorProto as T
 from onnx import helper
 
-import interpreter
-from interpreter.cli import _outputs
-from interpreter.cli import run as command
+import onnxwalk
+from onnxwalk.interpreter.cli import _outputs
+from onnxwalk.interpreter.cli import run as command
 
 FLOAT = T.FLOAT
 
@@ -35,7 +35,7 @@ def test_batches_equal_the_whole_run(feed, classifier, name, batch):
     np.savez_compressed("x.npz", x=x)
     np.savetxt("x.csv", x, delimiter=",", fmt="%.9g")
     Path("x.json").write_text(json.dumps(x.tolist()))
-    expected = interpreter.load(classifier)(x)
+    expected = onnxwalk.load(classifier)(x)
     outputs, _ = feed(classifier, "-i", name, "--batch", batch)
     np.testing.assert_allclose(outputs["y"], expected, rtol=1e-6)
     assert outputs["y"].dtype == np.float32
@@ -44,7 +44,7 @@ def test_batches_equal_the_whole_run(feed, classifier, name, batch):
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".json"])
 def test_batches_are_written_to_every_format(cli, classifier, suffix):
     np.save("x.npy", samples())
-    expected = interpreter.load(classifier)(samples())
+    expected = onnxwalk.load(classifier)(samples())
     assert cli("run", classifier, "-i", "x.npy", "--batch", 30, "-o", f"y{suffix}").status == 0
     if suffix == ".json":
         written = np.array(json.loads(Path("y.json").read_text())["y"])
@@ -168,7 +168,7 @@ def test_inner_values_are_given_on_request(feed, cli, classifier):
     np.save("x.npy", samples(5))
     outputs, text = feed(classifier, "-i", "x.npy", "--tensor", "scores", "--tensor", "scores")
     assert list(outputs) == ["y", "scores"] and "scores" in text
-    expected = interpreter.load(classifier).run(["scores"], {"x": samples(5)})[0]
+    expected = onnxwalk.load(classifier).run(["scores"], {"x": samples(5)})[0]
     np.testing.assert_array_equal(outputs["scores"], expected)
     assert "did you mean 'scores'" in cli("run", classifier, "--random", "--tensor", "scroes").error
 
@@ -178,7 +178,7 @@ def test_no_optimize_runs_the_file_as_written(feed, classifier, monkeypatch):
 
     def load(model, *, optimize, **more):
         asked.append(optimize)
-        return interpreter.load(model, optimize=optimize, **more)
+        return onnxwalk.load(model, optimize=optimize, **more)
 
     monkeypatch.setattr(command, "load", load)
     np.save("x.npy", samples(5))
@@ -214,7 +214,7 @@ def test_small_float_types_are_written_as_float32(feed, identity):
 
 
 def test_output_files_that_cannot_be_are_refused_before_the_run(cli, adder, monkeypatch):
-    monkeypatch.setattr(interpreter.Session, "run", lambda *_, **__: pytest.fail("it ran"))
+    monkeypatch.setattr(onnxwalk.Session, "run", lambda *_, **__: pytest.fail("it ran"))
     Path("d.npz").mkdir()
     run = ("run", adder, "--random", "-o")
     assert "2 outputs (s, d): write .npz or .json" in cli(*run, "y.npy").error
@@ -255,7 +255,7 @@ def test_an_interrupted_batch_leaves_what_was_there(cli, classifier, monkeypatch
     np.save("x.npy", samples())
     Path("y.npy").write_text("old")
     before = set(os.listdir())
-    run, calls = interpreter.Session.run, []
+    run, calls = onnxwalk.Session.run, []
 
     def interrupted(*args, **kwargs):
         calls.append(None)
@@ -264,7 +264,7 @@ def test_an_interrupted_batch_leaves_what_was_there(cli, classifier, monkeypatch
             raise KeyboardInterrupt
         return run(*args, **kwargs)
 
-    monkeypatch.setattr(interpreter.Session, "run", interrupted)
+    monkeypatch.setattr(onnxwalk.Session, "run", interrupted)
     assert cli("run", classifier, "-i", "x.npy", "--batch", 10, "-o", "y.npy").status == 130
     assert Path("y.npy").read_text() == "old" and set(os.listdir()) == before
 

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from interpreter.text import LABELS_KEY, TEXT_KEY, Tokenizer
+from onnxwalk.interpreter.text import LABELS_KEY, TEXT_KEY, Tokenizer
 
 WORDS = ["", "[UNK]", "good", "bad", "so", "a,b"]
 

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from ops.fast import calls
+from onnxwalk.ops.fast import calls
 
 
 @pytest.mark.parametrize("private", [True, False])

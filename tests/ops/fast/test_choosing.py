@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ops.fast.choosing import bind_top_k
-from ops.indexing import top_k
-from tests.bound import run_bound
+from onnxwalk.ops.ai_onnx.indexing import top_k
+from onnxwalk.ops.fast.topk import bind_top_k
+from tests.support.bound import run_bound
 
 f32 = np.float32
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ops.conv import conv, prepare_conv
-from ops.fast import winograd
-from ops.microsoft.linear import prepare_fused_conv
-from tests.bound import run_bound
+from onnxwalk.ops.ai_onnx.conv import conv, prepare_conv
+from onnxwalk.ops.com_microsoft.linear import prepare_fused_conv
+from onnxwalk.ops.fast import winograd
+from tests.support.bound import run_bound
 
 f32 = np.float32
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ops.conv_transpose import conv_transpose, prepare_conv_transpose
-from tests.bound import run_bound
+from onnxwalk.ops.ai_onnx.conv_transpose import conv_transpose, prepare_conv_transpose
+from tests.support.bound import run_bound
 
 f32 = np.float32
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ops.fast.blocks import RUN
-from ops.registry import registry
-from tests.bound import run_bound
+from onnxwalk.ops.contract.registry import registry
+from onnxwalk.ops.fast.blocks import RUN
+from tests.support.bound import run_bound
 
 f32, f64 = np.float32, np.float64
 

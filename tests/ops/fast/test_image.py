@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ops.fast.image import bind_resize
-from ops.image import resize
-from tests.bound import run_bound
+from onnxwalk.ops.ai_onnx.image import resize
+from onnxwalk.ops.fast.image import bind_resize
+from tests.support.bound import run_bound
 
 
 @settings(deadline=None, max_examples=100)

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ops import normalization
-from ops.fast import normalization as fast
-from ops.registry import registry
-from tests.bound import run_bound
+from onnxwalk.ops.ai_onnx import normalization
+from onnxwalk.ops.contract.registry import registry
+from onnxwalk.ops.fast import normalization as fast
+from tests.support.bound import run_bound
 
 f32 = np.float32
 

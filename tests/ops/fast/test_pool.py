@@ -5,9 +5,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ops import pool
-from ops.fast import pool as fast
-from tests.bound import run_bound
+from onnxwalk.ops.ai_onnx import pool
+from onnxwalk.ops.fast import pool as fast
+from tests.support.bound import run_bound
 
 f32, f64 = np.float32, np.float64
 BINDS = {

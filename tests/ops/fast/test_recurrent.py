@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ops import recurrent
-from ops.fast import recurrent as fast_recurrent
-from tests.bound import run_bound
+from onnxwalk.ops.ai_onnx import recurrent
+from onnxwalk.ops.fast import recurrent as fast_recurrent
+from tests.support.bound import run_bound
 
 f32 = np.float32
 

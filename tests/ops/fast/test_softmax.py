@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ops.activation import log_softmax, softmax
-from ops.fast import softmax as fast
-from tests.bound import run_bound
+from onnxwalk.ops.ai_onnx.activation import log_softmax, softmax
+from onnxwalk.ops.fast import softmax as fast
+from tests.support.bound import run_bound
 
 f32, f64 = np.float32, np.float64
 BINDS = {softmax: fast.bind_softmax, log_softmax: fast.bind_log_softmax}

@@ -1,0 +1,1 @@
+"""A TensorFlow graph becomes ONNX nodes."""

@@ -1,0 +1,42 @@
+"""What is left of a conversion that nobody needs: one file per idea, each Draft -> Draft in place.
+
+The order matters: constants first, since the others look for them; scales last, because a
+BatchNormalization meets its convolution only when no Transpose stands between them.
+"""
+
+from __future__ import annotations
+
+from onnxwalk.export.conversion.clean.constants import fold_constants, share_constants
+from onnxwalk.export.conversion.clean.duplicates import share_nodes
+from onnxwalk.export.conversion.clean.scales import fold_scales
+from onnxwalk.export.conversion.clean.shapes import (
+    drop_identities,
+    keep_reduced,
+    merge_reshapes,
+    static_reshapes,
+)
+from onnxwalk.export.conversion.clean.transposes import cancel_transposes
+from onnxwalk.export.conversion.draft import Draft
+
+PASSES = (
+    drop_identities,
+    fold_constants,
+    static_reshapes,
+    share_nodes,
+    keep_reduced,
+    cancel_transposes,
+    fold_scales,
+    merge_reshapes,
+    keep_reduced,
+    cancel_transposes,
+    fold_scales,
+    drop_identities,
+    fold_constants,
+    share_constants,
+)
+
+
+def clean(draft: Draft) -> None:
+    """Apply every pass, in order."""
+    for improve in PASSES:
+        improve(draft)

@@ -1,0 +1,139 @@
+"""What a conversion leaves to be worked out on every run is worked out once, in the file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxwalk.export.conversion.draft import Draft, attributes
+from onnxwalk.ops import registry
+
+#: elements: what is smaller is computed by onnxwalk's own operators, whatever it is
+_SMALL = 4096
+
+
+def fold_constants(draft: Draft) -> None:
+    """Compute nodes that read weights only, where the result is small or no larger than those.
+
+    What only moves elements about stays a view of the weight. A folded weight takes over the name
+    of the only weight it was made of, when nobody else reads that.
+    """
+    outputs = {value.name for value in draft.graph.output}
+    origin: dict[str, str] = {}
+    opset = next(o.version for o in draft.model.opset_import if o.domain in ("", "ai.onnx"))
+    for node in draft.graph.node:  # in topological order
+        known = all(name in draft.weights for name in node.input if name)
+        if node.domain or len(node.output) != 1 or node.output[0] in outputs or not known:
+            continue
+        arrays = [draft.weights[name] if name else None for name in node.input]
+        result = _compute(node, arrays, opset)
+        if result is not None:
+            draft.weights[node.output[0]] = result
+            sizes = {name: draft.weights[name].size for name in node.input if name}
+            origin[node.output[0]] = max(sizes, key=sizes.__getitem__, default="")
+    draft.keep(lambda node: node.output[0] not in origin if node.output else True)
+    _take_over_names(draft, origin)
+    draft.drop_dead()
+
+
+def _take_over_names(draft: Draft, origin: dict[str, str]) -> None:
+    """A folded weight is called as the one it comes from, if that one is gone."""
+    reads = draft.reads()
+    names: dict[str, str] = {}
+    for name in origin:
+        source = name
+        while source in origin:
+            source = origin[source]
+        if reads[name] and not reads[source] and source not in names.values():
+            names[name] = source
+    for name, source in names.items():
+        draft.weights[source] = draft.weights.pop(name)
+    draft.rename(names)
+
+
+def _compute(node: Any, arrays: list[Any], opset: int) -> NDArray[Any] | None:
+    """What a node of one output gives, or None where that is not to be had or too large."""
+
+    largest = max([0, *(a.size for a in arrays if a is not None)])
+    given = attributes(node)
+    if node.op_type in _FUNCTIONS:
+        result = _FUNCTIONS[node.op_type](*arrays, **given)
+        if result is not None:
+            return result if result.size <= max(_SMALL, largest) else None
+    operator = registry.lookup("", node.op_type, opset)
+    fits = operator is not None and operator.reserved <= {"out"}
+    fits = fits and set(given) <= set(operator.attributes)
+    if not fits or largest > _SMALL or any(a.type in (5, 10) for a in node.attribute):  # graphs
+        return None
+    given = {k: v.decode() if isinstance(v, bytes) else v for k, v in given.items()}
+    try:
+        result = operator.function(*arrays, **given)
+    except Exception:
+        return None  # left in place: whoever runs it is told what is wrong
+    plain = isinstance(result, (np.ndarray, np.generic)) and result.size <= _SMALL
+    return np.asarray(result) if plain else None
+
+
+def share_constants(draft: Draft) -> None:
+    """Small weights that are equal, bit for bit and in shape, become one."""
+    seen: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+    names: dict[str, str] = {}
+    for name, array in draft.weights.items():
+        if array.size <= 16 and array.dtype.kind not in "OUS":
+            first = seen.setdefault((array.dtype.name, array.shape, array.tobytes()), name)
+            if first != name:
+                names[name] = first
+    draft.rename(names)
+    for name in names:
+        del draft.weights[name]
+
+
+def _reshape(x: NDArray[Any], shape: NDArray[Any], allowzero: int = 0) -> NDArray[Any]:
+    sizes = [x.shape[i] if n == 0 and not allowzero else int(n) for i, n in enumerate(shape)]
+    return x.reshape(sizes)
+
+
+def _squeeze(x: NDArray[Any], axes: NDArray[Any] | None = None) -> NDArray[Any]:
+    return np.squeeze(x, None if axes is None else tuple(int(a) for a in axes))
+
+
+def _unsqueeze(x: NDArray[Any], axes: NDArray[Any]) -> NDArray[Any]:
+    return np.expand_dims(x, tuple(int(a) for a in axes))
+
+
+def _transpose(x: NDArray[Any], perm: list[int] | None = None) -> NDArray[Any]:
+    return np.transpose(x, perm)
+
+
+def _cast(x: NDArray[Any], to: int, saturate: int = 1) -> NDArray[Any] | None:
+    from onnx import helper
+
+    wanted = helper.tensor_dtype_to_np_dtype(to)
+    kinds = [np.dtype(d) for d in (x.dtype, wanted)]
+    plain = all(d.kind in "fiub" or d.name == "bfloat16" for d in kinds)  # no strings, no float8
+    return x.astype(wanted) if plain else None
+
+
+def _arithmetic(function: Any) -> Any:
+    def apply(*arrays: NDArray[Any]) -> NDArray[Any] | None:
+        if any(a.dtype.name not in ("float32", "float64") for a in arrays):
+            return None  # short floats and integers have rules of their own
+        return function(*arrays)
+
+    return apply
+
+
+_FUNCTIONS = {
+    "Identity": lambda x: x,
+    "Transpose": _transpose,
+    "Reshape": _reshape,
+    "Squeeze": _squeeze,
+    "Unsqueeze": _unsqueeze,
+    "Cast": _cast,
+    "Mul": _arithmetic(np.multiply),
+    "Add": _arithmetic(np.add),
+    "Sub": _arithmetic(np.subtract),
+    "Neg": _arithmetic(np.negative),
+}

@@ -1,0 +1,145 @@
+"""Reshape, Cast, Identity and the arithmetic of shapes, where they say nothing new."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from onnxwalk.export.conversion.draft import Draft, attributes, constant, ints, set_attribute
+
+Shape = tuple[int | str | None, ...]
+
+
+def drop_identities(draft: Draft) -> None:
+    """Identity, Cast to what a tensor already is after a Cast, Dropout of inference."""
+    producers = draft.producers()
+    ports = {value.name for value in (*draft.graph.input, *draft.graph.output)}
+    names: dict[str, str] = {}
+    for node in draft.graph.node:
+        if node.op_type == "Identity" and not node.domain:
+            source, result = node.input[0], node.output[0]
+            if result not in ports:
+                names[result] = source
+            elif source in producers and source not in ports and source not in names:
+                # the tensor takes the name of the output
+                producer = producers[source]
+                index = list(producer.output).index(source)
+                if producer.op_type != "Identity" and source not in names.values():
+                    producer.output[index] = result
+                    names[source] = result
+                    node.op_type = ""  # now it would read itself
+    draft.keep(lambda node: node.op_type and node.output[0] not in names if node.output else True)
+    draft.rename(names)
+
+
+def static_reshapes(draft: Draft) -> None:
+    """A Reshape to a computed shape with one open dimension becomes a Reshape to constants and -1.
+
+    Keras's Flatten and Reshape ask for the batch size, which takes half a dozen nodes.
+    """
+    shapes = draft.shapes()
+    for node in draft.graph.node:
+        if node.op_type != "Reshape" or attributes(node).get("allowzero"):
+            continue
+        target = _target(shapes.get(node.output[0]))
+        if target is not None and constant(draft, node.input[1]) is None:
+            node.input[1] = ints(draft, target, f"{node.name}/shape")
+    draft.drop_dead()
+
+
+def merge_reshapes(draft: Draft) -> None:
+    """Reshape after Reshape is one; one that changes nothing is none; a Transpose that only moves
+    axes of size 1 is a Reshape."""
+    shapes = draft.shapes()
+    producers, outputs = draft.producers(), {value.name for value in draft.graph.output}
+    names: dict[str, str] = {}
+    for node in draft.graph.node:
+        if node.op_type == "Transpose":
+            _transpose_to_reshape(draft, node, shapes)
+        if node.op_type != "Reshape" or attributes(node).get("allowzero"):
+            continue
+        wanted = constant(draft, node.input[1])
+        before = producers.get(node.input[0])
+        if wanted is not None and before is not None and before.op_type == "Reshape":
+            known = shapes.get(node.output[0])
+            target = _target(known) if (wanted == 0).any() else wanted
+            if target is not None:
+                node.input[0] = before.input[0]
+                node.input[1] = ints(draft, target, f"{node.name}/shape")
+        now, then = shapes.get(node.output[0]), shapes.get(node.input[0])
+        same = now is not None and then is not None and len(now) == len(then)
+        if same and _equal(now, then) and node.output[0] not in outputs:
+            names[node.output[0]] = node.input[0]
+    draft.rename(names)
+    draft.drop_dead()
+
+
+def keep_reduced(draft: Draft) -> None:
+    """Reduce without the axes, then Reshape that puts them back: Reduce that keeps them."""
+    shapes, producers, reads = draft.shapes(), draft.producers(), draft.reads()
+    names: dict[str, str] = {}
+    for node in draft.graph.node:
+        before = producers.get(node.input[0]) if node.op_type == "Reshape" else None
+        if before is None or reads[node.input[0]] > 1 or node.output[0] not in shapes:
+            continue
+        axes = reduced_axes(draft, before)
+        source = shapes.get(before.input[0])
+        if axes is None or source is None or attributes(before).get("keepdims", 1):
+            continue
+        axes = {axis % len(source) for axis in axes}
+        kept = tuple(1 if i in axes else size for i, size in enumerate(source))
+        if len(kept) == len(shapes[node.output[0]]) and _equal(kept, shapes[node.output[0]]):
+            set_attribute(before, "keepdims", 1)
+            names[node.output[0]] = before.output[0]
+    outputs = {value.name for value in draft.graph.output}
+    for result, source in list(names.items()):
+        if result in outputs:  # the tensor takes the name of the output
+            producers[source].output[0] = result
+            producers[result].op_type = ""
+            del names[result]
+    draft.keep(lambda node: node.op_type and node.output[0] not in names)
+    draft.rename(names)
+
+
+def reduced_axes(draft: Draft, node: Any) -> list[int] | None:
+    """The axes of a Reduce operator, when they are written down."""
+    if not node.op_type.startswith("Reduce"):
+        return None
+    given = attributes(node).get("axes")
+    if given is None and len(node.input) > 1:
+        given = constant(draft, node.input[1])
+    return None if given is None or not len(given) else [int(axis) for axis in given]
+
+
+def _transpose_to_reshape(draft: Draft, node: Any, shapes: dict[str, Shape]) -> None:
+    source, perm = shapes.get(node.input[0]), attributes(node).get("perm")
+    if source is None or perm is None:
+        return
+    moved = [axis for axis in perm if source[axis] != 1]
+    target = _target(tuple(source[axis] for axis in perm))
+    if moved == sorted(moved) and target is not None:
+        del node.attribute[:]
+        node.op_type = "Reshape"
+        node.input.append(ints(draft, target, f"{node.name}/shape"))
+
+
+def _target(shape: Shape | None) -> Any:
+    """What to write into a Reshape for this shape, or None when more than one size is open."""
+    if shape is None or sum(not isinstance(size, int) for size in shape) > 1:
+        return None
+    if 0 in shape:
+        return None
+    return np.array([size if isinstance(size, int) else -1 for size in shape], np.int64)
+
+
+def _equal(a: Shape, b: Shape) -> bool:
+    """Shapes of the same number of elements that differ in one open dimension are equal, too."""
+    open_sizes = 0
+    for left, right in zip(a, b, strict=True):
+        if isinstance(left, int) and isinstance(right, int):
+            if left != right:
+                return False
+        elif left != right or left is None:
+            open_sizes += 1
+    return open_sizes <= 1

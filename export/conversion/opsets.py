@@ -1,0 +1,102 @@
+"""A model of opset 18, the newest that tf2onnx writes, becomes one of a newer opset.
+
+Nothing but the number changes: almost every operator's later versions say what version 18 said
+and allow more, as bfloat16 from opset 22 on. Whether they do is read from ONNX's own schemas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from onnxwalk.export.conversion.draft import walk
+from onnxwalk.export.errors import ExportError
+from onnxwalk.export.names import layer_of
+from onnxwalk.ops.contract.registry import LATEST_OPSET
+
+#: what is written unless something else is asked for, and the newest that tf2onnx writes
+DEFAULT = 18
+#: the oldest that the recurrent nodes are written for
+OLDEST = 13
+
+
+def newest() -> int:
+    """The newest opset that the installed onnx can check and the interpreter can run."""
+    from onnx import defs
+
+    return min(defs.onnx_opset_version(), LATEST_OPSET[""])
+
+
+def raise_opset(model: Any, opset: int, layers: Sequence[str] = ()) -> None:
+    """Declare a model of opset ``DEFAULT`` to be one of ``opset``, in place.
+
+    Raises ExportError that names the layer for a node that might mean something else.
+    """
+    from onnx import helper
+
+    for node in walk(model.graph):
+        changed = None if node.domain else meaning_changed(node.op_type, opset)
+        if changed:
+            layer = layer_of(node.name, layers)
+            raise ExportError(
+                f"{f'layer {layer}' if layer else node.name}: ONNX changed {node.op_type} in "
+                f"opset {changed}: export to opset {changed - 1}"
+            )
+    for entry in model.opset_import:
+        if entry.domain in ("", "ai.onnx"):
+            entry.version = opset
+    model.ir_version = max(model.ir_version, helper.find_min_ir_version_for(model.opset_import))
+
+
+def meaning_changed(operator: str, opset: int) -> int | None:
+    """The first opset after ``DEFAULT``, up to ``opset``, in which a node of this operator of
+    ai.onnx may not mean what it meant; None if there is none.
+
+    A schema keeps the meaning when it takes the same inputs, outputs and attributes with the same
+    defaults, the same types at least, and nothing new but what may be left out; and when neither
+    is deprecated, as GroupNormalization was until 21, when its scale became one for each channel.
+    """
+    from onnx import defs
+
+    old = defs.get_schema(operator, DEFAULT)
+    for version in range(DEFAULT + 1, opset + 1):
+        new = defs.get_schema(operator, version)
+        if not _takes_all_of(new, old):
+            return version
+    return None
+
+
+def _takes_all_of(new: Any, old: Any) -> bool:
+    """Whether every node that fits the old schema fits the new one, with the same defaults."""
+    if (
+        old.deprecated
+        or new.deprecated
+        or not all(
+            _parameters_fit(getattr(new, side), getattr(old, side))
+            for side in ("inputs", "outputs")
+        )
+    ):
+        return False
+    added = [a for name, a in new.attributes.items() if name not in old.attributes]
+    return not any(attribute.required for attribute in added) and all(
+        name in new.attributes
+        and new.attributes[name].type == attribute.type
+        and new.attributes[name].default_value == attribute.default_value
+        for name, attribute in old.attributes.items()
+    )
+
+
+def _parameters_fit(new: Any, old: Any) -> bool:
+    """The old ones come first, take what they took, and what follows them may be left out."""
+    from onnx.defs import OpSchema
+
+    optional = OpSchema.FormalParameterOption.Optional
+    kept, added = new[: len(old)], new[len(old) :]
+    return (
+        len(kept) == len(old)
+        and all(
+            n.name == o.name and n.option == o.option and n.types >= o.types
+            for n, o in zip(kept, old, strict=True)
+        )
+        and all(parameter.option == optional for parameter in added)
+    )

@@ -1,0 +1,144 @@
+"""Convolutions of one to three dimensions."""
+
+from __future__ import annotations
+
+from onnxwalk.export.coverage.layer_cases import Case, grid
+
+_SHAPES = {1: (13, 4), 2: (9, 11, 4), 3: (6, 7, 5, 4)}
+
+
+def cases() -> list[Case]:
+    found: list[Case] = []
+    for n, shape in _SHAPES.items():
+        found += _plain(n, shape) + _transposed(n, shape)
+        if n < 3:
+            found += _depthwise(n, shape) + _separable(n, shape)
+    return found
+
+
+def _plain(n: int, shape: tuple[int, ...]) -> list[Case]:
+    uneven = tuple([3, 2, 1][:n])
+    steps = tuple([1, 2, 1][-n:])
+    settings = [
+        {},
+        {"padding": "same"},
+        {"strides": 2},
+        {"strides": 2, "padding": "same"},
+        {"strides": 3, "padding": "same", "use_bias": False},
+        {"kernel_size": uneven, "padding": "same"},
+        {"kernel_size": uneven, "strides": steps},
+        {"dilation_rate": 2},
+        {"dilation_rate": 2, "padding": "same"},
+        {"groups": 2},
+        {"groups": 4, "padding": "same", "strides": 2},
+        {"groups": 2, "dilation_rate": 2, "padding": "same"},
+        {"activation": "gelu"},
+        {"kernel_size": 1},
+    ]
+    if n == 1:
+        settings += [
+            {"padding": "causal"},
+            {"padding": "causal", "dilation_rate": 2},
+            {"padding": "causal", "groups": 2},
+            {"padding": "causal", "strides": 2},
+        ]
+    settings = [{"kernel_size": 2 if n == 3 else 3} | s for s in settings]
+    name = f"Conv{n}D"
+    open_shape = (*(None for _ in shape[:-1]), shape[-1])
+    first = shape[-1:] + shape[:-1]
+    # TensorFlow's CPU kernels want channels last for everything but the 1-D kind
+    found = grid(name, shape, *settings, filters=8)
+    if n < 3:
+        found += grid(
+            name,
+            open_shape,
+            *settings[:4],
+            settings[8],
+            filters=8,
+            note="open sizes",
+        )
+    return found + grid(
+        name,
+        first,
+        *(settings[i] for i in (0, 1, 3)),
+        filters=8,
+        data_format="channels_first",
+        note="channels_first",
+    )
+
+
+def _transposed(n: int, shape: tuple[int, ...]) -> list[Case]:
+    settings = [
+        {},
+        {"padding": "same"},
+        {"strides": 2},
+        {"strides": 2, "padding": "same"},
+        {"strides": 3, "kernel_size": 2, "padding": "same"},
+        {"strides": 3, "kernel_size": 2},
+        {"strides": 2, "padding": "same", "output_padding": 1},
+        {"strides": 2, "padding": "same", "output_padding": 0},
+        {"strides": 3, "kernel_size": 5, "padding": "same", "use_bias": False},
+        {"strides": 2, "output_padding": 1},
+        {"strides": 2, "activation": "relu"},
+    ]
+    if n == 2:
+        settings += [{"strides": (1, 2), "kernel_size": (3, 4), "padding": "same"}]
+    if n < 3:
+        settings += [{"dilation_rate": 2}, {"dilation_rate": 2, "padding": "same"}]
+    settings = [{"kernel_size": 3} | s for s in settings]
+    open_shape = (*(None for _ in shape[:-1]), shape[-1])
+    name = f"Conv{n}DTranspose"
+    first = shape[-1:] + shape[:-1]
+    return [
+        *grid(name, shape, *settings, filters=6),
+        *grid(name, open_shape, *settings[:4], filters=6, note="open sizes"),
+        *grid(
+            name,
+            first,
+            settings[0],
+            settings[3],
+            filters=6,
+            data_format="channels_first",
+            note="channels_first",
+        ),
+    ]
+
+
+def _depthwise(n: int, shape: tuple[int, ...]) -> list[Case]:
+    settings = [
+        {},
+        {"padding": "same"},
+        {"strides": 2, "padding": "same"},
+        {"depth_multiplier": 2},
+        {"depth_multiplier": 3, "strides": 2, "padding": "same"},
+        {"dilation_rate": 2},
+        {"dilation_rate": 2, "padding": "same", "depth_multiplier": 2},
+        {"use_bias": False, "activation": "relu6"},
+    ]
+    open_shape = (*(None for _ in shape[:-1]), shape[-1])
+    first = shape[-1:] + shape[:-1]
+    name = f"DepthwiseConv{n}D"
+    return [
+        *grid(name, shape, *settings, kernel_size=3),
+        *grid(name, open_shape, *settings[1:4], kernel_size=3, note="open sizes"),
+        *grid(name, first, *settings[:2], kernel_size=3, data_format="channels_first",
+              note="channels_first"),
+    ]  # fmt: skip
+
+
+def _separable(n: int, shape: tuple[int, ...]) -> list[Case]:
+    settings = [
+        {},
+        {"padding": "same"},
+        {"strides": 2, "padding": "same"},
+        {"depth_multiplier": 2},
+        {"dilation_rate": 2},
+        {"dilation_rate": 2, "padding": "same", "depth_multiplier": 2},
+        {"use_bias": False, "activation": "relu"},
+    ]
+    open_shape = (*(None for _ in shape[:-1]), shape[-1])
+    name = f"SeparableConv{n}D"
+    return [
+        *grid(name, shape, *settings, filters=6, kernel_size=3),
+        *grid(name, open_shape, *settings[1:3], filters=6, kernel_size=3, note="open sizes"),
+    ]

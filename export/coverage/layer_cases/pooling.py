@@ -1,0 +1,58 @@
+"""Pooling: windows, global, adaptive."""
+
+from __future__ import annotations
+
+from onnxwalk.export.coverage.layer_cases import Case, grid
+
+_SHAPES = {1: (13, 4), 2: (9, 11, 4), 3: (6, 7, 5, 4)}
+
+
+def cases() -> list[Case]:
+    found: list[Case] = []
+    for n, shape in _SHAPES.items():
+        open_shape = (*(None for _ in shape[:-1]), shape[-1])
+        first = shape[-1:] + shape[:-1]
+        for kind in ("Max", "Average"):
+            name = f"{kind}Pooling{n}D"
+            settings = [
+                {"pool_size": 2},
+                {"pool_size": 2, "padding": "same"},
+                {"pool_size": 3, "strides": 2},
+                {"pool_size": 3, "strides": 2, "padding": "same"},
+                {"pool_size": 3, "strides": 1, "padding": "same"},
+                {"pool_size": 2, "strides": 3, "padding": "same"},
+                {"pool_size": 1, "strides": 2},
+            ]
+            if n > 1:
+                settings += [
+                    {"pool_size": (3, 2, 1)[:n]},
+                    {"pool_size": (2, 3, 2)[:n], "strides": (1, 2, 2)[:n], "padding": "same"},
+                ]
+            found += grid(name, shape, *settings)
+            found += grid(name, open_shape, *settings[:4], note="open sizes")
+            found += grid(
+                name,
+                first,
+                *settings[:4],
+                data_format="channels_first",
+                note="channels_first",
+            )
+            name = f"Global{kind}Pooling{n}D"
+            found += grid(name, shape, {}, {"keepdims": True})
+            found += grid(name, open_shape, {}, {"keepdims": True}, note="open sizes")
+            found += grid(
+                name, first, {}, {"keepdims": True}, data_format="channels_first",
+                note="channels_first",
+            )  # fmt: skip
+            name = f"Adaptive{kind}Pooling{n}D"
+            sizes = [{"output_size": 2}, {"output_size": 4 if n < 3 else 3}]
+            if n > 1:
+                sizes += [{"output_size": (3, 2, 2)[:n]}]
+            found += grid(name, shape, *sizes)
+            found += grid(name, shape, {"output_size": 1}, refused="global pooling")
+            even = tuple(2 * size for size in shape[:-1]) + shape[-1:]
+            found += grid(name, even, {"output_size": 2}, note="even sizes")
+            found += grid(
+                name, first, *sizes[:2], data_format="channels_first", note="channels_first"
+            )
+    return found

@@ -1,0 +1,377 @@
+"""Small Keras models that show each recurrent layer, and each use of a mask, in its variety.
+
+``CASES``: name of a public class of ``keras.layers`` -> [(label, builder)]; a builder takes nothing
+and returns a ``keras.Model`` with random weights. Keras is imported when a builder is called. Masks
+come from ``ids`` (int32, 0 is padding) or from rows of an input that are all 0.
+
+``is_loop`` says which cases have no RNN, LSTM or GRU node because ONNX has no word for their cell.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from onnxwalk.export.coverage.layer_cases_own import own_cell, own_recurrence, tuned_cell
+
+Builder = Callable[[], Any]
+Case = tuple[str, Builder]
+
+KINDS = ("SimpleRNN", "LSTM", "GRU")
+#: where the mask of a recurrent layer comes from
+MASKS = ("no mask", "embedding mask", "float mask", "given mask")
+MERGES = ("concat", "sum", "mul", "ave", None)
+
+_TIME = 9
+_WORDS = 20
+_LOOPS = ("selu", "gelu", "own cell", "tuned cell", "each unit")
+
+
+def is_loop(name: str, label: str) -> bool:
+    """Whether a case is written as a Loop: ConvLSTM, a cell of one's own, selu and gelu, a mask of
+    single units, unless Keras unrolls it."""
+    own = name.startswith("ConvLSTM") or any(word in label for word in _LOOPS)
+    return own and not label.endswith("unroll")
+
+
+# --- inputs
+
+
+def _masked(mask: str, time: int | None = _TIME, batch: int | None = None) -> tuple[Any, Any, Any]:
+    """(input, x (batch, time, 6), mask to be given or None) with one of ``MASKS``."""
+    import keras
+
+    if mask == "float mask":
+        x = keras.Input((time, 6), batch_size=batch, name="x")
+        return x, keras.layers.Masking()(x), None
+    ids = keras.Input((time,), dtype="int32", batch_size=batch, name="ids")
+    x = keras.layers.Embedding(_WORDS, 6, mask_zero=mask == "embedding mask")(ids)
+    return ids, x, keras.ops.not_equal(ids, 0) if mask == "given mask" else None
+
+
+def _model(
+    wrap: Callable[[Any], Any],
+    mask: str = "embedding mask",
+    time: int | None = _TIME,
+    batch: int | None = None,
+) -> Builder:
+    """A model of what ``wrap(keras.layers)`` makes: a layer, or a list of layers in parallel."""
+
+    def build() -> Any:
+        import keras
+
+        source, x, given = _masked(mask, time, batch)
+        made = wrap(keras.layers)
+        options = {} if given is None else {"mask": given}
+        made = made if isinstance(made, list) else [made]
+        return keras.Model(source, [layer(x, **options) for layer in made])
+
+    return build
+
+
+def _chain(*wraps: Callable[[Any], Any], mask: str = "embedding mask") -> Builder:
+    """Layers one after the other; each takes the mask that the one before hands on."""
+
+    def build() -> Any:
+        import keras
+
+        source, x, _ = _masked(mask)
+        for wrap in wraps:
+            x = wrap(keras.layers)(x)
+        return keras.Model(source, x)
+
+    return build
+
+
+# --- SimpleRNN, LSTM, GRU
+
+
+def _flags(kind: str, **more: Any) -> Callable[[Any], list[Any]]:
+    """All of return_sequences × return_state × go_backwards."""
+    return lambda L: [
+        getattr(L, kind)(4, return_sequences=s, return_state=r, go_backwards=b, **more)
+        for s, r, b in itertools.product((False, True), repeat=3)
+    ]
+
+
+def _with_states(kind: str, mask: str, bidirectional: bool = False) -> Builder:
+    """Initial states that are inputs, in both directions."""
+
+    def build() -> Any:
+        import keras
+
+        L = keras.layers
+        source, x, given = _masked(mask)
+        count = (2 if kind == "LSTM" else 1) * (2 if bidirectional else 1)
+        states = [keras.Input((4,), name=f"state_{i}") for i in range(count)]
+        outputs = []
+        for sequences, backwards in itertools.product((False, True), repeat=2):
+            if bidirectional and backwards:
+                continue
+            options = {"return_sequences": sequences, "return_state": True}
+            layer = getattr(L, kind)(4, go_backwards=backwards, **options)
+            layer = L.Bidirectional(layer) if bidirectional else layer
+            outputs.append(layer(x, initial_state=states, mask=given))
+        return keras.Model([source, *states], outputs)
+
+    return build
+
+
+def _seq2seq(kind: str) -> Builder:
+    """An encoder's last states begin the decoder, whose states go on to a third layer."""
+
+    def build() -> Any:
+        import keras
+
+        L = keras.layers
+        make = getattr(L, kind)
+        ids, x, _ = _masked("embedding mask")
+        target = keras.Input((5,), dtype="int32", name="target")
+        y = L.Embedding(_WORDS, 6, mask_zero=True)(target)
+        _, *states = make(4, return_state=True)(x)
+        options = {"return_sequences": True, "return_state": True}
+        y, *states = make(4, **options)(y, initial_state=states, mask=y._keras_mask)
+        last = make(4)(y, initial_state=states)
+        return keras.Model([ids, target], [L.Dense(3)(y), last])
+
+    return build
+
+
+def _time_major(kind: str) -> Builder:
+    """Time comes first in the input and in the output."""
+
+    def build() -> Any:
+        import keras
+
+        L = keras.layers
+        x = keras.Input(batch_shape=(_TIME, None, 3), name="x")
+        y = keras.ops.transpose(x, (1, 0, 2))
+        y = getattr(L, kind)(4, return_sequences=True)(y)
+        y = L.Permute((2, 1))(y)
+        return keras.Model(x, keras.ops.transpose(y, (2, 0, 1)))
+
+    return build
+
+
+def _mask_of(kind: str, width: int) -> Builder:
+    """A mask (batch, time, width): of steps if the width is 1, else of each unit."""
+
+    def build() -> Any:
+        import keras
+
+        source, x, _ = _masked("no mask")
+        columns = [keras.ops.not_equal(source, i) for i in range(width)]
+        layers = [getattr(keras.layers, kind)(4, return_sequences=s) for s in (False, True)]
+        mask = keras.ops.stack(columns, axis=-1)
+        return keras.Model(source, [layer(x, mask=mask) for layer in layers])
+
+    return build
+
+
+def _single(kind: str) -> Iterator[Case]:
+    for mask in MASKS:
+        yield f"every flag, {mask}", _model(_flags(kind), mask)
+        yield f"open time, {mask}", _model(_flags(kind), mask, time=None)
+        yield (
+            f"zero_output_for_mask, {mask}",
+            _model(_flags(kind, zero_output_for_mask=True), mask),
+        )
+        yield f"unroll, {mask}", _model(_flags(kind, unroll=True), mask)
+        yield f"stateful, {mask}", _model(_flags(kind, stateful=True), mask, batch=6)
+        if mask != "float mask":
+            yield f"initial states, {mask}", _with_states(kind, mask)
+    yield "mask (batch, time, 1)", _mask_of(kind, 1)
+    yield "mask of each unit", _mask_of(kind, 4)
+    yield "no bias", _model(_flags(kind, use_bias=False))
+    yield "dropout", _model(_flags(kind, dropout=0.2, recurrent_dropout=0.2))
+    yield "fixed batch", _model(_flags(kind), batch=6)
+    yield "one step", _model(_flags(kind), time=1)
+    yield "encoder to decoder", _seq2seq(kind)
+    yield "time first", _time_major(kind)
+    if kind == "GRU":
+        yield "reset before", _model(_flags(kind, reset_after=False))
+    names = "tanh sigmoid relu linear hard_sigmoid elu softsign softplus leaky_relu".split()
+    for name in (*names, None):
+        yield f"activation {name}", _activation(kind, name)
+    for name in ("selu", "gelu"):
+        for mask in MASKS[:2]:
+            yield f"activation {name}, {mask}", _activation(kind, name, mask)
+
+
+def _activation(kind: str, name: str | None, mask: str = "embedding mask") -> Builder:
+    """Few steps: a gate that isn't bounded makes the state explode."""
+    places = ("activation",) if kind == "SimpleRNN" else ("activation", "recurrent_activation")
+    return _model(lambda L: [getattr(L, kind)(4, **{place: name}) for place in places], mask, 4)
+
+
+# --- cells, wrappers
+
+
+def _rnn() -> Iterator[Case]:
+    both = list(itertools.product((False, True), repeat=2))
+    for mask in MASKS:
+        for kind in KINDS:
+            yield (
+                f"{kind}Cell, {mask}",
+                _model(lambda L, k=kind: [
+                    L.RNN(getattr(L, f"{k}Cell")(4), return_sequences=s, go_backwards=b)
+                    for s, b in both
+                ], mask),
+            )  # fmt: skip
+        for label, make in (("own cell", own_cell), ("tuned cell", tuned_cell)):
+            yield (
+                f"{label}, {mask}",
+                _model(lambda L, c=make: [
+                    L.RNN(c()(4), return_sequences=s, return_state=True, go_backwards=b)
+                    for s, b in both
+                ], mask),
+            )  # fmt: skip
+    yield "own cell, open time", _model(lambda L: L.RNN(own_cell()(4)), time=None)
+    yield "own cell, unroll", _model(lambda L: L.RNN(own_cell()(4), unroll=True))
+
+
+def _stacked() -> Iterator[Case]:
+    both = list(itertools.product((False, True), repeat=2))
+    for mask, kind in itertools.product(MASKS, KINDS):
+        yield (
+            f"{kind}Cell twice, {mask}",
+            _model(lambda L, k=kind: [
+                L.RNN([getattr(L, f"{k}Cell")(n) for n in (4, 3)],
+                      return_sequences=s, return_state=True, go_backwards=b)
+                for s, b in both
+            ], mask),
+        )  # fmt: skip
+    for mask in MASKS:
+        yield (
+            f"LSTMCell, GRUCell, SimpleRNNCell, {mask}",
+            _model(lambda L: [
+                L.RNN([L.LSTMCell(4), L.GRUCell(3), L.SimpleRNNCell(5)],
+                      return_sequences=s, return_state=True, go_backwards=b)
+                for s, b in both
+            ], mask),
+        )  # fmt: skip
+    yield (
+        "LSTMCell and own cell",
+        _model(lambda L: L.RNN(L.StackedRNNCells([L.LSTMCell(4), own_cell()(3)]))),
+    )
+    yield (
+        "Bidirectional",
+        _model(lambda L: L.Bidirectional(L.RNN([L.GRUCell(4), L.GRUCell(3)]))),
+    )
+
+
+def _cell(kind: str) -> Iterator[Case]:
+    """A cell called by itself, one step."""
+
+    def build(**options: Any) -> Any:
+        import keras
+
+        x = keras.Input((3,), name="x")
+        states = [keras.Input((4,), name=f"s{i}") for i in range(2 if kind == "LSTMCell" else 1)]
+        return keras.Model([x, *states], getattr(keras.layers, kind)(4, **options)(x, states))
+
+    yield "one step", build
+    yield "no bias, relu", lambda: build(use_bias=False, activation="relu")
+    if kind == "GRUCell":
+        yield "reset before", lambda: build(reset_after=False)
+
+
+def _bidirectional() -> Iterator[Case]:
+    both = list(itertools.product((False, True), repeat=2))
+    for kind, mask in itertools.product(KINDS, MASKS):
+        for merge in MERGES:
+            yield (
+                f"{kind}, merge {merge}, {mask}",
+                _model(lambda L, k=kind, m=merge: [
+                    L.Bidirectional(
+                        getattr(L, k)(4, return_sequences=s, return_state=r), merge_mode=m)
+                    for s, r in both
+                ], mask),
+            )  # fmt: skip
+        yield (
+            f"{kind}, open time, {mask}",
+            _model(
+                lambda L, k=kind: L.Bidirectional(getattr(L, k)(4, return_sequences=True)),
+                mask,
+                None,
+            ),
+        )
+        yield (
+            f"{kind}, stateful, {mask}",
+            _model(
+                lambda L, k=kind: L.Bidirectional(getattr(L, k)(4, stateful=True)), mask, batch=6
+            ),
+        )
+        if mask != "float mask":
+            yield f"{kind}, initial states, {mask}", _with_states(kind, mask, bidirectional=True)
+    for forward, backward in itertools.permutations(KINDS, 2):
+        for mask in MASKS:
+            yield (
+                f"{forward} and {backward}, {mask}",
+                _model(lambda L, f=forward, b=backward: [
+                    L.Bidirectional(
+                        getattr(L, f)(4, return_sequences=s),
+                        backward_layer=getattr(L, b)(3, return_sequences=s, go_backwards=True))
+                    for s in (False, True)
+                ], mask),
+            )  # fmt: skip
+    for mask in MASKS:
+        yield (
+            f"first layer backwards, {mask}",
+            _model(
+                lambda L: L.Bidirectional(
+                    L.GRU(4, return_sequences=True, go_backwards=True),
+                    backward_layer=L.GRU(4, return_sequences=True),
+                ),
+                mask,
+            ),
+        )
+        yield (
+            f"RNN(LSTMCell), {mask}",
+            _model(lambda L: L.Bidirectional(L.RNN(L.LSTMCell(4), return_sequences=True)), mask),
+        )
+        yield (
+            f"own cell, {mask}",
+            _model(lambda L: L.Bidirectional(L.RNN(own_cell()(4), return_sequences=True)), mask),
+        )
+        yield (
+            f"selu, {mask}",
+            _model(lambda L: L.Bidirectional(L.GRU(4, activation="selu")), mask),
+        )
+    yield (
+        "subclassed LSTM",
+        _model(lambda L: L.Bidirectional(own_recurrence()(4, return_sequences=True))),
+    )
+    yield (
+        "relu forwards, tanh backwards",
+        _model(lambda L: L.Bidirectional(
+            L.LSTM(4, activation="relu"),
+            backward_layer=L.LSTM(4, go_backwards=True))),
+    )  # fmt: skip
+
+
+def _cases() -> dict[str, list[Case]]:
+    from onnxwalk.export.coverage.layer_cases_masks import MASK_CASES
+
+    found: dict[str, list[Case]] = {kind: list(_single(kind)) for kind in KINDS}
+    found |= {f"{kind}Cell": list(_cell(f"{kind}Cell")) for kind in KINDS}
+    found["RNN"] = list(_rnn())
+    found["StackedRNNCells"] = list(_stacked())
+    found["Bidirectional"] = list(_bidirectional())
+    found |= MASK_CASES
+    return {name: [(label, _random(build)) for label, build in found[name]] for name in found}
+
+
+def _random(build: Builder) -> Builder:
+    """Weights that matter, but don't drive every gate to its end."""
+
+    def randomized() -> Any:
+        from onnxwalk.export.study.assignment import randomize
+
+        return randomize(build(), scale=0.4)
+
+    return randomized
+
+
+CASES: dict[str, list[Case]] = _cases()

@@ -1,0 +1,121 @@
+"""The table in docs/LAYERS.md: written from verdicts, read again by the test."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from onnxwalk.export.tracing.refusals import NO_ONNX_FORM
+
+if TYPE_CHECKING:
+    from onnxwalk.export.coverage.layers import Verdict
+
+_HEAD = """# Keras layers
+
+Written by `python -m export layers -o docs/LAYERS.md`, with Keras {keras}, TensorFlow {tensorflow},
+tf2onnx {tf2onnx} and ONNX Runtime {onnxruntime}, at opset 18: each configuration of
+`export/layer_cases` is exported and run in Keras, in onnxwalk and in ONNX Runtime.
+
+A difference is the largest over all configurations and outputs, divided by the largest absolute
+value that Keras gives if that is more than 1. Operators are those of all configurations together,
+the commonest first; none means that the layer lets its input through.
+{total}
+| Layer | Right | Operators | onnxwalk | ONNX Runtime | What can't be exported |
+|---|---|---|---|---|---|
+"""
+
+
+def table(verdicts: dict[str, list[Verdict]], before: str = "") -> str:
+    """Markdown, a row for each layer; those of ``before``, a table, stay where they aren't new.
+
+    Layers that have no cases but a reason why they can't have any are added.
+    """
+    import keras
+    import onnxruntime
+    import tensorflow
+    import tf2onnx
+
+    rows = {name: line for line in before.splitlines() if (name := _layer_of(line))}
+    rows |= {name: _row(name, of_layer) for name, of_layer in verdicts.items()}
+    for name, why in NO_ONNX_FORM.items():
+        rows.setdefault(name, f"| {name} | 0 of 0 | | | | {why} |")
+    modules = (keras, onnxruntime, tensorflow, tf2onnx)
+    total = _total(list(rows.values()))
+    head = _HEAD.format(total=total, **{m.__name__: m.__version__ for m in modules})
+    return head + "\n".join(rows[name] for name in sorted(rows)) + "\n"
+
+
+def read_table(text: str) -> dict[str, set[str]]:
+    """Layer -> the operators of its row."""
+    rows = {name: _cells(line) for line in text.splitlines() if (name := _layer_of(line))}
+    return {name: set(cells[2].split(", ")) - {"", "none"} for name, cells in rows.items()}
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def _layer_of(line: str) -> str | None:
+    cells = _cells(line)
+    return cells[0] if len(cells) == 6 and cells[1][:1].isdigit() else None
+
+
+def _total(rows: list[str]) -> str:
+    cells = [_cells(row) for row in rows]
+    counts = [[int(n) for n in row[1].split(" of ")] for row in cells]
+    right, tried = (sum(count[i] for count in counts) for i in (0, 1))
+    wrong = sum(row[5].count("WRONG") for row in cells)
+    walk, runtime = (max((float(row[i]) for row in cells if row[i]), default=0.0) for i in (3, 4))
+    return (
+        f"\n{len(rows)} layers, {tried} configurations: {right} right, {tried - right - wrong} "
+        f"refused, {wrong} wrong. Largest difference: {walk:.1g} in onnxwalk, {runtime:.1g} in "
+        "ONNX Runtime.\n"
+    )
+
+
+def _row(name: str, verdicts: list[Verdict]) -> str:
+    operators: Counter[str] = Counter()
+    for verdict in verdicts:
+        operators.update(set(verdict.operators) - {"Identity"})
+    right = [v for v in verdicts if not v.failures and v.refused is None]
+    said = [v for v in verdicts if v.refused is not None and not v.failures]
+    reasons = [f"{v.case.label}: {_why(v.refused)}" for v in said]
+    if not right and reasons:
+        reasons = [NO_ONNX_FORM.get(name, reasons[0])]
+    wrong = [f"{v.case.label}: WRONG, {v.failures[0]}" for v in verdicts if v.failures]
+    listed = ", ".join(kind for kind, _ in operators.most_common()) or ("none" if right else "")
+    cells = [
+        name,
+        f"{len(right)} of {len(verdicts)}",
+        listed,
+        _most(right, "onnxwalk"),
+        _most(right, "onnxruntime"),
+        "; ".join(_grouped(reasons) + wrong).replace("|", "\\|"),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _grouped(reasons: list[str]) -> list[str]:
+    """Configurations with the same reason share it: the first is named, the rest counted."""
+    found: dict[str, list[str]] = {}
+    for reason in reasons:
+        label, _, why = reason.partition(": ")
+        found.setdefault(why or label, []).append(label)
+    return [
+        (labels[0] + (f" and {len(labels) - 1} more" if len(labels) > 1 else "") + f": {why}")
+        if why != labels[0] else why
+        for why, labels in found.items()
+    ]  # fmt: skip
+
+
+def _why(message: str | None) -> str:
+    """Without the names of this run's layers, which count up."""
+    text = re.sub(r"^layer \S+( \(\w+\))?: ", "", message or "")
+    text = re.sub(r"^\S+ can't be traced: Exception encountered when calling \S+ ", "", text)
+    return re.sub(r" \(layer \S+?\)", "", text)
+
+
+def _most(verdicts: list[Verdict], where: str) -> str:
+    values = [getattr(v, where) for v in verdicts if getattr(v, where) is not None]
+    return f"{max(values):.1g}" if values else ""

@@ -1,0 +1,1 @@
+"""A Keras model becomes a TensorFlow graph that says what each layer was."""

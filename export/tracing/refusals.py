@@ -1,0 +1,39 @@
+"""Layers of Keras that have no ONNX form, told before anything is traced."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from onnxwalk.export.errors import ExportError
+
+#: layer -> why, and what to do about it
+NO_ONNX_FORM = {
+    "Hashing": "ONNX has no FarmHash or SipHash: hash in the data pipeline, and export from the "
+    "integer ids on",
+    "HashedCrossing": "ONNX has no FarmHash: cross in the data pipeline, and export from the "
+    "integer ids on",
+    "TFSMLayer": "it holds a SavedModel, not Keras layers: convert that with tf2onnx",
+    "JaxLayer": "it holds a JAX function: write it as a layer of keras.ops",
+    "FlaxLayer": "it holds a Flax module: write it as a layer of keras.ops",
+    "TorchModuleWrapper": "it holds a PyTorch module: export that with torch.onnx",
+}
+
+
+def refuse(model: Any) -> None:
+    """Raise ExportError that names the layer when the model holds one that can't be exported."""
+    from keras import layers
+
+    from onnxwalk.export.tracing.lookups import refuse_hashing
+
+    kinds = {getattr(layers, name): why for name, why in NO_ONNX_FORM.items()}
+    kinds = {kind: why for kind, why in kinds.items() if isinstance(kind, type)}
+    for layer in model._flatten_layers(include_self=False):
+        for kind, why in kinds.items():
+            if isinstance(layer, kind):
+                raise ExportError(f"layer {layer.name} ({kind.__name__}): {why}")
+        if getattr(layer, "sparse", False) is True and getattr(layer, "output_mode", "") != "int":
+            raise ExportError(
+                f"layer {layer.name}: ONNX has no sparse tensors: make the layer with sparse=False"
+            )
+        if isinstance(layer, (layers.StringLookup, layers.IntegerLookup)):
+            refuse_hashing(layer)

@@ -1,0 +1,146 @@
+"""Layers that are traced in other words, because TensorFlow's have no ONNX form.
+
+Each function here computes what the Keras function of its name computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from onnxwalk.export.errors import ExportError
+
+
+@contextmanager
+def rewritten() -> Iterator[None]:
+    """Inside, Keras's own functions are replaced by those of this file."""
+    from keras import layers
+    from keras.src.backend.tensorflow import nn, numpy
+    from keras.src.utils import backend_utils, tf_utils
+
+    replaced = [
+        (layers.MelSpectrogram, "_spectrogram", _spectrogram),
+        # in a graph, preprocessing layers would cast their input first; called on arrays they don't
+        (backend_utils, "in_tf_graph", lambda: False),
+        (nn, "adaptive_average_pool", partial(_adaptive_pool, "AVG")),
+        (nn, "adaptive_max_pool", partial(_adaptive_pool, "MAX")),
+        (numpy, "signbit", _signbit),
+        (tf_utils, "tf_encode_categorical_inputs", _encode_categories),
+    ]
+    before = [(owner, name, vars(owner)[name]) for owner, name, _ in replaced]
+    try:
+        for owner, name, function in replaced:
+            setattr(owner, name, function)
+        yield
+    finally:
+        for owner, name, original in before:
+            setattr(owner, name, original)
+
+
+def _spectrogram(self: Any, waves: Any) -> Any:
+    """|STFT| ** mag_exp by two convolutions with the windowed basis of the discrete transform.
+
+    (samples,) or (batch, samples) -> (…, frames, fft_length // 2 + 1).
+    """
+    import keras
+    import tensorflow as tf
+
+    length, size = self.sequence_length, self.fft_length
+    window = self.window
+    if window is None:
+        # tf.signal.stft leaves frames of a whole transform as they are
+        values = np.ones(size)
+    else:
+        if isinstance(window, str):
+            make = {"hann": tf.signal.hann_window, "hamming": tf.signal.hamming_window}[window]
+            with tf.init_scope():
+                window = make(length, periodic=True, dtype=tf.float64).numpy()
+        left = (size - length) // 2
+        values = np.pad(np.asarray(window, np.float64), (left, size - length - left))
+    angles = 2 * np.pi * (np.outer(np.arange(size), np.arange(size // 2 + 1)) % size) / size
+    bases = [values[:, None] * np.cos(angles), -values[:, None] * np.sin(angles)]
+    x = waves[None] if len(waves.shape) == 1 else waves
+    x = tf.pad(x, [[0, 0], [size // 2, size // 2]], mode="reflect")[..., None]
+    kernels = [basis[:, None].astype(x.dtype.name) for basis in bases]
+    parts = [tf.nn.conv1d(x, kernel, self.sequence_stride, "VALID") for kernel in kernels]
+    power = [tf.square(part) for part in parts]
+    result = keras.ops.power(tf.sqrt(power[0] + power[1]), self.mag_exp)
+    return result[0] if len(waves.shape) == 1 else result
+
+
+def _adaptive_pool(kind: str, x: Any, output_size: Any, data_format: str | None = None) -> Any:
+    """Windows from floor(i * size / wanted) to ceil((i + 1) * size / wanted), on every axis.
+
+    (batch, …, channels) -> (batch, *output_size, channels), or channels first. Sizes that divide
+    evenly take one pooling of all of them; others a reduction for each window.
+    """
+    import keras
+    import tensorflow as tf
+
+    first = (data_format or keras.config.image_data_format()) == "channels_first"
+    n = len(x.shape) - 2
+    if first:
+        x = tf.transpose(x, [0, *range(2, n + 2), 1])
+    sizes = list(x.shape[1:-1])
+    if None in sizes:
+        raise ExportError("adaptive pooling needs inputs of a fixed size")
+    wanted = [output_size] * n if isinstance(output_size, int) else list(output_size)
+    if any(-(-size // count) >= size for size, count in zip(sizes, wanted, strict=True)):
+        # Keras pools by windows of ceil(size / wanted) + 1 too, which TensorFlow dies of
+        raise ExportError("Keras can't pool a whole axis here: use global pooling, or reduce")
+    windows = [s // w if s % w == 0 else 1 for s, w in zip(sizes, wanted, strict=True)]
+    if max(windows) > 1:
+        x = tf.nn.pool(x, windows, kind, strides=windows, padding="VALID")
+    reduce = tf.reduce_mean if kind == "AVG" else tf.reduce_max
+    for axis, count in enumerate(wanted, start=1):
+        size = x.shape[axis]
+        if size != count:
+            before = (slice(None),) * axis
+            parts = [
+                x[(*before, slice(i * size // count, -(-(i + 1) * size // count)))]
+                for i in range(count)
+            ]
+            x = tf.concat([reduce(part, axis=axis, keepdims=True) for part in parts], axis)
+    return tf.transpose(x, [0, n + 1, *range(1, n + 1)]) if first else x
+
+
+def _signbit(x: Any) -> Any:
+    """Whether a number is negative or -0.0; argmax and argmin ask. Keras looks at the bits."""
+    import keras
+    import tensorflow as tf
+
+    x = keras.ops.convert_to_tensor(x)
+    if not x.dtype.is_floating:
+        return x < tf.zeros((), x.dtype) if x.dtype.is_integer else tf.zeros_like(x, tf.bool)
+    return tf.logical_or(x < 0, tf.logical_and(tf.equal(x, 0), 1 / x < 0))
+
+
+def _encode_categories(
+    inputs: Any,
+    output_mode: str,
+    depth: int,
+    dtype: Any = "float32",
+    sparse: bool = False,
+    count_weights: Any = None,
+    idf_weights: Any = None,
+) -> Any:
+    """multi_hot and count of (categories,) or (batch, categories), by comparison.
+
+    A category that is none of 0 … depth - 1 counts nowhere.
+    """
+    import tensorflow as tf
+
+    if sparse or output_mode not in ("multi_hot", "count") or inputs.shape.rank not in (1, 2):
+        raise ExportError(f"categories with output_mode={output_mode!r}, sparse={sparse}")
+    inputs = inputs if inputs.dtype.is_integer else tf.cast(inputs, tf.int32)
+    same = tf.equal(inputs[..., None], tf.range(depth, dtype=inputs.dtype))
+    if output_mode == "multi_hot":
+        return tf.reduce_max(tf.cast(same, dtype), axis=-2)
+    if count_weights is None:
+        return tf.reduce_sum(tf.cast(same, dtype), axis=-2)
+    weighted = tf.cast(same, count_weights.dtype) * count_weights[..., None]
+    return tf.cast(tf.reduce_sum(weighted, axis=-2), dtype)

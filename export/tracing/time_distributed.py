@@ -1,0 +1,74 @@
+"""TimeDistributed calls its layer once, on all steps as one large batch.
+
+Keras unrolls it where the number of steps is known and maps over them where it isn't: so many
+copies of the layer in the graph, or a loop that has no ONNX form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from onnxwalk.export.tracing.recurrent import keeps_states
+
+
+@contextmanager
+def all_steps_at_once() -> Iterator[None]:
+    """``TimeDistributed.call`` reshapes (batch, time, …) to (batch·time, …) and back.
+
+    A layer that gives more than one tensor, or keeps states from call to call, runs as Keras has
+    it.
+    """
+    from keras import layers
+
+    original = layers.TimeDistributed.__dict__["call"]
+
+    def call(self: Any, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        inner = self.layer
+        single = hasattr(inputs, "shape") and len(inputs.shape) > 2
+        if not single or keeps_states(inner):
+            return original(self, inputs, training=training, mask=mask)
+        return _call(self, inputs, training, mask, original)
+
+    layers.TimeDistributed.call = call
+    try:
+        yield
+    finally:
+        layers.TimeDistributed.call = original
+
+
+def _call(layer: Any, inputs: Any, training: Any, mask: Any, original: Any) -> Any:
+    import tensorflow as tf
+
+    inner, options = layer.layer, {}
+    if mask is not None and inner._call_has_mask_arg:
+        options["mask"] = _reshaped(mask, [-1], 2)
+    if inner._call_has_training_arg:
+        options["training"] = training
+    with tf.name_scope(inner.name):
+        result = inner.call(_reshaped(inputs, [-1], 2), **options)
+    if not isinstance(result, tf.Tensor):
+        return original(layer, inputs, training=training, mask=mask)
+    batch, time = inputs.shape[:2]
+    if time is None:
+        begin = [tf.shape(inputs)[0] if batch is None else batch, tf.shape(inputs)[1]]
+    else:
+        begin = [-1, time]
+    result = _reshaped(result, begin, 1)
+    result.set_shape((batch, time, *result.shape[2:]))
+    return result
+
+
+def _reshaped(tensor: Any, begin: list[Any], skip: int) -> Any:
+    """The tensor with ``begin`` in place of its first ``skip`` dimensions."""
+    import tensorflow as tf
+
+    rest = list(tensor.shape[skip:])
+    if None in rest:
+        sizes = tf.shape(tensor)
+        rest = [sizes[skip + i] if size is None else size for i, size in enumerate(rest)]
+    result = tf.reshape(tensor, [*begin, *rest])
+    known = [size if isinstance(size, int) and size >= 0 else None for size in (*begin, *rest)]
+    result.set_shape(known)
+    return result

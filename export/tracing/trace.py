@@ -1,0 +1,374 @@
+"""A Keras model becomes a frozen TensorFlow graph, its large weights left outside.
+
+tf2onnx copies the graph for each of its optimizers, again and again. Weights of two dimensions
+and more are therefore *inputs* of the traced function and never enter the graph; vectors (biases,
+BatchNormalization's statistics) stay constants, so that they can be folded into what they scale.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxwalk.export.errors import ExportError, one_line
+from onnxwalk.export.tracing.lookups import marked_lookups
+from onnxwalk.export.tracing.markers import Writer
+from onnxwalk.export.tracing.recurrent import Marker, keeps_states, marked_recurrence
+from onnxwalk.export.tracing.refusals import refuse
+from onnxwalk.export.tracing.resizing import static_resizes
+from onnxwalk.export.tracing.rewrites import rewritten
+from onnxwalk.export.tracing.time_distributed import all_steps_at_once
+from onnxwalk.export.tracing.transposed import marked_transposed
+
+#: Keras's classes are changed while a model is traced: one at a time
+_lock = threading.Lock()
+
+#: vectors with more elements than this are inputs, too
+_SMALL = 65536
+
+#: what the names of weights that are constants of the graph begin with
+WEIGHT_PREFIX = "onnxwalk-weight/"
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of the model: its name, its tensor in the graph, dtype and shape."""
+
+    name: str
+    tensor: str
+    dtype: str
+    shape: tuple[int | None, ...] | None  # None: not even the rank is known
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The frozen graph, and what the converter has to know about it."""
+
+    name: str
+    graph: Any  # tf.compat.v1.GraphDef
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    weights: dict[str, tuple[str, NDArray[Any]]]  # tensor -> (name, values), those left outside
+    constants: dict[str, NDArray[Any]]  # name -> values of the weights inside
+    markers: tuple[Marker, ...]
+    vocabulary: dict[
+        str, int
+    ]  # input name -> ids below this are valid, where it feeds an Embedding
+    masking: dict[str, float]  # input name -> the value that a Masking layer takes for padding
+    layers: tuple[str, ...]
+    writers: tuple[Writer, ...] = ()
+    keys: dict[str, list[Any]] = field(default_factory=dict)  # input name -> keys a lookup knows
+
+
+def trace(model: Any) -> Trace:
+    """Trace a built Keras model for inference.
+
+    Raises ExportError when the model has no known input shape or can't be traced.
+    """
+    import keras
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    refuse(model)
+    structure = input_structure(model)
+    specs = keras.tree.flatten(structure)
+    names = unique([spec.name or f"input_{i}" for i, spec in enumerate(specs)])
+    variables = list({id(v): v for v in model.variables}.values())
+    outside = [v for v in variables if _is_outside(v)]
+    inside = [v for v in variables if not _is_outside(v)]
+    small = [(WEIGHT_PREFIX + v.path, _values(v)) for v in inside]
+    vocabulary: dict[str, int] = {}
+    keys: dict[str, list[Any]] = {}
+    writers: list[Writer] = []
+    masking: dict[str, float] = {}
+
+    def function(*tensors: Any) -> Any:
+        inputs, given = tensors[: len(specs)], tensors[len(specs) :]
+        constants = [tf.constant(values, name=name) for name, values in small]
+        mapping = [*zip(outside, given, strict=True), *zip(inside, constants, strict=True)]
+
+        def note(tensor: Any, known: list[Any]) -> None:
+            for name in _sources(tensor, inputs, names):
+                keys.setdefault(name, []).extend(known)
+
+        with (
+            keras.StatelessScope(mapping),
+            _direct_embedding(inputs, names, vocabulary),
+            marked_lookups(writers, note),
+            marked_transposed(writers),
+            _direct_products(),
+            _noted_masking(inputs, names, masking),
+        ):
+            result = model(keras.tree.pack_sequence_as(structure, inputs), training=False)
+        return [tf.identity(output) for output in keras.tree.flatten(result)]
+
+    signature = [tf.TensorSpec(spec.shape, spec.dtype) for spec in specs]
+    signature += [tf.TensorSpec(v.shape, v.dtype) for v in outside]
+    try:
+        with (
+            _lock,
+            _eagerly(),
+            _exact_scopes(),
+            rewritten(),
+            static_resizes(),
+            all_steps_at_once(),
+            marked_recurrence() as markers,
+        ):
+            concrete = tf.function(function, autograph=False).get_concrete_function(*signature)
+        frozen = convert_variables_to_constants_v2(
+            concrete, lower_control_flow=False, aggressive_inlining=True
+        )
+    except Exception as error:
+        raise ExportError(f"{model.name} can't be traced: {one_line(error)}") from error
+
+    graph = frozen.graph.as_graph_def(add_shapes=True)
+    _restore_captures(graph, concrete)
+    placeholders = [tensor.name for tensor in concrete.inputs]
+    results = [tensor for tensor in frozen.outputs if tensor.dtype != tf.resource]
+    used = {source.split(":")[0].lstrip("^") for node in graph.node for source in node.input}
+    weights = zip(outside, placeholders[len(specs) :], strict=False)
+    return Trace(
+        name=model.name,
+        graph=graph,
+        inputs=tuple(
+            Port(name, tensor, tf.as_dtype(spec.dtype).name, tuple(spec.shape))
+            for name, tensor, spec in zip(names, placeholders, specs, strict=False)
+        ),
+        outputs=tuple(
+            Port(name, tensor.name, tensor.dtype.name, _static_shape(tensor))
+            for name, tensor in zip(_output_names(model, len(results), names), results, strict=True)
+        ),
+        weights={
+            tensor: (name, _values(v))
+            for (v, tensor), name in zip(weights, unique([v.path for v in outside]), strict=True)
+            if tensor.split(":")[0] in used
+        },
+        constants={name.removeprefix(WEIGHT_PREFIX): values for name, values in small},
+        markers=tuple(markers),
+        vocabulary=vocabulary,
+        masking=masking,
+        layers=tuple(layer.name for layer in model._flatten_layers(include_self=False)),
+        writers=tuple(writers),
+        keys=keys,
+    )
+
+
+def _values(variable: Any) -> NDArray[Any]:
+    """A variable's values, not copied: TensorFlow copies when it is assigned to, not before."""
+    return np.asarray(variable.value.read_value())
+
+
+def _static_shape(tensor: Any) -> tuple[int | None, ...] | None:
+    return None if tensor.shape.rank is None else tuple(tensor.shape)
+
+
+def input_structure(model: Any) -> Any:
+    """The model's inputs as it takes them (a tensor, list or dict) with name, shape and dtype.
+
+    Raises ExportError when the model is not built.
+    """
+    import keras
+
+    hint = "give it an Input layer, or call it once on data"
+    if not model.built:
+        raise ExportError(f"{model.name} is not built: {hint}")
+    inner = getattr(model, "_functional", None) or model  # a Sequential holds a Functional
+    structure = getattr(inner, "_inputs_struct", None)
+    if structure is not None:
+        return _open_batch(model, structure) if isinstance(model, keras.Sequential) else structure
+    from keras.src.export.export_utils import get_input_signature
+
+    try:
+        signature = get_input_signature(model)
+        structure = signature[0] if len(signature) == 1 else list(signature)
+        if not keras.tree.flatten(structure):
+            raise ValueError("no inputs")
+    except Exception as error:
+        raise ExportError(f"{model.name} has no known input shape: {hint}") from error
+    return structure
+
+
+def _open_batch(model: Any, structure: Any) -> Any:
+    """A Sequential without an Input keeps the batch size of its first call, or of ``fit``: it is
+    open again, unless a layer keeps states, which have that size."""
+    import keras
+
+    if keeps_states(model):
+        return structure
+    return keras.tree.map_structure(
+        lambda x: keras.KerasTensor((None, *x.shape[1:]), dtype=x.dtype, name=x.name), structure
+    )
+
+
+def unique(names: list[str]) -> list[str]:
+    """The names, repeated ones with _1, _2 … added."""
+    taken: set[str] = set()
+    for i, name in enumerate(names):
+        candidate, number = name, 0
+        while candidate in taken:
+            number += 1
+            candidate = f"{name}_{number}"
+        taken.add(candidate)
+        names[i] = candidate
+    return names
+
+
+def _output_names(model: Any, count: int, taken: list[str]) -> list[str]:
+    inner = getattr(model, "_functional", None) or model
+    names = list(getattr(inner, "output_names", None) or [])
+    if len(names) != count:
+        names = [f"output_{i}" if count > 1 else "output" for i in range(count)]
+    return unique([*taken, *names])[len(taken) :]
+
+
+def _is_outside(variable: Any) -> bool:
+    shape = tuple(variable.shape)
+    floating = str(variable.dtype) in ("float32", "float64", "float16", "bfloat16")
+    return floating and (len(shape) > 1 or int(np.prod(shape)) > _SMALL)
+
+
+@contextmanager
+def _eagerly() -> Iterator[None]:
+    """Functions that Keras has compiled, as grouped convolution, are traced through."""
+    import tensorflow as tf
+
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
+
+
+@contextmanager
+def _exact_scopes() -> Iterator[None]:
+    """Operations are named model/layer/Operation, without the numbers that TensorFlow adds.
+
+    Keras opens a layer's scope twice for a call, and TensorFlow numbers the second.
+    """
+    import keras
+    import tensorflow as tf
+
+    original = keras.layers.Layer.__dict__.get("_open_name_scope")
+
+    def open_again(self):
+        scope = original(self)
+        if hasattr(scope, "_tf_name_scope"):
+            current = tf.get_current_name_scope()
+            path = f"{current}/{self.name}/" if current else f"{self.name}/"
+            scope._tf_name_scope = tf.name_scope(path)  # a trailing slash enters it as it is
+        return scope
+
+    if original is None:  # names are for people: do without
+        yield
+        return
+    keras.layers.Layer._open_name_scope = open_again
+    try:
+        yield
+    finally:
+        keras.layers.Layer._open_name_scope = original
+
+
+@contextmanager
+def _direct_products() -> Iterator[None]:
+    """A matrix product over the last axis is one MatMul, of any rank; TensorFlow reshapes to two
+    dimensions and back, with the shape computed each time."""
+    import tensorflow as tf
+
+    original = tf.tensordot
+
+    def tensordot(a, b, axes, name=None):
+        last = isinstance(axes, list) and axes == [[-1], [0]]
+        ranks = [getattr(getattr(t, "shape", None), "rank", None) for t in (a, b)]
+        if last and ranks[1] == 2 and ranks[0] is not None and ranks[0] > 2:
+            return tf.matmul(a, b, name=name)
+        return original(a, b, axes, name=name)
+
+    tf.tensordot = tensordot
+    try:
+        yield
+    finally:
+        tf.tensordot = original
+
+
+@contextmanager
+def _direct_embedding(inputs: Any, names: list[str], vocabulary: dict[str, int]) -> Iterator[None]:
+    """Embedding is one Gather, which counts negative ids from the end just as Keras's take does.
+
+    Notes on the way which inputs carry ids, and how many there are.
+    """
+    import keras
+    import tensorflow as tf
+
+    original = keras.layers.Embedding.__dict__["call"]
+
+    def call(self, ids):
+        for name in _sources(ids, inputs, names):
+            vocabulary[name] = min(self.input_dim, vocabulary.get(name, self.input_dim))
+        if ids.dtype not in (tf.int32, tf.int64):
+            ids = tf.cast(ids, tf.int32)
+        table = keras.ops.convert_to_tensor(self.embeddings)
+        return tf.cast(tf.gather(table, ids), self.compute_dtype)
+
+    keras.layers.Embedding.call = call
+    try:
+        yield
+    finally:
+        keras.layers.Embedding.call = original
+
+
+@contextmanager
+def _noted_masking(inputs: Any, names: list[str], masking: dict[str, float]) -> Iterator[None]:
+    """Notes which inputs go to a Masking layer, so that a check can have steps that are masked."""
+    import keras
+
+    original = keras.layers.Masking.__dict__["call"]
+
+    def call(self, x):
+        for name in _sources(x, inputs, names):
+            masking[name] = float(self.mask_value)
+        return original(self, x)
+
+    keras.layers.Masking.call = call
+    try:
+        yield
+    finally:
+        keras.layers.Masking.call = original
+
+
+def _sources(tensor: Any, inputs: Any, names: list[str]) -> set[str]:
+    """The model's inputs that a tensor of the graph is computed from."""
+    known = {source.name: name for source, name in zip(inputs, names, strict=True)}
+    seen, todo, found = set(), [tensor], set()
+    while todo:
+        current = todo.pop()
+        if current.name in seen:
+            continue
+        seen.add(current.name)
+        if current.name in known:
+            found.add(known[current.name])
+        todo.extend(current.op.inputs)
+    return found
+
+
+def _restore_captures(graph: Any, concrete: Any) -> None:
+    """Eager tensors that the trace captured have become placeholders: constants again."""
+    import tensorflow as tf
+
+    values = {
+        inner.op.name: outer
+        for outer, inner in concrete.graph.captures
+        if outer.dtype not in (tf.resource, tf.variant)
+    }
+    for node in graph.node:
+        if node.op == "Placeholder" and node.name in values:
+            value = values[node.name].numpy()
+            node.op = "Const"
+            node.attr.pop("shape", None)
+            node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value))

@@ -1,0 +1,1 @@
+"""Seeing inside: trace, profile, estimate, compare, diff, explore."""

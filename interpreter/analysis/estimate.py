@@ -1,0 +1,141 @@
+"""What a run will take, told before it is made.
+
+What an operator needs is a sum or product of the sizes of its inputs, and these of the open
+dimensions: as a function of one of them it is a polynomial, of degree 2 where all pairs of places
+meet (attention), of degree 1 mostly. So the model is walked at three small sizes of each open
+dimension, while its budget notes what is needed at most, and what lies between is carried on to the
+size that is asked for. Where sizes are rounded (strides that don't divide) it is near, not exact.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from onnxwalk.interpreter.budget import Budget, within
+from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError
+from onnxwalk.interpreter.ir.model import TensorType
+from onnxwalk.interpreter.limits import Limits, in_bytes
+from onnxwalk.interpreter.runtime.walk import execute
+from onnxwalk.ops.fast.calls import computing
+
+if TYPE_CHECKING:
+    from onnxwalk.interpreter.session import Session, TensorInfo
+
+#: sizes to walk at: of first axes, and of all others; a model may take only some
+_SMALL = ((1, 32), (1, 64), (1, 16), (1, 224), (1, 1), (1, 8))
+#: nanoseconds up to which a batch is enlarged: small ones fit into blocks that large ones fill
+_WORTH_WALKING = 300_000_000
+_NO_LIMITS = Limits(*[None] * 7)
+
+Sizes = Mapping[str, int]
+
+
+class Prediction(NamedTuple):
+    """What a run takes at most: bytes beyond the weights and the inputs, and seconds of one slow
+    core."""
+
+    memory: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"up to {in_bytes(self.memory)} and {self.seconds:.3g} s of a slow core"
+
+
+def predict(session: Session, shapes: Mapping[str, Sequence[int]]) -> Prediction:
+    """For inputs of these shapes. Raises InvalidInputError for shapes that don't fit, and where
+    the model doesn't run on zeros of small sizes."""
+    wanted = _sizes(session.inputs, shapes)
+    problem: OnnxWalkError | None = None
+    for first, other in _SMALL:
+        bases = {s: first if _is_first(s, session.inputs) else other for s in wanted}
+        try:
+            for symbol, size in wanted.items():
+                if _is_first(symbol, session.inputs):
+                    _, work = _measured(session, {s: min(bases[s], wanted[s]) for s in wanted})
+                    bases[symbol] = max(first, min(size // 3, _WORTH_WALKING // max(work, 1)))
+            points = {s: _points(bases[s], size) for s, size in wanted.items()}
+            seen = {
+                at: _measured(session, dict(zip(points, at, strict=True)))
+                for at in itertools.product(*points.values())
+            }
+        except OnnxWalkError as error:
+            problem = problem or error
+            continue
+        memory, nanoseconds = (
+            _carried_on({at: each[k] for at, each in seen.items()}, list(wanted.values()))
+            for k in (0, 1)
+        )
+        return Prediction(math.ceil(memory), nanoseconds * 1e-9)
+    raise InvalidInputError(f"{session.model.source}: doesn't run on zeros: {problem}")
+
+
+def _points(base: int, size: int) -> tuple[int, ...]:
+    """Where to walk, to know of a size: at itself if it is small."""
+    return (size,) if size <= 3 * base else (base, 2 * base, 3 * base)
+
+
+def _dimensions(info: TensorInfo) -> Iterator[tuple[int, str]]:
+    """The open dimensions of an input: axis, and name; its place, if it has none."""
+    for axis, size in enumerate(info.shape or ()):
+        if not isinstance(size, int):
+            yield axis, size or f"{info.name}.{axis}"
+
+
+def _is_first(symbol: str, inputs: Sequence[TensorInfo]) -> bool:
+    return any((0, symbol) in _dimensions(info) for info in inputs)
+
+
+def _sizes(inputs: Sequence[TensorInfo], shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
+    """The size of each open dimension. Raises InvalidInputError."""
+    found: dict[str, int] = {}
+    if unknown := set(shapes) - {info.name for info in inputs}:
+        raise InvalidInputError(f"no input is named {min(unknown)!r}")
+    for info in inputs:
+        if info.dtype is None or info.shape is None:
+            raise InvalidInputError(f"what input {info} takes can't be predicted")
+        shape = shapes.get(info.name, info.shape)
+        fits = len(shape) == len(info.shape) and all(
+            isinstance(given, int) and given >= 0 and (not isinstance(size, int) or given == size)
+            for given, size in zip(shape, info.shape, strict=True)
+        )
+        if not fits:
+            raise InvalidInputError(f"a shape is needed that fits input {info}, not {tuple(shape)}")
+        for axis, symbol in _dimensions(info):
+            size = int(shape[axis])  # type: ignore[arg-type]
+            if found.setdefault(symbol, size) != size:
+                raise InvalidInputError(f"'{symbol}' is {found[symbol]} and {size}")
+    return found
+
+
+def _measured(session: Session, sizes: Sizes) -> tuple[int, int]:
+    """The bytes and nanoseconds that a walk at some sizes needs at most."""
+    feeds: dict[str, Any] = {}
+    for info in session.inputs:
+        assert isinstance(info.type, TensorType) and info.shape is not None
+        named = dict(_dimensions(info))
+        shape = [sizes[named[a]] if a in named else int(d or 0) for a, d in enumerate(info.shape)]
+        assert info.dtype is not None
+        feeds[info.name] = np.full(shape, "" if info.dtype.kind == "O" else 0, info.dtype)
+    plan, arguments = session.prepared(feeds)
+    budget = Budget(_NO_LIMITS, foreign=arguments)
+    with within(budget), computing():
+        execute(plan, arguments)
+    return budget.peak, budget.work
+
+
+def _carried_on(seen: Mapping[tuple[int, ...], float], wanted: Sequence[int]) -> float:
+    """The value at the sizes that are wanted of the polynomial, of degree 2 in each dimension, that
+    goes through what was seen (Lagrange)."""
+    total = 0.0
+    for at, value in seen.items():
+        share = 1.0
+        for axis, place in enumerate(at):
+            for other in {point[axis] for point in seen} - {place}:
+                share *= (wanted[axis] - other) / (place - other)
+        total += share * value
+    return total

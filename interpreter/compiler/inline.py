@@ -1,0 +1,143 @@
+"""Calls of model-local functions are replaced by the functions' bodies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from onnxwalk.interpreter.budget import current
+from onnxwalk.interpreter.errors import InvalidModelError
+from onnxwalk.interpreter.ir.model import Function, Graph, Model, Node, Reference
+
+
+def inline_functions(model: Model) -> Graph:
+    """The model's graph without calls of its functions.
+
+    Values of a body get the call's name in front ("call/value"), so that they can be asked for.
+    A body's nodes keep the opset that the function imports.
+
+    Raises InvalidModelError for calls that don't fit.
+    """
+    if not model.functions:
+        return model.graph
+    return _Inliner(model).graph(model.graph, ())
+
+
+class _Inliner:
+    def __init__(self, model: Model) -> None:
+        self.functions = model.functions
+        self.source = model.source
+        self.prefixes: set[str] = set()
+
+    def graph(self, graph: Graph, calls: tuple[Any, ...]) -> Graph:
+        return replace(graph, nodes=tuple(self.nodes(graph.nodes, calls)))
+
+    def nodes(self, nodes: Iterable[Node], calls: tuple[Any, ...]) -> Iterable[Node]:
+        """The nodes with calls expanded; ``calls`` are the functions that are being expanded."""
+        budget = current()
+        for node in nodes:
+            if budget is not None:
+                budget.node()
+                budget.nesting(len(calls), "calls of functions")
+            key = (node.domain, node.op_type, node.overload)
+            function = self.functions.get(key)
+            if function is None:
+                if node.graphs:
+                    node = _with_subgraphs(node, lambda graph: self.graph(graph, calls))
+                yield node
+            else:
+                yield from self.nodes(self.body(node, function), (*calls, key))
+
+    def body(self, call: Node, function: Function) -> Iterable[Node]:
+        """The function's nodes with the call's names and attributes in place of its own."""
+        if len(call.inputs) > len(function.inputs) or len(call.outputs) > len(function.outputs):
+            raise InvalidModelError(
+                f"{self.source}: {call} has {len(call.inputs)} inputs and {len(call.outputs)} "
+                f"outputs; its function takes {len(function.inputs)} and gives "
+                f"{len(function.outputs)}"
+            )
+        prefix = self.unique_prefix(call.name or function.name)
+        names = dict.fromkeys(function.inputs, "")
+        names |= dict(zip(function.inputs, call.inputs, strict=False))
+        passed_through = []
+        for inner, outer in zip(function.outputs, call.outputs, strict=False):
+            if inner in names:  # an input handed on, or one value under two names
+                passed_through.append((inner, outer))
+            elif outer:
+                names[inner] = outer
+        given = {**function.defaults, **call.attributes}
+        if unknown := set(call.attributes) - set(function.attributes) - set(function.defaults):
+            raise InvalidModelError(
+                f"{self.source}: {call} has attributes that its function lacks: {sorted(unknown)}"
+            )
+        for node in function.nodes:
+            opset = function.opsets.get(node.domain)
+            yield _renamed(node, names, given, prefix, opset)
+        for inner, outer in passed_through:
+            if outer:
+                yield Node("Identity", (names[inner],), (outer,), opset=function.opsets.get("", 13))
+
+    def unique_prefix(self, name: str) -> str:
+        prefix, number = name, 1
+        while prefix in self.prefixes:
+            number += 1
+            prefix = f"{name}_{number}"
+        self.prefixes.add(prefix)
+        return prefix
+
+
+def _renamed(
+    node: Node, names: dict[str, str], given: Mapping[str, Any], prefix: str, opset: int | None
+) -> Node:
+    """A node of a function's body as a node of the caller's graph; adds its outputs to names."""
+
+    def rename(name: str) -> str:
+        return names.setdefault(name, f"{prefix}/{name}") if name else ""
+
+    attributes = {}
+    for name, value in node.attributes.items():
+        if isinstance(value, Reference):
+            if value.name in given:
+                attributes[name] = given[value.name]
+        else:
+            attributes[name] = value
+    renamed = replace(
+        node,
+        inputs=tuple(rename(name) for name in node.inputs),
+        outputs=tuple(rename(name) for name in node.outputs),
+        attributes=attributes,
+        name=f"{prefix}/{node.name}" if node.name else "",
+        opset=opset if node.opset is None else node.opset,
+    )
+
+    def rename_graph(graph: Graph) -> Graph:
+        local = dict(names)  # names of the subgraph's own must not leak into its surroundings
+        for value in graph.inputs:
+            local[value.name] = f"{prefix}/{value.name}"
+        for initializer in graph.initializers:
+            local[initializer] = f"{prefix}/{initializer}"
+        return replace(
+            graph,
+            inputs=tuple(replace(v, name=local[v.name]) for v in graph.inputs),
+            initializers={local[n]: t for n, t in graph.initializers.items()},
+            nodes=tuple(_renamed(n, local, given, prefix, opset) for n in graph.nodes),
+            outputs=tuple(
+                replace(v, name=local.get(v.name, f"{prefix}/{v.name}")) for v in graph.outputs
+            ),
+        )
+
+    return _with_subgraphs(renamed, rename_graph)
+
+
+def _with_subgraphs(node: Node, change: Any) -> Node:
+    """The node with each of its subgraphs changed."""
+    attributes = {
+        name: change(value)
+        if isinstance(value, Graph)
+        else [change(v) if isinstance(v, Graph) else v for v in value]
+        if isinstance(value, list)
+        else value
+        for name, value in node.attributes.items()
+    }
+    return replace(node, attributes=attributes)

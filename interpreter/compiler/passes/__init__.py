@@ -1,0 +1,1 @@
+"""The rewrites: Graph -> Graph, one file for each name in ``REWRITES``."""

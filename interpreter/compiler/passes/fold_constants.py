@@ -1,0 +1,113 @@
+"""Nodes whose inputs are all constants are computed once, at load."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from onnxwalk.interpreter.budget import current, tick
+from onnxwalk.interpreter.compiler.context import Context, captured
+from onnxwalk.interpreter.compiler.lower import as_array, bound_attributes
+from onnxwalk.interpreter.ir.model import Graph, Node, SparseTensor, Tensor
+from onnxwalk.ops.contract.dtypes import element_type
+
+#: a result is kept as a constant up to this size, or up to that of what it was computed from
+_MAX_BYTES = 1 << 20
+#: all results together are kept up to this size, or up to that of the file's constants
+_MAX_ALL = 1 << 26
+#: an operator may need so many times as much while it computes
+_MOST_AT_ONCE = 16
+
+Constants = Mapping[str, Tensor | SparseTensor]
+
+
+def fold_constants(graph: Graph, context: Context) -> Graph:
+    """Replace what can be computed now by initializers, in subgraphs too."""
+    return _Folding(graph, context).graph(graph, {})
+
+
+class _Folding:
+    def __init__(self, graph: Graph, context: Context) -> None:
+        self.context = context
+        self.left = max(_MAX_ALL, sum(_nbytes(t) for t in _constants(graph)))
+
+    def graph(self, graph: Graph, outer: Constants) -> Graph:
+        """The graph folded; ``outer`` has the constants around it."""
+        variable = {value.name for value in graph.inputs}
+        initializers = dict(graph.initializers)
+        constants = {n: outer[n] for n in captured(graph) if n in outer}
+        constants |= {n: t for n, t in initializers.items() if n not in variable}
+        kept = []
+        for node in graph.nodes:
+            tick()
+            computed = self.compute(node, constants)
+            if computed is None:
+                kept.append(self.within(node, constants))
+                for name in node.outputs:
+                    constants.pop(name, None)  # hides an outer constant of the same name
+            else:
+                initializers |= computed
+                constants |= computed
+        return replace(graph, nodes=tuple(kept), initializers=initializers)
+
+    def within(self, node: Node, constants: Constants) -> Node:
+        changed = {name: self.graph(inner, constants) for name, inner in node.graphs}
+        return replace(node, attributes={**node.attributes, **changed}) if changed else node
+
+    def compute(self, node: Node, constants: Constants) -> dict[str, Tensor] | None:
+        """A node's outputs as constants; ``None`` if they can't be known or aren't worth keeping.
+        A node that is left in place says what is wrong with it if it is ever reached."""
+        if any(name and name not in constants for name in node.inputs):
+            return None
+        operator = self.context.operator(node)
+        assert operator is not None, "resolve() has looked up every operator"
+        if "rng" in operator.reserved or node.graphs:
+            return None
+        inputs = [as_array(constants[name]) if name else None for name in node.inputs]
+        most = max(_MAX_BYTES, sum(x.nbytes for x in inputs if x is not None))
+        attributes = bound_attributes(node, operator, self.context)
+        budget = current()
+        try:
+            need = operator.needs(*inputs, **attributes)
+            if need.memory > _MOST_AT_ONCE * most:
+                return None  # what is too large to be kept needn't be computed
+            if budget is not None:
+                budget.reserve(need.memory)
+                budget.tick(need.work)
+            results = operator.function(*inputs, **attributes)
+            results = results if isinstance(results, tuple) else (results,)
+            if budget is not None:
+                budget.after(results)
+        except Exception:
+            return None
+        if len(results) < len(node.outputs):
+            return None
+        if not all(isinstance(r, (np.ndarray, np.generic)) for r in results):
+            return None
+        tensors = {
+            name: Tensor(name, element_type(result.dtype).code, np.asarray(result))
+            for name, result in zip(node.outputs, results, strict=False)
+            if name
+        }
+        nbytes = sum(map(_nbytes, tensors.values()))
+        if nbytes > min(most, self.left):
+            return None
+        self.left -= nbytes
+        return tensors
+
+
+def _constants(graph: Graph) -> Iterator[Tensor | SparseTensor]:
+    """The constants that a graph, and those within it, have from the file."""
+    yield from graph.initializers.values()
+    for node in graph.nodes:
+        for value in node.attributes.values():
+            if isinstance(value, Tensor | SparseTensor):
+                yield value
+        for _, inner in node.graphs:
+            yield from _constants(inner)
+
+
+def _nbytes(tensor: Tensor | SparseTensor) -> int:
+    return (tensor.values if isinstance(tensor, SparseTensor) else tensor).array.nbytes

@@ -1,0 +1,76 @@
+"""An embedding in front of a recurrent layer is handed to the layer, which then takes the ids.
+
+What a layer multiplies its inputs by can be multiplied into the embedding: then a word costs one
+row looked up, and no product at all (``ops.fast.recurrent.Table``). On the way from the embedding
+to the layer, the ids are moved about as the embedded words were.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from onnxwalk.interpreter.compiler.context import Context
+from onnxwalk.interpreter.compiler.passes.patterns import Edits, Links
+from onnxwalk.interpreter.ir.model import Graph, Node, Tensor
+from onnxwalk.ops.contract.dtypes import element_type
+
+
+def lift_embedding(graph: Graph, context: Context) -> Graph:
+    """RNN, LSTM, GRU of (Transpose of)(GatherND of) Gather(table, ids): the layer of the ids."""
+    links = Links(graph, context)
+    edits = Edits(links)
+    for node in graph.nodes:
+        if not links.is_operator(node, "RNN", "LSTM", "GRU") or "_table" in node.attributes:
+            continue
+        if any(links.constant(name) is None for name in node.inputs[1:3]):
+            continue
+        if len(node.inputs) > 3 and node.inputs[3] and links.constant(node.inputs[3]) is None:
+            continue
+        found = _ids(node.inputs[0], links)
+        if found is None:
+            continue
+        table, name, moves = found
+        attributes = {
+            **node.attributes,
+            "_table": Tensor("table", element_type(table.dtype).code, table),
+        }
+        layer = replace(node, inputs=(name, *node.inputs[1:]), attributes=attributes)
+        edits.replace(node, *moves, layer)
+    return edits.graph()
+
+
+def _ids(x: str, links: Links) -> tuple[np.ndarray, str, list[Node]] | None:
+    """The table whose rows a value consists of, the ids of these rows, and the nodes that make
+    the ids."""
+    path: list[Node] = []
+    while True:
+        node = links.maker.get(x)
+        if node is None:
+            return None
+        if links.is_operator(node, "Gather"):
+            break
+        is_transpose = links.is_operator(node, "Transpose")
+        if is_transpose and list(node.attributes.get("perm", [])) != [1, 0, 2]:
+            return None
+        is_gather = links.is_operator(node, "GatherND") and node.attributes.get("batch_dims") == 1
+        if not (is_transpose or is_gather):
+            return None
+        path.append(node)
+        x = node.inputs[0]
+    table = links.constant(node.inputs[0])
+    if table is None or table.ndim != 2 or table.dtype != np.float32 or not len(table):
+        return None
+    if node.attributes.get("axis", 0) not in (0, -2):
+        return None
+    name, moves = node.inputs[1], []
+    for move in reversed(path):
+        moved = f"{move.outputs[0]}/ids"
+        attributes = dict(move.attributes)
+        if move.op_type == "Transpose":
+            attributes["perm"] = [1, 0]
+        inputs = (name, *move.inputs[1:])
+        moves.append(replace(move, inputs=inputs, outputs=(moved,), attributes=attributes))
+        name = moved
+    return table, name, moves

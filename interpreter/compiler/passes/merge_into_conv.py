@@ -1,0 +1,155 @@
+"""What stands around a convolution and can be part of it: padding before it, a scale and a shift
+behind it. Only the weights change; nothing of it is left to do in a run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from onnxwalk.interpreter.compiler.context import Context
+from onnxwalk.interpreter.compiler.passes.patterns import Edits, Links
+from onnxwalk.interpreter.ir.model import Graph, Node
+
+
+def merge_pad(graph: Graph, context: Context) -> Graph:
+    """Pad with zeros, read by one Conv alone, becomes the ``pads`` of that Conv."""
+    links = Links(graph, context)
+    edits = Edits(links)
+    for node in graph.nodes:
+        if not links.is_operator(node, "Conv") or node.attributes.get("auto_pad", "NOTSET") not in (
+            "NOTSET",
+            "VALID",
+        ):
+            continue
+        pad = links.maker.get(node.inputs[0])
+        weights = links.constant(node.inputs[1])
+        if pad is None or weights is None or links.only_reader(node.inputs[0]) is not node:
+            continue
+        if weights.ndim < 3:
+            continue
+        amounts = _zeros_around(pad, links)
+        if amounts is None or len(amounts) != 2 * weights.ndim:
+            continue
+        begins, ends = np.split(np.array(amounts), 2)
+        if begins[:2].any() or ends[:2].any() or min(amounts) < 0:
+            continue
+        own = node.attributes.get("pads") or [0] * 2 * (weights.ndim - 2)
+        if len(own) != 2 * (weights.ndim - 2):
+            continue
+        if node.attributes.get("auto_pad") == "VALID":
+            own = [0] * 2 * (weights.ndim - 2)
+        pads = [a + int(b) for a, b in zip(own, [*begins[2:], *ends[2:]], strict=True)]
+        attributes = {k: v for k, v in node.attributes.items() if k != "auto_pad"}
+        edits.replace(pad)
+        edits.replace(
+            node,
+            replace(
+                node,
+                inputs=(pad.inputs[0], *node.inputs[1:]),
+                attributes={**attributes, "pads": pads},
+            ),
+        )
+    return edits.graph()
+
+
+def _zeros_around(node: Node, links: Links) -> list[int] | None:
+    """The amounts of a Pad that fills with zeros, if they are known."""
+    if not links.is_operator(node, "Pad") or node.attributes.get("mode", "constant") != "constant":
+        return None
+    if len(node.inputs) == 1:
+        amounts = node.attributes.get("pads", node.attributes.get("paddings"))
+        return amounts if node.attributes.get("value", 0) == 0 else None
+    if len(node.inputs) > 3 and node.inputs[3]:
+        return None
+    if len(node.inputs) > 2 and node.inputs[2] and links.number(node.inputs[2]) != 0:
+        return None
+    array = links.constant(node.inputs[1])
+    return None if array is None else array.reshape(-1).tolist()
+
+
+def merge_scale(graph: Graph, context: Context) -> Graph:
+    """Mul, Add and BatchNormalization by channel become part of the weights before them."""
+    while True:
+        links = Links(graph, context)
+        edits = Edits(links)
+        for conv in graph.nodes:
+            if links.is_operator(conv, "Conv") and not edits.touched(conv):
+                _merge_next(conv, links, edits)
+        merged = edits.graph()
+        if merged is graph:
+            return graph
+        graph = merged
+
+
+def _merge_next(conv: Node, links: Links, edits: Edits) -> None:
+    after = links.only_reader(conv.outputs[0])
+    weights = links.constant(conv.inputs[1])
+    if after is None or weights is None or edits.touched(after):
+        return
+    if weights.dtype != np.float32 or weights.ndim < 3:
+        return
+    bias = np.zeros(len(weights), np.float32)
+    if len(conv.inputs) > 2 and conv.inputs[2]:
+        known = links.constant(conv.inputs[2])
+        if known is None or known.shape != bias.shape:
+            return
+        bias = known
+    line = _line(after, conv.outputs[0], len(weights), weights.ndim, links)
+    if line is None:
+        return
+    factor, shift = line
+    # In memory the outputs come last, as the products of ``ops.fast.conv`` take them uncopied.
+    by_row = weights.transpose(*range(2, weights.ndim), 1, 0)
+    scaled = np.multiply(by_row, factor, order="C").astype(np.float32)
+    scaled = scaled.transpose(-1, -2, *range(weights.ndim - 2))
+    names = (conv.inputs[1], edits.constant(f"{conv.outputs[0]}/bias", _f32(bias * factor + shift)))
+    if not (factor == 1).all():
+        names = (edits.constant(f"{conv.outputs[0]}/weights", scaled), names[1])
+    edits.replace(conv)
+    edits.replace(after, replace(conv, inputs=(conv.inputs[0], *names), outputs=after.outputs[:1]))
+
+
+def _f32(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float32)
+
+
+def _line(
+    node: Node, x: str, channels: int, rank: int, links: Links
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """factor and shift (channels) of a node that computes x·factor + shift."""
+    ones, zeros = np.ones(channels), np.zeros(channels)
+    if links.is_operator(node, "Mul", "Add") and "broadcast" not in node.attributes:
+        other = [name for name in node.inputs if name != x]
+        values = links.constant(other[0]) if len(other) == 1 else None
+        by_channel = None if values is None else _by_channel(values, channels, rank)
+        if by_channel is None:
+            return None
+        return (by_channel, zeros) if node.op_type == "Mul" else (ones, by_channel)
+    if links.is_operator(node, "BatchNormalization") and node.inputs[0] == x:
+        if len([name for name in node.outputs if name]) > 1:
+            return None
+        operator = links.context.operator(node)
+        assert operator is not None, "resolve() has looked up every operator"
+        attributes = {**operator.attributes, **node.attributes}
+        if attributes.get("training_mode", 0) or not attributes.get("is_test", 1):
+            return None
+        if not attributes.get("spatial", 1):  # one value for each place
+            return None
+        parameters = [links.constant(name) for name in node.inputs[1:]]
+        if any(p is None or p.shape != (channels,) for p in parameters):
+            return None
+        scale, b, mean, var = (np.asarray(p, np.float64) for p in parameters)
+        factor = scale / np.sqrt(var + attributes.get("epsilon", 1e-5))
+        return factor, b - mean * factor
+    return None
+
+
+def _by_channel(values: np.ndarray, channels: int, rank: int) -> np.ndarray | None:
+    """The values of a constant that varies along axis 1 of (N, C, D…) alone, one per channel."""
+    if values.dtype != np.float32 or values.ndim > rank:
+        return None
+    full = np.array(values, ndmin=rank)
+    if full.size not in (1, channels) or full.size != full.shape[1]:
+        return None
+    return np.broadcast_to(full.reshape(-1), channels).astype(np.float64)

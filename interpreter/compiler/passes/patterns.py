@@ -1,0 +1,152 @@
+"""What rewrites look for in a graph: who makes a value, who reads it, which shape a formula has."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from onnxwalk.interpreter.compiler.context import Context, names_read
+from onnxwalk.interpreter.ir.model import Graph, Node, SparseTensor, Tensor
+from onnxwalk.ops.contract.dtypes import element_type
+
+#: a value by the name of a variable, a number, or (operator, pattern of each input …)
+Pattern: TypeAlias = "str | float | tuple[Any, ...]"
+
+_COMMUTATIVE = ("Add", "Mul")
+
+
+class Links:
+    """The values of a graph: makers, readers, constants."""
+
+    def __init__(self, graph: Graph, context: Context) -> None:
+        self.graph = graph
+        self.context = context
+        self.maker = {name: node for node in graph.nodes for name in node.outputs if name}
+        self.operators = {node.op_type for node in graph.nodes}
+        self._readers: dict[str, list[Node]] = {}
+        for node in graph.nodes:
+            for name in node.inputs:
+                self._readers.setdefault(name, []).append(node)
+            if node.graphs:
+                for name in names_read(node) - set(node.inputs):
+                    self._readers.setdefault(name, []).append(node)
+        self._outputs = {value.name for value in graph.outputs}
+        self._variable = {value.name for value in graph.inputs}
+
+    def only_reader(self, name: str) -> Node | None:
+        """The node that alone reads a value, once, if nothing else needs it."""
+        readers = self._readers.get(name, [])
+        return readers[0] if len(readers) == 1 and name not in self._outputs else None
+
+    def constant(self, name: str) -> np.ndarray | None:
+        """The array that a name stands for in every run."""
+        if name not in self.graph.initializers or name in self._variable:
+            return None
+        tensor = self.graph.initializers[name]
+        return tensor.to_dense() if isinstance(tensor, SparseTensor) else tensor.array
+
+    def number(self, name: str) -> float | None:
+        """The one number in a constant."""
+        array = self.constant(name)
+        if array is None or array.size != 1 or array.dtype.kind not in "fiu":
+            return None
+        return float(array.reshape(-1)[0])
+
+    def is_operator(self, node: Node, *names: str) -> bool:
+        """Whether a node is one of these operators of ONNX's, in this package's own meaning."""
+        if node.op_type not in names or node.domain not in ("", "com.microsoft"):
+            return False
+        return self.context.is_builtin(node)
+
+    def match(self, pattern: Pattern, name: str) -> dict[str, str] | None:
+        """The values that the variables of a pattern stand for, if a value is made that way."""
+        return next(self.matches(pattern, name), None)
+
+    def matches(self, pattern: Pattern, name: str) -> Iterator[dict[str, str]]:
+        """All ways in which a value may be made as a pattern says."""
+        if operators_of(pattern) <= self.operators:
+            yield from self._matches(pattern, name, {})
+
+    def _matches(
+        self, pattern: Pattern, name: str, bound: dict[str, str]
+    ) -> Iterator[dict[str, str]]:
+        if isinstance(pattern, str):
+            if bound.setdefault(pattern, name) == name:
+                yield bound
+            return
+        if isinstance(pattern, (int, float)):
+            number = self.number(name)
+            if number is not None and np.isclose(number, pattern, rtol=1e-6, atol=0):
+                yield bound
+            return
+        operator, *inputs = pattern
+        node = self.maker.get(name)
+        if node is None or not self.is_operator(node, operator) or node.outputs[0] != name:
+            return
+        if len(node.inputs) < len(inputs):
+            return
+        orders = (
+            itertools.permutations(node.inputs)
+            if operator in _COMMUTATIVE
+            else [node.inputs[: len(inputs)]]
+        )
+        for order in orders:
+            yield from self._all(inputs, order, dict(bound))
+
+    def _all(
+        self, patterns: Sequence[Pattern], names: Sequence[str], bound: dict[str, str]
+    ) -> Iterator[dict[str, str]]:
+        if not patterns:
+            yield bound
+            return
+        for found in self._matches(patterns[0], names[0], dict(bound)):
+            yield from self._all(patterns[1:], names[1:], found)
+
+
+@functools.cache
+def operators_of(pattern: Pattern) -> frozenset[str]:
+    """The operators that a pattern can't do without."""
+    if not isinstance(pattern, tuple):
+        return frozenset()
+    return frozenset({pattern[0]}).union(*map(operators_of, pattern[1:]))
+
+
+class Edits:
+    """Nodes to replace or drop, and constants to add, collected while a graph is looked at."""
+
+    def __init__(self, links: Links) -> None:
+        self._graph = links.graph
+        self._nodes: dict[int, tuple[Node, ...]] = {}
+        self._constants: dict[str, Tensor] = {}
+
+    def replace(self, node: Node, *by: Node) -> None:
+        """Put others in the place of a node; none to drop it."""
+        self._nodes[id(node)] = by
+
+    def touched(self, *nodes: Node) -> bool:
+        return any(id(node) in self._nodes for node in nodes)
+
+    def constant(self, wanted: str, array: np.ndarray) -> str:
+        """The name of a new constant, much like the one that is wanted."""
+        name = wanted
+        while name in self._graph.initializers or name in self._constants:
+            name += "'"
+        self._constants[name] = Tensor(name, element_type(array.dtype).code, array)
+        return name
+
+    def graph(self) -> Graph:
+        """The graph as edited."""
+        if not self._nodes:
+            return self._graph
+        return replace(
+            self._graph,
+            nodes=tuple(
+                n for node in self._graph.nodes for n in self._nodes.get(id(node), (node,))
+            ),
+            initializers={**self._graph.initializers, **self._constants},
+        )

@@ -1,0 +1,253 @@
+"""What an ONNX file says, as plain immutable data: Model, Graph, Node, Tensor, types.
+
+Nothing here is checked or interpreted; names are as written, ``""`` where the file has none.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES, numpy_dtype
+
+#: a dimension: fixed, symbolic ("batch"), or unknown
+Dimension: TypeAlias = int | str | None
+Shape: TypeAlias = tuple[Dimension, ...]
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """A tensor of ``element`` (a ``TensorProto.DataType`` code; 0: not given).
+
+    ``shape`` is ``None`` when not even the rank is known.
+    """
+
+    element: int
+    shape: Shape | None = None
+
+    @property
+    def dtype(self) -> np.dtype | None:
+        """NumPy's dtype; ``None`` if the file doesn't say. Raises as
+        ``ops.contract.dtypes.numpy_dtype``.
+        """
+        return numpy_dtype(self.element) if self.element else None
+
+    def __str__(self) -> str:
+        name = ELEMENT_TYPES[self.element].name if self.element in ELEMENT_TYPES else "unknown"
+        name = {"float": "float32", "double": "float64"}.get(name, name)  # as NumPy has them
+        if self.shape is None:
+            return f"{name}[...]"
+        return f"{name}[{', '.join('?' if d is None else str(d) for d in self.shape)}]"
+
+
+@dataclass(frozen=True)
+class SparseTensorType(TensorType):
+    """A sparse tensor."""
+
+    def __str__(self) -> str:
+        return f"sparse {super().__str__()}"
+
+
+@dataclass(frozen=True)
+class SequenceType:
+    """A list of values of one type."""
+
+    element: ValueType
+
+    def __str__(self) -> str:
+        return f"sequence({self.element})"
+
+
+@dataclass(frozen=True)
+class OptionalType:
+    """A value of one type, or nothing."""
+
+    element: ValueType
+
+    def __str__(self) -> str:
+        return f"optional({self.element})"
+
+
+@dataclass(frozen=True)
+class MapType:
+    """A dictionary from ``key`` (a ``TensorProto.DataType`` code) to values of one type."""
+
+    key: int
+    value: ValueType
+
+    def __str__(self) -> str:
+        name = ELEMENT_TYPES[self.key].name if self.key in ELEMENT_TYPES else "unknown"
+        return f"map({name}, {self.value})"
+
+
+@dataclass(frozen=True)
+class OpaqueType:
+    """A type that only its domain knows."""
+
+    domain: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"opaque({self.domain}.{self.name})"
+
+
+ValueType: TypeAlias = "TensorType | SequenceType | OptionalType | MapType | OpaqueType | None"
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """A constant. ``array`` is a read-only view of the file's memory wherever the format allows."""
+
+    name: str
+    element: int
+    array: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
+
+
+@dataclass(frozen=True, eq=False)
+class SparseTensor:
+    """A constant in coordinate form: ``values`` (n,) at ``indices`` (n,) linear or (n, rank)."""
+
+    values: Tensor
+    indices: Tensor
+    shape: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        return self.values.name
+
+    def to_dense(self) -> np.ndarray:
+        """The array of ``shape`` that it stands for. Raises IndexError on an index outside."""
+        dense = np.zeros(self.shape, self.values.array.dtype)
+        indices = self.indices.array
+        limits = dense.size if indices.ndim == 1 else np.array(self.shape)
+        if indices.size and ((indices < 0).any() or (indices >= limits).any()):
+            raise IndexError(f"an index lies outside the shape {self.shape}")
+        if indices.ndim == 1:
+            dense.reshape(-1)[indices] = self.values.array
+        else:
+            dense[tuple(indices.T)] = self.values.array
+        return dense
+
+
+@dataclass(frozen=True)
+class Reference:
+    """An attribute inside a function that takes the value of the function's own attribute."""
+
+    name: str
+
+
+#: a node's attribute: int, float, str (bytes if not UTF-8), Tensor, SparseTensor, Graph,
+#: ValueType or a list of one of these; inside a function also Reference
+AttributeValue: TypeAlias = Any
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One call of an operator or of a model-local function."""
+
+    op_type: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+    name: str = ""
+    domain: str = ""
+    overload: str = ""
+    doc: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    opset: int | None = None  # set where it isn't the model's: nodes that came out of a function
+
+    @functools.cached_property
+    def graphs(self) -> tuple[tuple[str, Graph], ...]:
+        """The graphs among the attributes, by attribute name. Every stage asks every node."""
+        found: list[tuple[str, Graph]] = []
+        for name, value in self.attributes.items():
+            kind = type(value)
+            if kind is Graph:
+                found.append((name, value))
+            elif kind is list and value and type(value[0]) is Graph:
+                found += [(name, item) for item in value]  # all of one type; trees have long ones
+        return tuple(found)
+
+    @property
+    def label(self) -> str:
+        """What the node is called: after its first output if it has no name of its own."""
+        return self.name or next((name for name in self.outputs if name), "")
+
+    def __str__(self) -> str:
+        operator = f"{self.domain}.{self.op_type}" if self.domain else self.op_type
+        return f"node '{self.label}' ({operator})"
+
+
+@dataclass(frozen=True, eq=False)
+class ValueInfo:
+    """The name and type of a value."""
+
+    name: str
+    type: ValueType = None
+    doc: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Nodes in the order in which they are written, which must be one in which they can run."""
+
+    name: str
+    nodes: tuple[Node, ...]
+    inputs: tuple[ValueInfo, ...]
+    outputs: tuple[ValueInfo, ...]
+    initializers: Mapping[str, Tensor | SparseTensor] = field(default_factory=dict)
+    value_info: Mapping[str, ValueInfo] = field(default_factory=dict)
+    doc: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Function:
+    """An operator that the model defines itself, by a body of nodes."""
+
+    domain: str
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    nodes: tuple[Node, ...]
+    opsets: Mapping[str, int]
+    attributes: tuple[str, ...] = ()  # without a default: the caller must give them if they're used
+    defaults: Mapping[str, AttributeValue] = field(default_factory=dict)
+    overload: str = ""
+    doc: str = ""
+    value_info: Mapping[str, ValueInfo] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """One step of a training algorithm; running a model has no use for it."""
+
+    initialization: Graph
+    algorithm: Graph
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A whole file. ``source`` says where it came from, for messages."""
+
+    graph: Graph
+    opsets: Mapping[str, int]
+    ir_version: int = 0
+    functions: Mapping[tuple[str, str, str], Function] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    producer_name: str = ""
+    producer_version: str = ""
+    domain: str = ""
+    model_version: int = 0
+    doc: str = ""
+    training: tuple[Training, ...] = ()
+    source: str = "model"
+    maps: tuple[memoryview, ...] = field(default=(), repr=False)  # of the file and what it names

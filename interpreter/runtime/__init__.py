@@ -1,0 +1,1 @@
+"""A plan computes arrays: the walk, bound plans, threads."""

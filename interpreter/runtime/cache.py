@@ -1,0 +1,173 @@
+"""The bound plans that a session keeps."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from onnxwalk.interpreter.budget import Budget, current, within
+from onnxwalk.interpreter.errors import LimitError
+from onnxwalk.interpreter.ir.plan import Plan
+from onnxwalk.interpreter.limits import Limits
+from onnxwalk.interpreter.runtime.batch_axis import sample_axes
+from onnxwalk.interpreter.runtime.bound import Bound, Stale
+from onnxwalk.interpreter.runtime.threads import FEWEST_SAMPLES
+from onnxwalk.interpreter.runtime.walk import execute
+from onnxwalk.ops.fast.calls import computing
+
+#: bytes of idle memory that a session keeps for shapes other than those it ran last
+_MOST_IDLE = 1 << 26
+#: and for how many
+_MOST_SHAPES = 64
+
+
+class BoundPlans:
+    """The bound plans of a session that no run is using, by what they were bound for."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        """``limits``: of what ``run`` runs; ``call`` and ``bind`` keep to the budget there is."""
+        self._limits = limits
+        self._idle: dict[Hashable, list[Bound]] = {}
+        self._changing: dict[int, frozenset[int]] = {}
+        self._axes: dict[Hashable, list[int] | None] = {}
+        self._seen: set[Hashable] = set()
+
+    def run(self, key: Hashable, feeds: Mapping[str, Any]) -> list[Any] | None:
+        """The outputs as the caller's own, by a plan that was bound for feeds of this signature;
+        ``None`` if there is none. Whatever goes wrong is left to a walk to tell, and what there is
+        no memory for while the plan has so much."""
+        try:
+            bound = self._idle[key].pop()
+        except (KeyError, IndexError):
+            return None
+        arguments = [feeds[name] for name in bound.names]
+        limits = self._limits
+        if limits is None or not (bound.is_guarded or limits.max_seconds is not None):
+            with computing():
+                return self._run(key, bound, arguments)
+        foreign = [*arguments, *bound.space.memory]
+        budget = Budget(limits, foreign=foreign, held=self.nbytes + bound.nbytes)
+        try:
+            with computing(), within(budget):
+                return self._run(key, bound, arguments)
+        except LimitError as error:
+            if not error.of_memory:
+                raise
+            return None
+
+    @property
+    def nbytes(self) -> int:
+        """The memory of the plans that no run is using."""
+        return sum(b.nbytes for bounds in list(self._idle.values()) for b in list(bounds))
+
+    def let_go(self) -> None:
+        """Forget all plans."""
+        self._idle.clear()
+
+    def call(self, plan: Plan, arguments: Sequence[Any]) -> list[Any]:
+        """A subgraph's outputs. A loop may call it with other shapes each time: it is bound when
+        shapes come for the second time."""
+        key = tuple(
+            (x.shape, x.dtype) if type(x) is np.ndarray and not x.dtype.hasobject else None
+            for x in arguments
+        )
+        if None not in key:
+            try:
+                bound = self._idle[key].pop()
+            except (KeyError, IndexError):
+                if key in self._seen:
+                    with contextlib.suppress(Exception):  # the walk below says what is wrong
+                        return self.bind(key, plan, (), arguments)
+                self._seen.add(key)
+            else:
+                results = self._run(key, bound, arguments)
+                if results is not None:
+                    return results
+        return execute(plan, arguments)
+
+    def _run(self, key: Hashable, bound: Bound, arguments: Sequence[Any]) -> list[Any] | None:
+        try:
+            bound.run(arguments)
+        except Stale as stale:
+            known = self._changing.get(id(bound.plan), frozenset())
+            self._changing[id(bound.plan)] = known | {stale.step}
+            return None
+        except LimitError:
+            raise
+        except Exception:
+            return None
+        results = bound.outputs()
+        self._idle.setdefault(key, []).append(bound)
+        return results
+
+    def bind(
+        self, key: Hashable, plan: Plan, names: Sequence[str], arguments: Sequence[Any]
+    ) -> list[Any]:
+        """The outputs as the caller's own, by a plan that is bound, and kept for feeds of the
+        signature. Raises what operators raise."""
+        if (budget := current()) is not None and budget.is_much(self.nbytes):
+            budget.give(self.nbytes)
+            self.let_go()
+        bound = Bound(plan, arguments, self._changing.get(id(plan), frozenset()))
+        bound.names = tuple(names)
+        try:
+            results = bound.outputs()
+        except LimitError:
+            if budget is not None:
+                budget.give(bound.nbytes)
+            raise
+        # The newest shapes are the last. It must stay the same list: another thread that takes a
+        # plan out of it at this moment would find it in a copy again, and run it twice at once.
+        idle = self._idle.pop(key, [])
+        idle.append(bound)
+        self._idle[key] = idle
+        self._forget(key)
+        return results
+
+    def sample_axes(self, key: Hashable) -> list[int] | None:
+        """Along which axis of each output the samples of a batch lie, if they may be computed
+        apart; ``None`` if not, or if nothing is bound for this signature yet."""
+        if key not in self._axes:
+            try:
+                bound = self._idle[key][-1]
+            except (KeyError, IndexError):  # others may take it out at any moment
+                return None
+            self._axes[key] = self._split_of(bound)
+        return self._axes[key]
+
+    @staticmethod
+    def _split_of(bound: Bound) -> list[int] | None:
+        inputs = [bound.values[slot] for slot in bound.plan.inputs]
+        if any(not isinstance(x, np.ndarray) or x.ndim == 0 for x in inputs):
+            return None
+        if not inputs or min(len(x) for x in inputs) < FEWEST_SAMPLES:
+            return None
+        return sample_axes(bound)
+
+    def _forget(self, key: Hashable) -> None:
+        """Let go what is bound for other shapes, when it holds much memory."""
+        held = self.nbytes
+        for other in list(self._idle):
+            if (held <= _MOST_IDLE and len(self._idle) <= _MOST_SHAPES) or other == key:
+                break
+            held -= sum(b.nbytes for b in self._idle.pop(other, ()))
+
+
+def signature(output_names: Sequence[str] | None, feeds: Any) -> Hashable | None:
+    """What a run is bound for: the outputs, and the name, shape and dtype of each feed. ``None``
+    for feeds that are not all arrays of numbers."""
+    if not isinstance(feeds, dict) or not isinstance(output_names, list | tuple | None):
+        return None
+    parts: list[Any] = [None if output_names is None else tuple(output_names)]
+    for name, value in feeds.items():
+        if type(value) is not np.ndarray or value.dtype.kind not in "fiubcV":
+            return None
+        parts += (name, value.shape, value.dtype)
+    try:
+        hash(key := tuple(parts))
+    except TypeError:
+        return None
+    return key

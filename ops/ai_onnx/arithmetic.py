@@ -1,0 +1,321 @@
+"""Elementwise arithmetic of several inputs: Add to Mod, Min to Mean, Clip, and the bit shifts.
+
+All inputs broadcast against each other as NumPy's do (from opset 7 on; Min, Max, Sum and Mean
+from 8 on) and must be of one dtype, which is the result's, unless said otherwise. Integers wrap.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from onnxwalk.ops.contract.needs import CHEAP, Need, broadcast, elementwise, size, wide_copies
+from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, op
+from onnxwalk.ops.shared.broadcast import limited
+from onnxwalk.ops.shared.numeric import check_same_dtype, in_float32, limits, result_like, wide
+
+
+@op("Add", since=7)
+def add(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+    """a + b. Spec: Add-7, -13, -14."""
+    check_same_dtype(a, b)
+    return np.add(a, b, out=out)
+
+
+@op("Sub", since=7)
+def sub(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+    """a - b. Spec: Sub-7, -13, -14."""
+    check_same_dtype(a, b)
+    return np.subtract(a, b, out=out)
+
+
+@op("Mul", since=7)
+def mul(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+    """a·b. Spec: Mul-7, -13, -14."""
+    check_same_dtype(a, b)
+    return np.multiply(a, b, out=out)
+
+
+@op("Div", since=7)
+def div(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+    """a / b; of integers, cut towards zero. Spec: Div-7, -13, -14."""
+    check_same_dtype(a, b)
+    if a.dtype.kind not in "iu":
+        return np.divide(a, b, out=out)
+    _refuse_zero(b, "Div")
+    quotient = np.floor_divide(a, b, out=out)
+    if a.dtype.kind == "i":  # floor is one too low where the quotient is negative and inexact
+        inexact = quotient * b != a
+        quotient = np.add(quotient, inexact & ((a < 0) != (b < 0)), out=out, dtype=a.dtype)
+    return quotient
+
+
+@op("Mod", since=10, until=28)
+def mod_of_integers(a: np.ndarray, b: np.ndarray, *, fmod: int = 0) -> np.ndarray:
+    """The remainder of a / b with the sign of b, or with fmod=1 of a (C's fmod).
+
+    Without fmod only integers are allowed. Spec: Mod-10, -13.
+    """
+    if fmod == 0 and a.dtype.kind not in "iu":
+        raise ValueError(f"Mod of {a.dtype} needs fmod=1 before opset 28")
+    return mod(a, b, fmod=fmod)
+
+
+@op("Mod", since=28)
+@in_float32
+def mod(a: np.ndarray, b: np.ndarray, *, fmod: int = 0) -> np.ndarray:
+    """a - floor(a/b)·b, or with fmod=1 a - trunc(a/b)·b. Spec: Mod-28."""
+    check_same_dtype(a, b)
+    if fmod not in (0, 1):
+        raise ValueError(f"fmod of Mod is {fmod}, not 0 or 1")
+    if a.dtype.kind in "iu":
+        _refuse_zero(b, "Mod")
+    return np.fmod(a, b) if fmod else np.remainder(a, b)
+
+
+def _refuse_zero(divisor: np.ndarray, operator: str) -> None:
+    # Of integers the spec says nothing, ONNX Runtime's process dies, and NumPy answers 0.
+    if not np.all(divisor):
+        raise ValueError(f"{operator} of {divisor.dtype} by zero")
+
+
+@div.needs
+def needs_of_div(a: np.ndarray, b: np.ndarray, **_: Any) -> Need:
+    """Integers take the quotient, the product that it is compared with, and four masks."""
+    if a.dtype.kind in "iu":
+        return elementwise(2 + 4 / a.dtype.itemsize, per_element=200)(a, b)
+    return elementwise()(a, b)
+
+
+# a remainder is subtracted bit by bit
+mod.needs(elementwise(widened=True, per_element=900))
+mod_of_integers.needs(elementwise(widened=True, per_element=900))
+for _function in (add, sub, mul):
+    _function.needs(elementwise(per_element=CHEAP))
+
+
+@op("Pow", since=7)
+def power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """x to the power y, in the dtype of x; y may be of another dtype from opset 12 on.
+
+    Integers to an integer power wrap; to a negative or fractional power they are cut to integers.
+    Spec: Pow-7, -12, -13, -15.
+    """
+    if x.dtype.kind in "iu":
+        return _integer_power(x, y)
+    base, exponent = wide(x), wide(y)
+    if exponent.size == 1 and exponent.item() == 2 and exponent.ndim <= base.ndim:
+        result = np.square(base)  # the power that models use most
+    else:
+        result = np.power(base, exponent)
+    return result.astype(x.dtype, copy=False)
+
+
+def _integer_power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    if y.dtype.kind not in "iu":
+        return np.power(x.astype(np.float64), wide(y)).astype(x.dtype)
+    if np.any((x == 0) & (y < 0)):
+        raise ValueError(f"Pow of {x.dtype} 0 to a negative power")
+    # 1/xⁿ of an integer is 0 but for 1 and -1, whose powers only depend on n being odd.
+    # uint64 wraps like every shorter integer does, and holds every exponent.
+    exponent = np.where(y < 0, y & 1, y).astype(np.uint64)
+    positive = np.power(x.astype(np.uint64), exponent).astype(x.dtype)
+    return np.where((y < 0) & (x != 1) & (x != -1), x.dtype.type(0), positive)
+
+
+@power.needs
+def needs_of_power(x: np.ndarray, y: np.ndarray, **_: Any) -> Need:
+    """Powers of integers are of 64 bits, as are those of which only the exponent is."""
+    count = size(broadcast([x.shape, y.shape]))
+    if x.dtype.kind in "iu":
+        return Need(count * (24 + 2 * x.dtype.itemsize), 150 * count)
+    longest = max(x.dtype.itemsize, y.dtype.itemsize, 4)
+    back = 0 if x.dtype.itemsize == longest else x.dtype.itemsize
+    # a square is a product; other powers take long near the ends of the range
+    each = 30 if y.size == 1 and y.item() == 2 else 300
+    return Need(wide_copies(x, y) + count * (longest + back), each * count)
+
+
+# Before opset 7 only b was broadcast, and only if asked for.
+for _name, _function, _needs in (
+    ("Add", add, elementwise(per_element=CHEAP)),
+    ("Sub", sub, elementwise(per_element=CHEAP)),
+    ("Mul", mul, elementwise(per_element=CHEAP)),
+    ("Div", div, needs_of_div),
+):
+    op(_name, since=1, hints=CONSUMED_INPUTS)(limited(_function)).needs(_needs)
+    op(_name, since=6)(limited(_function)).needs(_needs)
+op("Pow", since=1)(limited(power)).needs(needs_of_power)
+
+
+# ----------------------------------------------------------------------------- any number of inputs
+
+
+@op("Max", since=6)
+@op("Max", since=1, hints=CONSUMED_INPUTS)
+def maximum(*data_0: np.ndarray) -> np.ndarray:
+    """The largest of the inputs; nan where any is nan. Spec: Max-1, -6, -8, -12, -13."""
+    _check_all(data_0, "Max")
+    return functools.reduce(np.maximum, data_0)
+
+
+@op("Min", since=6)
+@op("Min", since=1, hints=CONSUMED_INPUTS)
+def minimum(*data_0: np.ndarray) -> np.ndarray:
+    """The smallest of the inputs; nan where any is nan. Spec: Min-1, -6, -8, -12, -13."""
+    _check_all(data_0, "Min")
+    return functools.reduce(np.minimum, data_0)
+
+
+@op("Sum", since=6)
+@op("Sum", since=1, hints=CONSUMED_INPUTS)
+def sum_of(*data_0: np.ndarray) -> np.ndarray:
+    """The sum of the inputs. Spec: Sum-1, -6, -8, -13."""
+    _check_all(data_0, "Sum")
+    total = functools.reduce(np.add, map(wide, data_0))
+    return total.astype(data_0[0].dtype, copy=False)
+
+
+@op("Mean", since=6)
+@op("Mean", since=1, hints=CONSUMED_INPUTS)
+def mean_of(*data_0: np.ndarray) -> np.ndarray:
+    """The sum of the inputs over their number. Spec: Mean-1, -6, -8, -13."""
+    _check_all(data_0, "Mean")
+    total = functools.reduce(np.add, map(wide, data_0))
+    return (total / len(data_0)).astype(data_0[0].dtype, copy=False)
+
+
+def _check_all(inputs: tuple[np.ndarray, ...], operator: str) -> None:
+    if not inputs:
+        raise ValueError(f"{operator} needs at least one input")
+    for x in inputs[1:]:
+        check_same_dtype(inputs[0], x)
+
+
+def needs_of_many(*data_0: np.ndarray, **_: Any) -> Need:
+    """The result so far and the next; of a mean, the sum and its quotient. Sums of short floats
+    are in float32."""
+    count, first = size(broadcast(x.shape for x in data_0)), data_0[0]
+    widest = max((wide_copies(x) for x in data_0), default=0)
+    item = first.dtype.itemsize
+    copies = (8 + item) * count + widest if widest else 2 * item * count
+    return Need(copies, 30 * count * len(data_0))
+
+
+for _function in (maximum, minimum, sum_of, mean_of):
+    _function.needs(needs_of_many)
+
+
+# -------------------------------------------------------------------------------------------- Clip
+
+
+@op("Clip", since=11)
+def clip(
+    input: np.ndarray,
+    min: np.ndarray | None = None,
+    max: np.ndarray | None = None,
+    *,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """minimum(max, maximum(input, min)): where min > max, everything is max.
+
+    Without min or max the limit is the dtype's lowest or highest finite value, so that infinities
+    are clipped, too. Spec: Clip-11, -12, -13.
+    """
+    lowest, highest = limits(input.dtype)
+    low = _clip_limit(min, "min", input, lowest)
+    high = _clip_limit(max, "max", input, highest)
+    if input.dtype.kind != "V":
+        return np.clip(input, low, high, out=out)
+    y = np.maximum(input, low, out=result_like(input, out))  # ml_dtypes has no clip
+    return np.minimum(y, high, out=y)
+
+
+def _clip_limit(limit: np.ndarray | None, name: str, x: np.ndarray, default: object) -> np.ndarray:
+    if limit is None:
+        return np.asarray(default, x.dtype)
+    if limit.size != 1:
+        raise ValueError(f"{name} of Clip has the shape {limit.shape}, not a scalar's")
+    check_same_dtype(x, limit)
+    return limit.reshape(())
+
+
+@op("Clip", since=6, until=11)
+@in_float32
+def clip_by_attributes(
+    input: np.ndarray,
+    *,
+    max: float = 3.4028234663852886e38,
+    min: float = -3.4028234663852886e38,
+) -> np.ndarray:
+    """minimum(max, maximum(input, min)). Spec: Clip-1, -6."""
+    return np.minimum(np.maximum(input, min), max)
+
+
+@op("Clip", since=1, hints=CONSUMED_INPUTS)
+def clip_within(
+    input: np.ndarray, *, max: float | None = None, min: float | None = None
+) -> np.ndarray:
+    """minimum(max, maximum(input, min)).
+
+    Without min or max the limit is the dtype's lowest or highest finite value. Spec: Clip-1.
+    """
+    lowest, highest = limits(input.dtype)
+    low, high = lowest if min is None else min, highest if max is None else max
+    return np.minimum(np.maximum(input, input.dtype.type(low)), input.dtype.type(high))
+
+
+clip.needs(elementwise(per_element=CHEAP))
+clip_by_attributes.needs(elementwise(2, widened=True))
+clip_within.needs(elementwise(2, widened=True))
+
+
+# ----------------------------------------------------------------------------------- bits
+
+
+@op("BitShift", since=11)
+def bit_shift(x: np.ndarray, y: np.ndarray, *, direction: str) -> np.ndarray:
+    """x shifted by y bits, to the "LEFT" or the "RIGHT" (then the sign is kept).
+
+    All bits are shifted out when y is negative or not below the number of bits.
+    Spec: BitShift-11 (unsigned), -28 (signed).
+    """
+    check_same_dtype(x, y)
+    if direction == "LEFT":
+        return np.left_shift(x, y)
+    if direction == "RIGHT":
+        return np.right_shift(x, y)
+    raise ValueError(f"direction of BitShift is {direction!r}, not 'LEFT' or 'RIGHT'")
+
+
+@op("BitwiseAnd", since=18)
+def bitwise_and(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+    """The bits set in both a and b. Spec: BitwiseAnd-18."""
+    check_same_dtype(a, b)
+    return np.bitwise_and(a, b, out=out)
+
+
+@op("BitwiseOr", since=18)
+def bitwise_or(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+    """The bits set in a or b or both. Spec: BitwiseOr-18."""
+    check_same_dtype(a, b)
+    return np.bitwise_or(a, b, out=out)
+
+
+@op("BitwiseXor", since=18)
+def bitwise_xor(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+    """The bits set in one of a and b. Spec: BitwiseXor-18."""
+    check_same_dtype(a, b)
+    return np.bitwise_xor(a, b, out=out)
+
+
+@op("BitwiseNot", since=18)
+def bitwise_not(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+    """Every bit of x turned over. Spec: BitwiseNot-18."""
+    return np.invert(x, out=out)
+
+
+for _function in (bit_shift, bitwise_and, bitwise_or, bitwise_xor, bitwise_not):
+    _function.needs(elementwise(per_element=CHEAP))

@@ -1,0 +1,592 @@
+"""Attention and what surrounds it in a language model: FlexAttention, RotaryEmbedding,
+LinearAttention, CausalConvWithState, SwiGLU and TensorScatter.
+
+B is the batch, H the heads, S queries (or tokens), T keys, D the size of a head.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from onnxwalk.ops.ai_onnx.activation import softmax, swish
+from onnxwalk.ops.contract.dtypes import element_type, numpy_dtype
+from onnxwalk.ops.contract.needs import (
+    PER_CALL,
+    PER_ELEMENT,
+    Need,
+    elementwise,
+    multiply_adds,
+    size,
+    wide_copies,
+    wide_itemsize,
+)
+from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.axes import normalize_axis
+from onnxwalk.ops.shared.numeric import in_float32, wide
+
+_FLOATS = ("float", "double", "float16", "bfloat16")
+
+
+@op("Attention", since=24, without=["left_window_size", "right_window_size"])
+@op("Attention", since=25)
+def attention(
+    q,
+    k,
+    v,
+    attn_mask=None,
+    past_key=None,
+    past_value=None,
+    nonpad_kv_seqlen=None,
+    *,
+    is_causal=0,
+    kv_num_heads=None,
+    left_window_size=-1,
+    q_num_heads=None,
+    qk_matmul_output_mode=0,
+    right_window_size=-1,
+    scale=None,
+    softcap=0.0,
+    softmax_precision=None,
+):
+    """Y = softmax(softcap·tanh(scale·Q @ Kᵀ / softcap) + bias) @ V
+
+    Q (B, H, S, D), K (B, G, T, D), V (B, G, T, E) with G dividing H: a key's head serves H / G
+    heads of queries; or all as (B, S, heads·D), which takes q_num_heads and kv_num_heads. Y
+    (B, H, S, E) or (B, S, H·E). scale is 1 / √D by default; no softcap is 0.
+
+    attn_mask goes with (B, H, S, T): true where a key counts, or numbers to add. It may be shorter
+    than T; what is missing doesn't count. past_key and past_value (B, G, P, …) go in front of K and
+    V, which together are present_key and present_value. nonpad_kv_seqlen (B) says how many keys of
+    K count. Query i is at p = i + offset, the offset being P, or nonpad_kv_seqlen - S, or 0.
+    ``is_causal``: only keys j <= p count; and p - left_window_size <= j <= p + right_window_size.
+    A query without any key gives 0.
+
+    qk_matmul_output is softmax's argument before softcap (mode 0), before the bias (1), after it
+    (2), or softmax itself (3).
+
+    Spec: Attention-24, Attention-25.
+    """
+    if attn_mask is not None and attn_mask.ndim and k.ndim > 1:
+        total = k.shape[-2] + (0 if past_key is None else past_key.shape[2])
+        missing = [(0, 0)] * (attn_mask.ndim - 1) + [(0, max(0, total - attn_mask.shape[-1]))]
+        never = False if attn_mask.dtype == np.bool_ else -np.inf
+        if attn_mask.dtype.kind in "iu":
+            attn_mask = attn_mask.astype(np.float64)
+        attn_mask = np.pad(wide(attn_mask), missing, constant_values=never)
+    return _attention(
+        q,
+        k,
+        v,
+        attn_mask,
+        past_key,
+        past_value,
+        nonpad_kv_seqlen,
+        is_causal=is_causal,
+        heads=(q_num_heads, kv_num_heads),
+        window=(left_window_size, right_window_size),
+        qk_matmul_output_mode=qk_matmul_output_mode,
+        scale=scale,
+        softcap=softcap,
+        softmax_precision=softmax_precision,
+    )
+
+
+@op("Attention", since=23)
+def attention_over_own_cache(
+    q,
+    k,
+    v,
+    attn_mask=None,
+    past_key=None,
+    past_value=None,
+    *,
+    is_causal=0,
+    kv_num_heads=None,
+    q_num_heads=None,
+    qk_matmul_output_mode=0,
+    scale=None,
+    softcap=0.0,
+    softmax_precision=None,
+):
+    """Attention whose attn_mask must go with (B, H, S, T): a last axis of 1 counts for every key.
+
+    Spec: Attention-23.
+    """
+    return _attention(
+        q,
+        k,
+        v,
+        attn_mask,
+        past_key,
+        past_value,
+        None,
+        is_causal=is_causal,
+        heads=(q_num_heads, kv_num_heads),
+        window=(-1, -1),
+        qk_matmul_output_mode=qk_matmul_output_mode,
+        scale=scale,
+        softcap=softcap,
+        softmax_precision=softmax_precision,
+    )
+
+
+def _attention(
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    attn_mask: np.ndarray | None,
+    past_key: np.ndarray | None,
+    past_value: np.ndarray | None,
+    nonpad_kv_seqlen: np.ndarray | None,
+    *,
+    is_causal: int,
+    heads: tuple[int | None, int | None],
+    window: tuple[int, int],
+    qk_matmul_output_mode: int,
+    scale: float | None,
+    softcap: float,
+    softmax_precision: int | None,
+) -> tuple[np.ndarray, ...]:
+    packed, dtype = q.ndim == 3, q.dtype
+    if not q.ndim == k.ndim == v.ndim or q.ndim not in (3, 4):
+        raise ValueError(f"Q {q.shape}, K {k.shape} and V {v.shape} should be of rank 3 or 4")
+    if packed:
+        if not heads[0] or not heads[1]:
+            raise ValueError("Q, K and V of rank 3 need q_num_heads and kv_num_heads")
+        q, k, v = split_heads(q, heads[0]), split_heads(k, heads[1]), split_heads(v, heads[1])
+    if (past_key is None) != (past_value is None):
+        raise ValueError("past_key and past_value go together")
+    past = 0
+    if past_key is not None and past_value is not None:
+        if nonpad_kv_seqlen is not None:
+            raise ValueError("nonpad_kv_seqlen and past_key exclude each other")
+        past = past_key.shape[2]
+        k, v = np.concatenate([past_key, k], 2), np.concatenate([past_value, v], 2)
+    batch, q_heads, queries, size = q.shape
+    kv_heads, keys = k.shape[1:3]
+    if (
+        k.shape != (batch, kv_heads, keys, size)
+        or v.shape[:3] != k.shape[:3]
+        or not kv_heads
+        or q_heads % kv_heads
+    ):
+        raise ValueError(f"Q {q.shape}, K {k.shape} and V {v.shape} don't fit each other")
+
+    # Both are scaled by the root, lest the product overflow.
+    root = math.sqrt(1 / math.sqrt(size) if scale is None else scale)
+    grouped = (wide(q) * root).reshape(batch, kv_heads, -1, size)
+    logits = (grouped @ np.swapaxes(wide(k) * root, 2, 3)).reshape(batch, q_heads, queries, keys)
+    shown = [logits]
+    if softcap:
+        logits = softcap * np.tanh(logits / softcap)
+    shown.append(logits)
+
+    offset = np.full(1, past) if nonpad_kv_seqlen is None else nonpad_kv_seqlen.ravel() - queries
+    allowed = np.ones((1, 1, queries, keys), bool)
+    place = offset.reshape(-1, 1, 1, 1) + np.arange(queries)[:, None]
+    key = np.arange(keys)
+    if is_causal:
+        allowed = allowed & (key <= place)
+    if window[0] >= 0:
+        allowed = allowed & (key >= place - window[0])
+    if window[1] >= 0:
+        allowed = allowed & (key <= place + window[1])
+    if nonpad_kv_seqlen is not None:
+        if nonpad_kv_seqlen.shape != (batch,):
+            raise ValueError(f"nonpad_kv_seqlen {nonpad_kv_seqlen.shape} should be ({batch},)")
+        allowed = allowed & (key < nonpad_kv_seqlen.reshape(-1, 1, 1, 1))
+    bias = np.where(allowed, logits.dtype.type(0), logits.dtype.type(-np.inf))
+    if attn_mask is not None:
+        bias = bias + _bias_of(attn_mask, logits)
+    logits = logits + bias
+    shown.append(logits)
+
+    if softmax_precision is not None:
+        if element_type(numpy_dtype(softmax_precision)).name not in _FLOATS:
+            raise ValueError(f"softmax_precision {softmax_precision} is no floating-point type")
+        logits = wide(logits.astype(numpy_dtype(softmax_precision)))
+    highest = logits.max(-1, keepdims=True, initial=-np.inf)
+    shares = np.exp(logits - np.where(np.isneginf(highest), 0, highest))
+    shares = shares / shares.sum(-1, keepdims=True)
+    shares = np.where(np.isneginf(bias).all(-1, keepdims=True), 0, shares)
+    shares = shares.astype(wide(q).dtype)
+    shown.append(shares)
+
+    y = shares.reshape(batch, kv_heads, -1, keys) @ wide(v)
+    y = y.reshape(batch, q_heads, queries, -1)
+    if packed:
+        y = join_heads(y)
+    if not 0 <= qk_matmul_output_mode <= 3:
+        raise ValueError(f"qk_matmul_output_mode {qk_matmul_output_mode} is not 0, 1, 2 or 3")
+    return (
+        y.astype(dtype, copy=False),
+        k,
+        v,
+        shown[qk_matmul_output_mode].astype(dtype, copy=False),
+    )
+
+
+@attention.needs
+@attention_over_own_cache.needs
+def needs_of_attention(
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    attn_mask: np.ndarray | None = None,
+    past_key: np.ndarray | None = None,
+    past_value: np.ndarray | None = None,
+    *_: Any,
+    q_num_heads: int | None = None,
+    kv_num_heads: int | None = None,
+    **__: Any,
+) -> Need:
+    """Q and K scaled; keys and values with the past before them; the scores as they become softmax,
+    up to six at once, and the mask of these."""
+    item = wide_itemsize(q.dtype)
+    cached = sum(x.size for x in (k, v, past_key, past_value) if x is not None)
+    heads = q.shape[1] if q.ndim == 4 else q_num_heads or 0
+    queries = q.shape[-2]
+    keys = k.shape[-2] + (0 if past_key is None else past_key.shape[2])
+    scores = len(q) * heads * queries * keys
+    mask = 0
+    if attn_mask is not None and attn_mask.ndim:  # it may be shorter than the keys are
+        mask = attn_mask.size // max(attn_mask.shape[-1], 1) * max(attn_mask.shape[-1], keys)
+    features = v.shape[-1] * heads // (1 if v.ndim == 4 else kv_num_heads or 1)
+    y = len(q) * queries * features
+    memory = item * (2 * q.size + 3 * cached + 6 * scores + 3 * y) + 24 * len(q) * queries * keys
+    macs = q.size * keys + y * keys
+    work = multiply_adds(macs, q.dtype, calls=len(q) * heads) + PER_ELEMENT * (scores + y)
+    return Need(memory + (16 + 2 * item) * mask, work + 20 * (q.size + cached) + 60 * mask)
+
+
+def _bias_of(mask: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """What a mask adds: itself, or -inf where it is false."""
+    if np.broadcast_shapes(mask.shape, logits.shape) != logits.shape:
+        raise ValueError(f"attn_mask {mask.shape} does not broadcast to {logits.shape}")
+    if mask.dtype == np.bool_:
+        return np.where(mask, logits.dtype.type(0), logits.dtype.type(-np.inf))
+    return mask.astype(logits.dtype)
+
+
+def split_heads(x: np.ndarray, heads: int) -> np.ndarray:
+    """(B, S, H·D) as (B, H, S, D)."""
+    if x.ndim != 3 or heads < 1 or x.shape[2] % heads:
+        raise ValueError(f"shape {x.shape} should be (B, S, {heads}·D)")
+    return x.reshape(*x.shape[:2], heads, x.shape[2] // heads).transpose(0, 2, 1, 3)
+
+
+def join_heads(x: np.ndarray) -> np.ndarray:
+    """(B, H, S, D) as (B, S, H·D)."""
+    batch, heads, length, size = x.shape
+    return x.transpose(0, 2, 1, 3).reshape(batch, length, heads * size)
+
+
+@op("FlexAttention", since=1, domain="ai.onnx.preview")
+def flex_attention(q, k, v, *, prob_mod=None, scale=None, score_mod=None, softmax_precision=None):
+    """prob_mod(softmax(score_mod(q·kᵀ·scale)))·v with subgraphs that change scores and weights
+
+    q (B, Hq, S, D), k (B, Hkv, T, D), v (B, Hkv, T, Dv); y (B, Hq, S, Dv). Hq / Hkv neighbouring
+    query heads share a key head. Scores have the type softmax_precision: double for double, else
+    float32 by default. scale is 1/√D by default. Spec: ai.onnx.preview FlexAttention-1.
+    """
+    fit = q.ndim == k.ndim == v.ndim == 4 and k.shape[1] > 0 and q.shape[3] > 0
+    if not fit or q.shape[1] % k.shape[1] or q.shape[3] != k.shape[3]:
+        raise ValueError(f"Q {q.shape}, K {k.shape} and V {v.shape} don't fit")
+    default = q.dtype if q.dtype == np.float64 else np.dtype(np.float32)
+    precision = default if softmax_precision is None else numpy_dtype(softmax_precision)
+    shared = q.shape[1] // k.shape[1]
+    keys, values = (np.repeat(x, shared, axis=1).astype(precision) for x in (k, v))
+    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+    scores = (wide(q.astype(precision)) @ wide(keys).swapaxes(2, 3) * scale).astype(precision)
+    scores = _modified(scores, score_mod, "score_mod")
+    weights = _modified(softmax(scores, axis=-1), prob_mod, "prob_mod")
+    return (wide(weights) @ wide(values)).astype(q.dtype)
+
+
+def _modified(x: np.ndarray, modifier: Any, name: str) -> np.ndarray:
+    """What a subgraph makes of x; it must keep its shape and type."""
+    if modifier is None:
+        return x
+    (y,) = modifier(x)
+    if y.shape != x.shape or y.dtype != x.dtype:
+        raise ValueError(f"{name} made {y.dtype} {y.shape} of {x.dtype} {x.shape}")
+    return y
+
+
+@flex_attention.needs
+def needs_of_flex_attention(
+    q: np.ndarray, k: np.ndarray, v: np.ndarray, *, softmax_precision: int | None = None, **_: Any
+) -> Need:
+    """Keys and values repeated for the heads that share them, in the precision and in a wide one;
+    the scores and what softmax makes of them."""
+    shared = q.shape[1] // max(k.shape[1], 1)
+    scores = size(q.shape[:3]) * k.shape[2]
+    y = size(q.shape[:3]) * v.shape[3]
+    item = 4 if q.itemsize <= 4 and softmax_precision != 11 else 8  # double
+    memory = item * (2 * q.size + 3 * shared * (k.size + v.size) + 4 * scores + 2 * y)
+    work = multiply_adds(scores * (q.shape[3] + v.shape[3]), np.dtype(np.float64))
+    return Need(memory, work + PER_ELEMENT * scores + 20 * shared * (k.size + v.size))
+
+
+@op("RotaryEmbedding", since=23)
+@in_float32
+def rotary_embedding(
+    x,
+    cos_cache,
+    sin_cache,
+    position_ids=None,
+    *,
+    interleaved=0,
+    num_heads=None,
+    rotary_embedding_dim=0,
+):
+    """(a, b) → (cos·a - sin·b, sin·a + cos·b): each pair of a head turned by its token's angle
+
+    x (B, H, S, D), or (B, S, H·D) with num_heads; the first R = rotary_embedding_dim of D (0: all)
+    are turned. a and b are the halves of R, or if ``interleaved`` its even and odd places. The
+    caches are (positions, R/2), from which position_ids (B, S) choose, or (B, S, R/2) without.
+
+    Spec: RotaryEmbedding-23.
+    """
+    packed = x.ndim == 3
+    if packed and not num_heads:
+        raise ValueError("x of rank 3 needs num_heads")
+    heads = split_heads(x, num_heads) if packed else x
+    if heads.ndim != 4:
+        raise ValueError(f"x {x.shape} should be (B, H, S, D) or (B, S, H·D)")
+    turned = rotary_embedding_dim or heads.shape[3]
+    if turned % 2 or turned > heads.shape[3]:
+        raise ValueError(f"{turned} of {heads.shape[3]} places can't be turned in pairs")
+    angles = []
+    for name, cache in (("cos_cache", cos_cache), ("sin_cache", sin_cache)):
+        if position_ids is not None:
+            if cache.ndim != 2 or ((position_ids < 0) | (position_ids >= len(cache))).any():
+                raise ValueError(
+                    f"{name} {cache.shape} does not have every position of position_ids"
+                )
+            cache = cache[position_ids]
+        if cache.shape != (heads.shape[0], heads.shape[2], turned // 2):
+            wanted = (heads.shape[0], heads.shape[2], turned // 2)
+            raise ValueError(f"{name} gives {cache.shape} where {wanted} are turned")
+        angles.append(cache[:, None])
+    cos, sin = angles
+    y = heads.copy()
+    half = turned // 2
+    first, second = (
+        (slice(0, turned, 2), slice(1, turned, 2))
+        if interleaved
+        else (slice(0, half), slice(half, turned))
+    )
+    a, b = heads[..., first], heads[..., second]
+    y[..., first] = cos * a - sin * b
+    y[..., second] = sin * a + cos * b
+    return join_heads(y) if packed else y
+
+
+@rotary_embedding.needs
+def needs_of_rotary_embedding(x: np.ndarray, *others: np.ndarray | None, **_: Any) -> Need:
+    """The result, once more with its heads together; halves of it; the caches' rows for each."""
+    item = wide_itemsize(x.dtype)
+    memory = wide_copies(x, *others[:2]) + item * 4 * x.size
+    return Need(memory + (x.nbytes if wide_copies(x) else 0), PER_ELEMENT * x.size)
+
+
+@op("LinearAttention", since=27)
+def linear_attention(
+    query,
+    key,
+    value,
+    past_state=None,
+    decay=None,
+    beta=None,
+    *,
+    chunk_size=64,
+    kv_num_heads,
+    q_num_heads,
+    scale=0.0,
+    update_rule="gated_delta",
+):
+    """S_t = exp(g_t)·S_{t-1} + β_t·k_t ⊗ (v_t - (exp(g_t)·S_{t-1})ᵀ k_t);  o_t = scale·q_tᵀ S_t
+
+    That is gated_delta; delta has no decay g, gated neither β nor the term subtracted from v, and
+    linear none of them. query (B, S, H·D), key (B, S, G·D), value (B, S, G·E), past_state
+    (B, G, D, E) of zeros by default, decay (B, S, G·D) or (B, S, G), beta (B, S, G) or (B, S, 1);
+    output (B, S, H·E) and present_state. H / G heads of queries read each state. scale 0 is 1 / √D.
+    chunk_size changes nothing here: it is a hint. States are kept in float.
+
+    Spec: LinearAttention-27.
+    """
+    rules = ("linear", "gated", "delta", "gated_delta")
+    if update_rule not in rules:
+        raise ValueError(f"update_rule {update_rule!r} is not one of {', '.join(rules)}")
+    gated, corrected = "gated" in update_rule, "delta" in update_rule
+    for name, given, wanted in (("decay", decay, gated), ("beta", beta, corrected)):
+        if (given is not None) != wanted:
+            raise ValueError(f"update_rule {update_rule} {'needs' if wanted else 'has no'} {name}")
+    if kv_num_heads < 1 or q_num_heads % kv_num_heads:
+        raise ValueError(f"{q_num_heads} heads of queries can't share {kv_num_heads} of keys")
+    q = split_heads(wide(query), q_num_heads)
+    k, v = split_heads(wide(key), kv_num_heads), split_heads(wide(value), kv_num_heads)
+    batch, _, length, size = q.shape
+    shape = (batch, kv_num_heads, size, v.shape[3])
+    if k.shape != (*shape[:2], length, size) or v.shape[:3] != k.shape[:3]:
+        raise ValueError(f"query {query.shape}, key {key.shape}, value {value.shape} don't fit")
+    if past_state is not None and past_state.shape != shape:
+        raise ValueError(f"past_state {past_state.shape} should be {shape}")
+    if beta is not None and beta.shape not in ((batch, length, kv_num_heads), (batch, length, 1)):
+        raise ValueError(f"beta {beta.shape} should be ({batch}, {length}, {kv_num_heads})")
+    factors = None
+    if decay is not None:
+        factors = np.exp(split_heads(wide(decay), kv_num_heads))[..., None]
+        if factors.shape[3] not in (1, size) or factors.shape[2] != length:
+            raise ValueError(f"decay {decay.shape} does not fit key {key.shape}")
+    rates = None if beta is None else wide(beta).transpose(0, 2, 1)[..., None]
+    state = np.zeros(shape, q.dtype) if past_state is None else wide(past_state)
+    factor = q.dtype.type(scale or 1 / math.sqrt(size))
+    groups = q.reshape(batch, kv_num_heads, -1, length, size)
+    read = np.empty((*groups.shape[:4], shape[3]), q.dtype)
+    for t in range(length):
+        if factors is not None:
+            state = state * factors[:, :, t]
+        written = v[:, :, t]
+        if rates is not None:
+            known = (k[:, :, t, None, :] @ state)[:, :, 0]
+            written = rates[:, :, t] * (written - known)
+        state = state + k[:, :, t, :, None] * written[:, :, None, :]
+        read[:, :, :, t] = factor * (groups[:, :, :, t] @ state)
+    output = join_heads(read.reshape(batch, q_num_heads, length, shape[3]))
+    kept = query.dtype if past_state is None else past_state.dtype
+    return output.astype(query.dtype, copy=False), state.astype(kept, copy=False)
+
+
+@linear_attention.needs
+def needs_of_linear_attention(
+    query: np.ndarray,
+    key: np.ndarray,
+    value: np.ndarray,
+    past_state: np.ndarray | None = None,
+    decay: np.ndarray | None = None,
+    beta: np.ndarray | None = None,
+    *,
+    kv_num_heads: int,
+    q_num_heads: int,
+    **_: Any,
+) -> Need:
+    """The state, which each step makes anew from two more; what is read; a few calls a step."""
+    item = wide_itemsize(query.dtype)
+    batch, length, width = query.shape
+    size_of_head, size_of_value = width // q_num_heads, value.shape[2] // kv_num_heads
+    state = batch * kv_num_heads * size_of_head * size_of_value
+    read = batch * length * q_num_heads * size_of_value
+    given = [x for x in (query, key, value, past_state, decay, beta) if x is not None]
+    memory = wide_copies(*given) + item * (4 * state + 2 * read + query.size)
+    memory += (item * 2 * decay.size if decay is not None else 0) + query.itemsize * read
+    memory += 0 if past_state is None else past_state.nbytes
+    macs = length * state * (3 + q_num_heads // kv_num_heads)
+    work = multiply_adds(macs, query.dtype, calls=length * batch * kv_num_heads)
+    return Need(memory, work + 20 * length * state + length * 12 * PER_CALL + 100 * read)
+
+
+@op("CausalConvWithState", since=27)
+def causal_conv_with_state(input, weight, bias=None, past_state=None, *, activation="none"):
+    """y[b, c, l] = bias[c] + sum_k w[c, 0, k]·x[b, c, l + k - K + 1]; then silu, if asked for
+
+    x (B, C, L), weight (C, 1, K), bias (C), past_state (B, C, K - 1): what came before x, zeros by
+    default; y (B, C, L) and the last K - 1 of past_state and x together.
+
+    Spec: CausalConvWithState-27.
+    """
+    if activation not in ("none", "silu", "swish"):
+        raise ValueError(f"activation {activation!r} is not none, silu or swish")
+    if input.ndim != 3 or weight.ndim != 3 or weight.shape[:2] != (input.shape[1], 1):
+        raise ValueError(
+            f"x {input.shape} and weight {weight.shape} should be (B, C, L), (C, 1, K)"
+        )
+    (batch, channels, length), taps = input.shape, weight.shape[2]
+    if past_state is None:
+        past_state = np.zeros((batch, channels, taps - 1), input.dtype)
+    if past_state.shape != (batch, channels, taps - 1):
+        raise ValueError(f"past_state {past_state.shape} should be {(batch, channels, taps - 1)}")
+    if bias is not None and bias.shape != (channels,):
+        raise ValueError(f"bias {bias.shape} should be ({channels},)")
+    padded = np.concatenate([past_state, input], 2)
+    x, w = wide(padded), wide(weight)
+    y = np.zeros(input.shape, x.dtype) if bias is None else wide(bias)[:, None]
+    for tap in range(taps):
+        y = y + w[:, :, tap] * x[:, :, tap : tap + length]
+    if activation != "none":
+        y = swish(y)
+    return y.astype(input.dtype, copy=False), padded[:, :, length:]
+
+
+@causal_conv_with_state.needs
+def needs_of_causal_conv(
+    input: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None = None,
+    past_state: np.ndarray | None = None,
+    **_: Any,
+) -> Need:
+    """The past and x; y so far, the product of one tap, and their sum."""
+    item, taps = wide_itemsize(input.dtype), weight.shape[2]
+    padded = size(input.shape[:2]) * (input.shape[2] + taps)
+    memory = (2 * input.itemsize + (4 if wide_copies(input) else 0)) * padded
+    memory += 4 * item * input.size + wide_copies(weight) + input.nbytes
+    return Need(memory, input.size * (taps * 20 + 100) + taps * 4 * PER_CALL)
+
+
+@op("SwiGLU", since=28)
+@in_float32
+def swiglu(a, b, *, alpha=1.0):
+    """a·sigmoid(alpha·a)·b, elementwise, for a and b of one shape. Spec: SwiGLU-28."""
+    if a.shape != b.shape:
+        raise ValueError(f"A {a.shape} and B {b.shape} should have one shape")
+    return swish(a, alpha=alpha) * b
+
+
+swiglu.needs(elementwise(2, widened=True, per_element=150))
+
+
+@op("TensorScatter", since=24)
+def tensor_scatter(past_cache, update, write_indices=None, *, axis=-2, mode="linear"):
+    """y[b, …, write_indices[b] + s, …] = update[b, …, s, …], and past_cache elsewhere
+
+    past_cache (B, …, N, …) and update (B, …, S, …) differ along ``axis``, and not along others;
+    write_indices (B) of zeros by default. ``circular`` goes on at 0 after N.
+
+    Spec: TensorScatter-24.
+    """
+    axis = normalize_axis(axis, past_cache.ndim)
+    if axis == 0:
+        raise ValueError("axis 0 is the batch: the sequence can't lie there")
+    if mode not in ("linear", "circular"):
+        raise ValueError(f"mode {mode!r} is not linear or circular")
+    y = past_cache.copy()
+    cache, tokens = np.moveaxis(y, axis, 1), np.moveaxis(update, axis, 1)
+    batch, room = cache.shape[:2]
+    if tokens.shape != (batch, tokens.shape[1], *cache.shape[2:]) or tokens.shape[1] > room:
+        raise ValueError(f"update {update.shape} does not fit past_cache {past_cache.shape}")
+    start = np.zeros(batch, np.int64) if write_indices is None else write_indices
+    if start.shape != (batch,):
+        raise ValueError(f"write_indices {start.shape} should be ({batch},)")
+    place = start[:, None] + np.arange(tokens.shape[1])
+    if mode == "circular":
+        place = place % max(room, 1)
+    elif ((place < 0) | (place >= room)).any():
+        raise ValueError(f"update reaches beyond the {room} places of the cache")
+    cache[np.arange(batch)[:, None], place] = tokens
+    return y
+
+
+@tensor_scatter.needs
+def needs_of_tensor_scatter(
+    past_cache: np.ndarray,
+    update: np.ndarray,
+    write_indices: np.ndarray | None = None,
+    **_: Any,
+) -> Need:
+    places = 24 * len(update) * max(update.shape, default=1)
+    return Need(past_cache.nbytes + places, 5 * past_cache.size + 40 * update.size)

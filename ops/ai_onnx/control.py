@@ -1,0 +1,217 @@
+"""If, Loop and Scan: operators that run other graphs.
+
+``outputs = yield body, inputs`` runs a graph (see ``ops.contract.graphs``), and
+``body.output_types`` tells for each of its outputs the ``dtype`` and ``shape``, or ``None`` for
+what the file doesn't say.
+``body.reserve`` is told of memory that is taken for what the calls gave, beyond the inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from onnxwalk.ops.contract.graphs import Calls, runs_graphs
+from onnxwalk.ops.contract.needs import nothing
+from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.axes import normalize_axis
+from onnxwalk.ops.shared.values import all_ints, as_int, as_scalar, zero
+
+
+@op("If", since=1)
+@runs_graphs
+def if_(cond, *, then_branch, else_branch):
+    """The outputs of one graph or of the other. Spec: If-1, If-11, If-13, If-16."""
+    return (yield (then_branch if as_scalar(cond, "cond") else else_branch), ())
+
+
+@op("Loop", since=1)
+@runs_graphs
+def loop(m=None, cond=None, *v_initial, body):
+    """Run ``body`` up to ``m`` times, as long as ``cond`` is true; without one, it doesn't count.
+
+    body(i, cond, *carried) returns (cond, *carried, *elements). The outputs are the carried values
+    of the last iteration, then each element stacked over all iterations.
+    Spec: Loop-1, Loop-11, Loop-13, Loop-16.
+    """
+    trips = None if m is None else as_int(m, "M")
+    keep_going = np.array(True) if cond is None else cond
+    carried = v_initial
+    n = len(carried)
+    collected: list[tuple[Any, ...]] = []
+    i = 0
+    while (trips is None or i < trips) and (cond is None or as_scalar(keep_going, "cond")):
+        results = yield body, (np.array(i, np.int64), keep_going, *carried)
+        keep_going, carried = results[0], results[1 : 1 + n]
+        collected.append(results[1 + n :])
+        i += 1
+    if collected:
+        elements = list(zip(*collected, strict=True))
+    else:
+        elements = [()] * (len(body.output_types) - 1 - n)
+    return (
+        *carried,
+        *(_stack(values, body, 1 + n + k) for k, values in enumerate(elements)),
+    )
+
+
+@op("Scan", since=9)
+@runs_graphs
+def scan(
+    *initial_state_and_scan_inputs,
+    body,
+    num_scan_inputs,
+    scan_input_axes=None,
+    scan_input_directions=None,
+    scan_output_axes=None,
+    scan_output_directions=None,
+):
+    """Run ``body`` on one slice of the scan inputs after the other.
+
+    body(*states, *slices) returns (*states, *elements). The outputs are the last states, then each
+    element stacked over all iterations, along its axis of ``scan_output_axes``. Direction 1 reads
+    from the end, or stacks from the end. Spec: Scan-9, Scan-11.
+    """
+    states, scanned = _parted(initial_state_and_scan_inputs, num_scan_inputs)
+    count = len(scanned)
+    axes = _flags(scan_input_axes, count, "scan_input_axes")
+    backward = _flags(scan_input_directions, count, "scan_input_directions")
+    by_time = [
+        np.moveaxis(x, normalize_axis(axis, x.ndim), 0)
+        for x, axis in zip(scanned, axes, strict=True)
+    ]
+    states, outputs = yield from _scan(states, by_time, backward, body, _length(by_time))
+    axes = _flags(scan_output_axes, len(outputs), "scan_output_axes")
+    backward = _flags(scan_output_directions, len(outputs), "scan_output_directions")
+    placed = [
+        np.moveaxis(y[::-1] if reverse else y, 0, normalize_axis(axis, y.ndim))
+        for y, axis, reverse in zip(outputs, axes, backward, strict=True)
+    ]
+    return (*states, *placed)
+
+
+@op("Scan", since=8, until=9)
+@runs_graphs
+def scan_batches(
+    sequence_lens=None, *initial_state_and_scan_inputs, body, num_scan_inputs, directions=None
+):
+    """Scan each sequence of a batch by itself: axis 0 is the batch, axis 1 is scanned.
+
+    A sequence may be shorter than the tensor; the spec leaves open what fills the outputs beyond
+    its end, and it is zeros here. Scanning backwards begins at the end of the sequence.
+    Spec: Scan-8.
+    """
+    states, scanned = _parted(initial_state_and_scan_inputs, num_scan_inputs)
+    backward = _flags(directions, len(scanned), "directions")
+    for x in scanned:
+        if x.ndim < 2:
+            raise ValueError(f"a Scan-8 input must be (batch, time, …), not {x.shape}")
+    longest = _length([x.swapaxes(0, 1) for x in scanned])
+    batch = len(scanned[0])
+    lengths = (longest,) * batch if sequence_lens is None else all_ints(sequence_lens)
+    if any(len(x) != batch for x in (*states, *scanned)) or len(lengths) != batch:
+        raise ValueError("the inputs of Scan-8 differ in batch size")
+    if min(lengths, default=0) < 0 or max(lengths, default=0) > longest:
+        raise ValueError(f"a sequence length is not within 0 and {longest}")
+    final: list[Sequence[Any]] = []
+    stacked: list[Sequence[np.ndarray]] = []
+    for b, length in enumerate(lengths):
+        one_states, outputs = yield from _scan(
+            [state[b, ...] for state in states],
+            [x[b, :length] for x in scanned],
+            backward,
+            body,
+            length,
+        )
+        final.append(one_states)
+        stacked.append([_lengthened(y, longest) for y in outputs])
+    if not batch:
+        types = body.output_types
+        final_states: list[Any] = list(states)
+        outputs = [_nothing(body, k, (0, longest)) for k in range(len(states), len(types))]
+        return (*final_states, *outputs)
+    return (
+        *(np.stack(values) for values in zip(*final, strict=True)),
+        *(np.stack(values) for values in zip(*stacked, strict=True)),
+    )
+
+
+def _parted(inputs: Sequence[Any], num_scan_inputs: int) -> tuple[Sequence[Any], Sequence[Any]]:
+    """The initial states and the scan inputs."""
+    if not 1 <= num_scan_inputs <= len(inputs):
+        raise ValueError(f"{num_scan_inputs} scan inputs among {len(inputs)} inputs")
+    return inputs[: len(inputs) - num_scan_inputs], inputs[len(inputs) - num_scan_inputs :]
+
+
+def _flags(given: Sequence[int] | None, count: int, name: str) -> Sequence[int]:
+    if given is None:
+        return [0] * count
+    if len(given) != count:
+        raise ValueError(f"{name} must have {count} entries, not {len(given)}")
+    return given
+
+
+def _length(by_time: Sequence[np.ndarray]) -> int:
+    lengths = {len(x) for x in by_time}
+    if len(lengths) != 1:
+        raise ValueError(f"the scan inputs differ in length: {sorted(lengths)}")
+    return lengths.pop()
+
+
+def _scan(
+    states: Sequence[Any],
+    by_time: Sequence[np.ndarray],
+    backward: Sequence[int],
+    body: Any,
+    length: int,
+) -> Calls[tuple[Sequence[Any], list[np.ndarray]]]:
+    """The last states, and each element stacked along axis 0."""
+    n = len(states)
+    by_time = [x[::-1] if reverse else x for x, reverse in zip(by_time, backward, strict=True)]
+    collected = []
+    for t in range(length):
+        results = yield body, (*states, *(x[t, ...] for x in by_time))
+        states = results[:n]
+        collected.append(results[n:])
+    if collected:
+        elements = list(zip(*collected, strict=True))
+    else:
+        elements = [()] * (len(body.output_types) - n)
+    return states, [_stack(values, body, n + k) for k, values in enumerate(elements)]
+
+
+def _stack(values: Sequence[np.ndarray], body: Any, k: int) -> np.ndarray:
+    """What the body's output k was in each iteration, along a new axis 0."""
+    if not values:
+        return _nothing(body, k, (0,))
+    kinds = {(value.dtype, value.shape) for value in values}
+    if len(kinds) > 1:
+        one, other, *_ = (f"{dtype} {shape}" for dtype, shape in kinds)
+        raise ValueError(f"output {k} of the body changes between iterations: {one}, {other}")
+    body.reserve(sum(value.nbytes for value in values))  # views of little may become much
+    return np.stack(values)
+
+
+def _nothing(body: Any, k: int, leading: tuple[int, ...]) -> np.ndarray:
+    """The body's output k over no iterations, as the file declares it; unknown sizes are 0."""
+    kind = body.output_types[k]
+    if kind is None or kind.dtype is None:
+        raise ValueError(f"no iteration ran, and the file gives output {k} of the body no type")
+    shape = tuple(size if isinstance(size, int) else 0 for size in kind.shape or ())
+    return np.full(leading + shape, zero(kind.dtype), kind.dtype)
+
+
+def _lengthened(y: np.ndarray, length: int) -> np.ndarray:
+    """``y`` with zeros behind it on axis 0."""
+    if len(y) == length:
+        return y
+    padded = np.full((length, *y.shape[1:]), zero(y.dtype), y.dtype)
+    padded[: len(y)] = y
+    return padded
+
+
+# What the bodies make is asked there; the elements that are stacked are known afterwards only.
+for _function in (if_, loop, scan, scan_batches):
+    _function.needs(nothing)

@@ -1,0 +1,283 @@
+"""Transposed convolution: ConvTranspose, the way back through a Conv's windows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from onnxwalk.ops.ai_onnx.conv import check_bias, check_types, check_weights
+from onnxwalk.ops.contract.needs import (
+    PER_ARRAY,
+    PER_CALL,
+    Need,
+    cast_copies,
+    multiply_adds,
+    reshaped,
+    size,
+)
+from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.contract.space import with_bind
+from onnxwalk.ops.fast.conv_transpose import Phases, bind_conv_transpose
+from onnxwalk.ops.shared.windows import (
+    Axis,
+    explicit_pads,
+    is_channels_last,
+    per_axis,
+    split_pads,
+    working_dtype,
+)
+
+
+@op("ConvTranspose", since=11)
+def conv_transpose(
+    x,
+    w,
+    b=None,
+    *,
+    auto_pad="NOTSET",
+    dilations=None,
+    group=1,
+    kernel_shape=None,
+    output_padding=None,
+    output_shape=None,
+    pads=None,
+    strides=None,
+):
+    """y[n, m, o * stride + k * dilation - pad] += x[n, c, o] * w[c, m, k], and b[m] once
+
+    x (N, C, D1 … Dn), w (C, M / group, K1 … Kn), b (M); y (N, M, O1 … On) with
+
+        O = stride * (D - 1) + output_padding + (K - 1) * dilation + 1 - pad_begin - pad_end
+
+    or O = output_shape, or O = D * stride (auto_pad SAME_UPPER, SAME_LOWER), from which the pads
+    follow; an odd one goes behind for SAME_UPPER and in front otherwise.
+
+    Spec: ConvTranspose-11, ConvTranspose-22 (bfloat16).
+    """
+    return prepare_conv_transpose(
+        w,
+        b,
+        auto_pad=auto_pad,
+        dilations=dilations,
+        group=group,
+        kernel_shape=kernel_shape,
+        output_padding=output_padding,
+        output_shape=output_shape,
+        pads=pads,
+        strides=strides,
+    )(x)
+
+
+@op("ConvTranspose", since=1, until=11)
+def conv_transpose_1(
+    x,
+    w,
+    b=None,
+    *,
+    auto_pad="NOTSET",
+    dilations=None,
+    group=1,
+    kernel_shape=None,
+    output_padding=None,
+    output_shape=None,
+    pads=None,
+    strides=None,
+):
+    """ConvTranspose whose pads, when output_shape is given, have the odd one on the other side.
+
+    In front for SAME_UPPER, behind otherwise. Without output_shape this is ConvTranspose-11.
+
+    Spec: ConvTranspose-1.
+    """
+    return prepare_conv_transpose_1(
+        w,
+        b,
+        auto_pad=auto_pad,
+        dilations=dilations,
+        group=group,
+        kernel_shape=kernel_shape,
+        output_padding=output_padding,
+        output_shape=output_shape,
+        pads=pads,
+        strides=strides,
+    )(x)
+
+
+@conv_transpose_1.prepare
+def prepare_conv_transpose_1(
+    w,
+    b=None,
+    *,
+    auto_pad="NOTSET",
+    dilations=None,
+    group=1,
+    kernel_shape=None,
+    output_padding=None,
+    output_shape=None,
+    pads=None,
+    strides=None,
+):
+    """ConvTranspose-1 with known weights."""
+    if output_shape:
+        explicit_pads(None, 0, auto_pad)  # refuses what is no auto_pad
+        auto_pad = "NOTSET" if auto_pad == "SAME_UPPER" else "SAME_UPPER"
+    return prepare_conv_transpose(
+        w,
+        b,
+        auto_pad=auto_pad,
+        dilations=dilations,
+        group=group,
+        kernel_shape=kernel_shape,
+        output_padding=output_padding,
+        output_shape=output_shape,
+        pads=pads,
+        strides=strides,
+    )
+
+
+@conv_transpose.prepare
+def prepare_conv_transpose(
+    w,
+    b=None,
+    *,
+    auto_pad="NOTSET",
+    dilations=None,
+    group=1,
+    kernel_shape=None,
+    output_padding=None,
+    output_shape=None,
+    pads=None,
+    strides=None,
+):
+    """ConvTranspose with known weights, which are split by tap once."""
+    kernel = check_weights(w, kernel_shape)
+    if group < 1 or w.shape[0] % group:
+        raise ValueError(f"{w.shape[0]} input channels don't divide into {group} groups")
+    channels, outputs = w.shape[0], w.shape[1] * group
+    check_bias(b, outputs)
+    work = working_dtype(w.dtype)
+    # (C, M/g, K…) as (taps, g, C/g, M/g)
+    by_tap = w.reshape(group, channels // group, w.shape[1], -1).astype(work, copy=False)
+    by_tap = np.ascontiguousarray(by_tap.transpose(3, 0, 1, 2))
+
+    def axes_for(x):
+        return _transposed_axes(
+            x.shape[2:], kernel, strides, dilations, pads, auto_pad, output_padding, output_shape
+        )
+
+    def apply(x):
+        if x.ndim != w.ndim or x.shape[1] != channels:
+            raise ValueError(
+                f"input {x.shape} and weights {w.shape} don't fit: "
+                f"expected rank {w.ndim} and {channels} channels"
+            )
+        check_types(x, w)
+        axes = axes_for(x)
+        # Tap by tap: one GEMM over all places, added where that tap of each window lies.
+        # The memory of x decides whether the products are (…, places, M/g) or (…, M/g, places).
+        last = is_channels_last(x)
+        source = x.astype(work, copy=False)
+        source = source.reshape(len(x), group, channels // group, math.prod(x.shape[2:]))
+        y = np.empty((len(x), *(axis.size for axis in axes), outputs), work)
+        y = np.moveaxis(y, -1, 1) if last else y.reshape(len(x), outputs, *y.shape[1:-1])
+        y[...] = 0 if b is None else b.reshape(-1, *[1] * len(axes))
+        for weights, taps in zip(by_tap, product(*(axis.taps() for axis in axes)), strict=True):
+            if last:
+                products = np.matmul(source.swapaxes(2, 3), weights).swapaxes(2, 3)
+            else:
+                products = np.matmul(weights.swapaxes(1, 2), source)
+            products = products.reshape(len(x), outputs, *x.shape[2:])
+            windows: Any = (..., *(window for window, _ in taps))
+            places: Any = (..., *(place for _, place in taps))
+            y[places] += products[windows]
+        return y.astype(x.dtype, copy=False)
+
+    phases = Phases(w)
+
+    def bind(space, x):
+        if x.ndim != w.ndim or x.shape[1] != channels or group > 1:
+            return None
+        return bind_conv_transpose(space, x, phases, axes_for(x), b)
+
+    return with_bind(apply, bind)
+
+
+def _transposed_axes(
+    spatial: Sequence[int],
+    kernel: Sequence[int],
+    strides: Sequence[int] | None,
+    dilations: Sequence[int] | None,
+    pads: Sequence[int] | None,
+    auto_pad: str,
+    output_padding: Sequence[int] | None,
+    output_shape: Sequence[int] | None,
+) -> list[Axis]:
+    """The axes of the convolution that this is the transpose of: its windows are our input."""
+    rank = len(spatial)
+    strides = per_axis("strides", strides, rank, default=1, least=1)
+    dilations = per_axis("dilations", dilations, rank, default=1, least=1)
+    extra = per_axis("output_padding", output_padding, rank, default=0, least=0)
+    explicit = explicit_pads(pads, rank, auto_pad)
+    if output_shape is not None and len(output_shape) == rank + 2:
+        output_shape = output_shape[2:]  # some exporters include batch and channels
+    wanted = per_axis("output_shape", output_shape, rank, default=0, least=0)
+    axes = []
+    for i, length in enumerate(spatial):
+        if extra[i] >= max(strides[i], dilations[i]):
+            raise ValueError(
+                f"output_padding {list(extra)} should be less than strides {list(strides)} "
+                f"or dilations {list(dilations)}"
+            )
+        full = strides[i] * (length - 1) + extra[i] + (kernel[i] - 1) * dilations[i] + 1
+        if output_shape:
+            out = wanted[i]
+        elif auto_pad in ("SAME_UPPER", "SAME_LOWER"):
+            out = length * strides[i]
+        else:
+            out = full - sum(explicit[i])
+            if out < 0:
+                raise ValueError(f"pads {pads} exceed the full output {full} of axis {i}")
+            axes.append(Axis(out, kernel[i], strides[i], dilations[i], *explicit[i], length))
+            continue
+        # A larger output than the full one gets what is missing behind.
+        begin, end = split_pads(full - out, auto_pad)
+        axes.append(Axis(out, kernel[i], strides[i], dilations[i], begin, end, length))
+    return axes
+
+
+@conv_transpose.needs
+@conv_transpose_1.needs
+def needs_of_conv_transpose(
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray | None = None,
+    *,
+    auto_pad: str = "NOTSET",
+    dilations: Sequence[int] | None = None,
+    group: int = 1,
+    output_padding: Sequence[int] | None = None,
+    output_shape: Sequence[int] | None = None,
+    pads: Sequence[int] | None = None,
+    strides: Sequence[int] | None = None,
+    **_: Any,
+) -> Need:
+    """The result, the products of one tap, twice, and the weights tap by tap. (A bound one has all
+    taps of a part of the result together, which is what the result is counted twice for.)"""
+    axes = _transposed_axes(
+        x.shape[2:], w.shape[2:], strides, dilations, pads, auto_pad, output_padding, output_shape
+    )
+    work = working_dtype(w.dtype)
+    outputs = w.shape[1] * group
+    y = len(x) * outputs * size(axis.size for axis in axes)
+    products_of_tap = len(x) * outputs * size(x.shape[2:])
+    taps = size(w.shape[2:])
+    memory = work.itemsize * (2 * y + 2 * products_of_tap + 2 * w.size)
+    memory += cast_copies(work, x) + reshaped(x) + 2 * PER_ARRAY * sum(w.shape[2:])
+    memory += 0 if x.dtype == work else x.itemsize * y
+    macs = x.size * w.shape[1] * taps
+    work_ns = multiply_adds(macs, work) + 20 * (taps * products_of_tap + y) + 10 * (x.size + w.size)
+    return Need(memory, work_ns + 10 * PER_CALL * taps * len(x))

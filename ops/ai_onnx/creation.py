@@ -1,0 +1,347 @@
+"""Operators that make tensors: Constant, Range, OneHot, and the random ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from onnxwalk.ops.contract.dtypes import element_type, numpy_dtype
+from onnxwalk.ops.contract.needs import Need, result, size
+from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.axes import normalize_axis
+from onnxwalk.ops.shared.values import as_int, as_ints, as_scalar
+
+# --- constants ------------------------------------------------------------------------------------
+
+
+@op("Constant", since=12)
+def constant(
+    *,
+    value=None,
+    sparse_value=None,
+    value_int=None,
+    value_ints=None,
+    value_float=None,
+    value_floats=None,
+    value_string=None,
+    value_strings=None,
+):
+    """The one attribute that is given, as a tensor: int64, float32 or strings. Spec: Constant-12.
+
+    A ``sparse_value`` arrives dense, since every operator that takes it wants it so.
+    """
+    given = {name: attribute for name, attribute in locals().items() if attribute is not None}
+    if len(given) != 1:
+        raise ValueError(f"Constant needs exactly one value, not {sorted(given) or 'none'}")
+    ((name, attribute),) = given.items()
+    if name in ("value", "sparse_value"):
+        return _tensor(attribute, name)
+    dtype = {"int": np.int64, "float": np.float32, "string": object}[name[6:].rstrip("s")]
+    array = np.array(attribute, dtype)
+    if dtype is object and not all(isinstance(text, str) for text in array.flat):
+        raise ValueError(f"{name} is no text in UTF-8")
+    return array
+
+
+def _tensor(attribute: Any, name: str = "value") -> np.ndarray:
+    """An attribute, if it is the tensor that the spec wants it to be."""
+    if not isinstance(attribute, np.ndarray):
+        raise ValueError(f"{name} is {type(attribute).__name__}, not a tensor")
+    return attribute
+
+
+@op("Constant", since=11)
+def constant_or_sparse(*, value=None, sparse_value=None):
+    """A tensor that the model carries, maybe in sparse form. Spec: Constant-11."""
+    return constant(value=value, sparse_value=sparse_value)
+
+
+@op("Constant", since=1)
+def constant_tensor(*, value):
+    """A tensor that the model carries. Spec: Constant-1."""
+    return _tensor(value)
+
+
+@op("ConstantOfShape", since=9)
+def constant_of_shape(input, *, value=None):
+    """A tensor of shape ``input``, all of the one element in ``value``. Spec: ConstantOfShape-9."""
+    shape = as_ints(input)
+    if min(shape, default=0) < 0:
+        raise ValueError(f"{shape} is not a shape: it has a negative dimension")
+    if value is None:
+        return np.zeros(shape, np.float32)
+    return np.full(shape, as_scalar(value, "value"), value.dtype)
+
+
+for _function in (constant, constant_or_sparse, constant_tensor):
+    _function.needs(lambda **attributes: Need(0))
+
+
+@constant_of_shape.needs
+def needs_of_constant_of_shape(input: np.ndarray, *, value: np.ndarray | None = None) -> Need:
+    return result(as_ints(input), np.float32 if value is None else value.dtype)
+
+
+@op("EyeLike", since=9)
+def eye_like(input, *, dtype=None, k=0):
+    """Ones on the k-th diagonal, zeros elsewhere, in the shape of a matrix. Spec: EyeLike-9."""
+    if input.ndim != 2:
+        raise ValueError(f"EyeLike needs a matrix, not shape {input.shape}")
+    rows, columns = input.shape
+    y = np.zeros(input.shape, input.dtype if dtype is None else numpy_dtype(dtype))
+    first, last = max(0, -k), min(rows, columns - k)
+    if first < last:
+        row = np.arange(first, last)
+        y[row, row + k] = 1
+    return y
+
+
+@eye_like.needs
+def needs_of_eye_like(input: np.ndarray, *, dtype: int | None = None, **_: Any) -> Need:
+    ones = 24 * min(input.shape)
+    need = result(input.shape, input.dtype if dtype is None else numpy_dtype(dtype))
+    return Need(need.memory + ones, need.work)
+
+
+@op("Range", since=11)
+def range_(start, limit, delta):
+    """start + i·delta for i below ceil((limit - start) / delta). Spec: Range-11."""
+    return _range(start, limit, delta)
+
+
+@op("Range", since=27)
+def range_stashed(start, limit, delta, *, stash_type=1):
+    """Range that reckons 16-bit floats in the type ``stash_type``. Spec: Range-27."""
+    dtype = start.dtype
+    if element_type(dtype).name not in ("float16", "bfloat16"):
+        return _range(start, limit, delta)
+    wide = numpy_dtype(stash_type)
+    return _range(*(x.astype(wide) for x in (start, limit, delta))).astype(dtype)
+
+
+def _range(start: np.ndarray, limit: np.ndarray, delta: np.ndarray) -> np.ndarray:
+    count = _length_of_range(start, limit, delta)
+    if count > 1 << 60:
+        raise ValueError(f"a Range of {count} elements has no end")
+    places = np.arange(count).astype(start.dtype, copy=False)
+    places *= delta.reshape(())
+    places += start.reshape(())
+    return places
+
+
+@range_.needs
+@range_stashed.needs
+def needs_of_range(
+    start: np.ndarray, limit: np.ndarray, delta: np.ndarray, *, stash_type: int = 1
+) -> Need:
+    """The places in 64 bits, then in the dtype of the result."""
+    count = _length_of_range(start, limit, delta)
+    if element_type(start.dtype).name in ("float16", "bfloat16"):
+        wide = numpy_dtype(stash_type)
+        count = max(count, _length_of_range(*(x.astype(wide) for x in (start, limit, delta))))
+    own = 0 if start.dtype == np.int64 else max(start.itemsize, 4)
+    return Need((8 + own) * count, 30 * count)
+
+
+def _length_of_range(start: np.ndarray, limit: np.ndarray, delta: np.ndarray) -> int:
+    first, stop, step = (
+        as_scalar(x, name) for x, name in ((start, "start"), (limit, "limit"), (delta, "delta"))
+    )
+    if step == 0:
+        raise ValueError("the delta of a Range can't be 0")
+    dtype = start.dtype
+    if dtype.kind in "iu":
+        count = max(-((first - stop) // step), 0)
+    else:
+        if not np.isfinite([float(first), float(stop), float(step)]).all():
+            raise ValueError(f"can't make a Range from {first} to {stop} by {step}")
+        # the difference is taken in the tensors' own type, as ONNX Runtime does
+        difference = (limit - start).reshape(-1)[0]
+        steps = float(difference) / float(step)
+        if not np.isfinite(steps):
+            raise ValueError(f"a Range from {first} to {stop} by {step} has no end")
+        count = max(math.ceil(steps), 0)
+    return count
+
+
+@op("OneHot", since=11)
+def one_hot(indices, depth, values, *, axis=-1):
+    """``values`` = [off, on]: on where the new ``axis`` has the index, off elsewhere.
+
+    Shapes: indices (a, b), axis 1 gives (a, depth, b). Negative indices count from the end; an
+    index outside [-depth, depth-1] is nowhere. Spec: OneHot-11.
+    """
+    indices, count = _as_int64(indices), _depth(depth)
+    return _one_hot(np.where(indices < 0, indices + count, indices), count, values, axis)
+
+
+@op("OneHot", since=9, until=11)
+def one_hot_from_zero(indices, depth, values, *, axis=-1):
+    """OneHot where a negative index is nowhere. Spec: OneHot-9."""
+    return _one_hot(_as_int64(indices), _depth(depth), values, axis)
+
+
+def _depth(depth: np.ndarray) -> int:
+    count = as_int(depth, "depth")
+    if not 0 <= count < 1 << 63:
+        raise ValueError(f"the depth of a OneHot can't be {count}")
+    return count
+
+
+def _as_int64(indices: np.ndarray) -> np.ndarray:
+    return indices.astype(np.int64)
+
+
+def _one_hot(indices: np.ndarray, depth: int, values: np.ndarray, axis: int) -> np.ndarray:
+    rank = indices.ndim + 1
+    if values.shape != (2,):
+        raise ValueError(f"values must be [off, on], not shape {values.shape}")
+    axis = normalize_axis(axis, rank)
+    classes = np.arange(depth).reshape((-1,) + (1,) * (rank - 1 - axis))
+    off, on = values[:1], values[1:]
+    return np.where(np.expand_dims(indices, axis) == classes, on, off)
+
+
+@one_hot.needs
+@one_hot_from_zero.needs
+def needs_of_one_hot(indices: np.ndarray, depth: np.ndarray, values: np.ndarray, **_: Any) -> Need:
+    """The indices, counted from the front; the classes; where both are equal; the result."""
+    classes = max(as_int(depth, "depth"), 0)
+    count = indices.size * classes
+    return Need(25 * indices.size + 8 * classes + (1 + values.itemsize) * count, 10 * count)
+
+
+# --- random numbers -------------------------------------------------------------------------------
+
+
+def _generator(seed: float | None, rng: np.random.Generator) -> np.random.Generator:
+    """The session's generator, or one of its own for a node that has a seed: same seed, same
+    numbers, at each call."""
+    if seed is None:
+        return rng
+    return np.random.default_rng(int(np.float64(seed).view(np.uint64)))
+
+
+def _float_dtype(code: int | None, like: np.ndarray | None = None) -> np.dtype:
+    dtype = like.dtype if code is None and like is not None else numpy_dtype(code or 1)
+    if element_type(dtype).name not in ("float", "double", "float16", "bfloat16"):
+        raise ValueError(f"random numbers can't be {element_type(dtype).name}")
+    return dtype
+
+
+def _normal(shape, dtype, mean, scale, generator) -> np.ndarray:
+    return _spread_out(generator.standard_normal(shape, _drawn(dtype)), scale, mean, dtype)
+
+
+def _uniform(shape, dtype, low, high, generator) -> np.ndarray:
+    return _spread_out(generator.random(shape, _drawn(dtype)), high - low, low, dtype)
+
+
+def _drawn(dtype: np.dtype) -> type[np.floating]:
+    return np.float64 if dtype == np.float64 else np.float32
+
+
+def _spread_out(draws, factor: float, start: float, dtype: np.dtype) -> np.ndarray:
+    """draws·factor + start, in place."""
+    y = np.asarray(draws)
+    y *= y.dtype.type(factor)
+    y += y.dtype.type(start)
+    return y.astype(dtype, copy=False)
+
+
+def _needs_of_random(shape: Sequence[int], dtype: np.dtype) -> Need:
+    drawn = np.dtype(_drawn(dtype))
+    rounded = 0 if drawn == dtype else dtype.itemsize
+    return Need((drawn.itemsize + rounded) * size(shape), 60 * size(shape))
+
+
+@op("RandomNormal", since=1)
+def random_normal(*, shape, dtype=1, mean=0.0, scale=1.0, seed=None, rng):
+    """Normal random numbers of this mean and standard deviation. Spec: RandomNormal-1."""
+    return _normal(shape, _float_dtype(dtype), mean, scale, _generator(seed, rng))
+
+
+@op("RandomNormalLike", since=1)
+def random_normal_like(input, *, dtype=None, mean=0.0, scale=1.0, seed=None, rng):
+    """RandomNormal in the shape, and unless ``dtype`` is given the type, of a tensor.
+
+    Spec: RandomNormalLike-1.
+    """
+    dtype = _float_dtype(dtype, input)
+    return _normal(input.shape, dtype, mean, scale, _generator(seed, rng))
+
+
+@op("RandomUniform", since=1)
+def random_uniform(*, shape, dtype=1, low=0.0, high=1.0, seed=None, rng):
+    """Random numbers spread evenly from ``low`` to ``high``. Spec: RandomUniform-1."""
+    return _uniform(shape, _float_dtype(dtype), low, high, _generator(seed, rng))
+
+
+@op("RandomUniformLike", since=1)
+def random_uniform_like(input, *, dtype=None, low=0.0, high=1.0, seed=None, rng):
+    """RandomUniform in the shape, and unless ``dtype`` is given the type, of a tensor.
+
+    Spec: RandomUniformLike-1.
+    """
+    dtype = _float_dtype(dtype, input)
+    return _uniform(input.shape, dtype, low, high, _generator(seed, rng))
+
+
+@random_normal.needs
+@random_uniform.needs
+def needs_of_random(*, shape: Sequence[int], dtype: int = 1, **_: Any) -> Need:
+    return _needs_of_random(shape, _float_dtype(dtype))
+
+
+@random_normal_like.needs
+@random_uniform_like.needs
+def needs_of_random_like(input: np.ndarray, *, dtype: int | None = None, **_: Any) -> Need:
+    return _needs_of_random(input.shape, _float_dtype(dtype, input))
+
+
+@op("Bernoulli", since=15)
+def bernoulli(input, *, dtype=None, seed=None, rng):
+    """1 with the probability in ``input``, else 0. Spec: Bernoulli-15."""
+    ones = _generator(seed, rng).random(input.shape) < input
+    return np.asarray(ones).astype(input.dtype if dtype is None else numpy_dtype(dtype))
+
+
+@bernoulli.needs
+def needs_of_bernoulli(input: np.ndarray, *, dtype: int | None = None, **_: Any) -> Need:
+    """Draws in double, whether they are below, and that as the result."""
+    own = input.dtype if dtype is None else numpy_dtype(dtype)
+    return Need((9 + own.itemsize) * input.size, 60 * input.size)
+
+
+@op("Multinomial", since=7)
+def multinomial(input, *, dtype=6, sample_size=1, seed=None, rng):
+    """Class indices drawn with probability softmax(input): (batch, class) to (batch, sample_size).
+
+    Spec: Multinomial-7.
+    """
+    if input.ndim != 2 or not input.shape[1]:
+        raise ValueError(f"Multinomial needs shape (batch, classes), not {input.shape}")
+    logits = input.astype(np.float64)
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    if np.isnan(weights).any():
+        raise ValueError("Multinomial: the log-probabilities of a row are NaN, +inf or all -inf")
+    cumulated = weights.cumsum(axis=1)
+    total = cumulated[:, -1:]
+    draws = _generator(seed, rng).random((len(input), sample_size)) * total
+    draws = np.minimum(draws, np.nextafter(total, 0))  # the product may round up to the total
+    picked = np.empty(draws.shape, numpy_dtype(dtype))
+    for row in range(len(input)):
+        # the first class whose cumulated weight is above the draw, so never one of weight 0
+        picked[row] = np.searchsorted(cumulated[row], draws[row], side="right")
+    return picked
+
+
+@multinomial.needs
+def needs_of_multinomial(input: np.ndarray, *, sample_size: int = 1, **_: Any) -> Need:
+    """Logits, weights and sums of weights in double; draws, twice; what is picked."""
+    drawn = len(input) * max(sample_size, 0)
+    memory = 33 * input.size + 24 * drawn + 16 * sample_size
+    return Need(memory, 100 * input.size + 500 * drawn + 10_000 * len(input))

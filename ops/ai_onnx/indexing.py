@@ -1,0 +1,500 @@
+"""Operators that pick elements by index or put them there: Gather, Scatter, TopK, Unique, …
+
+An index counts from the front, or if negative from the end.
+One outside [-size, size-1] is an error.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from onnxwalk.ops.contract.needs import CHEAP, Need, along, gathered, reshaped, size, texts_work
+from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.axes import normalize_axis
+from onnxwalk.ops.shared.values import as_int
+
+
+def _refuse_outside(indices: np.ndarray, size: int, axis: int) -> None:
+    """Raise ValueError that names the first index outside [-size, size-1]."""
+    outside = indices[(indices < -size) | (indices >= size)]
+    if outside.size:
+        raise ValueError(f"index {outside.flat[0]} is out of range for axis {axis} of size {size}")
+
+
+def _from_the_front(indices: np.ndarray, size: int, axis: int) -> np.ndarray:
+    """The indices with negative ones counted from the end."""
+    lowest = indices.min(initial=0)
+    if lowest < -size or indices.max(initial=-1) >= size:
+        _refuse_outside(indices, size, axis)
+    return np.where(indices < 0, indices + size, indices) if lowest < 0 else indices
+
+
+# --- gathering ------------------------------------------------------------------------------------
+
+
+@op("Gather", since=1)
+def gather(data, indices, *, axis=0):
+    """Slices of ``data`` along ``axis``: y[a, i, j, b] = x[a, indices[i, j], b].
+
+    Shapes: (A, n, B), (I, J) to (A, I, J, B). Spec: Gather-1, Gather-11.
+    """
+    axis = normalize_axis(axis, data.ndim)
+    before = (slice(None),) * axis
+    try:
+        if indices.ndim == 0:
+            index = (*before, int(indices), ...)
+            return data[index]  # a view
+        if data.flags.c_contiguous:
+            return data.take(indices, axis)
+        index = (*before, indices, ...)
+        return data[index]  # unlike take(), this doesn't begin by copying all of a strided input
+    except IndexError:
+        _refuse_outside(indices, data.shape[axis], axis)
+        raise
+
+
+@gather.needs
+def needs_of_gather(data: np.ndarray, indices: np.ndarray, *, axis: int = 0) -> Need:
+    """The slices; and the indices as NumPy wants them."""
+    if indices.ndim == 0:
+        return Need(0)
+    return _needs_of_picking(data, indices.size * along(data, axis), indices)
+
+
+def _needs_of_picking(data: np.ndarray, count: int, indices: np.ndarray) -> Need:
+    places = 0 if indices.dtype == np.int64 and indices.flags.c_contiguous else 8 * indices.size
+    return Need(data.itemsize * count + places, 20 * count + 20 * indices.size)
+
+
+@op("GatherElements", since=11)
+def gather_elements(data, indices, *, axis=0):
+    """y[i, j] = x[indices[i, j], j] for axis 0, and so on for other axes and ranks.
+
+    ``indices`` and y have the same shape. Spec: GatherElements-11.
+    """
+    axis = normalize_axis(axis, data.ndim)
+    return data.reshape(-1).take(_flat_index(_element_places(data, indices, axis), data.shape))
+
+
+def _flat_index(places: Sequence[np.ndarray], shape: Sequence[int]) -> np.ndarray:
+    """One index for the first axes of a shape taken as one: what NumPy is fastest with."""
+    shape = shape[: len(places)]
+    terms = [
+        np.multiply(place, math.prod(shape[k + 1 :]), dtype=np.int64)
+        for k, place in enumerate(places)
+    ]
+    # the small ones first: they are broadcast against the large ones once, not every time
+    return np.asarray(sum(sorted(terms, key=np.size), start=np.int64(0)))
+
+
+def _element_places(data: np.ndarray, indices: np.ndarray, axis: int) -> tuple[np.ndarray, ...]:
+    """For each entry of ``indices``: its own place, but on ``axis`` the place that it names."""
+    if indices.ndim != data.ndim or any(
+        i > n for k, (i, n) in enumerate(zip(indices.shape, data.shape, strict=True)) if k != axis
+    ):
+        raise ValueError(
+            f"indices of {indices.shape} don't fit data of {data.shape} along axis {axis}"
+        )
+    places: list[np.ndarray] = list(np.ogrid[tuple(slice(n) for n in indices.shape)])
+    places[axis] = _from_the_front(indices, data.shape[axis], axis)
+    return tuple(places)
+
+
+@gather_elements.needs
+def needs_of_gather_elements(data: np.ndarray, indices: np.ndarray, **_: Any) -> Need:
+    """The places from the front, times their strides, added up; and what is there."""
+    memory = reshaped(data) + (33 + data.itemsize) * indices.size
+    return Need(memory, 60 * indices.size)
+
+
+@op("GatherND", since=11, without=["batch_dims"])
+@op("GatherND", since=12)
+def gather_nd(data, indices, *, batch_dims=0):
+    """y[i, j] = x[tuple(indices[i, j])]: the last axis of ``indices`` holds tuples.
+
+    Tuples shorter than the rank pick slices. The first ``batch_dims`` axes are common to both.
+    Spec: GatherND-11, GatherND-12.
+    """
+    b = batch_dims
+    if not 0 <= b < min(data.ndim, indices.ndim) or data.shape[:b] != indices.shape[:b]:
+        raise ValueError(
+            f"batch_dims {b} doesn't fit data of {data.shape} and indices of {indices.shape}"
+        )
+    batch = np.ogrid[tuple(slice(n) for n in indices.shape[:b])] if b else ()
+    extra = indices.ndim - 1 - b
+    grids = [grid.reshape(grid.shape + (1,) * extra) for grid in batch]
+    index = (*grids, *_tuples(data.shape[b:], indices, b), ...)
+    return data[index]
+
+
+def _tuples(shape: Sequence[int], indices: np.ndarray, first_axis: int = 0) -> list[np.ndarray]:
+    """The last axis of ``indices`` taken apart: for each axis of ``shape``, the places on it."""
+    if not indices.ndim or indices.shape[-1] > len(shape):
+        raise ValueError(f"indices of {indices.shape} hold tuples too long for {tuple(shape)}")
+    return [
+        _from_the_front(indices[..., k], shape[k], first_axis + k) for k in range(indices.shape[-1])
+    ]
+
+
+@gather_nd.needs
+def needs_of_gather_nd(data: np.ndarray, indices: np.ndarray, *, batch_dims: int = 0) -> Need:
+    """The slices; and each place of a tuple from the front, as NumPy wants it."""
+    length = indices.shape[-1]
+    count = size(indices.shape[:-1]) * size(data.shape[batch_dims + length :])
+    places = (16 if indices.dtype != np.int64 else 9) * indices.size
+    return Need(data.itemsize * count + places, 20 * count + 60 * indices.size)
+
+
+# --- scattering -----------------------------------------------------------------------------------
+
+_REDUCTIONS: dict[str, np.ufunc] = {
+    "add": np.add,
+    "mul": np.multiply,
+    "max": np.maximum,
+    "min": np.minimum,
+}
+
+
+def _reduction(name: str, allowed: Sequence[str], dtype: np.dtype) -> np.ufunc | None:
+    if name == "none":
+        return None
+    if name not in allowed:
+        raise ValueError(f"reduction {name!r} is none of {('none', *allowed)}")
+    if name == "mul" and dtype.kind == "O":
+        raise ValueError("strings can't be multiplied")
+    return _REDUCTIONS[name]
+
+
+def _put(
+    data: np.ndarray, places: Sequence[np.ndarray], updates: np.ndarray, reduce: np.ufunc | None
+) -> np.ndarray:
+    """A copy of ``data`` with the updates at ``places`` on its first axes, one behind the other."""
+    result = data.copy(order="C")
+    if updates.dtype != data.dtype:
+        raise ValueError(f"can't scatter {updates.dtype} into {data.dtype}")
+    flat = _flat_index(places, data.shape).reshape(-1)
+    rows = result.reshape(math.prod(data.shape[: len(places)]), *data.shape[len(places) :])
+    updates = updates.reshape(flat.size, *rows.shape[1:])
+    if reduce is None:
+        rows[flat] = updates
+    else:
+        reduce.at(rows, flat, updates)
+    return result
+
+
+@op("ScatterElements", since=18)
+def scatter_elements(data, indices, updates, *, axis=0, reduction="none"):
+    """A copy of ``data`` with y[indices[i, j], j] = updates[i, j] for axis 0, and so on.
+
+    With a ``reduction`` (add, mul, max, min), y = reduction(y, update). Spec: ScatterElements-18.
+    """
+    return _scatter_elements(data, indices, updates, axis, reduction, tuple(_REDUCTIONS))
+
+
+@op("ScatterElements", since=16)
+def scatter_elements_without_extrema(data, indices, updates, *, axis=0, reduction="none"):
+    """ScatterElements when it could add and multiply only. Spec: ScatterElements-16."""
+    return _scatter_elements(data, indices, updates, axis, reduction, ("add", "mul"))
+
+
+@op("Scatter", since=9)
+@op("ScatterElements", since=11)
+def scatter(data, indices, updates, *, axis=0):
+    """ScatterElements without a reduction. Spec: Scatter-9, Scatter-11, ScatterElements-11."""
+    return _scatter_elements(data, indices, updates, axis, "none", ())
+
+
+def _scatter_elements(
+    data: np.ndarray,
+    indices: np.ndarray,
+    updates: np.ndarray,
+    axis: int,
+    reduction: str,
+    allowed: Sequence[str],
+) -> np.ndarray:
+    reduce = _reduction(reduction, allowed, data.dtype)
+    if indices.shape != updates.shape:
+        raise ValueError(f"indices of {indices.shape} don't match updates of {updates.shape}")
+    places = _element_places(data, indices, normalize_axis(axis, data.ndim))
+    return _put(data, places, updates, reduce)
+
+
+@op("ScatterND", since=18)
+def scatter_nd(data, indices, updates, *, reduction="none"):
+    """A copy of ``data`` with y[tuple(indices[i, j])] = updates[i, j].
+
+    With a ``reduction`` (add, mul, max, min), y = reduction(y, update). Spec: ScatterND-18.
+    """
+    return _scatter_nd(data, indices, updates, reduction, tuple(_REDUCTIONS))
+
+
+@op("ScatterND", since=16)
+def scatter_nd_without_extrema(data, indices, updates, *, reduction="none"):
+    """ScatterND when it could add and multiply only. Spec: ScatterND-16."""
+    return _scatter_nd(data, indices, updates, reduction, ("add", "mul"))
+
+
+@op("ScatterND", since=11)
+def scatter_nd_without_reduction(data, indices, updates):
+    """ScatterND without a reduction. Spec: ScatterND-11."""
+    return _scatter_nd(data, indices, updates, "none", ())
+
+
+def _scatter_nd(
+    data: np.ndarray,
+    indices: np.ndarray,
+    updates: np.ndarray,
+    reduction: str,
+    allowed: Sequence[str],
+) -> np.ndarray:
+    reduce = _reduction(reduction, allowed, data.dtype)
+    places = _tuples(data.shape, indices)
+    wanted = indices.shape[:-1] + data.shape[len(places) :]
+    if updates.shape != wanted:
+        raise ValueError(f"updates must be of shape {wanted}, not {updates.shape}")
+    return _put(data, places, updates, reduce)
+
+
+@scatter.needs
+@scatter_elements.needs
+@scatter_elements_without_extrema.needs
+@scatter_nd.needs
+@scatter_nd_without_extrema.needs
+@scatter_nd_without_reduction.needs
+def needs_of_scatter(
+    data: np.ndarray,
+    indices: np.ndarray,
+    updates: np.ndarray,
+    *,
+    reduction: str = "none",
+    **_: Any,
+) -> Need:
+    """A copy of data; places from the front, times their strides, added up; updates in a row, and
+    once more where what they change is looked up."""
+    memory = data.nbytes + 33 * indices.size + reshaped(updates)
+    each = 40 if reduction == "none" else 400
+    return Need(memory, CHEAP * data.size + 60 * indices.size + each * updates.size)
+
+
+# --- choosing -------------------------------------------------------------------------------------
+
+
+@op("TopK", since=11)
+def top_k(x, k, *, axis=-1, largest=1, sorted=1):
+    """The k largest or smallest elements along an axis, in order, and their indices.
+
+    Of equal elements the one with the lower index comes first; NaN counts as larger than all.
+    The order that ``sorted`` = 0 leaves open is the sorted one here. Spec: TopK-11.
+    """
+    return _top_k(x, as_int(k, "K"), axis, largest)
+
+
+@op("TopK", since=10, until=11)
+def top_k_largest(x, k, *, axis=-1):
+    """TopK of the largest elements, in order. Spec: TopK-10."""
+    return _top_k(x, as_int(k, "K"), axis, largest=1)
+
+
+@op("TopK", since=1, until=10)
+def top_k_by_attribute(x, *, axis=-1, k):
+    """TopK with ``k`` as an attribute. Spec: TopK-1."""
+    return _top_k(x, k, axis, largest=1)
+
+
+def _top_k(x: np.ndarray, k: int, axis: int, largest: int) -> tuple[np.ndarray, np.ndarray]:
+    axis = normalize_axis(axis, x.ndim)
+    size = x.shape[axis]
+    if not 0 <= k <= size:
+        raise ValueError(f"can't take the top {k} of {size} elements")
+    keys = np.moveaxis(x.astype(np.float32) if x.dtype.kind == "V" else x, axis, -1)
+    if 0 < 8 * k < size and keys.size >= 4096:
+        shortlist = _shortlist(keys, k, largest)
+        order = _take(shortlist, _order(_take(keys, shortlist), largest))
+    else:
+        order = _order(keys, largest)
+    indices = np.moveaxis(order[..., :k], -1, axis).astype(np.int64, copy=False)
+    return np.take_along_axis(x, indices, axis), indices
+
+
+def _take(x: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    return np.take_along_axis(x, indices, axis=-1)
+
+
+def _order(keys: np.ndarray, largest: int) -> np.ndarray:
+    """The indices that sort the last axis; of equal elements the lower index first."""
+    if largest:
+        # stable and ascending from the far end is stable and descending from this one
+        return keys.shape[-1] - 1 - keys[..., ::-1].argsort(axis=-1, kind="stable")[..., ::-1]
+    return keys.argsort(axis=-1, kind="stable")
+
+
+def _shortlist(keys: np.ndarray, k: int, largest: int) -> np.ndarray:
+    """The indices, ascending, of the k elements to be sorted: linear time instead of a full sort.
+
+    They are all that are better than the k-th, and as many equal to it as there is room for, from
+    the lowest index on.
+    """
+    size = keys.shape[-1]
+    kth = size - k if largest else k - 1
+    limit = np.partition(keys, kth, axis=-1)[..., kth : kth + 1]
+    if keys.dtype.kind == "f":  # NaN is larger than all and equal to itself
+        nan, limit_is_nan = np.isnan(keys), np.isnan(limit)
+        equal = (keys == limit) | (nan & limit_is_nan)
+        if largest:
+            better = (keys > limit) | (nan & ~limit_is_nan)
+        else:
+            better = (keys < limit) | (limit_is_nan & ~nan)
+    else:
+        equal, better = keys == limit, keys > limit if largest else keys < limit
+    room = k - better.sum(axis=-1, keepdims=True)
+    chosen = better | (equal & (equal.cumsum(axis=-1) <= room))
+    return np.flatnonzero(chosen).reshape(*keys.shape[:-1], k) % size
+
+
+@top_k.needs
+@top_k_largest.needs
+@top_k_by_attribute.needs
+def needs_of_top_k(x: np.ndarray, k: Any = None, *, axis: int = -1, **_: Any) -> Need:
+    """Keys that can be sorted; their order, twice, or a partition, counts and masks; the first of
+    these, with their indices."""
+    axis = normalize_axis(axis, x.ndim)
+    chosen = along(x, axis) * as_int(np.asarray(k), "K")
+    keys = 4 * x.size if x.dtype.kind == "V" else 0
+    rounds = 1 + x.shape[axis].bit_length()
+    memory = keys + (24 + x.itemsize) * x.size + (16 + x.itemsize) * chosen
+    return Need(memory, 10 * rounds * x.size + 20 * chosen + rounds * texts_work(x))
+
+
+@op("NonZero", since=9)
+def non_zero(x):
+    """The indices of the elements that aren't zero, one row per axis: (rank, count), int64.
+
+    A scalar has no axes, so what comes out is (0, count). Spec: NonZero-9.
+    """
+    nonzero = x != "" if x.dtype.kind == "O" else x
+    if x.ndim == 0:
+        return np.empty((0, np.count_nonzero(nonzero)), np.int64)
+    return np.array(np.nonzero(nonzero), np.int64)
+
+
+@non_zero.needs
+def needs_of_non_zero(x: np.ndarray) -> Need:
+    """The indices, twice, of as many elements as are counted: that takes far less than to list
+    them. Of strings all may be."""
+    count = x.size if x.dtype.kind == "O" else int(np.count_nonzero(x))
+    work = 20 * x.size + 30 * max(x.ndim, 1) * count + texts_work(x)
+    return Need(16 * x.ndim * count + 2 * x.size, work)
+
+
+@op("Compress", since=9)
+def compress(input, condition, *, axis=None):
+    """The slices along ``axis`` where ``condition`` is True; without axis, of the flat input.
+
+    A condition that is too short leaves out the rest. Spec: Compress-9, Compress-11.
+    """
+    if condition.ndim != 1:
+        raise ValueError(f"the condition must have rank 1, not shape {condition.shape}")
+    if axis is None:
+        input, axis = input.reshape(-1), 0
+    axis = normalize_axis(axis, input.ndim)
+    chosen = np.flatnonzero(condition)
+    _refuse_outside(chosen, input.shape[axis], axis)
+    return input.take(chosen, axis)
+
+
+@compress.needs
+def needs_of_compress(input: np.ndarray, condition: np.ndarray, *, axis: int | None = None) -> Need:
+    chosen = min(
+        input.nbytes,
+        np.count_nonzero(condition) * input.itemsize * (1 if axis is None else along(input, axis)),
+    )
+    return Need(chosen + gathered(input) + 11 * condition.size, 30 * input.size)
+
+
+@op("Unique", since=11)
+def unique(x, *, axis=None, sorted=1):
+    """The different elements, or slices along ``axis``; sorted, or as they first occur.
+
+    Also, all int64: the index of each one's first occurrence in x, for each element of x its index
+    in the result, and how often each occurs. NaNs are equal to each other, as in NumPy.
+    Spec: Unique-11.
+    """
+    if axis is None:
+        x, axis = x.reshape(-1), 0
+    axis = normalize_axis(axis, x.ndim)
+    first, inverse, counts = _distinct(np.moveaxis(x, axis, 0))
+    if not sorted:
+        order = first.argsort(kind="stable")
+        rank = np.empty_like(order)
+        rank[order] = np.arange(order.size)
+        first, inverse, counts = first[order], rank[inverse], counts[order]
+    return (
+        x.take(first, axis),
+        first.astype(np.int64, copy=False),
+        inverse.astype(np.int64, copy=False),
+        counts.astype(np.int64, copy=False),
+    )
+
+
+def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """First occurrence, inverse and counts of the different rows, in lexicographic order."""
+    if rows.dtype.kind == "V":
+        rows = rows.astype(np.float32)
+    keys: Any = rows.reshape(len(rows), math.prod(rows.shape[1:]))
+    if keys.shape[1] == 0:  # rows without elements are all the same
+        some = min(len(rows), 1)
+        zeros = np.zeros(len(rows), np.int64)
+        return zeros[:some], zeros, np.full(some, len(rows), np.int64)
+    if keys.shape[1] > 1:
+        # numbers that are in the order of the elements; NumPy tells neither rows of strings nor
+        # rows with a NaN apart as it does elements
+        keys = np.unique(keys.reshape(-1), return_inverse=True)[1].reshape(keys.shape)
+        found = np.unique(keys, axis=0, return_index=True, return_inverse=True, return_counts=True)
+    else:
+        found = np.unique(keys[:, 0], return_index=True, return_inverse=True, return_counts=True)
+    _, first, inverse, counts = found
+    return first, inverse.reshape(-1), counts
+
+
+@unique.needs
+def needs_of_unique(x: np.ndarray, *, axis: int | None = None, **_: Any) -> Need:
+    """The elements sorted, with where they were and are; rows are sorted by numbers that stand for
+    their elements."""
+    rows = x.size if axis is None or x.ndim == 1 else x.shape[normalize_axis(axis, x.ndim)]
+    each = 2 * x.itemsize + (40 if rows == x.size else 64)
+    rounds = 1 + x.size.bit_length()
+    memory = each * x.size + 64 * rows + reshaped(x) + (4 * x.size if x.dtype.kind == "V" else 0)
+    each = 20 if rows == x.size else 150
+    return Need(memory, rounds * (each * x.size + texts_work(x)))
+
+
+@op("ReverseSequence", since=10)
+def reverse_sequence(input, sequence_lens, *, batch_axis=1, time_axis=0):
+    """y[t, b] = x[len[b] - 1 - t, b] for t < len[b], and x[t, b] from there on.
+
+    Spec: ReverseSequence-10.
+    """
+    if input.ndim < 2 or {batch_axis, time_axis} != {0, 1}:
+        raise ValueError(
+            f"batch_axis {batch_axis} and time_axis {time_axis} must be 0 and 1 of {input.shape}"
+        )
+    steps, batch = input.shape[time_axis], input.shape[batch_axis]
+    if sequence_lens.shape != (batch,):
+        raise ValueError(f"sequence_lens must be of shape ({batch},), not {sequence_lens.shape}")
+    if batch and not 0 <= sequence_lens.min() <= sequence_lens.max() <= steps:
+        raise ValueError(f"a sequence length is not within 0 and {steps}")
+    t = np.arange(steps)[:, None]
+    source = np.where(t < sequence_lens, sequence_lens - 1 - t, t)  # (time, batch)
+    if time_axis == 0:
+        return input[source, np.arange(batch)]
+    return input[np.arange(batch)[:, None], source.T]
+
+
+@reverse_sequence.needs
+def needs_of_reverse_sequence(input: np.ndarray, *_: Any, **__: Any) -> Need:
+    """The result; for each step of each sequence its place, on the way to which there are two."""
+    return Need(input.nbytes + 26 * size(input.shape[:2]), 40 * input.size)

@@ -1,0 +1,233 @@
+"""Matrix products and determinants: Gemm, MatMul, Einsum, Det."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from onnxwalk.ops.contract.needs import (
+    PER_ITEM,
+    Need,
+    multiply_adds,
+    product_shape,
+    product_work,
+    reshaped,
+    size,
+    wide_copies,
+    wide_itemsize,
+)
+from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.numeric import check_same_dtype, in_float32, wide
+
+
+@op("Gemm", since=11)
+@in_float32
+def gemm(
+    a: np.ndarray,
+    b: np.ndarray,
+    c: np.ndarray | None = None,
+    *,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    transA: int = 0,
+    transB: int = 0,
+) -> np.ndarray:
+    """alpha·A·B + beta·C, with A or B transposed first if transA or transB is set.
+
+    A is M×K (transA: K×M), B is K×N (transB: N×K), C broadcasts to M×N. Spec: Gemm-11, -13.
+    """
+    if a.ndim != 2 or b.ndim != 2:
+        raise ValueError(f"A and B of Gemm must be matrices, not of shape {a.shape} and {b.shape}")
+    check_same_dtype(a, b)
+    y = np.matmul(a.T if transA else a, b.T if transB else b)
+    if alpha != 1:
+        y = _scaled(y, alpha)
+    if c is not None:
+        check_same_dtype(a, c)
+        if np.broadcast_shapes(y.shape, c.shape) != y.shape:
+            raise ValueError(f"C of shape {c.shape} does not broadcast to A·B of {y.shape}")
+        if beta != 0:  # as BLAS has it: with beta = 0, C's values aren't looked at
+            y += c if beta == 1 else _scaled(c, beta)
+    return y
+
+
+def _scaled(x: np.ndarray, factor: float) -> np.ndarray:
+    return (x * factor).astype(x.dtype, copy=False)  # integers: cut towards zero
+
+
+@op("Gemm", since=7, until=11)
+def gemm_with_c(
+    a: np.ndarray,
+    b: np.ndarray,
+    c: np.ndarray,
+    *,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    transA: int = 0,
+    transB: int = 0,
+) -> np.ndarray:
+    """alpha·A·B + beta·C; C is not optional yet. Spec: Gemm-7, -9."""
+    return gemm(a, b, c, alpha=alpha, beta=beta, transA=transA, transB=transB)
+
+
+@op("Gemm", since=1)
+def gemm_broadcasting_if_asked(
+    a: np.ndarray,
+    b: np.ndarray,
+    c: np.ndarray,
+    *,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    broadcast: int = 0,
+    transA: int = 0,
+    transB: int = 0,
+) -> np.ndarray:
+    """alpha·A·B + beta·C; C is M×N unless broadcast=1. Spec: Gemm-1, -6."""
+    shape = (
+        (a.shape[1 if transA else 0], b.shape[0 if transB else 1]) if a.ndim == b.ndim == 2 else ()
+    )
+    if not broadcast and c.shape != shape:
+        raise ValueError(f"C of shape {c.shape} is not of {shape}, and broadcast is not set")
+    return gemm(a, b, c, alpha=alpha, beta=beta, transA=transA, transB=transB)
+
+
+@op("MatMul", since=1)
+def matmul(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+    """The matrix product over the last two axes; the axes before them broadcast.
+
+    A vector is a row on the left, a column on the right, and its added axis goes again, as in
+    numpy.matmul. Integers wrap. Spec: MatMul-1, -9, -13.
+    """
+    check_same_dtype(a, b)
+    if a.ndim == 0 or b.ndim == 0:
+        raise ValueError(f"MatMul of a scalar: the shapes are {a.shape} and {b.shape}")
+    wide_a = wide(a)
+    if wide_a is a:
+        return np.matmul(a, b, out=out)
+    y = np.asarray(np.matmul(wide_a, wide(b)), a.dtype)
+    if out is None:
+        return y
+    out[...] = y
+    return out
+
+
+@matmul.needs
+def needs_of_matmul(a: np.ndarray, b: np.ndarray, **_: Any) -> Need:
+    count = size(product_shape(a.shape, b.shape))
+    rounded = a.itemsize * count if wide_copies(a) else 0
+    memory = wide_copies(a, b) + wide_itemsize(a.dtype) * count + rounded
+    return Need(memory, product_work(a.shape, b.shape, a.dtype) + 20 * wide_copies(a, b))
+
+
+@gemm.needs
+@gemm_with_c.needs
+@gemm_broadcasting_if_asked.needs
+def needs_of_gemm(
+    a: np.ndarray,
+    b: np.ndarray,
+    c: np.ndarray | None = None,
+    *,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    transA: int = 0,
+    transB: int = 0,
+    **_: Any,
+) -> Need:
+    """The product, and it and C scaled; integers are scaled in double."""
+    need = needs_of_matmul(a.T if transA else a, b.T if transB else b)
+    count = size(product_shape(a.shape[:: -1 if transA else 1], b.shape[:: -1 if transB else 1]))
+    scaled = wide_itemsize(a.dtype) if a.dtype.kind not in "iu" else 8 + a.itemsize
+    memory = need.memory + (scaled * count if alpha != 1 else 0)
+    if c is not None:
+        memory += wide_copies(c) + (scaled * c.size if beta not in (0, 1) else 0)
+    return Need(memory, need.work + 20 * count)
+
+
+@op("Einsum", since=12)
+@in_float32
+def einsum(*Inputs: np.ndarray, equation: str) -> np.ndarray:
+    """Products of the inputs, summed over the letters that the output of the equation lacks.
+
+    "ij,jk->ik" is the matrix product. Spec: Einsum-12, -28.
+    """
+    for x in Inputs[1:]:
+        check_same_dtype(Inputs[0], x)
+    terms = equation.replace(" ", "").split("->")[0].split(",")
+    if len({x.ndim - len(t) for t, x in zip(terms, Inputs, strict=False) if "..." in t}) > 1:
+        # np.einsum would broadcast them
+        raise ValueError(f"the ellipses of {equation!r} stand for different numbers of axes")
+    # Two or more operands: as a chain of matrix products, where it is one.
+    y = np.einsum(equation, *Inputs, optimize=len(Inputs) > 1)
+    if len(Inputs) == 1:
+        y = np.array(y)  # where nothing is summed, np.einsum hands out a view of the input
+    return np.asarray(y, Inputs[0].dtype)
+
+
+@op("Det", since=11)
+@in_float32
+def det(x: np.ndarray) -> np.ndarray:
+    """The determinant of the matrices in the last two axes: (…, M, M) to (…). Spec: Det-11, -22."""
+    if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
+        raise ValueError(f"Det needs square matrices, not the shape {x.shape}")
+    return np.asarray(np.linalg.det(x), x.dtype)
+
+
+@einsum.needs
+def needs_of_einsum(*Inputs: np.ndarray, equation: str, **_: Any) -> Need:
+    """What each of the contractions takes into which NumPy divides it: its result, and copies of
+    its operands that are laid out for a matrix product."""
+    inputs, output = _terms(equation, [x.ndim for x in Inputs])
+    sizes: dict[str, int] = {}
+    for term, x in zip(inputs, Inputs, strict=True):
+        for letter, n in zip(term, x.shape, strict=True):
+            sizes[letter] = max(sizes.get(letter, 1), n)
+
+    def count(letters: Iterable[str]) -> int:
+        return math.prod(sizes[letter] for letter in letters)
+
+    item = wide_itemsize(Inputs[0].dtype)
+    path = np.einsum_path(equation, *Inputs, optimize="greedy")[0][1:]
+    memory, work = wide_copies(*Inputs) + reshaped(*Inputs), 0
+    for places in path:
+        operands = [inputs.pop(place) for place in sorted(places, reverse=True)]
+        letters = set().union(*operands)
+        left = letters & set(output).union(*inputs)
+        # repeated letters, or more than two operands, are for the loops that are no matrix product
+        plain = len(operands) == 2 and all(len(set(term)) == len(term) for term in operands)
+        work += multiply_adds(count(letters), Inputs[0].dtype) * (1 if plain else 20)
+        work += 10 * (sum(map(count, map(set, operands))) + count(left))
+        memory += item * (2 * count(left) + sum(count(set(term)) for term in operands))
+        inputs.append("".join(left))
+    rounded = Inputs[0].itemsize * count(set(output)) if wide_copies(Inputs[0]) else 0
+    return Need(memory + rounded, work + 200_000 * len(Inputs))
+
+
+def _terms(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
+    """The letters of inputs and output; dots become letters that are not in the equation."""
+    left, arrow, output = equation.replace(" ", "").partition("->")
+    inputs = left.split(",")
+    spare = [chr(code) for code in range(0x100, 0x180)]
+    dots = max(
+        (n - len(t) + 3 for n, t in zip(ranks, inputs, strict=True) if "..." in t), default=0
+    )
+    if not arrow:
+        named = left.replace(",", "").replace(".", "")
+        output = "..." + "".join(sorted(x for x in set(named) if named.count(x) == 1))
+    known = "".join(spare[:dots])
+    own = [known[dots - (n - len(t) + 3) :] for n, t in zip(ranks, inputs, strict=True)]
+    expanded = [t.replace("...", letters) for t, letters in zip(inputs, own, strict=True)]
+    return expanded, output.replace("...", known)
+
+
+@det.needs
+def needs_of_det(x: np.ndarray) -> Need:
+    """A matrix at a time is copied and factorized."""
+    rows = x.shape[-1]
+    matrices = math.prod(x.shape[:-2])
+    item = wide_itemsize(x.dtype)
+    # NumPy factorizes doubles
+    memory = wide_copies(x) + 8 * (x.size + rows * rows + 2 * matrices) + item * matrices
+    return Need(memory, matrices * (PER_ITEM + multiply_adds(rows**3, x.dtype)) + 10 * x.size)

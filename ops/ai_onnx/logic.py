@@ -1,0 +1,118 @@
+"""Comparisons, logic, tests for nan and infinity, and the choice between two inputs.
+
+All inputs broadcast against each other as NumPy's do; the result is bool but for Where.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from onnxwalk.ops.contract.needs import CHEAP, Need, elementwise
+from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.broadcast import limited
+from onnxwalk.ops.shared.numeric import check_same_dtype
+
+
+@op("Equal", since=7)
+def equal(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+    """a = b, of numbers, booleans or strings. Spec: Equal-7, -11, -13, -19."""
+    check_same_dtype(a, b)
+    return np.equal(a, b, out=out, dtype=None if a.dtype.kind != "O" else np.bool_)
+
+
+@op("Greater", since=7)
+def greater(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+    """a > b. Spec: Greater-7, -9, -13."""
+    check_same_dtype(a, b)
+    return np.greater(a, b, out=out)
+
+
+@op("Less", since=7)
+def less(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+    """a < b. Spec: Less-7, -9, -13."""
+    check_same_dtype(a, b)
+    return np.less(a, b, out=out)
+
+
+@op("GreaterOrEqual", since=12)
+def greater_or_equal(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+    """a >= b. Spec: GreaterOrEqual-12, -16."""
+    check_same_dtype(a, b)
+    return np.greater_equal(a, b, out=out)
+
+
+@op("LessOrEqual", since=12)
+def less_or_equal(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+    """a <= b. Spec: LessOrEqual-12, -16."""
+    check_same_dtype(a, b)
+    return np.less_equal(a, b, out=out)
+
+
+@op("And", since=7)
+def logical_and(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+    """a and b, of booleans. Spec: And-7."""
+    check_same_dtype(a, b)
+    return np.logical_and(a, b, out=out)
+
+
+@op("Or", since=7)
+def logical_or(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+    """a or b, of booleans. Spec: Or-7."""
+    check_same_dtype(a, b)
+    return np.logical_or(a, b, out=out)
+
+
+@op("Xor", since=7)
+def logical_xor(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+    """a or b but not both, of booleans. Spec: Xor-7."""
+    check_same_dtype(a, b)
+    return np.logical_xor(a, b, out=out)
+
+
+# Before opset 7 only b was broadcast, and only if asked for.
+for _name, _function in {
+    "Equal": equal, "Greater": greater, "Less": less,
+    "And": logical_and, "Or": logical_or, "Xor": logical_xor,
+}.items():  # fmt: skip
+    op(_name, since=1)(limited(_function)).needs(elementwise(dtype=np.bool_, per_element=CHEAP))
+    _function.needs(elementwise(dtype=np.bool_, per_element=CHEAP))
+
+
+@op("Not", since=1)
+def logical_not(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
+    """True where x is False. Spec: Not-1."""
+    return np.logical_not(x, out=out)
+
+
+@op("IsNaN", since=9)
+def is_nan(x: np.ndarray) -> np.ndarray:
+    """Whether x is not a number. Spec: IsNaN-9, -13, -20."""
+    return np.isnan(x)
+
+
+@op("IsInf", since=10)
+def is_inf(x: np.ndarray, *, detect_negative: int = 1, detect_positive: int = 1) -> np.ndarray:
+    """Whether x is an infinity of a sign that is asked for. Spec: IsInf-10, -20."""
+    infinite = np.isinf(x)
+    if not detect_negative:
+        infinite &= ~np.signbit(x)
+    if not detect_positive:
+        infinite &= np.signbit(x)
+    return infinite
+
+
+@op("Where", since=9)
+def where(condition: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """x where the condition is True, else y. Spec: Where-9, -16."""
+    check_same_dtype(x, y)
+    return np.where(condition, x, y)
+
+
+for _function in (greater_or_equal, less_or_equal, logical_not, is_nan):
+    _function.needs(elementwise(dtype=np.bool_, per_element=CHEAP))
+is_inf.needs(elementwise(3, dtype=np.bool_, per_element=CHEAP))
+
+
+@where.needs
+def needs_of_where(condition: np.ndarray, x: np.ndarray, y: np.ndarray) -> Need:
+    return elementwise(dtype=x.dtype, per_element=10)(condition, x, y)

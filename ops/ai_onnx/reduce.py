@@ -1,0 +1,317 @@
+"""Reductions along axes, ArgMax and ArgMin, and the cumulative sum and product.
+
+Every reduction takes axes (none: all of them) and keepdims (1: the reduced axes stay, with one
+element). The axes were an attribute at first and became an input in opset 13 (ReduceSum) or 18
+(the others), together with noop_with_empty_axes=1, which has no axes mean: not one. What is done
+to each element (squares, logarithms …) is done nevertheless.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from onnxwalk.ops.contract.needs import (
+    Need,
+    Rule,
+    along,
+    kept,
+    rounding,
+    wide_copies,
+    wide_itemsize,
+)
+from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
+from onnxwalk.ops.shared.numeric import is_short_float, limits, wide
+from onnxwalk.ops.shared.values import as_ints
+
+Axes = tuple[int, ...]
+Reduction = Callable[[np.ndarray, Axes, Any], Any]
+
+
+def reduction(
+    name: str, *, axes_are_input_since: int = 18, copies: float = 0, real: bool = False
+) -> Callable[[Reduction], Reduction]:
+    """Register a function of (data, axes, keepdims) as every version of an operator.
+
+    There are ``copies`` of data at once; ``real``: integers become numbers of 8 bytes first.
+    """
+    needs = needs_of_reduction(copies, real)
+
+    def register(function: Reduction) -> Reduction:
+        @op(name, since=axes_are_input_since)
+        def by_input(
+            data: np.ndarray,
+            axes: np.ndarray | None = None,
+            *,
+            keepdims: int = 1,
+            noop_with_empty_axes: int = 0,
+        ) -> np.ndarray:
+            chosen = () if axes is None else as_ints(axes)
+            return function(data, _axes(data, chosen, noop_with_empty_axes), bool(keepdims))
+
+        @op(name, since=1, until=axes_are_input_since)
+        def by_attribute(
+            data: np.ndarray, *, axes: Sequence[int] | None = None, keepdims: int = 1
+        ) -> np.ndarray:
+            return function(data, _axes(data, axes or (), 0), bool(keepdims))
+
+        by_input.__doc__ = by_attribute.__doc__ = function.__doc__
+        by_input.needs(needs)
+        by_attribute.needs(needs)
+        return function
+
+    return register
+
+
+def _axes(data: np.ndarray, axes: Sequence[int], noop_with_empty_axes: int) -> Axes:
+    if len(axes) == 0:
+        return () if noop_with_empty_axes else tuple(range(data.ndim))
+    return normalize_axes(axes, data.ndim)
+
+
+def needs_of_reduction(copies: float, real: bool) -> Rule:
+    def rule(
+        data: np.ndarray, axes: Any = None, *, noop_with_empty_axes: int = 0, **_: Any
+    ) -> Need:
+        chosen = () if axes is None else as_ints(axes)
+        reduced = _axes(data, chosen, noop_with_empty_axes)
+        item, cast = wide_itemsize(data.dtype), wide_copies(data)
+        if real and data.dtype.kind in "iu":
+            item, cast = 8, 8 * data.size
+        blocks = 0  # see ``_sums_of_blocks``
+        if len(reduced) == 1 and data.shape[reduced[0]] > 2 * _BLOCK:
+            blocks = item * data.size // 16
+        memory = math.ceil(copies * item * data.size) + cast + blocks
+        lines = kept(data.shape, reduced)
+        work = (10 + (60 if real or copies else 0)) * data.size + rounding(data.dtype) * lines
+        return Need(memory + 4 * item * lines, work)
+
+    return rule
+
+
+# Short floats are summed and multiplied in float32 and rounded once; integers in their own dtype,
+# where NumPy left to itself would use a longer one.
+
+
+def _sum(data: np.ndarray, axes: Axes, keepdims: Any) -> np.ndarray:
+    data = wide(data)
+    if len(axes) == 1 and data.dtype.kind in "fc" and data.strides[axes[0]] != data.itemsize:
+        while data.shape[axes[0]] > 2 * _BLOCK:
+            data = _sums_of_blocks(data, axes[0])
+    return np.add.reduce(data, axes, data.dtype, keepdims=keepdims)
+
+
+_BLOCK = 32
+
+
+def _sums_of_blocks(data: np.ndarray, axis: int) -> np.ndarray:
+    """Sums of so many neighbours along an axis, which are then to be summed.
+
+    NumPy does so itself, but along the fastest axis in memory only; along others it adds one to
+    the next, and the rounding error grows with their number.
+    """
+    blocks, rest = divmod(data.shape[axis], _BLOCK)
+    before, after = data.shape[:axis], data.shape[axis + 1 :]
+    whole, left = np.split(data, [blocks * _BLOCK], axis)
+    sums = np.add.reduce(whole.reshape(*before, blocks, _BLOCK, *after), axis + 1, data.dtype)
+    return np.concatenate([sums, left], axis) if rest else sums
+
+
+@reduction("ReduceSum", axes_are_input_since=13)
+def reduce_sum(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
+    """Σ data; of nothing 0. Spec: ReduceSum-1, -11, -13."""
+    return _sum(data, axes, keepdims).astype(data.dtype, copy=False)
+
+
+@reduction("ReduceMean", real=True)
+def reduce_mean(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
+    """Σ data / n; of integers, cut to an integer. Spec: ReduceMean-1, -11, -13, -18."""
+    n = math.prod(data.shape[axis] for axis in axes)
+    if data.dtype.kind not in "iu":
+        return (_sum(data, axes, keepdims) / n).astype(data.dtype, copy=False)
+    longest = np.dtype(np.int64 if data.dtype.kind == "i" else np.uint64)
+    total = _sum(data.astype(longest), axes, keepdims)
+    if n == 0 and total.size:
+        raise ValueError(f"ReduceMean of no elements is undefined for {data.dtype}")
+    return (np.sign(total) * (np.abs(total) // longest.type(max(n, 1)))).astype(data.dtype)
+
+
+@reduction("ReduceMax")
+def reduce_max(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
+    """The largest of data; nan where there is one; of nothing -∞ or the dtype's lowest value.
+
+    Spec: ReduceMax-1, -11, -12, -13, -18, -20 (bool).
+    """
+    if data.size:
+        return np.maximum.reduce(data, axes, keepdims=keepdims)
+    lowest = limits(data.dtype)[0] if data.dtype.kind in "biu" else -np.inf
+    return _nothing(data, axes, keepdims, lowest)
+
+
+@reduction("ReduceMin")
+def reduce_min(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
+    """The smallest of data; nan where there is one; of nothing +∞ or the dtype's highest value.
+
+    Spec: ReduceMin-1, -11, -12, -13, -18, -20 (bool).
+    """
+    if data.size:
+        return np.minimum.reduce(data, axes, keepdims=keepdims)
+    highest = limits(data.dtype)[1] if data.dtype.kind in "biu" else np.inf
+    return _nothing(data, axes, keepdims, highest)
+
+
+def _nothing(data: np.ndarray, axes: Axes, keepdims: bool, value: Any) -> np.ndarray:
+    shape = np.empty(data.shape, np.bool_).any(axes, keepdims=keepdims).shape
+    return np.full(shape, value, data.dtype)
+
+
+@reduction("ReduceProd")
+def reduce_prod(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
+    """Π data; of nothing 1. Spec: ReduceProd-1, -11, -13, -18."""
+    factors = wide(data)
+    product = np.multiply.reduce(factors, axes, factors.dtype, keepdims=keepdims)
+    return product.astype(data.dtype, copy=False)
+
+
+@reduction("ReduceL1", copies=1)
+def reduce_l1(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
+    """Σ |data|; of nothing 0. Spec: ReduceL1-1, -11, -13, -18."""
+    return reduce_sum(np.abs(data), axes, keepdims)
+
+
+@reduction("ReduceSumSquare", copies=1)
+def reduce_sum_square(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
+    """Σ data²; of nothing 0. Spec: ReduceSumSquare-1, -11, -13, -18."""
+    return _sum(np.square(wide(data)), axes, keepdims).astype(data.dtype, copy=False)
+
+
+# Roots and logarithms of integers are taken in float64 and cut to integers, as a cast would.
+
+
+def _real(data: np.ndarray) -> np.ndarray:
+    return data.astype(np.float64) if data.dtype.kind in "iu" else wide(data)
+
+
+@reduction("ReduceL2", copies=1, real=True)
+def reduce_l2(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
+    """√Σ data²; of nothing 0. Spec: ReduceL2-1, -11, -13, -18."""
+    return np.sqrt(_sum(np.square(_real(data)), axes, keepdims)).astype(data.dtype, copy=False)
+
+
+@reduction("ReduceLogSum", real=True)
+def reduce_log_sum(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
+    """ln Σ data; of nothing -∞. Spec: ReduceLogSum-1, -11, -13, -18, -28 (floats only)."""
+    return np.log(_sum(_real(data), axes, keepdims)).astype(data.dtype, copy=False)
+
+
+@reduction("ReduceLogSumExp", copies=2, real=True)
+def reduce_log_sum_exp(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
+    """ln Σ exp(data); of nothing -∞. Spec: ReduceLogSumExp-1, -11, -13, -18, -28 (floats only)."""
+    # = m + ln Σ exp(data - m), which with the largest value for m cannot overflow
+    real = _real(data)
+    largest = reduce_max(real, axes, True)
+    largest = np.where(np.isfinite(largest), largest, real.dtype.type(0))
+    logarithm = np.log(_sum(np.exp(real - largest), axes, True)) + largest
+    if not keepdims:
+        logarithm = np.squeeze(logarithm, axes)
+    return logarithm.astype(data.dtype, copy=False)
+
+
+# ---------------------------------------------------------------------------- where the extreme is
+
+
+@op("ArgMax", since=12)
+@op("ArgMax", since=1, until=12, without=["select_last_index"])
+def arg_max(
+    data: np.ndarray, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0
+) -> np.ndarray:
+    """The index of the largest element along an axis, the first or the last if there are several.
+
+    Spec: ArgMax-1, -11, -12, -13.
+    """
+    return _arg(np.argmax, data, axis, keepdims, select_last_index)
+
+
+@op("ArgMin", since=12)
+@op("ArgMin", since=1, until=12, without=["select_last_index"])
+def arg_min(
+    data: np.ndarray, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0
+) -> np.ndarray:
+    """The index of the smallest element along an axis, the first or the last if there are several.
+
+    Spec: ArgMin-1, -11, -12, -13.
+    """
+    return _arg(np.argmin, data, axis, keepdims, select_last_index)
+
+
+def _arg(find: Any, data: np.ndarray, axis: int, keepdims: int, last: int) -> np.ndarray:
+    axis = normalize_axis(axis, data.ndim)
+    if data.shape[axis] == 0:
+        raise ValueError(f"axis {axis} of shape {data.shape} has no element to choose")
+    if not last:
+        return find(data, axis, keepdims=bool(keepdims)).astype(np.int64, copy=False)
+    index = find(np.flip(data, axis), axis, keepdims=bool(keepdims))
+    return np.asarray(data.shape[axis] - 1 - index, np.int64)
+
+
+@arg_max.needs
+@arg_min.needs
+def needs_of_arg(data: np.ndarray, *, axis: int = 0, select_last_index: int = 0, **_: Any) -> Need:
+    """NumPy copies what doesn't lie in memory along the axis."""
+    last = normalize_axis(axis, data.ndim) == data.ndim - 1
+    straight = last and data.flags.c_contiguous and not select_last_index
+    copies = 0 if straight else data.nbytes
+    return Need(copies + 24 * along(data, axis), 30 * data.size)
+
+
+# ----------------------------------------------------------------------------------- running totals
+
+
+@op("CumSum", since=11)
+def cum_sum(x: np.ndarray, axis: np.ndarray, *, exclusive: int = 0, reverse: int = 0) -> np.ndarray:
+    """yᵢ = x₀ + … + xᵢ along an axis; exclusive: up to xᵢ₋₁; reverse: from the end.
+
+    Spec: CumSum-11, -14.
+    """
+    return _cumulative(np.add, 0, x, axis, exclusive, reverse)
+
+
+@op("CumProd", since=26)
+def cum_prod(
+    x: np.ndarray, axis: np.ndarray, *, exclusive: int = 0, reverse: int = 0
+) -> np.ndarray:
+    """yᵢ = x₀ · … · xᵢ along an axis; exclusive: up to xᵢ₋₁; reverse: from the end.
+
+    Spec: CumProd-26.
+    """
+    return _cumulative(np.multiply, 1, x, axis, exclusive, reverse)
+
+
+def _cumulative(
+    ufunc: np.ufunc, start: int, x: np.ndarray, axis: np.ndarray, exclusive: int, reverse: int
+) -> np.ndarray:
+    if axis.size != 1:
+        raise ValueError(f"axis has the shape {axis.shape}, not a scalar's")
+    along = normalize_axis(axis.item(), x.ndim)
+    lines = np.moveaxis(wide(x), along, -1)
+    y = np.empty(x.shape, lines.dtype)
+    running = np.moveaxis(y, along, -1)
+    if reverse:
+        lines, running = lines[..., ::-1], running[..., ::-1]
+    if exclusive:
+        running[..., :1] = start
+        lines, running = lines[..., :-1], running[..., 1:]
+    ufunc.accumulate(lines, -1, lines.dtype, running)
+    return y.astype(x.dtype) if is_short_float(x.dtype) else y
+
+
+@cum_sum.needs
+@cum_prod.needs
+def needs_of_cumulative(x: np.ndarray, axis: np.ndarray, **_: Any) -> Need:
+    memory = wide_copies(x) + wide_itemsize(x.dtype) * x.size
+    work = (100 + rounding(x.dtype)) * x.size
+    return Need(memory + (x.nbytes if wide_copies(x) else 0), work)

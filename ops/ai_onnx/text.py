@@ -1,0 +1,243 @@
+"""Strings: StringConcat, StringSplit, StringNormalizer, RegexFullMatch, TfIdfVectorizer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from onnxwalk.ops.contract.needs import PER_ITEM, PER_STRING, Need, broadcast, size, texts, width
+from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.re2 import compile_re2, ignores_case, steps_of
+
+
+@op("StringConcat", since=20)
+def string_concat(x, y):
+    """x + y, elementwise; shapes broadcast. Spec: StringConcat-20."""
+    return np.asarray(np.add(x, y), object)
+
+
+@string_concat.needs
+def needs_of_string_concat(x: np.ndarray, y: np.ndarray) -> Need:
+    """The texts of both, as often as they are broadcast."""
+    count = size(broadcast([x.shape, y.shape]))
+    given = [texts(x), texts(y)]
+    per_element = sum(sum(map(len, found)) / max(1, len(found)) for found in given)
+    characters = math.ceil(per_element * count)
+    memory = (PER_STRING + 8) * count + max(map(width, given)) * characters
+    return Need(memory, 200 * count + 4 * characters)
+
+
+@op("StringSplit", since=20)
+def string_split(x, *, delimiter=None, maxsplit=None):
+    """The parts between the delimiters, filled up with "" to one length; and how many there are
+
+    x of any shape S; parts S + (most parts), counts S (int64). No delimiter, or "", is any run of
+    ASCII white space, and none is left at the ends. After maxsplit splits the rest is one part.
+
+    "" has one part, "", for a delimiter ("," in ",,": three); ONNX Runtime counts none.
+    Spec: StringSplit-20.
+    """
+    most = -1 if maxsplit is None else maxsplit
+    split: Callable[[str], list[str]]
+    if delimiter:
+        split = lambda text: text.split(delimiter, most)  # noqa: E731
+    else:
+        split = lambda text: _split_at_spaces(text, most)  # noqa: E731
+    parts = [split(text) for text in x.reshape(-1).tolist()]
+    longest = max(map(len, parts), default=0)
+    result = np.full((x.size, longest), "", object)
+    for row, found in zip(result, parts, strict=True):
+        row[: len(found)] = found
+    counts = np.array([len(found) for found in parts], np.int64)
+    return result.reshape(*x.shape, longest), counts.reshape(x.shape)
+
+
+def _split_at_spaces(text: str, most: int) -> list[str]:
+    # bytes know ASCII white space only, which is never a part of another character in UTF-8
+    return [part.decode() for part in text.encode().strip().split(None, most)]
+
+
+@string_split.needs
+def needs_of_string_split(
+    x: np.ndarray, *, delimiter: str | None = None, maxsplit: int | None = None
+) -> Need:
+    """The parts, and as many places for each text as the one with most parts has; they can't be
+    more than there are delimiters."""
+    found = texts(x)
+
+    def parts(text: str) -> int:
+        ends = text.count(delimiter) if delimiter else sum(map(text.count, " \t\n\r\v\f"))
+        return 1 + (ends if maxsplit is None or maxsplit < 0 else min(ends, maxsplit))
+
+    counts = list(map(parts, found))
+    characters, total = sum(map(len, found)), sum(counts)
+    longest, most = max(map(len, found), default=0), max(counts, default=0)
+    memory = (PER_STRING + 8) * total + width(found) * characters + 8 * longest
+    memory += (80 + 16 * most) * len(found)
+    return Need(memory, 400 * total + 20 * characters + 20 * len(found) * most)
+
+
+@op("StringNormalizer", since=10)
+def string_normalizer(
+    x, *, case_change_action="NONE", is_case_sensitive=0, locale=None, stopwords=None
+):
+    """x without the stop words, in lower or upper case, or as it is
+
+    x (C) or (1, C); if every word is dropped the result is [""] or [[""]]. Words are changed letter
+    by letter: ß has no upper case of one letter, and stays.
+
+    Spec: StringNormalizer-10.
+    """
+    if x.ndim not in (1, 2) or (x.ndim == 2 and len(x) != 1):
+        raise ValueError(f"StringNormalizer takes (C) or (1, C), not shape {x.shape}")
+    if locale and locale.replace("-", "_").split("_")[0] in ("az", "lt", "tr"):
+        raise NotImplementedError(f"the upper and lower case of locale {locale} is not supported")
+    cases: dict[str, Callable[[str], str]] = {"NONE": str, "LOWER": _lower, "UPPER": _upper}
+    if case_change_action not in cases:
+        raise ValueError(f"case_change_action {case_change_action!r} is not NONE, LOWER or UPPER")
+    compared = str if is_case_sensitive else _lower
+    dropped = {compared(word) for word in stopwords or ()}
+    kept = [word for word in x.reshape(-1).tolist() if compared(word) not in dropped]
+    words = np.empty(max(len(kept), 1), object)
+    words[:] = list(map(cases[case_change_action], kept)) or [""]
+    return words.reshape(1, -1) if x.ndim == 2 else words
+
+
+def _lower(text: str) -> str:
+    return "".join(low if len(low := letter.lower()) == 1 else letter for letter in text)
+
+
+@string_normalizer.needs
+def needs_of_string_normalizer(
+    x: np.ndarray, *, stopwords: Sequence[str] | None = None, **_: Any
+) -> Need:
+    """The words, and those of the stop words that they are compared with; letter by letter."""
+    found = [*texts(x), *(stopwords or ())]
+    characters, longest = sum(map(len, found)), max(map(len, found), default=0)
+    memory = (PER_STRING + 40) * len(found) + 2 * width(found) * characters + 96 * longest
+    return Need(memory, PER_ITEM * len(found) + 600 * characters)
+
+
+def _upper(text: str) -> str:
+    return "".join(up if len(up := letter.upper()) == 1 else letter for letter in text)
+
+
+@op("RegexFullMatch", since=20)
+def regex_full_match(x, *, pattern=None):
+    r"""Whether the whole of each string matches the pattern, in RE2's syntax; bool of x's shape
+
+    What Python's ``re`` can't express of it is refused: \p, \C, \S in brackets, flags in the
+    middle, and (?i) with letters beyond ASCII, whose upper and lower cases differ between the two.
+
+    Spec: RegexFullMatch-20.
+    """
+    compiled = compile_re2(pattern or "")
+    texts = x.reshape(-1).tolist()
+    if ignores_case(pattern or "") and not all(map(str.isascii, [pattern, *texts])):
+        raise NotImplementedError(f"(?i) in {pattern!r} with letters beyond ASCII is not supported")
+    found = [compiled.fullmatch(text) is not None for text in texts]
+    return np.array(found, bool).reshape(x.shape)
+
+
+@regex_full_match.needs
+def needs_of_regex_full_match(x: np.ndarray, *, pattern: str | None = None) -> Need:
+    found = texts(x)
+    steps = sum(steps_of(pattern or "", len(text)) for text in found)
+    return Need(24 * len(found) + 400 * len(pattern or ""), PER_ITEM * len(found) + 40 * steps)
+
+
+@op("TfIdfVectorizer", since=9)
+def tfidf_vectorizer(
+    x,
+    *,
+    max_gram_length,
+    max_skip_count,
+    min_gram_length,
+    mode,
+    ngram_counts,
+    ngram_indexes,
+    pool_int64s=None,
+    pool_strings=None,
+    weights=None,
+):
+    """How often each n-gram of a pool is in each row of x, times its weight
+
+    x (C) or (N, C) integers or strings; y (max(ngram_indexes) + 1) or (N, …), float. The pool has
+    the n-grams one after the other, those of n items from ngram_counts[n - 1] on; the i-th counts
+    at ngram_indexes[i]. An n-gram's items are 1 to max_skip_count + 1 places apart. mode TF: the
+    count; IDF: the weight where it occurs; TFIDF: count·weight.
+
+    Spec: TfIdfVectorizer-9.
+    """
+    if x.ndim not in (1, 2):
+        raise ValueError(f"TfIdfVectorizer takes (C) or (N, C), not shape {x.shape}")
+    if mode not in ("TF", "IDF", "TFIDF"):
+        raise ValueError(f"mode {mode!r} is not TF, IDF or TFIDF")
+    if (pool_int64s is None) == (pool_strings is None):
+        raise ValueError("one of pool_int64s and pool_strings must be given, and not both")
+    if (pool_strings is None) == (x.dtype.kind == "O"):
+        raise ValueError(f"x of {x.dtype} does not fit the pool")
+    if min_gram_length < 1 or max_skip_count < 0 or min(ngram_indexes, default=0) < 0:
+        raise ValueError("gram lengths start at 1, skip counts and indexes at 0")
+    pool = list(pool_int64s if pool_strings is None else pool_strings)
+    grams: dict[tuple, list[int]] = {}
+    total = 0
+    for n, (start, stop) in enumerate(
+        zip(ngram_counts, [*ngram_counts[1:], len(pool)], strict=True), 1
+    ):
+        if not 0 <= start <= stop <= len(pool) or (stop - start) % n:
+            raise ValueError(f"ngram_counts {list(ngram_counts)} don't fit a pool of {len(pool)}")
+        for at in range(start, stop, n):
+            grams.setdefault((n, *pool[at : at + n]), []).append(total)
+            total += 1
+    if len(ngram_indexes) != total or (weights is not None and len(weights) != total):
+        raise ValueError("ngram_indexes and weights should have one value for each n-gram")
+    rows = x.reshape(-1, x.shape[-1]).tolist() if x.size else [[]] * (len(x) if x.ndim == 2 else 1)
+    counts = np.zeros((len(rows), total), np.float32)
+    for row, items in zip(counts, rows, strict=True):
+        # longer than the pool's, or further apart than the row is long, there is nothing to find
+        for n in range(min_gram_length, min(max_gram_length, len(ngram_counts)) + 1):
+            furthest = min(max_skip_count + 1, (len(items) - 1) // (n - 1)) if n > 1 else 1
+            for apart in range(1, furthest + 1):
+                for at in range(len(items) - (n - 1) * apart):
+                    for gram in grams.get((n, *items[at : at + (n - 1) * apart + 1 : apart]), ()):
+                        row[gram] += 1
+    if mode == "IDF":
+        counts = np.minimum(counts, 1)
+    if mode != "TF" and weights is not None:
+        counts = counts * np.array(weights, np.float32)
+    y = np.zeros((len(rows), max(ngram_indexes, default=-1) + 1), np.float32)
+    np.add.at(y.T, np.array(ngram_indexes, np.intp), counts.T)
+    return y if x.ndim == 2 else y[0]
+
+
+@tfidf_vectorizer.needs
+def needs_of_tfidf_vectorizer(
+    x: np.ndarray,
+    *,
+    max_gram_length: int,
+    max_skip_count: int,
+    min_gram_length: int,
+    mode: str,
+    ngram_counts: Sequence[int],
+    ngram_indexes: Sequence[int],
+    pool_int64s: Sequence[int] | None = None,
+    pool_strings: Sequence[str] | None = None,
+    **_: Any,
+) -> Need:
+    """The pool as a dictionary; rows as lists; a count for each n-gram in each row, up to three
+    times, and the result."""
+    rows = len(x) if x.ndim == 2 else 1
+    items = x.size // max(rows, 1)
+    pool = len(pool_int64s or pool_strings or ())
+    grams, columns = len(ngram_indexes), max(ngram_indexes, default=-1) + 1
+    copies = 1 if mode == "TF" else 3
+    memory = 200 * pool + 56 * x.size + 4 * rows * (copies * grams + max(columns, 0))
+    looked_up = sum(
+        items * min(max(max_skip_count, 0) + 1, items) * (n + 2)
+        for n in range(max(min_gram_length, 1), min(max_gram_length, len(ngram_counts)) + 1)
+    )
+    return Need(memory + 8 * grams, 400 * rows * looked_up + PER_ITEM * pool + 60 * rows * grams)

@@ -1,0 +1,219 @@
+"""Tables from one value to another: LabelEncoder, CategoryMapper, OneHotEncoder.
+
+Spec: https://onnx.ai/onnx/operators/, domain ai.onnx.ml.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from onnxwalk.ops.contract.needs import PER_ITEM, Need
+from onnxwalk.ops.contract.registry import op
+
+ML = "ai.onnx.ml"
+
+
+# ------------------------------------------------------------------------------------ LabelEncoder
+
+
+@op("LabelEncoder", domain=ML, since=4)
+def label_encoder(
+    x: np.ndarray,
+    *,
+    default_float: float = -0.0,
+    default_int64: int = -1,
+    default_string: str = "_Unused",
+    default_tensor: np.ndarray | None = None,
+    keys_floats: Sequence[float] | None = None,
+    keys_int64s: Sequence[int] | None = None,
+    keys_strings: Sequence[str] | None = None,
+    keys_tensor: np.ndarray | None = None,
+    values_floats: Sequence[float] | None = None,
+    values_int64s: Sequence[int] | None = None,
+    values_strings: Sequence[str] | None = None,
+    values_tensor: np.ndarray | None = None,
+) -> np.ndarray:
+    """values[i] where x is keys[i], the default where it is no key; of equal keys the last counts.
+
+    Any NaN is the key NaN. Spec: LabelEncoder-4.
+    """
+    keys = the_one("keys", keys_floats, keys_int64s, keys_strings, keys_tensor)
+    values = the_one("values", values_floats, values_int64s, values_strings, values_tensor)
+    if default_tensor is None:
+        default = _default(values.dtype, default_float, default_int64, default_string)
+    else:
+        default = np.ravel(default_tensor)
+        if default.size != 1 or default.dtype != values.dtype:
+            raise ValueError(
+                f"default_tensor has {default.size} elements of {default.dtype}, not one of "
+                f"{values.dtype} as the values are"
+            )
+    return translate(x, keys, values, default)
+
+
+@op("LabelEncoder", domain=ML, since=2, until=4)
+def label_encoder_by_bits(
+    x: np.ndarray,
+    *,
+    default_float: float = -0.0,
+    default_int64: int = -1,
+    default_string: str = "_Unused",
+    keys_floats: Sequence[float] | None = None,
+    keys_int64s: Sequence[int] | None = None,
+    keys_strings: Sequence[str] | None = None,
+    values_floats: Sequence[float] | None = None,
+    values_int64s: Sequence[int] | None = None,
+    values_strings: Sequence[str] | None = None,
+) -> np.ndarray:
+    """values[i] where x is keys[i], the default where it is no key; of equal keys the first counts.
+
+    Floats are compared bit by bit: a NaN is found, and -0 isn't 0. Which of equal keys counts, the
+    spec leaves open. Spec: LabelEncoder-2.
+    """
+    keys = the_one("keys", keys_floats, keys_int64s, keys_strings)
+    values = the_one("values", values_floats, values_int64s, values_strings)
+    default = _default(values.dtype, default_float, default_int64, default_string)
+    if keys.dtype == x.dtype == np.float32:
+        keys, x = keys.view(np.int32), x.view(np.int32)
+    return translate(x, keys[::-1], values[::-1], default)
+
+
+@op("LabelEncoder", domain=ML, since=1, until=2)
+def label_encoder_of_classes(
+    x: np.ndarray,
+    *,
+    classes_strings: Sequence[str] | None = None,
+    default_int64: int = -1,
+    default_string: str = "_Unused",
+) -> np.ndarray:
+    """Strings to their index in classes_strings, or indices to strings; else the default.
+
+    Spec: LabelEncoder-1.
+    """
+    classes = the_one("classes", classes_strings)
+    return _between(x, np.arange(classes.size), classes, default_int64, default_string)
+
+
+@op("CategoryMapper", domain=ML, since=1)
+def category_mapper(
+    x: np.ndarray,
+    *,
+    cats_int64s: Sequence[int] | None = None,
+    cats_strings: Sequence[str] | None = None,
+    default_int64: int = -1,
+    default_string: str = "_Unused",
+) -> np.ndarray:
+    """cats_int64s[i] where x is cats_strings[i], or the other way round; else the default.
+
+    Spec: CategoryMapper-1.
+    """
+    numbers, strings = the_one("cats_int64s", cats_int64s), the_one("cats_strings", cats_strings)
+    return _between(x, numbers, strings, default_int64, default_string)
+
+
+def _between(
+    x: np.ndarray, numbers: np.ndarray, strings: np.ndarray, number: int, string: str
+) -> np.ndarray:
+    if x.dtype.kind == "O":
+        return translate(x, strings, numbers, number)
+    return translate(x, numbers, strings, string)
+
+
+def _default(dtype: np.dtype, number: float, integer: int, string: str) -> Any:
+    """The default of the type that the values have."""
+    return {"O": string, "i": integer, "f": number}[dtype.kind]
+
+
+# ------------------------------------------------------------------------------------------ tables
+
+
+def the_one(what: str, *given: Any) -> np.ndarray:
+    """The one attribute that is given, as an array of the type that ONNX has for it."""
+    present = [values for values in given if values is not None and len(values)]
+    if len(present) != 1:
+        raise ValueError(f"{len(present)} attributes for {what}, where there must be exactly one")
+    values = present[0]
+    if isinstance(values, np.ndarray):
+        return values.reshape(-1)
+    kinds: dict[type, Any] = {str: object, float: np.float32}
+    return np.array(values, kinds.get(type(values[0]), np.int64))
+
+
+def translate(x: np.ndarray, keys: np.ndarray, values: np.ndarray, default: Any) -> np.ndarray:
+    """values[i] for the last i where keys[i] is x, and the default where there is none."""
+    if len(keys) != len(values):
+        raise ValueError(f"{len(keys)} keys for {len(values)} values")
+    index, found = places(x, keys)
+    y = np.empty(x.shape, values.dtype)
+    y[...] = values[index]
+    y[~found] = default
+    return y
+
+
+def places(x: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each element of x the last index where keys has it, and whether it does; NaN is NaN."""
+    if x.dtype != keys.dtype:
+        raise ValueError(f"the input is {x.dtype}, but the keys are {keys.dtype}")
+    if x.dtype.kind == "O":
+        table = {key: i for i, key in enumerate(keys)}
+        index = np.array([table.get(value, -1) for value in x.flat], np.int64).reshape(x.shape)
+        return index, index >= 0
+    order = keys.argsort(kind="stable")  # NaN comes last, and searchsorted finds it there
+    sorted_keys = keys[order]
+    position = np.maximum(np.searchsorted(sorted_keys, x, "right") - 1, 0)
+    nearest = sorted_keys[position]
+    return order[position], (nearest == x) | ((nearest != nearest) & (x != x))
+
+
+# ----------------------------------------------------------------------------------- OneHotEncoder
+
+
+@op("OneHotEncoder", domain=ML, since=1)
+def one_hot_encoder(
+    x: np.ndarray,
+    *,
+    cats_int64s: Sequence[int] | None = None,
+    cats_strings: Sequence[str] | None = None,
+    zeros: int = 1,
+) -> np.ndarray:
+    """y[…, i] = 1 where x is the i-th category, else 0; float32, of one axis more than x.
+
+    Numbers are cut to integers first. What is no category is all zeros, or an error if zeros=0.
+    Spec: OneHotEncoder-1.
+    """
+    categories = the_one("cats", cats_int64s, cats_strings)
+    index, found = places(x if x.dtype.kind == "O" else x.astype(np.int64), categories)
+    if not zeros and not found.all():
+        raise ValueError(f"{x[~found][0]!r} is none of the categories, and zeros is 0")
+    y = np.zeros((*x.shape, categories.size), np.float32)
+    np.put_along_axis(y, index[..., np.newaxis], found[..., np.newaxis].astype(np.float32), -1)
+    return y
+
+
+# ------------------------------------------------------------------------------------------- needs
+
+
+@label_encoder.needs
+@label_encoder_by_bits.needs
+@label_encoder_of_classes.needs
+@category_mapper.needs
+def needs_of_translation(x: np.ndarray, **attributes: Any) -> Need:
+    """For each element where its key is, on the way to which there are three of these, and the
+    value; the keys in order."""
+    keys = sum(len(v) for v in attributes.values() if isinstance(v, (list, tuple, np.ndarray)))
+    text = x.dtype.kind == "O"
+    each = 60 if text else 3 * x.itemsize + 36
+    rounds = 1 + keys.bit_length()
+    return Need(each * x.size + 200 * keys, (150 + 10 * rounds) * x.size + PER_ITEM * keys)
+
+
+@one_hot_encoder.needs
+def needs_of_one_hot_encoder(
+    x: np.ndarray, *, cats_int64s: Any = None, cats_strings: Any = None, **_: Any
+) -> Need:
+    keys = len(cats_int64s or cats_strings or ())
+    need = needs_of_translation(x, keys=cats_int64s or cats_strings or ())
+    return Need(need.memory + (4 * keys + 40) * x.size, need.work + (5 * keys + 100) * x.size)

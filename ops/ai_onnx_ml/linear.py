@@ -1,0 +1,98 @@
+"""LinearClassifier and LinearRegressor: X·Wᵀ + b."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from onnxwalk.ops.ai_onnx_ml.encoders import ML
+from onnxwalk.ops.ai_onnx_ml.scores import (
+    class_labels,
+    needs_of_scores,
+    of_two_classes,
+    rows,
+    transformed,
+)
+from onnxwalk.ops.contract.needs import Need, multiply_adds
+from onnxwalk.ops.contract.registry import op
+
+
+@op("LinearClassifier", domain=ML, since=1)
+def linear_classifier(
+    x: np.ndarray,
+    *,
+    classlabels_ints: Sequence[int] | None = None,
+    classlabels_strings: Sequence[str] | None = None,
+    coefficients: Sequence[float],
+    intercepts: Sequence[float] | None = None,
+    multi_class: int = 0,
+    post_transform: str = "NONE",
+) -> tuple[np.ndarray, np.ndarray]:
+    """The label of the largest score s = X·Wᵀ + b, and post_transform(s).
+
+    X (N, F), coefficients W (E, F), intercepts b (E); labels (N), float32 scores (N, E). One row of
+    coefficients for two labels speaks for the second one: it wins where s > 0, and the scores are
+    [1 - s, s]. multi_class tells how the model was trained and changes nothing.
+    Spec: LinearClassifier-1.
+    """
+    labels = class_labels(classlabels_ints, classlabels_strings)
+    scores = _product(rows(x), coefficients, intercepts)
+    if scores.shape[1] == 1 and labels.size == 2:
+        winner = (scores[:, 0] > 0).astype(np.int64)
+        scores = of_two_classes(scores, post_transform, complement=True)
+    elif scores.shape[1] == labels.size:
+        winner = scores.argmax(axis=1)
+        scores = transformed(scores, post_transform)
+    else:
+        raise ValueError(f"{labels.size} class labels for {scores.shape[1]} rows of coefficients")
+    return labels[winner], scores.astype(np.float32, copy=False)
+
+
+@op("LinearRegressor", domain=ML, since=1)
+def linear_regressor(
+    x: np.ndarray,
+    *,
+    coefficients: Sequence[float] | None = None,
+    intercepts: Sequence[float] | None = None,
+    post_transform: str = "NONE",
+    targets: int = 1,
+) -> np.ndarray:
+    """post_transform(X·Wᵀ + b), float32.
+
+    X (N, F), coefficients W (targets, F), intercepts b (targets), Y (N, targets).
+    Spec: LinearRegressor-1.
+    """
+    if coefficients is None:
+        raise ValueError("LinearRegressor without coefficients")
+    y = _product(rows(x), coefficients, intercepts)
+    if y.shape[1] != targets:
+        raise ValueError(f"{y.shape[1]} rows of coefficients for {targets} targets")
+    return transformed(y, post_transform).astype(np.float32, copy=False)
+
+
+def _product(
+    x: np.ndarray, coefficients: Sequence[float], intercepts: Sequence[float] | None
+) -> np.ndarray:
+    w = np.array(coefficients, x.dtype)
+    features = x.shape[1]
+    if features == 0 or w.size % features:
+        raise ValueError(f"{w.size} coefficients for {features} features")
+    y = x @ w.reshape(-1, features).T
+    if intercepts is not None and len(intercepts):
+        if len(intercepts) != y.shape[1]:
+            raise ValueError(f"{len(intercepts)} intercepts for {y.shape[1]} rows of coefficients")
+        y += np.array(intercepts, x.dtype)
+    return y
+
+
+@linear_classifier.needs
+@linear_regressor.needs
+def needs_of_linear(
+    x: np.ndarray, *, coefficients: Sequence[float] = (), post_transform: str = "NONE", **_: Any
+) -> Need:
+    count, features = (len(x), x.shape[1]) if x.ndim == 2 else (1, x.size)
+    need = needs_of_scores(x, count, len(coefficients) // max(features, 1), post_transform)
+    work = multiply_adds(count * len(coefficients), np.dtype(np.float64))
+    return Need(need.memory + 16 * len(coefficients), need.work + work + 200 * len(coefficients))

@@ -1,0 +1,120 @@
+"""Maps, which are Python dicts here: ZipMap, DictVectorizer, CastMap.
+
+A map's values are NumPy scalars of its value type, so that a float stays one; strings are str.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from onnxwalk.ops.ai_onnx.cast import convert
+from onnxwalk.ops.ai_onnx_ml.encoders import ML, the_one
+from onnxwalk.ops.contract.needs import PER_ITEM, Need
+from onnxwalk.ops.contract.registry import op
+
+
+@op("ZipMap", domain=ML, since=1)
+def zip_map(
+    x: np.ndarray,
+    *,
+    classlabels_int64s: Sequence[int] | None = None,
+    classlabels_strings: Sequence[str] | None = None,
+) -> list[dict[Any, Any]]:
+    """For each row of x (N, C) a map from the C labels to its values; a vector is one row.
+
+    Spec: ZipMap-1.
+    """
+    labels = the_one("class labels", classlabels_int64s, classlabels_strings).tolist()
+    if x.ndim not in (1, 2) or x.shape[-1] != len(labels):
+        raise ValueError(f"{len(labels)} class labels for an input of shape {x.shape}")
+    return [dict(zip(labels, row, strict=True)) for row in x.reshape(-1, len(labels))]
+
+
+@op("DictVectorizer", domain=ML, since=1)
+def dict_vectorizer(
+    x: Mapping[Any, Any],
+    *,
+    int64_vocabulary: Sequence[int] | None = None,
+    string_vocabulary: Sequence[str] | None = None,
+) -> np.ndarray:
+    """y[i] = x[vocabulary[i]], zero (or "") for keys that x lacks: (size of the vocabulary).
+
+    x can't have keys that aren't in the vocabulary. Spec: DictVectorizer-1.
+    """
+    vocabulary = the_one("vocabulary", int64_vocabulary, string_vocabulary).tolist()
+    place = {key: i for i, key in enumerate(vocabulary)}
+    if unknown := [key for key in x if key not in place]:
+        raise ValueError(f"key {unknown[0]!r} is not in the vocabulary of DictVectorizer")
+    values = _values(x.values())
+    y = np.full(len(vocabulary), "" if values.dtype.kind == "O" else values.dtype.type(0))
+    y = y.astype(values.dtype)
+    y[[place[key] for key in x]] = values
+    return y
+
+
+@op("CastMap", domain=ML, since=1)
+def cast_map(
+    x: Mapping[int, Any], *, cast_to: str = "TO_FLOAT", map_form: str = "DENSE", max_map: int = 1
+) -> np.ndarray:
+    """The values of a map in the order of its keys: (1, number of keys).
+
+    With map_form="SPARSE", y[0, key] = x[key], zero (or "") for the other keys: (1, max_map).
+    Spec: CastMap-1; the shape, and six digits after the point of a float that becomes a string,
+    are ONNX Runtime's.
+    """
+    keys = sorted(x)
+    values = _cast(_values([x[key] for key in keys]), cast_to)
+    if map_form == "DENSE":
+        return values[np.newaxis]
+    if map_form != "SPARSE":
+        raise ValueError(f"map_form {map_form!r} is neither 'DENSE' nor 'SPARSE'")
+    if keys and not 0 <= keys[0] <= keys[-1] < max_map:
+        raise ValueError(f"keys {keys[0]} to {keys[-1]} don't fit max_map {max_map}")
+    y = np.full((1, max_map), "" if values.dtype.kind == "O" else 0).astype(values.dtype)
+    y[0, keys] = values
+    return y
+
+
+def _values(given: Any) -> np.ndarray:
+    """A map's values; those of an empty one are floats, as is a Python float."""
+    values = list(given)
+    if values and isinstance(values[0], str):
+        return np.array(values, object)
+    if values and isinstance(values[0], (np.generic, int)):
+        return np.array(values)
+    return np.array(values, np.float32)
+
+
+def _cast(values: np.ndarray, cast_to: str) -> np.ndarray:
+    if cast_to == "TO_FLOAT":
+        return convert(values, np.dtype(np.float32))
+    if cast_to == "TO_INT64":
+        return convert(values, np.dtype(np.int64))
+    if cast_to != "TO_STRING":
+        raise ValueError(f"cast_to {cast_to!r} is none of 'TO_FLOAT', 'TO_STRING', 'TO_INT64'")
+    return np.array([v if isinstance(v, str) else f"{v:f}" for v in values], object)
+
+
+# ------------------------------------------------------------------------------------------- needs
+
+
+@zip_map.needs
+def needs_of_zip_map(x: np.ndarray, **_: Any) -> Need:
+    """A dictionary for each row, with a number of NumPy's for each of its elements."""
+    rows = len(x) if x.ndim == 2 else 1
+    return Need(240 * (rows + x.size), PER_ITEM * rows + 800 * x.size)
+
+
+@dict_vectorizer.needs
+def needs_of_dict_vectorizer(x: Mapping[Any, Any], **attributes: Any) -> Need:
+    count = len(x) + sum(len(names) for names in attributes.values() if names is not None)
+    return Need(300 * count, PER_ITEM * count)
+
+
+@cast_map.needs
+def needs_of_cast_map(x: Mapping[int, Any], *, max_map: int = 1, **_: Any) -> Need:
+    """The values, and as text; the row that they are put in, made of integers first."""
+    return Need(400 * len(x) + 16 * max(max_map, 0), 5 * PER_ITEM * len(x) + 20 * max(max_map, 0))

@@ -1,0 +1,154 @@
+"""Preprocessing of numbers: Scaler, Normalizer, Binarizer, Imputer, FeatureVectorizer,
+ArrayFeatureExtractor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from onnxwalk.ops.ai_onnx_ml.encoders import ML
+from onnxwalk.ops.contract.needs import Need, size
+from onnxwalk.ops.contract.registry import op
+
+
+@op("Scaler", domain=ML, since=1)
+def scaler(
+    x: np.ndarray, *, offset: Sequence[float] | None = None, scale: Sequence[float] | None = None
+) -> np.ndarray:
+    """(x - offset)·scale, float32; both have one value, or one for each feature of x (N, F) or (F).
+
+    Spec: Scaler-1.
+    """
+    if offset is None or scale is None or len(offset) != len(scale):
+        raise ValueError("Scaler needs an offset and a scale of the same length")
+    if len(scale) != 1 and (x.ndim not in (1, 2) or x.shape[-1] != len(scale)):
+        raise ValueError(f"{len(scale)} offsets and scales for an input of shape {x.shape}")
+    wide = x if x.dtype == np.float32 else x.astype(np.float64)
+    y = (wide - np.array(offset, wide.dtype)) * np.array(scale, wide.dtype)
+    return y.astype(np.float32, copy=False)
+
+
+@op("Normalizer", domain=ML, since=1)
+def normalizer(x: np.ndarray, *, norm: str = "MAX") -> np.ndarray:
+    """Each row of x (N, C), or x (C), over its norm; unchanged where that is 0; float32.
+
+    MAX: max(x), so that a negative row changes its sign. L1: Σ |x|. L2: √Σ x².
+    The spec has Σ x for L1 and no sign for L2, which neither ONNX Runtime nor the official
+    reference takes at its word. Spec: Normalizer-1.
+    """
+    if x.ndim not in (1, 2):
+        raise ValueError(f"Normalizer needs shape (N, C) or (C), not {x.shape}")
+    wide = x if x.dtype == np.float32 else x.astype(np.float64)
+    if norm == "MAX":
+        divisor = wide.max(axis=-1, keepdims=True) if wide.size else wide
+    elif norm == "L1":
+        divisor = abs(wide).sum(axis=-1, keepdims=True)
+    elif norm == "L2":
+        divisor = np.sqrt(np.square(wide).sum(axis=-1, keepdims=True))
+    else:
+        raise ValueError(f"norm {norm!r} of Normalizer is none of 'MAX', 'L1', 'L2'")
+    y = np.where(divisor == 0, wide, wide / divisor)
+    return y.astype(np.float32, copy=False)
+
+
+@op("Binarizer", domain=ML, since=1)
+def binarizer(x: np.ndarray, *, threshold: float = 0.0) -> np.ndarray:
+    """1 where x > threshold, else 0 (of a nan, too), in the dtype of x. Spec: Binarizer-1."""
+    return (x > x.dtype.type(threshold) if x.dtype.kind == "f" else x > threshold).astype(x.dtype)
+
+
+@op("Imputer", domain=ML, since=1)
+def imputer(
+    x: np.ndarray,
+    *,
+    imputed_value_floats: Sequence[float] | None = None,
+    imputed_value_int64s: Sequence[int] | None = None,
+    replaced_value_float: float = 0.0,
+    replaced_value_int64: int = 0,
+) -> np.ndarray:
+    """imputed_value where x is replaced_value (nan is nan), else x.
+
+    There is one imputed value, or one for each feature of x (…, F); floats if x holds floats,
+    integers if it holds integers. Spec: Imputer-1.
+    """
+    floats = x.dtype.kind == "f"
+    imputed = imputed_value_floats if floats else imputed_value_int64s
+    if imputed is None or not len(imputed):
+        name = "imputed_value_floats" if floats else "imputed_value_int64s"
+        raise ValueError(f"Imputer of {x.dtype} needs {name}")
+    if len(imputed) != 1 and (x.ndim == 0 or x.shape[-1] != len(imputed)):
+        raise ValueError(f"{len(imputed)} imputed values for an input of shape {x.shape}")
+    if not floats:
+        lowest, highest = np.iinfo(x.dtype).min, np.iinfo(x.dtype).max
+        if min(imputed) < lowest or max(imputed) > highest:
+            raise ValueError(f"imputed values {list(imputed)} are not all of {x.dtype}")
+        return np.where(x == replaced_value_int64, np.array(imputed, x.dtype), x)
+    replaced = x.dtype.type(np.float32(replaced_value_float))
+    missing = np.isnan(x) if np.isnan(replaced) else x == replaced
+    return np.where(missing, np.array(imputed, np.float32).astype(x.dtype), x)
+
+
+@op("FeatureVectorizer", domain=ML, since=1)
+def feature_vectorizer(*x: np.ndarray, inputdimensions: Sequence[int] | None = None) -> np.ndarray:
+    """The inputs (N, Cᵢ) side by side, as float32; a vector is one row.
+
+    inputdimensions are the Cᵢ. Spec: FeatureVectorizer-1.
+    """
+    columns = [one[np.newaxis] if one.ndim == 1 else one for one in x]
+    if not columns or any(one.ndim != 2 for one in columns):
+        raise ValueError(f"the inputs must be vectors or matrices, not {[one.shape for one in x]}")
+    sizes = [one.shape[1] for one in columns]
+    if inputdimensions is not None and list(inputdimensions) != sizes:
+        raise ValueError(f"inputdimensions {list(inputdimensions)} for inputs of {sizes} columns")
+    if len({len(one) for one in columns}) > 1:
+        raise ValueError(f"inputs of {[len(one) for one in columns]} rows can't be put together")
+    return np.concatenate(columns, axis=1, dtype=np.float32, casting="unsafe")
+
+
+@op("ArrayFeatureExtractor", domain=ML, since=1)
+def array_feature_extractor(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """z[…, i] = x[…, y[i]], y being flattened; of a vector x one row, (1, size of y).
+
+    Spec: ArrayFeatureExtractor-1.
+    """
+    if x.ndim == 0 or y.size == 0:
+        raise ValueError(f"can't extract {y.size} features of an input of shape {x.shape}")
+    if y.min() < 0 or y.max() >= x.shape[-1]:
+        raise ValueError(f"feature {y.min()} to {y.max()} of an input of shape {x.shape}")
+    z = x.take(np.ravel(y), axis=-1)
+    return z[np.newaxis] if x.ndim == 1 else z
+
+
+# ------------------------------------------------------------------------------------------- needs
+
+
+@scaler.needs
+@normalizer.needs
+def needs_of_scaler(x: np.ndarray, **_: Any) -> Need:
+    """x and two more of its size, in double unless it is float; and the result in float."""
+    each = 14 if x.dtype == np.float32 else 32
+    return Need(each * x.size + 32 * size(x.shape[:1]), 60 * x.size)
+
+
+@binarizer.needs
+def needs_of_binarizer(x: np.ndarray, **_: Any) -> Need:
+    return Need((1 + x.itemsize) * x.size, 20 * x.size)
+
+
+@imputer.needs
+def needs_of_imputer(x: np.ndarray, **_: Any) -> Need:
+    return Need((1 + x.itemsize) * x.size, 30 * x.size)
+
+
+@feature_vectorizer.needs
+def needs_of_feature_vectorizer(*x: np.ndarray, **_: Any) -> Need:
+    count = sum(one.size for one in x)
+    return Need(4 * count, 20 * count)
+
+
+@array_feature_extractor.needs
+def needs_of_array_feature_extractor(x: np.ndarray, y: np.ndarray) -> Need:
+    count = size(x.shape[:-1]) * y.size
+    return Need(x.itemsize * count + 8 * y.size, 20 * count)

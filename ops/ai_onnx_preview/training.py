@@ -1,0 +1,139 @@
+"""One step of an optimizer (ai.onnx.preview.training): Adagrad, Adam, Momentum.
+
+Several tensors can be moved by one node. ``inputs`` are all of these, then all their gradients,
+then all their first accumulators, and so on; the outputs are all new tensors, then all new
+accumulators. R is the learning rate, T the number of steps done so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from onnxwalk.ops.contract.needs import Need, total_bytes
+from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.values import as_float, as_int
+
+TRAINING = "ai.onnx.preview.training"
+
+
+def _each(
+    inputs: tuple[np.ndarray, ...],
+    kinds: int,
+    step: Callable[..., tuple[np.ndarray, ...]],
+) -> tuple[np.ndarray, ...]:
+    """``step`` of each tensor and what belongs to it; the results by kind."""
+    count, rest = divmod(len(inputs), kinds)
+    if rest or not count:
+        raise ValueError(f"{len(inputs)} tensors are not {kinds} for each one to be optimized")
+    for x, *others in (inputs[i::count] for i in range(count)):
+        if any(other.shape != x.shape or other.dtype != x.dtype for other in others):
+            raise ValueError(
+                f"a tensor of {x.dtype} {x.shape} with {[(str(o.dtype), o.shape) for o in others]}"
+            )
+    results = [
+        [y.astype(group[0].dtype, copy=False) for y in step(*group)]
+        for group in (inputs[i::count] for i in range(count))
+    ]
+    return tuple(y for kind in zip(*results, strict=True) for y in kind)
+
+
+@op("Adagrad", domain=TRAINING, since=1)
+def adagrad(
+    r: np.ndarray,
+    t: np.ndarray,
+    *inputs: np.ndarray,
+    decay_factor: float = 0.0,
+    epsilon: float = 1e-6,
+    norm_coefficient: float = 0.0,
+) -> tuple[np.ndarray, ...]:
+    """h' = h + g², x' = x - r·g / (√h' + ε), with r = R / (1 + T·decay_factor).
+
+    g is the gradient plus norm_coefficient·x. inputs: x …, g …, h …; outputs: x' …, h' ….
+    Spec: Adagrad-1.
+    """
+    decay = 1 + as_int(t, "T") * decay_factor
+    if decay == 0:
+        raise ValueError(f"a decay_factor of {decay_factor:g} makes the rate infinite")
+    rate = as_float(r, "R") / decay
+
+    def step(x: np.ndarray, g: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, ...]:
+        g = norm_coefficient * x + g
+        h = h + g * g
+        return x - rate * g / (np.sqrt(h) + epsilon), h
+
+    return _each(inputs, 3, step)
+
+
+@op("Adam", domain=TRAINING, since=1)
+def adam(
+    r: np.ndarray,
+    t: np.ndarray,
+    *inputs: np.ndarray,
+    alpha: float = 0.9,
+    beta: float = 0.999,
+    epsilon: float = 1e-6,
+    norm_coefficient: float = 0.0,
+    norm_coefficient_post: float = 0.0,
+) -> tuple[np.ndarray, ...]:
+    """v' = α·v + (1 - α)·g, h' = β·h + (1 - β)·g², x' = (1 - post)·(x - r·v' / (√h' + ε)).
+
+    r = R·√(1 - βᵀ) / (1 - αᵀ), or R where T is 0; g is the gradient plus norm_coefficient·x; post
+    is norm_coefficient_post. inputs: x …, g …, v …, h …; outputs: x' …, v' …, h' ….
+    Spec: Adam-1.
+    """
+    rate, steps = as_float(r, "R"), as_int(t, "T")
+    if steps > 0:
+        first, second = np.float64(alpha) ** steps, np.float64(beta) ** steps
+        if first == 1:
+            raise ValueError(f"an alpha of {alpha:g} makes the rate infinite")
+        rate = float(rate * np.sqrt(1 - second) / (1 - first))
+
+    def step(x: np.ndarray, g: np.ndarray, v: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, ...]:
+        g = norm_coefficient * x + g
+        v = alpha * v + (1 - alpha) * g
+        h = beta * h + (1 - beta) * g * g
+        x = x - rate * v / (np.sqrt(h) + epsilon)
+        return (1 - norm_coefficient_post) * x, v, h
+
+    return _each(inputs, 4, step)
+
+
+@op("Momentum", domain=TRAINING, since=1)
+def momentum(
+    r: np.ndarray,
+    t: np.ndarray,
+    *inputs: np.ndarray,
+    alpha: float,
+    beta: float,
+    mode: str,
+    norm_coefficient: float,
+) -> tuple[np.ndarray, ...]:
+    """v' = α·v + β·g, x' = x - R·v', or with mode="nesterov" x' = x - R·(g + α·v').
+
+    β counts as 1 where T is 0; g is the gradient plus norm_coefficient·x.
+    inputs: x …, g …, v …; outputs: x' …, v' …. Spec: Momentum-1.
+    """
+    if mode not in ("standard", "nesterov"):
+        raise ValueError(f"mode {mode!r} of Momentum is neither 'standard' nor 'nesterov'")
+    rate = as_float(r, "R")
+    scale = beta if as_int(t, "T") > 0 else 1.0
+
+    def step(x: np.ndarray, g: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, ...]:
+        g = norm_coefficient * x + g
+        v = alpha * v + scale * g
+        return x - rate * (g + alpha * v if mode == "nesterov" else v), v
+
+    return _each(inputs, 3, step)
+
+
+@adagrad.needs
+@adam.needs
+@momentum.needs
+def needs_of_step(r: np.ndarray, t: np.ndarray, *inputs: np.ndarray, **_: Any) -> Need:
+    """As many results as inputs (there is none for a gradient), and what the step of one tensor
+    is computed with: up to four more of its size."""
+    largest = max((x.nbytes for x in inputs), default=0)
+    return Need(total_bytes(inputs) + 4 * largest, 30 * sum(x.size for x in inputs))

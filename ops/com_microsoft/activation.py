@@ -1,0 +1,68 @@
+"""The Gelu family as the optimizer fuses it. Elementwise: y has the shape of x."""
+
+from __future__ import annotations
+
+from onnxwalk.ops.ai_onnx import activation
+from onnxwalk.ops.com_microsoft import DOMAIN
+from onnxwalk.ops.contract.needs import elementwise
+from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.numeric import check_same_dtype, in_float32
+
+
+@op("Gelu", since=1, domain=DOMAIN)
+def gelu(x):
+    """x/2·(1 + erf(x/√2)). Source: com.microsoft.Gelu-1, ONNX Runtime 1.32."""
+    return activation.gelu(x)
+
+
+@op("BiasGelu", since=1, domain=DOMAIN)
+@in_float32
+def bias_gelu(a, b):
+    """Gelu(a + b), b (D) added along the last axis. Source: com.microsoft.BiasGelu-1."""
+    return activation.gelu(a + _last_axis(b, a))
+
+
+@op("FastGelu", since=1, domain=DOMAIN)
+@in_float32
+def fast_gelu(x, bias=None):
+    """v/2·(1 + tanh(√(2/π)·(v + 0.044715·v³))) of v = x + bias, bias (D).
+
+    Source: com.microsoft.FastGelu-1, ONNX Runtime 1.32.
+    """
+    return activation.gelu(x if bias is None else x + _last_axis(bias, x), approximate="tanh")
+
+
+@op("QuickGelu", since=1, domain=DOMAIN)
+@in_float32
+def quick_gelu(x, *, alpha=1.7020000219345093):
+    """x·sigmoid(alpha·x). Source: com.microsoft.QuickGelu-1, ONNX Runtime 1.32."""
+    return activation.swish(x, alpha=alpha)
+
+
+@op("BiasSplitGelu", since=1, domain=DOMAIN)
+@in_float32
+def bias_split_gelu(x, bias):
+    """left·Gelu(right), the halves of the last axis of x + bias: (N, S, D) to (N, S, D/2).
+
+    Source: com.microsoft.BiasSplitGelu-1, ONNX Runtime 1.32.
+    """
+    if not x.ndim or x.shape[-1] % 2:
+        raise ValueError(f"x {x.shape} has no last axis to be halved")
+    half = x.shape[-1] // 2
+    v = x + _last_axis(bias, x)
+    return v[..., :half] * activation.gelu(v[..., half:])
+
+
+def _last_axis(bias, x):
+    """The bias, if it has one value for each place of the last axis."""
+    check_same_dtype(x, bias)
+    if bias.shape != x.shape[-1:]:
+        raise ValueError(f"bias {bias.shape} should be {x.shape[-1:]} for x of {x.shape}")
+    return bias
+
+
+gelu.needs(elementwise(blockwise=8, per_element=150))
+quick_gelu.needs(elementwise(2, widened=True, per_element=150))
+for _function in (bias_gelu, fast_gelu):
+    _function.needs(elementwise(2, widened=True, per_element=200))
+bias_split_gelu.needs(elementwise(2.5, widened=True, per_element=200))

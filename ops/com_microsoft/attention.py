@@ -1,0 +1,528 @@
+"""Attention as the optimizer fuses it, and rotary position embeddings.
+
+    y = softmax(scale·Q·Kᵀ + bias + mask)·V        for each of N heads
+
+Shapes: B sequences; S queries; L keys, after P past ones: T = P + L; H features of a head, Hv of
+its values. Heads apart, a tensor is (B, N, S, H); together (B, S, N·H). scale is 1/√H by default.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from onnxwalk.ops.ai_onnx.activation import softmax
+from onnxwalk.ops.ai_onnx.quantize import matmul_integer, needs_of_matmul_integer
+from onnxwalk.ops.com_microsoft import DOMAIN
+from onnxwalk.ops.contract.needs import (
+    PER_ELEMENT,
+    Need,
+    multiply_adds,
+    size,
+    wide_copies,
+    wide_itemsize,
+)
+from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.numeric import check_same_dtype, wide
+
+_MASKED = -10000.0  # what is added where a mask is 0, unless mask_filter_value says otherwise
+
+
+@op("Attention", since=1, domain=DOMAIN)
+def attention(
+    input,
+    weights,
+    bias=None,
+    mask_index=None,
+    past=None,
+    attention_bias=None,
+    past_sequence_length=None,
+    *,
+    do_rotary=None,
+    mask_filter_value=None,
+    num_heads,
+    past_present_share_buffer=None,
+    qkv_hidden_sizes=None,
+    rotary_embedding_dim=None,
+    scale=None,
+    unidirectional=0,
+    n_outputs=1,
+):
+    """softmax(scale·Q·Kᵀ + attention_bias + mask)·V with Q, K, V = split(input·weights + bias)
+
+    input (B, S, D), weights (D, N·H + N·H + N·Hv), or of qkv_hidden_sizes; mask_index one of
+
+    * (B, T) or (B, S, T): mask_filter_value (-10000) is added where it is 0;
+    * (B): how many keys count; (2B): where they end, then where they start.
+
+    With ``unidirectional`` query i sees the keys up to P + i. attention_bias broadcasts to
+    (B, N, S, T); past (2, B, N, P, H) goes before the keys and values. Also gives these, as
+    present (2, B, N, T, H).
+
+    Source: com.microsoft.Attention-1, ONNX Runtime 1.32.
+    """
+    refuse(
+        do_rotary=do_rotary,
+        rotary_embedding_dim=rotary_embedding_dim,
+        past_present_share_buffer=past_present_share_buffer,
+        past_sequence_length=past_sequence_length,
+    )
+    check_same_dtype(input, weights)
+    if input.ndim != 3 or weights.ndim != 2 or input.shape[2] != weights.shape[0]:
+        raise ValueError(f"input {input.shape} and weights {weights.shape} don't fit")
+    projected = wide(input) @ wide(weights)
+    if bias is not None:
+        projected = projected + _expect("bias", bias, (weights.shape[1],))
+    y, k, v = _self_attention(
+        projected,
+        num_heads,
+        qkv_hidden_sizes,
+        mask_index,
+        past,
+        attention_bias,
+        scale,
+        mask_filter_value,
+        unidirectional,
+    )
+    y = y.astype(input.dtype, copy=False)
+    return (y, _present(k, v).astype(input.dtype, copy=False)) if n_outputs > 1 else y
+
+
+@op("QAttention", since=1, domain=DOMAIN)
+def q_attention(
+    input,
+    weight,
+    bias,
+    input_scale,
+    weight_scale,
+    mask_index=None,
+    input_zero_point=None,
+    weight_zero_point=None,
+    past=None,
+    *,
+    do_rotary=None,
+    mask_filter_value=None,
+    num_heads,
+    past_present_share_buffer=None,
+    scale=None,
+    unidirectional=0,
+    n_outputs=1,
+):
+    """Attention of an input and weights in 8 bits, multiplied as such; the rest is in float
+
+    The result has the dtype of the scales, the bias and the past: float16 or float.
+    weight_scale and weight_zero_point: scalars, or one value for each column of the weights.
+
+    Source: com.microsoft.QAttention-1, ONNX Runtime 1.32.
+    """
+    refuse(do_rotary=do_rotary, past_present_share_buffer=past_present_share_buffer)
+    if input_scale.size != 1 or weight_scale.size not in (1, *weight.shape[-1:]):
+        raise ValueError(f"scales {input_scale.shape} and {weight_scale.shape} don't fit")
+    sums = matmul_integer(input, weight, input_zero_point, weight_zero_point)
+    steps = input_scale.reshape(-1) * weight_scale.reshape(-1)
+    projected = sums.astype(np.float32) * steps + _expect("bias", bias, (weight.shape[1],))
+    y, k, v = _self_attention(
+        projected,
+        num_heads,
+        None,
+        mask_index,
+        past,
+        None,
+        scale,
+        mask_filter_value,
+        unidirectional,
+    )
+    y = y.astype(input_scale.dtype, copy=False)
+    if n_outputs < 2:
+        return y
+    return y, _present(k, v).astype(input_scale.dtype, copy=False)
+
+
+def _self_attention(
+    projected: np.ndarray,
+    num_heads: int,
+    sizes: list[int] | None,
+    mask_index: np.ndarray | None,
+    past: np.ndarray | None,
+    attention_bias: np.ndarray | None,
+    scale: float | None,
+    mask_filter_value: float | None,
+    unidirectional: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The attention of Q, K and V that lie side by side, and the keys and values it saw."""
+    total = projected.shape[-1]
+    sizes = [total // 3] * 3 if sizes is None else list(sizes)
+    if len(sizes) != 3 or sum(sizes) != total or sizes[0] != sizes[1]:
+        raise ValueError(f"{total} columns don't divide into Q, K and V of {sizes}")
+    ends = np.cumsum(sizes)[:-1]
+    q, k, v = (heads_apart(x, num_heads) for x in np.split(projected, ends, axis=-1))
+    if past is not None:
+        batch, _, _, size = k.shape
+        if past.ndim != 5 or past.shape[:3] != (2, batch, num_heads) or past.shape[4] != size:
+            raise ValueError(f"past {past.shape} should be (2, {batch}, {num_heads}, P, {size})")
+        k, v = _after(past[0], k), _after(past[1], v)
+    mask = _mask(mask_index, q, k, mask_filter_value)
+    past_length = _length(past) if unidirectional else None
+    y, _ = _attend(q, k, v, attention_bias, mask, scale, past_length)
+    return y, k, v
+
+
+def _present(k: np.ndarray, v: np.ndarray) -> np.ndarray:
+    if k.shape != v.shape:
+        raise ValueError(f"keys {k.shape} and values {v.shape} can't be stacked as present")
+    return np.stack([k, v])
+
+
+@op("MultiHeadAttention", since=1, domain=DOMAIN)
+def multi_head_attention(
+    query,
+    key=None,
+    value=None,
+    bias=None,
+    key_padding_mask=None,
+    attention_bias=None,
+    past_key=None,
+    past_value=None,
+    past_sequence_length=None,
+    cache_indirection=None,
+    *,
+    mask_filter_value=None,
+    num_heads,
+    scale=None,
+    unidirectional=0,
+):
+    """softmax(scale·Q·Kᵀ + attention_bias + mask)·V
+
+    query (B, S, N·H), key (B, L, N·H), value (B, L, N·Hv); or key and value with their heads apart
+    (B, N, L, H), of another attention's input; or both packed in key (B, L, N, 2, H); or all three
+    in query (B, S, N, 3, H). bias, of all three side by side, is added to them. The mask is
+    (B, T), (B, S, T) or (B), as in Attention; past_key and past_value (B, N, P, H) go before.
+
+    Gives y (B, S, N·Hv), the keys and values that it saw, and what went into the softmax,
+    (B, N, S, T). With ``unidirectional`` query i sees the keys up to P + i (where there are more
+    keys than queries, ONNX Runtime shows the last query all of them).
+
+    Source: com.microsoft.MultiHeadAttention-1, ONNX Runtime 1.32.
+    """
+    refuse(past_sequence_length=past_sequence_length, cache_indirection=cache_indirection)
+    dtype = query.dtype
+    q, k, v = (wide(x) for x in _query_key_value(query, key, value, bias, num_heads))
+    if (past_key is None) != (past_value is None):
+        raise ValueError("past_key and past_value come together")
+    if past_key is not None:
+        k, v = _after(past_key, k), _after(past_value, v)
+    mask = _mask(key_padding_mask, q, k, mask_filter_value)
+    past_length = _length(past_key) if unidirectional else None
+    y, scores = _attend(q, k, v, attention_bias, mask, scale, past_length)
+    return tuple(result.astype(dtype, copy=False) for result in (y, k, v, scores))
+
+
+def _query_key_value(
+    query: np.ndarray,
+    key: np.ndarray | None,
+    value: np.ndarray | None,
+    bias: np.ndarray | None,
+    num_heads: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Q, K and V (B, N, ·, H), the bias added."""
+    packed = [x for x in (query, key) if x is not None and x.ndim == 5]
+    if packed:
+        parts = 3 if packed[0] is query else 2
+        batch, length, heads, kinds, _ = packed[0].shape
+        if (heads, kinds) != (num_heads, parts) or value is not None:
+            raise ValueError(f"packed {packed[0].shape} should be (B, L, {num_heads}, {parts}, H)")
+        unpacked = [packed[0][:, :, :, i].reshape(batch, length, -1) for i in range(parts)]
+        query, key, value = unpacked if parts == 3 else [query, *unpacked]
+    if key is None or value is None:
+        raise ValueError("MultiHeadAttention needs key and value unless they are packed")
+    check_same_dtype(query, key)
+    check_same_dtype(query, value)
+    if bias is not None:
+        sizes = [x.shape[-1] * (num_heads if x.ndim == 4 else 1) for x in (query, key, value)]
+        _expect("bias", bias, (sum(sizes),))
+        offsets = np.split(bias, np.cumsum(sizes)[:-1])
+        # where the heads are apart already, the bias is in
+        query, key, value = (
+            x + offset if x.ndim == 3 else x
+            for x, offset in zip((query, key, value), offsets, strict=True)
+        )
+    q, k, v = (x if x.ndim == 4 else heads_apart(x, num_heads) for x in (query, key, value))
+    if k.shape[:3] != v.shape[:3] or (*q.shape[:2], q.shape[3]) != (*k.shape[:2], k.shape[3]):
+        raise ValueError(f"query {query.shape}, key {key.shape}, value {value.shape} don't fit")
+    return q, k, v
+
+
+def _attend(
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    bias: np.ndarray | None,
+    mask: np.ndarray | None,
+    scale: float | None,
+    causal_after: int | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """softmax(scale·q·kᵀ + bias + mask)·v with the heads together again; and the scores.
+
+    Query i sees the keys up to ``causal_after`` + i, or all of them.
+    """
+    if not q.shape[-1]:
+        raise ValueError(f"heads of queries {q.shape} have no features")
+    scores = q @ k.swapaxes(-1, -2)
+    scores *= np.float32(scale or 1 / math.sqrt(q.shape[-1]))  # a scale of 0 means none
+    for name, added in (("attention_bias", bias), ("mask", mask)):
+        if added is not None:
+            if added.ndim != 4 or np.broadcast_shapes(scores.shape, added.shape) != scores.shape:
+                raise ValueError(f"{name} {added.shape} does not broadcast to {scores.shape}")
+            scores += added
+    if causal_after is not None:
+        seen = np.tri(q.shape[2], k.shape[2], causal_after, dtype=np.bool_)
+        scores[..., ~seen] = np.finfo(scores.dtype).min
+    y = softmax(scores) @ v
+    return y.swapaxes(1, 2).reshape(len(y), y.shape[2], -1), scores
+
+
+def _mask(
+    mask: np.ndarray | None, q: np.ndarray, k: np.ndarray, value: float | None
+) -> np.ndarray | None:
+    """What to add to the scores: 0, or ``value`` where a key doesn't count; (B, 1, 1 or S, T)."""
+    if mask is None:
+        return None
+    batch, _, queries, _ = q.shape
+    keys = k.shape[2]
+    if mask.shape in ((batch,), (2 * batch,)):
+        places = np.arange(keys)
+        counts = places < mask[:batch, None]
+        if len(mask) > batch:
+            counts &= places >= mask[batch:, None]
+    elif mask.shape in ((batch, keys), (batch, queries, keys)):
+        counts = mask > 0
+    elif mask.shape == (3 * batch + 2,) or mask.ndim == 4:
+        raise NotImplementedError(f"a mask of shape {mask.shape} for {batch} sequences")
+    else:
+        raise ValueError(f"mask {mask.shape} fits neither ({batch}, {keys}) nor the other forms")
+    added = np.where(counts, np.float32(0), np.float32(_MASKED if value is None else value))
+    return added.reshape(batch, 1, -1, keys)
+
+
+def heads_apart(x: np.ndarray, num_heads: int) -> np.ndarray:
+    """(B, S, N·H) as (B, N, S, H)."""
+    if num_heads < 1 or x.ndim != 3 or x.shape[2] % num_heads:
+        raise ValueError(f"{x.shape} can't be split into {num_heads} heads")
+    return x.reshape(*x.shape[:2], num_heads, x.shape[2] // num_heads).swapaxes(1, 2)
+
+
+def _length(past: np.ndarray | None) -> int:
+    return 0 if past is None else past.shape[-2]
+
+
+def _after(past: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The past, then x."""
+    if past.ndim != 4 or (*past.shape[:2], past.shape[3]) != (*x.shape[:2], x.shape[3]):
+        raise ValueError(f"past {past.shape} doesn't go before {x.shape}")
+    return np.concatenate([wide(past), x], axis=2)
+
+
+def _expect(name: str, x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    if x.shape != shape:
+        raise ValueError(f"{name} {x.shape} should be {shape}")
+    return wide(x)
+
+
+def refuse(**given: Any) -> None:
+    """Raise NotImplementedError for what is set."""
+    for name, value in given.items():
+        if value is not None and not (isinstance(value, int) and value == 0):
+            raise NotImplementedError(f"{name} is not supported")
+
+
+@op("RotaryEmbedding", since=1, domain=DOMAIN)
+def rotary_embedding(
+    input,
+    position_ids,
+    cos_cache,
+    sin_cache,
+    *,
+    interleaved=None,
+    is_packed_batching=None,
+    num_heads=None,
+    rotary_embedding_dim=None,
+    scale=None,
+):
+    """Each pair of features turned by an angle of its position: (a·cos - b·sin, a·sin + b·cos)
+
+    input (B, S, N·H) or (B, N, S, H); position_ids (B, S), or (1), the first of 0 … S - 1 more.
+    The pairs are features i and i + R/2 of a head, or with ``interleaved`` 2i and 2i + 1, of the
+    first R = rotary_embedding_dim (by default all) features; cos_cache, sin_cache (positions, R/2).
+    ``scale`` counts for nothing, as in ONNX Runtime.
+
+    Source: com.microsoft.RotaryEmbedding-1, ONNX Runtime 1.32.
+    """
+    refuse(is_packed_batching=is_packed_batching)
+    if cos_cache.ndim != 2 or not cos_cache.shape[1]:
+        raise ValueError(f"cos_cache {cos_cache.shape} should be (positions, R / 2)")
+    half = cos_cache.shape[1]
+    if rotary_embedding_dim and not num_heads:
+        raise ValueError("num_heads must come with rotary_embedding_dim")
+    if rotary_embedding_dim and rotary_embedding_dim != 2 * half:
+        raise ValueError(f"rotary_embedding_dim {rotary_embedding_dim} is not twice {half}")
+    if input.ndim == 3:
+        x = heads_apart(input, num_heads or max(1, input.shape[2] // (2 * half)))
+    elif input.ndim == 4:
+        x = input
+    else:
+        raise ValueError(f"input {input.shape} should be (B, S, N·H) or (B, N, S, H)")
+    batch, _, length, _ = x.shape
+    if position_ids.shape == (1,):
+        position_ids = np.broadcast_to(position_ids + np.arange(length), (batch, length))
+    elif position_ids.shape != (batch, length):
+        raise ValueError(f"position_ids {position_ids.shape} should be (1) or ({batch}, {length})")
+    y = rotated(x, position_ids, cos_cache, sin_cache, bool(interleaved))
+    return y if input.ndim == 4 else y.swapaxes(1, 2).reshape(input.shape)
+
+
+def rotated(
+    x: np.ndarray,
+    positions: np.ndarray,
+    cos_cache: np.ndarray,
+    sin_cache: np.ndarray,
+    interleaved: bool,
+) -> np.ndarray:
+    """RotaryEmbedding of heads apart (B, N, S, H) at positions (B, S)."""
+    if cos_cache.ndim != 2 or cos_cache.shape != sin_cache.shape:
+        raise ValueError(f"cos_cache {cos_cache.shape} and sin_cache {sin_cache.shape} differ")
+    if positions.size and not 0 <= positions.min() <= positions.max() < len(cos_cache):
+        raise ValueError(f"positions {positions.tolist()} are not all below {len(cos_cache)}")
+    half = cos_cache.shape[1]
+    if x.shape[-1] < 2 * half:
+        raise ValueError(f"a head of {x.shape[-1]} features is smaller than twice {half}")
+    cos, sin = (wide(cache[positions][:, None]) for cache in (cos_cache, sin_cache))
+    first, second = slice(0, half), slice(half, 2 * half)
+    if interleaved:
+        first, second = slice(0, 2 * half, 2), slice(1, 2 * half, 2)
+    a, b = wide(x[..., first]), wide(x[..., second])
+    y = np.array(x, order="C")
+    y[..., first] = a * cos - b * sin
+    y[..., second] = a * sin + b * cos
+    return y
+
+
+# ------------------------------------------------------------------------------------------- needs
+
+
+def needs_of_attending(shapes: Sequence[Sequence[int]], item: int, cached: int = 0) -> Need:
+    """For queries, keys and values of these shapes (B, N, ·, H), and ``cached`` numbers that come
+    before: their copies, scores, weights, and the result with its heads together."""
+    q, k, v = shapes
+    scores = size(q[:3]) * k[2]
+    y = size(q[:3]) * v[3]
+    numbers = size(q) + 2 * (size(k) + size(v)) + cached
+    memory = item * (2 * numbers + 3 * scores + 3 * y) + 16 * q[0] * q[2] * k[2]
+    work = multiply_adds(scores * (q[3] + v[3]), np.dtype(f"f{item}"), calls=2 * size(q[:2]))
+    return Need(memory, work + PER_ELEMENT * (scores + y) + 30 * numbers)
+
+
+@attention.needs
+def needs_of_attention(
+    input: np.ndarray,
+    weights: np.ndarray,
+    bias: np.ndarray | None = None,
+    mask_index: np.ndarray | None = None,
+    past: np.ndarray | None = None,
+    *_: Any,
+    num_heads: int,
+    qkv_hidden_sizes: Sequence[int] | None = None,
+    **__: Any,
+) -> Need:
+    return _needs_of_projected(input, weights, past, num_heads, qkv_hidden_sizes)
+
+
+@q_attention.needs
+def needs_of_q_attention(
+    input: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray,
+    input_scale: np.ndarray,
+    weight_scale: np.ndarray,
+    mask_index: np.ndarray | None = None,
+    input_zero_point: np.ndarray | None = None,
+    weight_zero_point: np.ndarray | None = None,
+    past: np.ndarray | None = None,
+    *,
+    num_heads: int,
+    **_: Any,
+) -> Need:
+    need = _needs_of_projected(input, weight, past, num_heads, None)
+    product = needs_of_matmul_integer(input, weight)
+    return Need(max(need.memory, product.memory + need.memory // 4), need.work + product.work)
+
+
+def _needs_of_projected(
+    input: np.ndarray,
+    weights: np.ndarray,
+    past: np.ndarray | None,
+    heads: int,
+    sizes: Sequence[int] | None,
+) -> Need:
+    batch, length, _ = input.shape
+    q, k, v = sizes or [weights.shape[1] // 3] * 3
+    keys = length + (0 if past is None else past.shape[3])
+    shapes = [
+        (batch, heads, n, width // max(heads, 1))
+        for n, width in ((length, q), (keys, k), (keys, v))
+    ]
+    item = max(wide_itemsize(input.dtype), 4)
+    need = needs_of_attending(shapes, item, 0 if past is None else past.size)
+    projected = item * 2 * batch * length * (q + k + v)
+    macs = multiply_adds(input.size * weights.shape[1], np.dtype(f"f{item}"))
+    return Need(need.memory + projected + wide_copies(input, weights), need.work + macs)
+
+
+@multi_head_attention.needs
+def needs_of_multi_head_attention(
+    query: np.ndarray,
+    key: np.ndarray | None = None,
+    value: np.ndarray | None = None,
+    bias: np.ndarray | None = None,
+    key_padding_mask: np.ndarray | None = None,
+    attention_bias: np.ndarray | None = None,
+    past_key: np.ndarray | None = None,
+    past_value: np.ndarray | None = None,
+    *_: Any,
+    num_heads: int,
+    **__: Any,
+) -> Need:
+    packed = query if key is None else key
+    sizes = [packed.size] * 3 if value is None else [query.size, packed.size, value.size]
+    batch = len(query)
+    apart = packed.ndim == 4
+    lengths = [query.shape[1], packed.shape[2 if apart else 1]]
+    past = 0 if past_key is None else past_key.shape[2]
+    shapes = [
+        (batch, num_heads, n + more, count // max(batch * num_heads * n, 1))
+        for n, more, count in zip(
+            (lengths[0], lengths[1], lengths[1]), (0, past, past), sizes, strict=True
+        )
+    ]
+    cached = sum(x.size for x in (past_key, past_value) if x is not None)
+    need = needs_of_attending(shapes, max(wide_itemsize(query.dtype), 4), cached + sum(sizes))
+    scores = size(shapes[0][:3]) * shapes[1][2] if query.itemsize < 4 else 0
+    return Need(need.memory + query.itemsize * scores, need.work)
+
+
+@rotary_embedding.needs
+def needs_of_rotary_embedding(
+    input: np.ndarray,
+    position_ids: np.ndarray,
+    cos_cache: np.ndarray,
+    *_: Any,
+    **__: Any,
+) -> Need:
+    """The result, twice if its heads get together again; halves of it in float; and the rows of
+    the caches for each place."""
+    item, batch = wide_itemsize(input.dtype), len(input)
+    length = input.shape[1 if input.ndim == 3 else 2]
+    rows = 2 * batch * length * (cos_cache.shape[1] * (4 + item) + 8)
+    return Need(2 * input.nbytes + 3 * item * input.size + rows, PER_ELEMENT * input.size)

@@ -1,0 +1,203 @@
+"""Attention whose keys and values groups of heads share, with a cache: GroupQueryAttention."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from onnxwalk.ops.com_microsoft import DOMAIN
+from onnxwalk.ops.com_microsoft.attention import heads_apart, needs_of_attending, refuse, rotated
+from onnxwalk.ops.contract.needs import Need, wide_itemsize
+from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.numeric import wide
+from onnxwalk.ops.shared.values import as_int
+
+
+@op(
+    "GroupQueryAttention",
+    since=1,
+    domain=DOMAIN,
+    optional=["key", "value", "past_key", "past_value"],
+)
+def group_query_attention(
+    query,
+    key,
+    value,
+    past_key,
+    past_value,
+    seqlens_k,
+    total_sequence_length,
+    cos_cache=None,
+    sin_cache=None,
+    position_ids=None,
+    attention_bias=None,
+    head_sink=None,
+    k_scale=None,
+    v_scale=None,
+    q_norm_weight=None,
+    k_norm_weight=None,
+    query_seqlens=None,
+    *,
+    causal=1,
+    do_rotary=None,
+    k_norm_epsilon=None,
+    k_quant_type="NONE",
+    kv_cache_bit_width=None,
+    kv_num_heads,
+    local_window_size=-1,
+    num_heads,
+    q_norm_epsilon=None,
+    qk_norm_epsilon=9.999999974752427e-07,
+    qk_output=0,
+    rotary_interleaved=None,
+    scale=None,
+    sliding_window_cache=0,
+    smooth_softmax=-1,
+    softcap=None,
+    v_quant_type="NONE",
+    n_outputs=1,
+):
+    """softmax(c(scale·Q·Kᵀ) + attention_bias)·V for N heads, of which N / G share a K and a V
+
+    query (B, S, N·H), key and value (B, S, G·H), or all side by side in query; G = kv_num_heads.
+    seqlens_k (B) is how many keys each sequence has then, less 1; total_sequence_length the most of
+    them. Unless that is S, seqlens_k + 1 - S of them are in past_key and past_value (B, G, P, H).
+
+    Query i of a sequence with P past keys sees those up to P + i, of these the last
+    local_window_size. c(x) = softcap·tanh(x / softcap). With smooth_softmax the softmax has one
+    more place, of value 0, which counts for nothing; head_sink (N) gives its value. do_rotary turns
+    queries and keys first, at their places or position_ids (B, S), of which a prompt, which has no
+    past, takes the first value alone and counts on from it.
+
+    Also gives the keys and values, (B, G, the larger of P and total_sequence_length, H), zero where
+    there are none.
+
+    Source: com.microsoft.GroupQueryAttention-1, ONNX Runtime 1.32.
+    """
+    refuse(
+        k_scale=k_scale,
+        v_scale=v_scale,
+        q_norm_weight=q_norm_weight,
+        k_norm_weight=k_norm_weight,
+        query_seqlens=query_seqlens,
+        kv_cache_bit_width=kv_cache_bit_width,
+        qk_output=qk_output,
+        sliding_window_cache=sliding_window_cache,
+    )
+    if (k_quant_type, v_quant_type) != ("NONE", "NONE"):
+        raise NotImplementedError(f"k_quant_type {k_quant_type} and v_quant_type {v_quant_type}")
+    if past_key is not None and past_key.dtype.itemsize == 1:
+        raise NotImplementedError(f"a quantized cache of {past_key.dtype}")
+    if n_outputs > 3:
+        raise NotImplementedError("the output output_qk")
+    if kv_num_heads < 1 or num_heads % kv_num_heads:
+        raise ValueError(f"{num_heads} heads don't divide into {kv_num_heads} groups")
+    if (key is None) != (value is None):
+        raise ValueError("key and value come together")
+    if key is None:
+        size = query.shape[-1] // (num_heads + 2 * kv_num_heads)
+        ends = [num_heads * size, (num_heads + kv_num_heads) * size]
+        query, key, value = np.split(query, ends, axis=-1)
+    q = wide(heads_apart(query, num_heads))
+    k, v = (wide(heads_apart(x, kv_num_heads)) for x in (key, value))
+    if k.shape != v.shape or q.shape[-1] != k.shape[-1]:
+        raise ValueError(f"query {query.shape}, key {key.shape}, value {value.shape} don't fit")
+
+    batch, _, length, size = q.shape
+    most = as_int(total_sequence_length, "total_sequence_length")
+    totals = seqlens_k.reshape(-1).astype(np.int64) + 1
+    if totals.shape != (batch,) or totals.max(initial=0) > most:
+        raise ValueError(f"seqlens_k {seqlens_k.tolist()} should be {batch} values below {most}")
+    pasts = np.zeros_like(totals) if length == most else totals - length
+    places = pasts[:, None] + np.arange(length)  # of the queries and new keys: (B, S)
+    if do_rotary:
+        if cos_cache is None or sin_cache is None:
+            raise ValueError("do_rotary needs cos_cache and sin_cache")
+        at = places if position_ids is None else position_ids
+        if position_ids is not None and length == most:
+            at = np.broadcast_to(position_ids.reshape(-1)[:1] + np.arange(length), places.shape)
+        q, k = (rotated(x, at, cos_cache, sin_cache, bool(rotary_interleaved)) for x in (q, k))
+    k = _continued(past_key, k, pasts, places, most)
+    v = _continued(past_value, v, pasts, places, most)
+
+    grouped = q.reshape(batch, kv_num_heads, num_heads // kv_num_heads, length, size)
+    scores = grouped @ k[:, :, None].swapaxes(-1, -2)
+    scores = scores.reshape(batch, num_heads, length, -1)[..., :most]
+    scores *= np.float32(scale or 1 / math.sqrt(size))
+    if softcap:
+        scores = softcap * np.tanh(scores / softcap)
+    if attention_bias is not None:
+        scores = scores + wide(attention_bias)[..., :most]
+    keys = np.arange(most)
+    seen = np.broadcast_to(keys < totals[:, None, None], (batch, length, most))
+    if causal:
+        seen = seen & (keys <= places[..., None])
+    if local_window_size > 0:
+        seen = seen & (keys > places[..., None] - local_window_size)
+    scores = np.where(seen[:, None], scores, np.finfo(scores.dtype).min)
+    weights = _softmax(scores, head_sink, smooth_softmax == 1)
+    weights = weights.reshape(*grouped.shape[:-1], most)
+    y = (weights @ v[:, :, None, :most]).reshape(batch, num_heads, length, size)
+    y = y.swapaxes(1, 2).reshape(batch, length, num_heads * size)
+    cache = query.dtype if past_key is None else past_key.dtype
+    return y.astype(query.dtype, copy=False), k.astype(cache), v.astype(cache)
+
+
+def _continued(
+    past: np.ndarray | None, x: np.ndarray, pasts: np.ndarray, places: np.ndarray, most: int
+) -> np.ndarray:
+    """The past of each sequence, as far as it counts, and behind it what is new."""
+    batch, groups, _, size = x.shape
+    held = 0 if past is None else past.shape[2]
+    if pasts.min(initial=0) < 0 or pasts.max(initial=0) > held:
+        raise ValueError(f"{pasts.tolist()} past keys don't fit a past of {held}")
+    present = np.zeros((batch, groups, max(held, most), size), x.dtype)
+    if past is not None:
+        if (*past.shape[:2], *past.shape[3:]) != (batch, groups, size):
+            raise ValueError(f"past {past.shape} doesn't go before {x.shape}")
+        counts = np.arange(held) < pasts[:, None]
+        present[:, :, :held] = np.where(counts[:, None, :, None], wide(past), 0)
+    present[np.arange(batch)[:, None], :, places] = x.swapaxes(1, 2)
+    return present
+
+
+def _softmax(scores: np.ndarray, sink: np.ndarray | None, smooth: bool) -> np.ndarray:
+    """Softmax over the last axis; with a place more in its sum if it is smooth or has a sink."""
+    highest = scores.max(-1, keepdims=True)
+    if sink is None and not smooth:
+        e = np.exp(scores - highest)
+        return e / e.sum(-1, keepdims=True)
+    more = np.float32(0) if sink is None else wide(sink).reshape(-1, 1, 1)
+    highest = np.maximum(highest, more)
+    e = np.exp(scores - highest)
+    return e / (e.sum(-1, keepdims=True) + np.exp(more - highest))
+
+
+@group_query_attention.needs
+def needs_of_group_query_attention(
+    query: np.ndarray,
+    key: np.ndarray | None,
+    value: np.ndarray | None,
+    past_key: np.ndarray | None,
+    past_value: np.ndarray | None,
+    seqlens_k: np.ndarray,
+    total_sequence_length: np.ndarray,
+    *_: Any,
+    kv_num_heads: int,
+    num_heads: int,
+    **__: Any,
+) -> Need:
+    """As any attention, over as many keys as the cache has or is to have; scores of which there
+    are a few more, and the keys and values twice more."""
+    batch, length, width = query.shape
+    head = width // (num_heads + (2 * kv_num_heads if key is None else 0))
+    held = 0 if past_key is None else past_key.shape[2]
+    keys = max(held, as_int(total_sequence_length, "total_sequence_length"), 0)
+    item = max(wide_itemsize(query.dtype), 4)
+    q, k = (batch, num_heads, length, head), (batch, kv_num_heads, keys, head)
+    need = needs_of_attending((q, k, k), item, 2 * query.size)
+    scores = batch * num_heads * length * keys
+    memory = need.memory + item * (2 * scores + 4 * math.prod(k)) + 4 * batch * length * keys
+    return Need(memory, need.work + 120 * (scores + math.prod(k)))

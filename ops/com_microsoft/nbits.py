@@ -1,0 +1,268 @@
+"""Weights of few bits, quantized in blocks along an axis: a matrix product and a look-up.
+
+    weight = (q - zero_point)·scale, one zero point and scale for each block
+
+The q of a block, of 2 to 8 bits each, follow each other without gaps in a row of bytes, lowest
+bits first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from onnxwalk.ops.com_microsoft import DOMAIN
+from onnxwalk.ops.contract.dtypes import element_type
+from onnxwalk.ops.contract.needs import Need, along, multiply_adds, wide_copies, wide_itemsize
+from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.axes import normalize_axis
+from onnxwalk.ops.shared.numeric import wide
+
+
+@op("MatMulNBits", since=1, domain=DOMAIN)
+def matmul_nbits(
+    A,
+    B,
+    scales,
+    zero_points=None,
+    g_idx=None,
+    bias=None,
+    *,
+    K,
+    N,
+    accuracy_level=0,
+    bits=4,
+    block_size,
+    weight_prepacked=0,
+):
+    """A @ W' + bias with W[n, k] = (q[n, k] - zero_point[n, b])·scale[n, b], b = k // block_size
+
+    A (…, K), B (N, blocks, bytes of a block), scales (N, blocks); zero_points packed like B, row by
+    row, or of A's type (N, blocks), 2^(bits - 1) if there are none; g_idx (K) says the block b of
+    each k instead; bias (N). Where a dimension of B is 0, W is 0. Computed in float whatever
+    accuracy_level, which is a lower bound.
+
+    Source: com.microsoft.MatMulNBits-1, ONNX Runtime 1.32 (whose results for bits=2 with g_idx are
+    others).
+    """
+    weights = prepare_matmul_nbits(
+        B,
+        scales,
+        zero_points,
+        g_idx,
+        bias,
+        K=K,
+        N=N,
+        accuracy_level=accuracy_level,
+        bits=bits,
+        block_size=block_size,
+        weight_prepacked=weight_prepacked,
+    )
+    return weights(A)
+
+
+@matmul_nbits.prepare
+def prepare_matmul_nbits(
+    B,
+    scales,
+    zero_points=None,
+    g_idx=None,
+    bias=None,
+    *,
+    K,
+    N,
+    accuracy_level=0,
+    bits=4,
+    block_size,
+    weight_prepacked=0,
+):
+    """MatMulNBits with known weights, which are unpacked once."""
+    if weight_prepacked:
+        raise NotImplementedError(f"weight_prepacked {weight_prepacked} of MatMulNBits")
+    weights = _weights(B, scales, zero_points, g_idx, K, N, bits, block_size)
+    if bias is not None and bias.shape != (N,):
+        raise ValueError(f"bias {bias.shape} should be ({N},)")
+
+    def apply(A):
+        if A.ndim == 0 or A.shape[-1] != K:
+            raise ValueError(f"A {A.shape} should be (…, {K})")
+        y = wide(A) @ weights
+        return (y if bias is None else y + wide(bias)).astype(A.dtype, copy=False)
+
+    return apply
+
+
+def _weights(
+    packed: np.ndarray,
+    scales: np.ndarray,
+    zero_points: np.ndarray | None,
+    block_of: np.ndarray | None,
+    depth: int,
+    columns: int,
+    bits: int,
+    block_size: int,
+) -> np.ndarray:
+    """The weights as a matrix (K, N)."""
+    if not 2 <= bits <= 8 or block_size < 16 or block_size & (block_size - 1):
+        raise ValueError(f"bits {bits} should be 2 to 8, block_size {block_size} a power of 2 ≥ 16")
+    blocks = -(-depth // block_size)
+    shape = (columns, blocks, block_size * bits // 8)
+    if packed.ndim == 3 and 0 in packed.shape:
+        return np.zeros((depth, columns), wide(scales).dtype)
+    if packed.size != np.prod(shape) or scales.size != columns * blocks:
+        raise ValueError(f"B {packed.shape} and scales {scales.shape} don't fit {shape}")
+    scales = wide(scales.reshape(columns, blocks))
+    if zero_points is None:
+        zeros = np.full((1, 1), 2 ** (bits - 1), scales.dtype)
+    elif zero_points.dtype == np.uint8:
+        rows = zero_points.reshape(columns, -(-blocks * bits // 8))
+        zeros = unpacked(rows, bits)[:, :blocks].astype(scales.dtype)
+    else:
+        zeros = wide(zero_points.reshape(columns, blocks))
+    steps = unpacked(packed.reshape(shape), bits).reshape(columns, -1)[:, :depth]
+    where = np.arange(depth) // block_size if block_of is None else block_of
+    if where.shape != (depth,) or (depth and not 0 <= where.min() <= where.max() < blocks):
+        raise ValueError(f"g_idx {where.shape} should be ({depth},), of blocks below {blocks}")
+    zeros = np.broadcast_to(zeros, scales.shape)
+    return np.ascontiguousarray(((steps - zeros[:, where]) * scales[:, where]).T)
+
+
+def unpacked(rows: np.ndarray, bits: int) -> np.ndarray:
+    """The unsigned numbers of ``bits`` bits in rows of bytes, lowest bits first; uint8."""
+    if bits == 8:
+        return rows
+    digits = np.unpackbits(rows, axis=-1, bitorder="little")
+    count = digits.shape[-1] // bits
+    digits = digits[..., : count * bits].reshape(*rows.shape[:-1], count, bits)
+    return (digits << np.arange(bits, dtype=np.uint8)).sum(-1, dtype=np.uint8)
+
+
+@op("GatherBlockQuantized", since=1, domain=DOMAIN)
+def gather_block_quantized(
+    data,
+    indices,
+    scales,
+    zero_points=None,
+    *,
+    bits=4,
+    block_size=128,
+    gather_axis=0,
+    quantize_axis=1,
+):
+    """Gather((data - zero_points)·scales, indices), a scale for each block along quantize_axis
+
+    data int4, uint4, small floats, or uint8 with numbers of ``bits`` bits packed along the last
+    axis; scales and zero_points of its shape but for ceil(D / block_size) along quantize_axis.
+    Without zero_points they are 2^(bits - 1) for uint8 and 0 for the rest. A negative index counts
+    from the end; one out of range gives zeros.
+
+    Source: com.microsoft.GatherBlockQuantized-1, ONNX Runtime 1.32.
+    """
+    packed = data.dtype == np.uint8
+    if packed and bits not in (2, 4, 8):
+        raise NotImplementedError(f"bits {bits} of GatherBlockQuantized")
+    if zero_points is not None and zero_points.dtype != data.dtype:
+        raise ValueError(f"zero_points are {zero_points.dtype}, and data {data.dtype}")
+    floating = "float" in element_type(data.dtype).name
+    if floating and zero_points is not None:
+        raise ValueError(f"data of {data.dtype} has no zero_points")
+    if not (block_size >= 16 and not block_size & (block_size - 1)) and not (
+        floating and block_size == 0
+    ):
+        raise ValueError(f"block_size {block_size} should be a power of 2 from 16 on")
+    if scales.ndim != data.ndim or (zero_points is not None and zero_points.ndim != data.ndim):
+        raise ValueError(f"scales {scales.shape} and zero_points don't fit data {data.shape}")
+    gather = normalize_axis(gather_axis, data.ndim)
+    quantized = normalize_axis(quantize_axis, data.ndim)
+    if packed and gather != 0:
+        raise ValueError(f"uint8 data is gathered along axis 0, not {gather_axis}")
+    if packed and bits < 8 and gather == quantized:
+        raise ValueError("packed data can't be gathered along quantize_axis")
+    size = data.shape[gather]
+    for given in (scales, zero_points):
+        if given is not None and gather != quantized and given.shape[gather] not in (1, size):
+            raise ValueError(f"scales or zero_points {given.shape} don't fit data {data.shape}")
+    if indices.size and not size:
+        raise ValueError(f"data {data.shape} has nothing to gather along axis {gather}")
+    inside = (indices >= -size) & (indices < size)
+    rows = np.where(inside, indices, 0)
+    if gather == quantized:
+        steps, scale, zero = data, scales, zero_points  # blocks first, rows after
+    else:
+
+        def of_rows(x):  # or one for every row
+            return np.take(x, np.zeros_like(rows) if x.shape[gather] == 1 else rows, gather)
+
+        steps, scale = np.take(data, rows, gather), of_rows(scales)
+        zero = None if zero_points is None else of_rows(zero_points)
+        if quantized > gather:
+            quantized += indices.ndim - 1
+    if packed:
+        steps = unpacked(steps, bits)
+        zero = None if zero is None else unpacked(zero, bits)
+    block = block_size or max(steps.shape[quantized], 1)
+    blocks = -(-steps.shape[quantized] // block)
+    if scale.ndim != steps.ndim or scale.shape[quantized] != blocks:
+        raise ValueError(f"scales {scales.shape} don't fit data {data.shape}")
+    which = np.arange(steps.shape[quantized]) // block
+    y = steps.astype(np.float32)
+    if zero is not None:
+        y = y - np.take(zero, which, quantized).astype(np.float32)
+    elif packed:
+        y = y - np.float32(2 ** (bits - 1))
+    y = (y * wide(np.take(scale, which, quantized))).astype(scales.dtype)
+    if gather == normalize_axis(quantize_axis, data.ndim):
+        y = np.take(y, rows, gather)
+    kept = inside.reshape(inside.shape + (1,) * (data.ndim - gather - 1))
+    return np.where(kept, y, y.dtype.type(0))
+
+
+# ------------------------------------------------------------------------------------------- needs
+
+
+@matmul_nbits.needs
+def needs_of_matmul_nbits(
+    A: np.ndarray,
+    B: np.ndarray,
+    scales: np.ndarray,
+    *_: Any,
+    K: int,
+    N: int,
+    bits: int = 4,
+    **__: Any,
+) -> Need:
+    """The bits of B, each in a byte, twice; the weights, with zero points and scales of that size,
+    and transposed; and the product, with a bias."""
+    item = max(wide_itemsize(scales.dtype), 4)
+    rows = A.size // max(K, 1)
+    weights = max(K, 0) * max(N, 0)
+    unpacked_bits = 16 * B.size if bits < 8 else 0
+    memory = max(unpacked_bits + weights, (4 * item + 9) * weights) + 40 * scales.size
+    memory += wide_copies(A) + (2 * item + A.itemsize) * rows * max(N, 0)
+    macs = multiply_adds(rows * weights, np.dtype(f"f{item}"))
+    return Need(memory, macs + 60 * weights + 200 * B.size + 4 * weights)
+
+
+@gather_block_quantized.needs
+def needs_of_gather_block_quantized(
+    data: np.ndarray,
+    indices: np.ndarray,
+    scales: np.ndarray,
+    *_: Any,
+    bits: int = 4,
+    gather_axis: int = 0,
+    quantize_axis: int = 1,
+    **__: Any,
+) -> Need:
+    """The rows (or if blocks lie along them, all data) unpacked bit by bit; in float, with a zero
+    point and a scale for each element; then the results."""
+    packed = data.dtype == np.uint8
+    picked = indices.size * along(data, gather_axis)
+    first = normalize_axis(gather_axis, data.ndim) == normalize_axis(quantize_axis, data.ndim)
+    each = 8 // bits if packed else 1
+    steps = (data.size if first else picked) * each
+    item = scales.itemsize
+    results = picked * each
+    memory = steps * max(13 + 2 * item, 2 * bits + 2)
+    return Need(memory + 2 * item * results + 20 * indices.size, 300 * (steps + results))

@@ -1,0 +1,288 @@
+"""Quantized matrix products, LSTM, and the two conversions, as ONNX Runtime's quantizer has them.
+
+Products of 8-bit integers are added up in int32 and multiplied by their scales in float.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from onnxwalk.ops.ai_onnx import quantize, recurrent
+from onnxwalk.ops.com_microsoft import DOMAIN
+from onnxwalk.ops.contract.needs import PER_CALL, Need, broadcast, product_shape, size
+from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.numeric import check_same_dtype
+
+FLOAT = 1  # TensorProto.DataType
+
+
+@op("QuantizeLinear", since=1, domain=DOMAIN)
+def quantize_linear(x, y_scale, y_zero_point=None, *, axis=None):
+    """saturate(round(x / y_scale) + y_zero_point), for 16-bit integers too; as QuantizeLinear-21
+
+    float16 is divided in float, where ai.onnx divides in the type of y_scale.
+    Source: com.microsoft.QuantizeLinear-1, ONNX Runtime 1.32.
+    """
+    axis = 1 if axis is None else axis
+    return quantize.quantize_linear(x, y_scale, y_zero_point, axis=axis, precision=FLOAT)
+
+
+@op("DequantizeLinear", since=1, domain=DOMAIN)
+def dequantize_linear(x, x_scale, x_zero_point=None, *, axis=None):
+    """(x - x_zero_point)·x_scale, for 16-bit integers too; as DequantizeLinear-21
+
+    Source: com.microsoft.DequantizeLinear-1, ONNX Runtime 1.32.
+    """
+    return quantize.dequantize_linear(x, x_scale, x_zero_point, axis=1 if axis is None else axis)
+
+
+@op("MulInteger", since=1, domain=DOMAIN, optional=["A_zero_point"])
+def mul_integer(A, A_zero_point, B, B_zero_point=None):
+    """(A - A_zero_point)·(B - B_zero_point) elementwise, broadcasting; int32
+
+    Source: com.microsoft.MulInteger-1, ONNX Runtime 1.32 (which runs it on no CPU).
+    """
+    check_same_dtype(A, B)
+    a, b = (
+        x.astype(np.int32) - (0 if zero is None else zero.reshape(()).astype(np.int32))
+        for x, zero in ((A, A_zero_point), (B, B_zero_point))
+    )
+    return a * b
+
+
+@op("MatMulInteger16", since=1, domain=DOMAIN)
+def matmul_integer16(A, B):
+    """A @ B of 16-bit integers, added up in 32 bits
+
+    Source: com.microsoft.MatMulInteger16-1, ONNX Runtime 1.32.
+    """
+    unsigned = A.dtype.kind == "u" and B.dtype.kind == "u"
+    return np.matmul(A.astype(np.int64), B.astype(np.int64)).astype(
+        np.uint32 if unsigned else np.int32
+    )
+
+
+@op("MatMulIntegerToFloat", since=1, domain=DOMAIN)
+def matmul_integer_to_float(
+    A, B, a_scale, b_scale, a_zero_point=None, b_zero_point=None, bias=None
+):
+    """(A - a_zero_point) @ (B - b_zero_point)·a_scale·b_scale + bias
+
+    A (…, M, K), B (…, K, N) int8 or uint8; a_scale a scalar, b_scale a scalar or (N), zero points
+    as in MatMulInteger; bias (N).
+
+    Source: com.microsoft.MatMulIntegerToFloat-1, ONNX Runtime 1.32.
+    """
+    sums = quantize.matmul_integer(A, B, a_zero_point, b_zero_point)
+    y = sums.astype(a_scale.dtype) * (
+        _scalar("a_scale", a_scale) * _by_column("b_scale", b_scale, B)
+    )
+    return y if bias is None else y + _by_column("bias", bias, B)
+
+
+@op("DynamicQuantizeMatMul", since=1, domain=DOMAIN)
+def dynamic_quantize_matmul(A, B, b_scale, b_zero_point=None, bias=None):
+    """MatMulIntegerToFloat of an A that is quantized as DynamicQuantizeLinear does
+
+    Source: com.microsoft.DynamicQuantizeMatMul-1, ONNX Runtime 1.32.
+    """
+    a, a_scale, a_zero_point = quantize.dynamic_quantize_linear(A)
+    return matmul_integer_to_float(a, B, a_scale, b_scale, a_zero_point, b_zero_point, bias)
+
+
+@op("QGemm", since=1, domain=DOMAIN)
+def q_gemm(
+    A,
+    a_scale,
+    a_zero_point,
+    B,
+    b_scale,
+    b_zero_point,
+    C=None,
+    y_scale=None,
+    y_zero_point=None,
+    *,
+    alpha=1.0,
+    transA=0,
+    transB=0,
+):
+    """alpha·a_scale·b_scale·((A - a_zero_point) @ (B - b_zero_point) + C), quantized if there is a
+    y_scale
+
+    A (M, K), B (K, N), transposed first if transA or transB is set; C int32, broadcast to (M, N);
+    b_scale and b_zero_point scalars or (N), the others scalars. y is float, or of the type of
+    y_zero_point: saturate(round(·/ y_scale) + y_zero_point).
+
+    Source: com.microsoft.QGemm-1, ONNX Runtime 1.32.
+    """
+    if A.ndim != 2 or B.ndim != 2:
+        raise ValueError(f"A and B of QGemm must be matrices, not of shape {A.shape} and {B.shape}")
+    if (y_scale is None) != (y_zero_point is None):
+        raise ValueError("y_scale and y_zero_point come together")
+    a, b = A.T if transA else A, B.T if transB else B
+    sums = quantize.matmul_integer(a, b, a_zero_point, b_zero_point)
+    if C is not None:
+        if np.broadcast_shapes(sums.shape, C.shape) != sums.shape:
+            raise ValueError(f"C of shape {C.shape} does not broadcast to A·B of {sums.shape}")
+        sums = sums + C
+    scale = np.float32(alpha) * _scalar("a_scale", a_scale) * _by_column("b_scale", b_scale, b)
+    if y_scale is None:
+        return sums.astype(np.float32) * scale
+    steps = sums.astype(np.float32) * (scale / _scalar("y_scale", y_scale))
+    zero_point = _scalar("y_zero_point", y_zero_point)
+    return quantize.quantize_linear(steps, np.ones((), np.float32), zero_point)
+
+
+@op(
+    "DynamicQuantizeLSTM",
+    since=1,
+    domain=DOMAIN,
+    optional=["B", "sequence_lens", "initial_h", "initial_c", "P"],
+)
+def dynamic_quantize_lstm(
+    X,
+    W,
+    R,
+    B,
+    sequence_lens,
+    initial_h,
+    initial_c,
+    P,
+    W_scale,
+    W_zero_point,
+    R_scale,
+    R_zero_point,
+    *,
+    activation_alpha=None,
+    activation_beta=None,
+    activations=None,
+    clip=None,
+    direction="forward",
+    hidden_size=None,
+    input_forget=0,
+):
+    """LSTM with quantized W (D, I, 4H) and R (D, H, 4H), transposed against those of LSTM
+
+    X, and at each step the hidden state, are quantized as DynamicQuantizeLinear does before they
+    are multiplied: that of the whole batch, as ONNX Runtime does with one thread (with several,
+    each quantizes the sequences that it has, and the result varies with their number). W_scale and
+    R_scale, with their zero points: (D), or (D, 4H) by column.
+
+    Source: com.microsoft.DynamicQuantizeLSTM-1, ONNX Runtime 1.32.
+    """
+    lstm = recurrent.prepare_lstm(
+        _dequantized("W", W, W_scale, W_zero_point).swapaxes(1, 2),
+        _dequantized("R", R, R_scale, R_zero_point).swapaxes(1, 2),
+        B,
+        P,
+        activation_alpha=activation_alpha,
+        activation_beta=activation_beta,
+        activations=activations,
+        clip=clip,
+        direction=direction,
+        hidden_size=hidden_size,
+        input_forget=input_forget,
+        _rounded=_in_steps,
+    )
+    return lstm(_in_steps(X), sequence_lens, initial_h, initial_c)
+
+
+def _in_steps(x: np.ndarray) -> np.ndarray:
+    """x quantized as DynamicQuantizeLinear does, and dequantized."""
+    return quantize.dequantize_linear(*quantize.dynamic_quantize_linear(x))
+
+
+def _dequantized(name: str, w: np.ndarray, scale: np.ndarray, zero_point: np.ndarray) -> np.ndarray:
+    """(w - zero_point)·scale, one of each for each direction, or for each of its columns."""
+    directions, _, columns = w.shape
+    for what, value in (("scale", scale), ("zero point", zero_point)):
+        if value.shape not in ((directions,), (directions, columns)):
+            raise ValueError(f"{what} of {name} {value.shape} should be (D) or (D, {columns})")
+    spread = scale.reshape(directions, 1, -1)
+    shifted = w.astype(np.float32) - zero_point.reshape(directions, 1, -1).astype(np.float32)
+    return shifted * spread
+
+
+def _scalar(name: str, value: np.ndarray) -> np.ndarray:
+    if value.size != 1:
+        raise ValueError(f"{name} {value.shape} should be one value")
+    return value.reshape(())
+
+
+def _by_column(name: str, value: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """One value, or one for each column of the matrices b (…, K, N)."""
+    if value.size == 1:
+        return value.reshape(())
+    if value.shape not in (b.shape[-1:], (*b.shape[:-2], 1, b.shape[-1])):
+        raise ValueError(f"{name} {value.shape} should be one value or ({b.shape[-1]},)")
+    return value
+
+
+# ------------------------------------------------------------------------------------------- needs
+
+
+@quantize_linear.needs
+def needs_of_quantize_linear(
+    x: np.ndarray, y_scale: np.ndarray, y_zero_point: np.ndarray | None = None, **_: Any
+) -> Need:
+    return quantize.needs_of_quantize_linear(x, y_scale, y_zero_point, precision=FLOAT)
+
+
+dequantize_linear.needs(quantize.needs_of_dequantize_linear)
+
+
+@mul_integer.needs
+def needs_of_mul_integer(A: np.ndarray, A_zero_point: Any, B: np.ndarray, *_: Any) -> Need:
+    count = size(broadcast([A.shape, B.shape]))
+    return Need(8 * (A.size + B.size) + 4 * count, 20 * (A.size + B.size + count))
+
+
+@matmul_integer16.needs
+def needs_of_matmul_integer16(A: np.ndarray, B: np.ndarray) -> Need:
+    count = size(product_shape(A.shape, B.shape))
+    macs = count * A.shape[-1]
+    return Need(8 * (A.size + B.size) + 12 * count, 4 * macs + 20 * (A.size + B.size + count))
+
+
+@matmul_integer_to_float.needs
+def needs_of_product(A: np.ndarray, B: np.ndarray, *_: Any) -> Need:
+    """The product in integers; then in float, scaled, and with a bias."""
+    need, count = quantize.needs_of_matmul_integer(A, B), size(product_shape(A.shape, B.shape))
+    return Need(max(need.memory, 16 * count), need.work + 60 * count)
+
+
+@dynamic_quantize_matmul.needs
+def needs_of_dynamic_quantize_matmul(A: np.ndarray, B: np.ndarray, *_: Any) -> Need:
+    need = needs_of_product(A, B)
+    return Need(need.memory + 9 * A.size, need.work + 100 * A.size)
+
+
+@q_gemm.needs
+def needs_of_q_gemm(
+    A: np.ndarray,
+    a_scale: Any,
+    a_zero_point: Any,
+    B: np.ndarray,
+    *_: Any,
+    transA: int = 0,
+    transB: int = 0,
+    **__: Any,
+) -> Need:
+    a, b = A.T if transA else A, B.T if transB else B
+    need, count = needs_of_product(a, b), size(product_shape(a.shape, b.shape))
+    return Need(max(need.memory, 24 * count), need.work + 200 * count)
+
+
+@dynamic_quantize_lstm.needs
+def needs_of_dynamic_quantize_lstm(
+    X: np.ndarray, W: np.ndarray, R: np.ndarray, B: Any, sequence_lens: Any, *_: Any, **__: Any
+) -> Need:
+    """As LSTM, with the input and the weights dequantized; at each step the state is, too."""
+    w, r = (np.broadcast_to(np.zeros((), np.float32), x.swapaxes(1, 2).shape) for x in (W, R))
+    need = recurrent.needs_of_layer(X, w, r, None, sequence_lens)
+    calls = 40 * PER_CALL * len(R) * len(X)
+    return Need(
+        need.memory + 12 * (W.size + R.size) + 13 * X.size, need.work + calls + 100 * X.size
+    )

@@ -1,0 +1,155 @@
+"""Text in words or characters: Tokenizer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from onnxwalk.ops.com_microsoft import DOMAIN
+from onnxwalk.ops.contract.needs import PER_ITEM, PER_STRING, Need, texts, width
+from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.re2 import compile_re2, steps_of
+
+#: a sign that repeats what is before it, and one that looks at what is around it
+_REPEATS = re.compile(r"\\.|([*+?{])", re.S)
+_LOOKS = re.compile(r"\\([bBz])|\\.|(\$)", re.S)
+
+
+@op("Tokenizer", since=1, domain=DOMAIN)
+def tokenizer(X, *, mark, mincharnum, pad_value, separators=None, tokenexp=None):
+    """The tokens of each text: what is between the separators, or what matches tokenexp
+
+    X (C) or (N, C) of strings; Y has one more axis, as long as the most tokens (0 if there are none
+    at all), filled up with pad_value. With ``mark``, "\\x02" and "\\x03" stand around the tokens of
+    each text, before the padding. Tokens of less than mincharnum characters are left out.
+
+    separators and tokenexp are RE2's; of the matches at a place the longest counts. separators [""]
+    or tokenexp "." give the single characters. One separator after the other divides what is left;
+    a match of nothing takes the next character with it. After a match of tokenexp that is too short
+    the search goes on at the next character.
+
+    Source: com.microsoft.Tokenizer-1, ONNX Runtime 1.32.
+    """
+    if X.ndim not in (1, 2):
+        raise ValueError(f"X {X.shape} should be (C) or (N, C)")
+    if mincharnum < 1:
+        raise ValueError(f"mincharnum {mincharnum} should be at least 1")
+    divide = _divider(separators, tokenexp, mincharnum)
+    rows = [divide(text) for text in X.reshape(-1).tolist()]
+    most = max(map(len, rows), default=0)
+    if not X.size:  # (0) gives (0), and (N, C) gives (N, 0)
+        return np.empty((*X.shape[:-1], 0), object)
+    if most == 0:
+        return np.empty((*X.shape, 0), object)
+    if mark:
+        rows = [["\x02", *row, "\x03"] for row in rows]
+        most += 2
+    filled = [row + [pad_value] * (most - len(row)) for row in rows]
+    return np.array(filled, object).reshape(*X.shape, most)
+
+
+def _divider(
+    separators: Sequence[str] | None, tokenexp: str | None, least: int
+) -> Callable[[str], list[str]]:
+    """The function from a text to its tokens."""
+    if bool(separators) == bool(tokenexp):
+        raise ValueError("one of separators and tokenexp must be given, and not both")
+    if separators == [""] or tokenexp == ".":
+        if least > 1:
+            raise ValueError(f"mincharnum {least} leaves no single character")
+        return list
+    if tokenexp:
+        matches = _longest_match(tokenexp)
+        return lambda text: _matching(text, matches, least)
+    divisions = [_longest_match(pattern) for pattern in separators or []]
+
+    def divide(text: str) -> list[str]:
+        parts = [text]
+        for matches in divisions:
+            parts = [part for whole in parts for part in _between(whole, matches, least)]
+        return parts
+
+    return divide
+
+
+Match = Callable[[str, int], "tuple[int, int] | None"]
+
+
+def _between(text: str, match: Match, least: int) -> list[str]:
+    """What lies between the matches, if it is long enough."""
+    parts, start = [], 0
+    while start <= len(text) and (found := match(text, start)):
+        parts.append(text[start : found[0]])
+        start = found[1] + (found[0] == found[1])
+    return [part for part in (*parts, text[start:]) if len(part) >= least]
+
+
+def _matching(text: str, match: Match, least: int) -> list[str]:
+    """What matches, if it is long enough."""
+    parts, start = [], 0
+    while start <= len(text) and (found := match(text, start)):
+        if found[1] - found[0] >= least:
+            parts.append(text[found[0] : found[1]])
+            start = found[1]
+        else:
+            start = found[0] + 1
+    return parts
+
+
+def _is_simple(pattern: str) -> bool:
+    """Whether it has no alternatives and one repetition at most."""
+    return "|" not in pattern and sum(bool(sign[1]) for sign in _REPEATS.finditer(pattern)) <= 1
+
+
+def _longest_match(pattern: str) -> Match:
+    """The function that finds, from a place on, the first place that matches, and how far at most.
+
+    Python's ``re`` takes the first alternative, not the longest. Without alternatives and with one
+    repetition they are the same; otherwise the ends are tried out, which a pattern that looks
+    beyond its end doesn't allow.
+    """
+    compiled = compile_re2(pattern)
+    simple = _is_simple(pattern)
+    if not simple and any(sign[1] or sign[2] for sign in _LOOKS.finditer(pattern)):
+        raise NotImplementedError(f"the longest match of pattern {pattern!r}")
+
+    def match(text: str, start: int) -> tuple[int, int] | None:
+        found = compiled.search(text, start)
+        if found is None:
+            return None
+        begin, end = found.span()
+        if not simple:
+            ends = range(len(text), end, -1)
+            end = next((e for e in ends if compiled.fullmatch(text, begin, e)), end)
+        return begin, end
+
+    return match
+
+
+@tokenizer.needs
+def needs_of_tokenizer(
+    X: np.ndarray,
+    *,
+    mincharnum: int,
+    separators: Sequence[str] | None = None,
+    tokenexp: str | None = None,
+    **_: Any,
+) -> Need:
+    """As many tokens as there are characters (of mincharnum each), and places for all in each row.
+    The longest match is looked for at each character, and maybe to each end."""
+    found = texts(X)
+    longest, characters = max(map(len, found), default=0), sum(map(len, found))
+    most = longest // max(mincharnum, 1) + 3
+    memory = (PER_STRING + 40) * (characters + 3 * len(found)) + width(found) * characters
+    memory += 24 * most * len(found)
+    patterns = [tokenexp] if tokenexp else [pattern for pattern in separators or () if pattern]
+    steps = sum(
+        (len(text) + 1) ** (1 if _is_simple(pattern) else 2) * steps_of(pattern, len(text))
+        for text in found
+        for pattern in patterns
+        if pattern != "."
+    )
+    return Need(memory, PER_ITEM * (len(found) + characters) + 40 * steps + 20 * most * len(found))

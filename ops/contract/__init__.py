@@ -1,0 +1,1 @@
+"""What an operator is: its registration, its memory and calls, its costs. Imports no other room."""

@@ -1,0 +1,212 @@
+"""Copies bound to their shapes: to another type, to one place, around, or out of a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from onnxwalk.ops.ai_onnx import cast as _cast
+from onnxwalk.ops.ai_onnx import indexing as _indexing
+from onnxwalk.ops.ai_onnx import joining as _joining
+from onnxwalk.ops.ai_onnx import reduce as _reduce  # noqa: F401  (registers what is bound here)
+from onnxwalk.ops.ai_onnx import shape as _shape
+from onnxwalk.ops.contract.dtypes import numpy_dtype
+from onnxwalk.ops.contract.registry import registry
+from onnxwalk.ops.contract.space import Space, memory_order
+from onnxwalk.ops.fast.calls import is_plain
+from onnxwalk.ops.shared.axes import normalize_axis
+
+
+def _bind_cast(function: Any) -> None:
+    @function.bind
+    def bind(space: Space, input: np.ndarray, *, to: int, **attributes: Any) -> np.ndarray | None:
+        """Between numbers that NumPy converts as the spec says: not from floats to integers."""
+        target = numpy_dtype(to)
+        if not (is_plain(input.dtype) and is_plain(target)):
+            return None
+        if input.dtype.kind == "f" and target.kind in "iu":
+            return None
+        y = space.like(input, target)
+        if y is not input:
+            if target.kind == "b":
+                space.call(np.not_equal, input, np.zeros((), input.dtype), y)
+            else:
+                space.call(np.copyto, y, input, "unsafe")
+        return y
+
+
+_bind_cast(_cast.cast)
+_bind_cast(_cast.cast_keeping_infinity)
+
+
+#: more parts than that are left to NumPy's own loop over them
+_MOST_PARTS = 200
+
+
+@_joining.concat.bind
+def bind_concat(space: Space, *inputs: np.ndarray, axis: int) -> np.ndarray | None:
+    first = inputs[0]
+    if first.dtype.hasobject or any(x.dtype != first.dtype for x in inputs):
+        return None
+    if len(inputs) > _MOST_PARTS:
+        return None
+    axis = normalize_axis(axis, first.ndim)
+    rest = first.shape[:axis] + first.shape[axis + 1 :]
+    if any(x.ndim != first.ndim or x.shape[:axis] + x.shape[axis + 1 :] != rest for x in inputs):
+        return None
+    size = sum(x.shape[axis] for x in inputs)
+    shape = (*first.shape[:axis], size, *first.shape[axis + 1 :])
+    largest = max(inputs, key=lambda x: x.size)
+    if largest.ndim == 4 and largest.strides[1] == largest.itemsize:
+        y = space.image(shape, first.dtype)
+    else:
+        y = space.array(shape, first.dtype, memory_order(largest))
+    before, start = (slice(None),) * axis, 0
+    for x in inputs:
+        where = (*before, slice(start, start + x.shape[axis]))
+        if x.size:
+            space.call(np.copyto, y[where], x)
+        start += x.shape[axis]
+    return y
+
+
+def _bind_slice(function: Any) -> None:
+    @function.bind
+    def bind(space: Space, data: np.ndarray, *known: Any, **attributes: Any) -> np.ndarray | None:
+        """A view: nothing is left to do in a run."""
+        if not space.known(*known) or data.dtype.hasobject or not data.size:
+            return None
+        y = function(data, *known, **attributes)
+        return y if y.size else None
+
+
+_bind_slice(_shape.slice_)
+_bind_slice(_shape.slice_by_attribute)
+
+
+def _bind_pad(function: Any, amounts_of: Any) -> None:
+    @function.bind
+    def bind(space: Space, data: np.ndarray, *known: Any, **attributes: Any) -> np.ndarray | None:
+        """Of a constant, around: the border is filled and the inside copied."""
+        if attributes.pop("mode", "constant") != "constant" or not space.known(*known):
+            return None
+        if not is_plain(data.dtype):
+            return None
+        found = amounts_of(data, *known, **attributes)
+        if found is None:
+            return None
+        amounts, value = found
+        if any(min(pair) < 0 for pair in amounts):
+            return None
+        shape = [b + n + e for (b, e), n in zip(amounts, data.shape, strict=True)]
+        y = space.array(shape, data.dtype, memory_order(data))
+        inside: list[slice] = []
+        for axis, ((begin, end), n) in enumerate(zip(amounts, data.shape, strict=True)):
+            rest = (slice(None),) * (data.ndim - axis - 1)
+            for edge in (slice(0, begin), slice(begin + n, begin + n + end)):
+                if edge.start < edge.stop:
+                    where = (*inside, edge, *rest)
+                    space.call(y[where].fill, value)
+            inside.append(slice(begin, begin + n))
+        space.call(np.copyto, y[tuple(inside)] if inside else y, data)
+        return y
+
+
+def _amounts_by_input(
+    data: np.ndarray, pads: np.ndarray, constant_value: Any = None, axes: Any = None
+) -> tuple[list[tuple[int, int]], Any] | None:
+    if axes is not None or pads.size != 2 * data.ndim:
+        return None
+    if constant_value is not None and constant_value.size != 1:
+        return None
+    begins, ends = np.split(pads.reshape(-1), 2)
+    value = data.dtype.type(0) if constant_value is None else constant_value.reshape(-1)[0]
+    return [(int(b), int(e)) for b, e in zip(begins, ends, strict=True)], value
+
+
+def _amounts_by_attribute(
+    data: np.ndarray, *, pads: list[int], value: float = 0.0
+) -> tuple[list[tuple[int, int]], Any] | None:
+    if len(pads) != 2 * data.ndim:
+        return None
+    return list(zip(pads[: data.ndim], pads[data.ndim :], strict=True)), data.dtype.type(value)
+
+
+for _function in (_shape.pad, _shape.pad_without_wrap, _shape.pad_all_axes):
+    _bind_pad(_function, _amounts_by_input)
+_bind_pad(_shape.pad_by_attribute, _amounts_by_attribute)
+
+
+@_indexing.gather.bind
+def bind_gather(
+    space: Space, data: np.ndarray, indices: np.ndarray, *, axis: int = 0
+) -> np.ndarray | None:
+    """Rows of a table by their numbers, which are looked at in every run."""
+    if data.dtype.hasobject or data.ndim == 0 or not data.size or not indices.size:
+        return None
+    axis = normalize_axis(axis, data.ndim)
+    if not data.flags.c_contiguous or indices.ndim == 0:
+        return None
+    y = space.array((*data.shape[:axis], *indices.shape, *data.shape[axis + 1 :]), data.dtype)
+    space.call(_gather, data, indices, axis, y)
+    return y
+
+
+def _gather(data: np.ndarray, indices: np.ndarray, axis: int, y: np.ndarray) -> None:
+    size = data.shape[axis]
+    if indices.min() < -size or indices.max() >= size:
+        raise IndexError("an index lies outside")  # which one, the plain operator says
+    np.take(data, indices, axis, y, "wrap")  # "raise" would copy the result
+
+
+@_indexing.gather_nd.bind
+def bind_gather_nd(
+    space: Space, data: np.ndarray, indices: np.ndarray, *, batch_dims: int = 0
+) -> np.ndarray | None:
+    """Where each tuple is one number that picks along the axis behind the common ones."""
+    if indices.shape[-1:] != (1,) or batch_dims != 1 or data.ndim < 2 or data.dtype.hasobject:
+        return None
+    if data.shape[:1] != indices.shape[:1] or not data.flags.c_contiguous or not data.size:
+        return None
+    if not indices.size:
+        return None
+    batch, size = data.shape[:2]
+    y = space.array((*indices.shape[:-1], *data.shape[2:]), data.dtype)
+    rows = data.reshape(batch * size, *data.shape[2:])
+    first = (np.arange(batch) * size).reshape(-1, *(1,) * (indices.ndim - 2))
+    space.call(_gather_rows, rows, indices[..., 0], size, first, y)
+    return y
+
+
+def _gather_rows(
+    rows: np.ndarray, numbers: np.ndarray, size: int, first: np.ndarray, y: np.ndarray
+) -> None:
+    if numbers.min() < -size or numbers.max() >= size:
+        raise IndexError("an index lies outside")
+    np.take(rows, numbers % size + first, 0, y, "clip")
+
+
+def _bind_reduce_sum(function: Any) -> None:
+    @function.bind
+    def bind(
+        space: Space, data: np.ndarray, axes: Any = None, *, keepdims: int = 1, **attributes: Any
+    ) -> np.ndarray | None:
+        """Of whole numbers along one axis, where no rounding depends on the order."""
+        axes = attributes.get("axes", axes)
+        if data.dtype.kind not in "iu" or axes is None or not data.size:
+            return None
+        if isinstance(axes, np.ndarray) and not space.known(axes):
+            return None
+        along = np.ravel(axes).tolist()
+        if len(along) != 1:
+            return None
+        axis = normalize_axis(along[0], data.ndim)
+        shape = [1 if i == axis else n for i, n in enumerate(data.shape)]
+        y = space.array(shape, data.dtype)
+        space.call(np.add.reduce, data, axis, None, y, True)
+        return y if keepdims else y.reshape([n for i, n in enumerate(data.shape) if i != axis])
+
+
+for _operator in registry.named("", "ReduceSum"):
+    _bind_reduce_sum(_operator.function)

