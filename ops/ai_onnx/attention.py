@@ -590,3 +590,14 @@ def needs_of_tensor_scatter(
 ) -> Need:
     places = 24 * len(update) * max(update.shape, default=1)
     return Need(past_cache.nbytes + places, 5 * past_cache.size + 40 * update.size)
+
+
+attention.counts_outputs(False)
+causal_conv_with_state.choices({"activation": "silu swish none"})
+linear_attention.choices({"update_rule": "linear gated delta gated_delta"})
+tensor_scatter.choices({"mode": "linear circular"})
+
+
+@attention.attention_weights
+def weights_of_attention(*inputs: Any, **attributes: Any) -> np.ndarray:
+    return attention(*inputs, **{**attributes, "qk_matmul_output_mode": 3})[3]

@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.needs import CHEAP, Need, along, gathered, reshaped, size, texts_work
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.values import as_int
 
@@ -498,3 +500,44 @@ def reverse_sequence(input, sequence_lens, *, batch_axis=1, time_axis=0):
 def needs_of_reverse_sequence(input: np.ndarray, *_: Any, **__: Any) -> Need:
     """The result; for each step of each sequence its place, on the way to which there are two."""
     return Need(input.nbytes + 26 * size(input.shape[:2]), 40 * input.size)
+
+
+# ------------------------------------------------------------------------------------------- facts
+
+declare(
+    compress, gather, gather_elements, gather_nd, non_zero, reverse_sequence, scatter,
+    scatter_elements, scatter_elements_without_extrema, scatter_nd, scatter_nd_without_extrema,
+    scatter_nd_without_reduction, flops=flops.none,
+)  # fmt: skip
+declare(scatter_elements, scatter_nd, choices={"reduction": "none add mul max min"})
+declare(
+    scatter_elements_without_extrema,
+    scatter_nd_without_extrema,
+    choices={"reduction": "none add mul"},
+)
+declare(top_k, top_k_by_attribute, top_k_largest, batch_axis=batch.along)
+
+
+@gather.batch_axis
+def batch_axis_of_gather(
+    samples: batch.Samples, inputs: batch.Values, outputs: batch.Values, *, axis: int, **_: Any
+) -> batch.Found:
+    """The samples are among the indices, or on another axis of the data."""
+    along, (of_data, of_indices) = axis % inputs[0].ndim, samples
+    if of_data is None:
+        return [None if of_indices is None else along + of_indices]
+    batch.require(of_indices is None and of_data != along)
+    return [of_data if of_data < along else of_data + inputs[1].ndim - 1]
+
+
+@gather_nd.batch_axis
+def batch_axis_of_gather_nd(
+    samples: batch.Samples,
+    inputs: batch.Values,
+    outputs: batch.Values,
+    *,
+    batch_dims: int = 0,
+    **_: Any,
+) -> batch.Found:
+    batch.require(list(samples) == [0, 0] and batch_dims >= 1)
+    return [0]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.contract.dtypes import element_type, numpy_dtype
+from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.needs import (
     Need,
     cast_copies,
@@ -23,6 +24,7 @@ from onnxwalk.ops.contract.needs import (
     wide_itemsize,
 )
 from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, REQUIRED, op
+from onnxwalk.ops.shared import batch, flops, types
 from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
 from onnxwalk.ops.shared.numeric import in_float32, wide
 
@@ -587,3 +589,16 @@ def _needs_of_dropping(data: np.ndarray) -> Need:
 
 dropout_10.needs(elementwise(dtype=np.bool_))
 dropout_7.needs(elementwise())
+
+
+declare(
+    batch_normalization, batch_normalization_by_flag, batch_normalization_by_outputs,
+    flops=flops.each(2),
+)  # fmt: skip
+declare(
+    layer_normalization, instance_normalization, group_normalization, group_normalization_18,
+    rms_normalization, flops=flops.each(7),
+)  # fmt: skip
+layer_normalization.batch_axis(batch.behind)
+layer_normalization.output_type(types.named_by("stash_type"))
+declare(dropout, dropout_10, dropout_7, dropout_by_flag, flops=flops.none, counts_outputs=False)

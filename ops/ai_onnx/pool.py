@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.needs import (
     PER_ARRAY,
     PER_CALL,
@@ -25,8 +26,16 @@ from onnxwalk.ops.contract.needs import (
     size,
 )
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.values import as_ints
-from onnxwalk.ops.shared.windows import BLOCK_BYTES, Axis, axes_of, per_axis, working_dtype
+from onnxwalk.ops.shared.windows import (
+    AUTO_PAD,
+    BLOCK_BYTES,
+    Axis,
+    axes_of,
+    per_axis,
+    working_dtype,
+)
 
 
 @op("MaxPool", since=1, without=["ceil_mode", "dilations", "storage_order"])
@@ -496,3 +505,20 @@ def needs_of_max_roi_pool(
     memory = need.memory + 80 * rois.size + PER_ARRAY * (rows + columns) + x[:1].nbytes
     calls = regions * (rows + 1) * (columns + 1)
     return Need(memory, need.work + calls * 4 * PER_CALL + 10 * regions * looked_at)
+
+
+@max_pool.flops
+@average_pool.flops
+@lp_pool.flops
+@lp_pool_1.flops
+def flops_of_pool(outputs: Any, x: np.ndarray, *, kernel_shape: Any = None, **_: Any) -> int:
+    return outputs[0].size * math.prod(kernel_shape or (1,))
+
+
+declare(global_average_pool, global_max_pool, flops=flops.of_input)
+declare(
+    max_pool, average_pool, lp_pool, lp_pool_1, global_average_pool, global_max_pool,
+    global_lp_pool, global_lp_pool_1, batch_axis=batch.first_axis,
+)  # fmt: skip
+declare(max_pool, average_pool, lp_pool, lp_pool_1, choices=AUTO_PAD)
+max_pool.counts_outputs(False)

@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.needs import Need, nothing, reshaped, result
 from onnxwalk.ops.contract.needs import size as count_of
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
 from onnxwalk.ops.shared.values import as_int, as_ints, as_scalar, zero
 
@@ -544,3 +546,33 @@ def trilu(input, k=None, *, upper=1):
 def needs_of_trilu(input: np.ndarray, k: np.ndarray | None = None, **_: Any) -> Need:
     memory = input.nbytes + count_of(input.shape[-2:]) + 16 * sum(input.shape[-2:])
     return Need(memory, 10 * input.size)
+
+
+# ------------------------------------------------------------------------------------------- facts
+
+declare(
+    depth_to_space, expand, flatten, flatten_from_the_front, identity, pad, pad_all_axes,
+    pad_by_attribute, pad_by_paddings, pad_without_wrap, reshape, reshape_by_attribute, shape, size,
+    slice_, slice_by_attribute, space_to_depth, squeeze, squeeze_by_attribute, tile, tile_one_axis,
+    transpose, unsqueeze, unsqueeze_by_attribute, flops=flops.none,
+)  # fmt: skip
+declare(
+    reshape, reshape_by_attribute, flatten, flatten_from_the_front, squeeze, squeeze_by_attribute,
+    unsqueeze, unsqueeze_by_attribute, batch_axis=batch.same_size,
+)  # fmt: skip
+declare(shape, size, batch_axis=batch.no_samples)
+identity.batch_axis(batch.elementwise)
+pad.choices({"mode": "constant reflect edge wrap"})
+declare(
+    pad_all_axes, pad_by_attribute, pad_by_paddings, pad_without_wrap,
+    choices={"mode": "constant reflect edge"},
+)  # fmt: skip
+declare(depth_to_space, space_to_depth, choices={"mode": "DCR CRD"})
+
+
+@transpose.batch_axis
+def batch_axis_of_transpose(
+    samples: batch.Samples, inputs: batch.Values, outputs: batch.Values, *, perm: Any, **_: Any
+) -> batch.Found:
+    perm = list(perm or reversed(range(inputs[0].ndim)))
+    return [perm.index(samples[0])]

@@ -201,3 +201,6 @@ def needs_of_group_query_attention(
     scores = batch * num_heads * length * keys
     memory = need.memory + item * (2 * scores + 4 * math.prod(k)) + 4 * batch * length * keys
     return Need(memory, need.work + 120 * (scores + math.prod(k)))
+
+
+group_query_attention.not_computed({"T_CACHE": "int8 uint8 float8e4m3fn", "T_KV_SCALE": "float"})

@@ -15,7 +15,6 @@ from onnx import helper, numpy_helper
 
 from onnxwalk.ops import registry
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES, numpy_dtype
-from onnxwalk.ops.schema.choices import choices
 from tests.programs.fuzz.case import LAYOUTS, Case
 
 INTEGERS = (0, 1, -1, 2, 3, -2, 7, 64, 255, 2**31 - 1, 2**31, -(2**31), 2**32, 2**63 - 1, -(2**63))
@@ -169,7 +168,7 @@ def _attribute(model: onnx.ModelProto, feeds: dict[str, Any], rng: random.Random
     elif a.type == Kind.FLOAT:
         a.f = rng.choice(FLOATS)
     elif a.type == Kind.STRING:
-        known = choices(node.domain, node.op_type, a.name, 28) or ()
+        known = (operator and operator.choices(a.name, 28)) or ()
         a.s = rng.choice((*TEXTS, *(text.encode() for text in known)))
     elif a.type == Kind.INTS:
         _other_list(a.ints, lambda old: _integer(old or 0, rng), rng)
