@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import (
+from onnxwalk.ops.contract.needs import Need, Rule
+from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, op
+from onnxwalk.ops.shared.axes import normalize_axis
+from onnxwalk.ops.shared.erf import erf
+from onnxwalk.ops.shared.needs import (
     CHEAP,
-    Need,
-    Rule,
     along,
     elementwise,
     reshaped,
@@ -21,9 +23,6 @@ from onnxwalk.ops.contract.needs import (
     wide_copies,
     wide_itemsize,
 )
-from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, op
-from onnxwalk.ops.shared.axes import normalize_axis
-from onnxwalk.ops.shared.erf import erf
 from onnxwalk.ops.shared.numeric import blockwise, in_float32, result_like, wide
 
 # ---------------------------------------------------------------------------------------- Relu

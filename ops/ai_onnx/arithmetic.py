@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import CHEAP, Need, broadcast, elementwise, size, wide_copies
+from onnxwalk.ops.contract.needs import Need, broadcast, size
 from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, op
 from onnxwalk.ops.shared.broadcast import limited
+from onnxwalk.ops.shared.needs import CHEAP, elementwise, wide_copies
 from onnxwalk.ops.shared.numeric import check_same_dtype, in_float32, limits, result_like, wide
 
 

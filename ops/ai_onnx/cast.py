@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES, element_type, numpy_dtype
-from onnxwalk.ops.contract.needs import PER_STRING, Need, rounding, texts
+from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.needs import PER_STRING, rounding, texts
 
 _FLOAT8 = ("float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz")
 

@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import PER_CALL, Need, multiply_adds, wide_itemsize
+from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.needs import size as count_of
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.axes import normalize_axes
 from onnxwalk.ops.shared.interpolation import hat, keys
+from onnxwalk.ops.shared.needs import PER_CALL, multiply_adds, wide_itemsize
 from onnxwalk.ops.shared.numeric import limits, wide
 from onnxwalk.ops.shared.values import as_ints
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import CHEAP, Need, along, gathered, reshaped, size, texts_work
+from onnxwalk.ops.contract.needs import Need, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.axes import normalize_axis
+from onnxwalk.ops.shared.needs import CHEAP, along, gathered, reshaped, texts_work
 from onnxwalk.ops.shared.values import as_int
 
 

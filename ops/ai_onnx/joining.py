@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import PER_ARRAY, PER_ITEM, Need, total_bytes
+from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.axes import normalize_axis
+from onnxwalk.ops.shared.needs import PER_ARRAY, PER_ITEM, total_bytes
 from onnxwalk.ops.shared.values import all_ints
 
 

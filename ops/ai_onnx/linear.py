@@ -8,18 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import (
+from onnxwalk.ops.contract.needs import Need, size
+from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.needs import (
     PER_ITEM,
-    Need,
     multiply_adds,
     product_shape,
     product_work,
     reshaped,
-    size,
     wide_copies,
     wide_itemsize,
 )
-from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.numeric import check_same_dtype, in_float32, wide
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import CHEAP, Need, elementwise
+from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.broadcast import limited
+from onnxwalk.ops.shared.needs import CHEAP, elementwise
 from onnxwalk.ops.shared.numeric import check_same_dtype
 
 

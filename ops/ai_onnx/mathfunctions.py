@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import CHEAP, elementwise
 from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, op
 from onnxwalk.ops.shared.erf import erf as erf_of_floats
+from onnxwalk.ops.shared.needs import CHEAP, elementwise
 from onnxwalk.ops.shared.numeric import blockwise, wide
 
 

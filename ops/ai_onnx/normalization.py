@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.contract.dtypes import element_type, numpy_dtype
-from onnxwalk.ops.contract.needs import (
-    Need,
+from onnxwalk.ops.contract.needs import Need
+from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, REQUIRED, op
+from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
+from onnxwalk.ops.shared.needs import (
     cast_copies,
     elementwise,
     reshaped,
@@ -22,8 +24,6 @@ from onnxwalk.ops.contract.needs import (
     wide_copies,
     wide_itemsize,
 )
-from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, REQUIRED, op
-from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
 from onnxwalk.ops.shared.numeric import in_float32, wide
 
 # ------------------------------------------------------------------------------ BatchNormalization

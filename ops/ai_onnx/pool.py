@@ -14,17 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import (
-    PER_ARRAY,
-    PER_CALL,
-    PER_ITEM,
-    Need,
-    cast_copies,
-    reshaped,
-    result,
-    size,
-)
+from onnxwalk.ops.contract.needs import Need, size
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.needs import PER_ARRAY, PER_CALL, PER_ITEM, cast_copies, reshaped, result
 from onnxwalk.ops.shared.values import as_ints
 from onnxwalk.ops.shared.windows import BLOCK_BYTES, Axis, axes_of, per_axis, working_dtype
 

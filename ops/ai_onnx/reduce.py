@@ -14,18 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import (
-    Need,
-    Rule,
-    along,
-    kept,
-    rounding,
-    wide_copies,
-    wide_itemsize,
-)
+from onnxwalk.ops.contract.dtypes import is_short_float
+from onnxwalk.ops.contract.needs import Need, Rule
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
-from onnxwalk.ops.shared.numeric import is_short_float, limits, wide
+from onnxwalk.ops.shared.needs import along, kept, rounding, wide_copies, wide_itemsize
+from onnxwalk.ops.shared.numeric import limits, wide
 from onnxwalk.ops.shared.values import as_ints
 
 Axes = tuple[int, ...]

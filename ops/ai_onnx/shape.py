@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import Need, nothing, reshaped, result
+from onnxwalk.ops.contract.needs import Need, nothing
 from onnxwalk.ops.contract.needs import size as count_of
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
+from onnxwalk.ops.shared.needs import reshaped, result
 from onnxwalk.ops.shared.values import as_int, as_ints, as_scalar, zero
 
 # --- the same elements under another shape --------------------------------------------------------

@@ -11,10 +11,9 @@ from onnxwalk.ops.ai_onnx import indexing as _indexing
 from onnxwalk.ops.ai_onnx import joining as _joining
 from onnxwalk.ops.ai_onnx import reduce as _reduce  # noqa: F401  (registers what is bound here)
 from onnxwalk.ops.ai_onnx import shape as _shape
-from onnxwalk.ops.contract.dtypes import numpy_dtype
+from onnxwalk.ops.contract.dtypes import is_plain, numpy_dtype
 from onnxwalk.ops.contract.registry import registry
 from onnxwalk.ops.contract.space import Space, memory_order
-from onnxwalk.ops.fast.calls import is_plain
 from onnxwalk.ops.shared.axes import normalize_axis
 
 

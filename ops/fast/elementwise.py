@@ -14,9 +14,10 @@ from onnxwalk.ops.ai_onnx import arithmetic as _arithmetic
 from onnxwalk.ops.ai_onnx import logic as _logic
 from onnxwalk.ops.ai_onnx import mathfunctions as _math
 from onnxwalk.ops.ai_onnx import shape as _shape
+from onnxwalk.ops.contract.dtypes import is_plain
 from onnxwalk.ops.contract.space import Space
 from onnxwalk.ops.fast.blocks import runs
-from onnxwalk.ops.fast.calls import clip, is_plain, scalar
+from onnxwalk.ops.fast.calls import clip, scalar
 from onnxwalk.ops.fast.epilogue import activation
 from onnxwalk.ops.shared.numeric import limits
 

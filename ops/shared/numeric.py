@@ -8,10 +8,7 @@ from typing import Any
 
 import numpy as np
 
-
-def is_short_float(dtype: np.dtype) -> bool:
-    """float16, bfloat16 and the float8 family: too short to compute in."""
-    return dtype.itemsize < 4 and dtype.kind in "fV"
+from onnxwalk.ops.contract.dtypes import is_short_float
 
 
 def wide(x: np.ndarray) -> np.ndarray:
