@@ -10,6 +10,7 @@ import numpy as np
 
 from onnxwalk.ops.contract.needs import Need, size
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.fast.linear import bind_gemm, bind_matmul
 from onnxwalk.ops.shared.needs import (
     PER_ITEM,
     multiply_adds,
@@ -51,6 +52,9 @@ def gemm(
         if beta != 0:  # as BLAS has it: with beta = 0, C's values aren't looked at
             y += c if beta == 1 else _scaled(c, beta)
     return y
+
+
+gemm.bind(bind_gemm)
 
 
 def _scaled(x: np.ndarray, factor: float) -> np.ndarray:
@@ -111,6 +115,9 @@ def matmul(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np
         return y
     out[...] = y
     return out
+
+
+matmul.bind(bind_matmul)
 
 
 @matmul.needs

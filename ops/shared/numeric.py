@@ -88,3 +88,11 @@ def check_same_dtype(a: np.ndarray, b: np.ndarray) -> None:
     """Raise ValueError for two dtypes where ONNX wants one: NumPy would quietly promote."""
     if a.dtype != b.dtype:
         raise ValueError(f"inputs have different dtypes: {a.dtype} and {b.dtype}")
+
+
+def order_of(keys: np.ndarray, largest: int) -> np.ndarray:
+    """The indices that sort the last axis; of equal elements the lower index first."""
+    if largest:
+        # stable and ascending from the far end is stable and descending from this one
+        return keys.shape[-1] - 1 - keys[..., ::-1].argsort(axis=-1, kind="stable")[..., ::-1]
+    return keys.argsort(axis=-1, kind="stable")
