@@ -48,7 +48,7 @@ from onnxwalk.ops import Registry
 from onnxwalk.ops import registry as builtin_operators
 from onnxwalk.ops.contract.dtypes import element_type
 from onnxwalk.ops.contract.needs import arrays_in
-from onnxwalk.ops.fast.calls import computing
+from onnxwalk.ops.shared.numpy_state import computing
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor

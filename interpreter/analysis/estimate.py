@@ -21,7 +21,7 @@ from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError
 from onnxwalk.interpreter.ir.model import TensorType
 from onnxwalk.interpreter.limits import Limits, in_bytes
 from onnxwalk.interpreter.runtime.walk import execute
-from onnxwalk.ops.fast.calls import computing
+from onnxwalk.ops.shared.numpy_state import computing
 
 if TYPE_CHECKING:
     from onnxwalk.interpreter.session import Session, TensorInfo

@@ -12,7 +12,7 @@ import numpy as np
 
 from onnxwalk.interpreter.ir.model import Node
 from onnxwalk.interpreter.ir.plan import NOTHING, Plan, Step
-from onnxwalk.ops.fast.calls import computing
+from onnxwalk.ops.shared.numpy_state import computing
 
 if TYPE_CHECKING:
     from onnxwalk.interpreter.session import Session

@@ -15,7 +15,7 @@ from onnxwalk.interpreter.ir.plan import NOTHING, Plan, Step
 from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.runtime.walk import Walked, walk
 from onnxwalk.ops import Operator
-from onnxwalk.ops.fast.calls import computing
+from onnxwalk.ops.shared.numpy_state import computing
 
 #: of each If, Loop and Scan, the iterations that are shown or written where nothing is said
 ITERATIONS = 3

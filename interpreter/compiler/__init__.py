@@ -25,7 +25,7 @@ from onnxwalk.interpreter.compiler.passes.recognize import recognize
 from onnxwalk.interpreter.compiler.resolve import resolve
 from onnxwalk.interpreter.ir.model import Graph, Model
 from onnxwalk.interpreter.ir.plan import Plan
-from onnxwalk.ops.fast.calls import computing
+from onnxwalk.ops.shared.numpy_state import computing
 
 __all__ = ["REWRITES", "Context", "build_plan", "checked_graph", "rewritten", "wanted"]
 

@@ -26,7 +26,7 @@ from onnxwalk.interpreter.ir.plan import NOTHING, Plan, Step
 from onnxwalk.interpreter.runtime.walk import located
 from onnxwalk.interpreter.runtime.zero_copy import Region, borrow, can_be_borrowed, is_open
 from onnxwalk.ops.contract.space import Arena, Space, memory_order
-from onnxwalk.ops.fast.calls import computing
+from onnxwalk.ops.shared.numpy_state import computing
 
 #: nanoseconds of work between two looks at the clock
 _UNWATCHED = 1_000_000

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import CHEAP, Need, broadcast, elementwise, size, wide_copies
+from onnxwalk.ops.contract.needs import Need, broadcast, size
 from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, op
+from onnxwalk.ops.fast.elementwise import binary, bind_clip, bind_power
 from onnxwalk.ops.shared import batch
 from onnxwalk.ops.shared.broadcast import limited
+from onnxwalk.ops.shared.needs import CHEAP, elementwise, wide_copies
 from onnxwalk.ops.shared.numeric import check_same_dtype, in_float32, limits, result_like, wide
 
 
@@ -26,6 +28,9 @@ def add(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.nd
     return np.add(a, b, out=out)
 
 
+add.bind(binary(np.add))
+
+
 @op("Sub", since=7)
 def sub(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """a - b. Spec: Sub-7, -13, -14."""
@@ -33,11 +38,17 @@ def sub(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.nd
     return np.subtract(a, b, out=out)
 
 
+sub.bind(binary(np.subtract))
+
+
 @op("Mul", since=7)
 def mul(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """a·b. Spec: Mul-7, -13, -14."""
     check_same_dtype(a, b)
     return np.multiply(a, b, out=out)
+
+
+mul.bind(binary(np.multiply))
 
 
 @op("Div", since=7)
@@ -52,6 +63,9 @@ def div(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.nd
         inexact = quotient * b != a
         quotient = np.add(quotient, inexact & ((a < 0) != (b < 0)), out=out, dtype=a.dtype)
     return quotient
+
+
+div.bind(binary(np.divide, kinds="f"))
 
 
 @op("Mod", since=10, until=28)
@@ -113,6 +127,9 @@ def power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     else:
         result = np.power(base, exponent)
     return result.astype(x.dtype, copy=False)
+
+
+power.bind(bind_power)
 
 
 def _integer_power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -234,6 +251,9 @@ def clip(
         return np.clip(input, low, high, out=out)
     y = np.maximum(input, low, out=result_like(input, out))  # ml_dtypes has no clip
     return np.minimum(y, high, out=y)
+
+
+clip.bind(bind_clip)
 
 
 def _clip_limit(limit: np.ndarray | None, name: str, x: np.ndarray, default: object) -> np.ndarray:

@@ -13,18 +13,16 @@ import numpy as np
 
 from onnxwalk.ops.ai_onnx.activation import softmax, swish
 from onnxwalk.ops.contract.dtypes import element_type, numpy_dtype
-from onnxwalk.ops.contract.needs import (
+from onnxwalk.ops.contract.needs import PER_ELEMENT, Need, size
+from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.axes import normalize_axis
+from onnxwalk.ops.shared.needs import (
     PER_CALL,
-    PER_ELEMENT,
-    Need,
     elementwise,
     multiply_adds,
-    size,
     wide_copies,
     wide_itemsize,
 )
-from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.numeric import in_float32, wide
 
 _FLOATS = ("float", "double", "float16", "bfloat16")

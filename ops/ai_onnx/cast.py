@@ -12,9 +12,11 @@ import numpy as np
 
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES, element_type, numpy_dtype
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import PER_STRING, Need, rounding, texts
+from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.fast.copies import bind_cast
 from onnxwalk.ops.shared import batch, flops, types
+from onnxwalk.ops.shared.needs import PER_STRING, rounding, texts
 
 _FLOAT8 = ("float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz")
 
@@ -33,10 +35,16 @@ def cast(input, *, to, saturate=1, round_mode="up"):
     return convert(input, numpy_dtype(to), saturate=saturate, round_mode=round_mode)
 
 
+cast.bind(bind_cast)
+
+
 @op("Cast", since=19, without=["round_mode"])
 def cast_keeping_infinity(input, *, to, saturate=1, round_mode="up"):
     """Cast when infinity became NaN in the fnuz types, ``saturate`` or not. Spec: Cast-19."""
     return convert(input, numpy_dtype(to), saturate=saturate, infinity_is_nan=True)
+
+
+cast_keeping_infinity.bind(bind_cast)
 
 
 @op("Cast", since=1)

@@ -11,18 +11,11 @@ import numpy as np
 
 from onnxwalk.ops.ai_onnx.conv import check_bias, check_types, check_weights
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import (
-    PER_ARRAY,
-    PER_CALL,
-    Need,
-    cast_copies,
-    multiply_adds,
-    reshaped,
-    size,
-)
+from onnxwalk.ops.contract.needs import Need, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.space import with_bind
 from onnxwalk.ops.fast.conv_transpose import Phases, bind_conv_transpose
+from onnxwalk.ops.shared.needs import PER_ARRAY, PER_CALL, cast_copies, multiply_adds, reshaped
 from onnxwalk.ops.shared.windows import (
     AUTO_PAD,
     Axis,

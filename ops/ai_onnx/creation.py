@@ -10,10 +10,11 @@ import numpy as np
 
 from onnxwalk.ops.contract.dtypes import element_type, numpy_dtype
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import Need, result, size
+from onnxwalk.ops.contract.needs import Need, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared import flops, types
 from onnxwalk.ops.shared.axes import normalize_axis
+from onnxwalk.ops.shared.needs import result
 from onnxwalk.ops.shared.values import as_int, as_ints, as_scalar
 
 # --- constants ------------------------------------------------------------------------------------

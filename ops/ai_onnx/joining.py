@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import PER_ARRAY, PER_ITEM, Need, total_bytes
+from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.fast.copies import bind_concat
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.axes import normalize_axis
+from onnxwalk.ops.shared.needs import PER_ARRAY, PER_ITEM, total_bytes
 from onnxwalk.ops.shared.values import all_ints
 
 
@@ -20,6 +22,9 @@ from onnxwalk.ops.shared.values import all_ints
 def concat(*inputs, axis, out=None):
     """The inputs one behind the other along ``axis``. Spec: Concat-4, Concat-11."""
     return concatenate(inputs, axis, out)
+
+
+concat.bind(bind_concat)
 
 
 @op("Concat", since=1, until=4)

@@ -8,19 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import (
+from onnxwalk.ops.contract.needs import Need, size
+from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.fast.linear import bind_gemm, bind_matmul
+from onnxwalk.ops.shared import batch, flops
+from onnxwalk.ops.shared.needs import (
     PER_ITEM,
-    Need,
     multiply_adds,
     product_shape,
     product_work,
     reshaped,
-    size,
     wide_copies,
     wide_itemsize,
 )
-from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.numeric import check_same_dtype, in_float32, wide
 
 
@@ -53,6 +53,9 @@ def gemm(
         if beta != 0:  # as BLAS has it: with beta = 0, C's values aren't looked at
             y += c if beta == 1 else _scaled(c, beta)
     return y
+
+
+gemm.bind(bind_gemm)
 
 
 def _scaled(x: np.ndarray, factor: float) -> np.ndarray:
@@ -113,6 +116,9 @@ def matmul(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np
         return y
     out[...] = y
     return out
+
+
+matmul.bind(bind_matmul)
 
 
 @matmul.needs

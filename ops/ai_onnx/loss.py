@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import Need, wide_copies, wide_itemsize
+from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.needs import wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import in_float32, wide
 
 

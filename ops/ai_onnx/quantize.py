@@ -12,13 +12,14 @@ import numpy as np
 
 from onnxwalk.ops.ai_onnx.cast import convert
 from onnxwalk.ops.ai_onnx.conv import check_bias, check_weights, conv, needs_of_conv, shape_of_conv
-from onnxwalk.ops.contract.dtypes import element_type, numpy_dtype
+from onnxwalk.ops.contract.dtypes import element_type, is_short_float, numpy_dtype
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import Need, product_shape, product_work, size
+from onnxwalk.ops.contract.needs import Need, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared import flops, types
 from onnxwalk.ops.shared.axes import normalize_axis
-from onnxwalk.ops.shared.numeric import is_short_float, limits, wide
+from onnxwalk.ops.shared.needs import product_shape, product_work
+from onnxwalk.ops.shared.numeric import limits, wide
 from onnxwalk.ops.shared.windows import AUTO_PAD
 
 _SMALL_FLOATS = (

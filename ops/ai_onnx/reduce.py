@@ -14,20 +14,15 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.contract.dtypes import is_short_float
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import (
-    Need,
-    Rule,
-    along,
-    kept,
-    rounding,
-    wide_copies,
-    wide_itemsize,
-)
+from onnxwalk.ops.contract.needs import Need, Rule
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.fast.reduce import bind_reduce_mean, bind_reduce_sum
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
-from onnxwalk.ops.shared.numeric import is_short_float, limits, wide
+from onnxwalk.ops.shared.needs import along, kept, rounding, wide_copies, wide_itemsize
+from onnxwalk.ops.shared.numeric import limits, wide
 from onnxwalk.ops.shared.values import as_ints
 
 Axes = tuple[int, ...]
@@ -35,7 +30,12 @@ Reduction = Callable[[np.ndarray, Axes, Any], Any]
 
 
 def reduction(
-    name: str, *, axes_are_input_since: int = 18, copies: float = 0, real: bool = False
+    name: str,
+    *,
+    axes_are_input_since: int = 18,
+    copies: float = 0,
+    real: bool = False,
+    bind: Callable[..., Any] | None = None,
 ) -> Callable[[Reduction], Reduction]:
     """Register a function of (data, axes, keepdims) as every version of an operator.
 
@@ -62,12 +62,14 @@ def reduction(
             return function(data, _axes(data, axes or (), 0), bool(keepdims))
 
         by_input.__doc__ = by_attribute.__doc__ = function.__doc__
+        facts = {} if bind is None else {"bind": bind}
         declare(
             by_input,
             by_attribute,
             needs=needs,
             flops=flops.of_input,
             batch_axis=batch.reduction,
+            **facts,
         )
         return function
 
@@ -128,13 +130,13 @@ def _sums_of_blocks(data: np.ndarray, axis: int) -> np.ndarray:
     return np.concatenate([sums, left], axis) if rest else sums
 
 
-@reduction("ReduceSum", axes_are_input_since=13)
+@reduction("ReduceSum", axes_are_input_since=13, bind=bind_reduce_sum)
 def reduce_sum(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """Σ data; of nothing 0. Spec: ReduceSum-1, -11, -13."""
     return _sum(data, axes, keepdims).astype(data.dtype, copy=False)
 
 
-@reduction("ReduceMean", real=True)
+@reduction("ReduceMean", real=True, bind=bind_reduce_mean)
 def reduce_mean(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """Σ data / n; of integers, cut to an integer. Spec: ReduceMean-1, -11, -13, -18."""
     n = math.prod(data.shape[axis] for axis in axes)

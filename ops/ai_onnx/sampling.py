@@ -11,18 +11,11 @@ import numpy as np
 
 from onnxwalk.ops.ai_onnx.conv import check_bias, check_weights
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import (
-    PER_CALL,
-    Need,
-    multiply_adds,
-    result,
-    size,
-    wide_copies,
-    wide_itemsize,
-)
+from onnxwalk.ops.contract.needs import Need, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.interpolation import hat, keys
+from onnxwalk.ops.shared.needs import PER_CALL, multiply_adds, result, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import in_float32, limits, wide
 from onnxwalk.ops.shared.values import all_ints, as_ints, zero
 from onnxwalk.ops.shared.windows import axes_of

@@ -13,10 +13,11 @@ import numpy as np
 from onnxwalk.ops.ai_onnx.joining import concatenate, needs_of_parts, parts
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.graphs import runs_graphs
-from onnxwalk.ops.contract.needs import PER_ARRAY, PER_ITEM, Need, nothing, total_bytes
+from onnxwalk.ops.contract.needs import Need, nothing
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared import types
 from onnxwalk.ops.shared.axes import normalize_axis
+from onnxwalk.ops.shared.needs import PER_ARRAY, PER_ITEM, total_bytes
 from onnxwalk.ops.shared.values import all_ints, as_int
 
 # --- sequences ------------------------------------------------------------------------------------

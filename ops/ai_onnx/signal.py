@@ -12,10 +12,11 @@ import numpy as np
 
 from onnxwalk.ops.contract.dtypes import numpy_dtype
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import Need, along, wide_copies, wide_itemsize
+from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared import types
 from onnxwalk.ops.shared.axes import normalize_axis
+from onnxwalk.ops.shared.needs import along, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import wide
 from onnxwalk.ops.shared.values import as_int, as_scalar
 

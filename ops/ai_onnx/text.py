@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import PER_ITEM, PER_STRING, Need, broadcast, size, texts, width
+from onnxwalk.ops.contract.needs import Need, broadcast, size
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.needs import PER_ITEM, PER_STRING, texts, width
 from onnxwalk.ops.shared.re2 import compile_re2, ignores_case, steps_of
 
 

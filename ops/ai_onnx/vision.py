@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import PER_ARRAY, PER_CALL, PER_ITEM, Need, reshaped, result, size
+from onnxwalk.ops.contract.needs import Need, size
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.needs import PER_ARRAY, PER_CALL, PER_ITEM, reshaped, result
 from onnxwalk.ops.shared.values import as_int, as_ints, as_scalar
 from onnxwalk.ops.shared.windows import axes_of
 

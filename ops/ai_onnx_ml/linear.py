@@ -17,8 +17,9 @@ from onnxwalk.ops.ai_onnx_ml.scores import (
     transformed,
 )
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import Need, multiply_adds
+from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.needs import multiply_adds
 
 
 @op("LinearClassifier", domain=ML, since=1)

@@ -12,8 +12,9 @@ import numpy as np
 
 from onnxwalk.ops.ai_onnx.cast import convert
 from onnxwalk.ops.ai_onnx_ml.encoders import ML, the_one
-from onnxwalk.ops.contract.needs import PER_ITEM, Need
+from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.needs import PER_ITEM
 
 
 @op("ZipMap", domain=ML, since=1)

@@ -19,8 +19,9 @@ from onnxwalk.ops.ai_onnx_ml.scores import (
     transformed,
 )
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import PER_CALL, PER_ELEMENT, Need, multiply_adds
+from onnxwalk.ops.contract.needs import PER_ELEMENT, Need
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.needs import PER_CALL, multiply_adds
 
 Floats = Sequence[float] | None
 

@@ -32,8 +32,9 @@ from onnxwalk.ops.ai_onnx_ml.scores import (
     rows,
     transformed,
 )
-from onnxwalk.ops.contract.needs import BLOCK, PER_CALL, PER_ITEM, Need
+from onnxwalk.ops.contract.needs import BLOCK, Need
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.needs import PER_CALL, PER_ITEM
 
 AGGREGATES = ("AVERAGE", "SUM", "MIN", "MAX")
 Ints = Sequence[int] | None

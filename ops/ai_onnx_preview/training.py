@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import Need, total_bytes
+from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.needs import total_bytes
 from onnxwalk.ops.shared.values import as_float, as_int
 
 TRAINING = "ai.onnx.preview.training"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from onnxwalk.ops.ai_onnx import activation
 from onnxwalk.ops.com_microsoft import DOMAIN
-from onnxwalk.ops.contract.needs import elementwise
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared import batch, flops
+from onnxwalk.ops.shared.needs import elementwise
 from onnxwalk.ops.shared.numeric import check_same_dtype, in_float32
 
 

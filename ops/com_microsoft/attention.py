@@ -18,15 +18,9 @@ from onnxwalk.ops.ai_onnx.activation import softmax
 from onnxwalk.ops.ai_onnx.quantize import matmul_integer, needs_of_matmul_integer
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import (
-    PER_ELEMENT,
-    Need,
-    multiply_adds,
-    size,
-    wide_copies,
-    wide_itemsize,
-)
+from onnxwalk.ops.contract.needs import PER_ELEMENT, Need, size
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.needs import multiply_adds, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import check_same_dtype, wide
 
 _MASKED = -10000.0  # what is added where a mask is 0, unless mask_filter_value says otherwise

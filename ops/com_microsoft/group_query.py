@@ -9,8 +9,9 @@ import numpy as np
 
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.com_microsoft.attention import heads_apart, needs_of_attending, refuse, rotated
-from onnxwalk.ops.contract.needs import Need, wide_itemsize
+from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.needs import wide_itemsize
 from onnxwalk.ops.shared.numeric import wide
 from onnxwalk.ops.shared.values import as_int
 

@@ -14,10 +14,11 @@ from onnxwalk.ops.ai_onnx.normalization import dropout, layer_normalization, nee
 from onnxwalk.ops.ai_onnx.quantize import dequantize_linear
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.dtypes import numpy_dtype
-from onnxwalk.ops.contract.needs import PER_ELEMENT, Need, wide_copies, wide_itemsize
+from onnxwalk.ops.contract.needs import PER_ELEMENT, Need
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared import types
 from onnxwalk.ops.shared.axes import normalize_axis
+from onnxwalk.ops.shared.needs import wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import check_same_dtype, wide
 
 

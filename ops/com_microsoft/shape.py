@@ -9,9 +9,10 @@ import numpy as np
 from onnxwalk.ops.ai_onnx import creation, indexing, pool, shape
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import Need, nothing, size, wide_itemsize
+from onnxwalk.ops.contract.needs import Need, nothing, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared import flops
+from onnxwalk.ops.shared.needs import wide_itemsize
 from onnxwalk.ops.shared.values import as_int, as_ints
 
 

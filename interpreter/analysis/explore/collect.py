@@ -25,7 +25,7 @@ from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.ir.model import Node
 from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.text import class_names, tokenizers
-from onnxwalk.ops.fast.calls import computing
+from onnxwalk.ops.shared.numpy_state import computing
 
 _WORDS = 1000  # of a text
 _SEQUENCES = 4  # of a batch, whose gates are shown
