@@ -77,12 +77,11 @@ def unsupported(graph: Graph, context: Context) -> dict[str, list[str]]:
     missing: dict[str, list[str]] = {}
     for node in every_node(graph):
         if node.domain == FUSED or context.operator(node) is None:
-            name = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
             opset = context.opset(node)
             where = f"opset {opset}" if opset is not None else "its domain is not imported"
             known = _versions(context.registry, node)
             hint = f", supported from {known[0]} on" if known and opset is not None else ""
-            missing.setdefault(f"{name} ({where}{hint})", []).append(node.label)
+            missing.setdefault(f"{node.operator_name} ({where}{hint})", []).append(node.label)
     return missing
 
 
