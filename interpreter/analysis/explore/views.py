@@ -280,13 +280,7 @@ def roles(
         if len(shape) == 4 and shape[3] in (1, 3, 4) and shape[1] not in (1, 3, 4):
             found[name] = "last"
     for operator, attributes, given, made in nodes:
-        if operator in (
-            "Conv",
-            "com.microsoft.FusedConv",
-            "ConvTranspose",
-            "QLinearConv",
-            "ConvInteger",
-        ):
+        if operator in _CONVOLUTIONS:
             place = 3 if operator == "QLinearConv" else 1
             if len(given) > place and given[place]:
                 found[given[place]] = "filter"
