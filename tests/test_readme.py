@@ -108,7 +108,7 @@ def test_paths_in_prose_lead_to_files():
 
 def test_what_it_says_of_operators():
     supported = {name for domain, name, _ in onnxwalk.supported_ops() if not domain}
-    claimed = re.search(r"(\d+) of the (\d+) operators of `ai\.onnx`", README)
+    claimed = re.search(r"(\d+) of the (\d+)\s+operators of `ai\.onnx`", README)
     onnx = pytest.importorskip("onnx")
     every = {s.name for s in onnx.defs.get_all_schemas_with_history() if s.domain == ""}
     assert claimed, "the README says how many operators there are"
