@@ -22,7 +22,7 @@ __version__ = "0.2.0.dev0"
 # is what finds the rooms.
 __path__ = [*__path__, os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
 
-from onnxwalk.interpreter.compiler import REWRITES
+from onnxwalk.interpreter.compiler.passes import REWRITES
 from onnxwalk.interpreter.errors import (
     InvalidInputError,
     InvalidModelError,
@@ -31,8 +31,9 @@ from onnxwalk.interpreter.errors import (
     OperatorError,
     UnsupportedModelError,
 )
+from onnxwalk.interpreter.ir.model import TensorInfo
 from onnxwalk.interpreter.limits import Limits
-from onnxwalk.interpreter.session import Session, TensorInfo, load
+from onnxwalk.interpreter.session import Session, load
 from onnxwalk.ops import Registry, registry
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from onnxwalk.interpreter.ir.model import (
     Tensor,
     ValueInfo,
 )
-from onnxwalk.interpreter.runtime.walk import describe
+from onnxwalk.interpreter.runtime.call import describe
 
 
 @dataclass

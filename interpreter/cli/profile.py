@@ -12,9 +12,9 @@ from onnxwalk.interpreter.analysis.profile import NodeProfile, Profile, ceiling,
 from onnxwalk.interpreter.cli import _show
 from onnxwalk.interpreter.cli._feeds import add_arguments, made, whole_number
 from onnxwalk.interpreter.cli._limits import add_limits, limits_of
-from onnxwalk.interpreter.cli._whole import write
 from onnxwalk.interpreter.cli.bench import duration
 from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.files import write
 from onnxwalk.interpreter.session import load
 
 _DESCRIPTION = """\

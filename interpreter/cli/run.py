@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.analysis.trace import ITERATIONS
 from onnxwalk.interpreter.cli import _report, _show
 from onnxwalk.interpreter.cli._batches import Outcome, run_dumping, run_in_pieces, run_whole
 from onnxwalk.interpreter.cli._dump import Dump
@@ -21,6 +20,7 @@ from onnxwalk.interpreter.cli._outputs import OutputFile
 from onnxwalk.interpreter.cli._random import make_up
 from onnxwalk.interpreter.cli._texts import read_texts
 from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.runtime.trace import ITERATIONS
 from onnxwalk.interpreter.session import Session, load
 from onnxwalk.interpreter.text import class_names, tokenizers
 
@@ -214,7 +214,7 @@ def _tell_needs(session: Session, feeds: dict[str, Feed], args: argparse.Namespa
     shapes = {name: np.shape(value) for name, value in values.items()}
     if args.batch:
         shapes = {n: (min(args.batch, s[0]), *s[1:]) if s else s for n, s in shapes.items()}
-    needs = session.predict(shapes)
+    needs = session.estimate(shapes)
     if args.json:
         _show.print_json({"shapes": shapes, **needs._asdict()})
     else:

@@ -23,7 +23,7 @@ import numpy as np
 from onnxwalk.interpreter.budget import Budget, copied, current
 from onnxwalk.interpreter.errors import LimitError
 from onnxwalk.interpreter.ir.plan import NOTHING, Plan, Step
-from onnxwalk.interpreter.runtime.walk import located
+from onnxwalk.interpreter.runtime.call import call, named
 from onnxwalk.interpreter.runtime.zero_copy import Region, borrow, can_be_borrowed, is_open
 from onnxwalk.ops.contract.space import Arena, Space, memory_order
 from onnxwalk.ops.fast.calls import computing
@@ -127,7 +127,7 @@ class Bound:
             try:
                 budget.tick(work)
             except LimitError as error:
-                raise located(step, [self.values[slot] for slot in step.inputs], error) from None
+                raise named(step, [self.values[slot] for slot in step.inputs], error) from None
             for function, operands in self.calls[calls]:
                 function(*operands)
 
@@ -284,7 +284,7 @@ class _Scope:
                 if need is not None:
                     budget.hopeless(need.memory)
             except LimitError as error:
-                raise located(step, arguments, error) from None
+                raise named(step, arguments, error) from None
         known = all(slot == NOTHING or slot in self.known for slot in step.inputs)
         branch = self._branch(step)
         if branch is not None:
@@ -364,7 +364,7 @@ class _Scope:
     # ------------------------------------------------------------ steps that aren't bound
 
     def _compute_once(self, step: Step, arguments: list[Any]) -> None:
-        for slot, result in zip(step.outputs, _results(step, arguments), strict=False):
+        for slot, result in zip(step.outputs, call(step, arguments), strict=False):
             if slot != NOTHING:
                 self.values[slot] = _own(result, self.space.arena)
                 self.known.add(slot)
@@ -372,7 +372,7 @@ class _Scope:
                     self.space.constant(self.values[slot])
 
     def _call_every_time(self, step: Step, arguments: list[Any]) -> None:
-        for slot, result in zip(step.outputs, _results(step, arguments), strict=False):
+        for slot, result in zip(step.outputs, call(step, arguments), strict=False):
             if slot != NOTHING:
                 self.store(slot, result, id(step) in self.changing)
         self.space.calls.append((_call_step, (step, self.values, self.fixed, self.space.arena)))
@@ -406,28 +406,10 @@ class _Scope:
         self.space.hold(array)
 
 
-def _results(step: Step, arguments: list[Any]) -> tuple[Any, ...]:
-    """What a step that isn't bound gives. Raises LimitError if it needs more than is left."""
-    budget = current()
-    try:
-        if budget is not None:
-            budget.before(step, arguments)
-        results = step.call(*arguments)
-        if type(results) is not tuple:
-            results = (results,)
-        if len(results) < len(step.outputs):
-            raise ValueError(f"{len(results)} outputs came, the node names {len(step.outputs)}")
-        if budget is not None:
-            budget.after(results)
-    except LimitError as error:
-        raise located(step, arguments, error) from None
-    return results
-
-
 def _call_step(step: Step, values: list[Any], fixed: set[int], arena: Arena) -> None:
     """A step that isn't bound, in a later run. (No method: a plan that refers to itself would keep
     its memory until Python looks for such.)"""
-    results = _results(step, [values[slot] for slot in step.inputs])
+    results = call(step, [values[slot] for slot in step.inputs])
     for slot, result in zip(step.outputs, results, strict=False):
         if slot in fixed:
             place = values[slot]

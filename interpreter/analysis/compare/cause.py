@@ -15,7 +15,7 @@ from onnxwalk.interpreter.analysis.compare.metrics import Difference, Tolerance,
 from onnxwalk.interpreter.analysis.compare.sides import Renamed, Walk
 from onnxwalk.interpreter.compiler.context import names_read
 from onnxwalk.interpreter.ir.model import Graph, Node, SparseTensor, Tensor
-from onnxwalk.interpreter.runtime.walk import describe
+from onnxwalk.interpreter.runtime.call import describe
 from onnxwalk.interpreter.session import Session
 
 

@@ -19,11 +19,11 @@ from onnxwalk.interpreter.analysis.explore.graph import attributes, ends, fold, 
 from onnxwalk.interpreter.analysis.explore.inside import Path, Scopes, beginning, left, runs
 from onnxwalk.interpreter.analysis.explore.recurrent import SERIES, recurrence
 from onnxwalk.interpreter.analysis.flops import bytes_moved, operations
-from onnxwalk.interpreter.analysis.profile import spelled
-from onnxwalk.interpreter.analysis.trace import ITERATIONS, Event
 from onnxwalk.interpreter.compiler.provenance import fates
+from onnxwalk.interpreter.display import spelled
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.ir.model import Node
+from onnxwalk.interpreter.runtime.trace import ITERATIONS, Event
 from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.text import class_names, tokenizers
 from onnxwalk.ops.fast.calls import computing
@@ -124,7 +124,7 @@ class _Walk:
 
     def _tell_fates(self) -> None:
         """What each node became in the plan that a run takes, and with which others."""
-        found = fates(self.session.rewritten())
+        found = fates(self.session._program.rewritten())
         for (path, node), k in self.places.items():
             fate = found[node]
             parts = [self.places.get((path, part)) for part in fate.parts if len(fate.parts) > 1]

@@ -8,7 +8,7 @@ from typing import Any
 
 from onnxwalk.interpreter.analysis.explore.groups import paths
 from onnxwalk.interpreter.analysis.explore.inside import Path, by_place, label
-from onnxwalk.interpreter.analysis.profile import spelled
+from onnxwalk.interpreter.display import spelled
 from onnxwalk.interpreter.ir.model import Graph, Node, SparseTensor, Tensor
 from onnxwalk.interpreter.session import Session
 from onnxwalk.ops import Operator

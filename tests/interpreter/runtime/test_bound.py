@@ -137,7 +137,7 @@ def test_no_plan_is_handed_out_twice():
     session.run(None, feeds)
     plans = session._bound
     ((key, seen_by_another),) = plans._idle.items()
-    plan, arguments = session.prepared(feeds)
+    plan, arguments = session._runner.prepare(None, feeds)
     plans.bind(key, plan, ["x"], arguments)
     taken = []
     for idle in (seen_by_another, plans._idle[key]):
