@@ -111,12 +111,10 @@ def test_names_that_are_not_there():
     session = onnxwalk.load(dense())
     with pytest.raises(InvalidInputError, match="'produkt'; did you mean 'product'"):
         session.run(["produkt"], {"x": X})
-    with pytest.raises(InvalidInputError, match="must be a list"):
-        session.run("y", {"x": X})
     with pytest.raises(InvalidInputError, match="2 values for 1 inputs"):
         session(X, X)
-    with pytest.raises(InvalidInputError, match="no such rewrites"):
-        onnxwalk.load(dense(), optimize=["fold"])
+    with pytest.raises(InvalidInputError, match="output_names must be a name or a list of names"):
+        session.run(1, {"x": X})
 
 
 def test_symbols_must_agree():
@@ -337,7 +335,7 @@ def test_outputs_without_a_name(optimize):
         [value("y")],
         [constant("w", np.ones(3, np.float32))],
     )
-    y = onnxwalk.load(proto, optimize=["fold_constants"] if optimize else False)(X)
+    y = onnxwalk.load(proto, rewrites=["fold_constants"] if optimize else False)(X)
     np.testing.assert_allclose(y, X, atol=1e-5)
 
 
@@ -349,7 +347,7 @@ def test_more_outputs_than_there_are(fed, optimize):
         helper.make_node("Split", ["x" if fed else "known"], ["a", "b", "c"], num_outputs=2),
     ]
     split = model(nodes, inputs, [value("c", I64)], opset=18)
-    with pytest.raises(OperatorError, match="the node names 3"):
+    with pytest.raises(OperatorError, match="operator returned 2 outputs, but the node has 3"):
         onnxwalk.load(split, optimize=optimize)(np.array([1, 2]))
 
 
