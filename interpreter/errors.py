@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 
 class OnnxWalkError(Exception):
-    """The base of every error of ``load`` and ``run``: one line, whatever names are in it."""
+    """The base of every error of ``load``, ``run`` and the export: one line, whatever names are in
+    it."""
 
     def __init__(self, message: str) -> None:
         super().__init__("\\n".join(message.splitlines()))
