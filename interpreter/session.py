@@ -33,7 +33,7 @@ from onnxwalk.interpreter.runtime.threads import check_threads
 from onnxwalk.interpreter.runtime.trace import Trace
 from onnxwalk.ops import Registry
 from onnxwalk.ops import registry as builtin_operators
-from onnxwalk.ops.fast.calls import computing
+from onnxwalk.ops.shared.numpy_state import computing
 
 _DEFAULT_LIMITS = Limits()
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.analysis.flops import bytes_moved, operations
 from onnxwalk.interpreter.display import spelled
 from onnxwalk.interpreter.ir.model import Node
 from onnxwalk.interpreter.ir.plan import NOTHING, Plan, Step
 from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.runtime.trace import timed_steps
 from onnxwalk.interpreter.session import Session
-from onnxwalk.ops.fast.calls import computing
+from onnxwalk.ops.shared.numpy_state import computing
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ def _profile(
                 step.node,
                 seconds,
                 count,
-                operations(step.node, inputs, outputs),
+                step.operator.flops(inputs, outputs, step.node.attributes),
                 bytes_moved(inputs, outputs),
                 shown,
             )
@@ -133,6 +132,11 @@ def _profile(
         [mark - marks[-1][0] for mark in marks[-1][:-1]],
         durations[-1].tolist() if plan.steps else [],
     )
+
+
+def bytes_moved(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
+    """What is read and written at least: every input and output once."""
+    return sum(getattr(value, "nbytes", 0) for value in (*inputs, *outputs))
 
 
 def _inputs(step: Step, given: list[Any], names: Mapping[int, str]) -> list[Any]:

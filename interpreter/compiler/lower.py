@@ -148,14 +148,13 @@ class _Lowering:
         if bodies:
             function = partial(operator.function, **keywords)
             captured_names = [name for _, names in bodies.values() for name in names]
-            loops = operator.name != "If"
+            loops = operator.graphs.branch is None
             call = with_bodies(function, len(node.inputs), bodies, self.bind, loops)
             return call, None, [*node.inputs, *captured_names]
-        if self.bind:
-            for preparation in operator.preparations:
-                prepared = self.prepare(node, operator, preparation, keywords)
-                if prepared is not None:
-                    return prepared
+        if self.bind and operator.preparation is not None:
+            prepared = self.prepare(node, operator, operator.preparation, keywords)
+            if prepared is not None:
+                return prepared
         binder = operator.binder if self.bind else None
         if keywords:
             bind = partial(binder, **keywords) if binder else None

@@ -15,7 +15,7 @@ from onnxwalk.interpreter.compiler.types import type_problems
 from onnxwalk.interpreter.errors import InvalidInputError, suggestion
 from onnxwalk.interpreter.ir.model import Graph, Model, TensorType, ValueInfo
 from onnxwalk.interpreter.ir.plan import Plan
-from onnxwalk.ops.fast.calls import computing
+from onnxwalk.ops.shared.numpy_state import computing
 
 
 class Program:

@@ -16,7 +16,7 @@ from onnxwalk.interpreter.runtime.batch_axis import sample_axes
 from onnxwalk.interpreter.runtime.bound import Bound, Stale
 from onnxwalk.interpreter.runtime.threads import FEWEST_SAMPLES
 from onnxwalk.interpreter.runtime.walk import execute
-from onnxwalk.ops.fast.calls import computing
+from onnxwalk.ops.shared.numpy_state import computing
 
 #: bytes of idle memory that a session keeps for shapes other than those it ran last
 _MOST_IDLE = 1 << 26

@@ -22,7 +22,7 @@ from onnxwalk.interpreter.ir.model import TensorInfo, TensorType
 from onnxwalk.interpreter.ir.plan import Plan
 from onnxwalk.interpreter.limits import Limits, in_bytes
 from onnxwalk.interpreter.runtime.walk import execute
-from onnxwalk.ops.fast.calls import computing
+from onnxwalk.ops.shared.numpy_state import computing
 
 #: sizes to walk at: of first axes, and of all others; a model may take only some
 _SMALL = ((1, 32), (1, 64), (1, 16), (1, 224), (1, 1), (1, 8))

@@ -13,18 +13,16 @@ import numpy as np
 
 from onnxwalk.ops.ai_onnx.activation import softmax, swish
 from onnxwalk.ops.contract.dtypes import element_type, numpy_dtype
-from onnxwalk.ops.contract.needs import (
+from onnxwalk.ops.contract.needs import PER_ELEMENT, Need, size
+from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.axes import normalize_axis
+from onnxwalk.ops.shared.needs import (
     PER_CALL,
-    PER_ELEMENT,
-    Need,
     elementwise,
     multiply_adds,
-    size,
     wide_copies,
     wide_itemsize,
 )
-from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.numeric import in_float32, wide
 
 _FLOATS = ("float", "double", "float16", "bfloat16")
@@ -590,3 +588,14 @@ def needs_of_tensor_scatter(
 ) -> Need:
     places = 24 * len(update) * max(update.shape, default=1)
     return Need(past_cache.nbytes + places, 5 * past_cache.size + 40 * update.size)
+
+
+attention.counts_outputs(False)
+causal_conv_with_state.choices({"activation": "silu swish none"})
+linear_attention.choices({"update_rule": "linear gated delta gated_delta"})
+tensor_scatter.choices({"mode": "linear circular"})
+
+
+@attention.attention_weights
+def weights_of_attention(*inputs: Any, **attributes: Any) -> np.ndarray:
+    return attention(*inputs, **{**attributes, "qk_matmul_output_mode": 3})[3]

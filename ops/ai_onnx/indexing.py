@@ -12,9 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import CHEAP, Need, along, gathered, reshaped, size, texts_work
+from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.needs import Need, size
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.fast.copies import bind_gather, bind_gather_nd
+from onnxwalk.ops.fast.topk import bind_top_k
+from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.axes import normalize_axis
+from onnxwalk.ops.shared.needs import CHEAP, along, gathered, reshaped, texts_work
+from onnxwalk.ops.shared.numeric import order_of
 from onnxwalk.ops.shared.values import as_int
 
 
@@ -55,6 +61,9 @@ def gather(data, indices, *, axis=0):
     except IndexError:
         _refuse_outside(indices, data.shape[axis], axis)
         raise
+
+
+gather.bind(bind_gather)
 
 
 @gather.needs
@@ -129,6 +138,9 @@ def gather_nd(data, indices, *, batch_dims=0):
     grids = [grid.reshape(grid.shape + (1,) * extra) for grid in batch]
     index = (*grids, *_tuples(data.shape[b:], indices, b), ...)
     return data[index]
+
+
+gather_nd.bind(bind_gather_nd)
 
 
 def _tuples(shape: Sequence[int], indices: np.ndarray, first_axis: int = 0) -> list[np.ndarray]:
@@ -293,6 +305,9 @@ def top_k(x, k, *, axis=-1, largest=1, sorted=1):
     return _top_k(x, as_int(k, "K"), axis, largest)
 
 
+top_k.bind(bind_top_k)
+
+
 @op("TopK", since=10, until=11)
 def top_k_largest(x, k, *, axis=-1):
     """TopK of the largest elements, in order. Spec: TopK-10."""
@@ -313,23 +328,15 @@ def _top_k(x: np.ndarray, k: int, axis: int, largest: int) -> tuple[np.ndarray, 
     keys = np.moveaxis(x.astype(np.float32) if x.dtype.kind == "V" else x, axis, -1)
     if 0 < 8 * k < size and keys.size >= 4096:
         shortlist = _shortlist(keys, k, largest)
-        order = _take(shortlist, _order(_take(keys, shortlist), largest))
+        order = _take(shortlist, order_of(_take(keys, shortlist), largest))
     else:
-        order = _order(keys, largest)
+        order = order_of(keys, largest)
     indices = np.moveaxis(order[..., :k], -1, axis).astype(np.int64, copy=False)
     return np.take_along_axis(x, indices, axis), indices
 
 
 def _take(x: np.ndarray, indices: np.ndarray) -> np.ndarray:
     return np.take_along_axis(x, indices, axis=-1)
-
-
-def _order(keys: np.ndarray, largest: int) -> np.ndarray:
-    """The indices that sort the last axis; of equal elements the lower index first."""
-    if largest:
-        # stable and ascending from the far end is stable and descending from this one
-        return keys.shape[-1] - 1 - keys[..., ::-1].argsort(axis=-1, kind="stable")[..., ::-1]
-    return keys.argsort(axis=-1, kind="stable")
 
 
 def _shortlist(keys: np.ndarray, k: int, largest: int) -> np.ndarray:
@@ -498,3 +505,44 @@ def reverse_sequence(input, sequence_lens, *, batch_axis=1, time_axis=0):
 def needs_of_reverse_sequence(input: np.ndarray, *_: Any, **__: Any) -> Need:
     """The result; for each step of each sequence its place, on the way to which there are two."""
     return Need(input.nbytes + 26 * size(input.shape[:2]), 40 * input.size)
+
+
+# ------------------------------------------------------------------------------------------- facts
+
+declare(
+    compress, gather, gather_elements, gather_nd, non_zero, reverse_sequence, scatter,
+    scatter_elements, scatter_elements_without_extrema, scatter_nd, scatter_nd_without_extrema,
+    scatter_nd_without_reduction, flops=flops.none,
+)  # fmt: skip
+declare(scatter_elements, scatter_nd, choices={"reduction": "none add mul max min"})
+declare(
+    scatter_elements_without_extrema,
+    scatter_nd_without_extrema,
+    choices={"reduction": "none add mul"},
+)
+declare(top_k, top_k_by_attribute, top_k_largest, batch_axis=batch.along)
+
+
+@gather.batch_axis
+def batch_axis_of_gather(
+    samples: batch.Samples, inputs: batch.Values, outputs: batch.Values, *, axis: int, **_: Any
+) -> batch.Found:
+    """The samples are among the indices, or on another axis of the data."""
+    along, (of_data, of_indices) = axis % inputs[0].ndim, samples
+    if of_data is None:
+        return [None if of_indices is None else along + of_indices]
+    batch.require(of_indices is None and of_data != along)
+    return [of_data if of_data < along else of_data + inputs[1].ndim - 1]
+
+
+@gather_nd.batch_axis
+def batch_axis_of_gather_nd(
+    samples: batch.Samples,
+    inputs: batch.Values,
+    outputs: batch.Values,
+    *,
+    batch_dims: int = 0,
+    **_: Any,
+) -> batch.Found:
+    batch.require(list(samples) == [0, 0] and batch_dims >= 1)
+    return [0]

@@ -13,8 +13,19 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.contract.dtypes import element_type, numpy_dtype
-from onnxwalk.ops.contract.needs import (
-    Need,
+from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.needs import Need
+from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, REQUIRED, op
+from onnxwalk.ops.fast.normalization import (
+    bind_batch_normalization,
+    bind_group_normalization,
+    bind_instance_normalization,
+    bind_layer_normalization,
+    bind_rms_normalization,
+)
+from onnxwalk.ops.shared import batch, flops, types
+from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
+from onnxwalk.ops.shared.needs import (
     cast_copies,
     elementwise,
     reshaped,
@@ -22,8 +33,6 @@ from onnxwalk.ops.contract.needs import (
     wide_copies,
     wide_itemsize,
 )
-from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, REQUIRED, op
-from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
 from onnxwalk.ops.shared.numeric import in_float32, wide
 
 # ------------------------------------------------------------------------------ BatchNormalization
@@ -56,6 +65,9 @@ def batch_normalization(
     return y, _running(input_mean, mean, momentum), _running(input_var, var, momentum)
 
 
+batch_normalization.bind(bind_batch_normalization)
+
+
 @op("BatchNormalization", since=9, until=14, without=["spatial"])
 @op("BatchNormalization", since=7, until=9)
 def batch_normalization_by_outputs(
@@ -80,6 +92,9 @@ def batch_normalization_by_outputs(
     if n_outputs == 1:
         return _normalize_by_channel(x, scale, b, mean, var, epsilon)
     return _normalize_in_training(x, scale, b, mean, var, epsilon, momentum)
+
+
+batch_normalization_by_outputs.bind(bind_batch_normalization)
 
 
 @op("BatchNormalization", since=6, until=7)
@@ -246,6 +261,9 @@ def instance_normalization(
     return y
 
 
+instance_normalization.bind(bind_instance_normalization)
+
+
 @op("LayerNormalization", since=17)
 def layer_normalization(
     x: np.ndarray,
@@ -270,6 +288,9 @@ def layer_normalization(
     return y, mean.astype(stash, copy=False), inverse.astype(stash, copy=False)
 
 
+layer_normalization.bind(bind_layer_normalization)
+
+
 @op("GroupNormalization", since=21)
 def group_normalization(
     x: np.ndarray,
@@ -287,6 +308,9 @@ def group_normalization(
     """
     normalized = _normalize_groups(x, num_groups, epsilon, _stash_dtype(stash_type))
     return _scale_and_shift(normalized, _along_channels(scale, x), _along_channels(bias, x))
+
+
+group_normalization.bind(bind_group_normalization)
 
 
 @op("GroupNormalization", since=18, until=21)
@@ -343,6 +367,9 @@ def rms_normalization(
     normalized = stashed / np.sqrt(mean_square + epsilon)
     rounded = normalized.astype(x.dtype, copy=False).astype(scale.dtype, copy=False)
     return _scale_and_shift(rounded, scale, None)
+
+
+rms_normalization.bind(bind_rms_normalization)
 
 
 def _stash_dtype(stash_type: int) -> np.dtype:
@@ -587,3 +614,16 @@ def _needs_of_dropping(data: np.ndarray) -> Need:
 
 dropout_10.needs(elementwise(dtype=np.bool_))
 dropout_7.needs(elementwise())
+
+
+declare(
+    batch_normalization, batch_normalization_by_flag, batch_normalization_by_outputs,
+    flops=flops.each(2),
+)  # fmt: skip
+declare(
+    layer_normalization, instance_normalization, group_normalization, group_normalization_18,
+    rms_normalization, flops=flops.each(7),
+)  # fmt: skip
+layer_normalization.batch_axis(batch.behind)
+layer_normalization.output_type(types.named_by("stash_type"))
+declare(dropout, dropout_10, dropout_7, dropout_by_flag, flops=flops.none, counts_outputs=False)

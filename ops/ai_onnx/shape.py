@@ -12,10 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import Need, nothing, reshaped, result
+from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.needs import Need, nothing
 from onnxwalk.ops.contract.needs import size as count_of
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.fast.copies import bind_pad, bind_pad_by_attribute, part
+from onnxwalk.ops.fast.elementwise import constant, view
+from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
+from onnxwalk.ops.shared.needs import reshaped, result
 from onnxwalk.ops.shared.values import as_int, as_ints, as_scalar, zero
 
 # --- the same elements under another shape --------------------------------------------------------
@@ -30,6 +35,9 @@ def reshape(data, shape, *, allowzero=0):
     place, unless ``allowzero`` makes it a real zero. Spec: Reshape-5, Reshape-14.
     """
     return _reshape(data, as_ints(shape), allowzero)
+
+
+reshape.bind(view(reshape))
 
 
 @op("Reshape", since=1)
@@ -77,6 +85,9 @@ def flatten(input, *, axis=1):
     return input.reshape(math.prod(input.shape[:axis]), math.prod(input.shape[axis:]))
 
 
+flatten.bind(view(flatten))
+
+
 @op("Flatten", since=1, until=11)
 def flatten_from_the_front(input, *, axis=1):
     """Flatten when ``axis`` could not be negative yet. Spec: Flatten-1, Flatten-9."""
@@ -85,10 +96,16 @@ def flatten_from_the_front(input, *, axis=1):
     return flatten(input, axis=axis)
 
 
+flatten_from_the_front.bind(view(flatten_from_the_front))
+
+
 @op("Squeeze", since=13)
 def squeeze(data, axes=None):
     """Drop dimensions of size 1: those in ``axes``, or all of them. Spec: Squeeze-13."""
     return _squeeze(data, None if axes is None else as_ints(axes))
+
+
+squeeze.bind(view(squeeze))
 
 
 @op("Squeeze", since=1)
@@ -98,6 +115,9 @@ def squeeze_by_attribute(data, *, axes=None):
     Version 1 has no negative axes, but they can only mean one thing and models have them.
     """
     return _squeeze(data, axes)
+
+
+squeeze_by_attribute.bind(view(squeeze_by_attribute))
 
 
 def _squeeze(data: np.ndarray, axes: Sequence[int] | None) -> np.ndarray:
@@ -116,6 +136,9 @@ def unsqueeze(data, axes):
     return _unsqueeze(data, as_ints(axes))
 
 
+unsqueeze.bind(view(unsqueeze))
+
+
 @op("Unsqueeze", since=1)
 def unsqueeze_by_attribute(data, *, axes):
     """Unsqueeze with ``axes`` as an attribute. Spec: Unsqueeze-1, Unsqueeze-11.
@@ -123,6 +146,9 @@ def unsqueeze_by_attribute(data, *, axes):
     Version 1 has no negative axes, but they can only mean one thing and models have them.
     """
     return _unsqueeze(data, axes)
+
+
+unsqueeze_by_attribute.bind(view(unsqueeze_by_attribute))
 
 
 def _unsqueeze(data: np.ndarray, axes: Sequence[int]) -> np.ndarray:
@@ -135,6 +161,9 @@ def identity(input):
     return input
 
 
+identity.bind(view(identity))
+
+
 @op("Shape", since=1, without=["start", "end"])
 @op("Shape", since=15)
 def shape(data, *, start=0, end=None):
@@ -142,10 +171,16 @@ def shape(data, *, start=0, end=None):
     return np.array(data.shape[start:end], np.int64)
 
 
+shape.bind(constant(shape))
+
+
 @op("Size", since=1)
 def size(data):
     """How many elements: int64, rank 0. Spec: Size-1."""
     return np.array(data.size, np.int64)
+
+
+size.bind(constant(size))
 
 
 # --- the same elements in another order -----------------------------------------------------------
@@ -160,6 +195,9 @@ def transpose(data, *, perm=None):
     if perm is not None and sorted(perm) != list(range(data.ndim)):
         raise ValueError(f"perm {tuple(perm)} is no permutation of the {data.ndim} axes")
     return data.transpose(perm)
+
+
+transpose.bind(view(transpose))
 
 
 for _function in (unsqueeze, unsqueeze_by_attribute, identity, shape, size, transpose):
@@ -304,10 +342,16 @@ def slice_(data, starts, ends, axes=None, steps=None):
     )
 
 
+slice_.bind(part(slice_))
+
+
 @op("Slice", since=1)
 def slice_by_attribute(data, *, starts, ends, axes=None):
     """Slice with everything as attributes, and steps of 1. Spec: Slice-1."""
     return _slice(data, starts, ends, axes, None)
+
+
+slice_by_attribute.bind(part(slice_by_attribute))
 
 
 def _slice(
@@ -371,11 +415,17 @@ def pad(data, pads, constant_value=None, axes=None, *, mode="constant"):
     return _pad(data, amounts, value, mode)
 
 
+pad.bind(bind_pad)
+
+
 @op("Pad", since=18)
 def pad_without_wrap(data, pads, constant_value=None, axes=None, *, mode="constant"):
     """Pad before the mode "wrap". Spec: Pad-18."""
     _no_wrap(mode)
     return pad(data, pads, constant_value, axes, mode=mode)
+
+
+pad_without_wrap.bind(bind_pad)
 
 
 @op("Pad", since=11)
@@ -384,11 +434,17 @@ def pad_all_axes(data, pads, constant_value=None, *, mode="constant"):
     return pad_without_wrap(data, pads, constant_value, mode=mode)
 
 
+pad_all_axes.bind(bind_pad)
+
+
 @op("Pad", since=2)
 def pad_by_attribute(data, *, pads, value=0.0, mode="constant"):
     """Pad with the amounts and the constant as attributes. Spec: Pad-2."""
     _no_wrap(mode)
     return _pad(data, _pad_amounts(pads, range(data.ndim), data.ndim), value, mode)
+
+
+pad_by_attribute.bind(bind_pad_by_attribute)
 
 
 @op("Pad", since=1)
@@ -544,3 +600,33 @@ def trilu(input, k=None, *, upper=1):
 def needs_of_trilu(input: np.ndarray, k: np.ndarray | None = None, **_: Any) -> Need:
     memory = input.nbytes + count_of(input.shape[-2:]) + 16 * sum(input.shape[-2:])
     return Need(memory, 10 * input.size)
+
+
+# ------------------------------------------------------------------------------------------- facts
+
+declare(
+    depth_to_space, expand, flatten, flatten_from_the_front, identity, pad, pad_all_axes,
+    pad_by_attribute, pad_by_paddings, pad_without_wrap, reshape, reshape_by_attribute, shape, size,
+    slice_, slice_by_attribute, space_to_depth, squeeze, squeeze_by_attribute, tile, tile_one_axis,
+    transpose, unsqueeze, unsqueeze_by_attribute, flops=flops.none,
+)  # fmt: skip
+declare(
+    reshape, reshape_by_attribute, flatten, flatten_from_the_front, squeeze, squeeze_by_attribute,
+    unsqueeze, unsqueeze_by_attribute, batch_axis=batch.same_size,
+)  # fmt: skip
+declare(shape, size, batch_axis=batch.no_samples)
+identity.batch_axis(batch.elementwise)
+pad.choices({"mode": "constant reflect edge wrap"})
+declare(
+    pad_all_axes, pad_by_attribute, pad_by_paddings, pad_without_wrap,
+    choices={"mode": "constant reflect edge"},
+)  # fmt: skip
+declare(depth_to_space, space_to_depth, choices={"mode": "DCR CRD"})
+
+
+@transpose.batch_axis
+def batch_axis_of_transpose(
+    samples: batch.Samples, inputs: batch.Values, outputs: batch.Values, *, perm: Any, **_: Any
+) -> batch.Found:
+    perm = list(perm or reversed(range(inputs[0].ndim)))
+    return [perm.index(samples[0])]

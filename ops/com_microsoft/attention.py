@@ -17,15 +17,10 @@ import numpy as np
 from onnxwalk.ops.ai_onnx.activation import softmax
 from onnxwalk.ops.ai_onnx.quantize import matmul_integer, needs_of_matmul_integer
 from onnxwalk.ops.com_microsoft import DOMAIN
-from onnxwalk.ops.contract.needs import (
-    PER_ELEMENT,
-    Need,
-    multiply_adds,
-    size,
-    wide_copies,
-    wide_itemsize,
-)
+from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.needs import PER_ELEMENT, Need, size
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.needs import multiply_adds, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import check_same_dtype, wide
 
 _MASKED = -10000.0  # what is added where a mask is 0, unless mask_filter_value says otherwise
@@ -526,3 +521,6 @@ def needs_of_rotary_embedding(
     length = input.shape[1 if input.ndim == 3 else 2]
     rows = 2 * batch * length * (cos_cache.shape[1] * (4 + item) + 8)
     return Need(2 * input.nbytes + 3 * item * input.size + rows, PER_ELEMENT * input.size)
+
+
+declare(attention, multi_head_attention, counts_outputs=False)

@@ -12,18 +12,17 @@ from onnxwalk.ops.ai_onnx import conv as convolution
 from onnxwalk.ops.ai_onnx import conv_transpose, linear
 from onnxwalk.ops.ai_onnx.pool import max_pool
 from onnxwalk.ops.com_microsoft import DOMAIN
-from onnxwalk.ops.contract.needs import (
-    PER_ITEM,
-    Need,
-    multiply_adds,
-    product_shape,
-    size,
-    wide_copies,
-    wide_itemsize,
-)
+from onnxwalk.ops.contract.needs import Need, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.space import with_bind
 from onnxwalk.ops.fast import epilogue
+from onnxwalk.ops.shared.needs import (
+    PER_ITEM,
+    multiply_adds,
+    product_shape,
+    wide_copies,
+    wide_itemsize,
+)
 from onnxwalk.ops.shared.numeric import check_same_dtype, in_float32
 from onnxwalk.ops.shared.values import as_ints
 

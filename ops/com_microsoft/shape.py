@@ -8,8 +8,11 @@ import numpy as np
 
 from onnxwalk.ops.ai_onnx import creation, indexing, pool, shape
 from onnxwalk.ops.com_microsoft import DOMAIN
-from onnxwalk.ops.contract.needs import Need, nothing, size, wide_itemsize
+from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.needs import Need, nothing, size
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared import flops
+from onnxwalk.ops.shared.needs import wide_itemsize
 from onnxwalk.ops.shared.values import as_int, as_ints
 
 
@@ -177,3 +180,6 @@ def needs_of_crop_and_resize(
     item = wide_itemsize(X.dtype)
     memory = places * (6 * item * X.shape[1] + 1) + around
     return Need(memory, places * (200 * X.shape[1] + 200) + around)
+
+
+declare(gather_nd, pad, range_, flops=flops.none)

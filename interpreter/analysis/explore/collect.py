@@ -18,7 +18,7 @@ from onnxwalk.interpreter.analysis.explore import views
 from onnxwalk.interpreter.analysis.explore.graph import attributes, ends, fold, titles
 from onnxwalk.interpreter.analysis.explore.inside import Path, Scopes, beginning, left, runs
 from onnxwalk.interpreter.analysis.explore.recurrent import SERIES, recurrence
-from onnxwalk.interpreter.analysis.flops import bytes_moved, operations
+from onnxwalk.interpreter.analysis.profile import bytes_moved
 from onnxwalk.interpreter.compiler.provenance import fates
 from onnxwalk.interpreter.display import spelled
 from onnxwalk.interpreter.errors import InvalidInputError
@@ -26,7 +26,7 @@ from onnxwalk.interpreter.ir.model import Node
 from onnxwalk.interpreter.runtime.trace import ITERATIONS, Event
 from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.text import class_names, tokenizers
-from onnxwalk.ops.fast.calls import computing
+from onnxwalk.ops.shared.numpy_state import computing
 
 _WORDS = 1000  # of a text
 _SEQUENCES = 4  # of a batch, whose gates are shown
@@ -274,7 +274,7 @@ class _Walk:
         self.read |= {number for _, number in entry["in"]}
         arrays: list[Any] = [event.inputs.get(name) for name in node.inputs]
         results = list(event.outputs.values())
-        entry["flop"] = operations(node, arrays, results)
+        entry["flop"] = event.operator.flops(arrays, results, node.attributes)
         entry["bytes"] = bytes_moved(arrays, results)
         if (weights := self._weights(event)) is not None:
             self.inside[len(self.nodes)] = views.wanted(weights, "")
@@ -334,13 +334,11 @@ class _Walk:
     def _weights(self, event: Event) -> np.ndarray | None:
         """What an attention node gives each key, (B, heads, queries, keys): the operator computes
         it anyway, as an output that few nodes name."""
-        node, operator = event.node, event.operator
-        if node.op_type != "Attention" or node.domain != "":
+        rule = event.operator.facts.get("attention_weights")
+        if rule is None:
             return None
-        given = [event.inputs.get(name) for name in node.inputs]
-        told = {**node.attributes, "qk_matmul_output_mode": 3}
         with computing():
-            weights = operator.function(*given, **told)[3]
+            weights = rule(*map(event.inputs.get, event.node.inputs), **event.node.attributes)
         return weights if weights.size else None
 
     def _gates(self, event: Event, room: int) -> dict[str, Any]:

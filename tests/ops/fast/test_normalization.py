@@ -111,7 +111,7 @@ def test_what_has_no_fast_form_is_declined():
         inputs = [source, parameters, parameters]
         assert run_bound(fast.bind_instance_normalization, inputs) is None
         assert run_bound(fast.bind_layer_normalization, inputs) is None
-    by_place = normalization.batch_normalization_by_outputs.__dict__["__onnx_binder__"]
+    by_place = registry.lookup("", "BatchNormalization", 9).binder
     inputs = [x, *[p] * 4]
     assert run_bound(by_place, inputs, known=(1, 2, 3, 4)) is not None
     assert run_bound(by_place, inputs, known=(1, 2, 3, 4), spatial=0) is None

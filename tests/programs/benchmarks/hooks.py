@@ -19,7 +19,7 @@ from onnxwalk.interpreter.analysis.profile import profile
 from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.runtime.threads import blas_threads
 from onnxwalk.interpreter.session import Session
-from onnxwalk.ops.fast.calls import computing
+from onnxwalk.ops.shared.numpy_state import computing
 
 #: models of the suite that it is measured on, at batch 1: small and large, fused and recurrent
 MODELS = (
