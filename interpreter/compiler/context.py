@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from onnxwalk.interpreter.ir.model import Graph, Node
-from onnxwalk.ops import Operator, Registry
+from onnxwalk.ops import Operator, Registry, fused
 from onnxwalk.ops import registry as builtin_operators
+from onnxwalk.ops.contract.registry import FUSED
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Context:
             return None
         key = (node.domain, node.op_type, opset)
         if key not in self._found:  # each rewrite asks for every node
-            self._found[key] = self.registry.lookup(*key)
+            registry = fused if node.domain == FUSED else self.registry
+            self._found[key] = registry.lookup(*key)
         return self._found[key]
 
     def is_builtin(self, node: Node) -> bool:

@@ -325,7 +325,7 @@ def _schema(
 registry = Registry(trusting=True)
 op = registry.op
 
-#: operators that only rewrites make, in a domain that no file may use
+#: the domain, and the operators in it, that only the compiler's rewrites make; no file may use it
 FUSED = "onnxwalk.fused"
 fused = Registry(trusting=True)
 

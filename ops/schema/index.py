@@ -109,4 +109,6 @@ OPERATORS: dict[tuple[str, str], str] = {
         "CropAndResize ExpandDims GatherND NhwcMaxPool Pad Range Trilu Unique"
     ),
     ("com.microsoft", "com_microsoft.text"): "Tokenizer",
+    ("onnxwalk.fused", "onnxwalk_fused.conv"): "FusedConv",
+    ("onnxwalk.fused", "onnxwalk_fused.recurrent"): "GRU LSTM RNN",
 }
