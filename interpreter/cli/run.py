@@ -13,6 +13,7 @@ import numpy as np
 from onnxwalk.interpreter.cli import _report, _show
 from onnxwalk.interpreter.cli._batches import Outcome, run_dumping, run_in_pieces, run_whole
 from onnxwalk.interpreter.cli._dump import Dump
+from onnxwalk.interpreter.cli._execution import add_execution, execution_of
 from onnxwalk.interpreter.cli._feeds import at_least, whole
 from onnxwalk.interpreter.cli._files import Feed, read_inputs
 from onnxwalk.interpreter.cli._limits import add_limits, limits_of
@@ -149,7 +150,7 @@ def add_parser(commands: Any) -> None:
         action="store_true",
         help="tell what the run would need, of memory and time at most, instead of running",
     )
-    parser.add_argument("--no-optimize", action="store_true", help="run the file as written")
+    add_execution(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_limits(parser)
 
@@ -169,9 +170,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dump and args.batch:
         raise InvalidInputError("--dump takes all rows at once: leave --batch out")
     labels = _report.read_labels(args.labels) if args.labels else None
-    session = load(
-        args.model, optimize=not args.no_optimize, seed=args.seed, limits=limits_of(args)
-    )
+    session = load(args.model, seed=args.seed, limits=limits_of(args), **execution_of(args))
     stored = class_names(session.model.metadata)
     names = list(dict.fromkeys([*(info.name for info in session.outputs), *args.tensor]))
     if args.dry_run:
