@@ -17,8 +17,18 @@ _MOST_LINES = 10
 _CELL = "text-align:left;padding:1px 12px 1px 0;border:0;border-bottom:1px solid #8884"
 
 
-def spelled(value: Any) -> str:
-    """A value's type: "float32[1, 64]"."""
+def describe(value: Any) -> str:
+    """A value's dtype and shape, as "float32 (2, 3)"."""
+    if isinstance(value, list):
+        return f"sequence of {len(value)}"
+    if isinstance(value, (np.ndarray, np.generic)):
+        dtype = "string" if value.dtype == object else str(value.dtype)
+        return f"{dtype} {value.shape}"
+    return "nothing" if value is None else type(value).__name__
+
+
+def type_text(value: Any) -> str:
+    """A value's type as a model declares it: "float32[1, 64]"."""
     if isinstance(value, np.ndarray):
         dtype = "string" if value.dtype == object else str(value.dtype)
         return f"{dtype}[{', '.join(map(str, value.shape))}]"

@@ -228,7 +228,7 @@ class Session:
         refuses its inputs, LimitError when it would need more than the session's limits.
         """
         try:
-            if feeds is None or isinstance(output_names, str):
+            if feeds is None or type(output_names) is str:
                 output_names, feeds = request(output_names, feeds)
             return self._run(output_names, feeds)
         except OnnxWalkError:

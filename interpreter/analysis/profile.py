@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.display import spelled
+from onnxwalk.interpreter.display import type_text
 from onnxwalk.interpreter.ir.model import Node
 from onnxwalk.interpreter.ir.plan import NOTHING, Plan, Step
 from onnxwalk.interpreter.limits import Limits
@@ -111,7 +111,7 @@ def _profile(
     ):
         inputs = _inputs(step, values, names)
         shown = {
-            names.get(slot, ""): spelled(value)
+            names.get(slot, ""): type_text(value)
             for slot, value in zip([s for s in step.outputs if s != NOTHING], outputs, strict=False)
         }
         nodes.append(

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from onnxwalk.interpreter.display import as_text, lines, operators, spelled
+from onnxwalk.interpreter.display import as_text, lines, operators, type_text
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES, numpy_dtype
 
 #: a dimension: fixed, symbolic ("batch"), or unknown
@@ -112,7 +112,7 @@ class Tensor:
         return self.array.shape
 
     def __repr__(self) -> str:
-        return f"Tensor {self.name}: {spelled(self.array)}"
+        return f"Tensor {self.name}: {type_text(self.array)}"
 
 
 @dataclass(frozen=True, eq=False)

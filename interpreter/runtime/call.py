@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from onnxwalk.interpreter.budget import Budget, current
+from onnxwalk.interpreter.display import describe
 from onnxwalk.interpreter.errors import LimitError, OnnxWalkError, OperatorError
 from onnxwalk.interpreter.ir.plan import Step
 
@@ -88,13 +87,3 @@ def _call(step: Step, arguments: Sequence[Any]) -> str:
     if (more := len(arguments) - _MOST_SHOWN) > 0:
         given += f" and {more:,} more"
     return f"{step.node}, {step.operator}, of {given}"
-
-
-def describe(value: Any) -> str:
-    """A value's dtype and shape, as "float32 (2, 3)"."""
-    if isinstance(value, list):
-        return f"sequence of {len(value)}"
-    if isinstance(value, (np.ndarray, np.generic)):
-        dtype = "string" if value.dtype == object else str(value.dtype)
-        return f"{dtype} {value.shape}"
-    return "nothing" if value is None else type(value).__name__

@@ -109,6 +109,8 @@ def checked_names(output_names: Sequence[str] | None) -> list[str] | None:
     """The names of outputs as a list. Raises InvalidInputError."""
     if output_names is None:
         return None
+    if isinstance(output_names, str):  # a subclass: ``request`` takes plain ones
+        return [str(output_names)]
     if isinstance(output_names, Mapping) or not isinstance(output_names, Iterable):
         kind = type(output_names).__name__
         raise InvalidInputError(f"output_names must be a name or a list of names, not {kind}")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from onnxwalk.interpreter.budget import Budget, within
-from onnxwalk.interpreter.display import as_html, as_text, lines, operators, spelled
+from onnxwalk.interpreter.display import as_html, as_text, lines, operators, type_text
 from onnxwalk.interpreter.ir.model import Node
 from onnxwalk.interpreter.ir.plan import NOTHING, Plan, Step
 from onnxwalk.interpreter.limits import Limits
@@ -77,7 +77,7 @@ class Event(NamedTuple):
 
     def __repr__(self) -> str:
         rows = [
-            (kind, lines(f"{name}: {spelled(value)}" for name, value in values.items()))
+            (kind, lines(f"{name}: {type_text(value)}" for name, value in values.items()))
             for kind, values in (("inputs", self.inputs), ("outputs", self.outputs))
         ]
         rows.append(("seconds", f"{self.seconds:.3g}"))
@@ -116,7 +116,7 @@ class Trace:
         rows: list[Sequence[str]] = []
         for event in itertools.islice(self, _MOST_NODES):
             values = [
-                (f"{event.named(n)}: {spelled(v)}", *_range(v)) for n, v in event.outputs.items()
+                (f"{event.named(n)}: {type_text(v)}", *_range(v)) for n, v in event.outputs.items()
             ]
             columns = ["\n".join(cells) for cells in zip(*values, strict=True)] or [""] * 4
             rows.append((event.node.op_type, *columns, f"{event.seconds * 1e3:.3f} ms"))

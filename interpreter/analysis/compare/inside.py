@@ -13,8 +13,8 @@ from onnxwalk.interpreter.analysis.compare.cause import Cause
 from onnxwalk.interpreter.analysis.compare.comparison import Comparison, Sides
 from onnxwalk.interpreter.analysis.compare.metrics import Difference, Tolerance, difference
 from onnxwalk.interpreter.analysis.compare.sides import Within
+from onnxwalk.interpreter.display import describe
 from onnxwalk.interpreter.ir.model import Node
-from onnxwalk.interpreter.runtime.call import describe
 from onnxwalk.interpreter.runtime.trace import Event
 
 #: a value by where it is: graphs and iterations from the outermost, those of nodes within nodes by
