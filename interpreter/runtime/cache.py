@@ -13,7 +13,8 @@ from onnxwalk.interpreter.errors import LimitError
 from onnxwalk.interpreter.ir.plan import Plan
 from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.runtime.batch_axis import sample_axes
-from onnxwalk.interpreter.runtime.bound import Bound, Stale
+from onnxwalk.interpreter.runtime.bind import Stale
+from onnxwalk.interpreter.runtime.bound import Bound
 from onnxwalk.interpreter.runtime.threads import FEWEST_SAMPLES
 from onnxwalk.interpreter.runtime.walk import execute
 from onnxwalk.ops.shared.numpy_state import computing
