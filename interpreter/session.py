@@ -253,7 +253,7 @@ class Session:
 
         The nodes are those of the file; with ``optimized`` those that the rewrites made of them.
         ``iterations``: how many of each If, Loop or Scan are walked through too (``math.inf``:
-        all). What is inside comes before the node that it is inside of; ``path`` tells where.
+        all). What is inside comes before the node that it is inside of; ``path`` says where.
 
         Raises InvalidInputError for feeds that don't fit; its iteration raises OperatorError when
         an operator refuses its inputs.

@@ -206,7 +206,7 @@ class TensorInfo:
     """An input or output: ``shape`` keeps symbols, as ("batch", 32, 32, 3); unknown: ``None``.
 
     ``dtype`` and ``shape`` are ``None`` where the file doesn't say, and for what is no tensor
-    (sequences, optionals, maps); ``type`` then tells.
+    (sequences, optionals, maps); ``type`` then says what it is.
     """
 
     name: str
@@ -286,7 +286,7 @@ class Training:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A whole file. ``source`` says where it came from, for messages."""
+    """What a file holds. ``source`` says where it came from, for messages."""
 
     graph: Graph
     opsets: Mapping[str, int]

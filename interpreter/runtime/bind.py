@@ -40,7 +40,7 @@ class Hidden(Exception):
 
 
 class Scope:
-    """The values of one graph while its plan is bound: of the whole, or of a subgraph in it."""
+    """The values of one graph while its plan is bound: of the model's, or of a subgraph."""
 
     def __init__(self, space: Space, plan: Plan, changing: frozenset[int]) -> None:
         self.space = space
@@ -124,9 +124,9 @@ class Scope:
             return False  # there is nothing to gain, and formulas of blocks and strides to break
         dying = [self.values[slot] for slot in step.release if slot in self._owned]
         margin = margins.get(step.outputs[0] if step.outputs else NOTHING, (0, 0, 0, 0))
-        wanted = tuple(slot != NOTHING for slot in step.outputs)
+        used = tuple(slot != NOTHING for slot in step.outputs)
         lending = not self.lends.isdisjoint(step.outputs)
-        self.space.begin(dying, margin, wanted, lending)
+        self.space.begin(dying, margin, used, lending)
         results = step.bind(self.space, *arguments)
         self.space.end()
         if results is None:
@@ -257,13 +257,13 @@ def _margins(plan: Plan) -> Margins:
 
     A ``bind`` may have an attribute ``margin``: (top, left, bottom, right) around its first input.
     """
-    wanted: dict[int, list[tuple[int, int, int, int]]] = {}
+    asked: dict[int, list[tuple[int, int, int, int]]] = {}
     for step in plan.steps:
         for position, slot in enumerate(step.inputs):
             margin = getattr(step.bind, "margin", None) if position == 0 else None
-            wanted.setdefault(slot, []).append(margin or (0, 0, 0, 0))
+            asked.setdefault(slot, []).append(margin or (0, 0, 0, 0))
     return {
         slot: tuple(max(sides) for sides in zip(*margins, strict=True))  # type: ignore[misc]
-        for slot, margins in wanted.items()
+        for slot, margins in asked.items()
         if all(any(margin) for margin in margins)
     }

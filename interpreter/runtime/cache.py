@@ -38,8 +38,7 @@ class BoundPlans:
 
     def run(self, key: Hashable, feeds: Mapping[str, Any]) -> list[Any] | None:
         """The outputs as the caller's own, by a plan that was bound for feeds of this signature;
-        ``None`` if there is none. Whatever goes wrong is left to a walk to tell, and what there is
-        no memory for while the plan has so much."""
+        ``None`` if there is none, and where a walk may succeed or says better what is wrong."""
         try:
             bound = self._idle[key].pop()
         except (KeyError, IndexError):

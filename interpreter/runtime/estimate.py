@@ -3,8 +3,9 @@
 What an operator needs is a sum or product of the sizes of its inputs, and these of the open
 dimensions: as a function of one of them it is a polynomial, of degree 2 where all pairs of places
 meet (attention), of degree 1 mostly. So the model is walked at three small sizes of each open
-dimension, while its budget notes what is needed at most, and what lies between is carried on to the
-size that is asked for. Where sizes are rounded (strides that don't divide) it is near, not exact.
+dimension, while its budget notes what is needed at most, and the polynomial through these is
+evaluated at the size that is asked for. Where sizes are rounded (strides that don't divide) it is
+near, not exact.
 """
 
 from __future__ import annotations
@@ -51,17 +52,17 @@ def estimate(
 ) -> Estimate:
     """For inputs of these shapes. Raises InvalidInputError for shapes that don't fit, and where
     the model doesn't run on zeros of small sizes."""
-    wanted = _sizes(inputs, shapes)
+    sizes = _sizes(inputs, shapes)
     problem: OnnxWalkError | None = None
     for first, other in _SMALL:
-        bases = {s: first if _is_first(s, inputs) else other for s in wanted}
+        bases = {s: first if _is_first(s, inputs) else other for s in sizes}
         try:
-            for symbol, size in wanted.items():
+            for symbol, size in sizes.items():
                 if _is_first(symbol, inputs):
-                    sizes = {s: min(bases[s], wanted[s]) for s in wanted}
-                    _, work = _measured(inputs, prepare, sizes)
+                    small = {s: min(bases[s], sizes[s]) for s in sizes}
+                    _, work = _measured(inputs, prepare, small)
                     bases[symbol] = max(first, min(size // 3, _WORTH_WALKING // max(work, 1)))
-            points = {s: _points(bases[s], size) for s, size in wanted.items()}
+            points = {s: _points(bases[s], size) for s, size in sizes.items()}
             seen = {
                 at: _measured(inputs, prepare, dict(zip(points, at, strict=True)))
                 for at in itertools.product(*points.values())
@@ -70,7 +71,7 @@ def estimate(
             problem = problem or error
             continue
         memory, nanoseconds = (
-            _carried_on({at: each[k] for at, each in seen.items()}, list(wanted.values()))
+            _extrapolated({at: each[k] for at, each in seen.items()}, list(sizes.values()))
             for k in (0, 1)
         )
         return Estimate(math.ceil(memory), nanoseconds * 1e-9)
@@ -133,14 +134,14 @@ def _measured(inputs: Sequence[TensorInfo], prepare: Prepare, sizes: Sizes) -> t
     return budget.peak, budget.work
 
 
-def _carried_on(seen: Mapping[tuple[int, ...], float], wanted: Sequence[int]) -> float:
-    """The value at the sizes that are wanted of the polynomial, of degree 2 in each dimension, that
-    goes through what was seen (Lagrange)."""
+def _extrapolated(seen: Mapping[tuple[int, ...], float], sizes: Sequence[int]) -> float:
+    """The value at these sizes of the polynomial, of degree 2 in each dimension, that goes through
+    what was seen (Lagrange)."""
     total = 0.0
     for at, value in seen.items():
         share = 1.0
         for axis, place in enumerate(at):
             for other in {point[axis] for point in seen} - {place}:
-                share *= (wanted[axis] - other) / (place - other)
+                share *= (sizes[axis] - other) / (place - other)
         total += share * value
     return total

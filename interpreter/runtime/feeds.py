@@ -124,7 +124,7 @@ def _code(name: str, dtype: np.dtype) -> int:
     try:
         return element_type(dtype).code
     except ValueError:
-        raise InvalidInputError(f"input '{name}' is {dtype}, which ONNX hasn't got") from None
+        raise InvalidInputError(f"input '{name}' is {dtype}, which is no type of ONNX") from None
 
 
 def check_feed(
@@ -251,16 +251,16 @@ def _check_shape(
             f"input '{name}' has {array.ndim} dimensions {array.shape}, "
             f"the model takes {len(declared.shape)}: {declared}"
         )
-    for axis, (size, wanted) in enumerate(zip(array.shape, declared.shape, strict=True)):
-        if isinstance(wanted, int) and size != wanted:
+    for axis, (size, expected) in enumerate(zip(array.shape, declared.shape, strict=True)):
+        if isinstance(expected, int) and size != expected:
             raise InvalidInputError(
-                f"input '{name}' has {size} in dimension {axis}, the model takes {wanted}: "
+                f"input '{name}' has {size} in dimension {axis}, the model takes {expected}: "
                 f"{array.shape} for {declared}"
             )
-        if isinstance(wanted, str):
-            known, first = symbols.setdefault(wanted, (size, name))
+        if isinstance(expected, str):
+            known, first = symbols.setdefault(expected, (size, name))
             if size != known:
                 raise InvalidInputError(
-                    f"input '{name}' has {size} in dimension {axis} ('{wanted}'), "
-                    f"but '{wanted}' is {known} in input '{first}'"
+                    f"input '{name}' has {size} in dimension {axis} ('{expected}'), "
+                    f"but '{expected}' is {known} in input '{first}'"
                 )

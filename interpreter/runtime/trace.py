@@ -48,9 +48,9 @@ class Event(NamedTuple):
     """A node that has been computed.
 
     ``inputs`` and ``outputs`` are its values by name: arrays, lists for sequences, ``None`` for
-    empty optionals. They are the run's own: copy what is to be changed. ``path`` tells of a node
-    within others where it is, from the outermost; ``seconds`` of a node include those of what is
-    inside, and ``runs`` tells how often each of its graphs was run.
+    empty optionals. They are the run's own: copy what is to be changed. ``path`` says where a
+    node within others is, from the outermost; ``seconds`` of a node include those of what is
+    inside, and ``runs`` says how often each of its graphs was run.
     """
 
     node: Node
