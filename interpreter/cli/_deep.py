@@ -221,7 +221,7 @@ def _constants(session: Session) -> dict[str, np.ndarray]:
     tensors = dict(session.graph.initializers)
     for node in session.graph.nodes:
         held = node.attributes.get("value") or node.attributes.get("sparse_value")
-        if node.op_type == "Constant" and isinstance(held, Tensor | SparseTensor):
+        if node.is_one_of("Constant") and isinstance(held, Tensor | SparseTensor):
             tensors[node.outputs[0]] = held
     return {
         name: (tensor.values if isinstance(tensor, SparseTensor) else tensor).array

@@ -38,6 +38,10 @@ class Context:
             self._found[key] = registry.lookup(*key)
         return self._found[key]
 
+    def is_operator(self, node: Node, *names: str, domain: str = "") -> bool:
+        """Whether a node is one of these operators of a domain, as the spec defines them."""
+        return node.is_one_of(*names, domain=domain) and self.is_builtin(node)
+
     def is_builtin(self, node: Node) -> bool:
         """Whether a node means what the spec says, not what a user's registry makes of it."""
         opset = self.opset(node)

@@ -23,7 +23,7 @@ from onnxwalk.interpreter.ir.model import (
     Tensor,
     TensorType,
 )
-from onnxwalk.ops import Registry
+from onnxwalk.ops import Operator, Registry
 from onnxwalk.ops.contract.registry import FUSED, LATEST_OPSET, REQUIRED
 from onnxwalk.ops.schema.types import signature
 
@@ -77,12 +77,11 @@ def unsupported(graph: Graph, context: Context) -> dict[str, list[str]]:
     missing: dict[str, list[str]] = {}
     for node in every_node(graph):
         if node.domain == FUSED or context.operator(node) is None:
-            name = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
             opset = context.opset(node)
             where = f"opset {opset}" if opset is not None else "its domain is not imported"
             known = _versions(context.registry, node)
             hint = f", supported from {known[0]} on" if known and opset is not None else ""
-            missing.setdefault(f"{name} ({where}{hint})", []).append(node.label)
+            missing.setdefault(f"{node.operator_name} ({where}{hint})", []).append(node.label)
     return missing
 
 
@@ -115,21 +114,19 @@ def _call_problems(node: Node, context: Context) -> Iterator[str]:
                     f"{node}: attribute '{name}' is '{value}'; at opset {opset} it may be "
                     f"{', '.join(allowed)}"
                 )
-    yield from _body_problems(node, context)
+    yield from _body_problems(node, operator)
     for name, default in operator.attributes.items():
         if default is REQUIRED and name not in node.attributes:
             yield f"{node}: attribute '{name}' of {operator} is missing"
 
 
-def _body_problems(node: Node, context: Context) -> Iterator[str]:
+def _body_problems(node: Node, operator: Operator) -> Iterator[str]:
     """Has each graph as many outputs as the node names, if it is where these come from?"""
-    operator = context.operator(node)
-    start = operator.graphs.outputs_from if operator else None
-    if start is None:
+    if operator.graphs.outputs_from is None:
         return
     named = max((i for i, name in enumerate(node.outputs, 1) if name), default=0)
     for name, graph in node.graphs:
-        given = len(graph.outputs) - start
+        given = len(graph.outputs) - operator.graphs.outputs_from
         if given < named:
             yield f"{node}: {named} outputs, of its {name} come {max(given, 0)}"
 

@@ -1,4 +1,4 @@
-"""What fused operators share: an activation by its name, and what comes right after a convolution."""
+"""What fused operators share: an activation by its name, and a convolution with what follows it."""
 
 from __future__ import annotations
 

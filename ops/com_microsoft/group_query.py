@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.com_microsoft import DOMAIN
-from onnxwalk.ops.com_microsoft.attention import heads_apart, needs_of_attending, refuse, rotated
+from onnxwalk.ops.com_microsoft.attention import heads_apart, needs_of_attending, refuse
+from onnxwalk.ops.com_microsoft.rotary import rotated
 from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.needs import wide_itemsize

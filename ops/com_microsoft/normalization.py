@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx.normalization import dropout, layer_normalization, needs_of_dropout
+from onnxwalk.ops.ai_onnx.dropout import dropout, needs_of_dropout
+from onnxwalk.ops.ai_onnx.normalization import layer_normalization
 from onnxwalk.ops.ai_onnx.quantize import dequantize_linear
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.dtypes import numpy_dtype

@@ -185,7 +185,7 @@ class _Walk:
                     self._look_at(self.scopes.full(event.path, name), value, room, bins)
             for name, value in event.outputs.items():
                 self._look_at(self.scopes.full(event.path, name), value, room, bins)
-            if k in self.inside and event.node.op_type in SERIES:
+            if k in self.inside and event.node.is_one_of(*SERIES):
                 self.nodes[k]["inside"] = self._gates(event, room)
             elif room and (weights := self._weights(event)) is not None:
                 figures = views.statistics(weights, bins=bins)
@@ -261,7 +261,7 @@ class _Walk:
             "attributes": attributes(node, operator),
         }
         read = [self.scopes.full(path, name) for name in node.inputs]
-        self.told.append((node.op_type, node.attributes, read, [*made]))
+        self.told.append((node.operator_name, node.attributes, read, [*made]))
         for name in taken:
             if name in self.constants:
                 self.values[name]["constant"] = 1
@@ -278,7 +278,7 @@ class _Walk:
         entry["bytes"] = bytes_moved(arrays, results)
         if (weights := self._weights(event)) is not None:
             self.inside[len(self.nodes)] = views.wanted(weights, "")
-        if node.op_type in SERIES and node.domain == "":
+        if node.is_one_of(*SERIES):
             x, r = arrays[0], arrays[2]
             steps, batch = x.shape[:2] if not node.attributes.get("layout") else x.shape[1::-1]
             pixels = steps * r.shape[2] * len(r) * len(SERIES[node.op_type])
