@@ -9,6 +9,7 @@ from typing import Any
 
 from onnxwalk.interpreter.analysis.compare.cause import array_of, changed_attributes, same_bits
 from onnxwalk.interpreter.analysis.compare.metrics import Difference, Tolerance, difference
+from onnxwalk.interpreter.display import describe
 from onnxwalk.interpreter.ir.model import (
     Function,
     Graph,
@@ -18,7 +19,6 @@ from onnxwalk.interpreter.ir.model import (
     Tensor,
     ValueInfo,
 )
-from onnxwalk.interpreter.runtime.walk import describe
 
 
 @dataclass

@@ -37,7 +37,7 @@ def deep(session: Session, dims: Mapping[str, int], shapes: Sequence[str]) -> di
     Raises InvalidInputError where no inputs can be made up that the model runs on.
     """
     types, costs = _walked(session, dims, shapes)
-    versions = session.rewritten()
+    versions = session._program.rewritten()
     return {
         "values": [
             {"name": name, "type": dtype, "shape": None if shape is None else list(shape)}

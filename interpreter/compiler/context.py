@@ -1,4 +1,4 @@
-"""What every stage of preparation needs to know beside the graph."""
+"""What every stage of the compiler needs to know besides the graph."""
 
 from __future__ import annotations
 

@@ -46,10 +46,10 @@ def type_problems(graph: Graph, context: Context) -> Iterator[Problem]:
 def _graph_problems(graph: Graph, context: Context, types: Types) -> Iterator[Problem]:
     """Adds the types of the graph's values to ``types``, which has those around it."""
     declared = {v.name: v for v in (*graph.value_info.values(), *graph.outputs)}
-    types.update((value.name, spelled(value.type)) for value in graph.inputs)
+    types.update((value.name, type_name(value.type)) for value in graph.inputs)
     for value in graph.inputs:
         default = graph.initializers.get(value.name)
-        declared_as, is_of = spelled(value.type), _of_constant(default) if default else ""
+        declared_as, is_of = type_name(value.type), _of_constant(default) if default else ""
         if declared_as and is_of and declared_as != is_of:
             yield Problem(f"input '{value.name}' is {declared_as}, but its initializer is {is_of}")
     types.update((name, _of_constant(tensor)) for name, tensor in graph.initializers.items())
@@ -153,7 +153,7 @@ def _typed(attribute: Any) -> Any:
     if isinstance(attribute, (Tensor, SparseTensor)):
         return _of_constant(attribute)
     is_type = isinstance(attribute, (TensorType, SequenceType, OptionalType, MapType))
-    return spelled(attribute) if is_type else attribute
+    return type_name(attribute) if is_type else attribute
 
 
 def _body_outputs(node: Node, operator: Operator, bodies: Mapping[str, Types]) -> list[str]:
@@ -170,23 +170,23 @@ def _body_outputs(node: Node, operator: Operator, bodies: Mapping[str, Types]) -
 
 def _of_constant(tensor: Tensor | SparseTensor) -> str:
     values = tensor.values if isinstance(tensor, SparseTensor) else tensor
-    return spelled(TensorType(values.element))
+    return type_name(TensorType(values.element))
 
 
 def _declared(value: ValueInfo | None) -> str:
-    return spelled(value.type) if value is not None else ""
+    return type_name(value.type) if value is not None else ""
 
 
-def spelled(kind: ValueType) -> str:
+def type_name(kind: ValueType) -> str:
     """A type as ``ops.schema.types`` writes it; ``""`` if the file doesn't say all of it."""
     if isinstance(kind, TensorType):
         known = kind.element in ELEMENT_TYPES and not isinstance(kind, SparseTensorType)
         return ELEMENT_TYPES[kind.element].name if known else ""
     if isinstance(kind, (SequenceType, OptionalType)):
-        inner = spelled(kind.element)
+        inner = type_name(kind.element)
         outer = "seq" if isinstance(kind, SequenceType) else "optional"
         return f"{outer}({inner})" if inner else ""
     if isinstance(kind, MapType):
-        key, value = spelled(TensorType(kind.key)), spelled(kind.value)
+        key, value = type_name(TensorType(kind.key)), type_name(kind.value)
         return f"map({key},{value})" if key and value else ""
     return ""

@@ -18,11 +18,12 @@ from onnxwalk.interpreter.analysis.explore import views
 from onnxwalk.interpreter.analysis.explore.graph import attributes, ends, fold, titles
 from onnxwalk.interpreter.analysis.explore.inside import Path, Scopes, beginning, left, runs
 from onnxwalk.interpreter.analysis.explore.recurrent import SERIES, recurrence
-from onnxwalk.interpreter.analysis.profile import bytes_moved, spelled
-from onnxwalk.interpreter.analysis.trace import ITERATIONS, Event
+from onnxwalk.interpreter.analysis.profile import bytes_moved
 from onnxwalk.interpreter.compiler.provenance import fates
+from onnxwalk.interpreter.display import type_text
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.ir.model import Node
+from onnxwalk.interpreter.runtime.trace import ITERATIONS, Event
 from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.text import class_names, tokenizers
 from onnxwalk.ops.shared.numpy_state import computing
@@ -123,7 +124,7 @@ class _Walk:
 
     def _tell_fates(self) -> None:
         """What each node became in the plan that a run takes, and with which others."""
-        found = fates(self.session.rewritten())
+        found = fates(self.session._program.rewritten())
         for (path, node), k in self.places.items():
             fate = found[node]
             parts = [self.places.get((path, part)) for part in fate.parts if len(fate.parts) > 1]
@@ -220,7 +221,7 @@ class _Walk:
     def _add(self, name: str, value: Any) -> int:
         """A value's number; it gets one when it is first met."""
         if name not in self.values:
-            entry: dict[str, Any] = {"name": name, "type": spelled(value)}
+            entry: dict[str, Any] = {"name": name, "type": type_text(value)}
             if name in self.labels:
                 entry["labels"] = name
             if isinstance(value, np.ndarray) and not views.is_text(value):
@@ -306,7 +307,7 @@ class _Walk:
     def _look_at(self, name: str, value: Any, room: int, bins: bool) -> None:
         entry = self.values[name]
         if isinstance(value, list):
-            entry["items"] = [spelled(item) for item in value[:20]]
+            entry["items"] = [type_text(item) for item in value[:20]]
         elif isinstance(value, dict):
             entry["items"] = [f"{key}: {item}" for key, item in list(value.items())[:20]]
         if not isinstance(value, np.ndarray) or not value.size:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from onnxwalk.interpreter.analysis.trace import Event, Place
 from onnxwalk.interpreter.ir.model import Graph
+from onnxwalk.interpreter.runtime.trace import Event, Place
 
 Path = tuple[Place, ...]
 

@@ -63,6 +63,30 @@ def test_the_figures_add_up(cli, network, optimize):
     assert [list(n["outputs"].values()) for n in found["nodes"]][-1] == ["float32[2, 5]"]
 
 
+@pytest.mark.parametrize(
+    ("options", "operators", "bound"),
+    [
+        ([], ["FusedConv", "Flatten", "Gemm"], True),
+        (["--executor", "walk"], ["FusedConv", "Flatten", "Gemm"], False),
+        (["--rewrites", "none"], None, True),
+        (["--rewrites", "merge_scale,fuse_conv"], ["FusedConv", "Flatten", "Gemm"], True),
+        (["--no-optimize"], None, False),
+    ],
+)
+def test_what_is_rewritten_and_how_it_is_run(cli, network, options, operators, bound):
+    found = report(cli, network, "--batch", 2, *options)
+    as_written = [node.op_type for node in onnxwalk.load(network).model.graph.nodes]
+    assert [n["operator"] for n in found["nodes"]] == (operators or as_written)
+    assert ({n["calls"] for n in found["nodes"]} != {1}) == bound
+
+
+def test_options_that_do_not_go_together(cli, network):
+    result = cli("profile", network, "--no-optimize", "--executor", "bound")
+    assert result.status == 1 and "optimize=False is short for both" in result.error
+    result = cli("profile", network, "--rewrites", "fuse")
+    assert result.status == 1 and "no such rewrite: 'fuse'" in result.error
+
+
 def test_memory_is_what_is_alive(cli, network):
     found = report(cli, network, "--no-optimize", "--batch", 2)
     # After bn: its input and its output, (2, 4, 8, 8) float32 each; x is gone.

@@ -180,7 +180,7 @@ def test_words_are_those_of_the_version(name, inputs, attributes, refusing, acce
         ([np.ones(2), object()], r"'x\[1\]' is object: give an array"),
         (np.array([1, None]), r"an array of objects that aren't all str"),
         (2**70, r"'x' is int: give an array"),
-        (np.array(["2020"], "M8[D]"), r"datetime64\[D\], which ONNX hasn't got"),
+        (np.array(["2020"], "M8[D]"), r"datetime64\[D\], which is no type of ONNX"),
         (np.array([b"\xff"]), "not UTF-8"),
         (((1,), (2, 3)), "no rectangular array"),
         (np.ma.array([1, 2]), "masked array"),

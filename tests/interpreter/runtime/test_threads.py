@@ -19,7 +19,7 @@ def axes_of(session, feeds):
     """The axes of the samples in the outputs, as the session has found them; None: it isn't cut."""
     for _ in range(3):
         session.run(None, feeds)
-    return next(iter(session._bound._axes.values()), None)
+    return next(iter(session._runner._bound._axes.values()), None)
 
 
 def test_parts_of_a_batch_are_as_the_whole():
@@ -28,7 +28,7 @@ def test_parts_of_a_batch_are_as_the_whole():
         x = noise(size, 8, 8, 3)
         for _ in range(3):
             same(two.run(None, {"x": x}), one.run(None, {"x": x}))
-    assert [0, 0] in two._bound._axes.values()
+    assert [0, 0] in two._runner._bound._axes.values()
 
 
 def test_recurrent_layers_with_lengths():

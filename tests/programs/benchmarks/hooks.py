@@ -48,7 +48,7 @@ def _measured(file: Path, feeds: dict[str, Any], seconds: float) -> dict[str, fl
     )
     for session in (alone, watched, free, timed):
         session.run(None, feeds)
-    found = alone.bound(feeds)
+    found = alone._runner.bind(feeds)
     if found is None:
         raise RuntimeError(f"{file.name}: its runs are walks, there is no list of calls")
     bound, arguments = found
