@@ -1,8 +1,9 @@
 """Recurrent layers: RNN, LSTM, GRU.
 
 Each operator's ``step`` is the formula of one time step, from what the inputs contribute to the
-gates (x[t] W' + Wb); ``over_time`` takes it through a batch of sequences, in two directions and
-with lengths of their own. With ``_watch`` set, every step is shown to it: see ``Watch``.
+gates (x[t] W' with the biases); ``over_time`` takes it through a batch of sequences, in two
+directions and with lengths of their own. With ``_watch`` set, every step is shown to it: see
+``Watch``.
 
 Shapes: T steps, N sequences, I features in, H hidden, D directions (2 if bidirectional).
 With layout=1 the batch comes first: x (N, T, I), y (N, T, D, H), states (N, D, H).
@@ -76,7 +77,7 @@ def rnn(
 
     def step(way, xw, h):
         (f,) = way.functions
-        return {"h": f(clipped(xw + h @ way.r + way.rb))}
+        return {"h": f(clipped(xw + h @ way.r))}
 
     return over_time(step, ways, x, sequence_lens, layout, _watch, h=initial_h)
 
@@ -149,7 +150,7 @@ def lstm(
 
     def step(way, xw, h, C):
         f_, g_, h_ = way.functions
-        i, o, f, c = np.split(xw + (_rounded(h) if _rounded else h) @ way.r + way.rb, 4, axis=1)
+        i, o, f, c = np.split(xw + (_rounded(h) if _rounded else h) @ way.r, 4, axis=1)
         if way.p is not None:
             Pi, Po, Pf = np.split(way.p, 3)
             i, f = i + Pi * C, f + Pf * C
@@ -219,16 +220,16 @@ def gru(
     reversals = _reversals(w, r, b, 3, direction, hidden_size)
     names = _names(activations, _GRU_DEFAULTS, len(reversals))
     functions = _functions(names, activation_alpha, activation_beta)
-    ways = _ways(w, r, b, None, functions, reversals)
+    apart = r.shape[2] if linear_before_reset else 0
+    ways = _ways(w, r, b, None, functions, reversals, apart)
 
     def step(way, xw, h):
         f, g = way.functions
         xz, xr, xh = np.split(xw, 3, axis=1)
         Rz, Rr, Rh = np.split(way.r, 3, axis=1)
-        bz, br, bh = np.split(way.rb, 3)
-        z = f(clipped(xz + h @ Rz + bz))
-        r = f(clipped(xr + h @ Rr + br))
-        n = g(clipped(xh + (r * (h @ Rh + bh) if linear_before_reset else (r * h) @ Rh + bh)))
+        z = f(clipped(xz + h @ Rz))
+        r = f(clipped(xr + h @ Rr))
+        n = g(clipped(xh + (r * (h @ Rh + way.rb) if linear_before_reset else (r * h) @ Rh)))
         return {"h": (1 - z) * n + z * h, "z": z, "r": r, "n": n}
 
     return over_time(step, ways, x, sequence_lens, layout, _watch, h=initial_h)
@@ -287,19 +288,22 @@ def _ways(
     p: np.ndarray | None,
     functions: Sequence[Activation],
     reversals: Sequence[bool],
+    apart: int = 0,
 ) -> list[Way]:
-    """For each direction what its steps need."""
+    """For each direction what its steps need. The last ``apart`` of Rb aren't added to Wb."""
     if p is not None:
         expect("P", p, (len(w), 3 * r.shape[2]))
     dtype, count = working_dtype(w.dtype), len(functions) // len(reversals)
     biases = np.zeros((len(w), 2 * w.shape[1])) if b is None else b
     ways = []
     for d, reverse in enumerate(reversals):
-        wb, rb = np.split(biases[d].astype(dtype, copy=False), 2)
-        w_d, r_d = (weights[d].T.astype(dtype, copy=False) for weights in (w, r))
+        wb, rb = np.split(biases[d].astype(dtype), 2)
+        joined = len(rb) - apart
+        wb[:joined] += rb[:joined]
+        w_d, r_d = (np.array(weights[d].T, dtype, order="C") for weights in (w, r))
         p_d = None if p is None else p[d].astype(dtype, copy=False)
         chosen = functions[d * count : (d + 1) * count]
-        ways.append(Way(w_d, r_d, wb, rb, p_d, chosen, reverse))
+        ways.append(Way(w_d, r_d, wb, rb[joined:], p_d, chosen, reverse))
     return ways
 
 

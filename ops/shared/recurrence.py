@@ -17,7 +17,7 @@ from onnxwalk.ops.shared.windows import BLOCK_BYTES, working_dtype
 Activation: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
 #: step(way, xw, *states): the states and gates of some sequences (n, H) after one time step, by
-#: name, the states first; ``xw`` (n, gates * H) is x[t] W' + Wb
+#: name, the states first; ``xw`` (n, gates * H) is x[t] W' + b
 Step: TypeAlias = Callable[..., Mapping[str, np.ndarray]]
 
 #: watch(d, times, sequences, values): direction d took these sequences (n) over these time steps
@@ -30,8 +30,8 @@ class Way(NamedTuple):
 
     w: np.ndarray  # W' (I, gates * H)
     r: np.ndarray  # R' (H, gates * H)
-    wb: np.ndarray  # (gates * H)
-    rb: np.ndarray
+    b: np.ndarray  # (gates * H), of what the inputs contribute: Wb, and Rb as far as it isn't rb
+    rb: np.ndarray  # of GRU: (H) of Rbh with linear_before_reset, or (0)
     p: np.ndarray | None  # of LSTM: (3 * H), or none
     functions: Sequence[Activation]
     reverse: bool
@@ -90,7 +90,7 @@ def _steps(
     """One direction, step by step: where each sequence is that has not ended, which these are, and
     what ``step`` computes for them; ``states`` (N, H) change in place."""
     longest = int(lengths.max(initial=0))
-    together = _together(len(lengths), way.wb.nbytes)
+    together = _together(len(lengths), way.b.nbytes)
     for start in range(0, longest, together):
         counted = range(start, min(start + together, longest))
         running = [np.flatnonzero(lengths > t) for t in counted]
@@ -98,7 +98,8 @@ def _steps(
             lengths[rows] - 1 - t if way.reverse else np.full(len(rows), t)
             for t, rows in zip(counted, running, strict=True)
         ]
-        xw = x[np.concatenate(places), np.concatenate(running)] @ way.w + way.wb
+        xw = x[np.concatenate(places), np.concatenate(running)] @ way.w
+        xw += way.b
         edges = np.cumsum([len(rows) for rows in running])[:-1]
         for times, rows, now in zip(places, running, np.split(xw, edges), strict=True):
             values = step(way, now, *(state[rows] for state in states.values()))
@@ -120,8 +121,8 @@ def expect(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
 
 def needs_of_recurrence(x: np.ndarray, w: np.ndarray, r: np.ndarray, layout: int) -> Need:
     """y and the states; of a block of steps the inputs, where they are, and twice what they
-    contribute to the gates; some arrays of one step; whatever has another dtype than is computed
-    in. Some 25 calls a step."""
+    contribute to the gates; some arrays of one step; the weights transposed; x and the results in
+    the dtype to compute in. Some 25 calls a step."""
     work = working_dtype(w.dtype)
     item = work.itemsize
     directions, gates, hidden = len(r), r.shape[1], r.shape[2]
@@ -129,9 +130,9 @@ def needs_of_recurrence(x: np.ndarray, w: np.ndarray, r: np.ndarray, layout: int
     together = min(steps, _together(batch, item * gates))
     outputs = directions * batch * hidden * (steps + 4)
     block = batch * together * (item * (x.shape[2] + 2 * gates) + 40) + 4 * PER_ARRAY * together
-    memory = item * (outputs + 8 * batch * gates) + block
+    memory = item * (outputs + 8 * batch * gates + w.size + r.size) + block
     if x.dtype != work:
-        memory += cast_copies(work, x, w, r) + x.itemsize * outputs
+        memory += cast_copies(work, x) + x.itemsize * outputs
     macs = batch * steps * (w.size + r.size)
     called = multiply_adds(macs, work) + directions * steps * 25 * PER_CALL
     read = directions * steps * gates * hidden  # a small batch reads R in each step

@@ -73,7 +73,8 @@ def recurrence(
     x, w, r, b, lengths, h, c, *p = given
     layout = attributes.get("layout", 0)
     first = (slice(most),) if layout else (slice(None), slice(most))
-    x, h, c = (a if a is None else a[first] for a in (x, h, c))
+    x = x[first]
+    h, c = (a if a is None else a[first] for a in (h, c))
     batch, steps = x.shape[:2] if layout else x.shape[1::-1]
     lengths = np.full(batch, steps) if lengths is None else lengths[:most]
     reversals = {"reverse": [True], "bidirectional": [False, True]}
