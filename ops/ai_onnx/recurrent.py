@@ -22,7 +22,8 @@ from onnxwalk.ops.ai_onnx import activation
 from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.space import with_bind
-from onnxwalk.ops.fast import recurrent as fast
+from onnxwalk.ops.fast.recurrent import bindable
+from onnxwalk.ops.fast.recurrent_steps import Cell, gru_cell, lstm_cell, rnn_cell
 from onnxwalk.ops.shared.recurrence import (
     Activation,
     Way,
@@ -90,8 +91,8 @@ def prepare_rnn(w, r, b=None, *, _table=None, **attributes):
         return rnn(_embedded(x, _table), w, r, b, sequence_lens, initial_h, **attributes)
 
     cells = {
-        _RNN_DEFAULTS: partial(fast.rnn_cell, relu=False),
-        ("relu",): partial(fast.rnn_cell, relu=True),
+        _RNN_DEFAULTS: partial(rnn_cell, relu=False),
+        ("relu",): partial(rnn_cell, relu=True),
     }
     return _bindable(apply, cells, 1, w, r, b, _table, **attributes)
 
@@ -174,7 +175,7 @@ def prepare_lstm(w, r, b=None, p=None, *, _table=None, **attributes):
         x = _embedded(x, _table)
         return lstm(x, w, r, b, sequence_lens, initial_h, initial_c, p, **attributes)
 
-    cells = {_LSTM_DEFAULTS: fast.lstm_cell} if p is None else {}
+    cells = {_LSTM_DEFAULTS: lstm_cell} if p is None else {}
     return _bindable(apply, cells, 4, w, r, b, _table, **attributes)
 
 
@@ -243,7 +244,7 @@ def prepare_gru(w, r, b=None, *, _table=None, **attributes):
         x = _embedded(x, _table)
         return gru(x, w, r, b, sequence_lens, initial_h, **attributes)
 
-    cell = partial(fast.gru_cell, linear_before_reset=bool(attributes.get("linear_before_reset")))
+    cell = partial(gru_cell, linear_before_reset=bool(attributes.get("linear_before_reset")))
     return _bindable(apply, {_GRU_DEFAULTS: cell}, 3, w, r, b, _table, **attributes)
 
 
@@ -401,7 +402,7 @@ def _clipping(clip: float | None) -> Activation:
 
 def _bindable(
     apply: Callable[..., Any],
-    cells: Mapping[tuple[str, ...], Callable[..., fast.Cell]],
+    cells: Mapping[tuple[str, ...], Callable[..., Cell]],
     gates: int,
     w: np.ndarray,
     r: np.ndarray,
@@ -425,7 +426,7 @@ def _bindable(
         for functions, make_cell in cells.items():
             if [name.lower() for name in names] == [*functions] * len(reversals):
                 cell = partial(make_cell, w, r, b, reversals)
-                return with_bind(apply, fast.Bindable(cell, table))
+                return with_bind(apply, bindable(cell, table))
     return apply
 
 
