@@ -97,17 +97,3 @@ assert "rich" in sys.modules
         stdout=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-
-
-def test_imports_point_one_way():
-    """export -> interpreter -> ops; and rich is for the command line alone."""
-    forbidden = {
-        "ops": r"\s*(?:import|from) (?:interpreter|export|rich|onnx|tensorflow)\b",
-        "interpreter": r"\s*(?:import|from) (?:export|onnx|tensorflow)\b",
-    }
-    for folder, pattern in forbidden.items():
-        for path in (ROOT / folder).rglob("*.py"):
-            for line in path.read_text().splitlines():
-                assert not re.match(pattern, line), f"{path}: {line}"
-                rich = re.match(r"\s*(?:import|from) rich\b", line)
-                assert not rich or path.parent.name == "cli", f"{path}: {line}"

@@ -21,7 +21,7 @@ def index() -> dict[tuple[str, str], str]:
     Raises ValueError for an operator that two modules register.
     """
     modules: dict[tuple[str, str], str] = {}
-    for operator in ops.registry:
+    for operator in (*ops.registry, *ops.fused):
         module = operator.module.removeprefix("onnxwalk.ops.")
         if modules.setdefault((operator.domain, operator.name), module) != module:
             raise ValueError(f"{module} registers {operator}, and so does another module")

@@ -155,17 +155,13 @@ def _by_name(nodes: Iterable[Node]) -> dict[str, Node]:
 
 
 def _told(node: Node) -> str:
-    return f"{_operator(node)}({', '.join(node.inputs)})"
-
-
-def _operator(node: Node) -> str:
-    return f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+    return f"{node.operator_name}({', '.join(node.inputs)})"
 
 
 def _changes(a: Node, b: Node) -> list[str]:
     found = []
-    if _operator(a) != _operator(b):
-        found.append(f"operator: {_operator(a)}, there {_operator(b)}")
+    if a.operator_name != b.operator_name:
+        found.append(f"operator: {a.operator_name}, there {b.operator_name}")
     for what in ("inputs", "outputs"):
         x, y = getattr(a, what), getattr(b, what)
         if x != y:

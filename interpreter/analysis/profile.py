@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnxwalk.interpreter.analysis.flops import bytes_moved, operations
 from onnxwalk.interpreter.ir.model import Node
 from onnxwalk.interpreter.ir.plan import NOTHING, Plan, Step
 from onnxwalk.ops.shared.numpy_state import computing
@@ -120,7 +119,7 @@ def _profile(
                 step.node,
                 seconds,
                 count,
-                operations(step.node, inputs, outputs),
+                step.operator.flops(inputs, outputs, step.node.attributes),
                 bytes_moved(inputs, outputs),
                 shown,
             )
@@ -133,6 +132,11 @@ def _profile(
         [mark - marks[-1][0] for mark in marks[-1][:-1]],
         durations[-1].tolist() if plan.steps else [],
     )
+
+
+def bytes_moved(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
+    """What is read and written at least: every input and output once."""
+    return sum(getattr(value, "nbytes", 0) for value in (*inputs, *outputs))
 
 
 def _inputs(step: Step, given: list[Any], names: Mapping[int, str]) -> list[Any]:

@@ -26,12 +26,12 @@ class Place(NamedTuple):
     on, it is run."""
 
     node: Node
+    operator: Operator
     graph: str
     iteration: int
 
     def __str__(self) -> str:
-        # An If runs a branch but once.
-        number = "" if self.node.op_type == "If" else f"[{self.iteration}]"
+        number = "" if self.operator.graphs.branch else f"[{self.iteration}]"
         return f"{self.node.label}/{self.graph}{number}"
 
 
@@ -180,7 +180,7 @@ class _Run:
                 return end.value
             name = names[id(body)]
             if runs[name] < self._iterations:
-                self.path.append(Place(step.node, name, runs[name]))
+                self.path.append(Place(step.node, step.operator, name, runs[name]))
                 self.plans.append(step.bodies[name][0])
                 outputs = yield from body.walk(inputs, self._inside)
                 self.plans.pop()

@@ -129,9 +129,8 @@ def _first_predictions(job: Job, names: Sequence[str], folder: Path) -> dict[str
     best: dict[str, float] = {}
     for _ in range(job.processes):
         for name in names:
-            module = "interpreter" if name == OURS else name
             script = (
-                f"import pickle, sys, numpy, {module}\n"
+                f"import pickle, sys, numpy, {name}\n"
                 "model, feeds = sys.argv[1], pickle.load(open(sys.argv[2], 'rb'))\n"
                 f"{_FIRST[name].format(threads=job.threads)}\n"
                 "print('done', flush=True)"
@@ -286,7 +285,7 @@ def _weights(path: str) -> int:
     stored = {name: t for name, t in graph.initializers.items() if isinstance(t, Tensor)}
     total = sum(tensor.array.nbytes for tensor in stored.values())
     for node in graph.nodes:
-        if node.op_type == "ConstantOfShape" and node.inputs[0] in stored:
+        if node.is_one_of("ConstantOfShape") and node.inputs[0] in stored:
             total += 4 * int(np.prod(stored[node.inputs[0]].array))  # of float32, as a rule
     return total
 

@@ -175,14 +175,13 @@ class _Compiler:
         if bodies:
             function = partial(operator.function, **keywords)
             captured_names = [name for _, names in bodies.values() for name in names]
-            loops = operator.name != "If"
+            loops = operator.graphs.branch is None
             call = _with_bodies(function, len(node.inputs), bodies, self.optimize, loops)
             return call, None, [*node.inputs, *captured_names]
-        if self.optimize:
-            for preparation in operator.preparations:
-                prepared = self.prepare(node, operator, preparation, keywords)
-                if prepared is not None:
-                    return prepared
+        if self.optimize and operator.preparation is not None:
+            prepared = self.prepare(node, operator, operator.preparation, keywords)
+            if prepared is not None:
+                return prepared
         binder = operator.binder if self.optimize else None
         if keywords:
             bind = partial(binder, **keywords) if binder else None

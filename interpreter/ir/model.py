@@ -181,9 +181,17 @@ class Node:
         """What the node is called: after its first output if it has no name of its own."""
         return self.name or next((name for name in self.outputs if name), "")
 
+    @property
+    def operator_name(self) -> str:
+        """The operator with its domain, if that isn't ai.onnx."""
+        return f"{self.domain}.{self.op_type}" if self.domain else self.op_type
+
+    def is_one_of(self, *names: str, domain: str = "") -> bool:
+        """Whether the node names one of these operators of a domain, ai.onnx if not said."""
+        return self.op_type in names and self.domain == domain
+
     def __str__(self) -> str:
-        operator = f"{self.domain}.{self.op_type}" if self.domain else self.op_type
-        return f"node '{self.label}' ({operator})"
+        return f"node '{self.label}' ({self.operator_name})"
 
 
 @dataclass(frozen=True, eq=False)

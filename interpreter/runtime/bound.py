@@ -322,16 +322,17 @@ class _Scope:
     # ---------------------------------------------------------------------------- subgraphs
 
     def _branch(self, step: Step) -> tuple[Plan, list[int]] | None:
-        """The branch that an If takes in every run, and the slots of what it takes from outside:
+        """The branch that a node takes in every run, and the slots of what it takes from outside:
         where the condition is known, which it is if it is a matter of shapes."""
-        if step.node.op_type != "If" or not step.bodies or step.inputs[0] not in self.known:
+        branch_of = step.operator.graphs.branch
+        if branch_of is None or not step.bodies or step.inputs[0] not in self.known:
             return None
         condition = self.values[step.inputs[0]]
         if not isinstance(condition, np.ndarray) or condition.size != 1:
             return None
-        position = 1
+        branch, position = branch_of(condition.item()), 1
         for name, (plan, count) in step.bodies.items():
-            if name == ("then_branch" if condition.item() else "else_branch"):
+            if name == branch:
                 return plan, list(step.inputs[position : position + count])
             position += count
         return None

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.needs import Need, Rule
 from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, op
 from onnxwalk.ops.fast.elementwise import activated, bind_relu, unary
 from onnxwalk.ops.fast.error_function import bind_gelu
 from onnxwalk.ops.fast.softmax import bind_log_softmax, bind_softmax
+from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.erf import erf
 from onnxwalk.ops.shared.needs import (
@@ -360,3 +362,19 @@ def _flatten(x: np.ndarray, axis: int) -> np.ndarray:
     """x as a matrix: the axes before ``axis`` are the rows, the rest the columns."""
     axis = normalize_axis(axis, x.ndim)
     return x.reshape(math.prod(x.shape[:axis]), math.prod(x.shape[axis:]))
+
+
+# ------------------------------------------------------------------------------------------- facts
+
+declare(
+    relu, leaky_relu, prelu, prelu_by_channel, elu, celu, selu, selu_of_few_digits, sigmoid,
+    hard_sigmoid, swish, hard_swish, gelu, mish, tanh, softplus, softsign, shrink, thresholded_relu,
+    batch_axis=batch.elementwise,
+)  # fmt: skip
+declare(softmax, log_softmax, hardmax, batch_axis=batch.along)
+declare(softmax_flattened, log_softmax_flattened, hardmax_flattened, batch_axis=batch.behind)
+declare(softmax, softmax_flattened, log_softmax, log_softmax_flattened, flops=flops.each(4))
+sigmoid.flops(flops.each(3))
+declare(swish, hard_swish, flops=flops.each(4))
+gelu.flops(flops.each(6))
+gelu.choices({"approximate": "none tanh"})

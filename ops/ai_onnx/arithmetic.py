@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.needs import Need, broadcast, size
 from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, op
 from onnxwalk.ops.fast.elementwise import binary, bind_clip, bind_power
+from onnxwalk.ops.shared import batch
 from onnxwalk.ops.shared.broadcast import limited
 from onnxwalk.ops.shared.needs import CHEAP, elementwise, wide_copies
 from onnxwalk.ops.shared.numeric import check_same_dtype, in_float32, limits, result_like, wide
@@ -162,9 +164,10 @@ for _name, _function, _needs in (
     ("Mul", mul, elementwise(per_element=CHEAP)),
     ("Div", div, needs_of_div),
 ):
-    op(_name, since=1, hints=CONSUMED_INPUTS)(limited(_function)).needs(_needs)
-    op(_name, since=6)(limited(_function)).needs(_needs)
-op("Pow", since=1)(limited(power)).needs(needs_of_power)
+    _older = op(_name, since=1, hints=CONSUMED_INPUTS)(limited(_function))
+    op(_name, since=6)(_older)
+    declare(_older, needs=_needs, batch_axis=batch.elementwise)
+declare(op("Pow", since=1)(limited(power)), needs=needs_of_power, batch_axis=batch.elementwise)
 
 
 # ----------------------------------------------------------------------------- any number of inputs
@@ -339,3 +342,11 @@ def bitwise_not(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
 
 for _function in (bit_shift, bitwise_and, bitwise_or, bitwise_xor, bitwise_not):
     _function.needs(elementwise(per_element=CHEAP))
+
+
+declare(
+    add, sub, mul, div, power, mod, mod_of_integers, maximum, minimum, sum_of, mean_of, clip,
+    clip_by_attributes, clip_within, bit_shift, bitwise_and, bitwise_or, bitwise_xor, bitwise_not,
+    batch_axis=batch.elementwise,
+)  # fmt: skip
+bit_shift.choices({"direction": "LEFT RIGHT"})

@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.graphs import Calls, runs_graphs
+from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.graphs import Calls, Graphs, runs_graphs
 from onnxwalk.ops.contract.needs import nothing
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared import flops
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.values import all_ints, as_int, as_scalar, zero
 
@@ -215,3 +217,10 @@ def _lengthened(y: np.ndarray, length: int) -> np.ndarray:
 # What the bodies make is asked there; the elements that are stacked are known afterwards only.
 for _function in (if_, loop, scan, scan_batches):
     _function.needs(nothing)
+
+
+declare(if_, loop, scan, scan_batches, flops=flops.none)
+if_.graphs(Graphs(lambda cond: "then_branch" if cond else "else_branch", outputs_from=0))
+loop.graphs(Graphs(outputs_from=1, carried=lambda inputs, **_: inputs - 1, rereads=False))
+_CARRIED = lambda inputs, *, num_scan_inputs, **_: inputs - num_scan_inputs  # noqa: E731
+declare(scan, scan_batches, graphs=Graphs(outputs_from=0, carried=_CARRIED))

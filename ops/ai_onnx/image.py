@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.needs import size as count_of
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.fast.image import bind_resize
+from onnxwalk.ops.shared import flops
 from onnxwalk.ops.shared.interpolation import (
     Axis,
     Weights,
@@ -295,3 +297,25 @@ def _as_integers(y: np.ndarray, dtype: np.dtype, rounds: bool) -> np.ndarray:
     # places are divided in float32, which leaves 2.999999, and that is 3
     y = np.rint(y) if rounds else np.trunc(y + np.copysign(1e-5, y))
     return np.where(y >= highest, highest, np.where(y <= lowest, lowest, y)).astype(dtype)
+
+
+# "linear (including bilinear, trilinear, etc)", and bilinear is what some files have
+resize_from_the_corner.choices({"mode": "nearest linear bilinear"})
+_PIXELS = "half_pixel pytorch_half_pixel align_corners asymmetric tf_crop_and_resize"
+declare(
+    resize,
+    resize_with_required_inputs,
+    choices={
+        "mode": "nearest linear cubic",
+        "nearest_mode": "round_prefer_floor round_prefer_ceil floor ceil",
+        "keep_aspect_ratio_policy": "stretch not_larger not_smaller",
+        "coordinate_transformation_mode": {
+            11: f"{_PIXELS} tf_half_pixel_for_nn",
+            13: _PIXELS,
+            19: f"{_PIXELS} half_pixel_symmetric",
+        },
+    },
+)
+declare(upsample, upsample_by_attribute, upsample_images, flops=flops.none)
+declare(upsample, upsample_by_attribute, choices={"mode": "nearest linear bilinear"})
+upsample_images.choices({"mode": "nearest bilinear"})

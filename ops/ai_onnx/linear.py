@@ -11,6 +11,7 @@ import numpy as np
 from onnxwalk.ops.contract.needs import Need, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.fast.linear import bind_gemm, bind_matmul
+from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.needs import (
     PER_ITEM,
     multiply_adds,
@@ -237,3 +238,29 @@ def needs_of_det(x: np.ndarray) -> Need:
     # NumPy factorizes doubles
     memory = wide_copies(x) + 8 * (x.size + rows * rows + 2 * matrices) + item * matrices
     return Need(memory, matrices * (PER_ITEM + multiply_adds(rows**3, x.dtype)) + 10 * x.size)
+
+
+# ------------------------------------------------------------------------------------------- facts
+
+matmul.flops(flops.product)
+matmul.batch_axis(batch.product)
+
+
+@gemm.flops
+@gemm_with_c.flops
+@gemm_broadcasting_if_asked.flops
+def flops_of_gemm(outputs: Any, a: np.ndarray, *others: Any, transA: int, **_: Any) -> int:
+    return 2 * outputs[0].size * a.shape[0 if transA else 1]
+
+
+@gemm.batch_axis
+@gemm_with_c.batch_axis
+@gemm_broadcasting_if_asked.batch_axis
+def batch_axis_of_gemm(
+    samples: batch.Samples, inputs: batch.Values, outputs: batch.Values, *, transA: int, **_: Any
+) -> batch.Found:
+    """The samples are rows of A, and C is the same for all of them."""
+    batch.require(batch.only_first(samples) == 0 and not transA)
+    c = inputs[2] if len(inputs) > 2 else None
+    batch.require(c is None or c.ndim < 2 or c.shape[0] == 1)
+    return [0]

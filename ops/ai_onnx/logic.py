@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.fast.elementwise import bind_not, bind_where, comparison
+from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.broadcast import limited
 from onnxwalk.ops.shared.needs import CHEAP, elementwise
 from onnxwalk.ops.shared.numeric import check_same_dtype
@@ -97,8 +99,12 @@ for _name, _function in {
     "Equal": equal, "Greater": greater, "Less": less,
     "And": logical_and, "Or": logical_or, "Xor": logical_xor,
 }.items():  # fmt: skip
-    op(_name, since=1)(limited(_function)).needs(elementwise(dtype=np.bool_, per_element=CHEAP))
-    _function.needs(elementwise(dtype=np.bool_, per_element=CHEAP))
+    declare(
+        _function,
+        op(_name, since=1)(limited(_function)),
+        needs=elementwise(dtype=np.bool_, per_element=CHEAP),
+        batch_axis=batch.elementwise,
+    )
 
 
 @op("Not", since=1)
@@ -145,3 +151,10 @@ is_inf.needs(elementwise(3, dtype=np.bool_, per_element=CHEAP))
 @where.needs
 def needs_of_where(condition: np.ndarray, x: np.ndarray, y: np.ndarray) -> Need:
     return elementwise(dtype=x.dtype, per_element=10)(condition, x, y)
+
+
+declare(
+    greater_or_equal, less_or_equal, logical_not, is_nan, is_inf, where,
+    batch_axis=batch.elementwise,
+)  # fmt: skip
+where.flops(flops.none)

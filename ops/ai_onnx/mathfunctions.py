@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, op
 from onnxwalk.ops.fast.elementwise import unary
 from onnxwalk.ops.fast.error_function import bind_erf
+from onnxwalk.ops.shared import batch
 from onnxwalk.ops.shared.erf import erf as erf_of_floats
 from onnxwalk.ops.shared.needs import CHEAP, elementwise
 from onnxwalk.ops.shared.numeric import blockwise, wide
@@ -183,3 +185,9 @@ for _function in (reciprocal, sqrt, exp, log, asin, acos, atan, asinh, acosh):
 for _function in (sin, cos, tan, sinh, cosh, atanh):  # of huge numbers, or near a pole
     _function.needs(elementwise(per_element=100))
 erf.needs(elementwise(blockwise=10, per_element=150))
+
+
+declare(
+    neg, absolute, sign, ceil, floor, round_half_to_even, reciprocal, sqrt, exp, log, asin, acos,
+    atan, asinh, acosh, sin, cos, tan, sinh, cosh, atanh, erf, batch_axis=batch.elementwise,
+)  # fmt: skip

@@ -14,12 +14,15 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.needs import Need, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.fast.pool import bind_average_pool, bind_global_average_pool, bind_max_pool
+from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.needs import PER_ARRAY, PER_CALL, PER_ITEM, cast_copies, reshaped, result
 from onnxwalk.ops.shared.values import as_ints
 from onnxwalk.ops.shared.windows import (
+    AUTO_PAD,
     BLOCK_BYTES,
     Axis,
     per_axis,
@@ -464,3 +467,20 @@ def needs_of_max_roi_pool(
     memory = need.memory + 80 * rois.size + PER_ARRAY * (rows + columns) + x[:1].nbytes
     calls = regions * (rows + 1) * (columns + 1)
     return Need(memory, need.work + calls * 4 * PER_CALL + 10 * regions * looked_at)
+
+
+@max_pool.flops
+@average_pool.flops
+@lp_pool.flops
+@lp_pool_1.flops
+def flops_of_pool(outputs: Any, x: np.ndarray, *, kernel_shape: Any = None, **_: Any) -> int:
+    return outputs[0].size * math.prod(kernel_shape or (1,))
+
+
+declare(global_average_pool, global_max_pool, flops=flops.of_input)
+declare(
+    max_pool, average_pool, lp_pool, lp_pool_1, global_average_pool, global_max_pool,
+    global_lp_pool, global_lp_pool_1, batch_axis=batch.first_axis,
+)  # fmt: skip
+declare(max_pool, average_pool, lp_pool, lp_pool_1, choices=AUTO_PAD)
+max_pool.counts_outputs(False)

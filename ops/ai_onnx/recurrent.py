@@ -12,6 +12,7 @@ With layout=1 the batch comes first: x (N, T, I), y (N, T, D, H), states (N, D, 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -19,11 +20,13 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.ai_onnx import activation
+from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.space import with_bind
 from onnxwalk.ops.fast.recurrent import bindable
 from onnxwalk.ops.fast.recurrent_steps import Cell, gru_cell, lstm_cell, rnn_cell
+from onnxwalk.ops.shared import batch
 from onnxwalk.ops.shared.recurrence import (
     Activation,
     Way,
@@ -449,3 +452,21 @@ def needs_of_layer(
     x: np.ndarray, w: np.ndarray, r: np.ndarray, *_: Any, layout: int = 0, **__: Any
 ) -> Need:
     return needs_of_recurrence(x, w, r, layout)
+
+
+@rnn.flops
+@lstm.flops
+@gru.flops
+@gru_1.flops
+def flops_of_layer(
+    outputs: Any, x: np.ndarray, w: np.ndarray, r: np.ndarray, *others: Any, **_: Any
+) -> int:
+    """Two products for each step, sequence and direction; padding that is left out counts too."""
+    return 2 * math.prod(x.shape[:2]) * (w.size + r.size)
+
+
+declare(rnn, lstm, gru, gru_1, batch_axis=batch.recurrence)
+declare(rnn, lstm, choices={"direction": "forward reverse bidirectional"})
+# "foward" is the default of GRU-1.
+gru_1.choices({"direction": "foward forward reverse bidirectional"})
+gru.choices({"direction": "forward reverse bidirectional"})

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.contract.dtypes import is_short_float
+from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.needs import Need, Rule
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.fast.reduce import bind_reduce_mean, bind_reduce_sum
+from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
 from onnxwalk.ops.shared.needs import along, kept, rounding, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import limits, wide
@@ -60,11 +62,15 @@ def reduction(
             return function(data, _axes(data, axes or (), 0), bool(keepdims))
 
         by_input.__doc__ = by_attribute.__doc__ = function.__doc__
-        by_input.needs(needs)
-        by_attribute.needs(needs)
-        if bind is not None:
-            by_input.bind(bind)
-            by_attribute.bind(bind)
+        facts = {} if bind is None else {"bind": bind}
+        declare(
+            by_input,
+            by_attribute,
+            needs=needs,
+            flops=flops.of_input,
+            batch_axis=batch.reduction,
+            **facts,
+        )
         return function
 
     return register
@@ -318,3 +324,8 @@ def needs_of_cumulative(x: np.ndarray, axis: np.ndarray, **_: Any) -> Need:
     memory = wide_copies(x) + wide_itemsize(x.dtype) * x.size
     work = (100 + rounding(x.dtype)) * x.size
     return Need(memory + (x.nbytes if wide_copies(x) else 0), work)
+
+
+declare(arg_max, arg_min, flops=flops.of_input, batch_axis=batch.of_axis)
+cum_sum.flops(flops.of_input)
+cum_prod.flops(flops.of_input)

@@ -232,3 +232,6 @@ def needs_of_image_decoder(encoded_stream: np.ndarray, **_: Any) -> Need:
     except Exception:  # none of these
         return Need(3 * encoded_stream.nbytes, 10 * encoded_stream.size)
     return Need(3 * encoded_stream.nbytes + 28 * pixels + (1 << 18), 200 * pixels + 10_000_000)
+
+
+image_decoder.choices({"pixel_format": "RGB BGR Grayscale"})

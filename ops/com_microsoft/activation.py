@@ -5,6 +5,7 @@ from __future__ import annotations
 from onnxwalk.ops.ai_onnx import activation
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.needs import elementwise
 from onnxwalk.ops.shared.numeric import check_same_dtype, in_float32
 
@@ -66,3 +67,7 @@ quick_gelu.needs(elementwise(2, widened=True, per_element=150))
 for _function in (bias_gelu, fast_gelu):
     _function.needs(elementwise(2, widened=True, per_element=200))
 bias_split_gelu.needs(elementwise(2.5, widened=True, per_element=200))
+
+
+gelu.batch_axis(batch.elementwise)
+gelu.flops(flops.each(6))

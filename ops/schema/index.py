@@ -10,9 +10,8 @@ OPERATORS: dict[tuple[str, str], str] = {
         "Add BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Clip Div Max Mean Min Mod Mul "
         "Pow Sub Sum"
     ),
-    ("", "ai_onnx.attention"): (
-        "Attention CausalConvWithState LinearAttention RotaryEmbedding SwiGLU TensorScatter"
-    ),
+    ("", "ai_onnx.attention"): "Attention RotaryEmbedding SwiGLU TensorScatter",
+    ("", "ai_onnx.batch_normalization"): "BatchNormalization",
     ("", "ai_onnx.cast"): "BitCast Cast CastLike",
     ("", "ai_onnx.control"): "If Loop Scan",
     ("", "ai_onnx.conv"): "Conv",
@@ -21,13 +20,14 @@ OPERATORS: dict[tuple[str, str], str] = {
         "Bernoulli Constant ConstantOfShape EyeLike Multinomial OneHot RandomNormal "
         "RandomNormalLike RandomUniform RandomUniformLike Range"
     ),
+    ("", "ai_onnx.dropout"): "Dropout",
     ("", "ai_onnx.image"): "Resize Upsample",
     ("", "ai_onnx.indexing"): (
-        "Compress Gather GatherElements GatherND NonZero ReverseSequence Scatter ScatterElements "
-        "ScatterND TopK Unique"
+        "Compress Gather GatherElements GatherND NonZero ReverseSequence TopK Unique"
     ),
     ("", "ai_onnx.joining"): "Concat Split",
     ("", "ai_onnx.linear"): "Det Einsum Gemm MatMul",
+    ("", "ai_onnx.linear_attention"): "CausalConvWithState LinearAttention",
     ("", "ai_onnx.logic"): (
         "And Equal Greater GreaterOrEqual IsInf IsNaN Less LessOrEqual Not Or Where Xor"
     ),
@@ -37,8 +37,8 @@ OPERATORS: dict[tuple[str, str], str] = {
         "Round Sign Sin Sinh Sqrt Tan"
     ),
     ("", "ai_onnx.normalization"): (
-        "BatchNormalization Dropout GroupNormalization InstanceNormalization LRN "
-        "LayerNormalization LpNormalization MeanVarianceNormalization RMSNormalization"
+        "GroupNormalization InstanceNormalization LRN LayerNormalization LpNormalization "
+        "MeanVarianceNormalization RMSNormalization"
     ),
     ("", "ai_onnx.pool"): (
         "AveragePool GlobalAveragePool GlobalLpPool GlobalMaxPool LpPool MaxPool MaxRoiPool "
@@ -54,16 +54,18 @@ OPERATORS: dict[tuple[str, str], str] = {
         "ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare"
     ),
     ("", "ai_onnx.sampling"): "AffineGrid DeformConv GridSample RoiAlign",
+    ("", "ai_onnx.scattering"): "Scatter ScatterElements ScatterND",
     ("", "ai_onnx.sequence"): (
         "ConcatFromSequence Optional OptionalGetElement OptionalHasElement SequenceAt "
         "SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceLength SequenceMap "
         "SplitToSequence"
     ),
     ("", "ai_onnx.shape"): (
-        "CenterCropPad DepthToSpace Expand Flatten Identity Pad Reshape Shape Size Slice "
-        "SpaceToDepth Squeeze Tile Transpose Trilu Unsqueeze"
+        "DepthToSpace Expand Flatten Identity Reshape Shape Size SpaceToDepth Squeeze Tile "
+        "Transpose Unsqueeze"
     ),
     ("", "ai_onnx.signal"): "BlackmanWindow DFT HammingWindow HannWindow MelWeightMatrix STFT",
+    ("", "ai_onnx.slicing"): "CenterCropPad Pad Slice Trilu",
     ("", "ai_onnx.text"): (
         "RegexFullMatch StringConcat StringNormalizer StringSplit TfIdfVectorizer"
     ),
@@ -84,9 +86,7 @@ OPERATORS: dict[tuple[str, str], str] = {
     ("com.microsoft", "com_microsoft.activation"): (
         "BiasGelu BiasSplitGelu FastGelu Gelu QuickGelu"
     ),
-    ("com.microsoft", "com_microsoft.attention"): (
-        "Attention MultiHeadAttention QAttention RotaryEmbedding"
-    ),
+    ("com.microsoft", "com_microsoft.attention"): "Attention MultiHeadAttention QAttention",
     ("com.microsoft", "com_microsoft.group_query"): "GroupQueryAttention",
     ("com.microsoft", "com_microsoft.linear"): (
         "ConvTransposeWithDynamicPads FusedConv FusedGemm FusedMatMul FusedMatMulActivation "
@@ -105,8 +105,11 @@ OPERATORS: dict[tuple[str, str], str] = {
         "DequantizeLinear DynamicQuantizeLSTM DynamicQuantizeMatMul MatMulInteger16 "
         "MatMulIntegerToFloat MulInteger QGemm QuantizeLinear"
     ),
+    ("com.microsoft", "com_microsoft.rotary"): "RotaryEmbedding",
     ("com.microsoft", "com_microsoft.shape"): (
         "CropAndResize ExpandDims GatherND NhwcMaxPool Pad Range Trilu Unique"
     ),
     ("com.microsoft", "com_microsoft.text"): "Tokenizer",
+    ("onnxwalk.fused", "onnxwalk_fused.conv"): "FusedConv",
+    ("onnxwalk.fused", "onnxwalk_fused.recurrent"): "GRU LSTM RNN",
 }

@@ -17,6 +17,8 @@ from numpy.lib.stride_tricks import as_strided
 
 #: bytes of a block of columns or sums: small enough to stay in the second-level cache
 BLOCK_BYTES = 1 << 20
+#: the values of the attribute that operators with windows have
+AUTO_PAD = {"auto_pad": "NOTSET SAME_UPPER SAME_LOWER VALID"}
 
 
 class Axis(NamedTuple):

@@ -10,7 +10,6 @@ from onnx import TensorProto as T
 from onnx import helper
 
 import onnxwalk
-from onnxwalk.interpreter.analysis.flops import operations
 from onnxwalk.interpreter.analysis.profile import profile
 
 
@@ -118,11 +117,24 @@ def test_strings_and_sequences_are_walked(make):
     ],
 )
 def test_operations(operator, attributes, inputs, outputs, expected):
-    from onnxwalk.interpreter.ir.model import Node
-
-    node = Node(operator, (), (), attributes)
+    found = onnxwalk.ops.registry.lookup("", operator, 22)
     values = [[np.zeros(shape, np.float32) for shape in shapes] for shapes in (inputs, outputs)]
-    assert operations(node, *values) == expected
+    assert found.flops(*values, attributes) == expected
+
+
+def test_another_operator_of_the_same_name_has_facts_of_its_own(make):
+    mine = onnxwalk.Registry(parent=onnxwalk.ops.registry)
+
+    @mine.op("Gemm", since=1, domain="my.domain")
+    def double(x):
+        return x + x
+
+    node = helper.make_node("Gemm", ["x"], ["y"], domain="my.domain")
+    model = make("own.onnx", [node], [("x", T.FLOAT, [2, 3])], [("y", T.FLOAT, None)], opset=20)
+    session, feeds = onnxwalk.load(model, registry=mine), {"x": np.ones((2, 3), np.float32)}
+    assert [n.operations for n in profile(session, feeds, 1).nodes] == [6]
+    double.flops(lambda outputs, x: 7 * x.size)
+    assert [n.operations for n in profile(session, feeds, 1).nodes] == [42]
 
 
 def test_wrong_use_is_told(cli, network):

@@ -359,13 +359,13 @@ def test_an_embedding_goes_into_the_layer(kind, gathered):
 
 
 def test_a_file_cannot_hand_over_a_table():
-    """What rewrites tell operators is not to be reached from a file."""
+    """What only the operators of rewrites have is not to be reached from a file."""
     proto = model(
-        [node("RNN", "x w r", "y", hidden_size=2, _table=1)],
+        [node("RNN", "x w r", "y", hidden_size=2, table=1)],
         [("x", F, [3, 1, 2])],
         ["y"],
         [("w", noise(1, 2, 2)), ("r", noise(1, 2, 2))],
         14,
     )
-    with pytest.raises(onnxwalk.InvalidModelError, match="_table"):
+    with pytest.raises(onnxwalk.InvalidModelError, match="no attribute 'table'"):
         onnxwalk.load(proto)

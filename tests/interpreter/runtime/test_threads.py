@@ -141,3 +141,38 @@ def test_what_to_install(monkeypatch):
         assert onnxwalk.load(network(), threads=1).run(None, {"x": noise(1, 8, 8, 3)})
     finally:
         threads._blas.cache_clear()
+
+
+APART = {
+    "ArgMax along another axis": (
+        [node("ArgMax", "x", "y", axis=1, keepdims=0)],
+        [0],
+    ),
+    "TopK": ([node("TopK", "x k", "y i", axis=1)], [0, 0]),
+    "a reduction that drops an axis before the samples": (
+        [node("Transpose", "x", "t"), node("ArgMax", "t", "y", axis=0, keepdims=0)],
+        [0],
+    ),
+    "a sum of several": ([node("Sum", "x x x", "y")], [0]),
+}
+
+
+@pytest.mark.parametrize(("nodes", "axes"), APART.values(), ids=APART)
+def test_graphs_that_keep_samples_apart_are_cut(nodes, axes):
+    constants = [("k", np.array([2]))] if "k" in {n for m in nodes for n in m.input} else []
+    outputs = list(nodes[-1].output)
+    proto = make(nodes, [("x", F, ["n", 8])], outputs, constants)
+    x = noise(32, 8)
+    two, one = onnxwalk.load(proto, threads=2), onnxwalk.load(proto, optimize=False)
+    assert axes_of(two, {"x": x}) == axes
+    same(two.run(None, {"x": x}), one.run(None, {"x": x}))
+
+
+@pytest.mark.parametrize("attributes", [{}, {"keepdims": 0}])
+def test_argmax_over_the_samples_is_not_cut(attributes):
+    """Without an attribute ``axis`` it is over the first."""
+    proto = make([node("ArgMax", "x", "y", **attributes)], [("x", F, ["n", 8])], ["y"], [])
+    two, one = onnxwalk.load(proto, threads=2), onnxwalk.load(proto)
+    for _ in range(3):
+        same(two.run(None, {"x": noise(32, 8)}), one.run(None, {"x": noise(32, 8)}))
+    assert axes_of(two, {"x": noise(32, 8)}) is None

@@ -115,7 +115,7 @@ NO_LARGE_CALL = {
     "onnxwalk.ops.com_microsoft.shape.needs_of_range",
     "onnxwalk.ops.ai_onnx_ml.maps.needs_of_cast_map",
     "onnxwalk.ops.ai_onnx_ml.maps.needs_of_dict_vectorizer",
-    "onnxwalk.ops.ai_onnx.normalization.needs_of_dropout_by_flag",
+    "onnxwalk.ops.ai_onnx.dropout.needs_of_dropout_by_flag",
     "onnxwalk.ops.ai_onnx.signal.needs_of_dft_along",
 }
 
