@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from onnxwalk.ops.contract.space import Space
+from onnxwalk.ops.contract.space import Bind, Space
 from onnxwalk.ops.fast.recurrent_steps import Cell, Lone, Step
 
 #: bytes of gates to project at a time: they should be in the cache when the steps come to them
@@ -310,9 +310,7 @@ class Walk:
             y[places, order[ranks], d] = self._history[times, ranks, d]
 
 
-def bindable(
-    make_cell: Callable[[], Cell], embedding: np.ndarray | None
-) -> Callable[..., tuple[np.ndarray, ...] | None]:
+def bindable(make_cell: Callable[[], Cell], embedding: np.ndarray | None) -> Bind:
     """The ``bind`` of a node with known weights: the cell and the table are made when first
     needed, and shared by all that is bound."""
 
