@@ -132,8 +132,7 @@ def thresholded_relu(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
 
 relu.needs(elementwise(per_element=CHEAP))
 leaky_relu.needs(elementwise(2.25, widened=True, per_element=30))
-for _function in (prelu, prelu_by_channel):
-    _function.needs(elementwise(2.5, widened=True, per_element=30))
+declare(prelu, prelu_by_channel, needs=elementwise(2.5, widened=True, per_element=30))
 thresholded_relu.needs(elementwise(1.5, widened=True, per_element=30))
 
 
@@ -259,8 +258,7 @@ def gelu(x: np.ndarray, *, approximate: str = "none") -> np.ndarray:
 gelu.bind(bind_gelu)
 
 
-for _function in (tanh, sigmoid, hard_sigmoid):
-    _function.needs(elementwise(widened=True))
+declare(tanh, sigmoid, hard_sigmoid, needs=elementwise(widened=True))
 for _function in (
     elu, selu, selu_of_few_digits, celu, shrink, hard_swish, swish, softplus, softsign, mish, gelu
 ):  # fmt: skip

@@ -108,8 +108,7 @@ def needs_of_div(a: np.ndarray, b: np.ndarray, **_: Any) -> Need:
 # a remainder is subtracted bit by bit
 mod.needs(elementwise(widened=True, per_element=900))
 mod_of_integers.needs(elementwise(widened=True, per_element=900))
-for _function in (add, sub, mul):
-    _function.needs(elementwise(per_element=CHEAP))
+declare(add, sub, mul, needs=elementwise(per_element=CHEAP))
 
 
 @op("Pow", since=7)
@@ -224,8 +223,7 @@ def needs_of_many(*data_0: np.ndarray, **_: Any) -> Need:
     return Need(copies, 30 * count * len(data_0))
 
 
-for _function in (maximum, minimum, sum_of, mean_of):
-    _function.needs(needs_of_many)
+declare(maximum, minimum, sum_of, mean_of, needs=needs_of_many)
 
 
 # -------------------------------------------------------------------------------------------- Clip

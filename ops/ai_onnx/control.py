@@ -215,12 +215,10 @@ def _lengthened(y: np.ndarray, length: int) -> np.ndarray:
 
 
 # What the bodies make is asked there; the elements that are stacked are known afterwards only.
-for _function in (if_, loop, scan, scan_batches):
-    _function.needs(nothing)
-
-
-declare(if_, loop, scan, scan_batches, flops=flops.none)
+declare(if_, loop, scan, scan_batches, needs=nothing, flops=flops.none)
 if_.graphs(Graphs(lambda cond: "then_branch" if cond else "else_branch", outputs_from=0))
 loop.graphs(Graphs(outputs_from=1, carried=lambda inputs, **_: inputs - 1, rereads=False))
-_CARRIED = lambda inputs, *, num_scan_inputs, **_: inputs - num_scan_inputs  # noqa: E731
-declare(scan, scan_batches, graphs=Graphs(outputs_from=0, carried=_CARRIED))
+_of_scan = Graphs(
+    outputs_from=0, carried=lambda inputs, *, num_scan_inputs, **_: inputs - num_scan_inputs
+)
+declare(scan, scan_batches, graphs=_of_scan)

@@ -258,9 +258,7 @@ def needs_of_conv_transpose(
 
 @conv_transpose.flops
 @conv_transpose_1.flops
-def flops_of_conv_transpose(
-    outputs: Any, x: np.ndarray, w: np.ndarray, *others: Any, **_: Any
-) -> int:
+def flops_of_conv_transpose(outputs, x, w, *others, **_):
     """Each input is multiplied by a kernel for each channel of its group's outputs."""
     return 2 * x.size * math.prod(w.shape[1:])
 

@@ -79,8 +79,7 @@ def constant_of_shape(input, *, value=None):
     return np.full(shape, as_scalar(value, "value"), value.dtype)
 
 
-for _function in (constant, constant_or_sparse, constant_tensor):
-    _function.needs(lambda **attributes: Need(0))
+declare(constant, constant_or_sparse, constant_tensor, needs=lambda **attributes: Need(0))
 
 
 @constant_of_shape.needs
@@ -365,7 +364,7 @@ constant_of_shape.output_type(lambda first, *, value: "float" if value is None e
 @constant.output_type
 @constant_or_sparse.output_type
 @constant_tensor.output_type
-def type_of_constant(first: str, **attributes: Any) -> str:
+def type_of_constant(first: str, **attributes):
     """That of the one attribute that is given."""
     (name, value), *_ = [item for item in attributes.items() if item[1] is not None]
     named = {"value_int": "int64", "value_float": "float", "value_string": "string"}

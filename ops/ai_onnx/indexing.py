@@ -385,9 +385,7 @@ declare(top_k, top_k_by_attribute, top_k_largest, batch_axis=batch.along)
 
 
 @gather.batch_axis
-def batch_axis_of_gather(
-    samples: batch.Samples, inputs: batch.Values, outputs: batch.Values, *, axis: int, **_: Any
-) -> batch.Found:
+def batch_axis_of_gather(samples, inputs, outputs, *, axis, **_):
     """The samples are among the indices, or on another axis of the data."""
     along, (of_data, of_indices) = axis % inputs[0].ndim, samples
     if of_data is None:
@@ -397,13 +395,6 @@ def batch_axis_of_gather(
 
 
 @gather_nd.batch_axis
-def batch_axis_of_gather_nd(
-    samples: batch.Samples,
-    inputs: batch.Values,
-    outputs: batch.Values,
-    *,
-    batch_dims: int = 0,
-    **_: Any,
-) -> batch.Found:
+def batch_axis_of_gather_nd(samples, inputs, outputs, *, batch_dims=0, **_):
     batch.require(list(samples) == [0, 0] and batch_dims >= 1)
     return [0]

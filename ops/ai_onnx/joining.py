@@ -156,9 +156,7 @@ declare(
 
 @concat.batch_axis
 @concat_along_channels.batch_axis
-def batch_axis_of_concat(
-    samples: batch.Samples, inputs: batch.Values, outputs: batch.Values, *, axis: int, **_: Any
-) -> batch.Found:
+def batch_axis_of_concat(samples, inputs, outputs, *, axis, **_):
     """All inputs have the samples on one axis, which is not the one that is joined."""
     batch.require(len(set(samples)) == 1 and samples[0] != axis % inputs[0].ndim)
     return [samples[0]]

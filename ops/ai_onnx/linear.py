@@ -249,16 +249,14 @@ matmul.batch_axis(batch.product)
 @gemm.flops
 @gemm_with_c.flops
 @gemm_broadcasting_if_asked.flops
-def flops_of_gemm(outputs: Any, a: np.ndarray, *others: Any, transA: int, **_: Any) -> int:
+def flops_of_gemm(outputs, a, *others, transA, **_):
     return 2 * outputs[0].size * a.shape[0 if transA else 1]
 
 
 @gemm.batch_axis
 @gemm_with_c.batch_axis
 @gemm_broadcasting_if_asked.batch_axis
-def batch_axis_of_gemm(
-    samples: batch.Samples, inputs: batch.Values, outputs: batch.Values, *, transA: int, **_: Any
-) -> batch.Found:
+def batch_axis_of_gemm(samples, inputs, outputs, *, transA, **_):
     """The samples are rows of A, and C is the same for all of them."""
     batch.require(batch.only_first(samples) == 0 and not transA)
     c = inputs[2] if len(inputs) > 2 else None

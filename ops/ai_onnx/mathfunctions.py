@@ -178,12 +178,10 @@ def erf(input: np.ndarray) -> np.ndarray:
 erf.bind(bind_erf)
 
 
-for _function in (neg, absolute, sign, ceil, floor, round_half_to_even):
-    _function.needs(elementwise(per_element=CHEAP))
-for _function in (reciprocal, sqrt, exp, log, asin, acos, atan, asinh, acosh):
-    _function.needs(elementwise())
-for _function in (sin, cos, tan, sinh, cosh, atanh):  # of huge numbers, or near a pole
-    _function.needs(elementwise(per_element=100))
+declare(neg, absolute, sign, ceil, floor, round_half_to_even, needs=elementwise(per_element=CHEAP))
+declare(reciprocal, sqrt, exp, log, asin, acos, atan, asinh, acosh, needs=elementwise())
+# more of huge numbers, or near a pole
+declare(sin, cos, tan, sinh, cosh, atanh, needs=elementwise(per_element=100))
 erf.needs(elementwise(blockwise=10, per_element=150))
 
 

@@ -473,7 +473,7 @@ def needs_of_max_roi_pool(
 @average_pool.flops
 @lp_pool.flops
 @lp_pool_1.flops
-def flops_of_pool(outputs: Any, x: np.ndarray, *, kernel_shape: Any = None, **_: Any) -> int:
+def flops_of_pool(outputs, x, *, kernel_shape=None, **_):
     return outputs[0].size * math.prod(kernel_shape or (1,))
 
 

@@ -458,9 +458,7 @@ def needs_of_layer(
 @lstm.flops
 @gru.flops
 @gru_1.flops
-def flops_of_layer(
-    outputs: Any, x: np.ndarray, w: np.ndarray, r: np.ndarray, *others: Any, **_: Any
-) -> int:
+def flops_of_layer(outputs, x, w, r, *others, **_):
     """Two products for each step, sequence and direction; padding that is left out counts too."""
     return 2 * math.prod(x.shape[:2]) * (w.size + r.size)
 

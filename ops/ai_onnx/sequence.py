@@ -216,5 +216,5 @@ optional.output_type(lambda first, *, type, **_: types.optional_of(first or type
 
 
 @optional_get_element.output_type
-def type_of_optional_get_element(first: str) -> str:
+def type_of_optional_get_element(first: str):
     return types.held_by(first) if first.startswith("optional(") else first

@@ -199,8 +199,7 @@ def transpose(data, *, perm=None):
 transpose.bind(view(transpose))
 
 
-for _function in (unsqueeze, unsqueeze_by_attribute, identity, shape, size, transpose):
-    _function.needs(nothing)
+declare(unsqueeze, unsqueeze_by_attribute, identity, shape, size, transpose, needs=nothing)
 
 
 # of the same elements in the same order there is a copy only if they don't lie in memory so
@@ -340,8 +339,6 @@ declare(depth_to_space, space_to_depth, choices={"mode": "DCR CRD"})
 
 
 @transpose.batch_axis
-def batch_axis_of_transpose(
-    samples: batch.Samples, inputs: batch.Values, outputs: batch.Values, *, perm: Any, **_: Any
-) -> batch.Found:
+def batch_axis_of_transpose(samples, inputs, outputs, *, perm, **_):
     perm = list(perm or reversed(range(inputs[0].ndim)))
     return [perm.index(samples[0])]

@@ -295,7 +295,5 @@ declare(fused_conv, flops=flops.convolution, batch_axis=batch.first_axis)
 @fused_matmul.flops
 @transpose_matmul.flops
 @fused_matmul_activation.flops
-def flops_of_fused_matmul(
-    outputs: Any, a: np.ndarray, *others: Any, transA: int, transBatchA: int = 0, **_: Any
-) -> int:
+def flops_of_fused_matmul(outputs, a, *others, transA, transBatchA=0, **_):
     return flops.product(outputs, _transposed(a, transBatchA, transA))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from onnxwalk.ops.ai_onnx import fusion
+from onnxwalk.ops.ai_onnx import conv, fusion
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import FUSED, fused
+from onnxwalk.ops.onnxwalk_fused import extending
 from onnxwalk.ops.shared import batch, flops
 
 _ACTIVATIONS = (
@@ -13,41 +14,14 @@ _ACTIVATIONS = (
 
 
 @fused.op("FusedConv", since=1, domain=FUSED)
-def fused_conv(
-    x,
-    w,
-    b=None,
-    z=None,
-    *,
-    activation=None,
-    activation_params=None,
-    auto_pad="NOTSET",
-    dilations=None,
-    group=1,
-    kernel_shape=None,
-    pads=None,
-    pool=0,
-    strides=None,
-):
+@extending(conv.conv, ("z",), activation=None, activation_params=None, pool=0)
+def fused_conv(x, w, b=None, z=None, **attributes):
     """activation(Conv(x, w, b) + z), where z may broadcast; with ``pool`` the largest of 2 × 2
 
     activation: Relu, Tanh, Sigmoid, HardSwish, Swish, LeakyRelu (alpha), HardSigmoid (alpha, beta)
     or Clip (min, max), with its parameters in activation_params; none is the identity.
     """
-    prepared = prepare_fused_conv(
-        w,
-        b,
-        activation=activation,
-        activation_params=activation_params,
-        auto_pad=auto_pad,
-        dilations=dilations,
-        group=group,
-        kernel_shape=kernel_shape,
-        pads=pads,
-        pool=pool,
-        strides=strides,
-    )
-    return prepared(x, z)
+    return prepare_fused_conv(w, b, **attributes)(x, z)
 
 
 @fused_conv.prepare

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from onnxwalk.ops.ai_onnx import recurrent
-from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.registry import FUSED, fused
+from onnxwalk.ops.contract.facts import Function, declare
+from onnxwalk.ops.contract.registry import FUSED, REQUIRED, fused
+from onnxwalk.ops.onnxwalk_fused import extending
 from onnxwalk.ops.shared import batch
 
 
-def _of_ids(name: str, layer: Callable[..., Any], prepare_layer: Callable[..., Any]) -> None:
-    """Register a layer whose inputs are the rows of ``table`` (V, I) that ids (T, N) name."""
+def _of_ids(name: str, layer: Function, prepare_layer: Callable[..., Any]) -> None:
+    """Register a layer that takes ids in place of its inputs x."""
 
+    @fused.op(name, since=1, domain=FUSED)
+    @extending(layer, table=REQUIRED)
     def of_ids(ids: np.ndarray, *inputs: Any, table: np.ndarray, **attributes: Any) -> Any:
+        """The layer of the rows of table (V, I) that ids (T, N) name."""
         return layer(table[ids], *inputs, **attributes)
 
     @functools.wraps(prepare_layer)
@@ -29,13 +32,8 @@ def _of_ids(name: str, layer: Callable[..., Any], prepare_layer: Callable[..., A
         x = np.broadcast_to(table[:1], (*ids.shape, *table.shape[1:]))
         return recurrent.needs_of_layer(x, *inputs, **attributes)
 
-    x, *others = inspect.signature(layer).parameters.values()
-    table = inspect.Parameter("table", inspect.Parameter.KEYWORD_ONLY)
-    parameters = [x.replace(name="ids"), *others, table]
-    of_ids.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    of_ids.__doc__ = f"{name} of the rows of table (V, I) that ids (T, N) name."
     declare(
-        fused.op(name, since=1, domain=FUSED)(of_ids),
+        of_ids,
         prepare=prepare,
         needs=needs,
         flops=recurrent.flops_of_layer,
