@@ -175,7 +175,7 @@ class _Compiler:
         if bodies:
             function = partial(operator.function, **keywords)
             captured_names = [name for _, names in bodies.values() for name in names]
-            loops = operator.graphs.branch is None
+            loops = operator.subgraphs.branch is None
             call = _with_bodies(function, len(node.inputs), bodies, self.optimize, loops)
             return call, None, [*node.inputs, *captured_names]
         if self.optimize and operator.preparation is not None:

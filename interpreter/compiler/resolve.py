@@ -23,7 +23,7 @@ from onnxwalk.interpreter.ir.model import (
     Tensor,
     TensorType,
 )
-from onnxwalk.ops import Registry
+from onnxwalk.ops import Operator, Registry
 from onnxwalk.ops.contract.registry import FUSED, LATEST_OPSET, REQUIRED
 from onnxwalk.ops.schema.types import signature
 
@@ -114,21 +114,19 @@ def _call_problems(node: Node, context: Context) -> Iterator[str]:
                     f"{node}: attribute '{name}' is '{value}'; at opset {opset} it may be "
                     f"{', '.join(allowed)}"
                 )
-    yield from _body_problems(node, context)
+    yield from _body_problems(node, operator)
     for name, default in operator.attributes.items():
         if default is REQUIRED and name not in node.attributes:
             yield f"{node}: attribute '{name}' of {operator} is missing"
 
 
-def _body_problems(node: Node, context: Context) -> Iterator[str]:
+def _body_problems(node: Node, operator: Operator) -> Iterator[str]:
     """Has each graph as many outputs as the node names, if it is where these come from?"""
-    operator = context.operator(node)
-    start = operator.graphs.outputs_from if operator else None
-    if start is None:
+    if operator.subgraphs.outputs_from is None:
         return
     named = max((i for i, name in enumerate(node.outputs, 1) if name), default=0)
     for name, graph in node.graphs:
-        given = len(graph.outputs) - start
+        given = len(graph.outputs) - operator.subgraphs.outputs_from
         if given < named:
             yield f"{node}: {named} outputs, of its {name} come {max(given, 0)}"
 

@@ -22,6 +22,7 @@ from onnxwalk.interpreter.ir.model import (
     ValueInfo,
     ValueType,
 )
+from onnxwalk.ops import Operator
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES
 from onnxwalk.ops.schema.types import Signature, formal_at, in_words, signature
 
@@ -58,14 +59,15 @@ def _graph_problems(graph: Graph, context: Context, types: Types) -> Iterator[Pr
         for name, inner in node.graphs:
             bodies[name] = ChainMap({}, types)
             yield from _graph_problems(inner, context, bodies[name])
-        spec = _signature(node, context)
-        found: list[str] = []
+        operator, spec = context.operator(node), _signature(node, context)
+        assert operator is not None, "resolve() has looked up every operator"
+        bound: dict[str, tuple[str, str]] = {}
         if spec is not None:
-            bound: dict[str, tuple[str, str]] = {}
-            yield from _input_problems(node, spec, types, bound, context)
-            found = (_body_outputs(node, bodies, context) if bodies else []) or [
-                _output(node, spec, i, types, bound, context) for i in range(len(node.outputs))
-            ]
+            yield from _input_problems(node, spec, operator, types, bound)
+        found = _body_outputs(node, operator, bodies) or [
+            _output(node, spec, operator, i, types, bound) for i in range(len(node.outputs))
+        ]
+        if spec is not None:
             yield from _output_problems(node, spec, found)
         for position, name in enumerate(node.outputs):
             known = found[position] if position < len(found) else ""
@@ -83,13 +85,12 @@ def _signature(node: Node, context: Context) -> Signature | None:
 def _input_problems(
     node: Node,
     spec: Signature,
+    operator: Operator,
     types: Types,
     bound: dict[str, tuple[str, str]],
-    context: Context,
 ) -> Iterator[Problem]:
     """Binds each type variable to the first input's type, and to that input's name."""
-    operator = context.operator(node)
-    lacking = operator.not_computed if operator else {}
+    lacking = operator.not_computed
     for position, name in enumerate(node.inputs):
         tick()
         kind = types.get(name, "") if name else ""
@@ -125,25 +126,24 @@ def _call(node: Node, spec: Signature) -> str:
 
 def _output(
     node: Node,
-    spec: Signature,
+    spec: Signature | None,
+    operator: Operator,
     position: int,
     types: Types,
     bound: Mapping[str, tuple[str, str]],
-    context: Context,
 ) -> str:
-    """The type of an output, from its variable, its only possibility, or an attribute."""
-    formal = formal_at(spec.outputs, position)
-    if formal is None:
-        return ""
-    if formal.variable in bound:
-        return bound[formal.variable][0]
-    if len(formal.allowed) == 1:
-        return next(iter(formal.allowed))
-    given = (formal_at(spec.inputs, i) for i, name in enumerate(node.inputs) if name)
-    if formal.variable and formal.variable in (other.variable for other in given if other):
-        return ""  # that of an input whose type isn't known
-    operator = context.operator(node)
-    assert operator is not None
+    """The type of an output, from its variable, its only possibility, or the operator's rule."""
+    if spec is not None:
+        formal = formal_at(spec.outputs, position)
+        if formal is None:
+            return ""
+        if formal.variable in bound:
+            return bound[formal.variable][0]
+        if len(formal.allowed) == 1:
+            return next(iter(formal.allowed))
+        given = (formal_at(spec.inputs, i) for i, name in enumerate(node.inputs) if name)
+        if formal.variable and formal.variable in (other.variable for other in given if other):
+            return ""  # that of an input whose type isn't known
     first = types.get(node.inputs[0], "") if node.inputs else ""
     return operator.output_type(first, {k: _typed(v) for k, v in node.attributes.items()})
 
@@ -156,10 +156,9 @@ def _typed(attribute: Any) -> Any:
     return spelled(attribute) if is_type else attribute
 
 
-def _body_outputs(node: Node, bodies: Mapping[str, Types], context: Context) -> list[str]:
+def _body_outputs(node: Node, operator: Operator, bodies: Mapping[str, Types]) -> list[str]:
     """The types that graphs give to the node's outputs, where all of them agree."""
-    operator = context.operator(node)
-    start = operator.graphs.outputs_from if operator else None
+    start = operator.subgraphs.outputs_from
     if start is None:
         return []
     found = [

@@ -203,3 +203,27 @@ def test_values_where_the_file_has_no_type():
     assert numbers.dtype == np.float32 and numbers.tolist() == [1, 1]
     ((one, two),) = session.run(None, {"x": [np.ones(2, ">f4"), 2]})
     assert one.dtype == np.float32 and two == 2
+
+
+def test_the_rules_of_own_operators_are_asked():
+    mine = ops.Registry(parent=ops.registry)
+
+    @mine.op("Mine", since=1, domain="mine")
+    def own(x, *, to="int64", way="up"):
+        return x
+
+    own.output_type(lambda first, *, to, **_: to or first)
+    own.choices({"way": "up down"})
+    inputs = [value("x")]
+
+    def loaded(**attributes):
+        own_node = helper.make_node("Mine", ["x"], ["a"], domain="mine", **attributes)
+        proto = model([own_node, node("Not", "a", "y")], inputs, 17)
+        proto.opset_import.append(helper.make_opsetid("mine", 1))
+        with pytest.raises(InvalidModelError) as error:
+            onnxwalk.load(proto, registry=mine)
+        return str(error.value)
+
+    assert "'a' is int64, not bool" in loaded()
+    assert "'a' is float, not bool" in loaded(to="")
+    assert "may be up, down" in loaded(way="left")
