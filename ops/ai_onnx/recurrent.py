@@ -146,7 +146,7 @@ def lstm(
 
     Spec: LSTM-1, LSTM-7, LSTM-14 (layout), LSTM-22 (bfloat16).
     """
-    clipped = _clipping(clip)
+    clipped, rounded = _clipping(clip), _rounded or (lambda h: h)
     reversals = _reversals(w, r, b, 4, direction, hidden_size)
     names = _names(activations, _LSTM_DEFAULTS, len(reversals))
     functions = _functions(names, activation_alpha, activation_beta)
@@ -154,7 +154,7 @@ def lstm(
 
     def step(way, xw, h, C):
         f_, g_, h_ = way.functions
-        i, o, f, c = np.split(xw + (_rounded(h) if _rounded else h) @ way.r, 4, axis=1)
+        i, o, f, c = np.split(xw + rounded(h) @ way.r, 4, axis=1)
         if way.p is not None:
             Pi, Po, Pf = np.split(way.p, 3)
             i, f = i + Pi * C, f + Pf * C
