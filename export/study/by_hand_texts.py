@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -25,6 +26,7 @@ from onnxwalk.export.study.by_hand import (
 )
 from onnxwalk.export.study.findings import Result
 from onnxwalk.interpreter.ir.model import Node
+from onnxwalk.ops.ai_onnx import recurrent
 
 _AFTER = 6  # steps of padding that are shown behind the words
 _SHOWN = 3  # products of a long sum that are written out
@@ -32,7 +34,7 @@ _SHOWN = 3  # products of a long sum that are written out
 
 @dataclass
 class Recurrence:
-    """The recurrent node of a walk, recomputed step by step from what went into it.
+    """The recurrent node of a walk, computed once more in float64: the operator shows every step.
 
     D directions, T steps, H cells. ``h`` and ``c`` (D, T + 1, H) begin with the zeros before the
     first step; of direction 1 the steps run backwards. ``gates``: name -> (D, T, H). Only the
@@ -54,9 +56,17 @@ class Recurrence:
         self.c = np.zeros_like(self.h)
         kinds = ("i", "o", "f", "c") if self.node.op_type == "LSTM" else ("h",)
         self.gates = {kind: np.zeros((directions, len(self.x), cells)) for kind in kinds}
-        for d in range(directions):
-            for step in range(self.taken):
-                self._step(d, step, kinds)
+        operator = recurrent.lstm if self.node.op_type == "LSTM" else recurrent.rnn
+        lengths = np.array([self.taken])
+        x, attributes = self.x[:, None], self.node.attributes
+        operator(x, self.w, self.r, self.b, lengths, **attributes, _watch=self._see)
+
+    def _see(self, d: int, times: Any, rows: Any, values: Mapping[str, NDArray[Any]]) -> None:
+        step = self.at(d, times.item())
+        self.h[d, step + 1] = values["h"][0]
+        self.c[d, step + 1] = values.get("C", values["h"])[0]
+        for kind, gates in self.gates.items():
+            gates[d, step] = values[kind][0]
 
     def at(self, d: int, step: int) -> int:
         """The position in the sentence that a direction reads at its ``step``."""
@@ -68,18 +78,6 @@ class Recurrence:
         x = self.x[self.at(d, step)]
         bias = self.b[d, :half] + self.b[d, half:]
         return self.w[d] @ x, self.r[d] @ self.h[d, step], bias
-
-    def _step(self, d: int, step: int, kinds: tuple[str, ...]) -> None:
-        parts = np.split(sum(self.sums(d, step)), len(kinds))
-        if kinds == ("h",):
-            self.gates["h"][d, step] = self.h[d, step + 1] = np.tanh(parts[0])
-            return
-        i, o, f = (1 / (1 + np.exp(-z)) for z in parts[:3])
-        candidate = np.tanh(parts[3])
-        self.c[d, step + 1] = f * self.c[d, step] + i * candidate
-        self.h[d, step + 1] = o * np.tanh(self.c[d, step + 1])
-        for kind, gate in zip(kinds, (i, o, f, candidate), strict=True):
-            self.gates[kind][d, step] = gate
 
     def interpreters(self) -> NDArray[Any]:
         """The interpreter's h after each step, as ``h[:, 1:]``."""
@@ -178,13 +176,13 @@ def _agrees(it: Recurrence) -> str:
     directions, taken, cells = ours.shape
     both = f"{directions} directions × " if directions > 1 else ""
     said = (
-        f"All of it by hand, {both}{taken} steps × {cells} cells, differs from the interpreter's h "
-        f"by {differs(ours, theirs)} at most"
+        f"All of it in float64, {both}{taken} steps × {cells} cells, differs from the "
+        f"interpreter's h by {differs(ours, theirs)} at most"
     )
     if it.node.op_type == "LSTM":
         last = it.walk.value(it.node.outputs[2])[:, 0]
         said += f", and the last C from its C by {differs(it.c[:, it.taken], last)}"
-    return said + " (float64 here, float32 there)."
+    return said + " (which computes in float32)."
 
 
 def _rnn(it: Recurrence, unit: int, why: str) -> str:
@@ -355,7 +353,7 @@ def _lstm(it: Recurrence, unit: int, why: str) -> str:
         )
         + paragraph(
             "The gates are inside of the LSTM node, which hands out only h and the last C; they",
-            "are computed here from the X, W, R and B that the interpreter gave it.",
+            "are what its function shows of itself, in float64, from the same X, W, R and B.",
             _agrees(it),
         )
         + _gates_over_time(it, unit)

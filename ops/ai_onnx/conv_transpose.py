@@ -103,35 +103,13 @@ def conv_transpose_1(
 
 
 @conv_transpose_1.prepare
-def prepare_conv_transpose_1(
-    w,
-    b=None,
-    *,
-    auto_pad="NOTSET",
-    dilations=None,
-    group=1,
-    kernel_shape=None,
-    output_padding=None,
-    output_shape=None,
-    pads=None,
-    strides=None,
-):
+def prepare_conv_transpose_1(w, b=None, *, auto_pad="NOTSET", output_shape=None, **attributes):
     """ConvTranspose-1 with known weights."""
     if output_shape:
         explicit_pads(None, 0, auto_pad)  # refuses what is no auto_pad
         auto_pad = "NOTSET" if auto_pad == "SAME_UPPER" else "SAME_UPPER"
-    return prepare_conv_transpose(
-        w,
-        b,
-        auto_pad=auto_pad,
-        dilations=dilations,
-        group=group,
-        kernel_shape=kernel_shape,
-        output_padding=output_padding,
-        output_shape=output_shape,
-        pads=pads,
-        strides=strides,
-    )
+    attributes |= {"auto_pad": auto_pad, "output_shape": output_shape}
+    return prepare_conv_transpose(w, b, **attributes)
 
 
 @conv_transpose.prepare

@@ -1,7 +1,9 @@
 """Recurrent layers: RNN, LSTM, GRU.
 
-What one time step computes is here; how the steps walk a batch of sequences, in two directions and
-with lengths of their own, is in ``_recurrence``.
+Each operator's ``step`` is the formula of one time step, from what the inputs contribute to the
+gates (x[t] W' with the biases); ``over_time`` takes it through a batch of sequences, in two
+directions and with lengths of their own. With ``_watch`` set, every step is shown to it: see
+``Watch``.
 
 Shapes: T steps, N sequences, I features in, H hidden, D directions (2 if bidirectional).
 With layout=1 the batch comes first: x (N, T, I), y (N, T, D, H), states (N, D, H).
@@ -9,22 +11,35 @@ With layout=1 the batch comes first: x (N, T, I), y (N, T, D, H), states (N, D, 
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.ai_onnx import activation
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.space import with_bind
-from onnxwalk.ops.fast import recurrent as fast
+from onnxwalk.ops.fast.recurrent import bindable
+from onnxwalk.ops.fast.recurrent_steps import Cell, gru_cell, lstm_cell, rnn_cell
 from onnxwalk.ops.shared import batch
-from onnxwalk.ops.shared import gates as _gates
-from onnxwalk.ops.shared.gates import Activation, activations_of, bound
-from onnxwalk.ops.shared.recurrence import Direction, Step, expect, needs_of_walk, walk
+from onnxwalk.ops.shared.recurrence import (
+    Activation,
+    Way,
+    expect,
+    needs_of_recurrence,
+    over_time,
+)
 from onnxwalk.ops.shared.windows import working_dtype
+
+#: f and g, and for LSTM h, where a node names none
+_RNN_DEFAULTS: tuple[str, ...] = ("tanh",)
+_LSTM_DEFAULTS: tuple[str, ...] = ("sigmoid", "tanh", "tanh")
+_GRU_DEFAULTS: tuple[str, ...] = ("sigmoid", "tanh")
 
 
 @op("RNN", since=1, without=["layout"])
@@ -46,6 +61,7 @@ def rnn(
     hidden_size=None,
     layout=0,
     output_sequence=0,
+    _watch=None,
 ):
     """h[t] = f(x[t] W' + h[t-1] R' + Wb + Rb)
 
@@ -57,68 +73,31 @@ def rnn(
 
     Spec: RNN-1, RNN-7, RNN-14 (layout), RNN-22 (bfloat16).
     """
-    return prepare_rnn(
-        w,
-        r,
-        b,
-        activation_alpha=activation_alpha,
-        activation_beta=activation_beta,
-        activations=activations,
-        clip=clip,
-        direction=direction,
-        hidden_size=hidden_size,
-        layout=layout,
-    )(x, sequence_lens, initial_h)
+    clipped = _clipping(clip)
+    reversals = _reversals(w, r, b, 1, direction, hidden_size)
+    names = _names(activations, _RNN_DEFAULTS, len(reversals))
+    functions = _functions(names, activation_alpha, activation_beta)
+    ways = _ways(w, r, b, None, functions, reversals)
+
+    def step(way, xw, h):
+        (f,) = way.functions
+        return {"h": f(clipped(xw + h @ way.r))}
+
+    return over_time(step, ways, x, sequence_lens, layout, _watch, h=initial_h)
 
 
 @rnn.prepare
-def prepare_rnn(
-    w,
-    r,
-    b=None,
-    *,
-    activation_alpha=None,
-    activation_beta=None,
-    activations=None,
-    clip=None,
-    direction="forward",
-    hidden_size=None,
-    layout=0,
-    output_sequence=0,
-    _table=None,
-):
-    """RNN with known weights, which are transposed once."""
-    reversals = _reversals(direction)
-    if activations == ["Tanh", "Tanh"]:
-        activations = None  # the default serves one direction too
-    chosen = activations_of(
-        activations, ["Tanh"], len(reversals), activation_alpha, activation_beta
-    )
-    _check_weights(w, r, b, 1, len(reversals), hidden_size)
-    dtype, clipped = working_dtype(w.dtype), bound(clip)
-
-    def one(d: int, reverse: bool) -> Direction:
-        w_x, w_h, b_x, b_h = _transposed(w, r, b, d, dtype)
-        (f,) = chosen[d]
-
-        def step(out, projected, h):
-            np.matmul(h, w_h, out=out)
-            out += projected
-            f(clipped(out))
-
-        return Direction(w_x, _sum(b_x, b_h), lambda batch: step, reverse)
-
-    directions = [one(d, reverse) for d, reverse in enumerate(reversals)]
+def prepare_rnn(w, r, b=None, *, _table=None, **attributes):
+    """RNN with known weights."""
 
     def apply(x, sequence_lens=None, initial_h=None):
-        x = _embedded(x, _table)
-        return walk(directions, r.shape[-1], x, sequence_lens, layout, initial_h=initial_h)
+        return rnn(_embedded(x, _table), w, r, b, sequence_lens, initial_h, **attributes)
 
-    usual = chosen[0][0] in (_gates.tanh, _gates.relu) and len(set(chosen)) == 1
-    if usual and clip is None and layout == 0 and w.dtype == r.dtype == dtype:
-        relu = chosen[0][0] is _gates.relu
-        with_bind(apply, fast.Bindable(lambda: fast.rnn_cell(w, r, b, reversals, relu), _table))
-    return apply
+    cells = {
+        _RNN_DEFAULTS: partial(rnn_cell, relu=False),
+        ("relu",): partial(rnn_cell, relu=True),
+    }
+    return _bindable(apply, cells, 1, w, r, b, _table, **attributes)
 
 
 @op("LSTM", since=1, without=["layout"])
@@ -143,6 +122,8 @@ def lstm(
     input_forget=0,
     layout=0,
     output_sequence=0,
+    _rounded=None,
+    _watch=None,
 ):
     """Gates decide what a cell takes in (i), keeps (f) and shows (o):
 
@@ -161,151 +142,44 @@ def lstm(
     ``clip`` bounds what goes into f and g. What goes into h, the cell's own state, isn't clipped:
     the spec ("the input of activations") can be read either way, ONNX Runtime leaves it.
 
+    ``_rounded`` is what a quantized LSTM does to the hidden state before it is multiplied.
+
     Spec: LSTM-1, LSTM-7, LSTM-14 (layout), LSTM-22 (bfloat16).
     """
-    return prepare_lstm(
-        w,
-        r,
-        b,
-        p,
-        activation_alpha=activation_alpha,
-        activation_beta=activation_beta,
-        activations=activations,
-        clip=clip,
-        direction=direction,
-        hidden_size=hidden_size,
-        input_forget=input_forget,
-        layout=layout,
-    )(x, sequence_lens, initial_h, initial_c)
+    clipped, rounded = _clipping(clip), _rounded or (lambda h: h)
+    reversals = _reversals(w, r, b, 4, direction, hidden_size)
+    names = _names(activations, _LSTM_DEFAULTS, len(reversals))
+    functions = _functions(names, activation_alpha, activation_beta)
+    ways = _ways(w, r, b, p, functions, reversals)
+
+    def step(way, xw, h, C):
+        f_, g_, h_ = way.functions
+        i, o, f, c = np.split(xw + rounded(h) @ way.r, 4, axis=1)
+        if way.p is not None:
+            Pi, Po, Pf = np.split(way.p, 3)
+            i, f = i + Pi * C, f + Pf * C
+        i = f_(clipped(i))
+        f = 1 - i if input_forget else f_(clipped(f))
+        c = g_(clipped(c))
+        C = f * C + i * c
+        if way.p is not None:
+            o = o + Po * C
+        o = f_(clipped(o))
+        return {"h": o * h_(C), "C": C, "i": i, "o": o, "f": f, "c": c}
+
+    return over_time(step, ways, x, sequence_lens, layout, _watch, h=initial_h, C=initial_c)
 
 
 @lstm.prepare
-def prepare_lstm(
-    w,
-    r,
-    b=None,
-    p=None,
-    *,
-    activation_alpha=None,
-    activation_beta=None,
-    activations=None,
-    clip=None,
-    direction="forward",
-    hidden_size=None,
-    input_forget=0,
-    layout=0,
-    output_sequence=0,
-    _rounded=None,
-    _table=None,
-):
-    """LSTM with known weights, which are transposed once.
-
-    ``_rounded`` is what a quantized LSTM does to the hidden state before it is multiplied.
-    """
-    reversals = _reversals(direction)
-    defaults = ["Sigmoid", "Tanh", "Tanh"]
-    chosen = activations_of(
-        activations, defaults, len(reversals), activation_alpha, activation_beta
-    )
-    hidden = _check_weights(w, r, b, 4, len(reversals), hidden_size)
-    if p is not None:
-        expect("P", p, (len(reversals), 3 * hidden))
-    dtype = working_dtype(w.dtype)
-    clipped = bound(clip)
-    plain = p is None and clip is None and not input_forget and _rounded is None
-
-    def one(d: int, reverse: bool) -> Direction:
-        w_x, w_h, b_x, b_h = _transposed(w, r, b, d, dtype)
-        bias = _sum(b_x, b_h)
-        if plain and chosen[d] == (_gates.sigmoid, _gates.tanh, _gates.tanh):
-            # sigmoid(v) = tanh(v / 2) / 2 + 1/2: halve what makes v, once
-            half = np.ones(4 * hidden, dtype)
-            half[: 3 * hidden] = 0.5
-            w_x, w_h, bias = w_x * half, w_h * half, None if bias is None else bias * half
-            return Direction(w_x, bias, lambda batch: _plain_lstm_step(w_h, batch), reverse)
-        peepholes = None if p is None else p[d].astype(dtype, copy=False)
-
-        def step_for(batch: int) -> Step:
-            return _lstm_step(w_h, peepholes, chosen[d], clipped, bool(input_forget), _rounded)
-
-        return Direction(w_x, bias, step_for, reverse)
-
-    directions = [one(d, reverse) for d, reverse in enumerate(reversals)]
+def prepare_lstm(w, r, b=None, p=None, *, _table=None, **attributes):
+    """LSTM with known weights."""
 
     def apply(x, sequence_lens=None, initial_h=None, initial_c=None):
         x = _embedded(x, _table)
-        return walk(
-            directions, hidden, x, sequence_lens, layout, initial_h=initial_h, initial_c=initial_c
-        )
+        return lstm(x, w, r, b, sequence_lens, initial_h, initial_c, p, **attributes)
 
-    usual = plain and set(chosen) == {(_gates.sigmoid, _gates.tanh, _gates.tanh)}
-    if usual and layout == 0 and w.dtype == r.dtype == dtype:
-        with_bind(apply, fast.Bindable(lambda: fast.lstm_cell(w, r, b, reversals), _table))
-    return apply
-
-
-def _lstm_step(
-    w_h: np.ndarray,
-    peepholes: np.ndarray | None,
-    activations: tuple[Activation, ...],
-    clipped: Activation,
-    input_forget: bool,
-    rounded: Callable[[np.ndarray], np.ndarray] | None,
-) -> Step:
-    """One time step of an LSTM, with everything the spec allows. ``c`` is the cell's state C."""
-    f_, g_, h_ = activations
-    hidden = len(w_h)
-
-    def step(out, projected, h, c):
-        gates = (h if rounded is None else rounded(h)) @ w_h
-        gates += projected
-        i, o, f, g = (gates[:, k * hidden : (k + 1) * hidden] for k in range(4))
-        if peepholes is not None:
-            p_i, p_o, p_f = peepholes.reshape(3, hidden)
-            i += p_i * c
-            f += p_f * c
-        f_(clipped(i))
-        if input_forget:
-            np.subtract(1, i, out=f)
-        else:
-            f_(clipped(f))
-        g_(clipped(g))
-        c *= f
-        g *= i
-        c += g
-        if peepholes is not None:
-            o += p_o * c
-        f_(clipped(o))
-        out[...] = c
-        h_(out)
-        out *= o
-
-    return step
-
-
-def _plain_lstm_step(w_h: np.ndarray, batch: int) -> Step:
-    """The usual LSTM step: as above, with one tanh for all gates (i, o and f come in halved)."""
-    hidden = len(w_h)
-    gates = np.empty((batch, 4 * hidden), w_h.dtype)
-    i, o, f, g = (gates[:, k * hidden : (k + 1) * hidden] for k in range(4))
-    iof = gates[:, : 3 * hidden]
-    half = np.array(0.5, w_h.dtype)
-    # For a small batch the calls themselves are what takes time: bound names, outputs by position.
-    matmul, add, multiply, tanh = np.matmul, np.add, np.multiply, np.tanh
-
-    def step(out, projected, h, c):
-        matmul(h, w_h, gates)
-        add(gates, projected, gates)
-        tanh(gates, gates)
-        multiply(iof, half, iof)
-        add(iof, half, iof)
-        multiply(f, c, c)
-        multiply(i, g, g)
-        add(c, g, c)
-        tanh(c, out)
-        multiply(o, out, out)
-
-    return step
+    cells = {_LSTM_DEFAULTS: lstm_cell} if p is None else {}
+    return _bindable(apply, cells, 4, w, r, b, _table, **attributes)
 
 
 @op("GRU", since=3, without=["layout"])
@@ -328,6 +202,7 @@ def gru(
     layout=0,
     linear_before_reset=0,
     output_sequence=0,
+    _watch=None,
 ):
     """Gates decide what of the past is kept (z) and what of it counts for the new (r):
 
@@ -345,19 +220,35 @@ def gru(
 
     Spec: GRU-3, GRU-7, GRU-14 (layout), GRU-22 (bfloat16).
     """
-    return prepare_gru(
-        w,
-        r,
-        b,
-        activation_alpha=activation_alpha,
-        activation_beta=activation_beta,
-        activations=activations,
-        clip=clip,
-        direction=direction,
-        hidden_size=hidden_size,
-        layout=layout,
-        linear_before_reset=linear_before_reset,
-    )(x, sequence_lens, initial_h)
+    clipped = _clipping(clip)
+    reversals = _reversals(w, r, b, 3, direction, hidden_size)
+    names = _names(activations, _GRU_DEFAULTS, len(reversals))
+    functions = _functions(names, activation_alpha, activation_beta)
+    apart = r.shape[2] if linear_before_reset else 0
+    ways = _ways(w, r, b, None, functions, reversals, apart)
+
+    def step(way, xw, h):
+        f, g = way.functions
+        xz, xr, xh = np.split(xw, 3, axis=1)
+        Rz, Rr, Rh = np.split(way.r, 3, axis=1)
+        z = f(clipped(xz + h @ Rz))
+        r = f(clipped(xr + h @ Rr))
+        n = g(clipped(xh + (r * (h @ Rh + way.rb) if linear_before_reset else (r * h) @ Rh)))
+        return {"h": (1 - z) * n + z * h, "z": z, "r": r, "n": n}
+
+    return over_time(step, ways, x, sequence_lens, layout, _watch, h=initial_h)
+
+
+@gru.prepare
+def prepare_gru(w, r, b=None, *, _table=None, **attributes):
+    """GRU with known weights."""
+
+    def apply(x, sequence_lens=None, initial_h=None):
+        x = _embedded(x, _table)
+        return gru(x, w, r, b, sequence_lens, initial_h, **attributes)
+
+    cell = partial(gru_cell, linear_before_reset=bool(attributes.get("linear_before_reset")))
+    return _bindable(apply, {_GRU_DEFAULTS: cell}, 3, w, r, b, _table, **attributes)
 
 
 @op("GRU", since=1)
@@ -389,121 +280,157 @@ def gru_1(
         activation_beta=activation_beta,
         activations=activations,
         clip=clip,
-        direction="forward" if direction == "foward" else direction,
+        direction=direction,
         hidden_size=hidden_size,
     )
 
 
-@gru.prepare
-def prepare_gru(
-    w,
-    r,
-    b=None,
+def _ways(
+    w: np.ndarray,
+    r: np.ndarray,
+    b: np.ndarray | None,
+    p: np.ndarray | None,
+    functions: Sequence[Activation],
+    reversals: Sequence[bool],
+    apart: int = 0,
+) -> list[Way]:
+    """For each direction what its steps need. The last ``apart`` of Rb aren't added to Wb."""
+    if p is not None:
+        expect("P", p, (len(w), 3 * r.shape[2]))
+    dtype, count = working_dtype(w.dtype), len(functions) // len(reversals)
+    biases = np.zeros((len(w), 2 * w.shape[1])) if b is None else b
+    ways = []
+    for d, reverse in enumerate(reversals):
+        wb, rb = np.split(biases[d].astype(dtype), 2)
+        joined = len(rb) - apart
+        wb[:joined] += rb[:joined]
+        w_d, r_d = (np.array(weights[d].T, dtype, order="C") for weights in (w, r))
+        p_d = None if p is None else p[d].astype(dtype, copy=False)
+        chosen = functions[d * count : (d + 1) * count]
+        ways.append(Way(w_d, r_d, wb, rb[joined:], p_d, chosen, reverse))
+    return ways
+
+
+def _reversals(
+    w: np.ndarray,
+    r: np.ndarray,
+    b: np.ndarray | None,
+    gates: int,
+    direction: str,
+    hidden_size: int | None,
+) -> list[bool]:
+    """For each direction whether it runs backwards. Raises ValueError for weights that don't fit
+    these directions, or the hidden size, which R states and the attribute may repeat."""
+    named = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}
+    named["foward"] = [False]  # GRU-1's
+    if direction not in named:
+        raise ValueError(f"direction {direction!r} is not forward, reverse or bidirectional")
+    if w.ndim != 3 or r.ndim != 3:
+        raise ValueError(f"W {w.shape} and R {r.shape} should have rank 3")
+    directions, hidden = len(named[direction]), r.shape[2]
+    if hidden_size is not None and hidden_size != hidden:
+        raise ValueError(f"hidden_size {hidden_size} disagrees with R {r.shape}")
+    expect("R", r, (directions, gates * hidden, hidden))
+    expect("W", w, (directions, gates * hidden, w.shape[2]))
+    if b is not None:
+        expect("B", b, (directions, 2 * gates * hidden))
+    return named[direction]
+
+
+# ------------------------------------------------------------------------- activation functions
+
+#: by name in lower case, with those of alpha and beta that they take. Their defaults are "the same
+#: as of corresponding ONNX operators"; Affine's are those that it had as an experimental operator,
+#: ScaledTanh had none.
+_ACTIVATIONS: dict[str, tuple[Callable[..., np.ndarray], tuple[str, ...]]] = {
+    "relu": (activation.relu, ()),
+    "tanh": (activation.tanh, ()),
+    "sigmoid": (activation.sigmoid, ()),
+    "softsign": (activation.softsign, ()),
+    "softplus": (activation.softplus, ()),
+    "leakyrelu": (activation.leaky_relu, ("alpha",)),
+    "elu": (activation.elu, ("alpha",)),
+    "hardsigmoid": (activation.hard_sigmoid, ("alpha", "beta")),
+    # not the operator, which gives 0 at alpha itself
+    "thresholdedrelu": (lambda v, alpha=1.0: np.where(v < alpha, 0, v), ("alpha",)),
+    "affine": (lambda v, alpha=1.0, beta=0.0: alpha * v + beta, ("alpha", "beta")),
+    "scaledtanh": (lambda v, alpha, beta: alpha * np.tanh(beta * v), ("alpha", "beta")),
+}
+
+
+def _names(
+    activations: Sequence[str] | None, defaults: Sequence[str], directions: int
+) -> Sequence[str]:
+    """The names of the activation functions, those of one direction after the other's."""
+    # RNN's default in the spec is for two directions, and serves one, too
+    if not activations or (len(defaults) == 1 and [*activations] == ["Tanh", "Tanh"]):
+        return [*defaults] * directions
+    if len(activations) != len(defaults) * directions:
+        raise ValueError(
+            f"activations {list(activations)} should be {len(defaults) * directions} names, "
+            f"{len(defaults)} for each direction"
+        )
+    return activations
+
+
+def _functions(
+    names: Sequence[str], alphas: Sequence[float] | None, betas: Sequence[float] | None
+) -> list[Activation]:
+    """The activation functions of these names. Each that has an alpha (or beta) takes the next of
+    the list, as ONNX Runtime does."""
+    parameters = {"alpha": iter(alphas or ()), "beta": iter(betas or ())}
+    functions: list[Activation] = []
+    for name in names:
+        if name.lower() not in _ACTIVATIONS:
+            raise ValueError(f"{name!r} is not an activation of the spec")
+        function, keys = _ACTIVATIONS[name.lower()]
+        given = {key: value for key in keys for value in itertools.islice(parameters[key], 1)}
+        if name.lower() == "scaledtanh" and len(given) < 2:
+            raise ValueError(f"{name} needs activation_alpha and activation_beta")
+        functions.append(partial(function, **given))
+    return functions
+
+
+def _clipping(clip: float | None) -> Activation:
+    """Bounds what goes into an activation function to [-clip, clip], if at all."""
+    if clip is None:
+        return lambda v: v
+    if clip <= 0:
+        raise ValueError(f"clip {clip} should be positive")
+    return lambda v: np.clip(v, -clip, clip)
+
+
+# ------------------------------------------------------------------------------- known weights
+
+
+def _bindable(
+    apply: Callable[..., Any],
+    cells: Mapping[tuple[str, ...], Callable[..., Cell]],
+    gates: int,
+    w: np.ndarray,
+    r: np.ndarray,
+    b: np.ndarray | None,
+    table: np.ndarray | None,
     *,
-    activation_alpha=None,
-    activation_beta=None,
-    activations=None,
-    clip=None,
-    direction="forward",
-    hidden_size=None,
-    layout=0,
-    linear_before_reset=0,
-    output_sequence=0,
-    _table=None,
-):
-    """GRU with known weights, which are transposed once."""
-    reversals = _reversals(direction)
-    chosen = activations_of(
-        activations, ["Sigmoid", "Tanh"], len(reversals), activation_alpha, activation_beta
-    )
-    hidden = _check_weights(w, r, b, 3, len(reversals), hidden_size)
-    dtype, clipped = working_dtype(w.dtype), bound(clip)
-
-    def one(d: int, reverse: bool) -> Direction:
-        w_x, w_h, b_x, b_h = _transposed(w, r, b, d, dtype)
-        b_hh = None
-        if linear_before_reset and b_h is not None:
-            b_hh = b_h[2 * hidden :].copy()
-            b_h = np.concatenate([b_h[: 2 * hidden], np.zeros_like(b_hh)])
-        make = _gru_step_linear_before_reset if linear_before_reset else _gru_step
-
-        def step_for(batch: int) -> Step:
-            return make(w_h, b_hh, chosen[d], clipped, batch)
-
-        return Direction(w_x, _sum(b_x, b_h), step_for, reverse)
-
-    directions = [one(d, reverse) for d, reverse in enumerate(reversals)]
-
-    def apply(x, sequence_lens=None, initial_h=None):
-        x = _embedded(x, _table)
-        return walk(directions, hidden, x, sequence_lens, layout, initial_h=initial_h)
-
-    usual = set(chosen) == {(_gates.sigmoid, _gates.tanh)}
-    if usual and clip is None and layout == 0 and w.dtype == r.dtype == dtype:
-        linear = bool(linear_before_reset)
-        with_bind(apply, fast.Bindable(lambda: fast.gru_cell(w, r, b, reversals, linear), _table))
+    activations: Sequence[str] | None = None,
+    clip: float | None = None,
+    direction: str = "forward",
+    hidden_size: int | None = None,
+    input_forget: int = 0,
+    layout: int = 0,
+    **_: Any,
+) -> Callable[..., Any]:
+    """``apply``, with its fast form if the layer is one of those most used: ``cells`` has them by
+    their activation functions."""
+    reversals = _reversals(w, r, b, gates, direction, hidden_size)
+    usual = w.dtype == r.dtype == working_dtype(w.dtype)
+    if cells and usual and clip is None and not input_forget and not layout:
+        names = _names(activations, next(iter(cells)), len(reversals))
+        for functions, make_cell in cells.items():
+            if [name.lower() for name in names] == [*functions] * len(reversals):
+                cell = partial(make_cell, w, r, b, reversals)
+                return with_bind(apply, bindable(cell, table))
     return apply
-
-
-def _gru_step(
-    w_h: np.ndarray,
-    b_hh: np.ndarray | None,
-    activations: tuple[Activation, ...],
-    clipped: Activation,
-    batch: int,
-) -> Step:
-    """One time step of a GRU that resets the state before the recurrent product."""
-    f_, g_ = activations
-    hidden = len(w_h)
-    w_zr = np.ascontiguousarray(w_h[:, : 2 * hidden])
-    w_n = np.ascontiguousarray(w_h[:, 2 * hidden :])
-    zr = np.empty((batch, 2 * hidden), w_h.dtype)
-    z, r = zr[:, :hidden], zr[:, hidden:]
-    n = np.empty((batch, hidden), w_h.dtype)
-
-    def step(out, projected, h):
-        np.matmul(h, w_zr, out=zr)
-        np.add(zr, projected[:, : 2 * hidden], out=zr)
-        f_(clipped(zr))
-        np.multiply(r, h, out=r)
-        np.matmul(r, w_n, out=n)
-        np.add(n, projected[:, 2 * hidden :], out=n)
-        g_(clipped(n))
-        np.subtract(h, n, out=out)  # (1 - z) * n + z * h = n + z * (h - n)
-        out *= z
-        out += n
-
-    return step
-
-
-def _gru_step_linear_before_reset(
-    w_h: np.ndarray,
-    b_hh: np.ndarray | None,
-    activations: tuple[Activation, ...],
-    clipped: Activation,
-    batch: int,
-) -> Step:
-    """One time step of a GRU that resets what the recurrent product gave."""
-    f_, g_ = activations
-    hidden = len(w_h)
-    past = np.empty((batch, 3 * hidden), w_h.dtype)
-    zr, n = past[:, : 2 * hidden], past[:, 2 * hidden :]
-    z, r = zr[:, :hidden], zr[:, hidden:]
-
-    def step(out, projected, h):
-        np.matmul(h, w_h, out=past)
-        np.add(zr, projected[:, : 2 * hidden], out=zr)
-        f_(clipped(zr))
-        if b_hh is not None:
-            np.add(n, b_hh, out=n)
-        np.multiply(r, n, out=n)
-        np.add(n, projected[:, 2 * hidden :], out=n)
-        g_(clipped(n))
-        np.subtract(h, n, out=out)  # (1 - z) * n + z * h = n + z * (h - n)
-        out *= z
-        out += n
-
-    return step
 
 
 def _embedded(x: np.ndarray, table: np.ndarray | None) -> np.ndarray:
@@ -514,48 +441,7 @@ def _embedded(x: np.ndarray, table: np.ndarray | None) -> np.ndarray:
     return x if table is None else table[x]
 
 
-def _reversals(direction: str) -> list[bool]:
-    """For each direction whether it runs backwards."""
-    named = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}
-    if direction not in named:
-        raise ValueError(f"direction {direction!r} is not forward, reverse or bidirectional")
-    return named[direction]
-
-
-def _check_weights(
-    w: np.ndarray,
-    r: np.ndarray,
-    b: np.ndarray | None,
-    gates: int,
-    directions: int,
-    hidden_size: int | None,
-) -> int:
-    """The hidden size, which R states and the attribute may repeat."""
-    if w.ndim != 3 or r.ndim != 3:
-        raise ValueError(f"W {w.shape} and R {r.shape} should have rank 3")
-    hidden = r.shape[2]
-    if hidden_size is not None and hidden_size != hidden:
-        raise ValueError(f"hidden_size {hidden_size} disagrees with R {r.shape}")
-    expect("R", r, (directions, gates * hidden, hidden))
-    expect("W", w, (directions, gates * hidden, w.shape[2]))
-    if b is not None:
-        expect("B", b, (directions, 2 * gates * hidden))
-    return hidden
-
-
-def _transposed(
-    w: np.ndarray, r: np.ndarray, b: np.ndarray | None, d: int, dtype: np.dtype
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """W' (I, gates * H), R' (H, gates * H), Wb and Rb of one direction."""
-    w_x, w_h = (np.array(weights[d].T, dtype, order="C") for weights in (w, r))
-    if b is None:
-        return w_x, w_h, None, None
-    b_x, b_h = b[d].astype(dtype, copy=False).reshape(2, -1)
-    return w_x, w_h, b_x, b_h
-
-
-def _sum(b_x: np.ndarray | None, b_h: np.ndarray | None) -> np.ndarray | None:
-    return None if b_x is None or b_h is None else b_x + b_h
+# ------------------------------------------------------------------------------------------ needs
 
 
 @rnn.needs
@@ -563,16 +449,9 @@ def _sum(b_x: np.ndarray | None, b_h: np.ndarray | None) -> np.ndarray | None:
 @gru.needs
 @gru_1.needs
 def needs_of_layer(
-    x: np.ndarray,
-    w: np.ndarray,
-    r: np.ndarray,
-    *others: np.ndarray | None,
-    layout: int = 0,
-    **_: Any,
+    x: np.ndarray, w: np.ndarray, r: np.ndarray, *_: Any, layout: int = 0, **__: Any
 ) -> Need:
-    """See ``needs_of_walk``; with ``sequence_lens`` all gates are projected at once."""
-    lengths = others[1] if len(others) > 1 else None
-    return needs_of_walk(x, w, r, layout, packed=lengths is not None)
+    return needs_of_recurrence(x, w, r, layout)
 
 
 @rnn.flops

@@ -173,10 +173,14 @@ def dynamic_quantize_lstm(
 
     Source: com.microsoft.DynamicQuantizeLSTM-1, ONNX Runtime 1.32.
     """
-    lstm = recurrent.prepare_lstm(
+    return recurrent.lstm(
+        _in_steps(X),
         _dequantized("W", W, W_scale, W_zero_point).swapaxes(1, 2),
         _dequantized("R", R, R_scale, R_zero_point).swapaxes(1, 2),
         B,
+        sequence_lens,
+        initial_h,
+        initial_c,
         P,
         activation_alpha=activation_alpha,
         activation_beta=activation_beta,
@@ -187,7 +191,6 @@ def dynamic_quantize_lstm(
         input_forget=input_forget,
         _rounded=_in_steps,
     )
-    return lstm(_in_steps(X), sequence_lens, initial_h, initial_c)
 
 
 def _in_steps(x: np.ndarray) -> np.ndarray:

@@ -7,6 +7,8 @@ An operator is a plain function whose signature is its schema:
 * keyword-only parameters are the ONNX attributes under their ONNX names. No default: required;
   ``None``: optional without a default; anything else: the default *of that version* of the spec;
 * the reserved keywords in ``RESERVED`` ask the interpreter for something that is not in the file.
+* keywords with a leading underscore are for other modules of this package: they aren't in the
+  schema, and no node has them.
 
 What else is true of it is registered at the function: see ``ops.contract.facts``.
 
@@ -304,6 +306,8 @@ def _schema(
             if parameter.kind is not parameter.VAR_POSITIONAL and parameter.default is REQUIRED:
                 raise ValueError(f"{function.__name__}: {name!r} in 'without' has no default")
             unknown.discard(name)
+        elif name.startswith("_"):
+            continue
         elif parameter.kind is parameter.KEYWORD_ONLY:
             if name in RESERVED:
                 reserved.add(name)

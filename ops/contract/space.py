@@ -19,9 +19,12 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+
+#: bind(space, *inputs, **attributes)
+Bind: TypeAlias = Callable[..., "np.ndarray | tuple[np.ndarray, ...] | None"]
 
 _ALIGNMENT = 64
 _SMALLEST_CHUNK = 1 << 18

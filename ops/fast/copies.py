@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from onnxwalk.ops.contract.dtypes import is_plain, numpy_dtype
-from onnxwalk.ops.contract.space import Space, memory_order
+from onnxwalk.ops.contract.space import Bind, Space, memory_order
 from onnxwalk.ops.shared.axes import normalize_axis
-
-#: bind(space, *inputs, **attributes): see ``ops.contract.space``
-Bind: TypeAlias = Callable[..., "np.ndarray | None"]
 
 
 def bind_cast(space: Space, input: np.ndarray, *, to: int, **attributes: Any) -> np.ndarray | None:

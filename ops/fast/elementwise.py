@@ -5,19 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from onnxwalk.ops.contract.dtypes import is_plain
-from onnxwalk.ops.contract.space import Space
+from onnxwalk.ops.contract.space import Bind, Space
 from onnxwalk.ops.fast.blocks import runs
 from onnxwalk.ops.fast.calls import clip, scalar
 from onnxwalk.ops.fast.epilogue import activation
 from onnxwalk.ops.shared.numeric import limits
-
-#: bind(space, *inputs, **attributes): see ``ops.contract.space``
-Bind: TypeAlias = Callable[..., "np.ndarray | None"]
 
 
 def binary(ufunc: np.ufunc, kinds: str = "fiu") -> Bind:

@@ -12,250 +12,17 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from onnxwalk.ops.contract.space import Space
-from onnxwalk.ops.fast.calls import clip, scalar, tanh_is_quick
-from onnxwalk.ops.fast.recurrent_one import Lone, lone_gru, lone_lstm
+from onnxwalk.ops.contract.space import Bind, Space
+from onnxwalk.ops.fast.recurrent_steps import Cell, Lone, Step
 
 #: bytes of gates to project at a time: they should be in the cache when the steps come to them
 _BLOCK = 1 << 19
-
-#: step(projected): one time step of a number of sequences, whose states change in place.
-#: ``projected`` (flat) is what the inputs contribute to the gates.
-Step = Callable[[np.ndarray], None]
-#: product(rows, chosen): a call without arguments that puts rows R' of some of the gates in place
-Product = Callable[..., Callable[[], Any]]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What one kind of layer computes; weights are as ``make_step`` wants them."""
-
-    w_x: np.ndarray  # (D, I, gates * H)
-    w_h: np.ndarray  # (gates, D, H, H)
-    bias: np.ndarray  # (D, gates * H), of what the inputs contribute
-    #: make_step(product, gates, states): the step of so many sequences as states (flat) hold;
-    #: ``product`` writes to ``gates`` (flat)
-    make_step: Callable[..., Step]
-    reversals: Sequence[bool]
-    states: int  # how many there are, h included
-    #: make_lone(w_h, states): the quickest way for one sequence in one direction, if there is one
-    make_lone: Callable[..., Lone] | None = None
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """How many gates and directions, and H."""
-        gates, directions, hidden, _ = self.w_h.shape
-        return gates, directions, hidden
-
-
-# ------------------------------------------------------------------------------------ the cells
-
-
-def rnn_step(product: Product, gates: np.ndarray, states: Sequence[np.ndarray]) -> Step:
-    """h = tanh(projected + h R')"""
-    (h,) = states
-    recur, add, tanh = product(h), np.add, np.tanh
-
-    def step(projected):
-        recur()
-        add(gates, projected, gates)
-        tanh(gates, h)
-
-    return step
-
-
-def rnn_relu_step(product: Product, gates: np.ndarray, states: Sequence[np.ndarray]) -> Step:
-    """h = max(0, projected + h R')"""
-    (h,) = states
-    recur, zero, infinity = product(h), scalar(0, h.dtype), scalar(math.inf, h.dtype)
-
-    def step(projected):
-        recur()
-        np.add(gates, projected, gates)
-        clip(gates, zero, infinity, h)
-
-    return step
-
-
-def lstm_step(product: Product, gates: np.ndarray, states: Sequence[np.ndarray]) -> Step:
-    """Gates g, f, i, o, of which f, i, o come in halved (see ``_sigmoid_of_halved``)."""
-    h, c = states
-    g, f, i, o = np.split(gates, 4)
-    activate = _sigmoid_of_halved(gates[c.size :], gates, g)
-    recur, add, multiply, tanh = product(h), np.add, np.multiply, np.tanh
-
-    def step(projected):
-        recur()
-        add(gates, projected, gates)
-        activate()
-        multiply(c, f, c)
-        multiply(g, i, g)
-        add(c, g, c)
-        tanh(c, g)
-        multiply(o, g, h)
-
-    return step
-
-
-def gru_step(
-    product: Product, gates: np.ndarray, states: Sequence[np.ndarray], b_n: np.ndarray | None = None
-) -> Step:
-    """Gates z, r (halved) and n; r is applied to what the recurrent product gave
-    (linear_before_reset). b_n (directions * H)."""
-    (h,) = states
-    size = h.size
-    zr, z, r, n = gates[: 2 * size], gates[:size], gates[size : 2 * size], gates[2 * size :]
-    activate = _sigmoid_of_halved(zr)
-    if b_n is not None:
-        b_n = np.tile(b_n, size // b_n.size)
-    recur, add, multiply, tanh = product(h), np.add, np.multiply, np.tanh
-    subtract = np.subtract
-
-    def step(projected):
-        recur()
-        add(zr, projected[: 2 * size], zr)
-        activate()
-        if b_n is not None:
-            add(n, b_n, n)
-        multiply(r, n, n)
-        add(n, projected[2 * size :], n)
-        tanh(n, n)
-        subtract(h, n, h)  # (1 - z) * n + z * h = n + z * (h - n)
-        multiply(h, z, h)
-        add(h, n, h)
-
-    return step
-
-
-def gru_step_reset_before(
-    product: Product, gates: np.ndarray, states: Sequence[np.ndarray]
-) -> Step:
-    """As above, but r is applied to the state before the recurrent product."""
-    (h,) = states
-    size = h.size
-    zr, z, r, n = gates[: 2 * size], gates[:size], gates[size : 2 * size], gates[2 * size :]
-    activate = _sigmoid_of_halved(zr)
-    recur_zr, recur_n = product(h, slice(0, 2)), product(r, slice(2, 3))
-
-    def step(projected):
-        recur_zr()
-        np.add(zr, projected[: 2 * size], zr)
-        activate()
-        np.multiply(r, h, r)
-        recur_n()
-        np.add(n, projected[2 * size :], n)
-        np.tanh(n, n)
-        np.subtract(h, n, h)
-        np.multiply(h, z, h)
-        np.add(h, n, h)
-
-    return step
-
-
-#: from so many elements on, the calls themselves are a small part
-_MANY = 1024
-
-
-def _sigmoid_of_halved(
-    halved: np.ndarray, with_beside: np.ndarray | None = None, beside: np.ndarray | None = None
-) -> Callable[[], None]:
-    """sigmoid(2 v) in place, and tanh of what lies beside it in memory.
-
-    Few elements: tanh(v) / 2 + 1/2, one call to tanh for all. Many: 1 / (1 + exp(-2 v)), where exp
-    takes half of tanh's time.
-    """
-    half, one, minus_two = (scalar(value, halved.dtype) for value in (0.5, 1, -2))
-    both = halved if with_beside is None else with_beside
-    add, exp, multiply, reciprocal, tanh = np.add, np.exp, np.multiply, np.reciprocal, np.tanh
-
-    def by_tanh() -> None:
-        tanh(both, both)
-        multiply(halved, half, halved)
-        add(halved, half, halved)
-
-    def by_exp() -> None:
-        multiply(halved, minus_two, halved)
-        exp(halved, halved)
-        add(halved, one, halved)
-        reciprocal(halved, halved)
-        if beside is not None:
-            tanh(beside, beside)
-
-    return by_tanh if tanh_is_quick or halved.size < _MANY else by_exp
-
-
-# ---------------------------------------------------------------- weights as the cells want them
-
-
-def rnn_cell(
-    w: np.ndarray, r: np.ndarray, b: np.ndarray | None, reversals: Sequence[bool], relu: bool
-) -> Cell:
-    w_x, w_h, b_x, b_h = (np.ascontiguousarray(part) for part in _transposed(w, r, b))
-    make_step = rnn_relu_step if relu else rnn_step
-    return Cell(w_x, _by_gate(w_h, 1), b_x + b_h, make_step, reversals, 1)
-
-
-def lstm_cell(
-    w: np.ndarray, r: np.ndarray, b: np.ndarray | None, reversals: Sequence[bool]
-) -> Cell:
-    """Gates from the order i, o, f, c to g, f, i, o, the last three halved."""
-    w_x, w_h, b_x, b_h = (
-        _scaled(_gates_in_order(part, (3, 2, 0, 1)), (1, 0.5, 0.5, 0.5))
-        for part in _transposed(w, r, b)
-    )
-    return Cell(w_x, _by_gate(w_h, 4), b_x + b_h, lstm_step, reversals, 2, lone_lstm)
-
-
-def gru_cell(
-    w: np.ndarray,
-    r: np.ndarray,
-    b: np.ndarray | None,
-    reversals: Sequence[bool],
-    linear_before_reset: bool,
-) -> Cell:
-    """Gates in the order z, r, n, the first two halved."""
-    w_x, w_h, b_x, b_h = (_scaled(part, (0.5, 0.5, 1)) for part in _transposed(w, r, b))
-    if not linear_before_reset:
-        return Cell(w_x, _by_gate(w_h, 3), b_x + b_h, gru_step_reset_before, reversals, 1)
-    hidden = w_h.shape[1]
-    b_n = b_h[:, 2 * hidden :].reshape(-1) if b_h.any() else None
-    b_x[:, : 2 * hidden] += b_h[:, : 2 * hidden]
-    make_step = functools.partial(gru_step, b_n=b_n)
-    make_lone = functools.partial(lone_gru, b_n=b_n)
-    return Cell(w_x, _by_gate(w_h, 3), b_x, make_step, reversals, 1, make_lone)
-
-
-def _transposed(w: np.ndarray, r: np.ndarray, b: np.ndarray | None) -> tuple[np.ndarray, ...]:
-    """W' (D, I, gates * H), R' (D, H, gates * H), Wb and Rb (D, gates * H)"""
-    if b is None:
-        b = np.zeros((len(w), 2 * w.shape[1]), w.dtype)
-    b_x, b_h = np.split(b, 2, 1)
-    return w.swapaxes(1, 2), r.swapaxes(1, 2), b_x.copy(), b_h.copy()
-
-
-def _by_gate(w_h: np.ndarray, gates: int) -> np.ndarray:
-    """(D, H, gates * H) as (gates, D, H, H)"""
-    return np.ascontiguousarray(np.stack(np.split(w_h, gates, -1)))
-
-
-def _gates_in_order(part: np.ndarray, order: Sequence[int]) -> np.ndarray:
-    gates = np.split(part, len(order), -1)
-    return np.concatenate([gates[i] for i in order], -1)
-
-
-def _scaled(part: np.ndarray, factors: Sequence[float]) -> np.ndarray:
-    """A contiguous copy with each gate multiplied by its factor."""
-    hidden = part.shape[-1] // len(factors)
-    return np.ascontiguousarray(part * np.repeat(np.array(factors, part.dtype), hidden))
-
 
 # ------------------------------------------------------------------ what the inputs contribute
 # A block holds what the inputs contribute to a number of steps, in rows of H: for each step one
@@ -543,23 +310,16 @@ class Walk:
             y[places, order[ranks], d] = self._history[times, ranks, d]
 
 
-class Bindable:
+def bindable(make_cell: Callable[[], Cell], embedding: np.ndarray | None) -> Bind:
     """The ``bind`` of a node with known weights: the cell and the table are made when first
     needed, and shared by all that is bound."""
 
-    def __init__(self, make_cell: Callable[[], Cell], embedding: np.ndarray | None) -> None:
-        self._make_cell, self._embedding = make_cell, embedding
+    @functools.cache
+    def shared() -> tuple[Cell, Table | None]:
+        cell = make_cell()
+        return cell, None if embedding is None else Table(embedding, cell)
 
-    @functools.cached_property
-    def _cell(self) -> Cell:
-        return self._make_cell()
-
-    @functools.cached_property
-    def _table(self) -> Table | None:
-        return None if self._embedding is None else Table(self._embedding, self._cell)
-
-    def __call__(
-        self,
+    def bind(
         space: Space,
         x: np.ndarray,
         sequence_lens: np.ndarray | None = None,
@@ -567,7 +327,7 @@ class Bindable:
     ) -> tuple[np.ndarray, ...] | None:
         """y (T, D, N, H) and the last of each state (D, N, H), from x (T, N, I), or with an
         embedding from ids (T, N)."""
-        cell, table = self._cell, self._table
+        cell, table = shared()
         if x.ndim != (3 if table is None else 2) or x.size == 0:
             return None
         if table is None and (x.dtype != cell.w_x.dtype or x.shape[2] != cell.w_x.shape[1]):
@@ -584,3 +344,5 @@ class Bindable:
         walk = Walk(space, cell, x, table, sequence_lens, given, wants_y)
         space.call(walk.run)
         return (space.nothing if walk.y is None else walk.y), *walk.finals
+
+    return bind

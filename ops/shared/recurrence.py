@@ -1,138 +1,117 @@
-"""How a recurrence walks through its sequences, whatever it computes at each step.
+"""How a recurrence goes through its sequences, whatever it computes at each step.
 
-The inputs of many steps go through one GEMM; only the recurrence is a loop, over time. Inside it
-everything is done in place, on arrays that the call owns. With ``sequence_lens`` the sequences are
-packed: sorted by length, so that those still running at a step are the first rows.
+The inputs of many steps go through one product; only the recurrence is a loop, over time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import BLOCK, PER_ELEMENT, Need
-from onnxwalk.ops.shared.needs import PER_CALL, multiply_adds
+from onnxwalk.ops.contract.needs import PER_ELEMENT, Need
+from onnxwalk.ops.shared.needs import PER_ARRAY, PER_CALL, cast_copies, multiply_adds
 from onnxwalk.ops.shared.windows import BLOCK_BYTES, working_dtype
 
-#: step(out, projected, h, *cells): one time step of n sequences, from what the inputs contribute to
-#: the gates. The new hidden state goes to ``out``; ``cells`` change in place.
-Step = Callable[..., Any]
+Activation: TypeAlias = Callable[[np.ndarray], np.ndarray]
+
+#: step(way, xw, *states): the states and gates of some sequences (n, H) after one time step, by
+#: name, the states first; ``xw`` (n, gates * H) is x[t] W' + b
+Step: TypeAlias = Callable[..., Mapping[str, np.ndarray]]
+
+#: watch(d, times, sequences, values): direction d took these sequences (n) over these time steps
+#: (n), and the states and gates are now ``values``, (n, H) each
+Watch: TypeAlias = Callable[[int, np.ndarray, np.ndarray, Mapping[str, np.ndarray]], Any]
 
 
-class Direction(NamedTuple):
-    """One direction's way through the sequence."""
+class Way(NamedTuple):
+    """One direction: its weights in the dtype to compute in, and its activation functions."""
 
-    weights: np.ndarray  # of the inputs, (I, gates * H)
-    bias: np.ndarray | None  # (gates * H)
-    step_for: Callable[[int], Step]  # the step for a batch of that size, with its scratch space
+    w: np.ndarray  # W' (I, gates * H)
+    r: np.ndarray  # R' (H, gates * H)
+    b: np.ndarray  # (gates * H), of what the inputs contribute: Wb, and Rb as far as it isn't rb
+    rb: np.ndarray  # of GRU: (H) of Rbh with linear_before_reset, or (0)
+    p: np.ndarray | None  # of LSTM: (3 * H), or none
+    functions: Sequence[Activation]
     reverse: bool
 
 
-def walk(
-    directions: Sequence[Direction],
-    hidden: int,
+def over_time(
+    step: Step,
+    ways: Sequence[Way],
     x: np.ndarray,
     lengths: np.ndarray | None,
     layout: int,
+    watch: Watch | None,
     **initial: np.ndarray | None,
 ) -> tuple[np.ndarray, ...]:
     """All directions over all sequences: y and the last of each state."""
-    features = len(directions[0].weights)
+    features, hidden, work = len(ways[0].w), len(ways[0].r), ways[0].r.dtype
     if layout not in (0, 1):
         raise ValueError(f"layout {layout} should be 0 or 1")
     if x.ndim != 3 or x.shape[2] != features:
         order = "(batch, steps" if layout else "(steps, batch"
         raise ValueError(f"input {x.shape} should be {order}, {features}) to go with the weights")
-    if layout:
-        x = x.swapaxes(0, 1)
-    steps, batch, _ = x.shape
-    work = directions[0].weights.dtype
-    inputs = x.astype(work, copy=False)
-    lengths = _checked_lengths(lengths, steps, batch)
-    states = []
+    inputs = (x.swapaxes(0, 1) if layout else x).astype(work, copy=False)
+    steps, batch, _ = inputs.shape
+    if lengths is None:
+        lengths = np.full(batch, steps)
+    expect("sequence_lens", lengths, (batch,))
+    if batch and not (lengths.min() >= 0 and lengths.max() <= steps):
+        raise ValueError(f"sequence_lens {lengths.tolist()} should lie between 0 and {steps}")
+    states = {}
     for name, state in initial.items():
-        shape = (len(directions), batch, hidden)
+        shape = (len(ways), batch, hidden)
         if state is None:
-            states.append(np.zeros(shape, work))
+            states[name] = np.zeros(shape, work)
             continue
-        expect(name, state, (batch, len(directions), hidden) if layout else shape)
-        # A copy of our own, since steps change the state in place.
-        states.append(np.array(state.swapaxes(0, 1) if layout else state, work, order="C"))
+        expect(f"initial_{name.lower()}", state, (batch, len(ways), hidden) if layout else shape)
+        states[name] = np.array(state.swapaxes(0, 1) if layout else state, work)  # to be changed
 
-    y = np.zeros((steps, len(directions), batch, hidden), work)
-    for d, direction in enumerate(directions):
-        state_d = [state[d] for state in states]
-        if lengths is None:
-            _walk(direction, inputs, y[:, d], state_d)
-        else:
-            _walk_packed(direction, inputs, lengths, y[:, d], state_d)
+    y = np.zeros((steps, len(ways), batch, hidden), work)
+    with np.errstate(all="ignore"):
+        for d, way in enumerate(ways):
+            of_way = {name: state[d] for name, state in states.items()}
+            taken = _steps(step, way, inputs, lengths.astype(np.intp), of_way)
+            for times, sequences, values in taken:
+                y[times, d, sequences] = values["h"]
+                if watch is not None:
+                    watch(d, times, sequences, values)
+    results = [y, *states.values()]
     if layout:
-        y = y.transpose(2, 0, 1, 3)
-        states = [state.swapaxes(0, 1) for state in states]
-    return tuple(result.astype(x.dtype, copy=False) for result in (y, *states))
+        results = [y.transpose(2, 0, 1, 3), *(state.swapaxes(0, 1) for state in states.values())]
+    return tuple(result.astype(x.dtype, copy=False) for result in results)
 
 
-def _walk(direction: Direction, x: np.ndarray, y: np.ndarray, states: list[np.ndarray]) -> None:
-    """One direction when every sequence is full. Writes y (T, N, H) and the states (N, H)."""
-    steps, batch, features = x.shape
-    step = direction.step_for(batch)
-    h, cells = states[0], states[1:]
-    order = range(steps)[::-1] if direction.reverse else range(steps)
-    # The inputs of as many steps as fit the cache go through one GEMM.
-    together = max(1, BLOCK_BYTES // max(1, batch * direction.weights[0].nbytes))
-    for start in range(0, steps, together):
-        block = order[start : start + together]
-        first, last = min(block), max(block)
-        rows = x[first : last + 1].reshape(len(block) * batch, features)
-        gates = _project(direction, rows).reshape(len(block), batch, direction.weights.shape[1])
-        backwards = -1 if direction.reverse else 1
-        for out, now in zip(y[first : last + 1][::backwards], gates[::backwards], strict=True):
-            step(out, now, h, *cells)
-            h = out
-    states[0][...] = h
+def _steps(
+    step: Step, way: Way, x: np.ndarray, lengths: np.ndarray, states: Mapping[str, np.ndarray]
+) -> Iterator[tuple[np.ndarray, np.ndarray, Mapping[str, np.ndarray]]]:
+    """One direction, step by step: where each sequence is that has not ended, which these are, and
+    what ``step`` computes for them; ``states`` (N, H) change in place."""
+    longest = int(lengths.max(initial=0))
+    together = _together(len(lengths), way.b.nbytes)
+    for start in range(0, longest, together):
+        counted = range(start, min(start + together, longest))
+        running = [np.flatnonzero(lengths > t) for t in counted]
+        places = [
+            lengths[rows] - 1 - t if way.reverse else np.full(len(rows), t)
+            for t, rows in zip(counted, running, strict=True)
+        ]
+        xw = x[np.concatenate(places), np.concatenate(running)] @ way.w
+        xw += way.b
+        edges = np.cumsum([len(rows) for rows in running])[:-1]
+        for times, rows, now in zip(places, running, np.split(xw, edges), strict=True):
+            values = step(way, now, *(state[rows] for state in states.values()))
+            for name, state in states.items():
+                state[rows] = values[name]
+            yield times, rows, values
 
 
-def _walk_packed(
-    direction: Direction,
-    x: np.ndarray,
-    lengths: np.ndarray,
-    y: np.ndarray,
-    states: list[np.ndarray],
-) -> None:
-    """One direction when each sequence has its length.
-
-    Longest first, the sequences still running at a step are the first rows of the batch; only
-    what they really hold is computed, packed step by step.
-    """
-    longest_first = np.argsort(-lengths, kind="stable")
-    running = lengths[longest_first] > np.arange(x.shape[0])[:, None]
-    times, ranks = np.nonzero(running)
-    batch = longest_first[ranks]
-    places = lengths[batch] - 1 - times if direction.reverse else times
-    gates = _project(direction, x[places, batch])
-    outputs = np.empty((len(gates), y.shape[-1]), y.dtype)
-    h, *cells = (state[longest_first] for state in states)
-    start, step_count = 0, -1
-    for count in running.sum(axis=1).tolist():
-        now = slice(start, start + count)
-        if count != step_count:
-            step, step_count = direction.step_for(count), count
-        step(outputs[now], gates[now], h[:count], *(cell[:count] for cell in cells))
-        h[:count] = outputs[now]
-        start += count
-    y[places, batch] = outputs
-    for state, last in zip(states, (h, *cells), strict=True):
-        state[longest_first] = last
-
-
-def _project(direction: Direction, rows: np.ndarray) -> np.ndarray:
-    """What the inputs (rows, I) of many steps contribute to the gates."""
-    gates = rows @ direction.weights
-    if direction.bias is not None:
-        gates += direction.bias
-    return gates
+def _together(batch: int, gates: int) -> int:
+    """The steps whose inputs go through one product: as many as fit the cache, with so many bytes
+    of gates for each sequence."""
+    return max(1, BLOCK_BYTES // max(1, batch * gates))
 
 
 def expect(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
@@ -140,38 +119,22 @@ def expect(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
         raise ValueError(f"{name} {array.shape} should be {shape}")
 
 
-def _checked_lengths(lengths: np.ndarray | None, steps: int, batch: int) -> np.ndarray | None:
-    """sequence_lens, or ``None`` when they say nothing: every sequence is full."""
-    if lengths is None:
-        return None
-    expect("sequence_lens", lengths, (batch,))
-    if batch and not (lengths.min() >= 0 and lengths.max() <= steps):
-        raise ValueError(f"sequence_lens {lengths.tolist()} should lie between 0 and {steps}")
-    return None if (lengths == steps).all() else lengths.astype(np.int64)
-
-
-def needs_of_walk(
-    x: np.ndarray, w: np.ndarray, r: np.ndarray, layout: int, *, packed: bool
-) -> Need:
-    """x in the working dtype; y, the states and scratch space of a step; the weights transposed,
-    and once more with half the scale; the gates of a block of steps, or packed of all of them,
-    with the inputs and results in that order. Some twenty calls a step."""
+def needs_of_recurrence(x: np.ndarray, w: np.ndarray, r: np.ndarray, layout: int) -> Need:
+    """y and the states; of a block of steps the inputs, where they are, and twice what they
+    contribute to the gates; some arrays of one step; the weights transposed; x and the results in
+    the dtype to compute in. Some 25 calls a step."""
     work = working_dtype(w.dtype)
     item = work.itemsize
     directions, gates, hidden = len(r), r.shape[1], r.shape[2]
     batch, steps = x.shape[:2] if layout else x.shape[1::-1]
-    y = steps * directions * batch * hidden
-    inputs = x.size if x.dtype != work else 0
-    if layout:
-        inputs += x.size  # rows of a block that aren't next to each other
-    together = steps * batch if packed else batch
-    memory = item * (inputs + y + 4 * directions * batch * hidden + 3 * batch * gates)
-    memory += item * (2 * together * gates + 3 * (w.size + r.size) + x.size + y // 2) + BLOCK
-    if packed:
-        memory += item * (x.size + y) + 40 * steps * batch
-    memory += (x.itemsize * (y + 2 * directions * batch * hidden)) if x.dtype != work else 0
+    together = min(steps, _together(batch, item * gates))
+    outputs = directions * batch * hidden * (steps + 4)
+    block = batch * together * (item * (x.shape[2] + 2 * gates) + 40) + 4 * PER_ARRAY * together
+    memory = item * (outputs + 8 * batch * gates + w.size + r.size) + block
+    if x.dtype != work:
+        memory += cast_copies(work, x) + x.itemsize * outputs
     macs = batch * steps * (w.size + r.size)
-    called = multiply_adds(macs, work) + directions * steps * 12 * PER_CALL
+    called = multiply_adds(macs, work) + directions * steps * 25 * PER_CALL
     read = directions * steps * gates * hidden  # a small batch reads R in each step
     elements = directions * steps * batch * gates
     return Need(memory, called + 4 * read + PER_ELEMENT * elements + 20 * (x.size + w.size))

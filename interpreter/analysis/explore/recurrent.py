@@ -1,8 +1,5 @@
-"""The gates of RNN, LSTM and GRU nodes over time, which no output of theirs gives.
-
-The formulas are those of ``ops/ai_onnx/recurrent.py``, one time step after the other; the tests
-hold what comes out here against the outputs of the operators.
-"""
+"""The gates of RNN, LSTM and GRU nodes over time, which no output of theirs gives: the operators
+show them step by step (``ops.shared.recurrence.Watch``)."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.shared.gates import Activation, activations_of, bound
+from onnxwalk.ops.ai_onnx import recurrent
 from onnxwalk.ops.shared.windows import working_dtype
 
 #: what can be watched, by operator and in the order in which the formulas have it
@@ -34,8 +31,11 @@ SERIES: Mapping[str, Mapping[str, str]] = {
     },
 }
 
-#: cell(x, h, C) of some sequences at one time: everything in SERIES, by its letter
-_Cell = Callable[[np.ndarray, np.ndarray, np.ndarray], dict[str, np.ndarray]]
+_OPERATORS: Mapping[str, Callable[..., Any]] = {
+    "RNN": recurrent.rnn,
+    "LSTM": recurrent.lstm,
+    "GRU": recurrent.gru,
+}
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,6 @@ class Way:
 
     reverse: bool
     series: dict[str, np.ndarray]
-    last_h: np.ndarray  # (N, H), and the cell's state
-    last_c: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -63,14 +61,6 @@ class Recurrence:
         y.swapaxes(1, 2)[ended] = 0
         return y
 
-    def y_h(self) -> np.ndarray:
-        """(D, N, H)"""
-        return np.stack([way.last_h for way in self.ways])
-
-    def y_c(self) -> np.ndarray:
-        """(D, N, H), of an LSTM"""
-        return np.stack([way.last_c for way in self.ways])
-
 
 def recurrence(
     operator: str, inputs: Sequence[Any], attributes: Mapping[str, Any], most: int | None = None
@@ -79,128 +69,25 @@ def recurrence(
 
     ``most``: only so many sequences, the first ones.
     """
-    given: list[Any] = [*inputs, *[None] * (8 - len(inputs))]
-    x, w, r, b, lengths, h = given[:6]
-    c, p = given[6:8] if operator == "LSTM" else (None, None)
-    batch_first = bool(attributes.get("layout", 0))
+    given: list[Any] = [*inputs, *[None] * (7 - len(inputs))]
+    x, w, r, b, lengths, h, c, *p = given
+    layout = attributes.get("layout", 0)
+    first = (slice(most),) if layout else (slice(None), slice(most))
+    x = x[first]
+    h, c = (a if a is None else a[first] for a in (h, c))
+    batch, steps = x.shape[:2] if layout else x.shape[1::-1]
+    lengths = np.full(batch, steps) if lengths is None else lengths[:most]
+    reversals = {"reverse": [True], "bidirectional": [False, True]}
+    shape, dtype = (steps, batch, r.shape[2]), working_dtype(w.dtype)
+    ways = [
+        Way(reverse, {letter: np.full(shape, np.nan, dtype) for letter in SERIES[operator]})
+        for reverse in reversals.get(attributes.get("direction", "forward"), [False])
+    ]
 
-    def ordered(a: Any) -> Any:
-        return a if a is None else (a.swapaxes(0, 1) if batch_first else a)[:, :most]
+    def watch(d: int, times: np.ndarray, rows: np.ndarray, values: Mapping[str, Any]) -> None:
+        for letter, series in ways[d].series.items():
+            series[times, rows] = values[letter]
 
-    x, h, c = ordered(x), ordered(h), ordered(c)
-    steps, batch, _ = x.shape
-    lengths = np.full(batch, steps) if lengths is None else lengths[:most].astype(int)
-    dtype = working_dtype(w.dtype)
-    hidden = r.shape[2]
-    direction = attributes.get("direction", "forward")
-    reversals = {"reverse": [True], "bidirectional": [False, True]}.get(direction, [False])
-    defaults = {"RNN": ["Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"]}
-    names = attributes.get("activations")
-    if operator == "RNN" and names == ["Tanh", "Tanh"]:
-        names = None  # the spec's default, which serves one direction too
-    chosen = activations_of(
-        names,
-        defaults[operator],
-        len(reversals),
-        attributes.get("activation_alpha"),
-        attributes.get("activation_beta"),
-    )
-    ways = []
-    for d, reverse in enumerate(reversals):
-        gates = w.shape[1]
-        wide_b = np.zeros(2 * gates, dtype) if b is None else b[d].astype(dtype)
-        cell = _CELLS[operator](
-            w[d].astype(dtype).T,
-            r[d].astype(dtype).T,
-            wide_b[:gates],
-            wide_b[gates:],
-            None if p is None else p[d].astype(dtype),
-            chosen[d],
-            attributes,
-        )
-        start_h, start_c = (
-            np.zeros((batch, hidden), dtype) if state is None else state[d].astype(dtype)
-            for state in (h, c)
-        )
-        series = SERIES[operator]
-        ways.append(_walk(cell, series, x.astype(dtype), lengths, reverse, start_h, start_c))
-    return Recurrence(ways, lengths, steps)
-
-
-def _walk(
-    cell: _Cell,
-    letters: Mapping[str, str],
-    x: np.ndarray,
-    lengths: np.ndarray,
-    reverse: bool,
-    h: np.ndarray,
-    c: np.ndarray,
-) -> Way:
-    steps, batch, _ = x.shape
-    series = {name: np.full((steps, batch, h.shape[1]), np.nan, h.dtype) for name in letters}
-    for step in range(steps):
-        rows = np.flatnonzero(step < lengths)
-        times = lengths[rows] - 1 - step if reverse else step
-        found = cell(x[times, rows], h[rows], c[rows])
-        h[rows] = found["h"]
-        c[rows] = found.get("C", c[rows])
-        for name, values in series.items():
-            values[times, rows] = found[name]
-    return Way(reverse, series, h, c)
-
-
-def _of(function: Activation, clipped: Activation, v: np.ndarray) -> np.ndarray:
-    """The activation of a fresh array; both work in place."""
-    function(clipped(v))
-    return v
-
-
-def _rnn(wx: Any, wh: Any, bx: Any, bh: Any, p: Any, functions: Any, attributes: Any) -> _Cell:
-    clipped = bound(attributes.get("clip"))
-
-    def cell(x: np.ndarray, h: np.ndarray, c: np.ndarray) -> dict[str, np.ndarray]:
-        return {"h": _of(functions[0], clipped, x @ wx + h @ wh + bx + bh)}
-
-    return cell
-
-
-def _lstm(wx: Any, wh: Any, bx: Any, bh: Any, p: Any, functions: Any, attributes: Any) -> _Cell:
-    clipped = bound(attributes.get("clip"))
-    f_, g_, h_ = functions
-    hidden = len(wh)
-    p_i, p_o, p_f = np.zeros((3, hidden), wh.dtype) if p is None else p.reshape(3, hidden)
-
-    def cell(x: np.ndarray, h: np.ndarray, c: np.ndarray) -> dict[str, np.ndarray]:
-        i, o, f, g = np.split(x @ wx + h @ wh + bx + bh, 4, axis=1)
-        i = _of(f_, clipped, i + p_i * c)
-        f = 1 - i if attributes.get("input_forget") else _of(f_, clipped, f + p_f * c)
-        g = _of(g_, clipped, g)
-        new_c = f * c + i * g
-        o = _of(f_, clipped, o + p_o * new_c)
-        shown = new_c.copy()
-        h_(shown)
-        return {"h": o * shown, "C": new_c, "i": i, "f": f, "c": g, "o": o}
-
-    return cell
-
-
-def _gru(wx: Any, wh: Any, bx: Any, bh: Any, p: Any, functions: Any, attributes: Any) -> _Cell:
-    clipped = bound(attributes.get("clip"))
-    f_, g_ = functions
-    hidden = len(wh)
-    z_, r_, n_ = (slice(k * hidden, (k + 1) * hidden) for k in range(3))
-
-    def cell(x: np.ndarray, h: np.ndarray, c: np.ndarray) -> dict[str, np.ndarray]:
-        given = x @ wx + bx
-        z, r = (_of(f_, clipped, given[:, k] + h @ wh[:, k] + bh[k]) for k in (z_, r_))
-        if attributes.get("linear_before_reset"):
-            past = r * (h @ wh[:, n_] + bh[n_])
-        else:
-            past = (r * h) @ wh[:, n_] + bh[n_]
-        n = _of(g_, clipped, given[:, n_] + past)
-        return {"h": (1 - z) * n + z * h, "z": z, "r": r, "n": n}
-
-    return cell
-
-
-_CELLS: Mapping[str, Callable[..., _Cell]] = {"RNN": _rnn, "LSTM": _lstm, "GRU": _gru}
+    others = [h, c, *p] if operator == "LSTM" else [h]
+    _OPERATORS[operator](x, w, r, b, lengths, *others, **attributes, _watch=watch)
+    return Recurrence(ways, lengths.astype(int), steps)

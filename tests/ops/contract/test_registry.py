@@ -100,6 +100,12 @@ def test_hints_are_taken_and_dropped():
     assert twice.function(3, factor=4.0, consumed_inputs=[0]) == 12
 
 
+def test_keywords_with_an_underscore_are_no_attributes():
+    mine = Registry()
+    mine.op("Twice", since=1)(lambda x, *, factor=2.0, _watch=None: factor * x)
+    assert mine.lookup("", "Twice", 1).attributes == {"factor": 2.0}
+
+
 def test_prepare_names_inputs():
     mine = Registry()
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxwalk.ops.ai_onnx import recurrent
-from onnxwalk.ops.fast import recurrent as fast_recurrent
+from onnxwalk.ops.fast import recurrent_steps
 from tests.support.bound import run_bound
 
 f32 = np.float32
@@ -66,7 +66,7 @@ def test_as_the_plain_operator(kind, data):
 @pytest.mark.parametrize("quick", [False, True])
 @pytest.mark.parametrize("kind", ["LSTM", "GRU linear"])
 def test_sigmoid_as_either_kind_of_processor_likes_it(kind, quick, monkeypatch):
-    monkeypatch.setattr(fast_recurrent, "tanh_is_quick", quick)
+    monkeypatch.setattr(recurrent_steps, "tanh_is_quick", quick)
     rng = np.random.default_rng(2)
     prepare, plain, states, w, r, b, attributes = layer(kind, rng, 1, 5, 40)
     x = rng.normal(size=(6, 30, 5)).astype(f32)  # 30 * 40 values a gate: many
