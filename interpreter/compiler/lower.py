@@ -148,7 +148,7 @@ class _Lowering:
         if bodies:
             function = partial(operator.function, **keywords)
             captured_names = [name for _, names in bodies.values() for name in names]
-            loops = operator.graphs.branch is None
+            loops = operator.subgraphs.branch is None
             call = with_bodies(function, len(node.inputs), bodies, self.bind, loops)
             return call, None, [*node.inputs, *captured_names]
         if self.bind and operator.preparation is not None:

@@ -122,11 +122,11 @@ def _call_problems(node: Node, context: Context) -> Iterator[str]:
 
 def _body_problems(node: Node, operator: Operator) -> Iterator[str]:
     """Has each graph as many outputs as the node names, if it is where these come from?"""
-    if operator.graphs.outputs_from is None:
+    if operator.subgraphs.outputs_from is None:
         return
     named = max((i for i, name in enumerate(node.outputs, 1) if name), default=0)
     for name, graph in node.graphs:
-        given = len(graph.outputs) - operator.graphs.outputs_from
+        given = len(graph.outputs) - operator.subgraphs.outputs_from
         if given < named:
             yield f"{node}: {named} outputs, of its {name} come {max(given, 0)}"
 

@@ -158,7 +158,7 @@ def _typed(attribute: Any) -> Any:
 
 def _body_outputs(node: Node, operator: Operator, bodies: Mapping[str, Types]) -> list[str]:
     """The types that graphs give to the node's outputs, where all of them agree."""
-    start = operator.graphs.outputs_from
+    start = operator.subgraphs.outputs_from
     if start is None:
         return []
     found = [

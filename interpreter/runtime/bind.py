@@ -141,7 +141,7 @@ class Scope:
     def _branch(self, step: Step) -> tuple[Plan, list[int]] | None:
         """The branch that a node takes in every run, and the slots of what it takes from outside:
         where the condition is known, which it is if it is a matter of shapes."""
-        branch_of = step.operator.graphs.branch
+        branch_of = step.operator.subgraphs.branch
         if branch_of is None or not step.bodies or step.inputs[0] not in self.known:
             return None
         condition = self.values[step.inputs[0]]

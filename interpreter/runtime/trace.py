@@ -40,7 +40,7 @@ class Place(NamedTuple):
     iteration: int
 
     def __str__(self) -> str:
-        number = "" if self.operator.graphs.branch else f"[{self.iteration}]"
+        number = "" if self.operator.subgraphs.branch else f"[{self.iteration}]"
         return f"{self.node.label}/{self.graph}{number}"
 
 

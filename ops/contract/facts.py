@@ -49,8 +49,8 @@ class Function(Protocol):
         leave open, as ``ops.schema.types`` writes it, or "". ``first`` is the type of the first
         input. Among the attributes, tensors and types are replaced by their types."""
 
-    def graphs(self, rule: T) -> T:
-        """A ``Graphs``: what becomes of the outputs of the graphs among the attributes."""
+    def subgraphs(self, rule: T) -> T:
+        """A ``Subgraphs``: what becomes of the outputs of the graphs among the attributes."""
 
     def choices(self, rule: T) -> T:
         """{attribute: the words it may be}, or {attribute: {version of the spec: words}}."""

@@ -25,7 +25,7 @@ Calls: TypeAlias = "Generator[tuple[Callable[..., Any], tuple[Any, ...]], tuple[
 
 
 @dataclass(frozen=True)
-class Graphs:
+class Subgraphs:
     """What becomes of the outputs of an operator's graphs: outputs of the node, and of those of a
     loop's body some inputs of the next iteration."""
 

@@ -27,7 +27,7 @@ from typing import Any, cast
 import numpy as np
 
 from onnxwalk.ops.contract.facts import Facts, Function, Mixed, Preparation
-from onnxwalk.ops.contract.graphs import Graphs
+from onnxwalk.ops.contract.graphs import Subgraphs
 from onnxwalk.ops.contract.needs import Need, usual
 
 #: keyword-only parameters that are not attributes:
@@ -142,9 +142,9 @@ class Operator:
             return ""
 
     @property
-    def graphs(self) -> Graphs:
+    def subgraphs(self) -> Subgraphs:
         """What becomes of the outputs of the graphs among the attributes."""
-        return self.facts.get("graphs", Graphs())
+        return self.facts.get("subgraphs", Subgraphs())
 
     def choices(self, attribute: str, opset: int) -> tuple[str, ...] | None:
         """The words that an attribute may be at this opset; ``None``: any."""

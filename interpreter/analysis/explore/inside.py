@@ -60,7 +60,7 @@ def beginning(path: Path, scopes: Scopes, numbers: dict[str, int]) -> dict[str, 
     if not graph.inputs:
         return None
     taken: list[tuple[str, str]] = []
-    graphs, attributes = place.operator.graphs, place.node.attributes
+    graphs, attributes = place.operator.subgraphs, place.node.attributes
     if place.iteration == 0 or graphs.rereads:
         taken += [("", scopes.full(around, name)) for name in place.node.inputs if name]
     if place.iteration and graphs.carried is not None:
