@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -62,6 +61,7 @@ def as_text(title: str, rows: Iterable[tuple[str, str]]) -> str:
 
 def as_html(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A title and a table."""
+    from html import escape  # for notebooks only
 
     def line(tag: str, cells: Sequence[str]) -> str:
         inner = "".join(

@@ -47,7 +47,6 @@ _ELEMENTWISE: tuple[tuple[str, int, tuple[Pattern, ...]], ...] = (
     ),
 )
 
-_MEAN = ("ReduceMean", "x", "axes")
 _DEVIATION = ("Sub", "x", "mean")
 _INVERSE: Pattern = ("Reciprocal", ("Sqrt", ("Add", "variance", "epsilon")))
 
