@@ -15,9 +15,9 @@ from typing import Any
 from xml.etree import ElementTree
 from zlib import crc32
 
-from onnxwalk.interpreter.cli._engines import need
 from onnxwalk.interpreter.cli._whole import beside
 from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.optional import need
 
 #: CSS variable -> its value on light and on dark ground. Charts are drawn in the former; c0 … c5
 #: are colours that colour-blind people tell apart (after Okabe and Ito).
