@@ -81,7 +81,7 @@ def draw(
     def paint(figure: Any) -> None:
         axes = dots(
             figure,
-            textwrap.fill(title, 90),
+            textwrap.fill(title, 56),
             labels,
             series,
             x_label="onnxwalk's time over the other's (left of 1: onnxwalk is faster)",
@@ -125,7 +125,7 @@ def dots(
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.minorticks_off()
     low, high = axes.get_xlim()
-    if high < 50 * low:  # few powers of ten, or none, are inside
+    if high < 150 * low:  # few powers of ten, or none, are inside
         axes.xaxis.set_major_locator(need("matplotlib.ticker").LogLocator(subs=(1, 2, 5)))
     axes.set_xlabel(x_label, loc="right")
     legend(figure)
@@ -267,9 +267,9 @@ def _shorten(element: ElementTree.Element, classes: dict[str, str]) -> None:
             for part, tip in zip(marks, value[1:].split(_TIP), strict=False):
                 ElementTree.SubElement(part, f"{_SVG}title").text = tip
         elif name == "id" and element.tag in _SHAPES and "_" not in value:  # a mark's outline
-            element.set("id", value)
+            element.set("id", value[:7])
         elif name.endswith("}href"):
-            element.set("href", value.replace("\n", ""))
+            element.set("href", value[:8] if value[0] == "#" else value.replace("\n", ""))
         elif name == "style":
             # the same style has the same name in all charts of a page
             text = _short_style(value)
@@ -279,7 +279,8 @@ def _shorten(element: ElementTree.Element, classes: dict[str, str]) -> None:
             element.set(name, _rounded(" ".join(value.split()), digits))
     kinds = {child.get("class") for child in element}
     shared = kinds.pop() if len(kinds) == 1 else None
-    if element.tag == f"{_SVG}g" and shared and "class" not in element.attrib:
+    alone = element.tag != f"{_SVG}g" or len(element) < 2
+    if shared and not alone and "class" not in element.attrib:
         element.set("class", shared)
         for child in element:
             del child.attrib["class"]
