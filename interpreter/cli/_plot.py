@@ -173,7 +173,7 @@ def legend(figure: Any, handles: Sequence[Any] = ()) -> None:
     handles = handles or figure.axes[0].get_legend_handles_labels()[0]
     if handles:
         longest = max(len(handle.get_label()) for handle in handles)
-        width = figure.bbox.width / figure.get_figure(root=True).dpi * 72
+        width = figure.bbox.width / figure.dpi * 72
         columns = max(1, int(width / (6.4 * longest + 32)))
         in_rows = [handle for i in range(columns) for handle in handles[i::columns]]
         figure.legend(handles=in_rows, loc="outside upper left", ncols=columns)
@@ -269,7 +269,7 @@ def _shorten(element: ElementTree.Element, classes: dict[str, str]) -> None:
         elif name == "id" and element.tag in _SHAPES and "_" not in value:  # a mark's outline
             element.set("id", value[:7])
         elif name.endswith("}href"):
-            element.set("href", value[:8] if value[0] == "#" else value.replace("\n", ""))
+            element.set("href", value[:8] if value[0] == "#" else "".join(value.split()))
         elif name == "style":
             # the same style has the same name in all charts of a page
             text = _short_style(value)
