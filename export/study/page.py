@@ -28,7 +28,7 @@ def _environment() -> Any:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"fmt": format, "unique": lambda values: list(dict.fromkeys(values))}
+    environment.filters["fmt"] = format
     environment.globals |= {"n": n, "term": term, "total": total, "differs": differs, "zip": zip}
     environment.globals["theme"] = _plot.stylesheet(":root")
     return environment
