@@ -6,7 +6,9 @@
     store.py     what is in those folders, and how files get there whole
     evaluate.py  Keras, the interpreter and ONNX Runtime on the test set; the claims
     findings.py  what the numbers say, by rules
-    report.py    the page, with page.py around it, and svg.py for its charts
+    report.py    the page: what its template in _templates is filled with
+    page.py      templates, by Jinja
+    charts.py    charts, by matplotlib
     by_hand*.py  the chapters that follow one sample through a graph
     docs.py      the table and the figures as Markdown and SVG
     cli.py       the command

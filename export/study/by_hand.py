@@ -6,9 +6,8 @@ out from such values and compared with one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -125,50 +124,8 @@ def differs(one: Any, other: Any) -> str:
     return f"{largest:.1e}" if largest else "0"
 
 
-def paragraph(*sentences: str) -> str:
-    return f"<p>{' '.join(sentences)}</p>"
-
-
-def formula(*lines: str) -> str:
-    """Lines of a calculation; they scroll sideways where they don't fit."""
-    return f'<div class="sum">{"".join(f"<div>{line}</div>" for line in lines)}</div>'
-
-
-def figure(picture: str, caption: str = "") -> str:
-    below = f"<figcaption>{caption}</figcaption>" if caption else ""
-    return f"<figure>{picture}{below}</figure>"
-
-
-def table(
-    head: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str = "", kind: str = ""
-) -> str:
-    """Cells are HTML; the first of each row is its name."""
-    lines = [
-        f'<tr><th scope="row">{row[0]}</th>{"".join(f"<td>{cell}</td>" for cell in row[1:])}</tr>'
-        for row in rows
-    ]
-    above = f"<caption>{caption}</caption>" if caption else ""
-    titles = "".join(f'<th scope="col">{cell}</th>' for cell in head)
-    return (
-        f'<div class="wide"><table class="{kind}">{above}<thead><tr>{titles}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
-    )
-
-
-def grid(values: NDArray[Any], digits: int = 3, marked: tuple[int, int] | None = None) -> str:
-    """A small matrix as a table of numbers, one of them marked."""
-    rows = []
-    for y, row in enumerate(values):
-        cells = "".join(
-            f"<td{' class=marked' if (y, x) == marked else ''}>{n(v, digits)}</td>"
-            for x, v in enumerate(row)
-        )
-        rows.append(f"<tr>{cells}</tr>")
-    return f'<table class="grid">{"".join(rows)}</table>'
-
-
-def steps(walk: Walk) -> str:
-    """Every node of the graph with what came out of it."""
+def steps(walk: Walk) -> list[list[str]]:
+    """Per node its number, operator, output's shape and range, and what it does."""
     rows = []
     for number, node in enumerate(walk.nodes, 1):
         out = walk.value(node.outputs[0])
@@ -179,41 +136,16 @@ def steps(walk: Walk) -> str:
             span = f"{out.min()} … {out.max()}"
         else:
             span = ""
-        rows.append([str(number), escape(node.op_type), shape, span, _DOES.get(node.op_type, "")])
-    head = ["step", "operator", "what comes out", "from … to", "what it does"]
-    return f"<details><summary>The whole graph, step by step</summary>{table(head, rows)}</details>"
+        rows.append([str(number), node.op_type, shape, span, _DOES.get(node.op_type, "")])
+    return rows
 
 
-def decision(walk: Walk) -> str:
-    """The last layer: sums, their exponentials, and the probabilities these make."""
+def decision(walk: Walk) -> dict[str, Any] | None:
+    """The Softmax of the last layer: its inputs ``z`` (classes,), their ``powers``, and the
+    probabilities ``p`` that these give. None for a model without one."""
     softmax = walk.node("Softmax")
     if softmax is None:
-        return ""
+        return None
     z = walk.value(softmax.inputs[0])[0].astype(np.float64)
     powers = np.exp(z - z.max())
-    p = powers / powers.sum()
-    rows = [
-        [escape(name), n(z[i]), n(powers[i]), f"{n(powers[i])} / {n(powers.sum())}", n(p[i]),
-         n(float(walk.probabilities[i]))]
-        for i, name in enumerate(walk.classes)
-    ]  # fmt: skip
-    head = ["class", "z", "e<sup>z − max z</sup>", "divided by the sum", "p", "interpreter"]
-    right = (
-        "which is right"
-        if walk.predicted == walk.truth
-        else (f"though it is {escape(walk.classes[walk.truth])}")
-    )
-    return (
-        "<h4>The decision</h4>"
-        + paragraph(
-            f"The last Dense layer gives one number z for each of {len(z)} classes. Softmax takes",
-            "e to the power of each and divides by their sum, so that all are positive and add up",
-            "to 1. (Subtracting the largest z first changes nothing and keeps the powers small.)",
-        )
-        + table(head, rows)
-        + paragraph(
-            f"The model says <b>{escape(walk.classes[walk.predicted])}</b>, {right}.",
-            "By hand and by the interpreter the probabilities differ by",
-            f"{differs(p, walk.probabilities)}.",
-        )
-    )
+    return {"z": z, "powers": powers, "p": powers / powers.sum()}

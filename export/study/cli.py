@@ -80,7 +80,7 @@ def _study(options: argparse.Namespace) -> int:
         raise ExportError(f"--epochs {options.epochs}: at least one")
     if options.seed < 0:
         raise ExportError(f"--seed {options.seed}: at least 0")
-    require("sklearn", "onnxruntime", "threadpoolctl", extra=EXTRA)
+    require("sklearn", "onnxruntime", "threadpoolctl", "jinja2", "matplotlib", extra=EXTRA)
     with Progress() as progress:
         if not options.report:
             _run(chosen, options, progress)

@@ -19,7 +19,7 @@ from onnxwalk.export.study.assignment import recurrent
 from onnxwalk.export.study.corpus import CLASSES, generated
 from onnxwalk.export.study.datasets import ids, vectorizer
 
-FOLDER = Path(__file__).parent.parent / "interpreter" / "cli" / "_demo"
+FOLDER = Path(__file__).parents[2] / "interpreter" / "cli" / "_demo"
 SEED = 7
 LENGTH = 16
 

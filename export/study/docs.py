@@ -2,32 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
-from onnxwalk.export.study import findings, svg
-from onnxwalk.export.study.evaluate import COLUMNS, ENGINES, row
+from onnxwalk.export.study import charts, findings
+from onnxwalk.export.study.evaluate import COLUMNS, row
 from onnxwalk.export.study.findings import RULES, Result
-from onnxwalk.export.study.report import NAMES, curves, title
+from onnxwalk.export.study.report import curve, f1_of, labels_of, times_of, title
 from onnxwalk.export.study.store import tidy, whole
 from onnxwalk.export.study.variants import GROUPS
-
-_GAP = 20
+from onnxwalk.interpreter.cli import _plot
 
 
 def write_docs(found: Sequence[Result], folder: Path) -> Path:
     """RESULTS.md and its figures; returns the path of the former. Raises ExportError."""
     tidy(folder)
-    figures = {"f1": _f1(found), "time": _time(found)}
-    for family in findings.families(found):
-        if chart := _curves(family, found):
-            figures[family.lower()] = chart
-    for name, picture in figures.items():
-        with whole(folder / f"{name}.svg") as part:
-            part.write_text(svg.alone(picture), "utf-8")
+    figures = write_figures(found, folder)
     with whole(folder / "RESULTS.md") as part:
-        part.write_text(_markdown(found, list(figures)), "utf-8")
+        part.write_text(_markdown(found, figures), "utf-8")
     return folder / "RESULTS.md"
+
+
+def write_figures(found: Sequence[Result], folder: Path) -> list[str]:
+    """f1.svg, time.svg, and the curves of each family in which there is something to compare;
+    returns the names without suffixes."""
+    families = {f: [r for r in found if r.variant.family == f] for f in findings.families(found)}
+    f1, time = [], []
+    for family, those in families.items():
+        name, labels = f"{family}: macro F1", labels_of(those)
+        f1.append(_part(charts.bars, name, labels, f1_of(those), x_label="macro F1", most=1.0))
+        name = f"{family}: time per sample"
+        time.append(_part(charts.dots, name, labels, times_of(those), x_label="milliseconds"))
+    height = max(charts.row_height(those, f1_of(those)) for those in families.values())
+    _write(folder / "f1.svg", [f1], height)
+    _write(folder / "time.svg", [time], height)
+    names = ["f1", "time"]
+    for family in families:
+        groups = [(g, findings.members(g, found)) for g in GROUPS if g.family == family]
+        parts = [
+            [
+                _part(charts.lines, f"{group.title}: {metric}", **curve(pairs, metric))
+                for metric in ("loss", "accuracy")
+            ]
+            for group, pairs in groups
+            if len(pairs) > 1
+        ]
+        if parts:
+            _write(folder / f"{family.lower()}.svg", parts, charts.HEIGHT)
+            names.append(family.lower())
+    return names
 
 
 def _markdown(found: Sequence[Result], figures: Sequence[str]) -> str:
@@ -65,64 +90,18 @@ def _markdown(found: Sequence[Result], figures: Sequence[str]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _f1(found: Sequence[Result]) -> str:
-    charts = [
-        svg.bars(
-            f"{family}: macro F1",
-            [
-                (r.variant.name, [r.record["f1"][e] for e in ENGINES[:2]])
-                for r in found
-                if r.variant.family == family
-            ],
-            NAMES[:2],
-            most=1.0,
-        )
-        for family in findings.families(found)
-    ]
-    return _side_by_side("macro F1 on the test set", [(NAMES[:2], charts)])
+def _part(draw: Callable[..., None], *content: Any, **options: Any) -> Callable[[Any], None]:
+    return lambda figure: draw(figure, *content, **options)
 
 
-def _time(found: Sequence[Result]) -> str:
-    charts = []
-    for family in findings.families(found):
-        rows = [
-            (r.variant.name, [1e3 * r.record["seconds"][e] / r.record["count"] for e in ENGINES])
-            for r in found
-            if r.variant.family == family
-        ]
-        charts.append(svg.dots(f"{family}: milliseconds per sample", rows, NAMES, unit="ms"))
-    return _side_by_side("time per sample", [(NAMES, charts)])
+def _write(path: Path, parts: Sequence[Sequence[Callable[[Any], None]]], height: float) -> None:
+    """Rows of charts as one picture; ``height`` is that of a row."""
 
+    def paint(figure: Any) -> None:
+        places = figure.subfigures(len(parts), len(parts[0]), squeeze=False)
+        for place, part in zip(places.flat, chain(*parts), strict=True):
+            part(place)
 
-def _curves(family: str, found: Sequence[Result]) -> str:
-    rows = []
-    for group in GROUPS:
-        pairs = findings.members(group, found) if group.family == family else []
-        if len(pairs) > 1:
-            rows.append(([f"{group.title}:", *(label for label, _ in pairs)], curves(pairs)))
-    if not rows:
-        return ""
-    return _side_by_side(f"{family}: loss and accuracy, validation dashed", rows)
-
-
-def _side_by_side(label: str, rows: Sequence[tuple[Sequence[str], Sequence[str]]]) -> str:
-    """Rows of (legend, charts) as one picture; an entry that ends in a colon is a heading."""
-    parts, y, wide = [svg.text(4, 16, label)], 26.0, 0.0
-    for legend, charts in rows:
-        x, number = 4.0, 0
-        for entry in legend:
-            if entry.endswith(":"):
-                parts.append(svg.text(x, y + 14, entry, kind="muted"))
-            else:
-                parts.append(svg.shape(x + 6, y + 10, number, number))
-                parts.append(svg.text(x + 16, y + 14, entry))
-                number, x = number + 1, x + 16
-            x += 7.5 * len(entry) + 14
-        wide, x, tall = max(wide, x), 0.0, 0.0
-        for chart in charts:
-            width, height = svg.size(chart)
-            place = f'<svg x="{x:g}" y="{y + 20:g}" width="{width:g}" height="{height:g}"'
-            parts.append(chart.replace("<svg", place, 1))
-            x, tall = x + width + _GAP, max(tall, height)
-        wide, y = max(wide, x - _GAP), y + 20 + tall + _GAP
-    return svg.frame(wide, y, label, *parts)
+    text = _plot.svg_file(paint, charts.WIDTH * len(parts[0]), height * len(parts))
+    with whole(path) as part:
+        part.write_text(text, "utf-8")

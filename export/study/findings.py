@@ -70,6 +70,14 @@ class Result:
         return self.labels == self.truth
 
     @property
+    def confusion(self) -> NDArray[np.int64]:
+        """(classes, classes) counts of samples by true and by predicted class."""
+        classes = len(self.record["classes"])
+        counts = np.zeros((classes, classes), np.int64)
+        np.add.at(counts, (self.truth, self.labels), 1)
+        return counts
+
+    @property
     def best_epoch(self) -> int:
         """The epoch, from 1, after which validation loss is least."""
         return int(np.argmin(self.history["val_loss"])) + 1

@@ -11,7 +11,7 @@ pytest.importorskip("sklearn", reason="the study needs scikit-learn")
 import keras
 
 from onnxwalk.export.errors import ExportError
-from onnxwalk.export.study import by_hand_pictures, by_hand_texts, findings, svg
+from onnxwalk.export.study import by_hand_pictures, by_hand_texts, charts, findings
 from onnxwalk.export.study.by_hand import Walk, n, total
 from onnxwalk.export.study.data import Source
 from onnxwalk.export.study.datasets import cifar10, images
@@ -214,18 +214,27 @@ def test_docs(copy, tmp_path):
 def test_pictures():
     from xml.etree import ElementTree
 
-    assert svg.ticks(0, 1) == [0, 0.25, 0.5, 0.75, 1]
-    assert svg.ticks(2.2, 2.31) == [2.2, 2.25, 2.3, 2.35]
-    assert len(svg.ticks(0.3, 0.3)) > 1
-    charts = [
-        svg.lines("<a> & b", [svg.Line("l", [1.0, None, 2.0])], xs=["1", "2", "3"]),
-        svg.lines("flat", [svg.Line("l", [1.0])], xs=["1"], shaded=(0, 0)),
-        svg.bars("bars", [("row", [0.5, 0.0])], ["a", "b"]),
-        svg.dots("dots", [("row", [1e-7, 0.0])], ["a", "b"], unit="s", limit=1e-5),
+    rows = ["<a> & b", "zero"]
+    drawn = [
+        (charts.lines, [charts.Line("l", [1.0, None, 2.0])], {"xs": ["1", "2", "3"]}),
+        (charts.lines, [charts.Line("l", [1.0])], {"xs": ["1"], "shaded": (0, 0, "nothing")}),
+        (charts.bars, rows, {"a": [0.5, 0.0], "b": [0.1, 0.2]}, {"x_label": "F1"}),
+        (charts.dots, rows, {"a": [1e-7, 0.0]}, {"x_label": "s", "limit": (1e-5, "allowed")}),
+        (charts.heat, np.ones((4, 2)), {"xs": ["a", "b", "∅"], "marked": 3}),
+        (charts.maps, {"one": np.zeros((2, 2, 3), np.uint8)}, {"columns": 2}),
     ]
-    for chart in charts:
-        ElementTree.fromstring(svg.alone(chart))
-        assert "nan" not in chart
-    colours = svg.painted(np.array([[-1.0, 0, 2]]), signed=True)
+    tips = []
+    for draw, *content, options in drawn:
+        chart = charts.picture(draw, "<title> & more", *content, **options)
+        root = ElementTree.fromstring(chart)
+        assert root.get("aria-label") == "<title> & more"
+        names = {"path", "use", "text", "image", "title", "g", "defs", "style", "svg", "rect"}
+        assert {element.tag.split("}")[1] for element in root.iter()} <= names
+        assert "nan" not in chart and "var(--ground,#ffffff)" in chart
+        tips.append([element.text for element in root.iter("{http://www.w3.org/2000/svg}title")])
+    assert tips[0] == ["l, epoch 1: 1", "l, epoch 3: 2"]
+    assert tips[2][:2] == ["<a> & b, a: 0.5000", "zero, a: 0.0000"]
+    assert tips[3] == ["<a> & b, a: 1e-07"] and tips[5] == ["one"]
+    colours = charts.painted(np.array([[-1.0, 0, 2]]), signed=True)
     assert colours.shape == (1, 3, 3) and (colours[0, 1] > 240).all()
     assert colours[0, 0, 2] > colours[0, 0, 0] and colours[0, 2, 0] > colours[0, 2, 2]

@@ -203,7 +203,9 @@ def test_wrong_data_in_one_line(tmp_path, capsys):
     assert "holds no folders of .jpg or .png images" in error
 
 
-@pytest.mark.parametrize("module", ["sklearn", "onnxruntime", "threadpoolctl"])
+@pytest.mark.parametrize(
+    "module", ["sklearn", "onnxruntime", "threadpoolctl", "jinja2", "matplotlib"]
+)
 def test_a_missing_package_in_one_line(tmp_path, capsys, monkeypatch, module):
     load = onnxwalk.export.errors.importlib.import_module
 
