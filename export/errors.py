@@ -8,10 +8,12 @@ import sys
 from collections.abc import Callable
 from types import ModuleType
 
+from onnxwalk.interpreter.errors import OnnxWalkError
+
 INSTALL = 'pip install "onnxwalk[{}]"'
 
 
-class ExportError(ValueError):
+class ExportError(OnnxWalkError, ValueError):
     """A model that can't be exported, or was exported wrongly; the message is one line."""
 
 

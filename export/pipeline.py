@@ -51,7 +51,7 @@ def run(
     """As ``export.to_onnx``, with the differences that were found. Raises ExportError."""
     report = progress or (lambda stage: None)
     with quiet() as errors:
-        from onnxwalk.export.convert import draft_of
+        from onnxwalk.export.conversion.convert import draft_of
         from onnxwalk.export.load import load
         from onnxwalk.export.text import (
             cut_text,

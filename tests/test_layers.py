@@ -40,6 +40,7 @@ LAYERS = [
     ["export"],
     ["export.coverage", "export.study"],
     ["export.cli"],
+    ["export.__main__"],
 ]
 
 #: what only needs NumPy, and pure Python packages

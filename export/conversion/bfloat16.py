@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from onnxwalk.export.conversion.names import layer_of
 from onnxwalk.export.conversion.opsets import newest
-from onnxwalk.export.names import layer_of
 
 _UNSUPPORTED = re.compile(r"op_type:\s*(\w+), node name: ([^)]+)\).*tensor\(bfloat16\)")
 

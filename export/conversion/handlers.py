@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
 from onnxwalk.export.tracing.markers import replace
+
 from onnxwalk.export.tracing.resizing import (
     MATRIX_RESIZES,
     bilinear_resize,

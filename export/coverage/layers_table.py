@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING
 
+from onnxwalk.export.coverage.judge import Verdict
 from onnxwalk.export.tracing.refusals import NO_ONNX_FORM
-
-if TYPE_CHECKING:
-    from onnxwalk.export.coverage.layers import Verdict
 
 _HEAD = """# Keras layers
 
 Written by `python -m export layers -o docs/LAYERS.md`, with Keras {keras}, TensorFlow {tensorflow},
 tf2onnx {tf2onnx} and ONNX Runtime {onnxruntime}, at opset 18: each configuration of
-`export/layer_cases` is exported and run in Keras, in onnxwalk and in ONNX Runtime.
+`export/coverage/layer_cases` is exported and run in Keras, in onnxwalk and in ONNX Runtime.
 
 A difference is the largest over all configurations and outputs, divided by the largest absolute
 value that Keras gives if that is more than 1. Operators are those of all configurations together,

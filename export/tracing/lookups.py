@@ -14,9 +14,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from onnxwalk.export.tracing.markers import Writer, mark
 
 from onnxwalk.export.errors import ExportError
-from onnxwalk.export.tracing.markers import Writer, mark
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from onnxwalk.export.tracing.markers import Writer
 
 from onnxwalk.export.errors import ExportError, one_line
 from onnxwalk.export.tracing.lookups import marked_lookups
-from onnxwalk.export.tracing.markers import Writer
 from onnxwalk.export.tracing.recurrent import Marker, keeps_states, marked_recurrence
 from onnxwalk.export.tracing.refusals import refuse
 from onnxwalk.export.tracing.resizing import static_resizes

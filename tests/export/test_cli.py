@@ -45,7 +45,8 @@ def test_missing_package(tmp_path):
 
 def test_export(tmp_path):
     pytest.importorskip("tensorflow", reason="the exporter needs TensorFlow")
-    from onnxwalk.export.study.assignment import cnn, randomize
+    from onnxwalk.export.coverage.random_weights import randomize
+    from onnxwalk.export.study.assignment import cnn
 
     randomize(cnn((16,), 3)).save(tmp_path / "m.keras")
     result = subprocess.run(

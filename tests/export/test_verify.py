@@ -13,8 +13,9 @@ import onnxwalk.export.pipeline
 from onnxwalk import export
 from onnxwalk.export import ExportError
 from onnxwalk.export.conversion.draft import lift
+from onnxwalk.export.coverage.random_weights import randomize
 from onnxwalk.export.quiet import quiet
-from onnxwalk.export.study.assignment import cnn, randomize, recurrent
+from onnxwalk.export.study.assignment import cnn, recurrent
 from onnxwalk.export.verify import check, difference, random_inputs
 from tests.export.helpers import converted
 
@@ -42,7 +43,7 @@ def test_a_difference_is_found_and_nothing_is_written(tmp_path, monkeypatch):
         check(model, proto, traced)
 
     draft = lift(proto)
-    monkeypatch.setattr("onnxwalk.export.convert.draft_of", lambda *_, **__: draft)
+    monkeypatch.setattr("onnxwalk.export.conversion.convert.draft_of", lambda *_, **__: draft)
     with pytest.raises(ExportError, match="differs from Keras"):
         export.to_onnx(model, tmp_path / "wrong.onnx")
     assert not list(tmp_path.iterdir())

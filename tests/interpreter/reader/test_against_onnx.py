@@ -14,7 +14,6 @@ from onnxwalk.interpreter.reader import read_model
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES
 from tests.support.same_as_onnx import assert_same_model
 
-
 FILES = sorted((Path(onnx.__file__).parent / "backend/test/data").rglob("*.onnx"))
 
 

@@ -8,15 +8,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from onnxwalk.export.tracing.markers import writer_of
+
 from onnxwalk.export.conversion.bfloat16 import in_bfloat16, kept_apart, refusal
 from onnxwalk.export.conversion.clean import clean
 from onnxwalk.export.conversion.draft import Draft, attach, lift, walk
 from onnxwalk.export.conversion.handlers import ADVICE, handlers
+from onnxwalk.export.conversion.names import layer_of, name_nodes, name_weights, record_layers
 from onnxwalk.export.conversion.opsets import DEFAULT, OLDEST, newest, raise_opset
 from onnxwalk.export.conversion.recurrent_nodes import handler, weights_of
 from onnxwalk.export.errors import ExportError, one_line
-from onnxwalk.export.names import layer_of, name_nodes, name_weights, record_layers
-from onnxwalk.export.tracing.markers import writer_of
 from onnxwalk.export.tracing.trace import Port, Trace
 
 #: tf2onnx is changed while it works: one at a time

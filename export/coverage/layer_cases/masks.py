@@ -1,7 +1,4 @@
-"""Cases for ``layer_cases_recurrent``: ConvLSTM, TimeDistributed, and where masks come from and go.
-
-``MASK_CASES`` has the form of ``CASES`` there. Like there, Keras is imported when a case is built.
-"""
+"""ConvLSTM, TimeDistributed, text, and where masks come from and go."""
 
 from __future__ import annotations
 
@@ -9,10 +6,21 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-Builder = Callable[[], Any]
-Case = tuple[str, Builder]
+from onnxwalk.export.coverage.layer_cases import Builder, Case, randomized
+
+Builders = Iterator[tuple[str, Builder]]
 
 _WORDS = 20
+
+
+def cases() -> list[Case]:
+    return [
+        *(case for n in (1, 2, 3) for case in randomized(f"ConvLSTM{n}D", _conv_lstm(n))),
+        *randomized("TimeDistributed", _time_distributed()),
+        *randomized("Masking", _masking()),
+        *randomized("Embedding", _embedding()),
+        *randomized("TextVectorization", _text()),
+    ]
 
 
 def _ids(time: int | None = 9, mask: bool = True, name: str = "ids") -> tuple[Any, Any]:
@@ -26,7 +34,7 @@ def _ids(time: int | None = 9, mask: bool = True, name: str = "ids") -> tuple[An
 # --- ConvLSTM
 
 
-def _conv_lstm(rank: int) -> Iterator[Case]:
+def _conv_lstm(rank: int) -> Builders:
     name = f"ConvLSTM{rank}D"
 
     def build(
@@ -78,7 +86,7 @@ def _conv_lstm(rank: int) -> Iterator[Case]:
 # --- TimeDistributed
 
 
-def _time_distributed() -> Iterator[Case]:
+def _time_distributed() -> Builders:
     def build(make: Callable[[Any], Any], shape: tuple[int, ...], time: int | None) -> Any:
         import keras
 
@@ -217,7 +225,7 @@ def _route(carry: Any, consume: Any, floats: bool = False, time: int | None = 9)
     return build
 
 
-def _masking() -> Iterator[Case]:
+def _masking() -> Builders:
     for label, consume in _consumers().items():
         yield f"to {label}", _route(None, consume, floats=True)
     yield "to LSTM, open time", _route(None, _consumers()["LSTM"], True, None)
@@ -232,7 +240,7 @@ def _masking() -> Iterator[Case]:
     yield "mask_value -1", valued
 
 
-def _embedding() -> Iterator[Case]:
+def _embedding() -> Builders:
     for label, consume in _consumers().items():
         yield f"mask to {label}", _route(None, consume)
     for label, carry in _carriers().items():
@@ -269,7 +277,7 @@ def _embedding() -> Iterator[Case]:
 # --- text
 
 
-def _text() -> Iterator[Case]:
+def _text() -> Builders:
     def build(length: int | None = 9, **options: Any) -> Any:
         import keras
 
@@ -284,12 +292,3 @@ def _text() -> Iterator[Case]:
     yield "at the front, open length", lambda: build(None)
     yield "at the front, characters", lambda: build(split="character", standardize="lower")
     yield "at the front, 2-grams", lambda: build(ngrams=2)
-
-
-MASK_CASES: dict[str, list[Case]] = {
-    **{f"ConvLSTM{rank}D": list(_conv_lstm(rank)) for rank in (1, 2, 3)},
-    "TimeDistributed": list(_time_distributed()),
-    "Masking": list(_masking()),
-    "Embedding": list(_embedding()),
-    "TextVectorization": list(_text()),
-}

@@ -1,9 +1,6 @@
-"""Small Keras models that show each recurrent layer, and each use of a mask, in its variety.
+"""Recurrent layers, their cells and wrappers, under every kind of mask.
 
-``CASES``: name of a public class of ``keras.layers`` -> [(label, builder)]; a builder takes nothing
-and returns a ``keras.Model`` with random weights. Keras is imported when a builder is called. Masks
-come from ``ids`` (int32, 0 is padding) or from rows of an input that are all 0.
-
+Masks come from ``ids`` (int32, 0 is padding) or from rows of an input that are all 0.
 ``is_loop`` says which cases have no RNN, LSTM or GRU node because ONNX has no word for their cell.
 """
 
@@ -13,10 +10,10 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from onnxwalk.export.coverage.layer_cases_own import own_cell, own_recurrence, tuned_cell
+from onnxwalk.export.coverage.layer_cases import Builder, Case, randomized
+from onnxwalk.export.coverage.layer_cases._own_cells import own_cell, own_recurrence, tuned_cell
 
-Builder = Callable[[], Any]
-Case = tuple[str, Builder]
+Builders = Iterator[tuple[str, Builder]]
 
 KINDS = ("SimpleRNN", "LSTM", "GRU")
 #: where the mask of a recurrent layer comes from
@@ -33,6 +30,16 @@ def is_loop(name: str, label: str) -> bool:
     single units, unless Keras unrolls it."""
     own = name.startswith("ConvLSTM") or any(word in label for word in _LOOPS)
     return own and not label.endswith("unroll")
+
+
+def cases() -> list[Case]:
+    return [
+        *(case for kind in KINDS for case in randomized(kind, _single(kind))),
+        *(case for kind in KINDS for case in randomized(f"{kind}Cell", _cell(f"{kind}Cell"))),
+        *randomized("RNN", _rnn()),
+        *randomized("StackedRNNCells", _stacked()),
+        *randomized("Bidirectional", _bidirectional()),
+    ]
 
 
 # --- inputs
@@ -169,7 +176,7 @@ def _mask_of(kind: str, width: int) -> Builder:
     return build
 
 
-def _single(kind: str) -> Iterator[Case]:
+def _single(kind: str) -> Builders:
     for mask in MASKS:
         yield f"every flag, {mask}", _model(_flags(kind), mask)
         yield f"open time, {mask}", _model(_flags(kind), mask, time=None)
@@ -208,7 +215,7 @@ def _activation(kind: str, name: str | None, mask: str = "embedding mask") -> Bu
 # --- cells, wrappers
 
 
-def _rnn() -> Iterator[Case]:
+def _rnn() -> Builders:
     both = list(itertools.product((False, True), repeat=2))
     for mask in MASKS:
         for kind in KINDS:
@@ -231,7 +238,7 @@ def _rnn() -> Iterator[Case]:
     yield "own cell, unroll", _model(lambda L: L.RNN(own_cell()(4), unroll=True))
 
 
-def _stacked() -> Iterator[Case]:
+def _stacked() -> Builders:
     both = list(itertools.product((False, True), repeat=2))
     for mask, kind in itertools.product(MASKS, KINDS):
         yield (
@@ -261,7 +268,7 @@ def _stacked() -> Iterator[Case]:
     )
 
 
-def _cell(kind: str) -> Iterator[Case]:
+def _cell(kind: str) -> Builders:
     """A cell called by itself, one step."""
 
     def build(**options: Any) -> Any:
@@ -277,7 +284,7 @@ def _cell(kind: str) -> Iterator[Case]:
         yield "reset before", lambda: build(reset_after=False)
 
 
-def _bidirectional() -> Iterator[Case]:
+def _bidirectional() -> Builders:
     both = list(itertools.product((False, True), repeat=2))
     for kind, mask in itertools.product(KINDS, MASKS):
         for merge in MERGES:
@@ -349,29 +356,3 @@ def _bidirectional() -> Iterator[Case]:
             L.LSTM(4, activation="relu"),
             backward_layer=L.LSTM(4, go_backwards=True))),
     )  # fmt: skip
-
-
-def _cases() -> dict[str, list[Case]]:
-    from onnxwalk.export.coverage.layer_cases_masks import MASK_CASES
-
-    found: dict[str, list[Case]] = {kind: list(_single(kind)) for kind in KINDS}
-    found |= {f"{kind}Cell": list(_cell(f"{kind}Cell")) for kind in KINDS}
-    found["RNN"] = list(_rnn())
-    found["StackedRNNCells"] = list(_stacked())
-    found["Bidirectional"] = list(_bidirectional())
-    found |= MASK_CASES
-    return {name: [(label, _random(build)) for label, build in found[name]] for name in found}
-
-
-def _random(build: Builder) -> Builder:
-    """Weights that matter, but don't drive every gate to its end."""
-
-    def randomized() -> Any:
-        from onnxwalk.export.study.assignment import randomize
-
-        return randomize(build(), scale=0.4)
-
-    return randomized
-
-
-CASES: dict[str, list[Case]] = _cases()
