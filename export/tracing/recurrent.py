@@ -1,23 +1,22 @@
-"""Recurrent layers leave a marker in the traced graph instead of a loop.
+"""Recurrent layers leave a mark in the traced graph instead of a loop.
 
-While ``marked_recurrence`` is active, ``inner_loop`` of RNN, LSTM and GRU, and the call of
-Bidirectional, write one ``PyFunc`` operation with a token. The converter looks the token up and
-writes one ONNX node (see ``recurrent_nodes``). Because ``inner_loop`` is replaced and not
-``call``, initial states, ``return_state``, ``stateful`` and wrappers keep working as in Keras.
+``inner_loop`` of RNN, LSTM and GRU, and the call of Bidirectional, are replaced by functions that
+write one ``PyFunc`` operation; the converter writes one ONNX node in its place (see
+``conversion.recurrent_nodes``). Because ``inner_loop`` is replaced and not ``call``, initial
+states, ``return_state``, ``stateful`` and wrappers keep working as in Keras.
 What has no ONNX form (another cell, another activation) runs as Keras wrote it and becomes a Loop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-_TOKEN = "onnxwalk-recurrent-"
+from onnxwalk.export.tracing.marks import mark
+from onnxwalk.export.tracing.record import Record
 
 #: ONNX activation -> (alpha, beta), only for those that take them
 Activation = tuple[str, float | None, float | None]
@@ -57,8 +56,8 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Marker:
-    """One ``PyFunc``: its inputs are (x, mask if masked, states …), its outputs (y, states …).
+class Recurrence:
+    """What a mark stands for: inputs (x, mask if masked, states …), outputs (y, states …).
 
     x (batch, time, features); mask (batch, time); each state (batch, units), direction by
     direction; y (batch, time, directions*units) or (batch, directions*units).
@@ -78,53 +77,36 @@ class Marker:
         return len(self.layers[0])
 
 
-def marker_of(token: bytes | str, markers: Sequence[Marker]) -> Marker | None:
-    """The marker that a PyFunc's token means, or ``None`` when the PyFunc isn't ours."""
-    text = token.decode() if isinstance(token, bytes) else token
-    return markers[int(text[len(_TOKEN) :])] if text.startswith(_TOKEN) else None
+def inner_loop(
+    original: Any,
+    record: Record,
+    layer: Any,
+    sequences: Any,
+    initial_state: Any,
+    mask: Any,
+    training: Any = False,
+) -> Any:
+    """``inner_loop`` of RNN, LSTM and GRU."""
+    result = _single(layer, sequences, initial_state, mask, record.marks)
+    if result is not None:
+        return result
+    return original(layer, sequences, initial_state, mask, training=training)
 
 
-@contextmanager
-def marked_recurrence() -> Iterator[list[Marker]]:
-    """Recurrent layers called inside leave markers; yields the list that they are added to."""
-    from keras import layers
-
-    markers: list[Marker] = []
-    replaced: list[tuple[type, str, Any]] = []
-
-    def replace(owner: type, name: str, make: Any) -> None:
-        original = owner.__dict__[name]
-        replaced.append((owner, name, original))
-        setattr(owner, name, make(original))
-
-    def inner_loop(original: Any) -> Any:
-        def marked(self, sequences, initial_state, mask, training=False):
-            result = _single(self, sequences, initial_state, mask, markers)
-            if result is not None:
-                return result
-            return original(self, sequences, initial_state, mask, training=training)
-
-        return marked
-
-    def call(original: Any) -> Any:
-        def marked(self, sequences, initial_state=None, mask=None, training=None):
-            result = _bidirectional(self, sequences, initial_state, mask, markers)
-            if result is not None:
-                return result
-            return original(
-                self, sequences, initial_state=initial_state, mask=mask, training=training
-            )
-
-        return marked
-
-    try:
-        for owner in (layers.RNN, layers.LSTM, layers.GRU):
-            replace(owner, "inner_loop", inner_loop)
-        replace(layers.Bidirectional, "call", call)
-        yield markers
-    finally:
-        for owner, name, original in replaced:
-            setattr(owner, name, original)
+def bidirectional(
+    original: Any,
+    record: Record,
+    layer: Any,
+    sequences: Any,
+    initial_state: Any = None,
+    mask: Any = None,
+    training: Any = None,
+) -> Any:
+    """``Bidirectional.call``."""
+    result = _bidirectional(layer, sequences, initial_state, mask, record.marks)
+    if result is not None:
+        return result
+    return original(layer, sequences, initial_state=initial_state, mask=mask, training=training)
 
 
 def keeps_states(layer: Any) -> bool:
@@ -132,9 +114,7 @@ def keeps_states(layer: Any) -> bool:
     return any(getattr(part, "stateful", False) for part in layer._flatten_layers())
 
 
-def _single(
-    layer: Any, sequences: Any, initial_state: Any, mask: Any, markers: list[Marker]
-) -> Any:
+def _single(layer: Any, sequences: Any, initial_state: Any, mask: Any, marks: list[Any]) -> Any:
     """(last output, outputs, states) of one RNN layer as ``inner_loop`` returns them, or None."""
     import keras
     import tensorflow as tf
@@ -145,8 +125,8 @@ def _single(
     states = keras.tree.flatten(initial_state)
     structure = initial_state if keras.tree.is_nested(initial_state) else [initial_state]
     y, new_states = _mark(
-        Marker(
-            name=_name(layer, markers),
+        Recurrence(
+            name=_name(layer, marks),
             layers=tuple((cell,) for cell in cells),
             reverse=bool(layer.go_backwards),
             masked=mask is not None,
@@ -158,7 +138,7 @@ def _single(
         sequences,
         mask,
         states,
-        markers,
+        marks,
     )
     new_states = keras.tree.pack_sequence_as(structure, new_states)
     if layer.return_sequences:
@@ -166,7 +146,7 @@ def _single(
     return y, tf.expand_dims(y, 1), new_states
 
 
-def _bidirectional(layer: Any, sequences: Any, initial_state: Any, mask: Any, markers: Any) -> Any:
+def _bidirectional(layer: Any, sequences: Any, initial_state: Any, mask: Any, marks: Any) -> Any:
     """What Bidirectional.call returns, from one node of two directions; None where it can't be."""
     import keras
     import tensorflow as tf
@@ -199,8 +179,8 @@ def _bidirectional(layer: Any, sequences: Any, initial_state: Any, mask: Any, ma
         states = keras.tree.flatten([part.get_initial_state(batch) for part in pair])
     states = [keras.ops.convert_to_tensor(s, dtype=sequences.dtype.name) for s in states]
     y, new_states = _mark(
-        Marker(
-            name=_name(layer, markers),
+        Recurrence(
+            name=_name(layer, marks),
             layers=((f, b),),
             reverse=False,
             masked=mask is not None,
@@ -212,7 +192,7 @@ def _bidirectional(layer: Any, sequences: Any, initial_state: Any, mask: Any, ma
         sequences,
         mask,
         states,
-        markers,
+        marks,
     )
     output: Any = y
     if layer.merge_mode != "concat":
@@ -228,17 +208,18 @@ def _bidirectional(layer: Any, sequences: Any, initial_state: Any, mask: Any, ma
     return (*(output if isinstance(output, tuple) else (output,)), *new_states)
 
 
-def _name(layer: Any, markers: list[Marker]) -> str:
+def _name(layer: Any, marks: list[Any]) -> str:
     """The layer's path, numbered when the layer is called again."""
     path = getattr(layer, "path", None) or layer.name
-    again = sum(m.name == path or m.name.startswith(f"{path}_call") for m in markers)
+    names = [m.name for m in marks if isinstance(m, Recurrence)]
+    again = sum(name == path or name.startswith(f"{path}_call") for name in names)
     return f"{path}_call{again}" if again else path
 
 
 def _mark(
-    marker: Marker, sequences: Any, mask: Any, states: list[Any], markers: list[Marker]
+    recurrence: Recurrence, sequences: Any, mask: Any, states: list[Any], marks: list[Any]
 ) -> tuple[Any, list[Any]]:
-    """Write the PyFunc; returns (y, states) with their static shapes."""
+    """Leave the mark; returns (y, states) with their static shapes."""
     import tensorflow as tf
 
     inputs = [sequences]
@@ -249,14 +230,10 @@ def _mark(
         inputs.append(tf.cast(mask, tf.bool))
     inputs += states
     batch, time = sequences.shape[0], sequences.shape[1]
-    width = marker.directions * marker.layers[-1][0].units
-    shapes = [(batch, time, width) if marker.return_sequences else (batch, width)]
+    width = recurrence.directions * recurrence.layers[-1][0].units
+    shapes = [(batch, time, width) if recurrence.return_sequences else (batch, width)]
     shapes += [(batch, state.shape[-1]) for state in states]
-    outputs = tf.raw_ops.PyFunc(
-        input=inputs, token=f"{_TOKEN}{len(markers)}", Tout=[sequences.dtype] * len(shapes)
-    )
-    markers.append(marker)
-    y, *new_states = (tf.ensure_shape(o, s) for o, s in zip(outputs, shapes, strict=True))
+    y, *new_states = mark(marks, recurrence, inputs, sequences.dtype, *shapes)
     return y, new_states
 
 
