@@ -57,9 +57,9 @@ def run(
             cut_text,
             given_text,
             label_settings,
+            notes_on,
             store,
             text_settings,
-            told,
         )
         from onnxwalk.export.tracing.trace import trace
         from onnxwalk.export.verify import check
@@ -68,16 +68,16 @@ def run(
         model = load(model_or_path, architecture)
         _refuse_other_backends()
         model, layers = cut_text(model)
-        outside = {} if text is None else given_text(text)
+        given = {} if text is None else given_text(text)
         report("trace")
         traced = trace(model)
-        tokenizers = text_settings({**layers, **outside}, traced)
+        tokenizers = text_settings([*layers.items(), *given.items()], traced)
         names = {} if labels is None else label_settings(labels, traced)
         report("convert")
         draft = draft_of(traced, opset=opset, errors=errors)
         differences: dict[str, float] = {}
         store(draft.model, tokenizers, names)
-        notes = tuple(told(tokenizers, layers))
+        notes = tuple(notes_on(tokenizers, layers))
         if path is None and not verify:
             return Export(draft, differences, notes, len(traced.layers))
         if path is not None:
@@ -86,8 +86,8 @@ def run(
             if verify:
                 report("check")
                 differences = check(model, file, traced)
-            outside = path is not None and len(list(file.parent.iterdir())) > 1
-    return Export(draft, differences, notes, len(traced.layers), outside)
+            beside = path is not None and len(list(file.parent.iterdir())) > 1
+    return Export(draft, differences, notes, len(traced.layers), beside)
 
 
 def _refuse_other_backends() -> None:

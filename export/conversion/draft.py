@@ -80,7 +80,7 @@ class Draft:
         """Remove nodes whose results nobody reads, and then weights that nobody reads."""
         while True:
             before, reads = len(self.graph.node), self.reads()
-            self.keep(lambda node, reads=reads: any(reads[name] for name in node.output))
+            self.keep(lambda node: any(reads[name] for name in node.output))  # noqa: B023
             if len(self.graph.node) == before:
                 break
         for name in [name for name in self.weights if not reads[name]]:

@@ -120,7 +120,7 @@ class RecurrentNodes(Nodes):
 
     def _weight_shapes(self, cell: Cell) -> list[list[int]]:
         directions = self.recurrence.directions
-        gates = {"RNN": 1, "LSTM": 4, "GRU": 3}[cell.kind] * cell.units
+        gates = cell.gates * cell.units
         return [
             [directions, gates, -1],
             [directions, gates, cell.units],
@@ -135,7 +135,8 @@ class RecurrentNodes(Nodes):
         for tensor, before in zip(last, initial, strict=True):
             parts = [tensor]
             if self.recurrence.directions == 2:
-                parts = self.add("Split", [tensor], outputs=2, axis=0, **self._halves())
+                halves: dict[str, Any] = {"num_outputs": 2} if self.ctx.opset >= 18 else {}
+                parts = self.add("Split", [tensor], outputs=2, axis=0, **halves)
             parts = [self.add("Squeeze", [part, self.const([0])]) for part in parts]
             if (
                 mask and not self.recurrence.zero_states
@@ -215,9 +216,6 @@ class RecurrentNodes(Nodes):
         """States (batch, units) of each direction -> (directions, batch, units)."""
         parts = [self.add("Unsqueeze", [part, self.const([0])]) for part in parts]
         return parts[0] if len(parts) == 1 else self.add("Concat", parts, axis=0)
-
-    def _halves(self) -> dict[str, int]:
-        return {"num_outputs": 2} if self.ctx.opset >= 18 else {}
 
     def _used(self, output: str) -> bool:
         return bool(self.ctx.find_output_consumers(output)) or output in self.ctx.outputs

@@ -35,20 +35,22 @@ class Cell:
     linear_before_reset: bool
     variables: tuple[Any, Any, Any]  # kernel, recurrent kernel, bias or None
 
+    @property
+    def gates(self) -> int:
+        return {"RNN": 1, "LSTM": 4, "GRU": 3}[self.kind]
+
     def weights(self, dtype: str) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """(w, r, b); outside of any trace, as it reads the variables."""
-        kernel, recurrent, bias = (
-            None if v is None else np.asarray(v.numpy()) for v in self.variables
-        )
-        gates = {"RNN": 1, "LSTM": 4, "GRU": 3}[self.kind]
-        rows = np.zeros((2, gates * self.units), dtype=kernel.dtype)
-        if bias is not None:
+        kernel, recurrent = (np.asarray(v.numpy()) for v in self.variables[:2])
+        rows = np.zeros((2, self.gates * self.units), dtype=kernel.dtype)
+        if self.variables[2] is not None:
+            bias = np.asarray(self.variables[2].numpy())
             rows[: 1 if bias.ndim == 1 else 2] = bias
-        arrays = kernel, recurrent, rows
+        arrays = [kernel, recurrent, rows]
         if self.kind == "LSTM":  # i, f, c, o -> i, o, f, c
             i, f, c, o = np.split(np.arange(4 * self.units), 4)
             order = np.concatenate([i, o, f, c])
-            arrays = tuple(a[:, order] for a in arrays)
+            arrays = [a[:, order] for a in arrays]
         w, r, b = (
             np.ascontiguousarray(a, dtype=dtype) for a in (arrays[0].T, arrays[1].T, arrays[2])
         )
@@ -242,8 +244,8 @@ def _cells(cell: Any) -> tuple[Cell, ...] | None:
     from keras import layers
 
     parts = cell.cells if type(cell) is layers.StackedRNNCells else [cell]
-    found = [_cell(part) for part in parts]
-    return None if None in found else tuple(found)
+    found = tuple(known for part in parts if (known := _cell(part)))
+    return found if len(found) == len(parts) else None
 
 
 def _cell(cell: Any) -> Cell | None:

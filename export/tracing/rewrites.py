@@ -80,11 +80,11 @@ def adaptive_pool(
         size = x.shape[axis]
         if size != count:
             before = (slice(None),) * axis
-            parts = [
-                x[(*before, slice(i * size // count, -(-(i + 1) * size // count)))]
+            windows = [
+                (*before, slice(i * size // count, -(-(i + 1) * size // count)))
                 for i in range(count)
             ]
-            x = tf.concat([reduce(part, axis=axis, keepdims=True) for part in parts], axis)
+            x = tf.concat([reduce(x[w], axis=axis, keepdims=True) for w in windows], axis)
     return tf.transpose(x, [0, n + 1, *range(1, n + 1)]) if first else x
 
 

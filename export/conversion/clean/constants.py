@@ -63,10 +63,10 @@ def _compute(node: Any, arrays: list[Any], opset: int) -> NDArray[Any] | None:
         if result is not None:
             return result if result.size <= max(_SMALL, largest) else None
     operator = registry.lookup("", node.op_type, opset)
-    fits = operator is not None and operator.reserved <= {"out"}
-    fits = fits and set(given) <= set(operator.attributes)
-    if not fits or largest > _SMALL or any(a.type in (5, 10) for a in node.attribute):  # graphs
+    if operator is None or not operator.reserved <= {"out"} or largest > _SMALL:
         return None
+    if set(given) - set(operator.attributes) or any(a.type in (5, 10) for a in node.attribute):
+        return None  # 5 and 10 are graphs
     given = {k: v.decode() if isinstance(v, bytes) else v for k, v in given.items()}
     try:
         result = operator.function(*arrays, **given)

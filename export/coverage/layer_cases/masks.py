@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from onnxwalk.export.coverage.layer_cases import Builder, Case, randomized
@@ -68,8 +69,12 @@ def _conv_lstm(rank: int) -> Builders:
         for masked in (False, True):
             yield (
                 f"{label or 'last'}{', given mask' if masked else ''}",
-                lambda m=masked, s=sequences, r=state, b=backwards: build(
-                    m, return_sequences=s, return_state=r, go_backwards=b
+                partial(
+                    build,
+                    masked,
+                    return_sequences=sequences,
+                    return_state=state,
+                    go_backwards=backwards,
                 ),
             )
     yield "valid padding, strides 2", lambda: build(padding="valid", strides=2)
@@ -125,7 +130,7 @@ def _time_distributed() -> Builders:
     ]
     for time, where in ((4, "4 steps"), (None, "open time")):
         for label, make, shape in kinds:
-            yield f"{label}, {where}", lambda m=make, s=shape, t=time: build(m, s, t)
+            yield f"{label}, {where}", partial(build, make, shape, time)
 
     def documents(time: int | None, length: int, outer: bool = True) -> Any:
         """Words to sentences to documents; the mask of the words goes to the inner layer."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from onnxwalk.export.coverage.layer_cases import Builder, Case, randomized
@@ -221,18 +222,18 @@ def _rnn() -> Builders:
         for kind in KINDS:
             yield (
                 f"{kind}Cell, {mask}",
-                _model(lambda L, k=kind: [
+                _model(partial(lambda k, L: [
                     L.RNN(getattr(L, f"{k}Cell")(4), return_sequences=s, go_backwards=b)
                     for s, b in both
-                ], mask),
+                ], kind), mask),
             )  # fmt: skip
         for label, make in (("own cell", own_cell), ("tuned cell", tuned_cell)):
             yield (
                 f"{label}, {mask}",
-                _model(lambda L, c=make: [
+                _model(partial(lambda c, L: [
                     L.RNN(c()(4), return_sequences=s, return_state=True, go_backwards=b)
                     for s, b in both
-                ], mask),
+                ], make), mask),
             )  # fmt: skip
     yield "own cell, open time", _model(lambda L: L.RNN(own_cell()(4)), time=None)
     yield "own cell, unroll", _model(lambda L: L.RNN(own_cell()(4), unroll=True))
@@ -243,11 +244,11 @@ def _stacked() -> Builders:
     for mask, kind in itertools.product(MASKS, KINDS):
         yield (
             f"{kind}Cell twice, {mask}",
-            _model(lambda L, k=kind: [
+            _model(partial(lambda k, L: [
                 L.RNN([getattr(L, f"{k}Cell")(n) for n in (4, 3)],
                       return_sequences=s, return_state=True, go_backwards=b)
                 for s, b in both
-            ], mask),
+            ], kind), mask),
         )  # fmt: skip
     for mask in MASKS:
         yield (
@@ -284,31 +285,29 @@ def _cell(kind: str) -> Builders:
         yield "reset before", lambda: build(reset_after=False)
 
 
+def _both_ways(kind: str, **options: Any) -> Callable[[Any], Any]:
+    return lambda L: L.Bidirectional(getattr(L, kind)(4, **options))
+
+
 def _bidirectional() -> Builders:
     both = list(itertools.product((False, True), repeat=2))
     for kind, mask in itertools.product(KINDS, MASKS):
         for merge in MERGES:
             yield (
                 f"{kind}, merge {merge}, {mask}",
-                _model(lambda L, k=kind, m=merge: [
+                _model(partial(lambda k, m, L: [
                     L.Bidirectional(
                         getattr(L, k)(4, return_sequences=s, return_state=r), merge_mode=m)
                     for s, r in both
-                ], mask),
+                ], kind, merge), mask),
             )  # fmt: skip
         yield (
             f"{kind}, open time, {mask}",
-            _model(
-                lambda L, k=kind: L.Bidirectional(getattr(L, k)(4, return_sequences=True)),
-                mask,
-                None,
-            ),
+            _model(_both_ways(kind, return_sequences=True), mask, None),
         )
         yield (
             f"{kind}, stateful, {mask}",
-            _model(
-                lambda L, k=kind: L.Bidirectional(getattr(L, k)(4, stateful=True)), mask, batch=6
-            ),
+            _model(_both_ways(kind, stateful=True), mask, batch=6),
         )
         if mask != "float mask":
             yield f"{kind}, initial states, {mask}", _with_states(kind, mask, bidirectional=True)
@@ -316,12 +315,12 @@ def _bidirectional() -> Builders:
         for mask in MASKS:
             yield (
                 f"{forward} and {backward}, {mask}",
-                _model(lambda L, f=forward, b=backward: [
+                _model(partial(lambda f, b, L: [
                     L.Bidirectional(
                         getattr(L, f)(4, return_sequences=s),
                         backward_layer=getattr(L, b)(3, return_sequences=s, go_backwards=True))
                     for s in (False, True)
-                ], mask),
+                ], forward, backward), mask),
             )  # fmt: skip
     for mask in MASKS:
         yield (
