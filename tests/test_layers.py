@@ -8,6 +8,7 @@ type checkers count too.
 from __future__ import annotations
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,8 +44,14 @@ LAYERS = [
     ["export.__main__"],
 ]
 
-#: what only needs NumPy, and pure Python packages
-ANYWHERE = {"numpy", "ml_dtypes", "PIL"}
+#: what ops and the interpreter import besides NumPy and Python's own: rich for the command line,
+#: and what is optional. (What ``optional.py`` imports by its name is optional too.)
+THIRD_PARTY = {
+    "rich": {"interpreter.cli"},
+    "PIL": {"interpreter.cli", "ops.ai_onnx.vision"},
+    "threadpoolctl": {"interpreter.runtime.threads"},
+    "ml_dtypes": {"ops"},
+}
 
 
 def modules() -> dict[str, Path]:
@@ -59,23 +66,22 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
-def imported(path: Path) -> set[str]:
-    """The modules of ours that a file imports."""
+def names_imported(path: Path) -> set[str]:
+    """Everything that a file imports, written out in full."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: imports are written out"
-            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
-            names = {alias.name for alias in node.names}
-        else:
-            continue
-        for name in names:
-            ours = name.removeprefix("onnxwalk.")
-            if name == "onnxwalk" or ours == name:
-                continue
-            found.add(ours if ours in MODULES else ours.rpartition(".")[0])
+            found |= {alias.name for alias in node.names}
     return found
+
+
+def imported(path: Path) -> set[str]:
+    """The modules of ours that a file imports."""
+    ours = (n.removeprefix("onnxwalk.") for n in names_imported(path) if n.startswith("onnxwalk."))
+    return {name if name in MODULES else name.rpartition(".")[0] for name in ours}
 
 
 def layer_of(module: str) -> tuple[int, str]:
@@ -95,6 +101,16 @@ def test_a_module_imports_from_below(module):
     for other in imported(MODULES[module]):
         below, other_room = layer_of(other)
         assert below < height or other_room == room, f"{module} imports {other}"
+
+
+@pytest.mark.parametrize("module", sorted(m for m in MODULES if not m.startswith("export")))
+def test_a_module_needs_only_numpy(module):
+    for name in names_imported(MODULES[module]):
+        package = name.partition(".")[0]
+        if package in {"numpy", "onnxwalk", "__future__", *sys.stdlib_module_names}:
+            continue
+        allowed = THIRD_PARTY.get(package, ())
+        assert any(f"{module}.".startswith(f"{room}.") for room in allowed), f"{module}: {name}"
 
 
 def test_no_circle_of_modules():

@@ -19,7 +19,7 @@ Run = Callable[[], list[Any]]
 
 #: what is imported before an engine's time and memory count
 _MODULES = {
-    OURS: ("interpreter",),
+    OURS: ("onnxwalk",),
     "onnxruntime": ("onnxruntime",),
     "reference": ("onnx", "onnx.reference"),
     "keras": ("keras",),

@@ -129,9 +129,8 @@ def _first_predictions(job: Job, names: Sequence[str], folder: Path) -> dict[str
     best: dict[str, float] = {}
     for _ in range(job.processes):
         for name in names:
-            module = "interpreter" if name == OURS else name
             script = (
-                f"import pickle, sys, numpy, {module}\n"
+                f"import pickle, sys, numpy, {name}\n"
                 "model, feeds = sys.argv[1], pickle.load(open(sys.argv[2], 'rb'))\n"
                 f"{_FIRST[name].format(threads=job.threads)}\n"
                 "print('done', flush=True)"

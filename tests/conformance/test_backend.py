@@ -21,7 +21,7 @@ from onnx.backend.test import BackendTest
 
 import onnxwalk
 import onnxwalk.interpreter.backend
-from onnxwalk.interpreter import UnsupportedModelError
+from onnxwalk import UnsupportedModelError
 
 
 class Backend:

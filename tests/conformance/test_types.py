@@ -7,7 +7,7 @@ import pytest
 from onnx import helper
 
 import onnxwalk
-from onnxwalk.interpreter import InvalidModelError, UnsupportedModelError
+from onnxwalk import InvalidModelError, UnsupportedModelError
 from onnxwalk.ops import registry
 from onnxwalk.ops.schema.types import NOT_COMPUTED, TABLE, formal_at, signature
 from tests.support.disagreements import DISAGREEMENTS, ORT

@@ -8,12 +8,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import onnxwalk
-from onnxwalk import ops
-from onnxwalk.interpreter import (
+from onnxwalk import (
     InvalidInputError,
     InvalidModelError,
     OperatorError,
     UnsupportedModelError,
+    ops,
 )
 
 F, I64, BOOL, STRING = (

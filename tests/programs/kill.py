@@ -41,7 +41,7 @@ SIGNALS = [signal.SIGKILL] * 6 + [signal.SIGINT, signal.SIGTERM]
 TEMPORARY = re.compile(r"\.(part-\d+-.+|.+\.(\d+\.(tmp|part)|\w+\.part))")
 
 ROOT = Path(__file__).resolve().parents[2]
-DEMO = Path(onnxwalk.__file__).parent / "cli" / "_demo"
+DEMO = Path(onnxwalk.__file__).parent / "interpreter" / "cli" / "_demo"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -35,7 +35,7 @@ import onnxwalk
 from tests.programs.fuzz.seeds import structured
 from tests.support.supervised import Progress, open_files, resident
 
-DEMO = Path(onnxwalk.__file__).parent / "cli" / "_demo"
+DEMO = Path(onnxwalk.__file__).parent / "interpreter" / "cli" / "_demo"
 #: seconds between two forks or pickles, and between two looks at memory
 EVERY, LOOK = 5.0, 1.0
 #: growth of memory that is none, KiB a minute: what is left of it halves as a run gets longer

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import onnxwalk
-from onnxwalk.interpreter import InvalidInputError, LimitError, Limits
+from onnxwalk import InvalidInputError, LimitError, Limits
 from onnxwalk.interpreter.__main__ import main
 
 RNG = np.random.default_rng(0)

@@ -16,7 +16,7 @@ from onnxwalk.interpreter.analysis.explore.views import TOP
 from onnxwalk.interpreter.text import TEXT_KEY, Tokenizer
 from tests.support.browser import needs_chromium, opened
 
-DEMO = Path(onnxwalk.__file__).parent / "cli" / "_demo"
+DEMO = Path(onnxwalk.__file__).parent / "interpreter" / "cli" / "_demo"
 
 
 def data_of(path="page.html"):

@@ -5,8 +5,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import onnxwalk
-from onnxwalk import ops
-from onnxwalk.interpreter import InvalidModelError
+from onnxwalk import InvalidModelError, ops
 
 F, I64, F16, BOOL, STRING, I4 = (
     TensorProto.FLOAT,

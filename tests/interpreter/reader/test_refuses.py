@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxwalk.interpreter import InvalidInputError, InvalidModelError, UnsupportedModelError
+from onnxwalk import InvalidInputError, InvalidModelError, UnsupportedModelError
 from onnxwalk.interpreter.errors import OnnxWalkError
 from onnxwalk.interpreter.reader import read_model
 

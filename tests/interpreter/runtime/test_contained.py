@@ -8,13 +8,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import onnxwalk
-from onnxwalk import ops
-from onnxwalk.interpreter import (
+from onnxwalk import (
     InvalidInputError,
     InvalidModelError,
     LimitError,
     OnnxWalkError,
     OperatorError,
+    ops,
 )
 
 

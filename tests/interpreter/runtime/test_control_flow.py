@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 import onnxwalk
-from onnxwalk.interpreter import InvalidModelError
+from onnxwalk import InvalidModelError
 from tests.support.dense_strategies import arrays, modestly
 from tests.support.harness import assert_same, run_onnxruntime
 

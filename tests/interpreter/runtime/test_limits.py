@@ -15,7 +15,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import onnxwalk
-from onnxwalk.interpreter import InvalidInputError, LimitError, Limits
+from onnxwalk import InvalidInputError, LimitError, Limits
 from onnxwalk.interpreter.limits import in_bytes, parse_bytes
 
 MIB = 1 << 20

@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if args.instructions:
             return _instructions(args)
-        chosen = _chosen(growing() if args.growth else entries(), args.only)
+        chosen = choose(growing() if args.growth else entries(), args.only)
         if args.list:
             for entry in chosen:
                 print(f"{entry.group}/{entry.name}  {', '.join(map(str, entry.sizes))}")
@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--times-only", action="store_true", help="no load, memory and new processes: much faster"
     )
-    parser.add_argument("--cache", type=Path, default=_default_cache(), metavar="DIR")
+    parser.add_argument("--cache", type=Path, default=default_cache(), metavar="DIR")
     parser.add_argument("--fresh", action="store_true", help="make the models anew")
     parser.add_argument("--output", type=Path, metavar="DIR")
     parser.add_argument(
@@ -104,12 +104,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _default_cache() -> Path:
+def default_cache() -> Path:
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return folder / "onnxwalk-benchmarks"
 
 
-def _chosen(found: list[Entry], only: Sequence[str]) -> list[Entry]:
+def choose(found: list[Entry], only: Sequence[str]) -> list[Entry]:
     def fits(entry: Entry, name: str) -> bool:
         full = f"{entry.group}/{entry.name}"
         return name in (entry.group, entry.name) or fnmatch.fnmatchcase(full, name)
@@ -212,7 +212,7 @@ def _line(row: dict[str, Any]) -> str:
 def _instructions(args: argparse.Namespace) -> int:
     from tests.programs.benchmarks.instructions import count
 
-    for entry in _chosen([*entries(), *growing()], [args.instructions]):
+    for entry in choose([*entries(), *growing()], [args.instructions]):
         file = entry.file(args.cache, args.fresh)
         for size in _sizes(entry, args):
             number = count(file, entry.feeds(onnxwalk.load(file, optimize=False), size))

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 import onnxwalk
-from onnxwalk.interpreter import Limits, OnnxWalkError, OperatorError
+from onnxwalk import Limits, OnnxWalkError, OperatorError
 from onnxwalk.ops import registry
 from tests.programs.fuzz.case import Case, copied
 from tests.support.supervised import peak, resident
