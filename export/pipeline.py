@@ -1,4 +1,4 @@
-"""Load, trace, convert, check, write: what happens, in that order."""
+"""Load, trace, convert, write, check: what happens, in that order."""
 
 from __future__ import annotations
 
@@ -6,24 +6,40 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from onnxwalk.export.conversion.convert import draft_of
 from onnxwalk.export.conversion.draft import Draft, attach
 from onnxwalk.export.errors import ExportError
+from onnxwalk.export.load import Architecture, load
 from onnxwalk.export.quiet import quiet
+from onnxwalk.export.text import (
+    cut_text,
+    given_text,
+    label_settings,
+    notes_on,
+    store,
+    text_settings,
+)
+from onnxwalk.export.tracing.trace import trace
+from onnxwalk.export.verify import check
 from onnxwalk.export.write import staged
 
-if TYPE_CHECKING:
-    from onnxwalk.export.load import Architecture
-
-STAGES = ("load", "trace", "convert", "write", "check")
-Progress = Callable[[str], None]
+#: what ``progress`` is called with, in this order -> what the command line says meanwhile
+STAGES = {
+    "load": "reading the model",
+    "trace": "tracing it",
+    "convert": "converting to ONNX",
+    "write": "writing",
+    "check": "comparing with Keras",
+}
+Progress = Callable[[str], object]
 
 
 @dataclass
 class Export:
-    """What an export gave: the model, each output's largest difference from Keras, and what the
-    user should know."""
+    """The result of an export: the model, each output's largest difference from Keras, and what
+    the user should know."""
 
     draft: Draft
     differences: dict[str, float]  # empty when the model wasn't verified
@@ -33,7 +49,7 @@ class Export:
 
     @cached_property
     def model(self) -> Any:
-        """The ``onnx.ModelProto``; made, and the weights copied into it, when first asked for."""
+        """The ``onnx.ModelProto``; the weights are copied into it when it is first used."""
         return attach(self.draft)
 
 
@@ -51,19 +67,6 @@ def run(
     """As ``export.to_onnx``, with the differences that were found. Raises ExportError."""
     report = progress or (lambda stage: None)
     with quiet() as errors:
-        from onnxwalk.export.conversion.convert import draft_of
-        from onnxwalk.export.load import load
-        from onnxwalk.export.text import (
-            cut_text,
-            given_text,
-            label_settings,
-            notes_on,
-            store,
-            text_settings,
-        )
-        from onnxwalk.export.tracing.trace import trace
-        from onnxwalk.export.verify import check
-
         report("load")
         model = load(model_or_path, architecture)
         _refuse_other_backends()

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.export.errors import ExportError, one_line
+from onnxwalk.export.load import load
 from onnxwalk.export.tracing.recurrent import keeps_states
 from onnxwalk.export.tracing.trace import Trace
 from onnxwalk.interpreter.text import LABELS_KEY, SPLIT, STANDARDIZE, TEXT_KEY, Tokenizer
@@ -178,8 +179,6 @@ def read_layer(path: Path) -> Any:
     Raises ExportError.
     """
     import keras
-
-    from onnxwalk.export.load import load
 
     if not path.is_file():
         raise ExportError(f"no such file: {path}")

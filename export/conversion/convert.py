@@ -10,7 +10,7 @@ from onnxwalk.export.conversion.bfloat16 import in_bfloat16, refusal
 from onnxwalk.export.conversion.clean import clean
 from onnxwalk.export.conversion.draft import Draft, attach, lift, walk
 from onnxwalk.export.conversion.handlers import ADVICE, handlers
-from onnxwalk.export.conversion.marks import handler
+from onnxwalk.export.conversion.markers import handler
 from onnxwalk.export.conversion.names import layer_of, name_nodes, name_weights, record_layers
 from onnxwalk.export.conversion.opsets import DEFAULT, OLDEST, newest, raise_opset
 from onnxwalk.export.conversion.recurrent_nodes import weights_of
@@ -52,7 +52,7 @@ def draft_of(trace: Trace, *, opset: int | None = None, errors: Sequence[str] = 
                 output_names=[port.tensor for port in trace.outputs],
                 tensors_to_rename={port.tensor: port.name for port in ports},
                 opset=min(opset, DEFAULT),
-                custom_op_handlers={**handlers(), "PyFunc": (handler(trace.marks), [])},
+                custom_op_handlers={**handlers(), "PyFunc": (handler(trace.markers), [])},
             )
     except MissingTarget:
         raise
@@ -64,7 +64,7 @@ def draft_of(trace: Trace, *, opset: int | None = None, errors: Sequence[str] = 
     if opset > DEFAULT:
         raise_opset(model, opset, trace.layers)
     weights = {tensor: values for tensor, (_, values) in trace.weights.items()}
-    draft = lift(model, weights | weights_of(trace.marks))
+    draft = lift(model, weights | weights_of(trace.markers))
     _describe_ports(model.graph, trace)
     model.graph.name = trace.name
     clean(draft)

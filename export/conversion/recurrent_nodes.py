@@ -21,10 +21,10 @@ from onnxwalk.export.tracing.recurrent import Cell, Recurrence
 _INT64_MIN = np.iinfo(np.int64).min
 
 
-def weights_of(marks: Sequence[Any]) -> dict[str, Any]:
+def weights_of(markers: Sequence[Any]) -> dict[str, Any]:
     """name -> array of every weight that the recurrences' nodes refer to."""
     arrays: dict[str, Any] = {}
-    for recurrence in (mark for mark in marks if isinstance(mark, Recurrence)):
+    for recurrence in (m for m in markers if isinstance(m, Recurrence)):
         for depth, cells in enumerate(recurrence.layers):
             per_direction = [cell.weights(recurrence.dtype) for cell in cells]
             for name, parts in zip(
@@ -49,7 +49,7 @@ class Mask:
 
 
 class RecurrentNodes(Nodes):
-    """The nodes of one recurrence, where its mark stood; ``masks`` are shared within a graph."""
+    """The nodes of one recurrence, where its marker stood; ``masks`` are shared within a graph."""
 
     def __init__(self, ctx: Any, node: Any, recurrence: Recurrence, masks: Any) -> None:
         super().__init__(ctx, node)

@@ -1,7 +1,7 @@
-"""StringLookup and IntegerLookup leave a mark in the traced graph, which becomes LabelEncoder.
+"""StringLookup and IntegerLookup leave a marker in the traced graph, which becomes LabelEncoder.
 
 Their tables live outside of the graph and are lost when it is frozen, so the table is read while
-tracing and goes with the mark; masks and what is looked up backwards are
+tracing and goes with the marker; masks and what is looked up backwards are
 entries like any others. What follows the table (one-hot, counts, weights) is traced as it is.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from onnxwalk.export.errors import ExportError
-from onnxwalk.export.tracing.marks import mark
+from onnxwalk.export.tracing.markers import mark
 from onnxwalk.export.tracing.record import Record
 
 
@@ -37,7 +37,7 @@ def refuse_hashing(layer: Any) -> None:
 
 
 def lookup_dense(original: Any, record: Record, layer: Any, inputs: Any) -> Any:
-    """``IndexLookup._lookup_dense``, from a mark for the table."""
+    """``IndexLookup._lookup_dense``, from a marker for the table."""
     import tensorflow as tf
 
     refuse_hashing(layer)
@@ -54,7 +54,7 @@ def lookup_dense(original: Any, record: Record, layer: Any, inputs: Any) -> Any:
         record.keys.setdefault(name, []).extend(table.keys)
     value_dtype = tf.as_dtype(layer._value_dtype)
     raw = tf.string if value_dtype == tf.string else tf.int64
-    (found,) = mark(record.marks, table, [inputs], raw, inputs.shape)
+    (found,) = mark(record.markers, table, [inputs], raw, inputs.shape)
     found = tf.cast(found, value_dtype)
     if layer.num_oov_indices > 1 and not layer.invert:
         spread = tf.math.floormod(inputs, layer.num_oov_indices) + layer._oov_start_index()

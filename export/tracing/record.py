@@ -13,7 +13,7 @@ class Record:
 
     names: Sequence[str]  # of the model's inputs
     inputs: Sequence[Any] = ()  # their tensors in the graph
-    marks: list[Any] = field(default_factory=list)  # see ``marks``
+    markers: list[Any] = field(default_factory=list)  # see ``markers``
     vocabulary: dict[str, int] = field(default_factory=dict)  # as in ``trace.Trace``
     masking: dict[str, float] = field(default_factory=dict)
     keys: dict[str, list[Any]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Recurrent layers leave a mark in the traced graph instead of a loop.
+"""Recurrent layers leave a marker in the traced graph instead of a loop.
 
 ``inner_loop`` of RNN, LSTM and GRU, and the call of Bidirectional, are replaced by functions that
 write one ``PyFunc`` operation; the converter writes one ONNX node in its place (see
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxwalk.export.tracing.marks import mark
+from onnxwalk.export.tracing.markers import mark
 from onnxwalk.export.tracing.record import Record
 
 #: ONNX activation -> (alpha, beta), only for those that take them
@@ -59,7 +59,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Recurrence:
-    """What a mark stands for: inputs (x, mask if masked, states …), outputs (y, states …).
+    """What a marker stands for: inputs (x, mask if masked, states …), outputs (y, states …).
 
     x (batch, time, features); mask (batch, time); each state (batch, units), direction by
     direction; y (batch, time, directions*units) or (batch, directions*units).
@@ -89,7 +89,7 @@ def inner_loop(
     training: Any = False,
 ) -> Any:
     """``inner_loop`` of RNN, LSTM and GRU."""
-    result = _single(layer, sequences, initial_state, mask, record.marks)
+    result = _single(layer, sequences, initial_state, mask, record.markers)
     if result is not None:
         return result
     return original(layer, sequences, initial_state, mask, training=training)
@@ -105,7 +105,7 @@ def bidirectional(
     training: Any = None,
 ) -> Any:
     """``Bidirectional.call``."""
-    result = _bidirectional(layer, sequences, initial_state, mask, record.marks)
+    result = _bidirectional(layer, sequences, initial_state, mask, record.markers)
     if result is not None:
         return result
     return original(layer, sequences, initial_state=initial_state, mask=mask, training=training)
@@ -116,7 +116,7 @@ def keeps_states(layer: Any) -> bool:
     return any(getattr(part, "stateful", False) for part in layer._flatten_layers())
 
 
-def _single(layer: Any, sequences: Any, initial_state: Any, mask: Any, marks: list[Any]) -> Any:
+def _single(layer: Any, sequences: Any, initial_state: Any, mask: Any, markers: list[Any]) -> Any:
     """(last output, outputs, states) of one RNN layer as ``inner_loop`` returns them, or None."""
     import keras
     import tensorflow as tf
@@ -128,7 +128,7 @@ def _single(layer: Any, sequences: Any, initial_state: Any, mask: Any, marks: li
     structure = initial_state if keras.tree.is_nested(initial_state) else [initial_state]
     y, new_states = _mark(
         Recurrence(
-            name=_name(layer, marks),
+            name=_name(layer, markers),
             layers=tuple((cell,) for cell in cells),
             reverse=bool(layer.go_backwards),
             masked=mask is not None,
@@ -140,7 +140,7 @@ def _single(layer: Any, sequences: Any, initial_state: Any, mask: Any, marks: li
         sequences,
         mask,
         states,
-        marks,
+        markers,
     )
     new_states = keras.tree.pack_sequence_as(structure, new_states)
     if layer.return_sequences:
@@ -148,7 +148,7 @@ def _single(layer: Any, sequences: Any, initial_state: Any, mask: Any, marks: li
     return y, tf.expand_dims(y, 1), new_states
 
 
-def _bidirectional(layer: Any, sequences: Any, initial_state: Any, mask: Any, marks: Any) -> Any:
+def _bidirectional(layer: Any, sequences: Any, initial_state: Any, mask: Any, markers: Any) -> Any:
     """What Bidirectional.call returns, from one node of two directions; None where it can't be."""
     import keras
     import tensorflow as tf
@@ -182,7 +182,7 @@ def _bidirectional(layer: Any, sequences: Any, initial_state: Any, mask: Any, ma
     states = [keras.ops.convert_to_tensor(s, dtype=sequences.dtype.name) for s in states]
     y, new_states = _mark(
         Recurrence(
-            name=_name(layer, marks),
+            name=_name(layer, markers),
             layers=((f, b),),
             reverse=False,
             masked=mask is not None,
@@ -194,7 +194,7 @@ def _bidirectional(layer: Any, sequences: Any, initial_state: Any, mask: Any, ma
         sequences,
         mask,
         states,
-        marks,
+        markers,
     )
     output: Any = y
     if layer.merge_mode != "concat":
@@ -210,18 +210,18 @@ def _bidirectional(layer: Any, sequences: Any, initial_state: Any, mask: Any, ma
     return (*(output if isinstance(output, tuple) else (output,)), *new_states)
 
 
-def _name(layer: Any, marks: list[Any]) -> str:
+def _name(layer: Any, markers: list[Any]) -> str:
     """The layer's path, numbered when the layer is called again."""
     path = getattr(layer, "path", None) or layer.name
-    names = [m.name for m in marks if isinstance(m, Recurrence)]
+    names = [m.name for m in markers if isinstance(m, Recurrence)]
     again = sum(name == path or name.startswith(f"{path}_call") for name in names)
     return f"{path}_call{again}" if again else path
 
 
 def _mark(
-    recurrence: Recurrence, sequences: Any, mask: Any, states: list[Any], marks: list[Any]
+    recurrence: Recurrence, sequences: Any, mask: Any, states: list[Any], markers: list[Any]
 ) -> tuple[Any, list[Any]]:
-    """Leave the mark; returns (y, states) with their static shapes."""
+    """Leave the marker; returns (y, states) with their static shapes."""
     import tensorflow as tf
 
     inputs = [sequences]
@@ -235,7 +235,7 @@ def _mark(
     width = recurrence.directions * recurrence.layers[-1][0].units
     shapes = [(batch, time, width) if recurrence.return_sequences else (batch, width)]
     shapes += [(batch, state.shape[-1]) for state in states]
-    y, *new_states = mark(marks, recurrence, inputs, sequences.dtype, *shapes)
+    y, *new_states = mark(markers, recurrence, inputs, sequences.dtype, *shapes)
     return y, new_states
 
 

@@ -48,7 +48,7 @@ class Trace:
     outputs: tuple[Port, ...]
     weights: dict[str, tuple[str, NDArray[Any]]]  # tensor -> (name, values), those left outside
     constants: dict[str, NDArray[Any]]  # name -> values of the weights inside
-    marks: tuple[Any, ...]  # what the PyFunc operations of the graph stand for
+    markers: tuple[Any, ...]  # what the PyFunc operations of the graph stand for
     vocabulary: dict[str, int]  # input name -> number of ids, where it feeds an Embedding
     masking: dict[str, float]  # input name -> the value that a Masking layer takes for padding
     keys: dict[str, list[Any]]  # input name -> the keys that a lookup knows
@@ -119,7 +119,7 @@ def trace(model: Any) -> Trace:
             if tensor.split(":")[0] in used
         },
         constants={name.removeprefix(WEIGHT_PREFIX): values for name, values in small},
-        marks=tuple(record.marks),
+        markers=tuple(record.markers),
         vocabulary=record.vocabulary,
         masking=record.masking,
         keys=record.keys,

@@ -1,4 +1,4 @@
-"""Transposed convolutions leave a mark in the traced graph, which becomes one ConvTranspose.
+"""Transposed convolutions leave a marker in the traced graph, which becomes one ConvTranspose.
 
 TensorFlow's operation takes the size of its output, which tf2onnx can only cut out with a dozen
 nodes. Keras's rule says it in advance: the output is as long as (n - 1) * stride + kernel, more or
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from onnxwalk.export.tracing.marks import mark
+from onnxwalk.export.tracing.markers import mark
 from onnxwalk.export.tracing.record import Record
 
 
@@ -66,7 +66,7 @@ def conv_transpose(
     result = [None if size is None else found[i] for i, size in enumerate(x.shape)]
     result[1 if first else -1] = filters
     convolution = TransposedConvolution(attributes, first)
-    return mark(record.marks, convolution, [x, kernel], x.dtype, result)[0]
+    return mark(record.markers, convolution, [x, kernel], x.dtype, result)[0]
 
 
 def _each(value: int | Sequence[int], n: int) -> list[int]:

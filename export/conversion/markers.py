@@ -1,4 +1,4 @@
-"""The marks that tracing left in the graph become ONNX nodes."""
+"""The markers that tracing left in the graph become ONNX nodes."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 from onnxwalk.export.conversion.nodes import Nodes
 from onnxwalk.export.conversion.recurrent_nodes import Mask, RecurrentNodes
 from onnxwalk.export.tracing.lookups import Lookup
-from onnxwalk.export.tracing.marks import description_of
+from onnxwalk.export.tracing.markers import description_of
 from onnxwalk.export.tracing.recurrent import Recurrence
 from onnxwalk.export.tracing.transposed import TransposedConvolution
 
 
-def handler(marks: Sequence[Any]) -> Callable[..., None]:
+def handler(markers: Sequence[Any]) -> Callable[..., None]:
     """The tf2onnx handler of ``PyFunc``."""
     masks: dict[tuple[int, str], Mask] = {}
 
     def convert(ctx: Any, node: Any, _name: str, _args: Any) -> None:
-        description = description_of(node.get_attr_value("token"), marks)
+        description = description_of(node.get_attr_value("token"), markers)
         if isinstance(description, Recurrence):
             RecurrentNodes(ctx, node, description, masks).write()
         elif isinstance(description, Lookup):
