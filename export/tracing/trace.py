@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxwalk.export.errors import ExportError, one_line
+from onnxwalk.export.tracing.names import unique
 from onnxwalk.export.tracing.patches import MissingTarget, patched
 from onnxwalk.export.tracing.record import Record
 from onnxwalk.export.tracing.recurrent import keeps_states
@@ -172,19 +173,6 @@ def _open_batch(model: Any, structure: Any) -> Any:
     return keras.tree.map_structure(
         lambda x: keras.KerasTensor((None, *x.shape[1:]), dtype=x.dtype, name=x.name), structure
     )
-
-
-def unique(names: list[str]) -> list[str]:
-    """The names, repeated ones with _1, _2 … added."""
-    taken: set[str] = set()
-    for i, name in enumerate(names):
-        candidate, number = name, 0
-        while candidate in taken:
-            number += 1
-            candidate = f"{name}_{number}"
-        taken.add(candidate)
-        names[i] = candidate
-    return names
 
 
 def _output_names(model: Any, count: int, taken: list[str]) -> list[str]:
