@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("model", metavar="MODEL", help="a .keras, .h5 or .weights.h5 file")
     parser.add_argument(
-        "-o", "--output", metavar="FILE", help="where to write (default: beside MODEL, .onnx)"
+        "-o", "--output", metavar="FILE", help="where to write (default: next to MODEL, .onnx)"
     )
     parser.add_argument(
         "--architecture",
@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def default_output(model: str) -> Path:
-    """beside/name.onnx for beside/name.keras, .h5, .hdf5 and .weights.h5."""
+    """folder/name.onnx for folder/name.keras, .h5, .hdf5 and .weights.h5."""
     path = Path(model)
     name = path.name
     for suffix in (".weights.h5", ".keras", ".h5", ".hdf5"):
@@ -108,8 +108,8 @@ def _summary(result: Export, output: Path, seconds: float) -> None:
     data = output.with_name(output.name + ".data")
     outside = result.outside
     size = output.stat().st_size + (data.stat().st_size if outside else 0)
-    beside = f" (weights in {data.name})" if outside else ""
-    print(f"{output}  {_size(size)}{beside}, in {seconds:.1f} s")
+    where = f" (weights in {data.name})" if outside else ""
+    print(f"{output}  {_size(size)}{where}, in {seconds:.1f} s")
     print(f"{result.layers} layers, {counts.total()} nodes: {operators}")
     if result.differences:
         for name, largest in result.differences.items():

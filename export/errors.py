@@ -1,4 +1,4 @@
-"""The one exception that leaves this package, and how a missing package is reported."""
+"""The one exception that leaves the exporter, and how a missing package is reported."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def require(*names: str, extra: str = "export") -> tuple[ModuleType, ...]:
 
 
 def one_line(error: BaseException | str, limit: int = 300) -> str:
-    """The first sentence-like line of a message: Keras and TensorFlow write whole pages."""
+    """The first sentence-like line of a message: Keras and TensorFlow write pages."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # Keras prints in bold
     lines = [line.strip() for line in plain.splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
@@ -43,8 +43,8 @@ def one_line(error: BaseException | str, limit: int = 300) -> str:
 
 
 def exit_status(command: Callable[[], int], *, debug: bool, stopped: str = "interrupted") -> int:
-    """That of a command: what it returns, 1 after an error, which is told in one line unless
-    ``debug`` lets it through, and 130 after Ctrl-C, when ``stopped`` is said."""
+    """The exit status of a command: its result; 1 after an error, which is printed in one line, or
+    raised if ``debug``; 130 after Ctrl-C, when ``stopped`` is printed."""
     try:
         return command()
     except KeyboardInterrupt:

@@ -45,7 +45,7 @@ class Export:
     differences: dict[str, float]  # empty when the model wasn't verified
     notes: tuple[str, ...] = ()
     layers: int = 0
-    outside: bool = False  # whether the weights are in a file beside the model
+    outside: bool = False  # whether the weights are in a second file
 
     @cached_property
     def model(self) -> Any:
@@ -89,8 +89,8 @@ def run(
             if verify:
                 report("check")
                 differences = check(model, file, traced)
-            beside = path is not None and len(list(file.parent.iterdir())) > 1
-    return Export(draft, differences, notes, len(traced.layers), beside)
+            outside = path is not None and len(list(file.parent.iterdir())) > 1
+    return Export(draft, differences, notes, len(traced.layers), outside)
 
 
 def _refuse_other_backends() -> None:

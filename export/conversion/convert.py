@@ -59,7 +59,7 @@ def draft_of(trace: Trace, *, opset: int | None = None, errors: Sequence[str] = 
     except Exception as error:
         raise ExportError(f"tf2onnx failed: {one_line(error)}") from error
 
-    gc.collect()  # the graph that tf2onnx made
+    gc.collect()  # the graph that tf2onnx built
     _refuse_leftovers(model, trace, errors)
     if opset > DEFAULT:
         raise_opset(model, opset, trace.layers)

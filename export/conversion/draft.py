@@ -1,4 +1,4 @@
-"""A model on its way to a file: the graph as a proto, its weights as arrays beside it.
+"""A model on its way to a file: the graph as a proto, its weights as separate arrays.
 
 Weights are views of Keras's own memory for as long as possible. Every copy counts: a VGG16 is half
 a gigabyte, and a protobuf message copies what is put into it.
@@ -69,9 +69,9 @@ class Draft:
 
         within(self.graph)
 
-    def keep(self, wanted: Callable[[Any], bool]) -> None:
-        """Only the nodes of the top graph that are wanted stay."""
-        kept = [node for node in self.graph.node if wanted(node)]
+    def keep(self, is_kept: Callable[[Any], bool]) -> None:
+        """Only the nodes of the top graph for which ``is_kept`` is true stay."""
+        kept = [node for node in self.graph.node if is_kept(node)]
         if len(kept) < len(self.graph.node):
             del self.graph.node[:]
             self.graph.node.extend(kept)
@@ -181,7 +181,7 @@ def reads_of(node: Any) -> Iterator[str]:
 
 
 def lift(model: Any, weights: dict[str, NDArray[Any]] | None = None) -> Draft:
-    """The draft of a whole model, which is emptied of its initializers.
+    """The draft of a complete model, which is emptied of its initializers.
 
     ``weights``: arrays for graph inputs that stand for weights; those inputs are removed.
     """
@@ -197,7 +197,7 @@ def lift(model: Any, weights: dict[str, NDArray[Any]] | None = None) -> Draft:
 
 
 def attach(draft: Draft) -> Any:
-    """The whole model in one message; takes the weights out of the draft on the way.
+    """The complete model in one message; takes the weights out of the draft on the way.
 
     The largest go first: each is copied twice for a moment, best while little is there yet.
     """
@@ -254,10 +254,10 @@ def constant(draft: Draft, name: str, *, single: bool = False) -> Any:
 
 def ints(draft: Draft, values: Any, stem: str) -> str:
     """A weight of int64 with these values: one that is there, or a new one."""
-    wanted = np.array(values, np.int64)
+    new = np.array(values, np.int64)
     for name, array in draft.weights.items():
-        if array.dtype == np.int64 and array.shape == wanted.shape and (array == wanted).all():
+        if array.dtype == np.int64 and array.shape == new.shape and (array == new).all():
             return name
     name = draft.new_name(stem)
-    draft.weights[name] = wanted
+    draft.weights[name] = new
     return name

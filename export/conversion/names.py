@@ -35,7 +35,7 @@ def name_nodes(draft: Draft, trace: Trace) -> None:
     """Nodes are called model/layer/Operation, each name once, and their tensors likewise.
 
     tf2onnx numbers what it adds, and forgets where some of it came from: that is put where the
-    tensor that it reads was made.
+    tensor that it reads was computed.
     """
     ports = {port.name for port in (*trace.inputs, *trace.outputs)}
     producers = draft.producers()
@@ -100,20 +100,20 @@ def record_layers(draft: Draft, trace: Trace) -> None:
     for node in draft.graph.node:
         mine = {owner[name] for name in node.output}
         leaving |= {name for name in reads_of(node) if name in owner and owner[name] not in mine}
-    made = {name: (node.op_type, node.input) for node in draft.graph.node for name in node.output}
+    sources = {name: (node.op_type, node.input) for name, node in draft.producers().items()}
     weights = [*(name for name, _ in trace.weights.values()), *trace.constants]
     weighted = {part for name in weights for part in name.split("/")[:-1]}
     found: dict[str, list[str]] = {}
     for name, layer in owner.items():
         computes = layer.rpartition("/")[2] in weighted
-        if layer and name in leaving and not (computes and is_moved(name, layer, made, owner)):
+        if layer and name in leaving and not (computes and is_moved(name, layer, sources, owner)):
             found.setdefault(layer, []).append(name)
     entry = onnx.StringStringEntryProto(key=LAYERS_KEY, value=json.dumps(found))
     draft.model.metadata_props.append(entry)
 
 
 def _scope(node: Any, producers: dict[str, Any]) -> str:
-    """Where the first computed input was made: model/layer."""
+    """Where the first computed input comes from: model/layer."""
     for name in node.input:
         if name in producers and "/" in producers[name].name:
             return producers[name].name.rsplit("/", 1)[0]

@@ -1,7 +1,7 @@
 """``python -m export applications``: all of ``keras.applications``, exported and compared.
 
 Each model gets a process of its own, so that memory can be measured. With names, only their rows
-of the table are made anew.
+of the table are computed again.
 """
 
 from __future__ import annotations

@@ -42,8 +42,8 @@ def judge(case: Case) -> Verdict:
             traced = trace(model)
             proto = convert(traced, errors=errors)
         except ExportError as error:
-            expected = case.refused is not None and re.search(case.refused, str(error))
-            failures = () if expected else (f"refused: {error}",)
+            foreseen = case.refused is not None and re.search(case.refused, str(error))
+            failures = () if foreseen else (f"refused: {error}",)
             return Verdict(case, Counter(), None, None, str(error), failures)
         counts = Counter(node.op_type for node in walk(proto.graph))
         if case.refused is not None:
@@ -53,12 +53,12 @@ def judge(case: Case) -> Verdict:
         else:
             values = case.inputs(np.random.default_rng(0))
             feeds = dict(zip([p.name for p in traced.inputs], values, strict=True))
-        wanted = run_keras(model, [feeds[port.name] for port in traced.inputs])
+        expected = run_keras(model, [feeds[port.name] for port in traced.inputs])
         failed: list[str] = []
         results: list[float | None] = []
         for name, run in (("onnxwalk", _onnxwalk), ("ONNX Runtime", _onnxruntime)):
             try:
-                results.append(_largest(traced, run(proto, feeds), wanted))
+                results.append(_largest(traced, run(proto, feeds), expected))
             except Exception as error:
                 results.append(None)
                 failed.append(f"{name}: {one_line(error)}")
@@ -70,10 +70,10 @@ def unjudged(cases: dict[str, list[Case]]) -> list[str]:
     return sorted(set(layer_names()) - set(cases) - set(NO_ONNX_FORM))
 
 
-def _largest(traced: Any, actual: list[Any], wanted: list[Any]) -> float:
+def _largest(traced: Any, actual: list[Any], expected: list[Any]) -> float:
     from onnxwalk.export.verify import difference
 
-    pairs = zip(traced.outputs, actual, wanted, strict=True)
+    pairs = zip(traced.outputs, actual, expected, strict=True)
     return max(difference(port.name, a, w) for port, a, w in pairs)
 
 

@@ -148,7 +148,7 @@ PATCHES = (
     Patch(
         "keras.src.backend.tensorflow.image:resize",
         resizing.resize,
-        "sizes that are known need not be computed",
+        "known sizes would be computed on each run",
     ),
     Patch(
         "keras.layers:UpSampling2D._resize_images",
@@ -196,7 +196,7 @@ PATCHES = (
     Patch("tf2onnx.utils:ONNX_DTYPE_NAMES", _name_of_bfloat16, _BFLOAT16, kind=dict),
 )
 
-#: what is replaced is replaced for the whole process: one export at a time
+#: a patch holds for the entire process: one export at a time
 _lock = threading.Lock()
 
 

@@ -1,4 +1,4 @@
-"""What is noted while a model is traced, beside the graph itself."""
+"""What is noted while a model is traced, in addition to the graph itself."""
 
 from __future__ import annotations
 

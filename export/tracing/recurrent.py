@@ -307,7 +307,7 @@ def _plain(sequences: Any) -> bool:
 
 
 def _of_steps(mask: Any) -> bool:
-    """No mask, or one that says of whole steps whether they count: (batch, time) or (…, 1)."""
+    """No mask, or one that masks entire steps: (batch, time) or (…, 1)."""
     shape = None if mask is None else tuple(mask.shape)
     return shape is None or len(shape) == 2 or (len(shape) == 3 and shape[2] == 1)
 

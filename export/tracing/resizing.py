@@ -66,18 +66,18 @@ def resize(
     one = crop_to_aspect_ratio != pad_to_aspect_ratio and fill_mode == "constant"
     if one and height is not None and width is not None:
         # sizes as Keras computes them, in float32
-        wanted_height = int(np.float32(width * size[0]) / np.float32(size[1]))
-        wanted_width = int(np.float32(height * size[1]) / np.float32(size[0]))
+        new_height = int(np.float32(width * size[0]) / np.float32(size[1]))
+        new_width = int(np.float32(height * size[1]) / np.float32(size[0]))
         if crop_to_aspect_ratio:
-            wanted_height = max(min(height, wanted_height), 1)
-            wanted_width = max(min(width, wanted_width), 1)
-            top, left = (height - wanted_height) // 2, (width - wanted_width) // 2
-            rows, columns = slice(top, top + wanted_height), slice(left, left + wanted_width)
+            new_height = max(min(height, new_height), 1)
+            new_width = max(min(width, new_width), 1)
+            top, left = (height - new_height) // 2, (width - new_width) // 2
+            rows, columns = slice(top, top + new_height), slice(left, left + new_width)
             images = images[(..., rows, columns) if first else (..., rows, columns, slice(None))]
             crop_to_aspect_ratio = False
         else:
-            top = (max(height, wanted_height) - height) // 2
-            left = (max(width, wanted_width) - width) // 2
+            top = (max(height, new_height) - height) // 2
+            left = (max(width, new_width) - width) // 2
             pads = [[0, 0]] * len(images.shape)
             pads[axis], pads[axis + 1] = [top, top], [left, left]
             images = tf.pad(images, pads, constant_values=tf.cast(fill_value, images.dtype))

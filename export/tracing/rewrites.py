@@ -25,7 +25,7 @@ def spectrogram(original: Any, record: Record, layer: Any, inputs: Any) -> Any:
     length, size = layer.sequence_length, layer.fft_length
     window = layer.window
     if window is None:
-        # tf.signal.stft leaves frames of a whole transform as they are
+        # tf.signal.stft leaves frames of the transform's length as they are
         values = np.ones(size)
     else:
         if isinstance(window, str):
@@ -53,7 +53,7 @@ def adaptive_pool(
     output_size: Any,
     data_format: str | None = None,
 ) -> Any:
-    """Windows from floor(i * size / wanted) to ceil((i + 1) * size / wanted), on every axis.
+    """Windows from floor(i * size / count) to ceil((i + 1) * size / count), on every axis.
 
     (batch, …, channels) -> (batch, *output_size, channels), or channels first. Sizes that divide
     evenly take one pooling of all of them; others a reduction for each window.
@@ -68,15 +68,15 @@ def adaptive_pool(
     sizes = list(x.shape[1:-1])
     if None in sizes:
         raise ExportError("adaptive pooling needs inputs of a fixed size")
-    wanted = [output_size] * n if isinstance(output_size, int) else list(output_size)
-    if any(-(-size // count) >= size for size, count in zip(sizes, wanted, strict=True)):
-        # Keras pools by windows of ceil(size / wanted) + 1 too, which TensorFlow dies of
-        raise ExportError("Keras can't pool a whole axis here: use global pooling, or reduce")
-    windows = [s // w if s % w == 0 else 1 for s, w in zip(sizes, wanted, strict=True)]
+    counts = [output_size] * n if isinstance(output_size, int) else list(output_size)
+    if any(-(-size // count) >= size for size, count in zip(sizes, counts, strict=True)):
+        # Keras pools by windows of ceil(size / count) + 1 too, which TensorFlow dies of
+        raise ExportError("Keras can't pool an entire axis here: use global pooling, or reduce")
+    windows = [s // w if s % w == 0 else 1 for s, w in zip(sizes, counts, strict=True)]
     if max(windows) > 1:
         x = tf.nn.pool(x, windows, kind, strides=windows, padding="VALID")
     reduce = tf.reduce_mean if kind == "AVG" else tf.reduce_max
-    for axis, count in enumerate(wanted, start=1):
+    for axis, count in enumerate(counts, start=1):
         size = x.shape[axis]
         if size != count:
             before = (slice(None),) * axis

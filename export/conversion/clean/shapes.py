@@ -59,11 +59,11 @@ def merge_reshapes(draft: Draft) -> None:
             _transpose_to_reshape(draft, node, shapes)
         if node.op_type != "Reshape" or attributes(node).get("allowzero"):
             continue
-        wanted = constant(draft, node.input[1])
+        given = constant(draft, node.input[1])
         before = producers.get(node.input[0])
-        if wanted is not None and before is not None and before.op_type == "Reshape":
+        if given is not None and before is not None and before.op_type == "Reshape":
             known = shapes.get(node.output[0])
-            target = _target(known) if (wanted == 0).any() else wanted
+            target = _target(known) if (given == 0).any() else given
             if target is not None:
                 node.input[0] = before.input[0]
                 node.input[1] = ints(draft, target, f"{node.name}/shape")

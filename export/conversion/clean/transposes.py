@@ -147,7 +147,7 @@ def _turn_some(draft: Draft) -> bool:
 
 
 def _near(found: _Map, region: dict[str, Any]) -> set[str]:
-    """All tensors that the nodes of a region read and write, and what is made of them outside."""
+    """All tensors that the nodes of a region read and write, and the results of what reads them."""
     names = {name for node in region.values() for name in (*node.input, *node.output)}
     names -= set(found.draft.weights)
     return names | {r.output[0] for name in names for r in found.readers[name]}

@@ -174,7 +174,7 @@ def _time_distributed() -> Builders:
 
 
 def _consumers() -> dict[str, Callable[[Any], Callable[[Any], Any]]]:
-    """Label -> what is made of a masked (batch, time, 6)."""
+    """Label -> what reads a masked (batch, time, 6)."""
 
     def attention(kind: str, **options: Any) -> Callable[[Any], Any]:
         return lambda L: lambda x: getattr(L, kind)(**options)([x, x])

@@ -70,10 +70,10 @@ def _model(
         import keras
 
         source, x, given = _masked(mask, time, batch)
-        made = wrap(keras.layers)
+        built = wrap(keras.layers)
         options = {} if given is None else {"mask": given}
-        made = made if isinstance(made, list) else [made]
-        return keras.Model(source, [layer(x, **options) for layer in made])
+        built = built if isinstance(built, list) else [built]
+        return keras.Model(source, [layer(x, **options) for layer in built])
 
     return build
 
