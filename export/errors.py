@@ -10,11 +10,19 @@ from types import ModuleType
 
 from onnxwalk.interpreter.errors import OnnxWalkError
 
+#: how Keras begins a page about an error in a layer's call
+_KERAS_HEADING = "Exception encountered when"
+
 INSTALL = 'pip install "onnxwalk[{}]"'
 
 
 class ExportError(OnnxWalkError, ValueError):
     """A model that can't be exported, or was exported wrongly; the message is one line."""
+
+    def __init__(self, message: str) -> None:
+        # Keras raises the error that a layer's call raises again, with a page as its message
+        is_page = message.startswith(_KERAS_HEADING)
+        super().__init__(one_line(message, limit=len(message)) if is_page else message)
 
 
 def require(*names: str, extra: str = "export") -> tuple[ModuleType, ...]:
@@ -37,7 +45,7 @@ def one_line(error: BaseException | str, limit: int = 300) -> str:
     lines = [line.strip() for line in plain.splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
     # a heading says nothing without what follows it
-    if len(lines) > 1 and (text.endswith(":") or text.startswith("Exception encountered when")):
+    if len(lines) > 1 and (text.endswith(":") or text.startswith(_KERAS_HEADING)):
         text = f"{text} {lines[1]}"
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
