@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from onnxwalk.interpreter.compiler import REWRITES
 from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError
 from onnxwalk.interpreter.ir.model import Graph, Model, ValueInfo
 from onnxwalk.interpreter.reader.build import read_node
 from onnxwalk.interpreter.session import Session, load
-from onnxwalk.ops import registry
 from onnxwalk.ops.contract.registry import LATEST_OPSET
 
 
@@ -72,7 +70,7 @@ def run_node(
     )
     opset = opset_version or LATEST_OPSET.get(parsed.domain, 1)
     opsets = {"": LATEST_OPSET[""], parsed.domain: opset}
-    session = Session(Model(graph, opsets, source="node"), tuple(REWRITES), registry, seed=None)
+    session = Session(Model(graph, opsets, source="node"))
     return tuple(session.run(None, dict(zip(names, inputs, strict=True))))
 
 

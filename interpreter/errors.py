@@ -1,8 +1,13 @@
 """What can go wrong, by who must act: the file, this library, the caller, or the data."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
 
 class OnnxWalkError(Exception):
-    """The base of every error of ``load`` and ``run``: one line, whatever names are in it."""
+    """The base of every error of ``load``, ``run`` and the export: one line, whatever names are in
+    it."""
 
     def __init__(self, message: str) -> None:
         super().__init__("\\n".join(message.splitlines()))
@@ -16,7 +21,7 @@ class UnsupportedModelError(OnnxWalkError):
     """A valid model that needs something onnxwalk has not got; all of it is named."""
 
 
-class InvalidInputError(OnnxWalkError):
+class InvalidInputError(OnnxWalkError, ValueError):
     """What the caller handed to ``load`` or ``run`` doesn't fit: says what and why."""
 
 
@@ -31,6 +36,16 @@ class LimitError(OnnxWalkError):
         super().__init__(message)
         self.is_located = is_located
         self.of_memory = of_memory
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """How a message that a name is unknown ends: what may have been meant, or what there is."""
+    import difflib  # for messages only
+
+    names = sorted(known)
+    if close := difflib.get_close_matches(name, names, 1):
+        return f"; did you mean {close[0]!r}?"
+    return f"; there are: {', '.join(names[:10]) or 'none'}{', …' if len(names) > 10 else ''}"
 
 
 def contained(error: Exception, where: str) -> OnnxWalkError:

@@ -24,6 +24,29 @@ def need(module: str, package: str | None = None) -> Any:
         ) from None
 
 
+def onnxruntime_session(
+    model: str | bytes, *, threads: int | None = None, folder: str | None = None
+) -> Any:
+    """An ``onnxruntime.InferenceSession`` on the CPU that logs nothing; ``model``: a path or bytes.
+
+    ``threads``: how many an operator has, one operator at a time; ONNX Runtime's default if not
+    given. ``folder``: where the files are that the bytes refer to.
+
+    Raises InvalidInputError if it isn't installed, and what ONNX Runtime raises.
+    """
+    ort = need("onnxruntime")
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    if threads is not None:
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    if folder is not None:
+        key = "session.model_external_initializers_file_folder_path"
+        options.add_session_config_entry(key, folder)
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
     """Until its end nothing is written to the standard streams, not even by a library's C code."""

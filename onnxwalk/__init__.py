@@ -4,8 +4,9 @@
 >>> session = onnxwalk.load("model.onnx")               # doctest: +SKIP
 >>> session.run(None, {"x": x})                         # doctest: +SKIP
 
-This is the public face; ``onnxwalk.interpreter``, ``onnxwalk.ops`` and ``onnxwalk.export`` are the
-rooms behind it. ``onnxwalk.export`` is imported when it is first used.
+All that is public is here. ``onnxwalk.export`` (Keras models become files), ``onnxwalk.text``
+(tokenizers that a file keeps) and ``onnxwalk.backend`` (the interface of ``onnx.backend``) are
+imported when they are first used.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ __version__ = "0.2.0.dev0"
 # is what finds the rooms.
 __path__ = [*__path__, os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
 
-from onnxwalk.interpreter.compiler import REWRITES
+from onnxwalk.interpreter.compiler.passes import REWRITES
 from onnxwalk.interpreter.errors import (
     InvalidInputError,
     InvalidModelError,
@@ -31,32 +32,84 @@ from onnxwalk.interpreter.errors import (
     OperatorError,
     UnsupportedModelError,
 )
+from onnxwalk.interpreter.ir.model import (
+    Function,
+    Graph,
+    MapType,
+    Model,
+    Node,
+    OpaqueType,
+    OptionalType,
+    SequenceType,
+    SparseTensor,
+    SparseTensorType,
+    Tensor,
+    TensorInfo,
+    TensorType,
+    Training,
+    ValueInfo,
+    ValueType,
+)
 from onnxwalk.interpreter.limits import Limits
-from onnxwalk.interpreter.session import Session, TensorInfo, load
-from onnxwalk.ops import Registry, registry
+from onnxwalk.interpreter.runtime.estimate import Estimate
+from onnxwalk.interpreter.runtime.trace import Event, Place, Trace
+from onnxwalk.interpreter.session import Executor, Session, load
+from onnxwalk.ops import Need, Operator, Registry, registry
 
 if TYPE_CHECKING:
     from onnxwalk import export, interpreter, ops
+    from onnxwalk.interpreter import backend, text
 
 __all__ = [
     "REWRITES",
+    "Estimate",
+    "Event",
+    "Executor",
+    "Function",
+    "Graph",
     "InvalidInputError",
     "InvalidModelError",
     "LimitError",
     "Limits",
+    "MapType",
+    "Model",
+    "Need",
+    "Node",
     "OnnxWalkError",
+    "OpaqueType",
+    "Operator",
     "OperatorError",
+    "OptionalType",
+    "Place",
     "Registry",
+    "SequenceType",
     "Session",
+    "SparseTensor",
+    "SparseTensorType",
+    "Tensor",
     "TensorInfo",
+    "TensorType",
+    "Trace",
+    "Training",
     "UnsupportedModelError",
+    "ValueInfo",
+    "ValueType",
+    "backend",
     "export",
     "interpreter",
     "load",
     "ops",
     "registry",
     "supported_ops",
+    "text",
 ]
+
+#: what is imported when it is first used
+_LATER = {
+    "backend": "onnxwalk.interpreter.backend",
+    "export": "onnxwalk.export",
+    "text": "onnxwalk.interpreter.text",
+}
 
 
 def supported_ops() -> list[tuple[str, str, int]]:
@@ -65,6 +118,6 @@ def supported_ops() -> list[tuple[str, str, int]]:
 
 
 def __getattr__(name: str) -> Any:
-    if name == "export":
-        return importlib.import_module("onnxwalk.export")
+    if name in _LATER:
+        return importlib.import_module(_LATER[name])
     raise AttributeError(f"module 'onnxwalk' has no attribute {name!r}")

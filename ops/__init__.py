@@ -2,14 +2,15 @@
 
 One file per family; each operator is one function, registered under its name and version:
 
->>> import numpy as np, ops
+>>> import numpy as np, onnxwalk
 >>> onnxwalk.ops.registry.lookup("", "Softmax", 17).function(np.zeros((1, 2), np.float32))
 array([[0.5, 0.5]], dtype=float32)
 """
 
-from onnxwalk.ops.contract.registry import RESERVED, Input, Operator, Registry, op, registry
+from onnxwalk.ops.contract.needs import Need
+from onnxwalk.ops.contract.registry import RESERVED, Input, Operator, Registry, fused, op, registry
 from onnxwalk.ops.schema.families import load_operators
 
-__all__ = ["RESERVED", "Input", "Operator", "Registry", "op", "registry"]
+__all__ = ["RESERVED", "Input", "Need", "Operator", "Registry", "fused", "op", "registry"]
 
-registry.load = load_operators
+registry.load = fused.load = load_operators

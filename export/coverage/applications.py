@@ -21,6 +21,7 @@ import numpy as np
 
 from onnxwalk.export.coverage.random_weights import pictures, randomize_as_trained
 from onnxwalk.export.errors import ExportError, one_line
+from onnxwalk.interpreter.optional import onnxruntime_session
 
 #: the smallest of each family, whose pictures have Keras's own size
 SMALLEST = (
@@ -73,7 +74,6 @@ def measure(name: str, folder: Path, *, side: int | None = None) -> dict[str, An
 
     with quiet():
         import keras
-        import onnxruntime
 
         tiny = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
         run(tiny, verify=False)  # what any first export loads is not this one's
@@ -89,8 +89,7 @@ def measure(name: str, folder: Path, *, side: int | None = None) -> dict[str, An
     path = str(folder / f"{name}.onnx")
     session = onnxwalk.load(path)
     ours = session(x)
-    onnxruntime.set_default_logger_severity(4)
-    theirs = onnxruntime.InferenceSession(path).run(None, {session.inputs[0].name: x})[0]
+    theirs = onnxruntime_session(path).run(None, {session.inputs[0].name: x})[0]
     scale = float(np.abs(expected).max())
     return {
         "name": name,

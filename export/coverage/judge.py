@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.export.coverage.layer_cases import Case, layer_names
-from onnxwalk.export.errors import ExportError, one_line, require
+from onnxwalk.export.errors import ExportError, one_line
 from onnxwalk.export.quiet import quiet
 from onnxwalk.export.tracing.refusals import NO_ONNX_FORM
+from onnxwalk.interpreter.optional import onnxruntime_session
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,4 @@ def _onnxwalk(proto: Any, feeds: dict[str, Any]) -> list[Any]:
 
 
 def _onnxruntime(proto: Any, feeds: dict[str, Any]) -> list[Any]:
-    (runtime,) = require("onnxruntime")
-    runtime.set_default_logger_severity(4)
-    return runtime.InferenceSession(proto.SerializeToString()).run(None, feeds)
+    return onnxruntime_session(proto.SerializeToString()).run(None, feeds)

@@ -186,9 +186,9 @@ def _predictor(engine: str, model: Any, file: Path) -> Predict:
 
         session = onnxwalk.load(file, threads=threads())
         return session
-    from onnxwalk.interpreter.cli._engines import onnxruntime_session
+    from onnxwalk.interpreter.optional import onnxruntime_session
 
-    theirs = onnxruntime_session(str(file), threads())
+    theirs = onnxruntime_session(str(file), threads=threads())
     name = theirs.get_inputs()[0].name
     return lambda x: theirs.run(None, {name: x})[0]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from onnxwalk.interpreter.analysis.compare.cause import array_of, changed_attributes, same_bits
 from onnxwalk.interpreter.analysis.compare.metrics import Difference, Tolerance, difference
+from onnxwalk.interpreter.display import describe
 from onnxwalk.interpreter.ir.model import (
     Function,
     Graph,
@@ -18,7 +19,6 @@ from onnxwalk.interpreter.ir.model import (
     Tensor,
     ValueInfo,
 )
-from onnxwalk.interpreter.runtime.walk import describe
 
 
 @dataclass
@@ -155,17 +155,13 @@ def _by_name(nodes: Iterable[Node]) -> dict[str, Node]:
 
 
 def _told(node: Node) -> str:
-    return f"{_operator(node)}({', '.join(node.inputs)})"
-
-
-def _operator(node: Node) -> str:
-    return f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+    return f"{node.operator_name}({', '.join(node.inputs)})"
 
 
 def _changes(a: Node, b: Node) -> list[str]:
     found = []
-    if _operator(a) != _operator(b):
-        found.append(f"operator: {_operator(a)}, there {_operator(b)}")
+    if a.operator_name != b.operator_name:
+        found.append(f"operator: {a.operator_name}, there {b.operator_name}")
     for what in ("inputs", "outputs"):
         x, y = getattr(a, what), getattr(b, what)
         if x != y:

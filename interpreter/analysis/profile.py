@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.analysis.flops import bytes_moved, operations
+from onnxwalk.interpreter.display import type_text
 from onnxwalk.interpreter.ir.model import Node
 from onnxwalk.interpreter.ir.plan import NOTHING, Plan, Step
-from onnxwalk.ops.fast.calls import computing
-
-if TYPE_CHECKING:
-    from onnxwalk.interpreter.session import Session
+from onnxwalk.interpreter.limits import Limits
+from onnxwalk.interpreter.runtime.trace import timed_steps
+from onnxwalk.interpreter.session import Session
+from onnxwalk.ops.shared.numpy_state import computing
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ def profile(session: Session, feeds: Mapping[str, Any], runs: int) -> Profile:
     Otherwise, for strings and sequences, it is the walk. Raises what ``session.run`` raises.
     """
     session.run(None, feeds)
-    found = session.bound(feeds)
+    found = session._runner.bind(feeds)
     if found is None:
-        return _of_walk(session, feeds, runs)
+        return _of_walk(*session._runner.prepare(None, feeds), session.limits, runs)
     bound, arguments = found
     plan, values = bound.plan, bound.values
     marks = []
@@ -82,19 +82,18 @@ def profile(session: Session, feeds: Mapping[str, Any], runs: int) -> Profile:
     return _profile(plan, marks, calls, given)
 
 
-def _of_walk(session: Session, feeds: Mapping[str, Any], runs: int) -> Profile:
-    trace = session.trace(feeds, optimized=True)
+def _of_walk(plan: Plan, arguments: list[Any], limits: Limits | None, runs: int) -> Profile:
     marks = []
     for _ in range(runs):
         times = [0.0]
-        for *_, seconds in trace.steps():
+        for *_, seconds in timed_steps(plan, arguments, limits):
             times.append(times[-1] + seconds)
         marks.append(times)
     given = []
-    for step, inputs, outputs, _ in trace.steps():
+    for step, inputs, outputs, _ in timed_steps(plan, arguments, limits):
         outputs = [v for s, v in zip(step.outputs, outputs, strict=False) if s != NOTHING]
         given.append(([_shape_of(v) for v in inputs], [_shape_of(v) for v in outputs]))
-    return _profile(trace.plan, marks, [1] * len(trace), given)
+    return _profile(plan, marks, [1] * len(plan.steps), given)
 
 
 def _profile(
@@ -112,7 +111,7 @@ def _profile(
     ):
         inputs = _inputs(step, values, names)
         shown = {
-            names.get(slot, ""): spelled(value)
+            names.get(slot, ""): type_text(value)
             for slot, value in zip([s for s in step.outputs if s != NOTHING], outputs, strict=False)
         }
         nodes.append(
@@ -120,7 +119,7 @@ def _profile(
                 step.node,
                 seconds,
                 count,
-                operations(step.node, inputs, outputs),
+                step.operator.flops(inputs, outputs, step.node.attributes),
                 bytes_moved(inputs, outputs),
                 shown,
             )
@@ -133,6 +132,11 @@ def _profile(
         [mark - marks[-1][0] for mark in marks[-1][:-1]],
         durations[-1].tolist() if plan.steps else [],
     )
+
+
+def bytes_moved(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
+    """What is read and written at least: every input and output once."""
+    return sum(getattr(value, "nbytes", 0) for value in (*inputs, *outputs))
 
 
 def _inputs(step: Step, given: list[Any], names: Mapping[int, str]) -> list[Any]:
@@ -170,14 +174,6 @@ def _shape_of(value: Any) -> Any:
     if not isinstance(value, np.ndarray):
         return value
     return np.broadcast_to(np.zeros((), value.dtype), value.shape)
-
-
-def spelled(value: Any) -> str:
-    """A value's type: "float32[1, 64]"."""
-    if isinstance(value, np.ndarray):
-        dtype = "string" if value.dtype == object else str(value.dtype)
-        return f"{dtype}[{', '.join(map(str, value.shape))}]"
-    return f"sequence of {len(value)}" if isinstance(value, list) else "nothing"
 
 
 def ceiling() -> tuple[float, float]:

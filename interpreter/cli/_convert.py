@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from onnxwalk.interpreter.errors import InvalidInputError, UnsupportedModelError
-from onnxwalk.interpreter.ir.model import Dimension, OptionalType, TensorType, ValueType
-from onnxwalk.interpreter.session import TensorInfo
+from onnxwalk.interpreter.ir.model import Dimension, OptionalType, TensorInfo, TensorType, ValueType
 from onnxwalk.ops.contract.dtypes import element_type
 
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.analysis.flops import operations
 from onnxwalk.interpreter.cli import _show
 from onnxwalk.interpreter.cli._convert import declared_shape
 from onnxwalk.interpreter.cli._random import make_up
@@ -38,7 +37,7 @@ def deep(session: Session, dims: Mapping[str, int], shapes: Sequence[str]) -> di
     Raises InvalidInputError where no inputs can be made up that the model runs on.
     """
     types, costs = _walked(session, dims, shapes)
-    versions = session.rewritten()
+    versions = session._program.rewritten()
     return {
         "values": [
             {"name": name, "type": dtype, "shape": None if shape is None else list(shape)}
@@ -149,7 +148,9 @@ def _walk(
     for event in session.trace(values):
         types |= {name: _type(value) for name, value in event.outputs.items()}
         inputs = [event.inputs.get(name) for name in event.node.inputs]
-        costs[event.node.outputs[0]] = operations(event.node, inputs, list(event.outputs.values()))
+        costs[event.node.outputs[0]] = event.operator.flops(
+            inputs, list(event.outputs.values()), event.node.attributes
+        )
     return types, costs
 
 
@@ -220,7 +221,7 @@ def _constants(session: Session) -> dict[str, np.ndarray]:
     tensors = dict(session.graph.initializers)
     for node in session.graph.nodes:
         held = node.attributes.get("value") or node.attributes.get("sparse_value")
-        if node.op_type == "Constant" and isinstance(held, Tensor | SparseTensor):
+        if node.is_one_of("Constant") and isinstance(held, Tensor | SparseTensor):
             tensors[node.outputs[0]] = held
     return {
         name: (tensor.values if isinstance(tensor, SparseTensor) else tensor).array

@@ -5,19 +5,17 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import json
-import os
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.analysis.trace import Event
 from onnxwalk.interpreter.cli._show import jsonable, widened
-from onnxwalk.interpreter.cli._whole import explained
 from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.files import explained, replacing
+from onnxwalk.interpreter.runtime.trace import Event
 
 INDEX = "index.json"
 
@@ -33,7 +31,7 @@ class Dump:
         Raises InvalidInputError for a folder that couldn't be written, before anything is run.
         """
         self.path, self.patterns = path, patterns or ["*"]
-        self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        self._part = path  # within ``writing`` the folder that becomes it
         self._index: list[dict[str, Any]] = []
         #: how often graphs within nodes were run of which only the first iterations are there
         self.cut: dict[str, int] = {}
@@ -47,9 +45,7 @@ class Dump:
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
         """Until its end nothing is there under the name but what was there before."""
-        try:
-            with explained(self.path):
-                self._part.mkdir()
+        with replacing(self.path, folder=True) as self._part:
             yield
             if not self._index:
                 raise InvalidInputError(
@@ -58,11 +54,6 @@ class Dump:
             with explained(self.path):
                 text = json.dumps(jsonable(self._index), indent=1, allow_nan=False)
                 (self._part / INDEX).write_text(text, encoding="utf-8")
-                if self.path.is_dir():
-                    self.path.rmdir()
-                self._part.replace(self.path)
-        finally:
-            shutil.rmtree(self._part, ignore_errors=True)
 
     @property
     def count(self) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import onnxwalk
-from onnxwalk.interpreter.optional import need
+from onnxwalk.interpreter.optional import need, onnxruntime_session
 
 OURS = "onnxwalk"
 
@@ -60,24 +60,13 @@ def open_engine(
         session = onnxwalk.load(model, threads=threads)
         return lambda: session.run(None, feeds)
     if name == "onnxruntime":
-        theirs = onnxruntime_session(model, threads)
+        theirs = onnxruntime_session(model, threads=threads)
         return lambda: theirs.run(None, feeds)
     if name == "reference":
         evaluator = need("onnx.reference").ReferenceEvaluator(model)
         return lambda: evaluator.run(None, feeds)
     assert keras_file is not None
     return _open_keras(keras_file, feeds)
-
-
-def onnxruntime_session(model: str, threads: int) -> Any:
-    """An ``onnxruntime.InferenceSession`` with so many threads for one operator at a time."""
-    ort = need("onnxruntime")
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 4
-    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def _open_keras(path: str, feeds: Mapping[str, Any]) -> Run:

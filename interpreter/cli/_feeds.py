@@ -11,7 +11,7 @@ from onnxwalk.interpreter.cli._convert import declared_shape
 from onnxwalk.interpreter.cli._files import Feed, read_inputs
 from onnxwalk.interpreter.cli._random import make_up
 from onnxwalk.interpreter.errors import InvalidInputError
-from onnxwalk.interpreter.session import Takes
+from onnxwalk.interpreter.runtime.feeds import HasInputs
 
 _BATCH_NAMES = ("batch", "batch_size", "batchsize", "n", "unk__batch")
 
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def made(session: Takes, args: argparse.Namespace, batch: int | None) -> dict[str, Any]:
+def made(session: HasInputs, args: argparse.Namespace, batch: int | None) -> dict[str, Any]:
     """A value for each input: those of ``--input``, the others made up.
 
     ``batch`` is the size of the dimension named batch or N, or of the first one of each input.
@@ -59,7 +59,7 @@ def whole(feed: Feed) -> Any:
 
 
 def sizes(
-    session: Takes, args: argparse.Namespace, batch: int | None
+    session: HasInputs, args: argparse.Namespace, batch: int | None
 ) -> tuple[dict[str, int], int]:
     """The sizes of the dimensions that ``--dim`` and ``batch`` name, and that of an open first one
     that has no name; both for ``make_up``. Raises InvalidInputError for what the model has not."""
@@ -78,7 +78,7 @@ def sizes(
     return dims, first
 
 
-def named_sizes(session: Takes, texts: Sequence[str]) -> dict[str, int]:
+def named_sizes(session: HasInputs, texts: Sequence[str]) -> dict[str, int]:
     """What ``--dim`` says. Raises InvalidInputError for what is no dimension of the inputs."""
     dims = {}
     for text in texts:
@@ -93,7 +93,7 @@ def named_sizes(session: Takes, texts: Sequence[str]) -> dict[str, int]:
     return dims
 
 
-def _symbols(session: Takes) -> list[str]:
+def _symbols(session: HasInputs) -> list[str]:
     shapes = [declared_shape(info) or () for info in session.inputs]
     return list(dict.fromkeys(d for shape in shapes for d in shape if isinstance(d, str)))
 

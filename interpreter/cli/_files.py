@@ -29,8 +29,8 @@ from onnxwalk.interpreter.cli._rows import (
     open_npy,
 )
 from onnxwalk.interpreter.errors import InvalidInputError, UnsupportedModelError
-from onnxwalk.interpreter.ir.model import SequenceType, TensorType
-from onnxwalk.interpreter.session import Takes, TensorInfo
+from onnxwalk.interpreter.ir.model import SequenceType, TensorInfo, TensorType
+from onnxwalk.interpreter.runtime.feeds import HasInputs
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Feed:
     notes: list[str] = field(default_factory=list)
 
 
-def read_inputs(session: Takes, given: Sequence[str], scale: float | None) -> dict[str, Feed]:
+def read_inputs(session: HasInputs, given: Sequence[str], scale: float | None) -> dict[str, Feed]:
     """The inputs that ``--input`` names, by name: each of ``given`` is NAME=FILE or FILE.
 
     Raises InvalidInputError.
@@ -71,7 +71,7 @@ def _split(text: str, feedable: Mapping[str, TensorInfo]) -> tuple[str | None, P
 
 
 def _read(
-    session: Takes,
+    session: HasInputs,
     feedable: Mapping[str, TensorInfo],
     name: str | None,
     path: Path,
@@ -111,7 +111,7 @@ def _read(
     )
 
 
-def _unnamed(session: Takes, path: Path) -> TensorInfo:
+def _unnamed(session: HasInputs, path: Path) -> TensorInfo:
     if not session.inputs:
         raise InvalidInputError(f"{path}: the model takes no inputs")
     raise InvalidInputError(

@@ -15,8 +15,7 @@ import numpy as np
 
 from onnxwalk.interpreter.cli._convert import convert, declared_dtype, declared_shape
 from onnxwalk.interpreter.errors import InvalidInputError
-from onnxwalk.interpreter.ir.model import Dimension
-from onnxwalk.interpreter.session import TensorInfo
+from onnxwalk.interpreter.ir.model import Dimension, TensorInfo
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif"})
 

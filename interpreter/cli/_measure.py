@@ -285,7 +285,7 @@ def _weights(path: str) -> int:
     stored = {name: t for name, t in graph.initializers.items() if isinstance(t, Tensor)}
     total = sum(tensor.array.nbytes for tensor in stored.values())
     for node in graph.nodes:
-        if node.op_type == "ConstantOfShape" and node.inputs[0] in stored:
+        if node.is_one_of("ConstantOfShape") and node.inputs[0] in stored:
             total += 4 * int(np.prod(stored[node.inputs[0]].array))  # of float32, as a rule
     return total
 

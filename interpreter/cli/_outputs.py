@@ -13,10 +13,9 @@ from typing import IO, Any
 import numpy as np
 
 from onnxwalk.interpreter.cli._show import jsonable, widened
-from onnxwalk.interpreter.cli._whole import explained
 from onnxwalk.interpreter.errors import InvalidInputError
-from onnxwalk.interpreter.ir.model import TensorType
-from onnxwalk.interpreter.session import TensorInfo
+from onnxwalk.interpreter.files import explained, replacing
+from onnxwalk.interpreter.ir.model import TensorInfo, TensorType
 
 _SUFFIXES = (".npz", ".npy", ".json")
 
@@ -28,10 +27,7 @@ class OutputFile:
         """Raises InvalidInputError for what couldn't be written, before anything is run."""
         self.path = path
         self.suffix = path.suffix.lower()
-        self._target = Path(
-            os.path.realpath(path)
-        )  # a link stays one: what it points at is written
-        self._temporary = self._target.with_name(f".{self._target.name}.{os.getpid()}.tmp")
+        self._temporary = path  # within ``writing`` the file that becomes it
         if self.suffix not in _SUFFIXES:
             raise InvalidInputError(f"{path}: outputs are written to {', '.join(_SUFFIXES)} files")
         if self.suffix == ".npy" and len(names) != 1:
@@ -42,23 +38,17 @@ class OutputFile:
         others = [i for i in infos if i.type is not None and not isinstance(i.type, TensorType)]
         if self.suffix != ".json" and others:
             raise InvalidInputError(f"{path}: output {others[0]} is no tensor: write .json")
-        if self._target.exists() and not self._target.is_file():
+        target = Path(os.path.realpath(path))
+        if target.exists() and not target.is_file():
             raise InvalidInputError(f"{path}: not an ordinary file")
-        if not self._target.parent.is_dir():
-            raise InvalidInputError(f"{path}: there is no folder {self._target.parent}")
+        if not target.parent.is_dir():
+            raise InvalidInputError(f"{path}: there is no folder {target.parent}")
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
         """Until its end nothing is there under the name but what was there before."""
-        try:
-            with explained(self.path):  # refused here rather than after the run
-                open(self._temporary, "xb").close()
+        with replacing(self.path) as self._temporary:
             yield
-            with explained(self.path):
-                os.replace(self._temporary, self._target)
-        finally:
-            with contextlib.suppress(OSError):
-                self._temporary.unlink()
 
     def allocate(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         """An array to fill; for .npy it is the file itself, so that it needn't fit in memory."""

@@ -7,9 +7,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from onnxwalk.interpreter.cli._engines import need
-from onnxwalk.interpreter.cli._whole import beside
 from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.files import explained, replacing
+from onnxwalk.interpreter.optional import need
 
 #: colours that colour-blind people tell apart (Okabe and Ito), and a shape for who sees none
 _STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#000000", "v"))
@@ -59,6 +59,6 @@ def draw(
     axes.set_title(textwrap.fill(title, 90), fontsize=9)
     if series:
         axes.legend(loc="best", fontsize=8)
-    with beside(path) as part:
+    with replacing(path) as part, explained(path):
         figure.savefig(part, dpi=150, format=path.suffix.removeprefix("."))
     pyplot.close(figure)

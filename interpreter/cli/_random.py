@@ -10,11 +10,12 @@ from onnxwalk.interpreter.cli._convert import declared_dtype, declared_shape
 from onnxwalk.interpreter.cli._files import Feed
 from onnxwalk.interpreter.cli._rows import ArrayRows
 from onnxwalk.interpreter.errors import InvalidInputError
-from onnxwalk.interpreter.session import Takes, TensorInfo
+from onnxwalk.interpreter.ir.model import TensorInfo
+from onnxwalk.interpreter.runtime.feeds import HasInputs
 
 
 def make_up(
-    session: Takes,
+    session: HasInputs,
     given: Mapping[str, Feed],
     shapes: Sequence[str],
     seed: int | None,

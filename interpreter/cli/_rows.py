@@ -89,6 +89,8 @@ class MemberRows:
                 for start in range(0, self.length, size):
                     shape = (min(size, self.length - start), *self.shape[1:])
                     yield self._next(file, shape)
+        except InvalidInputError:
+            raise
         except (ValueError, EOFError, zipfile.BadZipFile) as error:
             raise InvalidInputError(f"{self.where}: damaged: {error}") from error
 
@@ -109,6 +111,8 @@ def open_npy(path: Path) -> np.ndarray:
         if 0 in shape:  # nothing to map
             return np.load(path, allow_pickle=False)
         return np.lib.format.open_memmap(path, mode="r")
+    except InvalidInputError:
+        raise
     except (ValueError, EOFError) as error:
         raise InvalidInputError(f"{path}: no .npy file, or a damaged one: {error}") from error
 
@@ -119,6 +123,8 @@ def npz_members(path: Path) -> dict[str, MemberRows]:
         with zipfile.ZipFile(path) as archive:
             members = [name for name in archive.namelist() if name.endswith(".npy")]
         return {name.removesuffix(".npy"): MemberRows(path, name) for name in members}
+    except InvalidInputError:
+        raise
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InvalidInputError(f"{path}: no .npz file, or a damaged one: {error}") from error
 

@@ -15,7 +15,7 @@ from onnxwalk.interpreter.cli._files import Feed, read_inputs
 from onnxwalk.interpreter.cli._random import make_up
 from onnxwalk.interpreter.cli._rows import ArrayRows
 from onnxwalk.interpreter.errors import InvalidInputError
-from onnxwalk.interpreter.session import Takes
+from onnxwalk.interpreter.runtime.feeds import HasInputs
 
 #: what the edge cases make of numbers from 0 to 1
 EDGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -29,7 +29,7 @@ EDGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 _WHOLE = ("zeros", "ones")
 
 
-def samples(session: Takes, args: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
+def samples(session: HasInputs, args: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
     """Samples with what they are called: the rows of ``--input``, ``--batch`` at a time; where it
     doesn't give all inputs, ``--samples`` times made-up numbers, and with ``--edge`` edge cases.
 
@@ -85,7 +85,7 @@ def _pieces(read: dict[str, Feed], batch: int | None) -> Iterator[tuple[str, dic
 
 
 def _edges(
-    session: Takes, numbers: dict[str, np.ndarray]
+    session: HasInputs, numbers: dict[str, np.ndarray]
 ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     infos = {info.name: info for info in session.inputs}
     floats = [n for n in numbers if "float" in str(declared_dtype(infos[n]))]

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from onnxwalk.interpreter.analysis.trace import ITERATIONS
 from onnxwalk.interpreter.cli import _report, _show
 from onnxwalk.interpreter.cli._convert import declared_shape
 from onnxwalk.interpreter.cli._feeds import add_arguments, at_least, sizes, whole
@@ -18,6 +17,7 @@ from onnxwalk.interpreter.cli._limits import add_limits, limits_of
 from onnxwalk.interpreter.cli._random import make_up
 from onnxwalk.interpreter.cli._texts import read_texts
 from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.runtime.trace import ITERATIONS
 from onnxwalk.interpreter.session import Session, load
 
 _DESCRIPTION = """\
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
         collect,  # nothing of it is needed otherwise
     )
     from onnxwalk.interpreter.analysis.explore.page import overhead, page
-    from onnxwalk.interpreter.cli._whole import write
+    from onnxwalk.interpreter.files import write
 
     if args.sample is not None and (args.whole or args.sample < 0):
         raise InvalidInputError("--sample K takes one row, from 0 on, and not with --whole")

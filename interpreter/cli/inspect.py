@@ -14,9 +14,8 @@ from onnxwalk.interpreter.budget import within
 from onnxwalk.interpreter.cli import _deep, _show
 from onnxwalk.interpreter.cli._feeds import named_sizes, whole_number
 from onnxwalk.interpreter.cli._limits import add_limits, budget_of, limits_of
-from onnxwalk.interpreter.compiler import Context
 from onnxwalk.interpreter.compiler.check import check
-from onnxwalk.interpreter.compiler.context import every_node
+from onnxwalk.interpreter.compiler.context import Context, every_node
 from onnxwalk.interpreter.compiler.inline import inline_functions
 from onnxwalk.interpreter.compiler.resolve import resolve, unsupported
 from onnxwalk.interpreter.errors import InvalidInputError, InvalidModelError, UnsupportedModelError

@@ -12,7 +12,6 @@ from onnxwalk.interpreter.cli import _show
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.ops import Input, Operator, registry
 from onnxwalk.ops.contract.registry import REQUIRED
-from onnxwalk.ops.schema.choices import choices
 from onnxwalk.ops.schema.types import in_words, signature, spec_versions
 
 Versions = dict[tuple[str, str], list[Operator]]  # by domain and name
@@ -115,10 +114,7 @@ def _explain(domain: str, name: str, operators: Sequence[Operator]) -> None:
 
 def _words(operator: Operator) -> dict[str, tuple[str, ...]]:
     """The attributes that take words out of a list, and these."""
-    found = {
-        name: choices(operator.domain, operator.name, name, operator.since)
-        for name in operator.attributes
-    }
+    found = {name: operator.choices(name, operator.since) for name in operator.attributes}
     return {name: words for name, words in found.items() if words}
 
 

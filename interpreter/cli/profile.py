@@ -10,11 +10,12 @@ from typing import Any
 
 from onnxwalk.interpreter.analysis.profile import NodeProfile, Profile, ceiling, profile
 from onnxwalk.interpreter.cli import _show
+from onnxwalk.interpreter.cli._execution import add_execution, execution_of
 from onnxwalk.interpreter.cli._feeds import add_arguments, made, whole_number
 from onnxwalk.interpreter.cli._limits import add_limits, limits_of
-from onnxwalk.interpreter.cli._whole import write
 from onnxwalk.interpreter.cli.bench import duration
 from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.files import write
 from onnxwalk.interpreter.session import load
 
 _DESCRIPTION = """\
@@ -57,7 +58,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--top", type=whole_number, default=20, metavar="N", help="nodes to show (default: 20)"
     )
-    parser.add_argument("--no-optimize", action="store_true", help="run the file as written")
+    add_execution(parser)
     parser.add_argument(
         "--trace",
         type=Path,
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     """Carry out the command. Raises OnnxWalkError."""
     if args.trace and not args.trace.absolute().parent.is_dir():
         raise InvalidInputError(f"{args.trace}: there is no folder {args.trace.parent}")
-    session = load(args.model, optimize=not args.no_optimize, limits=limits_of(args))
+    session = load(args.model, limits=limits_of(args), **execution_of(args))
     feeds = made(session, args, args.batch)
     found = profile(session, feeds, args.runs)
     flops, bandwidth = ceiling()

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.analysis.trace import ITERATIONS
 from onnxwalk.interpreter.cli import _report, _show
 from onnxwalk.interpreter.cli._batches import Outcome, run_dumping, run_in_pieces, run_whole
 from onnxwalk.interpreter.cli._dump import Dump
+from onnxwalk.interpreter.cli._execution import add_execution, execution_of
 from onnxwalk.interpreter.cli._feeds import at_least, whole
 from onnxwalk.interpreter.cli._files import Feed, read_inputs
 from onnxwalk.interpreter.cli._limits import add_limits, limits_of
@@ -21,6 +21,7 @@ from onnxwalk.interpreter.cli._outputs import OutputFile
 from onnxwalk.interpreter.cli._random import make_up
 from onnxwalk.interpreter.cli._texts import read_texts
 from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.runtime.trace import ITERATIONS
 from onnxwalk.interpreter.session import Session, load
 from onnxwalk.interpreter.text import class_names, tokenizers
 
@@ -149,7 +150,7 @@ def add_parser(commands: Any) -> None:
         action="store_true",
         help="tell what the run would need, of memory and time at most, instead of running",
     )
-    parser.add_argument("--no-optimize", action="store_true", help="run the file as written")
+    add_execution(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_limits(parser)
 
@@ -169,9 +170,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dump and args.batch:
         raise InvalidInputError("--dump takes all rows at once: leave --batch out")
     labels = _report.read_labels(args.labels) if args.labels else None
-    session = load(
-        args.model, optimize=not args.no_optimize, seed=args.seed, limits=limits_of(args)
-    )
+    session = load(args.model, seed=args.seed, limits=limits_of(args), **execution_of(args))
     stored = class_names(session.model.metadata)
     names = list(dict.fromkeys([*(info.name for info in session.outputs), *args.tensor]))
     if args.dry_run:
@@ -214,7 +213,7 @@ def _tell_needs(session: Session, feeds: dict[str, Feed], args: argparse.Namespa
     shapes = {name: np.shape(value) for name, value in values.items()}
     if args.batch:
         shapes = {n: (min(args.batch, s[0]), *s[1:]) if s else s for n, s in shapes.items()}
-    needs = session.predict(shapes)
+    needs = session.estimate(shapes)
     if args.json:
         _show.print_json({"shapes": shapes, **needs._asdict()})
     else:

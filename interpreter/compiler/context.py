@@ -1,4 +1,4 @@
-"""What every stage of preparation needs to know beside the graph."""
+"""What every stage of the compiler needs to know besides the graph."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from onnxwalk.interpreter.ir.model import Graph, Node
-from onnxwalk.ops import Operator, Registry
+from onnxwalk.ops import Operator, Registry, fused
 from onnxwalk.ops import registry as builtin_operators
+from onnxwalk.ops.contract.registry import FUSED
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,13 @@ class Context:
             return None
         key = (node.domain, node.op_type, opset)
         if key not in self._found:  # each rewrite asks for every node
-            self._found[key] = self.registry.lookup(*key)
+            registry = fused if node.domain == FUSED else self.registry
+            self._found[key] = registry.lookup(*key)
         return self._found[key]
+
+    def is_operator(self, node: Node, *names: str, domain: str = "") -> bool:
+        """Whether a node is one of these operators of a domain, as the spec defines them."""
+        return node.is_one_of(*names, domain=domain) and self.is_builtin(node)
 
     def is_builtin(self, node: Node) -> bool:
         """Whether a node means what the spec says, not what a user's registry makes of it."""

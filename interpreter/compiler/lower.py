@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -10,75 +9,49 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.interpreter.budget import current, tick
+from onnxwalk.interpreter.compiler.bodies import with_bodies
+from onnxwalk.interpreter.compiler.constants import bound_attributes, constant_arrays, outline
 from onnxwalk.interpreter.compiler.context import Context, captured
-from onnxwalk.interpreter.ir.model import Graph, Node, SparseTensor, Tensor, ValueInfo
+from onnxwalk.interpreter.ir.model import Graph, Node
 from onnxwalk.interpreter.ir.plan import NOTHING, Plan, Step
-from onnxwalk.interpreter.runtime.cache import BoundPlans
-from onnxwalk.interpreter.runtime.walk import Walked, execute, walk
 from onnxwalk.ops import Operator
-from onnxwalk.ops.contract.graphs import Calls
 from onnxwalk.ops.contract.needs import Need, nothing, usual
 
 
-def compile_graph(
+def lower(
     graph: Graph,
     context: Context,
     *,
     inputs: Sequence[str],
     outer_constants: Mapping[str, np.ndarray] | None = None,
-    optimize: bool = True,
+    bind: bool = True,
 ) -> Plan:
     """The plan of a checked and resolved graph.
 
     ``inputs`` names what a run fills. Any other initializer is a constant, and so is what
-    ``outer_constants`` holds and the graph doesn't define. With ``optimize``, operators whose
-    constants can be prepared are.
+    ``outer_constants`` holds and the graph doesn't define. ``bind``: whether the plan is to be
+    bound to shapes; operators whose constants can be prepared then are.
     """
-    return _Compiler(graph, context, inputs, outer_constants or {}, optimize).plan()
+    return _Lowering(graph, context, inputs, outer_constants or {}, bind).plan()
 
 
-def constant_arrays(graph: Graph) -> dict[str, np.ndarray]:
-    """The initializers as arrays."""
-    return {name: as_array(tensor) for name, tensor in graph.initializers.items()}
-
-
-def as_array(tensor: Tensor | SparseTensor) -> np.ndarray:
-    """A constant as a read-only array that NumPy computes with at full speed."""
-    budget = current()
-    if isinstance(tensor, SparseTensor):
-        if budget is not None:
-            budget.take(math.prod(tensor.shape) * tensor.values.array.itemsize)
-        array = tensor.to_dense()
-    elif tensor.array.flags.aligned:
-        array = tensor.array
-    else:
-        # A file aligns nothing; unaligned operands cost more at every run than one copy does now.
-        if budget is not None:
-            budget.take(tensor.array.nbytes)
-        array = tensor.array.copy()
-    array.flags.writeable = False
-    return array
-
-
-#: values of a constant that may say how large a result gets (a shape, pads)
-_FEW = 64
 #: what an operator prepares from its constants takes at most, relative to them (Winograd's weights
 #: are 7 times as many, 8 bytes each while they are computed)
 _PREPARED = 16
 
 
-class _Compiler:
+class _Lowering:
     def __init__(
         self,
         graph: Graph,
         context: Context,
         inputs: Sequence[str],
         outer_constants: Mapping[str, np.ndarray],
-        optimize: bool,
+        bind: bool,
     ) -> None:
         self.graph = graph
         self.context = context
-        self.optimize = optimize
+        self.bind = bind
         self.template: list[Any] = [None]
         self.slots: dict[str, int] = {"": NOTHING}
         self.input_slots = tuple(self.define(name) for name in inputs)
@@ -154,7 +127,7 @@ class _Compiler:
         if len(names) >= len(node.inputs):
             return rule
         taken = [
-            _outline(self.constants[name]) if name in self.constants else None
+            outline(self.constants[name]) if name in self.constants else None
             for name in node.inputs
         ]
         kept = [position for position, name in enumerate(node.inputs) if name in set(names)]
@@ -175,15 +148,14 @@ class _Compiler:
         if bodies:
             function = partial(operator.function, **keywords)
             captured_names = [name for _, names in bodies.values() for name in names]
-            loops = operator.name != "If"
-            call = _with_bodies(function, len(node.inputs), bodies, self.optimize, loops)
+            loops = operator.graphs.branch is None
+            call = with_bodies(function, len(node.inputs), bodies, self.bind, loops)
             return call, None, [*node.inputs, *captured_names]
-        if self.optimize:
-            for preparation in operator.preparations:
-                prepared = self.prepare(node, operator, preparation, keywords)
-                if prepared is not None:
-                    return prepared
-        binder = operator.binder if self.optimize else None
+        if self.bind and operator.preparation is not None:
+            prepared = self.prepare(node, operator, operator.preparation, keywords)
+            if prepared is not None:
+                return prepared
+        binder = operator.binder if self.bind else None
         if keywords:
             bind = partial(binder, **keywords) if binder else None
             return partial(operator.function, **keywords), bind, node.inputs
@@ -215,125 +187,14 @@ class _Compiler:
         names = captured(graph)
         inner_constants = {n: self.constants[n] for n in names if n in self.constants}
         outer = sorted(name for name in names if name not in inner_constants)
-        plan = compile_graph(
+        plan = lower(
             graph,
             self.context,
             inputs=[*(value.name for value in graph.inputs), *outer],
             outer_constants=inner_constants,
-            optimize=self.optimize,
+            bind=self.bind,
         )
         return plan, outer
-
-
-def bound_attributes(node: Node, operator: Operator, context: Context) -> dict[str, Any]:
-    """The keyword arguments of a node's call, but for its subgraphs."""
-    graphs = {name for name, _ in node.graphs}
-    keywords = {
-        name: as_array(value) if isinstance(value, (Tensor, SparseTensor)) else value
-        for name, value in node.attributes.items()
-        if name not in graphs
-    }
-    if "n_outputs" in operator.reserved:
-        used = [i for i, name in enumerate(node.outputs, 1) if name]
-        keywords["n_outputs"] = max(used, default=0)
-    if "rng" in operator.reserved:
-        keywords["rng"] = context.rng
-    return keywords
-
-
-def _outline(array: np.ndarray) -> np.ndarray:
-    """A constant's shape and type, with its values only if they are few."""
-    if array.size <= _FEW:
-        return array
-    return np.broadcast_to(np.zeros((), array.dtype), array.shape)
-
-
-class Body:
-    """A subgraph as an operator calls it: positional inputs in, a tuple of outputs out."""
-
-    def __init__(
-        self,
-        plan: Plan,
-        captured_values: Sequence[Any],
-        bound: BoundPlans | None = None,
-        loops: bool = False,
-    ) -> None:
-        self._plan = plan
-        self._captured = captured_values
-        self._bound = bound
-        self._loops = loops
-
-    def walk(self, inputs: Sequence[Any], inside: Callable[..., Walked]) -> Walked:
-        """As a call, but step by step."""
-        budget = current()
-        if budget is not None and self._loops:
-            budget.iteration()
-        results = yield from walk(self._plan, [*inputs, *self._captured], inside)
-        if budget is not None:
-            budget.hold(results)
-        return tuple(results)
-
-    @property
-    def output_types(self) -> tuple[Any, ...]:
-        """The declared type of each output (``dtype`` and ``shape``), ``None`` if not declared."""
-        return self._plan.output_types
-
-    @staticmethod
-    def reserve(nbytes: int) -> None:
-        """The operator is going to take so much memory for what it collected. Raises LimitError if
-        there isn't as much, or not the time to fill it."""
-        if (budget := current()) is not None:
-            budget.tick(nbytes)
-            budget.reserve(nbytes)
-
-    def __call__(self, *inputs: Any) -> tuple[Any, ...]:
-        expected = len(self._plan.inputs) - len(self._captured)
-        if len(inputs) != expected:
-            raise ValueError(f"the subgraph takes {expected} inputs, not {len(inputs)}")
-        arguments = [*inputs, *self._captured]
-        budget = current()
-        if budget is not None and self._loops:
-            budget.iteration()
-        if self._bound is None:
-            results = execute(self._plan, arguments)
-        else:
-            results = self._bound.call(self._plan, arguments)
-        if budget is not None:
-            budget.hold(results)
-        return tuple(results)
-
-
-def _with_bodies(
-    function: partial[Any],
-    n_inputs: int,
-    bodies: dict[str, tuple[Plan, list[str]]],
-    optimize: bool,
-    loops: bool,
-) -> Callable[..., Any]:
-    """The function of a node's inputs followed by what its subgraphs take from outside; and, as its
-    attribute, what ``Step.calls`` is."""
-    parts = []
-    position = n_inputs
-    for name, (plan, names) in bodies.items():
-        outer = slice(position, position + len(names))
-        parts.append((name, plan, outer, BoundPlans() if optimize else None))
-        position = outer.stop
-
-    def graphs(values: Sequence[Any]) -> dict[str, Body]:
-        return {name: Body(plan, values[outer], bound, loops) for name, plan, outer, bound in parts}
-
-    def call(*values: Any) -> Any:
-        return function(*values[:n_inputs], **graphs(values))
-
-    generator = getattr(function.func, "calls", None)
-    if generator is not None:
-
-        def calls(*values: Any) -> tuple[dict[str, Body], Calls[Any]]:
-            found = graphs(values)
-            return found, generator(*values[:n_inputs], **function.keywords, **found)
-
-        call.__dict__["calls"] = calls
-    return call
 
 
 def _with_releases(steps: list[Step], keep: set[int]) -> tuple[Step, ...]:
@@ -344,9 +205,3 @@ def _with_releases(steps: list[Step], keep: set[int]) -> tuple[Step, ...]:
         result.append(step._replace(release=tuple(sorted(touched - alive))))
         alive |= touched
     return tuple(reversed(result))
-
-
-def output_infos(graph: Graph, names: Sequence[str]) -> tuple[ValueInfo, ...]:
-    """ValueInfos of any of a graph's values, with the types that the file declares."""
-    declared = {v.name: v for v in (*graph.value_info.values(), *graph.inputs, *graph.outputs)}
-    return tuple(declared.get(name, ValueInfo(name)) for name in names)

@@ -23,9 +23,8 @@ from onnxwalk.interpreter.ir.model import (
     Tensor,
     TensorType,
 )
-from onnxwalk.ops import Registry
-from onnxwalk.ops.contract.registry import LATEST_OPSET, REQUIRED
-from onnxwalk.ops.schema.choices import choices
+from onnxwalk.ops import Operator, Registry
+from onnxwalk.ops.contract.registry import FUSED, LATEST_OPSET, REQUIRED
 from onnxwalk.ops.schema.types import signature
 
 #: ONNX's names of the types of attributes. What refers to a function's attribute may be any.
@@ -77,13 +76,12 @@ def unsupported(graph: Graph, context: Context) -> dict[str, list[str]]:
     """Operators that nothing registered implements: "Name (opset 17)" -> the nodes that use it."""
     missing: dict[str, list[str]] = {}
     for node in every_node(graph):
-        if context.operator(node) is None:
-            name = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+        if node.domain == FUSED or context.operator(node) is None:
             opset = context.opset(node)
             where = f"opset {opset}" if opset is not None else "its domain is not imported"
             known = _versions(context.registry, node)
             hint = f", supported from {known[0]} on" if known and opset is not None else ""
-            missing.setdefault(f"{name} ({where}{hint})", []).append(node.label)
+            missing.setdefault(f"{node.operator_name} ({where}{hint})", []).append(node.label)
     return missing
 
 
@@ -108,28 +106,27 @@ def _call_problems(node: Node, context: Context) -> Iterator[str]:
             yield f"{node}: attribute '{name}' is of type {kind}, not {wanted}"
         elif isinstance(value, Reference):
             yield f"{node}: attribute '{name}' refers to a function's, outside of one"
-        elif isinstance(value, str) and context.is_builtin(node):
+        elif isinstance(value, str):
             opset = context.opset(node)
-            allowed = choices(node.domain, node.op_type, name, opset) if opset else None
+            allowed = operator.choices(name, opset) if opset else None
             if allowed and value not in allowed:
                 yield (
                     f"{node}: attribute '{name}' is '{value}'; at opset {opset} it may be "
                     f"{', '.join(allowed)}"
                 )
-    yield from _body_problems(node, context)
+    yield from _body_problems(node, operator)
     for name, default in operator.attributes.items():
         if default is REQUIRED and name not in node.attributes:
             yield f"{node}: attribute '{name}' of {operator} is missing"
 
 
-def _body_problems(node: Node, context: Context) -> Iterator[str]:
-    """Has each graph of an If, Loop or Scan as many outputs as the node names?"""
-    if node.op_type not in ("If", "Loop", "Scan") or not context.is_builtin(node):
+def _body_problems(node: Node, operator: Operator) -> Iterator[str]:
+    """Has each graph as many outputs as the node names, if it is where these come from?"""
+    if operator.graphs.outputs_from is None:
         return
-    condition = node.op_type == "Loop"  # whether to go on: no output of the node
     named = max((i for i, name in enumerate(node.outputs, 1) if name), default=0)
     for name, graph in node.graphs:
-        given = len(graph.outputs) - condition
+        given = len(graph.outputs) - operator.graphs.outputs_from
         if given < named:
             yield f"{node}: {named} outputs, of its {name} come {max(given, 0)}"
 

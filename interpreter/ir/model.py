@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from onnxwalk.interpreter.display import as_text, lines, operators, type_text
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES, numpy_dtype
 
 #: a dimension: fixed, symbolic ("batch"), or unknown
@@ -110,6 +111,9 @@ class Tensor:
     def shape(self) -> tuple[int, ...]:
         return self.array.shape
 
+    def __repr__(self) -> str:
+        return f"Tensor {self.name}: {type_text(self.array)}"
+
 
 @dataclass(frozen=True, eq=False)
 class SparseTensor:
@@ -181,9 +185,19 @@ class Node:
         """What the node is called: after its first output if it has no name of its own."""
         return self.name or next((name for name in self.outputs if name), "")
 
+    @property
+    def operator_name(self) -> str:
+        """The operator with its domain, if that isn't ai.onnx."""
+        return f"{self.domain}.{self.op_type}" if self.domain else self.op_type
+
+    def is_one_of(self, *names: str, domain: str = "") -> bool:
+        """Whether the node names one of these operators of a domain, ai.onnx if not said."""
+        return self.op_type in names and self.domain == domain
+
     def __str__(self) -> str:
-        operator = f"{self.domain}.{self.op_type}" if self.domain else self.op_type
-        return f"node '{self.label}' ({operator})"
+        return f"node '{self.label}' ({self.operator_name})"
+
+    __repr__ = __str__
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,6 +207,34 @@ class ValueInfo:
     name: str
     type: ValueType = None
     doc: str = ""
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """An input or output: ``shape`` keeps symbols, as ("batch", 32, 32, 3); unknown: ``None``.
+
+    ``dtype`` and ``shape`` are ``None`` where the file doesn't say, and for what is no tensor
+    (sequences, optionals, maps); ``type`` then says what it is.
+    """
+
+    name: str
+    dtype: np.dtype | None
+    shape: Shape | None
+    type: ValueType = None
+
+    @classmethod
+    def of(cls, value: ValueInfo) -> TensorInfo:
+        """What a graph says of an input or output."""
+        kind = value.type
+        if not isinstance(kind, TensorType):
+            return cls(value.name, None, None, kind)
+        try:
+            return cls(value.name, kind.dtype, kind.shape, kind)
+        except NotImplementedError:  # a type that needs ml_dtypes: reported where it is needed
+            return cls(value.name, None, kind.shape, kind)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.type if self.type is not None else 'unknown'}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,6 +249,22 @@ class Graph:
     value_info: Mapping[str, ValueInfo] = field(default_factory=dict)
     doc: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def summary(self) -> list[tuple[str, str]]:
+        """Its inputs and outputs, how large it is, what it is made of: each with its name."""
+        inputs = [TensorInfo.of(v) for v in self.inputs if v.name not in self.initializers]
+        tensors = [t.array for t in self.initializers.values() if isinstance(t, Tensor)]
+        count, size = sum(a.size for a in tensors), sum(a.nbytes for a in tensors)
+        return [
+            ("inputs", lines(inputs)),
+            ("outputs", lines(map(TensorInfo.of, self.outputs))),
+            ("nodes", f"{len(self.nodes):,}"),
+            ("parameters", f"{count:,} ({size / 1e6:,.1f} MB)"),
+            ("operators", operators(node.op_type for node in self.nodes)),
+        ]
+
+    def __repr__(self) -> str:
+        return as_text(f"Graph: {self.name}", self.summary())
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,7 +294,7 @@ class Training:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A whole file. ``source`` says where it came from, for messages."""
+    """What a file holds. ``source`` says where it came from, for messages."""
 
     graph: Graph
     opsets: Mapping[str, int]
@@ -251,3 +309,8 @@ class Model:
     training: tuple[Training, ...] = ()
     source: str = "model"
     maps: tuple[memoryview, ...] = field(default=(), repr=False)  # of the file and what it names
+
+    def __repr__(self) -> str:
+        versions = ", ".join(f"{domain or 'ai.onnx'} {n}" for domain, n in self.opsets.items())
+        rows = [("opsets", versions or "ai.onnx 1"), *self.graph.summary()]
+        return as_text(f"Model: {self.source}", rows)

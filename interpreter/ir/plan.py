@@ -17,7 +17,7 @@ NOTHING = 0
 
 
 class Step(NamedTuple):
-    """One call. Values live in numbered slots; ``NOTHING`` as an output means: not wanted."""
+    """One call. Values live in numbered slots; ``NOTHING`` as an output means: not used."""
 
     call: Callable[..., Any]  # positional arguments only; attributes are bound
     inputs: tuple[int, ...]

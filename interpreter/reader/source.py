@@ -96,6 +96,8 @@ def map_file(path: Path) -> memoryview:
             except (OSError, ValueError):  # file systems without memory maps
                 return memoryview(file.read())
             return memoryview(mapped)
+    except InvalidInputError:
+        raise
     except IsADirectoryError:
         raise InvalidInputError(f"{path}: a folder, not a file") from None
     except FileNotFoundError:

@@ -5,10 +5,6 @@ views, blocks, the choice of a formulation. So the first run with new shapes wal
 step and *binds* each operator to the arrays that will hold its values (``ops.contract.space``); a
 run with the same shapes then only copies its inputs in and makes the calls. Large inputs and
 outputs are not even copied (``interpreter.runtime.zero_copy``).
-
-Steps that can't be bound are called as they are, and what they give is copied to its place. When
-its shape depends on data and turns out to be another one, ``Stale`` is raised and the plan is bound
-again, without counting on that step any more.
 """
 
 from __future__ import annotations
@@ -22,32 +18,15 @@ import numpy as np
 
 from onnxwalk.interpreter.budget import Budget, copied, current
 from onnxwalk.interpreter.errors import LimitError
-from onnxwalk.interpreter.ir.plan import NOTHING, Plan, Step
-from onnxwalk.interpreter.runtime.walk import located
-from onnxwalk.interpreter.runtime.zero_copy import Region, borrow, can_be_borrowed, is_open
-from onnxwalk.ops.contract.space import Arena, Space, memory_order
-from onnxwalk.ops.fast.calls import computing
+from onnxwalk.interpreter.ir.plan import Plan, Step
+from onnxwalk.interpreter.runtime.bind import Hidden, Scope, call_step
+from onnxwalk.interpreter.runtime.call import named
+from onnxwalk.interpreter.runtime.zero_copy import Region, borrow, can_be_borrowed
+from onnxwalk.ops.contract.space import Space
+from onnxwalk.ops.shared.numpy_state import computing
 
 #: nanoseconds of work between two looks at the clock
 _UNWATCHED = 1_000_000
-
-Margins = dict[int, tuple[int, int, int, int]]
-
-
-class Stale(Exception):
-    """The result of a step (its ``id``) has another shape than when the plan was bound."""
-
-    def __init__(self, step: int) -> None:
-        super().__init__(step)
-        self.step = step
-
-
-class _Hidden(Exception):
-    """A call that can't be pointed at other memory touches the input of a ``slot``."""
-
-    def __init__(self, slot: int) -> None:
-        super().__init__(slot)
-        self.slot = slot
 
 
 class Bound:
@@ -65,7 +44,7 @@ class Bound:
             try:
                 scope = self._bind(arguments, changing, borrowed)
                 break
-            except _Hidden as hidden:
+            except Hidden as hidden:
                 borrowed.remove(hidden.slot)
         self.space, self.calls, self.values = scope.space, scope.space.calls, scope.values
         lent = scope.lent()
@@ -78,16 +57,16 @@ class Bound:
         ]
         self._keep_shapes([Region(memory) for memory in self._memories])
         #: whether it has steps that ask what the limits leave
-        self.is_guarded = any(function is _call_step for function, _ in self.calls)
+        self.is_guarded = any(function is call_step for function, _ in self.calls)
         #: each input's slot, whether its array is the same in every run, and its place
         self._inputs = [(s, s in scope.fixed, self._places.get(s)) for s in plan.inputs]
 
     def _bind(
         self, arguments: Sequence[Any], changing: frozenset[int], borrowed: set[int]
-    ) -> _Scope:
+    ) -> Scope:
         budget = current()
         space = Space(budget.fill if budget is not None else None)
-        scope = _Scope(space, self.plan, changing)
+        scope = Scope(space, self.plan, changing)
         for slot, argument in zip(self.plan.inputs, arguments, strict=True):
             if slot in borrowed:
                 scope.borrow(slot, argument)
@@ -127,7 +106,7 @@ class Bound:
             try:
                 budget.tick(work)
             except LimitError as error:
-                raise located(step, [self.values[slot] for slot in step.inputs], error) from None
+                raise named(step, [self.values[slot] for slot in step.inputs], error) from None
             for function, operands in self.calls[calls]:
                 function(*operands)
 
@@ -220,253 +199,6 @@ class Bound:
             if any(region.touches(value) for region in regions):
                 self._elsewhere.add(slot)
                 self.values[slot] = np.broadcast_to(np.zeros((), value.dtype), value.shape)
-
-
-class _Scope:
-    """The values of one graph while its plan is bound: of the whole, or of a subgraph in it."""
-
-    def __init__(self, space: Space, plan: Plan, changing: frozenset[int]) -> None:
-        self.space = space
-        self.plan = plan
-        self.changing = changing
-        self.values = plan.template.copy()
-        self.known = {slot for slot, value in enumerate(plan.template) if value is not None}
-        for slot in self.known:
-            if isinstance(self.values[slot], np.ndarray):
-                space.constant(self.values[slot])
-        self.fixed: set[int] = set()  # slots whose array is the same in every run
-        self._owned: set[int] = set()  # of these, those whose memory this graph lets go
-        self._kept = {NOTHING, *plan.outputs}
-        self.borrowed: dict[int, Region] = {}  # the memory of inputs that are to be borrowed
-        self.lends: set[int] = set()  # slots whose memory the caller may have
-        self.work: list[int] = []  # of each step, in nanoseconds
-        self._hidden: list[Any] = []  # values that calls touch which aren't open
-
-    def bind(self) -> list[slice]:
-        """Bind all steps. Gives for each of them which of the calls are its own."""
-        margins = _margins(self.plan)
-        ranges = []
-        for step in self.plan.steps:
-            first = len(self.space.calls)
-            self._bind(step, margins)
-            ranges.append(slice(first, len(self.space.calls)))
-            if not all(is_open(call) for call in self.space.calls[first:]):
-                self._hide((*step.inputs, *step.outputs))
-        self._hide(self.plan.outputs)  # an input that is an output, or a view of it, is copied
-        return ranges
-
-    def _hide(self, slots: Sequence[int]) -> None:
-        """These values are touched in ways that allow no other memory for them."""
-        for value in [self.values[slot] for slot in slots]:
-            for slot, region in self.borrowed.items():
-                if region.touches(value):
-                    raise _Hidden(slot)
-            self._hidden.append(value)
-
-    def lent(self) -> list[int]:
-        """The outputs whose memory is to be the caller's: all of its own, and open to change."""
-        slots = []
-        for region in map(Region, self.space.lent):
-            inside = [slot for slot in self.plan.outputs if region.touches(self.values[slot])]
-            hidden = [value for value in self._hidden if region.touches(value)]
-            if len(inside) == len(hidden) == 1 and self.values[inside[0]].flags.c_contiguous:
-                slots += inside
-        return slots
-
-    def _bind(self, step: Step, margins: Margins) -> None:
-        arguments = [self.values[slot] for slot in step.inputs]
-        budget = current()
-        need = None if budget is None else budget.need(step, arguments)
-        self.work.append(0 if need is None else need.work)
-        if budget is not None:
-            try:
-                budget.tick(self.work[-1])
-                if need is not None:
-                    budget.hopeless(need.memory)
-            except LimitError as error:
-                raise located(step, arguments, error) from None
-        known = all(slot == NOTHING or slot in self.known for slot in step.inputs)
-        branch = self._branch(step)
-        if branch is not None:
-            self._bind_branch(step, *branch)
-        elif known and not step.bodies and "rng" not in step.operator.reserved:
-            self._compute_once(step, arguments)
-            return
-        elif not self._bind_calls(step, arguments, margins):
-            self._call_every_time(step, arguments)
-        for slot in step.release:
-            if slot in self._owned and slot not in self._kept:
-                self.space.release(self.values[slot])
-
-    def _bind_calls(self, step: Step, arguments: list[Any], margins: Margins) -> bool:
-        """Have the operator bind itself, if it can."""
-        bindable = all(s in self.known or s in self.fixed for s in step.inputs if s != NOTHING)
-        if step.bind is None or not bindable:
-            return False
-        if any(isinstance(x, np.ndarray) and not x.size for x in arguments):
-            return False  # there is nothing to gain, and formulas of blocks and strides to break
-        dying = [self.values[slot] for slot in step.release if slot in self._owned]
-        margin = margins.get(step.outputs[0] if step.outputs else NOTHING, (0, 0, 0, 0))
-        wanted = tuple(slot != NOTHING for slot in step.outputs)
-        lending = not self.lends.isdisjoint(step.outputs)
-        self.space.begin(dying, margin, wanted, lending)
-        results = step.bind(self.space, *arguments)
-        self.space.end()
-        if results is None:
-            return False
-        results = results if isinstance(results, tuple) else (results,)
-        for slot, result in zip(step.outputs, results, strict=False):
-            self._place(slot, result)
-        return True
-
-    # ---------------------------------------------------------------------------- subgraphs
-
-    def _branch(self, step: Step) -> tuple[Plan, list[int]] | None:
-        """The branch that an If takes in every run, and the slots of what it takes from outside:
-        where the condition is known, which it is if it is a matter of shapes."""
-        if step.node.op_type != "If" or not step.bodies or step.inputs[0] not in self.known:
-            return None
-        condition = self.values[step.inputs[0]]
-        if not isinstance(condition, np.ndarray) or condition.size != 1:
-            return None
-        position = 1
-        for name, (plan, count) in step.bodies.items():
-            if name == ("then_branch" if condition.item() else "else_branch"):
-                return plan, list(step.inputs[position : position + count])
-            position += count
-        return None
-
-    def _bind_branch(self, step: Step, plan: Plan, outer: list[int]) -> None:
-        """Bind the steps of a subgraph as if they stood here."""
-        inner = _Scope(self.space, plan, self.changing)
-        for slot, source in zip(plan.inputs, outer, strict=True):
-            inner.values[slot] = self.values[source]
-            if source in self.known:
-                inner.known.add(slot)
-            elif source in self.fixed:
-                inner.fixed.add(slot)
-            else:
-                self.space.calls.append((_forward, (self.values, source, inner.values, slot)))
-        inner.bind()
-        for slot, source in zip(step.outputs, plan.outputs, strict=False):
-            if slot == NOTHING:
-                continue
-            self.values[slot] = inner.values[source]
-            if source in inner.known:
-                self.known.add(slot)
-            elif source in inner.fixed:
-                self._place(slot, inner.values[source])
-                if source in inner._owned:
-                    self.space.release(inner.values[source])
-            else:
-                self.space.calls.append((_forward, (inner.values, source, self.values, slot)))
-
-    # ------------------------------------------------------------ steps that aren't bound
-
-    def _compute_once(self, step: Step, arguments: list[Any]) -> None:
-        for slot, result in zip(step.outputs, _results(step, arguments), strict=False):
-            if slot != NOTHING:
-                self.values[slot] = _own(result, self.space.arena)
-                self.known.add(slot)
-                if isinstance(self.values[slot], np.ndarray):
-                    self.space.constant(self.values[slot])
-
-    def _call_every_time(self, step: Step, arguments: list[Any]) -> None:
-        for slot, result in zip(step.outputs, _results(step, arguments), strict=False):
-            if slot != NOTHING:
-                self.store(slot, result, id(step) in self.changing)
-        self.space.calls.append((_call_step, (step, self.values, self.fixed, self.space.arena)))
-
-    def borrow(self, slot: int, argument: np.ndarray) -> None:
-        """A place for an input outside of the plan's memory, until it is known how it is used."""
-        self.values[slot] = argument.copy()
-        self.borrowed[slot] = Region(self.values[slot])
-        self.fixed.add(slot)
-
-    def store(self, slot: int, value: Any, changing: bool = False) -> None:
-        """Keep a value in memory of the plan's own, or as it is if it is no plain array."""
-        if isinstance(value, np.generic):
-            value = np.asarray(value)
-        if changing or not isinstance(value, np.ndarray) or value.dtype.hasobject:
-            self.values[slot] = _own(value, self.space.arena)
-            return
-        array = self.space.array(value.shape, value.dtype, memory_order(value))
-        np.copyto(array, value)
-        self._place(slot, array)
-
-    def _place(self, slot: int, array: np.ndarray) -> None:
-        if slot == NOTHING:
-            return
-        self.values[slot] = array
-        if self.space.known(array):
-            self.known.add(slot)
-            return
-        self.fixed.add(slot)
-        self._owned.add(slot)
-        self.space.hold(array)
-
-
-def _results(step: Step, arguments: list[Any]) -> tuple[Any, ...]:
-    """What a step that isn't bound gives. Raises LimitError if it needs more than is left."""
-    budget = current()
-    try:
-        if budget is not None:
-            budget.before(step, arguments)
-        results = step.call(*arguments)
-        if type(results) is not tuple:
-            results = (results,)
-        if len(results) < len(step.outputs):
-            raise ValueError(f"{len(results)} outputs came, the node names {len(step.outputs)}")
-        if budget is not None:
-            budget.after(results)
-    except LimitError as error:
-        raise located(step, arguments, error) from None
-    return results
-
-
-def _call_step(step: Step, values: list[Any], fixed: set[int], arena: Arena) -> None:
-    """A step that isn't bound, in a later run. (No method: a plan that refers to itself would keep
-    its memory until Python looks for such.)"""
-    results = _results(step, [values[slot] for slot in step.inputs])
-    for slot, result in zip(step.outputs, results, strict=False):
-        if slot in fixed:
-            place = values[slot]
-            if result.shape != place.shape or result.dtype != place.dtype:
-                raise Stale(id(step))
-            np.copyto(place, result)
-        elif slot != NOTHING:
-            values[slot] = _own(result, arena)
-
-
-def _own(value: Any, arena: Arena) -> Any:
-    """A value that is not in the plan's memory, where the next call may overwrite it."""
-    if isinstance(value, list):
-        return [_own(item, arena) for item in value]
-    if isinstance(value, np.ndarray) and arena.holds(value):
-        return value.copy()
-    return np.asarray(value) if isinstance(value, np.generic) else value
-
-
-def _forward(source: list[Any], slot: int, target: list[Any], place: int) -> None:
-    """A value that is another object in every run, in or out of a subgraph."""
-    target[place] = source[slot]
-
-
-def _margins(plan: Plan) -> Margins:
-    """The zeros that the readers of each value would like around it, if they all do.
-
-    A ``bind`` may have an attribute ``margin``: (top, left, bottom, right) around its first input.
-    """
-    wanted: dict[int, list[tuple[int, int, int, int]]] = {}
-    for step in plan.steps:
-        for position, slot in enumerate(step.inputs):
-            margin = getattr(step.bind, "margin", None) if position == 0 else None
-            wanted.setdefault(slot, []).append(margin or (0, 0, 0, 0))
-    return {
-        slot: tuple(max(sides) for sides in zip(*margins, strict=True))  # type: ignore[misc]
-        for slot, margins in wanted.items()
-        if all(any(margin) for margin in margins)
-    }
 
 
 def _copied(value: Any) -> Any:

@@ -13,10 +13,11 @@ from onnxwalk.interpreter.errors import LimitError
 from onnxwalk.interpreter.ir.plan import Plan
 from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.runtime.batch_axis import sample_axes
-from onnxwalk.interpreter.runtime.bound import Bound, Stale
+from onnxwalk.interpreter.runtime.bind import Stale
+from onnxwalk.interpreter.runtime.bound import Bound
 from onnxwalk.interpreter.runtime.threads import FEWEST_SAMPLES
 from onnxwalk.interpreter.runtime.walk import execute
-from onnxwalk.ops.fast.calls import computing
+from onnxwalk.ops.shared.numpy_state import computing
 
 #: bytes of idle memory that a session keeps for shapes other than those it ran last
 _MOST_IDLE = 1 << 26
@@ -37,8 +38,7 @@ class BoundPlans:
 
     def run(self, key: Hashable, feeds: Mapping[str, Any]) -> list[Any] | None:
         """The outputs as the caller's own, by a plan that was bound for feeds of this signature;
-        ``None`` if there is none. Whatever goes wrong is left to a walk to tell, and what there is
-        no memory for while the plan has so much."""
+        ``None`` if there is none, and where a walk may succeed or says better what is wrong."""
         try:
             bound = self._idle[key].pop()
         except (KeyError, IndexError):
@@ -50,13 +50,8 @@ class BoundPlans:
                 return self._run(key, bound, arguments)
         foreign = [*arguments, *bound.space.memory]
         budget = Budget(limits, foreign=foreign, held=self.nbytes + bound.nbytes)
-        try:
-            with computing(), within(budget):
-                return self._run(key, bound, arguments)
-        except LimitError as error:
-            if not error.of_memory:
-                raise
-            return None
+        with computing(), within(budget):
+            return self._run(key, bound, arguments)
 
     @property
     def nbytes(self) -> int:
@@ -89,17 +84,20 @@ class BoundPlans:
         return execute(plan, arguments)
 
     def _run(self, key: Hashable, bound: Bound, arguments: Sequence[Any]) -> list[Any] | None:
+        """The outputs; ``None`` where a walk may succeed, or says better what is wrong."""
         try:
             bound.run(arguments)
+            results = bound.outputs()
         except Stale as stale:
             known = self._changing.get(id(bound.plan), frozenset())
             self._changing[id(bound.plan)] = known | {stale.step}
             return None
-        except LimitError:
+        except LimitError as error:
+            if error.of_memory:  # the plan itself holds much of it
+                return None
             raise
         except Exception:
             return None
-        results = bound.outputs()
         self._idle.setdefault(key, []).append(bound)
         return results
 

@@ -1,21 +1,136 @@
-"""What the caller feeds is held against what the model declares: type, rank, dimensions."""
+"""What the caller feeds is checked against what the model declares: type, rank, dimensions."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
-from onnxwalk.interpreter.errors import InvalidInputError, UnsupportedModelError
-from onnxwalk.interpreter.ir.model import MapType, OptionalType, SequenceType, TensorType, ValueType
+from onnxwalk.interpreter.errors import InvalidInputError, UnsupportedModelError, suggestion
+from onnxwalk.interpreter.ir.model import (
+    Graph,
+    MapType,
+    OptionalType,
+    SequenceType,
+    TensorInfo,
+    TensorType,
+    ValueType,
+)
+from onnxwalk.ops.contract.dtypes import element_type
 
 _STRING = 8  # TensorProto.DataType
+
+
+class HasInputs(Protocol):
+    """What is to be fed: a Session, or a model of another kind that is compared with one."""
+
+    inputs: list[TensorInfo]
+    overridable_initializers: list[TensorInfo]
+
+
+class Inputs:
+    """What a graph may be fed: ``required``, and the initializers that are ``overridable``."""
+
+    def __init__(
+        self, graph: Graph, check_types: Callable[[Mapping[str, TensorType]], None]
+    ) -> None:
+        """``check_types`` raises InvalidInputError unless operators take what is fed to inputs
+        whose type the file leaves out."""
+        infos = [TensorInfo.of(value) for value in graph.inputs]
+        self.required = [info for info in infos if info.name not in graph.initializers]
+        self.overridable = [info for info in infos if info.name in graph.initializers]
+        self._known = {info.name: info for info in (*self.required, *self.overridable)}
+        self._untyped = [
+            name
+            for name, info in self._known.items()
+            if info.type is None or (isinstance(info.type, TensorType) and not info.type.element)
+        ]
+        self._check_types = check_types
+        self._checked: set[tuple[tuple[str, TensorType], ...]] = set()
+
+    def by_name(self, values: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
+        """Feeds from values in the order of the inputs, and others by name, as a Python function
+        takes its arguments. Raises InvalidInputError."""
+        if len(values) > len(self.required):
+            names = ", ".join(info.name for info in self.required) or "none"
+            raise InvalidInputError(
+                f"{len(values)} values for {len(self.required)} inputs ({names})"
+            )
+        feeds = {info.name: x for info, x in zip(self.required, values, strict=False)}
+        if twice := [name for name in named if name in feeds]:
+            raise InvalidInputError(f"input '{twice[0]}' is given twice: by position and by name")
+        return {**feeds, **named}
+
+    def checked(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        """The feeds as a run takes them, in the order of the inputs. Raises InvalidInputError."""
+        if not isinstance(feeds, Mapping):
+            raise InvalidInputError(
+                f"feeds must be a dict of input names to arrays, not {type(feeds).__name__}"
+            )
+        if unknown := [name for name in feeds if name not in self._known]:
+            raise InvalidInputError(
+                f"no input is named {unknown[0]!r}{suggestion(str(unknown[0]), self._known)}"
+            )
+        if missing := [info for info in self.required if info.name not in feeds]:
+            raise InvalidInputError("missing: " + "; ".join(f"input {info}" for info in missing))
+        symbols: dict[str, tuple[int, str]] = {}
+        values = {
+            name: check_feed(name, info.type, feeds[name], symbols)
+            for name, info in self._known.items()
+            if name in feeds
+        }
+        if self._untyped:
+            self._check_untyped(values)
+        return values
+
+    def _check_untyped(self, values: Mapping[str, Any]) -> None:
+        types = {
+            name: TensorType(_code(name, values[name].dtype))
+            for name in self._untyped
+            if isinstance(values.get(name), np.ndarray)
+        }
+        key = tuple(types.items())
+        if key not in self._checked:
+            self._check_types(types)
+            self._checked.add(key)
+
+
+def request(
+    output_names: str | Sequence[str] | Mapping[str, Any] | None, feeds: Mapping[str, Any] | None
+) -> tuple[Any, Any]:
+    """Output names and feeds from the short forms ``run(feeds)`` and ``run("y", feeds)``."""
+    if feeds is None and isinstance(output_names, Mapping):
+        return None, output_names
+    return [output_names] if isinstance(output_names, str) else output_names, feeds
+
+
+def checked_names(output_names: Sequence[str] | None) -> list[str] | None:
+    """The names of outputs as a list. Raises InvalidInputError."""
+    if output_names is None:
+        return None
+    if isinstance(output_names, str):  # a subclass: ``request`` takes plain ones
+        return [str(output_names)]
+    if isinstance(output_names, Mapping) or not isinstance(output_names, Iterable):
+        kind = type(output_names).__name__
+        raise InvalidInputError(f"output_names must be a name or a list of names, not {kind}")
+    names = list(output_names)
+    if others := [name for name in names if not isinstance(name, str)]:
+        raise InvalidInputError(f"output_names must be a list of names, not of {others[0]!r}")
+    return names
+
+
+def _code(name: str, dtype: np.dtype) -> int:
+    try:
+        return element_type(dtype).code
+    except ValueError:
+        raise InvalidInputError(f"input '{name}' is {dtype}, which is no type of ONNX") from None
 
 
 def check_feed(
     name: str, declared: ValueType, value: Any, symbols: dict[str, tuple[int, str]]
 ) -> Any:
-    """The value as the walk takes it: native byte order, strings as object arrays of ``str``.
+    """The value as a run takes it: native byte order, strings as object arrays of ``str``.
 
     ``symbols`` collects the size of each symbolic dimension and the input that it came from.
     Raises InvalidInputError naming the input when the type, rank or a dimension doesn't fit.
@@ -136,16 +251,16 @@ def _check_shape(
             f"input '{name}' has {array.ndim} dimensions {array.shape}, "
             f"the model takes {len(declared.shape)}: {declared}"
         )
-    for axis, (size, wanted) in enumerate(zip(array.shape, declared.shape, strict=True)):
-        if isinstance(wanted, int) and size != wanted:
+    for axis, (size, expected) in enumerate(zip(array.shape, declared.shape, strict=True)):
+        if isinstance(expected, int) and size != expected:
             raise InvalidInputError(
-                f"input '{name}' has {size} in dimension {axis}, the model takes {wanted}: "
+                f"input '{name}' has {size} in dimension {axis}, the model takes {expected}: "
                 f"{array.shape} for {declared}"
             )
-        if isinstance(wanted, str):
-            known, first = symbols.setdefault(wanted, (size, name))
+        if isinstance(expected, str):
+            known, first = symbols.setdefault(expected, (size, name))
             if size != known:
                 raise InvalidInputError(
-                    f"input '{name}' has {size} in dimension {axis} ('{wanted}'), "
-                    f"but '{wanted}' is {known} in input '{first}'"
+                    f"input '{name}' has {size} in dimension {axis} ('{expected}'), "
+                    f"but '{expected}' is {known} in input '{first}'"
                 )

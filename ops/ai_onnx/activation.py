@@ -10,10 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import (
+from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.needs import Need, Rule
+from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, op
+from onnxwalk.ops.fast.elementwise import activated, bind_relu, unary
+from onnxwalk.ops.fast.error_function import bind_gelu
+from onnxwalk.ops.fast.softmax import bind_log_softmax, bind_softmax
+from onnxwalk.ops.shared import batch, flops
+from onnxwalk.ops.shared.axes import normalize_axis
+from onnxwalk.ops.shared.erf import erf
+from onnxwalk.ops.shared.needs import (
     CHEAP,
-    Need,
-    Rule,
     along,
     elementwise,
     reshaped,
@@ -21,9 +28,6 @@ from onnxwalk.ops.contract.needs import (
     wide_copies,
     wide_itemsize,
 )
-from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, op
-from onnxwalk.ops.shared.axes import normalize_axis
-from onnxwalk.ops.shared.erf import erf
 from onnxwalk.ops.shared.numeric import blockwise, in_float32, result_like, wide
 
 # ---------------------------------------------------------------------------------------- Relu
@@ -36,6 +40,9 @@ def relu(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     return np.maximum(x, 0, out=out)
 
 
+relu.bind(bind_relu)
+
+
 @op("LeakyRelu", since=6)
 @op("LeakyRelu", since=1, hints=CONSUMED_INPUTS)
 @in_float32
@@ -46,6 +53,9 @@ def leaky_relu(x: np.ndarray, *, alpha: float = 0.01, out: np.ndarray | None = N
         return np.maximum(x, y, out=y)
     np.copyto(y, x, where=~(x < 0))
     return y
+
+
+leaky_relu.bind(activated("LeakyRelu", "alpha"))
 
 
 @op("PRelu", since=7)
@@ -122,8 +132,7 @@ def thresholded_relu(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
 
 relu.needs(elementwise(per_element=CHEAP))
 leaky_relu.needs(elementwise(2.25, widened=True, per_element=30))
-for _function in (prelu, prelu_by_channel):
-    _function.needs(elementwise(2.5, widened=True, per_element=30))
+declare(prelu, prelu_by_channel, needs=elementwise(2.5, widened=True, per_element=30))
 thresholded_relu.needs(elementwise(1.5, widened=True, per_element=30))
 
 
@@ -156,6 +165,9 @@ def sigmoid(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     return np.reciprocal(y, out=y)
 
 
+sigmoid.bind(activated("Sigmoid"))
+
+
 @op("HardSigmoid", since=6)
 @op("HardSigmoid", since=1, hints=CONSUMED_INPUTS)
 @in_float32
@@ -168,12 +180,18 @@ def hard_sigmoid(
     return np.clip(y, 0, 1, out=y)
 
 
+hard_sigmoid.bind(activated("HardSigmoid", "alpha", "beta"))
+
+
 @op("HardSwish", since=14)
 @blockwise
 @in_float32
 def hard_swish(x: np.ndarray) -> np.ndarray:
     """x·max(0, min(1, x/6 + 1/2)). Spec: HardSwish-14, -22."""
     return x * hard_sigmoid(x, alpha=1 / 6, beta=0.5)
+
+
+hard_swish.bind(activated("HardSwish"))
 
 
 @op("Swish", since=24)
@@ -184,11 +202,17 @@ def swish(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
     return x * sigmoid(alpha * x)
 
 
+swish.bind(activated("Swish"))
+
+
 @op("Tanh", since=6)
 @op("Tanh", since=1, hints=CONSUMED_INPUTS)
 def tanh(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """The hyperbolic tangent of x. Spec: Tanh-1, -6, -13."""
     return np.tanh(x, out=out)
+
+
+tanh.bind(unary(np.tanh))
 
 
 @op("Softplus", since=1)
@@ -231,8 +255,10 @@ def gelu(x: np.ndarray, *, approximate: str = "none") -> np.ndarray:
     raise ValueError(f"approximate of Gelu is {approximate!r}, not 'none' or 'tanh'")
 
 
-for _function in (tanh, sigmoid, hard_sigmoid):
-    _function.needs(elementwise(widened=True))
+gelu.bind(bind_gelu)
+
+
+declare(tanh, sigmoid, hard_sigmoid, needs=elementwise(widened=True))
 for _function in (
     elu, selu, selu_of_few_digits, celu, shrink, hard_swish, swish, softplus, softsign, mish, gelu
 ):  # fmt: skip
@@ -262,6 +288,9 @@ def softmax(x: np.ndarray, *, axis: int = -1, out: np.ndarray | None = None) -> 
     return np.divide(y, total.astype(y.dtype, copy=False), out=y)
 
 
+softmax.bind(bind_softmax)
+
+
 @op("Softmax", since=1, until=13)
 def softmax_flattened(x: np.ndarray, *, axis: int = 1) -> np.ndarray:
     """exp(x) / sum(exp(x)) over axis, axis + 1, … together. Spec: Softmax-1, -11."""
@@ -277,6 +306,9 @@ def log_softmax(x: np.ndarray, *, axis: int = -1) -> np.ndarray:
         return np.empty_like(x)
     shifted = x - x.max(axis, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis, keepdims=True))
+
+
+log_softmax.bind(bind_log_softmax)
 
 
 @op("LogSoftmax", since=1, until=13)
@@ -328,3 +360,19 @@ def _flatten(x: np.ndarray, axis: int) -> np.ndarray:
     """x as a matrix: the axes before ``axis`` are the rows, the rest the columns."""
     axis = normalize_axis(axis, x.ndim)
     return x.reshape(math.prod(x.shape[:axis]), math.prod(x.shape[axis:]))
+
+
+# ------------------------------------------------------------------------------------------- facts
+
+declare(
+    relu, leaky_relu, prelu, prelu_by_channel, elu, celu, selu, selu_of_few_digits, sigmoid,
+    hard_sigmoid, swish, hard_swish, gelu, mish, tanh, softplus, softsign, shrink, thresholded_relu,
+    batch_axis=batch.elementwise,
+)  # fmt: skip
+declare(softmax, log_softmax, hardmax, batch_axis=batch.along)
+declare(softmax_flattened, log_softmax_flattened, hardmax_flattened, batch_axis=batch.behind)
+declare(softmax, softmax_flattened, log_softmax, log_softmax_flattened, flops=flops.each(4))
+sigmoid.flops(flops.each(3))
+declare(swish, hard_swish, flops=flops.each(4))
+gelu.flops(flops.each(6))
+gelu.choices({"approximate": "none tanh"})

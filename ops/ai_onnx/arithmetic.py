@@ -11,9 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import CHEAP, Need, broadcast, elementwise, size, wide_copies
+from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.needs import Need, broadcast, size
 from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, op
+from onnxwalk.ops.fast.elementwise import binary, bind_clip, bind_power
+from onnxwalk.ops.shared import batch
 from onnxwalk.ops.shared.broadcast import limited
+from onnxwalk.ops.shared.needs import CHEAP, elementwise, wide_copies
 from onnxwalk.ops.shared.numeric import check_same_dtype, in_float32, limits, result_like, wide
 
 
@@ -24,6 +28,9 @@ def add(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.nd
     return np.add(a, b, out=out)
 
 
+add.bind(binary(np.add))
+
+
 @op("Sub", since=7)
 def sub(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """a - b. Spec: Sub-7, -13, -14."""
@@ -31,11 +38,17 @@ def sub(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.nd
     return np.subtract(a, b, out=out)
 
 
+sub.bind(binary(np.subtract))
+
+
 @op("Mul", since=7)
 def mul(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """a·b. Spec: Mul-7, -13, -14."""
     check_same_dtype(a, b)
     return np.multiply(a, b, out=out)
+
+
+mul.bind(binary(np.multiply))
 
 
 @op("Div", since=7)
@@ -50,6 +63,9 @@ def div(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.nd
         inexact = quotient * b != a
         quotient = np.add(quotient, inexact & ((a < 0) != (b < 0)), out=out, dtype=a.dtype)
     return quotient
+
+
+div.bind(binary(np.divide, kinds="f"))
 
 
 @op("Mod", since=10, until=28)
@@ -92,8 +108,7 @@ def needs_of_div(a: np.ndarray, b: np.ndarray, **_: Any) -> Need:
 # a remainder is subtracted bit by bit
 mod.needs(elementwise(widened=True, per_element=900))
 mod_of_integers.needs(elementwise(widened=True, per_element=900))
-for _function in (add, sub, mul):
-    _function.needs(elementwise(per_element=CHEAP))
+declare(add, sub, mul, needs=elementwise(per_element=CHEAP))
 
 
 @op("Pow", since=7)
@@ -111,6 +126,9 @@ def power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     else:
         result = np.power(base, exponent)
     return result.astype(x.dtype, copy=False)
+
+
+power.bind(bind_power)
 
 
 def _integer_power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -145,9 +163,10 @@ for _name, _function, _needs in (
     ("Mul", mul, elementwise(per_element=CHEAP)),
     ("Div", div, needs_of_div),
 ):
-    op(_name, since=1, hints=CONSUMED_INPUTS)(limited(_function)).needs(_needs)
-    op(_name, since=6)(limited(_function)).needs(_needs)
-op("Pow", since=1)(limited(power)).needs(needs_of_power)
+    _older = op(_name, since=1, hints=CONSUMED_INPUTS)(limited(_function))
+    op(_name, since=6)(_older)
+    declare(_older, needs=_needs, batch_axis=batch.elementwise)
+declare(op("Pow", since=1)(limited(power)), needs=needs_of_power, batch_axis=batch.elementwise)
 
 
 # ----------------------------------------------------------------------------- any number of inputs
@@ -204,8 +223,7 @@ def needs_of_many(*data_0: np.ndarray, **_: Any) -> Need:
     return Need(copies, 30 * count * len(data_0))
 
 
-for _function in (maximum, minimum, sum_of, mean_of):
-    _function.needs(needs_of_many)
+declare(maximum, minimum, sum_of, mean_of, needs=needs_of_many)
 
 
 # -------------------------------------------------------------------------------------------- Clip
@@ -231,6 +249,9 @@ def clip(
         return np.clip(input, low, high, out=out)
     y = np.maximum(input, low, out=result_like(input, out))  # ml_dtypes has no clip
     return np.minimum(y, high, out=y)
+
+
+clip.bind(bind_clip)
 
 
 def _clip_limit(limit: np.ndarray | None, name: str, x: np.ndarray, default: object) -> np.ndarray:
@@ -319,3 +340,11 @@ def bitwise_not(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
 
 for _function in (bit_shift, bitwise_and, bitwise_or, bitwise_xor, bitwise_not):
     _function.needs(elementwise(per_element=CHEAP))
+
+
+declare(
+    add, sub, mul, div, power, mod, mod_of_integers, maximum, minimum, sum_of, mean_of, clip,
+    clip_by_attributes, clip_within, bit_shift, bitwise_and, bitwise_or, bitwise_xor, bitwise_not,
+    batch_axis=batch.elementwise,
+)  # fmt: skip
+bit_shift.choices({"direction": "LEFT RIGHT"})

@@ -1,5 +1,5 @@
-"""Attention and what surrounds it in a language model: FlexAttention, RotaryEmbedding,
-LinearAttention, CausalConvWithState, SwiGLU and TensorScatter.
+"""Attention and what surrounds it in a language model: FlexAttention, RotaryEmbedding, SwiGLU and
+TensorScatter. What keeps a state instead of a cache is in ``linear_attention``.
 
 B is the batch, H the heads, S queries (or tokens), T keys, D the size of a head.
 """
@@ -13,18 +13,10 @@ import numpy as np
 
 from onnxwalk.ops.ai_onnx.activation import softmax, swish
 from onnxwalk.ops.contract.dtypes import element_type, numpy_dtype
-from onnxwalk.ops.contract.needs import (
-    PER_CALL,
-    PER_ELEMENT,
-    Need,
-    elementwise,
-    multiply_adds,
-    size,
-    wide_copies,
-    wide_itemsize,
-)
+from onnxwalk.ops.contract.needs import PER_ELEMENT, Need, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.axes import normalize_axis
+from onnxwalk.ops.shared.needs import elementwise, multiply_adds, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import in_float32, wide
 
 _FLOATS = ("float", "double", "float16", "bfloat16")
@@ -394,150 +386,6 @@ def needs_of_rotary_embedding(x: np.ndarray, *others: np.ndarray | None, **_: An
     return Need(memory + (x.nbytes if wide_copies(x) else 0), PER_ELEMENT * x.size)
 
 
-@op("LinearAttention", since=27)
-def linear_attention(
-    query,
-    key,
-    value,
-    past_state=None,
-    decay=None,
-    beta=None,
-    *,
-    chunk_size=64,
-    kv_num_heads,
-    q_num_heads,
-    scale=0.0,
-    update_rule="gated_delta",
-):
-    """S_t = exp(g_t)·S_{t-1} + β_t·k_t ⊗ (v_t - (exp(g_t)·S_{t-1})ᵀ k_t);  o_t = scale·q_tᵀ S_t
-
-    That is gated_delta; delta has no decay g, gated neither β nor the term subtracted from v, and
-    linear none of them. query (B, S, H·D), key (B, S, G·D), value (B, S, G·E), past_state
-    (B, G, D, E) of zeros by default, decay (B, S, G·D) or (B, S, G), beta (B, S, G) or (B, S, 1);
-    output (B, S, H·E) and present_state. H / G heads of queries read each state. scale 0 is 1 / √D.
-    chunk_size changes nothing here: it is a hint. States are kept in float.
-
-    Spec: LinearAttention-27.
-    """
-    rules = ("linear", "gated", "delta", "gated_delta")
-    if update_rule not in rules:
-        raise ValueError(f"update_rule {update_rule!r} is not one of {', '.join(rules)}")
-    gated, corrected = "gated" in update_rule, "delta" in update_rule
-    for name, given, wanted in (("decay", decay, gated), ("beta", beta, corrected)):
-        if (given is not None) != wanted:
-            raise ValueError(f"update_rule {update_rule} {'needs' if wanted else 'has no'} {name}")
-    if kv_num_heads < 1 or q_num_heads % kv_num_heads:
-        raise ValueError(f"{q_num_heads} heads of queries can't share {kv_num_heads} of keys")
-    q = split_heads(wide(query), q_num_heads)
-    k, v = split_heads(wide(key), kv_num_heads), split_heads(wide(value), kv_num_heads)
-    batch, _, length, size = q.shape
-    shape = (batch, kv_num_heads, size, v.shape[3])
-    if k.shape != (*shape[:2], length, size) or v.shape[:3] != k.shape[:3]:
-        raise ValueError(f"query {query.shape}, key {key.shape}, value {value.shape} don't fit")
-    if past_state is not None and past_state.shape != shape:
-        raise ValueError(f"past_state {past_state.shape} should be {shape}")
-    if beta is not None and beta.shape not in ((batch, length, kv_num_heads), (batch, length, 1)):
-        raise ValueError(f"beta {beta.shape} should be ({batch}, {length}, {kv_num_heads})")
-    factors = None
-    if decay is not None:
-        factors = np.exp(split_heads(wide(decay), kv_num_heads))[..., None]
-        if factors.shape[3] not in (1, size) or factors.shape[2] != length:
-            raise ValueError(f"decay {decay.shape} does not fit key {key.shape}")
-    rates = None if beta is None else wide(beta).transpose(0, 2, 1)[..., None]
-    state = np.zeros(shape, q.dtype) if past_state is None else wide(past_state)
-    factor = q.dtype.type(scale or 1 / math.sqrt(size))
-    groups = q.reshape(batch, kv_num_heads, -1, length, size)
-    read = np.empty((*groups.shape[:4], shape[3]), q.dtype)
-    for t in range(length):
-        if factors is not None:
-            state = state * factors[:, :, t]
-        written = v[:, :, t]
-        if rates is not None:
-            known = (k[:, :, t, None, :] @ state)[:, :, 0]
-            written = rates[:, :, t] * (written - known)
-        state = state + k[:, :, t, :, None] * written[:, :, None, :]
-        read[:, :, :, t] = factor * (groups[:, :, :, t] @ state)
-    output = join_heads(read.reshape(batch, q_num_heads, length, shape[3]))
-    kept = query.dtype if past_state is None else past_state.dtype
-    return output.astype(query.dtype, copy=False), state.astype(kept, copy=False)
-
-
-@linear_attention.needs
-def needs_of_linear_attention(
-    query: np.ndarray,
-    key: np.ndarray,
-    value: np.ndarray,
-    past_state: np.ndarray | None = None,
-    decay: np.ndarray | None = None,
-    beta: np.ndarray | None = None,
-    *,
-    kv_num_heads: int,
-    q_num_heads: int,
-    **_: Any,
-) -> Need:
-    """The state, which each step makes anew from two more; what is read; a few calls a step."""
-    item = wide_itemsize(query.dtype)
-    batch, length, width = query.shape
-    size_of_head, size_of_value = width // q_num_heads, value.shape[2] // kv_num_heads
-    state = batch * kv_num_heads * size_of_head * size_of_value
-    read = batch * length * q_num_heads * size_of_value
-    given = [x for x in (query, key, value, past_state, decay, beta) if x is not None]
-    memory = wide_copies(*given) + item * (4 * state + 2 * read + query.size)
-    memory += (item * 2 * decay.size if decay is not None else 0) + query.itemsize * read
-    memory += 0 if past_state is None else past_state.nbytes
-    macs = length * state * (3 + q_num_heads // kv_num_heads)
-    work = multiply_adds(macs, query.dtype, calls=length * batch * kv_num_heads)
-    return Need(memory, work + 20 * length * state + length * 12 * PER_CALL + 100 * read)
-
-
-@op("CausalConvWithState", since=27)
-def causal_conv_with_state(input, weight, bias=None, past_state=None, *, activation="none"):
-    """y[b, c, l] = bias[c] + sum_k w[c, 0, k]·x[b, c, l + k - K + 1]; then silu, if asked for
-
-    x (B, C, L), weight (C, 1, K), bias (C), past_state (B, C, K - 1): what came before x, zeros by
-    default; y (B, C, L) and the last K - 1 of past_state and x together.
-
-    Spec: CausalConvWithState-27.
-    """
-    if activation not in ("none", "silu", "swish"):
-        raise ValueError(f"activation {activation!r} is not none, silu or swish")
-    if input.ndim != 3 or weight.ndim != 3 or weight.shape[:2] != (input.shape[1], 1):
-        raise ValueError(
-            f"x {input.shape} and weight {weight.shape} should be (B, C, L), (C, 1, K)"
-        )
-    (batch, channels, length), taps = input.shape, weight.shape[2]
-    if past_state is None:
-        past_state = np.zeros((batch, channels, taps - 1), input.dtype)
-    if past_state.shape != (batch, channels, taps - 1):
-        raise ValueError(f"past_state {past_state.shape} should be {(batch, channels, taps - 1)}")
-    if bias is not None and bias.shape != (channels,):
-        raise ValueError(f"bias {bias.shape} should be ({channels},)")
-    padded = np.concatenate([past_state, input], 2)
-    x, w = wide(padded), wide(weight)
-    y = np.zeros(input.shape, x.dtype) if bias is None else wide(bias)[:, None]
-    for tap in range(taps):
-        y = y + w[:, :, tap] * x[:, :, tap : tap + length]
-    if activation != "none":
-        y = swish(y)
-    return y.astype(input.dtype, copy=False), padded[:, :, length:]
-
-
-@causal_conv_with_state.needs
-def needs_of_causal_conv(
-    input: np.ndarray,
-    weight: np.ndarray,
-    bias: np.ndarray | None = None,
-    past_state: np.ndarray | None = None,
-    **_: Any,
-) -> Need:
-    """The past and x; y so far, the product of one tap, and their sum."""
-    item, taps = wide_itemsize(input.dtype), weight.shape[2]
-    padded = size(input.shape[:2]) * (input.shape[2] + taps)
-    memory = (2 * input.itemsize + (4 if wide_copies(input) else 0)) * padded
-    memory += 4 * item * input.size + wide_copies(weight) + input.nbytes
-    return Need(memory, input.size * (taps * 20 + 100) + taps * 4 * PER_CALL)
-
-
 @op("SwiGLU", since=28)
 @in_float32
 def swiglu(a, b, *, alpha=1.0):
@@ -590,3 +438,12 @@ def needs_of_tensor_scatter(
 ) -> Need:
     places = 24 * len(update) * max(update.shape, default=1)
     return Need(past_cache.nbytes + places, 5 * past_cache.size + 40 * update.size)
+
+
+attention.counts_outputs(False)
+tensor_scatter.choices({"mode": "linear circular"})
+for _function in (attention, attention_over_own_cache):
+
+    @_function.attention_weights
+    def weights_of_attention(*inputs: Any, _function: Any = _function, **attributes: Any) -> Any:
+        return _function(*inputs, **{**attributes, "qk_matmul_output_mode": 3})[3]

@@ -11,8 +11,12 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES, element_type, numpy_dtype
-from onnxwalk.ops.contract.needs import PER_STRING, Need, rounding, texts
+from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.fast.copies import bind_cast
+from onnxwalk.ops.shared import batch, flops, types
+from onnxwalk.ops.shared.needs import PER_STRING, rounding, texts
 
 _FLOAT8 = ("float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz")
 
@@ -31,10 +35,16 @@ def cast(input, *, to, saturate=1, round_mode="up"):
     return convert(input, numpy_dtype(to), saturate=saturate, round_mode=round_mode)
 
 
+cast.bind(bind_cast)
+
+
 @op("Cast", since=19, without=["round_mode"])
 def cast_keeping_infinity(input, *, to, saturate=1, round_mode="up"):
     """Cast when infinity became NaN in the fnuz types, ``saturate`` or not. Spec: Cast-19."""
     return convert(input, numpy_dtype(to), saturate=saturate, infinity_is_nan=True)
+
+
+cast_keeping_infinity.bind(bind_cast)
 
 
 @op("Cast", since=1)
@@ -276,3 +286,12 @@ def _read_bool(text: str) -> bool:
     """A number that isn't 0, or "true", or "false", in any case."""
     word = text.strip().lower()
     return word == "true" or (word != "false" and _read_float(text) != 0)
+
+
+declare(
+    cast, cast_keeping_infinity, cast_by_name, cast_like, cast_like_keeping_infinity,
+    flops=flops.none, choices={"round_mode": "up down nearest"},
+)  # fmt: skip
+declare(cast, cast_keeping_infinity, cast_by_name, batch_axis=batch.elementwise)
+declare(cast, cast_keeping_infinity, bit_cast, output_type=types.named_by("to"))
+cast_by_name.output_type(lambda first, *, to, **_: to.lower())

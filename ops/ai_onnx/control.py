@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.graphs import Calls, runs_graphs
+from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.graphs import Calls, Graphs, runs_graphs
 from onnxwalk.ops.contract.needs import nothing
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared import flops
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.values import all_ints, as_int, as_scalar, zero
 
@@ -213,5 +215,10 @@ def _lengthened(y: np.ndarray, length: int) -> np.ndarray:
 
 
 # What the bodies make is asked there; the elements that are stacked are known afterwards only.
-for _function in (if_, loop, scan, scan_batches):
-    _function.needs(nothing)
+declare(if_, loop, scan, scan_batches, needs=nothing, flops=flops.none)
+if_.graphs(Graphs(lambda cond: "then_branch" if cond else "else_branch", outputs_from=0))
+loop.graphs(Graphs(outputs_from=1, carried=lambda inputs, **_: inputs - 1, rereads=False))
+_of_scan = Graphs(
+    outputs_from=0, carried=lambda inputs, *, num_scan_inputs, **_: inputs - num_scan_inputs
+)
+declare(scan, scan_batches, graphs=_of_scan)

@@ -20,12 +20,15 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from onnxwalk.ops.contract.needs import BLOCK, PER_CALL, Need, cast_copies, multiply_adds, size
+from onnxwalk.ops.contract.needs import BLOCK, Need, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.space import with_bind
 from onnxwalk.ops.fast.conv import Weights, bind_conv
 from onnxwalk.ops.fast.epilogue import Epilogue
+from onnxwalk.ops.shared import batch, flops
+from onnxwalk.ops.shared.needs import PER_CALL, cast_copies, multiply_adds
 from onnxwalk.ops.shared.windows import (
+    AUTO_PAD,
     BLOCK_BYTES,
     Axis,
     axes_of,
@@ -400,3 +403,8 @@ def check_types(x: np.ndarray, w: np.ndarray) -> None:
 def check_bias(b: np.ndarray | None, channels: int) -> None:
     if b is not None and b.shape != (channels,):
         raise ValueError(f"bias {b.shape} should be ({channels},), one for each output channel")
+
+
+conv.flops(flops.convolution)
+conv.batch_axis(batch.first_axis)
+conv.choices(AUTO_PAD)

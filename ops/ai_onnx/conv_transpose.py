@@ -10,19 +10,14 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.ai_onnx.conv import check_bias, check_types, check_weights
-from onnxwalk.ops.contract.needs import (
-    PER_ARRAY,
-    PER_CALL,
-    Need,
-    cast_copies,
-    multiply_adds,
-    reshaped,
-    size,
-)
+from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.needs import Need, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.space import with_bind
 from onnxwalk.ops.fast.conv_transpose import Phases, bind_conv_transpose
+from onnxwalk.ops.shared.needs import PER_ARRAY, PER_CALL, cast_copies, multiply_adds, reshaped
 from onnxwalk.ops.shared.windows import (
+    AUTO_PAD,
     Axis,
     explicit_pads,
     is_channels_last,
@@ -281,3 +276,13 @@ def needs_of_conv_transpose(
     macs = x.size * w.shape[1] * taps
     work_ns = multiply_adds(macs, work) + 20 * (taps * products_of_tap + y) + 10 * (x.size + w.size)
     return Need(memory, work_ns + 10 * PER_CALL * taps * len(x))
+
+
+@conv_transpose.flops
+@conv_transpose_1.flops
+def flops_of_conv_transpose(outputs, x, w, *others, **_):
+    """Each input is multiplied by a kernel for each channel of its group's outputs."""
+    return 2 * x.size * math.prod(w.shape[1:])
+
+
+declare(conv_transpose, conv_transpose_1, choices=AUTO_PAD)

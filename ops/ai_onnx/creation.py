@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.contract.dtypes import element_type, numpy_dtype
-from onnxwalk.ops.contract.needs import Need, result, size
+from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.needs import Need, size
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared import flops, types
 from onnxwalk.ops.shared.axes import normalize_axis
+from onnxwalk.ops.shared.needs import result
 from onnxwalk.ops.shared.values import as_int, as_ints, as_scalar
 
 # --- constants ------------------------------------------------------------------------------------
@@ -76,8 +79,7 @@ def constant_of_shape(input, *, value=None):
     return np.full(shape, as_scalar(value, "value"), value.dtype)
 
 
-for _function in (constant, constant_or_sparse, constant_tensor):
-    _function.needs(lambda **attributes: Need(0))
+declare(constant, constant_or_sparse, constant_tensor, needs=lambda **attributes: Need(0))
 
 
 @constant_of_shape.needs
@@ -345,3 +347,25 @@ def needs_of_multinomial(input: np.ndarray, *, sample_size: int = 1, **_: Any) -
     drawn = len(input) * max(sample_size, 0)
     memory = 33 * input.size + 24 * drawn + 16 * sample_size
     return Need(memory, 100 * input.size + 500 * drawn + 10_000 * len(input))
+
+
+declare(
+    constant, constant_or_sparse, constant_tensor, constant_of_shape, eye_like, range_,
+    range_stashed, one_hot, one_hot_from_zero, flops=flops.none,
+)  # fmt: skip
+declare(random_normal, random_uniform, multinomial, output_type=types.named_by("dtype"))
+declare(
+    random_normal_like, random_uniform_like, bernoulli, eye_like,
+    output_type=types.named_or_like_first,
+)  # fmt: skip
+constant_of_shape.output_type(lambda first, *, value: "float" if value is None else value)
+
+
+@constant.output_type
+@constant_or_sparse.output_type
+@constant_tensor.output_type
+def type_of_constant(first: str, **attributes):
+    """That of the one attribute that is given."""
+    (name, value), *_ = [item for item in attributes.items() if item[1] is not None]
+    named = {"value_int": "int64", "value_float": "float", "value_string": "string"}
+    return named.get(name.removesuffix("s"), value)

@@ -12,9 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import CHEAP, Need, along, gathered, reshaped, size, texts_work
+from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.needs import Need, size
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.fast.copies import bind_gather, bind_gather_nd
+from onnxwalk.ops.fast.topk import bind_top_k
+from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.axes import normalize_axis
+from onnxwalk.ops.shared.needs import along, gathered, reshaped, texts_work
+from onnxwalk.ops.shared.numeric import order_of
 from onnxwalk.ops.shared.values import as_int
 
 
@@ -57,6 +63,9 @@ def gather(data, indices, *, axis=0):
         raise
 
 
+gather.bind(bind_gather)
+
+
 @gather.needs
 def needs_of_gather(data: np.ndarray, indices: np.ndarray, *, axis: int = 0) -> Need:
     """The slices; and the indices as NumPy wants them."""
@@ -77,10 +86,10 @@ def gather_elements(data, indices, *, axis=0):
     ``indices`` and y have the same shape. Spec: GatherElements-11.
     """
     axis = normalize_axis(axis, data.ndim)
-    return data.reshape(-1).take(_flat_index(_element_places(data, indices, axis), data.shape))
+    return data.reshape(-1).take(flat_index(element_places(data, indices, axis), data.shape))
 
 
-def _flat_index(places: Sequence[np.ndarray], shape: Sequence[int]) -> np.ndarray:
+def flat_index(places: Sequence[np.ndarray], shape: Sequence[int]) -> np.ndarray:
     """One index for the first axes of a shape taken as one: what NumPy is fastest with."""
     shape = shape[: len(places)]
     terms = [
@@ -91,7 +100,7 @@ def _flat_index(places: Sequence[np.ndarray], shape: Sequence[int]) -> np.ndarra
     return np.asarray(sum(sorted(terms, key=np.size), start=np.int64(0)))
 
 
-def _element_places(data: np.ndarray, indices: np.ndarray, axis: int) -> tuple[np.ndarray, ...]:
+def element_places(data: np.ndarray, indices: np.ndarray, axis: int) -> tuple[np.ndarray, ...]:
     """For each entry of ``indices``: its own place, but on ``axis`` the place that it names."""
     if indices.ndim != data.ndim or any(
         i > n for k, (i, n) in enumerate(zip(indices.shape, data.shape, strict=True)) if k != axis
@@ -127,11 +136,16 @@ def gather_nd(data, indices, *, batch_dims=0):
     batch = np.ogrid[tuple(slice(n) for n in indices.shape[:b])] if b else ()
     extra = indices.ndim - 1 - b
     grids = [grid.reshape(grid.shape + (1,) * extra) for grid in batch]
-    index = (*grids, *_tuples(data.shape[b:], indices, b), ...)
+    index = (*grids, *index_tuples(data.shape[b:], indices, b), ...)
     return data[index]
 
 
-def _tuples(shape: Sequence[int], indices: np.ndarray, first_axis: int = 0) -> list[np.ndarray]:
+gather_nd.bind(bind_gather_nd)
+
+
+def index_tuples(
+    shape: Sequence[int], indices: np.ndarray, first_axis: int = 0
+) -> list[np.ndarray]:
     """The last axis of ``indices`` taken apart: for each axis of ``shape``, the places on it."""
     if not indices.ndim or indices.shape[-1] > len(shape):
         raise ValueError(f"indices of {indices.shape} hold tuples too long for {tuple(shape)}")
@@ -149,137 +163,6 @@ def needs_of_gather_nd(data: np.ndarray, indices: np.ndarray, *, batch_dims: int
     return Need(data.itemsize * count + places, 20 * count + 60 * indices.size)
 
 
-# --- scattering -----------------------------------------------------------------------------------
-
-_REDUCTIONS: dict[str, np.ufunc] = {
-    "add": np.add,
-    "mul": np.multiply,
-    "max": np.maximum,
-    "min": np.minimum,
-}
-
-
-def _reduction(name: str, allowed: Sequence[str], dtype: np.dtype) -> np.ufunc | None:
-    if name == "none":
-        return None
-    if name not in allowed:
-        raise ValueError(f"reduction {name!r} is none of {('none', *allowed)}")
-    if name == "mul" and dtype.kind == "O":
-        raise ValueError("strings can't be multiplied")
-    return _REDUCTIONS[name]
-
-
-def _put(
-    data: np.ndarray, places: Sequence[np.ndarray], updates: np.ndarray, reduce: np.ufunc | None
-) -> np.ndarray:
-    """A copy of ``data`` with the updates at ``places`` on its first axes, one behind the other."""
-    result = data.copy(order="C")
-    if updates.dtype != data.dtype:
-        raise ValueError(f"can't scatter {updates.dtype} into {data.dtype}")
-    flat = _flat_index(places, data.shape).reshape(-1)
-    rows = result.reshape(math.prod(data.shape[: len(places)]), *data.shape[len(places) :])
-    updates = updates.reshape(flat.size, *rows.shape[1:])
-    if reduce is None:
-        rows[flat] = updates
-    else:
-        reduce.at(rows, flat, updates)
-    return result
-
-
-@op("ScatterElements", since=18)
-def scatter_elements(data, indices, updates, *, axis=0, reduction="none"):
-    """A copy of ``data`` with y[indices[i, j], j] = updates[i, j] for axis 0, and so on.
-
-    With a ``reduction`` (add, mul, max, min), y = reduction(y, update). Spec: ScatterElements-18.
-    """
-    return _scatter_elements(data, indices, updates, axis, reduction, tuple(_REDUCTIONS))
-
-
-@op("ScatterElements", since=16)
-def scatter_elements_without_extrema(data, indices, updates, *, axis=0, reduction="none"):
-    """ScatterElements when it could add and multiply only. Spec: ScatterElements-16."""
-    return _scatter_elements(data, indices, updates, axis, reduction, ("add", "mul"))
-
-
-@op("Scatter", since=9)
-@op("ScatterElements", since=11)
-def scatter(data, indices, updates, *, axis=0):
-    """ScatterElements without a reduction. Spec: Scatter-9, Scatter-11, ScatterElements-11."""
-    return _scatter_elements(data, indices, updates, axis, "none", ())
-
-
-def _scatter_elements(
-    data: np.ndarray,
-    indices: np.ndarray,
-    updates: np.ndarray,
-    axis: int,
-    reduction: str,
-    allowed: Sequence[str],
-) -> np.ndarray:
-    reduce = _reduction(reduction, allowed, data.dtype)
-    if indices.shape != updates.shape:
-        raise ValueError(f"indices of {indices.shape} don't match updates of {updates.shape}")
-    places = _element_places(data, indices, normalize_axis(axis, data.ndim))
-    return _put(data, places, updates, reduce)
-
-
-@op("ScatterND", since=18)
-def scatter_nd(data, indices, updates, *, reduction="none"):
-    """A copy of ``data`` with y[tuple(indices[i, j])] = updates[i, j].
-
-    With a ``reduction`` (add, mul, max, min), y = reduction(y, update). Spec: ScatterND-18.
-    """
-    return _scatter_nd(data, indices, updates, reduction, tuple(_REDUCTIONS))
-
-
-@op("ScatterND", since=16)
-def scatter_nd_without_extrema(data, indices, updates, *, reduction="none"):
-    """ScatterND when it could add and multiply only. Spec: ScatterND-16."""
-    return _scatter_nd(data, indices, updates, reduction, ("add", "mul"))
-
-
-@op("ScatterND", since=11)
-def scatter_nd_without_reduction(data, indices, updates):
-    """ScatterND without a reduction. Spec: ScatterND-11."""
-    return _scatter_nd(data, indices, updates, "none", ())
-
-
-def _scatter_nd(
-    data: np.ndarray,
-    indices: np.ndarray,
-    updates: np.ndarray,
-    reduction: str,
-    allowed: Sequence[str],
-) -> np.ndarray:
-    reduce = _reduction(reduction, allowed, data.dtype)
-    places = _tuples(data.shape, indices)
-    wanted = indices.shape[:-1] + data.shape[len(places) :]
-    if updates.shape != wanted:
-        raise ValueError(f"updates must be of shape {wanted}, not {updates.shape}")
-    return _put(data, places, updates, reduce)
-
-
-@scatter.needs
-@scatter_elements.needs
-@scatter_elements_without_extrema.needs
-@scatter_nd.needs
-@scatter_nd_without_extrema.needs
-@scatter_nd_without_reduction.needs
-def needs_of_scatter(
-    data: np.ndarray,
-    indices: np.ndarray,
-    updates: np.ndarray,
-    *,
-    reduction: str = "none",
-    **_: Any,
-) -> Need:
-    """A copy of data; places from the front, times their strides, added up; updates in a row, and
-    once more where what they change is looked up."""
-    memory = data.nbytes + 33 * indices.size + reshaped(updates)
-    each = 40 if reduction == "none" else 400
-    return Need(memory, CHEAP * data.size + 60 * indices.size + each * updates.size)
-
-
 # --- choosing -------------------------------------------------------------------------------------
 
 
@@ -291,6 +174,9 @@ def top_k(x, k, *, axis=-1, largest=1, sorted=1):
     The order that ``sorted`` = 0 leaves open is the sorted one here. Spec: TopK-11.
     """
     return _top_k(x, as_int(k, "K"), axis, largest)
+
+
+top_k.bind(bind_top_k)
 
 
 @op("TopK", since=10, until=11)
@@ -313,23 +199,15 @@ def _top_k(x: np.ndarray, k: int, axis: int, largest: int) -> tuple[np.ndarray, 
     keys = np.moveaxis(x.astype(np.float32) if x.dtype.kind == "V" else x, axis, -1)
     if 0 < 8 * k < size and keys.size >= 4096:
         shortlist = _shortlist(keys, k, largest)
-        order = _take(shortlist, _order(_take(keys, shortlist), largest))
+        order = _take(shortlist, order_of(_take(keys, shortlist), largest))
     else:
-        order = _order(keys, largest)
+        order = order_of(keys, largest)
     indices = np.moveaxis(order[..., :k], -1, axis).astype(np.int64, copy=False)
     return np.take_along_axis(x, indices, axis), indices
 
 
 def _take(x: np.ndarray, indices: np.ndarray) -> np.ndarray:
     return np.take_along_axis(x, indices, axis=-1)
-
-
-def _order(keys: np.ndarray, largest: int) -> np.ndarray:
-    """The indices that sort the last axis; of equal elements the lower index first."""
-    if largest:
-        # stable and ascending from the far end is stable and descending from this one
-        return keys.shape[-1] - 1 - keys[..., ::-1].argsort(axis=-1, kind="stable")[..., ::-1]
-    return keys.argsort(axis=-1, kind="stable")
 
 
 def _shortlist(keys: np.ndarray, k: int, largest: int) -> np.ndarray:
@@ -498,3 +376,25 @@ def reverse_sequence(input, sequence_lens, *, batch_axis=1, time_axis=0):
 def needs_of_reverse_sequence(input: np.ndarray, *_: Any, **__: Any) -> Need:
     """The result; for each step of each sequence its place, on the way to which there are two."""
     return Need(input.nbytes + 26 * size(input.shape[:2]), 40 * input.size)
+
+
+# ------------------------------------------------------------------------------------------- facts
+
+declare(compress, gather, gather_elements, gather_nd, non_zero, reverse_sequence, flops=flops.none)
+declare(top_k, top_k_by_attribute, top_k_largest, batch_axis=batch.along)
+
+
+@gather.batch_axis
+def batch_axis_of_gather(samples, inputs, outputs, *, axis, **_):
+    """The samples are among the indices, or on another axis of the data."""
+    along, (of_data, of_indices) = axis % inputs[0].ndim, samples
+    if of_data is None:
+        return [None if of_indices is None else along + of_indices]
+    batch.require(of_indices is None and of_data != along)
+    return [of_data if of_data < along else of_data + inputs[1].ndim - 1]
+
+
+@gather_nd.batch_axis
+def batch_axis_of_gather_nd(samples, inputs, outputs, *, batch_dims=0, **_):
+    batch.require(list(samples) == [0, 0] and batch_dims >= 1)
+    return [0]

@@ -8,9 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import PER_ARRAY, PER_ITEM, Need, total_bytes
+from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.fast.copies import bind_concat
+from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.axes import normalize_axis
+from onnxwalk.ops.shared.needs import PER_ARRAY, PER_ITEM, total_bytes
 from onnxwalk.ops.shared.values import all_ints
 
 
@@ -18,6 +22,9 @@ from onnxwalk.ops.shared.values import all_ints
 def concat(*inputs, axis, out=None):
     """The inputs one behind the other along ``axis``. Spec: Concat-4, Concat-11."""
     return concatenate(inputs, axis, out)
+
+
+concat.bind(bind_concat)
 
 
 @op("Concat", since=1, until=4)
@@ -139,3 +146,17 @@ def needs_of_split(
 def needs_of_parts(input: np.ndarray, count: int) -> Need:
     """A view for each part, and its length and end as numbers of Python's."""
     return Need((PER_ARRAY + 96 + 16 * input.ndim) * count, 2 * PER_ITEM * count)
+
+
+declare(
+    concat, concat_along_channels, split, split_by_attribute, split_either_way, split_evenly,
+    flops=flops.none,
+)  # fmt: skip
+
+
+@concat.batch_axis
+@concat_along_channels.batch_axis
+def batch_axis_of_concat(samples, inputs, outputs, *, axis, **_):
+    """All inputs have the samples on one axis, which is not the one that is joined."""
+    batch.require(len(set(samples)) == 1 and samples[0] != axis % inputs[0].ndim)
+    return [samples[0]]

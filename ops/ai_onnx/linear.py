@@ -8,18 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import (
+from onnxwalk.ops.contract.needs import Need, size
+from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.fast.linear import bind_gemm, bind_matmul
+from onnxwalk.ops.shared import batch, flops
+from onnxwalk.ops.shared.needs import (
     PER_ITEM,
-    Need,
     multiply_adds,
     product_shape,
     product_work,
     reshaped,
-    size,
     wide_copies,
     wide_itemsize,
 )
-from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.numeric import check_same_dtype, in_float32, wide
 
 
@@ -52,6 +53,9 @@ def gemm(
         if beta != 0:  # as BLAS has it: with beta = 0, C's values aren't looked at
             y += c if beta == 1 else _scaled(c, beta)
     return y
+
+
+gemm.bind(bind_gemm)
 
 
 def _scaled(x: np.ndarray, factor: float) -> np.ndarray:
@@ -112,6 +116,9 @@ def matmul(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np
         return y
     out[...] = y
     return out
+
+
+matmul.bind(bind_matmul)
 
 
 @matmul.needs
@@ -231,3 +238,27 @@ def needs_of_det(x: np.ndarray) -> Need:
     # NumPy factorizes doubles
     memory = wide_copies(x) + 8 * (x.size + rows * rows + 2 * matrices) + item * matrices
     return Need(memory, matrices * (PER_ITEM + multiply_adds(rows**3, x.dtype)) + 10 * x.size)
+
+
+# ------------------------------------------------------------------------------------------- facts
+
+matmul.flops(flops.product)
+matmul.batch_axis(batch.product)
+
+
+@gemm.flops
+@gemm_with_c.flops
+@gemm_broadcasting_if_asked.flops
+def flops_of_gemm(outputs, a, *others, transA, **_):
+    return 2 * outputs[0].size * a.shape[0 if transA else 1]
+
+
+@gemm.batch_axis
+@gemm_with_c.batch_axis
+@gemm_broadcasting_if_asked.batch_axis
+def batch_axis_of_gemm(samples, inputs, outputs, *, transA, **_):
+    """The samples are rows of A, and C is the same for all of them."""
+    batch.require(batch.only_first(samples) == 0 and not transA)
+    c = inputs[2] if len(inputs) > 2 else None
+    batch.require(c is None or c.ndim < 2 or c.shape[0] == 1)
+    return [0]

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import CHEAP, Need, elementwise
+from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.fast.elementwise import bind_not, bind_where, comparison
+from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.broadcast import limited
+from onnxwalk.ops.shared.needs import CHEAP, elementwise
 from onnxwalk.ops.shared.numeric import check_same_dtype
 
 
@@ -20,11 +24,17 @@ def equal(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.
     return np.equal(a, b, out=out, dtype=None if a.dtype.kind != "O" else np.bool_)
 
 
+equal.bind(comparison(np.equal))
+
+
 @op("Greater", since=7)
 def greater(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """a > b. Spec: Greater-7, -9, -13."""
     check_same_dtype(a, b)
     return np.greater(a, b, out=out)
+
+
+greater.bind(comparison(np.greater))
 
 
 @op("Less", since=7)
@@ -34,11 +44,17 @@ def less(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.n
     return np.less(a, b, out=out)
 
 
+less.bind(comparison(np.less))
+
+
 @op("GreaterOrEqual", since=12)
 def greater_or_equal(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """a >= b. Spec: GreaterOrEqual-12, -16."""
     check_same_dtype(a, b)
     return np.greater_equal(a, b, out=out)
+
+
+greater_or_equal.bind(comparison(np.greater_equal))
 
 
 @op("LessOrEqual", since=12)
@@ -48,6 +64,9 @@ def less_or_equal(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None
     return np.less_equal(a, b, out=out)
 
 
+less_or_equal.bind(comparison(np.less_equal))
+
+
 @op("And", since=7)
 def logical_and(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """a and b, of booleans. Spec: And-7."""
@@ -55,11 +74,17 @@ def logical_and(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) 
     return np.logical_and(a, b, out=out)
 
 
+logical_and.bind(comparison(np.logical_and, kinds="b"))
+
+
 @op("Or", since=7)
 def logical_or(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """a or b, of booleans. Spec: Or-7."""
     check_same_dtype(a, b)
     return np.logical_or(a, b, out=out)
+
+
+logical_or.bind(comparison(np.logical_or, kinds="b"))
 
 
 @op("Xor", since=7)
@@ -74,14 +99,21 @@ for _name, _function in {
     "Equal": equal, "Greater": greater, "Less": less,
     "And": logical_and, "Or": logical_or, "Xor": logical_xor,
 }.items():  # fmt: skip
-    op(_name, since=1)(limited(_function)).needs(elementwise(dtype=np.bool_, per_element=CHEAP))
-    _function.needs(elementwise(dtype=np.bool_, per_element=CHEAP))
+    declare(
+        _function,
+        op(_name, since=1)(limited(_function)),
+        needs=elementwise(dtype=np.bool_, per_element=CHEAP),
+        batch_axis=batch.elementwise,
+    )
 
 
 @op("Not", since=1)
 def logical_not(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """True where x is False. Spec: Not-1."""
     return np.logical_not(x, out=out)
+
+
+logical_not.bind(bind_not)
 
 
 @op("IsNaN", since=9)
@@ -108,6 +140,9 @@ def where(condition: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.where(condition, x, y)
 
 
+where.bind(bind_where)
+
+
 for _function in (greater_or_equal, less_or_equal, logical_not, is_nan):
     _function.needs(elementwise(dtype=np.bool_, per_element=CHEAP))
 is_inf.needs(elementwise(3, dtype=np.bool_, per_element=CHEAP))
@@ -116,3 +151,10 @@ is_inf.needs(elementwise(3, dtype=np.bool_, per_element=CHEAP))
 @where.needs
 def needs_of_where(condition: np.ndarray, x: np.ndarray, y: np.ndarray) -> Need:
     return elementwise(dtype=x.dtype, per_element=10)(condition, x, y)
+
+
+declare(
+    greater_or_equal, less_or_equal, logical_not, is_nan, is_inf, where,
+    batch_axis=batch.elementwise,
+)  # fmt: skip
+where.flops(flops.none)

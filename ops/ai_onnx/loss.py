@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import Need, wide_copies, wide_itemsize
+from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.needs import wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import in_float32, wide
 
 
@@ -82,3 +84,10 @@ def needs_of_cross_entropy(scores: np.ndarray, labels: np.ndarray, *_: Any, **__
     memory = wide_copies(scores) + 2 * item * scores.size + (40 + 9 * item) * labels.size
     rounded = scores.nbytes if wide_copies(scores) else 0
     return Need(memory + rounded, 100 * scores.size)
+
+
+declare(
+    negative_log_likelihood_loss,
+    softmax_cross_entropy_loss,
+    choices={"reduction": "none sum mean"},
+)

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import CHEAP, elementwise
+from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, op
+from onnxwalk.ops.fast.elementwise import unary
+from onnxwalk.ops.fast.error_function import bind_erf
+from onnxwalk.ops.shared import batch
 from onnxwalk.ops.shared.erf import erf as erf_of_floats
+from onnxwalk.ops.shared.needs import CHEAP, elementwise
 from onnxwalk.ops.shared.numeric import blockwise, wide
 
 
@@ -18,6 +22,9 @@ from onnxwalk.ops.shared.numeric import blockwise, wide
 def neg(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """-x; integers wrap. Spec: Neg-1, -6, -13."""
     return np.negative(x, out=out)
+
+
+neg.bind(unary(np.negative))
 
 
 @op("Abs", since=6)
@@ -40,6 +47,9 @@ def reciprocal(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     return np.reciprocal(x, out=out)
 
 
+reciprocal.bind(unary(np.reciprocal))
+
+
 @op("Sqrt", since=6)
 @op("Sqrt", since=1, hints=CONSUMED_INPUTS)
 def sqrt(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
@@ -47,11 +57,17 @@ def sqrt(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     return np.sqrt(x, out=out)
 
 
+sqrt.bind(unary(np.sqrt))
+
+
 @op("Exp", since=6)
 @op("Exp", since=1, hints=CONSUMED_INPUTS)
 def exp(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """e to the power x. Spec: Exp-1, -6, -13."""
     return np.exp(x, out=out)
+
+
+exp.bind(unary(np.exp))
 
 
 @op("Log", since=6)
@@ -159,10 +175,17 @@ def erf(input: np.ndarray) -> np.ndarray:
     return erf_of_floats(wide(input)).astype(input.dtype, copy=False)
 
 
-for _function in (neg, absolute, sign, ceil, floor, round_half_to_even):
-    _function.needs(elementwise(per_element=CHEAP))
-for _function in (reciprocal, sqrt, exp, log, asin, acos, atan, asinh, acosh):
-    _function.needs(elementwise())
-for _function in (sin, cos, tan, sinh, cosh, atanh):  # of huge numbers, or near a pole
-    _function.needs(elementwise(per_element=100))
+erf.bind(bind_erf)
+
+
+declare(neg, absolute, sign, ceil, floor, round_half_to_even, needs=elementwise(per_element=CHEAP))
+declare(reciprocal, sqrt, exp, log, asin, acos, atan, asinh, acosh, needs=elementwise())
+# more of huge numbers, or near a pole
+declare(sin, cos, tan, sinh, cosh, atanh, needs=elementwise(per_element=100))
 erf.needs(elementwise(blockwise=10, per_element=150))
+
+
+declare(
+    neg, absolute, sign, ceil, floor, round_half_to_even, reciprocal, sqrt, exp, log, asin, acos,
+    atan, asinh, acosh, sin, cos, tan, sinh, cosh, atanh, erf, batch_axis=batch.elementwise,
+)  # fmt: skip

@@ -1,4 +1,5 @@
-"""Normalizations: (x - mean) / √(variance + ε)·scale + bias and its relatives, LRN, and Dropout.
+"""Normalizations by the statistics of a sample, or along axes: (x - mean) / √(variance + ε)·scale +
+bias and its relatives, and LRN. BatchNormalization is in ``batch_normalization``.
 
 N is the batch, C the channels, D1 … Dn the axes after them. Variances are those of the whole
 population, Σ (x - mean)² / n. Short floats are computed in float32 and rounded at the end, or
@@ -13,8 +14,18 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.contract.dtypes import element_type, numpy_dtype
-from onnxwalk.ops.contract.needs import (
-    Need,
+from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.needs import Need
+from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, op
+from onnxwalk.ops.fast.normalization import (
+    bind_group_normalization,
+    bind_instance_normalization,
+    bind_layer_normalization,
+    bind_rms_normalization,
+)
+from onnxwalk.ops.shared import batch, flops, types
+from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
+from onnxwalk.ops.shared.needs import (
     cast_copies,
     elementwise,
     reshaped,
@@ -22,144 +33,10 @@ from onnxwalk.ops.contract.needs import (
     wide_copies,
     wide_itemsize,
 )
-from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, REQUIRED, op
-from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
 from onnxwalk.ops.shared.numeric import in_float32, wide
 
-# ------------------------------------------------------------------------------ BatchNormalization
 
-
-@op("BatchNormalization", since=14)
-def batch_normalization(
-    x: np.ndarray,
-    scale: np.ndarray,
-    b: np.ndarray,
-    input_mean: np.ndarray,
-    input_var: np.ndarray,
-    *,
-    epsilon: float = 1e-5,
-    momentum: float = 0.9,
-    training_mode: int = 0,
-    n_outputs: int = 1,
-) -> Any:
-    """(x - mean) / √(var + ε)·scale + b for each of the C channels of x, of shape (N, C, D1 … Dn).
-
-    In training the mean and variance are those of x, and two more outputs carry on the average:
-    running = input·momentum + current·(1 - momentum). Spec: BatchNormalization-14, -15.
-    """
-    if not training_mode:
-        if n_outputs > 1:
-            raise ValueError("BatchNormalization has one output unless training_mode is 1")
-        return _normalize_by_channel(x, scale, b, input_mean, input_var, epsilon)
-    mean, var = _batch_statistics(x, input_mean.ndim)
-    y = _normalize_by_channel(x, scale, b, mean, var, epsilon)
-    return y, _running(input_mean, mean, momentum), _running(input_var, var, momentum)
-
-
-@op("BatchNormalization", since=9, until=14, without=["spatial"])
-@op("BatchNormalization", since=7, until=9)
-def batch_normalization_by_outputs(
-    x: np.ndarray,
-    scale: np.ndarray,
-    b: np.ndarray,
-    mean: np.ndarray,
-    var: np.ndarray,
-    *,
-    epsilon: float = 1e-5,
-    momentum: float = 0.9,
-    spatial: int = 1,
-    n_outputs: int = 1,
-) -> Any:
-    """(x - mean) / √(var + ε)·scale + b; training is meant when the node has more than one output.
-
-    These are y, running mean, running variance, and the mean and variance of x. With spatial=0
-    (opset 7 and 8) scale, b, mean and var have the shape (C, D1 … Dn): one value for each place.
-    Spec: BatchNormalization-7, -9.
-    """
-    _check_spatial(x, scale, spatial)
-    if n_outputs == 1:
-        return _normalize_by_channel(x, scale, b, mean, var, epsilon)
-    return _normalize_in_training(x, scale, b, mean, var, epsilon, momentum)
-
-
-@op("BatchNormalization", since=6, until=7)
-@op("BatchNormalization", since=1, until=6, hints={"consumed_inputs": REQUIRED})
-def batch_normalization_by_flag(
-    x: np.ndarray,
-    scale: np.ndarray,
-    b: np.ndarray,
-    mean: np.ndarray,
-    var: np.ndarray,
-    *,
-    epsilon: float = 1e-5,
-    is_test: int = 0,
-    momentum: float = 0.9,
-    spatial: int = 1,
-) -> Any:
-    """(x - mean) / √(var + ε)·scale + b; training is meant unless is_test is set.
-
-    In training there are four more outputs, as in BatchNormalization-7.
-    Spec: BatchNormalization-1, -6.
-    """
-    _check_spatial(x, scale, spatial)
-    if is_test:
-        return _normalize_by_channel(x, scale, b, mean, var, epsilon)
-    return _normalize_in_training(x, scale, b, mean, var, epsilon, momentum)
-
-
-def _check_spatial(x: np.ndarray, scale: np.ndarray, spatial: int) -> None:
-    expected = x.shape[1:2] if spatial else x.shape[1:]
-    if x.ndim > 1 and scale.shape != expected:
-        raise ValueError(f"scale of shape {scale.shape} for x of {x.shape} is not {expected}")
-
-
-def _normalize_in_training(
-    x: np.ndarray,
-    scale: np.ndarray,
-    b: np.ndarray,
-    mean: np.ndarray,
-    var: np.ndarray,
-    epsilon: float,
-    momentum: float,
-) -> tuple[np.ndarray, ...]:
-    """y by the statistics of x, running mean and variance, and the statistics of x."""
-    current_mean, current_var = _batch_statistics(x, scale.ndim)
-    y = _normalize_by_channel(x, scale, b, current_mean, current_var, epsilon)
-    return (
-        y,
-        _running(mean, current_mean, momentum),
-        _running(var, current_var, momentum),
-        current_mean.astype(x.dtype, copy=False),
-        current_var.astype(x.dtype, copy=False),
-    )
-
-
-def _normalize_by_channel(
-    x: np.ndarray,
-    scale: np.ndarray,
-    b: np.ndarray,
-    mean: np.ndarray,
-    var: np.ndarray,
-    epsilon: float,
-) -> np.ndarray:
-    """As x·factor + shift, which passes over x twice only."""
-    parameters = [wide(parameter).astype(np.float64) for parameter in (scale, b, mean, var)]
-    wide_scale, wide_b, wide_mean, wide_var = parameters
-    for parameter in parameters[1:]:
-        if parameter.shape != wide_scale.shape:
-            raise ValueError(
-                f"scale, bias, mean and variance have different shapes: "
-                f"{[p.shape for p in parameters]}"
-            )
-    factor = wide_scale / np.sqrt(wide_var + epsilon)
-    shift = wide_b - wide_mean * factor
-    wide_x = wide(x)
-    y = np.asarray(wide_x * _along_channels(factor, x).astype(wide_x.dtype))
-    y += _along_channels(shift, x).astype(wide_x.dtype)
-    return y.astype(x.dtype, copy=False)
-
-
-def _along_channels(parameter: np.ndarray, x: np.ndarray) -> np.ndarray:
+def along_channels(parameter: np.ndarray, x: np.ndarray) -> np.ndarray:
     """A parameter of shape (C) or (C, D1 … Dn), shaped so that it broadcasts over x.
 
     A vector x stands for one channel.
@@ -175,20 +52,7 @@ def _along_channels(parameter: np.ndarray, x: np.ndarray) -> np.ndarray:
     return parameter.reshape(parameter.shape + (1,) * (x.ndim - 1 - parameter.ndim))
 
 
-def _batch_statistics(x: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance over all axes but the ``rank`` ones from 1 on."""
-    x = wide(x)
-    if x.ndim == 0:
-        raise ValueError("a scalar has no channels to normalize")
-    if x.ndim == 1:
-        x = x[:, np.newaxis]
-    axes = (0, *range(1 + rank, x.ndim))
-    mean, _, var = _moments(x, axes)
-    shape = x.shape[1 : 1 + rank]
-    return mean.reshape(shape), var.reshape(shape)
-
-
-def _moments(x: np.ndarray, axes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def moments(x: np.ndarray, axes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The mean, x - mean, and the variance; the axes stay, with one element."""
     n = math.prod(x.shape[axis] for axis in axes)
     mean = np.asarray(x.sum(axes, keepdims=True) / n, x.dtype)
@@ -200,29 +64,6 @@ def _moments(x: np.ndarray, axes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarr
     else:
         squares = np.square(deviation).sum(axes, keepdims=True)
     return mean, deviation, np.asarray(squares / n, x.dtype)
-
-
-def _running(average: np.ndarray, current: np.ndarray, momentum: float) -> np.ndarray:
-    return (wide(average) * momentum + current * (1 - momentum)).astype(average.dtype)
-
-
-@batch_normalization.needs
-@batch_normalization_by_outputs.needs
-@batch_normalization_by_flag.needs
-def needs_of_batch_normalization(
-    x: np.ndarray,
-    *parameters: np.ndarray,
-    training_mode: int = 0,
-    is_test: int = 0,
-    n_outputs: int = 1,
-    **_: Any,
-) -> Need:
-    """y, and in training the deviations and squares that give the variance; the parameters in
-    double and float, a few times over."""
-    copies = 1 if is_test else 2
-    memory = copies * wide_itemsize(x.dtype) * x.size + 80 * sum(p.size for p in parameters)
-    rounded = x.nbytes if wide_copies(x) else 0
-    return Need(memory + wide_copies(x) + rounded, 60 * x.size)
 
 
 # ------------------------------------------------------ normalizations by each sample's statistics
@@ -240,10 +81,13 @@ def instance_normalization(
     """
     if input.ndim < 3:
         raise ValueError(f"InstanceNormalization needs (N, C, D1, …), not the shape {input.shape}")
-    _, y, var = _moments(input, tuple(range(2, input.ndim)))
-    y *= _along_channels(scale, input) / np.sqrt(var + epsilon)
-    y += _along_channels(b, input)
+    _, y, var = moments(input, tuple(range(2, input.ndim)))
+    y *= along_channels(scale, input) / np.sqrt(var + epsilon)
+    y += along_channels(b, input)
     return y
+
+
+instance_normalization.bind(bind_instance_normalization)
 
 
 @op("LayerNormalization", since=17)
@@ -263,11 +107,14 @@ def layer_normalization(
     """
     axes = tuple(range(normalize_axis(axis, x.ndim), x.ndim))
     stash = _stash_dtype(stash_type)
-    mean, deviation, var = _moments(wide(x.astype(stash, copy=False)), axes)
+    mean, deviation, var = moments(wide(x.astype(stash, copy=False)), axes)
     inverse = np.asarray(np.reciprocal(np.sqrt(var + epsilon)))
     deviation *= inverse
     y = _scale_and_shift(deviation.astype(x.dtype, copy=False), scale, b)
     return y, mean.astype(stash, copy=False), inverse.astype(stash, copy=False)
+
+
+layer_normalization.bind(bind_layer_normalization)
 
 
 @op("GroupNormalization", since=21)
@@ -286,7 +133,10 @@ def group_normalization(
     dtype that stash_type says. Spec: GroupNormalization-21.
     """
     normalized = _normalize_groups(x, num_groups, epsilon, _stash_dtype(stash_type))
-    return _scale_and_shift(normalized, _along_channels(scale, x), _along_channels(bias, x))
+    return _scale_and_shift(normalized, along_channels(scale, x), along_channels(bias, x))
+
+
+group_normalization.bind(bind_group_normalization)
 
 
 @op("GroupNormalization", since=18, until=21)
@@ -306,7 +156,7 @@ def group_normalization_18(
         raise ValueError(f"scale {scale.shape} and bias {bias.shape} are not ({num_groups},)")
     normalized = _normalize_groups(x, num_groups, epsilon, np.dtype(np.float32))
     size = x.shape[1] // num_groups
-    by_channel = [_along_channels(np.repeat(p, size), x) for p in (scale, bias)]
+    by_channel = [along_channels(np.repeat(p, size), x) for p in (scale, bias)]
     return _scale_and_shift(normalized, *by_channel)
 
 
@@ -317,7 +167,7 @@ def _normalize_groups(
         raise ValueError(f"num_groups {num_groups} does not divide the channels of {x.shape}")
     n, c, *rest = x.shape
     grouped = x.astype(stash, copy=False).reshape(n, num_groups, c // num_groups, *rest)
-    _, y, var = _moments(wide(grouped), tuple(range(2, grouped.ndim)))
+    _, y, var = moments(wide(grouped), tuple(range(2, grouped.ndim)))
     y /= np.sqrt(var + epsilon)
     return y.reshape(x.shape).astype(x.dtype, copy=False)
 
@@ -343,6 +193,9 @@ def rms_normalization(
     normalized = stashed / np.sqrt(mean_square + epsilon)
     rounded = normalized.astype(x.dtype, copy=False).astype(scale.dtype, copy=False)
     return _scale_and_shift(rounded, scale, None)
+
+
+rms_normalization.bind(bind_rms_normalization)
 
 
 def _stash_dtype(stash_type: int) -> np.dtype:
@@ -442,7 +295,7 @@ def mean_variance_normalization(
 
     The 1e-9 is in the spec's function body only. Spec: MeanVarianceNormalization-9, -13.
     """
-    _, deviation, var = _moments(x, normalize_axes(axes, x.ndim))
+    _, deviation, var = moments(x, normalize_axes(axes, x.ndim))
     return deviation / (np.sqrt(var) + 1e-9)
 
 
@@ -497,93 +350,9 @@ def needs_of_lrn(x: np.ndarray, *, size: int, **_: Any) -> Need:
     return Need(need.memory, (150 + 5 * passes) * x.size + 10_000 * passes)
 
 
-# ----------------------------------------------------------------------------------------- Dropout
-
-
-@op("Dropout", since=12)
-def dropout(
-    data: np.ndarray,
-    ratio: np.ndarray | None = None,
-    training_mode: np.ndarray | None = None,
-    *,
-    seed: int | None = None,
-    n_outputs: int = 1,
-    rng: np.random.Generator | None = None,
-) -> Any:
-    """data; in training data·mask / (1 - ratio), with a mask that is False with chance ``ratio``.
-
-    The second output is the mask. Spec: Dropout-12, -13, -22.
-    """
-    dropped = 0.5 if ratio is None else float(ratio.reshape(()))
-    if training_mode is None or not training_mode.reshape(()) or dropped == 0:
-        mask = np.ones(data.shape, np.bool_) if n_outputs > 1 else None
-        return data, mask
-    if seed is not None:
-        # The numbers of NumPy's older generator are those of ONNX's own test cases.
-        chances = np.random.RandomState(seed % 2**32).random_sample(data.shape)
-    else:
-        chances = np.random.default_rng(rng).random(data.shape)
-    return _drop(data, chances, dropped)
-
-
-def _drop(data: np.ndarray, chances: np.ndarray, dropped: float) -> tuple[np.ndarray, np.ndarray]:
-    if not 0 <= dropped < 1:
-        raise ValueError(f"ratio of Dropout is {dropped}, not in [0, 1)")
-    mask = chances >= dropped
-    y = np.where(mask, wide(data) * (1 / (1 - dropped)), 0)
-    return y.astype(data.dtype, copy=False), mask
-
-
-@op("Dropout", since=10, until=12)
-def dropout_10(data: np.ndarray, *, ratio: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
-    """data, and a mask that keeps all: there is no training mode. Spec: Dropout-10."""
-    return data, np.ones(data.shape, np.bool_)
-
-
-@op("Dropout", since=7, until=10)
-def dropout_7(data: np.ndarray, *, ratio: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
-    """data, and a mask of the same dtype that keeps all. Spec: Dropout-7."""
-    return data, np.ones_like(data)
-
-
-@op("Dropout", since=6, until=7)
-@op("Dropout", since=1, until=6, hints=CONSUMED_INPUTS)
-def dropout_by_flag(
-    data: np.ndarray, *, is_test: int = 0, ratio: float = 0.5, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """data·mask / (1 - ratio), with a mask of the same dtype that is 0 with chance ``ratio``.
-
-    With is_test=1 data itself. Spec: Dropout-1, -6.
-    """
-    if is_test:
-        return data, np.ones_like(data)
-    y, mask = _drop(data, rng.random(data.shape), ratio)
-    return y, mask.astype(data.dtype)
-
-
-@dropout.needs
-def needs_of_dropout(
-    data: np.ndarray,
-    ratio: np.ndarray | None = None,
-    training_mode: np.ndarray | None = None,
-    **_: Any,
-) -> Need:
-    if training_mode is None or not training_mode.any():
-        return Need(data.size, data.size)
-    return _needs_of_dropping(data)
-
-
-@dropout_by_flag.needs
-def needs_of_dropout_by_flag(data: np.ndarray, *, is_test: int = 0, **_: Any) -> Need:
-    return Need(data.nbytes, data.size) if is_test else _needs_of_dropping(data)
-
-
-def _needs_of_dropping(data: np.ndarray) -> Need:
-    """Chances in double, the mask (of the dtype of data before opset 7), data, data scaled, and
-    the choice of both."""
-    item = wide_itemsize(data.dtype)
-    return Need((9 + 2 * item + 2 * data.itemsize) * data.size + wide_copies(data), 60 * data.size)
-
-
-dropout_10.needs(elementwise(dtype=np.bool_))
-dropout_7.needs(elementwise())
+declare(
+    layer_normalization, instance_normalization, group_normalization, group_normalization_18,
+    rms_normalization, flops=flops.each(7),
+)  # fmt: skip
+layer_normalization.batch_axis(batch.behind)
+layer_normalization.output_type(types.named_by("stash_type"))

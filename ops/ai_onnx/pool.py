@@ -14,19 +14,23 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import (
-    PER_ARRAY,
-    PER_CALL,
-    PER_ITEM,
-    Need,
-    cast_copies,
-    reshaped,
-    result,
-    size,
-)
+from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.needs import Need, size
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.fast.pool import bind_average_pool, bind_global_average_pool, bind_max_pool
+from onnxwalk.ops.shared import batch, flops
+from onnxwalk.ops.shared.needs import PER_ARRAY, PER_CALL, PER_ITEM, cast_copies, reshaped, result
 from onnxwalk.ops.shared.values import as_ints
-from onnxwalk.ops.shared.windows import BLOCK_BYTES, Axis, axes_of, per_axis, working_dtype
+from onnxwalk.ops.shared.windows import (
+    AUTO_PAD,
+    BLOCK_BYTES,
+    Axis,
+    per_axis,
+    pool_axes,
+    refuse_empty_windows,
+    taps_inside,
+    working_dtype,
+)
 
 
 @op("MaxPool", since=1, without=["ceil_mode", "dilations", "storage_order"])
@@ -53,8 +57,8 @@ def max_pool(
     Spec: MaxPool-1, MaxPool-8 (Indices), MaxPool-10 (dilations, ceil_mode), MaxPool-12 (int8,
     uint8), MaxPool-22 (bfloat16).
     """
-    axes = _pool_axes(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
-    _refuse_empty_windows(axes)
+    axes = pool_axes(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
+    refuse_empty_windows(axes)
     y = _along_each_axis(np.maximum, x, axes, _lowest(x.dtype))
     if n_outputs < 2:
         return y
@@ -63,29 +67,7 @@ def max_pool(
     return y, _where_largest(x, axes, column_major=storage_order == 1)
 
 
-def _pool_axes(
-    x: np.ndarray,
-    kernel: Sequence[int],
-    strides: Sequence[int] | None,
-    dilations: Sequence[int] | None,
-    pads: Sequence[int] | None,
-    auto_pad: str,
-    ceil_mode: int = 0,
-) -> tuple[Axis, ...]:
-    """The windows, for an input that has as many spatial axes as the kernel."""
-    if x.ndim < 3 or x.ndim != len(kernel) + 2:
-        raise ValueError(
-            f"input {x.shape} should have rank {len(kernel) + 2} for kernel_shape {list(kernel)}"
-        )
-    return axes_of(
-        x.shape[2:],
-        kernel,
-        strides=strides,
-        dilations=dilations,
-        pads=pads,
-        auto_pad=auto_pad,
-        ceil_mode=ceil_mode,
-    )
+max_pool.bind(bind_max_pool)
 
 
 def _lowest(dtype: np.dtype) -> Any:
@@ -147,23 +129,6 @@ def _along_axis(
     return y
 
 
-def _taps_inside(axis: Axis) -> np.ndarray:
-    """For each window the number of its taps that lie inside the input."""
-    start = np.arange(axis.windows) * axis.stride - axis.begin
-    first = -(start // axis.dilation)  # the first tap that isn't in front of the input
-    last = (axis.size - 1 - start) // axis.dilation
-    return np.maximum(np.minimum(last, axis.kernel - 1) - np.maximum(first, 0) + 1, 0)
-
-
-def _refuse_empty_windows(axes: Sequence[Axis]) -> None:
-    """There is no maximum or mean of nothing; ONNX Runtime refuses such pads as well."""
-    if not all(_taps_inside(axis).all() for axis in axes):
-        raise ValueError(
-            f"some windows of kernel_shape {[axis.kernel for axis in axes]} lie wholly in the "
-            f"padding {[(axis.begin, axis.end) for axis in axes]}"
-        )
-
-
 def _where_largest(x: np.ndarray, axes: Sequence[Axis], *, column_major: bool) -> np.ndarray:
     """For each window the index into the flattened ``x`` of its maximum, the first of equals."""
     spatial = x.shape[2:]
@@ -205,14 +170,17 @@ def average_pool(
     Spec: AveragePool-1, AveragePool-7 (count_include_pad), AveragePool-10 (ceil_mode),
     AveragePool-19 (dilations), AveragePool-22 (bfloat16).
     """
-    axes = _pool_axes(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
+    axes = pool_axes(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
     work = working_dtype(x.dtype)
     sums = _along_each_axis(np.add, x.astype(work, copy=False), axes, 0)
     if count_include_pad:
         axes = tuple(a._replace(size=a.begin + a.size + a.end, begin=0, end=0) for a in axes)
-    _refuse_empty_windows(axes)
-    counts = functools.reduce(np.multiply.outer, map(_taps_inside, axes))
+    refuse_empty_windows(axes)
+    counts = functools.reduce(np.multiply.outer, map(taps_inside, axes))
     return (sums / counts.astype(work)).astype(x.dtype, copy=False)
+
+
+average_pool.bind(bind_average_pool)
 
 
 @op("LpPool", since=2, without=["ceil_mode", "dilations"])
@@ -234,7 +202,7 @@ def lp_pool(
 
     Spec: LpPool-2, LpPool-18 (dilations, ceil_mode), LpPool-22 (bfloat16).
     """
-    axes = _pool_axes(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
+    axes = pool_axes(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
     sums = _along_each_axis(np.add, _powers(x, p), axes, 0)
     return _root(sums, p).astype(x.dtype, copy=False)
 
@@ -266,6 +234,9 @@ def global_average_pool(x):
     Spec: GlobalAveragePool-1, GlobalAveragePool-22 (bfloat16).
     """
     return (_global_sum(x) / _spatial_size(x)).astype(x.dtype, copy=False)
+
+
+global_average_pool.bind(bind_global_average_pool)
 
 
 @op("GlobalLpPool", since=2)
@@ -340,7 +311,7 @@ def needs_of_pool(
     **_: Any,
 ) -> Need:
     """``_powers`` so many copies of x are powers of it; ``_mean``: sums are divided by counts."""
-    axes = _pool_axes(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
+    axes = pool_axes(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
     summed = bool(_powers) or _mean
     item = working_dtype(x.dtype).itemsize if summed else x.itemsize
     need = _needs_of_sums(x, axes, item)
@@ -496,3 +467,20 @@ def needs_of_max_roi_pool(
     memory = need.memory + 80 * rois.size + PER_ARRAY * (rows + columns) + x[:1].nbytes
     calls = regions * (rows + 1) * (columns + 1)
     return Need(memory, need.work + calls * 4 * PER_CALL + 10 * regions * looked_at)
+
+
+@max_pool.flops
+@average_pool.flops
+@lp_pool.flops
+@lp_pool_1.flops
+def flops_of_pool(outputs, x, *, kernel_shape=None, **_):
+    return outputs[0].size * math.prod(kernel_shape or (1,))
+
+
+declare(global_average_pool, global_max_pool, flops=flops.of_input)
+declare(
+    max_pool, average_pool, lp_pool, lp_pool_1, global_average_pool, global_max_pool,
+    global_lp_pool, global_lp_pool_1, batch_axis=batch.first_axis,
+)  # fmt: skip
+declare(max_pool, average_pool, lp_pool, lp_pool_1, choices=AUTO_PAD)
+max_pool.counts_outputs(False)

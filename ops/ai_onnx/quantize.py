@@ -12,11 +12,15 @@ import numpy as np
 
 from onnxwalk.ops.ai_onnx.cast import convert
 from onnxwalk.ops.ai_onnx.conv import check_bias, check_weights, conv, needs_of_conv, shape_of_conv
-from onnxwalk.ops.contract.dtypes import element_type, numpy_dtype
-from onnxwalk.ops.contract.needs import Need, product_shape, product_work, size
+from onnxwalk.ops.contract.dtypes import element_type, is_short_float, numpy_dtype
+from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.needs import Need, size
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared import flops, types
 from onnxwalk.ops.shared.axes import normalize_axis
-from onnxwalk.ops.shared.numeric import is_short_float, limits, wide
+from onnxwalk.ops.shared.needs import product_shape, product_work
+from onnxwalk.ops.shared.numeric import limits, wide
+from onnxwalk.ops.shared.windows import AUTO_PAD
 
 _SMALL_FLOATS = (
     "float8e4m3fn",
@@ -467,3 +471,14 @@ def needs_of_q_linear_conv(
 ) -> Need:
     need = needs_of_conv_integer(x, w, **attributes)
     return Need(need.memory, need.work + 60 * size(shape_of_conv(x, w, **attributes)))
+
+
+conv_integer.flops(flops.convolution)
+matmul_integer.flops(flops.product)
+declare(conv_integer, q_linear_conv, choices=AUTO_PAD)
+declare(
+    quantize_linear,
+    quantize_linear_in_float,
+    dequantize_linear,
+    output_type=types.named_by("output_dtype"),
+)

@@ -9,15 +9,18 @@ With layout=1 the batch comes first: x (N, T, I), y (N, T, D, H), states (N, D, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.space import with_bind
 from onnxwalk.ops.fast import recurrent as fast
+from onnxwalk.ops.shared import batch
 from onnxwalk.ops.shared import gates as _gates
 from onnxwalk.ops.shared.gates import Activation, activations_of, bound
 from onnxwalk.ops.shared.recurrence import Direction, Step, expect, needs_of_walk, walk
@@ -570,3 +573,19 @@ def needs_of_layer(
     """See ``needs_of_walk``; with ``sequence_lens`` all gates are projected at once."""
     lengths = others[1] if len(others) > 1 else None
     return needs_of_walk(x, w, r, layout, packed=lengths is not None)
+
+
+@rnn.flops
+@lstm.flops
+@gru.flops
+@gru_1.flops
+def flops_of_layer(outputs, x, w, r, *others, **_):
+    """Two products for each step, sequence and direction; padding that is left out counts too."""
+    return 2 * math.prod(x.shape[:2]) * (w.size + r.size)
+
+
+declare(rnn, lstm, gru, gru_1, batch_axis=batch.recurrence)
+declare(rnn, lstm, choices={"direction": "forward reverse bidirectional"})
+# "foward" is the default of GRU-1.
+gru_1.choices({"direction": "foward forward reverse bidirectional"})
+gru.choices({"direction": "forward reverse bidirectional"})

@@ -14,18 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import (
-    Need,
-    Rule,
-    along,
-    kept,
-    rounding,
-    wide_copies,
-    wide_itemsize,
-)
+from onnxwalk.ops.contract.dtypes import is_short_float
+from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.needs import Need, Rule
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.fast.reduce import bind_reduce_mean, bind_reduce_sum
+from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
-from onnxwalk.ops.shared.numeric import is_short_float, limits, wide
+from onnxwalk.ops.shared.needs import along, kept, rounding, wide_copies, wide_itemsize
+from onnxwalk.ops.shared.numeric import limits, wide
 from onnxwalk.ops.shared.values import as_ints
 
 Axes = tuple[int, ...]
@@ -33,7 +30,12 @@ Reduction = Callable[[np.ndarray, Axes, Any], Any]
 
 
 def reduction(
-    name: str, *, axes_are_input_since: int = 18, copies: float = 0, real: bool = False
+    name: str,
+    *,
+    axes_are_input_since: int = 18,
+    copies: float = 0,
+    real: bool = False,
+    bind: Callable[..., Any] | None = None,
 ) -> Callable[[Reduction], Reduction]:
     """Register a function of (data, axes, keepdims) as every version of an operator.
 
@@ -60,8 +62,15 @@ def reduction(
             return function(data, _axes(data, axes or (), 0), bool(keepdims))
 
         by_input.__doc__ = by_attribute.__doc__ = function.__doc__
-        by_input.needs(needs)
-        by_attribute.needs(needs)
+        facts = {} if bind is None else {"bind": bind}
+        declare(
+            by_input,
+            by_attribute,
+            needs=needs,
+            flops=flops.of_input,
+            batch_axis=batch.reduction,
+            **facts,
+        )
         return function
 
     return register
@@ -121,13 +130,13 @@ def _sums_of_blocks(data: np.ndarray, axis: int) -> np.ndarray:
     return np.concatenate([sums, left], axis) if rest else sums
 
 
-@reduction("ReduceSum", axes_are_input_since=13)
+@reduction("ReduceSum", axes_are_input_since=13, bind=bind_reduce_sum)
 def reduce_sum(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """Σ data; of nothing 0. Spec: ReduceSum-1, -11, -13."""
     return _sum(data, axes, keepdims).astype(data.dtype, copy=False)
 
 
-@reduction("ReduceMean", real=True)
+@reduction("ReduceMean", real=True, bind=bind_reduce_mean)
 def reduce_mean(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """Σ data / n; of integers, cut to an integer. Spec: ReduceMean-1, -11, -13, -18."""
     n = math.prod(data.shape[axis] for axis in axes)
@@ -315,3 +324,8 @@ def needs_of_cumulative(x: np.ndarray, axis: np.ndarray, **_: Any) -> Need:
     memory = wide_copies(x) + wide_itemsize(x.dtype) * x.size
     work = (100 + rounding(x.dtype)) * x.size
     return Need(memory + (x.nbytes if wide_copies(x) else 0), work)
+
+
+declare(arg_max, arg_min, flops=flops.of_input, batch_axis=batch.of_axis)
+cum_sum.flops(flops.of_input)
+cum_prod.flops(flops.of_input)

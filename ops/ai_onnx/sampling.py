@@ -10,18 +10,12 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.ai_onnx.conv import check_bias, check_weights
-from onnxwalk.ops.contract.needs import (
-    PER_CALL,
-    Need,
-    multiply_adds,
-    result,
-    size,
-    wide_copies,
-    wide_itemsize,
-)
+from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.needs import Need, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.interpolation import hat, keys
+from onnxwalk.ops.shared.needs import PER_CALL, multiply_adds, result, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import in_float32, limits, wide
 from onnxwalk.ops.shared.values import all_ints, as_ints, zero
 from onnxwalk.ops.shared.windows import axes_of
@@ -469,3 +463,15 @@ def needs_of_deform_conv(
     memory = wide_copies(x, w, offset, b, mask) + item * (2 * y + w.size)
     macs = y * size(w.shape[1:])
     return Need(need.memory + memory, need.work + multiply_adds(macs, x.dtype) + 20 * y)
+
+
+_PADDING = {"padding_mode": "zeros border reflection"}
+grid_sample.choices({"mode": "linear nearest cubic", **_PADDING})
+grid_sample_images.choices({"mode": "bilinear nearest bicubic", **_PADDING})
+declare(
+    roi_align, roi_align_unshifted,
+    choices={
+        "mode": "avg max",
+        "coordinate_transformation_mode": "half_pixel output_half_pixel",
+    },
+)  # fmt: skip

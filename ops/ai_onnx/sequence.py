@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.ai_onnx.joining import concatenate, needs_of_parts, parts
+from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.graphs import runs_graphs
-from onnxwalk.ops.contract.needs import PER_ARRAY, PER_ITEM, Need, nothing, total_bytes
+from onnxwalk.ops.contract.needs import Need, nothing
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared import types
 from onnxwalk.ops.shared.axes import normalize_axis
+from onnxwalk.ops.shared.needs import PER_ARRAY, PER_ITEM, total_bytes
 from onnxwalk.ops.shared.values import all_ints, as_int
 
 # --- sequences ------------------------------------------------------------------------------------
@@ -204,3 +207,14 @@ def needs_of_concat_from_sequence(
     """The result; lists of the tensors, or of views of them that have the new axis."""
     memory, count = total_bytes(input_sequence), len(input_sequence)
     return Need(memory + (PER_ARRAY if new_axis else 56) * count, memory + 10 * PER_ITEM * count)
+
+
+declare(sequence_construct, split_to_sequence, output_type=types.sequence_of)
+declare(sequence_at, concat_from_sequence, output_type=types.held_by)
+sequence_empty.output_type(lambda first, *, dtype, **_: types.sequence_of(types.element(dtype)))
+optional.output_type(lambda first, *, type, **_: types.optional_of(first or type or ""))
+
+
+@optional_get_element.output_type
+def type_of_optional_get_element(first: str):
+    return types.held_by(first) if first.startswith("optional(") else first

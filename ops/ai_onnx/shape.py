@@ -1,4 +1,4 @@
-"""Operators that rearrange elements without computing on them: Reshape, Transpose, Slice, Pad, …
+"""Operators that rearrange elements without computing on them: Reshape, Transpose, Expand, Tile, …
 
 Where NumPy has a view, the result is one: it shares memory with the input, and after ``Expand``
 it can't be written to.
@@ -12,11 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import Need, nothing, reshaped, result
+from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.needs import Need, nothing
 from onnxwalk.ops.contract.needs import size as count_of
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.fast.elementwise import constant, view
+from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
-from onnxwalk.ops.shared.values import as_int, as_ints, as_scalar, zero
+from onnxwalk.ops.shared.needs import reshaped, result
+from onnxwalk.ops.shared.values import as_int, as_ints
 
 # --- the same elements under another shape --------------------------------------------------------
 
@@ -30,6 +34,9 @@ def reshape(data, shape, *, allowzero=0):
     place, unless ``allowzero`` makes it a real zero. Spec: Reshape-5, Reshape-14.
     """
     return _reshape(data, as_ints(shape), allowzero)
+
+
+reshape.bind(view(reshape))
 
 
 @op("Reshape", since=1)
@@ -77,6 +84,9 @@ def flatten(input, *, axis=1):
     return input.reshape(math.prod(input.shape[:axis]), math.prod(input.shape[axis:]))
 
 
+flatten.bind(view(flatten))
+
+
 @op("Flatten", since=1, until=11)
 def flatten_from_the_front(input, *, axis=1):
     """Flatten when ``axis`` could not be negative yet. Spec: Flatten-1, Flatten-9."""
@@ -85,10 +95,16 @@ def flatten_from_the_front(input, *, axis=1):
     return flatten(input, axis=axis)
 
 
+flatten_from_the_front.bind(view(flatten_from_the_front))
+
+
 @op("Squeeze", since=13)
 def squeeze(data, axes=None):
     """Drop dimensions of size 1: those in ``axes``, or all of them. Spec: Squeeze-13."""
     return _squeeze(data, None if axes is None else as_ints(axes))
+
+
+squeeze.bind(view(squeeze))
 
 
 @op("Squeeze", since=1)
@@ -98,6 +114,9 @@ def squeeze_by_attribute(data, *, axes=None):
     Version 1 has no negative axes, but they can only mean one thing and models have them.
     """
     return _squeeze(data, axes)
+
+
+squeeze_by_attribute.bind(view(squeeze_by_attribute))
 
 
 def _squeeze(data: np.ndarray, axes: Sequence[int] | None) -> np.ndarray:
@@ -116,6 +135,9 @@ def unsqueeze(data, axes):
     return _unsqueeze(data, as_ints(axes))
 
 
+unsqueeze.bind(view(unsqueeze))
+
+
 @op("Unsqueeze", since=1)
 def unsqueeze_by_attribute(data, *, axes):
     """Unsqueeze with ``axes`` as an attribute. Spec: Unsqueeze-1, Unsqueeze-11.
@@ -123,6 +145,9 @@ def unsqueeze_by_attribute(data, *, axes):
     Version 1 has no negative axes, but they can only mean one thing and models have them.
     """
     return _unsqueeze(data, axes)
+
+
+unsqueeze_by_attribute.bind(view(unsqueeze_by_attribute))
 
 
 def _unsqueeze(data: np.ndarray, axes: Sequence[int]) -> np.ndarray:
@@ -135,6 +160,9 @@ def identity(input):
     return input
 
 
+identity.bind(view(identity))
+
+
 @op("Shape", since=1, without=["start", "end"])
 @op("Shape", since=15)
 def shape(data, *, start=0, end=None):
@@ -142,10 +170,16 @@ def shape(data, *, start=0, end=None):
     return np.array(data.shape[start:end], np.int64)
 
 
+shape.bind(constant(shape))
+
+
 @op("Size", since=1)
 def size(data):
     """How many elements: int64, rank 0. Spec: Size-1."""
     return np.array(data.size, np.int64)
+
+
+size.bind(constant(size))
 
 
 # --- the same elements in another order -----------------------------------------------------------
@@ -162,8 +196,10 @@ def transpose(data, *, perm=None):
     return data.transpose(perm)
 
 
-for _function in (unsqueeze, unsqueeze_by_attribute, identity, shape, size, transpose):
-    _function.needs(nothing)
+transpose.bind(view(transpose))
+
+
+declare(unsqueeze, unsqueeze_by_attribute, identity, shape, size, transpose, needs=nothing)
 
 
 # of the same elements in the same order there is a copy only if they don't lie in memory so
@@ -286,261 +322,23 @@ def _needs_of_tile(input: np.ndarray, repeats: Sequence[int]) -> Need:
     return result((count_of(repeats), input.size), input.dtype)
 
 
-# --- cutting out and putting around ---------------------------------------------------------------
+# ------------------------------------------------------------------------------------------- facts
+
+declare(
+    depth_to_space, expand, flatten, flatten_from_the_front, identity, reshape,
+    reshape_by_attribute, shape, size, space_to_depth, squeeze, squeeze_by_attribute, tile,
+    tile_one_axis, transpose, unsqueeze, unsqueeze_by_attribute, flops=flops.none,
+)  # fmt: skip
+declare(
+    reshape, reshape_by_attribute, flatten, flatten_from_the_front, squeeze, squeeze_by_attribute,
+    unsqueeze, unsqueeze_by_attribute, batch_axis=batch.same_size,
+)  # fmt: skip
+declare(shape, size, batch_axis=batch.no_samples)
+identity.batch_axis(batch.elementwise)
+declare(depth_to_space, space_to_depth, choices={"mode": "DCR CRD"})
 
 
-@op("Slice", since=10)
-def slice_(data, starts, ends, axes=None, steps=None):
-    """x[start:end:step] on each of ``axes``, a view. Spec: Slice-10, Slice-11, Slice-13.
-
-    Negative starts and ends count from the end, and what lies outside is clamped.
-    """
-    return _slice(
-        data,
-        as_ints(starts),
-        as_ints(ends),
-        None if axes is None else as_ints(axes),
-        None if steps is None else as_ints(steps),
-    )
-
-
-@op("Slice", since=1)
-def slice_by_attribute(data, *, starts, ends, axes=None):
-    """Slice with everything as attributes, and steps of 1. Spec: Slice-1."""
-    return _slice(data, starts, ends, axes, None)
-
-
-def _slice(
-    data: np.ndarray,
-    starts: Sequence[int],
-    ends: Sequence[int],
-    axes: Sequence[int] | None,
-    steps: Sequence[int] | None,
-) -> np.ndarray:
-    axes = range(len(starts)) if axes is None else axes
-    steps = [1] * len(starts) if steps is None else steps
-    if not len(starts) == len(ends) == len(axes) == len(steps):
-        raise ValueError(
-            f"{len(starts)} starts, {len(ends)} ends, {len(axes)} axes and {len(steps)} steps: "
-            "Slice needs as many of each"
-        )
-    index: list[Any] = [slice(None)] * data.ndim
-    for axis, start, end, step in zip(
-        normalize_axes(axes, data.ndim), starts, ends, steps, strict=True
-    ):
-        index[axis] = _clamped(start, end, step, data.shape[axis])
-    index.append(...)  # so that rank 0 remains an array
-    return data[tuple(index)]
-
-
-def _clamped(start: int, end: int, step: int, size: int) -> slice:
-    """The Python slice that means what Slice-13 says.
-
-    They part in one place: going backwards from before the beginning, Python takes nothing and
-    ONNX starts at the first element.
-    """
-    if step == 0:
-        raise ValueError("a Slice step can't be 0")
-    start = start + size if start < 0 else start
-    end = end + size if end < 0 else end
-    if step > 0:
-        return slice(min(max(start, 0), size), min(max(end, 0), size), step)
-    if size == 0:
-        return slice(0, 0)
-    start = min(max(start, 0), size - 1)
-    # an end of -1 is "before the first element", which Python writes as None
-    return slice(start, min(end, size - 1) if end >= 0 else None, step)
-
-
-slice_.needs(nothing)
-slice_by_attribute.needs(nothing)
-
-
-@op("Pad", since=19)
-def pad(data, pads, constant_value=None, axes=None, *, mode="constant"):
-    """Put ``pads`` = (begin of each axis …, end of each axis …) elements around the tensor.
-
-    Negative pads cut off. What is put there is a constant, the mirror image without the border
-    ("reflect"), the border itself ("edge") or the other side ("wrap"). Spec: Pad-19.
-    """
-    named = range(data.ndim) if axes is None else normalize_axes(as_ints(axes), data.ndim)
-    amounts = _pad_amounts(as_ints(pads), named, data.ndim)
-    value = zero(data.dtype)
-    if constant_value is not None:
-        value = as_scalar(constant_value, "constant_value")
-    return _pad(data, amounts, value, mode)
-
-
-@op("Pad", since=18)
-def pad_without_wrap(data, pads, constant_value=None, axes=None, *, mode="constant"):
-    """Pad before the mode "wrap". Spec: Pad-18."""
-    _no_wrap(mode)
-    return pad(data, pads, constant_value, axes, mode=mode)
-
-
-@op("Pad", since=11)
-def pad_all_axes(data, pads, constant_value=None, *, mode="constant"):
-    """Pad without ``axes``. Spec: Pad-11, Pad-13."""
-    return pad_without_wrap(data, pads, constant_value, mode=mode)
-
-
-@op("Pad", since=2)
-def pad_by_attribute(data, *, pads, value=0.0, mode="constant"):
-    """Pad with the amounts and the constant as attributes. Spec: Pad-2."""
-    _no_wrap(mode)
-    return _pad(data, _pad_amounts(pads, range(data.ndim), data.ndim), value, mode)
-
-
-@op("Pad", since=1)
-def pad_by_paddings(data, *, paddings, value=0.0, mode="constant"):
-    """Pad when its attribute was called ``paddings``. Spec: Pad-1."""
-    return pad_by_attribute(data, pads=paddings, value=value, mode=mode)
-
-
-def _no_wrap(mode: str) -> None:
-    if mode == "wrap":
-        raise ValueError("Pad has no mode 'wrap' before opset 19")
-
-
-def _pad_amounts(pads: Sequence[int], axes: Sequence[int], rank: int) -> list[tuple[int, int]]:
-    """(begin, end) for each axis of the tensor."""
-    if len(pads) != 2 * len(axes):
-        raise ValueError(f"{len(pads)} pads for {len(axes)} axes: there must be two for each")
-    amounts = [(0, 0)] * rank
-    for i, axis in enumerate(axes):
-        amounts[axis] = pads[i], pads[i + len(axes)]
-    return amounts
-
-
-def _pad(
-    data: np.ndarray, amounts: Sequence[tuple[int, int]], value: object, mode: str
-) -> np.ndarray:
-    if mode not in ("constant", "reflect", "edge", "wrap"):
-        raise ValueError(f"Pad has no mode {mode!r}")
-    for (begin, end), n in zip(amounts, data.shape, strict=True):
-        if n + min(begin, 0) + min(end, 0) < 0:
-            raise ValueError(f"can't cut {-min(begin, 0)} and {-min(end, 0)} off size {n}")
-    # cut first: what is mirrored or repeated is what remains
-    index: list[Any] = [
-        slice(max(-begin, 0), n - max(-end, 0))
-        for (begin, end), n in zip(amounts, data.shape, strict=True)
-    ]
-    index.append(...)
-    kept = data[tuple(index)]
-    around = [(max(begin, 0), max(end, 0)) for begin, end in amounts]
-    padded = np.empty([b + n + e for (b, e), n in zip(around, kept.shape, strict=True)], data.dtype)
-    inner = [slice(b, b + n) for (b, _), n in zip(around, kept.shape, strict=True)]
-    place: tuple[Any, ...] = (*inner, ...)  # or a string of rank 0 would hold an array
-    padded[place] = kept
-    for axis, ((begin, end), n) in enumerate(zip(around, kept.shape, strict=True)):
-        # what this axis puts around spans the axes before, as they are padded already
-        before, after = (slice(None),) * axis, tuple(inner[axis + 1 :])
-        for start, count in ((0, begin), (begin + n, end)):
-            if count == 0:
-                continue
-            side = before + (slice(start, start + count),) + after  # noqa: RUF005
-            if mode == "constant":
-                padded[side] = value
-            elif n:
-                source = begin + _source(np.arange(start, start + count) - begin, n, mode)
-                padded[side] = padded[before + (source,) + after]  # noqa: RUF005
-            else:
-                raise ValueError(f"mode {mode!r} can't pad axis {axis}, which has no elements")
-    return padded
-
-
-def _source(places: np.ndarray, n: int, mode: str) -> np.ndarray:
-    """Which of the n elements is to be seen at each place, of which 0 … n-1 are the elements."""
-    if mode == "edge":
-        return places.clip(0, n - 1)
-    if mode == "wrap":
-        return places % n
-    if n == 1:
-        return np.zeros_like(places)
-    period = 2 * (n - 1)  # 0 1 2 … n-1 … 2 1, over and over
-    return (n - 1) - abs((n - 1) - places % period)
-
-
-@pad.needs
-@pad_without_wrap.needs
-@pad_all_axes.needs
-@pad_by_attribute.needs
-@pad_by_paddings.needs
-def needs_of_pad(
-    data: np.ndarray,
-    pads: Any = None,
-    constant_value: np.ndarray | None = None,
-    axes: np.ndarray | None = None,
-    *,
-    paddings: Any = None,
-    mode: str = "constant",
-    **_: Any,
-) -> Need:
-    named = range(data.ndim) if axes is None else normalize_axes(as_ints(axes), data.ndim)
-    given = as_ints(paddings if pads is None else pads)
-    return _needs_of_pad(data, _pad_amounts(given, named, data.ndim), mode)
-
-
-def _needs_of_pad(data: np.ndarray, amounts: Sequence[tuple[int, int]], mode: str) -> Need:
-    """The result; what goes to one side of it is picked out first, unless it is a constant."""
-    padded = [n + begin + end for n, (begin, end) in zip(data.shape, amounts, strict=True)]
-    need = result(padded, data.dtype)
-    if mode == "constant":
-        return need
-    sides = [(n, max(amount)) for n, amount in zip(padded, amounts, strict=True) if n > 0]
-    picked = max((need.memory * side // n + 40 * side for n, side in sides), default=0)
-    return Need(need.memory + picked, 4 * need.work + 40 * sum(side for _, side in sides))
-
-
-@op("CenterCropPad", since=18)
-def center_crop_pad(input_data, shape, *, axes=None):
-    """Cut or zero-pad each of ``axes`` to the size in ``shape``, keeping the centre.
-
-    Of an odd difference the larger half falls to the end. Spec: CenterCropPad-18.
-    """
-    amounts = _center_amounts(input_data, shape, axes)
-    return _pad(input_data, amounts, zero(input_data.dtype), "constant")
-
-
-@center_crop_pad.needs
-def needs_of_center_crop_pad(
-    input_data: np.ndarray, shape: np.ndarray, *, axes: Sequence[int] | None = None
-) -> Need:
-    return _needs_of_pad(input_data, _center_amounts(input_data, shape, axes), "constant")
-
-
-def _center_amounts(
-    input_data: np.ndarray, shape: np.ndarray, axes: Sequence[int] | None
-) -> list[tuple[int, int]]:
-    """What to put before and behind each axis; negative: to cut off."""
-    named = range(input_data.ndim) if axes is None else normalize_axes(axes, input_data.ndim)
-    sizes = as_ints(shape)
-    if len(sizes) != len(named) or min(sizes, default=0) < 0:
-        raise ValueError(f"shape {sizes} doesn't fit {len(named)} axes")
-    amounts = [(0, 0)] * input_data.ndim
-    for axis, size in zip(named, sizes, strict=True):
-        missing = size - input_data.shape[axis]
-        begin = missing // 2 if missing > 0 else -(-missing // 2)
-        amounts[axis] = begin, missing - begin
-    return amounts
-
-
-@op("Trilu", since=14)
-def trilu(input, k=None, *, upper=1):
-    """Keep the elements on and above (``upper``) or below the k-th diagonal; zero elsewhere.
-
-    The last two axes are the matrices. Spec: Trilu-14.
-    """
-    if input.ndim < 2:
-        raise ValueError(f"Trilu needs at least two axes, not shape {input.shape}")
-    rows, columns = np.ogrid[: input.shape[-2], : input.shape[-1]]
-    # as far out as the matrix goes is as far as int64 must go
-    diagonal = 0 if k is None else max(-len(rows), min(as_int(k, "k"), columns.size))
-    keep = columns >= rows + diagonal if upper else columns <= rows + diagonal
-    return np.where(keep, input, np.full((), zero(input.dtype), input.dtype))
-
-
-@trilu.needs
-def needs_of_trilu(input: np.ndarray, k: np.ndarray | None = None, **_: Any) -> Need:
-    memory = input.nbytes + count_of(input.shape[-2:]) + 16 * sum(input.shape[-2:])
-    return Need(memory, 10 * input.size)
+@transpose.batch_axis
+def batch_axis_of_transpose(samples, inputs, outputs, *, perm, **_):
+    perm = list(perm or reversed(range(inputs[0].ndim)))
+    return [perm.index(samples[0])]

@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.contract.dtypes import numpy_dtype
-from onnxwalk.ops.contract.needs import Need, along, wide_copies, wide_itemsize
+from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared import types
 from onnxwalk.ops.shared.axes import normalize_axis
+from onnxwalk.ops.shared.needs import along, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import wide
 from onnxwalk.ops.shared.values import as_int, as_scalar
 
@@ -264,3 +267,9 @@ def needs_of_mel_weight_matrix(
     return Need(
         48 * places * max(bands, 0) + 8 * places + 64 * max(bands, 0), 60 * places * max(bands, 0)
     )
+
+
+declare(
+    blackman_window, hamming_window, hann_window, mel_weight_matrix,
+    output_type=types.named_by("output_datatype"),
+)  # fmt: skip

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import PER_ITEM, PER_STRING, Need, broadcast, size, texts, width
+from onnxwalk.ops.contract.needs import Need, broadcast, size
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.needs import PER_ITEM, PER_STRING, texts, width
 from onnxwalk.ops.shared.re2 import compile_re2, ignores_case, steps_of
 
 
@@ -241,3 +242,7 @@ def needs_of_tfidf_vectorizer(
         for n in range(max(min_gram_length, 1), min(max_gram_length, len(ngram_counts)) + 1)
     )
     return Need(memory + 8 * grams, 400 * rows * looked_up + PER_ITEM * pool + 60 * rows * grams)
+
+
+string_normalizer.choices({"case_change_action": "LOWER UPPER NONE"})
+tfidf_vectorizer.choices({"mode": "TF IDF TFIDF"})

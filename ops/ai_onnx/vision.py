@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import PER_ARRAY, PER_CALL, PER_ITEM, Need, reshaped, result, size
+from onnxwalk.ops.contract.needs import Need, size
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.needs import PER_ARRAY, PER_CALL, PER_ITEM, reshaped, result
 from onnxwalk.ops.shared.values import as_int, as_ints, as_scalar
 from onnxwalk.ops.shared.windows import axes_of
 
@@ -231,3 +232,6 @@ def needs_of_image_decoder(encoded_stream: np.ndarray, **_: Any) -> Need:
     except Exception:  # none of these
         return Need(3 * encoded_stream.nbytes, 10 * encoded_stream.size)
     return Need(3 * encoded_stream.nbytes + 28 * pixels + (1 << 18), 200 * pixels + 10_000_000)
+
+
+image_decoder.choices({"pixel_format": "RGB BGR Grayscale"})

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import PER_ITEM, Need
+from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.needs import PER_ITEM
 
 ML = "ai.onnx.ml"
 

@@ -9,14 +9,17 @@ import numpy as np
 
 from onnxwalk.ops.ai_onnx_ml.encoders import ML
 from onnxwalk.ops.ai_onnx_ml.scores import (
+    POST_TRANSFORM,
     class_labels,
     needs_of_scores,
     of_two_classes,
     rows,
     transformed,
 )
-from onnxwalk.ops.contract.needs import Need, multiply_adds
+from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.needs import multiply_adds
 
 
 @op("LinearClassifier", domain=ML, since=1)
@@ -96,3 +99,6 @@ def needs_of_linear(
     need = needs_of_scores(x, count, len(coefficients) // max(features, 1), post_transform)
     work = multiply_adds(count * len(coefficients), np.dtype(np.float64))
     return Need(need.memory + 16 * len(coefficients), need.work + work + 200 * len(coefficients))
+
+
+declare(linear_classifier, linear_regressor, choices=POST_TRANSFORM)

@@ -12,8 +12,9 @@ import numpy as np
 
 from onnxwalk.ops.ai_onnx.cast import convert
 from onnxwalk.ops.ai_onnx_ml.encoders import ML, the_one
-from onnxwalk.ops.contract.needs import PER_ITEM, Need
+from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.needs import PER_ITEM
 
 
 @op("ZipMap", domain=ML, since=1)
@@ -118,3 +119,6 @@ def needs_of_dict_vectorizer(x: Mapping[Any, Any], **attributes: Any) -> Need:
 def needs_of_cast_map(x: Mapping[int, Any], *, max_map: int = 1, **_: Any) -> Need:
     """The values, and as text; the row that they are put in, made of integers first."""
     return Need(400 * len(x) + 16 * max(max_map, 0), 5 * PER_ITEM * len(x) + 20 * max(max_map, 0))
+
+
+cast_map.choices({"cast_to": "TO_FLOAT TO_STRING TO_INT64", "map_form": "DENSE SPARSE"})

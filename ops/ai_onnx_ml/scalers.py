@@ -152,3 +152,6 @@ def needs_of_feature_vectorizer(*x: np.ndarray, **_: Any) -> Need:
 def needs_of_array_feature_extractor(x: np.ndarray, y: np.ndarray) -> Need:
     count = size(x.shape[:-1]) * y.size
     return Need(x.itemsize * count + 8 * y.size, 20 * count)
+
+
+normalizer.choices({"norm": "MAX L1 L2"})

@@ -11,6 +11,7 @@ from onnxwalk.ops.ai_onnx_ml.encoders import the_one
 from onnxwalk.ops.contract.needs import Need
 
 TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
+POST_TRANSFORM = {"post_transform": " ".join(TRANSFORMS)}
 
 
 def transformed(scores: np.ndarray, post_transform: str) -> np.ndarray:

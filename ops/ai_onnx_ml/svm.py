@@ -10,6 +10,7 @@ import numpy as np
 
 from onnxwalk.ops.ai_onnx_ml.encoders import ML
 from onnxwalk.ops.ai_onnx_ml.scores import (
+    POST_TRANSFORM,
     check_same_length,
     class_labels,
     needs_of_scores,
@@ -17,8 +18,10 @@ from onnxwalk.ops.ai_onnx_ml.scores import (
     rows,
     transformed,
 )
-from onnxwalk.ops.contract.needs import PER_CALL, PER_ELEMENT, Need, multiply_adds
+from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.needs import PER_ELEMENT, Need
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.needs import PER_CALL, multiply_adds
 
 Floats = Sequence[float] | None
 
@@ -255,3 +258,10 @@ def needs_of_svm(
         rounds = max(100, classes)
         work += rounds * classes * (20 * PER_CALL + 60 * count * classes)
     return Need(memory, work)
+
+
+declare(
+    svm_classifier,
+    svm_regressor,
+    choices={**POST_TRANSFORM, "kernel_type": "LINEAR POLY RBF SIGMOID"},
+)

@@ -23,6 +23,7 @@ from onnxwalk.ops.ai_onnx_ml.forest import (
     to_leaf_or_node,
 )
 from onnxwalk.ops.ai_onnx_ml.scores import (
+    POST_TRANSFORM,
     TRANSFORMS,
     check_same_length,
     class_labels,
@@ -31,8 +32,9 @@ from onnxwalk.ops.ai_onnx_ml.scores import (
     rows,
     transformed,
 )
-from onnxwalk.ops.contract.needs import BLOCK, PER_CALL, PER_ITEM, Need
+from onnxwalk.ops.contract.needs import BLOCK, Need
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.needs import PER_CALL, PER_ITEM
 
 AGGREGATES = ("AVERAGE", "SUM", "MIN", "MAX")
 Ints = Sequence[int] | None
@@ -277,7 +279,7 @@ def tree_ensemble_classifier(
 
 
 for _operator in (tree_ensemble, tree_ensemble_regressor, tree_ensemble_classifier):
-    _operator.prepare(_operator.__wrapped__)
+    _operator.prepare(inspect.unwrap(_operator))
 
 
 def _values(name: str, floats: Floats, tensor: Tensor) -> np.ndarray:
@@ -339,3 +341,7 @@ def needs_of_trees(
     memory = need.memory + 150 * numbers + 12 * leaves * voted + block * (80 + 40 * voted)
     walked = 40 * count * nodes + count * trees * (200 + 100 * voted)
     return Need(memory, need.work + walked + 3 * PER_ITEM * numbers + 100 * PER_CALL)
+
+
+tree_ensemble_classifier.choices(POST_TRANSFORM)
+tree_ensemble_regressor.choices({**POST_TRANSFORM, "aggregate_function": "AVERAGE SUM MIN MAX"})

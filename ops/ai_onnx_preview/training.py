@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import Need, total_bytes
+from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.needs import total_bytes
 from onnxwalk.ops.shared.values import as_float, as_int
 
 TRAINING = "ai.onnx.preview.training"
@@ -137,3 +138,6 @@ def needs_of_step(r: np.ndarray, t: np.ndarray, *inputs: np.ndarray, **_: Any) -
     is computed with: up to four more of its size."""
     largest = max((x.nbytes for x in inputs), default=0)
     return Need(total_bytes(inputs) + 4 * largest, 30 * sum(x.size for x in inputs))
+
+
+momentum.choices({"mode": "nesterov standard"})

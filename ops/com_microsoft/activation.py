@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from onnxwalk.ops.ai_onnx import activation
 from onnxwalk.ops.com_microsoft import DOMAIN
-from onnxwalk.ops.contract.needs import elementwise
+from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared import batch, flops
+from onnxwalk.ops.shared.needs import elementwise
 from onnxwalk.ops.shared.numeric import check_same_dtype, in_float32
 
 
@@ -63,6 +65,9 @@ def _last_axis(bias, x):
 
 gelu.needs(elementwise(blockwise=8, per_element=150))
 quick_gelu.needs(elementwise(2, widened=True, per_element=150))
-for _function in (bias_gelu, fast_gelu):
-    _function.needs(elementwise(2, widened=True, per_element=200))
+declare(bias_gelu, fast_gelu, needs=elementwise(2, widened=True, per_element=200))
 bias_split_gelu.needs(elementwise(2.5, widened=True, per_element=200))
+
+
+gelu.batch_axis(batch.elementwise)
+gelu.flops(flops.each(6))

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.com_microsoft import DOMAIN
-from onnxwalk.ops.com_microsoft.attention import heads_apart, needs_of_attending, refuse, rotated
-from onnxwalk.ops.contract.needs import Need, wide_itemsize
+from onnxwalk.ops.com_microsoft.attention import heads_apart, needs_of_attending, refuse
+from onnxwalk.ops.com_microsoft.rotary import rotated
+from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.needs import wide_itemsize
 from onnxwalk.ops.shared.numeric import wide
 from onnxwalk.ops.shared.values import as_int
 
@@ -201,3 +203,6 @@ def needs_of_group_query_attention(
     scores = batch * num_heads * length * keys
     memory = need.memory + item * (2 * scores + 4 * math.prod(k)) + 4 * batch * length * keys
     return Need(memory, need.work + 120 * (scores + math.prod(k)))
+
+
+group_query_attention.not_computed({"T_CACHE": "int8 uint8 float8e4m3fn", "T_KV_SCALE": "float"})

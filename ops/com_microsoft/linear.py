@@ -2,84 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx import activation as activations
-from onnxwalk.ops.ai_onnx import conv as convolution
-from onnxwalk.ops.ai_onnx import conv_transpose, linear
-from onnxwalk.ops.ai_onnx.pool import max_pool
+from onnxwalk.ops.ai_onnx import conv_transpose, fusion, linear
 from onnxwalk.ops.com_microsoft import DOMAIN
-from onnxwalk.ops.contract.needs import (
+from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.needs import Need, size
+from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared import batch, flops
+from onnxwalk.ops.shared.needs import (
     PER_ITEM,
-    Need,
     multiply_adds,
     product_shape,
-    size,
     wide_copies,
     wide_itemsize,
 )
-from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.contract.space import with_bind
-from onnxwalk.ops.fast import epilogue
 from onnxwalk.ops.shared.numeric import check_same_dtype, in_float32
 from onnxwalk.ops.shared.values import as_ints
 
-# ----------------------------------------------------------------------------- fused activations
-
-#: the function and its parameters, all of which a node must give
-_FUSED: dict[str, tuple[Callable[..., np.ndarray], tuple[str, ...]]] = {
-    "Relu": (activations.relu, ()),
-    "Tanh": (activations.tanh, ()),
-    "Sigmoid": (activations.sigmoid, ()),
-    "Softplus": (activations.softplus, ()),
-    "Softsign": (activations.softsign, ()),
-    "HardSwish": (activations.hard_swish, ()),
-    "Swish": (activations.swish, ()),
-    "LeakyRelu": (activations.leaky_relu, ("alpha",)),
-    "Elu": (activations.elu, ("alpha",)),
-    "Celu": (activations.celu, ("alpha",)),
-    "ThresholdedRelu": (activations.thresholded_relu, ("alpha",)),
-    "Selu": (activations.selu, ("alpha", "gamma")),
-    "HardSigmoid": (activations.hard_sigmoid, ("alpha", "beta")),
-    "ParametricSoftplus": (
-        lambda x, alpha, beta: alpha * activations.softplus(beta * x),
-        ("alpha", "beta"),
-    ),
-    "Clip": (lambda x, minimum, maximum: np.clip(x, minimum, maximum), ("minimum", "maximum")),
-}
-_IN_CONV = ("Relu", "Tanh", "Sigmoid", "HardSwish", "Swish", "LeakyRelu", "HardSigmoid", "Clip")
-_IN_GEMM = tuple(name for name in _FUSED if name not in ("HardSwish", "Swish", "Clip"))
-
-
-def _activation(
-    name: str | None, parameters: dict[str, float | None], allowed: Sequence[str] = _IN_GEMM
-) -> Callable[[np.ndarray], np.ndarray]:
-    """The function that an attribute ``activation`` names; none is the identity."""
-    given = {key: value for key, value in parameters.items() if value is not None}
-    if not name:
-        return lambda x: x
-    if name not in allowed:
-        raise NotImplementedError(f"activation {name!r} is not one of {', '.join(allowed)}")
-    function, wanted = _FUSED[name]
-    if set(given) != set(wanted):
-        raise ValueError(f"activation {name} takes {list(wanted)}, and {list(given)} are given")
-    return lambda x: function(x, **given).astype(x.dtype, copy=False)
-
-
-def _activation_in_conv(
-    name: str | None, parameters: Sequence[float]
-) -> Callable[[np.ndarray], np.ndarray]:
-    """``_activation`` with its parameters in a list."""
-    names = _FUSED[name][1] if name in _FUSED else ()
-    if name == "HardSwish" and [round(value, 6) for value in parameters] == [0.166667, 0.5]:
-        parameters = ()  # they may come along, but can't be others
-    if len(parameters) != len(names):
-        raise ValueError(f"activation {name} takes {list(names)}, not {list(parameters)}")
-    return _activation(name, dict(zip(names, parameters, strict=True)), _IN_CONV)
-
+_IN_CONV = ("Relu", "Tanh", "Sigmoid", "HardSwish", "LeakyRelu", "HardSigmoid", "Clip")
+_IN_GEMM = tuple(n for n in fusion.ACTIVATIONS if n not in ("HardSwish", "Swish", "Clip"))
 
 # ------------------------------------------------------------------------------------ convolution
 
@@ -105,7 +49,7 @@ def fused_conv(
     activation: Relu, Tanh, Sigmoid, HardSwish, LeakyRelu (alpha), HardSigmoid (alpha, beta) or
     Clip (min, max), with its parameters in activation_params; none is the identity.
 
-    Source: com.microsoft.FusedConv-1, ONNX Runtime 1.32; Swish is this package's own.
+    Source: com.microsoft.FusedConv-1, ONNX Runtime 1.32.
     """
     prepared = prepare_fused_conv(
         w,
@@ -123,49 +67,16 @@ def fused_conv(
 
 
 @fused_conv.prepare
-def prepare_fused_conv(
-    w,
-    b=None,
-    *,
-    activation=None,
-    activation_params=None,
-    _rewritten=False,
-    _pool=False,
-    **attributes,
-):
-    """FusedConv with known weights, which are laid out once.
-
-    ``_rewritten``: it was made out of Conv and Add, so that z broadcasts. ``_pool``: the result is
-    that of MaxPool over 2 × 2. (The rewrite ``fuse_conv`` sets these.)
-    """
-    convolved = convolution.prepare_conv(w, b, **attributes)
-    activated = _activation_in_conv(activation, activation_params or ())
-
-    def apply(x, z=None):
-        y = convolved(x)
-        if z is not None:
-            check_same_dtype(y, z)
-            if z.shape != y.shape and not _rewritten:
-                raise ValueError(f"Z {z.shape} should have the shape of the convolution, {y.shape}")
-            y = y + z
-        y = activated(y)
-        return max_pool(y, kernel_shape=(2, 2), strides=(2, 2)) if _pool else y
-
-    bound = getattr(convolved, "bind", None)
-    if bound is None:
-        return apply
-
-    def bind(space, x, z=None):
-        if activation not in (None, *epilogue.NAMES):
-            return None
-        if z is not None:
-            fits = _rewritten or z.shape == convolution.shape_of_conv(x, w, **attributes)
-            if z.dtype != x.dtype or not fits:
-                return None
-        behind = epilogue.activation(activation, activation_params or ())
-        return bound(space, x, z, behind, _pool)
-
-    return with_bind(apply, bind, bound.margin)
+def prepare_fused_conv(w, b=None, *, activation=None, activation_params=None, **attributes):
+    """FusedConv with known weights, which are laid out once."""
+    return fusion.prepare_conv(
+        w,
+        b,
+        activation=activation,
+        activation_params=activation_params,
+        allowed=_IN_CONV,
+        **attributes,
+    )
 
 
 @op("ConvTransposeWithDynamicPads", since=1, domain=DOMAIN)
@@ -228,7 +139,7 @@ def fused_gemm(
     """
     given = {"alpha": activation_alpha, "beta": activation_beta, "gamma": activation_gamma}
     y = linear.gemm(a, b, c, alpha=alpha, beta=beta, transA=transA, transB=transB)
-    return _activation(activation, given)(y)
+    return fusion.activation(activation, given, _IN_GEMM)(y)
 
 
 @op("FusedMatMul", since=1, domain=DOMAIN)
@@ -284,7 +195,7 @@ def fused_matmul_activation(
         transBatchB=transBatchB,
     )
     given = {"alpha": activation_alpha, "beta": activation_beta, "gamma": activation_gamma}
-    return _activation(activation, given)(y)
+    return fusion.activation(activation, given, _IN_GEMM)(y)
 
 
 def _transposed(x: np.ndarray, batch: int, last: int) -> np.ndarray:
@@ -316,19 +227,7 @@ def inverse(x):
 # ------------------------------------------------------------------------------------------- needs
 
 
-def _with_activation(need: Need, shape: Iterable[int], item: int, more: int = 2) -> Need:
-    """An activation of a result makes one or two more; a sum before it another."""
-    count = size(shape)
-    return Need(need.memory + more * item * count, need.work + 150 * count)
-
-
-@fused_conv.needs
-def needs_of_fused_conv(
-    x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None, z: np.ndarray | None = None, **a: Any
-) -> Need:
-    shape = convolution.shape_of_conv(x, w, **a)
-    need = convolution.needs_of_conv(x, w, b, **a)
-    return _with_activation(need, shape, wide_itemsize(x.dtype), 1 if z is None else 2)
+fused_conv.needs(fusion.needs_of_conv)
 
 
 @conv_transpose_with_dynamic_pads.needs
@@ -355,7 +254,7 @@ def needs_of_fused_gemm(
 ) -> Need:
     need = linear.needs_of_gemm(a, b, c, transA=transA, transB=transB, **attributes)
     shape = a.shape[1 if transA else 0], b.shape[0 if transB else 1]
-    return _with_activation(need, shape, wide_itemsize(a.dtype))
+    return fusion.with_activation(need, shape, wide_itemsize(a.dtype))
 
 
 @fused_matmul.needs
@@ -374,7 +273,7 @@ def needs_of_fused_matmul(
     left, right = _transposed(a, transBatchA, transA), _transposed(b, transBatchB, transB)
     need = linear.needs_of_matmul(left, right)
     shape = product_shape(left.shape, right.shape)
-    return _with_activation(need, shape, wide_itemsize(a.dtype), 1)
+    return fusion.with_activation(need, shape, wide_itemsize(a.dtype), 1)
 
 
 @inverse.needs
@@ -386,3 +285,15 @@ def needs_of_inverse(x: np.ndarray) -> Need:
     matrices = size(x.shape[:-2])
     macs = 3 * matrices * rows**3
     return Need(memory, multiply_adds(macs, x.dtype) + 50 * x.size + 30 * PER_ITEM * matrices)
+
+
+# ------------------------------------------------------------------------------------------- facts
+
+declare(fused_conv, flops=flops.convolution, batch_axis=batch.first_axis)
+
+
+@fused_matmul.flops
+@transpose_matmul.flops
+@fused_matmul_activation.flops
+def flops_of_fused_matmul(outputs, a, *others, transA, transBatchA=0, **_):
+    return flops.product(outputs, _transposed(a, transBatchA, transA))

@@ -14,9 +14,10 @@ import numpy as np
 
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.dtypes import element_type
-from onnxwalk.ops.contract.needs import Need, along, multiply_adds, wide_copies, wide_itemsize
+from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.axes import normalize_axis
+from onnxwalk.ops.shared.needs import along, multiply_adds, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import wide
 
 

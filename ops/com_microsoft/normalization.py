@@ -10,13 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx.normalization import dropout, layer_normalization, needs_of_dropout
+from onnxwalk.ops.ai_onnx.dropout import dropout, needs_of_dropout
+from onnxwalk.ops.ai_onnx.normalization import layer_normalization
 from onnxwalk.ops.ai_onnx.quantize import dequantize_linear
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.dtypes import numpy_dtype
-from onnxwalk.ops.contract.needs import PER_ELEMENT, Need, wide_copies, wide_itemsize
+from onnxwalk.ops.contract.needs import PER_ELEMENT, Need
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared import types
 from onnxwalk.ops.shared.axes import normalize_axis
+from onnxwalk.ops.shared.needs import wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import check_same_dtype, wide
 
 
@@ -314,3 +317,7 @@ def needs_of_bias_dropout(
 ) -> Need:
     need = needs_of_dropout(data, ratio, training_mode)
     return Need(need.memory + 2 * data.nbytes, need.work + 10 * data.size)
+
+
+bias_dropout.counts_outputs(False)
+simplified_layer_normalization.output_type(types.named_by("stash_type"))

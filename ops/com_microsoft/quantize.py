@@ -11,8 +11,9 @@ import numpy as np
 
 from onnxwalk.ops.ai_onnx import quantize, recurrent
 from onnxwalk.ops.com_microsoft import DOMAIN
-from onnxwalk.ops.contract.needs import PER_CALL, Need, broadcast, product_shape, size
+from onnxwalk.ops.contract.needs import Need, broadcast, size
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.needs import PER_CALL, product_shape
 from onnxwalk.ops.shared.numeric import check_same_dtype
 
 FLOAT = 1  # TensorProto.DataType

@@ -6,17 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx import creation, indexing, pool, shape
+from onnxwalk.ops.ai_onnx import creation, indexing, pool, shape, slicing
 from onnxwalk.ops.com_microsoft import DOMAIN
-from onnxwalk.ops.contract.needs import Need, nothing, size, wide_itemsize
+from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.needs import Need, nothing, size
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared import flops
+from onnxwalk.ops.shared.needs import wide_itemsize
 from onnxwalk.ops.shared.values import as_int, as_ints
 
 
 @op("Trilu", since=1, domain=DOMAIN)
 def trilu(X, k=None, *, upper=1):
     """The upper or lower triangles, as Trilu-14. Source: com.microsoft.Trilu-1."""
-    return shape.trilu(X, k, upper=upper)
+    return slicing.trilu(X, k, upper=upper)
 
 
 @op("Pad", since=1, domain=DOMAIN)
@@ -24,7 +27,7 @@ def pad(data, pads, value=None, *, mode="constant"):
     """Pad-13, whose pads may also be (1, 2·rank). Source: com.microsoft.Pad-1."""
     if pads.ndim == 2 and len(pads) == 1:
         pads = pads[0]
-    return shape.pad_all_axes(data, pads, value, mode=mode)
+    return slicing.pad_all_axes(data, pads, value, mode=mode)
 
 
 @op("ExpandDims", since=1, domain=DOMAIN)
@@ -144,7 +147,7 @@ def _places(start: np.ndarray, end: np.ndarray, size: int, count: int) -> np.nda
 
 # ------------------------------------------------------------------------------------------- needs
 
-trilu.needs(shape.needs_of_trilu)
+trilu.needs(slicing.needs_of_trilu)
 expand_dims.needs(nothing)
 gather_nd.needs(indexing.needs_of_gather_nd)
 unique.needs(indexing.needs_of_unique)
@@ -152,7 +155,7 @@ unique.needs(indexing.needs_of_unique)
 
 @pad.needs
 def needs_of_pad(data: np.ndarray, pads: np.ndarray, *_: Any, mode: str = "constant") -> Need:
-    return shape.needs_of_pad(data, pads, mode=mode)
+    return slicing.needs_of_pad(data, pads, mode=mode)
 
 
 @range_.needs
@@ -177,3 +180,6 @@ def needs_of_crop_and_resize(
     item = wide_itemsize(X.dtype)
     memory = places * (6 * item * X.shape[1] + 1) + around
     return Need(memory, places * (200 * X.shape[1] + 200) + around)
+
+
+declare(gather_nd, pad, range_, flops=flops.none)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.com_microsoft import DOMAIN
-from onnxwalk.ops.contract.needs import PER_ITEM, PER_STRING, Need, texts, width
+from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.needs import PER_ITEM, PER_STRING, texts, width
 from onnxwalk.ops.shared.re2 import compile_re2, steps_of
 
 #: a sign that repeats what is before it, and one that looks at what is around it

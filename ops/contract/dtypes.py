@@ -99,3 +99,18 @@ def element_type(dtype: np.dtype) -> ElementType:
 @functools.cache
 def _by_numpy_name() -> dict[str, ElementType]:
     return {element.numpy: element for element in _TYPES}
+
+
+def is_short_float(dtype: np.dtype) -> bool:
+    """float16, bfloat16 and the float8 family: too short to compute in."""
+    return dtype.itemsize < 4 and dtype.kind in "fV"
+
+
+#: NumPy's numbers of its types: up to here bool, the integers, float32 and float64
+_DOUBLE = np.dtype(np.float64).num
+
+
+def is_plain(dtype: np.dtype, kinds: str = "biuf") -> bool:
+    """Whether NumPy computes in this type as it is: no short float, no type of another package
+    (some of which call themselves floats)."""
+    return dtype.num <= _DOUBLE and dtype.kind in kinds and dtype.isnative

@@ -15,12 +15,29 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
 #: yields (body, inputs), is sent the body's outputs, returns a T
 Calls: TypeAlias = "Generator[tuple[Callable[..., Any], tuple[Any, ...]], tuple[Any, ...], T]"
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """What becomes of the outputs of an operator's graphs: outputs of the node, and of those of a
+    loop's body some inputs of the next iteration."""
+
+    #: branch(condition): the attribute whose graph is run, once, if the first input is this
+    branch: Callable[[Any], str] | None = None
+    #: the first output of a graph that is an output of the node; None: none of them is
+    outputs_from: int | None = None
+    #: carried(inputs of the graph, **attributes): how many of a graph's first outputs the next
+    #: iteration gets
+    carried: Callable[..., int] | None = None
+    #: whether iterations after the first read the node's inputs again, such as slices of them
+    rereads: bool = True
 
 
 def runs_graphs(operator: Callable[..., Calls[Any]]) -> Callable[..., Any]:

@@ -8,7 +8,7 @@ An operator is a plain function whose signature is its schema:
   ``None``: optional without a default; anything else: the default *of that version* of the spec;
 * the reserved keywords in ``RESERVED`` ask the interpreter for something that is not in the file.
 
-Names with a leading underscore are private to the function and invisible to the schema.
+What else is true of it is registered at the function: see ``ops.contract.facts``.
 
 Functions are called with NumPy's floating-point warnings off: overflow and 0/0 are values to ONNX.
 """
@@ -20,10 +20,14 @@ import importlib
 import inspect
 import pickle
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
+
+from onnxwalk.ops.contract.facts import Facts, Function, Mixed, Preparation
+from onnxwalk.ops.contract.graphs import Graphs
 from onnxwalk.ops.contract.needs import Need, usual
 
 #: keyword-only parameters that are not attributes:
@@ -38,10 +42,6 @@ REQUIRED: Any = inspect.Parameter.empty
 #: ``hints`` of the versions that still had this "legacy optimization attribute"
 CONSUMED_INPUTS: Mapping[str, Any] = {"consumed_inputs": None}
 
-_PREPARATIONS = "__onnx_preparations__"
-_BINDER = "__onnx_binder__"
-_NEEDS = "__onnx_needs__"
-
 
 @dataclass(frozen=True)
 class Input:
@@ -52,7 +52,7 @@ class Input:
     variadic: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Operator:
     """What (domain, name) means in models of opset ``since`` up to, not including, ``until``."""
 
@@ -61,12 +61,15 @@ class Operator:
     since: int
     until: int | None
     function: Callable[..., Any]
+    facts: Facts = field(repr=False)
     #: reads the signature; not before it is needed, since reading all of them takes time
     _signature: Callable[[], tuple[tuple[Input, ...], dict[str, Any], frozenset[str]]] = field(
         repr=False
     )
     #: the module that registered it
     module: str = field(repr=False, default="")
+    #: attributes that the function is called without
+    hints: frozenset[str] = field(repr=False, default=frozenset())
 
     @functools.cached_property
     def _schema(self) -> tuple[tuple[Input, ...], dict[str, Any], frozenset[str]]:
@@ -85,20 +88,19 @@ class Operator:
         return self._schema[2]
 
     @property
-    def preparations(self) -> tuple[Preparation, ...]:
-        """What ``@function.prepare`` added; operators that share a function share these."""
-        return tuple(self.function.__dict__.get(_PREPARATIONS, ()))
+    def preparation(self) -> Preparation | None:
+        """What ``@function.prepare`` registered."""
+        return None if self.hints else self.facts.get("prepare")
 
     @property
     def binder(self) -> Callable[..., Any] | None:
-        """What ``@function.bind`` added: see ``ops.contract.space``."""
-        return self.function.__dict__.get(_BINDER)
+        """What ``@function.bind`` registered: see ``ops.contract.space``."""
+        return None if self.hints else self.facts.get("bind")
 
     @property
     def rule(self) -> Callable[..., Need]:
-        """What ``@function.needs`` added, on this function or one that it wraps, or ``usual``."""
-        function = inspect.unwrap(self.function, stop=lambda f: _NEEDS in f.__dict__)
-        return function.__dict__.get(_NEEDS, usual)
+        """What ``@function.needs`` registered, or ``usual``."""
+        return self.facts.get("needs", usual)
 
     def needs(self, *inputs: Any, **keywords: Any) -> Need:
         """What a call takes at most for these inputs and attributes: see ``ops.contract.needs``."""
@@ -108,6 +110,60 @@ class Operator:
             return usual(*inputs)
         return Need(max(memory, 0), max(work, 0))  # of negative sizes, which it will refuse
 
+    def flops(self, inputs: Sequence[Any], outputs: Sequence[Any], given: Mapping[str, Any]) -> int:
+        """The additions and multiplications of a call, for its values (or arrays of their shapes)
+        and the attributes that the node has. 0 if it returns no arrays."""
+        if not outputs or not isinstance(outputs[0], np.ndarray):
+            return 0
+        rule = self.facts.get("flops")
+        if rule is None:
+            return sum(y.size for y in outputs if isinstance(y, np.ndarray))
+        return rule(outputs, *inputs, **{**self.attributes, **given})
+
+    def batch_axis(
+        self,
+        samples: Sequence[int | None],
+        inputs: Sequence[Any],
+        outputs: Sequence[Any],
+        given: Mapping[str, Any],
+    ) -> list[int | None]:
+        """The axis of each output that counts the samples of a batch. Raises Mixed."""
+        rule = self.facts.get("batch_axis")
+        if rule is None:
+            raise Mixed
+        return rule(samples, inputs, outputs, **{**self.attributes, **given})
+
+    def output_type(self, first: str, given: Mapping[str, Any]) -> str:
+        """The type of the outputs that the types of the inputs leave open; ``""``: not known."""
+        rule = self.facts.get("output_type")
+        try:
+            return "" if rule is None else rule(first, **{**self.attributes, **given})
+        except Exception:  # of attributes that don't fit, which is reported elsewhere
+            return ""
+
+    @property
+    def graphs(self) -> Graphs:
+        """What becomes of the outputs of the graphs among the attributes."""
+        return self.facts.get("graphs", Graphs())
+
+    def choices(self, attribute: str, opset: int) -> tuple[str, ...] | None:
+        """The words that an attribute may be at this opset; ``None``: any."""
+        words = self.facts.get("choices", {}).get(attribute)
+        if isinstance(words, Mapping):
+            since = max((version for version in words if version <= opset), default=None)
+            words = None if since is None else words[since]
+        return None if words is None else tuple(words.split())
+
+    @property
+    def not_computed(self) -> Mapping[str, str]:
+        """Types that the spec allows but that aren't computed here, by type variable."""
+        return self.facts.get("not_computed", {})
+
+    @property
+    def counts_outputs(self) -> bool:
+        """Whether the number of outputs that the node names changes what is in them."""
+        return self.facts.get("counts_outputs", "n_outputs" in self.reserved)
+
     @property
     def documentation(self) -> str:
         """The formula, shapes and source: the function's docstring."""
@@ -115,17 +171,6 @@ class Operator:
 
     def __str__(self) -> str:
         return f"{self.domain or 'ai.onnx'}.{self.name}-{self.since}"
-
-
-@dataclass(frozen=True)
-class Preparation:
-    """A function that is called once, at load, when the inputs that it names are constants.
-
-    ``function(*constants, **attributes)`` returns the function of the remaining inputs.
-    """
-
-    constants: tuple[str, ...]
-    function: Callable[..., Callable[..., Any]]
 
 
 class Registry:
@@ -153,7 +198,7 @@ class Registry:
         without: Iterable[str] = (),
         optional: Iterable[str] = (),
         hints: Mapping[str, Any] | None = None,
-    ) -> Callable[[Callable[..., Any]], Any]:
+    ) -> Callable[[Callable[..., Any]], Function]:
         """Register the decorated function for ``since <= opset < until``.
 
         ``without`` names inputs and attributes that this version does not have yet, so that one
@@ -168,22 +213,23 @@ class Registry:
 
         module = sys._getframe(1).f_globals.get("__name__", "")
 
-        def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        def register(function: Callable[..., Any]) -> Function:
             called = _dropping(function, hints) if hints else function
             signature = functools.partial(
                 _schema, function, frozenset(without), frozenset(optional), hints or {}
             )
             if not self._trusting:
                 signature()
-            operator = Operator(domain, name, since, until, called, signature, module)
+            facts = Facts.of(function)
+            dropped = frozenset(hints or ())
+            operator = Operator(
+                domain, name, since, until, called, facts, signature, module, dropped
+            )
             versions = self._operators.setdefault((domain, name), {})
             if since in versions:
                 raise ValueError(f"{operator} is already registered")
             versions[since] = operator
-            function.__dict__.setdefault("prepare", _prepare_decorator(function))
-            function.__dict__.setdefault("bind", functools.partial(_set, function, _BINDER))
-            function.__dict__.setdefault("needs", functools.partial(_set, function, _NEEDS))
-            return function
+            return cast(Function, function)
 
         return register
 
@@ -258,8 +304,6 @@ def _schema(
             if parameter.kind is not parameter.VAR_POSITIONAL and parameter.default is REQUIRED:
                 raise ValueError(f"{function.__name__}: {name!r} in 'without' has no default")
             unknown.discard(name)
-        elif name.startswith("_"):
-            continue
         elif parameter.kind is parameter.KEYWORD_ONLY:
             if name in RESERVED:
                 reserved.add(name)
@@ -277,35 +321,13 @@ def _schema(
     return tuple(inputs), attributes | dict(hints), frozenset(reserved)
 
 
-def _prepare_decorator(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The ``@function.prepare`` decorator of an operator's function."""
-
-    def prepare(preparation: Callable[..., Any]) -> Callable[..., Any]:
-        constants = tuple(
-            parameter.name
-            for parameter in inspect.signature(preparation).parameters.values()
-            if parameter.kind not in (parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD)
-        )
-        names = inspect.signature(function).parameters
-        if missing := [name for name in constants if name not in names]:
-            raise ValueError(f"{preparation.__name__}: {function.__name__} has no input {missing}")
-        function.__dict__.setdefault(_PREPARATIONS, []).append(Preparation(constants, preparation))
-        return preparation
-
-    return prepare
-
-
-def _set(function: Callable[..., Any], what: str, value: Callable[..., Any]) -> Any:
-    """The ``@function.bind`` and ``@function.needs`` decorators of an operator's function."""
-    if what in function.__dict__:
-        raise ValueError(f"{function.__name__} has {what.strip('_')} already")
-    function.__dict__[what] = value
-    return value
-
-
 #: the built-in operators; the family files of this folder fill it
 registry = Registry(trusting=True)
 op = registry.op
+
+#: the domain, and the operators in it, that only the compiler's rewrites make; no file may use it
+FUSED = "onnxwalk.fused"
+fused = Registry(trusting=True)
 
 #: the newest opset of each domain whose changes this package knows; a later one may mean
 #: something else by the same name

@@ -2,49 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx import cast as _cast
-from onnxwalk.ops.ai_onnx import indexing as _indexing
-from onnxwalk.ops.ai_onnx import joining as _joining
-from onnxwalk.ops.ai_onnx import reduce as _reduce  # noqa: F401  (registers what is bound here)
-from onnxwalk.ops.ai_onnx import shape as _shape
-from onnxwalk.ops.contract.dtypes import numpy_dtype
-from onnxwalk.ops.contract.registry import registry
+from onnxwalk.ops.contract.dtypes import is_plain, numpy_dtype
 from onnxwalk.ops.contract.space import Space, memory_order
-from onnxwalk.ops.fast.calls import is_plain
 from onnxwalk.ops.shared.axes import normalize_axis
 
-
-def _bind_cast(function: Any) -> None:
-    @function.bind
-    def bind(space: Space, input: np.ndarray, *, to: int, **attributes: Any) -> np.ndarray | None:
-        """Between numbers that NumPy converts as the spec says: not from floats to integers."""
-        target = numpy_dtype(to)
-        if not (is_plain(input.dtype) and is_plain(target)):
-            return None
-        if input.dtype.kind == "f" and target.kind in "iu":
-            return None
-        y = space.like(input, target)
-        if y is not input:
-            if target.kind == "b":
-                space.call(np.not_equal, input, np.zeros((), input.dtype), y)
-            else:
-                space.call(np.copyto, y, input, "unsafe")
-        return y
+#: bind(space, *inputs, **attributes): see ``ops.contract.space``
+Bind: TypeAlias = Callable[..., "np.ndarray | None"]
 
 
-_bind_cast(_cast.cast)
-_bind_cast(_cast.cast_keeping_infinity)
+def bind_cast(space: Space, input: np.ndarray, *, to: int, **attributes: Any) -> np.ndarray | None:
+    """Between numbers that NumPy converts as the spec says: not from floats to integers."""
+    target = numpy_dtype(to)
+    if not (is_plain(input.dtype) and is_plain(target)):
+        return None
+    if input.dtype.kind == "f" and target.kind in "iu":
+        return None
+    y = space.like(input, target)
+    if y is not input:
+        if target.kind == "b":
+            space.call(np.not_equal, input, np.zeros((), input.dtype), y)
+        else:
+            space.call(np.copyto, y, input, "unsafe")
+    return y
 
 
 #: more parts than that are left to NumPy's own loop over them
 _MOST_PARTS = 200
 
 
-@_joining.concat.bind
 def bind_concat(space: Space, *inputs: np.ndarray, axis: int) -> np.ndarray | None:
     first = inputs[0]
     if first.dtype.hasobject or any(x.dtype != first.dtype for x in inputs):
@@ -71,8 +61,9 @@ def bind_concat(space: Space, *inputs: np.ndarray, axis: int) -> np.ndarray | No
     return y
 
 
-def _bind_slice(function: Any) -> None:
-    @function.bind
+def part(function: Callable[..., np.ndarray]) -> Bind:
+    """An operator that takes a part of its input."""
+
     def bind(space: Space, data: np.ndarray, *known: Any, **attributes: Any) -> np.ndarray | None:
         """A view: nothing is left to do in a run."""
         if not space.known(*known) or data.dtype.hasobject or not data.size:
@@ -80,13 +71,10 @@ def _bind_slice(function: Any) -> None:
         y = function(data, *known, **attributes)
         return y if y.size else None
 
-
-_bind_slice(_shape.slice_)
-_bind_slice(_shape.slice_by_attribute)
+    return bind
 
 
-def _bind_pad(function: Any, amounts_of: Any) -> None:
-    @function.bind
+def _padding(amounts_of: Callable[..., Any]) -> Bind:
     def bind(space: Space, data: np.ndarray, *known: Any, **attributes: Any) -> np.ndarray | None:
         """Of a constant, around: the border is filled and the inside copied."""
         if attributes.pop("mode", "constant") != "constant" or not space.known(*known):
@@ -112,6 +100,8 @@ def _bind_pad(function: Any, amounts_of: Any) -> None:
         space.call(np.copyto, y[tuple(inside)] if inside else y, data)
         return y
 
+    return bind
+
 
 def _amounts_by_input(
     data: np.ndarray, pads: np.ndarray, constant_value: Any = None, axes: Any = None
@@ -133,12 +123,10 @@ def _amounts_by_attribute(
     return list(zip(pads[: data.ndim], pads[data.ndim :], strict=True)), data.dtype.type(value)
 
 
-for _function in (_shape.pad, _shape.pad_without_wrap, _shape.pad_all_axes):
-    _bind_pad(_function, _amounts_by_input)
-_bind_pad(_shape.pad_by_attribute, _amounts_by_attribute)
+bind_pad = _padding(_amounts_by_input)
+bind_pad_by_attribute = _padding(_amounts_by_attribute)
 
 
-@_indexing.gather.bind
 def bind_gather(
     space: Space, data: np.ndarray, indices: np.ndarray, *, axis: int = 0
 ) -> np.ndarray | None:
@@ -160,7 +148,6 @@ def _gather(data: np.ndarray, indices: np.ndarray, axis: int, y: np.ndarray) -> 
     np.take(data, indices, axis, y, "wrap")  # "raise" would copy the result
 
 
-@_indexing.gather_nd.bind
 def bind_gather_nd(
     space: Space, data: np.ndarray, indices: np.ndarray, *, batch_dims: int = 0
 ) -> np.ndarray | None:
@@ -185,28 +172,3 @@ def _gather_rows(
     if numbers.min() < -size or numbers.max() >= size:
         raise IndexError("an index lies outside")
     np.take(rows, numbers % size + first, 0, y, "clip")
-
-
-def _bind_reduce_sum(function: Any) -> None:
-    @function.bind
-    def bind(
-        space: Space, data: np.ndarray, axes: Any = None, *, keepdims: int = 1, **attributes: Any
-    ) -> np.ndarray | None:
-        """Of whole numbers along one axis, where no rounding depends on the order."""
-        axes = attributes.get("axes", axes)
-        if data.dtype.kind not in "iu" or axes is None or not data.size:
-            return None
-        if isinstance(axes, np.ndarray) and not space.known(axes):
-            return None
-        along = np.ravel(axes).tolist()
-        if len(along) != 1:
-            return None
-        axis = normalize_axis(along[0], data.ndim)
-        shape = [1 if i == axis else n for i, n in enumerate(data.shape)]
-        y = space.array(shape, data.dtype)
-        space.call(np.add.reduce, data, axis, None, y, True)
-        return y if keepdims else y.reshape([n for i, n in enumerate(data.shape) if i != axis])
-
-
-for _operator in registry.named("", "ReduceSum"):
-    _bind_reduce_sum(_operator.function)

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-import inspect
 import math
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx import activation as _activations
-from onnxwalk.ops.ai_onnx import arithmetic as _arithmetic
-from onnxwalk.ops.ai_onnx import logic as _logic
-from onnxwalk.ops.ai_onnx import mathfunctions as _math
-from onnxwalk.ops.ai_onnx import shape as _shape
+from onnxwalk.ops.contract.dtypes import is_plain
 from onnxwalk.ops.contract.space import Space
 from onnxwalk.ops.fast.blocks import runs
-from onnxwalk.ops.fast.calls import clip, is_plain, scalar
+from onnxwalk.ops.fast.calls import clip, scalar
 from onnxwalk.ops.fast.epilogue import activation
 from onnxwalk.ops.shared.numeric import limits
 
+#: bind(space, *inputs, **attributes): see ``ops.contract.space``
+Bind: TypeAlias = Callable[..., "np.ndarray | None"]
 
-def _binary(function: Any, ufunc: np.ufunc, kinds: str = "fiu") -> None:
-    @function.bind
+
+def binary(ufunc: np.ufunc, kinds: str = "fiu") -> Bind:
+    """A ufunc of two inputs that broadcast, of one of these kinds of types."""
+
     def bind(space: Space, a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
         if a.dtype != b.dtype or not is_plain(a.dtype, kinds):
             return None
         y = _result(space, a, b)
         space.call(ufunc, _filled_up(a, y), _filled_up(b, y), y)
         return y
+
+    return bind
 
 
 def _filled_up(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -47,14 +49,9 @@ def _result(space: Space, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return space.array(shape, a.dtype)
 
 
-_binary(_arithmetic.add, np.add)
-_binary(_arithmetic.sub, np.subtract)
-_binary(_arithmetic.mul, np.multiply)
-_binary(_arithmetic.div, np.divide, kinds="f")
+def comparison(ufunc: np.ufunc, kinds: str = "fiub") -> Bind:
+    """A ufunc of two inputs that broadcast, whose result is a boolean."""
 
-
-def _comparison(function: Any, ufunc: np.ufunc, kinds: str = "fiub") -> None:
-    @function.bind
     def bind(space: Space, a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
         if a.dtype != b.dtype or not is_plain(a.dtype, kinds):
             return None
@@ -62,17 +59,9 @@ def _comparison(function: Any, ufunc: np.ufunc, kinds: str = "fiub") -> None:
         space.call(ufunc, a, b, y)
         return y
 
-
-_comparison(_logic.equal, np.equal)
-_comparison(_logic.greater, np.greater)
-_comparison(_logic.less, np.less)
-_comparison(_logic.greater_or_equal, np.greater_equal)
-_comparison(_logic.less_or_equal, np.less_equal)
-_comparison(_logic.logical_and, np.logical_and, kinds="b")
-_comparison(_logic.logical_or, np.logical_or, kinds="b")
+    return bind
 
 
-@_logic.logical_not.bind
 def bind_not(space: Space, x: np.ndarray) -> np.ndarray | None:
     if x.dtype != np.bool_:
         return None
@@ -81,7 +70,6 @@ def bind_not(space: Space, x: np.ndarray) -> np.ndarray | None:
     return y
 
 
-@_logic.where.bind
 def bind_where(
     space: Space, condition: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> np.ndarray | None:
@@ -94,8 +82,9 @@ def bind_where(
     return result
 
 
-def _unary(function: Any, ufunc: np.ufunc) -> None:
-    @function.bind
+def unary(ufunc: np.ufunc) -> Bind:
+    """A ufunc of one float."""
+
     def bind(space: Space, x: np.ndarray) -> np.ndarray | None:
         if x.dtype not in (np.float32, np.float64):
             return None
@@ -103,33 +92,25 @@ def _unary(function: Any, ufunc: np.ufunc) -> None:
         space.call(ufunc, x, y)
         return y
 
-
-_unary(_math.sqrt, np.sqrt)
-_unary(_math.exp, np.exp)
-_unary(_math.neg, np.negative)
-_unary(_math.reciprocal, np.reciprocal)
-_unary(_activations.tanh, np.tanh)
+    return bind
 
 
-def _activation(function: Any, name: str, *names: str) -> None:
-    """An operator whose attributes ``names`` are the parameters of a fast activation."""
-    defaults = {n: inspect.signature(function).parameters[n].default for n in names}
+def activated(name: str, *names: str) -> Bind:
+    """An operator that is an activation of ``epilogue``, with attributes of these names."""
 
-    @function.bind
     def bind(space: Space, x: np.ndarray, **attributes: Any) -> np.ndarray | None:
-        if x.dtype not in (np.float32, np.float64):
+        if x.dtype not in (np.float32, np.float64) or set(attributes) - set(names):
             return None
-        if set(attributes) - set(names):
-            return None
-        apply = activation(name, [attributes.get(n, defaults[n]) for n in names])
+        apply = activation(name, **attributes)
         assert apply is not None
         y = space.like(x)
         for source, result in runs(x, y):
             apply(space, source, result, result)
         return y
 
+    return bind
 
-@_activations.relu.bind
+
 def bind_relu(space: Space, x: np.ndarray) -> np.ndarray | None:
     if x.dtype not in (np.float32, np.float64):
         return None
@@ -138,14 +119,6 @@ def bind_relu(space: Space, x: np.ndarray) -> np.ndarray | None:
     return y
 
 
-_activation(_activations.sigmoid, "Sigmoid")
-_activation(_activations.swish, "Swish")
-_activation(_activations.leaky_relu, "LeakyRelu", "alpha")
-_activation(_activations.hard_swish, "HardSwish")
-_activation(_activations.hard_sigmoid, "HardSigmoid", "alpha", "beta")
-
-
-@_arithmetic.power.bind
 def bind_power(space: Space, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
     """x², which is most of what models ask for"""
     if x.dtype not in (np.float32, np.float64) or not space.known(y):
@@ -157,7 +130,6 @@ def bind_power(space: Space, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
     return result
 
 
-@_arithmetic.clip.bind
 def bind_clip(space: Space, input, min=None, max=None):
     if input.dtype not in (np.float32, np.float64) or not space.known(min, max):
         return None
@@ -174,11 +146,10 @@ def bind_clip(space: Space, input, min=None, max=None):
 # ---------------------------------------------------------------------- the same memory, seen anew
 
 
-def _view(function: Any) -> None:
+def view(function: Callable[..., np.ndarray]) -> Bind:
     """An operator that NumPy answers with a view: nothing is left to do in a run. Where it would
     have to copy, the copy is made in every run."""
 
-    @function.bind
     def bind(space: Space, x: np.ndarray, *known: Any, **attributes: Any) -> np.ndarray | None:
         if not space.known(*known):
             return None
@@ -197,26 +168,13 @@ def _view(function: Any) -> None:
         space.call(np.copyto, result.reshape(x.shape), x)
         return result
 
-
-for _function in (
-    _shape.reshape,
-    _shape.flatten,
-    _shape.flatten_from_the_front,
-    _shape.squeeze,
-    _shape.squeeze_by_attribute,
-    _shape.unsqueeze,
-    _shape.unsqueeze_by_attribute,
-    _shape.identity,
-    _shape.transpose,
-):
-    _view(_function)
+    return bind
 
 
-@_shape.shape.bind
-def bind_shape(space: Space, data: np.ndarray, **attributes: Any) -> np.ndarray:
-    return space.constant(_shape.shape(data, **attributes))
+def constant(function: Callable[..., np.ndarray]) -> Bind:
+    """An operator whose result depends on shapes alone."""
 
+    def bind(space: Space, x: np.ndarray, **attributes: Any) -> np.ndarray:
+        return space.constant(function(x, **attributes))
 
-@_shape.size.bind
-def bind_size(space: Space, data: np.ndarray) -> np.ndarray:
-    return space.constant(_shape.size(data))
+    return bind

@@ -72,12 +72,15 @@ Work = np.ndarray | None
 RISING = frozenset({"Relu", "Clip", "Tanh", "Sigmoid"})
 
 
-def activation(name: str | None, parameters: Sequence[float] = ()) -> Activation | None:
-    """The activation of that name, as the attributes of com.microsoft.FusedConv have them.
+def activation(
+    name: str | None, parameters: Sequence[float] = (), **named: float
+) -> Activation | None:
+    """The activation of that name, with its parameters in the order of
+    com.microsoft.FusedConv's ``activation_params``, or by name.
 
     ``None`` for none; raises KeyError for a name that has no fast form.
     """
-    return _ACTIVATIONS[name](*parameters) if name else None
+    return _ACTIVATIONS[name](*parameters, **named) if name else None
 
 
 def _clip(lowest: float, highest: float) -> Activation:

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx import activation as _activation
-from onnxwalk.ops.ai_onnx import mathfunctions as _math
 from onnxwalk.ops.contract.space import Space, memory_order
 from onnxwalk.ops.fast.blocks import runs
 from onnxwalk.ops.fast.calls import clip, scalar
@@ -60,7 +58,6 @@ def erf_into(space: Space, x: np.ndarray, into: np.ndarray, factor: float = 1.0)
         space.reuse(array)
 
 
-@_math.erf.bind
 def bind_erf(space: Space, input: np.ndarray) -> np.ndarray | None:
     if input.dtype != np.float32 or not input.size:
         return None
@@ -70,7 +67,6 @@ def bind_erf(space: Space, input: np.ndarray) -> np.ndarray | None:
     return y
 
 
-@_activation.gelu.bind
 def bind_gelu(space: Space, x: np.ndarray, *, approximate: str = "none") -> np.ndarray | None:
     """h + h·erf(x/√2) or h + h·tanh(…), with h = x/2"""
     if x.dtype != np.float32 or not x.size or approximate not in ("none", "tanh"):

@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx import image as _image
 from onnxwalk.ops.contract.space import Space
 from onnxwalk.ops.fast.blocks import parts
 from onnxwalk.ops.fast.calls import scalar
-from onnxwalk.ops.shared.interpolation import hat
+from onnxwalk.ops.shared.interpolation import hat, kernel, nearest, places_of, resizing
 
 
 def _bind_nearest(
@@ -28,7 +27,7 @@ def _bind_nearest(
         if axis not in plan:
             places.append(np.arange(x.shape[axis]))
             continue
-        taps, _ = _image._nearest(rounding)(_image._places(plan[axis], coordinates), plan[axis])
+        taps, _ = nearest(rounding)(places_of(plan[axis], coordinates), plan[axis])
         places.append(taps[:, 0].astype(np.intp).clip(0, x.shape[axis] - 1))
     if any(len(p) == 0 for p in places):
         return None
@@ -83,8 +82,8 @@ class _Stretch(NamedTuple):
         factor = axis.resized // axis.size
         if not factor or axis.resized % axis.size:
             return None
-        places = _image._places(axis, coordinates)
-        taps, weights = _image._kernel(hat, 1)(places, axis)
+        places = places_of(axis, coordinates)
+        taps, weights = kernel(hat, 1)(places, axis)
         assert weights is not None
         return cls(factor, taps.astype(np.intp), weights)
 
@@ -179,7 +178,6 @@ def _stretch(space: Space, x: np.ndarray, axis: int, stretch: Any, y: np.ndarray
         space.reuse(array)
 
 
-@_image.resize.bind
 def bind_resize(
     space: Space,
     x: np.ndarray,
@@ -197,12 +195,9 @@ def bind_resize(
     if mode not in ("nearest", "linear") or not space.known(roi, scales, sizes):
         return None
     coordinates = coordinate_transformation_mode
-    plan = _image._plan(x.shape, roi, scales, sizes, axes, coordinates, keep_aspect_ratio_policy)
+    plan = resizing(x.shape, roi, scales, sizes, axes, coordinates, keep_aspect_ratio_policy)
     if mode == "linear":
         if attributes.get("antialias") or attributes.get("exclude_outside"):
             return None
         return _bind_linear(space, x, plan, coordinates)
     return _bind_nearest(space, x, plan, coordinates, nearest_mode)
-
-
-_image.resize_with_required_inputs.bind(bind_resize)

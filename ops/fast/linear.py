@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx import linear as _linear
 from onnxwalk.ops.contract.space import Space
 from onnxwalk.ops.fast.calls import scalar
 
 
-@_linear.matmul.bind
 def bind_matmul(space: Space, a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
     if a.dtype != b.dtype or a.dtype not in (np.float32, np.float64) or min(a.ndim, b.ndim) < 2:
         return None
@@ -25,7 +23,6 @@ def bind_matmul(space: Space, a: np.ndarray, b: np.ndarray) -> np.ndarray | None
     return y
 
 
-@_linear.gemm.bind
 def bind_gemm(
     space: Space,
     a: np.ndarray,

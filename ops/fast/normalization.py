@@ -1,58 +1,46 @@
-"""BatchNormalization, LayerNormalization and reductions bound to their shapes."""
+"""BatchNormalization, LayerNormalization and their kin bound to their shapes."""
 
 from __future__ import annotations
 
 import math
 from itertools import starmap
-from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx import normalization as _normalization
-from onnxwalk.ops.ai_onnx import reduce as _reduce  # noqa: F401  (registers what is bound here)
-from onnxwalk.ops.contract.registry import registry
 from onnxwalk.ops.contract.space import Space
 from onnxwalk.ops.fast.blocks import parts
 from onnxwalk.ops.fast.calls import scalar
-from onnxwalk.ops.fast.pool import mean_over_places
-from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
-from onnxwalk.ops.shared.values import as_ints
+from onnxwalk.ops.shared.axes import normalize_axis
 
 
-def _batch_normalization(function: Any) -> None:
-    @function.bind
-    def bind(
-        space: Space,
-        x: np.ndarray,
-        scale: np.ndarray,
-        b: np.ndarray,
-        mean: np.ndarray,
-        var: np.ndarray,
-        *,
-        epsilon: float = 1e-5,
-        momentum: float = 0.9,
-        spatial: int = 1,
-        training_mode: int = 0,
-        n_outputs: int = 1,
-    ) -> np.ndarray | None:
-        """x * factor + shift"""
-        if training_mode or n_outputs > 1 or not space.known(scale, b, mean, var):
-            return None
-        if not spatial:  # one value for each place
-            return None
-        if x.dtype != np.float32 or scale.dtype != x.dtype or scale.ndim != 1 or x.ndim < 2:
-            return None
-        if not scale.shape == b.shape == mean.shape == var.shape == x.shape[1:2]:
-            return None
-        factor = scale / np.sqrt(var.astype(np.float64) + epsilon)
-        shift = b - mean * factor
-        y = space.like(x)
-        _scale_and_shift(space, x, factor.astype(x.dtype), shift.astype(x.dtype), y)
-        return y
-
-
-_batch_normalization(_normalization.batch_normalization)
-_batch_normalization(_normalization.batch_normalization_by_outputs)
+def bind_batch_normalization(
+    space: Space,
+    x: np.ndarray,
+    scale: np.ndarray,
+    b: np.ndarray,
+    mean: np.ndarray,
+    var: np.ndarray,
+    *,
+    epsilon: float = 1e-5,
+    momentum: float = 0.9,
+    spatial: int = 1,
+    training_mode: int = 0,
+    n_outputs: int = 1,
+) -> np.ndarray | None:
+    """x * factor + shift"""
+    if training_mode or n_outputs > 1 or not space.known(scale, b, mean, var):
+        return None
+    if not spatial:  # one value for each place
+        return None
+    if x.dtype != np.float32 or scale.dtype != x.dtype or scale.ndim != 1 or x.ndim < 2:
+        return None
+    if not scale.shape == b.shape == mean.shape == var.shape == x.shape[1:2]:
+        return None
+    factor = scale / np.sqrt(var.astype(np.float64) + epsilon)
+    shift = b - mean * factor
+    y = space.like(x)
+    _scale_and_shift(space, x, factor.astype(x.dtype), shift.astype(x.dtype), y)
+    return y
 
 
 def _scale_and_shift(
@@ -152,7 +140,6 @@ def _normalize_lines(
     return y
 
 
-@_normalization.layer_normalization.bind
 def bind_layer_normalization(
     space: Space,
     x: np.ndarray,
@@ -169,7 +156,6 @@ def bind_layer_normalization(
     return None if y is None else (y, space.nothing, space.nothing)
 
 
-@_normalization.rms_normalization.bind
 def bind_rms_normalization(
     space: Space,
     x: np.ndarray,
@@ -214,7 +200,6 @@ def _normalize_groups(
     return y
 
 
-@_normalization.instance_normalization.bind
 def bind_instance_normalization(
     space: Space, input: np.ndarray, scale: np.ndarray, b: np.ndarray, *, epsilon: float = 1e-5
 ) -> np.ndarray | None:
@@ -223,7 +208,6 @@ def bind_instance_normalization(
     return _normalize_groups(space, input, scale, b, input.shape[1], epsilon)
 
 
-@_normalization.group_normalization.bind
 def bind_group_normalization(
     space: Space,
     x: np.ndarray,
@@ -237,42 +221,3 @@ def bind_group_normalization(
     if stash_type != 1:
         return None
     return _normalize_groups(space, x, scale, bias, num_groups, epsilon)
-
-
-def _mean_of_lines(space: Space, data: np.ndarray, keepdims: bool) -> np.ndarray:
-    """The mean along the last axis: a product with 1/n."""
-    length = data.shape[-1]
-    y = space.array((*data.shape[:-1], 1), data.dtype)
-    share = np.full((length, 1), 1 / length, data.dtype)
-    space.call(np.matmul, data.reshape(-1, length), share, y.reshape(-1, 1))
-    return y if keepdims else y.reshape(data.shape[:-1])
-
-
-def _reduce_mean(function: Any) -> None:
-    @function.bind
-    def bind(
-        space: Space, data: np.ndarray, axes: Any = None, *, keepdims: int = 1, **attributes: Any
-    ) -> np.ndarray | None:
-        axes = attributes.get("axes", axes)
-        if data.dtype != np.float32 or axes is None or data.size == 0 or data.ndim < 3:
-            return None
-        if isinstance(axes, np.ndarray) and not space.known(axes):
-            return None
-        reduced = sorted(normalize_axes(as_ints(axes), data.ndim))
-        if reduced == [data.ndim - 1] and data.flags.c_contiguous:
-            return _mean_of_lines(space, data, bool(keepdims))
-        kept = [axis for axis in range(data.ndim) if axis not in reduced]
-        if kept != [0, 1] and kept != [0, data.ndim - 1]:
-            return None
-        source = np.moveaxis(data, 1, -1) if kept == [0, 1] else data
-        y = space.array((len(data), source.shape[-1]), data.dtype)
-        mean_over_places(space, source, y)
-        return (
-            y
-            if not keepdims
-            else y.reshape([size if axis in kept else 1 for axis, size in enumerate(data.shape)])
-        )
-
-
-for _operator in registry.named("", "ReduceMean"):
-    _reduce_mean(_operator.function)

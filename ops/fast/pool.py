@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx import pool as _pool
 from onnxwalk.ops.contract.space import Space
 from onnxwalk.ops.fast.blocks import parts
 from onnxwalk.ops.fast.calls import maximum_into, scalar
-from onnxwalk.ops.shared.windows import Axis
+from onnxwalk.ops.fast.reduce import mean_over_places
+from onnxwalk.ops.shared.windows import Axis, pool_axes, refuse_empty_windows, taps_inside
 
 _BLOCK = 1 << 18
 
@@ -207,18 +207,16 @@ def _nothing(space: Space, block: np.ndarray, places: slice) -> None:
     pass
 
 
-@_pool.max_pool.bind
 def bind_max_pool(
     space: Space, x: np.ndarray, *, n_outputs: int = 1, storage_order: int = 0, **attributes: Any
 ) -> np.ndarray | None:
     axes = _axes(x, **attributes)
     if n_outputs > 1 or axes is None:
         return None
-    _pool._refuse_empty_windows(axes)
+    refuse_empty_windows(axes)
     return _bind_pool(space, x, axes, maximum_into, _nothing)
 
 
-@_pool.average_pool.bind
 def bind_average_pool(
     space: Space, x: np.ndarray, *, count_include_pad: int = 0, **attributes: Any
 ) -> np.ndarray | None:
@@ -228,8 +226,8 @@ def bind_average_pool(
     counted = axes
     if count_include_pad:
         counted = tuple(a._replace(size=a.begin + a.size + a.end, begin=0, end=0) for a in axes)
-    _pool._refuse_empty_windows(counted)
-    counts = [np.array(_pool._taps_inside(axis)) for axis in counted]
+    refuse_empty_windows(counted)
+    counts = [np.array(taps_inside(axis)) for axis in counted]
     inverse = (1 / np.multiply.outer(*counts)).astype(x.dtype)
     uniform = (inverse == inverse.flat[0]).all()
 
@@ -250,51 +248,13 @@ def _axes(
     auto_pad: str = "NOTSET",
     ceil_mode: int = 0,
 ) -> tuple[Axis, ...] | None:
-    axes = _pool._pool_axes(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
+    axes = pool_axes(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
     return axes if _fits(x, axes) else None
 
 
-@_pool.global_average_pool.bind
 def bind_global_average_pool(space: Space, x: np.ndarray) -> np.ndarray | None:
     if x.dtype != np.float32 or x.ndim < 3 or x.size == 0:
         return None
     y = space.array((*x.shape[:2], *[1] * (x.ndim - 2)), x.dtype)
     mean_over_places(space, np.moveaxis(x, 1, -1), y.reshape(x.shape[:2]))
     return y
-
-
-#: channels that BLAS adds up alike, on every processor tried
-_VECTOR = 16
-
-
-def mean_over_places(space: Space, x: np.ndarray, y: np.ndarray) -> None:
-    """The mean over all axes but the first and last, of (N, …, C) into (N, C).
-
-    Equal channels must give the same. A product with a row of equal shares does so for whole
-    vectors of channels, and takes a quarter of the time of sums. Otherwise each half of the rows is
-    added to the other until few are left. Planes are dot products, one for each (1280 of 7x7: 1.6
-    to 0.9 times ONNX Runtime's time).
-    """
-    count = math.prod(x.shape[1:-1])
-    planes = np.moveaxis(x, -1, 1)
-    if planes.flags.c_contiguous:
-        lines = planes.reshape(*planes.shape[:2], count)
-        space.call(np.vecdot, lines, np.full(count, 1 / count, x.dtype), y)
-        return
-    rows = x.reshape(len(x), count, x.shape[-1])
-    if not np.may_share_memory(rows, x):
-        rows = space.scratch(rows.shape, x.dtype)
-        space.call(np.copyto, rows.reshape(x.shape), x)
-    if rows.shape[2] % _VECTOR == 0:
-        share = np.full((1, count), 1 / count, x.dtype)
-        space.call(np.matmul, share, rows, y[:, None])
-        return
-    while rows.shape[1] > 8:
-        half = rows.shape[1] // 2
-        sums = space.scratch((len(x), rows.shape[1] - half, x.shape[-1]), x.dtype)
-        space.call(np.add, rows[:, :half], rows[:, half : 2 * half], sums[:, :half])
-        if rows.shape[1] % 2:
-            space.call(np.copyto, sums[:, half:], rows[:, 2 * half :])
-        rows = sums
-    space.call(np.add.reduce, rows, 1, None, y)
-    space.call(np.multiply, y, scalar(1 / count, y.dtype), y)

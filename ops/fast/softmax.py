@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx import activation as _activation
 from onnxwalk.ops.contract.space import Space, memory_order
 from onnxwalk.ops.fast.calls import scalar
 from onnxwalk.ops.shared.axes import normalize_axis
@@ -19,7 +18,6 @@ _BLOCK = 1 << 16
 _LEAST, _MOST = 1e-10, 1e30
 
 
-@_activation.softmax.bind
 def bind_softmax(space: Space, x: np.ndarray, *, axis: int = -1) -> np.ndarray | None:
     """exp(x) / sum(exp(x)) as it is written, and with the maximum taken off only where the sums
     call for it: a maximum along short rows costs more than everything else (4.8 to 2.5 times ONNX
@@ -79,7 +77,6 @@ def _mend(x: np.ndarray, terms: np.ndarray, sums: np.ndarray, axis: int) -> None
     np.add.reduce(terms, axis, out=sums[0], keepdims=True)
 
 
-@_activation.log_softmax.bind
 def bind_log_softmax(space: Space, x: np.ndarray, *, axis: int = -1) -> np.ndarray | None:
     """x - max - log(sum(exp(x - max))), in blocks. Without the maximum the largest would lose
     digits; for short rows it is found by its place, which takes a third of the time."""

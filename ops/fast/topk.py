@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx import indexing as _indexing
 from onnxwalk.ops.contract.space import Space
 from onnxwalk.ops.shared.axes import normalize_axis
+from onnxwalk.ops.shared.numeric import order_of
 
 #: for each of the k, so many groups of which the best elements are compared first
 _GROUPS = 4
@@ -20,7 +20,6 @@ _WORST = (1 << 63) - 1
 _ZERO = np.float32(0)
 
 
-@_indexing.top_k.bind
 def bind_top_k(
     space: Space,
     x: np.ndarray,
@@ -128,4 +127,4 @@ def _sort(x: np.ndarray, order: np.ndarray, largest: int) -> None:
     # Numbers that fit 16 bits are sorted by their digits, in linear time.
     short = x.astype(np.int16)
     keys = short if np.array_equal(short, x) else x
-    np.copyto(order, _indexing._order(keys, largest))
+    np.copyto(order, order_of(keys, largest))

@@ -16,15 +16,6 @@ from typing import NamedTuple
 TABLE = Path(__file__).with_name("types.txt")
 
 
-#: what the operator would take, but is not computed here: by its type variable
-NOT_COMPUTED = {
-    ("com.microsoft", "GroupQueryAttention"): {
-        "T_CACHE": frozenset({"int8", "uint8", "float8e4m3fn"}),
-        "T_KV_SCALE": frozenset({"float"}),
-    },
-}
-
-
 class Formal(NamedTuple):
     """One input or output. Those of one ``variable`` have one type; ``""``: it stands alone."""
 

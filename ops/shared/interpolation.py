@@ -1,8 +1,195 @@
-"""The weights of interpolation, as functions of the distance from the place that is read."""
+"""Where a resized tensor is read, and with what weights: the arithmetic of Resize.
+
+Along one axis, output place i is read at x(i) on the input's own scale; what is there is a weighted
+sum of the inputs around it.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
 import numpy as np
+
+from onnxwalk.ops.shared.axes import normalize_axes
+from onnxwalk.ops.shared.values import as_ints
+
+
+class Axis(NamedTuple):
+    """How one axis is resized: ``scale = over / under``, kept apart because sizes are exact."""
+
+    size: int  # of the input
+    resized: int  # of the output
+    over: float
+    under: int = 1
+    roi: tuple[float, float] = (0.0, 1.0)
+
+    @property
+    def scale(self) -> float:
+        return self.over / self.under
+
+    def unscaled(self, x: np.ndarray) -> np.ndarray:
+        """x / scale. A scale given as float32 divides in float32: 3 / 0.33333334 is 9, not 8.99."""
+        if self.under == 1:
+            return (x.astype(np.float32) / np.float32(self.over)).astype(np.float64)
+        return x * self.under / self.over
+
+
+# ------------------------------------------------------------------------------------- shapes
+
+
+def resizing(
+    shape: Sequence[int],
+    roi: np.ndarray | None,
+    scales: np.ndarray | None,
+    sizes: np.ndarray | None,
+    axes: Sequence[int] | None,
+    coordinates: str,
+    policy: str,
+) -> dict[int, Axis]:
+    """The axes to resize and how; those that stay as they are, are left out."""
+    named = normalize_axes(range(len(shape)) if axes is None else axes, len(shape))
+    regions = dict.fromkeys(named, (0.0, 1.0))
+    if coordinates == "tf_crop_and_resize":
+        if roi is None or roi.shape != (2 * len(named),):
+            given = "missing" if roi is None else f"of shape {roi.shape}"
+            raise ValueError(f"tf_crop_and_resize needs a roi of {2 * len(named)}: it is {given}")
+        ends = roi.astype(np.float64).reshape(2, -1)
+        regions = {axis: (float(a), float(b)) for axis, a, b in zip(named, *ends, strict=True)}
+    by_scale = scales is not None and scales.size > 0
+    if by_scale == (sizes is not None and sizes.size > 0) and named:
+        raise ValueError("one of scales and sizes must be given, and not both")
+    plan = {}
+    if by_scale:
+        assert scales is not None
+        _check_count("scales", scales, named)
+        for axis, scale in zip(named, scales.astype(np.float32), strict=True):
+            if not 0 < scale < np.inf:
+                raise ValueError(f"scale {scale:g} should be positive")
+            start, end = regions[axis]
+            # the product is rounded to float32, as ONNX's shape inference rounds it: 10·0.7 is 7
+            length = np.float32(shape[axis]) * np.float32(end - start) * scale
+            if not np.isfinite(length):
+                raise ValueError(f"scale {scale:g} makes axis {axis} of {shape[axis]} too long")
+            resized = max(0, math.floor(length))
+            plan[axis] = Axis(shape[axis], resized, float(scale), roi=regions[axis])
+    elif named:
+        assert sizes is not None
+        _check_count("sizes", sizes, named)
+        targets = dict(zip(named, as_ints(sizes), strict=True))
+        if min(targets.values()) < 0:
+            raise ValueError(f"sizes {list(targets.values())} should not be negative")
+        for axis, (resized, over, under) in _proportions(shape, targets, policy).items():
+            plan[axis] = Axis(shape[axis], resized, over, under, regions[axis])
+    for found in plan.values():
+        if found.resized and not found.size:
+            raise ValueError(f"an axis of length 0 can't be resized to {found.resized}")
+    # An axis of scale 1 is left alone, in all coordinate modes, as ONNX Runtime leaves it.
+    return {
+        axis: found
+        for axis, found in plan.items()
+        if (found.size, found.roi) != (found.resized, (0.0, 1.0)) or found.over != found.under
+    }
+
+
+def _check_count(name: str, values: np.ndarray, axes: Sequence[int]) -> None:
+    if values.shape != (len(axes),):
+        raise ValueError(f"{name} of shape {values.shape} should be ({len(axes)},)")
+
+
+def _proportions(
+    shape: Sequence[int], targets: dict[int, int], policy: str
+) -> dict[int, tuple[int, int, int]]:
+    """(output size, over, under) of each axis, scale = over / under."""
+    if policy == "stretch":
+        return {axis: (size, size, max(1, shape[axis])) for axis, size in targets.items()}
+    if policy not in ("not_larger", "not_smaller"):
+        raise ValueError(
+            f"keep_aspect_ratio_policy {policy!r} is not stretch, not_larger or not_smaller"
+        )
+    if not all(shape[axis] for axis in targets):
+        raise ValueError(f"the aspect ratio of shape {tuple(shape)} can't be kept")
+    choose = min if policy == "not_larger" else max
+    leading = choose(targets, key=lambda axis: targets[axis] / shape[axis])
+    over, under = targets[leading], shape[leading]
+    # round_int(scale·size), halves up, in integers
+    return {
+        axis: ((2 * over * shape[axis] + under) // (2 * under), over, under) for axis in targets
+    }
+
+
+# -------------------------------------------------------------------------------- coordinates
+
+
+def places_of(axis: Axis, coordinates: str) -> np.ndarray:
+    """x(i) for each place i of the output, on the scale of the input."""
+    i = np.arange(axis.resized, dtype=np.float64)
+    if coordinates == "half_pixel":
+        return axis.unscaled(i + 0.5) - 0.5
+    if coordinates == "pytorch_half_pixel":
+        return axis.unscaled(i + 0.5) - 0.5 if axis.resized > 1 else np.zeros(axis.resized)
+    if coordinates == "half_pixel_symmetric":
+        # offset + (i + 0.5) / scale - 0.5 of the spec, rearranged: the centres lie on each other
+        return axis.unscaled(i - (axis.resized - 1) / 2) + (axis.size - 1) / 2
+    if coordinates == "asymmetric":
+        return axis.unscaled(i)
+    if coordinates == "tf_half_pixel_for_nn":
+        return axis.unscaled(i + 0.5)
+    if coordinates == "align_corners":
+        # The spec has scale = length_resized / length_original, so that length_resized is not an
+        # integer when the scale is 0.6. ONNX's cases take it so; ONNX Runtime rounds it first.
+        length = axis.scale * axis.size if axis.under == 1 else axis.resized
+        return i * (axis.size - 1) / (length - 1) if length != 1 else np.zeros(axis.resized)
+    if coordinates == "tf_crop_and_resize":
+        start, end = axis.roi
+        if axis.resized > 1:
+            steps = i * (end - start) * (axis.size - 1) / (axis.resized - 1)
+            return start * (axis.size - 1) + steps
+        return np.full(axis.resized, 0.5 * (start + end) * (axis.size - 1))
+    raise ValueError(f"coordinate_transformation_mode {coordinates!r} is not one of Resize")
+
+
+# ------------------------------------------------------------------------------------ weights
+
+#: for the places x(i) along an axis: which inputs count (n, taps), and for how much (same, or None)
+Weights = Callable[[np.ndarray, Axis], tuple[np.ndarray, "np.ndarray | None"]]
+
+
+def nearest(rounding: str) -> Weights:
+    """The nearest input alone."""
+    functions: dict[str, Callable[[np.ndarray, Axis], np.ndarray]] = {
+        "round_prefer_floor": lambda x, axis: np.ceil(x - 0.5),
+        "round_prefer_ceil": lambda x, axis: np.floor(x + 0.5),
+        "floor": lambda x, axis: np.floor(x),
+        "ceil": lambda x, axis: np.ceil(x),
+        "by scale": lambda x, axis: np.ceil(x) if axis.scale < 1 else np.floor(x),
+    }
+    if rounding not in functions:
+        raise ValueError(f"nearest_mode {rounding!r} is not one of {list(functions)[:4]}")
+    return lambda x, axis: (functions[rounding](x, axis)[:, None], None)
+
+
+def kernel(
+    w: Callable[[np.ndarray], np.ndarray],
+    support: int,
+    antialias: int = 0,
+    exclude_outside: int = 0,
+) -> Weights:
+    """Weights w(j - x) for the inputs j nearer to x than ``support``."""
+
+    def weights(x: np.ndarray, axis: Axis) -> tuple[np.ndarray, np.ndarray]:
+        stretch = max(1.0, 1 / axis.scale) if antialias and axis.resized else 1.0
+        reach = math.ceil(support * stretch)
+        taps = np.floor(x)[:, None] + np.arange(1 - reach, reach + 1)
+        weight = w((taps - x[:, None]) / stretch)
+        if exclude_outside:
+            weight *= (taps >= 0) & (taps < axis.size)
+        if exclude_outside or stretch > 1:
+            weight /= weight.sum(1, keepdims=True)
+        return taps, weight
+
+    return weights
 
 
 def hat(d: np.ndarray) -> np.ndarray:

@@ -8,10 +8,7 @@ from typing import Any
 
 import numpy as np
 
-
-def is_short_float(dtype: np.dtype) -> bool:
-    """float16, bfloat16 and the float8 family: too short to compute in."""
-    return dtype.itemsize < 4 and dtype.kind in "fV"
+from onnxwalk.ops.contract.dtypes import is_short_float
 
 
 def wide(x: np.ndarray) -> np.ndarray:
@@ -91,3 +88,11 @@ def check_same_dtype(a: np.ndarray, b: np.ndarray) -> None:
     """Raise ValueError for two dtypes where ONNX wants one: NumPy would quietly promote."""
     if a.dtype != b.dtype:
         raise ValueError(f"inputs have different dtypes: {a.dtype} and {b.dtype}")
+
+
+def order_of(keys: np.ndarray, largest: int) -> np.ndarray:
+    """The indices that sort the last axis; of equal elements the lower index first."""
+    if largest:
+        # stable and ascending from the far end is stable and descending from this one
+        return keys.shape[-1] - 1 - keys[..., ::-1].argsort(axis=-1, kind="stable")[..., ::-1]
+    return keys.argsort(axis=-1, kind="stable")

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import BLOCK, PER_CALL, PER_ELEMENT, Need, multiply_adds
+from onnxwalk.ops.contract.needs import BLOCK, PER_ELEMENT, Need
+from onnxwalk.ops.shared.needs import PER_CALL, multiply_adds
 from onnxwalk.ops.shared.windows import BLOCK_BYTES, working_dtype
 
 #: step(out, projected, h, *cells): one time step of n sequences, from what the inputs contribute to

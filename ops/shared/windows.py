@@ -17,6 +17,8 @@ from numpy.lib.stride_tricks import as_strided
 
 #: bytes of a block of columns or sums: small enough to stay in the second-level cache
 BLOCK_BYTES = 1 << 20
+#: the values of the attribute that operators with windows have
+AUTO_PAD = {"auto_pad": "NOTSET SAME_UPPER SAME_LOWER VALID"}
 
 
 class Axis(NamedTuple):
@@ -245,3 +247,45 @@ def blocks(shape: Sequence[int], limit: int) -> Iterator[tuple[slice, ...]]:
     else:
         for start, rest in itertools.product(range(shape[0]), list(blocks(shape[1:], limit))):
             yield (slice(start, start + 1), *rest)
+
+
+def pool_axes(
+    x: np.ndarray,
+    kernel: Sequence[int],
+    strides: Sequence[int] | None,
+    dilations: Sequence[int] | None,
+    pads: Sequence[int] | None,
+    auto_pad: str,
+    ceil_mode: int = 0,
+) -> tuple[Axis, ...]:
+    """The windows, for an input that has as many spatial axes as the kernel."""
+    if x.ndim < 3 or x.ndim != len(kernel) + 2:
+        raise ValueError(
+            f"input {x.shape} should have rank {len(kernel) + 2} for kernel_shape {list(kernel)}"
+        )
+    return axes_of(
+        x.shape[2:],
+        kernel,
+        strides=strides,
+        dilations=dilations,
+        pads=pads,
+        auto_pad=auto_pad,
+        ceil_mode=ceil_mode,
+    )
+
+
+def taps_inside(axis: Axis) -> np.ndarray:
+    """For each window the number of its taps that lie inside the input."""
+    start = np.arange(axis.windows) * axis.stride - axis.begin
+    first = -(start // axis.dilation)  # the first tap that isn't in front of the input
+    last = (axis.size - 1 - start) // axis.dilation
+    return np.maximum(np.minimum(last, axis.kernel - 1) - np.maximum(first, 0) + 1, 0)
+
+
+def refuse_empty_windows(axes: Sequence[Axis]) -> None:
+    """There is no maximum or mean of nothing; ONNX Runtime refuses such pads as well."""
+    if not all(taps_inside(axis).all() for axis in axes):
+        raise ValueError(
+            f"some windows of kernel_shape {[axis.kernel for axis in axes]} lie wholly in the "
+            f"padding {[(axis.begin, axis.end) for axis in axes]}"
+        )

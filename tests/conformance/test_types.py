@@ -9,7 +9,7 @@ from onnx import helper
 import onnxwalk
 from onnxwalk import InvalidModelError, UnsupportedModelError
 from onnxwalk.ops import registry
-from onnxwalk.ops.schema.types import NOT_COMPUTED, TABLE, formal_at, signature
+from onnxwalk.ops.schema.types import TABLE, formal_at, signature
 from tests.support.disagreements import DISAGREEMENTS, ORT
 from tests.support.every_type import (
     CODES,
@@ -63,7 +63,7 @@ def computed(version, formal, kind):
     """
     spec, wrong = signature(*version), []
     cases = cases_of(*version)
-    if kind in NOT_COMPUTED.get(version[:2], {}).get(formal.variable, ()):
+    if kind in registry.lookup(*version).not_computed.get(formal.variable, "").split():
         cases = [with_input(cases[0], spec.inputs.index(formal), kind)]
     for case in cases:
         try:

@@ -13,7 +13,7 @@ def run_prepared(case: Case) -> list[Any] | None:
     """The case with its constants given first and the rest after; ``None`` if it takes none."""
     operator = registry.lookup(case.domain, case.operator, case.opset)
     assert operator is not None
-    if not operator.preparations:
+    if operator.preparation is None:
         return None
     names = [
         parameter.name
@@ -21,7 +21,7 @@ def run_prepared(case: Case) -> list[Any] | None:
         if parameter.kind is not parameter.KEYWORD_ONLY
     ]
     inputs = dict.fromkeys(names) | dict(zip(names, case.inputs, strict=False))
-    preparation = operator.preparations[0]
+    preparation = operator.preparation
     constants = [inputs.pop(name) for name in preparation.constants]
     attributes = {
         name: case.attributes.get(name, default)

@@ -14,8 +14,8 @@ from onnxwalk.interpreter.analysis.compare.layers import between
 from onnxwalk.interpreter.analysis.compare.metrics import Difference, Tolerance, difference
 from onnxwalk.interpreter.analysis.compare.sides import Renamed, Walk
 from onnxwalk.interpreter.compiler.context import names_read
+from onnxwalk.interpreter.display import describe
 from onnxwalk.interpreter.ir.model import Graph, Node, SparseTensor, Tensor
-from onnxwalk.interpreter.runtime.walk import describe
 from onnxwalk.interpreter.session import Session
 
 

@@ -26,7 +26,8 @@ from onnxwalk.interpreter.analysis.compare.sides import (
     is_keras,
 )
 from onnxwalk.interpreter.errors import InvalidInputError
-from onnxwalk.interpreter.session import Session, Takes, load
+from onnxwalk.interpreter.runtime.feeds import HasInputs
+from onnxwalk.interpreter.session import Session, load
 
 #: the engines, by the names by which a side asks for them
 ENGINES = ("onnxwalk", "plain", "onnxruntime", "reference")
@@ -69,7 +70,7 @@ class Sides:
         return next(s for s in self.models if s is not None)
 
     @property
-    def takes(self) -> Takes:
+    def takes(self) -> HasInputs:
         """What samples are made for."""
         return self.session if any(self.models) else cast(KerasModel, self.a)
 
@@ -326,7 +327,7 @@ def _in_order(session: Session, names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: order.get(name, -1))
 
 
-def _input_names(one: Takes, other: Takes, label: str, other_label: str) -> dict[str, str]:
+def _input_names(one: HasInputs, other: HasInputs, label: str, other_label: str) -> dict[str, str]:
     """What the inputs of one side are called on the other: the same, or they go by their order."""
     ours, theirs = ([info.name for info in takes.inputs] for takes in (one, other))
     if set(ours) == set(theirs):

@@ -12,6 +12,7 @@ from onnxwalk.interpreter.analysis.compare.cause import Cause, operands
 from onnxwalk.interpreter.analysis.compare.comparison import Comparison, Sides, keras_axes
 from onnxwalk.interpreter.analysis.compare.metrics import Tolerance
 from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.files import write
 from onnxwalk.interpreter.optional import need
 
 #: protobuf holds no more
@@ -61,14 +62,7 @@ def extract(
     onnx.external_data_helper.load_external_data_for_model(model, folder)
     if sum(tensor.ByteSize() for tensor in builder.tensors) > _MOST:
         raise InvalidInputError(f"{path}: what the node takes is more than a file's 2 GB")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(model.SerializeToString())
-        part.replace(path)
-    except OSError as error:
-        raise InvalidInputError(f"{path}: can't be written: {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)
+    write(path, model.SerializeToString())
     return list(outputs)
 
 

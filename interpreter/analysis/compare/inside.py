@@ -13,9 +13,9 @@ from onnxwalk.interpreter.analysis.compare.cause import Cause
 from onnxwalk.interpreter.analysis.compare.comparison import Comparison, Sides
 from onnxwalk.interpreter.analysis.compare.metrics import Difference, Tolerance, difference
 from onnxwalk.interpreter.analysis.compare.sides import Within
-from onnxwalk.interpreter.analysis.trace import Event
+from onnxwalk.interpreter.display import describe
 from onnxwalk.interpreter.ir.model import Node
-from onnxwalk.interpreter.runtime.walk import describe
+from onnxwalk.interpreter.runtime.trace import Event
 
 #: a value by where it is: graphs and iterations from the outermost, those of nodes within nodes by
 #: what these give; and its name

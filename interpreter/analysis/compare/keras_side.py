@@ -12,9 +12,8 @@ import numpy as np
 
 from onnxwalk.interpreter.analysis.compare.sides import Feeds, chunks, explained, handed_out
 from onnxwalk.interpreter.errors import InvalidInputError
-from onnxwalk.interpreter.ir.model import TensorType
+from onnxwalk.interpreter.ir.model import TensorInfo, TensorType
 from onnxwalk.interpreter.optional import held_back, need
-from onnxwalk.interpreter.session import TensorInfo
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES
 
 _Shape = tuple[int | None, ...]

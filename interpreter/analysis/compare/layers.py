@@ -58,7 +58,7 @@ def matched(
     by_layer: dict[str, list[Handed]] = {}
     for tensor in handed:
         by_layer.setdefault(tensor.layer, []).append(tensor)
-    made = {n: (node.op_type, node.inputs) for node in model.graph.nodes for n in node.outputs}
+    made = {n: (v.operator_name, v.inputs) for v in model.graph.nodes for n in v.outputs}
     record = recorded(model)
     owners = {name: layer for layer, names in record.items() for name in names}
     for layer, names in record.items():

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.runtime.walk import describe
+from onnxwalk.interpreter.display import describe
 
 #: elements that are compared at a time: large tensors are never widened as a whole
 _BLOCK = 1 << 18

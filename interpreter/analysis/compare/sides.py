@@ -13,10 +13,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from onnxwalk.interpreter.analysis.compare.metrics import nbytes
-from onnxwalk.interpreter.analysis.trace import Event, Trace
 from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError
 from onnxwalk.interpreter.ir.plan import NOTHING, Plan
-from onnxwalk.interpreter.optional import need
+from onnxwalk.interpreter.optional import need, onnxruntime_session
+from onnxwalk.interpreter.runtime.trace import Event, Trace
 from onnxwalk.interpreter.session import Session
 
 Feeds = Mapping[str, Any]
@@ -62,7 +62,7 @@ class Walk:
         self._sizes: dict[str, Size] | None = None
 
     def names(self, feeds: Feeds) -> list[str]:
-        return _computed(self.session, self.session.trace(feeds).plan)
+        return _computed(self.session, self.session.trace(feeds)._plan)
 
     def stream(self, feeds: Feeds, names: Collection[str]) -> Iterator[tuple[str, Any]]:
         wanted = set(names)
@@ -98,7 +98,7 @@ class Optimized:
         self.session, self.label = session, label
 
     def names(self, feeds: Feeds) -> list[str]:
-        return _computed(self.session, self.session.trace(feeds, optimized=True).plan)
+        return _computed(self.session, self.session.trace(feeds, optimized=True)._plan)
 
     def stream(self, feeds: Feeds, names: Collection[str]) -> Iterator[tuple[str, Any]]:
         wanted = set(names)
@@ -115,7 +115,7 @@ class Optimized:
     def _steps(self, feeds: Feeds) -> Iterator[dict[str, Any]]:
         found = None
         with contextlib.suppress(Exception):  # the walk says what is wrong, as in session.run
-            found = self.session.bound(feeds)
+            found = self.session._runner.bind(feeds)
         if found is None:  # strings, sequences: these runs are walks
             for event in self.session.trace(feeds, optimized=True):
                 yield event.outputs
@@ -164,15 +164,9 @@ class OnnxRuntime(Chunked):
     """ONNX Runtime, with its own optimizations around the outputs asked for."""
 
     def opened(self, names: Sequence[str]) -> Callable[[Feeds], list[Any]]:
-        ort, onnx = need("onnxruntime"), need("onnx")
+        onnx = need("onnx")
         path = self.walk.session.model.source
-        options = ort.SessionOptions()
-        options.log_severity_level = 4
-        folder = os.path.dirname(os.path.abspath(path))
-        options.add_session_config_entry(
-            "session.model_external_initializers_file_folder_path", folder
-        )
-        model: Any = path
+        model: str | bytes = path
         if set(names) - {info.name for info in self.walk.session.outputs}:
             proto = onnx.load(path, load_external_data=False)
             known = {v.name: v for v in (*proto.graph.output, *proto.graph.value_info)}
@@ -180,7 +174,7 @@ class OnnxRuntime(Chunked):
             del proto.graph.output[:]
             proto.graph.output.extend(asked)
             model = proto.SerializeToString()
-        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime_session(model, folder=os.path.dirname(os.path.abspath(path)))
         return lambda feeds: session.run(list(names), dict(feeds))
 
 
@@ -265,7 +259,7 @@ def explained(label: str) -> Iterator[None]:
 def _inside(trace: Trace, name: str) -> Within:
     plans = [
         body
-        for step in trace.plan.steps
+        for step in trace._plan.steps
         if name in step.node.outputs
         for body, _ in step.bodies.values()
     ]

@@ -18,15 +18,15 @@ from onnxwalk.interpreter.analysis.explore import views
 from onnxwalk.interpreter.analysis.explore.graph import attributes, ends, fold, titles
 from onnxwalk.interpreter.analysis.explore.inside import Path, Scopes, beginning, left, runs
 from onnxwalk.interpreter.analysis.explore.recurrent import SERIES, recurrence
-from onnxwalk.interpreter.analysis.flops import bytes_moved, operations
-from onnxwalk.interpreter.analysis.profile import spelled
-from onnxwalk.interpreter.analysis.trace import ITERATIONS, Event
+from onnxwalk.interpreter.analysis.profile import bytes_moved
 from onnxwalk.interpreter.compiler.provenance import fates
+from onnxwalk.interpreter.display import type_text
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.ir.model import Node
+from onnxwalk.interpreter.runtime.trace import ITERATIONS, Event
 from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.text import class_names, tokenizers
-from onnxwalk.ops.fast.calls import computing
+from onnxwalk.ops.shared.numpy_state import computing
 
 _WORDS = 1000  # of a text
 _SEQUENCES = 4  # of a batch, whose gates are shown
@@ -124,7 +124,7 @@ class _Walk:
 
     def _tell_fates(self) -> None:
         """What each node became in the plan that a run takes, and with which others."""
-        found = fates(self.session.rewritten())
+        found = fates(self.session._program.rewritten())
         for (path, node), k in self.places.items():
             fate = found[node]
             parts = [self.places.get((path, part)) for part in fate.parts if len(fate.parts) > 1]
@@ -185,7 +185,7 @@ class _Walk:
                     self._look_at(self.scopes.full(event.path, name), value, room, bins)
             for name, value in event.outputs.items():
                 self._look_at(self.scopes.full(event.path, name), value, room, bins)
-            if k in self.inside and event.node.op_type in SERIES:
+            if k in self.inside and event.node.is_one_of(*SERIES):
                 self.nodes[k]["inside"] = self._gates(event, room)
             elif room and (weights := self._weights(event)) is not None:
                 figures = views.statistics(weights, bins=bins)
@@ -221,7 +221,7 @@ class _Walk:
     def _add(self, name: str, value: Any) -> int:
         """A value's number; it gets one when it is first met."""
         if name not in self.values:
-            entry: dict[str, Any] = {"name": name, "type": spelled(value)}
+            entry: dict[str, Any] = {"name": name, "type": type_text(value)}
             if name in self.labels:
                 entry["labels"] = name
             if isinstance(value, np.ndarray) and not views.is_text(value):
@@ -261,7 +261,7 @@ class _Walk:
             "attributes": attributes(node, operator),
         }
         read = [self.scopes.full(path, name) for name in node.inputs]
-        self.told.append((node.op_type, node.attributes, read, [*made]))
+        self.told.append((node.operator_name, node.attributes, read, [*made]))
         for name in taken:
             if name in self.constants:
                 self.values[name]["constant"] = 1
@@ -274,11 +274,11 @@ class _Walk:
         self.read |= {number for _, number in entry["in"]}
         arrays: list[Any] = [event.inputs.get(name) for name in node.inputs]
         results = list(event.outputs.values())
-        entry["flop"] = operations(node, arrays, results)
+        entry["flop"] = event.operator.flops(arrays, results, node.attributes)
         entry["bytes"] = bytes_moved(arrays, results)
         if (weights := self._weights(event)) is not None:
             self.inside[len(self.nodes)] = views.wanted(weights, "")
-        if node.op_type in SERIES and node.domain == "":
+        if node.is_one_of(*SERIES):
             x, r = arrays[0], arrays[2]
             steps, batch = x.shape[:2] if not node.attributes.get("layout") else x.shape[1::-1]
             pixels = steps * r.shape[2] * len(r) * len(SERIES[node.op_type])
@@ -307,7 +307,7 @@ class _Walk:
     def _look_at(self, name: str, value: Any, room: int, bins: bool) -> None:
         entry = self.values[name]
         if isinstance(value, list):
-            entry["items"] = [spelled(item) for item in value[:20]]
+            entry["items"] = [type_text(item) for item in value[:20]]
         elif isinstance(value, dict):
             entry["items"] = [f"{key}: {item}" for key, item in list(value.items())[:20]]
         if not isinstance(value, np.ndarray) or not value.size:
@@ -334,13 +334,11 @@ class _Walk:
     def _weights(self, event: Event) -> np.ndarray | None:
         """What an attention node gives each key, (B, heads, queries, keys): the operator computes
         it anyway, as an output that few nodes name."""
-        node, operator = event.node, event.operator
-        if node.op_type != "Attention" or node.domain != "":
+        rule = event.operator.facts.get("attention_weights")
+        if rule is None:
             return None
-        given = [event.inputs.get(name) for name in node.inputs]
-        told = {**node.attributes, "qk_matmul_output_mode": 3}
         with computing():
-            weights = operator.function(*given, **told)[3]
+            weights = rule(*map(event.inputs.get, event.node.inputs), **event.node.attributes)
         return weights if weights.size else None
 
     def _gates(self, event: Event, room: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from onnxwalk.interpreter.analysis.explore.groups import paths
 from onnxwalk.interpreter.analysis.explore.inside import Path, by_place, label
-from onnxwalk.interpreter.analysis.profile import spelled
+from onnxwalk.interpreter.display import type_text
 from onnxwalk.interpreter.ir.model import Graph, Node, SparseTensor, Tensor
 from onnxwalk.interpreter.session import Session
 from onnxwalk.ops import Operator
@@ -39,9 +39,9 @@ def attributes(node: Node, operator: Operator) -> list[list[Any]]:
 def _in_words(value: Any) -> str:
     if isinstance(value, Tensor):
         numbers = ", ".join(map(str, value.array.ravel()[:8].tolist()))
-        return f"{spelled(value.array)}: {numbers}{', …' if value.array.size > 8 else ''}"
+        return f"{type_text(value.array)}: {numbers}{', …' if value.array.size > 8 else ''}"
     if isinstance(value, SparseTensor):
-        return f"sparse {spelled(value.values.array)}"
+        return f"sparse {type_text(value.values.array)}"
     if isinstance(value, Graph):
         counts = Counter(inner.op_type for inner in value.nodes).most_common(8)
         listed = ", ".join(f"{name} ×{n}" if n > 1 else name for name, n in counts)

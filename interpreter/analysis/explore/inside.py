@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from onnxwalk.interpreter.analysis.trace import Event, Place
 from onnxwalk.interpreter.ir.model import Graph
+from onnxwalk.interpreter.runtime.trace import Event, Place
 
 Path = tuple[Place, ...]
 
@@ -60,12 +60,11 @@ def beginning(path: Path, scopes: Scopes, numbers: dict[str, int]) -> dict[str, 
     if not graph.inputs:
         return None
     taken: list[tuple[str, str]] = []
-    kind = place.node.op_type
-    if place.iteration == 0 or kind != "Loop":  # which carries on all that it was given
+    graphs, attributes = place.operator.graphs, place.node.attributes
+    if place.iteration == 0 or graphs.rereads:
         taken += [("", scopes.full(around, name)) for name in place.node.inputs if name]
-    if place.iteration:
-        scanned = place.node.attributes.get("num_scan_inputs", len(graph.inputs))
-        carried = len(graph.inputs) - (1 if kind == "Loop" else scanned)
+    if place.iteration and graphs.carried is not None:
+        carried = graphs.carried(len(graph.inputs), **attributes)
         before = (*around, place._replace(iteration=place.iteration - 1))
         taken += [("before", scopes.full(before, v.name)) for v in graph.outputs[:carried]]
     unique = dict.fromkeys((title, numbers[name]) for title, name in taken if name in numbers)
@@ -87,7 +86,7 @@ def left(
     for graph_name, graph in event.node.graphs:
         last = min(event.runs.get(graph_name, 0), shown) - 1
         for k in range(last + 1):
-            place = Place(event.node, graph_name, k)
+            place = Place(event.node, event.operator, graph_name, k)
             for value in graph.outputs:
                 name = scopes.full((*event.path, place), value.name)
                 if name in numbers and (k == last or numbers[name] not in read):

@@ -260,6 +260,9 @@ def shares(sizes: Sequence[int], total: int) -> int:
     return max(sizes, default=0)
 
 
+_CONVOLUTIONS = ("Conv", "ConvTranspose", "QLinearConv", "ConvInteger", "com.microsoft.FusedConv")
+
+
 def roles(
     nodes: Sequence[tuple[str, Mapping[str, Any], Sequence[str], Sequence[str]]],
     shapes: Mapping[str, Sequence[int]],
@@ -277,7 +280,7 @@ def roles(
         if len(shape) == 4 and shape[3] in (1, 3, 4) and shape[1] not in (1, 3, 4):
             found[name] = "last"
     for operator, attributes, given, made in nodes:
-        if operator in ("Conv", "FusedConv", "ConvTranspose", "QLinearConv", "ConvInteger"):
+        if operator in _CONVOLUTIONS:
             place = 3 if operator == "QLinearConv" else 1
             if len(given) > place and given[place]:
                 found[given[place]] = "filter"

@@ -1,1 +1,41 @@
-"""The rewrites: Graph -> Graph, one file for each name in ``REWRITES``."""
+"""The rewrites: Graph -> Graph, one file for each name in ``PASSES``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from typing import TypeAlias
+
+from onnxwalk.interpreter.compiler.context import Context
+from onnxwalk.interpreter.compiler.passes.drop_unused import drop_unused
+from onnxwalk.interpreter.compiler.passes.fold_constants import fold_constants
+from onnxwalk.interpreter.compiler.passes.fuse_conv import fuse_conv
+from onnxwalk.interpreter.compiler.passes.lift_embedding import lift_embedding
+from onnxwalk.interpreter.compiler.passes.merge_into_conv import merge_pad, merge_scale
+from onnxwalk.interpreter.compiler.passes.recognize import recognize
+from onnxwalk.interpreter.ir.model import Graph
+
+Rewrite: TypeAlias = Callable[[Graph, Context], Graph]
+
+#: the rewrites by name, in the order in which they are applied
+PASSES: dict[str, Rewrite] = {
+    "fold_constants": fold_constants,
+    "recognize": recognize,
+    "merge_pad": merge_pad,
+    "merge_scale": merge_scale,
+    "fuse_conv": fuse_conv,
+    "lift_embedding": lift_embedding,
+    "drop_unused": drop_unused,
+}
+
+#: the names of the rewrites
+REWRITES = tuple(PASSES)
+
+
+def rewritten(
+    graph: Graph, context: Context, rewrites: Collection[str] = REWRITES
+) -> Iterator[tuple[str, Graph]]:
+    """Each rewrite by its name, and the graph after it."""
+    for name, rewrite in PASSES.items():
+        if name in rewrites:
+            graph = rewrite(graph, context)
+            yield name, graph

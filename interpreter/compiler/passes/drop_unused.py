@@ -7,9 +7,6 @@ from dataclasses import replace
 from onnxwalk.interpreter.compiler.context import Context, names_read
 from onnxwalk.interpreter.ir.model import Graph, Node
 
-#: the built-in operators whose further outputs are only more to compute
-_ONLY_MORE = {"MaxPool", "Dropout", "BiasDropout", "Attention", "MultiHeadAttention"}
-
 
 def drop_unused(graph: Graph, context: Context) -> Graph:
     """Keep only what the graph's outputs need, in subgraphs too."""
@@ -22,7 +19,8 @@ def drop_unused(graph: Graph, context: Context) -> Graph:
         outputs = [name if name in needed else "" for name in node.outputs]
         while outputs and not outputs[-1]:
             outputs.pop()
-        if tuple(outputs) != node.outputs and not _counts_outputs(node, context):
+        operator = context.operator(node)
+        if tuple(outputs) != node.outputs and not (operator and operator.counts_outputs):
             node = replace(node, outputs=tuple(outputs))
         kept.append(node)
         needed |= names_read(node)
@@ -31,14 +29,6 @@ def drop_unused(graph: Graph, context: Context) -> Graph:
         nodes=tuple(reversed(kept)),
         initializers={n: t for n, t in graph.initializers.items() if n in needed},
     )
-
-
-def _counts_outputs(node: Node, context: Context) -> bool:
-    """Whether how many outputs are named changes what the others are: Split cuts into as many
-    parts, BatchNormalization before opset 14 takes several to mean training."""
-    operator = context.operator(node)
-    counts = operator is not None and "n_outputs" in operator.reserved
-    return counts and not (node.op_type in _ONLY_MORE and context.is_builtin(node))
 
 
 def _within(node: Node, context: Context) -> Node:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
-from onnxwalk.interpreter.budget import current, tick
+from onnxwalk.interpreter.budget import tick
+from onnxwalk.interpreter.compiler.constants import as_array, bound_attributes
 from onnxwalk.interpreter.compiler.context import Context, captured
-from onnxwalk.interpreter.compiler.lower import as_array, bound_attributes
 from onnxwalk.interpreter.ir.model import Graph, Node, SparseTensor, Tensor
+from onnxwalk.interpreter.ir.plan import Step
+from onnxwalk.interpreter.runtime.call import call
 from onnxwalk.ops.contract.dtypes import element_type
 
 #: a result is kept as a constant up to this size, or up to that of what it was computed from
@@ -68,21 +71,20 @@ class _Folding:
         inputs = [as_array(constants[name]) if name else None for name in node.inputs]
         most = max(_MAX_BYTES, sum(x.nbytes for x in inputs if x is not None))
         attributes = bound_attributes(node, operator, self.context)
-        budget = current()
+        step = Step(
+            partial(operator.function, **attributes),
+            inputs=tuple(range(len(inputs))),
+            outputs=tuple(range(len(node.outputs))),
+            release=(),
+            node=node,
+            operator=operator,
+            needs=partial(operator.needs, **attributes),
+        )
         try:
-            need = operator.needs(*inputs, **attributes)
-            if need.memory > _MOST_AT_ONCE * most:
+            if operator.needs(*inputs, **attributes).memory > _MOST_AT_ONCE * most:
                 return None  # what is too large to be kept needn't be computed
-            if budget is not None:
-                budget.reserve(need.memory)
-                budget.tick(need.work)
-            results = operator.function(*inputs, **attributes)
-            results = results if isinstance(results, tuple) else (results,)
-            if budget is not None:
-                budget.after(results)
+            results = call(step, inputs)
         except Exception:
-            return None
-        if len(results) < len(node.outputs):
             return None
         if not all(isinstance(r, (np.ndarray, np.generic)) for r in results):
             return None

@@ -1,6 +1,6 @@
 """A sum and an activation behind a convolution are done on its result while that is in the cache.
 
-Conv, Add and the activation become one FusedConv (com.microsoft): each of them alone would be one
+Conv, Add and the activation become one FusedConv (onnxwalk.fused): each of them alone would be one
 more pass over memory that has long left the cache.
 """
 
@@ -13,6 +13,7 @@ import numpy as np
 from onnxwalk.interpreter.compiler.context import Context
 from onnxwalk.interpreter.compiler.passes.patterns import Edits, Links
 from onnxwalk.interpreter.ir.model import Graph, Node
+from onnxwalk.ops.contract.registry import FUSED
 from onnxwalk.ops.fast.epilogue import RISING
 from onnxwalk.ops.shared.numeric import limits
 
@@ -123,17 +124,17 @@ def _fused(
     pool: Node | None,
 ) -> Node:
     bias = conv.inputs[2] if len(conv.inputs) > 2 else ""
-    attributes = {**conv.attributes, "_rewritten": True}
+    attributes = dict(conv.attributes)
     if activation:
         attributes |= {"activation": activation}
     if parameters:
         attributes |= {"activation_params": parameters}
     if pool is not None:
-        attributes |= {"_pool": True}
+        attributes |= {"pool": 1}
     return replace(
         conv,
         op_type="FusedConv",
-        domain="com.microsoft",
+        domain=FUSED,
         opset=1,
         inputs=(conv.inputs[0], conv.inputs[1], bias, residual),
         outputs=last.outputs,

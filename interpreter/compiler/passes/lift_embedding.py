@@ -15,6 +15,7 @@ from onnxwalk.interpreter.compiler.context import Context
 from onnxwalk.interpreter.compiler.passes.patterns import Edits, Links
 from onnxwalk.interpreter.ir.model import Graph, Node, Tensor
 from onnxwalk.ops.contract.dtypes import element_type
+from onnxwalk.ops.contract.registry import FUSED
 
 
 def lift_embedding(graph: Graph, context: Context) -> Graph:
@@ -22,7 +23,7 @@ def lift_embedding(graph: Graph, context: Context) -> Graph:
     links = Links(graph, context)
     edits = Edits(links)
     for node in graph.nodes:
-        if not links.is_operator(node, "RNN", "LSTM", "GRU") or "_table" in node.attributes:
+        if not links.is_operator(node, "RNN", "LSTM", "GRU"):
             continue
         if any(links.constant(name) is None for name in node.inputs[1:3]):
             continue
@@ -34,9 +35,15 @@ def lift_embedding(graph: Graph, context: Context) -> Graph:
         table, name, moves = found
         attributes = {
             **node.attributes,
-            "_table": Tensor("table", element_type(table.dtype).code, table),
+            "table": Tensor("table", element_type(table.dtype).code, table),
         }
-        layer = replace(node, inputs=(name, *node.inputs[1:]), attributes=attributes)
+        layer = replace(
+            node,
+            domain=FUSED,
+            opset=1,
+            inputs=(name, *node.inputs[1:]),
+            attributes=attributes,
+        )
         edits.replace(node, *moves, layer)
     return edits.graph()
 

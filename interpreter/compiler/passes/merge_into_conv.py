@@ -55,7 +55,8 @@ def merge_pad(graph: Graph, context: Context) -> Graph:
 
 def _zeros_around(node: Node, links: Links) -> list[int] | None:
     """The amounts of a Pad that fills with zeros, if they are known."""
-    if not links.is_operator(node, "Pad") or node.attributes.get("mode", "constant") != "constant":
+    is_pad = any(links.is_operator(node, "Pad", domain=domain) for domain in ("", "com.microsoft"))
+    if not is_pad or node.attributes.get("mode", "constant") != "constant":
         return None
     if len(node.inputs) == 1:
         amounts = node.attributes.get("pads", node.attributes.get("paddings"))

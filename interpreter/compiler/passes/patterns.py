@@ -26,6 +26,7 @@ class Links:
     def __init__(self, graph: Graph, context: Context) -> None:
         self.graph = graph
         self.context = context
+        self.is_operator = context.is_operator
         self.maker = {name: node for node in graph.nodes for name in node.outputs if name}
         self.operators = {node.op_type for node in graph.nodes}
         self._readers: dict[str, list[Node]] = {}
@@ -56,12 +57,6 @@ class Links:
         if array is None or array.size != 1 or array.dtype.kind not in "fiu":
             return None
         return float(array.reshape(-1)[0])
-
-    def is_operator(self, node: Node, *names: str) -> bool:
-        """Whether a node is one of these operators of ONNX's, in this package's own meaning."""
-        if node.op_type not in names or node.domain not in ("", "com.microsoft"):
-            return False
-        return self.context.is_builtin(node)
 
     def match(self, pattern: Pattern, name: str) -> dict[str, str] | None:
         """The values that the variables of a pattern stand for, if a value is made that way."""

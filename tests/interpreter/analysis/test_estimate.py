@@ -49,23 +49,23 @@ def attention():
 @pytest.mark.parametrize("build", [convolutions, attention])
 def test_a_run_takes_no_more_and_not_much_less(build):
     proto, shape = build()
-    predicted = onnxwalk.load(proto).predict({"x": shape})
+    estimated = onnxwalk.load(proto).estimate({"x": shape})
     x = np.zeros(shape, np.float32)
     session = onnxwalk.load(proto, optimize=False)
     tracemalloc.start()
     session.run(None, {"x": x})
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak <= predicted.memory <= 4 * peak
+    assert peak <= estimated.memory <= 4 * peak
     # Limits leave a sixteenth for Python.
-    onnxwalk.load(proto, limits=Limits(max_memory=predicted.memory * 9 // 8)).run(None, {"x": x})
+    onnxwalk.load(proto, limits=Limits(max_memory=estimated.memory * 9 // 8)).run(None, {"x": x})
     with pytest.raises(LimitError):
-        onnxwalk.load(proto, limits=Limits(max_memory=predicted.memory // 8)).run(None, {"x": x})
+        onnxwalk.load(proto, limits=Limits(max_memory=estimated.memory // 8)).run(None, {"x": x})
 
 
 def test_fixed_shapes_need_no_telling():
     proto = model([helper.make_node("Relu", ["x"], ["y"])], {"x": [1000, 1000]}, {})
-    assert 4e6 <= onnxwalk.load(proto).predict({}).memory <= 2e7
+    assert 4e6 <= onnxwalk.load(proto).estimate({}).memory <= 2e7
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_fixed_shapes_need_no_telling():
 def test_shapes_that_do_not_fit(shapes, message):
     proto, _ = attention()
     with pytest.raises(InvalidInputError, match=message):
-        onnxwalk.load(proto).predict(shapes)
+        onnxwalk.load(proto).estimate(shapes)
 
 
 def test_the_command_tells_and_does_not_run(tmp_path, capsys):

@@ -38,7 +38,7 @@ def test_a_bound_run_can_be_read_step_by_step():
     """Every value is right as it is computed, before its memory is used again."""
     session = onnxwalk.load(network())
     x = noise(2, 8, 8, 3)
-    bound, arguments = session.bound({"x": noise(2, 8, 8, 3)})
+    bound, arguments = session._runner.bind({"x": noise(2, 8, 8, 3)})
     arguments = [x for _ in arguments]
     found = {}
     for step, values in bound.steps(arguments):
@@ -189,7 +189,7 @@ def test_a_trace_can_be_left_inside_of_a_loop():
     trace = onnxwalk.load(looping()).trace(fed(10**9), iterations=math.inf)
     event = next(event for event in trace if event.path and event.path[0].iteration == 3)
     assert event.named("late") == "loop/body[3]/late"
-    assert trace.plan.steps[1].node.name == "loop"  # and nothing is left running
+    assert trace._plan.steps[1].node.name == "loop"  # and nothing is left running
 
 
 def test_scan_and_sequence_map_are_walked_too():

@@ -10,7 +10,6 @@ from onnx import TensorProto as T
 from onnx import helper
 
 import onnxwalk
-from onnxwalk.interpreter.analysis.flops import operations
 from onnxwalk.interpreter.analysis.profile import profile
 
 
@@ -62,6 +61,30 @@ def test_the_figures_add_up(cli, network, optimize):
     assert gemm["bytes"] == 4 * (2 * 256 + 256 * 5 + 2 * 5)
     assert 0 < gemm["seconds"] <= found["seconds"]
     assert [list(n["outputs"].values()) for n in found["nodes"]][-1] == ["float32[2, 5]"]
+
+
+@pytest.mark.parametrize(
+    ("options", "operators", "bound"),
+    [
+        ([], ["FusedConv", "Flatten", "Gemm"], True),
+        (["--executor", "walk"], ["FusedConv", "Flatten", "Gemm"], False),
+        (["--rewrites", "none"], None, True),
+        (["--rewrites", "merge_scale,fuse_conv"], ["FusedConv", "Flatten", "Gemm"], True),
+        (["--no-optimize"], None, False),
+    ],
+)
+def test_what_is_rewritten_and_how_it_is_run(cli, network, options, operators, bound):
+    found = report(cli, network, "--batch", 2, *options)
+    as_written = [node.op_type for node in onnxwalk.load(network).model.graph.nodes]
+    assert [n["operator"] for n in found["nodes"]] == (operators or as_written)
+    assert ({n["calls"] for n in found["nodes"]} != {1}) == bound
+
+
+def test_options_that_do_not_go_together(cli, network):
+    result = cli("profile", network, "--no-optimize", "--executor", "bound")
+    assert result.status == 1 and "optimize=False is short for both" in result.error
+    result = cli("profile", network, "--rewrites", "fuse")
+    assert result.status == 1 and "no such rewrite: 'fuse'" in result.error
 
 
 def test_memory_is_what_is_alive(cli, network):
@@ -118,11 +141,24 @@ def test_strings_and_sequences_are_walked(make):
     ],
 )
 def test_operations(operator, attributes, inputs, outputs, expected):
-    from onnxwalk.interpreter.ir.model import Node
-
-    node = Node(operator, (), (), attributes)
+    found = onnxwalk.ops.registry.lookup("", operator, 22)
     values = [[np.zeros(shape, np.float32) for shape in shapes] for shapes in (inputs, outputs)]
-    assert operations(node, *values) == expected
+    assert found.flops(*values, attributes) == expected
+
+
+def test_another_operator_of_the_same_name_has_facts_of_its_own(make):
+    mine = onnxwalk.Registry(parent=onnxwalk.ops.registry)
+
+    @mine.op("Gemm", since=1, domain="my.domain")
+    def double(x):
+        return x + x
+
+    node = helper.make_node("Gemm", ["x"], ["y"], domain="my.domain")
+    model = make("own.onnx", [node], [("x", T.FLOAT, [2, 3])], [("y", T.FLOAT, None)], opset=20)
+    session, feeds = onnxwalk.load(model, registry=mine), {"x": np.ones((2, 3), np.float32)}
+    assert [n.operations for n in profile(session, feeds, 1).nodes] == [6]
+    double.flops(lambda outputs, x: 7 * x.size)
+    assert [n.operations for n in profile(session, feeds, 1).nodes] == [42]
 
 
 def test_wrong_use_is_told(cli, network):

@@ -5,7 +5,8 @@ import pytest
 from onnx import TensorProto
 
 import onnxwalk
-from onnxwalk.interpreter.compiler import REWRITES, Context
+from onnxwalk.interpreter.compiler.context import Context
+from onnxwalk.interpreter.compiler.passes import PASSES
 from onnxwalk.interpreter.reader import read_model
 from onnxwalk.ops import registry
 from tests.interpreter.runtime.test_bound import model, node, noise, same
@@ -20,7 +21,7 @@ def rewritten(proto, *names):
     context = Context(registry, read.opsets, np.random.default_rng(0))
     graph = read.graph
     for name in names:
-        graph = REWRITES[name](graph, context)
+        graph = PASSES[name](graph, context)
     return graph
 
 
@@ -31,9 +32,9 @@ def operators(proto, *names):
 def check(proto, feeds):
     """Optimized, with each rewrite switched off, and as written: the same."""
     expected = onnxwalk.load(proto, optimize=False).run(None, feeds)
-    everything = list(REWRITES)
+    everything = list(onnxwalk.REWRITES)
     for chosen in (everything, *([r for r in everything if r != off] for off in everything)):
-        session = onnxwalk.load(proto, optimize=chosen)
+        session = onnxwalk.load(proto, rewrites=chosen)
         for _ in range(2):
             same(session.run(None, feeds), expected)
 
@@ -359,13 +360,13 @@ def test_an_embedding_goes_into_the_layer(kind, gathered):
 
 
 def test_a_file_cannot_hand_over_a_table():
-    """What rewrites tell operators is not to be reached from a file."""
+    """What only the operators of rewrites have is not to be reached from a file."""
     proto = model(
-        [node("RNN", "x w r", "y", hidden_size=2, _table=1)],
+        [node("RNN", "x w r", "y", hidden_size=2, table=1)],
         [("x", F, [3, 1, 2])],
         ["y"],
         [("w", noise(1, 2, 2)), ("r", noise(1, 2, 2))],
         14,
     )
-    with pytest.raises(onnxwalk.InvalidModelError, match="_table"):
+    with pytest.raises(onnxwalk.InvalidModelError, match="no attribute 'table'"):
         onnxwalk.load(proto)

@@ -14,7 +14,7 @@ F = TensorProto.FLOAT
 def told(proto):
     """Of each node by its label: what it became, with which others, and by which rewrites."""
     session = onnxwalk.load(proto)
-    found = fates(session.rewritten())
+    found = fates(session._program.rewritten())
     return {
         n.label: (str(fate), [part.label for part in fate.parts], fate.rewrites)
         for n, fate in found.items()
@@ -59,9 +59,9 @@ def test_merged_fused_folded_left_out_and_kept():
 
 def test_every_node_of_the_plan_does_somebodys_work():
     session = onnxwalk.load(conv_network())
-    found = fates(session.rewritten())
+    found = fates(session._program.rewritten())
     work = {target for fate in found.values() for target in fate.into}
-    (*_, (_, last)) = session.rewritten()
+    (*_, (_, last)) = session._program.rewritten()
     ran = session.trace({"x": np.zeros((1, 3, 8, 8), np.float32)}, optimized=True)
     assert [n.op_type for n in last.nodes] == [event.node.op_type for event in ran]
     assert {n.label for n in work} == {event.node.label for event in ran}

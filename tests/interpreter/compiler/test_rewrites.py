@@ -6,7 +6,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import onnxwalk
-from onnxwalk.interpreter.compiler import REWRITES, Context
+from onnxwalk.interpreter.compiler.context import Context
+from onnxwalk.interpreter.compiler.passes import PASSES
 from onnxwalk.interpreter.ir.model import Graph
 from onnxwalk.interpreter.reader import read_model
 from onnxwalk.ops import registry
@@ -21,7 +22,7 @@ def value(name, code=F, shape=None):
 def rewritten(proto, name) -> Graph:
     model = read_model(proto)
     context = Context(registry, model.opsets, np.random.default_rng(0))
-    return REWRITES[name](model.graph, context)
+    return PASSES[name](model.graph, context)
 
 
 def operators(graph):
@@ -90,7 +91,7 @@ def test_rewrites_can_be_chosen_and_change_nothing():
     proto = shape_arithmetic()
     expected = onnxwalk.load(proto, optimize=False).run(None, {"x": x})
     for chosen in (["fold_constants"], ["drop_unused"], True):
-        found = onnxwalk.load(proto, optimize=chosen).run(None, {"x": x})
+        found = onnxwalk.load(proto, rewrites=chosen).run(None, {"x": x})
         for one, other in zip(found, expected, strict=True):
             np.testing.assert_array_equal(one, other)
 

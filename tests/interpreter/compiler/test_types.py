@@ -180,7 +180,7 @@ def test_words_are_those_of_the_version(name, inputs, attributes, refusing, acce
         ([np.ones(2), object()], r"'x\[1\]' is object: give an array"),
         (np.array([1, None]), r"an array of objects that aren't all str"),
         (2**70, r"'x' is int: give an array"),
-        (np.array(["2020"], "M8[D]"), r"datetime64\[D\], which ONNX hasn't got"),
+        (np.array(["2020"], "M8[D]"), r"datetime64\[D\], which is no type of ONNX"),
         (np.array([b"\xff"]), "not UTF-8"),
         (((1,), (2, 3)), "no rectangular array"),
         (np.ma.array([1, 2]), "masked array"),
@@ -203,3 +203,27 @@ def test_values_where_the_file_has_no_type():
     assert numbers.dtype == np.float32 and numbers.tolist() == [1, 1]
     ((one, two),) = session.run(None, {"x": [np.ones(2, ">f4"), 2]})
     assert one.dtype == np.float32 and two == 2
+
+
+def test_the_rules_of_own_operators_are_asked():
+    mine = ops.Registry(parent=ops.registry)
+
+    @mine.op("Mine", since=1, domain="mine")
+    def own(x, *, to="int64", way="up"):
+        return x
+
+    own.output_type(lambda first, *, to, **_: to or first)
+    own.choices({"way": "up down"})
+    inputs = [value("x")]
+
+    def loaded(**attributes):
+        own_node = helper.make_node("Mine", ["x"], ["a"], domain="mine", **attributes)
+        proto = model([own_node, node("Not", "a", "y")], inputs, 17)
+        proto.opset_import.append(helper.make_opsetid("mine", 1))
+        with pytest.raises(InvalidModelError) as error:
+            onnxwalk.load(proto, registry=mine)
+        return str(error.value)
+
+    assert "'a' is int64, not bool" in loaded()
+    assert "'a' is float, not bool" in loaded(to="")
+    assert "may be up, down" in loaded(way="left")

@@ -135,9 +135,9 @@ def test_no_plan_is_handed_out_twice():
     session = onnxwalk.load(network())
     feeds = {"x": noise(2, 8, 8, 3)}
     session.run(None, feeds)
-    plans = session._bound
+    plans = session._runner._bound
     ((key, seen_by_another),) = plans._idle.items()
-    plan, arguments = session.prepared(feeds)
+    plan, arguments = session._runner.prepare(None, feeds)
     plans.bind(key, plan, ["x"], arguments)
     taken = []
     for idle in (seen_by_another, plans._idle[key]):
@@ -165,7 +165,7 @@ def test_nothing_is_computed_of_nothing(shape):
 
 
 def held(session):
-    return sum(b.nbytes for bounds in session._bound._idle.values() for b in bounds)
+    return sum(b.nbytes for bounds in session._runner._bound._idle.values() for b in bounds)
 
 
 def test_memory_is_given_back_when_shapes_change():
@@ -174,7 +174,7 @@ def test_memory_is_given_back_when_shapes_change():
     assert held(session) > 1 << 24
     for size in range(8, 100):
         session.run(None, {"x": noise(size, 64, 8, 3)})
-        newest = session._bound._idle[next(reversed(session._bound._idle))]
+        newest = session._runner._bound._idle[next(reversed(session._runner._bound._idle))]
         assert held(session) <= _MOST_IDLE + sum(b.nbytes for b in newest)
 
 
@@ -290,7 +290,7 @@ def test_a_chain_keeps_few_arrays():
 def test_steps_know_their_calls():
     session = onnxwalk.load(network())
     session.run(None, {"x": noise(1, 8, 8, 3)})
-    (bound,) = next(iter(session._bound._idle.values()))
+    (bound,) = next(iter(session._runner._bound._idle.values()))
     assert isinstance(bound, Bound) and len(bound.ranges) == len(bound.plan.steps)
     assert bound.ranges[-1].stop == len(bound.calls)
     # Everything in this network has a bound form: nothing is called as a plain operator.
@@ -303,7 +303,7 @@ def test_lists_and_numbers_are_bound_as_arrays_are():
     expected = session.run(None, {"x": x})
     for _ in range(3):
         same(session.run(None, {"x": x.tolist()}), expected)
-    assert len(session._bound._idle) == 1
+    assert len(session._runner._bound._idle) == 1
 
 
 def test_a_loop_over_a_growing_sequence():
@@ -362,10 +362,10 @@ def test_a_plan_that_is_let_go_is_gone_at_once(network):
     gc.disable()
     try:
         session.run(None, {"x": noise(3, 3)})
-        ((bound,),) = session._bound._idle.values()
+        ((bound,),) = session._runner._bound._idle.values()
         kept = weakref.ref(bound)
         del bound
-        session._bound.let_go()
+        session._runner._bound.let_go()
         assert kept() is None
     finally:
         gc.enable()

@@ -333,3 +333,27 @@ def test_more_outputs_than_the_graphs_give(operator, named):
     come = r"\(" + operator + r"\): 3 outputs, of its \w+ come 2"
     with pytest.raises(InvalidModelError, match=come):
         onnxwalk.load(proto)
+
+
+def test_an_if_of_another_domain_is_not_that_of_onnx():
+    mine = onnxwalk.Registry(parent=onnxwalk.ops.registry)
+
+    @mine.op("If", since=1, domain="mine")
+    def unless(cond, *, then_branch, else_branch):
+        return (else_branch if cond else then_branch)()
+
+    branches = [
+        graph([helper.make_node(operator, ["x"], ["inner"])], [], [value("inner")])
+        for operator in ("Relu", "Neg")
+    ]
+    proto = model(
+        [helper.make_node("If", ["c"], ["y"], domain="mine", then_branch=branches[0],
+                          else_branch=branches[1])],
+        [value("x")], [value("y")], [constant("c", True)],
+    )  # fmt: skip
+    proto.opset_import.append(helper.make_opsetid("mine", 1))
+    x = np.array([1, -2], np.float32)
+    for optimize in (True, False):
+        session = onnxwalk.load(proto, registry=mine, optimize=optimize)
+        for _ in range(3):
+            assert session.run(None, {"x": x})[0].tolist() == [-1, 2]

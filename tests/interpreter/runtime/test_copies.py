@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import onnxwalk
 from onnxwalk import ops
-from onnxwalk.ops.fast.calls import computing
+from onnxwalk.ops.shared.numpy_state import computing
 
 X = np.random.default_rng(0).standard_normal((64, 8)).astype(np.float32)
 

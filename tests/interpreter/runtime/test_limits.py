@@ -149,7 +149,7 @@ def test_the_calls_of_a_bound_plan_are_counted():
     (y,) = session.run(None, {"x": x})
     really = tracemalloc.get_traced_memory()[0] - before - y.nbytes
     tracemalloc.stop()
-    counted = session._bound.nbytes
+    counted = session._runner._bound.nbytes
     assert really / 2 < counted < 2 * really
     assert (y == 4).all()
 
@@ -164,7 +164,7 @@ def test_what_a_plan_keeps_does_not_refuse_the_next_run():
     for _ in range(4):
         (y,) = session.run(None, {"x": x})
         assert y.sum() == 4
-        assert session._bound.nbytes > y.nbytes
+        assert session._runner._bound.nbytes > y.nbytes
 
 
 def test_many_shapes_are_let_go():

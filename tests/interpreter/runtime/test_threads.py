@@ -19,7 +19,7 @@ def axes_of(session, feeds):
     """The axes of the samples in the outputs, as the session has found them; None: it isn't cut."""
     for _ in range(3):
         session.run(None, feeds)
-    return next(iter(session._bound._axes.values()), None)
+    return next(iter(session._runner._bound._axes.values()), None)
 
 
 def test_parts_of_a_batch_are_as_the_whole():
@@ -28,7 +28,7 @@ def test_parts_of_a_batch_are_as_the_whole():
         x = noise(size, 8, 8, 3)
         for _ in range(3):
             same(two.run(None, {"x": x}), one.run(None, {"x": x}))
-    assert [0, 0] in two._bound._axes.values()
+    assert [0, 0] in two._runner._bound._axes.values()
 
 
 def test_recurrent_layers_with_lengths():
@@ -141,3 +141,38 @@ def test_what_to_install(monkeypatch):
         assert onnxwalk.load(network(), threads=1).run(None, {"x": noise(1, 8, 8, 3)})
     finally:
         threads._blas.cache_clear()
+
+
+APART = {
+    "ArgMax along another axis": (
+        [node("ArgMax", "x", "y", axis=1, keepdims=0)],
+        [0],
+    ),
+    "TopK": ([node("TopK", "x k", "y i", axis=1)], [0, 0]),
+    "a reduction that drops an axis before the samples": (
+        [node("Transpose", "x", "t"), node("ArgMax", "t", "y", axis=0, keepdims=0)],
+        [0],
+    ),
+    "a sum of several": ([node("Sum", "x x x", "y")], [0]),
+}
+
+
+@pytest.mark.parametrize(("nodes", "axes"), APART.values(), ids=APART)
+def test_graphs_that_keep_samples_apart_are_cut(nodes, axes):
+    constants = [("k", np.array([2]))] if "k" in {n for m in nodes for n in m.input} else []
+    outputs = list(nodes[-1].output)
+    proto = make(nodes, [("x", F, ["n", 8])], outputs, constants)
+    x = noise(32, 8)
+    two, one = onnxwalk.load(proto, threads=2), onnxwalk.load(proto, optimize=False)
+    assert axes_of(two, {"x": x}) == axes
+    same(two.run(None, {"x": x}), one.run(None, {"x": x}))
+
+
+@pytest.mark.parametrize("attributes", [{}, {"keepdims": 0}])
+def test_argmax_over_the_samples_is_not_cut(attributes):
+    """Without an attribute ``axis`` it is over the first."""
+    proto = make([node("ArgMax", "x", "y", **attributes)], [("x", F, ["n", 8])], ["y"], [])
+    two, one = onnxwalk.load(proto, threads=2), onnxwalk.load(proto)
+    for _ in range(3):
+        same(two.run(None, {"x": noise(32, 8)}), one.run(None, {"x": noise(32, 8)}))
+    assert axes_of(two, {"x": noise(32, 8)}) is None

@@ -17,7 +17,7 @@ LARGE = (300, 400)
 
 
 def bound_of(session):
-    (bounds,) = session._bound._idle.values()
+    (bounds,) = session._runner._bound._idle.values()
     (bound,) = bounds
     return bound
 

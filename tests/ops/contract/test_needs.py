@@ -115,7 +115,7 @@ NO_LARGE_CALL = {
     "onnxwalk.ops.com_microsoft.shape.needs_of_range",
     "onnxwalk.ops.ai_onnx_ml.maps.needs_of_cast_map",
     "onnxwalk.ops.ai_onnx_ml.maps.needs_of_dict_vectorizer",
-    "onnxwalk.ops.ai_onnx.normalization.needs_of_dropout_by_flag",
+    "onnxwalk.ops.ai_onnx.dropout.needs_of_dropout_by_flag",
     "onnxwalk.ops.ai_onnx.signal.needs_of_dft_along",
 }
 
@@ -131,7 +131,7 @@ def test_large_elementwise_calls(cases):
     too_low = []
     for case in cases:
         operator, keywords = operator_of(case), keywords_of(case)
-        if name_of(operator.rule) != "onnxwalk.ops.contract.needs.elementwise":
+        if name_of(operator.rule) != "onnxwalk.ops.shared.needs.elementwise":
             continue
         arrays = [x for x in case.inputs if isinstance(x, np.ndarray) and x.dtype.kind != "O"]
         if len(arrays) < len(case.inputs) or len({x.shape for x in arrays}) != 1:

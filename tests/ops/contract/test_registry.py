@@ -118,5 +118,4 @@ def test_prepare_names_inputs():
         scaled = w * alpha
         return lambda x: x * scaled
 
-    (preparation,) = mine.lookup("", "Affine", 1).preparations
-    assert preparation.constants == ("w",)
+    assert mine.lookup("", "Affine", 1).preparation.constants == ("w",)

@@ -8,8 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from onnxwalk.ops.ai_onnx.conv import conv, prepare_conv
-from onnxwalk.ops.com_microsoft.linear import prepare_fused_conv
 from onnxwalk.ops.fast import winograd
+from onnxwalk.ops.onnxwalk_fused.conv import prepare_fused_conv
 from tests.support.bound import run_bound
 
 f32 = np.float32
@@ -127,7 +127,7 @@ def test_a_maximum_taken_before_the_activation(channels, size, name, parameters,
     w, b = noise(20, channels, 3, 3), noise(20, seed=1)
     x = noise(3, channels, *size)
     apply = prepare_fused_conv(
-        w, b, activation=name, activation_params=parameters, pads=[1] * 4, _pool=True
+        w, b, activation=name, activation_params=parameters, pads=[1] * 4, pool=1
     )
     found = run_bound(apply.bind, [x], margin=margin)
     y = formula(exact(x, w, b, pads=[1] * 4))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxwalk.ops.ai_onnx import normalization
+from onnxwalk.ops.ai_onnx import batch_normalization, normalization
 from onnxwalk.ops.contract.registry import registry
 from onnxwalk.ops.fast import normalization as fast
 from tests.support.bound import run_bound
@@ -78,7 +78,7 @@ def test_by_constants_of_each_channel(data):
     dying = draw(st.sampled_from([(), (0,)]))
     bind = registry.lookup("", "BatchNormalization", 15).binder
     (found,) = run_bound(bind, [x, *parameters], known=(1, 2, 3, 4), margin=margin, dying=dying)
-    close(found, normalization.batch_normalization(x, *parameters))
+    close(found, batch_normalization.batch_normalization(x, *parameters))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_several_blocks(shape):
     bind = registry.lookup("", "BatchNormalization", 15).binder
     for source in (x, channels_last(x)):
         (found,) = run_bound(bind, [source, scale, b, mean, var], known=(1, 2, 3, 4))
-        close(found, normalization.batch_normalization(x, scale, b, mean, var))
+        close(found, batch_normalization.batch_normalization(x, scale, b, mean, var))
     (found,) = run_bound(fast.bind_instance_normalization, [x, scale, b])
     close(found, normalization.instance_normalization(x, scale, b))
     groups = 2 if c % 2 == 0 else 5
@@ -111,7 +111,7 @@ def test_what_has_no_fast_form_is_declined():
         inputs = [source, parameters, parameters]
         assert run_bound(fast.bind_instance_normalization, inputs) is None
         assert run_bound(fast.bind_layer_normalization, inputs) is None
-    by_place = normalization.batch_normalization_by_outputs.__dict__["__onnx_binder__"]
+    by_place = registry.lookup("", "BatchNormalization", 9).binder
     inputs = [x, *[p] * 4]
     assert run_bound(by_place, inputs, known=(1, 2, 3, 4)) is not None
     assert run_bound(by_place, inputs, known=(1, 2, 3, 4), spatial=0) is None

@@ -19,7 +19,7 @@ from onnxwalk.interpreter.analysis.profile import profile
 from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.runtime.threads import blas_threads
 from onnxwalk.interpreter.session import Session
-from onnxwalk.ops.fast.calls import computing
+from onnxwalk.ops.shared.numpy_state import computing
 
 #: models of the suite that it is measured on, at batch 1: small and large, fused and recurrent
 MODELS = (
@@ -48,7 +48,7 @@ def _measured(file: Path, feeds: dict[str, Any], seconds: float) -> dict[str, fl
     )
     for session in (alone, watched, free, timed):
         session.run(None, feeds)
-    found = alone.bound(feeds)
+    found = alone._runner.bind(feeds)
     if found is None:
         raise RuntimeError(f"{file.name}: its runs are walks, there is no list of calls")
     bound, arguments = found

@@ -13,7 +13,6 @@ from google.protobuf.message import Message
 from onnx import helper, numpy_helper
 
 from onnxwalk.ops import registry
-from onnxwalk.ops.schema.choices import choices
 from tests.programs.fuzz.case import Case
 from tests.programs.fuzz.mutate_values import (
     CODES,
@@ -107,7 +106,7 @@ def _attribute(model: onnx.ModelProto, feeds: dict[str, Any], rng: random.Random
     elif a.type == Kind.FLOAT:
         a.f = rng.choice(FLOATS)
     elif a.type == Kind.STRING:
-        known = choices(node.domain, node.op_type, a.name, 28) or ()
+        known = (operator and operator.choices(a.name, 28)) or ()
         a.s = rng.choice((*TEXTS, *(text.encode() for text in known)))
     elif a.type == Kind.INTS:
         other_list(a.ints, lambda old: integer(old or 0, rng), rng)

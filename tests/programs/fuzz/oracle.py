@@ -228,7 +228,7 @@ def _is_unused(failed: Outcome, plain: Any, session: Any) -> bool:
         return False
 
     def outputs(one: Any) -> list[int]:
-        *_, plan = one._plans.values()  # the one that ran
+        *_, plan = one._program._plans.values()  # the one that ran
         nodes = _nodes_of_plan(plan)
         return [len(n.outputs) for n in nodes if failed.message.startswith(f"{n}, ")]
 

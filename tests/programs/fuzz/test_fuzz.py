@@ -88,7 +88,7 @@ def at_random(self, names, feeds):
         ("shared", lambda self, names, feeds: [feeds["x"]]),
         ("feeds changed", changing),
         ("other answer", at_random),
-        ("disagrees", lambda self, names, feeds: [np.full(1, len(self._rewrites))]),
+        ("disagrees", lambda self, names, feeds: [np.full(1, len(self._program._rewrites))]),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

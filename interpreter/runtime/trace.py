@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from onnxwalk.interpreter.budget import Budget, within
+from onnxwalk.interpreter.display import as_html, as_text, lines, operators, type_text
 from onnxwalk.interpreter.ir.model import Node
 from onnxwalk.interpreter.ir.plan import NOTHING, Plan, Step
 from onnxwalk.interpreter.limits import Limits
-from onnxwalk.interpreter.runtime.walk import Walked, walk
+from onnxwalk.interpreter.runtime.call import Walked
+from onnxwalk.interpreter.runtime.walk import walk
 from onnxwalk.ops import Operator
-from onnxwalk.ops.fast.calls import computing
+from onnxwalk.ops.shared.numpy_state import computing
 
 #: of each If, Loop and Scan, the iterations that are shown or written where nothing is said
 ITERATIONS = 3
+
+#: nodes that a notebook shows
+_MOST_NODES = 200
+
+#: each step with its inputs and outputs, and the seconds that it took
+Steps: TypeAlias = Iterator[tuple[Step, list[Any], Sequence[Any], float]]
 
 
 class Place(NamedTuple):
@@ -26,12 +35,12 @@ class Place(NamedTuple):
     on, it is run."""
 
     node: Node
+    operator: Operator
     graph: str
     iteration: int
 
     def __str__(self) -> str:
-        # An If runs a branch but once.
-        number = "" if self.node.op_type == "If" else f"[{self.iteration}]"
+        number = "" if self.operator.graphs.branch else f"[{self.iteration}]"
         return f"{self.node.label}/{self.graph}{number}"
 
 
@@ -39,9 +48,9 @@ class Event(NamedTuple):
     """A node that has been computed.
 
     ``inputs`` and ``outputs`` are its values by name: arrays, lists for sequences, ``None`` for
-    empty optionals. They are the run's own: copy what is to be changed. ``path`` tells of a node
-    within others where it is, from the outermost; ``seconds`` of a node include those of what is
-    inside, and ``runs`` tells how often each of its graphs was run.
+    empty optionals. They are the run's own: copy what is to be changed. ``path`` says where a
+    node within others is, from the outermost; ``seconds`` of a node include those of what is
+    inside, and ``runs`` says how often each of its graphs was run.
     """
 
     node: Node
@@ -66,6 +75,14 @@ class Event(NamedTuple):
         """How often those of its graphs were run that were run more often than this, by name."""
         return {f"{self.name}/{g}": n for g, n in self.runs.items() if n > iterations}
 
+    def __repr__(self) -> str:
+        rows = [
+            (kind, lines(f"{name}: {type_text(value)}" for name, value in values.items()))
+            for kind, values in (("inputs", self.inputs), ("outputs", self.outputs))
+        ]
+        rows.append(("seconds", f"{self.seconds:.3g}"))
+        return as_text(f"Event: node '{self.name}', {self.operator}", rows)
+
 
 class Trace:
     """What a run computes: each iteration over it is a run of its own, which goes on only as far
@@ -79,25 +96,39 @@ class Trace:
         iterations: float = 0,
     ) -> None:
         """Of the time of ``limits``, what the reader takes doesn't count."""
-        self.plan, self._arguments = plan, arguments
+        self._plan, self._arguments = plan, arguments
         self._limits = limits
         self._iterations = iterations
         self._names: dict[int, dict[int, str]] = {}  # of each plan, by its id: slot -> name
 
     def __len__(self) -> int:
         """How many nodes are computed, without those inside of others."""
-        return len(self.plan.steps)
+        return len(self._plan.steps)
+
+    def __repr__(self) -> str:
+        return as_text(
+            f"Trace: {len(self):,} nodes",
+            [("operators", operators(step.node.op_type for step in self._plan.steps))],
+        )
 
     def _repr_html_(self) -> str:
-        """Its nodes, for a notebook. It is a run like any other iteration."""
-        from onnxwalk.interpreter.analysis.notebook import of_trace  # of use in notebooks only
-
-        return of_trace(self)
+        """Its nodes with their outputs and times. It is a run like any other iteration."""
+        rows: list[Sequence[str]] = []
+        for event in itertools.islice(self, _MOST_NODES):
+            values = [
+                (f"{event.named(n)}: {type_text(v)}", *_range(v)) for n, v in event.outputs.items()
+            ]
+            columns = ["\n".join(cells) for cells in zip(*values, strict=True)] or [""] * 4
+            rows.append((event.node.op_type, *columns, f"{event.seconds * 1e3:.3f} ms"))
+        columns = ["operator", "outputs", "min", "mean", "max", "time"]
+        table = as_html(f"Trace: {len(self):,} nodes", columns, rows)
+        left = len(self) - len(rows)
+        return table + (f"<p>… and {left:,} nodes more</p>" if left > 0 else "")
 
     def __iter__(self) -> Iterator[Event]:
         """Raises OperatorError naming the node when an operator refuses its inputs."""
-        run = self._run()
-        for step, given, found, seconds in run.steps(self._arguments):
+        run = _Run(self._plan, self._arguments, self._limits, self._iterations)
+        for step, given, found, seconds in run.steps():
             names = self._names_of(run.plans[-1])
             slots = zip(step.inputs, given, strict=True)
             inputs = {names.get(slot, ""): _array(v) for slot, v in slots if slot != NOTHING}
@@ -107,20 +138,24 @@ class Trace:
             yield Event(step.node, inputs, outputs, seconds, step.operator, path, runs)
             del inputs, outputs
 
-    def steps(self) -> Iterator[tuple[Step, list[Any], Sequence[Any], float]]:
-        """The plan's steps, the values they were given and gave, and the seconds they took; those
-        inside of others too, as in the events."""
-        return self._run().steps(self._arguments)
-
-    def _run(self) -> _Run:
-        limits = self._limits
-        budget = None if limits is None else Budget(limits, foreign=self._arguments)
-        return _Run(self.plan, self._iterations, budget)
-
     def _names_of(self, plan: Plan) -> dict[int, str]:
         if id(plan) not in self._names:
             self._names[id(plan)] = {slot: name for name, slot in plan.names.items()}
         return self._names[id(plan)]
+
+
+def timed_steps(plan: Plan, arguments: Sequence[Any], limits: Limits | None) -> Steps:
+    """A run, step by step. Raises as the iteration of a trace."""
+    return _Run(plan, arguments, limits, 0).steps()
+
+
+def _range(value: Any) -> Sequence[str]:
+    """The least, the mean and the most of an array of real numbers."""
+    if not isinstance(value, np.ndarray) or not value.size or value.dtype.kind in "OUSTc":
+        return "", "", ""
+    wide = value.astype(np.float64)
+    with np.errstate(all="ignore"):
+        return tuple(f"{v:.4g}" for v in (wide.min(), wide.mean(), wide.max()))
 
 
 def _array(value: Any) -> Any:
@@ -131,20 +166,22 @@ def _array(value: Any) -> Any:
 class _Run:
     """One run, and where in it the last step was."""
 
-    def __init__(self, plan: Plan, iterations: float, budget: Budget | None) -> None:
+    def __init__(
+        self, plan: Plan, arguments: Sequence[Any], limits: Limits | None, iterations: float
+    ) -> None:
         self.plans = [plan]  # that of the graph, that of the graph within, …
         self.path: list[Place] = []
         self.runs: dict[str, int] = {}  # of the graphs of the last step
-        self._iterations, self._budget = iterations, budget
+        self._arguments, self._iterations = arguments, iterations
+        self._budget = None if limits is None else Budget(limits, foreign=arguments)
         self._clock = _Clock()
         self._entered: list[float] = []  # when each step that is being walked through began
         self._last = 0.0  # when the last step ended, or one that is walked through began
 
-    def steps(
-        self, arguments: Sequence[Any]
-    ) -> Iterator[tuple[Step, list[Any], Sequence[Any], float]]:
-        """As ``Trace.steps``."""
-        steps = walk(self.plans[0], arguments, self._inside if self._iterations else None)
+    def steps(self) -> Steps:
+        """The plan's steps; those inside of others too, as in the events."""
+        inside = self._inside if self._iterations else None
+        steps = walk(self.plans[0], self._arguments, inside)
         while True:
             # NumPy's state and the time between two steps belong to the caller.
             with computing(), within(self._budget), self._clock:
@@ -180,7 +217,7 @@ class _Run:
                 return end.value
             name = names[id(body)]
             if runs[name] < self._iterations:
-                self.path.append(Place(step.node, name, runs[name]))
+                self.path.append(Place(step.node, step.operator, name, runs[name]))
                 self.plans.append(step.bodies[name][0])
                 outputs = yield from body.walk(inputs, self._inside)
                 self.plans.pop()

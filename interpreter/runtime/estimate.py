@@ -1,30 +1,29 @@
-"""What a run will take, told before it is made.
+"""What a run will cost, estimated before it is made.
 
 What an operator needs is a sum or product of the sizes of its inputs, and these of the open
 dimensions: as a function of one of them it is a polynomial, of degree 2 where all pairs of places
 meet (attention), of degree 1 mostly. So the model is walked at three small sizes of each open
-dimension, while its budget notes what is needed at most, and what lies between is carried on to the
-size that is asked for. Where sizes are rounded (strides that don't divide) it is near, not exact.
+dimension, while its budget notes what is needed at most, and the polynomial through these is
+evaluated at the size that is asked for. Where sizes are rounded (strides that don't divide) it is
+near, not exact.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from onnxwalk.interpreter.budget import Budget, within
-from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError
-from onnxwalk.interpreter.ir.model import TensorType
+from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError, suggestion
+from onnxwalk.interpreter.ir.model import TensorInfo, TensorType
+from onnxwalk.interpreter.ir.plan import Plan
 from onnxwalk.interpreter.limits import Limits, in_bytes
 from onnxwalk.interpreter.runtime.walk import execute
-from onnxwalk.ops.fast.calls import computing
-
-if TYPE_CHECKING:
-    from onnxwalk.interpreter.session import Session, TensorInfo
+from onnxwalk.ops.shared.numpy_state import computing
 
 #: sizes to walk at: of first axes, and of all others; a model may take only some
 _SMALL = ((1, 32), (1, 64), (1, 16), (1, 224), (1, 1), (1, 8))
@@ -32,12 +31,14 @@ _SMALL = ((1, 32), (1, 64), (1, 16), (1, 224), (1, 1), (1, 8))
 _WORTH_WALKING = 300_000_000
 _NO_LIMITS = Limits(*[None] * 7)
 
-Sizes = Mapping[str, int]
+Sizes: TypeAlias = Mapping[str, int]
+#: gives the plan that feeds are run by, and its arguments
+Prepare: TypeAlias = Callable[[Mapping[str, Any]], tuple[Plan, list[Any]]]
 
 
-class Prediction(NamedTuple):
-    """What a run takes at most: bytes beyond the weights and the inputs, and seconds of one slow
-    core."""
+class Estimate(NamedTuple):
+    """What a run costs at most: ``memory`` in bytes, beyond the weights and the inputs, and
+    ``seconds`` of one slow core."""
 
     memory: int
     seconds: float
@@ -46,32 +47,35 @@ class Prediction(NamedTuple):
         return f"up to {in_bytes(self.memory)} and {self.seconds:.3g} s of a slow core"
 
 
-def predict(session: Session, shapes: Mapping[str, Sequence[int]]) -> Prediction:
+def estimate(
+    inputs: Sequence[TensorInfo], prepare: Prepare, shapes: Mapping[str, Sequence[int]]
+) -> Estimate:
     """For inputs of these shapes. Raises InvalidInputError for shapes that don't fit, and where
     the model doesn't run on zeros of small sizes."""
-    wanted = _sizes(session.inputs, shapes)
+    sizes = _sizes(inputs, shapes)
     problem: OnnxWalkError | None = None
     for first, other in _SMALL:
-        bases = {s: first if _is_first(s, session.inputs) else other for s in wanted}
+        bases = {s: first if _is_first(s, inputs) else other for s in sizes}
         try:
-            for symbol, size in wanted.items():
-                if _is_first(symbol, session.inputs):
-                    _, work = _measured(session, {s: min(bases[s], wanted[s]) for s in wanted})
+            for symbol, size in sizes.items():
+                if _is_first(symbol, inputs):
+                    small = {s: min(bases[s], sizes[s]) for s in sizes}
+                    _, work = _measured(inputs, prepare, small)
                     bases[symbol] = max(first, min(size // 3, _WORTH_WALKING // max(work, 1)))
-            points = {s: _points(bases[s], size) for s, size in wanted.items()}
+            points = {s: _points(bases[s], size) for s, size in sizes.items()}
             seen = {
-                at: _measured(session, dict(zip(points, at, strict=True)))
+                at: _measured(inputs, prepare, dict(zip(points, at, strict=True)))
                 for at in itertools.product(*points.values())
             }
         except OnnxWalkError as error:
             problem = problem or error
             continue
         memory, nanoseconds = (
-            _carried_on({at: each[k] for at, each in seen.items()}, list(wanted.values()))
+            _extrapolated({at: each[k] for at, each in seen.items()}, list(sizes.values()))
             for k in (0, 1)
         )
-        return Prediction(math.ceil(memory), nanoseconds * 1e-9)
-    raise InvalidInputError(f"{session.model.source}: doesn't run on zeros: {problem}")
+        return Estimate(math.ceil(memory), nanoseconds * 1e-9)
+    raise InvalidInputError(f"the model doesn't run on zeros: {problem}")
 
 
 def _points(base: int, size: int) -> tuple[int, ...]:
@@ -94,10 +98,12 @@ def _sizes(inputs: Sequence[TensorInfo], shapes: Mapping[str, Sequence[int]]) ->
     """The size of each open dimension. Raises InvalidInputError."""
     found: dict[str, int] = {}
     if unknown := set(shapes) - {info.name for info in inputs}:
-        raise InvalidInputError(f"no input is named {min(unknown)!r}")
+        name = min(unknown)
+        known = suggestion(name, [info.name for info in inputs])
+        raise InvalidInputError(f"no input is named {name!r}{known}")
     for info in inputs:
         if info.dtype is None or info.shape is None:
-            raise InvalidInputError(f"what input {info} takes can't be predicted")
+            raise InvalidInputError(f"input {info}: an estimate needs its dtype and rank")
         shape = shapes.get(info.name, info.shape)
         fits = len(shape) == len(info.shape) and all(
             isinstance(given, int) and given >= 0 and (not isinstance(size, int) or given == size)
@@ -112,30 +118,30 @@ def _sizes(inputs: Sequence[TensorInfo], shapes: Mapping[str, Sequence[int]]) ->
     return found
 
 
-def _measured(session: Session, sizes: Sizes) -> tuple[int, int]:
+def _measured(inputs: Sequence[TensorInfo], prepare: Prepare, sizes: Sizes) -> tuple[int, int]:
     """The bytes and nanoseconds that a walk at some sizes needs at most."""
     feeds: dict[str, Any] = {}
-    for info in session.inputs:
+    for info in inputs:
         assert isinstance(info.type, TensorType) and info.shape is not None
         named = dict(_dimensions(info))
         shape = [sizes[named[a]] if a in named else int(d or 0) for a, d in enumerate(info.shape)]
         assert info.dtype is not None
         feeds[info.name] = np.full(shape, "" if info.dtype.kind == "O" else 0, info.dtype)
-    plan, arguments = session.prepared(feeds)
+    plan, arguments = prepare(feeds)
     budget = Budget(_NO_LIMITS, foreign=arguments)
     with within(budget), computing():
         execute(plan, arguments)
     return budget.peak, budget.work
 
 
-def _carried_on(seen: Mapping[tuple[int, ...], float], wanted: Sequence[int]) -> float:
-    """The value at the sizes that are wanted of the polynomial, of degree 2 in each dimension, that
-    goes through what was seen (Lagrange)."""
+def _extrapolated(seen: Mapping[tuple[int, ...], float], sizes: Sequence[int]) -> float:
+    """The value at these sizes of the polynomial, of degree 2 in each dimension, that goes through
+    what was seen (Lagrange)."""
     total = 0.0
     for at, value in seen.items():
         share = 1.0
         for axis, place in enumerate(at):
             for other in {point[axis] for point in seen} - {place}:
-                share *= (wanted[axis] - other) / (place - other)
+                share *= (sizes[axis] - other) / (place - other)
         total += share * value
     return total

@@ -1,0 +1,102 @@
+"""Subgraphs: what the operators that run them (If, Loop, Scan) call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from onnxwalk.interpreter.budget import current
+from onnxwalk.interpreter.ir.plan import Plan
+from onnxwalk.interpreter.runtime.cache import BoundPlans
+from onnxwalk.interpreter.runtime.call import Walked
+from onnxwalk.interpreter.runtime.walk import execute, walk
+from onnxwalk.ops.contract.graphs import Calls
+
+
+class Body:
+    """A subgraph as an operator calls it: positional inputs in, a tuple of outputs out."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        captured_values: Sequence[Any],
+        bound: BoundPlans | None = None,
+        loops: bool = False,
+    ) -> None:
+        self._plan = plan
+        self._captured = captured_values
+        self._bound = bound
+        self._loops = loops
+
+    def walk(self, inputs: Sequence[Any], inside: Callable[..., Walked]) -> Walked:
+        """As a call, but step by step."""
+        budget = current()
+        if budget is not None and self._loops:
+            budget.iteration()
+        results = yield from walk(self._plan, [*inputs, *self._captured], inside)
+        if budget is not None:
+            budget.hold(results)
+        return tuple(results)
+
+    @property
+    def output_types(self) -> tuple[Any, ...]:
+        """The declared type of each output (``dtype`` and ``shape``), ``None`` if not declared."""
+        return self._plan.output_types
+
+    @staticmethod
+    def reserve(nbytes: int) -> None:
+        """The operator is going to take so much memory for what it collected. Raises LimitError if
+        there isn't as much, or not the time to fill it."""
+        if (budget := current()) is not None:
+            budget.tick(nbytes)
+            budget.reserve(nbytes)
+
+    def __call__(self, *inputs: Any) -> tuple[Any, ...]:
+        expected = len(self._plan.inputs) - len(self._captured)
+        if len(inputs) != expected:
+            raise ValueError(f"the subgraph takes {expected} inputs, not {len(inputs)}")
+        arguments = [*inputs, *self._captured]
+        budget = current()
+        if budget is not None and self._loops:
+            budget.iteration()
+        if self._bound is None:
+            results = execute(self._plan, arguments)
+        else:
+            results = self._bound.call(self._plan, arguments)
+        if budget is not None:
+            budget.hold(results)
+        return tuple(results)
+
+
+def with_bodies(
+    function: partial[Any],
+    n_inputs: int,
+    bodies: dict[str, tuple[Plan, list[str]]],
+    bind: bool,
+    loops: bool,
+) -> Callable[..., Any]:
+    """The function of a node's inputs followed by what its subgraphs take from outside; and, as its
+    attribute, what ``Step.calls`` is."""
+    parts = []
+    position = n_inputs
+    for name, (plan, names) in bodies.items():
+        outer = slice(position, position + len(names))
+        parts.append((name, plan, outer, BoundPlans() if bind else None))
+        position = outer.stop
+
+    def graphs(values: Sequence[Any]) -> dict[str, Body]:
+        return {name: Body(plan, values[outer], bound, loops) for name, plan, outer, bound in parts}
+
+    def call(*values: Any) -> Any:
+        return function(*values[:n_inputs], **graphs(values))
+
+    generator = getattr(function.func, "calls", None)
+    if generator is not None:
+
+        def calls(*values: Any) -> tuple[dict[str, Body], Calls[Any]]:
+            found = graphs(values)
+            return found, generator(*values[:n_inputs], **function.keywords, **found)
+
+        call.__dict__["calls"] = calls
+    return call

@@ -1,0 +1,52 @@
+"""Files and folders that are there complete or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from onnxwalk.interpreter.errors import InvalidInputError
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Write text or bytes. Raises InvalidInputError."""
+    with replacing(path) as part, explained(path):
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, folder: bool = False) -> Iterator[Path]:
+    """A new empty file or folder next to ``path``, which becomes ``path`` at the end.
+
+    It takes the place of a file, or of an empty folder; after an error all is as it was. Where
+    ``path`` is a link, what it points at is replaced. Raises InvalidInputError where nothing can be
+    written, before anything is computed.
+    """
+    target = Path(os.path.realpath(path))
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        with explained(path):
+            part.mkdir() if folder else open(part, "xb").close()
+        yield part
+        with explained(path):
+            if folder and target.is_dir():
+                target.rmdir()
+            part.replace(target)
+    finally:
+        if folder:
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                part.unlink()
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """What the file system refuses meanwhile, as an InvalidInputError that names the path."""
+    try:
+        yield
+    except OSError as error:
+        raise InvalidInputError(f"{path}: can't be written: {error.strerror or error}") from error

@@ -1,0 +1,269 @@
+"""Binding a plan: each step is bound to the arrays that will hold its values.
+
+Steps that can't be bound are called as they are, and their results are copied to their places. When
+the shape of one depends on data and turns out to be another, ``Stale`` is raised and the plan is
+bound again, without counting on that step any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from onnxwalk.interpreter.budget import current
+from onnxwalk.interpreter.errors import LimitError
+from onnxwalk.interpreter.ir.plan import NOTHING, Plan, Step
+from onnxwalk.interpreter.runtime.call import call, named
+from onnxwalk.interpreter.runtime.zero_copy import Region, is_open
+from onnxwalk.ops.contract.space import Arena, Space, memory_order
+
+#: by slot: zeros (top, left, bottom, right) around a value
+Margins: TypeAlias = dict[int, tuple[int, int, int, int]]
+
+
+class Stale(Exception):
+    """The result of a step (its ``id``) has another shape than when the plan was bound."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(step)
+        self.step = step
+
+
+class Hidden(Exception):
+    """A call that can't be pointed at other memory touches the input of a ``slot``."""
+
+    def __init__(self, slot: int) -> None:
+        super().__init__(slot)
+        self.slot = slot
+
+
+class Scope:
+    """The values of one graph while its plan is bound: of the model's, or of a subgraph."""
+
+    def __init__(self, space: Space, plan: Plan, changing: frozenset[int]) -> None:
+        self.space = space
+        self.plan = plan
+        self.changing = changing
+        self.values = plan.template.copy()
+        self.known = {slot for slot, value in enumerate(plan.template) if value is not None}
+        for slot in self.known:
+            if isinstance(self.values[slot], np.ndarray):
+                space.constant(self.values[slot])
+        self.fixed: set[int] = set()  # slots whose array is the same in every run
+        self._owned: set[int] = set()  # of these, those whose memory this graph lets go
+        self._kept = {NOTHING, *plan.outputs}
+        self.borrowed: dict[int, Region] = {}  # the memory of inputs that are to be borrowed
+        self.lends: set[int] = set()  # slots whose memory the caller may have
+        self.work: list[int] = []  # of each step, in nanoseconds
+        self._hidden: list[Any] = []  # values that calls touch which aren't open
+
+    def bind(self) -> list[slice]:
+        """Bind all steps. Gives for each of them which of the calls are its own."""
+        margins = _margins(self.plan)
+        ranges = []
+        for step in self.plan.steps:
+            first = len(self.space.calls)
+            self._bind(step, margins)
+            ranges.append(slice(first, len(self.space.calls)))
+            if not all(is_open(call) for call in self.space.calls[first:]):
+                self._hide((*step.inputs, *step.outputs))
+        self._hide(self.plan.outputs)  # an input that is an output, or a view of it, is copied
+        return ranges
+
+    def _hide(self, slots: Sequence[int]) -> None:
+        """These values are touched in ways that allow no other memory for them."""
+        for value in [self.values[slot] for slot in slots]:
+            for slot, region in self.borrowed.items():
+                if region.touches(value):
+                    raise Hidden(slot)
+            self._hidden.append(value)
+
+    def lent(self) -> list[int]:
+        """The outputs whose memory is to be the caller's: all of its own, and open to change."""
+        slots = []
+        for region in map(Region, self.space.lent):
+            inside = [slot for slot in self.plan.outputs if region.touches(self.values[slot])]
+            hidden = [value for value in self._hidden if region.touches(value)]
+            if len(inside) == len(hidden) == 1 and self.values[inside[0]].flags.c_contiguous:
+                slots += inside
+        return slots
+
+    def _bind(self, step: Step, margins: Margins) -> None:
+        arguments = [self.values[slot] for slot in step.inputs]
+        budget = current()
+        need = None if budget is None else budget.need(step, arguments)
+        self.work.append(0 if need is None else need.work)
+        if budget is not None:
+            try:
+                budget.tick(self.work[-1])
+                if need is not None:
+                    budget.hopeless(need.memory)
+            except LimitError as error:
+                raise named(step, arguments, error) from None
+        known = all(slot == NOTHING or slot in self.known for slot in step.inputs)
+        branch = self._branch(step)
+        if branch is not None:
+            self._bind_branch(step, *branch)
+        elif known and not step.bodies and "rng" not in step.operator.reserved:
+            self._compute_once(step, arguments)
+            return
+        elif not self._bind_calls(step, arguments, margins):
+            self._call_every_time(step, arguments)
+        for slot in step.release:
+            if slot in self._owned and slot not in self._kept:
+                self.space.release(self.values[slot])
+
+    def _bind_calls(self, step: Step, arguments: list[Any], margins: Margins) -> bool:
+        """Have the operator bind itself, if it can."""
+        bindable = all(s in self.known or s in self.fixed for s in step.inputs if s != NOTHING)
+        if step.bind is None or not bindable:
+            return False
+        if any(isinstance(x, np.ndarray) and not x.size for x in arguments):
+            return False  # there is nothing to gain, and formulas of blocks and strides to break
+        dying = [self.values[slot] for slot in step.release if slot in self._owned]
+        margin = margins.get(step.outputs[0] if step.outputs else NOTHING, (0, 0, 0, 0))
+        used = tuple(slot != NOTHING for slot in step.outputs)
+        lending = not self.lends.isdisjoint(step.outputs)
+        self.space.begin(dying, margin, used, lending)
+        results = step.bind(self.space, *arguments)
+        self.space.end()
+        if results is None:
+            return False
+        results = results if isinstance(results, tuple) else (results,)
+        for slot, result in zip(step.outputs, results, strict=False):
+            self._place(slot, result)
+        return True
+
+    # ---------------------------------------------------------------------------- subgraphs
+
+    def _branch(self, step: Step) -> tuple[Plan, list[int]] | None:
+        """The branch that a node takes in every run, and the slots of what it takes from outside:
+        where the condition is known, which it is if it is a matter of shapes."""
+        branch_of = step.operator.graphs.branch
+        if branch_of is None or not step.bodies or step.inputs[0] not in self.known:
+            return None
+        condition = self.values[step.inputs[0]]
+        if not isinstance(condition, np.ndarray) or condition.size != 1:
+            return None
+        branch, position = branch_of(condition.item()), 1
+        for name, (plan, count) in step.bodies.items():
+            if name == branch:
+                return plan, list(step.inputs[position : position + count])
+            position += count
+        return None
+
+    def _bind_branch(self, step: Step, plan: Plan, outer: list[int]) -> None:
+        """Bind the steps of a subgraph as if they stood here."""
+        inner = Scope(self.space, plan, self.changing)
+        for slot, source in zip(plan.inputs, outer, strict=True):
+            inner.values[slot] = self.values[source]
+            if source in self.known:
+                inner.known.add(slot)
+            elif source in self.fixed:
+                inner.fixed.add(slot)
+            else:
+                self.space.calls.append((_forward, (self.values, source, inner.values, slot)))
+        inner.bind()
+        for slot, source in zip(step.outputs, plan.outputs, strict=False):
+            if slot == NOTHING:
+                continue
+            self.values[slot] = inner.values[source]
+            if source in inner.known:
+                self.known.add(slot)
+            elif source in inner.fixed:
+                self._place(slot, inner.values[source])
+                if source in inner._owned:
+                    self.space.release(inner.values[source])
+            else:
+                self.space.calls.append((_forward, (inner.values, source, self.values, slot)))
+
+    # ------------------------------------------------------------ steps that aren't bound
+
+    def _compute_once(self, step: Step, arguments: list[Any]) -> None:
+        for slot, result in zip(step.outputs, call(step, arguments), strict=False):
+            if slot != NOTHING:
+                self.values[slot] = _own(result, self.space.arena)
+                self.known.add(slot)
+                if isinstance(self.values[slot], np.ndarray):
+                    self.space.constant(self.values[slot])
+
+    def _call_every_time(self, step: Step, arguments: list[Any]) -> None:
+        for slot, result in zip(step.outputs, call(step, arguments), strict=False):
+            if slot != NOTHING:
+                self.store(slot, result, id(step) in self.changing)
+        self.space.calls.append((call_step, (step, self.values, self.fixed, self.space.arena)))
+
+    def borrow(self, slot: int, argument: np.ndarray) -> None:
+        """A place for an input outside of the plan's memory, until it is known how it is used."""
+        self.values[slot] = argument.copy()
+        self.borrowed[slot] = Region(self.values[slot])
+        self.fixed.add(slot)
+
+    def store(self, slot: int, value: Any, changing: bool = False) -> None:
+        """Keep a value in memory of the plan's own, or as it is if it is no plain array."""
+        if isinstance(value, np.generic):
+            value = np.asarray(value)
+        if changing or not isinstance(value, np.ndarray) or value.dtype.hasobject:
+            self.values[slot] = _own(value, self.space.arena)
+            return
+        array = self.space.array(value.shape, value.dtype, memory_order(value))
+        np.copyto(array, value)
+        self._place(slot, array)
+
+    def _place(self, slot: int, array: np.ndarray) -> None:
+        if slot == NOTHING:
+            return
+        self.values[slot] = array
+        if self.space.known(array):
+            self.known.add(slot)
+            return
+        self.fixed.add(slot)
+        self._owned.add(slot)
+        self.space.hold(array)
+
+
+def call_step(step: Step, values: list[Any], fixed: set[int], arena: Arena) -> None:
+    """A step that isn't bound, in a later run. (No method: a plan that refers to itself would keep
+    its memory until Python looks for such.)"""
+    results = call(step, [values[slot] for slot in step.inputs])
+    for slot, result in zip(step.outputs, results, strict=False):
+        if slot in fixed:
+            place = values[slot]
+            if result.shape != place.shape or result.dtype != place.dtype:
+                raise Stale(id(step))
+            np.copyto(place, result)
+        elif slot != NOTHING:
+            values[slot] = _own(result, arena)
+
+
+def _own(value: Any, arena: Arena) -> Any:
+    """A value that is not in the plan's memory, where the next call may overwrite it."""
+    if isinstance(value, list):
+        return [_own(item, arena) for item in value]
+    if isinstance(value, np.ndarray) and arena.holds(value):
+        return value.copy()
+    return np.asarray(value) if isinstance(value, np.generic) else value
+
+
+def _forward(source: list[Any], slot: int, target: list[Any], place: int) -> None:
+    """A value that is another object in every run, in or out of a subgraph."""
+    target[place] = source[slot]
+
+
+def _margins(plan: Plan) -> Margins:
+    """The zeros that the readers of each value would like around it, if they all do.
+
+    A ``bind`` may have an attribute ``margin``: (top, left, bottom, right) around its first input.
+    """
+    asked: dict[int, list[tuple[int, int, int, int]]] = {}
+    for step in plan.steps:
+        for position, slot in enumerate(step.inputs):
+            margin = getattr(step.bind, "margin", None) if position == 0 else None
+            asked.setdefault(slot, []).append(margin or (0, 0, 0, 0))
+    return {
+        slot: tuple(max(sides) for sides in zip(*margins, strict=True))  # type: ignore[misc]
+        for slot, margins in asked.items()
+        if all(any(margin) for margin in margins)
+    }

@@ -1,0 +1,216 @@
+"""Runs of a model: by bound plans, by a walk, or by parts of the batch on several threads.
+
+A run by a plan that is bound already is ``run_bound`` -> ``BoundPlans.run`` -> ``Bound``; only
+where none is there for the shapes of the feeds, these are checked, and a plan is bound.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import time
+import warnings
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import numpy as np
+
+from onnxwalk.interpreter.budget import Budget, copied, owner, within
+from onnxwalk.interpreter.errors import LimitError, OnnxWalkError
+from onnxwalk.interpreter.ir.model import Graph, Tensor
+from onnxwalk.interpreter.ir.plan import Plan
+from onnxwalk.interpreter.limits import Limits
+from onnxwalk.interpreter.runtime.bound import Bound
+from onnxwalk.interpreter.runtime.cache import BoundPlans, signature
+from onnxwalk.interpreter.runtime.feeds import Inputs, checked_names
+from onnxwalk.interpreter.runtime.threads import blas_threads
+from onnxwalk.interpreter.runtime.walk import execute
+from onnxwalk.ops.contract.needs import arrays_in
+from onnxwalk.ops.shared.numpy_state import computing
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+Names: TypeAlias = Sequence[str] | None
+Feeds: TypeAlias = Mapping[str, Any]
+
+
+class Planner(Protocol):
+    """Where plans come from: the compiler's ``Program``."""
+
+    graph: Graph
+
+    def plan(self, inputs: Sequence[str], outputs: Sequence[str] | None) -> Plan: ...
+
+
+class Runner:
+    """Runs of one model; several threads may run it at once."""
+
+    def __init__(
+        self,
+        program: Planner,
+        inputs: Inputs,
+        *,
+        source: str,
+        executor: str,
+        threads: int,
+        limits: Limits | None,
+    ) -> None:
+        """``source``: the model's name in messages. ``executor``: "bound" or "walk". ``limits``:
+        of each run."""
+        self._executor = executor
+        self._program, self._inputs, self._source = program, inputs, source
+        self._threads, self._limits = threads, limits
+        self._bound = BoundPlans(limits)
+        self._pools: dict[int, Executor] = {}
+
+    def prepare(self, output_names: Names, feeds: Feeds) -> tuple[Plan, list[Any]]:
+        """The plan that computes the outputs, and its arguments. Raises InvalidInputError."""
+        plan, values = self._prepare(output_names, feeds)
+        return plan, list(values.values())
+
+    def bind(self, feeds: Feeds) -> tuple[Bound, list[Any]] | None:
+        """A plan of its own that is bound to the shapes of these feeds, and its arguments; ``None``
+        where runs are walks: by the executor "walk", of values that are no arrays of numbers, and
+        where something fails.
+
+        Raises InvalidInputError for feeds that don't fit.
+        """
+        plan, values = self._prepare(None, feeds)
+        if self._executor == "walk" or signature(None, values) is None:
+            return None
+        arguments = list(values.values())
+        try:
+            with computing():
+                bound = Bound(plan, arguments, frozenset())
+        except Exception:  # a walk says what is wrong, or succeeds
+            return None
+        bound.outputs()
+        return bound, arguments
+
+    def method(self) -> Callable[[Names, Feeds], list[Any]]:
+        """The one of the methods below that runs are carried out by."""
+        if self._executor == "walk":
+            return self.run_walk
+        return self.run_bound if self._threads == 1 else self.run_in_threads
+
+    def run_walk(self, output_names: Names, feeds: Feeds) -> list[Any]:
+        """Step by step."""
+        with within(self._budget(feeds)), computing():
+            return _walked(*self.prepare(output_names, feeds))
+
+    def run_bound(self, output_names: Names, feeds: Feeds, parts: int = 1) -> list[Any]:
+        """By a plan that is bound to these shapes; it is bound if there is none. ``parts``: of how
+        many this is one."""
+        key, begun = signature(output_names, feeds), time.monotonic()
+        if key is not None:
+            results = self._bound.run(key, feeds)
+            if results is not None:
+                return results
+        with within(self._budget(feeds, parts, begun)), computing():
+            return self._run_unbound(output_names, feeds, key)
+
+    def _run_unbound(self, output_names: Names, feeds: Feeds, key: Hashable | None) -> list[Any]:
+        plan, values = self._prepare(output_names, feeds)
+        arguments = list(values.values())
+        if key is None:  # lists, Python's numbers, strings …
+            key = signature(output_names, values)
+            if key is None:
+                return _walked(plan, arguments)
+            results = self._bound.run(key, values)
+            if results is not None:
+                return results
+        try:
+            return self._bound.bind(key, plan, tuple(values), arguments)
+        except Exception as error:  # which would keep the memory of the plan, were it kept
+            kind, reason = type(error), str(error)
+        results = _walked(plan, arguments)  # says in which step it was
+        if kind is not LimitError:  # a walk takes less memory
+            warnings.warn(
+                f"{self._source}: {kind.__name__} in the bound plan, though the plain walk "
+                f"succeeds: {reason}; please report it",
+                RuntimeWarning,
+                stacklevel=1,
+            )
+        return results
+
+    def run_in_threads(self, output_names: Names, feeds: Feeds) -> list[Any]:
+        """Parts of the batch side by side where the graph keeps samples apart; else BLAS has the
+        threads."""
+        key = signature(output_names, feeds)
+        axes = self._bound.sample_axes(key) if key is not None and self._is_open else None
+        if not axes:
+            with blas_threads(self._threads if self._is_large else 1):
+                return self.run_bound(output_names, feeds)
+        size = len(next(iter(feeds.values())))
+        edges = [size * i // self._threads for i in range(self._threads + 1)]
+        parts = [
+            {name: value[start:stop] for name, value in feeds.items()}
+            for start, stop in itertools.pairwise(edges)
+        ]
+        with blas_threads(1):
+            first, *rest = [(output_names, part, self._threads) for part in parts]
+            others = [self._pool.submit(self.run_bound, *part) for part in rest]
+            try:
+                results = [self.run_bound(*first), *(o.result() for o in others)]
+            except OnnxWalkError:  # the run of all says what is wrong, or that nothing is
+                return self.run_bound(output_names, feeds)
+        return [
+            np.concatenate(pieces, axis)
+            for pieces, axis in zip(zip(*results, strict=True), axes, strict=True)
+        ]
+
+    def _prepare(self, output_names: Names, feeds: Feeds) -> tuple[Plan, dict[str, Any]]:
+        values = self._inputs.checked(feeds)
+        return self._program.plan(tuple(values), checked_names(output_names)), values
+
+    def _budget(self, feeds: Any, parts: int = 1, begun: float | None = None) -> Budget | None:
+        """What a run may use, of which the plans that are kept use some already."""
+        if self._limits is None:
+            return None
+        foreign = feeds.values() if isinstance(feeds, Mapping) else ()
+        held = self._bound.nbytes
+        return Budget(self._limits, foreign=foreign, held=held, parts=parts, begun=begun)
+
+    @functools.cached_property
+    def _is_open(self) -> bool:
+        """Whether no input fixes the size of its first axis, the batch."""
+        return not any(i.shape and isinstance(i.shape[0], int) for i in self._inputs.required)
+
+    @functools.cached_property
+    def _is_large(self) -> bool:
+        """Whether products are large enough for BLAS to share them among threads."""
+        tensors = self._program.graph.initializers.values()
+        return sum(t.array.nbytes for t in tensors if isinstance(t, Tensor)) >= 1 << 23
+
+    @property
+    def _pool(self) -> Executor:
+        from concurrent.futures import ThreadPoolExecutor  # it brings logging along
+
+        process = os.getpid()  # a forked one has none of the threads
+        if process not in self._pools:
+            self._pools = {process: ThreadPoolExecutor(self._threads - 1, "onnxwalk")}
+        return self._pools[process]
+
+
+def _walked(plan: Plan, arguments: list[Any]) -> list[Any]:
+    """The outputs of a walk as the caller's own: what shares memory with feeds, constants or
+    another output is copied, and NumPy scalars become arrays of rank 0."""
+    results = execute(plan, arguments)
+    taken = {id(owner(array)) for array in arrays_in([*arguments, *plan.template])}
+
+    def own(value: Any) -> Any:
+        if isinstance(value, list):
+            return [own(item) for item in value]
+        if isinstance(value, dict):
+            return dict(value)
+        if not isinstance(value, np.ndarray):
+            return value if value is None else np.asarray(value)
+        base = owner(value)
+        if id(base) in taken or not value.flags.writeable or not base.flags.owndata:
+            return copied(value)
+        taken.add(id(base))
+        return value
+
+    return [own(value) for value in results]

@@ -1,0 +1,198 @@
+"""BatchNormalization: (x - mean) / √(variance + ε)·scale + bias for each channel.
+
+N is the batch, C the channels, D1 … Dn the axes after them. Variances are those of the whole
+population, Σ (x - mean)² / n. Short floats are computed in float32 and rounded at the end.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from onnxwalk.ops.ai_onnx.normalization import along_channels, moments
+from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.needs import Need
+from onnxwalk.ops.contract.registry import REQUIRED, op
+from onnxwalk.ops.fast.normalization import bind_batch_normalization
+from onnxwalk.ops.shared import flops
+from onnxwalk.ops.shared.needs import wide_copies, wide_itemsize
+from onnxwalk.ops.shared.numeric import wide
+
+
+@op("BatchNormalization", since=14)
+def batch_normalization(
+    x: np.ndarray,
+    scale: np.ndarray,
+    b: np.ndarray,
+    input_mean: np.ndarray,
+    input_var: np.ndarray,
+    *,
+    epsilon: float = 1e-5,
+    momentum: float = 0.9,
+    training_mode: int = 0,
+    n_outputs: int = 1,
+) -> Any:
+    """(x - mean) / √(var + ε)·scale + b for each of the C channels of x, of shape (N, C, D1 … Dn).
+
+    In training the mean and variance are those of x, and two more outputs carry on the average:
+    running = input·momentum + current·(1 - momentum). Spec: BatchNormalization-14, -15.
+    """
+    if not training_mode:
+        if n_outputs > 1:
+            raise ValueError("BatchNormalization has one output unless training_mode is 1")
+        return _normalize_by_channel(x, scale, b, input_mean, input_var, epsilon)
+    mean, var = _batch_statistics(x, input_mean.ndim)
+    y = _normalize_by_channel(x, scale, b, mean, var, epsilon)
+    return y, _running(input_mean, mean, momentum), _running(input_var, var, momentum)
+
+
+batch_normalization.bind(bind_batch_normalization)
+
+
+@op("BatchNormalization", since=9, until=14, without=["spatial"])
+@op("BatchNormalization", since=7, until=9)
+def batch_normalization_by_outputs(
+    x: np.ndarray,
+    scale: np.ndarray,
+    b: np.ndarray,
+    mean: np.ndarray,
+    var: np.ndarray,
+    *,
+    epsilon: float = 1e-5,
+    momentum: float = 0.9,
+    spatial: int = 1,
+    n_outputs: int = 1,
+) -> Any:
+    """(x - mean) / √(var + ε)·scale + b; training is meant when the node has more than one output.
+
+    These are y, running mean, running variance, and the mean and variance of x. With spatial=0
+    (opset 7 and 8) scale, b, mean and var have the shape (C, D1 … Dn): one value for each place.
+    Spec: BatchNormalization-7, -9.
+    """
+    _check_spatial(x, scale, spatial)
+    if n_outputs == 1:
+        return _normalize_by_channel(x, scale, b, mean, var, epsilon)
+    return _normalize_in_training(x, scale, b, mean, var, epsilon, momentum)
+
+
+batch_normalization_by_outputs.bind(bind_batch_normalization)
+
+
+@op("BatchNormalization", since=6, until=7)
+@op("BatchNormalization", since=1, until=6, hints={"consumed_inputs": REQUIRED})
+def batch_normalization_by_flag(
+    x: np.ndarray,
+    scale: np.ndarray,
+    b: np.ndarray,
+    mean: np.ndarray,
+    var: np.ndarray,
+    *,
+    epsilon: float = 1e-5,
+    is_test: int = 0,
+    momentum: float = 0.9,
+    spatial: int = 1,
+) -> Any:
+    """(x - mean) / √(var + ε)·scale + b; training is meant unless is_test is set.
+
+    In training there are four more outputs, as in BatchNormalization-7.
+    Spec: BatchNormalization-1, -6.
+    """
+    _check_spatial(x, scale, spatial)
+    if is_test:
+        return _normalize_by_channel(x, scale, b, mean, var, epsilon)
+    return _normalize_in_training(x, scale, b, mean, var, epsilon, momentum)
+
+
+def _check_spatial(x: np.ndarray, scale: np.ndarray, spatial: int) -> None:
+    expected = x.shape[1:2] if spatial else x.shape[1:]
+    if x.ndim > 1 and scale.shape != expected:
+        raise ValueError(f"scale of shape {scale.shape} for x of {x.shape} is not {expected}")
+
+
+def _normalize_in_training(
+    x: np.ndarray,
+    scale: np.ndarray,
+    b: np.ndarray,
+    mean: np.ndarray,
+    var: np.ndarray,
+    epsilon: float,
+    momentum: float,
+) -> tuple[np.ndarray, ...]:
+    """y by the statistics of x, running mean and variance, and the statistics of x."""
+    current_mean, current_var = _batch_statistics(x, scale.ndim)
+    y = _normalize_by_channel(x, scale, b, current_mean, current_var, epsilon)
+    return (
+        y,
+        _running(mean, current_mean, momentum),
+        _running(var, current_var, momentum),
+        current_mean.astype(x.dtype, copy=False),
+        current_var.astype(x.dtype, copy=False),
+    )
+
+
+def _normalize_by_channel(
+    x: np.ndarray,
+    scale: np.ndarray,
+    b: np.ndarray,
+    mean: np.ndarray,
+    var: np.ndarray,
+    epsilon: float,
+) -> np.ndarray:
+    """As x·factor + shift, which passes over x twice only."""
+    parameters = [wide(parameter).astype(np.float64) for parameter in (scale, b, mean, var)]
+    wide_scale, wide_b, wide_mean, wide_var = parameters
+    for parameter in parameters[1:]:
+        if parameter.shape != wide_scale.shape:
+            raise ValueError(
+                f"scale, bias, mean and variance have different shapes: "
+                f"{[p.shape for p in parameters]}"
+            )
+    factor = wide_scale / np.sqrt(wide_var + epsilon)
+    shift = wide_b - wide_mean * factor
+    wide_x = wide(x)
+    y = np.asarray(wide_x * along_channels(factor, x).astype(wide_x.dtype))
+    y += along_channels(shift, x).astype(wide_x.dtype)
+    return y.astype(x.dtype, copy=False)
+
+
+def _batch_statistics(x: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance over all axes but the ``rank`` ones from 1 on."""
+    x = wide(x)
+    if x.ndim == 0:
+        raise ValueError("a scalar has no channels to normalize")
+    if x.ndim == 1:
+        x = x[:, np.newaxis]
+    axes = (0, *range(1 + rank, x.ndim))
+    mean, _, var = moments(x, axes)
+    shape = x.shape[1 : 1 + rank]
+    return mean.reshape(shape), var.reshape(shape)
+
+
+def _running(average: np.ndarray, current: np.ndarray, momentum: float) -> np.ndarray:
+    return (wide(average) * momentum + current * (1 - momentum)).astype(average.dtype)
+
+
+@batch_normalization.needs
+@batch_normalization_by_outputs.needs
+@batch_normalization_by_flag.needs
+def needs_of_batch_normalization(
+    x: np.ndarray,
+    *parameters: np.ndarray,
+    training_mode: int = 0,
+    is_test: int = 0,
+    n_outputs: int = 1,
+    **_: Any,
+) -> Need:
+    """y, and in training the deviations and squares that give the variance; the parameters in
+    double and float, a few times over."""
+    copies = 1 if is_test else 2
+    memory = copies * wide_itemsize(x.dtype) * x.size + 80 * sum(p.size for p in parameters)
+    rounded = x.nbytes if wide_copies(x) else 0
+    return Need(memory + wide_copies(x) + rounded, 60 * x.size)
+
+
+declare(
+    batch_normalization, batch_normalization_by_flag, batch_normalization_by_outputs,
+    flops=flops.each(2),
+)  # fmt: skip

@@ -1,0 +1,108 @@
+"""Dropout, which does nothing unless it is asked to train."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.needs import Need
+from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, op
+from onnxwalk.ops.shared import flops
+from onnxwalk.ops.shared.needs import elementwise, wide_copies, wide_itemsize
+from onnxwalk.ops.shared.numeric import wide
+
+
+@op("Dropout", since=12)
+def dropout(
+    data: np.ndarray,
+    ratio: np.ndarray | None = None,
+    training_mode: np.ndarray | None = None,
+    *,
+    seed: int | None = None,
+    n_outputs: int = 1,
+    rng: np.random.Generator | None = None,
+) -> Any:
+    """data; in training data·mask / (1 - ratio), with a mask that is False with chance ``ratio``.
+
+    The second output is the mask. Spec: Dropout-12, -13, -22.
+    """
+    dropped = 0.5 if ratio is None else float(ratio.reshape(()))
+    if training_mode is None or not training_mode.reshape(()) or dropped == 0:
+        mask = np.ones(data.shape, np.bool_) if n_outputs > 1 else None
+        return data, mask
+    if seed is not None:
+        # The numbers of NumPy's older generator are those of ONNX's own test cases.
+        chances = np.random.RandomState(seed % 2**32).random_sample(data.shape)
+    else:
+        chances = np.random.default_rng(rng).random(data.shape)
+    return _drop(data, chances, dropped)
+
+
+def _drop(data: np.ndarray, chances: np.ndarray, dropped: float) -> tuple[np.ndarray, np.ndarray]:
+    if not 0 <= dropped < 1:
+        raise ValueError(f"ratio of Dropout is {dropped}, not in [0, 1)")
+    mask = chances >= dropped
+    y = np.where(mask, wide(data) * (1 / (1 - dropped)), 0)
+    return y.astype(data.dtype, copy=False), mask
+
+
+@op("Dropout", since=10, until=12)
+def dropout_10(data: np.ndarray, *, ratio: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
+    """data, and a mask that keeps all: there is no training mode. Spec: Dropout-10."""
+    return data, np.ones(data.shape, np.bool_)
+
+
+@op("Dropout", since=7, until=10)
+def dropout_7(data: np.ndarray, *, ratio: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
+    """data, and a mask of the same dtype that keeps all. Spec: Dropout-7."""
+    return data, np.ones_like(data)
+
+
+@op("Dropout", since=6, until=7)
+@op("Dropout", since=1, until=6, hints=CONSUMED_INPUTS)
+def dropout_by_flag(
+    data: np.ndarray, *, is_test: int = 0, ratio: float = 0.5, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """data·mask / (1 - ratio), with a mask of the same dtype that is 0 with chance ``ratio``.
+
+    With is_test=1 data itself. Spec: Dropout-1, -6.
+    """
+    if is_test:
+        return data, np.ones_like(data)
+    y, mask = _drop(data, rng.random(data.shape), ratio)
+    return y, mask.astype(data.dtype)
+
+
+@dropout.needs
+def needs_of_dropout(
+    data: np.ndarray,
+    ratio: np.ndarray | None = None,
+    training_mode: np.ndarray | None = None,
+    **_: Any,
+) -> Need:
+    if training_mode is None or not training_mode.any():
+        return Need(data.size, data.size)
+    return _needs_of_dropping(data)
+
+
+@dropout_by_flag.needs
+def needs_of_dropout_by_flag(data: np.ndarray, *, is_test: int = 0, **_: Any) -> Need:
+    return Need(data.nbytes, data.size) if is_test else _needs_of_dropping(data)
+
+
+def _needs_of_dropping(data: np.ndarray) -> Need:
+    """Chances in double, the mask (of the dtype of data before opset 7), data, data scaled, and
+    the choice of both."""
+    item = wide_itemsize(data.dtype)
+    return Need((9 + 2 * item + 2 * data.itemsize) * data.size + wide_copies(data), 60 * data.size)
+
+
+dropout_10.needs(elementwise(dtype=np.bool_))
+
+
+dropout_7.needs(elementwise())
+
+
+declare(dropout, dropout_10, dropout_7, dropout_by_flag, flops=flops.none, counts_outputs=False)

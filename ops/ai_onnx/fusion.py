@@ -1,0 +1,127 @@
+"""What fused operators share: an activation by its name, and a convolution with what follows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from onnxwalk.ops.ai_onnx import activation as activations
+from onnxwalk.ops.ai_onnx import conv
+from onnxwalk.ops.ai_onnx.pool import max_pool
+from onnxwalk.ops.contract.needs import Need, size
+from onnxwalk.ops.contract.space import with_bind
+from onnxwalk.ops.fast import epilogue
+from onnxwalk.ops.shared.needs import wide_itemsize
+from onnxwalk.ops.shared.numeric import check_same_dtype
+
+#: the function of each name and its parameters, all of which a node must give
+ACTIVATIONS: dict[str, tuple[Callable[..., np.ndarray], tuple[str, ...]]] = {
+    "Relu": (activations.relu, ()),
+    "Tanh": (activations.tanh, ()),
+    "Sigmoid": (activations.sigmoid, ()),
+    "Softplus": (activations.softplus, ()),
+    "Softsign": (activations.softsign, ()),
+    "HardSwish": (activations.hard_swish, ()),
+    "Swish": (activations.swish, ()),
+    "LeakyRelu": (activations.leaky_relu, ("alpha",)),
+    "Elu": (activations.elu, ("alpha",)),
+    "Celu": (activations.celu, ("alpha",)),
+    "ThresholdedRelu": (activations.thresholded_relu, ("alpha",)),
+    "Selu": (activations.selu, ("alpha", "gamma")),
+    "HardSigmoid": (activations.hard_sigmoid, ("alpha", "beta")),
+    "ParametricSoftplus": (
+        lambda x, alpha, beta: alpha * activations.softplus(beta * x),
+        ("alpha", "beta"),
+    ),
+    "Clip": (lambda x, minimum, maximum: np.clip(x, minimum, maximum), ("minimum", "maximum")),
+}
+
+
+def activation(
+    name: str | None, parameters: dict[str, float | None], allowed: Sequence[str]
+) -> Callable[[np.ndarray], np.ndarray]:
+    """The function that an attribute ``activation`` names; none is the identity."""
+    given = {key: value for key, value in parameters.items() if value is not None}
+    if not name:
+        return lambda x: x
+    if name not in allowed:
+        raise NotImplementedError(f"activation {name!r} is not one of {', '.join(allowed)}")
+    function, wanted = ACTIVATIONS[name]
+    if set(given) != set(wanted):
+        raise ValueError(f"activation {name} takes {list(wanted)}, and {list(given)} are given")
+    return lambda x: function(x, **given).astype(x.dtype, copy=False)
+
+
+def activation_of_list(
+    name: str | None, parameters: Sequence[float], allowed: Sequence[str]
+) -> Callable[[np.ndarray], np.ndarray]:
+    """``activation`` with its parameters in a list."""
+    names = ACTIVATIONS[name][1] if name in ACTIVATIONS else ()
+    if name == "HardSwish" and [round(value, 6) for value in parameters] == [0.166667, 0.5]:
+        parameters = ()  # they may come along, but can't be others
+    if len(parameters) != len(names):
+        raise ValueError(f"activation {name} takes {list(names)}, not {list(parameters)}")
+    return activation(name, dict(zip(names, parameters, strict=True)), allowed)
+
+
+def prepare_conv(
+    w: np.ndarray,
+    b: np.ndarray | None,
+    *,
+    activation: str | None,
+    activation_params: Sequence[float] | None,
+    allowed: Sequence[str],
+    z_broadcasts: bool = False,
+    pool: bool = False,
+    **attributes: Any,
+) -> Callable[..., np.ndarray]:
+    """activation(Conv(x, w, b) + z) as a function of x and z; w and b are laid out once.
+
+    ``z_broadcasts``: z may have another shape than the convolution. ``pool``: the result is that
+    of MaxPool over 2 × 2, by steps of 2.
+    """
+    convolved = conv.prepare_conv(w, b, **attributes)
+    activated = activation_of_list(activation, activation_params or (), allowed)
+
+    def apply(x: np.ndarray, z: np.ndarray | None = None) -> np.ndarray:
+        y = convolved(x)
+        if z is not None:
+            check_same_dtype(y, z)
+            if z.shape != y.shape and not z_broadcasts:
+                raise ValueError(f"Z {z.shape} should have the shape of the convolution, {y.shape}")
+            y = y + z
+        y = activated(y)
+        return max_pool(y, kernel_shape=(2, 2), strides=(2, 2)) if pool else y
+
+    bound = getattr(convolved, "bind", None)
+    if bound is None:
+        return apply
+
+    def bind(space: Any, x: np.ndarray, z: np.ndarray | None = None) -> Any:
+        if activation not in (None, *epilogue.NAMES):
+            return None
+        if z is not None:
+            fits = z_broadcasts or z.shape == conv.shape_of_conv(x, w, **attributes)
+            if z.dtype != x.dtype or not fits:
+                return None
+        behind = epilogue.activation(activation, activation_params or ())
+        return bound(space, x, z, behind, pool)
+
+    return with_bind(apply, bind, bound.margin)
+
+
+def with_activation(need: Need, shape: Iterable[int], item: int, more: int = 2) -> Need:
+    """An activation of a result makes one or two more; a sum before it another."""
+    count = size(shape)
+    return Need(need.memory + more * item * count, need.work + 150 * count)
+
+
+def needs_of_conv(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None, z: np.ndarray | None = None, **a: Any
+) -> Need:
+    """See ``conv.needs_of_conv``, and those of the sum and the activation."""
+    shape = conv.shape_of_conv(x, w, **a)
+    need = conv.needs_of_conv(x, w, b, **a)
+    return with_activation(need, shape, wide_itemsize(x.dtype), 1 if z is None else 2)

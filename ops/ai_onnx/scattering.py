@@ -1,0 +1,161 @@
+"""Scatter, ScatterElements and ScatterND: updates put into a copy of the data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from onnxwalk.ops.ai_onnx.indexing import element_places, flat_index, index_tuples
+from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.needs import Need
+from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared import flops
+from onnxwalk.ops.shared.axes import normalize_axis
+from onnxwalk.ops.shared.needs import CHEAP, reshaped
+
+_REDUCTIONS: dict[str, np.ufunc] = {
+    "add": np.add,
+    "mul": np.multiply,
+    "max": np.maximum,
+    "min": np.minimum,
+}
+
+
+def _reduction(name: str, allowed: Sequence[str], dtype: np.dtype) -> np.ufunc | None:
+    if name == "none":
+        return None
+    if name not in allowed:
+        raise ValueError(f"reduction {name!r} is none of {('none', *allowed)}")
+    if name == "mul" and dtype.kind == "O":
+        raise ValueError("strings can't be multiplied")
+    return _REDUCTIONS[name]
+
+
+def _put(
+    data: np.ndarray, places: Sequence[np.ndarray], updates: np.ndarray, reduce: np.ufunc | None
+) -> np.ndarray:
+    """A copy of ``data`` with the updates at ``places`` on its first axes, one behind the other."""
+    result = data.copy(order="C")
+    if updates.dtype != data.dtype:
+        raise ValueError(f"can't scatter {updates.dtype} into {data.dtype}")
+    flat = flat_index(places, data.shape).reshape(-1)
+    rows = result.reshape(math.prod(data.shape[: len(places)]), *data.shape[len(places) :])
+    updates = updates.reshape(flat.size, *rows.shape[1:])
+    if reduce is None:
+        rows[flat] = updates
+    else:
+        reduce.at(rows, flat, updates)
+    return result
+
+
+@op("ScatterElements", since=18)
+def scatter_elements(data, indices, updates, *, axis=0, reduction="none"):
+    """A copy of ``data`` with y[indices[i, j], j] = updates[i, j] for axis 0, and so on.
+
+    With a ``reduction`` (add, mul, max, min), y = reduction(y, update). Spec: ScatterElements-18.
+    """
+    return _scatter_elements(data, indices, updates, axis, reduction, tuple(_REDUCTIONS))
+
+
+@op("ScatterElements", since=16)
+def scatter_elements_without_extrema(data, indices, updates, *, axis=0, reduction="none"):
+    """ScatterElements when it could add and multiply only. Spec: ScatterElements-16."""
+    return _scatter_elements(data, indices, updates, axis, reduction, ("add", "mul"))
+
+
+@op("Scatter", since=9)
+@op("ScatterElements", since=11)
+def scatter(data, indices, updates, *, axis=0):
+    """ScatterElements without a reduction. Spec: Scatter-9, Scatter-11, ScatterElements-11."""
+    return _scatter_elements(data, indices, updates, axis, "none", ())
+
+
+def _scatter_elements(
+    data: np.ndarray,
+    indices: np.ndarray,
+    updates: np.ndarray,
+    axis: int,
+    reduction: str,
+    allowed: Sequence[str],
+) -> np.ndarray:
+    reduce = _reduction(reduction, allowed, data.dtype)
+    if indices.shape != updates.shape:
+        raise ValueError(f"indices of {indices.shape} don't match updates of {updates.shape}")
+    places = element_places(data, indices, normalize_axis(axis, data.ndim))
+    return _put(data, places, updates, reduce)
+
+
+@op("ScatterND", since=18)
+def scatter_nd(data, indices, updates, *, reduction="none"):
+    """A copy of ``data`` with y[tuple(indices[i, j])] = updates[i, j].
+
+    With a ``reduction`` (add, mul, max, min), y = reduction(y, update). Spec: ScatterND-18.
+    """
+    return _scatter_nd(data, indices, updates, reduction, tuple(_REDUCTIONS))
+
+
+@op("ScatterND", since=16)
+def scatter_nd_without_extrema(data, indices, updates, *, reduction="none"):
+    """ScatterND when it could add and multiply only. Spec: ScatterND-16."""
+    return _scatter_nd(data, indices, updates, reduction, ("add", "mul"))
+
+
+@op("ScatterND", since=11)
+def scatter_nd_without_reduction(data, indices, updates):
+    """ScatterND without a reduction. Spec: ScatterND-11."""
+    return _scatter_nd(data, indices, updates, "none", ())
+
+
+def _scatter_nd(
+    data: np.ndarray,
+    indices: np.ndarray,
+    updates: np.ndarray,
+    reduction: str,
+    allowed: Sequence[str],
+) -> np.ndarray:
+    reduce = _reduction(reduction, allowed, data.dtype)
+    places = index_tuples(data.shape, indices)
+    wanted = indices.shape[:-1] + data.shape[len(places) :]
+    if updates.shape != wanted:
+        raise ValueError(f"updates must be of shape {wanted}, not {updates.shape}")
+    return _put(data, places, updates, reduce)
+
+
+@scatter.needs
+@scatter_elements.needs
+@scatter_elements_without_extrema.needs
+@scatter_nd.needs
+@scatter_nd_without_extrema.needs
+@scatter_nd_without_reduction.needs
+def needs_of_scatter(
+    data: np.ndarray,
+    indices: np.ndarray,
+    updates: np.ndarray,
+    *,
+    reduction: str = "none",
+    **_: Any,
+) -> Need:
+    """A copy of data; places from the front, times their strides, added up; updates in a row, and
+    once more where what they change is looked up."""
+    memory = data.nbytes + 33 * indices.size + reshaped(updates)
+    each = 40 if reduction == "none" else 400
+    return Need(memory, CHEAP * data.size + 60 * indices.size + each * updates.size)
+
+
+declare(
+    scatter, scatter_elements, scatter_elements_without_extrema, scatter_nd,
+    scatter_nd_without_extrema, scatter_nd_without_reduction, flops=flops.none,
+)  # fmt: skip
+
+
+declare(scatter_elements, scatter_nd, choices={"reduction": "none add mul max min"})
+
+
+declare(
+    scatter_elements_without_extrema,
+    scatter_nd_without_extrema,
+    choices={"reduction": "none add mul"},
+)

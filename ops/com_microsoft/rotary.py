@@ -1,0 +1,101 @@
+"""RotaryEmbedding: positions as angles. B is the batch, N the heads, S tokens, H a head's size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from onnxwalk.ops.com_microsoft import DOMAIN
+from onnxwalk.ops.com_microsoft.attention import heads_apart, refuse
+from onnxwalk.ops.contract.needs import PER_ELEMENT, Need
+from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.needs import wide_itemsize
+from onnxwalk.ops.shared.numeric import wide
+
+
+@op("RotaryEmbedding", since=1, domain=DOMAIN)
+def rotary_embedding(
+    input,
+    position_ids,
+    cos_cache,
+    sin_cache,
+    *,
+    interleaved=None,
+    is_packed_batching=None,
+    num_heads=None,
+    rotary_embedding_dim=None,
+    scale=None,
+):
+    """Each pair of features turned by an angle of its position: (a·cos - b·sin, a·sin + b·cos)
+
+    input (B, S, N·H) or (B, N, S, H); position_ids (B, S), or (1), the first of 0 … S - 1 more.
+    The pairs are features i and i + R/2 of a head, or with ``interleaved`` 2i and 2i + 1, of the
+    first R = rotary_embedding_dim (by default all) features; cos_cache, sin_cache (positions, R/2).
+    ``scale`` counts for nothing, as in ONNX Runtime.
+
+    Source: com.microsoft.RotaryEmbedding-1, ONNX Runtime 1.32.
+    """
+    refuse(is_packed_batching=is_packed_batching)
+    if cos_cache.ndim != 2 or not cos_cache.shape[1]:
+        raise ValueError(f"cos_cache {cos_cache.shape} should be (positions, R / 2)")
+    half = cos_cache.shape[1]
+    if rotary_embedding_dim and not num_heads:
+        raise ValueError("num_heads must come with rotary_embedding_dim")
+    if rotary_embedding_dim and rotary_embedding_dim != 2 * half:
+        raise ValueError(f"rotary_embedding_dim {rotary_embedding_dim} is not twice {half}")
+    if input.ndim == 3:
+        x = heads_apart(input, num_heads or max(1, input.shape[2] // (2 * half)))
+    elif input.ndim == 4:
+        x = input
+    else:
+        raise ValueError(f"input {input.shape} should be (B, S, N·H) or (B, N, S, H)")
+    batch, _, length, _ = x.shape
+    if position_ids.shape == (1,):
+        position_ids = np.broadcast_to(position_ids + np.arange(length), (batch, length))
+    elif position_ids.shape != (batch, length):
+        raise ValueError(f"position_ids {position_ids.shape} should be (1) or ({batch}, {length})")
+    y = rotated(x, position_ids, cos_cache, sin_cache, bool(interleaved))
+    return y if input.ndim == 4 else y.swapaxes(1, 2).reshape(input.shape)
+
+
+def rotated(
+    x: np.ndarray,
+    positions: np.ndarray,
+    cos_cache: np.ndarray,
+    sin_cache: np.ndarray,
+    interleaved: bool,
+) -> np.ndarray:
+    """RotaryEmbedding of heads apart (B, N, S, H) at positions (B, S)."""
+    if cos_cache.ndim != 2 or cos_cache.shape != sin_cache.shape:
+        raise ValueError(f"cos_cache {cos_cache.shape} and sin_cache {sin_cache.shape} differ")
+    if positions.size and not 0 <= positions.min() <= positions.max() < len(cos_cache):
+        raise ValueError(f"positions {positions.tolist()} are not all below {len(cos_cache)}")
+    half = cos_cache.shape[1]
+    if x.shape[-1] < 2 * half:
+        raise ValueError(f"a head of {x.shape[-1]} features is smaller than twice {half}")
+    cos, sin = (wide(cache[positions][:, None]) for cache in (cos_cache, sin_cache))
+    first, second = slice(0, half), slice(half, 2 * half)
+    if interleaved:
+        first, second = slice(0, 2 * half, 2), slice(1, 2 * half, 2)
+    a, b = wide(x[..., first]), wide(x[..., second])
+    y = np.array(x, order="C")
+    y[..., first] = a * cos - b * sin
+    y[..., second] = a * sin + b * cos
+    return y
+
+
+@rotary_embedding.needs
+def needs_of_rotary_embedding(
+    input: np.ndarray,
+    position_ids: np.ndarray,
+    cos_cache: np.ndarray,
+    *_: Any,
+    **__: Any,
+) -> Need:
+    """The result, twice if its heads get together again; halves of it in float; and the rows of
+    the caches for each place."""
+    item, batch = wide_itemsize(input.dtype), len(input)
+    length = input.shape[1 if input.ndim == 3 else 2]
+    rows = 2 * batch * length * (cos_cache.shape[1] * (4 + item) + 8)
+    return Need(2 * input.nbytes + 3 * item * input.size + rows, PER_ELEMENT * input.size)

@@ -1,0 +1,47 @@
+"""A convolution with the sum, the activation and the pooling after it; by ``fuse_conv``."""
+
+from __future__ import annotations
+
+from onnxwalk.ops.ai_onnx import conv, fusion
+from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.registry import FUSED, fused
+from onnxwalk.ops.onnxwalk_fused import extending
+from onnxwalk.ops.shared import batch, flops
+
+_ACTIVATIONS = (
+    "Relu", "Tanh", "Sigmoid", "HardSwish", "Swish", "LeakyRelu", "HardSigmoid", "Clip",
+)  # fmt: skip
+
+
+@fused.op("FusedConv", since=1, domain=FUSED)
+@extending(conv.conv, ("z",), activation=None, activation_params=None, pool=0)
+def fused_conv(x, w, b=None, z=None, **attributes):
+    """activation(Conv(x, w, b) + z), where z may broadcast; with ``pool`` the largest of 2 × 2
+
+    activation: Relu, Tanh, Sigmoid, HardSwish, Swish, LeakyRelu (alpha), HardSigmoid (alpha, beta)
+    or Clip (min, max), with its parameters in activation_params; none is the identity.
+    """
+    return prepare_fused_conv(w, b, **attributes)(x, z)
+
+
+@fused_conv.prepare
+def prepare_fused_conv(w, b=None, *, activation=None, activation_params=None, pool=0, **attributes):
+    """FusedConv with known weights, which are laid out once."""
+    return fusion.prepare_conv(
+        w,
+        b,
+        activation=activation,
+        activation_params=activation_params,
+        allowed=_ACTIVATIONS,
+        z_broadcasts=True,
+        pool=bool(pool),
+        **attributes,
+    )
+
+
+@fused_conv.needs
+def needs_of_fused_conv(x, w, b=None, z=None, *, pool=0, **attributes):
+    return fusion.needs_of_conv(x, w, b, z, **attributes)
+
+
+declare(fused_conv, flops=flops.convolution, batch_axis=batch.first_axis)

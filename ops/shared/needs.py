@@ -1,0 +1,181 @@
+"""What the rules of families are made of: how much a call takes at most, by what it does.
+
+See ``ops.contract.needs`` for what a rule is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from onnxwalk.ops.contract.dtypes import is_short_float
+from onnxwalk.ops.contract.needs import PER_ELEMENT, Need, Rule, arrays_in, broadcast, size
+from onnxwalk.ops.shared.axes import normalize_axis
+
+#: nanoseconds for an element: of sums, copies and comparisons
+CHEAP = 5
+#: more for one that is rounded to float16, which takes that long where it overflows
+TO_HALF = 140
+#: nanoseconds for what Python does for one item of a loop or list
+PER_ITEM = 1000
+#: bytes of one view or small array, and of a place in a list for it
+PER_ARRAY = 240
+#: nanoseconds for a call of NumPy
+PER_CALL = 5000
+
+
+# --- rules ----------------------------------------------------------------------------------------
+
+
+def elementwise(
+    copies: float = 1,
+    *,
+    dtype: Any = None,
+    widened: bool = False,
+    blockwise: int = 0,
+    per_element: float = PER_ELEMENT,
+) -> Rule:
+    """Of an operator whose result has the shape to which its inputs broadcast, and the dtype of the
+    first of them, or ``dtype``.
+
+    There are ``copies`` of the result at once; ``widened``: short floats are copied to float32, and
+    so are those; ``blockwise``: so many more for a block, and what isn't one run of memory is
+    copied first.
+    """
+
+    def rule(*inputs: Any, **attributes: Any) -> Need:
+        arrays = list(arrays_in(inputs))
+        count = size(broadcast(x.shape for x in arrays))
+        kind = arrays[0].dtype if dtype is None else np.dtype(dtype)
+        memory = copies * kind.itemsize * count
+        if widened and is_short_float(kind) and not blockwise:
+            memory = wide_copies(*arrays) + (4 * copies + kind.itemsize) * count
+        if blockwise:
+            memory += gathered(arrays[0]) + blockwise * 8 * min(count, 1 << 14)
+        each = per_element + rounding(kind)
+        return Need(math.ceil(memory), math.ceil(each * count) + texts_work(*arrays))
+
+    return rule
+
+
+def rounding(dtype: np.dtype) -> int:
+    """Nanoseconds for an element that is rounded to this type."""
+    return TO_HALF if dtype == np.float16 else 0
+
+
+def result(shape: Iterable[int], dtype: Any, *, copies: float = 1, per_element: float = 5) -> Need:
+    """Of an operator that fills an array of this shape, with ``copies`` of its size at once and
+    ``per_element`` nanoseconds for each element."""
+    count = size(shape)
+    memory = math.ceil(copies * count * np.dtype(dtype).itemsize)
+    return Need(memory, math.ceil(per_element * count))
+
+
+def together(*needs: Need) -> Need:
+    """Of one after the other, where nothing is let go in between."""
+    return Need(sum(need.memory for need in needs), sum(need.work for need in needs))
+
+
+# --- sizes ----------------------------------------------------------------------------------------
+
+
+def kept(shape: Sequence[int], axes: Iterable[int]) -> int:
+    """How many elements are left when these axes are reduced."""
+    reduced = {normalize_axis(axis, len(shape)) for axis in axes}
+    return size(n for axis, n in enumerate(shape) if axis not in reduced)
+
+
+def along(x: np.ndarray, axis: int) -> int:
+    """How many lines there are along an axis."""
+    return kept(x.shape, [axis])
+
+
+def total_bytes(*values: Any) -> int:
+    return sum(x.nbytes for x in arrays_in(values))
+
+
+# --- bytes of copies ------------------------------------------------------------------------------
+
+
+def wide_itemsize(dtype: np.dtype) -> int:
+    """Bytes of an element in the dtype to compute in."""
+    return 4 if is_short_float(dtype) else dtype.itemsize
+
+
+def wide_copies(*values: Any) -> int:
+    """What ``wide`` makes of arrays."""
+    return sum(4 * x.size for x in arrays_in(values) if is_short_float(x.dtype))
+
+
+def cast_copies(dtype: Any, *values: Any) -> int:
+    """What ``astype(dtype, copy=False)`` makes of arrays."""
+    dtype = np.dtype(dtype)
+    return sum(x.size * dtype.itemsize for x in arrays_in(values) if x.dtype != dtype)
+
+
+def reshaped(*values: Any) -> int:
+    """What ``reshape`` makes of arrays: copies, unless they lie in memory in their order."""
+    return sum(x.nbytes for x in arrays_in(values) if not x.flags.c_contiguous)
+
+
+def gathered(x: np.ndarray) -> int:
+    """A copy of an array that isn't one run of memory, in any order of its axes."""
+    dense = 1
+    for stride, n in sorted((abs(s), n) for s, n in zip(x.strides, x.shape, strict=True) if n > 1):
+        if stride != dense * x.itemsize:
+            return x.nbytes
+        dense *= n
+    return 0 if not any(s < 0 for s in x.strides) else x.nbytes
+
+
+# --- products -------------------------------------------------------------------------------------
+
+
+def multiply_adds(count: int, dtype: np.dtype, *, calls: int = 1) -> int:
+    """Nanoseconds for so many multiplications with additions, in so many matrix products."""
+    rate = {"float32": 0.2, "float64": 0.4, "complex64": 0.8, "complex128": 1.6}
+    each = 0.2 if is_short_float(dtype) else rate.get(dtype.name, 4)
+    return math.ceil(each * count) + 200 * calls
+
+
+def product_work(a: Sequence[int], b: Sequence[int], dtype: np.dtype) -> int:
+    """Nanoseconds for the product of matrices of these shapes, which broadcast."""
+    y = product_shape(a, b)
+    rows, columns = (y[-2:] if len(y) > 1 else (1, 1)) if len(a) > 1 and len(b) > 1 else (1, 1)
+    calls = size(y) // max(1, rows * columns)
+    read = size(a) + size(b) + size(y)
+    return multiply_adds(size(y) * a[-1], dtype, calls=calls) + 4 * read
+
+
+def product_shape(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:
+    """The shape of numpy.matmul's result."""
+    batch = broadcast([a[:-2], b[:-2]])
+    return (*batch, *a[-2:-1], *(b[-1:] if len(b) > 1 else ()))
+
+
+# --- strings --------------------------------------------------------------------------------------
+
+#: bytes of an object, its text aside
+PER_STRING = 72
+
+
+def texts(x: np.ndarray) -> list[str]:
+    """The strings of a tensor."""
+    return [str(text) for text in x.reshape(-1).tolist()]
+
+
+def width(strings: Iterable[str]) -> int:
+    """Bytes that a character may take in what is made of these strings."""
+    return 1 if all(map(str.isascii, strings)) else 4
+
+
+def texts_work(*arrays: np.ndarray) -> int:
+    """Nanoseconds to compare all strings with the longest; 0 where there are none."""
+    if not any(x.dtype.kind == "O" for x in arrays):
+        return 0
+    count = size(broadcast(x.shape for x in arrays))
+    longest = max((len(t) for x in arrays if x.dtype.kind == "O" for t in texts(x)), default=0)
+    return count * (PER_ELEMENT + longest)
