@@ -79,7 +79,7 @@ def test_progress_and_failure_to_write(tmp_path):
     stages = []
     model = cnn((16,), 3)
     export.to_onnx(model, tmp_path / "m.onnx", progress=stages.append)
-    assert tuple(stages) == onnxwalk.export.pipeline.STAGES
+    assert stages == list(onnxwalk.export.pipeline.STAGES)
     onnx.checker.check_model(str(tmp_path / "m.onnx"))
     with pytest.raises(ExportError, match="can't be written"):
         export.to_onnx(model, tmp_path / "nowhere" / "m.onnx")
