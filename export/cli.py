@@ -1,54 +1,28 @@
 """The command line: one model in, one .onnx file out.
 
-``COMMANDS`` holds what can stand in the model's place (``python -m export study …``); a file of
-that name still wins when it is written as a path, ``./study``.
+``COMMANDS`` are the sub-commands, which stand in the model's place (``python -m export study …``);
+a model file of that name is still meant when it is written as a path, ``./study``.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
+from onnxwalk.export.conversion.draft import walk
 from onnxwalk.export.errors import ExportError, exit_status, one_line
-from onnxwalk.export.pipeline import STAGES
+from onnxwalk.export.pipeline import STAGES, Export, run
 
-
-def _applications(arguments: list[str]) -> int:
-    from onnxwalk.export.coverage.applications import main
-
-    return main(arguments)
-
-
-def _layers(arguments: list[str]) -> int:
-    from onnxwalk.export.coverage.layers import main
-
-    return main(arguments)
-
-
-def _study(arguments: list[str]) -> int:
-    from onnxwalk.export.study import main
-
-    return main(arguments)
-
-
-#: first argument -> function of the remaining arguments that returns the exit status
-COMMANDS: dict[str, Callable[[list[str]], int]] = {
-    "applications": _applications,
-    "layers": _layers,
-    "study": _study,
-}
-
-_DOING = {
-    "load": "reading the model",
-    "trace": "tracing it",
-    "convert": "converting to ONNX",
-    "check": "comparing with Keras",
-    "write": "writing",
+#: first argument -> module whose ``main`` takes the remaining ones and returns the exit status
+COMMANDS = {
+    "applications": "onnxwalk.export.coverage.applications",
+    "layers": "onnxwalk.export.coverage.layers",
+    "study": "onnxwalk.export.study",
 }
 
 
@@ -56,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status: 0, 1 for an error, 2 for wrong usage, 130 for Ctrl-C."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given and given[0] in COMMANDS:
-        return COMMANDS[given[0]](given[1:])
+        return importlib.import_module(COMMANDS[given[0]]).main(given[1:])
     options = _parser().parse_args(given)
     return exit_status(lambda: _export(options), debug=options.debug)
 
@@ -69,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("model", metavar="MODEL", help="a .keras, .h5 or .weights.h5 file")
     parser.add_argument(
-        "-o", "--output", metavar="FILE", help="where to write (default: beside MODEL, .onnx)"
+        "-o", "--output", metavar="FILE", help="where to write (default: next to MODEL, .onnx)"
     )
     parser.add_argument(
         "--architecture",
@@ -94,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def default_output(model: str) -> Path:
-    """beside/name.onnx for beside/name.keras, .h5, .hdf5 and .weights.h5."""
+    """folder/name.onnx for folder/name.keras, .h5, .hdf5 and .weights.h5."""
     path = Path(model)
     name = path.name
     for suffix in (".weights.h5", ".keras", ".h5", ".hdf5"):
@@ -105,8 +79,6 @@ def default_output(model: str) -> Path:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from onnxwalk.export.pipeline import run
-
     output = Path(options.output) if options.output else default_output(options.model)
     if output.is_dir():
         raise ExportError(f"{output} is a folder: name the file to write")
@@ -130,16 +102,14 @@ def _export(options: argparse.Namespace) -> int:
     return 0
 
 
-def _summary(result: Any, output: Path, seconds: float) -> None:
-    from onnxwalk.export.conversion.draft import walk
-
+def _summary(result: Export, output: Path, seconds: float) -> None:
     counts = Counter(node.op_type for node in walk(result.draft.graph))
     operators = ", ".join(f"{name} {count}" for name, count in counts.most_common())
     data = output.with_name(output.name + ".data")
     outside = result.outside
     size = output.stat().st_size + (data.stat().st_size if outside else 0)
-    beside = f" (weights in {data.name})" if outside else ""
-    print(f"{output}  {_size(size)}{beside}, in {seconds:.1f} s")
+    where = f" (weights in {data.name})" if outside else ""
+    print(f"{output}  {_size(size)}{where}, in {seconds:.1f} s")
     print(f"{result.layers} layers, {counts.total()} nodes: {operators}")
     if result.differences:
         for name, largest in result.differences.items():
@@ -192,7 +162,7 @@ class _progress:
 
         def report(stage: str) -> None:
             done = self.stages.index(stage)
-            self.bar.update(self.task, completed=done, description=_DOING[stage])
+            self.bar.update(self.task, completed=done, description=STAGES[stage])
 
         return report
 

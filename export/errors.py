@@ -1,4 +1,4 @@
-"""The one exception that leaves this package, and how a missing package is reported."""
+"""The one exception that leaves the exporter, and how a missing package is reported."""
 
 from __future__ import annotations
 
@@ -10,11 +10,19 @@ from types import ModuleType
 
 from onnxwalk.interpreter.errors import OnnxWalkError
 
+#: how Keras begins a page about an error in a layer's call
+_KERAS_HEADING = "Exception encountered when"
+
 INSTALL = 'pip install "onnxwalk[{}]"'
 
 
 class ExportError(OnnxWalkError, ValueError):
     """A model that can't be exported, or was exported wrongly; the message is one line."""
+
+    def __init__(self, message: str) -> None:
+        # Keras raises the error that a layer's call raises again, with a page as its message
+        is_page = message.startswith(_KERAS_HEADING)
+        super().__init__(one_line(message, limit=len(message)) if is_page else message)
 
 
 def require(*names: str, extra: str = "export") -> tuple[ModuleType, ...]:
@@ -32,19 +40,19 @@ def require(*names: str, extra: str = "export") -> tuple[ModuleType, ...]:
 
 
 def one_line(error: BaseException | str, limit: int = 300) -> str:
-    """The first sentence-like line of a message: Keras and TensorFlow write whole pages."""
+    """The first sentence-like line of a message: Keras and TensorFlow write pages."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # Keras prints in bold
     lines = [line.strip() for line in plain.splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
     # a heading says nothing without what follows it
-    if len(lines) > 1 and (text.endswith(":") or text.startswith("Exception encountered when")):
+    if len(lines) > 1 and (text.endswith(":") or text.startswith(_KERAS_HEADING)):
         text = f"{text} {lines[1]}"
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def exit_status(command: Callable[[], int], *, debug: bool, stopped: str = "interrupted") -> int:
-    """That of a command: what it returns, 1 after an error, which is told in one line unless
-    ``debug`` lets it through, and 130 after Ctrl-C, when ``stopped`` is said."""
+    """The exit status of a command: its result; 1 after an error, which is printed in one line, or
+    raised if ``debug``; 130 after Ctrl-C, when ``stopped`` is printed."""
     try:
         return command()
     except KeyboardInterrupt:

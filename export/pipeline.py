@@ -1,4 +1,4 @@
-"""Load, trace, convert, check, write: what happens, in that order."""
+"""Load, trace, convert, write, check: what happens, in that order."""
 
 from __future__ import annotations
 
@@ -6,34 +6,50 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from onnxwalk.export.conversion.convert import draft_of
 from onnxwalk.export.conversion.draft import Draft, attach
 from onnxwalk.export.errors import ExportError
+from onnxwalk.export.load import Architecture, load
 from onnxwalk.export.quiet import quiet
+from onnxwalk.export.text import (
+    cut_text,
+    given_text,
+    label_settings,
+    notes_on,
+    store,
+    text_settings,
+)
+from onnxwalk.export.tracing.trace import trace
+from onnxwalk.export.verify import check
 from onnxwalk.export.write import staged
 
-if TYPE_CHECKING:
-    from onnxwalk.export.load import Architecture
-
-STAGES = ("load", "trace", "convert", "write", "check")
-Progress = Callable[[str], None]
+#: what ``progress`` is called with, in this order -> what the command line says meanwhile
+STAGES = {
+    "load": "reading the model",
+    "trace": "tracing it",
+    "convert": "converting to ONNX",
+    "write": "writing",
+    "check": "comparing with Keras",
+}
+Progress = Callable[[str], object]
 
 
 @dataclass
 class Export:
-    """What an export gave: the model, each output's largest difference from Keras, and what the
-    user should know."""
+    """The result of an export: the model, each output's largest difference from Keras, and what
+    the user should know."""
 
     draft: Draft
     differences: dict[str, float]  # empty when the model wasn't verified
     notes: tuple[str, ...] = ()
     layers: int = 0
-    outside: bool = False  # whether the weights are in a file beside the model
+    outside: bool = False  # whether the weights are in a second file
 
     @cached_property
     def model(self) -> Any:
-        """The ``onnx.ModelProto``; made, and the weights copied into it, when first asked for."""
+        """The ``onnx.ModelProto``; the weights are copied into it when it is first used."""
         return attach(self.draft)
 
 
@@ -51,33 +67,20 @@ def run(
     """As ``export.to_onnx``, with the differences that were found. Raises ExportError."""
     report = progress or (lambda stage: None)
     with quiet() as errors:
-        from onnxwalk.export.convert import draft_of
-        from onnxwalk.export.load import load
-        from onnxwalk.export.text import (
-            cut_text,
-            given_text,
-            label_settings,
-            store,
-            text_settings,
-            told,
-        )
-        from onnxwalk.export.tracing.trace import trace
-        from onnxwalk.export.verify import check
-
         report("load")
         model = load(model_or_path, architecture)
         _refuse_other_backends()
         model, layers = cut_text(model)
-        outside = {} if text is None else given_text(text)
+        given = {} if text is None else given_text(text)
         report("trace")
         traced = trace(model)
-        tokenizers = text_settings({**layers, **outside}, traced)
+        tokenizers = text_settings([*layers.items(), *given.items()], traced)
         names = {} if labels is None else label_settings(labels, traced)
         report("convert")
         draft = draft_of(traced, opset=opset, errors=errors)
         differences: dict[str, float] = {}
         store(draft.model, tokenizers, names)
-        notes = tuple(told(tokenizers, layers))
+        notes = tuple(notes_on(tokenizers, layers))
         if path is None and not verify:
             return Export(draft, differences, notes, len(traced.layers))
         if path is not None:

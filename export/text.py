@@ -22,14 +22,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from onnxwalk.export.errors import ExportError, one_line
+from onnxwalk.export.load import load
 from onnxwalk.export.tracing.recurrent import keeps_states
+from onnxwalk.export.tracing.trace import Trace
 from onnxwalk.interpreter.text import LABELS_KEY, SPLIT, STANDARDIZE, TEXT_KEY, Tokenizer
 
 #: what `text=` takes for one input: a layer, or the path of a file that holds one
@@ -178,8 +180,6 @@ def read_layer(path: Path) -> Any:
     """
     import keras
 
-    from onnxwalk.export.load import load
-
     if not path.is_file():
         raise ExportError(f"no such file: {path}")
     if path.suffix.lower() not in (".json", ".txt"):
@@ -213,7 +213,7 @@ def _widths(config: Mapping[str, Any]) -> Any:
     return tuple(ngrams) if isinstance(ngrams, list) else ngrams
 
 
-def text_settings(layers: Mapping[str | None, Any], trace: Any) -> dict[str, Tokenizer]:
+def text_settings(layers: Iterable[tuple[str | None, Any]], trace: Trace) -> dict[str, Tokenizer]:
     """Input name -> tokenizer, each held against its input and against its Keras layer.
 
     A layer whose input isn't named belongs to the one input that feeds an Embedding.
@@ -223,7 +223,7 @@ def text_settings(layers: Mapping[str | None, Any], trace: Any) -> dict[str, Tok
     """
     ports = {port.name: port for port in trace.inputs}
     settings: dict[str, Tokenizer] = {}
-    for name, layer in layers.items():
+    for name, layer in layers:
         if name is None:
             candidates = list(trace.vocabulary) or [p.name for p in trace.inputs]
             if len(candidates) != 1:
@@ -288,7 +288,7 @@ def check_tokenizer(tokenizer: Tokenizer, layer: Any) -> None:
             raise ExportError(f"layer {layer.name}: {text!r} becomes {row}, but here {ids}")
 
 
-def label_settings(labels: Any, trace: Any) -> dict[str, list[str]]:
+def label_settings(labels: Any, trace: Trace) -> dict[str, list[str]]:
     """Output name -> class names: a list goes to each output that has so many classes.
 
     Raises ExportError when they fit no output, or an output that is named.
@@ -335,7 +335,7 @@ def store(proto: Any, text: Mapping[str, Tokenizer], labels: Mapping[str, list[s
             entry.key, entry.value = key, json.dumps(value, ensure_ascii=False)
 
 
-def told(text: Mapping[str, Tokenizer], layers: Mapping[str, Any]) -> list[str]:
+def notes_on(text: Mapping[str, Tokenizer], layers: Mapping[str, Any]) -> list[str]:
     """A line for each input that takes ids, where the model took text."""
     return [
         f"input {name} takes the ids of layer {layers[name].name}, not text: its "

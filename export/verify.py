@@ -114,7 +114,7 @@ def edge_inputs(trace: Trace, random: dict[str, NDArray[Any]]) -> list[dict[str,
     Ids are the lowest, the next, and the highest; texts stay as they are. Nothing for models
     whose batch size is fixed.
     """
-    if any(port.shape[:1] != (None,) for port in trace.inputs):
+    if any((port.shape or ())[:1] != (None,) for port in trace.inputs):
         return []
     three: dict[str, NDArray[Any]] = {}
     for name, values in random.items():

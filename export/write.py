@@ -36,7 +36,7 @@ _GRAPH, _INITIALIZER, _RAW_DATA = b"\x3a", b"\x2a", b"\x4a"
 def staged(
     draft: Draft, path: str | os.PathLike[str] | None, largest: int | None = None
 ) -> Iterator[Path]:
-    """Write into a folder of its own beside ``path``; on leaving without an error, move it there.
+    """Write into a folder of its own next to ``path``; on leaving without an error, move it there.
 
     Yields the path of the file for reading. ``path`` of None: to read and to throw away.
 

@@ -47,6 +47,7 @@ LAYERS = [
     ["export"],
     ["export.coverage", "export.study"],
     ["export.cli"],
+    ["export.__main__"],
 ]
 
 #: what ops and the interpreter import besides NumPy and Python's own: rich for the command line,

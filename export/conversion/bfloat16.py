@@ -1,14 +1,13 @@
-"""bfloat16 on its way through tf2onnx, which takes it for float16 otherwise; and where it stops."""
+"""Which models compute in bfloat16, and which operators don't take it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
+from onnxwalk.export.conversion.names import layer_of
 from onnxwalk.export.conversion.opsets import newest
-from onnxwalk.export.names import layer_of
 
 _UNSUPPORTED = re.compile(r"op_type:\s*(\w+), node name: ([^)]+)\).*tensor\(bfloat16\)")
 
@@ -22,30 +21,6 @@ def in_bfloat16(graph: Any) -> bool:
         for node in graph.node
         for attribute in node.attr.values()
     )
-
-
-@contextmanager
-def kept_apart() -> Iterator[None]:
-    """tf2onnx's tables say bfloat16 where they said float16. Not for two threads at once."""
-    import ml_dtypes
-    from onnx import TensorProto
-    from tensorflow import dtypes
-    from tf2onnx import tf_utils, utils
-
-    tables: list[tuple[dict[Any, Any], Any, Any]] = [
-        (tf_utils.TF_TO_ONNX_DTYPE, dtypes.bfloat16.as_datatype_enum, TensorProto.BFLOAT16),
-        (utils.ONNX_TO_NUMPY_DTYPE, TensorProto.BFLOAT16, ml_dtypes.bfloat16),
-        (utils.ONNX_DTYPE_NAMES, TensorProto.BFLOAT16, "bfloat16"),
-    ]
-    before = [dict(table) for table, _, _ in tables]
-    for table, key, value in tables:
-        table[key] = value
-    try:
-        yield
-    finally:
-        for (table, _, _), original in zip(tables, before, strict=True):
-            table.clear()
-            table.update(original)
 
 
 def refusal(detail: str, opset: int, layers: Sequence[str]) -> str | None:

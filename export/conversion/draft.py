@@ -1,4 +1,4 @@
-"""A model on its way to a file: the graph as a proto, its weights as arrays beside it.
+"""A model on its way to a file: the graph as a proto, its weights as separate arrays.
 
 Weights are views of Keras's own memory for as long as possible. Every copy counts: a VGG16 is half
 a gigabyte, and a protobuf message copies what is put into it.
@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from onnxwalk.export.tracing.names import free_name
 
 #: weights of at most so many elements may say something about shapes
 _TELLING = 1024
@@ -43,9 +45,8 @@ class Draft:
         counts = Counter(name for node in self.nodes() for name in node.input)
         counts.update(value.name for value in self.graph.output)
         for node in self.nodes():
-            for attribute in node.attribute:
-                for graph in (attribute.g, *attribute.graphs):
-                    counts.update(value.name for value in graph.output)
+            for graph in inner_graphs(node):
+                counts.update(value.name for value in graph.output)
         return counts
 
     def rename(self, names: dict[str, str]) -> None:
@@ -61,17 +62,16 @@ class Draft:
                 for i, name in enumerate(node.input):
                     if name in names:
                         node.input[i] = final(name)
-                for attribute in node.attribute:
-                    for inner in (attribute.g, *attribute.graphs):
-                        within(inner)
-                        for value in inner.output:
-                            value.name = final(value.name)
+                for inner in inner_graphs(node):
+                    within(inner)
+                    for value in inner.output:
+                        value.name = final(value.name)
 
         within(self.graph)
 
-    def keep(self, wanted: Callable[[Any], bool]) -> None:
-        """Only the nodes of the top graph that are wanted stay."""
-        kept = [node for node in self.graph.node if wanted(node)]
+    def keep(self, is_kept: Callable[[Any], bool]) -> None:
+        """Only the nodes of the top graph for which ``is_kept`` is true stay."""
+        kept = [node for node in self.graph.node if is_kept(node)]
         if len(kept) < len(self.graph.node):
             del self.graph.node[:]
             self.graph.node.extend(kept)
@@ -80,7 +80,7 @@ class Draft:
         """Remove nodes whose results nobody reads, and then weights that nobody reads."""
         while True:
             before, reads = len(self.graph.node), self.reads()
-            self.keep(lambda node, reads=reads: any(reads[name] for name in node.output))
+            self.keep(lambda node: any(reads[name] for name in node.output))  # noqa: B023
             if len(self.graph.node) == before:
                 break
         for name in [name for name in self.weights if not reads[name]]:
@@ -90,16 +90,8 @@ class Draft:
         """Put the nodes of the top graph into an order in which each comes after what it reads."""
         producers, done, order = self.producers(), set(), []
 
-        def needs(node: Any) -> Iterator[str]:
-            yield from node.input
-            for attribute in node.attribute:
-                for graph in (attribute.g, *attribute.graphs):
-                    for inner in walk(graph):
-                        yield from inner.input
-                    yield from (value.name for value in graph.output)
-
         for root in self.graph.node:
-            stack = [(root, needs(root))]
+            stack = [(root, reads_of(root))]
             while stack:
                 node, sources = stack[-1]
                 if id(node) in done:
@@ -111,7 +103,7 @@ class Draft:
                     order.append(node)
                     stack.pop()
                 elif id(source) not in done:
-                    stack.append((source, needs(source)))
+                    stack.append((source, reads_of(source)))
         del self.graph.node[:]
         self.graph.node.extend(order)
 
@@ -120,14 +112,8 @@ class Draft:
         if self._taken is None:
             self._taken = {n for node in self.nodes() for n in node.output}
             self._taken |= {value.name for value in self.graph.input}
-        taken = self._taken
-        taken |= self.weights.keys()
-        name, number = stem, 0
-        while name in taken:
-            number += 1
-            name = f"{stem}_{number}"
-        taken.add(name)
-        return name
+        self._taken |= self.weights.keys()
+        return free_name(stem, self._taken)
 
     def skeleton(self) -> Any:
         """A model with the same nodes whose weights are inputs, for what only looks at types.
@@ -168,15 +154,34 @@ def walk(graph: Any) -> Iterator[Any]:
     """Every node of a graph and of the graphs inside its nodes."""
     for node in graph.node:
         yield node
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from walk(attribute.g)
-            for inner in attribute.graphs:
-                yield from walk(inner)
+        for inner in inner_graphs(node):
+            yield from walk(inner)
+
+
+def inner_graphs(node: Any) -> Iterator[Any]:
+    """The graphs in a node's attributes."""
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def inner_reads(node: Any) -> Iterator[str]:
+    """The tensors that the graphs inside a node read or hand on."""
+    for graph in inner_graphs(node):
+        for inner in walk(graph):
+            yield from inner.input
+        yield from (value.name for value in graph.output)
+
+
+def reads_of(node: Any) -> Iterator[str]:
+    """The tensors that a node, or a graph inside it, reads."""
+    yield from node.input
+    yield from inner_reads(node)
 
 
 def lift(model: Any, weights: dict[str, NDArray[Any]] | None = None) -> Draft:
-    """The draft of a whole model, which is emptied of its initializers.
+    """The draft of a complete model, which is emptied of its initializers.
 
     ``weights``: arrays for graph inputs that stand for weights; those inputs are removed.
     """
@@ -192,7 +197,7 @@ def lift(model: Any, weights: dict[str, NDArray[Any]] | None = None) -> Draft:
 
 
 def attach(draft: Draft) -> Any:
-    """The whole model in one message; takes the weights out of the draft on the way.
+    """The complete model in one message; takes the weights out of the draft on the way.
 
     The largest go first: each is copied twice for a moment, best while little is there yet.
     """
@@ -249,10 +254,10 @@ def constant(draft: Draft, name: str, *, single: bool = False) -> Any:
 
 def ints(draft: Draft, values: Any, stem: str) -> str:
     """A weight of int64 with these values: one that is there, or a new one."""
-    wanted = np.array(values, np.int64)
+    new = np.array(values, np.int64)
     for name, array in draft.weights.items():
-        if array.dtype == np.int64 and array.shape == wanted.shape and (array == wanted).all():
+        if array.dtype == np.int64 and array.shape == new.shape and (array == new).all():
             return name
     name = draft.new_name(stem)
-    draft.weights[name] = wanted
+    draft.weights[name] = new
     return name

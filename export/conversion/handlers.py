@@ -1,4 +1,4 @@
-"""TensorFlow operations that tf2onnx has no mapping for, in terms of those that it has."""
+"""TensorFlow operations that tf2onnx has no mapping for, or a wrong one."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.export.tracing.markers import replace
-from onnxwalk.export.tracing.resizing import (
+from onnxwalk.export.conversion.nodes import Nodes
+from onnxwalk.export.conversion.resizes import (
     MATRIX_RESIZES,
     bilinear_resize,
     matrix_resize,
@@ -18,185 +18,133 @@ from onnxwalk.export.tracing.resizing import (
 #: operation that is left over -> what to do about it
 ADVICE = dict.fromkeys(MATRIX_RESIZES, "give the images a fixed height and width")
 
-Handler = Callable[[Any, Any, str, Any], None]
+
+def handlers() -> dict[str, tuple[Callable[..., None], list[Any]]]:
+    """TensorFlow operation -> its handler, as tf2onnx takes ``custom_op_handlers``."""
+
+    def handler(write: Callable[[Nodes], None]) -> Callable[..., None]:
+        return lambda ctx, node, _name, _args: write(Nodes(ctx, node))
+
+    return {kind: (handler(write), []) for kind, write in _WRITERS.items()}
 
 
-def handlers() -> dict[str, tuple[Handler, list[Any]]]:
-    """TensorFlow operation -> its handler, as tf2onnx's ``custom_op_handlers`` wants it."""
-    return {
-        "Erfc": (_erfc, []),
-        "Expm1": (_expm1, []),
-        "Log": (_log, []),
-        "Log1p": (_log1p, []),
-        "Bucketize": (_bucketize, []),
-        "Conv3D": (_conv3d, []),
-        "FloorDiv": (_floor_div, []),
-        "FloorMod": (_floor_mod, []),
-        "OneHot": (_one_hot, []),
-        "Pad": (_pad, []),
-        "PadV2": (_pad, []),
-        "Round": (_round, []),
-        "ResizeBilinear": (bilinear_resize, []),
-        "ResizeNearestNeighbor": (nearest_resize, []),
-        **{kind: (matrix_resize, []) for kind in MATRIX_RESIZES},
-    }
-
-
-def _erfc(ctx: Any, node: Any, name: str, _args: Any) -> None:
+def _erfc(nodes: Nodes) -> None:
     """erfc(x) = 1 - erf(x), as gelu uses it."""
-    erf = _before(ctx, node, name, "Erf", list(node.input))
-    replace(ctx, node, "Sub", [_one(ctx, node, name), erf])
+    nodes.replace("Sub", [_one(nodes), nodes.add("Erf", nodes.inputs)])
 
 
-def _expm1(ctx: Any, node: Any, name: str, _args: Any) -> None:
+def _expm1(nodes: Nodes) -> None:
     """expm1(x) = exp(x) - 1"""
-    exp = _before(ctx, node, name, "Exp", list(node.input))
-    replace(ctx, node, "Sub", [exp, _one(ctx, node, name)])
+    nodes.replace("Sub", [nodes.add("Exp", nodes.inputs), _one(nodes)])
 
 
-def _log(ctx: Any, node: Any, _name: str, _args: Any) -> None:
+def _log(nodes: Nodes) -> None:
     """In its own type; tf2onnx goes by way of float32, and knows no float16."""
-    replace(ctx, node, "Log", list(node.input))
+    nodes.replace("Log", nodes.inputs)
 
 
-def _log1p(ctx: Any, node: Any, name: str, _args: Any) -> None:
+def _log1p(nodes: Nodes) -> None:
     """log1p(x) = log(1 + x)"""
-    total = _before(ctx, node, name, "Add", [node.input[0], _one(ctx, node, name)])
-    replace(ctx, node, "Log", [total])
+    nodes.replace("Log", [nodes.add("Add", [*nodes.inputs, _one(nodes)])])
 
 
-def _bucketize(ctx: Any, node: Any, name: str, _args: Any) -> None:
+def _bucketize(nodes: Nodes) -> None:
     """How many boundaries are at or below x: int32, shaped as x."""
-    from onnx import TensorProto, helper
-
-    x, rank = node.input[0], len(ctx.get_shape(node.input[0]))
-    if ctx.get_dtype(x) not in (TensorProto.FLOAT, TensorProto.DOUBLE):
-        x = _op(ctx, name, "Cast", [x], to=TensorProto.FLOAT)
-    dtype = helper.tensor_dtype_to_np_dtype(ctx.get_dtype(x))
-    boundaries = _const(ctx, name, np.array(node.get_attr("boundaries").floats, dtype))
-    axis = _const(ctx, name, np.array([rank]))
-    x = _op(ctx, name, "Unsqueeze", [x, axis])
-    above = _op(ctx, name, "GreaterOrEqual", [x, boundaries])
-    above = _op(ctx, name, "Cast", [above], to=TensorProto.INT32)
-    replace(ctx, node, "ReduceSum", [above, axis], keepdims=0)
+    x = nodes.inputs[0]
+    rank, dtype = len(nodes.shape(x)), nodes.dtype(x)
+    if dtype not in (np.float32, np.float64):
+        x, dtype = nodes.cast(x, np.float32), np.dtype(np.float32)
+    boundaries = nodes.const(nodes.node.get_attr("boundaries").floats, dtype)
+    axis = nodes.const([rank])
+    above = nodes.add("GreaterOrEqual", [nodes.add("Unsqueeze", [x, axis]), boundaries])
+    nodes.replace("ReduceSum", [nodes.cast(above, np.int32), axis], keepdims=0)
 
 
-def _one_hot(ctx: Any, node: Any, name: str, _args: Any) -> None:
+def _one_hot(nodes: Nodes) -> None:
     """Where(index == 0 … depth - 1, on, off): ONNX's OneHot counts negative indices from the end,
     TensorFlow's are off everywhere."""
-    indices, _, on, off = node.input
-    rank, axis = len(ctx.get_shape(indices)), node.get_attr("axis").i
+    indices, _, on, off = nodes.inputs
+    rank, axis = len(nodes.shape(indices)), nodes.node.get_attr("axis").i
     axis = rank if axis < 0 else axis
-    if node.inputs[1].is_const():
-        from onnx import helper
-
-        dtype = helper.tensor_dtype_to_np_dtype(ctx.get_dtype(indices))
-        count = np.arange(int(node.inputs[1].get_tensor_value()), dtype=dtype)
-        classes = _const(ctx, name, count.reshape([-1] + [1] * (rank - axis)))
-    else:
+    depth = nodes.known(1)
+    if depth is None:
         raise ValueError("the depth of one_hot must be a constant")
-    indices = _op(ctx, name, "Unsqueeze", [indices, _const(ctx, name, np.array([axis]))])
-    same = _op(ctx, name, "Equal", [indices, classes])
-    replace(ctx, node, "Where", [same, on, off])
+    count = np.arange(int(depth), dtype=nodes.dtype(indices))
+    classes = nodes.const(count.reshape([-1] + [1] * (rank - axis)))
+    same = nodes.add("Equal", [nodes.add("Unsqueeze", [indices, nodes.const([axis])]), classes])
+    nodes.replace("Where", [same, on, off])
 
 
-def _pad(ctx: Any, node: Any, name: str, _args: Any) -> None:
+def _pad(nodes: Nodes) -> None:
     """Of any type; tf2onnx takes short floats and bytes to float32 but leaves the constant behind.
 
     TensorFlow's paddings are (before, after) by axis, ONNX's all the befores and then the afters.
     """
-    x, paddings, *value = node.input
-    if node.inputs[1].is_const():
-        amounts = node.inputs[1].get_tensor_value(as_list=False).astype(np.int64)
-        pads = _const(ctx, name, amounts.T.flatten())
+    x, paddings, *value = nodes.inputs
+    amounts = nodes.known(1)
+    if amounts is not None:
+        pads = nodes.const(amounts.astype(np.int64).T.flatten())
     else:
-        from onnx import TensorProto
-
-        pads = _op(ctx, name, "Cast", [paddings], to=TensorProto.INT64)
-        pads = _op(ctx, name, "Transpose", [pads], perm=[1, 0])
-        pads = _op(ctx, name, "Reshape", [pads, _const(ctx, name, np.array([-1]))])
-    replace(ctx, node, "Pad", [x, pads, *value])
+        pads = nodes.add("Transpose", [nodes.cast(paddings, np.int64)], perm=[1, 0])
+        pads = nodes.add("Reshape", [pads, nodes.const([-1])])
+    nodes.replace("Pad", [x, pads, *value])
 
 
-def _floor_mod(ctx: Any, node: Any, name: str, _args: Any) -> None:
+def _floor_mod(nodes: Nodes) -> None:
     """x - y * floor(x / y), with the sign of y; tf2onnx's has that of x for integers."""
-    x, y = node.input
-    if not _is_float(ctx, x):
-        replace(ctx, node, "Mod", [x, y])
+    x, y = nodes.inputs
+    if not nodes.is_float(x):
+        nodes.replace("Mod", [x, y])
         return
-    rest = _op(ctx, name, "Mod", [x, y], fmod=1)
-    dtype = _dtype(ctx, x)
-    zero = _const(ctx, name, np.zeros((), dtype))
-    other = _op(ctx, name, "Less", [_op(ctx, name, "Mul", [rest, y]), zero])
-    replace(ctx, node, "Where", [other, _op(ctx, name, "Add", [rest, y]), rest])
+    rest = nodes.add("Mod", [x, y], fmod=1)
+    zero = nodes.const(0, nodes.dtype(x))
+    other = nodes.add("Less", [nodes.add("Mul", [rest, y]), zero])
+    nodes.replace("Where", [other, nodes.add("Add", [rest, y]), rest])
 
 
-def _floor_div(ctx: Any, node: Any, name: str, _args: Any) -> None:
+def _floor_div(nodes: Nodes) -> None:
     """floor(x / y), for integers (x - mod(x, y)) / y; tf2onnx's rounds those towards zero."""
-    x, y = node.input
-    if _is_float(ctx, x):
-        replace(ctx, node, "Floor", [_op(ctx, name, "Div", [x, y])])
+    x, y = nodes.inputs
+    if nodes.is_float(x):
+        nodes.replace("Floor", [nodes.add("Div", [x, y])])
         return
-    whole = _op(ctx, name, "Sub", [x, _op(ctx, name, "Mod", [x, y])])
-    replace(ctx, node, "Div", [whole, y])
+    nodes.replace("Div", [nodes.add("Sub", [x, nodes.add("Mod", [x, y])]), y])
 
 
-def _round(ctx: Any, node: Any, _name: str, _args: Any) -> None:
+def _round(nodes: Nodes) -> None:
     """To the nearest even integer at halves, which tf2onnx's formula doesn't do."""
-    x = node.input[0]
-    replace(ctx, node, "Round" if _is_float(ctx, x) else "Identity", [x])
+    nodes.replace("Round" if nodes.is_float(nodes.inputs[0]) else "Identity", nodes.inputs)
 
 
-def _is_float(ctx: Any, tensor: str) -> bool:
-    return np.issubdtype(_dtype(ctx, tensor), np.floating)
-
-
-def _dtype(ctx: Any, tensor: str) -> Any:
-    from onnx import helper
-
-    return helper.tensor_dtype_to_np_dtype(ctx.get_dtype(tensor))
-
-
-def _conv3d(ctx: Any, node: Any, name: str, _args: Any) -> None:
+def _conv3d(nodes: Nodes) -> None:
     """tf2onnx's own, which forgets the groups: channels of the input / those of the kernel."""
     from tf2onnx.onnx_opset.nn import ConvOp
 
-    first = node.get_attr_str("data_format").startswith("NC")
-    channels = ctx.get_shape(node.input[0])[1 if first else -1]
-    groups = channels // ctx.get_shape(node.input[1])[3]
-    ConvOp.version_11(ctx, node)
-    node.set_attr("group", groups)
+    x, kernel = nodes.inputs
+    first = nodes.node.get_attr_str("data_format").startswith("NC")
+    groups = nodes.shape(x)[1 if first else -1] // nodes.shape(kernel)[3]
+    ConvOp.version_11(nodes.ctx, nodes.node)
+    nodes.node.set_attr("group", groups)
 
 
-def _op(ctx: Any, name: str, kind: str, inputs: list[str], **attributes: Any) -> str:
-    from tf2onnx import utils
-
-    scoped = utils.make_name(f"{name}/{kind}")
-    return ctx.make_node(kind, inputs, attr=attributes, name=scoped).output[0]
+def _one(nodes: Nodes) -> str:
+    return nodes.const(1, nodes.dtype(nodes.inputs[0]))
 
 
-def _const(ctx: Any, name: str, array: Any) -> str:
-    from tf2onnx import utils
-
-    return ctx.make_const(utils.make_name(f"{name}/const"), array).output[0]
-
-
-def _one(ctx: Any, node: Any, name: str) -> str:
-    from onnx import helper
-    from tf2onnx import utils
-
-    dtype = helper.tensor_dtype_to_np_dtype(ctx.get_dtype(node.output[0]))
-    return ctx.make_const(utils.make_name(f"{name}/one"), np.array(1, dtype)).output[0]
-
-
-def _before(ctx: Any, node: Any, name: str, kind: str, inputs: list[str]) -> str:
-    from tf2onnx import utils
-
-    output = node.output[0]
-    return ctx.make_node(
-        kind,
-        inputs,
-        name=utils.make_name(f"{name}/{kind}"),
-        dtypes=[ctx.get_dtype(output)],
-        shapes=[ctx.get_shape(output)],
-    ).output[0]
+_WRITERS: dict[str, Callable[[Nodes], None]] = {
+    "Erfc": _erfc,
+    "Expm1": _expm1,
+    "Log": _log,
+    "Log1p": _log1p,
+    "Bucketize": _bucketize,
+    "Conv3D": _conv3d,
+    "FloorDiv": _floor_div,
+    "FloorMod": _floor_mod,
+    "OneHot": _one_hot,
+    "Pad": _pad,
+    "PadV2": _pad,
+    "Round": _round,
+    "ResizeBilinear": bilinear_resize,
+    "ResizeNearestNeighbor": nearest_resize,
+    **dict.fromkeys(MATRIX_RESIZES, matrix_resize),
+}

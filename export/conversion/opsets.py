@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from onnxwalk.export.conversion.draft import walk
+from onnxwalk.export.conversion.names import layer_of
 from onnxwalk.export.errors import ExportError
-from onnxwalk.export.names import layer_of
 from onnxwalk.ops.contract.registry import LATEST_OPSET
 
 #: what is written unless something else is asked for, and the newest that tf2onnx writes

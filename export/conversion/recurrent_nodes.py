@@ -1,4 +1,4 @@
-"""A recurrent marker becomes RNN, LSTM or GRU nodes, masked or not.
+"""A recurrence becomes RNN, LSTM or GRU nodes, masked or not.
 
 A mask may have holes and padding on either side, as in Keras. With m = int(mask):
 the valid steps are gathered to the front, in order; the node runs with ``sequence_lens`` = sum(m);
@@ -9,50 +9,38 @@ a step that needs it is itself masked, hence the last row is beyond ``sequence_l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from onnxwalk.export.tracing.recurrent import Cell, Marker, marker_of
+from onnxwalk.export.conversion.nodes import Nodes
+from onnxwalk.export.tracing.recurrent import Cell, Recurrence
 
 _INT64_MIN = np.iinfo(np.int64).min
 
 
-def handler(markers: Sequence[Marker]) -> Callable[..., None]:
-    """The tf2onnx handler of ``PyFunc``; weights become graph inputs, see ``weights_of``."""
-    masks: dict[tuple[int, str], _Mask] = {}
-
-    def convert(ctx: Any, node: Any, _name: str, _args: Any) -> None:
-        marker = marker_of(node.get_attr_value("token"), markers)
-        if marker is None:
-            raise ValueError(f"{node.name} calls back into Python, which has no ONNX form")
-        _Writer(ctx, node, marker, masks).write()
-
-    return convert
-
-
-def weights_of(markers: Sequence[Marker]) -> dict[str, Any]:
-    """name -> array of every weight that the handler's nodes refer to."""
+def weights_of(markers: Sequence[Any]) -> dict[str, Any]:
+    """name -> array of every weight that the recurrences' nodes refer to."""
     arrays: dict[str, Any] = {}
-    for marker in markers:
-        for depth, cells in enumerate(marker.layers):
-            per_direction = [cell.weights(marker.dtype) for cell in cells]
+    for recurrence in (m for m in markers if isinstance(m, Recurrence)):
+        for depth, cells in enumerate(recurrence.layers):
+            per_direction = [cell.weights(recurrence.dtype) for cell in cells]
             for name, parts in zip(
-                _names(marker, depth), zip(*per_direction, strict=True), strict=True
+                _names(recurrence, depth), zip(*per_direction, strict=True), strict=True
             ):
                 arrays[name] = np.stack(parts)
     return arrays
 
 
-def _names(marker: Marker, depth: int) -> list[str]:
-    stem = marker.name + (f"/{depth}" if len(marker.layers) > 1 else "")
+def _names(recurrence: Recurrence, depth: int) -> list[str]:
+    stem = recurrence.name + (f"/{depth}" if len(recurrence.layers) > 1 else "")
     return [f"{stem}/{part}" for part in ("W", "R", "B")]
 
 
 @dataclass(frozen=True)
-class _Mask:
+class Mask:
     """What the layers under one mask share: names of tensors in the graph."""
 
     steps: str  # m (batch, time) int32
@@ -60,34 +48,36 @@ class _Mask:
     order: str  # (batch, time, 1) int64: the valid steps first
 
 
-class _Writer:
-    """Writes the nodes of one marker where its PyFunc stood."""
+class RecurrentNodes(Nodes):
+    """The nodes of one recurrence, where its marker stood; ``masks`` are shared within a graph."""
 
-    def __init__(self, ctx: Any, node: Any, marker: Marker, masks: dict) -> None:
-        self.ctx, self.node, self.marker, self.masks = ctx, node, marker, masks
+    def __init__(self, ctx: Any, node: Any, recurrence: Recurrence, masks: Any) -> None:
+        super().__init__(ctx, node)
         self.scope = node.name.rsplit("/", 1)[0]
+        self.recurrence = recurrence
+        self.masks: dict[tuple[int, str], Mask] = masks
         self.outputs = list(node.output)
         self.output_types = [(ctx.get_dtype(o), ctx.get_shape(o)) for o in self.outputs]
-        self.dtype = ctx.get_dtype(node.input[0])
+        self.onnx_type = ctx.get_dtype(node.input[0])
+        self.zero = np.zeros((), self.dtype(node.input[0]))
 
     def write(self) -> None:
-        inputs = list(self.node.input)
-        x = inputs.pop(0)
-        mask = self._mask(inputs.pop(0)) if self.marker.masked else None
+        x, *inputs = self.inputs
+        mask = self._mask(inputs.pop(0)) if self.recurrence.masked else None
         self.ctx.remove_node(self.node.name)
         if mask:
-            x = self._op("GatherND", [x, mask.order], batch_dims=1)
-        x = self._op("Transpose", [x], perm=[1, 0, 2])
+            x = self.add("GatherND", [x, mask.order], batch_dims=1)
+        x = self.add("Transpose", [x], perm=[1, 0, 2])
         final: list[str] = []
         y = last = ""
-        for depth, cells in enumerate(self.marker.layers):
+        for depth, cells in enumerate(self.recurrence.layers):
             if depth:
-                x = self._op("Squeeze", [y, self._ints([1])])
+                x = self.add("Squeeze", [y, self.const([1])])
             count = 2 if cells[0].kind == "LSTM" else 1
-            given = inputs[len(final) : len(final) + count * self.marker.directions]
+            given = inputs[len(final) : len(final) + count * self.recurrence.directions]
             y, last, states = self._node(x, depth, cells, given, count, mask)
             final += states
-        if self.marker.return_sequences:
+        if self.recurrence.return_sequences:
             result = self._sequences(y, mask)
         else:
             result = self._last(last, mask)
@@ -100,13 +90,13 @@ class _Writer:
         self, x: str, depth: int, cells: Sequence[Cell], given: list[str], count: int, mask: Any
     ) -> tuple[str, str, list[str]]:
         """One RNN, LSTM or GRU node; (Y, Y_h, the final states, direction by direction)."""
-        cell, marker = cells[0], self.marker
-        names = _names(marker, depth)
+        cell, recurrence = cells[0], self.recurrence
+        names = _names(recurrence, depth)
         for name, shape in zip(names, self._weight_shapes(cell), strict=True):
-            self.ctx.add_graph_input(name, self.dtype, shape)
+            self.ctx.add_graph_input(name, self.onnx_type, shape)
         inputs = [x, *names, mask.lengths if mask else ""]
         initial = [given[i::count] for i in range(count)]  # h of each direction, then c
-        if not marker.zero_states:
+        if not recurrence.zero_states:
             inputs += [self._stack(parts) for parts in initial]
         while not inputs[-1]:
             inputs.pop()
@@ -114,7 +104,7 @@ class _Writer:
         attributes: dict[str, Any] = {
             "hidden_size": cell.units,
             "direction": "bidirectional" if len(cells) == 2 else
-                         "reverse" if marker.reverse else "forward",
+                         "reverse" if recurrence.reverse else "forward",
             "activations": [name for name, _, _ in activations],
         }  # fmt: skip
         for attribute, values in (
@@ -125,12 +115,12 @@ class _Writer:
                 attributes[attribute] = values
         if cell.kind == "GRU":
             attributes["linear_before_reset"] = int(cell.linear_before_reset)
-        y, *last = self._op(cell.kind, inputs, outputs=1 + count, **attributes)
+        y, *last = self.add(cell.kind, inputs, outputs=1 + count, **attributes)
         return y, last[0], self._final_states(last, initial, mask)
 
     def _weight_shapes(self, cell: Cell) -> list[list[int]]:
-        directions = self.marker.directions
-        gates = {"RNN": 1, "LSTM": 4, "GRU": 3}[cell.kind] * cell.units
+        directions = self.recurrence.directions
+        gates = cell.gates * cell.units
         return [
             [directions, gates, -1],
             [directions, gates, cell.units],
@@ -140,136 +130,92 @@ class _Writer:
     def _final_states(self, last: list[str], initial: list[list[str]], mask: Any) -> list[str]:
         """(batch, units) each, h and c of one direction after the other, where they are used."""
         if len(self.outputs) == 1 or not any(map(self._used, self.outputs[1:])):
-            return [last[0]] * (len(last) * self.marker.directions)
+            return [last[0]] * (len(last) * self.recurrence.directions)
         rows: list[list[str]] = []
         for tensor, before in zip(last, initial, strict=True):
             parts = [tensor]
-            if self.marker.directions == 2:
-                parts = self._op("Split", [tensor], outputs=2, axis=0, **self._halves())
-            parts = [self._op("Squeeze", [part, self._ints([0])]) for part in parts]
-            if mask and not self.marker.zero_states:  # a row without a valid step keeps its state
+            if self.recurrence.directions == 2:
+                halves: dict[str, Any] = {"num_outputs": 2} if self.ctx.opset >= 18 else {}
+                parts = self.add("Split", [tensor], outputs=2, axis=0, **halves)
+            parts = [self.add("Squeeze", [part, self.const([0])]) for part in parts]
+            if (
+                mask and not self.recurrence.zero_states
+            ):  # a row without a valid step keeps its state
                 some = self._some(mask)
                 parts = [
-                    self._op("Where", [some, p, b]) for p, b in zip(parts, before, strict=True)
+                    self.add("Where", [some, p, b]) for p, b in zip(parts, before, strict=True)
                 ]
             rows.append(parts)
-        return [row[d] for d in range(self.marker.directions) for row in rows]
+        return [row[d] for d in range(self.recurrence.directions) for row in rows]
 
     def _sequences(self, y: str, mask: Any) -> str:
         """Y (time, directions, batch, units) -> (batch, time, directions*units), Keras's way."""
-        marker = self.marker
-        if marker.directions == 1:
-            y = self._op("Squeeze", [y, self._ints([1])])
-            y = self._op("Transpose", [y], perm=[1, 0, 2])
+        recurrence = self.recurrence
+        if recurrence.directions == 1:
+            y = self.add("Squeeze", [y, self.const([1])])
+            y = self.add("Transpose", [y], perm=[1, 0, 2])
         else:
-            y = self._op("Transpose", [y], perm=[2, 0, 1, 3])
-            y = self._op("Reshape", [y, self._ints([0, 0, 2 * marker.layers[-1][0].units])])
+            y = self.add("Transpose", [y], perm=[2, 0, 1, 3])
+            y = self.add("Reshape", [y, self.const([0, 0, 2 * recurrence.layers[-1][0].units])])
         if mask:
-            count = self._op("CumSum", [mask.steps, self._const(np.array(1, np.int32))])
-            if marker.zero_output_for_mask:
-                count = self._op("Mul", [count, mask.steps])
-            one = mask.steps if self._backward_fill else self._const(np.array(1, np.int32))
-            row = self._op("Cast", [self._op("Sub", [count, one])], to=_int64())
-            y = self._op(
-                "GatherND", [y, self._op("Unsqueeze", [row, self._ints([2])])], batch_dims=1
+            count = self.add("CumSum", [mask.steps, self.const(1, np.int32)])
+            if recurrence.zero_output_for_mask:
+                count = self.add("Mul", [count, mask.steps])
+            one = mask.steps if self._backward_fill else self.const(1, np.int32)
+            row = self.cast(self.add("Sub", [count, one]), np.int64)
+            y = self.add(
+                "GatherND", [y, self.add("Unsqueeze", [row, self.const([2])])], batch_dims=1
             )
-        if marker.reverse:
-            ends = self._ints([-1]), self._ints([_INT64_MIN]), self._ints([1]), self._ints([-1])
-            y = self._op("Slice", [y, *ends])
+        if recurrence.reverse:
+            ends = self.const([-1]), self.const([_INT64_MIN]), self.const([1]), self.const([-1])
+            y = self.add("Slice", [y, *ends])
         return y
 
     @property
     def _backward_fill(self) -> bool:
         """A masked step of a backward layer repeats the valid step after it, not before it."""
-        return self.marker.reverse and not self.marker.zero_output_for_mask
+        return self.recurrence.reverse and not self.recurrence.zero_output_for_mask
 
     def _last(self, last: str, mask: Any) -> str:
         """Y_h (directions, batch, units) -> (batch, directions*units)."""
-        marker = self.marker
-        if marker.directions == 1:
-            last = self._op("Squeeze", [last, self._ints([0])])
+        recurrence = self.recurrence
+        if recurrence.directions == 1:
+            last = self.add("Squeeze", [last, self.const([0])])
         else:
-            last = self._op("Transpose", [last], perm=[1, 0, 2])
-            last = self._op("Reshape", [last, self._ints([0, 2 * marker.layers[-1][0].units])])
-        if mask and not marker.zero_states:  # the output of a row without a valid step is zero
-            last = self._op("Where", [self._some(mask), last, self._zero()])
-        if mask and marker.zero_output_for_mask:
-            end = self._ints([0 if marker.reverse else -1])
-            step = self._op("Gather", [mask.steps, end], axis=1)
-            last = self._op("Where", [self._op("Cast", [step], to=_bool()), last, self._zero()])
+            last = self.add("Transpose", [last], perm=[1, 0, 2])
+            last = self.add("Reshape", [last, self.const([0, 2 * recurrence.layers[-1][0].units])])
+        if mask and not recurrence.zero_states:  # the output of a row without a valid step is zero
+            last = self.add("Where", [self._some(mask), last, self.const(self.zero)])
+        if mask and recurrence.zero_output_for_mask:
+            end = self.const([0 if recurrence.reverse else -1])
+            step = self.add("Gather", [mask.steps, end], axis=1)
+            last = self.add("Where", [self.cast(step, np.bool_), last, self.const(self.zero)])
         return last
 
-    def _mask(self, mask: str) -> _Mask:
+    def _mask(self, mask: str) -> Mask:
         key = id(self.ctx), mask
         if key not in self.masks:
             shape = self.ctx.get_shape(mask)
-            m = self._op("Cast", [mask], to=_int32())
-            n = self._op("ReduceSum", [m, self._ints([1])], keepdims=0)
+            m = self.cast(mask, np.int32)
+            n = self.add("ReduceSum", [m, self.const([1])], keepdims=0)
             if shape and shape[1] > 0:
-                time = self._ints([shape[1]])
+                time = self.const([shape[1]])
             else:
-                time = self._op("Gather", [self._op("Shape", [m]), self._ints([1])])
-            order = self._op("TopK", [m, time], outputs=2)[1]  # equal values: lower index first
-            order = self._op("Unsqueeze", [order, self._ints([2])])
-            self.masks[key] = _Mask(m, n, order)
+                time = self.add("Gather", [self.add("Shape", [m]), self.const([1])])
+            order = self.add("TopK", [m, time], outputs=2)[1]  # equal values: lower index first
+            order = self.add("Unsqueeze", [order, self.const([2])])
+            self.masks[key] = Mask(m, n, order)
         return self.masks[key]
 
-    def _some(self, mask: _Mask) -> str:
+    def _some(self, mask: Mask) -> str:
         """(batch, 1) bool: the row has a valid step."""
-        some = self._op("Greater", [mask.lengths, self._const(np.array(0, np.int32))])
-        return self._op("Unsqueeze", [some, self._ints([1])])
+        some = self.add("Greater", [mask.lengths, self.const(0, np.int32)])
+        return self.add("Unsqueeze", [some, self.const([1])])
 
     def _stack(self, parts: list[str]) -> str:
         """States (batch, units) of each direction -> (directions, batch, units)."""
-        parts = [self._op("Unsqueeze", [part, self._ints([0])]) for part in parts]
-        return parts[0] if len(parts) == 1 else self._op("Concat", parts, axis=0)
-
-    def _halves(self) -> dict[str, int]:
-        return {"num_outputs": 2} if self.ctx.opset >= 18 else {}
+        parts = [self.add("Unsqueeze", [part, self.const([0])]) for part in parts]
+        return parts[0] if len(parts) == 1 else self.add("Concat", parts, axis=0)
 
     def _used(self, output: str) -> bool:
         return bool(self.ctx.find_output_consumers(output)) or output in self.ctx.outputs
-
-    def _zero(self) -> str:
-        from onnx import helper
-
-        return self._const(np.zeros((), helper.tensor_dtype_to_np_dtype(self.dtype)))
-
-    def _ints(self, values: list[int]) -> str:
-        return self._const(np.array(values, np.int64))
-
-    def _const(self, array: Any) -> str:
-        from tf2onnx import utils
-
-        return self.ctx.make_const(utils.make_name(f"{self.scope}/const"), array).output[0]
-
-    def _op(self, kind: str, inputs: Sequence[str], *, outputs: int = 1, **attributes: Any) -> Any:
-        """A node below the layer's name; its output's name, or a list of several."""
-        from tf2onnx import utils
-
-        node = self.ctx.make_node(
-            kind,
-            list(inputs),
-            attr=attributes,
-            output_count=outputs,
-            name=utils.make_name(f"{self.scope}/{kind}"),
-        )
-        return node.output[0] if outputs == 1 else list(node.output)
-
-
-def _int32() -> int:
-    from onnx import TensorProto
-
-    return TensorProto.INT32
-
-
-def _int64() -> int:
-    from onnx import TensorProto
-
-    return TensorProto.INT64
-
-
-def _bool() -> int:
-    from onnx import TensorProto
-
-    return TensorProto.BOOL

@@ -1,7 +1,7 @@
 """``python -m export applications``: all of ``keras.applications``, exported and compared.
 
 Each model gets a process of its own, so that memory can be measured. With names, only their rows
-of the table are made anew.
+of the table are computed again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.export.coverage.random_weights import pictures, randomize_as_trained
 from onnxwalk.export.errors import ExportError, one_line
+from onnxwalk.interpreter.optional import onnxruntime_session
 
 #: the smallest of each family, whose pictures have Keras's own size
 SMALLEST = (
@@ -44,11 +46,9 @@ def names() -> list[str]:
 
 
 def build(name: str, *, side: int | None = None, seed: int = 0) -> Any:
-    """The application with random weights as training leaves them, and logits.
+    """The application with the weights of ``randomize_as_trained``, and logits.
 
-    Kernels keep the size of what passes, and BatchNormalization holds the statistics of what
-    really comes along: otherwise a deep model gives the same for every picture, and any error
-    passes for rounding. ``side``: of the picture, where Keras's own size is not wanted.
+    ``side``: of the picture, if not Keras's own.
     """
     import keras
 
@@ -58,49 +58,8 @@ def build(name: str, *, side: int | None = None, seed: int = 0) -> Any:
     if side is not None:
         options["input_shape"] = (side, side, 3)
     model = getattr(keras.applications, name)(**options)
-    randomize(model, seed)
+    randomize_as_trained(model, seed)
     return model
-
-
-def randomize(model: Any, seed: int = 0) -> None:
-    """See ``build``; works on any model of pictures."""
-    import keras
-
-    rng = np.random.default_rng(seed)
-    norms = []
-    for layer in model._flatten_layers(include_self=False):
-        if isinstance(layer, keras.layers.Normalization):
-            continue
-        if isinstance(layer, keras.layers.BatchNormalization):
-            norms.append((layer, layer.momentum))
-            layer.momentum = 0.0
-        for variable in layer._trainable_variables + layer._non_trainable_variables:
-            values = _random(variable, rng)
-            if values is not None:
-                variable.assign(values.astype(variable.dtype))
-    if norms:
-        model(pictures(model, rng), training=True)
-    for layer, momentum in norms:
-        layer.momentum = momentum
-
-
-def pictures(model: Any, rng: np.random.Generator) -> Any:
-    """Two random pictures (2, height, width, channels) float32; 224 where the model is open."""
-    shape = [224 if size is None else size for size in model.input_shape[1:]]
-    return rng.uniform(0, 255, (2, *shape)).astype("float32")
-
-
-def _random(variable: Any, rng: np.random.Generator) -> Any:
-    shape, name = tuple(variable.shape), variable.name
-    if not str(variable.dtype).startswith(("float", "bfloat")) or "moving" in name:
-        return None
-    if "gamma" in name:
-        return rng.uniform(0.5, 1.5, shape)
-    if "kernel" not in name or len(shape) < 2:
-        return rng.normal(0, 0.2, shape)
-    depthwise = "depthwise" in variable.path and "pointwise" not in name
-    incoming = np.prod(shape[:2]) if depthwise and len(shape) == 4 else np.prod(shape[:-1])
-    return rng.standard_normal(shape, np.float32) * np.float32(np.sqrt(2 / incoming))
 
 
 def measure(name: str, folder: Path, *, side: int | None = None) -> dict[str, Any]:
@@ -115,8 +74,6 @@ def measure(name: str, folder: Path, *, side: int | None = None) -> dict[str, An
 
     with quiet():
         import keras
-
-        from onnxwalk.interpreter.optional import onnxruntime_session
 
         tiny = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
         run(tiny, verify=False)  # what any first export loads is not this one's

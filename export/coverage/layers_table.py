@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING
 
+from onnxwalk.export.coverage.judge import Verdict
 from onnxwalk.export.tracing.refusals import NO_ONNX_FORM
-
-if TYPE_CHECKING:
-    from onnxwalk.export.coverage.layers import Verdict
 
 _HEAD = """# Keras layers
 
@@ -77,7 +74,7 @@ def _total(rows: list[str]) -> str:
 def _row(name: str, verdicts: list[Verdict]) -> str:
     operators: Counter[str] = Counter()
     for verdict in verdicts:
-        operators.update(set(verdict.operators) - {"Identity"})
+        operators.update(sorted(set(verdict.operators) - {"Identity"}))
     right = [v for v in verdicts if not v.failures and v.refused is None]
     said = [v for v in verdicts if v.refused is not None and not v.failures]
     reasons = [f"{v.case.label}: {_why(v.refused)}" for v in said]

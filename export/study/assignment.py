@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import numpy as np
-
 from onnxwalk.export.errors import ExportError
 
 Recurrent = Literal["SimpleRNN", "LSTM", "GRU"]
@@ -91,26 +89,6 @@ def recurrent(
         parts.append(keras.layers.Bidirectional(layer) if bidirectional else layer)
     parts += [keras.layers.Dropout(dropout), keras.layers.Dense(classes, activation=activation)]
     return keras.Sequential(parts, name=name)
-
-
-def randomize(model: Any, seed: int = 0, scale: float = 1.0) -> Any:
-    """Random weights that matter: matrices keep the size of what passes, biases are not zero.
-
-    Returns the model. Moving variances and the like, by name, stay positive.
-    """
-    rng = np.random.default_rng(seed)
-    for variable in model.weights:
-        shape = tuple(variable.shape)
-        if "variance" in variable.name or "gamma" in variable.name:
-            values = rng.uniform(0.5, 1.5, shape)
-        elif len(shape) < 2 or variable.name == "bias":
-            values = rng.normal(0, 0.2, shape)
-        elif variable.name == "embeddings":
-            values = rng.normal(0, 1, shape)
-        else:
-            values = rng.normal(0, scale * np.sqrt(1.5 / np.prod(shape[:-1])), shape)
-        variable.assign(values.astype("float32"))
-    return model
 
 
 def _choose(what: str, name: str, **choices: Any) -> Any:

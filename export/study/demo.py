@@ -15,7 +15,7 @@ import numpy as np
 
 from onnxwalk import export
 from onnxwalk.export.errors import require
-from onnxwalk.export.study.assignment import recurrent
+from onnxwalk.export.study.assignment import Recurrent, recurrent
 from onnxwalk.export.study.corpus import CLASSES, generated
 from onnxwalk.export.study.datasets import ids, vectorizer
 
@@ -78,7 +78,8 @@ def _sentences(folder: Path) -> dict[str, Any]:
     layer = vectorizer(texts, words=200, length=LENGTH)
     numbers = {name: number for number, name in enumerate(CLASSES)}
     y = np.array([numbers[label] for label in labels])
-    for kind, name in (("SimpleRNN", "simple_rnn"), ("LSTM", "lstm")):
+    kinds: tuple[tuple[Recurrent, str], ...] = (("SimpleRNN", "simple_rnn"), ("LSTM", "lstm"))
+    for kind, name in kinds:
         model = recurrent(
             kind,
             units=24,

@@ -89,7 +89,8 @@ def evaluate(variant: Variant, task: Task, output: Path, progress: Progress) -> 
         record["from_float64"] = {name: float(np.abs(p - exact).max()) for name, p in found.items()}
     with whole(folder / "predictions.npz") as part:
         chosen = task.test.x[record["sample"]["index"]]
-        np.savez_compressed(part, **found, truth=task.test.y, sample=chosen)
+        arrays: dict[str, Any] = {**found, "truth": task.test.y, "sample": chosen}
+        np.savez_compressed(part, **arrays)
     write_json(folder / "evaluation.json", record)
     return record
 

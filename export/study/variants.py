@@ -33,7 +33,7 @@ class Variant:
     def batch(self) -> int:
         return 64 if self.family == "CNN" else 32
 
-    def build(self, shape: tuple[int, ...], classes: int, words: int = assignment.WORDS) -> Any:
+    def build(self, shape: Any, classes: int, words: int = assignment.WORDS) -> Any:
         """The untrained Keras model for samples of this shape."""
         if self.family == "CNN":
             return assignment.cnn(**self.settings, shape=shape, classes=classes)

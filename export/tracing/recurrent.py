@@ -1,23 +1,22 @@
 """Recurrent layers leave a marker in the traced graph instead of a loop.
 
-While ``marked_recurrence`` is active, ``inner_loop`` of RNN, LSTM and GRU, and the call of
-Bidirectional, write one ``PyFunc`` operation with a token. The converter looks the token up and
-writes one ONNX node (see ``recurrent_nodes``). Because ``inner_loop`` is replaced and not
-``call``, initial states, ``return_state``, ``stateful`` and wrappers keep working as in Keras.
+``inner_loop`` of RNN, LSTM and GRU, and the call of Bidirectional, are replaced by functions that
+write one ``PyFunc`` operation; the converter writes one ONNX node in its place (see
+``conversion.recurrent_nodes``). Because ``inner_loop`` is replaced and not ``call``, initial
+states, ``return_state``, ``stateful`` and wrappers keep working as in Keras.
 What has no ONNX form (another cell, another activation) runs as Keras wrote it and becomes a Loop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-_TOKEN = "onnxwalk-recurrent-"
+from onnxwalk.export.tracing.markers import mark
+from onnxwalk.export.tracing.record import Record
 
 #: ONNX activation -> (alpha, beta), only for those that take them
 Activation = tuple[str, float | None, float | None]
@@ -36,20 +35,22 @@ class Cell:
     linear_before_reset: bool
     variables: tuple[Any, Any, Any]  # kernel, recurrent kernel, bias or None
 
+    @property
+    def gates(self) -> int:
+        return {"RNN": 1, "LSTM": 4, "GRU": 3}[self.kind]
+
     def weights(self, dtype: str) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """(w, r, b); outside of any trace, as it reads the variables."""
-        kernel, recurrent, bias = (
-            None if v is None else np.asarray(v.numpy()) for v in self.variables
-        )
-        gates = {"RNN": 1, "LSTM": 4, "GRU": 3}[self.kind]
-        rows = np.zeros((2, gates * self.units), dtype=kernel.dtype)
-        if bias is not None:
+        kernel, recurrent = (np.asarray(v.numpy()) for v in self.variables[:2])
+        rows = np.zeros((2, self.gates * self.units), dtype=kernel.dtype)
+        if self.variables[2] is not None:
+            bias = np.asarray(self.variables[2].numpy())
             rows[: 1 if bias.ndim == 1 else 2] = bias
-        arrays = kernel, recurrent, rows
+        arrays = [kernel, recurrent, rows]
         if self.kind == "LSTM":  # i, f, c, o -> i, o, f, c
             i, f, c, o = np.split(np.arange(4 * self.units), 4)
             order = np.concatenate([i, o, f, c])
-            arrays = tuple(a[:, order] for a in arrays)
+            arrays = [a[:, order] for a in arrays]
         w, r, b = (
             np.ascontiguousarray(a, dtype=dtype) for a in (arrays[0].T, arrays[1].T, arrays[2])
         )
@@ -57,8 +58,8 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Marker:
-    """One ``PyFunc``: its inputs are (x, mask if masked, states …), its outputs (y, states …).
+class Recurrence:
+    """What a marker stands for: inputs (x, mask if masked, states …), outputs (y, states …).
 
     x (batch, time, features); mask (batch, time); each state (batch, units), direction by
     direction; y (batch, time, directions*units) or (batch, directions*units).
@@ -78,53 +79,36 @@ class Marker:
         return len(self.layers[0])
 
 
-def marker_of(token: bytes | str, markers: Sequence[Marker]) -> Marker | None:
-    """The marker that a PyFunc's token means, or ``None`` when the PyFunc isn't ours."""
-    text = token.decode() if isinstance(token, bytes) else token
-    return markers[int(text[len(_TOKEN) :])] if text.startswith(_TOKEN) else None
+def inner_loop(
+    original: Any,
+    record: Record,
+    layer: Any,
+    sequences: Any,
+    initial_state: Any,
+    mask: Any,
+    training: Any = False,
+) -> Any:
+    """``inner_loop`` of RNN, LSTM and GRU."""
+    result = _single(layer, sequences, initial_state, mask, record.markers)
+    if result is not None:
+        return result
+    return original(layer, sequences, initial_state, mask, training=training)
 
 
-@contextmanager
-def marked_recurrence() -> Iterator[list[Marker]]:
-    """Recurrent layers called inside leave markers; yields the list that they are added to."""
-    from keras import layers
-
-    markers: list[Marker] = []
-    replaced: list[tuple[type, str, Any]] = []
-
-    def replace(owner: type, name: str, make: Any) -> None:
-        original = owner.__dict__[name]
-        replaced.append((owner, name, original))
-        setattr(owner, name, make(original))
-
-    def inner_loop(original: Any) -> Any:
-        def marked(self, sequences, initial_state, mask, training=False):
-            result = _single(self, sequences, initial_state, mask, markers)
-            if result is not None:
-                return result
-            return original(self, sequences, initial_state, mask, training=training)
-
-        return marked
-
-    def call(original: Any) -> Any:
-        def marked(self, sequences, initial_state=None, mask=None, training=None):
-            result = _bidirectional(self, sequences, initial_state, mask, markers)
-            if result is not None:
-                return result
-            return original(
-                self, sequences, initial_state=initial_state, mask=mask, training=training
-            )
-
-        return marked
-
-    try:
-        for owner in (layers.RNN, layers.LSTM, layers.GRU):
-            replace(owner, "inner_loop", inner_loop)
-        replace(layers.Bidirectional, "call", call)
-        yield markers
-    finally:
-        for owner, name, original in replaced:
-            setattr(owner, name, original)
+def bidirectional(
+    original: Any,
+    record: Record,
+    layer: Any,
+    sequences: Any,
+    initial_state: Any = None,
+    mask: Any = None,
+    training: Any = None,
+) -> Any:
+    """``Bidirectional.call``."""
+    result = _bidirectional(layer, sequences, initial_state, mask, record.markers)
+    if result is not None:
+        return result
+    return original(layer, sequences, initial_state=initial_state, mask=mask, training=training)
 
 
 def keeps_states(layer: Any) -> bool:
@@ -132,9 +116,7 @@ def keeps_states(layer: Any) -> bool:
     return any(getattr(part, "stateful", False) for part in layer._flatten_layers())
 
 
-def _single(
-    layer: Any, sequences: Any, initial_state: Any, mask: Any, markers: list[Marker]
-) -> Any:
+def _single(layer: Any, sequences: Any, initial_state: Any, mask: Any, markers: list[Any]) -> Any:
     """(last output, outputs, states) of one RNN layer as ``inner_loop`` returns them, or None."""
     import keras
     import tensorflow as tf
@@ -145,7 +127,7 @@ def _single(
     states = keras.tree.flatten(initial_state)
     structure = initial_state if keras.tree.is_nested(initial_state) else [initial_state]
     y, new_states = _mark(
-        Marker(
+        Recurrence(
             name=_name(layer, markers),
             layers=tuple((cell,) for cell in cells),
             reverse=bool(layer.go_backwards),
@@ -199,7 +181,7 @@ def _bidirectional(layer: Any, sequences: Any, initial_state: Any, mask: Any, ma
         states = keras.tree.flatten([part.get_initial_state(batch) for part in pair])
     states = [keras.ops.convert_to_tensor(s, dtype=sequences.dtype.name) for s in states]
     y, new_states = _mark(
-        Marker(
+        Recurrence(
             name=_name(layer, markers),
             layers=((f, b),),
             reverse=False,
@@ -228,17 +210,18 @@ def _bidirectional(layer: Any, sequences: Any, initial_state: Any, mask: Any, ma
     return (*(output if isinstance(output, tuple) else (output,)), *new_states)
 
 
-def _name(layer: Any, markers: list[Marker]) -> str:
+def _name(layer: Any, markers: list[Any]) -> str:
     """The layer's path, numbered when the layer is called again."""
     path = getattr(layer, "path", None) or layer.name
-    again = sum(m.name == path or m.name.startswith(f"{path}_call") for m in markers)
+    names = [m.name for m in markers if isinstance(m, Recurrence)]
+    again = sum(name == path or name.startswith(f"{path}_call") for name in names)
     return f"{path}_call{again}" if again else path
 
 
 def _mark(
-    marker: Marker, sequences: Any, mask: Any, states: list[Any], markers: list[Marker]
+    recurrence: Recurrence, sequences: Any, mask: Any, states: list[Any], markers: list[Any]
 ) -> tuple[Any, list[Any]]:
-    """Write the PyFunc; returns (y, states) with their static shapes."""
+    """Leave the marker; returns (y, states) with their static shapes."""
     import tensorflow as tf
 
     inputs = [sequences]
@@ -249,14 +232,10 @@ def _mark(
         inputs.append(tf.cast(mask, tf.bool))
     inputs += states
     batch, time = sequences.shape[0], sequences.shape[1]
-    width = marker.directions * marker.layers[-1][0].units
-    shapes = [(batch, time, width) if marker.return_sequences else (batch, width)]
+    width = recurrence.directions * recurrence.layers[-1][0].units
+    shapes = [(batch, time, width) if recurrence.return_sequences else (batch, width)]
     shapes += [(batch, state.shape[-1]) for state in states]
-    outputs = tf.raw_ops.PyFunc(
-        input=inputs, token=f"{_TOKEN}{len(markers)}", Tout=[sequences.dtype] * len(shapes)
-    )
-    markers.append(marker)
-    y, *new_states = (tf.ensure_shape(o, s) for o, s in zip(outputs, shapes, strict=True))
+    y, *new_states = mark(markers, recurrence, inputs, sequences.dtype, *shapes)
     return y, new_states
 
 
@@ -265,8 +244,8 @@ def _cells(cell: Any) -> tuple[Cell, ...] | None:
     from keras import layers
 
     parts = cell.cells if type(cell) is layers.StackedRNNCells else [cell]
-    found = [_cell(part) for part in parts]
-    return None if None in found else tuple(found)
+    found = tuple(known for part in parts if (known := _cell(part)))
+    return found if len(found) == len(parts) else None
 
 
 def _cell(cell: Any) -> Cell | None:
@@ -328,7 +307,7 @@ def _plain(sequences: Any) -> bool:
 
 
 def _of_steps(mask: Any) -> bool:
-    """No mask, or one that says of whole steps whether they count: (batch, time) or (…, 1)."""
+    """No mask, or one that masks entire steps: (batch, time) or (…, 1)."""
     shape = None if mask is None else tuple(mask.shape)
     return shape is None or len(shape) == 2 or (len(shape) == 3 and shape[2] == 1)
 

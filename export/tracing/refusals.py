@@ -1,4 +1,4 @@
-"""Layers of Keras that have no ONNX form, told before anything is traced."""
+"""Layers of Keras that have no ONNX form, refused before anything is traced."""
 
 from __future__ import annotations
 

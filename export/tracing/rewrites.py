@@ -1,47 +1,20 @@
 """Layers that are traced in other words, because TensorFlow's have no ONNX form.
 
-Each function here computes what the Keras function of its name computes.
+Each function here computes what the function of Keras or TensorFlow that it replaces computes; see
+``patches``, which says which one that is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from onnxwalk.export.errors import ExportError
+from onnxwalk.export.tracing.record import Record
 
 
-@contextmanager
-def rewritten() -> Iterator[None]:
-    """Inside, Keras's own functions are replaced by those of this file."""
-    from keras import layers
-    from keras.src.backend.tensorflow import nn, numpy
-    from keras.src.utils import backend_utils, tf_utils
-
-    replaced = [
-        (layers.MelSpectrogram, "_spectrogram", _spectrogram),
-        # in a graph, preprocessing layers would cast their input first; called on arrays they don't
-        (backend_utils, "in_tf_graph", lambda: False),
-        (nn, "adaptive_average_pool", partial(_adaptive_pool, "AVG")),
-        (nn, "adaptive_max_pool", partial(_adaptive_pool, "MAX")),
-        (numpy, "signbit", _signbit),
-        (tf_utils, "tf_encode_categorical_inputs", _encode_categories),
-    ]
-    before = [(owner, name, vars(owner)[name]) for owner, name, _ in replaced]
-    try:
-        for owner, name, function in replaced:
-            setattr(owner, name, function)
-        yield
-    finally:
-        for owner, name, original in before:
-            setattr(owner, name, original)
-
-
-def _spectrogram(self: Any, waves: Any) -> Any:
+def spectrogram(original: Any, record: Record, layer: Any, inputs: Any) -> Any:
     """|STFT| ** mag_exp by two convolutions with the windowed basis of the discrete transform.
 
     (samples,) or (batch, samples) -> (…, frames, fft_length // 2 + 1).
@@ -49,10 +22,10 @@ def _spectrogram(self: Any, waves: Any) -> Any:
     import keras
     import tensorflow as tf
 
-    length, size = self.sequence_length, self.fft_length
-    window = self.window
+    length, size = layer.sequence_length, layer.fft_length
+    window = layer.window
     if window is None:
-        # tf.signal.stft leaves frames of a whole transform as they are
+        # tf.signal.stft leaves frames of the transform's length as they are
         values = np.ones(size)
     else:
         if isinstance(window, str):
@@ -63,17 +36,24 @@ def _spectrogram(self: Any, waves: Any) -> Any:
         values = np.pad(np.asarray(window, np.float64), (left, size - length - left))
     angles = 2 * np.pi * (np.outer(np.arange(size), np.arange(size // 2 + 1)) % size) / size
     bases = [values[:, None] * np.cos(angles), -values[:, None] * np.sin(angles)]
-    x = waves[None] if len(waves.shape) == 1 else waves
+    x = inputs[None] if len(inputs.shape) == 1 else inputs
     x = tf.pad(x, [[0, 0], [size // 2, size // 2]], mode="reflect")[..., None]
     kernels = [basis[:, None].astype(x.dtype.name) for basis in bases]
-    parts = [tf.nn.conv1d(x, kernel, self.sequence_stride, "VALID") for kernel in kernels]
+    parts = [tf.nn.conv1d(x, kernel, layer.sequence_stride, "VALID") for kernel in kernels]
     power = [tf.square(part) for part in parts]
-    result = keras.ops.power(tf.sqrt(power[0] + power[1]), self.mag_exp)
-    return result[0] if len(waves.shape) == 1 else result
+    result = keras.ops.power(tf.sqrt(power[0] + power[1]), layer.mag_exp)
+    return result[0] if len(inputs.shape) == 1 else result
 
 
-def _adaptive_pool(kind: str, x: Any, output_size: Any, data_format: str | None = None) -> Any:
-    """Windows from floor(i * size / wanted) to ceil((i + 1) * size / wanted), on every axis.
+def adaptive_pool(
+    kind: str,
+    original: Any,
+    record: Record,
+    inputs: Any,
+    output_size: Any,
+    data_format: str | None = None,
+) -> Any:
+    """Windows from floor(i * size / count) to ceil((i + 1) * size / count), on every axis.
 
     (batch, …, channels) -> (batch, *output_size, channels), or channels first. Sizes that divide
     evenly take one pooling of all of them; others a reduction for each window.
@@ -81,34 +61,34 @@ def _adaptive_pool(kind: str, x: Any, output_size: Any, data_format: str | None 
     import keras
     import tensorflow as tf
 
+    x, n = inputs, len(inputs.shape) - 2
     first = (data_format or keras.config.image_data_format()) == "channels_first"
-    n = len(x.shape) - 2
     if first:
         x = tf.transpose(x, [0, *range(2, n + 2), 1])
     sizes = list(x.shape[1:-1])
     if None in sizes:
         raise ExportError("adaptive pooling needs inputs of a fixed size")
-    wanted = [output_size] * n if isinstance(output_size, int) else list(output_size)
-    if any(-(-size // count) >= size for size, count in zip(sizes, wanted, strict=True)):
-        # Keras pools by windows of ceil(size / wanted) + 1 too, which TensorFlow dies of
-        raise ExportError("Keras can't pool a whole axis here: use global pooling, or reduce")
-    windows = [s // w if s % w == 0 else 1 for s, w in zip(sizes, wanted, strict=True)]
+    counts = [output_size] * n if isinstance(output_size, int) else list(output_size)
+    if any(-(-size // count) >= size for size, count in zip(sizes, counts, strict=True)):
+        # Keras pools by windows of ceil(size / count) + 1 too, which TensorFlow dies of
+        raise ExportError("Keras can't pool an entire axis here: use global pooling, or reduce")
+    windows = [s // w if s % w == 0 else 1 for s, w in zip(sizes, counts, strict=True)]
     if max(windows) > 1:
         x = tf.nn.pool(x, windows, kind, strides=windows, padding="VALID")
     reduce = tf.reduce_mean if kind == "AVG" else tf.reduce_max
-    for axis, count in enumerate(wanted, start=1):
+    for axis, count in enumerate(counts, start=1):
         size = x.shape[axis]
         if size != count:
             before = (slice(None),) * axis
-            parts = [
-                x[(*before, slice(i * size // count, -(-(i + 1) * size // count)))]
+            windows = [
+                (*before, slice(i * size // count, -(-(i + 1) * size // count)))
                 for i in range(count)
             ]
-            x = tf.concat([reduce(part, axis=axis, keepdims=True) for part in parts], axis)
+            x = tf.concat([reduce(x[w], axis=axis, keepdims=True) for w in windows], axis)
     return tf.transpose(x, [0, n + 1, *range(1, n + 1)]) if first else x
 
 
-def _signbit(x: Any) -> Any:
+def signbit(original: Any, record: Record, x: Any) -> Any:
     """Whether a number is negative or -0.0; argmax and argmin ask. Keras looks at the bits."""
     import keras
     import tensorflow as tf
@@ -119,7 +99,9 @@ def _signbit(x: Any) -> Any:
     return tf.logical_or(x < 0, tf.logical_and(tf.equal(x, 0), 1 / x < 0))
 
 
-def _encode_categories(
+def encode_categories(
+    original: Any,
+    record: Record,
     inputs: Any,
     output_mode: str,
     depth: int,
@@ -144,3 +126,55 @@ def _encode_categories(
         return tf.reduce_sum(tf.cast(same, dtype), axis=-2)
     weighted = tf.cast(same, count_weights.dtype) * count_weights[..., None]
     return tf.cast(tf.reduce_sum(weighted, axis=-2), dtype)
+
+
+def embedding(original: Any, record: Record, layer: Any, inputs: Any) -> Any:
+    """One Gather, which counts negative ids from the end just as Keras's take does.
+
+    Notes which inputs of the model carry ids, and how many there are.
+    """
+    import keras
+    import tensorflow as tf
+
+    for name in record.sources(inputs):
+        record.vocabulary[name] = min(layer.input_dim, record.vocabulary.get(name, layer.input_dim))
+    if inputs.dtype not in (tf.int32, tf.int64):
+        inputs = tf.cast(inputs, tf.int32)
+    table = keras.ops.convert_to_tensor(layer.embeddings)
+    return tf.cast(tf.gather(table, inputs), layer.compute_dtype)
+
+
+def masking(original: Any, record: Record, layer: Any, inputs: Any) -> Any:
+    """Notes which inputs go to a Masking layer, so that a check can have steps that are masked."""
+    for name in record.sources(inputs):
+        record.masking[name] = float(layer.mask_value)
+    return original(layer, inputs)
+
+
+def tensordot(
+    original: Any, record: Record, a: Any, b: Any, axes: Any, name: str | None = None
+) -> Any:
+    """A matrix product over the last axis is one MatMul, of any rank; TensorFlow reshapes to two
+    dimensions and back, with the shape computed each time."""
+    import tensorflow as tf
+
+    last = isinstance(axes, list) and axes == [[-1], [0]]
+    ranks = [getattr(getattr(t, "shape", None), "rank", None) for t in (a, b)]
+    if last and ranks[1] == 2 and ranks[0] is not None and ranks[0] > 2:
+        return tf.matmul(a, b, name=name)
+    return original(a, b, axes, name=name)
+
+
+def open_name_scope(original: Any, record: Record, layer: Any) -> Any:
+    """Operations are named model/layer/Operation, without the numbers that TensorFlow adds.
+
+    Keras opens a layer's scope twice for a call, and TensorFlow numbers the second.
+    """
+    import tensorflow as tf
+
+    scope = original(layer)
+    if hasattr(scope, "_tf_name_scope"):
+        current = tf.get_current_name_scope()
+        path = f"{current}/{layer.name}/" if current else f"{layer.name}/"
+        scope._tf_name_scope = tf.name_scope(path)  # a trailing slash enters it as it is
+    return scope

@@ -6,42 +6,26 @@ copies of the layer in the graph, or a loop that has no ONNX form.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
+from onnxwalk.export.tracing.record import Record
 from onnxwalk.export.tracing.recurrent import keeps_states
 
 
-@contextmanager
-def all_steps_at_once() -> Iterator[None]:
+def time_distributed(
+    original: Any, record: Record, layer: Any, inputs: Any, training: Any = None, mask: Any = None
+) -> Any:
     """``TimeDistributed.call`` reshapes (batch, time, …) to (batch·time, …) and back.
 
     A layer that gives more than one tensor, or keeps states from call to call, runs as Keras has
     it.
     """
-    from keras import layers
-
-    original = layers.TimeDistributed.__dict__["call"]
-
-    def call(self: Any, inputs: Any, training: Any = None, mask: Any = None) -> Any:
-        inner = self.layer
-        single = hasattr(inputs, "shape") and len(inputs.shape) > 2
-        if not single or keeps_states(inner):
-            return original(self, inputs, training=training, mask=mask)
-        return _call(self, inputs, training, mask, original)
-
-    layers.TimeDistributed.call = call
-    try:
-        yield
-    finally:
-        layers.TimeDistributed.call = original
-
-
-def _call(layer: Any, inputs: Any, training: Any, mask: Any, original: Any) -> Any:
     import tensorflow as tf
 
     inner, options = layer.layer, {}
+    single = hasattr(inputs, "shape") and len(inputs.shape) > 2
+    if not single or keeps_states(inner):
+        return original(layer, inputs, training=training, mask=mask)
     if mask is not None and inner._call_has_mask_arg:
         options["mask"] = _reshaped(mask, [-1], 2)
     if inner._call_has_training_arg:

@@ -7,27 +7,20 @@ BatchNormalization's statistics) stay constants, so that they can be folded into
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxwalk.export.errors import ExportError, one_line
-from onnxwalk.export.tracing.lookups import marked_lookups
-from onnxwalk.export.tracing.markers import Writer
-from onnxwalk.export.tracing.recurrent import Marker, keeps_states, marked_recurrence
+from onnxwalk.export.tracing.names import unique
+from onnxwalk.export.tracing.patches import MissingTarget, patched
+from onnxwalk.export.tracing.record import Record
+from onnxwalk.export.tracing.recurrent import keeps_states
 from onnxwalk.export.tracing.refusals import refuse
-from onnxwalk.export.tracing.resizing import static_resizes
-from onnxwalk.export.tracing.rewrites import rewritten
-from onnxwalk.export.tracing.time_distributed import all_steps_at_once
-from onnxwalk.export.tracing.transposed import marked_transposed
-
-#: Keras's classes are changed while a model is traced: one at a time
-_lock = threading.Lock()
 
 #: vectors with more elements than this are inputs, too
 _SMALL = 65536
@@ -56,14 +49,11 @@ class Trace:
     outputs: tuple[Port, ...]
     weights: dict[str, tuple[str, NDArray[Any]]]  # tensor -> (name, values), those left outside
     constants: dict[str, NDArray[Any]]  # name -> values of the weights inside
-    markers: tuple[Marker, ...]
-    vocabulary: dict[
-        str, int
-    ]  # input name -> ids below this are valid, where it feeds an Embedding
+    markers: tuple[Any, ...]  # what the PyFunc operations of the graph stand for
+    vocabulary: dict[str, int]  # input name -> number of ids, where it feeds an Embedding
     masking: dict[str, float]  # input name -> the value that a Masking layer takes for padding
+    keys: dict[str, list[Any]]  # input name -> the keys that a lookup knows
     layers: tuple[str, ...]
-    writers: tuple[Writer, ...] = ()
-    keys: dict[str, list[Any]] = field(default_factory=dict)  # input name -> keys a lookup knows
 
 
 def trace(model: Any) -> Trace:
@@ -83,47 +73,27 @@ def trace(model: Any) -> Trace:
     outside = [v for v in variables if _is_outside(v)]
     inside = [v for v in variables if not _is_outside(v)]
     small = [(WEIGHT_PREFIX + v.path, _values(v)) for v in inside]
-    vocabulary: dict[str, int] = {}
-    keys: dict[str, list[Any]] = {}
-    writers: list[Writer] = []
-    masking: dict[str, float] = {}
+    record = Record(names)
 
     def function(*tensors: Any) -> Any:
-        inputs, given = tensors[: len(specs)], tensors[len(specs) :]
+        record.inputs, given = tensors[: len(specs)], tensors[len(specs) :]
         constants = [tf.constant(values, name=name) for name, values in small]
         mapping = [*zip(outside, given, strict=True), *zip(inside, constants, strict=True)]
-
-        def note(tensor: Any, known: list[Any]) -> None:
-            for name in _sources(tensor, inputs, names):
-                keys.setdefault(name, []).extend(known)
-
-        with (
-            keras.StatelessScope(mapping),
-            _direct_embedding(inputs, names, vocabulary),
-            marked_lookups(writers, note),
-            marked_transposed(writers),
-            _direct_products(),
-            _noted_masking(inputs, names, masking),
-        ):
-            result = model(keras.tree.pack_sequence_as(structure, inputs), training=False)
+        with keras.StatelessScope(mapping):
+            inputs = keras.tree.pack_sequence_as(structure, record.inputs)
+            result = model(inputs, training=False)
         return [tf.identity(output) for output in keras.tree.flatten(result)]
 
     signature = [tf.TensorSpec(spec.shape, spec.dtype) for spec in specs]
     signature += [tf.TensorSpec(v.shape, v.dtype) for v in outside]
     try:
-        with (
-            _lock,
-            _eagerly(),
-            _exact_scopes(),
-            rewritten(),
-            static_resizes(),
-            all_steps_at_once(),
-            marked_recurrence() as markers,
-        ):
+        with patched("keras", "tensorflow", record=record), _eagerly():
             concrete = tf.function(function, autograph=False).get_concrete_function(*signature)
         frozen = convert_variables_to_constants_v2(
             concrete, lower_control_flow=False, aggressive_inlining=True
         )
+    except MissingTarget:
+        raise
     except Exception as error:
         raise ExportError(f"{model.name} can't be traced: {one_line(error)}") from error
 
@@ -150,12 +120,11 @@ def trace(model: Any) -> Trace:
             if tensor.split(":")[0] in used
         },
         constants={name.removeprefix(WEIGHT_PREFIX): values for name, values in small},
-        markers=tuple(markers),
-        vocabulary=vocabulary,
-        masking=masking,
+        markers=tuple(record.markers),
+        vocabulary=record.vocabulary,
+        masking=record.masking,
+        keys=record.keys,
         layers=tuple(layer.name for layer in model._flatten_layers(include_self=False)),
-        writers=tuple(writers),
-        keys=keys,
     )
 
 
@@ -206,19 +175,6 @@ def _open_batch(model: Any, structure: Any) -> Any:
     )
 
 
-def unique(names: list[str]) -> list[str]:
-    """The names, repeated ones with _1, _2 … added."""
-    taken: set[str] = set()
-    for i, name in enumerate(names):
-        candidate, number = name, 0
-        while candidate in taken:
-            number += 1
-            candidate = f"{name}_{number}"
-        taken.add(candidate)
-        names[i] = candidate
-    return names
-
-
 def _output_names(model: Any, count: int, taken: list[str]) -> list[str]:
     inner = getattr(model, "_functional", None) or model
     names = list(getattr(inner, "output_names", None) or [])
@@ -244,117 +200,6 @@ def _eagerly() -> Iterator[None]:
         yield
     finally:
         tf.config.run_functions_eagerly(before)
-
-
-@contextmanager
-def _exact_scopes() -> Iterator[None]:
-    """Operations are named model/layer/Operation, without the numbers that TensorFlow adds.
-
-    Keras opens a layer's scope twice for a call, and TensorFlow numbers the second.
-    """
-    import keras
-    import tensorflow as tf
-
-    original = keras.layers.Layer.__dict__.get("_open_name_scope")
-
-    def open_again(self):
-        scope = original(self)
-        if hasattr(scope, "_tf_name_scope"):
-            current = tf.get_current_name_scope()
-            path = f"{current}/{self.name}/" if current else f"{self.name}/"
-            scope._tf_name_scope = tf.name_scope(path)  # a trailing slash enters it as it is
-        return scope
-
-    if original is None:  # names are for people: do without
-        yield
-        return
-    keras.layers.Layer._open_name_scope = open_again
-    try:
-        yield
-    finally:
-        keras.layers.Layer._open_name_scope = original
-
-
-@contextmanager
-def _direct_products() -> Iterator[None]:
-    """A matrix product over the last axis is one MatMul, of any rank; TensorFlow reshapes to two
-    dimensions and back, with the shape computed each time."""
-    import tensorflow as tf
-
-    original = tf.tensordot
-
-    def tensordot(a, b, axes, name=None):
-        last = isinstance(axes, list) and axes == [[-1], [0]]
-        ranks = [getattr(getattr(t, "shape", None), "rank", None) for t in (a, b)]
-        if last and ranks[1] == 2 and ranks[0] is not None and ranks[0] > 2:
-            return tf.matmul(a, b, name=name)
-        return original(a, b, axes, name=name)
-
-    tf.tensordot = tensordot
-    try:
-        yield
-    finally:
-        tf.tensordot = original
-
-
-@contextmanager
-def _direct_embedding(inputs: Any, names: list[str], vocabulary: dict[str, int]) -> Iterator[None]:
-    """Embedding is one Gather, which counts negative ids from the end just as Keras's take does.
-
-    Notes on the way which inputs carry ids, and how many there are.
-    """
-    import keras
-    import tensorflow as tf
-
-    original = keras.layers.Embedding.__dict__["call"]
-
-    def call(self, ids):
-        for name in _sources(ids, inputs, names):
-            vocabulary[name] = min(self.input_dim, vocabulary.get(name, self.input_dim))
-        if ids.dtype not in (tf.int32, tf.int64):
-            ids = tf.cast(ids, tf.int32)
-        table = keras.ops.convert_to_tensor(self.embeddings)
-        return tf.cast(tf.gather(table, ids), self.compute_dtype)
-
-    keras.layers.Embedding.call = call
-    try:
-        yield
-    finally:
-        keras.layers.Embedding.call = original
-
-
-@contextmanager
-def _noted_masking(inputs: Any, names: list[str], masking: dict[str, float]) -> Iterator[None]:
-    """Notes which inputs go to a Masking layer, so that a check can have steps that are masked."""
-    import keras
-
-    original = keras.layers.Masking.__dict__["call"]
-
-    def call(self, x):
-        for name in _sources(x, inputs, names):
-            masking[name] = float(self.mask_value)
-        return original(self, x)
-
-    keras.layers.Masking.call = call
-    try:
-        yield
-    finally:
-        keras.layers.Masking.call = original
-
-
-def _sources(tensor: Any, inputs: Any, names: list[str]) -> set[str]:
-    """The model's inputs that a tensor of the graph is computed from."""
-    known = {source.name: name for source, name in zip(inputs, names, strict=True)}
-    seen, todo, found = set(), [tensor], set()
-    while todo:
-        current = todo.pop()
-        if current.name in seen:
-            continue
-        seen.add(current.name)
-        if current.name in known:
-            found.add(known[current.name])
-        todo.extend(current.op.inputs)
-    return found
 
 
 def _restore_captures(graph: Any, concrete: Any) -> None:

@@ -1,4 +1,4 @@
-"""Transposed convolutions leave a mark in the traced graph, which becomes one ConvTranspose.
+"""Transposed convolutions leave a marker in the traced graph, which becomes one ConvTranspose.
 
 TensorFlow's operation takes the size of its output, which tf2onnx can only cut out with a dozen
 nodes. Keras's rule says it in advance: the output is as long as (n - 1) * stride + kernel, more or
@@ -7,33 +7,25 @@ less a constant.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from onnxwalk.export.tracing.markers import Writer, mark, nodes_under, replace
+from onnxwalk.export.tracing.markers import mark
+from onnxwalk.export.tracing.record import Record
 
 
-@contextmanager
-def marked_transposed(writers: list[Writer]) -> Iterator[None]:
-    """Inside, transposed convolutions leave marks."""
-    from keras.src.backend.tensorflow import nn
+@dataclass(frozen=True)
+class TransposedConvolution:
+    """The attributes of ConvTranspose; inputs are x and the kernel (…, out, in)."""
 
-    original = nn.conv_transpose
-
-    def conv_transpose(inputs, kernel, *args, **options):
-        return _mark(writers, inputs, kernel, *args, **options)
-
-    nn.conv_transpose = conv_transpose
-    try:
-        yield
-    finally:
-        nn.conv_transpose = original
+    attributes: dict[str, Any]
+    channels_first: bool
 
 
-def _mark(
-    writers: list[Writer],
+def conv_transpose(
+    original: Any,
+    record: Record,
     inputs: Any,
     kernel: Any,
     strides: Any = 1,
@@ -42,7 +34,7 @@ def _mark(
     data_format: str | None = None,
     dilation_rate: Any = 1,
 ) -> Any:
-    """As Keras's ``conv_transpose``: x (batch, …, in) or channels first; kernel (…, out, in)."""
+    """Keras's ``conv_transpose``: x (batch, …, in) or channels first; kernel (…, out, in)."""
     import keras
     from keras.src.backend.common.backend_utils import compute_conv_transpose_output_shape
 
@@ -73,20 +65,8 @@ def _mark(
         attributes["output_padding"] = extra
     result = [None if size is None else found[i] for i, size in enumerate(x.shape)]
     result[1 if first else -1] = filters
-    writer = partial(_write, attributes, first)
-    return mark(writers, writer, [x, kernel], x.dtype, result)
-
-
-def _write(attributes: dict[str, Any], first: bool, ctx: Any, node: Any) -> None:
-    x, kernel = node.input
-    add, n = nodes_under(ctx, node), len(attributes["strides"])
-    kernel = add("Transpose", [kernel], perm=[n + 1, n, *range(n)])
-    if first:
-        replace(ctx, node, "ConvTranspose", [x, kernel], **attributes)
-        return
-    x = add("Transpose", [x], perm=[0, n + 1, *range(1, n + 1)])
-    y = add("ConvTranspose", [x, kernel], **attributes)
-    replace(ctx, node, "Transpose", [y], perm=[0, *range(2, n + 2), 1])
+    convolution = TransposedConvolution(attributes, first)
+    return mark(record.markers, convolution, [x, kernel], x.dtype, result)[0]
 
 
 def _each(value: int | Sequence[int], n: int) -> list[int]:

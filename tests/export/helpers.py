@@ -12,8 +12,8 @@ import pytest
 pytest.importorskip("tensorflow", reason="the exporter needs TensorFlow")
 
 import onnxwalk
+from onnxwalk.export.conversion.convert import convert
 from onnxwalk.export.conversion.draft import walk
-from onnxwalk.export.convert import convert
 from onnxwalk.export.quiet import quiet
 from onnxwalk.export.tracing.trace import Trace, trace
 from onnxwalk.export.verify import random_inputs, run_keras

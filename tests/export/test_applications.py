@@ -12,6 +12,7 @@ pytest.importorskip("tensorflow", reason="the exporter needs TensorFlow")
 import keras
 
 import onnxwalk
+from onnxwalk.export.conversion.names import LAYERS_KEY
 from onnxwalk.export.coverage.applications import (
     SMALLEST,
     _cells,
@@ -22,7 +23,6 @@ from onnxwalk.export.coverage.applications import (
     table,
 )
 from onnxwalk.export.errors import ExportError
-from onnxwalk.export.names import LAYERS_KEY
 from onnxwalk.export.pipeline import run
 from tests.export.helpers import converted, operators
 
@@ -124,10 +124,10 @@ def test_batch_normalization_is_folded():
     y = L.BatchNormalization()(L.DepthwiseConv2D(3)(x))
     y = L.BatchNormalization()(L.Conv2DTranspose(4, 3)(y))
     y = L.BatchNormalization()(L.Dense(3)(L.Flatten()(y)))
-    from onnxwalk.export.coverage.applications import randomize
+    from onnxwalk.export.coverage.random_weights import randomize_as_trained
 
     model = keras.Model(x, y)
-    randomize(model)
+    randomize_as_trained(model)
     result = run(model)
     assert max(result.differences.values()) < 1e-4
     found = operators(result.model)

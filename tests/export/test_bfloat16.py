@@ -13,9 +13,9 @@ import keras
 
 from onnxwalk import export
 from onnxwalk.export.conversion.opsets import newest
+from onnxwalk.export.coverage.random_weights import randomize
 from onnxwalk.export.errors import ExportError
 from onnxwalk.export.pipeline import run
-from onnxwalk.export.study.assignment import randomize
 from tests.export.helpers import converted, operators
 
 L = keras.layers

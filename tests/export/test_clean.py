@@ -19,7 +19,7 @@ from onnxwalk.export.conversion.clean.shapes import (
 )
 from onnxwalk.export.conversion.clean.transposes import cancel_transposes
 from onnxwalk.export.conversion.draft import attach, lift
-from onnxwalk.export.names import name_nodes
+from onnxwalk.export.conversion.names import name_nodes
 from tests.export.helpers import run_onnxruntime
 
 LAST, FIRST = [0, 2, 3, 1], [0, 3, 1, 2]

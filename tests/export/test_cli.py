@@ -45,7 +45,8 @@ def test_missing_package(tmp_path):
 
 def test_export(tmp_path):
     pytest.importorskip("tensorflow", reason="the exporter needs TensorFlow")
-    from onnxwalk.export.study.assignment import cnn, randomize
+    from onnxwalk.export.coverage.random_weights import randomize
+    from onnxwalk.export.study.assignment import cnn
 
     randomize(cnn((16,), 3)).save(tmp_path / "m.keras")
     result = subprocess.run(
@@ -73,6 +74,9 @@ def test_errors(tmp_path, capsys):
         main([str(tmp_path / "absent.keras"), "--debug"])
 
 
-def test_room_for_commands(monkeypatch):
-    monkeypatch.setitem(COMMANDS, "study", lambda arguments: len(arguments))
-    assert main(["study", "a", "b"]) == 2
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_have_a_help_of_their_own(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "--help"])
+    assert stopped.value.code == 0
+    assert command in capsys.readouterr().out.splitlines()[0]

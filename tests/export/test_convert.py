@@ -9,8 +9,8 @@ import keras
 import tensorflow as tf
 
 from onnxwalk.export import ExportError
-from onnxwalk.export.names import layer_of
-from onnxwalk.export.study.assignment import randomize
+from onnxwalk.export.conversion.names import layer_of
+from onnxwalk.export.coverage.random_weights import randomize
 from tests.export.helpers import assert_same_as_keras, converted, operators
 
 L = keras.layers

@@ -8,7 +8,8 @@ import pytest
 pytest.importorskip("tensorflow", reason="the exporter needs TensorFlow")
 
 from onnxwalk.export import ExportError
-from onnxwalk.export.study.assignment import cnn, randomize, recurrent
+from onnxwalk.export.coverage.random_weights import randomize
+from onnxwalk.export.study.assignment import cnn, recurrent
 from tests.export.helpers import RECURRENT, assert_same_as_keras, converted, operators
 
 CNNS = [

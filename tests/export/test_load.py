@@ -12,8 +12,9 @@ import h5py
 import keras
 
 from onnxwalk.export import ExportError, to_onnx
+from onnxwalk.export.coverage.random_weights import randomize
 from onnxwalk.export.load import load
-from onnxwalk.export.study.assignment import cnn, randomize
+from onnxwalk.export.study.assignment import cnn
 from tests.export.helpers import run_onnxruntime
 
 X = np.random.default_rng(0).random((4, 32, 32, 3), np.float32)

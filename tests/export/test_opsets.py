@@ -9,8 +9,9 @@ pytest.importorskip("tensorflow", reason="the exporter needs TensorFlow")
 import keras
 
 from onnxwalk.export.conversion.opsets import DEFAULT, OLDEST, meaning_changed, newest, raise_opset
+from onnxwalk.export.coverage.random_weights import randomize
 from onnxwalk.export.errors import ExportError
-from onnxwalk.export.study.assignment import cnn, randomize, recurrent
+from onnxwalk.export.study.assignment import cnn, recurrent
 from tests.export.helpers import assert_same_as_keras, converted
 
 L = keras.layers

@@ -9,7 +9,7 @@ pytest.importorskip("tensorflow", reason="the exporter needs TensorFlow")
 
 import keras
 
-from onnxwalk.export.study.assignment import randomize
+from onnxwalk.export.coverage.random_weights import randomize
 from tests.export.helpers import RECURRENT, assert_same_as_keras, operators
 
 L = keras.layers

@@ -15,7 +15,8 @@ import pytest
 
 pytest.importorskip("tensorflow", reason="the exporter needs TensorFlow")
 
-from onnxwalk.export.coverage.layer_cases_recurrent import CASES, is_loop
+from onnxwalk.export.coverage.layer_cases import by_layer, masks, recurrent
+from onnxwalk.export.coverage.layer_cases.recurrent import is_loop
 from onnxwalk.export.text import cut_text
 from onnxwalk.export.verify import run_keras
 from tests.export.helpers import (
@@ -27,6 +28,7 @@ from tests.export.helpers import (
     run_onnxwalk,
 )
 
+CASES = by_layer([*recurrent.cases(), *masks.cases()])
 #: of the cases of each class, one in so many is in the sample
 _ONE_IN = 16
 _WHICH = os.environ.get("ONNXWALK_GRID", "")
@@ -37,14 +39,15 @@ def _chosen():
         if _WHICH and _WHICH != "all" and name not in _WHICH.split(","):
             continue
         step = 1 if _WHICH else _ONE_IN
-        for label, build in cases[len(name) % min(step, len(cases)) :: step]:
-            yield pytest.param(name, label, build, id=f"{name}-{label}")
+        for case in cases[len(name) % min(step, len(cases)) :: step]:
+            yield pytest.param(case, id=f"{name}-{case.label}")
 
 
 @pytest.mark.filterwarnings("ignore:Layer .* does not support masking")
-@pytest.mark.parametrize("name, label, build", list(_chosen()))
-def test_same_as_keras(name, label, build):
-    model, _ = cut_text(build())
+@pytest.mark.parametrize("case", list(_chosen()))
+def test_same_as_keras(case):
+    name, label = case.layer, case.label
+    model, _ = cut_text(case.build())
     found = operators(assert_same_as_keras(model))
     assert bool(found["Loop"] + found["Scan"]) == is_loop(name, label)
     if name in ("SimpleRNN", "LSTM", "GRU") and not is_loop(name, label):
@@ -55,7 +58,7 @@ def other_sizes():
     """Masked layers of every kind, one into the other, with open time."""
     import keras
 
-    from onnxwalk.export.study.assignment import randomize
+    from onnxwalk.export.coverage.random_weights import randomize
 
     L = keras.layers
     ids = keras.Input((None,), dtype="int32", name="ids")
@@ -81,4 +84,4 @@ def test_other_batches_and_lengths():
 
 def test_labels_are_unique():
     for name, cases in CASES.items():
-        assert len({label for label, _ in cases}) == len(cases), name
+        assert len({case.label for case in cases}) == len(cases), name

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 import onnxwalk
 from onnxwalk import export
 from onnxwalk.export.cli import main
+from onnxwalk.export.coverage.random_weights import randomize
 from onnxwalk.export.errors import ExportError
-from onnxwalk.export.study.assignment import randomize
 from onnxwalk.export.text import tokenizer_of
 from onnxwalk.interpreter.text import STANDARDIZE, class_names, tokenizers
 

@@ -13,8 +13,9 @@ import onnxwalk.export.pipeline
 from onnxwalk import export
 from onnxwalk.export import ExportError
 from onnxwalk.export.conversion.draft import lift
+from onnxwalk.export.coverage.random_weights import randomize
 from onnxwalk.export.quiet import quiet
-from onnxwalk.export.study.assignment import cnn, randomize, recurrent
+from onnxwalk.export.study.assignment import cnn, recurrent
 from onnxwalk.export.verify import check, difference, random_inputs
 from tests.export.helpers import converted
 
@@ -42,7 +43,7 @@ def test_a_difference_is_found_and_nothing_is_written(tmp_path, monkeypatch):
         check(model, proto, traced)
 
     draft = lift(proto)
-    monkeypatch.setattr("onnxwalk.export.convert.draft_of", lambda *_, **__: draft)
+    monkeypatch.setattr("onnxwalk.export.pipeline.draft_of", lambda *_, **__: draft)
     with pytest.raises(ExportError, match="differs from Keras"):
         export.to_onnx(model, tmp_path / "wrong.onnx")
     assert not list(tmp_path.iterdir())
@@ -78,7 +79,7 @@ def test_progress_and_failure_to_write(tmp_path):
     stages = []
     model = cnn((16,), 3)
     export.to_onnx(model, tmp_path / "m.onnx", progress=stages.append)
-    assert tuple(stages) == onnxwalk.export.pipeline.STAGES
+    assert stages == list(onnxwalk.export.pipeline.STAGES)
     onnx.checker.check_model(str(tmp_path / "m.onnx"))
     with pytest.raises(ExportError, match="can't be written"):
         export.to_onnx(model, tmp_path / "nowhere" / "m.onnx")

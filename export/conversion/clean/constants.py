@@ -18,7 +18,7 @@ def fold_constants(draft: Draft) -> None:
     """Compute nodes that read weights only, where the result is small or no larger than those.
 
     What only moves elements about stays a view of the weight. A folded weight takes over the name
-    of the only weight it was made of, when nobody else reads that.
+    of the only weight it is computed from, when nobody else reads that.
     """
     outputs = {value.name for value in draft.graph.output}
     origin: dict[str, str] = {}
@@ -63,15 +63,15 @@ def _compute(node: Any, arrays: list[Any], opset: int) -> NDArray[Any] | None:
         if result is not None:
             return result if result.size <= max(_SMALL, largest) else None
     operator = registry.lookup("", node.op_type, opset)
-    fits = operator is not None and operator.reserved <= {"out"}
-    fits = fits and set(given) <= set(operator.attributes)
-    if not fits or largest > _SMALL or any(a.type in (5, 10) for a in node.attribute):  # graphs
+    if operator is None or not operator.reserved <= {"out"} or largest > _SMALL:
         return None
+    if set(given) - set(operator.attributes) or any(a.type in (5, 10) for a in node.attribute):
+        return None  # 5 and 10 are graphs
     given = {k: v.decode() if isinstance(v, bytes) else v for k, v in given.items()}
     try:
         result = operator.function(*arrays, **given)
     except Exception:
-        return None  # left in place: whoever runs it is told what is wrong
+        return None  # left in place: the error comes when the model is run
     plain = isinstance(result, (np.ndarray, np.generic)) and result.size <= _SMALL
     return np.asarray(result) if plain else None
 
@@ -110,10 +110,10 @@ def _transpose(x: NDArray[Any], perm: list[int] | None = None) -> NDArray[Any]:
 def _cast(x: NDArray[Any], to: int, saturate: int = 1) -> NDArray[Any] | None:
     from onnx import helper
 
-    wanted = helper.tensor_dtype_to_np_dtype(to)
-    kinds = [np.dtype(d) for d in (x.dtype, wanted)]
+    target = helper.tensor_dtype_to_np_dtype(to)
+    kinds = [np.dtype(d) for d in (x.dtype, target)]
     plain = all(d.kind in "fiub" or d.name == "bfloat16" for d in kinds)  # no strings, no float8
-    return x.astype(wanted) if plain else None
+    return x.astype(target) if plain else None
 
 
 def _arithmetic(function: Any) -> Any:

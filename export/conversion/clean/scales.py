@@ -109,10 +109,10 @@ def _shift(draft: Draft, node: Any, values: NDArray[Any], other: str, reads: Any
         if len(names) != 1 or reads[names[0]] != 1:
             return False
         first = draft.weights[names[0]]
-        alike = first.shape == values.shape and first.dtype == values.dtype
-        if alike and first.dtype.name in _FLOATS:
+        same_type = first.shape == values.shape and first.dtype == values.dtype
+        if same_type and first.dtype.name in _FLOATS:
             draft.weights[names[0]] = first + values
-        return alike and first.dtype.name in _FLOATS
+        return same_type and first.dtype.name in _FLOATS
     if node.op_type not in ("Conv", "ConvTranspose") or node.input[1] not in draft.weights:
         return False
     channels = _channels(node, draft.weights[node.input[1]], values)

@@ -59,17 +59,16 @@ def merge_reshapes(draft: Draft) -> None:
             _transpose_to_reshape(draft, node, shapes)
         if node.op_type != "Reshape" or attributes(node).get("allowzero"):
             continue
-        wanted = constant(draft, node.input[1])
+        given = constant(draft, node.input[1])
         before = producers.get(node.input[0])
-        if wanted is not None and before is not None and before.op_type == "Reshape":
+        if given is not None and before is not None and before.op_type == "Reshape":
             known = shapes.get(node.output[0])
-            target = _target(known) if (wanted == 0).any() else wanted
+            target = _target(known) if (given == 0).any() else given
             if target is not None:
                 node.input[0] = before.input[0]
                 node.input[1] = ints(draft, target, f"{node.name}/shape")
         now, then = shapes.get(node.output[0]), shapes.get(node.input[0])
-        same = now is not None and then is not None and len(now) == len(then)
-        if same and _equal(now, then) and node.output[0] not in outputs:
+        if _equal(now, then) and node.output[0] not in outputs:
             names[node.output[0]] = node.input[0]
     draft.rename(names)
     draft.drop_dead()
@@ -87,15 +86,15 @@ def keep_reduced(draft: Draft) -> None:
         source = shapes.get(before.input[0])
         if axes is None or source is None or attributes(before).get("keepdims", 1):
             continue
-        axes = {axis % len(source) for axis in axes}
-        kept = tuple(1 if i in axes else size for i, size in enumerate(source))
-        if len(kept) == len(shapes[node.output[0]]) and _equal(kept, shapes[node.output[0]]):
+        reduced = {axis % len(source) for axis in axes}
+        kept = tuple(1 if i in reduced else size for i, size in enumerate(source))
+        if _equal(kept, shapes[node.output[0]]):
             set_attribute(before, "keepdims", 1)
             names[node.output[0]] = before.output[0]
     outputs = {value.name for value in draft.graph.output}
-    for result, source in list(names.items()):
+    for result, reduction in list(names.items()):
         if result in outputs:  # the tensor takes the name of the output
-            producers[source].output[0] = result
+            producers[reduction].output[0] = result
             producers[result].op_type = ""
             del names[result]
     draft.keep(lambda node: node.op_type and node.output[0] not in names)
@@ -133,8 +132,10 @@ def _target(shape: Shape | None) -> Any:
     return np.array([size if isinstance(size, int) else -1 for size in shape], np.int64)
 
 
-def _equal(a: Shape, b: Shape) -> bool:
-    """Shapes of the same number of elements that differ in one open dimension are equal, too."""
+def _equal(a: Shape | None, b: Shape | None) -> bool:
+    """Whether known shapes of as many elements are equal; one open size may differ."""
+    if a is None or b is None or len(a) != len(b):
+        return False
     open_sizes = 0
     for left, right in zip(a, b, strict=True):
         if isinstance(left, int) and isinstance(right, int):

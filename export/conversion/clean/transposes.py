@@ -15,7 +15,14 @@ import numpy as np
 
 from onnxwalk.export.conversion.clean.duplicates import share_nodes
 from onnxwalk.export.conversion.clean.shapes import reduced_axes
-from onnxwalk.export.conversion.draft import Draft, attributes, constant, ints, set_attribute, walk
+from onnxwalk.export.conversion.draft import (
+    Draft,
+    attributes,
+    constant,
+    inner_reads,
+    ints,
+    set_attribute,
+)
 
 _UNARY = set(
     "Abs Acos Acosh Asin Asinh Atan Atanh Cast Ceil Celu Clip Cos Cosh Elu Erf Exp Floor Gelu "
@@ -76,10 +83,7 @@ class _Map:
                 self.readers[name].append(node)
         self.held = {value.name for value in draft.graph.output}
         for node in draft.graph.node:  # what inner graphs read stays as it is
-            for attribute in node.attribute:
-                for graph in (attribute.g, *attribute.graphs):
-                    self.held |= {value.name for value in graph.output}
-                    self.held |= {n for inner in walk(graph) for n in inner.input}
+            self.held |= set(inner_reads(node))
 
     def data(self, node: Any) -> list[str]:
         """The inputs of a node that are turned with it."""
@@ -143,7 +147,7 @@ def _turn_some(draft: Draft) -> bool:
 
 
 def _near(found: _Map, region: dict[str, Any]) -> set[str]:
-    """All tensors that the nodes of a region read and write, and what is made of them outside."""
+    """All tensors that the nodes of a region read and write, and the results of what reads them."""
     names = {name for node in region.values() for name in (*node.input, *node.output)}
     names -= set(found.draft.weights)
     return names | {r.output[0] for name in names for r in found.readers[name]}

@@ -1,19 +1,23 @@
 """Configurations of every layer in ``keras.layers``: what the table and the tests run.
 
 Each module of this folder covers a family: its ``cases()`` returns a list of ``Case``. Keras is
-imported when ``cases()`` is called.
+imported when ``cases()`` is called, or when a case is built. (A module whose name begins with an
+underscore only helps the others.)
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from onnxwalk.export.coverage.random_weights import randomize
+
+Builder = Callable[[], Any]
 Inputs = Callable[[np.random.Generator], list[Any]]
 
 
@@ -23,29 +27,24 @@ class Case:
 
     layer: str  # its name in keras.layers
     label: str
-    build: Callable[[], Any]  # -> keras.Model, weights set
+    build: Builder  # -> keras.Model, weights set
     inputs: Inputs | None = None  # None: as onnxwalk.export.verify makes them
     refused: str | None = None  # must be refused, and this is part of what is said
 
 
 def all_cases() -> dict[str, list[Case]]:
     """Layer -> its cases, of all modules of this folder."""
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    modules = [importlib.import_module(f"{__name__}.{n}") for n in names if not n.startswith("_")]
+    return by_layer(case for module in modules for case in module.cases())
+
+
+def by_layer(cases: Iterable[Case]) -> dict[str, list[Case]]:
+    """Layer -> its cases, sorted by the layers' names."""
     found: dict[str, list[Case]] = {}
-    for module in sorted(pkgutil.iter_modules(__path__), key=lambda m: m.name):
-        for case in importlib.import_module(f"{__name__}.{module.name}").cases():
-            found.setdefault(case.layer, []).append(case)
-    for name, cases in _recurrent().items():
-        found.setdefault(name, []).extend(Case(name, label, build) for label, build in cases)
+    for case in cases:
+        found.setdefault(case.layer, []).append(case)
     return dict(sorted(found.items()))
-
-
-def _recurrent() -> dict[str, list[tuple[str, Callable[[], Any]]]]:
-    """The cases of recurrent layers and of masks, which have a file of their own."""
-    try:
-        from onnxwalk.export.coverage.layer_cases_recurrent import CASES
-    except ModuleNotFoundError:
-        return {}
-    return CASES
 
 
 def layer_names() -> list[str]:
@@ -94,13 +93,20 @@ def model(shape: Any, layer: Any, *, dtype: str = "float32") -> Any:
     """The functional model of one layer (or any function of tensors), with random weights."""
     import keras
 
-    from onnxwalk.export.study.assignment import randomize
-
     if isinstance(shape, list):
         given: Any = [keras.Input(s, name=f"x{i}", dtype=dtype) for i, s in enumerate(shape)]
     else:
         given = keras.Input(shape, name="x", dtype=dtype)
     return randomize(keras.Model(given, layer(given)))
+
+
+def randomized(layer: str, builders: Iterable[tuple[str, Builder]]) -> list[Case]:
+    """A case for each (label, builder), with weights that don't drive every gate to its end."""
+
+    def case(label: str, build: Builder) -> Case:
+        return Case(layer, label, lambda: randomize(build(), scale=0.4))
+
+    return [case(label, build) for label, build in builders]
 
 
 def uniform(*shape: int, low: float = 0.0, high: float = 255.0, dtype: str = "float32") -> Inputs:

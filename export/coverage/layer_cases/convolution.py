@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from onnxwalk.export.coverage.layer_cases import Case, grid
 
 _SHAPES = {1: (13, 4), 2: (9, 11, 4), 3: (6, 7, 5, 4)}
@@ -19,7 +21,7 @@ def cases() -> list[Case]:
 def _plain(n: int, shape: tuple[int, ...]) -> list[Case]:
     uneven = tuple([3, 2, 1][:n])
     steps = tuple([1, 2, 1][-n:])
-    settings = [
+    settings: list[dict[str, Any]] = [
         {},
         {"padding": "same"},
         {"strides": 2},
@@ -68,7 +70,7 @@ def _plain(n: int, shape: tuple[int, ...]) -> list[Case]:
 
 
 def _transposed(n: int, shape: tuple[int, ...]) -> list[Case]:
-    settings = [
+    settings: list[dict[str, Any]] = [
         {},
         {"padding": "same"},
         {"strides": 2},
@@ -105,7 +107,7 @@ def _transposed(n: int, shape: tuple[int, ...]) -> list[Case]:
 
 
 def _depthwise(n: int, shape: tuple[int, ...]) -> list[Case]:
-    settings = [
+    settings: list[dict[str, Any]] = [
         {},
         {"padding": "same"},
         {"strides": 2, "padding": "same"},
@@ -127,7 +129,7 @@ def _depthwise(n: int, shape: tuple[int, ...]) -> list[Case]:
 
 
 def _separable(n: int, shape: tuple[int, ...]) -> list[Case]:
-    settings = [
+    settings: list[dict[str, Any]] = [
         {},
         {"padding": "same"},
         {"strides": 2, "padding": "same"},

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.export.coverage.layer_cases import Case, grid, model
+from onnxwalk.export.coverage.random_weights import randomize
 
 
 def cases() -> list[Case]:
@@ -87,8 +88,6 @@ def _models() -> list[tuple[str, str, Callable[[], Any]]]:
             return {"logits": self.head(x), "features": x}
 
     def subclassed() -> Any:
-        from onnxwalk.export.study.assignment import randomize
-
         net = Net()
         net(np.ones((2, 4), np.float32))
         return randomize(net)

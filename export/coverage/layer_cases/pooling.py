@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from onnxwalk.export.coverage.layer_cases import Case, grid
 
 _SHAPES = {1: (13, 4), 2: (9, 11, 4), 3: (6, 7, 5, 4)}
@@ -14,7 +16,7 @@ def cases() -> list[Case]:
         first = shape[-1:] + shape[:-1]
         for kind in ("Max", "Average"):
             name = f"{kind}Pooling{n}D"
-            settings = [
+            settings: list[dict[str, Any]] = [
                 {"pool_size": 2},
                 {"pool_size": 2, "padding": "same"},
                 {"pool_size": 3, "strides": 2},
@@ -45,7 +47,7 @@ def cases() -> list[Case]:
                 note="channels_first",
             )  # fmt: skip
             name = f"Adaptive{kind}Pooling{n}D"
-            sizes = [{"output_size": 2}, {"output_size": 4 if n < 3 else 3}]
+            sizes: list[dict[str, Any]] = [{"output_size": 2}, {"output_size": 4 if n < 3 else 3}]
             if n > 1:
                 sizes += [{"output_size": (3, 2, 2)[:n]}]
             found += grid(name, shape, *sizes)

@@ -22,7 +22,7 @@ def cases() -> list[Case]:
 def _numbers() -> list[Case]:
     rng = np.random.default_rng(0)
     mean, variance = [1.0, -2.0, 3.0, 0.5], [1.0, 4.0, 0.25, 0.0]
-    statistics = {"mean": mean, "variance": variance}
+    statistics: dict[str, Any] = {"mean": mean, "variance": variance}
 
     def adapted(**arguments: Any) -> Callable[[], Any]:
         def build() -> Any:
@@ -51,7 +51,7 @@ def _numbers() -> list[Case]:
 
 
 def _categories() -> list[Case]:
-    bins = {"bin_boundaries": [-1.0, 0.0, 0.5, 2.0]}
+    bins: dict[str, Any] = {"bin_boundaries": [-1.0, 0.0, 0.5, 2.0]}
     modes = ("int", "one_hot", "multi_hot", "count")
 
     def edges(*shape: int) -> Inputs:
@@ -98,8 +98,8 @@ def _categories() -> list[Case]:
 
 
 def _lookups() -> list[Case]:
-    words = {"vocabulary": _WORDS}
-    numbers = {"vocabulary": _NUMBERS}
+    words: dict[str, Any] = {"vocabulary": _WORDS}
+    numbers: dict[str, Any] = {"vocabulary": _NUMBERS}
     modes = [{"output_mode": m} for m in ("one_hot", "multi_hot", "count")]
 
     def text(values: Any = _ASKED) -> Inputs:
@@ -147,7 +147,7 @@ def _lookups() -> list[Case]:
 
 
 def _sound() -> list[Case]:
-    frames = {"frame_length": 32, "frame_step": 8}
+    frames: dict[str, Any] = {"frame_length": 32, "frame_step": 8}
     modes = ("log", "magnitude", "psd", "real", "imag", "angle", "stft")
     wave = uniform(3, 3000, low=-1, high=1)
     return [
@@ -163,7 +163,7 @@ def _sound() -> list[Case]:
         *grid("MelSpectrogram", (3000,), {}, {"fft_length": 128}, {"window": "hamming"},
               {"power_to_db": False}, {"mag_exp": 1.0}, {"sequence_length": 48},
               {"sampling_rate": 8000, "min_freq": 50.0, "max_freq": 3000.0},
-              inputs=wave, sequence_stride=160, num_mel_bins=12, **{"min_power": 1e-10}),
+              inputs=wave, sequence_stride=160, num_mel_bins=12, min_power=1e-10),
         *grid("MelSpectrogram", (None,), {}, inputs=wave, fft_length=64, sequence_stride=16,
               num_mel_bins=12, note="open sizes"),
     ]  # fmt: skip

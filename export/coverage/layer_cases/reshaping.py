@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from onnxwalk.export.coverage.layer_cases import Case, grid, uniform
 
 
 def cases() -> list[Case]:
-    first = {"data_format": "channels_first"}
+    first: dict[str, Any] = {"data_format": "channels_first"}
     found = [
         *grid("Flatten", (3, 4, 2), {}, first),
         *grid("Flatten", (None, 4), {}, note="open sizes"),

@@ -120,7 +120,8 @@ def _assignment() -> Iterator[Entry]:
 
 def _cnn(**settings: Any) -> Callable[[Path, Path], None]:
     def build(path: Path, cache: Path) -> None:
-        from onnxwalk.export.study.assignment import cnn, randomize
+        from onnxwalk.export.coverage.random_weights import randomize
+        from onnxwalk.export.study.assignment import cnn
 
         _export(randomize(cnn(**settings)), path)
 
@@ -129,7 +130,8 @@ def _cnn(**settings: Any) -> Callable[[Path, Path], None]:
 
 def _recurrent(kind: Any, **settings: Any) -> Callable[[Path, Path], None]:
     def build(path: Path, cache: Path) -> None:
-        from onnxwalk.export.study.assignment import randomize, recurrent
+        from onnxwalk.export.coverage.random_weights import randomize
+        from onnxwalk.export.study.assignment import recurrent
 
         _export(randomize(recurrent(kind, **settings)), path)
 

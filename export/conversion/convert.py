@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import gc
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
-from onnxwalk.export.conversion.bfloat16 import in_bfloat16, kept_apart, refusal
+from onnxwalk.export.conversion.bfloat16 import in_bfloat16, refusal
 from onnxwalk.export.conversion.clean import clean
 from onnxwalk.export.conversion.draft import Draft, attach, lift, walk
 from onnxwalk.export.conversion.handlers import ADVICE, handlers
+from onnxwalk.export.conversion.markers import handler
+from onnxwalk.export.conversion.names import layer_of, name_nodes, name_weights, record_layers
 from onnxwalk.export.conversion.opsets import DEFAULT, OLDEST, newest, raise_opset
-from onnxwalk.export.conversion.recurrent_nodes import handler, weights_of
+from onnxwalk.export.conversion.recurrent_nodes import weights_of
 from onnxwalk.export.errors import ExportError, one_line
-from onnxwalk.export.names import layer_of, name_nodes, name_weights, record_layers
-from onnxwalk.export.tracing.markers import writer_of
+from onnxwalk.export.tracing.patches import MissingTarget, patched
 from onnxwalk.export.tracing.trace import Port, Trace
-
-#: tf2onnx is changed while it works: one at a time
-_lock = threading.Lock()
 
 
 def convert(trace: Trace, *, opset: int | None = None, errors: Sequence[str] = ()) -> Any:
@@ -48,7 +44,7 @@ def draft_of(trace: Trace, *, opset: int | None = None, errors: Sequence[str] = 
     ports = (*trace.inputs, *trace.outputs)
     gc.collect()  # TensorFlow's graph is a heap of cycles, and what comes now needs as much
     try:
-        with _lock, _without_optimizers(trace.graph), kept_apart():
+        with patched("tf2onnx", record=trace.graph):
             model, _ = from_graph_def(
                 trace.graph,
                 name="onnxwalk",
@@ -56,12 +52,14 @@ def draft_of(trace: Trace, *, opset: int | None = None, errors: Sequence[str] = 
                 output_names=[port.tensor for port in trace.outputs],
                 tensors_to_rename={port.tensor: port.name for port in ports},
                 opset=min(opset, DEFAULT),
-                custom_op_handlers={**handlers(), "PyFunc": (_marker_handler(trace), [])},
+                custom_op_handlers={**handlers(), "PyFunc": (handler(trace.markers), [])},
             )
+    except MissingTarget:
+        raise
     except Exception as error:
         raise ExportError(f"tf2onnx failed: {one_line(error)}") from error
 
-    gc.collect()  # the graph that tf2onnx made
+    gc.collect()  # the graph that tf2onnx built
     _refuse_leftovers(model, trace, errors)
     if opset > DEFAULT:
         raise_opset(model, opset, trace.layers)
@@ -83,38 +81,6 @@ def draft_of(trace: Trace, *, opset: int | None = None, errors: Sequence[str] = 
             refused or f"the converted model is not valid: {one_line(detail)}"
         ) from error
     return draft
-
-
-def _marker_handler(trace: Trace) -> Any:
-    """The handler of PyFunc, which stands for a mark or for a recurrence."""
-    recurrent = handler(trace.markers)
-
-    def convert(ctx: Any, node: Any, name: str, args: Any) -> None:
-        writer = writer_of(node, trace.writers)
-        if writer is not None:
-            writer(ctx, node)
-        else:
-            recurrent(ctx, node, name, args)
-
-    return convert
-
-
-@contextmanager
-def _without_optimizers(graph: Any) -> Iterator[None]:
-    """tf2onnx's optimizers copy the whole graph again and again; ``clean`` does what they do.
-
-    Only what they do inside of loops, which it leaves alone, is theirs.
-    """
-    from tf2onnx import optimizer
-
-    loops = any("While" in node.op or node.op in ("If", "StatelessIf") for node in graph.node)
-    original = optimizer._get_optimizers
-    if not loops:
-        optimizer._get_optimizers = dict
-    try:
-        yield
-    finally:
-        optimizer._get_optimizers = original
 
 
 def _refuse_leftovers(model: Any, trace: Trace, errors: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Cells and layers as users write them, for ``layer_cases_recurrent``."""
+"""Cells and layers as users write them, for the cases of recurrent layers."""
 
 from __future__ import annotations
 

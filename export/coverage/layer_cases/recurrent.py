@@ -1,9 +1,6 @@
-"""Small Keras models that show each recurrent layer, and each use of a mask, in its variety.
+"""Recurrent layers, their cells and wrappers, under every kind of mask.
 
-``CASES``: name of a public class of ``keras.layers`` -> [(label, builder)]; a builder takes nothing
-and returns a ``keras.Model`` with random weights. Keras is imported when a builder is called. Masks
-come from ``ids`` (int32, 0 is padding) or from rows of an input that are all 0.
-
+Masks come from ``ids`` (int32, 0 is padding) or from rows of an input that are all 0.
 ``is_loop`` says which cases have no RNN, LSTM or GRU node because ONNX has no word for their cell.
 """
 
@@ -11,12 +8,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
-from onnxwalk.export.coverage.layer_cases_own import own_cell, own_recurrence, tuned_cell
+from onnxwalk.export.coverage.layer_cases import Builder, Case, randomized
+from onnxwalk.export.coverage.layer_cases._own_cells import own_cell, own_recurrence, tuned_cell
 
-Builder = Callable[[], Any]
-Case = tuple[str, Builder]
+Builders = Iterator[tuple[str, Builder]]
 
 KINDS = ("SimpleRNN", "LSTM", "GRU")
 #: where the mask of a recurrent layer comes from
@@ -33,6 +31,16 @@ def is_loop(name: str, label: str) -> bool:
     single units, unless Keras unrolls it."""
     own = name.startswith("ConvLSTM") or any(word in label for word in _LOOPS)
     return own and not label.endswith("unroll")
+
+
+def cases() -> list[Case]:
+    return [
+        *(case for kind in KINDS for case in randomized(kind, _single(kind))),
+        *(case for kind in KINDS for case in randomized(f"{kind}Cell", _cell(f"{kind}Cell"))),
+        *randomized("RNN", _rnn()),
+        *randomized("StackedRNNCells", _stacked()),
+        *randomized("Bidirectional", _bidirectional()),
+    ]
 
 
 # --- inputs
@@ -62,10 +70,10 @@ def _model(
         import keras
 
         source, x, given = _masked(mask, time, batch)
-        made = wrap(keras.layers)
+        built = wrap(keras.layers)
         options = {} if given is None else {"mask": given}
-        made = made if isinstance(made, list) else [made]
-        return keras.Model(source, [layer(x, **options) for layer in made])
+        built = built if isinstance(built, list) else [built]
+        return keras.Model(source, [layer(x, **options) for layer in built])
 
     return build
 
@@ -169,7 +177,7 @@ def _mask_of(kind: str, width: int) -> Builder:
     return build
 
 
-def _single(kind: str) -> Iterator[Case]:
+def _single(kind: str) -> Builders:
     for mask in MASKS:
         yield f"every flag, {mask}", _model(_flags(kind), mask)
         yield f"open time, {mask}", _model(_flags(kind), mask, time=None)
@@ -208,39 +216,39 @@ def _activation(kind: str, name: str | None, mask: str = "embedding mask") -> Bu
 # --- cells, wrappers
 
 
-def _rnn() -> Iterator[Case]:
+def _rnn() -> Builders:
     both = list(itertools.product((False, True), repeat=2))
     for mask in MASKS:
         for kind in KINDS:
             yield (
                 f"{kind}Cell, {mask}",
-                _model(lambda L, k=kind: [
+                _model(partial(lambda k, L: [
                     L.RNN(getattr(L, f"{k}Cell")(4), return_sequences=s, go_backwards=b)
                     for s, b in both
-                ], mask),
+                ], kind), mask),
             )  # fmt: skip
         for label, make in (("own cell", own_cell), ("tuned cell", tuned_cell)):
             yield (
                 f"{label}, {mask}",
-                _model(lambda L, c=make: [
+                _model(partial(lambda c, L: [
                     L.RNN(c()(4), return_sequences=s, return_state=True, go_backwards=b)
                     for s, b in both
-                ], mask),
+                ], make), mask),
             )  # fmt: skip
     yield "own cell, open time", _model(lambda L: L.RNN(own_cell()(4)), time=None)
     yield "own cell, unroll", _model(lambda L: L.RNN(own_cell()(4), unroll=True))
 
 
-def _stacked() -> Iterator[Case]:
+def _stacked() -> Builders:
     both = list(itertools.product((False, True), repeat=2))
     for mask, kind in itertools.product(MASKS, KINDS):
         yield (
             f"{kind}Cell twice, {mask}",
-            _model(lambda L, k=kind: [
+            _model(partial(lambda k, L: [
                 L.RNN([getattr(L, f"{k}Cell")(n) for n in (4, 3)],
                       return_sequences=s, return_state=True, go_backwards=b)
                 for s, b in both
-            ], mask),
+            ], kind), mask),
         )  # fmt: skip
     for mask in MASKS:
         yield (
@@ -261,7 +269,7 @@ def _stacked() -> Iterator[Case]:
     )
 
 
-def _cell(kind: str) -> Iterator[Case]:
+def _cell(kind: str) -> Builders:
     """A cell called by itself, one step."""
 
     def build(**options: Any) -> Any:
@@ -277,31 +285,29 @@ def _cell(kind: str) -> Iterator[Case]:
         yield "reset before", lambda: build(reset_after=False)
 
 
-def _bidirectional() -> Iterator[Case]:
+def _both_ways(kind: str, **options: Any) -> Callable[[Any], Any]:
+    return lambda L: L.Bidirectional(getattr(L, kind)(4, **options))
+
+
+def _bidirectional() -> Builders:
     both = list(itertools.product((False, True), repeat=2))
     for kind, mask in itertools.product(KINDS, MASKS):
         for merge in MERGES:
             yield (
                 f"{kind}, merge {merge}, {mask}",
-                _model(lambda L, k=kind, m=merge: [
+                _model(partial(lambda k, m, L: [
                     L.Bidirectional(
                         getattr(L, k)(4, return_sequences=s, return_state=r), merge_mode=m)
                     for s, r in both
-                ], mask),
+                ], kind, merge), mask),
             )  # fmt: skip
         yield (
             f"{kind}, open time, {mask}",
-            _model(
-                lambda L, k=kind: L.Bidirectional(getattr(L, k)(4, return_sequences=True)),
-                mask,
-                None,
-            ),
+            _model(_both_ways(kind, return_sequences=True), mask, None),
         )
         yield (
             f"{kind}, stateful, {mask}",
-            _model(
-                lambda L, k=kind: L.Bidirectional(getattr(L, k)(4, stateful=True)), mask, batch=6
-            ),
+            _model(_both_ways(kind, stateful=True), mask, batch=6),
         )
         if mask != "float mask":
             yield f"{kind}, initial states, {mask}", _with_states(kind, mask, bidirectional=True)
@@ -309,12 +315,12 @@ def _bidirectional() -> Iterator[Case]:
         for mask in MASKS:
             yield (
                 f"{forward} and {backward}, {mask}",
-                _model(lambda L, f=forward, b=backward: [
+                _model(partial(lambda f, b, L: [
                     L.Bidirectional(
                         getattr(L, f)(4, return_sequences=s),
                         backward_layer=getattr(L, b)(3, return_sequences=s, go_backwards=True))
                     for s in (False, True)
-                ], mask),
+                ], forward, backward), mask),
             )  # fmt: skip
     for mask in MASKS:
         yield (
@@ -349,29 +355,3 @@ def _bidirectional() -> Iterator[Case]:
             L.LSTM(4, activation="relu"),
             backward_layer=L.LSTM(4, go_backwards=True))),
     )  # fmt: skip
-
-
-def _cases() -> dict[str, list[Case]]:
-    from onnxwalk.export.coverage.layer_cases_masks import MASK_CASES
-
-    found: dict[str, list[Case]] = {kind: list(_single(kind)) for kind in KINDS}
-    found |= {f"{kind}Cell": list(_cell(f"{kind}Cell")) for kind in KINDS}
-    found["RNN"] = list(_rnn())
-    found["StackedRNNCells"] = list(_stacked())
-    found["Bidirectional"] = list(_bidirectional())
-    found |= MASK_CASES
-    return {name: [(label, _random(build)) for label, build in found[name]] for name in found}
-
-
-def _random(build: Builder) -> Builder:
-    """Weights that matter, but don't drive every gate to its end."""
-
-    def randomized() -> Any:
-        from onnxwalk.export.study.assignment import randomize
-
-        return randomize(build(), scale=0.4)
-
-    return randomized
-
-
-CASES: dict[str, list[Case]] = _cases()

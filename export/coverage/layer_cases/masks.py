@@ -1,18 +1,27 @@
-"""Cases for ``layer_cases_recurrent``: ConvLSTM, TimeDistributed, and where masks come from and go.
-
-``MASK_CASES`` has the form of ``CASES`` there. Like there, Keras is imported when a case is built.
-"""
+"""ConvLSTM, TimeDistributed, text, and where masks come from and go."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
-Builder = Callable[[], Any]
-Case = tuple[str, Builder]
+from onnxwalk.export.coverage.layer_cases import Builder, Case, randomized
+
+Builders = Iterator[tuple[str, Builder]]
 
 _WORDS = 20
+
+
+def cases() -> list[Case]:
+    return [
+        *(case for n in (1, 2, 3) for case in randomized(f"ConvLSTM{n}D", _conv_lstm(n))),
+        *randomized("TimeDistributed", _time_distributed()),
+        *randomized("Masking", _masking()),
+        *randomized("Embedding", _embedding()),
+        *randomized("TextVectorization", _text()),
+    ]
 
 
 def _ids(time: int | None = 9, mask: bool = True, name: str = "ids") -> tuple[Any, Any]:
@@ -26,7 +35,7 @@ def _ids(time: int | None = 9, mask: bool = True, name: str = "ids") -> tuple[An
 # --- ConvLSTM
 
 
-def _conv_lstm(rank: int) -> Iterator[Case]:
+def _conv_lstm(rank: int) -> Builders:
     name = f"ConvLSTM{rank}D"
 
     def build(
@@ -60,8 +69,12 @@ def _conv_lstm(rank: int) -> Iterator[Case]:
         for masked in (False, True):
             yield (
                 f"{label or 'last'}{', given mask' if masked else ''}",
-                lambda m=masked, s=sequences, r=state, b=backwards: build(
-                    m, return_sequences=s, return_state=r, go_backwards=b
+                partial(
+                    build,
+                    masked,
+                    return_sequences=sequences,
+                    return_state=state,
+                    go_backwards=backwards,
                 ),
             )
     yield "valid padding, strides 2", lambda: build(padding="valid", strides=2)
@@ -78,7 +91,7 @@ def _conv_lstm(rank: int) -> Iterator[Case]:
 # --- TimeDistributed
 
 
-def _time_distributed() -> Iterator[Case]:
+def _time_distributed() -> Builders:
     def build(make: Callable[[Any], Any], shape: tuple[int, ...], time: int | None) -> Any:
         import keras
 
@@ -117,7 +130,7 @@ def _time_distributed() -> Iterator[Case]:
     ]
     for time, where in ((4, "4 steps"), (None, "open time")):
         for label, make, shape in kinds:
-            yield f"{label}, {where}", lambda m=make, s=shape, t=time: build(m, s, t)
+            yield f"{label}, {where}", partial(build, make, shape, time)
 
     def documents(time: int | None, length: int, outer: bool = True) -> Any:
         """Words to sentences to documents; the mask of the words goes to the inner layer."""
@@ -161,7 +174,7 @@ def _time_distributed() -> Iterator[Case]:
 
 
 def _consumers() -> dict[str, Callable[[Any], Callable[[Any], Any]]]:
-    """Label -> what is made of a masked (batch, time, 6)."""
+    """Label -> what reads a masked (batch, time, 6)."""
 
     def attention(kind: str, **options: Any) -> Callable[[Any], Any]:
         return lambda L: lambda x: getattr(L, kind)(**options)([x, x])
@@ -217,7 +230,7 @@ def _route(carry: Any, consume: Any, floats: bool = False, time: int | None = 9)
     return build
 
 
-def _masking() -> Iterator[Case]:
+def _masking() -> Builders:
     for label, consume in _consumers().items():
         yield f"to {label}", _route(None, consume, floats=True)
     yield "to LSTM, open time", _route(None, _consumers()["LSTM"], True, None)
@@ -232,7 +245,7 @@ def _masking() -> Iterator[Case]:
     yield "mask_value -1", valued
 
 
-def _embedding() -> Iterator[Case]:
+def _embedding() -> Builders:
     for label, consume in _consumers().items():
         yield f"mask to {label}", _route(None, consume)
     for label, carry in _carriers().items():
@@ -269,7 +282,7 @@ def _embedding() -> Iterator[Case]:
 # --- text
 
 
-def _text() -> Iterator[Case]:
+def _text() -> Builders:
     def build(length: int | None = 9, **options: Any) -> Any:
         import keras
 
@@ -284,12 +297,3 @@ def _text() -> Iterator[Case]:
     yield "at the front, open length", lambda: build(None)
     yield "at the front, characters", lambda: build(split="character", standardize="lower")
     yield "at the front, 2-grams", lambda: build(ngrams=2)
-
-
-MASK_CASES: dict[str, list[Case]] = {
-    **{f"ConvLSTM{rank}D": list(_conv_lstm(rank)) for rank in (1, 2, 3)},
-    "TimeDistributed": list(_time_distributed()),
-    "Masking": list(_masking()),
-    "Embedding": list(_embedding()),
-    "TextVectorization": list(_text()),
-}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from onnxwalk.export.conversion.draft import Draft, walk
+from onnxwalk.export.conversion.draft import Draft, reads_of
+from onnxwalk.export.tracing.names import free_name
 from onnxwalk.export.tracing.trace import WEIGHT_PREFIX, Trace
 from onnxwalk.interpreter.analysis.compare.layers import LAYERS_KEY, is_moved
 
@@ -34,7 +35,7 @@ def name_nodes(draft: Draft, trace: Trace) -> None:
     """Nodes are called model/layer/Operation, each name once, and their tensors likewise.
 
     tf2onnx numbers what it adds, and forgets where some of it came from: that is put where the
-    tensor that it reads was made.
+    tensor that it reads was computed.
     """
     ports = {port.name for port in (*trace.inputs, *trace.outputs)}
     producers = draft.producers()
@@ -45,10 +46,10 @@ def name_nodes(draft: Draft, trace: Trace) -> None:
         name = _NUMBER.sub("", node.name)
         if "/" not in name:
             name = f"{_scope(node, producers) or trace.name}/{node.op_type}"
-        node.name = _free(name, taken)
+        node.name = free_name(name, taken)
         for i, tensor in enumerate(node.output):
             if tensor and tensor not in ports and ("__" in tensor or "/" not in tensor):
-                new = _free(f"{node.name}:{i}", tensors)
+                new = free_name(f"{node.name}:{i}", tensors)
                 renamed[tensor] = node.output[i] = new
     draft.rename(renamed)
 
@@ -70,7 +71,7 @@ def name_weights(draft: Draft, trace: Trace) -> None:
             new = new.removeprefix(WEIGHT_PREFIX).split(":")[0]
         elif new == name and ("__" in name or name.startswith("ConstantFolding/")):
             new = f"{readers.get(name, trace.name)}/constant"
-        new = _free(new, taken)
+        new = free_name(new, taken)
         if new != name:
             renamed[name] = f"\0{new}"  # no new name is taken for an old one
     draft.rename(renamed)
@@ -98,43 +99,25 @@ def record_layers(draft: Draft, trace: Trace) -> None:
     leaving = {name for name in owner if name in outputs}
     for node in draft.graph.node:
         mine = {owner[name] for name in node.output}
-        leaving |= {name for name in _reads(node) if name in owner and owner[name] not in mine}
-    made = {name: (node.op_type, node.input) for node in draft.graph.node for name in node.output}
+        leaving |= {name for name in reads_of(node) if name in owner and owner[name] not in mine}
+    sources = {name: (node.op_type, node.input) for name, node in draft.producers().items()}
     weights = [*(name for name, _ in trace.weights.values()), *trace.constants]
     weighted = {part for name in weights for part in name.split("/")[:-1]}
     found: dict[str, list[str]] = {}
     for name, layer in owner.items():
         computes = layer.rpartition("/")[2] in weighted
-        if layer and name in leaving and not (computes and is_moved(name, layer, made, owner)):
+        if layer and name in leaving and not (computes and is_moved(name, layer, sources, owner)):
             found.setdefault(layer, []).append(name)
     entry = onnx.StringStringEntryProto(key=LAYERS_KEY, value=json.dumps(found))
     draft.model.metadata_props.append(entry)
 
 
-def _reads(node: Any) -> Iterator[str]:
-    yield from node.input
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            yield from (name for inner in walk(graph) for name in inner.input)
-
-
 def _scope(node: Any, producers: dict[str, Any]) -> str:
-    """Where the first computed input was made: model/layer."""
+    """Where the first computed input comes from: model/layer."""
     for name in node.input:
         if name in producers and "/" in producers[name].name:
             return producers[name].name.rsplit("/", 1)[0]
     return ""
-
-
-def _free(name: str, taken: set[str]) -> str:
-    """The name, with _1, _2 … if it is taken (before the ":0" of a tensor); takes it."""
-    stem, colon, index = name.rpartition(":") if re.search(r":\d+$", name) else (name, "", "")
-    candidate, number = name, 0
-    while candidate in taken:
-        number += 1
-        candidate = f"{stem}_{number}{colon}{index}"
-    taken.add(candidate)
-    return candidate
 
 
 def _recognized(draft: Draft, trace: Trace) -> dict[str, str]:

@@ -1,0 +1,67 @@
+"""The markers that tracing left in the graph become ONNX nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from onnxwalk.export.conversion.nodes import Nodes
+from onnxwalk.export.conversion.recurrent_nodes import Mask, RecurrentNodes
+from onnxwalk.export.tracing.lookups import Lookup
+from onnxwalk.export.tracing.markers import description_of
+from onnxwalk.export.tracing.recurrent import Recurrence
+from onnxwalk.export.tracing.transposed import TransposedConvolution
+
+
+def handler(markers: Sequence[Any]) -> Callable[..., None]:
+    """The tf2onnx handler of ``PyFunc``."""
+    masks: dict[tuple[int, str], Mask] = {}
+
+    def convert(ctx: Any, node: Any, _name: str, _args: Any) -> None:
+        description = description_of(node.get_attr_value("token"), markers)
+        if isinstance(description, Recurrence):
+            RecurrentNodes(ctx, node, description, masks).write()
+        elif isinstance(description, Lookup):
+            _lookup(Nodes(ctx, node), description)
+        elif isinstance(description, TransposedConvolution):
+            _transposed(Nodes(ctx, node), description)
+        else:
+            raise ValueError(f"{node.name} calls back into Python, which has no ONNX form")
+
+    return convert
+
+
+def _lookup(nodes: Nodes, table: Lookup) -> None:
+    """LabelEncoder.
+
+    An unknown key of a table without a default gets an index beyond a Gather's data, so that
+    the model fails there, as Keras does.
+    """
+    kinds = {str: "strings", int: "int64s"}
+    keys, values = kinds[type(table.keys[0])], kinds[type(table.values[0])]
+    beyond = max(table.values) + 1 if table.default is None else table.default
+    attributes = {
+        f"keys_{keys}": table.keys,
+        f"values_{values}": table.values,
+        f"default_{values.removesuffix('s')}": beyond,
+    }
+    if table.default is not None:
+        nodes.replace("LabelEncoder", nodes.inputs, domain="ai.onnx.ml", **attributes)
+        return
+    index = nodes.add("LabelEncoder", nodes.inputs, domain="ai.onnx.ml", **attributes)
+    nodes.replace("Gather", [nodes.const(np.arange(beyond)), index])
+
+
+def _transposed(nodes: Nodes, convolution: TransposedConvolution) -> None:
+    """ConvTranspose, between Transposes when channels come last."""
+    x, kernel = nodes.inputs
+    n, attributes = len(convolution.attributes["strides"]), convolution.attributes
+    kernel = nodes.add("Transpose", [kernel], perm=[n + 1, n, *range(n)])
+    if convolution.channels_first:
+        nodes.replace("ConvTranspose", [x, kernel], **attributes)
+        return
+    x = nodes.add("Transpose", [x], perm=[0, n + 1, *range(1, n + 1)])
+    y = nodes.add("ConvTranspose", [x, kernel], **attributes)
+    nodes.replace("Transpose", [y], perm=[0, *range(2, n + 2), 1])

@@ -1,0 +1,75 @@
+"""Adding ONNX nodes to tf2onnx's graph, in the place of one of its nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Nodes:
+    """Adds nodes where ``node`` stands, under its name, and at last one that replaces it.
+
+    ``ctx`` is tf2onnx's graph. Tensors go by their names.
+    """
+
+    def __init__(self, ctx: Any, node: Any) -> None:
+        self.ctx, self.node, self.scope = ctx, node, node.name
+        self.inputs = list(node.input)
+
+    def add(
+        self, kind: str, inputs: Sequence[str], *, outputs: int = 1, domain: str = "", **attr: Any
+    ) -> Any:
+        """A new node; the name of its output, or a list of several."""
+        from tf2onnx import utils
+
+        name = utils.make_name(f"{self.scope}/{kind}")
+        node = self.ctx.make_node(
+            kind, list(inputs), attr=attr, output_count=outputs, name=name, domain=domain
+        )
+        return node.output[0] if outputs == 1 else list(node.output)
+
+    def replace(self, kind: str, inputs: Sequence[str], *, domain: str = "", **attr: Any) -> None:
+        """A new node takes the place, the name and the outputs of the old one."""
+        ctx, name, outputs = self.ctx, self.node.name, list(self.node.output)
+        dtypes, shapes = [ctx.get_dtype(o) for o in outputs], [ctx.get_shape(o) for o in outputs]
+        ctx.remove_node(name)
+        ctx.make_node(
+            kind, list(inputs), attr=attr, name=name, domain=domain,
+            outputs=outputs, dtypes=dtypes, shapes=shapes,
+        )  # fmt: skip
+
+    def const(self, values: Any, dtype: Any = None) -> str:
+        """A constant; of int64 where it is given as plain integers."""
+        from tf2onnx import utils
+
+        array = np.array(values, dtype)
+        return self.ctx.make_const(utils.make_name(f"{self.scope}/const"), array).output[0]
+
+    def shape(self, tensor: str) -> Any:
+        """Sizes, -1 where open; None when not even the rank is known."""
+        return self.ctx.get_shape(tensor)
+
+    def dtype(self, tensor: str) -> np.dtype[Any]:
+        from onnx import helper
+
+        return np.dtype(helper.tensor_dtype_to_np_dtype(self.ctx.get_dtype(tensor)))
+
+    def is_float(self, tensor: str) -> bool:
+        return np.issubdtype(self.dtype(tensor), np.floating)
+
+    def cast(self, tensor: str, dtype: Any) -> str:
+        from onnx import helper
+
+        return self.add("Cast", [tensor], to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+    def known(self, index: int) -> NDArray[Any] | None:
+        """The values of the node's input of that index where they are constant."""
+        source = self.node.inputs[index]
+        return source.get_tensor_value(as_list=False) if source.is_const() else None
+
+    def flags(self, *names: str) -> dict[str, bool]:
+        """The node's attributes of these names that it has, as truth values."""
+        return {name: bool(a.i) for name in names if (a := self.node.get_attr(name)) is not None}

@@ -1,0 +1,248 @@
+"""Everything of Keras, TensorFlow and tf2onnx that is replaced while a model is exported.
+
+``PATCHES`` is the list, ``patched`` applies what belongs to some packages and takes it back. A
+replacement is called as ``replacement(original, record, *arguments)``, with the arguments of the
+function or method that it replaces.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from onnxwalk.export.errors import ExportError
+from onnxwalk.export.tracing import lookups, recurrent, resizing, rewrites, transposed
+from onnxwalk.export.tracing.time_distributed import time_distributed
+
+#: the oldest and the newest version of each package that all patches were checked with
+CHECKED = {
+    "keras": ("3.10.0", "3.15.1"),
+    "tensorflow": ("2.21.0", "2.21.0"),
+    "tf2onnx": ("1.17.0", "1.17.0"),
+}
+
+
+class MissingTarget(ExportError):
+    """The installed version of a package hasn't got what is to be replaced."""
+
+
+@dataclass(frozen=True)
+class Patch:
+    """``target``: "package.module:attribute" or "package.module:Class.attribute".
+
+    A function or method is replaced; into a table (a dict) the entries are put that
+    ``replacement()`` returns. ``since``: the package's version that brought the target; older ones
+    don't need the patch.
+    """
+
+    target: str
+    replacement: Callable[..., Any]
+    why: str
+    since: str = "0"
+    kind: type | None = None  # dict for a table, None for what can be called
+
+    @property
+    def package(self) -> str:
+        return self.target.partition(".")[0].partition(":")[0]
+
+    def owner(self) -> tuple[Any, str]:
+        """(module or class, name of its attribute). Raises MissingTarget that says what to do.
+
+        The attribute is the owner's own, not one that a class inherits, and of the right kind.
+        """
+        module, _, path = self.target.partition(":")
+        *classes, name = path.split(".")
+        try:
+            owner = functools.reduce(getattr, classes, importlib.import_module(module))
+            found = vars(owner)[name]
+            fits = isinstance(found, self.kind) if self.kind else callable(found)
+        except (ImportError, AttributeError, KeyError) as error:
+            raise self._missing("has no") from error
+        if not fits:
+            raise self._missing("has something else as")
+        return owner, name
+
+    def is_needed(self) -> bool:
+        return _version(self.package) >= _parts(self.since)
+
+    def _missing(self, what: str) -> MissingTarget:
+        version = importlib.import_module(self.package).__version__
+        oldest, newest = CHECKED[self.package]
+        return MissingTarget(
+            f"{self.package} {version} {what} {self.target}, which the exporter replaces: "
+            f'pip install "{self.package}>={oldest},<={newest}"'
+        )
+
+
+def _no_optimizers_without_loops(original: Any, graph: Any) -> Any:
+    loops = any("While" in node.op or node.op in ("If", "StatelessIf") for node in graph.node)
+    return original() if loops else {}
+
+
+def _bfloat16_of_tensorflow() -> dict[Any, Any]:
+    from onnx import TensorProto
+    from tensorflow import dtypes
+
+    return {dtypes.bfloat16.as_datatype_enum: TensorProto.BFLOAT16}
+
+
+def _bfloat16_of_numpy() -> dict[Any, Any]:
+    import ml_dtypes
+    from onnx import TensorProto
+
+    return {TensorProto.BFLOAT16: ml_dtypes.bfloat16}
+
+
+def _name_of_bfloat16() -> dict[Any, Any]:
+    from onnx import TensorProto
+
+    return {TensorProto.BFLOAT16: "bfloat16"}
+
+
+_LOOP = "becomes one ONNX node instead of a loop"
+_BFLOAT16 = "tf2onnx takes bfloat16 for float16"
+_POOL = "a computed loop over windows has no ONNX form"
+
+PATCHES = (
+    Patch("keras.layers:RNN.inner_loop", recurrent.inner_loop, _LOOP),
+    Patch("keras.layers:LSTM.inner_loop", recurrent.inner_loop, _LOOP),
+    Patch("keras.layers:GRU.inner_loop", recurrent.inner_loop, _LOOP),
+    Patch("keras.layers:Bidirectional.call", recurrent.bidirectional, _LOOP),
+    Patch(
+        "keras.layers:TimeDistributed.call",
+        time_distributed,
+        "Keras copies the layer for each step, or maps over the steps, which has no ONNX form",
+    ),
+    Patch(
+        "keras.src.layers.preprocessing.index_lookup:IndexLookup._lookup_dense",
+        lookups.lookup_dense,
+        "tables are lost when the graph is frozen",
+    ),
+    Patch(
+        "keras.src.backend.tensorflow.nn:conv_transpose",
+        transposed.conv_transpose,
+        "tf2onnx cuts the output to its size with a dozen nodes",
+    ),
+    Patch(
+        "keras.src.backend.tensorflow.nn:adaptive_average_pool",
+        functools.partial(rewrites.adaptive_pool, "AVG"),
+        _POOL,
+        since="3.13",
+    ),
+    Patch(
+        "keras.src.backend.tensorflow.nn:adaptive_max_pool",
+        functools.partial(rewrites.adaptive_pool, "MAX"),
+        _POOL,
+        since="3.13",
+    ),
+    Patch(
+        "keras.src.backend.tensorflow.numpy:signbit",
+        rewrites.signbit,
+        "Keras looks at the bits, which has no ONNX form",
+    ),
+    Patch(
+        "keras.src.backend.tensorflow.image:resize",
+        resizing.resize,
+        "known sizes would be computed on each run",
+    ),
+    Patch(
+        "keras.layers:UpSampling2D._resize_images",
+        resizing.upsample,
+        "Keras asks for open sizes, which a trace can't tell",
+    ),
+    Patch(
+        "keras.layers:MelSpectrogram._spectrogram",
+        rewrites.spectrogram,
+        "tf2onnx has no RFFT",
+    ),
+    Patch(
+        "keras.src.utils.tf_utils:tf_encode_categorical_inputs",
+        rewrites.encode_categories,
+        "bincount has no ONNX form",
+    ),
+    Patch(
+        "keras.src.utils.backend_utils:in_tf_graph",
+        lambda original, record: False,
+        "in a graph, preprocessing layers cast their input first; called on arrays they don't",
+    ),
+    Patch(
+        "keras.layers:Embedding.call",
+        rewrites.embedding,
+        "negative ids take nine nodes; and which inputs carry ids is noted",
+    ),
+    Patch("keras.layers:Masking.call", rewrites.masking, "which inputs are masked is noted"),
+    Patch(
+        "keras.layers:Layer._open_name_scope",
+        rewrites.open_name_scope,
+        "TensorFlow numbers the scopes of layers",
+    ),
+    Patch(
+        "tensorflow:tensordot",
+        rewrites.tensordot,
+        "TensorFlow reshapes to two dimensions and back, with shapes computed on each run",
+    ),
+    Patch(
+        "tf2onnx.optimizer:_get_optimizers",
+        _no_optimizers_without_loops,
+        "they copy the graph again and again; conversion.clean does what they do, but for loops",
+    ),
+    Patch("tf2onnx.tf_utils:TF_TO_ONNX_DTYPE", _bfloat16_of_tensorflow, _BFLOAT16, kind=dict),
+    Patch("tf2onnx.utils:ONNX_TO_NUMPY_DTYPE", _bfloat16_of_numpy, _BFLOAT16, kind=dict),
+    Patch("tf2onnx.utils:ONNX_DTYPE_NAMES", _name_of_bfloat16, _BFLOAT16, kind=dict),
+)
+
+#: a patch holds for the entire process: one export at a time
+_lock = threading.Lock()
+
+
+@contextmanager
+def patched(*packages: str, record: Any) -> Iterator[None]:
+    """What belongs to ``packages`` is replaced inside the block.
+
+    ``record`` is handed to the replacements. Raises MissingTarget, with nothing replaced.
+    """
+    with _lock:
+        chosen = [p for p in PATCHES if p.package in packages and p.is_needed()]
+        targets = [(patch, *patch.owner()) for patch in chosen]
+        before = [(owner, name, vars(owner)[name]) for _, owner, name in targets]
+        tables = [(table, dict(table)) for _, _, table in before if isinstance(table, dict)]
+        try:
+            for (patch, owner, name), (_, _, original) in zip(targets, before, strict=True):
+                if patch.kind is dict:
+                    original.update(patch.replacement())
+                else:
+                    setattr(owner, name, _instead(original, patch.replacement, record))
+            yield
+        finally:
+            for owner, name, original in before:
+                setattr(owner, name, original)
+            for table, entries in tables:
+                table.clear()
+                table.update(entries)
+
+
+def _instead(original: Any, replacement: Callable[..., Any], record: Any) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def replaced(*args: Any, **kwargs: Any) -> Any:
+        return replacement(original, record, *args, **kwargs)
+
+    return replaced
+
+
+def _version(package: str) -> tuple[int, ...]:
+    return _parts(importlib.import_module(package).__version__)
+
+
+def _parts(version: str) -> tuple[int, ...]:
+    """3.13.0 -> (3, 13, 0); what is no number ends it."""
+    numbers = []
+    for part in version.split("."):
+        if not part.isdigit():
+            break
+        numbers.append(int(part))
+    return tuple(numbers)

@@ -1,0 +1,33 @@
+"""What is noted while a model is traced, in addition to the graph itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Record:
+    """The functions that replace Keras's while tracing (see ``patches``) add to it."""
+
+    names: Sequence[str]  # of the model's inputs
+    inputs: Sequence[Any] = ()  # their tensors in the graph
+    markers: list[Any] = field(default_factory=list)  # see ``markers``
+    vocabulary: dict[str, int] = field(default_factory=dict)  # as in ``trace.Trace``
+    masking: dict[str, float] = field(default_factory=dict)
+    keys: dict[str, list[Any]] = field(default_factory=dict)
+
+    def sources(self, tensor: Any) -> set[str]:
+        """The names of the model's inputs that a tensor of the graph is computed from."""
+        known = {source.name: name for source, name in zip(self.inputs, self.names, strict=True)}
+        seen, todo, found = set(), [tensor], set()
+        while todo:
+            current = todo.pop()
+            if current.name in seen:
+                continue
+            seen.add(current.name)
+            if current.name in known:
+                found.add(known[current.name])
+            todo.extend(current.op.inputs)
+        return found
