@@ -16,7 +16,7 @@ from onnxwalk.ops.contract.dtypes import element_type, numpy_dtype
 from onnxwalk.ops.contract.needs import Need, product_shape, product_work, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.axes import normalize_axis
-from onnxwalk.ops.shared.numeric import is_short_float, limits, wide
+from onnxwalk.ops.shared.numeric import is_short_float, saturated, wide
 
 _SMALL_FLOATS = (
     "float8e4m3fn",
@@ -275,10 +275,9 @@ def _saturated(
         return convert(shifted, dtype, saturate=saturate)
     if element not in _SMALL_INTEGERS:
         raise ValueError(f"{element} is not a type to quantize to")
-    lowest, highest = limits(dtype)
     y = np.rint(quotient, out=quotient)
     y += zero_point.astype(y.dtype)
-    return np.clip(y, lowest, highest, out=y).astype(dtype)
+    return saturated(y, dtype)
 
 
 def _precision(dtype: np.dtype) -> np.dtype:

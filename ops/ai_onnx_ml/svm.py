@@ -19,6 +19,7 @@ from onnxwalk.ops.ai_onnx_ml.scores import (
 )
 from onnxwalk.ops.contract.needs import PER_CALL, PER_ELEMENT, Need, multiply_adds
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.numeric import float_power
 
 Floats = Sequence[float] | None
 
@@ -141,7 +142,7 @@ def _kernel(x: np.ndarray, vectors: np.ndarray, kind: str, params: Floats) -> np
         return product
     gamma, coef0, degree = (x.dtype.type(p) for p in _some(3, "kernel_params", params))
     if kind == "POLY":
-        return np.power(gamma * product + coef0, degree)
+        return float_power(gamma * product + coef0, degree)
     if kind == "SIGMOID":
         return np.tanh(gamma * product + coef0)
     if kind == "RBF":

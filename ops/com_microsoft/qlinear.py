@@ -21,7 +21,7 @@ from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.needs import Need, broadcast, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.axes import normalize_axes
-from onnxwalk.ops.shared.numeric import limits
+from onnxwalk.ops.shared.numeric import saturated
 
 
 @op("QLinearAdd", since=1, domain=DOMAIN, optional=["A_zero_point", "B_zero_point"])
@@ -61,7 +61,7 @@ def _quantized_at_once(
     """saturate(round(y / scale + zero_point)): with an odd zero point, halves go to the other of
     their neighbours than in ``quantize``."""
     steps = y / float(_one("scale", scale)) + float(_zero(zero_point, dtype))
-    return np.clip(np.rint(steps), *limits(dtype)).astype(dtype)
+    return saturated(np.rint(steps), dtype)
 
 
 # ---------------------------------------------------------------------------------- elementwise
