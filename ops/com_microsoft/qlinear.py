@@ -60,7 +60,7 @@ def _quantized_at_once(
 ) -> np.ndarray:
     """saturate(round(y / scale + zero_point)): with an odd zero point, halves go to the other of
     their neighbours than in ``quantize``."""
-    steps = y / float(_one("scale", scale)) + float(_zero(zero_point, dtype))
+    steps = y / y.dtype.type(_one("scale", scale)) + y.dtype.type(_zero(zero_point, dtype))
     return saturated(np.rint(steps), dtype)
 
 
@@ -168,7 +168,7 @@ def q_linear_average_pool(
         )
 
     image = X.shape[1:-1] if channels_last else X.shape[2:]
-    y = _by_channel(averages, _real(X, x_scale, x_zero_point, np.float64), channels_last)
+    y = _by_channel(averages, _real(X, x_scale, x_zero_point, np.float32), channels_last)
     quantized = _quantized if image == tuple(kernel_shape) else _quantized_at_once
     return quantized(y, y_scale, y_zero_point, X.dtype)
 
