@@ -18,7 +18,14 @@ from onnxwalk.ops.fast.elementwise import binary, bind_clip, bind_power
 from onnxwalk.ops.shared import batch
 from onnxwalk.ops.shared.broadcast import limited
 from onnxwalk.ops.shared.needs import CHEAP, elementwise, wide_copies
-from onnxwalk.ops.shared.numeric import check_same_dtype, in_float32, limits, result_like, wide
+from onnxwalk.ops.shared.numeric import (
+    check_same_dtype,
+    float_power,
+    in_float32,
+    limits,
+    result_like,
+    wide,
+)
 
 
 @op("Add", since=7)
@@ -124,7 +131,7 @@ def power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     if exponent.size == 1 and exponent.item() == 2 and exponent.ndim <= base.ndim:
         result = np.square(base)  # the power that models use most
     else:
-        result = np.power(base, exponent)
+        result = float_power(base, exponent)
     return result.astype(x.dtype, copy=False)
 
 
@@ -133,7 +140,7 @@ power.bind(bind_power)
 
 def _integer_power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     if y.dtype.kind not in "iu":
-        return np.power(x.astype(np.float64), wide(y)).astype(x.dtype)
+        return float_power(x.astype(np.float64), wide(y)).astype(x.dtype)
     if np.any((x == 0) & (y < 0)):
         raise ValueError(f"Pow of {x.dtype} 0 to a negative power")
     # 1/xⁿ of an integer is 0 but for 1 and -1, whose powers only depend on n being odd.

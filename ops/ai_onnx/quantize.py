@@ -19,7 +19,7 @@ from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared import flops, types
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.needs import product_shape, product_work
-from onnxwalk.ops.shared.numeric import limits, wide
+from onnxwalk.ops.shared.numeric import saturated, wide
 from onnxwalk.ops.shared.windows import AUTO_PAD
 
 _SMALL_FLOATS = (
@@ -279,10 +279,9 @@ def _saturated(
         return convert(shifted, dtype, saturate=saturate)
     if element not in _SMALL_INTEGERS:
         raise ValueError(f"{element} is not a type to quantize to")
-    lowest, highest = limits(dtype)
     y = np.rint(quotient, out=quotient)
     y += zero_point.astype(y.dtype)
-    return np.clip(y, lowest, highest, out=y).astype(dtype)
+    return saturated(y, dtype)
 
 
 def _precision(dtype: np.dtype) -> np.dtype:

@@ -33,7 +33,7 @@ def non_max_suppression(
 
     boxes (N, B, 4) as two opposite corners y1, x1, y2, x2, or with ``center_point_box`` as x, y,
     width, height; scores (N, C, B). A box is dropped when intersection / union with a kept one is
-    more than iou_threshold (0 by default), or its score less than score_threshold; of equal scores
+    more than iou_threshold (0 by default), or its score not above score_threshold; of equal scores
     the first box comes first. Result (K, 3): n, c, b. No max_output_boxes_per_class is 0: none.
 
     Spec: NonMaxSuppression-10, NonMaxSuppression-11.
@@ -58,10 +58,10 @@ def non_max_suppression(
         for c in range(scores.shape[1]):
             candidates = np.argsort(-scores[n, c], kind="stable")
             if not _missing(score_threshold):
-                # "boxes with score less than score_threshold are removed": ONNX Runtime removes
-                # equal ones too
-                least = np.float32(as_scalar(score_threshold, "score_threshold"))
-                candidates = candidates[scores[n, c, candidates] >= least]
+                # The spec removes what is less. ONNX Runtime and TensorFlow, and so the models,
+                # also remove what is equal (and a NaN).
+                threshold = np.float32(as_scalar(score_threshold, "score_threshold"))
+                candidates = candidates[scores[n, c, candidates] > threshold]
             best = _best_apart(low[:, candidates], high[:, candidates], most, np.float32(overlap))
             kept.extend((n, c, b) for b in candidates[best].tolist())
     return np.array(kept, np.int64).reshape(-1, 3)

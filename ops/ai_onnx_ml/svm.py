@@ -22,6 +22,7 @@ from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.needs import PER_ELEMENT, Need
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.needs import PER_CALL, multiply_adds
+from onnxwalk.ops.shared.numeric import float_power
 
 Floats = Sequence[float] | None
 
@@ -144,7 +145,7 @@ def _kernel(x: np.ndarray, vectors: np.ndarray, kind: str, params: Floats) -> np
         return product
     gamma, coef0, degree = (x.dtype.type(p) for p in _some(3, "kernel_params", params))
     if kind == "POLY":
-        return np.power(gamma * product + coef0, degree)
+        return float_power(gamma * product + coef0, degree)
     if kind == "SIGMOID":
         return np.tanh(gamma * product + coef0)
     if kind == "RBF":

@@ -21,7 +21,7 @@ from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.needs import Need, broadcast, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.axes import normalize_axes
-from onnxwalk.ops.shared.numeric import limits
+from onnxwalk.ops.shared.numeric import saturated
 
 
 @op("QLinearAdd", since=1, domain=DOMAIN, optional=["A_zero_point", "B_zero_point"])
@@ -60,8 +60,8 @@ def _quantized_at_once(
 ) -> np.ndarray:
     """saturate(round(y / scale + zero_point)): with an odd zero point, halves go to the other of
     their neighbours than in ``quantize``."""
-    steps = y / float(_one("scale", scale)) + float(_zero(zero_point, dtype))
-    return np.clip(np.rint(steps), *limits(dtype)).astype(dtype)
+    steps = y / y.dtype.type(_one("scale", scale)) + y.dtype.type(_zero(zero_point, dtype))
+    return saturated(np.rint(steps), dtype)
 
 
 # ---------------------------------------------------------------------------------- elementwise
@@ -168,7 +168,7 @@ def q_linear_average_pool(
         )
 
     image = X.shape[1:-1] if channels_last else X.shape[2:]
-    y = _by_channel(averages, _real(X, x_scale, x_zero_point, np.float64), channels_last)
+    y = _by_channel(averages, _real(X, x_scale, x_zero_point, np.float32), channels_last)
     quantized = _quantized if image == tuple(kernel_shape) else _quantized_at_once
     return quantized(y, y_scale, y_zero_point, X.dtype)
 

@@ -16,6 +16,26 @@ def wide(x: np.ndarray) -> np.ndarray:
     return x.astype(np.float32) if is_short_float(x.dtype) else x
 
 
+def float_power(base: np.ndarray, exponent: np.ndarray) -> np.ndarray:
+    """base ** exponent as C's ``pow`` has it. Where NumPy meets one exponent of 0.5 for a run of
+    values it takes the square root, which differs: of -infinity it is NaN, not infinity, and of
+    -0 it is -0, not 0."""
+    result = np.asarray(np.power(base, exponent))
+    roots = exponent == 0.5
+    if roots.any():
+        np.copyto(result, np.inf, where=roots & (base == -np.inf))
+        np.copyto(result, 0, where=roots & (base == 0))
+    return result
+
+
+def saturated(steps: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Integers that are in floats, in an integer type: kept within its range, and NaN is its lowest
+    value, as in ONNX Runtime. ``steps`` is overwritten."""
+    lowest, highest = limits(dtype)
+    np.fmax(steps, lowest, out=steps)
+    return np.minimum(steps, highest, out=steps).astype(dtype)
+
+
 def in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
     """Have short floats computed in float32 and rounded once, at the end.
 

@@ -256,3 +256,16 @@ def test_no_warning_escapes():
         for name in ("Add", "Sub", "Mul", "Div", "Mod"):
             run_onnxwalk(Case(name, 28, integers))
         run_onnxwalk(Case("Clip", 13, [extremes, f(-1), f(1)]))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1), (2, 1), (2, 5)])
+def test_roots_as_powers_are_those_of_c(dtype, shape):
+    """pow(-infinity, 0.5) is infinity and pow(-0, 0.5) is 0, however the exponents broadcast:
+    NumPy takes the square root where one exponent is for a run of values."""
+    x = np.array([[-np.inf, -0.0, np.inf, np.nan, 4]] * 2, dtype)
+    case = Case("Pow", 15, [x, np.full(shape, 0.5, dtype)])
+    (y,) = run_directly(case)
+    np.testing.assert_array_equal(y, np.array([[np.inf, 0, np.inf, np.nan, 2]] * 2, dtype))
+    assert not np.signbit(y[:, 1]).any()
+    check(case)

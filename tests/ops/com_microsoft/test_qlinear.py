@@ -93,6 +93,9 @@ CASES = [
         "kernel_shape": [4, 2], "auto_pad": "SAME_UPPER"}),
     case("QLinearAveragePool", [u8([[[1, 3, 5, 9]]]), s(0.5), None, s(0.25)], {
         "kernel_shape": [2], "strides": [2]}, expected=[u8([[[4, 14]]])]),
+    # in float32 0.75 / 0.1 is 7.5, a half, which goes to the even 8; in float64 it is less
+    case("QLinearAveragePool", [u8([[[1, 3, 5]]]), s(0.25), u8(0), s(0.1), u8(0)], {
+        "kernel_shape": [1]}, expected=[u8([[[2, 8, 12]]])]),
     case("QLinearGlobalAveragePool", [IMAGE, s(0.5), u8(7), s(0.25), u8(3)]),
     case("QLinearGlobalAveragePool", [SIGNED_IMAGE, s(0.5), i8(7), s(0.25), i8(3)],
          {"channels_last": 1}),
