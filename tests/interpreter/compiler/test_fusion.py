@@ -30,13 +30,15 @@ def operators(proto, *names):
 
 
 def check(proto, feeds):
-    """Optimized, with each rewrite switched off, and as written: the same."""
+    """Optimized, with each rewrite switched off, by either executor, and as written: the same."""
     expected = onnxwalk.load(proto, optimize=False).run(None, feeds)
     everything = list(onnxwalk.REWRITES)
     for chosen in (everything, *([r for r in everything if r != off] for off in everything)):
         session = onnxwalk.load(proto, rewrites=chosen)
         for _ in range(2):
             same(session.run(None, feeds), expected)
+    for options in ({"executor": "walk"}, {"rewrites": False}):
+        same(onnxwalk.load(proto, **options).run(None, feeds), expected)
 
 
 def scalar(value):
