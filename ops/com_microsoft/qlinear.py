@@ -344,10 +344,10 @@ def cost_of_concat(Y_scale: Any, Y_zero_point: Any, *inputs: np.ndarray, **_: An
 
 @q_linear_average_pool.cost
 def cost_of_average_pool(X: np.ndarray, *_: Any, channels_last: int = 0, **attributes: Any) -> Cost:
-    x = np.broadcast_to(np.zeros(()), X.shape)
+    x = np.broadcast_to(np.zeros((), np.float32), X.shape)
     x = np.moveaxis(x, -1, 1) if channels_last else x
     cost = pool.cost_of_average_pool(x, **attributes)
-    return Cost(2 * cost.memory + 16 * X.size, 2 * cost.work + 60 * X.size)
+    return Cost(2 * cost.memory + 8 * X.size, 2 * cost.work + 60 * X.size)
 
 
 @q_linear_global_average_pool.cost
