@@ -5,7 +5,7 @@ that are bound and constants that are folded are far apart, but use up the same.
 there is none.
 
 Memory is counted by arrays: each that a step gives is counted until NumPy lets it go, wherever it
-is kept (a list, a loop's state), and what a step will need at most (``ops.contract.needs``) must
+is kept (a list, a loop's state), and what a step will need at most (``ops.contract.cost``) must
 fit into what is left before it is called.
 """
 
@@ -23,7 +23,7 @@ import numpy as np
 
 from onnxwalk.interpreter.errors import LimitError
 from onnxwalk.interpreter.limits import Limits, in_bytes
-from onnxwalk.ops.contract.needs import Need, arrays_in, usual
+from onnxwalk.ops.contract.cost import Cost, arrays_in, usual
 
 if TYPE_CHECKING:
     from onnxwalk.interpreter.ir.plan import Step
@@ -142,9 +142,9 @@ class Budget:
         self.peak = max(self.peak, self._used + nbytes)
         most = self.limits.max_memory
         if most is not None and self._used + nbytes > most // self._parts - self._spare:
-            needs = f"needs up to {in_bytes(nbytes)}, " if nbytes else ""
+            asked = f"needs up to {in_bytes(nbytes)}, " if nbytes else ""
             raise LimitError(
-                f"{needs}{in_bytes(self._used)} are in use: max_memory is {in_bytes(most)}",
+                f"{asked}{in_bytes(self._used)} are in use: max_memory is {in_bytes(most)}",
                 of_memory=True,
             )
 
@@ -177,23 +177,23 @@ class Budget:
         """Raise LimitError if a step needs more than is left."""
         if self._end is not None:
             self.tick()
-        need = self.need(step, arguments)
-        if need is not None:
-            self.work += need.work
-            self.reserve(need.memory)
-            self.tick(need.work)
+        cost = self.cost(step, arguments)
+        if cost is not None:
+            self.work += cost.work
+            self.reserve(cost.memory)
+            self.tick(cost.work)
 
     @staticmethod
-    def need(step: Step, arguments: Sequence[Any]) -> Need | None:
+    def cost(step: Step, arguments: Sequence[Any]) -> Cost | None:
         """What a step takes at most; ``None`` if that is next to nothing."""
-        if step.needs is None and len(arguments) <= 3:
+        if step.cost is None and len(arguments) <= 3:
             sizes = [x.size if isinstance(x, np.ndarray) else 0 for x in arguments]
             if sum(sizes) <= _WORTH_ASKING and list not in map(type, arguments):
                 return None
-        memory, work = (step.needs or usual)(*arguments)
+        memory, work = (step.cost or usual)(*arguments)
         if any(x.dtype.kind == "O" for x in arrays_in(arguments)):
             work += _PER_STRING * memory // 8  # their bytes will be counted
-        return Need(memory, work)
+        return Cost(memory, work)
 
     def after(self, results: Sequence[Any]) -> None:
         """Count what a step gave. Raises LimitError for a tensor that is too large."""

@@ -34,7 +34,7 @@ class Limits:
     """What loading a model, and each run of it, may use. ``None``: as much as it likes.
 
     What is over a limit is refused with a LimitError before it is there, by what an operator is
-    known to need for its inputs (``ops.contract.needs``). The defaults stop no honest model on a
+    known to need for its inputs (``ops.contract.cost``). The defaults stop no honest model on a
     machine that it fits, and still contain a file that asks for terabytes or loops for ever.
 
     Raises InvalidInputError for values that are no limits.

@@ -13,7 +13,7 @@ from typing import Any
 from onnxwalk.interpreter.errors import InvalidInputError
 
 
-def need(module: str, package: str | None = None) -> Any:
+def require(module: str, package: str | None = None) -> Any:
     """A module that isn't among what onnxwalk depends on. Raises InvalidInputError."""
     try:
         return importlib.import_module(module)
@@ -34,7 +34,7 @@ def onnxruntime_session(
 
     Raises InvalidInputError if it isn't installed, and what ONNX Runtime raises.
     """
-    ort = need("onnxruntime")
+    ort = require("onnxruntime")
     options = ort.SessionOptions()
     options.log_severity_level = 4
     if threads is not None:

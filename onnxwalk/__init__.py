@@ -54,7 +54,7 @@ from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.runtime.estimate import Estimate
 from onnxwalk.interpreter.runtime.trace import Event, Place, Trace
 from onnxwalk.interpreter.session import Executor, Session, load
-from onnxwalk.ops import Need, Operator, Registry, registry
+from onnxwalk.ops import Cost, Operator, Registry, registry
 
 if TYPE_CHECKING:
     from onnxwalk import export, interpreter, ops
@@ -62,6 +62,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "REWRITES",
+    "Cost",
     "Estimate",
     "Event",
     "Executor",
@@ -73,7 +74,6 @@ __all__ = [
     "Limits",
     "MapType",
     "Model",
-    "Need",
     "Node",
     "OnnxWalkError",
     "OpaqueType",

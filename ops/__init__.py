@@ -7,10 +7,10 @@ One file per family; each operator is one function, registered under its name an
 array([[0.5, 0.5]], dtype=float32)
 """
 
-from onnxwalk.ops.contract.needs import Need
+from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.registry import RESERVED, Input, Operator, Registry, fused, op, registry
 from onnxwalk.ops.schema.families import load_operators
 
-__all__ = ["RESERVED", "Input", "Need", "Operator", "Registry", "fused", "op", "registry"]
+__all__ = ["RESERVED", "Cost", "Input", "Operator", "Registry", "fused", "op", "registry"]
 
 registry.load = fused.load = load_operators

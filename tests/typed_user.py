@@ -25,9 +25,9 @@ def swirl(x: Array, w: Array | None = None, *, strength: float = 0.5) -> Array:
     return y
 
 
-@swirl.needs
-def needs_of_swirl(x: Array, w: Array | None = None, **_: Any) -> onnxwalk.Need:
-    return onnxwalk.Need(memory=4 * x.nbytes, work=50 * x.size)
+@swirl.cost
+def cost_of_swirl(x: Array, w: Array | None = None, **_: Any) -> onnxwalk.Cost:
+    return onnxwalk.Cost(memory=4 * x.nbytes, work=50 * x.size)
 
 
 @swirl.prepare

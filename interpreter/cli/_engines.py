@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import onnxwalk
-from onnxwalk.interpreter.optional import need, onnxruntime_session
+from onnxwalk.interpreter.optional import onnxruntime_session, require
 
 OURS = "onnxwalk"
 
@@ -38,9 +38,9 @@ def bring_in(name: str, threads: int) -> None:
     if name == "keras":
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for module in _MODULES[name]:
-        need(module)
-    if name == "keras" and need("keras").backend.backend() == "tensorflow":
-        threading = need("tensorflow").config.threading
+        require(module)
+    if name == "keras" and require("keras").backend.backend() == "tensorflow":
+        threading = require("tensorflow").config.threading
         with contextlib.suppress(RuntimeError):  # it has begun: only the first engine may say
             threading.set_intra_op_parallelism_threads(threads)
             threading.set_inter_op_parallelism_threads(1)
@@ -63,14 +63,14 @@ def open_engine(
         theirs = onnxruntime_session(model, threads=threads)
         return lambda: theirs.run(None, feeds)
     if name == "reference":
-        evaluator = need("onnx.reference").ReferenceEvaluator(model)
+        evaluator = require("onnx.reference").ReferenceEvaluator(model)
         return lambda: evaluator.run(None, feeds)
     assert keras_file is not None
     return _open_keras(keras_file, feeds)
 
 
 def _open_keras(path: str, feeds: Mapping[str, Any]) -> Run:
-    keras = need("keras")
+    keras = require("keras")
     with contextlib.redirect_stdout(io.StringIO()):
         model = keras.saving.load_model(path, compile=False)
     values = list(feeds.values())

@@ -17,7 +17,7 @@ from zlib import crc32
 
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.files import explained, replacing
-from onnxwalk.interpreter.optional import need
+from onnxwalk.interpreter.optional import require
 
 #: CSS variable -> its value on light and on dark ground. Charts are drawn in the former; c0 … c5
 #: are colours that colour-blind people tell apart (after Okabe and Ito).
@@ -59,7 +59,7 @@ _SHAPES = (f"{_SVG}use", f"{_SVG}image", f"{_SVG}path")
 def check(path: Path) -> None:
     """Whether ``draw`` could write ``path``, before minutes of measuring. Raises
     InvalidInputError."""
-    need("matplotlib")
+    require("matplotlib")
     if path.suffix not in (".svg", ".png", ".pdf"):
         raise InvalidInputError(f"{path}: a plot is written to .svg, .png or .pdf")
     if not path.parent.is_dir():
@@ -126,7 +126,7 @@ def dots(
     axes.minorticks_off()
     low, high = axes.get_xlim()
     if high < 150 * low:  # few powers of ten, or none, are inside
-        axes.xaxis.set_major_locator(need("matplotlib.ticker").LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_locator(require("matplotlib.ticker").LogLocator(subs=(1, 2, 5)))
     axes.set_xlabel(x_label, loc="right")
     legend(figure)
     return axes
@@ -185,21 +185,21 @@ def save(path: Path, paint: Callable[[Any], None], width: float, height: float) 
         if path.suffix == ".svg":
             part.write_text(svg_file(paint, width, height), encoding="utf-8")
         else:
-            with need("matplotlib").rc_context(_LOOK):
+            with require("matplotlib").rc_context(_LOOK):
                 figure = _figure(paint, width, height)
                 figure.savefig(part, dpi=150, format=path.suffix.removeprefix("."))
 
 
 def svg_file(paint: Callable[[Any], None], width: float, height: float) -> str:
     """The text of an SVG file with both themes in it; for the rest see ``save``."""
-    with need("matplotlib").rc_context(_LOOK):
+    with require("matplotlib").rc_context(_LOOK):
         picture = _svg(_figure(paint, width, height), style=stylesheet("svg"))
     return f'<?xml version="1.0" encoding="utf-8"?>\n{picture}\n'
 
 
 def inline_svg(title: str, paint: Callable[[Any], None], width: float, height: float) -> str:
     """A chart as an ``<svg>`` for a page that has ``stylesheet``; ``title`` for screen readers."""
-    with need("matplotlib").rc_context(_LOOK):
+    with require("matplotlib").rc_context(_LOOK):
         return _svg(_figure(paint, width, height), title)
 
 
@@ -216,7 +216,7 @@ def stylesheet(selector: str) -> str:
 
 def _figure(paint: Callable[[Any], None], width: float, height: float) -> Any:
     size = (width / 72, height / 72)
-    figure = need("matplotlib.figure").Figure(size, layout="constrained")
+    figure = require("matplotlib.figure").Figure(size, layout="constrained")
     paint(figure)
     return figure
 

@@ -174,7 +174,7 @@ def run(args: argparse.Namespace) -> int:
     stored = class_names(session.model.metadata)
     names = list(dict.fromkeys([*(info.name for info in session.outputs), *args.tensor]))
     if args.dry_run:
-        return _tell_needs(session, _feeds(session, args), args)
+        return _print_cost(session, _feeds(session, args), args)
     file = OutputFile(args.output, names, session.outputs) if args.output else None
     dump = Dump(args.dump, args.select) if args.dump else None
     feeds = _feeds(session, args)
@@ -208,18 +208,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _tell_needs(session: Session, feeds: dict[str, Feed], args: argparse.Namespace) -> int:
+def _print_cost(session: Session, feeds: dict[str, Feed], args: argparse.Namespace) -> int:
     values = {name: whole(feed) for name, feed in feeds.items()}
     shapes = {name: np.shape(value) for name, value in values.items()}
     if args.batch:
         shapes = {n: (min(args.batch, s[0]), *s[1:]) if s else s for n, s in shapes.items()}
-    needs = session.estimate(shapes)
+    cost = session.estimate(shapes)
     if args.json:
-        _show.print_json({"shapes": shapes, **needs._asdict()})
+        _show.print_json({"shapes": shapes, **cost._asdict()})
     else:
         for name, shape in shapes.items():
             _show.line(f"{name}: {values[name].dtype} {shape}")
-        _show.line(f"a run takes {needs}, beyond the weights and the inputs")
+        _show.line(f"a run takes {cost}, beyond the weights and the inputs")
     return 0
 
 

@@ -15,7 +15,7 @@ from onnxwalk.interpreter.compiler.context import Context, captured
 from onnxwalk.interpreter.ir.model import Graph, Node
 from onnxwalk.interpreter.ir.plan import NOTHING, Plan, Step
 from onnxwalk.ops import Operator
-from onnxwalk.ops.contract.needs import Need, nothing, usual
+from onnxwalk.ops.contract.cost import Cost, nothing, usual
 
 
 def lower(
@@ -109,16 +109,16 @@ class _Lowering:
                 for name in node.inputs
                 if name not in names and (array := self.constants.get(name)) is not None
             )
-        needs = self.needs(node, operator, names)
+        cost = self.cost(node, operator, names)
         calls = getattr(call, "calls", None)
-        return Step(call, inputs, outputs, (), node, operator, bind, bodies, taken, needs, calls)
+        return Step(call, inputs, outputs, (), node, operator, bind, bodies, taken, cost, calls)
 
-    def needs(
+    def cost(
         self, node: Node, operator: Operator, names: Sequence[str]
-    ) -> Callable[..., Need] | None:
+    ) -> Callable[..., Cost] | None:
         """What a call takes, of the inputs that it gets. Constants that it has taken in already
         are stood for by zeros of their shape, which take no memory."""
-        rule = operator.needs
+        rule = operator.cost
         if rule is usual or rule is nothing:
             return None if rule is usual else rule
         if not node.graphs:
@@ -132,7 +132,7 @@ class _Lowering:
         ]
         kept = [position for position, name in enumerate(node.inputs) if name in set(names)]
 
-        def of_all(*rest: Any) -> Need:
+        def of_all(*rest: Any) -> Cost:
             inputs = list(taken)
             for position, value in zip(kept, rest, strict=False):
                 inputs[position] = value

@@ -10,7 +10,7 @@ import numpy as np
 
 from onnxwalk.interpreter.ir.model import Node, ValueType
 from onnxwalk.ops import Operator
-from onnxwalk.ops.contract.needs import Need
+from onnxwalk.ops.contract.cost import Cost
 
 #: slot 0 of every plan holds ``None``: an optional input that isn't given
 NOTHING = 0
@@ -31,9 +31,9 @@ class Step(NamedTuple):
     bodies: dict[str, tuple[Plan, int]] = {}  # noqa: RUF012  (a NamedTuple's default, not changed)
     #: constants that ``call`` has taken in, which are no inputs any more: name, shape, dtype
     taken: tuple[tuple[str, tuple[int, ...], np.dtype], ...] = ()
-    #: needs(*inputs): what the call takes at most (see ``ops.contract.needs``); ``None``: what is
+    #: needs(*inputs): what the call takes at most (see ``ops.contract.cost``); ``None``: what is
     #: usual
-    needs: Callable[..., Need] | None = None
+    cost: Callable[..., Cost] | None = None
     #: calls(*inputs): the subgraphs by attribute, and the generator that asks for each call of one
     #: (``ops.contract.graphs``), for those who walk through them; ``None`` where nothing can be
     #: walked

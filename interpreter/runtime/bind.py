@@ -93,13 +93,13 @@ class Scope:
     def _bind(self, step: Step, margins: Margins) -> None:
         arguments = [self.values[slot] for slot in step.inputs]
         budget = current()
-        need = None if budget is None else budget.need(step, arguments)
-        self.work.append(0 if need is None else need.work)
+        cost = None if budget is None else budget.cost(step, arguments)
+        self.work.append(0 if cost is None else cost.work)
         if budget is not None:
             try:
                 budget.tick(self.work[-1])
-                if need is not None:
-                    budget.hopeless(need.memory)
+                if cost is not None:
+                    budget.hopeless(cost.memory)
             except LimitError as error:
                 raise named(step, arguments, error) from None
         known = all(slot == NOTHING or slot in self.known for slot in step.inputs)

@@ -26,7 +26,7 @@ from onnxwalk.interpreter.runtime.cache import BoundPlans, signature
 from onnxwalk.interpreter.runtime.feeds import Inputs, checked_names
 from onnxwalk.interpreter.runtime.threads import blas_threads
 from onnxwalk.interpreter.runtime.walk import execute
-from onnxwalk.ops.contract.needs import arrays_in
+from onnxwalk.ops.contract.cost import arrays_in
 from onnxwalk.ops.shared.numpy_state import computing
 
 if TYPE_CHECKING:

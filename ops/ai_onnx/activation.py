@@ -10,16 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.contract.cost import Cost, Rule
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import Need, Rule
 from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, op
 from onnxwalk.ops.fast.elementwise import activated, bind_relu, unary
 from onnxwalk.ops.fast.error_function import bind_gelu
 from onnxwalk.ops.fast.softmax import bind_log_softmax, bind_softmax
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.axes import normalize_axis
-from onnxwalk.ops.shared.erf import erf
-from onnxwalk.ops.shared.needs import (
+from onnxwalk.ops.shared.cost import (
     CHEAP,
     along,
     elementwise,
@@ -28,6 +27,7 @@ from onnxwalk.ops.shared.needs import (
     wide_copies,
     wide_itemsize,
 )
+from onnxwalk.ops.shared.erf import erf
 from onnxwalk.ops.shared.numeric import blockwise, in_float32, result_like, wide
 
 # ---------------------------------------------------------------------------------------- Relu
@@ -130,10 +130,10 @@ def thresholded_relu(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
     return np.where(x > alpha, x, x.dtype.type(0))
 
 
-relu.needs(elementwise(per_element=CHEAP))
-leaky_relu.needs(elementwise(2.25, widened=True, per_element=30))
-declare(prelu, prelu_by_channel, needs=elementwise(2.5, widened=True, per_element=30))
-thresholded_relu.needs(elementwise(1.5, widened=True, per_element=30))
+relu.cost(elementwise(per_element=CHEAP))
+leaky_relu.cost(elementwise(2.25, widened=True, per_element=30))
+declare(prelu, prelu_by_channel, cost=elementwise(2.5, widened=True, per_element=30))
+thresholded_relu.cost(elementwise(1.5, widened=True, per_element=30))
 
 
 @op("Shrink", since=9)
@@ -258,11 +258,11 @@ def gelu(x: np.ndarray, *, approximate: str = "none") -> np.ndarray:
 gelu.bind(bind_gelu)
 
 
-declare(tanh, sigmoid, hard_sigmoid, needs=elementwise(widened=True))
+declare(tanh, sigmoid, hard_sigmoid, cost=elementwise(widened=True))
 for _function in (
     elu, selu, selu_of_few_digits, celu, shrink, hard_swish, swish, softplus, softsign, mish, gelu
 ):  # fmt: skip
-    _function.needs(elementwise(blockwise=8, per_element=150))
+    _function.cost(elementwise(blockwise=8, per_element=150))
 
 
 # ------------------------------------------------------------------------------------- Softmax
@@ -333,27 +333,27 @@ def hardmax_flattened(x: np.ndarray, *, axis: int = 1) -> np.ndarray:
     return hardmax(_flatten(x, axis), axis=1).reshape(x.shape)
 
 
-def needs_along(copies: float, per_line: int, flattened: bool = False) -> Rule:
+def cost_along(copies: float, per_line: int, flattened: bool = False) -> Rule:
     """So many copies, and numbers for each line along the axis."""
 
-    def rule(x: np.ndarray, *, axis: int = 1 if flattened else -1, **_: Any) -> Need:
+    def rule(x: np.ndarray, *, axis: int = 1 if flattened else -1, **_: Any) -> Cost:
         before = x.shape[: normalize_axis(axis, x.ndim)]
         lines = math.prod(before) if flattened else along(x, axis)
         memory = wide_itemsize(x.dtype) * (copies * x.size + per_line * lines)
         memory += wide_copies(x) + (reshaped(x) if flattened else 0)
         if wide_copies(x):
             memory += x.nbytes
-        return Need(math.ceil(memory), (60 + rounding(x.dtype)) * x.size)
+        return Cost(math.ceil(memory), (60 + rounding(x.dtype)) * x.size)
 
     return rule
 
 
-softmax.needs(needs_along(1, 2))
-softmax_flattened.needs(needs_along(1, 2, flattened=True))
-log_softmax.needs(needs_along(2, 3))
-log_softmax_flattened.needs(needs_along(2, 3, flattened=True))
-hardmax.needs(needs_along(1, 10))
-hardmax_flattened.needs(needs_along(1, 10, flattened=True))
+softmax.cost(cost_along(1, 2))
+softmax_flattened.cost(cost_along(1, 2, flattened=True))
+log_softmax.cost(cost_along(2, 3))
+log_softmax_flattened.cost(cost_along(2, 3, flattened=True))
+hardmax.cost(cost_along(1, 10))
+hardmax_flattened.cost(cost_along(1, 10, flattened=True))
 
 
 def _flatten(x: np.ndarray, axis: int) -> np.ndarray:

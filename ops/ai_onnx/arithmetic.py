@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.contract.cost import Cost, broadcast, size
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import Need, broadcast, size
 from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, op
 from onnxwalk.ops.fast.elementwise import binary, bind_clip, bind_power
 from onnxwalk.ops.shared import batch
 from onnxwalk.ops.shared.broadcast import limited
-from onnxwalk.ops.shared.needs import CHEAP, elementwise, wide_copies
+from onnxwalk.ops.shared.cost import CHEAP, elementwise, wide_copies
 from onnxwalk.ops.shared.numeric import (
     check_same_dtype,
     float_power,
@@ -104,8 +104,8 @@ def _refuse_zero(divisor: np.ndarray, operator: str) -> None:
         raise ValueError(f"{operator} of {divisor.dtype} by zero")
 
 
-@div.needs
-def needs_of_div(a: np.ndarray, b: np.ndarray, **_: Any) -> Need:
+@div.cost
+def cost_of_div(a: np.ndarray, b: np.ndarray, **_: Any) -> Cost:
     """Integers take the quotient, the product that it is compared with, and four masks."""
     if a.dtype.kind in "iu":
         return elementwise(2 + 4 / a.dtype.itemsize, per_element=200)(a, b)
@@ -113,9 +113,9 @@ def needs_of_div(a: np.ndarray, b: np.ndarray, **_: Any) -> Need:
 
 
 # a remainder is subtracted bit by bit
-mod.needs(elementwise(widened=True, per_element=900))
-mod_of_integers.needs(elementwise(widened=True, per_element=900))
-declare(add, sub, mul, needs=elementwise(per_element=CHEAP))
+mod.cost(elementwise(widened=True, per_element=900))
+mod_of_integers.cost(elementwise(widened=True, per_element=900))
+declare(add, sub, mul, cost=elementwise(per_element=CHEAP))
 
 
 @op("Pow", since=7)
@@ -150,30 +150,30 @@ def _integer_power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.where((y < 0) & (x != 1) & (x != -1), x.dtype.type(0), positive)
 
 
-@power.needs
-def needs_of_power(x: np.ndarray, y: np.ndarray, **_: Any) -> Need:
+@power.cost
+def cost_of_power(x: np.ndarray, y: np.ndarray, **_: Any) -> Cost:
     """Powers of integers are of 64 bits, as are those of which only the exponent is."""
     count = size(broadcast([x.shape, y.shape]))
     if x.dtype.kind in "iu":
-        return Need(count * (24 + 2 * x.dtype.itemsize), 150 * count)
+        return Cost(count * (24 + 2 * x.dtype.itemsize), 150 * count)
     longest = max(x.dtype.itemsize, y.dtype.itemsize, 4)
     back = 0 if x.dtype.itemsize == longest else x.dtype.itemsize
     # a square is a product; other powers take long near the ends of the range
     each = 30 if y.size == 1 and y.item() == 2 else 300
-    return Need(wide_copies(x, y) + count * (longest + back), each * count)
+    return Cost(wide_copies(x, y) + count * (longest + back), each * count)
 
 
 # Before opset 7 only b was broadcast, and only if asked for.
-for _name, _function, _needs in (
+for _name, _function, _cost in (
     ("Add", add, elementwise(per_element=CHEAP)),
     ("Sub", sub, elementwise(per_element=CHEAP)),
     ("Mul", mul, elementwise(per_element=CHEAP)),
-    ("Div", div, needs_of_div),
+    ("Div", div, cost_of_div),
 ):
     _older = op(_name, since=1, hints=CONSUMED_INPUTS)(limited(_function))
     op(_name, since=6)(_older)
-    declare(_older, needs=_needs, batch_axis=batch.elementwise)
-declare(op("Pow", since=1)(limited(power)), needs=needs_of_power, batch_axis=batch.elementwise)
+    declare(_older, cost=_cost, batch_axis=batch.elementwise)
+declare(op("Pow", since=1)(limited(power)), cost=cost_of_power, batch_axis=batch.elementwise)
 
 
 # ----------------------------------------------------------------------------- any number of inputs
@@ -220,17 +220,17 @@ def _check_all(inputs: tuple[np.ndarray, ...], operator: str) -> None:
         check_same_dtype(inputs[0], x)
 
 
-def needs_of_many(*data_0: np.ndarray, **_: Any) -> Need:
+def cost_of_many(*data_0: np.ndarray, **_: Any) -> Cost:
     """The result so far and the next; of a mean, the sum and its quotient. Sums of short floats
     are in float32."""
     count, first = size(broadcast(x.shape for x in data_0)), data_0[0]
     widest = max((wide_copies(x) for x in data_0), default=0)
     item = first.dtype.itemsize
     copies = (8 + item) * count + widest if widest else 2 * item * count
-    return Need(copies, 30 * count * len(data_0))
+    return Cost(copies, 30 * count * len(data_0))
 
 
-declare(maximum, minimum, sum_of, mean_of, needs=needs_of_many)
+declare(maximum, minimum, sum_of, mean_of, cost=cost_of_many)
 
 
 # -------------------------------------------------------------------------------------------- Clip
@@ -295,9 +295,9 @@ def clip_within(
     return np.minimum(np.maximum(input, input.dtype.type(low)), input.dtype.type(high))
 
 
-clip.needs(elementwise(per_element=CHEAP))
-clip_by_attributes.needs(elementwise(2, widened=True))
-clip_within.needs(elementwise(2, widened=True))
+clip.cost(elementwise(per_element=CHEAP))
+clip_by_attributes.cost(elementwise(2, widened=True))
+clip_within.cost(elementwise(2, widened=True))
 
 
 # ----------------------------------------------------------------------------------- bits
@@ -346,7 +346,7 @@ def bitwise_not(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
 
 
 for _function in (bit_shift, bitwise_and, bitwise_or, bitwise_xor, bitwise_not):
-    _function.needs(elementwise(per_element=CHEAP))
+    _function.cost(elementwise(per_element=CHEAP))
 
 
 declare(

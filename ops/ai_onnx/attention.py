@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.ai_onnx.activation import softmax, swish
+from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost, size
 from onnxwalk.ops.contract.dtypes import element_type, numpy_dtype
-from onnxwalk.ops.contract.needs import PER_ELEMENT, Need, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.axes import normalize_axis
-from onnxwalk.ops.shared.needs import elementwise, multiply_adds, wide_copies, wide_itemsize
+from onnxwalk.ops.shared.cost import elementwise, multiply_adds, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import in_float32, wide
 
 _FLOATS = ("float", "double", "float16", "bfloat16")
@@ -221,9 +221,9 @@ def _attention(
     )
 
 
-@attention.needs
-@attention_over_own_cache.needs
-def needs_of_attention(
+@attention.cost
+@attention_over_own_cache.cost
+def cost_of_attention(
     q: np.ndarray,
     k: np.ndarray,
     v: np.ndarray,
@@ -234,7 +234,7 @@ def needs_of_attention(
     q_num_heads: int | None = None,
     kv_num_heads: int | None = None,
     **__: Any,
-) -> Need:
+) -> Cost:
     """Q and K scaled; keys and values with the past before them; the scores as they become softmax,
     up to six at once, and the mask of these."""
     item = wide_itemsize(q.dtype)
@@ -251,7 +251,7 @@ def needs_of_attention(
     memory = item * (2 * q.size + 3 * cached + 6 * scores + 3 * y) + 24 * len(q) * queries * keys
     macs = q.size * keys + y * keys
     work = multiply_adds(macs, q.dtype, calls=len(q) * heads) + PER_ELEMENT * (scores + y)
-    return Need(memory + (16 + 2 * item) * mask, work + 20 * (q.size + cached) + 60 * mask)
+    return Cost(memory + (16 + 2 * item) * mask, work + 20 * (q.size + cached) + 60 * mask)
 
 
 def _bias_of(mask: np.ndarray, logits: np.ndarray) -> np.ndarray:
@@ -308,10 +308,10 @@ def _modified(x: np.ndarray, modifier: Any, name: str) -> np.ndarray:
     return y
 
 
-@flex_attention.needs
-def needs_of_flex_attention(
+@flex_attention.cost
+def cost_of_flex_attention(
     q: np.ndarray, k: np.ndarray, v: np.ndarray, *, softmax_precision: int | None = None, **_: Any
-) -> Need:
+) -> Cost:
     """Keys and values repeated for the heads that share them, in the precision and in a wide one;
     the scores and what softmax makes of them."""
     shared = q.shape[1] // max(k.shape[1], 1)
@@ -320,7 +320,7 @@ def needs_of_flex_attention(
     item = 4 if q.itemsize <= 4 and softmax_precision != 11 else 8  # double
     memory = item * (2 * q.size + 3 * shared * (k.size + v.size) + 4 * scores + 2 * y)
     work = multiply_adds(scores * (q.shape[3] + v.shape[3]), np.dtype(np.float64))
-    return Need(memory, work + PER_ELEMENT * scores + 20 * shared * (k.size + v.size))
+    return Cost(memory, work + PER_ELEMENT * scores + 20 * shared * (k.size + v.size))
 
 
 @op("RotaryEmbedding", since=23)
@@ -378,12 +378,12 @@ def rotary_embedding(
     return join_heads(y) if packed else y
 
 
-@rotary_embedding.needs
-def needs_of_rotary_embedding(x: np.ndarray, *others: np.ndarray | None, **_: Any) -> Need:
+@rotary_embedding.cost
+def cost_of_rotary_embedding(x: np.ndarray, *others: np.ndarray | None, **_: Any) -> Cost:
     """The result, once more with its heads together; halves of it; the caches' rows for each."""
     item = wide_itemsize(x.dtype)
     memory = wide_copies(x, *others[:2]) + item * 4 * x.size
-    return Need(memory + (x.nbytes if wide_copies(x) else 0), PER_ELEMENT * x.size)
+    return Cost(memory + (x.nbytes if wide_copies(x) else 0), PER_ELEMENT * x.size)
 
 
 @op("SwiGLU", since=28)
@@ -395,7 +395,7 @@ def swiglu(a, b, *, alpha=1.0):
     return swish(a, alpha=alpha) * b
 
 
-swiglu.needs(elementwise(2, widened=True, per_element=150))
+swiglu.cost(elementwise(2, widened=True, per_element=150))
 
 
 @op("TensorScatter", since=24)
@@ -429,15 +429,15 @@ def tensor_scatter(past_cache, update, write_indices=None, *, axis=-2, mode="lin
     return y
 
 
-@tensor_scatter.needs
-def needs_of_tensor_scatter(
+@tensor_scatter.cost
+def cost_of_tensor_scatter(
     past_cache: np.ndarray,
     update: np.ndarray,
     write_indices: np.ndarray | None = None,
     **_: Any,
-) -> Need:
+) -> Cost:
     places = 24 * len(update) * max(update.shape, default=1)
-    return Need(past_cache.nbytes + places, 5 * past_cache.size + 40 * update.size)
+    return Cost(past_cache.nbytes + places, 5 * past_cache.size + 40 * update.size)
 
 
 attention.counts_outputs(False)

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.ai_onnx.normalization import along_channels, moments
+from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import REQUIRED, op
 from onnxwalk.ops.fast.normalization import bind_batch_normalization
 from onnxwalk.ops.shared import flops
-from onnxwalk.ops.shared.needs import wide_copies, wide_itemsize
+from onnxwalk.ops.shared.cost import wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import wide
 
 
@@ -173,23 +173,23 @@ def _running(average: np.ndarray, current: np.ndarray, momentum: float) -> np.nd
     return (wide(average) * momentum + current * (1 - momentum)).astype(average.dtype)
 
 
-@batch_normalization.needs
-@batch_normalization_by_outputs.needs
-@batch_normalization_by_flag.needs
-def needs_of_batch_normalization(
+@batch_normalization.cost
+@batch_normalization_by_outputs.cost
+@batch_normalization_by_flag.cost
+def cost_of_batch_normalization(
     x: np.ndarray,
     *parameters: np.ndarray,
     training_mode: int = 0,
     is_test: int = 0,
     n_outputs: int = 1,
     **_: Any,
-) -> Need:
+) -> Cost:
     """y, and in training the deviations and squares that give the variance; the parameters in
     double and float, a few times over."""
     copies = 1 if is_test else 2
     memory = copies * wide_itemsize(x.dtype) * x.size + 80 * sum(p.size for p in parameters)
     rounded = x.nbytes if wide_copies(x) else 0
-    return Need(memory + wide_copies(x) + rounded, 60 * x.size)
+    return Cost(memory + wide_copies(x) + rounded, 60 * x.size)
 
 
 declare(

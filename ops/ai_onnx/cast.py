@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES, element_type, numpy_dtype
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.fast.copies import bind_cast
 from onnxwalk.ops.shared import batch, flops, types
-from onnxwalk.ops.shared.needs import PER_STRING, rounding, texts
+from onnxwalk.ops.shared.cost import PER_STRING, rounding, texts
 
 _FLOAT8 = ("float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz")
 
@@ -117,16 +117,16 @@ def convert(
     return x.astype(dtype)
 
 
-def needs_of_convert(x: np.ndarray, dtype: np.dtype) -> Need:
+def cost_of_convert(x: np.ndarray, dtype: np.dtype) -> Cost:
     """The result, and by way of what ``convert`` gets there."""
     source, target = element_type(x.dtype), element_type(dtype)
     if source is target:
-        return Need(0)
+        return Cost(0)
     widened = 4 if source.in_ml_dtypes else 0
     if target.name == "string":
         # an object, its places in a list and in the result, and its text: doubles have no exponent
         text = _LONGEST_TEXT.get(source.name, 24)
-        return Need((widened + PER_STRING + 16 + text) * x.size, 10_000 * x.size)
+        return Cost((widened + PER_STRING + 16 + text) * x.size, 10_000 * x.size)
     work = (30 + rounding(dtype) + (150 if target.name.startswith(("int", "uint")) else 0)) * x.size
     if source.name == "string":
         found = texts(x)
@@ -138,32 +138,32 @@ def needs_of_convert(x: np.ndarray, dtype: np.dtype) -> Need:
         steps = 36
     elif target.name in _FLOAT8:
         steps += 24 if double else 16
-    return Need((widened + steps + dtype.itemsize) * x.size, work + 10 * steps * x.size)
+    return Cost((widened + steps + dtype.itemsize) * x.size, work + 10 * steps * x.size)
 
 
 #: of floats, whose digits may begin far behind the point
 _LONGEST_TEXT = {"double": 360, "float": 64, "bfloat16": 64}
 
 
-@cast.needs
-@cast_keeping_infinity.needs
-def needs_of_cast(input: np.ndarray, *, to: int, **_: Any) -> Need:
-    return needs_of_convert(input, numpy_dtype(to))
+@cast.cost
+@cast_keeping_infinity.cost
+def cost_of_cast(input: np.ndarray, *, to: int, **_: Any) -> Cost:
+    return cost_of_convert(input, numpy_dtype(to))
 
 
-@cast_by_name.needs
-def needs_of_cast_by_name(input: np.ndarray, *, to: str) -> Need:
+@cast_by_name.cost
+def cost_of_cast_by_name(input: np.ndarray, *, to: str) -> Cost:
     (code,) = (code for code, element in ELEMENT_TYPES.items() if element.name == to.lower())
-    return needs_of_convert(input, numpy_dtype(code))
+    return cost_of_convert(input, numpy_dtype(code))
 
 
-@cast_like.needs
-@cast_like_keeping_infinity.needs
-def needs_of_cast_like(input: np.ndarray, target_type: np.ndarray, **_: Any) -> Need:
-    return needs_of_convert(input, target_type.dtype)
+@cast_like.cost
+@cast_like_keeping_infinity.cost
+def cost_of_cast_like(input: np.ndarray, target_type: np.ndarray, **_: Any) -> Cost:
+    return cost_of_convert(input, target_type.dtype)
 
 
-bit_cast.needs(lambda input, *, to: Need(input.nbytes, 5 * input.size))
+bit_cast.cost(lambda input, *, to: Cost(input.nbytes, 5 * input.size))
 
 
 # --- small floats ---------------------------------------------------------------------------------

@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from onnxwalk.ops.contract.needs import BLOCK, Need, size
+from onnxwalk.ops.contract.cost import BLOCK, Cost, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.space import with_bind
 from onnxwalk.ops.fast.conv import Weights, bind_conv
 from onnxwalk.ops.fast.epilogue import Epilogue
 from onnxwalk.ops.shared import batch, flops
-from onnxwalk.ops.shared.needs import PER_CALL, cast_copies, multiply_adds
+from onnxwalk.ops.shared.cost import PER_CALL, cast_copies, multiply_adds
 from onnxwalk.ops.shared.windows import (
     AUTO_PAD,
     BLOCK_BYTES,
@@ -148,8 +148,8 @@ def prepare_conv(
     return with_bind(apply, bind, margin)
 
 
-@conv.needs
-def needs_of_conv(
+@conv.cost
+def cost_of_conv(
     x: np.ndarray,
     w: np.ndarray,
     b: np.ndarray | None = None,
@@ -160,7 +160,7 @@ def needs_of_conv(
     pads: Sequence[int] | None = None,
     strides: Sequence[int] | None = None,
     **_: Any,
-) -> Need:
+) -> Cost:
     """x in its padding, the weights in another order, the result, and blocks of columns."""
     axes = axes_of(
         x.shape[2:],
@@ -188,7 +188,7 @@ def needs_of_conv(
     macs = y * w.shape[1] * size(w.shape[2:])
     work_ns = multiply_adds(macs, work) + 4 * len(x) * depth * windows + 20 * (y + around + w.size)
     blocks = 1 + work.itemsize * len(x) * depth * windows // BLOCK
-    return Need(memory, work_ns + 10 * PER_CALL * (blocks + len(x)))
+    return Cost(memory, work_ns + 10 * PER_CALL * (blocks + len(x)))
 
 
 def shape_of_conv(

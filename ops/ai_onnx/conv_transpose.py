@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.ai_onnx.conv import check_bias, check_types, check_weights
+from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import Need, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.space import with_bind
 from onnxwalk.ops.fast.conv_transpose import Phases, bind_conv_transpose
-from onnxwalk.ops.shared.needs import PER_ARRAY, PER_CALL, cast_copies, multiply_adds, reshaped
+from onnxwalk.ops.shared.cost import PER_ARRAY, PER_CALL, cast_copies, multiply_adds, reshaped
 from onnxwalk.ops.shared.windows import (
     AUTO_PAD,
     Axis,
@@ -222,9 +222,9 @@ def _transposed_axes(
     return axes
 
 
-@conv_transpose.needs
-@conv_transpose_1.needs
-def needs_of_conv_transpose(
+@conv_transpose.cost
+@conv_transpose_1.cost
+def cost_of_conv_transpose(
     x: np.ndarray,
     w: np.ndarray,
     b: np.ndarray | None = None,
@@ -237,7 +237,7 @@ def needs_of_conv_transpose(
     pads: Sequence[int] | None = None,
     strides: Sequence[int] | None = None,
     **_: Any,
-) -> Need:
+) -> Cost:
     """The result, the products of one tap, twice, and the weights tap by tap. (A bound one has all
     taps of a part of the result together, which is what the result is counted twice for.)"""
     axes = _transposed_axes(
@@ -253,7 +253,7 @@ def needs_of_conv_transpose(
     memory += 0 if x.dtype == work else x.itemsize * y
     macs = x.size * w.shape[1] * taps
     work_ns = multiply_adds(macs, work) + 20 * (taps * products_of_tap + y) + 10 * (x.size + w.size)
-    return Need(memory, work_ns + 10 * PER_CALL * taps * len(x))
+    return Cost(memory, work_ns + 10 * PER_CALL * taps * len(x))
 
 
 @conv_transpose.flops

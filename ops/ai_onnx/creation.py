@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.dtypes import element_type, numpy_dtype
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import Need, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared import flops, types
 from onnxwalk.ops.shared.axes import normalize_axis
-from onnxwalk.ops.shared.needs import result
+from onnxwalk.ops.shared.cost import result
 from onnxwalk.ops.shared.values import as_int, as_ints, as_scalar
 
 # --- constants ------------------------------------------------------------------------------------
@@ -79,11 +79,11 @@ def constant_of_shape(input, *, value=None):
     return np.full(shape, as_scalar(value, "value"), value.dtype)
 
 
-declare(constant, constant_or_sparse, constant_tensor, needs=lambda **attributes: Need(0))
+declare(constant, constant_or_sparse, constant_tensor, cost=lambda **attributes: Cost(0))
 
 
-@constant_of_shape.needs
-def needs_of_constant_of_shape(input: np.ndarray, *, value: np.ndarray | None = None) -> Need:
+@constant_of_shape.cost
+def cost_of_constant_of_shape(input: np.ndarray, *, value: np.ndarray | None = None) -> Cost:
     return result(as_ints(input), np.float32 if value is None else value.dtype)
 
 
@@ -101,11 +101,11 @@ def eye_like(input, *, dtype=None, k=0):
     return y
 
 
-@eye_like.needs
-def needs_of_eye_like(input: np.ndarray, *, dtype: int | None = None, **_: Any) -> Need:
+@eye_like.cost
+def cost_of_eye_like(input: np.ndarray, *, dtype: int | None = None, **_: Any) -> Cost:
     ones = 24 * min(input.shape)
-    need = result(input.shape, input.dtype if dtype is None else numpy_dtype(dtype))
-    return Need(need.memory + ones, need.work)
+    cost = result(input.shape, input.dtype if dtype is None else numpy_dtype(dtype))
+    return Cost(cost.memory + ones, cost.work)
 
 
 @op("Range", since=11)
@@ -134,18 +134,18 @@ def _range(start: np.ndarray, limit: np.ndarray, delta: np.ndarray) -> np.ndarra
     return places
 
 
-@range_.needs
-@range_stashed.needs
-def needs_of_range(
+@range_.cost
+@range_stashed.cost
+def cost_of_range(
     start: np.ndarray, limit: np.ndarray, delta: np.ndarray, *, stash_type: int = 1
-) -> Need:
+) -> Cost:
     """The places in 64 bits, then in the dtype of the result."""
     count = _length_of_range(start, limit, delta)
     if element_type(start.dtype).name in ("float16", "bfloat16"):
         wide = numpy_dtype(stash_type)
         count = max(count, _length_of_range(*(x.astype(wide) for x in (start, limit, delta))))
     own = 0 if start.dtype == np.int64 else max(start.itemsize, 4)
-    return Need((8 + own) * count, 30 * count)
+    return Cost((8 + own) * count, 30 * count)
 
 
 def _length_of_range(start: np.ndarray, limit: np.ndarray, delta: np.ndarray) -> int:
@@ -207,13 +207,13 @@ def _one_hot(indices: np.ndarray, depth: int, values: np.ndarray, axis: int) -> 
     return np.where(np.expand_dims(indices, axis) == classes, on, off)
 
 
-@one_hot.needs
-@one_hot_from_zero.needs
-def needs_of_one_hot(indices: np.ndarray, depth: np.ndarray, values: np.ndarray, **_: Any) -> Need:
+@one_hot.cost
+@one_hot_from_zero.cost
+def cost_of_one_hot(indices: np.ndarray, depth: np.ndarray, values: np.ndarray, **_: Any) -> Cost:
     """The indices, counted from the front; the classes; where both are equal; the result."""
     classes = max(as_int(depth, "depth"), 0)
     count = indices.size * classes
-    return Need(25 * indices.size + 8 * classes + (1 + values.itemsize) * count, 10 * count)
+    return Cost(25 * indices.size + 8 * classes + (1 + values.itemsize) * count, 10 * count)
 
 
 # --- random numbers -------------------------------------------------------------------------------
@@ -254,10 +254,10 @@ def _spread_out(draws, factor: float, start: float, dtype: np.dtype) -> np.ndarr
     return y.astype(dtype, copy=False)
 
 
-def _needs_of_random(shape: Sequence[int], dtype: np.dtype) -> Need:
+def _cost_of_random(shape: Sequence[int], dtype: np.dtype) -> Cost:
     drawn = np.dtype(_drawn(dtype))
     rounded = 0 if drawn == dtype else dtype.itemsize
-    return Need((drawn.itemsize + rounded) * size(shape), 60 * size(shape))
+    return Cost((drawn.itemsize + rounded) * size(shape), 60 * size(shape))
 
 
 @op("RandomNormal", since=1)
@@ -292,16 +292,16 @@ def random_uniform_like(input, *, dtype=None, low=0.0, high=1.0, seed=None, rng)
     return _uniform(input.shape, dtype, low, high, _generator(seed, rng))
 
 
-@random_normal.needs
-@random_uniform.needs
-def needs_of_random(*, shape: Sequence[int], dtype: int = 1, **_: Any) -> Need:
-    return _needs_of_random(shape, _float_dtype(dtype))
+@random_normal.cost
+@random_uniform.cost
+def cost_of_random(*, shape: Sequence[int], dtype: int = 1, **_: Any) -> Cost:
+    return _cost_of_random(shape, _float_dtype(dtype))
 
 
-@random_normal_like.needs
-@random_uniform_like.needs
-def needs_of_random_like(input: np.ndarray, *, dtype: int | None = None, **_: Any) -> Need:
-    return _needs_of_random(input.shape, _float_dtype(dtype, input))
+@random_normal_like.cost
+@random_uniform_like.cost
+def cost_of_random_like(input: np.ndarray, *, dtype: int | None = None, **_: Any) -> Cost:
+    return _cost_of_random(input.shape, _float_dtype(dtype, input))
 
 
 @op("Bernoulli", since=15)
@@ -311,11 +311,11 @@ def bernoulli(input, *, dtype=None, seed=None, rng):
     return np.asarray(ones).astype(input.dtype if dtype is None else numpy_dtype(dtype))
 
 
-@bernoulli.needs
-def needs_of_bernoulli(input: np.ndarray, *, dtype: int | None = None, **_: Any) -> Need:
+@bernoulli.cost
+def cost_of_bernoulli(input: np.ndarray, *, dtype: int | None = None, **_: Any) -> Cost:
     """Draws in double, whether they are below, and that as the result."""
     own = input.dtype if dtype is None else numpy_dtype(dtype)
-    return Need((9 + own.itemsize) * input.size, 60 * input.size)
+    return Cost((9 + own.itemsize) * input.size, 60 * input.size)
 
 
 @op("Multinomial", since=7)
@@ -341,12 +341,12 @@ def multinomial(input, *, dtype=6, sample_size=1, seed=None, rng):
     return picked
 
 
-@multinomial.needs
-def needs_of_multinomial(input: np.ndarray, *, sample_size: int = 1, **_: Any) -> Need:
+@multinomial.cost
+def cost_of_multinomial(input: np.ndarray, *, sample_size: int = 1, **_: Any) -> Cost:
     """Logits, weights and sums of weights in double; draws, twice; what is picked."""
     drawn = len(input) * max(sample_size, 0)
     memory = 33 * input.size + 24 * drawn + 16 * sample_size
-    return Need(memory, 100 * input.size + 500 * drawn + 10_000 * len(input))
+    return Cost(memory, 100 * input.size + 500 * drawn + 10_000 * len(input))
 
 
 declare(

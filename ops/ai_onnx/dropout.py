@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, op
 from onnxwalk.ops.shared import flops
-from onnxwalk.ops.shared.needs import elementwise, wide_copies, wide_itemsize
+from onnxwalk.ops.shared.cost import elementwise, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import wide
 
 
@@ -75,34 +75,34 @@ def dropout_by_flag(
     return y, mask.astype(data.dtype)
 
 
-@dropout.needs
-def needs_of_dropout(
+@dropout.cost
+def cost_of_dropout(
     data: np.ndarray,
     ratio: np.ndarray | None = None,
     training_mode: np.ndarray | None = None,
     **_: Any,
-) -> Need:
+) -> Cost:
     if training_mode is None or not training_mode.any():
-        return Need(data.size, data.size)
-    return _needs_of_dropping(data)
+        return Cost(data.size, data.size)
+    return _cost_of_dropping(data)
 
 
-@dropout_by_flag.needs
-def needs_of_dropout_by_flag(data: np.ndarray, *, is_test: int = 0, **_: Any) -> Need:
-    return Need(data.nbytes, data.size) if is_test else _needs_of_dropping(data)
+@dropout_by_flag.cost
+def cost_of_dropout_by_flag(data: np.ndarray, *, is_test: int = 0, **_: Any) -> Cost:
+    return Cost(data.nbytes, data.size) if is_test else _cost_of_dropping(data)
 
 
-def _needs_of_dropping(data: np.ndarray) -> Need:
+def _cost_of_dropping(data: np.ndarray) -> Cost:
     """Chances in double, the mask (of the dtype of data before opset 7), data, data scaled, and
     the choice of both."""
     item = wide_itemsize(data.dtype)
-    return Need((9 + 2 * item + 2 * data.itemsize) * data.size + wide_copies(data), 60 * data.size)
+    return Cost((9 + 2 * item + 2 * data.itemsize) * data.size + wide_copies(data), 60 * data.size)
 
 
-dropout_10.needs(elementwise(dtype=np.bool_))
+dropout_10.cost(elementwise(dtype=np.bool_))
 
 
-dropout_7.needs(elementwise())
+dropout_7.cost(elementwise())
 
 
 declare(dropout, dropout_10, dropout_7, dropout_by_flag, flops=flops.none, counts_outputs=False)

@@ -10,10 +10,10 @@ import numpy as np
 from onnxwalk.ops.ai_onnx import activation as activations
 from onnxwalk.ops.ai_onnx import conv
 from onnxwalk.ops.ai_onnx.pool import max_pool
-from onnxwalk.ops.contract.needs import Need, size
+from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.space import with_bind
 from onnxwalk.ops.fast import epilogue
-from onnxwalk.ops.shared.needs import wide_itemsize
+from onnxwalk.ops.shared.cost import wide_itemsize
 from onnxwalk.ops.shared.numeric import check_same_dtype
 
 #: the function of each name and its parameters, all of which a node must give
@@ -112,16 +112,16 @@ def prepare_conv(
     return with_bind(apply, bind, bound.margin)
 
 
-def with_activation(need: Need, shape: Iterable[int], item: int, more: int = 2) -> Need:
+def with_activation(cost: Cost, shape: Iterable[int], item: int, more: int = 2) -> Cost:
     """An activation of a result makes one or two more; a sum before it another."""
     count = size(shape)
-    return Need(need.memory + more * item * count, need.work + 150 * count)
+    return Cost(cost.memory + more * item * count, cost.work + 150 * count)
 
 
-def needs_of_conv(
+def cost_of_conv(
     x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None, z: np.ndarray | None = None, **a: Any
-) -> Need:
+) -> Cost:
     """See ``conv.needs_of_conv``, and those of the sum and the activation."""
     shape = conv.shape_of_conv(x, w, **a)
-    need = conv.needs_of_conv(x, w, b, **a)
-    return with_activation(need, shape, wide_itemsize(x.dtype), 1 if z is None else 2)
+    cost = conv.cost_of_conv(x, w, b, **a)
+    return with_activation(cost, shape, wide_itemsize(x.dtype), 1 if z is None else 2)

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.contract.cost import Cost
+from onnxwalk.ops.contract.cost import size as count_of
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import Need
-from onnxwalk.ops.contract.needs import size as count_of
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.fast.image import bind_resize
 from onnxwalk.ops.shared import flops
+from onnxwalk.ops.shared.cost import PER_CALL, multiply_adds, wide_itemsize
 from onnxwalk.ops.shared.interpolation import (
     Axis,
     Weights,
@@ -29,7 +30,6 @@ from onnxwalk.ops.shared.interpolation import (
     places_of,
     resizing,
 )
-from onnxwalk.ops.shared.needs import PER_CALL, multiply_adds, wide_itemsize
 from onnxwalk.ops.shared.numeric import limits, wide
 
 
@@ -89,8 +89,8 @@ def resize(
 resize.bind(bind_resize)
 
 
-@resize.needs
-def needs_of_resize(
+@resize.cost
+def cost_of_resize(
     x: np.ndarray,
     roi: np.ndarray | None = None,
     scales: np.ndarray | None = None,
@@ -102,14 +102,14 @@ def needs_of_resize(
     keep_aspect_ratio_policy: str = "stretch",
     mode: str = "nearest",
     **_: Any,
-) -> Need:
+) -> Cost:
     plan = resizing(
         x.shape, roi, scales, sizes, axes, coordinate_transformation_mode, keep_aspect_ratio_policy
     )
-    return _needs_of_plan(x, plan, {"nearest": 0, "cubic": 2}.get(mode, 1), antialias)
+    return _cost_of_plan(x, plan, {"nearest": 0, "cubic": 2}.get(mode, 1), antialias)
 
 
-def _needs_of_plan(x: np.ndarray, plan: dict[int, Axis], support: int, antialias: int) -> Need:
+def _cost_of_plan(x: np.ndarray, plan: dict[int, Axis], support: int, antialias: int) -> Cost:
     """Axis after axis: what there is and what it becomes; interpolated, also the taps with their
     weights, and one tap of all results or the matrix. Integers are interpolated in double."""
     item = x.itemsize
@@ -133,7 +133,7 @@ def _needs_of_plan(x: np.ndarray, plan: dict[int, Axis], support: int, antialias
         largest = max(largest, before + passes + tap + weights)
         before = after
     back = (3 * before if x.dtype.kind in "iu" else 0) + x.itemsize * count_of(shape)
-    return Need(max(largest, before + back), work + 30 * (x.size + count_of(shape)))
+    return Cost(max(largest, before + back), work + 30 * (x.size + count_of(shape)))
 
 
 @op("Resize", since=11)
@@ -171,7 +171,7 @@ def resize_with_required_inputs(
 resize_with_required_inputs.bind(bind_resize)
 
 
-resize_with_required_inputs.needs(needs_of_resize)
+resize_with_required_inputs.cost(cost_of_resize)
 
 
 @op("Resize", since=10)
@@ -191,12 +191,12 @@ def resize_from_the_corner(x, scales, *, mode="nearest"):
     return _interpolate(x, plan, "asymmetric", weights)
 
 
-@resize_from_the_corner.needs
-def needs_of_resize_from_the_corner(
+@resize_from_the_corner.cost
+def cost_of_resize_from_the_corner(
     x: np.ndarray, scales: np.ndarray, *, mode: str = "nearest"
-) -> Need:
+) -> Cost:
     plan = resizing(x.shape, None, scales, None, None, "asymmetric", "stretch")
-    return _needs_of_plan(x, plan, 0 if mode == "nearest" else 1, 0)
+    return _cost_of_plan(x, plan, 0 if mode == "nearest" else 1, 0)
 
 
 @op("Upsample", since=9)
@@ -210,7 +210,7 @@ def upsample(x, scales, *, mode="nearest"):
     return resize_from_the_corner(x, scales, mode=mode)
 
 
-upsample.needs(needs_of_resize_from_the_corner)
+upsample.cost(cost_of_resize_from_the_corner)
 
 
 @op("Upsample", since=7)
@@ -219,9 +219,9 @@ def upsample_by_attribute(x, *, mode="nearest", scales):
     return upsample(x, np.array(scales, np.float32), mode=mode)
 
 
-@upsample_by_attribute.needs
-def needs_of_upsample(x: np.ndarray, *, mode: str = "nearest", scales: Sequence[float]) -> Need:
-    return needs_of_resize_from_the_corner(x, np.array(scales, np.float32), mode=mode)
+@upsample_by_attribute.cost
+def cost_of_upsample(x: np.ndarray, *, mode: str = "nearest", scales: Sequence[float]) -> Cost:
+    return cost_of_resize_from_the_corner(x, np.array(scales, np.float32), mode=mode)
 
 
 @op("Upsample", since=1)
@@ -234,11 +234,11 @@ def upsample_images(x, *, height_scale, mode="nearest", width_scale):
     return upsample(x, np.array([1, 1, height_scale, width_scale], np.float32), mode=mode)
 
 
-@upsample_images.needs
-def needs_of_upsample_images(
+@upsample_images.cost
+def cost_of_upsample_images(
     x: np.ndarray, *, height_scale: float, mode: str = "nearest", width_scale: float
-) -> Need:
-    return needs_of_upsample(x, mode=mode, scales=[1, 1, height_scale, width_scale])
+) -> Cost:
+    return cost_of_upsample(x, mode=mode, scales=[1, 1, height_scale, width_scale])
 
 
 def _interpolate(

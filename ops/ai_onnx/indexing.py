@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import Need, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.fast.copies import bind_gather, bind_gather_nd
 from onnxwalk.ops.fast.topk import bind_top_k
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.axes import normalize_axis
-from onnxwalk.ops.shared.needs import along, gathered, reshaped, texts_work
+from onnxwalk.ops.shared.cost import along, gathered, reshaped, texts_work
 from onnxwalk.ops.shared.numeric import order_of
 from onnxwalk.ops.shared.values import as_int
 
@@ -66,17 +66,17 @@ def gather(data, indices, *, axis=0):
 gather.bind(bind_gather)
 
 
-@gather.needs
-def needs_of_gather(data: np.ndarray, indices: np.ndarray, *, axis: int = 0) -> Need:
+@gather.cost
+def cost_of_gather(data: np.ndarray, indices: np.ndarray, *, axis: int = 0) -> Cost:
     """The slices; and the indices as NumPy wants them."""
     if indices.ndim == 0:
-        return Need(0)
-    return _needs_of_picking(data, indices.size * along(data, axis), indices)
+        return Cost(0)
+    return _cost_of_picking(data, indices.size * along(data, axis), indices)
 
 
-def _needs_of_picking(data: np.ndarray, count: int, indices: np.ndarray) -> Need:
+def _cost_of_picking(data: np.ndarray, count: int, indices: np.ndarray) -> Cost:
     places = 0 if indices.dtype == np.int64 and indices.flags.c_contiguous else 8 * indices.size
-    return Need(data.itemsize * count + places, 20 * count + 20 * indices.size)
+    return Cost(data.itemsize * count + places, 20 * count + 20 * indices.size)
 
 
 @op("GatherElements", since=11)
@@ -113,11 +113,11 @@ def element_places(data: np.ndarray, indices: np.ndarray, axis: int) -> tuple[np
     return tuple(places)
 
 
-@gather_elements.needs
-def needs_of_gather_elements(data: np.ndarray, indices: np.ndarray, **_: Any) -> Need:
+@gather_elements.cost
+def cost_of_gather_elements(data: np.ndarray, indices: np.ndarray, **_: Any) -> Cost:
     """The places from the front, times their strides, added up; and what is there."""
     memory = reshaped(data) + (33 + data.itemsize) * indices.size
-    return Need(memory, 60 * indices.size)
+    return Cost(memory, 60 * indices.size)
 
 
 @op("GatherND", since=11, without=["batch_dims"])
@@ -154,13 +154,13 @@ def index_tuples(
     ]
 
 
-@gather_nd.needs
-def needs_of_gather_nd(data: np.ndarray, indices: np.ndarray, *, batch_dims: int = 0) -> Need:
+@gather_nd.cost
+def cost_of_gather_nd(data: np.ndarray, indices: np.ndarray, *, batch_dims: int = 0) -> Cost:
     """The slices; and each place of a tuple from the front, as NumPy wants it."""
     length = indices.shape[-1]
     count = size(indices.shape[:-1]) * size(data.shape[batch_dims + length :])
     places = (16 if indices.dtype != np.int64 else 9) * indices.size
-    return Need(data.itemsize * count + places, 20 * count + 60 * indices.size)
+    return Cost(data.itemsize * count + places, 20 * count + 60 * indices.size)
 
 
 # --- choosing -------------------------------------------------------------------------------------
@@ -233,10 +233,10 @@ def _shortlist(keys: np.ndarray, k: int, largest: int) -> np.ndarray:
     return np.flatnonzero(chosen).reshape(*keys.shape[:-1], k) % size
 
 
-@top_k.needs
-@top_k_largest.needs
-@top_k_by_attribute.needs
-def needs_of_top_k(x: np.ndarray, k: Any = None, *, axis: int = -1, **_: Any) -> Need:
+@top_k.cost
+@top_k_largest.cost
+@top_k_by_attribute.cost
+def cost_of_top_k(x: np.ndarray, k: Any = None, *, axis: int = -1, **_: Any) -> Cost:
     """Keys that can be sorted; their order, twice, or a partition, counts and masks; the first of
     these, with their indices."""
     axis = normalize_axis(axis, x.ndim)
@@ -244,7 +244,7 @@ def needs_of_top_k(x: np.ndarray, k: Any = None, *, axis: int = -1, **_: Any) ->
     keys = 4 * x.size if x.dtype.kind == "V" else 0
     rounds = 1 + x.shape[axis].bit_length()
     memory = keys + (24 + x.itemsize) * x.size + (16 + x.itemsize) * chosen
-    return Need(memory, 10 * rounds * x.size + 20 * chosen + rounds * texts_work(x))
+    return Cost(memory, 10 * rounds * x.size + 20 * chosen + rounds * texts_work(x))
 
 
 @op("NonZero", since=9)
@@ -259,13 +259,13 @@ def non_zero(x):
     return np.array(np.nonzero(nonzero), np.int64)
 
 
-@non_zero.needs
-def needs_of_non_zero(x: np.ndarray) -> Need:
+@non_zero.cost
+def cost_of_non_zero(x: np.ndarray) -> Cost:
     """The indices, twice, of as many elements as are counted: that takes far less than to list
     them. Of strings all may be."""
     count = x.size if x.dtype.kind == "O" else int(np.count_nonzero(x))
     work = 20 * x.size + 30 * max(x.ndim, 1) * count + texts_work(x)
-    return Need(16 * x.ndim * count + 2 * x.size, work)
+    return Cost(16 * x.ndim * count + 2 * x.size, work)
 
 
 @op("Compress", since=9)
@@ -284,13 +284,13 @@ def compress(input, condition, *, axis=None):
     return input.take(chosen, axis)
 
 
-@compress.needs
-def needs_of_compress(input: np.ndarray, condition: np.ndarray, *, axis: int | None = None) -> Need:
+@compress.cost
+def cost_of_compress(input: np.ndarray, condition: np.ndarray, *, axis: int | None = None) -> Cost:
     chosen = min(
         input.nbytes,
         np.count_nonzero(condition) * input.itemsize * (1 if axis is None else along(input, axis)),
     )
-    return Need(chosen + gathered(input) + 11 * condition.size, 30 * input.size)
+    return Cost(chosen + gathered(input) + 11 * condition.size, 30 * input.size)
 
 
 @op("Unique", since=11)
@@ -338,8 +338,8 @@ def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return first, inverse.reshape(-1), counts
 
 
-@unique.needs
-def needs_of_unique(x: np.ndarray, *, axis: int | None = None, **_: Any) -> Need:
+@unique.cost
+def cost_of_unique(x: np.ndarray, *, axis: int | None = None, **_: Any) -> Cost:
     """The elements sorted, with where they were and are; rows are sorted by numbers that stand for
     their elements."""
     rows = x.size if axis is None or x.ndim == 1 else x.shape[normalize_axis(axis, x.ndim)]
@@ -347,7 +347,7 @@ def needs_of_unique(x: np.ndarray, *, axis: int | None = None, **_: Any) -> Need
     rounds = 1 + x.size.bit_length()
     memory = each * x.size + 64 * rows + reshaped(x) + (4 * x.size if x.dtype.kind == "V" else 0)
     each = 20 if rows == x.size else 150
-    return Need(memory, rounds * (each * x.size + texts_work(x)))
+    return Cost(memory, rounds * (each * x.size + texts_work(x)))
 
 
 @op("ReverseSequence", since=10)
@@ -372,10 +372,10 @@ def reverse_sequence(input, sequence_lens, *, batch_axis=1, time_axis=0):
     return input[np.arange(batch)[:, None], source.T]
 
 
-@reverse_sequence.needs
-def needs_of_reverse_sequence(input: np.ndarray, *_: Any, **__: Any) -> Need:
+@reverse_sequence.cost
+def cost_of_reverse_sequence(input: np.ndarray, *_: Any, **__: Any) -> Cost:
     """The result; for each step of each sequence its place, on the way to which there are two."""
-    return Need(input.nbytes + 26 * size(input.shape[:2]), 40 * input.size)
+    return Cost(input.nbytes + 26 * size(input.shape[:2]), 40 * input.size)
 
 
 # ------------------------------------------------------------------------------------------- facts

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.fast.copies import bind_concat
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.axes import normalize_axis
-from onnxwalk.ops.shared.needs import PER_ARRAY, PER_ITEM, total_bytes
+from onnxwalk.ops.shared.cost import PER_ARRAY, PER_ITEM, total_bytes
 from onnxwalk.ops.shared.values import all_ints
 
 
@@ -53,11 +53,11 @@ def concatenate(
     return np.concatenate(inputs, axis=axis, out=out)
 
 
-@concat.needs
-@concat_along_channels.needs
-def needs_of_concat(*inputs: np.ndarray, **_: Any) -> Need:
+@concat.cost
+@concat_along_channels.cost
+def cost_of_concat(*inputs: np.ndarray, **_: Any) -> Cost:
     memory = total_bytes(inputs)
-    return Need(memory, memory + PER_ITEM * len(inputs))
+    return Cost(memory, memory + PER_ITEM * len(inputs))
 
 
 @op("Split", since=18)
@@ -126,11 +126,11 @@ def parts(input: np.ndarray, lengths: Sequence[int], axis: int) -> tuple[np.ndar
     return tuple(views)
 
 
-@split.needs
-@split_evenly.needs
-@split_by_attribute.needs
-@split_either_way.needs
-def needs_of_split(
+@split.cost
+@split_evenly.cost
+@split_by_attribute.cost
+@split_either_way.cost
+def cost_of_split(
     input: np.ndarray,
     lengths: np.ndarray | None = None,
     *,
@@ -138,14 +138,14 @@ def needs_of_split(
     num_outputs: int | None = None,
     n_outputs: int = 0,
     **_: Any,
-) -> Need:
+) -> Cost:
     counts = [0 if x is None else len(np.ravel(x)) for x in (lengths, split)]
-    return needs_of_parts(input, max(*counts, num_outputs or 0, n_outputs))
+    return cost_of_parts(input, max(*counts, num_outputs or 0, n_outputs))
 
 
-def needs_of_parts(input: np.ndarray, count: int) -> Need:
+def cost_of_parts(input: np.ndarray, count: int) -> Cost:
     """A view for each part, and its length and end as numbers of Python's."""
-    return Need((PER_ARRAY + 96 + 16 * input.ndim) * count, 2 * PER_ITEM * count)
+    return Cost((PER_ARRAY + 96 + 16 * input.ndim) * count, 2 * PER_ITEM * count)
 
 
 declare(

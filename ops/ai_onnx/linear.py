@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import Need, size
+from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.fast.linear import bind_gemm, bind_matmul
 from onnxwalk.ops.shared import batch, flops
-from onnxwalk.ops.shared.needs import (
+from onnxwalk.ops.shared.cost import (
     PER_ITEM,
     multiply_adds,
     product_shape,
@@ -121,18 +121,18 @@ def matmul(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np
 matmul.bind(bind_matmul)
 
 
-@matmul.needs
-def needs_of_matmul(a: np.ndarray, b: np.ndarray, **_: Any) -> Need:
+@matmul.cost
+def cost_of_matmul(a: np.ndarray, b: np.ndarray, **_: Any) -> Cost:
     count = size(product_shape(a.shape, b.shape))
     rounded = a.itemsize * count if wide_copies(a) else 0
     memory = wide_copies(a, b) + wide_itemsize(a.dtype) * count + rounded
-    return Need(memory, product_work(a.shape, b.shape, a.dtype) + 20 * wide_copies(a, b))
+    return Cost(memory, product_work(a.shape, b.shape, a.dtype) + 20 * wide_copies(a, b))
 
 
-@gemm.needs
-@gemm_with_c.needs
-@gemm_broadcasting_if_asked.needs
-def needs_of_gemm(
+@gemm.cost
+@gemm_with_c.cost
+@gemm_broadcasting_if_asked.cost
+def cost_of_gemm(
     a: np.ndarray,
     b: np.ndarray,
     c: np.ndarray | None = None,
@@ -142,15 +142,15 @@ def needs_of_gemm(
     transA: int = 0,
     transB: int = 0,
     **_: Any,
-) -> Need:
+) -> Cost:
     """The product, and it and C scaled; integers are scaled in double."""
-    need = needs_of_matmul(a.T if transA else a, b.T if transB else b)
+    cost = cost_of_matmul(a.T if transA else a, b.T if transB else b)
     count = size(product_shape(a.shape[:: -1 if transA else 1], b.shape[:: -1 if transB else 1]))
     scaled = wide_itemsize(a.dtype) if a.dtype.kind not in "iu" else 8 + a.itemsize
-    memory = need.memory + (scaled * count if alpha != 1 else 0)
+    memory = cost.memory + (scaled * count if alpha != 1 else 0)
     if c is not None:
         memory += wide_copies(c) + (scaled * c.size if beta not in (0, 1) else 0)
-    return Need(memory, need.work + 20 * count)
+    return Cost(memory, cost.work + 20 * count)
 
 
 @op("Einsum", since=12)
@@ -182,8 +182,8 @@ def det(x: np.ndarray) -> np.ndarray:
     return np.asarray(np.linalg.det(x), x.dtype)
 
 
-@einsum.needs
-def needs_of_einsum(*Inputs: np.ndarray, equation: str, **_: Any) -> Need:
+@einsum.cost
+def cost_of_einsum(*Inputs: np.ndarray, equation: str, **_: Any) -> Cost:
     """What each of the contractions takes into which NumPy divides it: its result, and copies of
     its operands that are laid out for a matrix product."""
     inputs, output = _terms(equation, [x.ndim for x in Inputs])
@@ -209,7 +209,7 @@ def needs_of_einsum(*Inputs: np.ndarray, equation: str, **_: Any) -> Need:
         memory += item * (2 * count(left) + sum(count(set(term)) for term in operands))
         inputs.append("".join(left))
     rounded = Inputs[0].itemsize * count(set(output)) if wide_copies(Inputs[0]) else 0
-    return Need(memory + rounded, work + 200_000 * len(Inputs))
+    return Cost(memory + rounded, work + 200_000 * len(Inputs))
 
 
 def _terms(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
@@ -229,15 +229,15 @@ def _terms(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
     return expanded, output.replace("...", known)
 
 
-@det.needs
-def needs_of_det(x: np.ndarray) -> Need:
+@det.cost
+def cost_of_det(x: np.ndarray) -> Cost:
     """A matrix at a time is copied and factorized."""
     rows = x.shape[-1]
     matrices = math.prod(x.shape[:-2])
     item = wide_itemsize(x.dtype)
     # NumPy factorizes doubles
     memory = wide_copies(x) + 8 * (x.size + rows * rows + 2 * matrices) + item * matrices
-    return Need(memory, matrices * (PER_ITEM + multiply_adds(rows**3, x.dtype)) + 10 * x.size)
+    return Cost(memory, matrices * (PER_ITEM + multiply_adds(rows**3, x.dtype)) + 10 * x.size)
 
 
 # ------------------------------------------------------------------------------------------- facts

@@ -12,9 +12,9 @@ import numpy as np
 
 from onnxwalk.ops.ai_onnx.activation import swish
 from onnxwalk.ops.ai_onnx.attention import join_heads, split_heads
-from onnxwalk.ops.contract.needs import Need, size
+from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.shared.needs import PER_CALL, multiply_adds, wide_copies, wide_itemsize
+from onnxwalk.ops.shared.cost import PER_CALL, multiply_adds, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import wide
 
 
@@ -86,8 +86,8 @@ def linear_attention(
     return output.astype(query.dtype, copy=False), state.astype(kept, copy=False)
 
 
-@linear_attention.needs
-def needs_of_linear_attention(
+@linear_attention.cost
+def cost_of_linear_attention(
     query: np.ndarray,
     key: np.ndarray,
     value: np.ndarray,
@@ -98,7 +98,7 @@ def needs_of_linear_attention(
     kv_num_heads: int,
     q_num_heads: int,
     **_: Any,
-) -> Need:
+) -> Cost:
     """The state, which each step makes anew from two more; what is read; a few calls a step."""
     item = wide_itemsize(query.dtype)
     batch, length, width = query.shape
@@ -111,7 +111,7 @@ def needs_of_linear_attention(
     memory += 0 if past_state is None else past_state.nbytes
     macs = length * state * (3 + q_num_heads // kv_num_heads)
     work = multiply_adds(macs, query.dtype, calls=length * batch * kv_num_heads)
-    return Need(memory, work + 20 * length * state + length * 12 * PER_CALL + 100 * read)
+    return Cost(memory, work + 20 * length * state + length * 12 * PER_CALL + 100 * read)
 
 
 @op("CausalConvWithState", since=27)
@@ -146,20 +146,20 @@ def causal_conv_with_state(input, weight, bias=None, past_state=None, *, activat
     return y.astype(input.dtype, copy=False), padded[:, :, length:]
 
 
-@causal_conv_with_state.needs
-def needs_of_causal_conv(
+@causal_conv_with_state.cost
+def cost_of_causal_conv(
     input: np.ndarray,
     weight: np.ndarray,
     bias: np.ndarray | None = None,
     past_state: np.ndarray | None = None,
     **_: Any,
-) -> Need:
+) -> Cost:
     """The past and x; y so far, the product of one tap, and their sum."""
     item, taps = wide_itemsize(input.dtype), weight.shape[2]
     padded = size(input.shape[:2]) * (input.shape[2] + taps)
     memory = (2 * input.itemsize + (4 if wide_copies(input) else 0)) * padded
     memory += 4 * item * input.size + wide_copies(weight) + input.nbytes
-    return Need(memory, input.size * (taps * 20 + 100) + taps * 4 * PER_CALL)
+    return Cost(memory, input.size * (taps * 20 + 100) + taps * 4 * PER_CALL)
 
 
 causal_conv_with_state.choices({"activation": "silu swish none"})

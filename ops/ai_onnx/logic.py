@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.fast.elementwise import bind_not, bind_where, comparison
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.broadcast import limited
-from onnxwalk.ops.shared.needs import CHEAP, elementwise
+from onnxwalk.ops.shared.cost import CHEAP, elementwise
 from onnxwalk.ops.shared.numeric import check_same_dtype
 
 
@@ -102,7 +102,7 @@ for _name, _function in {
     declare(
         _function,
         op(_name, since=1)(limited(_function)),
-        needs=elementwise(dtype=np.bool_, per_element=CHEAP),
+        cost=elementwise(dtype=np.bool_, per_element=CHEAP),
         batch_axis=batch.elementwise,
     )
 
@@ -144,12 +144,12 @@ where.bind(bind_where)
 
 
 for _function in (greater_or_equal, less_or_equal, logical_not, is_nan):
-    _function.needs(elementwise(dtype=np.bool_, per_element=CHEAP))
-is_inf.needs(elementwise(3, dtype=np.bool_, per_element=CHEAP))
+    _function.cost(elementwise(dtype=np.bool_, per_element=CHEAP))
+is_inf.cost(elementwise(3, dtype=np.bool_, per_element=CHEAP))
 
 
-@where.needs
-def needs_of_where(condition: np.ndarray, x: np.ndarray, y: np.ndarray) -> Need:
+@where.cost
+def cost_of_where(condition: np.ndarray, x: np.ndarray, y: np.ndarray) -> Cost:
     return elementwise(dtype=x.dtype, per_element=10)(condition, x, y)
 
 

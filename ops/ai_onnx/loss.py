@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.shared.needs import wide_copies, wide_itemsize
+from onnxwalk.ops.shared.cost import wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import in_float32, wide
 
 
@@ -70,20 +70,20 @@ def softmax_cross_entropy_loss(
     return loss.astype(scores.dtype, copy=False), log_prob.astype(scores.dtype, copy=False)
 
 
-@negative_log_likelihood_loss.needs
-def needs_of_loss(input: np.ndarray, target: np.ndarray, *_: Any, **__: Any) -> Need:
+@negative_log_likelihood_loss.cost
+def cost_of_loss(input: np.ndarray, target: np.ndarray, *_: Any, **__: Any) -> Cost:
     """Of each target its place, its share and its loss, twice over, and masks."""
     item = wide_itemsize(input.dtype)
-    return Need(wide_copies(input) + (40 + 5 * item) * target.size, 100 * target.size)
+    return Cost(wide_copies(input) + (40 + 5 * item) * target.size, 100 * target.size)
 
 
-@softmax_cross_entropy_loss.needs
-def needs_of_cross_entropy(scores: np.ndarray, labels: np.ndarray, *_: Any, **__: Any) -> Need:
+@softmax_cross_entropy_loss.cost
+def cost_of_cross_entropy(scores: np.ndarray, labels: np.ndarray, *_: Any, **__: Any) -> Cost:
     """Scores less the largest of each, their powers, and the logarithms that are a result."""
     item = wide_itemsize(scores.dtype)
     memory = wide_copies(scores) + 2 * item * scores.size + (40 + 9 * item) * labels.size
     rounded = scores.nbytes if wide_copies(scores) else 0
-    return Need(memory + rounded, 100 * scores.size)
+    return Cost(memory + rounded, 100 * scores.size)
 
 
 declare(

@@ -12,8 +12,8 @@ from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, op
 from onnxwalk.ops.fast.elementwise import unary
 from onnxwalk.ops.fast.error_function import bind_erf
 from onnxwalk.ops.shared import batch
+from onnxwalk.ops.shared.cost import CHEAP, elementwise
 from onnxwalk.ops.shared.erf import erf as erf_of_floats
-from onnxwalk.ops.shared.needs import CHEAP, elementwise
 from onnxwalk.ops.shared.numeric import blockwise, wide
 
 
@@ -178,11 +178,11 @@ def erf(input: np.ndarray) -> np.ndarray:
 erf.bind(bind_erf)
 
 
-declare(neg, absolute, sign, ceil, floor, round_half_to_even, needs=elementwise(per_element=CHEAP))
-declare(reciprocal, sqrt, exp, log, asin, acos, atan, asinh, acosh, needs=elementwise())
+declare(neg, absolute, sign, ceil, floor, round_half_to_even, cost=elementwise(per_element=CHEAP))
+declare(reciprocal, sqrt, exp, log, asin, acos, atan, asinh, acosh, cost=elementwise())
 # more of huge numbers, or near a pole
-declare(sin, cos, tan, sinh, cosh, atanh, needs=elementwise(per_element=100))
-erf.needs(elementwise(blockwise=10, per_element=150))
+declare(sin, cos, tan, sinh, cosh, atanh, cost=elementwise(per_element=100))
+erf.cost(elementwise(blockwise=10, per_element=150))
 
 
 declare(

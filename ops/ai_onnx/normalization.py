@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.dtypes import element_type, numpy_dtype
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, op
 from onnxwalk.ops.fast.normalization import (
     bind_group_normalization,
@@ -25,7 +25,7 @@ from onnxwalk.ops.fast.normalization import (
 )
 from onnxwalk.ops.shared import batch, flops, types
 from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
-from onnxwalk.ops.shared.needs import (
+from onnxwalk.ops.shared.cost import (
     cast_copies,
     elementwise,
     reshaped,
@@ -214,20 +214,20 @@ def _scale_and_shift(normalized: np.ndarray, scale: np.ndarray, b: np.ndarray | 
     return y if b is None else np.add(y, b, out=y, dtype=normalized.dtype)
 
 
-def needs_of_moments(
+def cost_of_moments(
     x: np.ndarray, stash: np.dtype, item: int, *parameters: np.ndarray | None
-) -> Need:
+) -> Cost:
     """x in the dtype to stash and in a wide one, its deviations (twice, if their lines aren't runs
     of memory), the results of ``item`` bytes each and of every line a few numbers."""
     wide_item = wide_itemsize(stash)
     converted = cast_copies(stash, x) + (4 * x.size if wide_item != stash.itemsize else 0)
     deviations = wide_item * x.size + (0 if x.flags.c_contiguous else 2 * wide_item * x.size)
     rounded = 0 if item == wide_item else item * x.size
-    return Need(converted + deviations + rounded + total_bytes(parameters), 60 * x.size)
+    return Cost(converted + deviations + rounded + total_bytes(parameters), 60 * x.size)
 
 
-@layer_normalization.needs
-def needs_of_layer_normalization(
+@layer_normalization.cost
+def cost_of_layer_normalization(
     x: np.ndarray,
     scale: np.ndarray,
     b: np.ndarray | None = None,
@@ -235,15 +235,15 @@ def needs_of_layer_normalization(
     axis: int = -1,
     stash_type: int = 1,
     **_: Any,
-) -> Need:
-    need = needs_of_moments(x, _stash_dtype(stash_type), x.dtype.itemsize)
+) -> Cost:
+    cost = cost_of_moments(x, _stash_dtype(stash_type), x.dtype.itemsize)
     lines = math.prod(x.shape[: normalize_axis(axis, x.ndim)])
-    return Need(need.memory + 48 * lines, need.work)
+    return Cost(cost.memory + 48 * lines, cost.work)
 
 
-@group_normalization.needs
-@group_normalization_18.needs
-def needs_of_group_normalization(
+@group_normalization.cost
+@group_normalization_18.cost
+def cost_of_group_normalization(
     x: np.ndarray,
     scale: np.ndarray,
     bias: np.ndarray,
@@ -251,34 +251,34 @@ def needs_of_group_normalization(
     num_groups: int,
     stash_type: int = 1,
     **_: Any,
-) -> Need:
-    need = needs_of_moments(x, _stash_dtype(stash_type), x.dtype.itemsize)
+) -> Cost:
+    cost = cost_of_moments(x, _stash_dtype(stash_type), x.dtype.itemsize)
     groups = len(x) * max(num_groups, 0)
     halves = 4 * x.size if x.itemsize > 4 else 2 * x.size  # of bound ones, channels last
-    return Need(need.memory + reshaped(x) + halves + 48 * groups + 48 * x.shape[1], need.work)
+    return Cost(cost.memory + reshaped(x) + halves + 48 * groups + 48 * x.shape[1], cost.work)
 
 
-@instance_normalization.needs
-def needs_of_instance_normalization(
+@instance_normalization.cost
+def cost_of_instance_normalization(
     input: np.ndarray, scale: np.ndarray, b: np.ndarray, **_: Any
-) -> Need:
+) -> Cost:
     stash = np.dtype(np.float32) if wide_copies(input) else input.dtype
-    need = needs_of_moments(input, stash, input.dtype.itemsize)
+    cost = cost_of_moments(input, stash, input.dtype.itemsize)
     halves = 4 * input.size if input.itemsize > 4 else 2 * input.size
-    return Need(need.memory + halves + 64 * math.prod(input.shape[:2]), need.work)
+    return Cost(cost.memory + halves + 64 * math.prod(input.shape[:2]), cost.work)
 
 
-@rms_normalization.needs
-def needs_of_rms_normalization(
+@rms_normalization.cost
+def cost_of_rms_normalization(
     x: np.ndarray, scale: np.ndarray, *, axis: int = -1, stash_type: int = 1, **_: Any
-) -> Need:
+) -> Cost:
     """x stashed, its squares or what it is after the division, and that rounded twice."""
     stash = _stash_dtype(stash_type)
     item = wide_itemsize(stash)
     converted = cast_copies(stash, x) + (4 * x.size if item != stash.itemsize else 0)
     rounded = sum(dtype.itemsize * x.size for dtype in {x.dtype, scale.dtype} - {stash})
     lines = math.prod(x.shape[: normalize_axis(axis, x.ndim)])
-    return Need(converted + item * x.size + rounded + 48 * lines, 60 * x.size)
+    return Cost(converted + item * x.size + rounded + 48 * lines, 60 * x.size)
 
 
 # ----------------------------------------------------------------------- normalizations along axes
@@ -338,16 +338,16 @@ def lrn(
 
 
 # deviations and their squares, or norms and quotients; and of each line a few numbers
-mean_variance_normalization.needs(elementwise(4, widened=True))
-lp_normalization.needs(elementwise(4, widened=True))
+mean_variance_normalization.cost(elementwise(4, widened=True))
+lp_normalization.cost(elementwise(4, widened=True))
 
 
-@lrn.needs
-def needs_of_lrn(x: np.ndarray, *, size: int, **_: Any) -> Need:
+@lrn.cost
+def cost_of_lrn(x: np.ndarray, *, size: int, **_: Any) -> Cost:
     """Squares, their sum, what is divided by, its power, and one array on the way there."""
     passes = min(max(size, 0), 2 * x.shape[1] + 1)
-    need = elementwise(5, widened=True)(x)
-    return Need(need.memory, (150 + 5 * passes) * x.size + 10_000 * passes)
+    cost = elementwise(5, widened=True)(x)
+    return Cost(cost.memory, (150 + 5 * passes) * x.size + 10_000 * passes)
 
 
 declare(

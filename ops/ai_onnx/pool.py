@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import Need, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.fast.pool import bind_average_pool, bind_global_average_pool, bind_max_pool
 from onnxwalk.ops.shared import batch, flops
-from onnxwalk.ops.shared.needs import PER_ARRAY, PER_CALL, PER_ITEM, cast_copies, reshaped, result
+from onnxwalk.ops.shared.cost import PER_ARRAY, PER_CALL, PER_ITEM, cast_copies, reshaped, result
 from onnxwalk.ops.shared.values import as_ints
 from onnxwalk.ops.shared.windows import (
     AUTO_PAD,
@@ -283,7 +283,7 @@ def _global_sum(x: np.ndarray) -> np.ndarray:
 # into another order before.
 
 
-def _needs_of_sums(x: np.ndarray, axes: Sequence[Axis], item: int) -> Need:
+def _cost_of_sums(x: np.ndarray, axes: Sequence[Axis], item: int) -> Cost:
     shape, sizes, work = list(x.shape), [0, x.size], 0
     samples = max(1, BLOCK_BYTES // 2 // max(1, x[:1].size * item))
     for position, axis in enumerate(axes, 2):
@@ -293,10 +293,10 @@ def _needs_of_sums(x: np.ndarray, axes: Sequence[Axis], item: int) -> Need:
         work += axis.kernel * PER_CALL * (1 + len(x) // samples)
     largest = max(sum(sizes[i : i + 3]) for i in range(len(sizes) - 1))
     taps = 2 * PER_ARRAY * max((axis.kernel for axis in axes), default=0)
-    return Need(item * largest + taps + 40 * sum(axis.windows for axis in axes), work)
+    return Cost(item * largest + taps + 40 * sum(axis.windows for axis in axes), work)
 
 
-def needs_of_pool(
+def cost_of_pool(
     x: np.ndarray,
     *,
     kernel_shape: Sequence[int] = (),
@@ -309,15 +309,15 @@ def needs_of_pool(
     _powers: int = 0,
     _mean: bool = False,
     **_: Any,
-) -> Need:
+) -> Cost:
     """``_powers`` so many copies of x are powers of it; ``_mean``: sums are divided by counts."""
     axes = pool_axes(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
     summed = bool(_powers) or _mean
     item = working_dtype(x.dtype).itemsize if summed else x.itemsize
-    need = _needs_of_sums(x, axes, item)
+    cost = _cost_of_sums(x, axes, item)
     windows = size(axis.windows for axis in axes)
     y = x.shape[0] * x.shape[1] * windows
-    memory, work = need.memory, need.work + 60 * (y + x.size)
+    memory, work = cost.memory, cost.work + 60 * (y + x.size)
     if summed:
         memory += _powers * item * x.size + item * y + (x.itemsize * y if x.itemsize < 4 else 0)
         memory += cast_copies(working_dtype(x.dtype), x)
@@ -327,30 +327,30 @@ def needs_of_pool(
         memory = max(memory, x.itemsize * y + (x.itemsize + 20) * y + 8 * size(x.shape[2:]))
         memory += 8 * size(x.shape[2:]) + 2 * PER_ARRAY * sum(kernel_shape)
         work += size(kernel_shape) * (10 * y + 10 * PER_CALL)
-    return Need(memory, work)
+    return Cost(memory, work)
 
 
-max_pool.needs(needs_of_pool)
-needs_of_average_pool = average_pool.needs(functools.partial(needs_of_pool, _mean=True))
-lp_pool.needs(functools.partial(needs_of_pool, _powers=2))
-lp_pool_1.needs(functools.partial(needs_of_pool, _powers=2))
+max_pool.cost(cost_of_pool)
+cost_of_average_pool = average_pool.cost(functools.partial(cost_of_pool, _mean=True))
+lp_pool.cost(functools.partial(cost_of_pool, _powers=2))
+lp_pool_1.cost(functools.partial(cost_of_pool, _powers=2))
 
 
-@global_average_pool.needs
-@global_max_pool.needs
-def needs_of_global_pool(x: np.ndarray) -> Need:
+@global_average_pool.cost
+@global_max_pool.cost
+def cost_of_global_pool(x: np.ndarray) -> Cost:
     """Sums in float and means; NumPy needs no more for maxima."""
     item = working_dtype(x.dtype).itemsize
-    return Need((2 * item + x.itemsize) * math.prod(x.shape[:2]), 100 * x.size)
+    return Cost((2 * item + x.itemsize) * math.prod(x.shape[:2]), 100 * x.size)
 
 
-@global_lp_pool.needs
-@global_lp_pool_1.needs
-def needs_of_global_lp_pool(x: np.ndarray, *, p: float = 2) -> Need:
+@global_lp_pool.cost
+@global_lp_pool_1.cost
+def cost_of_global_lp_pool(x: np.ndarray, *, p: float = 2) -> Cost:
     work = working_dtype(x.dtype)
     copies = 1 if p == 2 else 2
     memory = cast_copies(work, x) + copies * work.itemsize * x.size + 24 * math.prod(x.shape[:2])
-    return Need(memory, (60 if p == 2 else 800) * x.size)
+    return Cost(memory, (60 if p == 2 else 800) * x.size)
 
 
 @op("MaxUnpool", since=9)
@@ -400,8 +400,8 @@ def _unpooled_shape(
     )
 
 
-@max_unpool.needs
-def needs_of_max_unpool(
+@max_unpool.cost
+def cost_of_max_unpool(
     x: np.ndarray,
     i: np.ndarray,
     output_shape: np.ndarray | None = None,
@@ -409,9 +409,9 @@ def needs_of_max_unpool(
     kernel_shape: Sequence[int],
     pads: Sequence[int] | None = None,
     strides: Sequence[int] | None = None,
-) -> Need:
-    need = result(_unpooled_shape(x, output_shape, kernel_shape, pads, strides), x.dtype)
-    return Need(need.memory + reshaped(x, i), need.work + 30 * x.size)
+) -> Cost:
+    cost = result(_unpooled_shape(x, output_shape, kernel_shape, pads, strides), x.dtype)
+    return Cost(cost.memory + reshaped(x, i), cost.work + 30 * x.size)
 
 
 @op("MaxRoiPool", since=1)
@@ -454,19 +454,19 @@ def _cells(start: float, last: float, count: int, size: int) -> list[slice]:
     return [slice(b, max(b, e)) for b, e in zip(begin, end, strict=True)]
 
 
-@max_roi_pool.needs
-def needs_of_max_roi_pool(
+@max_roi_pool.cost
+def cost_of_max_roi_pool(
     x: np.ndarray, rois: np.ndarray, *, pooled_shape: Sequence[int], **_: Any
-) -> Need:
+) -> Cost:
     """A call for each cell. Cells touch, so that a pixel may be in two of them, and a cell of
     less than a pixel takes two; a cell at a time may be copied."""
     rows, columns = (max(0, int(n)) for n in pooled_shape)
     regions, channels = len(rois), x.shape[1]
     looked_at = channels * (x.shape[2] + 2 * rows) * (x.shape[3] + 2 * columns)
-    need = result((regions, channels, rows, columns), x.dtype)
-    memory = need.memory + 80 * rois.size + PER_ARRAY * (rows + columns) + x[:1].nbytes
+    cost = result((regions, channels, rows, columns), x.dtype)
+    memory = cost.memory + 80 * rois.size + PER_ARRAY * (rows + columns) + x[:1].nbytes
     calls = regions * (rows + 1) * (columns + 1)
-    return Need(memory, need.work + calls * 4 * PER_CALL + 10 * regions * looked_at)
+    return Cost(memory, cost.work + calls * 4 * PER_CALL + 10 * regions * looked_at)
 
 
 @max_pool.flops

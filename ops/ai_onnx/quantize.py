@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.ai_onnx.cast import convert
-from onnxwalk.ops.ai_onnx.conv import check_bias, check_weights, conv, needs_of_conv, shape_of_conv
+from onnxwalk.ops.ai_onnx.conv import check_bias, check_weights, conv, cost_of_conv, shape_of_conv
+from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.dtypes import element_type, is_short_float, numpy_dtype
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import Need, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared import flops, types
 from onnxwalk.ops.shared.axes import normalize_axis
-from onnxwalk.ops.shared.needs import product_shape, product_work
+from onnxwalk.ops.shared.cost import product_shape, product_work
 from onnxwalk.ops.shared.numeric import saturated, wide
 from onnxwalk.ops.shared.windows import AUTO_PAD
 
@@ -385,7 +385,7 @@ def _per_channel(name: str, value: np.ndarray | None, w: np.ndarray) -> np.ndarr
 # ------------------------------------------------------------------------------------------- needs
 
 
-def _needs_of_blocks(x: np.ndarray, scale: np.ndarray, *zero_points: Any) -> int:
+def _cost_of_blocks(x: np.ndarray, scale: np.ndarray, *zero_points: Any) -> int:
     """Bytes of a scale and zero point for each element, as they are and in float."""
     if scale.ndim != x.ndim or x.ndim < 2:
         return 32 * scale.size
@@ -393,10 +393,10 @@ def _needs_of_blocks(x: np.ndarray, scale: np.ndarray, *zero_points: Any) -> int
     return sum((value.itemsize + 4) * x.size for value in given)
 
 
-@quantize_linear.needs
-@quantize_linear_in_float.needs
-@quantize_linear_by_tensor.needs
-def needs_of_quantize_linear(
+@quantize_linear.cost
+@quantize_linear_in_float.cost
+@quantize_linear_by_tensor.cost
+def cost_of_quantize_linear(
     x: np.ndarray,
     y_scale: np.ndarray,
     y_zero_point: np.ndarray | None = None,
@@ -404,7 +404,7 @@ def needs_of_quantize_linear(
     output_dtype: int = 0,
     precision: int = 0,
     **_: Any,
-) -> Need:
+) -> Cost:
     """x in the dtype to divide in, the quotient in a wide one, and that in the small one; small
     floats are rounded by way of a few arrays more."""
     dtype = np.dtype(np.uint8) if y_zero_point is None else y_zero_point.dtype
@@ -414,62 +414,62 @@ def needs_of_quantize_linear(
     each = 2 * divided_in.itemsize + (4 if is_short_float(divided_in) else 0) + dtype.itemsize
     if element_type(dtype).name not in _SMALL_INTEGERS:
         each += 24
-    memory = each * x.size + _needs_of_blocks(x, y_scale, y_zero_point)
-    return Need(memory, (50 if element_type(dtype).name in _SMALL_INTEGERS else 300) * x.size)
+    memory = each * x.size + _cost_of_blocks(x, y_scale, y_zero_point)
+    return Cost(memory, (50 if element_type(dtype).name in _SMALL_INTEGERS else 300) * x.size)
 
 
-@dequantize_linear.needs
-@dequantize_linear_by_tensor.needs
-def needs_of_dequantize_linear(
+@dequantize_linear.cost
+@dequantize_linear_by_tensor.cost
+def cost_of_dequantize_linear(
     x: np.ndarray,
     x_scale: np.ndarray,
     x_zero_point: np.ndarray | None = None,
     *,
     output_dtype: int = 0,
     **_: Any,
-) -> Need:
+) -> Cost:
     dtype = numpy_dtype(output_dtype) if output_dtype else x_scale.dtype
     each = (12 if x.dtype == np.int32 else 4) + (0 if dtype == np.float32 else dtype.itemsize)
-    return Need(each * x.size + _needs_of_blocks(x, x_scale, x_zero_point), 30 * x.size)
+    return Cost(each * x.size + _cost_of_blocks(x, x_scale, x_zero_point), 30 * x.size)
 
 
-@dynamic_quantize_linear.needs
-def needs_of_dynamic_quantize_linear(x: np.ndarray) -> Need:
+@dynamic_quantize_linear.cost
+def cost_of_dynamic_quantize_linear(x: np.ndarray) -> Cost:
     one = np.ones((), np.float32)
-    return needs_of_quantize_linear(x, one)
+    return cost_of_quantize_linear(x, one)
 
 
-@matmul_integer.needs
-def needs_of_matmul_integer(a: np.ndarray, b: np.ndarray, *_: Any, **__: Any) -> Need:
+@matmul_integer.cost
+def cost_of_matmul_integer(a: np.ndarray, b: np.ndarray, *_: Any, **__: Any) -> Cost:
     """Both in double, their product, and that as integers of 64 and 32 bits."""
     y = size(product_shape(a.shape, b.shape))
     work = product_work(a.shape, b.shape, np.dtype(np.float64))
-    return Need(8 * (a.size + b.size) + 20 * y, work + 20 * (a.size + b.size + y))
+    return Cost(8 * (a.size + b.size) + 20 * y, work + 20 * (a.size + b.size + y))
 
 
-@q_linear_matmul.needs
-def needs_of_q_linear_matmul(
+@q_linear_matmul.cost
+def cost_of_q_linear_matmul(
     a: np.ndarray, a_scale: Any, a_zero_point: Any, b: np.ndarray, *_: Any
-) -> Need:
-    need = needs_of_matmul_integer(a, b)
-    return Need(need.memory, need.work + 60 * size(product_shape(a.shape, b.shape)))
+) -> Cost:
+    cost = cost_of_matmul_integer(a, b)
+    return Cost(cost.memory, cost.work + 60 * size(product_shape(a.shape, b.shape)))
 
 
-@conv_integer.needs
-def needs_of_conv_integer(x: np.ndarray, w: np.ndarray, *_: Any, **attributes: Any) -> Need:
+@conv_integer.cost
+def cost_of_conv_integer(x: np.ndarray, w: np.ndarray, *_: Any, **attributes: Any) -> Cost:
     """Both in double, and what Conv makes of them, as integers of 64 and 32 bits."""
     wide_x, wide_w = (np.broadcast_to(np.zeros(()), v.shape) for v in (x, w))
-    need = needs_of_conv(wide_x, wide_w, **attributes)
+    cost = cost_of_conv(wide_x, wide_w, **attributes)
     y = size(shape_of_conv(x, w, **attributes))
-    return Need(need.memory + 8 * (x.size + w.size) + 12 * y, need.work + 30 * (x.size + y))
+    return Cost(cost.memory + 8 * (x.size + w.size) + 12 * y, cost.work + 30 * (x.size + y))
 
 
-@q_linear_conv.needs
-def needs_of_q_linear_conv(
+@q_linear_conv.cost
+def cost_of_q_linear_conv(
     x: np.ndarray, x_scale: Any, x_zero_point: Any, w: np.ndarray, *_: Any, **attributes: Any
-) -> Need:
-    need = needs_of_conv_integer(x, w, **attributes)
-    return Need(need.memory, need.work + 60 * size(shape_of_conv(x, w, **attributes)))
+) -> Cost:
+    cost = cost_of_conv_integer(x, w, **attributes)
+    return Cost(cost.memory, cost.work + 60 * size(shape_of_conv(x, w, **attributes)))
 
 
 conv_integer.flops(flops.convolution)

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.ai_onnx import activation
+from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.space import with_bind
 from onnxwalk.ops.fast.recurrent import bindable
@@ -30,8 +30,8 @@ from onnxwalk.ops.shared import batch
 from onnxwalk.ops.shared.recurrence import (
     Activation,
     Way,
+    cost_of_recurrence,
     expect,
-    needs_of_recurrence,
     over_time,
 )
 from onnxwalk.ops.shared.windows import working_dtype
@@ -444,14 +444,14 @@ def _embedded(x: np.ndarray, table: np.ndarray | None) -> np.ndarray:
 # ------------------------------------------------------------------------------------------ needs
 
 
-@rnn.needs
-@lstm.needs
-@gru.needs
-@gru_1.needs
-def needs_of_layer(
+@rnn.cost
+@lstm.cost
+@gru.cost
+@gru_1.cost
+def cost_of_layer(
     x: np.ndarray, w: np.ndarray, r: np.ndarray, *_: Any, layout: int = 0, **__: Any
-) -> Need:
-    return needs_of_recurrence(x, w, r, layout)
+) -> Cost:
+    return cost_of_recurrence(x, w, r, layout)
 
 
 @rnn.flops

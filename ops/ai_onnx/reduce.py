@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.contract.cost import Cost, Rule
 from onnxwalk.ops.contract.dtypes import is_short_float
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import Need, Rule
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.fast.reduce import bind_reduce_mean, bind_reduce_sum
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
-from onnxwalk.ops.shared.needs import along, kept, rounding, wide_copies, wide_itemsize
+from onnxwalk.ops.shared.cost import along, kept, rounding, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import limits, wide
 from onnxwalk.ops.shared.values import as_ints
 
@@ -41,7 +41,7 @@ def reduction(
 
     There are ``copies`` of data at once; ``real``: integers become numbers of 8 bytes first.
     """
-    needs = needs_of_reduction(copies, real)
+    cost = cost_of_reduction(copies, real)
 
     def register(function: Reduction) -> Reduction:
         @op(name, since=axes_are_input_since)
@@ -66,7 +66,7 @@ def reduction(
         declare(
             by_input,
             by_attribute,
-            needs=needs,
+            cost=cost,
             flops=flops.of_input,
             batch_axis=batch.reduction,
             **facts,
@@ -82,10 +82,10 @@ def _axes(data: np.ndarray, axes: Sequence[int], noop_with_empty_axes: int) -> A
     return normalize_axes(axes, data.ndim)
 
 
-def needs_of_reduction(copies: float, real: bool) -> Rule:
+def cost_of_reduction(copies: float, real: bool) -> Rule:
     def rule(
         data: np.ndarray, axes: Any = None, *, noop_with_empty_axes: int = 0, **_: Any
-    ) -> Need:
+    ) -> Cost:
         chosen = () if axes is None else as_ints(axes)
         reduced = _axes(data, chosen, noop_with_empty_axes)
         item, cast = wide_itemsize(data.dtype), wide_copies(data)
@@ -97,7 +97,7 @@ def needs_of_reduction(copies: float, real: bool) -> Rule:
         memory = math.ceil(copies * item * data.size) + cast + blocks
         lines = kept(data.shape, reduced)
         work = (10 + (60 if real or copies else 0)) * data.size + rounding(data.dtype) * lines
-        return Need(memory + 4 * item * lines, work)
+        return Cost(memory + 4 * item * lines, work)
 
     return rule
 
@@ -267,14 +267,14 @@ def _arg(find: Any, data: np.ndarray, axis: int, keepdims: int, last: int) -> np
     return np.asarray(data.shape[axis] - 1 - index, np.int64)
 
 
-@arg_max.needs
-@arg_min.needs
-def needs_of_arg(data: np.ndarray, *, axis: int = 0, select_last_index: int = 0, **_: Any) -> Need:
+@arg_max.cost
+@arg_min.cost
+def cost_of_arg(data: np.ndarray, *, axis: int = 0, select_last_index: int = 0, **_: Any) -> Cost:
     """NumPy copies what doesn't lie in memory along the axis."""
     last = normalize_axis(axis, data.ndim) == data.ndim - 1
     straight = last and data.flags.c_contiguous and not select_last_index
     copies = 0 if straight else data.nbytes
-    return Need(copies + 24 * along(data, axis), 30 * data.size)
+    return Cost(copies + 24 * along(data, axis), 30 * data.size)
 
 
 # ----------------------------------------------------------------------------------- running totals
@@ -318,12 +318,12 @@ def _cumulative(
     return y.astype(x.dtype) if is_short_float(x.dtype) else y
 
 
-@cum_sum.needs
-@cum_prod.needs
-def needs_of_cumulative(x: np.ndarray, axis: np.ndarray, **_: Any) -> Need:
+@cum_sum.cost
+@cum_prod.cost
+def cost_of_cumulative(x: np.ndarray, axis: np.ndarray, **_: Any) -> Cost:
     memory = wide_copies(x) + wide_itemsize(x.dtype) * x.size
     work = (100 + rounding(x.dtype)) * x.size
-    return Need(memory + (x.nbytes if wide_copies(x) else 0), work)
+    return Cost(memory + (x.nbytes if wide_copies(x) else 0), work)
 
 
 declare(arg_max, arg_min, flops=flops.of_input, batch_axis=batch.of_axis)

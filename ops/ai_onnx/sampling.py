@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.ai_onnx.conv import check_bias, check_weights
+from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import Need, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.axes import normalize_axis
+from onnxwalk.ops.shared.cost import PER_CALL, multiply_adds, result, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.interpolation import hat, keys
-from onnxwalk.ops.shared.needs import PER_CALL, multiply_adds, result, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import in_float32, limits, wide
 from onnxwalk.ops.shared.values import all_ints, as_ints, zero
 from onnxwalk.ops.shared.windows import axes_of
@@ -144,21 +144,19 @@ def _weighted(
     return np.ascontiguousarray(np.moveaxis(y, -1, 1))
 
 
-@grid_sample.needs
-@grid_sample_images.needs
-def needs_of_grid_sample(
-    x: np.ndarray, grid: np.ndarray, *, mode: str = "linear", **_: Any
-) -> Need:
+@grid_sample.cost
+@grid_sample_images.cost
+def cost_of_grid_sample(x: np.ndarray, grid: np.ndarray, *, mode: str = "linear", **_: Any) -> Cost:
     support = {"nearest": 0, "cubic": 2, "bicubic": 2}.get(mode, 1)
     item = 8 if x.dtype.kind in "iu" and support else wide_itemsize(x.dtype)
-    need = _needs_of_reading(x, size(grid.shape[:-1]), x.ndim - 2, support, item)
+    cost = _cost_of_reading(x, size(grid.shape[:-1]), x.ndim - 2, support, item)
     y = size(grid.shape[:-1]) * x.shape[1]
     cast = item * x.size if item != x.itemsize else 0
     back = 4 * item * y if x.dtype.kind in "iu" and support else x.itemsize * y
-    return Need(need.memory + cast + back, need.work + 30 * y)
+    return Cost(cost.memory + cast + back, cost.work + 30 * y)
 
 
-def _needs_of_reading(x: np.ndarray, places: int, rank: int, support: int, item: int) -> Need:
+def _cost_of_reading(x: np.ndarray, places: int, rank: int, support: int, item: int) -> Cost:
     """The pixels, channels last; the places along each axis, and as many near them, with their
     shares, as there are taps; what has been read so far, and what is read for one tap of each axis.
     """
@@ -167,7 +165,7 @@ def _needs_of_reading(x: np.ndarray, places: int, rank: int, support: int, item:
     coordinates = (40 + 40 * taps + 40) * rank * places
     read = 3 * item * places * x.shape[1]
     work = corners * places * (30 * rank + 30 * x.shape[1] + 20)
-    return Need(
+    return Cost(
         item * x.size + coordinates + read, work + 20 * x.size + 20 * corners * rank * PER_CALL
     )
 
@@ -204,15 +202,15 @@ def affine_grid(theta, size, *, align_corners=0):
     return grid.reshape(len(theta), *lengths, rank)
 
 
-@affine_grid.needs
-def needs_of_affine_grid(theta: np.ndarray, size: np.ndarray, **_: Any) -> Need:
+@affine_grid.cost
+def cost_of_affine_grid(theta: np.ndarray, size: np.ndarray, **_: Any) -> Cost:
     """Places in double: by axis, put together, and in the dtype of theta; and the result."""
     lengths = as_ints(size)[2:]
     places, rank = math.prod(max(n, 0) for n in lengths), len(lengths)
     item = wide_itemsize(theta.dtype)
     memory = places * ((16 + item) * (rank + 1) + item * rank * len(theta)) + wide_copies(theta)
     rounded = theta.itemsize * places * rank * len(theta) if wide_copies(theta) else 0
-    return Need(memory + rounded, 30 * places * rank * (2 + len(theta)))
+    return Cost(memory + rounded, 30 * places * rank * (2 + len(theta)))
 
 
 # ----------------------------------------------------------------------------------- RoiAlign
@@ -333,9 +331,9 @@ def _two_pixels(places: np.ndarray, length: int) -> list[tuple[np.ndarray, np.nd
     ]
 
 
-@roi_align.needs
-@roi_align_unshifted.needs
-def needs_of_roi_align(
+@roi_align.cost
+@roi_align_unshifted.cost
+def cost_of_roi_align(
     x: np.ndarray,
     rois: np.ndarray,
     batch_indices: np.ndarray,
@@ -345,7 +343,7 @@ def needs_of_roi_align(
     sampling_ratio: int = 0,
     spatial_scale: float = 1.0,
     **_: Any,
-) -> Need:
+) -> Cost:
     """The result; the planes, channels last; and the points of one region, and of the one before:
     what they have of the four pixels around them so far, and of the next."""
     item, channels = wide_itemsize(x.dtype), x.shape[1]
@@ -361,11 +359,11 @@ def needs_of_roi_align(
     largest = max((rows * columns for rows, columns in sides), default=0)
     around = max(map(sum, sides), default=0)
     total = sum(rows * columns for rows, columns in sides)
-    need = result((len(rois), channels, *bins), f"f{item}")
+    cost = result((len(rois), channels, *bins), f"f{item}")
     memory = item * (x.size + 5 * channels * largest) + (16 + 2 * item) * largest + 100 * around
-    memory += wide_copies(x, rois) + (x.itemsize * need.memory // 4 if wide_copies(x) else 0)
-    work = need.work + 20 * x.size + total * (60 * channels + 60)
-    return Need(need.memory + memory, work + 40 * PER_CALL * len(rois))
+    memory += wide_copies(x, rois) + (x.itemsize * cost.memory // 4 if wide_copies(x) else 0)
+    work = cost.work + 20 * x.size + total * (60 * channels + 60)
+    return Cost(cost.memory + memory, work + 40 * PER_CALL * len(rois))
 
 
 # --------------------------------------------------------------------------------- DeformConv
@@ -436,8 +434,8 @@ def deform_conv(
     return y if b is None else y + b.reshape(-1, *[1] * rank)
 
 
-@deform_conv.needs
-def needs_of_deform_conv(
+@deform_conv.cost
+def cost_of_deform_conv(
     x: np.ndarray,
     w: np.ndarray,
     offset: np.ndarray,
@@ -449,7 +447,7 @@ def needs_of_deform_conv(
     pads: Sequence[int] | None = None,
     strides: Sequence[int] | None = None,
     **_: Any,
-) -> Need:
+) -> Cost:
     """What is read for each tap of each window, and the product of that with the weights."""
     axes = axes_of(x.shape[2:], w.shape[2:], strides=strides, dilations=dilations, pads=pads)
     windows = size(axis.windows for axis in axes)
@@ -458,11 +456,11 @@ def needs_of_deform_conv(
     parts = np.broadcast_to(
         np.zeros((), x.dtype), (len(x) * offset_group, x.shape[1] // offset_group, *x.shape[2:])
     )
-    need = _needs_of_reading(parts, places, len(axes), 1, item)
+    cost = _cost_of_reading(parts, places, len(axes), 1, item)
     y = len(x) * len(w) * windows
     memory = wide_copies(x, w, offset, b, mask) + item * (2 * y + w.size)
     macs = y * size(w.shape[1:])
-    return Need(need.memory + memory, need.work + multiply_adds(macs, x.dtype) + 20 * y)
+    return Cost(cost.memory + memory, cost.work + multiply_adds(macs, x.dtype) + 20 * y)
 
 
 _PADDING = {"padding_mode": "zeros border reflection"}

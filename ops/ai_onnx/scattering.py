@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.ai_onnx.indexing import element_places, flat_index, index_tuples
+from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared import flops
 from onnxwalk.ops.shared.axes import normalize_axis
-from onnxwalk.ops.shared.needs import CHEAP, reshaped
+from onnxwalk.ops.shared.cost import CHEAP, reshaped
 
 _REDUCTIONS: dict[str, np.ufunc] = {
     "add": np.add,
@@ -124,25 +124,25 @@ def _scatter_nd(
     return _put(data, places, updates, reduce)
 
 
-@scatter.needs
-@scatter_elements.needs
-@scatter_elements_without_extrema.needs
-@scatter_nd.needs
-@scatter_nd_without_extrema.needs
-@scatter_nd_without_reduction.needs
-def needs_of_scatter(
+@scatter.cost
+@scatter_elements.cost
+@scatter_elements_without_extrema.cost
+@scatter_nd.cost
+@scatter_nd_without_extrema.cost
+@scatter_nd_without_reduction.cost
+def cost_of_scatter(
     data: np.ndarray,
     indices: np.ndarray,
     updates: np.ndarray,
     *,
     reduction: str = "none",
     **_: Any,
-) -> Need:
+) -> Cost:
     """A copy of data; places from the front, times their strides, added up; updates in a row, and
     once more where what they change is looked up."""
     memory = data.nbytes + 33 * indices.size + reshaped(updates)
     each = 40 if reduction == "none" else 400
-    return Need(memory, CHEAP * data.size + 60 * indices.size + each * updates.size)
+    return Cost(memory, CHEAP * data.size + 60 * indices.size + each * updates.size)
 
 
 declare(

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx.joining import concatenate, needs_of_parts, parts
+from onnxwalk.ops.ai_onnx.joining import concatenate, cost_of_parts, parts
+from onnxwalk.ops.contract.cost import Cost, nothing
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.graphs import runs_graphs
-from onnxwalk.ops.contract.needs import Need, nothing
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared import types
 from onnxwalk.ops.shared.axes import normalize_axis
-from onnxwalk.ops.shared.needs import PER_ARRAY, PER_ITEM, total_bytes
+from onnxwalk.ops.shared.cost import PER_ARRAY, PER_ITEM, total_bytes
 from onnxwalk.ops.shared.values import all_ints, as_int
 
 # --- sequences ------------------------------------------------------------------------------------
@@ -176,37 +176,37 @@ for _function in (
     sequence_empty, sequence_length, sequence_at, sequence_map,
     optional, optional_has_element, optional_has_element_of_optional, optional_get_element,
 ):  # fmt: skip
-    _function.needs(nothing)
+    _function.cost(nothing)
 
 
-@sequence_construct.needs
-@sequence_insert.needs
-@sequence_erase.needs
-def needs_of_list(*inputs: Any) -> Need:
+@sequence_construct.cost
+@sequence_insert.cost
+@sequence_erase.cost
+def cost_of_list(*inputs: Any) -> Cost:
     """A list of places, put together of two."""
     count = sum(len(x) if isinstance(x, list) else 1 for x in inputs)
-    return Need(24 * count, 100 * count)
+    return Cost(24 * count, 100 * count)
 
 
-@split_to_sequence.needs
-def needs_of_split_to_sequence(
+@split_to_sequence.cost
+def cost_of_split_to_sequence(
     input: np.ndarray, split: np.ndarray | None = None, *, axis: int = 0, **_: Any
-) -> Need:
+) -> Cost:
     if split is not None and split.ndim:
-        return needs_of_parts(input, split.size)
+        return cost_of_parts(input, split.size)
     length = 1 if split is None else as_int(split, "split")
     count = -(-input.shape[normalize_axis(axis, input.ndim)] // length)
-    need = needs_of_parts(input, count)
-    return Need(2 * need.memory, 2 * need.work)
+    cost = cost_of_parts(input, count)
+    return Cost(2 * cost.memory, 2 * cost.work)
 
 
-@concat_from_sequence.needs
-def needs_of_concat_from_sequence(
+@concat_from_sequence.cost
+def cost_of_concat_from_sequence(
     input_sequence: list[np.ndarray], *, new_axis: int = 0, **_: Any
-) -> Need:
+) -> Cost:
     """The result; lists of the tensors, or of views of them that have the new axis."""
     memory, count = total_bytes(input_sequence), len(input_sequence)
-    return Need(memory + (PER_ARRAY if new_axis else 56) * count, memory + 10 * PER_ITEM * count)
+    return Cost(memory + (PER_ARRAY if new_axis else 56) * count, memory + 10 * PER_ITEM * count)
 
 
 declare(sequence_construct, split_to_sequence, output_type=types.sequence_of)

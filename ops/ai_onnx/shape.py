@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.contract.cost import Cost, nothing
+from onnxwalk.ops.contract.cost import size as count_of
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import Need, nothing
-from onnxwalk.ops.contract.needs import size as count_of
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.fast.elementwise import constant, view
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
-from onnxwalk.ops.shared.needs import reshaped, result
+from onnxwalk.ops.shared.cost import reshaped, result
 from onnxwalk.ops.shared.values import as_int, as_ints
 
 # --- the same elements under another shape --------------------------------------------------------
@@ -199,19 +199,19 @@ def transpose(data, *, perm=None):
 transpose.bind(view(transpose))
 
 
-declare(unsqueeze, unsqueeze_by_attribute, identity, shape, size, transpose, needs=nothing)
+declare(unsqueeze, unsqueeze_by_attribute, identity, shape, size, transpose, cost=nothing)
 
 
 # of the same elements in the same order there is a copy only if they don't lie in memory so
-@reshape.needs
-@reshape_by_attribute.needs
-@flatten.needs
-@flatten_from_the_front.needs
-@squeeze.needs
-@squeeze_by_attribute.needs
-def needs_of_reshape(data: np.ndarray, *_: Any, **__: Any) -> Need:
+@reshape.cost
+@reshape_by_attribute.cost
+@flatten.cost
+@flatten_from_the_front.cost
+@squeeze.cost
+@squeeze_by_attribute.cost
+def cost_of_reshape(data: np.ndarray, *_: Any, **__: Any) -> Cost:
     copied = 2 * reshaped(data)  # a bound one copies to memory of its own
-    return Need(copied, 30 * data.size if copied else 0)
+    return Cost(copied, 30 * data.size if copied else 0)
 
 
 @op("DepthToSpace", since=1, without=["mode"])
@@ -262,10 +262,10 @@ def _mode(mode: str) -> str:
     return mode
 
 
-@depth_to_space.needs
-@space_to_depth.needs
-def needs_of_blocks(input: np.ndarray, **_: Any) -> Need:
-    return Need(input.nbytes + reshaped(input), 30 * input.size)
+@depth_to_space.cost
+@space_to_depth.cost
+def cost_of_blocks(input: np.ndarray, **_: Any) -> Cost:
+    return Cost(input.nbytes + reshaped(input), 30 * input.size)
 
 
 # --- more of the same elements --------------------------------------------------------------------
@@ -305,20 +305,20 @@ def _tile(input: np.ndarray, repeats: tuple[int, ...]) -> np.ndarray:
     return tiled.reshape([r * size for r, size in zip(repeats, input.shape, strict=True)])
 
 
-expand.needs(nothing)
+expand.cost(nothing)
 
 
-@tile.needs
-def needs_of_tile(input: np.ndarray, repeats: np.ndarray) -> Need:
-    return _needs_of_tile(input, as_ints(repeats))
+@tile.cost
+def cost_of_tile(input: np.ndarray, repeats: np.ndarray) -> Cost:
+    return _cost_of_tile(input, as_ints(repeats))
 
 
-@tile_one_axis.needs
-def needs_of_tile_one_axis(input: np.ndarray, tiles: np.ndarray, axis: np.ndarray) -> Need:
-    return _needs_of_tile(input, [as_int(tiles, "tiles")])
+@tile_one_axis.cost
+def cost_of_tile_one_axis(input: np.ndarray, tiles: np.ndarray, axis: np.ndarray) -> Cost:
+    return _cost_of_tile(input, [as_int(tiles, "tiles")])
 
 
-def _needs_of_tile(input: np.ndarray, repeats: Sequence[int]) -> Need:
+def _cost_of_tile(input: np.ndarray, repeats: Sequence[int]) -> Cost:
     return result((count_of(repeats), input.size), input.dtype)
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.dtypes import numpy_dtype
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared import types
 from onnxwalk.ops.shared.axes import normalize_axis
-from onnxwalk.ops.shared.needs import along, wide_copies, wide_itemsize
+from onnxwalk.ops.shared.cost import along, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import wide
 from onnxwalk.ops.shared.values import as_int, as_scalar
 
@@ -78,19 +78,19 @@ def _parts(y: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return np.stack([y.real, y.imag], -1).astype(dtype, copy=False)
 
 
-@dft.needs
-def needs_of_dft(
+@dft.cost
+def cost_of_dft(
     input: np.ndarray,
     dft_length: np.ndarray | None = None,
     axis: np.ndarray | None = None,
     **attributes: Any,
-) -> Need:
+) -> Cost:
     along_axis = -2 if axis is None else as_int(axis, "axis")
-    return needs_of_dft_along(input, dft_length, axis=along_axis, **attributes)
+    return cost_of_dft_along(input, dft_length, axis=along_axis, **attributes)
 
 
-@dft_along_attribute.needs
-def needs_of_dft_along(
+@dft_along_attribute.cost
+def cost_of_dft_along(
     input: np.ndarray,
     dft_length: np.ndarray | None = None,
     *,
@@ -98,7 +98,7 @@ def needs_of_dft_along(
     inverse: int = 0,
     onesided: int = 0,
     **_: Any,
-) -> Need:
+) -> Cost:
     """The complex numbers, at both ends and laid out for the transform, and their parts."""
     axis = normalize_axis(axis, input.ndim)
     n = input.shape[axis]
@@ -106,14 +106,14 @@ def needs_of_dft_along(
     length = length if dft_length is None else max(as_int(dft_length, "dft_length"), 1)
     numbers = input.size // input.shape[-1]
     results = along(input, axis) // input.shape[-1] * length
-    return _needs_of_transform(input, numbers, results, length)
+    return _cost_of_transform(input, numbers, results, length)
 
 
-def _needs_of_transform(x: np.ndarray, numbers: int, results: int, length: int) -> Need:
+def _cost_of_transform(x: np.ndarray, numbers: int, results: int, length: int) -> Cost:
     item = 2 * wide_itemsize(x.dtype)
     rounded = 2 * x.itemsize * results if wide_copies(x) else 0
     memory = wide_copies(x) + 2 * item * numbers + 3 * item * results + rounded
-    return Need(memory, 30 * numbers + results * (30 + 10 * length.bit_length()))
+    return Cost(memory, 30 * numbers + results * (30 + 10 * length.bit_length()))
 
 
 @op("STFT", since=17)
@@ -146,15 +146,15 @@ def stft(signal, frame_step, window=None, frame_length=None, *, onesided=1):
     return _parts((np.fft.rfft if onesided else np.fft.fft)(frames), signal.dtype)
 
 
-@stft.needs
-def needs_of_stft(
+@stft.cost
+def cost_of_stft(
     signal: np.ndarray,
     frame_step: np.ndarray,
     window: np.ndarray | None = None,
     frame_length: np.ndarray | None = None,
     *,
     onesided: int = 1,
-) -> Need:
+) -> Cost:
     if frame_length is not None:
         length = as_int(frame_length, "frame_length")
     else:
@@ -163,8 +163,8 @@ def needs_of_stft(
     item = 2 * wide_itemsize(signal.dtype)
     windowed = item * frames * length // (3 - signal.shape[-1])
     results = frames * (length // 2 + 1 if onesided else length)
-    need = _needs_of_transform(signal, frames * length, results, length)
-    return Need(need.memory + windowed, need.work + 60 * frames * length)
+    cost = _cost_of_transform(signal, frames * length, results, length)
+    return Cost(cost.memory + windowed, cost.work + 60 * frames * length)
 
 
 # ------------------------------------------------------------------------------------ windows
@@ -205,13 +205,13 @@ def _cosines(
     return np.asarray(window).astype(numpy_dtype(output_datatype))
 
 
-@hann_window.needs
-@hamming_window.needs
-@blackman_window.needs
-def needs_of_window(size: np.ndarray, **_: Any) -> Need:
+@hann_window.cost
+@hamming_window.cost
+@blackman_window.cost
+def cost_of_window(size: np.ndarray, **_: Any) -> Cost:
     """Places, angles and cosines in double, and what has been added up."""
     count = max(as_int(size, "size"), 0)
-    return Need(64 * count, 200 * count)
+    return Cost(64 * count, 200 * count)
 
 
 # -------------------------------------------------------------------------------- mel weights
@@ -257,14 +257,14 @@ def mel_weight_matrix(
     return weights.astype(numpy_dtype(output_datatype))
 
 
-@mel_weight_matrix.needs
-def needs_of_mel_weight_matrix(
+@mel_weight_matrix.cost
+def cost_of_mel_weight_matrix(
     num_mel_bins: np.ndarray, dft_length: np.ndarray, *_: Any, **__: Any
-) -> Need:
+) -> Cost:
     """Both sides of the triangles in double, the choice of them, and the result."""
     bands, length = as_int(num_mel_bins, "num_mel_bins"), as_int(dft_length, "dft_length")
     places = max(length // 2 + 1, 0)
-    return Need(
+    return Cost(
         48 * places * max(bands, 0) + 8 * places + 64 * max(bands, 0), 60 * places * max(bands, 0)
     )
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.contract.cost import Cost, nothing
+from onnxwalk.ops.contract.cost import size as count_of
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import Need, nothing
-from onnxwalk.ops.contract.needs import size as count_of
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.fast.copies import bind_pad, bind_pad_by_attribute, part
 from onnxwalk.ops.shared import flops
 from onnxwalk.ops.shared.axes import normalize_axes
-from onnxwalk.ops.shared.needs import result
+from onnxwalk.ops.shared.cost import result
 from onnxwalk.ops.shared.values import as_int, as_ints, as_scalar, zero
 
 
@@ -87,10 +87,10 @@ def _clamped(start: int, end: int, step: int, size: int) -> slice:
     return slice(start, min(end, size - 1) if end >= 0 else None, step)
 
 
-slice_.needs(nothing)
+slice_.cost(nothing)
 
 
-slice_by_attribute.needs(nothing)
+slice_by_attribute.cost(nothing)
 
 
 @op("Pad", since=19)
@@ -210,12 +210,12 @@ def _source(places: np.ndarray, n: int, mode: str) -> np.ndarray:
     return (n - 1) - abs((n - 1) - places % period)
 
 
-@pad.needs
-@pad_without_wrap.needs
-@pad_all_axes.needs
-@pad_by_attribute.needs
-@pad_by_paddings.needs
-def needs_of_pad(
+@pad.cost
+@pad_without_wrap.cost
+@pad_all_axes.cost
+@pad_by_attribute.cost
+@pad_by_paddings.cost
+def cost_of_pad(
     data: np.ndarray,
     pads: Any = None,
     constant_value: np.ndarray | None = None,
@@ -224,21 +224,21 @@ def needs_of_pad(
     paddings: Any = None,
     mode: str = "constant",
     **_: Any,
-) -> Need:
+) -> Cost:
     named = range(data.ndim) if axes is None else normalize_axes(as_ints(axes), data.ndim)
     given = as_ints(paddings if pads is None else pads)
-    return _needs_of_pad(data, _pad_amounts(given, named, data.ndim), mode)
+    return _cost_of_pad(data, _pad_amounts(given, named, data.ndim), mode)
 
 
-def _needs_of_pad(data: np.ndarray, amounts: Sequence[tuple[int, int]], mode: str) -> Need:
+def _cost_of_pad(data: np.ndarray, amounts: Sequence[tuple[int, int]], mode: str) -> Cost:
     """The result; what goes to one side of it is picked out first, unless it is a constant."""
     padded = [n + begin + end for n, (begin, end) in zip(data.shape, amounts, strict=True)]
-    need = result(padded, data.dtype)
+    cost = result(padded, data.dtype)
     if mode == "constant":
-        return need
+        return cost
     sides = [(n, max(amount)) for n, amount in zip(padded, amounts, strict=True) if n > 0]
-    picked = max((need.memory * side // n + 40 * side for n, side in sides), default=0)
-    return Need(need.memory + picked, 4 * need.work + 40 * sum(side for _, side in sides))
+    picked = max((cost.memory * side // n + 40 * side for n, side in sides), default=0)
+    return Cost(cost.memory + picked, 4 * cost.work + 40 * sum(side for _, side in sides))
 
 
 @op("CenterCropPad", since=18)
@@ -251,11 +251,11 @@ def center_crop_pad(input_data, shape, *, axes=None):
     return _pad(input_data, amounts, zero(input_data.dtype), "constant")
 
 
-@center_crop_pad.needs
-def needs_of_center_crop_pad(
+@center_crop_pad.cost
+def cost_of_center_crop_pad(
     input_data: np.ndarray, shape: np.ndarray, *, axes: Sequence[int] | None = None
-) -> Need:
-    return _needs_of_pad(input_data, _center_amounts(input_data, shape, axes), "constant")
+) -> Cost:
+    return _cost_of_pad(input_data, _center_amounts(input_data, shape, axes), "constant")
 
 
 def _center_amounts(
@@ -289,10 +289,10 @@ def trilu(input, k=None, *, upper=1):
     return np.where(keep, input, np.full((), zero(input.dtype), input.dtype))
 
 
-@trilu.needs
-def needs_of_trilu(input: np.ndarray, k: np.ndarray | None = None, **_: Any) -> Need:
+@trilu.cost
+def cost_of_trilu(input: np.ndarray, k: np.ndarray | None = None, **_: Any) -> Cost:
     memory = input.nbytes + count_of(input.shape[-2:]) + 16 * sum(input.shape[-2:])
-    return Need(memory, 10 * input.size)
+    return Cost(memory, 10 * input.size)
 
 
 declare(

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import Need, broadcast, size
+from onnxwalk.ops.contract.cost import Cost, broadcast, size
 from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.shared.needs import PER_ITEM, PER_STRING, texts, width
+from onnxwalk.ops.shared.cost import PER_ITEM, PER_STRING, texts, width
 from onnxwalk.ops.shared.re2 import compile_re2, ignores_case, steps_of
 
 
@@ -20,15 +20,15 @@ def string_concat(x, y):
     return np.asarray(np.add(x, y), object)
 
 
-@string_concat.needs
-def needs_of_string_concat(x: np.ndarray, y: np.ndarray) -> Need:
+@string_concat.cost
+def cost_of_string_concat(x: np.ndarray, y: np.ndarray) -> Cost:
     """The texts of both, as often as they are broadcast."""
     count = size(broadcast([x.shape, y.shape]))
     given = [texts(x), texts(y)]
     per_element = sum(sum(map(len, found)) / max(1, len(found)) for found in given)
     characters = math.ceil(per_element * count)
     memory = (PER_STRING + 8) * count + max(map(width, given)) * characters
-    return Need(memory, 200 * count + 4 * characters)
+    return Cost(memory, 200 * count + 4 * characters)
 
 
 @op("StringSplit", since=20)
@@ -61,10 +61,10 @@ def _split_at_spaces(text: str, most: int) -> list[str]:
     return [part.decode() for part in text.encode().strip().split(None, most)]
 
 
-@string_split.needs
-def needs_of_string_split(
+@string_split.cost
+def cost_of_string_split(
     x: np.ndarray, *, delimiter: str | None = None, maxsplit: int | None = None
-) -> Need:
+) -> Cost:
     """The parts, and as many places for each text as the one with most parts has; they can't be
     more than there are delimiters."""
     found = texts(x)
@@ -78,7 +78,7 @@ def needs_of_string_split(
     longest, most = max(map(len, found), default=0), max(counts, default=0)
     memory = (PER_STRING + 8) * total + width(found) * characters + 8 * longest
     memory += (80 + 16 * most) * len(found)
-    return Need(memory, 400 * total + 20 * characters + 20 * len(found) * most)
+    return Cost(memory, 400 * total + 20 * characters + 20 * len(found) * most)
 
 
 @op("StringNormalizer", since=10)
@@ -111,15 +111,15 @@ def _lower(text: str) -> str:
     return "".join(low if len(low := letter.lower()) == 1 else letter for letter in text)
 
 
-@string_normalizer.needs
-def needs_of_string_normalizer(
+@string_normalizer.cost
+def cost_of_string_normalizer(
     x: np.ndarray, *, stopwords: Sequence[str] | None = None, **_: Any
-) -> Need:
+) -> Cost:
     """The words, and those of the stop words that they are compared with; letter by letter."""
     found = [*texts(x), *(stopwords or ())]
     characters, longest = sum(map(len, found)), max(map(len, found), default=0)
     memory = (PER_STRING + 40) * len(found) + 2 * width(found) * characters + 96 * longest
-    return Need(memory, PER_ITEM * len(found) + 600 * characters)
+    return Cost(memory, PER_ITEM * len(found) + 600 * characters)
 
 
 def _upper(text: str) -> str:
@@ -143,11 +143,11 @@ def regex_full_match(x, *, pattern=None):
     return np.array(found, bool).reshape(x.shape)
 
 
-@regex_full_match.needs
-def needs_of_regex_full_match(x: np.ndarray, *, pattern: str | None = None) -> Need:
+@regex_full_match.cost
+def cost_of_regex_full_match(x: np.ndarray, *, pattern: str | None = None) -> Cost:
     found = texts(x)
     steps = sum(steps_of(pattern or "", len(text)) for text in found)
-    return Need(24 * len(found) + 400 * len(pattern or ""), PER_ITEM * len(found) + 40 * steps)
+    return Cost(24 * len(found) + 400 * len(pattern or ""), PER_ITEM * len(found) + 40 * steps)
 
 
 @op("TfIdfVectorizer", since=9)
@@ -215,8 +215,8 @@ def tfidf_vectorizer(
     return y if x.ndim == 2 else y[0]
 
 
-@tfidf_vectorizer.needs
-def needs_of_tfidf_vectorizer(
+@tfidf_vectorizer.cost
+def cost_of_tfidf_vectorizer(
     x: np.ndarray,
     *,
     max_gram_length: int,
@@ -228,7 +228,7 @@ def needs_of_tfidf_vectorizer(
     pool_int64s: Sequence[int] | None = None,
     pool_strings: Sequence[str] | None = None,
     **_: Any,
-) -> Need:
+) -> Cost:
     """The pool as a dictionary; rows as lists; a count for each n-gram in each row, up to three
     times, and the result."""
     rows = len(x) if x.ndim == 2 else 1
@@ -241,7 +241,7 @@ def needs_of_tfidf_vectorizer(
         items * min(max(max_skip_count, 0) + 1, items) * (n + 2)
         for n in range(max(min_gram_length, 1), min(max_gram_length, len(ngram_counts)) + 1)
     )
-    return Need(memory + 8 * grams, 400 * rows * looked_up + PER_ITEM * pool + 60 * rows * grams)
+    return Cost(memory + 8 * grams, 400 * rows * looked_up + PER_ITEM * pool + 60 * rows * grams)
 
 
 string_normalizer.choices({"case_change_action": "LOWER UPPER NONE"})

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import Need, size
+from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.shared.needs import PER_ARRAY, PER_CALL, PER_ITEM, reshaped, result
+from onnxwalk.ops.shared.cost import PER_ARRAY, PER_CALL, PER_ITEM, reshaped, result
 from onnxwalk.ops.shared.values import as_int, as_ints, as_scalar
 from onnxwalk.ops.shared.windows import axes_of
 
@@ -106,14 +106,14 @@ def _best_apart(low: np.ndarray, high: np.ndarray, most: int, overlap: np.float3
     return best[:most]
 
 
-@non_max_suppression.needs
-def needs_of_non_max_suppression(
+@non_max_suppression.cost
+def cost_of_non_max_suppression(
     boxes: np.ndarray,
     scores: np.ndarray,
     max_output_boxes_per_class: np.ndarray | None = None,
     *_: Any,
     **__: Any,
-) -> Need:
+) -> Cost:
     """Of one class the boxes in order, and 64 of them with those that are kept; of all classes
     those that are kept, as tuples and as the result."""
     given = max_output_boxes_per_class
@@ -126,7 +126,7 @@ def needs_of_non_max_suppression(
     compared = count * (most + 64) if most else 0
     blocks = -(-count // 64)
     work = classes * (compared * 30 + 300 * count + (blocks + 1) * 100 * PER_CALL)
-    return Need(memory, work + classes * most * PER_ITEM)
+    return Cost(memory, work + classes * most * PER_ITEM)
 
 
 @op("Col2Im", since=18)
@@ -164,19 +164,19 @@ def col2im(input, image_shape, block_shape, *, dilations=None, pads=None, stride
     return y
 
 
-@col2im.needs
-def needs_of_col2im(
+@col2im.cost
+def cost_of_col2im(
     input: np.ndarray,
     image_shape: np.ndarray,
     block_shape: np.ndarray,
     **_: Any,
-) -> Need:
+) -> Cost:
     """The image; what is added for each tap is of the size of the columns of one."""
     block = [max(n, 1) for n in as_ints(block_shape)]
     taps = size(block)
-    need = result((len(input), input.shape[1] // taps, *as_ints(image_shape)), input.dtype)
-    memory = need.memory + reshaped(input) + 2 * input.nbytes // taps + 2 * PER_ARRAY * sum(block)
-    return Need(memory, need.work + 40 * input.size + 4 * PER_CALL * taps)
+    cost = result((len(input), input.shape[1] // taps, *as_ints(image_shape)), input.dtype)
+    memory = cost.memory + reshaped(input) + 2 * input.nbytes // taps + 2 * PER_ARRAY * sum(block)
+    return Cost(memory, cost.work + 40 * input.size + 4 * PER_CALL * taps)
 
 
 @op("ImageDecoder", since=20)
@@ -219,8 +219,8 @@ def _without_warnings() -> Iterator[None]:
         yield
 
 
-@image_decoder.needs
-def needs_of_image_decoder(encoded_stream: np.ndarray, **_: Any) -> Need:
+@image_decoder.cost
+def cost_of_image_decoder(encoded_stream: np.ndarray, **_: Any) -> Cost:
     """The pixels as the file's header has it: as Pillow decodes and converts them, up to eight
     bytes each, and as an array, by way of the bytes that it is made of."""
     try:
@@ -230,8 +230,8 @@ def needs_of_image_decoder(encoded_stream: np.ndarray, **_: Any) -> Need:
             image = Image.open(io.BytesIO(encoded_stream.tobytes()), formats=_FORMATS)
         pixels = size(image.size)
     except Exception:  # none of these
-        return Need(3 * encoded_stream.nbytes, 10 * encoded_stream.size)
-    return Need(3 * encoded_stream.nbytes + 28 * pixels + (1 << 18), 200 * pixels + 10_000_000)
+        return Cost(3 * encoded_stream.nbytes, 10 * encoded_stream.size)
+    return Cost(3 * encoded_stream.nbytes + 28 * pixels + (1 << 18), 200 * pixels + 10_000_000)
 
 
 image_decoder.choices({"pixel_format": "RGB BGR Grayscale"})

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import Need
+from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.shared.needs import PER_ITEM
+from onnxwalk.ops.shared.cost import PER_ITEM
 
 ML = "ai.onnx.ml"
 
@@ -197,24 +197,24 @@ def one_hot_encoder(
 # ------------------------------------------------------------------------------------------- needs
 
 
-@label_encoder.needs
-@label_encoder_by_bits.needs
-@label_encoder_of_classes.needs
-@category_mapper.needs
-def needs_of_translation(x: np.ndarray, **attributes: Any) -> Need:
+@label_encoder.cost
+@label_encoder_by_bits.cost
+@label_encoder_of_classes.cost
+@category_mapper.cost
+def cost_of_translation(x: np.ndarray, **attributes: Any) -> Cost:
     """For each element where its key is, on the way to which there are three of these, and the
     value; the keys in order."""
     keys = sum(len(v) for v in attributes.values() if isinstance(v, (list, tuple, np.ndarray)))
     text = x.dtype.kind == "O"
     each = 60 if text else 3 * x.itemsize + 36
     rounds = 1 + keys.bit_length()
-    return Need(each * x.size + 200 * keys, (150 + 10 * rounds) * x.size + PER_ITEM * keys)
+    return Cost(each * x.size + 200 * keys, (150 + 10 * rounds) * x.size + PER_ITEM * keys)
 
 
-@one_hot_encoder.needs
-def needs_of_one_hot_encoder(
+@one_hot_encoder.cost
+def cost_of_one_hot_encoder(
     x: np.ndarray, *, cats_int64s: Any = None, cats_strings: Any = None, **_: Any
-) -> Need:
+) -> Cost:
     keys = len(cats_int64s or cats_strings or ())
-    need = needs_of_translation(x, keys=cats_int64s or cats_strings or ())
-    return Need(need.memory + (4 * keys + 40) * x.size, need.work + (5 * keys + 100) * x.size)
+    cost = cost_of_translation(x, keys=cats_int64s or cats_strings or ())
+    return Cost(cost.memory + (4 * keys + 40) * x.size, cost.work + (5 * keys + 100) * x.size)

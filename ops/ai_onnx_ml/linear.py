@@ -11,15 +11,15 @@ from onnxwalk.ops.ai_onnx_ml.encoders import ML
 from onnxwalk.ops.ai_onnx_ml.scores import (
     POST_TRANSFORM,
     class_labels,
-    needs_of_scores,
+    cost_of_scores,
     of_two_classes,
     rows,
     transformed,
 )
+from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.shared.needs import multiply_adds
+from onnxwalk.ops.shared.cost import multiply_adds
 
 
 @op("LinearClassifier", domain=ML, since=1)
@@ -90,15 +90,15 @@ def _product(
     return y
 
 
-@linear_classifier.needs
-@linear_regressor.needs
-def needs_of_linear(
+@linear_classifier.cost
+@linear_regressor.cost
+def cost_of_linear(
     x: np.ndarray, *, coefficients: Sequence[float] = (), post_transform: str = "NONE", **_: Any
-) -> Need:
+) -> Cost:
     count, features = (len(x), x.shape[1]) if x.ndim == 2 else (1, x.size)
-    need = needs_of_scores(x, count, len(coefficients) // max(features, 1), post_transform)
+    cost = cost_of_scores(x, count, len(coefficients) // max(features, 1), post_transform)
     work = multiply_adds(count * len(coefficients), np.dtype(np.float64))
-    return Need(need.memory + 16 * len(coefficients), need.work + work + 200 * len(coefficients))
+    return Cost(cost.memory + 16 * len(coefficients), cost.work + work + 200 * len(coefficients))
 
 
 declare(linear_classifier, linear_regressor, choices=POST_TRANSFORM)

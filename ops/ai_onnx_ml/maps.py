@@ -12,9 +12,9 @@ import numpy as np
 
 from onnxwalk.ops.ai_onnx.cast import convert
 from onnxwalk.ops.ai_onnx_ml.encoders import ML, the_one
-from onnxwalk.ops.contract.needs import Need
+from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.shared.needs import PER_ITEM
+from onnxwalk.ops.shared.cost import PER_ITEM
 
 
 @op("ZipMap", domain=ML, since=1)
@@ -102,23 +102,23 @@ def _cast(values: np.ndarray, cast_to: str) -> np.ndarray:
 # ------------------------------------------------------------------------------------------- needs
 
 
-@zip_map.needs
-def needs_of_zip_map(x: np.ndarray, **_: Any) -> Need:
+@zip_map.cost
+def cost_of_zip_map(x: np.ndarray, **_: Any) -> Cost:
     """A dictionary for each row, with a number of NumPy's for each of its elements."""
     rows = len(x) if x.ndim == 2 else 1
-    return Need(240 * (rows + x.size), PER_ITEM * rows + 800 * x.size)
+    return Cost(240 * (rows + x.size), PER_ITEM * rows + 800 * x.size)
 
 
-@dict_vectorizer.needs
-def needs_of_dict_vectorizer(x: Mapping[Any, Any], **attributes: Any) -> Need:
+@dict_vectorizer.cost
+def cost_of_dict_vectorizer(x: Mapping[Any, Any], **attributes: Any) -> Cost:
     count = len(x) + sum(len(names) for names in attributes.values() if names is not None)
-    return Need(300 * count, PER_ITEM * count)
+    return Cost(300 * count, PER_ITEM * count)
 
 
-@cast_map.needs
-def needs_of_cast_map(x: Mapping[int, Any], *, max_map: int = 1, **_: Any) -> Need:
+@cast_map.cost
+def cost_of_cast_map(x: Mapping[int, Any], *, max_map: int = 1, **_: Any) -> Cost:
     """The values, and as text; the row that they are put in, made of integers first."""
-    return Need(400 * len(x) + 16 * max(max_map, 0), 5 * PER_ITEM * len(x) + 20 * max(max_map, 0))
+    return Cost(400 * len(x) + 16 * max(max_map, 0), 5 * PER_ITEM * len(x) + 20 * max(max_map, 0))
 
 
 cast_map.choices({"cast_to": "TO_FLOAT TO_STRING TO_INT64", "map_form": "DENSE SPARSE"})

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.ai_onnx_ml.encoders import ML
-from onnxwalk.ops.contract.needs import Need, size
+from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.registry import op
 
 
@@ -124,34 +124,34 @@ def array_feature_extractor(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 # ------------------------------------------------------------------------------------------- needs
 
 
-@scaler.needs
-@normalizer.needs
-def needs_of_scaler(x: np.ndarray, **_: Any) -> Need:
+@scaler.cost
+@normalizer.cost
+def cost_of_scaler(x: np.ndarray, **_: Any) -> Cost:
     """x and two more of its size, in double unless it is float; and the result in float."""
     each = 14 if x.dtype == np.float32 else 32
-    return Need(each * x.size + 32 * size(x.shape[:1]), 60 * x.size)
+    return Cost(each * x.size + 32 * size(x.shape[:1]), 60 * x.size)
 
 
-@binarizer.needs
-def needs_of_binarizer(x: np.ndarray, **_: Any) -> Need:
-    return Need((1 + x.itemsize) * x.size, 20 * x.size)
+@binarizer.cost
+def cost_of_binarizer(x: np.ndarray, **_: Any) -> Cost:
+    return Cost((1 + x.itemsize) * x.size, 20 * x.size)
 
 
-@imputer.needs
-def needs_of_imputer(x: np.ndarray, **_: Any) -> Need:
-    return Need((1 + x.itemsize) * x.size, 30 * x.size)
+@imputer.cost
+def cost_of_imputer(x: np.ndarray, **_: Any) -> Cost:
+    return Cost((1 + x.itemsize) * x.size, 30 * x.size)
 
 
-@feature_vectorizer.needs
-def needs_of_feature_vectorizer(*x: np.ndarray, **_: Any) -> Need:
+@feature_vectorizer.cost
+def cost_of_feature_vectorizer(*x: np.ndarray, **_: Any) -> Cost:
     count = sum(one.size for one in x)
-    return Need(4 * count, 20 * count)
+    return Cost(4 * count, 20 * count)
 
 
-@array_feature_extractor.needs
-def needs_of_array_feature_extractor(x: np.ndarray, y: np.ndarray) -> Need:
+@array_feature_extractor.cost
+def cost_of_array_feature_extractor(x: np.ndarray, y: np.ndarray) -> Cost:
     count = size(x.shape[:-1]) * y.size
-    return Need(x.itemsize * count + 8 * y.size, 20 * count)
+    return Cost(x.itemsize * count + 8 * y.size, 20 * count)
 
 
 normalizer.choices({"norm": "MAX L1 L2"})

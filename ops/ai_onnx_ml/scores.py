@@ -8,7 +8,7 @@ from statistics import NormalDist
 import numpy as np
 
 from onnxwalk.ops.ai_onnx_ml.encoders import the_one
-from onnxwalk.ops.contract.needs import Need
+from onnxwalk.ops.contract.cost import Cost
 
 TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
 POST_TRANSFORM = {"post_transform": " ".join(TRANSFORMS)}
@@ -81,11 +81,11 @@ def check_same_length(**arrays: Sequence[object] | np.ndarray | None) -> None:
         raise ValueError(f"these must be of the same length: {listed}")
 
 
-def needs_of_scores(x: np.ndarray, count: int, columns: int, post_transform: str) -> Need:
+def cost_of_scores(x: np.ndarray, count: int, columns: int, post_transform: str) -> Cost:
     """Samples, in double unless they are float; labels; the scores of each (or of two classes, if
     there is one), with what transforms make of them."""
     item, samples = (4, 0) if x.dtype == np.float32 else (8, 8 * x.size)
     scores = count * max(columns, 2)
     copies = 1 if post_transform == "NONE" and columns > 1 else 5
     each = 5000 if post_transform == "PROBIT" else 150  # a function of Python's, for one number
-    return Need(samples + (copies * item + 4) * scores + 24 * count, 30 * x.size + each * scores)
+    return Cost(samples + (copies * item + 4) * scores + 24 * count, 30 * x.size + each * scores)

@@ -13,15 +13,15 @@ from onnxwalk.ops.ai_onnx_ml.scores import (
     POST_TRANSFORM,
     check_same_length,
     class_labels,
-    needs_of_scores,
+    cost_of_scores,
     of_two_classes,
     rows,
     transformed,
 )
+from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import PER_ELEMENT, Need
 from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.shared.needs import PER_CALL, multiply_adds
+from onnxwalk.ops.shared.cost import PER_CALL, multiply_adds
 from onnxwalk.ops.shared.numeric import float_power
 
 Floats = Sequence[float] | None
@@ -224,9 +224,9 @@ def _sized(values: np.ndarray, size: int) -> np.ndarray:
 # ------------------------------------------------------------------------------------------- needs
 
 
-@svm_regressor.needs
-@svm_classifier.needs
-def needs_of_svm(
+@svm_regressor.cost
+@svm_classifier.cost
+def cost_of_svm(
     x: np.ndarray,
     *,
     coefficients: Floats = None,
@@ -237,7 +237,7 @@ def needs_of_svm(
     classlabels_ints: Sequence[int] | None = None,
     classlabels_strings: Sequence[str] | None = None,
     **_: Any,
-) -> Need:
+) -> Cost:
     """The kernel of all samples and vectors, of RBF by way of three in double; of each pair of
     classes its decision, and a matrix of them for each sample where they become probabilities."""
     count, features = (len(x), x.shape[1]) if x.ndim == 2 else (1, x.size)
@@ -246,19 +246,19 @@ def needs_of_svm(
     classes = max(len(classlabels_ints or classlabels_strings or ()), 1)
     pairs = classes * (classes - 1) // 2
     columns = max(pairs, classes)
-    need = needs_of_scores(x, count, columns, post_transform)
+    cost = cost_of_scores(x, count, columns, post_transform)
     item = 4 if x.dtype == np.float32 else 8
     kernel = count * vectors * (item + 32 if kernel_type == "RBF" else 3 * item)
     doubles = 8 * x.size if kernel_type == "RBF" else 0
     coupled = count * (32 * classes * classes + 64 * pairs) if prob_a else 0
-    memory = need.memory + kernel + doubles + 24 * numbers + count * (4 * item * columns) + coupled
+    memory = cost.memory + kernel + doubles + 24 * numbers + count * (4 * item * columns) + coupled
     macs = count * (numbers + 2 * vectors * classes)
-    work = need.work + multiply_adds(macs, np.dtype(np.float64)) + PER_ELEMENT * count * vectors
+    work = cost.work + multiply_adds(macs, np.dtype(np.float64)) + PER_ELEMENT * count * vectors
     work += 200 * numbers + pairs * (6 * PER_CALL + 60 * count)
     if prob_a:
         rounds = max(100, classes)
         work += rounds * classes * (20 * PER_CALL + 60 * count * classes)
-    return Need(memory, work)
+    return Cost(memory, work)
 
 
 declare(

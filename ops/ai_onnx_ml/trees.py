@@ -27,14 +27,14 @@ from onnxwalk.ops.ai_onnx_ml.scores import (
     TRANSFORMS,
     check_same_length,
     class_labels,
-    needs_of_scores,
+    cost_of_scores,
     of_two_classes,
     rows,
     transformed,
 )
-from onnxwalk.ops.contract.needs import BLOCK, Need
+from onnxwalk.ops.contract.cost import BLOCK, Cost
 from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.shared.needs import PER_CALL, PER_ITEM
+from onnxwalk.ops.shared.cost import PER_CALL, PER_ITEM
 
 AGGREGATES = ("AVERAGE", "SUM", "MIN", "MAX")
 Ints = Sequence[int] | None
@@ -313,12 +313,12 @@ def _votes(
 _TABLES = (list, tuple, np.ndarray)
 
 
-@tree_ensemble.needs
-@tree_ensemble_regressor.needs
-@tree_ensemble_classifier.needs
-def needs_of_trees(
+@tree_ensemble.cost
+@tree_ensemble_regressor.cost
+@tree_ensemble_classifier.cost
+def cost_of_trees(
     x: np.ndarray, *, n_targets: int | None = None, post_transform: Any = "NONE", **tables: Any
-) -> Need:
+) -> Cost:
     """The tables as arrays; the scores; and a block of samples on their way down all the trees,
     with what the leaves have for each target.
 
@@ -333,14 +333,14 @@ def needs_of_trees(
     columns = max(n_targets or 1 + max(map(max, ids)), *labels)
     count = len(x) if x.ndim == 2 else 1
     transform = "PROBIT" if post_transform in (4, "PROBIT") else "SOFTMAX"
-    need = needs_of_scores(x, count, columns, transform)
+    cost = cost_of_scores(x, count, columns, transform)
     # a leaf has at most one weight for each target, and a target may have all of them
     leaves = max(nodes + trees, numbers // 4)
     voted = min(columns, numbers)
     block = min(count * trees, max(BLOCK // 2, trees) // max(voted, 1) + trees)
-    memory = need.memory + 150 * numbers + 12 * leaves * voted + block * (80 + 40 * voted)
+    memory = cost.memory + 150 * numbers + 12 * leaves * voted + block * (80 + 40 * voted)
     walked = 40 * count * nodes + count * trees * (200 + 100 * voted)
-    return Need(memory, need.work + walked + 3 * PER_ITEM * numbers + 100 * PER_CALL)
+    return Cost(memory, cost.work + walked + 3 * PER_ITEM * numbers + 100 * PER_CALL)
 
 
 tree_ensemble_classifier.choices(POST_TRANSFORM)

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import Need
+from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.shared.needs import total_bytes
+from onnxwalk.ops.shared.cost import total_bytes
 from onnxwalk.ops.shared.values import as_float, as_int
 
 TRAINING = "ai.onnx.preview.training"
@@ -130,14 +130,14 @@ def momentum(
     return _each(inputs, 3, step)
 
 
-@adagrad.needs
-@adam.needs
-@momentum.needs
-def needs_of_step(r: np.ndarray, t: np.ndarray, *inputs: np.ndarray, **_: Any) -> Need:
+@adagrad.cost
+@adam.cost
+@momentum.cost
+def cost_of_step(r: np.ndarray, t: np.ndarray, *inputs: np.ndarray, **_: Any) -> Cost:
     """As many results as inputs (there is none for a gradient), and what the step of one tensor
     is computed with: up to four more of its size."""
     largest = max((x.nbytes for x in inputs), default=0)
-    return Need(total_bytes(inputs) + 4 * largest, 30 * sum(x.size for x in inputs))
+    return Cost(total_bytes(inputs) + 4 * largest, 30 * sum(x.size for x in inputs))
 
 
 momentum.choices({"mode": "nesterov standard"})

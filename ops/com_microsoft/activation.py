@@ -7,7 +7,7 @@ from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared import batch, flops
-from onnxwalk.ops.shared.needs import elementwise
+from onnxwalk.ops.shared.cost import elementwise
 from onnxwalk.ops.shared.numeric import check_same_dtype, in_float32
 
 
@@ -63,10 +63,10 @@ def _last_axis(bias, x):
     return bias
 
 
-gelu.needs(elementwise(blockwise=8, per_element=150))
-quick_gelu.needs(elementwise(2, widened=True, per_element=150))
-declare(bias_gelu, fast_gelu, needs=elementwise(2, widened=True, per_element=200))
-bias_split_gelu.needs(elementwise(2.5, widened=True, per_element=200))
+gelu.cost(elementwise(blockwise=8, per_element=150))
+quick_gelu.cost(elementwise(2, widened=True, per_element=150))
+declare(bias_gelu, fast_gelu, cost=elementwise(2, widened=True, per_element=200))
+bias_split_gelu.cost(elementwise(2.5, widened=True, per_element=200))
 
 
 gelu.batch_axis(batch.elementwise)

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.ai_onnx.activation import softmax
-from onnxwalk.ops.ai_onnx.quantize import matmul_integer, needs_of_matmul_integer
+from onnxwalk.ops.ai_onnx.quantize import cost_of_matmul_integer, matmul_integer
 from onnxwalk.ops.com_microsoft import DOMAIN
+from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost, size
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import PER_ELEMENT, Need, size
 from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.shared.needs import multiply_adds, wide_copies, wide_itemsize
+from onnxwalk.ops.shared.cost import multiply_adds, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import check_same_dtype, wide
 
 _MASKED = -10000.0  # what is added where a mask is 0, unless mask_filter_value says otherwise
@@ -336,7 +336,7 @@ def refuse(**given: Any) -> None:
 # ------------------------------------------------------------------------------------------- needs
 
 
-def needs_of_attending(shapes: Sequence[Sequence[int]], item: int, cached: int = 0) -> Need:
+def cost_of_attending(shapes: Sequence[Sequence[int]], item: int, cached: int = 0) -> Cost:
     """For queries, keys and values of these shapes (B, N, ·, H), and ``cached`` numbers that come
     before: their copies, scores, weights, and the result with its heads together."""
     q, k, v = shapes
@@ -345,11 +345,11 @@ def needs_of_attending(shapes: Sequence[Sequence[int]], item: int, cached: int =
     numbers = size(q) + 2 * (size(k) + size(v)) + cached
     memory = item * (2 * numbers + 3 * scores + 3 * y) + 16 * q[0] * q[2] * k[2]
     work = multiply_adds(scores * (q[3] + v[3]), np.dtype(f"f{item}"), calls=2 * size(q[:2]))
-    return Need(memory, work + PER_ELEMENT * (scores + y) + 30 * numbers)
+    return Cost(memory, work + PER_ELEMENT * (scores + y) + 30 * numbers)
 
 
-@attention.needs
-def needs_of_attention(
+@attention.cost
+def cost_of_attention(
     input: np.ndarray,
     weights: np.ndarray,
     bias: np.ndarray | None = None,
@@ -359,12 +359,12 @@ def needs_of_attention(
     num_heads: int,
     qkv_hidden_sizes: Sequence[int] | None = None,
     **__: Any,
-) -> Need:
-    return _needs_of_projected(input, weights, past, num_heads, qkv_hidden_sizes)
+) -> Cost:
+    return _cost_of_projected(input, weights, past, num_heads, qkv_hidden_sizes)
 
 
-@q_attention.needs
-def needs_of_q_attention(
+@q_attention.cost
+def cost_of_q_attention(
     input: np.ndarray,
     weight: np.ndarray,
     bias: np.ndarray,
@@ -377,19 +377,19 @@ def needs_of_q_attention(
     *,
     num_heads: int,
     **_: Any,
-) -> Need:
-    need = _needs_of_projected(input, weight, past, num_heads, None)
-    product = needs_of_matmul_integer(input, weight)
-    return Need(max(need.memory, product.memory + need.memory // 4), need.work + product.work)
+) -> Cost:
+    cost = _cost_of_projected(input, weight, past, num_heads, None)
+    product = cost_of_matmul_integer(input, weight)
+    return Cost(max(cost.memory, product.memory + cost.memory // 4), cost.work + product.work)
 
 
-def _needs_of_projected(
+def _cost_of_projected(
     input: np.ndarray,
     weights: np.ndarray,
     past: np.ndarray | None,
     heads: int,
     sizes: Sequence[int] | None,
-) -> Need:
+) -> Cost:
     batch, length, _ = input.shape
     q, k, v = sizes or [weights.shape[1] // 3] * 3
     keys = length + (0 if past is None else past.shape[3])
@@ -398,14 +398,14 @@ def _needs_of_projected(
         for n, width in ((length, q), (keys, k), (keys, v))
     ]
     item = max(wide_itemsize(input.dtype), 4)
-    need = needs_of_attending(shapes, item, 0 if past is None else past.size)
+    cost = cost_of_attending(shapes, item, 0 if past is None else past.size)
     projected = item * 2 * batch * length * (q + k + v)
     macs = multiply_adds(input.size * weights.shape[1], np.dtype(f"f{item}"))
-    return Need(need.memory + projected + wide_copies(input, weights), need.work + macs)
+    return Cost(cost.memory + projected + wide_copies(input, weights), cost.work + macs)
 
 
-@multi_head_attention.needs
-def needs_of_multi_head_attention(
+@multi_head_attention.cost
+def cost_of_multi_head_attention(
     query: np.ndarray,
     key: np.ndarray | None = None,
     value: np.ndarray | None = None,
@@ -417,7 +417,7 @@ def needs_of_multi_head_attention(
     *_: Any,
     num_heads: int,
     **__: Any,
-) -> Need:
+) -> Cost:
     packed = query if key is None else key
     sizes = [packed.size] * 3 if value is None else [query.size, packed.size, value.size]
     batch = len(query)
@@ -431,9 +431,9 @@ def needs_of_multi_head_attention(
         )
     ]
     cached = sum(x.size for x in (past_key, past_value) if x is not None)
-    need = needs_of_attending(shapes, max(wide_itemsize(query.dtype), 4), cached + sum(sizes))
+    cost = cost_of_attending(shapes, max(wide_itemsize(query.dtype), 4), cached + sum(sizes))
     scores = size(shapes[0][:3]) * shapes[1][2] if query.itemsize < 4 else 0
-    return Need(need.memory + query.itemsize * scores, need.work)
+    return Cost(cost.memory + query.itemsize * scores, cost.work)
 
 
 declare(attention, multi_head_attention, counts_outputs=False)

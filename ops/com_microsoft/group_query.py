@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.com_microsoft import DOMAIN
-from onnxwalk.ops.com_microsoft.attention import heads_apart, needs_of_attending, refuse
+from onnxwalk.ops.com_microsoft.attention import cost_of_attending, heads_apart, refuse
 from onnxwalk.ops.com_microsoft.rotary import rotated
-from onnxwalk.ops.contract.needs import Need
+from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.shared.needs import wide_itemsize
+from onnxwalk.ops.shared.cost import wide_itemsize
 from onnxwalk.ops.shared.numeric import wide
 from onnxwalk.ops.shared.values import as_int
 
@@ -177,8 +177,8 @@ def _softmax(scores: np.ndarray, sink: np.ndarray | None, smooth: bool) -> np.nd
     return e / (e.sum(-1, keepdims=True) + np.exp(more - highest))
 
 
-@group_query_attention.needs
-def needs_of_group_query_attention(
+@group_query_attention.cost
+def cost_of_group_query_attention(
     query: np.ndarray,
     key: np.ndarray | None,
     value: np.ndarray | None,
@@ -190,7 +190,7 @@ def needs_of_group_query_attention(
     kv_num_heads: int,
     num_heads: int,
     **__: Any,
-) -> Need:
+) -> Cost:
     """As any attention, over as many keys as the cache has or is to have; scores of which there
     are a few more, and the keys and values twice more."""
     batch, length, width = query.shape
@@ -199,10 +199,10 @@ def needs_of_group_query_attention(
     keys = max(held, as_int(total_sequence_length, "total_sequence_length"), 0)
     item = max(wide_itemsize(query.dtype), 4)
     q, k = (batch, num_heads, length, head), (batch, kv_num_heads, keys, head)
-    need = needs_of_attending((q, k, k), item, 2 * query.size)
+    cost = cost_of_attending((q, k, k), item, 2 * query.size)
     scores = batch * num_heads * length * keys
-    memory = need.memory + item * (2 * scores + 4 * math.prod(k)) + 4 * batch * length * keys
-    return Need(memory, need.work + 120 * (scores + math.prod(k)))
+    memory = cost.memory + item * (2 * scores + 4 * math.prod(k)) + 4 * batch * length * keys
+    return Cost(memory, cost.work + 120 * (scores + math.prod(k)))
 
 
 group_query_attention.not_computed({"T_CACHE": "int8 uint8 float8e4m3fn", "T_KV_SCALE": "float"})

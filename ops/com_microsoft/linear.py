@@ -8,11 +8,11 @@ import numpy as np
 
 from onnxwalk.ops.ai_onnx import conv_transpose, fusion, linear
 from onnxwalk.ops.com_microsoft import DOMAIN
+from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import Need, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared import batch, flops
-from onnxwalk.ops.shared.needs import (
+from onnxwalk.ops.shared.cost import (
     PER_ITEM,
     multiply_adds,
     product_shape,
@@ -227,23 +227,23 @@ def inverse(x):
 # ------------------------------------------------------------------------------------------- needs
 
 
-fused_conv.needs(fusion.needs_of_conv)
+fused_conv.cost(fusion.cost_of_conv)
 
 
-@conv_transpose_with_dynamic_pads.needs
-def needs_of_conv_transpose(
+@conv_transpose_with_dynamic_pads.cost
+def cost_of_conv_transpose(
     x: np.ndarray,
     w: np.ndarray,
     pads: np.ndarray | None = None,
     b: np.ndarray | None = None,
     **attributes: Any,
-) -> Need:
+) -> Cost:
     given = None if pads is None else as_ints(pads)
-    return conv_transpose.needs_of_conv_transpose(x, w, b, pads=given, **attributes)
+    return conv_transpose.cost_of_conv_transpose(x, w, b, pads=given, **attributes)
 
 
-@fused_gemm.needs
-def needs_of_fused_gemm(
+@fused_gemm.cost
+def cost_of_fused_gemm(
     a: np.ndarray,
     b: np.ndarray,
     c: np.ndarray | None = None,
@@ -251,16 +251,16 @@ def needs_of_fused_gemm(
     transA: int = 0,
     transB: int = 0,
     **attributes: Any,
-) -> Need:
-    need = linear.needs_of_gemm(a, b, c, transA=transA, transB=transB, **attributes)
+) -> Cost:
+    cost = linear.cost_of_gemm(a, b, c, transA=transA, transB=transB, **attributes)
     shape = a.shape[1 if transA else 0], b.shape[0 if transB else 1]
-    return fusion.with_activation(need, shape, wide_itemsize(a.dtype))
+    return fusion.with_activation(cost, shape, wide_itemsize(a.dtype))
 
 
-@fused_matmul.needs
-@transpose_matmul.needs
-@fused_matmul_activation.needs
-def needs_of_fused_matmul(
+@fused_matmul.cost
+@transpose_matmul.cost
+@fused_matmul_activation.cost
+def cost_of_fused_matmul(
     a: np.ndarray,
     b: np.ndarray,
     *,
@@ -269,22 +269,22 @@ def needs_of_fused_matmul(
     transBatchA: int = 0,
     transBatchB: int = 0,
     **_: Any,
-) -> Need:
+) -> Cost:
     left, right = _transposed(a, transBatchA, transA), _transposed(b, transBatchB, transB)
-    need = linear.needs_of_matmul(left, right)
+    cost = linear.cost_of_matmul(left, right)
     shape = product_shape(left.shape, right.shape)
-    return fusion.with_activation(need, shape, wide_itemsize(a.dtype), 1)
+    return fusion.with_activation(cost, shape, wide_itemsize(a.dtype), 1)
 
 
-@inverse.needs
-def needs_of_inverse(x: np.ndarray) -> Need:
+@inverse.cost
+def cost_of_inverse(x: np.ndarray) -> Cost:
     """The inverses; where one of them is singular, each by itself."""
     item, rows = wide_itemsize(x.dtype), x.shape[-1]
     memory = wide_copies(x) + (16 + item) * x.size + 24 * rows * rows  # NumPy inverts doubles
     memory += x.nbytes if wide_copies(x) else 0
     matrices = size(x.shape[:-2])
     macs = 3 * matrices * rows**3
-    return Need(memory, multiply_adds(macs, x.dtype) + 50 * x.size + 30 * PER_ITEM * matrices)
+    return Cost(memory, multiply_adds(macs, x.dtype) + 50 * x.size + 30 * PER_ITEM * matrices)
 
 
 # ------------------------------------------------------------------------------------------- facts

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.com_microsoft import DOMAIN
+from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.dtypes import element_type
-from onnxwalk.ops.contract.needs import Need
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.axes import normalize_axis
-from onnxwalk.ops.shared.needs import along, multiply_adds, wide_copies, wide_itemsize
+from onnxwalk.ops.shared.cost import along, multiply_adds, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import wide
 
 
@@ -222,8 +222,8 @@ def gather_block_quantized(
 # ------------------------------------------------------------------------------------------- needs
 
 
-@matmul_nbits.needs
-def needs_of_matmul_nbits(
+@matmul_nbits.cost
+def cost_of_matmul_nbits(
     A: np.ndarray,
     B: np.ndarray,
     scales: np.ndarray,
@@ -232,7 +232,7 @@ def needs_of_matmul_nbits(
     N: int,
     bits: int = 4,
     **__: Any,
-) -> Need:
+) -> Cost:
     """The bits of B, each in a byte, twice; the weights, with zero points and scales of that size,
     and transposed; and the product, with a bias."""
     item = max(wide_itemsize(scales.dtype), 4)
@@ -242,11 +242,11 @@ def needs_of_matmul_nbits(
     memory = max(unpacked_bits + weights, (4 * item + 9) * weights) + 40 * scales.size
     memory += wide_copies(A) + (2 * item + A.itemsize) * rows * max(N, 0)
     macs = multiply_adds(rows * weights, np.dtype(f"f{item}"))
-    return Need(memory, macs + 60 * weights + 200 * B.size + 4 * weights)
+    return Cost(memory, macs + 60 * weights + 200 * B.size + 4 * weights)
 
 
-@gather_block_quantized.needs
-def needs_of_gather_block_quantized(
+@gather_block_quantized.cost
+def cost_of_gather_block_quantized(
     data: np.ndarray,
     indices: np.ndarray,
     scales: np.ndarray,
@@ -255,7 +255,7 @@ def needs_of_gather_block_quantized(
     gather_axis: int = 0,
     quantize_axis: int = 1,
     **__: Any,
-) -> Need:
+) -> Cost:
     """The rows (or if blocks lie along them, all data) unpacked bit by bit; in float, with a zero
     point and a scale for each element; then the results."""
     packed = data.dtype == np.uint8
@@ -266,4 +266,4 @@ def needs_of_gather_block_quantized(
     item = scales.itemsize
     results = picked * each
     memory = steps * max(13 + 2 * item, 2 * bits + 2)
-    return Need(memory + 2 * item * results + 20 * indices.size, 300 * (steps + results))
+    return Cost(memory + 2 * item * results + 20 * indices.size, 300 * (steps + results))

@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx.dropout import dropout, needs_of_dropout
+from onnxwalk.ops.ai_onnx.dropout import cost_of_dropout, dropout
 from onnxwalk.ops.ai_onnx.normalization import layer_normalization
 from onnxwalk.ops.ai_onnx.quantize import dequantize_linear
 from onnxwalk.ops.com_microsoft import DOMAIN
+from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost
 from onnxwalk.ops.contract.dtypes import numpy_dtype
-from onnxwalk.ops.contract.needs import PER_ELEMENT, Need
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared import types
 from onnxwalk.ops.shared.axes import normalize_axis
-from onnxwalk.ops.shared.needs import wide_copies, wide_itemsize
+from onnxwalk.ops.shared.cost import wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import check_same_dtype, wide
 
 
@@ -250,46 +250,46 @@ def _wide(x: np.ndarray | None) -> np.ndarray | None:
 # ------------------------------------------------------------------------------------------- needs
 
 
-def _needs_of_sum(x: np.ndarray, copies: int, lines: int) -> Need:
+def _cost_of_sum(x: np.ndarray, copies: int, lines: int) -> Cost:
     """A sum and what is normalized of it, with its rounded results; a few numbers of each line."""
     item = max(wide_itemsize(x.dtype), 4)
     rounded = 2 * x.itemsize if wide_copies(x) else 0
     memory = (copies * item + rounded) * x.size + 48 * lines
-    return Need(memory, PER_ELEMENT * x.size)
+    return Cost(memory, PER_ELEMENT * x.size)
 
 
-@skip_layer_normalization.needs
-@skip_simplified_layer_normalization.needs
-def needs_of_skip(input: np.ndarray, skip: np.ndarray, *_: Any, **__: Any) -> Need:
-    need = _needs_of_sum(input, 3, input.size // max(input.shape[-1], 1))
-    return Need(need.memory + wide_copies(input, skip), need.work)
+@skip_layer_normalization.cost
+@skip_simplified_layer_normalization.cost
+def cost_of_skip(input: np.ndarray, skip: np.ndarray, *_: Any, **__: Any) -> Cost:
+    cost = _cost_of_sum(input, 3, input.size // max(input.shape[-1], 1))
+    return Cost(cost.memory + wide_copies(input, skip), cost.work)
 
 
-@simplified_layer_normalization.needs
-def needs_of_simplified(x: np.ndarray, *_: Any, axis: int = -1, **__: Any) -> Need:
-    need = _needs_of_sum(x, 2, math.prod(x.shape[: normalize_axis(axis, x.ndim)]))
-    return Need(need.memory + wide_copies(x), need.work)
+@simplified_layer_normalization.cost
+def cost_of_simplified(x: np.ndarray, *_: Any, axis: int = -1, **__: Any) -> Cost:
+    cost = _cost_of_sum(x, 2, math.prod(x.shape[: normalize_axis(axis, x.ndim)]))
+    return Cost(cost.memory + wide_copies(x), cost.work)
 
 
-@embed_layer_normalization.needs
-def needs_of_embedding(
+@embed_layer_normalization.cost
+def cost_of_embedding(
     input_ids: np.ndarray,
     segment_ids: np.ndarray | None,
     word_embedding: np.ndarray,
     *_: Any,
     **__: Any,
-) -> Need:
+) -> Cost:
     """Rows of words, of places, and their sum; the last two again; the sum normalized."""
     total = np.broadcast_to(
         np.zeros((), word_embedding.dtype), (input_ids.size, word_embedding.shape[1])
     )
-    need = _needs_of_sum(total, 4, input_ids.size)
+    cost = _cost_of_sum(total, 4, input_ids.size)
     rows = 2 * total.nbytes if wide_copies(total) else 0
-    return Need(need.memory + rows + 8 * input_ids.size, need.work)
+    return Cost(cost.memory + rows + 8 * input_ids.size, cost.work)
 
 
-@q_embed_layer_normalization.needs
-def needs_of_q_embedding(
+@q_embed_layer_normalization.cost
+def cost_of_q_embedding(
     input_ids: np.ndarray,
     segment_ids: np.ndarray | None,
     word_embedding_quant: np.ndarray,
@@ -297,26 +297,26 @@ def needs_of_q_embedding(
     segment_embedding: np.ndarray | None,
     *_: Any,
     **__: Any,
-) -> Need:
+) -> Cost:
     """All tables, dequantized."""
     floats = np.broadcast_to(np.zeros((), np.float32), word_embedding_quant.shape)
-    need = needs_of_embedding(input_ids, segment_ids, floats)
+    cost = cost_of_embedding(input_ids, segment_ids, floats)
     tables = (word_embedding_quant, position_embedding_quant, segment_embedding)
     count = sum(table.size for table in tables if table is not None)
-    return Need(need.memory + 8 * count, need.work + 60 * count)
+    return Cost(cost.memory + 8 * count, cost.work + 60 * count)
 
 
-@bias_dropout.needs
-def needs_of_bias_dropout(
+@bias_dropout.cost
+def cost_of_bias_dropout(
     data: np.ndarray,
     bias: np.ndarray,
     residual: np.ndarray | None = None,
     ratio: np.ndarray | None = None,
     training_mode: np.ndarray | None = None,
     **_: Any,
-) -> Need:
-    need = needs_of_dropout(data, ratio, training_mode)
-    return Need(need.memory + 2 * data.nbytes, need.work + 10 * data.size)
+) -> Cost:
+    cost = cost_of_dropout(data, ratio, training_mode)
+    return Cost(cost.memory + 2 * data.nbytes, cost.work + 10 * data.size)
 
 
 bias_dropout.counts_outputs(False)

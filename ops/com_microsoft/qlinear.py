@@ -18,7 +18,7 @@ import numpy as np
 from onnxwalk.ops.ai_onnx import activation, pool, quantize
 from onnxwalk.ops.ai_onnx.joining import concatenate
 from onnxwalk.ops.com_microsoft import DOMAIN
-from onnxwalk.ops.contract.needs import Need, broadcast, size
+from onnxwalk.ops.contract.cost import Cost, broadcast, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.axes import normalize_axes
 from onnxwalk.ops.shared.numeric import saturated
@@ -303,63 +303,61 @@ def _one(name: str, value: np.ndarray) -> np.ndarray:
 # ------------------------------------------------------------------------------------------- needs
 
 
-@q_linear_add.needs
-@q_linear_mul.needs
-def needs_of_binary(A: np.ndarray, A_scale: Any, A_zero_point: Any, B: np.ndarray, *_: Any) -> Need:
+@q_linear_add.cost
+@q_linear_mul.cost
+def cost_of_binary(A: np.ndarray, A_scale: Any, A_zero_point: Any, B: np.ndarray, *_: Any) -> Cost:
     """Both in double, and the result, its steps and their limits."""
     count = size(broadcast([A.shape, B.shape]))
-    return Need(16 * (A.size + B.size) + 25 * count, 400 * count + 60 * (A.size + B.size))
+    return Cost(16 * (A.size + B.size) + 25 * count, 400 * count + 60 * (A.size + B.size))
 
 
-@q_linear_leaky_relu.needs
-@q_linear_sigmoid.needs
-def needs_of_one(X: np.ndarray, *_: Any, **__: Any) -> Need:
+@q_linear_leaky_relu.cost
+@q_linear_sigmoid.cost
+def cost_of_one(X: np.ndarray, *_: Any, **__: Any) -> Cost:
     """Numbers in float, what is made of them, and the quotient."""
-    return Need(14 * X.size, 300 * X.size)
+    return Cost(14 * X.size, 300 * X.size)
 
 
-@q_linear_softmax.needs
-def needs_of_softmax(X: np.ndarray, *_: Any, **__: Any) -> Need:
-    return Need(32 * X.size, 400 * X.size)
+@q_linear_softmax.cost
+def cost_of_softmax(X: np.ndarray, *_: Any, **__: Any) -> Cost:
+    return Cost(32 * X.size, 400 * X.size)
 
 
-@q_linear_where.needs
-def needs_of_where(
+@q_linear_where.cost
+def cost_of_where(
     condition: np.ndarray, X: np.ndarray, x_scale: Any, x_zero_point: Any, Y: np.ndarray, *_: Any
-) -> Need:
+) -> Cost:
     """Both, one after the other by way of floats, and the choice."""
     count = size(broadcast([condition.shape, X.shape, Y.shape]))
     memory = X.size + Y.size + 13 * max(X.size, Y.size) + count
-    return Need(memory, 200 * (X.size + Y.size) + 20 * count)
+    return Cost(memory, 200 * (X.size + Y.size) + 20 * count)
 
 
-@q_linear_concat.needs
-def needs_of_concat(Y_scale: Any, Y_zero_point: Any, *inputs: np.ndarray, **_: Any) -> Need:
+@q_linear_concat.cost
+def cost_of_concat(Y_scale: Any, Y_zero_point: Any, *inputs: np.ndarray, **_: Any) -> Cost:
     """One after the other by way of floats; the parts, and the result."""
     tensors = inputs[::3]
     count = sum(x.size for x in tensors)
     largest = max((x.size for x in tensors), default=0)
-    return Need(2 * count + 13 * largest, 200 * count)
+    return Cost(2 * count + 13 * largest, 200 * count)
 
 
-@q_linear_average_pool.needs
-def needs_of_average_pool(
-    X: np.ndarray, *_: Any, channels_last: int = 0, **attributes: Any
-) -> Need:
-    x = np.broadcast_to(np.zeros(()), X.shape)
+@q_linear_average_pool.cost
+def cost_of_average_pool(X: np.ndarray, *_: Any, channels_last: int = 0, **attributes: Any) -> Cost:
+    x = np.broadcast_to(np.zeros((), np.float32), X.shape)
     x = np.moveaxis(x, -1, 1) if channels_last else x
-    need = pool.needs_of_average_pool(x, **attributes)
-    return Need(2 * need.memory + 16 * X.size, 2 * need.work + 60 * X.size)
+    cost = pool.cost_of_average_pool(x, **attributes)
+    return Cost(2 * cost.memory + 8 * X.size, 2 * cost.work + 60 * X.size)
 
 
-@q_linear_global_average_pool.needs
-@q_linear_reduce_mean.needs
-def needs_of_mean(X: np.ndarray, *_: Any, **__: Any) -> Need:
-    return Need(16 * X.size, 100 * X.size)
+@q_linear_global_average_pool.cost
+@q_linear_reduce_mean.cost
+def cost_of_mean(X: np.ndarray, *_: Any, **__: Any) -> Cost:
+    return Cost(16 * X.size, 100 * X.size)
 
 
-@q_linear_conv.needs
-def needs_of_q_linear_conv(
+@q_linear_conv.cost
+def cost_of_q_linear_conv(
     x: np.ndarray,
     x_scale: Any,
     x_zero_point: Any,
@@ -367,6 +365,6 @@ def needs_of_q_linear_conv(
     *others: Any,
     channels_last: int = 0,
     **attributes: Any,
-) -> Need:
+) -> Cost:
     image = np.moveaxis(x, -1, 1) if channels_last else x
-    return quantize.needs_of_q_linear_conv(image, x_scale, x_zero_point, w, **attributes)
+    return quantize.cost_of_q_linear_conv(image, x_scale, x_zero_point, w, **attributes)

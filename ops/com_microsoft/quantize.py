@@ -11,9 +11,9 @@ import numpy as np
 
 from onnxwalk.ops.ai_onnx import quantize, recurrent
 from onnxwalk.ops.com_microsoft import DOMAIN
-from onnxwalk.ops.contract.needs import Need, broadcast, size
+from onnxwalk.ops.contract.cost import Cost, broadcast, size
 from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.shared.needs import PER_CALL, product_shape
+from onnxwalk.ops.shared.cost import PER_CALL, product_shape
 from onnxwalk.ops.shared.numeric import check_same_dtype
 
 FLOAT = 1  # TensorProto.DataType
@@ -227,44 +227,44 @@ def _by_column(name: str, value: np.ndarray, b: np.ndarray) -> np.ndarray:
 # ------------------------------------------------------------------------------------------- needs
 
 
-@quantize_linear.needs
-def needs_of_quantize_linear(
+@quantize_linear.cost
+def cost_of_quantize_linear(
     x: np.ndarray, y_scale: np.ndarray, y_zero_point: np.ndarray | None = None, **_: Any
-) -> Need:
-    return quantize.needs_of_quantize_linear(x, y_scale, y_zero_point, precision=FLOAT)
+) -> Cost:
+    return quantize.cost_of_quantize_linear(x, y_scale, y_zero_point, precision=FLOAT)
 
 
-dequantize_linear.needs(quantize.needs_of_dequantize_linear)
+dequantize_linear.cost(quantize.cost_of_dequantize_linear)
 
 
-@mul_integer.needs
-def needs_of_mul_integer(A: np.ndarray, A_zero_point: Any, B: np.ndarray, *_: Any) -> Need:
+@mul_integer.cost
+def cost_of_mul_integer(A: np.ndarray, A_zero_point: Any, B: np.ndarray, *_: Any) -> Cost:
     count = size(broadcast([A.shape, B.shape]))
-    return Need(8 * (A.size + B.size) + 4 * count, 20 * (A.size + B.size + count))
+    return Cost(8 * (A.size + B.size) + 4 * count, 20 * (A.size + B.size + count))
 
 
-@matmul_integer16.needs
-def needs_of_matmul_integer16(A: np.ndarray, B: np.ndarray) -> Need:
+@matmul_integer16.cost
+def cost_of_matmul_integer16(A: np.ndarray, B: np.ndarray) -> Cost:
     count = size(product_shape(A.shape, B.shape))
     macs = count * A.shape[-1]
-    return Need(8 * (A.size + B.size) + 12 * count, 4 * macs + 20 * (A.size + B.size + count))
+    return Cost(8 * (A.size + B.size) + 12 * count, 4 * macs + 20 * (A.size + B.size + count))
 
 
-@matmul_integer_to_float.needs
-def needs_of_product(A: np.ndarray, B: np.ndarray, *_: Any) -> Need:
+@matmul_integer_to_float.cost
+def cost_of_product(A: np.ndarray, B: np.ndarray, *_: Any) -> Cost:
     """The product in integers; then in float, scaled, and with a bias."""
-    need, count = quantize.needs_of_matmul_integer(A, B), size(product_shape(A.shape, B.shape))
-    return Need(max(need.memory, 16 * count), need.work + 60 * count)
+    cost, count = quantize.cost_of_matmul_integer(A, B), size(product_shape(A.shape, B.shape))
+    return Cost(max(cost.memory, 16 * count), cost.work + 60 * count)
 
 
-@dynamic_quantize_matmul.needs
-def needs_of_dynamic_quantize_matmul(A: np.ndarray, B: np.ndarray, *_: Any) -> Need:
-    need = needs_of_product(A, B)
-    return Need(need.memory + 9 * A.size, need.work + 100 * A.size)
+@dynamic_quantize_matmul.cost
+def cost_of_dynamic_quantize_matmul(A: np.ndarray, B: np.ndarray, *_: Any) -> Cost:
+    cost = cost_of_product(A, B)
+    return Cost(cost.memory + 9 * A.size, cost.work + 100 * A.size)
 
 
-@q_gemm.needs
-def needs_of_q_gemm(
+@q_gemm.cost
+def cost_of_q_gemm(
     A: np.ndarray,
     a_scale: Any,
     a_zero_point: Any,
@@ -273,20 +273,20 @@ def needs_of_q_gemm(
     transA: int = 0,
     transB: int = 0,
     **__: Any,
-) -> Need:
+) -> Cost:
     a, b = A.T if transA else A, B.T if transB else B
-    need, count = needs_of_product(a, b), size(product_shape(a.shape, b.shape))
-    return Need(max(need.memory, 24 * count), need.work + 200 * count)
+    cost, count = cost_of_product(a, b), size(product_shape(a.shape, b.shape))
+    return Cost(max(cost.memory, 24 * count), cost.work + 200 * count)
 
 
-@dynamic_quantize_lstm.needs
-def needs_of_dynamic_quantize_lstm(
+@dynamic_quantize_lstm.cost
+def cost_of_dynamic_quantize_lstm(
     X: np.ndarray, W: np.ndarray, R: np.ndarray, B: Any, sequence_lens: Any, *_: Any, **__: Any
-) -> Need:
+) -> Cost:
     """As LSTM, with the input and the weights dequantized; at each step the state is, too."""
     w, r = (np.broadcast_to(np.zeros((), np.float32), x.swapaxes(1, 2).shape) for x in (W, R))
-    need = recurrent.needs_of_layer(X, w, r, None, sequence_lens)
+    cost = recurrent.cost_of_layer(X, w, r, None, sequence_lens)
     calls = 40 * PER_CALL * len(R) * len(X)
-    return Need(
-        need.memory + 12 * (W.size + R.size) + 13 * X.size, need.work + calls + 100 * X.size
+    return Cost(
+        cost.memory + 12 * (W.size + R.size) + 13 * X.size, cost.work + calls + 100 * X.size
     )

@@ -8,9 +8,9 @@ import numpy as np
 
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.com_microsoft.attention import heads_apart, refuse
-from onnxwalk.ops.contract.needs import PER_ELEMENT, Need
+from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost
 from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.shared.needs import wide_itemsize
+from onnxwalk.ops.shared.cost import wide_itemsize
 from onnxwalk.ops.shared.numeric import wide
 
 
@@ -85,17 +85,17 @@ def rotated(
     return y
 
 
-@rotary_embedding.needs
-def needs_of_rotary_embedding(
+@rotary_embedding.cost
+def cost_of_rotary_embedding(
     input: np.ndarray,
     position_ids: np.ndarray,
     cos_cache: np.ndarray,
     *_: Any,
     **__: Any,
-) -> Need:
+) -> Cost:
     """The result, twice if its heads get together again; halves of it in float; and the rows of
     the caches for each place."""
     item, batch = wide_itemsize(input.dtype), len(input)
     length = input.shape[1 if input.ndim == 3 else 2]
     rows = 2 * batch * length * (cos_cache.shape[1] * (4 + item) + 8)
-    return Need(2 * input.nbytes + 3 * item * input.size + rows, PER_ELEMENT * input.size)
+    return Cost(2 * input.nbytes + 3 * item * input.size + rows, PER_ELEMENT * input.size)

@@ -8,11 +8,11 @@ import numpy as np
 
 from onnxwalk.ops.ai_onnx import creation, indexing, pool, shape, slicing
 from onnxwalk.ops.com_microsoft import DOMAIN
+from onnxwalk.ops.contract.cost import Cost, nothing, size
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.needs import Need, nothing, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared import flops
-from onnxwalk.ops.shared.needs import wide_itemsize
+from onnxwalk.ops.shared.cost import wide_itemsize
 from onnxwalk.ops.shared.values import as_int, as_ints
 
 
@@ -147,39 +147,39 @@ def _places(start: np.ndarray, end: np.ndarray, size: int, count: int) -> np.nda
 
 # ------------------------------------------------------------------------------------------- needs
 
-trilu.needs(slicing.needs_of_trilu)
-expand_dims.needs(nothing)
-gather_nd.needs(indexing.needs_of_gather_nd)
-unique.needs(indexing.needs_of_unique)
+trilu.cost(slicing.cost_of_trilu)
+expand_dims.cost(nothing)
+gather_nd.cost(indexing.cost_of_gather_nd)
+unique.cost(indexing.cost_of_unique)
 
 
-@pad.needs
-def needs_of_pad(data: np.ndarray, pads: np.ndarray, *_: Any, mode: str = "constant") -> Need:
-    return slicing.needs_of_pad(data, pads, mode=mode)
+@pad.cost
+def cost_of_pad(data: np.ndarray, pads: np.ndarray, *_: Any, mode: str = "constant") -> Cost:
+    return slicing.cost_of_pad(data, pads, mode=mode)
 
 
-@range_.needs
-def needs_of_range(start: np.ndarray, limit: np.ndarray, delta: np.ndarray | None = None) -> Need:
+@range_.cost
+def cost_of_range(start: np.ndarray, limit: np.ndarray, delta: np.ndarray | None = None) -> Cost:
     step = np.ones((), start.dtype) if delta is None else delta
-    return creation.needs_of_range(start, limit, step)
+    return creation.cost_of_range(start, limit, step)
 
 
-@nhwc_max_pool.needs
-def needs_of_nhwc_max_pool(x: np.ndarray, **attributes: Any) -> Need:
-    return pool.needs_of_pool(np.moveaxis(x, -1, 1), **attributes)
+@nhwc_max_pool.cost
+def cost_of_nhwc_max_pool(x: np.ndarray, **attributes: Any) -> Cost:
+    return pool.cost_of_pool(np.moveaxis(x, -1, 1), **attributes)
 
 
-@crop_and_resize.needs
-def needs_of_crop_and_resize(
+@crop_and_resize.cost
+def cost_of_crop_and_resize(
     X: np.ndarray, rois: np.ndarray, batch_indices: np.ndarray, crop_size: np.ndarray, **_: Any
-) -> Need:
+) -> Cost:
     """Of the four pixels around each place all that is read, and the sums of two and of four; for
     each place where it lies."""
     places = len(rois) * size(as_ints(crop_size))
     around = 100 * len(rois) * sum(max(n, 0) for n in as_ints(crop_size))
     item = wide_itemsize(X.dtype)
     memory = places * (6 * item * X.shape[1] + 1) + around
-    return Need(memory, places * (200 * X.shape[1] + 200) + around)
+    return Cost(memory, places * (200 * X.shape[1] + 200) + around)
 
 
 declare(gather_nd, pad, range_, flops=flops.none)

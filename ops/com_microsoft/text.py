@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.com_microsoft import DOMAIN
-from onnxwalk.ops.contract.needs import Need
+from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.shared.needs import PER_ITEM, PER_STRING, texts, width
+from onnxwalk.ops.shared.cost import PER_ITEM, PER_STRING, texts, width
 from onnxwalk.ops.shared.re2 import compile_re2, steps_of
 
 #: a sign that repeats what is before it, and one that looks at what is around it
@@ -130,15 +130,15 @@ def _longest_match(pattern: str) -> Match:
     return match
 
 
-@tokenizer.needs
-def needs_of_tokenizer(
+@tokenizer.cost
+def cost_of_tokenizer(
     X: np.ndarray,
     *,
     mincharnum: int,
     separators: Sequence[str] | None = None,
     tokenexp: str | None = None,
     **_: Any,
-) -> Need:
+) -> Cost:
     """As many tokens as there are characters (of mincharnum each), and places for all in each row.
     The longest match is looked for at each character, and maybe to each end."""
     found = texts(X)
@@ -153,4 +153,4 @@ def needs_of_tokenizer(
         for pattern in patterns
         if pattern != "."
     )
-    return Need(memory, PER_ITEM * (len(found) + characters) + 40 * steps + 20 * most * len(found))
+    return Cost(memory, PER_ITEM * (len(found) + characters) + 40 * steps + 20 * most * len(found))

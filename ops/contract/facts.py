@@ -32,8 +32,8 @@ class Function(Protocol):
     def bind(self, rule: T) -> T:
         """bind(space, *inputs, **attributes): see ``ops.contract.space``."""
 
-    def needs(self, rule: T) -> T:
-        """needs(*inputs, **attributes): see ``ops.contract.needs``."""
+    def cost(self, rule: T) -> T:
+        """cost(*inputs, **attributes) -> ``Cost``: see ``ops.contract.cost``."""
 
     def flops(self, rule: T) -> T:
         """flops(outputs, *inputs, **attributes): how many additions and multiplications the formula

@@ -28,9 +28,9 @@ from typing import Any, cast
 
 import numpy as np
 
+from onnxwalk.ops.contract.cost import Cost, usual
 from onnxwalk.ops.contract.facts import Facts, Function, Mixed, Preparation
 from onnxwalk.ops.contract.graphs import Subgraphs
-from onnxwalk.ops.contract.needs import Need, usual
 
 #: keyword-only parameters that are not attributes:
 #: n_outputs  how many outputs the node names (trailing unnamed ones not counted)
@@ -100,17 +100,17 @@ class Operator:
         return None if self.hints else self.facts.get("bind")
 
     @property
-    def rule(self) -> Callable[..., Need]:
-        """What ``@function.needs`` registered, or ``usual``."""
-        return self.facts.get("needs", usual)
+    def rule(self) -> Callable[..., Cost]:
+        """What ``@function.cost`` registered, or ``usual``."""
+        return self.facts.get("cost", usual)
 
-    def needs(self, *inputs: Any, **keywords: Any) -> Need:
-        """What a call takes at most for these inputs and attributes: see ``ops.contract.needs``."""
+    def cost(self, *inputs: Any, **keywords: Any) -> Cost:
+        """What a call takes at most for these inputs and attributes: see ``ops.contract.cost``."""
         try:
             memory, work = self.rule(*inputs, **keywords)
         except Exception:  # what is wrong is the operator's to tell
             return usual(*inputs)
-        return Need(max(memory, 0), max(work, 0))  # of negative sizes, which it will refuse
+        return Cost(max(memory, 0), max(work, 0))  # of negative sizes, which it will refuse
 
     def flops(self, inputs: Sequence[Any], outputs: Sequence[Any], given: Mapping[str, Any]) -> int:
         """The additions and multiplications of a call, for its values (or arrays of their shapes)

@@ -39,9 +39,9 @@ def prepare_fused_conv(w, b=None, *, activation=None, activation_params=None, po
     )
 
 
-@fused_conv.needs
-def needs_of_fused_conv(x, w, b=None, z=None, *, pool=0, **attributes):
-    return fusion.needs_of_conv(x, w, b, z, **attributes)
+@fused_conv.cost
+def cost_of_fused_conv(x, w, b=None, z=None, *, pool=0, **attributes):
+    return fusion.cost_of_conv(x, w, b, z, **attributes)
 
 
 declare(fused_conv, flops=flops.convolution, batch_axis=batch.first_axis)

@@ -28,14 +28,14 @@ def _of_ids(name: str, layer: Function, prepare_layer: Callable[..., Any]) -> No
     def prepare(*constants: Any, table: np.ndarray, **attributes: Any) -> Any:
         return prepare_layer(*constants, **attributes, _table=table)
 
-    def needs(ids: np.ndarray, *inputs: Any, table: np.ndarray, **attributes: Any) -> Any:
+    def cost(ids: np.ndarray, *inputs: Any, table: np.ndarray, **attributes: Any) -> Any:
         x = np.broadcast_to(table[:1], (*ids.shape, *table.shape[1:]))
-        return recurrent.needs_of_layer(x, *inputs, **attributes)
+        return recurrent.cost_of_layer(x, *inputs, **attributes)
 
     declare(
         of_ids,
         prepare=prepare,
-        needs=needs,
+        cost=cost,
         flops=recurrent.flops_of_layer,
         batch_axis=batch.recurrence,
     )

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from onnxwalk.ops.contract.needs import PER_ELEMENT, Need
-from onnxwalk.ops.shared.needs import PER_ARRAY, PER_CALL, cast_copies, multiply_adds
+from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost
+from onnxwalk.ops.shared.cost import PER_ARRAY, PER_CALL, cast_copies, multiply_adds
 from onnxwalk.ops.shared.windows import BLOCK_BYTES, working_dtype
 
 Activation: TypeAlias = Callable[[np.ndarray], np.ndarray]
@@ -119,7 +119,7 @@ def expect(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
         raise ValueError(f"{name} {array.shape} should be {shape}")
 
 
-def needs_of_recurrence(x: np.ndarray, w: np.ndarray, r: np.ndarray, layout: int) -> Need:
+def cost_of_recurrence(x: np.ndarray, w: np.ndarray, r: np.ndarray, layout: int) -> Cost:
     """y and the states; of a block of steps the inputs, where they are, and twice what they
     contribute to the gates; some arrays of one step; the weights transposed; x and the results in
     the dtype to compute in. Some 25 calls a step."""
@@ -137,4 +137,4 @@ def needs_of_recurrence(x: np.ndarray, w: np.ndarray, r: np.ndarray, layout: int
     called = multiply_adds(macs, work) + directions * steps * 25 * PER_CALL
     read = directions * steps * gates * hidden  # a small batch reads R in each step
     elements = directions * steps * batch * gates
-    return Need(memory, called + 4 * read + PER_ELEMENT * elements + 20 * (x.size + w.size))
+    return Cost(memory, called + 4 * read + PER_ELEMENT * elements + 20 * (x.size + w.size))

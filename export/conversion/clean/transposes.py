@@ -184,15 +184,15 @@ def _gain(found: _Map, region: dict[str, Any], perm: list[int]) -> int:
         others = name in found.held or any(r.output[0] not in region for r in found.readers[name])
         gain += (_perm(producer) == perm) - others
     for name in inside:
-        needs = name in found.held
+        cost = name in found.held
         for reader in found.readers[name]:
             if reader.output[0] in region:
                 continue
             if _moves(reader):
                 gain += _perm(reader) == _inverse(perm)
             else:
-                needs = needs or not _sinks(found.draft, reader, perm)
-        gain -= needs
+                cost = cost or not _sinks(found.draft, reader, perm)
+        gain -= cost
     return gain
 
 

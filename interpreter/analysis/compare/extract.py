@@ -13,7 +13,7 @@ from onnxwalk.interpreter.analysis.compare.comparison import Comparison, Sides, 
 from onnxwalk.interpreter.analysis.compare.metrics import Tolerance
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.files import write
-from onnxwalk.interpreter.optional import need
+from onnxwalk.interpreter.optional import require
 
 #: protobuf holds no more
 _MOST = (1 << 31) - 1
@@ -28,7 +28,7 @@ def extract(
     Returns the names of the outputs. Raises InvalidInputError when it can't be written,
     OnnxWalkError when a side can't run.
     """
-    onnx = need("onnx")
+    onnx = require("onnx")
     assert cause.node is not None
     session = sides.session
     source = session.model.source

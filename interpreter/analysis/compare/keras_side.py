@@ -13,7 +13,7 @@ import numpy as np
 from onnxwalk.interpreter.analysis.compare.sides import Feeds, chunks, explained, handed_out
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.ir.model import TensorInfo, TensorType
-from onnxwalk.interpreter.optional import held_back, need
+from onnxwalk.interpreter.optional import held_back, require
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES
 
 _Shape = tuple[int | None, ...]
@@ -39,7 +39,7 @@ class KerasModel:
             raise InvalidInputError(f"{path}: no such file")
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         with held_back():
-            self._keras = need("keras")
+            self._keras = require("keras")
         self.label, self._memory = path, memory
         with explained(path), held_back():
             self.model = self._keras.saving.load_model(path, compile=False)

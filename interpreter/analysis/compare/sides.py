@@ -15,7 +15,7 @@ import numpy as np
 from onnxwalk.interpreter.analysis.compare.metrics import nbytes
 from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError
 from onnxwalk.interpreter.ir.plan import NOTHING, Plan
-from onnxwalk.interpreter.optional import need, onnxruntime_session
+from onnxwalk.interpreter.optional import onnxruntime_session, require
 from onnxwalk.interpreter.runtime.trace import Event, Trace
 from onnxwalk.interpreter.session import Session
 
@@ -164,7 +164,7 @@ class OnnxRuntime(Chunked):
     """ONNX Runtime, with its own optimizations around the outputs asked for."""
 
     def opened(self, names: Sequence[str]) -> Callable[[Feeds], list[Any]]:
-        onnx = need("onnx")
+        onnx = require("onnx")
         path = self.walk.session.model.source
         model: str | bytes = path
         if set(names) - {info.name for info in self.walk.session.outputs}:
@@ -189,7 +189,7 @@ class Reference:
         return self.walk.names(feeds)
 
     def stream(self, feeds: Feeds, names: Collection[str]) -> Iterator[tuple[str, Any]]:
-        evaluator = need("onnx.reference").ReferenceEvaluator
+        evaluator = require("onnx.reference").ReferenceEvaluator
         with explained(self.label):
             if self._evaluator is None:
                 self._evaluator = evaluator(self.walk.session.model.source)

@@ -78,10 +78,10 @@ class _Folding:
             release=(),
             node=node,
             operator=operator,
-            needs=partial(operator.needs, **attributes),
+            cost=partial(operator.cost, **attributes),
         )
         try:
-            if operator.needs(*inputs, **attributes).memory > _MOST_AT_ONCE * most:
+            if operator.cost(*inputs, **attributes).memory > _MOST_AT_ONCE * most:
                 return None  # what is too large to be kept needn't be computed
             results = call(step, inputs)
         except Exception:

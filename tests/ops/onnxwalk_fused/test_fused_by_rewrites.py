@@ -46,7 +46,7 @@ def test_layers_of_ids(name, gates):
     expected = registry.lookup("", name, 22).function(table[ids], w, r)
     assert_same(layer.function(ids, w, r, table=table), expected)
     assert_same(layer.preparation.function(w, r, table=table)(ids), expected, rtol=1e-5, atol=1e-6)
-    assert layer.needs(ids, w, r, table=table).memory > expected[0].nbytes
+    assert layer.cost(ids, w, r, table=table).memory > expected[0].nbytes
 
 
 def test_no_file_may_use_the_domain():

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from onnxwalk.ops import registry
-from onnxwalk.ops.contract.needs import Need, nothing, usual
+from onnxwalk.ops.contract.cost import Cost, nothing, usual
 from onnxwalk.ops.contract.registry import REQUIRED, Registry
 from tests.support.harness import all_cases
 from tests.support.large_cases import large_cases
@@ -74,11 +74,11 @@ def test_small_calls(cases, gaps):
     for case in cases:
         operator, keywords = operator_of(case), keywords_of(case)
         inputs = list(map(with_gaps, case.inputs)) if gaps else case.inputs
-        need = operator.rule(*inputs, **keywords)
+        cost = operator.rule(*inputs, **keywords)
         operator.function(*inputs, **keywords)  # what a first call fills caches with is no matter
         peak, _ = peak_of(operator.function, inputs, keywords)
-        if peak > need.memory + SMALL:
-            too_low.append(f"{case}: {peak} > {need.memory} + {SMALL}")
+        if peak > cost.memory + SMALL:
+            too_low.append(f"{case}: {peak} > {cost.memory} + {SMALL}")
     assert not too_low
 
 
@@ -89,34 +89,34 @@ NOT_TIGHT = {"ImageDecoder", "Tokenizer"}
 def test_large_calls():
     wrong = []
     for case in large_cases():
-        need = case.operator.rule(*case.inputs, **case.keywords)
+        cost = case.operator.rule(*case.inputs, **case.keywords)
         peak, _ = peak_of(case.operator.function, case.inputs, case.keywords)
         most = LOOSE * peak + BUFFERS if case.operator.name not in NOT_TIGHT else HUGE
-        if not peak <= need.memory + BUFFERS or not need.memory <= most:
-            wrong.append(f"{case}: peak {peak:,}, need {need.memory:,}")
+        if not peak <= cost.memory + BUFFERS or not cost.memory <= most:
+            wrong.append(f"{case}: peak {peak:,}, cost {cost.memory:,}")
     assert not wrong
 
 
 #: rules of which no large call makes sense: views, lists, maps, and others that call measured ones
 NO_LARGE_CALL = {
-    "onnxwalk.ops.contract.needs.nothing",
+    "onnxwalk.ops.contract.cost.nothing",
     "onnxwalk.ops.ai_onnx.cast.<lambda>",
-    "onnxwalk.ops.ai_onnx.cast.needs_of_cast_by_name",
-    "onnxwalk.ops.ai_onnx.cast.needs_of_cast_like",
+    "onnxwalk.ops.ai_onnx.cast.cost_of_cast_by_name",
+    "onnxwalk.ops.ai_onnx.cast.cost_of_cast_like",
     "onnxwalk.ops.ai_onnx.creation.<lambda>",
-    "onnxwalk.ops.ai_onnx.image.needs_of_upsample",
-    "onnxwalk.ops.ai_onnx.image.needs_of_upsample_images",
-    "onnxwalk.ops.com_microsoft.linear.needs_of_conv_transpose",
-    "onnxwalk.ops.com_microsoft.normalization.needs_of_q_embedding",
-    "onnxwalk.ops.com_microsoft.quantize.needs_of_dynamic_quantize_lstm",
-    "onnxwalk.ops.com_microsoft.quantize.needs_of_quantize_linear",
-    "onnxwalk.ops.com_microsoft.shape.needs_of_nhwc_max_pool",
-    "onnxwalk.ops.com_microsoft.shape.needs_of_pad",
-    "onnxwalk.ops.com_microsoft.shape.needs_of_range",
-    "onnxwalk.ops.ai_onnx_ml.maps.needs_of_cast_map",
-    "onnxwalk.ops.ai_onnx_ml.maps.needs_of_dict_vectorizer",
-    "onnxwalk.ops.ai_onnx.dropout.needs_of_dropout_by_flag",
-    "onnxwalk.ops.ai_onnx.signal.needs_of_dft_along",
+    "onnxwalk.ops.ai_onnx.image.cost_of_upsample",
+    "onnxwalk.ops.ai_onnx.image.cost_of_upsample_images",
+    "onnxwalk.ops.com_microsoft.linear.cost_of_conv_transpose",
+    "onnxwalk.ops.com_microsoft.normalization.cost_of_q_embedding",
+    "onnxwalk.ops.com_microsoft.quantize.cost_of_dynamic_quantize_lstm",
+    "onnxwalk.ops.com_microsoft.quantize.cost_of_quantize_linear",
+    "onnxwalk.ops.com_microsoft.shape.cost_of_nhwc_max_pool",
+    "onnxwalk.ops.com_microsoft.shape.cost_of_pad",
+    "onnxwalk.ops.com_microsoft.shape.cost_of_range",
+    "onnxwalk.ops.ai_onnx_ml.maps.cost_of_cast_map",
+    "onnxwalk.ops.ai_onnx_ml.maps.cost_of_dict_vectorizer",
+    "onnxwalk.ops.ai_onnx.dropout.cost_of_dropout_by_flag",
+    "onnxwalk.ops.ai_onnx.signal.cost_of_dft_along",
 }
 
 
@@ -131,7 +131,7 @@ def test_large_elementwise_calls(cases):
     too_low = []
     for case in cases:
         operator, keywords = operator_of(case), keywords_of(case)
-        if name_of(operator.rule) != "onnxwalk.ops.shared.needs.elementwise":
+        if name_of(operator.rule) != "onnxwalk.ops.shared.cost.elementwise":
             continue
         arrays = [x for x in case.inputs if isinstance(x, np.ndarray) and x.dtype.kind != "O"]
         if len(arrays) < len(case.inputs) or len({x.shape for x in arrays}) != 1:
@@ -139,10 +139,10 @@ def test_large_elementwise_calls(cases):
         inputs = [np.resize(x, (1 << 16, *x.shape[1:])) for x in arrays if x.ndim]
         if len(inputs) < len(arrays) or inputs[0].size > 1 << 22:
             continue
-        need = operator.rule(*inputs, **keywords)
+        cost = operator.rule(*inputs, **keywords)
         peak, _ = peak_of(operator.function, inputs, keywords)
-        if peak > need.memory + BUFFERS:
-            too_low.append(f"{case}: {peak} > {need.memory}")
+        if peak > cost.memory + BUFFERS:
+            too_low.append(f"{case}: {peak} > {cost.memory}")
     assert not too_low
 
 
@@ -253,25 +253,25 @@ def test_hostile_numbers(name, opset, inputs, attributes):
     attributes = dict(attributes)
     operator = registry.lookup(attributes.pop("domain", ""), name, opset)
     view = attributes.pop("view", False)
-    peak, need = peak_of(operator.rule, inputs, attributes)
-    assert isinstance(need.memory, int) and isinstance(need.work, int)
+    peak, cost = peak_of(operator.rule, inputs, attributes)
+    assert isinstance(cost.memory, int) and isinstance(cost.work, int)
     assert peak < 1 << 16, "a rule makes nothing"
     if view:
-        assert need == Need(0)
+        assert cost == Cost(0)
     else:
-        assert max(need.memory, need.work) > 1 << 50
+        assert max(cost.memory, cost.work) > 1 << 50
 
 
 def test_work_that_only_loops():
     """Steps and taps that compute next to nothing take time nevertheless."""
     steps = np.broadcast_to(np.float32(0), (10**7, 1, 1))
     weights = np.zeros((1, 4, 1), np.float32)
-    assert registry.lookup("", "LSTM", 22).needs(steps, weights, weights).work > 10**10
+    assert registry.lookup("", "LSTM", 22).cost(steps, weights, weights).work > 10**10
     text = np.array(["a" * 40], object)
-    assert registry.lookup("", "RegexFullMatch", 20).needs(text, pattern="(a+)+b").work > 10**12
+    assert registry.lookup("", "RegexFullMatch", 20).cost(text, pattern="(a+)+b").work > 10**12
     one = np.ones((1, 1, 1, 1), np.float32)
     pool = {"kernel_shape": [10**7, 1], "pads": [10**7, 0, 10**7, 0]}
-    assert registry.lookup("", "MaxPool", 22).needs(one, **pool).work > 10**10
+    assert registry.lookup("", "MaxPool", 22).cost(one, **pool).work > 10**10
 
 
 def test_a_rule_that_raises_leaves_it_to_the_operator():
@@ -285,7 +285,7 @@ def test_a_rule_that_raises_leaves_it_to_the_operator():
         ("LSTM", 22, [X, X, X], {}),
     ]:
         operator = registry.lookup("", name, opset)
-        assert operator.needs(*inputs, **keywords).memory >= 0
+        assert operator.cost(*inputs, **keywords).memory >= 0
         with pytest.raises(Exception):  # noqa: B017
             operator.function(*inputs, **keywords)
 
@@ -310,13 +310,13 @@ def test_the_default_is_the_usual():
         return x * factor
 
     operator = mine.lookup("", "Twice", 1)
-    assert operator.rule is usual and operator.needs(X, factor=3.0) == usual(X)
-    twice.needs(nothing)
-    assert operator.needs(X) == Need(0)
+    assert operator.rule is usual and operator.cost(X, factor=3.0) == usual(X)
+    twice.cost(nothing)
+    assert operator.cost(X) == Cost(0)
 
 
 def test_a_wrong_type_does_not_hide_what_is_needed():
     """The rule must not fail where the operator would only tell after it has drawn."""
     x = np.ones((3, 3), np.float32)
-    need = registry.lookup("", "Multinomial", 7).needs(x, dtype=99, sample_size=HUGE)
-    assert need.memory > HUGE
+    cost = registry.lookup("", "Multinomial", 7).cost(x, dtype=99, sample_size=HUGE)
+    assert cost.memory > HUGE

@@ -1,6 +1,6 @@
 """How the time of large calls compares with what the operators say that it is at most:
 
-    python -m tests.programs.benchmarks.needs [OPERATOR …]
+    python -m tests.programs.benchmarks.cost [OPERATOR …]
 
 ``Need.work`` is meant for one core that is half as fast as this one when nothing else runs: the
 ratio of the measured time to it should be 0.7 at most, and for common operators not below 0.02.
@@ -43,7 +43,7 @@ def ratio(case: Large) -> float:
             start = time.process_time_ns()
             function(*case.inputs, **case.keywords)
             times.append(time.process_time_ns() - start)
-    return min(times) / max(1, case.operator.needs(*case.inputs, **case.keywords).work)
+    return min(times) / max(1, case.operator.cost(*case.inputs, **case.keywords).work)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What the rules of families are made of: how much a call takes at most, by what it does.
 
-See ``ops.contract.needs`` for what a rule is.
+See ``ops.contract.cost`` for what a rule is.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost, Rule, arrays_in, broadcast, size
 from onnxwalk.ops.contract.dtypes import is_short_float
-from onnxwalk.ops.contract.needs import PER_ELEMENT, Need, Rule, arrays_in, broadcast, size
 from onnxwalk.ops.shared.axes import normalize_axis
 
 #: nanoseconds for an element: of sums, copies and comparisons
@@ -46,7 +46,7 @@ def elementwise(
     copied first.
     """
 
-    def rule(*inputs: Any, **attributes: Any) -> Need:
+    def rule(*inputs: Any, **attributes: Any) -> Cost:
         arrays = list(arrays_in(inputs))
         count = size(broadcast(x.shape for x in arrays))
         kind = arrays[0].dtype if dtype is None else np.dtype(dtype)
@@ -56,7 +56,7 @@ def elementwise(
         if blockwise:
             memory += gathered(arrays[0]) + blockwise * 8 * min(count, 1 << 14)
         each = per_element + rounding(kind)
-        return Need(math.ceil(memory), math.ceil(each * count) + texts_work(*arrays))
+        return Cost(math.ceil(memory), math.ceil(each * count) + texts_work(*arrays))
 
     return rule
 
@@ -66,17 +66,17 @@ def rounding(dtype: np.dtype) -> int:
     return TO_HALF if dtype == np.float16 else 0
 
 
-def result(shape: Iterable[int], dtype: Any, *, copies: float = 1, per_element: float = 5) -> Need:
+def result(shape: Iterable[int], dtype: Any, *, copies: float = 1, per_element: float = 5) -> Cost:
     """Of an operator that fills an array of this shape, with ``copies`` of its size at once and
     ``per_element`` nanoseconds for each element."""
     count = size(shape)
     memory = math.ceil(copies * count * np.dtype(dtype).itemsize)
-    return Need(memory, math.ceil(per_element * count))
+    return Cost(memory, math.ceil(per_element * count))
 
 
-def together(*needs: Need) -> Need:
+def together(*cost: Cost) -> Cost:
     """Of one after the other, where nothing is let go in between."""
-    return Need(sum(need.memory for need in needs), sum(need.work for need in needs))
+    return Cost(sum(cost.memory for cost in cost), sum(cost.work for cost in cost))
 
 
 # --- sizes ----------------------------------------------------------------------------------------

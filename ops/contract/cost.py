@@ -1,19 +1,19 @@
 """What a call takes at most: known before it is made, so that a limit can be kept.
 
-``@operator.needs`` registers a function of the operator's inputs and attributes, which has their
-values at hand and gives a ``Need``. It is called as the operator is: inputs by position, those
+``@operator.cost`` registers a function of the operator's inputs and attributes, which has their
+values at hand and gives a ``Cost``. It is called as the operator is: inputs by position, those
 attributes that the node has by keyword, and so may be ``n_outputs`` and ``rng``; what it doesn't
 look at goes to ``**_``. It computes nothing but sizes, in Python's integers: whatever a file asks
 for (2**62 copies) must give an answer, never an error. What is wrong with the inputs (wrong ranks,
 negative sizes) is the operator's to tell: where a rule raises, so must the operator, before it
-makes anything large (``Operator.needs`` then takes the ``usual`` for granted).
+makes anything large (``Operator.cost`` then takes the ``usual`` for granted).
 
 A view takes nothing, and neither does what an operator's subgraphs make: they are asked
 themselves. Blocks of which there is one at a time, ``BLOCK`` at most, aren't counted.
 
 Operators that compute their results value by value, of the size that their inputs have together or
 to which they broadcast, need none: ``usual`` is theirs. What the rules of families are made of
-is in ``ops.shared.needs``.
+is in ``ops.shared.cost``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 
-class Need(NamedTuple):
+class Cost(NamedTuple):
     """What one call takes at most."""
 
     #: bytes that are new, all at once: the results and what they are computed with
@@ -35,7 +35,7 @@ class Need(NamedTuple):
     work: int = 0
 
 
-Rule = Callable[..., Need]
+Rule = Callable[..., Cost]
 
 #: bytes of intermediate results that an operator which works block by block may have
 BLOCK = 1 << 21
@@ -49,16 +49,16 @@ PER_ELEMENT = 60
 # --- rules ----------------------------------------------------------------------------------------
 
 
-def usual(*inputs: Any, **attributes: Any) -> Need:
+def usual(*inputs: Any, **attributes: Any) -> Cost:
     """Of an operator that computes value by value, or reduces, or normalizes."""
     arrays = list(arrays_in(inputs))
     count = max(size(broadcast(x.shape for x in arrays)), sum(x.size for x in arrays))
-    return Need(_COPIES * 8 * count, PER_ELEMENT * count)
+    return Cost(_COPIES * 8 * count, PER_ELEMENT * count)
 
 
-def nothing(*inputs: Any, **attributes: Any) -> Need:
+def nothing(*inputs: Any, **attributes: Any) -> Cost:
     """Of an operator that looks at its inputs in another way, or asks for their shapes."""
-    return Need(0)
+    return Cost(0)
 
 
 # --- sizes ----------------------------------------------------------------------------------------
