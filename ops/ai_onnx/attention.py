@@ -15,6 +15,7 @@ from onnxwalk.ops.ai_onnx.activation import softmax, swish
 from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost, size
 from onnxwalk.ops.contract.dtypes import element_type, numpy_dtype
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.cost import elementwise, multiply_adds, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import in_float32, wide
@@ -22,133 +23,33 @@ from onnxwalk.ops.shared.numeric import in_float32, wide
 _FLOATS = ("float", "double", "float16", "bfloat16")
 
 
-@op("Attention", since=24, without=["left_window_size", "right_window_size"])
-@op("Attention", since=25)
-def attention(
-    q,
-    k,
-    v,
-    attn_mask=None,
-    past_key=None,
-    past_value=None,
-    nonpad_kv_seqlen=None,
-    *,
-    is_causal=0,
-    kv_num_heads=None,
-    left_window_size=-1,
-    q_num_heads=None,
-    qk_matmul_output_mode=0,
-    right_window_size=-1,
-    scale=None,
-    softcap=0.0,
-    softmax_precision=None,
-):
-    """Y = softmax(softcap·tanh(scale·Q @ Kᵀ / softcap) + bias) @ V
-
-    Q (B, H, S, D), K (B, G, T, D), V (B, G, T, E) with G dividing H: a key's head serves H / G
-    heads of queries; or all as (B, S, heads·D), which takes q_num_heads and kv_num_heads. Y
-    (B, H, S, E) or (B, S, H·E). scale is 1 / √D by default; no softcap is 0.
-
-    attn_mask goes with (B, H, S, T): true where a key counts, or numbers to add. It may be shorter
-    than T; what is missing doesn't count. past_key and past_value (B, G, P, …) go in front of K and
-    V, which together are present_key and present_value. nonpad_kv_seqlen (B) says how many keys of
-    K count. Query i is at p = i + offset, the offset being P, or nonpad_kv_seqlen - S, or 0.
-    ``is_causal``: only keys j <= p count; and p - left_window_size <= j <= p + right_window_size.
-    A query without any key gives 0.
-
-    qk_matmul_output is softmax's argument before softcap (mode 0), before the bias (1), after it
-    (2), or softmax itself (3).
-
-    Spec: Attention-24, Attention-25.
-    """
-    if attn_mask is not None and attn_mask.ndim and k.ndim > 1:
-        total = k.shape[-2] + (0 if past_key is None else past_key.shape[2])
-        missing = [(0, 0)] * (attn_mask.ndim - 1) + [(0, max(0, total - attn_mask.shape[-1]))]
-        never = False if attn_mask.dtype == np.bool_ else -np.inf
-        if attn_mask.dtype.kind in "iu":
-            attn_mask = attn_mask.astype(np.float64)
-        attn_mask = np.pad(wide(attn_mask), missing, constant_values=never)
-    return _attention(
-        q,
-        k,
-        v,
-        attn_mask,
-        past_key,
-        past_value,
-        nonpad_kv_seqlen,
-        is_causal=is_causal,
-        heads=(q_num_heads, kv_num_heads),
-        window=(left_window_size, right_window_size),
-        qk_matmul_output_mode=qk_matmul_output_mode,
-        scale=scale,
-        softcap=softcap,
-        softmax_precision=softmax_precision,
-    )
-
-
-@op("Attention", since=23)
-def attention_over_own_cache(
-    q,
-    k,
-    v,
-    attn_mask=None,
-    past_key=None,
-    past_value=None,
-    *,
-    is_causal=0,
-    kv_num_heads=None,
-    q_num_heads=None,
-    qk_matmul_output_mode=0,
-    scale=None,
-    softcap=0.0,
-    softmax_precision=None,
-):
-    """Attention whose attn_mask must go with (B, H, S, T): a last axis of 1 counts for every key.
-
-    Spec: Attention-23.
-    """
-    return _attention(
-        q,
-        k,
-        v,
-        attn_mask,
-        past_key,
-        past_value,
-        None,
-        is_causal=is_causal,
-        heads=(q_num_heads, kv_num_heads),
-        window=(-1, -1),
-        qk_matmul_output_mode=qk_matmul_output_mode,
-        scale=scale,
-        softcap=softcap,
-        softmax_precision=softmax_precision,
-    )
-
-
-def _attention(
+def attend(
     q: np.ndarray,
     k: np.ndarray,
     v: np.ndarray,
-    attn_mask: np.ndarray | None,
-    past_key: np.ndarray | None,
-    past_value: np.ndarray | None,
-    nonpad_kv_seqlen: np.ndarray | None,
+    attn_mask: np.ndarray | None = None,
+    past_key: np.ndarray | None = None,
+    past_value: np.ndarray | None = None,
+    nonpad_kv_seqlen: np.ndarray | None = None,
     *,
-    is_causal: int,
-    heads: tuple[int | None, int | None],
-    window: tuple[int, int],
-    qk_matmul_output_mode: int,
-    scale: float | None,
-    softcap: float,
-    softmax_precision: int | None,
+    is_causal: int = 0,
+    kv_num_heads: int | None = None,
+    left_window_size: int = -1,
+    q_num_heads: int | None = None,
+    qk_matmul_output_mode: int = 0,
+    right_window_size: int = -1,
+    scale: float | None = None,
+    softcap: float = 0.0,
+    softmax_precision: int | None = None,
 ) -> tuple[np.ndarray, ...]:
+    """Y, the present keys and values, and qk_matmul_output: see ``attention``."""
     packed, dtype = q.ndim == 3, q.dtype
     if not q.ndim == k.ndim == v.ndim or q.ndim not in (3, 4):
         raise ValueError(f"Q {q.shape}, K {k.shape} and V {v.shape} should be of rank 3 or 4")
     if packed:
-        if not heads[0] or not heads[1]:
+        if not q_num_heads or not kv_num_heads:
             raise ValueError("Q, K and V of rank 3 need q_num_heads and kv_num_heads")
-        q, k, v = split_heads(q, heads[0]), split_heads(k, heads[1]), split_heads(v, heads[1])
+        q, k, v = (split_heads(q, q_num_heads), *(split_heads(x, kv_num_heads) for x in (k, v)))
     if (past_key is None) != (past_value is None):
         raise ValueError("past_key and past_value go together")
     past = 0
@@ -182,10 +83,10 @@ def _attention(
     key = np.arange(keys)
     if is_causal:
         allowed = allowed & (key <= place)
-    if window[0] >= 0:
-        allowed = allowed & (key >= place - window[0])
-    if window[1] >= 0:
-        allowed = allowed & (key <= place + window[1])
+    if left_window_size >= 0:
+        allowed = allowed & (key >= place - left_window_size)
+    if right_window_size >= 0:
+        allowed = allowed & (key <= place + right_window_size)
     if nonpad_kv_seqlen is not None:
         if nonpad_kv_seqlen.shape != (batch,):
             raise ValueError(f"nonpad_kv_seqlen {nonpad_kv_seqlen.shape} should be ({batch},)")
@@ -219,6 +120,50 @@ def _attention(
         v,
         shown[qk_matmul_output_mode].astype(dtype, copy=False),
     )
+
+
+@op("Attention", since=24, without=["left_window_size", "right_window_size"])
+@op("Attention", since=25)
+@attributes_of(attend)
+def attention(
+    q, k, v, attn_mask=None, past_key=None, past_value=None, nonpad_kv_seqlen=None, **attributes
+):
+    """Y = softmax(softcap·tanh(scale·Q @ Kᵀ / softcap) + bias) @ V
+
+    Q (B, H, S, D), K (B, G, T, D), V (B, G, T, E) with G dividing H: a key's head serves H / G
+    heads of queries; or all as (B, S, heads·D), which takes q_num_heads and kv_num_heads. Y
+    (B, H, S, E) or (B, S, H·E). scale is 1 / √D by default; no softcap is 0.
+
+    attn_mask goes with (B, H, S, T): true where a key counts, or numbers to add. It may be shorter
+    than T; what is missing doesn't count. past_key and past_value (B, G, P, …) go in front of K and
+    V, which together are present_key and present_value. nonpad_kv_seqlen (B) says how many keys of
+    K count. Query i is at p = i + offset, the offset being P, or nonpad_kv_seqlen - S, or 0.
+    ``is_causal``: only keys j <= p count; and p - left_window_size <= j <= p + right_window_size.
+    A query without any key gives 0.
+
+    qk_matmul_output is softmax's argument before softcap (mode 0), before the bias (1), after it
+    (2), or softmax itself (3).
+
+    Spec: Attention-24, Attention-25.
+    """
+    if attn_mask is not None and attn_mask.ndim and k.ndim > 1:
+        total = k.shape[-2] + (0 if past_key is None else past_key.shape[2])
+        missing = [(0, 0)] * (attn_mask.ndim - 1) + [(0, max(0, total - attn_mask.shape[-1]))]
+        never = False if attn_mask.dtype == np.bool_ else -np.inf
+        if attn_mask.dtype.kind in "iu":
+            attn_mask = attn_mask.astype(np.float64)
+        attn_mask = np.pad(wide(attn_mask), missing, constant_values=never)
+    return attend(q, k, v, attn_mask, past_key, past_value, nonpad_kv_seqlen, **attributes)
+
+
+@op("Attention", since=23)
+@attributes_of(attend, without=["left_window_size", "right_window_size"])
+def attention_over_own_cache(q, k, v, attn_mask=None, past_key=None, past_value=None, **attributes):
+    """Attention whose attn_mask must go with (B, H, S, T): a last axis of 1 counts for every key.
+
+    Spec: Attention-23.
+    """
+    return attend(q, k, v, attn_mask, past_key, past_value, **attributes)
 
 
 @attention.cost

@@ -22,6 +22,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from onnxwalk.ops.contract.cost import BLOCK, Cost, size
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.contract.space import with_bind
 from onnxwalk.ops.fast.conv import Weights, bind_conv
 from onnxwalk.ops.fast.epilogue import Epilogue
@@ -43,18 +44,8 @@ from onnxwalk.ops.shared.windows import (
 
 
 @op("Conv", since=1)
-def conv(
-    x,
-    w,
-    b=None,
-    *,
-    auto_pad="NOTSET",
-    dilations=None,
-    group=1,
-    kernel_shape=None,
-    pads=None,
-    strides=None,
-):
+@attributes_of(axes_of, without=["ceil_mode"])
+def conv(x, w, b=None, *, group=1, kernel_shape=None, **windows):
     """y[n, m, o] = b[m] + sum over c, k of x[n, c, o * stride + k * dilation - pad] * w[m, c, k]
 
     x (N, C, D1 … Dn), w (M, C / group, K1 … Kn), b (M); y (N, M, O1 … On). Output channels are
@@ -63,30 +54,11 @@ def conv(
 
     Spec: Conv-1, Conv-11 (strides and dilations default to 1), Conv-22 (bfloat16).
     """
-    return prepare_conv(
-        w,
-        b,
-        auto_pad=auto_pad,
-        dilations=dilations,
-        group=group,
-        kernel_shape=kernel_shape,
-        pads=pads,
-        strides=strides,
-    )(x)
+    return prepare_conv(w, b, group=group, kernel_shape=kernel_shape, **windows)(x)
 
 
 @conv.prepare
-def prepare_conv(
-    w,
-    b=None,
-    *,
-    auto_pad="NOTSET",
-    dilations=None,
-    group=1,
-    kernel_shape=None,
-    pads=None,
-    strides=None,
-):
+def prepare_conv(w, b=None, *, group=1, kernel_shape=None, **windows):
     """Conv with known weights, which are laid out for the GEMM once (per layout of the input)."""
     kernel = check_weights(w, kernel_shape)
     if group < 1 or w.shape[0] % group:
@@ -97,15 +69,7 @@ def prepare_conv(
         b = b.astype(work, copy=False)
 
     if group == 1 and _all_alike(w, b):
-        one = prepare_conv(
-            w[:1],
-            None if b is None else b[:1],
-            auto_pad=auto_pad,
-            dilations=dilations,
-            kernel_shape=kernel_shape,
-            pads=pads,
-            strides=strides,
-        )
+        one = prepare_conv(w[:1], None if b is None else b[:1], **windows)
         return lambda x: np.repeat(one(x), len(w), axis=1)
 
     @functools.cache
@@ -113,14 +77,7 @@ def prepare_conv(
         return layout(w.astype(work, copy=False), group)
 
     def axes_for(x):
-        return axes_of(
-            x.shape[2:],
-            kernel,
-            strides=strides,
-            dilations=dilations,
-            pads=pads,
-            auto_pad=auto_pad,
-        )
+        return axes_of(x.shape[2:], kernel, **windows)
 
     def apply(x):
         if x.ndim != w.ndim or x.shape[1] != w.shape[1] * group:
@@ -140,10 +97,11 @@ def prepare_conv(
             return None
         return bind_conv(space, x, weights, axes_for(x), Epilogue(b, activation, pool), residual)
 
-    margin = None
+    margin, pads = None, windows.get("pads")
     if pads and len(pads) == 4 and any(pads):
         margin = tuple(pads)  # and what Winograd's tiles may reach beyond
-        if kernel in ((3, 3), (5, 5), (7, 7)) and group == 1 and set(strides or [1]) == {1}:
+        stride_1 = set(windows.get("strides") or [1]) == {1}
+        if kernel in ((3, 3), (5, 5), (7, 7)) and group == 1 and stride_1:
             margin = (*pads[:2], pads[2] + 3, pads[3] + 3)
     return with_bind(apply, bind, margin)
 
@@ -154,22 +112,12 @@ def cost_of_conv(
     w: np.ndarray,
     b: np.ndarray | None = None,
     *,
-    auto_pad: str = "NOTSET",
-    dilations: Sequence[int] | None = None,
     group: int = 1,
-    pads: Sequence[int] | None = None,
-    strides: Sequence[int] | None = None,
-    **_: Any,
+    kernel_shape: Sequence[int] | None = None,
+    **attributes: Any,
 ) -> Cost:
     """x in its padding, the weights in another order, the result, and blocks of columns."""
-    axes = axes_of(
-        x.shape[2:],
-        w.shape[2:],
-        strides=strides,
-        dilations=dilations,
-        pads=pads,
-        auto_pad=auto_pad,
-    )
+    axes = axes_of(x.shape[2:], w.shape[2:], **attributes)
     work = working_dtype(w.dtype)
     windows = size(axis.windows for axis in axes)
     channels = (len(x), x.shape[1])
@@ -195,21 +143,12 @@ def shape_of_conv(
     x: np.ndarray,
     w: np.ndarray,
     *,
-    auto_pad: str = "NOTSET",
-    dilations: Sequence[int] | None = None,
-    pads: Sequence[int] | None = None,
-    strides: Sequence[int] | None = None,
-    **_: Any,
+    group: int = 1,
+    kernel_shape: Sequence[int] | None = None,
+    **windows: Any,
 ) -> tuple[int, ...]:
     """(N, M, O1 … On), from what ``conv`` is given."""
-    axes = axes_of(
-        x.shape[2:],
-        w.shape[2:],
-        strides=strides,
-        dilations=dilations,
-        pads=pads,
-        auto_pad=auto_pad,
-    )
+    axes = axes_of(x.shape[2:], w.shape[2:], **windows)
     return (len(x), len(w), *(axis.windows for axis in axes))
 
 

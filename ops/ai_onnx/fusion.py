@@ -70,8 +70,8 @@ def prepare_conv(
     w: np.ndarray,
     b: np.ndarray | None,
     *,
-    activation: str | None,
-    activation_params: Sequence[float] | None,
+    activation: str | None = None,
+    activation_params: Sequence[float] | None = None,
     allowed: Sequence[str],
     z_broadcasts: bool = False,
     pool: bool = False,
@@ -119,9 +119,16 @@ def with_activation(cost: Cost, shape: Iterable[int], item: int, more: int = 2) 
 
 
 def cost_of_conv(
-    x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None, z: np.ndarray | None = None, **a: Any
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray | None = None,
+    z: np.ndarray | None = None,
+    *,
+    activation: str | None = None,
+    activation_params: Sequence[float] | None = None,
+    **attributes: Any,
 ) -> Cost:
-    """See ``conv.needs_of_conv``, and those of the sum and the activation."""
-    shape = conv.shape_of_conv(x, w, **a)
-    cost = conv.cost_of_conv(x, w, b, **a)
+    """The cost of the convolution, of the sum and of the activation."""
+    shape = conv.shape_of_conv(x, w, **attributes)
+    cost = conv.cost_of_conv(x, w, b, **attributes)
     return with_activation(cost, shape, wide_itemsize(x.dtype), 1 if z is None else 2)

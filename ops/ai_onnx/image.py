@@ -17,6 +17,7 @@ from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.cost import size as count_of
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.fast.image import bind_resize
 from onnxwalk.ops.shared import flops
 from onnxwalk.ops.shared.cost import PER_CALL, multiply_adds, wide_itemsize
@@ -137,35 +138,13 @@ def _cost_of_plan(x: np.ndarray, plan: dict[int, Axis], support: int, antialias:
 
 
 @op("Resize", since=11)
-def resize_with_required_inputs(
-    x,
-    roi,
-    scales,
-    sizes=None,
-    *,
-    coordinate_transformation_mode="half_pixel",
-    cubic_coeff_a=-0.75,
-    exclude_outside=0,
-    extrapolation_value=0.0,
-    mode="nearest",
-    nearest_mode="round_prefer_floor",
-):
+@attributes_of(resize, without=["antialias", "axes", "keep_aspect_ratio_policy"])
+def resize_with_required_inputs(x, roi, scales, sizes=None, **attributes):
     """Resize when roi and scales could not be left out: empty ones stand for none
 
     Spec: Resize-11. It has tf_half_pixel_for_nn: x(i) = (i + 0.5) / scale, which 13 took out.
     """
-    return resize(
-        x,
-        roi,
-        scales,
-        sizes,
-        coordinate_transformation_mode=coordinate_transformation_mode,
-        cubic_coeff_a=cubic_coeff_a,
-        exclude_outside=exclude_outside,
-        extrapolation_value=extrapolation_value,
-        mode=mode,
-        nearest_mode=nearest_mode,
-    )
+    return resize(x, roi, scales, sizes, **attributes)
 
 
 resize_with_required_inputs.bind(bind_resize)

@@ -10,6 +10,7 @@ import numpy as np
 
 from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.fast.linear import bind_gemm, bind_matmul
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.cost import (
@@ -63,39 +64,25 @@ def _scaled(x: np.ndarray, factor: float) -> np.ndarray:
 
 
 @op("Gemm", since=7, until=11)
-def gemm_with_c(
-    a: np.ndarray,
-    b: np.ndarray,
-    c: np.ndarray,
-    *,
-    alpha: float = 1.0,
-    beta: float = 1.0,
-    transA: int = 0,
-    transB: int = 0,
-) -> np.ndarray:
+@attributes_of(gemm)
+def gemm_with_c(a: np.ndarray, b: np.ndarray, c: np.ndarray, **attributes: Any) -> np.ndarray:
     """alpha·A·B + beta·C; C is not optional yet. Spec: Gemm-7, -9."""
-    return gemm(a, b, c, alpha=alpha, beta=beta, transA=transA, transB=transB)
+    return gemm(a, b, c, **attributes)
 
 
 @op("Gemm", since=1)
+@attributes_of(gemm)
 def gemm_broadcasting_if_asked(
-    a: np.ndarray,
-    b: np.ndarray,
-    c: np.ndarray,
-    *,
-    alpha: float = 1.0,
-    beta: float = 1.0,
-    broadcast: int = 0,
-    transA: int = 0,
-    transB: int = 0,
+    a: np.ndarray, b: np.ndarray, c: np.ndarray, *, broadcast: int = 0, **attributes: Any
 ) -> np.ndarray:
     """alpha·A·B + beta·C; C is M×N unless broadcast=1. Spec: Gemm-1, -6."""
-    shape = (
-        (a.shape[1 if transA else 0], b.shape[0 if transB else 1]) if a.ndim == b.ndim == 2 else ()
-    )
+    shape: tuple[int, ...] = ()
+    if a.ndim == b.ndim == 2:
+        transposed_a, transposed_b = attributes.get("transA"), attributes.get("transB")
+        shape = a.shape[1 if transposed_a else 0], b.shape[0 if transposed_b else 1]
     if not broadcast and c.shape != shape:
         raise ValueError(f"C of shape {c.shape} is not of {shape}, and broadcast is not set")
-    return gemm(a, b, c, alpha=alpha, beta=beta, transA=transA, transB=transB)
+    return gemm(a, b, c, **attributes)
 
 
 @op("MatMul", since=1)

@@ -16,6 +16,7 @@ from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.dtypes import element_type, is_short_float, numpy_dtype
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.shared import flops, types
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.cost import product_shape, product_work
@@ -71,23 +72,14 @@ def quantize_linear(
 
 @op("QuantizeLinear", since=19, without=["block_size", "output_dtype"])
 @op("QuantizeLinear", since=21)
-def quantize_linear_in_float(
-    x, y_scale, y_zero_point=None, *, axis=1, block_size=0, output_dtype=0, saturate=1
-):
+@attributes_of(quantize_linear, without=["precision"])
+def quantize_linear_in_float(x, y_scale, y_zero_point=None, **attributes):
     """QuantizeLinear before it said in which type to divide: float, where x is a short float
 
     Spec: QuantizeLinear-19, -21, which leave it open; this is what ONNX Runtime does.
     """
-    return quantize_linear(
-        x,
-        y_scale,
-        y_zero_point,
-        axis=axis,
-        block_size=block_size,
-        output_dtype=output_dtype,
-        precision=_FLOAT if is_short_float(y_scale.dtype) else 0,
-        saturate=saturate,
-    )
+    precision = _FLOAT if is_short_float(y_scale.dtype) else 0
+    return quantize_linear(x, y_scale, y_zero_point, precision=precision, **attributes)
 
 
 @op("QuantizeLinear", since=10)
@@ -180,19 +172,8 @@ def q_linear_matmul(a, a_scale, a_zero_point, b, b_scale, b_zero_point, y_scale,
 
 
 @op("ConvInteger", since=10)
-def conv_integer(
-    x,
-    w,
-    x_zero_point=None,
-    w_zero_point=None,
-    *,
-    auto_pad="NOTSET",
-    dilations=None,
-    group=1,
-    kernel_shape=None,
-    pads=None,
-    strides=None,
-):
+@attributes_of(conv)
+def conv_integer(x, w, x_zero_point=None, w_zero_point=None, **attributes):
     """Conv of x - x_zero_point and w - w_zero_point, added up in int32
 
     x and w int8 or uint8; x_zero_point one value, w_zero_point one value or one for each output
@@ -200,25 +181,17 @@ def conv_integer(
 
     Spec: ConvInteger-10.
     """
-    check_weights(w, kernel_shape)
+    check_weights(w, attributes.get("kernel_shape"))
     # The sums are exact in float64 (a product takes 17 bits), where there is a fast GEMM.
     shifted_x, shifted_w = x.astype(np.float64), w.astype(np.float64)
     shifted_x -= _one_value("x_zero_point", x_zero_point)
     shifted_w -= _per_channel("w_zero_point", w_zero_point, w)
-    sums = conv(
-        shifted_x,
-        shifted_w,
-        auto_pad=auto_pad,
-        dilations=dilations,
-        group=group,
-        kernel_shape=kernel_shape,
-        pads=pads,
-        strides=strides,
-    )
+    sums = conv(shifted_x, shifted_w, **attributes)
     return sums.astype(np.int64).astype(np.int32)  # wraps around, as 32-bit accumulation does
 
 
 @op("QLinearConv", since=10)
+@attributes_of(conv)
 def q_linear_conv(
     x,
     x_scale,
@@ -229,13 +202,7 @@ def q_linear_conv(
     y_scale,
     y_zero_point,
     b=None,
-    *,
-    auto_pad="NOTSET",
-    dilations=None,
-    group=1,
-    kernel_shape=None,
-    pads=None,
-    strides=None,
+    **attributes,
 ):
     """saturate(round((ConvInteger(x, w) + b) * x_scale * w_scale / y_scale) + y_zero_point)
 
@@ -244,18 +211,7 @@ def q_linear_conv(
 
     Spec: QLinearConv-10.
     """
-    sums = conv_integer(
-        x,
-        w,
-        x_zero_point,
-        w_zero_point,
-        auto_pad=auto_pad,
-        dilations=dilations,
-        group=group,
-        kernel_shape=kernel_shape,
-        pads=pads,
-        strides=strides,
-    )
+    sums = conv_integer(x, w, x_zero_point, w_zero_point, **attributes)
     per_channel = (-1, *[1] * (w.ndim - 2))
     if b is not None:
         check_bias(b, w.shape[0])

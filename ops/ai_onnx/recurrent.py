@@ -23,6 +23,7 @@ from onnxwalk.ops.ai_onnx import activation
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.contract.space import with_bind
 from onnxwalk.ops.fast.recurrent import bindable
 from onnxwalk.ops.fast.recurrent_steps import Cell, gru_cell, lstm_cell, rnn_cell
@@ -252,6 +253,7 @@ def prepare_gru(w, r, b=None, *, _table=None, **attributes):
 
 
 @op("GRU", since=1)
+@attributes_of(gru, without=["layout", "linear_before_reset"])
 def gru_1(
     x,
     w,
@@ -260,29 +262,11 @@ def gru_1(
     sequence_lens=None,
     initial_h=None,
     *,
-    activation_alpha=None,
-    activation_beta=None,
-    activations=None,
-    clip=None,
     direction="foward",
-    hidden_size=None,
-    output_sequence=0,
+    **attributes,
 ):
     """GRU before linear_before_reset; the default direction is misspelt. Spec: GRU-1."""
-    return gru(
-        x,
-        w,
-        r,
-        b,
-        sequence_lens,
-        initial_h,
-        activation_alpha=activation_alpha,
-        activation_beta=activation_beta,
-        activations=activations,
-        clip=clip,
-        direction=direction,
-        hidden_size=hidden_size,
-    )
+    return gru(x, w, r, b, sequence_lens, initial_h, direction=direction, **attributes)
 
 
 def _ways(

@@ -13,6 +13,7 @@ from onnxwalk.ops.ai_onnx.conv import check_bias, check_weights
 from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.cost import PER_CALL, multiply_adds, result, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.interpolation import hat, keys
@@ -286,29 +287,11 @@ def roi_align(
 
 
 @op("RoiAlign", since=10)
-def roi_align_unshifted(
-    x,
-    rois,
-    batch_indices,
-    *,
-    mode="avg",
-    output_height=1,
-    output_width=1,
-    sampling_ratio=0,
-    spatial_scale=1.0,
-):
+@attributes_of(roi_align, without=["coordinate_transformation_mode"])
+def roi_align_unshifted(x, rois, batch_indices, **attributes):
     """RoiAlign that takes the coordinates as they are: output_half_pixel. Spec: RoiAlign-10."""
-    return roi_align(
-        x,
-        rois,
-        batch_indices,
-        coordinate_transformation_mode="output_half_pixel",
-        mode=mode,
-        output_height=output_height,
-        output_width=output_width,
-        sampling_ratio=sampling_ratio,
-        spatial_scale=spatial_scale,
-    )
+    attributes["coordinate_transformation_mode"] = "output_half_pixel"
+    return roi_align(x, rois, batch_indices, **attributes)
 
 
 def _bin_points(start: float, length: float, bins: int, ratio: int) -> np.ndarray:

@@ -16,54 +16,12 @@ from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.dtypes import element_type
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.cost import along, multiply_adds, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import wide
 
 
-@op("MatMulNBits", since=1, domain=DOMAIN)
-def matmul_nbits(
-    A,
-    B,
-    scales,
-    zero_points=None,
-    g_idx=None,
-    bias=None,
-    *,
-    K,
-    N,
-    accuracy_level=0,
-    bits=4,
-    block_size,
-    weight_prepacked=0,
-):
-    """A @ W' + bias with W[n, k] = (q[n, k] - zero_point[n, b])·scale[n, b], b = k // block_size
-
-    A (…, K), B (N, blocks, bytes of a block), scales (N, blocks); zero_points packed like B, row by
-    row, or of A's type (N, blocks), 2^(bits - 1) if there are none; g_idx (K) says the block b of
-    each k instead; bias (N). Where a dimension of B is 0, W is 0. Computed in float whatever
-    accuracy_level, which is a lower bound.
-
-    Source: com.microsoft.MatMulNBits-1, ONNX Runtime 1.32 (whose results for bits=2 with g_idx are
-    others).
-    """
-    weights = prepare_matmul_nbits(
-        B,
-        scales,
-        zero_points,
-        g_idx,
-        bias,
-        K=K,
-        N=N,
-        accuracy_level=accuracy_level,
-        bits=bits,
-        block_size=block_size,
-        weight_prepacked=weight_prepacked,
-    )
-    return weights(A)
-
-
-@matmul_nbits.prepare
 def prepare_matmul_nbits(
     B,
     scales,
@@ -92,6 +50,25 @@ def prepare_matmul_nbits(
         return (y if bias is None else y + wide(bias)).astype(A.dtype, copy=False)
 
     return apply
+
+
+@op("MatMulNBits", since=1, domain=DOMAIN)
+@attributes_of(prepare_matmul_nbits)
+def matmul_nbits(A, B, scales, zero_points=None, g_idx=None, bias=None, **attributes):
+    """A @ W' + bias with W[n, k] = (q[n, k] - zero_point[n, b])·scale[n, b], b = k // block_size
+
+    A (…, K), B (N, blocks, bytes of a block), scales (N, blocks); zero_points packed like B, row by
+    row, or of A's type (N, blocks), 2^(bits - 1) if there are none; g_idx (K) says the block b of
+    each k instead; bias (N). Where a dimension of B is 0, W is 0. Computed in float whatever
+    accuracy_level, which is a lower bound.
+
+    Source: com.microsoft.MatMulNBits-1, ONNX Runtime 1.32 (whose results for bits=2 with g_idx are
+    others).
+    """
+    return prepare_matmul_nbits(B, scales, zero_points, g_idx, bias, **attributes)(A)
+
+
+matmul_nbits.prepare(prepare_matmul_nbits)
 
 
 def _weights(

@@ -10,6 +10,7 @@ two steps may come out one step away.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ from onnxwalk.ops.ai_onnx.joining import concatenate
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost, broadcast, size
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.shared.axes import normalize_axes
 from onnxwalk.ops.shared.numeric import saturated
 
@@ -134,6 +136,7 @@ def q_linear_concat(Y_scale, Y_zero_point, *inputs, axis):
 
 
 @op("QLinearAveragePool", since=1, domain=DOMAIN, optional=["x_zero_point"])
+@attributes_of(pool.average_pool, without=["dilations"])
 def q_linear_average_pool(
     X,
     x_scale,
@@ -141,13 +144,9 @@ def q_linear_average_pool(
     y_scale,
     y_zero_point=None,
     *,
-    auto_pad="NOTSET",
-    ceil_mode=0,
     channels_last=0,
-    count_include_pad=0,
     kernel_shape,
-    pads=None,
-    strides=None,
+    **attributes,
 ):
     """quantize(AveragePool(dequantize(X))); with channels_last X and Y are (N, D1 … Dn, C)
 
@@ -155,20 +154,9 @@ def q_linear_average_pool(
 
     Source: com.microsoft.QLinearAveragePool-1, ONNX Runtime 1.32.
     """
-
-    def averages(x):
-        return pool.average_pool(
-            x,
-            auto_pad=auto_pad,
-            ceil_mode=ceil_mode,
-            count_include_pad=count_include_pad,
-            kernel_shape=kernel_shape,
-            pads=pads,
-            strides=strides,
-        )
-
     image = X.shape[1:-1] if channels_last else X.shape[2:]
-    y = _by_channel(averages, _real(X, x_scale, x_zero_point, np.float32), channels_last)
+    average = functools.partial(pool.average_pool, kernel_shape=kernel_shape, **attributes)
+    y = _by_channel(average, _real(X, x_scale, x_zero_point), channels_last)
     quantized = _quantized if image == tuple(kernel_shape) else _quantized_at_once
     return quantized(y, y_scale, y_zero_point, X.dtype)
 
@@ -212,50 +200,13 @@ def q_linear_reduce_mean(
 
 
 @op("QLinearConv", since=1, domain=DOMAIN)
-def q_linear_conv(
-    x,
-    x_scale,
-    x_zero_point,
-    w,
-    w_scale,
-    w_zero_point,
-    y_scale,
-    y_zero_point,
-    B=None,
-    *,
-    auto_pad="NOTSET",
-    channels_last=0,
-    dilations=None,
-    group=1,
-    kernel_shape=None,
-    pads=None,
-    strides=None,
-):
+@attributes_of(quantize.q_linear_conv)
+def q_linear_conv(x, *others, channels_last=0, **attributes):
     """QLinearConv of ONNX; with channels_last x and y are (N, D1 … Dn, C), w as ever
 
     Source: com.microsoft.QLinearConv-1, ONNX Runtime 1.32.
     """
-
-    def convolved(x):
-        return quantize.q_linear_conv(
-            x,
-            x_scale,
-            x_zero_point,
-            w,
-            w_scale,
-            w_zero_point,
-            y_scale,
-            y_zero_point,
-            B,
-            auto_pad=auto_pad,
-            dilations=dilations,
-            group=group,
-            kernel_shape=kernel_shape,
-            pads=pads,
-            strides=strides,
-        )
-
-    return _by_channel(convolved, x, channels_last)
+    return _by_channel(lambda x: quantize.q_linear_conv(x, *others, **attributes), x, channels_last)
 
 
 def _by_channel(

@@ -13,6 +13,7 @@ from onnxwalk.ops.ai_onnx import quantize, recurrent
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost, broadcast, size
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.shared.cost import PER_CALL, product_shape
 from onnxwalk.ops.shared.numeric import check_same_dtype
 
@@ -142,6 +143,7 @@ def q_gemm(
     domain=DOMAIN,
     optional=["B", "sequence_lens", "initial_h", "initial_c", "P"],
 )
+@attributes_of(recurrent.lstm, without=["layout", "output_sequence", "_rounded"])
 def dynamic_quantize_lstm(
     X,
     W,
@@ -155,14 +157,7 @@ def dynamic_quantize_lstm(
     W_zero_point,
     R_scale,
     R_zero_point,
-    *,
-    activation_alpha=None,
-    activation_beta=None,
-    activations=None,
-    clip=None,
-    direction="forward",
-    hidden_size=None,
-    input_forget=0,
+    **attributes,
 ):
     """LSTM with quantized W (D, I, 4H) and R (D, H, 4H), transposed against those of LSTM
 
@@ -182,14 +177,8 @@ def dynamic_quantize_lstm(
         initial_h,
         initial_c,
         P,
-        activation_alpha=activation_alpha,
-        activation_beta=activation_beta,
-        activations=activations,
-        clip=clip,
-        direction=direction,
-        hidden_size=hidden_size,
-        input_forget=input_forget,
         _rounded=_in_steps,
+        **attributes,
     )
 
 

@@ -11,6 +11,7 @@ from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost, nothing, size
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.shared import flops
 from onnxwalk.ops.shared.cost import wide_itemsize
 from onnxwalk.ops.shared.values import as_int, as_ints
@@ -68,27 +69,10 @@ def range_(start, limit, delta=None):
 
 
 @op("NhwcMaxPool", since=1, domain=DOMAIN)
-def nhwc_max_pool(
-    x,
-    *,
-    auto_pad="NOTSET",
-    ceil_mode=0,
-    dilations=None,
-    kernel_shape,
-    pads=None,
-    strides=None,
-):
+@attributes_of(pool.max_pool, without=["storage_order", "n_outputs"])
+def nhwc_max_pool(x, **attributes):
     """MaxPool of (N, D1 … Dn, C), int8 or uint8. Source: com.microsoft.NhwcMaxPool-1."""
-    y = pool.max_pool(
-        np.moveaxis(x, -1, 1),
-        auto_pad=auto_pad,
-        ceil_mode=ceil_mode,
-        dilations=dilations,
-        kernel_shape=kernel_shape,
-        pads=pads,
-        strides=strides,
-    )
-    return np.moveaxis(y, 1, -1)
+    return np.moveaxis(pool.max_pool(np.moveaxis(x, -1, 1), **attributes), 1, -1)
 
 
 @op("CropAndResize", since=1, domain=DOMAIN)
