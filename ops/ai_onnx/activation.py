@@ -69,7 +69,7 @@ def prelu(x: np.ndarray, slope: np.ndarray) -> np.ndarray:
 
 @op("PRelu", since=6)
 @op("PRelu", since=1, hints=CONSUMED_INPUTS)
-def prelu_by_channel(x: np.ndarray, slope: np.ndarray) -> np.ndarray:
+def prelu_1(x: np.ndarray, slope: np.ndarray) -> np.ndarray:
     """slope·x where x < 0, else x; x is (N, C, D1 … Dn), slope has one value, or one per channel.
 
     Spec: PRelu-1, -6.
@@ -106,7 +106,7 @@ def selu(
 
 
 @op("Selu", since=1, hints=CONSUMED_INPUTS)
-def selu_of_few_digits(
+def selu_1(
     x: np.ndarray, *, alpha: float = 1.673200011253357, gamma: float = 1.0506999492645264
 ) -> np.ndarray:
     """Selu with defaults of five digits. Spec: Selu-1."""
@@ -132,7 +132,7 @@ def thresholded_relu(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
 
 relu.cost(elementwise(per_element=CHEAP))
 leaky_relu.cost(elementwise(2.25, widened=True, per_element=30))
-declare(prelu, prelu_by_channel, cost=elementwise(2.5, widened=True, per_element=30))
+declare(prelu, prelu_1, cost=elementwise(2.5, widened=True, per_element=30))
 thresholded_relu.cost(elementwise(1.5, widened=True, per_element=30))
 
 
@@ -260,7 +260,7 @@ gelu.bind(bind_gelu)
 
 declare(tanh, sigmoid, hard_sigmoid, cost=elementwise(widened=True))
 for _function in (
-    elu, selu, selu_of_few_digits, celu, shrink, hard_swish, swish, softplus, softsign, mish, gelu
+    elu, selu, selu_1, celu, shrink, hard_swish, swish, softplus, softsign, mish, gelu
 ):  # fmt: skip
     _function.cost(elementwise(blockwise=8, per_element=150))
 
@@ -333,7 +333,7 @@ def hardmax_flattened(x: np.ndarray, *, axis: int = 1) -> np.ndarray:
     return hardmax(_flatten(x, axis), axis=1).reshape(x.shape)
 
 
-def cost_along(copies: float, per_line: int, flattened: bool = False) -> Rule:
+def cost_of_softmax(copies: float, per_line: int, flattened: bool = False) -> Rule:
     """So many copies, and numbers for each line along the axis."""
 
     def rule(x: np.ndarray, *, axis: int = 1 if flattened else -1, **_: Any) -> Cost:
@@ -348,12 +348,12 @@ def cost_along(copies: float, per_line: int, flattened: bool = False) -> Rule:
     return rule
 
 
-softmax.cost(cost_along(1, 2))
-softmax_flattened.cost(cost_along(1, 2, flattened=True))
-log_softmax.cost(cost_along(2, 3))
-log_softmax_flattened.cost(cost_along(2, 3, flattened=True))
-hardmax.cost(cost_along(1, 10))
-hardmax_flattened.cost(cost_along(1, 10, flattened=True))
+softmax.cost(cost_of_softmax(1, 2))
+softmax_flattened.cost(cost_of_softmax(1, 2, flattened=True))
+log_softmax.cost(cost_of_softmax(2, 3))
+log_softmax_flattened.cost(cost_of_softmax(2, 3, flattened=True))
+hardmax.cost(cost_of_softmax(1, 10))
+hardmax_flattened.cost(cost_of_softmax(1, 10, flattened=True))
 
 
 def _flatten(x: np.ndarray, axis: int) -> np.ndarray:
@@ -365,7 +365,7 @@ def _flatten(x: np.ndarray, axis: int) -> np.ndarray:
 # ------------------------------------------------------------------------------------------- facts
 
 declare(
-    relu, leaky_relu, prelu, prelu_by_channel, elu, celu, selu, selu_of_few_digits, sigmoid,
+    relu, leaky_relu, prelu, prelu_1, elu, celu, selu, selu_1, sigmoid,
     hard_sigmoid, swish, hard_swish, gelu, mish, tanh, softplus, softsign, shrink, thresholded_relu,
     batch_axis=batch.elementwise,
 )  # fmt: skip

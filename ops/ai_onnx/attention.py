@@ -72,10 +72,10 @@ def attend(
     root = math.sqrt(1 / math.sqrt(size) if scale is None else scale)
     grouped = (wide(q) * root).reshape(batch, kv_heads, -1, size)
     logits = (grouped @ np.swapaxes(wide(k) * root, 2, 3)).reshape(batch, q_heads, queries, keys)
-    shown = [logits]
+    stages = [logits]
     if softcap:
         logits = softcap * np.tanh(logits / softcap)
-    shown.append(logits)
+    stages.append(logits)
 
     offset = np.full(1, past) if nonpad_kv_seqlen is None else nonpad_kv_seqlen.ravel() - queries
     allowed = np.ones((1, 1, queries, keys), bool)
@@ -93,22 +93,22 @@ def attend(
         allowed = allowed & (key < nonpad_kv_seqlen.reshape(-1, 1, 1, 1))
     bias = np.where(allowed, logits.dtype.type(0), logits.dtype.type(-np.inf))
     if attn_mask is not None:
-        bias = bias + _bias_of(attn_mask, logits)
+        bias = bias + _mask_to_bias(attn_mask, logits)
     logits = logits + bias
-    shown.append(logits)
+    stages.append(logits)
 
     if softmax_precision is not None:
         if element_type(numpy_dtype(softmax_precision)).name not in _FLOATS:
             raise ValueError(f"softmax_precision {softmax_precision} is no floating-point type")
         logits = wide(logits.astype(numpy_dtype(softmax_precision)))
     highest = logits.max(-1, keepdims=True, initial=-np.inf)
-    shares = np.exp(logits - np.where(np.isneginf(highest), 0, highest))
-    shares = shares / shares.sum(-1, keepdims=True)
-    shares = np.where(np.isneginf(bias).all(-1, keepdims=True), 0, shares)
-    shares = shares.astype(wide(q).dtype)
-    shown.append(shares)
+    weights = np.exp(logits - np.where(np.isneginf(highest), 0, highest))
+    weights = weights / weights.sum(-1, keepdims=True)
+    weights = np.where(np.isneginf(bias).all(-1, keepdims=True), 0, weights)
+    weights = weights.astype(wide(q).dtype)
+    stages.append(weights)
 
-    y = shares.reshape(batch, kv_heads, -1, keys) @ wide(v)
+    y = weights.reshape(batch, kv_heads, -1, keys) @ wide(v)
     y = y.reshape(batch, q_heads, queries, -1)
     if packed:
         y = join_heads(y)
@@ -118,7 +118,7 @@ def attend(
         y.astype(dtype, copy=False),
         k,
         v,
-        shown[qk_matmul_output_mode].astype(dtype, copy=False),
+        stages[qk_matmul_output_mode].astype(dtype, copy=False),
     )
 
 
@@ -158,7 +158,7 @@ def attention(
 
 @op("Attention", since=23)
 @attributes_of(attend, without=["left_window_size", "right_window_size"])
-def attention_over_own_cache(q, k, v, attn_mask=None, past_key=None, past_value=None, **attributes):
+def attention_23(q, k, v, attn_mask=None, past_key=None, past_value=None, **attributes):
     """Attention whose attn_mask must go with (B, H, S, T): a last axis of 1 counts for every key.
 
     Spec: Attention-23.
@@ -167,7 +167,7 @@ def attention_over_own_cache(q, k, v, attn_mask=None, past_key=None, past_value=
 
 
 @attention.cost
-@attention_over_own_cache.cost
+@attention_23.cost
 def cost_of_attention(
     q: np.ndarray,
     k: np.ndarray,
@@ -199,7 +199,7 @@ def cost_of_attention(
     return Cost(memory + (16 + 2 * item) * mask, work + 20 * (q.size + cached) + 60 * mask)
 
 
-def _bias_of(mask: np.ndarray, logits: np.ndarray) -> np.ndarray:
+def _mask_to_bias(mask: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """What a mask adds: itself, or -inf where it is false."""
     if np.broadcast_shapes(mask.shape, logits.shape) != logits.shape:
         raise ValueError(f"attn_mask {mask.shape} does not broadcast to {logits.shape}")
@@ -211,7 +211,9 @@ def _bias_of(mask: np.ndarray, logits: np.ndarray) -> np.ndarray:
 def split_heads(x: np.ndarray, heads: int) -> np.ndarray:
     """(B, S, H·D) as (B, H, S, D)."""
     if x.ndim != 3 or heads < 1 or x.shape[2] % heads:
-        raise ValueError(f"shape {x.shape} should be (B, S, {heads}·D)")
+        raise ValueError(
+            f"shape {x.shape} can't be split into {heads} heads: expected (B, S, {heads}·D)"
+        )
     return x.reshape(*x.shape[:2], heads, x.shape[2] // heads).transpose(0, 2, 1, 3)
 
 
@@ -238,12 +240,12 @@ def flex_attention(q, k, v, *, prob_mod=None, scale=None, score_mod=None, softma
     keys, values = (np.repeat(x, shared, axis=1).astype(precision) for x in (k, v))
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
     scores = (wide(q.astype(precision)) @ wide(keys).swapaxes(2, 3) * scale).astype(precision)
-    scores = _modified(scores, score_mod, "score_mod")
-    weights = _modified(softmax(scores, axis=-1), prob_mod, "prob_mod")
+    scores = _apply_subgraph(scores, score_mod, "score_mod")
+    weights = _apply_subgraph(softmax(scores, axis=-1), prob_mod, "prob_mod")
     return (wide(weights) @ wide(values)).astype(q.dtype)
 
 
-def _modified(x: np.ndarray, modifier: Any, name: str) -> np.ndarray:
+def _apply_subgraph(x: np.ndarray, modifier: Any, name: str) -> np.ndarray:
     """What a subgraph makes of x; it must keep its shape and type."""
     if modifier is None:
         return x
@@ -294,9 +296,11 @@ def rotary_embedding(
     heads = split_heads(x, num_heads) if packed else x
     if heads.ndim != 4:
         raise ValueError(f"x {x.shape} should be (B, H, S, D) or (B, S, H·D)")
-    turned = rotary_embedding_dim or heads.shape[3]
-    if turned % 2 or turned > heads.shape[3]:
-        raise ValueError(f"{turned} of {heads.shape[3]} places can't be turned in pairs")
+    rotary_dim = rotary_embedding_dim or heads.shape[3]
+    if rotary_dim % 2 or rotary_dim > heads.shape[3]:
+        raise ValueError(
+            f"rotary_embedding_dim {rotary_dim} should be even and at most {heads.shape[3]}"
+        )
     angles = []
     for name, cache in (("cos_cache", cos_cache), ("sin_cache", sin_cache)):
         if position_ids is not None:
@@ -305,17 +309,17 @@ def rotary_embedding(
                     f"{name} {cache.shape} does not have every position of position_ids"
                 )
             cache = cache[position_ids]
-        if cache.shape != (heads.shape[0], heads.shape[2], turned // 2):
-            wanted = (heads.shape[0], heads.shape[2], turned // 2)
+        if cache.shape != (heads.shape[0], heads.shape[2], rotary_dim // 2):
+            wanted = (heads.shape[0], heads.shape[2], rotary_dim // 2)
             raise ValueError(f"{name} gives {cache.shape} where {wanted} are turned")
         angles.append(cache[:, None])
     cos, sin = angles
     y = heads.copy()
-    half = turned // 2
+    half = rotary_dim // 2
     first, second = (
-        (slice(0, turned, 2), slice(1, turned, 2))
+        (slice(0, rotary_dim, 2), slice(1, rotary_dim, 2))
         if interleaved
-        else (slice(0, half), slice(half, turned))
+        else (slice(0, half), slice(half, rotary_dim))
     )
     a, b = heads[..., first], heads[..., second]
     y[..., first] = cos * a - sin * b
@@ -359,17 +363,17 @@ def tensor_scatter(past_cache, update, write_indices=None, *, axis=-2, mode="lin
         raise ValueError(f"mode {mode!r} is not linear or circular")
     y = past_cache.copy()
     cache, tokens = np.moveaxis(y, axis, 1), np.moveaxis(update, axis, 1)
-    batch, room = cache.shape[:2]
-    if tokens.shape != (batch, tokens.shape[1], *cache.shape[2:]) or tokens.shape[1] > room:
+    batch, capacity = cache.shape[:2]
+    if tokens.shape != (batch, tokens.shape[1], *cache.shape[2:]) or tokens.shape[1] > capacity:
         raise ValueError(f"update {update.shape} does not fit past_cache {past_cache.shape}")
     start = np.zeros(batch, np.int64) if write_indices is None else write_indices
     if start.shape != (batch,):
         raise ValueError(f"write_indices {start.shape} should be ({batch},)")
     place = start[:, None] + np.arange(tokens.shape[1])
     if mode == "circular":
-        place = place % max(room, 1)
-    elif ((place < 0) | (place >= room)).any():
-        raise ValueError(f"update reaches beyond the {room} places of the cache")
+        place = place % max(capacity, 1)
+    elif ((place < 0) | (place >= capacity)).any():
+        raise ValueError(f"update goes beyond the end of a cache of {capacity} positions")
     cache[np.arange(batch)[:, None], place] = tokens
     return y
 
@@ -387,8 +391,8 @@ def cost_of_tensor_scatter(
 
 attention.counts_outputs(False)
 tensor_scatter.choices({"mode": "linear circular"})
-for _function in (attention, attention_over_own_cache):
+for _function in (attention, attention_23):
 
     @_function.attention_weights
-    def weights_of_attention(*inputs: Any, _function: Any = _function, **attributes: Any) -> Any:
+    def attention_weights_of(*inputs: Any, _function: Any = _function, **attributes: Any) -> Any:
         return _function(*inputs, **{**attributes, "qk_matmul_output_mode": 3})[3]

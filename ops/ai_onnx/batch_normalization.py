@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx.normalization import along_channels, moments
+from onnxwalk.ops.ai_onnx.normalization import align_channels, moments
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import REQUIRED, op
@@ -44,7 +44,7 @@ def batch_normalization(
         return _normalize_by_channel(x, scale, b, input_mean, input_var, epsilon)
     mean, var = _batch_statistics(x, input_mean.ndim)
     y = _normalize_by_channel(x, scale, b, mean, var, epsilon)
-    return y, _running(input_mean, mean, momentum), _running(input_var, var, momentum)
+    return y, _update_average(input_mean, mean, momentum), _update_average(input_var, var, momentum)
 
 
 batch_normalization.bind(bind_batch_normalization)
@@ -52,7 +52,7 @@ batch_normalization.bind(bind_batch_normalization)
 
 @op("BatchNormalization", since=9, until=14, without=["spatial"])
 @op("BatchNormalization", since=7, until=9)
-def batch_normalization_by_outputs(
+def batch_normalization_7(
     x: np.ndarray,
     scale: np.ndarray,
     b: np.ndarray,
@@ -73,15 +73,15 @@ def batch_normalization_by_outputs(
     _check_spatial(x, scale, spatial)
     if n_outputs == 1:
         return _normalize_by_channel(x, scale, b, mean, var, epsilon)
-    return _normalize_in_training(x, scale, b, mean, var, epsilon, momentum)
+    return _normalize_by_batch(x, scale, b, mean, var, epsilon, momentum)
 
 
-batch_normalization_by_outputs.bind(bind_batch_normalization)
+batch_normalization_7.bind(bind_batch_normalization)
 
 
 @op("BatchNormalization", since=6, until=7)
 @op("BatchNormalization", since=1, until=6, hints={"consumed_inputs": REQUIRED})
-def batch_normalization_by_flag(
+def batch_normalization_1(
     x: np.ndarray,
     scale: np.ndarray,
     b: np.ndarray,
@@ -101,7 +101,7 @@ def batch_normalization_by_flag(
     _check_spatial(x, scale, spatial)
     if is_test:
         return _normalize_by_channel(x, scale, b, mean, var, epsilon)
-    return _normalize_in_training(x, scale, b, mean, var, epsilon, momentum)
+    return _normalize_by_batch(x, scale, b, mean, var, epsilon, momentum)
 
 
 def _check_spatial(x: np.ndarray, scale: np.ndarray, spatial: int) -> None:
@@ -110,7 +110,7 @@ def _check_spatial(x: np.ndarray, scale: np.ndarray, spatial: int) -> None:
         raise ValueError(f"scale of shape {scale.shape} for x of {x.shape} is not {expected}")
 
 
-def _normalize_in_training(
+def _normalize_by_batch(
     x: np.ndarray,
     scale: np.ndarray,
     b: np.ndarray,
@@ -124,8 +124,8 @@ def _normalize_in_training(
     y = _normalize_by_channel(x, scale, b, current_mean, current_var, epsilon)
     return (
         y,
-        _running(mean, current_mean, momentum),
-        _running(var, current_var, momentum),
+        _update_average(mean, current_mean, momentum),
+        _update_average(var, current_var, momentum),
         current_mean.astype(x.dtype, copy=False),
         current_var.astype(x.dtype, copy=False),
     )
@@ -151,8 +151,8 @@ def _normalize_by_channel(
     factor = wide_scale / np.sqrt(wide_var + epsilon)
     shift = wide_b - wide_mean * factor
     wide_x = wide(x)
-    y = np.asarray(wide_x * along_channels(factor, x).astype(wide_x.dtype))
-    y += along_channels(shift, x).astype(wide_x.dtype)
+    y = np.asarray(wide_x * align_channels(factor, x).astype(wide_x.dtype))
+    y += align_channels(shift, x).astype(wide_x.dtype)
     return y.astype(x.dtype, copy=False)
 
 
@@ -169,13 +169,13 @@ def _batch_statistics(x: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]
     return mean.reshape(shape), var.reshape(shape)
 
 
-def _running(average: np.ndarray, current: np.ndarray, momentum: float) -> np.ndarray:
+def _update_average(average: np.ndarray, current: np.ndarray, momentum: float) -> np.ndarray:
     return (wide(average) * momentum + current * (1 - momentum)).astype(average.dtype)
 
 
 @batch_normalization.cost
-@batch_normalization_by_outputs.cost
-@batch_normalization_by_flag.cost
+@batch_normalization_7.cost
+@batch_normalization_1.cost
 def cost_of_batch_normalization(
     x: np.ndarray,
     *parameters: np.ndarray,
@@ -193,6 +193,6 @@ def cost_of_batch_normalization(
 
 
 declare(
-    batch_normalization, batch_normalization_by_flag, batch_normalization_by_outputs,
+    batch_normalization, batch_normalization_1, batch_normalization_7,
     flops=flops.each(2),
 )  # fmt: skip

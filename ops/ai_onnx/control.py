@@ -76,27 +76,27 @@ def scan(
     element stacked over all iterations, along its axis of ``scan_output_axes``. Direction 1 reads
     from the end, or stacks from the end. Spec: Scan-9, Scan-11.
     """
-    states, scanned = _parted(initial_state_and_scan_inputs, num_scan_inputs)
+    states, scanned = _split_inputs(initial_state_and_scan_inputs, num_scan_inputs)
     count = len(scanned)
-    axes = _flags(scan_input_axes, count, "scan_input_axes")
-    backward = _flags(scan_input_directions, count, "scan_input_directions")
+    axes = _one_per_value(scan_input_axes, count, "scan_input_axes")
+    backward = _one_per_value(scan_input_directions, count, "scan_input_directions")
     by_time = [
         np.moveaxis(x, normalize_axis(axis, x.ndim), 0)
         for x, axis in zip(scanned, axes, strict=True)
     ]
-    states, outputs = yield from _scan(states, by_time, backward, body, _length(by_time))
-    axes = _flags(scan_output_axes, len(outputs), "scan_output_axes")
-    backward = _flags(scan_output_directions, len(outputs), "scan_output_directions")
-    placed = [
+    states, outputs = yield from _scan(states, by_time, backward, body, _scan_length(by_time))
+    axes = _one_per_value(scan_output_axes, len(outputs), "scan_output_axes")
+    backward = _one_per_value(scan_output_directions, len(outputs), "scan_output_directions")
+    results = [
         np.moveaxis(y[::-1] if reverse else y, 0, normalize_axis(axis, y.ndim))
         for y, axis, reverse in zip(outputs, axes, backward, strict=True)
     ]
-    return (*states, *placed)
+    return (*states, *results)
 
 
 @op("Scan", since=8, until=9)
 @runs_graphs
-def scan_batches(
+def scan_8(
     sequence_lens=None, *initial_state_and_scan_inputs, body, num_scan_inputs, directions=None
 ):
     """Scan each sequence of a batch by itself: axis 0 is the batch, axis 1 is scanned.
@@ -105,12 +105,12 @@ def scan_batches(
     its end, and it is zeros here. Scanning backwards begins at the end of the sequence.
     Spec: Scan-8.
     """
-    states, scanned = _parted(initial_state_and_scan_inputs, num_scan_inputs)
-    backward = _flags(directions, len(scanned), "directions")
+    states, scanned = _split_inputs(initial_state_and_scan_inputs, num_scan_inputs)
+    backward = _one_per_value(directions, len(scanned), "directions")
     for x in scanned:
         if x.ndim < 2:
             raise ValueError(f"a Scan-8 input must be (batch, time, …), not {x.shape}")
-    longest = _length([x.swapaxes(0, 1) for x in scanned])
+    longest = _scan_length([x.swapaxes(0, 1) for x in scanned])
     batch = len(scanned[0])
     lengths = (longest,) * batch if sequence_lens is None else all_ints(sequence_lens)
     if any(len(x) != batch for x in (*states, *scanned)) or len(lengths) != batch:
@@ -120,19 +120,19 @@ def scan_batches(
     final: list[Sequence[Any]] = []
     stacked: list[Sequence[np.ndarray]] = []
     for b, length in enumerate(lengths):
-        one_states, outputs = yield from _scan(
+        last_states, outputs = yield from _scan(
             [state[b, ...] for state in states],
             [x[b, :length] for x in scanned],
             backward,
             body,
             length,
         )
-        final.append(one_states)
-        stacked.append([_lengthened(y, longest) for y in outputs])
+        final.append(last_states)
+        stacked.append([_pad_to_length(y, longest) for y in outputs])
     if not batch:
         types = body.output_types
         final_states: list[Any] = list(states)
-        outputs = [_nothing(body, k, (0, longest)) for k in range(len(states), len(types))]
+        outputs = [_empty_output(body, k, (0, longest)) for k in range(len(states), len(types))]
         return (*final_states, *outputs)
     return (
         *(np.stack(values) for values in zip(*final, strict=True)),
@@ -140,22 +140,24 @@ def scan_batches(
     )
 
 
-def _parted(inputs: Sequence[Any], num_scan_inputs: int) -> tuple[Sequence[Any], Sequence[Any]]:
+def _split_inputs(
+    inputs: Sequence[Any], num_scan_inputs: int
+) -> tuple[Sequence[Any], Sequence[Any]]:
     """The initial states and the scan inputs."""
     if not 1 <= num_scan_inputs <= len(inputs):
         raise ValueError(f"{num_scan_inputs} scan inputs among {len(inputs)} inputs")
     return inputs[: len(inputs) - num_scan_inputs], inputs[len(inputs) - num_scan_inputs :]
 
 
-def _flags(given: Sequence[int] | None, count: int, name: str) -> Sequence[int]:
-    if given is None:
+def _one_per_value(values: Sequence[int] | None, count: int, name: str) -> Sequence[int]:
+    if values is None:
         return [0] * count
-    if len(given) != count:
-        raise ValueError(f"{name} must have {count} entries, not {len(given)}")
-    return given
+    if len(values) != count:
+        raise ValueError(f"{name} must have {count} entries, not {len(values)}")
+    return values
 
 
-def _length(by_time: Sequence[np.ndarray]) -> int:
+def _scan_length(by_time: Sequence[np.ndarray]) -> int:
     lengths = {len(x) for x in by_time}
     if len(lengths) != 1:
         raise ValueError(f"the scan inputs differ in length: {sorted(lengths)}")
@@ -187,7 +189,7 @@ def _scan(
 def _stack(values: Sequence[np.ndarray], body: Any, k: int) -> np.ndarray:
     """What the body's output k was in each iteration, along a new axis 0."""
     if not values:
-        return _nothing(body, k, (0,))
+        return _empty_output(body, k, (0,))
     kinds = {(value.dtype, value.shape) for value in values}
     if len(kinds) > 1:
         one, other, *_ = (f"{dtype} {shape}" for dtype, shape in kinds)
@@ -196,7 +198,7 @@ def _stack(values: Sequence[np.ndarray], body: Any, k: int) -> np.ndarray:
     return np.stack(values)
 
 
-def _nothing(body: Any, k: int, leading: tuple[int, ...]) -> np.ndarray:
+def _empty_output(body: Any, k: int, leading: tuple[int, ...]) -> np.ndarray:
     """The body's output k over no iterations, as the file declares it; unknown sizes are 0."""
     kind = body.output_types[k]
     if kind is None or kind.dtype is None:
@@ -205,7 +207,7 @@ def _nothing(body: Any, k: int, leading: tuple[int, ...]) -> np.ndarray:
     return np.full(leading + shape, zero(kind.dtype), kind.dtype)
 
 
-def _lengthened(y: np.ndarray, length: int) -> np.ndarray:
+def _pad_to_length(y: np.ndarray, length: int) -> np.ndarray:
     """``y`` with zeros behind it on axis 0."""
     if len(y) == length:
         return y
@@ -215,10 +217,10 @@ def _lengthened(y: np.ndarray, length: int) -> np.ndarray:
 
 
 # What the bodies make is asked there; the elements that are stacked are known afterwards only.
-declare(if_, loop, scan, scan_batches, cost=nothing, flops=flops.none)
+declare(if_, loop, scan, scan_8, cost=nothing, flops=flops.none)
 if_.subgraphs(Subgraphs(lambda cond: "then_branch" if cond else "else_branch", outputs_from=0))
 loop.subgraphs(Subgraphs(outputs_from=1, carried=lambda inputs, **_: inputs - 1, rereads=False))
-_of_scan = Subgraphs(
+_SCAN_SUBGRAPHS = Subgraphs(
     outputs_from=0, carried=lambda inputs, *, num_scan_inputs, **_: inputs - num_scan_inputs
 )
-declare(scan, scan_batches, subgraphs=_of_scan)
+declare(scan, scan_8, subgraphs=_SCAN_SUBGRAPHS)

@@ -68,15 +68,15 @@ def prepare_conv(w, b=None, *, group=1, kernel_shape=None, **windows):
     if b is not None:
         b = b.astype(work, copy=False)
 
-    if group == 1 and _all_alike(w, b):
-        one = prepare_conv(w[:1], None if b is None else b[:1], **windows)
-        return lambda x: np.repeat(one(x), len(w), axis=1)
+    if group == 1 and _has_equal_filters(w, b):
+        convolve_one = prepare_conv(w[:1], None if b is None else b[:1], **windows)
+        return lambda x: np.repeat(convolve_one(x), len(w), axis=1)
 
     @functools.cache
-    def laid_out(layout: Callable[..., Any]) -> np.ndarray:
+    def arrange_weights(layout: Callable[..., Any]) -> np.ndarray:
         return layout(w.astype(work, copy=False), group)
 
-    def axes_for(x):
+    def find_axes(x):
         return axes_of(x.shape[2:], kernel, **windows)
 
     def apply(x):
@@ -86,16 +86,16 @@ def prepare_conv(w, b=None, *, group=1, kernel_shape=None, **windows):
                 f"expected rank {w.ndim} and {w.shape[1]} * {group} channels"
             )
         check_types(x, w)
-        axes = axes_for(x)
-        compute, layout = _formulation(x, w, axes, group)
-        return compute(x, laid_out(layout), b, axes, work).astype(x.dtype, copy=False)
+        axes = find_axes(x)
+        compute, layout = _choose_formulation(x, w, axes, group)
+        return compute(x, arrange_weights(layout), b, axes, work).astype(x.dtype, copy=False)
 
     weights = Weights(w, group)
 
     def bind(space, x, residual=None, activation=None, pool=False):
         if x.ndim != w.ndim or x.shape[1] != w.shape[1] * group:
             return None
-        return bind_conv(space, x, weights, axes_for(x), Epilogue(b, activation, pool), residual)
+        return bind_conv(space, x, weights, find_axes(x), Epilogue(b, activation, pool), residual)
 
     margin, pads = None, windows.get("pads")
     if pads and len(pads) == 4 and any(pads):
@@ -152,7 +152,7 @@ def shape_of_conv(
     return (len(x), len(w), *(axis.windows for axis in axes))
 
 
-def _all_alike(w: np.ndarray, b: np.ndarray | None) -> bool:
+def _has_equal_filters(w: np.ndarray, b: np.ndarray | None) -> bool:
     """Whether all filters are one and the same.
 
     Their results must be, too, and BLAS may round the columns of a product differently: a softmax
@@ -163,7 +163,7 @@ def _all_alike(w: np.ndarray, b: np.ndarray | None) -> bool:
     return b is None or bool((b == b[0]).all())
 
 
-def _formulation(
+def _choose_formulation(
     x: np.ndarray, w: np.ndarray, axes: Sequence[Axis], group: int
 ) -> tuple[Callable[..., np.ndarray], Callable[..., np.ndarray]]:
     """The fastest way for these shapes, and the layout of the weights that it wants."""
@@ -201,7 +201,7 @@ def _channels_last(
     depth, outputs = w.shape
     windows = windows_of(padded(np.moveaxis(x, 1, -1), axes, 1, work), axes, 1)  # (N, O…, K…, C)
     y = np.empty((len(x), *(axis.windows for axis in axes), outputs), work)
-    gather = _gatherer(work)
+    gather = _make_gather(work)
     for block in blocks(y.shape[:-1], _windows_per_block(axes, depth * y.itemsize)):
         rows = y[block].reshape(-1, outputs)
         np.matmul(gather(windows[block], (len(rows), depth)), w, out=rows)
@@ -220,7 +220,7 @@ def _planar_to_channels_last(
     windows = np.moveaxis(windows_of(source, axes, 2), range(2, 2 + rank), range(-rank, 0))
     by_tap = np.moveaxis(windows, 1, 1 + rank)  # (N, K…, C, O…)
     y = np.empty((len(x), *places, outputs), work)
-    gather = _gatherer(work)
+    gather = _make_gather(work)
     for samples, *block in blocks((len(x), *places), _windows_per_block(axes, depth * y.itemsize)):
         block += [slice(None)] * (rank - len(block))
         here = (samples, *block)
@@ -242,7 +242,7 @@ def _planar(
     windows = windows_of(padded(x, axes, 2, work), axes, 2)  # (N, C, O…, K…)
     windows = np.moveaxis(windows, range(2, 2 + rank), range(-rank, 0))  # (N, C, K…, O…)
     y = np.empty((len(x), group, outputs, *places), work)
-    gather = _gatherer(work)
+    gather = _make_gather(work)
     limit = _windows_per_block(axes, group * depth * y.itemsize)
     for samples, *block in blocks((len(x), *places), limit):
         block += [slice(None)] * (rank - len(block))
@@ -262,7 +262,7 @@ def _windows_per_block(axes: Sequence[Axis], nbytes: int) -> int:
     return max(1, BLOCK_BYTES // max(1, nbytes))
 
 
-def _gatherer(dtype: np.dtype) -> Callable[[np.ndarray, tuple[int, ...]], np.ndarray]:
+def _make_gather(dtype: np.dtype) -> Callable[[np.ndarray, tuple[int, ...]], np.ndarray]:
     """A reshape that copies, if it must, into the same buffer each time (a fresh one is slow)."""
     buffer = np.empty(0, dtype)
 
@@ -290,8 +290,8 @@ def _depthwise(
     multiplier, channels = w.shape[0], w.shape[-1]
     y = np.empty((multiplier, len(x), *(axis.windows for axis in axes), channels), work)
     for block, stripe, within in stripes(np.moveaxis(x, 1, -1), axes, work):
-        count = _side_by_side(within[-1], channels)
-        runs, names = _runs(windows_of(stripe, within, 1), count)
+        count = _windows_per_run(within[-1], channels)
+        runs, names = _join_windows(windows_of(stripe, within, 1), count)
         for filters, result in zip(w, y, strict=True):
             sums = result[block].reshape(*runs.shape[: 1 + len(axes)], runs.shape[-1])
             np.einsum(runs, names[0], np.tile(filters, count), names[1], names[2], out=sums)
@@ -301,7 +301,7 @@ def _depthwise(
     return np.moveaxis(y, -1, 1)
 
 
-def _runs(windows: np.ndarray, count: int) -> tuple[np.ndarray, tuple[list[int], ...]]:
+def _join_windows(windows: np.ndarray, count: int) -> tuple[np.ndarray, tuple[list[int], ...]]:
     """``count`` windows side by side as one: (N, O…, K…, C) as (N, O… / count, K…, count * C).
 
     Also the names of the axes for einsum: of this, of the weights, of their sums.
@@ -316,7 +316,7 @@ def _runs(windows: np.ndarray, count: int) -> tuple[np.ndarray, tuple[list[int],
     return runs, (names, taps, [*kept, names[-1]])
 
 
-def _side_by_side(axis: Axis, channels: int) -> int:
+def _windows_per_run(axis: Axis, channels: int) -> int:
     """How many neighbouring windows to take as one run: a divisor of their number."""
     if axis.stride > 1 or axis.windows == 0:
         return 1

@@ -124,7 +124,7 @@ def prepare_conv_transpose(w, b=None, *, group=1, kernel_shape=None, **windows):
     by_tap = w.reshape(group, channels // group, w.shape[1], -1).astype(work, copy=False)
     by_tap = np.ascontiguousarray(by_tap.transpose(3, 0, 1, 2))
 
-    def axes_for(x):
+    def find_axes(x):
         return transposed_axes(x.shape[2:], kernel, **windows)
 
     def apply(x):
@@ -134,7 +134,7 @@ def prepare_conv_transpose(w, b=None, *, group=1, kernel_shape=None, **windows):
                 f"expected rank {w.ndim} and {channels} channels"
             )
         check_types(x, w)
-        axes = axes_for(x)
+        axes = find_axes(x)
         # Tap by tap: one GEMM over all places, added where that tap of each window lies.
         # The memory of x decides whether the products are (…, places, M/g) or (…, M/g, places).
         last = is_channels_last(x)
@@ -159,7 +159,7 @@ def prepare_conv_transpose(w, b=None, *, group=1, kernel_shape=None, **windows):
     def bind(space, x):
         if x.ndim != w.ndim or x.shape[1] != channels or group > 1:
             return None
-        return bind_conv_transpose(space, x, phases, axes_for(x), b)
+        return bind_conv_transpose(space, x, phases, find_axes(x), b)
 
     return with_bind(apply, bind)
 

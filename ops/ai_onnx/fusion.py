@@ -54,7 +54,7 @@ def activation(
     return lambda x: function(x, **given).astype(x.dtype, copy=False)
 
 
-def activation_of_list(
+def get_activation_from_list(
     name: str | None, parameters: Sequence[float], allowed: Sequence[str]
 ) -> Callable[[np.ndarray], np.ndarray]:
     """``activation`` with its parameters in a list."""
@@ -82,21 +82,21 @@ def prepare_conv(
     ``z_broadcasts``: z may have another shape than the convolution. ``pool``: the result is that
     of MaxPool over 2 × 2, by steps of 2.
     """
-    convolved = conv.prepare_conv(w, b, **attributes)
-    activated = activation_of_list(activation, activation_params or (), allowed)
+    convolve = conv.prepare_conv(w, b, **attributes)
+    activate = get_activation_from_list(activation, activation_params or (), allowed)
 
     def apply(x: np.ndarray, z: np.ndarray | None = None) -> np.ndarray:
-        y = convolved(x)
+        y = convolve(x)
         if z is not None:
             check_same_dtype(y, z)
             if z.shape != y.shape and not z_broadcasts:
                 raise ValueError(f"Z {z.shape} should have the shape of the convolution, {y.shape}")
             y = y + z
-        y = activated(y)
+        y = activate(y)
         return max_pool(y, kernel_shape=(2, 2), strides=(2, 2)) if pool else y
 
-    bound = getattr(convolved, "bind", None)
-    if bound is None:
+    bind_conv = getattr(convolve, "bind", None)
+    if bind_conv is None:
         return apply
 
     def bind(space: Any, x: np.ndarray, z: np.ndarray | None = None) -> Any:
@@ -106,13 +106,13 @@ def prepare_conv(
             fits = z_broadcasts or z.shape == conv.shape_of_conv(x, w, **attributes)
             if z.dtype != x.dtype or not fits:
                 return None
-        behind = epilogue.activation(activation, activation_params or ())
-        return bound(space, x, z, behind, pool)
+        followed_by = epilogue.activation(activation, activation_params or ())
+        return bind_conv(space, x, z, followed_by, pool)
 
-    return with_bind(apply, bind, bound.margin)
+    return with_bind(apply, bind, bind_conv.margin)
 
 
-def with_activation(cost: Cost, shape: Iterable[int], item: int, more: int = 2) -> Cost:
+def add_activation_cost(cost: Cost, shape: Iterable[int], item: int, more: int = 2) -> Cost:
     """An activation of a result makes one or two more; a sum before it another."""
     count = size(shape)
     return Cost(cost.memory + more * item * count, cost.work + 150 * count)
@@ -131,4 +131,4 @@ def cost_of_conv(
     """The cost of the convolution, of the sum and of the activation."""
     shape = conv.shape_of_conv(x, w, **attributes)
     cost = conv.cost_of_conv(x, w, b, **attributes)
-    return with_activation(cost, shape, wide_itemsize(x.dtype), 1 if z is None else 2)
+    return add_activation_cost(cost, shape, wide_itemsize(x.dtype), 1 if z is None else 2)

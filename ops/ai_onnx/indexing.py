@@ -24,18 +24,18 @@ from onnxwalk.ops.shared.numeric import order_of
 from onnxwalk.ops.shared.values import as_int
 
 
-def _refuse_outside(indices: np.ndarray, size: int, axis: int) -> None:
+def _check_indices(indices: np.ndarray, size: int, axis: int) -> None:
     """Raise ValueError that names the first index outside [-size, size-1]."""
     outside = indices[(indices < -size) | (indices >= size)]
     if outside.size:
         raise ValueError(f"index {outside.flat[0]} is out of range for axis {axis} of size {size}")
 
 
-def _from_the_front(indices: np.ndarray, size: int, axis: int) -> np.ndarray:
+def _to_positive(indices: np.ndarray, size: int, axis: int) -> np.ndarray:
     """The indices with negative ones counted from the end."""
     lowest = indices.min(initial=0)
     if lowest < -size or indices.max(initial=-1) >= size:
-        _refuse_outside(indices, size, axis)
+        _check_indices(indices, size, axis)
     return np.where(indices < 0, indices + size, indices) if lowest < 0 else indices
 
 
@@ -59,7 +59,7 @@ def gather(data, indices, *, axis=0):
         index = (*before, indices, ...)
         return data[index]  # unlike take(), this doesn't begin by copying all of a strided input
     except IndexError:
-        _refuse_outside(indices, data.shape[axis], axis)
+        _check_indices(indices, data.shape[axis], axis)
         raise
 
 
@@ -71,10 +71,10 @@ def cost_of_gather(data: np.ndarray, indices: np.ndarray, *, axis: int = 0) -> C
     """The slices; and the indices as NumPy wants them."""
     if indices.ndim == 0:
         return Cost(0)
-    return _cost_of_picking(data, indices.size * along(data, axis), indices)
+    return _cost_of_taking(data, indices.size * along(data, axis), indices)
 
 
-def _cost_of_picking(data: np.ndarray, count: int, indices: np.ndarray) -> Cost:
+def _cost_of_taking(data: np.ndarray, count: int, indices: np.ndarray) -> Cost:
     places = 0 if indices.dtype == np.int64 and indices.flags.c_contiguous else 8 * indices.size
     return Cost(data.itemsize * count + places, 20 * count + 20 * indices.size)
 
@@ -86,7 +86,7 @@ def gather_elements(data, indices, *, axis=0):
     ``indices`` and y have the same shape. Spec: GatherElements-11.
     """
     axis = normalize_axis(axis, data.ndim)
-    return data.reshape(-1).take(flat_index(element_places(data, indices, axis), data.shape))
+    return data.reshape(-1).take(flat_index(element_indices(data, indices, axis), data.shape))
 
 
 def flat_index(places: Sequence[np.ndarray], shape: Sequence[int]) -> np.ndarray:
@@ -100,7 +100,7 @@ def flat_index(places: Sequence[np.ndarray], shape: Sequence[int]) -> np.ndarray
     return np.asarray(sum(sorted(terms, key=np.size), start=np.int64(0)))
 
 
-def element_places(data: np.ndarray, indices: np.ndarray, axis: int) -> tuple[np.ndarray, ...]:
+def element_indices(data: np.ndarray, indices: np.ndarray, axis: int) -> tuple[np.ndarray, ...]:
     """For each entry of ``indices``: its own place, but on ``axis`` the place that it names."""
     if indices.ndim != data.ndim or any(
         i > n for k, (i, n) in enumerate(zip(indices.shape, data.shape, strict=True)) if k != axis
@@ -109,7 +109,7 @@ def element_places(data: np.ndarray, indices: np.ndarray, axis: int) -> tuple[np
             f"indices of {indices.shape} don't fit data of {data.shape} along axis {axis}"
         )
     places: list[np.ndarray] = list(np.ogrid[tuple(slice(n) for n in indices.shape)])
-    places[axis] = _from_the_front(indices, data.shape[axis], axis)
+    places[axis] = _to_positive(indices, data.shape[axis], axis)
     return tuple(places)
 
 
@@ -136,21 +136,21 @@ def gather_nd(data, indices, *, batch_dims=0):
     batch = np.ogrid[tuple(slice(n) for n in indices.shape[:b])] if b else ()
     extra = indices.ndim - 1 - b
     grids = [grid.reshape(grid.shape + (1,) * extra) for grid in batch]
-    index = (*grids, *index_tuples(data.shape[b:], indices, b), ...)
+    index = (*grids, *split_index_tuples(data.shape[b:], indices, b), ...)
     return data[index]
 
 
 gather_nd.bind(bind_gather_nd)
 
 
-def index_tuples(
+def split_index_tuples(
     shape: Sequence[int], indices: np.ndarray, first_axis: int = 0
 ) -> list[np.ndarray]:
     """The last axis of ``indices`` taken apart: for each axis of ``shape``, the places on it."""
     if not indices.ndim or indices.shape[-1] > len(shape):
         raise ValueError(f"indices of {indices.shape} hold tuples too long for {tuple(shape)}")
     return [
-        _from_the_front(indices[..., k], shape[k], first_axis + k) for k in range(indices.shape[-1])
+        _to_positive(indices[..., k], shape[k], first_axis + k) for k in range(indices.shape[-1])
     ]
 
 
@@ -180,13 +180,13 @@ top_k.bind(bind_top_k)
 
 
 @op("TopK", since=10, until=11)
-def top_k_largest(x, k, *, axis=-1):
+def top_k_10(x, k, *, axis=-1):
     """TopK of the largest elements, in order. Spec: TopK-10."""
     return _top_k(x, as_int(k, "K"), axis, largest=1)
 
 
 @op("TopK", since=1, until=10)
-def top_k_by_attribute(x, *, axis=-1, k):
+def top_k_1(x, *, axis=-1, k):
     """TopK with ``k`` as an attribute. Spec: TopK-1."""
     return _top_k(x, k, axis, largest=1)
 
@@ -198,7 +198,7 @@ def _top_k(x: np.ndarray, k: int, axis: int, largest: int) -> tuple[np.ndarray, 
         raise ValueError(f"can't take the top {k} of {size} elements")
     keys = np.moveaxis(x.astype(np.float32) if x.dtype.kind == "V" else x, axis, -1)
     if 0 < 8 * k < size and keys.size >= 4096:
-        shortlist = _shortlist(keys, k, largest)
+        shortlist = _select_top_k(keys, k, largest)
         order = _take(shortlist, order_of(_take(keys, shortlist), largest))
     else:
         order = order_of(keys, largest)
@@ -210,7 +210,7 @@ def _take(x: np.ndarray, indices: np.ndarray) -> np.ndarray:
     return np.take_along_axis(x, indices, axis=-1)
 
 
-def _shortlist(keys: np.ndarray, k: int, largest: int) -> np.ndarray:
+def _select_top_k(keys: np.ndarray, k: int, largest: int) -> np.ndarray:
     """The indices, ascending, of the k elements to be sorted: linear time instead of a full sort.
 
     They are all that are better than the k-th, and as many equal to it as there is room for, from
@@ -234,8 +234,8 @@ def _shortlist(keys: np.ndarray, k: int, largest: int) -> np.ndarray:
 
 
 @top_k.cost
-@top_k_largest.cost
-@top_k_by_attribute.cost
+@top_k_10.cost
+@top_k_1.cost
 def cost_of_top_k(x: np.ndarray, k: Any = None, *, axis: int = -1, **_: Any) -> Cost:
     """Keys that can be sorted; their order, twice, or a partition, counts and masks; the first of
     these, with their indices."""
@@ -280,7 +280,7 @@ def compress(input, condition, *, axis=None):
         input, axis = input.reshape(-1), 0
     axis = normalize_axis(axis, input.ndim)
     chosen = np.flatnonzero(condition)
-    _refuse_outside(chosen, input.shape[axis], axis)
+    _check_indices(chosen, input.shape[axis], axis)
     return input.take(chosen, axis)
 
 
@@ -304,7 +304,7 @@ def unique(x, *, axis=None, sorted=1):
     if axis is None:
         x, axis = x.reshape(-1), 0
     axis = normalize_axis(axis, x.ndim)
-    first, inverse, counts = _distinct(np.moveaxis(x, axis, 0))
+    first, inverse, counts = _find_unique(np.moveaxis(x, axis, 0))
     if not sorted:
         order = first.argsort(kind="stable")
         rank = np.empty_like(order)
@@ -318,7 +318,7 @@ def unique(x, *, axis=None, sorted=1):
     )
 
 
-def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _find_unique(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """First occurrence, inverse and counts of the different rows, in lexicographic order."""
     if rows.dtype.kind == "V":
         rows = rows.astype(np.float32)
@@ -381,7 +381,7 @@ def cost_of_reverse_sequence(input: np.ndarray, *_: Any, **__: Any) -> Cost:
 # ------------------------------------------------------------------------------------------- facts
 
 declare(compress, gather, gather_elements, gather_nd, non_zero, reverse_sequence, flops=flops.none)
-declare(top_k, top_k_by_attribute, top_k_largest, batch_axis=batch.along)
+declare(top_k, top_k_1, top_k_10, batch_axis=batch.along)
 
 
 @gather.batch_axis

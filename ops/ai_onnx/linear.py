@@ -46,33 +46,33 @@ def gemm(
     check_same_dtype(a, b)
     y = np.matmul(a.T if transA else a, b.T if transB else b)
     if alpha != 1:
-        y = _scaled(y, alpha)
+        y = _scale(y, alpha)
     if c is not None:
         check_same_dtype(a, c)
         if np.broadcast_shapes(y.shape, c.shape) != y.shape:
             raise ValueError(f"C of shape {c.shape} does not broadcast to A·B of {y.shape}")
         if beta != 0:  # as BLAS has it: with beta = 0, C's values aren't looked at
-            y += c if beta == 1 else _scaled(c, beta)
+            y += c if beta == 1 else _scale(c, beta)
     return y
 
 
 gemm.bind(bind_gemm)
 
 
-def _scaled(x: np.ndarray, factor: float) -> np.ndarray:
+def _scale(x: np.ndarray, factor: float) -> np.ndarray:
     return (x * factor).astype(x.dtype, copy=False)  # integers: cut towards zero
 
 
 @op("Gemm", since=7, until=11)
 @attributes_of(gemm)
-def gemm_with_c(a: np.ndarray, b: np.ndarray, c: np.ndarray, **attributes: Any) -> np.ndarray:
+def gemm_7(a: np.ndarray, b: np.ndarray, c: np.ndarray, **attributes: Any) -> np.ndarray:
     """alpha·A·B + beta·C; C is not optional yet. Spec: Gemm-7, -9."""
     return gemm(a, b, c, **attributes)
 
 
 @op("Gemm", since=1)
 @attributes_of(gemm)
-def gemm_broadcasting_if_asked(
+def gemm_1(
     a: np.ndarray, b: np.ndarray, c: np.ndarray, *, broadcast: int = 0, **attributes: Any
 ) -> np.ndarray:
     """alpha·A·B + beta·C; C is M×N unless broadcast=1. Spec: Gemm-1, -6."""
@@ -117,8 +117,8 @@ def cost_of_matmul(a: np.ndarray, b: np.ndarray, **_: Any) -> Cost:
 
 
 @gemm.cost
-@gemm_with_c.cost
-@gemm_broadcasting_if_asked.cost
+@gemm_7.cost
+@gemm_1.cost
 def cost_of_gemm(
     a: np.ndarray,
     b: np.ndarray,
@@ -173,7 +173,7 @@ def det(x: np.ndarray) -> np.ndarray:
 def cost_of_einsum(*Inputs: np.ndarray, equation: str, **_: Any) -> Cost:
     """What each of the contractions takes into which NumPy divides it: its result, and copies of
     its operands that are laid out for a matrix product."""
-    inputs, output = _terms(equation, [x.ndim for x in Inputs])
+    inputs, output = _parse_equation(equation, [x.ndim for x in Inputs])
     sizes: dict[str, int] = {}
     for term, x in zip(inputs, Inputs, strict=True):
         for letter, n in zip(term, x.shape, strict=True):
@@ -199,7 +199,7 @@ def cost_of_einsum(*Inputs: np.ndarray, equation: str, **_: Any) -> Cost:
     return Cost(memory + rounded, work + 200_000 * len(Inputs))
 
 
-def _terms(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
+def _parse_equation(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
     """The letters of inputs and output; dots become letters that are not in the equation."""
     left, arrow, output = equation.replace(" ", "").partition("->")
     inputs = left.split(",")
@@ -234,15 +234,15 @@ matmul.batch_axis(batch.product)
 
 
 @gemm.flops
-@gemm_with_c.flops
-@gemm_broadcasting_if_asked.flops
+@gemm_7.flops
+@gemm_1.flops
 def flops_of_gemm(outputs, a, *others, transA, **_):
     return 2 * outputs[0].size * a.shape[0 if transA else 1]
 
 
 @gemm.batch_axis
-@gemm_with_c.batch_axis
-@gemm_broadcasting_if_asked.batch_axis
+@gemm_7.batch_axis
+@gemm_1.batch_axis
 def batch_axis_of_gemm(samples, inputs, outputs, *, transA, **_):
     """The samples are rows of A, and C is the same for all of them."""
     batch.require(batch.only_first(samples) == 0 and not transA)

@@ -47,9 +47,11 @@ def linear_attention(
     if update_rule not in rules:
         raise ValueError(f"update_rule {update_rule!r} is not one of {', '.join(rules)}")
     gated, corrected = "gated" in update_rule, "delta" in update_rule
-    for name, given, wanted in (("decay", decay, gated), ("beta", beta, corrected)):
-        if (given is not None) != wanted:
-            raise ValueError(f"update_rule {update_rule} {'needs' if wanted else 'has no'} {name}")
+    for name, given, required in (("decay", decay, gated), ("beta", beta, corrected)):
+        if (given is not None) != required:
+            raise ValueError(
+                f"update_rule {update_rule} {'needs' if required else 'has no'} {name}"
+            )
     if kv_num_heads < 1 or q_num_heads % kv_num_heads:
         raise ValueError(f"{q_num_heads} heads of queries can't share {kv_num_heads} of keys")
     q = split_heads(wide(query), q_num_heads)
@@ -77,13 +79,13 @@ def linear_attention(
             state = state * factors[:, :, t]
         written = v[:, :, t]
         if rates is not None:
-            known = (k[:, :, t, None, :] @ state)[:, :, 0]
-            written = rates[:, :, t] * (written - known)
+            recalled = (k[:, :, t, None, :] @ state)[:, :, 0]
+            written = rates[:, :, t] * (written - recalled)
         state = state + k[:, :, t, :, None] * written[:, :, None, :]
         read[:, :, :, t] = factor * (groups[:, :, :, t] @ state)
     output = join_heads(read.reshape(batch, q_num_heads, length, shape[3]))
-    kept = query.dtype if past_state is None else past_state.dtype
-    return output.astype(query.dtype, copy=False), state.astype(kept, copy=False)
+    state_dtype = query.dtype if past_state is None else past_state.dtype
+    return output.astype(query.dtype, copy=False), state.astype(state_dtype, copy=False)
 
 
 @linear_attention.cost

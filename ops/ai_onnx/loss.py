@@ -32,19 +32,19 @@ def negative_log_likelihood_loss(
         raise ValueError(f"weight {weight.shape} should be ({classes},)")
     if reduction not in ("none", "sum", "mean"):
         raise ValueError(f"reduction {reduction!r} is not none, sum or mean")
-    counts = np.ones(target.shape, bool) if ignore_index is None else target != ignore_index
-    chosen = np.where(counts, target, 0)
+    is_counted = np.ones(target.shape, bool) if ignore_index is None else target != ignore_index
+    chosen = np.where(is_counted, target, 0)
     if ((chosen < 0) | (chosen >= classes)).any():
         raise ValueError(f"targets should be 0 to {classes - 1}, or ignore_index")
     if not classes:
         return np.zeros(target.shape if reduction == "none" else (), input.dtype)
-    share = np.ones((), input.dtype) if weight is None else weight[chosen]
-    share = np.where(counts, share, input.dtype.type(0))
+    weights_of_targets = np.ones((), input.dtype) if weight is None else weight[chosen]
+    weights_of_targets = np.where(is_counted, weights_of_targets, input.dtype.type(0))
     picked = np.take_along_axis(input, np.expand_dims(chosen, 1), 1)[:, 0]
-    loss = np.where(counts, -picked * share, input.dtype.type(0))
+    loss = np.where(is_counted, -picked * weights_of_targets, input.dtype.type(0))
     if reduction == "none":
         return loss
-    return np.asarray(loss.sum() / share.sum() if reduction == "mean" else loss.sum())
+    return np.asarray(loss.sum() / weights_of_targets.sum() if reduction == "mean" else loss.sum())
 
 
 @op("SoftmaxCrossEntropyLoss", since=12)

@@ -36,7 +36,7 @@ from onnxwalk.ops.shared.cost import (
 from onnxwalk.ops.shared.numeric import in_float32, wide
 
 
-def along_channels(parameter: np.ndarray, x: np.ndarray) -> np.ndarray:
+def align_channels(parameter: np.ndarray, x: np.ndarray) -> np.ndarray:
     """A parameter of shape (C) or (C, D1 … Dn), shaped so that it broadcasts over x.
 
     A vector x stands for one channel.
@@ -82,8 +82,8 @@ def instance_normalization(
     if input.ndim < 3:
         raise ValueError(f"InstanceNormalization needs (N, C, D1, …), not the shape {input.shape}")
     _, y, var = moments(input, tuple(range(2, input.ndim)))
-    y *= along_channels(scale, input) / np.sqrt(var + epsilon)
-    y += along_channels(b, input)
+    y *= align_channels(scale, input) / np.sqrt(var + epsilon)
+    y += align_channels(b, input)
     return y
 
 
@@ -133,7 +133,7 @@ def group_normalization(
     dtype that stash_type says. Spec: GroupNormalization-21.
     """
     normalized = _normalize_groups(x, num_groups, epsilon, _stash_dtype(stash_type))
-    return _scale_and_shift(normalized, along_channels(scale, x), along_channels(bias, x))
+    return _scale_and_shift(normalized, align_channels(scale, x), align_channels(bias, x))
 
 
 group_normalization.bind(bind_group_normalization)
@@ -156,7 +156,7 @@ def group_normalization_18(
         raise ValueError(f"scale {scale.shape} and bias {bias.shape} are not ({num_groups},)")
     normalized = _normalize_groups(x, num_groups, epsilon, np.dtype(np.float32))
     size = x.shape[1] // num_groups
-    by_channel = [along_channels(np.repeat(p, size), x) for p in (scale, bias)]
+    by_channel = [align_channels(np.repeat(p, size), x) for p in (scale, bias)]
     return _scale_and_shift(normalized, *by_channel)
 
 

@@ -59,47 +59,45 @@ def max_pool(
     """
     axes = pool_axes(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
     refuse_empty_windows(axes)
-    y = _along_each_axis(np.maximum, x, axes, _lowest(x.dtype))
+    y = _reduce_windows(np.maximum, x, axes, _lowest_value(x.dtype))
     if n_outputs < 2:
         return y
     if storage_order not in (0, 1):
         raise ValueError(f"storage_order {storage_order} should be 0 or 1")
-    return y, _where_largest(x, axes, column_major=storage_order == 1)
+    return y, _argmax_of_windows(x, axes, column_major=storage_order == 1)
 
 
 max_pool.bind(bind_max_pool)
 
 
-def _lowest(dtype: np.dtype) -> Any:
+def _lowest_value(dtype: np.dtype) -> Any:
     return np.iinfo(dtype).min if dtype.kind in "iu" else -np.inf
 
 
-def _along_each_axis(
+def _reduce_windows(
     ufunc: np.ufunc, x: np.ndarray, axes: Sequence[Axis], nothing: Any
 ) -> np.ndarray:
     """``ufunc`` over all taps of all windows; ``nothing`` is its value for none."""
     if x.nbytes <= BLOCK_BYTES or len(x) < 2:
-        return _along_each_axis_at_once(ufunc, x, axes, nothing)
+        return _reduce_axes(ufunc, x, axes, nothing)
     # A few samples at a time, so that what lies between the axes stays in the cache.
-    together = max(1, BLOCK_BYTES // 2 // x[0].nbytes)
+    samples = max(1, BLOCK_BYTES // 2 // x[0].nbytes)
     shape = (*x.shape[:2], *(axis.windows for axis in axes))
     y = np.empty_like(x, shape=shape, order="K")
-    for start in range(0, len(x), together):
-        block = slice(start, start + together)
-        y[block] = _along_each_axis_at_once(ufunc, x[block], axes, nothing)
+    for start in range(0, len(x), samples):
+        block = slice(start, start + samples)
+        y[block] = _reduce_axes(ufunc, x[block], axes, nothing)
     return y
 
 
-def _along_each_axis_at_once(
-    ufunc: np.ufunc, x: np.ndarray, axes: Sequence[Axis], nothing: Any
-) -> np.ndarray:
+def _reduce_axes(ufunc: np.ufunc, x: np.ndarray, axes: Sequence[Axis], nothing: Any) -> np.ndarray:
     for position, axis in enumerate(axes, 2):
         if (axis.kernel, axis.stride, axis.begin, axis.windows) != (1, 1, 0, axis.size):
-            x = _along_axis(ufunc, x, position, axis, nothing)
+            x = _reduce_axis(ufunc, x, position, axis, nothing)
     return x
 
 
-def _along_axis(
+def _reduce_axis(
     ufunc: np.ufunc, x: np.ndarray, position: int, axis: Axis, nothing: Any
 ) -> np.ndarray:
     """``ufunc`` over the taps of windows along one axis. Keeps the memory order of ``x``."""
@@ -113,14 +111,14 @@ def _along_axis(
 
     # A tap that lies inside the input in every window is where to start from: the next one goes
     # on top of it in one pass, and windows that have no next one just take it.
-    everywhere = slice(0, axis.windows)
-    always = next((tap for tap in taps if tap[0] == everywhere), None)
-    if always is None or len(taps) == 1:
+    all_windows = slice(0, axis.windows)
+    full_tap = next((tap for tap in taps if tap[0] == all_windows), None)
+    if full_tap is None or len(taps) == 1:
         y[...] = nothing
     else:
-        taps.remove(always)
+        taps.remove(full_tap)
         windows, places = taps.pop()
-        source = x[at(always[1])]
+        source = x[at(full_tap[1])]
         y[at(slice(0, windows.start))] = source[at(slice(0, windows.start))]
         ufunc(source[at(windows)], x[at(places)], out=y[at(windows)])
         y[at(slice(windows.stop, None))] = source[at(slice(windows.stop, None))]
@@ -129,7 +127,7 @@ def _along_axis(
     return y
 
 
-def _where_largest(x: np.ndarray, axes: Sequence[Axis], *, column_major: bool) -> np.ndarray:
+def _argmax_of_windows(x: np.ndarray, axes: Sequence[Axis], *, column_major: bool) -> np.ndarray:
     """For each window the index into the flattened ``x`` of its maximum, the first of equals."""
     spatial = x.shape[2:]
     index = np.arange(math.prod(spatial)).reshape(spatial, order="F" if column_major else "C")
@@ -172,7 +170,7 @@ def average_pool(
     """
     axes = pool_axes(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
     work = working_dtype(x.dtype)
-    sums = _along_each_axis(np.add, x.astype(work, copy=False), axes, 0)
+    sums = _reduce_windows(np.add, x.astype(work, copy=False), axes, 0)
     if count_include_pad:
         axes = tuple(a._replace(size=a.begin + a.size + a.end, begin=0, end=0) for a in axes)
     refuse_empty_windows(axes)
@@ -203,7 +201,7 @@ def lp_pool(
     Spec: LpPool-2, LpPool-18 (dilations, ceil_mode), LpPool-22 (bfloat16).
     """
     axes = pool_axes(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
-    sums = _along_each_axis(np.add, _powers(x, p), axes, 0)
+    sums = _reduce_windows(np.add, _powers(x, p), axes, 0)
     return _root(sums, p).astype(x.dtype, copy=False)
 
 
@@ -436,8 +434,8 @@ def max_roi_pool(x, rois, *, pooled_shape, spatial_scale=1.0):
     left, top, right, bottom = np.floor(np.abs(corners) + 0.5).T * np.sign(corners).T
     y = np.zeros((len(rois), x.shape[1], *pooled_shape), x.dtype)
     for roi, image in enumerate(batch):
-        rows = _cells(top[roi], bottom[roi], pooled_shape[0], x.shape[2])
-        columns = _cells(left[roi], right[roi], pooled_shape[1], x.shape[3])
+        rows = _grid_cells(top[roi], bottom[roi], pooled_shape[0], x.shape[2])
+        columns = _grid_cells(left[roi], right[roi], pooled_shape[1], x.shape[3])
         for (i, row), (j, column) in product(enumerate(rows), enumerate(columns)):
             cell = x[image, :, row, column]
             if cell.size:
@@ -445,7 +443,7 @@ def max_roi_pool(x, rois, *, pooled_shape, spatial_scale=1.0):
     return y
 
 
-def _cells(start: float, last: float, count: int, size: int) -> list[slice]:
+def _grid_cells(start: float, last: float, count: int, size: int) -> list[slice]:
     """``count`` equal cells from ``start`` to ``last``, cut to the input."""
     cell = np.float32(max(last - start + 1, 1)) / np.float32(count)  # as ONNX Runtime rounds
     edges = np.arange(count + 1, dtype=np.float32) * cell
@@ -462,11 +460,11 @@ def cost_of_max_roi_pool(
     less than a pixel takes two; a cell at a time may be copied."""
     rows, columns = (max(0, int(n)) for n in pooled_shape)
     regions, channels = len(rois), x.shape[1]
-    looked_at = channels * (x.shape[2] + 2 * rows) * (x.shape[3] + 2 * columns)
+    pixels = channels * (x.shape[2] + 2 * rows) * (x.shape[3] + 2 * columns)
     cost = result((regions, channels, rows, columns), x.dtype)
     memory = cost.memory + 80 * rois.size + PER_ARRAY * (rows + columns) + x[:1].nbytes
     calls = regions * (rows + 1) * (columns + 1)
-    return Cost(memory, cost.work + calls * 4 * PER_CALL + 10 * regions * looked_at)
+    return Cost(memory, cost.work + calls * 4 * PER_CALL + 10 * regions * pixels)
 
 
 @max_pool.flops

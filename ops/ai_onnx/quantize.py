@@ -1,7 +1,7 @@
 """Quantized tensors, y = x / scale + zero_point, and matrix products and convolutions of them.
 
 A scale may count for the whole tensor (a scalar), for one place along an axis (a vector), or for a
-block of places along an axis; the zero point has its shape (``_spread``).
+block of places along an axis; the zero point has its shape (``_broadcast_scale``).
 """
 
 from __future__ import annotations
@@ -60,20 +60,20 @@ def quantize_linear(
     """
     dtype = np.dtype(np.uint8) if y_zero_point is None else y_zero_point.dtype
     if output_dtype:
-        wanted = numpy_dtype(output_dtype)
-        if y_zero_point is not None and wanted != dtype:
-            raise ValueError(f"output_dtype {wanted} is not the {dtype} of y_zero_point")
-        dtype = wanted
-    scale, zero_point = _spread(y_scale, y_zero_point, x.shape, axis, block_size)
-    divided_in = numpy_dtype(precision) if precision else _precision(y_scale.dtype)
-    quotient = np.asarray(wide(x.astype(divided_in) / scale.astype(divided_in)))
-    return _saturated(quotient, zero_point, dtype, saturate)
+        expected = numpy_dtype(output_dtype)
+        if y_zero_point is not None and expected != dtype:
+            raise ValueError(f"output_dtype {expected} and y_zero_point ({dtype}) differ in type")
+        dtype = expected
+    scale, zero_point = _broadcast_scale(y_scale, y_zero_point, x.shape, axis, block_size)
+    division_dtype = numpy_dtype(precision) if precision else _division_dtype(y_scale.dtype)
+    quotient = np.asarray(wide(x.astype(division_dtype) / scale.astype(division_dtype)))
+    return _saturate(quotient, zero_point, dtype, saturate)
 
 
 @op("QuantizeLinear", since=19, without=["block_size", "output_dtype"])
 @op("QuantizeLinear", since=21)
 @attributes_of(quantize_linear, without=["precision"])
-def quantize_linear_in_float(x, y_scale, y_zero_point=None, **attributes):
+def quantize_linear_19(x, y_scale, y_zero_point=None, **attributes):
     """QuantizeLinear before it said in which type to divide: float, where x is a short float
 
     Spec: QuantizeLinear-19, -21, which leave it open; this is what ONNX Runtime does.
@@ -83,9 +83,9 @@ def quantize_linear_in_float(x, y_scale, y_zero_point=None, **attributes):
 
 
 @op("QuantizeLinear", since=10)
-def quantize_linear_by_tensor(x, y_scale, y_zero_point=None):
+def quantize_linear_10(x, y_scale, y_zero_point=None):
     """QuantizeLinear with one scale for the whole tensor. Spec: QuantizeLinear-10."""
-    return quantize_linear(x, *_scalars(y_scale, y_zero_point))
+    return quantize_linear(x, *_check_scalars(y_scale, y_zero_point))
 
 
 @op("DequantizeLinear", since=13, without=["block_size", "output_dtype"])
@@ -104,7 +104,7 @@ def dequantize_linear(x, x_scale, x_zero_point=None, *, axis=1, block_size=0, ou
         raise ValueError(f"DequantizeLinear gives float, float16 or bfloat16, not {dtype}")
     if x_zero_point is not None and x_zero_point.dtype != x.dtype:
         raise ValueError(f"x_zero_point is {x_zero_point.dtype}, and x is {x.dtype}")
-    scale, zero_point = _spread(x_scale, x_zero_point, x.shape, axis, block_size)
+    scale, zero_point = _broadcast_scale(x_scale, x_zero_point, x.shape, axis, block_size)
     # int32 differences are exact in float64 only
     steps = x.astype(np.float64 if x.dtype == np.int32 else np.float32)
     if x_zero_point is not None:
@@ -115,9 +115,9 @@ def dequantize_linear(x, x_scale, x_zero_point=None, *, axis=1, block_size=0, ou
 
 
 @op("DequantizeLinear", since=10)
-def dequantize_linear_by_tensor(x, x_scale, x_zero_point=None):
+def dequantize_linear_10(x, x_scale, x_zero_point=None):
     """DequantizeLinear with one scale for the whole tensor. Spec: DequantizeLinear-10."""
-    return dequantize_linear(x, *_scalars(x_scale, x_zero_point))
+    return dequantize_linear(x, *_check_scalars(x_scale, x_zero_point))
 
 
 @op("DynamicQuantizeLinear", since=11)
@@ -136,7 +136,7 @@ def dynamic_quantize_linear(x):
     scale = np.asarray((highest - lowest) / np.float32(255), np.float32)
     if scale == 0:
         scale = np.ones((), np.float32)
-    zero_point = _saturated(np.asarray(-lowest / scale), np.float32(0), np.dtype(np.uint8))
+    zero_point = _saturate(np.asarray(-lowest / scale), np.float32(0), np.dtype(np.uint8))
     return quantize_linear(x, scale, zero_point), scale, zero_point
 
 
@@ -149,7 +149,7 @@ def matmul_integer(a, b, a_zero_point=None, b_zero_point=None):
 
     Spec: MatMulInteger-10.
     """
-    sums = _shifted_product(a, a_zero_point, b, b_zero_point)
+    sums = _integer_product(a, a_zero_point, b, b_zero_point)
     return np.asarray(sums.astype(np.int64).astype(np.int32))  # wraps around
 
 
@@ -163,12 +163,12 @@ def q_linear_matmul(a, a_scale, a_zero_point, b, b_scale, b_zero_point, y_scale,
 
     Spec: QLinearMatMul-10, QLinearMatMul-21.
     """
-    sums = _shifted_product(a, a_zero_point, b, b_zero_point)
-    y_scale = _one_value("y_scale", y_scale)
-    scale = _by_row("a_scale", a_scale, a) * _by_column("b_scale", b_scale, b) / y_scale
+    sums = _integer_product(a, a_zero_point, b, b_zero_point)
+    y_scale = _as_scalar("y_scale", y_scale)
+    scale = _per_row("a_scale", a_scale, a) * _per_column("b_scale", b_scale, b) / y_scale
     # In float32, as ONNX Runtime does: a sum halfway between two steps rounds the same.
     quotient = np.asarray(sums.astype(np.float32) * scale.astype(np.float32))
-    return _saturated(quotient, _one_value("y_zero_point", y_zero_point), y_zero_point.dtype)
+    return _saturate(quotient, _as_scalar("y_zero_point", y_zero_point), y_zero_point.dtype)
 
 
 @op("ConvInteger", since=10)
@@ -184,7 +184,7 @@ def conv_integer(x, w, x_zero_point=None, w_zero_point=None, **attributes):
     check_weights(w, attributes.get("kernel_shape"))
     # The sums are exact in float64 (a product takes 17 bits), where there is a fast GEMM.
     shifted_x, shifted_w = x.astype(np.float64), w.astype(np.float64)
-    shifted_x -= _one_value("x_zero_point", x_zero_point)
+    shifted_x -= _as_scalar("x_zero_point", x_zero_point)
     shifted_w -= _per_channel("w_zero_point", w_zero_point, w)
     sums = conv(shifted_x, shifted_w, **attributes)
     return sums.astype(np.int64).astype(np.int32)  # wraps around, as 32-bit accumulation does
@@ -218,13 +218,13 @@ def q_linear_conv(
         sums = sums + b.reshape(per_channel)
     scale = _per_channel("w_scale", w_scale, w)
     scale = scale.reshape(per_channel) if scale.ndim else scale
-    scale = _one_value("x_scale", x_scale) * scale / _one_value("y_scale", y_scale)
+    scale = _as_scalar("x_scale", x_scale) * scale / _as_scalar("y_scale", y_scale)
     # In float32, as ONNX Runtime does: a sum halfway between two steps rounds the same.
     quotient = sums.astype(np.float32) * scale.astype(np.float32)
-    return _saturated(quotient, _one_value("y_zero_point", y_zero_point), y_zero_point.dtype)
+    return _saturate(quotient, _as_scalar("y_zero_point", y_zero_point), y_zero_point.dtype)
 
 
-def _saturated(
+def _saturate(
     quotient: np.ndarray, zero_point: np.ndarray, dtype: np.dtype, saturate: int = 1
 ) -> np.ndarray:
     """The quotient plus the zero point as a small type, rounded and kept within its range. The
@@ -240,21 +240,21 @@ def _saturated(
     return saturated(y, dtype)
 
 
-def _precision(dtype: np.dtype) -> np.dtype:
+def _division_dtype(dtype: np.dtype) -> np.dtype:
     """What to divide in: the type of the scale, if it is one that can hold a quotient."""
     if element_type(dtype).name == "float8e8m0":
         return np.dtype(np.float32)
     return np.dtype(np.float64) if dtype.kind in "iu" else dtype
 
 
-def _scalars(scale: np.ndarray, zero_point: np.ndarray | None) -> list[np.ndarray]:
+def _check_scalars(scale: np.ndarray, zero_point: np.ndarray | None) -> list[np.ndarray]:
     for name, value in (("scale", scale), ("zero point", zero_point)):
         if value is not None and value.size != 1:
             raise ValueError(f"{name} {value.shape} should be a scalar before opset 13")
     return [value.reshape(()) for value in (scale, zero_point) if value is not None]
 
 
-def _spread(
+def _broadcast_scale(
     scale: np.ndarray, zero_point: np.ndarray | None, shape: tuple[int, ...], axis: int, block: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scale and zero point (0 for none) in a shape that broadcasts to that of the tensor."""
@@ -288,22 +288,22 @@ def _spread(
     return scale.reshape(along), zero_point
 
 
-def _shifted_product(
+def _integer_product(
     a: np.ndarray, a_zero_point: np.ndarray | None, b: np.ndarray, b_zero_point: np.ndarray | None
 ) -> np.ndarray:
     """The matrix product of both less their zero points: exact in float64, which has a GEMM."""
     if not a.ndim or not b.ndim or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         raise ValueError(f"can't multiply matrices of shapes {a.shape} and {b.shape}")
     shifted_a, shifted_b = a.astype(np.float64), b.astype(np.float64)
-    shifted_a -= _by_row("a_zero_point", a_zero_point, a)
-    shifted_b -= _by_column("b_zero_point", b_zero_point, b)
+    shifted_a -= _per_row("a_zero_point", a_zero_point, a)
+    shifted_b -= _per_column("b_zero_point", b_zero_point, b)
     return np.asarray(shifted_a @ shifted_b)
 
 
-def _by_row(name: str, value: np.ndarray | None, a: np.ndarray) -> np.ndarray:
+def _per_row(name: str, value: np.ndarray | None, a: np.ndarray) -> np.ndarray:
     """A scalar, or one value for each row of the matrices a (…, M, K)."""
     if value is None or value.size == 1:
-        return _one_value(name, value)
+        return _as_scalar(name, value)
     if a.ndim == 2 and value.shape == (a.shape[0],):
         value = value[:, None]
     if a.ndim < 2 or value.shape != (*a.shape[:-1], 1):
@@ -311,16 +311,16 @@ def _by_row(name: str, value: np.ndarray | None, a: np.ndarray) -> np.ndarray:
     return value.astype(np.float64)
 
 
-def _by_column(name: str, value: np.ndarray | None, b: np.ndarray) -> np.ndarray:
+def _per_column(name: str, value: np.ndarray | None, b: np.ndarray) -> np.ndarray:
     """A scalar, or one value for each column of the matrices b (…, K, N)."""
     if value is None or value.size == 1:
-        return _one_value(name, value)
+        return _as_scalar(name, value)
     if b.ndim < 2 or value.shape not in ((b.shape[-1],), (*b.shape[:-2], 1, b.shape[-1])):
         raise ValueError(f"{name} {value.shape} should be a scalar or one value for each column")
     return value.astype(np.float64)
 
 
-def _one_value(name: str, value: np.ndarray | None) -> np.ndarray:
+def _as_scalar(name: str, value: np.ndarray | None) -> np.ndarray:
     """A scalar, which may come as a tensor of one element."""
     if value is None:
         return np.array(0.0)
@@ -332,13 +332,13 @@ def _one_value(name: str, value: np.ndarray | None) -> np.ndarray:
 def _per_channel(name: str, value: np.ndarray | None, w: np.ndarray) -> np.ndarray:
     """A scalar, or one value for each output channel shaped to go with the weights."""
     if value is None or value.size == 1:
-        return _one_value(name, value)
+        return _as_scalar(name, value)
     if value.shape != (w.shape[0],):
         raise ValueError(f"{name} {value.shape} should be a scalar or ({w.shape[0]},)")
     return value.astype(np.float64).reshape(-1, *[1] * (w.ndim - 1))
 
 
-# ------------------------------------------------------------------------------------------- needs
+# ------------------------------------------------------------------------------------------- costs
 
 
 def _cost_of_blocks(x: np.ndarray, scale: np.ndarray, *zero_points: Any) -> int:
@@ -350,8 +350,8 @@ def _cost_of_blocks(x: np.ndarray, scale: np.ndarray, *zero_points: Any) -> int:
 
 
 @quantize_linear.cost
-@quantize_linear_in_float.cost
-@quantize_linear_by_tensor.cost
+@quantize_linear_19.cost
+@quantize_linear_10.cost
 def cost_of_quantize_linear(
     x: np.ndarray,
     y_scale: np.ndarray,
@@ -366,8 +366,10 @@ def cost_of_quantize_linear(
     dtype = np.dtype(np.uint8) if y_zero_point is None else y_zero_point.dtype
     if output_dtype:
         dtype = numpy_dtype(output_dtype)
-    divided_in = numpy_dtype(precision) if precision else _precision(y_scale.dtype)
-    each = 2 * divided_in.itemsize + (4 if is_short_float(divided_in) else 0) + dtype.itemsize
+    division_dtype = numpy_dtype(precision) if precision else _division_dtype(y_scale.dtype)
+    each = (
+        2 * division_dtype.itemsize + (4 if is_short_float(division_dtype) else 0) + dtype.itemsize
+    )
     if element_type(dtype).name not in _SMALL_INTEGERS:
         each += 24
     memory = each * x.size + _cost_of_blocks(x, y_scale, y_zero_point)
@@ -375,7 +377,7 @@ def cost_of_quantize_linear(
 
 
 @dequantize_linear.cost
-@dequantize_linear_by_tensor.cost
+@dequantize_linear_10.cost
 def cost_of_dequantize_linear(
     x: np.ndarray,
     x_scale: np.ndarray,
@@ -433,7 +435,7 @@ matmul_integer.flops(flops.product)
 declare(conv_integer, q_linear_conv, choices=AUTO_PAD)
 declare(
     quantize_linear,
-    quantize_linear_in_float,
+    quantize_linear_19,
     dequantize_linear,
     output_type=types.named_by("output_dtype"),
 )

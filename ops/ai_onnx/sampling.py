@@ -48,19 +48,19 @@ def grid_sample(x, grid, *, align_corners=0, mode="linear", padding_mode="zeros"
         place = (g + 1) / 2 * (length - 1) if align_corners else ((g + 1) * length - 1) / 2
         places.append(np.rint(place) if mode == "nearest" else place)
 
-    def inside(i: np.ndarray, length: int) -> np.ndarray:
-        return _brought_in(i, length, padding_mode, align_corners)
+    def map_outside(i: np.ndarray, length: int) -> np.ndarray:
+        return _apply_padding_mode(i, length, padding_mode, align_corners)
 
     if mode == "nearest":
-        index = [inside(p, d) for p, d in zip(places, x.shape[2:], strict=True)]
-        return np.moveaxis(_read(_channels_last(x), index), -1, 1)
+        index = [map_outside(p, d) for p, d in zip(places, x.shape[2:], strict=True)]
+        return np.moveaxis(_read_pixels(_channels_last(x), index), -1, 1)
     if x.dtype.kind in "Ob":
         raise ValueError(f"{mode} can't interpolate {x.dtype}; only nearest can read it")
     y = x.astype(np.float64) if x.dtype.kind in "iu" else wide(x)
     if mode == "linear":
-        y = _weighted(y, places, hat, 1, inside)
+        y = _interpolate(y, places, hat, 1, map_outside)
     else:
-        y = _weighted(y, places, lambda d: keys(d, -0.75), 2, inside)
+        y = _interpolate(y, places, lambda d: keys(d, -0.75), 2, map_outside)
     if x.dtype.kind in "iu":
         lowest, highest = limits(x.dtype)
         y = np.where(y >= highest, highest, np.where(y <= lowest, lowest, y))
@@ -68,7 +68,7 @@ def grid_sample(x, grid, *, align_corners=0, mode="linear", padding_mode="zeros"
 
 
 @op("GridSample", since=16)
-def grid_sample_images(x, grid, *, align_corners=0, mode="bilinear", padding_mode="zeros"):
+def grid_sample_16(x, grid, *, align_corners=0, mode="bilinear", padding_mode="zeros"):
     """GridSample of (N, C, H, W) with the modes bilinear, nearest and bicubic. Spec: GridSample-16.
 
     The spec leaves open what nearest does between two pixels: the even one, as in 20.
@@ -83,7 +83,7 @@ def grid_sample_images(x, grid, *, align_corners=0, mode="bilinear", padding_mod
     )
 
 
-def _brought_in(
+def _apply_padding_mode(
     place: np.ndarray, length: int, padding_mode: str, align_corners: int
 ) -> np.ndarray:
     """The pixels that lie at places beyond the edges; with zeros, the places themselves."""
@@ -101,21 +101,21 @@ def _brought_in(
     return place
 
 
-def _read(x: np.ndarray, index: Sequence[np.ndarray]) -> np.ndarray:
+def _read_pixels(x: np.ndarray, index: Sequence[np.ndarray]) -> np.ndarray:
     """x[n, *index[n]] for x (N, D1 … Dr, C) and index arrays (N, O…) of whole numbers; 0 outside.
 
     The result is (N, O…, C): a pixel's channels lie together, and are read together.
     """
-    known = np.ones(index[0].shape, bool)
+    is_inside = np.ones(index[0].shape, bool)
     for i, length in zip(index, x.shape[1:], strict=False):
-        known &= (i >= 0) & (i < length)
+        is_inside &= (i >= 0) & (i < length)
     if not x.size:
-        return np.full((*known.shape, x.shape[-1]), zero(x.dtype), x.dtype)
-    sample = np.arange(len(x)).reshape(-1, *[1] * (known.ndim - 1))
-    pixel = (sample, *(np.where(known, i, 0).astype(np.intp) for i in index))
+        return np.full((*is_inside.shape, x.shape[-1]), zero(x.dtype), x.dtype)
+    sample = np.arange(len(x)).reshape(-1, *[1] * (is_inside.ndim - 1))
+    pixel = (sample, *(np.where(is_inside, i, 0).astype(np.intp) for i in index))
     y = x[pixel]
-    if not known.all():
-        y[~known] = zero(x.dtype)
+    if not is_inside.all():
+        y[~is_inside] = zero(x.dtype)
     return y
 
 
@@ -123,30 +123,30 @@ def _channels_last(x: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(x, 1, -1))
 
 
-def _weighted(
+def _interpolate(
     x: np.ndarray,
     places: Sequence[np.ndarray],
     w: Callable[[np.ndarray], np.ndarray],
     support: int,
-    inside: Callable[[np.ndarray, int], np.ndarray] = lambda i, length: i,
+    map_outside: Callable[[np.ndarray, int], np.ndarray] = lambda i, length: i,
 ) -> np.ndarray:
     """sum_i w(i1 - p1)·w(i2 - p2)·…·x[n, c, i1, i2, …] over the i nearer than ``support``."""
     taps = []
     for place, length in zip(places, x.shape[2:], strict=True):
         near = [np.floor(place) + step for step in range(1 - support, support + 1)]
-        taps.append([(inside(i, length), w(i - place)) for i in near])
+        taps.append([(map_outside(i, length), w(i - place)) for i in near])
     pixels = _channels_last(x)
     y = np.zeros((*places[0].shape, x.shape[1]), x.dtype)
     real = y.real.dtype
     for corner in itertools.product(*taps):
-        part = _read(pixels, [i for i, _ in corner])
+        part = _read_pixels(pixels, [i for i, _ in corner])
         part *= np.prod([amount for _, amount in corner], axis=0).astype(real)[..., None]
         y += part
     return np.ascontiguousarray(np.moveaxis(y, -1, 1))
 
 
 @grid_sample.cost
-@grid_sample_images.cost
+@grid_sample_16.cost
 def cost_of_grid_sample(x: np.ndarray, grid: np.ndarray, *, mode: str = "linear", **_: Any) -> Cost:
     support = {"nearest": 0, "cubic": 2, "bicubic": 2}.get(mode, 1)
     item = 8 if x.dtype.kind in "iu" and support else wide_itemsize(x.dtype)
@@ -274,7 +274,7 @@ def roi_align(
             continue  # an empty region
         points = None
         for (i, a), (j, b) in itertools.product(
-            _two_pixels(rows, x.shape[2]), _two_pixels(columns, x.shape[3])
+            _neighbours(rows, x.shape[2]), _neighbours(columns, x.shape[3])
         ):
             part = image[i[:, None], j]
             part *= (a[:, None] * b).astype(x.dtype)[..., None]
@@ -288,7 +288,7 @@ def roi_align(
 
 @op("RoiAlign", since=10)
 @attributes_of(roi_align, without=["coordinate_transformation_mode"])
-def roi_align_unshifted(x, rois, batch_indices, **attributes):
+def roi_align_10(x, rois, batch_indices, **attributes):
     """RoiAlign that takes the coordinates as they are: output_half_pixel. Spec: RoiAlign-10."""
     attributes["coordinate_transformation_mode"] = "output_half_pixel"
     return roi_align(x, rois, batch_indices, **attributes)
@@ -301,21 +301,21 @@ def _bin_points(start: float, length: float, bins: int, ratio: int) -> np.ndarra
     return start + (np.arange(bins)[:, None] + steps) * length
 
 
-def _two_pixels(places: np.ndarray, length: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def _neighbours(places: np.ndarray, length: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """The pixels on both sides of each place and their shares; none more than a pixel outside."""
     place = places.reshape(-1)
-    known = (place >= -1) & (place <= length)
+    is_inside = (place >= -1) & (place <= length)
     place = place.clip(0, length - 1)
     before = np.floor(place).astype(np.intp)
     share = place - before
     return [
-        (before, np.where(known, 1 - share, 0)),
-        (np.minimum(before + 1, length - 1), np.where(known, share, 0)),
+        (before, np.where(is_inside, 1 - share, 0)),
+        (np.minimum(before + 1, length - 1), np.where(is_inside, share, 0)),
     ]
 
 
 @roi_align.cost
-@roi_align_unshifted.cost
+@roi_align_10.cost
 def cost_of_roi_align(
     x: np.ndarray,
     rois: np.ndarray,
@@ -395,10 +395,10 @@ def deform_conv(
         raise ValueError(f"w {w.shape} should have {channels // group} channels for x {x.shape}")
     windows = tuple(axis.windows for axis in axes)
     taps = int(np.prod(kernel))
-    for name, given, per_tap in (("offset", offset, rank), ("mask", mask, 1)):
-        wanted = (batch, offset_group * taps * per_tap, *windows)
-        if given is not None and given.shape != wanted:
-            raise ValueError(f"{name} {given.shape} should be {wanted}")
+    for name, value, per_tap in (("offset", offset, rank), ("mask", mask, 1)):
+        expected = (batch, offset_group * taps * per_tap, *windows)
+        if value is not None and value.shape != expected:
+            raise ValueError(f"{name} {value.shape} should be {expected}")
     parts = batch * offset_group
     moved = offset.reshape(parts, *kernel, rank, *windows)
     places = []
@@ -408,7 +408,7 @@ def deform_conv(
         window = np.arange(axis.windows) * axis.stride
         there = window.reshape([-1 if j == rank + i else 1 for j in range(2 * rank)])
         places.append(moved.take(i, rank + 1) + (here + there))
-    columns = _weighted(x.reshape(parts, channels // offset_group, *x.shape[2:]), places, hat, 1)
+    columns = _interpolate(x.reshape(parts, channels // offset_group, *x.shape[2:]), places, hat, 1)
     if mask is not None:
         columns *= mask.reshape(parts, 1, *kernel, *windows)
     columns = columns.reshape(batch, group, channels // group * taps, -1)
@@ -448,9 +448,9 @@ def cost_of_deform_conv(
 
 _PADDING = {"padding_mode": "zeros border reflection"}
 grid_sample.choices({"mode": "linear nearest cubic", **_PADDING})
-grid_sample_images.choices({"mode": "bilinear nearest bicubic", **_PADDING})
+grid_sample_16.choices({"mode": "bilinear nearest bicubic", **_PADDING})
 declare(
-    roi_align, roi_align_unshifted,
+    roi_align, roi_align_10,
     choices={
         "mode": "avg max",
         "coordinate_transformation_mode": "half_pixel output_half_pixel",

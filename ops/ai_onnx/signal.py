@@ -35,7 +35,7 @@ def dft(input, dft_length=None, axis=None, *, inverse=0, onesided=0):
 
 
 @op("DFT", since=17)
-def dft_along_attribute(input, dft_length=None, *, axis=1, inverse=0, onesided=0):
+def dft_17(input, dft_length=None, *, axis=1, inverse=0, onesided=0):
     """DFT with the axis as an attribute, 1 by default. Spec: DFT-17."""
     return _dft(input, dft_length, axis, inverse, onesided)
 
@@ -49,7 +49,7 @@ def _dft(
     length = None if dft_length is None else as_int(dft_length, "dft_length")
     if length is not None and length < 1:
         raise ValueError(f"dft_length {length} should be positive")
-    signal = _numbers(x)
+    signal = _to_complex(x)
     if not signal.shape[axis] and length is not None:
         # NumPy's irfft of nothing reads memory that nobody wrote to.
         signal = np.zeros((*signal.shape[:axis], 1, *signal.shape[axis + 1 :]), signal.dtype)
@@ -63,10 +63,10 @@ def _dft(
         y = np.fft.rfft(signal, length, axis)
     else:
         y = (np.fft.ifft if inverse else np.fft.fft)(signal, length, axis)
-    return _parts(y, x.dtype)
+    return _from_complex(y, x.dtype)
 
 
-def _numbers(x: np.ndarray) -> np.ndarray:
+def _to_complex(x: np.ndarray) -> np.ndarray:
     """(…, 1) as real and (…, 2) as complex numbers (…)."""
     if x.ndim < 2 or x.shape[-1] not in (1, 2):
         raise ValueError(f"shape {x.shape} should be (…, 1) or (…, 2)")
@@ -74,7 +74,7 @@ def _numbers(x: np.ndarray) -> np.ndarray:
     return x[..., 0] if x.shape[-1] == 1 else x[..., 0] + 1j * x[..., 1]
 
 
-def _parts(y: np.ndarray, dtype: np.dtype) -> np.ndarray:
+def _from_complex(y: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return np.stack([y.real, y.imag], -1).astype(dtype, copy=False)
 
 
@@ -86,11 +86,11 @@ def cost_of_dft(
     **attributes: Any,
 ) -> Cost:
     along_axis = -2 if axis is None else as_int(axis, "axis")
-    return cost_of_dft_along(input, dft_length, axis=along_axis, **attributes)
+    return cost_of_dft_17(input, dft_length, axis=along_axis, **attributes)
 
 
-@dft_along_attribute.cost
-def cost_of_dft_along(
+@dft_17.cost
+def cost_of_dft_17(
     input: np.ndarray,
     dft_length: np.ndarray | None = None,
     *,
@@ -128,7 +128,7 @@ def stft(signal, frame_step, window=None, frame_length=None, *, onesided=1):
     """
     if signal.ndim != 3:
         raise ValueError(f"signal {signal.shape} should be (B, N, 1) or (B, N, 2)")
-    x = _numbers(signal)
+    x = _to_complex(signal)
     step = as_int(frame_step, "frame_step")
     if frame_length is not None:
         length = as_int(frame_length, "frame_length")
@@ -143,7 +143,7 @@ def stft(signal, frame_step, window=None, frame_length=None, *, onesided=1):
         frames = frames * wide(window)
     if onesided and np.iscomplexobj(x):
         raise ValueError("a one-sided STFT takes a real signal")
-    return _parts((np.fft.rfft if onesided else np.fft.fft)(frames), signal.dtype)
+    return _from_complex((np.fft.rfft if onesided else np.fft.fft)(frames), signal.dtype)
 
 
 @stft.cost
@@ -173,7 +173,7 @@ def cost_of_stft(
 @op("HannWindow", since=17)
 def hann_window(size, *, output_datatype=1, periodic=1):
     """0.5 - 0.5·cos(2πn/N), N = size, or size - 1 unless ``periodic``. Spec: HannWindow-17."""
-    return _cosines(size, (0.5, -0.5), output_datatype, periodic)
+    return _cosine_window(size, (0.5, -0.5), output_datatype, periodic)
 
 
 @op("HammingWindow", since=17)
@@ -182,16 +182,16 @@ def hamming_window(size, *, output_datatype=1, periodic=1):
 
     Spec: HammingWindow-17, whose function body has these coefficients.
     """
-    return _cosines(size, (25 / 46, -21 / 46), output_datatype, periodic)
+    return _cosine_window(size, (25 / 46, -21 / 46), output_datatype, periodic)
 
 
 @op("BlackmanWindow", since=17)
 def blackman_window(size, *, output_datatype=1, periodic=1):
     """0.42 - 0.5·cos(2πn/N) + 0.08·cos(4πn/N), N as in HannWindow. Spec: BlackmanWindow-17."""
-    return _cosines(size, (0.42, -0.5, 0.08), output_datatype, periodic)
+    return _cosine_window(size, (0.42, -0.5, 0.08), output_datatype, periodic)
 
 
-def _cosines(
+def _cosine_window(
     size: np.ndarray, amounts: Sequence[float], output_datatype: int, periodic: int
 ) -> np.ndarray:
     """sum_i amounts[i]·cos(2πin/N)."""

@@ -99,9 +99,9 @@ def string_normalizer(
     cases: dict[str, Callable[[str], str]] = {"NONE": str, "LOWER": _lower, "UPPER": _upper}
     if case_change_action not in cases:
         raise ValueError(f"case_change_action {case_change_action!r} is not NONE, LOWER or UPPER")
-    compared = str if is_case_sensitive else _lower
-    dropped = {compared(word) for word in stopwords or ()}
-    kept = [word for word in x.reshape(-1).tolist() if compared(word) not in dropped]
+    normalize = str if is_case_sensitive else _lower
+    dropped = {normalize(word) for word in stopwords or ()}
+    kept = [word for word in x.reshape(-1).tolist() if normalize(word) not in dropped]
     words = np.empty(max(len(kept), 1), object)
     words[:] = list(map(cases[case_change_action], kept)) or [""]
     return words.reshape(1, -1) if x.ndim == 2 else words

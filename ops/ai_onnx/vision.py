@@ -46,10 +46,10 @@ def non_max_suppression(
         raise ValueError(f"boxes {boxes.shape} and scores {scores.shape} don't fit each other")
     most = (
         0
-        if _missing(max_output_boxes_per_class)
+        if _is_missing(max_output_boxes_per_class)
         else as_int(max_output_boxes_per_class, "max_output_boxes_per_class")
     )
-    overlap = 0.0 if _missing(iou_threshold) else as_scalar(iou_threshold, "iou_threshold")
+    overlap = 0.0 if _is_missing(iou_threshold) else as_scalar(iou_threshold, "iou_threshold")
     if not 0 <= overlap <= 1:
         raise ValueError(f"iou_threshold {overlap:g} should be between 0 and 1")
     kept: list[tuple[int, int, int]] = []
@@ -57,17 +57,17 @@ def non_max_suppression(
         low, high = _corners(boxes[n], center_point_box)
         for c in range(scores.shape[1]):
             candidates = np.argsort(-scores[n, c], kind="stable")
-            if not _missing(score_threshold):
+            if not _is_missing(score_threshold):
                 # The spec removes what is less. ONNX Runtime and TensorFlow, and so the models,
                 # also remove what is equal (and a NaN).
                 threshold = np.float32(as_scalar(score_threshold, "score_threshold"))
                 candidates = candidates[scores[n, c, candidates] > threshold]
-            best = _best_apart(low[:, candidates], high[:, candidates], most, np.float32(overlap))
+            best = _suppress(low[:, candidates], high[:, candidates], most, np.float32(overlap))
             kept.extend((n, c, b) for b in candidates[best].tolist())
     return np.array(kept, np.int64).reshape(-1, 3)
 
 
-def _missing(value: np.ndarray | None) -> bool:
+def _is_missing(value: np.ndarray | None) -> bool:
     return value is None or value.size == 0
 
 
@@ -79,11 +79,11 @@ def _corners(boxes: np.ndarray, center_point_box: int) -> tuple[np.ndarray, np.n
     return np.minimum(first, second), np.maximum(first, second)
 
 
-def _best_apart(low: np.ndarray, high: np.ndarray, most: int, overlap: np.float32) -> np.ndarray:
+def _suppress(low: np.ndarray, high: np.ndarray, most: int, overlap: np.float32) -> np.ndarray:
     """The first boxes, in order, none of which overlaps one before it by more than ``overlap``."""
     area = (high[0] - low[0]) * (high[1] - low[1])
 
-    def clash(these: np.ndarray, those: np.ndarray) -> np.ndarray:
+    def overlaps_too_much(these: np.ndarray, those: np.ndarray) -> np.ndarray:
         a, b = these[:, None], those
         height = np.minimum(high[0, a], high[0, b]) - np.maximum(low[0, a], low[0, b])
         width = np.minimum(high[1, a], high[1, b]) - np.maximum(low[1, a], low[1, b])
@@ -96,8 +96,8 @@ def _best_apart(low: np.ndarray, high: np.ndarray, most: int, overlap: np.float3
         if len(best) >= most:
             break
         block = np.arange(start, min(start + 64, len(area)))
-        block = block[~clash(block, best).any(1)]
-        clashes, free, chosen = clash(block, block), np.ones(len(block), bool), []
+        block = block[~overlaps_too_much(block, best).any(1)]
+        clashes, free, chosen = overlaps_too_much(block, block), np.ones(len(block), bool), []
         for i in range(len(block)):
             if free[i]:
                 chosen.append(i)
@@ -196,7 +196,7 @@ def image_decoder(encoded_stream, *, pixel_format="RGB"):
         raise NotImplementedError("ImageDecoder needs Pillow: pip install pillow") from None
     grayscale = pixel_format == "Grayscale"
     try:
-        with _without_warnings():
+        with _ignore_warnings():
             image = Image.open(io.BytesIO(encoded_stream.tobytes()), formats=_FORMATS)
             pixels = np.array(image.convert("L" if grayscale else "RGB"))
     except Exception:  # "If it can't decode for any reason … it will return an empty matrix"
@@ -211,7 +211,7 @@ _FILTERS = threading.Lock()
 
 
 @contextlib.contextmanager
-def _without_warnings() -> Iterator[None]:
+def _ignore_warnings() -> Iterator[None]:
     """Pillow warns of pictures that are damaged or large; the result says so. What is to be warned
     of is a matter of the whole process, hence one thread at a time."""
     with _FILTERS, warnings.catch_warnings():
@@ -226,7 +226,7 @@ def cost_of_image_decoder(encoded_stream: np.ndarray, **_: Any) -> Cost:
     try:
         from PIL import Image
 
-        with _without_warnings():
+        with _ignore_warnings():
             image = Image.open(io.BytesIO(encoded_stream.tobytes()), formats=_FORMATS)
         pixels = size(image.size)
     except Exception:  # none of these

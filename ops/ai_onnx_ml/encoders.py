@@ -41,10 +41,10 @@ def label_encoder(
 
     Any NaN is the key NaN. Spec: LabelEncoder-4.
     """
-    keys = the_one("keys", keys_floats, keys_int64s, keys_strings, keys_tensor)
-    values = the_one("values", values_floats, values_int64s, values_strings, values_tensor)
+    keys = get_single("keys", keys_floats, keys_int64s, keys_strings, keys_tensor)
+    values = get_single("values", values_floats, values_int64s, values_strings, values_tensor)
     if default_tensor is None:
-        default = _default(values.dtype, default_float, default_int64, default_string)
+        default = _choose_default(values.dtype, default_float, default_int64, default_string)
     else:
         default = np.ravel(default_tensor)
         if default.size != 1 or default.dtype != values.dtype:
@@ -56,7 +56,7 @@ def label_encoder(
 
 
 @op("LabelEncoder", domain=ML, since=2, until=4)
-def label_encoder_by_bits(
+def label_encoder_2(
     x: np.ndarray,
     *,
     default_float: float = -0.0,
@@ -74,16 +74,16 @@ def label_encoder_by_bits(
     Floats are compared bit by bit: a NaN is found, and -0 isn't 0. Which of equal keys counts, the
     spec leaves open. Spec: LabelEncoder-2.
     """
-    keys = the_one("keys", keys_floats, keys_int64s, keys_strings)
-    values = the_one("values", values_floats, values_int64s, values_strings)
-    default = _default(values.dtype, default_float, default_int64, default_string)
+    keys = get_single("keys", keys_floats, keys_int64s, keys_strings)
+    values = get_single("values", values_floats, values_int64s, values_strings)
+    default = _choose_default(values.dtype, default_float, default_int64, default_string)
     if keys.dtype == x.dtype == np.float32:
         keys, x = keys.view(np.int32), x.view(np.int32)
     return translate(x, keys[::-1], values[::-1], default)
 
 
 @op("LabelEncoder", domain=ML, since=1, until=2)
-def label_encoder_of_classes(
+def label_encoder_1(
     x: np.ndarray,
     *,
     classes_strings: Sequence[str] | None = None,
@@ -94,8 +94,8 @@ def label_encoder_of_classes(
 
     Spec: LabelEncoder-1.
     """
-    classes = the_one("classes", classes_strings)
-    return _between(x, np.arange(classes.size), classes, default_int64, default_string)
+    classes = get_single("classes", classes_strings)
+    return _translate_strings(x, np.arange(classes.size), classes, default_int64, default_string)
 
 
 @op("CategoryMapper", domain=ML, since=1)
@@ -111,11 +111,14 @@ def category_mapper(
 
     Spec: CategoryMapper-1.
     """
-    numbers, strings = the_one("cats_int64s", cats_int64s), the_one("cats_strings", cats_strings)
-    return _between(x, numbers, strings, default_int64, default_string)
+    numbers, strings = (
+        get_single("cats_int64s", cats_int64s),
+        get_single("cats_strings", cats_strings),
+    )
+    return _translate_strings(x, numbers, strings, default_int64, default_string)
 
 
-def _between(
+def _translate_strings(
     x: np.ndarray, numbers: np.ndarray, strings: np.ndarray, number: int, string: str
 ) -> np.ndarray:
     if x.dtype.kind == "O":
@@ -123,7 +126,7 @@ def _between(
     return translate(x, numbers, strings, string)
 
 
-def _default(dtype: np.dtype, number: float, integer: int, string: str) -> Any:
+def _choose_default(dtype: np.dtype, number: float, integer: int, string: str) -> Any:
     """The default of the type that the values have."""
     return {"O": string, "i": integer, "f": number}[dtype.kind]
 
@@ -131,7 +134,7 @@ def _default(dtype: np.dtype, number: float, integer: int, string: str) -> Any:
 # ------------------------------------------------------------------------------------------ tables
 
 
-def the_one(what: str, *given: Any) -> np.ndarray:
+def get_single(what: str, *given: Any) -> np.ndarray:
     """The one attribute that is given, as an array of the type that ONNX has for it."""
     present = [values for values in given if values is not None and len(values)]
     if len(present) != 1:
@@ -147,14 +150,14 @@ def translate(x: np.ndarray, keys: np.ndarray, values: np.ndarray, default: Any)
     """values[i] for the last i where keys[i] is x, and the default where there is none."""
     if len(keys) != len(values):
         raise ValueError(f"{len(keys)} keys for {len(values)} values")
-    index, found = places(x, keys)
+    index, found = find_keys(x, keys)
     y = np.empty(x.shape, values.dtype)
     y[...] = values[index]
     y[~found] = default
     return y
 
 
-def places(x: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def find_keys(x: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each element of x the last index where keys has it, and whether it does; NaN is NaN."""
     if x.dtype != keys.dtype:
         raise ValueError(f"the input is {x.dtype}, but the keys are {keys.dtype}")
@@ -185,8 +188,8 @@ def one_hot_encoder(
     Numbers are cut to integers first. What is no category is all zeros, or an error if zeros=0.
     Spec: OneHotEncoder-1.
     """
-    categories = the_one("cats", cats_int64s, cats_strings)
-    index, found = places(x if x.dtype.kind == "O" else x.astype(np.int64), categories)
+    categories = get_single("cats", cats_int64s, cats_strings)
+    index, found = find_keys(x if x.dtype.kind == "O" else x.astype(np.int64), categories)
     if not zeros and not found.all():
         raise ValueError(f"{x[~found][0]!r} is none of the categories, and zeros is 0")
     y = np.zeros((*x.shape, categories.size), np.float32)
@@ -194,14 +197,14 @@ def one_hot_encoder(
     return y
 
 
-# ------------------------------------------------------------------------------------------- needs
+# ------------------------------------------------------------------------------------------- costs
 
 
 @label_encoder.cost
-@label_encoder_by_bits.cost
-@label_encoder_of_classes.cost
+@label_encoder_2.cost
+@label_encoder_1.cost
 @category_mapper.cost
-def cost_of_translation(x: np.ndarray, **attributes: Any) -> Cost:
+def cost_of_label_encoder(x: np.ndarray, **attributes: Any) -> Cost:
     """For each element where its key is, on the way to which there are three of these, and the
     value; the keys in order."""
     keys = sum(len(v) for v in attributes.values() if isinstance(v, (list, tuple, np.ndarray)))
@@ -216,5 +219,5 @@ def cost_of_one_hot_encoder(
     x: np.ndarray, *, cats_int64s: Any = None, cats_strings: Any = None, **_: Any
 ) -> Cost:
     keys = len(cats_int64s or cats_strings or ())
-    cost = cost_of_translation(x, keys=cats_int64s or cats_strings or ())
+    cost = cost_of_label_encoder(x, keys=cats_int64s or cats_strings or ())
     return Cost(cost.memory + (4 * keys + 40) * x.size, cost.work + (5 * keys + 100) * x.size)

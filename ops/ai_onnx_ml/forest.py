@@ -65,15 +65,15 @@ class Forest:
     def compare(self, node: np.ndarray, value: np.ndarray) -> np.ndarray:
         """Whether the comparison at each node is true of the value that has come there."""
         if len(self.modes) == 1:
-            return self.compare_as(self.modes[0], node, value)
+            return self.compare_by_mode(self.modes[0], node, value)
         result = np.empty(node.shape, np.bool_)
         mode = self.mode.take(node)
         for each in self.modes:
             chosen = mode == each
-            result[chosen] = self.compare_as(each, node[chosen], value[chosen])
+            result[chosen] = self.compare_by_mode(each, node[chosen], value[chosen])
         return result
 
-    def compare_as(self, mode: int, node: np.ndarray, value: np.ndarray) -> np.ndarray:
+    def compare_by_mode(self, mode: int, node: np.ndarray, value: np.ndarray) -> np.ndarray:
         """``compare`` for nodes of one mode."""
         if mode != _MEMBER:
             return _COMPARE[mode](value, self.threshold.take(node))
@@ -107,7 +107,7 @@ class Forest:
         return values, np.append(keys, -1) if not keys.size else keys
 
 
-def to_leaf_or_node(
+def encode_places(
     numbers: Sequence[int], is_leaf: Sequence[int], nodes: int, leaves: int
 ) -> np.ndarray:
     """The places of numbers that count leaves where ``is_leaf``, else nodes."""
@@ -117,7 +117,7 @@ def to_leaf_or_node(
     return np.where(leaf, ~number, number)
 
 
-def from_nodes(
+def build_forest(
     trees: Sequence[int] | None,
     numbers: Sequence[int] | None,
     features: Sequence[int] | None,
@@ -194,9 +194,9 @@ def _index_of_pairs(
     def index_of(t: np.ndarray, n: np.ndarray) -> np.ndarray:
         i = np.searchsorted(trees, t).clip(max=trees.size - 1)
         j = np.searchsorted(numbers, n).clip(max=numbers.size - 1)
-        wanted = i * numbers.size + j
-        at = np.searchsorted(keys, wanted).clip(max=keys.size - 1)
-        found = (trees[i] == t) & (numbers[j] == n) & (keys[at] == wanted)
+        requested = i * numbers.size + j
+        at = np.searchsorted(keys, requested).clip(max=keys.size - 1)
+        found = (trees[i] == t) & (numbers[j] == n) & (keys[at] == requested)
         if not found.all():
             where = np.flatnonzero(~found)[0]
             raise ValueError(f"there is no node {n[where]} in tree {t[where]}")
@@ -242,7 +242,7 @@ _UFUNCS = {"SUM": np.add, "AVERAGE": np.add, "MIN": np.minimum, "MAX": np.maximu
 _BLOCK = 1 << 20  # weights that are looked at together
 
 
-def aggregated(forest: Forest, votes: Votes, x: np.ndarray, function: str) -> np.ndarray:
+def aggregate_votes(forest: Forest, votes: Votes, x: np.ndarray, function: str) -> np.ndarray:
     """The sum, mean (over the trees), minimum or maximum of the weights for each target: (N, E).
 
     A target for which a sample's leaves have no weight gets 0, as ONNX Runtime has it.

@@ -10,11 +10,11 @@ import numpy as np
 from onnxwalk.ops.ai_onnx_ml.encoders import ML
 from onnxwalk.ops.ai_onnx_ml.scores import (
     POST_TRANSFORM,
+    as_samples,
     class_labels,
     cost_of_scores,
-    of_two_classes,
-    rows,
-    transformed,
+    score_two_classes,
+    transform_scores,
 )
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.facts import declare
@@ -41,13 +41,13 @@ def linear_classifier(
     Spec: LinearClassifier-1.
     """
     labels = class_labels(classlabels_ints, classlabels_strings)
-    scores = _product(rows(x), coefficients, intercepts)
+    scores = _product(as_samples(x), coefficients, intercepts)
     if scores.shape[1] == 1 and labels.size == 2:
         winner = (scores[:, 0] > 0).astype(np.int64)
-        scores = of_two_classes(scores, post_transform, complement=True)
+        scores = score_two_classes(scores, post_transform, complement=True)
     elif scores.shape[1] == labels.size:
         winner = scores.argmax(axis=1)
-        scores = transformed(scores, post_transform)
+        scores = transform_scores(scores, post_transform)
     else:
         raise ValueError(f"{labels.size} class labels for {scores.shape[1]} rows of coefficients")
     return labels[winner], scores.astype(np.float32, copy=False)
@@ -69,10 +69,10 @@ def linear_regressor(
     """
     if coefficients is None:
         raise ValueError("LinearRegressor without coefficients")
-    y = _product(rows(x), coefficients, intercepts)
+    y = _product(as_samples(x), coefficients, intercepts)
     if y.shape[1] != targets:
         raise ValueError(f"{y.shape[1]} rows of coefficients for {targets} targets")
-    return transformed(y, post_transform).astype(np.float32, copy=False)
+    return transform_scores(y, post_transform).astype(np.float32, copy=False)
 
 
 def _product(

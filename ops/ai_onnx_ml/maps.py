@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.ai_onnx.cast import convert
-from onnxwalk.ops.ai_onnx_ml.encoders import ML, the_one
+from onnxwalk.ops.ai_onnx_ml.encoders import ML, get_single
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.cost import PER_ITEM
@@ -28,7 +28,7 @@ def zip_map(
 
     Spec: ZipMap-1.
     """
-    labels = the_one("class labels", classlabels_int64s, classlabels_strings).tolist()
+    labels = get_single("class labels", classlabels_int64s, classlabels_strings).tolist()
     if x.ndim not in (1, 2) or x.shape[-1] != len(labels):
         raise ValueError(f"{len(labels)} class labels for an input of shape {x.shape}")
     return [dict(zip(labels, row, strict=True)) for row in x.reshape(-1, len(labels))]
@@ -45,11 +45,11 @@ def dict_vectorizer(
 
     x can't have keys that aren't in the vocabulary. Spec: DictVectorizer-1.
     """
-    vocabulary = the_one("vocabulary", int64_vocabulary, string_vocabulary).tolist()
+    vocabulary = get_single("vocabulary", int64_vocabulary, string_vocabulary).tolist()
     place = {key: i for i, key in enumerate(vocabulary)}
     if unknown := [key for key in x if key not in place]:
         raise ValueError(f"key {unknown[0]!r} is not in the vocabulary of DictVectorizer")
-    values = _values(x.values())
+    values = _as_array(x.values())
     y = np.full(len(vocabulary), "" if values.dtype.kind == "O" else values.dtype.type(0))
     y = y.astype(values.dtype)
     y[[place[key] for key in x]] = values
@@ -67,7 +67,7 @@ def cast_map(
     are ONNX Runtime's.
     """
     keys = sorted(x)
-    values = _cast(_values([x[key] for key in keys]), cast_to)
+    values = _cast_values(_as_array([x[key] for key in keys]), cast_to)
     if map_form == "DENSE":
         return values[np.newaxis]
     if map_form != "SPARSE":
@@ -79,7 +79,7 @@ def cast_map(
     return y
 
 
-def _values(given: Any) -> np.ndarray:
+def _as_array(given: Any) -> np.ndarray:
     """A map's values; those of an empty one are floats, as is a Python float."""
     values = list(given)
     if values and isinstance(values[0], str):
@@ -89,7 +89,7 @@ def _values(given: Any) -> np.ndarray:
     return np.array(values, np.float32)
 
 
-def _cast(values: np.ndarray, cast_to: str) -> np.ndarray:
+def _cast_values(values: np.ndarray, cast_to: str) -> np.ndarray:
     if cast_to == "TO_FLOAT":
         return convert(values, np.dtype(np.float32))
     if cast_to == "TO_INT64":
@@ -99,7 +99,7 @@ def _cast(values: np.ndarray, cast_to: str) -> np.ndarray:
     return np.array([v if isinstance(v, str) else f"{v:f}" for v in values], object)
 
 
-# ------------------------------------------------------------------------------------------- needs
+# ------------------------------------------------------------------------------------------- costs
 
 
 @zip_map.cost

@@ -121,7 +121,7 @@ def array_feature_extractor(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return z[np.newaxis] if x.ndim == 1 else z
 
 
-# ------------------------------------------------------------------------------------------- needs
+# ------------------------------------------------------------------------------------------- costs
 
 
 @scaler.cost

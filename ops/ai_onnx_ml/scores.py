@@ -7,14 +7,14 @@ from statistics import NormalDist
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx_ml.encoders import the_one
+from onnxwalk.ops.ai_onnx_ml.encoders import get_single
 from onnxwalk.ops.contract.cost import Cost
 
 TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
 POST_TRANSFORM = {"post_transform": " ".join(TRANSFORMS)}
 
 
-def transformed(scores: np.ndarray, post_transform: str) -> np.ndarray:
+def transform_scores(scores: np.ndarray, post_transform: str) -> np.ndarray:
     """Each row of scores (N, E) after the transform.
 
     LOGISTIC: 1 / (1 + exp(-s)). SOFTMAX: exp(s) / Σ exp(s). SOFTMAX_ZERO: the same over the scores
@@ -45,7 +45,7 @@ def _probit(p: float) -> float:
     return np.nan if p != 0 and p != 1 else -np.inf if p == 0 else np.inf
 
 
-def of_two_classes(score: np.ndarray, post_transform: str, *, complement: bool) -> np.ndarray:
+def score_two_classes(score: np.ndarray, post_transform: str, *, complement: bool) -> np.ndarray:
     """(N, 2) scores of two classes from the one score (N, 1) that speaks for the second.
 
     The other one's is 1 - s if s is a probability (``complement``, or PROBIT is asked for),
@@ -56,15 +56,15 @@ def of_two_classes(score: np.ndarray, post_transform: str, *, complement: bool) 
         both = np.concatenate([1 - score, score], axis=1)
     else:
         both = np.concatenate([-score, score], axis=1)
-    return transformed(both, post_transform)
+    return transform_scores(both, post_transform)
 
 
 def class_labels(integers: Sequence[int] | None, strings: Sequence[str] | None) -> np.ndarray:
     """The labels of a classifier, int64 or strings."""
-    return the_one("class labels", integers, strings)
+    return get_single("class labels", integers, strings)
 
 
-def rows(x: np.ndarray) -> np.ndarray:
+def as_samples(x: np.ndarray) -> np.ndarray:
     """The samples (N, F); a vector is one sample. float32 stays, other numbers become float64."""
     if x.ndim == 1:
         x = x[np.newaxis]

@@ -20,7 +20,7 @@ from onnxwalk.ops.shared.values import as_float, as_int
 TRAINING = "ai.onnx.preview.training"
 
 
-def _each(
+def _step_each(
     inputs: tuple[np.ndarray, ...],
     kinds: int,
     step: Callable[..., tuple[np.ndarray, ...]],
@@ -65,7 +65,7 @@ def adagrad(
         h = h + g * g
         return x - rate * g / (np.sqrt(h) + epsilon), h
 
-    return _each(inputs, 3, step)
+    return _step_each(inputs, 3, step)
 
 
 @op("Adam", domain=TRAINING, since=1)
@@ -99,7 +99,7 @@ def adam(
         x = x - rate * v / (np.sqrt(h) + epsilon)
         return (1 - norm_coefficient_post) * x, v, h
 
-    return _each(inputs, 4, step)
+    return _step_each(inputs, 4, step)
 
 
 @op("Momentum", domain=TRAINING, since=1)
@@ -127,7 +127,7 @@ def momentum(
         v = alpha * v + scale * g
         return x - rate * (g + alpha * v if mode == "nesterov" else v), v
 
-    return _each(inputs, 3, step)
+    return _step_each(inputs, 3, step)
 
 
 @adagrad.cost

@@ -23,8 +23,8 @@ from onnxwalk.ops.shared.cost import (
 from onnxwalk.ops.shared.numeric import check_same_dtype, in_float32
 from onnxwalk.ops.shared.values import as_ints
 
-_IN_CONV = ("Relu", "Tanh", "Sigmoid", "HardSwish", "LeakyRelu", "HardSigmoid", "Clip")
-_IN_GEMM = tuple(n for n in fusion.ACTIVATIONS if n not in ("HardSwish", "Swish", "Clip"))
+_CONV_ACTIVATIONS = ("Relu", "Tanh", "Sigmoid", "HardSwish", "LeakyRelu", "HardSigmoid", "Clip")
+_GEMM_ACTIVATIONS = tuple(n for n in fusion.ACTIVATIONS if n not in ("HardSwish", "Swish", "Clip"))
 
 # ------------------------------------------------------------------------------------ convolution
 
@@ -46,7 +46,7 @@ def fused_conv(x, w, b=None, z=None, *, activation=None, activation_params=None,
 @fused_conv.prepare
 def prepare_fused_conv(w, b=None, **attributes):
     """FusedConv with known weights, which are laid out once."""
-    return fusion.prepare_conv(w, b, allowed=_IN_CONV, **attributes)
+    return fusion.prepare_conv(w, b, allowed=_CONV_ACTIVATIONS, **attributes)
 
 
 @op("ConvTransposeWithDynamicPads", since=1, domain=DOMAIN)
@@ -86,7 +86,7 @@ def fused_gemm(
     """
     given = {"alpha": activation_alpha, "beta": activation_beta, "gamma": activation_gamma}
     y = linear.gemm(a, b, c, **attributes)
-    return fusion.activation(activation, given, _IN_GEMM)(y)
+    return fusion.activation(activation, given, _GEMM_ACTIVATIONS)(y)
 
 
 @op("FusedMatMul", since=1, domain=DOMAIN)
@@ -100,7 +100,9 @@ def fused_matmul(a, b, *, alpha=1.0, transA=0, transB=0, transBatchA=0, transBat
     Source: com.microsoft.FusedMatMul-1, ONNX Runtime 1.32.
     """
     check_same_dtype(a, b)
-    y = linear.matmul(_transposed(a, transBatchA, transA), _transposed(b, transBatchB, transB))
+    y = linear.matmul(
+        _transpose_matrix(a, transBatchA, transA), _transpose_matrix(b, transBatchB, transB)
+    )
     return y if alpha == 1 else (y * alpha).astype(y.dtype, copy=False)
 
 
@@ -132,10 +134,10 @@ def fused_matmul_activation(
         raise NotImplementedError(f"activation_axis {activation_axis} of FusedMatMulActivation")
     y = fused_matmul(a, b, **attributes)
     given = {"alpha": activation_alpha, "beta": activation_beta, "gamma": activation_gamma}
-    return fusion.activation(activation, given, _IN_GEMM)(y)
+    return fusion.activation(activation, given, _GEMM_ACTIVATIONS)(y)
 
 
-def _transposed(x: np.ndarray, batch: int, last: int) -> np.ndarray:
+def _transpose_matrix(x: np.ndarray, batch: int, last: int) -> np.ndarray:
     """(M, B…, K) to (B…, M, K) if ``batch``; then its last two axes swapped if ``last``."""
     if x.ndim < 2:
         return x
@@ -161,7 +163,7 @@ def inverse(x):
         return np.stack([inverse(matrix) for matrix in x])
 
 
-# ------------------------------------------------------------------------------------------- needs
+# ------------------------------------------------------------------------------------------- costs
 
 
 fused_conv.cost(fusion.cost_of_conv)
@@ -191,7 +193,7 @@ def cost_of_fused_gemm(
 ) -> Cost:
     cost = linear.cost_of_gemm(a, b, c, transA=transA, transB=transB, **attributes)
     shape = a.shape[1 if transA else 0], b.shape[0 if transB else 1]
-    return fusion.with_activation(cost, shape, wide_itemsize(a.dtype))
+    return fusion.add_activation_cost(cost, shape, wide_itemsize(a.dtype))
 
 
 @fused_matmul.cost
@@ -207,10 +209,13 @@ def cost_of_fused_matmul(
     transBatchB: int = 0,
     **_: Any,
 ) -> Cost:
-    left, right = _transposed(a, transBatchA, transA), _transposed(b, transBatchB, transB)
+    left, right = (
+        _transpose_matrix(a, transBatchA, transA),
+        _transpose_matrix(b, transBatchB, transB),
+    )
     cost = linear.cost_of_matmul(left, right)
     shape = product_shape(left.shape, right.shape)
-    return fusion.with_activation(cost, shape, wide_itemsize(a.dtype), 1)
+    return fusion.add_activation_cost(cost, shape, wide_itemsize(a.dtype), 1)
 
 
 @inverse.cost
@@ -233,4 +238,4 @@ declare(fused_conv, flops=flops.convolution, batch_axis=batch.first_axis)
 @transpose_matmul.flops
 @fused_matmul_activation.flops
 def flops_of_fused_matmul(outputs, a, *others, transA, transBatchA=0, **_):
-    return flops.product(outputs, _transposed(a, transBatchA, transA))
+    return flops.product(outputs, _transpose_matrix(a, transBatchA, transA))

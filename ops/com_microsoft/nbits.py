@@ -39,7 +39,7 @@ def prepare_matmul_nbits(
     """MatMulNBits with known weights, which are unpacked once."""
     if weight_prepacked:
         raise NotImplementedError(f"weight_prepacked {weight_prepacked} of MatMulNBits")
-    weights = _weights(B, scales, zero_points, g_idx, K, N, bits, block_size)
+    weights = _unpack_weights(B, scales, zero_points, g_idx, K, N, bits, block_size)
     if bias is not None and bias.shape != (N,):
         raise ValueError(f"bias {bias.shape} should be ({N},)")
 
@@ -71,7 +71,7 @@ def matmul_nbits(A, B, scales, zero_points=None, g_idx=None, bias=None, **attrib
 matmul_nbits.prepare(prepare_matmul_nbits)
 
 
-def _weights(
+def _unpack_weights(
     packed: np.ndarray,
     scales: np.ndarray,
     zero_points: np.ndarray | None,
@@ -95,10 +95,10 @@ def _weights(
         zeros = np.full((1, 1), 2 ** (bits - 1), scales.dtype)
     elif zero_points.dtype == np.uint8:
         rows = zero_points.reshape(columns, -(-blocks * bits // 8))
-        zeros = unpacked(rows, bits)[:, :blocks].astype(scales.dtype)
+        zeros = unpack_bits(rows, bits)[:, :blocks].astype(scales.dtype)
     else:
         zeros = wide(zero_points.reshape(columns, blocks))
-    steps = unpacked(packed.reshape(shape), bits).reshape(columns, -1)[:, :depth]
+    steps = unpack_bits(packed.reshape(shape), bits).reshape(columns, -1)[:, :depth]
     where = np.arange(depth) // block_size if block_of is None else block_of
     if where.shape != (depth,) or (depth and not 0 <= where.min() <= where.max() < blocks):
         raise ValueError(f"g_idx {where.shape} should be ({depth},), of blocks below {blocks}")
@@ -106,7 +106,7 @@ def _weights(
     return np.ascontiguousarray(((steps - zeros[:, where]) * scales[:, where]).T)
 
 
-def unpacked(rows: np.ndarray, bits: int) -> np.ndarray:
+def unpack_bits(rows: np.ndarray, bits: int) -> np.ndarray:
     """The unsigned numbers of ``bits`` bits in rows of bytes, lowest bits first; uint8."""
     if bits == 8:
         return rows
@@ -169,16 +169,16 @@ def gather_block_quantized(
         steps, scale, zero = data, scales, zero_points  # blocks first, rows after
     else:
 
-        def of_rows(x):  # or one for every row
+        def take_rows(x):  # or one for every row
             return np.take(x, np.zeros_like(rows) if x.shape[gather] == 1 else rows, gather)
 
-        steps, scale = np.take(data, rows, gather), of_rows(scales)
-        zero = None if zero_points is None else of_rows(zero_points)
+        steps, scale = np.take(data, rows, gather), take_rows(scales)
+        zero = None if zero_points is None else take_rows(zero_points)
         if quantized > gather:
             quantized += indices.ndim - 1
     if packed:
-        steps = unpacked(steps, bits)
-        zero = None if zero is None else unpacked(zero, bits)
+        steps = unpack_bits(steps, bits)
+        zero = None if zero is None else unpack_bits(zero, bits)
     block = block_size or max(steps.shape[quantized], 1)
     blocks = -(-steps.shape[quantized] // block)
     if scale.ndim != steps.ndim or scale.shape[quantized] != blocks:
@@ -192,11 +192,11 @@ def gather_block_quantized(
     y = (y * wide(np.take(scale, which, quantized))).astype(scales.dtype)
     if gather == normalize_axis(quantize_axis, data.ndim):
         y = np.take(y, rows, gather)
-    kept = inside.reshape(inside.shape + (1,) * (data.ndim - gather - 1))
-    return np.where(kept, y, y.dtype.type(0))
+    is_valid = inside.reshape(inside.shape + (1,) * (data.ndim - gather - 1))
+    return np.where(is_valid, y, y.dtype.type(0))
 
 
-# ------------------------------------------------------------------------------------------- needs
+# ------------------------------------------------------------------------------------------- costs
 
 
 @matmul_nbits.cost

@@ -35,7 +35,7 @@ def skip_layer_normalization(
     Source: com.microsoft.SkipLayerNormalization-1, ONNX Runtime 1.32.
     """
     _check_features(input, gamma, beta, bias)
-    total = _residual(input, skip, bias)
+    total = _add_residual(input, skip, bias)
     y, mean, inverse = layer_normalization(total, wide(gamma), _wide(beta), epsilon=epsilon)
     dtype = input.dtype
     return y.astype(dtype, copy=False), mean, inverse, total.astype(dtype, copy=False)
@@ -52,8 +52,8 @@ def skip_simplified_layer_normalization(
     Source: com.microsoft.SkipSimplifiedLayerNormalization-1, ONNX Runtime 1.32.
     """
     _check_features(input, gamma, bias)
-    total = _residual(input, skip, bias)
-    y, inverse = _by_root_mean_square(total, -1, epsilon)
+    total = _add_residual(input, skip, bias)
+    y, inverse = _normalize_rms(total, -1, epsilon)
     y = (y * wide(gamma)).astype(input.dtype, copy=False)
     return y, np.zeros_like(inverse), inverse, total.astype(input.dtype, copy=False)
 
@@ -71,7 +71,7 @@ def simplified_layer_normalization(
     """
     if numpy_dtype(stash_type) != np.float32:
         raise NotImplementedError(f"stash_type {stash_type} of SimplifiedLayerNormalization")
-    y, inverse = _by_root_mean_square(wide(x), axis, epsilon)
+    y, inverse = _normalize_rms(wide(x), axis, epsilon)
     return (y * wide(scale)).astype(scale.dtype, copy=False), inverse.astype(np.float32, copy=False)
 
 
@@ -112,12 +112,12 @@ def embed_layer_normalization(
         position_ids = np.arange(length, dtype=np.int32)[None]
     elif position_ids.shape not in ((batch, length), (1, length)):
         raise ValueError(f"position_ids {position_ids.shape} don't fit input_ids {input_ids.shape}")
-    words = _rows("word_embedding", word_embedding, input_ids)
-    total = words + _rows("position_embedding", position_embedding, position_ids)
+    words = _look_up("word_embedding", word_embedding, input_ids)
+    total = words + _look_up("position_embedding", position_embedding, position_ids)
     if segment_ids is not None:
         if segment_ids.shape != input_ids.shape:
             raise ValueError(f"segment_ids {segment_ids.shape} don't fit {input_ids.shape}")
-        total = total + _rows("segment_embedding", segment_embedding, segment_ids)
+        total = total + _look_up("segment_embedding", segment_embedding, segment_ids)
     _check_features(total, gamma, beta)
     y, _, _ = layer_normalization(total, wide(gamma), wide(beta), epsilon=epsilon)
     dtype = word_embedding.dtype
@@ -209,7 +209,7 @@ def bias_dropout(
     return y if residual is None else y + residual, mask
 
 
-def _residual(input: np.ndarray, skip: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
+def _add_residual(input: np.ndarray, skip: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
     """input + skip + bias; short floats in float32."""
     check_same_dtype(input, skip)
     if skip.shape not in (input.shape, (1, *input.shape[1:]), input.shape[1:]) or skip.ndim < 2:
@@ -227,14 +227,14 @@ def _check_features(x: np.ndarray, *parameters: np.ndarray | None) -> None:
             raise ValueError(f"gamma, beta or bias {parameter.shape} should be {x.shape[-1:]}")
 
 
-def _rows(name: str, table: np.ndarray, ids: np.ndarray) -> np.ndarray:
+def _look_up(name: str, table: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """The rows of an embedding, each id among 0 … rows - 1."""
     if table.ndim != 2 or (ids.size and not 0 <= ids.min() <= ids.max() < len(table)):
         raise ValueError(f"ids from {ids.min()} to {ids.max()} don't fit {name} {table.shape}")
     return wide(table[ids])
 
 
-def _by_root_mean_square(x: np.ndarray, axis: int, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
+def _normalize_rms(x: np.ndarray, axis: int, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
     """x / √(mean(x²) + ε) and the factor, the mean over ``axis`` and those after it."""
     axes = tuple(range(normalize_axis(axis, x.ndim), x.ndim))
     count = math.prod(x.shape[axis] for axis in axes)  # of nothing, np.mean would warn
@@ -247,7 +247,7 @@ def _wide(x: np.ndarray | None) -> np.ndarray | None:
     return None if x is None else wide(x)
 
 
-# ------------------------------------------------------------------------------------------- needs
+# ------------------------------------------------------------------------------------------- costs
 
 
 def _cost_of_sum(x: np.ndarray, copies: int, lines: int) -> Cost:

@@ -32,7 +32,7 @@ def q_linear_add(A, A_scale, A_zero_point, B, B_scale, B_zero_point, C_scale, C_
 
     Source: com.microsoft.QLinearAdd-1, ONNX Runtime 1.32.
     """
-    return _binary(
+    return _apply_binary(
         np.add, A, A_scale, A_zero_point, B, B_scale, B_zero_point, C_scale, C_zero_point
     )
 
@@ -43,26 +43,28 @@ def q_linear_mul(A, A_scale, A_zero_point, B, B_scale, B_zero_point, C_scale, C_
 
     Source: com.microsoft.QLinearMul-1, ONNX Runtime 1.32.
     """
-    return _binary(
+    return _apply_binary(
         np.multiply, A, A_scale, A_zero_point, B, B_scale, B_zero_point, C_scale, C_zero_point
     )
 
 
-def _binary(function, a, a_scale, a_zero_point, b, b_scale, b_zero_point, scale, zero_point):
+def _apply_binary(function, a, a_scale, a_zero_point, b, b_scale, b_zero_point, scale, zero_point):
     """In float64, where sums and products of two scaled bytes are exact but for the quotient."""
     if a.dtype != b.dtype:
         raise ValueError(f"A is {a.dtype} and B is {b.dtype}")
-    x = _real(a, a_scale, a_zero_point, np.float64)
-    y = _real(b, b_scale, b_zero_point, np.float64)
-    return _quantized_at_once(function(x, y), scale, zero_point, a.dtype)
+    x = _dequantize(a, a_scale, a_zero_point, np.float64)
+    y = _dequantize(b, b_scale, b_zero_point, np.float64)
+    return _quantize_rounding_last(function(x, y), scale, zero_point, a.dtype)
 
 
-def _quantized_at_once(
+def _quantize_rounding_last(
     y: np.ndarray, scale: np.ndarray, zero_point: np.ndarray | None, dtype: np.dtype
 ) -> np.ndarray:
     """saturate(round(y / scale + zero_point)): with an odd zero point, halves go to the other of
     their neighbours than in ``quantize``."""
-    steps = y / y.dtype.type(_one("scale", scale)) + y.dtype.type(_zero(zero_point, dtype))
+    steps = y / y.dtype.type(_as_scalar("scale", scale)) + y.dtype.type(
+        _check_zero_point(zero_point, dtype)
+    )
     return saturated(np.rint(steps), dtype)
 
 
@@ -74,15 +76,15 @@ def q_linear_leaky_relu(
     X, X_scale, X_zero_point, Y_scale, Y_zero_point=None, *, alpha=0.009999999776482582
 ):
     """quantize(LeakyRelu(dequantize(X))). Source: com.microsoft.QLinearLeakyRelu-1."""
-    y = activation.leaky_relu(_real(X, X_scale, X_zero_point), alpha=alpha)
-    return _quantized(y, Y_scale, Y_zero_point, X.dtype)
+    y = activation.leaky_relu(_dequantize(X, X_scale, X_zero_point), alpha=alpha)
+    return _quantize(y, Y_scale, Y_zero_point, X.dtype)
 
 
 @op("QLinearSigmoid", since=1, domain=DOMAIN, optional=["X_zero_point"])
 def q_linear_sigmoid(X, X_scale, X_zero_point, Y_scale, Y_zero_point=None):
     """quantize(Sigmoid(dequantize(X))). Source: com.microsoft.QLinearSigmoid-1."""
-    y = activation.sigmoid(_real(X, X_scale, X_zero_point))
-    return _quantized(y, Y_scale, Y_zero_point, X.dtype)
+    y = activation.sigmoid(_dequantize(X, X_scale, X_zero_point))
+    return _quantize(y, Y_scale, Y_zero_point, X.dtype)
 
 
 @op("QLinearSoftmax", since=1, domain=DOMAIN, optional=["x_zero_point"])
@@ -92,8 +94,8 @@ def q_linear_softmax(X, X_scale, x_zero_point, y_scale, y_zero_point, *, axis=-1
     Source: com.microsoft.QLinearSoftmax-1, ONNX Runtime 1.32.
     """
     softmax = activation.softmax if opset >= 13 else activation.softmax_flattened
-    y = softmax(_real(X, X_scale, x_zero_point, np.float64), axis=axis)
-    return _quantized(y, y_scale, y_zero_point, X.dtype)
+    y = softmax(_dequantize(X, X_scale, x_zero_point, np.float64), axis=axis)
+    return _quantize(y, y_scale, y_zero_point, X.dtype)
 
 
 @op("QLinearWhere", since=1, domain=DOMAIN)
@@ -112,8 +114,8 @@ def q_linear_where(
 
     Source: com.microsoft.QLinearWhere-1, ONNX Runtime 1.32.
     """
-    x = _quantized(_real(X, x_scale, x_zero_point), z_scale, z_zero_point, X.dtype)
-    y = _quantized(_real(Y, y_scale, y_zero_point), z_scale, z_zero_point, Y.dtype)
+    x = _quantize(_dequantize(X, x_scale, x_zero_point), z_scale, z_zero_point, X.dtype)
+    y = _quantize(_dequantize(Y, y_scale, y_zero_point), z_scale, z_zero_point, Y.dtype)
     return np.where(condition, x, y)
 
 
@@ -126,7 +128,7 @@ def q_linear_concat(Y_scale, Y_zero_point, *inputs, axis):
     if len(inputs) < 3 or len(inputs) % 3:
         raise ValueError(f"{len(inputs)} inputs: each tensor comes with a scale and a zero point")
     parts = [
-        _quantized(_real(*inputs[i : i + 3]), Y_scale, Y_zero_point, inputs[i].dtype)
+        _quantize(_dequantize(*inputs[i : i + 3]), Y_scale, Y_zero_point, inputs[i].dtype)
         for i in range(0, len(inputs), 3)
     ]
     return concatenate(parts, axis)
@@ -156,8 +158,8 @@ def q_linear_average_pool(
     """
     image = X.shape[1:-1] if channels_last else X.shape[2:]
     average = functools.partial(pool.average_pool, kernel_shape=kernel_shape, **attributes)
-    y = _by_channel(average, _real(X, x_scale, x_zero_point), channels_last)
-    quantized = _quantized if image == tuple(kernel_shape) else _quantized_at_once
+    y = _apply_channels_first(average, _dequantize(X, x_scale, x_zero_point), channels_last)
+    quantized = _quantize if image == tuple(kernel_shape) else _quantize_rounding_last
     return quantized(y, y_scale, y_zero_point, X.dtype)
 
 
@@ -169,9 +171,9 @@ def q_linear_global_average_pool(
 
     Source: com.microsoft.QLinearGlobalAveragePool-1, ONNX Runtime 1.32.
     """
-    x = _real(X, x_scale, x_zero_point, np.float64)
-    y = _by_channel(pool.global_average_pool, x, channels_last)
-    return _quantized(y, y_scale, y_zero_point, X.dtype)
+    x = _dequantize(X, x_scale, x_zero_point, np.float64)
+    y = _apply_channels_first(pool.global_average_pool, x, channels_last)
+    return _quantize(y, y_scale, y_zero_point, X.dtype)
 
 
 @op("QLinearReduceMean", since=1, domain=DOMAIN, optional=["data_zero_point"])
@@ -192,8 +194,8 @@ def q_linear_reduce_mean(
     over = normalize_axes(axes, data.ndim)
     if not all(data.shape[axis] for axis in over):
         raise ValueError(f"the mean of no elements is undefined for {data.dtype}")
-    mean = _real(data, data_scale, data_zero_point).mean(over, keepdims=bool(keepdims))
-    return _quantized(np.asarray(mean), reduced_scale, reduced_zero_point, data.dtype)
+    mean = _dequantize(data, data_scale, data_zero_point).mean(over, keepdims=bool(keepdims))
+    return _quantize(np.asarray(mean), reduced_scale, reduced_zero_point, data.dtype)
 
 
 # ----------------------------------------------------------------------------------- convolution
@@ -206,10 +208,12 @@ def q_linear_conv(x, *others, channels_last=0, **attributes):
 
     Source: com.microsoft.QLinearConv-1, ONNX Runtime 1.32.
     """
-    return _by_channel(lambda x: quantize.q_linear_conv(x, *others, **attributes), x, channels_last)
+    return _apply_channels_first(
+        lambda x: quantize.q_linear_conv(x, *others, **attributes), x, channels_last
+    )
 
 
-def _by_channel(
+def _apply_channels_first(
     function: Callable[[np.ndarray], np.ndarray], x: np.ndarray, channels_last: int
 ) -> np.ndarray:
     """A function of (N, C, D1 … Dn), also for (N, D1 … Dn, C)."""
@@ -218,40 +222,42 @@ def _by_channel(
     return np.moveaxis(function(np.moveaxis(x, -1, 1)), 1, -1)
 
 
-def _real(
+def _dequantize(
     x: np.ndarray,
     scale: np.ndarray,
     zero_point: np.ndarray | None,
     dtype: type[np.floating] = np.float32,
 ) -> np.ndarray:
     """(x - zero_point)·scale."""
-    steps = x.astype(dtype) - _zero(zero_point, x.dtype).astype(dtype)
-    return steps * _one("scale", scale).astype(dtype)
+    steps = x.astype(dtype) - _check_zero_point(zero_point, x.dtype).astype(dtype)
+    return steps * _as_scalar("scale", scale).astype(dtype)
 
 
-def _quantized(
+def _quantize(
     y: np.ndarray, scale: np.ndarray, zero_point: np.ndarray | None, dtype: np.dtype
 ) -> np.ndarray:
     """saturate(round(y / scale) + zero_point)."""
-    return quantize.quantize_linear(y, _one("scale", scale), _zero(zero_point, dtype))
+    return quantize.quantize_linear(
+        y, _as_scalar("scale", scale), _check_zero_point(zero_point, dtype)
+    )
 
 
-def _zero(zero_point: np.ndarray | None, dtype: np.dtype) -> np.ndarray:
+def _check_zero_point(zero_point: np.ndarray | None, dtype: np.dtype) -> np.ndarray:
     if zero_point is None:
         return np.zeros((), dtype)
     if zero_point.dtype != dtype:
         raise ValueError(f"the zero point is {zero_point.dtype}, and the tensor {dtype}")
-    return _one("zero point", zero_point)
+    return _as_scalar("zero point", zero_point)
 
 
-def _one(name: str, value: np.ndarray) -> np.ndarray:
+def _as_scalar(name: str, value: np.ndarray) -> np.ndarray:
     """A scalar, which may come as a tensor of one element."""
     if value.size != 1:
         raise ValueError(f"{name} {value.shape} should be one value")
     return value.reshape(())
 
 
-# ------------------------------------------------------------------------------------------- needs
+# ------------------------------------------------------------------------------------------- costs
 
 
 @q_linear_add.cost
@@ -264,7 +270,7 @@ def cost_of_binary(A: np.ndarray, A_scale: Any, A_zero_point: Any, B: np.ndarray
 
 @q_linear_leaky_relu.cost
 @q_linear_sigmoid.cost
-def cost_of_one(X: np.ndarray, *_: Any, **__: Any) -> Cost:
+def cost_of_unary(X: np.ndarray, *_: Any, **__: Any) -> Cost:
     """Numbers in float, what is made of them, and the quotient."""
     return Cost(14 * X.size, 300 * X.size)
 

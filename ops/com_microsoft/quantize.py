@@ -79,9 +79,9 @@ def matmul_integer_to_float(
     """
     sums = quantize.matmul_integer(A, B, a_zero_point, b_zero_point)
     y = sums.astype(a_scale.dtype) * (
-        _scalar("a_scale", a_scale) * _by_column("b_scale", b_scale, B)
+        _as_scalar("a_scale", a_scale) * _per_column("b_scale", b_scale, B)
     )
-    return y if bias is None else y + _by_column("bias", bias, B)
+    return y if bias is None else y + _per_column("bias", bias, B)
 
 
 @op("DynamicQuantizeMatMul", since=1, domain=DOMAIN)
@@ -129,11 +129,11 @@ def q_gemm(
         if np.broadcast_shapes(sums.shape, C.shape) != sums.shape:
             raise ValueError(f"C of shape {C.shape} does not broadcast to A·B of {sums.shape}")
         sums = sums + C
-    scale = np.float32(alpha) * _scalar("a_scale", a_scale) * _by_column("b_scale", b_scale, b)
+    scale = np.float32(alpha) * _as_scalar("a_scale", a_scale) * _per_column("b_scale", b_scale, b)
     if y_scale is None:
         return sums.astype(np.float32) * scale
-    steps = sums.astype(np.float32) * (scale / _scalar("y_scale", y_scale))
-    zero_point = _scalar("y_zero_point", y_zero_point)
+    steps = sums.astype(np.float32) * (scale / _as_scalar("y_scale", y_scale))
+    zero_point = _as_scalar("y_zero_point", y_zero_point)
     return quantize.quantize_linear(steps, np.ones((), np.float32), zero_point)
 
 
@@ -169,25 +169,27 @@ def dynamic_quantize_lstm(
     Source: com.microsoft.DynamicQuantizeLSTM-1, ONNX Runtime 1.32.
     """
     return recurrent.lstm(
-        _in_steps(X),
-        _dequantized("W", W, W_scale, W_zero_point).swapaxes(1, 2),
-        _dequantized("R", R, R_scale, R_zero_point).swapaxes(1, 2),
+        _round_dynamically(X),
+        _dequantize_weights("W", W, W_scale, W_zero_point).swapaxes(1, 2),
+        _dequantize_weights("R", R, R_scale, R_zero_point).swapaxes(1, 2),
         B,
         sequence_lens,
         initial_h,
         initial_c,
         P,
-        _rounded=_in_steps,
+        _rounded=_round_dynamically,
         **attributes,
     )
 
 
-def _in_steps(x: np.ndarray) -> np.ndarray:
+def _round_dynamically(x: np.ndarray) -> np.ndarray:
     """x quantized as DynamicQuantizeLinear does, and dequantized."""
     return quantize.dequantize_linear(*quantize.dynamic_quantize_linear(x))
 
 
-def _dequantized(name: str, w: np.ndarray, scale: np.ndarray, zero_point: np.ndarray) -> np.ndarray:
+def _dequantize_weights(
+    name: str, w: np.ndarray, scale: np.ndarray, zero_point: np.ndarray
+) -> np.ndarray:
     """(w - zero_point)·scale, one of each for each direction, or for each of its columns."""
     directions, _, columns = w.shape
     for what, value in (("scale", scale), ("zero point", zero_point)):
@@ -198,13 +200,13 @@ def _dequantized(name: str, w: np.ndarray, scale: np.ndarray, zero_point: np.nda
     return shifted * spread
 
 
-def _scalar(name: str, value: np.ndarray) -> np.ndarray:
+def _as_scalar(name: str, value: np.ndarray) -> np.ndarray:
     if value.size != 1:
         raise ValueError(f"{name} {value.shape} should be one value")
     return value.reshape(())
 
 
-def _by_column(name: str, value: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _per_column(name: str, value: np.ndarray, b: np.ndarray) -> np.ndarray:
     """One value, or one for each column of the matrices b (…, K, N)."""
     if value.size == 1:
         return value.reshape(())
@@ -213,7 +215,7 @@ def _by_column(name: str, value: np.ndarray, b: np.ndarray) -> np.ndarray:
     return value
 
 
-# ------------------------------------------------------------------------------------------- needs
+# ------------------------------------------------------------------------------------------- costs
 
 
 @quantize_linear.cost

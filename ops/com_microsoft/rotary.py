@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.ai_onnx.attention import join_heads, split_heads
 from onnxwalk.ops.com_microsoft import DOMAIN
-from onnxwalk.ops.com_microsoft.attention import heads_apart, refuse
+from onnxwalk.ops.com_microsoft.attention import refuse_unsupported
 from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.cost import wide_itemsize
@@ -36,7 +37,7 @@ def rotary_embedding(
 
     Source: com.microsoft.RotaryEmbedding-1, ONNX Runtime 1.32.
     """
-    refuse(is_packed_batching=is_packed_batching)
+    refuse_unsupported(is_packed_batching=is_packed_batching)
     if cos_cache.ndim != 2 or not cos_cache.shape[1]:
         raise ValueError(f"cos_cache {cos_cache.shape} should be (positions, R / 2)")
     half = cos_cache.shape[1]
@@ -45,7 +46,7 @@ def rotary_embedding(
     if rotary_embedding_dim and rotary_embedding_dim != 2 * half:
         raise ValueError(f"rotary_embedding_dim {rotary_embedding_dim} is not twice {half}")
     if input.ndim == 3:
-        x = heads_apart(input, num_heads or max(1, input.shape[2] // (2 * half)))
+        x = split_heads(input, num_heads or max(1, input.shape[2] // (2 * half)))
     elif input.ndim == 4:
         x = input
     else:
@@ -55,11 +56,11 @@ def rotary_embedding(
         position_ids = np.broadcast_to(position_ids + np.arange(length), (batch, length))
     elif position_ids.shape != (batch, length):
         raise ValueError(f"position_ids {position_ids.shape} should be (1) or ({batch}, {length})")
-    y = rotated(x, position_ids, cos_cache, sin_cache, bool(interleaved))
-    return y if input.ndim == 4 else y.swapaxes(1, 2).reshape(input.shape)
+    y = rotate(x, position_ids, cos_cache, sin_cache, bool(interleaved))
+    return y if input.ndim == 4 else join_heads(y)
 
 
-def rotated(
+def rotate(
     x: np.ndarray,
     positions: np.ndarray,
     cos_cache: np.ndarray,

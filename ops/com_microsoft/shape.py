@@ -28,7 +28,7 @@ def pad(data, pads, value=None, *, mode="constant"):
     """Pad-13, whose pads may also be (1, 2·rank). Source: com.microsoft.Pad-1."""
     if pads.ndim == 2 and len(pads) == 1:
         pads = pads[0]
-    return slicing.pad_all_axes(data, pads, value, mode=mode)
+    return slicing.pad_11(data, pads, value, mode=mode)
 
 
 @op("ExpandDims", since=1, domain=DOMAIN)
@@ -99,8 +99,8 @@ def crop_and_resize(X, rois, batch_indices, crop_size, *, extrapolation_value=0.
     if crop_size.shape != (2,) or min(as_ints(crop_size)) < 1:
         raise ValueError(f"crop_size {crop_size.tolist()} should be a height and a width")
     h, w = as_ints(crop_size)
-    y = _places(rois[:, 0], rois[:, 2], X.shape[2], h)[:, :, None]  # (boxes, h, 1)
-    x = _places(rois[:, 1], rois[:, 3], X.shape[3], w)[:, None, :]  # (boxes, 1, w)
+    y = _sample_positions(rois[:, 0], rois[:, 2], X.shape[2], h)[:, :, None]  # (boxes, h, 1)
+    x = _sample_positions(rois[:, 1], rois[:, 3], X.shape[3], w)[:, None, :]  # (boxes, 1, w)
     inside = (y >= 0) & (y <= X.shape[2] - 1) & (x >= 0) & (x <= X.shape[3] - 1)
     y, x = np.clip(y, 0, X.shape[2] - 1), np.clip(x, 0, X.shape[3] - 1)
     image = batch_indices[:, None, None]
@@ -120,7 +120,7 @@ def crop_and_resize(X, rois, batch_indices, crop_size, *, extrapolation_value=0.
     return np.moveaxis(crops, -1, 1).astype(X.dtype, copy=False)
 
 
-def _places(start: np.ndarray, end: np.ndarray, size: int, count: int) -> np.ndarray:
+def _sample_positions(start: np.ndarray, end: np.ndarray, size: int, count: int) -> np.ndarray:
     """Where ``count`` places from start to end lie among the pixels: (boxes, count)."""
     last = start.dtype.type(size - 1)
     if count == 1:
@@ -129,7 +129,7 @@ def _places(start: np.ndarray, end: np.ndarray, size: int, count: int) -> np.nda
     return start[:, None] * last + np.arange(count, dtype=start.dtype) * step[:, None]
 
 
-# ------------------------------------------------------------------------------------------- needs
+# ------------------------------------------------------------------------------------------- costs
 
 trilu.cost(slicing.cost_of_trilu)
 expand_dims.cost(nothing)

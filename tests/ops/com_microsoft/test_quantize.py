@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxwalk.ops.com_microsoft.nbits import unpacked
+from onnxwalk.ops.com_microsoft.nbits import unpack_bits
 from tests.support.harness import (
     Case,
     assert_same,
@@ -208,7 +208,7 @@ def test_unpacked_is_the_bits_in_order(bits):
     values = noise(3, 16) >> (8 - bits)
     number = [sum(int(v) << bits * i for i, v in enumerate(row)) for row in values]
     rows = np.array([list(n.to_bytes(2 * bits, "little")) for n in number], np.uint8)
-    assert_same(unpacked(rows, bits), values)
+    assert_same(unpack_bits(rows, bits), values)
 
 
 # fmt: off
