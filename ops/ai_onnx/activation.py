@@ -49,7 +49,7 @@ relu.bind(bind_relu)
 def leaky_relu(x: np.ndarray, *, alpha: float = 0.01, out: np.ndarray | None = None) -> np.ndarray:
     """alpha·x where x < 0, else x. Spec: LeakyRelu-1, -6, -16."""
     y = np.multiply(x, alpha, out=result_like(x, out))
-    if 0 < alpha <= 1:  # then the line that is above is the one wanted
+    if 0 < alpha <= 1:  # then the result is the larger of the two
         return np.maximum(x, y, out=y)
     np.copyto(y, x, where=~(x < 0))
     return y
@@ -76,7 +76,9 @@ def prelu_1(x: np.ndarray, slope: np.ndarray) -> np.ndarray:
     """
     if slope.ndim == 1 and slope.size != 1 and x.ndim > 1:
         if slope.size != x.shape[1]:
-            raise ValueError(f"{slope.size} slopes for the channels of {x.shape}")
+            raise ValueError(
+                f"slope {slope.shape} should have one value for each channel of x {x.shape}"
+            )
         slope = slope.reshape(-1, *(1,) * (x.ndim - 2))
     elif slope.size == 1:
         slope = slope.reshape(())
@@ -252,7 +254,7 @@ def gelu(x: np.ndarray, *, approximate: str = "none") -> np.ndarray:
         return 0.5 * x * (1 + erf(x / math.sqrt(2)))
     if approximate == "tanh":
         return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
-    raise ValueError(f"approximate of Gelu is {approximate!r}, not 'none' or 'tanh'")
+    raise ValueError(f"approximate of Gelu should be 'none' or 'tanh', got {approximate!r}")
 
 
 gelu.bind(bind_gelu)

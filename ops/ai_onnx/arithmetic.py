@@ -92,7 +92,7 @@ def mod(a: np.ndarray, b: np.ndarray, *, fmod: int = 0) -> np.ndarray:
     """a - floor(a/b)·b, or with fmod=1 a - trunc(a/b)·b. Spec: Mod-28."""
     check_same_dtype(a, b)
     if fmod not in (0, 1):
-        raise ValueError(f"fmod of Mod is {fmod}, not 0 or 1")
+        raise ValueError(f"fmod of Mod should be 0 or 1, got {fmod}")
     if a.dtype.kind in "iu":
         _check_divisor(b, "Mod")
     return np.fmod(a, b) if fmod else np.remainder(a, b)
@@ -101,7 +101,7 @@ def mod(a: np.ndarray, b: np.ndarray, *, fmod: int = 0) -> np.ndarray:
 def _check_divisor(divisor: np.ndarray, operator: str) -> None:
     # Of integers the spec says nothing, ONNX Runtime's process dies, and NumPy answers 0.
     if not np.all(divisor):
-        raise ValueError(f"{operator} of {divisor.dtype} by zero")
+        raise ValueError(f"{operator} by zero is undefined for {divisor.dtype}")
 
 
 @div.cost
@@ -142,7 +142,7 @@ def _integer_power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     if y.dtype.kind not in "iu":
         return float_power(x.astype(np.float64), wide(y)).astype(x.dtype)
     if np.any((x == 0) & (y < 0)):
-        raise ValueError(f"Pow of {x.dtype} 0 to a negative power")
+        raise ValueError(f"0 to a negative power is undefined for {x.dtype}")
     # 1/xⁿ of an integer is 0 but for 1 and -1, whose powers only depend on n being odd.
     # uint64 wraps like every shorter integer does, and holds every exponent.
     exponent = np.where(y < 0, y & 1, y).astype(np.uint64)
@@ -163,7 +163,7 @@ def cost_of_power(x: np.ndarray, y: np.ndarray, **_: Any) -> Cost:
     return Cost(wide_copies(x, y) + count * (longest + back), each * count)
 
 
-# Before opset 7 only b was broadcast, and only if asked for.
+# Before opset 7 only b was broadcast, and only with broadcast=1.
 for _name, _function, _cost in (
     ("Add", add, elementwise(per_element=CHEAP)),
     ("Sub", sub, elementwise(per_element=CHEAP)),
@@ -265,7 +265,7 @@ def _check_limit(limit: np.ndarray | None, name: str, x: np.ndarray, default: ob
     if limit is None:
         return np.asarray(default, x.dtype)
     if limit.size != 1:
-        raise ValueError(f"{name} of Clip has the shape {limit.shape}, not a scalar's")
+        raise ValueError(f"{name} of Clip should be a scalar, got shape {limit.shape}")
     check_same_dtype(x, limit)
     return limit.reshape(())
 
@@ -313,7 +313,7 @@ def bit_shift(x: np.ndarray, y: np.ndarray, *, direction: str) -> np.ndarray:
         return np.left_shift(x, y)
     if direction == "RIGHT":
         return np.right_shift(x, y)
-    raise ValueError(f"direction of BitShift is {direction!r}, not 'LEFT' or 'RIGHT'")
+    raise ValueError(f"direction of BitShift should be 'LEFT' or 'RIGHT', got {direction!r}")
 
 
 @op("BitwiseAnd", since=18)

@@ -1,5 +1,5 @@
-"""Attention and what surrounds it in a language model: FlexAttention, RotaryEmbedding, SwiGLU and
-TensorScatter. What keeps a state instead of a cache is in ``linear_attention``.
+"""Attention and its companions in a language model: FlexAttention, RotaryEmbedding, SwiGLU and
+TensorScatter. Operators with a state instead of a cache are in ``linear_attention``.
 
 B is the batch, H the heads, S queries (or tokens), T keys, D the size of a head.
 """
@@ -51,11 +51,11 @@ def attend(
             raise ValueError("Q, K and V of rank 3 need q_num_heads and kv_num_heads")
         q, k, v = (split_heads(q, q_num_heads), *(split_heads(x, kv_num_heads) for x in (k, v)))
     if (past_key is None) != (past_value is None):
-        raise ValueError("past_key and past_value go together")
+        raise ValueError("past_key and past_value should both be set, or neither")
     past = 0
     if past_key is not None and past_value is not None:
         if nonpad_kv_seqlen is not None:
-            raise ValueError("nonpad_kv_seqlen and past_key exclude each other")
+            raise ValueError("nonpad_kv_seqlen and past_key should not both be set")
         past = past_key.shape[2]
         k, v = np.concatenate([past_key, k], 2), np.concatenate([past_value, v], 2)
     batch, q_heads, queries, size = q.shape
@@ -66,7 +66,7 @@ def attend(
         or not kv_heads
         or q_heads % kv_heads
     ):
-        raise ValueError(f"Q {q.shape}, K {k.shape} and V {v.shape} don't fit each other")
+        raise ValueError(f"Q {q.shape}, K {k.shape} and V {v.shape} are incompatible")
 
     # Both are scaled by the root, lest the product overflow.
     root = math.sqrt(1 / math.sqrt(size) if scale is None else scale)
@@ -99,7 +99,9 @@ def attend(
 
     if softmax_precision is not None:
         if element_type(numpy_dtype(softmax_precision)).name not in _FLOATS:
-            raise ValueError(f"softmax_precision {softmax_precision} is no floating-point type")
+            raise ValueError(
+                f"softmax_precision {softmax_precision} should be a floating-point type"
+            )
         logits = wide(logits.astype(numpy_dtype(softmax_precision)))
     highest = logits.max(-1, keepdims=True, initial=-np.inf)
     weights = np.exp(logits - np.where(np.isneginf(highest), 0, highest))
@@ -113,7 +115,7 @@ def attend(
     if packed:
         y = join_heads(y)
     if not 0 <= qk_matmul_output_mode <= 3:
-        raise ValueError(f"qk_matmul_output_mode {qk_matmul_output_mode} is not 0, 1, 2 or 3")
+        raise ValueError(f"qk_matmul_output_mode {qk_matmul_output_mode} should be 0, 1, 2 or 3")
     return (
         y.astype(dtype, copy=False),
         k,
@@ -134,9 +136,9 @@ def attention(
     heads of queries; or all as (B, S, heads·D), which takes q_num_heads and kv_num_heads. Y
     (B, H, S, E) or (B, S, H·E). scale is 1 / √D by default; no softcap is 0.
 
-    attn_mask goes with (B, H, S, T): true where a key counts, or numbers to add. It may be shorter
-    than T; what is missing doesn't count. past_key and past_value (B, G, P, …) go in front of K and
-    V, which together are present_key and present_value. nonpad_kv_seqlen (B) says how many keys of
+    attn_mask broadcasts to (B, H, S, T): true where a key counts, or numbers to add. It may
+    be shorter than T; the rest doesn't count. past_key and past_value (B, G, P, …) precede K and V,
+    which together are present_key and present_value. nonpad_kv_seqlen (B) says how many keys of
     K count. Query i is at p = i + offset, the offset being P, or nonpad_kv_seqlen - S, or 0.
     ``is_causal``: only keys j <= p count; and p - left_window_size <= j <= p + right_window_size.
     A query without any key gives 0.
@@ -159,7 +161,7 @@ def attention(
 @op("Attention", since=23)
 @attributes_of(attend, without=["left_window_size", "right_window_size"])
 def attention_23(q, k, v, attn_mask=None, past_key=None, past_value=None, **attributes):
-    """Attention whose attn_mask must go with (B, H, S, T): a last axis of 1 counts for every key.
+    """Attention whose attn_mask must broadcast to (B, H, S, T), in its last axis too.
 
     Spec: Attention-23.
     """
@@ -200,7 +202,7 @@ def cost_of_attention(
 
 
 def _mask_to_bias(mask: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """What a mask adds: itself, or -inf where it is false."""
+    """The mask as numbers to add: -inf where a boolean one is false."""
     if np.broadcast_shapes(mask.shape, logits.shape) != logits.shape:
         raise ValueError(f"attn_mask {mask.shape} does not broadcast to {logits.shape}")
     if mask.dtype == np.bool_:
@@ -233,7 +235,7 @@ def flex_attention(q, k, v, *, prob_mod=None, scale=None, score_mod=None, softma
     """
     fit = q.ndim == k.ndim == v.ndim == 4 and k.shape[1] > 0 and q.shape[3] > 0
     if not fit or q.shape[1] % k.shape[1] or q.shape[3] != k.shape[3]:
-        raise ValueError(f"Q {q.shape}, K {k.shape} and V {v.shape} don't fit")
+        raise ValueError(f"Q {q.shape}, K {k.shape} and V {v.shape} are incompatible")
     default = q.dtype if q.dtype == np.float64 else np.dtype(np.float32)
     precision = default if softmax_precision is None else numpy_dtype(softmax_precision)
     shared = q.shape[1] // k.shape[1]
@@ -246,12 +248,12 @@ def flex_attention(q, k, v, *, prob_mod=None, scale=None, score_mod=None, softma
 
 
 def _apply_subgraph(x: np.ndarray, modifier: Any, name: str) -> np.ndarray:
-    """What a subgraph makes of x; it must keep its shape and type."""
+    """The output of a subgraph for x, which must have the shape and type of x."""
     if modifier is None:
         return x
     (y,) = modifier(x)
     if y.shape != x.shape or y.dtype != x.dtype:
-        raise ValueError(f"{name} made {y.dtype} {y.shape} of {x.dtype} {x.shape}")
+        raise ValueError(f"{name} should return {x.dtype} {x.shape}, got {y.dtype} {y.shape}")
     return y
 
 
@@ -260,7 +262,7 @@ def cost_of_flex_attention(
     q: np.ndarray, k: np.ndarray, v: np.ndarray, *, softmax_precision: int | None = None, **_: Any
 ) -> Cost:
     """Keys and values repeated for the heads that share them, in the precision and in a wide one;
-    the scores and what softmax makes of them."""
+    the scores and their softmax."""
     shared = q.shape[1] // max(k.shape[1], 1)
     scores = size(q.shape[:3]) * k.shape[2]
     y = size(q.shape[:3]) * v.shape[3]
@@ -310,8 +312,8 @@ def rotary_embedding(
                 )
             cache = cache[position_ids]
         if cache.shape != (heads.shape[0], heads.shape[2], rotary_dim // 2):
-            wanted = (heads.shape[0], heads.shape[2], rotary_dim // 2)
-            raise ValueError(f"{name} gives {cache.shape} where {wanted} are turned")
+            expected = (heads.shape[0], heads.shape[2], rotary_dim // 2)
+            raise ValueError(f"{name} {cache.shape} should be {expected} for these positions")
         angles.append(cache[:, None])
     cos, sin = angles
     y = heads.copy()
@@ -340,7 +342,7 @@ def cost_of_rotary_embedding(x: np.ndarray, *others: np.ndarray | None, **_: Any
 def swiglu(a, b, *, alpha=1.0):
     """a·sigmoid(alpha·a)·b, elementwise, for a and b of one shape. Spec: SwiGLU-28."""
     if a.shape != b.shape:
-        raise ValueError(f"A {a.shape} and B {b.shape} should have one shape")
+        raise ValueError(f"A {a.shape} and B {b.shape} should have the same shape")
     return swish(a, alpha=alpha) * b
 
 
@@ -358,14 +360,16 @@ def tensor_scatter(past_cache, update, write_indices=None, *, axis=-2, mode="lin
     """
     axis = normalize_axis(axis, past_cache.ndim)
     if axis == 0:
-        raise ValueError("axis 0 is the batch: the sequence can't lie there")
+        raise ValueError("axis should not be 0, the batch")
     if mode not in ("linear", "circular"):
         raise ValueError(f"mode {mode!r} is not linear or circular")
     y = past_cache.copy()
     cache, tokens = np.moveaxis(y, axis, 1), np.moveaxis(update, axis, 1)
     batch, capacity = cache.shape[:2]
     if tokens.shape != (batch, tokens.shape[1], *cache.shape[2:]) or tokens.shape[1] > capacity:
-        raise ValueError(f"update {update.shape} does not fit past_cache {past_cache.shape}")
+        raise ValueError(
+            f"update {update.shape} and past_cache {past_cache.shape} are incompatible"
+        )
     start = np.zeros(batch, np.int64) if write_indices is None else write_indices
     if start.shape != (batch,):
         raise ValueError(f"write_indices {start.shape} should be ({batch},)")

@@ -1,6 +1,6 @@
 """BatchNormalization: (x - mean) / √(variance + ε)·scale + bias for each channel.
 
-N is the batch, C the channels, D1 … Dn the axes after them. Variances are those of the whole
+N is the batch, C the channels, D1 … Dn the axes after them. Variances are those of the
 population, Σ (x - mean)² / n. Short floats are computed in float32 and rounded at the end.
 """
 
@@ -107,7 +107,7 @@ def batch_normalization_1(
 def _check_spatial(x: np.ndarray, scale: np.ndarray, spatial: int) -> None:
     expected = x.shape[1:2] if spatial else x.shape[1:]
     if x.ndim > 1 and scale.shape != expected:
-        raise ValueError(f"scale of shape {scale.shape} for x of {x.shape} is not {expected}")
+        raise ValueError(f"scale {scale.shape} should be {expected} for x {x.shape}")
 
 
 def _normalize_by_batch(

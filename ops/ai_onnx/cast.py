@@ -1,6 +1,6 @@
 """Cast, CastLike and BitCast: every element type to every other.
 
-NumPy converts between its own types as ONNX asks. What is done here is the rest: strings, and the
+NumPy converts between its own types as ONNX asks. This file does the rest: strings, and the
 small floats of ``ml_dtypes``, which can clamp to their largest value instead of overflowing.
 """
 
@@ -118,7 +118,7 @@ def convert(
 
 
 def cost_of_convert(x: np.ndarray, dtype: np.dtype) -> Cost:
-    """The result, and by way of what ``convert`` gets there."""
+    """The result, and the temporary arrays of ``convert``."""
     source, target = element_type(x.dtype), element_type(dtype)
     if source is target:
         return Cost(0)
@@ -210,7 +210,7 @@ def _to_power_of_two(x: np.ndarray, dtype: np.dtype, saturate: int, round_mode: 
     elif round_mode == "down":
         exponent = exponent - 1
     else:
-        raise ValueError(f"round_mode {round_mode!r} is none of 'up', 'down', 'nearest'")
+        raise ValueError(f"round_mode {round_mode!r} should be 'up', 'down' or 'nearest'")
     exponent = np.where(np.isinf(x), 1024, np.where(x == 0, -1024, exponent))
     code = (exponent.clip(-127, 127) + 127).astype(np.uint8)
     nan = np.isnan(x) | (x < 0)
@@ -223,7 +223,7 @@ def _to_power_of_two(x: np.ndarray, dtype: np.dtype, saturate: int, round_mode: 
 
 
 def _map_elements(function, x: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """``function`` of every element; strings leave no other way."""
+    """``function`` applied to every element, the only way for strings."""
     result = np.empty(x.shape, dtype)
     result.reshape(-1)[:] = [function(value) for value in x.reshape(-1)]
     return result
@@ -246,7 +246,7 @@ def _format_float(value: np.floating) -> str:
 
 
 def _parse_strings(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """The numbers that strings spell, in a NumPy type that ``dtype`` can be cast from."""
+    """The numbers in strings, in a NumPy type that can be cast to ``dtype``."""
     if dtype == np.bool_:
         return _map_elements(_parse_bool, x, np.dtype(bool))
     element = element_type(dtype)
@@ -256,7 +256,7 @@ def _parse_strings(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
     try:
         return _map_elements(_parse_int, x, wide)
     except OverflowError:
-        raise ValueError(f"a string spells an integer too large for {wide}") from None
+        raise ValueError(f"the integer in a string is too large for {wide}") from None
 
 
 def _parse_float(text: str) -> float:

@@ -1,9 +1,8 @@
 """If, Loop and Scan: operators that run other graphs.
 
 ``outputs = yield body, inputs`` runs a graph (see ``ops.contract.graphs``), and
-``body.output_types`` tells for each of its outputs the ``dtype`` and ``shape``, or ``None`` for
-what the file doesn't say.
-``body.reserve`` is told of memory that is taken for what the calls gave, beyond the inputs.
+``body.output_types`` has the ``dtype`` and ``shape`` of each of its outputs, or ``None`` for what
+the file doesn't say. ``body.reserve`` counts memory used for the results of the calls.
 """
 
 from __future__ import annotations
@@ -116,7 +115,7 @@ def scan_8(
     if any(len(x) != batch for x in (*states, *scanned)) or len(lengths) != batch:
         raise ValueError("the inputs of Scan-8 differ in batch size")
     if min(lengths, default=0) < 0 or max(lengths, default=0) > longest:
-        raise ValueError(f"a sequence length is not within 0 and {longest}")
+        raise ValueError(f"sequence lengths should be from 0 to {longest}")
     final: list[Sequence[Any]] = []
     stacked: list[Sequence[np.ndarray]] = []
     for b, length in enumerate(lengths):
@@ -145,7 +144,9 @@ def _split_inputs(
 ) -> tuple[Sequence[Any], Sequence[Any]]:
     """The initial states and the scan inputs."""
     if not 1 <= num_scan_inputs <= len(inputs):
-        raise ValueError(f"{num_scan_inputs} scan inputs among {len(inputs)} inputs")
+        raise ValueError(
+            f"num_scan_inputs {num_scan_inputs} should be from 1 to {len(inputs)}, the inputs"
+        )
     return inputs[: len(inputs) - num_scan_inputs], inputs[len(inputs) - num_scan_inputs :]
 
 
@@ -187,14 +188,14 @@ def _scan(
 
 
 def _stack(values: Sequence[np.ndarray], body: Any, k: int) -> np.ndarray:
-    """What the body's output k was in each iteration, along a new axis 0."""
+    """The body's output k of each iteration, stacked along a new axis 0."""
     if not values:
         return _empty_output(body, k, (0,))
     kinds = {(value.dtype, value.shape) for value in values}
     if len(kinds) > 1:
         one, other, *_ = (f"{dtype} {shape}" for dtype, shape in kinds)
         raise ValueError(f"output {k} of the body changes between iterations: {one}, {other}")
-    body.reserve(sum(value.nbytes for value in values))  # views of little may become much
+    body.reserve(sum(value.nbytes for value in values))  # small views may become large arrays
     return np.stack(values)
 
 
@@ -202,13 +203,13 @@ def _empty_output(body: Any, k: int, leading: tuple[int, ...]) -> np.ndarray:
     """The body's output k over no iterations, as the file declares it; unknown sizes are 0."""
     kind = body.output_types[k]
     if kind is None or kind.dtype is None:
-        raise ValueError(f"no iteration ran, and the file gives output {k} of the body no type")
+        raise ValueError(f"no iteration ran, and the file has no type for output {k} of the body")
     shape = tuple(size if isinstance(size, int) else 0 for size in kind.shape or ())
     return np.full(leading + shape, zero(kind.dtype), kind.dtype)
 
 
 def _pad_to_length(y: np.ndarray, length: int) -> np.ndarray:
-    """``y`` with zeros behind it on axis 0."""
+    """``y`` padded with zeros to ``length`` along axis 0."""
     if len(y) == length:
         return y
     padded = np.full((length, *y.shape[1:]), zero(y.dtype), y.dtype)
@@ -216,7 +217,7 @@ def _pad_to_length(y: np.ndarray, length: int) -> np.ndarray:
     return padded
 
 
-# What the bodies make is asked there; the elements that are stacked are known afterwards only.
+# The cost of bodies is checked there; the stacked elements are known only afterwards.
 declare(if_, loop, scan, scan_8, cost=nothing, flops=flops.none)
 if_.subgraphs(Subgraphs(lambda cond: "then_branch" if cond else "else_branch", outputs_from=0))
 loop.subgraphs(Subgraphs(outputs_from=1, carried=lambda inputs, **_: inputs - 1, rereads=False))

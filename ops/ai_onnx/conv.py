@@ -82,7 +82,7 @@ def prepare_conv(w, b=None, *, group=1, kernel_shape=None, **windows):
     def apply(x):
         if x.ndim != w.ndim or x.shape[1] != w.shape[1] * group:
             raise ValueError(
-                f"input {x.shape} and weights {w.shape} don't fit: "
+                f"input {x.shape} and weights {w.shape} are incompatible: "
                 f"expected rank {w.ndim} and {w.shape[1]} * {group} channels"
             )
         check_types(x, w)
@@ -147,13 +147,13 @@ def shape_of_conv(
     kernel_shape: Sequence[int] | None = None,
     **windows: Any,
 ) -> tuple[int, ...]:
-    """(N, M, O1 … On), from what ``conv`` is given."""
+    """(N, M, O1 … On), from the inputs and attributes of ``conv``."""
     axes = axes_of(x.shape[2:], w.shape[2:], **windows)
     return (len(x), len(w), *(axis.windows for axis in axes))
 
 
 def _has_equal_filters(w: np.ndarray, b: np.ndarray | None) -> bool:
-    """Whether all filters are one and the same.
+    """Whether all filters are equal.
 
     Their results must be, too, and BLAS may round the columns of a product differently: a softmax
     over logits of 1e10 turns that into other probabilities.
@@ -166,7 +166,7 @@ def _has_equal_filters(w: np.ndarray, b: np.ndarray | None) -> bool:
 def _choose_formulation(
     x: np.ndarray, w: np.ndarray, axes: Sequence[Axis], group: int
 ) -> tuple[Callable[..., np.ndarray], Callable[..., np.ndarray]]:
-    """The fastest way for these shapes, and the layout of the weights that it wants."""
+    """The fastest formulation for these shapes, and the function that lays out its weights."""
     per_group, multiplier = w.shape[1], w.shape[0] // group
     if group > 1 and per_group == 1 and 1 <= multiplier <= 8:
         return _depthwise, _weights_depthwise
@@ -330,13 +330,13 @@ def check_weights(w: np.ndarray, kernel_shape: Sequence[int] | None) -> tuple[in
         raise ValueError(f"weights {w.shape} should have at least one spatial axis")
     kernel = w.shape[2:]
     if kernel_shape is not None and tuple(kernel_shape) != kernel:
-        raise ValueError(f"kernel_shape {list(kernel_shape)} disagrees with weights {w.shape}")
+        raise ValueError(f"kernel_shape {list(kernel_shape)} does not match weights {w.shape}")
     return kernel
 
 
 def check_types(x: np.ndarray, w: np.ndarray) -> None:
     if x.dtype != w.dtype:
-        raise ValueError(f"input of {x.dtype} and weights of {w.dtype} should be of one type")
+        raise ValueError(f"input ({x.dtype}) and weights ({w.dtype}) differ in type")
 
 
 def check_bias(b: np.ndarray | None, channels: int) -> None:

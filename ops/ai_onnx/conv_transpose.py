@@ -47,7 +47,7 @@ def transposed_axes(
     explicit = explicit_pads(pads, rank, auto_pad)
     if output_shape is not None and len(output_shape) == rank + 2:
         output_shape = output_shape[2:]  # some exporters include batch and channels
-    wanted = per_axis("output_shape", output_shape, rank, default=0, least=0)
+    sizes = per_axis("output_shape", output_shape, rank, default=0, least=0)
     axes = []
     for i, length in enumerate(spatial):
         if extra[i] >= max(strides[i], dilations[i]):
@@ -57,13 +57,13 @@ def transposed_axes(
             )
         full = strides[i] * (length - 1) + extra[i] + (kernel[i] - 1) * dilations[i] + 1
         if output_shape:
-            out = wanted[i]
+            out = sizes[i]
         elif auto_pad in ("SAME_UPPER", "SAME_LOWER"):
             out = length * strides[i]
         else:
             out = full - sum(explicit[i])
             if out < 0:
-                raise ValueError(f"pads {pads} exceed the full output {full} of axis {i}")
+                raise ValueError(f"pads {pads} exceed the unpadded output {full} of axis {i}")
             axes.append(Axis(out, kernel[i], strides[i], dilations[i], *explicit[i], length))
             continue
         # A larger output than the full one gets what is missing behind.
@@ -105,7 +105,7 @@ def conv_transpose_1(x, w, b=None, **attributes):
 def prepare_conv_transpose_1(w, b=None, *, auto_pad="NOTSET", output_shape=None, **attributes):
     """ConvTranspose-1 with known weights."""
     if output_shape:
-        explicit_pads(None, 0, auto_pad)  # refuses what is no auto_pad
+        explicit_pads(None, 0, auto_pad)  # checks auto_pad
         auto_pad = "NOTSET" if auto_pad == "SAME_UPPER" else "SAME_UPPER"
     attributes |= {"auto_pad": auto_pad, "output_shape": output_shape}
     return prepare_conv_transpose(w, b, **attributes)
@@ -130,7 +130,7 @@ def prepare_conv_transpose(w, b=None, *, group=1, kernel_shape=None, **windows):
     def apply(x):
         if x.ndim != w.ndim or x.shape[1] != channels:
             raise ValueError(
-                f"input {x.shape} and weights {w.shape} don't fit: "
+                f"input {x.shape} and weights {w.shape} are incompatible: "
                 f"expected rank {w.ndim} and {channels} channels"
             )
         check_types(x, w)

@@ -1,4 +1,4 @@
-"""Operators that make tensors: Constant, Range, OneHot, and the random ones."""
+"""Operators that create tensors: Constant, Range, OneHot, and random numbers."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ def constant(
     value_string=None,
     value_strings=None,
 ):
-    """The one attribute that is given, as a tensor: int64, float32 or strings. Spec: Constant-12.
+    """The only attribute that is set, as a tensor: int64, float32 or strings. Spec: Constant-12.
 
-    A ``sparse_value`` arrives dense, since every operator that takes it wants it so.
+    A ``sparse_value`` arrives dense, as every operator expects it.
     """
     given = {name: attribute for name, attribute in locals().items() if attribute is not None}
     if len(given) != 1:
-        raise ValueError(f"Constant needs exactly one value, not {sorted(given) or 'none'}")
+        raise ValueError(f"Constant needs exactly one attribute, got {sorted(given) or 'none'}")
     ((name, attribute),) = given.items()
     if name in ("value", "sparse_value"):
         return _check_tensor(attribute, name)
     dtype = {"int": np.int64, "float": np.float32, "string": object}[name[6:].rstrip("s")]
     array = np.array(attribute, dtype)
     if dtype is object and not all(isinstance(text, str) for text in array.flat):
-        raise ValueError(f"{name} is no text in UTF-8")
+        raise ValueError(f"{name} is not valid UTF-8")
     return array
 
 
 def _check_tensor(attribute: Any, name: str = "value") -> np.ndarray:
-    """An attribute, if it is the tensor that the spec wants it to be."""
+    """The attribute, if it is a tensor; else ValueError."""
     if not isinstance(attribute, np.ndarray):
-        raise ValueError(f"{name} is {type(attribute).__name__}, not a tensor")
+        raise ValueError(f"{name} should be a tensor, got {type(attribute).__name__}")
     return attribute
 
 
@@ -73,7 +73,7 @@ def constant_of_shape(input, *, value=None):
     """A tensor of shape ``input``, all of the one element in ``value``. Spec: ConstantOfShape-9."""
     shape = as_ints(input)
     if min(shape, default=0) < 0:
-        raise ValueError(f"{shape} is not a shape: it has a negative dimension")
+        raise ValueError(f"shape {shape} has a negative dimension")
     if value is None:
         return np.zeros(shape, np.float32)
     return np.full(shape, as_scalar(value, "value"), value.dtype)
@@ -116,7 +116,7 @@ def range_(start, limit, delta):
 
 @op("Range", since=27)
 def range_27(start, limit, delta, *, stash_type=1):
-    """Range that reckons 16-bit floats in the type ``stash_type``. Spec: Range-27."""
+    """Range that computes 16-bit floats in the type ``stash_type``. Spec: Range-27."""
     dtype = start.dtype
     if element_type(dtype).name not in ("float16", "bfloat16"):
         return _make_range(start, limit, delta)
@@ -127,7 +127,7 @@ def range_27(start, limit, delta, *, stash_type=1):
 def _make_range(start: np.ndarray, limit: np.ndarray, delta: np.ndarray) -> np.ndarray:
     count = _count_range(start, limit, delta)
     if count > 1 << 60:
-        raise ValueError(f"a Range of {count} elements has no end")
+        raise ValueError(f"a Range of {count} elements is too long")
     places = np.arange(count).astype(start.dtype, copy=False)
     places *= delta.reshape(())
     places += start.reshape(())
@@ -153,18 +153,18 @@ def _count_range(start: np.ndarray, limit: np.ndarray, delta: np.ndarray) -> int
         as_scalar(x, name) for x, name in ((start, "start"), (limit, "limit"), (delta, "delta"))
     )
     if step == 0:
-        raise ValueError("the delta of a Range can't be 0")
+        raise ValueError("the delta of a Range should not be 0")
     dtype = start.dtype
     if dtype.kind in "iu":
         count = max(-((first - stop) // step), 0)
     else:
         if not np.isfinite([float(first), float(stop), float(step)]).all():
-            raise ValueError(f"can't make a Range from {first} to {stop} by {step}")
+            raise ValueError(f"a Range from {first} to {stop} by {step} is undefined")
         # the difference is taken in the tensors' own type, as ONNX Runtime does
         difference = (limit - start).reshape(-1)[0]
         steps = float(difference) / float(step)
         if not np.isfinite(steps):
-            raise ValueError(f"a Range from {first} to {stop} by {step} has no end")
+            raise ValueError(f"a Range from {first} to {stop} by {step} is infinite")
         count = max(math.ceil(steps), 0)
     return count
 
@@ -189,7 +189,7 @@ def one_hot_9(indices, depth, values, *, axis=-1):
 def _check_depth(depth: np.ndarray) -> int:
     count = as_int(depth, "depth")
     if not 0 <= count < 1 << 63:
-        raise ValueError(f"the depth of a OneHot can't be {count}")
+        raise ValueError(f"depth {count} should be from 0 to 2⁶³ - 1")
     return count
 
 
@@ -230,7 +230,7 @@ def _get_generator(seed: float | None, rng: np.random.Generator) -> np.random.Ge
 def _float_dtype(code: int | None, like: np.ndarray | None = None) -> np.dtype:
     dtype = like.dtype if code is None and like is not None else numpy_dtype(code or 1)
     if element_type(dtype).name not in ("float", "double", "float16", "bfloat16"):
-        raise ValueError(f"random numbers can't be {element_type(dtype).name}")
+        raise ValueError(f"random numbers should be floating-point, not {element_type(dtype).name}")
     return dtype
 
 
@@ -313,7 +313,7 @@ def bernoulli(input, *, dtype=None, seed=None, rng):
 
 @bernoulli.cost
 def cost_of_bernoulli(input: np.ndarray, *, dtype: int | None = None, **_: Any) -> Cost:
-    """Draws in double, whether they are below, and that as the result."""
+    """Random numbers in double, their comparison with the input, and the result."""
     own = input.dtype if dtype is None else numpy_dtype(dtype)
     return Cost((9 + own.itemsize) * input.size, 60 * input.size)
 
@@ -343,7 +343,7 @@ def multinomial(input, *, dtype=6, sample_size=1, seed=None, rng):
 
 @multinomial.cost
 def cost_of_multinomial(input: np.ndarray, *, sample_size: int = 1, **_: Any) -> Cost:
-    """Logits, weights and sums of weights in double; draws, twice; what is picked."""
+    """Logits, weights and cumulative weights in double; random numbers, twice; the result."""
     drawn = len(input) * max(sample_size, 0)
     memory = 33 * input.size + 24 * drawn + 16 * sample_size
     return Cost(memory, 100 * input.size + 500 * drawn + 10_000 * len(input))
@@ -365,7 +365,7 @@ constant_of_shape.output_type(lambda first, *, value: "float" if value is None e
 @constant_11.output_type
 @constant_1.output_type
 def type_of_constant(first: str, **attributes):
-    """That of the one attribute that is given."""
+    """The type of the only attribute that is set."""
     (name, value), *_ = [item for item in attributes.items() if item[1] is not None]
     named = {"value_int": "int64", "value_float": "float", "value_string": "string"}
     return named.get(name.removesuffix("s"), value)

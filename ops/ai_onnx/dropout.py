@@ -1,4 +1,4 @@
-"""Dropout, which does nothing unless it is asked to train."""
+"""Dropout, which only has an effect in training."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def dropout(
 
 def _drop(data: np.ndarray, randoms: np.ndarray, dropped: float) -> tuple[np.ndarray, np.ndarray]:
     if not 0 <= dropped < 1:
-        raise ValueError(f"ratio of Dropout is {dropped}, not in [0, 1)")
+        raise ValueError(f"ratio of Dropout should be in [0, 1), got {dropped}")
     mask = randoms >= dropped
     y = np.where(mask, wide(data) * (1 / (1 - dropped)), 0)
     return y.astype(data.dtype, copy=False), mask

@@ -1,4 +1,4 @@
-"""What fused operators share: an activation by its name, and a convolution with what follows it."""
+"""What fused operators share: activations by name, and a convolution with what follows it."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def activation(
         return lambda x: x
     if name not in allowed:
         raise NotImplementedError(f"activation {name!r} is not one of {', '.join(allowed)}")
-    function, wanted = ACTIVATIONS[name]
-    if set(given) != set(wanted):
-        raise ValueError(f"activation {name} takes {list(wanted)}, and {list(given)} are given")
+    function, names = ACTIVATIONS[name]
+    if set(given) != set(names):
+        raise ValueError(f"activation {name} needs {list(names)}, got {list(given)}")
     return lambda x: function(x, **given).astype(x.dtype, copy=False)
 
 
@@ -60,9 +60,9 @@ def get_activation_from_list(
     """``activation`` with its parameters in a list."""
     names = ACTIVATIONS[name][1] if name in ACTIVATIONS else ()
     if name == "HardSwish" and [round(value, 6) for value in parameters] == [0.166667, 0.5]:
-        parameters = ()  # they may come along, but can't be others
+        parameters = ()  # they may be given, but only with these values
     if len(parameters) != len(names):
-        raise ValueError(f"activation {name} takes {list(names)}, not {list(parameters)}")
+        raise ValueError(f"activation {name} needs {list(names)}, got {list(parameters)}")
     return activation(name, dict(zip(names, parameters, strict=True)), allowed)
 
 
@@ -113,7 +113,7 @@ def prepare_conv(
 
 
 def add_activation_cost(cost: Cost, shape: Iterable[int], item: int, more: int = 2) -> Cost:
-    """An activation of a result makes one or two more; a sum before it another."""
+    """The cost with an activation after it: one or two more arrays, and one for a sum before it."""
     count = size(shape)
     return Cost(cost.memory + more * item * count, cost.work + 150 * count)
 

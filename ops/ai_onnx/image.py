@@ -1,4 +1,4 @@
-"""Resize and its forerunner Upsample: a tensor read at other places than those it was given at.
+"""Resize and its forerunner Upsample: a tensor interpolated at other coordinates.
 
 Every mode is separable: along one axis, output place i is read at x(i) on the input's own scale
 (``places_of``), and y[i] is a weighted sum of the inputs around x(i) (``_taps``). An N-linear or
@@ -183,7 +183,7 @@ def upsample(x, scales, *, mode="nearest"):
     Spec: Upsample-9, Upsample-10 (deprecated in favour of Resize).
     """
     if (small := [scale for scale in np.ravel(scales).tolist() if not scale >= 1]) and small:
-        raise ValueError(f"scales of Upsample must be at least 1, not {small[0]:g}")
+        raise ValueError(f"scales of Upsample should be at least 1, got {small[0]:g}")
     return resize_10(x, scales, mode=mode)
 
 
@@ -205,7 +205,7 @@ def cost_of_upsample_7(x: np.ndarray, *, mode: str = "nearest", scales: Sequence
 def upsample_1(x, *, height_scale, mode="nearest", width_scale):
     """Upsample of (N, C, H, W) along H and W; linear is called bilinear. Spec: Upsample-1."""
     if x.ndim != 4:
-        raise ValueError(f"Upsample-1 takes (N, C, H, W), not shape {x.shape}")
+        raise ValueError(f"x {x.shape} of Upsample-1 should be (N, C, H, W)")
     if mode not in ("nearest", "bilinear"):
         raise ValueError(f"mode {mode!r} is not nearest or bilinear")
     return upsample(x, np.array([1, 1, height_scale, width_scale], np.float32), mode=mode)
@@ -240,7 +240,7 @@ def _interpolate(
             continue
         if y.dtype.kind in "Ob":
             raise ValueError(
-                f"only nearest can resize {'strings' if y.dtype.kind == 'O' else y.dtype}"
+                f"only mode nearest can resize {'strings' if y.dtype.kind == 'O' else y.dtype}"
             )
         y = y.astype(np.float64) if y.dtype.kind in "iu" else wide(y)
         y = _sum_weighted(y, i, taps, weight.astype(np.zeros(0, y.dtype).real.dtype))

@@ -1,4 +1,4 @@
-"""Operators that pick elements by index or put them there: Gather, Scatter, TopK, Unique, …
+"""Operators that select elements by index or value: Gather, TopK, NonZero, Compress, Unique, …
 
 An index counts from the front, or if negative from the end.
 One outside [-size, size-1] is an error.
@@ -32,7 +32,7 @@ def _check_indices(indices: np.ndarray, size: int, axis: int) -> None:
 
 
 def _to_positive(indices: np.ndarray, size: int, axis: int) -> np.ndarray:
-    """The indices with negative ones counted from the end."""
+    """The indices as non-negative ones; ValueError for one out of range."""
     lowest = indices.min(initial=0)
     if lowest < -size or indices.max(initial=-1) >= size:
         _check_indices(indices, size, axis)
@@ -68,7 +68,7 @@ gather.bind(bind_gather)
 
 @gather.cost
 def cost_of_gather(data: np.ndarray, indices: np.ndarray, *, axis: int = 0) -> Cost:
-    """The slices; and the indices as NumPy wants them."""
+    """The slices, and the indices as int64."""
     if indices.ndim == 0:
         return Cost(0)
     return _cost_of_taking(data, indices.size * along(data, axis), indices)
@@ -101,12 +101,12 @@ def flat_index(places: Sequence[np.ndarray], shape: Sequence[int]) -> np.ndarray
 
 
 def element_indices(data: np.ndarray, indices: np.ndarray, axis: int) -> tuple[np.ndarray, ...]:
-    """For each entry of ``indices``: its own place, but on ``axis`` the place that it names."""
+    """The index of each entry of ``indices`` in data: its position, but its value on ``axis``."""
     if indices.ndim != data.ndim or any(
         i > n for k, (i, n) in enumerate(zip(indices.shape, data.shape, strict=True)) if k != axis
     ):
         raise ValueError(
-            f"indices of {indices.shape} don't fit data of {data.shape} along axis {axis}"
+            f"indices {indices.shape} and data {data.shape} are incompatible along axis {axis}"
         )
     places: list[np.ndarray] = list(np.ogrid[tuple(slice(n) for n in indices.shape)])
     places[axis] = _to_positive(indices, data.shape[axis], axis)
@@ -115,7 +115,7 @@ def element_indices(data: np.ndarray, indices: np.ndarray, axis: int) -> tuple[n
 
 @gather_elements.cost
 def cost_of_gather_elements(data: np.ndarray, indices: np.ndarray, **_: Any) -> Cost:
-    """The places from the front, times their strides, added up; and what is there."""
+    """Non-negative indices, times their strides, added up; and the elements."""
     memory = reshaped(data) + (33 + data.itemsize) * indices.size
     return Cost(memory, 60 * indices.size)
 
@@ -131,7 +131,7 @@ def gather_nd(data, indices, *, batch_dims=0):
     b = batch_dims
     if not 0 <= b < min(data.ndim, indices.ndim) or data.shape[:b] != indices.shape[:b]:
         raise ValueError(
-            f"batch_dims {b} doesn't fit data of {data.shape} and indices of {indices.shape}"
+            f"batch_dims {b} is incompatible with data {data.shape} and indices {indices.shape}"
         )
     batch = np.ogrid[tuple(slice(n) for n in indices.shape[:b])] if b else ()
     extra = indices.ndim - 1 - b
@@ -146,9 +146,11 @@ gather_nd.bind(bind_gather_nd)
 def split_index_tuples(
     shape: Sequence[int], indices: np.ndarray, first_axis: int = 0
 ) -> list[np.ndarray]:
-    """The last axis of ``indices`` taken apart: for each axis of ``shape``, the places on it."""
+    """The last axis of ``indices`` split: for each axis of ``shape``, the indices into it."""
     if not indices.ndim or indices.shape[-1] > len(shape):
-        raise ValueError(f"indices of {indices.shape} hold tuples too long for {tuple(shape)}")
+        raise ValueError(
+            f"indices {indices.shape} hold tuples that are too long for {tuple(shape)}"
+        )
     return [
         _to_positive(indices[..., k], shape[k], first_axis + k) for k in range(indices.shape[-1])
     ]
@@ -156,14 +158,14 @@ def split_index_tuples(
 
 @gather_nd.cost
 def cost_of_gather_nd(data: np.ndarray, indices: np.ndarray, *, batch_dims: int = 0) -> Cost:
-    """The slices; and each place of a tuple from the front, as NumPy wants it."""
+    """The slices, and the indices as non-negative int64."""
     length = indices.shape[-1]
     count = size(indices.shape[:-1]) * size(data.shape[batch_dims + length :])
     places = (16 if indices.dtype != np.int64 else 9) * indices.size
     return Cost(data.itemsize * count + places, 20 * count + 60 * indices.size)
 
 
-# --- choosing -------------------------------------------------------------------------------------
+# --- selecting ------------------------------------------------------------------------------------
 
 
 @op("TopK", since=11)
@@ -195,7 +197,7 @@ def _top_k(x: np.ndarray, k: int, axis: int, largest: int) -> tuple[np.ndarray, 
     axis = normalize_axis(axis, x.ndim)
     size = x.shape[axis]
     if not 0 <= k <= size:
-        raise ValueError(f"can't take the top {k} of {size} elements")
+        raise ValueError(f"K {k} should be from 0 to the size of the axis, {size}")
     keys = np.moveaxis(x.astype(np.float32) if x.dtype.kind == "V" else x, axis, -1)
     if 0 < 8 * k < size and keys.size >= 4096:
         shortlist = _select_top_k(keys, k, largest)
@@ -275,7 +277,7 @@ def compress(input, condition, *, axis=None):
     A condition that is too short leaves out the rest. Spec: Compress-9, Compress-11.
     """
     if condition.ndim != 1:
-        raise ValueError(f"the condition must have rank 1, not shape {condition.shape}")
+        raise ValueError(f"condition {condition.shape} should have rank 1")
     if axis is None:
         input, axis = input.reshape(-1), 0
     axis = normalize_axis(axis, input.ndim)
@@ -328,8 +330,8 @@ def _find_unique(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         zeros = np.zeros(len(rows), np.int64)
         return zeros[:some], zeros, np.full(some, len(rows), np.int64)
     if keys.shape[1] > 1:
-        # numbers that are in the order of the elements; NumPy tells neither rows of strings nor
-        # rows with a NaN apart as it does elements
+        # elements are replaced by their ranks: NumPy compares neither rows of strings nor
+        # rows with a NaN as it compares elements
         keys = np.unique(keys.reshape(-1), return_inverse=True)[1].reshape(keys.shape)
         found = np.unique(keys, axis=0, return_index=True, return_inverse=True, return_counts=True)
     else:
@@ -358,13 +360,14 @@ def reverse_sequence(input, sequence_lens, *, batch_axis=1, time_axis=0):
     """
     if input.ndim < 2 or {batch_axis, time_axis} != {0, 1}:
         raise ValueError(
-            f"batch_axis {batch_axis} and time_axis {time_axis} must be 0 and 1 of {input.shape}"
+            f"batch_axis {batch_axis} and time_axis {time_axis} should be 0 and 1 in either order, "
+            f"and input {input.shape} of rank 2 or more"
         )
     steps, batch = input.shape[time_axis], input.shape[batch_axis]
     if sequence_lens.shape != (batch,):
-        raise ValueError(f"sequence_lens must be of shape ({batch},), not {sequence_lens.shape}")
+        raise ValueError(f"sequence_lens {sequence_lens.shape} should be ({batch},)")
     if batch and not 0 <= sequence_lens.min() <= sequence_lens.max() <= steps:
-        raise ValueError(f"a sequence length is not within 0 and {steps}")
+        raise ValueError(f"sequence lengths should be from 0 to {steps}")
     t = np.arange(steps)[:, None]
     source = np.where(t < sequence_lens, sequence_lens - 1 - t, t)  # (time, batch)
     if time_axis == 0:

@@ -20,7 +20,7 @@ from onnxwalk.ops.shared.values import all_ints
 
 @op("Concat", since=4)
 def concat(*inputs, axis, out=None):
-    """The inputs one behind the other along ``axis``. Spec: Concat-4, Concat-11."""
+    """The inputs joined along ``axis``. Spec: Concat-4, Concat-11."""
     return concatenate(inputs, axis, out)
 
 
@@ -38,7 +38,7 @@ def concatenate(
 ) -> np.ndarray:
     """Concatenate tensors of one type that differ at most in the size of ``axis``."""
     if not inputs:
-        raise ValueError("can't concatenate nothing")
+        raise ValueError("Concat needs at least one input")
     first = inputs[0]
     axis = normalize_axis(axis, first.ndim)
     for other in inputs[1:]:
@@ -114,9 +114,9 @@ def _split(
 
 
 def split_views(input: np.ndarray, lengths: Sequence[int], axis: int) -> tuple[np.ndarray, ...]:
-    """Views of consecutive parts of these lengths, which must make up the axis."""
+    """Views of consecutive parts of these lengths, which must add up to the size of the axis."""
     if sum(lengths) != input.shape[axis] or min(lengths, default=0) < 0:
-        raise ValueError(f"parts of {tuple(lengths)} don't make up size {input.shape[axis]}")
+        raise ValueError(f"parts of {tuple(lengths)} don't add up to size {input.shape[axis]}")
     ends = list(itertools.accumulate(lengths))
     index: list[Any] = [slice(None)] * input.ndim
     views = []

@@ -81,7 +81,7 @@ def gemm_1(
         transposed_a, transposed_b = attributes.get("transA"), attributes.get("transB")
         shape = a.shape[1 if transposed_a else 0], b.shape[0 if transposed_b else 1]
     if not broadcast and c.shape != shape:
-        raise ValueError(f"C of shape {c.shape} is not of {shape}, and broadcast is not set")
+        raise ValueError(f"C {c.shape} should be {shape} unless broadcast is set")
     return gemm(a, b, c, **attributes)
 
 
@@ -94,7 +94,7 @@ def matmul(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np
     """
     check_same_dtype(a, b)
     if a.ndim == 0 or b.ndim == 0:
-        raise ValueError(f"MatMul of a scalar: the shapes are {a.shape} and {b.shape}")
+        raise ValueError(f"MatMul needs at least vectors, got shapes {a.shape} and {b.shape}")
     wide_a = wide(a)
     if wide_a is a:
         return np.matmul(a, b, out=out)
@@ -171,7 +171,7 @@ def det(x: np.ndarray) -> np.ndarray:
 
 @einsum.cost
 def cost_of_einsum(*Inputs: np.ndarray, equation: str, **_: Any) -> Cost:
-    """What each of the contractions takes into which NumPy divides it: its result, and copies of
+    """The cost of each contraction that NumPy divides it into: its result, and copies of
     its operands that are laid out for a matrix product."""
     inputs, output = _parse_equation(equation, [x.ndim for x in Inputs])
     sizes: dict[str, int] = {}
@@ -189,7 +189,7 @@ def cost_of_einsum(*Inputs: np.ndarray, equation: str, **_: Any) -> Cost:
         operands = [inputs.pop(place) for place in sorted(places, reverse=True)]
         letters = set().union(*operands)
         left = letters & set(output).union(*inputs)
-        # repeated letters, or more than two operands, are for the loops that are no matrix product
+        # NumPy computes repeated letters, or more than two operands, without matrix products
         plain = len(operands) == 2 and all(len(set(term)) == len(term) for term in operands)
         work += multiply_adds(count(letters), Inputs[0].dtype) * (1 if plain else 20)
         work += 10 * (sum(map(count, map(set, operands))) + count(left))

@@ -1,7 +1,7 @@
 """Normalizations by the statistics of a sample, or along axes: (x - mean) / √(variance + ε)·scale +
 bias and its relatives, and LRN. BatchNormalization is in ``batch_normalization``.
 
-N is the batch, C the channels, D1 … Dn the axes after them. Variances are those of the whole
+N is the batch, C the channels, D1 … Dn the axes after them. Variances are those of the
 population, Σ (x - mean)² / n. Short floats are computed in float32 and rounded at the end, or
 between the two stages where the spec says so.
 """
@@ -45,10 +45,14 @@ def align_channels(parameter: np.ndarray, x: np.ndarray) -> np.ndarray:
         raise ValueError("a scalar has no channels to normalize")
     if x.ndim == 1:
         if parameter.size != 1:
-            raise ValueError(f"a parameter of shape {parameter.shape} for x of {x.shape}")
+            raise ValueError(
+                f"a parameter of shape {parameter.shape} doesn't match the channels of x {x.shape}"
+            )
         return parameter
     if parameter.ndim == 0 or parameter.shape != x.shape[1 : 1 + parameter.ndim]:
-        raise ValueError(f"a parameter of shape {parameter.shape} for x of {x.shape}")
+        raise ValueError(
+            f"a parameter of shape {parameter.shape} doesn't match the channels of x {x.shape}"
+        )
     return parameter.reshape(parameter.shape + (1,) * (x.ndim - 1 - parameter.ndim))
 
 
@@ -153,7 +157,7 @@ def group_normalization_18(
     Spec: GroupNormalization-18.
     """
     if scale.shape != (num_groups,) or bias.shape != (num_groups,):
-        raise ValueError(f"scale {scale.shape} and bias {bias.shape} are not ({num_groups},)")
+        raise ValueError(f"scale {scale.shape} and bias {bias.shape} should be ({num_groups},)")
     normalized = _normalize_groups(x, num_groups, epsilon, np.dtype(np.float32))
     size = x.shape[1] // num_groups
     by_channel = [align_channels(np.repeat(p, size), x) for p in (scale, bias)]
@@ -201,7 +205,7 @@ rms_normalization.bind(bind_rms_normalization)
 def _stash_dtype(stash_type: int) -> np.dtype:
     dtype = numpy_dtype(stash_type)
     if element_type(dtype).name not in ("float", "double", "float16", "bfloat16"):
-        raise ValueError(f"stash_type {stash_type} ({dtype}) is not a floating-point type")
+        raise ValueError(f"stash_type {stash_type} ({dtype}) should be a floating-point type")
     return dtype
 
 
@@ -309,7 +313,7 @@ def lp_normalization(input: np.ndarray, *, axis: int = -1, p: int = 2) -> np.nda
     elif p == 2:
         norm = np.sqrt(np.square(input).sum(axis, keepdims=True))
     else:
-        raise ValueError(f"p of LpNormalization is {p}, not 1 or 2")
+        raise ValueError(f"p of LpNormalization should be 1 or 2, got {p}")
     return np.where(norm == 0, input.dtype.type(0), input / norm)
 
 
@@ -324,7 +328,9 @@ def lrn(
     Spec: LRN-1, -13.
     """
     if x.ndim < 2 or size < 1:
-        raise ValueError(f"LRN of shape {x.shape} with size {size}: needs channels and a size")
+        raise ValueError(
+            f"LRN needs x (N, C, …) and a size of at least 1, got shape {x.shape} and size {size}"
+        )
     channels = x.shape[1]
     square = np.square(x)
     total = np.zeros_like(square)

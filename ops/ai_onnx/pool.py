@@ -1,7 +1,7 @@
 """Pools: the maximum, mean or norm of the values in each window, and MaxPool's partial inverse.
 
 A maximum (or sum) over a box is one along each axis in turn, and along an axis it is taken tap by
-tap over whole arrays. Padding is never built: a tap that falls outside the input is left out.
+tap over complete arrays. Padding is never built: a tap that falls outside the input is left out.
 """
 
 from __future__ import annotations
@@ -109,8 +109,8 @@ def _reduce_axis(
     def at(along: slice) -> tuple[slice, ...]:
         return (*(slice(None),) * position, along)
 
-    # A tap that lies inside the input in every window is where to start from: the next one goes
-    # on top of it in one pass, and windows that have no next one just take it.
+    # Start from a tap that lies inside the input in every window: the next tap is combined with it
+    # in one pass, and windows without a next tap copy it.
     all_windows = slice(0, axis.windows)
     full_tap = next((tap for tap in taps if tap[0] == all_windows), None)
     if full_tap is None or len(taps) == 1:
@@ -249,7 +249,7 @@ def global_lp_pool(x, *, p=2):
 
 @op("GlobalLpPool", since=1, until=2)
 def global_lp_pool_1(x, *, p=2.0):
-    """As above; p need not be whole. Spec: GlobalLpPool-1."""
+    """GlobalLpPool whose p may be a fraction. Spec: GlobalLpPool-1."""
     return global_lp_pool(x, p=p)
 
 
@@ -308,7 +308,7 @@ def cost_of_pool(
     _mean: bool = False,
     **_: Any,
 ) -> Cost:
-    """``_powers`` so many copies of x are powers of it; ``_mean``: sums are divided by counts."""
+    """``_powers``: the number of copies of x that are powers of it; ``_mean``: sums are divided."""
     axes = pool_axes(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
     summed = bool(_powers) or _mean
     item = working_dtype(x.dtype).itemsize if summed else x.itemsize
@@ -353,7 +353,7 @@ def cost_of_global_lp_pool(x: np.ndarray, *, p: float = 2) -> Cost:
 
 @op("MaxUnpool", since=9)
 def max_unpool(x, i, output_shape=None, *, kernel_shape, pads=None, strides=None):
-    """y.flat[i] = x, and zero elsewhere: what MaxPool, whose two outputs x and i are, had seen
+    """y.flat[i] = x, and zero elsewhere: the partial inverse of MaxPool, whose outputs are x and i
 
     x and i (N, C, O1 … On), i int64; y has output_shape, or D = (O - 1) * stride + kernel - pads.
 
@@ -362,15 +362,17 @@ def max_unpool(x, i, output_shape=None, *, kernel_shape, pads=None, strides=None
     rank = x.ndim - 2
     if rank < 1 or rank != len(kernel_shape) or i.shape != x.shape:
         raise ValueError(
-            f"input {x.shape} and indices {i.shape} should have one shape of rank "
+            f"input {x.shape} and indices {i.shape} should have the same shape, of rank "
             f"{len(kernel_shape) + 2} for kernel_shape {list(kernel_shape)}"
         )
     shape = _unpooled_shape(x, output_shape, kernel_shape, pads, strides)
     if len(shape) != x.ndim or min(shape) < 0:
-        raise ValueError(f"output shape {list(shape)} doesn't fit an input {x.shape}")
+        raise ValueError(f"output_shape {list(shape)} and input {x.shape} are incompatible")
     y = np.zeros(math.prod(shape), x.dtype)
     if i.size and not (i.min() >= 0 and i.max() < y.size):
-        raise ValueError(f"indices from {i.min()} to {i.max()} exceed an output {list(shape)}")
+        raise ValueError(
+            f"indices from {i.min()} to {i.max()} are out of range for an output of {list(shape)}"
+        )
     y[i.reshape(-1)] = x.reshape(-1)
     return y.reshape(shape)
 
@@ -388,7 +390,7 @@ def _unpooled_shape(
         # count in the smaller shape and to be padded: github.com/onnx/onnx/issues/2398.
         shape = as_ints(output_shape)
         if len(shape) == x.ndim and shape[:2] != x.shape[:2]:
-            raise ValueError(f"output_shape {list(shape)} doesn't begin with {x.shape[:2]}")
+            raise ValueError(f"output_shape {list(shape)} should begin with {x.shape[:2]}")
         return shape
     strides = per_axis("strides", strides, rank, default=1, least=1)
     pads = per_axis("pads", pads, 2 * rank, default=0, least=0)
@@ -429,7 +431,9 @@ def max_roi_pool(x, rois, *, pooled_shape, spatial_scale=1.0):
         )
     batch = rois[:, 0].astype(np.int64)
     if batch.size and not (batch.min() >= 0 and batch.max() < len(x)):
-        raise ValueError(f"rois name batches {batch.min()} to {batch.max()} of {len(x)}")
+        raise ValueError(
+            f"batch indices {batch.min()} to {batch.max()} of rois should be below {len(x)}"
+        )
     corners = rois[:, 1:].astype(np.float32) * np.float32(spatial_scale)
     left, top, right, bottom = np.floor(np.abs(corners) + 0.5).T * np.sign(corners).T
     y = np.zeros((len(rois), x.shape[1], *pooled_shape), x.dtype)

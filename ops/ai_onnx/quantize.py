@@ -1,7 +1,7 @@
 """Quantized tensors, y = x / scale + zero_point, and matrix products and convolutions of them.
 
-A scale may count for the whole tensor (a scalar), for one place along an axis (a vector), or for a
-block of places along an axis; the zero point has its shape (``_broadcast_scale``).
+A scale may apply to the complete tensor (a scalar), to one index of an axis (a vector), or to a
+block along an axis; the zero point has its shape (``_broadcast_scale``).
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def quantize_linear_19(x, y_scale, y_zero_point=None, **attributes):
 
 @op("QuantizeLinear", since=10)
 def quantize_linear_10(x, y_scale, y_zero_point=None):
-    """QuantizeLinear with one scale for the whole tensor. Spec: QuantizeLinear-10."""
+    """QuantizeLinear with one scale for the tensor. Spec: QuantizeLinear-10."""
     return quantize_linear(x, *_check_scalars(y_scale, y_zero_point))
 
 
@@ -101,9 +101,11 @@ def dequantize_linear(x, x_scale, x_zero_point=None, *, axis=1, block_size=0, ou
     """
     dtype = numpy_dtype(output_dtype) if output_dtype else x_scale.dtype
     if element_type(dtype).name not in ("float", "float16", "bfloat16"):
-        raise ValueError(f"DequantizeLinear gives float, float16 or bfloat16, not {dtype}")
+        raise ValueError(
+            f"the output of DequantizeLinear should be float, float16 or bfloat16, not {dtype}"
+        )
     if x_zero_point is not None and x_zero_point.dtype != x.dtype:
-        raise ValueError(f"x_zero_point is {x_zero_point.dtype}, and x is {x.dtype}")
+        raise ValueError(f"x_zero_point ({x_zero_point.dtype}) and x ({x.dtype}) differ in type")
     scale, zero_point = _broadcast_scale(x_scale, x_zero_point, x.shape, axis, block_size)
     # int32 differences are exact in float64 only
     steps = x.astype(np.float64 if x.dtype == np.int32 else np.float32)
@@ -116,13 +118,13 @@ def dequantize_linear(x, x_scale, x_zero_point=None, *, axis=1, block_size=0, ou
 
 @op("DequantizeLinear", since=10)
 def dequantize_linear_10(x, x_scale, x_zero_point=None):
-    """DequantizeLinear with one scale for the whole tensor. Spec: DequantizeLinear-10."""
+    """DequantizeLinear with one scale for the tensor. Spec: DequantizeLinear-10."""
     return dequantize_linear(x, *_check_scalars(x_scale, x_zero_point))
 
 
 @op("DynamicQuantizeLinear", since=11)
 def dynamic_quantize_linear(x):
-    """QuantizeLinear of x to uint8 with the scale that its own range, widened to 0, asks for
+    """QuantizeLinear of x to uint8 with a scale computed from its range, extended to include 0
 
     y_scale = (max(0, max(x)) - min(0, min(x))) / 255
     y_zero_point = round(-min(0, min(x)) / y_scale)
@@ -234,7 +236,7 @@ def _saturate(
         shifted = np.asarray(quotient + zero_point.astype(quotient.dtype))
         return convert(shifted, dtype, saturate=saturate)
     if element not in _SMALL_INTEGERS:
-        raise ValueError(f"{element} is not a type to quantize to")
+        raise ValueError(f"can't quantize to {element}")
     y = np.rint(quotient, out=quotient)
     y += zero_point.astype(y.dtype)
     return saturated(y, dtype)
@@ -330,7 +332,7 @@ def _as_scalar(name: str, value: np.ndarray | None) -> np.ndarray:
 
 
 def _per_channel(name: str, value: np.ndarray | None, w: np.ndarray) -> np.ndarray:
-    """A scalar, or one value for each output channel shaped to go with the weights."""
+    """A scalar, or one value for each output channel shaped to broadcast to the weights."""
     if value is None or value.size == 1:
         return _as_scalar(name, value)
     if value.shape != (w.shape[0],):
@@ -415,7 +417,7 @@ def cost_of_q_linear_matmul(
 
 @conv_integer.cost
 def cost_of_conv_integer(x: np.ndarray, w: np.ndarray, *_: Any, **attributes: Any) -> Cost:
-    """Both in double, and what Conv makes of them, as integers of 64 and 32 bits."""
+    """Both in double, and the result of Conv as integers of 64 and 32 bits."""
     wide_x, wide_w = (np.broadcast_to(np.zeros(()), v.shape) for v in (x, w))
     cost = cost_of_conv(wide_x, wide_w, **attributes)
     y = size(shape_of_conv(x, w, **attributes))

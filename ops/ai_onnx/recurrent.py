@@ -205,7 +205,7 @@ def gru(
     output_sequence=0,
     _watch=None,
 ):
-    """Gates decide what of the past is kept (z) and what of it counts for the new (r):
+    """Gates decide how much of the past to keep (z) and to use for the new state (r):
 
         z    = f(x[t] Wz' + h[t-1] Rz' + Wbz + Rbz)
         r    = f(x[t] Wr' + h[t-1] Rr' + Wbr + Rbr)
@@ -313,7 +313,7 @@ def _find_reversals(
         raise ValueError(f"W {w.shape} and R {r.shape} should have rank 3")
     directions, hidden = len(named[direction]), r.shape[2]
     if hidden_size is not None and hidden_size != hidden:
-        raise ValueError(f"hidden_size {hidden_size} disagrees with R {r.shape}")
+        raise ValueError(f"hidden_size {hidden_size} does not match R {r.shape}")
     expect("R", r, (directions, gates * hidden, hidden))
     expect("W", w, (directions, gates * hidden, w.shape[2]))
     if b is not None:
@@ -366,7 +366,7 @@ def _activation_functions(
     functions: list[Activation] = []
     for name in names:
         if name.lower() not in _ACTIVATIONS:
-            raise ValueError(f"{name!r} is not an activation of the spec")
+            raise ValueError(f"{name!r} is not an activation function of the spec")
         function, keys = _ACTIVATIONS[name.lower()]
         given = {key: value for key in keys for value in itertools.islice(parameters[key], 1)}
         if name.lower() == "scaledtanh" and len(given) < 2:

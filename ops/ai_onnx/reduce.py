@@ -118,7 +118,7 @@ _BLOCK = 32
 
 
 def _sum_blocks(data: np.ndarray, axis: int) -> np.ndarray:
-    """Sums of so many neighbours along an axis, which are then to be summed.
+    """Sums of blocks of neighbours along an axis, still to be added up.
 
     NumPy does so itself, but along the fastest axis in memory only; along others it adds one to
     the next, and the rounding error grows with their number.
@@ -260,7 +260,7 @@ def arg_min(
 def _find_extreme(find: Any, data: np.ndarray, axis: int, keepdims: int, last: int) -> np.ndarray:
     axis = normalize_axis(axis, data.ndim)
     if data.shape[axis] == 0:
-        raise ValueError(f"axis {axis} of shape {data.shape} has no element to choose")
+        raise ValueError(f"axis {axis} of shape {data.shape} is empty")
     if not last:
         return find(data, axis, keepdims=bool(keepdims)).astype(np.int64, copy=False)
     index = find(np.flip(data, axis), axis, keepdims=bool(keepdims))
@@ -304,7 +304,7 @@ def _accumulate(
     ufunc: np.ufunc, start: int, x: np.ndarray, axis: np.ndarray, exclusive: int, reverse: int
 ) -> np.ndarray:
     if axis.size != 1:
-        raise ValueError(f"axis has the shape {axis.shape}, not a scalar's")
+        raise ValueError(f"axis should be a scalar, got shape {axis.shape}")
     along = normalize_axis(axis.item(), x.ndim)
     lines = np.moveaxis(wide(x), along, -1)
     y = np.empty(x.shape, lines.dtype)

@@ -37,7 +37,7 @@ def grid_sample(x, grid, *, align_corners=0, mode="linear", padding_mode="zeros"
     """
     rank = x.ndim - 2
     if rank < 1 or grid.ndim != x.ndim or grid.shape[-1] != rank or len(grid) != len(x):
-        raise ValueError(f"a grid of shape {grid.shape} does not fit x of shape {x.shape}")
+        raise ValueError(f"grid {grid.shape} and x {x.shape} are incompatible")
     if padding_mode not in ("zeros", "border", "reflection"):
         raise ValueError(f"padding_mode {padding_mode!r} is not zeros, border or reflection")
     if mode not in ("nearest", "linear", "cubic"):
@@ -55,7 +55,7 @@ def grid_sample(x, grid, *, align_corners=0, mode="linear", padding_mode="zeros"
         index = [map_outside(p, d) for p, d in zip(places, x.shape[2:], strict=True)]
         return np.moveaxis(_read_pixels(_channels_last(x), index), -1, 1)
     if x.dtype.kind in "Ob":
-        raise ValueError(f"{mode} can't interpolate {x.dtype}; only nearest can read it")
+        raise ValueError(f"{x.dtype} can only be sampled with mode nearest, not {mode}")
     y = x.astype(np.float64) if x.dtype.kind in "iu" else wide(x)
     if mode == "linear":
         y = _interpolate(y, places, hat, 1, map_outside)
@@ -77,7 +77,7 @@ def grid_sample_16(x, grid, *, align_corners=0, mode="bilinear", padding_mode="z
     if mode not in modes:
         raise ValueError(f"mode {mode!r} is not bilinear, nearest or bicubic")
     if x.ndim != 4:
-        raise ValueError(f"GridSample-16 takes (N, C, H, W), not shape {x.shape}")
+        raise ValueError(f"x {x.shape} of GridSample-16 should be (N, C, H, W)")
     return grid_sample(
         x, grid, align_corners=align_corners, mode=modes[mode], padding_mode=padding_mode
     )
@@ -86,7 +86,7 @@ def grid_sample_16(x, grid, *, align_corners=0, mode="bilinear", padding_mode="z
 def _apply_padding_mode(
     place: np.ndarray, length: int, padding_mode: str, align_corners: int
 ) -> np.ndarray:
-    """The pixels that lie at places beyond the edges; with zeros, the places themselves."""
+    """The coordinates with those outside moved to the pixels that padding_mode names."""
     first, last = (0.0, length - 1.0) if align_corners else (-0.5, length - 0.5)
     beyond = (place < first) | (place > last)
     if padding_mode == "border":
@@ -102,7 +102,7 @@ def _apply_padding_mode(
 
 
 def _read_pixels(x: np.ndarray, index: Sequence[np.ndarray]) -> np.ndarray:
-    """x[n, *index[n]] for x (N, D1 … Dr, C) and index arrays (N, O…) of whole numbers; 0 outside.
+    """x[n, *index[n]] for x (N, D1 … Dr, C) and index arrays (N, O…) of integers; 0 outside.
 
     The result is (N, O…, C): a pixel's channels lie together, and are read together.
     """
@@ -189,7 +189,7 @@ def affine_grid(theta, size, *, align_corners=0):
     lengths = as_ints(size)[2:]
     rank = len(lengths)
     if rank not in (2, 3) or theta.shape != (as_ints(size)[0], rank, rank + 1) or min(lengths) < 0:
-        raise ValueError(f"theta {theta.shape} does not fit size {as_ints(size)}")
+        raise ValueError(f"theta {theta.shape} and size {as_ints(size)} are incompatible")
     axes = []
     for length in lengths:
         i = np.arange(length, dtype=np.float64)
@@ -205,7 +205,7 @@ def affine_grid(theta, size, *, align_corners=0):
 
 @affine_grid.cost
 def cost_of_affine_grid(theta: np.ndarray, size: np.ndarray, **_: Any) -> Cost:
-    """Places in double: by axis, put together, and in the dtype of theta; and the result."""
+    """Coordinates in double: by axis, stacked, and in the dtype of theta; and the result."""
     lengths = as_ints(size)[2:]
     places, rank = math.prod(max(n, 0) for n in lengths), len(lengths)
     item = wide_itemsize(theta.dtype)
@@ -257,7 +257,9 @@ def roi_align(
     if len(rois) and 0 in x.shape[2:]:
         raise ValueError(f"x {x.shape} has no pixels to read")
     if min(output_height, output_width) < 1:
-        raise ValueError(f"an output of {output_height} by {output_width} bins can't be")
+        raise ValueError(
+            f"output_height {output_height} and output_width {output_width} should be at least 1"
+        )
     shifted = coordinate_transformation_mode == "half_pixel"
     corners = rois * rois.dtype.type(spatial_scale) - rois.dtype.type(0.5 * shifted)
     if not np.isfinite(corners).all():
@@ -370,8 +372,8 @@ def deform_conv(
 ):
     """y[n, m, o] = sum_{c, k} w[m, c, k]·mask·x[n, c, o·stride + k·dilation - pad + offset]
 
-    A Conv whose taps lie beside their places, by offset[n, k, axis, o]; x is read linearly there,
-    and is 0 outside. x (N, C, D1 … Dn), w (M, C / group, K1 … Kn), offset
+    A Conv whose taps are shifted by offset[n, k, axis, o]; x is interpolated linearly there, and
+    is 0 outside. x (N, C, D1 … Dn), w (M, C / group, K1 … Kn), offset
     (N, offset_group·K·n, O1 … On), mask (N, offset_group·K, O1 … On) with K = K1·…·Kn, b (M).
     Channels are split in offset_group parts, each with offsets of its own.
 
@@ -388,8 +390,8 @@ def deform_conv(
         or len(w) % group
     ):
         raise ValueError(
-            f"{channels} channels to {len(w)} can't be split in group {group} and offset_group "
-            f"{offset_group}"
+            f"group {group} and offset_group {offset_group} should divide {channels} channels, "
+            f"and group {len(w)} output channels"
         )
     if w.shape[1] != channels // group:
         raise ValueError(f"w {w.shape} should have {channels // group} channels for x {x.shape}")

@@ -28,16 +28,16 @@ def _get_ufunc(name: str, allowed: Sequence[str], dtype: np.dtype) -> np.ufunc |
     if name == "none":
         return None
     if name not in allowed:
-        raise ValueError(f"reduction {name!r} is none of {('none', *allowed)}")
+        raise ValueError(f"reduction {name!r} should be one of {', '.join(('none', *allowed))}")
     if name == "mul" and dtype.kind == "O":
-        raise ValueError("strings can't be multiplied")
+        raise ValueError("reduction 'mul' is undefined for strings")
     return _REDUCTIONS[name]
 
 
 def _scatter(
     data: np.ndarray, places: Sequence[np.ndarray], updates: np.ndarray, reduce: np.ufunc | None
 ) -> np.ndarray:
-    """A copy of ``data`` with the updates at ``places`` on its first axes, one behind the other."""
+    """A copy of ``data`` with the updates at ``places`` on its first axes, in order."""
     result = data.copy(order="C")
     if updates.dtype != data.dtype:
         raise ValueError(f"can't scatter {updates.dtype} into {data.dtype}")
@@ -83,7 +83,9 @@ def _scatter_elements(
 ) -> np.ndarray:
     reduce = _get_ufunc(reduction, allowed, data.dtype)
     if indices.shape != updates.shape:
-        raise ValueError(f"indices of {indices.shape} don't match updates of {updates.shape}")
+        raise ValueError(
+            f"indices {indices.shape} and updates {updates.shape} should have the same shape"
+        )
     places = element_indices(data, indices, normalize_axis(axis, data.ndim))
     return _scatter(data, places, updates, reduce)
 
@@ -120,7 +122,7 @@ def _scatter_nd(
     places = split_index_tuples(data.shape, indices)
     expected = indices.shape[:-1] + data.shape[len(places) :]
     if updates.shape != expected:
-        raise ValueError(f"updates must be of shape {expected}, not {updates.shape}")
+        raise ValueError(f"updates {updates.shape} should be {expected}")
     return _scatter(data, places, updates, reduce)
 
 

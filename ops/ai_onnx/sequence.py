@@ -25,7 +25,7 @@ from onnxwalk.ops.shared.values import all_ints, as_int
 
 @op("SequenceEmpty", since=11)
 def sequence_empty(*, dtype=None):
-    """A sequence without tensors; ``dtype`` tells of which type. Spec: SequenceEmpty-11."""
+    """An empty sequence of tensors of type ``dtype``. Spec: SequenceEmpty-11."""
     return []
 
 
@@ -39,7 +39,7 @@ def sequence_construct(*inputs):
 
 @op("SequenceLength", since=11)
 def sequence_length(input_sequence):
-    """How many tensors: int64, rank 0. Spec: SequenceLength-11."""
+    """The number of tensors: int64, rank 0. Spec: SequenceLength-11."""
     return np.array(len(input_sequence), np.int64)
 
 
@@ -99,7 +99,7 @@ def split_to_sequence(input, split=None, *, axis=0, keepdims=1):
         return list(split_views(input, all_ints(split), axis))
     length = as_int(split, "split")
     if length <= 0:
-        raise ValueError(f"can't split into parts of size {length}")
+        raise ValueError(f"split {length} should be positive")
     full, rest = divmod(total, length)
     return list(split_views(input, (length,) * full + ((rest,) if rest else ()), axis))
 
@@ -129,7 +129,9 @@ def sequence_map(input_sequence, *additional_inputs, body):
     n = len(input_sequence)
     for other in additional_inputs:
         if isinstance(other, list) and len(other) != n:
-            raise ValueError(f"SequenceMap of sequences of {n} and {len(other)} tensors")
+            raise ValueError(
+                f"SequenceMap needs sequences of equal length, got {n} and {len(other)}"
+            )
     results = []
     for i in range(n):
         results.append((yield body, tuple(x[i] if isinstance(x, list) else x for x in inputs)))
@@ -183,7 +185,7 @@ for _function in (
 @sequence_insert.cost
 @sequence_erase.cost
 def cost_of_list(*inputs: Any) -> Cost:
-    """A list of places, put together of two."""
+    """A list, joined from two parts."""
     count = sum(len(x) if isinstance(x, list) else 1 for x in inputs)
     return Cost(24 * count, 100 * count)
 

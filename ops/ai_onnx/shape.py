@@ -1,7 +1,7 @@
 """Operators that rearrange elements without computing on them: Reshape, Transpose, Expand, Tile, …
 
 Where NumPy has a view, the result is one: it shares memory with the input, and after ``Expand``
-it can't be written to.
+it is read-only.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def reshape_1(data, *, shape=None, consumed_inputs=None):
     ``consumed_inputs`` is a hint about memory. Spec: Reshape-1.
     """
     if shape is None:
-        raise ValueError("Reshape-1 without the attribute 'shape'")
+        raise ValueError("Reshape-1 needs the attribute 'shape'")
     return _reshape(data, tuple(shape), allowzero=0)
 
 
@@ -192,7 +192,7 @@ def transpose(data, *, perm=None):
     Spec: Transpose-1.
     """
     if perm is not None and sorted(perm) != list(range(data.ndim)):
-        raise ValueError(f"perm {tuple(perm)} is no permutation of the {data.ndim} axes")
+        raise ValueError(f"perm {tuple(perm)} is not a permutation of the {data.ndim} axes")
     return data.transpose(perm)
 
 
@@ -252,13 +252,13 @@ def space_to_depth(input, *, blocksize, mode="DCR"):
 
 def _check_image_shape(input: np.ndarray) -> tuple[int, ...]:
     if input.ndim != 4:
-        raise ValueError(f"the input must be (N, C, H, W), not {input.shape}")
+        raise ValueError(f"input {input.shape} should be (N, C, H, W)")
     return input.shape
 
 
 def _check_mode(mode: str) -> str:
     if mode not in ("DCR", "CRD"):
-        raise ValueError(f"mode {mode!r} is neither 'DCR' nor 'CRD'")
+        raise ValueError(f"mode {mode!r} should be 'DCR' or 'CRD'")
     return mode
 
 
@@ -283,13 +283,13 @@ def expand(input, shape):
 
 @op("Tile", since=6)
 def tile(input, repeats):
-    """Repeat the whole tensor ``repeats[i]`` times along axis i. Spec: Tile-6."""
+    """Repeat the tensor ``repeats[i]`` times along axis i. Spec: Tile-6."""
     return _tile(input, as_ints(repeats))
 
 
 @op("Tile", since=1, until=6)
 def tile_1(input, tiles, axis):
-    """Repeat the whole tensor ``tiles`` times along ``axis``. Spec: Tile-1."""
+    """Repeat the tensor ``tiles`` times along ``axis``. Spec: Tile-1."""
     repeats = [1] * input.ndim
     repeats[normalize_axis(as_int(axis, "axis"), input.ndim)] = as_int(tiles, "tiles")
     return _tile(input, tuple(repeats))
@@ -297,7 +297,9 @@ def tile_1(input, tiles, axis):
 
 def _tile(input: np.ndarray, repeats: tuple[int, ...]) -> np.ndarray:
     if len(repeats) != input.ndim or min(repeats, default=0) < 0:
-        raise ValueError(f"repeats {repeats} don't fit shape {input.shape}")
+        raise ValueError(
+            f"repeats {repeats} should be one non-negative number for each axis of {input.shape}"
+        )
     # (a, b) becomes (repeat, a, repeat, b) by broadcasting, and is copied once, by the reshape
     interleaved = [n for pair in zip(repeats, input.shape, strict=True) for n in pair]
     ones = [n for size in input.shape for n in (1, size)]

@@ -45,7 +45,7 @@ def _dft(
 ) -> np.ndarray:
     axis = normalize_axis(axis, x.ndim)
     if axis == x.ndim - 1:
-        raise ValueError(f"axis {axis} holds the parts of complex numbers; DFT can't go along it")
+        raise ValueError(f"axis {axis} holds real and imaginary parts: DFT needs another axis")
     length = None if dft_length is None else as_int(dft_length, "dft_length")
     if length is not None and length < 1:
         raise ValueError(f"dft_length {length} should be positive")
@@ -55,11 +55,11 @@ def _dft(
         signal = np.zeros((*signal.shape[:axis], 1, *signal.shape[axis + 1 :]), signal.dtype)
     if onesided and inverse:
         if x.shape[-1] != 2:
-            raise ValueError("the inverse of a one-sided DFT takes complex input")
+            raise ValueError("the inverse of a one-sided DFT needs complex input")
         return np.fft.irfft(signal, length, axis)[..., None].astype(x.dtype, copy=False)
     if onesided:
         if np.iscomplexobj(signal):
-            raise ValueError("a one-sided DFT takes real input")
+            raise ValueError("a one-sided DFT needs real input")
         y = np.fft.rfft(signal, length, axis)
     else:
         y = (np.fft.ifft if inverse else np.fft.fft)(signal, length, axis)
@@ -137,12 +137,15 @@ def stft(signal, frame_step, window=None, frame_length=None, *, onesided=1):
     if window is not None and window.shape != (length,):
         raise ValueError(f"window {window.shape} should be ({length},), the frame_length")
     if step < 1 or not 1 <= length <= x.shape[1]:
-        raise ValueError(f"frames of {length} every {step} don't fit a signal of {x.shape[1]}")
+        raise ValueError(
+            f"frame_length {length} should be from 1 to {x.shape[1]}, the length of the signal, "
+            f"and frame_step {step} positive"
+        )
     frames = np.lib.stride_tricks.sliding_window_view(x, length, 1)[:, ::step]
     if window is not None:
         frames = frames * wide(window)
     if onesided and np.iscomplexobj(x):
-        raise ValueError("a one-sided STFT takes a real signal")
+        raise ValueError("a one-sided STFT needs a real signal")
     return _from_complex((np.fft.rfft if onesided else np.fft.fft)(frames), signal.dtype)
 
 
@@ -197,7 +200,7 @@ def _cosine_window(
     """sum_i amounts[i]·cos(2πin/N)."""
     length = as_int(size, "size")
     if length < 0:
-        raise ValueError(f"the size of a window can't be {length}")
+        raise ValueError(f"size {length} of a window should not be negative")
     n = np.arange(length, dtype=np.float64)
     # one symmetric point divides 0 by 0: NaN in the spec's function body and ONNX Runtime too
     angle = 2 * np.pi * n / np.float64(len(n) if periodic else len(n) - 1)
@@ -230,15 +233,18 @@ def mel_weight_matrix(
     """(dft_length//2 + 1, num_mel_bins) weights: triangles evenly spread over the mel scale
 
     mel(f) = 2595·log10(1 + f/700). Triangle i rises from edge i to 1 at edge i + 1 and falls to 0
-    at edge i + 2; edges are places in the spectrum, cut down to whole ones, in num_mel_bins + 2
-    steps up from the lower edge: so ONNX's case and ONNX Runtime; the spec doesn't say.
+    at edge i + 2; edges are indices in the spectrum, rounded down, in num_mel_bins + 2 steps up
+    from the lower edge: as in ONNX's case and ONNX Runtime; the spec doesn't say.
 
     Spec: MelWeightMatrix-17.
     """
     bands, length = as_int(num_mel_bins, "num_mel_bins"), as_int(dft_length, "dft_length")
     rate = as_int(sample_rate, "sample_rate")
     if bands < 0 or length < 1 or rate < 1:
-        raise ValueError(f"{bands} bands of {length} at {rate} Hz can't be")
+        raise ValueError(
+            f"num_mel_bins {bands} should be at least 0, dft_length {length} and sample_rate "
+            f"{rate} at least 1"
+        )
     low, high = (
         2595 * np.log10(1 + float(as_scalar(hertz, name)) / 700)
         for hertz, name in (

@@ -1,4 +1,4 @@
-"""Cutting out and putting around: Slice, Pad, CenterCropPad, Trilu."""
+"""Slicing and padding: Slice, Pad, CenterCropPad, Trilu."""
 
 from __future__ import annotations
 
@@ -71,11 +71,11 @@ def _slice(
 def _clamp_slice(start: int, end: int, step: int, size: int) -> slice:
     """The Python slice that means what Slice-13 says.
 
-    They part in one place: going backwards from before the beginning, Python takes nothing and
-    ONNX starts at the first element.
+    They differ in one case: going backwards from before the beginning, Python selects nothing,
+    ONNX begins at the first element.
     """
     if step == 0:
-        raise ValueError("a Slice step can't be 0")
+        raise ValueError("a step of Slice should not be 0")
     start = start + size if start < 0 else start
     end = end + size if end < 0 else end
     if step > 0:
@@ -154,7 +154,9 @@ def _refuse_wrap(mode: str) -> None:
 def _pad_amounts(pads: Sequence[int], axes: Sequence[int], rank: int) -> list[tuple[int, int]]:
     """(begin, end) for each axis of the tensor."""
     if len(pads) != 2 * len(axes):
-        raise ValueError(f"{len(pads)} pads for {len(axes)} axes: there must be two for each")
+        raise ValueError(
+            f"pads should be {2 * len(axes)} numbers, two for each axis, got {len(pads)}"
+        )
     amounts = [(0, 0)] * rank
     for i, axis in enumerate(axes):
         amounts[axis] = pads[i], pads[i + len(axes)]
@@ -168,7 +170,9 @@ def _pad(
         raise ValueError(f"Pad has no mode {mode!r}")
     for (begin, end), n in zip(amounts, data.shape, strict=True):
         if n + min(begin, 0) + min(end, 0) < 0:
-            raise ValueError(f"can't cut {-min(begin, 0)} and {-min(end, 0)} off size {n}")
+            raise ValueError(
+                f"can't cut {-min(begin, 0)} and {-min(end, 0)} off an axis of size {n}"
+            )
     # cut first: what is mirrored or repeated is what remains
     index: list[Any] = [
         slice(max(-begin, 0), n - max(-end, 0))
@@ -182,7 +186,7 @@ def _pad(
     place: tuple[Any, ...] = (*inner, ...)  # or a string of rank 0 would hold an array
     padded[place] = core
     for axis, ((begin, end), n) in enumerate(zip(around, core.shape, strict=True)):
-        # what this axis puts around spans the axes before, as they are padded already
+        # the padding of this axis spans the axes before it, which are padded already
         before, after = (slice(None),) * axis, tuple(inner[axis + 1 :])
         for start, count in ((0, begin), (begin + n, end)):
             if count == 0:
@@ -199,7 +203,7 @@ def _pad(
 
 
 def _source_indices(places: np.ndarray, n: int, mode: str) -> np.ndarray:
-    """Which of the n elements is to be seen at each place, of which 0 … n-1 are the elements."""
+    """The index of the element to repeat at each position; 0 … n-1 are the elements themselves."""
     if mode == "edge":
         return places.clip(0, n - 1)
     if mode == "wrap":
@@ -231,7 +235,7 @@ def cost_of_pad(
 
 
 def _cost_of_pad(data: np.ndarray, amounts: Sequence[tuple[int, int]], mode: str) -> Cost:
-    """The result; what goes to one side of it is picked out first, unless it is a constant."""
+    """The result; and the elements for one side of it, unless they are a constant."""
     padded = [n + begin + end for n, (begin, end) in zip(data.shape, amounts, strict=True)]
     cost = result(padded, data.dtype)
     if mode == "constant":
@@ -261,11 +265,11 @@ def cost_of_center_crop_pad(
 def _center_amounts(
     input_data: np.ndarray, shape: np.ndarray, axes: Sequence[int] | None
 ) -> list[tuple[int, int]]:
-    """What to put before and behind each axis; negative: to cut off."""
+    """The elements to add before and after each axis; negative: to remove."""
     padded_axes = range(input_data.ndim) if axes is None else normalize_axes(axes, input_data.ndim)
     sizes = as_ints(shape)
     if len(sizes) != len(padded_axes) or min(sizes, default=0) < 0:
-        raise ValueError(f"shape {sizes} doesn't fit {len(padded_axes)} axes")
+        raise ValueError(f"shape {sizes} should be {len(padded_axes)} non-negative sizes")
     amounts = [(0, 0)] * input_data.ndim
     for axis, size in zip(padded_axes, sizes, strict=True):
         missing = size - input_data.shape[axis]

@@ -93,7 +93,7 @@ def string_normalizer(
     Spec: StringNormalizer-10.
     """
     if x.ndim not in (1, 2) or (x.ndim == 2 and len(x) != 1):
-        raise ValueError(f"StringNormalizer takes (C) or (1, C), not shape {x.shape}")
+        raise ValueError(f"x {x.shape} of StringNormalizer should be (C) or (1, C)")
     if locale and locale.replace("-", "_").split("_")[0] in ("az", "lt", "tr"):
         raise NotImplementedError(f"the upper and lower case of locale {locale} is not supported")
     cases: dict[str, Callable[[str], str]] = {"NONE": str, "LOWER": _lower, "UPPER": _upper}
@@ -128,7 +128,7 @@ def _upper(text: str) -> str:
 
 @op("RegexFullMatch", since=20)
 def regex_full_match(x, *, pattern=None):
-    r"""Whether the whole of each string matches the pattern, in RE2's syntax; bool of x's shape
+    r"""Whether each complete string matches the pattern, in RE2's syntax; bool of x's shape
 
     What Python's ``re`` can't express of it is refused: \p, \C, \S in brackets, flags in the
     middle, and (?i) with letters beyond ASCII, whose upper and lower cases differ between the two.
@@ -174,15 +174,17 @@ def tfidf_vectorizer(
     Spec: TfIdfVectorizer-9.
     """
     if x.ndim not in (1, 2):
-        raise ValueError(f"TfIdfVectorizer takes (C) or (N, C), not shape {x.shape}")
+        raise ValueError(f"x {x.shape} of TfIdfVectorizer should be (C) or (N, C)")
     if mode not in ("TF", "IDF", "TFIDF"):
         raise ValueError(f"mode {mode!r} is not TF, IDF or TFIDF")
     if (pool_int64s is None) == (pool_strings is None):
-        raise ValueError("one of pool_int64s and pool_strings must be given, and not both")
+        raise ValueError("exactly one of pool_int64s and pool_strings is required")
     if (pool_strings is None) == (x.dtype.kind == "O"):
-        raise ValueError(f"x of {x.dtype} does not fit the pool")
+        raise ValueError(f"x ({x.dtype}) and the pool differ in type")
     if min_gram_length < 1 or max_skip_count < 0 or min(ngram_indexes, default=0) < 0:
-        raise ValueError("gram lengths start at 1, skip counts and indexes at 0")
+        raise ValueError(
+            "min_gram_length should be at least 1, max_skip_count and ngram_indexes at least 0"
+        )
     pool = list(pool_int64s if pool_strings is None else pool_strings)
     grams: dict[tuple, list[int]] = {}
     total = 0
@@ -190,7 +192,9 @@ def tfidf_vectorizer(
         zip(ngram_counts, [*ngram_counts[1:], len(pool)], strict=True), 1
     ):
         if not 0 <= start <= stop <= len(pool) or (stop - start) % n:
-            raise ValueError(f"ngram_counts {list(ngram_counts)} don't fit a pool of {len(pool)}")
+            raise ValueError(
+                f"ngram_counts {list(ngram_counts)} don't divide a pool of {len(pool)} items"
+            )
         for at in range(start, stop, n):
             grams.setdefault((n, *pool[at : at + n]), []).append(total)
             total += 1

@@ -1,4 +1,4 @@
-"""What vision models need beside convolutions: NonMaxSuppression, Col2Im, ImageDecoder."""
+"""Operators of vision models other than convolutions: NonMaxSuppression, Col2Im, ImageDecoder."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def non_max_suppression(
             f"boxes {boxes.shape} and scores {scores.shape} should be (N, B, 4), (N, C, B)"
         )
     if (len(boxes), boxes.shape[1]) != (len(scores), scores.shape[2]):
-        raise ValueError(f"boxes {boxes.shape} and scores {scores.shape} don't fit each other")
+        raise ValueError(f"boxes {boxes.shape} and scores {scores.shape} are incompatible")
     most = (
         0
         if _is_missing(max_output_boxes_per_class)
@@ -92,7 +92,7 @@ def _suppress(low: np.ndarray, high: np.ndarray, most: int, overlap: np.float32)
         return shared / (area[a] + area[b] - shared) > overlap
 
     best = np.zeros(0, np.intp)
-    for start in range(0, len(area), 64):  # so many at once are compared with what is kept
+    for start in range(0, len(area), 64):  # 64 boxes at a time are compared with the selected ones
         if len(best) >= most:
             break
         block = np.arange(start, min(start + 64, len(area)))
@@ -159,7 +159,7 @@ def col2im(input, image_shape, block_shape, *, dilations=None, pads=None, stride
         there = (slice(None), slice(None), tap, *(window for window, _ in places))
         here = (slice(None), slice(None), *(place for _, place in places))
         if text and (y[here] != "").any():
-            raise ValueError("overlapping blocks of strings can't be added")
+            raise ValueError("blocks of strings should not overlap")
         y[here] += columns[there]
     return y
 
@@ -212,8 +212,8 @@ _FILTERS = threading.Lock()
 
 @contextlib.contextmanager
 def _ignore_warnings() -> Iterator[None]:
-    """Pillow warns of pictures that are damaged or large; the result says so. What is to be warned
-    of is a matter of the whole process, hence one thread at a time."""
+    """Pillow warns of images that are damaged or large; the result says so. Warning filters belong
+    to the process, hence one thread at a time."""
     with _FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -222,7 +222,7 @@ def _ignore_warnings() -> Iterator[None]:
 @image_decoder.cost
 def cost_of_image_decoder(encoded_stream: np.ndarray, **_: Any) -> Cost:
     """The pixels as the file's header has it: as Pillow decodes and converts them, up to eight
-    bytes each, and as an array, by way of the bytes that it is made of."""
+    bytes each, and as an array, copied from bytes."""
     try:
         from PIL import Image
 

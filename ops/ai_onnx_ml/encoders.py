@@ -37,7 +37,7 @@ def label_encoder(
     values_strings: Sequence[str] | None = None,
     values_tensor: np.ndarray | None = None,
 ) -> np.ndarray:
-    """values[i] where x is keys[i], the default where it is no key; of equal keys the last counts.
+    """values[i] where x is keys[i], else the default; the last of equal keys counts.
 
     Any NaN is the key NaN. Spec: LabelEncoder-4.
     """
@@ -49,8 +49,8 @@ def label_encoder(
         default = np.ravel(default_tensor)
         if default.size != 1 or default.dtype != values.dtype:
             raise ValueError(
-                f"default_tensor has {default.size} elements of {default.dtype}, not one of "
-                f"{values.dtype} as the values are"
+                f"default_tensor should be one element of {values.dtype}, as the values, got "
+                f"{default.size} of {default.dtype}"
             )
     return translate(x, keys, values, default)
 
@@ -69,7 +69,7 @@ def label_encoder_2(
     values_int64s: Sequence[int] | None = None,
     values_strings: Sequence[str] | None = None,
 ) -> np.ndarray:
-    """values[i] where x is keys[i], the default where it is no key; of equal keys the first counts.
+    """values[i] where x is keys[i], else the default; the first of equal keys counts.
 
     Floats are compared bit by bit: a NaN is found, and -0 isn't 0. Which of equal keys counts, the
     spec leaves open. Spec: LabelEncoder-2.
@@ -135,10 +135,10 @@ def _choose_default(dtype: np.dtype, number: float, integer: int, string: str) -
 
 
 def get_single(what: str, *given: Any) -> np.ndarray:
-    """The one attribute that is given, as an array of the type that ONNX has for it."""
+    """The only attribute that is set, as an array of its ONNX type."""
     present = [values for values in given if values is not None and len(values)]
     if len(present) != 1:
-        raise ValueError(f"{len(present)} attributes for {what}, where there must be exactly one")
+        raise ValueError(f"expected exactly one attribute for {what}, got {len(present)}")
     values = present[0]
     if isinstance(values, np.ndarray):
         return values.reshape(-1)
@@ -147,9 +147,11 @@ def get_single(what: str, *given: Any) -> np.ndarray:
 
 
 def translate(x: np.ndarray, keys: np.ndarray, values: np.ndarray, default: Any) -> np.ndarray:
-    """values[i] for the last i where keys[i] is x, and the default where there is none."""
+    """values[i] for the last i where keys[i] is x, else the default."""
     if len(keys) != len(values):
-        raise ValueError(f"{len(keys)} keys for {len(values)} values")
+        raise ValueError(
+            f"keys and values should have equal lengths, got {len(keys)} and {len(values)}"
+        )
     index, found = find_keys(x, keys)
     y = np.empty(x.shape, values.dtype)
     y[...] = values[index]
@@ -160,7 +162,7 @@ def translate(x: np.ndarray, keys: np.ndarray, values: np.ndarray, default: Any)
 def find_keys(x: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each element of x the last index where keys has it, and whether it does; NaN is NaN."""
     if x.dtype != keys.dtype:
-        raise ValueError(f"the input is {x.dtype}, but the keys are {keys.dtype}")
+        raise ValueError(f"the input ({x.dtype}) and the keys ({keys.dtype}) differ in type")
     if x.dtype.kind == "O":
         table = {key: i for i, key in enumerate(keys)}
         index = np.array([table.get(value, -1) for value in x.flat], np.int64).reshape(x.shape)
@@ -185,13 +187,13 @@ def one_hot_encoder(
 ) -> np.ndarray:
     """y[…, i] = 1 where x is the i-th category, else 0; float32, of one axis more than x.
 
-    Numbers are cut to integers first. What is no category is all zeros, or an error if zeros=0.
+    Numbers are cut to integers first. Other values are all zeros, or an error if zeros=0.
     Spec: OneHotEncoder-1.
     """
     categories = get_single("cats", cats_int64s, cats_strings)
     index, found = find_keys(x if x.dtype.kind == "O" else x.astype(np.int64), categories)
     if not zeros and not found.all():
-        raise ValueError(f"{x[~found][0]!r} is none of the categories, and zeros is 0")
+        raise ValueError(f"{x[~found][0]!r} is not among the categories, and zeros is 0")
     y = np.zeros((*x.shape, categories.size), np.float32)
     np.put_along_axis(y, index[..., np.newaxis], found[..., np.newaxis].astype(np.float32), -1)
     return y
@@ -205,8 +207,8 @@ def one_hot_encoder(
 @label_encoder_1.cost
 @category_mapper.cost
 def cost_of_label_encoder(x: np.ndarray, **attributes: Any) -> Cost:
-    """For each element where its key is, on the way to which there are three of these, and the
-    value; the keys in order."""
+    """For each element the index of its key, with three temporary arrays, and the value; the keys,
+    sorted."""
     keys = sum(len(v) for v in attributes.values() if isinstance(v, (list, tuple, np.ndarray)))
     text = x.dtype.kind == "O"
     each = 60 if text else 3 * x.itemsize + 36

@@ -1,6 +1,6 @@
 """Decision trees laid out in arrays, and the walk of all samples down all trees at once.
 
-A place in a forest is one integer: n for the node n, ~l (negative) for the leaf l.
+A place in a forest is an integer: n for the node n, ~l (negative) for the leaf l.
 """
 
 from __future__ import annotations
@@ -36,14 +36,16 @@ class Forest:
 
     def __post_init__(self) -> None:
         if self.feature.size and self.feature.min() < 0:
-            raise ValueError(f"feature {self.feature.min()} of a node is negative")
-        _ = self.sets  # refuse what is wrong with them now
+            raise ValueError(f"nodes_featureids should not be negative, got {self.feature.min()}")
+        _ = self.sets  # so that their errors are raised now
 
     def leaves(self, x: np.ndarray) -> np.ndarray:
         """The leaf that each sample ends in, in each tree: (trees, N)."""
         n, features = x.shape
         if self.feature.size and self.feature.max() >= features:
-            raise ValueError(f"a tree asks for feature {self.feature.max()} of {features}")
+            raise ValueError(
+                f"a node compares feature {self.feature.max()}, but x has {features} features"
+            )
         flat = np.ascontiguousarray(x).reshape(-1)
         has_nan = bool(np.isnan(flat).any())
         places = np.repeat(self.roots, n)
@@ -60,10 +62,10 @@ class Forest:
             places[walking] = node
             going = node >= 0
             walking, node, offset = walking[going], node[going], offset[going]
-        raise ValueError("the nodes of a tree form a circle")
+        raise ValueError("the nodes of a tree form a cycle")
 
     def compare(self, node: np.ndarray, value: np.ndarray) -> np.ndarray:
-        """Whether the comparison at each node is true of the value that has come there."""
+        """Whether the comparison at each node is true of the value that reached it."""
         if len(self.modes) == 1:
             return self.compare_by_mode(self.modes[0], node, value)
         result = np.empty(node.shape, np.bool_)
@@ -113,7 +115,9 @@ def encode_places(
     """The places of numbers that count leaves where ``is_leaf``, else nodes."""
     number, leaf = np.array(numbers, np.int64), np.array(is_leaf, np.int64) != 0
     if np.any((number < 0) | (number >= np.where(leaf, leaves, nodes))):
-        raise ValueError(f"a child or root is none of the {nodes} nodes and {leaves} leaves")
+        raise ValueError(
+            f"the number of a child or root is out of range for {nodes} nodes and {leaves} leaves"
+        )
     return np.where(leaf, ~number, number)
 
 
@@ -142,7 +146,7 @@ def build_forest(
     )  # fmt: skip
     known = {name: i for i, name in enumerate(MODES[:_MEMBER])} | {"LEAF": -1}
     if unknown := set(modes or ()) - set(known):
-        raise ValueError(f"nodes_modes has {sorted(unknown)[0]!r}, which is no mode")
+        raise ValueError(f"nodes_modes has the unknown mode {sorted(unknown)[0]!r}")
     mode = np.array([known[name] for name in modes or ()], np.int64)
     tree, number = np.array(trees, np.int64), np.array(numbers, np.int64)
     index_of = _index_of_pairs(tree, number)
@@ -174,7 +178,7 @@ def _roots(tree: np.ndarray, inner: np.ndarray, children: np.ndarray) -> np.ndar
     for i in np.flatnonzero(~top[roots]):
         candidates = np.flatnonzero(top & inner & (tree == tree[roots[i]]))
         if candidates.size != 1:
-            raise ValueError(f"tree {tree[roots[i]]} has no root: its nodes form a circle")
+            raise ValueError(f"tree {tree[roots[i]]} has no root: its nodes form a cycle")
         roots[i] = candidates[0]
     return roots
 
@@ -182,7 +186,7 @@ def _roots(tree: np.ndarray, inner: np.ndarray, children: np.ndarray) -> np.ndar
 def _index_of_pairs(
     tree: np.ndarray, number: np.ndarray
 ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """The function from tree and node ids to where the two stand side by side."""
+    """The function from tree and node ids to the position that has both."""
     trees, tree_rank = np.unique(tree, return_inverse=True)
     numbers, number_rank = np.unique(number, return_inverse=True)
     key = tree_rank * numbers.size + number_rank
@@ -199,7 +203,7 @@ def _index_of_pairs(
         found = (trees[i] == t) & (numbers[j] == n) & (keys[at] == requested)
         if not found.all():
             where = np.flatnonzero(~found)[0]
-            raise ValueError(f"there is no node {n[where]} in tree {t[where]}")
+            raise ValueError(f"node {n[where]} of tree {t[where]} not found")
         return order[at]
 
     return index_of
@@ -209,9 +213,9 @@ def _index_of_pairs(
 
 
 class Votes:
-    """What each leaf says: weights for targets, as many for each leaf as the leaf with most has.
+    """The weights of each leaf for targets, padded to the number of the leaf with the most.
 
-    What a leaf has fewer goes to a target that isn't there.
+    The padding has the target n_targets, one more than there are.
     """
 
     def __init__(
@@ -223,7 +227,7 @@ class Votes:
         n_targets: int,
     ) -> None:
         if n_targets < 1 or (target.size and not 0 <= target.min() <= target.max() < n_targets):
-            raise ValueError(f"a weight is for none of the {n_targets} targets")
+            raise ValueError(f"the target of a weight is out of range for {n_targets} targets")
         order = leaf.argsort(kind="stable")
         count = np.bincount(leaf, minlength=n_leaves)
         starts = np.cumsum(count) - count
@@ -239,7 +243,7 @@ class Votes:
 
 
 _UFUNCS = {"SUM": np.add, "AVERAGE": np.add, "MIN": np.minimum, "MAX": np.maximum}
-_BLOCK = 1 << 20  # weights that are looked at together
+_BLOCK = 1 << 20  # weights in a block of samples
 
 
 def aggregate_votes(forest: Forest, votes: Votes, x: np.ndarray, function: str) -> np.ndarray:

@@ -37,7 +37,7 @@ def linear_classifier(
 
     X (N, F), coefficients W (E, F), intercepts b (E); labels (N), float32 scores (N, E). One row of
     coefficients for two labels speaks for the second one: it wins where s > 0, and the scores are
-    [1 - s, s]. multi_class tells how the model was trained and changes nothing.
+    [1 - s, s]. multi_class says how the model was trained and changes nothing.
     Spec: LinearClassifier-1.
     """
     labels = class_labels(classlabels_ints, classlabels_strings)
@@ -49,7 +49,10 @@ def linear_classifier(
         winner = scores.argmax(axis=1)
         scores = transform_scores(scores, post_transform)
     else:
-        raise ValueError(f"{labels.size} class labels for {scores.shape[1]} rows of coefficients")
+        raise ValueError(
+            f"coefficients should have {labels.size} rows, one for each class label, got "
+            f"{scores.shape[1]}"
+        )
     return labels[winner], scores.astype(np.float32, copy=False)
 
 
@@ -68,10 +71,12 @@ def linear_regressor(
     Spec: LinearRegressor-1.
     """
     if coefficients is None:
-        raise ValueError("LinearRegressor without coefficients")
+        raise ValueError("LinearRegressor needs coefficients")
     y = _product(as_samples(x), coefficients, intercepts)
     if y.shape[1] != targets:
-        raise ValueError(f"{y.shape[1]} rows of coefficients for {targets} targets")
+        raise ValueError(
+            f"coefficients should have one row for each of {targets} targets, got {y.shape[1]}"
+        )
     return transform_scores(y, post_transform).astype(np.float32, copy=False)
 
 
@@ -81,11 +86,11 @@ def _product(
     w = np.array(coefficients, x.dtype)
     features = x.shape[1]
     if features == 0 or w.size % features:
-        raise ValueError(f"{w.size} coefficients for {features} features")
+        raise ValueError(f"coefficients ({w.size} values) should be rows of {features} features")
     y = x @ w.reshape(-1, features).T
     if intercepts is not None and len(intercepts):
         if len(intercepts) != y.shape[1]:
-            raise ValueError(f"{len(intercepts)} intercepts for {y.shape[1]} rows of coefficients")
+            raise ValueError(f"intercepts should have {y.shape[1]} values, got {len(intercepts)}")
         y += np.array(intercepts, x.dtype)
     return y
 

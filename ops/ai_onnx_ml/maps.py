@@ -30,7 +30,7 @@ def zip_map(
     """
     labels = get_single("class labels", classlabels_int64s, classlabels_strings).tolist()
     if x.ndim not in (1, 2) or x.shape[-1] != len(labels):
-        raise ValueError(f"{len(labels)} class labels for an input of shape {x.shape}")
+        raise ValueError(f"x {x.shape} should have {len(labels)} columns, one for each class label")
     return [dict(zip(labels, row, strict=True)) for row in x.reshape(-1, len(labels))]
 
 
@@ -71,9 +71,11 @@ def cast_map(
     if map_form == "DENSE":
         return values[np.newaxis]
     if map_form != "SPARSE":
-        raise ValueError(f"map_form {map_form!r} is neither 'DENSE' nor 'SPARSE'")
+        raise ValueError(f"map_form {map_form!r} should be 'DENSE' or 'SPARSE'")
     if keys and not 0 <= keys[0] <= keys[-1] < max_map:
-        raise ValueError(f"keys {keys[0]} to {keys[-1]} don't fit max_map {max_map}")
+        raise ValueError(
+            f"keys {keys[0]} to {keys[-1]} should be from 0 to max_map - 1, {max_map - 1}"
+        )
     y = np.full((1, max_map), "" if values.dtype.kind == "O" else 0).astype(values.dtype)
     y[0, keys] = values
     return y
@@ -95,7 +97,7 @@ def _cast_values(values: np.ndarray, cast_to: str) -> np.ndarray:
     if cast_to == "TO_INT64":
         return convert(values, np.dtype(np.int64))
     if cast_to != "TO_STRING":
-        raise ValueError(f"cast_to {cast_to!r} is none of 'TO_FLOAT', 'TO_STRING', 'TO_INT64'")
+        raise ValueError(f"cast_to {cast_to!r} should be 'TO_FLOAT', 'TO_STRING' or 'TO_INT64'")
     return np.array([v if isinstance(v, str) else f"{v:f}" for v in values], object)
 
 
@@ -104,7 +106,7 @@ def _cast_values(values: np.ndarray, cast_to: str) -> np.ndarray:
 
 @zip_map.cost
 def cost_of_zip_map(x: np.ndarray, **_: Any) -> Cost:
-    """A dictionary for each row, with a number of NumPy's for each of its elements."""
+    """A dictionary for each row, with a NumPy scalar for each of its elements."""
     rows = len(x) if x.ndim == 2 else 1
     return Cost(240 * (rows + x.size), PER_ITEM * rows + 800 * x.size)
 
@@ -117,7 +119,7 @@ def cost_of_dict_vectorizer(x: Mapping[Any, Any], **attributes: Any) -> Cost:
 
 @cast_map.cost
 def cost_of_cast_map(x: Mapping[int, Any], *, max_map: int = 1, **_: Any) -> Cost:
-    """The values, and as text; the row that they are put in, made of integers first."""
+    """The values, and their text; the row of the result, integers at first."""
     return Cost(400 * len(x) + 16 * max(max_map, 0), 5 * PER_ITEM * len(x) + 20 * max(max_map, 0))
 
 

@@ -56,7 +56,9 @@ def svm_regressor(
     score = (score + x.dtype.type(shift))[:, np.newaxis]
     if one_class:
         if post_transform != "NONE":
-            raise ValueError(f"post_transform {post_transform!r} of a one-class SVM")
+            raise ValueError(
+                f"post_transform of a one-class SVM should be 'NONE', got {post_transform!r}"
+            )
         return np.where(score > 0, np.float32(1), np.float32(-1))
     return transform_scores(score, post_transform).astype(np.float32, copy=False)
 
@@ -92,8 +94,8 @@ def svm_classifier(
     w = np.array(_require("coefficients", coefficients), x.dtype)
     if not sum(vectors_per_class or ()):
         shift = _require("rho", rho)
-        if len(set(shift)) != 1:  # others use the first one for all classes
-            raise ValueError(f"a linear SVMClassifier has one rho, not {len(shift)}")
+        if len(set(shift)) != 1:  # other libraries use the first for all classes
+            raise ValueError(f"rho of a linear SVMClassifier should be one value, got {len(shift)}")
         scores = x @ _check_size(w, labels.size * x.shape[1]).reshape(labels.size, -1).T
         scores += x.dtype.type(shift[0])
         winner = scores.argmax(axis=1)
@@ -161,7 +163,7 @@ def _kernel(x: np.ndarray, vectors: np.ndarray, kind: str, params: Floats) -> np
         squares = np.square(x).sum(1)[:, np.newaxis] + np.square(vectors).sum(1)
         distance = np.maximum(squares - 2 * (x @ vectors.T), 0)
         return np.exp(-float(gamma) * distance).astype(product.dtype)
-    raise ValueError(f"kernel_type {kind!r} is none of 'LINEAR', 'POLY', 'RBF', 'SIGMOID'")
+    raise ValueError(f"kernel_type {kind!r} should be 'LINEAR', 'POLY', 'RBF' or 'SIGMOID'")
 
 
 def _probabilities(
@@ -218,13 +220,15 @@ def _require(name: str, values: Floats) -> Sequence[float]:
 
 def _require_count(count: int, name: str, values: Floats) -> Sequence[float]:
     if len(_require(name, values)) != count:
-        raise ValueError(f"{name} has {len(values or ())} elements instead of {count}")
+        raise ValueError(f"{name} should have {count} elements, got {len(values or ())}")
     return _require(name, values)
 
 
 def _check_size(values: np.ndarray, size: int) -> np.ndarray:
     if values.size != size:
-        raise ValueError(f"{values.size} coefficients or support vector elements, not {size}")
+        raise ValueError(
+            f"expected {size} coefficients or elements of support vectors, got {values.size}"
+        )
     return values
 
 

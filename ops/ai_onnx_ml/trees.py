@@ -1,7 +1,7 @@
 """TreeEnsemble, TreeEnsembleClassifier, TreeEnsembleRegressor: the operators.
 
-``_forest.py`` has the walk. All attributes describe the trees, so that they are laid out once, when
-the model is loaded, and what is left is a function of the samples.
+The trees are in ``forest``. All attributes describe them, so that they are laid out once, at load,
+and only a function of the samples is left.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Tensor = np.ndarray | None
 
 
 def built_from_attributes(build: Callable[..., Callable[[np.ndarray], Any]]) -> Callable[..., Any]:
-    """The operator of one input x whose attributes ``build`` makes into a function of x."""
+    """The operator of one input x; ``build`` returns the function of x for its attributes."""
 
     @functools.wraps(build)
     def operator(x: np.ndarray, **attributes: Any) -> Any:
@@ -97,9 +97,9 @@ def tree_ensemble(
         ("leaf_weights", leaf_weights, "f"),
     ):
         if tensor.dtype.kind not in kinds:
-            raise ValueError(f"{name} is {tensor.dtype}, which it can't be")
+            raise ValueError(f"{name} has the wrong type {tensor.dtype}")
     if nodes_modes.size and nodes_modes.max() >= len(MODES):
-        raise ValueError(f"nodes_modes has {nodes_modes.max()}, which is no mode")
+        raise ValueError(f"nodes_modes has the unknown mode {nodes_modes.max()}")
     nodes, leaves = len(nodes_splits), len(leaf_weights)
     forest = Forest(
         feature=np.array(nodes_featureids, np.int64),
@@ -120,7 +120,7 @@ def tree_ensemble(
 
     def run(x: np.ndarray) -> np.ndarray:
         if x.ndim != 2:
-            raise ValueError(f"TreeEnsemble needs shape (N, F), not {x.shape}")
+            raise ValueError(f"x {x.shape} of TreeEnsemble should be (N, F)")
         y = aggregate_votes(forest, votes, x, aggregate)
         return transform_scores(y, transform).astype(x.dtype, copy=False)
 
@@ -129,7 +129,7 @@ def tree_ensemble(
 
 def _look_up_name(what: str, names: Sequence[str], number: int) -> str:
     if not 0 <= number < len(names):
-        raise ValueError(f"{what} is {number}, not 0 to {len(names) - 1}")
+        raise ValueError(f"{what} should be 0 to {len(names) - 1}, got {number}")
     return names[number]
 
 
@@ -190,9 +190,13 @@ def tree_ensemble_regressor(
     )
     base = _merge_values("base_values", base_values, base_values_as_tensor)
     if base.size not in (0, targets):
-        raise ValueError(f"{base.size} base_values for {targets} targets")
+        raise ValueError(
+            f"base_values should have one value for each of {targets} targets, got {base.size}"
+        )
     if aggregate_function not in AGGREGATES:
-        raise ValueError(f"aggregate_function {aggregate_function!r} is none of {AGGREGATES}")
+        raise ValueError(
+            f"aggregate_function {aggregate_function!r} should be one of {', '.join(AGGREGATES)}"
+        )
 
     def run(x: np.ndarray) -> np.ndarray:
         y = aggregate_votes(forest, votes, as_samples(x), aggregate_function)
@@ -262,7 +266,9 @@ def tree_ensemble_classifier(
     if one_for_two and base.size == 2 and base[0] == base[1]:
         base = base[:1]
     if base.size not in (0, classes):
-        raise ValueError(f"{base.size} base_values for {classes} classes with weights")
+        raise ValueError(
+            f"base_values should have one value for each of {classes} classes, got {base.size}"
+        )
 
     def run(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         scores = aggregate_votes(forest, votes, as_samples(x), "SUM")
@@ -285,9 +291,9 @@ for _operator in (tree_ensemble, tree_ensemble_regressor, tree_ensemble_classifi
 
 
 def _merge_values(name: str, floats: Floats, tensor: Tensor) -> np.ndarray:
-    """One of two attributes that say the same, in floats or doubles; none is empty."""
+    """The values of one of two attributes, in floats or doubles; empty if neither is set."""
     if floats is not None and len(floats) and tensor is not None and tensor.size:
-        raise ValueError(f"{name} and {name}_as_tensor are both given")
+        raise ValueError(f"{name} and {name}_as_tensor should not both be set")
     if tensor is not None and tensor.size:
         return tensor.reshape(-1)
     return np.array(floats if floats is not None else [], np.float32)
@@ -305,7 +311,7 @@ def _make_votes(
     check_same_length(treeids=trees or (), nodeids=nodes or (), ids=targets or (), weights=weights)
     place = place_of(np.array(trees or (), np.int64), np.array(nodes or (), np.int64))
     if (place >= 0).any():
-        raise ValueError("a weight belongs to a node that is no leaf")
+        raise ValueError("a weight belongs to a node that is not a leaf")
     return Votes(~place, np.array(targets or (), np.int64), weights, leaves, n_targets)
 
 

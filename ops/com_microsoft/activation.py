@@ -49,7 +49,7 @@ def bias_split_gelu(x, bias):
     Source: com.microsoft.BiasSplitGelu-1, ONNX Runtime 1.32.
     """
     if not x.ndim or x.shape[-1] % 2:
-        raise ValueError(f"x {x.shape} has no last axis to be halved")
+        raise ValueError(f"the last axis of x {x.shape} should have an even size")
     half = x.shape[-1] // 2
     v = x + _check_bias(bias, x)
     return v[..., :half] * activation.gelu(v[..., half:])

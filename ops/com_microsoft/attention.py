@@ -3,7 +3,8 @@
     y = softmax(scale·Q·Kᵀ + bias + mask)·V        for each of N heads
 
 Shapes: B sequences; S queries; L keys, after P past ones: T = P + L; H features of a head, Hv of
-its values. Heads apart, a tensor is (B, N, S, H); together (B, S, N·H). scale is 1/√H by default.
+its values. With heads split a tensor is (B, N, S, H), with heads joined (B, S, N·H).
+scale is 1/√H by default.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def attention(
     )
     check_same_dtype(input, weights)
     if input.ndim != 3 or weights.ndim != 2 or input.shape[2] != weights.shape[0]:
-        raise ValueError(f"input {input.shape} and weights {weights.shape} don't fit")
+        raise ValueError(f"input {input.shape} and weights {weights.shape} are incompatible")
     projected = wide(input) @ wide(weights)
     if bias is not None:
         projected = projected + _check_shape("bias", bias, (weights.shape[1],))
@@ -116,7 +117,9 @@ def q_attention(
     """
     refuse_unsupported(do_rotary=do_rotary, past_present_share_buffer=past_present_share_buffer)
     if input_scale.size != 1 or weight_scale.size not in (1, *weight.shape[-1:]):
-        raise ValueError(f"scales {input_scale.shape} and {weight_scale.shape} don't fit")
+        raise ValueError(
+            f"scales {input_scale.shape} and {weight_scale.shape} are incompatible with the weights"
+        )
     sums = matmul_integer(input, weight, input_zero_point, weight_zero_point)
     steps = input_scale.reshape(-1) * weight_scale.reshape(-1)
     projected = sums.astype(np.float32) * steps + _check_shape("bias", bias, (weight.shape[1],))
@@ -152,7 +155,7 @@ def _self_attention(
     total = projected.shape[-1]
     sizes = [total // 3] * 3 if sizes is None else list(sizes)
     if len(sizes) != 3 or sum(sizes) != total or sizes[0] != sizes[1]:
-        raise ValueError(f"{total} columns don't divide into Q, K and V of {sizes}")
+        raise ValueError(f"qkv_hidden_sizes {sizes} should divide {total} columns into Q, K and V")
     ends = np.cumsum(sizes)[:-1]
     q, k, v = (split_heads(x, num_heads) for x in np.split(projected, ends, axis=-1))
     if past is not None:
@@ -168,7 +171,9 @@ def _self_attention(
 
 def _stack_present(k: np.ndarray, v: np.ndarray) -> np.ndarray:
     if k.shape != v.shape:
-        raise ValueError(f"keys {k.shape} and values {v.shape} can't be stacked as present")
+        raise ValueError(
+            f"keys {k.shape} and values {v.shape} should have the same shape for present"
+        )
     return np.stack([k, v])
 
 
@@ -209,7 +214,7 @@ def multi_head_attention(
     dtype = query.dtype
     q, k, v = (wide(x) for x in _unpack_query_key_value(query, key, value, bias, num_heads))
     if (past_key is None) != (past_value is None):
-        raise ValueError("past_key and past_value come together")
+        raise ValueError("past_key and past_value should both be set, or neither")
     if past_key is not None:
         k, v = _prepend_past(past_key, k), _prepend_past(past_value, v)
     mask = _make_mask(key_padding_mask, q, k, mask_filter_value)
@@ -249,7 +254,9 @@ def _unpack_query_key_value(
         )
     q, k, v = (x if x.ndim == 4 else split_heads(x, num_heads) for x in (query, key, value))
     if k.shape[:3] != v.shape[:3] or (*q.shape[:2], q.shape[3]) != (*k.shape[:2], k.shape[3]):
-        raise ValueError(f"query {query.shape}, key {key.shape}, value {value.shape} don't fit")
+        raise ValueError(
+            f"query {query.shape}, key {key.shape} and value {value.shape} are incompatible"
+        )
     return q, k, v
 
 
@@ -298,9 +305,13 @@ def _make_mask(
     elif mask.shape in ((batch, keys), (batch, queries, keys)):
         counts = mask > 0
     elif mask.shape == (3 * batch + 2,) or mask.ndim == 4:
-        raise NotImplementedError(f"a mask of shape {mask.shape} for {batch} sequences")
+        raise NotImplementedError(
+            f"a mask of shape {mask.shape} for {batch} sequences is not supported"
+        )
     else:
-        raise ValueError(f"mask {mask.shape} fits neither ({batch}, {keys}) nor the other forms")
+        raise ValueError(
+            f"mask {mask.shape} should be ({batch}, {keys}) or another form of the operator"
+        )
     added = np.where(counts, np.float32(0), np.float32(_MASKED if value is None else value))
     return added.reshape(batch, 1, -1, keys)
 
@@ -310,9 +321,9 @@ def _past_length(past: np.ndarray | None) -> int:
 
 
 def _prepend_past(past: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """The past, then x."""
+    """x after the past."""
     if past.ndim != 4 or (*past.shape[:2], past.shape[3]) != (*x.shape[:2], x.shape[3]):
-        raise ValueError(f"past {past.shape} doesn't go before {x.shape}")
+        raise ValueError(f"past {past.shape} and new {x.shape} are incompatible")
     return np.concatenate([wide(past), x], axis=2)
 
 
@@ -323,7 +334,7 @@ def _check_shape(name: str, x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray
 
 
 def refuse_unsupported(**given: Any) -> None:
-    """Raise NotImplementedError for what is set."""
+    """Raise NotImplementedError for an input or attribute that is set."""
     for name, value in given.items():
         if value is not None and not (isinstance(value, int) and value == 0):
             raise NotImplementedError(f"{name} is not supported")

@@ -70,9 +70,9 @@ def group_query_attention(
 
     Query i of a sequence with P past keys sees those up to P + i, of these the last
     local_window_size. c(x) = softcap·tanh(x / softcap). With smooth_softmax the softmax has one
-    more place, of value 0, which counts for nothing; head_sink (N) gives its value. do_rotary turns
-    queries and keys first, at their places or position_ids (B, S), of which a prompt, which has no
-    past, takes the first value alone and counts on from it.
+    more score, 0 or that of head_sink (N), with no value. do_rotary turns queries and keys first,
+    by their positions or position_ids (B, S), of which a prompt, which has no past, uses the first
+    alone and counts on from it.
 
     Also gives the keys and values, (B, G, the larger of P and total_sequence_length, H), zero where
     there are none.
@@ -90,15 +90,19 @@ def group_query_attention(
         sliding_window_cache=sliding_window_cache,
     )
     if (k_quant_type, v_quant_type) != ("NONE", "NONE"):
-        raise NotImplementedError(f"k_quant_type {k_quant_type} and v_quant_type {v_quant_type}")
+        raise NotImplementedError(
+            f"k_quant_type {k_quant_type} and v_quant_type {v_quant_type} are not supported"
+        )
     if past_key is not None and past_key.dtype.itemsize == 1:
-        raise NotImplementedError(f"a quantized cache of {past_key.dtype}")
+        raise NotImplementedError(f"a quantized cache ({past_key.dtype}) is not supported")
     if n_outputs > 3:
-        raise NotImplementedError("the output output_qk")
+        raise NotImplementedError("the output output_qk is not supported")
     if kv_num_heads < 1 or num_heads % kv_num_heads:
-        raise ValueError(f"{num_heads} heads don't divide into {kv_num_heads} groups")
+        raise ValueError(
+            f"num_heads {num_heads} should be a multiple of kv_num_heads {kv_num_heads}"
+        )
     if (key is None) != (value is None):
-        raise ValueError("key and value come together")
+        raise ValueError("key and value should both be set, or neither")
     if key is None:
         size = query.shape[-1] // (num_heads + 2 * kv_num_heads)
         ends = [num_heads * size, (num_heads + kv_num_heads) * size]
@@ -106,7 +110,9 @@ def group_query_attention(
     q = wide(split_heads(query, num_heads))
     k, v = (wide(split_heads(x, kv_num_heads)) for x in (key, value))
     if k.shape != v.shape or q.shape[-1] != k.shape[-1]:
-        raise ValueError(f"query {query.shape}, key {key.shape}, value {value.shape} don't fit")
+        raise ValueError(
+            f"query {query.shape}, key {key.shape} and value {value.shape} are incompatible"
+        )
 
     batch, _, length, size = q.shape
     most = as_int(total_sequence_length, "total_sequence_length")
@@ -154,11 +160,13 @@ def _extend_cache(
     batch, groups, _, size = x.shape
     cache_length = 0 if past is None else past.shape[2]
     if pasts.min(initial=0) < 0 or pasts.max(initial=0) > cache_length:
-        raise ValueError(f"{pasts.tolist()} past keys don't fit a past of {cache_length}")
+        raise ValueError(
+            f"past lengths {pasts.tolist()} should be from 0 to {cache_length}, that of the cache"
+        )
     present = np.zeros((batch, groups, max(cache_length, most), size), x.dtype)
     if past is not None:
         if (*past.shape[:2], *past.shape[3:]) != (batch, groups, size):
-            raise ValueError(f"past {past.shape} doesn't go before {x.shape}")
+            raise ValueError(f"past {past.shape} and new {x.shape} are incompatible")
         counts = np.arange(cache_length) < pasts[:, None]
         present[:, :, :cache_length] = np.where(counts[:, None, :, None], wide(past), 0)
     present[np.arange(batch)[:, None], :, places] = x.swapaxes(1, 2)

@@ -131,7 +131,9 @@ def fused_matmul_activation(
     Source: com.microsoft.FusedMatMulActivation-1, ONNX Runtime 1.32 (which runs it on no CPU).
     """
     if activation_axis is not None:
-        raise NotImplementedError(f"activation_axis {activation_axis} of FusedMatMulActivation")
+        raise NotImplementedError(
+            f"activation_axis {activation_axis} of FusedMatMulActivation is not supported"
+        )
     y = fused_matmul(a, b, **attributes)
     given = {"alpha": activation_alpha, "beta": activation_beta, "gamma": activation_gamma}
     return fusion.activation(activation, given, _GEMM_ACTIVATIONS)(y)

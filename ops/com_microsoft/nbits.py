@@ -38,7 +38,9 @@ def prepare_matmul_nbits(
 ):
     """MatMulNBits with known weights, which are unpacked once."""
     if weight_prepacked:
-        raise NotImplementedError(f"weight_prepacked {weight_prepacked} of MatMulNBits")
+        raise NotImplementedError(
+            f"weight_prepacked {weight_prepacked} of MatMulNBits is not supported"
+        )
     weights = _unpack_weights(B, scales, zero_points, g_idx, K, N, bits, block_size)
     if bias is not None and bias.shape != (N,):
         raise ValueError(f"bias {bias.shape} should be ({N},)")
@@ -89,7 +91,9 @@ def _unpack_weights(
     if packed.ndim == 3 and 0 in packed.shape:
         return np.zeros((depth, columns), wide(scales).dtype)
     if packed.size != np.prod(shape) or scales.size != columns * blocks:
-        raise ValueError(f"B {packed.shape} and scales {scales.shape} don't fit {shape}")
+        raise ValueError(
+            f"B {packed.shape} should be {shape}, scales {scales.shape} ({columns}, {blocks})"
+        )
     scales = wide(scales.reshape(columns, blocks))
     if zero_points is None:
         zeros = np.full((1, 1), 2 ** (bits - 1), scales.dtype)
@@ -139,30 +143,36 @@ def gather_block_quantized(
     """
     packed = data.dtype == np.uint8
     if packed and bits not in (2, 4, 8):
-        raise NotImplementedError(f"bits {bits} of GatherBlockQuantized")
+        raise NotImplementedError(f"bits {bits} of GatherBlockQuantized is not supported")
     if zero_points is not None and zero_points.dtype != data.dtype:
-        raise ValueError(f"zero_points are {zero_points.dtype}, and data {data.dtype}")
+        raise ValueError(
+            f"zero_points ({zero_points.dtype}) and data ({data.dtype}) differ in type"
+        )
     floating = "float" in element_type(data.dtype).name
     if floating and zero_points is not None:
-        raise ValueError(f"data of {data.dtype} has no zero_points")
+        raise ValueError(f"zero_points are not allowed for data of {data.dtype}")
     if not (block_size >= 16 and not block_size & (block_size - 1)) and not (
         floating and block_size == 0
     ):
         raise ValueError(f"block_size {block_size} should be a power of 2 from 16 on")
     if scales.ndim != data.ndim or (zero_points is not None and zero_points.ndim != data.ndim):
-        raise ValueError(f"scales {scales.shape} and zero_points don't fit data {data.shape}")
+        raise ValueError(
+            f"scales {scales.shape} and zero_points should have the rank of data {data.shape}"
+        )
     gather = normalize_axis(gather_axis, data.ndim)
     quantized = normalize_axis(quantize_axis, data.ndim)
     if packed and gather != 0:
-        raise ValueError(f"uint8 data is gathered along axis 0, not {gather_axis}")
+        raise ValueError(f"gather_axis should be 0 for uint8 data, got {gather_axis}")
     if packed and bits < 8 and gather == quantized:
-        raise ValueError("packed data can't be gathered along quantize_axis")
+        raise ValueError("gather_axis and quantize_axis should differ for packed data")
     size = data.shape[gather]
     for given in (scales, zero_points):
         if given is not None and gather != quantized and given.shape[gather] not in (1, size):
-            raise ValueError(f"scales or zero_points {given.shape} don't fit data {data.shape}")
+            raise ValueError(
+                f"scales or zero_points {given.shape} and data {data.shape} are incompatible"
+            )
     if indices.size and not size:
-        raise ValueError(f"data {data.shape} has nothing to gather along axis {gather}")
+        raise ValueError(f"data {data.shape} is empty along gather_axis {gather}")
     inside = (indices >= -size) & (indices < size)
     rows = np.where(inside, indices, 0)
     if gather == quantized:
@@ -182,7 +192,7 @@ def gather_block_quantized(
     block = block_size or max(steps.shape[quantized], 1)
     blocks = -(-steps.shape[quantized] // block)
     if scale.ndim != steps.ndim or scale.shape[quantized] != blocks:
-        raise ValueError(f"scales {scales.shape} don't fit data {data.shape}")
+        raise ValueError(f"scales {scales.shape} and data {data.shape} are incompatible")
     which = np.arange(steps.shape[quantized]) // block
     y = steps.astype(np.float32)
     if zero is not None:

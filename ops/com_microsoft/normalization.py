@@ -70,7 +70,9 @@ def simplified_layer_normalization(
     Source: SimplifiedLayerNormalization-1 of ONNX Runtime 1.32.
     """
     if numpy_dtype(stash_type) != np.float32:
-        raise NotImplementedError(f"stash_type {stash_type} of SimplifiedLayerNormalization")
+        raise NotImplementedError(
+            f"stash_type {stash_type} of SimplifiedLayerNormalization is not supported"
+        )
     y, inverse = _normalize_rms(wide(x), axis, epsilon)
     return (y * wide(scale)).astype(scale.dtype, copy=False), inverse.astype(np.float32, copy=False)
 
@@ -104,19 +106,21 @@ def embed_layer_normalization(
     Source: com.microsoft.EmbedLayerNormalization-1, ONNX Runtime 1.32.
     """
     if (segment_ids is None) != (segment_embedding is None):
-        raise ValueError("segment_ids and segment_embedding come together")
+        raise ValueError("segment_ids and segment_embedding should both be set, or neither")
     if input_ids.ndim != 2:
         raise ValueError(f"input_ids {input_ids.shape} should be (batch, sequence)")
     batch, length = input_ids.shape
     if position_ids is None:
         position_ids = np.arange(length, dtype=np.int32)[None]
     elif position_ids.shape not in ((batch, length), (1, length)):
-        raise ValueError(f"position_ids {position_ids.shape} don't fit input_ids {input_ids.shape}")
+        raise ValueError(
+            f"position_ids {position_ids.shape} and input_ids {input_ids.shape} are incompatible"
+        )
     words = _look_up("word_embedding", word_embedding, input_ids)
     total = words + _look_up("position_embedding", position_embedding, position_ids)
     if segment_ids is not None:
         if segment_ids.shape != input_ids.shape:
-            raise ValueError(f"segment_ids {segment_ids.shape} don't fit {input_ids.shape}")
+            raise ValueError(f"segment_ids {segment_ids.shape} should be {input_ids.shape}")
         total = total + _look_up("segment_embedding", segment_embedding, segment_ids)
     _check_features(total, gamma, beta)
     y, _, _ = layer_normalization(total, wide(gamma), wide(beta), epsilon=epsilon)
@@ -170,7 +174,9 @@ def q_embed_layer_normalization(
     """
     segment = (segment_embedding, segment_embedding_scale, segment_embedding_zero_point)
     if len({value is None for value in (segment_ids, *segment)}) > 1:
-        raise ValueError("segment_ids, segment_embedding, its scale and zero point come together")
+        raise ValueError(
+            "segment_ids, segment_embedding, its scale and zero point should all be set, or none"
+        )
     y, index, _ = embed_layer_normalization(
         input_ids,
         segment_ids,
@@ -213,7 +219,7 @@ def _add_residual(input: np.ndarray, skip: np.ndarray, bias: np.ndarray | None) 
     """input + skip + bias; short floats in float32."""
     check_same_dtype(input, skip)
     if skip.shape not in (input.shape, (1, *input.shape[1:]), input.shape[1:]) or skip.ndim < 2:
-        raise ValueError(f"skip {skip.shape} doesn't fit input {input.shape}")
+        raise ValueError(f"skip {skip.shape} and input {input.shape} are incompatible")
     total = wide(input) + wide(skip)
     return total if bias is None else total + wide(bias)
 
@@ -230,7 +236,9 @@ def _check_features(x: np.ndarray, *parameters: np.ndarray | None) -> None:
 def _look_up(name: str, table: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """The rows of an embedding, each id among 0 … rows - 1."""
     if table.ndim != 2 or (ids.size and not 0 <= ids.min() <= ids.max() < len(table)):
-        raise ValueError(f"ids from {ids.min()} to {ids.max()} don't fit {name} {table.shape}")
+        raise ValueError(
+            f"ids from {ids.min()} to {ids.max()} are out of range for {name} {table.shape}"
+        )
     return wide(table[ids])
 
 

@@ -1,4 +1,4 @@
-"""QLinear…: operators whose tensors are quantized, each with a scale and zero point for the whole.
+"""QLinear…: operators whose tensors are quantized, each with one scale and zero point.
 
     y = quantize(f(dequantize(x)))
 
@@ -51,7 +51,7 @@ def q_linear_mul(A, A_scale, A_zero_point, B, B_scale, B_zero_point, C_scale, C_
 def _apply_binary(function, a, a_scale, a_zero_point, b, b_scale, b_zero_point, scale, zero_point):
     """In float64, where sums and products of two scaled bytes are exact but for the quotient."""
     if a.dtype != b.dtype:
-        raise ValueError(f"A is {a.dtype} and B is {b.dtype}")
+        raise ValueError(f"A ({a.dtype}) and B ({b.dtype}) differ in type")
     x = _dequantize(a, a_scale, a_zero_point, np.float64)
     y = _dequantize(b, b_scale, b_zero_point, np.float64)
     return _quantize_rounding_last(function(x, y), scale, zero_point, a.dtype)
@@ -126,7 +126,9 @@ def q_linear_concat(Y_scale, Y_zero_point, *inputs, axis):
     Source: com.microsoft.QLinearConcat-1, ONNX Runtime 1.32.
     """
     if len(inputs) < 3 or len(inputs) % 3:
-        raise ValueError(f"{len(inputs)} inputs: each tensor comes with a scale and a zero point")
+        raise ValueError(
+            f"expected a scale and a zero point for each tensor, got {len(inputs)} inputs"
+        )
     parts = [
         _quantize(_dequantize(*inputs[i : i + 3]), Y_scale, Y_zero_point, inputs[i].dtype)
         for i in range(0, len(inputs), 3)
@@ -152,7 +154,7 @@ def q_linear_average_pool(
 ):
     """quantize(AveragePool(dequantize(X))); with channels_last X and Y are (N, D1 … Dn, C)
 
-    Rounds after adding the zero point, unless the kernel is the whole image.
+    Rounds after adding the zero point, unless the kernel covers the image.
 
     Source: com.microsoft.QLinearAveragePool-1, ONNX Runtime 1.32.
     """
@@ -246,7 +248,9 @@ def _check_zero_point(zero_point: np.ndarray | None, dtype: np.dtype) -> np.ndar
     if zero_point is None:
         return np.zeros((), dtype)
     if zero_point.dtype != dtype:
-        raise ValueError(f"the zero point is {zero_point.dtype}, and the tensor {dtype}")
+        raise ValueError(
+            f"the zero point ({zero_point.dtype}) and the tensor ({dtype}) differ in type"
+        )
     return _as_scalar("zero point", zero_point)
 
 
@@ -271,7 +275,7 @@ def cost_of_binary(A: np.ndarray, A_scale: Any, A_zero_point: Any, B: np.ndarray
 @q_linear_leaky_relu.cost
 @q_linear_sigmoid.cost
 def cost_of_unary(X: np.ndarray, *_: Any, **__: Any) -> Cost:
-    """Numbers in float, what is made of them, and the quotient."""
+    """Numbers in float, the result of the function, and the quotient."""
     return Cost(14 * X.size, 300 * X.size)
 
 

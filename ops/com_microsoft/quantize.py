@@ -122,7 +122,7 @@ def q_gemm(
     if A.ndim != 2 or B.ndim != 2:
         raise ValueError(f"A and B of QGemm must be matrices, not of shape {A.shape} and {B.shape}")
     if (y_scale is None) != (y_zero_point is None):
-        raise ValueError("y_scale and y_zero_point come together")
+        raise ValueError("y_scale and y_zero_point should both be set, or neither")
     a, b = A.T if transA else A, B.T if transB else B
     sums = quantize.matmul_integer(a, b, a_zero_point, b_zero_point)
     if C is not None:
@@ -162,7 +162,7 @@ def dynamic_quantize_lstm(
     """LSTM with quantized W (D, I, 4H) and R (D, H, 4H), transposed against those of LSTM
 
     X, and at each step the hidden state, are quantized as DynamicQuantizeLinear does before they
-    are multiplied: that of the whole batch, as ONNX Runtime does with one thread (with several,
+    are multiplied: for the complete batch, as ONNX Runtime does with one thread (with several,
     each quantizes the sequences that it has, and the result varies with their number). W_scale and
     R_scale, with their zero points: (D), or (D, 4H) by column.
 

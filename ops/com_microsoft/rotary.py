@@ -33,7 +33,7 @@ def rotary_embedding(
     input (B, S, N·H) or (B, N, S, H); position_ids (B, S), or (1), the first of 0 … S - 1 more.
     The pairs are features i and i + R/2 of a head, or with ``interleaved`` 2i and 2i + 1, of the
     first R = rotary_embedding_dim (by default all) features; cos_cache, sin_cache (positions, R/2).
-    ``scale`` counts for nothing, as in ONNX Runtime.
+    ``scale`` has no effect, as in ONNX Runtime.
 
     Source: com.microsoft.RotaryEmbedding-1, ONNX Runtime 1.32.
     """
@@ -42,9 +42,9 @@ def rotary_embedding(
         raise ValueError(f"cos_cache {cos_cache.shape} should be (positions, R / 2)")
     half = cos_cache.shape[1]
     if rotary_embedding_dim and not num_heads:
-        raise ValueError("num_heads must come with rotary_embedding_dim")
+        raise ValueError("num_heads is required with rotary_embedding_dim")
     if rotary_embedding_dim and rotary_embedding_dim != 2 * half:
-        raise ValueError(f"rotary_embedding_dim {rotary_embedding_dim} is not twice {half}")
+        raise ValueError(f"rotary_embedding_dim {rotary_embedding_dim} should be twice {half}")
     if input.ndim == 3:
         x = split_heads(input, num_heads or max(1, input.shape[2] // (2 * half)))
     elif input.ndim == 4:
@@ -67,14 +67,16 @@ def rotate(
     sin_cache: np.ndarray,
     interleaved: bool,
 ) -> np.ndarray:
-    """RotaryEmbedding of heads apart (B, N, S, H) at positions (B, S)."""
+    """RotaryEmbedding of split heads (B, N, S, H) at positions (B, S)."""
     if cos_cache.ndim != 2 or cos_cache.shape != sin_cache.shape:
-        raise ValueError(f"cos_cache {cos_cache.shape} and sin_cache {sin_cache.shape} differ")
+        raise ValueError(
+            f"sin_cache {sin_cache.shape} should be {cos_cache.shape} like cos_cache, a matrix"
+        )
     if positions.size and not 0 <= positions.min() <= positions.max() < len(cos_cache):
-        raise ValueError(f"positions {positions.tolist()} are not all below {len(cos_cache)}")
+        raise ValueError(f"positions {positions.tolist()} should be from 0 to {len(cos_cache) - 1}")
     half = cos_cache.shape[1]
     if x.shape[-1] < 2 * half:
-        raise ValueError(f"a head of {x.shape[-1]} features is smaller than twice {half}")
+        raise ValueError(f"a head should have at least {2 * half} features, got {x.shape[-1]}")
     cos, sin = (wide(cache[positions][:, None]) for cache in (cos_cache, sin_cache))
     first, second = slice(0, half), slice(half, 2 * half)
     if interleaved:

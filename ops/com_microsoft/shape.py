@@ -1,4 +1,4 @@
-"""Operators that com.microsoft had before, or has otherwise than, ai.onnx."""
+"""Operators that com.microsoft had before ai.onnx, or has in another form."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def unique(x):
     Source: com.microsoft.Unique-1, ONNX Runtime 1.32.
     """
     if x.ndim != 1:
-        raise ValueError(f"Unique takes a vector, not the shape {x.shape}")
+        raise ValueError(f"x {x.shape} of Unique should be a vector")
     y, _, inverse, counts = indexing.unique(x, sorted=0)
     return y, inverse, counts
 
@@ -89,13 +89,13 @@ def crop_and_resize(X, rois, batch_indices, crop_size, *, extrapolation_value=0.
     if X.ndim != 4 or batch_indices.ndim != 1 or rois.shape != (len(batch_indices), 4):
         raise ValueError(f"X {X.shape} and rois {rois.shape} should be (N, C, H, W) and (boxes, 4)")
     if mode not in ("bilinear", "nearest"):
-        raise ValueError(f"mode of CropAndResize is {mode!r}, not 'bilinear' or 'nearest'")
+        raise ValueError(f"mode of CropAndResize should be 'bilinear' or 'nearest', got {mode!r}")
     if len(rois) and 0 in X.shape[2:]:
         raise ValueError(f"X {X.shape} has no pixels to read")
     if not np.isfinite(rois).all():
         raise ValueError("rois should be finite numbers")
     if not ((batch_indices >= 0) & (batch_indices < len(X))).all():
-        raise ValueError(f"batch_indices {batch_indices.tolist()} are not all below {len(X)}")
+        raise ValueError(f"batch_indices {batch_indices.tolist()} should be from 0 to {len(X) - 1}")
     if crop_size.shape != (2,) or min(as_ints(crop_size)) < 1:
         raise ValueError(f"crop_size {crop_size.tolist()} should be a height and a width")
     h, w = as_ints(crop_size)

@@ -57,10 +57,10 @@ def _make_tokenizer(
 ) -> Callable[[str], list[str]]:
     """The function from a text to its tokens."""
     if bool(separators) == bool(tokenexp):
-        raise ValueError("one of separators and tokenexp must be given, and not both")
+        raise ValueError("exactly one of separators and tokenexp is required")
     if separators == [""] or tokenexp == ".":
         if min_length > 1:
-            raise ValueError(f"mincharnum {min_length} leaves no single character")
+            raise ValueError(f"mincharnum should be 1 for single characters, got {min_length}")
         return list
     if tokenexp:
         matches = _longest_match(tokenexp)
@@ -115,7 +115,7 @@ def _longest_match(pattern: str) -> Match:
     compiled = compile_re2(pattern)
     simple = _is_simple(pattern)
     if not simple and any(sign[1] or sign[2] for sign in _LOOKS.finditer(pattern)):
-        raise NotImplementedError(f"the longest match of pattern {pattern!r}")
+        raise NotImplementedError(f"the longest match of pattern {pattern!r} is not supported")
 
     def match(text: str, start: int) -> tuple[int, int] | None:
         found = compiled.search(text, start)

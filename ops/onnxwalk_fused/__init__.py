@@ -1,2 +1,3 @@
-"""The domain onnxwalk.fused: what the compiler's rewrites make of several nodes. No file may have
-nodes of this domain. Each operator accepts what its base in ai.onnx accepts, and more."""
+"""The domain onnxwalk.fused: operators into which the compiler's rewrites fuse several nodes. No
+file may have nodes of this domain. Each operator accepts what its base in ai.onnx accepts, and
+more."""
