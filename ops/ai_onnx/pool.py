@@ -17,6 +17,7 @@ import numpy as np
 from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.fast.pool import bind_average_pool, bind_global_average_pool, bind_max_pool
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.cost import PER_ARRAY, PER_CALL, PER_ITEM, cast_copies, reshaped, result
@@ -25,6 +26,7 @@ from onnxwalk.ops.shared.windows import (
     AUTO_PAD,
     BLOCK_BYTES,
     Axis,
+    axes_of,
     per_axis,
     pool_axes,
     refuse_empty_windows,
@@ -36,18 +38,8 @@ from onnxwalk.ops.shared.windows import (
 @op("MaxPool", since=1, without=["ceil_mode", "dilations", "storage_order"])
 @op("MaxPool", since=8, without=["ceil_mode", "dilations"])
 @op("MaxPool", since=10)
-def max_pool(
-    x,
-    *,
-    auto_pad="NOTSET",
-    ceil_mode=0,
-    dilations=None,
-    kernel_shape,
-    pads=None,
-    storage_order=0,
-    strides=None,
-    n_outputs=1,
-):
+@attributes_of(axes_of)
+def max_pool(x, *, kernel_shape, storage_order=0, n_outputs=1, **windows):
     """y[n, c, o] = the largest x[n, c, o * stride + k * dilation - pad] over taps k inside x
 
     x (N, C, D1 … Dn); y (N, C, O1 … On). The second output, int64 and of y's shape, says where in
@@ -57,7 +49,7 @@ def max_pool(
     Spec: MaxPool-1, MaxPool-8 (Indices), MaxPool-10 (dilations, ceil_mode), MaxPool-12 (int8,
     uint8), MaxPool-22 (bfloat16).
     """
-    axes = pool_axes(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
+    axes = pool_axes(x, kernel_shape, **windows)
     refuse_empty_windows(axes)
     y = _reduce_windows(np.maximum, x, axes, _lowest_value(x.dtype))
     if n_outputs < 2:
@@ -149,17 +141,8 @@ def _argmax_of_windows(x: np.ndarray, axes: Sequence[Axis], *, column_major: boo
 @op("AveragePool", since=7, without=["ceil_mode", "dilations"])
 @op("AveragePool", since=10, without=["dilations"])
 @op("AveragePool", since=19)
-def average_pool(
-    x,
-    *,
-    auto_pad="NOTSET",
-    ceil_mode=0,
-    count_include_pad=0,
-    dilations=None,
-    kernel_shape,
-    pads=None,
-    strides=None,
-):
+@attributes_of(axes_of)
+def average_pool(x, *, count_include_pad=0, kernel_shape, **windows):
     """y[n, c, o] = the mean of x[n, c, o * stride + k * dilation - pad] over taps k inside x
 
     x (N, C, D1 … Dn); y (N, C, O1 … On). With count_include_pad the sum is divided by the number
@@ -168,7 +151,7 @@ def average_pool(
     Spec: AveragePool-1, AveragePool-7 (count_include_pad), AveragePool-10 (ceil_mode),
     AveragePool-19 (dilations), AveragePool-22 (bfloat16).
     """
-    axes = pool_axes(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
+    axes = pool_axes(x, kernel_shape, **windows)
     work = working_dtype(x.dtype)
     sums = _reduce_windows(np.add, x.astype(work, copy=False), axes, 0)
     if count_include_pad:
@@ -183,34 +166,26 @@ average_pool.bind(bind_average_pool)
 
 @op("LpPool", since=2, without=["ceil_mode", "dilations"])
 @op("LpPool", since=18)
-def lp_pool(
-    x,
-    *,
-    auto_pad="NOTSET",
-    ceil_mode=0,
-    dilations=None,
-    kernel_shape,
-    p=2,
-    pads=None,
-    strides=None,
-):
+@attributes_of(axes_of)
+def lp_pool(x, *, kernel_shape, p=2, **windows):
     """y[n, c, o] = (sum over taps k of |x[n, c, o * stride + k * dilation - pad]| ** p) ** (1 / p)
 
     x (N, C, D1 … Dn); y (N, C, O1 … On).
 
     Spec: LpPool-2, LpPool-18 (dilations, ceil_mode), LpPool-22 (bfloat16).
     """
-    axes = pool_axes(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
+    axes = pool_axes(x, kernel_shape, **windows)
     sums = _reduce_windows(np.add, _powers(x, p), axes, 0)
     return _root(sums, p).astype(x.dtype, copy=False)
 
 
 @op("LpPool", since=1)
-def lp_pool_1(x, *, auto_pad="NOTSET", kernel_shape=None, p=2.0, pads=None, strides=None):
+@attributes_of(lp_pool, without=["ceil_mode", "dilations"])
+def lp_pool_1(x, *, kernel_shape=None, p=2.0, **windows):
     """LpPool whose p may be a fraction. Spec: LpPool-1."""
     if kernel_shape is None:
         raise ValueError("LpPool needs kernel_shape")
-    return lp_pool(x, auto_pad=auto_pad, kernel_shape=kernel_shape, p=p, pads=pads, strides=strides)
+    return lp_pool(x, kernel_shape=kernel_shape, p=p, **windows)
 
 
 def _powers(x: np.ndarray, p: float) -> np.ndarray:
@@ -298,29 +273,27 @@ def cost_of_pool(
     x: np.ndarray,
     *,
     kernel_shape: Sequence[int] = (),
-    auto_pad: str = "NOTSET",
-    ceil_mode: int = 0,
-    dilations: Sequence[int] | None = None,
+    count_include_pad: int = 0,
+    p: float = 2,
+    storage_order: int = 0,
     n_outputs: int = 1,
-    pads: Sequence[int] | None = None,
-    strides: Sequence[int] | None = None,
     _powers: int = 0,
     _mean: bool = False,
-    **_: Any,
+    **windows: Any,
 ) -> Cost:
     """``_powers``: the number of copies of x that are powers of it; ``_mean``: sums are divided."""
-    axes = pool_axes(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
+    axes = pool_axes(x, kernel_shape, **windows)
     summed = bool(_powers) or _mean
     item = working_dtype(x.dtype).itemsize if summed else x.itemsize
     cost = _cost_of_sums(x, axes, item)
-    windows = size(axis.windows for axis in axes)
-    y = x.shape[0] * x.shape[1] * windows
+    count = size(axis.windows for axis in axes)
+    y = x.shape[0] * x.shape[1] * count
     memory, work = cost.memory, cost.work + 60 * (y + x.size)
     if summed:
         memory += _powers * item * x.size + item * y + (x.itemsize * y if x.itemsize < 4 else 0)
         memory += cast_copies(working_dtype(x.dtype), x)
     if _mean:
-        memory += 24 * windows
+        memory += 24 * count
     if n_outputs > 1:  # the maxima and their places, once more when those get their channels
         memory = max(memory, x.itemsize * y + (x.itemsize + 20) * y + 8 * size(x.shape[2:]))
         memory += 8 * size(x.shape[2:]) + 2 * PER_ARRAY * sum(kernel_shape)

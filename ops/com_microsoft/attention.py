@@ -73,19 +73,19 @@ def attention(
     projected = wide(input) @ wide(weights)
     if bias is not None:
         projected = projected + _check_shape("bias", bias, (weights.shape[1],))
-    y, k, v = _self_attention(
+    return _self_attention(
         projected,
-        num_heads,
-        qkv_hidden_sizes,
-        mask_index,
-        past,
-        attention_bias,
-        scale,
-        mask_filter_value,
-        unidirectional,
+        input.dtype,
+        n_outputs,
+        num_heads=num_heads,
+        sizes=qkv_hidden_sizes,
+        mask_index=mask_index,
+        past=past,
+        attention_bias=attention_bias,
+        scale=scale,
+        mask_filter_value=mask_filter_value,
+        unidirectional=unidirectional,
     )
-    y = y.astype(input.dtype, copy=False)
-    return (y, _stack_present(k, v).astype(input.dtype, copy=False)) if n_outputs > 1 else y
 
 
 @op("QAttention", since=1, domain=DOMAIN)
@@ -123,35 +123,34 @@ def q_attention(
     sums = matmul_integer(input, weight, input_zero_point, weight_zero_point)
     steps = input_scale.reshape(-1) * weight_scale.reshape(-1)
     projected = sums.astype(np.float32) * steps + _check_shape("bias", bias, (weight.shape[1],))
-    y, k, v = _self_attention(
+    return _self_attention(
         projected,
-        num_heads,
-        None,
-        mask_index,
-        past,
-        None,
-        scale,
-        mask_filter_value,
-        unidirectional,
+        input_scale.dtype,
+        n_outputs,
+        num_heads=num_heads,
+        mask_index=mask_index,
+        past=past,
+        scale=scale,
+        mask_filter_value=mask_filter_value,
+        unidirectional=unidirectional,
     )
-    y = y.astype(input_scale.dtype, copy=False)
-    if n_outputs < 2:
-        return y
-    return y, _stack_present(k, v).astype(input_scale.dtype, copy=False)
 
 
 def _self_attention(
     projected: np.ndarray,
+    dtype: np.dtype,
+    n_outputs: int,
+    *,
     num_heads: int,
-    sizes: list[int] | None,
     mask_index: np.ndarray | None,
     past: np.ndarray | None,
-    attention_bias: np.ndarray | None,
     scale: float | None,
     mask_filter_value: float | None,
     unidirectional: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The attention of Q, K and V that lie side by side, and the keys and values it saw."""
+    sizes: Sequence[int] | None = None,
+    attention_bias: np.ndarray | None = None,
+) -> Any:
+    """The attention of Q, K and V side by side, and present if the node has that output."""
     total = projected.shape[-1]
     sizes = [total // 3] * 3 if sizes is None else list(sizes)
     if len(sizes) != 3 or sum(sizes) != total or sizes[0] != sizes[1]:
@@ -166,15 +165,14 @@ def _self_attention(
     mask = _make_mask(mask_index, q, k, mask_filter_value)
     past_length = _past_length(past) if unidirectional else None
     y, _ = _attend(q, k, v, attention_bias, mask, scale, past_length)
-    return y, k, v
-
-
-def _stack_present(k: np.ndarray, v: np.ndarray) -> np.ndarray:
+    y = y.astype(dtype, copy=False)
+    if n_outputs < 2:
+        return y
     if k.shape != v.shape:
         raise ValueError(
             f"keys {k.shape} and values {v.shape} should have the same shape for present"
         )
-    return np.stack([k, v])
+    return y, np.stack([k, v]).astype(dtype, copy=False)
 
 
 @op("MultiHeadAttention", since=1, domain=DOMAIN)
