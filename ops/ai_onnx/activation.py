@@ -336,7 +336,8 @@ def hardmax_flattened(x: np.ndarray, *, axis: int = 1) -> np.ndarray:
 
 
 def cost_of_softmax(copies: float, per_line: int, flattened: bool = False) -> Rule:
-    """So many copies, and numbers for each line along the axis."""
+    """The rule for ``copies`` arrays of x's size and ``per_line`` numbers for each line of the
+    axis."""
 
     def rule(x: np.ndarray, *, axis: int = 1 if flattened else -1, **_: Any) -> Cost:
         before = x.shape[: normalize_axis(axis, x.ndim)]

@@ -106,7 +106,7 @@ def _check_divisor(divisor: np.ndarray, operator: str) -> None:
 
 @div.cost
 def cost_of_div(a: np.ndarray, b: np.ndarray, **_: Any) -> Cost:
-    """Integers take the quotient, the product that it is compared with, and four masks."""
+    """Integers need the quotient, its product with b to compare with a, and four masks."""
     if a.dtype.kind in "iu":
         return elementwise(2 + 4 / a.dtype.itemsize, per_element=200)(a, b)
     return elementwise()(a, b)
@@ -152,7 +152,7 @@ def _integer_power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 @power.cost
 def cost_of_power(x: np.ndarray, y: np.ndarray, **_: Any) -> Cost:
-    """Powers of integers are of 64 bits, as are those of which only the exponent is."""
+    """Integers are raised to powers in 64 bits."""
     count = size(broadcast([x.shape, y.shape]))
     if x.dtype.kind in "iu":
         return Cost(count * (24 + 2 * x.dtype.itemsize), 150 * count)
@@ -221,8 +221,8 @@ def _check_inputs(inputs: tuple[np.ndarray, ...], operator: str) -> None:
 
 
 def cost_of_variadic(*data_0: np.ndarray, **_: Any) -> Cost:
-    """The result so far and the next; of a mean, the sum and its quotient. Sums of short floats
-    are in float32."""
+    """The result so far and the next one; for a mean, the sum and its quotient. Short floats are
+    added up in float32."""
     count, first = size(broadcast(x.shape for x in data_0)), data_0[0]
     widest = max((wide_copies(x) for x in data_0), default=0)
     item = first.dtype.itemsize

@@ -182,8 +182,8 @@ def cost_of_attention(
     kv_num_heads: int | None = None,
     **__: Any,
 ) -> Cost:
-    """Q and K scaled; keys and values with the past before them; the scores as they become softmax,
-    up to six at once, and the mask of these."""
+    """Q and K scaled; keys and values with the past ones; up to six arrays of scores, and the
+    mask."""
     item = wide_itemsize(q.dtype)
     cached = sum(x.size for x in (k, v, past_key, past_value) if x is not None)
     heads = q.shape[1] if q.ndim == 4 else q_num_heads or 0
@@ -261,8 +261,8 @@ def _apply_subgraph(x: np.ndarray, modifier: Any, name: str) -> np.ndarray:
 def cost_of_flex_attention(
     q: np.ndarray, k: np.ndarray, v: np.ndarray, *, softmax_precision: int | None = None, **_: Any
 ) -> Cost:
-    """Keys and values repeated for the heads that share them, in the precision and in a wide one;
-    the scores and their softmax."""
+    """Keys and values repeated for the heads that share them, in two precisions; the scores and
+    their softmax."""
     shared = q.shape[1] // max(k.shape[1], 1)
     scores = size(q.shape[:3]) * k.shape[2]
     y = size(q.shape[:3]) * v.shape[3]
@@ -331,7 +331,7 @@ def rotary_embedding(
 
 @rotary_embedding.cost
 def cost_of_rotary_embedding(x: np.ndarray, *others: np.ndarray | None, **_: Any) -> Cost:
-    """The result, once more with its heads together; halves of it; the caches' rows for each."""
+    """The result, and a copy with joined heads; halves of it; the rows of the caches."""
     item = wide_itemsize(x.dtype)
     memory = wide_copies(x, *others[:2]) + item * 4 * x.size
     return Cost(memory + (x.nbytes if wide_copies(x) else 0), PER_ELEMENT * x.size)

@@ -119,7 +119,7 @@ def _normalize_by_batch(
     epsilon: float,
     momentum: float,
 ) -> tuple[np.ndarray, ...]:
-    """y by the statistics of x, running mean and variance, and the statistics of x."""
+    """y by the statistics of x, the running mean and variance, and the statistics of x."""
     current_mean, current_var = _batch_statistics(x, scale.ndim)
     y = _normalize_by_channel(x, scale, b, current_mean, current_var, epsilon)
     return (
@@ -139,7 +139,7 @@ def _normalize_by_channel(
     var: np.ndarray,
     epsilon: float,
 ) -> np.ndarray:
-    """As x·factor + shift, which passes over x twice only."""
+    """y as x·factor + shift, which needs only two passes over x."""
     parameters = [wide(parameter).astype(np.float64) for parameter in (scale, b, mean, var)]
     wide_scale, wide_b, wide_mean, wide_var = parameters
     for parameter in parameters[1:]:
@@ -157,7 +157,7 @@ def _normalize_by_channel(
 
 
 def _batch_statistics(x: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance over all axes but the ``rank`` ones from 1 on."""
+    """Mean and variance over all axes except the ``rank`` axes from 1 on."""
     x = wide(x)
     if x.ndim == 0:
         raise ValueError("a scalar has no channels to normalize")
@@ -184,8 +184,7 @@ def cost_of_batch_normalization(
     n_outputs: int = 1,
     **_: Any,
 ) -> Cost:
-    """y, and in training the deviations and squares that give the variance; the parameters in
-    double and float, a few times over."""
+    """y; in training the deviations and their squares; the parameters in double and in float."""
     copies = 1 if is_test else 2
     memory = copies * wide_itemsize(x.dtype) * x.size + 80 * sum(p.size for p in parameters)
     rounded = x.nbytes if wide_copies(x) else 0

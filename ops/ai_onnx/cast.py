@@ -230,14 +230,14 @@ def _map_elements(function, x: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def _formatter(dtype: np.dtype):
-    """The function that writes a number of this type."""
+    """The function that writes a number of this type as text."""
     if dtype.kind == "f":
         return _format_float
     return lambda value: str(int(value))  # of a bool too: 1 or 0, as ONNX Runtime writes it
 
 
 def _format_float(value: np.floating) -> str:
-    """The fewest digits that read back as the same number, and no exponent."""
+    """The shortest decimal notation that reads back as the same number, without exponent."""
     if np.isnan(value):
         return "NaN"
     if np.isinf(value):
@@ -260,7 +260,7 @@ def _parse_strings(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def _parse_float(text: str) -> float:
-    """Plain or scientific notation; INF, +INF, -INF and NaN in any case."""
+    """Read plain or scientific notation; INF, +INF, -INF and NaN in any case."""
     try:
         if "_" not in text:  # which Python would accept
             return float(text)
@@ -270,7 +270,7 @@ def _parse_float(text: str) -> float:
 
 
 def _parse_int(text: str) -> int:
-    """An integer, or a decimal number without its fraction ("100.5" is 100)."""
+    """Read an integer, or a decimal number without its fraction ("100.5" is 100)."""
     try:
         if "_" not in text:
             return int(text)
@@ -283,7 +283,7 @@ def _parse_int(text: str) -> int:
 
 
 def _parse_bool(text: str) -> bool:
-    """A number that isn't 0, or "true", or "false", in any case."""
+    """Read a number (true unless it is 0), or "true" or "false" in any case."""
     word = text.strip().lower()
     return word == "true" or (word != "false" and _parse_float(text) != 0)
 

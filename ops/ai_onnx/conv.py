@@ -116,7 +116,7 @@ def cost_of_conv(
     kernel_shape: Sequence[int] | None = None,
     **attributes: Any,
 ) -> Cost:
-    """x in its padding, the weights in another order, the result, and blocks of columns."""
+    """x with its padding, the weights laid out again, the result, and blocks of columns."""
     axes = axes_of(x.shape[2:], w.shape[2:], **attributes)
     work = working_dtype(w.dtype)
     windows = size(axis.windows for axis in axes)
@@ -263,7 +263,7 @@ def _windows_per_block(axes: Sequence[Axis], nbytes: int) -> int:
 
 
 def _make_gather(dtype: np.dtype) -> Callable[[np.ndarray, tuple[int, ...]], np.ndarray]:
-    """A reshape that copies, if it must, into the same buffer each time (a fresh one is slow)."""
+    """A reshape that, where it must copy, reuses one buffer, since a fresh one is slow."""
     buffer = np.empty(0, dtype)
 
     def gather(windows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -317,7 +317,7 @@ def _join_windows(windows: np.ndarray, count: int) -> tuple[np.ndarray, tuple[li
 
 
 def _windows_per_run(axis: Axis, channels: int) -> int:
-    """How many neighbouring windows to take as one run: a divisor of their number."""
+    """The number of neighbouring windows to process as one run: a divisor of their number."""
     if axis.stride > 1 or axis.windows == 0:
         return 1
     most = max(1, min(axis.windows, 2048 // channels))

@@ -175,8 +175,8 @@ def cost_of_conv_transpose(
     kernel_shape: Sequence[int] | None = None,
     **windows: Any,
 ) -> Cost:
-    """The result, the products of one tap, twice, and the weights tap by tap. (A bound one has all
-    taps of a part of the result together, which is what the result is counted twice for.)"""
+    """The result, the products of one tap, twice, and the weights by tap. The result counts twice
+    because the bound form computes all taps of a part of the result together."""
     axes = transposed_axes(x.shape[2:], w.shape[2:], **windows)
     work = working_dtype(w.dtype)
     outputs = w.shape[1] * group

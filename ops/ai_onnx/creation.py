@@ -139,7 +139,7 @@ def _make_range(start: np.ndarray, limit: np.ndarray, delta: np.ndarray) -> np.n
 def cost_of_range(
     start: np.ndarray, limit: np.ndarray, delta: np.ndarray, *, stash_type: int = 1
 ) -> Cost:
-    """The places in 64 bits, then in the dtype of the result."""
+    """The indices in 64 bits, then in the dtype of the result."""
     count = _count_range(start, limit, delta)
     if element_type(start.dtype).name in ("float16", "bfloat16"):
         wide = numpy_dtype(stash_type)
@@ -210,7 +210,7 @@ def _one_hot(indices: np.ndarray, depth: int, values: np.ndarray, axis: int) -> 
 @one_hot.cost
 @one_hot_9.cost
 def cost_of_one_hot(indices: np.ndarray, depth: np.ndarray, values: np.ndarray, **_: Any) -> Cost:
-    """The indices, counted from the front; the classes; where both are equal; the result."""
+    """The indices as non-negative ones; the classes; where both are equal; the result."""
     classes = max(as_int(depth, "depth"), 0)
     count = indices.size * classes
     return Cost(25 * indices.size + 8 * classes + (1 + values.itemsize) * count, 10 * count)
@@ -220,8 +220,8 @@ def cost_of_one_hot(indices: np.ndarray, depth: np.ndarray, values: np.ndarray, 
 
 
 def _get_generator(seed: float | None, rng: np.random.Generator) -> np.random.Generator:
-    """The session's generator, or one of its own for a node that has a seed: same seed, same
-    numbers, at each call."""
+    """The session's generator, or for a node with a seed a new one, so that the same seed yields
+    the same numbers at each call."""
     if seed is None:
         return rng
     return np.random.default_rng(int(np.float64(seed).view(np.uint64)))

@@ -93,8 +93,8 @@ def cost_of_dropout_1(data: np.ndarray, *, is_test: int = 0, **_: Any) -> Cost:
 
 
 def _cost_of_training(data: np.ndarray) -> Cost:
-    """Chances in double, the mask (of the dtype of data before opset 7), data, data scaled, and
-    the choice of both."""
+    """Random numbers in double, the mask (in data's dtype before opset 7), data scaled, the
+    result."""
     item = wide_itemsize(data.dtype)
     return Cost((9 + 2 * item + 2 * data.itemsize) * data.size + wide_copies(data), 60 * data.size)
 

@@ -111,8 +111,8 @@ def cost_of_resize(
 
 
 def _cost_of_plan(x: np.ndarray, plan: dict[int, Axis], support: int, antialias: int) -> Cost:
-    """Axis after axis: what there is and what it becomes; interpolated, also the taps with their
-    weights, and one tap of all results or the matrix. Integers are interpolated in double."""
+    """For one axis after the other, the input and output; to interpolate, also taps, weights and
+    one product for all results, or a matrix. Integers are interpolated in double."""
     item = x.itemsize
     if support:
         item = 8 if x.dtype.kind in "iu" else wide_itemsize(x.dtype)

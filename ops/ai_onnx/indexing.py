@@ -213,11 +213,8 @@ def _take(x: np.ndarray, indices: np.ndarray) -> np.ndarray:
 
 
 def _select_top_k(keys: np.ndarray, k: int, largest: int) -> np.ndarray:
-    """The indices, ascending, of the k elements to be sorted: linear time instead of a full sort.
-
-    They are all that are better than the k-th, and as many equal to it as there is room for, from
-    the lowest index on.
-    """
+    """The indices, ascending, of the k elements to be sorted: all that are better than the k-th,
+    and the first of those equal to it. Takes linear time instead of a full sort."""
     size = keys.shape[-1]
     kth = size - k if largest else k - 1
     limit = np.partition(keys, kth, axis=-1)[..., kth : kth + 1]
@@ -239,8 +236,7 @@ def _select_top_k(keys: np.ndarray, k: int, largest: int) -> np.ndarray:
 @top_k_10.cost
 @top_k_1.cost
 def cost_of_top_k(x: np.ndarray, k: Any = None, *, axis: int = -1, **_: Any) -> Cost:
-    """Keys that can be sorted; their order, twice, or a partition, counts and masks; the first of
-    these, with their indices."""
+    """Sortable keys; their order, twice, or a partition, counts and masks; the results."""
     axis = normalize_axis(axis, x.ndim)
     chosen = along(x, axis) * as_int(np.asarray(k), "K")
     keys = 4 * x.size if x.dtype.kind == "V" else 0
@@ -263,8 +259,8 @@ def non_zero(x):
 
 @non_zero.cost
 def cost_of_non_zero(x: np.ndarray) -> Cost:
-    """The indices, twice, of as many elements as are counted: that takes far less than to list
-    them. Of strings all may be."""
+    """The indices of the nonzero elements, twice. Counting them takes far less than listing them;
+    for strings, all elements are assumed."""
     count = x.size if x.dtype.kind == "O" else int(np.count_nonzero(x))
     work = 20 * x.size + 30 * max(x.ndim, 1) * count + texts_work(x)
     return Cost(16 * x.ndim * count + 2 * x.size, work)
@@ -342,8 +338,8 @@ def _find_unique(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @unique.cost
 def cost_of_unique(x: np.ndarray, *, axis: int | None = None, **_: Any) -> Cost:
-    """The elements sorted, with where they were and are; rows are sorted by numbers that stand for
-    their elements."""
+    """The elements sorted, with their indices both ways; rows are sorted by ranks of their
+    elements."""
     rows = x.size if axis is None or x.ndim == 1 else x.shape[normalize_axis(axis, x.ndim)]
     each = 2 * x.itemsize + (40 if rows == x.size else 64)
     rounds = 1 + x.size.bit_length()
@@ -377,7 +373,7 @@ def reverse_sequence(input, sequence_lens, *, batch_axis=1, time_axis=0):
 
 @reverse_sequence.cost
 def cost_of_reverse_sequence(input: np.ndarray, *_: Any, **__: Any) -> Cost:
-    """The result; for each step of each sequence its place, on the way to which there are two."""
+    """The result; and for each step of each sequence its index, with two temporary arrays."""
     return Cost(input.nbytes + 26 * size(input.shape[:2]), 40 * input.size)
 
 

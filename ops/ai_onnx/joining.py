@@ -144,7 +144,7 @@ def cost_of_split(
 
 
 def cost_of_views(input: np.ndarray, count: int) -> Cost:
-    """A view for each part, and its length and end as numbers of Python's."""
+    """A view for each part, and its length and end as Python integers."""
     return Cost((PER_ARRAY + 96 + 16 * input.ndim) * count, 2 * PER_ITEM * count)
 
 

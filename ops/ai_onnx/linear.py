@@ -130,7 +130,7 @@ def cost_of_gemm(
     transB: int = 0,
     **_: Any,
 ) -> Cost:
-    """The product, and it and C scaled; integers are scaled in double."""
+    """The product, scaled, and C, scaled; integers are scaled in double."""
     cost = cost_of_matmul(a.T if transA else a, b.T if transB else b)
     count = size(product_shape(a.shape[:: -1 if transA else 1], b.shape[:: -1 if transB else 1]))
     scaled = wide_itemsize(a.dtype) if a.dtype.kind not in "iu" else 8 + a.itemsize
@@ -218,7 +218,7 @@ def _parse_equation(equation: str, ranks: Sequence[int]) -> tuple[list[str], str
 
 @det.cost
 def cost_of_det(x: np.ndarray) -> Cost:
-    """A matrix at a time is copied and factorized."""
+    """One matrix at a time is copied and factorized."""
     rows = x.shape[-1]
     matrices = math.prod(x.shape[:-2])
     item = wide_itemsize(x.dtype)

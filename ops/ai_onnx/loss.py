@@ -72,14 +72,14 @@ def softmax_cross_entropy_loss(
 
 @negative_log_likelihood_loss.cost
 def cost_of_loss(input: np.ndarray, target: np.ndarray, *_: Any, **__: Any) -> Cost:
-    """Of each target its place, its share and its loss, twice over, and masks."""
+    """For each target its class, weight and loss, twice, and masks."""
     item = wide_itemsize(input.dtype)
     return Cost(wide_copies(input) + (40 + 5 * item) * target.size, 100 * target.size)
 
 
 @softmax_cross_entropy_loss.cost
 def cost_of_cross_entropy(scores: np.ndarray, labels: np.ndarray, *_: Any, **__: Any) -> Cost:
-    """Scores less the largest of each, their powers, and the logarithms that are a result."""
+    """The shifted scores, their exponentials, and the log-probabilities, which are a result."""
     item = wide_itemsize(scores.dtype)
     memory = wide_copies(scores) + 2 * item * scores.size + (40 + 9 * item) * labels.size
     rounded = scores.nbytes if wide_copies(scores) else 0

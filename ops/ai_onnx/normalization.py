@@ -221,8 +221,8 @@ def _scale_and_shift(normalized: np.ndarray, scale: np.ndarray, b: np.ndarray | 
 def cost_of_moments(
     x: np.ndarray, stash: np.dtype, item: int, *parameters: np.ndarray | None
 ) -> Cost:
-    """x in the dtype to stash and in a wide one, its deviations (twice, if their lines aren't runs
-    of memory), the results of ``item`` bytes each and of every line a few numbers."""
+    """x in the stash type and in a wide one, its deviations (twice, if their lines aren't
+    contiguous), the results of ``item`` bytes each, and a few numbers for each line."""
     wide_item = wide_itemsize(stash)
     converted = cast_copies(stash, x) + (4 * x.size if wide_item != stash.itemsize else 0)
     deviations = wide_item * x.size + (0 if x.flags.c_contiguous else 2 * wide_item * x.size)
@@ -276,7 +276,7 @@ def cost_of_instance_normalization(
 def cost_of_rms_normalization(
     x: np.ndarray, scale: np.ndarray, *, axis: int = -1, stash_type: int = 1, **_: Any
 ) -> Cost:
-    """x stashed, its squares or what it is after the division, and that rounded twice."""
+    """x in the stash type, its squares or quotients, and these rounded twice."""
     stash = _stash_dtype(stash_type)
     item = wide_itemsize(stash)
     converted = cast_copies(stash, x) + (4 * x.size if item != stash.itemsize else 0)
@@ -350,7 +350,7 @@ lp_normalization.cost(elementwise(4, widened=True))
 
 @lrn.cost
 def cost_of_lrn(x: np.ndarray, *, size: int, **_: Any) -> Cost:
-    """Squares, their sum, what is divided by, its power, and one array on the way there."""
+    """The squares, their sum, the divisor, its power, and one temporary array."""
     passes = min(max(size, 0), 2 * x.shape[1] + 1)
     cost = elementwise(5, widened=True)(x)
     return Cost(cost.memory, (150 + 5 * passes) * x.size + 10_000 * passes)

@@ -69,7 +69,7 @@ def _lowest_value(dtype: np.dtype) -> Any:
 def _reduce_windows(
     ufunc: np.ufunc, x: np.ndarray, axes: Sequence[Axis], nothing: Any
 ) -> np.ndarray:
-    """``ufunc`` over all taps of all windows; ``nothing`` is its value for none."""
+    """``ufunc`` over all taps of all windows; ``nothing`` is its value for no taps."""
     if x.nbytes <= BLOCK_BYTES or len(x) < 2:
         return _reduce_axes(ufunc, x, axes, nothing)
     # A few samples at a time, so that what lies between the axes stays in the cache.
@@ -281,7 +281,8 @@ def cost_of_pool(
     _mean: bool = False,
     **windows: Any,
 ) -> Cost:
-    """``_powers``: the number of copies of x that are powers of it; ``_mean``: sums are divided."""
+    """``_powers``: the number of copies of x for its powers; ``_mean``: sums are divided by
+    counts."""
     axes = pool_axes(x, kernel_shape, **windows)
     summed = bool(_powers) or _mean
     item = working_dtype(x.dtype).itemsize if summed else x.itemsize
@@ -310,7 +311,7 @@ lp_pool_1.cost(functools.partial(cost_of_pool, _powers=2))
 @global_average_pool.cost
 @global_max_pool.cost
 def cost_of_global_pool(x: np.ndarray) -> Cost:
-    """Sums in float and means; NumPy needs no more for maxima."""
+    """Sums in float, and means; maxima need no more."""
     item = working_dtype(x.dtype).itemsize
     return Cost((2 * item + x.itemsize) * math.prod(x.shape[:2]), 100 * x.size)
 
@@ -433,8 +434,8 @@ def _grid_cells(start: float, last: float, count: int, size: int) -> list[slice]
 def cost_of_max_roi_pool(
     x: np.ndarray, rois: np.ndarray, *, pooled_shape: Sequence[int], **_: Any
 ) -> Cost:
-    """A call for each cell. Cells touch, so that a pixel may be in two of them, and a cell of
-    less than a pixel takes two; a cell at a time may be copied."""
+    """A call for each cell. Cells touch, so that two of them may read the same pixel; one cell at a
+    time may be copied."""
     rows, columns = (max(0, int(n)) for n in pooled_shape)
     regions, channels = len(rois), x.shape[1]
     pixels = channels * (x.shape[2] + 2 * rows) * (x.shape[3] + 2 * columns)

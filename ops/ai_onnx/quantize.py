@@ -229,8 +229,8 @@ def q_linear_conv(
 def _saturate(
     quotient: np.ndarray, zero_point: np.ndarray, dtype: np.dtype, saturate: int = 1
 ) -> np.ndarray:
-    """The quotient plus the zero point as a small type, rounded and kept within its range. The
-    quotient is overwritten."""
+    """The quotient plus the zero point in a small type, rounded and clipped to its range.
+    Overwrites the quotient."""
     element = element_type(dtype).name
     if element in _SMALL_FLOATS:
         shifted = np.asarray(quotient + zero_point.astype(quotient.dtype))
@@ -243,7 +243,7 @@ def _saturate(
 
 
 def _division_dtype(dtype: np.dtype) -> np.dtype:
-    """What to divide in: the type of the scale, if it is one that can hold a quotient."""
+    """The dtype to divide in: the type of the scale, if it can hold a quotient."""
     if element_type(dtype).name == "float8e8m0":
         return np.dtype(np.float32)
     return np.dtype(np.float64) if dtype.kind in "iu" else dtype
@@ -293,7 +293,7 @@ def _broadcast_scale(
 def _integer_product(
     a: np.ndarray, a_zero_point: np.ndarray | None, b: np.ndarray, b_zero_point: np.ndarray | None
 ) -> np.ndarray:
-    """The matrix product of both less their zero points: exact in float64, which has a GEMM."""
+    """The matrix product of both minus their zero points: exact in float64, which has a GEMM."""
     if not a.ndim or not b.ndim or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         raise ValueError(f"can't multiply matrices of shapes {a.shape} and {b.shape}")
     shifted_a, shifted_b = a.astype(np.float64), b.astype(np.float64)
@@ -344,7 +344,7 @@ def _per_channel(name: str, value: np.ndarray | None, w: np.ndarray) -> np.ndarr
 
 
 def _cost_of_blocks(x: np.ndarray, scale: np.ndarray, *zero_points: Any) -> int:
-    """Bytes of a scale and zero point for each element, as they are and in float."""
+    """Bytes of the scale and zero point of each element, as they are and in float."""
     if scale.ndim != x.ndim or x.ndim < 2:
         return 32 * scale.size
     given = [value for value in (scale, *zero_points) if value is not None]
@@ -363,8 +363,8 @@ def cost_of_quantize_linear(
     precision: int = 0,
     **_: Any,
 ) -> Cost:
-    """x in the dtype to divide in, the quotient in a wide one, and that in the small one; small
-    floats are rounded by way of a few arrays more."""
+    """x in the dtype to divide in, the quotient in a wide dtype, and the result; small floats need
+    a few more arrays to round."""
     dtype = np.dtype(np.uint8) if y_zero_point is None else y_zero_point.dtype
     if output_dtype:
         dtype = numpy_dtype(output_dtype)

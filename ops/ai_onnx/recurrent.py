@@ -278,7 +278,7 @@ def _make_ways(
     reversals: Sequence[bool],
     apart: int = 0,
 ) -> list[Way]:
-    """For each direction what its steps need. The last ``apart`` of Rb aren't added to Wb."""
+    """The weights and functions of each direction. The last ``apart`` of Rb aren't added to Wb."""
     if p is not None:
         expect("P", p, (len(w), 3 * r.shape[2]))
     dtype, count = working_dtype(w.dtype), len(functions) // len(reversals)
@@ -345,7 +345,7 @@ _ACTIVATIONS: dict[str, tuple[Callable[..., np.ndarray], tuple[str, ...]]] = {
 def _activation_names(
     activations: Sequence[str] | None, defaults: Sequence[str], directions: int
 ) -> Sequence[str]:
-    """The names of the activation functions, those of one direction after the other's."""
+    """The names of the activation functions, one direction after the other."""
     # RNN's default in the spec is for two directions, and serves one, too
     if not activations or (len(defaults) == 1 and [*activations] == ["Tanh", "Tanh"]):
         return [*defaults] * directions
@@ -376,7 +376,8 @@ def _activation_functions(
 
 
 def _make_clamp(clip: float | None) -> Activation:
-    """Bounds what goes into an activation function to [-clip, clip], if at all."""
+    """The function that clips the argument of an activation function to [-clip, clip], if at
+    all."""
     if clip is None:
         return lambda v: v
     if clip <= 0:
@@ -404,8 +405,8 @@ def _add_binder(
     layout: int = 0,
     **_: Any,
 ) -> Callable[..., Any]:
-    """``apply``, with its fast form if the layer is one of those most used: ``cells`` has them by
-    their activation functions."""
+    """``apply`` with its fast form if the layer is a usual one; ``cells`` maps activation functions
+    to the fast form's cells."""
     reversals = _find_reversals(w, r, b, gates, direction, hidden_size)
     usual = w.dtype == r.dtype == working_dtype(w.dtype)
     if cells and usual and clip is None and not input_forget and not layout:
@@ -418,10 +419,8 @@ def _add_binder(
 
 
 def _look_up_embedding(x: np.ndarray, table: np.ndarray | None) -> np.ndarray:
-    """The rows of a table that x names by their numbers; x itself without a table.
-
-    ``_table`` is what the rewrite ``lift_embedding`` hands to a layer whose inputs are such rows.
-    """
+    """The rows of ``table`` at the indices x; x itself without a table. The rewrite
+    ``lift_embedding`` passes ``_table`` to a layer whose inputs are embeddings."""
     return x if table is None else table[x]
 
 

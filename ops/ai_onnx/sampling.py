@@ -158,9 +158,8 @@ def cost_of_grid_sample(x: np.ndarray, grid: np.ndarray, *, mode: str = "linear"
 
 
 def _cost_of_reading(x: np.ndarray, places: int, rank: int, support: int, item: int) -> Cost:
-    """The pixels, channels last; the places along each axis, and as many near them, with their
-    shares, as there are taps; what has been read so far, and what is read for one tap of each axis.
-    """
+    """The pixels, channels last; the coordinates along each axis, and for each tap an index and a
+    weight; the sum so far, and the pixels of one tap of each axis."""
     taps = 2 * support
     corners = max(taps, 1) ** rank
     coordinates = (40 + 40 * taps + 40) * rank * places
@@ -297,14 +296,15 @@ def roi_align_10(x, rois, batch_indices, **attributes):
 
 
 def _bin_points(start: float, length: float, bins: int, ratio: int) -> np.ndarray:
-    """(bins, points) places, evenly spread within bins of this length."""
+    """Coordinates (bins, points), evenly spread within bins of this length."""
     points = ratio if ratio > 0 else max(0, int(np.ceil(length)))
     steps = (np.arange(points) + 0.5) / max(points, 1)
     return start + (np.arange(bins)[:, None] + steps) * length
 
 
 def _neighbours(places: np.ndarray, length: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The pixels on both sides of each place and their shares; none more than a pixel outside."""
+    """The pixels on both sides of each coordinate and their weights; 0 more than a pixel
+    outside."""
     place = places.reshape(-1)
     is_inside = (place >= -1) & (place <= length)
     place = place.clip(0, length - 1)
@@ -329,8 +329,8 @@ def cost_of_roi_align(
     spatial_scale: float = 1.0,
     **_: Any,
 ) -> Cost:
-    """The result; the planes, channels last; and the points of one region, and of the one before:
-    what they have of the four pixels around them so far, and of the next."""
+    """The result; the planes, channels last; and the points of one region and of the one before:
+    the sum over their four pixels so far, and the next pixel."""
     item, channels = wide_itemsize(x.dtype), x.shape[1]
     bins = max(output_height, 0), max(output_width, 0)
 
@@ -433,7 +433,7 @@ def cost_of_deform_conv(
     strides: Sequence[int] | None = None,
     **_: Any,
 ) -> Cost:
-    """What is read for each tap of each window, and the product of that with the weights."""
+    """The pixels read for each tap of each window, and their product with the weights."""
     axes = axes_of(x.shape[2:], w.shape[2:], strides=strides, dilations=dilations, pads=pads)
     windows = size(axis.windows for axis in axes)
     places = len(x) * offset_group * size(w.shape[2:]) * windows

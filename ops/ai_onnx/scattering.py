@@ -140,8 +140,8 @@ def cost_of_scatter(
     reduction: str = "none",
     **_: Any,
 ) -> Cost:
-    """A copy of data; places from the front, times their strides, added up; updates in a row, and
-    once more where what they change is looked up."""
+    """A copy of data; non-negative indices, times their strides, added up; the updates, and a copy
+    of them to look up what they change."""
     memory = data.nbytes + 33 * indices.size + reshaped(updates)
     each = 40 if reduction == "none" else 400
     return Cost(memory, CHEAP * data.size + 60 * indices.size + each * updates.size)

@@ -71,7 +71,7 @@ def sequence_erase(input_sequence, position=None):
 
 
 def _to_index(position: np.ndarray, n: int, last: int) -> int:
-    """``position`` from the front, when it is within [-n, last]."""
+    """``position`` as a non-negative index; ValueError unless it is within [-n, last]."""
     place = as_int(position, "position")
     if not -n <= place <= last:
         raise ValueError(f"position {place} is out of range for a sequence of {n} tensors")

@@ -99,7 +99,7 @@ def cost_of_dft_17(
     onesided: int = 0,
     **_: Any,
 ) -> Cost:
-    """The complex numbers, at both ends and laid out for the transform, and their parts."""
+    """The complex numbers before and after, laid out for the transform, and their parts."""
     axis = normalize_axis(axis, input.ndim)
     n = input.shape[axis]
     length = 2 * n if dft_length is None and onesided and inverse else n
@@ -212,7 +212,7 @@ def _cosine_window(
 @hamming_window.cost
 @blackman_window.cost
 def cost_of_window(size: np.ndarray, **_: Any) -> Cost:
-    """Places, angles and cosines in double, and what has been added up."""
+    """Indices, angles and cosines in double, and their sum."""
     count = max(as_int(size, "size"), 0)
     return Cost(64 * count, 200 * count)
 

@@ -22,7 +22,7 @@ def string_concat(x, y):
 
 @string_concat.cost
 def cost_of_string_concat(x: np.ndarray, y: np.ndarray) -> Cost:
-    """The texts of both, as often as they are broadcast."""
+    """The texts of both, repeated as they are broadcast."""
     count = size(broadcast([x.shape, y.shape]))
     given = [texts(x), texts(y)]
     per_element = sum(sum(map(len, found)) / max(1, len(found)) for found in given)
@@ -65,8 +65,7 @@ def _split_at_spaces(text: str, most: int) -> list[str]:
 def cost_of_string_split(
     x: np.ndarray, *, delimiter: str | None = None, maxsplit: int | None = None
 ) -> Cost:
-    """The parts, and as many places for each text as the one with most parts has; they can't be
-    more than there are delimiters."""
+    """The parts, at most one more than there are delimiters, padded to the longest row."""
     found = texts(x)
 
     def parts(text: str) -> int:
@@ -115,7 +114,7 @@ def _lower(text: str) -> str:
 def cost_of_string_normalizer(
     x: np.ndarray, *, stopwords: Sequence[str] | None = None, **_: Any
 ) -> Cost:
-    """The words, and those of the stop words that they are compared with; letter by letter."""
+    """The words and the stop words to compare them with, letter by letter."""
     found = [*texts(x), *(stopwords or ())]
     characters, longest = sum(map(len, found)), max(map(len, found), default=0)
     memory = (PER_STRING + 40) * len(found) + 2 * width(found) * characters + 96 * longest
@@ -233,8 +232,8 @@ def cost_of_tfidf_vectorizer(
     pool_strings: Sequence[str] | None = None,
     **_: Any,
 ) -> Cost:
-    """The pool as a dictionary; rows as lists; a count for each n-gram in each row, up to three
-    times, and the result."""
+    """The pool as a dictionary; rows as lists; up to three counts for each n-gram in each row, and
+    the result."""
     rows = len(x) if x.ndim == 2 else 1
     items = x.size // max(rows, 1)
     pool = len(pool_int64s or pool_strings or ())

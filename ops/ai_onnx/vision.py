@@ -72,7 +72,7 @@ def _is_missing(value: np.ndarray | None) -> bool:
 
 
 def _corners(boxes: np.ndarray, center_point_box: int) -> tuple[np.ndarray, np.ndarray]:
-    """The lower and the upper corner of each box, (2, B) both."""
+    """The lower and the upper corner of each box, each (2, B)."""
     first, second = boxes[:, :2].T, boxes[:, 2:].T
     if center_point_box:
         return first - second / 2, first + second / 2
@@ -80,7 +80,7 @@ def _corners(boxes: np.ndarray, center_point_box: int) -> tuple[np.ndarray, np.n
 
 
 def _suppress(low: np.ndarray, high: np.ndarray, most: int, overlap: np.float32) -> np.ndarray:
-    """The first boxes, in order, none of which overlaps one before it by more than ``overlap``."""
+    """The boxes, in order, none of which overlaps an earlier one by more than ``overlap``."""
     area = (high[0] - low[0]) * (high[1] - low[1])
 
     def overlaps_too_much(these: np.ndarray, those: np.ndarray) -> np.ndarray:
@@ -114,8 +114,8 @@ def cost_of_non_max_suppression(
     *_: Any,
     **__: Any,
 ) -> Cost:
-    """Of one class the boxes in order, and 64 of them with those that are kept; of all classes
-    those that are kept, as tuples and as the result."""
+    """For one class the boxes in order, and 64 of them compared with the selected ones; for all
+    classes the selected ones, as tuples and as the result."""
     given = max_output_boxes_per_class
     most = 0 if given is None or given.size == 0 else as_int(given, "max_output_boxes_per_class")
     count = boxes.shape[1]
@@ -171,7 +171,7 @@ def cost_of_col2im(
     block_shape: np.ndarray,
     **_: Any,
 ) -> Cost:
-    """The image; what is added for each tap is of the size of the columns of one."""
+    """The image, and the columns of one tap."""
     block = [max(n, 1) for n in as_ints(block_shape)]
     taps = size(block)
     cost = result((len(input), input.shape[1] // taps, *as_ints(image_shape)), input.dtype)
@@ -221,7 +221,7 @@ def _ignore_warnings() -> Iterator[None]:
 
 @image_decoder.cost
 def cost_of_image_decoder(encoded_stream: np.ndarray, **_: Any) -> Cost:
-    """The pixels as the file's header has it: as Pillow decodes and converts them, up to eight
+    """The pixels that the file's header announces: as Pillow decodes and converts them, up to eight
     bytes each, and as an array, copied from bytes."""
     try:
         from PIL import Image

@@ -127,7 +127,7 @@ def _translate_strings(
 
 
 def _choose_default(dtype: np.dtype, number: float, integer: int, string: str) -> Any:
-    """The default of the type that the values have."""
+    """The default that has the type of the values."""
     return {"O": string, "i": integer, "f": number}[dtype.kind]
 
 

@@ -82,7 +82,7 @@ def cast_map(
 
 
 def _as_array(given: Any) -> np.ndarray:
-    """A map's values; those of an empty one are floats, as is a Python float."""
+    """A map's values; float32 for an empty map and for Python floats."""
     values = list(given)
     if values and isinstance(values[0], str):
         return np.array(values, object)

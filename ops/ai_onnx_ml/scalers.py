@@ -133,7 +133,7 @@ def array_feature_extractor(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 @scaler.cost
 @normalizer.cost
 def cost_of_scaler(x: np.ndarray, **_: Any) -> Cost:
-    """x and two more of its size, in double unless it is float; and the result in float."""
+    """x and two more arrays of its size, in double unless it is float; the result in float."""
     each = 14 if x.dtype == np.float32 else 32
     return Cost(each * x.size + 32 * size(x.shape[:1]), 60 * x.size)
 

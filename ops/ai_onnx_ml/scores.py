@@ -82,8 +82,8 @@ def check_same_length(**arrays: Sequence[object] | np.ndarray | None) -> None:
 
 
 def cost_of_scores(x: np.ndarray, count: int, columns: int, post_transform: str) -> Cost:
-    """Samples, in double unless they are float; labels; the scores of each (or of two classes, if
-    there is one), and their transforms."""
+    """Samples, in double unless they are float; labels; the scores (of two classes, if there is one
+    column), and their transforms."""
     item, samples = (4, 0) if x.dtype == np.float32 else (8, 8 * x.size)
     scores = count * max(columns, 2)
     copies = 1 if post_transform == "NONE" and columns > 1 else 5

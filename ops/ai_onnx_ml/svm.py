@@ -135,8 +135,8 @@ def svm_classifier(
 def _decisions(
     kernel: np.ndarray, table: np.ndarray, counts: Sequence[int], pairs: list[tuple[int, int]]
 ) -> Iterator[np.ndarray]:
-    """For each pair of classes Σ coefficient·K. The coefficients of the vectors of class i against
-    the other classes, in their order, are the rows of ``table``, as libsvm has them."""
+    """For each pair of classes Σ coefficient·K. The rows of ``table`` are the coefficients of the
+    vectors of a class against each other class, in order, as in libsvm."""
     ends = np.cumsum(counts)
     of = [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
     for i, j in pairs:
@@ -249,8 +249,8 @@ def cost_of_svm(
     classlabels_strings: Sequence[str] | None = None,
     **_: Any,
 ) -> Cost:
-    """The kernel of all samples and vectors, of RBF by way of three in double; of each pair of
-    classes its decision, and a matrix of them for each sample where they become probabilities."""
+    """The kernel of all samples and vectors, for RBF with three temporary arrays in double; the
+    decision of each pair of classes, and for probabilities a matrix for each sample."""
     count, features = (len(x), x.shape[1]) if x.ndim == 2 else (1, x.size)
     numbers = len(support_vectors or ()) + len(coefficients or ())
     vectors = len(support_vectors or ()) // max(features, 1)

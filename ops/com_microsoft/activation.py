@@ -56,7 +56,7 @@ def bias_split_gelu(x, bias):
 
 
 def _check_bias(bias, x):
-    """The bias, if it has one value for each place of the last axis."""
+    """The bias; ValueError unless it has one value for each index of the last axis."""
     check_same_dtype(x, bias)
     if bias.shape != x.shape[-1:]:
         raise ValueError(f"bias {bias.shape} should be {x.shape[-1:]} for x of {x.shape}")

@@ -228,7 +228,7 @@ def _unpack_query_key_value(
     bias: np.ndarray | None,
     num_heads: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Q, K and V (B, N, ·, H), the bias added."""
+    """Q, K and V (B, N, ·, H), with the bias added."""
     packed = [x for x in (query, key) if x is not None and x.ndim == 5]
     if packed:
         parts = 3 if packed[0] is query else 2
@@ -290,7 +290,8 @@ def _attend(
 def _make_mask(
     mask: np.ndarray | None, q: np.ndarray, k: np.ndarray, value: float | None
 ) -> np.ndarray | None:
-    """What to add to the scores: 0, or ``value`` where a key doesn't count; (B, 1, 1 or S, T)."""
+    """The mask as numbers to add to the scores: 0, or ``value`` where a key doesn't count; (B, 1, 1
+    or S, T)."""
     if mask is None:
         return None
     batch, _, queries, _ = q.shape
@@ -342,8 +343,8 @@ def refuse_unsupported(**given: Any) -> None:
 
 
 def cost_of_heads(shapes: Sequence[Sequence[int]], item: int, cached: int = 0) -> Cost:
-    """For queries, keys and values of these shapes (B, N, ·, H), and ``cached`` numbers that come
-    before: their copies, scores, weights, and the result with its heads together."""
+    """The cost of attention for queries, keys and values of these shapes (B, N, ·, H), after
+    ``cached`` past numbers: copies, scores, weights, and the result with its heads joined."""
     q, k, v = shapes
     scores = size(q[:3]) * k[2]
     y = size(q[:3]) * v[3]

@@ -156,7 +156,7 @@ def group_query_attention(
 def _extend_cache(
     past: np.ndarray | None, x: np.ndarray, pasts: np.ndarray, places: np.ndarray, most: int
 ) -> np.ndarray:
-    """The past of each sequence, as far as it counts, and behind it what is new."""
+    """The past of each sequence, as far as it counts, followed by the new keys or values."""
     batch, groups, _, size = x.shape
     cache_length = 0 if past is None else past.shape[2]
     if pasts.min(initial=0) < 0 or pasts.max(initial=0) > cache_length:
@@ -174,7 +174,7 @@ def _extend_cache(
 
 
 def _softmax_with_sink(scores: np.ndarray, sink: np.ndarray | None, smooth: bool) -> np.ndarray:
-    """Softmax over the last axis; with a place more in its sum if it is smooth or has a sink."""
+    """Softmax over the last axis; its sum has one more term if it is smooth or has a sink."""
     highest = scores.max(-1, keepdims=True)
     if sink is None and not smooth:
         e = np.exp(scores - highest)
@@ -199,8 +199,8 @@ def cost_of_group_query_attention(
     num_heads: int,
     **__: Any,
 ) -> Cost:
-    """As any attention, over as many keys as the cache has or is to have; scores of which there
-    are a few more, and the keys and values twice more."""
+    """As for any attention, over as many keys as the cache will hold; a few more arrays of scores,
+    and the keys and values twice more."""
     batch, length, width = query.shape
     head = width // (num_heads + (2 * kv_num_heads if key is None else 0))
     cache_length = 0 if past_key is None else past_key.shape[2]

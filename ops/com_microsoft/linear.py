@@ -222,7 +222,7 @@ def cost_of_fused_matmul(
 
 @inverse.cost
 def cost_of_inverse(x: np.ndarray) -> Cost:
-    """The inverses; where one of them is singular, each by itself."""
+    """The inverses; if one matrix is singular, each is computed separately."""
     item, rows = wide_itemsize(x.dtype), x.shape[-1]
     memory = wide_copies(x) + (16 + item) * x.size + 24 * rows * rows  # NumPy inverts doubles
     memory += x.nbytes if wide_copies(x) else 0

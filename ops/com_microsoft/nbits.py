@@ -220,7 +220,7 @@ def cost_of_matmul_nbits(
     bits: int = 4,
     **__: Any,
 ) -> Cost:
-    """The bits of B, each in a byte, twice; the weights, with zero points and scales of that size,
+    """The bits of B, a byte each, twice; the weights, with zero points and scales of their size,
     and transposed; and the product, with a bias."""
     item = max(wide_itemsize(scales.dtype), 4)
     rows = A.size // max(K, 1)
@@ -243,8 +243,8 @@ def cost_of_gather_block_quantized(
     quantize_axis: int = 1,
     **__: Any,
 ) -> Cost:
-    """The rows (or if blocks lie along them, all data) unpacked bit by bit; in float, with a zero
-    point and a scale for each element; then the results."""
+    """The rows (or all data, if blocks lie along them) unpacked bit by bit; in float, with a zero
+    point and a scale for each element; the results."""
     packed = data.dtype == np.uint8
     picked = indices.size * along(data, gather_axis)
     first = normalize_axis(gather_axis, data.ndim) == normalize_axis(quantize_axis, data.ndim)

@@ -225,7 +225,7 @@ def _add_residual(input: np.ndarray, skip: np.ndarray, bias: np.ndarray | None) 
 
 
 def _check_features(x: np.ndarray, *parameters: np.ndarray | None) -> None:
-    """Each has one value for each place of the last axis."""
+    """Raise ValueError unless each has one value for each index of the last axis."""
     if x.ndim not in (2, 3):
         raise ValueError(f"input {x.shape} should be (batch, sequence, features) or 2-D")
     for parameter in parameters:
@@ -234,7 +234,7 @@ def _check_features(x: np.ndarray, *parameters: np.ndarray | None) -> None:
 
 
 def _look_up(name: str, table: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """The rows of an embedding, each id among 0 … rows - 1."""
+    """The rows of an embedding table; ValueError for an id out of range."""
     if table.ndim != 2 or (ids.size and not 0 <= ids.min() <= ids.max() < len(table)):
         raise ValueError(
             f"ids from {ids.min()} to {ids.max()} are out of range for {name} {table.shape}"
@@ -259,7 +259,7 @@ def _wide(x: np.ndarray | None) -> np.ndarray | None:
 
 
 def _cost_of_sum(x: np.ndarray, copies: int, lines: int) -> Cost:
-    """A sum and what is normalized of it, with its rounded results; a few numbers of each line."""
+    """A sum and its normalization, with rounded results; a few numbers for each line."""
     item = max(wide_itemsize(x.dtype), 4)
     rounded = 2 * x.itemsize if wide_copies(x) else 0
     memory = (copies * item + rounded) * x.size + 48 * lines
@@ -287,7 +287,7 @@ def cost_of_embedding(
     *_: Any,
     **__: Any,
 ) -> Cost:
-    """Rows of words, of places, and their sum; the last two again; the sum normalized."""
+    """Rows of words and positions, and their sum, twice; the sum normalized."""
     total = np.broadcast_to(
         np.zeros((), word_embedding.dtype), (input_ids.size, word_embedding.shape[1])
     )
@@ -306,7 +306,7 @@ def cost_of_q_embedding(
     *_: Any,
     **__: Any,
 ) -> Cost:
-    """All tables, dequantized."""
+    """As EmbedLayerNormalization, and all tables dequantized."""
     floats = np.broadcast_to(np.zeros((), np.float32), word_embedding_quant.shape)
     cost = cost_of_embedding(input_ids, segment_ids, floats)
     tables = (word_embedding_quant, position_embedding_quant, segment_embedding)

@@ -49,7 +49,7 @@ def q_linear_mul(A, A_scale, A_zero_point, B, B_scale, B_zero_point, C_scale, C_
 
 
 def _apply_binary(function, a, a_scale, a_zero_point, b, b_scale, b_zero_point, scale, zero_point):
-    """In float64, where sums and products of two scaled bytes are exact but for the quotient."""
+    """Computed in float64, where sums and products of two scaled bytes are exact."""
     if a.dtype != b.dtype:
         raise ValueError(f"A ({a.dtype}) and B ({b.dtype}) differ in type")
     x = _dequantize(a, a_scale, a_zero_point, np.float64)
@@ -60,8 +60,8 @@ def _apply_binary(function, a, a_scale, a_zero_point, b, b_scale, b_zero_point, 
 def _quantize_rounding_last(
     y: np.ndarray, scale: np.ndarray, zero_point: np.ndarray | None, dtype: np.dtype
 ) -> np.ndarray:
-    """saturate(round(y / scale + zero_point)): with an odd zero point, halves go to the other of
-    their neighbours than in ``quantize``."""
+    """saturate(round(y / scale + zero_point)): with an odd zero point, halves round to the other
+    neighbour than in ``_quantize``."""
     steps = y / y.dtype.type(_as_scalar("scale", scale)) + y.dtype.type(
         _check_zero_point(zero_point, dtype)
     )
@@ -218,7 +218,7 @@ def q_linear_conv(x, *others, channels_last=0, **attributes):
 def _apply_channels_first(
     function: Callable[[np.ndarray], np.ndarray], x: np.ndarray, channels_last: int
 ) -> np.ndarray:
-    """A function of (N, C, D1 … Dn), also for (N, D1 … Dn, C)."""
+    """A function of (N, C, D1 … Dn), applied to (N, D1 … Dn, C) if ``channels_last``."""
     if not channels_last:
         return function(x)
     return np.moveaxis(function(np.moveaxis(x, -1, 1)), 1, -1)
@@ -267,7 +267,7 @@ def _as_scalar(name: str, value: np.ndarray) -> np.ndarray:
 @q_linear_add.cost
 @q_linear_mul.cost
 def cost_of_binary(A: np.ndarray, A_scale: Any, A_zero_point: Any, B: np.ndarray, *_: Any) -> Cost:
-    """Both in double, and the result, its steps and their limits."""
+    """Both in double, the result, its quotient and clipped values."""
     count = size(broadcast([A.shape, B.shape]))
     return Cost(16 * (A.size + B.size) + 25 * count, 400 * count + 60 * (A.size + B.size))
 
@@ -288,7 +288,7 @@ def cost_of_softmax(X: np.ndarray, *_: Any, **__: Any) -> Cost:
 def cost_of_where(
     condition: np.ndarray, X: np.ndarray, x_scale: Any, x_zero_point: Any, Y: np.ndarray, *_: Any
 ) -> Cost:
-    """Both, one after the other by way of floats, and the choice."""
+    """Both, one after the other requantized in float, and the result."""
     count = size(broadcast([condition.shape, X.shape, Y.shape]))
     memory = X.size + Y.size + 13 * max(X.size, Y.size) + count
     return Cost(memory, 200 * (X.size + Y.size) + 20 * count)
@@ -296,7 +296,7 @@ def cost_of_where(
 
 @q_linear_concat.cost
 def cost_of_concat(Y_scale: Any, Y_zero_point: Any, *inputs: np.ndarray, **_: Any) -> Cost:
-    """One after the other by way of floats; the parts, and the result."""
+    """One input after the other requantized in float; the parts, and the result."""
     tensors = inputs[::3]
     count = sum(x.size for x in tensors)
     largest = max((x.size for x in tensors), default=0)

@@ -183,7 +183,7 @@ def dynamic_quantize_lstm(
 
 
 def _round_dynamically(x: np.ndarray) -> np.ndarray:
-    """x quantized as DynamicQuantizeLinear does, and dequantized."""
+    """x quantized as by DynamicQuantizeLinear, and dequantized."""
     return quantize.dequantize_linear(*quantize.dynamic_quantize_linear(x))
 
 
@@ -274,7 +274,7 @@ def cost_of_q_gemm(
 def cost_of_dynamic_quantize_lstm(
     X: np.ndarray, W: np.ndarray, R: np.ndarray, B: Any, sequence_lens: Any, *_: Any, **__: Any
 ) -> Cost:
-    """As LSTM, with the input and the weights dequantized; at each step the state is, too."""
+    """As LSTM, with the input and the weights dequantized, and the state at each step."""
     w, r = (np.broadcast_to(np.zeros((), np.float32), x.swapaxes(1, 2).shape) for x in (W, R))
     cost = recurrent.cost_of_layer(X, w, r, None, sequence_lens)
     calls = 40 * PER_CALL * len(R) * len(X)

@@ -96,8 +96,8 @@ def cost_of_rotary_embedding(
     *_: Any,
     **__: Any,
 ) -> Cost:
-    """The result, twice if its heads get together again; halves of it in float; and the rows of
-    the caches for each place."""
+    """The result, twice if its heads are joined again; halves of it in float; the rows of the
+    caches."""
     item, batch = wide_itemsize(input.dtype), len(input)
     length = input.shape[1 if input.ndim == 3 else 2]
     rows = 2 * batch * length * (cos_cache.shape[1] * (4 + item) + 8)

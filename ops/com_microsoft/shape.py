@@ -121,7 +121,7 @@ def crop_and_resize(X, rois, batch_indices, crop_size, *, extrapolation_value=0.
 
 
 def _sample_positions(start: np.ndarray, end: np.ndarray, size: int, count: int) -> np.ndarray:
-    """Where ``count`` places from start to end lie among the pixels: (boxes, count)."""
+    """The coordinates of ``count`` samples from start to end, in pixels: (boxes, count)."""
     last = start.dtype.type(size - 1)
     if count == 1:
         return ((start + end) * last / 2)[:, None]
@@ -157,8 +157,8 @@ def cost_of_nhwc_max_pool(x: np.ndarray, **attributes: Any) -> Cost:
 def cost_of_crop_and_resize(
     X: np.ndarray, rois: np.ndarray, batch_indices: np.ndarray, crop_size: np.ndarray, **_: Any
 ) -> Cost:
-    """Of the four pixels around each place all that is read, and the sums of two and of four; for
-    each place where it lies."""
+    """The four pixels around each sample, and the sums of two and of four; the coordinates of each
+    sample."""
     places = len(rois) * size(as_ints(crop_size))
     around = 100 * len(rois) * sum(max(n, 0) for n in as_ints(crop_size))
     item = wide_itemsize(X.dtype)

@@ -80,7 +80,7 @@ Match = Callable[[str, int], "tuple[int, int] | None"]
 
 
 def _split_at(text: str, match: Match, min_length: int) -> list[str]:
-    """What lies between the matches, if it is long enough."""
+    """The parts between the matches that are long enough."""
     parts, start = [], 0
     while start <= len(text) and (found := match(text, start)):
         parts.append(text[start : found[0]])
@@ -89,7 +89,7 @@ def _split_at(text: str, match: Match, min_length: int) -> list[str]:
 
 
 def _find_all(text: str, match: Match, min_length: int) -> list[str]:
-    """What matches, if it is long enough."""
+    """The matches that are long enough."""
     parts, start = [], 0
     while start <= len(text) and (found := match(text, start)):
         if found[1] - found[0] >= min_length:
@@ -101,7 +101,7 @@ def _find_all(text: str, match: Match, min_length: int) -> list[str]:
 
 
 def _is_simple(pattern: str) -> bool:
-    """Whether it has no alternatives and one repetition at most."""
+    """Whether a pattern has no alternatives and at most one repetition."""
     return "|" not in pattern and sum(bool(sign[1]) for sign in _REPEATS.finditer(pattern)) <= 1
 
 
@@ -139,8 +139,8 @@ def cost_of_tokenizer(
     tokenexp: str | None = None,
     **_: Any,
 ) -> Cost:
-    """As many tokens as there are characters (of mincharnum each), and places for all in each row.
-    The longest match is looked for at each character, and maybe to each end."""
+    """As many tokens as there are characters (or parts of mincharnum), and space for all in each
+    row. The longest match is searched at each character, and maybe for each end."""
     found = texts(X)
     longest, characters = max(map(len, found), default=0), sum(map(len, found))
     most = longest // max(mincharnum, 1) + 3
