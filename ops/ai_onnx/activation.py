@@ -159,7 +159,7 @@ def shrink(x: np.ndarray, *, bias: float = 0.0, lambd: float = 0.5) -> np.ndarra
 @in_float32
 def sigmoid(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """1 / (1 + exp(-x)). Spec: Sigmoid-1, -6, -13."""
-    # Exact to the rounding at both ends: where exp overflows, the quotient is 0 as it should be.
+    # Accurate at both ends: where exp overflows, the quotient is 0 as it should be.
     # The faster 0.5·tanh(x/2) + 0.5 loses all digits of a small result.
     y = np.negative(x, out=result_like(x, out))
     np.exp(y, out=y)

@@ -99,7 +99,7 @@ def mod(a: np.ndarray, b: np.ndarray, *, fmod: int = 0) -> np.ndarray:
 
 
 def _check_divisor(divisor: np.ndarray, operator: str) -> None:
-    # Of integers the spec says nothing, ONNX Runtime's process dies, and NumPy answers 0.
+    # The spec says nothing of integers, ONNX Runtime's process dies, and NumPy returns 0.
     if not np.all(divisor):
         raise ValueError(f"{operator} by zero is undefined for {divisor.dtype}")
 
@@ -112,7 +112,7 @@ def cost_of_div(a: np.ndarray, b: np.ndarray, **_: Any) -> Cost:
     return elementwise()(a, b)
 
 
-# a remainder is subtracted bit by bit
+# a remainder is computed bit by bit
 mod.cost(elementwise(widened=True, per_element=900))
 mod_10.cost(elementwise(widened=True, per_element=900))
 declare(add, sub, mul, cost=elementwise(per_element=CHEAP))
@@ -158,7 +158,7 @@ def cost_of_power(x: np.ndarray, y: np.ndarray, **_: Any) -> Cost:
         return Cost(count * (24 + 2 * x.dtype.itemsize), 150 * count)
     longest = max(x.dtype.itemsize, y.dtype.itemsize, 4)
     back = 0 if x.dtype.itemsize == longest else x.dtype.itemsize
-    # a square is a product; other powers take long near the ends of the range
+    # a square is one product; other powers are slow near the ends of the range
     each = 30 if y.size == 1 and y.item() == 2 else 300
     return Cost(wide_copies(x, y) + count * (longest + back), each * count)
 

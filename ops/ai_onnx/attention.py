@@ -68,7 +68,7 @@ def attend(
     ):
         raise ValueError(f"Q {q.shape}, K {k.shape} and V {v.shape} are incompatible")
 
-    # Both are scaled by the root, lest the product overflow.
+    # Both are scaled by the root, so that the product doesn't overflow.
     root = math.sqrt(1 / math.sqrt(size) if scale is None else scale)
     grouped = (wide(q) * root).reshape(batch, kv_heads, -1, size)
     logits = (grouped @ np.swapaxes(wide(k) * root, 2, 3)).reshape(batch, q_heads, queries, keys)

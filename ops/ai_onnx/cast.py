@@ -78,7 +78,7 @@ def bit_cast(input, *, to):
     if source.bits != target.bits or not source.bits:
         raise ValueError(f"can't read the bits of {source.name} as {target.name}")
     if target.name == "bool":
-        # NumPy has no bool but 0 and 1; other bytes would be True here and False there
+        # NumPy's bools are 0 and 1; other bytes would be True in some places, False in others
         return np.asarray(input.view(np.uint8) != 0)
     return input.view(dtype)
 
@@ -102,7 +102,7 @@ def convert(
         raise ValueError(f"ONNX has no cast from {source.name} to {target.name}")
     if source.in_ml_dtypes:
         x = x.astype(np.float32)  # exact: it has every value of the small types
-    # overflow to infinity is the rule, and a float that no integer can hold is undefined
+    # floats overflow to infinity; a float out of an integer's range is undefined
     if target.name == "string":
         return _map_elements(_formatter(x.dtype), x, np.dtype(object))
     if source.name == "string":

@@ -66,7 +66,7 @@ def transposed_axes(
                 raise ValueError(f"pads {pads} exceed the unpadded output {full} of axis {i}")
             axes.append(Axis(out, kernel[i], strides[i], dilations[i], *explicit[i], length))
             continue
-        # A larger output than the full one gets what is missing behind.
+        # If the output is larger than the full one, the rest is added at the end.
         begin, end = split_pads(full - out, auto_pad)
         axes.append(Axis(out, kernel[i], strides[i], dilations[i], begin, end, length))
     return axes

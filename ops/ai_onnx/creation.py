@@ -336,7 +336,7 @@ def multinomial(input, *, dtype=6, sample_size=1, seed=None, rng):
     draws = np.minimum(draws, np.nextafter(total, 0))  # the product may round up to the total
     classes = np.empty(draws.shape, numpy_dtype(dtype))
     for row in range(len(input)):
-        # the first class whose cumulated weight is above the draw, so never one of weight 0
+        # the first class whose cumulative weight is above the draw, so never one of weight 0
         classes[row] = np.searchsorted(cumulated[row], draws[row], side="right")
     return classes
 

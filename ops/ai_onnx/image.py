@@ -271,12 +271,12 @@ def _sum_weighted(x: np.ndarray, axis: int, taps: np.ndarray, weight: np.ndarray
 
 def _to_integers(y: np.ndarray, dtype: np.dtype, rounds: bool) -> np.ndarray:
     lowest, highest = limits(dtype)
-    # places are divided in float32, which leaves 2.999999, and that is 3
+    # division in float32 may leave 2.999999 for 3
     y = np.rint(y) if rounds else np.trunc(y + np.copysign(1e-5, y))
     return np.where(y >= highest, highest, np.where(y <= lowest, lowest, y)).astype(dtype)
 
 
-# "linear (including bilinear, trilinear, etc)", and bilinear is what some files have
+# "linear (including bilinear, trilinear, etc)", says the spec, and some files have bilinear
 resize_10.choices({"mode": "nearest linear bilinear"})
 _COORDINATE_MODES = "half_pixel pytorch_half_pixel align_corners asymmetric tf_crop_and_resize"
 declare(

@@ -96,7 +96,7 @@ def flat_index(places: Sequence[np.ndarray], shape: Sequence[int]) -> np.ndarray
         np.multiply(place, math.prod(shape[k + 1 :]), dtype=np.int64)
         for k, place in enumerate(places)
     ]
-    # the small ones first: they are broadcast against the large ones once, not every time
+    # small terms first, so that they are broadcast against the large ones only once
     return np.asarray(sum(sorted(terms, key=np.size), start=np.int64(0)))
 
 

@@ -343,7 +343,7 @@ def lrn(
     return x / np.power(bias + alpha / size * total, beta)
 
 
-# deviations and their squares, or norms and quotients; and of each line a few numbers
+# deviations and their squares, or norms and quotients; and a few numbers for each line
 mean_variance_normalization.cost(elementwise(4, widened=True))
 lp_normalization.cost(elementwise(4, widened=True))
 

@@ -72,7 +72,7 @@ def _reduce_windows(
     """``ufunc`` over all taps of all windows; ``nothing`` is its value for no taps."""
     if x.nbytes <= BLOCK_BYTES or len(x) < 2:
         return _reduce_axes(ufunc, x, axes, nothing)
-    # A few samples at a time, so that what lies between the axes stays in the cache.
+    # A few samples at a time, so that intermediate results stay in the cache.
     samples = max(1, BLOCK_BYTES // 2 // x[0].nbytes)
     shape = (*x.shape[:2], *(axis.windows for axis in axes))
     y = np.empty_like(x, shape=shape, order="K")
@@ -251,9 +251,8 @@ def _global_sum(x: np.ndarray) -> np.ndarray:
     return np.sum(x, tuple(range(2, x.ndim)), working_dtype(x.dtype), keepdims=True)
 
 
-# Maxima (and sums) along one axis after the other, tap by tap: each is an array, of which there are
-# two at a time. Plain calls take a few samples at a time, bound ones take them all, and may bring x
-# into another order before.
+# Maxima (and sums) are computed along one axis after the other, with two arrays at a time. Plain
+# calls process a few samples at a time, bound ones all samples, and may reorder x before.
 
 
 def _cost_of_sums(x: np.ndarray, axes: Sequence[Axis], item: int) -> Cost:
@@ -360,8 +359,8 @@ def _unpooled_shape(
 ) -> tuple[int, ...]:
     rank = x.ndim - 2
     if output_shape is not None:
-        # The indices count in the output, as those of MaxPool do. ONNX's own case takes them to
-        # count in the smaller shape and to be padded: github.com/onnx/onnx/issues/2398.
+        # The indices refer to the output, like those of MaxPool. ONNX's own case takes them to
+        # refer to the smaller shape, which is padded: github.com/onnx/onnx/issues/2398.
         shape = as_ints(output_shape)
         if len(shape) == x.ndim and shape[:2] != x.shape[:2]:
             raise ValueError(f"output_shape {list(shape)} should begin with {x.shape[:2]}")

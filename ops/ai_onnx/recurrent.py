@@ -335,7 +335,7 @@ _ACTIVATIONS: dict[str, tuple[Callable[..., np.ndarray], tuple[str, ...]]] = {
     "leakyrelu": (activation.leaky_relu, ("alpha",)),
     "elu": (activation.elu, ("alpha",)),
     "hardsigmoid": (activation.hard_sigmoid, ("alpha", "beta")),
-    # not the operator, which gives 0 at alpha itself
+    # unlike the operator, which returns 0 at alpha itself
     "thresholdedrelu": (lambda v, alpha=1.0: np.where(v < alpha, 0, v), ("alpha",)),
     "affine": (lambda v, alpha=1.0, beta=0.0: alpha * v + beta, ("alpha", "beta")),
     "scaledtanh": (lambda v, alpha, beta: alpha * np.tanh(beta * v), ("alpha", "beta")),

@@ -202,7 +202,7 @@ transpose.bind(view(transpose))
 declare(unsqueeze, unsqueeze_1, identity, shape, size, transpose, cost=nothing)
 
 
-# of the same elements in the same order there is a copy only if they don't lie in memory so
+# a copy is only necessary if the elements aren't contiguous
 @reshape.cost
 @reshape_1.cost
 @flatten.cost

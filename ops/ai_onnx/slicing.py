@@ -173,7 +173,7 @@ def _pad(
             raise ValueError(
                 f"can't cut {-min(begin, 0)} and {-min(end, 0)} off an axis of size {n}"
             )
-    # cut first: what is mirrored or repeated is what remains
+    # cut first: the remaining elements are mirrored or repeated
     index: list[Any] = [
         slice(max(-begin, 0), n - max(-end, 0))
         for (begin, end), n in zip(amounts, data.shape, strict=True)
@@ -287,7 +287,7 @@ def trilu(input, k=None, *, upper=1):
     if input.ndim < 2:
         raise ValueError(f"Trilu needs at least two axes, not shape {input.shape}")
     rows, columns = np.ogrid[: input.shape[-2], : input.shape[-1]]
-    # as far out as the matrix goes is as far as int64 must go
+    # clipped to the matrix, so that int64 doesn't overflow
     diagonal = 0 if k is None else max(-len(rows), min(as_int(k, "k"), columns.size))
     keep = columns >= rows + diagonal if upper else columns <= rows + diagonal
     return np.where(keep, input, np.full((), zero(input.dtype), input.dtype))

@@ -57,7 +57,7 @@ def string_split(x, *, delimiter=None, maxsplit=None):
 
 
 def _split_at_spaces(text: str, most: int) -> list[str]:
-    # bytes know ASCII white space only, which is never a part of another character in UTF-8
+    # bytes.split knows only ASCII white space, which is never part of another character in UTF-8
     return [part.decode() for part in text.encode().strip().split(None, most)]
 
 
@@ -202,7 +202,7 @@ def tfidf_vectorizer(
     rows = x.reshape(-1, x.shape[-1]).tolist() if x.size else [[]] * (len(x) if x.ndim == 2 else 1)
     counts = np.zeros((len(rows), total), np.float32)
     for row, items in zip(counts, rows, strict=True):
-        # longer than the pool's, or further apart than the row is long, there is nothing to find
+        # no longer than the pool's n-grams, and no further apart than the row is long
         for n in range(min_gram_length, min(max_gram_length, len(ngram_counts)) + 1):
             furthest = min(max_skip_count + 1, (len(items) - 1) // (n - 1)) if n > 1 else 1
             for apart in range(1, furthest + 1):

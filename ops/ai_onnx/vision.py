@@ -58,8 +58,8 @@ def non_max_suppression(
         for c in range(scores.shape[1]):
             candidates = np.argsort(-scores[n, c], kind="stable")
             if not _is_missing(score_threshold):
-                # The spec removes what is less. ONNX Runtime and TensorFlow, and so the models,
-                # also remove what is equal (and a NaN).
+                # The spec removes lower scores. ONNX Runtime and TensorFlow, and so the models,
+                # also remove equal ones (and NaN).
                 threshold = np.float32(as_scalar(score_threshold, "score_threshold"))
                 candidates = candidates[scores[n, c, candidates] > threshold]
             best = _suppress(low[:, candidates], high[:, candidates], most, np.float32(overlap))
@@ -88,7 +88,7 @@ def _suppress(low: np.ndarray, high: np.ndarray, most: int, overlap: np.float32)
         height = np.minimum(high[0, a], high[0, b]) - np.maximum(low[0, a], low[0, b])
         width = np.minimum(high[1, a], high[1, b]) - np.maximum(low[1, a], low[1, b])
         shared = np.maximum(height, 0) * np.maximum(width, 0)
-        # a box without area shares nothing; 0/0 is then no more than any overlap
+        # a box without area overlaps nothing: 0/0 is not above the threshold
         return shared / (area[a] + area[b] - shared) > overlap
 
     best = np.zeros(0, np.intp)

@@ -83,7 +83,7 @@ class Forest:
         rank = np.searchsorted(values, value)
         key = node * len(values) + rank
         found = np.minimum(np.searchsorted(keys, key), len(keys) - 1)
-        # NaN and what lies behind the last value have a rank of their own, so are never equal
+        # NaN and values above the last one have ranks of their own, so are never equal
         return (values.take(rank, mode="clip") == value) & (keys.take(found) == key)
 
     @functools.cached_property

@@ -158,7 +158,7 @@ def _kernel(x: np.ndarray, vectors: np.ndarray, kind: str, params: Floats) -> np
     if kind == "SIGMOID":
         return np.tanh(gamma * product + coef0)
     if kind == "RBF":
-        # |x - v|² = |x|² - 2·x·v + |v|², in float64: much of it cancels
+        # |x - v|² = |x|² - 2·x·v + |v|², in float64, since much of it cancels
         x, vectors = x.astype(np.float64), vectors.astype(np.float64)
         squares = np.square(x).sum(1)[:, np.newaxis] + np.square(vectors).sum(1)
         distance = np.maximum(squares - 2 * (x @ vectors.T), 0)

@@ -245,7 +245,7 @@ def _unpack_query_key_value(
         sizes = [x.shape[-1] * (num_heads if x.ndim == 4 else 1) for x in (query, key, value)]
         _check_shape("bias", bias, (sum(sizes),))
         offsets = np.split(bias, np.cumsum(sizes)[:-1])
-        # where the heads are apart already, the bias is in
+        # where the heads are split already, the bias has been added
         query, key, value = (
             x + offset if x.ndim == 3 else x
             for x, offset in zip((query, key, value), offsets, strict=True)
