@@ -152,7 +152,7 @@ def test_roi_align_like_onnxruntime(data):
 @settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_deform_conv_is_its_sum(data):
-    """The sum as the docstring has it, one product at a time."""
+    """The sum of the docstring, one product at a time."""
     draw = data.draw
     group, parts = draw(st.sampled_from([(1, 1), (2, 1), (1, 2), (2, 2)]))
     stride, dilation = draw(st.integers(1, 2)), draw(st.integers(1, 2))
@@ -187,10 +187,10 @@ def test_deform_conv_is_its_sum(data):
     [
         ("GridSample", 20, [IMAGE, GRID], {"mode": "bilinear"}, "mode 'bilinear'"),
         ("GridSample", 16, [IMAGE, GRID], {"mode": "linear"}, "mode 'linear'"),
-        ("GridSample", 16, [VOLUME, VOLUME_GRID], {}, "takes"),
+        ("GridSample", 16, [VOLUME, VOLUME_GRID], {}, "should be"),
         ("GridSample", 20, [IMAGE, GRID], {"padding_mode": "wrap"}, "'wrap'"),
-        ("GridSample", 20, [IMAGE, VOLUME_GRID], {}, "does not fit"),
-        ("AffineGrid", 20, [noise(2, 2, 3), np.array([2, 3, 4])], {}, "does not fit"),
+        ("GridSample", 20, [IMAGE, VOLUME_GRID], {}, "are incompatible"),
+        ("AffineGrid", 20, [noise(2, 2, 3), np.array([2, 3, 4])], {}, "are incompatible"),
         ("RoiAlign", 16, [IMAGE, ROIS, WHICH[:2]], {}, "batch_indices"),
         ("RoiAlign", 16, [IMAGE, ROIS, WHICH + 5], {}, "out of range"),
         ("DeformConv", 19, [row(1, 2), ONE, ONE], {}, "offset"),

@@ -42,7 +42,7 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-def beside(a, b):
+def columns(a, b):
     return np.stack([a, b], axis=1).astype(np.float32)
 
 
@@ -79,7 +79,7 @@ CASES = [
     ml("LinearClassifier", X, **ONE_ROW),
     ml("LinearClassifier", X, **ONE_ROW, post_transform="LOGISTIC", multi_class=1),
     # ONNX Runtime leaves these two as they are, against "the transform to apply to the scores"
-    ml("LinearClassifier", X, i(7, 5, 5, 7), beside(sigmoid(-2 * SCORES), sigmoid(2 * SCORES)),
+    ml("LinearClassifier", X, i(7, 5, 5, 7), columns(sigmoid(-2 * SCORES), sigmoid(2 * SCORES)),
        **ONE_ROW, post_transform="SOFTMAX"),
     ml("LinearClassifier", X[:2] + f([[0, 0], [0.5, 0]]), i(7, 7),
        f([[0.2533471, -0.2533471], [0.5244005, -0.5244005]]), **ONE_ROW, post_transform="PROBIT"),
@@ -246,27 +246,42 @@ def test_a_softmax_zero_of_zeros():
 @pytest.mark.parametrize(
     ("case", "message"),
     [
-        (ml("LinearClassifier", X, coefficients=[1.0, 2.0, 3.0, 4.0]), "0 attributes for class"),
-        (ml("LinearClassifier", X, coefficients=[1.0] * 3, classlabels_ints=[1]), "3 coefficients"),
-        (ml("LinearClassifier", X, coefficients=[1.0] * 2, classlabels_ints=[1] * 3), "3 class"),
-        (ml("LinearRegressor", X, coefficients=[1.0] * 4), "2 rows of coefficients for 1"),
-        (ml("LinearRegressor", X), "without coefficients"),
-        (ml("LinearRegressor", X, coefficients=[1.0] * 2, post_transform="TANH"), "'TANH' is none"),
-        (ml("LinearRegressor", X[None], coefficients=[1.0] * 2), "shape"),
-        (ml("SVMRegressor", X, **{**SVR, "kernel_type": "COS"}), "'COS' is none"),
-        (ml("SVMRegressor", X, **{**SVR, "kernel_params": [1.0]}), "kernel_params has 1"),
+        (
+            ml("LinearClassifier", X, coefficients=[1.0, 2.0, 3.0, 4.0]),
+            "exactly one attribute for class labels, got 0",
+        ),
+        (
+            ml("LinearClassifier", X, coefficients=[1.0] * 3, classlabels_ints=[1]),
+            "coefficients \\(3 values\\)",
+        ),
+        (
+            ml("LinearClassifier", X, coefficients=[1.0] * 2, classlabels_ints=[1] * 3),
+            "should have 3 rows",
+        ),
+        (ml("LinearRegressor", X, coefficients=[1.0] * 4), "one row for each of 1 targets, got 2"),
+        (ml("LinearRegressor", X), "needs coefficients"),
+        (
+            ml("LinearRegressor", X, coefficients=[1.0] * 2, post_transform="TANH"),
+            "'TANH' should be one of",
+        ),
+        (ml("LinearRegressor", X[None], coefficients=[1.0] * 2), "should be"),
+        (ml("SVMRegressor", X, **{**SVR, "kernel_type": "COS"}), "'COS' should be"),
+        (
+            ml("SVMRegressor", X, **{**SVR, "kernel_params": [1.0]}),
+            "kernel_params should have 3 elements, got 1",
+        ),
         (ml("SVMRegressor", X, **{**SVR, "rho": None}), "rho is missing"),
-        (ml("SVMClassifier", X, **svc([1, 2, 3], counts=[1, 1])), "of the same length"),
-        (ml("SVMClassifier", X, **{**svc([1, 2]), "coefficients": [1.0]}), "not 3"),
+        (ml("SVMClassifier", X, **svc([1, 2, 3], counts=[1, 1])), "should have equal lengths"),
+        (ml("SVMClassifier", X, **{**svc([1, 2]), "coefficients": [1.0]}), "expected 3 coeff"),
         (ml("Scaler", X, offset=[1.0]), "same length"),
-        (ml("Scaler", X, offset=[1.0] * 3, scale=[1.0] * 3), "3 offsets"),
-        (ml("Normalizer", X[None]), "Normalizer needs"),
+        (ml("Scaler", X, offset=[1.0] * 3, scale=[1.0] * 3), "offset and scale \\(3 values\\)"),
+        (ml("Normalizer", X[None]), "Normalizer should be"),
         (ml("Normalizer", X, norm="L3"), "'L3'"),
         (ml("Imputer", X, imputed_value_int64s=[1]), "needs imputed_value_floats"),
-        (ml("Imputer", X, imputed_value_floats=[1.0] * 3), "3 imputed values"),
+        (ml("Imputer", X, imputed_value_floats=[1.0] * 3), "imputed values \\(3\\)"),
         (ml("FeatureVectorizer", (X,), inputdimensions=[3]), "inputdimensions"),
         (ml("FeatureVectorizer", (X, X[:1])), "rows"),
-        (ml("ArrayFeatureExtractor", (X, i(2))), "feature 2 to 2"),
+        (ml("ArrayFeatureExtractor", (X, i(2))), "features 2 to 2 are out of range"),
     ],
     ids=str,
 )

@@ -258,12 +258,12 @@ def test_regressor(x, forest, targets, function, data):
     )  # fmt: skip
     check_with_onnxruntime(case)
     (y,) = run_directly(case)
-    expected = [[one_by_one(row, nodes, votes, t, function) for t in range(targets)] for row in x]
+    expected = [[walk_trees(row, nodes, votes, t, function) for t in range(targets)] for row in x]
     assert_same(y, f(expected))
 
 
-def one_by_one(row, nodes, votes, target, function):
-    """A target of a sample, as someone would work it out who reads the spec."""
+def walk_trees(row, nodes, votes, target, function):
+    """A target of one sample, computed node by node as in the spec."""
     columns = list(zip(*nodes.values(), strict=True))
     node = {(c[0], c[1]): c for c in columns}
     compare = dict(zip(MODES, ["__le__", "__lt__", "__ge__", "__gt__", "__eq__", "__ne__"],
@@ -329,27 +329,27 @@ def test_no_samples():
 @pytest.mark.parametrize(
     ("case", "message"),
     [
-        (regressor(nodes_truenodeids=[0, 0, 0, 0]), "circle"),
-        (regressor(nodes_truenodeids=[3, 0, 0, 0]), "no node 3 in tree 0"),
-        (regressor(nodes_featureids=[1, 0, 0, 0]), "asks for feature 1 of 1"),
+        (regressor(nodes_truenodeids=[0, 0, 0, 0]), "cycle"),
+        (regressor(nodes_truenodeids=[3, 0, 0, 0]), "node 3 of tree 0 not found"),
+        (regressor(nodes_featureids=[1, 0, 0, 0]), "compares feature 1, but x has 1 features"),
         (regressor(nodes_nodeids=[0, 1, 1, 0]), "same id"),
         (regressor(nodes_modes=["BRANCH_LIKE", "LEAF", "LEAF", "LEAF"]), "'BRANCH_LIKE'"),
-        (regressor(nodes_values=[0.0]), "same length"),
-        (regressor(target_nodeids=[0, 2, 0]), "no leaf"),
-        (regressor(ids=(0, 1, 0)), "none of the 1 targets"),
-        (regressor(base_values=[1.0, 2.0]), "2 base_values for 1"),
+        (regressor(nodes_values=[0.0]), "equal lengths"),
+        (regressor(target_nodeids=[0, 2, 0]), "not a leaf"),
+        (regressor(ids=(0, 1, 0)), "out of range for 1 targets"),
+        (regressor(base_values=[1.0, 2.0]), "each of 1 .*, got 2"),
         (regressor(aggregate_function="MEDIAN"), "'MEDIAN'"),
         (regressor(post_transform="TANH"), "'TANH'"),
         (regressor(nodes_treeids=None), "nodes_treeids is missing"),
         (classifier(ids=[0, 0], weights=[0.2, 0.8], labels=[5, 7], base_values=[0.1, 0.2]),
-         "2 base_values for 1"),
-        (ensemble(nodes_modes=np.array([7, 0], np.uint8)), "no mode"),
+         "each of 1 .*, got 2"),
+        (ensemble(nodes_modes=np.array([7, 0], np.uint8)), "unknown mode"),
         (ensemble(nodes_modes=np.array([6, 0], np.uint8)), "0 sets.* for 1"),
-        (ensemble(nodes_modes=np.array([0, 0], np.complex64)), "nodes_modes is complex64"),
-        (ensemble(nodes_splits=np.array([0, 0], np.int64)), "nodes_splits is int64"),
-        (ensemble(tree_roots=[2]), "none of the 2 nodes"),
-        (ensemble(aggregate_function=4), "aggregate_function is 4"),
-        (ensemble(nodes_trueleafs=[0, 1], nodes_truenodeids=[0, 2]), "circle"),
+        (ensemble(nodes_modes=np.array([0, 0], np.complex64)), "nodes_modes .* type complex64"),
+        (ensemble(nodes_splits=np.array([0, 0], np.int64)), "nodes_splits .* type int64"),
+        (ensemble(tree_roots=[2]), "out of range for 2 nodes"),
+        (ensemble(aggregate_function=4), "aggregate_function should be 0 to 3, got 4"),
+        (ensemble(nodes_trueleafs=[0, 1], nodes_truenodeids=[0, 2]), "cycle"),
     ],
     ids=str,
 )  # fmt: skip
