@@ -32,10 +32,13 @@ def handlers() -> dict[str, tuple[Handler, list[Any]]]:
         "Conv3D": (_conv3d, []),
         "FloorDiv": (_floor_div, []),
         "FloorMod": (_floor_mod, []),
+        "Greater": (_compare, []),
+        "Less": (_compare, []),
         "OneHot": (_one_hot, []),
         "Pad": (_pad, []),
         "PadV2": (_pad, []),
         "Round": (_round, []),
+        "TopKV2": (_top_k, []),
         "ResizeBilinear": (bilinear_resize, []),
         "ResizeNearestNeighbor": (nearest_resize, []),
         **{kind: (matrix_resize, []) for kind in MATRIX_RESIZES},
@@ -139,6 +142,57 @@ def _floor_div(ctx: Any, node: Any, name: str, _args: Any) -> None:
         return
     whole = _op(ctx, name, "Sub", [x, _op(ctx, name, "Mod", [x, y])])
     replace(ctx, node, "Div", [whole, y])
+
+
+def _compare(ctx: Any, node: Any, name: str, _args: Any) -> None:
+    """Greater or Less; tf2onnx takes integers to float32, where 2²⁴ and 2²⁴ + 1 are equal."""
+    replace(ctx, node, node.type, [_comparable(ctx, name, x) for x in node.input])
+
+
+def _top_k(ctx: Any, node: Any, name: str, _args: Any) -> None:
+    """The k largest and their places; tf2onnx takes integers and float64 to float32."""
+    from onnx import TensorProto
+    from tf2onnx import utils
+
+    x, k = node.input
+    outputs, dtypes, shapes = list(node.output), node.output_dtypes, node.output_shapes
+    k = _op(ctx, name, "Cast", [k], to=TensorProto.INT64)
+    k = _op(ctx, name, "Unsqueeze", [k, _const(ctx, name, np.array([0]))])
+    x = _comparable(ctx, name, x)
+    computed = [ctx.get_dtype(x), TensorProto.INT64]
+    ctx.remove_node(node.name)
+    top = ctx.make_node(
+        "TopK",
+        [x, k],
+        name=utils.make_name(name),
+        output_count=2,
+        dtypes=computed,
+        shapes=shapes,
+    )
+    for result, had, output, dtype, shape in zip(
+        top.output, computed, outputs, dtypes, shapes, strict=True
+    ):
+        kind, attr = ("Identity", {}) if had == dtype else ("Cast", {"to": dtype})
+        ctx.make_node(kind, [result], attr=attr, outputs=[output], dtypes=[dtype], shapes=[shape])
+
+
+def _comparable(ctx: Any, name: str, x: str) -> str:
+    """x in a type that ONNX Runtime compares and sorts, with the same values: int64 for integers,
+    as tf2onnx calls a loop's counter int32 although it is int64. uint64 stays: nothing holds it.
+    """
+    from onnx import helper
+
+    dtype = _dtype(ctx, x)
+    if np.issubdtype(dtype, np.integer):
+        wide = dtype if dtype == np.uint64 else np.dtype(np.int64)
+    else:
+        wide = np.promote_types(dtype, np.float32)
+    if wide == dtype:
+        return x
+    to = helper.np_dtype_to_tensor_dtype(wide)
+    cast = _op(ctx, name, "Cast", [x], to=to)
+    ctx.set_dtype(cast, to)
+    return cast
 
 
 def _round(ctx: Any, node: Any, _name: str, _args: Any) -> None:

@@ -11,7 +11,13 @@ import tensorflow as tf
 from onnxwalk.export import ExportError
 from onnxwalk.export.names import layer_of
 from onnxwalk.export.study.assignment import randomize
-from tests.export.helpers import assert_same_as_keras, converted, operators
+from tests.export.helpers import (
+    assert_same_as_keras,
+    converted,
+    operators,
+    run_onnxruntime,
+    run_onnxwalk,
+)
 
 L = keras.layers
 
@@ -87,6 +93,23 @@ def test_grouped_convolution():
     x = keras.Input((8, 8, 4), name="x")
     found = operators(assert_same_as_keras(randomize(keras.Model(x, L.Conv2D(4, 3, groups=2)(x)))))
     assert found["Conv"] >= 1
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint16", "int32", "uint32", "int64"])
+def test_large_integers_are_compared_exactly(dtype):
+    def compare(x):
+        values, places = keras.ops.top_k(x, 3)
+        return [x < x[:, ::-1], x[:, ::-1] > x, values, places, keras.ops.sort(x)]
+
+    x = keras.Input((4,), dtype=dtype, name="x")
+    model = keras.Model(x, L.Lambda(compare)(x))
+    proto, _ = converted(model)
+    largest = np.iinfo(dtype).max
+    rows = np.array([[largest - 2, largest, 0, largest - 1]], dtype)
+    for run in (run_onnxruntime, run_onnxwalk):
+        for actual, wanted in zip(run(proto, {"x": rows}), model(rows), strict=True):
+            assert actual.dtype == np.asarray(wanted).dtype
+            np.testing.assert_array_equal(actual, wanted)
 
 
 def test_flatten_and_reshape_take_one_node():
