@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# tf2onnx compares integers as float32, rounds // towards zero, and four more silent differences.
+# tf2onnx compares integers as float32, rounds // towards zero, and counts -1 from the end in one_hot.
 #
 # Packages: tensorflow 2.21.0, tf2onnx 1.17.0, onnx 1.23.2, onnxruntime 1.32.0, numpy 2.4.6.
 # Expected: opset 18 has Less, Greater and TopK for int32 and int64, Mod with the sign of the divisor, and
-#   ScatterND with a sum; what has no form is refused, as in the hundred operations that are.
+#   ScatterND with a sum; what tf2onnx has no form for (Expm1, Lgamma) it refuses.
 # Seen: handlers written for older opsets go on being used. Less, Greater and TopK cast to float32, in
 #   which 2**24 and 2**24 + 1 are one number (LessEqual and GreaterEqual, written later, don't). // of
 #   integers is ONNX's Div, which truncates, and % is made of it. one_hot of -1, all zeros in TensorFlow,

@@ -5,8 +5,8 @@
 # Expected: "if not specified we will auto generate one", says the spec of RandomNormal's seed; so two
 #   sessions of the same model draw different noise, as two generators of NumPy do.
 # Seen: ONNX Runtime makes up one seed for the process, and each node of each session starts its own
-#   generator from that (two nodes of one session do differ). Sessions of the same model repeat each other exactly; another
-#   process gets other numbers, so that no test with a fixed expectation shows it.
+#   generator from that (two nodes of one session do differ). Sessions of the same model repeat each
+#   other exactly; another process gets other numbers, so that no test with a fixed expectation shows it.
 # Output:
 #   process 1: session a [-0.200 -0.279 1.459 1.127], then [0.625 -0.070 1.429 -1.318]
 #              session b [-0.200 -0.279 1.459 1.127], then [0.625 -0.070 1.429 -1.318]

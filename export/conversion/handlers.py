@@ -16,7 +16,10 @@ from onnxwalk.export.tracing.resizing import (
 )
 
 #: operation that is left over -> what to do about it
-ADVICE = dict.fromkeys(MATRIX_RESIZES, "give the images a fixed height and width")
+ADVICE = {
+    **dict.fromkeys(MATRIX_RESIZES, "give the images a fixed height and width"),
+    "ScatterNd": "export to opset 16 or later",
+}
 
 Handler = Callable[[Any, Any, str, Any], None]
 
@@ -38,6 +41,7 @@ def handlers() -> dict[str, tuple[Handler, list[Any]]]:
         "Pad": (_pad, []),
         "PadV2": (_pad, []),
         "Round": (_round, []),
+        "ScatterNd": (_scatter_nd, []),
         "TopKV2": (_top_k, []),
         "ResizeBilinear": (bilinear_resize, []),
         "ResizeNearestNeighbor": (nearest_resize, []),
@@ -174,6 +178,20 @@ def _top_k(ctx: Any, node: Any, name: str, _args: Any) -> None:
     ):
         kind, attr = ("Identity", {}) if had == dtype else ("Cast", {"to": dtype})
         ctx.make_node(kind, [result], attr=attr, outputs=[output], dtypes=[dtype], shapes=[shape])
+
+
+def _scatter_nd(ctx: Any, node: Any, name: str, _args: Any) -> None:
+    """Values added up at their indices; tf2onnx's keeps the last of those with the same index."""
+    from onnx import TensorProto, helper
+
+    if ctx.opset < 16:
+        raise ValueError("scatter adds values up, which ONNX's ScatterND does from opset 16 on")
+    indices, values, shape = node.input
+    zero = helper.make_tensor("zero", ctx.get_dtype(values), [1], [0])
+    shape = _op(ctx, name, "Cast", [shape], to=TensorProto.INT64)
+    zeros = _op(ctx, name, "ConstantOfShape", [shape], value=zero)
+    indices = _op(ctx, name, "Cast", [indices], to=TensorProto.INT64)
+    replace(ctx, node, "ScatterND", [zeros, indices, values], reduction="add")
 
 
 def _comparable(ctx: Any, name: str, x: str) -> str:

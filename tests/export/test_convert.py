@@ -112,6 +112,20 @@ def test_large_integers_are_compared_exactly(dtype):
             np.testing.assert_array_equal(actual, wanted)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_scatter_adds_up(dtype):
+    def scatter(x):
+        return keras.ops.scatter(keras.ops.convert_to_tensor([[1], [1], [3]]), x[0], (5,))
+
+    x = keras.Input((3,), batch_size=1, dtype=dtype, name="x")
+    model = keras.Model(x, L.Lambda(scatter)(x))
+    for run in (run_onnxruntime, run_onnxwalk):
+        (found,) = run(converted(model)[0], {"x": np.array([[1, 10, 100]], dtype)})
+        assert found.dtype == dtype and found.tolist() == [0, 11, 0, 100, 0]
+    with pytest.raises(ExportError, match="opset 16"):
+        converted(model, opset=13)
+
+
 def test_flatten_and_reshape_take_one_node():
     x = keras.Input((4, 3, 2), name="x")
     y = L.Reshape((3, 2, 4))(L.Flatten()(x))
