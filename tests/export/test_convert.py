@@ -11,7 +11,13 @@ import tensorflow as tf
 from onnxwalk.export import ExportError
 from onnxwalk.export.conversion.names import layer_of
 from onnxwalk.export.coverage.random_weights import randomize
-from tests.export.helpers import assert_same_as_keras, converted, operators
+from tests.export.helpers import (
+    assert_same_as_keras,
+    converted,
+    operators,
+    run_onnxruntime,
+    run_onnxwalk,
+)
 
 L = keras.layers
 
@@ -87,6 +93,37 @@ def test_grouped_convolution():
     x = keras.Input((8, 8, 4), name="x")
     found = operators(assert_same_as_keras(randomize(keras.Model(x, L.Conv2D(4, 3, groups=2)(x)))))
     assert found["Conv"] >= 1
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint16", "int32", "uint32", "int64"])
+def test_large_integers_are_compared_exactly(dtype):
+    def compare(x):
+        values, places = keras.ops.top_k(x, 3)
+        return [x < x[:, ::-1], x[:, ::-1] > x, values, places, keras.ops.sort(x)]
+
+    x = keras.Input((4,), dtype=dtype, name="x")
+    model = keras.Model(x, L.Lambda(compare)(x))
+    proto, _ = converted(model)
+    largest = np.iinfo(dtype).max
+    rows = np.array([[largest - 2, largest, 0, largest - 1]], dtype)
+    for run in (run_onnxruntime, run_onnxwalk):
+        for actual, wanted in zip(run(proto, {"x": rows}), model(rows), strict=True):
+            assert actual.dtype == np.asarray(wanted).dtype
+            np.testing.assert_array_equal(actual, wanted)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_scatter_adds_up(dtype):
+    def scatter(x):
+        return keras.ops.scatter(keras.ops.convert_to_tensor([[1], [1], [3]]), x[0], (5,))
+
+    x = keras.Input((3,), batch_size=1, dtype=dtype, name="x")
+    model = keras.Model(x, L.Lambda(scatter)(x))
+    for run in (run_onnxruntime, run_onnxwalk):
+        (found,) = run(converted(model)[0], {"x": np.array([[1, 10, 100]], dtype)})
+        assert found.dtype == dtype and found.tolist() == [0, 11, 0, 100, 0]
+    with pytest.raises(ExportError, match="opset 16"):
+        converted(model, opset=13)
 
 
 def test_flatten_and_reshape_take_one_node():

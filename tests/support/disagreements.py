@@ -33,6 +33,8 @@ DISAGREEMENTS = [
     Disagreement(ORT, "ConvTranspose", 11, "leaves out the last places of SAME_* that no window "
                  "reaches"),
     Disagreement(ORT, "Dropout", 7, "gives a mask of zeros although nothing is dropped (also 10)"),
+    Disagreement(ORT, "GroupNormalization", 21, "takes mean(x²) − mean(x)² as the variance: NaN "
+                 "for flat inputs"),
     Disagreement(ORT, "LabelEncoder", 2, "compares floats as values: no NaN is found, and -0 is 0",
                  "ai.onnx.ml"),
     Disagreement(ORT, "Gather", 13, "copies only the first string of each row"),
@@ -43,6 +45,7 @@ DISAGREEMENTS = [
     Disagreement(ORT, "RNN", 14, "answers 0 as the last state of an empty sequence"),
     Disagreement(ORT, "ReduceLogSumExp", 18, "adds up exponentials as integers"),
     Disagreement(ORT, "ReduceMax", 18, "passes over a NaN that isn't the first element"),
+    Disagreement(ORT, "ReduceSum", 13, "adds up integers as float64, and saturates"),
     Disagreement(ORT, "Slice", 13, "takes an end of INT_MAX going backwards for the beginning"),
     Disagreement(ORT, "Squeeze", 13, "drops all axes of size 1 for axes that name none"),
     _ml(ORT, "LabelEncoder", 4, "lets the first of equal keys win, the spec the last"),
@@ -64,10 +67,14 @@ DISAGREEMENTS = [
     ),
     Disagreement(REFERENCE, "BatchNormalization", 9, "is always in training, whatever the outputs"),
     Disagreement(REFERENCE, "GRU", 14, "ignores sequence_lens, clip and activations"),
+    Disagreement(REFERENCE, "GroupNormalization", 21, "takes mean(x²) − mean(x)² as the variance: "
+                 "NaN for flat inputs"),
     Disagreement(REFERENCE, "Hardmax", 11, "has the meaning of 13: one axis, not flattened"),
     Disagreement(REFERENCE, "LogSoftmax", 11, "has the meaning of 13: one axis, not flattened"),
     Disagreement(REFERENCE, "LRN", 13, "sums for the first N channels only, N the batch"),
     Disagreement(REFERENCE, "LSTM", 14, "ignores sequence_lens, clip and activations"),
+    Disagreement(REFERENCE, "MeanVarianceNormalization", 13, "takes mean(x²) − mean(x)² as the "
+                 "variance, too"),
     Disagreement(REFERENCE, "OneHot", 9, "takes negative indices, as only version 11 does"),
     Disagreement(REFERENCE, "PRelu", 6, "has slopes of the last axis, not of channels"),
     Disagreement(REFERENCE, "RNN", 14, "ignores sequence_lens and clip"),

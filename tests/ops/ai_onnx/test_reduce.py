@@ -85,6 +85,7 @@ BY_HAND = [
     ),
     Case("ReduceSum", 13, [f([2000] * 3, np.int32), f([], np.int64)], {}, [f([6000], np.int32)]),
     Case("ReduceSum", 13, [f([2**31 - 1, 1], np.int32)], {}, [f([-(2**31)], np.int32)]),
+    Case("ReduceSum", 13, [f([2**53 + 1, 2], np.int64)], {}, [f([2**53 + 3], np.int64)]),
     Case("ReduceSum", 13, [f([1] * 5000, BF16)], {}, [f([5000], BF16)]),
     Case("ReduceSum", 13, [f([1] * 5000, np.float16)], {}, [f([5000], np.float16)]),
     Case("ReduceMean", 18, [f([60000] * 8, np.float16)], {}, [f([60000], np.float16)]),
