@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.export.conversion import elementwise
 from onnxwalk.export.conversion.nodes import Nodes
 from onnxwalk.export.conversion.resizes import (
     MATRIX_RESIZES,
@@ -90,27 +91,6 @@ def _pad(nodes: Nodes) -> None:
     nodes.replace("Pad", [x, pads, *value])
 
 
-def _floor_mod(nodes: Nodes) -> None:
-    """x - y * floor(x / y), with the sign of y; tf2onnx's has that of x for integers."""
-    x, y = nodes.inputs
-    if not nodes.is_float(x):
-        nodes.replace("Mod", [x, y])
-        return
-    rest = nodes.add("Mod", [x, y], fmod=1)
-    zero = nodes.const(0, nodes.dtype(x))
-    other = nodes.add("Less", [nodes.add("Mul", [rest, y]), zero])
-    nodes.replace("Where", [other, nodes.add("Add", [rest, y]), rest])
-
-
-def _floor_div(nodes: Nodes) -> None:
-    """floor(x / y), for integers (x - mod(x, y)) / y; tf2onnx's rounds those towards zero."""
-    x, y = nodes.inputs
-    if nodes.is_float(x):
-        nodes.replace("Floor", [nodes.add("Div", [x, y])])
-        return
-    nodes.replace("Div", [nodes.add("Sub", [x, nodes.add("Mod", [x, y])]), y])
-
-
 def _round(nodes: Nodes) -> None:
     """To the nearest even integer at halves, which tf2onnx's formula doesn't do."""
     nodes.replace("Round" if nodes.is_float(nodes.inputs[0]) else "Identity", nodes.inputs)
@@ -132,14 +112,13 @@ def _one(nodes: Nodes) -> str:
 
 
 _WRITERS: dict[str, Callable[[Nodes], None]] = {
+    **elementwise.WRITERS,
     "Erfc": _erfc,
     "Expm1": _expm1,
     "Log": _log,
     "Log1p": _log1p,
     "Bucketize": _bucketize,
     "Conv3D": _conv3d,
-    "FloorDiv": _floor_div,
-    "FloorMod": _floor_mod,
     "OneHot": _one_hot,
     "Pad": _pad,
     "PadV2": _pad,

@@ -41,6 +41,17 @@ class Nodes:
             outputs=outputs, dtypes=dtypes, shapes=shapes,
         )  # fmt: skip
 
+    def become(self, tensors: Sequence[str]) -> None:
+        """These tensors take the place of the node's outputs."""
+        ctx, name, outputs = self.ctx, self.node.name, list(self.node.output)
+        dtypes, shapes = [ctx.get_dtype(o) for o in outputs], [ctx.get_shape(o) for o in outputs]
+        ctx.remove_node(name)
+        for number, tensor in enumerate(tensors):
+            ctx.make_node(
+                "Identity", [tensor], name=f"{name}/{number}" if number else name,
+                outputs=[outputs[number]], dtypes=[dtypes[number]], shapes=[shapes[number]],
+            )  # fmt: skip
+
     def const(self, values: Any, dtype: Any = None) -> str:
         """A constant; of int64 where it is given as plain integers."""
         from tf2onnx import utils
