@@ -1,4 +1,4 @@
-"""Comparisons, choices and divisions, exact in every type that Keras computes in.
+"""Comparisons, choices, scatters and divisions, exact in every type that Keras computes in.
 
 tf2onnx compares by way of float32, chooses by products with 0 and 1, and rounds quotients of
 integers towards zero. ONNX's own operators do none of that, but ONNX Runtime lacks some of them for
@@ -13,10 +13,10 @@ import numpy as np
 
 from onnxwalk.export.conversion.nodes import Nodes
 
-#: the type to compute in: the shortest with the same values that ONNX Runtime has every operator of
+#: the type to compute in: one with the same values that ONNX Runtime has every operator of. Also
+#: int32, since tf2onnx declares the counter of a loop so although it is int64; nothing holds uint64
 _LONGER = {
-    **dict.fromkeys(("bool", "int8", "int16", "uint8", "uint16"), np.int32),
-    "uint32": np.int64,
+    **dict.fromkeys("bool int8 int16 int32 uint8 uint16 uint32".split(), np.int64),
     "float16": np.float32,
 }
 
@@ -46,7 +46,7 @@ def _select(nodes: Nodes) -> None:
         condition = nodes.add("Unsqueeze", [condition, axes]) if len(rank) > 1 else condition
     dtype = nodes.dtype(x)
     longer = _LONGER.get(dtype.name)
-    if longer is None or dtype.name in ("bool", "uint8"):
+    if longer is None or dtype.name in ("bool", "uint8", "int32"):
         nodes.replace("Where", [condition, x, y])
     else:
         choice = nodes.add("Where", [condition, nodes.cast(x, longer), nodes.cast(y, longer)])
@@ -61,6 +61,19 @@ def _top_k(nodes: Nodes) -> None:
     values, indices = nodes.add("TopK", [longer, count], outputs=2, axis=-1)
     index_type = nodes.dtype(nodes.node.output[1])
     nodes.become([nodes.cast(values, nodes.dtype(x)), nodes.cast(indices, index_type)])
+
+
+def _scatter_nd(nodes: Nodes) -> None:
+    """Values added up at their indices; tf2onnx keeps the last of those with the same index."""
+    from onnx import helper
+
+    if nodes.ctx.opset < 16:
+        raise ValueError("scatter adds values up, which ONNX's ScatterND does from opset 16 on")
+    indices, values, shape = nodes.inputs
+    zero = helper.make_tensor("zero", nodes.ctx.get_dtype(values), [1], [0])
+    zeros = nodes.add("ConstantOfShape", [nodes.cast(shape, np.int64)], value=zero)
+    inputs = [zeros, nodes.cast(indices, np.int64), values]
+    nodes.replace("ScatterND", inputs, reduction="add")
 
 
 def _floor_div(nodes: Nodes) -> None:
@@ -107,6 +120,7 @@ WRITERS: dict[str, Callable[[Nodes], None]] = {
     "Select": _select,
     "SelectV2": _select,
     "TopKV2": _top_k,
+    "ScatterNd": _scatter_nd,
     "FloorDiv": _floor_div,
     "FloorMod": _floor_mod,
 }

@@ -17,7 +17,10 @@ from onnxwalk.export.conversion.resizes import (
 )
 
 #: operation that is left over -> what to do about it
-ADVICE = dict.fromkeys(MATRIX_RESIZES, "give the images a fixed height and width")
+ADVICE = {
+    **dict.fromkeys(MATRIX_RESIZES, "give the images a fixed height and width"),
+    "ScatterNd": "export to opset 16 or later",
+}
 
 
 def handlers() -> dict[str, tuple[Callable[..., None], list[Any]]]:
