@@ -1,6 +1,6 @@
 """What is left of the limits while a model is loaded, or while one run of it goes on.
 
-A budget is at hand for whatever is called meanwhile (``current``), since subgraphs, loops, plans
+A budget is at hand for whatever is called meanwhile (``current_budget``), since subgraphs, loops, plans
 that are bound and constants that are folded are far apart, but use up the same. Without limits
 there is none.
 
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxwalk.interpreter.errors import LimitError
-from onnxwalk.interpreter.limits import Limits, in_bytes
+from onnxwalk.interpreter.limits import Limits, format_bytes
 from onnxwalk.ops.contract.cost import Cost, arrays_in, usual
 
 if TYPE_CHECKING:
@@ -41,11 +41,11 @@ _WORTH_ASKING = 256
 _current: ContextVar[Budget | None] = ContextVar("budget", default=None)
 
 #: the budget of what goes on, ``None`` without limits
-current = _current.get
+current_budget = _current.get
 
 
 @contextlib.contextmanager
-def within(budget: Budget | None) -> Iterator[None]:
+def use_budget(budget: Budget | None) -> Iterator[None]:
     """What is called meanwhile uses up this budget."""
     before = _current.set(budget)
     try:
@@ -90,7 +90,7 @@ class Budget:
         #: what arrays are counted, by the id of the one that owns the memory: bytes, and what
         #: keeps the id from being another's
         self._counted: dict[int, tuple[int, Any]] = {
-            id(owner(x)): (0, x) for x in arrays_in(foreign)
+            id(memory_owner(x)): (0, x) for x in arrays_in(foreign)
         }
 
     # ---------------------------------------------------------------------------------- time
@@ -119,7 +119,7 @@ class Budget:
 
     # -------------------------------------------------------------------------------- memory
 
-    def is_much(self, nbytes: int) -> bool:
+    def is_large(self, nbytes: int) -> bool:
         """Whether so much is better let go than kept for another time."""
         return self.limits.max_memory is not None and 4 * nbytes > self.limits.max_memory
 
@@ -142,27 +142,29 @@ class Budget:
         self.peak = max(self.peak, self._used + nbytes)
         most = self.limits.max_memory
         if most is not None and self._used + nbytes > most // self._parts - self._spare:
-            asked = f"needs up to {in_bytes(nbytes)}, " if nbytes else ""
+            asked = f"needs up to {format_bytes(nbytes)}, " if nbytes else ""
             raise LimitError(
-                f"{asked}{in_bytes(self._used)} are in use: max_memory is {in_bytes(most)}",
+                f"{asked}{format_bytes(self._used)} are in use: max_memory is {format_bytes(most)}",
                 of_memory=True,
             )
 
-    def hopeless(self, nbytes: int) -> None:
+    def check_possible(self, nbytes: int) -> None:
         """Raise LimitError if so much memory isn't there even if nothing else is in use."""
         most = self.limits.max_memory
         if most is not None and nbytes > most // self._parts:
-            raise LimitError(f"needs up to {in_bytes(nbytes)}: max_memory is {in_bytes(most)}")
+            raise LimitError(
+                f"needs up to {format_bytes(nbytes)}: max_memory is {format_bytes(most)}"
+            )
 
     def hold(self, values: Iterable[Any]) -> None:
         """Count these arrays, and those in sequences, for as long as anything keeps them. Raises
         LimitError if that is too much."""
         for array in arrays_in(values):
-            kept = owner(array)
+            kept = memory_owner(array)
             key = id(kept)
             if key in self._counted or not kept.flags.writeable:  # the caller's, or a constant
                 continue
-            nbytes = kept.nbytes + strings_in(array) + _OBJECT
+            nbytes = kept.nbytes + count_string_bytes(array) + _OBJECT
             self._counted[key] = nbytes, weakref.ref(kept, partial(self._gone, key))
             self._used += nbytes
         self.reserve(0)
@@ -173,18 +175,18 @@ class Budget:
 
     # --------------------------------------------------------------------------------- steps
 
-    def before(self, step: Step, arguments: Sequence[Any]) -> None:
+    def check_step(self, step: Step, arguments: Sequence[Any]) -> None:
         """Raise LimitError if a step needs more than is left."""
         if self._end is not None:
             self.tick()
-        cost = self.cost(step, arguments)
+        cost = self.step_cost(step, arguments)
         if cost is not None:
             self.work += cost.work
             self.reserve(cost.memory)
             self.tick(cost.work)
 
     @staticmethod
-    def cost(step: Step, arguments: Sequence[Any]) -> Cost | None:
+    def step_cost(step: Step, arguments: Sequence[Any]) -> Cost | None:
         """What a step takes at most; ``None`` if that is next to nothing."""
         if step.cost is None and len(arguments) <= 3:
             sizes = [x.size if isinstance(x, np.ndarray) else 0 for x in arguments]
@@ -195,21 +197,21 @@ class Budget:
             work += _PER_STRING * memory // 8  # their bytes will be counted
         return Cost(memory, work)
 
-    def after(self, results: Sequence[Any]) -> None:
+    def check_results(self, results: Sequence[Any]) -> None:
         """Count what a step gave. Raises LimitError for a tensor that is too large."""
         self.hold(results)
         largest, longest = self.limits.max_tensor_bytes, self.limits.max_string_bytes
         for array in arrays_in(results):
             if largest is not None and array.nbytes > largest:
                 raise LimitError(
-                    f"gives {in_bytes(array.nbytes)}: max_tensor_bytes is {in_bytes(largest)}"
+                    f"gives {format_bytes(array.nbytes)}: max_tensor_bytes is {format_bytes(largest)}"
                 )
-            if longest is not None and (total := strings_in(array)) > longest:
+            if longest is not None and (total := count_string_bytes(array)) > longest:
                 raise LimitError(
-                    f"gives strings of {in_bytes(total)}: max_string_bytes is {in_bytes(longest)}"
+                    f"gives strings of {format_bytes(total)}: max_string_bytes is {format_bytes(longest)}"
                 )
 
-    def iteration(self) -> None:
+    def count_iteration(self) -> None:
         """A body is run. Raises LimitError if that is once too often, or the time is up."""
         self.tick()
         self._iterations += 1
@@ -219,7 +221,7 @@ class Budget:
 
     # --------------------------------------------------------------------------------- graphs
 
-    def node(self) -> None:
+    def count_node(self) -> None:
         """One node more. Raises LimitError if that is one too many."""
         self._nodes += 1
         most = self.limits.max_nodes
@@ -228,14 +230,14 @@ class Budget:
         if not self._nodes & 255:
             self.tick()
 
-    def nesting(self, depth: int, what: str) -> None:
+    def check_nesting(self, depth: int, what: str) -> None:
         """Raise LimitError if something nests too deep."""
         most = self.limits.max_nesting
         if most is not None and depth > most:
             raise LimitError(f"{what} nest deeper than max_nesting allows: {most}")
 
 
-def copied(array: np.ndarray) -> np.ndarray:
+def copy_output(array: np.ndarray) -> np.ndarray:
     """A copy, for the caller to have. Raises LimitError before it is there: a view may stand for
     much more than it takes."""
     budget = _current.get()
@@ -248,7 +250,7 @@ def copied(array: np.ndarray) -> np.ndarray:
     return array.copy()
 
 
-def strings_in(array: np.ndarray) -> int:
+def count_string_bytes(array: np.ndarray) -> int:
     """The bytes of the strings in an array, which may have one of them many times."""
     if array.dtype.kind != "O":
         return 0
@@ -259,7 +261,7 @@ def strings_in(array: np.ndarray) -> int:
     )
 
 
-def owner(array: np.ndarray) -> Any:
+def memory_owner(array: np.ndarray) -> Any:
     """The array that owns the memory which this one is a view of."""
     while isinstance(array.base, np.ndarray):
         array = array.base

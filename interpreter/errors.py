@@ -38,7 +38,7 @@ class LimitError(OnnxWalkError):
         self.of_memory = of_memory
 
 
-def suggestion(name: str, known: Iterable[str]) -> str:
+def suggest(name: str, known: Iterable[str]) -> str:
     """How a message that a name is unknown ends: what may have been meant, or what there is."""
     import difflib  # for messages only
 
@@ -48,7 +48,7 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f"; there are: {', '.join(names[:10]) or 'none'}{', …' if len(names) > 10 else ''}"
 
 
-def contained(error: Exception, where: str) -> OnnxWalkError:
+def wrap_error(error: Exception, where: str) -> OnnxWalkError:
     """One of ours in place of any other error."""
     if isinstance(error, MemoryError):
         return LimitError(f"{where}: the machine has no memory left: {error}".rstrip(": "))

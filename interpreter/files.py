@@ -11,14 +11,14 @@ from pathlib import Path
 from onnxwalk.interpreter.errors import InvalidInputError
 
 
-def write(path: Path, content: str | bytes) -> None:
+def write_file(path: Path, content: str | bytes) -> None:
     """Write text or bytes. Raises InvalidInputError."""
-    with replacing(path) as part, explained(path):
+    with replace_atomically(path) as part, translate_os_errors(path):
         part.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 @contextlib.contextmanager
-def replacing(path: Path, *, folder: bool = False) -> Iterator[Path]:
+def replace_atomically(path: Path, *, folder: bool = False) -> Iterator[Path]:
     """A new empty file or folder next to ``path``, which becomes ``path`` at the end.
 
     It takes the place of a file, or of an empty folder; after an error all is as it was. Where
@@ -28,10 +28,10 @@ def replacing(path: Path, *, folder: bool = False) -> Iterator[Path]:
     target = Path(os.path.realpath(path))
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        with explained(path):
+        with translate_os_errors(path):
             part.mkdir() if folder else open(part, "xb").close()
         yield part
-        with explained(path):
+        with translate_os_errors(path):
             if folder and target.is_dir():
                 target.rmdir()
             part.replace(target)
@@ -44,7 +44,7 @@ def replacing(path: Path, *, folder: bool = False) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def explained(path: Path) -> Iterator[None]:
+def translate_os_errors(path: Path) -> Iterator[None]:
     """What the file system refuses meanwhile, as an InvalidInputError that names the path."""
     try:
         yield

@@ -56,12 +56,12 @@ class Limits:
     max_string_bytes: int | None = 1 << 28
 
     def __post_init__(self) -> None:
-        for name, value in self.given():
+        for name, value in self.as_pairs():
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if not number or not value >= 0 or (name != "max_seconds" and value != int(value)):
                 raise InvalidInputError(f"{name} is {value!r}: give a number, or None for no limit")
 
-    def given(self) -> list[tuple[str, float]]:
+    def as_pairs(self) -> list[tuple[str, float]]:
         """The limits that there are, by name."""
         found = [(f.name, getattr(self, f.name)) for f in fields(self)]
         return [(name, value) for name, value in found if value is not None]
@@ -88,7 +88,7 @@ def parse_bytes(text: str) -> int:
     return int(value)
 
 
-def in_bytes(count: float) -> str:
+def format_bytes(count: float) -> str:
     """A number of bytes to read: "1.5 GiB"."""
     for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
         if count < 1024 or unit == "TiB":

@@ -48,7 +48,7 @@ def onnxruntime_session(
 
 
 @contextlib.contextmanager
-def held_back() -> Iterator[None]:
+def silence_output() -> Iterator[None]:
     """Until its end nothing is written to the standard streams, not even by a library's C code."""
     with tempfile.TemporaryFile() as file:
         sys.stdout.flush()

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
 
-from onnxwalk.interpreter.budget import Budget, within
+from onnxwalk.interpreter.budget import Budget, use_budget
 from onnxwalk.interpreter.compiler.context import Context
 from onnxwalk.interpreter.compiler.passes import REWRITES
 from onnxwalk.interpreter.compiler.program import Program
@@ -19,15 +19,15 @@ from onnxwalk.interpreter.errors import (
     InvalidInputError,
     LimitError,
     OnnxWalkError,
-    contained,
-    suggestion,
+    suggest,
+    wrap_error,
 )
 from onnxwalk.interpreter.ir.model import Graph, Model, TensorInfo
 from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.reader import read_model
-from onnxwalk.interpreter.reader.source import let_go
+from onnxwalk.interpreter.reader.source import release_pages
 from onnxwalk.interpreter.runtime.estimate import Estimate, estimate
-from onnxwalk.interpreter.runtime.feeds import Inputs, request
+from onnxwalk.interpreter.runtime.feeds import Inputs, split_arguments
 from onnxwalk.interpreter.runtime.runner import Runner
 from onnxwalk.interpreter.runtime.threads import check_threads
 from onnxwalk.interpreter.runtime.trace import Trace
@@ -91,7 +91,7 @@ def load(
         threads = check_threads(threads)
         if threads > 1 and executor == "walk":
             raise InvalidInputError(f"threads={threads} needs the executor 'bound', not 'walk'")
-        with within(None if limits is None else Budget(limits)), computing():
+        with use_budget(None if limits is None else Budget(limits)), computing():
             read = read_model(model)
             try:
                 return Session(
@@ -110,7 +110,7 @@ def load(
     except OnnxWalkError:
         raise
     except Exception as error:
-        raise contained(error, "load") from error
+        raise wrap_error(error, "load") from error
 
 
 def _how(optimize: Any, rewrites: Any, executor: Any) -> tuple[tuple[str, ...], Executor]:
@@ -134,7 +134,7 @@ def _how(optimize: Any, rewrites: Any, executor: Any) -> tuple[tuple[str, ...], 
     elif isinstance(rewrites, str) or not isinstance(rewrites, Collection):
         raise InvalidInputError(f"rewrites must be True, False or a list, not {rewrites!r}")
     elif unknown := [name for name in rewrites if name not in REWRITES]:
-        known = suggestion(str(unknown[0]), REWRITES)
+        known = suggest(str(unknown[0]), REWRITES)
         raise InvalidInputError(f"no such rewrite: {unknown[0]!r}{known}")
     else:
         names = tuple(rewrites)
@@ -195,9 +195,9 @@ class Session:
             threads=threads,
             limits=limits,
         )
-        self._run = self._runner.method()
+        self._run = self._runner.choose_method()
         self._program.plan([info.name for info in self.inputs], None)
-        let_go(model.maps)
+        release_pages(model.maps)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """As what it was made of, and the state of its random numbers: plans are made anew."""
@@ -229,12 +229,12 @@ class Session:
         """
         try:
             if feeds is None or type(output_names) is str:
-                output_names, feeds = request(output_names, feeds)
+                output_names, feeds = split_arguments(output_names, feeds)
             return self._run(output_names, feeds)
         except OnnxWalkError:
             raise
         except Exception as error:
-            raise contained(error, self.model.source) from error
+            raise wrap_error(error, self.model.source) from error
 
     def __call__(self, /, *values: Any, **named: Any) -> Any:
         """The outputs for inputs in order or by name, as a Python function takes its arguments:
@@ -258,7 +258,7 @@ class Session:
         Raises InvalidInputError for feeds that don't fit; its iteration raises OperatorError when
         an operator refuses its inputs.
         """
-        values = self._inputs.checked(feeds)
+        values = self._inputs.check(feeds)
         plan = self._program.plan(tuple(values), None, as_written=not optimized)
         return Trace(plan, list(values.values()), self.limits, iterations)
 

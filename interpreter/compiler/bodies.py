@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from onnxwalk.interpreter.budget import current
+from onnxwalk.interpreter.budget import current_budget
 from onnxwalk.interpreter.ir.plan import Plan
 from onnxwalk.interpreter.runtime.cache import BoundPlans
-from onnxwalk.interpreter.runtime.call import Walked
+from onnxwalk.interpreter.runtime.call import StepIterator
 from onnxwalk.interpreter.runtime.walk import execute, walk
 from onnxwalk.ops.contract.graphs import Calls
 
@@ -29,11 +29,11 @@ class Body:
         self._bound = bound
         self._loops = loops
 
-    def walk(self, inputs: Sequence[Any], inside: Callable[..., Walked]) -> Walked:
+    def walk(self, inputs: Sequence[Any], inside: Callable[..., StepIterator]) -> StepIterator:
         """As a call, but step by step."""
-        budget = current()
+        budget = current_budget()
         if budget is not None and self._loops:
-            budget.iteration()
+            budget.count_iteration()
         results = yield from walk(self._plan, [*inputs, *self._captured], inside)
         if budget is not None:
             budget.hold(results)
@@ -48,7 +48,7 @@ class Body:
     def reserve(nbytes: int) -> None:
         """The operator is going to take so much memory for what it collected. Raises LimitError if
         there isn't as much, or not the time to fill it."""
-        if (budget := current()) is not None:
+        if (budget := current_budget()) is not None:
             budget.tick(nbytes)
             budget.reserve(nbytes)
 
@@ -57,9 +57,9 @@ class Body:
         if len(inputs) != expected:
             raise ValueError(f"the subgraph takes {expected} inputs, not {len(inputs)}")
         arguments = [*inputs, *self._captured]
-        budget = current()
+        budget = current_budget()
         if budget is not None and self._loops:
-            budget.iteration()
+            budget.count_iteration()
         if self._bound is None:
             results = execute(self._plan, arguments)
         else:
@@ -69,7 +69,7 @@ class Body:
         return tuple(results)
 
 
-def with_bodies(
+def add_bodies(
     function: partial[Any],
     n_inputs: int,
     bodies: dict[str, tuple[Plan, list[str]]],

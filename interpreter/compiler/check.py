@@ -24,16 +24,16 @@ def check(model: Model) -> None:
     if endless := _calling_themselves(model.functions):
         problems.append("functions that call themselves: " + ", ".join(endless))
     if problems:
-        raise invalid(model.source, problems)
+        raise combine_problems(model.source, problems)
 
 
 def check_graph(graph: Graph, source: str) -> None:
     """Raise InvalidModelError naming all that is wrong with the structure of a graph."""
     if problems := list(_graph_problems(graph, (), "")):
-        raise invalid(source, problems)
+        raise combine_problems(source, problems)
 
 
-def invalid(source: str, problems: list[str]) -> InvalidModelError:
+def combine_problems(source: str, problems: list[str]) -> InvalidModelError:
     """One error for everything that was found."""
     shown = "; ".join(problems[:_MOST_SHOWN])
     more = len(problems) - _MOST_SHOWN

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.budget import current
+from onnxwalk.interpreter.budget import current_budget
 from onnxwalk.interpreter.compiler.context import Context
 from onnxwalk.interpreter.ir.model import Graph, Node, SparseTensor, Tensor
 from onnxwalk.ops import Operator
@@ -23,7 +23,7 @@ def constant_arrays(graph: Graph) -> dict[str, np.ndarray]:
 
 def as_array(tensor: Tensor | SparseTensor) -> np.ndarray:
     """A constant as a read-only array that NumPy computes with at full speed."""
-    budget = current()
+    budget = current_budget()
     if isinstance(tensor, SparseTensor):
         if budget is not None:
             budget.take(math.prod(tensor.shape) * tensor.values.array.itemsize)
@@ -39,7 +39,7 @@ def as_array(tensor: Tensor | SparseTensor) -> np.ndarray:
     return array
 
 
-def bound_attributes(node: Node, operator: Operator, context: Context) -> dict[str, Any]:
+def operator_keywords(node: Node, operator: Operator, context: Context) -> dict[str, Any]:
     """The keyword arguments of a node's call, but for its subgraphs."""
     graphs = {name for name, _ in node.graphs}
     keywords = {
@@ -55,7 +55,7 @@ def bound_attributes(node: Node, operator: Operator, context: Context) -> dict[s
     return keywords
 
 
-def outline(array: np.ndarray) -> np.ndarray:
+def shape_stand_in(array: np.ndarray) -> np.ndarray:
     """A constant's shape and type, with its values only if they are few."""
     if array.size <= _FEW:
         return array

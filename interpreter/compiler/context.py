@@ -51,27 +51,27 @@ class Context:
         return found is not None and self.operator(node) is found
 
 
-#: what ``captured`` found: every stage asks it of every graph within graphs
+#: the result of ``captured_names``: every stage asks it of every graph within graphs
 _captured: weakref.WeakKeyDictionary[Graph, frozenset[str]] = weakref.WeakKeyDictionary()
 
 
-def captured(graph: Graph) -> frozenset[str]:
+def captured_names(graph: Graph) -> frozenset[str]:
     """The outer names that a subgraph, or one within it, reads."""
     if graph not in _captured:
         defined = {value.name for value in graph.inputs} | set(graph.initializers)
         needed: set[str] = set()
         for node in graph.nodes:
-            needed |= names_read(node) - defined
+            needed |= names_used(node) - defined
             defined |= set(node.outputs)
         found = needed | {value.name for value in graph.outputs} - defined
         _captured[graph] = frozenset(found)
     return _captured[graph]
 
 
-def names_read(node: Node) -> set[str]:
+def names_used(node: Node) -> set[str]:
     """The values that a node reads: its inputs, and what its subgraphs take from outside."""
     names = {name for name in node.inputs if name}
-    return names.union(*(captured(graph) for _, graph in node.graphs))
+    return names.union(*(captured_names(graph) for _, graph in node.graphs))
 
 
 def every_node(graph: Graph) -> Iterator[Node]:

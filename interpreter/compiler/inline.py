@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from onnxwalk.interpreter.budget import current
+from onnxwalk.interpreter.budget import current_budget
 from onnxwalk.interpreter.errors import InvalidModelError
 from onnxwalk.interpreter.ir.model import Function, Graph, Model, Node, Reference
 
@@ -35,11 +35,11 @@ class _Inliner:
 
     def nodes(self, nodes: Iterable[Node], calls: tuple[Any, ...]) -> Iterable[Node]:
         """The nodes with calls expanded; ``calls`` are the functions that are being expanded."""
-        budget = current()
+        budget = current_budget()
         for node in nodes:
             if budget is not None:
-                budget.node()
-                budget.nesting(len(calls), "calls of functions")
+                budget.count_node()
+                budget.check_nesting(len(calls), "calls of functions")
             key = (node.domain, node.op_type, node.overload)
             function = self.functions.get(key)
             if function is None:

@@ -8,10 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.budget import current, tick
-from onnxwalk.interpreter.compiler.bodies import with_bodies
-from onnxwalk.interpreter.compiler.constants import bound_attributes, constant_arrays, outline
-from onnxwalk.interpreter.compiler.context import Context, captured
+from onnxwalk.interpreter.budget import current_budget, tick
+from onnxwalk.interpreter.compiler.bodies import add_bodies
+from onnxwalk.interpreter.compiler.constants import (
+    constant_arrays,
+    operator_keywords,
+    shape_stand_in,
+)
+from onnxwalk.interpreter.compiler.context import Context, captured_names
 from onnxwalk.interpreter.ir.model import Graph, Node
 from onnxwalk.interpreter.ir.plan import NOTHING, Plan, Step
 from onnxwalk.ops import Operator
@@ -97,7 +101,7 @@ class _Lowering:
         assert operator is not None, "resolve() has looked up every operator"
         graphs = {name: self.body(graph) for name, graph in node.graphs}
         call, bind, names = self.call(node, operator, graphs)
-        bodies = {name: (plan, len(captured)) for name, (plan, captured) in graphs.items()}
+        bodies = {name: (plan, len(outer)) for name, (plan, outer) in graphs.items()}
         inputs = tuple(self.read(name) for name in names)
         outputs = tuple(self.define(name) for name in node.outputs)
         while outputs[1:] and outputs[-1] == NOTHING:  # an operator needn't give what has no name
@@ -122,12 +126,12 @@ class _Lowering:
         if rule is usual or rule is nothing:
             return None if rule is usual else rule
         if not node.graphs:
-            keywords = bound_attributes(node, operator, self.context)
+            keywords = operator_keywords(node, operator, self.context)
             rule = partial(rule, **keywords) if keywords else rule
         if len(names) >= len(node.inputs):
             return rule
         taken = [
-            outline(self.constants[name]) if name in self.constants else None
+            shape_stand_in(self.constants[name]) if name in self.constants else None
             for name in node.inputs
         ]
         kept = [position for position, name in enumerate(node.inputs) if name in set(names)]
@@ -144,13 +148,13 @@ class _Lowering:
         self, node: Node, operator: Operator, bodies: dict[str, tuple[Plan, list[str]]]
     ) -> tuple[Callable[..., Any], Callable[..., Any] | None, Sequence[str]]:
         """The function of a node's values, how it binds to shapes, and the names of the values."""
-        keywords = bound_attributes(node, operator, self.context)
+        keywords = operator_keywords(node, operator, self.context)
         if bodies:
             function = partial(operator.function, **keywords)
-            captured_names = [name for _, names in bodies.values() for name in names]
+            outer_names = [name for _, names in bodies.values() for name in names]
             loops = operator.subgraphs.branch is None
-            call = with_bodies(function, len(node.inputs), bodies, self.bind, loops)
-            return call, None, [*node.inputs, *captured_names]
+            call = add_bodies(function, len(node.inputs), bodies, self.bind, loops)
+            return call, None, [*node.inputs, *outer_names]
         if self.bind and operator.preparation is not None:
             prepared = self.prepare(node, operator, operator.preparation, keywords)
             if prepared is not None:
@@ -170,7 +174,7 @@ class _Lowering:
         if any(name and name not in self.constants for name in wanted):
             return None
         constants = [self.constants[name] if name else None for name in wanted]
-        budget = current()
+        budget = current_budget()
         try:
             if budget is not None:
                 budget.reserve(_PREPARED * sum(x.nbytes for x in constants if x is not None))
@@ -184,7 +188,7 @@ class _Lowering:
 
     def body(self, graph: Graph) -> tuple[Plan, list[str]]:
         """The plan of a subgraph, and the outer names that it takes after its own inputs."""
-        names = captured(graph)
+        names = captured_names(graph)
         inner_constants = {n: self.constants[n] for n in names if n in self.constants}
         outer = sorted(name for name in names if name not in inner_constants)
         plan = lower(

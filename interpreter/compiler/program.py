@@ -9,10 +9,10 @@ from onnxwalk.interpreter.compiler.check import check, check_graph
 from onnxwalk.interpreter.compiler.context import Context
 from onnxwalk.interpreter.compiler.inline import inline_functions
 from onnxwalk.interpreter.compiler.lower import lower
-from onnxwalk.interpreter.compiler.passes import REWRITES, rewritten
+from onnxwalk.interpreter.compiler.passes import REWRITES, apply_rewrites
 from onnxwalk.interpreter.compiler.resolve import resolve
 from onnxwalk.interpreter.compiler.types import type_problems
-from onnxwalk.interpreter.errors import InvalidInputError, suggestion
+from onnxwalk.interpreter.errors import InvalidInputError, suggest
 from onnxwalk.interpreter.ir.model import Graph, Model, TensorType, ValueInfo
 from onnxwalk.interpreter.ir.plan import Plan
 from onnxwalk.ops.shared.numpy_state import computing
@@ -48,19 +48,19 @@ class Program:
             graph = self._between(inputs, outputs)
             rewrites = () if as_written else self._rewrites
             with computing():  # what is computed here are values too
-                *_, (_, graph) = [("", graph), *rewritten(graph, self.context, rewrites)]
+                *_, (_, graph) = [("", graph), *apply_rewrites(graph, self.context, rewrites)]
                 bind = self._bind and not as_written
                 plan = lower(graph, self.context, inputs=inputs, bind=bind)
             self._plans[key] = plan
         return plan
 
-    def rewritten(self) -> list[tuple[str, Graph]]:
+    def rewrite_stages(self) -> list[tuple[str, Graph]]:
         """The graph that a run of all outputs begins with (under ""), and what each rewrite makes
         of it, under its name; all rewrites, where the program itself has none."""
         inputs = [v.name for v in self.graph.inputs if v.name not in self.graph.initializers]
         graph = self._between(inputs, None)
         with computing():
-            return [("", graph), *rewritten(graph, self.context, self._rewrites or REWRITES)]
+            return [("", graph), *apply_rewrites(graph, self.context, self._rewrites or REWRITES)]
 
     def check_types(self, types: Mapping[str, TensorType]) -> None:
         """Whether operators take inputs of these types. Raises InvalidInputError."""
@@ -80,7 +80,7 @@ class Program:
             known |= {value.name for value in graph.inputs} | set(graph.initializers)
             for name in outputs:
                 if name not in known:
-                    raise InvalidInputError(f"no value is named {name!r}{suggestion(name, known)}")
+                    raise InvalidInputError(f"no value is named {name!r}{suggest(name, known)}")
             found = tuple(declared.get(name, ValueInfo(name)) for name in outputs)
         kept = tuple(value for value in graph.inputs if value.name in given)
         return replace(graph, inputs=kept, outputs=found)

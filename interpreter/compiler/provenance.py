@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from onnxwalk.interpreter.compiler.context import names_read
+from onnxwalk.interpreter.compiler.context import names_used
 from onnxwalk.interpreter.ir.model import Graph, Node
 
 
@@ -40,17 +40,17 @@ class Fate:
         return " and ".join(f"{node.op_type} '{node.label}'" for node in self.into)
 
 
-def fates(versions: Sequence[tuple[str, Graph]]) -> dict[Node, Fate]:
+def find_fates(versions: Sequence[tuple[str, Graph]]) -> dict[Node, Fate]:
     """The fate of each node of the first version of a graph, and of the nodes within it.
 
-    ``versions``: the graph, and each rewrite's name with what it made of the graph (``rewritten``).
+    ``versions``: the graph, and each rewrite's name with what it made of the graph (``apply_rewrites``).
     """
     first, last = versions[0][1], versions[-1][1]
     makers = [{n: node for node in graph.nodes for n in node.outputs if n} for _, graph in versions]
     names = [name for name, _ in versions]
     readers: dict[str, list[Node]] = {}
     for node in first.nodes:
-        for name in names_read(node):
+        for name in names_used(node):
             readers.setdefault(name, []).append(node)
     new = {name for _, graph in versions[1:] for name in graph.initializers}
     new -= set(first.initializers)
@@ -90,7 +90,7 @@ def fates(versions: Sequence[tuple[str, Graph]]) -> dict[Node, Fate]:
             tuple(name for name in names[1:] if name in rewrites),
         )
         for attribute, _ in node.graphs:
-            found |= fates([*_within(node, attribute, versions, makers)])
+            found |= find_fates([*_within(node, attribute, versions, makers)])
     return found
 
 

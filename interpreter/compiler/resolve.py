@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from onnxwalk.interpreter.compiler.check import invalid
+from onnxwalk.interpreter.compiler.check import combine_problems
 from onnxwalk.interpreter.compiler.context import Context, every_node
 from onnxwalk.interpreter.compiler.types import type_problems
 from onnxwalk.interpreter.errors import UnsupportedModelError
@@ -69,7 +69,7 @@ def resolve(graph: Graph, model: Model, context: Context) -> None:
         listed = "; ".join(problem.text for problem in types)
         raise UnsupportedModelError(f"{model.source}: not supported: {listed}")
     if problems:
-        raise invalid(model.source, problems)
+        raise combine_problems(model.source, problems)
 
 
 def unsupported(graph: Graph, context: Context) -> dict[str, list[str]]:

@@ -30,7 +30,7 @@ class Step(NamedTuple):
     #: the subgraphs by attribute: their plans, and how many of the last inputs each takes, in turn
     bodies: dict[str, tuple[Plan, int]] = {}  # noqa: RUF012  (a NamedTuple's default, not changed)
     #: constants that ``call`` has taken in, which are no inputs any more: name, shape, dtype
-    taken: tuple[tuple[str, tuple[int, ...], np.dtype], ...] = ()
+    absorbed: tuple[tuple[str, tuple[int, ...], np.dtype], ...] = ()
     #: needs(*inputs): what the call takes at most (see ``ops.contract.cost``); ``None``: what is
     #: usual
     cost: Callable[..., Cost] | None = None

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.budget import current
+from onnxwalk.interpreter.budget import current_budget
 from onnxwalk.interpreter.errors import InvalidModelError, OnnxWalkError
 from onnxwalk.interpreter.ir.model import (
     AttributeValue,
@@ -30,7 +30,7 @@ from onnxwalk.interpreter.ir.model import (
     ValueType,
 )
 from onnxwalk.interpreter.reader.messages import MODEL, NODE
-from onnxwalk.interpreter.reader.source import Source, explain_foreign
+from onnxwalk.interpreter.reader.source import Source, refuse_other_formats
 from onnxwalk.interpreter.reader.tensors import build_sparse_tensor, build_tensor, integers
 from onnxwalk.interpreter.reader.wire import parse
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES
@@ -48,11 +48,13 @@ def read_model(model: Any) -> Model:
     """
     source = Source.open(model)
     try:
-        explain_foreign(source.data)
+        refuse_other_formats(source.data)
         if not source.data:
             raise InvalidModelError("the file is empty")
         model = _Builder(source).model(_parse(source.data))
-        if (budget := current()) is not None:  # weights that have to be copied are the file's
+        if (
+            budget := current_budget()
+        ) is not None:  # weights that have to be copied are the file's
             budget.give(sum(map(len, model.maps)))
         return model
     except OnnxWalkError as error:
@@ -106,8 +108,8 @@ class _Builder:
 
     def subgraph(self, fields: Fields) -> Graph:
         self.depth += 1
-        if (budget := current()) is not None:
-            budget.nesting(self.depth, "graphs")
+        if (budget := current_budget()) is not None:
+            budget.check_nesting(self.depth, "graphs")
         graph = self.graph(fields)
         self.depth -= 1
         return graph
@@ -139,8 +141,8 @@ class _Builder:
         )
 
     def node(self, fields: Fields) -> Node:
-        if (budget := current()) is not None:
-            budget.node()
+        if (budget := current_budget()) is not None:
+            budget.count_node()
         outputs = tuple(fields.get("output", ()))
         name = fields.get("name", "")
         op_type = fields.get("op_type", "")
@@ -289,7 +291,7 @@ def _shape(fields: Fields) -> Shape:
 
 
 def _numbers(parts: Any, field: str) -> list[Any]:
-    if (budget := current()) is not None:
+    if (budget := current_budget()) is not None:
         budget.take(_PER_NUMBER * sum(np.size(part) for part in parts))
     if field == "ints":
         return integers(parts).tolist()

@@ -107,7 +107,7 @@ def map_file(path: Path) -> memoryview:
         raise InvalidInputError(f"{path}: can't be read: {reason}") from None
 
 
-def let_go(maps: Iterable[memoryview]) -> None:
+def release_pages(maps: Iterable[memoryview]) -> None:
     """Give the pages of memory maps back: weights that a file doesn't align were copied, and need
     them no more; others are read again when they are used."""
     for view in maps:
@@ -148,7 +148,7 @@ def _number(entries: dict[str, str], key: str, default: int) -> int:
     return int(text)
 
 
-def explain_foreign(data: memoryview) -> None:
+def refuse_other_formats(data: memoryview) -> None:
     """Raise InvalidModelError if the bytes are another well-known format's, saying which."""
     start = bytes(data[:16])
     for magic, at, what in (

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.budget import current
+from onnxwalk.interpreter.budget import current_budget
 from onnxwalk.interpreter.errors import InvalidModelError, UnsupportedModelError
 from onnxwalk.interpreter.ir.model import SparseTensor, Tensor
 from onnxwalk.interpreter.reader.source import Source
@@ -110,7 +110,7 @@ def _array(fields: dict[str, Any], source: Source) -> tuple[ElementType, np.ndar
 
 def _take(nbytes: int) -> None:
     """Raise LimitError unless there is so much memory left."""
-    if (budget := current()) is not None:
+    if (budget := current_budget()) is not None:
         budget.take(nbytes)
 
 

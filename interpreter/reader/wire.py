@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.budget import current
+from onnxwalk.interpreter.budget import current_budget
 from onnxwalk.interpreter.errors import InvalidModelError
 
 VARINT, FIXED64, BYTES, GROUP_START, GROUP_END, FIXED32 = range(6)
@@ -66,7 +66,7 @@ def parse(
         raise InvalidModelError(f"messages nest deeper than {MAX_DEPTH} at byte {start}")
     result: dict[str, Any] = {} if into is None else into
     position, count = start, 0
-    budget = current()
+    budget = current_budget()
     while position < end:
         at = position
         tag = data[position]
@@ -171,7 +171,7 @@ def _packed_varints(data: memoryview, dtype: np.dtype, offset: int) -> np.ndarra
         return np.zeros(0, dtype)
     if raw[-1] >= 0x80:
         raise InvalidModelError(f"packed numbers at byte {offset} end within a number")
-    if (budget := current()) is not None:
+    if (budget := current_budget()) is not None:
         budget.take(2 * dtype.itemsize * raw.size)
     pieces, start = [], 0
     while start < raw.size:

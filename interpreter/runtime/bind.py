@@ -12,10 +12,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from onnxwalk.interpreter.budget import current
+from onnxwalk.interpreter.budget import current_budget
 from onnxwalk.interpreter.errors import LimitError
 from onnxwalk.interpreter.ir.plan import NOTHING, Plan, Step
-from onnxwalk.interpreter.runtime.call import call, named
+from onnxwalk.interpreter.runtime.call import call, name_error
 from onnxwalk.interpreter.runtime.zero_copy import Region, is_open
 from onnxwalk.ops.contract.space import Arena, Space, memory_order
 
@@ -80,7 +80,7 @@ class Scope:
                     raise Hidden(slot)
             self._hidden.append(value)
 
-    def lent(self) -> list[int]:
+    def lendable_outputs(self) -> list[int]:
         """The outputs whose memory is to be the caller's: all of its own, and open to change."""
         slots = []
         for region in map(Region, self.space.lent):
@@ -92,16 +92,16 @@ class Scope:
 
     def _bind(self, step: Step, margins: Margins) -> None:
         arguments = [self.values[slot] for slot in step.inputs]
-        budget = current()
-        cost = None if budget is None else budget.cost(step, arguments)
+        budget = current_budget()
+        cost = None if budget is None else budget.step_cost(step, arguments)
         self.work.append(0 if cost is None else cost.work)
         if budget is not None:
             try:
                 budget.tick(self.work[-1])
                 if cost is not None:
-                    budget.hopeless(cost.memory)
+                    budget.check_possible(cost.memory)
             except LimitError as error:
-                raise named(step, arguments, error) from None
+                raise name_error(step, arguments, error) from None
         known = all(slot == NOTHING or slot in self.known for slot in step.inputs)
         branch = self._branch(step)
         if branch is not None:

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.budget import Budget, copied, current
+from onnxwalk.interpreter.budget import Budget, copy_output, current_budget
 from onnxwalk.interpreter.errors import LimitError
 from onnxwalk.interpreter.ir.plan import Plan, Step
 from onnxwalk.interpreter.runtime.bind import Hidden, Scope, call_step
-from onnxwalk.interpreter.runtime.call import named
+from onnxwalk.interpreter.runtime.call import name_error
 from onnxwalk.interpreter.runtime.zero_copy import Region, borrow, can_be_borrowed
 from onnxwalk.ops.contract.space import Space
 from onnxwalk.ops.shared.numpy_state import computing
@@ -47,7 +47,7 @@ class Bound:
             except Hidden as hidden:
                 borrowed.remove(hidden.slot)
         self.space, self.calls, self.values = scope.space, scope.space.calls, scope.values
-        lent = scope.lent()
+        lent = scope.lendable_outputs()
         arrays = {s: self.values[s] for s in (*plan.inputs, *lent) if s in borrowed or s in lent}
         #: the slots whose memory is the caller's, each with its place among ``_memories``
         self._places, self._borrowed = borrow(arrays, self.calls, self._touching(arrays.values()))
@@ -64,7 +64,7 @@ class Bound:
     def _bind(
         self, arguments: Sequence[Any], changing: frozenset[int], borrowed: set[int]
     ) -> Scope:
-        budget = current()
+        budget = current_budget()
         space = Space(budget.fill if budget is not None else None)
         scope = Scope(space, self.plan, changing)
         for slot, argument in zip(self.plan.inputs, arguments, strict=True):
@@ -91,7 +91,7 @@ class Bound:
 
     def run(self, arguments: Sequence[Any]) -> None:
         """Compute; the arguments are of the types and shapes that this was bound for."""
-        budget = current()
+        budget = current_budget()
         if budget is not None and budget.is_timed:
             self._run_timed(arguments, budget)
             return
@@ -106,7 +106,7 @@ class Bound:
             try:
                 budget.tick(work)
             except LimitError as error:
-                raise named(step, [self.values[slot] for slot in step.inputs], error) from None
+                raise name_error(step, [self.values[slot] for slot in step.inputs], error) from None
             for function, operands in self.calls[calls]:
                 function(*operands)
 
@@ -122,7 +122,7 @@ class Bound:
                 found.append((step, calls, work))
         return found
 
-    def run_marked(self, arguments: Sequence[Any]) -> list[float]:
+    def run_with_times(self, arguments: Sequence[Any]) -> list[float]:
         """As ``run``; gives what ``time.perf_counter`` was before the first step and after each."""
         self._take(arguments)
         marks = [time.perf_counter()]
@@ -203,7 +203,7 @@ class Bound:
 
 def _copied(value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        return copied(value)
+        return copy_output(value)
     if isinstance(value, list):
         return [_copied(item) for item in value]
     return dict(value) if isinstance(value, dict) else value

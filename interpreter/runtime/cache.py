@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.budget import Budget, current, within
+from onnxwalk.interpreter.budget import Budget, current_budget, use_budget
 from onnxwalk.interpreter.errors import LimitError
 from onnxwalk.interpreter.ir.plan import Plan
 from onnxwalk.interpreter.limits import Limits
@@ -50,7 +50,7 @@ class BoundPlans:
                 return self._run(key, bound, arguments)
         foreign = [*arguments, *bound.space.memory]
         budget = Budget(limits, foreign=foreign, held=self.nbytes + bound.nbytes)
-        with computing(), within(budget):
+        with computing(), use_budget(budget):
             return self._run(key, bound, arguments)
 
     @property
@@ -58,7 +58,7 @@ class BoundPlans:
         """The memory of the plans that no run is using."""
         return sum(b.nbytes for bounds in list(self._idle.values()) for b in list(bounds))
 
-    def let_go(self) -> None:
+    def clear(self) -> None:
         """Forget all plans."""
         self._idle.clear()
 
@@ -106,9 +106,9 @@ class BoundPlans:
     ) -> list[Any]:
         """The outputs as the caller's own, by a plan that is bound, and kept for feeds of the
         signature. Raises what operators raise."""
-        if (budget := current()) is not None and budget.is_much(self.nbytes):
+        if (budget := current_budget()) is not None and budget.is_large(self.nbytes):
             budget.give(self.nbytes)
-            self.let_go()
+            self.clear()
         bound = Bound(plan, arguments, self._changing.get(id(plan), frozenset()))
         bound.names = tuple(names)
         try:

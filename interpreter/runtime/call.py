@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeAlias
 
-from onnxwalk.interpreter.budget import Budget, current
+from onnxwalk.interpreter.budget import Budget, current_budget
 from onnxwalk.interpreter.display import describe
 from onnxwalk.interpreter.errors import LimitError, OnnxWalkError, OperatorError
 from onnxwalk.interpreter.ir.plan import Step
@@ -13,7 +13,7 @@ from onnxwalk.interpreter.ir.plan import Step
 _MOST_SHOWN = 10  # inputs, in a message
 
 #: yields each step with its inputs and outputs, and returns the results
-Walked: TypeAlias = "Generator[tuple[Step, list[Any], Sequence[Any]], None, Any]"
+StepIterator: TypeAlias = "Generator[tuple[Step, list[Any], Sequence[Any]], None, Any]"
 
 
 def call(step: Step, arguments: Sequence[Any]) -> tuple[Any, ...]:
@@ -22,27 +22,27 @@ def call(step: Step, arguments: Sequence[Any]) -> tuple[Any, ...]:
     Raises OperatorError naming the node when the operator refuses its inputs, LimitError when it
     would need more than is left of the budget.
     """
-    budget = current()
+    budget = current_budget()
     try:
         if budget is not None:
-            budget.before(step, arguments)
+            budget.check_step(step, arguments)
         return _checked(step, step.call(*arguments), budget)
     except Exception as error:
-        raise named(step, arguments, error) from _cause(error)
+        raise name_error(step, arguments, error) from _cause(error)
 
 
-def call_inside(
-    step: Step, arguments: list[Any], inside: Callable[[Step, list[Any]], Walked]
-) -> Walked:
+def call_with_bodies(
+    step: Step, arguments: list[Any], inside: Callable[[Step, list[Any]], StepIterator]
+) -> StepIterator:
     """As ``call``, where ``inside`` walks through the graphs within the step."""
-    budget = current()
+    budget = current_budget()
     try:
         if budget is not None:
-            budget.before(step, arguments)
+            budget.check_step(step, arguments)
         results = yield from inside(step, arguments)
         return _checked(step, results, budget)
     except Exception as error:
-        raise named(step, arguments, error) from _cause(error)
+        raise name_error(step, arguments, error) from _cause(error)
 
 
 def _checked(step: Step, results: Any, budget: Budget | None) -> tuple[Any, ...]:
@@ -53,11 +53,11 @@ def _checked(step: Step, results: Any, budget: Budget | None) -> tuple[Any, ...]
             f"operator returned {len(results)} outputs, but the node has {len(step.outputs)}"
         )
     if budget is not None:
-        budget.after(results)
+        budget.check_results(results)
     return results
 
 
-def named(step: Step, arguments: Sequence[Any], error: Exception) -> OnnxWalkError:
+def name_error(step: Step, arguments: Sequence[Any], error: Exception) -> OnnxWalkError:
     """The error, in one line, with the node, the operator's version and its inputs in front; one
     that comes from a subgraph names the inner node already."""
     if isinstance(error, LimitError) and not error.is_located:

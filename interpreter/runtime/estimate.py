@@ -17,11 +17,11 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from onnxwalk.interpreter.budget import Budget, within
-from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError, suggestion
+from onnxwalk.interpreter.budget import Budget, use_budget
+from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError, suggest
 from onnxwalk.interpreter.ir.model import TensorInfo, TensorType
 from onnxwalk.interpreter.ir.plan import Plan
-from onnxwalk.interpreter.limits import Limits, in_bytes
+from onnxwalk.interpreter.limits import Limits, format_bytes
 from onnxwalk.interpreter.runtime.walk import execute
 from onnxwalk.ops.shared.numpy_state import computing
 
@@ -44,7 +44,7 @@ class Estimate(NamedTuple):
     seconds: float
 
     def __str__(self) -> str:
-        return f"up to {in_bytes(self.memory)} and {self.seconds:.3g} s of a slow core"
+        return f"up to {format_bytes(self.memory)} and {self.seconds:.3g} s of a slow core"
 
 
 def estimate(
@@ -99,7 +99,7 @@ def _sizes(inputs: Sequence[TensorInfo], shapes: Mapping[str, Sequence[int]]) ->
     found: dict[str, int] = {}
     if unknown := set(shapes) - {info.name for info in inputs}:
         name = min(unknown)
-        known = suggestion(name, [info.name for info in inputs])
+        known = suggest(name, [info.name for info in inputs])
         raise InvalidInputError(f"no input is named {name!r}{known}")
     for info in inputs:
         if info.dtype is None or info.shape is None:
@@ -129,7 +129,7 @@ def _measured(inputs: Sequence[TensorInfo], prepare: Prepare, sizes: Sizes) -> t
         feeds[info.name] = np.full(shape, "" if info.dtype.kind == "O" else 0, info.dtype)
     plan, arguments = prepare(feeds)
     budget = Budget(_NO_LIMITS, foreign=arguments)
-    with within(budget), computing():
+    with use_budget(budget), computing():
         execute(plan, arguments)
     return budget.peak, budget.work
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from onnxwalk.interpreter.errors import InvalidInputError, UnsupportedModelError, suggestion
+from onnxwalk.interpreter.errors import InvalidInputError, UnsupportedModelError, suggest
 from onnxwalk.interpreter.ir.model import (
     Graph,
     MapType,
@@ -62,7 +62,7 @@ class Inputs:
             raise InvalidInputError(f"input '{twice[0]}' is given twice: by position and by name")
         return {**feeds, **named}
 
-    def checked(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+    def check(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
         """The feeds as a run takes them, in the order of the inputs. Raises InvalidInputError."""
         if not isinstance(feeds, Mapping):
             raise InvalidInputError(
@@ -70,7 +70,7 @@ class Inputs:
             )
         if unknown := [name for name in feeds if name not in self._known]:
             raise InvalidInputError(
-                f"no input is named {unknown[0]!r}{suggestion(str(unknown[0]), self._known)}"
+                f"no input is named {unknown[0]!r}{suggest(str(unknown[0]), self._known)}"
             )
         if missing := [info for info in self.required if info.name not in feeds]:
             raise InvalidInputError("missing: " + "; ".join(f"input {info}" for info in missing))
@@ -96,7 +96,7 @@ class Inputs:
             self._checked.add(key)
 
 
-def request(
+def split_arguments(
     output_names: str | Sequence[str] | Mapping[str, Any] | None, feeds: Mapping[str, Any] | None
 ) -> tuple[Any, Any]:
     """Output names and feeds from the short forms ``run(feeds)`` and ``run("y", feeds)``."""
@@ -105,11 +105,11 @@ def request(
     return [output_names] if isinstance(output_names, str) else output_names, feeds
 
 
-def checked_names(output_names: Sequence[str] | None) -> list[str] | None:
+def check_output_names(output_names: Sequence[str] | None) -> list[str] | None:
     """The names of outputs as a list. Raises InvalidInputError."""
     if output_names is None:
         return None
-    if isinstance(output_names, str):  # a subclass: ``request`` takes plain ones
+    if isinstance(output_names, str):  # a subclass: ``split_arguments`` takes plain ones
         return [str(output_names)]
     if isinstance(output_names, Mapping) or not isinstance(output_names, Iterable):
         kind = type(output_names).__name__

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
-from onnxwalk.interpreter.budget import Budget, copied, owner, within
+from onnxwalk.interpreter.budget import Budget, copy_output, memory_owner, use_budget
 from onnxwalk.interpreter.errors import LimitError, OnnxWalkError
 from onnxwalk.interpreter.ir.model import Graph, Tensor
 from onnxwalk.interpreter.ir.plan import Plan
 from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.runtime.bound import Bound
 from onnxwalk.interpreter.runtime.cache import BoundPlans, signature
-from onnxwalk.interpreter.runtime.feeds import Inputs, checked_names
+from onnxwalk.interpreter.runtime.feeds import Inputs, check_output_names
 from onnxwalk.interpreter.runtime.threads import blas_threads
 from onnxwalk.interpreter.runtime.walk import execute
 from onnxwalk.ops.contract.cost import arrays_in
@@ -89,7 +89,7 @@ class Runner:
         bound.outputs()
         return bound, arguments
 
-    def method(self) -> Callable[[Names, Feeds], list[Any]]:
+    def choose_method(self) -> Callable[[Names, Feeds], list[Any]]:
         """The one of the methods below that runs are carried out by."""
         if self._executor == "walk":
             return self.run_walk
@@ -97,7 +97,7 @@ class Runner:
 
     def run_walk(self, output_names: Names, feeds: Feeds) -> list[Any]:
         """Step by step."""
-        with within(self._budget(feeds)), computing():
+        with use_budget(self._budget(feeds)), computing():
             return _walked(*self.prepare(output_names, feeds))
 
     def run_bound(self, output_names: Names, feeds: Feeds, parts: int = 1) -> list[Any]:
@@ -108,7 +108,7 @@ class Runner:
             results = self._bound.run(key, feeds)
             if results is not None:
                 return results
-        with within(self._budget(feeds, parts, begun)), computing():
+        with use_budget(self._budget(feeds, parts, begun)), computing():
             return self._run_unbound(output_names, feeds, key)
 
     def _run_unbound(self, output_names: Names, feeds: Feeds, key: Hashable | None) -> list[Any]:
@@ -162,8 +162,8 @@ class Runner:
         ]
 
     def _prepare(self, output_names: Names, feeds: Feeds) -> tuple[Plan, dict[str, Any]]:
-        values = self._inputs.checked(feeds)
-        return self._program.plan(tuple(values), checked_names(output_names)), values
+        values = self._inputs.check(feeds)
+        return self._program.plan(tuple(values), check_output_names(output_names)), values
 
     def _budget(self, feeds: Any, parts: int = 1, begun: float | None = None) -> Budget | None:
         """What a run may use, of which the plans that are kept use some already."""
@@ -198,7 +198,7 @@ def _walked(plan: Plan, arguments: list[Any]) -> list[Any]:
     """The outputs of a walk as the caller's own: what shares memory with feeds, constants or
     another output is copied, and NumPy scalars become arrays of rank 0."""
     results = execute(plan, arguments)
-    taken = {id(owner(array)) for array in arrays_in([*arguments, *plan.template])}
+    taken = {id(memory_owner(array)) for array in arrays_in([*arguments, *plan.template])}
 
     def own(value: Any) -> Any:
         if isinstance(value, list):
@@ -207,9 +207,9 @@ def _walked(plan: Plan, arguments: list[Any]) -> list[Any]:
             return dict(value)
         if not isinstance(value, np.ndarray):
             return value if value is None else np.asarray(value)
-        base = owner(value)
+        base = memory_owner(value)
         if id(base) in taken or not value.flags.writeable or not base.flags.owndata:
-            return copied(value)
+            return copy_output(value)
         taken.add(id(base))
         return value
 

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from onnxwalk.interpreter.budget import Budget, within
+from onnxwalk.interpreter.budget import Budget, use_budget
 from onnxwalk.interpreter.display import as_html, as_text, lines, operators, type_text
 from onnxwalk.interpreter.ir.model import Node
 from onnxwalk.interpreter.ir.plan import NOTHING, Plan, Step
 from onnxwalk.interpreter.limits import Limits
-from onnxwalk.interpreter.runtime.call import Walked
+from onnxwalk.interpreter.runtime.call import StepIterator
 from onnxwalk.interpreter.runtime.walk import walk
 from onnxwalk.ops import Operator
 from onnxwalk.ops.shared.numpy_state import computing
@@ -184,7 +184,7 @@ class _Run:
         steps = walk(self.plans[0], self._arguments, inside)
         while True:
             # NumPy's state and the time between two steps belong to the caller.
-            with computing(), within(self._budget), self._clock:
+            with computing(), use_budget(self._budget), self._clock:
                 try:
                     step, given, found = next(steps)
                 except StopIteration:
@@ -200,7 +200,7 @@ class _Run:
                 self._budget.extend(time.monotonic() - paused)
             del given, found
 
-    def _inside(self, step: Step, given: list[Any]) -> Walked:
+    def _inside(self, step: Step, given: list[Any]) -> StepIterator:
         """The steps inside of a step that runs graphs, of the first iterations of each."""
         assert step.calls is not None
         self._last = self._clock.now()

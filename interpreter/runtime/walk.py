@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from onnxwalk.interpreter.ir.plan import NOTHING, Plan, Step
-from onnxwalk.interpreter.runtime.call import Walked, call, call_inside
+from onnxwalk.interpreter.runtime.call import StepIterator, call, call_with_bodies
 
 
 def execute(plan: Plan, arguments: Sequence[Any]) -> list[Any]:
@@ -24,8 +24,10 @@ def execute(plan: Plan, arguments: Sequence[Any]) -> list[Any]:
 
 
 def walk(
-    plan: Plan, arguments: Sequence[Any], inside: Callable[[Step, list[Any]], Walked] | None = None
-) -> Walked:
+    plan: Plan,
+    arguments: Sequence[Any],
+    inside: Callable[[Step, list[Any]], StepIterator] | None = None,
+) -> StepIterator:
     """Step by step: each step, its input values and its output values, when it has been computed.
     What is not needed any more is let go before the next. Returns the plan's outputs.
 
@@ -39,7 +41,7 @@ def walk(
     for step in plan.steps:
         arguments = [values[slot] for slot in step.inputs]
         if inside is not None and step.calls is not None:
-            results = yield from call_inside(step, arguments, inside)
+            results = yield from call_with_bodies(step, arguments, inside)
         else:
             results = call(step, arguments)
         for slot, result in zip(step.outputs, results, strict=False):

@@ -47,7 +47,7 @@ class View(NamedTuple):
     """Where an array lies in one of several memories that are to be replaced."""
 
     memory: int
-    whole: bool  # it is the very array that is replaced
+    is_same: bool  # it is the very array that is replaced
     shape: tuple[int, ...]
     dtype: np.dtype
     offset: int
@@ -55,7 +55,7 @@ class View(NamedTuple):
 
     def on(self, memories: Sequence[np.ndarray]) -> np.ndarray:
         memory = memories[self.memory]
-        if self.whole:
+        if self.is_same:
             return memory
         return np.ndarray(self.shape, self.dtype, memory, self.offset, self.strides)
 
@@ -126,9 +126,9 @@ class Borrowed:
         for memory, (region, shape, strides) in enumerate(self._arrays):
             if region.touches(x):
                 offset = x.__array_interface__["data"][0] - region.start
-                whole = offset == 0 and x.shape == shape and x.strides == strides
-                self.views[memory] += not whole
-                return View(memory, whole, x.shape, x.dtype, offset, x.strides)
+                is_same = offset == 0 and x.shape == shape and x.strides == strides
+                self.views[memory] += not is_same
+                return View(memory, is_same, x.shape, x.dtype, offset, x.strides)
         return x
 
 

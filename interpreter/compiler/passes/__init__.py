@@ -31,7 +31,7 @@ PASSES: dict[str, Rewrite] = {
 REWRITES = tuple(PASSES)
 
 
-def rewritten(
+def apply_rewrites(
     graph: Graph, context: Context, rewrites: Collection[str] = REWRITES
 ) -> Iterator[tuple[str, Graph]]:
     """Each rewrite by its name, and the graph after it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from onnxwalk.interpreter.compiler.context import Context, names_read
+from onnxwalk.interpreter.compiler.context import Context, names_used
 from onnxwalk.interpreter.ir.model import Graph, Node
 
 
@@ -23,7 +23,7 @@ def drop_unused(graph: Graph, context: Context) -> Graph:
         if tuple(outputs) != node.outputs and not (operator and operator.counts_outputs):
             node = replace(node, outputs=tuple(outputs))
         kept.append(node)
-        needed |= names_read(node)
+        needed |= names_used(node)
     return replace(
         graph,
         nodes=tuple(reversed(kept)),

@@ -9,8 +9,8 @@ from functools import partial
 import numpy as np
 
 from onnxwalk.interpreter.budget import tick
-from onnxwalk.interpreter.compiler.constants import as_array, bound_attributes
-from onnxwalk.interpreter.compiler.context import Context, captured
+from onnxwalk.interpreter.compiler.constants import as_array, operator_keywords
+from onnxwalk.interpreter.compiler.context import Context, captured_names
 from onnxwalk.interpreter.ir.model import Graph, Node, SparseTensor, Tensor
 from onnxwalk.interpreter.ir.plan import Step
 from onnxwalk.interpreter.runtime.call import call
@@ -40,7 +40,7 @@ class _Folding:
         """The graph folded; ``outer`` has the constants around it."""
         variable = {value.name for value in graph.inputs}
         initializers = dict(graph.initializers)
-        constants = {n: outer[n] for n in captured(graph) if n in outer}
+        constants = {n: outer[n] for n in captured_names(graph) if n in outer}
         constants |= {n: t for n, t in initializers.items() if n not in variable}
         kept = []
         for node in graph.nodes:
@@ -70,7 +70,7 @@ class _Folding:
             return None
         inputs = [as_array(constants[name]) if name else None for name in node.inputs]
         most = max(_MAX_BYTES, sum(x.nbytes for x in inputs if x is not None))
-        attributes = bound_attributes(node, operator, self.context)
+        attributes = operator_keywords(node, operator, self.context)
         step = Step(
             partial(operator.function, **attributes),
             inputs=tuple(range(len(inputs))),

@@ -25,7 +25,7 @@ def fuse_conv(graph: Graph, context: Context) -> Graph:
     links = Links(graph, context)
     edits = Edits(links)
     for conv in graph.nodes:
-        if not links.is_operator(conv, "Conv") or edits.touched(conv):
+        if not links.is_operator(conv, "Conv") or edits.is_edited(conv):
             continue
         if any(links.constant(name) is None for name in conv.inputs[1:] if name):
             continue
@@ -33,19 +33,19 @@ def fuse_conv(graph: Graph, context: Context) -> Graph:
         residual = activation = ""
         parameters: list[float] = []
         after = links.only_reader(last.outputs[0])
-        if after is not None and _is_sum(after, links) and not edits.touched(after):
+        if after is not None and _is_sum(after, links) and not edits.is_edited(after):
             residual = next(name for name in after.inputs if name != last.outputs[0])
             members.append(after)
             last = after
             after = links.only_reader(last.outputs[0])
-        if after is not None and not edits.touched(after):
+        if after is not None and not edits.is_edited(after):
             found = _activation(after, last.outputs[0], links)
             if found is not None:
                 activation, parameters = found
                 members.append(after)
                 last = after
         pool = _pool(links.only_reader(last.outputs[0]), conv, residual, activation, links)
-        if pool is not None and not edits.touched(pool):
+        if pool is not None and not edits.is_edited(pool):
             members.append(pool)
             last = pool
         else:

@@ -75,7 +75,7 @@ def merge_scale(graph: Graph, context: Context) -> Graph:
         links = Links(graph, context)
         edits = Edits(links)
         for conv in graph.nodes:
-            if links.is_operator(conv, "Conv") and not edits.touched(conv):
+            if links.is_operator(conv, "Conv") and not edits.is_edited(conv):
                 _merge_next(conv, links, edits)
         merged = edits.graph()
         if merged is graph:
@@ -86,7 +86,7 @@ def merge_scale(graph: Graph, context: Context) -> Graph:
 def _merge_next(conv: Node, links: Links, edits: Edits) -> None:
     after = links.only_reader(conv.outputs[0])
     weights = links.constant(conv.inputs[1])
-    if after is None or weights is None or edits.touched(after):
+    if after is None or weights is None or edits.is_edited(after):
         return
     if weights.dtype != np.float32 or weights.ndim < 3:
         return

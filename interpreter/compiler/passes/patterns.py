@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from onnxwalk.interpreter.compiler.context import Context, names_read
+from onnxwalk.interpreter.compiler.context import Context, names_used
 from onnxwalk.interpreter.ir.model import Graph, Node, SparseTensor, Tensor
 from onnxwalk.ops.contract.dtypes import element_type
 
@@ -34,7 +34,7 @@ class Links:
             for name in node.inputs:
                 self._readers.setdefault(name, []).append(node)
             if node.graphs:
-                for name in names_read(node) - set(node.inputs):
+                for name in names_used(node) - set(node.inputs):
                     self._readers.setdefault(name, []).append(node)
         self._outputs = {value.name for value in graph.outputs}
         self._variable = {value.name for value in graph.inputs}
@@ -123,7 +123,7 @@ class Edits:
         """Put others in the place of a node; none to drop it."""
         self._nodes[id(node)] = by
 
-    def touched(self, *nodes: Node) -> bool:
+    def is_edited(self, *nodes: Node) -> bool:
         return any(id(node) in self._nodes for node in nodes)
 
     def constant(self, wanted: str, array: np.ndarray) -> str:

@@ -5,7 +5,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import onnxwalk
-from onnxwalk.interpreter.compiler.provenance import fates
+from onnxwalk.interpreter.compiler.provenance import find_fates
 from tests.interpreter.runtime.test_bound import model, node
 
 F = TensorProto.FLOAT
@@ -14,7 +14,7 @@ F = TensorProto.FLOAT
 def told(proto):
     """Of each node by its label: what it became, with which others, and by which rewrites."""
     session = onnxwalk.load(proto)
-    found = fates(session._program.rewritten())
+    found = find_fates(session._program.rewrite_stages())
     return {
         n.label: (str(fate), [part.label for part in fate.parts], fate.rewrites)
         for n, fate in found.items()
@@ -59,9 +59,9 @@ def test_merged_fused_folded_left_out_and_kept():
 
 def test_every_node_of_the_plan_does_somebodys_work():
     session = onnxwalk.load(conv_network())
-    found = fates(session._program.rewritten())
+    found = find_fates(session._program.rewrite_stages())
     work = {target for fate in found.values() for target in fate.into}
-    (*_, (_, last)) = session._program.rewritten()
+    (*_, (_, last)) = session._program.rewrite_stages()
     ran = session.trace({"x": np.zeros((1, 3, 8, 8), np.float32)}, optimized=True)
     assert [n.op_type for n in last.nodes] == [event.node.op_type for event in ran]
     assert {n.label for n in work} == {event.node.label for event in ran}

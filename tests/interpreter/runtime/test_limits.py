@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import onnxwalk
 from onnxwalk import InvalidInputError, LimitError, Limits
-from onnxwalk.interpreter.limits import in_bytes, parse_bytes
+from onnxwalk.interpreter.limits import format_bytes, parse_bytes
 
 MIB = 1 << 20
 
@@ -431,6 +431,6 @@ def test_what_is_no_size(text):
 
 
 def test_sizes_to_read():
-    assert [in_bytes(n) for n in (12, 2048, 1.5 * MIB, 1 << 42)] == [
+    assert [format_bytes(n) for n in (12, 2048, 1.5 * MIB, 1 << 42)] == [
         "12 bytes", "2 KiB", "1.5 MiB", "4 TiB",
     ]  # fmt: skip
