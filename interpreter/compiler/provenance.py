@@ -43,7 +43,7 @@ class Fate:
 def find_fates(versions: Sequence[tuple[str, Graph]]) -> dict[Node, Fate]:
     """The fate of each node of the first version of a graph, and of the nodes within it.
 
-    ``versions``: the graph, and each rewrite's name with what it made of the graph (``apply_rewrites``).
+    ``versions``: the graph, and each rewrite's name with its result (``Program.rewrite_stages``).
     """
     first, last = versions[0][1], versions[-1][1]
     makers = [{n: node for node in graph.nodes for n in node.outputs if n} for _, graph in versions]

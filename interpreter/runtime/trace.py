@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from onnxwalk.interpreter.budget import Budget, use_budget
-from onnxwalk.interpreter.display import as_html, as_text, lines, operators, type_text
+from onnxwalk.interpreter.display import as_html, as_text, count_operators, join_lines, type_text
 from onnxwalk.interpreter.ir.model import Node
 from onnxwalk.interpreter.ir.plan import NOTHING, Plan, Step
 from onnxwalk.interpreter.limits import Limits
@@ -77,7 +77,7 @@ class Event(NamedTuple):
 
     def __repr__(self) -> str:
         rows = [
-            (kind, lines(f"{name}: {type_text(value)}" for name, value in values.items()))
+            (kind, join_lines(f"{name}: {type_text(value)}" for name, value in values.items()))
             for kind, values in (("inputs", self.inputs), ("outputs", self.outputs))
         ]
         rows.append(("seconds", f"{self.seconds:.3g}"))
@@ -108,7 +108,7 @@ class Trace:
     def __repr__(self) -> str:
         return as_text(
             f"Trace: {len(self):,} nodes",
-            [("operators", operators(step.node.op_type for step in self._plan.steps))],
+            [("operators", count_operators(step.node.op_type for step in self._plan.steps))],
         )
 
     def _repr_html_(self) -> str:
