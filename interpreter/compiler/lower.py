@@ -1,4 +1,4 @@
-"""A graph becomes a Plan: names become slots, attributes are bound, lifetimes are decided."""
+"""Turns a graph into a Plan: names become slots, attributes are bound, lifetimes determined."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def lower(
 ) -> Plan:
     """The plan of a checked and resolved graph.
 
-    ``inputs`` names what a run fills. Any other initializer is a constant, and so is what
-    ``outer_constants`` holds and the graph doesn't define. ``bind``: whether the plan is to be
-    bound to shapes; operators whose constants can be prepared then are.
+    ``inputs``: the names of the values that a run provides. Initializers not among them are
+    constants, and so are ``outer_constants`` unless the graph defines the name itself. ``bind``:
+    whether the plan will be bound to shapes; then constants are prepared as well.
     """
     return _Lowering(graph, context, inputs, outer_constants or {}, bind).plan()
 
 
-#: what an operator prepares from its constants takes at most, relative to them (Winograd's weights
-#: are 7 times as many, 8 bytes each while they are computed)
+#: the most memory that preparing constants uses, relative to their size (Winograd's weights are 7
+#: times as many, of 8 bytes each while they are computed)
 _PREPARED = 16
 
 
@@ -88,7 +88,7 @@ class _Lowering:
         return self.slots[name]
 
     def read(self, name: str) -> int:
-        """The slot of a value; a constant gets one when it is first read."""
+        """The slot of a value; that of a constant is created on its first use."""
         if name not in self.slots and name in self.constants:
             self.template[self.define(name)] = self.constants[name]
         return self.slots[name]
@@ -104,24 +104,24 @@ class _Lowering:
         bodies = {name: (plan, len(outer)) for name, (plan, outer) in graphs.items()}
         inputs = tuple(self.read(name) for name in names)
         outputs = tuple(self.define(name) for name in node.outputs)
-        while outputs[1:] and outputs[-1] == NOTHING:  # an operator needn't give what has no name
+        while outputs[1:] and outputs[-1] == NOTHING:  # operators may omit unnamed outputs
             outputs = outputs[:-1]
-        taken: tuple[Any, ...] = ()
+        absorbed: tuple[Any, ...] = ()
         if len(names) < len(node.inputs):
-            taken = tuple(
+            absorbed = tuple(
                 (name, array.shape, array.dtype)
                 for name in node.inputs
                 if name not in names and (array := self.constants.get(name)) is not None
             )
         cost = self.cost(node, operator, names)
         calls = getattr(call, "calls", None)
-        return Step(call, inputs, outputs, (), node, operator, bind, bodies, taken, cost, calls)
+        return Step(call, inputs, outputs, (), node, operator, bind, bodies, absorbed, cost, calls)
 
     def cost(
         self, node: Node, operator: Operator, names: Sequence[str]
     ) -> Callable[..., Cost] | None:
-        """What a call takes, of the inputs that it gets. Constants that it has taken in already
-        are stood for by zeros of their shape, which take no memory."""
+        """The cost of a call as a function of its inputs. In place of constants that the call has
+        absorbed, the operator's rule gets stand-ins."""
         rule = operator.cost
         if rule is usual or rule is nothing:
             return None if rule is usual else rule
@@ -130,24 +130,24 @@ class _Lowering:
             rule = partial(rule, **keywords) if keywords else rule
         if len(names) >= len(node.inputs):
             return rule
-        taken = [
+        stand_ins = [
             shape_stand_in(self.constants[name]) if name in self.constants else None
             for name in node.inputs
         ]
-        kept = [position for position, name in enumerate(node.inputs) if name in set(names)]
+        positions = [position for position, name in enumerate(node.inputs) if name in set(names)]
 
-        def of_all(*rest: Any) -> Cost:
-            inputs = list(taken)
-            for position, value in zip(kept, rest, strict=False):
+        def cost(*values: Any) -> Cost:
+            inputs = list(stand_ins)
+            for position, value in zip(positions, values, strict=False):
                 inputs[position] = value
             return rule(*inputs)
 
-        return of_all
+        return cost
 
     def call(
         self, node: Node, operator: Operator, bodies: dict[str, tuple[Plan, list[str]]]
     ) -> tuple[Callable[..., Any], Callable[..., Any] | None, Sequence[str]]:
-        """The function of a node's values, how it binds to shapes, and the names of the values."""
+        """The function of a node's values, its binder, and the names of the values."""
         keywords = operator_keywords(node, operator, self.context)
         if bodies:
             function = partial(operator.function, **keywords)
@@ -168,26 +168,26 @@ class _Lowering:
     def prepare(
         self, node: Node, operator: Operator, preparation: Any, keywords: dict[str, Any]
     ) -> tuple[Callable[..., Any], Callable[..., Any] | None, Sequence[str]] | None:
-        """The prepared function of the inputs that remain, if the others are constants."""
+        """As ``call``, with the constants prepared; ``None`` if they can't be."""
         named = {i.name: n for i, n in zip(operator.inputs, node.inputs, strict=False)}
-        wanted = [named.get(name, "") for name in preparation.constants]
-        if any(name and name not in self.constants for name in wanted):
+        names = [named.get(name, "") for name in preparation.constants]
+        if any(name and name not in self.constants for name in names):
             return None
-        constants = [self.constants[name] if name else None for name in wanted]
+        constants = [self.constants[name] if name else None for name in names]
         budget = current_budget()
         try:
             if budget is not None:
                 budget.reserve(_PREPARED * sum(x.nbytes for x in constants if x is not None))
             call = preparation.function(*constants, **keywords)
         except Exception:
-            return None  # left as it is: if it is ever reached, the run says what is wrong
-        if call is None:  # it declines these constants or attributes
+            return None  # a run that reaches the node raises the error
+        if call is None:  # the operator declines these constants or attributes
             return None
         rest = [n for i, n in named.items() if i not in preparation.constants]
         return call, getattr(call, "bind", None), rest
 
     def body(self, graph: Graph) -> tuple[Plan, list[str]]:
-        """The plan of a subgraph, and the outer names that it takes after its own inputs."""
+        """The plan of a subgraph, and the outer names that follow its own inputs."""
         names = captured_names(graph)
         inner_constants = {n: self.constants[n] for n in names if n in self.constants}
         outer = sorted(name for name in names if name not in inner_constants)
@@ -202,10 +202,10 @@ class _Lowering:
 
 
 def _with_releases(steps: list[Step], keep: set[int]) -> tuple[Step, ...]:
-    """The steps, each with the slots that nothing after it reads."""
+    """The steps, each with the slots that no later step reads."""
     result, alive = [], set(keep)
     for step in reversed(steps):
-        touched = {*step.inputs, *step.outputs}
-        result.append(step._replace(release=tuple(sorted(touched - alive))))
-        alive |= touched
+        slots = {*step.inputs, *step.outputs}
+        result.append(step._replace(release=tuple(sorted(slots - alive))))
+        alive |= slots
     return tuple(reversed(result))

@@ -1,4 +1,4 @@
-"""Calling the operator of one step: the budget before and after, its outputs, its errors."""
+"""Calls the operator of one step: budget, output count, errors."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ StepIterator: TypeAlias = "Generator[tuple[Step, list[Any], Sequence[Any]], None
 def call(step: Step, arguments: Sequence[Any]) -> tuple[Any, ...]:
     """The outputs of a step, at least as many as its node has.
 
-    Raises OperatorError naming the node when the operator refuses its inputs, LimitError when it
-    would need more than is left of the budget.
+    Raises OperatorError naming the node if the operator rejects its inputs, LimitError if its cost
+    is more than what is left of the budget.
     """
     budget = current_budget()
     try:
         if budget is not None:
             budget.check_step(step, arguments)
-        return _checked(step, step.call(*arguments), budget)
+        return _check(step, step.call(*arguments), budget)
     except Exception as error:
         raise name_error(step, arguments, error) from _cause(error)
 
@@ -34,18 +34,18 @@ def call(step: Step, arguments: Sequence[Any]) -> tuple[Any, ...]:
 def call_with_bodies(
     step: Step, arguments: list[Any], inside: Callable[[Step, list[Any]], StepIterator]
 ) -> StepIterator:
-    """As ``call``, where ``inside`` walks through the graphs within the step."""
+    """As ``call``; ``inside`` walks through the subgraphs of the step."""
     budget = current_budget()
     try:
         if budget is not None:
             budget.check_step(step, arguments)
         results = yield from inside(step, arguments)
-        return _checked(step, results, budget)
+        return _check(step, results, budget)
     except Exception as error:
         raise name_error(step, arguments, error) from _cause(error)
 
 
-def _checked(step: Step, results: Any, budget: Budget | None) -> tuple[Any, ...]:
+def _check(step: Step, results: Any, budget: Budget | None) -> tuple[Any, ...]:
     if type(results) is not tuple:
         results = (results,)
     if len(results) < len(step.outputs):
@@ -58,8 +58,8 @@ def _checked(step: Step, results: Any, budget: Budget | None) -> tuple[Any, ...]
 
 
 def name_error(step: Step, arguments: Sequence[Any], error: Exception) -> OnnxWalkError:
-    """The error, in one line, with the node, the operator's version and its inputs in front; one
-    that comes from a subgraph names the inner node already."""
+    """The error in one line that begins with the node, the operator's version and the inputs. An
+    error from a subgraph already names the inner node."""
     if isinstance(error, LimitError) and not error.is_located:
         text = f"{_call(step, arguments)}: {error}"
         return LimitError(text, is_located=True, of_memory=error.of_memory)
@@ -78,12 +78,12 @@ def name_error(step: Step, arguments: Sequence[Any], error: Exception) -> OnnxWa
 
 
 def _cause(error: Exception) -> BaseException | None:
-    """What the named error is raised from: errors of ours say all that there is to say."""
+    """The cause of the named error: onnxwalk's own errors have all details in their message."""
     return error.__cause__ if isinstance(error, OnnxWalkError) else error
 
 
 def _call(step: Step, arguments: Sequence[Any]) -> str:
-    given = ", ".join(describe(argument) for argument in arguments[:_MOST_SHOWN]) or "no inputs"
+    inputs = ", ".join(map(describe, arguments[:_MOST_SHOWN])) or "no inputs"
     if (more := len(arguments) - _MOST_SHOWN) > 0:
-        given += f" and {more:,} more"
-    return f"{step.node}, {step.operator}, of {given}"
+        inputs += f" and {more:,} more"
+    return f"{step.node}, {step.operator}, of {inputs}"

@@ -1,7 +1,7 @@
-"""A sum and an activation behind a convolution are done on its result while that is in the cache.
+"""Fuses a convolution with the sum, activation and pool that follow it.
 
-Conv, Add and the activation become one FusedConv (onnxwalk.fused): each of them alone would be one
-more pass over memory that has long left the cache.
+They become one FusedConv (onnxwalk.fused), which computes them while a block of the result is in
+the cache; each of them alone is another pass over memory.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _WITHOUT_PARAMETERS = ("Relu", "Tanh", "Sigmoid", "HardSwish", "Swish")
 
 
 def fuse_conv(graph: Graph, context: Context) -> Graph:
-    """Conv → FusedConv with what follows it, where nothing else reads what is in between."""
+    """Conv → FusedConv with the nodes after it, if no other node reads the values in between."""
     links = Links(graph, context)
     edits = Edits(links)
     for conv in graph.nodes:
@@ -39,9 +39,9 @@ def fuse_conv(graph: Graph, context: Context) -> Graph:
             last = after
             after = links.only_reader(last.outputs[0])
         if after is not None and not edits.is_edited(after):
-            found = _activation(after, last.outputs[0], links)
-            if found is not None:
-                activation, parameters = found
+            match = _activation(after, last.outputs[0], links)
+            if match is not None:
+                activation, parameters = match
                 members.append(after)
                 last = after
         pool = _pool(links.only_reader(last.outputs[0]), conv, residual, activation, links)
@@ -59,7 +59,7 @@ def fuse_conv(graph: Graph, context: Context) -> Graph:
 
 
 def _is_sum(node: Node, links: Links) -> bool:
-    """Add of two different values, neither of them a constant."""
+    """Whether a node is an Add of two different values, neither of them a constant."""
     return (
         links.is_operator(node, "Add")
         and "broadcast" not in node.attributes
@@ -69,7 +69,7 @@ def _is_sum(node: Node, links: Links) -> bool:
 
 
 def _activation(node: Node, x: str, links: Links) -> tuple[str, list[float]] | None:
-    """The activation that a node is, and its parameters as FusedConv takes them."""
+    """The name of the activation that a node computes on ``x``, and FusedConv's parameters."""
     if node.inputs[0] != x:
         return None
     if links.is_operator(node, *_WITHOUT_PARAMETERS) and not node.attributes.get("alpha"):
@@ -96,7 +96,8 @@ def _activation(node: Node, x: str, links: Links) -> tuple[str, list[float]] | N
 def _pool(
     node: Node | None, conv: Node, residual: str, activation: str, links: Links
 ) -> Node | None:
-    """A MaxPool over 2 × 2 by steps of 2 that can be taken before the bias and the activation."""
+    """The node if it is a MaxPool over 2 × 2 with stride 2 that can come before bias and
+    activation."""
     if node is None or residual or activation not in ("", *RISING):
         return None
     if not links.is_operator(node, "MaxPool") or len([name for name in node.outputs if name]) > 1:
@@ -124,13 +125,8 @@ def _fused(
     pool: Node | None,
 ) -> Node:
     bias = conv.inputs[2] if len(conv.inputs) > 2 else ""
-    attributes = dict(conv.attributes)
-    if activation:
-        attributes |= {"activation": activation}
-    if parameters:
-        attributes |= {"activation_params": parameters}
-    if pool is not None:
-        attributes |= {"pool": 1}
+    options = {"activation": activation, "activation_params": parameters, "pool": int(bool(pool))}
+    options = {name: value for name, value in options.items() if value}
     return replace(
         conv,
         op_type="FusedConv",
@@ -138,5 +134,5 @@ def _fused(
         opset=1,
         inputs=(conv.inputs[0], conv.inputs[1], bias, residual),
         outputs=last.outputs,
-        attributes=attributes,
+        attributes={**conv.attributes, **options},
     )
