@@ -74,7 +74,7 @@ def _graph_problems(graph: Graph, outer: Scopes, where: str) -> Iterator[str]:
             yield f"{where}a graph {kind} has no name"
     for value in graph.inputs:
         if value.name in defined:
-            yield f"{where}duplicate input '{value.name}'"
+            yield f"{where}input '{value.name}' is defined twice"
         defined.add(value.name)
     constants = set(graph.initializers) - defined
     later = {name for node in graph.nodes for name in node.outputs}

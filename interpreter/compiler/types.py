@@ -98,7 +98,7 @@ def _input_problems(
         if not kind or formal is None:
             continue
         if kind not in formal.allowed:
-            text = f"input '{name}': expected {in_words(formal.allowed)}, got {kind}"
+            text = f"input '{name}' is {kind}; expected {in_words(formal.allowed)}"
             yield Problem(f"{_call(node, spec)}: {text}")
         elif formal.variable:
             if kind in lacking.get(formal.variable, "").split():
@@ -117,7 +117,7 @@ def _output_problems(node: Node, spec: Signature, kinds: list[str]) -> Iterator[
     for position, (name, kind) in enumerate(zip(node.outputs, kinds, strict=False)):
         formal = formal_at(spec.outputs, position)
         if kind and formal is not None and kind not in formal.allowed:
-            text = f"output '{name}': expected {in_words(formal.allowed)}, got {kind}"
+            text = f"output '{name}' is {kind}; expected {in_words(formal.allowed)}"
             yield Problem(f"{_call(node, spec)}: {text}")
 
 

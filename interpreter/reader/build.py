@@ -298,6 +298,6 @@ def _unique_dict(pairs: Iterable[tuple[Any, Any]], what: str = "function") -> di
     result: dict[Any, Any] = {}
     for key, value in pairs:
         if key in result:
-            raise InvalidModelError(f"duplicate {what} '{key}'")
+            raise InvalidModelError(f"{what} '{key}' is defined twice")
         result[key] = value
     return result

@@ -84,7 +84,7 @@ class Source:
             import hashlib  # few files have checksums
 
             if hashlib.sha1(data, usedforsecurity=False).hexdigest() != checksum:
-                raise ValueError(f"the SHA-1 of '{location}' doesn't match {checksum}")
+                raise ValueError(f"the SHA-1 of '{location}' is not the checksum {checksum}")
         return data[offset : offset + length]
 
 

@@ -109,7 +109,7 @@ def _sizes(inputs: Sequence[TensorInfo], shapes: Mapping[str, Sequence[int]]) ->
             for given, size in zip(shape, info.shape, strict=True)
         )
         if not fits:
-            raise InvalidInputError(f"input {info}: shape {tuple(shape)} doesn't match")
+            raise InvalidInputError(f"expected a shape for input {info}, got {tuple(shape)}")
         for axis, symbol in _dimensions(info):
             size = int(shape[axis])  # type: ignore[arg-type]
             if found.setdefault(symbol, size) != size:

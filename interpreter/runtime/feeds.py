@@ -222,7 +222,7 @@ def _as_array(name: str, value: Any) -> np.ndarray:
     try:
         return np.asarray(value)
     except ValueError:
-        raise InvalidInputError(f"input '{name}': the values form no regular array") from None
+        raise InvalidInputError(f"input '{name}': the values don't form an array") from None
 
 
 def _strings(name: str, array: np.ndarray) -> np.ndarray:
@@ -246,13 +246,13 @@ def _check_shape(
         return
     if array.ndim != len(declared.shape):
         raise InvalidInputError(
-            f"input '{name}': expected {len(declared.shape)} dimensions, {declared}, "
+            f"input '{name}': expected {len(declared.shape)} dimensions for {declared}, "
             f"got {array.ndim}: {array.shape}"
         )
     for axis, (size, expected) in enumerate(zip(array.shape, declared.shape, strict=True)):
         if isinstance(expected, int) and size != expected:
             raise InvalidInputError(
-                f"input '{name}': expected size {expected} in dimension {axis}, {declared}, "
+                f"input '{name}': expected size {expected} in dimension {axis} of {declared}, "
                 f"got {size}: {array.shape}"
             )
         if isinstance(expected, str):

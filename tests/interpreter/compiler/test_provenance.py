@@ -53,8 +53,8 @@ def test_merged_fused_folded_left_out_and_kept():
     for name in ("pad", "conv", "norm", "relu"):
         assert found[name] == fused
     assert found["sum"] == ("computed once, at load", [], ("fold_constants",))
-    assert found["times"][0] == "as it is"
-    assert found["dead"][0] == "left out: no output needs it"
+    assert found["times"][0] == "unchanged"
+    assert found["dead"][0] == "removed: no output needs it"
 
 
 def test_every_node_of_the_plan_does_somebodys_work():
@@ -98,4 +98,4 @@ def test_nodes_within_others(op):
     constants = [("one", np.float32([1])), ("yes", np.array(True)), ("n", np.array(2))]
     found = told(model([outer], [("x", F, ["n"])], ["y"], constants))
     assert found["inner"][0] == "computed once, at load"
-    assert found["last"][0] == found["y"][0] == "as it is"
+    assert found["last"][0] == found["y"][0] == "unchanged"
