@@ -27,12 +27,6 @@ def check(model: Model) -> None:
         raise combine_problems(model.source, problems)
 
 
-def check_graph(graph: Graph, source: str) -> None:
-    """Raise InvalidModelError with all problems in the structure of a graph."""
-    if problems := list(_graph_problems(graph, (), "")):
-        raise combine_problems(source, problems)
-
-
 def combine_problems(source: str, problems: list[str]) -> InvalidModelError:
     """One error for all problems, of which it shows the first ten."""
     shown = "; ".join(problems[:_MOST_SHOWN])

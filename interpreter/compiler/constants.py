@@ -9,16 +9,11 @@ import numpy as np
 
 from onnxwalk.interpreter.budget import take
 from onnxwalk.interpreter.compiler.context import Context
-from onnxwalk.interpreter.ir.model import Graph, Node, SparseTensor, Tensor
+from onnxwalk.interpreter.ir.model import Node, SparseTensor, Tensor
 from onnxwalk.ops import Operator
 
 #: the largest constant whose values may determine the size of a result (a shape, pads)
 _FEW = 64
-
-
-def constant_arrays(graph: Graph) -> dict[str, np.ndarray]:
-    """The initializers as arrays."""
-    return {name: as_array(tensor) for name, tensor in graph.initializers.items()}
 
 
 def as_array(tensor: Tensor | SparseTensor) -> np.ndarray:

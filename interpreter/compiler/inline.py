@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -75,10 +76,8 @@ class _Inliner:
                 yield Node("Identity", (names[inner],), (outer,), opset=function.opsets.get("", 13))
 
     def unique_prefix(self, name: str) -> str:
-        prefix, number = name, 1
-        while prefix in self.prefixes:
-            number += 1
-            prefix = f"{name}_{number}"
+        names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
+        prefix = next(n for n in names if n not in self.prefixes)
         self.prefixes.add(prefix)
         return prefix
 

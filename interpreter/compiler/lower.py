@@ -11,7 +11,7 @@ import numpy as np
 from onnxwalk.interpreter.budget import current_budget, tick
 from onnxwalk.interpreter.compiler.bodies import add_bodies
 from onnxwalk.interpreter.compiler.constants import (
-    constant_arrays,
+    as_array,
     operator_keywords,
     shape_stand_in,
 )
@@ -59,10 +59,10 @@ class _Lowering:
         self.template: list[Any] = [None]
         self.slots: dict[str, int] = {"": NOTHING}
         self.input_slots = tuple(self.define(name) for name in inputs)
-        own = {n: a for n, a in constant_arrays(graph).items() if n not in set(inputs)}
         defined = {name for node in graph.nodes for name in node.outputs} | set(inputs)
-        outer = {n: a for n, a in outer_constants.items() if n not in defined}
-        self.constants: dict[str, np.ndarray] = {**outer, **own}
+        self.constants = {n: a for n, a in outer_constants.items() if n not in defined}
+        own = {n: t for n, t in graph.initializers.items() if n not in set(inputs)}
+        self.constants |= {name: as_array(tensor) for name, tensor in own.items()}
 
     def plan(self) -> Plan:
         steps = []
@@ -70,10 +70,11 @@ class _Lowering:
             tick()
             steps.append(self.step(node))
         outputs = tuple(self.read(value.name) for value in self.graph.outputs)
+        constants = {slot for name, slot in self.slots.items() if name in self.constants}
         return Plan(
             inputs=self.input_slots,
             outputs=outputs,
-            steps=_with_releases(steps, keep={NOTHING, *outputs, *self.constant_slots()}),
+            steps=_with_releases(steps, keep={NOTHING, *outputs, *constants}),
             template=self.template,
             names={name: slot for name, slot in self.slots.items() if name},
             output_types=tuple(value.type for value in self.graph.outputs),
@@ -92,9 +93,6 @@ class _Lowering:
         if name not in self.slots and name in self.constants:
             self.template[self.define(name)] = self.constants[name]
         return self.slots[name]
-
-    def constant_slots(self) -> set[int]:
-        return {slot for name, slot in self.slots.items() if name in self.constants}
 
     def step(self, node: Node) -> Step:
         operator = self.context.operator(node)

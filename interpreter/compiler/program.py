@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from onnxwalk.interpreter.compiler.check import check, check_graph
+from onnxwalk.interpreter.compiler.check import check
 from onnxwalk.interpreter.compiler.context import Context
 from onnxwalk.interpreter.compiler.inline import inline_functions
 from onnxwalk.interpreter.compiler.lower import lower
@@ -30,7 +30,7 @@ class Program:
         Raises InvalidModelError or UnsupportedModelError with all problems.
         """
         self.context = context
-        self.graph = _check_graph(model, context)
+        self.graph = _inline_and_check(model, context)
         self._rewrites, self._bind = tuple(rewrites), bind
         self._plans: dict[tuple[tuple[str, ...], tuple[str, ...] | None, bool], Plan] = {}
 
@@ -86,11 +86,11 @@ class Program:
         return replace(graph, inputs=input_infos, outputs=output_infos)
 
 
-def _check_graph(model: Model, context: Context) -> Graph:
+def _inline_and_check(model: Model, context: Context) -> Graph:
     """The model's graph without function calls. Raises if it isn't valid and supported."""
     check(model)
     graph = inline_functions(model)
     if model.functions:  # names from a function's body may exist already
-        check_graph(graph, model.source)
+        check(replace(model, graph=graph, functions={}))
     resolve(graph, model, context)
     return graph

@@ -37,13 +37,10 @@ class Problem(NamedTuple):
 Types = MutableMapping[str, str]
 
 
-def type_problems(graph: Graph, context: Context) -> Iterator[Problem]:
-    """The values in a graph and its subgraphs whose type their operator doesn't accept."""
-    yield from _graph_problems(graph, context, {})
-
-
-def _graph_problems(graph: Graph, context: Context, types: Types) -> Iterator[Problem]:
-    """Adds the types of the graph's values to ``types``, which has those of outer values."""
+def type_problems(graph: Graph, context: Context, types: Types | None = None) -> Iterator[Problem]:
+    """The values in a graph and its subgraphs whose type their operator doesn't accept. Adds the
+    types of the graph's values to ``types``, which has those of outer values."""
+    types = {} if types is None else types
     declared = {v.name: v for v in (*graph.value_info.values(), *graph.outputs)}
     types.update((value.name, type_name(value.type)) for value in graph.inputs)
     for value in graph.inputs:
@@ -57,7 +54,7 @@ def _graph_problems(graph: Graph, context: Context, types: Types) -> Iterator[Pr
         bodies: dict[str, Types] = {}
         for name, inner in node.graphs:
             bodies[name] = ChainMap({}, types)
-            yield from _graph_problems(inner, context, bodies[name])
+            yield from type_problems(inner, context, bodies[name])
         operator, spec = context.operator(node), _signature(node, context)
         assert operator is not None, "resolve() has looked up every operator"
         bound: dict[str, tuple[str, str]] = {}

@@ -29,32 +29,28 @@ def fuse_conv(graph: Graph, context: Context) -> Graph:
             continue
         if any(links.constant(name) is None for name in conv.inputs[1:] if name):
             continue
-        members, last = [conv], conv
+        members = [conv]
         residual = activation = ""
         parameters: list[float] = []
-        after = links.only_reader(last.outputs[0])
-        if after is not None and _is_sum(after, links) and not edits.is_edited(after):
-            residual = next(name for name in after.inputs if name != last.outputs[0])
-            members.append(after)
-            last = after
-            after = links.only_reader(last.outputs[0])
-        if after is not None and not edits.is_edited(after):
-            match = _activation(after, last.outputs[0], links)
-            if match is not None:
-                activation, parameters = match
-                members.append(after)
-                last = after
-        pool = _pool(links.only_reader(last.outputs[0]), conv, residual, activation, links)
-        if pool is not None and not edits.is_edited(pool):
-            members.append(pool)
-            last = pool
-        else:
-            pool = None
-        if last is conv:
+        x = conv.outputs[0]
+        if (node := edits.only_reader(x)) is not None and _is_sum(node, links):
+            residual = next(name for name in node.inputs if name != x)
+            members.append(node)
+            x = node.outputs[0]
+        if (node := edits.only_reader(x)) is not None and (match := _activation(node, x, links)):
+            activation, parameters = match
+            members.append(node)
+            x = node.outputs[0]
+        node = edits.only_reader(x)
+        pools = _is_pool(node, conv, residual, activation, links)
+        if node is not None and pools:
+            members.append(node)
+        if len(members) == 1:
             continue
         for node in members:
             edits.replace(node)
-        edits.replace(last, _fused(conv, last, residual, activation, parameters, pool))
+        fused = _fuse(conv, members[-1].outputs, residual, activation, parameters, pools)
+        edits.replace(members[-1], fused)
     return edits.graph()
 
 
@@ -93,39 +89,37 @@ def _activation(node: Node, x: str, links: Links) -> tuple[str, list[float]] | N
     return None
 
 
-def _pool(
-    node: Node | None, conv: Node, residual: str, activation: str, links: Links
-) -> Node | None:
-    """The node if it is a MaxPool over 2 × 2 with stride 2 that can come before bias and
+def _is_pool(node: Node | None, conv: Node, residual: str, activation: str, links: Links) -> bool:
+    """Whether a node is a MaxPool over 2 × 2 with stride 2 that can come before bias and
     activation."""
     if node is None or residual or activation not in ("", *RISING):
-        return None
+        return False
     if not links.is_operator(node, "MaxPool") or len([name for name in node.outputs if name]) > 1:
-        return None
+        return False
     weights = links.constant(conv.inputs[1])
     if weights is None or weights.ndim != 4 or weights.dtype != np.float32:
-        return None
+        return False
     if conv.attributes.get("group", 1) != 1 or set(weights.shape[2:]) == {1}:
-        return None
+        return False
     attributes = {k: v for k, v in node.attributes.items() if k != "storage_order"}
     for name, plain in (("pads", [0] * 4), ("dilations", [1, 1]), ("ceil_mode", 0)):
         if attributes.pop(name, plain) != plain:
-            return None
+            return False
     if attributes.pop("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
-        return None
-    return node if attributes == {"kernel_shape": [2, 2], "strides": [2, 2]} else None
+        return False
+    return attributes == {"kernel_shape": [2, 2], "strides": [2, 2]}
 
 
-def _fused(
+def _fuse(
     conv: Node,
-    last: Node,
+    outputs: tuple[str, ...],
     residual: str,
     activation: str,
     parameters: list[float],
-    pool: Node | None,
+    pools: bool,
 ) -> Node:
     bias = conv.inputs[2] if len(conv.inputs) > 2 else ""
-    options = {"activation": activation, "activation_params": parameters, "pool": int(bool(pool))}
+    options = {"activation": activation, "activation_params": parameters, "pool": int(pools)}
     options = {name: value for name, value in options.items() if value}
     return replace(
         conv,
@@ -133,6 +127,6 @@ def _fused(
         domain=FUSED,
         opset=1,
         inputs=(conv.inputs[0], conv.inputs[1], bias, residual),
-        outputs=last.outputs,
+        outputs=outputs,
         attributes={**conv.attributes, **options},
     )

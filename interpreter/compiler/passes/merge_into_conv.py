@@ -76,9 +76,9 @@ def merge_scale(graph: Graph, context: Context) -> Graph:
 
 
 def _merge_next(conv: Node, links: Links, edits: Edits) -> None:
-    after = links.only_reader(conv.outputs[0])
+    after = edits.only_reader(conv.outputs[0])
     weights = links.constant(conv.inputs[1])
-    if after is None or weights is None or edits.is_edited(after):
+    if after is None or weights is None:
         return
     if weights.dtype != np.float32 or weights.ndim < 3:
         return

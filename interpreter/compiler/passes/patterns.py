@@ -115,7 +115,7 @@ class Edits:
     """Nodes to replace or drop, and constants to add, collected while a graph is read."""
 
     def __init__(self, links: Links) -> None:
-        self._graph = links.graph
+        self._links, self._graph = links, links.graph
         self._nodes: dict[int, tuple[Node, ...]] = {}
         self._constants: dict[str, Tensor] = {}
 
@@ -123,8 +123,13 @@ class Edits:
         """Replace a node by others; by none to drop it."""
         self._nodes[id(node)] = by
 
-    def is_edited(self, *nodes: Node) -> bool:
-        return any(id(node) in self._nodes for node in nodes)
+    def is_edited(self, node: Node) -> bool:
+        return id(node) in self._nodes
+
+    def only_reader(self, name: str) -> Node | None:
+        """As ``Links.only_reader``; ``None`` if that node has been edited."""
+        reader = self._links.only_reader(name)
+        return None if reader is None or self.is_edited(reader) else reader
 
     def constant(self, name: str, array: np.ndarray) -> str:
         """Add a constant; returns its name, with primes if that is in use."""

@@ -118,24 +118,18 @@ def _check_layer_normalization(
     if match is None:
         return None
     bound = {**bound, **match}
-    square = links.maker.get(bound["variance"])
-    if square is None or not links.is_operator(square, "ReduceMean"):
+    mean, variance = links.maker.get(bound["mean"]), links.maker.get(bound["variance"])
+    if not (_is_mean_over_last_axis(mean, links) and _is_mean_over_last_axis(variance, links)):
         return None
-    squared = links.match(("Mul", "d", "d"), square.inputs[0]) or links.match(
-        ("Pow", "d", 2.0), square.inputs[0]
-    )
-    if squared is None:
+    assert mean is not None and variance is not None
+    square = variance.inputs[0]
+    squared = links.match(("Mul", "d", "d"), square) or links.match(("Pow", "d", 2.0), square)
+    if squared is None or mean.inputs[0] != bound["x"]:
         return None
-    if links.match(("Sub", bound["x"], bound["mean"]), squared["d"]) is None:
-        return None
-    deviation_inputs = links.maker[squared["d"]].inputs
-    if tuple(deviation_inputs[:2]) != (bound["x"], bound["mean"]):
-        return None
-    mean = links.maker.get(bound["mean"])
-    if mean is None or not links.is_operator(mean, "ReduceMean") or mean.inputs[0] != bound["x"]:
+    if links.match(_DEVIATION, squared["d"]) != {"x": bound["x"], "mean": bound["mean"]}:
         return None
     epsilon = links.number(bound["epsilon"])
-    if epsilon is None or not (_over_last_axis(mean, links) and _over_last_axis(square, links)):
+    if epsilon is None:
         return None
     scale, bias = links.constant(bound["scale"]), links.constant(bound["bias"])
     if scale is None or bias is None or not scale.ndim or bias.shape != scale.shape:
@@ -151,8 +145,10 @@ def _check_layer_normalization(
     return _replace(node, "LayerNormalization", 17, inputs, axis=-1, epsilon=epsilon)
 
 
-def _over_last_axis(node: Node, links: Links) -> bool:
-    """Whether a ReduceMean is over the last axis, and keeps it."""
+def _is_mean_over_last_axis(node: Node | None, links: Links) -> bool:
+    """Whether a node is a ReduceMean over the last axis that keeps it."""
+    if node is None or not links.is_operator(node, "ReduceMean"):
+        return False
     axes = node.attributes.get("axes")
     if len(node.inputs) > 1:
         array = links.constant(node.inputs[1])
