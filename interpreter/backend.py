@@ -28,11 +28,10 @@ class PreparedModel:
         ``Session.run``."""
         if not isinstance(inputs, Mapping):
             values = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
-            infos = self.session.inputs
-            if len(values) > len(infos):  # the rest override initializers
-                infos = [*infos, *self.session.overridable_initializers]
+            # values beyond the inputs override initializers
+            infos = [*self.session.inputs, *self.session.overridable_initializers]
             if len(values) > len(infos):
-                raise InvalidInputError(f"expected {len(infos)} inputs, got {len(values)}")
+                raise InvalidInputError(f"expected at most {len(infos)} inputs, got {len(values)}")
             inputs = {info.name: v for info, v in zip(infos, values, strict=False)}
         return tuple(self.session.run(None, inputs))
 

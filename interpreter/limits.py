@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 from onnxwalk.interpreter.errors import InvalidInputError
@@ -69,12 +68,9 @@ class Limits:
         return [(name, value) for name, value in found if value is not None]
 
 
-_UNITS: Mapping[str, int] = {
-    "": 1,
-    **{f"{letter}B": 1000**power for power, letter in enumerate("KMGT", 1)},
-    **{f"{letter}IB": 1024**power for power, letter in enumerate("KMGT", 1)},
-    "B": 1,
-}
+_UNITS = {"": 1, "B": 1}
+for _power, _letter in enumerate("KMGT", 1):
+    _UNITS |= {f"{_letter}B": 1000**_power, f"{_letter}IB": 1024**_power}
 
 
 def parse_bytes(text: str) -> int:

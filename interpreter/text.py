@@ -132,13 +132,14 @@ class Tokenizer:
         known = {"standardize", "split", "ngrams", "length", "ragged", "vocabulary"}
         if not isinstance(settings, Mapping) or set(settings) != known:
             raise ValueError(f"settings must be {', '.join(sorted(known))}")
-        if not isinstance(settings["vocabulary"], list):
-            raise ValueError("the vocabulary must be a list")
+        for name, kind, words in (
+            ("vocabulary", list, "a list"),
+            ("ngrams", list | None, "a list or null"),
+            ("ragged", bool, "true or false"),
+        ):
+            if not isinstance(settings[name], kind):
+                raise ValueError(f"{name} must be {words}")
         ngrams = settings["ngrams"]
-        if ngrams is not None and not isinstance(ngrams, list):
-            raise ValueError("ngrams must be a list")
-        if not isinstance(settings["ragged"], bool):
-            raise ValueError("ragged must be true or false")
         return cls(**{**settings, "ngrams": None if ngrams is None else tuple(ngrams)})
 
 

@@ -34,11 +34,7 @@ _KINDS: dict[type, str] = {
     Tensor: "tensor",
     SparseTensor: "sparse_tensor",
     Graph: "graph",
-    TensorType: "type_proto",
-    SequenceType: "type_proto",
-    OptionalType: "type_proto",
-    MapType: "type_proto",
-    OpaqueType: "type_proto",
+    **dict.fromkeys((TensorType, SequenceType, OptionalType, MapType, OpaqueType), "type_proto"),
 }
 _LISTS = frozenset(f"{kind}s" for kind in _KINDS.values())
 
@@ -97,26 +93,21 @@ def _call_problems(node: Node, context: Context) -> Iterator[str]:
         if missing and not (expected.optional or expected.variadic):
             yield f"{node}: input {position} ({expected.name}) of {operator} is missing"
     for name, value in node.attributes.items():
+        items = value if isinstance(value, list) else [value]
         if name not in operator.attributes:
             known = ", ".join(sorted(operator.attributes)) or "none"
             yield f"{node}: {operator} has no attribute '{name}' (it has: {known})"
-        elif context.is_builtin(node) and (
-            isinstance(value, bytes)
-            or (isinstance(value, list) and any(isinstance(v, bytes) for v in value))
-        ):
+        elif context.is_builtin(node) and any(isinstance(item, bytes) for item in items):
             yield f"{node}: attribute '{name}' is not UTF-8"
         elif not _is_compatible(kind := _kind(value), type_ := _expected(node, name, context)):
             yield f"{node}: attribute '{name}': expected {type_}, got {kind}"
         elif isinstance(value, Reference):
             yield f"{node}: attribute '{name}' refers to a function's attribute outside a function"
-        elif isinstance(value, str):
-            opset = context.opset(node)
-            allowed = operator.choices(name, opset) if opset else None
+        elif isinstance(value, str) and (opset := context.opset(node)):
+            allowed = operator.choices(name, opset)
             if allowed and value not in allowed:
-                yield (
-                    f"{node}: attribute '{name}' must be one of {', '.join(allowed)} at opset "
-                    f"{opset}, not '{value}'"
-                )
+                words = f"one of {', '.join(allowed)} at opset {opset}"
+                yield f"{node}: attribute '{name}' must be {words}, not '{value}'"
     yield from _body_problems(node, operator)
     for name, default in operator.attributes.items():
         if default is REQUIRED and name not in node.attributes:

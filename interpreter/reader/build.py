@@ -209,14 +209,9 @@ class _Builder:
         return _decode(value)  # "s", "strings"
 
 
+_FIELDS = "f i s t g floats ints strings tensors graphs sparse_tensor sparse_tensors tp type_protos"
 #: the field of an attribute's value, by AttributeProto.AttributeType
-_ATTRIBUTE_FIELDS = dict(
-    enumerate(
-        "f i s t g floats ints strings tensors graphs sparse_tensor sparse_tensors tp type_protos"
-        .split(),
-        1,
-    )
-)  # fmt: skip
+_ATTRIBUTE_FIELDS = dict(enumerate(_FIELDS.split(), 1))
 _REPEATED = frozenset(field.name for field in ATTRIBUTE.values() if field.repeated)
 #: scalars that a writer may omit if they are zero or empty
 _ZERO: dict[str, Any] = {"f": 0.0, "i": 0, "s": memoryview(b"")}

@@ -30,15 +30,8 @@ class Field:
     message: dict[int, Field] | None = None
 
 
-_WIRE_TYPES = {
-    "int": VARINT,
-    "uint": VARINT,
-    "float": FIXED32,
-    "double": FIXED64,
-    "string": BYTES,
-    "bytes": BYTES,
-    "message": BYTES,
-}
+_WIRE_TYPES = {"int": VARINT, "uint": VARINT, "float": FIXED32, "double": FIXED64}
+_WIRE_TYPES |= dict.fromkeys(("string", "bytes", "message"), BYTES)
 #: bytes of a message's dictionary, and of a field in it (a view of the file, or a string)
 _PER_MESSAGE, _PER_FIELD = 250, 200
 #: bytes of packed numbers to unpack at a time

@@ -32,15 +32,13 @@ def sample_axes(bound: Bound) -> list[int] | None:
         return None
     try:
         for step in bound.plan.steps:
-            input_axes = [axes[slot] for slot in step.inputs]
-            if all(axis is None for axis in input_axes):
+            in_axes = [axes[slot] for slot in step.inputs]
+            if all(axis is None for axis in in_axes):
                 continue  # the same for all samples, or dependent on shapes only
             arrays = [values[slot] for slot in step.inputs]
             results = [values[slot] for slot in step.outputs]
-            output_axes = step.operator.batch_axis(
-                input_axes, arrays, results, step.node.attributes
-            )
-            for slot, axis in zip(step.outputs, output_axes, strict=False):
+            out_axes = step.operator.batch_axis(in_axes, arrays, results, step.node.attributes)
+            for slot, axis in zip(step.outputs, out_axes, strict=False):
                 if slot != NOTHING:
                     axes[slot] = axis
     except Exception:  # Mixed, or the rule doesn't apply

@@ -67,11 +67,8 @@ def name_error(step: Step, arguments: Sequence[Any], error: Exception) -> OnnxWa
         return error
     reason = str(error) or type(error).__name__
     if isinstance(error, MemoryError | RecursionError):
-        return LimitError(
-            f"{_call(step, arguments)}: {reason}",
-            is_located=True,
-            of_memory=isinstance(error, MemoryError),
-        )
+        text, of_memory = f"{_call(step, arguments)}: {reason}", isinstance(error, MemoryError)
+        return LimitError(text, is_located=True, of_memory=of_memory)
     if not isinstance(error, (ValueError, NotImplementedError)):
         reason = f"{type(error).__name__}: {reason}"
     return OperatorError(f"{_call(step, arguments)}: {' '.join(reason.split())}")

@@ -7,6 +7,7 @@ the cache; each of them alone is another pass over memory.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -49,8 +50,8 @@ def fuse_conv(graph: Graph, context: Context) -> Graph:
             continue
         for node in members:
             edits.replace(node)
-        fused = _fuse(conv, members[-1].outputs, residual, activation, parameters, pools)
-        edits.replace(members[-1], fused)
+        options = {"activation": activation, "activation_params": parameters, "pool": int(pools)}
+        edits.replace(members[-1], _fuse(conv, members[-1].outputs, residual, options))
     return edits.graph()
 
 
@@ -110,17 +111,8 @@ def _is_pool(node: Node | None, conv: Node, residual: str, activation: str, link
     return attributes == {"kernel_shape": [2, 2], "strides": [2, 2]}
 
 
-def _fuse(
-    conv: Node,
-    outputs: tuple[str, ...],
-    residual: str,
-    activation: str,
-    parameters: list[float],
-    pools: bool,
-) -> Node:
+def _fuse(conv: Node, outputs: tuple[str, ...], residual: str, options: dict[str, Any]) -> Node:
     bias = conv.inputs[2] if len(conv.inputs) > 2 else ""
-    options = {"activation": activation, "activation_params": parameters, "pool": int(pools)}
-    options = {name: value for name, value in options.items() if value}
     return replace(
         conv,
         op_type="FusedConv",
@@ -128,5 +120,5 @@ def _fuse(
         opset=1,
         inputs=(conv.inputs[0], conv.inputs[1], bias, residual),
         outputs=outputs,
-        attributes={**conv.attributes, **options},
+        attributes={**conv.attributes, **{k: v for k, v in options.items() if v}},
     )

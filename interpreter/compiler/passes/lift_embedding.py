@@ -25,9 +25,7 @@ def lift_embedding(graph: Graph, context: Context) -> Graph:
     for node in graph.nodes:
         if not links.is_operator(node, "RNN", "LSTM", "GRU"):
             continue
-        if any(links.constant(name) is None for name in node.inputs[1:3]):
-            continue
-        if len(node.inputs) > 3 and node.inputs[3] and links.constant(node.inputs[3]) is None:
+        if any(links.constant(name) is None for name in node.inputs[1:4] if name):
             continue
         match = _find_ids(node.inputs[0], links)
         if match is None:

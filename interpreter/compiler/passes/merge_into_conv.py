@@ -22,9 +22,9 @@ def merge_pad(graph: Graph, context: Context) -> Graph:
             continue
         pad = links.maker.get(node.inputs[0])
         weights = links.constant(node.inputs[1])
-        if pad is None or weights is None or links.only_reader(node.inputs[0]) is not node:
+        if pad is None or links.only_reader(node.inputs[0]) is not node:
             continue
-        if weights.ndim < 3:
+        if weights is None or weights.ndim < 3:
             continue
         amounts = _zero_padding(pad, links)
         if amounts is None or len(amounts) != 2 * weights.ndim:
@@ -32,11 +32,10 @@ def merge_pad(graph: Graph, context: Context) -> Graph:
         begins, ends = np.split(np.array(amounts), 2)
         if begins[:2].any() or ends[:2].any() or min(amounts) < 0:
             continue
-        own = node.attributes.get("pads") or [0] * 2 * (weights.ndim - 2)
-        if len(own) != 2 * (weights.ndim - 2):
+        zeros = [0] * 2 * (weights.ndim - 2)
+        own = zeros if auto_pad == "VALID" else node.attributes.get("pads") or zeros
+        if len(own) != len(zeros):
             continue
-        if auto_pad == "VALID":
-            own = [0] * 2 * (weights.ndim - 2)
         pads = [a + int(b) for a, b in zip(own, [*begins[2:], *ends[2:]], strict=True)]
         attributes = {k: v for k, v in node.attributes.items() if k != "auto_pad"} | {"pads": pads}
         inputs = (pad.inputs[0], *node.inputs[1:])
@@ -126,7 +125,7 @@ def _affine(
         attributes = {**operator.attributes, **node.attributes}
         if attributes.get("training_mode", 0) or not attributes.get("is_test", 1):
             return None
-        if not attributes.get("spatial", 1):  # one value for each place
+        if not attributes.get("spatial", 1):  # scale and shift vary over positions
             return None
         parameters = [links.constant(name) for name in node.inputs[1:]]
         if any(p is None or p.shape != (channels,) for p in parameters):

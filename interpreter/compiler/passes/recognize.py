@@ -6,6 +6,7 @@ PyTorch's exporters do so each, and each creates an array.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -99,11 +100,11 @@ def _replace(
 
 
 def _layer_normalization(node: Node, links: Links, edits: Edits) -> Node | None:
-    for formula in _LAYER_NORMALIZATION:
-        for bound in links.matches(formula, node.outputs[0]):
-            operator = _check_layer_normalization(node, bound, links, edits)
-            if operator is not None:
-                return operator
+    matches = (links.matches(formula, node.outputs[0]) for formula in _LAYER_NORMALIZATION)
+    for bound in itertools.chain.from_iterable(matches):
+        operator = _check_layer_normalization(node, bound, links, edits)
+        if operator is not None:
+            return operator
     return None
 
 
