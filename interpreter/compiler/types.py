@@ -143,7 +143,9 @@ def _output_type(
         if formal.variable and formal.variable in (other.variable for other in inputs if other):
             return ""  # that of an input of unknown type
     first = types.get(node.inputs[0], "") if node.inputs else ""
-    return operator.output_type(first, {k: _type_of(v) for k, v in node.attributes.items()})
+    kind = operator.output_type(first, {k: _type_of(v) for k, v in node.attributes.items()})
+    # an attribute of the wrong type, which is refused as such, may have come through a rule
+    return kind if isinstance(kind, str) else ""
 
 
 def _type_of(attribute: Any) -> Any:

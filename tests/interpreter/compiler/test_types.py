@@ -227,3 +227,19 @@ def test_the_rules_of_own_operators_are_asked():
     assert "'a' is int64; expected bool" in loaded()
     assert "'a' is float; expected bool" in loaded(to="")
     assert "must be one of up, down" in loaded(way="left")
+
+
+@pytest.mark.parametrize(
+    ("operator", "attribute", "expected"),
+    [
+        ("Constant", "value", "tensor"),
+        ("ConstantOfShape", "value", "tensor"),
+        ("Cast", "to", "int"),
+        ("EyeLike", "dtype", "int"),
+    ],
+)
+def test_an_attribute_of_the_wrong_type_tells_no_type(operator, attribute, expected):
+    """What the types of outputs follow from may be anything in a file."""
+    inputs = "" if operator == "Constant" else "x"
+    proto = model([node(operator, inputs, "c", **{attribute: [1, 2]})], [value("x", I64, [2])])
+    assert f"attribute '{attribute}': expected {expected}, got ints" in refused(proto)
