@@ -10,7 +10,7 @@ from typing import Any
 from onnxwalk.export.conversion.draft import Draft, reads_of
 from onnxwalk.export.tracing.names import free_name
 from onnxwalk.export.tracing.trace import WEIGHT_PREFIX, Trace
-from onnxwalk.interpreter.analysis.compare.layers import LAYERS_KEY, is_moved
+from onnxwalk.interpreter.analysis.compare.layers import LAYERS_KEY, is_rearranged
 
 _NUMBER = re.compile(r"__\d+")
 
@@ -106,7 +106,7 @@ def record_layers(draft: Draft, trace: Trace) -> None:
     found: dict[str, list[str]] = {}
     for name, layer in owner.items():
         computes = layer.rpartition("/")[2] in weighted
-        if layer and name in leaving and not (computes and is_moved(name, layer, sources, owner)):
+        if layer and name in leaving and not (computes and is_rearranged(name, layer, sources, owner)):
             found.setdefault(layer, []).append(name)
     entry = onnx.StringStringEntryProto(key=LAYERS_KEY, value=json.dumps(found))
     draft.model.metadata_props.append(entry)
