@@ -83,7 +83,18 @@ def at_least(least: int) -> Callable[[str], int]:
     return parse
 
 
-positive_integer = at_least(1)
+def add_integer(
+    parser: argparse.ArgumentParser,
+    flag: str,
+    help: str,
+    *,
+    default: int | None = None,
+    least: int = 1,
+    metavar: str = "N",
+) -> None:
+    """Add an option that is an integer from ``least`` on."""
+    text = help if default is None else f"{help} (default: {default})"
+    parser.add_argument(flag, type=at_least(least), default=default, metavar=metavar, help=text)
 
 
 def positive_number(text: str) -> float:

@@ -86,7 +86,7 @@ def _read(
     scale: float | None,
 ) -> list[Feed]:
     if not path.exists():
-        raise InvalidInputError(f"{path}: file not found")
+        raise InvalidInputError(f"{path}: no such file")
     single = feedable[name] if name is not None else None
     if single is None and len(session.inputs) == 1:
         single = session.inputs[0]

@@ -125,7 +125,7 @@ class ImageRows:
                         image = image.resize(size, pillow.Resampling.BILINEAR)
                     pixels = np.asarray(image)
         except FileNotFoundError:
-            raise InvalidInputError(f"{path}: file not found") from None
+            raise InvalidInputError(f"{path}: no such file") from None
         except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError) as error:
             reason = getattr(error, "strerror", None) or "not a supported image, or damaged"
             raise InvalidInputError(f"{path}: {reason}") from error

@@ -74,7 +74,7 @@ def read_labels(path: Path) -> list[str]:
             return [line.strip() for line in text.rstrip().splitlines()]
         labels = json.loads(text)
     except FileNotFoundError:
-        raise InvalidInputError(f"{path}: file not found") from None
+        raise InvalidInputError(f"{path}: no such file") from None
     except ValueError as error:
         raise InvalidInputError(f"{path}: invalid labels: {error}") from error
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):

@@ -24,9 +24,9 @@ from onnxwalk.interpreter.analysis.compare import (
 from onnxwalk.interpreter.cli import _show
 from onnxwalk.interpreter.cli._arguments import (
     add_command,
+    add_integer,
     check_folder,
     non_negative_number,
-    positive_integer,
 )
 from onnxwalk.interpreter.cli._feeds import add_inputs
 from onnxwalk.interpreter.cli._samples import EDGES, generate_samples
@@ -65,13 +65,7 @@ def add_parser(commands: Any) -> None:
     engines = ", ".join(ENGINES)
     parser.add_argument("a", metavar="A", help=f"a file, an engine ({engines}), or ENGINE:FILE")
     parser.add_argument("b", metavar="B", help="the same; the reference for A")
-    parser.add_argument(
-        "--samples",
-        type=positive_integer,
-        default=3,
-        metavar="N",
-        help="number of random samples (default: 3)",
-    )
+    add_integer(parser, "--samples", "number of random samples", default=3)
     parser.add_argument(
         "--edge", action="store_true", help=f"also compare on {', '.join(EDGES)} as inputs"
     )
@@ -79,13 +73,11 @@ def add_parser(commands: Any) -> None:
         "--seed", type=int, default=0, metavar="N", help="seed of the first sample (default: 0)"
     )
     add_inputs(parser)
-    parser.add_argument(
-        "--batch",
-        type=positive_integer,
-        metavar="N",
-        help="size of the dimension named batch or N, or of the first one of each input; with "
-        "--input, the rows of a sample",
+    text = (
+        "size of the dimension named batch or N, or of the first one of each input; with --input, "
+        "the rows of a sample"
     )
+    add_integer(parser, "--batch", text)
     parser.add_argument(
         "--atol",
         type=non_negative_number,
@@ -100,17 +92,9 @@ def add_parser(commands: Any) -> None:
         help="see above (default: 1e-3 for floats, 1e-6 for float64, 2e-2 for float16, 1e-1 for "
         "bfloat16, 0 for integers)",
     )
-    parser.add_argument(
-        "--memory",
-        type=positive_integer,
-        default=256,
-        metavar="MB",
-        help="memory for the values that an engine returns at a time, or that wait for the other "
-        "side (default: 256)",
-    )
-    parser.add_argument(
-        "--top", type=positive_integer, default=10, metavar="N", help="values to show (default: 10)"
-    )
+    text = "memory for the values that an engine returns at a time, or that wait for the other side"
+    add_integer(parser, "--memory", text, default=256, metavar="MB")
+    add_integer(parser, "--top", "values to show", default=10)
     parser.add_argument(
         "--extract",
         type=Path,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxwalk.interpreter.cli import _report, _show
-from onnxwalk.interpreter.cli._arguments import add_command, at_least, check_folder
+from onnxwalk.interpreter.cli._arguments import add_command, add_integer, check_folder
 from onnxwalk.interpreter.cli._convert import declared_shape
 from onnxwalk.interpreter.cli._feeds import add_inputs, add_texts, parse_sizes, read_feeds
 from onnxwalk.interpreter.cli._files import Feed
@@ -53,13 +53,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--labels", type=Path, metavar="FILE", help="class names (default: those in the model)"
     )
-    parser.add_argument(
-        "--iterations",
-        type=at_least(0),
-        default=ITERATIONS,
-        metavar="N",
-        help=f"show the first N iterations of each If, Loop and Scan (default: {ITERATIONS})",
-    )
+    text = "iterations of each If, Loop and Scan to show"
+    add_integer(parser, "--iterations", text, default=ITERATIONS, least=0)
     parser.add_argument(
         "--size",
         type=float,

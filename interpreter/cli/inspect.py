@@ -12,7 +12,7 @@ import numpy as np
 
 from onnxwalk.interpreter.budget import Budget, within
 from onnxwalk.interpreter.cli import _deep, _show
-from onnxwalk.interpreter.cli._arguments import add_command, positive_integer
+from onnxwalk.interpreter.cli._arguments import add_command, add_integer
 from onnxwalk.interpreter.cli._feeds import add_sizes, parse_dims
 from onnxwalk.interpreter.cli._limits import add_limits, get_limits
 from onnxwalk.interpreter.compiler.check import check
@@ -44,8 +44,7 @@ def add_parser(commands: Any) -> None:
         "parameters and FLOPs of layers, statistics of weights, and the effects of the rewrites",
     )
     add_sizes(parser, "with --deep: ")
-    text = "with --deep: rows of each table (default: 20)"
-    parser.add_argument("--top", type=positive_integer, default=20, metavar="N", help=text)
+    add_integer(parser, "--top", "with --deep: rows of each table", default=20)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_limits(parser)
 

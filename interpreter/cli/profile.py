@@ -18,9 +18,9 @@ from onnxwalk.interpreter.cli import _show
 from onnxwalk.interpreter.cli._arguments import (
     add_command,
     add_execution,
+    add_integer,
     check_folder,
     get_execution,
-    positive_integer,
 )
 from onnxwalk.interpreter.cli._feeds import add_inputs, build_feeds
 from onnxwalk.interpreter.cli._limits import add_limits, get_limits
@@ -46,16 +46,10 @@ def add_parser(commands: Any) -> None:
     parser = add_command(commands, "profile", run, text, _DESCRIPTION)
     parser.add_argument("model", metavar="MODEL", help="an .onnx file")
     add_inputs(parser)
-    parser.add_argument(
-        "--batch",
-        type=positive_integer,
-        metavar="N",
-        help="size of the dimension named batch or N, or of the first one of each input",
-    )
-    text = "number of runs (default: 20)"
-    parser.add_argument("--runs", type=positive_integer, default=20, metavar="N", help=text)
-    text = "nodes to show (default: 20)"
-    parser.add_argument("--top", type=positive_integer, default=20, metavar="N", help=text)
+    text = "size of the dimension named batch or N, or of the first one of each input"
+    add_integer(parser, "--batch", text)
+    add_integer(parser, "--runs", "number of runs", default=20)
+    add_integer(parser, "--top", "nodes to show", default=20)
     add_execution(parser)
     parser.add_argument(
         "--trace",

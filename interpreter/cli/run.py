@@ -13,10 +13,9 @@ from onnxwalk.interpreter.cli import _report, _show
 from onnxwalk.interpreter.cli._arguments import (
     add_command,
     add_execution,
+    add_integer,
     add_repeated,
-    at_least,
     get_execution,
-    positive_integer,
     positive_number,
 )
 from onnxwalk.interpreter.cli._batches import Result, run_batches, run_dumping, run_once
@@ -77,9 +76,7 @@ def add_parser(commands: Any) -> None:
         metavar="[NAME=]1,100",
         help="shape of a random input (default: 1 for each open dimension)",
     )
-    parser.add_argument(
-        "--seed", type=at_least(0), metavar="N", help="seed of random inputs and random operators"
-    )
+    add_integer(parser, "--seed", "seed of random inputs and random operators", least=0)
     parser.add_argument(
         "--scale",
         type=positive_number,
@@ -89,15 +86,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="write outputs to .npz, .npy or .json"
     )
-    parser.add_argument(
-        "--batch", type=positive_integer, metavar="N", help="read and run N rows at a time"
-    )
-    parser.add_argument(
-        "--top",
-        type=positive_integer,
-        metavar="K",
-        help="show the K largest classes of each sample (default: 1 if the file has class names)",
-    )
+    add_integer(parser, "--batch", "read and run N rows at a time")
+    text = "show the K largest classes of each sample (default: 1 if the model has class names)"
+    add_integer(parser, "--top", text, metavar="K")
     parser.add_argument(
         "--labels",
         type=Path,
@@ -118,12 +109,8 @@ def add_parser(commands: Any) -> None:
         metavar="PATTERN",
         help="dump only values whose name, node or operator matches, as in 'dense*' or Conv",
     )
-    parser.add_argument(
-        "--iterations",
-        type=at_least(0),
-        metavar="N",
-        help=f"dump the first N iterations of each If, Loop and Scan (default: {ITERATIONS})",
-    )
+    text = f"dump the first N iterations of each If, Loop and Scan (default: {ITERATIONS})"
+    add_integer(parser, "--iterations", text, least=0)
     parser.add_argument(
         "--dry-run",
         action="store_true",

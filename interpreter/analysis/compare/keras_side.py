@@ -37,7 +37,7 @@ class KerasModel:
     def __init__(self, path: str, memory: int) -> None:
         """Raises InvalidInputError if the file isn't a model, or Keras isn't installed."""
         if not os.path.exists(path):
-            raise InvalidInputError(f"{path}: file not found")
+            raise InvalidInputError(f"{path}: no such file")
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         with held_back():
             self._keras = require("keras")

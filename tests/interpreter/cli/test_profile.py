@@ -162,5 +162,5 @@ def test_another_operator_of_the_same_name_has_facts_of_its_own(make):
 
 
 def test_wrong_use_is_told(cli, network):
-    assert "there is no folder" in cli("profile", network, "--trace", "no/t.json").error
+    assert "no not found" in cli("profile", network, "--trace", "no/t.json").error
     assert cli("profile", "none.onnx").error.startswith("none.onnx")

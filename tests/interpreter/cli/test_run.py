@@ -82,9 +82,9 @@ def test_a_model_of_one_row_takes_many_one_by_one(feed, cli, make):
     np.testing.assert_array_equal(outputs["y"], -samples(10))
     assert "5 runs" in text and "(10, 4)" in text
     np.save("odd.npy", samples(9))
-    assert "9 don't divide into 2s" in cli("run", model, "-i", "odd.npy", "--batch", 2).error
+    assert "9 is not a multiple of 2" in cli("run", model, "-i", "odd.npy", "--batch", 2).error
     error = cli("run", model, "-i", "x.npy", "--batch", 3).error
-    assert "the model takes 2 rows at a time, so --batch 2" in error
+    assert "the model requires 2 rows: --batch 2" in error
 
 
 def test_an_input_of_fixed_rows_is_given_whole_to_each_run(feed, make):
@@ -152,13 +152,13 @@ def test_random_takes_one_for_symbols_and_a_shape_without_a_name(feed, cli, clas
     assert feed(classifier, "--random")[0]["y"].shape == (1, 3)
     assert feed(classifier, "--random", "--shape", "5,4")[0]["y"].shape == (5, 3)
     run = ("run", classifier, "--random")
-    assert "no such input" in cli(*run, "--shape", "z=1,2").error
-    assert "give sizes" in cli(*run, "--shape", "x=1,b").error
+    assert "no such random input" in cli(*run, "--shape", "z=1,2").error
+    assert "expected sizes" in cli(*run, "--shape", "x=1,b").error
     assert "has 5 in dimension 1" in cli(*run, "--shape", "1,5").error
-    assert "--shape is of no use without --random" in cli("run", classifier, "--shape", "1,5").error
+    assert "--shape requires --random" in cli("run", classifier, "--shape", "1,5").error
     node = helper.make_node("Identity", ["x"], ["y"])
     model = make("m.onnx", [node], [("x", FLOAT, None)], [("y", FLOAT, None)])
-    assert "give its shape, --shape x=1,100" in cli("run", model, "--random").error
+    assert "pass it, as in --shape x=1,100" in cli("run", model, "--random").error
 
 
 # --- outputs
@@ -217,10 +217,10 @@ def test_output_files_that_cannot_be_are_refused_before_the_run(cli, adder, monk
     monkeypatch.setattr(onnxwalk.Session, "run", lambda *_, **__: pytest.fail("it ran"))
     Path("d.npz").mkdir()
     run = ("run", adder, "--random", "-o")
-    assert "2 outputs (s, d): write .npz or .json" in cli(*run, "y.npy").error
+    assert "2 outputs (s, d); use .npz or .json" in cli(*run, "y.npy").error
     assert ".npz, .npy, .json" in cli(*run, "y.txt").error
-    assert "there is no folder" in cli(*run, "no/y.npz").error
-    assert "not an ordinary file" in cli(*run, "d.npz").error
+    assert "no not found" in cli(*run, "no/y.npz").error
+    assert "not a regular file" in cli(*run, "d.npz").error
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, OSError(28, "No space left on device")])
@@ -359,16 +359,18 @@ def test_labels(cli, identity, name, text):
     assert "sample 0  black dog: 0.7  cat: 0.1  bird: nan" in out
     np.save("x.npy", np.zeros((1, 4)))
     error = cli("run", identity(["n", 4]), "-i", "x.npy", "--top", 1, "--labels", name).error
-    assert error == "--labels gives 3 names, but 'y' has 4 classes"
+    assert error == "--labels: the file has 3 names, but 'y' has 4 classes"
 
 
 def test_top_and_labels_that_make_no_sense(cli, identity):
     np.save("x.npy", np.zeros(3))
     run = ("run", identity([3]), "-i", "x.npy")
-    assert "needs an output of shape (samples, classes); 'y' is (3,)" in cli(*run, "--top", 1).error
+    assert (
+        "requires an output of shape (samples, classes); 'y' is (3,)" in cli(*run, "--top", 1).error
+    )
     assert cli(*run, "--top", 1, "--labels", "no.txt").error == "no.txt: no such file"
-    assert "without --top" in cli(*run, "--labels", "no.txt").error
+    assert "--labels requires --top" in cli(*run, "--labels", "no.txt").error
     Path("l.json").write_text('{"0": "cat"}')
     assert "JSON list" in cli(*run, "--top", 1, "--labels", "l.json").error
     Path("l.txt").write_bytes(b"\xff\xfe\xfd")
-    assert "can't be read as labels" in cli(*run, "--top", 1, "--labels", "l.txt").error
+    assert "invalid labels" in cli(*run, "--top", 1, "--labels", "l.txt").error

@@ -29,7 +29,9 @@ def test_maps_whole_and_averaged():
     np.testing.assert_allclose(seen(view), array[0], atol=step)
     small = views.build_view(array, "", 400)
     assert small["was"] == [8, 16, 12] and np.prod(small["is"]) <= 400
-    expected = views.downsample(array[0][views.spread_indices(8, small["n"])], small["h"], small["w"])
+    expected = views.downsample(
+        array[0][views.spread_indices(8, small["n"])], small["h"], small["w"]
+    )
     np.testing.assert_allclose(seen(small), expected, atol=step)
 
 
