@@ -63,18 +63,18 @@ def find_images(folder: Path) -> list[Path]:
 
     Raises InvalidInputError if there are none.
     """
-    found = sorted(
+    paths = sorted(
         path
         for path in folder.rglob("*")
         if path.suffix.lower() in SUFFIXES
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and path.is_file()
     )
-    if not found:
+    if not paths:
         raise InvalidInputError(
             f"{folder}: the folder contains no images ({' '.join(sorted(SUFFIXES))})"
         )
-    return found
+    return paths
 
 
 class ImageRows:

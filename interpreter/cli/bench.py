@@ -152,13 +152,13 @@ def _measure(
 
 def _list_problems(result: Mapping[str, Any]) -> list[str]:
     texts = []
-    for name, found in result["engines"].items():
-        if "error" in found:
-            texts.append(f"{result['model']}: {name} can't run the model: {found['error']}")
-        elif not found.get("agrees", True):
+    for name, measured in result["engines"].items():
+        if "error" in measured:
+            texts.append(f"{result['model']}: {name} can't run the model: {measured['error']}")
+        elif not measured.get("agrees", True):
             texts.append(
                 f"{result['model']}: the outputs differ from those of {name} by "
-                f"{found['difference']:.1e} of the largest value"
+                f"{measured['difference']:.1e} of the largest value"
             )
     return texts
 
@@ -173,22 +173,22 @@ def show(result: Mapping[str, Any]) -> None:
     _show.heading(f"{result['model']}, {threads}: {shapes or 'no inputs'}")
     columns = ("", "best", "median", "runs", "ratio", "load", "first run", "process", "memory")
     rows = []
-    for name, found in result["engines"].items():
-        if "error" in found:
+    for name, measured in result["engines"].items():
+        if "error" in measured:
             rows.append((name, *["–"] * (len(columns) - 1), "failed"))
             continue
-        ratio = f"{found['ratio']:.3g} ×" if "ratio" in found else ""
-        agrees = "" if name == OURS else "equal" if found["agrees"] else "DIFFERENT"
+        ratio = f"{measured['ratio']:.3g} ×" if "ratio" in measured else ""
+        agrees = "" if name == OURS else "equal" if measured["agrees"] else "DIFFERENT"
         if agrees:
-            agrees += f" ({found['difference']:.0e})"
-        times = (duration(found.get(what)) for what in ("load", "first", "process"))
-        memory = found.get("memory")
+            agrees += f" ({measured['difference']:.0e})"
+        times = (duration(measured.get(what)) for what in ("load", "first", "process"))
+        memory = measured.get("memory")
         rows.append(
             (
                 name,
-                duration(found["best"]),
-                duration(found["median"]),
-                str(found["runs"]),
+                duration(measured["best"]),
+                duration(measured["median"]),
+                str(measured["runs"]),
                 ratio,
                 *times,
                 "–" if memory is None else ("−" if memory < 0 else "") + _show.size(abs(memory)),

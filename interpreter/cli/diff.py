@@ -37,13 +37,13 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command: 1 if the files differ. Raises OnnxWalkError."""
     with within(Budget(get_limits(args))):
-        found = diff(read_model(args.a), read_model(args.b))
-    report = {"a": args.a, "b": args.b, **as_data(found)}
+        result = diff(read_model(args.a), read_model(args.b))
+    report = {"a": args.a, "b": args.b, **as_data(result)}
     if args.json:
         _show.print_json(report)
     else:
         _show_text(report)
-    return int(not found.equal)
+    return int(not result.equal)
 
 
 def _show_text(report: dict[str, Any]) -> None:
@@ -59,23 +59,23 @@ def _show_text(report: dict[str, Any]) -> None:
     _show.line("the files are equal" if report["equal"] else "the files differ")
 
 
-def _show_section(title: str, found: dict[str, Any]) -> None:
-    rows = [("only a", name, _show.shortened(text)) for name, text in found["only_a"].items()]
-    rows += [("only b", name, _show.shortened(text)) for name, text in found["only_b"].items()]
-    for name, texts in found["changed"].items():
+def _show_section(title: str, section: dict[str, Any]) -> None:
+    rows = [("only a", name, _show.shortened(text)) for name, text in section["only_a"].items()]
+    rows += [("only b", name, _show.shortened(text)) for name, text in section["only_b"].items()]
+    for name, texts in section["changed"].items():
         cells = ("changed", name)
         for text in texts:
             rows.append((*cells, _show.shortened(text)))
             cells = ("", "")
     if rows:
-        _show.heading(f"{title} ({found['same']:,} equal)")
+        _show.heading(f"{title} ({section['same']:,} equal)")
         _show.table(("", "", ""), rows, indent=2)
 
 
-def _show_weights(found: dict[str, Any]) -> None:
-    rows = [("only a", name, text, "", "", "") for name, text in found["only_a"].items()]
-    rows += [("only b", name, text, "", "", "") for name, text in found["only_b"].items()]
-    for name, weight in found["differing"].items():
+def _show_weights(section: dict[str, Any]) -> None:
+    rows = [("only a", name, text, "", "", "") for name, text in section["only_a"].items()]
+    rows += [("only b", name, text, "", "", "") for name, text in section["only_b"].items()]
+    for name, weight in section["differing"].items():
         types = dict.fromkeys((weight["type_a"], weight["type_b"]))
         most = next(iter(weight["differs_most"]), None)
         where = "" if most is None else f"{most['index']}: {most['a']!s} → {most['b']!s}"
@@ -90,6 +90,6 @@ def _show_weights(found: dict[str, Any]) -> None:
             )
         )
     if rows:
-        _show.heading(f"weights ({found['same']:,} equal)")
+        _show.heading(f"weights ({section['same']:,} equal)")
         columns = ("", "weight", "type", "relative", "absolute", "largest difference")
         _show.table(columns, rows, right=("relative", "absolute"), indent=2)

@@ -199,8 +199,8 @@ def _show_text(report: Mapping[str, Any]) -> None:
     opsets = ", ".join(f"{domain} {version}" for domain, version in report["opsets"].items())
     facts = [
         ("file", f"{report['model']} ({_show.size(report['bytes'])})"),
-        ("IR version", report["ir_version"] or "not given"),
-        ("producer", report["producer"] or "not given"),
+        ("IR version", report["ir_version"] or "unknown"),
+        ("producer", report["producer"] or "unknown"),
         ("opsets", opsets),
         ("graph", report["graph"]),
         ("domain", report["domain"]),

@@ -51,13 +51,13 @@ def run(args: argparse.Namespace) -> int:
 def _find(versions: Versions, name: str) -> Versions:
     """The operators of a name, which may begin with the domain."""
     lower = name.lower()
-    found = {
+    matches = {
         (domain, op_type): operators
         for (domain, op_type), operators in versions.items()
         if lower in (op_type.lower(), f"{domain or 'ai.onnx'}.{op_type}".lower())
     }
-    if found:
-        return found
+    if matches:
+        return matches
     names = {op_type.lower(): op_type for _, op_type in versions}
     close = [names[n] for n in difflib.get_close_matches(lower, names, 3)]
     hint = f"did you mean {' or '.join(close)}?" if close else "'onnxwalk ops' lists all"

@@ -87,8 +87,8 @@ class Difference:
 
 def differing(pairs: Iterable[tuple[str, Any, Any]]) -> dict[str, Difference]:
     """The differences of weights, given by name, a and b, that aren't exactly equal."""
-    found = {name: difference(a, b, EXACT) for name, a, b in pairs}
-    return {name: each for name, each in found.items() if not each.equal}
+    differences = {name: difference(a, b, EXACT) for name, a, b in pairs}
+    return {name: each for name, each in differences.items() if not each.equal}
 
 
 def difference(a: Any, b: Any, tolerance: Tolerance) -> Difference:
@@ -199,11 +199,11 @@ def _worst_item(
     """The largest difference of the items of a sequence or map."""
     worst: Difference | None = None
     for key, x, y in items:
-        found = difference(x, y, tolerance)
-        if worst is None or (not found.equal, found.relative) > (not worst.equal, worst.relative):
-            reason = f"item {key}" + (f": {found.reason}" if found.reason else "")
-            reason = "" if found.equal else reason
-            worst = replace(found, a=describe(a), b=describe(b), reason=reason)
+        item = difference(x, y, tolerance)
+        if worst is None or (not item.equal, item.relative) > (not worst.equal, worst.relative):
+            reason = f"item {key}" + (f": {item.reason}" if item.reason else "")
+            reason = "" if item.equal else reason
+            worst = replace(item, a=describe(a), b=describe(b), reason=reason)
     return worst or Difference(True, 0.0, 0.0, describe(a), describe(b))
 
 

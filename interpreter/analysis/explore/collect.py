@@ -183,8 +183,8 @@ class _Collector:
 
     def size_error(self, limit: int) -> InvalidInputError:
         return InvalidInputError(
-            f"the {len(self.nodes):,} nodes alone need more than {limit / 1e6:.2f} MB; pass a larger "
-            "--size"
+            f"the {len(self.nodes):,} nodes alone need more than {limit / 1e6:.2f} MB; "
+            "pass a larger --size"
         )
 
     def add_views(self, room: int, bins: bool) -> None:

@@ -38,18 +38,18 @@ def to_real(array: np.ndarray) -> np.ndarray:
 def statistics(array: np.ndarray, *, bins: bool = True) -> dict[str, Any]:
     """Minimum, maximum, mean, deviation and histogram of the finite values; counts of others."""
     values = to_real(array).ravel()
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     if values.dtype.kind == "f":
         finite = np.isfinite(values)
         if not finite.all():
-            found |= {
+            figures |= {
                 "nan": int(np.isnan(values).sum()),
                 "inf": int(np.isposinf(values).sum()),
                 "-inf": int(np.isneginf(values).sum()),
             }
             values = values[finite]
     if not values.size:
-        return found
+        return figures
     if values.dtype == bool:
         values = values.view(np.uint8)
     lo, hi = values.min(), values.max()
@@ -57,13 +57,13 @@ def statistics(array: np.ndarray, *, bins: bool = True) -> dict[str, Any]:
     with np.errstate(over="ignore"):
         mean = wide.mean(dtype=np.float64)
         deviation = np.sqrt(np.square(wide - mean).mean(dtype=np.float64))
-    found |= {"min": _short(lo), "max": _short(hi)}
-    found["zeros"] = int(values.size - np.count_nonzero(values))
+    figures |= {"min": _short(lo), "max": _short(hi)}
+    figures["zeros"] = int(values.size - np.count_nonzero(values))
     if np.isfinite(deviation):  # sums of the largest numbers overflow
-        found |= {"mean": _short(mean), "std": _short(deviation)}
+        figures |= {"mean": _short(mean), "std": _short(deviation)}
     if bins and values.size >= _BINS and hi > lo:
-        found["bins"] = _histogram(wide, float(lo), float(hi))
-    return found
+        figures["bins"] = _histogram(wide, float(lo), float(hi))
+    return figures
 
 
 def _histogram(values: np.ndarray, lo: float, hi: float) -> list[int]:
