@@ -68,8 +68,8 @@ class Dump:
         if not any(fnmatch.fnmatchcase(n, p) for n in names for p in self.patterns):
             return
         items = value if isinstance(value, list) else [value]
-        for place, item in enumerate(items):
-            self._write(f"{path}.{place}" if isinstance(value, list) else path, item, event)
+        for index, item in enumerate(items):
+            self._write(f"{path}.{index}" if isinstance(value, list) else path, item, event)
 
     def _write(self, name: str, value: Any, event: Event | None) -> None:
         entry: dict[str, Any] = {

@@ -89,9 +89,9 @@ def _read_column(path: Path, rows: Any, name: str | None) -> list[str]:
     header: list[str] = next(rows, [])
     title = "text" if name is None else name
     if title in header:
-        place = header.index(title)
+        index = header.index(title)
     elif name is None and len(header) == 1:
-        place = 0
+        index = 0
     else:
         listed = ", ".join(header) or "none"
         raise InvalidInputError(f"{path}: no column {title!r}; pass --column, one of: {listed}")
@@ -103,7 +103,7 @@ def _read_column(path: Path, rows: Any, name: str | None) -> list[str]:
             raise InvalidInputError(
                 f"{path}, line {rows.line_num}: expected {len(header)} columns, got {len(row)}"
             )
-        texts.append(row[place])
+        texts.append(row[index])
     return texts
 
 

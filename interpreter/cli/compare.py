@@ -289,7 +289,7 @@ def _error_rows(difference: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _input_rows(inputs: dict[str, str]) -> list[tuple[str, str]]:
     texts = [f"{name}: {text}" for name, text in inputs.items()]
-    return [("" if place else "inputs", text) for place, text in enumerate(texts)]
+    return [("" if index else "inputs", text) for index, text in enumerate(texts)]
 
 
 def _show_weights(weights: dict[str, Any]) -> None:

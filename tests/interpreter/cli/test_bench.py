@@ -76,7 +76,7 @@ def test_the_sizes_of_dimensions(cli, make):
     assert "the inputs have fixed sizes" in cli("bench", fixed, "--batch", "4").error
 
 
-def test_given_inputs(cli, classifier, tmp_path):
+def test_inputs_from_files(cli, classifier, tmp_path):
     np.save(tmp_path / "x.npy", np.ones((5, 4), np.float32))
     found = bench(cli, classifier, "--input", "x=x.npy", "--against", "none", *QUICK)
     assert found["results"][0]["inputs"][0]["shape"] == [5, 4]

@@ -363,7 +363,7 @@ def test_engines_on_files_of_their_own(cli, network):
     assert report(cli, "onnxruntime", wrong)["equal"]
 
 
-def test_what_cannot_be_compared_is_told(cli, network, make, monkeypatch):
+def test_errors_of_sides_that_cannot_be_compared(cli, network, make, monkeypatch):
     import sys
 
     assert "none.onnx" in refusal(cli, "none.onnx", network)
@@ -386,7 +386,7 @@ def test_what_cannot_be_compared_is_told(cli, network, make, monkeypatch):
     assert "pip install keras" in refusal(cli, "m.keras", network)
 
 
-def test_inputs_that_differ_are_told(cli, classifier, adder):
+def test_differing_inputs_are_reported(cli, classifier, adder):
     assert "different numbers of inputs can't be compared" in refusal(cli, classifier, adder)
 
 

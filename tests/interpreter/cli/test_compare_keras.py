@@ -140,7 +140,7 @@ def test_two_keras_models_layer_by_layer(cli, exported):
     )
 
 
-def test_two_keras_models_whose_layers_have_other_names(cli):
+def test_two_keras_models_with_different_layer_names(cli):
     keras = pytest.importorskip("keras", reason="is both sides")
 
     def build(prefix, activation):

@@ -144,7 +144,7 @@ def test_the_text(cli, classifier):
         assert part in result.out
 
 
-def test_a_model_that_made_up_inputs_do_not_fit(cli, make):
+def test_a_model_that_rejects_random_inputs(cli, make):
     nodes = [helper.make_node("Reshape", ["x", "s"], ["y"])]
     shape = {"s": np.array([7, 11])}
     model = make("m.onnx", nodes, [("x", T.FLOAT, ["n"])], [("y", T.FLOAT, None)], shape)

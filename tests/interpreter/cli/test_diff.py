@@ -61,7 +61,7 @@ def test_weights(cli, edited):
     assert "differs  w" in text.out and "only b   more" in text.out and "[1, 2]: " in text.out
 
 
-def test_zero_and_minus_zero_are_other_bits_without_difference(cli, edited):
+def test_zero_and_minus_zero_have_different_bits_but_no_difference(cli, edited):
     def change(model):
         tensor = model.graph.initializer[0]
         array = numpy_helper.to_array(tensor).copy()
@@ -134,7 +134,7 @@ def test_nodes_within_nodes(cli, make):
     assert found["nodes"]["changed"] == {"choose/else_branch/inside": ["operator: Abs → Exp"]}
 
 
-def test_what_cannot_be_read_is_told(cli, classifier):
+def test_an_unreadable_file_is_reported(cli, classifier):
     result = cli("diff", classifier, "none.onnx")
     assert result.status == 2 and result.out == "" and result.err.count("\n") == 1
     assert result.err.startswith("onnxwalk: none.onnx")

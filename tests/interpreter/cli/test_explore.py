@@ -277,7 +277,7 @@ def test_labels_and_rows(cli, classifier):
     assert "--whole" in cli("explore", classifier, "--whole", "--sample", 1).error
 
 
-def test_words_are_beside_the_time_steps(cli, make):
+def test_words_are_shown_at_the_time_steps(cli, make):
     """ids → one-hot rows → GRU, in a file with a vocabulary"""
     rng = np.random.default_rng(0)
     words = ["", "[UNK]", "good", "bad"]
@@ -309,7 +309,7 @@ def test_words_are_beside_the_time_steps(cli, make):
     assert "was given twice" in cli("explore", path, "--text", "a", "-i", "x.json").error
 
 
-def test_wrong_use_is_told(cli, classifier):
+def test_wrong_use_is_reported(cli, classifier):
     assert "no not found" in cli("explore", classifier, "-o", "no/page.html").error
     assert "--size" in cli("explore", classifier, "--size", 0).error
     assert cli("explore", "none.onnx").error.startswith("none.onnx")

@@ -134,7 +134,7 @@ def test_top_names_the_files(cli, make):
     ]
 
 
-def test_images_that_cannot_be_taken(cli, identity):
+def test_images_that_are_refused(cli, identity):
     photo("p.png")
     Path("empty").mkdir()
     Path("two").mkdir()

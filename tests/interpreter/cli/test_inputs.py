@@ -25,7 +25,7 @@ def refused(cli, model, *argv) -> str:
 # --- npy
 
 
-def test_npy_is_converted_and_given_its_batch_dimension(cli, feed, identity):
+def test_npy_is_converted_and_gets_its_batch_dimension(cli, feed, identity):
     model = identity(["n", 3])
     np.save("x.npy", np.array([1.5, 2.5, 3.5]))
     outputs, text = feed(model, "--input", "x.npy")
@@ -296,7 +296,7 @@ def test_the_longest_name_that_fits_is_meant(feed, make):
     assert feed(model, "-i", "a=x.npy", "-i", "a=b=z.npy")[0]["y"].tolist() == [2]
 
 
-def test_an_initializer_that_is_an_input_can_be_given(feed, make):
+def test_an_initializer_that_is_an_input_can_be_passed(feed, make):
     node = helper.make_node("Add", ["x", "w"], ["y"])
     inputs = [("x", FLOAT, ["n"]), ("w", FLOAT, [1])]
     initial = {"w": np.array([10], np.float32)}

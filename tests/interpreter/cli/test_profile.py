@@ -161,6 +161,6 @@ def test_another_operator_of_the_same_name_has_facts_of_its_own(make):
     assert [n.flops for n in profile(session, feeds, 1).nodes] == [42]
 
 
-def test_wrong_use_is_told(cli, network):
+def test_wrong_use_is_reported(cli, network):
     assert "no not found" in cli("profile", network, "--trace", "no/t.json").error
     assert cli("profile", "none.onnx").error.startswith("none.onnx")

@@ -29,7 +29,7 @@ def samples(n=100, width=4, seed=0) -> np.ndarray:
 
 @pytest.mark.parametrize("name", ["x.npy", "x.npz", "x.csv", "x.json"])
 @pytest.mark.parametrize("batch", [1, 7, 50, 100, 1000])
-def test_batches_equal_the_whole_run(feed, classifier, name, batch):
+def test_batches_equal_one_run(feed, classifier, name, batch):
     x = samples()
     np.save("x.npy", x)
     np.savez_compressed("x.npz", x=x)
@@ -87,7 +87,7 @@ def test_a_model_of_one_row_takes_many_one_by_one(feed, cli, make):
     assert "the model requires 2 rows: --batch 2" in error
 
 
-def test_an_input_of_fixed_rows_is_given_whole_to_each_run(feed, make):
+def test_each_run_gets_all_rows_of_an_input_of_fixed_size(feed, make):
     node = helper.make_node("Add", ["x", "w"], ["y"])
     inputs = [("x", FLOAT, ["n", 4]), ("w", FLOAT, [1, 4])]
     model = make("m.onnx", [node], inputs, [("y", FLOAT, ["n", 4])])
@@ -98,7 +98,7 @@ def test_an_input_of_fixed_rows_is_given_whole_to_each_run(feed, make):
         np.testing.assert_array_equal(outputs["y"], samples(10) + np.arange(4, dtype=np.float32))
 
 
-def test_what_cannot_be_split_or_joined_is_refused(cli, adder, make):
+def test_values_that_cannot_be_split_or_joined_are_refused(cli, adder, make):
     np.save("a.npy", np.zeros((6, 2)))
     np.save("b.npy", np.zeros((4, 2)))
     error = cli("run", adder, "-i", "a=a.npy", "-i", "b=b.npy", "--batch", 2).error
@@ -142,7 +142,7 @@ def test_random_inputs_fit_the_model(feed, cli, make):
     assert "random numbers" in text
 
 
-def test_random_completes_what_is_given(feed, adder):
+def test_random_fills_the_missing_inputs(feed, adder):
     np.save("a.npy", np.full((4, 2), 100.0))
     outputs, _ = feed(adder, "-i", "a=a.npy", "--random")
     assert outputs["s"].shape == (4, 2) and (outputs["s"] >= 100).all()
@@ -164,7 +164,7 @@ def test_random_takes_one_for_symbols_and_a_shape_without_a_name(feed, cli, clas
 # --- outputs
 
 
-def test_inner_values_are_given_on_request(feed, cli, classifier):
+def test_intermediate_values_are_returned_on_request(feed, cli, classifier):
     np.save("x.npy", samples(5))
     outputs, text = feed(classifier, "-i", "x.npy", "--tensor", "scores", "--tensor", "scores")
     assert list(outputs) == ["y", "scores"] and "scores" in text
@@ -213,7 +213,7 @@ def test_small_float_types_are_written_as_float32(feed, identity):
     assert "bfloat16" in text
 
 
-def test_output_files_that_cannot_be_are_refused_before_the_run(cli, adder, monkeypatch):
+def test_invalid_output_files_are_refused_before_the_run(cli, adder, monkeypatch):
     monkeypatch.setattr(onnxwalk.Session, "run", lambda *_, **__: pytest.fail("it ran"))
     Path("d.npz").mkdir()
     run = ("run", adder, "--random", "-o")
@@ -285,7 +285,7 @@ def test_the_file_has_ordinary_rights_and_links_stay(cli, classifier):
 # --- summary and JSON
 
 
-def test_the_summary_tells_name_type_shape_and_statistics(cli, identity):
+def test_the_summary_shows_name_type_shape_and_statistics(cli, identity):
     Path("x.json").write_text("[[1, 2, 3], [4, 5, 9]]")
     lines = cli("run", identity([2, 3]), "-i", "x.json").out.splitlines()
     assert "x  float32  (2, 3)  x.json" in lines[1]

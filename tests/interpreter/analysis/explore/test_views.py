@@ -20,7 +20,7 @@ def seen(view):
     return view["lo"] + (view["hi"] - view["lo"]) * codes(view).astype(float) / views.TOP
 
 
-def test_maps_whole_and_averaged():
+def test_maps_complete_and_downsampled():
     rng = np.random.default_rng(0)
     array = rng.normal(size=(1, 8, 16, 12)).astype(np.float32)
     view = views.build_view(array, "", 10_000)
