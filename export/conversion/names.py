@@ -10,7 +10,7 @@ from typing import Any
 from onnxwalk.export.conversion.draft import Draft, reads_of
 from onnxwalk.export.tracing.names import free_name
 from onnxwalk.export.tracing.trace import WEIGHT_PREFIX, Trace
-from onnxwalk.interpreter.analysis.compare.layers import LAYERS_KEY, is_moved
+from onnxwalk.interpreter.analysis.compare.layers import LAYERS_KEY, is_rearranged
 
 _NUMBER = re.compile(r"__\d+")
 
@@ -105,8 +105,10 @@ def record_layers(draft: Draft, trace: Trace) -> None:
     weighted = {part for name in weights for part in name.split("/")[:-1]}
     found: dict[str, list[str]] = {}
     for name, layer in owner.items():
+        if not layer or name not in leaving:
+            continue
         computes = layer.rpartition("/")[2] in weighted
-        if layer and name in leaving and not (computes and is_moved(name, layer, sources, owner)):
+        if not (computes and is_rearranged(name, layer, sources, owner)):
             found.setdefault(layer, []).append(name)
     entry = onnx.StringStringEntryProto(key=LAYERS_KEY, value=json.dumps(found))
     draft.model.metadata_props.append(entry)

@@ -1,1 +1,1 @@
-"""Seeing inside: trace, profile, estimate, compare, diff, explore."""
+"""Look inside a model and its runs: profile, compare, diff, explore."""

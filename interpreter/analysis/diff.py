@@ -1,14 +1,14 @@
-"""What is other in one model file than in another: header, inputs, nodes, weights."""
+"""The differences of two model files: header, inputs, outputs, nodes, weights."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from onnxwalk.interpreter.analysis.compare.cause import array_of, changed_attributes, same_bits
-from onnxwalk.interpreter.analysis.compare.metrics import Difference, Tolerance, difference
+from onnxwalk.interpreter.analysis.compare.cause import as_array, changed_attributes, has_equal_bits
+from onnxwalk.interpreter.analysis.compare.metrics import EXACT, Difference, difference
 from onnxwalk.interpreter.display import describe
 from onnxwalk.interpreter.ir.model import (
     Function,
@@ -20,47 +20,35 @@ from onnxwalk.interpreter.ir.model import (
     ValueInfo,
 )
 
+Change = TypeVar("Change")
+
 
 @dataclass
-class Named:
-    """Things with names, compared: ``only_a`` and ``only_b`` say what they are, ``changed`` both,
-    as "from" and "to" or as a list of what is other. ``same`` is a number."""
+class Section(Generic[Change]):
+    """Items of both files by name: descriptions of those in one file only, what ``changed`` in
+    those of both, and the number of equal ones."""
 
     only_a: dict[str, str] = field(default_factory=dict)
     only_b: dict[str, str] = field(default_factory=dict)
-    changed: dict[str, list[str]] = field(default_factory=dict)
+    changed: dict[str, Change] = field(default_factory=dict)
     same: int = 0
 
     def __bool__(self) -> bool:
-        """Whether anything is other."""
+        """Whether there is a difference."""
         return bool(self.only_a or self.only_b or self.changed)
 
 
 @dataclass
-class Weights:
-    """The constants of the graphs: ``differing`` with how far they lie apart, over all elements."""
-
-    only_a: dict[str, str] = field(default_factory=dict)
-    only_b: dict[str, str] = field(default_factory=dict)
-    differing: dict[str, Difference] = field(default_factory=dict)
-    same: int = 0
-
-    def __bool__(self) -> bool:
-        """Whether anything is other."""
-        return bool(self.only_a or self.only_b or self.differing)
-
-
-@dataclass
 class ModelDiff:
-    """What is other. ``reordered``: the nodes of both are written in another order, which by
-    itself is no difference."""
+    """The differences of two models. ``reordered``: the common nodes are in a different order,
+    which alone isn't a difference."""
 
-    header: Named = field(default_factory=Named)
-    inputs: Named = field(default_factory=Named)
-    outputs: Named = field(default_factory=Named)
-    nodes: Named = field(default_factory=Named)
-    values: Named = field(default_factory=Named)
-    weights: Weights = field(default_factory=Weights)
+    header: Section[list[str]] = field(default_factory=Section)
+    inputs: Section[list[str]] = field(default_factory=Section)
+    outputs: Section[list[str]] = field(default_factory=Section)
+    nodes: Section[list[str]] = field(default_factory=Section)
+    values: Section[list[str]] = field(default_factory=Section)
+    weights: Section[Difference] = field(default_factory=Section)
     reordered: bool = False
 
     @property
@@ -71,22 +59,21 @@ class ModelDiff:
 
 
 def diff(a: Model, b: Model) -> ModelDiff:
-    """Compare two files by names: of values, weights and nodes; a node without a name, or with one
-    that others have too, goes by its first output. Nothing is computed."""
-    found = ModelDiff()
-    found.header = _texts(_header(a), _header(b))
-    _graphs(a.graph, b.graph, "", found)
+    """Compare two files without running them. Values, weights and nodes are matched by name, nodes
+    without a unique name by their first output."""
+    result = ModelDiff()
+    _compare_texts(_header(a), _header(b), "", result.header)
+    _compare_graphs(a.graph, b.graph, "", result)
     for key in dict.fromkeys([*a.functions, *b.functions]):
         name = "function " + ".".join(filter(None, key))
         one, two = a.functions.get(key), b.functions.get(key)
         if one is None or two is None:
-            side = found.nodes.only_b if one is None else found.nodes.only_a
-            present = one or two
-            assert present is not None
-            side[name] = f"{len(present.nodes)} nodes"
+            for function, section in ((one, result.nodes.only_a), (two, result.nodes.only_b)):
+                if function is not None:
+                    section[name] = f"{len(function.nodes)} nodes"
         else:
-            _functions(one, two, name, found)
-    return found
+            _compare_functions(one, two, name, result)
+    return result
 
 
 def _header(model: Model) -> dict[str, str]:
@@ -103,140 +90,116 @@ def _header(model: Model) -> dict[str, str]:
     return {key: value for key, value in header.items() if value}
 
 
-def _graphs(a: Graph, b: Graph, scope: str, found: ModelDiff) -> None:
-    """``scope`` goes before the names of what is in subgraphs: "node/attribute/"."""
-    _add(found.inputs, _texts(_types(a.inputs), _types(b.inputs)), scope)
-    _add(found.outputs, _texts(_types(a.outputs), _types(b.outputs)), scope)
-    declared = _texts(_types(a.value_info.values()), _types(b.value_info.values()))
-    _add(found.values, declared, scope)
-    _weights(a.initializers, b.initializers, scope, found.weights)
-    _nodes(a.nodes, b.nodes, scope, found)
+def _compare_graphs(a: Graph, b: Graph, scope: str, result: ModelDiff) -> None:
+    """``scope`` is the prefix of names in a subgraph: "node/attribute/"."""
+    _compare_texts(_types(a.inputs), _types(b.inputs), scope, result.inputs)
+    _compare_texts(_types(a.outputs), _types(b.outputs), scope, result.outputs)
+    types = _types(a.value_info.values()), _types(b.value_info.values())
+    _compare_texts(*types, scope, result.values)
+    _compare_weights(a.initializers, b.initializers, scope, result.weights)
+    _compare_nodes(a.nodes, b.nodes, scope, result)
 
 
-def _functions(a: Function, b: Function, name: str, found: ModelDiff) -> None:
+def _compare_functions(a: Function, b: Function, name: str, result: ModelDiff) -> None:
     changes = [
-        f"{what}: {x}, there {y}"
-        for what in ("inputs", "outputs", "attributes")
-        if (x := list(getattr(a, what))) != (y := list(getattr(b, what)))
+        f"{key}: {x} → {y}"
+        for key in ("inputs", "outputs", "attributes")
+        if (x := list(getattr(a, key))) != (y := list(getattr(b, key)))
     ]
     if changes:
-        found.nodes.changed[name] = changes
-    _nodes(a.nodes, b.nodes, f"{name}/", found)
+        result.nodes.changed[name] = changes
+    _compare_nodes(a.nodes, b.nodes, f"{name}/", result)
 
 
-def _nodes(a: Iterable[Node], b: Iterable[Node], scope: str, found: ModelDiff) -> None:
+def _compare_nodes(a: Iterable[Node], b: Iterable[Node], scope: str, result: ModelDiff) -> None:
     mine, theirs = _by_name(a), _by_name(b)
-    result = found.nodes
-    result.only_a |= {scope + n: _told(node) for n, node in mine.items() if n not in theirs}
-    result.only_b |= {scope + n: _told(node) for n, node in theirs.items() if n not in mine}
+    section = result.nodes
+    section.only_a |= {scope + n: _call_text(node) for n, node in mine.items() if n not in theirs}
+    section.only_b |= {scope + n: _call_text(node) for n, node in theirs.items() if n not in mine}
     common = [name for name in mine if name in theirs]
-    found.reordered |= common != [name for name in theirs if name in mine]
+    result.reordered |= common != [name for name in theirs if name in mine]
     for name in common:
-        changes = _changes(mine[name], theirs[name])
+        changes = _list_changes(mine[name], theirs[name])
         if changes:
-            result.changed[scope + name] = changes
+            section.changed[scope + name] = changes
         else:
-            result.same += 1
+            section.same += 1
         graphs = dict(mine[name].graphs), dict(theirs[name].graphs)
         for attribute in graphs[0].keys() & graphs[1].keys():
             inner = f"{scope}{name}/{attribute}/"
-            _graphs(graphs[0][attribute], graphs[1][attribute], inner, found)
+            _compare_graphs(graphs[0][attribute], graphs[1][attribute], inner, result)
 
 
 def _by_name(nodes: Iterable[Node]) -> dict[str, Node]:
     nodes = list(nodes)
-    often = Counter(node.name for node in nodes)
-    found: dict[str, Node] = {}
-    for place, node in enumerate(nodes):
-        output = next((name for name in node.outputs if name), f"node {place}")
-        name = node.name if node.name and often[node.name] == 1 else output
-        found[name if name not in found else f"{name} ({place})"] = node
-    return found
+    counts = Counter(node.name for node in nodes)
+    named: dict[str, Node] = {}
+    for index, node in enumerate(nodes):
+        output = next((name for name in node.outputs if name), f"node {index}")
+        name = node.name if node.name and counts[node.name] == 1 else output
+        named[name if name not in named else f"{name} ({index})"] = node
+    return named
 
 
-def _told(node: Node) -> str:
+def _call_text(node: Node) -> str:
     return f"{node.operator_name}({', '.join(node.inputs)})"
 
 
-def _changes(a: Node, b: Node) -> list[str]:
-    found = []
+def _list_changes(a: Node, b: Node) -> list[str]:
+    changes = []
     if a.operator_name != b.operator_name:
-        found.append(f"operator: {a.operator_name}, there {b.operator_name}")
-    for what in ("inputs", "outputs"):
-        x, y = getattr(a, what), getattr(b, what)
+        changes.append(f"operator: {a.operator_name} → {b.operator_name}")
+    for name in ("inputs", "outputs"):
+        x, y = getattr(a, name), getattr(b, name)
         if x != y:
-            found.append(f"{what}: {', '.join(x) or 'none'}, there {', '.join(y) or 'none'}")
-    return found + changed_attributes(a, b)
+            changes.append(f"{name}: {', '.join(x) or 'none'} → {', '.join(y) or 'none'}")
+    return changes + changed_attributes(a, b)
 
 
-def _weights(
+def _compare_weights(
     a: Mapping[str, Tensor | SparseTensor],
     b: Mapping[str, Tensor | SparseTensor],
     scope: str,
-    found: Weights,
+    section: Section[Difference],
 ) -> None:
-    found.only_a |= {scope + n: describe(array_of(t)) for n, t in a.items() if n not in b}
-    found.only_b |= {scope + n: describe(array_of(t)) for n, t in b.items() if n not in a}
+    section.only_a |= {scope + n: describe(as_array(t)) for n, t in a.items() if n not in b}
+    section.only_b |= {scope + n: describe(as_array(t)) for n, t in b.items() if n not in a}
     for name in a:
         if name not in b:
             continue
-        x, y = array_of(a[name]), array_of(b[name])
-        if same_bits(x, y):
-            found.same += 1
+        x, y = as_array(a[name]), as_array(b[name])
+        if has_equal_bits(x, y):
+            section.same += 1
         else:
-            found.differing[scope + name] = difference(x, y, Tolerance(0.0, 0.0))
+            section.changed[scope + name] = difference(x, y, EXACT)
 
 
 def _types(values: Iterable[ValueInfo]) -> dict[str, str]:
     return {value.name: str(value.type or "unknown") for value in values}
 
 
-def _texts(a: Mapping[str, str], b: Mapping[str, str]) -> Named:
-    found = Named()
-    found.only_a = {key: text for key, text in a.items() if key not in b}
-    found.only_b = {key: text for key, text in b.items() if key not in a}
+def _compare_texts(
+    a: Mapping[str, str], b: Mapping[str, str], scope: str, section: Section[list[str]]
+) -> None:
+    section.only_a |= {scope + key: text for key, text in a.items() if key not in b}
+    section.only_b |= {scope + key: text for key, text in b.items() if key not in a}
     for key in a:
         if key in b and a[key] != b[key]:
-            found.changed[key] = [f"{a[key]}, there {b[key]}"]
+            section.changed[scope + key] = [f"{a[key]} → {b[key]}"]
         elif key in b:
-            found.same += 1
-    return found
+            section.same += 1
 
 
-def _add(to: Named, more: Named, scope: str) -> None:
-    to.only_a |= {scope + key: text for key, text in more.only_a.items()}
-    to.only_b |= {scope + key: text for key, text in more.only_b.items()}
-    to.changed |= {scope + key: texts for key, texts in more.changed.items()}
-    to.same += more.same
-
-
-def as_data(found: ModelDiff) -> dict[str, Any]:
-    """All of it as plain data, for JSON."""
-    sections: dict[str, Any] = {"equal": found.equal}
+def as_data(result: ModelDiff) -> dict[str, Any]:
+    """The differences as plain data, for JSON."""
+    data: dict[str, Any] = {"equal": result.equal}
     for name in ("header", "inputs", "outputs", "nodes", "values"):
-        named: Named = getattr(found, name)
-        sections[name] = {
-            "only_a": named.only_a,
-            "only_b": named.only_b,
-            "changed": named.changed,
-            "same": named.same,
-        }
-    weights = found.weights
-    sections["weights"] = {
-        "only_a": weights.only_a,
-        "only_b": weights.only_b,
-        "differing": {
-            name: {
-                "absolute": apart.absolute,
-                "relative": apart.relative,
-                "type_a": apart.a,
-                "type_b": apart.b,
-                "reason": apart.reason or None,
-                "differs_most": [{"index": list(s.index), "a": s.a, "b": s.b} for s in apart.spots],
-            }
-            for name, apart in weights.differing.items()
-        },
-        "same": weights.same,
+        data[name] = vars(getattr(result, name))
+    data["weights"] = {
+        "only_a": result.weights.only_a,
+        "only_b": result.weights.only_b,
+        "differing": {name: each.as_data() for name, each in result.weights.changed.items()},
+        "same": result.weights.same,
     }
-    sections["reordered"] = found.reordered
-    return sections
+    data["reordered"] = result.reordered
+    return data

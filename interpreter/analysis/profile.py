@@ -1,4 +1,4 @@
-"""Where a run spends its time and its memory, node by node."""
+"""The time and memory of a run, node by node."""
 
 from __future__ import annotations
 
@@ -21,53 +21,53 @@ from onnxwalk.ops.shared.numpy_state import computing
 
 @dataclass(frozen=True)
 class NodeProfile:
-    """One node of the plan: as the file has it, or what the rewrites made of several."""
+    """One node of the plan: of the file, or one that replaces several of them."""
 
     node: Node
     seconds: float  # the median of the runs
-    calls: int  # of NumPy's functions; 0: nothing is left to do in a run
-    operations: int
+    calls: int  # of NumPy functions; 0: nothing is computed in a run
+    flops: int
     bytes_moved: int
-    outputs: Mapping[str, str]  # the values by name: "float32[1, 64]"
+    outputs: Mapping[str, str]  # types by name: "float32[1, 64]"
 
 
 @dataclass(frozen=True)
-class Holding:
-    """Values that are alive after a node: ``holders`` are the largest, with their bytes."""
+class LiveMemory:
+    """The bytes of the values that are alive after a node, and the largest of these by name."""
 
     node: Node
     bytes: int
-    holders: Mapping[str, int]
+    largest: Mapping[str, int]
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What was measured over ``runs``; ``seconds`` is the median of whole runs."""
+    """Measurements of ``runs`` runs; ``seconds`` is the median of complete runs."""
 
     nodes: list[NodeProfile]
     seconds: float
     runs: int
-    memory: list[Holding]  # after each node
-    #: of the last run: when each node began, in seconds from its start
+    memory: list[LiveMemory]  # after each node
+    #: seconds from the start of the last run to the start of each node
     starts: list[float]
     durations: list[float] = field(repr=False)
 
     @property
-    def peak(self) -> Holding | None:
-        return max(self.memory, key=lambda holding: holding.bytes, default=None)
+    def peak(self) -> LiveMemory | None:
+        return max(self.memory, key=lambda memory: memory.bytes, default=None)
 
 
 def profile(session: Session, feeds: Mapping[str, Any], runs: int) -> Profile:
-    """Time each node over some runs, after one that is not counted.
+    """Measure the time of each node over some runs, after a warm-up.
 
-    A plan that is bound to these shapes is measured as such: it is what ``session.run`` does.
-    Otherwise, for strings and sequences, it is the walk. Raises what ``session.run`` raises.
+    As in ``session.run``, a bound plan is measured if these feeds can be bound, otherwise (strings
+    and sequences) a walk. Raises what ``session.run`` raises.
     """
     session.run(None, feeds)
-    found = session._runner.bind(feeds)
-    if found is None:
-        return _of_walk(*session._runner.prepare(None, feeds), session.limits, runs)
-    bound, arguments = found
+    binding = session._runner.bind(feeds)
+    if binding is None:
+        return _profile_walk(*session._runner.prepare(None, feeds), session.limits, runs)
+    bound, arguments = binding
     plan, values = bound.plan, bound.values
     marks = []
     with computing():
@@ -75,42 +75,44 @@ def profile(session: Session, feeds: Mapping[str, Any], runs: int) -> Profile:
             marks.append(bound.run_with_times(arguments))
             bound.outputs()
     calls = [r.stop - r.start for r in bound.ranges]
-    given = [
+    operands = [
         ([values[s] for s in step.inputs], [values[s] for s in step.outputs if s != NOTHING])
         for step in plan.steps
     ]
-    return _profile(plan, marks, calls, given)
+    return _summarize(plan, marks, calls, operands)
 
 
-def _of_walk(plan: Plan, arguments: list[Any], limits: Limits | None, runs: int) -> Profile:
+def _profile_walk(plan: Plan, arguments: list[Any], limits: Limits | None, runs: int) -> Profile:
     marks = []
     for _ in range(runs):
         times = [0.0]
         for *_, seconds in timed_steps(plan, arguments, limits):
             times.append(times[-1] + seconds)
         marks.append(times)
-    given = []
+    operands = []
     for step, inputs, outputs, _ in timed_steps(plan, arguments, limits):
         outputs = [v for s, v in zip(step.outputs, outputs, strict=False) if s != NOTHING]
-        given.append(([_shape_of(v) for v in inputs], [_shape_of(v) for v in outputs]))
-    return _profile(plan, marks, [1] * len(plan.steps), given)
+        operands.append(([*map(_stand_in, inputs)], [*map(_stand_in, outputs)]))
+    return _summarize(plan, marks, [1] * len(plan.steps), operands)
 
 
-def _profile(
+def _summarize(
     plan: Plan,
     marks: list[list[float]],
     calls: list[int],
-    given: list[tuple[list[Any], list[Any]]],
+    operands: list[tuple[list[Any], list[Any]]],
 ) -> Profile:
+    """``marks``: the times between the steps in each run; ``operands``: inputs and outputs of each
+    step."""
     durations = np.diff(np.array(marks), axis=1)
     medians = np.median(durations, 0).tolist() if plan.steps else []
     names = {slot: name for name, slot in plan.names.items()}
     nodes = []
     for step, seconds, count, (values, outputs) in zip(
-        plan.steps, medians, calls, given, strict=True
+        plan.steps, medians, calls, operands, strict=True
     ):
-        inputs = _inputs(step, values, names)
-        shown = {
+        inputs = _node_inputs(step, values, names)
+        types = {
             names.get(slot, ""): type_text(value)
             for slot, value in zip([s for s in step.outputs if s != NOTHING], outputs, strict=False)
         }
@@ -121,64 +123,64 @@ def _profile(
                 count,
                 step.operator.flops(inputs, outputs, step.node.attributes),
                 bytes_moved(inputs, outputs),
-                shown,
+                types,
             )
         )
     return Profile(
         nodes,
         statistics.median(times[-1] - times[0] for times in marks),
         len(marks),
-        list(_holdings(plan, given, names)),
+        list(_live_memory(plan, operands, names)),
         [mark - marks[-1][0] for mark in marks[-1][:-1]],
         durations[-1].tolist() if plan.steps else [],
     )
 
 
 def bytes_moved(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
-    """What is read and written at least: every input and output once."""
+    """Bytes that are read and written if each input and output is accessed once."""
     return sum(getattr(value, "nbytes", 0) for value in (*inputs, *outputs))
 
 
-def _inputs(step: Step, given: list[Any], names: Mapping[int, str]) -> list[Any]:
-    """The inputs as the node has them, with those that the step has taken in."""
-    found = {names.get(slot, ""): value for slot, value in zip(step.inputs, given, strict=False)}
+def _node_inputs(step: Step, values: list[Any], names: Mapping[int, str]) -> list[Any]:
+    """The inputs of the node, including the constants that the prepared step contains."""
+    inputs = {names.get(slot, ""): value for slot, value in zip(step.inputs, values, strict=False)}
     for name, shape, dtype in step.absorbed:
-        found[name] = np.broadcast_to(np.zeros((), dtype), shape)
-    return [found.get(name) for name in step.node.inputs]
+        inputs[name] = np.broadcast_to(np.zeros((), dtype), shape)
+    return [inputs.get(name) for name in step.node.inputs]
 
 
-def _holdings(
-    plan: Plan, given: list[tuple[list[Any], list[Any]]], names: Mapping[int, str]
-) -> Iterator[Holding]:
-    """What is alive after each step, weights apart. A view counts with what it is a view of."""
+def _live_memory(
+    plan: Plan, operands: list[tuple[list[Any], list[Any]]], names: Mapping[int, str]
+) -> Iterator[LiveMemory]:
+    """The values that are alive after each step, without weights. Views count like arrays."""
     alive: dict[int, Any] = {}
-    for step, (inputs, outputs) in zip(plan.steps, given, strict=True):
+    for step, (inputs, outputs) in zip(plan.steps, operands, strict=True):
         for slot, value in zip(step.inputs, inputs, strict=False):
             if slot in plan.inputs:
                 alive[slot] = value
-        made = [slot for slot in step.outputs if slot != NOTHING]
-        alive |= dict(zip(made, outputs, strict=False))
+        slots = [slot for slot in step.outputs if slot != NOTHING]
+        alive |= dict(zip(slots, outputs, strict=False))
         sizes: dict[str, int] = {}
         for slot, value in alive.items():
             if isinstance(value, np.ndarray) and plan.template[slot] is None:
                 sizes[names.get(slot, "")] = value.nbytes
         total = sum(sizes.values())
         largest = sorted(sizes.items(), key=lambda item: -item[1])[:5]
-        yield Holding(step.node, total, dict(largest))
+        yield LiveMemory(step.node, total, dict(largest))
         for slot in step.release:
             alive.pop(slot, None)
 
 
-def _shape_of(value: Any) -> Any:
-    """What tells an array's shape and type, without its memory."""
+def _stand_in(value: Any) -> Any:
+    """An array of the same shape and dtype that needs no memory; other values themselves."""
     if not isinstance(value, np.ndarray):
         return value
     return np.broadcast_to(np.zeros((), value.dtype), value.shape)
 
 
-def ceiling() -> tuple[float, float]:
-    """What this machine can do at most now, on the threads that BLAS has: operations a second in a
-    float32 product of 768³, and bytes a second in a copy of 32 MB."""
+def measure_ceiling() -> tuple[float, float]:
+    """The highest speeds of this machine with the threads of BLAS: operations per second in a
+    float32 product of 768³, and bytes per second in a copy of 32 MB."""
     a = np.random.default_rng(0).random((768, 768), np.float32)
     c = np.empty_like(a)
     source = np.zeros(1 << 23, np.float32)

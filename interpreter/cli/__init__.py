@@ -1,13 +1,11 @@
 """The command line: ``onnxwalk COMMAND``, or ``python -m interpreter COMMAND``.
 
-Each file of this folder without a leading underscore is a command: it has ``add_parser(commands)``,
-which adds an argparse parser whose default ``run`` is a function of the parsed arguments that
-returns the exit status, and may have a default ``failure``, that after an error. A new file needs
-no mention here.
+Each module of this package without a leading underscore is a command and is found by its file: its
+``add_parser(commands)`` calls ``add_command`` and adds the command's options.
 
-Exit status: 0, 1 after an error (one line on stderr; 2 in commands for which 1 means that things
-differ), 2 for a command line that argparse refuses, 130 after Ctrl-C, 141 when what reads the
-output stopped reading.
+Exit status: 0 for success; 1 after an error, which is one line on stderr (2 in commands for which
+1 means that there are differences); 2 for a command line that argparse rejects; 130 after Ctrl-C;
+141 when the reader of the output has closed the pipe.
 """
 
 from __future__ import annotations
@@ -29,13 +27,13 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status. Only argparse itself ends the process."""
-    # A name that the output's encoding lacks must not end a command halfway.
+    # A character that stdout can't encode must not end a command halfway.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
     debug, failure = False, 1
     try:
-        args = _parser().parse_args(argv)
-        debug, failure = args.debug, getattr(args, "failure", 1)
+        args = _build_parser().parse_args(argv)
+        debug, failure = args.debug, args.failure
         status: int = args.run(args)
         sys.stdout.flush()
         return status
@@ -47,11 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             raise
-        print(f"onnxwalk: {printable(_one_line(error))}", file=sys.stderr)
+        print(f"onnxwalk: {printable(_message(error))}", file=sys.stderr)
         return failure
 
 
-def _parser() -> argparse.ArgumentParser:
+def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="onnxwalk", description="Run and examine ONNX models with nothing but NumPy."
     )
@@ -62,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         if not module.name.startswith("_"):
             importlib.import_module(f"{__name__}.{module.name}").add_parser(commands)
     for command in commands.choices.values():
-        _add_debug(command, default=argparse.SUPPRESS)  # or it would undo one before the command
+        _add_debug(command, default=argparse.SUPPRESS)  # keep a --debug before the command
     return parser
 
 
@@ -72,19 +70,19 @@ def _add_debug(parser: argparse.ArgumentParser, default: object) -> None:
     )
 
 
-def _one_line(error: Exception) -> str:
+def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         name = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
         return f"{name}{error.strerror}"
     if isinstance(error, MemoryError):
-        return "not enough memory; --batch N runs a large input in pieces"
+        return "not enough memory; --batch N runs a large input N rows at a time"
     if not isinstance(error, (OnnxWalkError, OSError)):
         error = wrap_error(error, "this command")
     return " ".join(str(error).split())
 
 
 def _discard_output() -> None:
-    """Point stdout at nothing, or Python complains about the pipe once more as it ends."""
+    """Redirect stdout to the null device, or Python reports the broken pipe again at exit."""
     with contextlib.suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())

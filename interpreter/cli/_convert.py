@@ -1,4 +1,4 @@
-"""The numbers of a file become the dtype and rank that a model's input declares."""
+"""What an input declares, and the conversion of arrays to its dtype."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from onnxwalk.ops.contract.dtypes import element_type
 
 
 def tensor_type(info: TensorInfo) -> TensorType | None:
-    """The tensor that an input takes, in an optional or not; ``None`` for other types."""
+    """The type of a tensor input, optional or not; ``None`` for other types."""
     kind: ValueType = info.type
     if isinstance(kind, OptionalType):
         kind = kind.element
@@ -18,9 +18,9 @@ def tensor_type(info: TensorInfo) -> TensorType | None:
 
 
 def declared_dtype(info: TensorInfo) -> np.dtype | None:
-    """The dtype of the tensor that an input takes; ``None`` if the file doesn't say.
+    """The dtype of a tensor input; ``None`` if it is unknown.
 
-    Raises UnsupportedModelError when it needs a package that isn't installed.
+    Raises UnsupportedModelError if the dtype needs a package that isn't installed.
     """
     kind = tensor_type(info)
     try:
@@ -30,13 +30,13 @@ def declared_dtype(info: TensorInfo) -> np.dtype | None:
 
 
 def declared_shape(info: TensorInfo) -> tuple[Dimension, ...] | None:
-    """The shape of the tensor that an input takes; ``None`` if not even the rank is known."""
+    """The shape of a tensor input; ``None`` if not even the rank is known."""
     kind = tensor_type(info)
     return None if kind is None else kind.shape
 
 
 def lacks_batch(info: TensorInfo, rank: int) -> bool:
-    """Whether a value of this rank is one sample of an input whose first dimension is free or 1."""
+    """Whether a value of this rank is one sample of an input whose first dimension is open or 1."""
     shape = declared_shape(info)
     if not shape or rank != len(shape) - 1:
         return False
@@ -44,10 +44,10 @@ def lacks_batch(info: TensorInfo, rank: int) -> bool:
 
 
 def convert(array: np.ndarray, dtype: np.dtype | None, where: str) -> np.ndarray:
-    """The array as ``dtype``, if that keeps what the values are: integers become floats and
-    float64 becomes float32, but floats become integers only when each is a whole number in range.
+    """Convert an array to ``dtype`` without loss but rounding: integers become floats and float64
+    becomes float32, but floats become integers only if all are integral and in range.
 
-    ``where`` begins the message. Raises InvalidInputError.
+    Raises InvalidInputError, whose message begins with ``where``.
     """
     if dtype is None or array.dtype == dtype:
         return array
@@ -56,28 +56,30 @@ def convert(array: np.ndarray, dtype: np.dtype | None, where: str) -> np.ndarray
             array.dtype.kind == "O" and all(isinstance(item, str) for item in array.flat)
         ):
             return array
-        raise InvalidInputError(f"{where}: {_kind(array)}, the model takes strings")
+        raise InvalidInputError(f"{where}: expected strings, got {_kind(array)}")
     if array.dtype.kind in "OUSTVMm" and _family(array.dtype) not in ("float", "int"):
-        raise InvalidInputError(f"{where}: {_kind(array)}, the model takes {dtype}")
-    wanted, given = _family(dtype), _family(array.dtype)
-    if given == "complex" and wanted != "complex":
-        raise InvalidInputError(f"{where}: complex numbers, the model takes {dtype}")
+        raise InvalidInputError(f"{where}: expected {dtype}, got {_kind(array)}")
+    target = _family(dtype)
+    if _family(array.dtype) == "complex" and target != "complex":
+        raise InvalidInputError(f"{where}: expected {dtype}, got complex numbers")
     with np.errstate(all="ignore"):
         converted = array.astype(dtype)
-        if wanted in ("float", "complex"):
-            # The smaller type may have no infinity: then what is too large becomes NaN.
+        if target in ("float", "complex"):
+            # Values that are too large become infinite, or NaN in types without infinity.
             wrong = np.isfinite(array) & ~np.isfinite(converted)
         else:
             same = converted.astype(array.dtype) == array
             wrong = ~same | ((converted < 0) != (array < 0))
     if wrong.any():
         first = array[wrong].flat[0]
-        raise InvalidInputError(f"{where}: {first} is no value of {dtype}, which the model takes")
+        raise InvalidInputError(
+            f"{where}: {first} can't be converted to {dtype}, the type of the input"
+        )
     return converted
 
 
 def _family(dtype: np.dtype) -> str:
-    """ "bool", "int", "float", "complex" or "" of NumPy's and ml_dtypes' types."""
+    """ "bool", "int", "float", "complex", or "" for other types."""
     kinds = {"b": "bool", "i": "int", "u": "int", "f": "float", "c": "complex"}
     if dtype.kind in kinds:
         return kinds[dtype.kind]

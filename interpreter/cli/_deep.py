@@ -1,11 +1,10 @@
-"""``inspect --deep``: the types of all values, what layers hold and compute, the weights, and what
-the rewrites make of the graph."""
+"""``inspect --deep``: the types of all values, parameters and FLOPs of layers, statistics of
+weights, and the effects of the rewrites."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ import numpy as np
 
 from onnxwalk.interpreter.cli import _show
 from onnxwalk.interpreter.cli._convert import declared_shape
-from onnxwalk.interpreter.cli._random import make_up
+from onnxwalk.interpreter.cli._random import random_feeds
 from onnxwalk.interpreter.compiler.context import every_node
 from onnxwalk.interpreter.compiler.provenance import find_fates
 from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError
@@ -26,24 +25,24 @@ from onnxwalk.interpreter.session import Session
 #: sizes to try for open dimensions: of the first axis, and of the others
 _SIZES = ((2, 32), (2, 64), (2, 224), (1, 1), (2, 8))
 
-#: a value's type and shape by its name; a sequence has no shape
+#: type and shape of values by name; the shape of a sequence is ``None``
 Types = dict[str, tuple[str, "tuple[Any, ...] | None"]]
 
 
-def deep(session: Session, dims: Mapping[str, int], shapes: Sequence[str]) -> dict[str, Any]:
-    """All that is told, as plain data. ``session`` must be as the file has it (optimize=False);
-    ``dims`` are sizes of symbolic dimensions, ``shapes`` those of ``--shape``.
+def analyze(session: Session, dims: Mapping[str, int], shapes: Sequence[str]) -> dict[str, Any]:
+    """The report as plain data. ``session`` must be loaded with optimize=False; ``dims`` are sizes
+    of symbolic dimensions, ``shapes`` the texts of ``--shape``.
 
-    Raises InvalidInputError where no inputs can be made up that the model runs on.
+    Raises InvalidInputError if the model doesn't run on random inputs.
     """
-    types, costs = _walked(session, dims, shapes)
+    types, flops = _infer_types(session, dims, shapes)
     versions = session._program.rewrite_stages()
     return {
         "values": [
             {"name": name, "type": dtype, "shape": None if shape is None else list(shape)}
             for name, (dtype, shape) in types.items()
         ],
-        "layers": _layers(session, costs),
+        "layers": _layers(session, flops),
         "weights": list(_weights(session)),
         "duplicates": _duplicates(session),
         "rewrites": list(_rewrites(versions)),
@@ -51,20 +50,20 @@ def deep(session: Session, dims: Mapping[str, int], shapes: Sequence[str]) -> di
     }
 
 
-# ------------------------------------------------------------------ types and shapes, by walking
+# ------------------------------------------------------------------ types and shapes, by running
 
 
-def _walked(
+def _infer_types(
     session: Session, dims: Mapping[str, int], shapes: Sequence[str]
 ) -> tuple[Types, dict[str, int]]:
-    """The types of all values, and the operations of each node by the name of its first output.
+    """The types of all values, and the FLOPs of each node by the name of its first output.
 
-    The model is run with made-up inputs of some sizes, then with each open dimension a little
-    larger, with each twice as large, and with all twice as large: how a size follows tells what it
-    is of the dimensions.
+    The model is run on random inputs of some sizes, then with each open dimension a little larger,
+    with each twice as large, and with all twice as large. The sizes of a value in these runs show
+    how they depend on the open dimensions.
     """
     symbols = _symbols(session)
-    base, first, costs = _first_walk(session, symbols, dims, shapes)
+    base, first, flops = _first_walk(session, symbols, dims, shapes)
     walks = [(base, first)]
     for symbol in symbols:
         for steps in ((1, 2), (base[symbol],)):
@@ -74,43 +73,41 @@ def _walked(
                     walks.append((sizes, _walk(session, sizes, shapes)[0]))
                     break
                 except OnnxWalkError:
-                    continue  # a size that this model doesn't take
+                    continue  # this model rejects the size
     if len(symbols) > 1:
         with contextlib.suppress(OnnxWalkError):
             doubled = {symbol: 2 * size for symbol, size in base.items()}
             walks.append((doubled, _walk(session, doubled, shapes)[0]))
-    found: Types = {}
+    inferred: Types = {}
     for name, (dtype, shape) in first.items():
-        each = [(sizes, types[name][1]) for sizes, types in walks if name in types]
-        if shape is None or any(s is None or len(s) != len(shape) for _, s in each):
-            found[name] = dtype, None
+        seen = [(sizes, types[name][1]) for sizes, types in walks if name in types]
+        if shape is None or any(s is None or len(s) != len(shape) for _, s in seen):
+            inferred[name] = dtype, None
             continue
-        found[name] = (
-            dtype,
-            tuple(
-                _dimension([(sizes, s[axis]) for sizes, s in each if s is not None])
-                for axis in range(len(shape))
-            ),
+        dimensions = (
+            _dimension([(sizes, s[axis]) for sizes, s in seen if s is not None])
+            for axis in range(len(shape))
         )
-    return found, costs
+        inferred[name] = dtype, tuple(dimensions)
+    return inferred, flops
 
 
 def _symbols(session: Session) -> list[str]:
-    """The open dimensions of the inputs; those without a name are called after their place."""
-    found = []
-    for info in session.inputs:
-        for axis, size in enumerate(declared_shape(info) or ()):
-            if not isinstance(size, int):
-                found.append(size or f"{info.name}.{axis}")
-    return list(dict.fromkeys(found))
+    """The open dimensions of the inputs; one without a name is called "input.axis"."""
+    return list(
+        dict.fromkeys(
+            size or f"{info.name}.{axis}"
+            for info in session.inputs
+            for axis, size in enumerate(declared_shape(info) or ())
+            if not isinstance(size, int)
+        )
+    )
 
 
 def _first_walk(
     session: Session, symbols: Sequence[str], dims: Mapping[str, int], shapes: Sequence[str]
 ) -> tuple[dict[str, int], Types, dict[str, int]]:
-    firsts = {
-        (declared_shape(i) or (None,))[0] or f"{i.name}.0" for i in session.inputs
-    }  # fmt: skip
+    firsts = {(declared_shape(i) or (None,))[0] or f"{i.name}.0" for i in session.inputs}
     problem: OnnxWalkError | None = None
     tried: list[dict[str, int]] = []
     for batch, other in _SIZES:
@@ -123,15 +120,15 @@ def _first_walk(
         except OnnxWalkError as error:
             problem = problem or error
     raise InvalidInputError(
-        f"{session.model.source}: the model doesn't run on made-up inputs; give sizes with --dim "
-        f"or --shape: {problem}"
+        f"{session.model.source}: the model doesn't run on random inputs; pass sizes with --dim or "
+        f"--shape: {problem}"
     )
 
 
 def _walk(
     session: Session, sizes: Mapping[str, int], shapes: Sequence[str]
 ) -> tuple[Types, dict[str, int]]:
-    given = list(shapes)
+    texts = list(shapes)
     named = {text.rpartition("=")[0] for text in shapes}
     for info in session.inputs:
         declared = declared_shape(info)
@@ -140,18 +137,17 @@ def _walk(
                 d if isinstance(d, int) else sizes[d or f"{info.name}.{axis}"]
                 for axis, d in enumerate(declared)
             ]
-            given.append(f"{info.name}={','.join(map(str, shape))}")
-    feeds = {name: f.rows.pieces(1 << 62) for name, f in make_up(session, {}, given, 0).items()}
-    values = {name: next(iter(pieces)) for name, pieces in feeds.items()}
+            texts.append(f"{info.name}={','.join(map(str, shape))}")
+    values = {n: feed.read() for n, feed in random_feeds(session, {}, texts, 0).items()}
     types: Types = {name: _type(value) for name, value in values.items()}
-    costs = {}
+    flops = {}
     for event in session.trace(values):
         types |= {name: _type(value) for name, value in event.outputs.items()}
         inputs = [event.inputs.get(name) for name in event.node.inputs]
-        costs[event.node.outputs[0]] = event.operator.flops(
+        flops[event.node.outputs[0]] = event.operator.flops(
             inputs, list(event.outputs.values()), event.node.attributes
         )
-    return types, costs
+    return types, flops
 
 
 def _type(value: Any) -> tuple[str, tuple[int, ...] | None]:
@@ -161,46 +157,48 @@ def _type(value: Any) -> tuple[str, tuple[int, ...] | None]:
 
 
 def _dimension(seen: Sequence[tuple[Mapping[str, int], int]]) -> int | str:
-    """A size as a number, or as what it is of the open dimensions: "batch", "2·length + 1",
-    "batch·length"; "f(length)" for what is neither a sum nor a product.
+    """A size as a number or in terms of the open dimensions: "batch", "2·length + 1",
+    "batch·length", or "f(length)" if it is neither a sum nor a product.
 
-    ``seen``: sizes of the open dimensions, and what this one was; the first pair is the base.
+    ``seen``: the sizes of the open dimensions and this size, for each run; the base comes first.
     """
     (base, size), *others = seen
     slopes: dict[str, Fraction] = {}
     for sizes, other in others:
-        moved = [symbol for symbol in sizes if sizes[symbol] != base[symbol]]
-        if len(moved) == 1 and other != size:
-            slopes[moved[0]] = Fraction(other - size, sizes[moved[0]] - base[moved[0]])
+        varied = [symbol for symbol in sizes if sizes[symbol] != base[symbol]]
+        if len(varied) == 1 and other != size:
+            slopes[varied[0]] = Fraction(other - size, sizes[varied[0]] - base[varied[0]])
     if not slopes:
         return size if all(other == size for _, other in others) else "f(…)"
     rest = size - sum(slope * base[symbol] for symbol, slope in slopes.items())
-    share = Fraction(size, math.prod(base[symbol] for symbol in slopes))
+    factor = Fraction(size, math.prod(base[symbol] for symbol in slopes))
     if rest.denominator == 1 and all(
         rest + sum(k * sizes[symbol] for symbol, k in slopes.items()) == other
         for sizes, other in seen
     ):
-        return _sum(slopes, int(rest))
-    if all(share * math.prod(sizes[symbol] for symbol in slopes) == other for sizes, other in seen):
-        return _times("·".join(slopes), share)
+        return _format_sum(slopes, int(rest))
+    if all(
+        factor * math.prod(sizes[symbol] for symbol in slopes) == other for sizes, other in seen
+    ):
+        return _format_product("·".join(slopes), factor)
     return f"f({', '.join(slopes)})"
 
 
-def _times(name: str, share: Fraction) -> str:
-    text = name if share.numerator == 1 else f"{share.numerator}·{name}"
-    return text if share.denominator == 1 else f"{text}/{share.denominator}"
+def _format_product(name: str, factor: Fraction) -> str:
+    text = name if factor.numerator == 1 else f"{factor.numerator}·{name}"
+    return text if factor.denominator == 1 else f"{text}/{factor.denominator}"
 
 
-def _sum(slopes: Mapping[str, Fraction], rest: int) -> str:
-    text = " + ".join(_times(name, slope) for name, slope in slopes.items())
+def _format_sum(slopes: Mapping[str, Fraction], rest: int) -> str:
+    text = " + ".join(_format_product(name, slope) for name, slope in slopes.items())
     return f"{text} {'+' if rest > 0 else '−'} {abs(rest)}" if rest else text
 
 
 # ------------------------------------------------------------------------------ layers and weights
 
 
-def _layers(session: Session, costs: Mapping[str, int]) -> list[dict[str, Any]]:
-    """Parameters, operations and nodes by the part of the nodes' names before the last slash."""
+def _layers(session: Session, flops: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Parameters, FLOPs and nodes by layer: the part of a node's name before the last slash."""
     rows: dict[str, dict[str, Any]] = {}
     counted: set[str] = set()
     weights = _constants(session)
@@ -208,7 +206,7 @@ def _layers(session: Session, costs: Mapping[str, int]) -> list[dict[str, Any]]:
         layer = node.label.rpartition("/")[0] or node.label
         row = rows.setdefault(layer, {"layer": layer, "nodes": 0, "parameters": 0, "flop": 0})
         row["nodes"] += 1
-        row["flop"] += costs.get(node.outputs[0], 0)
+        row["flop"] += flops.get(node.outputs[0], 0)
         for name in node.inputs:
             if name in weights and name not in counted:
                 counted.add(name)
@@ -217,12 +215,12 @@ def _layers(session: Session, costs: Mapping[str, int]) -> list[dict[str, Any]]:
 
 
 def _constants(session: Session) -> dict[str, np.ndarray]:
-    """The initializers, of sparse ones the values that are stored, and what Constant nodes hold."""
+    """Initializers and the values of Constant nodes; of sparse ones the stored elements."""
     tensors = dict(session.graph.initializers)
     for node in session.graph.nodes:
-        held = node.attributes.get("value") or node.attributes.get("sparse_value")
-        if node.is_one_of("Constant") and isinstance(held, Tensor | SparseTensor):
-            tensors[node.outputs[0]] = held
+        tensor = node.attributes.get("value") or node.attributes.get("sparse_value")
+        if node.is_one_of("Constant") and isinstance(tensor, Tensor | SparseTensor):
+            tensors[node.outputs[0]] = tensor
     return {
         name: (tensor.values if isinstance(tensor, SparseTensor) else tensor).array
         for name, tensor in tensors.items()
@@ -230,7 +228,7 @@ def _constants(session: Session) -> dict[str, np.ndarray]:
 
 
 def _weights(session: Session) -> Iterator[dict[str, Any]]:
-    """Each weight with its type, shape and what its numbers are like."""
+    """Type, shape and statistics of each weight."""
     for name, array in _constants(session).items():
         row: dict[str, Any] = {
             "name": name,
@@ -253,7 +251,7 @@ def _weights(session: Session) -> Iterator[dict[str, Any]]:
 
 
 def _duplicates(session: Session) -> list[list[str]]:
-    """Names of weights that hold the same, where that is more than a few numbers."""
+    """Groups of equal weights, by name; small ones are left out."""
     same: dict[tuple[Any, ...], list[str]] = {}
     for name, array in _constants(session).items():
         if array.dtype != object and array.size > 16:
@@ -266,7 +264,7 @@ def _duplicates(session: Session) -> list[list[str]]:
 
 
 def _rewrites(versions: Sequence[tuple[str, Graph]]) -> Iterator[dict[str, Any]]:
-    """What each rewrite takes away and puts there, counted by operator."""
+    """The nodes that each rewrite removes and adds, counted by operator."""
     counts = [Counter(node.op_type for node in every_node(graph)) for _, graph in versions]
     for (name, _), before, after in zip(versions[1:], counts, counts[1:], strict=False):
         yield {
@@ -278,7 +276,7 @@ def _rewrites(versions: Sequence[tuple[str, Graph]]) -> Iterator[dict[str, Any]]
 
 
 def _fates(versions: Sequence[tuple[str, Graph]]) -> Iterator[dict[str, Any]]:
-    """What became of each node of the file."""
+    """The provenance of each node of the file."""
     for node, fate in find_fates(versions).items():
         yield {
             "node": node.label,
@@ -293,60 +291,55 @@ def _fates(versions: Sequence[tuple[str, Graph]]) -> Iterator[dict[str, Any]]:
 # ------------------------------------------------------------------------------------------ as text
 
 
-def show(found: Mapping[str, Any], most: int) -> None:
-    """Print it as tables; ``most``: rows of each, the largest first where that makes sense."""
-    layers = sorted(found["layers"], key=lambda row: -max(row["parameters"], row["flop"]))
+def show(report: Mapping[str, Any], top: int) -> None:
+    """Print the report as tables of at most ``top`` rows; the layers are sorted by size."""
+    layers = sorted(report["layers"], key=lambda row: -max(row["parameters"], row["flop"]))
     _show.heading("layers")
     columns = ("layer", "nodes", "parameters", "FLOP")
     rows = [
         (r["layer"], str(r["nodes"]), f"{r['parameters']:,}", f"{r['flop']:,}")
-        for r in _first(layers, most)
+        for r in layers[:top]
     ]
     _show.table(columns, rows, right=columns[1:], indent=2)
-    _rest(layers, most)
+    _show_rest(layers, top)
 
     _show.heading("values")
-    values = [(v["name"], _spelled(v)) for v in _first(found["values"], most)]
+    values = [(v["name"], _type_text(v)) for v in report["values"][:top]]
     _show.table(("", ""), values, indent=2)
-    _rest(found["values"], most)
+    _show_rest(report["values"], top)
 
     _show.heading("weights")
     figures = ("min", "max", "mean", "std", "zeros", "not finite")
-    weights = [_weight_row(w) for w in _first(found["weights"], most)]
+    weights = [_weight_row(w) for w in report["weights"][:top]]
     _show.table(("weight", "type", *figures), weights, right=figures, indent=2)
-    _rest(found["weights"], most)
-    for names in found["duplicates"]:
-        _show.line(f"  the same: {', '.join(names)}")
+    _show_rest(report["weights"], top)
+    for names in report["duplicates"]:
+        _show.line(f"  equal: {', '.join(names)}")
 
     _show.heading("rewrites")
     changes = [
-        (r["rewrite"], str(r["nodes"]), _counted(r["removed"]), _counted(r["added"]))
-        for r in found["rewrites"]
+        (r["rewrite"], str(r["nodes"]), _list_counts(r["removed"]), _list_counts(r["added"]))
+        for r in report["rewrites"]
     ]
     _show.table(("", "nodes", "removed", "added"), changes, right=("nodes",), indent=2)
 
-    changed = [fate for fate in found["fates"] if fate["changed"]]
-    _show.heading(
-        f"what becomes of nodes ({len(found['fates']) - len(changed):,} stay as they are)"
-    )
+    changed = [fate for fate in report["fates"] if fate["changed"]]
+    unchanged = len(report["fates"]) - len(changed)
+    _show.heading(f"replaced nodes ({unchanged:,} are unchanged)")
     became: dict[str, Counter[str]] = {}
     for fate in changed:
         became.setdefault(fate["became"], Counter())[fate["operator"]] += 1
-    lines = [(text, _counted(parts)) for text, parts in _first(list(became.items()), most)]
-    _show.table(("", "does the work of"), lines, indent=2)
-    _rest(list(became), most)
+    lines = [(text, _list_counts(parts)) for text, parts in list(became.items())[:top]]
+    _show.table(("", "replaces"), lines, indent=2)
+    _show_rest(list(became), top)
 
 
-def _first(rows: Sequence[Any], most: int) -> Sequence[Any]:
-    return list(itertools.islice(rows, most))
+def _show_rest(rows: Sequence[Any], top: int) -> None:
+    if len(rows) > top:
+        _show.line(f"  … and {len(rows) - top:,} more: --top {len(rows)} or --json")
 
 
-def _rest(rows: Sequence[Any], most: int) -> None:
-    if len(rows) > most:
-        _show.line(f"  … and {len(rows) - most:,} more: --top {len(rows)} or --json")
-
-
-def _spelled(value: Mapping[str, Any]) -> str:
+def _type_text(value: Mapping[str, Any]) -> str:
     if value["shape"] is None:
         return value["type"]
     return f"{value['type']}[{', '.join(map(str, value['shape']))}]"
@@ -357,14 +350,9 @@ def _weight_row(weight: Mapping[str, Any]) -> tuple[str, ...]:
         f"{weight[key]:.3g}" if key in weight else "" for key in ("min", "max", "mean", "std")
     ]
     zeros = f"{weight['zeros']:.0%}" if weight.get("zeros") else ""
-    return (
-        weight["name"],
-        _spelled(weight),
-        *figures,
-        zeros,
-        str(weight.get("not_finite") or ""),
-    )
+    not_finite = str(weight.get("not_finite") or "")
+    return (weight["name"], _type_text(weight), *figures, zeros, not_finite)
 
 
-def _counted(operators: Mapping[str, int]) -> str:
+def _list_counts(operators: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in operators.items())

@@ -1,4 +1,4 @@
-"""What ``bench`` runs a model with: an engine loads a file and gives a function that runs it."""
+"""The engines of ``bench``: each loads a file and returns a function that runs it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OURS = "onnxwalk"
 #: runs the model on the feeds that the engine was opened with, and returns the outputs
 Run = Callable[[], list[Any]]
 
-#: what is imported before an engine's time and memory count
+#: the modules of an engine, imported before its time and memory are measured
 _MODULES = {
     OURS: ("onnxwalk",),
     "onnxruntime": ("onnxruntime",),
@@ -29,11 +29,11 @@ _MODULES = {
 OTHERS = tuple(name for name in _MODULES if name != OURS)
 
 
-def bring_in(name: str, threads: int) -> None:
-    """Import an engine. Raises InvalidInputError saying what to install.
+def import_engine(name: str, threads: int) -> None:
+    """Import an engine. Raises InvalidInputError, which says what to install.
 
-    NumPy's own number of threads is that of its BLAS, which reads it from the environment as NumPy
-    is imported: see ``blas_environment``.
+    This doesn't set the threads of NumPy: its BLAS reads them from the environment when NumPy is
+    imported, see ``blas_environment``.
     """
     if name == "keras":
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -41,13 +41,13 @@ def bring_in(name: str, threads: int) -> None:
         require(module)
     if name == "keras" and require("keras").backend.backend() == "tensorflow":
         threading = require("tensorflow").config.threading
-        with contextlib.suppress(RuntimeError):  # it has begun: only the first engine may say
+        with contextlib.suppress(RuntimeError):  # TensorFlow has started: too late
             threading.set_intra_op_parallelism_threads(threads)
             threading.set_inter_op_parallelism_threads(1)
 
 
 def blas_environment(threads: int) -> dict[str, str]:
-    """The variables that tell the BLAS libraries of NumPy how many threads to use."""
+    """The environment variables that set the number of threads of NumPy's BLAS libraries."""
     names = "OPENBLAS_NUM_THREADS OMP_NUM_THREADS MKL_NUM_THREADS VECLIB_MAXIMUM_THREADS"
     return dict.fromkeys([*names.split(), "BLIS_NUM_THREADS"], str(threads))
 
@@ -55,7 +55,7 @@ def blas_environment(threads: int) -> dict[str, str]:
 def open_engine(
     name: str, model: str, feeds: Mapping[str, Any], threads: int, keras_file: str | None = None
 ) -> Run:
-    """Load the model at the path ``model``; raises whatever the engine raises."""
+    """Load the model at the path ``model``. Raises what the engine raises."""
     if name == OURS:
         session = onnxwalk.load(model, threads=threads)
         return lambda: session.run(None, feeds)
@@ -75,7 +75,7 @@ def _open_keras(path: str, feeds: Mapping[str, Any]) -> Run:
         model = keras.saving.load_model(path, compile=False)
     values = list(feeds.values())
     x = values[0] if len(values) == 1 else dict(feeds)
-    batch = len(values[0])  # or Keras would split it into 32s
+    batch = len(values[0])  # otherwise Keras splits it into batches of 32
 
     def run() -> list[Any]:
         outputs = model.predict(x, batch_size=batch, verbose=0)
@@ -86,7 +86,7 @@ def _open_keras(path: str, feeds: Mapping[str, Any]) -> Run:
     return run
 
 
-def keras_beside(model: str) -> str | None:
-    """The .keras file that a model was exported from, if it lies beside it."""
+def find_keras_file(model: str) -> str | None:
+    """The .keras file next to a model, from which it was probably exported."""
     path = Path(model).with_suffix(".keras")
     return str(path) if path.exists() else None

@@ -1,4 +1,4 @@
-"""Images become arrays of the height, width and channels that a model's input has.
+"""Read images as arrays of the height, width and channels that an input declares.
 
 Needs Pillow: ``pip install "onnxwalk[images]"``.
 """
@@ -25,109 +25,98 @@ _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 @dataclass(frozen=True)
 class Layout:
-    """Where an input has its image: dimensions are ``None`` where any size will do."""
+    """The axes of an input of images; ``None`` for a height or width of any size."""
 
     channels: int
-    channel_axis: int | None  # of one sample; None: the sample has no channel axis
+    channel_axis: int | None  # 0 or -1 in one sample; None: the sample has no channel axis
     height: int | None
     width: int | None
     batch: bool
 
 
-def layout(info: TensorInfo) -> Layout:
-    """How an input holds images, by its shape: (N, H, W, C) when the last dimension is 1, 3 or 4,
-    else (N, C, H, W) when the second is; the same without N; (N, H, W) and (H, W) are grayscale.
+def find_layout(info: TensorInfo) -> Layout:
+    """How an input holds images, by its shape: (N, H, W, C) if the last dimension is 1, 3 or 4,
+    otherwise (N, C, H, W) if the second is; the same without N; (N, H, W) and (H, W) are grayscale.
 
     Raises InvalidInputError for other shapes.
     """
     shape = declared_shape(info) or ()
-
-    def last(sizes: Sequence[Dimension], batch: bool) -> Layout:
-        height, width, channels = sizes
-        return Layout(int(channels or 0), -1, _fixed(height), _fixed(width), batch)
-
-    def first(sizes: Sequence[Dimension], batch: bool) -> Layout:
-        channels, height, width = sizes
-        return Layout(int(channels or 0), 0, _fixed(height), _fixed(width), batch)
-
-    def gray(sizes: Sequence[Dimension], batch: bool) -> Layout:
-        height, width = sizes
-        return Layout(1, None, _fixed(height), _fixed(width), batch)
-
-    if len(shape) == 4 and shape[3] in _MODES:
-        return last(shape[1:], True)
-    if len(shape) == 4 and shape[1] in _MODES:
-        return first(shape[1:], True)
-    if len(shape) == 3 and shape[2] in _MODES:
-        return last(shape, False)
-    if len(shape) == 3 and shape[0] in (3, 4):
-        return first(shape, False)
-    if len(shape) == 3:
-        return gray(shape[1:], True)
-    if len(shape) == 2:
-        return gray(shape, False)
-    raise InvalidInputError(
-        f"input {info} takes no images: its shape has no 1, 3 or 4 channels, first or last"
-    )
+    has_channels = len(shape) == 3 and (shape[2] in _MODES or shape[0] in (3, 4))
+    batch = len(shape) == 4 or (len(shape) == 3 and not has_channels)
+    sample = list(shape[1:] if batch else shape)
+    channels: Dimension = 1
+    axis = None
+    if len(sample) == 3 and (sample[-1] in _MODES or sample[0] in _MODES):
+        axis = -1 if sample[-1] in _MODES else 0
+        channels = sample.pop(axis)
+    if len(sample) != 2:
+        raise InvalidInputError(
+            f"input {info} doesn't accept images: neither its first nor its last dimension is 1, 3 "
+            "or 4 channels"
+        )
+    height, width = (size if isinstance(size, int) else None for size in sample)
+    return Layout(int(channels or 0), axis, height, width, batch)
 
 
 def find_images(folder: Path) -> list[Path]:
-    """The images in a folder and the folders in it, sorted by path; hidden files are left out.
+    """The images in a folder and its subfolders, sorted by path, without hidden files.
 
-    Raises InvalidInputError when there are none.
+    Raises InvalidInputError if there are none.
     """
-    found = sorted(
+    paths = sorted(
         path
         for path in folder.rglob("*")
         if path.suffix.lower() in SUFFIXES
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and path.is_file()
     )
-    if not found:
-        raise InvalidInputError(f"{folder}: no images in it ({' '.join(sorted(SUFFIXES))})")
-    return found
+    if not paths:
+        raise InvalidInputError(
+            f"{folder}: the folder contains no images ({' '.join(sorted(SUFFIXES))})"
+        )
+    return paths
 
 
 class ImageRows:
-    """Images as rows of an input: opened when their turn comes.
+    """Image files as rows of an input, opened as they are read.
 
-    Pixels run from 0 to ``scale``; ``None``: 1 for inputs of floats, 255 for integers.
+    Pixels are scaled to 0 to ``scale``; ``None``: 1 for inputs of floats, 255 for integers.
     """
 
     def __init__(self, paths: Sequence[Path], info: TensorInfo, scale: float | None) -> None:
-        self.layout = layout(info)
+        self.layout = find_layout(info)
         self.names: list[str] | None = [path.name for path in paths]
         self.length: int | None = len(paths) if self.layout.batch else None
         self._paths = paths
         self._dtype = declared_dtype(info) or np.dtype(np.float32)
         self._scale = scale
-        self._pillow()
+        _import_pillow()
         if not self.layout.batch and len(paths) > 1:
-            raise InvalidInputError(f"input {info} takes one image, here are {len(paths)}")
+            raise InvalidInputError(f"input {info} accepts one image, got {len(paths)}")
 
     def pieces(self, size: int) -> Iterator[np.ndarray]:
         """Arrays (≤ size, …) of the input's dtype, or the one image if the input has no batch."""
         for start in range(0, len(self._paths), size):
-            chosen = self._paths[start : start + size]
-            images = [self._read(path) for path in chosen]
-            for path, image in zip(chosen, images, strict=True):
+            paths = self._paths[start : start + size]
+            images = [self._read(path) for path in paths]
+            for path, image in zip(paths, images, strict=True):
                 if image.shape != images[0].shape:
                     raise InvalidInputError(
-                        f"{path}: {_extent(image, self.layout)} pixels, but {chosen[0]} has "
-                        f"{_extent(images[0], self.layout)}: the model leaves the size open, so "
-                        "images of one run must be of one size (or use --batch 1)"
+                        f"{path}: {_extent(image, self.layout)} pixels, but {paths[0]} has "
+                        f"{_extent(images[0], self.layout)}; the input has no fixed size, so all "
+                        "images of a run must have the same size (or use --batch 1)"
                     )
             yield np.stack(images) if self.layout.batch else images[0]
 
     def _read(self, path: Path) -> np.ndarray:
         """One image: (H, W, C), (C, H, W) or (H, W)."""
-        pillow, operations = self._pillow()
+        pillow, operations = _import_pillow()
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", pillow.DecompressionBombWarning)
                 with pillow.open(path) as opened:
                     image = operations.exif_transpose(opened)
-                    if image.mode.startswith("I"):  # 16 bits; convert() would cut at 255
+                    if image.mode.startswith("I"):  # 16 bits; convert() would clip at 255
                         wide = np.clip(np.asarray(image, np.int64), 0, 65535)
                         image = pillow.fromarray((wide / 257).round().astype(np.uint8))
                     image = image.convert(_MODES[self.layout.channels])
@@ -138,42 +127,38 @@ class ImageRows:
         except FileNotFoundError:
             raise InvalidInputError(f"{path}: no such file") from None
         except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError) as error:
-            reason = getattr(error, "strerror", None) or "not an image that can be read, or damaged"
+            reason = getattr(error, "strerror", None) or "not a supported image, or damaged"
             raise InvalidInputError(f"{path}: {reason}") from error
         if pixels.ndim == 2 and self.layout.channel_axis is not None:
             pixels = pixels[:, :, None]
         if self.layout.channel_axis == 0:
             pixels = np.moveaxis(pixels, -1, 0)
-        return self._scaled(pixels, path)
+        return self._rescale(pixels, path)
 
-    def _scaled(self, pixels: np.ndarray, path: Path) -> np.ndarray:
-        whole = self._dtype.kind in "iub"
-        scale = self._scale if self._scale is not None else (255.0 if whole else 1.0)
+    def _rescale(self, pixels: np.ndarray, path: Path) -> np.ndarray:
+        is_integer = self._dtype.kind in "iub"
+        scale = self._scale if self._scale is not None else (255.0 if is_integer else 1.0)
         if scale == 255:
             scaled = pixels
-        elif whole:
+        elif is_integer:
             scaled = np.rint(pixels * (scale / 255))
-        else:  # as people write it: pixels / 255
+        else:  # rounds as pixels / 255 does
             wide = np.float64 if self._dtype == np.float64 else np.float32
             scaled = pixels.astype(wide) * wide(scale) / wide(255)
         return convert(scaled, self._dtype, f"{path}, pixels from 0 to {scale:g}")
 
-    def _pillow(self) -> tuple[Any, Any]:
-        try:
-            from PIL import Image, ImageOps
-        except ImportError:
-            raise InvalidInputError(
-                'reading images needs Pillow: pip install "onnxwalk[images]"'
-            ) from None
-        return Image, ImageOps
+
+def _import_pillow() -> tuple[Any, Any]:
+    try:
+        from PIL import Image, ImageOps
+    except ImportError:
+        message = 'Pillow is required to read images: pip install "onnxwalk[images]"'
+        raise InvalidInputError(message) from None
+    return Image, ImageOps
 
 
-def _fixed(dimension: Dimension) -> int | None:
-    return dimension if isinstance(dimension, int) else None
-
-
-def _extent(image: np.ndarray, where: Layout) -> str:
+def _extent(image: np.ndarray, layout: Layout) -> str:
     sizes = list(image.shape)
-    if where.channel_axis is not None:
-        del sizes[where.channel_axis]
+    if layout.channel_axis is not None:
+        del sizes[layout.channel_axis]
     return f"{sizes[1]} × {sizes[0]}"

@@ -1,8 +1,8 @@
-"""How long and how much memory a model takes, here and in other engines.
+"""Measure the time and memory of a model, in onnxwalk and other engines.
 
-Everything is measured in processes of their own, started with the number of BLAS threads wanted:
-one in which all engines run in turn for their times, and one per engine for loading and memory,
-where nothing that another engine holds can be taken for its own.
+Everything is measured in subprocesses, started with the requested number of BLAS threads: one in
+which all engines take turns for their times, and one per engine for loading and memory, which
+other engines can't distort there.
 """
 
 from __future__ import annotations
@@ -26,19 +26,25 @@ from typing import Any
 import numpy as np
 
 import onnxwalk
-from onnxwalk.interpreter.cli._engines import OURS, Run, blas_environment, bring_in, open_engine
+from onnxwalk.interpreter.cli._engines import (
+    OURS,
+    Run,
+    blas_environment,
+    import_engine,
+    open_engine,
+)
 from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError
 from onnxwalk.interpreter.ir.model import Tensor
 from onnxwalk.interpreter.reader import read_model
 
 _ROOT = Path(onnxwalk.__file__).parents[1]
-_TURN = 0.02  # seconds of one engine before the next: short beside what disturbs the machine
+_TURN = 0.02  # seconds of one engine before the next: shorter than disturbances of the machine
 _PAUSE = 0.5  # seconds between phases with several threads: ONNX Runtime's workers spin on
-_FAR_TOO_LONG = 10  # times the seconds of an engine: its first run is its only one
-_PHASES = 2  # of each engine, so that a machine that slows down doesn't slow one alone
+_FAR_TOO_LONG = 10  # times the seconds of an engine: its first run is the only one
+_PHASES = 2  # of each engine, so that a machine that slows down affects all engines
 
-#: a new process, from nothing to its first prediction: argv is a model and a file of its feeds
-_FIRST = {
+#: the script of a new process up to its first outputs
+_FIRST_RUN = {
     OURS: "onnxwalk.load(model).run(None, feeds)",
     "onnxruntime": (
         "options = onnxruntime.SessionOptions(); options.log_severity_level = 4\n"
@@ -51,11 +57,11 @@ _FIRST = {
 
 @dataclass(frozen=True)
 class Job:
-    """A model to measure: a path, the values of its inputs, and with what to compare it.
+    """A model to measure: its path, its feeds, and the engines to compare with.
 
-    ``seconds``: of each engine's runs; an engine whose one run takes longer runs once.
-    ``tolerance``: the difference that is still called agreement, relative to the largest value
-    of an output.
+    ``seconds``: the total of each engine's runs; an engine that needs longer for one runs once.
+    ``tolerance``: the largest difference of outputs that counts as agreement, relative to the
+    largest value of an output.
     """
 
     model: str
@@ -65,56 +71,50 @@ class Job:
     seconds: float = 2.0
     tolerance: float = 1e-4
     keras_file: str | None = None
-    startup: bool = True  # also load and memory, which take seconds of their own
-    processes: int = 3  # new ones of each engine, from nothing to a prediction: the fastest counts
+    startup: bool = True  # also measure load and memory, which takes some seconds
+    processes: int = 3  # new processes of each engine up to the first outputs; the fastest counts
 
 
 def measure(job: Job) -> dict[str, dict[str, Any]]:
-    """What was found, by engine, onnxwalk first; times in seconds, memory in bytes.
+    """The results by engine, onnxwalk first; times in seconds, memory in bytes.
 
-    best, median, runs: of the runs, in turn with the other engines
-    ratio, ratio_median: of onnxwalk's time over this engine's, by best and median
-    difference, agrees: of this engine's outputs from onnxwalk's, relative
-    load, first: the load, and the first run after it; process: a new process to its first outputs
-    memory: the peak of the runs beyond what the process had before it loaded the model and
-    beyond the weights in the file (whatever an engine makes of these is its own); it is negative
-    where not all weights were touched
+    best, median, runs: times and number of the runs, in turn with the other engines
+    ratio, ratio_median: onnxwalk's time divided by this engine's, by best and median
+    difference, agrees: relative difference of this engine's outputs from onnxwalk's
+    load, first: time of the load, and of the first run after it
+    process: time from the start of a new process to its first outputs
+    memory: peak of the runs minus the memory before the model was loaded and minus the weights in
+    the file; negative if not all weights were read
     memory_total: the same with the weights
-    error: why there is nothing of all this
+    error: why the engine can't run the model, instead of all the above
 
-    Raises InvalidInputError when onnxwalk itself can't run the model, or an engine is missing.
+    Raises InvalidInputError if onnxwalk itself can't run the model, or an engine is missing.
     """
     names = (OURS, *job.others)
     with tempfile.TemporaryDirectory() as folder:
-        found = _in_a_process(job, "turns", Path(folder))
+        results = _run_subprocess(job, "turns", Path(folder))
         for name in names if job.startup else ():
-            if "error" not in found[name]:
-                found[name] |= _in_a_process(job, name, Path(folder))
-        working = [n for n in names if n in _FIRST and "error" not in found[n]]
-        for name, seconds in _first_predictions(job, working, Path(folder)).items():
-            found[name]["process"] = seconds
-    return found
+            if "error" not in results[name]:
+                results[name] |= _run_subprocess(job, name, Path(folder))
+        working = [n for n in names if n in _FIRST_RUN and "error" not in results[n]]
+        for name, seconds in _time_processes(job, working, Path(folder)).items():
+            results[name]["process"] = seconds
+    return results
 
 
-def _in_a_process(job: Job, what: str, folder: Path) -> dict[str, Any]:
-    question, answer = folder / "job.pickle", folder / "answer.json"
-    question.write_bytes(pickle.dumps(job))
-    answer.unlink(missing_ok=True)
-    command = [
-        sys.executable,
-        "-m",
-        "onnxwalk.interpreter.cli._measure",
-        what,
-        str(question),
-        str(answer),
-    ]
+def _run_subprocess(job: Job, task: str, folder: Path) -> dict[str, Any]:
+    job_file, result_file = folder / "job.pickle", folder / "result.json"
+    job_file.write_bytes(pickle.dumps(job))
+    result_file.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "onnxwalk.interpreter.cli._measure"]
+    command += [task, str(job_file), str(result_file)]
     done = subprocess.run(command, env=_environment(job), capture_output=True, text=True)
-    if not answer.exists():
+    if not result_file.exists():
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        raise InvalidInputError(f"{job.model}: the process that measures it ended: {last}")
-    result: dict[str, Any] = json.loads(answer.read_text())
-    if "refused" in result:
-        raise InvalidInputError(result["refused"])
+        raise InvalidInputError(f"{job.model}: the measuring process ended: {last}")
+    result: dict[str, Any] = json.loads(result_file.read_text())
+    if "failure" in result:
+        raise InvalidInputError(result["failure"])
     return result
 
 
@@ -123,7 +123,7 @@ def _environment(job: Job) -> dict[str, str]:
     return {**os.environ, **blas_environment(job.threads), "PYTHONPATH": path}
 
 
-def _first_predictions(job: Job, names: Sequence[str], folder: Path) -> dict[str, float]:
+def _time_processes(job: Job, names: Sequence[str], folder: Path) -> dict[str, float]:
     feeds = folder / "feeds.pickle"
     feeds.write_bytes(pickle.dumps(dict(job.feeds)))
     best: dict[str, float] = {}
@@ -132,7 +132,7 @@ def _first_predictions(job: Job, names: Sequence[str], folder: Path) -> dict[str
             script = (
                 f"import pickle, sys, numpy, {name}\n"
                 "model, feeds = sys.argv[1], pickle.load(open(sys.argv[2], 'rb'))\n"
-                f"{_FIRST[name].format(threads=job.threads)}\n"
+                f"{_FIRST_RUN[name].format(threads=job.threads)}\n"
                 "print('done', flush=True)"
             )
             command = [sys.executable, "-c", script, job.model, str(feeds)]
@@ -141,58 +141,55 @@ def _first_predictions(job: Job, names: Sequence[str], folder: Path) -> dict[str
                 command, env=_environment(job), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
             ) as process:
                 assert process.stdout is not None
-                arrived = process.stdout.readline() == b"done\n"
+                is_done = process.stdout.readline() == b"done\n"
                 seconds = time.perf_counter() - start
-            if arrived:
+            if is_done:
                 best[name] = min(seconds, best.get(name, math.inf))
     return best
 
 
-# What follows runs in the processes that measure.
+# What follows runs in the subprocesses.
 
 
-def _turns(job: Job) -> dict[str, Any]:
-    """The times and the agreement of all engines; what another raises is its "error"."""
-    found: dict[str, dict[str, Any]] = {}
+def _compare_engines(job: Job) -> dict[str, Any]:
+    """The times and the agreement of all engines; "error" is what an engine raises."""
+    results: dict[str, dict[str, Any]] = {}
     runs: dict[str, Run] = {}
     warm: dict[str, float] = {}
     outputs: dict[str, list[Any]] = {}
     for name in (OURS, *job.others):
-        bring_in(name, job.threads)
+        import_engine(name, job.threads)
     for name in (OURS, *job.others):
         try:
             run = open_engine(name, job.model, job.feeds, job.threads, job.keras_file)
-            first, cold = _timed(run)
-            # The first run is often much slower than what follows: Keras traces in it.
-            warm[name] = cold if cold > _FAR_TOO_LONG * job.seconds else _timed(run)[1]
-            found[name], runs[name], outputs[name] = {}, run, first
+            first, cold = _time_run(run)
+            # The first run is often much slower than the next: Keras traces in it.
+            warm[name] = cold if cold > _FAR_TOO_LONG * job.seconds else _time_run(run)[1]
+            results[name], runs[name], outputs[name] = {}, run, first
         except Exception as error:
             if name == OURS:
                 raise
-            found[name] = {"error": f"{type(error).__name__}: {_one_line(error)}"}
+            results[name] = {"error": f"{type(error).__name__}: {_one_line(error)}"}
     for name, values in outputs.items():
         if name != OURS:
-            apart = difference(outputs[OURS], values)
-            found[name] |= {"difference": apart, "agrees": apart <= job.tolerance}
+            error_size = difference(outputs[OURS], values)
+            results[name] |= {"difference": error_size, "agrees": error_size <= job.tolerance}
     outputs.clear()
-    for name, times in _samples(job, runs, warm).items():
-        found[name] |= {
-            "best": min(times),
-            "median": statistics.median(times),
-            "runs": len(times),
-        }
-    ours = found[OURS]
+    for name, times in _time_runs(job, runs, warm).items():
+        median = statistics.median(times)
+        results[name] |= {"best": min(times), "median": median, "runs": len(times)}
+    ours = results[OURS]
     for name in runs:
         if name != OURS:
-            for ratio, what in (("ratio", "best"), ("ratio_median", "median")):
-                found[name][ratio] = ours[what] / found[name][what]
-    return found
+            for ratio, key in (("ratio", "best"), ("ratio_median", "median")):
+                results[name][ratio] = ours[key] / results[name][key]
+    return results
 
 
-def _samples(
+def _time_runs(
     job: Job, runs: Mapping[str, Run], warm: Mapping[str, float]
 ) -> dict[str, list[float]]:
-    """Seconds of each run of each engine: in turn with one thread, in phases with more."""
+    """The seconds of each run by engine: in turn with one thread, in phases with more."""
     samples = {name: [seconds] for name, seconds in warm.items() if seconds > job.seconds}
     active = [name for name in runs if name not in samples]
     samples |= {name: [] for name in active}
@@ -202,14 +199,14 @@ def _samples(
                 time.sleep(_PAUSE)
                 end = time.perf_counter() + job.seconds / _PHASES
                 while time.perf_counter() < end:
-                    samples[name].append(_timed(runs[name])[1])
+                    samples[name].append(_time_run(runs[name])[1])
         return samples
     spent = dict.fromkeys(active, 0.0)
     while active:
         for name in active:
             end = time.perf_counter() + _TURN
             while True:
-                samples[name].append(_timed(runs[name])[1])
+                samples[name].append(_time_run(runs[name])[1])
                 spent[name] += samples[name][-1]
                 if time.perf_counter() >= end:
                     break
@@ -217,7 +214,7 @@ def _samples(
     return samples
 
 
-def _timed(run: Run) -> tuple[list[Any], float]:
+def _time_run(run: Run) -> tuple[list[Any], float]:
     start = time.perf_counter()
     outputs = run()
     return outputs, time.perf_counter() - start
@@ -225,13 +222,13 @@ def _timed(run: Run) -> tuple[list[Any], float]:
 
 def difference(ours: Sequence[Any], theirs: Sequence[Any]) -> float:
     """The largest difference of outputs, relative to the largest finite value of each output;
-    infinite where types, shapes, texts or places of NaN and infinities differ."""
+    infinite if types, shapes, texts, or the positions of NaN and infinities differ."""
     if len(ours) != len(theirs):
         return math.inf
-    return max((_apart(a, b) for a, b in zip(ours, theirs, strict=True)), default=0.0)
+    return max((_value_difference(a, b) for a, b in zip(ours, theirs, strict=True)), default=0.0)
 
 
-def _apart(a: Any, b: Any) -> float:
+def _value_difference(a: Any, b: Any) -> float:
     if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
         return difference(a, b)
     if isinstance(a, dict) and isinstance(b, dict):
@@ -248,30 +245,31 @@ def _apart(a: Any, b: Any) -> float:
     finite = np.isfinite(a) & np.isfinite(b)
     if not np.array_equal(a[~finite], b[~finite], equal_nan=True):
         return math.inf
-    apart = float(np.abs(a[finite] - b[finite]).max(initial=0))
-    return apart / float(np.abs(b[finite]).max(initial=0) or 1)
+    largest = float(np.abs(a[finite] - b[finite]).max(initial=0))
+    return largest / float(np.abs(b[finite]).max(initial=0) or 1)
 
 
-def _alone(job: Job, name: str) -> dict[str, Any]:
-    """Load, first run and memory of one engine, in a process that has nothing else."""
-    bring_in(name, job.threads)
-    if name != "keras":  # what any first run loads is not this one's
+def _measure_engine(job: Job, name: str) -> dict[str, Any]:
+    """Load, first run and memory of one engine, in a process of its own."""
+    import_engine(name, job.threads)
+    if name != "keras":  # exclude what the first run of any model loads
         _warm_up(name, job)
     _trim()
-    before = _memory("VmRSS")
+    before = _read_memory("VmRSS")
     start = time.perf_counter()
     run = open_engine(name, job.model, job.feeds, job.threads, job.keras_file)
     load = time.perf_counter() - start
     _trim()
-    counted = _reset_peak()
-    _, first = _timed(run)
+    has_peak = _reset_peak()
+    _, first = _time_run(run)
     end = time.perf_counter() + min(job.seconds, 1.0)
     while time.perf_counter() < end:
         run()
-    found: dict[str, Any] = {"load": load, "first": first}
-    if counted and before is not None and (peak := _memory("VmHWM")) is not None:
-        found |= {"memory_total": peak - before, "memory": peak - before - _weights(job.model)}
-    return found
+    result: dict[str, Any] = {"load": load, "first": first}
+    if has_peak and before is not None and (peak := _read_memory("VmHWM")) is not None:
+        total = peak - before
+        result |= {"memory_total": total, "memory": total - _count_weights(job.model)}
+    return result
 
 
 def _warm_up(name: str, job: Job) -> None:
@@ -279,22 +277,22 @@ def _warm_up(name: str, job: Job) -> None:
     open_engine(name, small, {"image": np.zeros((1, 8, 8, 1), np.float32)}, job.threads)()
 
 
-def _weights(path: str) -> int:
-    """Bytes of a model's weights, also of those that the file has the run fill in."""
+def _count_weights(path: str) -> int:
+    """Bytes of a model's weights, including those that ConstantOfShape fills at run time."""
     graph = read_model(path).graph
     stored = {name: t for name, t in graph.initializers.items() if isinstance(t, Tensor)}
     total = sum(tensor.array.nbytes for tensor in stored.values())
     for node in graph.nodes:
         if node.is_one_of("ConstantOfShape") and node.inputs[0] in stored:
-            total += 4 * int(np.prod(stored[node.inputs[0]].array))  # of float32, as a rule
+            total += 4 * int(np.prod(stored[node.inputs[0]].array))  # mostly float32
     return total
 
 
-def _memory(what: str) -> int | None:
-    """Bytes of this process, now (VmRSS) or at most (VmHWM); ``None`` where Linux isn't."""
+def _read_memory(key: str) -> int | None:
+    """Memory of this process, current (VmRSS) or peak (VmHWM); ``None`` except on Linux."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith(what + ":"):
+            if line.startswith(key + ":"):
                 return int(line.split()[1]) * 1024
     return None
 
@@ -307,7 +305,7 @@ def _reset_peak() -> bool:
 
 
 def _trim() -> None:
-    """Give back what the C library keeps of freed memory, or a run could hide in it."""
+    """Return freed memory to the system; otherwise a run could reuse it and measure too little."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
@@ -316,20 +314,19 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def _main(what: str, question: str, answer: str) -> None:
-    job = pickle.loads(Path(question).read_bytes())
+def _main(task: str, job_file: str, result_file: str) -> None:
+    job = pickle.loads(Path(job_file).read_bytes())
     try:
-        found = _turns(job) if what == "turns" else _alone(job, what)
+        result = _compare_engines(job) if task == "turns" else _measure_engine(job, task)
     except OnnxWalkError as error:
-        found = {"refused": _one_line(error)}
+        result = {"failure": _one_line(error)}
     except Exception as error:
-        found = {"refused": f"{job.model}: {type(error).__name__}: {_one_line(error)}"}
-    Path(answer).write_text(json.dumps(found))
+        result = {"failure": f"{job.model}: {type(error).__name__}: {_one_line(error)}"}
+    Path(result_file).write_text(json.dumps(result))
 
 
 if __name__ == "__main__":
-    # As a module of its name: what was pickled as onnxwalk.interpreter.cli._measure.Job is that
-    # Job.
+    # The pickled Job is that of the imported module, not of __main__.
     from onnxwalk.interpreter.cli import _measure
 
     _measure._main(*sys.argv[1:])

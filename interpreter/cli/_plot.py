@@ -1,6 +1,6 @@
-"""Charts drawn by matplotlib, and written as small SVG that follows a page's light or dark theme.
+"""Charts by matplotlib, written as small SVG that follows the light or dark theme of a page.
 
-matplotlib is optional: ``check`` or ``export.errors.require`` says so before anything is drawn.
+matplotlib is optional: call ``check`` before anything is measured that is to be drawn.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from typing import Any
 from xml.etree import ElementTree
 from zlib import crc32
 
+from onnxwalk.interpreter.cli._arguments import check_folder
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.files import replace_atomically, translate_os_errors
 from onnxwalk.interpreter.optional import require
 
-#: CSS variable -> its value on light and on dark ground. Charts are drawn in the former; c0 … c5
-#: are colours that colour-blind people tell apart (after Okabe and Ito).
+#: CSS variable -> its values in the light and the dark theme. Charts are drawn in the former;
+#: colour-blind people can distinguish c0 … c5 (after Okabe and Ito).
 THEMES = {
     "c0": ("#0072b2", "#56b4e9"),
     "c1": ("#c24e00", "#ff9d5c"),
@@ -35,7 +36,7 @@ THEMES = {
 }
 COLOURS = [THEMES[f"c{i}"][0] for i in range(6)]
 INK, MUTED, LINE, GROUND = (THEMES[name][0] for name in ("ink", "muted", "line", "ground"))
-#: what the colours tell apart, the shapes of marks tell apart, too
+#: each colour has a shape of marks, too
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
 _VARIABLES = {light: f"var(--{name},{light})" for name, (light, _) in THEMES.items()}
@@ -48,22 +49,20 @@ _LOOK = {
     "axes.grid": True, "axes.axisbelow": True, "grid.color": LINE, "grid.linewidth": 1,
     "font.size": 11, "legend.fontsize": 11, "axes.titlesize": 12, "axes.titlelocation": "left",
     "legend.frameon": False, "legend.handlelength": 1.4, "legend.columnspacing": 1.2,
-    "figure.constrained_layout.h_pad": 0.09,  # browsers' fonts are taller than matplotlib's
+    "figure.constrained_layout.h_pad": 0.09,  # the fonts of browsers are taller than matplotlib's
 }  # fmt: skip
-#: begins the id of an artist whose parts have tooltips, and stands between them
+#: begins the id of an artist with tooltips, and separates these
 _TIP = "¦"
 _SVG = "{http://www.w3.org/2000/svg}"
 _SHAPES = (f"{_SVG}use", f"{_SVG}image", f"{_SVG}path")
 
 
 def check(path: Path) -> None:
-    """Whether ``draw`` could write ``path``, before minutes of measuring. Raises
-    InvalidInputError."""
+    """Raise InvalidInputError if ``draw`` can't write ``path``."""
     require("matplotlib")
     if path.suffix not in (".svg", ".png", ".pdf"):
-        raise InvalidInputError(f"{path}: a plot is written to .svg, .png or .pdf")
-    if not path.parent.is_dir():
-        raise InvalidInputError(f"{path}: there is no folder {path.parent}")
+        raise InvalidInputError(f"{path}: expected a .svg, .png or .pdf file")
+    check_folder(path)
 
 
 def draw(
@@ -73,7 +72,7 @@ def draw(
     series: Mapping[str, Sequence[float | None]],
     rules: Sequence[int] = (),
 ) -> None:
-    """One row per label, on it a mark per engine at onnxwalk's time over the engine's.
+    """Draw onnxwalk's time divided by each engine's: a row per label, a mark per engine.
 
     ``rules``: the rows above which a thin line begins a new group.
     """
@@ -103,11 +102,11 @@ def dots(
     limit: tuple[float, str] | None = None,
     spread: float = 0.0,
 ) -> Any:
-    """A row per label, on it a mark per series on one logarithmic scale; returns the axes.
+    """Draw a row per label with a mark per series, on a logarithmic scale; returns the axes.
 
-    ``limit`` draws a line at a value, with a name for the legend. Marks of a row stand ``spread``
-    rows below each other, so that equal ones don't hide each other. What isn't positive and finite
-    is left out.
+    ``limit`` draws a line at a value, with a name for the legend. Marks of a row are ``spread``
+    rows apart, so that equal ones don't hide each other. Values must be positive and finite to be
+    drawn.
     """
     axes = rows(figure, title, labels)
     axes.set_xscale("log")
@@ -125,7 +124,7 @@ def dots(
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.minorticks_off()
     low, high = axes.get_xlim()
-    if high < 150 * low:  # few powers of ten, or none, are inside
+    if high < 150 * low:  # few or no powers of ten are visible
         axes.xaxis.set_major_locator(require("matplotlib.ticker").LogLocator(subs=(1, 2, 5)))
     axes.set_xlabel(x_label, loc="right")
     legend(figure)
@@ -151,7 +150,7 @@ def plain_axes(figure: Any, title: str) -> Any:
 
 
 def mark(number: int, tips: Sequence[str] = (), size: float = 7) -> dict[str, Any]:
-    """How the ``number``-th series is marked, for ``Axes.plot``; ``tips`` are tooltips."""
+    """Arguments of ``Axes.plot`` for the ``number``-th series; ``tips`` are tooltips."""
     return {
         "color": COLOURS[number % len(COLOURS)],
         "marker": MARKERS[number % len(MARKERS)],
@@ -164,12 +163,12 @@ def mark(number: int, tips: Sequence[str] = (), size: float = 7) -> dict[str, An
 
 
 def tooltips(texts: Sequence[str]) -> str:
-    """A ``gid`` that gives the parts of an artist (marks, images, bars) tooltips in SVG."""
+    """A ``gid`` that adds tooltips to the parts of an artist (marks, images, bars) in SVG."""
     return _TIP + _TIP.join(texts)
 
 
 def legend(figure: Any, handles: Sequence[Any] = ()) -> None:
-    """What the colours and shapes mean, above everything, in as many columns as fit."""
+    """Add a legend above the axes, in as many columns as fit."""
     handles = handles or figure.axes[0].get_legend_handles_labels()[0]
     if handles:
         longest = max(len(handle.get_label()) for handle in handles)
@@ -180,7 +179,7 @@ def legend(figure: Any, handles: Sequence[Any] = ()) -> None:
 
 
 def save(path: Path, paint: Callable[[Any], None], width: float, height: float) -> None:
-    """A chart as a file: ``paint`` gets the figure, of this size in points."""
+    """Write a chart to a file: ``paint`` draws on a figure of this size in points."""
     with replace_atomically(path) as part, translate_os_errors(path):
         if path.suffix == ".svg":
             part.write_text(svg_file(paint, width, height), encoding="utf-8")
@@ -191,7 +190,7 @@ def save(path: Path, paint: Callable[[Any], None], width: float, height: float) 
 
 
 def svg_file(paint: Callable[[Any], None], width: float, height: float) -> str:
-    """The text of an SVG file with both themes in it; for the rest see ``save``."""
+    """The text of an SVG file with both themes; for the rest see ``save``."""
     with require("matplotlib").rc_context(_LOOK):
         picture = _svg(_figure(paint, width, height), style=stylesheet("svg"))
     return f'<?xml version="1.0" encoding="utf-8"?>\n{picture}\n'
@@ -204,7 +203,7 @@ def inline_svg(title: str, paint: Callable[[Any], None], width: float, height: f
 
 
 def stylesheet(selector: str) -> str:
-    """The CSS that gives the colours of ``THEMES`` to what ``selector`` selects."""
+    """CSS that defines the colours of ``THEMES`` for the elements of ``selector``."""
     light, dark = (
         ";".join(f"--{name}:{values[theme]}" for name, values in THEMES.items()) for theme in (0, 1)
     )
@@ -222,15 +221,15 @@ def _figure(paint: Callable[[Any], None], width: float, height: float) -> Any:
 
 
 def _svg(figure: Any, title: str = "", style: str = "") -> str:
-    """A figure as SVG without what matplotlib writes for nothing, which is four fifths of it.
+    """A figure as SVG without the four fifths of matplotlib's output that have no effect.
 
-    Nothing is clipped: no chart has anything outside of its axes.
+    Clipping is removed, too: no chart draws anything outside its axes.
     """
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata={"Date": None})
     root = ElementTree.fromstring(file.getvalue())
-    for unneeded in (root[0], root[1]):  # metadata, and a style for every element of a page
-        root.remove(unneeded)
+    for child in (root[0], root[1]):  # metadata, and a style for all elements of a page
+        root.remove(child)
     classes: dict[str, str] = {}
     _shorten(root, classes)
     for name in ("width", "height"):
@@ -250,7 +249,7 @@ def _svg(figure: Any, title: str = "", style: str = "") -> str:
 
 
 def _shorten(element: ElementTree.Element, classes: dict[str, str]) -> None:
-    """Tooltips in, needless ids and groups out; rounded numbers; a class for each style."""
+    """Add tooltips, remove unused ids and groups, round numbers, replace styles by classes."""
     for i, child in reversed(list(enumerate(element))):
         _shorten(child, classes)
         child.tail = None
@@ -259,19 +258,19 @@ def _shorten(element: ElementTree.Element, classes: dict[str, str]) -> None:
         elif child.tag == f"{_SVG}g" and not child.attrib:
             element[i : i + 1] = list(child)
     element.text = (element.text or "").strip() or None
-    given, element.attrib = element.attrib, {}
-    for name, value in given.items():
+    attributes, element.attrib = element.attrib, {}
+    for name, value in attributes.items():
         if name == "id" and value.startswith(_TIP):
             parts = [part for part in element.iter() if part.tag in _SHAPES]
             marks = [part for part in parts if part.tag == _SHAPES[0]] or parts
             for part, tip in zip(marks, value[1:].split(_TIP), strict=False):
                 ElementTree.SubElement(part, f"{_SVG}title").text = tip
-        elif name == "id" and element.tag in _SHAPES and "_" not in value:  # a mark's outline
+        elif name == "id" and element.tag in _SHAPES and "_" not in value:  # the outline of a mark
             element.set("id", value[:7])
         elif name.endswith("}href"):
             element.set("href", value[:8] if value[0] == "#" else "".join(value.split()))
         elif name == "style":
-            # the same style has the same name in all charts of a page
+            # equal styles have equal names in all charts of a page
             text = _short_style(value)
             element.set("class", classes.setdefault(text, f"s{crc32(text.encode()):x}"))
         elif name not in ("id", "clip-path") and not value.startswith("rotate(-0 "):
@@ -279,8 +278,8 @@ def _shorten(element: ElementTree.Element, classes: dict[str, str]) -> None:
             element.set(name, _rounded(" ".join(value.split()), digits))
     kinds = {child.get("class") for child in element}
     shared = kinds.pop() if len(kinds) == 1 else None
-    alone = element.tag != f"{_SVG}g" or len(element) < 2
-    if shared and not alone and "class" not in element.attrib:
+    is_group = element.tag == f"{_SVG}g" and len(element) > 1
+    if shared and is_group and "class" not in element.attrib:
         element.set("class", shared)
         for child in element:
             del child.attrib["class"]

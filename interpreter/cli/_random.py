@@ -1,4 +1,4 @@
-"""Made-up inputs, to try a model without data."""
+"""Random inputs, to try a model without data."""
 
 from __future__ import annotations
 
@@ -14,77 +14,81 @@ from onnxwalk.interpreter.ir.model import TensorInfo
 from onnxwalk.interpreter.runtime.feeds import HasInputs
 
 
-def make_up(
+def random_feeds(
     session: HasInputs,
-    given: Mapping[str, Feed],
+    feeds: Mapping[str, Feed],
     shapes: Sequence[str],
     seed: int | None,
     *,
     dims: Mapping[str, int] | None = None,
     first: int = 1,
 ) -> dict[str, Feed]:
-    """A value for each input that isn't given. ``shapes`` are those of ``--shape``.
+    """Random values for the inputs without a feed; ``shapes`` are the texts of ``--shape``.
 
-    A symbolic dimension is 1, unless ``dims``, a given input or a shape says how large it is; an
-    open first dimension of which nothing is said is ``first``.
-    Floats are drawn from 0 to 1, integers from 0 to 9, strings are "0" to "9".
+    A symbolic dimension has the size that ``dims``, ``feeds`` or ``shapes`` imply, otherwise 1, or
+    ``first`` if it is the first one. Floats are drawn from 0 to 1, integers from 0 to 9, strings
+    are "0" to "9".
 
-    Raises InvalidInputError for what can't be made up.
+    Raises InvalidInputError for an input of unknown type or rank.
     """
-    wanted = [info for info in session.inputs if info.name not in given]
-    for info in wanted:
+    missing = [info for info in session.inputs if info.name not in feeds]
+    for info in missing:
         if declared_dtype(info) is None:
-            raise InvalidInputError(f"input {info} can't be made up: give it with --input")
-    sizes = _shapes(shapes, wanted)
+            raise InvalidInputError(f"no random values for input {info}; pass it with --input")
+    sizes = _parse_shapes(shapes, missing)
     symbols: dict[str, int] = dict(dims or {})
-    for feed in given.values():
+    for feed in feeds.values():
         declared = declared_shape(feed.info)
         if declared and isinstance(declared[0], str) and feed.rows.length is not None:
             symbols[declared[0]] = feed.rows.length
-    for info in wanted:
+    for info in missing:
         pairs = zip(declared_shape(info) or (), sizes.get(info.name, ()), strict=False)
         symbols.update({dim: size for dim, size in pairs if isinstance(dim, str)})
     rng = np.random.default_rng(seed)
-    feeds = {}
-    for info in wanted:
-        shape = sizes.get(info.name) or _shape(info, symbols, first)
-        feeds[info.name] = Feed(info, ArrayRows(_values(info, shape, rng)), "random numbers")
-    return feeds
+    added = {}
+    for info in missing:
+        shape = sizes.get(info.name) or _resolve_shape(info, symbols, first)
+        added[info.name] = Feed(info, ArrayRows(_draw(info, shape, rng)), "random numbers")
+    return added
 
 
-def _shapes(shapes: Sequence[str], wanted: Sequence[TensorInfo]) -> dict[str, tuple[int, ...]]:
-    """``--shape`` by input name: NAME=1,100, or 1,100 where one input is to be made up."""
-    infos = {info.name: info for info in wanted}
+def _parse_shapes(
+    shapes: Sequence[str], missing: Sequence[TensorInfo]
+) -> dict[str, tuple[int, ...]]:
+    """Shapes by input name, from NAME=1,100, or 1,100 if only one input is random."""
+    names = [info.name for info in missing]
     result: dict[str, tuple[int, ...]] = {}
     for text in shapes:
         name, equals, numbers = text.rpartition("=")
-        if not equals and len(wanted) == 1:
-            name = wanted[0].name
-        if name not in infos:
-            there = "; ".join(map(str, wanted)) or "none"
-            raise InvalidInputError(f"--shape {text}: no such input is made up; there are: {there}")
+        if not equals and len(names) == 1:
+            name = names[0]
+        if name not in names:
+            listed = "; ".join(map(str, missing)) or "none"
+            raise InvalidInputError(f"--shape {text}: no such random input; there are: {listed}")
         try:
             result[name] = tuple(int(n) for n in numbers.split(",") if n.strip())
         except ValueError:
             result[name] = (-1,)
         if min(result[name], default=0) < 0:
-            raise InvalidInputError(f"--shape {text}: give sizes, as in {name}=1,100")
+            raise InvalidInputError(f"--shape {text}: expected sizes, as in {name}=1,100")
     return result
 
 
-def _shape(info: TensorInfo, symbols: Mapping[str, int], first: int) -> tuple[int, ...]:
+def _resolve_shape(info: TensorInfo, symbols: Mapping[str, int], first: int) -> tuple[int, ...]:
     shape = declared_shape(info)
     if shape is None:
-        raise InvalidInputError(f"input {info}: give its shape, --shape {info.name}=1,100")
+        raise InvalidInputError(
+            f"input {info}: unknown shape; pass it, as in --shape {info.name}=1,100"
+        )
     sizes = []
     for axis, size in enumerate(shape):
-        otherwise = 1 if axis else first
-        known = symbols.get(size, otherwise) if isinstance(size, str) else size
-        sizes.append(otherwise if known is None else known)
+        default = 1 if axis else first
+        known = symbols.get(size, default) if isinstance(size, str) else size
+        sizes.append(default if known is None else known)
     return tuple(sizes)
 
 
-def _values(info: TensorInfo, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+def _draw(info: TensorInfo, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     dtype = declared_dtype(info)
     assert dtype is not None
     if dtype.kind == "O":

@@ -1,4 +1,4 @@
-"""What is told about a run: one plain dictionary, shown as text or as JSON."""
+"""The report of a run: a plain dictionary, printed as text or as JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from onnxwalk.interpreter.cli import _show
 from onnxwalk.interpreter.errors import InvalidInputError
 
-#: outputs with more elements are left out of JSON on stdout
+#: the values of larger outputs are omitted from JSON on stdout
 MOST_VALUES = 10_000
 _FIRST_VALUES = 6
 _TOP_SAMPLES = 10
@@ -22,26 +22,26 @@ _TOP_SAMPLES = 10
 def describe(name: str, value: Any) -> dict[str, Any]:
     """Name, dtype, shape, statistics and values of one output.
 
-    Statistics are of the finite values; ``nan`` and ``infinite`` count the others.
+    The statistics cover the finite values; ``nan`` and ``infinite`` count the others.
     """
     if not isinstance(value, np.ndarray):
         kind = "sequence" if isinstance(value, list) else "map" if isinstance(value, dict) else None
         return {"name": name, "type": kind, "values": value}
     array = _show.widened(value)
-    about: dict[str, Any] = {
+    report: dict[str, Any] = {
         "name": name,
         "dtype": _show.dtype_name(value.dtype),
         "shape": list(value.shape),
     }
     if array.dtype.kind in "biuf":
-        about |= _statistics(array)
+        report |= _statistics(array)
     if value.size > MOST_VALUES:
-        about["values"] = None
-        about["first"] = np.array(array.reshape(-1)[:_FIRST_VALUES])
-        about["note"] = f"{value.size:,} values are left out; --output FILE writes them"
+        report["values"] = None
+        report["first"] = np.array(array.reshape(-1)[:_FIRST_VALUES])
+        report["note"] = f"{value.size:,} values are omitted; --output FILE writes them"
     else:
-        about["values"] = np.array(array)  # a copy: the array may lie in a file to be renamed
-    return about
+        report["values"] = np.array(array)  # a copy: the array may map a file to be renamed
+    return report
 
 
 def _statistics(array: np.ndarray) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def _statistics(array: np.ndarray) -> dict[str, Any]:
 
 
 def read_labels(path: Path) -> list[str]:
-    """Class names: a JSON list of strings, or text with one on each line.
+    """Class names from a JSON list of strings or a text file with one per line.
 
     Raises InvalidInputError.
     """
@@ -76,55 +76,60 @@ def read_labels(path: Path) -> list[str]:
     except FileNotFoundError:
         raise InvalidInputError(f"{path}: no such file") from None
     except ValueError as error:
-        raise InvalidInputError(f"{path}: can't be read as labels: {error}") from error
+        raise InvalidInputError(f"{path}: invalid labels: {error}") from error
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-        raise InvalidInputError(f"{path}: labels are a JSON list of strings, or text, one a line")
+        raise InvalidInputError(
+            f"{path}: expected a JSON list of strings, or text with one label per line"
+        )
     return labels
 
 
-def top(
+def find_top(
     values: Mapping[str, Any], k: int, labels: Sequence[str] | None
 ) -> dict[str, list[list[dict[str, Any]]]]:
     """The ``k`` largest classes of each sample, for each output of shape (samples, classes).
 
-    Raises InvalidInputError when there is no such output, or ``labels`` are too many or too few.
+    Raises InvalidInputError if there is no such output, or none with as many classes as ``labels``.
     """
-    scores = {
-        name: _show.widened(value)
-        for name, value in values.items()
-        if isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype != object
-    }
+    scores = _find_scores(values)
     if labels is not None:
         scores = {n: _two_classes(s) if len(labels) == 2 else s for n, s in scores.items()}
         fitting = {n: s for n, s in scores.items() if s.shape[1] == len(labels)}
         if scores and not fitting:
             sizes = ", ".join(f"'{n}' has {s.shape[1]} classes" for n, s in scores.items())
-            raise InvalidInputError(f"--labels gives {len(labels)} names, but {sizes}")
+            raise InvalidInputError(f"--labels: the file has {len(labels)} names, but {sizes}")
         scores = fitting
     if not scores:
         shapes = ", ".join(f"'{n}' is {np.shape(v)}" for n, v in values.items())
-        raise InvalidInputError(f"--top needs an output of shape (samples, classes); {shapes}")
+        raise InvalidInputError(f"--top requires an output of shape (samples, classes); {shapes}")
     return {name: [_largest(row, k, labels) for row in rows] for name, rows in scores.items()}
 
 
-def top_of_named(
+def find_top_labeled(
     values: Mapping[str, Any], k: int, labels: Mapping[str, Sequence[str]]
 ) -> dict[str, list[list[dict[str, Any]]]]:
-    """As ``top``, of the outputs whose class names are known and fit what came out."""
+    """As ``find_top``, for the outputs that have class names of the right number."""
     best = {}
-    for name, names in labels.items():
-        value = values.get(name)
-        if isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype != object:
-            scores = _show.widened(value)
-            scores = _two_classes(scores) if len(names) == 2 else scores
-            if scores.shape[1] == len(names):
-                best[name] = [_largest(row, k, names) for row in scores]
+    for name, scores in _find_scores(values).items():
+        names = labels.get(name, ())
+        scores = _two_classes(scores) if len(names) == 2 else scores
+        if names and scores.shape[1] == len(names):
+            best[name] = [_largest(row, k, names) for row in scores]
     return best
 
 
+def _find_scores(values: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The outputs of shape (samples, classes)."""
+    return {
+        name: _show.widened(value)
+        for name, value in values.items()
+        if isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype != object
+    }
+
+
 def _two_classes(scores: np.ndarray) -> np.ndarray:
-    """(samples, 2) out of (samples, 1): a probability p is that of the second class, 1 - p that of
-    the first. What isn't a probability stays as it is."""
+    """Turn the probability p of the second class, (samples, 1), into 1 - p and p, (samples, 2).
+    Other scores are returned unchanged."""
     if (
         scores.shape[1] != 1
         or scores.dtype.kind != "f"
@@ -135,7 +140,7 @@ def _two_classes(scores: np.ndarray) -> np.ndarray:
 
 
 def _largest(row: np.ndarray, k: int, labels: Sequence[str] | None) -> list[dict[str, Any]]:
-    """Among equals the first class comes first; NaN comes last."""
+    """The ``k`` largest scores of one sample; equal ones in their order, NaN last."""
     wide = row.astype(np.float64 if row.dtype.kind in "f" else object)
     order = np.argsort(-wide, kind="stable")[:k]
     return [
@@ -148,7 +153,7 @@ def _largest(row: np.ndarray, k: int, labels: Sequence[str] | None) -> list[dict
 
 
 def show(report: Mapping[str, Any], sample_names: Sequence[str] | None) -> None:
-    """The report as text: inputs, outputs, the top classes, time."""
+    """Print the report as text: inputs, outputs, the top classes, time."""
     if report["inputs"]:
         _show.line("inputs", style="bold")
         rows = [
@@ -163,22 +168,23 @@ def show(report: Mapping[str, Any], sample_names: Sequence[str] | None) -> None:
         if output.get("nan") or output.get("infinite"):
             _show.line(
                 f"{output['name']}: {output['nan']:,} NaN and {output['infinite']:,} infinite "
-                "values, not counted in min, max and mean"
+                "values, not included in min, max and mean"
             )
         if "top" in output:
             _show_top(output, sample_names)
     _show.line()
-    pieces = f", {report['runs']} runs" if report["runs"] > 1 else ""
-    _show.line(f"{report['seconds']:.3g} s{pieces}")
+    runs = f", {report['runs']} runs" if report["runs"] > 1 else ""
+    _show.line(f"{report['seconds']:.3g} s{runs}")
     if report["output"]:
         _show.line(f"written to {report['output']}")
     if "dump" in report:
         values = _show.count(report["dump"]["values"], "value")
         _show.line(f"{values} written to {report['dump']['folder']}")
-        cut = [f"{name} ran {n:,} times" for name, n in report["dump"]["cut"].items()]
-        if cut:
-            more = f", and {len(cut) - 5} more" if len(cut) > 5 else ""
-            _show.line(f"not all iterations are (--iterations): {', '.join(cut[:5])}{more}")
+        omitted = [f"{name} ran {n:,} times" for name, n in report["dump"]["cut"].items()]
+        if omitted:
+            more = f", and {len(omitted) - 5} more" if len(omitted) > 5 else ""
+            listed = ", ".join(omitted[:5])
+            _show.line(f"some iterations were not written (--iterations): {listed}{more}")
 
 
 def _row(output: Mapping[str, Any]) -> tuple[str, ...]:
@@ -197,10 +203,10 @@ def _row(output: Mapping[str, Any]) -> tuple[str, ...]:
 def _show_top(output: Mapping[str, Any], sample_names: Sequence[str] | None) -> None:
     samples = output["top"]
     _show.heading(f"{output['name']}: the largest classes")
+    if sample_names is None or len(sample_names) != len(samples):
+        sample_names = [f"sample {i}" for i in range(len(samples))]
     rows = []
-    for i, classes in enumerate(samples[:_TOP_SAMPLES]):
-        named = sample_names is not None and len(sample_names) == len(samples)
-        sample = sample_names[i] if named and sample_names else f"sample {i}"
+    for sample, classes in zip(sample_names, samples[:_TOP_SAMPLES], strict=False):
         best = [f"{c.get('label', c['class'])}: {_number(c['value'])}" for c in classes]
         rows.append((sample, *best))
     width = max((len(row) for row in rows), default=1)

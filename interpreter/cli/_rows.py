@@ -1,8 +1,9 @@
-"""The values of one input, given out in pieces along the first axis so that a file larger than
-memory can be run: each kind of source reads a piece when it is asked for."""
+"""The rows of one input, read in pieces along the first axis, so that a file may be larger than
+memory."""
 
 from __future__ import annotations
 
+import contextlib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +15,11 @@ from onnxwalk.interpreter.errors import InvalidInputError
 
 
 class Rows(Protocol):
-    """What a run reads an input from."""
+    """The source of an input's values."""
 
-    #: along the first axis; ``None``: can't be split (no axis, or no array at all)
+    #: number of rows; ``None`` for scalars and sequences, which can't be split
     length: int | None
-    #: of each row, for people: the names of image files
+    #: a name for each row in the summary, as those of image files
     names: list[str] | None
 
     def pieces(self, size: int) -> Iterator[Any]:
@@ -27,7 +28,7 @@ class Rows(Protocol):
 
 
 class ArrayRows:
-    """An array, or a memory map, which is read only where a piece needs it."""
+    """The rows of an array or a memory map."""
 
     names: list[str] | None = None
 
@@ -45,7 +46,7 @@ class ArrayRows:
 
 
 class ListRows:
-    """A value that is no tensor: a sequence."""
+    """A sequence, which can't be split."""
 
     length: int | None = None
     names: list[str] | None = None
@@ -59,9 +60,9 @@ class ListRows:
 
 
 class MemberRows:
-    """An array in an .npz file, unpacked as its rows are asked for.
+    """An array in an .npz file, decompressed as its rows are read.
 
-    Raises InvalidInputError for what is no array of numbers or text.
+    Raises InvalidInputError for anything but an array of numbers or text.
     """
 
     names: list[str] | None = None
@@ -78,23 +79,21 @@ class MemberRows:
         return f"{self.path}, array {self.member.removesuffix('.npy')!r}"
 
     def pieces(self, size: int) -> Iterator[np.ndarray]:
-        """Arrays (≤ size, …). One in Fortran order has no row in one piece: it is read whole."""
-        try:
-            with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as file:
-                if self.length is None or self.length <= size or self.fortran:
-                    whole = np.lib.format.read_array(file, allow_pickle=False)
-                    yield from ArrayRows(whole).pieces(size)
-                    return
-                _header(file, self.where)
-                for start in range(0, self.length, size):
-                    shape = (min(size, self.length - start), *self.shape[1:])
-                    yield self._next(file, shape)
-        except InvalidInputError:
-            raise
-        except (ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise InvalidInputError(f"{self.where}: damaged: {error}") from error
+        """Arrays (≤ size, …). In Fortran order no row is contiguous: all are read at once."""
+        with (
+            _name_errors(f"{self.where}: damaged"),
+            zipfile.ZipFile(self.path) as archive,
+            archive.open(self.member) as file,
+        ):
+            if self.length is None or self.length <= size or self.fortran:
+                array = np.lib.format.read_array(file, allow_pickle=False)
+                yield from ArrayRows(array).pieces(size)
+                return
+            _header(file, self.where)
+            for start in range(0, self.length, size):
+                yield self._read(file, (min(size, self.length - start), *self.shape[1:]))
 
-    def _next(self, file: IO[bytes], shape: tuple[int, ...]) -> np.ndarray:
+    def _read(self, file: IO[bytes], shape: tuple[int, ...]) -> np.ndarray:
         piece = np.empty(shape, self.dtype)
         data = file.read(piece.nbytes)
         if len(data) < piece.nbytes:
@@ -105,43 +104,46 @@ class MemberRows:
 
 def open_npy(path: Path) -> np.ndarray:
     """A read-only memory map of an .npy file. Raises InvalidInputError."""
-    try:
+    with _name_errors(f"{path}: not an .npy file, or damaged"):
         with open(path, "rb") as file:
             shape, _, _ = _header(file, str(path))
-        if 0 in shape:  # nothing to map
+        if 0 in shape:  # an empty file can't be mapped
             return np.load(path, allow_pickle=False)
         return np.lib.format.open_memmap(path, mode="r")
-    except InvalidInputError:
-        raise
-    except (ValueError, EOFError) as error:
-        raise InvalidInputError(f"{path}: no .npy file, or a damaged one: {error}") from error
 
 
 def npz_members(path: Path) -> dict[str, MemberRows]:
     """The arrays of an .npz file by name. Raises InvalidInputError."""
-    try:
+    with _name_errors(f"{path}: not an .npz file, or damaged"):
         with zipfile.ZipFile(path) as archive:
             members = [name for name in archive.namelist() if name.endswith(".npy")]
         return {name.removesuffix(".npy"): MemberRows(path, name) for name in members}
+
+
+@contextlib.contextmanager
+def _name_errors(message: str) -> Iterator[None]:
+    """Turn the errors of a damaged file into InvalidInputError."""
+    try:
+        yield
     except InvalidInputError:
         raise
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InvalidInputError(f"{path}: no .npz file, or a damaged one: {error}") from error
+        raise InvalidInputError(f"{message}: {error}") from error
 
 
 def _header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, whether in Fortran order, and dtype. Raises ValueError; InvalidInputError for
-    arrays of Python objects."""
+    """Shape, Fortran order, and dtype. Raises ValueError, and InvalidInputError for arrays of
+    Python objects."""
     version = np.lib.format.read_magic(file)
     if version == (1, 0):
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
     elif version == (2, 0):
         shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
-    else:  # 3.0 is there for field names alone
-        raise ValueError(f"version {version[0]}.{version[1]} of the format holds no plain array")
+    else:  # 3.0 is for structured arrays only
+        raise ValueError(f"version {version[0]}.{version[1]} of the format isn't supported")
     if dtype.hasobject:
         raise InvalidInputError(
-            f"{where}: Python objects (a pickle), which could run any program as they are read; "
-            "save numbers, or text as numpy.array(…, dtype=str)"
+            f"{where}: an array of Python objects (a pickle), which is unsafe to load; save "
+            "numbers, or text as numpy.array(…, dtype=str)"
         )
     return shape, fortran, dtype

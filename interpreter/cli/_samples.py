@@ -1,4 +1,4 @@
-"""The samples that two sides are compared on: made up, out of files, and edge cases."""
+"""The samples for a comparison: random, from files, and edge cases."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.interpreter.cli._convert import declared_dtype
-from onnxwalk.interpreter.cli._feeds import sizes, whole
+from onnxwalk.interpreter.cli._feeds import parse_sizes
 from onnxwalk.interpreter.cli._files import Feed, read_inputs
-from onnxwalk.interpreter.cli._random import make_up
+from onnxwalk.interpreter.cli._random import random_feeds
 from onnxwalk.interpreter.cli._rows import ArrayRows
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.runtime.feeds import HasInputs
 
-#: what the edge cases make of numbers from 0 to 1
+#: edge cases, as functions of random numbers from 0 to 1
 EDGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "zeros": np.zeros_like,
     "ones": np.ones_like,
@@ -25,40 +25,42 @@ EDGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "tiny": lambda x: x * x.dtype.type(1e-6),
     "large": lambda x: x * x.dtype.type(1e3),
 }
-#: those of which whole numbers, which may be indices, are one too
-_WHOLE = ("zeros", "ones")
+#: those that apply to integers, which may be indices
+_INTEGER_EDGES = ("zeros", "ones")
 
 
-def samples(session: HasInputs, args: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Samples with what they are called: the rows of ``--input``, ``--batch`` at a time; where it
-    doesn't give all inputs, ``--samples`` times made-up numbers, and with ``--edge`` edge cases.
+def generate_samples(
+    session: HasInputs, args: argparse.Namespace
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Labels and feeds: the rows of ``--input``, ``--batch`` at a time; if some inputs are missing
+    there, with random values for them, ``--samples`` times, and with ``--edge`` edge cases.
 
     Raises InvalidInputError.
     """
     read = read_inputs(session, args.input, None)
     missing = [info for info in session.inputs if info.name not in read]
-    pieces = list(_pieces(read, args.batch)) if not missing else _pieces(read, args.batch)
-    for label, given in pieces:
-        values = {name: whole(feed) for name, feed in given.items()}
+    for label, feeds in _split_rows(read, args.batch):
+        values = {name: feed.read() for name, feed in feeds.items()}
         if not missing:
             yield label or "no inputs", values
             continue
         length = max((len(v) for v in values.values() if np.ndim(v)), default=args.batch)
-        dims, first = sizes(session, args, length if not read or args.batch else None)
+        suffix = f" with {label}" if label else ""
+        dims, first = parse_sizes(session, args, length if not read or args.batch else None)
         for number in range(args.samples):
             seed = args.seed + number
-            made = make_up(session, given, args.shape, seed, dims=dims, first=first)
-            named = f"random {seed}" + (f" with {label}" if label else "")
-            yield named, values | {name: whole(feed) for name, feed in made.items()}
+            added = random_feeds(session, feeds, args.shape, seed, dims=dims, first=first)
+            numbers = {name: feed.read() for name, feed in added.items()}
+            yield f"random {seed}{suffix}", values | numbers
         if args.edge:
-            made = make_up(session, given, args.shape, args.seed, dims=dims, first=first)
-            numbers = {name: whole(feed) for name, feed in made.items()}
-            for edge, case in _edges(session, numbers):
-                yield edge + (f" with {label}" if label else ""), values | case
+            added = random_feeds(session, feeds, args.shape, args.seed, dims=dims, first=first)
+            numbers = {name: feed.read() for name, feed in added.items()}
+            for edge, case in _apply_edges(session, numbers):
+                yield edge + suffix, values | case
 
 
-def _pieces(read: dict[str, Feed], batch: int | None) -> Iterator[tuple[str, dict[str, Feed]]]:
-    """The given inputs, so many rows at a time; once nothing if there are none."""
+def _split_rows(read: dict[str, Feed], batch: int | None) -> Iterator[tuple[str, dict[str, Feed]]]:
+    """Feeds of ``batch`` rows at a time; one without any feeds if nothing was read."""
     if not read:
         yield "", {}
         return
@@ -66,7 +68,7 @@ def _pieces(read: dict[str, Feed], batch: int | None) -> Iterator[tuple[str, dic
     lengths = {name: feed.rows.length for name, feed in read.items()}
     if batch and len(set(lengths.values())) > 1:
         listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        raise InvalidInputError(f"--batch {batch}: the inputs have other numbers of rows: {listed}")
+        raise InvalidInputError(f"--batch {batch}: inputs have different numbers of rows: {listed}")
     rows = [feed.rows.pieces(batch or sys.maxsize) for feed in read.values()]
     start = 0
     for parts in zip(*rows, strict=True):
@@ -84,7 +86,7 @@ def _pieces(read: dict[str, Feed], batch: int | None) -> Iterator[tuple[str, dic
         )
 
 
-def _edges(
+def _apply_edges(
     session: HasInputs, numbers: dict[str, np.ndarray]
 ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     infos = {info.name: info for info in session.inputs}
@@ -93,7 +95,7 @@ def _edges(
         changed = [
             name
             for name, value in numbers.items()
-            if name in floats or (edge in _WHOLE and value.dtype.kind in "biu")
+            if name in floats or (edge in _INTEGER_EDGES and value.dtype.kind in "biu")
         ]
         if changed:
             yield edge, numbers | {name: change(numbers[name]) for name in changed}

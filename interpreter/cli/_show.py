@@ -1,7 +1,7 @@
-"""What all commands print with: tables for people, JSON for programs.
+"""Printing of all commands: tables for people, JSON for programs.
 
-In a terminal tables are fitted to its width and headings are bold; NO_COLOR turns that off. In a
-pipe or a file there are no escape codes, and lines are as long as they need to be.
+In a terminal, tables fit its width and headings are bold; NO_COLOR turns the latter off. In a pipe
+or a file there are no escape codes, and lines are never wrapped.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _UNLIMITED = 1_000_000  # columns; more than any line has
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Leave it to ``main``; rich would end the process here, with status 1."""
+        """Let ``main`` handle it; rich would end the process with status 1."""
         raise BrokenPipeError
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A rich Console that takes text as it is: no markup, emoji codes or guessed highlights."""
+    """A rich Console that prints text unchanged: no markup, emoji codes or highlighting."""
     stream = sys.stderr if stderr else sys.stdout
     plain = bool(os.environ.get("NO_COLOR"))
     return _Console(
@@ -42,12 +42,12 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def printable(text: str) -> str:
-    """The text with control characters escaped: names come out of files that anyone may write."""
+    """The text with control characters escaped, because names come from untrusted files."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def line(text: str = "", style: str = "") -> None:
-    """Print one line, never cut or wrapped."""
+    """Print one line, never truncated or wrapped."""
     _write(Text(printable(text), style=style), soft_wrap=True)
 
 
@@ -64,9 +64,9 @@ def table(
     right: Iterable[str] = (),
     indent: int = 0,
 ) -> None:
-    """Print rows in aligned columns under their names; ``right``: the columns of numbers.
+    """Print rows in aligned columns; ``right``: the names of those aligned to the right.
 
-    Without a name for any column there is no header.
+    If all names are empty there is no header.
     """
     numbers = set(right)
     grid = Table(
@@ -84,7 +84,7 @@ def table(
 
 
 def _write(content: Any, indent: int = 0, *, soft_wrap: bool = False) -> None:
-    """Rendered by rich, written without the spaces that it fills lines up with."""
+    """Print what rich renders, without the spaces at the ends of lines."""
     out = console()
     out.width -= indent
     with out.capture() as captured:
@@ -100,7 +100,7 @@ def count(number: int, noun: str) -> str:
 
 
 def size(number: float) -> str:
-    """A number of bytes as people read it: "12.3 MB" is 12.3 million bytes."""
+    """A number of bytes in decimal units: "12.3 MB" is 12.3 million bytes."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if number < 1000:
             return f"{number:,.0f} {unit}" if unit == "bytes" else f"{number:.1f} {unit}"
@@ -108,39 +108,69 @@ def size(number: float) -> str:
     return f"{number:,.1f} TB"
 
 
+def duration(seconds: float | None) -> str:
+    """Seconds in a fitting unit: "1.23 ms"."""
+    if seconds is None:
+        return "–"
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}" if seconds < 1000 * size else f"{seconds:.0f} s"
+    return f"{seconds * 1e6:.3g} µs"
+
+
+def error_size(number: float) -> str:
+    """A relative or absolute error: "1.2e-05"."""
+    return "–" if math.isinf(number) else "0" if number == 0 else f"{number:.1e}"
+
+
+def shortened(text: str, longest: int = 200) -> str:
+    """The text with its end replaced by "…" if it is too long for a table."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def qualified_name(domain: str, name: str) -> str:
+    """The name of an operator or a function, with its domain unless that is ai.onnx."""
+    return f"{domain}.{name}" if domain else name
+
+
 def print_json(value: Any) -> None:
-    """Print one JSON document on one line; see ``jsonable``."""
-    print(json.dumps(jsonable(value), allow_nan=False))
+    """Print one JSON document on one line; see ``to_jsonable``."""
+    print(json.dumps(to_jsonable(value), allow_nan=False))
 
 
-def jsonable(value: Any) -> Any:
-    """The value out of what JSON has: arrays as nested lists, and NaN and the infinities, which
-    JSON has not, as the strings "NaN", "Infinity" and "-Infinity"; complex numbers as [re, im]."""
+def to_jsonable(value: Any) -> Any:
+    """The value in the types of JSON: arrays as nested lists, complex numbers as [re, im], and NaN
+    and infinities, which JSON lacks, as the strings "NaN", "Infinity" and "-Infinity"."""
     if isinstance(value, dict):
-        return {str(key): jsonable(item) for key, item in value.items()}
+        return {str(key): to_jsonable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [jsonable(item) for item in value]
+        return [to_jsonable(item) for item in value]
     if isinstance(value, np.ndarray):
         array = widened(value)
-        return array.tolist() if array.dtype.kind in "biuOU" else jsonable(array.tolist())
+        return array.tolist() if array.dtype.kind in "biuOU" else to_jsonable(array.tolist())
     if isinstance(value, np.generic):
-        return jsonable(np.asarray(value))
+        return to_jsonable(np.asarray(value))
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, complex):
-        return [jsonable(value.real), jsonable(value.imag)]
+        return [to_jsonable(value.real), to_jsonable(value.imag)]
     if isinstance(value, (str, int, float)) or value is None:
         return value
     return str(value)
 
 
 def widened(array: np.ndarray) -> np.ndarray:
-    """What only ml_dtypes has a type for, in the NumPy type that holds every value of it."""
+    """An array of an ml_dtypes type in a NumPy type that holds all its values."""
     if array.dtype.kind in "biufcOUST":
         return array
     return array.astype(np.int8 if "int" in array.dtype.name else np.float32)
 
 
+def storable(array: np.ndarray) -> np.ndarray:
+    """The array in a type that .npy and .npz files can hold without pickle."""
+    return array.astype(str) if array.dtype == object else widened(array)
+
+
 def dtype_name(dtype: np.dtype) -> str:
-    """NumPy's name for it, but "string" for what holds text."""
+    """NumPy's name of a dtype, but "string" for all types of text."""
     return "string" if dtype.kind in "OUST" else dtype.name

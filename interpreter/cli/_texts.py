@@ -1,4 +1,4 @@
-"""``--text`` and ``--text-file``: texts become the ids that a model takes."""
+"""``--text`` and ``--text-file``: convert texts to the ids that a model expects."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.interpreter.cli._convert import declared_dtype
-from onnxwalk.interpreter.cli._files import Feed
+from onnxwalk.interpreter.cli._files import Feed, split_name
+from onnxwalk.interpreter.cli._show import count
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.text import TextRows, Tokenizer, tokenizers
@@ -19,12 +20,12 @@ from onnxwalk.interpreter.text import TextRows, Tokenizer, tokenizers
 def read_texts(
     session: Session, texts: Sequence[str], files: Sequence[str], column: str | None
 ) -> dict[str, Feed]:
-    """The inputs that texts are given for, by name.
+    """The feeds of texts by input name.
 
-    Each of ``texts`` is [NAME=]TEXT, each of ``files`` [NAME=]FILE; without a NAME they are for the
-    one input that the file has a vocabulary for. First come the texts, then those of the files.
+    Each of ``texts`` is [NAME=]TEXT, each of ``files`` [NAME=]FILE; NAME can be left out if the
+    model has a vocabulary for one input only. The texts come first, then those of the files.
 
-    Raises InvalidInputError, and InvalidModelError for a vocabulary that can't be used.
+    Raises InvalidInputError, and InvalidModelError for an invalid vocabulary.
     """
     if not texts and not files:
         return {}
@@ -32,89 +33,87 @@ def read_texts(
     infos = {info.name: info for info in session.inputs if info.name in known}
     if not infos:
         raise InvalidInputError(
-            "the file has no vocabulary, so it takes no text: export the model with --text"
+            "the model file has no vocabulary for texts; export the model with --text"
         )
-    found: dict[str, list[str]] = {}
+    lines: dict[str, list[str]] = {}
     origins: dict[str, list[str]] = {}
-    for given in texts:
-        name, text = _split(given, infos, "--text")
-        found.setdefault(name, []).append(text)
+    for argument in texts:
+        name, text = _parse(argument, infos, "--text")
+        lines.setdefault(name, []).append(text)
         origins[name] = ["--text"]
-    for given in files:
-        name, path = _split(given, infos, "--text-file")
-        found.setdefault(name, []).extend(_read(Path(path), column))
+    for argument in files:
+        name, path = _parse(argument, infos, "--text-file")
+        lines.setdefault(name, []).extend(_read_lines(Path(path), column))
         origins.setdefault(name, []).append(path)
     feeds = {}
-    for name, lines in found.items():
-        dtype = declared_dtype(infos[name]) or np.dtype(np.int64)
-        rows = TextRows(lines, known[name], dtype)
-        feeds[name] = Feed(infos[name], rows, ", ".join(origins[name]))
-        feeds[name].notes.append(_note(lines, known[name]))
+    for name, info in infos.items():
+        if name in lines:
+            rows = TextRows(lines[name], known[name], declared_dtype(info) or np.dtype(np.int64))
+            notes = [_summarize(lines[name], known[name])]
+            feeds[name] = Feed(info, rows, ", ".join(origins[name]), notes)
     return feeds
 
 
-def _split(given: str, infos: Mapping[str, object], option: str) -> tuple[str, str]:
-    """NAME=REST apart; a text may have "=" in it, so only the names of inputs count."""
-    for name in sorted(infos, key=len, reverse=True):
-        if given.startswith(f"{name}="):
-            return name, given[len(name) + 1 :]
-    if len(infos) > 1:
+def _parse(argument: str, infos: Mapping[str, object], option: str) -> tuple[str, str]:
+    name, text = split_name(argument, infos)
+    if name is None and len(infos) > 1:
         raise InvalidInputError(
-            f"{option} for which input? Give {option} NAME=…; text goes to {', '.join(infos)}"
+            f"{option}: several inputs accept text; pass {option} NAME=…, where NAME is one of "
+            f"{', '.join(infos)}"
         )
-    return next(iter(infos)), given
+    return name or next(iter(infos)), text
 
 
-def _read(path: Path, column: str | None) -> list[str]:
-    """The texts of a file: of one column of a .csv file, or its lines. Raises InvalidInputError."""
+def _read_lines(path: Path, column: str | None) -> list[str]:
+    """The texts of a file: one column of a .csv file, or the lines. Raises InvalidInputError."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             if path.suffix.lower() == ".csv":
-                texts = _column(path, csv.reader(file), column)
+                texts = _read_column(path, csv.reader(file), column)
             elif column is not None:
-                raise InvalidInputError(f"{path}: --column is of use for .csv files only")
-            else:  # not splitlines: a text may have a form feed or U+2028 in it
+                raise InvalidInputError(f"{path}: --column is for .csv files only")
+            else:  # not splitlines: a text may contain a form feed or U+2028
                 lines = file.read().replace("\r\n", "\n").split("\n")
                 texts = lines[:-1] if lines[-1] == "" else lines
     except UnicodeDecodeError as error:
-        raise InvalidInputError(f"{path}: no text in UTF-8: {error}") from error
+        raise InvalidInputError(f"{path}: not a text file in UTF-8: {error}") from error
     except csv.Error as error:
-        raise InvalidInputError(f"{path}: no CSV file: {error}") from error
+        raise InvalidInputError(f"{path}: not a CSV file: {error}") from error
     if not texts:
-        raise InvalidInputError(f"{path}: no texts in it")
+        raise InvalidInputError(f"{path}: the file contains no texts")
     return texts
 
 
-def _column(path: Path, rows: Any, name: str | None) -> list[str]:
-    csv.field_size_limit(2**31 - 1)  # one text may be a whole book
+def _read_column(path: Path, rows: Any, name: str | None) -> list[str]:
+    csv.field_size_limit(2**31 - 1)  # a text may be as long as a book
     header: list[str] = next(rows, [])
-    wanted = "text" if name is None else name
-    if wanted in header:
-        place = header.index(wanted)
+    title = "text" if name is None else name
+    if title in header:
+        index = header.index(title)
     elif name is None and len(header) == 1:
-        place = 0
+        index = 0
     else:
         listed = ", ".join(header) or "none"
-        raise InvalidInputError(f"{path}: no column {wanted!r}; give --column, one of: {listed}")
+        raise InvalidInputError(f"{path}: no column {title!r}; pass --column, one of: {listed}")
     texts = []
     for row in rows:
         if not row:
             continue
         if len(row) != len(header):
             raise InvalidInputError(
-                f"{path}, line {rows.line_num}: {len(row)} columns, there were {len(header)}"
+                f"{path}, line {rows.line_num}: expected {len(header)} columns, got {len(row)}"
             )
-        texts.append(row[place])
+        texts.append(row[index])
     return texts
 
 
-def _note(texts: Sequence[str], tokenizer: Tokenizer) -> str:
-    """How much of the text the vocabulary knows, and whether any was cut off."""
-    total = unknown = cut = 0
+def _summarize(texts: Sequence[str], tokenizer: Tokenizer) -> str:
+    """How many words are unknown to the vocabulary, and how many texts were truncated."""
+    total = unknown = truncated = 0
     for text in texts:
         ids = tokenizer.ids(text)
         total += len(ids)
         unknown += ids.count(1)
-        cut += len(tokenizer.tokens(text)) > len(ids)
-    words = f"{len(texts):,} text{'s'[: len(texts) != 1]}, {unknown:,} of {total:,} words unknown"
-    return words + (f", {cut:,} cut to {tokenizer.length}" if cut else "")
+        truncated += len(tokenizer.tokens(text)) > len(ids)
+    summary = f"{count(len(texts), 'text')}, {unknown:,} of {total:,} words unknown"
+    return summary + (f", {truncated:,} truncated to {tokenizer.length}" if truncated else "")

@@ -1,4 +1,4 @@
-"""``onnxwalk bench``: how fast a model runs here, and in other engines."""
+"""``onnxwalk bench``: measure a model in onnxwalk and in other engines."""
 
 from __future__ import annotations
 
@@ -14,110 +14,114 @@ from typing import Any
 
 import onnxwalk
 from onnxwalk.interpreter.cli import _plot, _show
-from onnxwalk.interpreter.cli._engines import OTHERS, OURS, keras_beside
-from onnxwalk.interpreter.cli._feeds import add_arguments, made
+from onnxwalk.interpreter.cli._arguments import add_command, positive_number
+from onnxwalk.interpreter.cli._engines import OTHERS, OURS, find_keras_file
+from onnxwalk.interpreter.cli._feeds import add_inputs, build_feeds
 from onnxwalk.interpreter.cli._measure import Job, measure
-from onnxwalk.interpreter.cli._show import printable
+from onnxwalk.interpreter.cli._show import duration, printable
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.session import load
 
 _DESCRIPTION = """\
-Measure models: time, load time and memory, and whether other engines give the same.
+Measure the time, load time and memory of models, and compare the outputs of other engines.
 
-With one thread the engines run in turn (A B A B …); with several each runs for itself, after a
-pause, because the threads of some go on spinning after a run. Load, first run and memory are
-measured in a process per engine; process is from a new process to its first outputs. The ratio is
-onnxwalk's best time over the other's best: below 1 onnxwalk is faster. Memory is the peak of the
-runs beyond the weights in the file (below 0: not all of them were needed); Linux alone tells.
+With one thread the engines take turns (A B A B …); with several each runs on its own after a
+pause, because the threads of some keep spinning after a run. Load, first run and memory are
+measured in one process per engine; process is the time from the start of a new process to its first
+outputs. The ratio is onnxwalk's best time divided by the other's; below 1 onnxwalk is faster.
+Memory is the peak of the runs minus the weights in the file (negative if not all of them were
+read), on Linux only.
 
-Inputs that aren't given are made up, as `run --random` does.
+Inputs without --input get random values, as with `run --random`.
 """
 
 
 def add_parser(commands: Any) -> None:
     """Add ``bench`` to the commands."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "bench",
-        help="measure a model, also against other engines",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = add_command(
+        commands, "bench", run, "measure a model, and compare it with other engines", _DESCRIPTION
     )
-    parser.set_defaults(run=run)
     parser.add_argument("models", metavar="MODEL", nargs="+", help="an .onnx file")
     parser.add_argument(
         "--against",
-        type=_engines,
+        type=_parse_engines,
         default=["onnxruntime"],
         metavar="ENGINE,…",
-        help=f"of {', '.join(OTHERS)}, or none (default: onnxruntime)",
+        help=f"{', '.join(OTHERS)}, or none (default: onnxruntime)",
     )
     parser.add_argument(
-        "--threads", type=numbers, default=[1], metavar="N,…", help="of each engine (default: 1)"
+        "--threads",
+        type=parse_integers,
+        default=[1],
+        metavar="N,…",
+        help="threads of each engine (default: 1)",
     )
     parser.add_argument(
         "--batch",
-        type=numbers,
+        type=parse_integers,
         default=[None],
         metavar="N,…",
         help="size of the dimension named batch or N, or of the first one of each input",
     )
-    add_arguments(parser)
+    add_inputs(parser)
     parser.add_argument(
-        "--keras", metavar="FILE", help="the .keras file of MODEL (default: the one beside it)"
+        "--keras", metavar="FILE", help="the .keras file of MODEL (default: the one next to it)"
     )
     parser.add_argument(
         "--seconds",
-        type=_positive,
+        type=positive_number,
         default=2.0,
         metavar="S",
-        help="of each engine's runs (default: 2); one that takes longer runs once",
+        help="total time of each engine's runs (default: 2); one that needs longer runs once",
     )
     parser.add_argument(
         "--tolerance",
-        type=_positive,
+        type=positive_number,
         default=1e-4,
         metavar="T",
-        help="difference of outputs, relative to the largest, that is agreement (default: 1e-4)",
+        help="allowed difference of outputs, relative to the largest value (default: 1e-4)",
     )
     parser.add_argument(
-        "--times-only", action="store_true", help="no load, memory and new processes: faster"
+        "--times-only", action="store_true", help="don't measure load, memory and new processes"
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the ratios: .svg .png .pdf")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry out the command: 1 if an engine failed or disagreed. Raises OnnxWalkError."""
+    """Run the command: 1 if an engine failed or disagreed. Raises OnnxWalkError."""
     if args.plot:
         _plot.check(args.plot)
     if args.keras and len(args.models) > 1:
-        raise InvalidInputError("--keras is the file of one model, and there are several")
+        raise InvalidInputError("--keras can be used with one MODEL only")
     if args.batch != [None] and args.input:
-        raise InvalidInputError("--batch is of inputs that are made up, and --input gives values")
+        raise InvalidInputError(
+            "--batch sets the size of random inputs; it can't be combined with --input"
+        )
     for model in args.models if "keras" in args.against and not args.keras else ():
-        if not keras_beside(model):
-            raise InvalidInputError(f"no .keras file beside {model}; give --keras FILE")
-    results, wrong = [], []
+        if not find_keras_file(model):
+            raise InvalidInputError(f"no .keras file next to {model}; pass --keras FILE")
+    results, problems = [], []
     for model in args.models:
         for batch in args.batch:
-            feeds = made(load(model, optimize=False), args, batch)
+            feeds = build_feeds(load(model, optimize=False), args, batch)
             for threads in args.threads:
-                result = _result(model, batch, threads, feeds, args)
+                result = _measure(model, batch, threads, feeds, args)
                 results.append(result)
-                wrong += _wrong(result)
+                problems += _list_problems(result)
                 if not args.json:
                     show(result)
     if args.json:
         versions = installed_versions(args.against)
-        _show.print_json({"machine": machine(), "versions": versions, "results": results})
+        _show.print_json({"machine": describe_machine(), "versions": versions, "results": results})
     if args.plot:
         _draw(args.plot, results, args.against)
-    for text in wrong:
+    for text in problems:
         print(f"onnxwalk: {printable(text)}", file=sys.stderr)
-    return int(bool(wrong))
+    return int(bool(problems))
 
 
-def _result(
+def _measure(
     model: str, batch: int | None, threads: int, feeds: dict[str, Any], args: argparse.Namespace
 ) -> dict[str, Any]:
     job = Job(
@@ -127,7 +131,7 @@ def _result(
         threads=threads,
         seconds=args.seconds,
         tolerance=args.tolerance,
-        keras_file=args.keras or keras_beside(model),
+        keras_file=args.keras or find_keras_file(model),
         startup=not args.times_only,
         processes=0 if args.times_only else 3,
     )
@@ -146,15 +150,15 @@ def _result(
     }
 
 
-def _wrong(result: Mapping[str, Any]) -> list[str]:
+def _list_problems(result: Mapping[str, Any]) -> list[str]:
     texts = []
-    for name, found in result["engines"].items():
-        if "error" in found:
-            texts.append(f"{result['model']}: {name} can't run it: {found['error']}")
-        elif not found.get("agrees", True):
+    for name, measured in result["engines"].items():
+        if "error" in measured:
+            texts.append(f"{result['model']}: {name} can't run the model: {measured['error']}")
+        elif not measured.get("agrees", True):
             texts.append(
                 f"{result['model']}: the outputs differ from those of {name} by "
-                f"{found['difference']:.1e} of the largest value"
+                f"{measured['difference']:.1e} of the largest value"
             )
     return texts
 
@@ -169,22 +173,22 @@ def show(result: Mapping[str, Any]) -> None:
     _show.heading(f"{result['model']}, {threads}: {shapes or 'no inputs'}")
     columns = ("", "best", "median", "runs", "ratio", "load", "first run", "process", "memory")
     rows = []
-    for name, found in result["engines"].items():
-        if "error" in found:
+    for name, measured in result["engines"].items():
+        if "error" in measured:
             rows.append((name, *["–"] * (len(columns) - 1), "failed"))
             continue
-        ratio = f"{found['ratio']:.3g} ×" if "ratio" in found else ""
-        agrees = "" if name == OURS else "the same" if found["agrees"] else "DIFFERENT"
+        ratio = f"{measured['ratio']:.3g} ×" if "ratio" in measured else ""
+        agrees = "" if name == OURS else "equal" if measured["agrees"] else "DIFFERENT"
         if agrees:
-            agrees += f" ({found['difference']:.0e})"
-        times = (duration(found.get(what)) for what in ("load", "first", "process"))
-        memory = found.get("memory")
+            agrees += f" ({measured['difference']:.0e})"
+        times = (duration(measured.get(what)) for what in ("load", "first", "process"))
+        memory = measured.get("memory")
         rows.append(
             (
                 name,
-                duration(found["best"]),
-                duration(found["median"]),
-                str(found["runs"]),
+                duration(measured["best"]),
+                duration(measured["median"]),
+                str(measured["runs"]),
                 ratio,
                 *times,
                 "–" if memory is None else ("−" if memory < 0 else "") + _show.size(abs(memory)),
@@ -192,16 +196,6 @@ def show(result: Mapping[str, Any]) -> None:
             )
         )
     _show.table((*columns, "outputs"), rows, right=columns[1:])
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds as people read them: "1.23 ms"."""
-    if seconds is None:
-        return "–"
-    for unit, size in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}" if seconds < 1000 * size else f"{seconds:.0f} s"
-    return f"{seconds * 1e6:.3g} µs"
 
 
 def _draw(path: Path, results: list[dict[str, Any]], others: list[str]) -> None:
@@ -213,8 +207,8 @@ def _draw(path: Path, results: list[dict[str, Any]], others: list[str]) -> None:
     _plot.draw(path, f"onnxwalk {onnxwalk.__version__}", labels, series)
 
 
-def machine() -> dict[str, Any]:
-    """What was measured on."""
+def describe_machine() -> dict[str, Any]:
+    """Processor, cores and operating system of this machine."""
     name = platform.processor()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -225,40 +219,34 @@ def machine() -> dict[str, Any]:
 
 
 def installed_versions(others: list[str]) -> dict[str, str]:
-    """Of all that was measured."""
+    """The versions of onnxwalk, Python, and the packages of the other engines."""
     packages = {
         "onnxruntime": ["onnxruntime"],
         "reference": ["onnx"],
         "keras": ["keras", "tensorflow", "jax", "torch"],
     }
-    found = {"onnxwalk": onnxwalk.__version__, "python": platform.python_version()}
+    versions = {"onnxwalk": onnxwalk.__version__, "python": platform.python_version()}
     for name in ("numpy", *(package for other in others for package in packages[other])):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
-def _engines(text: str) -> list[str]:
+def _parse_engines(text: str) -> list[str]:
     names = [] if text == "none" else text.split(",")
     for name in names:
         if name not in OTHERS:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(OTHERS)}, none")
+            raise argparse.ArgumentTypeError(
+                f"unknown engine {name!r}; known: {', '.join(OTHERS)}, none"
+            )
     return list(dict.fromkeys(names))
 
 
-def numbers(text: str) -> list[int]:
-    """Whole numbers from 1 on, with commas between them, for argparse."""
+def parse_integers(text: str) -> list[int]:
+    """The type of an argument that is positive integers, separated by commas."""
     parts = text.split(",")
     if not all(part.isdecimal() and int(part) for part in parts):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers from 1 on")
+        raise argparse.ArgumentTypeError(
+            f"expected integers from 1 on, separated by commas, got {text!r}"
+        )
     return [int(part) for part in parts]
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
-    return value

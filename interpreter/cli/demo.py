@@ -1,4 +1,4 @@
-"""``onnxwalk demo``: three small models that ship with the package, on samples they never saw."""
+"""``onnxwalk demo``: run three small models of the package on test samples."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ import numpy as np
 
 import onnxwalk
 from onnxwalk.interpreter.cli import _show
+from onnxwalk.interpreter.cli._arguments import add_command
+
+_DESCRIPTION = """\
+Run a CNN, a SimpleRNN and an LSTM, trained in Keras and exported to ONNX, on samples that they
+weren't trained on. The core install is enough.
+"""
 
 _FOLDER = Path(__file__).parent / "_demo"
 _SHADES = " .:-=+*#%@"
@@ -34,19 +40,14 @@ _TASKS = (
 
 def add_parser(commands: Any) -> None:
     """Add ``demo`` to the commands."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "demo",
-        help="run three small models that ship with the package",
-        description="Run a CNN, a SimpleRNN and an LSTM, trained in Keras and exported to ONNX, "
-        "on samples that none of them has seen. Needs nothing but the core install.",
-    )
-    parser.set_defaults(run=run)
-    parser.add_argument("--samples", type=int, default=6, metavar="N", help="how many to show each")
+    parser = add_command(commands, "demo", run, "run three small models", _DESCRIPTION)
+    text = "samples to show of each model (default: 6)"
+    parser.add_argument("--samples", type=int, default=6, metavar="N", help=text)
     parser.add_argument("--json", action="store_true", help="print one JSON list")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry out the command."""
+    """Run the command."""
     samples = np.load(_FOLDER / "samples.npz", allow_pickle=False)
     reports = []
     for task in _TASKS:
@@ -54,22 +55,22 @@ def run(args: argparse.Namespace) -> int:
         session = onnxwalk.load(_FOLDER / task.file)
         x = samples[f"{task.data}_x"].astype(session.inputs[0].dtype)
         truth = samples[f"{task.data}_y"].astype(int)
-        probabilities, seconds = _timed(session, x)
-        found = probabilities.argmax(axis=1)
+        probabilities, seconds = _time_runs(session, x)
+        predicted = probabilities.argmax(axis=1)
         report = {
             "model": task.file,
             "title": task.title,
             "samples": len(x),
-            "accuracy": float((found == truth).mean()),
-            "macro_f1": macro_f1(truth, found, len(classes)),
+            "accuracy": float((predicted == truth).mean()),
+            "macro_f1": macro_f1(truth, predicted, len(classes)),
             "seconds": seconds,
-            "predictions": classes[found].tolist(),
+            "predictions": classes[predicted].tolist(),
             "labels": classes[truth].tolist(),
         }
         reports.append(report)
         if not args.json:
-            _heading(task, session, report)
-            shown = _telling(truth, found, args.samples)
+            _show_heading(task, session)
+            shown = _choose_samples(truth, predicted, args.samples)
             if task.data == "digits":
                 _show_digits(x[shown, ..., 0], classes, probabilities[shown], truth[shown])
             else:
@@ -77,20 +78,19 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         _show.print_json(reports)
     else:
-        _summary(reports)
+        _show_summary(reports)
     return 0
 
 
-def macro_f1(truth: np.ndarray, found: np.ndarray, classes: int) -> float:
-    """The mean over the classes of F1 = 2·TP / (2·TP + FP + FN); a class never seen counts 0."""
+def macro_f1(truth: np.ndarray, predicted: np.ndarray, classes: int) -> float:
+    """The mean over the classes of F1 = 2·TP / (2·TP + FP + FN); 0 for a class without samples."""
     confusion = np.zeros((classes, classes), np.int64)
-    np.add.at(confusion, (truth, found), 1)
-    hits = confusion.diagonal()
-    either = confusion.sum(axis=0) + confusion.sum(axis=1)
-    return float(np.mean(2 * hits / np.maximum(either, 1)))
+    np.add.at(confusion, (truth, predicted), 1)
+    totals = confusion.sum(axis=0) + confusion.sum(axis=1)
+    return float(np.mean(2 * confusion.diagonal() / np.maximum(totals, 1)))
 
 
-def _timed(session: onnxwalk.Session, x: np.ndarray) -> tuple[np.ndarray, float]:
+def _time_runs(session: onnxwalk.Session, x: np.ndarray) -> tuple[np.ndarray, float]:
     """The output and the best time of a few runs, in seconds."""
     best = float("inf")
     for _ in range(_RUNS):
@@ -100,16 +100,16 @@ def _timed(session: onnxwalk.Session, x: np.ndarray) -> tuple[np.ndarray, float]
     return output, best
 
 
-def _telling(truth: np.ndarray, found: np.ndarray, count: int) -> np.ndarray:
-    """Which samples to show: right ones, the classes in turn, and one mistake if there is one."""
-    wrong = np.flatnonzero(truth != found)[: count > 1]
-    right = np.flatnonzero(truth == found)
+def _choose_samples(truth: np.ndarray, predicted: np.ndarray, count: int) -> np.ndarray:
+    """Indices of samples to show: correct ones of alternating classes, and one error if any."""
+    wrong = np.flatnonzero(truth != predicted)[: count > 1]
+    right = np.flatnonzero(truth == predicted)
     turn = [int((truth[right[:i]] == truth[right[i]]).sum()) for i in range(len(right))]
     in_turn = right[np.argsort(turn, kind="stable")]
     return np.concatenate([in_turn[: max(count, 0) - len(wrong)], wrong])
 
 
-def _heading(task: _Task, session: onnxwalk.Session, report: dict[str, Any]) -> None:
+def _show_heading(task: _Task, session: onnxwalk.Session) -> None:
     _show.heading(task.title)
     operators = [node.op_type for node in session.model.graph.nodes]
     _show.line(f"{task.file}: {len(operators)} nodes, " + " → ".join(dict.fromkeys(operators)))
@@ -119,7 +119,7 @@ def _heading(task: _Task, session: onnxwalk.Session, report: dict[str, Any]) -> 
 def _show_digits(
     images: np.ndarray, classes: np.ndarray, probabilities: np.ndarray, truth: np.ndarray
 ) -> None:
-    """The images side by side, two characters a pixel, with what was found below each."""
+    """Print the images in a row, two characters per pixel, with the predictions below."""
     shades = np.array(list(_SHADES))[(images / 16 * (len(_SHADES) - 1)).round().astype(int)]
     for row in range(images.shape[1]):
         _show.line("   ".join("".join(np.repeat(image[row], 2)) for image in shades).rstrip())
@@ -137,11 +137,11 @@ def _show_texts(
     for text, p, t in zip(texts, probabilities, truth, strict=True):
         verdict = "✓" if p.argmax() == t else f"✗ is {classes[t]}"
         rows.append((text, classes[p.argmax()], f"{p.max():.0%}", verdict))
-    _show.table(("", "found", "sure", ""), rows, right=("sure",))
+    _show.table(("", "predicted", "probability", ""), rows, right=("probability",))
 
 
-def _summary(reports: list[dict[str, Any]]) -> None:
-    _show.heading("In NumPy alone")
+def _show_summary(reports: list[dict[str, Any]]) -> None:
+    _show.heading("With NumPy only")
     rows = [
         (
             r["model"],
@@ -152,7 +152,7 @@ def _summary(reports: list[dict[str, Any]]) -> None:
         )
         for r in reports
     ]
-    numbers = ("samples", "accuracy", "macro F1", "time of all")
+    numbers = ("samples", "accuracy", "macro F1", "total time")
     _show.table(("model", *numbers), rows, right=numbers)
     _show.line()
     _show.line("Next: onnxwalk run MODEL --random, onnxwalk inspect MODEL, onnxwalk ops LSTM")

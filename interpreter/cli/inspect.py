@@ -1,4 +1,4 @@
-"""``onnxwalk inspect``: what is in a model file, and whether it can be run."""
+"""``onnxwalk inspect``: show what a model file contains and whether it is supported."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.budget import use_budget
+from onnxwalk.interpreter.budget import Budget, use_budget
 from onnxwalk.interpreter.cli import _deep, _show
-from onnxwalk.interpreter.cli._feeds import named_sizes, whole_number
-from onnxwalk.interpreter.cli._limits import add_limits, budget_of, limits_of
+from onnxwalk.interpreter.cli._arguments import add_command, add_integer
+from onnxwalk.interpreter.cli._feeds import add_sizes, parse_dims
+from onnxwalk.interpreter.cli._limits import add_limits, get_limits
 from onnxwalk.interpreter.compiler.check import check
 from onnxwalk.interpreter.compiler.context import Context, every_node
 from onnxwalk.interpreter.compiler.inline import inline_functions
@@ -26,71 +27,49 @@ from onnxwalk.interpreter.text import LABELS_KEY, TEXT_KEY, Tokenizer, class_nam
 from onnxwalk.ops import registry
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES
 
-_LONGEST = 200  # characters of a value in the metadata
+_DESCRIPTION = """\
+Show what a model file contains: inputs, outputs, parameters, operators, and all nodes that aren't
+supported.
+"""
 
 
 def add_parser(commands: Any) -> None:
     """Add ``inspect`` to the commands."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "inspect",
-        help="tell what is in a model file",
-        description="Tell what is in a model file: inputs, outputs, parameters, operators, and "
-        "everything in it that isn't supported.",
-    )
-    parser.set_defaults(run=run)
+    parser = add_command(commands, "inspect", run, "show what a model contains", _DESCRIPTION)
     parser.add_argument("model", metavar="MODEL", help="an .onnx file")
     parser.add_argument(
         "--deep",
         action="store_true",
-        help="also the types and shapes of all values (by running the model on made-up inputs), "
-        "parameters and FLOP by layer, what the weights are like, and what the rewrites do",
+        help="also show types and shapes of all values (by running the model on random inputs), "
+        "parameters and FLOPs of layers, statistics of weights, and the effects of the rewrites",
     )
-    parser.add_argument(
-        "--dim",
-        action="append",
-        default=[],
-        metavar="NAME=N",
-        help="with --deep: size to give a symbolic dimension; may be repeated",
-    )
-    parser.add_argument(
-        "--shape",
-        action="append",
-        default=[],
-        metavar="[NAME=]1,100",
-        help="with --deep: shape of a made-up input; may be repeated",
-    )
-    parser.add_argument(
-        "--top",
-        type=whole_number,
-        default=20,
-        metavar="N",
-        help="with --deep: rows of a table (20)",
-    )
+    add_sizes(parser, "with --deep: ")
+    add_integer(parser, "--top", "with --deep: rows of each table", default=20)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_limits(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry out the command. Raises InvalidModelError and InvalidInputError, but a model that
-    isn't supported is what one may want to look into."""
+    """Run the command. Raises InvalidModelError and InvalidInputError; a model that isn't
+    supported is reported, not refused."""
     if not args.deep and (args.dim or args.shape):
-        raise InvalidInputError("--dim and --shape are of no use without --deep")
-    with use_budget(budget_of(args)):
-        about = _describe(args.model, read_model(args.model))
-    if args.deep and not (about["unsupported"] or about["problem"]):
-        session = load(args.model, optimize=False, limits=limits_of(args))
-        about["deep"] = _deep.deep(session, named_sizes(session, args.dim), args.shape)
+        raise InvalidInputError("--dim and --shape require --deep")
+    with use_budget(Budget(get_limits(args))):
+        report = _report(args.model, read_model(args.model))
+    if args.deep and not (report["unsupported"] or report["problem"]):
+        session = load(args.model, optimize=False, limits=get_limits(args))
+        report["deep"] = _deep.analyze(session, parse_dims(session, args.dim), args.shape)
     if args.json:
-        _show.print_json(about)
+        _show.print_json(report)
     else:
-        _show_text(about)
-        if "deep" in about:
-            _deep.show(about["deep"], args.top)
+        _show_text(report)
+        if "deep" in report:
+            _deep.show(report["deep"], args.top)
     return 0
 
 
-def _describe(path: str, model: Model) -> dict[str, Any]:
-    """All that is told, as plain data."""
+def _report(path: str, model: Model) -> dict[str, Any]:
+    """The report as plain data."""
     check(model)
     graph = inline_functions(model)
     opsets = model.opsets or {"": 1}
@@ -121,7 +100,13 @@ def _describe(path: str, model: Model) -> dict[str, Any]:
         "operators": _operators(graph, context),
         "functions": _functions(model),
         "metadata": dict(model.metadata),
-        "training": _training(model),
+        "training": [
+            {
+                "algorithm": len(step.algorithm.nodes),
+                "initialization": len(step.initialization.nodes),
+            }
+            for step in model.training
+        ],
         "unsupported": [{"operator": o, "nodes": nodes} for o, nodes in missing.items()],
         "problem": problem,
     }
@@ -137,7 +122,7 @@ def _value(value: ValueInfo) -> dict[str, Any]:
 
 
 def _parameters(graph: Graph) -> list[dict[str, Any]]:
-    """Tensors, elements and bytes of the initializers by type, the largest first."""
+    """Tensors, elements and bytes of the initializers by type; the largest type comes first."""
     totals: dict[int, list[int]] = {}
     for tensor in _initializers(graph):
         stored = tensor.values if isinstance(tensor, SparseTensor) else tensor
@@ -152,7 +137,7 @@ def _parameters(graph: Graph) -> list[dict[str, Any]]:
 
 
 def _initializers(graph: Graph) -> Iterator[Tensor | SparseTensor]:
-    """The initializers of a graph and of the graphs within it."""
+    """The initializers of a graph and its subgraphs."""
     yield from graph.initializers.values()
     for node in graph.nodes:
         for _, inner in node.graphs:
@@ -160,7 +145,7 @@ def _initializers(graph: Graph) -> Iterator[Tensor | SparseTensor]:
 
 
 def _stored_bytes(tensor: Tensor) -> int:
-    """What the elements take in the file; small types are packed there, not in memory."""
+    """The bytes of the elements in the file, where types of less than 8 bits are packed."""
     bits = ELEMENT_TYPES[tensor.element].bits
     if not bits:
         return sum(len(text.encode()) for text in map(str, tensor.array.flat))
@@ -168,14 +153,19 @@ def _stored_bytes(tensor: Tensor) -> int:
 
 
 def _operators(graph: Graph, context: Context) -> list[dict[str, Any]]:
-    """The operators that run, those within subgraphs and functions too, the most frequent first."""
+    """The operators, including those of subgraphs and functions; the most frequent comes first."""
     counts: Counter[tuple[str, str, int | None, int | None]] = Counter()
     for node in every_node(graph):
         operator = context.operator(node)
         since = None if operator is None else operator.since
         counts[node.domain, node.op_type, context.opset(node), since] += 1
     return [
-        {"operator": _full(domain, name), "opset": opset, "since": since, "nodes": number}
+        {
+            "operator": _show.qualified_name(domain, name),
+            "opset": opset,
+            "since": since,
+            "nodes": number,
+        }
         for (domain, name, opset, since), number in sorted(
             counts.items(), key=lambda item: (-item[1], item[0][:2])
         )
@@ -183,7 +173,7 @@ def _operators(graph: Graph, context: Context) -> list[dict[str, Any]]:
 
 
 def _functions(model: Model) -> list[dict[str, Any]]:
-    """The model's own functions and how often each is called in the file."""
+    """The functions of the model, and the number of nodes in the file that call each."""
     nodes: list[Node] = list(every_node(model.graph))
     for function in model.functions.values():
         for node in function.nodes:
@@ -193,7 +183,7 @@ def _functions(model: Model) -> list[dict[str, Any]]:
     calls = Counter((node.domain, node.op_type, node.overload) for node in nodes)
     return [
         {
-            "function": _full(function.domain, function.name)
+            "function": _show.qualified_name(function.domain, function.name)
             + (f":{function.overload}" if function.overload else ""),
             "nodes": len(function.nodes),
             "calls": calls[key],
@@ -202,103 +192,90 @@ def _functions(model: Model) -> list[dict[str, Any]]:
     ]
 
 
-def _training(model: Model) -> list[dict[str, Any]]:
-    """The number of nodes of each training step that the file describes."""
-    return [
-        {
-            "algorithm": len(step.algorithm.nodes),
-            "initialization": len(step.initialization.nodes),
-        }
-        for step in model.training
-    ]
-
-
-def _full(domain: str, name: str) -> str:
-    return f"{domain}.{name}" if domain else name
-
-
 # --- text
 
 
-def _show_text(about: Mapping[str, Any]) -> None:
-    opsets = ", ".join(f"{domain} {version}" for domain, version in about["opsets"].items())
+def _show_text(report: Mapping[str, Any]) -> None:
+    opsets = ", ".join(f"{domain} {version}" for domain, version in report["opsets"].items())
     facts = [
-        ("file", f"{about['model']} ({_show.size(about['bytes'])})"),
-        ("IR version", about["ir_version"] or "not given"),
-        ("producer", about["producer"] or "not given"),
+        ("file", f"{report['model']} ({_show.size(report['bytes'])})"),
+        ("IR version", report["ir_version"] or "unknown"),
+        ("producer", report["producer"] or "unknown"),
         ("opsets", opsets),
-        ("graph", about["graph"]),
-        ("domain", about["domain"]),
-        ("model version", about["model_version"]),
-        ("about", " ".join(about["doc"].split())),
+        ("graph", report["graph"]),
+        ("domain", report["domain"]),
+        ("model version", report["model_version"]),
+        ("description", " ".join(report["doc"].split())),
     ]
     _show.table(("", ""), [fact for fact in facts if fact[1]])
     for title, key in (
         ("inputs", "inputs"),
         ("outputs", "outputs"),
-        ("initializers that can be given as inputs", "overridable"),
+        ("initializers that can be passed as inputs", "overridable"),
     ):
-        if about[key]:
+        if report[key]:
             _show.heading(title)
-            _show.table(("", ""), [(v["name"], v["type"]) for v in about[key]], indent=2)
-    _show_parameters(about["parameters"])
+            _show.table(("", ""), [(v["name"], v["type"]) for v in report[key]], indent=2)
+    _show_parameters(report["parameters"])
 
-    _show.heading(_show.count(about["nodes"], "node"))
+    _show.heading(_show.count(report["nodes"], "node"))
     _show.table(
         ("operator", "nodes", "opset", "implemented"),
-        [_operator_row(o) for o in about["operators"]],
+        [_operator_row(o) for o in report["operators"]],
         right=("nodes", "opset"),
         indent=2,
     )
-    if about["functions"]:
-        _show.heading("functions of the model's own")
-        rows = [(f["function"], f["nodes"], f["calls"]) for f in about["functions"]]
+    if report["functions"]:
+        _show.heading("functions of the model")
+        rows = [(f["function"], f["nodes"], f["calls"]) for f in report["functions"]]
         columns = ("function", "nodes", "calls")
         _show.table(columns, rows, right=columns[1:], indent=2)
-    if about["metadata"]:
+    if report["metadata"]:
         _show.heading("metadata")
-        _show.table(("", ""), _readable(about["metadata"]), indent=2)
-    for info in about["training"]:
-        _show.heading("training, which onnxwalk leaves aside")
+        _show.table(("", ""), _metadata_rows(report["metadata"]), indent=2)
+    for info in report["training"]:
+        _show.heading("training, which onnxwalk ignores")
         _show.line(f"  algorithm of {_show.count(info['algorithm'], 'node')}")
         _show.line(f"  initialization of {_show.count(info['initialization'], 'node')}")
-    if about["unsupported"]:
+    if report["unsupported"]:
         _show.heading("not supported")
-        for item in about["unsupported"]:
+        for item in report["unsupported"]:
             _show.line(f"  {item['operator']}: {', '.join(item['nodes'])}")
-    if about["problem"]:
+    if report["problem"]:
         _show.heading("not supported")
-        _show.line(f"  {about['problem']}")
+        _show.line(f"  {report['problem']}")
 
 
-def _readable(metadata: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Metadata in lines that can be read: a vocabulary by its size and its first words."""
+def _metadata_rows(metadata: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Names and values of the metadata; of vocabularies and class names the size and the first."""
     rows: list[tuple[str, str]] = []
     for key, value in metadata.items():
         try:
             if key == TEXT_KEY:
-                rows += [(f"text for {n}", _text(t)) for n, t in tokenizers(metadata).items()]
+                rows += [
+                    (f"text for {n}", _tokenizer_text(t)) for n, t in tokenizers(metadata).items()
+                ]
                 continue
             if key == LABELS_KEY:
-                found = class_names(metadata)
-                rows += [(f"classes of {n}", _some(names, "class")) for n, names in found.items()]
+                for output, names in class_names(metadata).items():
+                    rows.append((f"classes of {output}", _first_names(names, "class")))
                 continue
         except InvalidModelError:
-            pass  # shown as it stands
-        rows.append((key, value if len(value) <= _LONGEST else value[: _LONGEST - 1] + "…"))
+            pass  # show the text itself
+        rows.append((key, _show.shortened(value)))
     return rows
 
 
-def _text(tokenizer: Tokenizer) -> str:
-    parts = [tokenizer.standardize or "as it is", f"split {tokenizer.split or 'not at all'}"]
+def _tokenizer_text(tokenizer: Tokenizer) -> str:
+    parts = [tokenizer.standardize or "unchanged", f"split {tokenizer.split or 'not at all'}"]
     if tokenizer.ngrams is not None:
         parts.append(f"n-grams of {', '.join(map(str, tokenizer.ngrams))}")
     at_most = "at most " if tokenizer.ragged else ""
     parts.append(f"{at_most}{tokenizer.length} ids" if tokenizer.length else "any number of ids")
-    return f"{', '.join(parts)}; {_some(tokenizer.vocabulary[2:], 'word')}"
+    return f"{', '.join(parts)}; {_first_names(tokenizer.vocabulary[2:], 'word')}"
 
 
-def _some(names: Sequence[str], noun: str, most: int = 8) -> str:
+def _first_names(names: Sequence[str], noun: str, most: int = 8) -> str:
     nouns = noun if len(names) == 1 else "classes" if noun == "class" else f"{noun}s"
     return f"{len(names):,} {nouns}: {', '.join(names[:most])}{', …' * (len(names) > most)}"
 

@@ -1,4 +1,4 @@
-"""``onnxwalk profile``: where a run spends its time and its memory."""
+"""``onnxwalk profile``: measure the time and memory of each node."""
 
 from __future__ import annotations
 
@@ -8,56 +8,48 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from onnxwalk.interpreter.analysis.profile import NodeProfile, Profile, ceiling, profile
+from onnxwalk.interpreter.analysis.profile import (
+    NodeProfile,
+    Profile,
+    measure_ceiling,
+    profile,
+)
 from onnxwalk.interpreter.cli import _show
-from onnxwalk.interpreter.cli._execution import add_execution, execution_of
-from onnxwalk.interpreter.cli._feeds import add_arguments, made, whole_number
-from onnxwalk.interpreter.cli._limits import add_limits, limits_of
-from onnxwalk.interpreter.cli.bench import duration
-from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.cli._arguments import (
+    add_command,
+    add_execution,
+    add_integer,
+    check_folder,
+    get_execution,
+)
+from onnxwalk.interpreter.cli._feeds import add_inputs, build_feeds
+from onnxwalk.interpreter.cli._limits import add_limits, get_limits
 from onnxwalk.interpreter.files import write_file
 from onnxwalk.interpreter.session import load
 
 _DESCRIPTION = """\
-Time every node of a model, and tell what it computes and moves.
+Measure the time of every node of a model, and count its operations and bytes.
 
-The nodes are those that run: what the rewrites made of the file's, on plans bound to the shapes of
-the inputs; with --no-optimize the file's own. Times are medians. FLOP counts additions and
-multiplications of the formula, bytes every input and output once; ceiling is the share of what this
-machine reaches at most for that many of both, measured now by a product and a copy. Memory is that
-of the values in between which are alive, weights apart.
+The nodes are those after the rewrites, in a plan bound to the shapes of the inputs; with
+--no-optimize those of the file. Times are medians. FLOP counts additions and multiplications of
+the formula, bytes each input and output once. Ceiling is the speed relative to the highest that
+this machine reaches in a matrix product or a copy, measured now. Memory is that of the live
+intermediate values, without the weights.
 
-Inputs that aren't given are made up, as `run --random` does.
+Inputs without --input get random values, as with `run --random`.
 """
 
 
 def add_parser(commands: Any) -> None:
     """Add ``profile`` to the commands."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "profile",
-        help="time every node of a model",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(run=run)
+    text = "measure the time of every node of a model"
+    parser = add_command(commands, "profile", run, text, _DESCRIPTION)
     parser.add_argument("model", metavar="MODEL", help="an .onnx file")
-    add_arguments(parser)
-    parser.add_argument(
-        "--batch",
-        type=whole_number,
-        metavar="N",
-        help="size of the dimension named batch or N, or of the first one of each input",
-    )
-    parser.add_argument(
-        "--runs",
-        type=whole_number,
-        default=20,
-        metavar="N",
-        help="how often it is run (default: 20)",
-    )
-    parser.add_argument(
-        "--top", type=whole_number, default=20, metavar="N", help="nodes to show (default: 20)"
-    )
+    add_inputs(parser)
+    text = "size of the dimension named batch or N, or of the first one of each input"
+    add_integer(parser, "--batch", text)
+    add_integer(parser, "--runs", "number of runs", default=20)
+    add_integer(parser, "--top", "nodes to show", default=20)
     add_execution(parser)
     parser.add_argument(
         "--trace",
@@ -70,16 +62,16 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry out the command. Raises OnnxWalkError."""
-    if args.trace and not args.trace.absolute().parent.is_dir():
-        raise InvalidInputError(f"{args.trace}: there is no folder {args.trace.parent}")
-    session = load(args.model, limits=limits_of(args), **execution_of(args))
-    feeds = made(session, args, args.batch)
-    found = profile(session, feeds, args.runs)
-    flops, bandwidth = ceiling()
-    report = _report(args.model, found, flops, bandwidth)
+    """Run the command. Raises OnnxWalkError."""
     if args.trace:
-        write_file(args.trace, json.dumps(_events(args.model, found)))
+        check_folder(args.trace)
+    session = load(args.model, limits=get_limits(args), **get_execution(args))
+    feeds = build_feeds(session, args, args.batch)
+    result = profile(session, feeds, args.runs)
+    flops, bandwidth = measure_ceiling()
+    report = _report(args.model, result, flops, bandwidth)
+    if args.trace:
+        write_file(args.trace, json.dumps(_trace_events(args.model, result)))
     if args.json:
         _show.print_json(report)
     else:
@@ -89,31 +81,29 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _report(model: str, found: Profile, flops: float, bandwidth: float) -> dict[str, Any]:
-    """All that is told, as plain data: nodes in the order in which they run."""
-    total = sum(node.seconds for node in found.nodes) or 1e-12
-    nodes = [_row(node, total, flops, bandwidth) for node in found.nodes]
-    peak = found.peak
+def _report(model: str, result: Profile, flops: float, bandwidth: float) -> dict[str, Any]:
+    """The report as plain data: nodes in the order in which they run."""
+    total = sum(node.seconds for node in result.nodes) or 1e-12
+    peak = result.peak
     return {
         "model": model,
-        "runs": found.runs,
-        "seconds": found.seconds,
-        "flop": sum(node.operations for node in found.nodes),
+        "runs": result.runs,
+        "seconds": result.seconds,
+        "flop": sum(node.flops for node in result.nodes),
         "ceiling": {"flops": flops, "bytes_per_second": bandwidth},
-        "nodes": nodes,
-        "operators": _operators(found.nodes, total, flops, bandwidth),
+        "nodes": [
+            {
+                "node": node.node.label,
+                "operator": node.node.op_type,
+                "outputs": dict(node.outputs),
+                **_figures([node], total, flops, bandwidth),
+            }
+            for node in result.nodes
+        ],
+        "operators": _operators(result.nodes, total, flops, bandwidth),
         "peak": None
         if peak is None
-        else {"after": peak.node.label, "bytes": peak.bytes, "holders": dict(peak.holders)},
-    }
-
-
-def _row(node: NodeProfile, total: float, flops: float, bandwidth: float) -> dict[str, Any]:
-    return {
-        "node": node.node.label,
-        "operator": node.node.op_type,
-        "outputs": dict(node.outputs),
-        **_figures([node], total, flops, bandwidth),
+        else {"after": peak.node.label, "bytes": peak.bytes, "holders": dict(peak.largest)},
     }
 
 
@@ -134,9 +124,9 @@ def _figures(
     nodes: Sequence[NodeProfile], total: float, flops: float, bandwidth: float
 ) -> dict[str, Any]:
     seconds = sum(node.seconds for node in nodes)
-    # What a node takes at least is the longer of computing and moving.
-    least = sum(max(n.operations / flops, n.bytes_moved / bandwidth) for n in nodes)
-    operations = sum(node.operations for node in nodes)
+    # A node needs at least the longer of the times for its operations and for its bytes.
+    least = sum(max(n.flops / flops, n.bytes_moved / bandwidth) for n in nodes)
+    operations = sum(node.flops for node in nodes)
     return {
         "seconds": seconds,
         "share": seconds / total,
@@ -151,8 +141,9 @@ def _figures(
 def _show_text(report: Mapping[str, Any], top: int) -> None:
     ceilings = report["ceiling"]
     _show.line(
-        f"{report['model']}: {duration(report['seconds'])} a run, {_si(report['flop'])}FLOP; "
-        f"this machine: {_si(ceilings['flops'])}FLOP/s, {_si(ceilings['bytes_per_second'])}B/s"
+        f"{report['model']}: {_show.duration(report['seconds'])} per run, "
+        f"{_si(report['flop'])}FLOP; this machine: {_si(ceilings['flops'])}FLOP/s, "
+        f"{_si(ceilings['bytes_per_second'])}B/s"
     )
     _show.heading("operators")
     columns = ("operator", "nodes", "time", "share", "calls", "FLOP", "moved", "FLOP/s", "ceiling")
@@ -164,17 +155,17 @@ def _show_text(report: Mapping[str, Any], top: int) -> None:
         (n["node"], n["operator"], *_cells(n), ", ".join(n["outputs"].values())) for n in slowest
     ]
     figures = columns[2:]
-    _show.table(("node", "operator", *figures, "gives"), by_node, right=figures, indent=2)
+    _show.table(("node", "operator", *figures, "outputs"), by_node, right=figures, indent=2)
     if report["peak"]:
         peak = report["peak"]
-        held = ", ".join(f"{n} {_show.size(size)}" for n, size in peak["holders"].items())
+        largest = ", ".join(f"{n} {_show.size(size)}" for n, size in peak["holders"].items())
         _show.line()
-        _show.line(f"memory: {_show.size(peak['bytes'])} at most, after {peak['after']}: {held}")
+        _show.line(f"memory: {_show.size(peak['bytes'])} at most, after {peak['after']}: {largest}")
 
 
 def _cells(figures: Mapping[str, Any]) -> tuple[str, ...]:
     return (
-        duration(figures["seconds"]),
+        _show.duration(figures["seconds"]),
         f"{figures['share']:.1%}",
         str(figures["calls"]),
         _si(figures["flop"]),
@@ -192,15 +183,15 @@ def _si(number: float) -> str:
     return f"{number:.3g} "
 
 
-def _events(model: str, found: Profile) -> dict[str, Any]:
-    """The last run in the Trace Event Format: a slice for each node, and the memory alive."""
+def _trace_events(model: str, result: Profile) -> dict[str, Any]:
+    """The last run in the Trace Event Format: a slice for each node, and the live memory."""
     events: list[dict[str, Any]] = [
         {"name": "process_name", "ph": "M", "pid": 1, "args": {"name": f"onnxwalk {model}"}}
     ]
-    for node, holding, start, seconds in zip(
-        found.nodes, found.memory, found.starts, found.durations, strict=True
+    for node, memory, start, seconds in zip(
+        result.nodes, result.memory, result.starts, result.durations, strict=True
     ):
-        slot = {"pid": 1, "tid": 1, "ts": start * 1e6}
+        position = {"pid": 1, "tid": 1, "ts": start * 1e6}
         events.append(
             {
                 "name": node.node.label,
@@ -209,12 +200,12 @@ def _events(model: str, found: Profile) -> dict[str, Any]:
                 "dur": seconds * 1e6,
                 "args": {
                     "operator": node.node.op_type,
-                    "flop": node.operations,
+                    "flop": node.flops,
                     "bytes": node.bytes_moved,
                     **node.outputs,
                 },
-                **slot,
+                **position,
             }
         )
-        events.append({"name": "values", "ph": "C", "args": {"bytes": holding.bytes}, **slot})
+        events.append({"name": "values", "ph": "C", "args": {"bytes": memory.bytes}, **position})
     return {"traceEvents": events, "displayTimeUnit": "ns"}

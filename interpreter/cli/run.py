@@ -1,32 +1,37 @@
-"""``onnxwalk run``: files in, outputs out."""
+"""``onnxwalk run``: run a model on files."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from onnxwalk.interpreter.cli import _report, _show
-from onnxwalk.interpreter.cli._batches import Outcome, run_dumping, run_in_pieces, run_whole
+from onnxwalk.interpreter.cli._arguments import (
+    add_command,
+    add_execution,
+    add_integer,
+    add_repeated,
+    get_execution,
+    positive_number,
+)
+from onnxwalk.interpreter.cli._batches import Result, run_batches, run_dumping, run_once
 from onnxwalk.interpreter.cli._dump import Dump
-from onnxwalk.interpreter.cli._execution import add_execution, execution_of
-from onnxwalk.interpreter.cli._feeds import at_least, whole
-from onnxwalk.interpreter.cli._files import Feed, read_inputs
-from onnxwalk.interpreter.cli._limits import add_limits, limits_of
+from onnxwalk.interpreter.cli._feeds import add_texts, read_feeds
+from onnxwalk.interpreter.cli._files import Feed
+from onnxwalk.interpreter.cli._limits import add_limits, get_limits
 from onnxwalk.interpreter.cli._outputs import OutputFile
-from onnxwalk.interpreter.cli._random import make_up
-from onnxwalk.interpreter.cli._texts import read_texts
+from onnxwalk.interpreter.cli._random import random_feeds
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.runtime.trace import ITERATIONS
 from onnxwalk.interpreter.session import Session, load
 from onnxwalk.interpreter.text import class_names, tokenizers
 
 _DESCRIPTION = """\
-Run a model on files and show what comes out.
+Run a model on files and show its outputs.
 
 FILE of an input may be
   .npy, .npz   arrays; an .npz file may hold several inputs by their names
@@ -37,12 +42,12 @@ FILE of an input may be
                if the second is. Needs Pillow: pip install "onnxwalk[images]"
   a folder     all images in it and in the folders in it, sorted by path
 
-Numbers become the model's type where that loses nothing of their kind: integers become floats,
-but floats become integers only if each is a whole number. One sample without a batch dimension
-gets one if the model's first dimension is open or 1.
+Numbers are converted to the type of the input where no value changes: integers become floats,
+but floats become integers only if all of them are integral. A single sample without a batch
+dimension gets one if the first dimension of the input is open or 1.
 
-A model whose file has a vocabulary (export puts one there) also takes text, by --text and
---text-file: .csv, of which the column "text" or --column is read, or one text a line.
+A model whose file contains a vocabulary (export can write one) also accepts text, by --text and
+--text-file: a .csv file, of which the column "text" or --column is read, or one text per line.
 """
 
 _EPILOG = """\
@@ -52,103 +57,64 @@ JSON has no NaN or infinity: they are the strings "NaN", "Infinity" and "-Infini
 
 def add_parser(commands: Any) -> None:
     """Add ``run`` to the commands."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "run",
-        help="run a model on files",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(run=run)
+    parser = add_command(commands, "run", run, "run a model on files", _DESCRIPTION, epilog=_EPILOG)
     parser.add_argument("model", metavar="MODEL", help="an .onnx file")
-    parser.add_argument(
+    add_repeated(
+        parser,
         "-i",
         "--input",
-        action="append",
-        default=[],
         metavar="[NAME=]FILE",
-        help="values of an input; may be repeated; a single input needs no NAME",
+        help="values of an input; NAME can be left out if there is only one",
     )
+    add_texts(parser)
     parser.add_argument(
-        "--text", action="append", default=[], metavar="[NAME=]TEXT", help="a text; may be repeated"
+        "--random", action="store_true", help="generate random values for all other inputs"
     )
-    parser.add_argument(
-        "--text-file",
-        action="append",
-        default=[],
-        metavar="[NAME=]FILE",
-        help="texts: .csv, or one a line",
-    )
-    parser.add_argument(
-        "--column", metavar="NAME", help="of a .csv file of texts (default: text, or the only one)"
-    )
-    parser.add_argument("--random", action="store_true", help="make up the inputs not given")
-    parser.add_argument(
+    add_repeated(
+        parser,
         "--shape",
-        action="append",
-        default=[],
         metavar="[NAME=]1,100",
-        help="shape of a made-up input; without it open dimensions are 1",
+        help="shape of a random input (default: 1 for each open dimension)",
     )
-    parser.add_argument(
-        "--seed", type=at_least(0), metavar="N", help="of made-up inputs and random operators"
-    )
+    add_integer(parser, "--seed", "seed of random inputs and random operators", least=0)
     parser.add_argument(
         "--scale",
-        type=_positive,
+        type=positive_number,
         metavar="S",
-        help="pixels run from 0 to S; without it to 1 for inputs of floats, to 255 for integers",
+        help="scale pixels to 0 to S (default: 1 for inputs of floats, 255 for integers)",
     )
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="write outputs to .npz, .npy or .json"
     )
-    parser.add_argument(
-        "--batch", type=at_least(1), metavar="N", help="run N rows at a time, reading as it goes"
-    )
-    parser.add_argument(
-        "--top",
-        type=at_least(1),
-        metavar="K",
-        help="show the K largest classes of each sample (default: 1 if the file has class names)",
-    )
+    add_integer(parser, "--batch", "read and run N rows at a time")
+    text = "show the K largest classes of each sample (default: 1 if the model has class names)"
+    add_integer(parser, "--top", text, metavar="K")
     parser.add_argument(
         "--labels",
         type=Path,
         metavar="FILE",
-        help="class names: text, one a line, or a JSON list (default: those in the file)",
+        help="class names: text, one per line, or a JSON list (default: those in the model)",
     )
-    parser.add_argument(
-        "--tensor",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="give this inner value as well; may be repeated",
-    )
+    add_repeated(parser, "--tensor", metavar="NAME", help="also return this intermediate value")
     parser.add_argument(
         "--dump",
         type=Path,
         metavar="DIR",
-        help="write the values in between to a new folder, as .npy files with an index.json; the "
-        "nodes are run as the file has them",
+        help="write all intermediate values to a new folder, as .npy files with an index.json; "
+        "the nodes are run as they are in the file",
     )
-    parser.add_argument(
+    add_repeated(
+        parser,
         "--select",
-        action="append",
-        default=[],
         metavar="PATTERN",
-        help="dump only values so called, or made by nodes or operators so called: 'dense*', "
-        "Conv; may be repeated",
+        help="dump only values whose name, node or operator matches, as in 'dense*' or Conv",
     )
-    parser.add_argument(
-        "--iterations",
-        type=at_least(0),
-        metavar="N",
-        help=f"of each If, Loop and Scan, to dump what is inside (default: {ITERATIONS})",
-    )
+    text = f"dump the first N iterations of each If, Loop and Scan (default: {ITERATIONS})"
+    add_integer(parser, "--iterations", text, least=0)
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="tell what the run would need, of memory and time at most, instead of running",
+        help="don't run; print the most memory and time that the run could use",
     )
     add_execution(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -156,21 +122,20 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry out the command. Raises OnnxWalkError."""
-    for option, needed in (
+    """Run the command. Raises OnnxWalkError."""
+    for option, required in (
         ("shape", "random"),
         ("labels", "top"),
         ("column", "text_file"),
         ("select", "dump"),
         ("iterations", "dump"),
     ):
-        if getattr(args, option) not in (None, []) and not getattr(args, needed):
-            needed = needed.replace("_", "-")
-            raise InvalidInputError(f"--{option} is of no use without --{needed}")
+        if getattr(args, option) not in (None, []) and not getattr(args, required):
+            raise InvalidInputError(f"--{option} requires --{required.replace('_', '-')}")
     if args.dump and args.batch:
-        raise InvalidInputError("--dump takes all rows at once: leave --batch out")
+        raise InvalidInputError("--dump can't be combined with --batch; it runs all rows at once")
     labels = _report.read_labels(args.labels) if args.labels else None
-    session = load(args.model, seed=args.seed, limits=limits_of(args), **execution_of(args))
+    session = load(args.model, seed=args.seed, limits=get_limits(args), **get_execution(args))
     stored = class_names(session.model.metadata)
     names = list(dict.fromkeys([*(info.name for info in session.outputs), *args.tensor]))
     if args.dry_run:
@@ -186,20 +151,20 @@ def run(args: argparse.Namespace) -> int:
             writing.enter_context(file.writing())
         if dump:
             iterations = ITERATIONS if args.iterations is None else args.iterations
-            outcome = run_dumping(session, names, feeds, dump, iterations)
+            result = run_dumping(session, names, feeds, dump, iterations)
         elif args.batch:
             allocate = file.allocate if file else np.empty
-            outcome = run_in_pieces(session, names, feeds, args.batch, allocate)
+            result = run_batches(session, names, feeds, args.batch, allocate)
         else:
-            outcome = run_whole(session, names, feeds)
-        report = _describe(args, feeds, outcome, labels, stored)
+            result = run_once(session, names, feeds)
+        report = _describe(args, feeds, result, labels, stored)
         if dump:
-            report["dump"] = {"folder": str(args.dump), "values": dump.count, "cut": dump.cut}
+            report["dump"] = {"folder": str(args.dump), "values": dump.count, "cut": dump.omitted}
         if args.json:  # before the file is renamed: values may still lie in it
-            report = _show.jsonable(report)
+            report = _show.to_jsonable(report)
         if file:
-            file.write(outcome.values)
-        outcome.values.clear()
+            file.write(result.values)
+        result.values.clear()
     if args.json:
         _show.print_json(report)
     else:
@@ -209,7 +174,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print_cost(session: Session, feeds: dict[str, Feed], args: argparse.Namespace) -> int:
-    values = {name: whole(feed) for name, feed in feeds.items()}
+    values = {name: feed.read() for name, feed in feeds.items()}
     shapes = {name: np.shape(value) for name, value in values.items()}
     if args.batch:
         shapes = {n: (min(args.batch, s[0]), *s[1:]) if s else s for n, s in shapes.items()}
@@ -219,23 +184,19 @@ def _print_cost(session: Session, feeds: dict[str, Feed], args: argparse.Namespa
     else:
         for name, shape in shapes.items():
             _show.line(f"{name}: {values[name].dtype} {shape}")
-        _show.line(f"a run takes {cost}, beyond the weights and the inputs")
+        _show.line(f"a run uses {cost}, in addition to the weights and the inputs")
     return 0
 
 
 def _feeds(session: Session, args: argparse.Namespace) -> dict[str, Feed]:
     """A value for each input, in the model's order."""
-    feeds = read_inputs(session, args.input, args.scale)
-    for name, feed in read_texts(session, args.text, args.text_file, args.column).items():
-        if name in feeds:
-            raise InvalidInputError(f"input '{name}' is given twice")
-        feeds[name] = feed
+    feeds = read_feeds(session, args)
     if args.random:
-        feeds |= make_up(session, feeds, args.shape, args.seed)
+        feeds |= random_feeds(session, feeds, args.shape, args.seed)
     if missing := [info for info in session.inputs if info.name not in feeds]:
         listed = "; ".join(map(str, missing))
         raise InvalidInputError(
-            f"no value for input {listed}: give --input {missing[0].name}=FILE, or --random"
+            f"no value for input {listed}; pass --input {missing[0].name}=FILE, or --random"
             + (", or --text" if missing[0].name in tokenizers(session.model.metadata) else "")
         )
     order = [i.name for i in (*session.inputs, *session.overridable_initializers)]
@@ -245,24 +206,24 @@ def _feeds(session: Session, args: argparse.Namespace) -> dict[str, Feed]:
 def _describe(
     args: argparse.Namespace,
     feeds: dict[str, Feed],
-    outcome: Outcome,
+    result: Result,
     labels: list[str] | None,
     stored: dict[str, list[str]],
 ) -> dict[str, Any]:
-    outputs = [_report.describe(name, value) for name, value in outcome.values.items()]
+    outputs = [_report.describe(name, value) for name, value in result.values.items()]
     best: dict[str, Any] = {}
     if stored and labels is None:
-        best = _report.top_of_named(outcome.values, args.top or 1, stored)
+        best = _report.find_top_labeled(result.values, args.top or 1, stored)
     if args.top and not best:
-        best = _report.top(outcome.values, args.top, labels)
+        best = _report.find_top(result.values, args.top, labels)
     for output in outputs:
         if output["name"] in best:
             output["top"] = best[output["name"]]
     inputs = [
         {
             "name": name,
-            "dtype": outcome.dtypes[name],
-            "shape": outcome.shapes[name],
+            "dtype": result.dtypes[name],
+            "shape": result.shapes[name],
             "from": feed.origin,
             "notes": feed.notes,
         }
@@ -272,17 +233,7 @@ def _describe(
         "model": args.model,
         "inputs": inputs,
         "outputs": outputs,
-        "seconds": outcome.seconds,
-        "runs": outcome.pieces,
+        "seconds": result.seconds,
+        "runs": result.runs,
         "output": None if args.output is None else str(args.output),
     }
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (0 < value < math.inf):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
-    return value

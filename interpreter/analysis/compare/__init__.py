@@ -1,14 +1,14 @@
-"""Where two models, or two engines on one model, part: value by value, in lock-step.
+"""Compare two models, or two engines on one model, value by value.
 
-sides        what gives the values: a walk, the optimized run, ONNX Runtime, the reference
+sides        the sources of values: a walk, the optimized run, ONNX Runtime, the reference
 keras_side   a Keras model, layer by layer
-layers       which value of a file is which layer's, by the exporter's record
-lockstep     two streams of values, with bounded memory
-metrics      how far two values lie apart
-comparison   all of it over samples
-cause        the first value that differs: its node, its operands, the weights that differ
-inside       the first value that differs within a Loop, Scan or If
-extract      the smallest model that shows it
+layers       the Keras layer of each value of a file, by the exporter's record
+lockstep     two streams of values side by side, with bounded memory
+metrics      the difference of two values
+comparison   the comparison over all samples
+cause        the first value that differs: its node, its inputs, the weights that differ
+inside       the first value that differs inside a Loop, Scan or If
+extract      the smallest model that shows the difference
 """
 
 from onnxwalk.interpreter.analysis.compare.cause import Cause, find_cause
@@ -21,23 +21,22 @@ from onnxwalk.interpreter.analysis.compare.comparison import (
     open_sides,
 )
 from onnxwalk.interpreter.analysis.compare.extract import extract
-from onnxwalk.interpreter.analysis.compare.inside import Inside, find_inside
-from onnxwalk.interpreter.analysis.compare.metrics import Difference, Spot, Tolerance, difference
+from onnxwalk.interpreter.analysis.compare.inside import InnerCause, find_inner_cause
+from onnxwalk.interpreter.analysis.compare.metrics import Difference, Tolerance, difference
 
 __all__ = [
     "ENGINES",
     "Cause",
     "Comparison",
     "Difference",
-    "Inside",
+    "InnerCause",
     "Row",
     "Sides",
-    "Spot",
     "Tolerance",
     "compare",
     "difference",
     "extract",
     "find_cause",
-    "find_inside",
+    "find_inner_cause",
     "open_sides",
 ]

@@ -1,85 +1,85 @@
-"""Which values of a file are which tensors of the Keras model that it was exported from."""
+"""Match the values of a file with the layers of the Keras model that it was exported from."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
 
-from onnxwalk.interpreter.analysis.compare.keras_side import Handed
+from onnxwalk.interpreter.analysis.compare.keras_side import LayerOutput
 from onnxwalk.interpreter.compiler.context import names_used
 from onnxwalk.interpreter.ir.model import Graph, Model, Node
 
-#: the key in a file's metadata: JSON, layer -> names of the tensors it hands on
+#: the key in a file's metadata: JSON, layer -> names of its output values
 LAYERS_KEY = "onnxwalk.layers"
 
-#: they only carry values over from the layer before
+#: operators that only rearrange the output of the layer before
 _MOVES = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Cast", "Pad", "Flatten")
 
 
-def recorded(model: Model) -> dict[str, list[str]]:
-    """The record that the exporter left: layer ("outer/inner") -> values. Empty without one."""
+def read_record(model: Model) -> dict[str, list[str]]:
+    """The exporter's record: layer ("outer/inner") -> output values. Empty if there is none."""
     try:
-        found = json.loads(model.metadata.get(LAYERS_KEY, "{}"))
+        record = json.loads(model.metadata.get(LAYERS_KEY, "{}"))
     except ValueError:
         return {}
-    if not isinstance(found, dict):
+    if not isinstance(record, dict):
         return {}
-    return {str(k): [str(n) for n in v] for k, v in found.items() if isinstance(v, list)}
+    return {str(k): [str(n) for n in v] for k, v in record.items() if isinstance(v, list)}
 
 
-def layer_of(model: Model) -> dict[str, str]:
-    """The layer of each value: by the record of those that leave it, of others by the names of
-    their nodes, model/layer/Operation."""
-    record = recorded(model)
-    found = {}
+def find_layers(model: Model) -> dict[str, str]:
+    """The layer of each value: by the record, otherwise by the name of its node,
+    model/layer/Operation."""
+    record = read_record(model)
+    layers = {}
     for node in model.graph.nodes if record else ():
         parts = node.name.split("/")[:-1]
         paths = ("/".join(parts[i:j]) for j in range(len(parts), 0, -1) for i in range(j))
         layer = next((path for path in paths if path in record), None)
         if layer is not None:
-            found.update(dict.fromkeys(node.outputs, layer))
-    return found | {name: layer for layer, names in record.items() for name in names}
+            layers.update(dict.fromkeys(node.outputs, layer))
+    return layers | {name: layer for layer, names in record.items() for name in names}
 
 
-def matched(
-    model: Model, handed: Sequence[Handed], shapes: Mapping[str, tuple[int, ...]]
-) -> dict[str, Handed]:
-    """The Keras tensor of each value of the file for which there is one.
+def match_values(
+    model: Model, tensors: Sequence[LayerOutput], shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, LayerOutput]:
+    """The Keras tensor of each value of the file that has one.
 
-    ``shapes`` are those of the file's values. Outputs go by their order, the rest by the record: a
-    layer's values by their order, where the axes fit. A value that only moves about what came into
-    a layer with weights isn't what the layer hands on.
+    ``shapes`` are those of the values of the file. The model's outputs are matched by order, the
+    others by the record: the values of a layer by order, if their shapes match. In a layer with
+    weights, a value that only rearranges the layer's input isn't its output.
     """
-    found: dict[str, Handed] = {}
-    outputs = [tensor for tensor in handed if tensor.name.startswith("output ")]
+    matches: dict[str, LayerOutput] = {}
+    outputs = [tensor for tensor in tensors if tensor.name.startswith("output ")]
     if len(outputs) == len(model.graph.outputs):
         for info, tensor in zip(model.graph.outputs, outputs, strict=True):
-            found[info.name] = tensor
-    by_layer: dict[str, list[Handed]] = {}
-    for tensor in handed:
+            matches[info.name] = tensor
+    by_layer: dict[str, list[LayerOutput]] = {}
+    for tensor in tensors:
         by_layer.setdefault(tensor.layer, []).append(tensor)
-    made = {n: (v.operator_name, v.inputs) for v in model.graph.nodes for n in v.outputs}
-    record = recorded(model)
-    owners = {name: layer for layer, names in record.items() for name in names}
+    producers = {n: (v.operator_name, v.inputs) for v in model.graph.nodes for n in v.outputs}
+    record = read_record(model)
+    layers = {name: layer for layer, names in record.items() for name in names}
     for layer, names in record.items():
-        left = list(by_layer.get(layer, ()))
+        unmatched = list(by_layer.get(layer, ()))
         for name in names:
-            if name in found or name not in shapes:
+            if name in matches or name not in shapes:
                 continue
-            for tensor in left:
-                if not any(_fits(tensor.shape, s) for s in _turned_shapes(shapes[name])):
+            for tensor in unmatched:
+                if not _matches_shape(tensor.shape, shapes[name]):
                     continue
-                if tensor.has_weights and is_moved(name, layer, made, owners):
+                if tensor.has_weights and is_rearranged(name, layer, producers, layers):
                     continue
-                found[name] = tensor
-                left.remove(tensor)
+                matches[name] = tensor
+                unmatched.remove(tensor)
                 break
-    return found
+    return matches
 
 
-def fitting_orders(ours: Sequence[int], theirs: Sequence[int]) -> list[tuple[int, ...]]:
-    """The orders of axes in which a shape of the file's is one of Keras's: as it is, or with the
-    channels, which one of them may have second, last."""
+def matching_orders(ours: Sequence[int], theirs: Sequence[int]) -> list[tuple[int, ...]]:
+    """The orders of axes in which the shape of a value of the file is that of a Keras tensor:
+    unchanged, or with the channels moved from the second to the last axis or back."""
     return [axes for axes in _orders(len(ours)) if tuple(ours[i] for i in axes) == tuple(theirs)]
 
 
@@ -87,46 +87,44 @@ def _orders(rank: int) -> list[tuple[int, ...]]:
     same = tuple(range(rank))
     if rank < 3:
         return [same]
-    turned = [(0, *range(2, rank), 1), (0, rank - 1, *range(1, rank - 1))]
-    return list(dict.fromkeys([same, *turned]))
+    moved = [(0, *range(2, rank), 1), (0, rank - 1, *range(1, rank - 1))]
+    return list(dict.fromkeys([same, *moved]))
 
 
-def _turned_shapes(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-    return [tuple(shape[i] for i in axes) for axes in _orders(len(shape))]
-
-
-def _fits(symbolic: Sequence[int | None], shape: Sequence[int]) -> bool:
-    return len(symbolic) == len(shape) and all(
-        a is None or a == b for a, b in zip(symbolic, shape, strict=True)
+def _matches_shape(symbolic: Sequence[int | None], shape: Sequence[int]) -> bool:
+    """Whether a shape is ``symbolic`` in one of the orders of axes."""
+    return len(symbolic) == len(shape) and any(
+        all(size is None or size == shape[i] for size, i in zip(symbolic, axes, strict=True))
+        for axes in _orders(len(shape))
     )
 
 
-def is_moved(
+def is_rearranged(
     name: str,
     layer: str,
-    made: Mapping[str, tuple[str, Sequence[str]]],
-    owners: Mapping[str, str],
+    producers: Mapping[str, tuple[str, Sequence[str]]],
+    layers: Mapping[str, str],
 ) -> bool:
-    """Whether a value is only what came into the layer, with its elements moved about.
+    """Whether a value contains only the elements of the layer's input, in another order or shape.
 
-    ``made``: the operator and the inputs of what makes each value; ``owners``: the values' layers,
-    this one where nothing is said.
+    ``producers``: the operator and the inputs of the node that computes each value; ``layers``: the
+    layer of each value, ``layer`` if it isn't known.
     """
-    while name in made and owners.get(name, layer) == layer:
-        operator, inputs = made[name]
+    while name in producers and layers.get(name, layer) == layer:
+        operator, inputs = producers[name]
         if operator not in _MOVES or not inputs:
             return False
         name = inputs[0]
     return True
 
 
-def between(graph: Graph, name: str, known: Collection[str]) -> list[Node]:
-    """The nodes that make a value out of ``known`` values, constants and inputs, in their order."""
+def slice_graph(graph: Graph, name: str, known: Collection[str]) -> list[Node]:
+    """The nodes that compute a value from ``known`` values, constants and inputs, in order."""
     producers = {n: i for i, node in enumerate(graph.nodes) for n in node.outputs if n}
-    needed, found = [name], set()
-    while needed:
-        place = producers.get(needed.pop())
-        if place is not None and place not in found:
-            found.add(place)
-            needed += [n for n in names_used(graph.nodes[place]) if n not in known]
-    return [graph.nodes[place] for place in sorted(found)]
+    pending, indices = [name], set()
+    while pending:
+        index = producers.get(pending.pop())
+        if index is not None and index not in indices:
+            indices.add(index)
+            pending += [n for n in names_used(graph.nodes[index]) if n not in known]
+    return [graph.nodes[index] for index in sorted(indices)]

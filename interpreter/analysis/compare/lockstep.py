@@ -1,4 +1,4 @@
-"""Two streams of values, compared as they come, with little held back."""
+"""Two streams of values side by side, with little held in memory."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 from onnxwalk.interpreter.analysis.compare.metrics import nbytes
 
-#: gives the named values one after the other, in an order of its own
+#: a function that returns an iterator over the named values, in any order
 Stream = Callable[[Collection[str]], Iterator[tuple[str, Any]]]
 
 
 class Pair(NamedTuple):
-    """What is the same value on both sides: its name on each, and the Keras layer it leaves."""
+    """A value of both sides: its name on each, and the Keras layer whose output it is."""
 
     a: str
     b: str
@@ -22,33 +22,33 @@ class Pair(NamedTuple):
 def lockstep(
     a: Stream, b: Stream, pairs: Sequence[Pair], memory: int
 ) -> Iterator[tuple[Pair, Any, Any]]:
-    """Each pair with both its values, in the order in which ``a`` gives them.
+    """Each pair with both values, in the order of ``a``.
 
-    Values of ``b`` that come before their time are held until then, but not more than ``memory``
-    bytes of them: where the sides go different ways the rest is left for another pass over both.
-    Pairs of which one side gives nothing are left out.
+    Values of ``b`` that come early are held, up to ``memory`` bytes; if the orders differ too much
+    for that, the rest is left for another pass over both streams. Pairs that one of the sides
+    doesn't compute are left out.
     """
-    waiting = list(pairs)
-    while waiting:
-        late: list[Pair] = []
-        yield from _pass(a, b, waiting, memory, late)
-        waiting = late
+    remaining = list(pairs)
+    while remaining:
+        skipped: list[Pair] = []
+        yield from _run_pass(a, b, remaining, memory, skipped)
+        remaining = skipped
 
 
-def _pass(
-    a: Stream, b: Stream, pairs: Sequence[Pair], memory: int, late: list[Pair]
+def _run_pass(
+    a: Stream, b: Stream, pairs: Sequence[Pair], memory: int, skipped: list[Pair]
 ) -> Iterator[tuple[Pair, Any, Any]]:
-    """One pass. ``late`` gets the pairs whose value of ``b`` has passed and couldn't be held: never
-    all of them, because the first value of ``a`` is found in any case, or is nowhere."""
-    of_a = {pair.a: pair for pair in pairs}
+    """One pass; ``skipped`` gets the pairs whose value of ``b`` came early and couldn't be held.
+    These are never all of them, since the first value of ``a`` is never skipped."""
+    by_name = {pair.a: pair for pair in pairs}
     held: dict[str, Any] = {}
-    passed: set[str] = set()
+    dropped: set[str] = set()
     free = memory
     theirs = b([pair.b for pair in pairs])
-    for name, value in a(list(of_a)):
-        pair = of_a[name]
-        if pair.b in passed:
-            late.append(pair)
+    for name, value in a(list(by_name)):
+        pair = by_name[name]
+        if pair.b in dropped:
+            skipped.append(pair)
             continue
         while pair.b not in held:
             other = next(theirs, None)
@@ -59,7 +59,7 @@ def _pass(
                 held[other[0]] = other[1]
                 free -= size
             else:
-                passed.add(other[0])
+                dropped.add(other[0])
             del other
         if pair.b in held:
             counterpart = held.pop(pair.b)

@@ -1,5 +1,4 @@
-"""What gives the values of one side: onnxwalk's walk through a file, its optimized run of it, or
-another engine."""
+"""The sides of a comparison: onnxwalk's walk, its optimized run, or another engine."""
 
 from __future__ import annotations
 
@@ -23,14 +22,14 @@ Feeds = Mapping[str, Any]
 
 
 class Size(NamedTuple):
-    """What a value takes; ``shape`` is ``None`` for sequences and the like."""
+    """The shape and bytes of a value; ``shape`` is ``None`` for other values than tensors."""
 
     shape: tuple[int, ...] | None
     nbytes: int
 
 
-class Within(NamedTuple):
-    """What there is within a node: the names of all values, and the nodes as they are computed."""
+class InnerTrace(NamedTuple):
+    """The names of all values in the subgraphs of a node, and the events of their nodes."""
 
     names: set[str]
     events: Iterator[Event]
@@ -39,15 +38,15 @@ class Within(NamedTuple):
 class Side(Protocol):
     """One side of a comparison."""
 
-    #: what it is called in messages and reports
+    #: its name in messages and reports
     label: str
 
     def names(self, feeds: Feeds) -> list[str]:
-        """The values that it gives for feeds like these."""
+        """The values that the side computes for feeds of these shapes."""
         ...
 
     def stream(self, feeds: Feeds, names: Collection[str]) -> Iterator[tuple[str, Any]]:
-        """The named values, one after the other as they are computed; the caller may hold them.
+        """The named values in the order of computation; the caller may keep them.
 
         Raises OnnxWalkError.
         """
@@ -55,32 +54,32 @@ class Side(Protocol):
 
 
 class Walk:
-    """A file, node by node as written: every value is there. Any model, in little memory."""
+    """A file, run node by node as written: all values of any model, in little memory."""
 
     def __init__(self, session: Session, label: str) -> None:
         self.session, self.label = session, label
         self._sizes: dict[str, Size] | None = None
 
     def names(self, feeds: Feeds) -> list[str]:
-        return _computed(self.session, self.session.trace(feeds)._plan)
+        return _list_values(self.session, self.session.trace(feeds)._plan)
 
     def stream(self, feeds: Feeds, names: Collection[str]) -> Iterator[tuple[str, Any]]:
-        wanted = set(names)
+        remaining = set(names)
         for event in self.session.trace(feeds):
-            found = [name for name in event.outputs if name in wanted]
-            for name in found:
-                yield name, event.outputs[name]
-            wanted.difference_update(found)
-            if not wanted:
+            for name in event.outputs:
+                if name in remaining:
+                    yield name, event.outputs[name]
+            remaining -= event.outputs.keys()
+            if not remaining:
                 return
             del event
 
-    def inside(self, feeds: Feeds, name: str) -> Within:
-        """What is computed within the node that makes a value, all iterations of it."""
-        return _inside(self.session.trace(feeds, iterations=math.inf), name)
+    def inside(self, feeds: Feeds, name: str) -> InnerTrace:
+        """The trace inside the node that computes a value, with all iterations."""
+        return _trace_inside(self.session.trace(feeds, iterations=math.inf), name)
 
     def sizes(self, feeds: Feeds) -> dict[str, Size]:
-        """What each value takes, by a walk through all of the model, which is done once."""
+        """The size of each value, by a walk through the model, which is done once."""
         if self._sizes is None:
             self._sizes = {}
             for event in self.session.trace(feeds):
@@ -92,42 +91,42 @@ class Walk:
 
 class Optimized:
     """A file as ``session.run`` runs it: rewritten, and bound to the shapes of the feeds. Values
-    that are gone, because nodes were fused, are not given."""
+    inside fused nodes don't exist here."""
 
     def __init__(self, session: Session, label: str) -> None:
         self.session, self.label = session, label
 
     def names(self, feeds: Feeds) -> list[str]:
-        return _computed(self.session, self.session.trace(feeds, optimized=True)._plan)
+        return _list_values(self.session, self.session.trace(feeds, optimized=True)._plan)
 
     def stream(self, feeds: Feeds, names: Collection[str]) -> Iterator[tuple[str, Any]]:
-        wanted = set(names)
+        requested = set(names)
         for outputs in self._steps(feeds):
             for name, value in outputs.items():
-                if name in wanted and value is not None:
-                    # The memory is used again, for what comes later or by the next run.
+                if name in requested and value is not None:
+                    # Later steps or the next run overwrite the memory.
                     yield name, value.copy() if isinstance(value, np.ndarray) else value
 
-    def inside(self, feeds: Feeds, name: str) -> Within:
-        """As ``Walk.inside``, of the nodes as they are rewritten."""
-        return _inside(self.session.trace(feeds, optimized=True, iterations=math.inf), name)
+    def inside(self, feeds: Feeds, name: str) -> InnerTrace:
+        """As ``Walk.inside``, for the rewritten nodes."""
+        return _trace_inside(self.session.trace(feeds, optimized=True, iterations=math.inf), name)
 
     def _steps(self, feeds: Feeds) -> Iterator[dict[str, Any]]:
-        found = None
-        with contextlib.suppress(Exception):  # the walk says what is wrong, as in session.run
-            found = self.session._runner.bind(feeds)
-        if found is None:  # strings, sequences: these runs are walks
+        binding = None
+        with contextlib.suppress(Exception):  # the walk raises the error, as in session.run
+            binding = self.session._runner.bind(feeds)
+        if binding is None:  # strings and sequences can't be bound
             for event in self.session.trace(feeds, optimized=True):
                 yield event.outputs
             return
-        bound, arguments = found
+        bound, arguments = binding
         for step, values in bound.steps(arguments):
             yield {n: v for n, v in zip(step.node.outputs, values, strict=False) if n}
 
 
 class Chunked:
-    """An engine that gives inner values only as outputs: it is run again and again, for as many of
-    them at a time as ``memory`` bytes hold; at the end for the model's own outputs, as it is."""
+    """An engine that returns intermediate values only as outputs of the model: it is run for as
+    many of them at a time as fit in ``memory`` bytes, and last for the outputs of the model."""
 
     def __init__(self, walk: Walk, label: str, memory: int) -> None:
         self.walk, self.label, self._memory = walk, label, memory
@@ -141,45 +140,42 @@ class Chunked:
         outputs = [info.name for info in self.walk.session.outputs if info.name in names]
         inner = [name for name in names if name not in outputs]
         parts = chunks(inner, sizes, self._memory)
-        keep = len(parts) <= 2  # each holds the weights once more: no more than that
+        keep = len(parts) <= 2  # each has a copy of the weights
         for part in [*parts, *([outputs] if outputs else [])]:
             key = tuple(part)
-            run = self._open.get(key) or self._explained(self.opened, part)
-            if keep:
-                self._open[key] = run
-            values = self._explained(run, feeds)
-            del run
-            yield from handed_out(part, values)
+            with name_errors(self.label):
+                run = self._open.get(key) or self.open(part)
+                if keep:
+                    self._open[key] = run
+                values = run(feeds)
+                del run
+            yield from release_each(part, values)
 
-    def opened(self, names: Sequence[str]) -> Callable[[Feeds], list[Any]]:
-        """A function that runs the model for these values."""
+    def open(self, names: Sequence[str]) -> Callable[[Feeds], list[Any]]:
+        """A function that runs the model and returns these values."""
         raise NotImplementedError
-
-    def _explained(self, function: Callable[[Any], Any], argument: Any) -> Any:
-        with explained(self.label):
-            return function(argument)
 
 
 class OnnxRuntime(Chunked):
-    """ONNX Runtime, with its own optimizations around the outputs asked for."""
+    """ONNX Runtime, with its optimizations between the requested outputs."""
 
-    def opened(self, names: Sequence[str]) -> Callable[[Feeds], list[Any]]:
+    def open(self, names: Sequence[str]) -> Callable[[Feeds], list[Any]]:
         onnx = require("onnx")
         path = self.walk.session.model.source
         model: str | bytes = path
         if set(names) - {info.name for info in self.walk.session.outputs}:
             proto = onnx.load(path, load_external_data=False)
             known = {v.name: v for v in (*proto.graph.output, *proto.graph.value_info)}
-            asked = [known.get(name) or onnx.ValueInfoProto(name=name) for name in names]
+            requested = [known.get(name) or onnx.ValueInfoProto(name=name) for name in names]
             del proto.graph.output[:]
-            proto.graph.output.extend(asked)
+            proto.graph.output.extend(requested)
             model = proto.SerializeToString()
         session = onnxruntime_session(model, folder=os.path.dirname(os.path.abspath(path)))
         return lambda feeds: session.run(list(names), dict(feeds))
 
 
 class Reference:
-    """onnx's ReferenceEvaluator. It keeps all values of a run itself."""
+    """onnx's ReferenceEvaluator, which keeps all values of a run in memory."""
 
     def __init__(self, walk: Walk, label: str) -> None:
         self.walk, self.label = walk, label
@@ -190,41 +186,42 @@ class Reference:
 
     def stream(self, feeds: Feeds, names: Collection[str]) -> Iterator[tuple[str, Any]]:
         evaluator = require("onnx.reference").ReferenceEvaluator
-        with explained(self.label):
+        with name_errors(self.label):
             if self._evaluator is None:
                 self._evaluator = evaluator(self.walk.session.model.source)
             results = self._evaluator.run(None, dict(feeds), intermediate=True)
         present = [name for name in results if name in names]
         values = [results[name] for name in present]
         del results
-        yield from handed_out(present, values)
+        yield from release_each(present, values)
 
 
 class Renamed:
-    """A side whose inputs are called otherwise than those that the samples are made for."""
+    """A side whose inputs have other names than those in the samples."""
 
     def __init__(self, side: Side, names: Mapping[str, str]) -> None:
         self.side, self.label, self._names = side, side.label, names
 
     def names(self, feeds: Feeds) -> list[str]:
-        return self.side.names(self.own(feeds))
+        return self.side.names(self.rename(feeds))
 
     def stream(self, feeds: Feeds, names: Collection[str]) -> Iterator[tuple[str, Any]]:
-        return self.side.stream(self.own(feeds), names)
+        return self.side.stream(self.rename(feeds), names)
 
     @property
     def inside(self) -> Any:
-        """As ``Walk.inside``; ``None`` if the side has none."""
+        """``Walk.inside``, or ``None`` if the side has no such method."""
         inside = getattr(self.side, "inside", None)
-        return inside and (lambda feeds, name: inside(self.own(feeds), name))
+        return inside and (lambda feeds, name: inside(self.rename(feeds), name))
 
-    def own(self, feeds: Feeds) -> dict[str, Any]:
+    def rename(self, feeds: Feeds) -> dict[str, Any]:
+        """The feeds by the names of this side's inputs."""
         return {self._names.get(name, name): value for name, value in feeds.items()}
 
 
 def chunks(names: Sequence[str], sizes: Mapping[str, int], memory: int) -> list[list[str]]:
-    """The names in order, in groups of values that take no more than ``memory`` bytes together;
-    one that takes more is alone."""
+    """Split the names, in order, into groups of values of at most ``memory`` bytes together; a
+    larger value is a group of its own."""
     parts: list[list[str]] = []
     free = 0
     for name in names:
@@ -237,16 +234,16 @@ def chunks(names: Sequence[str], sizes: Mapping[str, int], memory: int) -> list[
     return parts
 
 
-def handed_out(names: Sequence[str], values: list[Any]) -> Iterator[tuple[str, Any]]:
-    """Names with their values; each value is let go when the next is asked for."""
+def release_each(names: Sequence[str], values: list[Any]) -> Iterator[tuple[str, Any]]:
+    """Names with their values; each value is released when the next one is requested."""
     values.reverse()
     for name in names:
         yield name, values.pop()
 
 
 @contextlib.contextmanager
-def explained(label: str) -> Iterator[None]:
-    """Whatever another engine raises, as one line that names it."""
+def name_errors(label: str) -> Iterator[None]:
+    """Turn errors of another engine into an InvalidInputError of one line that names it."""
     try:
         yield
     except OnnxWalkError:
@@ -256,7 +253,7 @@ def explained(label: str) -> Iterator[None]:
         raise InvalidInputError(f"{label}: {type(error).__name__}: {text}") from error
 
 
-def _inside(trace: Trace, name: str) -> Within:
+def _trace_inside(trace: Trace, name: str) -> InnerTrace:
     plans = [
         body
         for step in trace._plan.steps
@@ -277,20 +274,20 @@ def _inside(trace: Trace, name: str) -> Within:
                 return
             del event
 
-    return Within(names - {""}, events())
+    return InnerTrace(names - {""}, events())
 
 
-def _computed(session: Session, plan: Plan) -> list[str]:
-    """The values of the file that the steps of a plan give, in their order."""
-    own = {name for node in session.model.graph.nodes for name in node.outputs}
+def _list_values(session: Session, plan: Plan) -> list[str]:
+    """The values of the file that a plan computes, in order."""
+    in_file = {name for node in session.model.graph.nodes for name in node.outputs}
     return [
         name
         for step in plan.steps
         for name, slot in zip(step.node.outputs, step.outputs, strict=False)
-        if name in own and slot != NOTHING
+        if name in in_file and slot != NOTHING
     ]
 
 
 def is_keras(path: str) -> bool:
-    """Whether a file is a Keras model, by its name."""
+    """Whether the name of a file is that of a Keras model."""
     return Path(path).suffix.lower() in (".keras", ".h5", ".hdf5")

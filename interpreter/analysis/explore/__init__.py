@@ -1,6 +1,6 @@
-"""What ``onnxwalk explore`` puts on its page: the graph, and the values of one run in it.
+"""The page of ``onnxwalk explore``: the graph, and the values of one run.
 
-``collect`` walks and gathers, ``views`` makes small pictures of large values, ``recurrent`` looks
-inside RNN, LSTM and GRU, ``groups`` says what can be folded, and ``page`` writes the file. Nothing
-here is imported before a page is asked for.
+``collect`` runs the model and collects the data, ``views`` reduces large values to small pictures,
+``recurrent`` recomputes the gates of RNN, LSTM and GRU, ``groups`` decides what can be folded, and
+``page`` writes the file. Nothing here is imported unless a page is requested.
 """

@@ -1,7 +1,7 @@
-"""Everything that the page shows, as plain data, within a budget of bytes.
+"""Collect the data of the page within a limit of bytes.
 
-The first walks find shapes and times; with the shapes known the bytes are shared out, and the last
-walk takes a picture of each value as it comes by. No value is kept longer than a run keeps it.
+The first walks measure shapes and times. From the shapes follows the size of each picture, and the
+last walk takes a picture of each value as it is computed. No value is kept longer than in a run.
 """
 
 from __future__ import annotations
@@ -15,9 +15,19 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.interpreter.analysis.explore import views
-from onnxwalk.interpreter.analysis.explore.graph import attributes, ends, fold, titles
-from onnxwalk.interpreter.analysis.explore.inside import Path, Scopes, beginning, left, runs
-from onnxwalk.interpreter.analysis.explore.recurrent import SERIES, recurrence
+from onnxwalk.interpreter.analysis.explore.graph import (
+    assign_groups,
+    describe_attributes,
+    input_titles,
+    model_ends,
+)
+from onnxwalk.interpreter.analysis.explore.inside import (
+    Path,
+    Scopes,
+    iteration_node,
+    subgraph_results,
+)
+from onnxwalk.interpreter.analysis.explore.recurrent import SERIES, compute_series
 from onnxwalk.interpreter.analysis.profile import bytes_moved
 from onnxwalk.interpreter.compiler.provenance import find_fates
 from onnxwalk.interpreter.display import type_text
@@ -28,11 +38,11 @@ from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.text import class_names, tokenizers
 from onnxwalk.ops.shared.numpy_state import computing
 
-_WORDS = 1000  # of a text
-_SEQUENCES = 4  # of a batch, whose gates are shown
-_OVERHEAD = 160  # bytes of a picture that aren't its pixels
-_FIGURES = 420  # and of a value's statistics
-_FEW_FIGURES = 130  # without a histogram
+_MAX_WORDS = 1000  # of a text
+_MAX_SEQUENCES = 4  # of a batch, for the gates
+_OVERHEAD = 160  # estimated bytes of a picture without its pixels
+_STATISTICS = 420  # estimated bytes of the statistics of a value
+_FEW_STATISTICS = 130  # without a histogram
 _DIGITS = 4
 
 
@@ -47,36 +57,37 @@ def collect(
 ) -> dict[str, Any]:
     """The graph and one run of it, in at most ``limit`` bytes of JSON.
 
-    ``labels``: of the classes, instead of those in the file. Times are medians of ``runs``. Of what
-    is within If, Loop and Scan the first ``iterations`` are shown.
+    ``labels``: class names that replace those in the file. Times are medians of ``runs``. Of If,
+    Loop and Scan the first ``iterations`` are shown.
 
-    Raises InvalidInputError when the graph alone takes more, and what ``run`` raises.
+    Raises InvalidInputError if the graph alone exceeds ``limit``, and what ``run`` raises.
     """
-    walk = _Walk(session, feeds, labels, iterations)
-    walk.measure(runs)
-    data = walk.described()
-    room, bins = walk.shared(size(data), limit)
+    collector = _Collector(session, feeds, labels, iterations)
+    collector.measure(runs)
+    data = collector.build_data()
+    room, bins = collector.find_room(_count_bytes(data), limit)
     while True:
-        walk.look(room, bins)
-        if size(data) <= limit:
+        collector.add_views(room, bins)
+        if _count_bytes(data) <= limit:
             return data
         if not room:
-            raise walk.too_much(limit)
-        room = room * 2 // 3  # shares are estimates: what isn't pixels may be more than thought
+            raise collector.size_error(limit)
+        room = room * 2 // 3  # the estimates of what isn't pixels were too low
 
 
-def size(data: Any) -> int:
-    """The bytes of data on the page."""
-    return len(dumped(data).encode())
+def _count_bytes(data: Any) -> int:
+    return len(to_json(data).encode())
 
 
-def dumped(data: Any) -> str:
-    """As JSON that may stand in a script element of HTML."""
+def to_json(data: Any) -> str:
+    """The data as JSON that is safe in a script element of HTML."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-class _Walk:
+class _Collector:
+    """The data of a page while it is collected, see ``collect``."""
+
     def __init__(
         self,
         session: Session,
@@ -91,62 +102,62 @@ class _Walk:
         self.numbers: dict[str, int] = {}
         self.values: dict[str, dict[str, Any]] = {}  # by name, in the order of their numbers
         self.nodes: list[dict[str, Any]] = []  # of the page, in the order of the walk
-        self.where: list[Path] = []  # of each, what it is within
-        self.computed: list[int] = []  # those that are of the trace, in its order
-        self.places: dict[tuple[Path, Node], int] = {}
-        self.beginnings: dict[Path, dict[str, Any] | None] = {}
-        self.read: set[int] = set()  # values that some node takes
-        #: operator, attributes, inputs and outputs of each node, for ``views.roles``
-        self.told: list[tuple[str, Mapping[str, Any], list[str], list[str]]] = []
+        self.paths: list[Path] = []  # the subgraph and iteration of each node
+        self.computed: list[int] = []  # the nodes of the trace, in its order
+        self.indices: dict[tuple[Path, Node], int] = {}
+        self.iteration_nodes: dict[Path, dict[str, Any] | None] = {}
+        self.read: set[int] = set()  # values that some node reads
+        #: operator, attributes, inputs and outputs of each node, for ``views.find_roles``
+        self.calls: list[tuple[str, Mapping[str, Any], list[str], list[str]]] = []
         self.docs: dict[str, int] = {}
         self.constants: dict[str, Any] = {}
-        #: as large as the values, but without their memory: what views need to know of them
+        #: arrays with the shapes and dtypes of the values that need no memory
         self.stand_ins: dict[str, np.ndarray] = {}
-        self.inside: dict[int, int] = {}  # bytes that the gates or weights of a node would take
+        self.inner_sizes: dict[int, int] = {}  # full bytes of the gates or weights of a node
         stored = class_names(session.model.metadata)
         self.labels = {o.name: labels for o in session.outputs} if labels else stored
 
     def measure(self, runs: int) -> None:
-        """What can be said without looking at values: shapes, times, costs."""
+        """Collect shapes, times and costs."""
         for name, value in self.feeds.items():
-            self._add(name, value)
+            self._add_value(name, value)
         for event in self.trace:
             self._add_node(event)
         times: dict[int, list[float]] = {k: [] for k in self.computed}
         for _ in range(runs):
-            for k, event in self._again():
+            for k, event in self._walk_again():
                 times[k].append(event.seconds)
         for k, seconds in times.items():
             self.nodes[k]["seconds"] = _rounded(statistics.median(seconds or [0.0]))
-        self._tell_fates()
+        self._add_provenance()
         shapes = {name: array.shape for name, array in self.stand_ins.items()}
-        self.roles = views.roles(self.told, shapes, list(self.feeds))
+        self.roles = views.find_roles(self.calls, shapes, list(self.feeds))
 
-    def _tell_fates(self) -> None:
-        """What each node became in the plan that a run takes, and with which others."""
-        found = find_fates(self.session._program.rewrite_stages())
-        for (path, node), k in self.places.items():
-            fate = found[node]
-            parts = [self.places.get((path, part)) for part in fate.parts if len(fate.parts) > 1]
+    def _add_provenance(self) -> None:
+        """Add what each node became in the plan of a run, and which others were fused with it."""
+        by_node = find_fates(self.session._program.rewrite_stages())
+        for (path, node), k in self.indices.items():
+            fate = by_node[node]
+            parts = [self.indices.get((path, part)) for part in fate.parts if len(fate.parts) > 1]
             became: dict[str, Any] = {"text": str(fate)}
             self.nodes[k]["became"] = became
             if not fate.is_kept:
                 became["parts"] = [part for part in parts if part is not None]
                 became["by"] = list(fate.rewrites)
 
-    def _again(self) -> Iterator[tuple[int, Event]]:
-        """One more walk: each node's number and what it computed, as far as the walk is the same:
-        random numbers may lead a loop elsewhere."""
+    def _walk_again(self) -> Iterator[tuple[int, Event]]:
+        """One more walk: the index and event of each node, until the walk differs from the first,
+        as it may with random operators."""
         for k, event in zip(self.computed, self.trace, strict=False):
             if self.nodes[k]["name"] != event.name:
                 return
             yield k, event
 
-    def described(self) -> dict[str, Any]:
-        """The page's data, as yet without what values look like. Later steps add to it."""
-        fold(self.nodes, self.where)
-        entries, exits = ends(self.session, self.numbers)
-        for node in self.nodes:  # which now begin behind the inputs
+    def build_data(self) -> dict[str, Any]:
+        """The data of the page, to which ``add_views`` adds the pictures."""
+        assign_groups(self.nodes, self.paths)
+        entries, exits = model_ends(self.session, self.numbers)
+        for node in self.nodes:  # the inputs come before them
             if parts := node.get("became", {}).get("parts"):
                 node["became"]["parts"] = [k + len(entries) for k in parts]
         return {
@@ -158,75 +169,69 @@ class _Walk:
             "series": SERIES,
         }
 
-    def shared(self, taken: int, limit: int) -> tuple[int, bool]:
-        """The most bytes a picture may have, and whether there's room for histograms."""
-        sizes = {name: views.wanted(a, self.roles.get(name, "")) for name, a in self._seen()}
-        pictures = [s for s in (*sizes.values(), *self.inside.values()) if s]
-        count = len(self.values)
-        for figures in (_FIGURES, _FEW_FIGURES):
-            left = limit - taken - figures * count - _OVERHEAD * len(pictures)
-            if left > limit // 3 or (figures == _FEW_FIGURES and left >= 0):
-                pixels = left * 3 // 4 - 4 * len(pictures)  # what base64 makes of them
-                return views.shares(pictures, max(pixels, 0)), figures == _FIGURES
-        raise self.too_much(limit)
+    def find_room(self, used: int, limit: int) -> tuple[int, bool]:
+        """The most bytes of a picture, and whether there is room for histograms."""
+        sizes = [views.full_size(a, self.roles.get(name, "")) for name, a in self.stand_ins.items()]
+        pictures = [size for size in (*sizes, *self.inner_sizes.values()) if size]
+        for statistics_size in (_STATISTICS, _FEW_STATISTICS):
+            has_bins = statistics_size == _STATISTICS
+            left = limit - used - statistics_size * len(self.values) - _OVERHEAD * len(pictures)
+            if left > limit // 3 or (not has_bins and left >= 0):
+                pixels = left * 3 // 4 - 4 * len(pictures)  # base64 makes four bytes of three
+                return views.find_share(pictures, max(pixels, 0)), has_bins
+        raise self.size_error(limit)
 
-    def too_much(self, limit: int) -> InvalidInputError:
+    def size_error(self, limit: int) -> InvalidInputError:
         return InvalidInputError(
-            f"{len(self.nodes):,} nodes alone take more than {limit / 1e6:g} MB: give --size"
+            f"the {len(self.nodes):,} nodes alone need more than {limit / 1e6:.2f} MB; "
+            "pass a larger --size"
         )
 
-    def look(self, room: int, bins: bool) -> None:
-        """The last walk: what each value looks like, in at most ``room`` bytes."""
+    def add_views(self, room: int, bins: bool) -> None:
+        """The last walk: add a picture of at most ``room`` bytes of each value."""
         for name, value in (*self.feeds.items(), *self.constants.items()):
-            self._look_at(name, value, room, bins)
-        for k, event in self._again():
+            self._add_view(name, value, room, bins)
+        for k, event in self._walk_again():
             for name, value in event.inputs.items():
-                if self.scopes.is_given(event.path, name):
-                    self._look_at(self.scopes.full(event.path, name), value, room, bins)
+                if self.scopes.is_input(event.path, name):
+                    self._add_view(self.scopes.full_name(event.path, name), value, room, bins)
             for name, value in event.outputs.items():
-                self._look_at(self.scopes.full(event.path, name), value, room, bins)
-            if k in self.inside and event.node.is_one_of(*SERIES):
+                self._add_view(self.scopes.full_name(event.path, name), value, room, bins)
+            if k in self.inner_sizes and event.node.is_one_of(*SERIES):
                 self.nodes[k]["inside"] = self._gates(event, room)
-            elif room and (weights := self._weights(event)) is not None:
-                figures = views.statistics(weights, bins=bins)
+            elif room and (weights := self._attention_weights(event)) is not None:
                 self.nodes[k]["weights"] = {
-                    "figures": figures,
-                    "view": views.view(weights, "", room),
+                    "figures": views.statistics(weights, bins=bins),
+                    "view": views.build_view(weights, "", room),
                 }
-
-    def _seen(self) -> Iterator[tuple[str, np.ndarray]]:
-        return ((name, a) for name, a in self.stand_ins.items() if a.size)
 
     def _model(self) -> dict[str, Any]:
         model = self.session.model
-        took = []
-        for _ in range(4):  # the first one binds, which isn't what a run takes
+        times = []
+        for _ in range(4):  # the first one binds, which isn't part of a run
             start = time.perf_counter()
             self.session.run(None, self.feeds)
-            took.append(time.perf_counter() - start)
+            times.append(time.perf_counter() - start)
+        # A node inside another is part of the time of that.
+        walk = sum(n["seconds"] for n in self.nodes if "seconds" in n and "part" not in n)
         return {
-            "source": model.source.replace("\\", "/").rpartition("/")[2],  # where it lay is private
+            "source": model.source.replace("\\", "/").rpartition("/")[2],  # its folder is private
             "producer": " ".join(filter(None, (model.producer_name, model.producer_version))),
             "opsets": {domain or "ai.onnx": version for domain, version in model.opsets.items()},
             "parameters": sum(a.size for a in self.constants.values() if isinstance(a, np.ndarray)),
-            "seconds": _rounded(statistics.median(took[1:])),
-            "walk": _rounded(sum(n["seconds"] for n in self.nodes if self._is_whole(n))),
+            "seconds": _rounded(statistics.median(times[1:])),
+            "walk": _rounded(walk),
         }
 
-    @staticmethod
-    def _is_whole(node: Mapping[str, Any]) -> bool:
-        """Whether a node has a time that isn't part of another's."""
-        return "seconds" in node and "part" not in node
-
-    def _add(self, name: str, value: Any) -> int:
-        """A value's number; it gets one when it is first met."""
+    def _add_value(self, name: str, value: Any) -> int:
+        """The number of a value, which is assigned at its first use."""
         if name not in self.values:
             entry: dict[str, Any] = {"name": name, "type": type_text(value)}
             if name in self.labels:
                 entry["labels"] = name
             if isinstance(value, np.ndarray) and not views.is_text(value):
-                nothing = views.plain(np.zeros((), value.dtype))
-                self.stand_ins[name] = np.broadcast_to(nothing, value.shape)
+                zero = views.to_real(np.zeros((), value.dtype))
+                self.stand_ins[name] = np.broadcast_to(zero, value.shape)
             self.numbers[name] = len(self.numbers)
             self.values[name] = entry
         return self.numbers[name]
@@ -234,77 +239,74 @@ class _Walk:
     def _add_node(self, event: Event) -> None:
         node, operator, path = event.node, event.operator, event.path
         for depth in range(1, len(path) + 1):
-            self._begin(path[:depth])
-        formal = titles(node, operator)
-        taken: dict[str, tuple[str, Any]] = {}
-        captured = ((name, "inside") for name in event.inputs)  # by graphs among the attributes
-        for name, title in (*zip(node.inputs, formal, strict=True), *captured):
-            full = self.scopes.full(path, name)
-            if not name or full in taken:
+            self._add_iteration(path[:depth])
+        inputs: dict[str, tuple[str, Any]] = {}
+        captured = ((name, "inside") for name in event.inputs)  # read by subgraphs
+        titled = zip(node.inputs, input_titles(node, operator), strict=True)
+        for name, title in (*titled, *captured):
+            full = self.scopes.full_name(path, name)
+            if not name or full in inputs:
                 continue
             value = event.inputs.get(name)
-            taken[full] = title, value
+            inputs[full] = title, value
             if full in self.values:
                 continue
-            if self.scopes.is_given(path, name):
-                self._given(self.scopes.of(path, name), full, value)
+            if self.scopes.is_input(path, name):
+                iteration = self.iteration_nodes[self.scopes.resolve(path, name)]
+                assert iteration is not None
+                iteration["out"].append(["", self._add_value(full, value)])
             else:
                 self.constants[full] = value
-        made = {self.scopes.full(path, name): value for name, value in event.outputs.items()}
+        outputs = {self.scopes.full_name(path, n): value for n, value in event.outputs.items()}
         entry: dict[str, Any] = {
             "name": event.name,
             "op": node.op_type,
             "version": f"{node.domain or 'ai.onnx'}, since {operator.since}",
             "doc": self.docs.setdefault(operator.documentation, len(self.docs)),
-            "in": [[title, self._add(name, value)] for name, (title, value) in taken.items()],
-            "out": [["", self._add(name, value)] for name, value in made.items()],
-            "attributes": attributes(node, operator),
+            "in": [
+                [title, self._add_value(name, value)] for name, (title, value) in inputs.items()
+            ],
+            "out": [["", self._add_value(name, value)] for name, value in outputs.items()],
+            "attributes": describe_attributes(node, operator),
         }
-        read = [self.scopes.full(path, name) for name in node.inputs]
-        self.told.append((node.operator_name, node.attributes, read, [*made]))
-        for name in taken:
+        read = [self.scopes.full_name(path, name) for name in node.inputs]
+        self.calls.append((node.operator_name, node.attributes, read, [*outputs]))
+        for name in inputs:
             if name in self.constants:
                 self.values[name]["constant"] = 1
         if event.runs:
-            inner = left(event, self.iterations, self.scopes, self.numbers, self.read)
-            entry["in"] += [[title, self.numbers[name]] for title, name in inner]
-            entry["runs"] = runs(event, self.iterations)
+            results = subgraph_results(event, self.iterations, self.scopes, self.numbers, self.read)
+            entry["in"] += [[title, self.numbers[name]] for title, name in results]
+            entry["runs"] = [[g, n, min(n, self.iterations)] for g, n in event.runs.items()]
         if path:
             entry["part"] = 1
         self.read |= {number for _, number in entry["in"]}
         arrays: list[Any] = [event.inputs.get(name) for name in node.inputs]
-        results = list(event.outputs.values())
-        entry["flop"] = event.operator.flops(arrays, results, node.attributes)
-        entry["bytes"] = bytes_moved(arrays, results)
-        if (weights := self._weights(event)) is not None:
-            self.inside[len(self.nodes)] = views.wanted(weights, "")
+        entry["flop"] = operator.flops(arrays, list(event.outputs.values()), node.attributes)
+        entry["bytes"] = bytes_moved(arrays, list(event.outputs.values()))
+        if (weights := self._attention_weights(event)) is not None:
+            self.inner_sizes[len(self.nodes)] = views.full_size(weights, "")
         if node.is_one_of(*SERIES):
             x, r = arrays[0], arrays[2]
             steps, batch = x.shape[:2] if not node.attributes.get("layout") else x.shape[1::-1]
             pixels = steps * r.shape[2] * len(r) * len(SERIES[node.op_type])
-            self.inside[len(self.nodes)] = pixels * min(batch, _SEQUENCES)
+            self.inner_sizes[len(self.nodes)] = pixels * min(batch, _MAX_SEQUENCES)
         self.computed.append(len(self.nodes))
-        self.places[path, node] = len(self.nodes)
+        self.indices[path, node] = len(self.nodes)
         self.nodes.append(entry)
-        self.where.append(path)
+        self.paths.append(path)
 
-    def _begin(self, path: Path) -> None:
-        """The node that a new iteration begins with."""
-        if path in self.beginnings:
+    def _add_iteration(self, path: Path) -> None:
+        """Add the node with which a new iteration begins."""
+        if path in self.iteration_nodes:
             return
-        entry = self.beginnings[path] = beginning(path, self.scopes, self.numbers)
+        entry = self.iteration_nodes[path] = iteration_node(path, self.scopes, self.numbers)
         if entry is not None:
             self.read |= {number for _, number in entry["in"]}
             self.nodes.append(entry)
-            self.where.append(path)
+            self.paths.append(path)
 
-    def _given(self, path: Path, full: str, value: Any) -> None:
-        """An input of a graph, which its first reader shows."""
-        entry = self.beginnings[path]
-        assert entry is not None
-        entry["out"].append(["", self._add(full, value)])
-
-    def _look_at(self, name: str, value: Any, room: int, bins: bool) -> None:
+    def _add_view(self, name: str, value: Any, room: int, bins: bool) -> None:
         entry = self.values[name]
         if isinstance(value, list):
             entry["items"] = [type_text(item) for item in value[:20]]
@@ -313,27 +315,29 @@ class _Walk:
         if not isinstance(value, np.ndarray) or not value.size:
             return
         if views.is_text(value):
-            entry["texts"] = views.texts(value, 50 if bins else 3)
+            entry["texts"] = views.first_texts(value, 50 if bins else 3)
             return
         entry["figures"] = views.statistics(value, bins=bins)
         entry.pop("view", None)
         if room:
-            entry["view"] = views.view(value, self.roles.get(name, ""), room)
+            entry["view"] = views.build_view(value, self.roles.get(name, ""), room)
         if words := self._words(name):
             entry["words"] = words
 
     def _words(self, name: str) -> list[str] | None:
-        """The words behind the ids of an input's first sample, where the file has them."""
-        known = tokenizers(self.session.model.metadata).get(name) if name in self.feeds else None
-        if known is None or self.feeds[name].ndim != 2 or not self.feeds[name].size:
+        """The words of an input's first sample, if the file has a vocabulary for its ids."""
+        tokenizer = (
+            tokenizers(self.session.model.metadata).get(name) if name in self.feeds else None
+        )
+        if tokenizer is None or self.feeds[name].ndim != 2 or not self.feeds[name].size:
             return None
-        words = known.vocabulary
-        ids = self.feeds[name][0, :_WORDS].tolist()
+        words = tokenizer.vocabulary
+        ids = self.feeds[name][0, :_MAX_WORDS].tolist()
         return [words[i] if 0 <= i < len(words) else "?" for i in map(int, ids)]
 
-    def _weights(self, event: Event) -> np.ndarray | None:
-        """What an attention node gives each key, (B, heads, queries, keys): the operator computes
-        it anyway, as an output that few nodes name."""
+    def _attention_weights(self, event: Event) -> np.ndarray | None:
+        """The weights of an attention node, (B, heads, queries, keys), which is rarely an output of
+        the node."""
         rule = event.operator.facts.get("attention_weights")
         if rule is None:
             return None
@@ -342,37 +346,48 @@ class _Walk:
         return weights if weights.size else None
 
     def _gates(self, event: Event, room: int) -> dict[str, Any]:
-        """A recurrent node over time: each series in bytes, (sequences, units, steps)."""
+        """The series of a recurrent node as codes, (sequences, units, steps)."""
         node = event.node
-        given = [event.inputs.get(name) for name in node.inputs]
-        found = recurrence(node.op_type, given, node.attributes, _SEQUENCES)
-        kept = {(w, s): a for w, way in enumerate(found.ways) for s, a in way.series.items()}
-        steps, sequences, units = found.ways[0].series["h"].shape
-        pixels = max(room // len(kept) // max(sequences, 1), 1)
+        inputs = [event.inputs.get(name) for name in node.inputs]
+        recurrence = compute_series(node.op_type, inputs, node.attributes, _MAX_SEQUENCES)
+        directions = recurrence.directions
+        steps, sequences, units = directions[0].series["h"].shape
+        count = len(directions) * len(directions[0].series)
+        pixels = max(room // count // max(sequences, 1), 1)
         shown_steps = min(steps, max(pixels // 8, 1))
         shown_units = min(units, max(pixels // max(shown_steps, 1), 1))
-        chosen, chosen_steps = views.spread(units, shown_units), views.spread(steps, shown_steps)
+        unit_indices = views.spread_indices(units, shown_units)
+        step_indices = views.spread_indices(steps, shown_steps)
         entry: dict[str, Any] = {
-            "lengths": found.lengths.tolist(),
+            "lengths": recurrence.lengths.tolist(),
             "steps": steps,
             "units": units,
             "n": sequences,
             "shown": [shown_units, shown_steps],
-            "ways": [{"reverse": way.reverse, "series": {}} for way in found.ways],
+            "ways": [
+                {
+                    "reverse": direction.reverse,
+                    "series": {
+                        letter: views.encode(
+                            values[step_indices][:, :, unit_indices].transpose(1, 2, 0)
+                        )
+                        for letter, values in direction.series.items()
+                    },
+                }
+                for direction in directions
+            ],
         }
-        for (w, letter), values in kept.items():
-            part = values[chosen_steps][:, :, chosen].transpose(1, 2, 0)
-            entry["ways"][w]["series"][letter] = views.coded(part)
         y = event.outputs.get(node.outputs[0]) if node.outputs else None
         if y is not None:
             if node.attributes.get("layout"):
                 y = y.transpose(1, 2, 0, 3)
             with np.errstate(invalid="ignore"):
-                difference = np.abs(y[:, :, :sequences] - found.y())
+                difference = np.abs(y[:, :, :sequences] - recurrence.y())
             entry["differs"] = _rounded(np.nan_to_num(difference).max(initial=0))
-        read = [words for name in self.feeds if (words := self._words(name))]
-        if len(read) == 1 and len(read[0]) == steps and "" not in read[0][: found.lengths[0]]:
-            entry["words"] = read[0]
+        texts = [words for name in self.feeds if (words := self._words(name))]
+        length = recurrence.lengths[0]
+        if len(texts) == 1 and len(texts[0]) == steps and "" not in texts[0][:length]:
+            entry["words"] = texts[0]
         return entry
 
 

@@ -1,4 +1,4 @@
-"""The page: data, script and style in one file, which asks no network for anything."""
+"""The page: data, scripts and style in one file that needs no network."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from onnxwalk.interpreter.analysis.explore.collect import dumped
+from onnxwalk.interpreter.analysis.explore.collect import to_json
 
 _FOLDER = Path(__file__).parent / "_page"
 _SCRIPTS = ("dagre.min.js", "util.js", "graph.js", "values.js", "recurrent.js", "app.js")
 
-#: nothing may be loaded from anywhere: all of it is in the file
+#: the browser must not load anything: all is in the file
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 )
 
 
-def overhead() -> int:
-    """The bytes of a page without data, about."""
-    return len(page({}, "").encode()) + 500
+def page_overhead() -> int:
+    """The approximate bytes of a page without data."""
+    return len(build_page({}, "").encode()) + 500
 
 
-def page(data: Mapping[str, Any], title: str) -> str:
-    """The whole HTML document."""
+def build_page(data: Mapping[str, Any], title: str) -> str:
+    """The complete HTML document."""
     style = (_FOLDER / "style.css").read_text("utf-8")
     body = (_FOLDER / "body.html").read_text("utf-8")
     scripts = "".join(
@@ -37,6 +37,6 @@ def page(data: Mapping[str, Any], title: str) -> str:
         '<meta name="color-scheme" content="light dark">\n'
         '<link rel="icon" href="data:,">\n'
         f"<title>{html.escape(title)}</title>\n<style>{style}</style></head>\n<body>\n{body}"
-        f'<script type="application/json" id="data">{dumped(data)}</script>\n'
+        f'<script type="application/json" id="data">{to_json(data)}</script>\n'
         f"{scripts}</body></html>\n"
     )

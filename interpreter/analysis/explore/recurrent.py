@@ -1,5 +1,5 @@
-"""The gates of RNN, LSTM and GRU nodes over time, which no output of theirs gives: the operators
-show them step by step (``ops.shared.recurrence.Watch``)."""
+"""The gates of RNN, LSTM and GRU nodes over time, which aren't outputs of the operators but passed
+to a callback at each step (``ops.shared.recurrence.Watch``)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from onnxwalk.ops.ai_onnx import recurrent
 from onnxwalk.ops.shared.windows import working_dtype
 
-#: what can be watched, by operator and in the order in which the formulas have it
+#: the series of each operator, in the order of its formulas
 SERIES: Mapping[str, Mapping[str, str]] = {
     "RNN": {"h": "hidden state h"},
     "LSTM": {
@@ -39,8 +39,8 @@ _OPERATORS: Mapping[str, Callable[..., Any]] = {
 
 
 @dataclass(frozen=True)
-class Way:
-    """One direction: ``series`` are (T, N, H) by their letters, NaN where a sequence has ended."""
+class Direction:
+    """One direction: ``series`` (T, N, H) by their letters, NaN after the end of a sequence."""
 
     reverse: bool
     series: dict[str, np.ndarray]
@@ -48,29 +48,29 @@ class Way:
 
 @dataclass(frozen=True)
 class Recurrence:
-    """What a recurrent node did: ``lengths`` (N) of the sequences out of ``steps``."""
+    """The series of a recurrent node; ``lengths`` (N) of the sequences, at most ``steps``."""
 
-    ways: list[Way]
+    directions: list[Direction]
     lengths: np.ndarray
     steps: int
 
     def y(self) -> np.ndarray:
-        """The operator's first output, (T, D, N, H): zeros where a sequence has ended."""
-        y = np.stack([way.series["h"] for way in self.ways], 1)
+        """The operator's first output, (T, D, N, H): zeros after the end of a sequence."""
+        y = np.stack([direction.series["h"] for direction in self.directions], 1)
         ended = np.arange(self.steps)[:, None] >= self.lengths
         y.swapaxes(1, 2)[ended] = 0
         return y
 
 
-def recurrence(
+def compute_series(
     operator: str, inputs: Sequence[Any], attributes: Mapping[str, Any], most: int | None = None
 ) -> Recurrence:
-    """Everything over time, out of a node's inputs in the spec's order and its attributes.
+    """Run the operator on a node's inputs and attributes, and record all series.
 
-    ``most``: only so many sequences, the first ones.
+    ``most``: the number of sequences, counted from the first.
     """
-    given: list[Any] = [*inputs, *[None] * (7 - len(inputs))]
-    x, w, r, b, lengths, h, c, *p = given
+    padded: list[Any] = [*inputs, *[None] * (7 - len(inputs))]
+    x, w, r, b, lengths, h, c, *p = padded
     layout = attributes.get("layout", 0)
     first = (slice(most),) if layout else (slice(None), slice(most))
     x = x[first]
@@ -79,15 +79,15 @@ def recurrence(
     lengths = np.full(batch, steps) if lengths is None else lengths[:most]
     reversals = {"reverse": [True], "bidirectional": [False, True]}
     shape, dtype = (steps, batch, r.shape[2]), working_dtype(w.dtype)
-    ways = [
-        Way(reverse, {letter: np.full(shape, np.nan, dtype) for letter in SERIES[operator]})
+    directions = [
+        Direction(reverse, {letter: np.full(shape, np.nan, dtype) for letter in SERIES[operator]})
         for reverse in reversals.get(attributes.get("direction", "forward"), [False])
     ]
 
     def watch(d: int, times: np.ndarray, rows: np.ndarray, values: Mapping[str, Any]) -> None:
-        for letter, series in ways[d].series.items():
+        for letter, series in directions[d].series.items():
             series[times, rows] = values[letter]
 
     others = [h, c, *p] if operator == "LSTM" else [h]
     _OPERATORS[operator](x, w, r, b, lengths, *others, **attributes, _watch=watch)
-    return Recurrence(ways, lengths.astype(int), steps)
+    return Recurrence(directions, lengths.astype(int), steps)

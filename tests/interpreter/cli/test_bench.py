@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def test_several_batches_threads_and_engines_as_a_table_and_a_plot(cli, classifi
     options = ("--batch", "1,2", "--threads", "1,2", "--against", "onnxruntime,reference")
     result = cli("bench", classifier, *options, *QUICK, "--plot", "out.svg")
     assert (result.status, result.err) == (0, "")
-    for part in ("1 thread: x float32 1×4", "2 threads: x float32 2×4", "ratio", "the same"):
+    for part in ("1 thread: x float32 1×4", "2 threads: x float32 2×4", "ratio", "equal"):
         assert part in result.out
     assert result.out.count("\nreference") == 4
     picture = (tmp_path / "out.svg").read_text()
@@ -72,15 +73,15 @@ def test_the_sizes_of_dimensions(cli, make):
     assert [i["shape"] for i in found["results"][0]["inputs"]] == [[4, 2]] * 2
 
     fixed = make("f.onnx", [node], [(n, T.FLOAT, [2, 2]) for n in "ab"], [("y", T.FLOAT, None)])
-    assert "the sizes of the inputs are fixed" in cli("bench", fixed, "--batch", "4").error
+    assert "the inputs have fixed sizes" in cli("bench", fixed, "--batch", "4").error
 
 
-def test_given_inputs(cli, classifier, tmp_path):
+def test_inputs_from_files(cli, classifier, tmp_path):
     np.save(tmp_path / "x.npy", np.ones((5, 4), np.float32))
     found = bench(cli, classifier, "--input", "x=x.npy", "--against", "none", *QUICK)
     assert found["results"][0]["inputs"][0]["shape"] == [5, 4]
     error = cli("bench", classifier, "--input", "x=x.npy", "--batch", "2").error
-    assert error.startswith("--batch is of inputs that are made up")
+    assert error.startswith("--batch sets the size of random inputs")
 
 
 def test_outputs_that_differ_are_an_error_after_the_report(cli, make):
@@ -99,7 +100,7 @@ def test_an_engine_that_fails_stops_no_other(cli, make):
     engines = json.loads(result.out)["results"][0]["engines"]
     assert engines["onnxruntime"]["agrees"] and list(engines["reference"]) == ["error"]
     assert result.status == 1
-    assert result.err.startswith(f"onnxwalk: {model}: reference can't run it: ")
+    assert result.err.startswith(f"onnxwalk: {model}: reference can't run the model: ")
     assert result.err.count("\n") == 1
 
 
@@ -113,15 +114,15 @@ def test_an_engine_that_is_not_installed(cli, classifier, tmp_path, monkeypatch)
 def test_other_errors(cli, classifier, make):
     assert cli("bench", "no.onnx").error.startswith("no.onnx")
     for option, message in {
-        "--dim=time=3": "--dim time=3: no such dimension; there are: batch",
-        "--dim=batch": "--dim batch: give NAME=N, as in sequence=100",
-        "--plot=out.txt": "out.txt: a plot is written to .svg, .png or .pdf",
-        "--plot=no/out.svg": "no/out.svg: there is no folder no",
+        "--dim=time=3": "--dim time=3: no such dimension; the inputs have: batch",
+        "--dim=batch": "--dim batch: expected NAME=N, as in sequence=100",
+        "--plot=out.txt": "out.txt: expected a .svg, .png or .pdf file",
+        "--plot=no/out.svg": f"no/out.svg: folder {os.path.realpath('no')} not found",
     }.items():
         assert cli("bench", classifier, option).error == message.replace("dim time=3", "dim time")
-    assert "--keras is the file of one model" in cli("bench", "a", "b", "--keras", "c").error
+    assert "--keras can be used with one MODEL only" in cli("bench", "a", "b", "--keras", "c").error
     error = cli("bench", classifier, "--against", "keras").error
-    assert error == f"no .keras file beside {classifier}; give --keras FILE"
+    assert error == f"no .keras file next to {classifier}; pass --keras FILE"
     refused = make(
         "r.onnx",
         [helper.make_node("Reshape", ["x", "s"], ["y"])],

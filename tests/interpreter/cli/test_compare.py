@@ -120,7 +120,7 @@ def test_a_wrong_weight_is_found_and_named(cli, network):
     text = cli("compare", planted(network, "w"), network)
     assert text.status == 1
     assert "first difference: node 'conv' (Conv)" in text.out
-    assert "weight 'w' is another" in text.out and "5 of 5 values differ" in text.out
+    assert "weight 'w' differs" in text.out and "5 of 5 values differ" in text.out
 
 
 def test_a_changed_attribute_is_named(cli, make):
@@ -133,7 +133,7 @@ def test_a_changed_attribute_is_named(cli, make):
         io = [("x", F, [2, 3])], [("y", F, [2, 3])]
         files.append(make(f"{axis}.onnx", nodes, *io))
     first = report(cli, *files)["first"]
-    assert first["node"] == "soft" and first["changes"] == ["attribute axis: 0, there 1"]
+    assert first["node"] == "soft" and first["changes"] == ["attribute axis: 0 → 1"]
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "onnxwalk"])
@@ -184,7 +184,7 @@ def test_a_sequence_is_extracted(cli, make):
 
     files = model("0.onnx", 0), model("1.onnx", 1)
     found = report(cli, *files, "--extract", "small.onnx")
-    assert found["first"]["node"] == "join" and found["first"]["reason"] == "other shapes"
+    assert found["first"]["node"] == "join" and found["first"]["reason"] == "different shapes"
     assert found["first"]["inputs"] == {"s": "sequence of 2"}
     mine, expected = onnxwalk.load("small.onnx").run(None, {})
     assert mine.shape == (4, 3) and expected.shape == (2, 6)
@@ -208,7 +208,7 @@ def test_nan_and_infinities_in_the_same_places_are_equal(cli, make):
     least = {"least": np.array(-9, np.float32)}
     other = make("clip.onnx", clipped, [("x", F, [4])], [("y", F, [4])], least)
     first = report(cli, other, model, "--input", "x.npy")["first"]
-    assert first["reason"] == "NaN or infinite at other places: 2 of 4"
+    assert first["reason"] == "NaN or infinite at different positions: 2 of 4"
     assert first["relative"] == "Infinity" and first["operator"] == "Max"
     spot = next(spot for spot in first["differs_most"] if spot["index"] == [3])
     assert (spot["a"], spot["b"]) == ("Infinity", "-Infinity")
@@ -229,10 +229,10 @@ def test_strings_and_sequences(cli, make):
     assert report(cli, a, "plain", "-i", "x.json")["equal"]
     found = report(cli, a, b, "-i", "x.json", "--extract", "small.onnx")
     first = found["first"]
-    assert first["node"] == "more" and first["reason"] == "other texts: 2 of 2"
+    assert first["node"] == "more" and first["reason"] == "different texts: 2 of 2"
     assert first["differs_most"][0] == {"index": [0], "a": "1!", "b": "1?"}
     by_name = {row["value"]: row for row in found["compared"]}
-    assert by_name["s"]["reason"] == "item 1: other texts: 2 of 2" and by_name["y"]["equal"]
+    assert by_name["s"]["reason"] == "item 1: different texts: 2 of 2" and by_name["y"]["equal"]
     mine, expected = onnxwalk.load("small.onnx").run(None, {})
     assert mine.tolist() == ["1!", "2!"] and expected.tolist() == ["1?", "2?"]
     assert "'1!'" in cli("compare", a, b, "-i", "x.json").out
@@ -307,13 +307,13 @@ def test_the_shorter_float_says_what_is_allowed(cli, make):
 def test_engines_are_asked_in_chunks_of_bounded_size(cli, network, monkeypatch):
     pytest.importorskip("onnxruntime", reason="is the other side")
     asked = []
-    opened = OnnxRuntime.opened
+    opened = OnnxRuntime.open
 
     def watched(self, names):
         asked.append(list(names))
         return opened(self, names)
 
-    monkeypatch.setattr(OnnxRuntime, "opened", watched)
+    monkeypatch.setattr(OnnxRuntime, "open", watched)
     run = ("--batch", 512, "--samples", 1, "--memory", 1)
     assert report(cli, network, "onnxruntime", *run)["equal"]
     # c, b, r and f take 512 kB each
@@ -363,12 +363,12 @@ def test_engines_on_files_of_their_own(cli, network):
     assert report(cli, "onnxruntime", wrong)["equal"]
 
 
-def test_what_cannot_be_compared_is_told(cli, network, make, monkeypatch):
+def test_errors_of_sides_that_cannot_be_compared(cli, network, make, monkeypatch):
     import sys
 
     assert "none.onnx" in refusal(cli, "none.onnx", network)
-    assert "of which file" in refusal(cli, "plain", "onnxruntime")
-    assert "there is no folder" in refusal(cli, network, network, "--extract", "no/f.onnx")
+    assert "no file to run" in refusal(cli, "plain", "onnxruntime")
+    assert "no not found" in refusal(cli, network, network, "--extract", "no/f.onnx")
     assert "no such file" in refusal(cli, network, network, "--input", "none.npy")
     assert "can't run" in refusal(cli, "model.keras", "onnxruntime")
     assert "a.keras: no such file" in refusal(cli, "a.keras", "b.keras")
@@ -386,8 +386,8 @@ def test_what_cannot_be_compared_is_told(cli, network, make, monkeypatch):
     assert "pip install keras" in refusal(cli, "m.keras", network)
 
 
-def test_inputs_that_differ_are_told(cli, classifier, adder):
-    assert "they can't be compared" in refusal(cli, classifier, adder)
+def test_differing_inputs_are_reported(cli, classifier, adder):
+    assert "different numbers of inputs can't be compared" in refusal(cli, classifier, adder)
 
 
 # --- within Loop, Scan and If
@@ -447,8 +447,8 @@ def test_the_first_difference_within_a_loop(cli, looping):
     assert inside["same"] == 0 and set(inside["inputs"]) == {"h", "w"}
     assert inside["weights"]["w"]["absolute"] == pytest.approx(0.1)
     text = cli("compare", a, b, "--samples", 1).out
-    assert "within it, first: node 'loop/body[0]/times' (Mul)" in text
-    assert "weight 'w' is another" in text
+    assert "first difference inside it: node 'loop/body[0]/times' (Mul)" in text
+    assert "weight 'w' differs" in text
 
 
 def test_iterations_are_compared_up_to_the_first_difference(cli, looping):

@@ -134,11 +134,13 @@ def test_two_keras_models_layer_by_layer(cli, exported):
     assert name.endswith("bias") and weight["absolute"] == pytest.approx(0.5)
     assert weight["differs_most"][0]["index"] == [2]
     text = cli("compare", "other.keras", path, "--samples", 1).out
-    assert "first difference: layer 'inner/deep'" in text and "is another: " in text
-    assert "have no nodes" in refusal(cli, "other.keras", path, "--extract", "small.onnx")
+    assert "first difference: layer 'inner/deep'" in text and " differs: " in text
+    assert "one side must be an .onnx file" in refusal(
+        cli, "other.keras", path, "--extract", "small.onnx"
+    )
 
 
-def test_two_keras_models_whose_layers_have_other_names(cli):
+def test_two_keras_models_with_different_layer_names(cli):
     keras = pytest.importorskip("keras", reason="is both sides")
 
     def build(prefix, activation):
@@ -155,4 +157,4 @@ def test_two_keras_models_whose_layers_have_other_names(cli):
     assert found["equal"] and ("a_2", "b_2") in [(r["a"], r["b"]) for r in found["compared"]]
     first = report(cli, "one.keras", "third.keras")["first"]
     assert (first["a"], first["b"], first["layer"]) == ("a_2", "b_2", "a_2")
-    assert first["changes"] == ["activation: 'relu', there 'tanh'"]
+    assert first["changes"] == ["activation: 'relu' → 'tanh'"]

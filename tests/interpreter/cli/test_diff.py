@@ -37,7 +37,7 @@ def test_the_same(cli, classifier):
     found = report(cli, classifier, classifier)
     assert found["equal"] and found["nodes"]["same"] == 2 and found["weights"]["same"] == 1
     result = cli("diff", classifier, classifier)
-    assert result.status == 0 and result.out.endswith("\nthe same\n")
+    assert result.status == 0 and result.out.endswith("\nthe files are equal\n")
 
 
 def test_weights(cli, edited):
@@ -61,7 +61,7 @@ def test_weights(cli, edited):
     assert "differs  w" in text.out and "only b   more" in text.out and "[1, 2]: " in text.out
 
 
-def test_zero_and_minus_zero_are_other_bits_without_difference(cli, edited):
+def test_zero_and_minus_zero_have_different_bits_but_no_difference(cli, edited):
     def change(model):
         tensor = model.graph.initializer[0]
         array = numpy_helper.to_array(tensor).copy()
@@ -83,11 +83,11 @@ def test_nodes(cli, edited):
     nodes = report(cli, *files)["nodes"]
     assert nodes["only_b"] == {"extra": "Neg(y)"} and nodes["only_a"] == {}
     assert nodes["changed"] == {
-        "dense": ["operator: MatMul, there Gemm"],
-        "y": ["axis: -1, there 0"],
+        "dense": ["operator: MatMul → Gemm"],
+        "y": ["axis: -1 → 0"],
     }
     text = cli("diff", *files).out
-    assert "nodes (0 the same)" in text and "operator: MatMul, there Gemm" in text
+    assert "nodes (0 equal)" in text and "operator: MatMul → Gemm" in text
 
 
 def test_header_inputs_and_outputs(cli, edited):
@@ -99,9 +99,9 @@ def test_header_inputs_and_outputs(cli, edited):
         model.graph.node[1].output[0] = "out"
 
     found = report(cli, *edited(change))
-    assert found["header"]["changed"] == {"opset ai.onnx": ["17, there 18"]}
+    assert found["header"]["changed"] == {"opset ai.onnx": ["17 → 18"]}
     assert found["header"]["only_b"] == {"metadata k": "v"}
-    assert found["inputs"]["changed"] == {"x": ["float32[batch, 4], there float32[batch, 5]"]}
+    assert found["inputs"]["changed"] == {"x": ["float32[batch, 4] → float32[batch, 5]"]}
     assert found["outputs"]["only_a"] == {"y": "float32[batch, 3]"}
     assert found["outputs"]["only_b"] == {"out": "float32[batch, 3]"}
 
@@ -131,10 +131,10 @@ def test_nodes_within_nodes(cli, make):
         return make(name, [node], [("c", T.BOOL, []), ("x", T.FLOAT, [2])], [("y", T.FLOAT, [2])])
 
     found = report(cli, model("a.onnx", "Abs"), model("b.onnx", "Exp"))
-    assert found["nodes"]["changed"] == {"choose/else_branch/inside": ["operator: Abs, there Exp"]}
+    assert found["nodes"]["changed"] == {"choose/else_branch/inside": ["operator: Abs → Exp"]}
 
 
-def test_what_cannot_be_read_is_told(cli, classifier):
+def test_an_unreadable_file_is_reported(cli, classifier):
     result = cli("diff", classifier, "none.onnx")
     assert result.status == 2 and result.out == "" and result.err.count("\n") == 1
     assert result.err.startswith("onnxwalk: none.onnx")

@@ -74,17 +74,17 @@ def test_names_that_are_no_file_names_and_values_that_are_no_tensors(cli, make):
     assert all(Path("d", e["file"]).resolve().parent == Path("d").resolve() for e in entries)
 
 
-def test_what_cannot_be_is_refused_and_nothing_is_left(cli, classifier, make):
+def test_invalid_options_are_refused_and_leave_no_files(cli, classifier, make):
     Path("full").mkdir()
     Path("full/file").touch()
     Path("file").touch()
     run = ("run", classifier, "--random", "--dump")
     assert cli(*run, "full").error == "full: the folder isn't empty"
     assert cli(*run, "file").error == "file: not a folder"
-    assert "there is no folder" in cli(*run, "no/where").error
-    assert "leave --batch out" in cli(*run, "d", "--batch", 2).error
+    assert "no not found" in cli(*run, "no/where").error
+    assert "can't be combined with --batch" in cli(*run, "d", "--batch", 2).error
     assert "no value, node or operator" in cli(*run, "d", "--select", "nothing").error
-    assert "of no use without --dump" in cli("run", classifier, "--random", "--select", "x").error
+    assert "--select requires --dump" in cli("run", classifier, "--random", "--select", "x").error
     broken = make(
         "broken.onnx",
         [helper.make_node("Reshape", ["x", "s"], ["y"])],
@@ -133,6 +133,6 @@ def test_iterations_of_a_loop(cli, counter, asked, there):
     assert ("loop/body ran 7 times" in result.out) is (there > 0)
 
 
-def test_iterations_are_of_no_use_alone(cli, counter):
+def test_iterations_require_dump(cli, counter):
     error = cli("run", counter, "--random", "--iterations", 2).error
-    assert "of no use without --dump" in error
+    assert "--iterations requires --dump" in error

@@ -162,7 +162,7 @@ def test_a_page_too_small_is_refused(cli, wide, make):
         helper.make_node("Neg", [a], [b]) for a, b in zip(["x", *names[:-1]], names, strict=True)
     ]
     long = make("long.onnx", nodes, [("x", T.FLOAT, [4])], [(names[-1], T.FLOAT, [4])])
-    assert "nodes alone take more" in cli("explore", long, "--size", 0.6).error
+    assert "nodes alone need more than 0.48 MB" in cli("explore", long, "--size", 0.6).error
     assert not Path("long.html").exists() and not list(Path().glob(".*.part"))
 
 
@@ -229,7 +229,7 @@ def counter(make):
 
 def test_the_first_iterations_of_a_loop_are_unrolled(cli, counter):
     result = cli("explore", counter, "-i", "f.json", "--iterations", 2, "-o", "page.html")
-    assert "2 nodes, 6 shown within them" in result.out, result.err
+    assert "2 nodes, 6 inside them" in result.out, result.err
     data = data_of()
     names = [v["name"] for v in data["values"]]
     walked = [n["name"] for n in data["nodes"]]
@@ -273,11 +273,11 @@ def test_labels_and_rows(cli, classifier):
     np.testing.assert_array_equal(numbers(value(data, "x")["view"]), [0, 0, 1, 0])
     data = explore(cli, classifier, "-i", "x.npy", "--whole")
     assert value(data, "x")["type"] == "float32[4, 4]"
-    assert "has 4 rows" in cli("explore", classifier, "-i", "x.npy", "--sample", 4).error
+    assert "has only 4 rows" in cli("explore", classifier, "-i", "x.npy", "--sample", 4).error
     assert "--whole" in cli("explore", classifier, "--whole", "--sample", 1).error
 
 
-def test_words_are_beside_the_time_steps(cli, make):
+def test_words_are_shown_at_the_time_steps(cli, make):
     """ids → one-hot rows → GRU, in a file with a vocabulary"""
     rng = np.random.default_rng(0)
     words = ["", "[UNK]", "good", "bad"]
@@ -306,11 +306,11 @@ def test_words_are_beside_the_time_steps(cli, make):
     (node,) = [n for n in data["nodes"] if n["op"] == "GRU"]
     assert node["inside"]["words"] == ["good", "[UNK]", "bad"]
     Path("x.json").write_text("[[2]]")
-    assert "given twice" in cli("explore", path, "--text", "a", "-i", "x.json").error
+    assert "was given twice" in cli("explore", path, "--text", "a", "-i", "x.json").error
 
 
-def test_wrong_use_is_told(cli, classifier):
-    assert "there is no folder" in cli("explore", classifier, "-o", "no/page.html").error
+def test_wrong_use_is_reported(cli, classifier):
+    assert "no not found" in cli("explore", classifier, "-o", "no/page.html").error
     assert "--size" in cli("explore", classifier, "--size", 0).error
     assert cli("explore", "none.onnx").error.startswith("none.onnx")
 
@@ -401,7 +401,7 @@ def test_in_a_browser(digit, tmp_path, width, dark):
     assert found["best"].startswith("class ")
     assert found["followed"] == "Conv"
     assert found["became"].startswith(
-        "in a run: FusedConv 'digits/conv2d/BiasAdd', out of Conv + R"
+        "in a normal run: FusedConv 'digits/conv2d/BiasAdd', which replaces Conv + R"
     )
     assert found["part"] == "Relu"
     assert found["uncovered"] == ["Conv: digits/conv2d/BiasAdd"]

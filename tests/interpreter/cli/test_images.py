@@ -45,7 +45,7 @@ def test_scale(feed, identity, scale, factor):
 def test_scale_must_fit_an_integer_type(cli, feed, identity):
     Image.new("L", (2, 2), 255).save("p.png")
     model = identity(["n", 2, 2, 1], T.INT8)
-    assert "no value of int8" in cli("run", model, "-i", "p.png").error
+    assert "can't be converted to int8" in cli("run", model, "-i", "p.png").error
     outputs, _ = feed(model, "-i", "p.png", "--scale", "127")
     assert (outputs["y"] == 127).all()
 
@@ -134,7 +134,7 @@ def test_top_names_the_files(cli, make):
     ]
 
 
-def test_images_that_cannot_be_taken(cli, identity):
+def test_images_that_are_refused(cli, identity):
     photo("p.png")
     Path("empty").mkdir()
     Path("two").mkdir()
@@ -142,13 +142,13 @@ def test_images_that_cannot_be_taken(cli, identity):
     photo("two/b.png", (7, 4))
     Path("bad.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 50)
     vector = identity(["n", 10, 10, 10, 10])
-    assert "takes no images" in cli("run", vector, "-i", "p.png").error
+    assert "doesn't accept images" in cli("run", vector, "-i", "p.png").error
     free = identity(["n", "h", "w", 3])
-    assert "empty: no images in it" in cli("run", free, "-i", "empty").error
+    assert "empty: the folder contains no images" in cli("run", free, "-i", "empty").error
     assert "7 × 4 pixels, but two/a.png has 6 × 4" in cli("run", free, "-i", "two").error
-    assert "bad.png: not an image" in cli("run", free, "-i", "bad.png").error
+    assert "bad.png: not a supported image" in cli("run", free, "-i", "bad.png").error
     one = identity([4, 6, 3])
-    assert "takes one image, here are 2" in cli("run", one, "-i", "two").error
+    assert "accepts one image, got 2" in cli("run", one, "-i", "two").error
 
 
 def test_without_pillow_the_error_says_how_to_get_it(cli, identity, monkeypatch):

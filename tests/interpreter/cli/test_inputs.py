@@ -25,7 +25,7 @@ def refused(cli, model, *argv) -> str:
 # --- npy
 
 
-def test_npy_is_converted_and_given_its_batch_dimension(cli, feed, identity):
+def test_npy_is_converted_and_gets_its_batch_dimension(cli, feed, identity):
     model = identity(["n", 3])
     np.save("x.npy", np.array([1.5, 2.5, 3.5]))
     outputs, text = feed(model, "--input", "x.npy")
@@ -68,19 +68,19 @@ def test_numbers_keep_their_kind(feed, identity, element, values, expected):
 @pytest.mark.parametrize(
     ("element", "values", "message"),
     [
-        (T.INT64, np.array([1.0, 0.5]), "0.5 is no value of int64"),
-        (T.INT64, np.array([np.nan]), "nan is no value of int64"),
-        (T.INT64, np.array([2.0**63]), "no value of int64"),
-        (T.UINT8, np.array([1, 300]), "300 is no value of uint8"),
-        (T.UINT64, np.array([-1]), "-1 is no value of uint64"),
-        (T.INT64, np.array([2**63], np.uint64), "9223372036854775808 is no value of int64"),
-        (T.BOOL, np.array([2]), "2 is no value of bool"),
-        (FLOAT, np.array([1e300]), "1e+300 is no value of float32"),
-        (FLOAT, np.array([1j]), "complex numbers, the model takes float32"),
-        (FLOAT, np.array(["1"]), "strings, the model takes float32"),
-        (FLOAT, np.array(["2020-01-01"], "M8[D]"), "the model takes float32"),
-        (FLOAT, np.zeros(2, [("a", "f4")]), "the model takes float32"),
-        (T.STRING, np.array([1]), "the model takes strings"),
+        (T.INT64, np.array([1.0, 0.5]), "0.5 can't be converted to int64"),
+        (T.INT64, np.array([np.nan]), "nan can't be converted to int64"),
+        (T.INT64, np.array([2.0**63]), "can't be converted to int64"),
+        (T.UINT8, np.array([1, 300]), "300 can't be converted to uint8"),
+        (T.UINT64, np.array([-1]), "-1 can't be converted to uint64"),
+        (T.INT64, np.array([2**63], np.uint64), "9223372036854775808 can't be converted to int64"),
+        (T.BOOL, np.array([2]), "2 can't be converted to bool"),
+        (FLOAT, np.array([1e300]), "1e+300 can't be converted to float32"),
+        (FLOAT, np.array([1j]), "expected float32, got complex numbers"),
+        (FLOAT, np.array(["1"]), "expected float32, got strings"),
+        (FLOAT, np.array(["2020-01-01"], "M8[D]"), "expected float32, got datetime64[D]"),
+        (FLOAT, np.zeros(2, [("a", "f4")]), "expected float32, got [('a', '<f4')]"),
+        (T.STRING, np.array([1]), "expected strings, got int64"),
     ],
 )
 def test_numbers_that_would_lose_their_kind_are_refused(cli, identity, element, values, message):
@@ -141,8 +141,8 @@ def test_one_array_of_an_npz_can_be_chosen_by_name(feed, cli, adder):
     np.save("b.npy", np.ones((1, 2)))
     outputs, _ = feed(adder, "-i", "a=more.npz", "-i", "b=b.npy")
     assert (outputs["d"] == 4).all()
-    assert "'unused' is no input" in refused(cli, adder, "-i", "more.npz")
-    assert "no 'b' in it; there are a, unused" in refused(cli, adder, "-i", "b=more.npz")
+    assert "'unused' is not an input" in refused(cli, adder, "-i", "more.npz")
+    assert "'b' not found; it contains a, unused" in refused(cli, adder, "-i", "b=more.npz")
 
 
 def test_fortran_order_is_read_the_same(feed, identity):
@@ -194,12 +194,12 @@ def test_csv_keeps_large_integers(feed, identity):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("1,2\n3\n", "line 2: 1 columns, there were 2"),
-        ("a,b\n1,2,3\n", "line 2: 3 columns, there were 2"),
-        ("1,2\n3,x\n", "line 2: 'x' in column 2 is no number"),
+        ("1,2\n3\n", "line 2: expected 2 columns, got 1"),
+        ("a,b\n1,2,3\n", "line 2: expected 2 columns, got 3"),
+        ("1,2\n3,x\n", "line 2: 'x' in column 2 is not a number"),
         ("1,2\n3,\n", "line 2: column 2 is empty"),
-        ("1,x\n3,4\n", "line 1: 'x' in column 2 is no number"),
-        ("a,b\nc,d\n", "line 2: 'c' in column 1 is no number"),
+        ("1,x\n3,4\n", "line 1: 'x' in column 2 is not a number"),
+        ("a,b\nc,d\n", "line 2: 'c' in column 1 is not a number"),
         ("a,b\n", "no rows of numbers"),
         ("", "no rows of numbers"),
     ],
@@ -228,19 +228,19 @@ def test_json_strings(feed, cli, identity):
     outputs, _ = feed(model, "-i", "x.json")
     assert outputs["y"].tolist() == ["ü", "NaN", ""]
     Path("x.json").write_text('["a", 1]')
-    assert "something else than numbers or strings" in refused(cli, model, "-i", "x.json")
+    assert "contain more than numbers or strings" in refused(cli, model, "-i", "x.json")
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("[[1, 2], [3]]", "differ in length"),
-        ("[null]", "something else"),
-        ('["one"]', "the model takes float32"),
-        ('{"z": [1], "w": [1]}', "'z' is no input"),
-        ("{}", "nothing in it"),
-        ("[1, ", "no JSON"),
-        ("[" * 100_000, "no JSON"),
+        ("[null]", "contain more than numbers"),
+        ('["one"]', "expected float32, got strings"),
+        ('{"z": [1], "w": [1]}', "'z' is not an input"),
+        ("{}", "the file is empty"),
+        ("[1, ", "not a JSON file"),
+        ("[" * 100_000, "not a JSON file"),
     ],
 )
 def test_json_that_fits_no_input(cli, identity, text, message):
@@ -268,13 +268,15 @@ def test_files_and_names_that_are_not_there(cli, identity, adder):
     np.save("x.npy", np.zeros(3, np.float32))
     Path("x.txt").write_text("1")
     assert refused(cli, model, "-i", "no.npy") == "no.npy: no such file"
-    assert "no input is named 'z'; the model takes x: float32[n]" in refused(
+    assert "no input named 'z'; inputs of the model: x: float32[n]" in refused(
         cli, model, "-i", "z=x.npy"
     )
-    assert "give .npy, .npz, .csv" in refused(cli, model, "-i", "x.txt")
-    assert "which input is it?" in refused(cli, adder, "-i", "x.npy")
-    assert "given twice" in refused(cli, model, "-i", "x.npy", "-i", "x=x.npy")
-    assert "give --input a=FILE, or --random" in refused(cli, adder)
+    assert "unknown file type; use .npy, .npz, .csv" in refused(cli, model, "-i", "x.txt")
+    assert "can't tell which input it is for; pass --input NAME=x.npy" in refused(
+        cli, adder, "-i", "x.npy"
+    )
+    assert "was given twice" in refused(cli, model, "-i", "x.npy", "-i", "x=x.npy")
+    assert "pass --input a=FILE, or --random" in refused(cli, adder)
     assert refused(cli, "no.onnx", "-i", "x.npy") == "no.onnx: no such file"
 
 
@@ -296,7 +298,7 @@ def test_the_longest_name_that_fits_is_meant(feed, make):
     assert feed(model, "-i", "a=x.npy", "-i", "a=b=z.npy")[0]["y"].tolist() == [2]
 
 
-def test_an_initializer_that_is_an_input_can_be_given(feed, make):
+def test_an_initializer_that_is_an_input_can_be_passed(feed, make):
     node = helper.make_node("Add", ["x", "w"], ["y"])
     inputs = [("x", FLOAT, ["n"]), ("w", FLOAT, [1])]
     initial = {"w": np.array([10], np.float32)}
@@ -322,11 +324,11 @@ def test_a_sequence_comes_from_json(cli, tmp_path):
     assert json.loads(result.out)["outputs"][0]["values"] == [[1, 2], ["NaN"]]
     assert json.loads(Path("y.json").read_text()) == {"y": [[1, 2], ["NaN"]]}
     assert "sequence  (2)" in cli("run", "m.onnx", "-i", "x.json").out
-    assert "is no tensor: write .json" in refused(cli, "m.onnx", "-i", "x.json")
+    assert "is not a tensor; use .json" in refused(cli, "m.onnx", "-i", "x.json")
     np.save("x.npy", np.zeros(3))
-    assert "is no tensor" in cli("run", "m.onnx", "-i", "x.npy").error
-    assert "can't be made up" in cli("run", "m.onnx", "--random").error
-    assert "no input to split" in cli("run", "m.onnx", "-i", "x.json", "--batch", 2).error
+    assert "is not a tensor, so it can't be read" in cli("run", "m.onnx", "-i", "x.npy").error
+    assert "no random values for input" in cli("run", "m.onnx", "--random").error
+    assert "no input can be split" in cli("run", "m.onnx", "-i", "x.json", "--batch", 2).error
 
 
 def test_a_model_without_inputs(cli, feed, make):
@@ -334,5 +336,8 @@ def test_a_model_without_inputs(cli, feed, make):
     model = make("m.onnx", [node], [], [("y", FLOAT, [2])], {"w": np.ones(2, np.float32)})
     assert feed(model)[0]["y"].tolist() == [1, 1]
     np.save("x.npy", np.zeros(3))
-    assert refused(cli, model, "-i", "x.npy") == "x.npy: the model takes no inputs"
-    assert "no input to split" in refused(cli, model, "--batch", 2)
+    assert (
+        refused(cli, model, "-i", "x.npy")
+        == "x.npy: can't tell which input it is for; the model has no inputs"
+    )
+    assert "no input can be split" in refused(cli, model, "--batch", 2)

@@ -18,7 +18,7 @@ def about(cli, model) -> dict:
     return json.loads(result.out)
 
 
-def test_the_whole_of_a_simple_model(cli, make):
+def test_the_complete_report_of_a_simple_model(cli, make):
     node = helper.make_node("MatMul", ["x", "w"], ["y"], name="dense")
     model = make(
         "m.onnx",
@@ -75,7 +75,7 @@ def test_packed_types_and_strings_count_as_stored(cli, make):
     assert sizes == {"int4": (5, 3), "string": (2, 5)}
 
 
-def test_all_that_is_not_supported_is_told(cli, make):
+def test_all_unsupported_operators_are_listed(cli, make):
     nodes = [
         helper.make_node("Relu", ["x"], ["a"]),
         helper.make_node("Zonk", ["a"], ["b"], name="first"),
@@ -92,7 +92,7 @@ def test_all_that_is_not_supported_is_told(cli, make):
     assert "  Zonk (opset 17): first, c" in text and "my.own.Frob (opset 1): alien" in text
 
 
-def test_an_opset_from_the_future_is_told(cli, make):
+def test_an_opset_from_the_future_is_reported(cli, make):
     node = helper.make_node("Relu", ["x"], ["y"])
     model = make("m.onnx", [node], [("x", T.FLOAT, [1])], [("y", T.FLOAT, [1])], opset=999)
     assert "opset 999 of ai.onnx is newer" in about(cli, model)["problem"]
@@ -133,7 +133,7 @@ def test_subgraphs_and_functions_are_counted(cli, tmp_path):
     assert "own.Twice" in cli("inspect", tmp_path / "m.onnx").out
 
 
-def test_training_is_told(cli, classifier):
+def test_training_is_reported(cli, classifier):
     proto = onnx.load(classifier)
     info = proto.training_info.add()
     info.algorithm.CopyFrom(

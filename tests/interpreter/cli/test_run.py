@@ -29,7 +29,7 @@ def samples(n=100, width=4, seed=0) -> np.ndarray:
 
 @pytest.mark.parametrize("name", ["x.npy", "x.npz", "x.csv", "x.json"])
 @pytest.mark.parametrize("batch", [1, 7, 50, 100, 1000])
-def test_batches_equal_the_whole_run(feed, classifier, name, batch):
+def test_batches_equal_one_run(feed, classifier, name, batch):
     x = samples()
     np.save("x.npy", x)
     np.savez_compressed("x.npz", x=x)
@@ -82,12 +82,12 @@ def test_a_model_of_one_row_takes_many_one_by_one(feed, cli, make):
     np.testing.assert_array_equal(outputs["y"], -samples(10))
     assert "5 runs" in text and "(10, 4)" in text
     np.save("odd.npy", samples(9))
-    assert "9 don't divide into 2s" in cli("run", model, "-i", "odd.npy", "--batch", 2).error
+    assert "9 is not a multiple of 2" in cli("run", model, "-i", "odd.npy", "--batch", 2).error
     error = cli("run", model, "-i", "x.npy", "--batch", 3).error
-    assert "the model takes 2 rows at a time, so --batch 2" in error
+    assert "the model requires 2 rows: --batch 2" in error
 
 
-def test_an_input_of_fixed_rows_is_given_whole_to_each_run(feed, make):
+def test_each_run_gets_all_rows_of_an_input_of_fixed_size(feed, make):
     node = helper.make_node("Add", ["x", "w"], ["y"])
     inputs = [("x", FLOAT, ["n", 4]), ("w", FLOAT, [1, 4])]
     model = make("m.onnx", [node], inputs, [("y", FLOAT, ["n", 4])])
@@ -98,7 +98,7 @@ def test_an_input_of_fixed_rows_is_given_whole_to_each_run(feed, make):
         np.testing.assert_array_equal(outputs["y"], samples(10) + np.arange(4, dtype=np.float32))
 
 
-def test_what_cannot_be_split_or_joined_is_refused(cli, adder, make):
+def test_values_that_cannot_be_split_or_joined_are_refused(cli, adder, make):
     np.save("a.npy", np.zeros((6, 2)))
     np.save("b.npy", np.zeros((4, 2)))
     error = cli("run", adder, "-i", "a=a.npy", "-i", "b=b.npy", "--batch", 2).error
@@ -142,7 +142,7 @@ def test_random_inputs_fit_the_model(feed, cli, make):
     assert "random numbers" in text
 
 
-def test_random_completes_what_is_given(feed, adder):
+def test_random_fills_the_missing_inputs(feed, adder):
     np.save("a.npy", np.full((4, 2), 100.0))
     outputs, _ = feed(adder, "-i", "a=a.npy", "--random")
     assert outputs["s"].shape == (4, 2) and (outputs["s"] >= 100).all()
@@ -152,22 +152,20 @@ def test_random_takes_one_for_symbols_and_a_shape_without_a_name(feed, cli, clas
     assert feed(classifier, "--random")[0]["y"].shape == (1, 3)
     assert feed(classifier, "--random", "--shape", "5,4")[0]["y"].shape == (5, 3)
     run = ("run", classifier, "--random")
-    assert "no such input" in cli(*run, "--shape", "z=1,2").error
-    assert "give sizes" in cli(*run, "--shape", "x=1,b").error
-    assert (
-        "expected size 4 in dimension 1 of float32[batch, 4], got 5"
-        in cli(*run, "--shape", "1,5").error
-    )
-    assert "--shape is of no use without --random" in cli("run", classifier, "--shape", "1,5").error
+    assert "no such random input" in cli(*run, "--shape", "z=1,2").error
+    assert "expected sizes" in cli(*run, "--shape", "x=1,b").error
+    message = "expected size 4 in dimension 1 of float32[batch, 4], got 5"
+    assert message in cli(*run, "--shape", "1,5").error
+    assert "--shape requires --random" in cli("run", classifier, "--shape", "1,5").error
     node = helper.make_node("Identity", ["x"], ["y"])
     model = make("m.onnx", [node], [("x", FLOAT, None)], [("y", FLOAT, None)])
-    assert "give its shape, --shape x=1,100" in cli("run", model, "--random").error
+    assert "pass it, as in --shape x=1,100" in cli("run", model, "--random").error
 
 
 # --- outputs
 
 
-def test_inner_values_are_given_on_request(feed, cli, classifier):
+def test_intermediate_values_are_returned_on_request(feed, cli, classifier):
     np.save("x.npy", samples(5))
     outputs, text = feed(classifier, "-i", "x.npy", "--tensor", "scores", "--tensor", "scores")
     assert list(outputs) == ["y", "scores"] and "scores" in text
@@ -216,14 +214,14 @@ def test_small_float_types_are_written_as_float32(feed, identity):
     assert "bfloat16" in text
 
 
-def test_output_files_that_cannot_be_are_refused_before_the_run(cli, adder, monkeypatch):
+def test_invalid_output_files_are_refused_before_the_run(cli, adder, monkeypatch):
     monkeypatch.setattr(onnxwalk.Session, "run", lambda *_, **__: pytest.fail("it ran"))
     Path("d.npz").mkdir()
     run = ("run", adder, "--random", "-o")
-    assert "2 outputs (s, d): write .npz or .json" in cli(*run, "y.npy").error
+    assert "2 outputs (s, d); use .npz or .json" in cli(*run, "y.npy").error
     assert ".npz, .npy, .json" in cli(*run, "y.txt").error
-    assert "there is no folder" in cli(*run, "no/y.npz").error
-    assert "not an ordinary file" in cli(*run, "d.npz").error
+    assert "no not found" in cli(*run, "no/y.npz").error
+    assert "not a regular file" in cli(*run, "d.npz").error
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, OSError(28, "No space left on device")])
@@ -288,7 +286,7 @@ def test_the_file_has_ordinary_rights_and_links_stay(cli, classifier):
 # --- summary and JSON
 
 
-def test_the_summary_tells_name_type_shape_and_statistics(cli, identity):
+def test_the_summary_shows_name_type_shape_and_statistics(cli, identity):
     Path("x.json").write_text("[[1, 2, 3], [4, 5, 9]]")
     lines = cli("run", identity([2, 3]), "-i", "x.json").out.splitlines()
     assert "x  float32  (2, 3)  x.json" in lines[1]
@@ -362,16 +360,18 @@ def test_labels(cli, identity, name, text):
     assert "sample 0  black dog: 0.7  cat: 0.1  bird: nan" in out
     np.save("x.npy", np.zeros((1, 4)))
     error = cli("run", identity(["n", 4]), "-i", "x.npy", "--top", 1, "--labels", name).error
-    assert error == "--labels gives 3 names, but 'y' has 4 classes"
+    assert error == "--labels: the file has 3 names, but 'y' has 4 classes"
 
 
 def test_top_and_labels_that_make_no_sense(cli, identity):
     np.save("x.npy", np.zeros(3))
     run = ("run", identity([3]), "-i", "x.npy")
-    assert "needs an output of shape (samples, classes); 'y' is (3,)" in cli(*run, "--top", 1).error
+    assert (
+        "requires an output of shape (samples, classes); 'y' is (3,)" in cli(*run, "--top", 1).error
+    )
     assert cli(*run, "--top", 1, "--labels", "no.txt").error == "no.txt: no such file"
-    assert "without --top" in cli(*run, "--labels", "no.txt").error
+    assert "--labels requires --top" in cli(*run, "--labels", "no.txt").error
     Path("l.json").write_text('{"0": "cat"}')
     assert "JSON list" in cli(*run, "--top", 1, "--labels", "l.json").error
     Path("l.txt").write_bytes(b"\xff\xfe\xfd")
-    assert "can't be read as labels" in cli(*run, "--top", 1, "--labels", "l.txt").error
+    assert "invalid labels" in cli(*run, "--top", 1, "--labels", "l.txt").error

@@ -55,7 +55,7 @@ def test_texts(tagged, feed):
 def test_cut(tagged, cli):
     out = cli("run", tagged(length=2), "--text", "good good good", "--json").out
     assert json.loads(out)["outputs"][0]["values"] == [[2, 0]]
-    assert "1 text, 0 of 2 words unknown, 1 cut to 2" in out
+    assert "1 text, 0 of 2 words unknown, 1 truncated to 2" in out
 
 
 def test_text_file(tagged, feed, tmp_path):
@@ -74,16 +74,20 @@ def test_csv(tagged, feed, cli, tmp_path):
     (tmp_path / "one.csv").write_text("review\ngood\n")
     assert feed(tagged(), "--text-file", "one.csv")[0]["y_ids"].tolist() == [[1, 0]]
     error = cli("run", tagged(), "--text-file", "t.csv", "--column", "no").error
-    assert error == "t.csv: no column 'no'; give --column, one of: id, text, review"
+    assert error == "t.csv: no column 'no'; pass --column, one of: id, text, review"
     (tmp_path / "bad.csv").write_text("a,text\n1\n")
-    assert "line 2: 1 columns, there were 2" in cli("run", tagged(), "--text-file", "bad.csv").error
+    assert (
+        "line 2: expected 2 columns, got 1" in cli("run", tagged(), "--text-file", "bad.csv").error
+    )
 
 
 def test_two_inputs(tagged, feed, cli):
     path = tagged(inputs=("a", "b"))
     outputs, _ = feed(path, "--text", "b=good", "--text", "a=bad")
     assert outputs["y_a"].tolist() == [[0, 1]] and outputs["y_b"].tolist() == [[1, 0]]
-    assert "which input?" in cli("run", path, "--text", "good").error
+    assert (
+        "several inputs accept text; pass --text NAME=" in cli("run", path, "--text", "good").error
+    )
     assert "or --text" in cli("run", path, "--text", "a=good").error
 
 
@@ -93,13 +97,13 @@ def test_refused(tagged, cli, tmp_path):
     (tmp_path / "u.txt").write_text("good")
     np.save(tmp_path / "ids.npy", np.zeros((1, 2), np.int64))
     path = tagged()
-    assert "no text in UTF-8" in cli("run", path, "--text-file", "t.txt").error
-    assert "no texts in it" in cli("run", path, "--text-file", "empty.txt").error
+    assert "not a text file in UTF-8" in cli("run", path, "--text-file", "t.txt").error
+    assert "contains no texts" in cli("run", path, "--text-file", "empty.txt").error
     assert "absent.txt" in cli("run", path, "--text-file", "absent.txt").error
     error = cli("run", path, "--text-file", "u.txt", "--column", "x").error
     assert "for .csv files only" in error
-    assert "of no use without --text-file" in cli("run", path, "--column", "x").error
-    assert "given twice" in cli("run", path, "--text", "a", "-i", "ids.npy").error
+    assert "--column requires --text-file" in cli("run", path, "--column", "x").error
+    assert "was given twice" in cli("run", path, "--text", "a", "-i", "ids.npy").error
     assert "has no vocabulary" in cli("run", tagged(text=False), "--text", "good").error
 
 

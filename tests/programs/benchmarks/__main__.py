@@ -23,7 +23,8 @@ import onnxwalk
 from onnxwalk.interpreter.cli import _plot, _show
 from onnxwalk.interpreter.cli._engines import OURS
 from onnxwalk.interpreter.cli._measure import Job, measure
-from onnxwalk.interpreter.cli.bench import duration, installed_versions, machine, numbers
+from onnxwalk.interpreter.cli._show import duration
+from onnxwalk.interpreter.cli.bench import describe_machine, installed_versions, parse_integers
 from onnxwalk.interpreter.errors import OnnxWalkError
 from tests.programs.benchmarks import hooks, report
 from tests.programs.benchmarks.suite import REFERENCED, TIMES_ONLY, Entry, entries, growing
@@ -70,13 +71,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--growth", action="store_true", help="measure how cost grows instead")
     parser.add_argument(
         "--threads",
-        type=numbers,
+        type=parse_integers,
         default=[1],
         metavar="N,…",
         help="of each engine (default: 1); load, memory, reference and Keras with the first only",
     )
     parser.add_argument(
-        "--sizes", type=numbers, metavar="N,…", help="only these batches or other sizes"
+        "--sizes", type=parse_integers, metavar="N,…", help="only these batches or other sizes"
     )
     parser.add_argument("--seconds", type=float, default=2.0, help="of each engine's runs")
     parser.add_argument("--reference", action="store_true", help="also ONNX's ReferenceEvaluator")
@@ -132,7 +133,7 @@ def _measure_all(chosen: Sequence[Entry], args: argparse.Namespace, folder: Path
     except KeyboardInterrupt:
         print("benchmarks: stopped; what was measured is kept", file=sys.stderr)
     others = ["onnxruntime", *(n for n in ("reference", "keras") if getattr(args, n))]
-    about = {"machine": machine(), "versions": installed_versions(others), "results": rows}
+    about = {"machine": describe_machine(), "versions": installed_versions(others), "results": rows}
     if args.json:
         _show.print_json(about)
     if folder:

@@ -9,7 +9,7 @@ from typing import Any
 
 from onnxwalk.interpreter.cli import _plot
 from onnxwalk.interpreter.cli._engines import OURS
-from onnxwalk.interpreter.cli.bench import duration
+from onnxwalk.interpreter.cli._show import duration
 
 ORT = "onnxruntime"
 _LEAST = 1e6  # bytes: below that, what a process happens to hold decides, not the engine

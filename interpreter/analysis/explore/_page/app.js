@@ -1,5 +1,5 @@
 "use strict";
-/* The walk, what is told of a node, search, keys, light and dark. */
+/* The position in the walk, the details of a node, search, keyboard shortcuts, themes. */
 
 (() => {
   const { nodes, values, model } = DATA;
@@ -46,7 +46,7 @@
     if (chosen === key) tell();
   }
 
-  /* --- what is told of a node --- */
+  /* --- the details of a node --- */
 
   function tell() {
     details.replaceChildren(...(Graph.groups.has(chosen) ? ofGroup(Graph.groups.get(chosen))
@@ -60,14 +60,14 @@
     onclick: event => { event.preventDefault(); goTo(i, { uncover: true }); } }, text ?? nodes[i].name);
 
   function ofGroup(group) {
-    // The time of what is inside of a node is part of the node's.
+    // The time of an inner node is part of the node around it.
     const whole = group.nodes.filter(i => !nodes[i].part);
     const seconds = (whole.length ? whole : group.nodes).reduce((sum, i) => sum + (nodes[i].seconds || 0), 0);
     return [
       make("h2", {}, group.name),
-      make("p", { class: "note" }, `A group of ${plural(group.nodes.length, "node")} by their names, ` +
-        `${duration(seconds)} (${share(seconds)} of the walk).`),
-      make("button", { onclick: () => toggle(group.key) }, Graph.isOpen(group.key) ? "fold" : "unfold"),
+      make("p", { class: "note" }, `A group of ${plural(group.nodes.length, "node")} with a common name, ` +
+        `${duration(seconds)} (${share(seconds)} of the run).`),
+      make("button", { onclick: () => toggle(group.key) }, Graph.isOpen(group.key) ? "collapse" : "expand"),
       make("ol", { class: "members" }, ...group.nodes.slice(0, 200).map(i => make("li", {},
         make("b", {}, nodes[i].op), " ", link(i)))),
       group.nodes.length > 200 ? make("p", { class: "note" }, `and ${group.nodes.length - 200} more`) : null,
@@ -90,29 +90,29 @@
     }
     if (node.became) parts.push(became(node.became));
     for (const [name, times, shown] of node.runs || [])
-      parts.push(make("p", { class: "runs" }, node.op === "If" ? `took ${name}` : `ran ${name} ${plural(times, "time")}`,
-        !shown ? "; what is inside isn't shown" : shown < times ? `; the first ${shown} are shown` : ""));
+      parts.push(make("p", { class: "runs" }, node.op === "If" ? `ran ${name}` : `ran ${name} ${plural(times, "time")}`,
+        !shown ? "; not shown" : shown < times ? `; the first ${shown} are shown` : ""));
     if (node.attributes && node.attributes.length) parts.push(attributes(node.attributes));
     if (node.inside) parts.push(Recurrent.shown(node));
     if (node.weights)
-      parts.push(make("h3", {}, "Attention: a map for each head, queries down, keys across"),
+      parts.push(make("h3", {}, "Attention weights: a map per head, queries from top to bottom, keys from left to right"),
         ...Values.shown(node.weights).filter(Boolean));
-    if (node.out.length) parts.push(make("h3", {}, node.op === "Input" ? "Value" : "Gives"));
+    if (node.out.length) parts.push(make("h3", {}, node.op === "Input" ? "Value" : "Outputs"));
     for (const [title, value] of node.out) parts.push(ofValue(title, value, true, i));
-    if (node.in.length) parts.push(make("h3", {}, node.op === "Output" ? "Value" : "Takes"));
+    if (node.in.length) parts.push(make("h3", {}, node.op === "Output" ? "Value" : "Inputs"));
     for (const [title, value] of node.in)
       parts.push(ofValue(title, value, node.op === "Output" || Boolean(values[value].constant), i));
     return parts;
   }
 
-  /** What the rewrites made of a node: what does its work in a run, and which others' as well. */
+  /** The provenance of a node: what replaces it in a run, and which other nodes that replaces. */
   function became({ text, parts = [], by = [] }) {
-    const row = make("p", { class: "became" }, "in a run: ", make("b", {}, text));
-    if (parts.length) row.append(", out of ");
+    const row = make("p", { class: "became" }, "in a normal run: ", make("b", {}, text));
+    if (parts.length) row.append(", which replaces ");
     parts.slice(0, 12).forEach((i, k) => row.append(k ? " + " : "",
       i === at ? make("span", {}, nodes[i].op) : link(i, nodes[i].op)));
     if (parts.length > 12) row.append(` and ${parts.length - 12} more`);
-    if (by.length) row.append(make("small", { title: "the rewrites that did it" }, ` ${by.join(", ")}`));
+    if (by.length) row.append(make("small", { title: "the rewrites that changed it" }, ` ${by.join(", ")}`));
     return row;
   }
 
@@ -121,8 +121,8 @@
     return [make("p", { class: "note" },
       `${model.source}: ${plural(nodes.filter(n => n.seconds !== undefined && !n.part).length, "node")}, ` +
       `${plural(model.parameters, "parameter")}, opset ${opsets}` +
-      `${model.producer ? `, made by ${model.producer}` : ""}. Times are those of a walk node by node ` +
-      `as the file has them, ${duration(model.walk)} in all; a run, which merges nodes, takes ` +
+      `${model.producer ? `, produced by ${model.producer}` : ""}. Times are measured node by node, without ` +
+      `rewrites, ${duration(model.walk)} in total; a normal run, which fuses nodes, takes ` +
       `${duration(model.seconds)}.`)];
   }
 
@@ -133,21 +133,21 @@
     keys.forEach((key, k) => row.append(k ? " › " : "", make("button", {
       title: "show this group", onclick: () => goTo(key, { uncover: true }) }, Graph.groups.get(key).name)));
     if (Graph.isHidden(i)) row.append(make("button", { class: "more",
-      onclick: () => goTo(i, { uncover: true, middle: true }) }, "unfold"));
+      onclick: () => goTo(i, { uncover: true, middle: true }) }, "expand"));
     return row;
   }
 
   function formula(text) {
-    // Lines that aren't indented were broken for the source's width, not for this one's.
+    // Lines without indentation were wrapped for the source file: join them.
     const paragraphs = text.replace(/``/g, "").split("\n\n").map(p => /^\s/.test(p) ? p : p.replace(/\n(?!\s)/g, " "));
-    // The first paragraph says what it is; indented ones that follow are its formulas.
+    // The first paragraph is the summary; indented ones that follow are formulas.
     let end = 1;
     while (end < paragraphs.length && /^\s/.test(paragraphs[end])) end++;
     const first = paragraphs.slice(0, end).join("\n\n"), more = paragraphs.slice(end).join("\n\n");
     const box = make("div", { class: "formula" }, make("pre", { class: end > 1 ? "wide" : "" },
       first.replace(/(\S) {4,}(?=\S)/g, "$1    ")));
     if (more.length > 160)
-      box.append(make("details", {}, make("summary", {}, "shapes and particulars"), make("pre", {}, more)));
+      box.append(make("details", {}, make("summary", {}, "shapes and details"), make("pre", {}, more)));
     else if (more) box.append(make("pre", { class: "more" }, more));
     return box;
   }
@@ -155,7 +155,7 @@
   function attributes(list) {
     const table = make("table", { class: "attributes" });
     for (const [name, text, isDefault] of list)
-      table.append(make("tr", isDefault ? { class: "default", title: "the default: the file doesn't say" } : {},
+      table.append(make("tr", isDefault ? { class: "default", title: "default, not in the file" } : {},
         make("th", {}, name), make("td", {}, text)));
     return table;
   }
@@ -205,14 +205,14 @@
       if (texts.some(text => text.toLowerCase().includes(wanted))) found.push(i);
     });
     const rank = i => [nodes[i].op.toLowerCase() === wanted, nodes[i].op.toLowerCase().startsWith(wanted),
-      true].indexOf(true); // operators before names: a model called lstm has it in all of them
+      true].indexOf(true); // operators before names: the names may all begin with the name of the model
     found.sort((a, b) => rank(a) - rank(b) || a - b);
     for (const i of found.slice(0, 60))
       hits.append(make("li", {}, make("a", { href: `#node=${encodeURIComponent(linkOf[i])}`,
         onclick: event => { event.preventDefault(); choose(i); } },
       make("b", {}, nodes[i].op), " ", nodes[i].name)));
     if (found.length !== hits.children.length || !found.length)
-      hits.append(make("li", { class: "note" }, found.length ? `${found.length - 60} more` : "nothing is called that"));
+      hits.append(make("li", { class: "note" }, found.length ? `${found.length - 60} more` : "no matches"));
   }
 
   function choose(i) {

@@ -1,18 +1,18 @@
 "use strict";
-/* The graph: what is folded, where things lie (by dagre), drawing, zooming, panning. */
+/* The graph: groups, layout (by dagre), drawing, zooming, panning. */
 
 const Graph = (() => {
   const nodes = DATA.nodes;
   const svg = byId("graph");
   const world = makeSvg("g");
-  const MOST_SHOWN = 60; // unfolded at the beginning, if it takes no more
-  const MOST_LAID_OUT = 1500; // more than so many at once would take too long to lay out
+  const MOST_SHOWN = 60; // nodes and groups that are expanded at the start, at most
+  const MOST_LAID_OUT = 1500; // more nodes take too long to lay out
   const places = { scale: 1, x: 0, y: 0 };
   let layout = null;
   let selected = null;
   let open = new Set();
 
-  /* --- what belongs to what --- */
+  /* --- groups --- */
 
   const groups = new Map(); // key -> {key, name, depth, above, nodes, kinds}
   const above = nodes.map((node, i) => {
@@ -43,7 +43,7 @@ const Graph = (() => {
     return found;
   }
 
-  /** What stands for a node in the drawing: itself ("12"), or the group that it is folded into. */
+  /** The id of what represents a node in the drawing: itself ("12"), or a collapsed group. */
   function shown(i) {
     return around(i).find(key => !open.has(key)) ?? String(i);
   }
@@ -56,7 +56,7 @@ const Graph = (() => {
     return count;
   }
 
-  /** Unfold level by level while there's room. */
+  /** Expand level by level while there is room. */
   function unfoldSome() {
     let depth = 0;
     for (;;) {
@@ -77,7 +77,7 @@ const Graph = (() => {
     return { width: Math.min(Math.max(text + 34, 96), 230), height: TALL };
   }
 
-  /** Two lines: the operator and the size of what it gives, and the name. */
+  /** Two lines: the operator with the size of its output, and the name. */
   function textsOf(id) {
     const group = groups.get(id);
     if (group) {
@@ -176,7 +176,7 @@ const Graph = (() => {
     const label = shortened(groups.get(key).name, Math.max(6, Math.floor(box.width / 7) - 4));
     return makeSvg("g", { class: "cluster label" },
       makeSvg("g", { class: "fold", "data-group": key },
-        makeSvg("title", {}, `fold ${groups.get(key).name}`),
+        makeSvg("title", {}, `collapse ${groups.get(key).name}`),
         makeSvg("rect", { class: "hit", x, y, width: label.length * 6.6 + 30, height: 22 }),
         makeSvg("text", { x: x + 9, y: y + 17 }, `▾ ${label}`)));
   }
@@ -201,7 +201,7 @@ const Graph = (() => {
     g.append(makeSvg("text", { class: "name", x: x + 16, y: y + 36 }, second));
     if (group)
       g.append(makeSvg("g", { class: "fold", "data-group": id },
-        makeSvg("title", {}, `unfold ${group.name}`),
+        makeSvg("title", {}, `expand ${group.name}`),
         makeSvg("rect", { class: "hit", x: x + box.width - 26, y, width: 26, height: box.height }),
         makeSvg("text", { class: "plus", x: x + box.width - 13, y: y + 20 }, "▸")));
     return g;
@@ -232,7 +232,7 @@ const Graph = (() => {
     return d;
   }
 
-  /** Show what is selected, what feeds it, and what is still to come. */
+  /** Mark the selected node, its inputs, and the nodes that run later. */
   function mark() {
     if (selected === null) return;
     const isGroup = groups.has(selected);
@@ -284,7 +284,7 @@ const Graph = (() => {
     place();
   }
 
-  /** Bring what is selected into sight; ``always`` to ``down`` of the height. */
+  /** Scroll to the selected node; with ``always`` to ``down`` of the height. */
   function reveal(always = false, down = 0.4) {
     const id = groups.has(selected) ? selected : shown(+selected);
     const box = layout.graph.node(id);
@@ -301,7 +301,7 @@ const Graph = (() => {
     }
   }
 
-  /** The first look: as much as can be read. */
+  /** The initial view: as much as is readable. */
   function start() {
     const { width, height } = layout.graph.graph();
     const fits = Math.min(svg.clientWidth / width, svg.clientHeight / height);
@@ -370,7 +370,7 @@ const Graph = (() => {
       mark();
       reveal(always);
     },
-    /** Unfold what a node or group is in. */
+    /** Expand the groups around a node or group. */
     uncover(id) {
       const keys = groups.has(id) ? [] : around(+id);
       for (let key = groups.get(id)?.above; key; key = groups.get(key).above) keys.push(key);
@@ -382,7 +382,7 @@ const Graph = (() => {
       const keep = layout.graph.node(key);
       if (!open.delete(key)) open.add(key);
       draw();
-      // What was clicked stays where it was.
+      // Keep the clicked group in its place.
       const now = layout.graph.node(key);
       if (keep && now) pan((keep.x - now.x) * places.scale,
         (keep.y - keep.height / 2 - now.y + now.height / 2) * places.scale);

@@ -9,7 +9,7 @@ const Recurrent = (() => {
     const [units, count] = inside.shown;
     const times = Array.from({ length: count }, (_, i) => chosenOf(i, inside.steps, count));
     const state = { sequence: 0, at: 0, timer: null };
-    const root = make("section", { class: "inside" }, make("h3", {}, "Inside, over time"));
+    const root = make("section", { class: "inside" }, make("h3", {}, "Gates and states over time"));
     const slider = make("input", { type: "range", min: 0, max: Math.max(times.length - 1, 0), value: 0,
       class: "time", "aria-label": "time step" });
     const said = make("output", { class: "step" });
@@ -23,7 +23,7 @@ const Recurrent = (() => {
       `${units < inside.units ? `${units} of ` : ""}${plural(inside.units, "unit")} from top to bottom` +
       `${times.length < inside.steps ? `, ${times.length} of the steps shown` : ""}. ` +
       "Recomputed from the node's inputs" +
-      (inside.differs === undefined ? "." : `; h differs from its output by ${number(inside.differs)} at most.`)));
+      (inside.differs === undefined ? "." : `; the largest difference of h from its output is ${number(inside.differs)}.`)));
     if (inside.n > 1) {
       const select = make("select", { "aria-label": "sequence" },
         ...Array.from({ length: inside.n }, (_, i) =>
@@ -32,8 +32,8 @@ const Recurrent = (() => {
       root.append(select);
     }
     root.append(make("div", { class: "clock" },
-      make("button", { "aria-label": "one time step back", onclick: () => step(-1) }, "‹"), slider,
-      make("button", { "aria-label": "one time step forward", onclick: () => step(1) }, "›"), play, said),
+      make("button", { "aria-label": "previous time step", onclick: () => step(-1) }, "‹"), slider,
+      make("button", { "aria-label": "next time step", onclick: () => step(1) }, "›"), play, said),
     now, body);
 
     const decoded = inside.ways.map(way => Object.fromEntries(
@@ -74,7 +74,7 @@ const Recurrent = (() => {
         style: `height:${Math.min(Math.max(units * 3, 48), 120)}px` }, canvas);
       const first = times.findIndex(t => t >= length());
       if (first >= 0)
-        frame.append(make("i", { class: "masked", title: "masked: beyond the sequence's end",
+        frame.append(make("i", { class: "masked", title: "masked: after the end of the sequence",
           style: `left:${first / times.length * 100}%` }));
       frame.append(cursor);
       return make("figure", { class: "band" },
@@ -83,7 +83,7 @@ const Recurrent = (() => {
         frame, output);
     }
 
-    /** Put the cursor where the slider is, and show that step's units as bars. */
+    /** Move the cursor to the step of the slider, and show the units of that step. */
     function mark() {
       state.at = Math.min(Math.max(state.at, 0), times.length - 1);
       slider.value = state.at;
@@ -98,7 +98,7 @@ const Recurrent = (() => {
       now.replaceChildren();
       if (masked) {
         now.append(make("p", { class: "note" },
-          `The sequence has ${plural(length(), "step")}: beyond its end nothing is computed, and Y is 0.`));
+          `The sequence has ${plural(length(), "step")}: after its end nothing is computed, and Y is 0.`));
         return;
       }
       inside.ways.forEach((way, w) => {

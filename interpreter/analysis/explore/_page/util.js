@@ -1,5 +1,5 @@
 "use strict";
-/* Small things that the other files share. */
+/* Helpers that the other files share. */
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 
@@ -23,7 +23,7 @@ function filled(element, attributes, children) {
 
 const byId = id => document.getElementById(id);
 
-/** Which of ``was`` things the i-th of ``is`` evenly chosen ones is. */
+/** The original index, of ``was``, of the i-th of ``is`` evenly spaced items. */
 const chosenOf = (i, was, is) => Math.floor(i * was / is);
 
 function bytesOf(base64) {
@@ -33,7 +33,7 @@ function bytesOf(base64) {
   return bytes;
 }
 
-/** A number as people read it: four digits, no more zeros than needed. */
+/** A number with four digits and no trailing zeros. */
 function number(value) {
   if (value === null || value === undefined) return "";
   if (!Number.isFinite(value)) return Number.isNaN(value) ? "NaN" : value > 0 ? "∞" : "−∞";
@@ -65,7 +65,7 @@ function shortened(text, most) {
   return `${text.slice(0, most - 1 - end)}…${text.slice(text.length - end)}`;
 }
 
-/* What an operator does, for its colour: Okabe and Ito's, which the colour-blind tell apart. */
+/* Kinds of operators, each with a colour (after Okabe and Ito, for colour-blind people). */
 const KINDS = [
   ["ends", "input, output", "Input Output Iteration"],
   ["linear", "convolution, product", "Conv ConvTranspose FusedConv ConvInteger QLinearConv DeformConv MatMul " +
@@ -81,7 +81,7 @@ const KINDS = [
   ["pool", "pooling, reduction", "MaxPool AveragePool LpPool GlobalAveragePool GlobalMaxPool " +
     "GlobalLpPool ArgMax ArgMin TopK ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd ReduceL1 " +
     "ReduceL2 ReduceSumSquare ReduceLogSum ReduceLogSumExp CumSum"],
-  ["moving", "shape, movement", "Reshape Transpose Flatten Squeeze Unsqueeze Concat Split Slice Pad " +
+  ["moving", "shape, copy", "Reshape Transpose Flatten Squeeze Unsqueeze Concat Split Slice Pad " +
     "Expand Tile Shape Size Identity Cast CastLike Constant ConstantOfShape GatherND GatherElements " +
     "ScatterND ScatterElements DepthToSpace SpaceToDepth Resize Upsample Range Where ReverseSequence"],
   ["other", "arithmetic, other", ""],

@@ -1,5 +1,5 @@
 "use strict";
-/* What values look like: maps, pictures, heat maps, bars, histograms. */
+/* Pictures of values: maps, pictures, heat maps, bars, histograms. */
 
 const Values = (() => {
   const TOP = 252, MINUS_INFINITY = 253, INFINITY = 254, NOT_A_NUMBER = 255;
@@ -8,7 +8,7 @@ const Values = (() => {
     [INFINITY]: ["∞", [255, 60, 0]],
     [NOT_A_NUMBER]: ["NaN", [255, 0, 255]],
   };
-  // Viridis for one sign; blue over nothing to orange for two. Both keep apart for the colour-blind.
+  // Viridis for one sign; blue to orange for two. Colour-blind people can distinguish both.
   const VIRIDIS = ["440154", "482878", "3e4a89", "31688e", "26838f", "1f9d8a", "6cce5a", "b6de2b",
     "fee825"];
   const TWO_SIGNS = {
@@ -55,7 +55,7 @@ const Values = (() => {
     canvas.getContext("2d").putImageData(image, 0, 0);
   }
 
-  /** The codes of one map spread over all colours, and what they then stand for. */
+  /** The codes of one map stretched to all colours, and their new range. */
   function stretched(codes, lo, hi) {
     let least = TOP, most = 0;
     for (const code of codes) if (code <= TOP) {
@@ -82,7 +82,7 @@ const Values = (() => {
     return found;
   }
 
-  /** Say what is under the pointer. */
+  /** Describe the cell under the pointer. */
   function watch(canvas, output, tell) {
     const say = event => {
       const box = canvas.getBoundingClientRect();
@@ -103,11 +103,11 @@ const Values = (() => {
     if (view.batch) texts.push(`The first of ${view.batch} samples.`);
     if (view.was && view.was.length === 3)
       texts.push(`Shown: ${is} of ${was} (maps × height × width)` +
-        `${view.is[0] < view.was[0] ? ", evenly chosen maps" : ""}` +
+        `${view.is[0] < view.was[0] ? ", evenly spaced maps" : ""}` +
         `${view.is[1] * view.is[2] < view.was[1] * view.was[2] ? ", pixels averaged" : ""}.`);
     else if (view.was && view.was.length === 2)
-      texts.push(`Shown: ${is} of ${was} (rows × columns), evenly chosen.`);
-    else if (view.was) texts.push(`Shown: ${is} of ${was} numbers, evenly chosen.`);
+      texts.push(`Shown: ${is} of ${was} (rows × columns), evenly spaced.`);
+    else if (view.was) texts.push(`Shown: ${is} of ${was} numbers, evenly spaced.`);
     return make("p", { class: "note reduced" }, texts.join(" "));
   }
 
@@ -147,17 +147,17 @@ const Values = (() => {
     const parts = [grid, output];
     if (!colour) parts.push(scale(view.lo, view.hi, all));
     else parts.push(make("p", { class: "note" },
-      `Red, green and blue: black is ${number(view.lo)}, full ${number(view.hi)}.`));
+      `Red, green and blue: from ${number(view.lo)} (dark) to ${number(view.hi)} (bright).`));
     if (!single) {
       own.addEventListener("change", fill);
-      parts.push(make("label", { class: "own" }, own, " each on a scale of its own"));
+      parts.push(make("label", { class: "own" }, own, " separate scale for each map"));
     }
     return parts;
   }
 
   function heat(view) {
     const codes = bytesOf(view.data);
-    // A tall narrow matrix needn't have square pixels, a square one has.
+    // Pixels of a narrow matrix may be wider than high.
     const step = (cells, room) => Math.max(1, Math.min(16, Math.floor(room / cells)));
     const canvas = make("canvas", { class: "heat", role: "img", "aria-label": "heat map",
       style: `width:${Math.max(view.w * step(view.w, 440), 24)}px;` +
@@ -183,14 +183,14 @@ const Values = (() => {
     const parts = [];
     const classes = labels || softmax;
     if (classes) parts.push(best(values, id, labels));
-    if (classes && values.length <= 10) return parts; // all of them are there
+    if (classes && values.length <= 10) return parts; // the table lists all
     if (values.length <= 16)
       parts.push(make("p", { class: "listed" }, [...values].map(number).join(", ")));
     if (values.length > 4) parts.push(...bars(values, id));
     return parts;
   }
 
-  /** The largest, as bars with their names. */
+  /** The largest values, as bars with their names. */
   function best(values, id, labels) {
     const order = [...values.keys()].sort((a, b) => values[b] - values[a]).slice(0, 10);
     const most = Math.max(...order.map(i => Math.abs(values[i])).filter(Number.isFinite), 1e-30);
@@ -243,7 +243,7 @@ const Values = (() => {
       preserveAspectRatio: "none", role: "img", "aria-label": "histogram" });
     let d = "";
     figures.bins.forEach((count, i) => {
-      // A root, so that what is rare can be seen beside many zeros.
+      // Square roots, so that rare values are visible next to many zeros.
       if (count) d += `M${i + 0.08} 40V${40 - Math.max(1, Math.sqrt(count / most) * 40)}h.84V40z`;
     });
     svg.append(makeSvg("path", { d }));
@@ -252,19 +252,19 @@ const Values = (() => {
       svg.append(makeSvg("path", { class: "zero", d: `M${x} 0V40`, "vector-effect": "non-scaling-stroke" }));
     }
     return make("figure", { class: "spread" }, svg, make("figcaption", {},
-      make("span", {}, number(figures.min)), make("span", {}, "how many (roots)"),
+      make("span", {}, number(figures.min)), make("span", {}, "frequency (square root)"),
       make("span", {}, number(figures.max))));
   }
 
   function figuresOf(figures) {
-    const told = [];
+    const shownFigures = [];
     if (figures.min !== undefined) {
-      told.push(["min", figures.min], ["max", figures.max]);
-      if (figures.mean !== undefined) told.push(["mean", figures.mean], ["std", figures.std]);
-      if (figures.zeros) told.push(["zeros", figures.zeros]);
+      shownFigures.push(["min", figures.min], ["max", figures.max]);
+      if (figures.mean !== undefined) shownFigures.push(["mean", figures.mean], ["std", figures.std]);
+      if (figures.zeros) shownFigures.push(["zeros", figures.zeros]);
     }
     const row = make("p", { class: "figures" });
-    for (const [name, value] of told)
+    for (const [name, value] of shownFigures)
       row.append(make("span", {}, `${name} `, make("b", {}, number(value))));
     for (const name of ["nan", "inf", "-inf"])
       if (figures[name])
@@ -273,7 +273,7 @@ const Values = (() => {
     return row;
   }
 
-  /** Everything about a value but its name. */
+  /** All about a value except its name. */
   function shown(entry, softmax = false) {
     const parts = [];
     if (entry.figures && !(entry.view?.kind === "numbers" && listOf(entry.view).length === 1))

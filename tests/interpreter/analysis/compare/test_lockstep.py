@@ -15,7 +15,7 @@ def test_chunks():
 
 
 @pytest.mark.parametrize(("memory", "passes"), [(10_000, 1), (2_000, 2), (0, 5)])
-def test_streams_in_other_orders_need_no_more_than_they_may_hold(memory, passes):
+def test_streams_in_different_orders_stay_within_memory(memory, passes):
     """Each value takes 800 bytes; b gives them the other way round."""
     alive, most, begun = 0, 0, 0
 

@@ -2,11 +2,11 @@
 
 from collections import Counter
 
-from onnxwalk.interpreter.analysis.explore.groups import MOST, paths
+from onnxwalk.interpreter.analysis.explore.groups import MAX_ITEMS, find_groups
 
 
 def found(names):
-    return paths(names, [1] * len(names))
+    return find_groups(names, [1] * len(names))
 
 
 def test_layers_are_groups_without_the_models_name():
@@ -43,12 +43,12 @@ def test_nothing_is_ever_wide():
                 inside[path[:depth]] += 0
         for above in inside:
             inside[above] = len({p[: len(above) + 1] for p in groups if p[: len(above)] == above})
-        assert max(inside.values()) <= MOST, count
+        assert max(inside.values()) <= MAX_ITEMS, count
 
 
 def test_pieces_are_cut_where_little_crosses():
     crossing = [3] * 60
     crossing[25] = 1
     names = [f"n{k}x" for k in range(60)]
-    groups = paths(names, crossing)
+    groups = find_groups(names, crossing)
     assert groups[24] == ("nodes 1–25",) and groups[25] != groups[24]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from onnxwalk.interpreter.analysis.explore.recurrent import SERIES, recurrence
+from onnxwalk.interpreter.analysis.explore.recurrent import SERIES, compute_series
 from onnxwalk.ops import registry
 
 T, N, F, H = 7, 3, 4, 5
@@ -29,12 +29,12 @@ def values(operator, directions, dtype=np.float32):
 
 def agree(operator, inputs, attributes):
     expected = registry.lookup("", operator, 22).function(*inputs, **attributes)
-    found = recurrence(operator, inputs, attributes)
+    found = compute_series(operator, inputs, attributes)
     y, *states = expected
     if attributes.get("layout"):
         y, states = y.transpose(1, 2, 0, 3), [state.swapaxes(0, 1) for state in states]
     np.testing.assert_allclose(found.y(), y, rtol=1e-5, atol=1e-6)
-    for d, way in enumerate(found.ways):
+    for d, way in enumerate(found.directions):
         for letter, state in zip("hC", states, strict=False):
             for n, length in enumerate(found.lengths):
                 if length:
@@ -51,7 +51,7 @@ def test_as_the_operators(operator, direction, lengths, starts):
     x, w, r, b, h, c, _ = values(operator, 1 + (direction == "bidirectional"))
     states = [h, *([c] if operator == "LSTM" else [])] if starts else []
     found = agree(operator, [x, w, r, b, lengths, *states], {"direction": direction})
-    assert [way.reverse for way in found.ways] == {
+    assert [way.reverse for way in found.directions] == {
         "forward": [False],
         "reverse": [True],
         "bidirectional": [False, True],
@@ -89,15 +89,15 @@ def test_peepholes_float64_and_no_bias():
 def test_float16_is_close():
     x, w, r, b, h, _, _ = values("GRU", 1, np.float16)
     expected = registry.lookup("", "GRU", 22).function(x, w, r, b, LENGTHS, h)
-    found = recurrence("GRU", [x, w, r, b, LENGTHS, h], {})
+    found = compute_series("GRU", [x, w, r, b, LENGTHS, h], {})
     np.testing.assert_allclose(found.y(), expected[0], atol=2e-3)
 
 
 @pytest.mark.parametrize("operator", GATES)
 def test_what_is_masked_is_not_a_number(operator):
     x, w, r, b, *_ = values(operator, 2)
-    found = recurrence(operator, [x, w, r, b, LENGTHS], {"direction": "bidirectional"})
-    for way in found.ways:
+    found = compute_series(operator, [x, w, r, b, LENGTHS], {"direction": "bidirectional"})
+    for way in found.directions:
         assert set(way.series) == set(SERIES[operator])
         for series in way.series.values():
             masked = np.isnan(series).all(axis=2)
@@ -106,7 +106,7 @@ def test_what_is_masked_is_not_a_number(operator):
 
 def test_the_formulas_hold_between_the_series():
     x, w, r, b, *_ = values("LSTM", 1)
-    s = recurrence("LSTM", [x, w, r, b], {}).ways[0].series
+    s = compute_series("LSTM", [x, w, r, b], {}).directions[0].series
     before = np.concatenate([np.zeros_like(s["C"][:1]), s["C"][:-1]])
     np.testing.assert_allclose(s["C"], s["f"] * before + s["i"] * s["c"], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(s["h"], s["o"] * np.tanh(s["C"]), rtol=1e-5, atol=1e-6)
@@ -114,6 +114,6 @@ def test_the_formulas_hold_between_the_series():
 
 def test_only_the_first_sequences():
     x, w, r, b, h, c, _ = values("LSTM", 1)
-    whole = recurrence("LSTM", [x, w, r, b, LENGTHS, h, c], {})
-    part = recurrence("LSTM", [x, w, r, b, LENGTHS, h, c], {}, most=2)
+    whole = compute_series("LSTM", [x, w, r, b, LENGTHS, h, c], {})
+    part = compute_series("LSTM", [x, w, r, b, LENGTHS, h, c], {}, most=2)
     np.testing.assert_allclose(part.y(), whole.y()[:, :, :2], rtol=1e-5, atol=1e-6)

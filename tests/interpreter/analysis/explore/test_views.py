@@ -20,46 +20,48 @@ def seen(view):
     return view["lo"] + (view["hi"] - view["lo"]) * codes(view).astype(float) / views.TOP
 
 
-def test_maps_whole_and_averaged():
+def test_maps_complete_and_downsampled():
     rng = np.random.default_rng(0)
     array = rng.normal(size=(1, 8, 16, 12)).astype(np.float32)
-    view = views.view(array, "", 10_000)
+    view = views.build_view(array, "", 10_000)
     assert view["kind"] == "maps" and "was" not in view
     step = (view["hi"] - view["lo"]) / views.TOP
     np.testing.assert_allclose(seen(view), array[0], atol=step)
-    small = views.view(array, "", 400)
+    small = views.build_view(array, "", 400)
     assert small["was"] == [8, 16, 12] and np.prod(small["is"]) <= 400
-    expected = views.averaged(array[0][views.spread(8, small["n"])], small["h"], small["w"])
+    expected = views.downsample(
+        array[0][views.spread_indices(8, small["n"])], small["h"], small["w"]
+    )
     np.testing.assert_allclose(seen(small), expected, atol=step)
 
 
 def test_recurrent_outputs_are_steps_by_units():
     y = np.random.default_rng(0).normal(size=(7, 2, 3, 5)).astype(np.float32)
-    view = views.view(y, "time", 10_000)
+    view = views.build_view(y, "time", 10_000)
     step = (view["hi"] - view["lo"]) / views.TOP
     assert view["n"] == 6
     np.testing.assert_allclose(seen(view)[4], y[:, 1, 1], atol=step)
     np.testing.assert_allclose(
-        seen(views.view(y.transpose(2, 0, 1, 3), "sample", 10_000))[3], y[:, 1, 1], atol=step
+        seen(views.build_view(y.transpose(2, 0, 1, 3), "sample", 10_000))[3], y[:, 1, 1], atol=step
     )
 
 
 def test_averages_are_means_of_blocks():
     maps = np.arange(32.0).reshape(1, 4, 8)
     expected = maps.reshape(1, 2, 2, 4, 2).mean(axis=(2, 4))
-    np.testing.assert_allclose(views.averaged(maps, 2, 4), expected)
-    np.testing.assert_allclose(views.averaged(maps, 3, 3)[0, 0, 0], maps[0, :1, :2].mean())
+    np.testing.assert_allclose(views.downsample(maps, 2, 4), expected)
+    np.testing.assert_allclose(views.downsample(maps, 3, 3)[0, 0, 0], maps[0, :1, :2].mean())
 
 
 def test_what_is_no_number_has_codes_of_its_own():
     array = np.array([[0, np.nan, 1], [np.inf, -np.inf, 0.5]], np.float32)
-    view = views.view(array, "", 100)
+    view = views.build_view(array, "", 100)
     assert codes(view)[0].tolist() == [[0, 255, 252], [254, 253, 126]]
     assert (view["lo"], view["hi"]) == (0, 1)
     found = views.statistics(array)
     assert (found["nan"], found["inf"], found["-inf"]) == (1, 1, 1)
     assert (found["min"], found["max"], found["mean"]) == (0, 1, 0.5)
-    nothing = views.view(np.full((2, 2), np.nan), "", 100)
+    nothing = views.build_view(np.full((2, 2), np.nan), "", 100)
     assert codes(nothing).tolist() == [[[255, 255], [255, 255]]] and nothing["hi"] == 0
     assert "min" not in views.statistics(np.full(3, np.nan))
 
@@ -89,11 +91,11 @@ def test_what_is_no_number_has_codes_of_its_own():
 @pytest.mark.parametrize("room", [1, 50, 100_000])
 def test_every_shape_has_a_form(shape, role, kind, room):
     array = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    view = views.view(array, role, room)
+    view = views.build_view(array, role, room)
     assert view["kind"] == kind
     assert len(base64.b64decode(view["data"])) <= max(room, 4)
     if room == 100_000:
-        assert len(base64.b64decode(view["data"])) == views.wanted(array, role)
+        assert len(base64.b64decode(view["data"])) == views.full_size(array, role)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +103,7 @@ def test_every_shape_has_a_form(shape, role, kind, room):
 )
 def test_every_type(dtype):
     array = np.arange(6).astype(dtype)
-    view = views.view(array, "", 1000)
+    view = views.build_view(array, "", 1000)
     data = np.frombuffer(base64.b64decode(view["data"]), f"<{view['as']}")
     np.testing.assert_array_equal(data, np.abs(array).astype(float))
     assert views.statistics(array)["max"] == (1 if dtype == "bool" else 5)
@@ -109,14 +111,14 @@ def test_every_type(dtype):
 
 def test_bfloat16():
     bfloat16 = np.dtype(pytest.importorskip("ml_dtypes").bfloat16)
-    view = views.view(np.array([1, 2], bfloat16), "", 100)
+    view = views.build_view(np.array([1, 2], bfloat16), "", 100)
     assert view["as"] == "f4"
 
 
 def test_extremes_of_a_type():
     most = np.finfo(np.float64).max
     array = np.array([[-most, 0], [most, 1]])
-    assert codes(views.view(array, "", 100))[0].tolist() == [[0, 126], [252, 126]]
+    assert codes(views.build_view(array, "", 100))[0].tolist() == [[0, 126], [252, 126]]
     found = views.statistics(np.linspace(-1, 1, 100) * most)
     assert sum(found["bins"]) == 100 and "mean" not in found
 
@@ -127,10 +129,10 @@ def test_the_histogram_counts_everything_once():
 
 
 def test_shares():
-    assert views.shares([10, 10, 1000], 120) == 100
-    assert views.shares([5, 5], 100) == 5
-    assert views.shares([100] * 4, 200) == 50
-    assert views.shares([], 10) == 0
+    assert views.find_share([10, 10, 1000], 120) == 100
+    assert views.find_share([5, 5], 100) == 5
+    assert views.find_share([100] * 4, 200) == 50
+    assert views.find_share([], 10) == 0
 
 
 def test_roles_follow_transpositions():
@@ -142,5 +144,5 @@ def test_roles_follow_transpositions():
         ("Relu", {}, ["back"], ["y"]),
     ]
     shapes = {"x": (1, 8, 8, 3), "scaled": (1, 8, 8, 3), "back": (1, 8, 8, 5), "y": (1, 8, 8, 5)}
-    found = views.roles(nodes, shapes, ["x"])
+    found = views.find_roles(nodes, shapes, ["x"])
     assert found == {"x": "last", "scaled": "last", "w": "filter", "back": "last", "y": "last"}
