@@ -15,7 +15,7 @@ from onnxwalk.interpreter.compiler.context import Context, captured
 from onnxwalk.interpreter.ir.model import Graph, Node
 from onnxwalk.interpreter.ir.plan import NOTHING, Plan, Step
 from onnxwalk.ops import Operator
-from onnxwalk.ops.contract.cost import Cost, nothing, usual
+from onnxwalk.ops.contract.cost import Cost, default_cost, no_cost
 
 
 def lower(
@@ -119,8 +119,8 @@ class _Lowering:
         """What a call takes, of the inputs that it gets. Constants that it has taken in already
         are stood for by zeros of their shape, which take no memory."""
         rule = operator.cost
-        if rule is usual or rule is nothing:
-            return None if rule is usual else rule
+        if rule is default_cost or rule is no_cost:
+            return None if rule is default_cost else rule
         if not node.graphs:
             keywords = bound_attributes(node, operator, self.context)
             rule = partial(rule, **keywords) if keywords else rule

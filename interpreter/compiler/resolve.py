@@ -24,7 +24,7 @@ from onnxwalk.interpreter.ir.model import (
     TensorType,
 )
 from onnxwalk.ops import Operator, Registry
-from onnxwalk.ops.contract.registry import FUSED, LATEST_OPSET, REQUIRED
+from onnxwalk.ops.contract.registry import FUSED_DOMAIN, LATEST_OPSET, REQUIRED
 from onnxwalk.ops.schema.types import signature
 
 #: ONNX's names of the types of attributes. What refers to a function's attribute may be any.
@@ -76,7 +76,7 @@ def unsupported(graph: Graph, context: Context) -> dict[str, list[str]]:
     """Operators that nothing registered implements: "Name (opset 17)" -> the nodes that use it."""
     missing: dict[str, list[str]] = {}
     for node in every_node(graph):
-        if node.domain == FUSED or context.operator(node) is None:
+        if node.domain == FUSED_DOMAIN or context.operator(node) is None:
             opset = context.opset(node)
             where = f"opset {opset}" if opset is not None else "its domain is not imported"
             known = _versions(context.registry, node)

@@ -24,7 +24,7 @@ from onnxwalk.interpreter.ir.model import (
 )
 from onnxwalk.ops import Operator
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES
-from onnxwalk.ops.schema.types import Signature, formal_at, in_words, signature
+from onnxwalk.ops.schema.types import Signature, formal_at, format_types, signature
 
 
 class Problem(NamedTuple):
@@ -98,7 +98,7 @@ def _input_problems(
         if not kind or formal is None:
             continue
         if kind not in formal.allowed:
-            text = f"input '{name}' is {kind}, not {in_words(formal.allowed)}"
+            text = f"input '{name}' is {kind}, not {format_types(formal.allowed)}"
             yield Problem(f"{_call(node, spec)}: {text}")
         elif formal.variable:
             if kind in lacking.get(formal.variable, "").split():
@@ -116,7 +116,7 @@ def _output_problems(node: Node, spec: Signature, found: list[str]) -> Iterator[
     for position, (name, kind) in enumerate(zip(node.outputs, found, strict=False)):
         formal = formal_at(spec.outputs, position)
         if kind and formal is not None and kind not in formal.allowed:
-            text = f"output '{name}' is {kind}, not {in_words(formal.allowed)}"
+            text = f"output '{name}' is {kind}, not {format_types(formal.allowed)}"
             yield Problem(f"{_call(node, spec)}: {text}")
 
 

@@ -156,7 +156,7 @@ def can_be_borrowed(x: Any) -> bool:
     """Whether a run may work on an input where the caller has it."""
     return (
         isinstance(x, np.ndarray)
-        and x.nbytes >= Space.smallest_borrowed
+        and x.nbytes >= Space.zero_copy_bytes
         and x.flags.c_contiguous
         and x.flags.aligned
         and x.dtype.kind in "biuf"

@@ -194,5 +194,5 @@ def cost_of_batch_normalization(
 
 declare(
     batch_normalization, batch_normalization_by_flag, batch_normalization_by_outputs,
-    flops=flops.each(2),
+    flops=flops.per_output(2),
 )  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.cost import nothing
+from onnxwalk.ops.contract.cost import no_cost
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.graphs import Calls, Subgraphs, runs_graphs
 from onnxwalk.ops.contract.registry import op
@@ -215,7 +215,7 @@ def _lengthened(y: np.ndarray, length: int) -> np.ndarray:
 
 
 # What the bodies make is asked there; the elements that are stacked are known afterwards only.
-declare(if_, loop, scan, scan_batches, cost=nothing, flops=flops.none)
+declare(if_, loop, scan, scan_batches, cost=no_cost, flops=flops.zero)
 if_.subgraphs(Subgraphs(lambda cond: "then_branch" if cond else "else_branch", outputs_from=0))
 loop.subgraphs(Subgraphs(outputs_from=1, carried=lambda inputs, **_: inputs - 1, rereads=False))
 _of_scan = Subgraphs(

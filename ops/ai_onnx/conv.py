@@ -31,13 +31,13 @@ from onnxwalk.ops.shared.windows import (
     AUTO_PAD,
     BLOCK_BYTES,
     Axis,
-    axes_of,
     blocks,
     is_channels_last,
     is_pointwise,
-    padded,
+    pad_spatial,
     stripes,
-    windows_of,
+    window_axes,
+    window_view,
     working_dtype,
 )
 
@@ -113,7 +113,7 @@ def prepare_conv(
         return layout(w.astype(work, copy=False), group)
 
     def axes_for(x):
-        return axes_of(
+        return window_axes(
             x.shape[2:],
             kernel,
             strides=strides,
@@ -162,7 +162,7 @@ def cost_of_conv(
     **_: Any,
 ) -> Cost:
     """x in its padding, the weights in another order, the result, and blocks of columns."""
-    axes = axes_of(
+    axes = window_axes(
         x.shape[2:],
         w.shape[2:],
         strides=strides,
@@ -202,7 +202,7 @@ def shape_of_conv(
     **_: Any,
 ) -> tuple[int, ...]:
     """(N, M, O1 … On), from what ``conv`` is given."""
-    axes = axes_of(
+    axes = window_axes(
         x.shape[2:],
         w.shape[2:],
         strides=strides,
@@ -260,7 +260,9 @@ def _channels_last(
 ) -> np.ndarray:
     """w (taps * C, M). Returns (N, M, O…), channels-last in memory."""
     depth, outputs = w.shape
-    windows = windows_of(padded(np.moveaxis(x, 1, -1), axes, 1, work), axes, 1)  # (N, O…, K…, C)
+    windows = window_view(
+        pad_spatial(np.moveaxis(x, 1, -1), axes, 1, work), axes, 1
+    )  # (N, O…, K…, C)
     y = np.empty((len(x), *(axis.windows for axis in axes), outputs), work)
     gather = _gatherer(work)
     for block in blocks(y.shape[:-1], _windows_per_block(axes, depth * y.itemsize)):
@@ -277,8 +279,8 @@ def _planar_to_channels_last(
     """Planar columns for an input of few channels, a channels-last result; w as _channels_last."""
     depth, outputs = w.shape
     rank, places = len(axes), tuple(axis.windows for axis in axes)
-    source = np.ascontiguousarray(padded(x, axes, 2, work))
-    windows = np.moveaxis(windows_of(source, axes, 2), range(2, 2 + rank), range(-rank, 0))
+    source = np.ascontiguousarray(pad_spatial(x, axes, 2, work))
+    windows = np.moveaxis(window_view(source, axes, 2), range(2, 2 + rank), range(-rank, 0))
     by_tap = np.moveaxis(windows, 1, 1 + rank)  # (N, K…, C, O…)
     y = np.empty((len(x), *places, outputs), work)
     gather = _gatherer(work)
@@ -300,7 +302,7 @@ def _planar(
     """w (g, M/g, C/g * taps). Returns (N, M, O…), contiguous."""
     group, outputs, depth = w.shape
     rank, places = len(axes), tuple(axis.windows for axis in axes)
-    windows = windows_of(padded(x, axes, 2, work), axes, 2)  # (N, C, O…, K…)
+    windows = window_view(pad_spatial(x, axes, 2, work), axes, 2)  # (N, C, O…, K…)
     windows = np.moveaxis(windows, range(2, 2 + rank), range(-rank, 0))  # (N, C, K…, O…)
     y = np.empty((len(x), group, outputs, *places), work)
     gather = _gatherer(work)
@@ -352,7 +354,7 @@ def _depthwise(
     y = np.empty((multiplier, len(x), *(axis.windows for axis in axes), channels), work)
     for block, stripe, within in stripes(np.moveaxis(x, 1, -1), axes, work):
         count = _side_by_side(within[-1], channels)
-        runs, names = _runs(windows_of(stripe, within, 1), count)
+        runs, names = _runs(window_view(stripe, within, 1), count)
         for filters, result in zip(w, y, strict=True):
             sums = result[block].reshape(*runs.shape[: 1 + len(axes)], runs.shape[-1])
             np.einsum(runs, names[0], np.tile(filters, count), names[1], names[2], out=sums)

@@ -19,8 +19,8 @@ from onnxwalk.ops.fast.copies import bind_gather, bind_gather_nd
 from onnxwalk.ops.fast.topk import bind_top_k
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.axes import normalize_axis
-from onnxwalk.ops.shared.cost import along, gathered, reshaped, texts_work
-from onnxwalk.ops.shared.numeric import order_of
+from onnxwalk.ops.shared.cost import gather_bytes, line_count, reshape_bytes, string_work
+from onnxwalk.ops.shared.numeric import stable_argsort
 from onnxwalk.ops.shared.values import as_int
 
 
@@ -71,7 +71,7 @@ def cost_of_gather(data: np.ndarray, indices: np.ndarray, *, axis: int = 0) -> C
     """The slices; and the indices as NumPy wants them."""
     if indices.ndim == 0:
         return Cost(0)
-    return _cost_of_picking(data, indices.size * along(data, axis), indices)
+    return _cost_of_picking(data, indices.size * line_count(data, axis), indices)
 
 
 def _cost_of_picking(data: np.ndarray, count: int, indices: np.ndarray) -> Cost:
@@ -116,7 +116,7 @@ def element_places(data: np.ndarray, indices: np.ndarray, axis: int) -> tuple[np
 @gather_elements.cost
 def cost_of_gather_elements(data: np.ndarray, indices: np.ndarray, **_: Any) -> Cost:
     """The places from the front, times their strides, added up; and what is there."""
-    memory = reshaped(data) + (33 + data.itemsize) * indices.size
+    memory = reshape_bytes(data) + (33 + data.itemsize) * indices.size
     return Cost(memory, 60 * indices.size)
 
 
@@ -199,9 +199,9 @@ def _top_k(x: np.ndarray, k: int, axis: int, largest: int) -> tuple[np.ndarray, 
     keys = np.moveaxis(x.astype(np.float32) if x.dtype.kind == "V" else x, axis, -1)
     if 0 < 8 * k < size and keys.size >= 4096:
         shortlist = _shortlist(keys, k, largest)
-        order = _take(shortlist, order_of(_take(keys, shortlist), largest))
+        order = _take(shortlist, stable_argsort(_take(keys, shortlist), largest))
     else:
-        order = order_of(keys, largest)
+        order = stable_argsort(keys, largest)
     indices = np.moveaxis(order[..., :k], -1, axis).astype(np.int64, copy=False)
     return np.take_along_axis(x, indices, axis), indices
 
@@ -240,11 +240,11 @@ def cost_of_top_k(x: np.ndarray, k: Any = None, *, axis: int = -1, **_: Any) -> 
     """Keys that can be sorted; their order, twice, or a partition, counts and masks; the first of
     these, with their indices."""
     axis = normalize_axis(axis, x.ndim)
-    chosen = along(x, axis) * as_int(np.asarray(k), "K")
+    chosen = line_count(x, axis) * as_int(np.asarray(k), "K")
     keys = 4 * x.size if x.dtype.kind == "V" else 0
     rounds = 1 + x.shape[axis].bit_length()
     memory = keys + (24 + x.itemsize) * x.size + (16 + x.itemsize) * chosen
-    return Cost(memory, 10 * rounds * x.size + 20 * chosen + rounds * texts_work(x))
+    return Cost(memory, 10 * rounds * x.size + 20 * chosen + rounds * string_work(x))
 
 
 @op("NonZero", since=9)
@@ -264,7 +264,7 @@ def cost_of_non_zero(x: np.ndarray) -> Cost:
     """The indices, twice, of as many elements as are counted: that takes far less than to list
     them. Of strings all may be."""
     count = x.size if x.dtype.kind == "O" else int(np.count_nonzero(x))
-    work = 20 * x.size + 30 * max(x.ndim, 1) * count + texts_work(x)
+    work = 20 * x.size + 30 * max(x.ndim, 1) * count + string_work(x)
     return Cost(16 * x.ndim * count + 2 * x.size, work)
 
 
@@ -288,9 +288,11 @@ def compress(input, condition, *, axis=None):
 def cost_of_compress(input: np.ndarray, condition: np.ndarray, *, axis: int | None = None) -> Cost:
     chosen = min(
         input.nbytes,
-        np.count_nonzero(condition) * input.itemsize * (1 if axis is None else along(input, axis)),
+        np.count_nonzero(condition)
+        * input.itemsize
+        * (1 if axis is None else line_count(input, axis)),
     )
-    return Cost(chosen + gathered(input) + 11 * condition.size, 30 * input.size)
+    return Cost(chosen + gather_bytes(input) + 11 * condition.size, 30 * input.size)
 
 
 @op("Unique", since=11)
@@ -345,9 +347,11 @@ def cost_of_unique(x: np.ndarray, *, axis: int | None = None, **_: Any) -> Cost:
     rows = x.size if axis is None or x.ndim == 1 else x.shape[normalize_axis(axis, x.ndim)]
     each = 2 * x.itemsize + (40 if rows == x.size else 64)
     rounds = 1 + x.size.bit_length()
-    memory = each * x.size + 64 * rows + reshaped(x) + (4 * x.size if x.dtype.kind == "V" else 0)
+    memory = (
+        each * x.size + 64 * rows + reshape_bytes(x) + (4 * x.size if x.dtype.kind == "V" else 0)
+    )
     each = 20 if rows == x.size else 150
-    return Cost(memory, rounds * (each * x.size + texts_work(x)))
+    return Cost(memory, rounds * (each * x.size + string_work(x)))
 
 
 @op("ReverseSequence", since=10)
@@ -380,8 +384,8 @@ def cost_of_reverse_sequence(input: np.ndarray, *_: Any, **__: Any) -> Cost:
 
 # ------------------------------------------------------------------------------------------- facts
 
-declare(compress, gather, gather_elements, gather_nd, non_zero, reverse_sequence, flops=flops.none)
-declare(top_k, top_k_by_attribute, top_k_largest, batch_axis=batch.along)
+declare(compress, gather, gather_elements, gather_nd, non_zero, reverse_sequence, flops=flops.zero)
+declare(top_k, top_k_by_attribute, top_k_largest, batch_axis=batch.along_axis)
 
 
 @gather.batch_axis

@@ -150,7 +150,7 @@ def cost_of_parts(input: np.ndarray, count: int) -> Cost:
 
 declare(
     concat, concat_along_channels, split, split_by_attribute, split_either_way, split_evenly,
-    flops=flops.none,
+    flops=flops.zero,
 )  # fmt: skip
 
 

@@ -19,7 +19,14 @@ from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.fast.pool import bind_average_pool, bind_global_average_pool, bind_max_pool
 from onnxwalk.ops.shared import batch, flops
-from onnxwalk.ops.shared.cost import PER_ARRAY, PER_CALL, PER_ITEM, cast_copies, reshaped, result
+from onnxwalk.ops.shared.cost import (
+    PER_ARRAY,
+    PER_CALL,
+    PER_ITEM,
+    cast_copies,
+    fill_cost,
+    reshape_bytes,
+)
 from onnxwalk.ops.shared.values import as_ints
 from onnxwalk.ops.shared.windows import (
     AUTO_PAD,
@@ -410,8 +417,8 @@ def cost_of_max_unpool(
     pads: Sequence[int] | None = None,
     strides: Sequence[int] | None = None,
 ) -> Cost:
-    cost = result(_unpooled_shape(x, output_shape, kernel_shape, pads, strides), x.dtype)
-    return Cost(cost.memory + reshaped(x, i), cost.work + 30 * x.size)
+    cost = fill_cost(_unpooled_shape(x, output_shape, kernel_shape, pads, strides), x.dtype)
+    return Cost(cost.memory + reshape_bytes(x, i), cost.work + 30 * x.size)
 
 
 @op("MaxRoiPool", since=1)
@@ -463,7 +470,7 @@ def cost_of_max_roi_pool(
     rows, columns = (max(0, int(n)) for n in pooled_shape)
     regions, channels = len(rois), x.shape[1]
     looked_at = channels * (x.shape[2] + 2 * rows) * (x.shape[3] + 2 * columns)
-    cost = result((regions, channels, rows, columns), x.dtype)
+    cost = fill_cost((regions, channels, rows, columns), x.dtype)
     memory = cost.memory + 80 * rois.size + PER_ARRAY * (rows + columns) + x[:1].nbytes
     calls = regions * (rows + 1) * (columns + 1)
     return Cost(memory, cost.work + calls * 4 * PER_CALL + 10 * regions * looked_at)
@@ -477,7 +484,7 @@ def flops_of_pool(outputs, x, *, kernel_shape=None, **_):
     return outputs[0].size * math.prod(kernel_shape or (1,))
 
 
-declare(global_average_pool, global_max_pool, flops=flops.of_input)
+declare(global_average_pool, global_max_pool, flops=flops.per_input)
 declare(
     max_pool, average_pool, lp_pool, lp_pool_1, global_average_pool, global_max_pool,
     global_lp_pool, global_lp_pool_1, batch_axis=batch.first_axis,

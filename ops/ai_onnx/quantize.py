@@ -19,7 +19,7 @@ from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared import flops, types
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.cost import product_shape, product_work
-from onnxwalk.ops.shared.numeric import saturated, wide
+from onnxwalk.ops.shared.numeric import saturating_cast, wide
 from onnxwalk.ops.shared.windows import AUTO_PAD
 
 _SMALL_FLOATS = (
@@ -281,7 +281,7 @@ def _saturated(
         raise ValueError(f"{element} is not a type to quantize to")
     y = np.rint(quotient, out=quotient)
     y += zero_point.astype(y.dtype)
-    return saturated(y, dtype)
+    return saturating_cast(y, dtype)
 
 
 def _precision(dtype: np.dtype) -> np.dtype:
@@ -479,5 +479,5 @@ declare(
     quantize_linear,
     quantize_linear_in_float,
     dequantize_linear,
-    output_type=types.named_by("output_dtype"),
+    output_type=types.from_attribute("output_dtype"),
 )

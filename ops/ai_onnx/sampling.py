@@ -14,11 +14,11 @@ from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.axes import normalize_axis
-from onnxwalk.ops.shared.cost import PER_CALL, multiply_adds, result, wide_copies, wide_itemsize
-from onnxwalk.ops.shared.interpolation import hat, keys
-from onnxwalk.ops.shared.numeric import in_float32, limits, wide
+from onnxwalk.ops.shared.cost import PER_CALL, fill_cost, multiply_adds, wide_copies, wide_itemsize
+from onnxwalk.ops.shared.interpolation import cubic, hat
+from onnxwalk.ops.shared.numeric import dtype_limits, in_float32, wide
 from onnxwalk.ops.shared.values import all_ints, as_ints, zero
-from onnxwalk.ops.shared.windows import axes_of
+from onnxwalk.ops.shared.windows import window_axes
 
 # --------------------------------------------------------------------------------- GridSample
 
@@ -59,9 +59,9 @@ def grid_sample(x, grid, *, align_corners=0, mode="linear", padding_mode="zeros"
     if mode == "linear":
         y = _weighted(y, places, hat, 1, inside)
     else:
-        y = _weighted(y, places, lambda d: keys(d, -0.75), 2, inside)
+        y = _weighted(y, places, lambda d: cubic(d, -0.75), 2, inside)
     if x.dtype.kind in "iu":
-        lowest, highest = limits(x.dtype)
+        lowest, highest = dtype_limits(x.dtype)
         y = np.where(y >= highest, highest, np.where(y <= lowest, lowest, y))
     return y.astype(x.dtype, copy=False)
 
@@ -359,7 +359,7 @@ def cost_of_roi_align(
     largest = max((rows * columns for rows, columns in sides), default=0)
     around = max(map(sum, sides), default=0)
     total = sum(rows * columns for rows, columns in sides)
-    cost = result((len(rois), channels, *bins), f"f{item}")
+    cost = fill_cost((len(rois), channels, *bins), f"f{item}")
     memory = item * (x.size + 5 * channels * largest) + (16 + 2 * item) * largest + 100 * around
     memory += wide_copies(x, rois) + (x.itemsize * cost.memory // 4 if wide_copies(x) else 0)
     work = cost.work + 20 * x.size + total * (60 * channels + 60)
@@ -395,7 +395,7 @@ def deform_conv(
     Spec: DeformConv-19, DeformConv-22.
     """
     kernel = check_weights(w, kernel_shape)
-    axes = axes_of(x.shape[2:], kernel, strides=strides, dilations=dilations, pads=pads)
+    axes = window_axes(x.shape[2:], kernel, strides=strides, dilations=dilations, pads=pads)
     batch, channels, rank = len(x), x.shape[1], x.ndim - 2
     check_bias(b, len(w))
     if (
@@ -449,7 +449,7 @@ def cost_of_deform_conv(
     **_: Any,
 ) -> Cost:
     """What is read for each tap of each window, and the product of that with the weights."""
-    axes = axes_of(x.shape[2:], w.shape[2:], strides=strides, dilations=dilations, pads=pads)
+    axes = window_axes(x.shape[2:], w.shape[2:], strides=strides, dilations=dilations, pads=pads)
     windows = size(axis.windows for axis in axes)
     places = len(x) * offset_group * size(w.shape[2:]) * windows
     item = wide_itemsize(x.dtype)

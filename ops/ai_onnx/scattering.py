@@ -14,7 +14,7 @@ from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared import flops
 from onnxwalk.ops.shared.axes import normalize_axis
-from onnxwalk.ops.shared.cost import CHEAP, reshaped
+from onnxwalk.ops.shared.cost import CHEAP, reshape_bytes
 
 _REDUCTIONS: dict[str, np.ufunc] = {
     "add": np.add,
@@ -140,14 +140,14 @@ def cost_of_scatter(
 ) -> Cost:
     """A copy of data; places from the front, times their strides, added up; updates in a row, and
     once more where what they change is looked up."""
-    memory = data.nbytes + 33 * indices.size + reshaped(updates)
+    memory = data.nbytes + 33 * indices.size + reshape_bytes(updates)
     each = 40 if reduction == "none" else 400
     return Cost(memory, CHEAP * data.size + 60 * indices.size + each * updates.size)
 
 
 declare(
     scatter, scatter_elements, scatter_elements_without_extrema, scatter_nd,
-    scatter_nd_without_extrema, scatter_nd_without_reduction, flops=flops.none,
+    scatter_nd_without_extrema, scatter_nd_without_reduction, flops=flops.zero,
 )  # fmt: skip
 
 

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.cost import Cost, nothing
+from onnxwalk.ops.contract.cost import Cost, no_cost
 from onnxwalk.ops.contract.cost import size as count_of
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.fast.elementwise import constant, view
+from onnxwalk.ops.fast.elementwise import constant_binder, view_binder
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
-from onnxwalk.ops.shared.cost import reshaped, result
+from onnxwalk.ops.shared.cost import fill_cost, reshape_bytes
 from onnxwalk.ops.shared.values import as_int, as_ints
 
 # --- the same elements under another shape --------------------------------------------------------
@@ -36,7 +36,7 @@ def reshape(data, shape, *, allowzero=0):
     return _reshape(data, as_ints(shape), allowzero)
 
 
-reshape.bind(view(reshape))
+reshape.bind(view_binder(reshape))
 
 
 @op("Reshape", since=1)
@@ -84,7 +84,7 @@ def flatten(input, *, axis=1):
     return input.reshape(math.prod(input.shape[:axis]), math.prod(input.shape[axis:]))
 
 
-flatten.bind(view(flatten))
+flatten.bind(view_binder(flatten))
 
 
 @op("Flatten", since=1, until=11)
@@ -95,7 +95,7 @@ def flatten_from_the_front(input, *, axis=1):
     return flatten(input, axis=axis)
 
 
-flatten_from_the_front.bind(view(flatten_from_the_front))
+flatten_from_the_front.bind(view_binder(flatten_from_the_front))
 
 
 @op("Squeeze", since=13)
@@ -104,7 +104,7 @@ def squeeze(data, axes=None):
     return _squeeze(data, None if axes is None else as_ints(axes))
 
 
-squeeze.bind(view(squeeze))
+squeeze.bind(view_binder(squeeze))
 
 
 @op("Squeeze", since=1)
@@ -116,7 +116,7 @@ def squeeze_by_attribute(data, *, axes=None):
     return _squeeze(data, axes)
 
 
-squeeze_by_attribute.bind(view(squeeze_by_attribute))
+squeeze_by_attribute.bind(view_binder(squeeze_by_attribute))
 
 
 def _squeeze(data: np.ndarray, axes: Sequence[int] | None) -> np.ndarray:
@@ -135,7 +135,7 @@ def unsqueeze(data, axes):
     return _unsqueeze(data, as_ints(axes))
 
 
-unsqueeze.bind(view(unsqueeze))
+unsqueeze.bind(view_binder(unsqueeze))
 
 
 @op("Unsqueeze", since=1)
@@ -147,7 +147,7 @@ def unsqueeze_by_attribute(data, *, axes):
     return _unsqueeze(data, axes)
 
 
-unsqueeze_by_attribute.bind(view(unsqueeze_by_attribute))
+unsqueeze_by_attribute.bind(view_binder(unsqueeze_by_attribute))
 
 
 def _unsqueeze(data: np.ndarray, axes: Sequence[int]) -> np.ndarray:
@@ -160,7 +160,7 @@ def identity(input):
     return input
 
 
-identity.bind(view(identity))
+identity.bind(view_binder(identity))
 
 
 @op("Shape", since=1, without=["start", "end"])
@@ -170,7 +170,7 @@ def shape(data, *, start=0, end=None):
     return np.array(data.shape[start:end], np.int64)
 
 
-shape.bind(constant(shape))
+shape.bind(constant_binder(shape))
 
 
 @op("Size", since=1)
@@ -179,7 +179,7 @@ def size(data):
     return np.array(data.size, np.int64)
 
 
-size.bind(constant(size))
+size.bind(constant_binder(size))
 
 
 # --- the same elements in another order -----------------------------------------------------------
@@ -196,10 +196,10 @@ def transpose(data, *, perm=None):
     return data.transpose(perm)
 
 
-transpose.bind(view(transpose))
+transpose.bind(view_binder(transpose))
 
 
-declare(unsqueeze, unsqueeze_by_attribute, identity, shape, size, transpose, cost=nothing)
+declare(unsqueeze, unsqueeze_by_attribute, identity, shape, size, transpose, cost=no_cost)
 
 
 # of the same elements in the same order there is a copy only if they don't lie in memory so
@@ -210,7 +210,7 @@ declare(unsqueeze, unsqueeze_by_attribute, identity, shape, size, transpose, cos
 @squeeze.cost
 @squeeze_by_attribute.cost
 def cost_of_reshape(data: np.ndarray, *_: Any, **__: Any) -> Cost:
-    copied = 2 * reshaped(data)  # a bound one copies to memory of its own
+    copied = 2 * reshape_bytes(data)  # a bound one copies to memory of its own
     return Cost(copied, 30 * data.size if copied else 0)
 
 
@@ -265,7 +265,7 @@ def _mode(mode: str) -> str:
 @depth_to_space.cost
 @space_to_depth.cost
 def cost_of_blocks(input: np.ndarray, **_: Any) -> Cost:
-    return Cost(input.nbytes + reshaped(input), 30 * input.size)
+    return Cost(input.nbytes + reshape_bytes(input), 30 * input.size)
 
 
 # --- more of the same elements --------------------------------------------------------------------
@@ -305,7 +305,7 @@ def _tile(input: np.ndarray, repeats: tuple[int, ...]) -> np.ndarray:
     return tiled.reshape([r * size for r, size in zip(repeats, input.shape, strict=True)])
 
 
-expand.cost(nothing)
+expand.cost(no_cost)
 
 
 @tile.cost
@@ -319,7 +319,7 @@ def cost_of_tile_one_axis(input: np.ndarray, tiles: np.ndarray, axis: np.ndarray
 
 
 def _cost_of_tile(input: np.ndarray, repeats: Sequence[int]) -> Cost:
-    return result((count_of(repeats), input.size), input.dtype)
+    return fill_cost((count_of(repeats), input.size), input.dtype)
 
 
 # ------------------------------------------------------------------------------------------- facts
@@ -327,7 +327,7 @@ def _cost_of_tile(input: np.ndarray, repeats: Sequence[int]) -> Cost:
 declare(
     depth_to_space, expand, flatten, flatten_from_the_front, identity, reshape,
     reshape_by_attribute, shape, size, space_to_depth, squeeze, squeeze_by_attribute, tile,
-    tile_one_axis, transpose, unsqueeze, unsqueeze_by_attribute, flops=flops.none,
+    tile_one_axis, transpose, unsqueeze, unsqueeze_by_attribute, flops=flops.zero,
 )  # fmt: skip
 declare(
     reshape, reshape_by_attribute, flatten, flatten_from_the_front, squeeze, squeeze_by_attribute,

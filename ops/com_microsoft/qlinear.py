@@ -21,7 +21,7 @@ from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost, broadcast, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.axes import normalize_axes
-from onnxwalk.ops.shared.numeric import saturated
+from onnxwalk.ops.shared.numeric import saturating_cast
 
 
 @op("QLinearAdd", since=1, domain=DOMAIN, optional=["A_zero_point", "B_zero_point"])
@@ -61,7 +61,7 @@ def _quantized_at_once(
     """saturate(round(y / scale + zero_point)): with an odd zero point, halves go to the other of
     their neighbours than in ``quantize``."""
     steps = y / y.dtype.type(_one("scale", scale)) + y.dtype.type(_zero(zero_point, dtype))
-    return saturated(np.rint(steps), dtype)
+    return saturating_cast(np.rint(steps), dtype)
 
 
 # ---------------------------------------------------------------------------------- elementwise

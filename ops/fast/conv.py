@@ -17,10 +17,10 @@ from numpy.lib.stride_tricks import as_strided
 
 from onnxwalk.ops.contract.space import Space
 from onnxwalk.ops.fast import winograd
-from onnxwalk.ops.fast.blocks import parts
+from onnxwalk.ops.fast.blocks import split_range
 from onnxwalk.ops.fast.calls import einsum_into
 from onnxwalk.ops.fast.epilogue import Epilogue
-from onnxwalk.ops.shared.windows import Axis, is_pointwise, windows_of
+from onnxwalk.ops.shared.windows import Axis, is_pointwise, window_view
 
 #: bytes of columns, or of a result, to work on at a time: they stay in the second-level cache
 _BLOCK = 1 << 18
@@ -56,19 +56,19 @@ def bind_conv(
     """The result (N, M, H, W), channels-last; ``None`` where there is no fast form."""
     w, group = weights.w, weights.group
     if len(axes) == 1 and w.ndim == 3:
-        return _of_one_axis(space, x, weights, axes, epilogue, residual)
+        return _bind_1d(space, x, weights, axes, epilogue, residual)
     if len(axes) != 2 or x.dtype != np.float32 or w.dtype != np.float32 or x.size == 0:
         return None
     per_group, multiplier = w.shape[1], w.shape[0] // group
     shape = (len(x), w.shape[0], *(axis.windows for axis in axes))
     if group > 1:
         bind = _depthwise if per_group == multiplier == 1 else _grouped
-        if bind is _grouped and _in_planes(w, axes):
+        if bind is _grouped and _is_better_in_planes(w, axes):
             bind = _grouped_planes
     elif is_pointwise(axes) and all(a.stride == 1 and a.begin == a.end == 0 for a in axes):
         bind = _pointwise
     elif per_group <= 4:
-        bind = _of_few_channels
+        bind = _few_channels
     elif (tile := _winograd_tile(x, w, axes, shape)) is not None:
         bind = functools.partial(_winograd, tile)
     else:
@@ -86,7 +86,7 @@ def bind_conv(
     return y
 
 
-def _of_one_axis(space, x, weights, axes, epilogue, residual) -> np.ndarray | None:
+def _bind_1d(space, x, weights, axes, epilogue, residual) -> np.ndarray | None:
     """(N, C, W) as an image of one row."""
     wanted, space.margin = space.margin, (0, 0, 0, 0)
     flat = axes[0]._replace(size=1, kernel=1, stride=1, dilation=1, begin=0, end=0, windows=1)
@@ -113,9 +113,13 @@ def _pointwise(space, x, weights, axes, epilogue, y, residual) -> None:
     """1×1: a GEMM over the pixels, with no copy."""
     x = np.moveaxis(x, 1, -1)
     w = weights(_by_row)
-    source = channels_last(space, x)
+    source = to_channels_last(space, x)
     n, height, width, _ = y.shape
-    if dense_rows(y) and dense_rows(source) and (residual is None or dense_rows(residual)):
+    if (
+        has_dense_rows(y)
+        and has_dense_rows(source)
+        and (residual is None or has_dense_rows(residual))
+    ):
         # No row of pixels matters: one long row.
         source, y = source.reshape(1, -1, 1, source.shape[-1]), y.reshape(1, -1, 1, y.shape[-1])
         residual = None if residual is None else residual.reshape(y.shape)
@@ -123,7 +127,7 @@ def _pointwise(space, x, weights, axes, epilogue, y, residual) -> None:
     # A block repacks the weights: as many pixels as make that cheap, if the cache holds them.
     pixels = max(_BLOCK // (4 * max(w.shape)), min(2 * min(w.shape), 384))
     for sample in range(n):
-        for top, bottom in parts(height, max(1, pixels // width)):
+        for top, bottom in split_range(height, max(1, pixels // width)):
             here = (sample, slice(top, bottom))
             rows = source[here].reshape(-1, source.shape[-1])
             _product(space, rows, w, y, here, epilogue, residual)
@@ -136,20 +140,20 @@ def _product(space, rows, w, y, here, epilogue, residual, *, width=0, with_bias=
     if epilogue.pool:
         shape = (*into.shape[:-3], 2 * into.shape[-3], width, into.shape[-1])
         block = space.scratch(shape, into.dtype)
-    elif not dense_rows(into):
+    elif not has_dense_rows(into):
         block = space.scratch(into.shape, into.dtype)
     space.call(np.matmul, rows, w, block.reshape(-1, block.shape[-1]))
     rest = None if residual is None else residual[here]
     epilogue.apply(space, block, into, rest, with_bias=with_bias)
     if block is not into:
-        space.reuse(block)
+        space.free_scratch(block)
 
 
 def bind_columns(space, x, weights, axes, epilogue, y, residual) -> None:
     """The windows of a block of rows as the rows of a matrix (im2col), then a GEMM."""
     w = weights(_by_row)
     depth = len(w)
-    windows = windows_of(padded(space, x, axes), axes, 1)  # (N, H, W, taps, taps, C)
+    windows = window_view(pad_channels_last(space, x, axes), axes, 1)  # (N, H, W, taps, taps, C)
     height, width = (axis.windows for axis in axes)
     step = 2 if epilogue.pool else 1  # rows of windows that make a row of the result
     together = max(1, 2 * _BLOCK // (4 * depth * height * width))
@@ -157,8 +161,8 @@ def bind_columns(space, x, weights, axes, epilogue, y, residual) -> None:
     together = 1 if rows_at_once < height else together
     rows_at_once = max(1, rows_at_once // step) * step
     columns = space.scratch((min(together, len(x)) * rows_at_once * width, depth), x.dtype)
-    for first, last in parts(len(x), together):
-        for top, bottom in parts(height // step, rows_at_once // step):
+    for first, last in split_range(len(x), together):
+        for top, bottom in split_range(height // step, rows_at_once // step):
             here = (slice(first, last), slice(top, bottom))
             source = windows[first:last, top * step : bottom * step]
             gathered = columns[: math.prod(source.shape[:3])]
@@ -176,7 +180,7 @@ def _grouped(space, x, weights, axes, epilogue, y, residual) -> None:
     """As ``bind_columns``, with a product for each group."""
     w = weights(_by_group)
     group, depth, outputs = w.shape
-    windows = windows_of(padded(space, x, axes), axes, 1)  # (N, H, W, taps, taps, C)
+    windows = window_view(pad_channels_last(space, x, axes), axes, 1)  # (N, H, W, taps, taps, C)
     split = windows.reshape(*windows.shape[:-1], group, -1)
     split = split.transpose(0, 1, 2, 5, 3, 4, 6)  # (N, H, W, g, taps, taps, C / g)
     height, width = (axis.windows for axis in axes)
@@ -184,7 +188,7 @@ def _grouped(space, x, weights, axes, epilogue, y, residual) -> None:
     columns = space.scratch((group, rows_at_once * width, depth), x.dtype)
     product = space.scratch((rows_at_once * width, group, outputs), x.dtype)
     for sample in range(len(x)):
-        for top, bottom in parts(height, rows_at_once):
+        for top, bottom in split_range(height, rows_at_once):
             source = split[sample, top:bottom].transpose(2, 0, 1, 3, 4, 5)
             pixels = (bottom - top) * width
             gathered = columns.reshape(-1)[: group * pixels * depth]
@@ -202,7 +206,7 @@ def _by_group_of_planes(w: np.ndarray, group: int) -> np.ndarray:
     return np.ascontiguousarray(w.reshape(group, w.shape[0] // group, -1))
 
 
-def _in_planes(w: np.ndarray, axes: Sequence[Axis]) -> bool:
+def _is_better_in_planes(w: np.ndarray, axes: Sequence[Axis]) -> bool:
     """Whether groups are better computed by ``_grouped_planes``."""
     if is_pointwise(axes) or any(axis.stride > 1 for axis in axes):
         return False
@@ -215,7 +219,7 @@ def _grouped_planes(space, x, weights, axes, epilogue, y, residual) -> None:
     channels at 28: 2.3 to 0.7 times ONNX Runtime's time)."""
     w = weights(_by_group_of_planes)
     group, outputs, depth = w.shape
-    planes = padded_planes(space, x, axes)
+    planes = pad_planes(space, x, axes)
     rows, columns = axes
     width = planes.shape[3]
     length = (rows.windows - 1) * width + columns.windows
@@ -233,11 +237,11 @@ def _grouped_planes(space, x, weights, axes, epilogue, y, residual) -> None:
             space.call(np.copyto, gathered.reshape(runs.shape), runs)
             space.call(np.matmul, w[number], gathered, by_group[number])
         into = y[sample]
-        block = into if dense_rows(into) else space.scratch(into.shape, into.dtype)
+        block = into if has_dense_rows(into) else space.scratch(into.shape, into.dtype)
         space.call(np.copyto, block, channels_last)
         epilogue.apply(space, block, into, None if residual is None else residual[sample])
         if block is not into:
-            space.reuse(block)
+            space.free_scratch(block)
 
 
 def _winograd_tile(x, w, axes, shape) -> int | None:
@@ -256,8 +260,8 @@ def _winograd(m, space, x, weights, axes, epilogue, y, residual) -> None:
     for axis in axes:
         windows = -(-axis.windows // m) * m
         tiled.append(axis._replace(windows=windows))
-    source = padded(space, x, tiled)
-    transformed = weights(winograd.layout(m))
+    source = pad_channels_last(space, x, tiled)
+    transformed = weights(winograd.weight_layout(m))
     winograd.bind_winograd(space, source, weights.w, transformed, m, epilogue, y, residual)
 
 
@@ -266,7 +270,7 @@ def _by_plane(w: np.ndarray, group: int) -> np.ndarray:
     return np.ascontiguousarray(w.reshape(len(w), -1).T)
 
 
-def _of_few_channels(space, x, weights, axes, epilogue, y, residual) -> None:
+def _few_channels(space, x, weights, axes, epilogue, y, residual) -> None:
     """Few channels make short runs: columns are gathered from planes, a row for each tap, with a
     row of ones that brings in the bias."""
     w = weights(_by_plane)
@@ -275,8 +279,8 @@ def _of_few_channels(space, x, weights, axes, epilogue, y, residual) -> None:
     depth, outputs = w.shape
     height, width = (axis.windows for axis in axes)
     step = 2 if epilogue.pool else 1
-    planes = padded_planes(space, x, axes)  # (N, C, H, W)
-    windows = windows_of(planes, axes, 2)  # (N, C, H, W, taps, taps)
+    planes = pad_planes(space, x, axes)  # (N, C, H, W)
+    windows = window_view(planes, axes, 2)  # (N, C, H, W, taps, taps)
     by_tap = windows.transpose(0, 1, 4, 5, 2, 3)
     taps = math.prod(by_tap.shape[1:4])
     rows_at_once = max(1, min(height, _BLOCK // (4 * max(depth, outputs) * width)) // step) * step
@@ -284,7 +288,7 @@ def _of_few_channels(space, x, weights, axes, epilogue, y, residual) -> None:
     if epilogue.bias is not None:
         space.call(columns[-1].fill, 1)
     for sample in range(len(x)):
-        for top, bottom in parts(height // step, rows_at_once // step):
+        for top, bottom in split_range(height // step, rows_at_once // step):
             source = by_tap[sample, :, :, :, top * step : bottom * step]
             gathered = columns[:, : source.shape[-2] * width]
             space.call(np.copyto, gathered[:taps].reshape(source.shape), source)
@@ -312,32 +316,32 @@ def _depthwise(space, x, weights, axes, epilogue, y, residual) -> None:
     if columns.stride == columns.dilation == 1:
         most = max(1, min(width, 2048 // channels))
         count = next(n for n in range(most, 0, -1) if width % n == 0)
-    windows = windows_of(padded(space, x, axes), axes, 1)  # (N, H, W, taps, taps, C)
+    windows = window_view(pad_channels_last(space, x, axes), axes, 1)  # (N, H, W, taps, taps, C)
     shape = (*windows.shape[:2], width // count, *windows.shape[3:5], channels * count)
     strides = list(windows.strides)
     strides[2] *= count
     runs = as_strided(windows, shape, strides, writeable=False)
     repeated = np.tile(w, count)
     for sample in range(len(x)):
-        for top, bottom in parts(height, max(1, _BLOCK // row_bytes(y))):
+        for top, bottom in split_range(height, max(1, _BLOCK // row_bytes(y))):
             into = y[sample, top:bottom]
-            block = into if dense_rows(into) else space.scratch(into.shape, into.dtype)
+            block = into if has_dense_rows(into) else space.scratch(into.shape, into.dtype)
             sums = block.reshape(bottom - top, width // count, channels * count)
             space.call(einsum_into(sums), "yzijn,ijn->yzn", runs[sample, top:bottom], repeated)
             rest = None if residual is None else residual[sample, top:bottom]
             epilogue.apply(space, block, into, rest)
             if block is not into:
-                space.reuse(block)
+                space.free_scratch(block)
 
 
 # ------------------------------------------------------------------------------------- helpers
 
 
-def padded(space: Space, x: np.ndarray, axes: Sequence[Axis]) -> np.ndarray:
+def pad_channels_last(space: Space, x: np.ndarray, axes: Sequence[Axis]) -> np.ndarray:
     """(N, C, H, W) as a channels-last (N, H + padding, W + padding, C) with zeros around it."""
     (top, bottom), (left, right) = ((axis.begin, axis.reach) for axis in axes)
     source = np.moveaxis(x, 1, -1)
-    around = space.surrounded(x, (top, left, bottom, right))
+    around = space.with_border(x, (top, left, bottom, right))
     if around is not None and around.strides[1] == x.itemsize:
         return np.moveaxis(around, 1, -1)
     n, h, w, c = source.shape
@@ -347,7 +351,7 @@ def padded(space: Space, x: np.ndarray, axes: Sequence[Axis]) -> np.ndarray:
     return place
 
 
-def padded_planes(space: Space, x: np.ndarray, axes: Sequence[Axis]) -> np.ndarray:
+def pad_planes(space: Space, x: np.ndarray, axes: Sequence[Axis]) -> np.ndarray:
     """(N, C, H, W) with zeros around, each channel a plane of memory."""
     (top, bottom), (left, right) = ((axis.begin, axis.reach) for axis in axes)
     n, c, h, w = x.shape
@@ -370,7 +374,7 @@ def _zero_border(space, place, top, bottom, left, right) -> None:
             space.call(edge.fill, 0)
 
 
-def channels_last(space: Space, x: np.ndarray) -> np.ndarray:
+def to_channels_last(space: Space, x: np.ndarray) -> np.ndarray:
     """The array itself if the channels of a pixel are one run, else such a copy."""
     if x.strides[-1] == x.itemsize:
         return x
@@ -379,7 +383,7 @@ def channels_last(space: Space, x: np.ndarray) -> np.ndarray:
     return place
 
 
-def dense_rows(x: np.ndarray) -> bool:
+def has_dense_rows(x: np.ndarray) -> bool:
     """Whether (…, C) can be seen as a matrix of pixels without a copy."""
     return bool(x.flags.c_contiguous)
 

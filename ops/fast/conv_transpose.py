@@ -73,7 +73,7 @@ def bind_conv_transpose(
     ]
     if any(phase is None for along in phases for phase in along):
         return None
-    source = np.moveaxis(conv.channels_last(space, np.moveaxis(x, 1, -1)), -1, 1)
+    source = np.moveaxis(conv.to_channels_last(space, np.moveaxis(x, 1, -1)), -1, 1)
     y = space.image((len(x), w.shape[1], *(axis.size for axis in axes)), x.dtype)
     results = np.moveaxis(y, 1, -1)
     for row, column in product(*phases):

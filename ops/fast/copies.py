@@ -58,12 +58,12 @@ def bind_concat(space: Space, *inputs: np.ndarray, axis: int) -> np.ndarray | No
     return y
 
 
-def part(function: Callable[..., np.ndarray]) -> Bind:
+def part_binder(function: Callable[..., np.ndarray]) -> Bind:
     """An operator that takes a part of its input."""
 
     def bind(space: Space, data: np.ndarray, *known: Any, **attributes: Any) -> np.ndarray | None:
         """A view: nothing is left to do in a run."""
-        if not space.known(*known) or data.dtype.hasobject or not data.size:
+        if not space.is_constant(*known) or data.dtype.hasobject or not data.size:
             return None
         y = function(data, *known, **attributes)
         return y if y.size else None
@@ -71,10 +71,10 @@ def part(function: Callable[..., np.ndarray]) -> Bind:
     return bind
 
 
-def _padding(amounts_of: Callable[..., Any]) -> Bind:
+def _pad_binder(amounts_of: Callable[..., Any]) -> Bind:
     def bind(space: Space, data: np.ndarray, *known: Any, **attributes: Any) -> np.ndarray | None:
         """Of a constant, around: the border is filled and the inside copied."""
-        if attributes.pop("mode", "constant") != "constant" or not space.known(*known):
+        if attributes.pop("mode", "constant") != "constant" or not space.is_constant(*known):
             return None
         if not is_plain(data.dtype):
             return None
@@ -120,8 +120,8 @@ def _amounts_by_attribute(
     return list(zip(pads[: data.ndim], pads[data.ndim :], strict=True)), data.dtype.type(value)
 
 
-bind_pad = _padding(_amounts_by_input)
-bind_pad_by_attribute = _padding(_amounts_by_attribute)
+bind_pad = _pad_binder(_amounts_by_input)
+bind_pad_by_attribute = _pad_binder(_amounts_by_attribute)
 
 
 def bind_gather(

@@ -11,26 +11,26 @@ import numpy as np
 
 from onnxwalk.ops.contract.dtypes import is_plain
 from onnxwalk.ops.contract.space import Bind, Space
-from onnxwalk.ops.fast.blocks import runs
+from onnxwalk.ops.fast.blocks import cache_blocks
 from onnxwalk.ops.fast.calls import clip, scalar
 from onnxwalk.ops.fast.epilogue import activation
-from onnxwalk.ops.shared.numeric import limits
+from onnxwalk.ops.shared.numeric import dtype_limits
 
 
-def binary(ufunc: np.ufunc, kinds: str = "fiu") -> Bind:
+def binary_binder(ufunc: np.ufunc, kinds: str = "fiu") -> Bind:
     """A ufunc of two inputs that broadcast, of one of these kinds of types."""
 
     def bind(space: Space, a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
         if a.dtype != b.dtype or not is_plain(a.dtype, kinds):
             return None
         y = _result(space, a, b)
-        space.call(ufunc, _filled_up(a, y), _filled_up(b, y), y)
+        space.call(ufunc, _with_leading_axes(a, y), _with_leading_axes(b, y), y)
         return y
 
     return bind
 
 
-def _filled_up(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _with_leading_axes(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """x in the shape of y, where that only takes leading axes of size 1: operands of one shape cost
     a third of the call that broadcasts."""
     return x.reshape(y.shape) if x.size == y.size and x.ndim < y.ndim else x
@@ -46,7 +46,7 @@ def _result(space: Space, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return space.array(shape, a.dtype)
 
 
-def comparison(ufunc: np.ufunc, kinds: str = "fiub") -> Bind:
+def comparison_binder(ufunc: np.ufunc, kinds: str = "fiub") -> Bind:
     """A ufunc of two inputs that broadcast, whose result is a boolean."""
 
     def bind(space: Space, a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
@@ -79,7 +79,7 @@ def bind_where(
     return result
 
 
-def unary(ufunc: np.ufunc) -> Bind:
+def unary_binder(ufunc: np.ufunc) -> Bind:
     """A ufunc of one float."""
 
     def bind(space: Space, x: np.ndarray) -> np.ndarray | None:
@@ -92,7 +92,7 @@ def unary(ufunc: np.ufunc) -> Bind:
     return bind
 
 
-def activated(name: str, *names: str) -> Bind:
+def activation_binder(name: str, *names: str) -> Bind:
     """An operator that is an activation of ``epilogue``, with attributes of these names."""
 
     def bind(space: Space, x: np.ndarray, **attributes: Any) -> np.ndarray | None:
@@ -101,7 +101,7 @@ def activated(name: str, *names: str) -> Bind:
         apply = activation(name, **attributes)
         assert apply is not None
         y = space.like(x)
-        for source, result in runs(x, y):
+        for source, result in cache_blocks(x, y):
             apply(space, source, result, result)
         return y
 
@@ -118,7 +118,7 @@ def bind_relu(space: Space, x: np.ndarray) -> np.ndarray | None:
 
 def bind_power(space: Space, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
     """x², which is most of what models ask for"""
-    if x.dtype not in (np.float32, np.float64) or not space.known(y):
+    if x.dtype not in (np.float32, np.float64) or not space.is_constant(y):
         return None
     if y.size != 1 or y.ndim > x.ndim or y.reshape(-1)[0] != 2:
         return None
@@ -128,9 +128,9 @@ def bind_power(space: Space, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
 
 
 def bind_clip(space: Space, input, min=None, max=None):
-    if input.dtype not in (np.float32, np.float64) or not space.known(min, max):
+    if input.dtype not in (np.float32, np.float64) or not space.is_constant(min, max):
         return None
-    lowest, highest = limits(input.dtype)
+    lowest, highest = dtype_limits(input.dtype)
     low = lowest if min is None else min.item()
     high = highest if max is None else max.item()
     if not low <= high:
@@ -143,12 +143,12 @@ def bind_clip(space: Space, input, min=None, max=None):
 # ---------------------------------------------------------------------- the same memory, seen anew
 
 
-def view(function: Callable[..., np.ndarray]) -> Bind:
+def view_binder(function: Callable[..., np.ndarray]) -> Bind:
     """An operator that NumPy answers with a view: nothing is left to do in a run. Where it would
     have to copy, the copy is made in every run."""
 
     def bind(space: Space, x: np.ndarray, *known: Any, **attributes: Any) -> np.ndarray | None:
-        if not space.known(*known):
+        if not space.is_constant(*known):
             return None
         y = function(x, *known, **attributes)
         if np.may_share_memory(x, y) or not x.size:
@@ -168,10 +168,10 @@ def view(function: Callable[..., np.ndarray]) -> Bind:
     return bind
 
 
-def constant(function: Callable[..., np.ndarray]) -> Bind:
+def constant_binder(function: Callable[..., np.ndarray]) -> Bind:
     """An operator whose result depends on shapes alone."""
 
     def bind(space: Space, x: np.ndarray, **attributes: Any) -> np.ndarray:
-        return space.constant(function(x, **attributes))
+        return space.mark_constant(function(x, **attributes))
 
     return bind

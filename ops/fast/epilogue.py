@@ -41,7 +41,7 @@ class Epilogue(NamedTuple):
         to be pooled is (n, H, W, M), and ``into`` (n, H / 2, W / 2, M).
         """
         if self.pool:
-            block = pooled(space, block)
+            block = max_pool_2x2(space, block)
         added = [self.bias] if self.bias is not None and with_bias else []
         if residual is not None:
             added.append(residual)
@@ -54,7 +54,7 @@ class Epilogue(NamedTuple):
             space.call(np.copyto, into, block)
 
 
-def pooled(space: Space, block: np.ndarray) -> np.ndarray:
+def max_pool_2x2(space: Space, block: np.ndarray) -> np.ndarray:
     """The largest of each 2 × 2 of (…, H, W, M); an odd last row or column is left out."""
     height, width, outputs = block.shape[-3:]
     rows = space.scratch((*block.shape[:-3], height // 2, width, outputs), block.dtype)
@@ -69,7 +69,7 @@ def pooled(space: Space, block: np.ndarray) -> np.ndarray:
 Work = np.ndarray | None
 
 #: activations that never fall: a maximum may be taken before them
-RISING = frozenset({"Relu", "Clip", "Tanh", "Sigmoid"})
+MONOTONIC = frozenset({"Relu", "Clip", "Tanh", "Sigmoid"})
 
 
 def activation(
@@ -173,4 +173,4 @@ _ACTIVATIONS: dict[str, Callable[..., Activation]] = {
 }
 
 #: the names that ``activation`` knows
-NAMES = frozenset(_ACTIVATIONS)
+ACTIVATION_NAMES = frozenset(_ACTIVATIONS)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from onnxwalk.ops.contract.space import Space, memory_order
-from onnxwalk.ops.fast.blocks import runs
+from onnxwalk.ops.fast.blocks import cache_blocks
 from onnxwalk.ops.fast.calls import clip, scalar
 
 _P = (
@@ -55,14 +55,14 @@ def erf_into(space: Space, x: np.ndarray, into: np.ndarray, factor: float = 1.0)
     _horner(space, square, _Q, divisor)
     space.call(np.divide, into, divisor, into)
     for array in (bounded, square, divisor):
-        space.reuse(array)
+        space.free_scratch(array)
 
 
 def bind_erf(space: Space, input: np.ndarray) -> np.ndarray | None:
     if input.dtype != np.float32 or not input.size:
         return None
     y = space.array(input.shape, input.dtype, memory_order(input))
-    for source, result in runs(input, y):
+    for source, result in cache_blocks(input, y):
         erf_into(space, source, result)
     return y
 
@@ -72,7 +72,7 @@ def bind_gelu(space: Space, x: np.ndarray, *, approximate: str = "none") -> np.n
     if x.dtype != np.float32 or not x.size or approximate not in ("none", "tanh"):
         return None
     y = space.array(x.shape, x.dtype, memory_order(x))
-    for source, result in runs(x, y):
+    for source, result in cache_blocks(x, y):
         if approximate == "none":
             erf_into(space, source, result, 1 / math.sqrt(2))
         else:
@@ -87,5 +87,5 @@ def bind_gelu(space: Space, x: np.ndarray, *, approximate: str = "none") -> np.n
         space.call(np.multiply, source, scalar(0.5, x.dtype), half)
         space.call(np.multiply, result, half, result)
         space.call(np.add, result, half, result)
-        space.reuse(half)
+        space.free_scratch(half)
     return y

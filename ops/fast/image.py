@@ -9,9 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from onnxwalk.ops.contract.space import Space
-from onnxwalk.ops.fast.blocks import parts
+from onnxwalk.ops.fast.blocks import split_range
 from onnxwalk.ops.fast.calls import scalar
-from onnxwalk.ops.shared.interpolation import hat, kernel, nearest, places_of, resizing
+from onnxwalk.ops.shared.interpolation import (
+    hat,
+    kernel_weights,
+    nearest_weights,
+    plan_resize,
+    source_positions,
+)
 
 
 def _bind_nearest(
@@ -27,7 +33,7 @@ def _bind_nearest(
         if axis not in plan:
             places.append(np.arange(x.shape[axis]))
             continue
-        taps, _ = nearest(rounding)(places_of(plan[axis], coordinates), plan[axis])
+        taps, _ = nearest_weights(rounding)(source_positions(plan[axis], coordinates), plan[axis])
         places.append(taps[:, 0].astype(np.intp).clip(0, x.shape[axis] - 1))
     if any(len(p) == 0 for p in places):
         return None
@@ -53,13 +59,13 @@ def _take(space: Space, x: np.ndarray, places: np.ndarray, axis: int, y: np.ndar
             space.call(np.copyto, y[index], x)
         return
     # Places never go back: runs of one step apart in both are slices, too.
-    for start, stop in _runs(places):
+    for start, stop in _consecutive_runs(places):
         source = (*before, slice(places[start], places[stop - 1] + 1))
         target = (*before, slice(start, stop))
         space.call(np.copyto, y[target], x[source])
 
 
-def _runs(places: np.ndarray) -> list[tuple[int, int]]:
+def _consecutive_runs(places: np.ndarray) -> list[tuple[int, int]]:
     """Where places go on by one, or stay (a run of one place each)."""
     breaks = np.flatnonzero(np.diff(places) != 1) + 1
     edges = [0, *breaks.tolist(), len(places)]
@@ -82,8 +88,8 @@ class _Stretch(NamedTuple):
         factor = axis.resized // axis.size
         if not factor or axis.resized % axis.size:
             return None
-        places = places_of(axis, coordinates)
-        taps, weights = kernel(hat, 1)(places, axis)
+        places = source_positions(axis, coordinates)
+        taps, weights = kernel_weights(hat, 1)(places, axis)
         assert weights is not None
         return cls(factor, taps.astype(np.intp), weights)
 
@@ -110,7 +116,7 @@ def _bind_linear(
         if not source.flags.c_contiguous:
             source = space.scratch(source.shape, x.dtype)
             space.call(np.copyto, source, np.moveaxis(x, 1, -1))
-    for start, stop in parts(len(source), max(1, _BLOCK // result[0].nbytes)):
+    for start, stop in split_range(len(source), max(1, _BLOCK // result[0].nbytes)):
         block, into = source[start:stop], result[start:stop]
         if 3 in stretches:
             place = into
@@ -122,7 +128,7 @@ def _bind_linear(
         if 2 in stretches:
             _stretch(space, block, 1, stretches[2], into)
             if 3 in stretches:
-                space.reuse(block)
+                space.free_scratch(block)
     return y
 
 
@@ -175,7 +181,7 @@ def _stretch(space: Space, x: np.ndarray, axis: int, stretch: Any, y: np.ndarray
         space.call(np.multiply, pixels[b], scalar(other, x.dtype), rest)
         space.call(np.add, into, rest, into)
     for array in (rest, *multiples.values()):
-        space.reuse(array)
+        space.free_scratch(array)
 
 
 def bind_resize(
@@ -192,10 +198,10 @@ def bind_resize(
     nearest_mode: str = "round_prefer_floor",
     **attributes: Any,
 ) -> np.ndarray | None:
-    if mode not in ("nearest", "linear") or not space.known(roi, scales, sizes):
+    if mode not in ("nearest", "linear") or not space.is_constant(roi, scales, sizes):
         return None
     coordinates = coordinate_transformation_mode
-    plan = resizing(x.shape, roi, scales, sizes, axes, coordinates, keep_aspect_ratio_policy)
+    plan = plan_resize(x.shape, roi, scales, sizes, axes, coordinates, keep_aspect_ratio_policy)
     if mode == "linear":
         if attributes.get("antialias") or attributes.get("exclude_outside"):
             return None

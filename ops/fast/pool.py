@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.contract.space import Space
-from onnxwalk.ops.fast.blocks import parts
+from onnxwalk.ops.fast.blocks import split_range
 from onnxwalk.ops.fast.calls import maximum_into, scalar
 from onnxwalk.ops.fast.reduce import mean_over_places
 from onnxwalk.ops.shared.windows import Axis, pool_axes, refuse_empty_windows, taps_inside
@@ -32,20 +32,20 @@ def _bind_pool(space: Space, x: np.ndarray, axes: Sequence[Axis], combine: Any, 
         y = space.image(shape, x.dtype)
         source, result = np.moveaxis(x, 1, -1), np.moveaxis(y, 1, -1)
     rows, columns = axes
-    if _slides(source, axes):
-        _sliding(space, source, result, axes, combine, finish)
+    if _can_slide(source, axes):
+        _pool_sliding(space, source, result, axes, combine, finish)
         return y
     row = max(1, source.shape[2] * source.shape[3] * x.itemsize)
     together = max(1, _BLOCK // (row * rows.size))
     if together > 1 or rows.begin or rows.reach:
-        pieces = [(s, slice(0, rows.windows), rows) for s in parts(len(source), together)]
+        pieces = [(s, slice(0, rows.windows), rows) for s in split_range(len(source), together)]
     else:
         # Large images in stripes of rows.
         most = max(1, _BLOCK // (row * rows.stride))
         pieces = [
             ((n, n + 1), slice(top, bottom), rows)
             for n in range(len(source))
-            for top, bottom in parts(rows.windows, most)
+            for top, bottom in split_range(rows.windows, most)
         ]
     for (first, last), places, axis in pieces:
         block = result[first:last, places]
@@ -57,28 +57,28 @@ def _bind_pool(space: Space, x: np.ndarray, axes: Sequence[Axis], combine: Any, 
             stripe = source[first:last, start:stop]
             axis = axis._replace(size=stop - start, windows=places.stop - places.start)
         if _is_trivial(columns):
-            _along(space, combine, stripe, 1, axis, block)
+            _combine_along(space, combine, stripe, 1, axis, block)
         elif _is_trivial(axis):
-            _along(space, combine, stripe, 2, columns, block)
+            _combine_along(space, combine, stripe, 2, columns, block)
         else:
             shape = (last - first, axis.windows, *stripe.shape[2:])
             between = space.scratch(shape, x.dtype)
-            _along(space, combine, stripe, 1, axis, between)
-            _along(space, combine, between, 2, columns, block)
+            _combine_along(space, combine, stripe, 1, axis, between)
+            _combine_along(space, combine, between, 2, columns, block)
         finish(space, block, places)
     return y
 
 
-def _slides(source: np.ndarray, axes: Sequence[Axis]) -> bool:
-    """Whether to take windows at every pixel, as ``_sliding`` does: where that is not much more
-    work than the strides ask for, and pixels are so small that runs of them are short."""
+def _can_slide(source: np.ndarray, axes: Sequence[Axis]) -> bool:
+    """Whether to compute windows at every pixel, as ``_pool_sliding`` does: where that is not much
+    more work than the strides ask for, and the runs of memory would otherwise be short."""
     most = 2 if source.shape[3] == 1 else 1
     return source.flags.c_contiguous and all(
         axis.stride <= most and axis.stride * (axis.windows - 1) < axis.size for axis in axes
     )
 
 
-def _sliding(
+def _pool_sliding(
     space: Space,
     source: np.ndarray,
     result: np.ndarray,
@@ -96,7 +96,7 @@ def _sliding(
     """
     picked = [slice(0, a.stride * (a.windows - 1) + 1, a.stride) for a in axes]
     together = max(1, _SLIDING // max(1, source[0].nbytes))
-    for first, last in parts(len(source), together):
+    for first, last in split_range(len(source), together):
         x, block = source[first:last], result[first:last]
         direct = block.shape == x.shape and block.flags.c_contiguous
         for position, axis in ((2, axes[1]), (1, axes[0])):
@@ -129,15 +129,15 @@ def _slide(
         return run[start + unit * tap : stop + unit * tap]
 
     if start < stop:
-        _combined(space, combine, [at(tap) for tap in taps], sums[start:stop])
+        _combine(space, combine, [at(tap) for tap in taps], sums[start:stop])
     windows, results = np.moveaxis(x, position, 0), np.moveaxis(y, position, 0)
     for place in range(0, axis.stride * axis.windows, axis.stride):
         inside = [place + tap for tap in taps if 0 <= place + tap < axis.size]
         if len(inside) < len(taps):
-            _combined(space, combine, [windows[p] for p in inside], results[place])
+            _combine(space, combine, [windows[p] for p in inside], results[place])
 
 
-def _combined(
+def _combine(
     space: Space,
     combine: Callable[[np.ndarray], Any],
     parts: Sequence[np.ndarray],
@@ -156,7 +156,7 @@ def _is_trivial(axis: Axis) -> bool:
     return (axis.kernel, axis.stride, axis.begin, axis.windows) == (1, 1, 0, axis.size)
 
 
-def _along(
+def _combine_along(
     space: Space,
     combine: Callable[[np.ndarray], Any],
     x: np.ndarray,
@@ -190,7 +190,7 @@ def _along(
         space.call(combine(at(y, windows)), at(y, windows), at(x, places))
 
 
-def _fits(x: np.ndarray, axes: Sequence[Axis]) -> bool:
+def _is_supported(x: np.ndarray, axes: Sequence[Axis]) -> bool:
     return (
         len(axes) == 2
         and x.dtype in (np.float32, np.float64)
@@ -203,7 +203,7 @@ def _add_into(out: np.ndarray) -> Any:
     return functools.partial(np.add, out=out)
 
 
-def _nothing(space: Space, block: np.ndarray, places: slice) -> None:
+def _no_finish(space: Space, block: np.ndarray, places: slice) -> None:
     pass
 
 
@@ -214,7 +214,7 @@ def bind_max_pool(
     if n_outputs > 1 or axes is None:
         return None
     refuse_empty_windows(axes)
-    return _bind_pool(space, x, axes, maximum_into, _nothing)
+    return _bind_pool(space, x, axes, maximum_into, _no_finish)
 
 
 def bind_average_pool(
@@ -249,7 +249,7 @@ def _axes(
     ceil_mode: int = 0,
 ) -> tuple[Axis, ...] | None:
     axes = pool_axes(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
-    return axes if _fits(x, axes) else None
+    return axes if _is_supported(x, axes) else None
 
 
 def bind_global_average_pool(space: Space, x: np.ndarray) -> np.ndarray | None:

@@ -4,8 +4,8 @@ A step of a small batch costs what its calls cost, so both directions go through
 and every operand of an elementwise call is one run of memory: states are (sequences, directions,
 H), gates (gates, sequences, directions, H). What the inputs contribute to the gates does not depend
 on the steps before: it is computed for many steps at once, or looked up where the inputs are rows
-of an embedding (``Embedded``). With ``sequence_lens`` the sequences are sorted by length, so that
-those that still run are the first rows, and only these are computed.
+of an embedding (``EmbeddedInputs``). With ``sequence_lens`` the sequences are sorted by length, so
+that those that still run are the first rows, and only these are computed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from onnxwalk.ops.contract.space import Bind, Space
-from onnxwalk.ops.fast.recurrent_steps import Cell, Lone, Step
+from onnxwalk.ops.fast.recurrent_steps import Cell, SingleSequence, Step
 
 #: bytes of gates to project at a time: they should be in the cache when the steps come to them
 _BLOCK = 1 << 19
@@ -29,7 +29,7 @@ _BLOCK = 1 << 19
 # run of memory, (gates, sequences, directions, H).
 
 
-class Dense:
+class DenseInputs:
     """Inputs (T, N, I) that are multiplied by the weights, many steps at once."""
 
     def __init__(self, space: Space, cell: Cell, x: np.ndarray, most: int) -> None:
@@ -56,7 +56,7 @@ class Dense:
             block[rows] = gates.reshape(*rows.shape, block.shape[-1])
 
 
-class Table:
+class ProjectedEmbedding:
     """An embedding multiplied by the weights of the inputs, row by row, as they are first needed.
     Shared by all bound plans of a node.
 
@@ -105,10 +105,10 @@ class Table:
         self._place[missing] = np.arange(start, stop)
 
 
-class Embedded:
+class EmbeddedInputs:
     """Inputs that are rows of an embedding, given by their ids (T, N)."""
 
-    def __init__(self, ids: np.ndarray, table: Table) -> None:
+    def __init__(self, ids: np.ndarray, table: ProjectedEmbedding) -> None:
         self._ids, self._table = ids, table
         self._places = ids  # in the table, from ``begin`` on
         self.steps, self.batch = ids.shape
@@ -142,7 +142,7 @@ class _Layout(NamedTuple):
     steps: list[Any]  # the block, step by step
 
 
-class Walk:
+class SequenceLoop:
     """A recurrence over sequences of known shapes; ``run`` is what is called in a run."""
 
     def __init__(
@@ -150,7 +150,7 @@ class Walk:
         space: Space,
         cell: Cell,
         x: np.ndarray,
-        table: Table | None,
+        table: ProjectedEmbedding | None,
         lengths: np.ndarray | None,
         initial: Sequence[np.ndarray | None],
         wants_y: bool,
@@ -163,7 +163,9 @@ class Walk:
         #: how many inputs are projected at a time, whole steps
         self._most = batch * min(steps, max(1, _BLOCK // (4 * gates * self._size * batch)))
         self._block = space.scratch((self._most * directions * gates, hidden), dtype)
-        self._source = Dense(space, cell, x, self._most) if table is None else Embedded(x, table)
+        self._source = (
+            DenseInputs(space, cell, x, self._most) if table is None else EmbeddedInputs(x, table)
+        )
         shape = (batch, directions, hidden)
         self._history = space.scratch((steps, *shape), dtype) if wants_y else None
         self.y = space.array((steps, directions, batch, hidden), dtype) if wants_y else None
@@ -172,7 +174,7 @@ class Walk:
         self._states = [space.scratch(shape, dtype) for _ in range(cell.states)]
         self._gates = space.scratch((gates * batch * self._size,), dtype)
         self._steps: dict[int, Step] = {}
-        self._lone: Lone | None = None
+        self._lone: SingleSequence | None = None
         if batch == directions == 1 and cell.make_lone is not None:
             self._lone = cell.make_lone(cell.w_h, [state.reshape(-1) for state in self._states])
         self._layouts: dict[tuple[int, int, int], _Layout] = {}
@@ -310,14 +312,14 @@ class Walk:
             y[places, order[ranks], d] = self._history[times, ranks, d]
 
 
-def bindable(make_cell: Callable[[], Cell], embedding: np.ndarray | None) -> Bind:
+def make_binder(make_cell: Callable[[], Cell], embedding: np.ndarray | None) -> Bind:
     """The ``bind`` of a node with known weights: the cell and the table are made when first
     needed, and shared by all that is bound."""
 
     @functools.cache
-    def shared() -> tuple[Cell, Table | None]:
+    def shared() -> tuple[Cell, ProjectedEmbedding | None]:
         cell = make_cell()
-        return cell, None if embedding is None else Table(embedding, cell)
+        return cell, None if embedding is None else ProjectedEmbedding(embedding, cell)
 
     def bind(
         space: Space,
@@ -340,9 +342,9 @@ def bindable(make_cell: Callable[[], Cell], embedding: np.ndarray | None) -> Bin
             return None
         if sequence_lens is not None and sequence_lens.shape != (batch,):
             return None
-        wants_y = bool(space.wanted) and space.wanted[0]
-        walk = Walk(space, cell, x, table, sequence_lens, given, wants_y)
+        wants_y = bool(space.used_outputs) and space.used_outputs[0]
+        walk = SequenceLoop(space, cell, x, table, sequence_lens, given, wants_y)
         space.call(walk.run)
-        return (space.nothing if walk.y is None else walk.y), *walk.finals
+        return (space.unused if walk.y is None else walk.y), *walk.finals
 
     return bind

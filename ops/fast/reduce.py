@@ -20,7 +20,7 @@ def bind_reduce_sum(
     axes = attributes.get("axes", axes)
     if data.dtype.kind not in "iu" or axes is None or not data.size:
         return None
-    if isinstance(axes, np.ndarray) and not space.known(axes):
+    if isinstance(axes, np.ndarray) and not space.is_constant(axes):
         return None
     along = np.ravel(axes).tolist()
     if len(along) != 1:
@@ -47,7 +47,7 @@ def bind_reduce_mean(
     axes = attributes.get("axes", axes)
     if data.dtype != np.float32 or axes is None or data.size == 0 or data.ndim < 3:
         return None
-    if isinstance(axes, np.ndarray) and not space.known(axes):
+    if isinstance(axes, np.ndarray) and not space.is_constant(axes):
         return None
     reduced = sorted(normalize_axes(as_ints(axes), data.ndim))
     if reduced == [data.ndim - 1] and data.flags.c_contiguous:

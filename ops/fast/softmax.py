@@ -38,11 +38,11 @@ def bind_softmax(space: Space, x: np.ndarray, *, axis: int = -1) -> np.ndarray |
         sums = space.scratch((2, len(into), 1), x.dtype)
         space.call(np.exp, source, terms)
         space.call(np.matmul, terms, ones, sums[0])
-        _checked(space, source, terms, sums, 1)
+        _record_check(space, source, terms, sums, 1)
         space.call(np.divide, terms, sums[0], into)
-        space.reuse(sums)
+        space.free_scratch(sums)
         if y is x:
-            space.reuse(terms)
+            space.free_scratch(terms)
     return y
 
 
@@ -55,21 +55,23 @@ def _softmax_along(space: Space, x: np.ndarray, y: np.ndarray, axis: int) -> Non
     space.call(np.exp, x, terms)
     # positional: (array, axis, dtype, out, keepdims)
     space.call(np.add.reduce, terms, axis, None, sums[0], True)
-    _checked(space, x, terms, sums, axis)
+    _record_check(space, x, terms, sums, axis)
     space.call(np.divide, terms, sums[0], y)
 
 
-def _checked(space: Space, x: np.ndarray, terms: np.ndarray, sums: np.ndarray, axis: int) -> None:
+def _record_check(
+    space: Space, x: np.ndarray, terms: np.ndarray, sums: np.ndarray, axis: int
+) -> None:
     """Have the terms and their sums computed anew if they overflow, underflow or are NaN.
 
     ``sums`` is two arrays in one: beside each sum its inverse, so that one maximum tells of both
     ends.
     """
     space.call(np.divide, scalar(_LEAST * _MOST, x.dtype), sums[0], sums[1])
-    space.call(_mend, x, terms, sums, axis)
+    space.call(_recompute_unstable, x, terms, sums, axis)
 
 
-def _mend(x: np.ndarray, terms: np.ndarray, sums: np.ndarray, axis: int) -> None:
+def _recompute_unstable(x: np.ndarray, terms: np.ndarray, sums: np.ndarray, axis: int) -> None:
     if np.maximum.reduce(sums, None) < _MOST:
         return
     np.subtract(x, np.maximum.reduce(x, axis, keepdims=True), terms)

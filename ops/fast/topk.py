@@ -6,13 +6,13 @@ import numpy as np
 
 from onnxwalk.ops.contract.space import Space
 from onnxwalk.ops.shared.axes import normalize_axis
-from onnxwalk.ops.shared.numeric import order_of
+from onnxwalk.ops.shared.numeric import stable_argsort
 
 #: for each of the k, so many groups of which the best elements are compared first
 _GROUPS = 4
 
 #: the bits of a key that hold the place of its element
-_PLACES = 0x7FFFFFFF
+_PLACE_BITS = 0x7FFFFFFF
 
 #: a key beyond those of all elements
 _WORST = (1 << 63) - 1
@@ -29,12 +29,12 @@ def bind_top_k(
     largest: int = 1,
     sorted: int = 1,
 ) -> tuple[np.ndarray, ...] | None:
-    if x.ndim == 0 or not space.known(k) or k.size != 1 or not x.size:
+    if x.ndim == 0 or not space.is_constant(k) or k.size != 1 or not x.size:
         return None
     axis = normalize_axis(axis, x.ndim)
     count = k.item()
     if x.dtype in (np.int32, np.int64):
-        return _order_of_numbers(space, x, count, axis, largest)
+        return _bind_argsort(space, x, count, axis, largest)
     if x.dtype != np.float32 or not 0 < count <= x.shape[axis] < 1 << 31:
         return None
     shape = [count if i == axis else n for i, n in enumerate(x.shape)]
@@ -54,17 +54,17 @@ def _top_k(x: np.ndarray, values: np.ndarray, indices: np.ndarray, largest: int)
     count = values.shape[-1]
     keys = _shortlist(rows, count, largest)
     if keys is None:
-        keys = _keys(rows, np.arange(rows.shape[1]), largest)
+        keys = _sort_keys(rows, np.arange(rows.shape[1]), largest)
     keys.sort(1)  # vectorised for numbers of 64 bits, where a stable argsort of floats is not
     best = ~keys[:, : -count - 1 : -1] if largest else keys[:, :count]
-    places = best & _PLACES
+    places = best & _PLACE_BITS
     np.copyto(indices, places.reshape(indices.shape))
     if len(rows) > 1:
         places += np.arange(0, rows.size, rows.shape[1])[:, None]
     np.copyto(values, rows.reshape(-1).take(places).reshape(values.shape))
 
 
-def _keys(x: np.ndarray, places: np.ndarray, largest: int) -> np.ndarray:
+def _sort_keys(x: np.ndarray, places: np.ndarray, largest: int) -> np.ndarray:
     """Whole numbers in the order of the elements, and of equal ones in that of their places.
 
     The bits of a float, read as a whole number, are in order but for those of negative ones, which
@@ -77,7 +77,7 @@ def _keys(x: np.ndarray, places: np.ndarray, largest: int) -> np.ndarray:
     keys = bits.astype(np.int64)
     keys <<= 31
     # Of the largest those with the lowest places are the last ones.
-    keys |= places ^ _PLACES if largest else places
+    keys |= places ^ _PLACE_BITS if largest else places
     return keys
 
 
@@ -102,29 +102,29 @@ def _shortlist(x: np.ndarray, count: int, largest: int) -> np.ndarray | None:
     if passing.size > x.size // 4:
         return None
     if rows == 1:
-        return _keys(x[0, passing], passing, largest)[None]
+        return _sort_keys(x[0, passing], passing, largest)[None]
     row = passing // size
     places = passing - row * size
     counts = np.bincount(row, minlength=rows)
     keys = np.full((rows, counts.max()), -_WORST if largest else _WORST)
     position = np.arange(passing.size) - (counts.cumsum() - counts)[row]
-    keys[row, position] = _keys(x.reshape(-1)[passing], places, largest)
+    keys[row, position] = _sort_keys(x.reshape(-1)[passing], places, largest)
     return keys
 
 
-def _order_of_numbers(
+def _bind_argsort(
     space: Space, x: np.ndarray, count: int, axis: int, largest: int
 ) -> tuple[np.ndarray, ...] | None:
     """All of a line in order, where only the indices are wanted: of whole numbers."""
-    if axis != x.ndim - 1 or count != x.shape[-1] or space.wanted[0]:
+    if axis != x.ndim - 1 or count != x.shape[-1] or space.used_outputs[0]:
         return None
     order = space.array(x.shape, np.int64)
     space.call(_sort, x, order, largest)
-    return space.nothing, order
+    return space.unused, order
 
 
 def _sort(x: np.ndarray, order: np.ndarray, largest: int) -> None:
     # Numbers that fit 16 bits are sorted by their digits, in linear time.
     short = x.astype(np.int16)
     keys = short if np.array_equal(short, x) else x
-    np.copyto(order, order_of(keys, largest))
+    np.copyto(order, stable_argsort(keys, largest))

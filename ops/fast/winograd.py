@@ -28,8 +28,8 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from onnxwalk.ops.contract.space import Space
-from onnxwalk.ops.fast.blocks import parts
-from onnxwalk.ops.fast.epilogue import Epilogue, pooled
+from onnxwalk.ops.fast.blocks import split_range
+from onnxwalk.ops.fast.epilogue import Epilogue, max_pool_2x2
 
 #: halves and whole numbers, whose products float64 holds exactly
 _POINTS = [0.0, 1.0, -1.0, 0.5, -2.0, 2.0, -0.5]
@@ -60,13 +60,13 @@ def matrices(m: int, r: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         scale = math.prod(point - p for p in others)
         a[:, j] = [point**i for i in range(m)]
         g[j] = [point**i / scale for i in range(r)]
-        b[j, : n - 1] = _with_roots(others)
+        b[j, : n - 1] = _from_roots(others)
     a[-1, -1] = g[-1, -1] = 1
-    b[-1] = _with_roots(points)
+    b[-1] = _from_roots(points)
     return a, g, b
 
 
-def _with_roots(roots: list[float]) -> list[float]:
+def _from_roots(roots: list[float]) -> list[float]:
     """The coefficients, from the constant one on, of the product of (x - root)."""
     coefficients = [1.0]
     for root in roots:
@@ -83,7 +83,7 @@ def transforms(m: int, r: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]
     return np.kron(b, b).astype(dtype), np.kron(a, a).astype(dtype)
 
 
-def transformed_weights(w: np.ndarray, m: int) -> np.ndarray:
+def transform_weights(w: np.ndarray, m: int) -> np.ndarray:
     """Weights (M, C, r, r) as (n², C, M), or a view of (n², M, C) where they lie in that order:
     BLAS takes either."""
     outputs, channels, r, _ = w.shape
@@ -97,9 +97,9 @@ def transformed_weights(w: np.ndarray, m: int) -> np.ndarray:
 
 
 @functools.cache
-def layout(m: int) -> Callable[[np.ndarray, int], np.ndarray]:
+def weight_layout(m: int) -> Callable[[np.ndarray, int], np.ndarray]:
     """The layout of the weights for tiles of m × m results."""
-    return lambda w, group: transformed_weights(w, m)
+    return lambda w, group: transform_weights(w, m)
 
 
 def best_tile(shape: tuple[int, ...], channels: int, r: int) -> int | None:
@@ -141,7 +141,7 @@ def bind_winograd(
     residual: np.ndarray | None,
 ) -> None:
     """``source`` (N, H + …, W + …, C), padded to whole tiles; ``transformed`` as
-    ``transformed_weights`` has it; ``y`` and ``residual`` (N, H, W, M)."""
+    ``transform_weights`` has it; ``y`` and ``residual`` (N, H, W, M)."""
     n, r = len(y), weights.shape[2]
     size, channels, outputs = m + r - 1, source.shape[3], y.shape[3]
     down, across = ((extent - r + 1) // m for extent in source.shape[1:3])
@@ -161,8 +161,8 @@ def bind_winograd(
     def shaped(array: np.ndarray, *shape: int) -> np.ndarray:
         return array[: math.prod(shape)].reshape(shape)
 
-    for first, last in parts(n, together):
-        for top, bottom in parts(down, rows):
+    for first, last in split_range(n, together):
+        for top, bottom in split_range(down, rows):
             here = tiles[:, :, first:last, top:bottom]
             count = (last - first) * (bottom - top) * across
             gathered = shaped(d, size, size, count, channels)
@@ -185,7 +185,7 @@ def bind_winograd(
             space.call(block.run)
             result = block.result
             if epilogue.pool:  # within a tile
-                result = pooled(space, result.reshape(m, m, count * outputs))
+                result = max_pool_2x2(space, result.reshape(m, m, count * outputs))
             tile = len(result)
             where = (slice(first, last), slice(top * tile, bottom * tile))
             _scatter(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onnxwalk.ops.ai_onnx import conv, fusion
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.registry import FUSED, fused
+from onnxwalk.ops.contract.registry import FUSED_DOMAIN, fused
 from onnxwalk.ops.onnxwalk_fused import extending
 from onnxwalk.ops.shared import batch, flops
 
@@ -13,7 +13,7 @@ _ACTIVATIONS = (
 )  # fmt: skip
 
 
-@fused.op("FusedConv", since=1, domain=FUSED)
+@fused.op("FusedConv", since=1, domain=FUSED_DOMAIN)
 @extending(conv.conv, ("z",), activation=None, activation_params=None, pool=0)
 def fused_conv(x, w, b=None, z=None, **attributes):
     """activation(Conv(x, w, b) + z), where z may broadcast; with ``pool`` the largest of 2 × 2

@@ -40,7 +40,7 @@ def formal_at(formals: tuple[Formal, ...], position: int) -> Formal | None:
     return formals[-1] if formals and formals[-1].variadic else None
 
 
-def in_words(types: Iterable[str]) -> str:
+def format_types(types: Iterable[str]) -> str:
     """The types, those of one container together: ``bool, float, seq(bool, float)``."""
     groups: dict[str, list[str]] = {}
     for kind in sorted(types, key=lambda kind: (kind.count("("), kind)):

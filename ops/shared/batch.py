@@ -8,30 +8,30 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.facts import Mixed
+from onnxwalk.ops.contract.facts import MixedSamples
 
 Samples = Sequence[int | None]
 Values = Sequence[Any]
-Found = list[int | None]
+OutputAxes = list[int | None]
 
 
 def require(condition: bool) -> None:
     """Raise Mixed if the samples don't stay apart."""
     if not condition:
-        raise Mixed
+        raise MixedSamples
 
 
-def only_first(samples: Samples) -> int:
+def first_input_axis(samples: Samples) -> int:
     """The axis of the samples in the first input, the only one that has any."""
     axis = samples[0]
     if axis is None or any(other is not None for other in samples[1:]):
-        raise Mixed
+        raise MixedSamples
     return axis
 
 
 def elementwise(
     samples: Samples, inputs: Values, outputs: Values, *, broadcast: int = 0, **_: Any
-) -> Found:
+) -> OutputAxes:
     """Counted from the end the samples must be in one place, where others have one element."""
     pairs = list(zip(inputs, samples, strict=True))
     from_end = {x.ndim - axis for x, axis in pairs if axis is not None}
@@ -43,32 +43,36 @@ def elementwise(
     return [outputs[0].ndim - place]
 
 
-def first_axis(samples: Samples, inputs: Values, outputs: Values, **_: Any) -> Found:
+def first_axis(samples: Samples, inputs: Values, outputs: Values, **_: Any) -> OutputAxes:
     """(N, …) gives (N, …)."""
     require(samples[0] == 0 and set(samples) <= {0, None})
     return [0]
 
 
-def same_size(samples: Samples, inputs: Values, outputs: Values, **_: Any) -> Found:
+def same_size(samples: Samples, inputs: Values, outputs: Values, **_: Any) -> OutputAxes:
     """In another shape the samples keep an axis of their own, with as much before and behind it."""
-    axis = only_first(samples)
+    axis = first_input_axis(samples)
     before, after = inputs[0].shape, outputs[0].shape
     for place, size in enumerate(after):
         if size == before[axis] and math.prod(after[:place]) == math.prod(before[:axis]):
             return [place]
-    raise Mixed
+    raise MixedSamples
 
 
-def along(samples: Samples, inputs: Values, outputs: Values, *, axis: int = -1, **_: Any) -> Found:
+def along_axis(
+    samples: Samples, inputs: Values, outputs: Values, *, axis: int = -1, **_: Any
+) -> OutputAxes:
     """Something is done along one other axis."""
-    found = only_first(samples)
+    found = first_input_axis(samples)
     require(found != axis % inputs[0].ndim)
     return [found] * len(outputs)
 
 
-def behind(samples: Samples, inputs: Values, outputs: Values, *, axis: int, **_: Any) -> Found:
+def trailing_axes(
+    samples: Samples, inputs: Values, outputs: Values, *, axis: int, **_: Any
+) -> OutputAxes:
     """Something is done over an axis and all behind it."""
-    found = only_first(samples)
+    found = first_input_axis(samples)
     require(found < axis % inputs[0].ndim)
     return [found] * len(outputs)
 
@@ -81,9 +85,9 @@ def reduction(
     axes: Sequence[int] | None = None,
     keepdims: int = 1,
     **_: Any,
-) -> Found:
+) -> OutputAxes:
     """Over other axes, which are an attribute or the second input."""
-    found = only_first(samples)
+    found = first_input_axis(samples)
     if len(inputs) > 1 and inputs[1] is not None:
         axes = inputs[1].reshape(-1).tolist()
     reduced = [axis % inputs[0].ndim for axis in axes or ()]
@@ -91,19 +95,19 @@ def reduction(
     return [found if keepdims else found - sum(axis < found for axis in reduced)]
 
 
-def of_axis(
+def axis_reduction(
     samples: Samples, inputs: Values, outputs: Values, *, axis: int, keepdims: int, **_: Any
-) -> Found:
+) -> OutputAxes:
     """Over one other axis."""
     return reduction(samples, inputs[:1], outputs, axes=[axis], keepdims=keepdims)
 
 
-def no_samples(samples: Samples, inputs: Values, outputs: Values, **_: Any) -> Found:
+def no_samples(samples: Samples, inputs: Values, outputs: Values, **_: Any) -> OutputAxes:
     """The output is a matter of shapes, whatever the samples are."""
     return [None]
 
 
-def product(samples: Samples, inputs: Values, outputs: Values, **_: Any) -> Found:
+def product(samples: Samples, inputs: Values, outputs: Values, **_: Any) -> OutputAxes:
     """A·B where the samples are rows of A, or batch axes of A and B."""
     a, b = inputs[:2]
     require(min(a.ndim, b.ndim) >= 2)
@@ -126,7 +130,7 @@ _LARGE_STATE = 1 << 14
 
 def recurrence(
     samples: Samples, inputs: Values, outputs: Values, *, layout: int = 0, **_: Any
-) -> Found:
+) -> OutputAxes:
     """x (T, N, I), or ids (T, N); sequence_lens (N); states (D, N, H)"""
     states = [y for y in outputs[1:] if isinstance(y, np.ndarray) and y.ndim == 3]
     sizes = [y.size for y in states] or [math.prod(outputs[0].shape[1:])]  # of Y (T, D, N, H)

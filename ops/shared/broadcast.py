@@ -10,13 +10,13 @@ import numpy as np
 from onnxwalk.ops.shared.axes import normalize_axis
 
 
-def limited(function: Callable[..., Any]) -> Callable[..., Any]:
+def limit_broadcasting(function: Callable[..., Any]) -> Callable[..., Any]:
     """The older form of a function of two inputs: only b is broadcast, and only if asked for."""
 
     def of_equal_shapes(
         a: np.ndarray, b: np.ndarray, *, axis: int | None = None, broadcast: int = 0
     ) -> Any:
-        return function(a, matched(a, b, axis, broadcast))
+        return function(a, align_shape(a, b, axis, broadcast))
 
     formula = (function.__doc__ or "").split("Spec:")[0].strip()
     of_equal_shapes.__doc__ = f"""{formula}
@@ -27,7 +27,7 @@ def limited(function: Callable[..., Any]) -> Callable[..., Any]:
     return of_equal_shapes
 
 
-def matched(a: np.ndarray, b: np.ndarray, axis: int | None, broadcast: int) -> np.ndarray:
+def align_shape(a: np.ndarray, b: np.ndarray, axis: int | None, broadcast: int) -> np.ndarray:
     """b with axes of size 1, such that NumPy's broadcasting brings it to the shape of a.
 
     The spec knows no "1-dim expansion", but a 1 in b's shape can only mean one thing, and models

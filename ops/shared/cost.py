@@ -54,9 +54,9 @@ def elementwise(
         if widened and is_short_float(kind) and not blockwise:
             memory = wide_copies(*arrays) + (4 * copies + kind.itemsize) * count
         if blockwise:
-            memory += gathered(arrays[0]) + blockwise * 8 * min(count, 1 << 14)
+            memory += gather_bytes(arrays[0]) + blockwise * 8 * min(count, 1 << 14)
         each = per_element + rounding(kind)
-        return Cost(math.ceil(memory), math.ceil(each * count) + texts_work(*arrays))
+        return Cost(math.ceil(memory), math.ceil(each * count) + string_work(*arrays))
 
     return rule
 
@@ -66,7 +66,9 @@ def rounding(dtype: np.dtype) -> int:
     return TO_HALF if dtype == np.float16 else 0
 
 
-def result(shape: Iterable[int], dtype: Any, *, copies: float = 1, per_element: float = 5) -> Cost:
+def fill_cost(
+    shape: Iterable[int], dtype: Any, *, copies: float = 1, per_element: float = 5
+) -> Cost:
     """Of an operator that fills an array of this shape, with ``copies`` of its size at once and
     ``per_element`` nanoseconds for each element."""
     count = size(shape)
@@ -74,7 +76,7 @@ def result(shape: Iterable[int], dtype: Any, *, copies: float = 1, per_element: 
     return Cost(memory, math.ceil(per_element * count))
 
 
-def together(*cost: Cost) -> Cost:
+def add_costs(*cost: Cost) -> Cost:
     """Of one after the other, where nothing is let go in between."""
     return Cost(sum(cost.memory for cost in cost), sum(cost.work for cost in cost))
 
@@ -82,15 +84,15 @@ def together(*cost: Cost) -> Cost:
 # --- sizes ----------------------------------------------------------------------------------------
 
 
-def kept(shape: Sequence[int], axes: Iterable[int]) -> int:
+def reduced_size(shape: Sequence[int], axes: Iterable[int]) -> int:
     """How many elements are left when these axes are reduced."""
     reduced = {normalize_axis(axis, len(shape)) for axis in axes}
     return size(n for axis, n in enumerate(shape) if axis not in reduced)
 
 
-def along(x: np.ndarray, axis: int) -> int:
+def line_count(x: np.ndarray, axis: int) -> int:
     """How many lines there are along an axis."""
-    return kept(x.shape, [axis])
+    return reduced_size(x.shape, [axis])
 
 
 def total_bytes(*values: Any) -> int:
@@ -116,12 +118,12 @@ def cast_copies(dtype: Any, *values: Any) -> int:
     return sum(x.size * dtype.itemsize for x in arrays_in(values) if x.dtype != dtype)
 
 
-def reshaped(*values: Any) -> int:
+def reshape_bytes(*values: Any) -> int:
     """What ``reshape`` makes of arrays: copies, unless they lie in memory in their order."""
     return sum(x.nbytes for x in arrays_in(values) if not x.flags.c_contiguous)
 
 
-def gathered(x: np.ndarray) -> int:
+def gather_bytes(x: np.ndarray) -> int:
     """A copy of an array that isn't one run of memory, in any order of its axes."""
     dense = 1
     for stride, n in sorted((abs(s), n) for s, n in zip(x.strides, x.shape, strict=True) if n > 1):
@@ -162,20 +164,20 @@ def product_shape(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:
 PER_STRING = 72
 
 
-def texts(x: np.ndarray) -> list[str]:
+def strings_in(x: np.ndarray) -> list[str]:
     """The strings of a tensor."""
     return [str(text) for text in x.reshape(-1).tolist()]
 
 
-def width(strings: Iterable[str]) -> int:
+def character_bytes(strings: Iterable[str]) -> int:
     """Bytes that a character may take in what is made of these strings."""
     return 1 if all(map(str.isascii, strings)) else 4
 
 
-def texts_work(*arrays: np.ndarray) -> int:
+def string_work(*arrays: np.ndarray) -> int:
     """Nanoseconds to compare all strings with the longest; 0 where there are none."""
     if not any(x.dtype.kind == "O" for x in arrays):
         return 0
     count = size(broadcast(x.shape for x in arrays))
-    longest = max((len(t) for x in arrays if x.dtype.kind == "O" for t in texts(x)), default=0)
+    longest = max((len(t) for x in arrays if x.dtype.kind == "O" for t in strings_in(x)), default=0)
     return count * (PER_ELEMENT + longest)

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 
 
-def none(outputs: Sequence[Any], *inputs: Any, **_: Any) -> int:
+def zero(outputs: Sequence[Any], *inputs: Any, **_: Any) -> int:
     """Values are only moved, or seen in another way."""
     return 0
 
 
-def each(count: int) -> Callable[..., int]:
+def per_output(count: int) -> Callable[..., int]:
     """So many for each value of the first output."""
     return lambda outputs, *inputs, **_: count * outputs[0].size
 
 
-def of_input(outputs: Sequence[Any], x: np.ndarray, *inputs: Any, **_: Any) -> int:
+def per_input(outputs: Sequence[Any], x: np.ndarray, *inputs: Any, **_: Any) -> int:
     """One for each value of the first input, as of a reduction."""
     return x.size
 

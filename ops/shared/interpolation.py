@@ -39,7 +39,7 @@ class Axis(NamedTuple):
 # ------------------------------------------------------------------------------------- shapes
 
 
-def resizing(
+def plan_resize(
     shape: Sequence[int],
     roi: np.ndarray | None,
     scales: np.ndarray | None,
@@ -122,7 +122,7 @@ def _proportions(
 # -------------------------------------------------------------------------------- coordinates
 
 
-def places_of(axis: Axis, coordinates: str) -> np.ndarray:
+def source_positions(axis: Axis, coordinates: str) -> np.ndarray:
     """x(i) for each place i of the output, on the scale of the input."""
     i = np.arange(axis.resized, dtype=np.float64)
     if coordinates == "half_pixel":
@@ -156,7 +156,7 @@ def places_of(axis: Axis, coordinates: str) -> np.ndarray:
 Weights = Callable[[np.ndarray, Axis], tuple[np.ndarray, "np.ndarray | None"]]
 
 
-def nearest(rounding: str) -> Weights:
+def nearest_weights(rounding: str) -> Weights:
     """The nearest input alone."""
     functions: dict[str, Callable[[np.ndarray, Axis], np.ndarray]] = {
         "round_prefer_floor": lambda x, axis: np.ceil(x - 0.5),
@@ -170,7 +170,7 @@ def nearest(rounding: str) -> Weights:
     return lambda x, axis: (functions[rounding](x, axis)[:, None], None)
 
 
-def kernel(
+def kernel_weights(
     w: Callable[[np.ndarray], np.ndarray],
     support: int,
     antialias: int = 0,
@@ -197,7 +197,7 @@ def hat(d: np.ndarray) -> np.ndarray:
     return np.maximum(1 - abs(d), 0)
 
 
-def keys(d: np.ndarray, a: float) -> np.ndarray:
+def cubic(d: np.ndarray, a: float) -> np.ndarray:
     """Cubic convolution (R. G. Keys, 1981, equation 4), 0 from 2 on."""
     d = abs(d)
     near = ((a + 2) * d - (a + 3)) * d * d + 1

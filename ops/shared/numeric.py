@@ -28,10 +28,10 @@ def float_power(base: np.ndarray, exponent: np.ndarray) -> np.ndarray:
     return result
 
 
-def saturated(steps: np.ndarray, dtype: np.dtype) -> np.ndarray:
+def saturating_cast(steps: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Integers that are in floats, in an integer type: kept within its range, and NaN is its lowest
     value, as in ONNX Runtime. ``steps`` is overwritten."""
-    lowest, highest = limits(dtype)
+    lowest, highest = dtype_limits(dtype)
     np.fmax(steps, lowest, out=steps)
     return np.minimum(steps, highest, out=steps).astype(dtype)
 
@@ -89,7 +89,7 @@ def result_like(x: np.ndarray, out: np.ndarray | None) -> np.ndarray:
     return np.empty_like(x) if out is None else out
 
 
-def limits(dtype: np.dtype) -> tuple[Any, Any]:
+def dtype_limits(dtype: np.dtype) -> tuple[Any, Any]:
     """The lowest and highest finite value of a dtype, as C++'s ``numeric_limits`` has them."""
     if dtype.kind == "b":
         return False, True
@@ -110,7 +110,7 @@ def check_same_dtype(a: np.ndarray, b: np.ndarray) -> None:
         raise ValueError(f"inputs have different dtypes: {a.dtype} and {b.dtype}")
 
 
-def order_of(keys: np.ndarray, largest: int) -> np.ndarray:
+def stable_argsort(keys: np.ndarray, largest: int) -> np.ndarray:
     """The indices that sort the last axis; of equal elements the lower index first."""
     if largest:
         # stable and ascending from the far end is stable and descending from this one

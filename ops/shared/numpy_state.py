@@ -61,12 +61,12 @@ class computing:
 # --- forks ----------------------------------------------------------------------------------------
 
 #: seconds that a fork waits for computations at most
-_PATIENCE = 10.0
+_FORK_TIMEOUT = 10.0
 
 _threads: set[int] = set()  # threads; adding and discarding are atomic
-_none_forks = threading.Event()
-_none_forks.set()
-_one_fork = threading.RLock()
+_not_forking = threading.Event()
+_not_forking.set()
+_fork_lock = threading.RLock()
 
 
 def _begin() -> int:
@@ -75,9 +75,9 @@ def _begin() -> int:
     if thread in _threads:
         return 0  # within another computation, which ends later
     _threads.add(thread)
-    while not _none_forks.is_set():  # asked only now, or a fork might not have seen us
+    while not _not_forking.is_set():  # asked only now, or a fork might not have seen us
         _threads.discard(thread)
-        _none_forks.wait()
+        _not_forking.wait()
         _threads.add(thread)
     return thread
 
@@ -89,25 +89,25 @@ def _end(thread: int) -> None:
 
 
 def _before_fork() -> None:
-    _one_fork.acquire()
-    _none_forks.clear()
-    patience = time.monotonic() + _PATIENCE
+    _fork_lock.acquire()
+    _not_forking.clear()
+    patience = time.monotonic() + _FORK_TIMEOUT
     while _threads - {get_ident()} and time.monotonic() < patience:
         time.sleep(0.0002)
 
 
 def _after_fork() -> None:
-    _none_forks.set()
-    _one_fork.release()
+    _not_forking.set()
+    _fork_lock.release()
 
 
-def _after_in_child() -> None:
+def _after_fork_in_child() -> None:
     _threads.intersection_update({get_ident()})  # the other threads aren't there
-    _none_forks.set()
-    _one_fork.release()
+    _not_forking.set()
+    _fork_lock.release()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_in_child
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child
     )

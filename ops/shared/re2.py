@@ -180,7 +180,7 @@ def _class(pattern: str, at: int) -> tuple[str, int]:
     return "".join(parts) + "]", at + 1
 
 
-#: of what ``steps_of`` looks at: escapes, flags and classes are one sign each
+#: of what ``max_steps`` looks at: escapes, flags and classes are one sign each
 _STRUCTURE = re.compile(
     r"\\.|\(\?[a-zA-Z-]+\)|\[(?:\\.|[^\]\\])*\]|(?P<open>\((?:\?[^:)>]*[:>])?)|(?P<close>\))"
     r"|(?P<choice>\|)|(?P<repeat>(?:[*+?]|\{\d+(?:,\d*)?\})\??)",
@@ -188,7 +188,7 @@ _STRUCTURE = re.compile(
 )
 
 
-def steps_of(pattern: str, length: int) -> int:
+def max_steps(pattern: str, length: int) -> int:
     """How many steps at most a full match of a text of this length takes Python's ``re``.
 
     It goes back to each choice and tries the next: as many powers of the length as there are

@@ -25,7 +25,7 @@ Step: TypeAlias = Callable[..., Mapping[str, np.ndarray]]
 Watch: TypeAlias = Callable[[int, np.ndarray, np.ndarray, Mapping[str, np.ndarray]], Any]
 
 
-class Way(NamedTuple):
+class Direction(NamedTuple):
     """One direction: its weights in the dtype to compute in, and its activation functions."""
 
     w: np.ndarray  # W' (I, gates * H)
@@ -37,9 +37,9 @@ class Way(NamedTuple):
     reverse: bool
 
 
-def over_time(
+def run_recurrence(
     step: Step,
-    ways: Sequence[Way],
+    ways: Sequence[Direction],
     x: np.ndarray,
     lengths: np.ndarray | None,
     layout: int,
@@ -57,7 +57,7 @@ def over_time(
     steps, batch, _ = inputs.shape
     if lengths is None:
         lengths = np.full(batch, steps)
-    expect("sequence_lens", lengths, (batch,))
+    check_shape("sequence_lens", lengths, (batch,))
     if batch and not (lengths.min() >= 0 and lengths.max() <= steps):
         raise ValueError(f"sequence_lens {lengths.tolist()} should lie between 0 and {steps}")
     states = {}
@@ -66,14 +66,16 @@ def over_time(
         if state is None:
             states[name] = np.zeros(shape, work)
             continue
-        expect(f"initial_{name.lower()}", state, (batch, len(ways), hidden) if layout else shape)
+        check_shape(
+            f"initial_{name.lower()}", state, (batch, len(ways), hidden) if layout else shape
+        )
         states[name] = np.array(state.swapaxes(0, 1) if layout else state, work)  # to be changed
 
     y = np.zeros((steps, len(ways), batch, hidden), work)
     with np.errstate(all="ignore"):
         for d, way in enumerate(ways):
             of_way = {name: state[d] for name, state in states.items()}
-            taken = _steps(step, way, inputs, lengths.astype(np.intp), of_way)
+            taken = _iterate_steps(step, way, inputs, lengths.astype(np.intp), of_way)
             for times, sequences, values in taken:
                 y[times, d, sequences] = values["h"]
                 if watch is not None:
@@ -84,13 +86,13 @@ def over_time(
     return tuple(result.astype(x.dtype, copy=False) for result in results)
 
 
-def _steps(
-    step: Step, way: Way, x: np.ndarray, lengths: np.ndarray, states: Mapping[str, np.ndarray]
+def _iterate_steps(
+    step: Step, way: Direction, x: np.ndarray, lengths: np.ndarray, states: Mapping[str, np.ndarray]
 ) -> Iterator[tuple[np.ndarray, np.ndarray, Mapping[str, np.ndarray]]]:
     """One direction, step by step: where each sequence is that has not ended, which these are, and
     what ``step`` computes for them; ``states`` (N, H) change in place."""
     longest = int(lengths.max(initial=0))
-    together = _together(len(lengths), way.b.nbytes)
+    together = _steps_per_block(len(lengths), way.b.nbytes)
     for start in range(0, longest, together):
         counted = range(start, min(start + together, longest))
         running = [np.flatnonzero(lengths > t) for t in counted]
@@ -108,13 +110,13 @@ def _steps(
             yield times, rows, values
 
 
-def _together(batch: int, gates: int) -> int:
+def _steps_per_block(batch: int, gates: int) -> int:
     """The steps whose inputs go through one product: as many as fit the cache, with so many bytes
     of gates for each sequence."""
     return max(1, BLOCK_BYTES // max(1, batch * gates))
 
 
-def expect(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+def check_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
     if array.shape != shape:
         raise ValueError(f"{name} {array.shape} should be {shape}")
 
@@ -127,7 +129,7 @@ def cost_of_recurrence(x: np.ndarray, w: np.ndarray, r: np.ndarray, layout: int)
     item = work.itemsize
     directions, gates, hidden = len(r), r.shape[1], r.shape[2]
     batch, steps = x.shape[:2] if layout else x.shape[1::-1]
-    together = min(steps, _together(batch, item * gates))
+    together = min(steps, _steps_per_block(batch, item * gates))
     outputs = directions * batch * hidden * (steps + 4)
     block = batch * together * (item * (x.shape[2] + 2 * gates) + 40) + 4 * PER_ARRAY * together
     memory = item * (outputs + 8 * batch * gates + w.size + r.size) + block

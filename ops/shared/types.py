@@ -8,22 +8,22 @@ from typing import Any
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES
 
 
-def named_by(attribute: str) -> Callable[..., str]:
+def from_attribute(attribute: str) -> Callable[..., str]:
     """The attribute has the type, by its number."""
-    return lambda first, **attributes: element(attributes[attribute])
+    return lambda first, **attributes: element_name(attributes[attribute])
 
 
-def named_or_like_first(first: str, *, dtype: int | None, **_: Any) -> str:
+def from_dtype_or_input(first: str, *, dtype: int | None, **_: Any) -> str:
     """The type that ``dtype`` names, or that of the first input."""
-    return first if dtype is None else element(dtype)
+    return first if dtype is None else element_name(dtype)
 
 
-def element(code: Any) -> str:
+def element_name(code: Any) -> str:
     """The name of the type with this number."""
     return ELEMENT_TYPES[code].name if isinstance(code, int) and code in ELEMENT_TYPES else ""
 
 
-def held_by(kind: str, **_: Any) -> str:
+def content_of(kind: str, **_: Any) -> str:
     """What a sequence or an optional holds."""
     return kind.partition("(")[2][:-1]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 #: numbers that say something about axes: NumPy has 64 of them, and there may be two for each
-_MOST = 128
+_MAX_AXIS_VALUES = 128
 
 
 def as_ints(tensor: np.ndarray | Sequence[int]) -> tuple[int, ...]:
@@ -16,7 +16,7 @@ def as_ints(tensor: np.ndarray | Sequence[int]) -> tuple[int, ...]:
 
     Raises ValueError for more than axes there can be, before they fill the memory as Python's.
     """
-    if np.size(tensor) > _MOST:
+    if np.size(tensor) > _MAX_AXIS_VALUES:
         raise ValueError(f"{np.size(tensor)} values are for more axes than a tensor can have")
     return all_ints(tensor)
 

@@ -56,7 +56,7 @@ class Axis(NamedTuple):
                 yield slice(0, 0), slice(0, 0)
 
 
-def axes_of(
+def window_axes(
     spatial: Sequence[int],
     kernel: Sequence[int],
     *,
@@ -70,7 +70,7 @@ def axes_of(
 
     Raises ValueError when the attributes don't fit the input or each other.
     """
-    return _axes_of(
+    return _cached_window_axes(
         tuple(spatial),
         tuple(kernel),
         *(None if values is None else tuple(values) for values in (strides, dilations, pads)),
@@ -80,7 +80,7 @@ def axes_of(
 
 
 @functools.lru_cache(maxsize=1024)
-def _axes_of(
+def _cached_window_axes(
     spatial: tuple[int, ...],
     kernel: tuple[int, ...],
     strides: tuple[int, ...] | None,
@@ -167,7 +167,7 @@ def working_dtype(dtype: np.dtype) -> np.dtype:
     return dtype if dtype in (np.dtype(np.float32), np.dtype(np.float64)) else np.dtype(np.float32)
 
 
-def padded(x: np.ndarray, axes: Sequence[Axis], first: int, dtype: Any = None) -> np.ndarray:
+def pad_spatial(x: np.ndarray, axes: Sequence[Axis], first: int, dtype: Any = None) -> np.ndarray:
     """``x`` with zeros around its spatial axes, which start at ``first``; ``x`` itself if none."""
     dtype = x.dtype if dtype is None else np.dtype(dtype)
     shape, inner = list(x.shape), [slice(None)] * x.ndim
@@ -215,7 +215,7 @@ def stripes(
         yield (samples, places), here, (axis, *rest)
 
 
-def windows_of(x: np.ndarray, axes: Sequence[Axis], first: int) -> np.ndarray:
+def window_view(x: np.ndarray, axes: Sequence[Axis], first: int) -> np.ndarray:
     """A view of a padded array in which window and tap have axes of their own.
 
     (…, D1 … Dn, …) with the spatial axes at ``first`` becomes (…, O1 … On, K1 … Kn, …).
@@ -263,7 +263,7 @@ def pool_axes(
         raise ValueError(
             f"input {x.shape} should have rank {len(kernel) + 2} for kernel_shape {list(kernel)}"
         )
-    return axes_of(
+    return window_axes(
         x.shape[2:],
         kernel,
         strides=strides,

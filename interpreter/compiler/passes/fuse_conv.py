@@ -13,9 +13,9 @@ import numpy as np
 from onnxwalk.interpreter.compiler.context import Context
 from onnxwalk.interpreter.compiler.passes.patterns import Edits, Links
 from onnxwalk.interpreter.ir.model import Graph, Node
-from onnxwalk.ops.contract.registry import FUSED
-from onnxwalk.ops.fast.epilogue import RISING
-from onnxwalk.ops.shared.numeric import limits
+from onnxwalk.ops.contract.registry import FUSED_DOMAIN
+from onnxwalk.ops.fast.epilogue import MONOTONIC
+from onnxwalk.ops.shared.numeric import dtype_limits
 
 _WITHOUT_PARAMETERS = ("Relu", "Tanh", "Sigmoid", "HardSwish", "Swish")
 
@@ -87,7 +87,7 @@ def _activation(node: Node, x: str, links: Links) -> tuple[str, list[float]] | N
                 return None
         low, high = (
             default if bound is None else bound
-            for bound, default in zip(bounds, limits(np.dtype(np.float32)), strict=True)
+            for bound, default in zip(bounds, dtype_limits(np.dtype(np.float32)), strict=True)
         )
         return ("Clip", [low, high]) if low <= high else None
     return None
@@ -97,7 +97,7 @@ def _pool(
     node: Node | None, conv: Node, residual: str, activation: str, links: Links
 ) -> Node | None:
     """A MaxPool over 2 × 2 by steps of 2 that can be taken before the bias and the activation."""
-    if node is None or residual or activation not in ("", *RISING):
+    if node is None or residual or activation not in ("", *MONOTONIC):
         return None
     if not links.is_operator(node, "MaxPool") or len([name for name in node.outputs if name]) > 1:
         return None
@@ -134,7 +134,7 @@ def _fused(
     return replace(
         conv,
         op_type="FusedConv",
-        domain=FUSED,
+        domain=FUSED_DOMAIN,
         opset=1,
         inputs=(conv.inputs[0], conv.inputs[1], bias, residual),
         outputs=last.outputs,

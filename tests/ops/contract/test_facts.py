@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from onnxwalk.ops import registry
-from onnxwalk.ops.contract.facts import FACTS, Mixed, declare
+from onnxwalk.ops.contract.facts import FACTS, MixedSamples, declare
 from onnxwalk.ops.contract.registry import Registry
 from onnxwalk.ops.shared import batch, flops
 
@@ -17,9 +17,9 @@ def test_each_version_has_its_own():
     older, newer = (registry.lookup("", "Softmax", opset) for opset in (12, 13))
     x = np.zeros((2, 3, 4), np.float32)
     assert newer.batch_axis([2], [x], [x], {"axis": 1}) == [2]
-    with pytest.raises(Mixed):  # it is over axis 1 and all behind it
+    with pytest.raises(MixedSamples):  # it is over axis 1 and all behind it
         older.batch_axis([2], [x], [x], {"axis": 1})
-    with pytest.raises(Mixed):  # its default
+    with pytest.raises(MixedSamples):  # its default
         older.batch_axis([1], [x], [x], {})
 
 
@@ -34,7 +34,7 @@ def test_what_wraps_a_function_has_none_of_its_facts():
 
     operator = mine.lookup("my.domain", "Gemm", 1)
     assert gemm.binder is not None and operator.facts == {}
-    twice.flops(flops.none)
+    twice.flops(flops.zero)
     assert operator.flops([X], [X], {}) == 0
     assert gemm.flops([X, X.T], [X @ X.T], {}) == 2 * 3 * 3 * 4
 
@@ -60,9 +60,9 @@ def test_hints_reach_no_rule_that_computes():
 def test_a_fact_is_registered_once():
     mine = Registry()
     one, other = (mine.op(name, since=1)(lambda x: x) for name in ("One", "Other"))
-    declare(one, other, batch_axis=batch.elementwise, flops=flops.none)
-    with pytest.raises(ValueError, match="has flops already"):
-        other.flops(flops.none)
+    declare(one, other, batch_axis=batch.elementwise, flops=flops.zero)
+    with pytest.raises(ValueError, match="flops is already registered"):
+        other.flops(flops.zero)
     assert mine.lookup("", "One", 1).batch_axis([0], [X], [X], {}) == [0]
 
 

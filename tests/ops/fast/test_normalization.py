@@ -38,7 +38,11 @@ def test_along_lines(data):
     known = draw(st.sampled_from([(), (1, 2)]))
     attributes = {"axis": axis, "epsilon": draw(st.sampled_from([1e-5, 0.1]))}
     found = run_bound(
-        fast.bind_layer_normalization, [x, scale, b], known=known, wanted=(True,), **attributes
+        fast.bind_layer_normalization,
+        [x, scale, b],
+        known=known,
+        used_outputs=(True,),
+        **attributes,
     )
     close(found[0], normalization.layer_normalization(x, scale, b, **attributes)[0])
     found = run_bound(fast.bind_rms_normalization, [x, scale], known=known[:1], **attributes)
@@ -75,9 +79,11 @@ def test_by_constants_of_each_channel(data):
     parameters = [noise(shape[1], seed=i) for i in range(3)]
     parameters.append(np.abs(noise(shape[1], seed=4)))
     margin = draw(st.sampled_from([(0, 0, 0, 0), (1, 2, 0, 1)])) if x.ndim == 4 else (0, 0, 0, 0)
-    dying = draw(st.sampled_from([(), (0,)]))
+    expiring = draw(st.sampled_from([(), (0,)]))
     bind = registry.lookup("", "BatchNormalization", 15).binder
-    (found,) = run_bound(bind, [x, *parameters], known=(1, 2, 3, 4), margin=margin, dying=dying)
+    (found,) = run_bound(
+        bind, [x, *parameters], known=(1, 2, 3, 4), margin=margin, expiring=expiring
+    )
     close(found, batch_normalization.batch_normalization(x, *parameters))
 
 

@@ -57,7 +57,7 @@ def test_as_the_plain_operator(kind, data):
     expected = plain(x, w, r, b, lengths, *initial, **attributes)
     wants_y = draw(st.booleans())
     bind = prepare(w, r, b, **attributes).bind
-    found = run_bound(bind, [x, lengths, *initial], wanted=(wants_y, *[True] * states))
+    found = run_bound(bind, [x, lengths, *initial], used_outputs=(wants_y, *[True] * states))
     assert found is not None
     for one, other in list(zip(found, expected, strict=True))[0 if wants_y else 1 :]:
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
@@ -70,7 +70,7 @@ def test_sigmoid_as_either_kind_of_processor_likes_it(kind, quick, monkeypatch):
     rng = np.random.default_rng(2)
     prepare, plain, states, w, r, b, attributes = layer(kind, rng, 1, 5, 40)
     x = rng.normal(size=(6, 30, 5)).astype(f32)  # 30 * 40 values a gate: many
-    found = run_bound(prepare(w, r, b, **attributes).bind, [x], wanted=(True,) * (1 + states))
+    found = run_bound(prepare(w, r, b, **attributes).bind, [x], used_outputs=(True,) * (1 + states))
     for one, other in zip(found, plain(x, w, r, b, **attributes), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
@@ -85,7 +85,7 @@ def test_ids_of_an_embedding(kind, batch):
     attributes["direction"] = "bidirectional"
     expected = plain(table[ids], w, r, b, **attributes)
     apply = prepare(w, r, b, _table=table, **attributes)
-    for found in (apply(ids), run_bound(apply.bind, [ids, None], wanted=(True,) * 2)):
+    for found in (apply(ids), run_bound(apply.bind, [ids, None], used_outputs=(True,) * 2)):
         for one, other in zip(found, expected, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
     with pytest.raises(IndexError):
@@ -114,7 +114,7 @@ def test_many_steps_and_sequences_in_blocks():
     x = rng.normal(size=(40, 40, 8)).astype(f32)
     lengths = rng.integers(0, 41, 40).astype(np.int32)
     expected = plain(x, w, r, b, lengths, **attributes)
-    found = run_bound(prepare(w, r, b, **attributes).bind, [x, lengths], wanted=(True,) * 3)
+    found = run_bound(prepare(w, r, b, **attributes).bind, [x, lengths], used_outputs=(True,) * 3)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=2e-6)
 

@@ -13,8 +13,8 @@ f32, f64 = np.float32, np.float64
 BINDS = {softmax: fast.bind_softmax, log_softmax: fast.bind_log_softmax}
 
 
-def agree(function, x, axis, dying=()):
-    found = run_bound(BINDS[function], [x], dying=dying, axis=axis)
+def agree(function, x, axis, expiring=()):
+    found = run_bound(BINDS[function], [x], expiring=expiring, axis=axis)
     if found is None:
         assert function is log_softmax
         return
@@ -52,7 +52,7 @@ def test_several_blocks_of_which_one_is_special(function, shape):
         x[-1] = value
         agree(function, x, -1)
     x[0, ..., 0] = np.inf
-    agree(function, x, -1, dying=(0,))
+    agree(function, x, -1, expiring=(0,))
 
 
 def test_a_column_of_one_is_one():

@@ -14,7 +14,7 @@ f32 = np.float32
 
 def agree(x, k, **attributes):
     k = np.array([k])
-    found = run_bound(bind_top_k, [x, k], known=[1], wanted=(True, True), **attributes)
+    found = run_bound(bind_top_k, [x, k], known=[1], used_outputs=(True, True), **attributes)
     for one, other in zip(found, top_k(x, k, **attributes), strict=True):
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
@@ -55,14 +55,14 @@ def test_in_order_already_or_all_equal(largest, sign):
 def test_the_order_of_whole_numbers(largest, most):
     x = np.random.default_rng(0).integers(-most, most, (3, 500))
     found = run_bound(
-        bind_top_k, [x, np.array([500])], known=[1], wanted=(False, True), largest=largest
+        bind_top_k, [x, np.array([500])], known=[1], used_outputs=(False, True), largest=largest
     )
     np.testing.assert_array_equal(found[1], top_k(x, np.array([500]), largest=largest)[1])
 
 
 def test_what_has_no_fast_form_is_declined():
     x = np.zeros((2, 5), f32)
-    assert run_bound(bind_top_k, [x, np.array([2])], wanted=(True, True)) is None
+    assert run_bound(bind_top_k, [x, np.array([2])], used_outputs=(True, True)) is None
     for source, k in ((x.astype(np.float64), 2), (x, 0), (x[:, :0], 0), (x, 6)):
         known = {"known": [1], "wanted": (True, True)}
         assert run_bound(bind_top_k, [source, np.array([k])], **known) is None
