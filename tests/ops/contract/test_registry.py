@@ -19,12 +19,12 @@ def test_signature_is_the_schema(operator):
     assert [(i.optional, i.variadic) for i in operator.inputs] == input_kinds(schema)
     assert set(operator.attributes) == set(schema.attributes)
     for name, default in operator.attributes.items():
-        wanted = default_of(schema.attributes[name])
-        if isinstance(wanted, float):
+        expected = default_of(schema.attributes[name])
+        if isinstance(expected, float):
             assert isinstance(default, float), name
-            assert np.float32(default) == np.float32(wanted), name
+            assert np.float32(default) == np.float32(expected), name
         else:
-            assert default == wanted and type(default) is type(wanted), name
+            assert default == expected and type(default) is type(expected), name
     later = [
         s.since_version
         for s in onnx.defs.get_all_schemas_with_history()

@@ -64,5 +64,5 @@ def test_what_has_no_fast_form_is_declined():
     x = np.zeros((2, 5), f32)
     assert run_bound(bind_top_k, [x, np.array([2])], used_outputs=(True, True)) is None
     for source, k in ((x.astype(np.float64), 2), (x, 0), (x[:, :0], 0), (x, 6)):
-        known = {"known": [1], "wanted": (True, True)}
+        known = {"known": [1], "used_outputs": (True, True)}
         assert run_bound(bind_top_k, [source, np.array([k])], **known) is None
