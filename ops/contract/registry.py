@@ -102,14 +102,14 @@ class Operator:
         return None if self.hints else self.facts.get("bind")
 
     @property
-    def cost_rule(self) -> Callable[..., Cost]:
+    def rule(self) -> Callable[..., Cost]:
         """The rule registered with ``@function.cost``, or ``default_cost``."""
         return self.facts.get("cost", default_cost)
 
     def cost(self, *inputs: Any, **keywords: Any) -> Cost:
         """An upper limit for a call with these inputs and attributes: see ``ops.contract.cost``."""
         try:
-            memory, work = self.cost_rule(*inputs, **keywords)
+            memory, work = self.rule(*inputs, **keywords)
         except Exception:  # the operator reports invalid inputs
             return default_cost(*inputs)
         return Cost(max(memory, 0), max(work, 0))  # negative sizes are refused by the operator

@@ -1,4 +1,4 @@
-"""Rules of which type an output has that no input's type says: see ``Function.output_type``."""
+"""Rules for the types of outputs that no input determines: see ``Function.output_type``."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES
 
 
 def from_attribute(attribute: str) -> Callable[..., str]:
-    """The attribute has the type, by its number."""
+    """The type whose number is an attribute."""
     return lambda first, **attributes: element_name(attributes[attribute])
 
 
 def from_dtype_or_input(first: str, *, dtype: int | None, **_: Any) -> str:
-    """The type that ``dtype`` names, or that of the first input."""
+    """The type with the number ``dtype``, by default that of the first input."""
     return first if dtype is None else element_name(dtype)
 
 
 def element_name(code: Any) -> str:
-    """The name of the type with this number."""
+    """The name of an element type, from its number; "" if there is none."""
     return ELEMENT_TYPES[code].name if isinstance(code, int) and code in ELEMENT_TYPES else ""
 
 
 def content_of(kind: str, **_: Any) -> str:
-    """What a sequence or an optional holds."""
+    """The type of the elements of a sequence, or of an optional's value."""
     return kind.partition("(")[2][:-1]
 
 

@@ -74,7 +74,7 @@ def test_small_calls(cases, gaps):
     for case in cases:
         operator, keywords = operator_of(case), keywords_of(case)
         inputs = list(map(with_gaps, case.inputs)) if gaps else case.inputs
-        cost = operator.cost_rule(*inputs, **keywords)
+        cost = operator.rule(*inputs, **keywords)
         operator.function(*inputs, **keywords)  # what a first call fills caches with is no matter
         peak, _ = peak_of(operator.function, inputs, keywords)
         if peak > cost.memory + SMALL:
@@ -89,7 +89,7 @@ NOT_TIGHT = {"ImageDecoder", "Tokenizer"}
 def test_large_calls():
     wrong = []
     for case in large_cases():
-        cost = case.operator.cost_rule(*case.inputs, **case.keywords)
+        cost = case.operator.rule(*case.inputs, **case.keywords)
         peak, _ = peak_of(case.operator.function, case.inputs, case.keywords)
         most = LOOSE * peak + BUFFERS if case.operator.name not in NOT_TIGHT else HUGE
         if not peak <= cost.memory + BUFFERS or not cost.memory <= most:
@@ -121,8 +121,8 @@ NO_LARGE_CALL = {
 
 
 def test_every_rule_has_a_large_call():
-    measured = {name_of(case.operator.cost_rule) for case in large_cases()}
-    missing = {name_of(operator.cost_rule) for operator in registry} - measured
+    measured = {name_of(case.operator.rule) for case in large_cases()}
+    missing = {name_of(operator.rule) for operator in registry} - measured
     assert missing <= NO_LARGE_CALL
 
 
@@ -131,7 +131,7 @@ def test_large_elementwise_calls(cases):
     too_low = []
     for case in cases:
         operator, keywords = operator_of(case), keywords_of(case)
-        if name_of(operator.cost_rule) != "onnxwalk.ops.shared.cost.elementwise":
+        if name_of(operator.rule) != "onnxwalk.ops.shared.cost.elementwise":
             continue
         arrays = [x for x in case.inputs if isinstance(x, np.ndarray) and x.dtype.kind != "O"]
         if len(arrays) < len(case.inputs) or len({x.shape for x in arrays}) != 1:
@@ -139,7 +139,7 @@ def test_large_elementwise_calls(cases):
         inputs = [np.resize(x, (1 << 16, *x.shape[1:])) for x in arrays if x.ndim]
         if len(inputs) < len(arrays) or inputs[0].size > 1 << 22:
             continue
-        cost = operator.cost_rule(*inputs, **keywords)
+        cost = operator.rule(*inputs, **keywords)
         peak, _ = peak_of(operator.function, inputs, keywords)
         if peak > cost.memory + BUFFERS:
             too_low.append(f"{case}: {peak} > {cost.memory}")
@@ -158,7 +158,7 @@ def test_results_are_not_larger_than_the_usual(cases):
     growing = []
     for case in cases:
         operator, keywords = operator_of(case), keywords_of(case)
-        if operator.cost_rule is not default_cost:
+        if operator.rule is not default_cost:
             continue
         results = operator.function(*case.inputs, **keywords)
         results = results if isinstance(results, tuple) else (results,)
@@ -253,7 +253,7 @@ def test_hostile_numbers(name, opset, inputs, attributes):
     attributes = dict(attributes)
     operator = registry.lookup(attributes.pop("domain", ""), name, opset)
     view = attributes.pop("view", False)
-    peak, cost = peak_of(operator.cost_rule, inputs, attributes)
+    peak, cost = peak_of(operator.rule, inputs, attributes)
     assert isinstance(cost.memory, int) and isinstance(cost.work, int)
     assert peak < 1 << 16, "a rule makes nothing"
     if view:
@@ -293,7 +293,7 @@ def test_a_rule_that_raises_leaves_it_to_the_operator():
 @pytest.mark.parametrize("operator", registry, ids=str)
 def test_a_rule_is_called_like_its_operator(operator):
     """With every input and attribute, or those only that there must be, and what is reserved."""
-    rule = inspect.signature(operator.cost_rule)
+    rule = inspect.signature(operator.rule)
     inputs = [i for i in operator.inputs if not i.variadic]
     keywords = dict.fromkeys([*operator.attributes, *operator.reserved - {"out"}])
     rule.bind(*inputs, **keywords)
@@ -310,7 +310,7 @@ def test_the_default_is_the_usual():
         return x * factor
 
     operator = mine.lookup("", "Twice", 1)
-    assert operator.cost_rule is default_cost and operator.cost(X, factor=3.0) == default_cost(X)
+    assert operator.rule is default_cost and operator.cost(X, factor=3.0) == default_cost(X)
     twice.cost(no_cost)
     assert operator.cost(X) == Cost(0)
 
