@@ -28,14 +28,7 @@ except ImportError:
 #: with AVX2
 tanh_is_quick: bool = _features.get("AVX512_SKX", False)
 
-__all__ = [
-    "clip",
-    "einsum_into",
-    "maximum_into",
-    "minimum_into",
-    "scalar",
-    "tanh_is_quick",
-]
+__all__ = ["clip", "einsum_into", "maximum_into", "minimum_into", "scalar", "tanh_is_quick"]
 
 
 def maximum_into(out: np.ndarray) -> partial[Any]:

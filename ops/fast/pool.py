@@ -138,10 +138,7 @@ def _slide(
 
 
 def _combine(
-    space: Space,
-    combine: Callable[[np.ndarray], Any],
-    parts: Sequence[np.ndarray],
-    y: np.ndarray,
+    space: Space, combine: Callable[[np.ndarray], Any], parts: Sequence[np.ndarray], y: np.ndarray
 ) -> None:
     if len(parts) == 1:
         space.call(np.copyto, y, parts[0])

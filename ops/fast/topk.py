@@ -21,13 +21,7 @@ _ZERO = np.float32(0)
 
 
 def bind_top_k(
-    space: Space,
-    x: np.ndarray,
-    k: np.ndarray,
-    *,
-    axis: int = -1,
-    largest: int = 1,
-    sorted: int = 1,
+    space: Space, x: np.ndarray, k: np.ndarray, *, axis: int = -1, largest: int = 1, sorted: int = 1
 ) -> tuple[np.ndarray, ...] | None:
     if x.ndim == 0 or not space.is_constant(k) or k.size != 1 or not x.size:
         return None

@@ -254,11 +254,7 @@ def _tiles(x: np.ndarray, down: int, across: int, m: int, size: int) -> np.ndarr
 
 
 def _scatter(
-    space: Space,
-    result: np.ndarray,
-    y: np.ndarray,
-    residual: np.ndarray | None,
-    epilogue: Epilogue,
+    space: Space, result: np.ndarray, y: np.ndarray, residual: np.ndarray | None, epilogue: Epilogue
 ) -> None:
     """Tiles (m, m, n, down, across, M) to (n, H, W, M), whose last tiles may be cut."""
     m = len(result)

@@ -75,8 +75,12 @@ def signature(domain: str, name: str, opset: int) -> Signature | None:
         independent = variable not in allowed or text.endswith("~")
         return Formal("" if independent else variable, types, "*" in text)
 
-    formals = [tuple(map(formal, text.split())) for text in (inputs, outputs)]
-    return Signature(since, *formals, dict(pair.split("=") for pair in attributes.split()))
+    return Signature(
+        since,
+        tuple(map(formal, inputs.split())),
+        tuple(map(formal, outputs.split())),
+        dict(pair.split("=") for pair in attributes.split()),
+    )
 
 
 @functools.cache
