@@ -1,4 +1,4 @@
-"""Cutting work into pieces that stay in the cache."""
+"""Splitting work into blocks that fit the cache."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def split_range(size: int, most: int) -> list[tuple[int, int]]:
-    """(start, stop) of the pieces of at most ``most`` that make up ``size``, as even as can be."""
+    """(start, stop) of the pieces of ``range(size)``, nearly equal and at most ``most`` long."""
     count = -(-size // max(1, most))
     edges = [size * i // count for i in range(count + 1)]
     return list(itertools.pairwise(edges))
@@ -19,7 +19,7 @@ BLOCK_SIZE = 1 << 15
 
 
 def cache_blocks(x: np.ndarray, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Two arrays of one shape in pieces that stay in the cache, where they lie in memory alike."""
+    """Pairs of blocks of two arrays of one shape, if both have the same memory order."""
     order = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
     a, b = x.transpose(order), y.transpose(order)
     if x.size <= BLOCK_SIZE or not (a.flags.c_contiguous and b.flags.c_contiguous):

@@ -1,8 +1,8 @@
-"""Conv bound to its shapes: which formulation, and over which blocks.
+"""The binder of Conv: choice of algorithm and blocks.
 
-Everything works channels-last: a value that is logically (N, C, H, W) lies in memory as
-(N, H, W, C), so that the channels of a pixel are one run and a GEMM's row. The result is an NCHW
-view of such memory, and the next convolution takes it as it is.
+All algorithms work channels-last: a value that is logically (N, C, H, W) is stored as (N, H, W, C),
+so that the channels of a pixel are contiguous, and a row of a GEMM. The result is an NCHW view of
+such memory, which the next convolution can use without a copy.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from onnxwalk.ops.fast.calls import einsum_into
 from onnxwalk.ops.fast.epilogue import Epilogue
 from onnxwalk.ops.shared.windows import Axis, is_pointwise, window_view
 
-#: bytes of columns, or of a result, to work on at a time: they stay in the second-level cache
+#: bytes of a block of columns or results: fits the second-level cache
 _BLOCK = 1 << 18
 
 
 class Weights:
-    """The weights of one node, laid out for each formulation when it first asks."""
+    """The weights of one node, in the layout of each algorithm, created when first used."""
 
     def __init__(self, w: np.ndarray, group: int) -> None:
         self.w = w
@@ -35,8 +35,8 @@ class Weights:
         self._laid_out: dict[Callable[..., Any], Any] = {}
 
     @functools.cached_property
-    def of_one_row(self) -> Weights:
-        """Weights (M, C, W) as those of images of one row."""
+    def as_one_row(self) -> Weights:
+        """Weights (M, C, W) as weights for images of one row."""
         return Weights(self.w[:, :, None], self.group)
 
     def __call__(self, layout: Callable[[np.ndarray, int], Any]) -> Any:
@@ -87,25 +87,25 @@ def bind_conv(
 
 
 def _bind_1d(space, x, weights, axes, epilogue, residual) -> np.ndarray | None:
-    """(N, C, W) as an image of one row."""
-    wanted, space.margin = space.margin, (0, 0, 0, 0)
+    """Conv over (N, C, W), as images of one row."""
+    margin, space.margin = space.margin, (0, 0, 0, 0)
     flat = axes[0]._replace(size=1, kernel=1, stride=1, dilation=1, begin=0, end=0, windows=1)
     y = bind_conv(
         space,
         x[:, :, None],
-        weights.of_one_row,
+        weights.as_one_row,
         (flat, *axes),
         epilogue,
         None if residual is None or residual.ndim != 3 else residual[:, :, None],
     )
-    space.margin = wanted
+    space.margin = margin
     return None if y is None else y[:, :, 0]
 
 
 def _by_row(w: np.ndarray, group: int) -> np.ndarray:
     """(M, C, H, W) as (H * W * C, M)"""
     if w.shape[2:] == (1, 1):
-        return w.reshape(w.shape[:2]).T  # BLAS takes it as it is
+        return w.reshape(w.shape[:2]).T  # BLAS needs no copy
     return np.ascontiguousarray(w.transpose(2, 3, 1, 0)).reshape(-1, w.shape[0])
 
 
@@ -120,22 +120,22 @@ def _pointwise(space, x, weights, axes, epilogue, y, residual) -> None:
         and has_dense_rows(source)
         and (residual is None or has_dense_rows(residual))
     ):
-        # No row of pixels matters: one long row.
+        # The image's rows don't matter: treat it as one long row.
         source, y = source.reshape(1, -1, 1, source.shape[-1]), y.reshape(1, -1, 1, y.shape[-1])
         residual = None if residual is None else residual.reshape(y.shape)
         n, height, width, _ = y.shape
-    # A block repacks the weights: as many pixels as make that cheap, if the cache holds them.
+    # BLAS repacks the weights for each block: use enough pixels to amortize it, if the cache allows.
     pixels = max(_BLOCK // (4 * max(w.shape)), min(2 * min(w.shape), 384))
     for sample in range(n):
         for top, bottom in split_range(height, max(1, pixels // width)):
-            here = (sample, slice(top, bottom))
-            rows = source[here].reshape(-1, source.shape[-1])
-            _product(space, rows, w, y, here, epilogue, residual)
+            index = (sample, slice(top, bottom))
+            rows = source[index].reshape(-1, source.shape[-1])
+            _product(space, rows, w, y, index, epilogue, residual)
 
 
-def _product(space, rows, w, y, here, epilogue, residual, *, width=0, with_bias=True) -> None:
-    """epilogue(rows @ w) into a part of y. ``width`` is that of a row of pixels to be pooled."""
-    into = y[here]
+def _product(space, rows, w, y, index, epilogue, residual, *, width=0, with_bias=True) -> None:
+    """epilogue(rows @ w) into a part of y. ``width``: pixels in a row, if they are pooled."""
+    into = y[index]
     block = into
     if epilogue.pool:
         shape = (*into.shape[:-3], 2 * into.shape[-3], width, into.shape[-1])
@@ -143,7 +143,7 @@ def _product(space, rows, w, y, here, epilogue, residual, *, width=0, with_bias=
     elif not has_dense_rows(into):
         block = space.scratch(into.shape, into.dtype)
     space.call(np.matmul, rows, w, block.reshape(-1, block.shape[-1]))
-    rest = None if residual is None else residual[here]
+    rest = None if residual is None else residual[index]
     epilogue.apply(space, block, into, rest, with_bias=with_bias)
     if block is not into:
         space.free_scratch(block)
@@ -155,7 +155,7 @@ def bind_columns(space, x, weights, axes, epilogue, y, residual) -> None:
     depth = len(w)
     windows = window_view(pad_channels_last(space, x, axes), axes, 1)  # (N, H, W, taps, taps, C)
     height, width = (axis.windows for axis in axes)
-    step = 2 if epilogue.pool else 1  # rows of windows that make a row of the result
+    step = 2 if epilogue.pool else 1  # rows of windows for one row of the result
     together = max(1, 2 * _BLOCK // (4 * depth * height * width))
     rows_at_once = max(1, min(height, 2 * _BLOCK // (4 * depth * width)))
     together = 1 if rows_at_once < height else together
@@ -163,11 +163,11 @@ def bind_columns(space, x, weights, axes, epilogue, y, residual) -> None:
     columns = space.scratch((min(together, len(x)) * rows_at_once * width, depth), x.dtype)
     for first, last in split_range(len(x), together):
         for top, bottom in split_range(height // step, rows_at_once // step):
-            here = (slice(first, last), slice(top, bottom))
+            index = (slice(first, last), slice(top, bottom))
             source = windows[first:last, top * step : bottom * step]
             gathered = columns[: math.prod(source.shape[:3])]
             space.call(np.copyto, gathered.reshape(source.shape), source)
-            _product(space, gathered, w, y, here, epilogue, residual, width=width)
+            _product(space, gathered, w, y, index, epilogue, residual, width=width)
 
 
 def _by_group(w: np.ndarray, group: int) -> np.ndarray:
@@ -177,7 +177,7 @@ def _by_group(w: np.ndarray, group: int) -> np.ndarray:
 
 
 def _grouped(space, x, weights, axes, epilogue, y, residual) -> None:
-    """As ``bind_columns``, with a product for each group."""
+    """Like ``bind_columns``, with a product for each group."""
     w = weights(_by_group)
     group, depth, outputs = w.shape
     windows = window_view(pad_channels_last(space, x, axes), axes, 1)  # (N, H, W, taps, taps, C)
@@ -207,16 +207,16 @@ def _by_group_of_planes(w: np.ndarray, group: int) -> np.ndarray:
 
 
 def _is_better_in_planes(w: np.ndarray, axes: Sequence[Axis]) -> bool:
-    """Whether groups are better computed by ``_grouped_planes``."""
+    """Whether ``_grouped_planes`` is faster than ``_grouped``."""
     if is_pointwise(axes) or any(axis.stride > 1 for axis in axes):
         return False
     return w.shape[1] <= (16 if axes[0].windows * axes[1].windows >= 400 else 8)
 
 
 def _grouped_planes(space, x, weights, axes, epilogue, y, residual) -> None:
-    """As ``_grouped`` for groups of few channels, which make short runs: from planes, of which a
-    tap for all windows is one run, and as products with a wide result (3x3 of 32 groups of 8
-    channels at 28: 2.3 to 0.7 times ONNX Runtime's time)."""
+    """Like ``_grouped``, for groups of few channels, whose runs of memory are short: columns come
+    from planes, where one tap of all windows is one run, and the products have long rows (3x3 of 32
+    groups of 8 channels at 28: from 2.3 to 0.7 times ONNX Runtime's time)."""
     w = weights(_by_group_of_planes)
     group, outputs, depth = w.shape
     planes = pad_planes(space, x, axes)
@@ -245,7 +245,7 @@ def _grouped_planes(space, x, weights, axes, epilogue, y, residual) -> None:
 
 
 def _winograd_tile(x, w, axes, shape) -> int | None:
-    """The tile for which Winograd's filtering is worth while, if there is one."""
+    """The tile size for Winograd's algorithm; ``None`` if it doesn't pay."""
     if any((a.stride, a.dilation) != (1, 1) or a.kernel != axes[0].kernel for a in axes):
         return None
     sizes = np.abs(w)
@@ -255,7 +255,7 @@ def _winograd_tile(x, w, axes, shape) -> int | None:
 
 
 def _winograd(m, space, x, weights, axes, epilogue, y, residual) -> None:
-    """Fewer multiplications: see ``ops.fast.winograd``."""
+    """See ``ops.fast.winograd``."""
     tiled = []
     for axis in axes:
         windows = -(-axis.windows // m) * m
@@ -271,8 +271,8 @@ def _by_plane(w: np.ndarray, group: int) -> np.ndarray:
 
 
 def _few_channels(space, x, weights, axes, epilogue, y, residual) -> None:
-    """Few channels make short runs: columns are gathered from planes, a row for each tap, with a
-    row of ones that brings in the bias."""
+    """For few channels, whose runs of memory are short: columns are gathered from planes, a row for
+    each tap, and a row of ones for the bias."""
     w = weights(_by_plane)
     if epilogue.bias is not None:
         w = np.concatenate([w, epilogue.bias[None]])
@@ -292,9 +292,9 @@ def _few_channels(space, x, weights, axes, epilogue, y, residual) -> None:
             source = by_tap[sample, :, :, :, top * step : bottom * step]
             gathered = columns[:, : source.shape[-2] * width]
             space.call(np.copyto, gathered[:taps].reshape(source.shape), source)
-            here = (sample, slice(top, bottom))
+            index = (sample, slice(top, bottom))
             _product(
-                space, gathered.T, w, y, here, epilogue, residual, width=width, with_bias=False
+                space, gathered.T, w, y, index, epilogue, residual, width=width, with_bias=False
             )
 
 
@@ -304,10 +304,10 @@ def _by_tap(w: np.ndarray, group: int) -> np.ndarray:
 
 
 def _depthwise(space, x, weights, axes, epilogue, y, residual) -> None:
-    """A filter for each channel: no GEMM in it, but a sum of products over the taps.
+    """A filter for each channel: a sum of products over the taps, not a GEMM.
 
-    At stride 1 neighbouring windows of all channels are one run of memory, for which the weights
-    are repeated: einsum wants runs of 1 to 2 k floats.
+    At stride 1, neighbouring windows of all channels are one run of memory, for which the weights
+    are repeated: einsum is fastest with runs of 1000 to 2000 floats.
     """
     w = weights(_by_tap)
     columns = axes[1]
@@ -338,53 +338,53 @@ def _depthwise(space, x, weights, axes, epilogue, y, residual) -> None:
 
 
 def pad_channels_last(space: Space, x: np.ndarray, axes: Sequence[Axis]) -> np.ndarray:
-    """(N, C, H, W) as a channels-last (N, H + padding, W + padding, C) with zeros around it."""
+    """(N, C, H, W) as (N, H + padding, W + padding, C), channels-last, padded with zeros."""
     (top, bottom), (left, right) = ((axis.begin, axis.reach) for axis in axes)
     source = np.moveaxis(x, 1, -1)
-    around = space.with_border(x, (top, left, bottom, right))
-    if around is not None and around.strides[1] == x.itemsize:
-        return np.moveaxis(around, 1, -1)
+    bordered = space.with_border(x, (top, left, bottom, right))
+    if bordered is not None and bordered.strides[1] == x.itemsize:
+        return np.moveaxis(bordered, 1, -1)
     n, h, w, c = source.shape
-    place = space.scratch((n, top + h + bottom, left + w + right, c), x.dtype)
-    _zero_border(space, place, top, bottom, left, right)
-    space.call(np.copyto, place[:, top : top + h, left : left + w], source)
-    return place
+    padded = space.scratch((n, top + h + bottom, left + w + right, c), x.dtype)
+    _zero_border(space, padded, top, bottom, left, right)
+    space.call(np.copyto, padded[:, top : top + h, left : left + w], source)
+    return padded
 
 
 def pad_planes(space: Space, x: np.ndarray, axes: Sequence[Axis]) -> np.ndarray:
-    """(N, C, H, W) with zeros around, each channel a plane of memory."""
+    """(N, C, H, W) padded with zeros, each channel contiguous."""
     (top, bottom), (left, right) = ((axis.begin, axis.reach) for axis in axes)
     n, c, h, w = x.shape
-    place = space.scratch((n, c, top + h + bottom, left + w + right), x.dtype)
-    border = np.moveaxis(place, 1, -1)
+    padded = space.scratch((n, c, top + h + bottom, left + w + right), x.dtype)
+    border = np.moveaxis(padded, 1, -1)
     _zero_border(space, border, top, bottom, left, right)
-    space.call(np.copyto, place[:, :, top : top + h, left : left + w], x)
-    return place
+    space.call(np.copyto, padded[:, :, top : top + h, left : left + w], x)
+    return padded
 
 
-def _zero_border(space, place, top, bottom, left, right) -> None:
-    height, width = place.shape[1:3]
+def _zero_border(space, padded, top, bottom, left, right) -> None:
+    height, width = padded.shape[1:3]
     for edge in (
-        place[:, :top],
-        place[:, height - bottom :],
-        place[:, top : height - bottom, :left],
-        place[:, top : height - bottom, width - right :],
+        padded[:, :top],
+        padded[:, height - bottom :],
+        padded[:, top : height - bottom, :left],
+        padded[:, top : height - bottom, width - right :],
     ):
         if edge.size:
             space.call(edge.fill, 0)
 
 
 def to_channels_last(space: Space, x: np.ndarray) -> np.ndarray:
-    """The array itself if the channels of a pixel are one run, else such a copy."""
+    """The array if the channels of a pixel are contiguous, else a copy in which they are."""
     if x.strides[-1] == x.itemsize:
         return x
-    place = space.scratch(x.shape, x.dtype)
-    space.call(np.copyto, place, x)
-    return place
+    copy = space.scratch(x.shape, x.dtype)
+    space.call(np.copyto, copy, x)
+    return copy
 
 
 def has_dense_rows(x: np.ndarray) -> bool:
-    """Whether (…, C) can be seen as a matrix of pixels without a copy."""
+    """Whether (…, C) can be reshaped to a matrix of pixels without a copy."""
     return bool(x.flags.c_contiguous)
 
 

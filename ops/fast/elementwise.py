@@ -1,4 +1,4 @@
-"""Elementwise operators, and those that only look at the same memory in another way."""
+"""Binders of elementwise operators and of views."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from onnxwalk.ops.shared.numeric import dtype_limits
 
 
 def binary_binder(ufunc: np.ufunc, kinds: str = "fiu") -> Bind:
-    """A ufunc of two inputs that broadcast, of one of these kinds of types."""
+    """The binder of a ufunc of two inputs that broadcast, for types of these kinds."""
 
     def bind(space: Space, a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
         if a.dtype != b.dtype or not is_plain(a.dtype, kinds):
@@ -31,13 +31,13 @@ def binary_binder(ufunc: np.ufunc, kinds: str = "fiu") -> Bind:
 
 
 def _with_leading_axes(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """x in the shape of y, where that only takes leading axes of size 1: operands of one shape cost
-    a third of the call that broadcasts."""
+    """x with leading axes of size 1, if it then has the shape of y: a call with equal shapes takes
+    a third of the time of one that broadcasts."""
     return x.reshape(y.shape) if x.size == y.size and x.ndim < y.ndim else x
 
 
 def _result(space: Space, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Memory for what ``a`` and ``b`` broadcast to."""
+    """Memory for a result of the shape to which a and b broadcast."""
     shape = np.broadcast_shapes(a.shape, b.shape)
     if a.shape == shape:
         return space.like(a, None, b)
@@ -47,7 +47,7 @@ def _result(space: Space, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def comparison_binder(ufunc: np.ufunc, kinds: str = "fiub") -> Bind:
-    """A ufunc of two inputs that broadcast, whose result is a boolean."""
+    """The binder of a ufunc of two inputs that broadcast, with a boolean result."""
 
     def bind(space: Space, a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
         if a.dtype != b.dtype or not is_plain(a.dtype, kinds):
@@ -80,7 +80,7 @@ def bind_where(
 
 
 def unary_binder(ufunc: np.ufunc) -> Bind:
-    """A ufunc of one float."""
+    """The binder of a ufunc of one float."""
 
     def bind(space: Space, x: np.ndarray) -> np.ndarray | None:
         if x.dtype not in (np.float32, np.float64):
@@ -93,7 +93,7 @@ def unary_binder(ufunc: np.ufunc) -> Bind:
 
 
 def activation_binder(name: str, *names: str) -> Bind:
-    """An operator that is an activation of ``epilogue``, with attributes of these names."""
+    """The binder of an activation of ``epilogue`` with attributes of these names."""
 
     def bind(space: Space, x: np.ndarray, **attributes: Any) -> np.ndarray | None:
         if x.dtype not in (np.float32, np.float64) or set(attributes) - set(names):
@@ -117,7 +117,7 @@ def bind_relu(space: Space, x: np.ndarray) -> np.ndarray | None:
 
 
 def bind_power(space: Space, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
-    """x², which is most of what models ask for"""
+    """x², the most frequent power in models"""
     if x.dtype not in (np.float32, np.float64) or not space.is_constant(y):
         return None
     if y.size != 1 or y.ndim > x.ndim or y.reshape(-1)[0] != 2:
@@ -140,12 +140,12 @@ def bind_clip(space: Space, input, min=None, max=None):
     return y
 
 
-# ---------------------------------------------------------------------- the same memory, seen anew
+# ------------------------------------------------------------------------------------------ views
 
 
 def view_binder(function: Callable[..., np.ndarray]) -> Bind:
-    """An operator that NumPy answers with a view: nothing is left to do in a run. Where it would
-    have to copy, the copy is made in every run."""
+    """The binder of an operator whose result is a view, with nothing to do in a run. If NumPy has
+    to copy, each run copies."""
 
     def bind(space: Space, x: np.ndarray, *known: Any, **attributes: Any) -> np.ndarray | None:
         if not space.is_constant(*known):
@@ -153,13 +153,13 @@ def view_binder(function: Callable[..., np.ndarray]) -> Bind:
         y = function(x, *known, **attributes)
         if np.may_share_memory(x, y) or not x.size:
             return y if x.size else space.array(y.shape, y.dtype)
-        # The copy goes to where a view of the result has the shape of x. An image whose channels
-        # are its fastest axis stays one (a shuffle of channels is such a copy).
+        # Copy to a view of the result that has the shape of x. A channels-last image remains one
+        # (a channel shuffle is such a copy).
         if y.ndim == 4 and x.ndim > 2 and abs(x.strides[-1]) != x.itemsize:
             image = space.image(y.shape, y.dtype)
-            seen = image.reshape(x.shape)
-            if np.may_share_memory(seen, image):
-                space.call(np.copyto, seen, x)
+            reshaped = image.reshape(x.shape)
+            if np.may_share_memory(reshaped, image):
+                space.call(np.copyto, reshaped, x)
                 return image
         result = space.array(y.shape, y.dtype)
         space.call(np.copyto, result.reshape(x.shape), x)
@@ -169,7 +169,7 @@ def view_binder(function: Callable[..., np.ndarray]) -> Bind:
 
 
 def constant_binder(function: Callable[..., np.ndarray]) -> Bind:
-    """An operator whose result depends on shapes alone."""
+    """The binder of an operator whose result depends on shapes only."""
 
     def bind(space: Space, x: np.ndarray, **attributes: Any) -> np.ndarray:
         return space.mark_constant(function(x, **attributes))

@@ -1,7 +1,7 @@
-"""erf and Gelu bound to their shapes: one rational function, in blocks that stay in the cache.
+"""The binders of Erf and Gelu: one rational function, in blocks that fit the cache.
 
 erf(x) = x P(x²) / Q(x²) on [-4, 4] and ±1 beyond, P of degree 6 and Q of degree 4, fitted to
-erf on Chebyshev's points with weights that level the error: 5e-8 in exact arithmetic, 3e-7 in
+erf on Chebyshev points with weights that equalize the error: 5e-8 in exact arithmetic, 3e-7 in
 float32. (``ops.shared.erf``, the oracle, is exact to the last digits and three times as slow.)
 """
 
@@ -25,7 +25,7 @@ _P = (
     -0.0018126940905101544,
     1.7502450314277654e-05,
 )
-#: the highest coefficient is 1: a pass less
+#: the highest coefficient is 1: saves a pass
 _Q = (910.7788486045924, 476.2693341756184, 110.01923475487632, 14.163076578617899, 1.0)
 
 
@@ -43,7 +43,7 @@ def _horner(space: Space, x: np.ndarray, coefficients: Sequence[float], into: np
 
 
 def erf_into(space: Space, x: np.ndarray, into: np.ndarray, factor: float = 1.0) -> None:
-    """erf(factor·x) for a block that doesn't overlap ``into``."""
+    """erf(factor·x) of a block that doesn't overlap ``into``."""
     bounded, square, divisor = (space.scratch(x.shape, x.dtype) for _ in range(3))
     if factor != 1:
         space.call(np.multiply, x, scalar(factor, x.dtype), bounded)

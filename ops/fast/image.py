@@ -1,4 +1,4 @@
-"""Resize bound to its shapes: where each pixel comes from, and with what weight, is known."""
+"""The binder of Resize: source positions and weights are computed once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from onnxwalk.ops.shared.interpolation import (
 def _bind_nearest(
     space: Space, x: np.ndarray, plan: dict[int, Any], coordinates: str, rounding: str
 ) -> np.ndarray | None:
-    """Images (N, C, H, W) along H and W."""
+    """Nearest: images (N, C, H, W) along H and W."""
     if x.ndim != 4 or not set(plan) <= {2, 3} or coordinates == "tf_crop_and_resize":
         return None
     if x.dtype.hasobject or not x.size:
@@ -50,7 +50,7 @@ def _bind_nearest(
 
 
 def _take(space: Space, x: np.ndarray, places: np.ndarray, axis: int, y: np.ndarray) -> None:
-    """y[i] = x[places[i]] along an axis, as slices where places repeat each of x alike."""
+    """y[i] = x[places[i]] along an axis; strided slices if each index is repeated equally often."""
     before = (slice(None),) * axis
     times = len(places) // x.shape[axis]
     if times and np.array_equal(places, np.repeat(np.arange(x.shape[axis]), times)):
@@ -58,7 +58,7 @@ def _take(space: Space, x: np.ndarray, places: np.ndarray, axis: int, y: np.ndar
             index = (*before, slice(offset, None, times))
             space.call(np.copyto, y[index], x)
         return
-    # Places never go back: runs of one step apart in both are slices, too.
+    # Positions never decrease: consecutive ones are copied as slices.
     for start, stop in _consecutive_runs(places):
         source = (*before, slice(places[start], places[stop - 1] + 1))
         target = (*before, slice(start, stop))
@@ -66,18 +66,18 @@ def _take(space: Space, x: np.ndarray, places: np.ndarray, axis: int, y: np.ndar
 
 
 def _consecutive_runs(places: np.ndarray) -> list[tuple[int, int]]:
-    """Where places go on by one, or stay (a run of one place each)."""
+    """(start, stop) of the runs of consecutive positions."""
     breaks = np.flatnonzero(np.diff(places) != 1) + 1
     edges = [0, *breaks.tolist(), len(places)]
     return list(itertools.pairwise(edges))
 
 
-#: bytes of the images that are stretched together
+#: bytes of a block of images
 _BLOCK = 1 << 19
 
 
 class _Stretch(NamedTuple):
-    """An axis that becomes ``factor`` times as long, every place the sum of two."""
+    """An axis that becomes ``factor`` times as long; each output is a sum of two inputs."""
 
     factor: int
     taps: np.ndarray  # (length, 2)
@@ -97,8 +97,9 @@ class _Stretch(NamedTuple):
 def _bind_linear(
     space: Space, x: np.ndarray, plan: dict[int, Any], coordinates: str
 ) -> np.ndarray | None:
-    """Images (N, C, H, W) along W, then H, by whole factors: each phase of the result is a sum of
-    two slices of the multiples of x (x2 of 1x64x56x56: 1.9 to 0.5 times ONNX Runtime's time)."""
+    """Linear: images (N, C, H, W) along W, then H, by integer factors. Each phase of the result is
+    a sum of two slices of multiples of x (x2 of 1x64x56x56: from 1.9 to 0.5 times ONNX Runtime's
+    time)."""
     if x.ndim != 4 or x.dtype != np.float32 or not x.size or not set(plan) <= {2, 3}:
         return None
     if coordinates == "tf_crop_and_resize":
@@ -133,7 +134,7 @@ def _bind_linear(
 
 
 def _stretch(space: Space, x: np.ndarray, axis: int, stretch: Any, y: np.ndarray) -> None:
-    """Along one axis of an image (N, H, W, C), which is one run of memory."""
+    """Stretch one axis of a contiguous image (N, H, W, C)."""
     factor, taps, weights = stretch
     size = x.shape[axis]
     multiples: dict[float, np.ndarray] = {}
@@ -144,7 +145,7 @@ def _stretch(space: Space, x: np.ndarray, axis: int, stretch: Any, y: np.ndarray
             space.call(np.multiply, x, scalar(weight, x.dtype), multiples[weight])
         return multiples[weight]
 
-    # Pixels of one number are done as one run; what is carried over an edge is done anew below.
+    # Images of one channel are one run; results that cross an edge are computed again below.
     flat = math.prod(x.shape[axis + 1 :]) == 1 and y.flags.c_contiguous
     target = y.reshape(-1) if flat else np.moveaxis(y, axis, 0)
     done = np.zeros(len(taps), np.bool_)

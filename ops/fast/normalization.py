@@ -1,4 +1,4 @@
-"""BatchNormalization, LayerNormalization and their kin bound to their shapes."""
+"""The binders of the normalizations."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def bind_batch_normalization(
     """x * factor + shift"""
     if training_mode or n_outputs > 1 or not space.is_constant(scale, b, mean, var):
         return None
-    if not spatial:  # one value for each place
+    if not spatial:  # one value for each position
         return None
     if x.dtype != np.float32 or scale.dtype != x.dtype or scale.ndim != 1 or x.ndim < 2:
         return None
@@ -46,10 +46,10 @@ def bind_batch_normalization(
 def _scale_and_shift(
     space: Space, x: np.ndarray, factor: np.ndarray, shift: np.ndarray, y: np.ndarray
 ) -> None:
-    """x * factor + shift, both of one value for each channel, which are known."""
+    """x * factor + shift, with constants of one value per channel."""
     images, results = np.moveaxis(x, 1, -1), np.moveaxis(y, 1, -1)
     if images.flags.c_contiguous and results.flags.c_contiguous:
-        # Several pixels make a row: for 64 channels half of the time.
+        # Rows of several pixels: for 64 channels this takes half of the time.
         channels = len(factor)
         pixels = x.size // max(1, channels)
         together = _lines_per_row(pixels, channels)
@@ -72,8 +72,8 @@ def _scale_and_shift(
 
 
 def _lines_per_row(count: int, length: int) -> int:
-    """How many of ``count`` lines make one of up to 4096 elements: NumPy copies lines of fewer
-    than 2048 to a buffer first."""
+    """How many of ``count`` lines to join to one of up to 4096 elements: NumPy copies lines of
+    fewer than 2048 to a buffer first. A divisor of ``count``."""
     most = max(1, 4096 // max(1, length))
     return next(n for n in range(min(most, max(1, count)), 0, -1) if count % n == 0)
 
@@ -85,10 +85,10 @@ _BLOCK = 1 << 16
 def _center_rows(
     space: Space, x: np.ndarray, epsilon: float, y: np.ndarray, *, centred: bool = True
 ) -> np.ndarray:
-    """x - mean along the rows of a block in ``y``, and, to multiply this with, 1 / √(var + ε).
+    """Write x - mean along the rows of a block to ``y``; returns 1 / √(var + ε).
 
-    Sums are dot products: no pass of its own for the squares (LayerNormalization 8x128x768: 1.8 to
-    1.0 times ONNX Runtime's time with small buffers).
+    Sums are dot products, which need no extra pass for the squares (LayerNormalization 8x128x768:
+    from 1.8 to 1.0 times ONNX Runtime's time with small buffers).
     """
     length = x.shape[1]
     mean, deviation = (space.scratch((len(x), 1), x.dtype) for _ in range(2))
@@ -115,7 +115,7 @@ def _normalize_lines(
     *,
     centred: bool,
 ) -> np.ndarray | None:
-    """(x - mean) / √(var + ε)·scale + b along all axes from one on."""
+    """(x - mean) / √(var + ε)·scale + b over ``axis`` and all axes after it."""
     line = x.shape[normalize_axis(axis, x.ndim) :]
     if x.dtype != np.float32 or not x.size or not x.flags.c_contiguous:
         return None
@@ -185,11 +185,11 @@ def _normalize_groups(
     rows, results = x.reshape(samples, groups, -1), y.reshape(samples, groups, -1)
     length = rows.shape[2]
     scale, b = (p.reshape(groups, -1, 1) for p in (scale, b))
-    for some in starmap(slice, split_range(samples, _BLOCK // (groups * length))):
+    for batch in starmap(slice, split_range(samples, _BLOCK // (groups * length))):
         for part in starmap(slice, split_range(groups, _BLOCK // length)):
-            source, block = (a[some, part].reshape(-1, length) for a in (rows, results))
+            source, block = (a[batch, part].reshape(-1, length) for a in (rows, results))
             deviation = _center_rows(space, source, epsilon, block)
-            shape = (some.stop - some.start, *scale[part].shape)
+            shape = (batch.stop - batch.start, *scale[part].shape)
             factor = space.scratch(shape, x.dtype)
             space.call(np.multiply, scale[part], deviation.reshape(*shape[:2], 1, 1), factor)
             planes = block.reshape(*shape[:3], -1)
@@ -203,7 +203,7 @@ def _normalize_groups(
 def bind_instance_normalization(
     space: Space, input: np.ndarray, scale: np.ndarray, b: np.ndarray, *, epsilon: float = 1e-5
 ) -> np.ndarray | None:
-    """Groups of one channel (of 1x64x56x56: 2.5 to 1.2 times ONNX Runtime's time with small
+    """Groups of one channel (1x64x56x56: from 2.5 to 1.2 times ONNX Runtime's time with small
     buffers)."""
     return _normalize_groups(space, input, scale, b, input.shape[1], epsilon)
 

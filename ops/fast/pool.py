@@ -1,4 +1,4 @@
-"""Pools bound to their shapes: along each axis in turn, in blocks that stay in the cache."""
+"""The binders of pools: one axis after the other, in blocks that fit the cache."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from onnxwalk.ops.shared.windows import Axis, pool_axes, refuse_empty_windows, t
 
 _BLOCK = 1 << 18
 
-#: bytes of the images whose windows slide together
+#: bytes of a block of images in ``_pool_sliding``
 _SLIDING = 1 << 18
 
 
 def _bind_pool(space: Space, x: np.ndarray, axes: Sequence[Axis], combine: Any, finish: Any) -> Any:
-    """``combine`` over the taps of all windows, then ``finish`` on each block of the result."""
+    """Reduce the taps of all windows by ``combine``, then ``finish`` each block of results."""
     shape = (*x.shape[:2], *(axis.windows for axis in axes))
     if x.flags.c_contiguous and x.shape[1] > 1 and not any(space.margin):
-        # Planes stay planes: each is an image of one channel.
+        # Keep the memory order: each plane is an image of one channel.
         y = space.array(shape, x.dtype)
         source, result = (a.reshape(-1, *a.shape[2:])[..., None] for a in (x, y))
     else:
@@ -40,7 +40,7 @@ def _bind_pool(space: Space, x: np.ndarray, axes: Sequence[Axis], combine: Any, 
     if together > 1 or rows.begin or rows.reach:
         pieces = [(s, slice(0, rows.windows), rows) for s in split_range(len(source), together)]
     else:
-        # Large images in stripes of rows.
+        # Split large images into stripes of rows.
         most = max(1, _BLOCK // (row * rows.stride))
         pieces = [
             ((n, n + 1), slice(top, bottom), rows)
@@ -86,15 +86,15 @@ def _pool_sliding(
     combine: Callable[[np.ndarray], Any],
     finish: Any,
 ) -> None:
-    """Of images (N, H, W, C) that are one run of memory: a tap for all windows is the run itself,
-    a few pixels further on. The windows that this carries over an edge are then done anew, and of
-    the others those picked that the strides ask for.
+    """For contiguous images (N, H, W, C): a tap of the windows at all pixels is the entire memory,
+    shifted by some pixels. Windows that cross an edge are computed again, and then the windows
+    that the strides select are copied.
 
-    Rows of 28 or 112 floats, one after the other, cost up to five times as much a value
-    (AveragePool 3x3/1 of 192x28x28: 3.9 to 1.5 times ONNX Runtime's time; MaxPool 3x3/2 of
+    Separate calls for rows of 28 or 112 floats take up to five times as long per value
+    (AveragePool 3x3/1 of 192x28x28: from 3.9 to 1.5 times ONNX Runtime's time; MaxPool 3x3/2 of
     64x112x112 and 2x2/2 of 32x32: a tenth and a quarter less time).
     """
-    picked = [slice(0, a.stride * (a.windows - 1) + 1, a.stride) for a in axes]
+    selected = [slice(0, a.stride * (a.windows - 1) + 1, a.stride) for a in axes]
     together = max(1, _SLIDING // max(1, source[0].nbytes))
     for first, last in split_range(len(source), together):
         x, block = source[first:last], result[first:last]
@@ -102,12 +102,12 @@ def _pool_sliding(
         for position, axis in ((2, axes[1]), (1, axes[0])):
             if axis.kernel == 1 and axis.begin == 0:
                 continue
-            last_one = position == 1 or (axes[0].kernel, axes[0].begin) == (1, 0)
-            into = block if direct and last_one else space.scratch(x.shape, x.dtype)
+            is_last = position == 1 or (axes[0].kernel, axes[0].begin) == (1, 0)
+            into = block if direct and is_last else space.scratch(x.shape, x.dtype)
             _slide(space, combine, x, position, axis, into)
             x = into
         if x is not block:
-            space.call(np.copyto, block, x[:, picked[0], picked[1]])
+            space.call(np.copyto, block, x[:, selected[0], selected[1]])
         finish(space, block, slice(0, axes[0].windows))
 
 
@@ -119,7 +119,7 @@ def _slide(
     axis: Axis,
     y: np.ndarray,
 ) -> None:
-    """``combine`` over the taps of a window that stands at each pixel, along one axis."""
+    """Reduce the taps of a window at each pixel, along one axis."""
     unit = math.prod(x.shape[position + 1 :])
     taps = [tap * axis.dilation - axis.begin for tap in range(axis.kernel)]
     run, sums = x.reshape(-1), y.reshape(-1)
@@ -161,18 +161,18 @@ def _combine_along(
     axis: Axis,
     y: np.ndarray,
 ) -> None:
-    """``combine`` over the taps of the windows along one axis, into ``y``."""
+    """Reduce the taps of the windows along one axis into ``y``."""
 
     def at(array: np.ndarray, along: slice) -> np.ndarray:
         index = (*(slice(None),) * position, along)
         return array[index]
 
     taps = [tap for tap in axis.taps() if tap[0].start < tap[0].stop]
-    # Start from a tap that lies inside the input in every window; there is one unless windows
-    # are narrower than their padding.
+    # Start from a tap that is inside of the input in all windows; it exists unless windows are
+    # narrower than their padding.
     everywhere = slice(0, axis.windows)
     first = next((tap for tap in taps if tap[0] == everywhere), None)
-    assert first is not None, "_bind declines other windows"
+    assert first is not None, "_is_supported declines other windows"
     taps.remove(first)
     source = at(x, first[1])
     if not taps:

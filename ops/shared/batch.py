@@ -115,15 +115,10 @@ def product(samples: Samples, inputs: Values, outputs: Values, **_: Any) -> Outp
     """A·B, where the samples are rows of A, or a batch axis of A and B."""
     a, b = inputs[:2]
     require(min(a.ndim, b.ndim) >= 2)
-    places = set()
-    if samples[0] is not None:
-        require(samples[0] != a.ndim - 1)
-        places.add(a.ndim - samples[0])
-    if samples[1] is not None:
-        require(samples[1] < b.ndim - 2)
-        places.add(b.ndim - samples[1])
-    require(len(places) == 1)
-    return [outputs[0].ndim - places.pop()]
+    require(samples[0] != a.ndim - 1 and (samples[1] is None or samples[1] < b.ndim - 2))
+    from_end = {x.ndim - i for x, i in zip((a, b), samples[:2], strict=True) if i is not None}
+    require(len(from_end) == 1)
+    return [outputs[0].ndim - from_end.pop()]
 
 
 #: values in a state, over all sequences, from which on two threads are faster than one: with fewer

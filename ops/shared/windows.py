@@ -59,6 +59,7 @@ class Axis(NamedTuple):
 def window_axes(
     spatial: Sequence[int],
     kernel: Sequence[int],
+    *,
     strides: Sequence[int] | None = None,
     dilations: Sequence[int] | None = None,
     pads: Sequence[int] | None = None,
@@ -262,7 +263,15 @@ def pool_axes(
         raise ValueError(
             f"input {x.shape} should have rank {len(kernel) + 2} for kernel_shape {list(kernel)}"
         )
-    return window_axes(x.shape[2:], kernel, strides, dilations, pads, auto_pad, ceil_mode)
+    return window_axes(
+        x.shape[2:],
+        kernel,
+        strides=strides,
+        dilations=dilations,
+        pads=pads,
+        auto_pad=auto_pad,
+        ceil_mode=ceil_mode,
+    )
 
 
 def taps_inside(axis: Axis) -> np.ndarray:

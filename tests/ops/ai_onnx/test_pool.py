@@ -357,7 +357,7 @@ def test_channels_last_in_channels_last_out():
         ("MaxPool", [noise(1, 1, 5)], {"kernel_shape": [0]}, "kernel_shape"),
         ("MaxPool", [noise(1, 1, 5)], {"kernel_shape": [2], "strides": [0]}, "strides"),
         ("MaxPool", [noise(1, 1, 5)], {"kernel_shape": [2], "pads": [2, 0]}, "entirely in the pad"),
-        ("AveragePool", [noise(1, 1, 5)], {"kernel_shape": [2], "pads": [0, 2]}, "wholly"),
+        ("AveragePool", [noise(1, 1, 5)], {"kernel_shape": [2], "pads": [0, 2]}, "entirely"),
         ("LpPool", [noise(1, 1, 5)], {"kernel_shape": [2], "p": 0}, "positive"),
         ("GlobalMaxPool", [noise(1, 2)], {}, "should be"),
         ("GlobalAveragePool", [noise(1, 2, 0)], {}, "something to pool"),
