@@ -73,15 +73,12 @@ def numpy_dtype(code: int) -> np.dtype:
         return np.dtype(element.numpy)
     try:
         import ml_dtypes
-    except ImportError:
+
+        return np.dtype(getattr(ml_dtypes, element.numpy))
+    except (ImportError, AttributeError):
         raise NotImplementedError(
-            f"element type {element.name} needs ml_dtypes: pip install ml_dtypes"
+            f"element type {element.name} needs a recent ml_dtypes: pip install -U ml_dtypes"
         ) from None
-    if not hasattr(ml_dtypes, element.numpy):
-        raise NotImplementedError(
-            f"element type {element.name} needs a newer ml_dtypes: pip install -U ml_dtypes"
-        )
-    return np.dtype(getattr(ml_dtypes, element.numpy))
 
 
 def element_type(dtype: np.dtype) -> ElementType:

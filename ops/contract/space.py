@@ -178,19 +178,20 @@ class Space:
         n, c, h, w = shape
         top, left, bottom, right = self.margin
         bordered = self.array((n, h + top + bottom, w + left + right, c), dtype)
-        inside = bordered[:, top : top + h, left : left + w]
-        for edge in (
-            bordered[:, :top],
-            bordered[:, top + h :],
-            bordered[:, top : top + h, :left],
-            bordered[:, top : top + h, left + w :],
-        ):
-            if edge.size:
-                self.call(edge.fill, 0)
-        result = inside.transpose(0, 3, 1, 2)
+        result = self.fill_border(bordered, self.margin).transpose(0, 3, 1, 2)
         if any(self.margin):
             self._bordered[id(result)] = (result, bordered.transpose(0, 3, 1, 2), self.margin)
         return result
+
+    def fill_border(self, x: np.ndarray, border: tuple[int, int, int, int]) -> np.ndarray:
+        """Fill a border (top, left, bottom, right) of (N, H, W, C) with zeros; returns the rest."""
+        top, left, bottom, right = border
+        height, width = x.shape[1] - bottom, x.shape[2] - right
+        rows = x[:, top:height]
+        for edge in (x[:, :top], x[:, height:], rows[:, :, :left], rows[:, :, width:]):
+            if edge.size:
+                self.call(edge.fill, 0)
+        return rows[:, :, left:width]
 
     def with_border(self, x: np.ndarray, pads: tuple[int, int, int, int]) -> np.ndarray | None:
         """An (N, C, H, W) image with ``pads`` zeros (top, left, bottom, right) around it, or

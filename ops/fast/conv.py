@@ -124,7 +124,7 @@ def _pointwise(space, x, weights, axes, epilogue, y, residual) -> None:
         source, y = source.reshape(1, -1, 1, source.shape[-1]), y.reshape(1, -1, 1, y.shape[-1])
         residual = None if residual is None else residual.reshape(y.shape)
         n, height, width, _ = y.shape
-    # BLAS repacks the weights for each block: use enough pixels to amortize it, if the cache allows.
+    # BLAS repacks the weights for each block: use enough pixels for that, if the cache allows.
     pixels = max(_BLOCK // (4 * max(w.shape)), min(2 * min(w.shape), 384))
     for sample in range(n):
         for top, bottom in split_range(height, max(1, pixels // width)):
@@ -256,10 +256,7 @@ def _winograd_tile(x, w, axes, shape) -> int | None:
 
 def _winograd(m, space, x, weights, axes, epilogue, y, residual) -> None:
     """See ``ops.fast.winograd``."""
-    tiled = []
-    for axis in axes:
-        windows = -(-axis.windows // m) * m
-        tiled.append(axis._replace(windows=windows))
+    tiled = [axis._replace(windows=-(-axis.windows // m) * m) for axis in axes]
     source = pad_channels_last(space, x, tiled)
     transformed = weights(winograd.weight_layout(m))
     winograd.bind_winograd(space, source, weights.w, transformed, m, epilogue, y, residual)
@@ -346,8 +343,7 @@ def pad_channels_last(space: Space, x: np.ndarray, axes: Sequence[Axis]) -> np.n
         return np.moveaxis(bordered, 1, -1)
     n, h, w, c = source.shape
     padded = space.scratch((n, top + h + bottom, left + w + right, c), x.dtype)
-    _zero_border(space, padded, top, bottom, left, right)
-    space.call(np.copyto, padded[:, top : top + h, left : left + w], source)
+    space.call(np.copyto, space.fill_border(padded, (top, left, bottom, right)), source)
     return padded
 
 
@@ -356,22 +352,9 @@ def pad_planes(space: Space, x: np.ndarray, axes: Sequence[Axis]) -> np.ndarray:
     (top, bottom), (left, right) = ((axis.begin, axis.reach) for axis in axes)
     n, c, h, w = x.shape
     padded = space.scratch((n, c, top + h + bottom, left + w + right), x.dtype)
-    border = np.moveaxis(padded, 1, -1)
-    _zero_border(space, border, top, bottom, left, right)
-    space.call(np.copyto, padded[:, :, top : top + h, left : left + w], x)
+    inside = space.fill_border(np.moveaxis(padded, 1, -1), (top, left, bottom, right))
+    space.call(np.copyto, np.moveaxis(inside, -1, 1), x)
     return padded
-
-
-def _zero_border(space, padded, top, bottom, left, right) -> None:
-    height, width = padded.shape[1:3]
-    for edge in (
-        padded[:, :top],
-        padded[:, height - bottom :],
-        padded[:, top : height - bottom, :left],
-        padded[:, top : height - bottom, width - right :],
-    ):
-        if edge.size:
-            space.call(edge.fill, 0)
 
 
 def to_channels_last(space: Space, x: np.ndarray) -> np.ndarray:

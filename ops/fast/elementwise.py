@@ -59,14 +59,6 @@ def comparison_binder(ufunc: np.ufunc, kinds: str = "fiub") -> Bind:
     return bind
 
 
-def bind_not(space: Space, x: np.ndarray) -> np.ndarray | None:
-    if x.dtype != np.bool_:
-        return None
-    y = space.like(x)
-    space.call(np.logical_not, x, y)
-    return y
-
-
 def bind_where(
     space: Space, condition: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> np.ndarray | None:
@@ -79,17 +71,20 @@ def bind_where(
     return result
 
 
-def unary_binder(ufunc: np.ufunc) -> Bind:
-    """The binder of a ufunc of one float."""
+def unary_binder(ufunc: np.ufunc, *dtypes: type[np.generic]) -> Bind:
+    """The binder of a ufunc of one input of these dtypes, by default float32 or float64."""
 
     def bind(space: Space, x: np.ndarray) -> np.ndarray | None:
-        if x.dtype not in (np.float32, np.float64):
+        if x.dtype not in (dtypes or (np.float32, np.float64)):
             return None
         y = space.like(x)
         space.call(ufunc, x, y)
         return y
 
     return bind
+
+
+bind_not = unary_binder(np.logical_not, np.bool_)
 
 
 def activation_binder(name: str, *names: str) -> Bind:

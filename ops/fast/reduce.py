@@ -58,11 +58,8 @@ def bind_reduce_mean(
     source = np.moveaxis(data, 1, -1) if kept == [0, 1] else data
     y = space.array((len(data), source.shape[-1]), data.dtype)
     mean_over_places(space, source, y)
-    return (
-        y
-        if not keepdims
-        else y.reshape([size if axis in kept else 1 for axis, size in enumerate(data.shape)])
-    )
+    shape = [size if axis in kept else 1 for axis, size in enumerate(data.shape)]
+    return y.reshape(shape) if keepdims else y
 
 
 #: a multiple of this number of channels is summed in the same order, on every processor tried
