@@ -49,7 +49,7 @@ relu.bind(bind_relu)
 def leaky_relu(x: np.ndarray, *, alpha: float = 0.01, out: np.ndarray | None = None) -> np.ndarray:
     """alpha·x where x < 0, else x. Spec: LeakyRelu-1, -6, -16."""
     y = np.multiply(x, alpha, out=result_like(x, out))
-    if 0 < alpha <= 1:  # then the line that is above is the one wanted
+    if 0 < alpha <= 1:  # then the result is the larger of the two
         return np.maximum(x, y, out=y)
     np.copyto(y, x, where=~(x < 0))
     return y
@@ -69,14 +69,16 @@ def prelu(x: np.ndarray, slope: np.ndarray) -> np.ndarray:
 
 @op("PRelu", since=6)
 @op("PRelu", since=1, hints=CONSUMED_INPUTS)
-def prelu_by_channel(x: np.ndarray, slope: np.ndarray) -> np.ndarray:
+def prelu_1(x: np.ndarray, slope: np.ndarray) -> np.ndarray:
     """slope·x where x < 0, else x; x is (N, C, D1 … Dn), slope has one value, or one per channel.
 
     Spec: PRelu-1, -6.
     """
     if slope.ndim == 1 and slope.size != 1 and x.ndim > 1:
         if slope.size != x.shape[1]:
-            raise ValueError(f"{slope.size} slopes for the channels of {x.shape}")
+            raise ValueError(
+                f"slope {slope.shape} should have one value for each channel of x {x.shape}"
+            )
         slope = slope.reshape(-1, *(1,) * (x.ndim - 2))
     elif slope.size == 1:
         slope = slope.reshape(())
@@ -106,7 +108,7 @@ def selu(
 
 
 @op("Selu", since=1, hints=CONSUMED_INPUTS)
-def selu_of_few_digits(
+def selu_1(
     x: np.ndarray, *, alpha: float = 1.673200011253357, gamma: float = 1.0506999492645264
 ) -> np.ndarray:
     """Selu with defaults of five digits. Spec: Selu-1."""
@@ -132,7 +134,7 @@ def thresholded_relu(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
 
 relu.cost(elementwise(per_element=CHEAP))
 leaky_relu.cost(elementwise(2.25, widened=True, per_element=30))
-declare(prelu, prelu_by_channel, cost=elementwise(2.5, widened=True, per_element=30))
+declare(prelu, prelu_1, cost=elementwise(2.5, widened=True, per_element=30))
 thresholded_relu.cost(elementwise(1.5, widened=True, per_element=30))
 
 
@@ -157,7 +159,7 @@ def shrink(x: np.ndarray, *, bias: float = 0.0, lambd: float = 0.5) -> np.ndarra
 @in_float32
 def sigmoid(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """1 / (1 + exp(-x)). Spec: Sigmoid-1, -6, -13."""
-    # Exact to the rounding at both ends: where exp overflows, the quotient is 0 as it should be.
+    # Accurate at both ends: where exp overflows, the quotient is 0 as it should be.
     # The faster 0.5·tanh(x/2) + 0.5 loses all digits of a small result.
     y = np.negative(x, out=result_like(x, out))
     np.exp(y, out=y)
@@ -252,7 +254,7 @@ def gelu(x: np.ndarray, *, approximate: str = "none") -> np.ndarray:
         return 0.5 * x * (1 + erf(x / math.sqrt(2)))
     if approximate == "tanh":
         return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
-    raise ValueError(f"approximate of Gelu is {approximate!r}, not 'none' or 'tanh'")
+    raise ValueError(f"approximate of Gelu should be 'none' or 'tanh', got {approximate!r}")
 
 
 gelu.bind(bind_gelu)
@@ -260,7 +262,7 @@ gelu.bind(bind_gelu)
 
 declare(tanh, sigmoid, hard_sigmoid, cost=elementwise(widened=True))
 for _function in (
-    elu, selu, selu_of_few_digits, celu, shrink, hard_swish, swish, softplus, softsign, mish, gelu
+    elu, selu, selu_1, celu, shrink, hard_swish, swish, softplus, softsign, mish, gelu
 ):  # fmt: skip
     _function.cost(elementwise(blockwise=8, per_element=150))
 
@@ -333,8 +335,9 @@ def hardmax_flattened(x: np.ndarray, *, axis: int = 1) -> np.ndarray:
     return hardmax(_flatten(x, axis), axis=1).reshape(x.shape)
 
 
-def cost_along(copies: float, per_line: int, flattened: bool = False) -> Rule:
-    """So many copies, and numbers for each line along the axis."""
+def cost_of_softmax(copies: float, per_line: int, flattened: bool = False) -> Rule:
+    """The rule for ``copies`` arrays of x's size and ``per_line`` numbers for each line of the
+    axis."""
 
     def rule(x: np.ndarray, *, axis: int = 1 if flattened else -1, **_: Any) -> Cost:
         before = x.shape[: normalize_axis(axis, x.ndim)]
@@ -348,12 +351,12 @@ def cost_along(copies: float, per_line: int, flattened: bool = False) -> Rule:
     return rule
 
 
-softmax.cost(cost_along(1, 2))
-softmax_flattened.cost(cost_along(1, 2, flattened=True))
-log_softmax.cost(cost_along(2, 3))
-log_softmax_flattened.cost(cost_along(2, 3, flattened=True))
-hardmax.cost(cost_along(1, 10))
-hardmax_flattened.cost(cost_along(1, 10, flattened=True))
+softmax.cost(cost_of_softmax(1, 2))
+softmax_flattened.cost(cost_of_softmax(1, 2, flattened=True))
+log_softmax.cost(cost_of_softmax(2, 3))
+log_softmax_flattened.cost(cost_of_softmax(2, 3, flattened=True))
+hardmax.cost(cost_of_softmax(1, 10))
+hardmax_flattened.cost(cost_of_softmax(1, 10, flattened=True))
 
 
 def _flatten(x: np.ndarray, axis: int) -> np.ndarray:
@@ -365,7 +368,7 @@ def _flatten(x: np.ndarray, axis: int) -> np.ndarray:
 # ------------------------------------------------------------------------------------------- facts
 
 declare(
-    relu, leaky_relu, prelu, prelu_by_channel, elu, celu, selu, selu_of_few_digits, sigmoid,
+    relu, leaky_relu, prelu, prelu_1, elu, celu, selu, selu_1, sigmoid,
     hard_sigmoid, swish, hard_swish, gelu, mish, tanh, softplus, softsign, shrink, thresholded_relu,
     batch_axis=batch.elementwise,
 )  # fmt: skip

@@ -64,7 +64,7 @@ def div(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.nd
     check_same_dtype(a, b)
     if a.dtype.kind not in "iu":
         return np.divide(a, b, out=out)
-    _refuse_zero(b, "Div")
+    _check_divisor(b, "Div")
     quotient = np.floor_divide(a, b, out=out)
     if a.dtype.kind == "i":  # floor is one too low where the quotient is negative and inexact
         inexact = quotient * b != a
@@ -76,7 +76,7 @@ div.bind(binary_binder(np.divide, kinds="f"))
 
 
 @op("Mod", since=10, until=28)
-def mod_of_integers(a: np.ndarray, b: np.ndarray, *, fmod: int = 0) -> np.ndarray:
+def mod_10(a: np.ndarray, b: np.ndarray, *, fmod: int = 0) -> np.ndarray:
     """The remainder of a / b with the sign of b, or with fmod=1 of a (C's fmod).
 
     Without fmod only integers are allowed. Spec: Mod-10, -13.
@@ -92,29 +92,29 @@ def mod(a: np.ndarray, b: np.ndarray, *, fmod: int = 0) -> np.ndarray:
     """a - floor(a/b)·b, or with fmod=1 a - trunc(a/b)·b. Spec: Mod-28."""
     check_same_dtype(a, b)
     if fmod not in (0, 1):
-        raise ValueError(f"fmod of Mod is {fmod}, not 0 or 1")
+        raise ValueError(f"fmod of Mod should be 0 or 1, got {fmod}")
     if a.dtype.kind in "iu":
-        _refuse_zero(b, "Mod")
+        _check_divisor(b, "Mod")
     return np.fmod(a, b) if fmod else np.remainder(a, b)
 
 
-def _refuse_zero(divisor: np.ndarray, operator: str) -> None:
-    # Of integers the spec says nothing, ONNX Runtime's process dies, and NumPy answers 0.
+def _check_divisor(divisor: np.ndarray, operator: str) -> None:
+    # The spec says nothing of integers, ONNX Runtime's process dies, and NumPy returns 0.
     if not np.all(divisor):
-        raise ValueError(f"{operator} of {divisor.dtype} by zero")
+        raise ValueError(f"{operator} by zero is undefined for {divisor.dtype}")
 
 
 @div.cost
 def cost_of_div(a: np.ndarray, b: np.ndarray, **_: Any) -> Cost:
-    """Integers take the quotient, the product that it is compared with, and four masks."""
+    """Integers need the quotient, its product with b to compare with a, and four masks."""
     if a.dtype.kind in "iu":
         return elementwise(2 + 4 / a.dtype.itemsize, per_element=200)(a, b)
     return elementwise()(a, b)
 
 
-# a remainder is subtracted bit by bit
+# a remainder is computed bit by bit
 mod.cost(elementwise(widened=True, per_element=900))
-mod_of_integers.cost(elementwise(widened=True, per_element=900))
+mod_10.cost(elementwise(widened=True, per_element=900))
 declare(add, sub, mul, cost=elementwise(per_element=CHEAP))
 
 
@@ -142,7 +142,7 @@ def _integer_power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     if y.dtype.kind not in "iu":
         return float_power(x.astype(np.float64), wide(y)).astype(x.dtype)
     if np.any((x == 0) & (y < 0)):
-        raise ValueError(f"Pow of {x.dtype} 0 to a negative power")
+        raise ValueError(f"0 to a negative power is undefined for {x.dtype}")
     # 1/xⁿ of an integer is 0 but for 1 and -1, whose powers only depend on n being odd.
     # uint64 wraps like every shorter integer does, and holds every exponent.
     exponent = np.where(y < 0, y & 1, y).astype(np.uint64)
@@ -152,18 +152,18 @@ def _integer_power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 @power.cost
 def cost_of_power(x: np.ndarray, y: np.ndarray, **_: Any) -> Cost:
-    """Powers of integers are of 64 bits, as are those of which only the exponent is."""
+    """Integers are raised to powers in 64 bits."""
     count = size(broadcast([x.shape, y.shape]))
     if x.dtype.kind in "iu":
         return Cost(count * (24 + 2 * x.dtype.itemsize), 150 * count)
     longest = max(x.dtype.itemsize, y.dtype.itemsize, 4)
     back = 0 if x.dtype.itemsize == longest else x.dtype.itemsize
-    # a square is a product; other powers take long near the ends of the range
+    # a square is one product; other powers are slow near the ends of the range
     each = 30 if y.size == 1 and y.item() == 2 else 300
     return Cost(wide_copies(x, y) + count * (longest + back), each * count)
 
 
-# Before opset 7 only b was broadcast, and only if asked for.
+# Before opset 7 only b was broadcast, and only with broadcast=1.
 for _name, _function, _cost in (
     ("Add", add, elementwise(per_element=CHEAP)),
     ("Sub", sub, elementwise(per_element=CHEAP)),
@@ -173,9 +173,8 @@ for _name, _function, _cost in (
     _older = op(_name, since=1, hints=CONSUMED_INPUTS)(limit_broadcasting(_function))
     op(_name, since=6)(_older)
     declare(_older, cost=_cost, batch_axis=batch.elementwise)
-declare(
-    op("Pow", since=1)(limit_broadcasting(power)), cost=cost_of_power, batch_axis=batch.elementwise
-)
+power_1 = op("Pow", since=1)(limit_broadcasting(power))
+declare(power_1, cost=cost_of_power, batch_axis=batch.elementwise)
 
 
 # ----------------------------------------------------------------------------- any number of inputs
@@ -185,7 +184,7 @@ declare(
 @op("Max", since=1, hints=CONSUMED_INPUTS)
 def maximum(*data_0: np.ndarray) -> np.ndarray:
     """The largest of the inputs; nan where any is nan. Spec: Max-1, -6, -8, -12, -13."""
-    _check_all(data_0, "Max")
+    _check_inputs(data_0, "Max")
     return functools.reduce(np.maximum, data_0)
 
 
@@ -193,38 +192,38 @@ def maximum(*data_0: np.ndarray) -> np.ndarray:
 @op("Min", since=1, hints=CONSUMED_INPUTS)
 def minimum(*data_0: np.ndarray) -> np.ndarray:
     """The smallest of the inputs; nan where any is nan. Spec: Min-1, -6, -8, -12, -13."""
-    _check_all(data_0, "Min")
+    _check_inputs(data_0, "Min")
     return functools.reduce(np.minimum, data_0)
 
 
 @op("Sum", since=6)
 @op("Sum", since=1, hints=CONSUMED_INPUTS)
-def sum_of(*data_0: np.ndarray) -> np.ndarray:
+def sum_inputs(*data_0: np.ndarray) -> np.ndarray:
     """The sum of the inputs. Spec: Sum-1, -6, -8, -13."""
-    _check_all(data_0, "Sum")
+    _check_inputs(data_0, "Sum")
     total = functools.reduce(np.add, map(wide, data_0))
     return total.astype(data_0[0].dtype, copy=False)
 
 
 @op("Mean", since=6)
 @op("Mean", since=1, hints=CONSUMED_INPUTS)
-def mean_of(*data_0: np.ndarray) -> np.ndarray:
+def average_inputs(*data_0: np.ndarray) -> np.ndarray:
     """The sum of the inputs over their number. Spec: Mean-1, -6, -8, -13."""
-    _check_all(data_0, "Mean")
+    _check_inputs(data_0, "Mean")
     total = functools.reduce(np.add, map(wide, data_0))
     return (total / len(data_0)).astype(data_0[0].dtype, copy=False)
 
 
-def _check_all(inputs: tuple[np.ndarray, ...], operator: str) -> None:
+def _check_inputs(inputs: tuple[np.ndarray, ...], operator: str) -> None:
     if not inputs:
         raise ValueError(f"{operator} needs at least one input")
     for x in inputs[1:]:
         check_same_dtype(inputs[0], x)
 
 
-def cost_of_many(*data_0: np.ndarray, **_: Any) -> Cost:
-    """The result so far and the next; of a mean, the sum and its quotient. Sums of short floats
-    are in float32."""
+def cost_of_variadic(*data_0: np.ndarray, **_: Any) -> Cost:
+    """The result so far and the next one; for a mean, the sum and its quotient. Short floats are
+    added up in float32."""
     count, first = size(broadcast(x.shape for x in data_0)), data_0[0]
     widest = max((wide_copies(x) for x in data_0), default=0)
     item = first.dtype.itemsize
@@ -232,7 +231,7 @@ def cost_of_many(*data_0: np.ndarray, **_: Any) -> Cost:
     return Cost(copies, 30 * count * len(data_0))
 
 
-declare(maximum, minimum, sum_of, mean_of, cost=cost_of_many)
+declare(maximum, minimum, sum_inputs, average_inputs, cost=cost_of_variadic)
 
 
 # -------------------------------------------------------------------------------------------- Clip
@@ -252,8 +251,8 @@ def clip(
     are clipped, too. Spec: Clip-11, -12, -13.
     """
     lowest, highest = dtype_limits(input.dtype)
-    low = _clip_limit(min, "min", input, lowest)
-    high = _clip_limit(max, "max", input, highest)
+    low = _check_limit(min, "min", input, lowest)
+    high = _check_limit(max, "max", input, highest)
     if input.dtype.kind != "V":
         return np.clip(input, low, high, out=out)
     y = np.maximum(input, low, out=result_like(input, out))  # ml_dtypes has no clip
@@ -263,18 +262,18 @@ def clip(
 clip.bind(bind_clip)
 
 
-def _clip_limit(limit: np.ndarray | None, name: str, x: np.ndarray, default: object) -> np.ndarray:
+def _check_limit(limit: np.ndarray | None, name: str, x: np.ndarray, default: object) -> np.ndarray:
     if limit is None:
         return np.asarray(default, x.dtype)
     if limit.size != 1:
-        raise ValueError(f"{name} of Clip has the shape {limit.shape}, not a scalar's")
+        raise ValueError(f"{name} of Clip should be a scalar, got shape {limit.shape}")
     check_same_dtype(x, limit)
     return limit.reshape(())
 
 
 @op("Clip", since=6, until=11)
 @in_float32
-def clip_by_attributes(
+def clip_6(
     input: np.ndarray,
     *,
     max: float = 3.4028234663852886e38,
@@ -285,9 +284,7 @@ def clip_by_attributes(
 
 
 @op("Clip", since=1, hints=CONSUMED_INPUTS)
-def clip_within(
-    input: np.ndarray, *, max: float | None = None, min: float | None = None
-) -> np.ndarray:
+def clip_1(input: np.ndarray, *, max: float | None = None, min: float | None = None) -> np.ndarray:
     """minimum(max, maximum(input, min)).
 
     Without min or max the limit is the dtype's lowest or highest finite value. Spec: Clip-1.
@@ -298,8 +295,8 @@ def clip_within(
 
 
 clip.cost(elementwise(per_element=CHEAP))
-clip_by_attributes.cost(elementwise(2, widened=True))
-clip_within.cost(elementwise(2, widened=True))
+clip_6.cost(elementwise(2, widened=True))
+clip_1.cost(elementwise(2, widened=True))
 
 
 # ----------------------------------------------------------------------------------- bits
@@ -317,7 +314,7 @@ def bit_shift(x: np.ndarray, y: np.ndarray, *, direction: str) -> np.ndarray:
         return np.left_shift(x, y)
     if direction == "RIGHT":
         return np.right_shift(x, y)
-    raise ValueError(f"direction of BitShift is {direction!r}, not 'LEFT' or 'RIGHT'")
+    raise ValueError(f"direction of BitShift should be 'LEFT' or 'RIGHT', got {direction!r}")
 
 
 @op("BitwiseAnd", since=18)
@@ -352,8 +349,8 @@ for _function in (bit_shift, bitwise_and, bitwise_or, bitwise_xor, bitwise_not):
 
 
 declare(
-    add, sub, mul, div, power, mod, mod_of_integers, maximum, minimum, sum_of, mean_of, clip,
-    clip_by_attributes, clip_within, bit_shift, bitwise_and, bitwise_or, bitwise_xor, bitwise_not,
+    add, sub, mul, div, power, mod, mod_10, maximum, minimum, sum_inputs, average_inputs, clip,
+    clip_6, clip_1, bit_shift, bitwise_and, bitwise_or, bitwise_xor, bitwise_not,
     batch_axis=batch.elementwise,
 )  # fmt: skip
 bit_shift.choices({"direction": "LEFT RIGHT"})

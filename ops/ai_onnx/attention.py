@@ -1,5 +1,5 @@
-"""Attention and what surrounds it in a language model: FlexAttention, RotaryEmbedding, SwiGLU and
-TensorScatter. What keeps a state instead of a cache is in ``linear_attention``.
+"""Attention and its companions in a language model: FlexAttention, RotaryEmbedding, SwiGLU and
+TensorScatter. Operators with a state instead of a cache are in ``linear_attention``.
 
 B is the batch, H the heads, S queries (or tokens), T keys, D the size of a head.
 """
@@ -15,6 +15,7 @@ from onnxwalk.ops.ai_onnx.activation import softmax, swish
 from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost, size
 from onnxwalk.ops.contract.dtypes import element_type, numpy_dtype
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.cost import elementwise, multiply_adds, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import in_float32, wide
@@ -22,26 +23,112 @@ from onnxwalk.ops.shared.numeric import in_float32, wide
 _FLOATS = ("float", "double", "float16", "bfloat16")
 
 
+def attend(
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    attn_mask: np.ndarray | None = None,
+    past_key: np.ndarray | None = None,
+    past_value: np.ndarray | None = None,
+    nonpad_kv_seqlen: np.ndarray | None = None,
+    *,
+    is_causal: int = 0,
+    kv_num_heads: int | None = None,
+    left_window_size: int = -1,
+    q_num_heads: int | None = None,
+    qk_matmul_output_mode: int = 0,
+    right_window_size: int = -1,
+    scale: float | None = None,
+    softcap: float = 0.0,
+    softmax_precision: int | None = None,
+) -> tuple[np.ndarray, ...]:
+    """Y, the present keys and values, and qk_matmul_output: see ``attention``."""
+    packed, dtype = q.ndim == 3, q.dtype
+    if not q.ndim == k.ndim == v.ndim or q.ndim not in (3, 4):
+        raise ValueError(f"Q {q.shape}, K {k.shape} and V {v.shape} should be of rank 3 or 4")
+    if packed:
+        if not q_num_heads or not kv_num_heads:
+            raise ValueError("Q, K and V of rank 3 need q_num_heads and kv_num_heads")
+        q, k, v = (split_heads(q, q_num_heads), *(split_heads(x, kv_num_heads) for x in (k, v)))
+    if (past_key is None) != (past_value is None):
+        raise ValueError("past_key and past_value should both be set, or neither")
+    past = 0
+    if past_key is not None and past_value is not None:
+        if nonpad_kv_seqlen is not None:
+            raise ValueError("nonpad_kv_seqlen and past_key should not both be set")
+        past = past_key.shape[2]
+        k, v = np.concatenate([past_key, k], 2), np.concatenate([past_value, v], 2)
+    batch, q_heads, queries, size = q.shape
+    kv_heads, keys = k.shape[1:3]
+    if (
+        k.shape != (batch, kv_heads, keys, size)
+        or v.shape[:3] != k.shape[:3]
+        or not kv_heads
+        or q_heads % kv_heads
+    ):
+        raise ValueError(f"Q {q.shape}, K {k.shape} and V {v.shape} are incompatible")
+
+    # Both are scaled by the root, so that the product doesn't overflow.
+    root = math.sqrt(1 / math.sqrt(size) if scale is None else scale)
+    grouped = (wide(q) * root).reshape(batch, kv_heads, -1, size)
+    logits = (grouped @ np.swapaxes(wide(k) * root, 2, 3)).reshape(batch, q_heads, queries, keys)
+    stages = [logits]
+    if softcap:
+        logits = softcap * np.tanh(logits / softcap)
+    stages.append(logits)
+
+    offset = np.full(1, past) if nonpad_kv_seqlen is None else nonpad_kv_seqlen.ravel() - queries
+    allowed = np.ones((1, 1, queries, keys), bool)
+    place = offset.reshape(-1, 1, 1, 1) + np.arange(queries)[:, None]
+    key = np.arange(keys)
+    if is_causal:
+        allowed = allowed & (key <= place)
+    if left_window_size >= 0:
+        allowed = allowed & (key >= place - left_window_size)
+    if right_window_size >= 0:
+        allowed = allowed & (key <= place + right_window_size)
+    if nonpad_kv_seqlen is not None:
+        if nonpad_kv_seqlen.shape != (batch,):
+            raise ValueError(f"nonpad_kv_seqlen {nonpad_kv_seqlen.shape} should be ({batch},)")
+        allowed = allowed & (key < nonpad_kv_seqlen.reshape(-1, 1, 1, 1))
+    bias = np.where(allowed, logits.dtype.type(0), logits.dtype.type(-np.inf))
+    if attn_mask is not None:
+        bias = bias + _mask_to_bias(attn_mask, logits)
+    logits = logits + bias
+    stages.append(logits)
+
+    if softmax_precision is not None:
+        if element_type(numpy_dtype(softmax_precision)).name not in _FLOATS:
+            raise ValueError(
+                f"softmax_precision {softmax_precision} should be a floating-point type"
+            )
+        logits = wide(logits.astype(numpy_dtype(softmax_precision)))
+    highest = logits.max(-1, keepdims=True, initial=-np.inf)
+    weights = np.exp(logits - np.where(np.isneginf(highest), 0, highest))
+    weights = weights / weights.sum(-1, keepdims=True)
+    weights = np.where(np.isneginf(bias).all(-1, keepdims=True), 0, weights)
+    weights = weights.astype(wide(q).dtype)
+    stages.append(weights)
+
+    y = weights.reshape(batch, kv_heads, -1, keys) @ wide(v)
+    y = y.reshape(batch, q_heads, queries, -1)
+    if packed:
+        y = join_heads(y)
+    if not 0 <= qk_matmul_output_mode <= 3:
+        raise ValueError(f"qk_matmul_output_mode {qk_matmul_output_mode} should be 0, 1, 2 or 3")
+    return (
+        y.astype(dtype, copy=False),
+        k,
+        v,
+        stages[qk_matmul_output_mode].astype(dtype, copy=False),
+    )
+
+
 @op("Attention", since=24, without=["left_window_size", "right_window_size"])
 @op("Attention", since=25)
+@attributes_of(attend)
 def attention(
-    q,
-    k,
-    v,
-    attn_mask=None,
-    past_key=None,
-    past_value=None,
-    nonpad_kv_seqlen=None,
-    *,
-    is_causal=0,
-    kv_num_heads=None,
-    left_window_size=-1,
-    q_num_heads=None,
-    qk_matmul_output_mode=0,
-    right_window_size=-1,
-    scale=None,
-    softcap=0.0,
-    softmax_precision=None,
+    q, k, v, attn_mask=None, past_key=None, past_value=None, nonpad_kv_seqlen=None, **attributes
 ):
     """Y = softmax(softcap·tanh(scale·Q @ Kᵀ / softcap) + bias) @ V
 
@@ -49,9 +136,9 @@ def attention(
     heads of queries; or all as (B, S, heads·D), which takes q_num_heads and kv_num_heads. Y
     (B, H, S, E) or (B, S, H·E). scale is 1 / √D by default; no softcap is 0.
 
-    attn_mask goes with (B, H, S, T): true where a key counts, or numbers to add. It may be shorter
-    than T; what is missing doesn't count. past_key and past_value (B, G, P, …) go in front of K and
-    V, which together are present_key and present_value. nonpad_kv_seqlen (B) says how many keys of
+    attn_mask broadcasts to (B, H, S, T): true where a key counts, or numbers to add. It may
+    be shorter than T; the rest doesn't count. past_key and past_value (B, G, P, …) precede K and V,
+    which together are present_key and present_value. nonpad_kv_seqlen (B) says how many keys of
     K count. Query i is at p = i + offset, the offset being P, or nonpad_kv_seqlen - S, or 0.
     ``is_causal``: only keys j <= p count; and p - left_window_size <= j <= p + right_window_size.
     A query without any key gives 0.
@@ -68,161 +155,21 @@ def attention(
         if attn_mask.dtype.kind in "iu":
             attn_mask = attn_mask.astype(np.float64)
         attn_mask = np.pad(wide(attn_mask), missing, constant_values=never)
-    return _attention(
-        q,
-        k,
-        v,
-        attn_mask,
-        past_key,
-        past_value,
-        nonpad_kv_seqlen,
-        is_causal=is_causal,
-        heads=(q_num_heads, kv_num_heads),
-        window=(left_window_size, right_window_size),
-        qk_matmul_output_mode=qk_matmul_output_mode,
-        scale=scale,
-        softcap=softcap,
-        softmax_precision=softmax_precision,
-    )
+    return attend(q, k, v, attn_mask, past_key, past_value, nonpad_kv_seqlen, **attributes)
 
 
 @op("Attention", since=23)
-def attention_over_own_cache(
-    q,
-    k,
-    v,
-    attn_mask=None,
-    past_key=None,
-    past_value=None,
-    *,
-    is_causal=0,
-    kv_num_heads=None,
-    q_num_heads=None,
-    qk_matmul_output_mode=0,
-    scale=None,
-    softcap=0.0,
-    softmax_precision=None,
-):
-    """Attention whose attn_mask must go with (B, H, S, T): a last axis of 1 counts for every key.
+@attributes_of(attend, without=["left_window_size", "right_window_size"])
+def attention_23(q, k, v, attn_mask=None, past_key=None, past_value=None, **attributes):
+    """Attention whose attn_mask must broadcast to (B, H, S, T), in its last axis too.
 
     Spec: Attention-23.
     """
-    return _attention(
-        q,
-        k,
-        v,
-        attn_mask,
-        past_key,
-        past_value,
-        None,
-        is_causal=is_causal,
-        heads=(q_num_heads, kv_num_heads),
-        window=(-1, -1),
-        qk_matmul_output_mode=qk_matmul_output_mode,
-        scale=scale,
-        softcap=softcap,
-        softmax_precision=softmax_precision,
-    )
-
-
-def _attention(
-    q: np.ndarray,
-    k: np.ndarray,
-    v: np.ndarray,
-    attn_mask: np.ndarray | None,
-    past_key: np.ndarray | None,
-    past_value: np.ndarray | None,
-    nonpad_kv_seqlen: np.ndarray | None,
-    *,
-    is_causal: int,
-    heads: tuple[int | None, int | None],
-    window: tuple[int, int],
-    qk_matmul_output_mode: int,
-    scale: float | None,
-    softcap: float,
-    softmax_precision: int | None,
-) -> tuple[np.ndarray, ...]:
-    packed, dtype = q.ndim == 3, q.dtype
-    if not q.ndim == k.ndim == v.ndim or q.ndim not in (3, 4):
-        raise ValueError(f"Q {q.shape}, K {k.shape} and V {v.shape} should be of rank 3 or 4")
-    if packed:
-        if not heads[0] or not heads[1]:
-            raise ValueError("Q, K and V of rank 3 need q_num_heads and kv_num_heads")
-        q, k, v = split_heads(q, heads[0]), split_heads(k, heads[1]), split_heads(v, heads[1])
-    if (past_key is None) != (past_value is None):
-        raise ValueError("past_key and past_value go together")
-    past = 0
-    if past_key is not None and past_value is not None:
-        if nonpad_kv_seqlen is not None:
-            raise ValueError("nonpad_kv_seqlen and past_key exclude each other")
-        past = past_key.shape[2]
-        k, v = np.concatenate([past_key, k], 2), np.concatenate([past_value, v], 2)
-    batch, q_heads, queries, size = q.shape
-    kv_heads, keys = k.shape[1:3]
-    if (
-        k.shape != (batch, kv_heads, keys, size)
-        or v.shape[:3] != k.shape[:3]
-        or not kv_heads
-        or q_heads % kv_heads
-    ):
-        raise ValueError(f"Q {q.shape}, K {k.shape} and V {v.shape} don't fit each other")
-
-    # Both are scaled by the root, lest the product overflow.
-    root = math.sqrt(1 / math.sqrt(size) if scale is None else scale)
-    grouped = (wide(q) * root).reshape(batch, kv_heads, -1, size)
-    logits = (grouped @ np.swapaxes(wide(k) * root, 2, 3)).reshape(batch, q_heads, queries, keys)
-    shown = [logits]
-    if softcap:
-        logits = softcap * np.tanh(logits / softcap)
-    shown.append(logits)
-
-    offset = np.full(1, past) if nonpad_kv_seqlen is None else nonpad_kv_seqlen.ravel() - queries
-    allowed = np.ones((1, 1, queries, keys), bool)
-    place = offset.reshape(-1, 1, 1, 1) + np.arange(queries)[:, None]
-    key = np.arange(keys)
-    if is_causal:
-        allowed = allowed & (key <= place)
-    if window[0] >= 0:
-        allowed = allowed & (key >= place - window[0])
-    if window[1] >= 0:
-        allowed = allowed & (key <= place + window[1])
-    if nonpad_kv_seqlen is not None:
-        if nonpad_kv_seqlen.shape != (batch,):
-            raise ValueError(f"nonpad_kv_seqlen {nonpad_kv_seqlen.shape} should be ({batch},)")
-        allowed = allowed & (key < nonpad_kv_seqlen.reshape(-1, 1, 1, 1))
-    bias = np.where(allowed, logits.dtype.type(0), logits.dtype.type(-np.inf))
-    if attn_mask is not None:
-        bias = bias + _bias_of(attn_mask, logits)
-    logits = logits + bias
-    shown.append(logits)
-
-    if softmax_precision is not None:
-        if element_type(numpy_dtype(softmax_precision)).name not in _FLOATS:
-            raise ValueError(f"softmax_precision {softmax_precision} is no floating-point type")
-        logits = wide(logits.astype(numpy_dtype(softmax_precision)))
-    highest = logits.max(-1, keepdims=True, initial=-np.inf)
-    shares = np.exp(logits - np.where(np.isneginf(highest), 0, highest))
-    shares = shares / shares.sum(-1, keepdims=True)
-    shares = np.where(np.isneginf(bias).all(-1, keepdims=True), 0, shares)
-    shares = shares.astype(wide(q).dtype)
-    shown.append(shares)
-
-    y = shares.reshape(batch, kv_heads, -1, keys) @ wide(v)
-    y = y.reshape(batch, q_heads, queries, -1)
-    if packed:
-        y = join_heads(y)
-    if not 0 <= qk_matmul_output_mode <= 3:
-        raise ValueError(f"qk_matmul_output_mode {qk_matmul_output_mode} is not 0, 1, 2 or 3")
-    return (
-        y.astype(dtype, copy=False),
-        k,
-        v,
-        shown[qk_matmul_output_mode].astype(dtype, copy=False),
-    )
+    return attend(q, k, v, attn_mask, past_key, past_value, **attributes)
 
 
 @attention.cost
-@attention_over_own_cache.cost
+@attention_23.cost
 def cost_of_attention(
     q: np.ndarray,
     k: np.ndarray,
@@ -235,8 +182,8 @@ def cost_of_attention(
     kv_num_heads: int | None = None,
     **__: Any,
 ) -> Cost:
-    """Q and K scaled; keys and values with the past before them; the scores as they become softmax,
-    up to six at once, and the mask of these."""
+    """Q and K scaled; keys and values with the past ones; up to six arrays of scores, and the
+    mask."""
     item = wide_itemsize(q.dtype)
     cached = sum(x.size for x in (k, v, past_key, past_value) if x is not None)
     heads = q.shape[1] if q.ndim == 4 else q_num_heads or 0
@@ -254,8 +201,8 @@ def cost_of_attention(
     return Cost(memory + (16 + 2 * item) * mask, work + 20 * (q.size + cached) + 60 * mask)
 
 
-def _bias_of(mask: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """What a mask adds: itself, or -inf where it is false."""
+def _mask_to_bias(mask: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """The mask as numbers to add: -inf where a boolean one is false."""
     if np.broadcast_shapes(mask.shape, logits.shape) != logits.shape:
         raise ValueError(f"attn_mask {mask.shape} does not broadcast to {logits.shape}")
     if mask.dtype == np.bool_:
@@ -266,7 +213,9 @@ def _bias_of(mask: np.ndarray, logits: np.ndarray) -> np.ndarray:
 def split_heads(x: np.ndarray, heads: int) -> np.ndarray:
     """(B, S, H·D) as (B, H, S, D)."""
     if x.ndim != 3 or heads < 1 or x.shape[2] % heads:
-        raise ValueError(f"shape {x.shape} should be (B, S, {heads}·D)")
+        raise ValueError(
+            f"shape {x.shape} can't be split into {heads} heads: expected (B, S, {heads}·D)"
+        )
     return x.reshape(*x.shape[:2], heads, x.shape[2] // heads).transpose(0, 2, 1, 3)
 
 
@@ -286,25 +235,25 @@ def flex_attention(q, k, v, *, prob_mod=None, scale=None, score_mod=None, softma
     """
     fit = q.ndim == k.ndim == v.ndim == 4 and k.shape[1] > 0 and q.shape[3] > 0
     if not fit or q.shape[1] % k.shape[1] or q.shape[3] != k.shape[3]:
-        raise ValueError(f"Q {q.shape}, K {k.shape} and V {v.shape} don't fit")
+        raise ValueError(f"Q {q.shape}, K {k.shape} and V {v.shape} are incompatible")
     default = q.dtype if q.dtype == np.float64 else np.dtype(np.float32)
     precision = default if softmax_precision is None else numpy_dtype(softmax_precision)
     shared = q.shape[1] // k.shape[1]
     keys, values = (np.repeat(x, shared, axis=1).astype(precision) for x in (k, v))
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
     scores = (wide(q.astype(precision)) @ wide(keys).swapaxes(2, 3) * scale).astype(precision)
-    scores = _modified(scores, score_mod, "score_mod")
-    weights = _modified(softmax(scores, axis=-1), prob_mod, "prob_mod")
+    scores = _apply_subgraph(scores, score_mod, "score_mod")
+    weights = _apply_subgraph(softmax(scores, axis=-1), prob_mod, "prob_mod")
     return (wide(weights) @ wide(values)).astype(q.dtype)
 
 
-def _modified(x: np.ndarray, modifier: Any, name: str) -> np.ndarray:
-    """What a subgraph makes of x; it must keep its shape and type."""
+def _apply_subgraph(x: np.ndarray, modifier: Any, name: str) -> np.ndarray:
+    """The output of a subgraph for x, which must have the shape and type of x."""
     if modifier is None:
         return x
     (y,) = modifier(x)
     if y.shape != x.shape or y.dtype != x.dtype:
-        raise ValueError(f"{name} made {y.dtype} {y.shape} of {x.dtype} {x.shape}")
+        raise ValueError(f"{name} should return {x.dtype} {x.shape}, got {y.dtype} {y.shape}")
     return y
 
 
@@ -312,8 +261,8 @@ def _modified(x: np.ndarray, modifier: Any, name: str) -> np.ndarray:
 def cost_of_flex_attention(
     q: np.ndarray, k: np.ndarray, v: np.ndarray, *, softmax_precision: int | None = None, **_: Any
 ) -> Cost:
-    """Keys and values repeated for the heads that share them, in the precision and in a wide one;
-    the scores and what softmax makes of them."""
+    """Keys and values repeated for the heads that share them, in two precisions; the scores and
+    their softmax."""
     shared = q.shape[1] // max(k.shape[1], 1)
     scores = size(q.shape[:3]) * k.shape[2]
     y = size(q.shape[:3]) * v.shape[3]
@@ -349,9 +298,11 @@ def rotary_embedding(
     heads = split_heads(x, num_heads) if packed else x
     if heads.ndim != 4:
         raise ValueError(f"x {x.shape} should be (B, H, S, D) or (B, S, H·D)")
-    turned = rotary_embedding_dim or heads.shape[3]
-    if turned % 2 or turned > heads.shape[3]:
-        raise ValueError(f"{turned} of {heads.shape[3]} places can't be turned in pairs")
+    rotary_dim = rotary_embedding_dim or heads.shape[3]
+    if rotary_dim % 2 or rotary_dim > heads.shape[3]:
+        raise ValueError(
+            f"rotary_embedding_dim {rotary_dim} should be even and at most {heads.shape[3]}"
+        )
     angles = []
     for name, cache in (("cos_cache", cos_cache), ("sin_cache", sin_cache)):
         if position_ids is not None:
@@ -360,17 +311,17 @@ def rotary_embedding(
                     f"{name} {cache.shape} does not have every position of position_ids"
                 )
             cache = cache[position_ids]
-        if cache.shape != (heads.shape[0], heads.shape[2], turned // 2):
-            wanted = (heads.shape[0], heads.shape[2], turned // 2)
-            raise ValueError(f"{name} gives {cache.shape} where {wanted} are turned")
+        if cache.shape != (heads.shape[0], heads.shape[2], rotary_dim // 2):
+            expected = (heads.shape[0], heads.shape[2], rotary_dim // 2)
+            raise ValueError(f"{name} {cache.shape} should be {expected} for these positions")
         angles.append(cache[:, None])
     cos, sin = angles
     y = heads.copy()
-    half = turned // 2
+    half = rotary_dim // 2
     first, second = (
-        (slice(0, turned, 2), slice(1, turned, 2))
+        (slice(0, rotary_dim, 2), slice(1, rotary_dim, 2))
         if interleaved
-        else (slice(0, half), slice(half, turned))
+        else (slice(0, half), slice(half, rotary_dim))
     )
     a, b = heads[..., first], heads[..., second]
     y[..., first] = cos * a - sin * b
@@ -380,7 +331,7 @@ def rotary_embedding(
 
 @rotary_embedding.cost
 def cost_of_rotary_embedding(x: np.ndarray, *others: np.ndarray | None, **_: Any) -> Cost:
-    """The result, once more with its heads together; halves of it; the caches' rows for each."""
+    """The result, and a copy with joined heads; halves of it; the rows of the caches."""
     item = wide_itemsize(x.dtype)
     memory = wide_copies(x, *others[:2]) + item * 4 * x.size
     return Cost(memory + (x.nbytes if wide_copies(x) else 0), PER_ELEMENT * x.size)
@@ -391,7 +342,7 @@ def cost_of_rotary_embedding(x: np.ndarray, *others: np.ndarray | None, **_: Any
 def swiglu(a, b, *, alpha=1.0):
     """a·sigmoid(alpha·a)·b, elementwise, for a and b of one shape. Spec: SwiGLU-28."""
     if a.shape != b.shape:
-        raise ValueError(f"A {a.shape} and B {b.shape} should have one shape")
+        raise ValueError(f"A {a.shape} and B {b.shape} should have the same shape")
     return swish(a, alpha=alpha) * b
 
 
@@ -409,22 +360,24 @@ def tensor_scatter(past_cache, update, write_indices=None, *, axis=-2, mode="lin
     """
     axis = normalize_axis(axis, past_cache.ndim)
     if axis == 0:
-        raise ValueError("axis 0 is the batch: the sequence can't lie there")
+        raise ValueError("axis should not be 0, the batch")
     if mode not in ("linear", "circular"):
         raise ValueError(f"mode {mode!r} is not linear or circular")
     y = past_cache.copy()
     cache, tokens = np.moveaxis(y, axis, 1), np.moveaxis(update, axis, 1)
-    batch, room = cache.shape[:2]
-    if tokens.shape != (batch, tokens.shape[1], *cache.shape[2:]) or tokens.shape[1] > room:
-        raise ValueError(f"update {update.shape} does not fit past_cache {past_cache.shape}")
+    batch, capacity = cache.shape[:2]
+    if tokens.shape != (batch, tokens.shape[1], *cache.shape[2:]) or tokens.shape[1] > capacity:
+        raise ValueError(
+            f"update {update.shape} and past_cache {past_cache.shape} are incompatible"
+        )
     start = np.zeros(batch, np.int64) if write_indices is None else write_indices
     if start.shape != (batch,):
         raise ValueError(f"write_indices {start.shape} should be ({batch},)")
     place = start[:, None] + np.arange(tokens.shape[1])
     if mode == "circular":
-        place = place % max(room, 1)
-    elif ((place < 0) | (place >= room)).any():
-        raise ValueError(f"update reaches beyond the {room} places of the cache")
+        place = place % max(capacity, 1)
+    elif ((place < 0) | (place >= capacity)).any():
+        raise ValueError(f"update goes beyond the end of a cache of {capacity} positions")
     cache[np.arange(batch)[:, None], place] = tokens
     return y
 
@@ -442,8 +395,8 @@ def cost_of_tensor_scatter(
 
 attention.counts_outputs(False)
 tensor_scatter.choices({"mode": "linear circular"})
-for _function in (attention, attention_over_own_cache):
+for _function in (attention, attention_23):
 
     @_function.attention_weights
-    def weights_of_attention(*inputs: Any, _function: Any = _function, **attributes: Any) -> Any:
+    def attention_weights_of(*inputs: Any, _function: Any = _function, **attributes: Any) -> Any:
         return _function(*inputs, **{**attributes, "qk_matmul_output_mode": 3})[3]

@@ -1,6 +1,6 @@
 """BatchNormalization: (x - mean) / √(variance + ε)·scale + bias for each channel.
 
-N is the batch, C the channels, D1 … Dn the axes after them. Variances are those of the whole
+N is the batch, C the channels, D1 … Dn the axes after them. Variances are those of the
 population, Σ (x - mean)² / n. Short floats are computed in float32 and rounded at the end.
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx.normalization import along_channels, moments
+from onnxwalk.ops.ai_onnx.normalization import align_channels, moments
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import REQUIRED, op
@@ -44,7 +44,7 @@ def batch_normalization(
         return _normalize_by_channel(x, scale, b, input_mean, input_var, epsilon)
     mean, var = _batch_statistics(x, input_mean.ndim)
     y = _normalize_by_channel(x, scale, b, mean, var, epsilon)
-    return y, _running(input_mean, mean, momentum), _running(input_var, var, momentum)
+    return y, _update_average(input_mean, mean, momentum), _update_average(input_var, var, momentum)
 
 
 batch_normalization.bind(bind_batch_normalization)
@@ -52,7 +52,7 @@ batch_normalization.bind(bind_batch_normalization)
 
 @op("BatchNormalization", since=9, until=14, without=["spatial"])
 @op("BatchNormalization", since=7, until=9)
-def batch_normalization_by_outputs(
+def batch_normalization_7(
     x: np.ndarray,
     scale: np.ndarray,
     b: np.ndarray,
@@ -73,15 +73,15 @@ def batch_normalization_by_outputs(
     _check_spatial(x, scale, spatial)
     if n_outputs == 1:
         return _normalize_by_channel(x, scale, b, mean, var, epsilon)
-    return _normalize_in_training(x, scale, b, mean, var, epsilon, momentum)
+    return _normalize_by_batch(x, scale, b, mean, var, epsilon, momentum)
 
 
-batch_normalization_by_outputs.bind(bind_batch_normalization)
+batch_normalization_7.bind(bind_batch_normalization)
 
 
 @op("BatchNormalization", since=6, until=7)
 @op("BatchNormalization", since=1, until=6, hints={"consumed_inputs": REQUIRED})
-def batch_normalization_by_flag(
+def batch_normalization_1(
     x: np.ndarray,
     scale: np.ndarray,
     b: np.ndarray,
@@ -101,16 +101,16 @@ def batch_normalization_by_flag(
     _check_spatial(x, scale, spatial)
     if is_test:
         return _normalize_by_channel(x, scale, b, mean, var, epsilon)
-    return _normalize_in_training(x, scale, b, mean, var, epsilon, momentum)
+    return _normalize_by_batch(x, scale, b, mean, var, epsilon, momentum)
 
 
 def _check_spatial(x: np.ndarray, scale: np.ndarray, spatial: int) -> None:
     expected = x.shape[1:2] if spatial else x.shape[1:]
     if x.ndim > 1 and scale.shape != expected:
-        raise ValueError(f"scale of shape {scale.shape} for x of {x.shape} is not {expected}")
+        raise ValueError(f"scale {scale.shape} should be {expected} for x {x.shape}")
 
 
-def _normalize_in_training(
+def _normalize_by_batch(
     x: np.ndarray,
     scale: np.ndarray,
     b: np.ndarray,
@@ -119,13 +119,13 @@ def _normalize_in_training(
     epsilon: float,
     momentum: float,
 ) -> tuple[np.ndarray, ...]:
-    """y by the statistics of x, running mean and variance, and the statistics of x."""
+    """y by the statistics of x, the running mean and variance, and the statistics of x."""
     current_mean, current_var = _batch_statistics(x, scale.ndim)
     y = _normalize_by_channel(x, scale, b, current_mean, current_var, epsilon)
     return (
         y,
-        _running(mean, current_mean, momentum),
-        _running(var, current_var, momentum),
+        _update_average(mean, current_mean, momentum),
+        _update_average(var, current_var, momentum),
         current_mean.astype(x.dtype, copy=False),
         current_var.astype(x.dtype, copy=False),
     )
@@ -139,7 +139,7 @@ def _normalize_by_channel(
     var: np.ndarray,
     epsilon: float,
 ) -> np.ndarray:
-    """As x·factor + shift, which passes over x twice only."""
+    """y as x·factor + shift, which needs only two passes over x."""
     parameters = [wide(parameter).astype(np.float64) for parameter in (scale, b, mean, var)]
     wide_scale, wide_b, wide_mean, wide_var = parameters
     for parameter in parameters[1:]:
@@ -151,13 +151,13 @@ def _normalize_by_channel(
     factor = wide_scale / np.sqrt(wide_var + epsilon)
     shift = wide_b - wide_mean * factor
     wide_x = wide(x)
-    y = np.asarray(wide_x * along_channels(factor, x).astype(wide_x.dtype))
-    y += along_channels(shift, x).astype(wide_x.dtype)
+    y = np.asarray(wide_x * align_channels(factor, x).astype(wide_x.dtype))
+    y += align_channels(shift, x).astype(wide_x.dtype)
     return y.astype(x.dtype, copy=False)
 
 
 def _batch_statistics(x: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance over all axes but the ``rank`` ones from 1 on."""
+    """Mean and variance over all axes except the ``rank`` axes from 1 on."""
     x = wide(x)
     if x.ndim == 0:
         raise ValueError("a scalar has no channels to normalize")
@@ -169,13 +169,13 @@ def _batch_statistics(x: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]
     return mean.reshape(shape), var.reshape(shape)
 
 
-def _running(average: np.ndarray, current: np.ndarray, momentum: float) -> np.ndarray:
+def _update_average(average: np.ndarray, current: np.ndarray, momentum: float) -> np.ndarray:
     return (wide(average) * momentum + current * (1 - momentum)).astype(average.dtype)
 
 
 @batch_normalization.cost
-@batch_normalization_by_outputs.cost
-@batch_normalization_by_flag.cost
+@batch_normalization_7.cost
+@batch_normalization_1.cost
 def cost_of_batch_normalization(
     x: np.ndarray,
     *parameters: np.ndarray,
@@ -184,8 +184,7 @@ def cost_of_batch_normalization(
     n_outputs: int = 1,
     **_: Any,
 ) -> Cost:
-    """y, and in training the deviations and squares that give the variance; the parameters in
-    double and float, a few times over."""
+    """y; in training the deviations and their squares; the parameters in double and in float."""
     copies = 1 if is_test else 2
     memory = copies * wide_itemsize(x.dtype) * x.size + 80 * sum(p.size for p in parameters)
     rounded = x.nbytes if wide_copies(x) else 0
@@ -193,6 +192,6 @@ def cost_of_batch_normalization(
 
 
 declare(
-    batch_normalization, batch_normalization_by_flag, batch_normalization_by_outputs,
+    batch_normalization, batch_normalization_1, batch_normalization_7,
     flops=flops.per_output(2),
 )  # fmt: skip

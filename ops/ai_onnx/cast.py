@@ -1,6 +1,6 @@
 """Cast, CastLike and BitCast: every element type to every other.
 
-NumPy converts between its own types as ONNX asks. What is done here is the rest: strings, and the
+NumPy converts between its own types as ONNX asks. This file does the rest: strings, and the
 small floats of ``ml_dtypes``, which can clamp to their largest value instead of overflowing.
 """
 
@@ -39,16 +39,16 @@ cast.bind(bind_cast)
 
 
 @op("Cast", since=19, without=["round_mode"])
-def cast_keeping_infinity(input, *, to, saturate=1, round_mode="up"):
+def cast_19(input, *, to, saturate=1, round_mode="up"):
     """Cast when infinity became NaN in the fnuz types, ``saturate`` or not. Spec: Cast-19."""
     return convert(input, numpy_dtype(to), saturate=saturate, infinity_is_nan=True)
 
 
-cast_keeping_infinity.bind(bind_cast)
+cast_19.bind(bind_cast)
 
 
 @op("Cast", since=1)
-def cast_by_name(input, *, to):
+def cast_1(input, *, to):
     """Cast with the type by its name in ``TensorProto.DataType``, as "FLOAT". Spec: Cast-1."""
     for code, element in ELEMENT_TYPES.items():
         if element.name == to.lower():
@@ -64,7 +64,7 @@ def cast_like(input, target_type, *, saturate=1, round_mode="up"):
 
 
 @op("CastLike", since=19, without=["round_mode"])
-def cast_like_keeping_infinity(input, target_type, *, saturate=1, round_mode="up"):
+def cast_like_19(input, target_type, *, saturate=1, round_mode="up"):
     """CastLike with the infinities of Cast-19. Spec: CastLike-19."""
     return convert(input, target_type.dtype, saturate=saturate, infinity_is_nan=True)
 
@@ -78,7 +78,7 @@ def bit_cast(input, *, to):
     if source.bits != target.bits or not source.bits:
         raise ValueError(f"can't read the bits of {source.name} as {target.name}")
     if target.name == "bool":
-        # NumPy has no bool but 0 and 1; other bytes would be True here and False there
+        # NumPy's bools are 0 and 1; other bytes would be True in some places, False in others
         return np.asarray(input.view(np.uint8) != 0)
     return input.view(dtype)
 
@@ -102,23 +102,23 @@ def convert(
         raise ValueError(f"ONNX has no cast from {source.name} to {target.name}")
     if source.in_ml_dtypes:
         x = x.astype(np.float32)  # exact: it has every value of the small types
-    # overflow to infinity is the rule, and a float that no integer can hold is undefined
+    # floats overflow to infinity; a float out of an integer's range is undefined
     if target.name == "string":
-        return _elementwise(_text_of(x.dtype), x, np.dtype(object))
+        return _map_elements(_formatter(x.dtype), x, np.dtype(object))
     if source.name == "string":
-        x = _parse(x, dtype)
+        x = _parse_strings(x, dtype)
     if target.name == "float8e8m0":
         return _to_power_of_two(x, dtype, saturate, round_mode)
     if target.name in _FLOAT8:
         fnuz_infinity = infinity_is_nan and target.name.endswith("fnuz")
         return _to_float8(x, dtype, bool(saturate), fnuz_infinity)
     if target.in_ml_dtypes and x.dtype == np.float64:
-        x = _to_odd_float32(x)
+        x = _round_to_odd_float32(x)
     return x.astype(dtype)
 
 
 def cost_of_convert(x: np.ndarray, dtype: np.dtype) -> Cost:
-    """The result, and by way of what ``convert`` gets there."""
+    """The result, and the temporary arrays of ``convert``."""
     source, target = element_type(x.dtype), element_type(dtype)
     if source is target:
         return Cost(0)
@@ -146,19 +146,19 @@ _LONGEST_TEXT = {"double": 360, "float": 64, "bfloat16": 64}
 
 
 @cast.cost
-@cast_keeping_infinity.cost
+@cast_19.cost
 def cost_of_cast(input: np.ndarray, *, to: int, **_: Any) -> Cost:
     return cost_of_convert(input, numpy_dtype(to))
 
 
-@cast_by_name.cost
-def cost_of_cast_by_name(input: np.ndarray, *, to: str) -> Cost:
+@cast_1.cost
+def cost_of_cast_1(input: np.ndarray, *, to: str) -> Cost:
     (code,) = (code for code, element in ELEMENT_TYPES.items() if element.name == to.lower())
     return cost_of_convert(input, numpy_dtype(code))
 
 
 @cast_like.cost
-@cast_like_keeping_infinity.cost
+@cast_like_19.cost
 def cost_of_cast_like(input: np.ndarray, target_type: np.ndarray, **_: Any) -> Cost:
     return cost_of_convert(input, target_type.dtype)
 
@@ -172,18 +172,18 @@ bit_cast.cost(lambda input, *, to: Cost(input.nbytes, 5 * input.size))
 def _to_float8(x: np.ndarray, dtype: np.dtype, saturate: bool, infinity_is_nan: bool) -> np.ndarray:
     import ml_dtypes
 
-    y = (_to_odd_float32(x) if x.dtype == np.float64 else x).astype(dtype)
+    y = (_round_to_odd_float32(x) if x.dtype == np.float64 else x).astype(dtype)
     if saturate:
         # ml_dtypes overflows as ONNX does without ``saturate``: to infinity or NaN
-        overflown = ~np.isfinite(y.astype(np.float32)) & ~np.isnan(x)
+        overflowed = ~np.isfinite(y.astype(np.float32)) & ~np.isnan(x)
         if infinity_is_nan:
-            overflown &= ~np.isinf(x)
+            overflowed &= ~np.isinf(x)
         largest = np.float32(ml_dtypes.finfo(dtype).max)
-        y[overflown] = np.copysign(largest, x[overflown]).astype(dtype)
+        y[overflowed] = np.copysign(largest, x[overflowed]).astype(dtype)
     return y
 
 
-def _to_odd_float32(x: np.ndarray) -> np.ndarray:
+def _round_to_odd_float32(x: np.ndarray) -> np.ndarray:
     """float64 as a float32 from which a still smaller float is rounded correctly.
 
     ``ml_dtypes`` goes through float32, and to round twice to nearest is to round wrongly just above
@@ -210,7 +210,7 @@ def _to_power_of_two(x: np.ndarray, dtype: np.dtype, saturate: int, round_mode: 
     elif round_mode == "down":
         exponent = exponent - 1
     else:
-        raise ValueError(f"round_mode {round_mode!r} is none of 'up', 'down', 'nearest'")
+        raise ValueError(f"round_mode {round_mode!r} should be 'up', 'down' or 'nearest'")
     exponent = np.where(np.isinf(x), 1024, np.where(x == 0, -1024, exponent))
     code = (exponent.clip(-127, 127) + 127).astype(np.uint8)
     nan = np.isnan(x) | (x < 0)
@@ -222,22 +222,22 @@ def _to_power_of_two(x: np.ndarray, dtype: np.dtype, saturate: int, round_mode: 
 # --- strings --------------------------------------------------------------------------------------
 
 
-def _elementwise(function, x: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """``function`` of every element; strings leave no other way."""
+def _map_elements(function, x: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """``function`` applied to every element, the only way for strings."""
     result = np.empty(x.shape, dtype)
     result.reshape(-1)[:] = [function(value) for value in x.reshape(-1)]
     return result
 
 
-def _text_of(dtype: np.dtype):
-    """The function that writes a number of this type."""
+def _formatter(dtype: np.dtype):
+    """The function that writes a number of this type as text."""
     if dtype.kind == "f":
-        return _float_text
+        return _format_float
     return lambda value: str(int(value))  # of a bool too: 1 or 0, as ONNX Runtime writes it
 
 
-def _float_text(value: np.floating) -> str:
-    """The fewest digits that read back as the same number, and no exponent."""
+def _format_float(value: np.floating) -> str:
+    """The shortest decimal notation that reads back as the same number, without exponent."""
     if np.isnan(value):
         return "NaN"
     if np.isinf(value):
@@ -245,22 +245,22 @@ def _float_text(value: np.floating) -> str:
     return np.format_float_positional(value, trim="-")
 
 
-def _parse(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """The numbers that strings spell, in a NumPy type that ``dtype`` can be cast from."""
+def _parse_strings(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The numbers in strings, in a NumPy type that can be cast to ``dtype``."""
     if dtype == np.bool_:
-        return _elementwise(_read_bool, x, np.dtype(bool))
+        return _map_elements(_parse_bool, x, np.dtype(bool))
     element = element_type(dtype)
     if "int" not in element.name:
-        return _elementwise(_read_float, x, np.dtype(np.float64))
+        return _map_elements(_parse_float, x, np.dtype(np.float64))
     wide = np.dtype(np.uint64 if element.name == "uint64" else np.int64)
     try:
-        return _elementwise(_read_int, x, wide)
+        return _map_elements(_parse_int, x, wide)
     except OverflowError:
-        raise ValueError(f"a string spells an integer too large for {wide}") from None
+        raise ValueError(f"the integer in a string is too large for {wide}") from None
 
 
-def _read_float(text: str) -> float:
-    """Plain or scientific notation; INF, +INF, -INF and NaN in any case."""
+def _parse_float(text: str) -> float:
+    """Read plain or scientific notation; INF, +INF, -INF and NaN in any case."""
     try:
         if "_" not in text:  # which Python would accept
             return float(text)
@@ -269,29 +269,29 @@ def _read_float(text: str) -> float:
     raise ValueError(f"can't cast {text!r} to a number")
 
 
-def _read_int(text: str) -> int:
-    """An integer, or a decimal number without its fraction ("100.5" is 100)."""
+def _parse_int(text: str) -> int:
+    """Read an integer, or a decimal number without its fraction ("100.5" is 100)."""
     try:
         if "_" not in text:
             return int(text)
     except ValueError:
         pass
-    number = _read_float(text)
+    number = _parse_float(text)
     if not np.isfinite(number):
         raise ValueError(f"can't cast {text!r} to an integer")
     return int(number)
 
 
-def _read_bool(text: str) -> bool:
-    """A number that isn't 0, or "true", or "false", in any case."""
+def _parse_bool(text: str) -> bool:
+    """Read a number (true unless it is 0), or "true" or "false" in any case."""
     word = text.strip().lower()
-    return word == "true" or (word != "false" and _read_float(text) != 0)
+    return word == "true" or (word != "false" and _parse_float(text) != 0)
 
 
 declare(
-    cast, cast_keeping_infinity, cast_by_name, cast_like, cast_like_keeping_infinity,
+    cast, cast_19, cast_1, cast_like, cast_like_19,
     flops=flops.zero, choices={"round_mode": "up down nearest"},
 )  # fmt: skip
-declare(cast, cast_keeping_infinity, cast_by_name, batch_axis=batch.elementwise)
-declare(cast, cast_keeping_infinity, bit_cast, output_type=types.from_attribute("to"))
-cast_by_name.output_type(lambda first, *, to, **_: to.lower())
+declare(cast, cast_19, cast_1, batch_axis=batch.elementwise)
+declare(cast, cast_19, bit_cast, output_type=types.from_attribute("to"))
+cast_1.output_type(lambda first, *, to, **_: to.lower())

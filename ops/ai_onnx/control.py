@@ -1,9 +1,8 @@
 """If, Loop and Scan: operators that run other graphs.
 
 ``outputs = yield body, inputs`` runs a graph (see ``ops.contract.graphs``), and
-``body.output_types`` tells for each of its outputs the ``dtype`` and ``shape``, or ``None`` for
-what the file doesn't say.
-``body.reserve`` is told of memory that is taken for what the calls gave, beyond the inputs.
+``body.output_types`` has the ``dtype`` and ``shape`` of each of its outputs, or ``None`` for what
+the file doesn't say. ``body.reserve`` counts memory used for the results of the calls.
 """
 
 from __future__ import annotations
@@ -76,27 +75,27 @@ def scan(
     element stacked over all iterations, along its axis of ``scan_output_axes``. Direction 1 reads
     from the end, or stacks from the end. Spec: Scan-9, Scan-11.
     """
-    states, scanned = _parted(initial_state_and_scan_inputs, num_scan_inputs)
+    states, scanned = _split_inputs(initial_state_and_scan_inputs, num_scan_inputs)
     count = len(scanned)
-    axes = _flags(scan_input_axes, count, "scan_input_axes")
-    backward = _flags(scan_input_directions, count, "scan_input_directions")
+    axes = _one_per_value(scan_input_axes, count, "scan_input_axes")
+    backward = _one_per_value(scan_input_directions, count, "scan_input_directions")
     by_time = [
         np.moveaxis(x, normalize_axis(axis, x.ndim), 0)
         for x, axis in zip(scanned, axes, strict=True)
     ]
-    states, outputs = yield from _scan(states, by_time, backward, body, _length(by_time))
-    axes = _flags(scan_output_axes, len(outputs), "scan_output_axes")
-    backward = _flags(scan_output_directions, len(outputs), "scan_output_directions")
-    placed = [
+    states, outputs = yield from _scan(states, by_time, backward, body, _scan_length(by_time))
+    axes = _one_per_value(scan_output_axes, len(outputs), "scan_output_axes")
+    backward = _one_per_value(scan_output_directions, len(outputs), "scan_output_directions")
+    results = [
         np.moveaxis(y[::-1] if reverse else y, 0, normalize_axis(axis, y.ndim))
         for y, axis, reverse in zip(outputs, axes, backward, strict=True)
     ]
-    return (*states, *placed)
+    return (*states, *results)
 
 
 @op("Scan", since=8, until=9)
 @runs_graphs
-def scan_batches(
+def scan_8(
     sequence_lens=None, *initial_state_and_scan_inputs, body, num_scan_inputs, directions=None
 ):
     """Scan each sequence of a batch by itself: axis 0 is the batch, axis 1 is scanned.
@@ -105,34 +104,34 @@ def scan_batches(
     its end, and it is zeros here. Scanning backwards begins at the end of the sequence.
     Spec: Scan-8.
     """
-    states, scanned = _parted(initial_state_and_scan_inputs, num_scan_inputs)
-    backward = _flags(directions, len(scanned), "directions")
+    states, scanned = _split_inputs(initial_state_and_scan_inputs, num_scan_inputs)
+    backward = _one_per_value(directions, len(scanned), "directions")
     for x in scanned:
         if x.ndim < 2:
             raise ValueError(f"a Scan-8 input must be (batch, time, …), not {x.shape}")
-    longest = _length([x.swapaxes(0, 1) for x in scanned])
+    longest = _scan_length([x.swapaxes(0, 1) for x in scanned])
     batch = len(scanned[0])
     lengths = (longest,) * batch if sequence_lens is None else all_ints(sequence_lens)
     if any(len(x) != batch for x in (*states, *scanned)) or len(lengths) != batch:
         raise ValueError("the inputs of Scan-8 differ in batch size")
     if min(lengths, default=0) < 0 or max(lengths, default=0) > longest:
-        raise ValueError(f"a sequence length is not within 0 and {longest}")
+        raise ValueError(f"sequence lengths should be from 0 to {longest}")
     final: list[Sequence[Any]] = []
     stacked: list[Sequence[np.ndarray]] = []
     for b, length in enumerate(lengths):
-        one_states, outputs = yield from _scan(
+        last_states, outputs = yield from _scan(
             [state[b, ...] for state in states],
             [x[b, :length] for x in scanned],
             backward,
             body,
             length,
         )
-        final.append(one_states)
-        stacked.append([_lengthened(y, longest) for y in outputs])
+        final.append(last_states)
+        stacked.append([_pad_to_length(y, longest) for y in outputs])
     if not batch:
         types = body.output_types
         final_states: list[Any] = list(states)
-        outputs = [_nothing(body, k, (0, longest)) for k in range(len(states), len(types))]
+        outputs = [_empty_output(body, k, (0, longest)) for k in range(len(states), len(types))]
         return (*final_states, *outputs)
     return (
         *(np.stack(values) for values in zip(*final, strict=True)),
@@ -140,22 +139,26 @@ def scan_batches(
     )
 
 
-def _parted(inputs: Sequence[Any], num_scan_inputs: int) -> tuple[Sequence[Any], Sequence[Any]]:
+def _split_inputs(
+    inputs: Sequence[Any], num_scan_inputs: int
+) -> tuple[Sequence[Any], Sequence[Any]]:
     """The initial states and the scan inputs."""
     if not 1 <= num_scan_inputs <= len(inputs):
-        raise ValueError(f"{num_scan_inputs} scan inputs among {len(inputs)} inputs")
+        raise ValueError(
+            f"num_scan_inputs {num_scan_inputs} should be from 1 to {len(inputs)}, the inputs"
+        )
     return inputs[: len(inputs) - num_scan_inputs], inputs[len(inputs) - num_scan_inputs :]
 
 
-def _flags(given: Sequence[int] | None, count: int, name: str) -> Sequence[int]:
-    if given is None:
+def _one_per_value(values: Sequence[int] | None, count: int, name: str) -> Sequence[int]:
+    if values is None:
         return [0] * count
-    if len(given) != count:
-        raise ValueError(f"{name} must have {count} entries, not {len(given)}")
-    return given
+    if len(values) != count:
+        raise ValueError(f"{name} must have {count} entries, not {len(values)}")
+    return values
 
 
-def _length(by_time: Sequence[np.ndarray]) -> int:
+def _scan_length(by_time: Sequence[np.ndarray]) -> int:
     lengths = {len(x) for x in by_time}
     if len(lengths) != 1:
         raise ValueError(f"the scan inputs differ in length: {sorted(lengths)}")
@@ -185,28 +188,28 @@ def _scan(
 
 
 def _stack(values: Sequence[np.ndarray], body: Any, k: int) -> np.ndarray:
-    """What the body's output k was in each iteration, along a new axis 0."""
+    """The body's output k of each iteration, stacked along a new axis 0."""
     if not values:
-        return _nothing(body, k, (0,))
+        return _empty_output(body, k, (0,))
     kinds = {(value.dtype, value.shape) for value in values}
     if len(kinds) > 1:
         one, other, *_ = (f"{dtype} {shape}" for dtype, shape in kinds)
         raise ValueError(f"output {k} of the body changes between iterations: {one}, {other}")
-    body.reserve(sum(value.nbytes for value in values))  # views of little may become much
+    body.reserve(sum(value.nbytes for value in values))  # small views may become large arrays
     return np.stack(values)
 
 
-def _nothing(body: Any, k: int, leading: tuple[int, ...]) -> np.ndarray:
+def _empty_output(body: Any, k: int, leading: tuple[int, ...]) -> np.ndarray:
     """The body's output k over no iterations, as the file declares it; unknown sizes are 0."""
     kind = body.output_types[k]
     if kind is None or kind.dtype is None:
-        raise ValueError(f"no iteration ran, and the file gives output {k} of the body no type")
+        raise ValueError(f"no iteration ran, and the file has no type for output {k} of the body")
     shape = tuple(size if isinstance(size, int) else 0 for size in kind.shape or ())
     return np.full(leading + shape, zero(kind.dtype), kind.dtype)
 
 
-def _lengthened(y: np.ndarray, length: int) -> np.ndarray:
-    """``y`` with zeros behind it on axis 0."""
+def _pad_to_length(y: np.ndarray, length: int) -> np.ndarray:
+    """``y`` padded with zeros to ``length`` along axis 0."""
     if len(y) == length:
         return y
     padded = np.full((length, *y.shape[1:]), zero(y.dtype), y.dtype)
@@ -214,11 +217,11 @@ def _lengthened(y: np.ndarray, length: int) -> np.ndarray:
     return padded
 
 
-# What the bodies make is asked there; the elements that are stacked are known afterwards only.
-declare(if_, loop, scan, scan_batches, cost=no_cost, flops=flops.zero)
+# The cost of bodies is checked there; the stacked elements are known only afterwards.
+declare(if_, loop, scan, scan_8, cost=no_cost, flops=flops.zero)
 if_.subgraphs(Subgraphs(lambda cond: "then_branch" if cond else "else_branch", outputs_from=0))
 loop.subgraphs(Subgraphs(outputs_from=1, carried=lambda inputs, **_: inputs - 1, rereads=False))
-_of_scan = Subgraphs(
+_SCAN_SUBGRAPHS = Subgraphs(
     outputs_from=0, carried=lambda inputs, *, num_scan_inputs, **_: inputs - num_scan_inputs
 )
-declare(scan, scan_batches, subgraphs=_of_scan)
+declare(scan, scan_8, subgraphs=_SCAN_SUBGRAPHS)

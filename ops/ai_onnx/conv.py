@@ -22,6 +22,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from onnxwalk.ops.contract.cost import BLOCK, Cost, size
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.contract.space import with_bind
 from onnxwalk.ops.fast.conv import Weights, bind_conv
 from onnxwalk.ops.fast.epilogue import Epilogue
@@ -43,18 +44,8 @@ from onnxwalk.ops.shared.windows import (
 
 
 @op("Conv", since=1)
-def conv(
-    x,
-    w,
-    b=None,
-    *,
-    auto_pad="NOTSET",
-    dilations=None,
-    group=1,
-    kernel_shape=None,
-    pads=None,
-    strides=None,
-):
+@attributes_of(window_axes, without=["ceil_mode"])
+def conv(x, w, b=None, *, group=1, kernel_shape=None, **windows):
     """y[n, m, o] = b[m] + sum over c, k of x[n, c, o * stride + k * dilation - pad] * w[m, c, k]
 
     x (N, C, D1 … Dn), w (M, C / group, K1 … Kn), b (M); y (N, M, O1 … On). Output channels are
@@ -63,30 +54,11 @@ def conv(
 
     Spec: Conv-1, Conv-11 (strides and dilations default to 1), Conv-22 (bfloat16).
     """
-    return prepare_conv(
-        w,
-        b,
-        auto_pad=auto_pad,
-        dilations=dilations,
-        group=group,
-        kernel_shape=kernel_shape,
-        pads=pads,
-        strides=strides,
-    )(x)
+    return prepare_conv(w, b, group=group, kernel_shape=kernel_shape, **windows)(x)
 
 
 @conv.prepare
-def prepare_conv(
-    w,
-    b=None,
-    *,
-    auto_pad="NOTSET",
-    dilations=None,
-    group=1,
-    kernel_shape=None,
-    pads=None,
-    strides=None,
-):
+def prepare_conv(w, b=None, *, group=1, kernel_shape=None, **windows):
     """Conv with known weights, which are laid out for the GEMM once (per layout of the input)."""
     kernel = check_weights(w, kernel_shape)
     if group < 1 or w.shape[0] % group:
@@ -96,54 +68,40 @@ def prepare_conv(
     if b is not None:
         b = b.astype(work, copy=False)
 
-    if group == 1 and _all_alike(w, b):
-        one = prepare_conv(
-            w[:1],
-            None if b is None else b[:1],
-            auto_pad=auto_pad,
-            dilations=dilations,
-            kernel_shape=kernel_shape,
-            pads=pads,
-            strides=strides,
-        )
-        return lambda x: np.repeat(one(x), len(w), axis=1)
+    if group == 1 and _has_equal_filters(w, b):
+        convolve_one = prepare_conv(w[:1], None if b is None else b[:1], **windows)
+        return lambda x: np.repeat(convolve_one(x), len(w), axis=1)
 
     @functools.cache
-    def laid_out(layout: Callable[..., Any]) -> np.ndarray:
+    def arrange_weights(layout: Callable[..., Any]) -> np.ndarray:
         return layout(w.astype(work, copy=False), group)
 
-    def axes_for(x):
-        return window_axes(
-            x.shape[2:],
-            kernel,
-            strides=strides,
-            dilations=dilations,
-            pads=pads,
-            auto_pad=auto_pad,
-        )
+    def find_axes(x):
+        return window_axes(x.shape[2:], kernel, **windows)
 
     def apply(x):
         if x.ndim != w.ndim or x.shape[1] != w.shape[1] * group:
             raise ValueError(
-                f"input {x.shape} and weights {w.shape} don't fit: "
+                f"input {x.shape} and weights {w.shape} are incompatible: "
                 f"expected rank {w.ndim} and {w.shape[1]} * {group} channels"
             )
         check_types(x, w)
-        axes = axes_for(x)
-        compute, layout = _formulation(x, w, axes, group)
-        return compute(x, laid_out(layout), b, axes, work).astype(x.dtype, copy=False)
+        axes = find_axes(x)
+        compute, layout = _choose_formulation(x, w, axes, group)
+        return compute(x, arrange_weights(layout), b, axes, work).astype(x.dtype, copy=False)
 
     weights = Weights(w, group)
 
     def bind(space, x, residual=None, activation=None, pool=False):
         if x.ndim != w.ndim or x.shape[1] != w.shape[1] * group:
             return None
-        return bind_conv(space, x, weights, axes_for(x), Epilogue(b, activation, pool), residual)
+        return bind_conv(space, x, weights, find_axes(x), Epilogue(b, activation, pool), residual)
 
-    margin = None
+    margin, pads = None, windows.get("pads")
     if pads and len(pads) == 4 and any(pads):
         margin = tuple(pads)  # and what Winograd's tiles may reach beyond
-        if kernel in ((3, 3), (5, 5), (7, 7)) and group == 1 and set(strides or [1]) == {1}:
+        stride_1 = set(windows.get("strides") or [1]) == {1}
+        if kernel in ((3, 3), (5, 5), (7, 7)) and group == 1 and stride_1:
             margin = (*pads[:2], pads[2] + 3, pads[3] + 3)
     return with_bind(apply, bind, margin)
 
@@ -154,22 +112,12 @@ def cost_of_conv(
     w: np.ndarray,
     b: np.ndarray | None = None,
     *,
-    auto_pad: str = "NOTSET",
-    dilations: Sequence[int] | None = None,
     group: int = 1,
-    pads: Sequence[int] | None = None,
-    strides: Sequence[int] | None = None,
-    **_: Any,
+    kernel_shape: Sequence[int] | None = None,
+    **attributes: Any,
 ) -> Cost:
-    """x in its padding, the weights in another order, the result, and blocks of columns."""
-    axes = window_axes(
-        x.shape[2:],
-        w.shape[2:],
-        strides=strides,
-        dilations=dilations,
-        pads=pads,
-        auto_pad=auto_pad,
-    )
+    """x with its padding, the weights laid out again, the result, and blocks of columns."""
+    axes = window_axes(x.shape[2:], w.shape[2:], **attributes)
     work = working_dtype(w.dtype)
     windows = size(axis.windows for axis in axes)
     channels = (len(x), x.shape[1])
@@ -195,26 +143,17 @@ def shape_of_conv(
     x: np.ndarray,
     w: np.ndarray,
     *,
-    auto_pad: str = "NOTSET",
-    dilations: Sequence[int] | None = None,
-    pads: Sequence[int] | None = None,
-    strides: Sequence[int] | None = None,
-    **_: Any,
+    group: int = 1,
+    kernel_shape: Sequence[int] | None = None,
+    **windows: Any,
 ) -> tuple[int, ...]:
-    """(N, M, O1 … On), from what ``conv`` is given."""
-    axes = window_axes(
-        x.shape[2:],
-        w.shape[2:],
-        strides=strides,
-        dilations=dilations,
-        pads=pads,
-        auto_pad=auto_pad,
-    )
+    """(N, M, O1 … On), from the inputs and attributes of ``conv``."""
+    axes = window_axes(x.shape[2:], w.shape[2:], **windows)
     return (len(x), len(w), *(axis.windows for axis in axes))
 
 
-def _all_alike(w: np.ndarray, b: np.ndarray | None) -> bool:
-    """Whether all filters are one and the same.
+def _has_equal_filters(w: np.ndarray, b: np.ndarray | None) -> bool:
+    """Whether all filters are equal.
 
     Their results must be, too, and BLAS may round the columns of a product differently: a softmax
     over logits of 1e10 turns that into other probabilities.
@@ -224,10 +163,10 @@ def _all_alike(w: np.ndarray, b: np.ndarray | None) -> bool:
     return b is None or bool((b == b[0]).all())
 
 
-def _formulation(
+def _choose_formulation(
     x: np.ndarray, w: np.ndarray, axes: Sequence[Axis], group: int
 ) -> tuple[Callable[..., np.ndarray], Callable[..., np.ndarray]]:
-    """The fastest way for these shapes, and the layout of the weights that it wants."""
+    """The fastest formulation for these shapes, and the function that lays out its weights."""
     per_group, multiplier = w.shape[1], w.shape[0] // group
     if group > 1 and per_group == 1 and 1 <= multiplier <= 8:
         return _depthwise, _weights_depthwise
@@ -260,11 +199,10 @@ def _channels_last(
 ) -> np.ndarray:
     """w (taps * C, M). Returns (N, M, O…), channels-last in memory."""
     depth, outputs = w.shape
-    windows = window_view(
-        pad_spatial(np.moveaxis(x, 1, -1), axes, 1, work), axes, 1
-    )  # (N, O…, K…, C)
+    padded = pad_spatial(np.moveaxis(x, 1, -1), axes, 1, work)
+    windows = window_view(padded, axes, 1)  # (N, O…, K…, C)
     y = np.empty((len(x), *(axis.windows for axis in axes), outputs), work)
-    gather = _gatherer(work)
+    gather = _make_gather(work)
     for block in blocks(y.shape[:-1], _windows_per_block(axes, depth * y.itemsize)):
         rows = y[block].reshape(-1, outputs)
         np.matmul(gather(windows[block], (len(rows), depth)), w, out=rows)
@@ -283,7 +221,7 @@ def _planar_to_channels_last(
     windows = np.moveaxis(window_view(source, axes, 2), range(2, 2 + rank), range(-rank, 0))
     by_tap = np.moveaxis(windows, 1, 1 + rank)  # (N, K…, C, O…)
     y = np.empty((len(x), *places, outputs), work)
-    gather = _gatherer(work)
+    gather = _make_gather(work)
     for samples, *block in blocks((len(x), *places), _windows_per_block(axes, depth * y.itemsize)):
         block += [slice(None)] * (rank - len(block))
         here = (samples, *block)
@@ -305,7 +243,7 @@ def _planar(
     windows = window_view(pad_spatial(x, axes, 2, work), axes, 2)  # (N, C, O…, K…)
     windows = np.moveaxis(windows, range(2, 2 + rank), range(-rank, 0))  # (N, C, K…, O…)
     y = np.empty((len(x), group, outputs, *places), work)
-    gather = _gatherer(work)
+    gather = _make_gather(work)
     limit = _windows_per_block(axes, group * depth * y.itemsize)
     for samples, *block in blocks((len(x), *places), limit):
         block += [slice(None)] * (rank - len(block))
@@ -325,8 +263,8 @@ def _windows_per_block(axes: Sequence[Axis], nbytes: int) -> int:
     return max(1, BLOCK_BYTES // max(1, nbytes))
 
 
-def _gatherer(dtype: np.dtype) -> Callable[[np.ndarray, tuple[int, ...]], np.ndarray]:
-    """A reshape that copies, if it must, into the same buffer each time (a fresh one is slow)."""
+def _make_gather(dtype: np.dtype) -> Callable[[np.ndarray, tuple[int, ...]], np.ndarray]:
+    """A reshape that, where it must copy, reuses one buffer, since a fresh one is slow."""
     buffer = np.empty(0, dtype)
 
     def gather(windows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -353,8 +291,8 @@ def _depthwise(
     multiplier, channels = w.shape[0], w.shape[-1]
     y = np.empty((multiplier, len(x), *(axis.windows for axis in axes), channels), work)
     for block, stripe, within in stripes(np.moveaxis(x, 1, -1), axes, work):
-        count = _side_by_side(within[-1], channels)
-        runs, names = _runs(window_view(stripe, within, 1), count)
+        count = _windows_per_run(within[-1], channels)
+        runs, names = _join_windows(window_view(stripe, within, 1), count)
         for filters, result in zip(w, y, strict=True):
             sums = result[block].reshape(*runs.shape[: 1 + len(axes)], runs.shape[-1])
             np.einsum(runs, names[0], np.tile(filters, count), names[1], names[2], out=sums)
@@ -364,7 +302,7 @@ def _depthwise(
     return np.moveaxis(y, -1, 1)
 
 
-def _runs(windows: np.ndarray, count: int) -> tuple[np.ndarray, tuple[list[int], ...]]:
+def _join_windows(windows: np.ndarray, count: int) -> tuple[np.ndarray, tuple[list[int], ...]]:
     """``count`` windows side by side as one: (N, O…, K…, C) as (N, O… / count, K…, count * C).
 
     Also the names of the axes for einsum: of this, of the weights, of their sums.
@@ -379,8 +317,8 @@ def _runs(windows: np.ndarray, count: int) -> tuple[np.ndarray, tuple[list[int],
     return runs, (names, taps, [*kept, names[-1]])
 
 
-def _side_by_side(axis: Axis, channels: int) -> int:
-    """How many neighbouring windows to take as one run: a divisor of their number."""
+def _windows_per_run(axis: Axis, channels: int) -> int:
+    """The number of neighbouring windows to process as one run: a divisor of their number."""
     if axis.stride > 1 or axis.windows == 0:
         return 1
     most = max(1, min(axis.windows, 2048 // channels))
@@ -393,13 +331,13 @@ def check_weights(w: np.ndarray, kernel_shape: Sequence[int] | None) -> tuple[in
         raise ValueError(f"weights {w.shape} should have at least one spatial axis")
     kernel = w.shape[2:]
     if kernel_shape is not None and tuple(kernel_shape) != kernel:
-        raise ValueError(f"kernel_shape {list(kernel_shape)} disagrees with weights {w.shape}")
+        raise ValueError(f"kernel_shape {list(kernel_shape)} does not match weights {w.shape}")
     return kernel
 
 
 def check_types(x: np.ndarray, w: np.ndarray) -> None:
     if x.dtype != w.dtype:
-        raise ValueError(f"input of {x.dtype} and weights of {w.dtype} should be of one type")
+        raise ValueError(f"input ({x.dtype}) and weights ({w.dtype}) differ in type")
 
 
 def check_bias(b: np.ndarray | None, channels: int) -> None:

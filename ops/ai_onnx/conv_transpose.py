@@ -13,6 +13,7 @@ from onnxwalk.ops.ai_onnx.conv import check_bias, check_types, check_weights
 from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.contract.space import with_bind
 from onnxwalk.ops.fast.conv_transpose import Phases, bind_conv_transpose
 from onnxwalk.ops.shared.cost import PER_ARRAY, PER_CALL, cast_copies, multiply_adds, reshape_bytes
@@ -27,21 +28,53 @@ from onnxwalk.ops.shared.windows import (
 )
 
 
-@op("ConvTranspose", since=11)
-def conv_transpose(
-    x,
-    w,
-    b=None,
+def transposed_axes(
+    spatial: Sequence[int],
+    kernel: Sequence[int],
     *,
-    auto_pad="NOTSET",
-    dilations=None,
-    group=1,
-    kernel_shape=None,
-    output_padding=None,
-    output_shape=None,
-    pads=None,
-    strides=None,
-):
+    auto_pad: str = "NOTSET",
+    dilations: Sequence[int] | None = None,
+    output_padding: Sequence[int] | None = None,
+    output_shape: Sequence[int] | None = None,
+    pads: Sequence[int] | None = None,
+    strides: Sequence[int] | None = None,
+) -> list[Axis]:
+    """The axes of the convolution that this is the transpose of: its windows are our input."""
+    rank = len(spatial)
+    strides = per_axis("strides", strides, rank, default=1, least=1)
+    dilations = per_axis("dilations", dilations, rank, default=1, least=1)
+    extra = per_axis("output_padding", output_padding, rank, default=0, least=0)
+    explicit = explicit_pads(pads, rank, auto_pad)
+    if output_shape is not None and len(output_shape) == rank + 2:
+        output_shape = output_shape[2:]  # some exporters include batch and channels
+    sizes = per_axis("output_shape", output_shape, rank, default=0, least=0)
+    axes = []
+    for i, length in enumerate(spatial):
+        if extra[i] >= max(strides[i], dilations[i]):
+            raise ValueError(
+                f"output_padding {list(extra)} should be less than strides {list(strides)} "
+                f"or dilations {list(dilations)}"
+            )
+        full = strides[i] * (length - 1) + extra[i] + (kernel[i] - 1) * dilations[i] + 1
+        if output_shape:
+            out = sizes[i]
+        elif auto_pad in ("SAME_UPPER", "SAME_LOWER"):
+            out = length * strides[i]
+        else:
+            out = full - sum(explicit[i])
+            if out < 0:
+                raise ValueError(f"pads {pads} exceed the unpadded output {full} of axis {i}")
+            axes.append(Axis(out, kernel[i], strides[i], dilations[i], *explicit[i], length))
+            continue
+        # If the output is larger than the full one, the rest is added at the end.
+        begin, end = split_pads(full - out, auto_pad)
+        axes.append(Axis(out, kernel[i], strides[i], dilations[i], begin, end, length))
+    return axes
+
+
+@op("ConvTranspose", since=11)
+@attributes_of(transposed_axes)
+def conv_transpose(x, w, b=None, *, group=1, kernel_shape=None, **windows):
     """y[n, m, o * stride + k * dilation - pad] += x[n, c, o] * w[c, m, k], and b[m] once
 
     x (N, C, D1 … Dn), w (C, M / group, K1 … Kn), b (M); y (N, M, O1 … On) with
@@ -53,79 +86,33 @@ def conv_transpose(
 
     Spec: ConvTranspose-11, ConvTranspose-22 (bfloat16).
     """
-    return prepare_conv_transpose(
-        w,
-        b,
-        auto_pad=auto_pad,
-        dilations=dilations,
-        group=group,
-        kernel_shape=kernel_shape,
-        output_padding=output_padding,
-        output_shape=output_shape,
-        pads=pads,
-        strides=strides,
-    )(x)
+    return prepare_conv_transpose(w, b, group=group, kernel_shape=kernel_shape, **windows)(x)
 
 
 @op("ConvTranspose", since=1, until=11)
-def conv_transpose_1(
-    x,
-    w,
-    b=None,
-    *,
-    auto_pad="NOTSET",
-    dilations=None,
-    group=1,
-    kernel_shape=None,
-    output_padding=None,
-    output_shape=None,
-    pads=None,
-    strides=None,
-):
+@attributes_of(conv_transpose)
+def conv_transpose_1(x, w, b=None, **attributes):
     """ConvTranspose whose pads, when output_shape is given, have the odd one on the other side.
 
     In front for SAME_UPPER, behind otherwise. Without output_shape this is ConvTranspose-11.
 
     Spec: ConvTranspose-1.
     """
-    return prepare_conv_transpose_1(
-        w,
-        b,
-        auto_pad=auto_pad,
-        dilations=dilations,
-        group=group,
-        kernel_shape=kernel_shape,
-        output_padding=output_padding,
-        output_shape=output_shape,
-        pads=pads,
-        strides=strides,
-    )(x)
+    return prepare_conv_transpose_1(w, b, **attributes)(x)
 
 
 @conv_transpose_1.prepare
 def prepare_conv_transpose_1(w, b=None, *, auto_pad="NOTSET", output_shape=None, **attributes):
     """ConvTranspose-1 with known weights."""
     if output_shape:
-        explicit_pads(None, 0, auto_pad)  # refuses what is no auto_pad
+        explicit_pads(None, 0, auto_pad)  # checks auto_pad
         auto_pad = "NOTSET" if auto_pad == "SAME_UPPER" else "SAME_UPPER"
     attributes |= {"auto_pad": auto_pad, "output_shape": output_shape}
     return prepare_conv_transpose(w, b, **attributes)
 
 
 @conv_transpose.prepare
-def prepare_conv_transpose(
-    w,
-    b=None,
-    *,
-    auto_pad="NOTSET",
-    dilations=None,
-    group=1,
-    kernel_shape=None,
-    output_padding=None,
-    output_shape=None,
-    pads=None,
-    strides=None,
-):
+def prepare_conv_transpose(w, b=None, *, group=1, kernel_shape=None, **windows):
     """ConvTranspose with known weights, which are split by tap once."""
     kernel = check_weights(w, kernel_shape)
     if group < 1 or w.shape[0] % group:
@@ -137,19 +124,17 @@ def prepare_conv_transpose(
     by_tap = w.reshape(group, channels // group, w.shape[1], -1).astype(work, copy=False)
     by_tap = np.ascontiguousarray(by_tap.transpose(3, 0, 1, 2))
 
-    def axes_for(x):
-        return _transposed_axes(
-            x.shape[2:], kernel, strides, dilations, pads, auto_pad, output_padding, output_shape
-        )
+    def find_axes(x):
+        return transposed_axes(x.shape[2:], kernel, **windows)
 
     def apply(x):
         if x.ndim != w.ndim or x.shape[1] != channels:
             raise ValueError(
-                f"input {x.shape} and weights {w.shape} don't fit: "
+                f"input {x.shape} and weights {w.shape} are incompatible: "
                 f"expected rank {w.ndim} and {channels} channels"
             )
         check_types(x, w)
-        axes = axes_for(x)
+        axes = find_axes(x)
         # Tap by tap: one GEMM over all places, added where that tap of each window lies.
         # The memory of x decides whether the products are (…, places, M/g) or (…, M/g, places).
         last = is_channels_last(x)
@@ -174,52 +159,9 @@ def prepare_conv_transpose(
     def bind(space, x):
         if x.ndim != w.ndim or x.shape[1] != channels or group > 1:
             return None
-        return bind_conv_transpose(space, x, phases, axes_for(x), b)
+        return bind_conv_transpose(space, x, phases, find_axes(x), b)
 
     return with_bind(apply, bind)
-
-
-def _transposed_axes(
-    spatial: Sequence[int],
-    kernel: Sequence[int],
-    strides: Sequence[int] | None,
-    dilations: Sequence[int] | None,
-    pads: Sequence[int] | None,
-    auto_pad: str,
-    output_padding: Sequence[int] | None,
-    output_shape: Sequence[int] | None,
-) -> list[Axis]:
-    """The axes of the convolution that this is the transpose of: its windows are our input."""
-    rank = len(spatial)
-    strides = per_axis("strides", strides, rank, default=1, least=1)
-    dilations = per_axis("dilations", dilations, rank, default=1, least=1)
-    extra = per_axis("output_padding", output_padding, rank, default=0, least=0)
-    explicit = explicit_pads(pads, rank, auto_pad)
-    if output_shape is not None and len(output_shape) == rank + 2:
-        output_shape = output_shape[2:]  # some exporters include batch and channels
-    wanted = per_axis("output_shape", output_shape, rank, default=0, least=0)
-    axes = []
-    for i, length in enumerate(spatial):
-        if extra[i] >= max(strides[i], dilations[i]):
-            raise ValueError(
-                f"output_padding {list(extra)} should be less than strides {list(strides)} "
-                f"or dilations {list(dilations)}"
-            )
-        full = strides[i] * (length - 1) + extra[i] + (kernel[i] - 1) * dilations[i] + 1
-        if output_shape:
-            out = wanted[i]
-        elif auto_pad in ("SAME_UPPER", "SAME_LOWER"):
-            out = length * strides[i]
-        else:
-            out = full - sum(explicit[i])
-            if out < 0:
-                raise ValueError(f"pads {pads} exceed the full output {full} of axis {i}")
-            axes.append(Axis(out, kernel[i], strides[i], dilations[i], *explicit[i], length))
-            continue
-        # A larger output than the full one gets what is missing behind.
-        begin, end = split_pads(full - out, auto_pad)
-        axes.append(Axis(out, kernel[i], strides[i], dilations[i], begin, end, length))
-    return axes
 
 
 @conv_transpose.cost
@@ -229,20 +171,13 @@ def cost_of_conv_transpose(
     w: np.ndarray,
     b: np.ndarray | None = None,
     *,
-    auto_pad: str = "NOTSET",
-    dilations: Sequence[int] | None = None,
     group: int = 1,
-    output_padding: Sequence[int] | None = None,
-    output_shape: Sequence[int] | None = None,
-    pads: Sequence[int] | None = None,
-    strides: Sequence[int] | None = None,
-    **_: Any,
+    kernel_shape: Sequence[int] | None = None,
+    **windows: Any,
 ) -> Cost:
-    """The result, the products of one tap, twice, and the weights tap by tap. (A bound one has all
-    taps of a part of the result together, which is what the result is counted twice for.)"""
-    axes = _transposed_axes(
-        x.shape[2:], w.shape[2:], strides, dilations, pads, auto_pad, output_padding, output_shape
-    )
+    """The result, the products of one tap, twice, and the weights by tap. The result counts twice
+    because the bound form computes all taps of a part of the result together."""
+    axes = transposed_axes(x.shape[2:], w.shape[2:], **windows)
     work = working_dtype(w.dtype)
     outputs = w.shape[1] * group
     y = len(x) * outputs * size(axis.size for axis in axes)

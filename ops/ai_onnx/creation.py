@@ -1,4 +1,4 @@
-"""Operators that make tensors: Constant, Range, OneHot, and the random ones."""
+"""Operators that create tensors: Constant, Range, OneHot, and random numbers."""
 
 from __future__ import annotations
 
@@ -32,40 +32,40 @@ def constant(
     value_string=None,
     value_strings=None,
 ):
-    """The one attribute that is given, as a tensor: int64, float32 or strings. Spec: Constant-12.
+    """The only attribute that is set, as a tensor: int64, float32 or strings. Spec: Constant-12.
 
-    A ``sparse_value`` arrives dense, since every operator that takes it wants it so.
+    A ``sparse_value`` arrives dense, as every operator expects it.
     """
     given = {name: attribute for name, attribute in locals().items() if attribute is not None}
     if len(given) != 1:
-        raise ValueError(f"Constant needs exactly one value, not {sorted(given) or 'none'}")
+        raise ValueError(f"Constant needs exactly one attribute, got {sorted(given) or 'none'}")
     ((name, attribute),) = given.items()
     if name in ("value", "sparse_value"):
-        return _tensor(attribute, name)
+        return _check_tensor(attribute, name)
     dtype = {"int": np.int64, "float": np.float32, "string": object}[name[6:].rstrip("s")]
     array = np.array(attribute, dtype)
     if dtype is object and not all(isinstance(text, str) for text in array.flat):
-        raise ValueError(f"{name} is no text in UTF-8")
+        raise ValueError(f"{name} is not valid UTF-8")
     return array
 
 
-def _tensor(attribute: Any, name: str = "value") -> np.ndarray:
-    """An attribute, if it is the tensor that the spec wants it to be."""
+def _check_tensor(attribute: Any, name: str = "value") -> np.ndarray:
+    """The attribute, if it is a tensor; else ValueError."""
     if not isinstance(attribute, np.ndarray):
-        raise ValueError(f"{name} is {type(attribute).__name__}, not a tensor")
+        raise ValueError(f"{name} should be a tensor, got {type(attribute).__name__}")
     return attribute
 
 
 @op("Constant", since=11)
-def constant_or_sparse(*, value=None, sparse_value=None):
+def constant_11(*, value=None, sparse_value=None):
     """A tensor that the model carries, maybe in sparse form. Spec: Constant-11."""
     return constant(value=value, sparse_value=sparse_value)
 
 
 @op("Constant", since=1)
-def constant_tensor(*, value):
+def constant_1(*, value):
     """A tensor that the model carries. Spec: Constant-1."""
-    return _tensor(value)
+    return _check_tensor(value)
 
 
 @op("ConstantOfShape", since=9)
@@ -73,13 +73,13 @@ def constant_of_shape(input, *, value=None):
     """A tensor of shape ``input``, all of the one element in ``value``. Spec: ConstantOfShape-9."""
     shape = as_ints(input)
     if min(shape, default=0) < 0:
-        raise ValueError(f"{shape} is not a shape: it has a negative dimension")
+        raise ValueError(f"shape {shape} has a negative dimension")
     if value is None:
         return np.zeros(shape, np.float32)
     return np.full(shape, as_scalar(value, "value"), value.dtype)
 
 
-declare(constant, constant_or_sparse, constant_tensor, cost=lambda **attributes: Cost(0))
+declare(constant, constant_11, constant_1, cost=lambda **attributes: Cost(0))
 
 
 @constant_of_shape.cost
@@ -111,23 +111,23 @@ def cost_of_eye_like(input: np.ndarray, *, dtype: int | None = None, **_: Any) -
 @op("Range", since=11)
 def range_(start, limit, delta):
     """start + i·delta for i below ceil((limit - start) / delta). Spec: Range-11."""
-    return _range(start, limit, delta)
+    return _make_range(start, limit, delta)
 
 
 @op("Range", since=27)
-def range_stashed(start, limit, delta, *, stash_type=1):
-    """Range that reckons 16-bit floats in the type ``stash_type``. Spec: Range-27."""
+def range_27(start, limit, delta, *, stash_type=1):
+    """Range that computes 16-bit floats in the type ``stash_type``. Spec: Range-27."""
     dtype = start.dtype
     if element_type(dtype).name not in ("float16", "bfloat16"):
-        return _range(start, limit, delta)
+        return _make_range(start, limit, delta)
     wide = numpy_dtype(stash_type)
-    return _range(*(x.astype(wide) for x in (start, limit, delta))).astype(dtype)
+    return _make_range(*(x.astype(wide) for x in (start, limit, delta))).astype(dtype)
 
 
-def _range(start: np.ndarray, limit: np.ndarray, delta: np.ndarray) -> np.ndarray:
-    count = _length_of_range(start, limit, delta)
+def _make_range(start: np.ndarray, limit: np.ndarray, delta: np.ndarray) -> np.ndarray:
+    count = _count_range(start, limit, delta)
     if count > 1 << 60:
-        raise ValueError(f"a Range of {count} elements has no end")
+        raise ValueError(f"a Range of {count} elements is too long")
     places = np.arange(count).astype(start.dtype, copy=False)
     places *= delta.reshape(())
     places += start.reshape(())
@@ -135,36 +135,36 @@ def _range(start: np.ndarray, limit: np.ndarray, delta: np.ndarray) -> np.ndarra
 
 
 @range_.cost
-@range_stashed.cost
+@range_27.cost
 def cost_of_range(
     start: np.ndarray, limit: np.ndarray, delta: np.ndarray, *, stash_type: int = 1
 ) -> Cost:
-    """The places in 64 bits, then in the dtype of the result."""
-    count = _length_of_range(start, limit, delta)
+    """The indices in 64 bits, then in the dtype of the result."""
+    count = _count_range(start, limit, delta)
     if element_type(start.dtype).name in ("float16", "bfloat16"):
         wide = numpy_dtype(stash_type)
-        count = max(count, _length_of_range(*(x.astype(wide) for x in (start, limit, delta))))
+        count = max(count, _count_range(*(x.astype(wide) for x in (start, limit, delta))))
     own = 0 if start.dtype == np.int64 else max(start.itemsize, 4)
     return Cost((8 + own) * count, 30 * count)
 
 
-def _length_of_range(start: np.ndarray, limit: np.ndarray, delta: np.ndarray) -> int:
+def _count_range(start: np.ndarray, limit: np.ndarray, delta: np.ndarray) -> int:
     first, stop, step = (
         as_scalar(x, name) for x, name in ((start, "start"), (limit, "limit"), (delta, "delta"))
     )
     if step == 0:
-        raise ValueError("the delta of a Range can't be 0")
+        raise ValueError("the delta of a Range should not be 0")
     dtype = start.dtype
     if dtype.kind in "iu":
         count = max(-((first - stop) // step), 0)
     else:
         if not np.isfinite([float(first), float(stop), float(step)]).all():
-            raise ValueError(f"can't make a Range from {first} to {stop} by {step}")
+            raise ValueError(f"a Range from {first} to {stop} by {step} is undefined")
         # the difference is taken in the tensors' own type, as ONNX Runtime does
         difference = (limit - start).reshape(-1)[0]
         steps = float(difference) / float(step)
         if not np.isfinite(steps):
-            raise ValueError(f"a Range from {first} to {stop} by {step} has no end")
+            raise ValueError(f"a Range from {first} to {stop} by {step} is infinite")
         count = max(math.ceil(steps), 0)
     return count
 
@@ -176,20 +176,20 @@ def one_hot(indices, depth, values, *, axis=-1):
     Shapes: indices (a, b), axis 1 gives (a, depth, b). Negative indices count from the end; an
     index outside [-depth, depth-1] is nowhere. Spec: OneHot-11.
     """
-    indices, count = _as_int64(indices), _depth(depth)
+    indices, count = _as_int64(indices), _check_depth(depth)
     return _one_hot(np.where(indices < 0, indices + count, indices), count, values, axis)
 
 
 @op("OneHot", since=9, until=11)
-def one_hot_from_zero(indices, depth, values, *, axis=-1):
+def one_hot_9(indices, depth, values, *, axis=-1):
     """OneHot where a negative index is nowhere. Spec: OneHot-9."""
-    return _one_hot(_as_int64(indices), _depth(depth), values, axis)
+    return _one_hot(_as_int64(indices), _check_depth(depth), values, axis)
 
 
-def _depth(depth: np.ndarray) -> int:
+def _check_depth(depth: np.ndarray) -> int:
     count = as_int(depth, "depth")
     if not 0 <= count < 1 << 63:
-        raise ValueError(f"the depth of a OneHot can't be {count}")
+        raise ValueError(f"depth {count} should be from 0 to 2⁶³ - 1")
     return count
 
 
@@ -208,9 +208,9 @@ def _one_hot(indices: np.ndarray, depth: int, values: np.ndarray, axis: int) -> 
 
 
 @one_hot.cost
-@one_hot_from_zero.cost
+@one_hot_9.cost
 def cost_of_one_hot(indices: np.ndarray, depth: np.ndarray, values: np.ndarray, **_: Any) -> Cost:
-    """The indices, counted from the front; the classes; where both are equal; the result."""
+    """The indices as non-negative ones; the classes; where both are equal; the result."""
     classes = max(as_int(depth, "depth"), 0)
     count = indices.size * classes
     return Cost(25 * indices.size + 8 * classes + (1 + values.itemsize) * count, 10 * count)
@@ -219,9 +219,9 @@ def cost_of_one_hot(indices: np.ndarray, depth: np.ndarray, values: np.ndarray, 
 # --- random numbers -------------------------------------------------------------------------------
 
 
-def _generator(seed: float | None, rng: np.random.Generator) -> np.random.Generator:
-    """The session's generator, or one of its own for a node that has a seed: same seed, same
-    numbers, at each call."""
+def _get_generator(seed: float | None, rng: np.random.Generator) -> np.random.Generator:
+    """The session's generator, or for a node with a seed a new one, so that the same seed yields
+    the same numbers at each call."""
     if seed is None:
         return rng
     return np.random.default_rng(int(np.float64(seed).view(np.uint64)))
@@ -230,23 +230,23 @@ def _generator(seed: float | None, rng: np.random.Generator) -> np.random.Genera
 def _float_dtype(code: int | None, like: np.ndarray | None = None) -> np.dtype:
     dtype = like.dtype if code is None and like is not None else numpy_dtype(code or 1)
     if element_type(dtype).name not in ("float", "double", "float16", "bfloat16"):
-        raise ValueError(f"random numbers can't be {element_type(dtype).name}")
+        raise ValueError(f"random numbers should be floating-point, not {element_type(dtype).name}")
     return dtype
 
 
-def _normal(shape, dtype, mean, scale, generator) -> np.ndarray:
-    return _spread_out(generator.standard_normal(shape, _drawn(dtype)), scale, mean, dtype)
+def _draw_normal(shape, dtype, mean, scale, generator) -> np.ndarray:
+    return _rescale(generator.standard_normal(shape, _random_dtype(dtype)), scale, mean, dtype)
 
 
-def _uniform(shape, dtype, low, high, generator) -> np.ndarray:
-    return _spread_out(generator.random(shape, _drawn(dtype)), high - low, low, dtype)
+def _draw_uniform(shape, dtype, low, high, generator) -> np.ndarray:
+    return _rescale(generator.random(shape, _random_dtype(dtype)), high - low, low, dtype)
 
 
-def _drawn(dtype: np.dtype) -> type[np.floating]:
+def _random_dtype(dtype: np.dtype) -> type[np.floating]:
     return np.float64 if dtype == np.float64 else np.float32
 
 
-def _spread_out(draws, factor: float, start: float, dtype: np.dtype) -> np.ndarray:
+def _rescale(draws, factor: float, start: float, dtype: np.dtype) -> np.ndarray:
     """draws·factor + start, in place."""
     y = np.asarray(draws)
     y *= y.dtype.type(factor)
@@ -255,7 +255,7 @@ def _spread_out(draws, factor: float, start: float, dtype: np.dtype) -> np.ndarr
 
 
 def _cost_of_random(shape: Sequence[int], dtype: np.dtype) -> Cost:
-    drawn = np.dtype(_drawn(dtype))
+    drawn = np.dtype(_random_dtype(dtype))
     rounded = 0 if drawn == dtype else dtype.itemsize
     return Cost((drawn.itemsize + rounded) * size(shape), 60 * size(shape))
 
@@ -263,7 +263,7 @@ def _cost_of_random(shape: Sequence[int], dtype: np.dtype) -> Cost:
 @op("RandomNormal", since=1)
 def random_normal(*, shape, dtype=1, mean=0.0, scale=1.0, seed=None, rng):
     """Normal random numbers of this mean and standard deviation. Spec: RandomNormal-1."""
-    return _normal(shape, _float_dtype(dtype), mean, scale, _generator(seed, rng))
+    return _draw_normal(shape, _float_dtype(dtype), mean, scale, _get_generator(seed, rng))
 
 
 @op("RandomNormalLike", since=1)
@@ -273,13 +273,13 @@ def random_normal_like(input, *, dtype=None, mean=0.0, scale=1.0, seed=None, rng
     Spec: RandomNormalLike-1.
     """
     dtype = _float_dtype(dtype, input)
-    return _normal(input.shape, dtype, mean, scale, _generator(seed, rng))
+    return _draw_normal(input.shape, dtype, mean, scale, _get_generator(seed, rng))
 
 
 @op("RandomUniform", since=1)
 def random_uniform(*, shape, dtype=1, low=0.0, high=1.0, seed=None, rng):
     """Random numbers spread evenly from ``low`` to ``high``. Spec: RandomUniform-1."""
-    return _uniform(shape, _float_dtype(dtype), low, high, _generator(seed, rng))
+    return _draw_uniform(shape, _float_dtype(dtype), low, high, _get_generator(seed, rng))
 
 
 @op("RandomUniformLike", since=1)
@@ -289,7 +289,7 @@ def random_uniform_like(input, *, dtype=None, low=0.0, high=1.0, seed=None, rng)
     Spec: RandomUniformLike-1.
     """
     dtype = _float_dtype(dtype, input)
-    return _uniform(input.shape, dtype, low, high, _generator(seed, rng))
+    return _draw_uniform(input.shape, dtype, low, high, _get_generator(seed, rng))
 
 
 @random_normal.cost
@@ -307,13 +307,13 @@ def cost_of_random_like(input: np.ndarray, *, dtype: int | None = None, **_: Any
 @op("Bernoulli", since=15)
 def bernoulli(input, *, dtype=None, seed=None, rng):
     """1 with the probability in ``input``, else 0. Spec: Bernoulli-15."""
-    ones = _generator(seed, rng).random(input.shape) < input
+    ones = _get_generator(seed, rng).random(input.shape) < input
     return np.asarray(ones).astype(input.dtype if dtype is None else numpy_dtype(dtype))
 
 
 @bernoulli.cost
 def cost_of_bernoulli(input: np.ndarray, *, dtype: int | None = None, **_: Any) -> Cost:
-    """Draws in double, whether they are below, and that as the result."""
+    """Random numbers in double, their comparison with the input, and the result."""
     own = input.dtype if dtype is None else numpy_dtype(dtype)
     return Cost((9 + own.itemsize) * input.size, 60 * input.size)
 
@@ -332,26 +332,26 @@ def multinomial(input, *, dtype=6, sample_size=1, seed=None, rng):
         raise ValueError("Multinomial: the log-probabilities of a row are NaN, +inf or all -inf")
     cumulated = weights.cumsum(axis=1)
     total = cumulated[:, -1:]
-    draws = _generator(seed, rng).random((len(input), sample_size)) * total
+    draws = _get_generator(seed, rng).random((len(input), sample_size)) * total
     draws = np.minimum(draws, np.nextafter(total, 0))  # the product may round up to the total
-    picked = np.empty(draws.shape, numpy_dtype(dtype))
+    classes = np.empty(draws.shape, numpy_dtype(dtype))
     for row in range(len(input)):
-        # the first class whose cumulated weight is above the draw, so never one of weight 0
-        picked[row] = np.searchsorted(cumulated[row], draws[row], side="right")
-    return picked
+        # the first class whose cumulative weight is above the draw, so never one of weight 0
+        classes[row] = np.searchsorted(cumulated[row], draws[row], side="right")
+    return classes
 
 
 @multinomial.cost
 def cost_of_multinomial(input: np.ndarray, *, sample_size: int = 1, **_: Any) -> Cost:
-    """Logits, weights and sums of weights in double; draws, twice; what is picked."""
+    """Logits, weights and cumulative weights in double; random numbers, twice; the result."""
     drawn = len(input) * max(sample_size, 0)
     memory = 33 * input.size + 24 * drawn + 16 * sample_size
     return Cost(memory, 100 * input.size + 500 * drawn + 10_000 * len(input))
 
 
 declare(
-    constant, constant_or_sparse, constant_tensor, constant_of_shape, eye_like, range_,
-    range_stashed, one_hot, one_hot_from_zero, flops=flops.zero,
+    constant, constant_11, constant_1, constant_of_shape, eye_like, range_,
+    range_27, one_hot, one_hot_9, flops=flops.zero,
 )  # fmt: skip
 declare(random_normal, random_uniform, multinomial, output_type=types.from_attribute("dtype"))
 declare(
@@ -362,10 +362,10 @@ constant_of_shape.output_type(lambda first, *, value: "float" if value is None e
 
 
 @constant.output_type
-@constant_or_sparse.output_type
-@constant_tensor.output_type
+@constant_11.output_type
+@constant_1.output_type
 def type_of_constant(first: str, **attributes):
-    """That of the one attribute that is given."""
+    """The type of the only attribute that is set."""
     (name, value), *_ = [item for item in attributes.items() if item[1] is not None]
     named = {"value_int": "int64", "value_float": "float", "value_string": "string"}
     return named.get(name.removesuffix("s"), value)

@@ -1,4 +1,4 @@
-"""Dropout, which does nothing unless it is asked to train."""
+"""Dropout, which only has an effect in training."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def dropout(
         return data, mask
     if seed is not None:
         # The numbers of NumPy's older generator are those of ONNX's own test cases.
-        chances = np.random.RandomState(seed % 2**32).random_sample(data.shape)
+        randoms = np.random.RandomState(seed % 2**32).random_sample(data.shape)
     else:
-        chances = np.random.default_rng(rng).random(data.shape)
-    return _drop(data, chances, dropped)
+        randoms = np.random.default_rng(rng).random(data.shape)
+    return _drop(data, randoms, dropped)
 
 
-def _drop(data: np.ndarray, chances: np.ndarray, dropped: float) -> tuple[np.ndarray, np.ndarray]:
+def _drop(data: np.ndarray, randoms: np.ndarray, dropped: float) -> tuple[np.ndarray, np.ndarray]:
     if not 0 <= dropped < 1:
-        raise ValueError(f"ratio of Dropout is {dropped}, not in [0, 1)")
-    mask = chances >= dropped
+        raise ValueError(f"ratio of Dropout should be in [0, 1), got {dropped}")
+    mask = randoms >= dropped
     y = np.where(mask, wide(data) * (1 / (1 - dropped)), 0)
     return y.astype(data.dtype, copy=False), mask
 
@@ -62,7 +62,7 @@ def dropout_7(data: np.ndarray, *, ratio: float = 0.5) -> tuple[np.ndarray, np.n
 
 @op("Dropout", since=6, until=7)
 @op("Dropout", since=1, until=6, hints=CONSUMED_INPUTS)
-def dropout_by_flag(
+def dropout_1(
     data: np.ndarray, *, is_test: int = 0, ratio: float = 0.5, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """data·mask / (1 - ratio), with a mask of the same dtype that is 0 with chance ``ratio``.
@@ -84,17 +84,17 @@ def cost_of_dropout(
 ) -> Cost:
     if training_mode is None or not training_mode.any():
         return Cost(data.size, data.size)
-    return _cost_of_dropping(data)
+    return _cost_of_training(data)
 
 
-@dropout_by_flag.cost
-def cost_of_dropout_by_flag(data: np.ndarray, *, is_test: int = 0, **_: Any) -> Cost:
-    return Cost(data.nbytes, data.size) if is_test else _cost_of_dropping(data)
+@dropout_1.cost
+def cost_of_dropout_1(data: np.ndarray, *, is_test: int = 0, **_: Any) -> Cost:
+    return Cost(data.nbytes, data.size) if is_test else _cost_of_training(data)
 
 
-def _cost_of_dropping(data: np.ndarray) -> Cost:
-    """Chances in double, the mask (of the dtype of data before opset 7), data, data scaled, and
-    the choice of both."""
+def _cost_of_training(data: np.ndarray) -> Cost:
+    """Random numbers in double, the mask (in data's dtype before opset 7), data scaled, the
+    result."""
     item = wide_itemsize(data.dtype)
     return Cost((9 + 2 * item + 2 * data.itemsize) * data.size + wide_copies(data), 60 * data.size)
 
@@ -105,4 +105,4 @@ dropout_10.cost(elementwise(dtype=np.bool_))
 dropout_7.cost(elementwise())
 
 
-declare(dropout, dropout_10, dropout_7, dropout_by_flag, flops=flops.zero, counts_outputs=False)
+declare(dropout, dropout_10, dropout_7, dropout_1, flops=flops.zero, counts_outputs=False)

@@ -1,4 +1,4 @@
-"""What fused operators share: an activation by its name, and a convolution with what follows it."""
+"""What fused operators share: activations by name, and a convolution with what follows it."""
 
 from __future__ import annotations
 
@@ -48,21 +48,21 @@ def activation(
         return lambda x: x
     if name not in allowed:
         raise NotImplementedError(f"activation {name!r} is not one of {', '.join(allowed)}")
-    function, wanted = ACTIVATIONS[name]
-    if set(given) != set(wanted):
-        raise ValueError(f"activation {name} takes {list(wanted)}, and {list(given)} are given")
+    function, names = ACTIVATIONS[name]
+    if set(given) != set(names):
+        raise ValueError(f"activation {name} needs {list(names)}, got {list(given)}")
     return lambda x: function(x, **given).astype(x.dtype, copy=False)
 
 
-def activation_of_list(
+def get_activation_from_list(
     name: str | None, parameters: Sequence[float], allowed: Sequence[str]
 ) -> Callable[[np.ndarray], np.ndarray]:
     """``activation`` with its parameters in a list."""
     names = ACTIVATIONS[name][1] if name in ACTIVATIONS else ()
     if name == "HardSwish" and [round(value, 6) for value in parameters] == [0.166667, 0.5]:
-        parameters = ()  # they may come along, but can't be others
+        parameters = ()  # they may be given, but only with these values
     if len(parameters) != len(names):
-        raise ValueError(f"activation {name} takes {list(names)}, not {list(parameters)}")
+        raise ValueError(f"activation {name} needs {list(names)}, got {list(parameters)}")
     return activation(name, dict(zip(names, parameters, strict=True)), allowed)
 
 
@@ -70,8 +70,8 @@ def prepare_conv(
     w: np.ndarray,
     b: np.ndarray | None,
     *,
-    activation: str | None,
-    activation_params: Sequence[float] | None,
+    activation: str | None = None,
+    activation_params: Sequence[float] | None = None,
     allowed: Sequence[str],
     z_broadcasts: bool = False,
     pool: bool = False,
@@ -82,21 +82,21 @@ def prepare_conv(
     ``z_broadcasts``: z may have another shape than the convolution. ``pool``: the result is that
     of MaxPool over 2 × 2, by steps of 2.
     """
-    convolved = conv.prepare_conv(w, b, **attributes)
-    activated = activation_of_list(activation, activation_params or (), allowed)
+    convolve = conv.prepare_conv(w, b, **attributes)
+    activate = get_activation_from_list(activation, activation_params or (), allowed)
 
     def apply(x: np.ndarray, z: np.ndarray | None = None) -> np.ndarray:
-        y = convolved(x)
+        y = convolve(x)
         if z is not None:
             check_same_dtype(y, z)
             if z.shape != y.shape and not z_broadcasts:
                 raise ValueError(f"Z {z.shape} should have the shape of the convolution, {y.shape}")
             y = y + z
-        y = activated(y)
+        y = activate(y)
         return max_pool(y, kernel_shape=(2, 2), strides=(2, 2)) if pool else y
 
-    bound = getattr(convolved, "bind", None)
-    if bound is None:
+    bind_conv = getattr(convolve, "bind", None)
+    if bind_conv is None:
         return apply
 
     def bind(space: Any, x: np.ndarray, z: np.ndarray | None = None) -> Any:
@@ -106,22 +106,29 @@ def prepare_conv(
             fits = z_broadcasts or z.shape == conv.shape_of_conv(x, w, **attributes)
             if z.dtype != x.dtype or not fits:
                 return None
-        behind = epilogue.activation(activation, activation_params or ())
-        return bound(space, x, z, behind, pool)
+        followed_by = epilogue.activation(activation, activation_params or ())
+        return bind_conv(space, x, z, followed_by, pool)
 
-    return with_bind(apply, bind, bound.margin)
+    return with_bind(apply, bind, bind_conv.margin)
 
 
-def with_activation(cost: Cost, shape: Iterable[int], item: int, more: int = 2) -> Cost:
-    """An activation of a result makes one or two more; a sum before it another."""
+def add_activation_cost(cost: Cost, shape: Iterable[int], item: int, more: int = 2) -> Cost:
+    """The cost with an activation after it: one or two more arrays, and one for a sum before it."""
     count = size(shape)
     return Cost(cost.memory + more * item * count, cost.work + 150 * count)
 
 
 def cost_of_conv(
-    x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None, z: np.ndarray | None = None, **a: Any
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray | None = None,
+    z: np.ndarray | None = None,
+    *,
+    activation: str | None = None,
+    activation_params: Sequence[float] | None = None,
+    **attributes: Any,
 ) -> Cost:
-    """See ``conv.needs_of_conv``, and those of the sum and the activation."""
-    shape = conv.shape_of_conv(x, w, **a)
-    cost = conv.cost_of_conv(x, w, b, **a)
-    return with_activation(cost, shape, wide_itemsize(x.dtype), 1 if z is None else 2)
+    """The cost of the convolution, of the sum and of the activation."""
+    shape = conv.shape_of_conv(x, w, **attributes)
+    cost = conv.cost_of_conv(x, w, b, **attributes)
+    return add_activation_cost(cost, shape, wide_itemsize(x.dtype), 1 if z is None else 2)

@@ -1,4 +1,4 @@
-"""Resize and its forerunner Upsample: a tensor read at other places than those it was given at.
+"""Resize and its forerunner Upsample: a tensor interpolated at other coordinates.
 
 Every mode is separable: along one axis, output place i is read at x(i) on the input's own scale
 (``source_positions``), and y[i] is a weighted sum of the inputs around x(i) (``_taps``). An
@@ -17,6 +17,7 @@ from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.cost import size as count_of
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.fast.image import bind_resize
 from onnxwalk.ops.shared import flops
 from onnxwalk.ops.shared.cost import PER_CALL, multiply_adds, wide_itemsize
@@ -110,8 +111,8 @@ def cost_of_resize(
 
 
 def _cost_of_plan(x: np.ndarray, plan: dict[int, Axis], support: int, antialias: int) -> Cost:
-    """Axis after axis: what there is and what it becomes; interpolated, also the taps with their
-    weights, and one tap of all results or the matrix. Integers are interpolated in double."""
+    """For one axis after the other, the input and output; to interpolate, also taps, weights and
+    one product for all results, or a matrix. Integers are interpolated in double."""
     item = x.itemsize
     if support:
         item = 8 if x.dtype.kind in "iu" else wide_itemsize(x.dtype)
@@ -137,45 +138,23 @@ def _cost_of_plan(x: np.ndarray, plan: dict[int, Axis], support: int, antialias:
 
 
 @op("Resize", since=11)
-def resize_with_required_inputs(
-    x,
-    roi,
-    scales,
-    sizes=None,
-    *,
-    coordinate_transformation_mode="half_pixel",
-    cubic_coeff_a=-0.75,
-    exclude_outside=0,
-    extrapolation_value=0.0,
-    mode="nearest",
-    nearest_mode="round_prefer_floor",
-):
+@attributes_of(resize, without=["antialias", "axes", "keep_aspect_ratio_policy"])
+def resize_11(x, roi, scales, sizes=None, **attributes):
     """Resize when roi and scales could not be left out: empty ones stand for none
 
     Spec: Resize-11. It has tf_half_pixel_for_nn: x(i) = (i + 0.5) / scale, which 13 took out.
     """
-    return resize(
-        x,
-        roi,
-        scales,
-        sizes,
-        coordinate_transformation_mode=coordinate_transformation_mode,
-        cubic_coeff_a=cubic_coeff_a,
-        exclude_outside=exclude_outside,
-        extrapolation_value=extrapolation_value,
-        mode=mode,
-        nearest_mode=nearest_mode,
-    )
+    return resize(x, roi, scales, sizes, **attributes)
 
 
-resize_with_required_inputs.bind(bind_resize)
+resize_11.bind(bind_resize)
 
 
-resize_with_required_inputs.cost(cost_of_resize)
+resize_11.cost(cost_of_resize)
 
 
 @op("Resize", since=10)
-def resize_from_the_corner(x, scales, *, mode="nearest"):
+def resize_10(x, scales, *, mode="nearest"):
     """x(i) = i / scale; nearest takes floor(x(i)), or where scale < 1 ceil(x(i))
 
     Spec: Resize-10, which names the modes but no formula. This is ONNX Runtime's, and what the
@@ -191,10 +170,8 @@ def resize_from_the_corner(x, scales, *, mode="nearest"):
     return _interpolate(x, plan, "asymmetric", weights)
 
 
-@resize_from_the_corner.cost
-def cost_of_resize_from_the_corner(
-    x: np.ndarray, scales: np.ndarray, *, mode: str = "nearest"
-) -> Cost:
+@resize_10.cost
+def cost_of_resize_10(x: np.ndarray, scales: np.ndarray, *, mode: str = "nearest") -> Cost:
     plan = plan_resize(x.shape, None, scales, None, None, "asymmetric", "stretch")
     return _cost_of_plan(x, plan, 0 if mode == "nearest" else 1, 0)
 
@@ -206,39 +183,39 @@ def upsample(x, scales, *, mode="nearest"):
     Spec: Upsample-9, Upsample-10 (deprecated in favour of Resize).
     """
     if (small := [scale for scale in np.ravel(scales).tolist() if not scale >= 1]) and small:
-        raise ValueError(f"scales of Upsample must be at least 1, not {small[0]:g}")
-    return resize_from_the_corner(x, scales, mode=mode)
+        raise ValueError(f"scales of Upsample should be at least 1, got {small[0]:g}")
+    return resize_10(x, scales, mode=mode)
 
 
-upsample.cost(cost_of_resize_from_the_corner)
+upsample.cost(cost_of_resize_10)
 
 
 @op("Upsample", since=7)
-def upsample_by_attribute(x, *, mode="nearest", scales):
+def upsample_7(x, *, mode="nearest", scales):
     """Upsample with the scales as an attribute. Spec: Upsample-7."""
     return upsample(x, np.array(scales, np.float32), mode=mode)
 
 
-@upsample_by_attribute.cost
-def cost_of_upsample(x: np.ndarray, *, mode: str = "nearest", scales: Sequence[float]) -> Cost:
-    return cost_of_resize_from_the_corner(x, np.array(scales, np.float32), mode=mode)
+@upsample_7.cost
+def cost_of_upsample_7(x: np.ndarray, *, mode: str = "nearest", scales: Sequence[float]) -> Cost:
+    return cost_of_resize_10(x, np.array(scales, np.float32), mode=mode)
 
 
 @op("Upsample", since=1)
-def upsample_images(x, *, height_scale, mode="nearest", width_scale):
+def upsample_1(x, *, height_scale, mode="nearest", width_scale):
     """Upsample of (N, C, H, W) along H and W; linear is called bilinear. Spec: Upsample-1."""
     if x.ndim != 4:
-        raise ValueError(f"Upsample-1 takes (N, C, H, W), not shape {x.shape}")
+        raise ValueError(f"x {x.shape} of Upsample-1 should be (N, C, H, W)")
     if mode not in ("nearest", "bilinear"):
         raise ValueError(f"mode {mode!r} is not nearest or bilinear")
     return upsample(x, np.array([1, 1, height_scale, width_scale], np.float32), mode=mode)
 
 
-@upsample_images.cost
-def cost_of_upsample_images(
+@upsample_1.cost
+def cost_of_upsample_1(
     x: np.ndarray, *, height_scale: float, mode: str = "nearest", width_scale: float
 ) -> Cost:
-    return cost_of_upsample(x, mode=mode, scales=[1, 1, height_scale, width_scale])
+    return cost_of_upsample_7(x, mode=mode, scales=[1, 1, height_scale, width_scale])
 
 
 def _interpolate(
@@ -263,19 +240,19 @@ def _interpolate(
             continue
         if y.dtype.kind in "Ob":
             raise ValueError(
-                f"only nearest can resize {'strings' if y.dtype.kind == 'O' else y.dtype}"
+                f"only mode nearest can resize {'strings' if y.dtype.kind == 'O' else y.dtype}"
             )
         y = y.astype(np.float64) if y.dtype.kind in "iu" else wide(y)
-        y = _sums(y, i, taps, weight.astype(np.zeros(0, y.dtype).real.dtype))
+        y = _sum_weighted(y, i, taps, weight.astype(np.zeros(0, y.dtype).real.dtype))
     if y.dtype != x.dtype:
-        y = _as_integers(y, x.dtype, rounds) if x.dtype.kind in "iu" else y.astype(x.dtype)
+        y = _to_integers(y, x.dtype, rounds) if x.dtype.kind in "iu" else y.astype(x.dtype)
     y = y.copy() if y is x else y
     for i, places in outside:
         y[(slice(None),) * i + (places,)] = np.array(extrapolation_value).astype(x.dtype)
     return y
 
 
-def _sums(x: np.ndarray, axis: int, taps: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _sum_weighted(x: np.ndarray, axis: int, taps: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """sum_t weight[i, t]·x[taps[i, t]] along one axis, for each i."""
     size, resized = x.shape[axis], len(taps)
     # A short axis is faster as a matrix product, mostly of zeros; but 0·inf is NaN.
@@ -292,30 +269,30 @@ def _sums(x: np.ndarray, axis: int, taps: np.ndarray, weight: np.ndarray) -> np.
     return total
 
 
-def _as_integers(y: np.ndarray, dtype: np.dtype, rounds: bool) -> np.ndarray:
+def _to_integers(y: np.ndarray, dtype: np.dtype, rounds: bool) -> np.ndarray:
     lowest, highest = dtype_limits(dtype)
-    # places are divided in float32, which leaves 2.999999, and that is 3
+    # division in float32 may leave 2.999999 for 3
     y = np.rint(y) if rounds else np.trunc(y + np.copysign(1e-5, y))
     return np.where(y >= highest, highest, np.where(y <= lowest, lowest, y)).astype(dtype)
 
 
-# "linear (including bilinear, trilinear, etc)", and bilinear is what some files have
-resize_from_the_corner.choices({"mode": "nearest linear bilinear"})
-_PIXELS = "half_pixel pytorch_half_pixel align_corners asymmetric tf_crop_and_resize"
+# "linear (including bilinear, trilinear, etc)", says the spec, and some files have bilinear
+resize_10.choices({"mode": "nearest linear bilinear"})
+_COORDINATE_MODES = "half_pixel pytorch_half_pixel align_corners asymmetric tf_crop_and_resize"
 declare(
     resize,
-    resize_with_required_inputs,
+    resize_11,
     choices={
         "mode": "nearest linear cubic",
         "nearest_mode": "round_prefer_floor round_prefer_ceil floor ceil",
         "keep_aspect_ratio_policy": "stretch not_larger not_smaller",
         "coordinate_transformation_mode": {
-            11: f"{_PIXELS} tf_half_pixel_for_nn",
-            13: _PIXELS,
-            19: f"{_PIXELS} half_pixel_symmetric",
+            11: f"{_COORDINATE_MODES} tf_half_pixel_for_nn",
+            13: _COORDINATE_MODES,
+            19: f"{_COORDINATE_MODES} half_pixel_symmetric",
         },
     },
 )
-declare(upsample, upsample_by_attribute, upsample_images, flops=flops.zero)
-declare(upsample, upsample_by_attribute, choices={"mode": "nearest linear bilinear"})
-upsample_images.choices({"mode": "nearest bilinear"})
+declare(upsample, upsample_7, upsample_1, flops=flops.zero)
+declare(upsample, upsample_7, choices={"mode": "nearest linear bilinear"})
+upsample_1.choices({"mode": "nearest bilinear"})

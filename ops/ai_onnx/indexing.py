@@ -1,4 +1,4 @@
-"""Operators that pick elements by index or put them there: Gather, Scatter, TopK, Unique, …
+"""Operators that select elements by index or value: Gather, TopK, NonZero, Compress, Unique, …
 
 An index counts from the front, or if negative from the end.
 One outside [-size, size-1] is an error.
@@ -24,18 +24,18 @@ from onnxwalk.ops.shared.numeric import stable_argsort
 from onnxwalk.ops.shared.values import as_int
 
 
-def _refuse_outside(indices: np.ndarray, size: int, axis: int) -> None:
+def _check_indices(indices: np.ndarray, size: int, axis: int) -> None:
     """Raise ValueError that names the first index outside [-size, size-1]."""
     outside = indices[(indices < -size) | (indices >= size)]
     if outside.size:
         raise ValueError(f"index {outside.flat[0]} is out of range for axis {axis} of size {size}")
 
 
-def _from_the_front(indices: np.ndarray, size: int, axis: int) -> np.ndarray:
-    """The indices with negative ones counted from the end."""
+def _to_positive(indices: np.ndarray, size: int, axis: int) -> np.ndarray:
+    """The indices as non-negative ones; ValueError for one out of range."""
     lowest = indices.min(initial=0)
     if lowest < -size or indices.max(initial=-1) >= size:
-        _refuse_outside(indices, size, axis)
+        _check_indices(indices, size, axis)
     return np.where(indices < 0, indices + size, indices) if lowest < 0 else indices
 
 
@@ -59,7 +59,7 @@ def gather(data, indices, *, axis=0):
         index = (*before, indices, ...)
         return data[index]  # unlike take(), this doesn't begin by copying all of a strided input
     except IndexError:
-        _refuse_outside(indices, data.shape[axis], axis)
+        _check_indices(indices, data.shape[axis], axis)
         raise
 
 
@@ -68,13 +68,13 @@ gather.bind(bind_gather)
 
 @gather.cost
 def cost_of_gather(data: np.ndarray, indices: np.ndarray, *, axis: int = 0) -> Cost:
-    """The slices; and the indices as NumPy wants them."""
+    """The slices, and the indices as int64."""
     if indices.ndim == 0:
         return Cost(0)
-    return _cost_of_picking(data, indices.size * line_count(data, axis), indices)
+    return _cost_of_taking(data, indices.size * line_count(data, axis), indices)
 
 
-def _cost_of_picking(data: np.ndarray, count: int, indices: np.ndarray) -> Cost:
+def _cost_of_taking(data: np.ndarray, count: int, indices: np.ndarray) -> Cost:
     places = 0 if indices.dtype == np.int64 and indices.flags.c_contiguous else 8 * indices.size
     return Cost(data.itemsize * count + places, 20 * count + 20 * indices.size)
 
@@ -86,7 +86,7 @@ def gather_elements(data, indices, *, axis=0):
     ``indices`` and y have the same shape. Spec: GatherElements-11.
     """
     axis = normalize_axis(axis, data.ndim)
-    return data.reshape(-1).take(flat_index(element_places(data, indices, axis), data.shape))
+    return data.reshape(-1).take(flat_index(element_indices(data, indices, axis), data.shape))
 
 
 def flat_index(places: Sequence[np.ndarray], shape: Sequence[int]) -> np.ndarray:
@@ -96,26 +96,26 @@ def flat_index(places: Sequence[np.ndarray], shape: Sequence[int]) -> np.ndarray
         np.multiply(place, math.prod(shape[k + 1 :]), dtype=np.int64)
         for k, place in enumerate(places)
     ]
-    # the small ones first: they are broadcast against the large ones once, not every time
+    # small terms first, so that they are broadcast against the large ones only once
     return np.asarray(sum(sorted(terms, key=np.size), start=np.int64(0)))
 
 
-def element_places(data: np.ndarray, indices: np.ndarray, axis: int) -> tuple[np.ndarray, ...]:
-    """For each entry of ``indices``: its own place, but on ``axis`` the place that it names."""
+def element_indices(data: np.ndarray, indices: np.ndarray, axis: int) -> tuple[np.ndarray, ...]:
+    """The index of each entry of ``indices`` in data: its position, but its value on ``axis``."""
     if indices.ndim != data.ndim or any(
         i > n for k, (i, n) in enumerate(zip(indices.shape, data.shape, strict=True)) if k != axis
     ):
         raise ValueError(
-            f"indices of {indices.shape} don't fit data of {data.shape} along axis {axis}"
+            f"indices {indices.shape} and data {data.shape} are incompatible along axis {axis}"
         )
     places: list[np.ndarray] = list(np.ogrid[tuple(slice(n) for n in indices.shape)])
-    places[axis] = _from_the_front(indices, data.shape[axis], axis)
+    places[axis] = _to_positive(indices, data.shape[axis], axis)
     return tuple(places)
 
 
 @gather_elements.cost
 def cost_of_gather_elements(data: np.ndarray, indices: np.ndarray, **_: Any) -> Cost:
-    """The places from the front, times their strides, added up; and what is there."""
+    """Non-negative indices, times their strides, added up; and the elements."""
     memory = reshape_bytes(data) + (33 + data.itemsize) * indices.size
     return Cost(memory, 60 * indices.size)
 
@@ -131,39 +131,41 @@ def gather_nd(data, indices, *, batch_dims=0):
     b = batch_dims
     if not 0 <= b < min(data.ndim, indices.ndim) or data.shape[:b] != indices.shape[:b]:
         raise ValueError(
-            f"batch_dims {b} doesn't fit data of {data.shape} and indices of {indices.shape}"
+            f"batch_dims {b} is incompatible with data {data.shape} and indices {indices.shape}"
         )
     batch = np.ogrid[tuple(slice(n) for n in indices.shape[:b])] if b else ()
     extra = indices.ndim - 1 - b
     grids = [grid.reshape(grid.shape + (1,) * extra) for grid in batch]
-    index = (*grids, *index_tuples(data.shape[b:], indices, b), ...)
+    index = (*grids, *split_index_tuples(data.shape[b:], indices, b), ...)
     return data[index]
 
 
 gather_nd.bind(bind_gather_nd)
 
 
-def index_tuples(
+def split_index_tuples(
     shape: Sequence[int], indices: np.ndarray, first_axis: int = 0
 ) -> list[np.ndarray]:
-    """The last axis of ``indices`` taken apart: for each axis of ``shape``, the places on it."""
+    """The last axis of ``indices`` split: for each axis of ``shape``, the indices into it."""
     if not indices.ndim or indices.shape[-1] > len(shape):
-        raise ValueError(f"indices of {indices.shape} hold tuples too long for {tuple(shape)}")
+        raise ValueError(
+            f"indices {indices.shape} hold tuples that are too long for {tuple(shape)}"
+        )
     return [
-        _from_the_front(indices[..., k], shape[k], first_axis + k) for k in range(indices.shape[-1])
+        _to_positive(indices[..., k], shape[k], first_axis + k) for k in range(indices.shape[-1])
     ]
 
 
 @gather_nd.cost
 def cost_of_gather_nd(data: np.ndarray, indices: np.ndarray, *, batch_dims: int = 0) -> Cost:
-    """The slices; and each place of a tuple from the front, as NumPy wants it."""
+    """The slices, and the indices as non-negative int64."""
     length = indices.shape[-1]
     count = size(indices.shape[:-1]) * size(data.shape[batch_dims + length :])
     places = (16 if indices.dtype != np.int64 else 9) * indices.size
     return Cost(data.itemsize * count + places, 20 * count + 60 * indices.size)
 
 
-# --- choosing -------------------------------------------------------------------------------------
+# --- selecting ------------------------------------------------------------------------------------
 
 
 @op("TopK", since=11)
@@ -180,13 +182,13 @@ top_k.bind(bind_top_k)
 
 
 @op("TopK", since=10, until=11)
-def top_k_largest(x, k, *, axis=-1):
+def top_k_10(x, k, *, axis=-1):
     """TopK of the largest elements, in order. Spec: TopK-10."""
     return _top_k(x, as_int(k, "K"), axis, largest=1)
 
 
 @op("TopK", since=1, until=10)
-def top_k_by_attribute(x, *, axis=-1, k):
+def top_k_1(x, *, axis=-1, k):
     """TopK with ``k`` as an attribute. Spec: TopK-1."""
     return _top_k(x, k, axis, largest=1)
 
@@ -195,10 +197,10 @@ def _top_k(x: np.ndarray, k: int, axis: int, largest: int) -> tuple[np.ndarray, 
     axis = normalize_axis(axis, x.ndim)
     size = x.shape[axis]
     if not 0 <= k <= size:
-        raise ValueError(f"can't take the top {k} of {size} elements")
+        raise ValueError(f"K {k} should be from 0 to the size of the axis, {size}")
     keys = np.moveaxis(x.astype(np.float32) if x.dtype.kind == "V" else x, axis, -1)
     if 0 < 8 * k < size and keys.size >= 4096:
-        shortlist = _shortlist(keys, k, largest)
+        shortlist = _select_top_k(keys, k, largest)
         order = _take(shortlist, stable_argsort(_take(keys, shortlist), largest))
     else:
         order = stable_argsort(keys, largest)
@@ -210,12 +212,9 @@ def _take(x: np.ndarray, indices: np.ndarray) -> np.ndarray:
     return np.take_along_axis(x, indices, axis=-1)
 
 
-def _shortlist(keys: np.ndarray, k: int, largest: int) -> np.ndarray:
-    """The indices, ascending, of the k elements to be sorted: linear time instead of a full sort.
-
-    They are all that are better than the k-th, and as many equal to it as there is room for, from
-    the lowest index on.
-    """
+def _select_top_k(keys: np.ndarray, k: int, largest: int) -> np.ndarray:
+    """The indices, ascending, of the k elements to be sorted: all that are better than the k-th,
+    and the first of those equal to it. Takes linear time instead of a full sort."""
     size = keys.shape[-1]
     kth = size - k if largest else k - 1
     limit = np.partition(keys, kth, axis=-1)[..., kth : kth + 1]
@@ -234,11 +233,10 @@ def _shortlist(keys: np.ndarray, k: int, largest: int) -> np.ndarray:
 
 
 @top_k.cost
-@top_k_largest.cost
-@top_k_by_attribute.cost
+@top_k_10.cost
+@top_k_1.cost
 def cost_of_top_k(x: np.ndarray, k: Any = None, *, axis: int = -1, **_: Any) -> Cost:
-    """Keys that can be sorted; their order, twice, or a partition, counts and masks; the first of
-    these, with their indices."""
+    """Sortable keys; their order, twice, or a partition, counts and masks; the results."""
     axis = normalize_axis(axis, x.ndim)
     chosen = line_count(x, axis) * as_int(np.asarray(k), "K")
     keys = 4 * x.size if x.dtype.kind == "V" else 0
@@ -261,8 +259,8 @@ def non_zero(x):
 
 @non_zero.cost
 def cost_of_non_zero(x: np.ndarray) -> Cost:
-    """The indices, twice, of as many elements as are counted: that takes far less than to list
-    them. Of strings all may be."""
+    """The indices of the nonzero elements, twice. Counting them takes far less than listing them;
+    for strings, all elements are assumed."""
     count = x.size if x.dtype.kind == "O" else int(np.count_nonzero(x))
     work = 20 * x.size + 30 * max(x.ndim, 1) * count + string_work(x)
     return Cost(16 * x.ndim * count + 2 * x.size, work)
@@ -275,23 +273,19 @@ def compress(input, condition, *, axis=None):
     A condition that is too short leaves out the rest. Spec: Compress-9, Compress-11.
     """
     if condition.ndim != 1:
-        raise ValueError(f"the condition must have rank 1, not shape {condition.shape}")
+        raise ValueError(f"condition {condition.shape} should have rank 1")
     if axis is None:
         input, axis = input.reshape(-1), 0
     axis = normalize_axis(axis, input.ndim)
     chosen = np.flatnonzero(condition)
-    _refuse_outside(chosen, input.shape[axis], axis)
+    _check_indices(chosen, input.shape[axis], axis)
     return input.take(chosen, axis)
 
 
 @compress.cost
 def cost_of_compress(input: np.ndarray, condition: np.ndarray, *, axis: int | None = None) -> Cost:
-    chosen = min(
-        input.nbytes,
-        np.count_nonzero(condition)
-        * input.itemsize
-        * (1 if axis is None else line_count(input, axis)),
-    )
+    lines = 1 if axis is None else line_count(input, axis)
+    chosen = min(input.nbytes, np.count_nonzero(condition) * input.itemsize * lines)
     return Cost(chosen + gather_bytes(input) + 11 * condition.size, 30 * input.size)
 
 
@@ -306,7 +300,7 @@ def unique(x, *, axis=None, sorted=1):
     if axis is None:
         x, axis = x.reshape(-1), 0
     axis = normalize_axis(axis, x.ndim)
-    first, inverse, counts = _distinct(np.moveaxis(x, axis, 0))
+    first, inverse, counts = _find_unique(np.moveaxis(x, axis, 0))
     if not sorted:
         order = first.argsort(kind="stable")
         rank = np.empty_like(order)
@@ -320,7 +314,7 @@ def unique(x, *, axis=None, sorted=1):
     )
 
 
-def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _find_unique(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """First occurrence, inverse and counts of the different rows, in lexicographic order."""
     if rows.dtype.kind == "V":
         rows = rows.astype(np.float32)
@@ -330,8 +324,8 @@ def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         zeros = np.zeros(len(rows), np.int64)
         return zeros[:some], zeros, np.full(some, len(rows), np.int64)
     if keys.shape[1] > 1:
-        # numbers that are in the order of the elements; NumPy tells neither rows of strings nor
-        # rows with a NaN apart as it does elements
+        # elements are replaced by their ranks: NumPy compares neither rows of strings nor
+        # rows with a NaN as it compares elements
         keys = np.unique(keys.reshape(-1), return_inverse=True)[1].reshape(keys.shape)
         found = np.unique(keys, axis=0, return_index=True, return_inverse=True, return_counts=True)
     else:
@@ -342,8 +336,8 @@ def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @unique.cost
 def cost_of_unique(x: np.ndarray, *, axis: int | None = None, **_: Any) -> Cost:
-    """The elements sorted, with where they were and are; rows are sorted by numbers that stand for
-    their elements."""
+    """The elements sorted, with their indices both ways; rows are sorted by ranks of their
+    elements."""
     rows = x.size if axis is None or x.ndim == 1 else x.shape[normalize_axis(axis, x.ndim)]
     each = 2 * x.itemsize + (40 if rows == x.size else 64)
     rounds = 1 + x.size.bit_length()
@@ -362,13 +356,14 @@ def reverse_sequence(input, sequence_lens, *, batch_axis=1, time_axis=0):
     """
     if input.ndim < 2 or {batch_axis, time_axis} != {0, 1}:
         raise ValueError(
-            f"batch_axis {batch_axis} and time_axis {time_axis} must be 0 and 1 of {input.shape}"
+            f"batch_axis {batch_axis} and time_axis {time_axis} should be 0 and 1 in either order, "
+            f"and input {input.shape} of rank 2 or more"
         )
     steps, batch = input.shape[time_axis], input.shape[batch_axis]
     if sequence_lens.shape != (batch,):
-        raise ValueError(f"sequence_lens must be of shape ({batch},), not {sequence_lens.shape}")
+        raise ValueError(f"sequence_lens {sequence_lens.shape} should be ({batch},)")
     if batch and not 0 <= sequence_lens.min() <= sequence_lens.max() <= steps:
-        raise ValueError(f"a sequence length is not within 0 and {steps}")
+        raise ValueError(f"sequence lengths should be from 0 to {steps}")
     t = np.arange(steps)[:, None]
     source = np.where(t < sequence_lens, sequence_lens - 1 - t, t)  # (time, batch)
     if time_axis == 0:
@@ -378,14 +373,14 @@ def reverse_sequence(input, sequence_lens, *, batch_axis=1, time_axis=0):
 
 @reverse_sequence.cost
 def cost_of_reverse_sequence(input: np.ndarray, *_: Any, **__: Any) -> Cost:
-    """The result; for each step of each sequence its place, on the way to which there are two."""
+    """The result; and for each step of each sequence its index, with two temporary arrays."""
     return Cost(input.nbytes + 26 * size(input.shape[:2]), 40 * input.size)
 
 
 # ------------------------------------------------------------------------------------------- facts
 
 declare(compress, gather, gather_elements, gather_nd, non_zero, reverse_sequence, flops=flops.zero)
-declare(top_k, top_k_by_attribute, top_k_largest, batch_axis=batch.along_axis)
+declare(top_k, top_k_1, top_k_10, batch_axis=batch.along_axis)
 
 
 @gather.batch_axis

@@ -20,7 +20,7 @@ from onnxwalk.ops.shared.values import all_ints
 
 @op("Concat", since=4)
 def concat(*inputs, axis, out=None):
-    """The inputs one behind the other along ``axis``. Spec: Concat-4, Concat-11."""
+    """The inputs joined along ``axis``. Spec: Concat-4, Concat-11."""
     return concatenate(inputs, axis, out)
 
 
@@ -28,7 +28,7 @@ concat.bind(bind_concat)
 
 
 @op("Concat", since=1, until=4)
-def concat_along_channels(*inputs, axis=None):
+def concat_1(*inputs, axis=None):
     """Concat whose ``axis`` is 1 unless given. Spec: Concat-1."""
     return concatenate(inputs, 1 if axis is None else axis)
 
@@ -38,7 +38,7 @@ def concatenate(
 ) -> np.ndarray:
     """Concatenate tensors of one type that differ at most in the size of ``axis``."""
     if not inputs:
-        raise ValueError("can't concatenate nothing")
+        raise ValueError("Concat needs at least one input")
     first = inputs[0]
     axis = normalize_axis(axis, first.ndim)
     for other in inputs[1:]:
@@ -54,7 +54,7 @@ def concatenate(
 
 
 @concat.cost
-@concat_along_channels.cost
+@concat_1.cost
 def cost_of_concat(*inputs: np.ndarray, **_: Any) -> Cost:
     memory = total_bytes(inputs)
     return Cost(memory, memory + PER_ITEM * len(inputs))
@@ -70,29 +70,29 @@ def split(input, split=None, *, axis=0, num_outputs=None):
     if (split is None) == (num_outputs is None):
         raise ValueError("Split needs either the input 'split' or the attribute 'num_outputs'")
     if split is not None:
-        return parts(input, all_ints(split), axis)
+        return split_views(input, all_ints(split), axis)
     total = input.shape[axis]
     length = -(-total // num_outputs) if num_outputs > 0 else 0
     last = total - length * (num_outputs - 1)
     if length < 0 or last < 0 or num_outputs < 1:
         raise ValueError(f"can't split size {total} into {num_outputs} parts")
-    return parts(input, (length,) * (num_outputs - 1) + (last,), axis)
+    return split_views(input, (length,) * (num_outputs - 1) + (last,), axis)
 
 
 @op("Split", since=13)
-def split_evenly(input, split=None, *, axis=0, n_outputs):
+def split_13(input, split=None, *, axis=0, n_outputs):
     """Views of parts of the lengths in ``split``, or one equal part per output. Spec: Split-13."""
     return _split(input, None if split is None else all_ints(split), axis, n_outputs)
 
 
 @op("Split", since=2)
-def split_by_attribute(input, *, split=None, axis=0, n_outputs):
+def split_2(input, *, split=None, axis=0, n_outputs):
     """Split with the lengths as an attribute. Spec: Split-2, Split-11."""
     return _split(input, split, axis, n_outputs)
 
 
 @op("Split", since=1, until=2)
-def split_either_way(input, lengths=None, *, split=None, axis=None, n_outputs):
+def split_1(input, lengths=None, *, split=None, axis=None, n_outputs):
     """Split with the lengths as an attribute or an input. Spec: Split-1."""
     if lengths is not None:
         if not np.isfinite(lengths).all():  # they come in the input's type
@@ -110,13 +110,13 @@ def _split(
         if total % n_outputs:
             raise ValueError(f"can't split size {total} into {n_outputs} equal parts")
         lengths = (total // n_outputs,) * n_outputs
-    return parts(input, lengths, axis)
+    return split_views(input, lengths, axis)
 
 
-def parts(input: np.ndarray, lengths: Sequence[int], axis: int) -> tuple[np.ndarray, ...]:
-    """Views of consecutive parts of these lengths, which must make up the axis."""
+def split_views(input: np.ndarray, lengths: Sequence[int], axis: int) -> tuple[np.ndarray, ...]:
+    """Views of consecutive parts of these lengths, which must add up to the size of the axis."""
     if sum(lengths) != input.shape[axis] or min(lengths, default=0) < 0:
-        raise ValueError(f"parts of {tuple(lengths)} don't make up size {input.shape[axis]}")
+        raise ValueError(f"parts of {tuple(lengths)} don't add up to size {input.shape[axis]}")
     ends = list(itertools.accumulate(lengths))
     index: list[Any] = [slice(None)] * input.ndim
     views = []
@@ -127,9 +127,9 @@ def parts(input: np.ndarray, lengths: Sequence[int], axis: int) -> tuple[np.ndar
 
 
 @split.cost
-@split_evenly.cost
-@split_by_attribute.cost
-@split_either_way.cost
+@split_13.cost
+@split_2.cost
+@split_1.cost
 def cost_of_split(
     input: np.ndarray,
     lengths: np.ndarray | None = None,
@@ -140,22 +140,22 @@ def cost_of_split(
     **_: Any,
 ) -> Cost:
     counts = [0 if x is None else len(np.ravel(x)) for x in (lengths, split)]
-    return cost_of_parts(input, max(*counts, num_outputs or 0, n_outputs))
+    return cost_of_views(input, max(*counts, num_outputs or 0, n_outputs))
 
 
-def cost_of_parts(input: np.ndarray, count: int) -> Cost:
-    """A view for each part, and its length and end as numbers of Python's."""
+def cost_of_views(input: np.ndarray, count: int) -> Cost:
+    """A view for each part, and its length and end as Python integers."""
     return Cost((PER_ARRAY + 96 + 16 * input.ndim) * count, 2 * PER_ITEM * count)
 
 
 declare(
-    concat, concat_along_channels, split, split_by_attribute, split_either_way, split_evenly,
+    concat, concat_1, split, split_2, split_1, split_13,
     flops=flops.zero,
 )  # fmt: skip
 
 
 @concat.batch_axis
-@concat_along_channels.batch_axis
+@concat_1.batch_axis
 def batch_axis_of_concat(samples, inputs, outputs, *, axis, **_):
     """All inputs have the samples on one axis, which is not the one that is joined."""
     batch.require(len(set(samples)) == 1 and samples[0] != axis % inputs[0].ndim)

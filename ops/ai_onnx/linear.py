@@ -10,6 +10,7 @@ import numpy as np
 
 from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.fast.linear import bind_gemm, bind_matmul
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.cost import (
@@ -45,57 +46,43 @@ def gemm(
     check_same_dtype(a, b)
     y = np.matmul(a.T if transA else a, b.T if transB else b)
     if alpha != 1:
-        y = _scaled(y, alpha)
+        y = _scale(y, alpha)
     if c is not None:
         check_same_dtype(a, c)
         if np.broadcast_shapes(y.shape, c.shape) != y.shape:
             raise ValueError(f"C of shape {c.shape} does not broadcast to A·B of {y.shape}")
         if beta != 0:  # as BLAS has it: with beta = 0, C's values aren't looked at
-            y += c if beta == 1 else _scaled(c, beta)
+            y += c if beta == 1 else _scale(c, beta)
     return y
 
 
 gemm.bind(bind_gemm)
 
 
-def _scaled(x: np.ndarray, factor: float) -> np.ndarray:
+def _scale(x: np.ndarray, factor: float) -> np.ndarray:
     return (x * factor).astype(x.dtype, copy=False)  # integers: cut towards zero
 
 
 @op("Gemm", since=7, until=11)
-def gemm_with_c(
-    a: np.ndarray,
-    b: np.ndarray,
-    c: np.ndarray,
-    *,
-    alpha: float = 1.0,
-    beta: float = 1.0,
-    transA: int = 0,
-    transB: int = 0,
-) -> np.ndarray:
+@attributes_of(gemm)
+def gemm_7(a: np.ndarray, b: np.ndarray, c: np.ndarray, **attributes: Any) -> np.ndarray:
     """alpha·A·B + beta·C; C is not optional yet. Spec: Gemm-7, -9."""
-    return gemm(a, b, c, alpha=alpha, beta=beta, transA=transA, transB=transB)
+    return gemm(a, b, c, **attributes)
 
 
 @op("Gemm", since=1)
-def gemm_broadcasting_if_asked(
-    a: np.ndarray,
-    b: np.ndarray,
-    c: np.ndarray,
-    *,
-    alpha: float = 1.0,
-    beta: float = 1.0,
-    broadcast: int = 0,
-    transA: int = 0,
-    transB: int = 0,
+@attributes_of(gemm)
+def gemm_1(
+    a: np.ndarray, b: np.ndarray, c: np.ndarray, *, broadcast: int = 0, **attributes: Any
 ) -> np.ndarray:
     """alpha·A·B + beta·C; C is M×N unless broadcast=1. Spec: Gemm-1, -6."""
-    shape = (
-        (a.shape[1 if transA else 0], b.shape[0 if transB else 1]) if a.ndim == b.ndim == 2 else ()
-    )
+    shape: tuple[int, ...] = ()
+    if a.ndim == b.ndim == 2:
+        transposed_a, transposed_b = attributes.get("transA"), attributes.get("transB")
+        shape = a.shape[1 if transposed_a else 0], b.shape[0 if transposed_b else 1]
     if not broadcast and c.shape != shape:
-        raise ValueError(f"C of shape {c.shape} is not of {shape}, and broadcast is not set")
-    return gemm(a, b, c, alpha=alpha, beta=beta, transA=transA, transB=transB)
+        raise ValueError(f"C {c.shape} should be {shape} unless broadcast is set")
+    return gemm(a, b, c, **attributes)
 
 
 @op("MatMul", since=1)
@@ -107,7 +94,7 @@ def matmul(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np
     """
     check_same_dtype(a, b)
     if a.ndim == 0 or b.ndim == 0:
-        raise ValueError(f"MatMul of a scalar: the shapes are {a.shape} and {b.shape}")
+        raise ValueError(f"MatMul needs at least vectors, got shapes {a.shape} and {b.shape}")
     wide_a = wide(a)
     if wide_a is a:
         return np.matmul(a, b, out=out)
@@ -130,8 +117,8 @@ def cost_of_matmul(a: np.ndarray, b: np.ndarray, **_: Any) -> Cost:
 
 
 @gemm.cost
-@gemm_with_c.cost
-@gemm_broadcasting_if_asked.cost
+@gemm_7.cost
+@gemm_1.cost
 def cost_of_gemm(
     a: np.ndarray,
     b: np.ndarray,
@@ -143,7 +130,7 @@ def cost_of_gemm(
     transB: int = 0,
     **_: Any,
 ) -> Cost:
-    """The product, and it and C scaled; integers are scaled in double."""
+    """The product, scaled, and C, scaled; integers are scaled in double."""
     cost = cost_of_matmul(a.T if transA else a, b.T if transB else b)
     count = size(product_shape(a.shape[:: -1 if transA else 1], b.shape[:: -1 if transB else 1]))
     scaled = wide_itemsize(a.dtype) if a.dtype.kind not in "iu" else 8 + a.itemsize
@@ -184,9 +171,9 @@ def det(x: np.ndarray) -> np.ndarray:
 
 @einsum.cost
 def cost_of_einsum(*Inputs: np.ndarray, equation: str, **_: Any) -> Cost:
-    """What each of the contractions takes into which NumPy divides it: its result, and copies of
+    """The cost of each contraction that NumPy divides it into: its result, and copies of
     its operands that are laid out for a matrix product."""
-    inputs, output = _terms(equation, [x.ndim for x in Inputs])
+    inputs, output = _parse_equation(equation, [x.ndim for x in Inputs])
     sizes: dict[str, int] = {}
     for term, x in zip(inputs, Inputs, strict=True):
         for letter, n in zip(term, x.shape, strict=True):
@@ -202,7 +189,7 @@ def cost_of_einsum(*Inputs: np.ndarray, equation: str, **_: Any) -> Cost:
         operands = [inputs.pop(place) for place in sorted(places, reverse=True)]
         letters = set().union(*operands)
         left = letters & set(output).union(*inputs)
-        # repeated letters, or more than two operands, are for the loops that are no matrix product
+        # NumPy computes repeated letters, or more than two operands, without matrix products
         plain = len(operands) == 2 and all(len(set(term)) == len(term) for term in operands)
         work += multiply_adds(count(letters), Inputs[0].dtype) * (1 if plain else 20)
         work += 10 * (sum(map(count, map(set, operands))) + count(left))
@@ -212,7 +199,7 @@ def cost_of_einsum(*Inputs: np.ndarray, equation: str, **_: Any) -> Cost:
     return Cost(memory + rounded, work + 200_000 * len(Inputs))
 
 
-def _terms(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
+def _parse_equation(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
     """The letters of inputs and output; dots become letters that are not in the equation."""
     left, arrow, output = equation.replace(" ", "").partition("->")
     inputs = left.split(",")
@@ -231,7 +218,7 @@ def _terms(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
 
 @det.cost
 def cost_of_det(x: np.ndarray) -> Cost:
-    """A matrix at a time is copied and factorized."""
+    """One matrix at a time is copied and factorized."""
     rows = x.shape[-1]
     matrices = math.prod(x.shape[:-2])
     item = wide_itemsize(x.dtype)
@@ -247,15 +234,15 @@ matmul.batch_axis(batch.product)
 
 
 @gemm.flops
-@gemm_with_c.flops
-@gemm_broadcasting_if_asked.flops
+@gemm_7.flops
+@gemm_1.flops
 def flops_of_gemm(outputs, a, *others, transA, **_):
     return 2 * outputs[0].size * a.shape[0 if transA else 1]
 
 
 @gemm.batch_axis
-@gemm_with_c.batch_axis
-@gemm_broadcasting_if_asked.batch_axis
+@gemm_7.batch_axis
+@gemm_1.batch_axis
 def batch_axis_of_gemm(samples, inputs, outputs, *, transA, **_):
     """The samples are rows of A, and C is the same for all of them."""
     batch.require(batch.first_input_axis(samples) == 0 and not transA)

@@ -1,4 +1,4 @@
-"""What takes a state from one token to the next: LinearAttention, CausalConvWithState.
+"""Operators that carry a state from token to token: LinearAttention, CausalConvWithState.
 
 B is the batch, H the heads, S the tokens, D the size of a head.
 """
@@ -47,17 +47,23 @@ def linear_attention(
     if update_rule not in rules:
         raise ValueError(f"update_rule {update_rule!r} is not one of {', '.join(rules)}")
     gated, corrected = "gated" in update_rule, "delta" in update_rule
-    for name, given, wanted in (("decay", decay, gated), ("beta", beta, corrected)):
-        if (given is not None) != wanted:
-            raise ValueError(f"update_rule {update_rule} {'needs' if wanted else 'has no'} {name}")
+    for name, given, required in (("decay", decay, gated), ("beta", beta, corrected)):
+        if (given is not None) != required:
+            raise ValueError(
+                f"update_rule {update_rule} {'needs' if required else 'has no'} {name}"
+            )
     if kv_num_heads < 1 or q_num_heads % kv_num_heads:
-        raise ValueError(f"{q_num_heads} heads of queries can't share {kv_num_heads} of keys")
+        raise ValueError(
+            f"q_num_heads {q_num_heads} should be a multiple of kv_num_heads {kv_num_heads}"
+        )
     q = split_heads(wide(query), q_num_heads)
     k, v = split_heads(wide(key), kv_num_heads), split_heads(wide(value), kv_num_heads)
     batch, _, length, size = q.shape
     shape = (batch, kv_num_heads, size, v.shape[3])
     if k.shape != (*shape[:2], length, size) or v.shape[:3] != k.shape[:3]:
-        raise ValueError(f"query {query.shape}, key {key.shape}, value {value.shape} don't fit")
+        raise ValueError(
+            f"query {query.shape}, key {key.shape} and value {value.shape} are incompatible"
+        )
     if past_state is not None and past_state.shape != shape:
         raise ValueError(f"past_state {past_state.shape} should be {shape}")
     if beta is not None and beta.shape not in ((batch, length, kv_num_heads), (batch, length, 1)):
@@ -77,13 +83,13 @@ def linear_attention(
             state = state * factors[:, :, t]
         written = v[:, :, t]
         if rates is not None:
-            known = (k[:, :, t, None, :] @ state)[:, :, 0]
-            written = rates[:, :, t] * (written - known)
+            recalled = (k[:, :, t, None, :] @ state)[:, :, 0]
+            written = rates[:, :, t] * (written - recalled)
         state = state + k[:, :, t, :, None] * written[:, :, None, :]
         read[:, :, :, t] = factor * (groups[:, :, :, t] @ state)
     output = join_heads(read.reshape(batch, q_num_heads, length, shape[3]))
-    kept = query.dtype if past_state is None else past_state.dtype
-    return output.astype(query.dtype, copy=False), state.astype(kept, copy=False)
+    state_dtype = query.dtype if past_state is None else past_state.dtype
+    return output.astype(query.dtype, copy=False), state.astype(state_dtype, copy=False)
 
 
 @linear_attention.cost
@@ -99,7 +105,7 @@ def cost_of_linear_attention(
     q_num_heads: int,
     **_: Any,
 ) -> Cost:
-    """The state, which each step makes anew from two more; what is read; a few calls a step."""
+    """The state, computed at each step with two temporary arrays; the outputs; some calls."""
     item = wide_itemsize(query.dtype)
     batch, length, width = query.shape
     size_of_head, size_of_value = width // q_num_heads, value.shape[2] // kv_num_heads
@@ -116,7 +122,7 @@ def cost_of_linear_attention(
 
 @op("CausalConvWithState", since=27)
 def causal_conv_with_state(input, weight, bias=None, past_state=None, *, activation="none"):
-    """y[b, c, l] = bias[c] + sum_k w[c, 0, k]·x[b, c, l + k - K + 1]; then silu, if asked for
+    """y[b, c, l] = bias[c] + sum_k w[c, 0, k]·x[b, c, l + k - K + 1]; then ``activation``
 
     x (B, C, L), weight (C, 1, K), bias (C), past_state (B, C, K - 1): what came before x, zeros by
     default; y (B, C, L) and the last K - 1 of past_state and x together.

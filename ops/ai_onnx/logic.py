@@ -94,7 +94,7 @@ def logical_xor(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) 
     return np.logical_xor(a, b, out=out)
 
 
-# Before opset 7 only b was broadcast, and only if asked for.
+# Before opset 7 only b was broadcast, and only with broadcast=1.
 for _name, _function in {
     "Equal": equal, "Greater": greater, "Less": less,
     "And": logical_and, "Or": logical_or, "Xor": logical_xor,
@@ -124,7 +124,7 @@ def is_nan(x: np.ndarray) -> np.ndarray:
 
 @op("IsInf", since=10)
 def is_inf(x: np.ndarray, *, detect_negative: int = 1, detect_positive: int = 1) -> np.ndarray:
-    """Whether x is an infinity of a sign that is asked for. Spec: IsInf-10, -20."""
+    """Whether x is an infinity of a sign to detect. Spec: IsInf-10, -20."""
     infinite = np.isinf(x)
     if not detect_negative:
         infinite &= ~np.signbit(x)

@@ -32,19 +32,19 @@ def negative_log_likelihood_loss(
         raise ValueError(f"weight {weight.shape} should be ({classes},)")
     if reduction not in ("none", "sum", "mean"):
         raise ValueError(f"reduction {reduction!r} is not none, sum or mean")
-    counts = np.ones(target.shape, bool) if ignore_index is None else target != ignore_index
-    chosen = np.where(counts, target, 0)
+    is_counted = np.ones(target.shape, bool) if ignore_index is None else target != ignore_index
+    chosen = np.where(is_counted, target, 0)
     if ((chosen < 0) | (chosen >= classes)).any():
         raise ValueError(f"targets should be 0 to {classes - 1}, or ignore_index")
     if not classes:
         return np.zeros(target.shape if reduction == "none" else (), input.dtype)
-    share = np.ones((), input.dtype) if weight is None else weight[chosen]
-    share = np.where(counts, share, input.dtype.type(0))
+    weights_of_targets = np.ones((), input.dtype) if weight is None else weight[chosen]
+    weights_of_targets = np.where(is_counted, weights_of_targets, input.dtype.type(0))
     picked = np.take_along_axis(input, np.expand_dims(chosen, 1), 1)[:, 0]
-    loss = np.where(counts, -picked * share, input.dtype.type(0))
+    loss = np.where(is_counted, -picked * weights_of_targets, input.dtype.type(0))
     if reduction == "none":
         return loss
-    return np.asarray(loss.sum() / share.sum() if reduction == "mean" else loss.sum())
+    return np.asarray(loss.sum() / weights_of_targets.sum() if reduction == "mean" else loss.sum())
 
 
 @op("SoftmaxCrossEntropyLoss", since=12)
@@ -72,14 +72,14 @@ def softmax_cross_entropy_loss(
 
 @negative_log_likelihood_loss.cost
 def cost_of_loss(input: np.ndarray, target: np.ndarray, *_: Any, **__: Any) -> Cost:
-    """Of each target its place, its share and its loss, twice over, and masks."""
+    """For each target its class, weight and loss, twice, and masks."""
     item = wide_itemsize(input.dtype)
     return Cost(wide_copies(input) + (40 + 5 * item) * target.size, 100 * target.size)
 
 
 @softmax_cross_entropy_loss.cost
 def cost_of_cross_entropy(scores: np.ndarray, labels: np.ndarray, *_: Any, **__: Any) -> Cost:
-    """Scores less the largest of each, their powers, and the logarithms that are a result."""
+    """The shifted scores, their exponentials, and the log-probabilities, which are a result."""
     item = wide_itemsize(scores.dtype)
     memory = wide_copies(scores) + 2 * item * scores.size + (40 + 9 * item) * labels.size
     rounded = scores.nbytes if wide_copies(scores) else 0

@@ -180,7 +180,7 @@ erf.bind(bind_erf)
 
 declare(neg, absolute, sign, ceil, floor, round_half_to_even, cost=elementwise(per_element=CHEAP))
 declare(reciprocal, sqrt, exp, log, asin, acos, atan, asinh, acosh, cost=elementwise())
-# more of huge numbers, or near a pole
+# slower for huge numbers and near poles
 declare(sin, cos, tan, sinh, cosh, atanh, cost=elementwise(per_element=100))
 erf.cost(elementwise(blockwise=10, per_element=150))
 

@@ -1,7 +1,7 @@
 """Normalizations by the statistics of a sample, or along axes: (x - mean) / √(variance + ε)·scale +
 bias and its relatives, and LRN. BatchNormalization is in ``batch_normalization``.
 
-N is the batch, C the channels, D1 … Dn the axes after them. Variances are those of the whole
+N is the batch, C the channels, D1 … Dn the axes after them. Variances are those of the
 population, Σ (x - mean)² / n. Short floats are computed in float32 and rounded at the end, or
 between the two stages where the spec says so.
 """
@@ -36,7 +36,7 @@ from onnxwalk.ops.shared.cost import (
 from onnxwalk.ops.shared.numeric import in_float32, wide
 
 
-def along_channels(parameter: np.ndarray, x: np.ndarray) -> np.ndarray:
+def align_channels(parameter: np.ndarray, x: np.ndarray) -> np.ndarray:
     """A parameter of shape (C) or (C, D1 … Dn), shaped so that it broadcasts over x.
 
     A vector x stands for one channel.
@@ -45,10 +45,14 @@ def along_channels(parameter: np.ndarray, x: np.ndarray) -> np.ndarray:
         raise ValueError("a scalar has no channels to normalize")
     if x.ndim == 1:
         if parameter.size != 1:
-            raise ValueError(f"a parameter of shape {parameter.shape} for x of {x.shape}")
+            raise ValueError(
+                f"a parameter of shape {parameter.shape} doesn't match the channels of x {x.shape}"
+            )
         return parameter
     if parameter.ndim == 0 or parameter.shape != x.shape[1 : 1 + parameter.ndim]:
-        raise ValueError(f"a parameter of shape {parameter.shape} for x of {x.shape}")
+        raise ValueError(
+            f"a parameter of shape {parameter.shape} doesn't match the channels of x {x.shape}"
+        )
     return parameter.reshape(parameter.shape + (1,) * (x.ndim - 1 - parameter.ndim))
 
 
@@ -82,8 +86,8 @@ def instance_normalization(
     if input.ndim < 3:
         raise ValueError(f"InstanceNormalization needs (N, C, D1, …), not the shape {input.shape}")
     _, y, var = moments(input, tuple(range(2, input.ndim)))
-    y *= along_channels(scale, input) / np.sqrt(var + epsilon)
-    y += along_channels(b, input)
+    y *= align_channels(scale, input) / np.sqrt(var + epsilon)
+    y += align_channels(b, input)
     return y
 
 
@@ -133,7 +137,7 @@ def group_normalization(
     dtype that stash_type says. Spec: GroupNormalization-21.
     """
     normalized = _normalize_groups(x, num_groups, epsilon, _stash_dtype(stash_type))
-    return _scale_and_shift(normalized, along_channels(scale, x), along_channels(bias, x))
+    return _scale_and_shift(normalized, align_channels(scale, x), align_channels(bias, x))
 
 
 group_normalization.bind(bind_group_normalization)
@@ -153,10 +157,10 @@ def group_normalization_18(
     Spec: GroupNormalization-18.
     """
     if scale.shape != (num_groups,) or bias.shape != (num_groups,):
-        raise ValueError(f"scale {scale.shape} and bias {bias.shape} are not ({num_groups},)")
+        raise ValueError(f"scale {scale.shape} and bias {bias.shape} should be ({num_groups},)")
     normalized = _normalize_groups(x, num_groups, epsilon, np.dtype(np.float32))
     size = x.shape[1] // num_groups
-    by_channel = [along_channels(np.repeat(p, size), x) for p in (scale, bias)]
+    by_channel = [align_channels(np.repeat(p, size), x) for p in (scale, bias)]
     return _scale_and_shift(normalized, *by_channel)
 
 
@@ -201,7 +205,7 @@ rms_normalization.bind(bind_rms_normalization)
 def _stash_dtype(stash_type: int) -> np.dtype:
     dtype = numpy_dtype(stash_type)
     if element_type(dtype).name not in ("float", "double", "float16", "bfloat16"):
-        raise ValueError(f"stash_type {stash_type} ({dtype}) is not a floating-point type")
+        raise ValueError(f"stash_type {stash_type} ({dtype}) should be a floating-point type")
     return dtype
 
 
@@ -217,8 +221,8 @@ def _scale_and_shift(normalized: np.ndarray, scale: np.ndarray, b: np.ndarray | 
 def cost_of_moments(
     x: np.ndarray, stash: np.dtype, item: int, *parameters: np.ndarray | None
 ) -> Cost:
-    """x in the dtype to stash and in a wide one, its deviations (twice, if their lines aren't runs
-    of memory), the results of ``item`` bytes each and of every line a few numbers."""
+    """x in the stash type and in a wide one, its deviations (twice, if their lines aren't
+    contiguous), the results of ``item`` bytes each, and a few numbers for each line."""
     wide_item = wide_itemsize(stash)
     converted = cast_copies(stash, x) + (4 * x.size if wide_item != stash.itemsize else 0)
     deviations = wide_item * x.size + (0 if x.flags.c_contiguous else 2 * wide_item * x.size)
@@ -272,7 +276,7 @@ def cost_of_instance_normalization(
 def cost_of_rms_normalization(
     x: np.ndarray, scale: np.ndarray, *, axis: int = -1, stash_type: int = 1, **_: Any
 ) -> Cost:
-    """x stashed, its squares or what it is after the division, and that rounded twice."""
+    """x in the stash type, its squares or quotients, and these rounded twice."""
     stash = _stash_dtype(stash_type)
     item = wide_itemsize(stash)
     converted = cast_copies(stash, x) + (4 * x.size if item != stash.itemsize else 0)
@@ -309,7 +313,7 @@ def lp_normalization(input: np.ndarray, *, axis: int = -1, p: int = 2) -> np.nda
     elif p == 2:
         norm = np.sqrt(np.square(input).sum(axis, keepdims=True))
     else:
-        raise ValueError(f"p of LpNormalization is {p}, not 1 or 2")
+        raise ValueError(f"p of LpNormalization should be 1 or 2, got {p}")
     return np.where(norm == 0, input.dtype.type(0), input / norm)
 
 
@@ -324,7 +328,9 @@ def lrn(
     Spec: LRN-1, -13.
     """
     if x.ndim < 2 or size < 1:
-        raise ValueError(f"LRN of shape {x.shape} with size {size}: needs channels and a size")
+        raise ValueError(
+            f"LRN needs x (N, C, …) and a size of at least 1, got shape {x.shape} and size {size}"
+        )
     channels = x.shape[1]
     square = np.square(x)
     total = np.zeros_like(square)
@@ -337,14 +343,14 @@ def lrn(
     return x / np.power(bias + alpha / size * total, beta)
 
 
-# deviations and their squares, or norms and quotients; and of each line a few numbers
+# deviations and their squares, or norms and quotients; and a few numbers for each line
 mean_variance_normalization.cost(elementwise(4, widened=True))
 lp_normalization.cost(elementwise(4, widened=True))
 
 
 @lrn.cost
 def cost_of_lrn(x: np.ndarray, *, size: int, **_: Any) -> Cost:
-    """Squares, their sum, what is divided by, its power, and one array on the way there."""
+    """The squares, their sum, the divisor, its power, and one temporary array."""
     passes = min(max(size, 0), 2 * x.shape[1] + 1)
     cost = elementwise(5, widened=True)(x)
     return Cost(cost.memory, (150 + 5 * passes) * x.size + 10_000 * passes)

@@ -1,7 +1,7 @@
 """Pools: the maximum, mean or norm of the values in each window, and MaxPool's partial inverse.
 
 A maximum (or sum) over a box is one along each axis in turn, and along an axis it is taken tap by
-tap over whole arrays. Padding is never built: a tap that falls outside the input is left out.
+tap over complete arrays. Padding is never built: a tap that falls outside the input is left out.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.fast.pool import bind_average_pool, bind_global_average_pool, bind_max_pool
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.cost import (
@@ -36,6 +37,7 @@ from onnxwalk.ops.shared.windows import (
     pool_axes,
     refuse_empty_windows,
     taps_inside,
+    window_axes,
     working_dtype,
 )
 
@@ -43,18 +45,8 @@ from onnxwalk.ops.shared.windows import (
 @op("MaxPool", since=1, without=["ceil_mode", "dilations", "storage_order"])
 @op("MaxPool", since=8, without=["ceil_mode", "dilations"])
 @op("MaxPool", since=10)
-def max_pool(
-    x,
-    *,
-    auto_pad="NOTSET",
-    ceil_mode=0,
-    dilations=None,
-    kernel_shape,
-    pads=None,
-    storage_order=0,
-    strides=None,
-    n_outputs=1,
-):
+@attributes_of(window_axes)
+def max_pool(x, *, kernel_shape, storage_order=0, n_outputs=1, **windows):
     """y[n, c, o] = the largest x[n, c, o * stride + k * dilation - pad] over taps k inside x
 
     x (N, C, D1 … Dn); y (N, C, O1 … On). The second output, int64 and of y's shape, says where in
@@ -64,49 +56,47 @@ def max_pool(
     Spec: MaxPool-1, MaxPool-8 (Indices), MaxPool-10 (dilations, ceil_mode), MaxPool-12 (int8,
     uint8), MaxPool-22 (bfloat16).
     """
-    axes = pool_axes(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
+    axes = pool_axes(x, kernel_shape, **windows)
     refuse_empty_windows(axes)
-    y = _along_each_axis(np.maximum, x, axes, _lowest(x.dtype))
+    y = _reduce_windows(np.maximum, x, axes, _lowest_value(x.dtype))
     if n_outputs < 2:
         return y
     if storage_order not in (0, 1):
         raise ValueError(f"storage_order {storage_order} should be 0 or 1")
-    return y, _where_largest(x, axes, column_major=storage_order == 1)
+    return y, _argmax_of_windows(x, axes, column_major=storage_order == 1)
 
 
 max_pool.bind(bind_max_pool)
 
 
-def _lowest(dtype: np.dtype) -> Any:
+def _lowest_value(dtype: np.dtype) -> Any:
     return np.iinfo(dtype).min if dtype.kind in "iu" else -np.inf
 
 
-def _along_each_axis(
+def _reduce_windows(
     ufunc: np.ufunc, x: np.ndarray, axes: Sequence[Axis], nothing: Any
 ) -> np.ndarray:
-    """``ufunc`` over all taps of all windows; ``nothing`` is its value for none."""
+    """``ufunc`` over all taps of all windows; ``nothing`` is its value for no taps."""
     if x.nbytes <= BLOCK_BYTES or len(x) < 2:
-        return _along_each_axis_at_once(ufunc, x, axes, nothing)
-    # A few samples at a time, so that what lies between the axes stays in the cache.
-    together = max(1, BLOCK_BYTES // 2 // x[0].nbytes)
+        return _reduce_axes(ufunc, x, axes, nothing)
+    # A few samples at a time, so that intermediate results stay in the cache.
+    samples = max(1, BLOCK_BYTES // 2 // x[0].nbytes)
     shape = (*x.shape[:2], *(axis.windows for axis in axes))
     y = np.empty_like(x, shape=shape, order="K")
-    for start in range(0, len(x), together):
-        block = slice(start, start + together)
-        y[block] = _along_each_axis_at_once(ufunc, x[block], axes, nothing)
+    for start in range(0, len(x), samples):
+        block = slice(start, start + samples)
+        y[block] = _reduce_axes(ufunc, x[block], axes, nothing)
     return y
 
 
-def _along_each_axis_at_once(
-    ufunc: np.ufunc, x: np.ndarray, axes: Sequence[Axis], nothing: Any
-) -> np.ndarray:
+def _reduce_axes(ufunc: np.ufunc, x: np.ndarray, axes: Sequence[Axis], nothing: Any) -> np.ndarray:
     for position, axis in enumerate(axes, 2):
         if (axis.kernel, axis.stride, axis.begin, axis.windows) != (1, 1, 0, axis.size):
-            x = _along_axis(ufunc, x, position, axis, nothing)
+            x = _reduce_axis(ufunc, x, position, axis, nothing)
     return x
 
 
-def _along_axis(
+def _reduce_axis(
     ufunc: np.ufunc, x: np.ndarray, position: int, axis: Axis, nothing: Any
 ) -> np.ndarray:
     """``ufunc`` over the taps of windows along one axis. Keeps the memory order of ``x``."""
@@ -118,16 +108,16 @@ def _along_axis(
     def at(along: slice) -> tuple[slice, ...]:
         return (*(slice(None),) * position, along)
 
-    # A tap that lies inside the input in every window is where to start from: the next one goes
-    # on top of it in one pass, and windows that have no next one just take it.
-    everywhere = slice(0, axis.windows)
-    always = next((tap for tap in taps if tap[0] == everywhere), None)
-    if always is None or len(taps) == 1:
+    # Start from a tap that lies inside the input in every window: the next tap is combined with it
+    # in one pass, and windows without a next tap copy it.
+    all_windows = slice(0, axis.windows)
+    full_tap = next((tap for tap in taps if tap[0] == all_windows), None)
+    if full_tap is None or len(taps) == 1:
         y[...] = nothing
     else:
-        taps.remove(always)
+        taps.remove(full_tap)
         windows, places = taps.pop()
-        source = x[at(always[1])]
+        source = x[at(full_tap[1])]
         y[at(slice(0, windows.start))] = source[at(slice(0, windows.start))]
         ufunc(source[at(windows)], x[at(places)], out=y[at(windows)])
         y[at(slice(windows.stop, None))] = source[at(slice(windows.stop, None))]
@@ -136,7 +126,7 @@ def _along_axis(
     return y
 
 
-def _where_largest(x: np.ndarray, axes: Sequence[Axis], *, column_major: bool) -> np.ndarray:
+def _argmax_of_windows(x: np.ndarray, axes: Sequence[Axis], *, column_major: bool) -> np.ndarray:
     """For each window the index into the flattened ``x`` of its maximum, the first of equals."""
     spatial = x.shape[2:]
     index = np.arange(math.prod(spatial)).reshape(spatial, order="F" if column_major else "C")
@@ -158,17 +148,8 @@ def _where_largest(x: np.ndarray, axes: Sequence[Axis], *, column_major: bool) -
 @op("AveragePool", since=7, without=["ceil_mode", "dilations"])
 @op("AveragePool", since=10, without=["dilations"])
 @op("AveragePool", since=19)
-def average_pool(
-    x,
-    *,
-    auto_pad="NOTSET",
-    ceil_mode=0,
-    count_include_pad=0,
-    dilations=None,
-    kernel_shape,
-    pads=None,
-    strides=None,
-):
+@attributes_of(window_axes)
+def average_pool(x, *, count_include_pad=0, kernel_shape, **windows):
     """y[n, c, o] = the mean of x[n, c, o * stride + k * dilation - pad] over taps k inside x
 
     x (N, C, D1 … Dn); y (N, C, O1 … On). With count_include_pad the sum is divided by the number
@@ -177,9 +158,9 @@ def average_pool(
     Spec: AveragePool-1, AveragePool-7 (count_include_pad), AveragePool-10 (ceil_mode),
     AveragePool-19 (dilations), AveragePool-22 (bfloat16).
     """
-    axes = pool_axes(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
+    axes = pool_axes(x, kernel_shape, **windows)
     work = working_dtype(x.dtype)
-    sums = _along_each_axis(np.add, x.astype(work, copy=False), axes, 0)
+    sums = _reduce_windows(np.add, x.astype(work, copy=False), axes, 0)
     if count_include_pad:
         axes = tuple(a._replace(size=a.begin + a.size + a.end, begin=0, end=0) for a in axes)
     refuse_empty_windows(axes)
@@ -192,34 +173,26 @@ average_pool.bind(bind_average_pool)
 
 @op("LpPool", since=2, without=["ceil_mode", "dilations"])
 @op("LpPool", since=18)
-def lp_pool(
-    x,
-    *,
-    auto_pad="NOTSET",
-    ceil_mode=0,
-    dilations=None,
-    kernel_shape,
-    p=2,
-    pads=None,
-    strides=None,
-):
+@attributes_of(window_axes)
+def lp_pool(x, *, kernel_shape, p=2, **windows):
     """y[n, c, o] = (sum over taps k of |x[n, c, o * stride + k * dilation - pad]| ** p) ** (1 / p)
 
     x (N, C, D1 … Dn); y (N, C, O1 … On).
 
     Spec: LpPool-2, LpPool-18 (dilations, ceil_mode), LpPool-22 (bfloat16).
     """
-    axes = pool_axes(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
-    sums = _along_each_axis(np.add, _powers(x, p), axes, 0)
+    axes = pool_axes(x, kernel_shape, **windows)
+    sums = _reduce_windows(np.add, _powers(x, p), axes, 0)
     return _root(sums, p).astype(x.dtype, copy=False)
 
 
 @op("LpPool", since=1)
-def lp_pool_1(x, *, auto_pad="NOTSET", kernel_shape=None, p=2.0, pads=None, strides=None):
+@attributes_of(lp_pool, without=["ceil_mode", "dilations"])
+def lp_pool_1(x, *, kernel_shape=None, p=2.0, **windows):
     """LpPool whose p may be a fraction. Spec: LpPool-1."""
     if kernel_shape is None:
         raise ValueError("LpPool needs kernel_shape")
-    return lp_pool(x, auto_pad=auto_pad, kernel_shape=kernel_shape, p=p, pads=pads, strides=strides)
+    return lp_pool(x, kernel_shape=kernel_shape, p=p, **windows)
 
 
 def _powers(x: np.ndarray, p: float) -> np.ndarray:
@@ -258,7 +231,7 @@ def global_lp_pool(x, *, p=2):
 
 @op("GlobalLpPool", since=1, until=2)
 def global_lp_pool_1(x, *, p=2.0):
-    """As above; p need not be whole. Spec: GlobalLpPool-1."""
+    """GlobalLpPool whose p may be a fraction. Spec: GlobalLpPool-1."""
     return global_lp_pool(x, p=p)
 
 
@@ -285,9 +258,8 @@ def _global_sum(x: np.ndarray) -> np.ndarray:
     return np.sum(x, tuple(range(2, x.ndim)), working_dtype(x.dtype), keepdims=True)
 
 
-# Maxima (and sums) along one axis after the other, tap by tap: each is an array, of which there are
-# two at a time. Plain calls take a few samples at a time, bound ones take them all, and may bring x
-# into another order before.
+# Maxima (and sums) are computed along one axis after the other, with two arrays at a time. Plain
+# calls process a few samples at a time, bound ones all samples, and may reorder x before.
 
 
 def _cost_of_sums(x: np.ndarray, axes: Sequence[Axis], item: int) -> Cost:
@@ -307,29 +279,28 @@ def cost_of_pool(
     x: np.ndarray,
     *,
     kernel_shape: Sequence[int] = (),
-    auto_pad: str = "NOTSET",
-    ceil_mode: int = 0,
-    dilations: Sequence[int] | None = None,
+    count_include_pad: int = 0,
+    p: float = 2,
+    storage_order: int = 0,
     n_outputs: int = 1,
-    pads: Sequence[int] | None = None,
-    strides: Sequence[int] | None = None,
     _powers: int = 0,
     _mean: bool = False,
-    **_: Any,
+    **windows: Any,
 ) -> Cost:
-    """``_powers`` so many copies of x are powers of it; ``_mean``: sums are divided by counts."""
-    axes = pool_axes(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
+    """``_powers``: the number of copies of x for its powers; ``_mean``: sums are divided by
+    counts."""
+    axes = pool_axes(x, kernel_shape, **windows)
     summed = bool(_powers) or _mean
     item = working_dtype(x.dtype).itemsize if summed else x.itemsize
     cost = _cost_of_sums(x, axes, item)
-    windows = size(axis.windows for axis in axes)
-    y = x.shape[0] * x.shape[1] * windows
+    count = size(axis.windows for axis in axes)
+    y = x.shape[0] * x.shape[1] * count
     memory, work = cost.memory, cost.work + 60 * (y + x.size)
     if summed:
         memory += _powers * item * x.size + item * y + (x.itemsize * y if x.itemsize < 4 else 0)
         memory += cast_copies(working_dtype(x.dtype), x)
     if _mean:
-        memory += 24 * windows
+        memory += 24 * count
     if n_outputs > 1:  # the maxima and their places, once more when those get their channels
         memory = max(memory, x.itemsize * y + (x.itemsize + 20) * y + 8 * size(x.shape[2:]))
         memory += 8 * size(x.shape[2:]) + 2 * PER_ARRAY * sum(kernel_shape)
@@ -346,7 +317,7 @@ lp_pool_1.cost(functools.partial(cost_of_pool, _powers=2))
 @global_average_pool.cost
 @global_max_pool.cost
 def cost_of_global_pool(x: np.ndarray) -> Cost:
-    """Sums in float and means; NumPy needs no more for maxima."""
+    """Sums in float, and means; maxima need no more."""
     item = working_dtype(x.dtype).itemsize
     return Cost((2 * item + x.itemsize) * math.prod(x.shape[:2]), 100 * x.size)
 
@@ -362,7 +333,7 @@ def cost_of_global_lp_pool(x: np.ndarray, *, p: float = 2) -> Cost:
 
 @op("MaxUnpool", since=9)
 def max_unpool(x, i, output_shape=None, *, kernel_shape, pads=None, strides=None):
-    """y.flat[i] = x, and zero elsewhere: what MaxPool, whose two outputs x and i are, had seen
+    """y.flat[i] = x, and zero elsewhere: the partial inverse of MaxPool, whose outputs are x and i
 
     x and i (N, C, O1 … On), i int64; y has output_shape, or D = (O - 1) * stride + kernel - pads.
 
@@ -371,15 +342,17 @@ def max_unpool(x, i, output_shape=None, *, kernel_shape, pads=None, strides=None
     rank = x.ndim - 2
     if rank < 1 or rank != len(kernel_shape) or i.shape != x.shape:
         raise ValueError(
-            f"input {x.shape} and indices {i.shape} should have one shape of rank "
+            f"input {x.shape} and indices {i.shape} should have the same shape, of rank "
             f"{len(kernel_shape) + 2} for kernel_shape {list(kernel_shape)}"
         )
     shape = _unpooled_shape(x, output_shape, kernel_shape, pads, strides)
     if len(shape) != x.ndim or min(shape) < 0:
-        raise ValueError(f"output shape {list(shape)} doesn't fit an input {x.shape}")
+        raise ValueError(f"output_shape {list(shape)} and input {x.shape} are incompatible")
     y = np.zeros(math.prod(shape), x.dtype)
     if i.size and not (i.min() >= 0 and i.max() < y.size):
-        raise ValueError(f"indices from {i.min()} to {i.max()} exceed an output {list(shape)}")
+        raise ValueError(
+            f"indices from {i.min()} to {i.max()} are out of range for an output of {list(shape)}"
+        )
     y[i.reshape(-1)] = x.reshape(-1)
     return y.reshape(shape)
 
@@ -393,11 +366,11 @@ def _unpooled_shape(
 ) -> tuple[int, ...]:
     rank = x.ndim - 2
     if output_shape is not None:
-        # The indices count in the output, as those of MaxPool do. ONNX's own case takes them to
-        # count in the smaller shape and to be padded: github.com/onnx/onnx/issues/2398.
+        # The indices refer to the output, like those of MaxPool. ONNX's own case takes them to
+        # refer to the smaller shape, which is padded: github.com/onnx/onnx/issues/2398.
         shape = as_ints(output_shape)
         if len(shape) == x.ndim and shape[:2] != x.shape[:2]:
-            raise ValueError(f"output_shape {list(shape)} doesn't begin with {x.shape[:2]}")
+            raise ValueError(f"output_shape {list(shape)} should begin with {x.shape[:2]}")
         return shape
     strides = per_axis("strides", strides, rank, default=1, least=1)
     pads = per_axis("pads", pads, 2 * rank, default=0, least=0)
@@ -438,13 +411,15 @@ def max_roi_pool(x, rois, *, pooled_shape, spatial_scale=1.0):
         )
     batch = rois[:, 0].astype(np.int64)
     if batch.size and not (batch.min() >= 0 and batch.max() < len(x)):
-        raise ValueError(f"rois name batches {batch.min()} to {batch.max()} of {len(x)}")
+        raise ValueError(
+            f"batch indices {batch.min()} to {batch.max()} of rois should be below {len(x)}"
+        )
     corners = rois[:, 1:].astype(np.float32) * np.float32(spatial_scale)
     left, top, right, bottom = np.floor(np.abs(corners) + 0.5).T * np.sign(corners).T
     y = np.zeros((len(rois), x.shape[1], *pooled_shape), x.dtype)
     for roi, image in enumerate(batch):
-        rows = _cells(top[roi], bottom[roi], pooled_shape[0], x.shape[2])
-        columns = _cells(left[roi], right[roi], pooled_shape[1], x.shape[3])
+        rows = _grid_cells(top[roi], bottom[roi], pooled_shape[0], x.shape[2])
+        columns = _grid_cells(left[roi], right[roi], pooled_shape[1], x.shape[3])
         for (i, row), (j, column) in product(enumerate(rows), enumerate(columns)):
             cell = x[image, :, row, column]
             if cell.size:
@@ -452,7 +427,7 @@ def max_roi_pool(x, rois, *, pooled_shape, spatial_scale=1.0):
     return y
 
 
-def _cells(start: float, last: float, count: int, size: int) -> list[slice]:
+def _grid_cells(start: float, last: float, count: int, size: int) -> list[slice]:
     """``count`` equal cells from ``start`` to ``last``, cut to the input."""
     cell = np.float32(max(last - start + 1, 1)) / np.float32(count)  # as ONNX Runtime rounds
     edges = np.arange(count + 1, dtype=np.float32) * cell
@@ -465,15 +440,15 @@ def _cells(start: float, last: float, count: int, size: int) -> list[slice]:
 def cost_of_max_roi_pool(
     x: np.ndarray, rois: np.ndarray, *, pooled_shape: Sequence[int], **_: Any
 ) -> Cost:
-    """A call for each cell. Cells touch, so that a pixel may be in two of them, and a cell of
-    less than a pixel takes two; a cell at a time may be copied."""
+    """A call for each cell. Cells touch, so that two of them may read the same pixel; one cell at a
+    time may be copied."""
     rows, columns = (max(0, int(n)) for n in pooled_shape)
     regions, channels = len(rois), x.shape[1]
-    looked_at = channels * (x.shape[2] + 2 * rows) * (x.shape[3] + 2 * columns)
+    pixels = channels * (x.shape[2] + 2 * rows) * (x.shape[3] + 2 * columns)
     cost = fill_cost((regions, channels, rows, columns), x.dtype)
     memory = cost.memory + 80 * rois.size + PER_ARRAY * (rows + columns) + x[:1].nbytes
     calls = regions * (rows + 1) * (columns + 1)
-    return Cost(memory, cost.work + calls * 4 * PER_CALL + 10 * regions * looked_at)
+    return Cost(memory, cost.work + calls * 4 * PER_CALL + 10 * regions * pixels)
 
 
 @max_pool.flops

@@ -1,7 +1,7 @@
 """Quantized tensors, y = x / scale + zero_point, and matrix products and convolutions of them.
 
-A scale may count for the whole tensor (a scalar), for one place along an axis (a vector), or for a
-block of places along an axis; the zero point has its shape (``_spread``).
+A scale may apply to the complete tensor (a scalar), to one index of an axis (a vector), or to a
+block along an axis; the zero point has its shape (``_broadcast_scale``).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.dtypes import element_type, is_short_float, numpy_dtype
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.shared import flops, types
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.cost import product_shape, product_work
@@ -59,41 +60,32 @@ def quantize_linear(
     """
     dtype = np.dtype(np.uint8) if y_zero_point is None else y_zero_point.dtype
     if output_dtype:
-        wanted = numpy_dtype(output_dtype)
-        if y_zero_point is not None and wanted != dtype:
-            raise ValueError(f"output_dtype {wanted} is not the {dtype} of y_zero_point")
-        dtype = wanted
-    scale, zero_point = _spread(y_scale, y_zero_point, x.shape, axis, block_size)
-    divided_in = numpy_dtype(precision) if precision else _precision(y_scale.dtype)
-    quotient = np.asarray(wide(x.astype(divided_in) / scale.astype(divided_in)))
-    return _saturated(quotient, zero_point, dtype, saturate)
+        expected = numpy_dtype(output_dtype)
+        if y_zero_point is not None and expected != dtype:
+            raise ValueError(f"output_dtype {expected} and y_zero_point ({dtype}) differ in type")
+        dtype = expected
+    scale, zero_point = _broadcast_scale(y_scale, y_zero_point, x.shape, axis, block_size)
+    division_dtype = numpy_dtype(precision) if precision else _division_dtype(y_scale.dtype)
+    quotient = np.asarray(wide(x.astype(division_dtype) / scale.astype(division_dtype)))
+    return _saturate(quotient, zero_point, dtype, saturate)
 
 
 @op("QuantizeLinear", since=19, without=["block_size", "output_dtype"])
 @op("QuantizeLinear", since=21)
-def quantize_linear_in_float(
-    x, y_scale, y_zero_point=None, *, axis=1, block_size=0, output_dtype=0, saturate=1
-):
+@attributes_of(quantize_linear, without=["precision"])
+def quantize_linear_19(x, y_scale, y_zero_point=None, **attributes):
     """QuantizeLinear before it said in which type to divide: float, where x is a short float
 
     Spec: QuantizeLinear-19, -21, which leave it open; this is what ONNX Runtime does.
     """
-    return quantize_linear(
-        x,
-        y_scale,
-        y_zero_point,
-        axis=axis,
-        block_size=block_size,
-        output_dtype=output_dtype,
-        precision=_FLOAT if is_short_float(y_scale.dtype) else 0,
-        saturate=saturate,
-    )
+    precision = _FLOAT if is_short_float(y_scale.dtype) else 0
+    return quantize_linear(x, y_scale, y_zero_point, precision=precision, **attributes)
 
 
 @op("QuantizeLinear", since=10)
-def quantize_linear_by_tensor(x, y_scale, y_zero_point=None):
-    """QuantizeLinear with one scale for the whole tensor. Spec: QuantizeLinear-10."""
-    return quantize_linear(x, *_scalars(y_scale, y_zero_point))
+def quantize_linear_10(x, y_scale, y_zero_point=None):
+    """QuantizeLinear with one scale for the tensor. Spec: QuantizeLinear-10."""
+    return quantize_linear(x, *_check_scalars(y_scale, y_zero_point))
 
 
 @op("DequantizeLinear", since=13, without=["block_size", "output_dtype"])
@@ -109,10 +101,12 @@ def dequantize_linear(x, x_scale, x_zero_point=None, *, axis=1, block_size=0, ou
     """
     dtype = numpy_dtype(output_dtype) if output_dtype else x_scale.dtype
     if element_type(dtype).name not in ("float", "float16", "bfloat16"):
-        raise ValueError(f"DequantizeLinear gives float, float16 or bfloat16, not {dtype}")
+        raise ValueError(
+            f"the output of DequantizeLinear should be float, float16 or bfloat16, not {dtype}"
+        )
     if x_zero_point is not None and x_zero_point.dtype != x.dtype:
-        raise ValueError(f"x_zero_point is {x_zero_point.dtype}, and x is {x.dtype}")
-    scale, zero_point = _spread(x_scale, x_zero_point, x.shape, axis, block_size)
+        raise ValueError(f"x_zero_point ({x_zero_point.dtype}) and x ({x.dtype}) differ in type")
+    scale, zero_point = _broadcast_scale(x_scale, x_zero_point, x.shape, axis, block_size)
     # int32 differences are exact in float64 only
     steps = x.astype(np.float64 if x.dtype == np.int32 else np.float32)
     if x_zero_point is not None:
@@ -123,14 +117,14 @@ def dequantize_linear(x, x_scale, x_zero_point=None, *, axis=1, block_size=0, ou
 
 
 @op("DequantizeLinear", since=10)
-def dequantize_linear_by_tensor(x, x_scale, x_zero_point=None):
-    """DequantizeLinear with one scale for the whole tensor. Spec: DequantizeLinear-10."""
-    return dequantize_linear(x, *_scalars(x_scale, x_zero_point))
+def dequantize_linear_10(x, x_scale, x_zero_point=None):
+    """DequantizeLinear with one scale for the tensor. Spec: DequantizeLinear-10."""
+    return dequantize_linear(x, *_check_scalars(x_scale, x_zero_point))
 
 
 @op("DynamicQuantizeLinear", since=11)
 def dynamic_quantize_linear(x):
-    """QuantizeLinear of x to uint8 with the scale that its own range, widened to 0, asks for
+    """QuantizeLinear of x to uint8 with a scale computed from its range, extended to include 0
 
     y_scale = (max(0, max(x)) - min(0, min(x))) / 255
     y_zero_point = round(-min(0, min(x)) / y_scale)
@@ -144,7 +138,7 @@ def dynamic_quantize_linear(x):
     scale = np.asarray((highest - lowest) / np.float32(255), np.float32)
     if scale == 0:
         scale = np.ones((), np.float32)
-    zero_point = _saturated(np.asarray(-lowest / scale), np.float32(0), np.dtype(np.uint8))
+    zero_point = _saturate(np.asarray(-lowest / scale), np.float32(0), np.dtype(np.uint8))
     return quantize_linear(x, scale, zero_point), scale, zero_point
 
 
@@ -157,7 +151,7 @@ def matmul_integer(a, b, a_zero_point=None, b_zero_point=None):
 
     Spec: MatMulInteger-10.
     """
-    sums = _shifted_product(a, a_zero_point, b, b_zero_point)
+    sums = _integer_product(a, a_zero_point, b, b_zero_point)
     return np.asarray(sums.astype(np.int64).astype(np.int32))  # wraps around
 
 
@@ -171,28 +165,17 @@ def q_linear_matmul(a, a_scale, a_zero_point, b, b_scale, b_zero_point, y_scale,
 
     Spec: QLinearMatMul-10, QLinearMatMul-21.
     """
-    sums = _shifted_product(a, a_zero_point, b, b_zero_point)
-    y_scale = _one_value("y_scale", y_scale)
-    scale = _by_row("a_scale", a_scale, a) * _by_column("b_scale", b_scale, b) / y_scale
+    sums = _integer_product(a, a_zero_point, b, b_zero_point)
+    y_scale = _as_scalar("y_scale", y_scale)
+    scale = _per_row("a_scale", a_scale, a) * _per_column("b_scale", b_scale, b) / y_scale
     # In float32, as ONNX Runtime does: a sum halfway between two steps rounds the same.
     quotient = np.asarray(sums.astype(np.float32) * scale.astype(np.float32))
-    return _saturated(quotient, _one_value("y_zero_point", y_zero_point), y_zero_point.dtype)
+    return _saturate(quotient, _as_scalar("y_zero_point", y_zero_point), y_zero_point.dtype)
 
 
 @op("ConvInteger", since=10)
-def conv_integer(
-    x,
-    w,
-    x_zero_point=None,
-    w_zero_point=None,
-    *,
-    auto_pad="NOTSET",
-    dilations=None,
-    group=1,
-    kernel_shape=None,
-    pads=None,
-    strides=None,
-):
+@attributes_of(conv)
+def conv_integer(x, w, x_zero_point=None, w_zero_point=None, **attributes):
     """Conv of x - x_zero_point and w - w_zero_point, added up in int32
 
     x and w int8 or uint8; x_zero_point one value, w_zero_point one value or one for each output
@@ -200,25 +183,17 @@ def conv_integer(
 
     Spec: ConvInteger-10.
     """
-    check_weights(w, kernel_shape)
+    check_weights(w, attributes.get("kernel_shape"))
     # The sums are exact in float64 (a product takes 17 bits), where there is a fast GEMM.
     shifted_x, shifted_w = x.astype(np.float64), w.astype(np.float64)
-    shifted_x -= _one_value("x_zero_point", x_zero_point)
+    shifted_x -= _as_scalar("x_zero_point", x_zero_point)
     shifted_w -= _per_channel("w_zero_point", w_zero_point, w)
-    sums = conv(
-        shifted_x,
-        shifted_w,
-        auto_pad=auto_pad,
-        dilations=dilations,
-        group=group,
-        kernel_shape=kernel_shape,
-        pads=pads,
-        strides=strides,
-    )
+    sums = conv(shifted_x, shifted_w, **attributes)
     return sums.astype(np.int64).astype(np.int32)  # wraps around, as 32-bit accumulation does
 
 
 @op("QLinearConv", since=10)
+@attributes_of(conv)
 def q_linear_conv(
     x,
     x_scale,
@@ -229,13 +204,7 @@ def q_linear_conv(
     y_scale,
     y_zero_point,
     b=None,
-    *,
-    auto_pad="NOTSET",
-    dilations=None,
-    group=1,
-    kernel_shape=None,
-    pads=None,
-    strides=None,
+    **attributes,
 ):
     """saturate(round((ConvInteger(x, w) + b) * x_scale * w_scale / y_scale) + y_zero_point)
 
@@ -244,61 +213,50 @@ def q_linear_conv(
 
     Spec: QLinearConv-10.
     """
-    sums = conv_integer(
-        x,
-        w,
-        x_zero_point,
-        w_zero_point,
-        auto_pad=auto_pad,
-        dilations=dilations,
-        group=group,
-        kernel_shape=kernel_shape,
-        pads=pads,
-        strides=strides,
-    )
+    sums = conv_integer(x, w, x_zero_point, w_zero_point, **attributes)
     per_channel = (-1, *[1] * (w.ndim - 2))
     if b is not None:
         check_bias(b, w.shape[0])
         sums = sums + b.reshape(per_channel)
     scale = _per_channel("w_scale", w_scale, w)
     scale = scale.reshape(per_channel) if scale.ndim else scale
-    scale = _one_value("x_scale", x_scale) * scale / _one_value("y_scale", y_scale)
+    scale = _as_scalar("x_scale", x_scale) * scale / _as_scalar("y_scale", y_scale)
     # In float32, as ONNX Runtime does: a sum halfway between two steps rounds the same.
     quotient = sums.astype(np.float32) * scale.astype(np.float32)
-    return _saturated(quotient, _one_value("y_zero_point", y_zero_point), y_zero_point.dtype)
+    return _saturate(quotient, _as_scalar("y_zero_point", y_zero_point), y_zero_point.dtype)
 
 
-def _saturated(
+def _saturate(
     quotient: np.ndarray, zero_point: np.ndarray, dtype: np.dtype, saturate: int = 1
 ) -> np.ndarray:
-    """The quotient plus the zero point as a small type, rounded and kept within its range. The
-    quotient is overwritten."""
+    """The quotient plus the zero point in a small type, rounded and clipped to its range.
+    Overwrites the quotient."""
     element = element_type(dtype).name
     if element in _SMALL_FLOATS:
         shifted = np.asarray(quotient + zero_point.astype(quotient.dtype))
         return convert(shifted, dtype, saturate=saturate)
     if element not in _SMALL_INTEGERS:
-        raise ValueError(f"{element} is not a type to quantize to")
+        raise ValueError(f"can't quantize to {element}")
     y = np.rint(quotient, out=quotient)
     y += zero_point.astype(y.dtype)
     return saturating_cast(y, dtype)
 
 
-def _precision(dtype: np.dtype) -> np.dtype:
-    """What to divide in: the type of the scale, if it is one that can hold a quotient."""
+def _division_dtype(dtype: np.dtype) -> np.dtype:
+    """The dtype to divide in: the type of the scale, if it can hold a quotient."""
     if element_type(dtype).name == "float8e8m0":
         return np.dtype(np.float32)
     return np.dtype(np.float64) if dtype.kind in "iu" else dtype
 
 
-def _scalars(scale: np.ndarray, zero_point: np.ndarray | None) -> list[np.ndarray]:
+def _check_scalars(scale: np.ndarray, zero_point: np.ndarray | None) -> list[np.ndarray]:
     for name, value in (("scale", scale), ("zero point", zero_point)):
         if value is not None and value.size != 1:
             raise ValueError(f"{name} {value.shape} should be a scalar before opset 13")
     return [value.reshape(()) for value in (scale, zero_point) if value is not None]
 
 
-def _spread(
+def _broadcast_scale(
     scale: np.ndarray, zero_point: np.ndarray | None, shape: tuple[int, ...], axis: int, block: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scale and zero point (0 for none) in a shape that broadcasts to that of the tensor."""
@@ -332,22 +290,22 @@ def _spread(
     return scale.reshape(along), zero_point
 
 
-def _shifted_product(
+def _integer_product(
     a: np.ndarray, a_zero_point: np.ndarray | None, b: np.ndarray, b_zero_point: np.ndarray | None
 ) -> np.ndarray:
-    """The matrix product of both less their zero points: exact in float64, which has a GEMM."""
+    """The matrix product of both minus their zero points: exact in float64, which has a GEMM."""
     if not a.ndim or not b.ndim or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         raise ValueError(f"can't multiply matrices of shapes {a.shape} and {b.shape}")
     shifted_a, shifted_b = a.astype(np.float64), b.astype(np.float64)
-    shifted_a -= _by_row("a_zero_point", a_zero_point, a)
-    shifted_b -= _by_column("b_zero_point", b_zero_point, b)
+    shifted_a -= _per_row("a_zero_point", a_zero_point, a)
+    shifted_b -= _per_column("b_zero_point", b_zero_point, b)
     return np.asarray(shifted_a @ shifted_b)
 
 
-def _by_row(name: str, value: np.ndarray | None, a: np.ndarray) -> np.ndarray:
+def _per_row(name: str, value: np.ndarray | None, a: np.ndarray) -> np.ndarray:
     """A scalar, or one value for each row of the matrices a (…, M, K)."""
     if value is None or value.size == 1:
-        return _one_value(name, value)
+        return _as_scalar(name, value)
     if a.ndim == 2 and value.shape == (a.shape[0],):
         value = value[:, None]
     if a.ndim < 2 or value.shape != (*a.shape[:-1], 1):
@@ -355,16 +313,16 @@ def _by_row(name: str, value: np.ndarray | None, a: np.ndarray) -> np.ndarray:
     return value.astype(np.float64)
 
 
-def _by_column(name: str, value: np.ndarray | None, b: np.ndarray) -> np.ndarray:
+def _per_column(name: str, value: np.ndarray | None, b: np.ndarray) -> np.ndarray:
     """A scalar, or one value for each column of the matrices b (…, K, N)."""
     if value is None or value.size == 1:
-        return _one_value(name, value)
+        return _as_scalar(name, value)
     if b.ndim < 2 or value.shape not in ((b.shape[-1],), (*b.shape[:-2], 1, b.shape[-1])):
         raise ValueError(f"{name} {value.shape} should be a scalar or one value for each column")
     return value.astype(np.float64)
 
 
-def _one_value(name: str, value: np.ndarray | None) -> np.ndarray:
+def _as_scalar(name: str, value: np.ndarray | None) -> np.ndarray:
     """A scalar, which may come as a tensor of one element."""
     if value is None:
         return np.array(0.0)
@@ -374,19 +332,19 @@ def _one_value(name: str, value: np.ndarray | None) -> np.ndarray:
 
 
 def _per_channel(name: str, value: np.ndarray | None, w: np.ndarray) -> np.ndarray:
-    """A scalar, or one value for each output channel shaped to go with the weights."""
+    """A scalar, or one value for each output channel shaped to broadcast to the weights."""
     if value is None or value.size == 1:
-        return _one_value(name, value)
+        return _as_scalar(name, value)
     if value.shape != (w.shape[0],):
         raise ValueError(f"{name} {value.shape} should be a scalar or ({w.shape[0]},)")
     return value.astype(np.float64).reshape(-1, *[1] * (w.ndim - 1))
 
 
-# ------------------------------------------------------------------------------------------- needs
+# ------------------------------------------------------------------------------------------- costs
 
 
 def _cost_of_blocks(x: np.ndarray, scale: np.ndarray, *zero_points: Any) -> int:
-    """Bytes of a scale and zero point for each element, as they are and in float."""
+    """Bytes of the scale and zero point of each element, as they are and in float."""
     if scale.ndim != x.ndim or x.ndim < 2:
         return 32 * scale.size
     given = [value for value in (scale, *zero_points) if value is not None]
@@ -394,8 +352,8 @@ def _cost_of_blocks(x: np.ndarray, scale: np.ndarray, *zero_points: Any) -> int:
 
 
 @quantize_linear.cost
-@quantize_linear_in_float.cost
-@quantize_linear_by_tensor.cost
+@quantize_linear_19.cost
+@quantize_linear_10.cost
 def cost_of_quantize_linear(
     x: np.ndarray,
     y_scale: np.ndarray,
@@ -405,13 +363,15 @@ def cost_of_quantize_linear(
     precision: int = 0,
     **_: Any,
 ) -> Cost:
-    """x in the dtype to divide in, the quotient in a wide one, and that in the small one; small
-    floats are rounded by way of a few arrays more."""
+    """x in the dtype to divide in, the quotient in a wide dtype, and the result; small floats need
+    a few more arrays to round."""
     dtype = np.dtype(np.uint8) if y_zero_point is None else y_zero_point.dtype
     if output_dtype:
         dtype = numpy_dtype(output_dtype)
-    divided_in = numpy_dtype(precision) if precision else _precision(y_scale.dtype)
-    each = 2 * divided_in.itemsize + (4 if is_short_float(divided_in) else 0) + dtype.itemsize
+    division_dtype = numpy_dtype(precision) if precision else _division_dtype(y_scale.dtype)
+    each = (
+        2 * division_dtype.itemsize + (4 if is_short_float(division_dtype) else 0) + dtype.itemsize
+    )
     if element_type(dtype).name not in _SMALL_INTEGERS:
         each += 24
     memory = each * x.size + _cost_of_blocks(x, y_scale, y_zero_point)
@@ -419,7 +379,7 @@ def cost_of_quantize_linear(
 
 
 @dequantize_linear.cost
-@dequantize_linear_by_tensor.cost
+@dequantize_linear_10.cost
 def cost_of_dequantize_linear(
     x: np.ndarray,
     x_scale: np.ndarray,
@@ -457,7 +417,7 @@ def cost_of_q_linear_matmul(
 
 @conv_integer.cost
 def cost_of_conv_integer(x: np.ndarray, w: np.ndarray, *_: Any, **attributes: Any) -> Cost:
-    """Both in double, and what Conv makes of them, as integers of 64 and 32 bits."""
+    """Both in double, and the result of Conv as integers of 64 and 32 bits."""
     wide_x, wide_w = (np.broadcast_to(np.zeros(()), v.shape) for v in (x, w))
     cost = cost_of_conv(wide_x, wide_w, **attributes)
     y = size(shape_of_conv(x, w, **attributes))
@@ -477,7 +437,7 @@ matmul_integer.flops(flops.product)
 declare(conv_integer, q_linear_conv, choices=AUTO_PAD)
 declare(
     quantize_linear,
-    quantize_linear_in_float,
+    quantize_linear_19,
     dequantize_linear,
     output_type=types.from_attribute("output_dtype"),
 )

@@ -23,6 +23,7 @@ from onnxwalk.ops.ai_onnx import activation
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.contract.space import with_bind
 from onnxwalk.ops.fast.recurrent import make_binder
 from onnxwalk.ops.fast.recurrent_steps import Cell, gru_cell, lstm_cell, rnn_cell
@@ -73,15 +74,15 @@ def rnn(
 
     Spec: RNN-1, RNN-7, RNN-14 (layout), RNN-22 (bfloat16).
     """
-    clipped = _clipping(clip)
-    reversals = _reversals(w, r, b, 1, direction, hidden_size)
-    names = _names(activations, _RNN_DEFAULTS, len(reversals))
-    functions = _functions(names, activation_alpha, activation_beta)
-    ways = _ways(w, r, b, None, functions, reversals)
+    clamp = _make_clamp(clip)
+    reversals = _find_reversals(w, r, b, 1, direction, hidden_size)
+    names = _activation_names(activations, _RNN_DEFAULTS, len(reversals))
+    functions = _activation_functions(names, activation_alpha, activation_beta)
+    ways = _make_ways(w, r, b, None, functions, reversals)
 
     def step(way, xw, h):
         (f,) = way.functions
-        return {"h": f(clipped(xw + h @ way.r))}
+        return {"h": f(clamp(xw + h @ way.r))}
 
     return run_recurrence(step, ways, x, sequence_lens, layout, _watch, h=initial_h)
 
@@ -91,13 +92,13 @@ def prepare_rnn(w, r, b=None, *, _table=None, **attributes):
     """RNN with known weights."""
 
     def apply(x, sequence_lens=None, initial_h=None):
-        return rnn(_embedded(x, _table), w, r, b, sequence_lens, initial_h, **attributes)
+        return rnn(_look_up_embedding(x, _table), w, r, b, sequence_lens, initial_h, **attributes)
 
     cells = {
         _RNN_DEFAULTS: partial(rnn_cell, relu=False),
         ("relu",): partial(rnn_cell, relu=True),
     }
-    return _bindable(apply, cells, 1, w, r, b, _table, **attributes)
+    return _add_binder(apply, cells, 1, w, r, b, _table, **attributes)
 
 
 @op("LSTM", since=1, without=["layout"])
@@ -146,11 +147,11 @@ def lstm(
 
     Spec: LSTM-1, LSTM-7, LSTM-14 (layout), LSTM-22 (bfloat16).
     """
-    clipped, rounded = _clipping(clip), _rounded or (lambda h: h)
-    reversals = _reversals(w, r, b, 4, direction, hidden_size)
-    names = _names(activations, _LSTM_DEFAULTS, len(reversals))
-    functions = _functions(names, activation_alpha, activation_beta)
-    ways = _ways(w, r, b, p, functions, reversals)
+    clamp, rounded = _make_clamp(clip), _rounded or (lambda h: h)
+    reversals = _find_reversals(w, r, b, 4, direction, hidden_size)
+    names = _activation_names(activations, _LSTM_DEFAULTS, len(reversals))
+    functions = _activation_functions(names, activation_alpha, activation_beta)
+    ways = _make_ways(w, r, b, p, functions, reversals)
 
     def step(way, xw, h, C):
         f_, g_, h_ = way.functions
@@ -158,13 +159,13 @@ def lstm(
         if way.p is not None:
             Pi, Po, Pf = np.split(way.p, 3)
             i, f = i + Pi * C, f + Pf * C
-        i = f_(clipped(i))
-        f = 1 - i if input_forget else f_(clipped(f))
-        c = g_(clipped(c))
+        i = f_(clamp(i))
+        f = 1 - i if input_forget else f_(clamp(f))
+        c = g_(clamp(c))
         C = f * C + i * c
         if way.p is not None:
             o = o + Po * C
-        o = f_(clipped(o))
+        o = f_(clamp(o))
         return {"h": o * h_(C), "C": C, "i": i, "o": o, "f": f, "c": c}
 
     return run_recurrence(step, ways, x, sequence_lens, layout, _watch, h=initial_h, C=initial_c)
@@ -175,11 +176,11 @@ def prepare_lstm(w, r, b=None, p=None, *, _table=None, **attributes):
     """LSTM with known weights."""
 
     def apply(x, sequence_lens=None, initial_h=None, initial_c=None):
-        x = _embedded(x, _table)
+        x = _look_up_embedding(x, _table)
         return lstm(x, w, r, b, sequence_lens, initial_h, initial_c, p, **attributes)
 
     cells = {_LSTM_DEFAULTS: lstm_cell} if p is None else {}
-    return _bindable(apply, cells, 4, w, r, b, _table, **attributes)
+    return _add_binder(apply, cells, 4, w, r, b, _table, **attributes)
 
 
 @op("GRU", since=3, without=["layout"])
@@ -204,7 +205,7 @@ def gru(
     output_sequence=0,
     _watch=None,
 ):
-    """Gates decide what of the past is kept (z) and what of it counts for the new (r):
+    """Gates decide how much of the past to keep (z) and to use for the new state (r):
 
         z    = f(x[t] Wz' + h[t-1] Rz' + Wbz + Rbz)
         r    = f(x[t] Wr' + h[t-1] Rr' + Wbr + Rbr)
@@ -220,20 +221,20 @@ def gru(
 
     Spec: GRU-3, GRU-7, GRU-14 (layout), GRU-22 (bfloat16).
     """
-    clipped = _clipping(clip)
-    reversals = _reversals(w, r, b, 3, direction, hidden_size)
-    names = _names(activations, _GRU_DEFAULTS, len(reversals))
-    functions = _functions(names, activation_alpha, activation_beta)
+    clamp = _make_clamp(clip)
+    reversals = _find_reversals(w, r, b, 3, direction, hidden_size)
+    names = _activation_names(activations, _GRU_DEFAULTS, len(reversals))
+    functions = _activation_functions(names, activation_alpha, activation_beta)
     apart = r.shape[2] if linear_before_reset else 0
-    ways = _ways(w, r, b, None, functions, reversals, apart)
+    ways = _make_ways(w, r, b, None, functions, reversals, apart)
 
     def step(way, xw, h):
         f, g = way.functions
         xz, xr, xh = np.split(xw, 3, axis=1)
         Rz, Rr, Rh = np.split(way.r, 3, axis=1)
-        z = f(clipped(xz + h @ Rz))
-        r = f(clipped(xr + h @ Rr))
-        n = g(clipped(xh + (r * (h @ Rh + way.rb) if linear_before_reset else (r * h) @ Rh)))
+        z = f(clamp(xz + h @ Rz))
+        r = f(clamp(xr + h @ Rr))
+        n = g(clamp(xh + (r * (h @ Rh + way.rb) if linear_before_reset else (r * h) @ Rh)))
         return {"h": (1 - z) * n + z * h, "z": z, "r": r, "n": n}
 
     return run_recurrence(step, ways, x, sequence_lens, layout, _watch, h=initial_h)
@@ -244,14 +245,15 @@ def prepare_gru(w, r, b=None, *, _table=None, **attributes):
     """GRU with known weights."""
 
     def apply(x, sequence_lens=None, initial_h=None):
-        x = _embedded(x, _table)
+        x = _look_up_embedding(x, _table)
         return gru(x, w, r, b, sequence_lens, initial_h, **attributes)
 
     cell = partial(gru_cell, linear_before_reset=bool(attributes.get("linear_before_reset")))
-    return _bindable(apply, {_GRU_DEFAULTS: cell}, 3, w, r, b, _table, **attributes)
+    return _add_binder(apply, {_GRU_DEFAULTS: cell}, 3, w, r, b, _table, **attributes)
 
 
 @op("GRU", since=1)
+@attributes_of(gru, without=["layout", "linear_before_reset"])
 def gru_1(
     x,
     w,
@@ -260,32 +262,14 @@ def gru_1(
     sequence_lens=None,
     initial_h=None,
     *,
-    activation_alpha=None,
-    activation_beta=None,
-    activations=None,
-    clip=None,
     direction="foward",
-    hidden_size=None,
-    output_sequence=0,
+    **attributes,
 ):
     """GRU before linear_before_reset; the default direction is misspelt. Spec: GRU-1."""
-    return gru(
-        x,
-        w,
-        r,
-        b,
-        sequence_lens,
-        initial_h,
-        activation_alpha=activation_alpha,
-        activation_beta=activation_beta,
-        activations=activations,
-        clip=clip,
-        direction=direction,
-        hidden_size=hidden_size,
-    )
+    return gru(x, w, r, b, sequence_lens, initial_h, direction=direction, **attributes)
 
 
-def _ways(
+def _make_ways(
     w: np.ndarray,
     r: np.ndarray,
     b: np.ndarray | None,
@@ -294,7 +278,7 @@ def _ways(
     reversals: Sequence[bool],
     apart: int = 0,
 ) -> list[Direction]:
-    """For each direction what its steps need. The last ``apart`` of Rb aren't added to Wb."""
+    """The weights and functions of each direction. The last ``apart`` of Rb aren't added to Wb."""
     if p is not None:
         check_shape("P", p, (len(w), 3 * r.shape[2]))
     dtype, count = working_dtype(w.dtype), len(functions) // len(reversals)
@@ -311,7 +295,7 @@ def _ways(
     return ways
 
 
-def _reversals(
+def _find_reversals(
     w: np.ndarray,
     r: np.ndarray,
     b: np.ndarray | None,
@@ -329,7 +313,7 @@ def _reversals(
         raise ValueError(f"W {w.shape} and R {r.shape} should have rank 3")
     directions, hidden = len(named[direction]), r.shape[2]
     if hidden_size is not None and hidden_size != hidden:
-        raise ValueError(f"hidden_size {hidden_size} disagrees with R {r.shape}")
+        raise ValueError(f"hidden_size {hidden_size} does not match R {r.shape}")
     check_shape("R", r, (directions, gates * hidden, hidden))
     check_shape("W", w, (directions, gates * hidden, w.shape[2]))
     if b is not None:
@@ -351,17 +335,17 @@ _ACTIVATIONS: dict[str, tuple[Callable[..., np.ndarray], tuple[str, ...]]] = {
     "leakyrelu": (activation.leaky_relu, ("alpha",)),
     "elu": (activation.elu, ("alpha",)),
     "hardsigmoid": (activation.hard_sigmoid, ("alpha", "beta")),
-    # not the operator, which gives 0 at alpha itself
+    # unlike the operator, which returns 0 at alpha itself
     "thresholdedrelu": (lambda v, alpha=1.0: np.where(v < alpha, 0, v), ("alpha",)),
     "affine": (lambda v, alpha=1.0, beta=0.0: alpha * v + beta, ("alpha", "beta")),
     "scaledtanh": (lambda v, alpha, beta: alpha * np.tanh(beta * v), ("alpha", "beta")),
 }
 
 
-def _names(
+def _activation_names(
     activations: Sequence[str] | None, defaults: Sequence[str], directions: int
 ) -> Sequence[str]:
-    """The names of the activation functions, those of one direction after the other's."""
+    """The names of the activation functions, one direction after the other."""
     # RNN's default in the spec is for two directions, and serves one, too
     if not activations or (len(defaults) == 1 and [*activations] == ["Tanh", "Tanh"]):
         return [*defaults] * directions
@@ -373,7 +357,7 @@ def _names(
     return activations
 
 
-def _functions(
+def _activation_functions(
     names: Sequence[str], alphas: Sequence[float] | None, betas: Sequence[float] | None
 ) -> list[Activation]:
     """The activation functions of these names. Each that has an alpha (or beta) takes the next of
@@ -382,7 +366,7 @@ def _functions(
     functions: list[Activation] = []
     for name in names:
         if name.lower() not in _ACTIVATIONS:
-            raise ValueError(f"{name!r} is not an activation of the spec")
+            raise ValueError(f"{name!r} is not an activation function of the spec")
         function, keys = _ACTIVATIONS[name.lower()]
         given = {key: value for key in keys for value in itertools.islice(parameters[key], 1)}
         if name.lower() == "scaledtanh" and len(given) < 2:
@@ -391,8 +375,9 @@ def _functions(
     return functions
 
 
-def _clipping(clip: float | None) -> Activation:
-    """Bounds what goes into an activation function to [-clip, clip], if at all."""
+def _make_clamp(clip: float | None) -> Activation:
+    """The function that clips the argument of an activation function to [-clip, clip], if at
+    all."""
     if clip is None:
         return lambda v: v
     if clip <= 0:
@@ -403,7 +388,7 @@ def _clipping(clip: float | None) -> Activation:
 # ------------------------------------------------------------------------------- known weights
 
 
-def _bindable(
+def _add_binder(
     apply: Callable[..., Any],
     cells: Mapping[tuple[str, ...], Callable[..., Cell]],
     gates: int,
@@ -420,12 +405,12 @@ def _bindable(
     layout: int = 0,
     **_: Any,
 ) -> Callable[..., Any]:
-    """``apply``, with its fast form if the layer is one of those most used: ``cells`` has them by
-    their activation functions."""
-    reversals = _reversals(w, r, b, gates, direction, hidden_size)
+    """``apply`` with its fast form if the layer is a usual one; ``cells`` maps activation functions
+    to the fast form's cells."""
+    reversals = _find_reversals(w, r, b, gates, direction, hidden_size)
     usual = w.dtype == r.dtype == working_dtype(w.dtype)
     if cells and usual and clip is None and not input_forget and not layout:
-        names = _names(activations, next(iter(cells)), len(reversals))
+        names = _activation_names(activations, next(iter(cells)), len(reversals))
         for functions, make_cell in cells.items():
             if [name.lower() for name in names] == [*functions] * len(reversals):
                 cell = partial(make_cell, w, r, b, reversals)
@@ -433,15 +418,13 @@ def _bindable(
     return apply
 
 
-def _embedded(x: np.ndarray, table: np.ndarray | None) -> np.ndarray:
-    """The rows of a table that x names by their numbers; x itself without a table.
-
-    ``_table`` is what the rewrite ``lift_embedding`` hands to a layer whose inputs are such rows.
-    """
+def _look_up_embedding(x: np.ndarray, table: np.ndarray | None) -> np.ndarray:
+    """The rows of ``table`` at the indices x; x itself without a table. The rewrite
+    ``lift_embedding`` passes ``_table`` to a layer whose inputs are embeddings."""
     return x if table is None else table[x]
 
 
-# ------------------------------------------------------------------------------------------ needs
+# ------------------------------------------------------------------------------------------ costs
 
 
 @rnn.cost

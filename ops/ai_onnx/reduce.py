@@ -21,13 +21,7 @@ from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.fast.reduce import bind_reduce_mean, bind_reduce_sum
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
-from onnxwalk.ops.shared.cost import (
-    line_count,
-    reduced_size,
-    rounding,
-    wide_copies,
-    wide_itemsize,
-)
+from onnxwalk.ops.shared.cost import line_count, reduced_size, rounding, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import dtype_limits, wide
 from onnxwalk.ops.shared.values import as_ints
 
@@ -59,13 +53,13 @@ def reduction(
             noop_with_empty_axes: int = 0,
         ) -> np.ndarray:
             chosen = () if axes is None else as_ints(axes)
-            return function(data, _axes(data, chosen, noop_with_empty_axes), bool(keepdims))
+            return function(data, _choose_axes(data, chosen, noop_with_empty_axes), bool(keepdims))
 
         @op(name, since=1, until=axes_are_input_since)
         def by_attribute(
             data: np.ndarray, *, axes: Sequence[int] | None = None, keepdims: int = 1
         ) -> np.ndarray:
-            return function(data, _axes(data, axes or (), 0), bool(keepdims))
+            return function(data, _choose_axes(data, axes or (), 0), bool(keepdims))
 
         by_input.__doc__ = by_attribute.__doc__ = function.__doc__
         facts = {} if bind is None else {"bind": bind}
@@ -82,7 +76,7 @@ def reduction(
     return register
 
 
-def _axes(data: np.ndarray, axes: Sequence[int], noop_with_empty_axes: int) -> Axes:
+def _choose_axes(data: np.ndarray, axes: Sequence[int], noop_with_empty_axes: int) -> Axes:
     if len(axes) == 0:
         return () if noop_with_empty_axes else tuple(range(data.ndim))
     return normalize_axes(axes, data.ndim)
@@ -93,11 +87,11 @@ def cost_of_reduction(copies: float, real: bool) -> Rule:
         data: np.ndarray, axes: Any = None, *, noop_with_empty_axes: int = 0, **_: Any
     ) -> Cost:
         chosen = () if axes is None else as_ints(axes)
-        reduced = _axes(data, chosen, noop_with_empty_axes)
+        reduced = _choose_axes(data, chosen, noop_with_empty_axes)
         item, cast = wide_itemsize(data.dtype), wide_copies(data)
         if real and data.dtype.kind in "iu":
             item, cast = 8, 8 * data.size
-        blocks = 0  # see ``_sums_of_blocks``
+        blocks = 0  # see ``_sum_blocks``
         if len(reduced) == 1 and data.shape[reduced[0]] > 2 * _BLOCK:
             blocks = item * data.size // 16
         memory = math.ceil(copies * item * data.size) + cast + blocks
@@ -116,23 +110,23 @@ def _sum(data: np.ndarray, axes: Axes, keepdims: Any) -> np.ndarray:
     data = wide(data)
     if len(axes) == 1 and data.dtype.kind in "fc" and data.strides[axes[0]] != data.itemsize:
         while data.shape[axes[0]] > 2 * _BLOCK:
-            data = _sums_of_blocks(data, axes[0])
+            data = _sum_blocks(data, axes[0])
     return np.add.reduce(data, axes, data.dtype, keepdims=keepdims)
 
 
 _BLOCK = 32
 
 
-def _sums_of_blocks(data: np.ndarray, axis: int) -> np.ndarray:
-    """Sums of so many neighbours along an axis, which are then to be summed.
+def _sum_blocks(data: np.ndarray, axis: int) -> np.ndarray:
+    """Sums of blocks of neighbours along an axis, still to be added up.
 
     NumPy does so itself, but along the fastest axis in memory only; along others it adds one to
     the next, and the rounding error grows with their number.
     """
     blocks, rest = divmod(data.shape[axis], _BLOCK)
     before, after = data.shape[:axis], data.shape[axis + 1 :]
-    whole, left = np.split(data, [blocks * _BLOCK], axis)
-    sums = np.add.reduce(whole.reshape(*before, blocks, _BLOCK, *after), axis + 1, data.dtype)
+    full, left = np.split(data, [blocks * _BLOCK], axis)
+    sums = np.add.reduce(full.reshape(*before, blocks, _BLOCK, *after), axis + 1, data.dtype)
     return np.concatenate([sums, left], axis) if rest else sums
 
 
@@ -164,7 +158,7 @@ def reduce_max(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     if data.size:
         return np.maximum.reduce(data, axes, keepdims=keepdims)
     lowest = dtype_limits(data.dtype)[0] if data.dtype.kind in "biu" else -np.inf
-    return _nothing(data, axes, keepdims, lowest)
+    return _reduce_empty(data, axes, keepdims, lowest)
 
 
 @reduction("ReduceMin")
@@ -176,10 +170,10 @@ def reduce_min(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     if data.size:
         return np.minimum.reduce(data, axes, keepdims=keepdims)
     highest = dtype_limits(data.dtype)[1] if data.dtype.kind in "biu" else np.inf
-    return _nothing(data, axes, keepdims, highest)
+    return _reduce_empty(data, axes, keepdims, highest)
 
 
-def _nothing(data: np.ndarray, axes: Axes, keepdims: bool, value: Any) -> np.ndarray:
+def _reduce_empty(data: np.ndarray, axes: Axes, keepdims: bool, value: Any) -> np.ndarray:
     shape = np.empty(data.shape, np.bool_).any(axes, keepdims=keepdims).shape
     return np.full(shape, value, data.dtype)
 
@@ -207,27 +201,27 @@ def reduce_sum_square(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
 # Roots and logarithms of integers are taken in float64 and cut to integers, as a cast would.
 
 
-def _real(data: np.ndarray) -> np.ndarray:
+def _to_float(data: np.ndarray) -> np.ndarray:
     return data.astype(np.float64) if data.dtype.kind in "iu" else wide(data)
 
 
 @reduction("ReduceL2", copies=1, real=True)
 def reduce_l2(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """√Σ data²; of nothing 0. Spec: ReduceL2-1, -11, -13, -18."""
-    return np.sqrt(_sum(np.square(_real(data)), axes, keepdims)).astype(data.dtype, copy=False)
+    return np.sqrt(_sum(np.square(_to_float(data)), axes, keepdims)).astype(data.dtype, copy=False)
 
 
 @reduction("ReduceLogSum", real=True)
 def reduce_log_sum(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """ln Σ data; of nothing -∞. Spec: ReduceLogSum-1, -11, -13, -18, -28 (floats only)."""
-    return np.log(_sum(_real(data), axes, keepdims)).astype(data.dtype, copy=False)
+    return np.log(_sum(_to_float(data), axes, keepdims)).astype(data.dtype, copy=False)
 
 
 @reduction("ReduceLogSumExp", copies=2, real=True)
 def reduce_log_sum_exp(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """ln Σ exp(data); of nothing -∞. Spec: ReduceLogSumExp-1, -11, -13, -18, -28 (floats only)."""
     # = m + ln Σ exp(data - m), which with the largest value for m cannot overflow
-    real = _real(data)
+    real = _to_float(data)
     largest = reduce_max(real, axes, True)
     largest = np.where(np.isfinite(largest), largest, real.dtype.type(0))
     logarithm = np.log(_sum(np.exp(real - largest), axes, True)) + largest
@@ -248,7 +242,7 @@ def arg_max(
 
     Spec: ArgMax-1, -11, -12, -13.
     """
-    return _arg(np.argmax, data, axis, keepdims, select_last_index)
+    return _find_extreme(np.argmax, data, axis, keepdims, select_last_index)
 
 
 @op("ArgMin", since=12)
@@ -260,13 +254,13 @@ def arg_min(
 
     Spec: ArgMin-1, -11, -12, -13.
     """
-    return _arg(np.argmin, data, axis, keepdims, select_last_index)
+    return _find_extreme(np.argmin, data, axis, keepdims, select_last_index)
 
 
-def _arg(find: Any, data: np.ndarray, axis: int, keepdims: int, last: int) -> np.ndarray:
+def _find_extreme(find: Any, data: np.ndarray, axis: int, keepdims: int, last: int) -> np.ndarray:
     axis = normalize_axis(axis, data.ndim)
     if data.shape[axis] == 0:
-        raise ValueError(f"axis {axis} of shape {data.shape} has no element to choose")
+        raise ValueError(f"axis {axis} of shape {data.shape} is empty")
     if not last:
         return find(data, axis, keepdims=bool(keepdims)).astype(np.int64, copy=False)
     index = find(np.flip(data, axis), axis, keepdims=bool(keepdims))
@@ -292,7 +286,7 @@ def cum_sum(x: np.ndarray, axis: np.ndarray, *, exclusive: int = 0, reverse: int
 
     Spec: CumSum-11, -14.
     """
-    return _cumulative(np.add, 0, x, axis, exclusive, reverse)
+    return _accumulate(np.add, 0, x, axis, exclusive, reverse)
 
 
 @op("CumProd", since=26)
@@ -303,14 +297,14 @@ def cum_prod(
 
     Spec: CumProd-26.
     """
-    return _cumulative(np.multiply, 1, x, axis, exclusive, reverse)
+    return _accumulate(np.multiply, 1, x, axis, exclusive, reverse)
 
 
-def _cumulative(
+def _accumulate(
     ufunc: np.ufunc, start: int, x: np.ndarray, axis: np.ndarray, exclusive: int, reverse: int
 ) -> np.ndarray:
     if axis.size != 1:
-        raise ValueError(f"axis has the shape {axis.shape}, not a scalar's")
+        raise ValueError(f"axis should be a scalar, got shape {axis.shape}")
     along = normalize_axis(axis.item(), x.ndim)
     lines = np.moveaxis(wide(x), along, -1)
     y = np.empty(x.shape, lines.dtype)

@@ -13,6 +13,7 @@ from onnxwalk.ops.ai_onnx.conv import check_bias, check_weights
 from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.cost import PER_CALL, fill_cost, multiply_adds, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.interpolation import cubic, hat
@@ -36,7 +37,7 @@ def grid_sample(x, grid, *, align_corners=0, mode="linear", padding_mode="zeros"
     """
     rank = x.ndim - 2
     if rank < 1 or grid.ndim != x.ndim or grid.shape[-1] != rank or len(grid) != len(x):
-        raise ValueError(f"a grid of shape {grid.shape} does not fit x of shape {x.shape}")
+        raise ValueError(f"grid {grid.shape} and x {x.shape} are incompatible")
     if padding_mode not in ("zeros", "border", "reflection"):
         raise ValueError(f"padding_mode {padding_mode!r} is not zeros, border or reflection")
     if mode not in ("nearest", "linear", "cubic"):
@@ -47,19 +48,19 @@ def grid_sample(x, grid, *, align_corners=0, mode="linear", padding_mode="zeros"
         place = (g + 1) / 2 * (length - 1) if align_corners else ((g + 1) * length - 1) / 2
         places.append(np.rint(place) if mode == "nearest" else place)
 
-    def inside(i: np.ndarray, length: int) -> np.ndarray:
-        return _brought_in(i, length, padding_mode, align_corners)
+    def map_outside(i: np.ndarray, length: int) -> np.ndarray:
+        return _apply_padding_mode(i, length, padding_mode, align_corners)
 
     if mode == "nearest":
-        index = [inside(p, d) for p, d in zip(places, x.shape[2:], strict=True)]
-        return np.moveaxis(_read(_channels_last(x), index), -1, 1)
+        index = [map_outside(p, d) for p, d in zip(places, x.shape[2:], strict=True)]
+        return np.moveaxis(_read_pixels(_channels_last(x), index), -1, 1)
     if x.dtype.kind in "Ob":
-        raise ValueError(f"{mode} can't interpolate {x.dtype}; only nearest can read it")
+        raise ValueError(f"{x.dtype} can only be sampled with mode nearest, not {mode}")
     y = x.astype(np.float64) if x.dtype.kind in "iu" else wide(x)
     if mode == "linear":
-        y = _weighted(y, places, hat, 1, inside)
+        y = _interpolate(y, places, hat, 1, map_outside)
     else:
-        y = _weighted(y, places, lambda d: cubic(d, -0.75), 2, inside)
+        y = _interpolate(y, places, lambda d: cubic(d, -0.75), 2, map_outside)
     if x.dtype.kind in "iu":
         lowest, highest = dtype_limits(x.dtype)
         y = np.where(y >= highest, highest, np.where(y <= lowest, lowest, y))
@@ -67,7 +68,7 @@ def grid_sample(x, grid, *, align_corners=0, mode="linear", padding_mode="zeros"
 
 
 @op("GridSample", since=16)
-def grid_sample_images(x, grid, *, align_corners=0, mode="bilinear", padding_mode="zeros"):
+def grid_sample_16(x, grid, *, align_corners=0, mode="bilinear", padding_mode="zeros"):
     """GridSample of (N, C, H, W) with the modes bilinear, nearest and bicubic. Spec: GridSample-16.
 
     The spec leaves open what nearest does between two pixels: the even one, as in 20.
@@ -76,16 +77,16 @@ def grid_sample_images(x, grid, *, align_corners=0, mode="bilinear", padding_mod
     if mode not in modes:
         raise ValueError(f"mode {mode!r} is not bilinear, nearest or bicubic")
     if x.ndim != 4:
-        raise ValueError(f"GridSample-16 takes (N, C, H, W), not shape {x.shape}")
+        raise ValueError(f"x {x.shape} of GridSample-16 should be (N, C, H, W)")
     return grid_sample(
         x, grid, align_corners=align_corners, mode=modes[mode], padding_mode=padding_mode
     )
 
 
-def _brought_in(
+def _apply_padding_mode(
     place: np.ndarray, length: int, padding_mode: str, align_corners: int
 ) -> np.ndarray:
-    """The pixels that lie at places beyond the edges; with zeros, the places themselves."""
+    """The coordinates with those outside moved to the pixels that padding_mode names."""
     first, last = (0.0, length - 1.0) if align_corners else (-0.5, length - 0.5)
     beyond = (place < first) | (place > last)
     if padding_mode == "border":
@@ -100,21 +101,21 @@ def _brought_in(
     return place
 
 
-def _read(x: np.ndarray, index: Sequence[np.ndarray]) -> np.ndarray:
-    """x[n, *index[n]] for x (N, D1 … Dr, C) and index arrays (N, O…) of whole numbers; 0 outside.
+def _read_pixels(x: np.ndarray, index: Sequence[np.ndarray]) -> np.ndarray:
+    """x[n, *index[n]] for x (N, D1 … Dr, C) and index arrays (N, O…) of integers; 0 outside.
 
     The result is (N, O…, C): a pixel's channels lie together, and are read together.
     """
-    known = np.ones(index[0].shape, bool)
+    is_inside = np.ones(index[0].shape, bool)
     for i, length in zip(index, x.shape[1:], strict=False):
-        known &= (i >= 0) & (i < length)
+        is_inside &= (i >= 0) & (i < length)
     if not x.size:
-        return np.full((*known.shape, x.shape[-1]), zero(x.dtype), x.dtype)
-    sample = np.arange(len(x)).reshape(-1, *[1] * (known.ndim - 1))
-    pixel = (sample, *(np.where(known, i, 0).astype(np.intp) for i in index))
+        return np.full((*is_inside.shape, x.shape[-1]), zero(x.dtype), x.dtype)
+    sample = np.arange(len(x)).reshape(-1, *[1] * (is_inside.ndim - 1))
+    pixel = (sample, *(np.where(is_inside, i, 0).astype(np.intp) for i in index))
     y = x[pixel]
-    if not known.all():
-        y[~known] = zero(x.dtype)
+    if not is_inside.all():
+        y[~is_inside] = zero(x.dtype)
     return y
 
 
@@ -122,30 +123,30 @@ def _channels_last(x: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(x, 1, -1))
 
 
-def _weighted(
+def _interpolate(
     x: np.ndarray,
     places: Sequence[np.ndarray],
     w: Callable[[np.ndarray], np.ndarray],
     support: int,
-    inside: Callable[[np.ndarray, int], np.ndarray] = lambda i, length: i,
+    map_outside: Callable[[np.ndarray, int], np.ndarray] = lambda i, length: i,
 ) -> np.ndarray:
     """sum_i w(i1 - p1)·w(i2 - p2)·…·x[n, c, i1, i2, …] over the i nearer than ``support``."""
     taps = []
     for place, length in zip(places, x.shape[2:], strict=True):
         near = [np.floor(place) + step for step in range(1 - support, support + 1)]
-        taps.append([(inside(i, length), w(i - place)) for i in near])
+        taps.append([(map_outside(i, length), w(i - place)) for i in near])
     pixels = _channels_last(x)
     y = np.zeros((*places[0].shape, x.shape[1]), x.dtype)
     real = y.real.dtype
     for corner in itertools.product(*taps):
-        part = _read(pixels, [i for i, _ in corner])
+        part = _read_pixels(pixels, [i for i, _ in corner])
         part *= np.prod([amount for _, amount in corner], axis=0).astype(real)[..., None]
         y += part
     return np.ascontiguousarray(np.moveaxis(y, -1, 1))
 
 
 @grid_sample.cost
-@grid_sample_images.cost
+@grid_sample_16.cost
 def cost_of_grid_sample(x: np.ndarray, grid: np.ndarray, *, mode: str = "linear", **_: Any) -> Cost:
     support = {"nearest": 0, "cubic": 2, "bicubic": 2}.get(mode, 1)
     item = 8 if x.dtype.kind in "iu" and support else wide_itemsize(x.dtype)
@@ -157,9 +158,8 @@ def cost_of_grid_sample(x: np.ndarray, grid: np.ndarray, *, mode: str = "linear"
 
 
 def _cost_of_reading(x: np.ndarray, places: int, rank: int, support: int, item: int) -> Cost:
-    """The pixels, channels last; the places along each axis, and as many near them, with their
-    shares, as there are taps; what has been read so far, and what is read for one tap of each axis.
-    """
+    """The pixels, channels last; the coordinates along each axis, and for each tap an index and a
+    weight; the sum so far, and the pixels of one tap of each axis."""
     taps = 2 * support
     corners = max(taps, 1) ** rank
     coordinates = (40 + 40 * taps + 40) * rank * places
@@ -188,7 +188,7 @@ def affine_grid(theta, size, *, align_corners=0):
     lengths = as_ints(size)[2:]
     rank = len(lengths)
     if rank not in (2, 3) or theta.shape != (as_ints(size)[0], rank, rank + 1) or min(lengths) < 0:
-        raise ValueError(f"theta {theta.shape} does not fit size {as_ints(size)}")
+        raise ValueError(f"theta {theta.shape} and size {as_ints(size)} are incompatible")
     axes = []
     for length in lengths:
         i = np.arange(length, dtype=np.float64)
@@ -204,7 +204,7 @@ def affine_grid(theta, size, *, align_corners=0):
 
 @affine_grid.cost
 def cost_of_affine_grid(theta: np.ndarray, size: np.ndarray, **_: Any) -> Cost:
-    """Places in double: by axis, put together, and in the dtype of theta; and the result."""
+    """Coordinates in double: by axis, stacked, and in the dtype of theta; and the result."""
     lengths = as_ints(size)[2:]
     places, rank = math.prod(max(n, 0) for n in lengths), len(lengths)
     item = wide_itemsize(theta.dtype)
@@ -256,7 +256,9 @@ def roi_align(
     if len(rois) and 0 in x.shape[2:]:
         raise ValueError(f"x {x.shape} has no pixels to read")
     if min(output_height, output_width) < 1:
-        raise ValueError(f"an output of {output_height} by {output_width} bins can't be")
+        raise ValueError(
+            f"output_height {output_height} and output_width {output_width} should be at least 1"
+        )
     shifted = coordinate_transformation_mode == "half_pixel"
     corners = rois * rois.dtype.type(spatial_scale) - rois.dtype.type(0.5 * shifted)
     if not np.isfinite(corners).all():
@@ -273,7 +275,7 @@ def roi_align(
             continue  # an empty region
         points = None
         for (i, a), (j, b) in itertools.product(
-            _two_pixels(rows, x.shape[2]), _two_pixels(columns, x.shape[3])
+            _neighbours(rows, x.shape[2]), _neighbours(columns, x.shape[3])
         ):
             part = image[i[:, None], j]
             part *= (a[:, None] * b).astype(x.dtype)[..., None]
@@ -286,53 +288,36 @@ def roi_align(
 
 
 @op("RoiAlign", since=10)
-def roi_align_unshifted(
-    x,
-    rois,
-    batch_indices,
-    *,
-    mode="avg",
-    output_height=1,
-    output_width=1,
-    sampling_ratio=0,
-    spatial_scale=1.0,
-):
+@attributes_of(roi_align, without=["coordinate_transformation_mode"])
+def roi_align_10(x, rois, batch_indices, **attributes):
     """RoiAlign that takes the coordinates as they are: output_half_pixel. Spec: RoiAlign-10."""
-    return roi_align(
-        x,
-        rois,
-        batch_indices,
-        coordinate_transformation_mode="output_half_pixel",
-        mode=mode,
-        output_height=output_height,
-        output_width=output_width,
-        sampling_ratio=sampling_ratio,
-        spatial_scale=spatial_scale,
-    )
+    attributes["coordinate_transformation_mode"] = "output_half_pixel"
+    return roi_align(x, rois, batch_indices, **attributes)
 
 
 def _bin_points(start: float, length: float, bins: int, ratio: int) -> np.ndarray:
-    """(bins, points) places, evenly spread within bins of this length."""
+    """Coordinates (bins, points), evenly spread within bins of this length."""
     points = ratio if ratio > 0 else max(0, int(np.ceil(length)))
     steps = (np.arange(points) + 0.5) / max(points, 1)
     return start + (np.arange(bins)[:, None] + steps) * length
 
 
-def _two_pixels(places: np.ndarray, length: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The pixels on both sides of each place and their shares; none more than a pixel outside."""
+def _neighbours(places: np.ndarray, length: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The pixels on both sides of each coordinate and their weights; 0 more than a pixel
+    outside."""
     place = places.reshape(-1)
-    known = (place >= -1) & (place <= length)
+    is_inside = (place >= -1) & (place <= length)
     place = place.clip(0, length - 1)
     before = np.floor(place).astype(np.intp)
     share = place - before
     return [
-        (before, np.where(known, 1 - share, 0)),
-        (np.minimum(before + 1, length - 1), np.where(known, share, 0)),
+        (before, np.where(is_inside, 1 - share, 0)),
+        (np.minimum(before + 1, length - 1), np.where(is_inside, share, 0)),
     ]
 
 
 @roi_align.cost
-@roi_align_unshifted.cost
+@roi_align_10.cost
 def cost_of_roi_align(
     x: np.ndarray,
     rois: np.ndarray,
@@ -344,8 +329,8 @@ def cost_of_roi_align(
     spatial_scale: float = 1.0,
     **_: Any,
 ) -> Cost:
-    """The result; the planes, channels last; and the points of one region, and of the one before:
-    what they have of the four pixels around them so far, and of the next."""
+    """The result; the planes, channels last; and the points of one region and of the one before:
+    the sum over their four pixels so far, and the next pixel."""
     item, channels = wide_itemsize(x.dtype), x.shape[1]
     bins = max(output_height, 0), max(output_width, 0)
 
@@ -387,8 +372,8 @@ def deform_conv(
 ):
     """y[n, m, o] = sum_{c, k} w[m, c, k]·mask·x[n, c, o·stride + k·dilation - pad + offset]
 
-    A Conv whose taps lie beside their places, by offset[n, k, axis, o]; x is read linearly there,
-    and is 0 outside. x (N, C, D1 … Dn), w (M, C / group, K1 … Kn), offset
+    A Conv whose taps are shifted by offset[n, k, axis, o]; x is interpolated linearly there, and
+    is 0 outside. x (N, C, D1 … Dn), w (M, C / group, K1 … Kn), offset
     (N, offset_group·K·n, O1 … On), mask (N, offset_group·K, O1 … On) with K = K1·…·Kn, b (M).
     Channels are split in offset_group parts, each with offsets of its own.
 
@@ -405,17 +390,17 @@ def deform_conv(
         or len(w) % group
     ):
         raise ValueError(
-            f"{channels} channels to {len(w)} can't be split in group {group} and offset_group "
-            f"{offset_group}"
+            f"group {group} and offset_group {offset_group} should divide {channels} channels, "
+            f"and group {len(w)} output channels"
         )
     if w.shape[1] != channels // group:
         raise ValueError(f"w {w.shape} should have {channels // group} channels for x {x.shape}")
     windows = tuple(axis.windows for axis in axes)
     taps = int(np.prod(kernel))
-    for name, given, per_tap in (("offset", offset, rank), ("mask", mask, 1)):
-        wanted = (batch, offset_group * taps * per_tap, *windows)
-        if given is not None and given.shape != wanted:
-            raise ValueError(f"{name} {given.shape} should be {wanted}")
+    for name, value, per_tap in (("offset", offset, rank), ("mask", mask, 1)):
+        expected = (batch, offset_group * taps * per_tap, *windows)
+        if value is not None and value.shape != expected:
+            raise ValueError(f"{name} {value.shape} should be {expected}")
     parts = batch * offset_group
     moved = offset.reshape(parts, *kernel, rank, *windows)
     places = []
@@ -425,7 +410,7 @@ def deform_conv(
         window = np.arange(axis.windows) * axis.stride
         there = window.reshape([-1 if j == rank + i else 1 for j in range(2 * rank)])
         places.append(moved.take(i, rank + 1) + (here + there))
-    columns = _weighted(x.reshape(parts, channels // offset_group, *x.shape[2:]), places, hat, 1)
+    columns = _interpolate(x.reshape(parts, channels // offset_group, *x.shape[2:]), places, hat, 1)
     if mask is not None:
         columns *= mask.reshape(parts, 1, *kernel, *windows)
     columns = columns.reshape(batch, group, channels // group * taps, -1)
@@ -448,7 +433,7 @@ def cost_of_deform_conv(
     strides: Sequence[int] | None = None,
     **_: Any,
 ) -> Cost:
-    """What is read for each tap of each window, and the product of that with the weights."""
+    """The pixels read for each tap of each window, and their product with the weights."""
     axes = window_axes(x.shape[2:], w.shape[2:], strides=strides, dilations=dilations, pads=pads)
     windows = size(axis.windows for axis in axes)
     places = len(x) * offset_group * size(w.shape[2:]) * windows
@@ -465,9 +450,9 @@ def cost_of_deform_conv(
 
 _PADDING = {"padding_mode": "zeros border reflection"}
 grid_sample.choices({"mode": "linear nearest cubic", **_PADDING})
-grid_sample_images.choices({"mode": "bilinear nearest bicubic", **_PADDING})
+grid_sample_16.choices({"mode": "bilinear nearest bicubic", **_PADDING})
 declare(
-    roi_align, roi_align_unshifted,
+    roi_align, roi_align_10,
     choices={
         "mode": "avg max",
         "coordinate_transformation_mode": "half_pixel output_half_pixel",

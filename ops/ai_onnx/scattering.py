@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx.indexing import element_places, flat_index, index_tuples
+from onnxwalk.ops.ai_onnx.indexing import element_indices, flat_index, split_index_tuples
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
@@ -24,20 +24,20 @@ _REDUCTIONS: dict[str, np.ufunc] = {
 }
 
 
-def _reduction(name: str, allowed: Sequence[str], dtype: np.dtype) -> np.ufunc | None:
+def _get_ufunc(name: str, allowed: Sequence[str], dtype: np.dtype) -> np.ufunc | None:
     if name == "none":
         return None
     if name not in allowed:
-        raise ValueError(f"reduction {name!r} is none of {('none', *allowed)}")
+        raise ValueError(f"reduction {name!r} should be one of {', '.join(('none', *allowed))}")
     if name == "mul" and dtype.kind == "O":
-        raise ValueError("strings can't be multiplied")
+        raise ValueError("reduction 'mul' is undefined for strings")
     return _REDUCTIONS[name]
 
 
-def _put(
+def _scatter(
     data: np.ndarray, places: Sequence[np.ndarray], updates: np.ndarray, reduce: np.ufunc | None
 ) -> np.ndarray:
-    """A copy of ``data`` with the updates at ``places`` on its first axes, one behind the other."""
+    """A copy of ``data`` with the updates at ``places`` on its first axes, in order."""
     result = data.copy(order="C")
     if updates.dtype != data.dtype:
         raise ValueError(f"can't scatter {updates.dtype} into {data.dtype}")
@@ -61,7 +61,7 @@ def scatter_elements(data, indices, updates, *, axis=0, reduction="none"):
 
 
 @op("ScatterElements", since=16)
-def scatter_elements_without_extrema(data, indices, updates, *, axis=0, reduction="none"):
+def scatter_elements_16(data, indices, updates, *, axis=0, reduction="none"):
     """ScatterElements when it could add and multiply only. Spec: ScatterElements-16."""
     return _scatter_elements(data, indices, updates, axis, reduction, ("add", "mul"))
 
@@ -81,11 +81,13 @@ def _scatter_elements(
     reduction: str,
     allowed: Sequence[str],
 ) -> np.ndarray:
-    reduce = _reduction(reduction, allowed, data.dtype)
+    reduce = _get_ufunc(reduction, allowed, data.dtype)
     if indices.shape != updates.shape:
-        raise ValueError(f"indices of {indices.shape} don't match updates of {updates.shape}")
-    places = element_places(data, indices, normalize_axis(axis, data.ndim))
-    return _put(data, places, updates, reduce)
+        raise ValueError(
+            f"indices {indices.shape} and updates {updates.shape} should have the same shape"
+        )
+    places = element_indices(data, indices, normalize_axis(axis, data.ndim))
+    return _scatter(data, places, updates, reduce)
 
 
 @op("ScatterND", since=18)
@@ -98,13 +100,13 @@ def scatter_nd(data, indices, updates, *, reduction="none"):
 
 
 @op("ScatterND", since=16)
-def scatter_nd_without_extrema(data, indices, updates, *, reduction="none"):
+def scatter_nd_16(data, indices, updates, *, reduction="none"):
     """ScatterND when it could add and multiply only. Spec: ScatterND-16."""
     return _scatter_nd(data, indices, updates, reduction, ("add", "mul"))
 
 
 @op("ScatterND", since=11)
-def scatter_nd_without_reduction(data, indices, updates):
+def scatter_nd_11(data, indices, updates):
     """ScatterND without a reduction. Spec: ScatterND-11."""
     return _scatter_nd(data, indices, updates, "none", ())
 
@@ -116,20 +118,20 @@ def _scatter_nd(
     reduction: str,
     allowed: Sequence[str],
 ) -> np.ndarray:
-    reduce = _reduction(reduction, allowed, data.dtype)
-    places = index_tuples(data.shape, indices)
-    wanted = indices.shape[:-1] + data.shape[len(places) :]
-    if updates.shape != wanted:
-        raise ValueError(f"updates must be of shape {wanted}, not {updates.shape}")
-    return _put(data, places, updates, reduce)
+    reduce = _get_ufunc(reduction, allowed, data.dtype)
+    places = split_index_tuples(data.shape, indices)
+    expected = indices.shape[:-1] + data.shape[len(places) :]
+    if updates.shape != expected:
+        raise ValueError(f"updates {updates.shape} should be {expected}")
+    return _scatter(data, places, updates, reduce)
 
 
 @scatter.cost
 @scatter_elements.cost
-@scatter_elements_without_extrema.cost
+@scatter_elements_16.cost
 @scatter_nd.cost
-@scatter_nd_without_extrema.cost
-@scatter_nd_without_reduction.cost
+@scatter_nd_16.cost
+@scatter_nd_11.cost
 def cost_of_scatter(
     data: np.ndarray,
     indices: np.ndarray,
@@ -138,16 +140,16 @@ def cost_of_scatter(
     reduction: str = "none",
     **_: Any,
 ) -> Cost:
-    """A copy of data; places from the front, times their strides, added up; updates in a row, and
-    once more where what they change is looked up."""
+    """A copy of data; non-negative indices, times their strides, added up; the updates, and a copy
+    of them to look up what they change."""
     memory = data.nbytes + 33 * indices.size + reshape_bytes(updates)
     each = 40 if reduction == "none" else 400
     return Cost(memory, CHEAP * data.size + 60 * indices.size + each * updates.size)
 
 
 declare(
-    scatter, scatter_elements, scatter_elements_without_extrema, scatter_nd,
-    scatter_nd_without_extrema, scatter_nd_without_reduction, flops=flops.zero,
+    scatter, scatter_elements, scatter_elements_16, scatter_nd,
+    scatter_nd_16, scatter_nd_11, flops=flops.zero,
 )  # fmt: skip
 
 
@@ -155,7 +157,7 @@ declare(scatter_elements, scatter_nd, choices={"reduction": "none add mul max mi
 
 
 declare(
-    scatter_elements_without_extrema,
-    scatter_nd_without_extrema,
+    scatter_elements_16,
+    scatter_nd_16,
     choices={"reduction": "none add mul"},
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx.joining import concatenate, cost_of_parts, parts
+from onnxwalk.ops.ai_onnx.joining import concatenate, cost_of_views, split_views
 from onnxwalk.ops.contract.cost import Cost, no_cost
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.graphs import runs_graphs
@@ -25,7 +25,7 @@ from onnxwalk.ops.shared.values import all_ints, as_int
 
 @op("SequenceEmpty", since=11)
 def sequence_empty(*, dtype=None):
-    """A sequence without tensors; ``dtype`` tells of which type. Spec: SequenceEmpty-11."""
+    """An empty sequence of tensors of type ``dtype``. Spec: SequenceEmpty-11."""
     return []
 
 
@@ -33,20 +33,20 @@ def sequence_empty(*, dtype=None):
 def sequence_construct(*inputs):
     """The inputs as a sequence. Spec: SequenceConstruct-11."""
     for tensor in inputs[1:]:
-        _same_type(inputs[0], tensor)
+        _check_same_type(inputs[0], tensor)
     return list(inputs)
 
 
 @op("SequenceLength", since=11)
 def sequence_length(input_sequence):
-    """How many tensors: int64, rank 0. Spec: SequenceLength-11."""
+    """The number of tensors: int64, rank 0. Spec: SequenceLength-11."""
     return np.array(len(input_sequence), np.int64)
 
 
 @op("SequenceAt", since=11)
 def sequence_at(input_sequence, position):
     """The tensor at ``position``; negative counts from the end. Spec: SequenceAt-11."""
-    return input_sequence[_place(position, len(input_sequence), len(input_sequence) - 1)]
+    return input_sequence[_to_index(position, len(input_sequence), len(input_sequence) - 1)]
 
 
 @op("SequenceInsert", since=11)
@@ -56,9 +56,9 @@ def sequence_insert(input_sequence, tensor, position=None):
     Spec: SequenceInsert-11.
     """
     if input_sequence:
-        _same_type(input_sequence[0], tensor)
+        _check_same_type(input_sequence[0], tensor)
     n = len(input_sequence)
-    place = n if position is None else _place(position, n, n)
+    place = n if position is None else _to_index(position, n, n)
     return [*input_sequence[:place], tensor, *input_sequence[place:]]
 
 
@@ -66,19 +66,19 @@ def sequence_insert(input_sequence, tensor, position=None):
 def sequence_erase(input_sequence, position=None):
     """A sequence without the tensor at ``position``, or the last. Spec: SequenceErase-11."""
     n = len(input_sequence)
-    place = _place(np.array(-1) if position is None else position, n, n - 1)
+    place = _to_index(np.array(-1) if position is None else position, n, n - 1)
     return [*input_sequence[:place], *input_sequence[place + 1 :]]
 
 
-def _place(position: np.ndarray, n: int, last: int) -> int:
-    """``position`` from the front, when it is within [-n, last]."""
+def _to_index(position: np.ndarray, n: int, last: int) -> int:
+    """``position`` as a non-negative index; ValueError unless it is within [-n, last]."""
     place = as_int(position, "position")
     if not -n <= place <= last:
         raise ValueError(f"position {place} is out of range for a sequence of {n} tensors")
     return place + n if place < 0 else place
 
 
-def _same_type(one: np.ndarray, other: np.ndarray) -> None:
+def _check_same_type(one: np.ndarray, other: np.ndarray) -> None:
     if one.dtype != other.dtype:
         raise ValueError(f"a sequence can't hold both {one.dtype} and {other.dtype}")
 
@@ -93,15 +93,15 @@ def split_to_sequence(input, split=None, *, axis=0, keepdims=1):
     axis = normalize_axis(axis, input.ndim)
     total = input.shape[axis]
     if split is None:
-        slices = parts(input, (1,) * total, axis)
+        slices = split_views(input, (1,) * total, axis)
         return list(slices) if keepdims else [np.squeeze(one, axis) for one in slices]
     if split.ndim:
-        return list(parts(input, all_ints(split), axis))
+        return list(split_views(input, all_ints(split), axis))
     length = as_int(split, "split")
     if length <= 0:
-        raise ValueError(f"can't split into parts of size {length}")
+        raise ValueError(f"split {length} should be positive")
     full, rest = divmod(total, length)
-    return list(parts(input, (length,) * full + ((rest,) if rest else ()), axis))
+    return list(split_views(input, (length,) * full + ((rest,) if rest else ()), axis))
 
 
 @op("ConcatFromSequence", since=11)
@@ -129,7 +129,9 @@ def sequence_map(input_sequence, *additional_inputs, body):
     n = len(input_sequence)
     for other in additional_inputs:
         if isinstance(other, list) and len(other) != n:
-            raise ValueError(f"SequenceMap of sequences of {n} and {len(other)} tensors")
+            raise ValueError(
+                f"SequenceMap needs sequences of equal length, got {n} and {len(other)}"
+            )
     results = []
     for i in range(n):
         results.append((yield body, tuple(x[i] if isinstance(x, list) else x for x in inputs)))
@@ -157,7 +159,7 @@ def optional_has_element(input=None):
 
 
 @op("OptionalHasElement", since=15)
-def optional_has_element_of_optional(input):
+def optional_has_element_15(input):
     """OptionalHasElement when its input could not be left out. Spec: OptionalHasElement-15."""
     return np.array(input is not None)
 
@@ -170,11 +172,11 @@ def optional_get_element(input):
     return input
 
 
-# ------------------------------------------------------------------------------------------- needs
+# ------------------------------------------------------------------------------------------- costs
 
 for _function in (
     sequence_empty, sequence_length, sequence_at, sequence_map,
-    optional, optional_has_element, optional_has_element_of_optional, optional_get_element,
+    optional, optional_has_element, optional_has_element_15, optional_get_element,
 ):  # fmt: skip
     _function.cost(no_cost)
 
@@ -183,7 +185,7 @@ for _function in (
 @sequence_insert.cost
 @sequence_erase.cost
 def cost_of_list(*inputs: Any) -> Cost:
-    """A list of places, put together of two."""
+    """A list, joined from two parts."""
     count = sum(len(x) if isinstance(x, list) else 1 for x in inputs)
     return Cost(24 * count, 100 * count)
 
@@ -193,10 +195,10 @@ def cost_of_split_to_sequence(
     input: np.ndarray, split: np.ndarray | None = None, *, axis: int = 0, **_: Any
 ) -> Cost:
     if split is not None and split.ndim:
-        return cost_of_parts(input, split.size)
+        return cost_of_views(input, split.size)
     length = 1 if split is None else as_int(split, "split")
     count = -(-input.shape[normalize_axis(axis, input.ndim)] // length)
-    cost = cost_of_parts(input, count)
+    cost = cost_of_views(input, count)
     return Cost(2 * cost.memory, 2 * cost.work)
 
 

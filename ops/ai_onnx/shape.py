@@ -1,7 +1,7 @@
 """Operators that rearrange elements without computing on them: Reshape, Transpose, Expand, Tile, …
 
 Where NumPy has a view, the result is one: it shares memory with the input, and after ``Expand``
-it can't be written to.
+it is read-only.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ reshape.bind(view_binder(reshape))
 
 
 @op("Reshape", since=1)
-def reshape_by_attribute(data, *, shape=None, consumed_inputs=None):
+def reshape_1(data, *, shape=None, consumed_inputs=None):
     """Reshape with the new shape as an attribute.
 
     ``consumed_inputs`` is a hint about memory. Spec: Reshape-1.
     """
     if shape is None:
-        raise ValueError("Reshape-1 without the attribute 'shape'")
+        raise ValueError("Reshape-1 needs the attribute 'shape'")
     return _reshape(data, tuple(shape), allowzero=0)
 
 
-def _reshape(data: np.ndarray, wanted: tuple[int, ...], allowzero: int) -> np.ndarray:
-    sizes = list(wanted)
+def _reshape(data: np.ndarray, requested: tuple[int, ...], allowzero: int) -> np.ndarray:
+    sizes = list(requested)
     possible = min(sizes, default=0) >= -1 and sizes.count(-1) <= 1
     if 0 in sizes and not allowzero:
         for i, size in enumerate(sizes):
@@ -64,10 +64,10 @@ def _reshape(data: np.ndarray, wanted: tuple[int, ...], allowzero: int) -> np.nd
     known = math.prod(sizes)
     if -1 in sizes:
         if not possible or known == 0 or data.size % known:
-            raise ValueError(f"can't reshape {data.shape} to {wanted}")
+            raise ValueError(f"can't reshape {data.shape} to {requested}")
         sizes[sizes.index(-1)] = data.size // -known
     elif not possible or known != data.size:
-        raise ValueError(f"can't reshape {data.shape} to {wanted}")
+        raise ValueError(f"can't reshape {data.shape} to {requested}")
     return data.reshape(sizes)
 
 
@@ -88,14 +88,14 @@ flatten.bind(view_binder(flatten))
 
 
 @op("Flatten", since=1, until=11)
-def flatten_from_the_front(input, *, axis=1):
+def flatten_1(input, *, axis=1):
     """Flatten when ``axis`` could not be negative yet. Spec: Flatten-1, Flatten-9."""
     if not 0 <= axis <= input.ndim:
         raise ValueError(f"axis {axis} is out of range for rank {input.ndim} (0 to {input.ndim})")
     return flatten(input, axis=axis)
 
 
-flatten_from_the_front.bind(view_binder(flatten_from_the_front))
+flatten_1.bind(view_binder(flatten_1))
 
 
 @op("Squeeze", since=13)
@@ -108,7 +108,7 @@ squeeze.bind(view_binder(squeeze))
 
 
 @op("Squeeze", since=1)
-def squeeze_by_attribute(data, *, axes=None):
+def squeeze_1(data, *, axes=None):
     """Squeeze with ``axes`` as an attribute. Spec: Squeeze-1, Squeeze-11.
 
     Version 1 has no negative axes, but they can only mean one thing and models have them.
@@ -116,7 +116,7 @@ def squeeze_by_attribute(data, *, axes=None):
     return _squeeze(data, axes)
 
 
-squeeze_by_attribute.bind(view_binder(squeeze_by_attribute))
+squeeze_1.bind(view_binder(squeeze_1))
 
 
 def _squeeze(data: np.ndarray, axes: Sequence[int] | None) -> np.ndarray:
@@ -139,7 +139,7 @@ unsqueeze.bind(view_binder(unsqueeze))
 
 
 @op("Unsqueeze", since=1)
-def unsqueeze_by_attribute(data, *, axes):
+def unsqueeze_1(data, *, axes):
     """Unsqueeze with ``axes`` as an attribute. Spec: Unsqueeze-1, Unsqueeze-11.
 
     Version 1 has no negative axes, but they can only mean one thing and models have them.
@@ -147,7 +147,7 @@ def unsqueeze_by_attribute(data, *, axes):
     return _unsqueeze(data, axes)
 
 
-unsqueeze_by_attribute.bind(view_binder(unsqueeze_by_attribute))
+unsqueeze_1.bind(view_binder(unsqueeze_1))
 
 
 def _unsqueeze(data: np.ndarray, axes: Sequence[int]) -> np.ndarray:
@@ -192,23 +192,23 @@ def transpose(data, *, perm=None):
     Spec: Transpose-1.
     """
     if perm is not None and sorted(perm) != list(range(data.ndim)):
-        raise ValueError(f"perm {tuple(perm)} is no permutation of the {data.ndim} axes")
+        raise ValueError(f"perm {tuple(perm)} is not a permutation of the {data.ndim} axes")
     return data.transpose(perm)
 
 
 transpose.bind(view_binder(transpose))
 
 
-declare(unsqueeze, unsqueeze_by_attribute, identity, shape, size, transpose, cost=no_cost)
+declare(unsqueeze, unsqueeze_1, identity, shape, size, transpose, cost=no_cost)
 
 
-# of the same elements in the same order there is a copy only if they don't lie in memory so
+# a copy is only necessary if the elements aren't contiguous
 @reshape.cost
-@reshape_by_attribute.cost
+@reshape_1.cost
 @flatten.cost
-@flatten_from_the_front.cost
+@flatten_1.cost
 @squeeze.cost
-@squeeze_by_attribute.cost
+@squeeze_1.cost
 def cost_of_reshape(data: np.ndarray, *_: Any, **__: Any) -> Cost:
     copied = 2 * reshape_bytes(data)  # a bound one copies to memory of its own
     return Cost(copied, 30 * data.size if copied else 0)
@@ -222,11 +222,11 @@ def depth_to_space(input, *, blocksize, mode="DCR"):
     ``mode`` says how the input's channels are ordered: DCR is (b, b, C), CRD is (C, b, b).
     Spec: DepthToSpace-11.
     """
-    n, c, h, w = _image_shape(input)
+    n, c, h, w = _check_image_shape(input)
     b = blocksize
     if b < 1 or c % (b * b):
         raise ValueError(f"{c} channels are not a multiple of blocksize {b} squared")
-    if _mode(mode) == "DCR":
+    if _check_mode(mode) == "DCR":
         blocks = input.reshape(n, b, b, c // (b * b), h, w).transpose(0, 3, 4, 1, 5, 2)
     else:
         blocks = input.reshape(n, c // (b * b), b, b, h, w).transpose(0, 1, 4, 2, 5, 3)
@@ -241,24 +241,24 @@ def space_to_depth(input, *, blocksize, mode="DCR"):
     ``mode`` says how the output's channels are ordered: DCR is (b, b, C), CRD is (C, b, b).
     Spec: SpaceToDepth-1, SpaceToDepth-28.
     """
-    n, c, h, w = _image_shape(input)
+    n, c, h, w = _check_image_shape(input)
     b = blocksize
     if b < 1 or h % b or w % b:
         raise ValueError(f"height {h} and width {w} are not multiples of blocksize {b}")
     blocks = input.reshape(n, c, h // b, b, w // b, b)
-    order = (0, 3, 5, 1, 2, 4) if _mode(mode) == "DCR" else (0, 1, 3, 5, 2, 4)
+    order = (0, 3, 5, 1, 2, 4) if _check_mode(mode) == "DCR" else (0, 1, 3, 5, 2, 4)
     return blocks.transpose(order).reshape(n, c * b * b, h // b, w // b)
 
 
-def _image_shape(input: np.ndarray) -> tuple[int, ...]:
+def _check_image_shape(input: np.ndarray) -> tuple[int, ...]:
     if input.ndim != 4:
-        raise ValueError(f"the input must be (N, C, H, W), not {input.shape}")
+        raise ValueError(f"input {input.shape} should be (N, C, H, W)")
     return input.shape
 
 
-def _mode(mode: str) -> str:
+def _check_mode(mode: str) -> str:
     if mode not in ("DCR", "CRD"):
-        raise ValueError(f"mode {mode!r} is neither 'DCR' nor 'CRD'")
+        raise ValueError(f"mode {mode!r} should be 'DCR' or 'CRD'")
     return mode
 
 
@@ -283,13 +283,13 @@ def expand(input, shape):
 
 @op("Tile", since=6)
 def tile(input, repeats):
-    """Repeat the whole tensor ``repeats[i]`` times along axis i. Spec: Tile-6."""
+    """Repeat the tensor ``repeats[i]`` times along axis i. Spec: Tile-6."""
     return _tile(input, as_ints(repeats))
 
 
 @op("Tile", since=1, until=6)
-def tile_one_axis(input, tiles, axis):
-    """Repeat the whole tensor ``tiles`` times along ``axis``. Spec: Tile-1."""
+def tile_1(input, tiles, axis):
+    """Repeat the tensor ``tiles`` times along ``axis``. Spec: Tile-1."""
     repeats = [1] * input.ndim
     repeats[normalize_axis(as_int(axis, "axis"), input.ndim)] = as_int(tiles, "tiles")
     return _tile(input, tuple(repeats))
@@ -297,7 +297,9 @@ def tile_one_axis(input, tiles, axis):
 
 def _tile(input: np.ndarray, repeats: tuple[int, ...]) -> np.ndarray:
     if len(repeats) != input.ndim or min(repeats, default=0) < 0:
-        raise ValueError(f"repeats {repeats} don't fit shape {input.shape}")
+        raise ValueError(
+            f"repeats {repeats} should be one non-negative number for each axis of {input.shape}"
+        )
     # (a, b) becomes (repeat, a, repeat, b) by broadcasting, and is copied once, by the reshape
     interleaved = [n for pair in zip(repeats, input.shape, strict=True) for n in pair]
     ones = [n for size in input.shape for n in (1, size)]
@@ -313,8 +315,8 @@ def cost_of_tile(input: np.ndarray, repeats: np.ndarray) -> Cost:
     return _cost_of_tile(input, as_ints(repeats))
 
 
-@tile_one_axis.cost
-def cost_of_tile_one_axis(input: np.ndarray, tiles: np.ndarray, axis: np.ndarray) -> Cost:
+@tile_1.cost
+def cost_of_tile_1(input: np.ndarray, tiles: np.ndarray, axis: np.ndarray) -> Cost:
     return _cost_of_tile(input, [as_int(tiles, "tiles")])
 
 
@@ -325,13 +327,13 @@ def _cost_of_tile(input: np.ndarray, repeats: Sequence[int]) -> Cost:
 # ------------------------------------------------------------------------------------------- facts
 
 declare(
-    depth_to_space, expand, flatten, flatten_from_the_front, identity, reshape,
-    reshape_by_attribute, shape, size, space_to_depth, squeeze, squeeze_by_attribute, tile,
-    tile_one_axis, transpose, unsqueeze, unsqueeze_by_attribute, flops=flops.zero,
+    depth_to_space, expand, flatten, flatten_1, identity, reshape,
+    reshape_1, shape, size, space_to_depth, squeeze, squeeze_1, tile,
+    tile_1, transpose, unsqueeze, unsqueeze_1, flops=flops.zero,
 )  # fmt: skip
 declare(
-    reshape, reshape_by_attribute, flatten, flatten_from_the_front, squeeze, squeeze_by_attribute,
-    unsqueeze, unsqueeze_by_attribute, batch_axis=batch.same_size,
+    reshape, reshape_1, flatten, flatten_1, squeeze, squeeze_1,
+    unsqueeze, unsqueeze_1, batch_axis=batch.same_size,
 )  # fmt: skip
 declare(shape, size, batch_axis=batch.no_samples)
 identity.batch_axis(batch.elementwise)

@@ -35,7 +35,7 @@ def dft(input, dft_length=None, axis=None, *, inverse=0, onesided=0):
 
 
 @op("DFT", since=17)
-def dft_along_attribute(input, dft_length=None, *, axis=1, inverse=0, onesided=0):
+def dft_17(input, dft_length=None, *, axis=1, inverse=0, onesided=0):
     """DFT with the axis as an attribute, 1 by default. Spec: DFT-17."""
     return _dft(input, dft_length, axis, inverse, onesided)
 
@@ -45,28 +45,28 @@ def _dft(
 ) -> np.ndarray:
     axis = normalize_axis(axis, x.ndim)
     if axis == x.ndim - 1:
-        raise ValueError(f"axis {axis} holds the parts of complex numbers; DFT can't go along it")
+        raise ValueError(f"axis {axis} holds real and imaginary parts: DFT needs another axis")
     length = None if dft_length is None else as_int(dft_length, "dft_length")
     if length is not None and length < 1:
         raise ValueError(f"dft_length {length} should be positive")
-    signal = _numbers(x)
+    signal = _to_complex(x)
     if not signal.shape[axis] and length is not None:
         # NumPy's irfft of nothing reads memory that nobody wrote to.
         signal = np.zeros((*signal.shape[:axis], 1, *signal.shape[axis + 1 :]), signal.dtype)
     if onesided and inverse:
         if x.shape[-1] != 2:
-            raise ValueError("the inverse of a one-sided DFT takes complex input")
+            raise ValueError("the inverse of a one-sided DFT needs complex input")
         return np.fft.irfft(signal, length, axis)[..., None].astype(x.dtype, copy=False)
     if onesided:
         if np.iscomplexobj(signal):
-            raise ValueError("a one-sided DFT takes real input")
+            raise ValueError("a one-sided DFT needs real input")
         y = np.fft.rfft(signal, length, axis)
     else:
         y = (np.fft.ifft if inverse else np.fft.fft)(signal, length, axis)
-    return _parts(y, x.dtype)
+    return _from_complex(y, x.dtype)
 
 
-def _numbers(x: np.ndarray) -> np.ndarray:
+def _to_complex(x: np.ndarray) -> np.ndarray:
     """(…, 1) as real and (…, 2) as complex numbers (…)."""
     if x.ndim < 2 or x.shape[-1] not in (1, 2):
         raise ValueError(f"shape {x.shape} should be (…, 1) or (…, 2)")
@@ -74,7 +74,7 @@ def _numbers(x: np.ndarray) -> np.ndarray:
     return x[..., 0] if x.shape[-1] == 1 else x[..., 0] + 1j * x[..., 1]
 
 
-def _parts(y: np.ndarray, dtype: np.dtype) -> np.ndarray:
+def _from_complex(y: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return np.stack([y.real, y.imag], -1).astype(dtype, copy=False)
 
 
@@ -86,11 +86,11 @@ def cost_of_dft(
     **attributes: Any,
 ) -> Cost:
     along_axis = -2 if axis is None else as_int(axis, "axis")
-    return cost_of_dft_along(input, dft_length, axis=along_axis, **attributes)
+    return cost_of_dft_17(input, dft_length, axis=along_axis, **attributes)
 
 
-@dft_along_attribute.cost
-def cost_of_dft_along(
+@dft_17.cost
+def cost_of_dft_17(
     input: np.ndarray,
     dft_length: np.ndarray | None = None,
     *,
@@ -99,7 +99,7 @@ def cost_of_dft_along(
     onesided: int = 0,
     **_: Any,
 ) -> Cost:
-    """The complex numbers, at both ends and laid out for the transform, and their parts."""
+    """The complex numbers before and after, laid out for the transform, and their parts."""
     axis = normalize_axis(axis, input.ndim)
     n = input.shape[axis]
     length = 2 * n if dft_length is None and onesided and inverse else n
@@ -128,7 +128,7 @@ def stft(signal, frame_step, window=None, frame_length=None, *, onesided=1):
     """
     if signal.ndim != 3:
         raise ValueError(f"signal {signal.shape} should be (B, N, 1) or (B, N, 2)")
-    x = _numbers(signal)
+    x = _to_complex(signal)
     step = as_int(frame_step, "frame_step")
     if frame_length is not None:
         length = as_int(frame_length, "frame_length")
@@ -137,13 +137,16 @@ def stft(signal, frame_step, window=None, frame_length=None, *, onesided=1):
     if window is not None and window.shape != (length,):
         raise ValueError(f"window {window.shape} should be ({length},), the frame_length")
     if step < 1 or not 1 <= length <= x.shape[1]:
-        raise ValueError(f"frames of {length} every {step} don't fit a signal of {x.shape[1]}")
+        raise ValueError(
+            f"frame_length {length} should be from 1 to {x.shape[1]}, the length of the signal, "
+            f"and frame_step {step} positive"
+        )
     frames = np.lib.stride_tricks.sliding_window_view(x, length, 1)[:, ::step]
     if window is not None:
         frames = frames * wide(window)
     if onesided and np.iscomplexobj(x):
-        raise ValueError("a one-sided STFT takes a real signal")
-    return _parts((np.fft.rfft if onesided else np.fft.fft)(frames), signal.dtype)
+        raise ValueError("a one-sided STFT needs a real signal")
+    return _from_complex((np.fft.rfft if onesided else np.fft.fft)(frames), signal.dtype)
 
 
 @stft.cost
@@ -173,7 +176,7 @@ def cost_of_stft(
 @op("HannWindow", since=17)
 def hann_window(size, *, output_datatype=1, periodic=1):
     """0.5 - 0.5·cos(2πn/N), N = size, or size - 1 unless ``periodic``. Spec: HannWindow-17."""
-    return _cosines(size, (0.5, -0.5), output_datatype, periodic)
+    return _cosine_window(size, (0.5, -0.5), output_datatype, periodic)
 
 
 @op("HammingWindow", since=17)
@@ -182,22 +185,22 @@ def hamming_window(size, *, output_datatype=1, periodic=1):
 
     Spec: HammingWindow-17, whose function body has these coefficients.
     """
-    return _cosines(size, (25 / 46, -21 / 46), output_datatype, periodic)
+    return _cosine_window(size, (25 / 46, -21 / 46), output_datatype, periodic)
 
 
 @op("BlackmanWindow", since=17)
 def blackman_window(size, *, output_datatype=1, periodic=1):
     """0.42 - 0.5·cos(2πn/N) + 0.08·cos(4πn/N), N as in HannWindow. Spec: BlackmanWindow-17."""
-    return _cosines(size, (0.42, -0.5, 0.08), output_datatype, periodic)
+    return _cosine_window(size, (0.42, -0.5, 0.08), output_datatype, periodic)
 
 
-def _cosines(
+def _cosine_window(
     size: np.ndarray, amounts: Sequence[float], output_datatype: int, periodic: int
 ) -> np.ndarray:
     """sum_i amounts[i]·cos(2πin/N)."""
     length = as_int(size, "size")
     if length < 0:
-        raise ValueError(f"the size of a window can't be {length}")
+        raise ValueError(f"size {length} of a window should not be negative")
     n = np.arange(length, dtype=np.float64)
     # one symmetric point divides 0 by 0: NaN in the spec's function body and ONNX Runtime too
     angle = 2 * np.pi * n / np.float64(len(n) if periodic else len(n) - 1)
@@ -209,7 +212,7 @@ def _cosines(
 @hamming_window.cost
 @blackman_window.cost
 def cost_of_window(size: np.ndarray, **_: Any) -> Cost:
-    """Places, angles and cosines in double, and what has been added up."""
+    """Indices, angles and cosines in double, and their sum."""
     count = max(as_int(size, "size"), 0)
     return Cost(64 * count, 200 * count)
 
@@ -230,15 +233,18 @@ def mel_weight_matrix(
     """(dft_length//2 + 1, num_mel_bins) weights: triangles evenly spread over the mel scale
 
     mel(f) = 2595·log10(1 + f/700). Triangle i rises from edge i to 1 at edge i + 1 and falls to 0
-    at edge i + 2; edges are places in the spectrum, cut down to whole ones, in num_mel_bins + 2
-    steps up from the lower edge: so ONNX's case and ONNX Runtime; the spec doesn't say.
+    at edge i + 2; edges are indices in the spectrum, rounded down, in num_mel_bins + 2 steps up
+    from the lower edge: as in ONNX's case and ONNX Runtime; the spec doesn't say.
 
     Spec: MelWeightMatrix-17.
     """
     bands, length = as_int(num_mel_bins, "num_mel_bins"), as_int(dft_length, "dft_length")
     rate = as_int(sample_rate, "sample_rate")
     if bands < 0 or length < 1 or rate < 1:
-        raise ValueError(f"{bands} bands of {length} at {rate} Hz can't be")
+        raise ValueError(
+            f"num_mel_bins {bands} should be at least 0, dft_length {length} and sample_rate "
+            f"{rate} at least 1"
+        )
     low, high = (
         2595 * np.log10(1 + float(as_scalar(hertz, name)) / 700)
         for hertz, name in (

@@ -1,4 +1,4 @@
-"""Cutting out and putting around: Slice, Pad, CenterCropPad, Trilu."""
+"""Slicing and padding: Slice, Pad, CenterCropPad, Trilu."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ slice_.bind(part_binder(slice_))
 
 
 @op("Slice", since=1)
-def slice_by_attribute(data, *, starts, ends, axes=None):
+def slice_1(data, *, starts, ends, axes=None):
     """Slice with everything as attributes, and steps of 1. Spec: Slice-1."""
     return _slice(data, starts, ends, axes, None)
 
 
-slice_by_attribute.bind(part_binder(slice_by_attribute))
+slice_1.bind(part_binder(slice_1))
 
 
 def _slice(
@@ -63,19 +63,19 @@ def _slice(
     for axis, start, end, step in zip(
         normalize_axes(axes, data.ndim), starts, ends, steps, strict=True
     ):
-        index[axis] = _clamped(start, end, step, data.shape[axis])
+        index[axis] = _clamp_slice(start, end, step, data.shape[axis])
     index.append(...)  # so that rank 0 remains an array
     return data[tuple(index)]
 
 
-def _clamped(start: int, end: int, step: int, size: int) -> slice:
+def _clamp_slice(start: int, end: int, step: int, size: int) -> slice:
     """The Python slice that means what Slice-13 says.
 
-    They part in one place: going backwards from before the beginning, Python takes nothing and
-    ONNX starts at the first element.
+    They differ in one case: going backwards from before the beginning, Python selects nothing,
+    ONNX begins at the first element.
     """
     if step == 0:
-        raise ValueError("a Slice step can't be 0")
+        raise ValueError("a step of Slice should not be 0")
     start = start + size if start < 0 else start
     end = end + size if end < 0 else end
     if step > 0:
@@ -90,7 +90,7 @@ def _clamped(start: int, end: int, step: int, size: int) -> slice:
 slice_.cost(no_cost)
 
 
-slice_by_attribute.cost(no_cost)
+slice_1.cost(no_cost)
 
 
 @op("Pad", since=19)
@@ -100,8 +100,8 @@ def pad(data, pads, constant_value=None, axes=None, *, mode="constant"):
     Negative pads cut off. What is put there is a constant, the mirror image without the border
     ("reflect"), the border itself ("edge") or the other side ("wrap"). Spec: Pad-19.
     """
-    named = range(data.ndim) if axes is None else normalize_axes(as_ints(axes), data.ndim)
-    amounts = _pad_amounts(as_ints(pads), named, data.ndim)
+    padded_axes = range(data.ndim) if axes is None else normalize_axes(as_ints(axes), data.ndim)
+    amounts = _pad_amounts(as_ints(pads), padded_axes, data.ndim)
     value = zero(data.dtype)
     if constant_value is not None:
         value = as_scalar(constant_value, "constant_value")
@@ -112,41 +112,41 @@ pad.bind(bind_pad)
 
 
 @op("Pad", since=18)
-def pad_without_wrap(data, pads, constant_value=None, axes=None, *, mode="constant"):
+def pad_18(data, pads, constant_value=None, axes=None, *, mode="constant"):
     """Pad before the mode "wrap". Spec: Pad-18."""
-    _no_wrap(mode)
+    _refuse_wrap(mode)
     return pad(data, pads, constant_value, axes, mode=mode)
 
 
-pad_without_wrap.bind(bind_pad)
+pad_18.bind(bind_pad)
 
 
 @op("Pad", since=11)
-def pad_all_axes(data, pads, constant_value=None, *, mode="constant"):
+def pad_11(data, pads, constant_value=None, *, mode="constant"):
     """Pad without ``axes``. Spec: Pad-11, Pad-13."""
-    return pad_without_wrap(data, pads, constant_value, mode=mode)
+    return pad_18(data, pads, constant_value, mode=mode)
 
 
-pad_all_axes.bind(bind_pad)
+pad_11.bind(bind_pad)
 
 
 @op("Pad", since=2)
-def pad_by_attribute(data, *, pads, value=0.0, mode="constant"):
+def pad_2(data, *, pads, value=0.0, mode="constant"):
     """Pad with the amounts and the constant as attributes. Spec: Pad-2."""
-    _no_wrap(mode)
+    _refuse_wrap(mode)
     return _pad(data, _pad_amounts(pads, range(data.ndim), data.ndim), value, mode)
 
 
-pad_by_attribute.bind(bind_pad_by_attribute)
+pad_2.bind(bind_pad_by_attribute)
 
 
 @op("Pad", since=1)
-def pad_by_paddings(data, *, paddings, value=0.0, mode="constant"):
+def pad_1(data, *, paddings, value=0.0, mode="constant"):
     """Pad when its attribute was called ``paddings``. Spec: Pad-1."""
-    return pad_by_attribute(data, pads=paddings, value=value, mode=mode)
+    return pad_2(data, pads=paddings, value=value, mode=mode)
 
 
-def _no_wrap(mode: str) -> None:
+def _refuse_wrap(mode: str) -> None:
     if mode == "wrap":
         raise ValueError("Pad has no mode 'wrap' before opset 19")
 
@@ -154,7 +154,9 @@ def _no_wrap(mode: str) -> None:
 def _pad_amounts(pads: Sequence[int], axes: Sequence[int], rank: int) -> list[tuple[int, int]]:
     """(begin, end) for each axis of the tensor."""
     if len(pads) != 2 * len(axes):
-        raise ValueError(f"{len(pads)} pads for {len(axes)} axes: there must be two for each")
+        raise ValueError(
+            f"pads should be {2 * len(axes)} numbers, two for each axis, got {len(pads)}"
+        )
     amounts = [(0, 0)] * rank
     for i, axis in enumerate(axes):
         amounts[axis] = pads[i], pads[i + len(axes)]
@@ -168,21 +170,23 @@ def _pad(
         raise ValueError(f"Pad has no mode {mode!r}")
     for (begin, end), n in zip(amounts, data.shape, strict=True):
         if n + min(begin, 0) + min(end, 0) < 0:
-            raise ValueError(f"can't cut {-min(begin, 0)} and {-min(end, 0)} off size {n}")
-    # cut first: what is mirrored or repeated is what remains
+            raise ValueError(
+                f"can't cut {-min(begin, 0)} and {-min(end, 0)} off an axis of size {n}"
+            )
+    # cut first: the remaining elements are mirrored or repeated
     index: list[Any] = [
         slice(max(-begin, 0), n - max(-end, 0))
         for (begin, end), n in zip(amounts, data.shape, strict=True)
     ]
     index.append(...)
-    kept = data[tuple(index)]
+    core = data[tuple(index)]
     around = [(max(begin, 0), max(end, 0)) for begin, end in amounts]
-    padded = np.empty([b + n + e for (b, e), n in zip(around, kept.shape, strict=True)], data.dtype)
-    inner = [slice(b, b + n) for (b, _), n in zip(around, kept.shape, strict=True)]
+    padded = np.empty([b + n + e for (b, e), n in zip(around, core.shape, strict=True)], data.dtype)
+    inner = [slice(b, b + n) for (b, _), n in zip(around, core.shape, strict=True)]
     place: tuple[Any, ...] = (*inner, ...)  # or a string of rank 0 would hold an array
-    padded[place] = kept
-    for axis, ((begin, end), n) in enumerate(zip(around, kept.shape, strict=True)):
-        # what this axis puts around spans the axes before, as they are padded already
+    padded[place] = core
+    for axis, ((begin, end), n) in enumerate(zip(around, core.shape, strict=True)):
+        # the padding of this axis spans the axes before it, which are padded already
         before, after = (slice(None),) * axis, tuple(inner[axis + 1 :])
         for start, count in ((0, begin), (begin + n, end)):
             if count == 0:
@@ -191,15 +195,15 @@ def _pad(
             if mode == "constant":
                 padded[side] = value
             elif n:
-                source = begin + _source(np.arange(start, start + count) - begin, n, mode)
+                source = begin + _source_indices(np.arange(start, start + count) - begin, n, mode)
                 padded[side] = padded[before + (source,) + after]  # noqa: RUF005
             else:
                 raise ValueError(f"mode {mode!r} can't pad axis {axis}, which has no elements")
     return padded
 
 
-def _source(places: np.ndarray, n: int, mode: str) -> np.ndarray:
-    """Which of the n elements is to be seen at each place, of which 0 … n-1 are the elements."""
+def _source_indices(places: np.ndarray, n: int, mode: str) -> np.ndarray:
+    """The index of the element to repeat at each position; 0 … n-1 are the elements themselves."""
     if mode == "edge":
         return places.clip(0, n - 1)
     if mode == "wrap":
@@ -211,10 +215,10 @@ def _source(places: np.ndarray, n: int, mode: str) -> np.ndarray:
 
 
 @pad.cost
-@pad_without_wrap.cost
-@pad_all_axes.cost
-@pad_by_attribute.cost
-@pad_by_paddings.cost
+@pad_18.cost
+@pad_11.cost
+@pad_2.cost
+@pad_1.cost
 def cost_of_pad(
     data: np.ndarray,
     pads: Any = None,
@@ -225,13 +229,13 @@ def cost_of_pad(
     mode: str = "constant",
     **_: Any,
 ) -> Cost:
-    named = range(data.ndim) if axes is None else normalize_axes(as_ints(axes), data.ndim)
+    padded_axes = range(data.ndim) if axes is None else normalize_axes(as_ints(axes), data.ndim)
     given = as_ints(paddings if pads is None else pads)
-    return _cost_of_pad(data, _pad_amounts(given, named, data.ndim), mode)
+    return _cost_of_pad(data, _pad_amounts(given, padded_axes, data.ndim), mode)
 
 
 def _cost_of_pad(data: np.ndarray, amounts: Sequence[tuple[int, int]], mode: str) -> Cost:
-    """The result; what goes to one side of it is picked out first, unless it is a constant."""
+    """The result; and the elements for one side of it, unless they are a constant."""
     padded = [n + begin + end for n, (begin, end) in zip(data.shape, amounts, strict=True)]
     cost = fill_cost(padded, data.dtype)
     if mode == "constant":
@@ -261,13 +265,13 @@ def cost_of_center_crop_pad(
 def _center_amounts(
     input_data: np.ndarray, shape: np.ndarray, axes: Sequence[int] | None
 ) -> list[tuple[int, int]]:
-    """What to put before and behind each axis; negative: to cut off."""
-    named = range(input_data.ndim) if axes is None else normalize_axes(axes, input_data.ndim)
+    """The elements to add before and after each axis; negative: to remove."""
+    padded_axes = range(input_data.ndim) if axes is None else normalize_axes(axes, input_data.ndim)
     sizes = as_ints(shape)
-    if len(sizes) != len(named) or min(sizes, default=0) < 0:
-        raise ValueError(f"shape {sizes} doesn't fit {len(named)} axes")
+    if len(sizes) != len(padded_axes) or min(sizes, default=0) < 0:
+        raise ValueError(f"shape {sizes} should be {len(padded_axes)} non-negative sizes")
     amounts = [(0, 0)] * input_data.ndim
-    for axis, size in zip(named, sizes, strict=True):
+    for axis, size in zip(padded_axes, sizes, strict=True):
         missing = size - input_data.shape[axis]
         begin = missing // 2 if missing > 0 else -(-missing // 2)
         amounts[axis] = begin, missing - begin
@@ -283,7 +287,7 @@ def trilu(input, k=None, *, upper=1):
     if input.ndim < 2:
         raise ValueError(f"Trilu needs at least two axes, not shape {input.shape}")
     rows, columns = np.ogrid[: input.shape[-2], : input.shape[-1]]
-    # as far out as the matrix goes is as far as int64 must go
+    # clipped to the matrix, so that int64 doesn't overflow
     diagonal = 0 if k is None else max(-len(rows), min(as_int(k, "k"), columns.size))
     keep = columns >= rows + diagonal if upper else columns <= rows + diagonal
     return np.where(keep, input, np.full((), zero(input.dtype), input.dtype))
@@ -296,8 +300,8 @@ def cost_of_trilu(input: np.ndarray, k: np.ndarray | None = None, **_: Any) -> C
 
 
 declare(
-    pad, pad_without_wrap, pad_all_axes, pad_by_attribute, pad_by_paddings, slice_,
-    slice_by_attribute, center_crop_pad, trilu, flops=flops.zero,
+    pad, pad_18, pad_11, pad_2, pad_1, slice_,
+    slice_1, center_crop_pad, trilu, flops=flops.zero,
 )  # fmt: skip
 
 
@@ -305,6 +309,6 @@ pad.choices({"mode": "constant reflect edge wrap"})
 
 
 declare(
-    pad_all_axes, pad_by_attribute, pad_by_paddings, pad_without_wrap,
+    pad_11, pad_2, pad_1, pad_18,
     choices={"mode": "constant reflect edge"},
 )  # fmt: skip

@@ -22,7 +22,7 @@ def string_concat(x, y):
 
 @string_concat.cost
 def cost_of_string_concat(x: np.ndarray, y: np.ndarray) -> Cost:
-    """The texts of both, as often as they are broadcast."""
+    """The texts of both, repeated as they are broadcast."""
     count = size(broadcast([x.shape, y.shape]))
     given = [strings_in(x), strings_in(y)]
     per_element = sum(sum(map(len, found)) / max(1, len(found)) for found in given)
@@ -57,7 +57,7 @@ def string_split(x, *, delimiter=None, maxsplit=None):
 
 
 def _split_at_spaces(text: str, most: int) -> list[str]:
-    # bytes know ASCII white space only, which is never a part of another character in UTF-8
+    # bytes.split knows only ASCII white space, which is never part of another character in UTF-8
     return [part.decode() for part in text.encode().strip().split(None, most)]
 
 
@@ -65,8 +65,7 @@ def _split_at_spaces(text: str, most: int) -> list[str]:
 def cost_of_string_split(
     x: np.ndarray, *, delimiter: str | None = None, maxsplit: int | None = None
 ) -> Cost:
-    """The parts, and as many places for each text as the one with most parts has; they can't be
-    more than there are delimiters."""
+    """The parts, at most one more than there are delimiters, padded to the longest row."""
     found = strings_in(x)
 
     def parts(text: str) -> int:
@@ -93,15 +92,15 @@ def string_normalizer(
     Spec: StringNormalizer-10.
     """
     if x.ndim not in (1, 2) or (x.ndim == 2 and len(x) != 1):
-        raise ValueError(f"StringNormalizer takes (C) or (1, C), not shape {x.shape}")
+        raise ValueError(f"x {x.shape} of StringNormalizer should be (C) or (1, C)")
     if locale and locale.replace("-", "_").split("_")[0] in ("az", "lt", "tr"):
         raise NotImplementedError(f"the upper and lower case of locale {locale} is not supported")
     cases: dict[str, Callable[[str], str]] = {"NONE": str, "LOWER": _lower, "UPPER": _upper}
     if case_change_action not in cases:
         raise ValueError(f"case_change_action {case_change_action!r} is not NONE, LOWER or UPPER")
-    compared = str if is_case_sensitive else _lower
-    dropped = {compared(word) for word in stopwords or ()}
-    kept = [word for word in x.reshape(-1).tolist() if compared(word) not in dropped]
+    normalize = str if is_case_sensitive else _lower
+    dropped = {normalize(word) for word in stopwords or ()}
+    kept = [word for word in x.reshape(-1).tolist() if normalize(word) not in dropped]
     words = np.empty(max(len(kept), 1), object)
     words[:] = list(map(cases[case_change_action], kept)) or [""]
     return words.reshape(1, -1) if x.ndim == 2 else words
@@ -115,7 +114,7 @@ def _lower(text: str) -> str:
 def cost_of_string_normalizer(
     x: np.ndarray, *, stopwords: Sequence[str] | None = None, **_: Any
 ) -> Cost:
-    """The words, and those of the stop words that they are compared with; letter by letter."""
+    """The words and the stop words to compare them with, letter by letter."""
     found = [*strings_in(x), *(stopwords or ())]
     characters, longest = sum(map(len, found)), max(map(len, found), default=0)
     memory = (PER_STRING + 40) * len(found) + 2 * character_bytes(found) * characters + 96 * longest
@@ -128,7 +127,7 @@ def _upper(text: str) -> str:
 
 @op("RegexFullMatch", since=20)
 def regex_full_match(x, *, pattern=None):
-    r"""Whether the whole of each string matches the pattern, in RE2's syntax; bool of x's shape
+    r"""Whether each complete string matches the pattern, in RE2's syntax; bool of x's shape
 
     What Python's ``re`` can't express of it is refused: \p, \C, \S in brackets, flags in the
     middle, and (?i) with letters beyond ASCII, whose upper and lower cases differ between the two.
@@ -174,15 +173,17 @@ def tfidf_vectorizer(
     Spec: TfIdfVectorizer-9.
     """
     if x.ndim not in (1, 2):
-        raise ValueError(f"TfIdfVectorizer takes (C) or (N, C), not shape {x.shape}")
+        raise ValueError(f"x {x.shape} of TfIdfVectorizer should be (C) or (N, C)")
     if mode not in ("TF", "IDF", "TFIDF"):
         raise ValueError(f"mode {mode!r} is not TF, IDF or TFIDF")
     if (pool_int64s is None) == (pool_strings is None):
-        raise ValueError("one of pool_int64s and pool_strings must be given, and not both")
+        raise ValueError("exactly one of pool_int64s and pool_strings is required")
     if (pool_strings is None) == (x.dtype.kind == "O"):
-        raise ValueError(f"x of {x.dtype} does not fit the pool")
+        raise ValueError(f"x ({x.dtype}) and the pool differ in type")
     if min_gram_length < 1 or max_skip_count < 0 or min(ngram_indexes, default=0) < 0:
-        raise ValueError("gram lengths start at 1, skip counts and indexes at 0")
+        raise ValueError(
+            "min_gram_length should be at least 1, max_skip_count and ngram_indexes at least 0"
+        )
     pool = list(pool_int64s if pool_strings is None else pool_strings)
     grams: dict[tuple, list[int]] = {}
     total = 0
@@ -190,7 +191,9 @@ def tfidf_vectorizer(
         zip(ngram_counts, [*ngram_counts[1:], len(pool)], strict=True), 1
     ):
         if not 0 <= start <= stop <= len(pool) or (stop - start) % n:
-            raise ValueError(f"ngram_counts {list(ngram_counts)} don't fit a pool of {len(pool)}")
+            raise ValueError(
+                f"ngram_counts {list(ngram_counts)} don't divide a pool of {len(pool)} items"
+            )
         for at in range(start, stop, n):
             grams.setdefault((n, *pool[at : at + n]), []).append(total)
             total += 1
@@ -199,7 +202,7 @@ def tfidf_vectorizer(
     rows = x.reshape(-1, x.shape[-1]).tolist() if x.size else [[]] * (len(x) if x.ndim == 2 else 1)
     counts = np.zeros((len(rows), total), np.float32)
     for row, items in zip(counts, rows, strict=True):
-        # longer than the pool's, or further apart than the row is long, there is nothing to find
+        # no longer than the pool's n-grams, and no further apart than the row is long
         for n in range(min_gram_length, min(max_gram_length, len(ngram_counts)) + 1):
             furthest = min(max_skip_count + 1, (len(items) - 1) // (n - 1)) if n > 1 else 1
             for apart in range(1, furthest + 1):
@@ -229,8 +232,8 @@ def cost_of_tfidf_vectorizer(
     pool_strings: Sequence[str] | None = None,
     **_: Any,
 ) -> Cost:
-    """The pool as a dictionary; rows as lists; a count for each n-gram in each row, up to three
-    times, and the result."""
+    """The pool as a dictionary; rows as lists; up to three counts for each n-gram in each row, and
+    the result."""
     rows = len(x) if x.ndim == 2 else 1
     items = x.size // max(rows, 1)
     pool = len(pool_int64s or pool_strings or ())

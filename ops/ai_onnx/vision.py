@@ -1,4 +1,4 @@
-"""What vision models need beside convolutions: NonMaxSuppression, Col2Im, ImageDecoder."""
+"""Operators of vision models other than convolutions: NonMaxSuppression, Col2Im, ImageDecoder."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def non_max_suppression(
             f"boxes {boxes.shape} and scores {scores.shape} should be (N, B, 4), (N, C, B)"
         )
     if (len(boxes), boxes.shape[1]) != (len(scores), scores.shape[2]):
-        raise ValueError(f"boxes {boxes.shape} and scores {scores.shape} don't fit each other")
+        raise ValueError(f"boxes {boxes.shape} and scores {scores.shape} are incompatible")
     most = (
         0
-        if _missing(max_output_boxes_per_class)
+        if _is_missing(max_output_boxes_per_class)
         else as_int(max_output_boxes_per_class, "max_output_boxes_per_class")
     )
-    overlap = 0.0 if _missing(iou_threshold) else as_scalar(iou_threshold, "iou_threshold")
+    overlap = 0.0 if _is_missing(iou_threshold) else as_scalar(iou_threshold, "iou_threshold")
     if not 0 <= overlap <= 1:
         raise ValueError(f"iou_threshold {overlap:g} should be between 0 and 1")
     kept: list[tuple[int, int, int]] = []
@@ -57,47 +57,47 @@ def non_max_suppression(
         low, high = _corners(boxes[n], center_point_box)
         for c in range(scores.shape[1]):
             candidates = np.argsort(-scores[n, c], kind="stable")
-            if not _missing(score_threshold):
-                # The spec removes what is less. ONNX Runtime and TensorFlow, and so the models,
-                # also remove what is equal (and a NaN).
+            if not _is_missing(score_threshold):
+                # The spec removes lower scores. ONNX Runtime and TensorFlow, and so the models,
+                # also remove equal ones (and NaN).
                 threshold = np.float32(as_scalar(score_threshold, "score_threshold"))
                 candidates = candidates[scores[n, c, candidates] > threshold]
-            best = _best_apart(low[:, candidates], high[:, candidates], most, np.float32(overlap))
+            best = _suppress(low[:, candidates], high[:, candidates], most, np.float32(overlap))
             kept.extend((n, c, b) for b in candidates[best].tolist())
     return np.array(kept, np.int64).reshape(-1, 3)
 
 
-def _missing(value: np.ndarray | None) -> bool:
+def _is_missing(value: np.ndarray | None) -> bool:
     return value is None or value.size == 0
 
 
 def _corners(boxes: np.ndarray, center_point_box: int) -> tuple[np.ndarray, np.ndarray]:
-    """The lower and the upper corner of each box, (2, B) both."""
+    """The lower and the upper corner of each box, each (2, B)."""
     first, second = boxes[:, :2].T, boxes[:, 2:].T
     if center_point_box:
         return first - second / 2, first + second / 2
     return np.minimum(first, second), np.maximum(first, second)
 
 
-def _best_apart(low: np.ndarray, high: np.ndarray, most: int, overlap: np.float32) -> np.ndarray:
-    """The first boxes, in order, none of which overlaps one before it by more than ``overlap``."""
+def _suppress(low: np.ndarray, high: np.ndarray, most: int, overlap: np.float32) -> np.ndarray:
+    """The boxes, in order, none of which overlaps an earlier one by more than ``overlap``."""
     area = (high[0] - low[0]) * (high[1] - low[1])
 
-    def clash(these: np.ndarray, those: np.ndarray) -> np.ndarray:
+    def overlaps_too_much(these: np.ndarray, those: np.ndarray) -> np.ndarray:
         a, b = these[:, None], those
         height = np.minimum(high[0, a], high[0, b]) - np.maximum(low[0, a], low[0, b])
         width = np.minimum(high[1, a], high[1, b]) - np.maximum(low[1, a], low[1, b])
         shared = np.maximum(height, 0) * np.maximum(width, 0)
-        # a box without area shares nothing; 0/0 is then no more than any overlap
+        # a box without area overlaps nothing: 0/0 is not above the threshold
         return shared / (area[a] + area[b] - shared) > overlap
 
     best = np.zeros(0, np.intp)
-    for start in range(0, len(area), 64):  # so many at once are compared with what is kept
+    for start in range(0, len(area), 64):  # 64 boxes at a time are compared with the selected ones
         if len(best) >= most:
             break
         block = np.arange(start, min(start + 64, len(area)))
-        block = block[~clash(block, best).any(1)]
-        clashes, free, chosen = clash(block, block), np.ones(len(block), bool), []
+        block = block[~overlaps_too_much(block, best).any(1)]
+        clashes, free, chosen = overlaps_too_much(block, block), np.ones(len(block), bool), []
         for i in range(len(block)):
             if free[i]:
                 chosen.append(i)
@@ -114,8 +114,8 @@ def cost_of_non_max_suppression(
     *_: Any,
     **__: Any,
 ) -> Cost:
-    """Of one class the boxes in order, and 64 of them with those that are kept; of all classes
-    those that are kept, as tuples and as the result."""
+    """For one class the boxes in order, and 64 of them compared with the selected ones; for all
+    classes the selected ones, as tuples and as the result."""
     given = max_output_boxes_per_class
     most = 0 if given is None or given.size == 0 else as_int(given, "max_output_boxes_per_class")
     count = boxes.shape[1]
@@ -159,7 +159,7 @@ def col2im(input, image_shape, block_shape, *, dilations=None, pads=None, stride
         there = (slice(None), slice(None), tap, *(window for window, _ in places))
         here = (slice(None), slice(None), *(place for _, place in places))
         if text and (y[here] != "").any():
-            raise ValueError("overlapping blocks of strings can't be added")
+            raise ValueError("blocks of strings should not overlap")
         y[here] += columns[there]
     return y
 
@@ -171,7 +171,7 @@ def cost_of_col2im(
     block_shape: np.ndarray,
     **_: Any,
 ) -> Cost:
-    """The image; what is added for each tap is of the size of the columns of one."""
+    """The image, and the columns of one tap."""
     block = [max(n, 1) for n in as_ints(block_shape)]
     taps = size(block)
     cost = fill_cost((len(input), input.shape[1] // taps, *as_ints(image_shape)), input.dtype)
@@ -198,7 +198,7 @@ def image_decoder(encoded_stream, *, pixel_format="RGB"):
         raise NotImplementedError("ImageDecoder needs Pillow: pip install pillow") from None
     grayscale = pixel_format == "Grayscale"
     try:
-        with _without_warnings():
+        with _ignore_warnings():
             image = Image.open(io.BytesIO(encoded_stream.tobytes()), formats=_FORMATS)
             pixels = np.array(image.convert("L" if grayscale else "RGB"))
     except Exception:  # "If it can't decode for any reason … it will return an empty matrix"
@@ -213,9 +213,9 @@ _FILTERS = threading.Lock()
 
 
 @contextlib.contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Pillow warns of pictures that are damaged or large; the result says so. What is to be warned
-    of is a matter of the whole process, hence one thread at a time."""
+def _ignore_warnings() -> Iterator[None]:
+    """Pillow warns of images that are damaged or large; the result says so. Warning filters belong
+    to the process, hence one thread at a time."""
     with _FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -223,12 +223,12 @@ def _without_warnings() -> Iterator[None]:
 
 @image_decoder.cost
 def cost_of_image_decoder(encoded_stream: np.ndarray, **_: Any) -> Cost:
-    """The pixels as the file's header has it: as Pillow decodes and converts them, up to eight
-    bytes each, and as an array, by way of the bytes that it is made of."""
+    """The pixels that the file's header announces: as Pillow decodes and converts them, up to eight
+    bytes each, and as an array, copied from bytes."""
     try:
         from PIL import Image
 
-        with _without_warnings():
+        with _ignore_warnings():
             image = Image.open(io.BytesIO(encoded_stream.tobytes()), formats=_FORMATS)
         pixels = size(image.size)
     except Exception:  # none of these

@@ -37,26 +37,26 @@ def label_encoder(
     values_strings: Sequence[str] | None = None,
     values_tensor: np.ndarray | None = None,
 ) -> np.ndarray:
-    """values[i] where x is keys[i], the default where it is no key; of equal keys the last counts.
+    """values[i] where x is keys[i], else the default; the last of equal keys counts.
 
     Any NaN is the key NaN. Spec: LabelEncoder-4.
     """
-    keys = the_one("keys", keys_floats, keys_int64s, keys_strings, keys_tensor)
-    values = the_one("values", values_floats, values_int64s, values_strings, values_tensor)
+    keys = get_single("keys", keys_floats, keys_int64s, keys_strings, keys_tensor)
+    values = get_single("values", values_floats, values_int64s, values_strings, values_tensor)
     if default_tensor is None:
-        default = _default(values.dtype, default_float, default_int64, default_string)
+        default = _choose_default(values.dtype, default_float, default_int64, default_string)
     else:
         default = np.ravel(default_tensor)
         if default.size != 1 or default.dtype != values.dtype:
             raise ValueError(
-                f"default_tensor has {default.size} elements of {default.dtype}, not one of "
-                f"{values.dtype} as the values are"
+                f"default_tensor should be one element of {values.dtype}, as the values, got "
+                f"{default.size} of {default.dtype}"
             )
     return translate(x, keys, values, default)
 
 
 @op("LabelEncoder", domain=ML, since=2, until=4)
-def label_encoder_by_bits(
+def label_encoder_2(
     x: np.ndarray,
     *,
     default_float: float = -0.0,
@@ -69,21 +69,21 @@ def label_encoder_by_bits(
     values_int64s: Sequence[int] | None = None,
     values_strings: Sequence[str] | None = None,
 ) -> np.ndarray:
-    """values[i] where x is keys[i], the default where it is no key; of equal keys the first counts.
+    """values[i] where x is keys[i], else the default; the first of equal keys counts.
 
     Floats are compared bit by bit: a NaN is found, and -0 isn't 0. Which of equal keys counts, the
     spec leaves open. Spec: LabelEncoder-2.
     """
-    keys = the_one("keys", keys_floats, keys_int64s, keys_strings)
-    values = the_one("values", values_floats, values_int64s, values_strings)
-    default = _default(values.dtype, default_float, default_int64, default_string)
+    keys = get_single("keys", keys_floats, keys_int64s, keys_strings)
+    values = get_single("values", values_floats, values_int64s, values_strings)
+    default = _choose_default(values.dtype, default_float, default_int64, default_string)
     if keys.dtype == x.dtype == np.float32:
         keys, x = keys.view(np.int32), x.view(np.int32)
     return translate(x, keys[::-1], values[::-1], default)
 
 
 @op("LabelEncoder", domain=ML, since=1, until=2)
-def label_encoder_of_classes(
+def label_encoder_1(
     x: np.ndarray,
     *,
     classes_strings: Sequence[str] | None = None,
@@ -94,8 +94,8 @@ def label_encoder_of_classes(
 
     Spec: LabelEncoder-1.
     """
-    classes = the_one("classes", classes_strings)
-    return _between(x, np.arange(classes.size), classes, default_int64, default_string)
+    classes = get_single("classes", classes_strings)
+    return _translate_strings(x, np.arange(classes.size), classes, default_int64, default_string)
 
 
 @op("CategoryMapper", domain=ML, since=1)
@@ -111,11 +111,14 @@ def category_mapper(
 
     Spec: CategoryMapper-1.
     """
-    numbers, strings = the_one("cats_int64s", cats_int64s), the_one("cats_strings", cats_strings)
-    return _between(x, numbers, strings, default_int64, default_string)
+    numbers, strings = (
+        get_single("cats_int64s", cats_int64s),
+        get_single("cats_strings", cats_strings),
+    )
+    return _translate_strings(x, numbers, strings, default_int64, default_string)
 
 
-def _between(
+def _translate_strings(
     x: np.ndarray, numbers: np.ndarray, strings: np.ndarray, number: int, string: str
 ) -> np.ndarray:
     if x.dtype.kind == "O":
@@ -123,19 +126,19 @@ def _between(
     return translate(x, numbers, strings, string)
 
 
-def _default(dtype: np.dtype, number: float, integer: int, string: str) -> Any:
-    """The default of the type that the values have."""
+def _choose_default(dtype: np.dtype, number: float, integer: int, string: str) -> Any:
+    """The default that has the type of the values."""
     return {"O": string, "i": integer, "f": number}[dtype.kind]
 
 
 # ------------------------------------------------------------------------------------------ tables
 
 
-def the_one(what: str, *given: Any) -> np.ndarray:
-    """The one attribute that is given, as an array of the type that ONNX has for it."""
+def get_single(what: str, *given: Any) -> np.ndarray:
+    """The only attribute that is set, as an array of its ONNX type."""
     present = [values for values in given if values is not None and len(values)]
     if len(present) != 1:
-        raise ValueError(f"{len(present)} attributes for {what}, where there must be exactly one")
+        raise ValueError(f"expected exactly one attribute for {what}, got {len(present)}")
     values = present[0]
     if isinstance(values, np.ndarray):
         return values.reshape(-1)
@@ -144,20 +147,22 @@ def the_one(what: str, *given: Any) -> np.ndarray:
 
 
 def translate(x: np.ndarray, keys: np.ndarray, values: np.ndarray, default: Any) -> np.ndarray:
-    """values[i] for the last i where keys[i] is x, and the default where there is none."""
+    """values[i] for the last i where keys[i] is x, else the default."""
     if len(keys) != len(values):
-        raise ValueError(f"{len(keys)} keys for {len(values)} values")
-    index, found = places(x, keys)
+        raise ValueError(
+            f"keys and values should have equal lengths, got {len(keys)} and {len(values)}"
+        )
+    index, found = find_keys(x, keys)
     y = np.empty(x.shape, values.dtype)
     y[...] = values[index]
     y[~found] = default
     return y
 
 
-def places(x: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def find_keys(x: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each element of x the last index where keys has it, and whether it does; NaN is NaN."""
     if x.dtype != keys.dtype:
-        raise ValueError(f"the input is {x.dtype}, but the keys are {keys.dtype}")
+        raise ValueError(f"the input ({x.dtype}) and the keys ({keys.dtype}) differ in type")
     if x.dtype.kind == "O":
         table = {key: i for i, key in enumerate(keys)}
         index = np.array([table.get(value, -1) for value in x.flat], np.int64).reshape(x.shape)
@@ -182,28 +187,28 @@ def one_hot_encoder(
 ) -> np.ndarray:
     """y[…, i] = 1 where x is the i-th category, else 0; float32, of one axis more than x.
 
-    Numbers are cut to integers first. What is no category is all zeros, or an error if zeros=0.
+    Numbers are cut to integers first. Other values are all zeros, or an error if zeros=0.
     Spec: OneHotEncoder-1.
     """
-    categories = the_one("cats", cats_int64s, cats_strings)
-    index, found = places(x if x.dtype.kind == "O" else x.astype(np.int64), categories)
+    categories = get_single("cats", cats_int64s, cats_strings)
+    index, found = find_keys(x if x.dtype.kind == "O" else x.astype(np.int64), categories)
     if not zeros and not found.all():
-        raise ValueError(f"{x[~found][0]!r} is none of the categories, and zeros is 0")
+        raise ValueError(f"{x[~found][0]!r} is not among the categories, and zeros is 0")
     y = np.zeros((*x.shape, categories.size), np.float32)
     np.put_along_axis(y, index[..., np.newaxis], found[..., np.newaxis].astype(np.float32), -1)
     return y
 
 
-# ------------------------------------------------------------------------------------------- needs
+# ------------------------------------------------------------------------------------------- costs
 
 
 @label_encoder.cost
-@label_encoder_by_bits.cost
-@label_encoder_of_classes.cost
+@label_encoder_2.cost
+@label_encoder_1.cost
 @category_mapper.cost
-def cost_of_translation(x: np.ndarray, **attributes: Any) -> Cost:
-    """For each element where its key is, on the way to which there are three of these, and the
-    value; the keys in order."""
+def cost_of_label_encoder(x: np.ndarray, **attributes: Any) -> Cost:
+    """For each element the index of its key, with three temporary arrays, and the value; the keys,
+    sorted."""
     keys = sum(len(v) for v in attributes.values() if isinstance(v, (list, tuple, np.ndarray)))
     text = x.dtype.kind == "O"
     each = 60 if text else 3 * x.itemsize + 36
@@ -216,5 +221,5 @@ def cost_of_one_hot_encoder(
     x: np.ndarray, *, cats_int64s: Any = None, cats_strings: Any = None, **_: Any
 ) -> Cost:
     keys = len(cats_int64s or cats_strings or ())
-    cost = cost_of_translation(x, keys=cats_int64s or cats_strings or ())
+    cost = cost_of_label_encoder(x, keys=cats_int64s or cats_strings or ())
     return Cost(cost.memory + (4 * keys + 40) * x.size, cost.work + (5 * keys + 100) * x.size)

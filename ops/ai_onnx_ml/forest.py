@@ -1,6 +1,6 @@
 """Decision trees laid out in arrays, and the walk of all samples down all trees at once.
 
-A place in a forest is one integer: n for the node n, ~l (negative) for the leaf l.
+A place in a forest is an integer: n for the node n, ~l (negative) for the leaf l.
 """
 
 from __future__ import annotations
@@ -36,14 +36,16 @@ class Forest:
 
     def __post_init__(self) -> None:
         if self.feature.size and self.feature.min() < 0:
-            raise ValueError(f"feature {self.feature.min()} of a node is negative")
-        _ = self.sets  # refuse what is wrong with them now
+            raise ValueError(f"nodes_featureids should not be negative, got {self.feature.min()}")
+        _ = self.sets  # so that their errors are raised now
 
     def leaves(self, x: np.ndarray) -> np.ndarray:
         """The leaf that each sample ends in, in each tree: (trees, N)."""
         n, features = x.shape
         if self.feature.size and self.feature.max() >= features:
-            raise ValueError(f"a tree asks for feature {self.feature.max()} of {features}")
+            raise ValueError(
+                f"a node compares feature {self.feature.max()}, but x has {features} features"
+            )
         flat = np.ascontiguousarray(x).reshape(-1)
         has_nan = bool(np.isnan(flat).any())
         places = np.repeat(self.roots, n)
@@ -60,20 +62,20 @@ class Forest:
             places[walking] = node
             going = node >= 0
             walking, node, offset = walking[going], node[going], offset[going]
-        raise ValueError("the nodes of a tree form a circle")
+        raise ValueError("the nodes of a tree form a cycle")
 
     def compare(self, node: np.ndarray, value: np.ndarray) -> np.ndarray:
-        """Whether the comparison at each node is true of the value that has come there."""
+        """Whether the comparison at each node is true of the value that reached it."""
         if len(self.modes) == 1:
-            return self.compare_as(self.modes[0], node, value)
+            return self.compare_by_mode(self.modes[0], node, value)
         result = np.empty(node.shape, np.bool_)
         mode = self.mode.take(node)
         for each in self.modes:
             chosen = mode == each
-            result[chosen] = self.compare_as(each, node[chosen], value[chosen])
+            result[chosen] = self.compare_by_mode(each, node[chosen], value[chosen])
         return result
 
-    def compare_as(self, mode: int, node: np.ndarray, value: np.ndarray) -> np.ndarray:
+    def compare_by_mode(self, mode: int, node: np.ndarray, value: np.ndarray) -> np.ndarray:
         """``compare`` for nodes of one mode."""
         if mode != _MEMBER:
             return _COMPARE[mode](value, self.threshold.take(node))
@@ -81,7 +83,7 @@ class Forest:
         rank = np.searchsorted(values, value)
         key = node * len(values) + rank
         found = np.minimum(np.searchsorted(keys, key), len(keys) - 1)
-        # NaN and what lies behind the last value have a rank of their own, so are never equal
+        # NaN and values above the last one have ranks of their own, so are never equal
         return (values.take(rank, mode="clip") == value) & (keys.take(found) == key)
 
     @functools.cached_property
@@ -107,17 +109,19 @@ class Forest:
         return values, np.append(keys, -1) if not keys.size else keys
 
 
-def to_leaf_or_node(
+def encode_places(
     numbers: Sequence[int], is_leaf: Sequence[int], nodes: int, leaves: int
 ) -> np.ndarray:
     """The places of numbers that count leaves where ``is_leaf``, else nodes."""
     number, leaf = np.array(numbers, np.int64), np.array(is_leaf, np.int64) != 0
     if np.any((number < 0) | (number >= np.where(leaf, leaves, nodes))):
-        raise ValueError(f"a child or root is none of the {nodes} nodes and {leaves} leaves")
+        raise ValueError(
+            f"the number of a child or root is out of range for {nodes} nodes and {leaves} leaves"
+        )
     return np.where(leaf, ~number, number)
 
 
-def from_nodes(
+def build_forest(
     trees: Sequence[int] | None,
     numbers: Sequence[int] | None,
     features: Sequence[int] | None,
@@ -142,7 +146,7 @@ def from_nodes(
     )  # fmt: skip
     known = {name: i for i, name in enumerate(MODES[:_MEMBER])} | {"LEAF": -1}
     if unknown := set(modes or ()) - set(known):
-        raise ValueError(f"nodes_modes has {sorted(unknown)[0]!r}, which is no mode")
+        raise ValueError(f"nodes_modes has the unknown mode {sorted(unknown)[0]!r}")
     mode = np.array([known[name] for name in modes or ()], np.int64)
     tree, number = np.array(trees, np.int64), np.array(numbers, np.int64)
     index_of = _index_of_pairs(tree, number)
@@ -174,7 +178,7 @@ def _roots(tree: np.ndarray, inner: np.ndarray, children: np.ndarray) -> np.ndar
     for i in np.flatnonzero(~top[roots]):
         candidates = np.flatnonzero(top & inner & (tree == tree[roots[i]]))
         if candidates.size != 1:
-            raise ValueError(f"tree {tree[roots[i]]} has no root: its nodes form a circle")
+            raise ValueError(f"tree {tree[roots[i]]} has no root: its nodes form a cycle")
         roots[i] = candidates[0]
     return roots
 
@@ -182,7 +186,7 @@ def _roots(tree: np.ndarray, inner: np.ndarray, children: np.ndarray) -> np.ndar
 def _index_of_pairs(
     tree: np.ndarray, number: np.ndarray
 ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """The function from tree and node ids to where the two stand side by side."""
+    """The function from tree and node ids to the position that has both."""
     trees, tree_rank = np.unique(tree, return_inverse=True)
     numbers, number_rank = np.unique(number, return_inverse=True)
     key = tree_rank * numbers.size + number_rank
@@ -194,12 +198,12 @@ def _index_of_pairs(
     def index_of(t: np.ndarray, n: np.ndarray) -> np.ndarray:
         i = np.searchsorted(trees, t).clip(max=trees.size - 1)
         j = np.searchsorted(numbers, n).clip(max=numbers.size - 1)
-        wanted = i * numbers.size + j
-        at = np.searchsorted(keys, wanted).clip(max=keys.size - 1)
-        found = (trees[i] == t) & (numbers[j] == n) & (keys[at] == wanted)
+        requested = i * numbers.size + j
+        at = np.searchsorted(keys, requested).clip(max=keys.size - 1)
+        found = (trees[i] == t) & (numbers[j] == n) & (keys[at] == requested)
         if not found.all():
             where = np.flatnonzero(~found)[0]
-            raise ValueError(f"there is no node {n[where]} in tree {t[where]}")
+            raise ValueError(f"node {n[where]} of tree {t[where]} not found")
         return order[at]
 
     return index_of
@@ -209,9 +213,9 @@ def _index_of_pairs(
 
 
 class Votes:
-    """What each leaf says: weights for targets, as many for each leaf as the leaf with most has.
+    """The weights of each leaf for targets, padded to the number of the leaf with the most.
 
-    What a leaf has fewer goes to a target that isn't there.
+    The padding has the target n_targets, one more than there are.
     """
 
     def __init__(
@@ -223,7 +227,7 @@ class Votes:
         n_targets: int,
     ) -> None:
         if n_targets < 1 or (target.size and not 0 <= target.min() <= target.max() < n_targets):
-            raise ValueError(f"a weight is for none of the {n_targets} targets")
+            raise ValueError(f"the target of a weight is out of range for {n_targets} targets")
         order = leaf.argsort(kind="stable")
         count = np.bincount(leaf, minlength=n_leaves)
         starts = np.cumsum(count) - count
@@ -239,10 +243,10 @@ class Votes:
 
 
 _UFUNCS = {"SUM": np.add, "AVERAGE": np.add, "MIN": np.minimum, "MAX": np.maximum}
-_BLOCK = 1 << 20  # weights that are looked at together
+_BLOCK = 1 << 20  # weights in a block of samples
 
 
-def aggregated(forest: Forest, votes: Votes, x: np.ndarray, function: str) -> np.ndarray:
+def aggregate_votes(forest: Forest, votes: Votes, x: np.ndarray, function: str) -> np.ndarray:
     """The sum, mean (over the trees), minimum or maximum of the weights for each target: (N, E).
 
     A target for which a sample's leaves have no weight gets 0, as ONNX Runtime has it.

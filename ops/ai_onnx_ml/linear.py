@@ -10,11 +10,11 @@ import numpy as np
 from onnxwalk.ops.ai_onnx_ml.encoders import ML
 from onnxwalk.ops.ai_onnx_ml.scores import (
     POST_TRANSFORM,
+    as_samples,
     class_labels,
     cost_of_scores,
-    of_two_classes,
-    rows,
-    transformed,
+    score_two_classes,
+    transform_scores,
 )
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.facts import declare
@@ -37,19 +37,22 @@ def linear_classifier(
 
     X (N, F), coefficients W (E, F), intercepts b (E); labels (N), float32 scores (N, E). One row of
     coefficients for two labels speaks for the second one: it wins where s > 0, and the scores are
-    [1 - s, s]. multi_class tells how the model was trained and changes nothing.
+    [1 - s, s]. multi_class says how the model was trained and changes nothing.
     Spec: LinearClassifier-1.
     """
     labels = class_labels(classlabels_ints, classlabels_strings)
-    scores = _product(rows(x), coefficients, intercepts)
+    scores = _product(as_samples(x), coefficients, intercepts)
     if scores.shape[1] == 1 and labels.size == 2:
         winner = (scores[:, 0] > 0).astype(np.int64)
-        scores = of_two_classes(scores, post_transform, complement=True)
+        scores = score_two_classes(scores, post_transform, complement=True)
     elif scores.shape[1] == labels.size:
         winner = scores.argmax(axis=1)
-        scores = transformed(scores, post_transform)
+        scores = transform_scores(scores, post_transform)
     else:
-        raise ValueError(f"{labels.size} class labels for {scores.shape[1]} rows of coefficients")
+        raise ValueError(
+            f"coefficients should have {labels.size} rows, one for each class label, got "
+            f"{scores.shape[1]}"
+        )
     return labels[winner], scores.astype(np.float32, copy=False)
 
 
@@ -68,11 +71,13 @@ def linear_regressor(
     Spec: LinearRegressor-1.
     """
     if coefficients is None:
-        raise ValueError("LinearRegressor without coefficients")
-    y = _product(rows(x), coefficients, intercepts)
+        raise ValueError("LinearRegressor needs coefficients")
+    y = _product(as_samples(x), coefficients, intercepts)
     if y.shape[1] != targets:
-        raise ValueError(f"{y.shape[1]} rows of coefficients for {targets} targets")
-    return transformed(y, post_transform).astype(np.float32, copy=False)
+        raise ValueError(
+            f"coefficients should have one row for each of {targets} targets, got {y.shape[1]}"
+        )
+    return transform_scores(y, post_transform).astype(np.float32, copy=False)
 
 
 def _product(
@@ -81,11 +86,11 @@ def _product(
     w = np.array(coefficients, x.dtype)
     features = x.shape[1]
     if features == 0 or w.size % features:
-        raise ValueError(f"{w.size} coefficients for {features} features")
+        raise ValueError(f"coefficients ({w.size} values) should be rows of {features} features")
     y = x @ w.reshape(-1, features).T
     if intercepts is not None and len(intercepts):
         if len(intercepts) != y.shape[1]:
-            raise ValueError(f"{len(intercepts)} intercepts for {y.shape[1]} rows of coefficients")
+            raise ValueError(f"intercepts should have {y.shape[1]} values, got {len(intercepts)}")
         y += np.array(intercepts, x.dtype)
     return y
 

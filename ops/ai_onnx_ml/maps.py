@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.ai_onnx.cast import convert
-from onnxwalk.ops.ai_onnx_ml.encoders import ML, the_one
+from onnxwalk.ops.ai_onnx_ml.encoders import ML, get_single
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.cost import PER_ITEM
@@ -28,9 +28,9 @@ def zip_map(
 
     Spec: ZipMap-1.
     """
-    labels = the_one("class labels", classlabels_int64s, classlabels_strings).tolist()
+    labels = get_single("class labels", classlabels_int64s, classlabels_strings).tolist()
     if x.ndim not in (1, 2) or x.shape[-1] != len(labels):
-        raise ValueError(f"{len(labels)} class labels for an input of shape {x.shape}")
+        raise ValueError(f"x {x.shape} should have {len(labels)} columns, one for each class label")
     return [dict(zip(labels, row, strict=True)) for row in x.reshape(-1, len(labels))]
 
 
@@ -45,11 +45,11 @@ def dict_vectorizer(
 
     x can't have keys that aren't in the vocabulary. Spec: DictVectorizer-1.
     """
-    vocabulary = the_one("vocabulary", int64_vocabulary, string_vocabulary).tolist()
+    vocabulary = get_single("vocabulary", int64_vocabulary, string_vocabulary).tolist()
     place = {key: i for i, key in enumerate(vocabulary)}
     if unknown := [key for key in x if key not in place]:
         raise ValueError(f"key {unknown[0]!r} is not in the vocabulary of DictVectorizer")
-    values = _values(x.values())
+    values = _as_array(x.values())
     y = np.full(len(vocabulary), "" if values.dtype.kind == "O" else values.dtype.type(0))
     y = y.astype(values.dtype)
     y[[place[key] for key in x]] = values
@@ -67,20 +67,22 @@ def cast_map(
     are ONNX Runtime's.
     """
     keys = sorted(x)
-    values = _cast(_values([x[key] for key in keys]), cast_to)
+    values = _cast_values(_as_array([x[key] for key in keys]), cast_to)
     if map_form == "DENSE":
         return values[np.newaxis]
     if map_form != "SPARSE":
-        raise ValueError(f"map_form {map_form!r} is neither 'DENSE' nor 'SPARSE'")
+        raise ValueError(f"map_form {map_form!r} should be 'DENSE' or 'SPARSE'")
     if keys and not 0 <= keys[0] <= keys[-1] < max_map:
-        raise ValueError(f"keys {keys[0]} to {keys[-1]} don't fit max_map {max_map}")
+        raise ValueError(
+            f"keys {keys[0]} to {keys[-1]} should be from 0 to max_map - 1, {max_map - 1}"
+        )
     y = np.full((1, max_map), "" if values.dtype.kind == "O" else 0).astype(values.dtype)
     y[0, keys] = values
     return y
 
 
-def _values(given: Any) -> np.ndarray:
-    """A map's values; those of an empty one are floats, as is a Python float."""
+def _as_array(given: Any) -> np.ndarray:
+    """A map's values; float32 for an empty map and for Python floats."""
     values = list(given)
     if values and isinstance(values[0], str):
         return np.array(values, object)
@@ -89,22 +91,22 @@ def _values(given: Any) -> np.ndarray:
     return np.array(values, np.float32)
 
 
-def _cast(values: np.ndarray, cast_to: str) -> np.ndarray:
+def _cast_values(values: np.ndarray, cast_to: str) -> np.ndarray:
     if cast_to == "TO_FLOAT":
         return convert(values, np.dtype(np.float32))
     if cast_to == "TO_INT64":
         return convert(values, np.dtype(np.int64))
     if cast_to != "TO_STRING":
-        raise ValueError(f"cast_to {cast_to!r} is none of 'TO_FLOAT', 'TO_STRING', 'TO_INT64'")
+        raise ValueError(f"cast_to {cast_to!r} should be 'TO_FLOAT', 'TO_STRING' or 'TO_INT64'")
     return np.array([v if isinstance(v, str) else f"{v:f}" for v in values], object)
 
 
-# ------------------------------------------------------------------------------------------- needs
+# ------------------------------------------------------------------------------------------- costs
 
 
 @zip_map.cost
 def cost_of_zip_map(x: np.ndarray, **_: Any) -> Cost:
-    """A dictionary for each row, with a number of NumPy's for each of its elements."""
+    """A dictionary for each row, with a NumPy scalar for each of its elements."""
     rows = len(x) if x.ndim == 2 else 1
     return Cost(240 * (rows + x.size), PER_ITEM * rows + 800 * x.size)
 
@@ -117,7 +119,7 @@ def cost_of_dict_vectorizer(x: Mapping[Any, Any], **attributes: Any) -> Cost:
 
 @cast_map.cost
 def cost_of_cast_map(x: Mapping[int, Any], *, max_map: int = 1, **_: Any) -> Cost:
-    """The values, and as text; the row that they are put in, made of integers first."""
+    """The values, and their text; the row of the result, integers at first."""
     return Cost(400 * len(x) + 16 * max(max_map, 0), 5 * PER_ITEM * len(x) + 20 * max(max_map, 0))
 
 

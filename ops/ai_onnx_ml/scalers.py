@@ -24,7 +24,7 @@ def scaler(
     if offset is None or scale is None or len(offset) != len(scale):
         raise ValueError("Scaler needs an offset and a scale of the same length")
     if len(scale) != 1 and (x.ndim not in (1, 2) or x.shape[-1] != len(scale)):
-        raise ValueError(f"{len(scale)} offsets and scales for an input of shape {x.shape}")
+        raise ValueError(f"offset and scale ({len(scale)} values) and x {x.shape} are incompatible")
     wide = x if x.dtype == np.float32 else x.astype(np.float64)
     y = (wide - np.array(offset, wide.dtype)) * np.array(scale, wide.dtype)
     return y.astype(np.float32, copy=False)
@@ -36,10 +36,10 @@ def normalizer(x: np.ndarray, *, norm: str = "MAX") -> np.ndarray:
 
     MAX: max(x), so that a negative row changes its sign. L1: Σ |x|. L2: √Σ x².
     The spec has Σ x for L1 and no sign for L2, which neither ONNX Runtime nor the official
-    reference takes at its word. Spec: Normalizer-1.
+    reference follows. Spec: Normalizer-1.
     """
     if x.ndim not in (1, 2):
-        raise ValueError(f"Normalizer needs shape (N, C) or (C), not {x.shape}")
+        raise ValueError(f"x {x.shape} of Normalizer should be (N, C) or (C)")
     wide = x if x.dtype == np.float32 else x.astype(np.float64)
     if norm == "MAX":
         divisor = wide.max(axis=-1, keepdims=True) if wide.size else wide
@@ -48,7 +48,7 @@ def normalizer(x: np.ndarray, *, norm: str = "MAX") -> np.ndarray:
     elif norm == "L2":
         divisor = np.sqrt(np.square(wide).sum(axis=-1, keepdims=True))
     else:
-        raise ValueError(f"norm {norm!r} of Normalizer is none of 'MAX', 'L1', 'L2'")
+        raise ValueError(f"norm {norm!r} of Normalizer should be 'MAX', 'L1' or 'L2'")
     y = np.where(divisor == 0, wide, wide / divisor)
     return y.astype(np.float32, copy=False)
 
@@ -79,11 +79,11 @@ def imputer(
         name = "imputed_value_floats" if floats else "imputed_value_int64s"
         raise ValueError(f"Imputer of {x.dtype} needs {name}")
     if len(imputed) != 1 and (x.ndim == 0 or x.shape[-1] != len(imputed)):
-        raise ValueError(f"{len(imputed)} imputed values for an input of shape {x.shape}")
+        raise ValueError(f"imputed values ({len(imputed)}) and x {x.shape} are incompatible")
     if not floats:
         lowest, highest = np.iinfo(x.dtype).min, np.iinfo(x.dtype).max
         if min(imputed) < lowest or max(imputed) > highest:
-            raise ValueError(f"imputed values {list(imputed)} are not all of {x.dtype}")
+            raise ValueError(f"imputed values {list(imputed)} are out of range for {x.dtype}")
         return np.where(x == replaced_value_int64, np.array(imputed, x.dtype), x)
     replaced = x.dtype.type(np.float32(replaced_value_float))
     missing = np.isnan(x) if np.isnan(replaced) else x == replaced
@@ -98,12 +98,18 @@ def feature_vectorizer(*x: np.ndarray, inputdimensions: Sequence[int] | None = N
     """
     columns = [one[np.newaxis] if one.ndim == 1 else one for one in x]
     if not columns or any(one.ndim != 2 for one in columns):
-        raise ValueError(f"the inputs must be vectors or matrices, not {[one.shape for one in x]}")
+        raise ValueError(
+            f"the inputs should be vectors or matrices, got shapes {[one.shape for one in x]}"
+        )
     sizes = [one.shape[1] for one in columns]
     if inputdimensions is not None and list(inputdimensions) != sizes:
-        raise ValueError(f"inputdimensions {list(inputdimensions)} for inputs of {sizes} columns")
+        raise ValueError(
+            f"inputdimensions {list(inputdimensions)} should be the numbers of columns, {sizes}"
+        )
     if len({len(one) for one in columns}) > 1:
-        raise ValueError(f"inputs of {[len(one) for one in columns]} rows can't be put together")
+        raise ValueError(
+            f"the inputs should have equal numbers of rows, got {[len(one) for one in columns]}"
+        )
     return np.concatenate(columns, axis=1, dtype=np.float32, casting="unsafe")
 
 
@@ -114,20 +120,20 @@ def array_feature_extractor(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     Spec: ArrayFeatureExtractor-1.
     """
     if x.ndim == 0 or y.size == 0:
-        raise ValueError(f"can't extract {y.size} features of an input of shape {x.shape}")
+        raise ValueError(f"can't extract {y.size} features from x {x.shape}")
     if y.min() < 0 or y.max() >= x.shape[-1]:
-        raise ValueError(f"feature {y.min()} to {y.max()} of an input of shape {x.shape}")
+        raise ValueError(f"features {y.min()} to {y.max()} are out of range for x {x.shape}")
     z = x.take(np.ravel(y), axis=-1)
     return z[np.newaxis] if x.ndim == 1 else z
 
 
-# ------------------------------------------------------------------------------------------- needs
+# ------------------------------------------------------------------------------------------- costs
 
 
 @scaler.cost
 @normalizer.cost
 def cost_of_scaler(x: np.ndarray, **_: Any) -> Cost:
-    """x and two more of its size, in double unless it is float; and the result in float."""
+    """x and two more arrays of its size, in double unless it is float; the result in float."""
     each = 14 if x.dtype == np.float32 else 32
     return Cost(each * x.size + 32 * size(x.shape[:1]), 60 * x.size)
 

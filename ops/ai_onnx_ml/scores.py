@@ -1,4 +1,4 @@
-"""What is done to scores at the end: post_transform, and two classes made of one score."""
+"""The end of a classifier: post_transform, and the scores of two classes from one."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from statistics import NormalDist
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx_ml.encoders import the_one
+from onnxwalk.ops.ai_onnx_ml.encoders import get_single
 from onnxwalk.ops.contract.cost import Cost
 
 TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
 POST_TRANSFORM = {"post_transform": " ".join(TRANSFORMS)}
 
 
-def transformed(scores: np.ndarray, post_transform: str) -> np.ndarray:
+def transform_scores(scores: np.ndarray, post_transform: str) -> np.ndarray:
     """Each row of scores (N, E) after the transform.
 
     LOGISTIC: 1 / (1 + exp(-s)). SOFTMAX: exp(s) / Σ exp(s). SOFTMAX_ZERO: the same over the scores
@@ -36,7 +36,7 @@ def transformed(scores: np.ndarray, post_transform: str) -> np.ndarray:
         return np.where(total == 0, scores.dtype.type(0.5), powers / total)
     if post_transform == "PROBIT":
         return np.vectorize(_probit, otypes=[scores.dtype])(scores)
-    raise ValueError(f"post_transform {post_transform!r} is none of {', '.join(TRANSFORMS)}")
+    raise ValueError(f"post_transform {post_transform!r} should be one of {', '.join(TRANSFORMS)}")
 
 
 def _probit(p: float) -> float:
@@ -45,45 +45,45 @@ def _probit(p: float) -> float:
     return np.nan if p != 0 and p != 1 else -np.inf if p == 0 else np.inf
 
 
-def of_two_classes(score: np.ndarray, post_transform: str, *, complement: bool) -> np.ndarray:
+def score_two_classes(score: np.ndarray, post_transform: str, *, complement: bool) -> np.ndarray:
     """(N, 2) scores of two classes from the one score (N, 1) that speaks for the second.
 
-    The other one's is 1 - s if s is a probability (``complement``, or PROBIT is asked for),
-    else -s. The spec is silent; ONNX Runtime does this, but forgets the softmaxes: there
-    they are those of the official reference.
+    The first class has 1 - s if s is a probability (``complement``, or PROBIT), else -s.
+    The spec is silent; ONNX Runtime does this, but without the softmaxes, which are those of the
+    official reference here.
     """
     if post_transform == "PROBIT" or (complement and post_transform == "NONE"):
         both = np.concatenate([1 - score, score], axis=1)
     else:
         both = np.concatenate([-score, score], axis=1)
-    return transformed(both, post_transform)
+    return transform_scores(both, post_transform)
 
 
 def class_labels(integers: Sequence[int] | None, strings: Sequence[str] | None) -> np.ndarray:
     """The labels of a classifier, int64 or strings."""
-    return the_one("class labels", integers, strings)
+    return get_single("class labels", integers, strings)
 
 
-def rows(x: np.ndarray) -> np.ndarray:
+def as_samples(x: np.ndarray) -> np.ndarray:
     """The samples (N, F); a vector is one sample. float32 stays, other numbers become float64."""
     if x.ndim == 1:
         x = x[np.newaxis]
     if x.ndim != 2:
-        raise ValueError(f"the input must be of shape (N, F) or (F), not {x.shape}")
+        raise ValueError(f"input {x.shape} should be (N, F) or (F)")
     return x if x.dtype == np.float32 else x.astype(np.float64)
 
 
 def check_same_length(**arrays: Sequence[object] | np.ndarray | None) -> None:
-    """Raise ValueError, with all the lengths, where attributes run in parallel and don't."""
+    """Raise ValueError, with all lengths, unless attributes have equal lengths."""
     lengths = {name: len(values) for name, values in arrays.items() if values is not None}
     if len(set(lengths.values())) > 1:
         listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        raise ValueError(f"these must be of the same length: {listed}")
+        raise ValueError(f"these should have equal lengths: {listed}")
 
 
 def cost_of_scores(x: np.ndarray, count: int, columns: int, post_transform: str) -> Cost:
-    """Samples, in double unless they are float; labels; the scores of each (or of two classes, if
-    there is one), with what transforms make of them."""
+    """Samples, in double unless they are float; labels; the scores (of two classes, if there is one
+    column), and their transforms."""
     item, samples = (4, 0) if x.dtype == np.float32 else (8, 8 * x.size)
     scores = count * max(columns, 2)
     copies = 1 if post_transform == "NONE" and columns > 1 else 5

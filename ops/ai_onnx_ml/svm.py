@@ -11,12 +11,12 @@ import numpy as np
 from onnxwalk.ops.ai_onnx_ml.encoders import ML
 from onnxwalk.ops.ai_onnx_ml.scores import (
     POST_TRANSFORM,
+    as_samples,
     check_same_length,
     class_labels,
     cost_of_scores,
-    of_two_classes,
-    rows,
-    transformed,
+    score_two_classes,
+    transform_scores,
 )
 from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost
 from onnxwalk.ops.contract.facts import declare
@@ -45,20 +45,22 @@ def svm_regressor(
     Without support vectors x·coefficients + rho. With one_class=1 the answer is 1 where that is
     positive, else -1. Spec: SVMRegressor-1.
     """
-    x = rows(x)
-    w = np.array(_given("coefficients", coefficients), x.dtype)
-    (shift,) = _some(1, "rho", rho)
+    x = as_samples(x)
+    w = np.array(_require("coefficients", coefficients), x.dtype)
+    (shift,) = _require_count(1, "rho", rho)
     if n_supports > 0:
-        vectors = _vectors(support_vectors, n_supports, x)
-        score = _kernel(x, vectors, kernel_type, kernel_params) @ _sized(w, n_supports)
+        vectors = _shape_vectors(support_vectors, n_supports, x)
+        score = _kernel(x, vectors, kernel_type, kernel_params) @ _check_size(w, n_supports)
     else:
-        score = x @ _sized(w, x.shape[1])
+        score = x @ _check_size(w, x.shape[1])
     score = (score + x.dtype.type(shift))[:, np.newaxis]
     if one_class:
         if post_transform != "NONE":
-            raise ValueError(f"post_transform {post_transform!r} of a one-class SVM")
+            raise ValueError(
+                f"post_transform of a one-class SVM should be 'NONE', got {post_transform!r}"
+            )
         return np.where(score > 0, np.float32(1), np.float32(-1))
-    return transformed(score, post_transform).astype(np.float32, copy=False)
+    return transform_scores(score, post_transform).astype(np.float32, copy=False)
 
 
 @op("SVMClassifier", domain=ML, since=1)
@@ -87,25 +89,27 @@ def svm_classifier(
     Without support vectors each class has the score x·coefficients + rho, and the largest wins.
     Spec: SVMClassifier-1; what it does not say is libsvm's and ONNX Runtime's.
     """
-    x = rows(x)
+    x = as_samples(x)
     labels = class_labels(classlabels_ints, classlabels_strings)
-    w = np.array(_given("coefficients", coefficients), x.dtype)
+    w = np.array(_require("coefficients", coefficients), x.dtype)
     if not sum(vectors_per_class or ()):
-        shift = _given("rho", rho)
-        if len(set(shift)) != 1:  # others use the first one for all classes
-            raise ValueError(f"a linear SVMClassifier has one rho, not {len(shift)}")
-        scores = x @ _sized(w, labels.size * x.shape[1]).reshape(labels.size, -1).T
+        shift = _require("rho", rho)
+        if len(set(shift)) != 1:  # other libraries use the first for all classes
+            raise ValueError(f"rho of a linear SVMClassifier should be one value, got {len(shift)}")
+        scores = x @ _check_size(w, labels.size * x.shape[1]).reshape(labels.size, -1).T
         scores += x.dtype.type(shift[0])
         winner = scores.argmax(axis=1)
-        return labels[winner], transformed(scores, post_transform).astype(np.float32, copy=False)
+        return labels[winner], transform_scores(scores, post_transform).astype(
+            np.float32, copy=False
+        )
 
     counts = list(vectors_per_class or ())
     check_same_length(vectors_per_class=counts, classlabels=labels)
-    kernel = _kernel(x, _vectors(support_vectors, sum(counts), x), kernel_type, kernel_params)
+    kernel = _kernel(x, _shape_vectors(support_vectors, sum(counts), x), kernel_type, kernel_params)
     pairs = list(combinations(range(labels.size), 2))
-    table = _sized(w, (labels.size - 1) * sum(counts)).reshape(labels.size - 1, sum(counts))
+    table = _check_size(w, (labels.size - 1) * sum(counts)).reshape(labels.size - 1, sum(counts))
     decisions = np.stack(list(_decisions(kernel, table, counts, pairs)), axis=1)
-    decisions += np.array(_some(len(pairs), "rho", rho), x.dtype)
+    decisions += np.array(_require_count(len(pairs), "rho", rho), x.dtype)
 
     votes = np.zeros((len(x), labels.size), np.int64)
     for pair, (i, j) in enumerate(pairs):
@@ -114,20 +118,25 @@ def svm_classifier(
     winner = votes.argmax(axis=1)
 
     if prob_a is not None and len(prob_a):
-        a, b = (_some(len(pairs), name, p) for name, p in (("prob_a", prob_a), ("prob_b", prob_b)))
-        scores = transformed(_probabilities(decisions, pairs, a, b, labels.size), post_transform)
+        a, b = (
+            _require_count(len(pairs), name, p)
+            for name, p in (("prob_a", prob_a), ("prob_b", prob_b))
+        )
+        scores = transform_scores(
+            _probabilities(decisions, pairs, a, b, labels.size), post_transform
+        )
     elif labels.size == 2:
-        scores = of_two_classes(decisions, post_transform, complement=False)
+        scores = score_two_classes(decisions, post_transform, complement=False)
     else:
-        scores = transformed(decisions, post_transform)
+        scores = transform_scores(decisions, post_transform)
     return labels[winner], scores.astype(np.float32, copy=False)
 
 
 def _decisions(
     kernel: np.ndarray, table: np.ndarray, counts: Sequence[int], pairs: list[tuple[int, int]]
 ) -> Iterator[np.ndarray]:
-    """For each pair of classes Σ coefficient·K. The coefficients of the vectors of class i against
-    the other classes, in their order, are the rows of ``table``, as libsvm has them."""
+    """For each pair of classes Σ coefficient·K. The rows of ``table`` are the coefficients of the
+    vectors of a class against each other class, in order, as in libsvm."""
     ends = np.cumsum(counts)
     of = [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
     for i, j in pairs:
@@ -143,18 +152,18 @@ def _kernel(x: np.ndarray, vectors: np.ndarray, kind: str, params: Floats) -> np
     product = x @ vectors.T
     if kind == "LINEAR":
         return product
-    gamma, coef0, degree = (x.dtype.type(p) for p in _some(3, "kernel_params", params))
+    gamma, coef0, degree = (x.dtype.type(p) for p in _require_count(3, "kernel_params", params))
     if kind == "POLY":
         return float_power(gamma * product + coef0, degree)
     if kind == "SIGMOID":
         return np.tanh(gamma * product + coef0)
     if kind == "RBF":
-        # |x - v|² = |x|² - 2·x·v + |v|², in float64: much of it cancels
+        # |x - v|² = |x|² - 2·x·v + |v|², in float64, since much of it cancels
         x, vectors = x.astype(np.float64), vectors.astype(np.float64)
         squares = np.square(x).sum(1)[:, np.newaxis] + np.square(vectors).sum(1)
         distance = np.maximum(squares - 2 * (x @ vectors.T), 0)
         return np.exp(-float(gamma) * distance).astype(product.dtype)
-    raise ValueError(f"kernel_type {kind!r} is none of 'LINEAR', 'POLY', 'RBF', 'SIGMOID'")
+    raise ValueError(f"kernel_type {kind!r} should be 'LINEAR', 'POLY', 'RBF' or 'SIGMOID'")
 
 
 def _probabilities(
@@ -178,50 +187,52 @@ def _probabilities(
     q = -r * r.transpose(0, 2, 1)
     q[:, range(k), range(k)] = np.square(r).sum(axis=1)
     p = np.full((n, k), 1 / k)
-    open_ = np.arange(n)  # the samples that have not converged
+    unconverged = np.arange(n)  # the samples that have not converged
     for _ in range(max(100, k)):
-        qp = (q[open_] @ p[open_, :, np.newaxis])[..., 0]
-        pqp = (p[open_] * qp).sum(axis=1)
+        qp = (q[unconverged] @ p[unconverged, :, np.newaxis])[..., 0]
+        pqp = (p[unconverged] * qp).sum(axis=1)
         going = abs(qp - pqp[:, np.newaxis]).max(axis=1) >= 0.005 / k
-        open_, qp, pqp = open_[going], qp[going], pqp[going]
-        if not open_.size:
+        unconverged, qp, pqp = unconverged[going], qp[going], pqp[going]
+        if not unconverged.size:
             break
-        own = p[open_]
+        own = p[unconverged]
         for t in range(k):
-            row = q[open_, t]
+            row = q[unconverged, t]
             step = (pqp - qp[:, t]) / row[:, t]
             own[:, t] += step
             pqp = (pqp + step * (step * row[:, t] + 2 * qp[:, t])) / (1 + step) ** 2
             qp = (qp + step[:, np.newaxis] * row) / (1 + step)[:, np.newaxis]
             own /= (1 + step)[:, np.newaxis]
-        p[open_] = own
+        p[unconverged] = own
     return p
 
 
-def _vectors(given: Floats, count: int, x: np.ndarray) -> np.ndarray:
-    values = np.array(_given("support_vectors", given), x.dtype)
-    return _sized(values, count * x.shape[1]).reshape(count, x.shape[1])
+def _shape_vectors(given: Floats, count: int, x: np.ndarray) -> np.ndarray:
+    values = np.array(_require("support_vectors", given), x.dtype)
+    return _check_size(values, count * x.shape[1]).reshape(count, x.shape[1])
 
 
-def _given(name: str, values: Floats) -> Sequence[float]:
+def _require(name: str, values: Floats) -> Sequence[float]:
     if values is None or not len(values):
         raise ValueError(f"the attribute {name} is missing")
     return values
 
 
-def _some(count: int, name: str, values: Floats) -> Sequence[float]:
-    if len(_given(name, values)) != count:
-        raise ValueError(f"{name} has {len(_given(name, values))} elements instead of {count}")
-    return _given(name, values)
+def _require_count(count: int, name: str, values: Floats) -> Sequence[float]:
+    if len(_require(name, values)) != count:
+        raise ValueError(f"{name} should have {count} elements, got {len(values or ())}")
+    return _require(name, values)
 
 
-def _sized(values: np.ndarray, size: int) -> np.ndarray:
+def _check_size(values: np.ndarray, size: int) -> np.ndarray:
     if values.size != size:
-        raise ValueError(f"{values.size} coefficients or support vector elements, not {size}")
+        raise ValueError(
+            f"expected {size} coefficients or elements of support vectors, got {values.size}"
+        )
     return values
 
 
-# ------------------------------------------------------------------------------------------- needs
+# ------------------------------------------------------------------------------------------- costs
 
 
 @svm_regressor.cost
@@ -238,8 +249,8 @@ def cost_of_svm(
     classlabels_strings: Sequence[str] | None = None,
     **_: Any,
 ) -> Cost:
-    """The kernel of all samples and vectors, of RBF by way of three in double; of each pair of
-    classes its decision, and a matrix of them for each sample where they become probabilities."""
+    """The kernel of all samples and vectors, for RBF with three temporary arrays in double; the
+    decision of each pair of classes, and for probabilities a matrix for each sample."""
     count, features = (len(x), x.shape[1]) if x.ndim == 2 else (1, x.size)
     numbers = len(support_vectors or ()) + len(coefficients or ())
     vectors = len(support_vectors or ()) // max(features, 1)

@@ -1,7 +1,7 @@
 """TreeEnsemble, TreeEnsembleClassifier, TreeEnsembleRegressor: the operators.
 
-``_forest.py`` has the walk. All attributes describe the trees, so that they are laid out once, when
-the model is loaded, and what is left is a function of the samples.
+The trees are in ``forest``. All attributes describe them, so that they are laid out once, at load,
+and only a function of the samples is left.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from onnxwalk.ops.ai_onnx_ml.forest import (
     MODES,
     Forest,
     Votes,
-    aggregated,
-    from_nodes,
-    to_leaf_or_node,
+    aggregate_votes,
+    build_forest,
+    encode_places,
 )
 from onnxwalk.ops.ai_onnx_ml.scores import (
     POST_TRANSFORM,
     TRANSFORMS,
+    as_samples,
     check_same_length,
     class_labels,
     cost_of_scores,
-    of_two_classes,
-    rows,
-    transformed,
+    score_two_classes,
+    transform_scores,
 )
 from onnxwalk.ops.contract.cost import BLOCK, Cost
 from onnxwalk.ops.contract.registry import op
@@ -42,8 +42,8 @@ Floats = Sequence[float] | None
 Tensor = np.ndarray | None
 
 
-def of_x(build: Callable[..., Callable[[np.ndarray], Any]]) -> Callable[..., Any]:
-    """The operator of one input x whose attributes ``build`` makes into a function of x."""
+def built_from_attributes(build: Callable[..., Callable[[np.ndarray], Any]]) -> Callable[..., Any]:
+    """The operator of one input x; ``build`` returns the function of x for its attributes."""
 
     @functools.wraps(build)
     def operator(x: np.ndarray, **attributes: Any) -> Any:
@@ -57,7 +57,7 @@ def of_x(build: Callable[..., Callable[[np.ndarray], Any]]) -> Callable[..., Any
 
 
 @op("TreeEnsemble", domain=ML, since=5)
-@of_x
+@built_from_attributes
 def tree_ensemble(
     *,
     aggregate_function: int = 1,
@@ -97,39 +97,39 @@ def tree_ensemble(
         ("leaf_weights", leaf_weights, "f"),
     ):
         if tensor.dtype.kind not in kinds:
-            raise ValueError(f"{name} is {tensor.dtype}, which it can't be")
+            raise ValueError(f"{name} has the wrong type {tensor.dtype}")
     if nodes_modes.size and nodes_modes.max() >= len(MODES):
-        raise ValueError(f"nodes_modes has {nodes_modes.max()}, which is no mode")
+        raise ValueError(f"nodes_modes has the unknown mode {nodes_modes.max()}")
     nodes, leaves = len(nodes_splits), len(leaf_weights)
     forest = Forest(
         feature=np.array(nodes_featureids, np.int64),
         threshold=nodes_splits,
         mode=nodes_modes.astype(np.int64),
         tracks_true=np.array(nodes_missing_value_tracks_true or [0] * nodes, np.bool_),
-        if_true=to_leaf_or_node(nodes_truenodeids, nodes_trueleafs, nodes, leaves),
-        if_false=to_leaf_or_node(nodes_falsenodeids, nodes_falseleafs, nodes, leaves),
-        roots=to_leaf_or_node(tree_roots, [0] * len(tree_roots), nodes, leaves),
+        if_true=encode_places(nodes_truenodeids, nodes_trueleafs, nodes, leaves),
+        if_false=encode_places(nodes_falsenodeids, nodes_falseleafs, nodes, leaves),
+        roots=encode_places(tree_roots, [0] * len(tree_roots), nodes, leaves),
         members=membership_values,
     )
     targets = n_targets if n_targets is not None else max(leaf_targetids, default=-1) + 1
     votes = Votes(
         np.arange(leaves), np.array(leaf_targetids, np.int64), leaf_weights, leaves, targets
     )
-    aggregate = _named("aggregate_function", AGGREGATES, aggregate_function)
-    transform = _named("post_transform", TRANSFORMS, post_transform)
+    aggregate = _look_up_name("aggregate_function", AGGREGATES, aggregate_function)
+    transform = _look_up_name("post_transform", TRANSFORMS, post_transform)
 
     def run(x: np.ndarray) -> np.ndarray:
         if x.ndim != 2:
-            raise ValueError(f"TreeEnsemble needs shape (N, F), not {x.shape}")
-        y = aggregated(forest, votes, x, aggregate)
-        return transformed(y, transform).astype(x.dtype, copy=False)
+            raise ValueError(f"x {x.shape} of TreeEnsemble should be (N, F)")
+        y = aggregate_votes(forest, votes, x, aggregate)
+        return transform_scores(y, transform).astype(x.dtype, copy=False)
 
     return run
 
 
-def _named(what: str, names: Sequence[str], number: int) -> str:
+def _look_up_name(what: str, names: Sequence[str], number: int) -> str:
     if not 0 <= number < len(names):
-        raise ValueError(f"{what} is {number}, not 0 to {len(names) - 1}")
+        raise ValueError(f"{what} should be 0 to {len(names) - 1}, got {number}")
     return names[number]
 
 
@@ -145,7 +145,7 @@ def _named(what: str, names: Sequence[str], number: int) -> str:
         "target_weights_as_tensor",
     ],
 )
-@of_x
+@built_from_attributes
 def tree_ensemble_regressor(
     *,
     aggregate_function: str = "SUM",
@@ -178,25 +178,31 @@ def tree_ensemble_regressor(
     nodes_missing_value_tracks_true says. A target without any leaf gets its base value.
     Spec: TreeEnsembleRegressor-1, -3 (doubles as tensors); deprecated from 5 on.
     """
-    forest, place_of, leaves = from_nodes(
+    forest, place_of, leaves = build_forest(
         nodes_treeids, nodes_nodeids, nodes_featureids, nodes_modes,
-        _values("nodes_values", nodes_values, nodes_values_as_tensor),
+        _merge_values("nodes_values", nodes_values, nodes_values_as_tensor),
         nodes_truenodeids, nodes_falsenodeids, nodes_missing_value_tracks_true,
     )  # fmt: skip
     targets = n_targets if n_targets is not None else max(target_ids or [-1]) + 1
-    weights = _values("target_weights", target_weights, target_weights_as_tensor)
-    votes = _votes(place_of, leaves, target_treeids, target_nodeids, target_ids, weights, targets)
-    base = _values("base_values", base_values, base_values_as_tensor)
+    weights = _merge_values("target_weights", target_weights, target_weights_as_tensor)
+    votes = _make_votes(
+        place_of, leaves, target_treeids, target_nodeids, target_ids, weights, targets
+    )
+    base = _merge_values("base_values", base_values, base_values_as_tensor)
     if base.size not in (0, targets):
-        raise ValueError(f"{base.size} base_values for {targets} targets")
+        raise ValueError(
+            f"base_values should have one value for each of {targets} targets, got {base.size}"
+        )
     if aggregate_function not in AGGREGATES:
-        raise ValueError(f"aggregate_function {aggregate_function!r} is none of {AGGREGATES}")
+        raise ValueError(
+            f"aggregate_function {aggregate_function!r} should be one of {', '.join(AGGREGATES)}"
+        )
 
     def run(x: np.ndarray) -> np.ndarray:
-        y = aggregated(forest, votes, rows(x), aggregate_function)
+        y = aggregate_votes(forest, votes, as_samples(x), aggregate_function)
         if base.size:
             y = y + base
-        return transformed(y, post_transform).astype(np.float32, copy=False)
+        return transform_scores(y, post_transform).astype(np.float32, copy=False)
 
     return run
 
@@ -213,7 +219,7 @@ def tree_ensemble_regressor(
         "nodes_values_as_tensor",
     ],
 )
-@of_x
+@built_from_attributes
 def tree_ensemble_classifier(
     *,
     base_values: Floats = None,
@@ -243,36 +249,38 @@ def tree_ensemble_classifier(
     The score of class c is its base value and, over all trees, the sum of the weights for c of the
     leaves that the sample ends in (see TreeEnsembleRegressor). x (N, F) or (F), labels (N), float32
     scores (N, E). Where two labels but only class 0 has weights, these speak for the second label,
-    as gradient boosting writes it: see ``of_two_classes``; they are probabilities if none of them
-    is negative. Spec: TreeEnsembleClassifier-1, -3 (doubles as tensors); deprecated from 5 on.
+    as gradient boosting writes it: see ``score_two_classes``; they are probabilities if none is
+    negative. Spec: TreeEnsembleClassifier-1, -3 (doubles as tensors); deprecated from 5 on.
     """
-    forest, place_of, leaves = from_nodes(
+    forest, place_of, leaves = build_forest(
         nodes_treeids, nodes_nodeids, nodes_featureids, nodes_modes,
-        _values("nodes_values", nodes_values, nodes_values_as_tensor),
+        _merge_values("nodes_values", nodes_values, nodes_values_as_tensor),
         nodes_truenodeids, nodes_falsenodeids, nodes_missing_value_tracks_true,
     )  # fmt: skip
     labels = class_labels(classlabels_int64s, classlabels_strings)
-    weights = _values("class_weights", class_weights, class_weights_as_tensor)
+    weights = _merge_values("class_weights", class_weights, class_weights_as_tensor)
     one_for_two = labels.size == 2 and set(class_ids or ()) == {0}
     classes = 1 if one_for_two else labels.size
-    votes = _votes(place_of, leaves, class_treeids, class_nodeids, class_ids, weights, classes)
-    base = _values("base_values", base_values, base_values_as_tensor)
+    votes = _make_votes(place_of, leaves, class_treeids, class_nodeids, class_ids, weights, classes)
+    base = _merge_values("base_values", base_values, base_values_as_tensor)
     if one_for_two and base.size == 2 and base[0] == base[1]:
         base = base[:1]
     if base.size not in (0, classes):
-        raise ValueError(f"{base.size} base_values for {classes} classes with weights")
+        raise ValueError(
+            f"base_values should have one value for each of {classes} classes, got {base.size}"
+        )
 
     def run(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        scores = aggregated(forest, votes, rows(x), "SUM")
+        scores = aggregate_votes(forest, votes, as_samples(x), "SUM")
         if base.size:
             scores = scores + base
         if one_for_two:
             probability = bool((weights >= 0).all())
             winner = (scores[:, 0] > (0.5 if probability else 0)).astype(np.int64)
-            scores = of_two_classes(scores, post_transform, complement=probability)
+            scores = score_two_classes(scores, post_transform, complement=probability)
         else:
             winner = scores.argmax(axis=1)
-            scores = transformed(scores, post_transform)
+            scores = transform_scores(scores, post_transform)
         return labels[winner], scores.astype(np.float32, copy=False)
 
     return run
@@ -282,16 +290,16 @@ for _operator in (tree_ensemble, tree_ensemble_regressor, tree_ensemble_classifi
     _operator.prepare(inspect.unwrap(_operator))
 
 
-def _values(name: str, floats: Floats, tensor: Tensor) -> np.ndarray:
-    """One of two attributes that say the same, in floats or doubles; none is empty."""
+def _merge_values(name: str, floats: Floats, tensor: Tensor) -> np.ndarray:
+    """The values of one of two attributes, in floats or doubles; empty if neither is set."""
     if floats is not None and len(floats) and tensor is not None and tensor.size:
-        raise ValueError(f"{name} and {name}_as_tensor are both given")
+        raise ValueError(f"{name} and {name}_as_tensor should not both be set")
     if tensor is not None and tensor.size:
         return tensor.reshape(-1)
     return np.array(floats if floats is not None else [], np.float32)
 
 
-def _votes(
+def _make_votes(
     place_of: Callable[[np.ndarray, np.ndarray], np.ndarray],
     leaves: int,
     trees: Ints,
@@ -303,11 +311,11 @@ def _votes(
     check_same_length(treeids=trees or (), nodeids=nodes or (), ids=targets or (), weights=weights)
     place = place_of(np.array(trees or (), np.int64), np.array(nodes or (), np.int64))
     if (place >= 0).any():
-        raise ValueError("a weight belongs to a node that is no leaf")
+        raise ValueError("a weight belongs to a node that is not a leaf")
     return Votes(~place, np.array(targets or (), np.int64), weights, leaves, n_targets)
 
 
-# ------------------------------------------------------------------------------------------- needs
+# ------------------------------------------------------------------------------------------- costs
 
 
 _TABLES = (list, tuple, np.ndarray)

@@ -20,7 +20,7 @@ from onnxwalk.ops.shared.values import as_float, as_int
 TRAINING = "ai.onnx.preview.training"
 
 
-def _each(
+def _step_each(
     inputs: tuple[np.ndarray, ...],
     kinds: int,
     step: Callable[..., tuple[np.ndarray, ...]],
@@ -28,11 +28,14 @@ def _each(
     """``step`` of each tensor and what belongs to it; the results by kind."""
     count, rest = divmod(len(inputs), kinds)
     if rest or not count:
-        raise ValueError(f"{len(inputs)} tensors are not {kinds} for each one to be optimized")
+        raise ValueError(
+            f"expected {kinds} inputs for each tensor to be optimized, got {len(inputs)} inputs"
+        )
     for x, *others in (inputs[i::count] for i in range(count)):
         if any(other.shape != x.shape or other.dtype != x.dtype for other in others):
             raise ValueError(
-                f"a tensor of {x.dtype} {x.shape} with {[(str(o.dtype), o.shape) for o in others]}"
+                f"the inputs for a tensor of {x.dtype} {x.shape} should have its type and shape, "
+                f"got {[(str(o.dtype), o.shape) for o in others]}"
             )
     results = [
         [y.astype(group[0].dtype, copy=False) for y in step(*group)]
@@ -65,7 +68,7 @@ def adagrad(
         h = h + g * g
         return x - rate * g / (np.sqrt(h) + epsilon), h
 
-    return _each(inputs, 3, step)
+    return _step_each(inputs, 3, step)
 
 
 @op("Adam", domain=TRAINING, since=1)
@@ -99,7 +102,7 @@ def adam(
         x = x - rate * v / (np.sqrt(h) + epsilon)
         return (1 - norm_coefficient_post) * x, v, h
 
-    return _each(inputs, 4, step)
+    return _step_each(inputs, 4, step)
 
 
 @op("Momentum", domain=TRAINING, since=1)
@@ -118,7 +121,7 @@ def momentum(
     inputs: x …, g …, v …; outputs: x' …, v' …. Spec: Momentum-1.
     """
     if mode not in ("standard", "nesterov"):
-        raise ValueError(f"mode {mode!r} of Momentum is neither 'standard' nor 'nesterov'")
+        raise ValueError(f"mode {mode!r} of Momentum should be 'standard' or 'nesterov'")
     rate = as_float(r, "R")
     scale = beta if as_int(t, "T") > 0 else 1.0
 
@@ -127,7 +130,7 @@ def momentum(
         v = alpha * v + scale * g
         return x - rate * (g + alpha * v if mode == "nesterov" else v), v
 
-    return _each(inputs, 3, step)
+    return _step_each(inputs, 3, step)
 
 
 @adagrad.cost

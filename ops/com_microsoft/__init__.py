@@ -1,7 +1,7 @@
 """The domain com.microsoft: what ONNX Runtime's graph optimizer and quantizer write.
 
-Its source is ONNX Runtime 1.32 (schemas and CPU kernels); most of these operators are others in a
-row, and are written here as just that.
+Its source is ONNX Runtime 1.32 (schemas and CPU kernels); most of these operators are sequences of
+other operators, and are written here as such.
 """
 
 DOMAIN = "com.microsoft"

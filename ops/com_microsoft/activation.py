@@ -21,7 +21,7 @@ def gelu(x):
 @in_float32
 def bias_gelu(a, b):
     """Gelu(a + b), b (D) added along the last axis. Source: com.microsoft.BiasGelu-1."""
-    return activation.gelu(a + _last_axis(b, a))
+    return activation.gelu(a + _check_bias(b, a))
 
 
 @op("FastGelu", since=1, domain=DOMAIN)
@@ -31,7 +31,7 @@ def fast_gelu(x, bias=None):
 
     Source: com.microsoft.FastGelu-1, ONNX Runtime 1.32.
     """
-    return activation.gelu(x if bias is None else x + _last_axis(bias, x), approximate="tanh")
+    return activation.gelu(x if bias is None else x + _check_bias(bias, x), approximate="tanh")
 
 
 @op("QuickGelu", since=1, domain=DOMAIN)
@@ -49,14 +49,14 @@ def bias_split_gelu(x, bias):
     Source: com.microsoft.BiasSplitGelu-1, ONNX Runtime 1.32.
     """
     if not x.ndim or x.shape[-1] % 2:
-        raise ValueError(f"x {x.shape} has no last axis to be halved")
+        raise ValueError(f"the last axis of x {x.shape} should have an even size")
     half = x.shape[-1] // 2
-    v = x + _last_axis(bias, x)
+    v = x + _check_bias(bias, x)
     return v[..., :half] * activation.gelu(v[..., half:])
 
 
-def _last_axis(bias, x):
-    """The bias, if it has one value for each place of the last axis."""
+def _check_bias(bias, x):
+    """The bias; ValueError unless it has one value for each index of the last axis."""
     check_same_dtype(x, bias)
     if bias.shape != x.shape[-1:]:
         raise ValueError(f"bias {bias.shape} should be {x.shape[-1:]} for x of {x.shape}")

@@ -3,7 +3,8 @@
     y = softmax(scale·Q·Kᵀ + bias + mask)·V        for each of N heads
 
 Shapes: B sequences; S queries; L keys, after P past ones: T = P + L; H features of a head, Hv of
-its values. Heads apart, a tensor is (B, N, S, H); together (B, S, N·H). scale is 1/√H by default.
+its values. With heads split a tensor is (B, N, S, H), with heads joined (B, S, N·H).
+scale is 1/√H by default.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.ai_onnx.activation import softmax
+from onnxwalk.ops.ai_onnx.attention import join_heads, split_heads
 from onnxwalk.ops.ai_onnx.quantize import cost_of_matmul_integer, matmul_integer
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost, size
@@ -59,7 +61,7 @@ def attention(
 
     Source: com.microsoft.Attention-1, ONNX Runtime 1.32.
     """
-    refuse(
+    refuse_unsupported(
         do_rotary=do_rotary,
         rotary_embedding_dim=rotary_embedding_dim,
         past_present_share_buffer=past_present_share_buffer,
@@ -67,23 +69,23 @@ def attention(
     )
     check_same_dtype(input, weights)
     if input.ndim != 3 or weights.ndim != 2 or input.shape[2] != weights.shape[0]:
-        raise ValueError(f"input {input.shape} and weights {weights.shape} don't fit")
+        raise ValueError(f"input {input.shape} and weights {weights.shape} are incompatible")
     projected = wide(input) @ wide(weights)
     if bias is not None:
-        projected = projected + _expect("bias", bias, (weights.shape[1],))
-    y, k, v = _self_attention(
+        projected = projected + _check_shape("bias", bias, (weights.shape[1],))
+    return _self_attention(
         projected,
-        num_heads,
-        qkv_hidden_sizes,
-        mask_index,
-        past,
-        attention_bias,
-        scale,
-        mask_filter_value,
-        unidirectional,
+        input.dtype,
+        n_outputs,
+        num_heads=num_heads,
+        sizes=qkv_hidden_sizes,
+        mask_index=mask_index,
+        past=past,
+        attention_bias=attention_bias,
+        scale=scale,
+        mask_filter_value=mask_filter_value,
+        unidirectional=unidirectional,
     )
-    y = y.astype(input.dtype, copy=False)
-    return (y, _present(k, v).astype(input.dtype, copy=False)) if n_outputs > 1 else y
 
 
 @op("QAttention", since=1, domain=DOMAIN)
@@ -113,62 +115,64 @@ def q_attention(
 
     Source: com.microsoft.QAttention-1, ONNX Runtime 1.32.
     """
-    refuse(do_rotary=do_rotary, past_present_share_buffer=past_present_share_buffer)
+    refuse_unsupported(do_rotary=do_rotary, past_present_share_buffer=past_present_share_buffer)
     if input_scale.size != 1 or weight_scale.size not in (1, *weight.shape[-1:]):
-        raise ValueError(f"scales {input_scale.shape} and {weight_scale.shape} don't fit")
+        raise ValueError(
+            f"scales {input_scale.shape} and {weight_scale.shape} are incompatible with the weights"
+        )
     sums = matmul_integer(input, weight, input_zero_point, weight_zero_point)
     steps = input_scale.reshape(-1) * weight_scale.reshape(-1)
-    projected = sums.astype(np.float32) * steps + _expect("bias", bias, (weight.shape[1],))
-    y, k, v = _self_attention(
+    projected = sums.astype(np.float32) * steps + _check_shape("bias", bias, (weight.shape[1],))
+    return _self_attention(
         projected,
-        num_heads,
-        None,
-        mask_index,
-        past,
-        None,
-        scale,
-        mask_filter_value,
-        unidirectional,
+        input_scale.dtype,
+        n_outputs,
+        num_heads=num_heads,
+        mask_index=mask_index,
+        past=past,
+        scale=scale,
+        mask_filter_value=mask_filter_value,
+        unidirectional=unidirectional,
     )
-    y = y.astype(input_scale.dtype, copy=False)
-    if n_outputs < 2:
-        return y
-    return y, _present(k, v).astype(input_scale.dtype, copy=False)
 
 
 def _self_attention(
     projected: np.ndarray,
+    dtype: np.dtype,
+    n_outputs: int,
+    *,
     num_heads: int,
-    sizes: list[int] | None,
     mask_index: np.ndarray | None,
     past: np.ndarray | None,
-    attention_bias: np.ndarray | None,
     scale: float | None,
     mask_filter_value: float | None,
     unidirectional: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The attention of Q, K and V that lie side by side, and the keys and values it saw."""
+    sizes: Sequence[int] | None = None,
+    attention_bias: np.ndarray | None = None,
+) -> Any:
+    """The attention of Q, K and V side by side, and present if the node has that output."""
     total = projected.shape[-1]
     sizes = [total // 3] * 3 if sizes is None else list(sizes)
     if len(sizes) != 3 or sum(sizes) != total or sizes[0] != sizes[1]:
-        raise ValueError(f"{total} columns don't divide into Q, K and V of {sizes}")
+        raise ValueError(f"qkv_hidden_sizes {sizes} should divide {total} columns into Q, K and V")
     ends = np.cumsum(sizes)[:-1]
-    q, k, v = (heads_apart(x, num_heads) for x in np.split(projected, ends, axis=-1))
+    q, k, v = (split_heads(x, num_heads) for x in np.split(projected, ends, axis=-1))
     if past is not None:
         batch, _, _, size = k.shape
         if past.ndim != 5 or past.shape[:3] != (2, batch, num_heads) or past.shape[4] != size:
             raise ValueError(f"past {past.shape} should be (2, {batch}, {num_heads}, P, {size})")
-        k, v = _after(past[0], k), _after(past[1], v)
-    mask = _mask(mask_index, q, k, mask_filter_value)
-    past_length = _length(past) if unidirectional else None
+        k, v = _prepend_past(past[0], k), _prepend_past(past[1], v)
+    mask = _make_mask(mask_index, q, k, mask_filter_value)
+    past_length = _past_length(past) if unidirectional else None
     y, _ = _attend(q, k, v, attention_bias, mask, scale, past_length)
-    return y, k, v
-
-
-def _present(k: np.ndarray, v: np.ndarray) -> np.ndarray:
+    y = y.astype(dtype, copy=False)
+    if n_outputs < 2:
+        return y
     if k.shape != v.shape:
-        raise ValueError(f"keys {k.shape} and values {v.shape} can't be stacked as present")
-    return np.stack([k, v])
+        raise ValueError(
+            f"keys {k.shape} and values {v.shape} should have the same shape for present"
+        )
+    return y, np.stack([k, v]).astype(dtype, copy=False)
 
 
 @op("MultiHeadAttention", since=1, domain=DOMAIN)
@@ -202,27 +206,29 @@ def multi_head_attention(
 
     Source: com.microsoft.MultiHeadAttention-1, ONNX Runtime 1.32.
     """
-    refuse(past_sequence_length=past_sequence_length, cache_indirection=cache_indirection)
+    refuse_unsupported(
+        past_sequence_length=past_sequence_length, cache_indirection=cache_indirection
+    )
     dtype = query.dtype
-    q, k, v = (wide(x) for x in _query_key_value(query, key, value, bias, num_heads))
+    q, k, v = (wide(x) for x in _unpack_query_key_value(query, key, value, bias, num_heads))
     if (past_key is None) != (past_value is None):
-        raise ValueError("past_key and past_value come together")
+        raise ValueError("past_key and past_value should both be set, or neither")
     if past_key is not None:
-        k, v = _after(past_key, k), _after(past_value, v)
-    mask = _mask(key_padding_mask, q, k, mask_filter_value)
-    past_length = _length(past_key) if unidirectional else None
+        k, v = _prepend_past(past_key, k), _prepend_past(past_value, v)
+    mask = _make_mask(key_padding_mask, q, k, mask_filter_value)
+    past_length = _past_length(past_key) if unidirectional else None
     y, scores = _attend(q, k, v, attention_bias, mask, scale, past_length)
     return tuple(result.astype(dtype, copy=False) for result in (y, k, v, scores))
 
 
-def _query_key_value(
+def _unpack_query_key_value(
     query: np.ndarray,
     key: np.ndarray | None,
     value: np.ndarray | None,
     bias: np.ndarray | None,
     num_heads: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Q, K and V (B, N, ·, H), the bias added."""
+    """Q, K and V (B, N, ·, H), with the bias added."""
     packed = [x for x in (query, key) if x is not None and x.ndim == 5]
     if packed:
         parts = 3 if packed[0] is query else 2
@@ -237,16 +243,18 @@ def _query_key_value(
     check_same_dtype(query, value)
     if bias is not None:
         sizes = [x.shape[-1] * (num_heads if x.ndim == 4 else 1) for x in (query, key, value)]
-        _expect("bias", bias, (sum(sizes),))
+        _check_shape("bias", bias, (sum(sizes),))
         offsets = np.split(bias, np.cumsum(sizes)[:-1])
-        # where the heads are apart already, the bias is in
+        # where the heads are split already, the bias has been added
         query, key, value = (
             x + offset if x.ndim == 3 else x
             for x, offset in zip((query, key, value), offsets, strict=True)
         )
-    q, k, v = (x if x.ndim == 4 else heads_apart(x, num_heads) for x in (query, key, value))
+    q, k, v = (x if x.ndim == 4 else split_heads(x, num_heads) for x in (query, key, value))
     if k.shape[:3] != v.shape[:3] or (*q.shape[:2], q.shape[3]) != (*k.shape[:2], k.shape[3]):
-        raise ValueError(f"query {query.shape}, key {key.shape}, value {value.shape} don't fit")
+        raise ValueError(
+            f"query {query.shape}, key {key.shape} and value {value.shape} are incompatible"
+        )
     return q, k, v
 
 
@@ -276,13 +284,14 @@ def _attend(
         seen = np.tri(q.shape[2], k.shape[2], causal_after, dtype=np.bool_)
         scores[..., ~seen] = np.finfo(scores.dtype).min
     y = softmax(scores) @ v
-    return y.swapaxes(1, 2).reshape(len(y), y.shape[2], -1), scores
+    return join_heads(y), scores
 
 
-def _mask(
+def _make_mask(
     mask: np.ndarray | None, q: np.ndarray, k: np.ndarray, value: float | None
 ) -> np.ndarray | None:
-    """What to add to the scores: 0, or ``value`` where a key doesn't count; (B, 1, 1 or S, T)."""
+    """The mask as numbers to add to the scores: 0, or ``value`` where a key doesn't count; (B, 1, 1
+    or S, T)."""
     if mask is None:
         return None
     batch, _, queries, _ = q.shape
@@ -295,50 +304,47 @@ def _mask(
     elif mask.shape in ((batch, keys), (batch, queries, keys)):
         counts = mask > 0
     elif mask.shape == (3 * batch + 2,) or mask.ndim == 4:
-        raise NotImplementedError(f"a mask of shape {mask.shape} for {batch} sequences")
+        raise NotImplementedError(
+            f"a mask of shape {mask.shape} for {batch} sequences is not supported"
+        )
     else:
-        raise ValueError(f"mask {mask.shape} fits neither ({batch}, {keys}) nor the other forms")
+        raise ValueError(
+            f"mask {mask.shape} should be ({batch}, {keys}) or another form of the operator"
+        )
     added = np.where(counts, np.float32(0), np.float32(_MASKED if value is None else value))
     return added.reshape(batch, 1, -1, keys)
 
 
-def heads_apart(x: np.ndarray, num_heads: int) -> np.ndarray:
-    """(B, S, N·H) as (B, N, S, H)."""
-    if num_heads < 1 or x.ndim != 3 or x.shape[2] % num_heads:
-        raise ValueError(f"{x.shape} can't be split into {num_heads} heads")
-    return x.reshape(*x.shape[:2], num_heads, x.shape[2] // num_heads).swapaxes(1, 2)
-
-
-def _length(past: np.ndarray | None) -> int:
+def _past_length(past: np.ndarray | None) -> int:
     return 0 if past is None else past.shape[-2]
 
 
-def _after(past: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """The past, then x."""
+def _prepend_past(past: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """x after the past."""
     if past.ndim != 4 or (*past.shape[:2], past.shape[3]) != (*x.shape[:2], x.shape[3]):
-        raise ValueError(f"past {past.shape} doesn't go before {x.shape}")
+        raise ValueError(f"past {past.shape} and new {x.shape} are incompatible")
     return np.concatenate([wide(past), x], axis=2)
 
 
-def _expect(name: str, x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _check_shape(name: str, x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if x.shape != shape:
         raise ValueError(f"{name} {x.shape} should be {shape}")
     return wide(x)
 
 
-def refuse(**given: Any) -> None:
-    """Raise NotImplementedError for what is set."""
+def refuse_unsupported(**given: Any) -> None:
+    """Raise NotImplementedError for an input or attribute that is set."""
     for name, value in given.items():
         if value is not None and not (isinstance(value, int) and value == 0):
             raise NotImplementedError(f"{name} is not supported")
 
 
-# ------------------------------------------------------------------------------------------- needs
+# ------------------------------------------------------------------------------------------- costs
 
 
-def cost_of_attending(shapes: Sequence[Sequence[int]], item: int, cached: int = 0) -> Cost:
-    """For queries, keys and values of these shapes (B, N, ·, H), and ``cached`` numbers that come
-    before: their copies, scores, weights, and the result with its heads together."""
+def cost_of_heads(shapes: Sequence[Sequence[int]], item: int, cached: int = 0) -> Cost:
+    """The cost of attention for queries, keys and values of these shapes (B, N, ·, H), after
+    ``cached`` past numbers: copies, scores, weights, and the result with its heads joined."""
     q, k, v = shapes
     scores = size(q[:3]) * k[2]
     y = size(q[:3]) * v[3]
@@ -398,7 +404,7 @@ def _cost_of_projected(
         for n, width in ((length, q), (keys, k), (keys, v))
     ]
     item = max(wide_itemsize(input.dtype), 4)
-    cost = cost_of_attending(shapes, item, 0 if past is None else past.size)
+    cost = cost_of_heads(shapes, item, 0 if past is None else past.size)
     projected = item * 2 * batch * length * (q + k + v)
     macs = multiply_adds(input.size * weights.shape[1], np.dtype(f"f{item}"))
     return Cost(cost.memory + projected + wide_copies(input, weights), cost.work + macs)
@@ -431,7 +437,7 @@ def cost_of_multi_head_attention(
         )
     ]
     cached = sum(x.size for x in (past_key, past_value) if x is not None)
-    cost = cost_of_attending(shapes, max(wide_itemsize(query.dtype), 4), cached + sum(sizes))
+    cost = cost_of_heads(shapes, max(wide_itemsize(query.dtype), 4), cached + sum(sizes))
     scores = size(shapes[0][:3]) * shapes[1][2] if query.itemsize < 4 else 0
     return Cost(cost.memory + query.itemsize * scores, cost.work)
 

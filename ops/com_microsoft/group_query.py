@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.ai_onnx.attention import join_heads, split_heads
 from onnxwalk.ops.com_microsoft import DOMAIN
-from onnxwalk.ops.com_microsoft.attention import cost_of_attending, heads_apart, refuse
-from onnxwalk.ops.com_microsoft.rotary import rotated
+from onnxwalk.ops.com_microsoft.attention import cost_of_heads, refuse_unsupported
+from onnxwalk.ops.com_microsoft.rotary import rotate
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.cost import wide_itemsize
@@ -69,16 +70,16 @@ def group_query_attention(
 
     Query i of a sequence with P past keys sees those up to P + i, of these the last
     local_window_size. c(x) = softcap·tanh(x / softcap). With smooth_softmax the softmax has one
-    more place, of value 0, which counts for nothing; head_sink (N) gives its value. do_rotary turns
-    queries and keys first, at their places or position_ids (B, S), of which a prompt, which has no
-    past, takes the first value alone and counts on from it.
+    more score, 0 or that of head_sink (N), with no value. do_rotary turns queries and keys first,
+    by their positions or position_ids (B, S), of which a prompt, which has no past, uses the first
+    alone and counts on from it.
 
     Also gives the keys and values, (B, G, the larger of P and total_sequence_length, H), zero where
     there are none.
 
     Source: com.microsoft.GroupQueryAttention-1, ONNX Runtime 1.32.
     """
-    refuse(
+    refuse_unsupported(
         k_scale=k_scale,
         v_scale=v_scale,
         q_norm_weight=q_norm_weight,
@@ -89,23 +90,29 @@ def group_query_attention(
         sliding_window_cache=sliding_window_cache,
     )
     if (k_quant_type, v_quant_type) != ("NONE", "NONE"):
-        raise NotImplementedError(f"k_quant_type {k_quant_type} and v_quant_type {v_quant_type}")
+        raise NotImplementedError(
+            f"k_quant_type {k_quant_type} and v_quant_type {v_quant_type} are not supported"
+        )
     if past_key is not None and past_key.dtype.itemsize == 1:
-        raise NotImplementedError(f"a quantized cache of {past_key.dtype}")
+        raise NotImplementedError(f"a quantized cache ({past_key.dtype}) is not supported")
     if n_outputs > 3:
-        raise NotImplementedError("the output output_qk")
+        raise NotImplementedError("the output output_qk is not supported")
     if kv_num_heads < 1 or num_heads % kv_num_heads:
-        raise ValueError(f"{num_heads} heads don't divide into {kv_num_heads} groups")
+        raise ValueError(
+            f"num_heads {num_heads} should be a multiple of kv_num_heads {kv_num_heads}"
+        )
     if (key is None) != (value is None):
-        raise ValueError("key and value come together")
+        raise ValueError("key and value should both be set, or neither")
     if key is None:
         size = query.shape[-1] // (num_heads + 2 * kv_num_heads)
         ends = [num_heads * size, (num_heads + kv_num_heads) * size]
         query, key, value = np.split(query, ends, axis=-1)
-    q = wide(heads_apart(query, num_heads))
-    k, v = (wide(heads_apart(x, kv_num_heads)) for x in (key, value))
+    q = wide(split_heads(query, num_heads))
+    k, v = (wide(split_heads(x, kv_num_heads)) for x in (key, value))
     if k.shape != v.shape or q.shape[-1] != k.shape[-1]:
-        raise ValueError(f"query {query.shape}, key {key.shape}, value {value.shape} don't fit")
+        raise ValueError(
+            f"query {query.shape}, key {key.shape} and value {value.shape} are incompatible"
+        )
 
     batch, _, length, size = q.shape
     most = as_int(total_sequence_length, "total_sequence_length")
@@ -120,9 +127,9 @@ def group_query_attention(
         at = places if position_ids is None else position_ids
         if position_ids is not None and length == most:
             at = np.broadcast_to(position_ids.reshape(-1)[:1] + np.arange(length), places.shape)
-        q, k = (rotated(x, at, cos_cache, sin_cache, bool(rotary_interleaved)) for x in (q, k))
-    k = _continued(past_key, k, pasts, places, most)
-    v = _continued(past_value, v, pasts, places, most)
+        q, k = (rotate(x, at, cos_cache, sin_cache, bool(rotary_interleaved)) for x in (q, k))
+    k = _extend_cache(past_key, k, pasts, places, most)
+    v = _extend_cache(past_value, v, pasts, places, most)
 
     grouped = q.reshape(batch, kv_num_heads, num_heads // kv_num_heads, length, size)
     scores = grouped @ k[:, :, None].swapaxes(-1, -2)
@@ -139,34 +146,35 @@ def group_query_attention(
     if local_window_size > 0:
         seen = seen & (keys > places[..., None] - local_window_size)
     scores = np.where(seen[:, None], scores, np.finfo(scores.dtype).min)
-    weights = _softmax(scores, head_sink, smooth_softmax == 1)
+    weights = _softmax_with_sink(scores, head_sink, smooth_softmax == 1)
     weights = weights.reshape(*grouped.shape[:-1], most)
-    y = (weights @ v[:, :, None, :most]).reshape(batch, num_heads, length, size)
-    y = y.swapaxes(1, 2).reshape(batch, length, num_heads * size)
+    y = join_heads((weights @ v[:, :, None, :most]).reshape(batch, num_heads, length, size))
     cache = query.dtype if past_key is None else past_key.dtype
     return y.astype(query.dtype, copy=False), k.astype(cache), v.astype(cache)
 
 
-def _continued(
+def _extend_cache(
     past: np.ndarray | None, x: np.ndarray, pasts: np.ndarray, places: np.ndarray, most: int
 ) -> np.ndarray:
-    """The past of each sequence, as far as it counts, and behind it what is new."""
+    """The past of each sequence, as far as it counts, followed by the new keys or values."""
     batch, groups, _, size = x.shape
-    held = 0 if past is None else past.shape[2]
-    if pasts.min(initial=0) < 0 or pasts.max(initial=0) > held:
-        raise ValueError(f"{pasts.tolist()} past keys don't fit a past of {held}")
-    present = np.zeros((batch, groups, max(held, most), size), x.dtype)
+    cache_length = 0 if past is None else past.shape[2]
+    if pasts.min(initial=0) < 0 or pasts.max(initial=0) > cache_length:
+        raise ValueError(
+            f"past lengths {pasts.tolist()} should be from 0 to {cache_length}, that of the cache"
+        )
+    present = np.zeros((batch, groups, max(cache_length, most), size), x.dtype)
     if past is not None:
         if (*past.shape[:2], *past.shape[3:]) != (batch, groups, size):
-            raise ValueError(f"past {past.shape} doesn't go before {x.shape}")
-        counts = np.arange(held) < pasts[:, None]
-        present[:, :, :held] = np.where(counts[:, None, :, None], wide(past), 0)
+            raise ValueError(f"past {past.shape} and new {x.shape} are incompatible")
+        counts = np.arange(cache_length) < pasts[:, None]
+        present[:, :, :cache_length] = np.where(counts[:, None, :, None], wide(past), 0)
     present[np.arange(batch)[:, None], :, places] = x.swapaxes(1, 2)
     return present
 
 
-def _softmax(scores: np.ndarray, sink: np.ndarray | None, smooth: bool) -> np.ndarray:
-    """Softmax over the last axis; with a place more in its sum if it is smooth or has a sink."""
+def _softmax_with_sink(scores: np.ndarray, sink: np.ndarray | None, smooth: bool) -> np.ndarray:
+    """Softmax over the last axis; its sum has one more term if it is smooth or has a sink."""
     highest = scores.max(-1, keepdims=True)
     if sink is None and not smooth:
         e = np.exp(scores - highest)
@@ -191,15 +199,15 @@ def cost_of_group_query_attention(
     num_heads: int,
     **__: Any,
 ) -> Cost:
-    """As any attention, over as many keys as the cache has or is to have; scores of which there
-    are a few more, and the keys and values twice more."""
+    """As for any attention, over as many keys as the cache will hold; a few more arrays of scores,
+    and the keys and values twice more."""
     batch, length, width = query.shape
     head = width // (num_heads + (2 * kv_num_heads if key is None else 0))
-    held = 0 if past_key is None else past_key.shape[2]
-    keys = max(held, as_int(total_sequence_length, "total_sequence_length"), 0)
+    cache_length = 0 if past_key is None else past_key.shape[2]
+    keys = max(cache_length, as_int(total_sequence_length, "total_sequence_length"), 0)
     item = max(wide_itemsize(query.dtype), 4)
     q, k = (batch, num_heads, length, head), (batch, kv_num_heads, keys, head)
-    cost = cost_of_attending((q, k, k), item, 2 * query.size)
+    cost = cost_of_heads((q, k, k), item, 2 * query.size)
     scores = batch * num_heads * length * keys
     memory = cost.memory + item * (2 * scores + 4 * math.prod(k)) + 4 * batch * length * keys
     return Cost(memory, cost.work + 120 * (scores + math.prod(k)))

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx import conv_transpose, fusion, linear
+from onnxwalk.ops.ai_onnx import conv, conv_transpose, fusion, linear
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.cost import (
     PER_ITEM,
@@ -22,28 +23,15 @@ from onnxwalk.ops.shared.cost import (
 from onnxwalk.ops.shared.numeric import check_same_dtype, in_float32
 from onnxwalk.ops.shared.values import as_ints
 
-_IN_CONV = ("Relu", "Tanh", "Sigmoid", "HardSwish", "LeakyRelu", "HardSigmoid", "Clip")
-_IN_GEMM = tuple(n for n in fusion.ACTIVATIONS if n not in ("HardSwish", "Swish", "Clip"))
+_CONV_ACTIVATIONS = ("Relu", "Tanh", "Sigmoid", "HardSwish", "LeakyRelu", "HardSigmoid", "Clip")
+_GEMM_ACTIVATIONS = tuple(n for n in fusion.ACTIVATIONS if n not in ("HardSwish", "Swish", "Clip"))
 
 # ------------------------------------------------------------------------------------ convolution
 
 
 @op("FusedConv", since=1, domain=DOMAIN)
-def fused_conv(
-    x,
-    w,
-    b=None,
-    z=None,
-    *,
-    activation=None,
-    activation_params=None,
-    auto_pad="NOTSET",
-    dilations=None,
-    group=1,
-    kernel_shape=None,
-    pads=None,
-    strides=None,
-):
+@attributes_of(conv.conv)
+def fused_conv(x, w, b=None, z=None, *, activation=None, activation_params=None, **attributes):
     """activation(Conv(x, w, b) + z), z of the shape of y
 
     activation: Relu, Tanh, Sigmoid, HardSwish, LeakyRelu (alpha), HardSigmoid (alpha, beta) or
@@ -51,70 +39,32 @@ def fused_conv(
 
     Source: com.microsoft.FusedConv-1, ONNX Runtime 1.32.
     """
-    prepared = prepare_fused_conv(
-        w,
-        b,
-        activation=activation,
-        activation_params=activation_params,
-        auto_pad=auto_pad,
-        dilations=dilations,
-        group=group,
-        kernel_shape=kernel_shape,
-        pads=pads,
-        strides=strides,
-    )
-    return prepared(x, z)
+    attributes |= {"activation": activation, "activation_params": activation_params}
+    return prepare_fused_conv(w, b, **attributes)(x, z)
 
 
 @fused_conv.prepare
-def prepare_fused_conv(w, b=None, *, activation=None, activation_params=None, **attributes):
+def prepare_fused_conv(w, b=None, **attributes):
     """FusedConv with known weights, which are laid out once."""
-    return fusion.prepare_conv(
-        w,
-        b,
-        activation=activation,
-        activation_params=activation_params,
-        allowed=_IN_CONV,
-        **attributes,
-    )
+    return fusion.prepare_conv(w, b, allowed=_CONV_ACTIVATIONS, **attributes)
 
 
 @op("ConvTransposeWithDynamicPads", since=1, domain=DOMAIN)
-def conv_transpose_with_dynamic_pads(
-    x,
-    w,
-    pads=None,
-    b=None,
-    *,
-    auto_pad="NOTSET",
-    dilations=None,
-    group=1,
-    kernel_shape=None,
-    output_padding=None,
-    strides=None,
-):
+@attributes_of(conv_transpose.conv_transpose, without=["output_shape"])
+def conv_transpose_with_dynamic_pads(x, w, pads=None, b=None, **attributes):
     """ConvTranspose-11 with pads (2·rank) as an input.
 
     Source: com.microsoft.ConvTransposeWithDynamicPads-1, ONNX Runtime 1.32.
     """
-    return conv_transpose.conv_transpose(
-        x,
-        w,
-        b,
-        auto_pad=auto_pad,
-        dilations=dilations,
-        group=group,
-        kernel_shape=kernel_shape,
-        output_padding=output_padding,
-        pads=None if pads is None else list(as_ints(pads)),
-        strides=strides,
-    )
+    pads = None if pads is None else as_ints(pads)
+    return conv_transpose.conv_transpose(x, w, b, pads=pads, **attributes)
 
 
 # --------------------------------------------------------------------------------------- products
 
 
 @op("FusedGemm", since=1, domain=DOMAIN)
+@attributes_of(linear.gemm)
 def fused_gemm(
     a,
     b,
@@ -124,10 +74,7 @@ def fused_gemm(
     activation_alpha=None,
     activation_beta=None,
     activation_gamma=None,
-    alpha=1.0,
-    beta=1.0,
-    transA=0,
-    transB=0,
+    **attributes,
 ):
     """activation(alpha·A·B + beta·C), A and B as in Gemm
 
@@ -138,8 +85,8 @@ def fused_gemm(
     Source: com.microsoft.FusedGemm-1, ONNX Runtime 1.32.
     """
     given = {"alpha": activation_alpha, "beta": activation_beta, "gamma": activation_gamma}
-    y = linear.gemm(a, b, c, alpha=alpha, beta=beta, transA=transA, transB=transB)
-    return fusion.activation(activation, given, _IN_GEMM)(y)
+    y = linear.gemm(a, b, c, **attributes)
+    return fusion.activation(activation, given, _GEMM_ACTIVATIONS)(y)
 
 
 @op("FusedMatMul", since=1, domain=DOMAIN)
@@ -153,17 +100,21 @@ def fused_matmul(a, b, *, alpha=1.0, transA=0, transB=0, transBatchA=0, transBat
     Source: com.microsoft.FusedMatMul-1, ONNX Runtime 1.32.
     """
     check_same_dtype(a, b)
-    y = linear.matmul(_transposed(a, transBatchA, transA), _transposed(b, transBatchB, transB))
+    y = linear.matmul(
+        _transpose_matrix(a, transBatchA, transA), _transpose_matrix(b, transBatchB, transB)
+    )
     return y if alpha == 1 else (y * alpha).astype(y.dtype, copy=False)
 
 
 @op("TransposeMatMul", since=1, domain=DOMAIN)
-def transpose_matmul(a, b, *, alpha=1.0, transA=0, transB=0):
+@attributes_of(fused_matmul, without=["transBatchA", "transBatchB"])
+def transpose_matmul(a, b, **attributes):
     """FusedMatMul before transBatchA and transBatchB. Source: com.microsoft.TransposeMatMul-1."""
-    return fused_matmul(a, b, alpha=alpha, transA=transA, transB=transB)
+    return fused_matmul(a, b, **attributes)
 
 
 @op("FusedMatMulActivation", since=1, domain=DOMAIN)
+@attributes_of(fused_matmul)
 def fused_matmul_activation(
     a,
     b,
@@ -173,32 +124,22 @@ def fused_matmul_activation(
     activation_axis=None,
     activation_beta=None,
     activation_gamma=None,
-    alpha=1.0,
-    transA=0,
-    transB=0,
-    transBatchA=0,
-    transBatchB=0,
+    **attributes,
 ):
     """activation(FusedMatMul(a, b)), with the activations of FusedGemm
 
     Source: com.microsoft.FusedMatMulActivation-1, ONNX Runtime 1.32 (which runs it on no CPU).
     """
     if activation_axis is not None:
-        raise NotImplementedError(f"activation_axis {activation_axis} of FusedMatMulActivation")
-    y = fused_matmul(
-        a,
-        b,
-        alpha=alpha,
-        transA=transA,
-        transB=transB,
-        transBatchA=transBatchA,
-        transBatchB=transBatchB,
-    )
+        raise NotImplementedError(
+            f"activation_axis {activation_axis} of FusedMatMulActivation is not supported"
+        )
+    y = fused_matmul(a, b, **attributes)
     given = {"alpha": activation_alpha, "beta": activation_beta, "gamma": activation_gamma}
-    return fusion.activation(activation, given, _IN_GEMM)(y)
+    return fusion.activation(activation, given, _GEMM_ACTIVATIONS)(y)
 
 
-def _transposed(x: np.ndarray, batch: int, last: int) -> np.ndarray:
+def _transpose_matrix(x: np.ndarray, batch: int, last: int) -> np.ndarray:
     """(M, B…, K) to (B…, M, K) if ``batch``; then its last two axes swapped if ``last``."""
     if x.ndim < 2:
         return x
@@ -224,7 +165,7 @@ def inverse(x):
         return np.stack([inverse(matrix) for matrix in x])
 
 
-# ------------------------------------------------------------------------------------------- needs
+# ------------------------------------------------------------------------------------------- costs
 
 
 fused_conv.cost(fusion.cost_of_conv)
@@ -254,7 +195,7 @@ def cost_of_fused_gemm(
 ) -> Cost:
     cost = linear.cost_of_gemm(a, b, c, transA=transA, transB=transB, **attributes)
     shape = a.shape[1 if transA else 0], b.shape[0 if transB else 1]
-    return fusion.with_activation(cost, shape, wide_itemsize(a.dtype))
+    return fusion.add_activation_cost(cost, shape, wide_itemsize(a.dtype))
 
 
 @fused_matmul.cost
@@ -270,15 +211,18 @@ def cost_of_fused_matmul(
     transBatchB: int = 0,
     **_: Any,
 ) -> Cost:
-    left, right = _transposed(a, transBatchA, transA), _transposed(b, transBatchB, transB)
+    left, right = (
+        _transpose_matrix(a, transBatchA, transA),
+        _transpose_matrix(b, transBatchB, transB),
+    )
     cost = linear.cost_of_matmul(left, right)
     shape = product_shape(left.shape, right.shape)
-    return fusion.with_activation(cost, shape, wide_itemsize(a.dtype), 1)
+    return fusion.add_activation_cost(cost, shape, wide_itemsize(a.dtype), 1)
 
 
 @inverse.cost
 def cost_of_inverse(x: np.ndarray) -> Cost:
-    """The inverses; where one of them is singular, each by itself."""
+    """The inverses; if one matrix is singular, each is computed separately."""
     item, rows = wide_itemsize(x.dtype), x.shape[-1]
     memory = wide_copies(x) + (16 + item) * x.size + 24 * rows * rows  # NumPy inverts doubles
     memory += x.nbytes if wide_copies(x) else 0
@@ -296,4 +240,4 @@ declare(fused_conv, flops=flops.convolution, batch_axis=batch.first_axis)
 @transpose_matmul.flops
 @fused_matmul_activation.flops
 def flops_of_fused_matmul(outputs, a, *others, transA, transBatchA=0, **_):
-    return flops.product(outputs, _transposed(a, transBatchA, transA))
+    return flops.product(outputs, _transpose_matrix(a, transBatchA, transA))

@@ -16,54 +16,12 @@ from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.dtypes import element_type
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.cost import line_count, multiply_adds, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import wide
 
 
-@op("MatMulNBits", since=1, domain=DOMAIN)
-def matmul_nbits(
-    A,
-    B,
-    scales,
-    zero_points=None,
-    g_idx=None,
-    bias=None,
-    *,
-    K,
-    N,
-    accuracy_level=0,
-    bits=4,
-    block_size,
-    weight_prepacked=0,
-):
-    """A @ W' + bias with W[n, k] = (q[n, k] - zero_point[n, b])·scale[n, b], b = k // block_size
-
-    A (…, K), B (N, blocks, bytes of a block), scales (N, blocks); zero_points packed like B, row by
-    row, or of A's type (N, blocks), 2^(bits - 1) if there are none; g_idx (K) says the block b of
-    each k instead; bias (N). Where a dimension of B is 0, W is 0. Computed in float whatever
-    accuracy_level, which is a lower bound.
-
-    Source: com.microsoft.MatMulNBits-1, ONNX Runtime 1.32 (whose results for bits=2 with g_idx are
-    others).
-    """
-    weights = prepare_matmul_nbits(
-        B,
-        scales,
-        zero_points,
-        g_idx,
-        bias,
-        K=K,
-        N=N,
-        accuracy_level=accuracy_level,
-        bits=bits,
-        block_size=block_size,
-        weight_prepacked=weight_prepacked,
-    )
-    return weights(A)
-
-
-@matmul_nbits.prepare
 def prepare_matmul_nbits(
     B,
     scales,
@@ -80,8 +38,10 @@ def prepare_matmul_nbits(
 ):
     """MatMulNBits with known weights, which are unpacked once."""
     if weight_prepacked:
-        raise NotImplementedError(f"weight_prepacked {weight_prepacked} of MatMulNBits")
-    weights = _weights(B, scales, zero_points, g_idx, K, N, bits, block_size)
+        raise NotImplementedError(
+            f"weight_prepacked {weight_prepacked} of MatMulNBits is not supported"
+        )
+    weights = _unpack_weights(B, scales, zero_points, g_idx, K, N, bits, block_size)
     if bias is not None and bias.shape != (N,):
         raise ValueError(f"bias {bias.shape} should be ({N},)")
 
@@ -94,7 +54,26 @@ def prepare_matmul_nbits(
     return apply
 
 
-def _weights(
+@op("MatMulNBits", since=1, domain=DOMAIN)
+@attributes_of(prepare_matmul_nbits)
+def matmul_nbits(A, B, scales, zero_points=None, g_idx=None, bias=None, **attributes):
+    """A @ W' + bias with W[n, k] = (q[n, k] - zero_point[n, b])·scale[n, b], b = k // block_size
+
+    A (…, K), B (N, blocks, bytes of a block), scales (N, blocks); zero_points packed like B, row by
+    row, or of A's type (N, blocks), 2^(bits - 1) if there are none; g_idx (K) says the block b of
+    each k instead; bias (N). Where a dimension of B is 0, W is 0. Computed in float whatever
+    accuracy_level, which is a lower bound.
+
+    Source: com.microsoft.MatMulNBits-1, ONNX Runtime 1.32 (whose results for bits=2 with g_idx are
+    others).
+    """
+    return prepare_matmul_nbits(B, scales, zero_points, g_idx, bias, **attributes)(A)
+
+
+matmul_nbits.prepare(prepare_matmul_nbits)
+
+
+def _unpack_weights(
     packed: np.ndarray,
     scales: np.ndarray,
     zero_points: np.ndarray | None,
@@ -112,16 +91,18 @@ def _weights(
     if packed.ndim == 3 and 0 in packed.shape:
         return np.zeros((depth, columns), wide(scales).dtype)
     if packed.size != np.prod(shape) or scales.size != columns * blocks:
-        raise ValueError(f"B {packed.shape} and scales {scales.shape} don't fit {shape}")
+        raise ValueError(
+            f"B {packed.shape} should be {shape}, scales {scales.shape} ({columns}, {blocks})"
+        )
     scales = wide(scales.reshape(columns, blocks))
     if zero_points is None:
         zeros = np.full((1, 1), 2 ** (bits - 1), scales.dtype)
     elif zero_points.dtype == np.uint8:
         rows = zero_points.reshape(columns, -(-blocks * bits // 8))
-        zeros = unpacked(rows, bits)[:, :blocks].astype(scales.dtype)
+        zeros = unpack_bits(rows, bits)[:, :blocks].astype(scales.dtype)
     else:
         zeros = wide(zero_points.reshape(columns, blocks))
-    steps = unpacked(packed.reshape(shape), bits).reshape(columns, -1)[:, :depth]
+    steps = unpack_bits(packed.reshape(shape), bits).reshape(columns, -1)[:, :depth]
     where = np.arange(depth) // block_size if block_of is None else block_of
     if where.shape != (depth,) or (depth and not 0 <= where.min() <= where.max() < blocks):
         raise ValueError(f"g_idx {where.shape} should be ({depth},), of blocks below {blocks}")
@@ -129,7 +110,7 @@ def _weights(
     return np.ascontiguousarray(((steps - zeros[:, where]) * scales[:, where]).T)
 
 
-def unpacked(rows: np.ndarray, bits: int) -> np.ndarray:
+def unpack_bits(rows: np.ndarray, bits: int) -> np.ndarray:
     """The unsigned numbers of ``bits`` bits in rows of bytes, lowest bits first; uint8."""
     if bits == 8:
         return rows
@@ -162,50 +143,56 @@ def gather_block_quantized(
     """
     packed = data.dtype == np.uint8
     if packed and bits not in (2, 4, 8):
-        raise NotImplementedError(f"bits {bits} of GatherBlockQuantized")
+        raise NotImplementedError(f"bits {bits} of GatherBlockQuantized is not supported")
     if zero_points is not None and zero_points.dtype != data.dtype:
-        raise ValueError(f"zero_points are {zero_points.dtype}, and data {data.dtype}")
+        raise ValueError(
+            f"zero_points ({zero_points.dtype}) and data ({data.dtype}) differ in type"
+        )
     floating = "float" in element_type(data.dtype).name
     if floating and zero_points is not None:
-        raise ValueError(f"data of {data.dtype} has no zero_points")
+        raise ValueError(f"zero_points are not allowed for data of {data.dtype}")
     if not (block_size >= 16 and not block_size & (block_size - 1)) and not (
         floating and block_size == 0
     ):
         raise ValueError(f"block_size {block_size} should be a power of 2 from 16 on")
     if scales.ndim != data.ndim or (zero_points is not None and zero_points.ndim != data.ndim):
-        raise ValueError(f"scales {scales.shape} and zero_points don't fit data {data.shape}")
+        raise ValueError(
+            f"scales {scales.shape} and zero_points should have the rank of data {data.shape}"
+        )
     gather = normalize_axis(gather_axis, data.ndim)
     quantized = normalize_axis(quantize_axis, data.ndim)
     if packed and gather != 0:
-        raise ValueError(f"uint8 data is gathered along axis 0, not {gather_axis}")
+        raise ValueError(f"gather_axis should be 0 for uint8 data, got {gather_axis}")
     if packed and bits < 8 and gather == quantized:
-        raise ValueError("packed data can't be gathered along quantize_axis")
+        raise ValueError("gather_axis and quantize_axis should differ for packed data")
     size = data.shape[gather]
     for given in (scales, zero_points):
         if given is not None and gather != quantized and given.shape[gather] not in (1, size):
-            raise ValueError(f"scales or zero_points {given.shape} don't fit data {data.shape}")
+            raise ValueError(
+                f"scales or zero_points {given.shape} and data {data.shape} are incompatible"
+            )
     if indices.size and not size:
-        raise ValueError(f"data {data.shape} has nothing to gather along axis {gather}")
+        raise ValueError(f"data {data.shape} is empty along gather_axis {gather}")
     inside = (indices >= -size) & (indices < size)
     rows = np.where(inside, indices, 0)
     if gather == quantized:
         steps, scale, zero = data, scales, zero_points  # blocks first, rows after
     else:
 
-        def of_rows(x):  # or one for every row
+        def take_rows(x):  # or one for every row
             return np.take(x, np.zeros_like(rows) if x.shape[gather] == 1 else rows, gather)
 
-        steps, scale = np.take(data, rows, gather), of_rows(scales)
-        zero = None if zero_points is None else of_rows(zero_points)
+        steps, scale = np.take(data, rows, gather), take_rows(scales)
+        zero = None if zero_points is None else take_rows(zero_points)
         if quantized > gather:
             quantized += indices.ndim - 1
     if packed:
-        steps = unpacked(steps, bits)
-        zero = None if zero is None else unpacked(zero, bits)
+        steps = unpack_bits(steps, bits)
+        zero = None if zero is None else unpack_bits(zero, bits)
     block = block_size or max(steps.shape[quantized], 1)
     blocks = -(-steps.shape[quantized] // block)
     if scale.ndim != steps.ndim or scale.shape[quantized] != blocks:
-        raise ValueError(f"scales {scales.shape} don't fit data {data.shape}")
+        raise ValueError(f"scales {scales.shape} and data {data.shape} are incompatible")
     which = np.arange(steps.shape[quantized]) // block
     y = steps.astype(np.float32)
     if zero is not None:
@@ -215,11 +202,11 @@ def gather_block_quantized(
     y = (y * wide(np.take(scale, which, quantized))).astype(scales.dtype)
     if gather == normalize_axis(quantize_axis, data.ndim):
         y = np.take(y, rows, gather)
-    kept = inside.reshape(inside.shape + (1,) * (data.ndim - gather - 1))
-    return np.where(kept, y, y.dtype.type(0))
+    is_valid = inside.reshape(inside.shape + (1,) * (data.ndim - gather - 1))
+    return np.where(is_valid, y, y.dtype.type(0))
 
 
-# ------------------------------------------------------------------------------------------- needs
+# ------------------------------------------------------------------------------------------- costs
 
 
 @matmul_nbits.cost
@@ -233,7 +220,7 @@ def cost_of_matmul_nbits(
     bits: int = 4,
     **__: Any,
 ) -> Cost:
-    """The bits of B, each in a byte, twice; the weights, with zero points and scales of that size,
+    """The bits of B, a byte each, twice; the weights, with zero points and scales of their size,
     and transposed; and the product, with a bias."""
     item = max(wide_itemsize(scales.dtype), 4)
     rows = A.size // max(K, 1)
@@ -256,8 +243,8 @@ def cost_of_gather_block_quantized(
     quantize_axis: int = 1,
     **__: Any,
 ) -> Cost:
-    """The rows (or if blocks lie along them, all data) unpacked bit by bit; in float, with a zero
-    point and a scale for each element; then the results."""
+    """The rows (or all data, if blocks lie along them) unpacked bit by bit; in float, with a zero
+    point and a scale for each element; the results."""
     packed = data.dtype == np.uint8
     picked = indices.size * line_count(data, gather_axis)
     first = normalize_axis(gather_axis, data.ndim) == normalize_axis(quantize_axis, data.ndim)

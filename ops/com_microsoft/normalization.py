@@ -35,7 +35,7 @@ def skip_layer_normalization(
     Source: com.microsoft.SkipLayerNormalization-1, ONNX Runtime 1.32.
     """
     _check_features(input, gamma, beta, bias)
-    total = _residual(input, skip, bias)
+    total = _add_residual(input, skip, bias)
     y, mean, inverse = layer_normalization(total, wide(gamma), _wide(beta), epsilon=epsilon)
     dtype = input.dtype
     return y.astype(dtype, copy=False), mean, inverse, total.astype(dtype, copy=False)
@@ -52,8 +52,8 @@ def skip_simplified_layer_normalization(
     Source: com.microsoft.SkipSimplifiedLayerNormalization-1, ONNX Runtime 1.32.
     """
     _check_features(input, gamma, bias)
-    total = _residual(input, skip, bias)
-    y, inverse = _by_root_mean_square(total, -1, epsilon)
+    total = _add_residual(input, skip, bias)
+    y, inverse = _normalize_rms(total, -1, epsilon)
     y = (y * wide(gamma)).astype(input.dtype, copy=False)
     return y, np.zeros_like(inverse), inverse, total.astype(input.dtype, copy=False)
 
@@ -70,8 +70,10 @@ def simplified_layer_normalization(
     Source: SimplifiedLayerNormalization-1 of ONNX Runtime 1.32.
     """
     if numpy_dtype(stash_type) != np.float32:
-        raise NotImplementedError(f"stash_type {stash_type} of SimplifiedLayerNormalization")
-    y, inverse = _by_root_mean_square(wide(x), axis, epsilon)
+        raise NotImplementedError(
+            f"stash_type {stash_type} of SimplifiedLayerNormalization is not supported"
+        )
+    y, inverse = _normalize_rms(wide(x), axis, epsilon)
     return (y * wide(scale)).astype(scale.dtype, copy=False), inverse.astype(np.float32, copy=False)
 
 
@@ -104,20 +106,22 @@ def embed_layer_normalization(
     Source: com.microsoft.EmbedLayerNormalization-1, ONNX Runtime 1.32.
     """
     if (segment_ids is None) != (segment_embedding is None):
-        raise ValueError("segment_ids and segment_embedding come together")
+        raise ValueError("segment_ids and segment_embedding should both be set, or neither")
     if input_ids.ndim != 2:
         raise ValueError(f"input_ids {input_ids.shape} should be (batch, sequence)")
     batch, length = input_ids.shape
     if position_ids is None:
         position_ids = np.arange(length, dtype=np.int32)[None]
     elif position_ids.shape not in ((batch, length), (1, length)):
-        raise ValueError(f"position_ids {position_ids.shape} don't fit input_ids {input_ids.shape}")
-    words = _rows("word_embedding", word_embedding, input_ids)
-    total = words + _rows("position_embedding", position_embedding, position_ids)
+        raise ValueError(
+            f"position_ids {position_ids.shape} and input_ids {input_ids.shape} are incompatible"
+        )
+    words = _look_up("word_embedding", word_embedding, input_ids)
+    total = words + _look_up("position_embedding", position_embedding, position_ids)
     if segment_ids is not None:
         if segment_ids.shape != input_ids.shape:
-            raise ValueError(f"segment_ids {segment_ids.shape} don't fit {input_ids.shape}")
-        total = total + _rows("segment_embedding", segment_embedding, segment_ids)
+            raise ValueError(f"segment_ids {segment_ids.shape} should be {input_ids.shape}")
+        total = total + _look_up("segment_embedding", segment_embedding, segment_ids)
     _check_features(total, gamma, beta)
     y, _, _ = layer_normalization(total, wide(gamma), wide(beta), epsilon=epsilon)
     dtype = word_embedding.dtype
@@ -170,7 +174,9 @@ def q_embed_layer_normalization(
     """
     segment = (segment_embedding, segment_embedding_scale, segment_embedding_zero_point)
     if len({value is None for value in (segment_ids, *segment)}) > 1:
-        raise ValueError("segment_ids, segment_embedding, its scale and zero point come together")
+        raise ValueError(
+            "segment_ids, segment_embedding, its scale and zero point should all be set, or none"
+        )
     y, index, _ = embed_layer_normalization(
         input_ids,
         segment_ids,
@@ -209,17 +215,17 @@ def bias_dropout(
     return y if residual is None else y + residual, mask
 
 
-def _residual(input: np.ndarray, skip: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
+def _add_residual(input: np.ndarray, skip: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
     """input + skip + bias; short floats in float32."""
     check_same_dtype(input, skip)
     if skip.shape not in (input.shape, (1, *input.shape[1:]), input.shape[1:]) or skip.ndim < 2:
-        raise ValueError(f"skip {skip.shape} doesn't fit input {input.shape}")
+        raise ValueError(f"skip {skip.shape} and input {input.shape} are incompatible")
     total = wide(input) + wide(skip)
     return total if bias is None else total + wide(bias)
 
 
 def _check_features(x: np.ndarray, *parameters: np.ndarray | None) -> None:
-    """Each has one value for each place of the last axis."""
+    """Raise ValueError unless each has one value for each index of the last axis."""
     if x.ndim not in (2, 3):
         raise ValueError(f"input {x.shape} should be (batch, sequence, features) or 2-D")
     for parameter in parameters:
@@ -227,14 +233,16 @@ def _check_features(x: np.ndarray, *parameters: np.ndarray | None) -> None:
             raise ValueError(f"gamma, beta or bias {parameter.shape} should be {x.shape[-1:]}")
 
 
-def _rows(name: str, table: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """The rows of an embedding, each id among 0 … rows - 1."""
+def _look_up(name: str, table: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """The rows of an embedding table; ValueError for an id out of range."""
     if table.ndim != 2 or (ids.size and not 0 <= ids.min() <= ids.max() < len(table)):
-        raise ValueError(f"ids from {ids.min()} to {ids.max()} don't fit {name} {table.shape}")
+        raise ValueError(
+            f"ids from {ids.min()} to {ids.max()} are out of range for {name} {table.shape}"
+        )
     return wide(table[ids])
 
 
-def _by_root_mean_square(x: np.ndarray, axis: int, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
+def _normalize_rms(x: np.ndarray, axis: int, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
     """x / √(mean(x²) + ε) and the factor, the mean over ``axis`` and those after it."""
     axes = tuple(range(normalize_axis(axis, x.ndim), x.ndim))
     count = math.prod(x.shape[axis] for axis in axes)  # of nothing, np.mean would warn
@@ -247,11 +255,11 @@ def _wide(x: np.ndarray | None) -> np.ndarray | None:
     return None if x is None else wide(x)
 
 
-# ------------------------------------------------------------------------------------------- needs
+# ------------------------------------------------------------------------------------------- costs
 
 
 def _cost_of_sum(x: np.ndarray, copies: int, lines: int) -> Cost:
-    """A sum and what is normalized of it, with its rounded results; a few numbers of each line."""
+    """A sum and its normalization, with rounded results; a few numbers for each line."""
     item = max(wide_itemsize(x.dtype), 4)
     rounded = 2 * x.itemsize if wide_copies(x) else 0
     memory = (copies * item + rounded) * x.size + 48 * lines
@@ -279,7 +287,7 @@ def cost_of_embedding(
     *_: Any,
     **__: Any,
 ) -> Cost:
-    """Rows of words, of places, and their sum; the last two again; the sum normalized."""
+    """Rows of words and positions, and their sum, twice; the sum normalized."""
     total = np.broadcast_to(
         np.zeros((), word_embedding.dtype), (input_ids.size, word_embedding.shape[1])
     )
@@ -298,7 +306,7 @@ def cost_of_q_embedding(
     *_: Any,
     **__: Any,
 ) -> Cost:
-    """All tables, dequantized."""
+    """As EmbedLayerNormalization, and all tables dequantized."""
     floats = np.broadcast_to(np.zeros((), np.float32), word_embedding_quant.shape)
     cost = cost_of_embedding(input_ids, segment_ids, floats)
     tables = (word_embedding_quant, position_embedding_quant, segment_embedding)

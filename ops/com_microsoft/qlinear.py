@@ -1,4 +1,4 @@
-"""QLinear…: operators whose tensors are quantized, each with a scale and zero point for the whole.
+"""QLinear…: operators whose tensors are quantized, each with one scale and zero point.
 
     y = quantize(f(dequantize(x)))
 
@@ -10,6 +10,7 @@ two steps may come out one step away.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ from onnxwalk.ops.ai_onnx.joining import concatenate
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost, broadcast, size
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.shared.axes import normalize_axes
 from onnxwalk.ops.shared.numeric import saturating_cast
 
@@ -30,7 +32,7 @@ def q_linear_add(A, A_scale, A_zero_point, B, B_scale, B_zero_point, C_scale, C_
 
     Source: com.microsoft.QLinearAdd-1, ONNX Runtime 1.32.
     """
-    return _binary(
+    return _apply_binary(
         np.add, A, A_scale, A_zero_point, B, B_scale, B_zero_point, C_scale, C_zero_point
     )
 
@@ -41,26 +43,28 @@ def q_linear_mul(A, A_scale, A_zero_point, B, B_scale, B_zero_point, C_scale, C_
 
     Source: com.microsoft.QLinearMul-1, ONNX Runtime 1.32.
     """
-    return _binary(
+    return _apply_binary(
         np.multiply, A, A_scale, A_zero_point, B, B_scale, B_zero_point, C_scale, C_zero_point
     )
 
 
-def _binary(function, a, a_scale, a_zero_point, b, b_scale, b_zero_point, scale, zero_point):
-    """In float64, where sums and products of two scaled bytes are exact but for the quotient."""
+def _apply_binary(function, a, a_scale, a_zero_point, b, b_scale, b_zero_point, scale, zero_point):
+    """Computed in float64, where sums and products of two scaled bytes are exact."""
     if a.dtype != b.dtype:
-        raise ValueError(f"A is {a.dtype} and B is {b.dtype}")
-    x = _real(a, a_scale, a_zero_point, np.float64)
-    y = _real(b, b_scale, b_zero_point, np.float64)
-    return _quantized_at_once(function(x, y), scale, zero_point, a.dtype)
+        raise ValueError(f"A ({a.dtype}) and B ({b.dtype}) differ in type")
+    x = _dequantize(a, a_scale, a_zero_point, np.float64)
+    y = _dequantize(b, b_scale, b_zero_point, np.float64)
+    return _quantize_rounding_last(function(x, y), scale, zero_point, a.dtype)
 
 
-def _quantized_at_once(
+def _quantize_rounding_last(
     y: np.ndarray, scale: np.ndarray, zero_point: np.ndarray | None, dtype: np.dtype
 ) -> np.ndarray:
-    """saturate(round(y / scale + zero_point)): with an odd zero point, halves go to the other of
-    their neighbours than in ``quantize``."""
-    steps = y / y.dtype.type(_one("scale", scale)) + y.dtype.type(_zero(zero_point, dtype))
+    """saturate(round(y / scale + zero_point)): with an odd zero point, halves round to the other
+    neighbour than in ``_quantize``."""
+    steps = y / y.dtype.type(_as_scalar("scale", scale)) + y.dtype.type(
+        _check_zero_point(zero_point, dtype)
+    )
     return saturating_cast(np.rint(steps), dtype)
 
 
@@ -72,15 +76,15 @@ def q_linear_leaky_relu(
     X, X_scale, X_zero_point, Y_scale, Y_zero_point=None, *, alpha=0.009999999776482582
 ):
     """quantize(LeakyRelu(dequantize(X))). Source: com.microsoft.QLinearLeakyRelu-1."""
-    y = activation.leaky_relu(_real(X, X_scale, X_zero_point), alpha=alpha)
-    return _quantized(y, Y_scale, Y_zero_point, X.dtype)
+    y = activation.leaky_relu(_dequantize(X, X_scale, X_zero_point), alpha=alpha)
+    return _quantize(y, Y_scale, Y_zero_point, X.dtype)
 
 
 @op("QLinearSigmoid", since=1, domain=DOMAIN, optional=["X_zero_point"])
 def q_linear_sigmoid(X, X_scale, X_zero_point, Y_scale, Y_zero_point=None):
     """quantize(Sigmoid(dequantize(X))). Source: com.microsoft.QLinearSigmoid-1."""
-    y = activation.sigmoid(_real(X, X_scale, X_zero_point))
-    return _quantized(y, Y_scale, Y_zero_point, X.dtype)
+    y = activation.sigmoid(_dequantize(X, X_scale, X_zero_point))
+    return _quantize(y, Y_scale, Y_zero_point, X.dtype)
 
 
 @op("QLinearSoftmax", since=1, domain=DOMAIN, optional=["x_zero_point"])
@@ -90,8 +94,8 @@ def q_linear_softmax(X, X_scale, x_zero_point, y_scale, y_zero_point, *, axis=-1
     Source: com.microsoft.QLinearSoftmax-1, ONNX Runtime 1.32.
     """
     softmax = activation.softmax if opset >= 13 else activation.softmax_flattened
-    y = softmax(_real(X, X_scale, x_zero_point, np.float64), axis=axis)
-    return _quantized(y, y_scale, y_zero_point, X.dtype)
+    y = softmax(_dequantize(X, X_scale, x_zero_point, np.float64), axis=axis)
+    return _quantize(y, y_scale, y_zero_point, X.dtype)
 
 
 @op("QLinearWhere", since=1, domain=DOMAIN)
@@ -110,8 +114,8 @@ def q_linear_where(
 
     Source: com.microsoft.QLinearWhere-1, ONNX Runtime 1.32.
     """
-    x = _quantized(_real(X, x_scale, x_zero_point), z_scale, z_zero_point, X.dtype)
-    y = _quantized(_real(Y, y_scale, y_zero_point), z_scale, z_zero_point, Y.dtype)
+    x = _quantize(_dequantize(X, x_scale, x_zero_point), z_scale, z_zero_point, X.dtype)
+    y = _quantize(_dequantize(Y, y_scale, y_zero_point), z_scale, z_zero_point, Y.dtype)
     return np.where(condition, x, y)
 
 
@@ -122,9 +126,11 @@ def q_linear_concat(Y_scale, Y_zero_point, *inputs, axis):
     Source: com.microsoft.QLinearConcat-1, ONNX Runtime 1.32.
     """
     if len(inputs) < 3 or len(inputs) % 3:
-        raise ValueError(f"{len(inputs)} inputs: each tensor comes with a scale and a zero point")
+        raise ValueError(
+            f"expected a scale and a zero point for each tensor, got {len(inputs)} inputs"
+        )
     parts = [
-        _quantized(_real(*inputs[i : i + 3]), Y_scale, Y_zero_point, inputs[i].dtype)
+        _quantize(_dequantize(*inputs[i : i + 3]), Y_scale, Y_zero_point, inputs[i].dtype)
         for i in range(0, len(inputs), 3)
     ]
     return concatenate(parts, axis)
@@ -134,6 +140,7 @@ def q_linear_concat(Y_scale, Y_zero_point, *inputs, axis):
 
 
 @op("QLinearAveragePool", since=1, domain=DOMAIN, optional=["x_zero_point"])
+@attributes_of(pool.average_pool, without=["dilations"])
 def q_linear_average_pool(
     X,
     x_scale,
@@ -141,35 +148,20 @@ def q_linear_average_pool(
     y_scale,
     y_zero_point=None,
     *,
-    auto_pad="NOTSET",
-    ceil_mode=0,
     channels_last=0,
-    count_include_pad=0,
     kernel_shape,
-    pads=None,
-    strides=None,
+    **attributes,
 ):
     """quantize(AveragePool(dequantize(X))); with channels_last X and Y are (N, D1 … Dn, C)
 
-    Rounds after adding the zero point, unless the kernel is the whole image.
+    Rounds after adding the zero point, unless the kernel covers the image.
 
     Source: com.microsoft.QLinearAveragePool-1, ONNX Runtime 1.32.
     """
-
-    def averages(x):
-        return pool.average_pool(
-            x,
-            auto_pad=auto_pad,
-            ceil_mode=ceil_mode,
-            count_include_pad=count_include_pad,
-            kernel_shape=kernel_shape,
-            pads=pads,
-            strides=strides,
-        )
-
     image = X.shape[1:-1] if channels_last else X.shape[2:]
-    y = _by_channel(averages, _real(X, x_scale, x_zero_point, np.float32), channels_last)
-    quantized = _quantized if image == tuple(kernel_shape) else _quantized_at_once
+    average = functools.partial(pool.average_pool, kernel_shape=kernel_shape, **attributes)
+    y = _apply_channels_first(average, _dequantize(X, x_scale, x_zero_point), channels_last)
+    quantized = _quantize if image == tuple(kernel_shape) else _quantize_rounding_last
     return quantized(y, y_scale, y_zero_point, X.dtype)
 
 
@@ -181,9 +173,9 @@ def q_linear_global_average_pool(
 
     Source: com.microsoft.QLinearGlobalAveragePool-1, ONNX Runtime 1.32.
     """
-    x = _real(X, x_scale, x_zero_point, np.float64)
-    y = _by_channel(pool.global_average_pool, x, channels_last)
-    return _quantized(y, y_scale, y_zero_point, X.dtype)
+    x = _dequantize(X, x_scale, x_zero_point, np.float64)
+    y = _apply_channels_first(pool.global_average_pool, x, channels_last)
+    return _quantize(y, y_scale, y_zero_point, X.dtype)
 
 
 @op("QLinearReduceMean", since=1, domain=DOMAIN, optional=["data_zero_point"])
@@ -204,117 +196,86 @@ def q_linear_reduce_mean(
     over = normalize_axes(axes, data.ndim)
     if not all(data.shape[axis] for axis in over):
         raise ValueError(f"the mean of no elements is undefined for {data.dtype}")
-    mean = _real(data, data_scale, data_zero_point).mean(over, keepdims=bool(keepdims))
-    return _quantized(np.asarray(mean), reduced_scale, reduced_zero_point, data.dtype)
+    mean = _dequantize(data, data_scale, data_zero_point).mean(over, keepdims=bool(keepdims))
+    return _quantize(np.asarray(mean), reduced_scale, reduced_zero_point, data.dtype)
 
 
 # ----------------------------------------------------------------------------------- convolution
 
 
 @op("QLinearConv", since=1, domain=DOMAIN)
-def q_linear_conv(
-    x,
-    x_scale,
-    x_zero_point,
-    w,
-    w_scale,
-    w_zero_point,
-    y_scale,
-    y_zero_point,
-    B=None,
-    *,
-    auto_pad="NOTSET",
-    channels_last=0,
-    dilations=None,
-    group=1,
-    kernel_shape=None,
-    pads=None,
-    strides=None,
-):
+@attributes_of(quantize.q_linear_conv)
+def q_linear_conv(x, *others, channels_last=0, **attributes):
     """QLinearConv of ONNX; with channels_last x and y are (N, D1 … Dn, C), w as ever
 
     Source: com.microsoft.QLinearConv-1, ONNX Runtime 1.32.
     """
-
-    def convolved(x):
-        return quantize.q_linear_conv(
-            x,
-            x_scale,
-            x_zero_point,
-            w,
-            w_scale,
-            w_zero_point,
-            y_scale,
-            y_zero_point,
-            B,
-            auto_pad=auto_pad,
-            dilations=dilations,
-            group=group,
-            kernel_shape=kernel_shape,
-            pads=pads,
-            strides=strides,
-        )
-
-    return _by_channel(convolved, x, channels_last)
+    return _apply_channels_first(
+        lambda x: quantize.q_linear_conv(x, *others, **attributes), x, channels_last
+    )
 
 
-def _by_channel(
+def _apply_channels_first(
     function: Callable[[np.ndarray], np.ndarray], x: np.ndarray, channels_last: int
 ) -> np.ndarray:
-    """A function of (N, C, D1 … Dn), also for (N, D1 … Dn, C)."""
+    """A function of (N, C, D1 … Dn), applied to (N, D1 … Dn, C) if ``channels_last``."""
     if not channels_last:
         return function(x)
     return np.moveaxis(function(np.moveaxis(x, -1, 1)), 1, -1)
 
 
-def _real(
+def _dequantize(
     x: np.ndarray,
     scale: np.ndarray,
     zero_point: np.ndarray | None,
     dtype: type[np.floating] = np.float32,
 ) -> np.ndarray:
     """(x - zero_point)·scale."""
-    steps = x.astype(dtype) - _zero(zero_point, x.dtype).astype(dtype)
-    return steps * _one("scale", scale).astype(dtype)
+    steps = x.astype(dtype) - _check_zero_point(zero_point, x.dtype).astype(dtype)
+    return steps * _as_scalar("scale", scale).astype(dtype)
 
 
-def _quantized(
+def _quantize(
     y: np.ndarray, scale: np.ndarray, zero_point: np.ndarray | None, dtype: np.dtype
 ) -> np.ndarray:
     """saturate(round(y / scale) + zero_point)."""
-    return quantize.quantize_linear(y, _one("scale", scale), _zero(zero_point, dtype))
+    return quantize.quantize_linear(
+        y, _as_scalar("scale", scale), _check_zero_point(zero_point, dtype)
+    )
 
 
-def _zero(zero_point: np.ndarray | None, dtype: np.dtype) -> np.ndarray:
+def _check_zero_point(zero_point: np.ndarray | None, dtype: np.dtype) -> np.ndarray:
     if zero_point is None:
         return np.zeros((), dtype)
     if zero_point.dtype != dtype:
-        raise ValueError(f"the zero point is {zero_point.dtype}, and the tensor {dtype}")
-    return _one("zero point", zero_point)
+        raise ValueError(
+            f"the zero point ({zero_point.dtype}) and the tensor ({dtype}) differ in type"
+        )
+    return _as_scalar("zero point", zero_point)
 
 
-def _one(name: str, value: np.ndarray) -> np.ndarray:
+def _as_scalar(name: str, value: np.ndarray) -> np.ndarray:
     """A scalar, which may come as a tensor of one element."""
     if value.size != 1:
         raise ValueError(f"{name} {value.shape} should be one value")
     return value.reshape(())
 
 
-# ------------------------------------------------------------------------------------------- needs
+# ------------------------------------------------------------------------------------------- costs
 
 
 @q_linear_add.cost
 @q_linear_mul.cost
 def cost_of_binary(A: np.ndarray, A_scale: Any, A_zero_point: Any, B: np.ndarray, *_: Any) -> Cost:
-    """Both in double, and the result, its steps and their limits."""
+    """Both in double, the result, its quotient and clipped values."""
     count = size(broadcast([A.shape, B.shape]))
     return Cost(16 * (A.size + B.size) + 25 * count, 400 * count + 60 * (A.size + B.size))
 
 
 @q_linear_leaky_relu.cost
 @q_linear_sigmoid.cost
-def cost_of_one(X: np.ndarray, *_: Any, **__: Any) -> Cost:
-    """Numbers in float, what is made of them, and the quotient."""
+def cost_of_unary(X: np.ndarray, *_: Any, **__: Any) -> Cost:
+    """Numbers in float, the result of the function, and the quotient."""
     return Cost(14 * X.size, 300 * X.size)
 
 
@@ -327,7 +288,7 @@ def cost_of_softmax(X: np.ndarray, *_: Any, **__: Any) -> Cost:
 def cost_of_where(
     condition: np.ndarray, X: np.ndarray, x_scale: Any, x_zero_point: Any, Y: np.ndarray, *_: Any
 ) -> Cost:
-    """Both, one after the other by way of floats, and the choice."""
+    """Both, one after the other requantized in float, and the result."""
     count = size(broadcast([condition.shape, X.shape, Y.shape]))
     memory = X.size + Y.size + 13 * max(X.size, Y.size) + count
     return Cost(memory, 200 * (X.size + Y.size) + 20 * count)
@@ -335,7 +296,7 @@ def cost_of_where(
 
 @q_linear_concat.cost
 def cost_of_concat(Y_scale: Any, Y_zero_point: Any, *inputs: np.ndarray, **_: Any) -> Cost:
-    """One after the other by way of floats; the parts, and the result."""
+    """One input after the other requantized in float; the parts, and the result."""
     tensors = inputs[::3]
     count = sum(x.size for x in tensors)
     largest = max((x.size for x in tensors), default=0)

@@ -13,6 +13,7 @@ from onnxwalk.ops.ai_onnx import quantize, recurrent
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost, broadcast, size
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.shared.cost import PER_CALL, product_shape
 from onnxwalk.ops.shared.numeric import check_same_dtype
 
@@ -78,9 +79,9 @@ def matmul_integer_to_float(
     """
     sums = quantize.matmul_integer(A, B, a_zero_point, b_zero_point)
     y = sums.astype(a_scale.dtype) * (
-        _scalar("a_scale", a_scale) * _by_column("b_scale", b_scale, B)
+        _as_scalar("a_scale", a_scale) * _per_column("b_scale", b_scale, B)
     )
-    return y if bias is None else y + _by_column("bias", bias, B)
+    return y if bias is None else y + _per_column("bias", bias, B)
 
 
 @op("DynamicQuantizeMatMul", since=1, domain=DOMAIN)
@@ -121,18 +122,18 @@ def q_gemm(
     if A.ndim != 2 or B.ndim != 2:
         raise ValueError(f"A and B of QGemm must be matrices, not of shape {A.shape} and {B.shape}")
     if (y_scale is None) != (y_zero_point is None):
-        raise ValueError("y_scale and y_zero_point come together")
+        raise ValueError("y_scale and y_zero_point should both be set, or neither")
     a, b = A.T if transA else A, B.T if transB else B
     sums = quantize.matmul_integer(a, b, a_zero_point, b_zero_point)
     if C is not None:
         if np.broadcast_shapes(sums.shape, C.shape) != sums.shape:
             raise ValueError(f"C of shape {C.shape} does not broadcast to A·B of {sums.shape}")
         sums = sums + C
-    scale = np.float32(alpha) * _scalar("a_scale", a_scale) * _by_column("b_scale", b_scale, b)
+    scale = np.float32(alpha) * _as_scalar("a_scale", a_scale) * _per_column("b_scale", b_scale, b)
     if y_scale is None:
         return sums.astype(np.float32) * scale
-    steps = sums.astype(np.float32) * (scale / _scalar("y_scale", y_scale))
-    zero_point = _scalar("y_zero_point", y_zero_point)
+    steps = sums.astype(np.float32) * (scale / _as_scalar("y_scale", y_scale))
+    zero_point = _as_scalar("y_zero_point", y_zero_point)
     return quantize.quantize_linear(steps, np.ones((), np.float32), zero_point)
 
 
@@ -142,6 +143,7 @@ def q_gemm(
     domain=DOMAIN,
     optional=["B", "sequence_lens", "initial_h", "initial_c", "P"],
 )
+@attributes_of(recurrent.lstm, without=["layout", "output_sequence", "_rounded"])
 def dynamic_quantize_lstm(
     X,
     W,
@@ -155,50 +157,39 @@ def dynamic_quantize_lstm(
     W_zero_point,
     R_scale,
     R_zero_point,
-    *,
-    activation_alpha=None,
-    activation_beta=None,
-    activations=None,
-    clip=None,
-    direction="forward",
-    hidden_size=None,
-    input_forget=0,
+    **attributes,
 ):
     """LSTM with quantized W (D, I, 4H) and R (D, H, 4H), transposed against those of LSTM
 
     X, and at each step the hidden state, are quantized as DynamicQuantizeLinear does before they
-    are multiplied: that of the whole batch, as ONNX Runtime does with one thread (with several,
+    are multiplied: for the complete batch, as ONNX Runtime does with one thread (with several,
     each quantizes the sequences that it has, and the result varies with their number). W_scale and
     R_scale, with their zero points: (D), or (D, 4H) by column.
 
     Source: com.microsoft.DynamicQuantizeLSTM-1, ONNX Runtime 1.32.
     """
     return recurrent.lstm(
-        _in_steps(X),
-        _dequantized("W", W, W_scale, W_zero_point).swapaxes(1, 2),
-        _dequantized("R", R, R_scale, R_zero_point).swapaxes(1, 2),
+        _round_dynamically(X),
+        _dequantize_weights("W", W, W_scale, W_zero_point).swapaxes(1, 2),
+        _dequantize_weights("R", R, R_scale, R_zero_point).swapaxes(1, 2),
         B,
         sequence_lens,
         initial_h,
         initial_c,
         P,
-        activation_alpha=activation_alpha,
-        activation_beta=activation_beta,
-        activations=activations,
-        clip=clip,
-        direction=direction,
-        hidden_size=hidden_size,
-        input_forget=input_forget,
-        _rounded=_in_steps,
+        _rounded=_round_dynamically,
+        **attributes,
     )
 
 
-def _in_steps(x: np.ndarray) -> np.ndarray:
-    """x quantized as DynamicQuantizeLinear does, and dequantized."""
+def _round_dynamically(x: np.ndarray) -> np.ndarray:
+    """x quantized as by DynamicQuantizeLinear, and dequantized."""
     return quantize.dequantize_linear(*quantize.dynamic_quantize_linear(x))
 
 
-def _dequantized(name: str, w: np.ndarray, scale: np.ndarray, zero_point: np.ndarray) -> np.ndarray:
+def _dequantize_weights(
+    name: str, w: np.ndarray, scale: np.ndarray, zero_point: np.ndarray
+) -> np.ndarray:
     """(w - zero_point)·scale, one of each for each direction, or for each of its columns."""
     directions, _, columns = w.shape
     for what, value in (("scale", scale), ("zero point", zero_point)):
@@ -209,13 +200,13 @@ def _dequantized(name: str, w: np.ndarray, scale: np.ndarray, zero_point: np.nda
     return shifted * spread
 
 
-def _scalar(name: str, value: np.ndarray) -> np.ndarray:
+def _as_scalar(name: str, value: np.ndarray) -> np.ndarray:
     if value.size != 1:
         raise ValueError(f"{name} {value.shape} should be one value")
     return value.reshape(())
 
 
-def _by_column(name: str, value: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _per_column(name: str, value: np.ndarray, b: np.ndarray) -> np.ndarray:
     """One value, or one for each column of the matrices b (…, K, N)."""
     if value.size == 1:
         return value.reshape(())
@@ -224,7 +215,7 @@ def _by_column(name: str, value: np.ndarray, b: np.ndarray) -> np.ndarray:
     return value
 
 
-# ------------------------------------------------------------------------------------------- needs
+# ------------------------------------------------------------------------------------------- costs
 
 
 @quantize_linear.cost
@@ -283,7 +274,7 @@ def cost_of_q_gemm(
 def cost_of_dynamic_quantize_lstm(
     X: np.ndarray, W: np.ndarray, R: np.ndarray, B: Any, sequence_lens: Any, *_: Any, **__: Any
 ) -> Cost:
-    """As LSTM, with the input and the weights dequantized; at each step the state is, too."""
+    """As LSTM, with the input and the weights dequantized, and the state at each step."""
     w, r = (np.broadcast_to(np.zeros((), np.float32), x.swapaxes(1, 2).shape) for x in (W, R))
     cost = recurrent.cost_of_layer(X, w, r, None, sequence_lens)
     calls = 40 * PER_CALL * len(R) * len(X)

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.ai_onnx.attention import join_heads, split_heads
 from onnxwalk.ops.com_microsoft import DOMAIN
-from onnxwalk.ops.com_microsoft.attention import heads_apart, refuse
+from onnxwalk.ops.com_microsoft.attention import refuse_unsupported
 from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.cost import wide_itemsize
@@ -32,20 +33,20 @@ def rotary_embedding(
     input (B, S, N·H) or (B, N, S, H); position_ids (B, S), or (1), the first of 0 … S - 1 more.
     The pairs are features i and i + R/2 of a head, or with ``interleaved`` 2i and 2i + 1, of the
     first R = rotary_embedding_dim (by default all) features; cos_cache, sin_cache (positions, R/2).
-    ``scale`` counts for nothing, as in ONNX Runtime.
+    ``scale`` has no effect, as in ONNX Runtime.
 
     Source: com.microsoft.RotaryEmbedding-1, ONNX Runtime 1.32.
     """
-    refuse(is_packed_batching=is_packed_batching)
+    refuse_unsupported(is_packed_batching=is_packed_batching)
     if cos_cache.ndim != 2 or not cos_cache.shape[1]:
         raise ValueError(f"cos_cache {cos_cache.shape} should be (positions, R / 2)")
     half = cos_cache.shape[1]
     if rotary_embedding_dim and not num_heads:
-        raise ValueError("num_heads must come with rotary_embedding_dim")
+        raise ValueError("num_heads is required with rotary_embedding_dim")
     if rotary_embedding_dim and rotary_embedding_dim != 2 * half:
-        raise ValueError(f"rotary_embedding_dim {rotary_embedding_dim} is not twice {half}")
+        raise ValueError(f"rotary_embedding_dim {rotary_embedding_dim} should be twice {half}")
     if input.ndim == 3:
-        x = heads_apart(input, num_heads or max(1, input.shape[2] // (2 * half)))
+        x = split_heads(input, num_heads or max(1, input.shape[2] // (2 * half)))
     elif input.ndim == 4:
         x = input
     else:
@@ -55,25 +56,27 @@ def rotary_embedding(
         position_ids = np.broadcast_to(position_ids + np.arange(length), (batch, length))
     elif position_ids.shape != (batch, length):
         raise ValueError(f"position_ids {position_ids.shape} should be (1) or ({batch}, {length})")
-    y = rotated(x, position_ids, cos_cache, sin_cache, bool(interleaved))
-    return y if input.ndim == 4 else y.swapaxes(1, 2).reshape(input.shape)
+    y = rotate(x, position_ids, cos_cache, sin_cache, bool(interleaved))
+    return y if input.ndim == 4 else join_heads(y)
 
 
-def rotated(
+def rotate(
     x: np.ndarray,
     positions: np.ndarray,
     cos_cache: np.ndarray,
     sin_cache: np.ndarray,
     interleaved: bool,
 ) -> np.ndarray:
-    """RotaryEmbedding of heads apart (B, N, S, H) at positions (B, S)."""
+    """RotaryEmbedding of split heads (B, N, S, H) at positions (B, S)."""
     if cos_cache.ndim != 2 or cos_cache.shape != sin_cache.shape:
-        raise ValueError(f"cos_cache {cos_cache.shape} and sin_cache {sin_cache.shape} differ")
+        raise ValueError(
+            f"sin_cache {sin_cache.shape} should be {cos_cache.shape} like cos_cache, a matrix"
+        )
     if positions.size and not 0 <= positions.min() <= positions.max() < len(cos_cache):
-        raise ValueError(f"positions {positions.tolist()} are not all below {len(cos_cache)}")
+        raise ValueError(f"positions {positions.tolist()} should be from 0 to {len(cos_cache) - 1}")
     half = cos_cache.shape[1]
     if x.shape[-1] < 2 * half:
-        raise ValueError(f"a head of {x.shape[-1]} features is smaller than twice {half}")
+        raise ValueError(f"a head should have at least {2 * half} features, got {x.shape[-1]}")
     cos, sin = (wide(cache[positions][:, None]) for cache in (cos_cache, sin_cache))
     first, second = slice(0, half), slice(half, 2 * half)
     if interleaved:
@@ -93,8 +96,8 @@ def cost_of_rotary_embedding(
     *_: Any,
     **__: Any,
 ) -> Cost:
-    """The result, twice if its heads get together again; halves of it in float; and the rows of
-    the caches for each place."""
+    """The result, twice if its heads are joined again; halves of it in float; the rows of the
+    caches."""
     item, batch = wide_itemsize(input.dtype), len(input)
     length = input.shape[1 if input.ndim == 3 else 2]
     rows = 2 * batch * length * (cos_cache.shape[1] * (4 + item) + 8)

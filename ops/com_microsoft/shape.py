@@ -1,4 +1,4 @@
-"""Operators that com.microsoft had before, or has otherwise than, ai.onnx."""
+"""Operators that com.microsoft had before ai.onnx, or has in another form."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost, no_cost, size
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.shared import flops
 from onnxwalk.ops.shared.cost import wide_itemsize
 from onnxwalk.ops.shared.values import as_int, as_ints
@@ -27,7 +28,7 @@ def pad(data, pads, value=None, *, mode="constant"):
     """Pad-13, whose pads may also be (1, 2·rank). Source: com.microsoft.Pad-1."""
     if pads.ndim == 2 and len(pads) == 1:
         pads = pads[0]
-    return slicing.pad_all_axes(data, pads, value, mode=mode)
+    return slicing.pad_11(data, pads, value, mode=mode)
 
 
 @op("ExpandDims", since=1, domain=DOMAIN)
@@ -53,7 +54,7 @@ def unique(x):
     Source: com.microsoft.Unique-1, ONNX Runtime 1.32.
     """
     if x.ndim != 1:
-        raise ValueError(f"Unique takes a vector, not the shape {x.shape}")
+        raise ValueError(f"x {x.shape} of Unique should be a vector")
     y, _, inverse, counts = indexing.unique(x, sorted=0)
     return y, inverse, counts
 
@@ -68,27 +69,10 @@ def range_(start, limit, delta=None):
 
 
 @op("NhwcMaxPool", since=1, domain=DOMAIN)
-def nhwc_max_pool(
-    x,
-    *,
-    auto_pad="NOTSET",
-    ceil_mode=0,
-    dilations=None,
-    kernel_shape,
-    pads=None,
-    strides=None,
-):
+@attributes_of(pool.max_pool, without=["storage_order", "n_outputs"])
+def nhwc_max_pool(x, **attributes):
     """MaxPool of (N, D1 … Dn, C), int8 or uint8. Source: com.microsoft.NhwcMaxPool-1."""
-    y = pool.max_pool(
-        np.moveaxis(x, -1, 1),
-        auto_pad=auto_pad,
-        ceil_mode=ceil_mode,
-        dilations=dilations,
-        kernel_shape=kernel_shape,
-        pads=pads,
-        strides=strides,
-    )
-    return np.moveaxis(y, 1, -1)
+    return np.moveaxis(pool.max_pool(np.moveaxis(x, -1, 1), **attributes), 1, -1)
 
 
 @op("CropAndResize", since=1, domain=DOMAIN)
@@ -105,18 +89,18 @@ def crop_and_resize(X, rois, batch_indices, crop_size, *, extrapolation_value=0.
     if X.ndim != 4 or batch_indices.ndim != 1 or rois.shape != (len(batch_indices), 4):
         raise ValueError(f"X {X.shape} and rois {rois.shape} should be (N, C, H, W) and (boxes, 4)")
     if mode not in ("bilinear", "nearest"):
-        raise ValueError(f"mode of CropAndResize is {mode!r}, not 'bilinear' or 'nearest'")
+        raise ValueError(f"mode of CropAndResize should be 'bilinear' or 'nearest', got {mode!r}")
     if len(rois) and 0 in X.shape[2:]:
         raise ValueError(f"X {X.shape} has no pixels to read")
     if not np.isfinite(rois).all():
         raise ValueError("rois should be finite numbers")
     if not ((batch_indices >= 0) & (batch_indices < len(X))).all():
-        raise ValueError(f"batch_indices {batch_indices.tolist()} are not all below {len(X)}")
+        raise ValueError(f"batch_indices {batch_indices.tolist()} should be from 0 to {len(X) - 1}")
     if crop_size.shape != (2,) or min(as_ints(crop_size)) < 1:
         raise ValueError(f"crop_size {crop_size.tolist()} should be a height and a width")
     h, w = as_ints(crop_size)
-    y = _places(rois[:, 0], rois[:, 2], X.shape[2], h)[:, :, None]  # (boxes, h, 1)
-    x = _places(rois[:, 1], rois[:, 3], X.shape[3], w)[:, None, :]  # (boxes, 1, w)
+    y = _sample_positions(rois[:, 0], rois[:, 2], X.shape[2], h)[:, :, None]  # (boxes, h, 1)
+    x = _sample_positions(rois[:, 1], rois[:, 3], X.shape[3], w)[:, None, :]  # (boxes, 1, w)
     inside = (y >= 0) & (y <= X.shape[2] - 1) & (x >= 0) & (x <= X.shape[3] - 1)
     y, x = np.clip(y, 0, X.shape[2] - 1), np.clip(x, 0, X.shape[3] - 1)
     image = batch_indices[:, None, None]
@@ -136,8 +120,8 @@ def crop_and_resize(X, rois, batch_indices, crop_size, *, extrapolation_value=0.
     return np.moveaxis(crops, -1, 1).astype(X.dtype, copy=False)
 
 
-def _places(start: np.ndarray, end: np.ndarray, size: int, count: int) -> np.ndarray:
-    """Where ``count`` places from start to end lie among the pixels: (boxes, count)."""
+def _sample_positions(start: np.ndarray, end: np.ndarray, size: int, count: int) -> np.ndarray:
+    """The coordinates of ``count`` samples from start to end, in pixels: (boxes, count)."""
     last = start.dtype.type(size - 1)
     if count == 1:
         return ((start + end) * last / 2)[:, None]
@@ -145,7 +129,7 @@ def _places(start: np.ndarray, end: np.ndarray, size: int, count: int) -> np.nda
     return start[:, None] * last + np.arange(count, dtype=start.dtype) * step[:, None]
 
 
-# ------------------------------------------------------------------------------------------- needs
+# ------------------------------------------------------------------------------------------- costs
 
 trilu.cost(slicing.cost_of_trilu)
 expand_dims.cost(no_cost)
@@ -173,8 +157,8 @@ def cost_of_nhwc_max_pool(x: np.ndarray, **attributes: Any) -> Cost:
 def cost_of_crop_and_resize(
     X: np.ndarray, rois: np.ndarray, batch_indices: np.ndarray, crop_size: np.ndarray, **_: Any
 ) -> Cost:
-    """Of the four pixels around each place all that is read, and the sums of two and of four; for
-    each place where it lies."""
+    """The four pixels around each sample, and the sums of two and of four; the coordinates of each
+    sample."""
     places = len(rois) * size(as_ints(crop_size))
     around = 100 * len(rois) * sum(max(n, 0) for n in as_ints(crop_size))
     item = wide_itemsize(X.dtype)

@@ -38,7 +38,7 @@ def tokenizer(X, *, mark, mincharnum, pad_value, separators=None, tokenexp=None)
         raise ValueError(f"X {X.shape} should be (C) or (N, C)")
     if mincharnum < 1:
         raise ValueError(f"mincharnum {mincharnum} should be at least 1")
-    divide = _divider(separators, tokenexp, mincharnum)
+    divide = _make_tokenizer(separators, tokenexp, mincharnum)
     rows = [divide(text) for text in X.reshape(-1).tolist()]
     most = max(map(len, rows), default=0)
     if not X.size:  # (0) gives (0), and (N, C) gives (N, 0)
@@ -52,25 +52,25 @@ def tokenizer(X, *, mark, mincharnum, pad_value, separators=None, tokenexp=None)
     return np.array(filled, object).reshape(*X.shape, most)
 
 
-def _divider(
-    separators: Sequence[str] | None, tokenexp: str | None, least: int
+def _make_tokenizer(
+    separators: Sequence[str] | None, tokenexp: str | None, min_length: int
 ) -> Callable[[str], list[str]]:
     """The function from a text to its tokens."""
     if bool(separators) == bool(tokenexp):
-        raise ValueError("one of separators and tokenexp must be given, and not both")
+        raise ValueError("exactly one of separators and tokenexp is required")
     if separators == [""] or tokenexp == ".":
-        if least > 1:
-            raise ValueError(f"mincharnum {least} leaves no single character")
+        if min_length > 1:
+            raise ValueError(f"mincharnum should be 1 for single characters, got {min_length}")
         return list
     if tokenexp:
         matches = _longest_match(tokenexp)
-        return lambda text: _matching(text, matches, least)
+        return lambda text: _find_all(text, matches, min_length)
     divisions = [_longest_match(pattern) for pattern in separators or []]
 
     def divide(text: str) -> list[str]:
         parts = [text]
         for matches in divisions:
-            parts = [part for whole in parts for part in _between(whole, matches, least)]
+            parts = [part for whole in parts for part in _split_at(whole, matches, min_length)]
         return parts
 
     return divide
@@ -79,20 +79,20 @@ def _divider(
 Match = Callable[[str, int], "tuple[int, int] | None"]
 
 
-def _between(text: str, match: Match, least: int) -> list[str]:
-    """What lies between the matches, if it is long enough."""
+def _split_at(text: str, match: Match, min_length: int) -> list[str]:
+    """The parts between the matches that are long enough."""
     parts, start = [], 0
     while start <= len(text) and (found := match(text, start)):
         parts.append(text[start : found[0]])
         start = found[1] + (found[0] == found[1])
-    return [part for part in (*parts, text[start:]) if len(part) >= least]
+    return [part for part in (*parts, text[start:]) if len(part) >= min_length]
 
 
-def _matching(text: str, match: Match, least: int) -> list[str]:
-    """What matches, if it is long enough."""
+def _find_all(text: str, match: Match, min_length: int) -> list[str]:
+    """The matches that are long enough."""
     parts, start = [], 0
     while start <= len(text) and (found := match(text, start)):
-        if found[1] - found[0] >= least:
+        if found[1] - found[0] >= min_length:
             parts.append(text[found[0] : found[1]])
             start = found[1]
         else:
@@ -101,7 +101,7 @@ def _matching(text: str, match: Match, least: int) -> list[str]:
 
 
 def _is_simple(pattern: str) -> bool:
-    """Whether it has no alternatives and one repetition at most."""
+    """Whether a pattern has no alternatives and at most one repetition."""
     return "|" not in pattern and sum(bool(sign[1]) for sign in _REPEATS.finditer(pattern)) <= 1
 
 
@@ -115,7 +115,7 @@ def _longest_match(pattern: str) -> Match:
     compiled = compile_re2(pattern)
     simple = _is_simple(pattern)
     if not simple and any(sign[1] or sign[2] for sign in _LOOKS.finditer(pattern)):
-        raise NotImplementedError(f"the longest match of pattern {pattern!r}")
+        raise NotImplementedError(f"the longest match of pattern {pattern!r} is not supported")
 
     def match(text: str, start: int) -> tuple[int, int] | None:
         found = compiled.search(text, start)
@@ -139,8 +139,8 @@ def cost_of_tokenizer(
     tokenexp: str | None = None,
     **_: Any,
 ) -> Cost:
-    """As many tokens as there are characters (of mincharnum each), and places for all in each row.
-    The longest match is looked for at each character, and maybe to each end."""
+    """As many tokens as there are characters (or parts of mincharnum), and space for all in each
+    row. The longest match is searched at each character, and maybe for each end."""
     found = strings_in(X)
     longest, characters = max(map(len, found), default=0), sum(map(len, found))
     most = longest // max(mincharnum, 1) + 3

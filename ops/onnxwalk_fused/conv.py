@@ -5,7 +5,7 @@ from __future__ import annotations
 from onnxwalk.ops.ai_onnx import conv, fusion
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import FUSED_DOMAIN, fused
-from onnxwalk.ops.onnxwalk_fused import extending
+from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.shared import batch, flops
 
 _ACTIVATIONS = (
@@ -14,28 +14,24 @@ _ACTIVATIONS = (
 
 
 @fused.op("FusedConv", since=1, domain=FUSED_DOMAIN)
-@extending(conv.conv, ("z",), activation=None, activation_params=None, pool=0)
-def fused_conv(x, w, b=None, z=None, **attributes):
+@attributes_of(conv.conv)
+def fused_conv(
+    x, w, b=None, z=None, *, activation=None, activation_params=None, pool=0, **attributes
+):
     """activation(Conv(x, w, b) + z), where z may broadcast; with ``pool`` the largest of 2 × 2
 
     activation: Relu, Tanh, Sigmoid, HardSwish, Swish, LeakyRelu (alpha), HardSigmoid (alpha, beta)
     or Clip (min, max), with its parameters in activation_params; none is the identity.
     """
+    attributes |= {"activation": activation, "activation_params": activation_params, "pool": pool}
     return prepare_fused_conv(w, b, **attributes)(x, z)
 
 
 @fused_conv.prepare
-def prepare_fused_conv(w, b=None, *, activation=None, activation_params=None, pool=0, **attributes):
+def prepare_fused_conv(w, b=None, *, pool=0, **attributes):
     """FusedConv with known weights, which are laid out once."""
     return fusion.prepare_conv(
-        w,
-        b,
-        activation=activation,
-        activation_params=activation_params,
-        allowed=_ACTIVATIONS,
-        z_broadcasts=True,
-        pool=bool(pool),
-        **attributes,
+        w, b, allowed=_ACTIVATIONS, z_broadcasts=True, pool=bool(pool), **attributes
     )
 
 

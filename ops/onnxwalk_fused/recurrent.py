@@ -10,8 +10,8 @@ import numpy as np
 
 from onnxwalk.ops.ai_onnx import recurrent
 from onnxwalk.ops.contract.facts import Function, declare
-from onnxwalk.ops.contract.registry import FUSED_DOMAIN, REQUIRED, fused
-from onnxwalk.ops.onnxwalk_fused import extending
+from onnxwalk.ops.contract.registry import FUSED_DOMAIN, fused
+from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.shared import batch
 
 
@@ -19,7 +19,7 @@ def _of_ids(name: str, layer: Function, prepare_layer: Callable[..., Any]) -> No
     """Register a layer that takes ids in place of its inputs x."""
 
     @fused.op(name, since=1, domain=FUSED_DOMAIN)
-    @extending(layer, table=REQUIRED)
+    @attributes_of(layer)
     def of_ids(ids: np.ndarray, *inputs: Any, table: np.ndarray, **attributes: Any) -> Any:
         """The layer of the rows of table (V, I) that ids (T, N) name."""
         return layer(table[ids], *inputs, **attributes)

@@ -252,10 +252,10 @@ def blocks(shape: Sequence[int], limit: int) -> Iterator[tuple[slice, ...]]:
 def pool_axes(
     x: np.ndarray,
     kernel: Sequence[int],
-    strides: Sequence[int] | None,
-    dilations: Sequence[int] | None,
-    pads: Sequence[int] | None,
-    auto_pad: str,
+    strides: Sequence[int] | None = None,
+    dilations: Sequence[int] | None = None,
+    pads: Sequence[int] | None = None,
+    auto_pad: str = "NOTSET",
     ceil_mode: int = 0,
 ) -> tuple[Axis, ...]:
     """The windows of a pool. Raises ValueError if the ranks of input and kernel differ."""

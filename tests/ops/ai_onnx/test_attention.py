@@ -163,12 +163,12 @@ def test_attention_like_onnxruntime(data):
 
 # fmt: off
 REFUSED = [
-    ("Attention", 23, [Q, K, V[:, :1]], {}, "don't fit"),
-    ("Attention", 23, [Q[:, :3], K, V], {}, "don't fit"),
+    ("Attention", 23, [Q, K, V[:, :1]], {}, "are incompatible"),
+    ("Attention", 23, [Q[:, :3], K, V], {}, "are incompatible"),
     ("Attention", 23, [*PACKED], {}, "need q_num_heads"),
-    ("Attention", 23, [Q, K, V, None, PAST[0]], {}, "go together"),
+    ("Attention", 23, [Q, K, V, None, PAST[0]], {}, "should both be set"),
     ("Attention", 23, [Q, K, V, MASK[:, :4]], {}, "broadcast"),
-    ("Attention", 24, [Q, K, V, None, *PAST, ints(1, 1)], {}, "exclude"),
+    ("Attention", 24, [Q, K, V, None, *PAST, ints(1, 1)], {}, "should not both be set"),
     ("Attention", 24, [Q, K, V, None, None, None, ints(1)], {}, r"should be \(2,\)"),
     ("Attention", 24, [Q, K, V], {"qk_matmul_output_mode": 4}, "mode 4"),
     ("RotaryEmbedding", 23, [noise(2, 4, 24), noise(2, 4, 4), noise(2, 4, 4)], {}, "num_heads"),
@@ -178,7 +178,7 @@ REFUSED = [
     ("LinearAttention", 27, [column(1)[0]] * 3, {"q_num_heads": 1, "kv_num_heads": 1},
      "needs decay"),
     ("CausalConvWithState", 27, [noise(1, 2, 3), noise(1, 1, 3)], {}, "should be"),
-    ("SwiGLU", 28, [noise(2), noise(1)], {}, "one shape"),
+    ("SwiGLU", 28, [noise(2), noise(1)], {}, "should have the same shape"),
     ("TensorScatter", 24, [column(1, 2), column(1), ints(2)], {}, "beyond"),
     ("TensorScatter", 24, [column(1, 2), column(1)], {"axis": 0}, "batch"),
 ]
@@ -227,7 +227,7 @@ def test_flex_attention_weighs_by_the_scaled_scores():
 
 
 def test_a_modifier_must_keep_the_shape():
-    with pytest.raises(ValueError, match="score_mod made"):
+    with pytest.raises(ValueError, match="score_mod should return"):
         run_directly(
             flex([TWO_HEADS, SAME_KEYS, THREE], None, score_mod=lambda scores: (scores[0],))
         )

@@ -186,7 +186,13 @@ def grown(x):
         ("Loop", 16, [ints(1, 2), TRUE], {"body": growing}, "one element"),
         ("Loop", 16, [scalar(0), TRUE], {"body": growing}, "no type"),
         ("Scan", 16, [W], {"body": grown, "num_scan_inputs": 1}, "changes between iterations"),
-        ("Scan", 16, [W], {"body": grown, "num_scan_inputs": 2}, "2 scan inputs"),
+        (
+            "Scan",
+            16,
+            [W],
+            {"body": grown, "num_scan_inputs": 2},
+            "num_scan_inputs 2 should be from 1 to",
+        ),
         ("Scan", 16, [ZEROS, X, W[:2]], {"body": weighted, "num_scan_inputs": 2}, "length"),
         (
             "Scan",
@@ -200,7 +206,7 @@ def grown(x):
             8,
             [ints(4, 1), ZEROS, BATCH],
             {"body": running_sum, "num_scan_inputs": 1},
-            "within 0 and 3",
+            "from 0 to 3",
         ),
         (
             "Scan",

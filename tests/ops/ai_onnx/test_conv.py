@@ -289,7 +289,7 @@ def test_memory_is_bounded():
         ("Conv", [noise(1, 3, 5), noise(2, 4, 3)], {}, "channels"),
         ("Conv", [noise(1, 3, 5), noise(2, 3, 3, 3)], {}, "rank"),
         ("Conv", [noise(1, 3), noise(2, 3)], {}, "spatial"),
-        ("Conv", [noise(1, 3, 5), noise(2, 3, 3, dtype=np.float64)], {}, "of one type"),
+        ("Conv", [noise(1, 3, 5), noise(2, 3, 3, dtype=np.float64)], {}, "differ in type"),
         ("Conv", [noise(1, 3, 5), noise(2, 3, 6)], {}, "larger than the padded input"),
         ("Conv", [noise(1, 3, 5), noise(2, 3, 3)], {"dilations": [3]}, "larger than the padded"),
         ("Conv", [noise(1, 3, 5), noise(2, 3, 3)], {"strides": [0]}, "strides .* at least 1"),

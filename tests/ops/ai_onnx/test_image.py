@@ -263,7 +263,7 @@ def test_what_comes_out_is_the_callers_own():
         ([ROW, None, floats(2)], {"nearest_mode": "up"}, "nearest_mode 'up'"),
         ([ROW, None, floats(2)], {"coordinate_transformation_mode": "any"}, "'any'"),
         ([ROW, None, floats(2)], CROP, "needs a roi"),
-        ([WORDS, None, floats(2)], {"mode": "linear"}, "only nearest"),
+        ([WORDS, None, floats(2)], {"mode": "linear"}, "only mode nearest"),
         ([ROW, None, None, ints(2)], {"keep_aspect_ratio_policy": "bend"}, "'bend'"),
     ],
 )

@@ -365,13 +365,13 @@ def test_channels_last_in_channels_last_out():
             "MaxUnpool",
             [row(1), row(9, dtype=np.int64)],
             {"kernel_shape": [2]},
-            "indices from 9 to 9 exceed",
+            "indices from 9 to 9 are out of range",
         ),
         (
             "MaxRoiPool",
             [noise(1, 1, 4, 4), np.array([[1, 0, 0, 1, 1]], f32)],
             {"pooled_shape": [1, 1]},
-            "batches 1 to 1 of 1",
+            "batch indices 1 to 1 of rois should be below 1",
         ),
     ],
 )

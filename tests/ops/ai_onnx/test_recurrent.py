@@ -393,7 +393,7 @@ def test_inputs_are_left_alone(operator):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"hidden_size": 3}, "hidden_size 3 disagrees"),
+        ({"hidden_size": 3}, "hidden_size 3 does not match"),
         ({"direction": "sideways"}, "direction 'sideways'"),
         ({"activations": ["Tanh", "Tanh"]}, "3 names"),
         ({"activations": ["Sigmoid", "Tanh", "Gelu"]}, "'Gelu'"),

@@ -229,9 +229,9 @@ def test_cumulative(dtype, attributes, data):
         (reduction("ReduceSum", 11, X, [0, -2]), "twice"),
         (Case("ReduceMean", 18, [np.zeros((0,), np.int32)]), "undefined for int32"),
         (Case("ArgMax", 13, [f(3)]), "out of range for rank 0"),
-        (Case("ArgMax", 13, [np.zeros((0, 2), np.float32)]), "no element"),
+        (Case("ArgMax", 13, [np.zeros((0, 2), np.float32)]), "is empty"),
         (Case("CumSum", 14, [X, np.array(2)]), "out of range"),
-        (Case("CumSum", 14, [X, np.array([0, 1])]), "axis has the shape"),
+        (Case("CumSum", 14, [X, np.array([0, 1])]), "axis should be a scalar, got shape"),
     ],
     ids=str,
 )

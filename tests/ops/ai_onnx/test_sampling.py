@@ -187,10 +187,10 @@ def test_deform_conv_is_its_sum(data):
     [
         ("GridSample", 20, [IMAGE, GRID], {"mode": "bilinear"}, "mode 'bilinear'"),
         ("GridSample", 16, [IMAGE, GRID], {"mode": "linear"}, "mode 'linear'"),
-        ("GridSample", 16, [VOLUME, VOLUME_GRID], {}, "takes"),
+        ("GridSample", 16, [VOLUME, VOLUME_GRID], {}, "should be"),
         ("GridSample", 20, [IMAGE, GRID], {"padding_mode": "wrap"}, "'wrap'"),
-        ("GridSample", 20, [IMAGE, VOLUME_GRID], {}, "does not fit"),
-        ("AffineGrid", 20, [noise(2, 2, 3), np.array([2, 3, 4])], {}, "does not fit"),
+        ("GridSample", 20, [IMAGE, VOLUME_GRID], {}, "are incompatible"),
+        ("AffineGrid", 20, [noise(2, 2, 3), np.array([2, 3, 4])], {}, "are incompatible"),
         ("RoiAlign", 16, [IMAGE, ROIS, WHICH[:2]], {}, "batch_indices"),
         ("RoiAlign", 16, [IMAGE, ROIS, WHICH + 5], {}, "out of range"),
         ("DeformConv", 19, [row(1, 2), ONE, ONE], {}, "offset"),

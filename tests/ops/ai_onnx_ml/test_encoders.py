@@ -127,22 +127,31 @@ def test_label_encoder(opset, keys, key_type, value_type, x):
 @pytest.mark.parametrize(
     ("case", "message"),
     [
-        (ml("LabelEncoder", WORDS, opset=4), "0 attributes for keys"),
-        (ml("LabelEncoder", WORDS, opset=4, keys_strings=["a"], keys_int64s=[1]), "2 attributes"),
-        (ml("LabelEncoder", WORDS, opset=4, keys_int64s=[1], values_int64s=[1]), "object, but the"),
-        (ml("LabelEncoder", i(1), opset=2, keys_int64s=[1, 2], values_int64s=[1]), "2 keys for 1"),
+        (ml("LabelEncoder", WORDS, opset=4), "exactly one attribute for keys, got 0"),
+        (
+            ml("LabelEncoder", WORDS, opset=4, keys_strings=["a"], keys_int64s=[1]),
+            "exactly one attribute for .*, got 2",
+        ),
+        (
+            ml("LabelEncoder", WORDS, opset=4, keys_int64s=[1], values_int64s=[1]),
+            "\\(object\\) and the keys",
+        ),
+        (
+            ml("LabelEncoder", i(1), opset=2, keys_int64s=[1, 2], values_int64s=[1]),
+            "equal lengths, got 2 and 1",
+        ),
         (
             ml("LabelEncoder", i(1), opset=4, keys_int64s=[1], values_int64s=[1],
                default_tensor=f([1])),
-            "default_tensor has 1 elements of float32",
+            "default_tensor should be one element of .*, got 1 of float32",
         ),
-        (ml("OneHotEncoder", i(1), cats_int64s=[2], zeros=0), "1.* is none of the categories"),
-        (ml("OneHotEncoder", WORDS, cats_int64s=[2]), "the keys are int64"),
-        (ml("ZipMap", f([[1, 2]]), classlabels_int64s=[1]), "1 class labels for"),
+        (ml("OneHotEncoder", i(1), cats_int64s=[2], zeros=0), "1.* is not among the categories"),
+        (ml("OneHotEncoder", WORDS, cats_int64s=[2]), "the keys \\(int64\\)"),
+        (ml("ZipMap", f([[1, 2]]), classlabels_int64s=[1]), "should have 1 columns"),
         (ml("DictVectorizer", {"q": 1}, string_vocabulary=["a"]), "key 'q' is not in"),
         (ml("CastMap", {9: 1.0}, map_form="SPARSE", max_map=9), "keys 9 to 9"),
-        (ml("CastMap", {9: 1.0}, map_form="LOOSE"), "neither 'DENSE'"),
-        (ml("CastMap", {9: 1.0}, cast_to="TO_BOOL"), "none of 'TO_FLOAT'"),
+        (ml("CastMap", {9: 1.0}, map_form="LOOSE"), "should be 'DENSE'"),
+        (ml("CastMap", {9: 1.0}, cast_to="TO_BOOL"), "should be 'TO_FLOAT'"),
     ],
     ids=str,
 )  # fmt: skip

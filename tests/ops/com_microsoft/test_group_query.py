@@ -103,9 +103,9 @@ def test_like_onnxruntime(data):
 REFUSED = [
     (case(PROMPT, {"k_quant_type": "PER_TENSOR"}), "k_quant_type"),
     (case(PROMPT, {"qk_output": 1}), "qk_output"),
-    (case(PROMPT, {"kv_num_heads": 3}), "3 groups"),
+    (case(PROMPT, {"kv_num_heads": 3}), "multiple of kv_num_heads 3"),
     (case([*PROMPT[:5], i32(2, 3), i32(3)]), "below 3"),
-    (case([*qkv(2, 1), None, None, i32(4, 2), i32(5)]), "past of 0"),
+    (case([*qkv(2, 1), None, None, i32(4, 2), i32(5)]), "from 0 to 0"),
     (case(PROMPT, {"do_rotary": 1}), "cos_cache"),
 ]
 # fmt: on

@@ -123,11 +123,11 @@ def test_dropout_drops_and_scales():
 # fmt: off
 EMBEDDED = [normal(3, 8), normal(4, 8), None, normal(8), normal(8)]
 REFUSED = [
-    (case("SkipLayerNormalization", [X, normal(3, 1, 4), G]), "doesn't fit"),
+    (case("SkipLayerNormalization", [X, normal(3, 1, 4), G]), "are incompatible"),
     (case("SkipLayerNormalization", [X, X, normal(3)]), "should be"),
     (case("SimplifiedLayerNormalization", [X, G], {"stash_type": 11}, domain=""), "stash_type 11"),
     (case("EmbedLayerNormalization", [IDS + 1, None, *EMBEDDED]), "ids from 1 to 3"),
-    (case("EmbedLayerNormalization", [IDS, IDS, *EMBEDDED]), "come together"),
+    (case("EmbedLayerNormalization", [IDS, IDS, *EMBEDDED]), "should both be set"),
     (case("EmbedLayerNormalization", [IDS, None, *EMBEDDED, MASK[:1]]), "mask"),
     (case("BiasDropout", [X, normal(5)]), "broadcast"),
 ]

@@ -75,9 +75,9 @@ def test_like_onnxruntime(texts, pattern, more, mark, least):
     [
         (case([[["a"]]], separators=[" "]), "should be"),
         (case(["a"], separators=[" "], mincharnum=0), "at least 1"),
-        (case(["a"], separators=[""], mincharnum=2), "no single character"),
-        (case(["a"]), "must be given"),
-        (case(["a"], separators=["b"], tokenexp="a"), "not both"),
+        (case(["a"], separators=[""], mincharnum=2), "should be 1 for single characters"),
+        (case(["a"]), "is required"),
+        (case(["a"], separators=["b"], tokenexp="a"), "exactly one"),
         (case(["a"], tokenexp="("), "pattern"),
     ],
     ids=range(6),
