@@ -1,4 +1,4 @@
-"""Memory that is handed out never overlaps, and is overwritten only where nothing needs it."""
+"""Allocated memory never overlaps, and is overwritten only if nothing reads it any more."""
 
 import itertools
 
@@ -30,7 +30,7 @@ def test_blocks_never_overlap(requests):
             assert arena.find_block(block.memory[1:]) is block
 
 
-def test_memory_that_was_given_back_is_used_again():
+def test_freed_memory_is_used_again():
     arena = Arena()
     for _ in range(100):
         blocks = [arena.allocate(100_000) for _ in range(3)]
@@ -40,7 +40,7 @@ def test_memory_that_was_given_back_is_used_again():
 
 
 @pytest.mark.parametrize("expiring", [(), (0,), (1,), (0, 1)])
-def test_inputs_are_overwritten_only_at_their_end(expiring):
+def test_only_expiring_inputs_are_overwritten(expiring):
     space = Space()
     a, b = (space.array((4, 5), np.float32) for _ in range(2))
     a[...], b[...] = 1, 2
@@ -56,7 +56,7 @@ def test_inputs_are_overwritten_only_at_their_end(expiring):
     assert (y == 3).all() and (y is a or y is b) == bool(expiring)
 
 
-def test_an_input_that_another_value_lives_in_is_kept():
+def test_an_input_that_shares_its_memory_is_not_overwritten():
     space = Space()
     x = space.array((2, 3), np.float32)
     space.hold(x)

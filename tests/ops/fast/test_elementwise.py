@@ -1,4 +1,4 @@
-"""Bound activations against the plain operators."""
+"""Fast forms of activations against the plain operators."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def agree(name, attributes, x, expiring=(), margin=(0, 0, 0, 0)):
 @pytest.mark.parametrize(("name", "attributes"), ACTIVATIONS)
 @settings(deadline=None, max_examples=30)
 @given(data=st.data())
-def test_as_the_plain_operator(name, attributes, data):
+def test_like_the_plain_operator(name, attributes, data):
     draw = data.draw
     shape = draw(st.lists(st.integers(1, 9), max_size=4))
     x = np.random.default_rng(shape).standard_normal(shape) * draw(st.sampled_from([0, 1, 5, 100]))
@@ -80,8 +80,8 @@ def test_zeros_around_the_result(name):
 
 @pytest.mark.parametrize("alpha", [0.0, np.nan, np.inf, -np.inf, -1.0])
 @pytest.mark.parametrize("name", ["LeakyRelu", "HardSigmoid"])
-def test_values_and_factors_that_are_no_numbers(name, alpha):
-    """max(x, alpha·x) is no LeakyRelu where a product is NaN: 0·inf, and anything by NaN."""
+def test_nan_and_infinite_factors(name, alpha):
+    """max(x, alpha·x) isn't LeakyRelu if the product is NaN: 0·inf, or a factor of NaN."""
     x = np.array([-np.inf, -2, -0.0, 0, 2, np.inf, np.nan], f32)
     with np.errstate(all="ignore"):
         agree(name, {"alpha": alpha}, x)

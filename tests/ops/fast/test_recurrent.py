@@ -1,4 +1,4 @@
-"""Bound RNN, LSTM and GRU against the plain operators, for every kind of length and state."""
+"""Fast forms of RNN, LSTM and GRU against the plain operators, for all lengths and states."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def layer(kind, rng, directions, features, hidden, bias=True):
 @settings(deadline=None, max_examples=150)
 @given(data=st.data())
 @pytest.mark.parametrize("kind", KINDS)
-def test_as_the_plain_operator(kind, data):
+def test_like_the_plain_operator(kind, data):
     draw = data.draw
     steps, batch = draw(st.integers(1, 9)), draw(st.integers(1, 6))
     features, hidden = draw(st.integers(1, 5)), draw(st.sampled_from([1, 3, 8, 90]))
@@ -65,7 +65,7 @@ def test_as_the_plain_operator(kind, data):
 
 @pytest.mark.parametrize("quick", [False, True])
 @pytest.mark.parametrize("kind", ["LSTM", "GRU linear"])
-def test_sigmoid_as_either_kind_of_processor_likes_it(kind, quick, monkeypatch):
+def test_both_formulas_of_sigmoid(kind, quick, monkeypatch):
     monkeypatch.setattr(recurrent_steps, "tanh_is_quick", quick)
     rng = np.random.default_rng(2)
     prepare, plain, states, w, r, b, attributes = layer(kind, rng, 1, 5, 40)
@@ -92,7 +92,7 @@ def test_ids_of_an_embedding(kind, batch):
         run_bound(apply.bind, [np.full((7, batch), 50), None])
 
 
-def test_what_was_looked_up_before_changes_nothing():
+def test_earlier_lookups_change_nothing():
     rng = np.random.default_rng(2)
     prepare, _, _, w, r, b, attributes = layer("LSTM", rng, 1, 32, 16)
     table = rng.normal(size=(1000, 32)).astype(f32)
