@@ -340,7 +340,7 @@ def bitwise_xor(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) 
 
 @op("BitwiseNot", since=18)
 def bitwise_not(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
-    """Every bit of x turned over. Spec: BitwiseNot-18."""
+    """Every bit of x inverted. Spec: BitwiseNot-18."""
     return np.invert(x, out=out)
 
 

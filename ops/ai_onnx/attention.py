@@ -284,10 +284,10 @@ def rotary_embedding(
     num_heads=None,
     rotary_embedding_dim=0,
 ):
-    """(a, b) → (cos·a - sin·b, sin·a + cos·b): each pair of a head turned by its token's angle
+    """(a, b) → (cos·a - sin·b, sin·a + cos·b): each pair of a head rotated by its token's angle
 
     x (B, H, S, D), or (B, S, H·D) with num_heads; the first R = rotary_embedding_dim of D (0: all)
-    are turned. a and b are the halves of R, or if ``interleaved`` its even and odd places. The
+    are rotated. a and b are the halves of R, or if ``interleaved`` its even and odd indices. The
     caches are (positions, R/2), from which position_ids (B, S) choose, or (B, S, R/2) without.
 
     Spec: RotaryEmbedding-23.

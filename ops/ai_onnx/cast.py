@@ -124,7 +124,7 @@ def cost_of_convert(x: np.ndarray, dtype: np.dtype) -> Cost:
         return Cost(0)
     widened = 4 if source.in_ml_dtypes else 0
     if target.name == "string":
-        # an object, its places in a list and in the result, and its text: doubles have no exponent
+        # an object, two pointers to it, and its text, without exponent even for doubles
         text = _LONGEST_TEXT.get(source.name, 24)
         return Cost((widened + PER_STRING + 16 + text) * x.size, 10_000 * x.size)
     work = (30 + rounding(dtype) + (150 if target.name.startswith(("int", "uint")) else 0)) * x.size

@@ -121,20 +121,22 @@ def cost_of_conv(
     work = working_dtype(w.dtype)
     windows = size(axis.windows for axis in axes)
     channels = (len(x), x.shape[1])
-    around = size((*channels, *(axis.begin + axis.size + axis.reach for axis in axes)))
+    padded_size = size((*channels, *(axis.begin + axis.size + axis.reach for axis in axes)))
     y = len(x) * len(w) * windows
     if is_pointwise(axes):  # gathered at once, where strides leave gaps
-        around += size((*channels, windows))
-    elif around == x.size:
-        around = cast_copies(work, x) // work.itemsize
+        padded_size += size((*channels, windows))
+    elif padded_size == x.size:
+        padded_size = cast_copies(work, x) // work.itemsize
     depth = w.shape[1] * size(w.shape[2:]) * max(1, group)
     if group > 1 and 1 < len(w) // group <= 8 and w.shape[1] == 1:
         y *= 2  # depthwise: brought into the order of the result
-    memory = work.itemsize * (around + y + 2 * w.size + depth) + BLOCK
+    memory = work.itemsize * (padded_size + y + 2 * w.size + depth) + BLOCK
     memory += 0 if x.dtype == work else x.itemsize * y
     # a product of few rows or columns runs at the speed of memory
     macs = y * w.shape[1] * size(w.shape[2:])
-    work_ns = multiply_adds(macs, work) + 4 * len(x) * depth * windows + 20 * (y + around + w.size)
+    work_ns = (
+        multiply_adds(macs, work) + 4 * len(x) * depth * windows + 20 * (y + padded_size + w.size)
+    )
     blocks = 1 + work.itemsize * len(x) * depth * windows // BLOCK
     return Cost(memory, work_ns + 10 * PER_CALL * (blocks + len(x)))
 

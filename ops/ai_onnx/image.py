@@ -1,7 +1,7 @@
 """Resize and its forerunner Upsample: a tensor interpolated at other coordinates.
 
 Every mode is separable: along one axis, output place i is read at x(i) on the input's own scale
-(``source_positions``), and y[i] is a weighted sum of the inputs around x(i) (``_taps``). An
+(``source_positions``), and y[i] is a weighted sum of the inputs around x(i) (``Weights``). An
 N-linear or N-cubic interpolation is that sum along one axis after the other.
 """
 

@@ -2,8 +2,8 @@
 
 Every reduction takes axes (none: all of them) and keepdims (1: the reduced axes stay, with one
 element). The axes were an attribute at first and became an input in opset 13 (ReduceSum) or 18
-(the others), together with noop_with_empty_axes=1, which has no axes mean: not one. What is done
-to each element (squares, logarithms …) is done nevertheless.
+(the others), together with noop_with_empty_axes=1, with which no axes means none of them. The
+operation on each element (square, logarithm …) is done nevertheless.
 """
 
 from __future__ import annotations

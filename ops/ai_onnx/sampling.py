@@ -88,23 +88,23 @@ def _apply_padding_mode(
 ) -> np.ndarray:
     """The coordinates with those outside moved to the pixels that padding_mode names."""
     first, last = (0.0, length - 1.0) if align_corners else (-0.5, length - 0.5)
-    beyond = (place < first) | (place > last)
+    is_outside = (place < first) | (place > last)
     if padding_mode == "border":
-        return np.where(beyond, place.clip(0, length - 1), place)
+        return np.where(is_outside, place.clip(0, length - 1), place)
     if padding_mode == "reflection":
         span = last - first
         if span <= 0:
-            return np.where(beyond, 0.0, place)
+            return np.where(is_outside, 0.0, place)
         there_and_back = np.mod(place - first, 2 * span)
         reflected = first + np.minimum(there_and_back, 2 * span - there_and_back)
-        return np.where(beyond, reflected, place)
+        return np.where(is_outside, reflected, place)
     return place
 
 
 def _read_pixels(x: np.ndarray, index: Sequence[np.ndarray]) -> np.ndarray:
     """x[n, *index[n]] for x (N, D1 … Dr, C) and index arrays (N, O…) of integers; 0 outside.
 
-    The result is (N, O…, C): a pixel's channels lie together, and are read together.
+    The result is (N, O…, C): a pixel's channels are contiguous, and read at once.
     """
     is_inside = np.ones(index[0].shape, bool)
     for i, length in zip(index, x.shape[1:], strict=False):
@@ -309,10 +309,10 @@ def _neighbours(places: np.ndarray, length: int) -> list[tuple[np.ndarray, np.nd
     is_inside = (place >= -1) & (place <= length)
     place = place.clip(0, length - 1)
     before = np.floor(place).astype(np.intp)
-    share = place - before
+    weight = place - before
     return [
-        (before, np.where(is_inside, 1 - share, 0)),
-        (np.minimum(before + 1, length - 1), np.where(is_inside, share, 0)),
+        (before, np.where(is_inside, 1 - weight, 0)),
+        (np.minimum(before + 1, length - 1), np.where(is_inside, weight, 0)),
     ]
 
 
@@ -342,10 +342,12 @@ def cost_of_roi_align(
     lengths = np.abs(rois[:, 2:].astype(np.float64) - rois[:, :2].astype(np.float64))
     sides = [(points(h, bins[0]), points(w, bins[1])) for w, h in lengths.tolist()]
     largest = max((rows * columns for rows, columns in sides), default=0)
-    around = max(map(sum, sides), default=0)
+    coordinates = max(map(sum, sides), default=0)
     total = sum(rows * columns for rows, columns in sides)
     cost = fill_cost((len(rois), channels, *bins), f"f{item}")
-    memory = item * (x.size + 5 * channels * largest) + (16 + 2 * item) * largest + 100 * around
+    memory = (
+        item * (x.size + 5 * channels * largest) + (16 + 2 * item) * largest + 100 * coordinates
+    )
     memory += wide_copies(x, rois) + (x.itemsize * cost.memory // 4 if wide_copies(x) else 0)
     work = cost.work + 20 * x.size + total * (60 * channels + 60)
     return Cost(cost.memory + memory, work + 40 * PER_CALL * len(rois))

@@ -123,7 +123,7 @@ def concat_from_sequence(input_sequence, *, axis, new_axis=0):
 def sequence_map(input_sequence, *additional_inputs, body):
     """``body`` of the i-th tensors of the sequences, and of the other inputs, for every i.
 
-    body(*tensors) returns a tuple; each of its places becomes a sequence. Spec: SequenceMap-17.
+    body(*tensors) returns a tuple; each of its elements becomes a sequence. Spec: SequenceMap-17.
     """
     inputs = (input_sequence, *additional_inputs)
     n = len(input_sequence)

@@ -95,9 +95,9 @@ slice_1.cost(no_cost)
 
 @op("Pad", since=19)
 def pad(data, pads, constant_value=None, axes=None, *, mode="constant"):
-    """Put ``pads`` = (begin of each axis …, end of each axis …) elements around the tensor.
+    """Add ``pads`` = (begin of each axis …, end of each axis …) elements around the tensor.
 
-    Negative pads cut off. What is put there is a constant, the mirror image without the border
+    Negative pads cut off. They are a constant, the mirror image without the border
     ("reflect"), the border itself ("edge") or the other side ("wrap"). Spec: Pad-19.
     """
     padded_axes = range(data.ndim) if axes is None else normalize_axes(as_ints(axes), data.ndim)
@@ -180,12 +180,14 @@ def _pad(
     ]
     index.append(...)
     core = data[tuple(index)]
-    around = [(max(begin, 0), max(end, 0)) for begin, end in amounts]
-    padded = np.empty([b + n + e for (b, e), n in zip(around, core.shape, strict=True)], data.dtype)
-    inner = [slice(b, b + n) for (b, _), n in zip(around, core.shape, strict=True)]
+    padding = [(max(begin, 0), max(end, 0)) for begin, end in amounts]
+    padded = np.empty(
+        [b + n + e for (b, e), n in zip(padding, core.shape, strict=True)], data.dtype
+    )
+    inner = [slice(b, b + n) for (b, _), n in zip(padding, core.shape, strict=True)]
     place: tuple[Any, ...] = (*inner, ...)  # or a string of rank 0 would hold an array
     padded[place] = core
-    for axis, ((begin, end), n) in enumerate(zip(around, core.shape, strict=True)):
+    for axis, ((begin, end), n) in enumerate(zip(padding, core.shape, strict=True)):
         # the padding of this axis spans the axes before it, which are padded already
         before, after = (slice(None),) * axis, tuple(inner[axis + 1 :])
         for start, count in ((0, begin), (begin + n, end)):

@@ -112,7 +112,7 @@ class Forest:
 def encode_places(
     numbers: Sequence[int], is_leaf: Sequence[int], nodes: int, leaves: int
 ) -> np.ndarray:
-    """The places of numbers that count leaves where ``is_leaf``, else nodes."""
+    """The places of nodes, or where ``is_leaf`` of leaves, of these numbers."""
     number, leaf = np.array(numbers, np.int64), np.array(is_leaf, np.int64) != 0
     if np.any((number < 0) | (number >= np.where(leaf, leaves, nodes))):
         raise ValueError(

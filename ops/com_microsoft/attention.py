@@ -267,7 +267,7 @@ def _attend(
     scale: float | None,
     causal_after: int | None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """softmax(scale·q·kᵀ + bias + mask)·v with the heads together again; and the scores.
+    """softmax(scale·q·kᵀ + bias + mask)·v with the heads joined; and the scores.
 
     Query i sees the keys up to ``causal_after`` + i, or all of them.
     """
@@ -281,8 +281,8 @@ def _attend(
                 raise ValueError(f"{name} {added.shape} does not broadcast to {scores.shape}")
             scores += added
     if causal_after is not None:
-        seen = np.tri(q.shape[2], k.shape[2], causal_after, dtype=np.bool_)
-        scores[..., ~seen] = np.finfo(scores.dtype).min
+        visible = np.tri(q.shape[2], k.shape[2], causal_after, dtype=np.bool_)
+        scores[..., ~visible] = np.finfo(scores.dtype).min
     y = softmax(scores) @ v
     return join_heads(y), scores
 

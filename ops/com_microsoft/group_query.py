@@ -140,12 +140,12 @@ def group_query_attention(
     if attention_bias is not None:
         scores = scores + wide(attention_bias)[..., :most]
     keys = np.arange(most)
-    seen = np.broadcast_to(keys < totals[:, None, None], (batch, length, most))
+    visible = np.broadcast_to(keys < totals[:, None, None], (batch, length, most))
     if causal:
-        seen = seen & (keys <= places[..., None])
+        visible = visible & (keys <= places[..., None])
     if local_window_size > 0:
-        seen = seen & (keys > places[..., None] - local_window_size)
-    scores = np.where(seen[:, None], scores, np.finfo(scores.dtype).min)
+        visible = visible & (keys > places[..., None] - local_window_size)
+    scores = np.where(visible[:, None], scores, np.finfo(scores.dtype).min)
     weights = _softmax_with_sink(scores, head_sink, smooth_softmax == 1)
     weights = weights.reshape(*grouped.shape[:-1], most)
     y = join_heads((weights @ v[:, :, None, :most]).reshape(batch, num_heads, length, size))

@@ -28,7 +28,7 @@ def rotary_embedding(
     rotary_embedding_dim=None,
     scale=None,
 ):
-    """Each pair of features turned by an angle of its position: (a·cos - b·sin, a·sin + b·cos)
+    """Each pair of features rotated by an angle of its position: (a·cos - b·sin, a·sin + b·cos)
 
     input (B, S, N·H) or (B, N, S, H); position_ids (B, S), or (1), the first of 0 … S - 1 more.
     The pairs are features i and i + R/2 of a head, or with ``interleaved`` 2i and 2i + 1, of the

@@ -160,10 +160,10 @@ def cost_of_crop_and_resize(
     """The four pixels around each sample, and the sums of two and of four; the coordinates of each
     sample."""
     places = len(rois) * size(as_ints(crop_size))
-    around = 100 * len(rois) * sum(max(n, 0) for n in as_ints(crop_size))
+    coordinates = 100 * len(rois) * sum(max(n, 0) for n in as_ints(crop_size))
     item = wide_itemsize(X.dtype)
-    memory = places * (6 * item * X.shape[1] + 1) + around
-    return Cost(memory, places * (200 * X.shape[1] + 200) + around)
+    memory = places * (6 * item * X.shape[1] + 1) + coordinates
+    return Cost(memory, places * (200 * X.shape[1] + 200) + coordinates)
 
 
 declare(gather_nd, pad, range_, flops=flops.zero)

@@ -14,7 +14,7 @@ from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.cost import PER_ITEM, PER_STRING, character_bytes, strings_in
 from onnxwalk.ops.shared.re2 import compile_re2, max_steps
 
-#: a sign that repeats what is before it, and one that looks at what is around it
+#: a character that repeats what precedes it, and one that depends on its neighbours
 _REPEATS = re.compile(r"\\.|([*+?{])", re.S)
 _LOOKS = re.compile(r"\\([bBz])|\\.|(\$)", re.S)
 

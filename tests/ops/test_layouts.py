@@ -15,13 +15,13 @@ LAYOUTS = {
 }
 
 
-def laid_out(x, layout):
+def change_layout(x, layout):
     """The value, or the tensors in it, in another layout and read-only."""
     if isinstance(x, list):
-        return [laid_out(item, layout) for item in x]
+        return [change_layout(item, layout) for item in x]
     if x is None or isinstance(x, dict):
         return x
-    x = np.array(x)  # a copy: other tests have the case's own
+    x = np.array(x)  # a copy: other tests use the case's array
     y = LAYOUTS[layout](x) if x.ndim else x
     y.flags.writeable = False
     return y
@@ -38,6 +38,6 @@ def test_layouts(case):
     expected = run_directly(case)
     near = max(case.atol, 1e-6 * largest(expected))
     for layout in LAYOUTS:
-        inputs = [laid_out(x, layout) for x in case.inputs]
+        inputs = [change_layout(x, layout) for x in case.inputs]
         found = run_directly(replace(case, inputs=inputs))
         assert_same(found, expected, rtol=case.rtol, atol=near)

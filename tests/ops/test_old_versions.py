@@ -38,7 +38,7 @@ def changes(before, after):
 
 
 def pairs():
-    """Versions that follow each other and differ, with the changes of what they are called with."""
+    """Successive versions that differ, with the changes of their inputs and attributes."""
     for (domain, name), versions in schemas_by_name().items():
         for (old, before), (new, after) in pairwise(versions.items()):
             registered = [registry.lookup(domain, name, version) for version in (old, new)]

@@ -192,7 +192,7 @@ def test_refused(operator, opset, inputs, attributes, message):
 
 
 def flex(inputs, expected, **attributes):
-    """Two query heads over one key head, by hand: equal keys weigh alike."""
+    """Two query heads over one key head, by hand: equal keys have equal weights."""
     return Case("FlexAttention", 1, inputs, attributes, [expected], domain="ai.onnx.preview")
 
 

@@ -27,7 +27,7 @@ def text(*values):
 
 
 def small(name, *values):
-    """float8 values written as float32, made by ml_dtypes; ``largest`` are exact in float32."""
+    """float8 values as float32, computed by ml_dtypes; ``largest`` are exact in float32."""
     return np.array(values, F).astype(numpy_dtype(CODE[name]))
 
 

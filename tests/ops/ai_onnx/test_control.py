@@ -1,4 +1,4 @@
-"""If, Loop and Scan over bodies that are plain functions; whole graphs are tested elsewhere."""
+"""If, Loop and Scan over bodies that are plain functions; complete graphs are tested elsewhere."""
 
 from types import SimpleNamespace
 

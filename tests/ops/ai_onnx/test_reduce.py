@@ -40,7 +40,7 @@ def input_since(name):
 
 
 def reduction(name, opset, x, axes, note="", expected=None, **attributes):
-    """A case whose axes are given the way that this opset wants them."""
+    """A case with its axes as an input or attribute, as this opset requires."""
     if opset >= input_since(name):
         axes = [] if axes is None else [np.array(axes, np.int64)]
         return Case(name, opset, [x, *axes], attributes, expected, note=note)

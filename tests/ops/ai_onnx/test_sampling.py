@@ -152,7 +152,7 @@ def test_roi_align_like_onnxruntime(data):
 @settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_deform_conv_is_its_sum(data):
-    """The sum as the docstring has it, one product at a time."""
+    """The sum of the docstring, one product at a time."""
     draw = data.draw
     group, parts = draw(st.sampled_from([(1, 1), (2, 1), (1, 2), (2, 2)]))
     stride, dilation = draw(st.integers(1, 2)), draw(st.integers(1, 2))

@@ -42,7 +42,7 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-def beside(a, b):
+def columns(a, b):
     return np.stack([a, b], axis=1).astype(np.float32)
 
 
@@ -79,7 +79,7 @@ CASES = [
     ml("LinearClassifier", X, **ONE_ROW),
     ml("LinearClassifier", X, **ONE_ROW, post_transform="LOGISTIC", multi_class=1),
     # ONNX Runtime leaves these two as they are, against "the transform to apply to the scores"
-    ml("LinearClassifier", X, i(7, 5, 5, 7), beside(sigmoid(-2 * SCORES), sigmoid(2 * SCORES)),
+    ml("LinearClassifier", X, i(7, 5, 5, 7), columns(sigmoid(-2 * SCORES), sigmoid(2 * SCORES)),
        **ONE_ROW, post_transform="SOFTMAX"),
     ml("LinearClassifier", X[:2] + f([[0, 0], [0.5, 0]]), i(7, 7),
        f([[0.2533471, -0.2533471], [0.5244005, -0.5244005]]), **ONE_ROW, post_transform="PROBIT"),

@@ -258,12 +258,12 @@ def test_regressor(x, forest, targets, function, data):
     )  # fmt: skip
     check_with_onnxruntime(case)
     (y,) = run_directly(case)
-    expected = [[one_by_one(row, nodes, votes, t, function) for t in range(targets)] for row in x]
+    expected = [[walk_trees(row, nodes, votes, t, function) for t in range(targets)] for row in x]
     assert_same(y, f(expected))
 
 
-def one_by_one(row, nodes, votes, target, function):
-    """A target of a sample, as someone would work it out who reads the spec."""
+def walk_trees(row, nodes, votes, target, function):
+    """A target of one sample, computed node by node as in the spec."""
     columns = list(zip(*nodes.values(), strict=True))
     node = {(c[0], c[1]): c for c in columns}
     compare = dict(zip(MODES, ["__le__", "__lt__", "__ge__", "__gt__", "__eq__", "__ne__"],

@@ -83,7 +83,7 @@ CASES = [
     case("ConvTransposeWithDynamicPads", [X, normal(4, 6, 2, 2), np.zeros(4, int), None], {
         "group": 2, "output_padding": [1, 0], "strides": [2, 1]}),
     case("ConvTransposeWithDynamicPads", [f([[[1, 2]]]), f([[[1, 10]]])],
-         expected=[f([[[1, 12, 20]]])], note="ONNX Runtime wants pads, its schema doesn't"),
+         expected=[f([[[1, 12, 20]]])], note="ONNX Runtime requires pads, its schema doesn't"),
     *(case("FusedGemm", [normal(3, 4), normal(4, 5), normal(5)], {"activation": name, **given})
       for name, given in IN_GEMM.items()),
     case("FusedGemm", [A, B, f([1, 10])], {"alpha": 2.0, "beta": 3.0, "transA": 1, "transB": 1},

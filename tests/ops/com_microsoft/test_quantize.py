@@ -65,7 +65,7 @@ def lstm(directions, steps, batch, features, hidden, *, columns=False, seed=0, d
     shape = (directions, 4 * hidden) if columns else (directions,)
     scales = [np.abs(normal(*shape, seed=seed + i)) * 0.01 + 0.002 for i in (1, 2)]
     zeros = [noise(*shape, dtype=dtype, seed=seed + 3) // 8 for _ in scales]
-    if columns:  # ONNX Runtime wants those of columns to be the same
+    if columns:  # ONNX Runtime expects equal ones for columns
         zeros = [np.zeros_like(zero) for zero in zeros]
     return [
         normal(steps, batch, features, seed=seed),

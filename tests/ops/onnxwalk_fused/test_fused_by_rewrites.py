@@ -1,4 +1,4 @@
-"""Operators that only rewrites make compute what the nodes computed that they stand for."""
+"""Fused operators, which only rewrites create, compute the same as the nodes they replace."""
 
 import numpy as np
 import pytest
