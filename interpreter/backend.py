@@ -18,28 +18,27 @@ from onnxwalk.ops.contract.registry import LATEST_OPSET
 
 
 class PreparedModel:
-    """What ``prepare`` returns: ``run`` takes the inputs in order, or as a dict by name."""
+    """The result of ``prepare``."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
 
     def run(self, inputs: Any, **_: Any) -> tuple[Any, ...]:
-        """All outputs in order. Raises as ``Session.run``."""
+        """All outputs in order, for inputs in order or as a dict by name. Raises as
+        ``Session.run``."""
         if not isinstance(inputs, Mapping):
             values = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
-            infos = self.session.inputs
-            if len(values) > len(infos):  # the rest override initializers
-                infos = [*infos, *self.session.overridable_initializers]
+            # values beyond the inputs override initializers
+            infos = [*self.session.inputs, *self.session.overridable_initializers]
             if len(values) > len(infos):
-                raise InvalidInputError(f"{len(values)} inputs given, the model has {len(infos)}")
+                raise InvalidInputError(f"expected at most {len(infos)} inputs, got {len(values)}")
             inputs = {info.name: v for info, v in zip(infos, values, strict=False)}
         return tuple(self.session.run(None, inputs))
 
 
 def prepare(model: Any, device: str = "CPU", **kwargs: Any) -> PreparedModel:
-    """Load anything that ``onnxwalk.load`` takes; ``kwargs`` are its own."""
-    if not supports_device(device):
-        raise InvalidInputError(f"device {device}: onnxwalk runs on the CPU")
+    """Load anything that ``onnxwalk.load`` accepts; ``kwargs`` are its options."""
+    _check_device(device)
     return PreparedModel(load(model, **kwargs))
 
 
@@ -58,8 +57,7 @@ def run_node(
     **_: Any,
 ) -> tuple[Any, ...]:
     """Run a single ``onnx.NodeProto`` on its inputs in order, at the newest opset known."""
-    if not supports_device(device):
-        raise InvalidInputError(f"device {device}: onnxwalk runs on the CPU")
+    _check_device(device)
     parsed = read_node(node.SerializeToString())
     names = [name for name in parsed.inputs if name]
     graph = Graph(
@@ -75,8 +73,13 @@ def run_node(
 
 
 def supports_device(device: str) -> bool:
-    """Only the CPU, "CPU" or "CPU:0"."""
+    """Whether the device is the CPU: "CPU" or "CPU:0"."""
     return device.split(":")[0] == "CPU"
+
+
+def _check_device(device: str) -> None:
+    if not supports_device(device):
+        raise InvalidInputError(f"device {device!r} is not supported: onnxwalk runs on the CPU")
 
 
 def is_compatible(model: Any, device: str = "CPU", **_: Any) -> bool:

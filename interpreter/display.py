@@ -1,6 +1,6 @@
-"""What Session, Model, Graph, Trace and Event show of themselves: as text, and in a notebook.
+"""The text and notebook representations of Session, Model, Graph, Trace and Event.
 
-The colours of a notebook are its own, light or dark: nothing is styled but spaces and lines.
+Only spaces and lines are styled, so that notebooks keep their own colours, light or dark.
 """
 
 from __future__ import annotations
@@ -31,28 +31,26 @@ def type_text(value: Any) -> str:
     if isinstance(value, np.ndarray):
         dtype = "string" if value.dtype == object else str(value.dtype)
         return f"{dtype}[{', '.join(map(str, value.shape))}]"
-    if isinstance(value, dict):
-        return f"map of {len(value)}"
-    return f"sequence of {len(value)}" if isinstance(value, list) else "nothing"
+    return f"map of {len(value)}" if isinstance(value, dict) else describe(value)
 
 
-def operators(names: Iterable[str]) -> str:
-    """How often each operator is there, the most frequent first: "Conv ×3, Relu ×2"."""
+def count_operators(names: Iterable[str]) -> str:
+    """The count of each operator, the most frequent first: "Conv ×3, Relu ×2"."""
     counts = Counter(names).most_common()
     listed = ", ".join(f"{name} ×{n}" for name, n in counts[:_MOST_OPERATORS])
     more = f", … ({len(counts)} in all)" if len(counts) > _MOST_OPERATORS else ""
     return listed + more or "none"
 
 
-def lines(values: Iterable[object]) -> str:
-    """Each value on a line of its own, the first ten of them."""
-    found = list(map(str, values))
-    more = [f"… and {len(found) - _MOST_LINES:,} more"] if len(found) > _MOST_LINES else []
-    return "\n".join(found[:_MOST_LINES] + more) or "none"
+def join_lines(values: Iterable[object]) -> str:
+    """The first ten values, one on each line."""
+    lines = list(map(str, values))
+    more = [f"… and {len(lines) - _MOST_LINES:,} more"] if len(lines) > _MOST_LINES else []
+    return "\n".join(lines[:_MOST_LINES] + more) or "none"
 
 
 def as_text(title: str, rows: Iterable[tuple[str, str]]) -> str:
-    """A title, and a name and a value in each row."""
+    """A title, and a line for each name and value."""
     indented = [
         f"  {name:<11} {value.replace(chr(10), chr(10) + ' ' * 14)}" for name, value in rows
     ]

@@ -1,4 +1,4 @@
-"""What can go wrong, by who must act: the file, this library, the caller, or the data."""
+"""The exceptions, by cause: the file, this library, the caller, or the data."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 
 class OnnxWalkError(Exception):
-    """The base of every error of ``load``, ``run`` and the export: one line, whatever names are in
-    it."""
+    """The base of every error of ``load``, ``run`` and the export. The message is always one line,
+    even if names in it have line breaks."""
 
     def __init__(self, message: str) -> None:
         super().__init__("\\n".join(message.splitlines()))
@@ -18,18 +18,18 @@ class InvalidModelError(OnnxWalkError):
 
 
 class UnsupportedModelError(OnnxWalkError):
-    """A valid model that needs something onnxwalk has not got; all of it is named."""
+    """The model is valid, but uses something that isn't supported; the message lists all of it."""
 
 
 class InvalidInputError(OnnxWalkError, ValueError):
-    """What the caller handed to ``load`` or ``run`` doesn't fit: says what and why."""
+    """An argument of ``load`` or ``run`` is invalid; the message says which and why."""
 
 
 class LimitError(OnnxWalkError):
     """A limit on memory, time or size was reached.
 
-    ``is_located``: whether the message says in which node. ``of_memory``: whether it would not have
-    been reached if other things were let go first.
+    ``is_located``: whether the message names the node. ``of_memory``: whether freeing other memory
+    may help.
     """
 
     def __init__(self, message: str, *, is_located: bool = False, of_memory: bool = False) -> None:
@@ -38,26 +38,26 @@ class LimitError(OnnxWalkError):
         self.of_memory = of_memory
 
 
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """How a message that a name is unknown ends: what may have been meant, or what there is."""
+def suggest(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the closest known name, or the first ten."""
     import difflib  # for messages only
 
     names = sorted(known)
     if close := difflib.get_close_matches(name, names, 1):
         return f"; did you mean {close[0]!r}?"
-    return f"; there are: {', '.join(names[:10]) or 'none'}{', …' if len(names) > 10 else ''}"
+    return f"; known: {', '.join(names[:10]) or 'none'}{', …' if len(names) > 10 else ''}"
 
 
-def contained(error: Exception, where: str) -> OnnxWalkError:
-    """One of ours in place of any other error."""
+def wrap_error(error: Exception, where: str) -> OnnxWalkError:
+    """An OnnxWalkError in place of an unexpected exception."""
     if isinstance(error, MemoryError):
-        return LimitError(f"{where}: the machine has no memory left: {error}".rstrip(": "))
+        return LimitError(f"{where}: the machine is out of memory: {error}".rstrip(": "))
     if isinstance(error, RecursionError):
-        return LimitError(f"{where}: nests deeper than Python's stack goes")
+        return LimitError(f"{where}: nested too deeply for Python's stack")
     return OnnxWalkError(
-        f"{where}: {type(error).__name__}: {error}; this is a defect of onnxwalk, please report it"
+        f"{where}: {type(error).__name__}: {error}; this is a bug in onnxwalk, please report it"
     )
 
 
 class OperatorError(OnnxWalkError):
-    """An operator refused its inputs: names the node, operator, version, dtypes and shapes."""
+    """An operator rejected its inputs; the message has the node, version, dtypes and shapes."""

@@ -1,4 +1,4 @@
-"""Files and folders that are there complete or not at all."""
+"""Writing files and folders atomically: afterwards they are complete, or not there at all."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from pathlib import Path
 from onnxwalk.interpreter.errors import InvalidInputError
 
 
-def write(path: Path, content: str | bytes) -> None:
-    """Write text or bytes. Raises InvalidInputError."""
-    with replacing(path) as part, explained(path):
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write text or bytes atomically. Raises InvalidInputError."""
+    with replace_atomically(path) as part, translate_os_errors(path):
         part.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 @contextlib.contextmanager
-def replacing(path: Path, *, folder: bool = False) -> Iterator[Path]:
-    """A new empty file or folder next to ``path``, which becomes ``path`` at the end.
+def replace_atomically(path: Path, *, folder: bool = False) -> Iterator[Path]:
+    """Yield a new empty file or folder next to ``path``, which replaces ``path`` at the end.
 
-    It takes the place of a file, or of an empty folder; after an error all is as it was. Where
-    ``path`` is a link, what it points at is replaced. Raises InvalidInputError where nothing can be
-    written, before anything is computed.
+    ``path`` may be a file or an empty folder already; it is unchanged after an error. Where it is a
+    link, its target is replaced. Raises InvalidInputError if nothing can be written: at the start,
+    before anything is computed.
     """
     target = Path(os.path.realpath(path))
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        with explained(path):
+        with translate_os_errors(path):
             part.mkdir() if folder else open(part, "xb").close()
         yield part
-        with explained(path):
+        with translate_os_errors(path):
             if folder and target.is_dir():
                 target.rmdir()
             part.replace(target)
@@ -44,8 +44,8 @@ def replacing(path: Path, *, folder: bool = False) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """What the file system refuses meanwhile, as an InvalidInputError that names the path."""
+def translate_os_errors(path: Path) -> Iterator[None]:
+    """Turn any OSError in the ``with`` block into an InvalidInputError that names the path."""
     try:
         yield
     except OSError as error:

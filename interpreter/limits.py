@@ -1,16 +1,15 @@
-"""What ``load`` and a run may use: ``Limits``. ``interpreter.budget`` keeps them."""
+"""What ``load`` and a run may use: ``Limits``, which ``interpreter.budget`` enforces."""
 
 from __future__ import annotations
 
 import functools
 import math
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 from onnxwalk.interpreter.errors import InvalidInputError
 
-#: what is taken for the machine's memory where nothing tells it
+#: the machine's memory where the system doesn't report it
 _UNKNOWN_MACHINE = 4 << 30
 
 
@@ -31,24 +30,24 @@ def half_of_memory() -> int:
 
 @dataclass(frozen=True)
 class Limits:
-    """What loading a model, and each run of it, may use. ``None``: as much as it likes.
+    """What loading a model, and each run of it, may use. ``None``: no limit.
 
-    What is over a limit is refused with a LimitError before it is there, by what an operator is
-    known to need for its inputs (``ops.contract.cost``). The defaults stop no honest model on a
-    machine that it fits, and still contain a file that asks for terabytes or loops for ever.
+    A call that would exceed a limit raises LimitError before it begins, by the registered cost of
+    its operator (``ops.contract.cost``). The defaults stop no honest model on a machine that it
+    fits, but do stop a file that allocates terabytes or loops for ever.
 
-    Raises InvalidInputError for values that are no limits.
+    Raises InvalidInputError for values other than non-negative numbers and ``None``.
     """
 
     #: bytes at once, beyond the file's weights and what the caller feeds
     max_memory: int | None = field(default_factory=half_of_memory)
     #: bytes of any one tensor that is computed
     max_tensor_bytes: int | None = None
-    #: seconds for loading, and for each run. A call that is known to take longer isn't begun.
+    #: seconds for loading, and for each run; a call that is known to take longer doesn't begin
     max_seconds: float | None = None
-    #: how often the bodies of all loops of a run are run, together
+    #: iterations of all loops of a run together
     max_loop_iterations: int | None = 300_000
-    #: nodes of a model, with those of subgraphs, and with the bodies of functions for every call
+    #: nodes of a model, including subgraphs and, for every call, the body of the function
     max_nodes: int | None = 1_000_000
     #: how deep subgraphs and calls of functions nest
     max_nesting: int | None = 64
@@ -56,23 +55,22 @@ class Limits:
     max_string_bytes: int | None = 1 << 28
 
     def __post_init__(self) -> None:
-        for name, value in self.given():
+        for name, value in self.as_pairs():
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if not number or not value >= 0 or (name != "max_seconds" and value != int(value)):
-                raise InvalidInputError(f"{name} is {value!r}: give a number, or None for no limit")
+                raise InvalidInputError(
+                    f"{name} must be a non-negative number, or None for no limit, not {value!r}"
+                )
 
-    def given(self) -> list[tuple[str, float]]:
-        """The limits that there are, by name."""
+    def as_pairs(self) -> list[tuple[str, float]]:
+        """Name and value of each limit that is set."""
         found = [(f.name, getattr(self, f.name)) for f in fields(self)]
         return [(name, value) for name, value in found if value is not None]
 
 
-_UNITS: Mapping[str, int] = {
-    "": 1,
-    **{f"{letter}B": 1000**power for power, letter in enumerate("KMGT", 1)},
-    **{f"{letter}IB": 1024**power for power, letter in enumerate("KMGT", 1)},
-    "B": 1,
-}
+_UNITS = {"": 1, "B": 1}
+for _power, _letter in enumerate("KMGT", 1):
+    _UNITS |= {f"{_letter}B": 1000**_power, f"{_letter}IB": 1024**_power}
 
 
 def parse_bytes(text: str) -> int:
@@ -84,14 +82,13 @@ def parse_bytes(text: str) -> int:
     except (ValueError, KeyError):
         value = math.nan
     if not 0 <= value < math.inf:
-        raise ValueError(f"{text!r} is no size: give bytes, or KB, MB, GB, TB, KiB, MiB, GiB, TiB")
+        raise ValueError(f"{text!r} is not a size: use bytes, KB, MB, GB, TB, KiB, MiB, GiB or TiB")
     return int(value)
 
 
-def in_bytes(count: float) -> str:
-    """A number of bytes to read: "1.5 GiB"."""
-    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
-        if count < 1024 or unit == "TiB":
-            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.3g} {unit}"
-        count /= 1024
-    raise AssertionError
+def format_bytes(count: float) -> str:
+    """A number of bytes for people: "1.5 GiB"."""
+    if count < 1024:
+        return f"{count:.0f} bytes"
+    power = min(int(math.log2(count)) // 10, 4)
+    return f"{count / 1024**power:.3g} {'KMGT'[power - 1]}iB"

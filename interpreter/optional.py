@@ -1,4 +1,4 @@
-"""Packages that onnxwalk can do without: imported where they are needed, not before."""
+"""Optional dependencies, imported only where they are needed."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from onnxwalk.interpreter.errors import InvalidInputError
 
 
 def require(module: str, package: str | None = None) -> Any:
-    """A module that isn't among what onnxwalk depends on. Raises InvalidInputError."""
+    """Import a module of an optional dependency. Raises InvalidInputError if it isn't installed."""
     try:
         return importlib.import_module(module)
     except ImportError:
         package = package or module.partition(".")[0]
         raise InvalidInputError(
-            f"{package} isn't installed, and this needs it: pip install {package}"
+            f"{package} is required but isn't installed: pip install {package}"
         ) from None
 
 
@@ -29,10 +29,10 @@ def onnxruntime_session(
 ) -> Any:
     """An ``onnxruntime.InferenceSession`` on the CPU that logs nothing; ``model``: a path or bytes.
 
-    ``threads``: how many an operator has, one operator at a time; ONNX Runtime's default if not
-    given. ``folder``: where the files are that the bytes refer to.
+    ``threads``: threads for each operator, one operator at a time; ``None``: ONNX Runtime's
+    default. ``folder``: the folder of the external data that the bytes refer to.
 
-    Raises InvalidInputError if it isn't installed, and what ONNX Runtime raises.
+    Raises InvalidInputError if ONNX Runtime isn't installed, and its own errors.
     """
     ort = require("onnxruntime")
     options = ort.SessionOptions()
@@ -48,8 +48,8 @@ def onnxruntime_session(
 
 
 @contextlib.contextmanager
-def held_back() -> Iterator[None]:
-    """Until its end nothing is written to the standard streams, not even by a library's C code."""
+def silence_output() -> Iterator[None]:
+    """Suppress all output to stdout and stderr, also by C libraries."""
     with tempfile.TemporaryFile() as file:
         sys.stdout.flush()
         sys.stderr.flush()

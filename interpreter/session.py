@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
 
-from onnxwalk.interpreter.budget import Budget, within
+from onnxwalk.interpreter.budget import Budget, use_budget
 from onnxwalk.interpreter.compiler.context import Context
 from onnxwalk.interpreter.compiler.passes import REWRITES
 from onnxwalk.interpreter.compiler.program import Program
@@ -19,15 +19,15 @@ from onnxwalk.interpreter.errors import (
     InvalidInputError,
     LimitError,
     OnnxWalkError,
-    contained,
-    suggestion,
+    suggest,
+    wrap_error,
 )
 from onnxwalk.interpreter.ir.model import Graph, Model, TensorInfo
 from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.reader import read_model
-from onnxwalk.interpreter.reader.source import let_go
+from onnxwalk.interpreter.reader.source import release_pages
 from onnxwalk.interpreter.runtime.estimate import Estimate, estimate
-from onnxwalk.interpreter.runtime.feeds import Inputs, request
+from onnxwalk.interpreter.runtime.feeds import Inputs, split_arguments
 from onnxwalk.interpreter.runtime.runner import Runner
 from onnxwalk.interpreter.runtime.threads import check_threads
 from onnxwalk.interpreter.runtime.trace import Trace
@@ -55,29 +55,28 @@ def load(
 
     ``model``: a path (str or Path), bytes, a binary file object, or an ``onnx.ModelProto``.
 
-    ``rewrites``: which nodes are replaced by fewer or faster ones: all that the rewrites find
-    (True, the default), none (False), or what some of them find, named out of
-    ``onnxwalk.REWRITES``.
+    ``rewrites``: which rewrites are applied, each of which replaces nodes by fewer or faster ones:
+    all (True, the default), none (False), or a list of names from ``onnxwalk.REWRITES``.
 
     ``executor``: how nodes are run. "bound", the default: the first run with inputs of new shapes
     plans memory and calls for these shapes, and later runs only make the calls. "walk": each run
-    calls the plain function of one node after the other, in less memory.
+    calls the plain function of one node after the other, which uses less memory.
 
-    ``optimize``: False is short for ``rewrites=False, executor="walk"``, which runs the file as it
-    is written; True for the defaults.
+    ``optimize``: False is short for ``rewrites=False, executor="walk"``, to run the file's nodes
+    one by one; True is short for the defaults.
 
     ``registry``: operators of your own, ``onnxwalk.Registry(parent=onnxwalk.registry)``.
 
-    ``seed``: of the generator that random operators draw from.
+    ``seed``: the seed of the random operators.
 
-    ``threads``: how many a run may use (1). Parts of a batch are computed side by side where the
-    graph treats samples one by one; otherwise BLAS has the threads. Needs threadpoolctl, and the
+    ``threads``: how many threads a run may use (1). Parts of a batch run in parallel if the graph
+    treats samples independently; otherwise BLAS uses the threads. Requires threadpoolctl and the
     executor "bound".
 
     ``limits``: what loading, and each run, may use at most; ``None`` for no limits.
 
-    Raises InvalidModelError, UnsupportedModelError (with everything that isn't supported),
-    InvalidInputError (``model`` is no model at all, or can't be read; arguments that don't fit) or
+    Raises InvalidModelError, UnsupportedModelError (listing everything that isn't supported),
+    InvalidInputError (a model of the wrong type or that can't be read, or invalid arguments) or
     LimitError.
     """
     if not isinstance(limits, Limits | None):
@@ -85,17 +84,17 @@ def load(
     if not isinstance(registry, Registry | None):
         raise InvalidInputError(f"registry must be an onnxwalk.Registry or None, not {registry!r}")
     if seed is not None and not (isinstance(seed, int | np.integer) and seed >= 0):
-        raise InvalidInputError(f"seed must be a whole number from 0 on or None, not {seed!r}")
-    names, executor = _how(optimize, rewrites, executor)
+        raise InvalidInputError(f"seed must be a non-negative integer or None, not {seed!r}")
+    names, executor = _resolve_options(optimize, rewrites, executor)
     try:
         threads = check_threads(threads)
         if threads > 1 and executor == "walk":
-            raise InvalidInputError(f"threads={threads} needs the executor 'bound', not 'walk'")
-        with within(None if limits is None else Budget(limits)), computing():
-            read = read_model(model)
+            raise InvalidInputError(f"threads={threads} requires executor='bound', not 'walk'")
+        with use_budget(None if limits is None else Budget(limits)), computing():
+            model = read_model(model)
             try:
                 return Session(
-                    read,
+                    model,
                     rewrites=names,
                     executor=executor,
                     registry=registry or builtin_operators,
@@ -106,25 +105,27 @@ def load(
             except LimitError as error:
                 if error.is_located:
                     raise
-                raise LimitError(f"{read.source}: {error}") from None
+                raise LimitError(f"{model.source}: {error}") from None
     except OnnxWalkError:
         raise
     except Exception as error:
-        raise contained(error, "load") from error
+        raise wrap_error(error, "load") from error
 
 
-def _how(optimize: Any, rewrites: Any, executor: Any) -> tuple[tuple[str, ...], Executor]:
-    """The rewrites and the executor that ``load`` was asked for. Raises InvalidInputError."""
+def _resolve_options(
+    optimize: Any, rewrites: Any, executor: Any
+) -> tuple[tuple[str, ...], Executor]:
+    """The rewrites and the executor from the arguments of ``load``. Raises InvalidInputError."""
     if optimize is not None:
         if not isinstance(optimize, bool):
             raise InvalidInputError(
-                f"optimize must be True or False, not {optimize!r}; names of rewrites are given as "
+                f"optimize must be True or False, not {optimize!r}; to choose rewrites pass "
                 "rewrites=[…]"
             )
         if rewrites is not None or executor is not None:
             raise InvalidInputError(
-                f"optimize={optimize} is short for both rewrites= and executor=: give either it or "
-                "these"
+                f"optimize={optimize} is short for both rewrites= and executor=: pass either "
+                "optimize or these"
             )
         rewrites, executor = optimize, "bound" if optimize else "walk"
     if executor not in ("bound", "walk", None):
@@ -134,8 +135,8 @@ def _how(optimize: Any, rewrites: Any, executor: Any) -> tuple[tuple[str, ...], 
     elif isinstance(rewrites, str) or not isinstance(rewrites, Collection):
         raise InvalidInputError(f"rewrites must be True, False or a list, not {rewrites!r}")
     elif unknown := [name for name in rewrites if name not in REWRITES]:
-        known = suggestion(str(unknown[0]), REWRITES)
-        raise InvalidInputError(f"no such rewrite: {unknown[0]!r}{known}")
+        hint = suggest(str(unknown[0]), REWRITES)
+        raise InvalidInputError(f"unknown rewrite: {unknown[0]!r}{hint}")
     else:
         names = tuple(rewrites)
     return names, executor or "bound"
@@ -144,21 +145,21 @@ def _how(optimize: Any, rewrites: Any, executor: Any) -> tuple[tuple[str, ...], 
 class Session:
     """A prepared model, as ``load`` returns it.
 
-    Several threads may run it at once; what it returns is the caller's. It can be copied and
-    pickled; a registry of your own must then be a variable of the module that registers its
-    operators.
+    Several threads may run it at once, and the arrays that it returns belong to the caller. It can
+    be copied and pickled; a registry of your own must then be a variable of the module that
+    registers its operators.
     """
 
-    #: the model as the file has it
+    #: the model as stored in the file
     model: Model
-    #: the model's graph, free of function calls
+    #: the model's graph, with calls of its functions expanded
     graph: Graph
-    #: what is to be fed
+    #: the inputs that a run needs
     inputs: list[TensorInfo]
     #: initializers that a run may override by feeding them
     overridable_initializers: list[TensorInfo]
     outputs: list[TensorInfo]
-    #: what each run may use
+    #: the limits of each run
     limits: Limits | None
 
     def __init__(
@@ -180,7 +181,7 @@ class Session:
             "threads": threads,
             "limits": limits,
         }
-        # Before IR version 3 a file could leave the operator set out; it then meant the first.
+        # Before IR version 3 a file could omit the operator set, which meant the first one.
         context = Context(registry, model.opsets or {"": 1}, np.random.default_rng(seed))
         self._program = Program(model, context, rewrites, bind=executor == "bound")
         self.graph = self._program.graph
@@ -195,18 +196,18 @@ class Session:
             threads=threads,
             limits=limits,
         )
-        self._run = self._runner.method()
+        self._run = self._runner.choose_method()
         self._program.plan([info.name for info in self.inputs], None)
-        let_go(model.maps)
+        release_pages(model.maps)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """As what it was made of, and the state of its random numbers: plans are made anew."""
+        """The model, the options and the state of the random generator; plans are built again."""
         seed = copy.deepcopy(self._program.context.rng)
         model = replace(self.model, maps=())
         return functools.partial(Session, model, seed=seed, **self._options), ()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Session:
-        return copy.copy(self)  # nothing that they share is ever changed
+        return copy.copy(self)  # what they share is never changed
 
     @overload
     def run(self, feeds: Mapping[str, Any], /) -> list[Any]: ...
@@ -217,28 +218,29 @@ class Session:
     ) -> list[Any]: ...
 
     def run(self, output_names: Any, feeds: Any = None) -> list[Any]:
-        """The named values, or all outputs for ``None``, given a value for each input.
+        """Run the model and return a list of the named values; ``None``: of all outputs.
 
-        ``run(feeds)`` gives all outputs, ``run("y", feeds)`` a list of one. Any value of the graph
-        can be asked for by its name. Tensors are arrays (strings: object arrays of ``str``),
-        sequences are lists, empty optionals are ``None``, maps are dicts. Other than arrays of the
-        right dtype, lists and Python numbers are accepted if they convert without loss of kind.
+        ``feeds``: a value for each input, by name. ``run(feeds)`` returns all outputs,
+        ``run("y", feeds)`` a list of one. Any value of the graph can be requested by its name.
+        Tensors are arrays (strings: object arrays of ``str``), sequences are lists, empty optionals
+        are ``None``, maps are dicts. In place of arrays of the declared dtype, lists and Python
+        numbers are accepted if NumPy can cast them ("same_kind").
 
-        Raises InvalidInputError for feeds and names that don't fit, OperatorError when an operator
-        refuses its inputs, LimitError when it would need more than the session's limits.
+        Raises InvalidInputError for invalid feeds and names, OperatorError if an operator rejects
+        its inputs, LimitError if the run would exceed the session's limits.
         """
         try:
             if feeds is None or type(output_names) is str:
-                output_names, feeds = request(output_names, feeds)
+                output_names, feeds = split_arguments(output_names, feeds)
             return self._run(output_names, feeds)
         except OnnxWalkError:
             raise
         except Exception as error:
-            raise contained(error, self.model.source) from error
+            raise wrap_error(error, self.model.source) from error
 
     def __call__(self, /, *values: Any, **named: Any) -> Any:
-        """The outputs for inputs in order or by name, as a Python function takes its arguments:
-        the array if there is one output, else a dict. Raises as ``run``."""
+        """Run on inputs passed by position or by name, as arguments of a Python function. Returns
+        the value if there is one output, else a dict of all by name. Raises as ``run``."""
         results = self.run(None, self._inputs.by_name(values, named))
         if len(results) == 1:
             return results[0]
@@ -247,27 +249,28 @@ class Session:
     def trace(
         self, feeds: Mapping[str, Any], *, optimized: bool = False, iterations: float = 0
     ) -> Trace:
-        """The values in between, node by node: an iterable of ``Event(node, inputs, outputs,
-        seconds, operator, path, runs)``, which computes as it is read, and keeps only what later
-        nodes need.
+        """The intermediate values, node by node: an iterable of ``Event(node, inputs, outputs,
+        seconds, operator, path, runs)``. It computes while it is read, and keeps only the values
+        that later nodes use.
 
-        The nodes are those of the file; with ``optimized`` those that the rewrites made of them.
-        ``iterations``: how many of each If, Loop or Scan are walked through too (``math.inf``:
-        all). What is inside comes before the node that it is inside of; ``path`` says where.
+        The nodes are those of the file; with ``optimized`` those after the rewrites.
+        ``iterations``: of each If, Loop or Scan, the number of iterations to trace as well
+        (``math.inf``: all). Nodes of a subgraph come before the node that runs it; their ``path``
+        says where they are.
 
-        Raises InvalidInputError for feeds that don't fit; its iteration raises OperatorError when
-        an operator refuses its inputs.
+        Raises InvalidInputError for invalid feeds; the iteration raises OperatorError if an
+        operator rejects its inputs.
         """
-        values = self._inputs.checked(feeds)
+        values = self._inputs.check(feeds)
         plan = self._program.plan(tuple(values), None, as_written=not optimized)
         return Trace(plan, list(values.values()), self.limits, iterations)
 
     def estimate(self, shapes: Mapping[str, Sequence[int]]) -> Estimate:
         """What a run on inputs of these shapes will cost at most: ``memory`` in bytes, beyond the
-        weights and the inputs, and ``seconds`` of one slow core. Inputs whose shape is fixed may be
-        left out. The model is run at small sizes of the open dimensions.
+        weights and the inputs, and ``seconds`` on one slow core. Inputs of a fixed shape may be
+        omitted. To estimate, the model is run with small sizes of the open dimensions.
 
-        Raises InvalidInputError for shapes that don't fit, and where no estimate is possible.
+        Raises InvalidInputError for invalid shapes, and where no estimate is possible.
         """
         return estimate(self.inputs, functools.partial(self._runner.prepare, None), shapes)
 

@@ -1,10 +1,10 @@
-"""Text becomes integer ids exactly as Keras's TextVectorization makes them, without TensorFlow.
+"""Text to integer ids exactly as Keras's TextVectorization, without TensorFlow.
 
-What ``export`` stores in a file's metadata, ``onnxwalk.text`` and ``onnxwalk.labels``, is read
-here; ``export/text.py`` documents the format.
+Reads the metadata ``onnxwalk.text`` and ``onnxwalk.labels`` that ``export`` stores in a file;
+``export/text.py`` documents the format.
 
-Keras works on bytes: only ASCII letters are lowered, and only ASCII whitespace splits. So does
-this: ``str`` is encoded as UTF-8 first, and the methods of ``bytes`` do just that.
+Keras works on bytes: only ASCII letters are lowercased, and only ASCII whitespace splits. So do the
+methods of ``bytes``, which are applied to the text in UTF-8.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LABELS_KEY = "onnxwalk.labels"
 STANDARDIZE = (None, "lower_and_strip_punctuation", "lower", "strip_punctuation")
 SPLIT = (None, "whitespace", "character")
 
-#: what Keras's regular expression takes out: the ASCII punctuation
+#: what Keras's regular expression removes: the ASCII punctuation
 _PUNCTUATION = b"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 _UNKNOWN = 1
 
@@ -34,9 +34,9 @@ class Tokenizer:
     """The settings of a TextVectorization layer whose ``output_mode`` is "int".
 
     ``vocabulary``: the word of each id; 0 is "" (padding) and 1 is "[UNK]".
-    ``ngrams``: the widths in the order in which they are put one after the other; ``None``: words.
-    ``length``: how many ids each text becomes, by cutting and padding with 0; ``None``: as many as
-    the longest has. ``ragged``: cut to ``length``, but pad to the longest only.
+    ``ngrams``: the widths of the n-grams, in the order of their output; ``None``: words only.
+    ``length``: the number of ids of each text, which are cut or padded with 0; ``None``: that of
+    the longest. ``ragged``: cut to ``length``, but pad only to the longest.
 
     Raises ValueError for settings that Keras doesn't have.
     """
@@ -51,30 +51,30 @@ class Tokenizer:
 
     def __post_init__(self) -> None:
         if self.standardize not in STANDARDIZE:
-            raise ValueError(f"standardize {self.standardize!r} is none of {STANDARDIZE}")
+            raise ValueError(f"standardize must be one of {STANDARDIZE}, not {self.standardize!r}")
         if self.split not in SPLIT:
-            raise ValueError(f"split {self.split!r} is none of {SPLIT}")
+            raise ValueError(f"split must be one of {SPLIT}, not {self.split!r}")
         if self.ngrams is not None and not all(_is_count(n) for n in self.ngrams):
-            raise ValueError(f"ngrams {self.ngrams!r} are no widths from 1 on")
+            raise ValueError(f"ngrams must be positive integers, not {self.ngrams!r}")
         if self.length is not None and not _is_count(self.length):
-            raise ValueError(f"length {self.length!r} is no number from 1 on")
+            raise ValueError(f"length must be a positive integer, not {self.length!r}")
         words = list(self.vocabulary)
         if words[:2] != ["", "[UNK]"] or not all(isinstance(word, str) for word in words):
-            raise ValueError('the vocabulary has to begin with "" and "[UNK]"')
+            raise ValueError('the vocabulary must begin with "" and "[UNK]"')
         ids = {word.encode("utf-8", "surrogatepass"): i for i, word in enumerate(words)}
         if len(ids) < len(words):
-            raise ValueError("the vocabulary has a word twice")
+            raise ValueError("the vocabulary has duplicate words")
         object.__setattr__(self, "_ids", ids)
 
     def tokens(self, text: str) -> list[bytes]:
         """The words, characters or n-grams of a text, in UTF-8, before any are cut off.
 
-        Raises InvalidInputError for text that is no Unicode (lone surrogates).
+        Raises InvalidInputError for text with lone surrogates, which UTF-8 can't encode.
         """
         try:
             data = text.encode()
         except UnicodeEncodeError as error:
-            raise InvalidInputError(f"{text!r} is no text that UTF-8 can hold: {error}") from None
+            raise InvalidInputError(f"text {text!r} can't be encoded as UTF-8: {error}") from None
         if self.standardize in ("lower", "lower_and_strip_punctuation"):
             data = data.lower()
         if self.standardize in ("strip_punctuation", "lower_and_strip_punctuation"):
@@ -100,7 +100,7 @@ class Tokenizer:
     def __call__(self, texts: Sequence[str], *, width: int | None = None) -> np.ndarray:
         """The ids of texts, int64 (texts, length), padded with 0.
 
-        ``width``: pad to at least so many where ``length`` leaves it open.
+        ``width``: pad at least to this width if ``length`` doesn't fix it.
 
         Raises InvalidInputError.
         """
@@ -128,30 +128,31 @@ class Tokenizer:
 
     @classmethod
     def from_json(cls, settings: Mapping[str, Any]) -> Tokenizer:
-        """Raises ValueError for what isn't there, isn't known, or isn't what it should be."""
+        """Raises ValueError for settings that are missing, unknown or of the wrong type."""
         known = {"standardize", "split", "ngrams", "length", "ragged", "vocabulary"}
         if not isinstance(settings, Mapping) or set(settings) != known:
-            raise ValueError(f"settings have to be {', '.join(sorted(known))}")
-        if not isinstance(settings["vocabulary"], list):
-            raise ValueError("the vocabulary has to be a list")
+            raise ValueError(f"settings must be {', '.join(sorted(known))}")
+        for name, kind, words in (
+            ("vocabulary", list, "a list"),
+            ("ngrams", list | None, "a list or null"),
+            ("ragged", bool, "true or false"),
+        ):
+            if not isinstance(settings[name], kind):
+                raise ValueError(f"{name} must be {words}")
         ngrams = settings["ngrams"]
-        if ngrams is not None and not isinstance(ngrams, list):
-            raise ValueError("ngrams have to be a list")
-        if not isinstance(settings["ragged"], bool):
-            raise ValueError("ragged has to be true or false")
         return cls(**{**settings, "ngrams": None if ngrams is None else tuple(ngrams)})
 
 
 class TextRows:
-    """Texts as the rows of an input: ids are made as they are asked for.
+    """Texts as the rows of an input; ids are computed when they are requested.
 
-    Rows are as long as the longest of all texts, so that a run in pieces gives what a whole run
-    gives. ``names``: how each text begins, for people.
+    All rows are as long as the longest text, so that runs of parts of the texts have the same
+    results as one run of all. ``names``: the beginning of each text, for people.
     """
 
     def __init__(self, texts: Sequence[str], tokenizer: Tokenizer, dtype: np.dtype) -> None:
         self.length: int | None = len(texts)
-        self.names: list[str] | None = [_beginning(text) for text in texts]
+        self.names: list[str] | None = [_shorten(text) for text in texts]
         self._texts, self._tokenizer, self._dtype = texts, tokenizer, dtype
         self.width = max((len(tokenizer.ids(text)) for text in texts), default=0)
 
@@ -163,27 +164,24 @@ class TextRows:
 
 
 def tokenizers(metadata: Mapping[str, str]) -> dict[str, Tokenizer]:
-    """Input name -> its tokenizer, from a model's metadata. Raises InvalidModelError."""
-    stored = _stored(metadata, TEXT_KEY)
+    """The tokenizer of each input by name, from a model's metadata. Raises InvalidModelError."""
+    stored = _read_json(metadata, TEXT_KEY)
     try:
         return {name: Tokenizer.from_json(settings) for name, settings in stored.items()}
     except (TypeError, ValueError) as error:
-        raise InvalidModelError(f"metadata {TEXT_KEY} can't be used: {error}") from None
+        raise InvalidModelError(f"metadata {TEXT_KEY}: {error}") from None
 
 
 def class_names(metadata: Mapping[str, str]) -> dict[str, list[str]]:
-    """Output name -> the names of its classes, from a model's metadata.
-
-    Raises InvalidModelError.
-    """
-    stored = _stored(metadata, LABELS_KEY)
+    """The class names of each output by name, from a model's metadata. Raises InvalidModelError."""
+    stored = _read_json(metadata, LABELS_KEY)
     for names in stored.values():
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise InvalidModelError(f"metadata {LABELS_KEY} can't be used: no lists of names")
+            raise InvalidModelError(f"metadata {LABELS_KEY}: expected lists of names")
     return stored
 
 
-def _stored(metadata: Mapping[str, str], key: str) -> dict[str, Any]:
+def _read_json(metadata: Mapping[str, str], key: str) -> dict[str, Any]:
     if key not in metadata:
         return {}
     try:
@@ -191,11 +189,11 @@ def _stored(metadata: Mapping[str, str], key: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         stored = None
     if not isinstance(stored, dict):
-        raise InvalidModelError(f"metadata {key} can't be used: no JSON object")
+        raise InvalidModelError(f"metadata {key}: expected a JSON object")
     return stored
 
 
-def _beginning(text: str, most: int = 40) -> str:
+def _shorten(text: str, most: int = 40) -> str:
     line = " ".join(text.split())
     return line if len(line) <= most else line[: most - 1] + "…"
 

@@ -4,9 +4,8 @@
 >>> session = onnxwalk.load("model.onnx")               # doctest: +SKIP
 >>> session.run(None, {"x": x})                         # doctest: +SKIP
 
-All that is public is here. ``onnxwalk.export`` (Keras models become files), ``onnxwalk.text``
-(tokenizers that a file keeps) and ``onnxwalk.backend`` (the interface of ``onnx.backend``) are
-imported when they are first used.
+This is the public API. ``onnxwalk.export`` (Keras to ONNX), ``onnxwalk.text`` (tokenizers stored in
+a file) and ``onnxwalk.backend`` (the interface of ``onnx.backend``) are imported on first use.
 """
 
 from __future__ import annotations
@@ -15,12 +14,11 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
-#: where the version stands: the package's metadata take it from here
+#: the one place of the version, from which the package's metadata take it
 __version__ = "0.2.0.dev0"
 
-# In a checkout the three rooms stand at the top level, beside this folder. Here are links to them
-# for type checkers and editors, which don't run this line; where links can't be made (Windows), it
-# is what finds the rooms.
+# In a checkout the three sub-packages are at the top level, next to this folder, which has links to
+# them for type checkers and editors. Without symbolic links (Windows) this line finds them.
 __path__ = [*__path__, os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
 
 from onnxwalk.interpreter.compiler.passes import REWRITES
@@ -104,7 +102,7 @@ __all__ = [
     "text",
 ]
 
-#: what is imported when it is first used
+#: modules that are imported on first use
 _LATER = {
     "backend": "onnxwalk.interpreter.backend",
     "export": "onnxwalk.export",

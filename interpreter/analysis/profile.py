@@ -72,7 +72,7 @@ def profile(session: Session, feeds: Mapping[str, Any], runs: int) -> Profile:
     marks = []
     with computing():
         for _ in range(runs):
-            marks.append(bound.run_marked(arguments))
+            marks.append(bound.run_with_times(arguments))
             bound.outputs()
     calls = [r.stop - r.start for r in bound.ranges]
     given = [
@@ -142,7 +142,7 @@ def bytes_moved(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
 def _inputs(step: Step, given: list[Any], names: Mapping[int, str]) -> list[Any]:
     """The inputs as the node has them, with those that the step has taken in."""
     found = {names.get(slot, ""): value for slot, value in zip(step.inputs, given, strict=False)}
-    for name, shape, dtype in step.taken:
+    for name, shape, dtype in step.absorbed:
         found[name] = np.broadcast_to(np.zeros((), dtype), shape)
     return [found.get(name) for name in step.node.inputs]
 

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 
 import onnxwalk
 from onnxwalk.interpreter.cli._show import printable
-from onnxwalk.interpreter.errors import OnnxWalkError, contained
+from onnxwalk.interpreter.errors import OnnxWalkError, wrap_error
 
 __all__ = ["main"]
 
@@ -79,7 +79,7 @@ def _one_line(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "not enough memory; --batch N runs a large input in pieces"
     if not isinstance(error, (OnnxWalkError, OSError)):
-        error = contained(error, "this command")
+        error = wrap_error(error, "this command")
     return " ".join(str(error).split())
 
 

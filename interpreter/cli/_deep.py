@@ -18,7 +18,7 @@ from onnxwalk.interpreter.cli import _show
 from onnxwalk.interpreter.cli._convert import declared_shape
 from onnxwalk.interpreter.cli._random import make_up
 from onnxwalk.interpreter.compiler.context import every_node
-from onnxwalk.interpreter.compiler.provenance import fates
+from onnxwalk.interpreter.compiler.provenance import find_fates
 from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError
 from onnxwalk.interpreter.ir.model import Graph, SparseTensor, Tensor
 from onnxwalk.interpreter.session import Session
@@ -37,7 +37,7 @@ def deep(session: Session, dims: Mapping[str, int], shapes: Sequence[str]) -> di
     Raises InvalidInputError where no inputs can be made up that the model runs on.
     """
     types, costs = _walked(session, dims, shapes)
-    versions = session._program.rewritten()
+    versions = session._program.rewrite_stages()
     return {
         "values": [
             {"name": name, "type": dtype, "shape": None if shape is None else list(shape)}
@@ -279,7 +279,7 @@ def _rewrites(versions: Sequence[tuple[str, Graph]]) -> Iterator[dict[str, Any]]
 
 def _fates(versions: Sequence[tuple[str, Graph]]) -> Iterator[dict[str, Any]]:
     """What became of each node of the file."""
-    for node, fate in fates(versions).items():
+    for node, fate in find_fates(versions).items():
         yield {
             "node": node.label,
             "operator": node.op_type,

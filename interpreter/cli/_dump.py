@@ -14,7 +14,7 @@ import numpy as np
 
 from onnxwalk.interpreter.cli._show import jsonable, widened
 from onnxwalk.interpreter.errors import InvalidInputError
-from onnxwalk.interpreter.files import explained, replacing
+from onnxwalk.interpreter.files import replace_atomically, translate_os_errors
 from onnxwalk.interpreter.runtime.trace import Event
 
 INDEX = "index.json"
@@ -45,13 +45,13 @@ class Dump:
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
         """Until its end nothing is there under the name but what was there before."""
-        with replacing(self.path, folder=True) as self._part:
+        with replace_atomically(self.path, folder=True) as self._part:
             yield
             if not self._index:
                 raise InvalidInputError(
                     f"--select {' '.join(self.patterns)}: no value, node or operator is called that"
                 )
-            with explained(self.path):
+            with translate_os_errors(self.path):
                 text = json.dumps(jsonable(self._index), indent=1, allow_nan=False)
                 (self._part / INDEX).write_text(text, encoding="utf-8")
 
@@ -85,7 +85,7 @@ class Dump:
             label = re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:100]
             entry["file"] = f"{len(self._index) + 1:04d}-{label}.npy"
             entry |= {"dtype": str(value.dtype), "shape": list(value.shape)}
-            with explained(self.path):
+            with translate_os_errors(self.path):
                 np.save(self._part / entry["file"], plain, allow_pickle=False)
         else:
             entry["value"] = value  # nothing, or a map

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from onnxwalk.interpreter.budget import Budget
-from onnxwalk.interpreter.limits import Limits, in_bytes, parse_bytes
+from onnxwalk.interpreter.limits import Limits, format_bytes, parse_bytes
 
 _WHAT: dict[str, tuple[str, str]] = {
     "max_memory": ("SIZE", "memory at once beyond the weights, as 2GiB"),
@@ -30,7 +30,9 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
         default = getattr(defaults, name)
         shown = "none" if default is None else f"{default:,}"
         if default is not None and metavar == "SIZE":
-            shown = in_bytes(default) + (", half of the machine's" if name == "max_memory" else "")
+            shown = format_bytes(default) + (
+                ", half of the machine's" if name == "max_memory" else ""
+            )
         group.add_argument(
             "--" + name.replace("_", "-"),
             type=_limit(metavar),

@@ -14,7 +14,7 @@ import numpy as np
 
 from onnxwalk.interpreter.cli._show import jsonable, widened
 from onnxwalk.interpreter.errors import InvalidInputError
-from onnxwalk.interpreter.files import explained, replacing
+from onnxwalk.interpreter.files import replace_atomically, translate_os_errors
 from onnxwalk.interpreter.ir.model import TensorInfo, TensorType
 
 _SUFFIXES = (".npz", ".npy", ".json")
@@ -47,14 +47,14 @@ class OutputFile:
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
         """Until its end nothing is there under the name but what was there before."""
-        with replacing(self.path) as self._temporary:
+        with replace_atomically(self.path) as self._temporary:
             yield
 
     def allocate(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         """An array to fill; for .npy it is the file itself, so that it needn't fit in memory."""
         if self.suffix != ".npy" or dtype.kind not in "biufc" or 0 in shape:
             return np.empty(shape, dtype)
-        with explained(self.path):
+        with translate_os_errors(self.path):
             array = np.lib.format.open_memmap(self._temporary, "w+", dtype, shape)
             if hasattr(os, "posix_fallocate"):  # a full disk must be met here, not within the map
                 with open(self._temporary, "r+b") as file:
@@ -66,7 +66,7 @@ class OutputFile:
 
         Raises InvalidInputError for a value that the format can't hold.
         """
-        with explained(self.path):
+        with translate_os_errors(self.path):
             if self.suffix == ".json":
                 with open(self._temporary, "w", encoding="utf-8") as file:
                     json.dump(jsonable(values), file, allow_nan=False)

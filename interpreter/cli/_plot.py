@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 from zlib import crc32
 
 from onnxwalk.interpreter.errors import InvalidInputError
-from onnxwalk.interpreter.files import explained, replacing
+from onnxwalk.interpreter.files import replace_atomically, translate_os_errors
 from onnxwalk.interpreter.optional import require
 
 #: CSS variable -> its value on light and on dark ground. Charts are drawn in the former; c0 … c5
@@ -181,7 +181,7 @@ def legend(figure: Any, handles: Sequence[Any] = ()) -> None:
 
 def save(path: Path, paint: Callable[[Any], None], width: float, height: float) -> None:
     """A chart as a file: ``paint`` gets the figure, of this size in points."""
-    with replacing(path) as part, explained(path):
+    with replace_atomically(path) as part, translate_os_errors(path):
         if path.suffix == ".svg":
             part.write_text(svg_file(paint, width, height), encoding="utf-8")
         else:

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from onnxwalk.interpreter.analysis.diff import as_data, diff
-from onnxwalk.interpreter.budget import within
+from onnxwalk.interpreter.budget import use_budget
 from onnxwalk.interpreter.cli import _show
 from onnxwalk.interpreter.cli._limits import add_limits, budget_of
 from onnxwalk.interpreter.reader import read_model
@@ -43,7 +43,7 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Carry out the command: 1 if the files differ. Raises OnnxWalkError."""
-    with within(budget_of(args)):
+    with use_budget(budget_of(args)):
         found = diff(read_model(args.a), read_model(args.b))
     report = {"a": args.a, "b": args.b, **as_data(found)}
     if args.json:

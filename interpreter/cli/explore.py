@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
         collect,  # nothing of it is needed otherwise
     )
     from onnxwalk.interpreter.analysis.explore.page import overhead, page
-    from onnxwalk.interpreter.files import write
+    from onnxwalk.interpreter.files import write_file
 
     if args.sample is not None and (args.whole or args.sample < 0):
         raise InvalidInputError("--sample K takes one row, from 0 on, and not with --whole")
@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     data = collect(session, values, limit=room, labels=labels, iterations=args.iterations)
     data["origins"] = {name: feed.origin for name, feed in feeds.items()}
     text = page(data, f"{Path(args.model).name}: explore")
-    write(output, text)
+    write_file(output, text)
     parts = sum("part" in node for node in data["nodes"])
     nodes = sum("seconds" in node for node in data["nodes"]) - parts
     within = f", {parts:,} shown within them" if parts else ""

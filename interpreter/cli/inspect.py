@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.budget import within
+from onnxwalk.interpreter.budget import use_budget
 from onnxwalk.interpreter.cli import _deep, _show
 from onnxwalk.interpreter.cli._feeds import named_sizes, whole_number
 from onnxwalk.interpreter.cli._limits import add_limits, budget_of, limits_of
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     isn't supported is what one may want to look into."""
     if not args.deep and (args.dim or args.shape):
         raise InvalidInputError("--dim and --shape are of no use without --deep")
-    with within(budget_of(args)):
+    with use_budget(budget_of(args)):
         about = _describe(args.model, read_model(args.model))
     if args.deep and not (about["unsupported"] or about["problem"]):
         session = load(args.model, optimize=False, limits=limits_of(args))

@@ -15,7 +15,7 @@ from onnxwalk.interpreter.cli._feeds import add_arguments, made, whole_number
 from onnxwalk.interpreter.cli._limits import add_limits, limits_of
 from onnxwalk.interpreter.cli.bench import duration
 from onnxwalk.interpreter.errors import InvalidInputError
-from onnxwalk.interpreter.files import write
+from onnxwalk.interpreter.files import write_file
 from onnxwalk.interpreter.session import load
 
 _DESCRIPTION = """\
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     flops, bandwidth = ceiling()
     report = _report(args.model, found, flops, bandwidth)
     if args.trace:
-        write(args.trace, json.dumps(_events(args.model, found)))
+        write_file(args.trace, json.dumps(_events(args.model, found)))
     if args.json:
         _show.print_json(report)
     else:

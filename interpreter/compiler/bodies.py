@@ -1,4 +1,4 @@
-"""Subgraphs: what the operators that run them (If, Loop, Scan) call."""
+"""Subgraphs as the functions that operators call to run them (If, Loop, Scan)."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from onnxwalk.interpreter.budget import current
+from onnxwalk.interpreter.budget import current_budget
 from onnxwalk.interpreter.ir.plan import Plan
 from onnxwalk.interpreter.runtime.cache import BoundPlans
-from onnxwalk.interpreter.runtime.call import Walked
+from onnxwalk.interpreter.runtime.call import StepIterator
 from onnxwalk.interpreter.runtime.walk import execute, walk
 from onnxwalk.ops.contract.graphs import Calls
 
 
 class Body:
-    """A subgraph as an operator calls it: positional inputs in, a tuple of outputs out."""
+    """A subgraph as a function of positional inputs that returns a tuple of outputs."""
 
     def __init__(
         self,
@@ -29,55 +29,54 @@ class Body:
         self._bound = bound
         self._loops = loops
 
-    def walk(self, inputs: Sequence[Any], inside: Callable[..., Walked]) -> Walked:
+    def walk(self, inputs: Sequence[Any], inside: Callable[..., StepIterator]) -> StepIterator:
         """As a call, but step by step."""
-        budget = current()
-        if budget is not None and self._loops:
-            budget.iteration()
+        self._count_iteration()
         results = yield from walk(self._plan, [*inputs, *self._captured], inside)
-        if budget is not None:
-            budget.hold(results)
-        return tuple(results)
+        return self._counted(results)
 
     @property
     def output_types(self) -> tuple[Any, ...]:
-        """The declared type of each output (``dtype`` and ``shape``), ``None`` if not declared."""
+        """The declared type of each output (``dtype`` and ``shape``); ``None`` if undeclared."""
         return self._plan.output_types
 
     @staticmethod
     def reserve(nbytes: int) -> None:
-        """The operator is going to take so much memory for what it collected. Raises LimitError if
-        there isn't as much, or not the time to fill it."""
-        if (budget := current()) is not None:
+        """Check that memory for the operator's collected results is left, and the time to fill it.
+        Raises LimitError."""
+        if (budget := current_budget()) is not None:
             budget.tick(nbytes)
             budget.reserve(nbytes)
 
     def __call__(self, *inputs: Any) -> tuple[Any, ...]:
         expected = len(self._plan.inputs) - len(self._captured)
         if len(inputs) != expected:
-            raise ValueError(f"the subgraph takes {expected} inputs, not {len(inputs)}")
-        arguments = [*inputs, *self._captured]
-        budget = current()
-        if budget is not None and self._loops:
-            budget.iteration()
-        if self._bound is None:
-            results = execute(self._plan, arguments)
-        else:
-            results = self._bound.call(self._plan, arguments)
-        if budget is not None:
+            raise ValueError(f"the subgraph has {expected} inputs, but got {len(inputs)}")
+        self._count_iteration()
+        run = execute if self._bound is None else self._bound.call
+        return self._counted(run(self._plan, [*inputs, *self._captured]))
+
+    def _count_iteration(self) -> None:
+        if self._loops and (budget := current_budget()) is not None:
+            budget.count_iteration()
+
+    @staticmethod
+    def _counted(results: Sequence[Any]) -> tuple[Any, ...]:
+        """The results, after counting their memory."""
+        if (budget := current_budget()) is not None:
             budget.hold(results)
         return tuple(results)
 
 
-def with_bodies(
+def add_bodies(
     function: partial[Any],
     n_inputs: int,
     bodies: dict[str, tuple[Plan, list[str]]],
     bind: bool,
     loops: bool,
 ) -> Callable[..., Any]:
-    """The function of a node's inputs followed by what its subgraphs take from outside; and, as its
-    attribute, what ``Step.calls`` is."""
+    """A function of a node's inputs followed by the values that its subgraphs capture. Its
+    attribute ``calls``, if any, is that of ``Step``."""
     parts = []
     position = n_inputs
     for name, (plan, names) in bodies.items():

@@ -1,4 +1,4 @@
-"""Is the graph well formed? Every value is defined once, before it is used."""
+"""Checks that graphs are well formed: every value is defined once, before it is used."""
 
 from __future__ import annotations
 
@@ -16,32 +16,26 @@ Scopes = tuple[set[str], ...]
 
 
 def check(model: Model) -> None:
-    """Raise InvalidModelError naming all that is wrong with the structure of the graphs."""
+    """Raise InvalidModelError with all problems in the structure of the graphs."""
     problems = list(_graph_problems(model.graph, (), ""))
     for key, function in model.functions.items():
         name = ".".join(part for part in key if part)
         problems += _graph_problems(_as_graph(function), (), f"function {name}: ")
-    if endless := _calling_themselves(model.functions):
-        problems.append("functions that call themselves: " + ", ".join(endless))
+    if recursive := _recursive_functions(model.functions):
+        problems.append("functions that call themselves: " + ", ".join(recursive))
     if problems:
-        raise invalid(model.source, problems)
+        raise combine_problems(model.source, problems)
 
 
-def check_graph(graph: Graph, source: str) -> None:
-    """Raise InvalidModelError naming all that is wrong with the structure of a graph."""
-    if problems := list(_graph_problems(graph, (), "")):
-        raise invalid(source, problems)
-
-
-def invalid(source: str, problems: list[str]) -> InvalidModelError:
-    """One error for everything that was found."""
+def combine_problems(source: str, problems: list[str]) -> InvalidModelError:
+    """One error for all problems, of which it shows the first ten."""
     shown = "; ".join(problems[:_MOST_SHOWN])
     more = len(problems) - _MOST_SHOWN
     return InvalidModelError(f"{source}: {shown}" + (f"; and {more} more" if more > 0 else ""))
 
 
-def _calling_themselves(functions: Mapping[FunctionKey, Function]) -> list[str]:
-    """The names of the functions that call themselves, be it by way of others."""
+def _recursive_functions(functions: Mapping[FunctionKey, Function]) -> list[str]:
+    """The names of the functions that call themselves, directly or through others."""
     calls = {
         key: {
             called
@@ -50,7 +44,7 @@ def _calling_themselves(functions: Mapping[FunctionKey, Function]) -> list[str]:
         }
         for key, function in functions.items()
     }
-    # What calls none of the rest, or is called by none of it, is on no circle.
+    # A function that calls no other, or is called by none, is on no cycle: remove it, and repeat.
     while True:
         called_by_any = set().union(*calls.values())
         circle = {key: called & calls.keys() for key, called in calls.items()}
@@ -61,14 +55,12 @@ def _calling_themselves(functions: Mapping[FunctionKey, Function]) -> list[str]:
 
 
 def _as_graph(function: Function) -> Graph:
-    inputs, outputs = (
-        tuple(map(ValueInfo, names)) for names in (function.inputs, function.outputs)
-    )
-    return Graph(function.name, function.nodes, inputs, outputs)
+    inputs, outputs = map(ValueInfo, function.inputs), map(ValueInfo, function.outputs)
+    return Graph(function.name, function.nodes, tuple(inputs), tuple(outputs))
 
 
 def _graph_problems(graph: Graph, outer: Scopes, where: str) -> Iterator[str]:
-    """``outer``: the names that are defined around the graph, by the graph that defines them."""
+    """``outer``: the names that each of the surrounding graphs defines."""
     defined: set[str] = set()
     scopes = (*outer, defined)
     for kind, values in (("input", graph.inputs), ("output", graph.outputs)):
@@ -76,7 +68,7 @@ def _graph_problems(graph: Graph, outer: Scopes, where: str) -> Iterator[str]:
             yield f"{where}a graph {kind} has no name"
     for value in graph.inputs:
         if value.name in defined:
-            yield f"{where}input '{value.name}' is there twice"
+            yield f"{where}input '{value.name}' is defined twice"
         defined.add(value.name)
     constants = set(graph.initializers) - defined
     later = {name for node in graph.nodes for name in node.outputs}
@@ -86,7 +78,7 @@ def _graph_problems(graph: Graph, outer: Scopes, where: str) -> Iterator[str]:
             tick()
             if name and not any(name in scope for scope in scopes):
                 reason = (
-                    "is used before the node that gives it: the nodes are not in order"
+                    "is used before it is computed: the nodes are not in topological order"
                     if name in later
                     else "is not defined"
                 )

@@ -1,4 +1,4 @@
-"""What is known of a graph before it runs, as a plan has it: initializers and attributes."""
+"""Initializers and attributes in the form in which operators use them."""
 
 from __future__ import annotations
 
@@ -7,40 +7,31 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.budget import current
+from onnxwalk.interpreter.budget import take
 from onnxwalk.interpreter.compiler.context import Context
-from onnxwalk.interpreter.ir.model import Graph, Node, SparseTensor, Tensor
+from onnxwalk.interpreter.ir.model import Node, SparseTensor, Tensor
 from onnxwalk.ops import Operator
 
-#: values of a constant that may say how large a result gets (a shape, pads)
+#: the largest constant whose values may determine the size of a result (a shape, pads)
 _FEW = 64
 
 
-def constant_arrays(graph: Graph) -> dict[str, np.ndarray]:
-    """The initializers as arrays."""
-    return {name: as_array(tensor) for name, tensor in graph.initializers.items()}
-
-
 def as_array(tensor: Tensor | SparseTensor) -> np.ndarray:
-    """A constant as a read-only array that NumPy computes with at full speed."""
-    budget = current()
+    """A constant as a read-only, dense and aligned array."""
     if isinstance(tensor, SparseTensor):
-        if budget is not None:
-            budget.take(math.prod(tensor.shape) * tensor.values.array.itemsize)
+        take(math.prod(tensor.shape) * tensor.values.array.itemsize)
         array = tensor.to_dense()
     elif tensor.array.flags.aligned:
         array = tensor.array
-    else:
-        # A file aligns nothing; unaligned operands cost more at every run than one copy does now.
-        if budget is not None:
-            budget.take(tensor.array.nbytes)
+    else:  # files don't align data, and unaligned operands cost more in every run than a copy now
+        take(tensor.array.nbytes)
         array = tensor.array.copy()
     array.flags.writeable = False
     return array
 
 
-def bound_attributes(node: Node, operator: Operator, context: Context) -> dict[str, Any]:
-    """The keyword arguments of a node's call, but for its subgraphs."""
+def operator_keywords(node: Node, operator: Operator, context: Context) -> dict[str, Any]:
+    """The keyword arguments of a node's call, except its subgraphs."""
     graphs = {name for name, _ in node.graphs}
     keywords = {
         name: as_array(value) if isinstance(value, (Tensor, SparseTensor)) else value
@@ -55,8 +46,8 @@ def bound_attributes(node: Node, operator: Operator, context: Context) -> dict[s
     return keywords
 
 
-def outline(array: np.ndarray) -> np.ndarray:
-    """A constant's shape and type, with its values only if they are few."""
+def shape_stand_in(array: np.ndarray) -> np.ndarray:
+    """A constant for cost rules: large ones are zeros of the same shape that use no memory."""
     if array.size <= _FEW:
         return array
     return np.broadcast_to(np.zeros((), array.dtype), array.shape)

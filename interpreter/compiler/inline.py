@@ -1,12 +1,13 @@
-"""Calls of model-local functions are replaced by the functions' bodies."""
+"""Replaces calls of model-local functions by the functions' bodies."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from onnxwalk.interpreter.budget import current
+from onnxwalk.interpreter.budget import current_budget
 from onnxwalk.interpreter.errors import InvalidModelError
 from onnxwalk.interpreter.ir.model import Function, Graph, Model, Node, Reference
 
@@ -14,10 +15,10 @@ from onnxwalk.interpreter.ir.model import Function, Graph, Model, Node, Referenc
 def inline_functions(model: Model) -> Graph:
     """The model's graph without calls of its functions.
 
-    Values of a body get the call's name in front ("call/value"), so that they can be asked for.
-    A body's nodes keep the opset that the function imports.
+    Values of a body are prefixed with the call's name ("call/value"), so that they can be
+    requested. A body's nodes keep the opset that the function imports.
 
-    Raises InvalidModelError for calls that don't fit.
+    Raises InvalidModelError for calls that don't match the function.
     """
     if not model.functions:
         return model.graph
@@ -35,17 +36,15 @@ class _Inliner:
 
     def nodes(self, nodes: Iterable[Node], calls: tuple[Any, ...]) -> Iterable[Node]:
         """The nodes with calls expanded; ``calls`` are the functions that are being expanded."""
-        budget = current()
+        budget = current_budget()
         for node in nodes:
             if budget is not None:
-                budget.node()
-                budget.nesting(len(calls), "calls of functions")
+                budget.count_node()
+                budget.check_nesting(len(calls), "calls of functions")
             key = (node.domain, node.op_type, node.overload)
             function = self.functions.get(key)
             if function is None:
-                if node.graphs:
-                    node = _with_subgraphs(node, lambda graph: self.graph(graph, calls))
-                yield node
+                yield node.with_graphs(lambda graph: self.graph(graph, calls))
             else:
                 yield from self.nodes(self.body(node, function), (*calls, key))
 
@@ -54,43 +53,40 @@ class _Inliner:
         if len(call.inputs) > len(function.inputs) or len(call.outputs) > len(function.outputs):
             raise InvalidModelError(
                 f"{self.source}: {call} has {len(call.inputs)} inputs and {len(call.outputs)} "
-                f"outputs; its function takes {len(function.inputs)} and gives "
-                f"{len(function.outputs)}"
+                f"outputs, but its function has {len(function.inputs)} and {len(function.outputs)}"
             )
         prefix = self.unique_prefix(call.name or function.name)
         names = dict.fromkeys(function.inputs, "")
         names |= dict(zip(function.inputs, call.inputs, strict=False))
         passed_through = []
         for inner, outer in zip(function.outputs, call.outputs, strict=False):
-            if inner in names:  # an input handed on, or one value under two names
+            if inner in names:  # an input that is also an output, or one value with two names
                 passed_through.append((inner, outer))
             elif outer:
                 names[inner] = outer
-        given = {**function.defaults, **call.attributes}
+        arguments = {**function.defaults, **call.attributes}
         if unknown := set(call.attributes) - set(function.attributes) - set(function.defaults):
             raise InvalidModelError(
-                f"{self.source}: {call} has attributes that its function lacks: {sorted(unknown)}"
+                f"{self.source}: {call} has unknown attributes for its function: {sorted(unknown)}"
             )
         for node in function.nodes:
-            opset = function.opsets.get(node.domain)
-            yield _renamed(node, names, given, prefix, opset)
+            yield _expand(node, names, arguments, prefix, function.opsets.get(node.domain))
         for inner, outer in passed_through:
             if outer:
                 yield Node("Identity", (names[inner],), (outer,), opset=function.opsets.get("", 13))
 
     def unique_prefix(self, name: str) -> str:
-        prefix, number = name, 1
-        while prefix in self.prefixes:
-            number += 1
-            prefix = f"{name}_{number}"
+        names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
+        prefix = next(n for n in names if n not in self.prefixes)
         self.prefixes.add(prefix)
         return prefix
 
 
-def _renamed(
-    node: Node, names: dict[str, str], given: Mapping[str, Any], prefix: str, opset: int | None
+def _expand(
+    node: Node, names: dict[str, str], arguments: Mapping[str, Any], prefix: str, opset: int | None
 ) -> Node:
-    """A node of a function's body as a node of the caller's graph; adds its outputs to names."""
+    """A node of a function's body as a node of the caller's graph. Adds its outputs to ``names``;
+    ``arguments``: the function's attributes."""
 
     def rename(name: str) -> str:
         return names.setdefault(name, f"{prefix}/{name}") if name else ""
@@ -98,8 +94,8 @@ def _renamed(
     attributes = {}
     for name, value in node.attributes.items():
         if isinstance(value, Reference):
-            if value.name in given:
-                attributes[name] = given[value.name]
+            if value.name in arguments:
+                attributes[name] = arguments[value.name]
         else:
             attributes[name] = value
     renamed = replace(
@@ -112,32 +108,17 @@ def _renamed(
     )
 
     def rename_graph(graph: Graph) -> Graph:
-        local = dict(names)  # names of the subgraph's own must not leak into its surroundings
-        for value in graph.inputs:
-            local[value.name] = f"{prefix}/{value.name}"
-        for initializer in graph.initializers:
-            local[initializer] = f"{prefix}/{initializer}"
+        local = dict(names)  # the subgraph's own names must not leak into its surroundings
+        for name in (*(value.name for value in graph.inputs), *graph.initializers):
+            local[name] = f"{prefix}/{name}"
         return replace(
             graph,
             inputs=tuple(replace(v, name=local[v.name]) for v in graph.inputs),
             initializers={local[n]: t for n, t in graph.initializers.items()},
-            nodes=tuple(_renamed(n, local, given, prefix, opset) for n in graph.nodes),
+            nodes=tuple(_expand(n, local, arguments, prefix, opset) for n in graph.nodes),
             outputs=tuple(
                 replace(v, name=local.get(v.name, f"{prefix}/{v.name}")) for v in graph.outputs
             ),
         )
 
-    return _with_subgraphs(renamed, rename_graph)
-
-
-def _with_subgraphs(node: Node, change: Any) -> Node:
-    """The node with each of its subgraphs changed."""
-    attributes = {
-        name: change(value)
-        if isinstance(value, Graph)
-        else [change(v) if isinstance(v, Graph) else v for v in value]
-        if isinstance(value, list)
-        else value
-        for name, value in node.attributes.items()
-    }
-    return replace(node, attributes=attributes)
+    return renamed.with_graphs(rename_graph)

@@ -1,21 +1,22 @@
-"""What became of each node: the rewrites, looked at from the graph that they began with."""
+"""The fate of each node of the file: kept, fused, folded or removed by the rewrites."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from onnxwalk.interpreter.compiler.context import names_read
+from onnxwalk.interpreter.compiler.context import names_used
 from onnxwalk.interpreter.ir.model import Graph, Node
 
 
 @dataclass(frozen=True)
 class Fate:
-    """What became of a node.
+    """What the rewrites did with a node.
 
-    ``into``: the nodes of the rewritten graph that do its work, most often one; itself, if it is
-    the same. ``parts``: all nodes whose work the first of these does, in their order. ``folded``:
-    it is computed once, at load. ``rewrites`` are those that had a part in it, by their names.
+    ``into``: the nodes of the rewritten graph that do its work: mostly one, and the node itself if
+    it is unchanged. ``parts``: all original nodes that the first of these replaces, in their order.
+    ``folded``: it is computed once, at load. ``rewrites``: the names of the rewrites that took
+    part.
     """
 
     into: tuple[Node, ...] = ()
@@ -25,7 +26,7 @@ class Fate:
 
     @property
     def is_kept(self) -> bool:
-        """Whether there is one node that does the work of this one alone, by the same operator."""
+        """Whether one node of the same operator does the work of this node alone."""
         return len(self.into) == len(self.parts) == 1 and (
             self.into[0].op_type == self.parts[0].op_type
         )
@@ -34,23 +35,23 @@ class Fate:
         if self.folded:
             return "computed once, at load"
         if not self.into:
-            return "left out: no output needs it"
+            return "removed: no output needs it"
         if self.is_kept:
-            return "as it is"
+            return "unchanged"
         return " and ".join(f"{node.op_type} '{node.label}'" for node in self.into)
 
 
-def fates(versions: Sequence[tuple[str, Graph]]) -> dict[Node, Fate]:
-    """The fate of each node of the first version of a graph, and of the nodes within it.
+def find_fates(versions: Sequence[tuple[str, Graph]]) -> dict[Node, Fate]:
+    """The fate of each node of the first version of a graph and its subgraphs.
 
-    ``versions``: the graph, and each rewrite's name with what it made of the graph (``rewritten``).
+    ``versions``: the graph, and each rewrite's name with its result (``Program.rewrite_stages``).
     """
     first, last = versions[0][1], versions[-1][1]
     makers = [{n: node for node in graph.nodes for n in node.outputs if n} for _, graph in versions]
     names = [name for name, _ in versions]
     readers: dict[str, list[Node]] = {}
     for node in first.nodes:
-        for name in names_read(node):
+        for name in names_used(node):
             readers.setdefault(name, []).append(node)
     new = {name for _, graph in versions[1:] for name in graph.initializers}
     new -= set(first.initializers)
@@ -60,7 +61,7 @@ def fates(versions: Sequence[tuple[str, Graph]]) -> dict[Node, Fate]:
     folded = set()
     for node in reversed(first.nodes):
         outputs = [name for name in node.outputs if name]
-        known = [next((made[n] for n in outputs if n in made), None) for made in makers]
+        known = [next((by_name[n] for n in outputs if n in by_name), None) for by_name in makers]
         changed[node] = [
             name
             for name, before, after in zip(names[1:], known, known[1:], strict=False)
@@ -71,7 +72,7 @@ def fates(versions: Sequence[tuple[str, Graph]]) -> dict[Node, Fate]:
             into[node] = [known[-1]]
         elif new.intersection(outputs):
             folded.add(node)
-        else:  # who reads it does its work as well
+        else:  # its readers do its work as well
             read = [reader for name in outputs for reader in readers.get(name, ())]
             into[node] = list(dict.fromkeys(target for r in read for target in into[r]))
 
@@ -79,30 +80,30 @@ def fates(versions: Sequence[tuple[str, Graph]]) -> dict[Node, Fate]:
     for node in first.nodes:
         for target in into[node]:
             parts[target].append(node)
-    found: dict[Node, Fate] = {}
+    fates: dict[Node, Fate] = {}
     for node in first.nodes:
         together = parts[into[node][0]] if into[node] else []
         rewrites = {name for part in (node, *together) for name in changed[part]}
-        found[node] = Fate(
+        fates[node] = Fate(
             tuple(into[node]),
             tuple(together),
             node in folded,
             tuple(name for name in names[1:] if name in rewrites),
         )
         for attribute, _ in node.graphs:
-            found |= fates([*_within(node, attribute, versions, makers)])
-    return found
+            fates |= find_fates([*_subgraph_versions(node, attribute, versions, makers)])
+    return fates
 
 
-def _within(
+def _subgraph_versions(
     node: Node,
     attribute: str,
     versions: Sequence[tuple[str, Graph]],
     makers: Sequence[dict[str, Node]],
 ) -> Iterator[tuple[str, Graph]]:
-    """The versions of a graph within a node, as long as there is one."""
-    for (name, _), made in zip(versions, makers, strict=True):
-        current = next((made[n] for n in node.outputs if n in made), None)
+    """The versions of a subgraph, until a rewrite removes it."""
+    for (name, _), by_name in zip(versions, makers, strict=True):
+        current = next((by_name[n] for n in node.outputs if n in by_name), None)
         graph = dict(current.graphs).get(attribute) if current else None
         if graph is None:
             return
@@ -110,16 +111,16 @@ def _within(
 
 
 def _is_same(before: Node | None, after: Node | None) -> bool:
-    """Whether nothing but graphs within a node became others."""
+    """Whether a node is the same, except for its subgraphs."""
     if before is None or after is None or before is after:
         return before is after
-    within = {name for name, _ in before.graphs}
+    graphs = {name for name, _ in before.graphs}
     return (
         before.op_type == after.op_type
         and before.inputs == after.inputs
         and all(
             value is after.attributes.get(name)
             for name, value in before.attributes.items()
-            if name not in within
+            if name not in graphs
         )
     )

@@ -1,12 +1,11 @@
-"""Can every node be run? All operators are looked up, and every call is held against its schema,
-before anything is computed."""
+"""Checks that nodes can be run: the operator is registered, and the call matches its schema."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from onnxwalk.interpreter.compiler.check import invalid
+from onnxwalk.interpreter.compiler.check import combine_problems
 from onnxwalk.interpreter.compiler.context import Context, every_node
 from onnxwalk.interpreter.compiler.types import type_problems
 from onnxwalk.interpreter.errors import UnsupportedModelError
@@ -23,11 +22,11 @@ from onnxwalk.interpreter.ir.model import (
     Tensor,
     TensorType,
 )
-from onnxwalk.ops import Operator, Registry
+from onnxwalk.ops import Operator
 from onnxwalk.ops.contract.registry import FUSED_DOMAIN, LATEST_OPSET, REQUIRED
 from onnxwalk.ops.schema.types import signature
 
-#: ONNX's names of the types of attributes. What refers to a function's attribute may be any.
+#: ONNX's names of attribute types
 _KINDS: dict[type, str] = {
     int: "int",
     float: "float",
@@ -35,30 +34,26 @@ _KINDS: dict[type, str] = {
     Tensor: "tensor",
     SparseTensor: "sparse_tensor",
     Graph: "graph",
-    TensorType: "type_proto",
-    SequenceType: "type_proto",
-    OptionalType: "type_proto",
-    MapType: "type_proto",
-    OpaqueType: "type_proto",
+    **dict.fromkeys((TensorType, SequenceType, OptionalType, MapType, OpaqueType), "type_proto"),
 }
 _LISTS = frozenset(f"{kind}s" for kind in _KINDS.values())
 
 
 def resolve(graph: Graph, model: Model, context: Context) -> None:
     """Raise UnsupportedModelError listing everything that isn't supported, by operator, opset and
-    node; or InvalidModelError listing the calls and the types that don't fit their operator's
-    schema."""
+    node; or InvalidModelError listing the calls and types that don't match the operator's schema.
+    """
     for domain, version in context.opsets.items():
         latest = LATEST_OPSET.get(domain)
         if latest is not None and version > latest:
             raise UnsupportedModelError(
                 f"{model.source}: opset {version} of {domain or 'ai.onnx'} is newer than the "
-                f"newest one known here, {latest}"
+                f"newest that is supported, {latest}"
             )
     missing = unsupported(graph, context)
     if missing:
         listed = "; ".join(
-            f"{operator} in {len(nodes)} node{'s'[: len(nodes) > 1]} ({_some(nodes)})"
+            f"{operator} in {len(nodes)} node{'s'[: len(nodes) > 1]} ({_join_labels(nodes)})"
             for operator, nodes in missing.items()
         )
         raise UnsupportedModelError(f"{model.source}: not supported: {listed}")
@@ -69,17 +64,18 @@ def resolve(graph: Graph, model: Model, context: Context) -> None:
         listed = "; ".join(problem.text for problem in types)
         raise UnsupportedModelError(f"{model.source}: not supported: {listed}")
     if problems:
-        raise invalid(model.source, problems)
+        raise combine_problems(model.source, problems)
 
 
 def unsupported(graph: Graph, context: Context) -> dict[str, list[str]]:
-    """Operators that nothing registered implements: "Name (opset 17)" -> the nodes that use it."""
+    """Operators that aren't registered: "Name (opset 17)" -> the labels of the nodes."""
     missing: dict[str, list[str]] = {}
     for node in every_node(graph):
         if node.domain == FUSED_DOMAIN or context.operator(node) is None:
             opset = context.opset(node)
             where = f"opset {opset}" if opset is not None else "its domain is not imported"
-            known = _versions(context.registry, node)
+            names = (node.domain, node.op_type)
+            known = [o.since for o in context.registry if (o.domain, o.name) == names]
             hint = f", supported from {known[0]} on" if known and opset is not None else ""
             missing.setdefault(f"{node.operator_name} ({where}{hint})", []).append(node.label)
     return missing
@@ -91,29 +87,27 @@ def _call_problems(node: Node, context: Context) -> Iterator[str]:
     formal = operator.inputs
     variadic = bool(formal) and formal[-1].variadic
     if len(node.inputs) > len(formal) and not variadic:
-        yield f"{node}: {len(node.inputs)} inputs, {operator} takes {len(formal)} at most"
+        yield f"{node}: {len(node.inputs)} inputs, but {operator} has at most {len(formal)}"
     for position, expected in enumerate(formal):
-        absent = position >= len(node.inputs) or not node.inputs[position]
-        if absent and not (expected.optional or expected.variadic):
+        missing = position >= len(node.inputs) or not node.inputs[position]
+        if missing and not (expected.optional or expected.variadic):
             yield f"{node}: input {position} ({expected.name}) of {operator} is missing"
     for name, value in node.attributes.items():
+        items = value if isinstance(value, list) else [value]
         if name not in operator.attributes:
             known = ", ".join(sorted(operator.attributes)) or "none"
             yield f"{node}: {operator} has no attribute '{name}' (it has: {known})"
-        elif context.is_builtin(node) and any(isinstance(v, bytes) for v in _listed(value)):
+        elif context.is_builtin(node) and any(isinstance(item, bytes) for item in items):
             yield f"{node}: attribute '{name}' is not UTF-8"
-        elif not _fits(kind := _kind(value), wanted := _wanted(node, name, context)):
-            yield f"{node}: attribute '{name}' is of type {kind}, not {wanted}"
+        elif not _is_compatible(kind := _kind(value), type_ := _expected(node, name, context)):
+            yield f"{node}: attribute '{name}': expected {type_}, got {kind}"
         elif isinstance(value, Reference):
-            yield f"{node}: attribute '{name}' refers to a function's, outside of one"
-        elif isinstance(value, str):
-            opset = context.opset(node)
-            allowed = operator.choices(name, opset) if opset else None
+            yield f"{node}: attribute '{name}' refers to a function's attribute outside a function"
+        elif isinstance(value, str) and (opset := context.opset(node)):
+            allowed = operator.choices(name, opset)
             if allowed and value not in allowed:
-                yield (
-                    f"{node}: attribute '{name}' is '{value}'; at opset {opset} it may be "
-                    f"{', '.join(allowed)}"
-                )
+                words = f"one of {', '.join(allowed)} at opset {opset}"
+                yield f"{node}: attribute '{name}' must be {words}, not '{value}'"
     yield from _body_problems(node, operator)
     for name, default in operator.attributes.items():
         if default is REQUIRED and name not in node.attributes:
@@ -121,23 +115,19 @@ def _call_problems(node: Node, context: Context) -> Iterator[str]:
 
 
 def _body_problems(node: Node, operator: Operator) -> Iterator[str]:
-    """Has each graph as many outputs as the node names, if it is where these come from?"""
+    """Whether each subgraph has enough outputs, if the node's outputs come from there."""
     if operator.subgraphs.outputs_from is None:
         return
-    named = max((i for i, name in enumerate(node.outputs, 1) if name), default=0)
+    used = max((i for i, name in enumerate(node.outputs, 1) if name), default=0)
     for name, graph in node.graphs:
-        given = len(graph.outputs) - operator.subgraphs.outputs_from
-        if given < named:
-            yield f"{node}: {named} outputs, of its {name} come {max(given, 0)}"
+        returned = max(len(graph.outputs) - operator.subgraphs.outputs_from, 0)
+        if returned < used:
+            yield f"{node} has {used} outputs, but its {name} returns {returned}"
 
 
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def _wanted(node: Node, name: str, context: Context) -> str:
-    """The type of an attribute as ONNX names it: the spec's, or that of the default that a user's
-    operator has; ``""`` if neither tells."""
+def _expected(node: Node, name: str, context: Context) -> str:
+    """ONNX's name of an attribute's type: from the spec, or from the default of a user's operator;
+    ``""`` if unknown."""
     opset = context.opset(node)
     if opset is not None and context.is_builtin(node):
         spec = signature(node.domain, node.op_type, opset)
@@ -147,22 +137,18 @@ def _wanted(node: Node, name: str, context: Context) -> str:
 
 
 def _kind(value: Any) -> str:
-    """The type of a value as ONNX names it: ``list`` if it is empty, ``""`` if it may be any."""
+    """ONNX's name of a value's type: "list" if it is empty, ``""`` if it may be any."""
     if isinstance(value, list):
         return f"{_kind(value[0])}s" if value else "list"
     return next((name for kind, name in _KINDS.items() if isinstance(value, kind)), "")
 
 
-def _fits(kind: str, wanted: str) -> bool:
-    """Whether an attribute of one type may stand where another is wanted."""
-    if "list" in (kind, wanted):
-        return {kind, wanted} <= {"list", "", *_LISTS}
-    return not kind or not wanted or kind == wanted
+def _is_compatible(kind: str, expected: str) -> bool:
+    """Whether an attribute of one type may be used where another is expected."""
+    if "list" in (kind, expected):
+        return {kind, expected} <= {"list", "", *_LISTS}
+    return not kind or not expected or kind == expected
 
 
-def _versions(registry: Registry, node: Node) -> list[int]:
-    return [o.since for o in registry if (o.domain, o.name) == (node.domain, node.op_type)]
-
-
-def _some(labels: list[str]) -> str:
+def _join_labels(labels: list[str]) -> str:
     return ", ".join(map(repr, labels[:5])) + (", …" if len(labels) > 5 else "")

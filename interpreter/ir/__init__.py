@@ -1,1 +1,1 @@
-"""What a file says (``model``), and what is run in the end (``plan``)."""
+"""The contents of a file (``model``), and what is run in the end (``plan``)."""

@@ -1,18 +1,18 @@
-"""What an ONNX file says, as plain immutable data: Model, Graph, Node, Tensor, types.
+"""The contents of an ONNX file as plain immutable data: Model, Graph, Node, Tensor, types.
 
-Nothing here is checked or interpreted; names are as written, ``""`` where the file has none.
+Nothing is checked or interpreted here; a name that the file omits is ``""``.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from onnxwalk.interpreter.display import as_text, lines, operators, type_text
+from onnxwalk.interpreter.display import as_text, count_operators, join_lines, type_text
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES, numpy_dtype
 
 #: a dimension: fixed, symbolic ("batch"), or unknown
@@ -22,7 +22,7 @@ Shape: TypeAlias = tuple[Dimension, ...]
 
 @dataclass(frozen=True)
 class TensorType:
-    """A tensor of ``element`` (a ``TensorProto.DataType`` code; 0: not given).
+    """A tensor of ``element`` (a ``TensorProto.DataType`` code; 0: unknown).
 
     ``shape`` is ``None`` when not even the rank is known.
     """
@@ -32,14 +32,12 @@ class TensorType:
 
     @property
     def dtype(self) -> np.dtype | None:
-        """NumPy's dtype; ``None`` if the file doesn't say. Raises as
-        ``ops.contract.dtypes.numpy_dtype``.
-        """
+        """NumPy's dtype; ``None`` if unknown. Raises as ``ops.contract.dtypes.numpy_dtype``."""
         return numpy_dtype(self.element) if self.element else None
 
     def __str__(self) -> str:
         name = ELEMENT_TYPES[self.element].name if self.element in ELEMENT_TYPES else "unknown"
-        name = {"float": "float32", "double": "float64"}.get(name, name)  # as NumPy has them
+        name = {"float": "float32", "double": "float64"}.get(name, name)  # as in NumPy
         if self.shape is None:
             return f"{name}[...]"
         return f"{name}[{', '.join('?' if d is None else str(d) for d in self.shape)}]"
@@ -65,7 +63,7 @@ class SequenceType:
 
 @dataclass(frozen=True)
 class OptionalType:
-    """A value of one type, or nothing."""
+    """A value of one type, or none."""
 
     element: ValueType
 
@@ -87,7 +85,7 @@ class MapType:
 
 @dataclass(frozen=True)
 class OpaqueType:
-    """A type that only its domain knows."""
+    """A type that only its domain defines."""
 
     domain: str
     name: str
@@ -128,12 +126,12 @@ class SparseTensor:
         return self.values.name
 
     def to_dense(self) -> np.ndarray:
-        """The array of ``shape`` that it stands for. Raises IndexError on an index outside."""
+        """The dense array of ``shape``. Raises IndexError on an index outside of it."""
         dense = np.zeros(self.shape, self.values.array.dtype)
         indices = self.indices.array
         limits = dense.size if indices.ndim == 1 else np.array(self.shape)
         if indices.size and ((indices < 0).any() or (indices >= limits).any()):
-            raise IndexError(f"an index lies outside the shape {self.shape}")
+            raise IndexError(f"an index is outside of the shape {self.shape}")
         if indices.ndim == 1:
             dense.reshape(-1)[indices] = self.values.array
         else:
@@ -143,7 +141,7 @@ class SparseTensor:
 
 @dataclass(frozen=True)
 class Reference:
-    """An attribute inside a function that takes the value of the function's own attribute."""
+    """The value of an attribute in a function's body that refers to the function's attribute."""
 
     name: str
 
@@ -166,11 +164,11 @@ class Node:
     overload: str = ""
     doc: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
-    opset: int | None = None  # set where it isn't the model's: nodes that came out of a function
+    opset: int | None = None  # if it isn't the model's: of nodes from a function's body
 
     @functools.cached_property
     def graphs(self) -> tuple[tuple[str, Graph], ...]:
-        """The graphs among the attributes, by attribute name. Every stage asks every node."""
+        """The graphs among the attributes, by attribute name. Cached, as every stage asks."""
         found: list[tuple[str, Graph]] = []
         for name, value in self.attributes.items():
             kind = type(value)
@@ -180,9 +178,19 @@ class Node:
                 found += [(name, item) for item in value]  # all of one type; trees have long ones
         return tuple(found)
 
+    def with_graphs(self, change: Callable[[Graph], Graph]) -> Node:
+        """The node with ``change`` applied to each of its graphs."""
+        if not self.graphs:
+            return self
+        attributes = dict(self.attributes)
+        for name in dict(self.graphs):
+            value = attributes[name]
+            attributes[name] = list(map(change, value)) if type(value) is list else change(value)
+        return replace(self, attributes=attributes)
+
     @property
     def label(self) -> str:
-        """What the node is called: after its first output if it has no name of its own."""
+        """The node's name, or that of its first output if it has none."""
         return self.name or next((name for name in self.outputs if name), "")
 
     @property
@@ -191,7 +199,7 @@ class Node:
         return f"{self.domain}.{self.op_type}" if self.domain else self.op_type
 
     def is_one_of(self, *names: str, domain: str = "") -> bool:
-        """Whether the node names one of these operators of a domain, ai.onnx if not said."""
+        """Whether the node is one of these operators of a domain; ``""``: ai.onnx."""
         return self.op_type in names and self.domain == domain
 
     def __str__(self) -> str:
@@ -213,8 +221,8 @@ class ValueInfo:
 class TensorInfo:
     """An input or output: ``shape`` keeps symbols, as ("batch", 32, 32, 3); unknown: ``None``.
 
-    ``dtype`` and ``shape`` are ``None`` where the file doesn't say, and for what is no tensor
-    (sequences, optionals, maps); ``type`` then says what it is.
+    ``dtype`` and ``shape`` are ``None`` if unknown, and for sequences, optionals and maps, which
+    have only a ``type``.
     """
 
     name: str
@@ -224,13 +232,13 @@ class TensorInfo:
 
     @classmethod
     def of(cls, value: ValueInfo) -> TensorInfo:
-        """What a graph says of an input or output."""
+        """From a graph's declaration of an input or output."""
         kind = value.type
         if not isinstance(kind, TensorType):
             return cls(value.name, None, None, kind)
         try:
             return cls(value.name, kind.dtype, kind.shape, kind)
-        except NotImplementedError:  # a type that needs ml_dtypes: reported where it is needed
+        except NotImplementedError:  # a type of ml_dtypes: reported where it is used
             return cls(value.name, None, kind.shape, kind)
 
     def __str__(self) -> str:
@@ -239,7 +247,7 @@ class TensorInfo:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Nodes in the order in which they are written, which must be one in which they can run."""
+    """Nodes in the order of the file, which must be a topological one."""
 
     name: str
     nodes: tuple[Node, ...]
@@ -251,16 +259,16 @@ class Graph:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     def summary(self) -> list[tuple[str, str]]:
-        """Its inputs and outputs, how large it is, what it is made of: each with its name."""
+        """Rows of name and text: inputs, outputs, sizes and operators."""
         inputs = [TensorInfo.of(v) for v in self.inputs if v.name not in self.initializers]
         tensors = [t.array for t in self.initializers.values() if isinstance(t, Tensor)]
         count, size = sum(a.size for a in tensors), sum(a.nbytes for a in tensors)
         return [
-            ("inputs", lines(inputs)),
-            ("outputs", lines(map(TensorInfo.of, self.outputs))),
+            ("inputs", join_lines(inputs)),
+            ("outputs", join_lines(map(TensorInfo.of, self.outputs))),
             ("nodes", f"{len(self.nodes):,}"),
             ("parameters", f"{count:,} ({size / 1e6:,.1f} MB)"),
-            ("operators", operators(node.op_type for node in self.nodes)),
+            ("operators", count_operators(node.op_type for node in self.nodes)),
         ]
 
     def __repr__(self) -> str:
@@ -277,7 +285,7 @@ class Function:
     outputs: tuple[str, ...]
     nodes: tuple[Node, ...]
     opsets: Mapping[str, int]
-    attributes: tuple[str, ...] = ()  # without a default: the caller must give them if they're used
+    attributes: tuple[str, ...] = ()  # those without a default
     defaults: Mapping[str, AttributeValue] = field(default_factory=dict)
     overload: str = ""
     doc: str = ""
@@ -286,7 +294,7 @@ class Function:
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """One step of a training algorithm; running a model has no use for it."""
+    """One step of a training algorithm, which inference doesn't use."""
 
     initialization: Graph
     algorithm: Graph
@@ -294,7 +302,7 @@ class Training:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """What a file holds. ``source`` says where it came from, for messages."""
+    """The contents of a file. ``source`` names it in messages."""
 
     graph: Graph
     opsets: Mapping[str, int]
@@ -308,7 +316,7 @@ class Model:
     doc: str = ""
     training: tuple[Training, ...] = ()
     source: str = "model"
-    maps: tuple[memoryview, ...] = field(default=(), repr=False)  # of the file and what it names
+    maps: tuple[memoryview, ...] = field(default=(), repr=False)  # the file and its external data
 
     def __repr__(self) -> str:
         versions = ", ".join(f"{domain or 'ai.onnx'} {n}" for domain, n in self.opsets.items())

@@ -1,4 +1,4 @@
-"""What will be run, in which order, and what may be let go after each step."""
+"""What is run, in which order, and what can be freed after each step."""
 
 from __future__ import annotations
 
@@ -12,41 +12,40 @@ from onnxwalk.interpreter.ir.model import Node, ValueType
 from onnxwalk.ops import Operator
 from onnxwalk.ops.contract.cost import Cost
 
-#: slot 0 of every plan holds ``None``: an optional input that isn't given
+#: slot 0 of every plan holds ``None``: an omitted optional input
 NOTHING = 0
 
 
 class Step(NamedTuple):
-    """One call. Values live in numbered slots; ``NOTHING`` as an output means: not used."""
+    """One call. Values are in numbered slots; an output in ``NOTHING`` is not used."""
 
     call: Callable[..., Any]  # positional arguments only; attributes are bound
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    release: tuple[int, ...]  # slots whose last use this is
+    release: tuple[int, ...]  # slots that no later step uses
     node: Node
     operator: Operator
-    #: bind(space, *inputs): how this step binds to shapes, if it can (see ``ops.contract.space``)
+    #: bind(space, *inputs) binds the step to shapes (see ``ops.contract.space``); ``None`` if it
+    #: can't be bound
     bind: Callable[..., Any] | None = None
-    #: the subgraphs by attribute: their plans, and how many of the last inputs each takes, in turn
+    #: the subgraphs by attribute: the plan, and how many of the last inputs belong to it, in order
     bodies: dict[str, tuple[Plan, int]] = {}  # noqa: RUF012  (a NamedTuple's default, not changed)
-    #: constants that ``call`` has taken in, which are no inputs any more: name, shape, dtype
-    taken: tuple[tuple[str, tuple[int, ...], np.dtype], ...] = ()
-    #: needs(*inputs): what the call takes at most (see ``ops.contract.cost``); ``None``: what is
-    #: usual
+    #: constants that ``call`` already includes, so that they aren't inputs: name, shape, dtype
+    absorbed: tuple[tuple[str, tuple[int, ...], np.dtype], ...] = ()
+    #: cost(*inputs): the most that the call uses (see ``ops.contract.cost``); ``None``: as usual
     cost: Callable[..., Cost] | None = None
-    #: calls(*inputs): the subgraphs by attribute, and the generator that asks for each call of one
-    #: (``ops.contract.graphs``), for those who walk through them; ``None`` where nothing can be
-    #: walked
+    #: calls(*inputs): the subgraphs by attribute, and the generator that requests each call of one
+    #: (``ops.contract.graphs``), to walk through them; ``None`` if there are none to walk through
     calls: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A prepared graph."""
+    """A graph lowered to steps over slots."""
 
     inputs: tuple[int, ...]  # the slots that a run fills, in the order of its arguments
     outputs: tuple[int, ...]
     steps: tuple[Step, ...]
-    template: list[Any] = field(repr=False)  # the slots as a run finds them: constants are in place
-    names: dict[str, int] = field(repr=False)  # the slot of each value's name
+    template: list[Any] = field(repr=False)  # the slots at the start of a run, with constants
+    names: dict[str, int] = field(repr=False)  # the slot of each value by name
     output_types: tuple[ValueType, ...] = ()

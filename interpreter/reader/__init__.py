@@ -1,6 +1,6 @@
-"""Bytes become a ``Model``: ``wire`` splits protobuf messages into fields by the tables of
-``messages``, ``build`` turns the fields into the dataclasses of ``interpreter.ir.model``,
-``tensors`` gives weights as views of the file, ``source`` opens what the caller hands in.
+"""Turns bytes into a ``Model``: ``source`` opens the caller's file, ``wire`` splits protobuf
+messages into fields by the tables of ``messages``, ``build`` turns the fields into the dataclasses
+of ``interpreter.ir.model``, ``tensors`` reads weights as views of the file.
 
 Format: the Protocol Buffers encoding of onnx.proto (IR version 14).
 """

@@ -1,4 +1,4 @@
-"""Fields become the dataclasses of ``interpreter.ir.model``."""
+"""Turns protobuf fields into the dataclasses of ``interpreter.ir.model``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.budget import current
+from onnxwalk.interpreter.budget import current_budget, take
 from onnxwalk.interpreter.errors import InvalidModelError, OnnxWalkError
 from onnxwalk.interpreter.ir.model import (
     AttributeValue,
@@ -29,128 +29,115 @@ from onnxwalk.interpreter.ir.model import (
     ValueInfo,
     ValueType,
 )
-from onnxwalk.interpreter.reader.messages import MODEL, NODE
-from onnxwalk.interpreter.reader.source import Source, explain_foreign
+from onnxwalk.interpreter.reader.messages import ATTRIBUTE, MODEL, NODE
+from onnxwalk.interpreter.reader.source import Source, refuse_other_formats
 from onnxwalk.interpreter.reader.tensors import build_sparse_tensor, build_tensor, integers
 from onnxwalk.interpreter.reader.wire import parse
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES
 
 Fields = dict[str, Any]
 
-#: bytes of a number in a list
-_PER_NUMBER = 40
+_PER_NUMBER = 40  # bytes of a number in a list
 
 
 def read_model(model: Any) -> Model:
-    """The Model in a path, bytes, binary file or ``onnx.ModelProto``.
+    """Read a model from a path, bytes, a binary file or an ``onnx.ModelProto``.
 
     Raises InvalidModelError, UnsupportedModelError or InvalidInputError, naming the source.
     """
     source = Source.open(model)
     try:
-        explain_foreign(source.data)
+        refuse_other_formats(source.data)
         if not source.data:
             raise InvalidModelError("the file is empty")
-        model = _Builder(source).model(_parse(source.data))
-        if (budget := current()) is not None:  # weights that have to be copied are the file's
+        try:
+            fields = parse(source.data, 0, len(source.data), MODEL)
+        except InvalidModelError as error:
+            raise InvalidModelError(f"not an ONNX model, or a damaged one: {error}") from None
+        model = _Builder(source).model(fields)
+        if (budget := current_budget()) is not None:  # copies of the file's weights don't count
             budget.give(sum(map(len, model.maps)))
         return model
     except OnnxWalkError as error:
         raise type(error)(f"{source.name}: {error}") from None
 
 
-def _parse(data: memoryview) -> Fields:
-    try:
-        return parse(data, 0, len(data), MODEL)
-    except InvalidModelError as error:
-        raise InvalidModelError(f"not an ONNX model, or a damaged one: {error}") from None
-
-
 def read_node(data: bytes) -> Node:
-    """The Node in the bytes of a NodeProto. Raises as ``read_model``."""
+    """Read a node from the bytes of a NodeProto. Raises as ``read_model``."""
     source = Source(memoryview(data), "node", None)
     return _Builder(source).node(parse(source.data, 0, len(data), NODE))
 
 
 class _Builder:
-    """Builds one model; holds the source because tensors may lie in files beside it."""
+    """Builds one model from ``source``, which also opens its external data."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        self.depth = 0  # of the graph that is being built, within others
+        self.depth = 0  # of the subgraph that is being built
 
     def model(self, fields: Fields) -> Model:
         if "graph" not in fields:
-            raise InvalidModelError("no graph in it: not an ONNX model, or a damaged one")
+            raise InvalidModelError("it has no graph: not an ONNX model, or a damaged one")
         functions = [self.function(f) for f in fields.get("functions", [])]
         return Model(
             graph=self.graph(fields["graph"]),
             opsets=_opsets(fields),
             ir_version=fields.get("ir_version", 0),
-            functions=_unique(((f.domain, f.name, f.overload), f) for f in functions),
-            metadata=_entries(fields, "metadata_props"),
+            functions=_unique_dict(((f.domain, f.name, f.overload), f) for f in functions),
+            metadata=_string_map(fields, "metadata_props"),
             producer_name=fields.get("producer_name", ""),
             producer_version=fields.get("producer_version", ""),
             domain=fields.get("domain", ""),
             model_version=fields.get("model_version", 0),
             doc=fields.get("doc_string", ""),
-            training=tuple(
-                Training(
-                    self.graph(t.get("initialization", {})), self.graph(t.get("algorithm", {}))
-                )
-                for t in fields.get("training_info", [])
-            ),
+            training=tuple(map(self.training, fields.get("training_info", []))),
             source=self.source.name,
             maps=self.source.maps,
         )
 
     def subgraph(self, fields: Fields) -> Graph:
         self.depth += 1
-        if (budget := current()) is not None:
-            budget.nesting(self.depth, "graphs")
+        if (budget := current_budget()) is not None:
+            budget.check_nesting(self.depth, "graphs")
         graph = self.graph(fields)
         self.depth -= 1
         return graph
 
     def graph(self, fields: Fields) -> Graph:
         tensors: list[Tensor | SparseTensor] = [
-            build_tensor(t, self.source) for t in fields.get("initializer", [])
-        ]
-        tensors += [
-            build_sparse_tensor(t, self.source) for t in fields.get("sparse_initializer", [])
+            *(build_tensor(t, self.source) for t in fields.get("initializer", [])),
+            *(build_sparse_tensor(t, self.source) for t in fields.get("sparse_initializer", [])),
         ]
         where = f"graph '{fields.get('name', '')}'"
         if any(not tensor.name for tensor in tensors):
             raise InvalidModelError(f"{where}: an initializer has no name")
         return Graph(
             name=fields.get("name", ""),
-            nodes=tuple(self.node(n) for n in fields.get("node", [])),
-            inputs=tuple(value_info(v) for v in fields.get("input", [])),
-            outputs=tuple(value_info(v) for v in fields.get("output", [])),
-            initializers=_unique(((t.name, t) for t in tensors), f"{where}: initializer"),
+            nodes=tuple(map(self.node, fields.get("node", []))),
+            inputs=tuple(map(value_info, fields.get("input", []))),
+            outputs=tuple(map(value_info, fields.get("output", []))),
+            initializers=_unique_dict(((t.name, t) for t in tensors), f"{where}: initializer"),
             value_info={v.name: v for v in map(value_info, fields.get("value_info", []))},
             doc=fields.get("doc_string", ""),
-            metadata=_entries(fields, "metadata_props"),
+            metadata=_string_map(fields, "metadata_props"),
         )
 
     def training(self, fields: Fields) -> Training:
-        return Training(
-            *(self.graph(fields.get(name, {})) for name in ("initialization", "algorithm"))
-        )
+        initialization, algorithm = fields.get("initialization", {}), fields.get("algorithm", {})
+        return Training(self.graph(initialization), self.graph(algorithm))
 
     def node(self, fields: Fields) -> Node:
-        if (budget := current()) is not None:
-            budget.node()
+        if (budget := current_budget()) is not None:
+            budget.count_node()
         outputs = tuple(fields.get("output", ()))
         name = fields.get("name", "")
         op_type = fields.get("op_type", "")
+        label = name or (outputs[0] if outputs else "")
         if not op_type:
-            label = name or (outputs[0] if outputs else "")
             raise InvalidModelError(f"node '{label}' has no op_type")
         try:
-            attributes = _unique(map(self.attribute, fields.get("attribute", [])), "attribute")
+            attributes = _unique_dict(map(self.attribute, fields.get("attribute", [])), "attribute")
         except OnnxWalkError as error:
-            label = name or (outputs[0] if outputs else "")
             raise type(error)(f"node '{label}' ({op_type}): {error}") from None
         return Node(
             op_type=op_type,
@@ -158,22 +145,22 @@ class _Builder:
             outputs=outputs,
             attributes=attributes,
             name=name,
-            domain=_domain(fields.get("domain", "")),
+            domain=_normalize_domain(fields.get("domain", "")),
             overload=fields.get("overload", ""),
             doc=fields.get("doc_string", ""),
-            metadata=_entries(fields, "metadata_props"),
+            metadata=_string_map(fields, "metadata_props"),
         )
 
     def function(self, fields: Fields) -> Function:
         return Function(
-            domain=_domain(fields.get("domain", "")),
+            domain=_normalize_domain(fields.get("domain", "")),
             name=fields.get("name", ""),
             inputs=tuple(fields.get("input", ())),
             outputs=tuple(fields.get("output", ())),
-            nodes=tuple(self.node(n) for n in fields.get("node", [])),
+            nodes=tuple(map(self.node, fields.get("node", []))),
             opsets=_opsets(fields),
             attributes=tuple(fields.get("attribute", ())),
-            defaults=_unique(map(self.attribute, fields.get("attribute_proto", []))),
+            defaults=_unique_dict(map(self.attribute, fields.get("attribute_proto", []))),
             overload=fields.get("overload", ""),
             doc=fields.get("doc_string", ""),
             value_info={v.name: v for v in map(value_info, fields.get("value_info", []))},
@@ -186,61 +173,48 @@ class _Builder:
         if fields.get("ref_attr_name"):
             return name, Reference(fields["ref_attr_name"])
         kind = fields.get("type", 0)
-        if not kind:  # files before IR version 2 don't say: the field that is there tells
-            present = [code for code, (field, _) in _ATTRIBUTE_KINDS.items() if field in fields]
+        if not kind:  # before IR version 2 the type is that of the one field that is present
+            present = [code for code, field in _ATTRIBUTE_FIELDS.items() if field in fields]
             if len(present) != 1:
                 raise InvalidModelError(f"attribute '{name}' has no type and {len(present)} values")
             kind = present[0]
-        if kind not in _ATTRIBUTE_KINDS:
+        if kind not in _ATTRIBUTE_FIELDS:
             raise InvalidModelError(f"attribute '{name}': {kind} is not an attribute type of ONNX")
-        field, repeated = _ATTRIBUTE_KINDS[kind]
-        read = _ATTRIBUTE_READERS.get(field)
+        field = _ATTRIBUTE_FIELDS[kind]
         try:
             if field in ("floats", "ints"):
-                return name, _numbers(fields.get(field, ()), field)
-            if repeated:
-                values = fields.get(field, ())
-                return name, [read(self, value) if read else value for value in values]
+                return name, _number_list(fields.get(field, ()), field)
+            if field in _REPEATED:
+                return name, [self.attribute_value(field, v) for v in fields.get(field, ())]
             value = fields.get(field, _ZERO.get(field))
             if value is None:
                 raise InvalidModelError("the value is missing")
-            return name, read(self, value) if read else value
+            return name, self.attribute_value(field, value)
         except OnnxWalkError as error:
             raise type(error)(f"attribute '{name}': {error}") from None
 
+    def attribute_value(self, field: str, value: Any) -> Any:
+        """One value of an attribute's field, which isn't "floats" or "ints"."""
+        match field:
+            case "f" | "i":
+                return value
+            case "g" | "graphs":
+                return self.subgraph(value)
+            case "t" | "tensors":
+                return build_tensor(value, self.source)
+            case "sparse_tensor" | "sparse_tensors":
+                return build_sparse_tensor(value, self.source)
+            case "tp" | "type_protos":
+                return value_type(value)
+        return _decode(value)  # "s", "strings"
 
-#: AttributeProto.AttributeType: the field that holds the value, and whether it repeats
-_ATTRIBUTE_KINDS = {
-    1: ("f", False),
-    2: ("i", False),
-    3: ("s", False),
-    4: ("t", False),
-    5: ("g", False),
-    6: ("floats", True),
-    7: ("ints", True),
-    8: ("strings", True),
-    9: ("tensors", True),
-    10: ("graphs", True),
-    11: ("sparse_tensor", False),
-    12: ("sparse_tensors", True),
-    13: ("tp", False),
-    14: ("type_protos", True),
-}
-#: scalars that a writer may leave out when they are zero or empty
+
+_FIELDS = "f i s t g floats ints strings tensors graphs sparse_tensor sparse_tensors tp type_protos"
+#: the field of an attribute's value, by AttributeProto.AttributeType
+_ATTRIBUTE_FIELDS = dict(enumerate(_FIELDS.split(), 1))
+_REPEATED = frozenset(field.name for field in ATTRIBUTE.values() if field.repeated)
+#: scalars that a writer may omit if they are zero or empty
 _ZERO: dict[str, Any] = {"f": 0.0, "i": 0, "s": memoryview(b"")}
-
-_ATTRIBUTE_READERS: dict[str, Any] = {
-    "s": lambda builder, value: _text(value),
-    "strings": lambda builder, value: _text(value),
-    "t": lambda builder, value: build_tensor(value, builder.source),
-    "tensors": lambda builder, value: build_tensor(value, builder.source),
-    "sparse_tensor": lambda builder, value: build_sparse_tensor(value, builder.source),
-    "sparse_tensors": lambda builder, value: build_sparse_tensor(value, builder.source),
-    "g": _Builder.subgraph,
-    "graphs": _Builder.subgraph,
-    "tp": lambda builder, value: value_type(value),
-    "type_protos": lambda builder, value: value_type(value),
-}
 
 
 def value_info(fields: Fields) -> ValueInfo:
@@ -253,7 +227,7 @@ def value_info(fields: Fields) -> ValueInfo:
 
 
 def value_type(fields: Fields) -> ValueType:
-    """A ValueType from the fields of a TypeProto; ``None`` when it says nothing."""
+    """A ValueType from the fields of a TypeProto; ``None`` if it is empty."""
     for field, kind in (("tensor_type", TensorType), ("sparse_tensor_type", SparseTensorType)):
         if field in fields:
             tensor = fields[field]
@@ -273,7 +247,7 @@ def value_type(fields: Fields) -> ValueType:
 
 
 def _element(fields: Fields, name: str) -> int:
-    """A ``TensorProto.DataType`` code; 0 if the file doesn't say."""
+    """A ``TensorProto.DataType`` code; 0 if it is missing."""
     code: int = fields.get(name, 0)
     if code and code not in ELEMENT_TYPES:
         raise InvalidModelError(f"{code} is not a tensor element type of ONNX")
@@ -284,42 +258,41 @@ def _shape(fields: Fields) -> Shape:
     dimensions = [d.get("dim_param") or d.get("dim_value") for d in fields.get("dim", [])]
     if any(isinstance(d, int) and d < -1 for d in dimensions):
         raise InvalidModelError(f"negative dimension in {tuple(dimensions)}")
-    # exporters write -1 or "?" for unknown: a name that stands for any number of sizes
+    # exporters write -1 or "?" for any size that is unknown: this isn't one symbol
     return tuple(None if d in (-1, "?") else d for d in dimensions)
 
 
-def _numbers(parts: Any, field: str) -> list[Any]:
-    if (budget := current()) is not None:
-        budget.take(_PER_NUMBER * sum(np.size(part) for part in parts))
+def _number_list(parts: Any, field: str) -> list[Any]:
+    take(_PER_NUMBER * sum(np.size(part) for part in parts))
     if field == "ints":
         return integers(parts).tolist()
     return [x for part in parts for x in (part.tolist() if hasattr(part, "tolist") else [part])]
 
 
-def _text(value: memoryview) -> str | bytes:
+def _decode(value: memoryview) -> str | bytes:
     try:
         return str(value, "utf-8")
     except UnicodeDecodeError:
         return bytes(value)
 
 
-def _domain(domain: str) -> str:
+def _normalize_domain(domain: str) -> str:
     return "" if domain == "ai.onnx" else domain
 
 
 def _opsets(fields: Fields) -> dict[str, int]:
     imports = fields.get("opset_import", [])
-    return {_domain(o.get("domain", "")): o.get("version", 0) for o in imports}
+    return {_normalize_domain(o.get("domain", "")): o.get("version", 0) for o in imports}
 
 
-def _entries(fields: Fields, name: str) -> dict[str, str]:
+def _string_map(fields: Fields, name: str) -> dict[str, str]:
     return {entry.get("key", ""): entry.get("value", "") for entry in fields.get(name, [])}
 
 
-def _unique(pairs: Iterable[tuple[Any, Any]], what: str = "function") -> dict[Any, Any]:
+def _unique_dict(pairs: Iterable[tuple[Any, Any]], what: str = "function") -> dict[Any, Any]:
     result: dict[Any, Any] = {}
     for key, value in pairs:
         if key in result:
-            raise InvalidModelError(f"{what} '{key}' is there twice")
+            raise InvalidModelError(f"{what} '{key}' is defined twice")
         result[key] = value
     return result

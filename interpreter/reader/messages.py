@@ -1,20 +1,19 @@
 """The messages of onnx.proto: field numbers, names and kinds. Source: onnx.proto, IR version 14."""
 
+import functools
+
 from onnxwalk.interpreter.reader.wire import Field
 
 Message = dict[int, Field]
 
 
-def _one(name: str, kind: str | Message) -> Field:
+def _one(name: str, kind: str | Message, repeated: bool = False) -> Field:
     if isinstance(kind, str):
-        return Field(name, kind)
-    return Field(name, "message", message=kind)
+        return Field(name, kind, repeated)
+    return Field(name, "message", repeated, kind)
 
 
-def _many(name: str, kind: str | Message) -> Field:
-    if isinstance(kind, str):
-        return Field(name, kind, repeated=True)
-    return Field(name, "message", repeated=True, message=kind)
+_many = functools.partial(_one, repeated=True)
 
 
 ENTRY: Message = {1: _one("key", "string"), 2: _one("value", "string")}

@@ -1,5 +1,5 @@
-"""Where a model's bytes come from: a path (memory-mapped), bytes, a binary file, a ModelProto;
-and the external data beside it, which must be an ordinary file inside the model's folder."""
+"""Opens a model: a path (memory-mapped), bytes, a binary file or a ModelProto; and its external
+data, which must be regular files inside the model's folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Source:
 
     @property
     def maps(self) -> tuple[memoryview, ...]:
-        """What has been read from so far."""
+        """The memory of all files that have been opened."""
         return (self.data, *self._external.values())
 
     @classmethod
@@ -44,27 +44,29 @@ class Source:
         if hasattr(model, "read"):
             data = model.read()
             if not isinstance(data, bytes):
-                raise InvalidInputError("the file object gives text: open it in binary mode, 'rb'")
+                raise InvalidInputError(
+                    "the file object returns text: open it in binary mode, 'rb'"
+                )
             return cls(memoryview(data), str(getattr(model, "name", "model from a file")), None)
         raise InvalidInputError(
             f"can't load {type(model).__name__}: give a path, bytes, a binary file or a ModelProto"
         )
 
     def external(self, fields: dict[str, Any]) -> memoryview:
-        """The bytes that a TensorProto's ``external_data`` points at.
+        """The bytes that a TensorProto's ``external_data`` refers to.
 
-        Raises InvalidModelError for a location outside the model's folder, links, ranges beyond
-        the file and a checksum that differs.
+        Raises ValueError for a location outside the model's folder, links, ranges beyond the file
+        and a wrong checksum; UnsupportedModelError if the model wasn't opened by its path.
         """
         entries = {e.get("key", ""): e.get("value", "") for e in fields.get("external_data", [])}
         location = entries.get("location", "")
         if self.folder is None:
             raise UnsupportedModelError(
-                f"tensor '{fields.get('name', '')}' is stored in '{location}' beside the model: "
+                f"tensor '{fields.get('name', '')}' is stored in the file '{location}': "
                 "load the model by its path"
             )
         if location not in self._external:
-            path = _inside(self.folder, location)
+            path = _resolve_location(self.folder, location)
             try:
                 self._external[location] = map_file(path)
             except InvalidInputError as error:
@@ -74,21 +76,25 @@ class Source:
         length = _number(entries, "length", max(0, len(data) - offset))
         if offset + length > len(data):
             raise ValueError(
-                f"bytes {offset} to {offset + length} of '{location}', which has {len(data)}"
+                f"external data: bytes {offset} to {offset + length} of '{location}', "
+                f"which has {len(data)}"
             )
         checksum = entries.get("checksum", "").lower()
-        if checksum and _sha1(data) != checksum:
-            raise ValueError(f"the SHA-1 of '{location}' is not its checksum {checksum}")
+        if checksum:
+            import hashlib  # few files have checksums
+
+            if hashlib.sha1(data, usedforsecurity=False).hexdigest() != checksum:
+                raise ValueError(f"the SHA-1 of '{location}' is not the checksum {checksum}")
         return data[offset : offset + length]
 
 
 def map_file(path: Path) -> memoryview:
-    """A read-only memory map of an ordinary file. Raises InvalidInputError."""
+    """A read-only memory map of a regular file. Raises InvalidInputError."""
     try:
-        with open(path, "rb", opener=_without_waiting) as file:
+        with open(path, "rb", opener=_open_without_blocking) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise InvalidInputError(f"{path}: not an ordinary file")
+                raise InvalidInputError(f"{path}: not a regular file")
             if status.st_size == 0:
                 return memoryview(b"")
             try:
@@ -107,21 +113,21 @@ def map_file(path: Path) -> memoryview:
         raise InvalidInputError(f"{path}: can't be read: {reason}") from None
 
 
-def let_go(maps: Iterable[memoryview]) -> None:
-    """Give the pages of memory maps back: weights that a file doesn't align were copied, and need
-    them no more; others are read again when they are used."""
+def release_pages(maps: Iterable[memoryview]) -> None:
+    """Release the resident pages of memory maps: unaligned weights have been copied, and others are
+    read again when they are used."""
     for view in maps:
         if isinstance(view.obj, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
             view.obj.madvise(mmap.MADV_DONTNEED)
 
 
-def _without_waiting(path: str, flags: int) -> int:
+def _open_without_blocking(path: str, flags: int) -> int:
     """Opening a named pipe must not wait for a writer."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def _inside(folder: Path, location: str) -> Path:
-    """The path of an external file, if it is an ordinary file of this folder and no link."""
+def _resolve_location(folder: Path, location: str) -> Path:
+    """The path of external data. Raises ValueError if it is outside of the folder, or a link."""
     parts = PurePosixPath(location).parts
     windows = PureWindowsPath(location)
     if not parts or location.startswith("/") or windows.drive or windows.root:
@@ -148,15 +154,15 @@ def _number(entries: dict[str, str], key: str, default: int) -> int:
     return int(text)
 
 
-def explain_foreign(data: memoryview) -> None:
-    """Raise InvalidModelError if the bytes are another well-known format's, saying which."""
+def refuse_other_formats(data: memoryview) -> None:
+    """Raise InvalidModelError if the bytes are in another well-known format."""
     start = bytes(data[:16])
     for magic, at, what in (
         (b"\x89HDF", 0, "an HDF5 file (Keras weights or a legacy Keras model)"),
         (b"PK\x03\x04", 0, "a zip archive (a .keras model, or a PyTorch file)"),
         (b"\x93NUMPY", 0, "a NumPy array"),
-        (b"\x89PNG", 0, "a picture"),
-        (b"\xff\xd8\xff", 0, "a picture"),
+        (b"\x89PNG", 0, "an image"),
+        (b"\xff\xd8\xff", 0, "an image"),
         (b"ORTM", 4, "ONNX Runtime's own .ort format"),
         (b"TFL3", 4, "a TensorFlow Lite file"),
         (b"version https:/", 0, "a Git LFS pointer: fetch the file itself with 'git lfs pull'"),
@@ -164,9 +170,3 @@ def explain_foreign(data: memoryview) -> None:
         if start[at : at + len(magic)] == magic:
             keras = "; export it first: python -m export MODEL" if "keras" in what.lower() else ""
             raise InvalidModelError(f"not an ONNX model but {what}{keras}")
-
-
-def _sha1(data: memoryview) -> str:
-    import hashlib  # few files have checksums
-
-    return hashlib.sha1(data, usedforsecurity=False).hexdigest()

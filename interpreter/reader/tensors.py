@@ -1,7 +1,7 @@
-"""Tensors: the bytes of ``raw_data``, the typed fields or an external file as NumPy arrays.
+"""Reads tensors as NumPy arrays: from ``raw_data``, the typed fields or an external file.
 
-Raw data and packed floats become read-only views; only what the format stores in another shape
-than NumPy's (variable-length integers, strings, elements below 8 bits) is unpacked.
+Raw data and packed floats become read-only views; only data that NumPy can't view (variable-length
+integers, strings, elements below 8 bits) is unpacked.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.budget import current
+from onnxwalk.interpreter.budget import take
 from onnxwalk.interpreter.errors import InvalidModelError, UnsupportedModelError
 from onnxwalk.interpreter.ir.model import SparseTensor, Tensor
 from onnxwalk.interpreter.reader.source import Source
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES, ElementType, numpy_dtype
 
-#: which typed field holds which element types, and the NumPy type of its numbers
+#: the typed field of each element type, and the NumPy type of its numbers
 _TYPED_FIELDS = {
     "float": ("float_data", np.float32),
     "complex64": ("float_data", np.float32),
@@ -27,9 +27,9 @@ _TYPED_FIELDS = {
     "uint64": ("uint64_data", np.uint64),
     "uint32": ("uint64_data", np.uint64),
 }
-_OTHERS = ("int32_data", np.int64)  # everything else; as int64 so that overflow can be seen
+_OTHERS = ("int32_data", np.int64)  # all others; as int64 so that overflow is detected
 
-#: bytes that are needed to read a string, a byte of packed bits, a number of a typed field
+#: bytes of memory to read a string, a byte of packed bits, a number of a typed field
 _PER_STRING, _PER_BYTE, _PER_TYPED = 80, 24, 24
 _MOST_DIMENSIONS = 64  # of NumPy
 
@@ -37,12 +37,12 @@ _MOST_DIMENSIONS = 64  # of NumPy
 def build_tensor(fields: dict[str, Any], source: Source) -> Tensor:
     """A Tensor from the fields of a TensorProto.
 
-    Raises InvalidModelError when dims, type and data disagree, UnsupportedModelError when the
-    element type needs a package that isn't installed; both name the tensor.
+    Raises InvalidModelError if dims, type and data disagree, UnsupportedModelError if the element
+    type requires a package that isn't installed; both name the tensor.
     """
     name = fields.get("name", "")
     try:
-        element, array = _array(fields, source)
+        element, array = _read_array(fields, source)
     except NotImplementedError as error:
         raise UnsupportedModelError(f"tensor '{name}': {error}") from None
     except (ValueError, OverflowError) as error:
@@ -60,32 +60,30 @@ def build_sparse_tensor(fields: dict[str, Any], source: Source) -> SparseTensor:
     if indices.shape not in ((rows,), (rows, len(shape))) or min(shape, default=0) < 0:
         raise InvalidModelError(
             f"sparse tensor '{values.name}': values {values.shape} and indices {indices.shape} "
-            f"don't fit the shape {shape}"
+            f"don't match the shape {shape}"
         )
     if indices.element != 7:
         raise InvalidModelError(f"sparse tensor '{values.name}': indices must be int64")
-    sparse = SparseTensor(values, indices, shape)
     limits = math.prod(shape) if indices.array.ndim == 1 else np.array(shape)
     if indices.array.size and ((indices.array < 0) | (indices.array >= limits)).any():
-        raise InvalidModelError(f"sparse tensor '{values.name}': an index lies outside {shape}")
-    return sparse
+        raise InvalidModelError(f"sparse tensor '{values.name}': an index is outside of {shape}")
+    return SparseTensor(values, indices, shape)
 
 
 def integers(parts: Any) -> np.ndarray:
-    """A repeated integer field, whatever mix of single and packed numbers it came in."""
-    return _joined(parts, np.dtype(np.int64))
+    """A repeated integer field, from single numbers and packed ones."""
+    return _join(parts, np.dtype(np.int64))
 
 
-def _joined(parts: Any, dtype: np.dtype) -> np.ndarray:
+def _join(parts: Any, dtype: np.dtype) -> np.ndarray:
     if len(parts) == 1 and isinstance(parts[0], np.ndarray):
         return parts[0]  # packed, in one piece: the view itself
     if not any(isinstance(part, np.ndarray) for part in parts):
         return np.array(parts, dtype)
-    pieces = [np.atleast_1d(np.asarray(part, dtype)) for part in parts]
-    return np.concatenate(pieces)
+    return np.concatenate([np.atleast_1d(np.asarray(part, dtype)) for part in parts])
 
 
-def _array(fields: dict[str, Any], source: Source) -> tuple[ElementType, np.ndarray]:
+def _read_array(fields: dict[str, Any], source: Source) -> tuple[ElementType, np.ndarray]:
     element = ELEMENT_TYPES.get(fields.get("data_type", 0))
     if element is None:
         raise ValueError(f"{fields.get('data_type', 0)} is not a data type of ONNX")
@@ -93,7 +91,7 @@ def _array(fields: dict[str, Any], source: Source) -> tuple[ElementType, np.ndar
         raise NotImplementedError("it is stored in segments, which no version of ONNX defines")
     dims = tuple(integers(fields.get("dims", ())).tolist())
     if len(dims) > _MOST_DIMENSIONS:
-        raise ValueError(f"{len(dims)} dimensions, NumPy has {_MOST_DIMENSIONS} at most")
+        raise ValueError(f"{len(dims)} dimensions, but NumPy allows at most {_MOST_DIMENSIONS}")
     if min(dims, default=0) < 0:
         raise ValueError(f"negative dimension in {dims}")
     count = math.prod(dims)
@@ -108,19 +106,13 @@ def _array(fields: dict[str, Any], source: Source) -> tuple[ElementType, np.ndar
     return element, flat.reshape(dims)
 
 
-def _take(nbytes: int) -> None:
-    """Raise LimitError unless there is so much memory left."""
-    if (budget := current()) is not None:
-        budget.take(nbytes)
-
-
 def _strings(fields: dict[str, Any], count: int) -> np.ndarray:
     if "raw_data" in fields or fields.get("data_location", 0) == 1:
         raise ValueError("strings belong in string_data")
     values = fields.get("string_data", [])
     if len(values) != count:
         raise ValueError(f"{len(values)} strings for {count} elements")
-    _take(count * _PER_STRING + sum(map(len, values)))
+    take(count * _PER_STRING + sum(map(len, values)))
     array = np.empty(count, object)
     try:
         array[:] = [str(value, "utf-8") for value in values]
@@ -135,7 +127,7 @@ def _from_bytes(
     expected = (count * element.bits + 7) // 8
     if len(data) != expected:
         raise ValueError(
-            f"{len(data)} bytes of data, but {element.name} of shape {dims} takes {expected}"
+            f"{len(data)} bytes of data, but {element.name} of shape {dims} needs {expected}"
         )
     dtype = numpy_dtype(element.code)
     if element.bits < 8:
@@ -148,15 +140,15 @@ def _from_typed_field(
 ) -> np.ndarray:
     field, number = _TYPED_FIELDS.get(element.name, _OTHERS)
     parts = fields.get(field, ())
-    _take(_PER_TYPED * sum(np.size(part) for part in parts))
-    data = _joined(parts, np.dtype(number))
+    take(_PER_TYPED * sum(np.size(part) for part in parts))
+    data = _join(parts, np.dtype(number))
     per_element = 2 if element.name.startswith("complex") else 1
     # Of the types below 8 bits, all but float6 are packed byte by byte as in raw_data.
     packs = element.bits in (2, 4)
     expected = (count * element.bits + 7) // 8 if packs else count * per_element
     if data.size != expected:
         raise ValueError(
-            f"{data.size} numbers in {field}, but {element.name} of shape {dims} takes {expected}"
+            f"{data.size} numbers in {field}, but {element.name} of shape {dims} needs {expected}"
         )
     dtype = numpy_dtype(element.code)
     if packs:
@@ -167,13 +159,13 @@ def _from_typed_field(
         return data.view(dtype)
     array = data.astype(dtype, copy=False)
     if dtype.kind in "iu" and not np.array_equal(array, data):
-        raise ValueError(f"a number in {field} doesn't fit {element.name}")
+        raise ValueError(f"a number in {field} is out of range for {element.name}")
     return array
 
 
 def _unpack_bits(data: np.ndarray, element: ElementType, count: int) -> np.ndarray:
     """Elements of 2, 4 or 6 bits, stored as one stream of bits, lowest first."""
-    _take(_PER_BYTE * data.size)
+    take(_PER_BYTE * data.size)
     bits = np.unpackbits(data, bitorder="little")[: count * element.bits]
     values = bits.reshape(count, element.bits) @ (1 << np.arange(element.bits, dtype=np.uint8))
     dtype = numpy_dtype(element.code)

@@ -11,18 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.budget import current
+from onnxwalk.interpreter.budget import current_budget, take
 from onnxwalk.interpreter.errors import InvalidModelError
 
 VARINT, FIXED64, BYTES, GROUP_START, GROUP_END, FIXED32 = range(6)
 
-#: how deep messages may nest, as in protobuf's own readers; a graph within a graph is three levels
+#: the deepest nesting of messages, as in protobuf's own readers; a subgraph is three levels
 MAX_DEPTH = 100
 
 
 @dataclass(frozen=True)
 class Field:
-    """One field of a message: its name, kind and, for kind "message", the fields of that."""
+    """A field of a message: its name, kind and, for kind "message", the fields of that message."""
 
     name: str
     kind: str  # int, uint, float, double, string, bytes, message
@@ -30,18 +30,11 @@ class Field:
     message: dict[int, Field] | None = None
 
 
-_WIRE_TYPES = {
-    "int": VARINT,
-    "uint": VARINT,
-    "float": FIXED32,
-    "double": FIXED64,
-    "string": BYTES,
-    "bytes": BYTES,
-    "message": BYTES,
-}
-#: bytes that a message's dictionary takes, and a field in it (a view of the file, or a string)
+_WIRE_TYPES = {"int": VARINT, "uint": VARINT, "float": FIXED32, "double": FIXED64}
+_WIRE_TYPES |= dict.fromkeys(("string", "bytes", "message"), BYTES)
+#: bytes of a message's dictionary, and of a field in it (a view of the file, or a string)
 _PER_MESSAGE, _PER_FIELD = 250, 200
-#: bytes of packed numbers that are unpacked at a time
+#: bytes of packed numbers to unpack at a time
 _BLOCK = 1 << 20
 
 _FLOAT, _DOUBLE = struct.Struct("<f"), struct.Struct("<d")
@@ -55,23 +48,24 @@ def parse(
     into: dict[str, Any] | None = None,
     depth: int = 0,
 ) -> dict[str, Any]:
-    """The fields of the message in ``data[start:end]`` by name; what isn't there has no key.
+    """The fields of the message in ``data[start:end]`` by name; missing ones have no key.
 
     Unknown fields are skipped. Repeated numbers are lists of numbers and, where they were packed,
-    arrays of numbers. A message that comes twice where one is meant is merged, as protobuf says.
+    of arrays. A field that isn't repeated but occurs twice as a message is merged (``into``), as in
+    protobuf.
 
-    Raises InvalidModelError with the byte offset where the bytes don't follow the format.
+    Raises InvalidModelError with the byte offset where the bytes are invalid.
     """
     if depth > MAX_DEPTH:
         raise InvalidModelError(f"messages nest deeper than {MAX_DEPTH} at byte {start}")
     result: dict[str, Any] = {} if into is None else into
     position, count = start, 0
-    budget = current()
+    budget = current_budget()
     while position < end:
         at = position
         tag = data[position]
         position += 1
-        if tag >= 0x80:  # nearly all tags and most lengths are one byte
+        if tag >= 0x80:  # most tags and lengths are one byte
             tag, position = read_varint(data, at, end)
         number, wire_type = tag >> 3, tag & 7
         value: Any
@@ -106,7 +100,7 @@ def parse(
                 raise InvalidModelError(
                     f"{field.name} at byte {at} has wire type {wire_type}, not {field.kind}'s"
                 )
-            value = packed(data[value:position], field.kind, value)
+            value = unpack_numbers(data[value:position], field.kind, value)
         elif field.kind == "message":
             assert field.message is not None
             merged = None if field.repeated else result.get(field.name)
@@ -154,25 +148,24 @@ def read_varint(data: memoryview, position: int, end: int) -> tuple[int, int]:
     raise InvalidModelError(f"the file is cut off in the number at byte {start}")
 
 
-def packed(data: memoryview, kind: str, offset: int) -> np.ndarray:
+def unpack_numbers(data: memoryview, kind: str, offset: int) -> np.ndarray:
     """The numbers of a packed repeated field; floats are a view of ``data``."""
     if kind in ("float", "double"):
         dtype = np.dtype("<f4" if kind == "float" else "<f8")
         if len(data) % dtype.itemsize:
             raise InvalidModelError(f"packed {kind}s at byte {offset} end within a number")
         return np.frombuffer(data, dtype)
-    return _packed_varints(data, np.dtype(np.int64 if kind == "int" else np.uint64), offset)
+    return _unpack_varints(data, np.dtype(np.int64 if kind == "int" else np.uint64), offset)
 
 
-def _packed_varints(data: memoryview, dtype: np.dtype, offset: int) -> np.ndarray:
+def _unpack_varints(data: memoryview, dtype: np.dtype, offset: int) -> np.ndarray:
     """Base-128 numbers, a block at a time."""
     raw = np.frombuffer(data, np.uint8)
     if not raw.size:
         return np.zeros(0, dtype)
     if raw[-1] >= 0x80:
         raise InvalidModelError(f"packed numbers at byte {offset} end within a number")
-    if (budget := current()) is not None:
-        budget.take(2 * dtype.itemsize * raw.size)
+    take(2 * dtype.itemsize * raw.size)
     pieces, start = [], 0
     while start < raw.size:
         stop = min(start + _BLOCK, raw.size)
@@ -180,13 +173,13 @@ def _packed_varints(data: memoryview, dtype: np.dtype, offset: int) -> np.ndarra
         if not ends.size:
             raise InvalidModelError(f"the number at byte {offset + stop} is longer than ten bytes")
         stop = max(start, stop - 10) + int(ends[-1]) + 1
-        pieces.append(_block_of_varints(raw[start:stop], dtype, offset + start))
+        pieces.append(_unpack_block(raw[start:stop], dtype, offset + start))
         start = stop
     return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
-def _block_of_varints(raw: np.ndarray, dtype: np.dtype, offset: int) -> np.ndarray:
-    """Whole numbers, all at once: each byte gives 7 bits at its place within its number."""
+def _unpack_block(raw: np.ndarray, dtype: np.dtype, offset: int) -> np.ndarray:
+    """Complete base-128 numbers, all at once: each byte has 7 bits of its number, lowest first."""
     last = np.flatnonzero(raw < 0x80)
     first = np.concatenate(([0], last[:-1] + 1))
     lengths = last - first + 1

@@ -1,1 +1,1 @@
-"""A plan computes arrays: the walk, bound plans, threads."""
+"""Runs plans: the walk, bound plans, threads."""

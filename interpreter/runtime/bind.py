@@ -1,8 +1,8 @@
-"""Binding a plan: each step is bound to the arrays that will hold its values.
+"""Binds a plan: each step is bound to the arrays that will hold its values.
 
-Steps that can't be bound are called as they are, and their results are copied to their places. When
-the shape of one depends on data and turns out to be another, ``Stale`` is raised and the plan is
-bound again, without counting on that step any more.
+Steps that can't be bound are called in every run, and their results are copied to their arrays. If
+the shape of such a result depends on data and changes, ``ShapeChanged`` is raised and the plan is
+bound again, now with that step's results in new arrays each time.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from onnxwalk.interpreter.budget import current
+from onnxwalk.interpreter.budget import current_budget
 from onnxwalk.interpreter.errors import LimitError
 from onnxwalk.interpreter.ir.plan import NOTHING, Plan, Step
-from onnxwalk.interpreter.runtime.call import call, named
+from onnxwalk.interpreter.runtime.call import call, name_error
 from onnxwalk.interpreter.runtime.zero_copy import Region, is_open
 from onnxwalk.ops.contract.space import Arena, Space, memory_order
 
@@ -23,7 +23,7 @@ from onnxwalk.ops.contract.space import Arena, Space, memory_order
 Margins: TypeAlias = dict[int, tuple[int, int, int, int]]
 
 
-class Stale(Exception):
+class ShapeChanged(Exception):
     """The result of a step (its ``id``) has another shape than when the plan was bound."""
 
     def __init__(self, step: int) -> None:
@@ -31,8 +31,8 @@ class Stale(Exception):
         self.step = step
 
 
-class Hidden(Exception):
-    """A call that can't be pointed at other memory touches the input of a ``slot``."""
+class NotBorrowable(Exception):
+    """The input in a ``slot`` is used by a call that can't be redirected to other memory."""
 
     def __init__(self, slot: int) -> None:
         super().__init__(slot)
@@ -40,7 +40,7 @@ class Hidden(Exception):
 
 
 class Scope:
-    """The values of one graph while its plan is bound: of the model's, or of a subgraph."""
+    """The values of one graph, the model's or a subgraph, while its plan is bound."""
 
     def __init__(self, space: Space, plan: Plan, changing: frozenset[int]) -> None:
         self.space = space
@@ -52,15 +52,15 @@ class Scope:
             if isinstance(self.values[slot], np.ndarray):
                 space.mark_constant(self.values[slot])
         self.fixed: set[int] = set()  # slots whose array is the same in every run
-        self._owned: set[int] = set()  # of these, those whose memory this graph lets go
+        self._owned: set[int] = set()  # of these, those whose memory this graph releases
         self._kept = {NOTHING, *plan.outputs}
-        self.borrowed: dict[int, Region] = {}  # the memory of inputs that are to be borrowed
-        self.lends: set[int] = set()  # slots whose memory the caller may have
+        self.borrowed: dict[int, Region] = {}  # the memory of inputs that should be borrowed
+        self.lends: set[int] = set()  # slots whose memory the caller may get
         self.work: list[int] = []  # of each step, in nanoseconds
-        self._hidden: list[Any] = []  # values that calls touch which aren't open
+        self._hidden: list[Any] = []  # values of calls that can't be redirected
 
     def bind(self) -> list[slice]:
-        """Bind all steps. Gives for each of them which of the calls are its own."""
+        """Bind all steps. Returns the range of each one's calls."""
         margins = _margins(self.plan)
         ranges = []
         for step in self.plan.steps:
@@ -73,15 +73,16 @@ class Scope:
         return ranges
 
     def _hide(self, slots: Sequence[int]) -> None:
-        """These values are touched in ways that allow no other memory for them."""
+        """Note that calls use these values which can't be redirected to other memory."""
         for value in [self.values[slot] for slot in slots]:
             for slot, region in self.borrowed.items():
                 if region.touches(value):
-                    raise Hidden(slot)
+                    raise NotBorrowable(slot)
             self._hidden.append(value)
 
-    def lent(self) -> list[int]:
-        """The outputs whose memory is to be the caller's: all of its own, and open to change."""
+    def lendable_outputs(self) -> list[int]:
+        """The slots of the outputs whose memory the caller can get: contiguous, not shared with
+        other outputs, and only used by calls that can be redirected."""
         slots = []
         for region in map(Region, self.space.output_memory):
             inside = [slot for slot in self.plan.outputs if region.touches(self.values[slot])]
@@ -92,16 +93,16 @@ class Scope:
 
     def _bind(self, step: Step, margins: Margins) -> None:
         arguments = [self.values[slot] for slot in step.inputs]
-        budget = current()
-        cost = None if budget is None else budget.cost(step, arguments)
+        budget = current_budget()
+        cost = None if budget is None else budget.step_cost(step, arguments)
         self.work.append(0 if cost is None else cost.work)
         if budget is not None:
             try:
                 budget.tick(self.work[-1])
                 if cost is not None:
-                    budget.hopeless(cost.memory)
+                    budget.check_possible(cost.memory)
             except LimitError as error:
-                raise named(step, arguments, error) from None
+                raise name_error(step, arguments, error) from None
         known = all(slot == NOTHING or slot in self.known for slot in step.inputs)
         branch = self._branch(step)
         if branch is not None:
@@ -116,12 +117,12 @@ class Scope:
                 self.space.release(self.values[slot])
 
     def _bind_calls(self, step: Step, arguments: list[Any], margins: Margins) -> bool:
-        """Have the operator bind itself, if it can."""
+        """Record the calls of the step's binder. Returns whether it has one that accepts."""
         bindable = all(s in self.known or s in self.fixed for s in step.inputs if s != NOTHING)
         if step.bind is None or not bindable:
             return False
         if any(isinstance(x, np.ndarray) and not x.size for x in arguments):
-            return False  # there is nothing to gain, and formulas of blocks and strides to break
+            return False  # no gain, and formulas of blocks and strides may fail
         expiring = [self.values[slot] for slot in step.release if slot in self._owned]
         margin = margins.get(step.outputs[0] if step.outputs else NOTHING, (0, 0, 0, 0))
         used_outputs = tuple(slot != NOTHING for slot in step.outputs)
@@ -139,8 +140,8 @@ class Scope:
     # ---------------------------------------------------------------------------- subgraphs
 
     def _branch(self, step: Step) -> tuple[Plan, list[int]] | None:
-        """The branch that a node takes in every run, and the slots of what it takes from outside:
-        where the condition is known, which it is if it is a matter of shapes."""
+        """The branch that a node takes in every run, and the slots of the values it captures, if
+        the condition is known: if it depends on shapes only."""
         branch_of = step.operator.subgraphs.branch
         if branch_of is None or not step.bodies or step.inputs[0] not in self.known:
             return None
@@ -155,7 +156,7 @@ class Scope:
         return None
 
     def _bind_branch(self, step: Step, plan: Plan, outer: list[int]) -> None:
-        """Bind the steps of a subgraph as if they stood here."""
+        """Bind the steps of a subgraph as part of this graph."""
         inner = Scope(self.space, plan, self.changing)
         for slot, source in zip(plan.inputs, outer, strict=True):
             inner.values[slot] = self.values[source]
@@ -196,13 +197,13 @@ class Scope:
         self.space.calls.append((call_step, (step, self.values, self.fixed, self.space.arena)))
 
     def borrow(self, slot: int, argument: np.ndarray) -> None:
-        """A place for an input outside of the plan's memory, until it is known how it is used."""
+        """Hold an input outside of the plan's memory, until it is known how it is used."""
         self.values[slot] = argument.copy()
         self.borrowed[slot] = Region(self.values[slot])
         self.fixed.add(slot)
 
     def store(self, slot: int, value: Any, changing: bool = False) -> None:
-        """Keep a value in memory of the plan's own, or as it is if it is no plain array."""
+        """Copy a value to the plan's memory; keep it as it is if it isn't a plain array."""
         if isinstance(value, np.generic):
             value = np.asarray(value)
         if changing or not isinstance(value, np.ndarray) or value.dtype.hasobject:
@@ -225,21 +226,21 @@ class Scope:
 
 
 def call_step(step: Step, values: list[Any], fixed: set[int], arena: Arena) -> None:
-    """A step that isn't bound, in a later run. (No method: a plan that refers to itself would keep
-    its memory until Python looks for such.)"""
+    """A step that isn't bound, in a later run. (Not a method, as a plan that refers to itself would
+    keep its memory until Python's garbage collection.)"""
     results = call(step, [values[slot] for slot in step.inputs])
     for slot, result in zip(step.outputs, results, strict=False):
         if slot in fixed:
             place = values[slot]
             if result.shape != place.shape or result.dtype != place.dtype:
-                raise Stale(id(step))
+                raise ShapeChanged(id(step))
             np.copyto(place, result)
         elif slot != NOTHING:
             values[slot] = _own(result, arena)
 
 
 def _own(value: Any, arena: Arena) -> Any:
-    """A value that is not in the plan's memory, where the next call may overwrite it."""
+    """The value, copied if it is in the plan's memory, where the next call may overwrite it."""
     if isinstance(value, list):
         return [_own(item, arena) for item in value]
     if isinstance(value, np.ndarray) and arena.contains(value):
@@ -248,22 +249,22 @@ def _own(value: Any, arena: Arena) -> Any:
 
 
 def _forward(source: list[Any], slot: int, target: list[Any], place: int) -> None:
-    """A value that is another object in every run, in or out of a subgraph."""
+    """Pass a value that is a new object in every run into or out of a subgraph."""
     target[place] = source[slot]
 
 
 def _margins(plan: Plan) -> Margins:
-    """The zeros that the readers of each value would like around it, if they all do.
+    """The zeros around each value for which all of its readers ask.
 
     A ``bind`` may have an attribute ``margin``: (top, left, bottom, right) around its first input.
     """
-    asked: dict[int, list[tuple[int, int, int, int]]] = {}
+    requests: dict[int, list[tuple[int, int, int, int]]] = {}
     for step in plan.steps:
         for position, slot in enumerate(step.inputs):
             margin = getattr(step.bind, "margin", None) if position == 0 else None
-            asked.setdefault(slot, []).append(margin or (0, 0, 0, 0))
+            requests.setdefault(slot, []).append(margin or (0, 0, 0, 0))
     return {
         slot: tuple(max(sides) for sides in zip(*margins, strict=True))  # type: ignore[misc]
-        for slot, margins in asked.items()
+        for slot, margins in requests.items()
         if all(any(margin) for margin in margins)
     }

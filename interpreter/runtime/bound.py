@@ -1,10 +1,10 @@
-"""A plan bound to the shapes of its inputs: memory is planned, views are made, calls are listed.
+"""A plan bound to the shapes of its inputs: planned memory, views, and a list of calls.
 
-Most of what NumPy costs beyond arithmetic is decided by shapes alone: fresh memory, page faults,
-views, blocks, the choice of a formulation. So the first run with new shapes walks the plan step by
-step and *binds* each operator to the arrays that will hold its values (``ops.contract.space``); a
-run with the same shapes then only copies its inputs in and makes the calls. Large inputs and
-outputs are not even copied (``interpreter.runtime.zero_copy``).
+Most of NumPy's overhead depends on shapes alone: new memory, page faults, views, blocks, the choice
+of an algorithm. So the first run with new shapes walks the plan step by step and *binds* each
+operator to the arrays that will hold its values (``ops.contract.space``); later runs with the same
+shapes only copy the inputs in and make the calls. Large inputs and outputs aren't even copied
+(``interpreter.runtime.zero_copy``).
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.budget import Budget, copied, current
+from onnxwalk.interpreter.budget import Budget, copy_output, current_budget
 from onnxwalk.interpreter.errors import LimitError
 from onnxwalk.interpreter.ir.plan import Plan, Step
-from onnxwalk.interpreter.runtime.bind import Hidden, Scope, call_step
-from onnxwalk.interpreter.runtime.call import named
+from onnxwalk.interpreter.runtime.bind import NotBorrowable, Scope, call_step
+from onnxwalk.interpreter.runtime.call import name_error
 from onnxwalk.interpreter.runtime.zero_copy import Region, borrow, can_be_borrowed
 from onnxwalk.ops.contract.space import Space
 from onnxwalk.ops.shared.numpy_state import computing
 
-#: nanoseconds of work between two looks at the clock
-_UNWATCHED = 1_000_000
+#: the most nanoseconds of work between two checks of the time
+_UNCHECKED = 1_000_000
 
 
 class Bound:
-    """A plan for inputs of certain shapes. One run at a time: it owns the memory of its values."""
+    """A plan for inputs of certain shapes. One run at a time, as all use the same memory."""
 
     def __init__(self, plan: Plan, arguments: Sequence[Any], changing: frozenset[int]) -> None:
-        """Bind by running: afterwards ``outputs()`` gives what this run computed.
+        """Bind by running: afterwards ``outputs()`` returns the results of this run.
 
-        ``changing`` are the steps (their ``id``) whose results are known to change their shapes.
+        ``changing``: the steps (their ``id``) whose results are known to change their shapes.
         """
         self.plan = plan
         self.names: tuple[str, ...] = ()  # of the arguments
@@ -44,27 +44,27 @@ class Bound:
             try:
                 scope = self._bind(arguments, changing, borrowed)
                 break
-            except Hidden as hidden:
-                borrowed.remove(hidden.slot)
+            except NotBorrowable as error:
+                borrowed.remove(error.slot)
         self.space, self.calls, self.values = scope.space, scope.space.calls, scope.values
-        lent = scope.lent()
+        lent = scope.lendable_outputs()
         arrays = {s: self.values[s] for s in (*plan.inputs, *lent) if s in borrowed or s in lent}
-        #: the slots whose memory is the caller's, each with its place among ``_memories``
-        self._places, self._borrowed = borrow(arrays, self.calls, self._touching(arrays.values()))
+        #: the slots whose memory is the caller's, each with its index in ``_memories``
+        self._places, self._patches = borrow(arrays, self.calls, self._touching(arrays.values()))
         self._memories = [self.values[slot] for slot in self._places]
         self._lent = [
             (s, self.values[s].shape, self.values[s].dtype) for s in lent if s in self._places
         ]
         self._keep_shapes([Region(memory) for memory in self._memories])
-        #: whether it has steps that ask what the limits leave
+        #: whether it has steps that check the budget
         self.is_guarded = any(function is call_step for function, _ in self.calls)
-        #: each input's slot, whether its array is the same in every run, and its place
+        #: each input's slot, whether its array is the same in every run, and its index as above
         self._inputs = [(s, s in scope.fixed, self._places.get(s)) for s in plan.inputs]
 
     def _bind(
         self, arguments: Sequence[Any], changing: frozenset[int], borrowed: set[int]
     ) -> Scope:
-        budget = current()
+        budget = current_budget()
         space = Space(budget.fill if budget is not None else None)
         scope = Scope(space, self.plan, changing)
         for slot, argument in zip(self.plan.inputs, arguments, strict=True):
@@ -74,14 +74,14 @@ class Bound:
                 scope.store(slot, argument)
         scope.lends = {s for s in self.plan.outputs if s not in self.plan.inputs}
         try:
-            #: for each step, which of the calls are its own
+            #: the range of each step's calls
             self.ranges = scope.bind()
         except Exception:
             if budget is not None:
                 budget.give(space.nbytes)
             raise
-        space.arena.reserve = None  # or the plan would keep the budget, and that the feeds
-        #: for each step, the nanoseconds that it may take; of none without limits
+        space.arena.reserve = None  # or the plan would keep the budget, and with it the feeds
+        #: the nanoseconds that each step may take; 0 without limits
         self.work = scope.work
         return scope
 
@@ -90,64 +90,64 @@ class Bound:
         return self.space.nbytes
 
     def run(self, arguments: Sequence[Any]) -> None:
-        """Compute; the arguments are of the types and shapes that this was bound for."""
-        budget = current()
+        """Compute; the arguments have the types and shapes that this was bound for."""
+        budget = current_budget()
         if budget is not None and budget.is_timed:
             self._run_timed(arguments, budget)
             return
-        self._take(arguments)
+        self._load(arguments)
         for function, operands in self.calls:
             function(*operands)
 
     def _run_timed(self, arguments: Sequence[Any], budget: Budget) -> None:
-        """As ``run``; what is done between two looks at the clock must fit into the time left."""
-        self._take(arguments)
-        for step, calls, work in self._stretches:
+        """As ``run``, with checks of the time left."""
+        self._load(arguments)
+        for step, calls, work in self._step_groups:
             try:
                 budget.tick(work)
             except LimitError as error:
-                raise named(step, [self.values[slot] for slot in step.inputs], error) from None
+                raise name_error(step, [self.values[slot] for slot in step.inputs], error) from None
             for function, operands in self.calls[calls]:
                 function(*operands)
 
     @functools.cached_property
-    def _stretches(self) -> list[tuple[Step, slice, int]]:
-        """Steps that together take little time: the first of them, their calls, and how long."""
-        found: list[tuple[Step, slice, int]] = []
+    def _step_groups(self) -> list[tuple[Step, slice, int]]:
+        """Groups of steps that take little time: the first step, their calls, and their work."""
+        groups: list[tuple[Step, slice, int]] = []
         for step, calls, work in zip(self.plan.steps, self.ranges, self.work, strict=True):
-            if found and found[-1][2] + work <= _UNWATCHED:
-                first, before, until = found[-1]
-                found[-1] = first, slice(before.start, calls.stop), until + work
+            if groups and groups[-1][2] + work <= _UNCHECKED:
+                first, before, until = groups[-1]
+                groups[-1] = first, slice(before.start, calls.stop), until + work
             else:
-                found.append((step, calls, work))
-        return found
+                groups.append((step, calls, work))
+        return groups
 
-    def run_marked(self, arguments: Sequence[Any]) -> list[float]:
-        """As ``run``; gives what ``time.perf_counter`` was before the first step and after each."""
-        self._take(arguments)
-        marks = [time.perf_counter()]
+    def run_with_times(self, arguments: Sequence[Any]) -> list[float]:
+        """As ``run``; returns ``time.perf_counter()`` before the first step and after each."""
+        self._load(arguments)
+        times = [time.perf_counter()]
         for calls in self.ranges:
             for function, operands in self.calls[calls]:
                 function(*operands)
-            marks.append(time.perf_counter())
-        return marks
+            times.append(time.perf_counter())
+        return times
 
     def steps(self, arguments: Sequence[Any]) -> Iterator[tuple[Step, list[Any]]]:
         """As ``run``, step by step: each with its outputs, which later steps may overwrite.
-        ``None`` stands for what is only a view of memory that the caller gets."""
-        self._take(arguments)
+        ``None`` stands for a value that is only a view of memory that the caller gets."""
+        self._load(arguments)
         for step, calls in zip(self.plan.steps, self.ranges, strict=True):
             with computing():
                 for function, operands in self.calls[calls]:
                     function(*operands)
-            yield step, [self._found(slot) for slot in step.outputs]
+            yield step, [self._value(slot) for slot in step.outputs]
 
-    def _found(self, slot: int) -> Any:
+    def _value(self, slot: int) -> Any:
         if slot in self._places:
             return self._memories[self._places[slot]]
         return None if slot in self._elsewhere else self.values[slot]
 
-    def _take(self, arguments: Sequence[Any]) -> None:
+    def _load(self, arguments: Sequence[Any]) -> None:
         values, calls = self.values, self.calls
         memories: list[Any] = [None] * len(self._places)
         for (slot, fixed, place), argument in zip(self._inputs, arguments, strict=True):
@@ -159,23 +159,23 @@ class Bound:
                 values[slot] = argument
         for slot, shape, dtype in self._lent:
             memories[self._places[slot]] = np.empty(shape, dtype)
-        self._borrowed.point(calls, memories)
+        self._patches.point(calls, memories)
         self._memories = memories
 
     def outputs(self) -> list[Any]:
-        """The outputs of the last run, as the caller's own. To be asked for once after each run:
-        the memory of inputs and outputs is then let go."""
+        """The outputs of the last run, owned by the caller. Call it once after each run, as it
+        releases the memory of inputs and outputs."""
         places, memories = self._places, self._memories
         results = [
-            memories[places[slot]] if slot in places else _copied(self.values[slot])
+            memories[places[slot]] if slot in places else _copy(self.values[slot])
             for slot in self.plan.outputs
         ]
         self._memories = []
-        self._borrowed.forget(self.calls)
+        self._patches.forget(self.calls)
         return results
 
     def _touching(self, arrays: Iterable[np.ndarray]) -> list[int]:
-        """The calls of the steps that one of these arrays is an input or output of."""
+        """The calls of the steps that have one of these arrays as an input or output."""
         regions = [Region(array) for array in arrays]
         if not regions:
             return []
@@ -192,7 +192,7 @@ class Bound:
         ]
 
     def _keep_shapes(self, regions: Sequence[Region]) -> None:
-        """Of values that lie in the caller's memory only the shapes are kept."""
+        """Keep only the shapes of values in the caller's memory."""
         self.space.output_memory = [
             m for m in self.space.output_memory if not any(r.touches(m) for r in regions)
         ]
@@ -203,9 +203,9 @@ class Bound:
                 self.values[slot] = np.broadcast_to(np.zeros((), value.dtype), value.shape)
 
 
-def _copied(value: Any) -> Any:
+def _copy(value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        return copied(value)
+        return copy_output(value)
     if isinstance(value, list):
-        return [_copied(item) for item in value]
+        return [_copy(item) for item in value]
     return dict(value) if isinstance(value, dict) else value

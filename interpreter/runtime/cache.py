@@ -8,28 +8,25 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.budget import Budget, current, within
+from onnxwalk.interpreter.budget import Budget, current_budget, use_budget
 from onnxwalk.interpreter.errors import LimitError
 from onnxwalk.interpreter.ir.plan import Plan
 from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.runtime.batch_axis import sample_axes
-from onnxwalk.interpreter.runtime.bind import Stale
+from onnxwalk.interpreter.runtime.bind import ShapeChanged
 from onnxwalk.interpreter.runtime.bound import Bound
-from onnxwalk.interpreter.runtime.threads import FEWEST_SAMPLES
 from onnxwalk.interpreter.runtime.walk import execute
 from onnxwalk.ops.shared.numpy_state import computing
 
-#: bytes of idle memory that a session keeps for shapes other than those it ran last
-_MOST_IDLE = 1 << 26
-#: and for how many
-_MOST_SHAPES = 64
+#: the most that a session keeps for other shapes than those of the last run: bytes, and shapes
+_MOST_IDLE, _MOST_SHAPES = 1 << 26, 64
 
 
 class BoundPlans:
-    """The bound plans of a session that no run is using, by what they were bound for."""
+    """The bound plans of a session that no run is using, by the signature of their feeds."""
 
     def __init__(self, limits: Limits | None = None) -> None:
-        """``limits``: of what ``run`` runs; ``call`` and ``bind`` keep to the budget there is."""
+        """``limits``: of each ``run``; ``call`` and ``bind`` use the current budget."""
         self._limits = limits
         self._idle: dict[Hashable, list[Bound]] = {}
         self._changing: dict[int, frozenset[int]] = {}
@@ -37,8 +34,8 @@ class BoundPlans:
         self._seen: set[Hashable] = set()
 
     def run(self, key: Hashable, feeds: Mapping[str, Any]) -> list[Any] | None:
-        """The outputs as the caller's own, by a plan that was bound for feeds of this signature;
-        ``None`` if there is none, and where a walk may succeed or says better what is wrong."""
+        """The outputs, owned by the caller, of a plan that was bound for feeds of this signature;
+        ``None`` if there is none, or if it fails: a walk may succeed, or has the better message."""
         try:
             bound = self._idle[key].pop()
         except (KeyError, IndexError):
@@ -50,21 +47,21 @@ class BoundPlans:
                 return self._run(key, bound, arguments)
         foreign = [*arguments, *bound.space.memory]
         budget = Budget(limits, foreign=foreign, held=self.nbytes + bound.nbytes)
-        with computing(), within(budget):
+        with computing(), use_budget(budget):
             return self._run(key, bound, arguments)
 
     @property
     def nbytes(self) -> int:
-        """The memory of the plans that no run is using."""
+        """The memory of all idle plans."""
         return sum(b.nbytes for bounds in list(self._idle.values()) for b in list(bounds))
 
-    def let_go(self) -> None:
+    def clear(self) -> None:
         """Forget all plans."""
         self._idle.clear()
 
     def call(self, plan: Plan, arguments: Sequence[Any]) -> list[Any]:
-        """A subgraph's outputs. A loop may call it with other shapes each time: it is bound when
-        shapes come for the second time."""
+        """A subgraph's outputs. A loop may call it with new shapes each time, so it is bound when
+        shapes occur for the second time."""
         key = tuple(
             (x.shape, x.dtype) if type(x) is np.ndarray and not x.dtype.hasobject else None
             for x in arguments
@@ -74,7 +71,7 @@ class BoundPlans:
                 bound = self._idle[key].pop()
             except (KeyError, IndexError):
                 if key in self._seen:
-                    with contextlib.suppress(Exception):  # the walk below says what is wrong
+                    with contextlib.suppress(Exception):  # the walk below has the message
                         return self.bind(key, plan, (), arguments)
                 self._seen.add(key)
             else:
@@ -84,16 +81,16 @@ class BoundPlans:
         return execute(plan, arguments)
 
     def _run(self, key: Hashable, bound: Bound, arguments: Sequence[Any]) -> list[Any] | None:
-        """The outputs; ``None`` where a walk may succeed, or says better what is wrong."""
+        """The outputs; ``None`` if the plan fails."""
         try:
             bound.run(arguments)
             results = bound.outputs()
-        except Stale as stale:
+        except ShapeChanged as change:
             known = self._changing.get(id(bound.plan), frozenset())
-            self._changing[id(bound.plan)] = known | {stale.step}
+            self._changing[id(bound.plan)] = known | {change.step}
             return None
         except LimitError as error:
-            if error.of_memory:  # the plan itself holds much of it
+            if error.of_memory:  # of which the plan itself holds much
                 return None
             raise
         except Exception:
@@ -104,11 +101,11 @@ class BoundPlans:
     def bind(
         self, key: Hashable, plan: Plan, names: Sequence[str], arguments: Sequence[Any]
     ) -> list[Any]:
-        """The outputs as the caller's own, by a plan that is bound, and kept for feeds of the
-        signature. Raises what operators raise."""
-        if (budget := current()) is not None and budget.is_much(self.nbytes):
+        """The outputs, owned by the caller, of a plan that is bound now, and kept for feeds of this
+        signature. Raises the errors of operators."""
+        if (budget := current_budget()) is not None and budget.is_large(self.nbytes):
             budget.give(self.nbytes)
-            self.let_go()
+            self.clear()
         bound = Bound(plan, arguments, self._changing.get(id(plan), frozenset()))
         bound.names = tuple(names)
         try:
@@ -117,8 +114,8 @@ class BoundPlans:
             if budget is not None:
                 budget.give(bound.nbytes)
             raise
-        # The newest shapes are the last. It must stay the same list: another thread that takes a
-        # plan out of it at this moment would find it in a copy again, and run it twice at once.
+        # The newest shapes come last. It must remain the same list: from a copy, another thread
+        # could take a plan that is in use already.
         idle = self._idle.pop(key, [])
         idle.append(bound)
         self._idle[key] = idle
@@ -126,27 +123,18 @@ class BoundPlans:
         return results
 
     def sample_axes(self, key: Hashable) -> list[int] | None:
-        """Along which axis of each output the samples of a batch lie, if they may be computed
-        apart; ``None`` if not, or if nothing is bound for this signature yet."""
+        """The batch axis of each output if samples are independent; ``None`` if they aren't, or if
+        no plan is bound for this signature yet."""
         if key not in self._axes:
             try:
                 bound = self._idle[key][-1]
-            except (KeyError, IndexError):  # others may take it out at any moment
+            except (KeyError, IndexError):  # other threads may take it at any moment
                 return None
-            self._axes[key] = self._split_of(bound)
+            self._axes[key] = sample_axes(bound)
         return self._axes[key]
 
-    @staticmethod
-    def _split_of(bound: Bound) -> list[int] | None:
-        inputs = [bound.values[slot] for slot in bound.plan.inputs]
-        if any(not isinstance(x, np.ndarray) or x.ndim == 0 for x in inputs):
-            return None
-        if not inputs or min(len(x) for x in inputs) < FEWEST_SAMPLES:
-            return None
-        return sample_axes(bound)
-
     def _forget(self, key: Hashable) -> None:
-        """Let go what is bound for other shapes, when it holds much memory."""
+        """Drop plans for other shapes if they hold much memory."""
         held = self.nbytes
         for other in list(self._idle):
             if (held <= _MOST_IDLE and len(self._idle) <= _MOST_SHAPES) or other == key:
@@ -155,8 +143,8 @@ class BoundPlans:
 
 
 def signature(output_names: Sequence[str] | None, feeds: Any) -> Hashable | None:
-    """What a run is bound for: the outputs, and the name, shape and dtype of each feed. ``None``
-    for feeds that are not all arrays of numbers."""
+    """The key of a bound plan: the outputs, and the name, shape and dtype of each feed. ``None``
+    for feeds that aren't all arrays of numbers."""
     if not isinstance(feeds, dict) or not isinstance(output_names, list | tuple | None):
         return None
     parts: list[Any] = [None if output_names is None else tuple(output_names)]

@@ -1,11 +1,11 @@
-"""Calling the operator of one step: the budget before and after, its outputs, its errors."""
+"""Calls the operator of one step: budget, output count, errors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeAlias
 
-from onnxwalk.interpreter.budget import Budget, current
+from onnxwalk.interpreter.budget import Budget, current_budget
 from onnxwalk.interpreter.display import describe
 from onnxwalk.interpreter.errors import LimitError, OnnxWalkError, OperatorError
 from onnxwalk.interpreter.ir.plan import Step
@@ -13,39 +13,39 @@ from onnxwalk.interpreter.ir.plan import Step
 _MOST_SHOWN = 10  # inputs, in a message
 
 #: yields each step with its inputs and outputs, and returns the results
-Walked: TypeAlias = "Generator[tuple[Step, list[Any], Sequence[Any]], None, Any]"
+StepIterator: TypeAlias = "Generator[tuple[Step, list[Any], Sequence[Any]], None, Any]"
 
 
 def call(step: Step, arguments: Sequence[Any]) -> tuple[Any, ...]:
     """The outputs of a step, at least as many as its node has.
 
-    Raises OperatorError naming the node when the operator refuses its inputs, LimitError when it
-    would need more than is left of the budget.
+    Raises OperatorError naming the node if the operator rejects its inputs, LimitError if its cost
+    is more than what is left of the budget.
     """
-    budget = current()
+    budget = current_budget()
     try:
         if budget is not None:
-            budget.before(step, arguments)
-        return _checked(step, step.call(*arguments), budget)
+            budget.check_step(step, arguments)
+        return _check(step, step.call(*arguments), budget)
     except Exception as error:
-        raise named(step, arguments, error) from _cause(error)
+        raise name_error(step, arguments, error) from _cause(error)
 
 
-def call_inside(
-    step: Step, arguments: list[Any], inside: Callable[[Step, list[Any]], Walked]
-) -> Walked:
-    """As ``call``, where ``inside`` walks through the graphs within the step."""
-    budget = current()
+def call_with_bodies(
+    step: Step, arguments: list[Any], inside: Callable[[Step, list[Any]], StepIterator]
+) -> StepIterator:
+    """As ``call``; ``inside`` walks through the subgraphs of the step."""
+    budget = current_budget()
     try:
         if budget is not None:
-            budget.before(step, arguments)
+            budget.check_step(step, arguments)
         results = yield from inside(step, arguments)
-        return _checked(step, results, budget)
+        return _check(step, results, budget)
     except Exception as error:
-        raise named(step, arguments, error) from _cause(error)
+        raise name_error(step, arguments, error) from _cause(error)
 
 
-def _checked(step: Step, results: Any, budget: Budget | None) -> tuple[Any, ...]:
+def _check(step: Step, results: Any, budget: Budget | None) -> tuple[Any, ...]:
     if type(results) is not tuple:
         results = (results,)
     if len(results) < len(step.outputs):
@@ -53,13 +53,13 @@ def _checked(step: Step, results: Any, budget: Budget | None) -> tuple[Any, ...]
             f"operator returned {len(results)} outputs, but the node has {len(step.outputs)}"
         )
     if budget is not None:
-        budget.after(results)
+        budget.check_results(results)
     return results
 
 
-def named(step: Step, arguments: Sequence[Any], error: Exception) -> OnnxWalkError:
-    """The error, in one line, with the node, the operator's version and its inputs in front; one
-    that comes from a subgraph names the inner node already."""
+def name_error(step: Step, arguments: Sequence[Any], error: Exception) -> OnnxWalkError:
+    """The error in one line that begins with the node, the operator's version and the inputs. An
+    error from a subgraph already names the inner node."""
     if isinstance(error, LimitError) and not error.is_located:
         text = f"{_call(step, arguments)}: {error}"
         return LimitError(text, is_located=True, of_memory=error.of_memory)
@@ -67,23 +67,20 @@ def named(step: Step, arguments: Sequence[Any], error: Exception) -> OnnxWalkErr
         return error
     reason = str(error) or type(error).__name__
     if isinstance(error, MemoryError | RecursionError):
-        return LimitError(
-            f"{_call(step, arguments)}: {reason}",
-            is_located=True,
-            of_memory=isinstance(error, MemoryError),
-        )
+        text, of_memory = f"{_call(step, arguments)}: {reason}", isinstance(error, MemoryError)
+        return LimitError(text, is_located=True, of_memory=of_memory)
     if not isinstance(error, (ValueError, NotImplementedError)):
         reason = f"{type(error).__name__}: {reason}"
     return OperatorError(f"{_call(step, arguments)}: {' '.join(reason.split())}")
 
 
 def _cause(error: Exception) -> BaseException | None:
-    """What the named error is raised from: errors of ours say all that there is to say."""
+    """The cause of the named error: onnxwalk's own errors have all details in their message."""
     return error.__cause__ if isinstance(error, OnnxWalkError) else error
 
 
 def _call(step: Step, arguments: Sequence[Any]) -> str:
-    given = ", ".join(describe(argument) for argument in arguments[:_MOST_SHOWN]) or "no inputs"
+    inputs = ", ".join(map(describe, arguments[:_MOST_SHOWN])) or "no inputs"
     if (more := len(arguments) - _MOST_SHOWN) > 0:
-        given += f" and {more:,} more"
-    return f"{step.node}, {step.operator}, of {given}"
+        inputs += f" and {more:,} more"
+    return f"{step.node}, {step.operator}, of {inputs}"

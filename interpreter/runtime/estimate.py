@@ -1,11 +1,10 @@
-"""What a run will cost, estimated before it is made.
+"""Estimates the cost of a run before it begins.
 
-What an operator needs is a sum or product of the sizes of its inputs, and these of the open
-dimensions: as a function of one of them it is a polynomial, of degree 2 where all pairs of places
-meet (attention), of degree 1 mostly. So the model is walked at three small sizes of each open
-dimension, while its budget notes what is needed at most, and the polynomial through these is
-evaluated at the size that is asked for. Where sizes are rounded (strides that don't divide) it is
-near, not exact.
+The cost of an operator is a sum of products of its inputs' sizes, and so of the open dimensions: as
+a function of one dimension it is a polynomial, mostly of degree 1, of degree 2 in attention. So the
+model is walked at three small sizes of each open dimension, while a budget records the cost, and
+the polynomial through these is evaluated at the requested size. Where sizes are rounded (strides
+that don't divide) the estimate is close, not exact.
 """
 
 from __future__ import annotations
@@ -17,41 +16,41 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from onnxwalk.interpreter.budget import Budget, within
-from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError, suggestion
+from onnxwalk.interpreter.budget import Budget, use_budget
+from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError, suggest
 from onnxwalk.interpreter.ir.model import TensorInfo, TensorType
 from onnxwalk.interpreter.ir.plan import Plan
-from onnxwalk.interpreter.limits import Limits, in_bytes
+from onnxwalk.interpreter.limits import Limits, format_bytes
 from onnxwalk.interpreter.runtime.walk import execute
 from onnxwalk.ops.shared.numpy_state import computing
 
-#: sizes to walk at: of first axes, and of all others; a model may take only some
+#: sizes to walk at, of first axes and of all others; models may reject some
 _SMALL = ((1, 32), (1, 64), (1, 16), (1, 224), (1, 1), (1, 8))
-#: nanoseconds up to which a batch is enlarged: small ones fit into blocks that large ones fill
+#: nanoseconds up to which a batch is enlarged, as small ones don't fill the operators' blocks
 _WORTH_WALKING = 300_000_000
 _NO_LIMITS = Limits(*[None] * 7)
 
 Sizes: TypeAlias = Mapping[str, int]
-#: gives the plan that feeds are run by, and its arguments
+#: feeds -> the plan that runs them, and its arguments
 Prepare: TypeAlias = Callable[[Mapping[str, Any]], tuple[Plan, list[Any]]]
 
 
 class Estimate(NamedTuple):
-    """What a run costs at most: ``memory`` in bytes, beyond the weights and the inputs, and
-    ``seconds`` of one slow core."""
+    """The most that a run costs: ``memory`` in bytes, beyond the weights and the inputs, and
+    ``seconds`` on one slow core."""
 
     memory: int
     seconds: float
 
     def __str__(self) -> str:
-        return f"up to {in_bytes(self.memory)} and {self.seconds:.3g} s of a slow core"
+        return f"up to {format_bytes(self.memory)} and {self.seconds:.3g} s of a slow core"
 
 
 def estimate(
     inputs: Sequence[TensorInfo], prepare: Prepare, shapes: Mapping[str, Sequence[int]]
 ) -> Estimate:
-    """For inputs of these shapes. Raises InvalidInputError for shapes that don't fit, and where
-    the model doesn't run on zeros of small sizes."""
+    """The cost for inputs of these shapes. Raises InvalidInputError for invalid shapes, and if the
+    model doesn't run on zeros of small sizes."""
     sizes = _sizes(inputs, shapes)
     problem: OnnxWalkError | None = None
     for first, other in _SMALL:
@@ -60,18 +59,18 @@ def estimate(
             for symbol, size in sizes.items():
                 if _is_first(symbol, inputs):
                     small = {s: min(bases[s], sizes[s]) for s in sizes}
-                    _, work = _measured(inputs, prepare, small)
+                    _, work = _measure(inputs, prepare, small)
                     bases[symbol] = max(first, min(size // 3, _WORTH_WALKING // max(work, 1)))
             points = {s: _points(bases[s], size) for s, size in sizes.items()}
-            seen = {
-                at: _measured(inputs, prepare, dict(zip(points, at, strict=True)))
+            costs = {
+                at: _measure(inputs, prepare, dict(zip(points, at, strict=True)))
                 for at in itertools.product(*points.values())
             }
         except OnnxWalkError as error:
             problem = problem or error
             continue
         memory, nanoseconds = (
-            _extrapolated({at: each[k] for at, each in seen.items()}, list(sizes.values()))
+            _extrapolate({at: cost[k] for at, cost in costs.items()}, list(sizes.values()))
             for k in (0, 1)
         )
         return Estimate(math.ceil(memory), nanoseconds * 1e-9)
@@ -79,12 +78,12 @@ def estimate(
 
 
 def _points(base: int, size: int) -> tuple[int, ...]:
-    """Where to walk, to know of a size: at itself if it is small."""
+    """The sizes to walk at for an estimate at ``size``: just that if it is small."""
     return (size,) if size <= 3 * base else (base, 2 * base, 3 * base)
 
 
 def _dimensions(info: TensorInfo) -> Iterator[tuple[int, str]]:
-    """The open dimensions of an input: axis, and name; its place, if it has none."""
+    """The open dimensions of an input: axis, and symbol, or "input.axis" if it has none."""
     for axis, size in enumerate(info.shape or ()):
         if not isinstance(size, int):
             yield axis, size or f"{info.name}.{axis}"
@@ -99,7 +98,7 @@ def _sizes(inputs: Sequence[TensorInfo], shapes: Mapping[str, Sequence[int]]) ->
     found: dict[str, int] = {}
     if unknown := set(shapes) - {info.name for info in inputs}:
         name = min(unknown)
-        known = suggestion(name, [info.name for info in inputs])
+        known = suggest(name, [info.name for info in inputs])
         raise InvalidInputError(f"no input is named {name!r}{known}")
     for info in inputs:
         if info.dtype is None or info.shape is None:
@@ -110,16 +109,16 @@ def _sizes(inputs: Sequence[TensorInfo], shapes: Mapping[str, Sequence[int]]) ->
             for given, size in zip(shape, info.shape, strict=True)
         )
         if not fits:
-            raise InvalidInputError(f"a shape is needed that fits input {info}, not {tuple(shape)}")
+            raise InvalidInputError(f"expected a shape for input {info}, got {tuple(shape)}")
         for axis, symbol in _dimensions(info):
             size = int(shape[axis])  # type: ignore[arg-type]
             if found.setdefault(symbol, size) != size:
-                raise InvalidInputError(f"'{symbol}' is {found[symbol]} and {size}")
+                raise InvalidInputError(f"dimension '{symbol}' is both {found[symbol]} and {size}")
     return found
 
 
-def _measured(inputs: Sequence[TensorInfo], prepare: Prepare, sizes: Sizes) -> tuple[int, int]:
-    """The bytes and nanoseconds that a walk at some sizes needs at most."""
+def _measure(inputs: Sequence[TensorInfo], prepare: Prepare, sizes: Sizes) -> tuple[int, int]:
+    """The cost of a walk at these sizes: bytes and nanoseconds."""
     feeds: dict[str, Any] = {}
     for info in inputs:
         assert isinstance(info.type, TensorType) and info.shape is not None
@@ -129,19 +128,19 @@ def _measured(inputs: Sequence[TensorInfo], prepare: Prepare, sizes: Sizes) -> t
         feeds[info.name] = np.full(shape, "" if info.dtype.kind == "O" else 0, info.dtype)
     plan, arguments = prepare(feeds)
     budget = Budget(_NO_LIMITS, foreign=arguments)
-    with within(budget), computing():
+    with use_budget(budget), computing():
         execute(plan, arguments)
     return budget.peak, budget.work
 
 
-def _extrapolated(seen: Mapping[tuple[int, ...], float], sizes: Sequence[int]) -> float:
-    """The value at these sizes of the polynomial, of degree 2 in each dimension, that goes through
-    what was seen (Lagrange)."""
+def _extrapolate(values: Mapping[tuple[int, ...], float], sizes: Sequence[int]) -> float:
+    """The value at ``sizes`` of the polynomial through these values, of degree 2 in each dimension
+    (Lagrange)."""
     total = 0.0
-    for at, value in seen.items():
-        share = 1.0
-        for axis, place in enumerate(at):
-            for other in {point[axis] for point in seen} - {place}:
-                share *= (sizes[axis] - other) / (place - other)
-        total += share * value
+    for point, value in values.items():
+        weight = 1.0
+        for axis, x in enumerate(point):
+            for other in {p[axis] for p in values} - {x}:
+                weight *= (sizes[axis] - other) / (x - other)
+        total += weight * value
     return total

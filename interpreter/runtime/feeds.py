@@ -1,4 +1,4 @@
-"""What the caller feeds is checked against what the model declares: type, rank, dimensions."""
+"""Checks feeds against the model's declarations: type, rank, dimensions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from onnxwalk.interpreter.errors import InvalidInputError, UnsupportedModelError, suggestion
+from onnxwalk.interpreter.errors import InvalidInputError, UnsupportedModelError, suggest
 from onnxwalk.interpreter.ir.model import (
     Graph,
     MapType,
@@ -23,20 +23,20 @@ _STRING = 8  # TensorProto.DataType
 
 
 class HasInputs(Protocol):
-    """What is to be fed: a Session, or a model of another kind that is compared with one."""
+    """The inputs of a Session, or of another engine that is compared with one."""
 
     inputs: list[TensorInfo]
     overridable_initializers: list[TensorInfo]
 
 
 class Inputs:
-    """What a graph may be fed: ``required``, and the initializers that are ``overridable``."""
+    """The inputs of a graph: ``required``, and the initializers that are ``overridable``."""
 
     def __init__(
         self, graph: Graph, check_types: Callable[[Mapping[str, TensorType]], None]
     ) -> None:
-        """``check_types`` raises InvalidInputError unless operators take what is fed to inputs
-        whose type the file leaves out."""
+        """``check_types`` raises InvalidInputError unless operators accept these types of the
+        inputs that the file doesn't declare."""
         infos = [TensorInfo.of(value) for value in graph.inputs]
         self.required = [info for info in infos if info.name not in graph.initializers]
         self.overridable = [info for info in infos if info.name in graph.initializers]
@@ -55,22 +55,22 @@ class Inputs:
         if len(values) > len(self.required):
             names = ", ".join(info.name for info in self.required) or "none"
             raise InvalidInputError(
-                f"{len(values)} values for {len(self.required)} inputs ({names})"
+                f"expected at most {len(self.required)} inputs ({names}), got {len(values)}"
             )
         feeds = {info.name: x for info, x in zip(self.required, values, strict=False)}
         if twice := [name for name in named if name in feeds]:
             raise InvalidInputError(f"input '{twice[0]}' is given twice: by position and by name")
         return {**feeds, **named}
 
-    def checked(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
-        """The feeds as a run takes them, in the order of the inputs. Raises InvalidInputError."""
+    def check(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        """The feeds as arrays, in the order of the inputs. Raises InvalidInputError."""
         if not isinstance(feeds, Mapping):
             raise InvalidInputError(
                 f"feeds must be a dict of input names to arrays, not {type(feeds).__name__}"
             )
         if unknown := [name for name in feeds if name not in self._known]:
             raise InvalidInputError(
-                f"no input is named {unknown[0]!r}{suggestion(str(unknown[0]), self._known)}"
+                f"no input is named {unknown[0]!r}{suggest(str(unknown[0]), self._known)}"
             )
         if missing := [info for info in self.required if info.name not in feeds]:
             raise InvalidInputError("missing: " + "; ".join(f"input {info}" for info in missing))
@@ -96,7 +96,7 @@ class Inputs:
             self._checked.add(key)
 
 
-def request(
+def split_arguments(
     output_names: str | Sequence[str] | Mapping[str, Any] | None, feeds: Mapping[str, Any] | None
 ) -> tuple[Any, Any]:
     """Output names and feeds from the short forms ``run(feeds)`` and ``run("y", feeds)``."""
@@ -105,11 +105,11 @@ def request(
     return [output_names] if isinstance(output_names, str) else output_names, feeds
 
 
-def checked_names(output_names: Sequence[str] | None) -> list[str] | None:
+def check_output_names(output_names: Sequence[str] | None) -> list[str] | None:
     """The names of outputs as a list. Raises InvalidInputError."""
     if output_names is None:
         return None
-    if isinstance(output_names, str):  # a subclass: ``request`` takes plain ones
+    if isinstance(output_names, str):  # of a subclass: see ``Session.run``
         return [str(output_names)]
     if isinstance(output_names, Mapping) or not isinstance(output_names, Iterable):
         kind = type(output_names).__name__
@@ -124,51 +124,49 @@ def _code(name: str, dtype: np.dtype) -> int:
     try:
         return element_type(dtype).code
     except ValueError:
-        raise InvalidInputError(f"input '{name}' is {dtype}, which is no type of ONNX") from None
+        raise InvalidInputError(f"input '{name}': ONNX has no type for {dtype}") from None
 
 
 def check_feed(
     name: str, declared: ValueType, value: Any, symbols: dict[str, tuple[int, str]]
 ) -> Any:
-    """The value as a run takes it: native byte order, strings as object arrays of ``str``.
+    """The value in native byte order, with strings as object arrays of ``str``.
 
-    ``symbols`` collects the size of each symbolic dimension and the input that it came from.
-    Raises InvalidInputError naming the input when the type, rank or a dimension doesn't fit.
+    ``symbols`` collects the size of each symbolic dimension and the input that it is from. Raises
+    InvalidInputError naming the input if the type, rank or a dimension is wrong.
     """
     if isinstance(declared, OptionalType):
         return None if value is None else check_feed(name, declared.element, value, symbols)
     if isinstance(declared, SequenceType):
         if not isinstance(value, (list, tuple)):
             raise InvalidInputError(
-                f"input '{name}' is a {declared}: give a list, not {type(value).__name__}"
+                f"input '{name}': expected a list for {declared}, got {type(value).__name__}"
             )
-        # The elements of a sequence may differ in shape, so their symbols bind nothing.
+        # The elements of a sequence may differ in shape, so that each has its own symbols.
         return [check_feed(f"{name}[{i}]", declared.element, v, {}) for i, v in enumerate(value)]
     if isinstance(declared, MapType):
         if not isinstance(value, dict):
             raise InvalidInputError(
-                f"input '{name}' is a {declared}: give a dict, not {type(value).__name__}"
+                f"input '{name}': expected a dict for {declared}, got {type(value).__name__}"
             )
         return _map(name, declared, value)
     if declared is None:
         return _untyped(name, value)
     if not isinstance(declared, TensorType):
-        raise UnsupportedModelError(f"input '{name}' is of type {declared}")
+        raise UnsupportedModelError(f"input '{name}': type {declared} is not supported")
     if value is None:
-        raise InvalidInputError(f"input '{name}' is None; it is {declared}")
+        raise InvalidInputError(f"input '{name}': expected {declared}, got None")
     array = _array(name, declared, value)
     _check_shape(name, declared, array, symbols)
     return array
 
 
 def _map(name: str, declared: MapType, value: dict[Any, Any]) -> dict[Any, Any]:
-    """A map whose keys are int or str and whose values are scalars of the declared type."""
+    """A map with keys of int or str and values that are scalars of the declared type."""
     kind = str if declared.key == _STRING else int
     for key in value:
         if not isinstance(key, str if kind is str else (int, np.integer)):
-            raise InvalidInputError(
-                f"input '{name}' is a {declared}: key {key!r} is {type(key).__name__}"
-            )
+            raise InvalidInputError(f"input '{name}': key {key!r} is not valid for {declared}")
     if not isinstance(declared.value, TensorType):
         return {kind(key): v for key, v in value.items()}
     converted = _array(name, declared.value, list(value.values()))
@@ -187,22 +185,22 @@ def _array(name: str, declared: TensorType, value: Any) -> np.ndarray:
         return _strings(name, array)
     if array.dtype.newbyteorder("=") == dtype:
         return array.astype(dtype, copy=False)
-    # Numbers and lists have no dtype of their own that the caller chose: the declared one is meant.
+    # The caller chose no dtype for numbers and lists, so they are converted to the declared one.
     if not isinstance(value, (np.ndarray, np.generic)) and (
         array.size == 0 or np.can_cast(array.dtype, dtype, "same_kind")
     ):
         with np.errstate(all="ignore"):
             converted = array.astype(dtype)
         if array.dtype.kind in "iu" and not np.array_equal(converted, array):
-            raise InvalidInputError(f"input '{name}': a value doesn't fit {declared}")
+            raise InvalidInputError(f"input '{name}': a value is out of range for {declared}")
         return converted
     numeric = array.dtype.kind in "biufc"
     hint = f"; convert it with .astype(numpy.{dtype})" if numeric else ""
-    raise InvalidInputError(f"input '{name}' is {array.dtype}, the model takes {declared}{hint}")
+    raise InvalidInputError(f"input '{name}': expected {declared}, got {array.dtype}{hint}")
 
 
 def _untyped(name: str, value: Any) -> Any:
-    """A value whose type the file leaves out; whether operators take that is seen later."""
+    """A value of an undeclared type, which ``check_types`` checks later."""
     if value is None or isinstance(value, dict):
         return value
     if isinstance(value, list):
@@ -211,20 +209,20 @@ def _untyped(name: str, value: Any) -> Any:
     if array.dtype.kind not in "OSTU":
         return array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.dtype == object and not all(isinstance(item, str) for item in array.flat):
-        what = type(value).__name__ if not array.ndim else "an array of objects that aren't all str"
-        raise InvalidInputError(f"input '{name}' is {what}: give an array of numbers or strings")
+        kind = type(value).__name__ if not array.ndim else "an array of objects that aren't all str"
+        raise InvalidInputError(f"input '{name}': expected numbers or strings, got {kind}")
     return _strings(name, array)
 
 
 def _as_array(name: str, value: Any) -> np.ndarray:
     if hasattr(value, "filled"):
         raise InvalidInputError(
-            f"input '{name}' is a masked array: give what .filled() makes of it"
+            f"input '{name}': masked arrays are not supported; call .filled() first"
         )
     try:
         return np.asarray(value)
     except ValueError:
-        raise InvalidInputError(f"input '{name}': the values form no rectangular array") from None
+        raise InvalidInputError(f"input '{name}': the values don't form an array") from None
 
 
 def _strings(name: str, array: np.ndarray) -> np.ndarray:
@@ -237,7 +235,7 @@ def _strings(name: str, array: np.ndarray) -> np.ndarray:
             raise InvalidInputError(f"input '{name}': a string is not UTF-8") from None
     if array.dtype != object or not all(isinstance(item, str) for item in array.flat):
         kind = array.dtype if array.dtype != object else "objects that are not all str"
-        raise InvalidInputError(f"input '{name}' is {kind}, the model takes strings")
+        raise InvalidInputError(f"input '{name}': expected strings, got {kind}")
     return array
 
 
@@ -248,19 +246,19 @@ def _check_shape(
         return
     if array.ndim != len(declared.shape):
         raise InvalidInputError(
-            f"input '{name}' has {array.ndim} dimensions {array.shape}, "
-            f"the model takes {len(declared.shape)}: {declared}"
+            f"input '{name}': expected {len(declared.shape)} dimensions for {declared}, "
+            f"got {array.ndim}: {array.shape}"
         )
     for axis, (size, expected) in enumerate(zip(array.shape, declared.shape, strict=True)):
         if isinstance(expected, int) and size != expected:
             raise InvalidInputError(
-                f"input '{name}' has {size} in dimension {axis}, the model takes {expected}: "
-                f"{array.shape} for {declared}"
+                f"input '{name}': expected size {expected} in dimension {axis} of {declared}, "
+                f"got {size}: {array.shape}"
             )
         if isinstance(expected, str):
             known, first = symbols.setdefault(expected, (size, name))
             if size != known:
                 raise InvalidInputError(
-                    f"input '{name}' has {size} in dimension {axis} ('{expected}'), "
+                    f"input '{name}': dimension {axis} ('{expected}') is {size}, "
                     f"but '{expected}' is {known} in input '{first}'"
                 )

@@ -1,7 +1,7 @@
-"""Runs of a model: by bound plans, by a walk, or by parts of the batch on several threads.
+"""Runs a model: with bound plans, as a walk, or with parts of the batch on several threads.
 
-A run by a plan that is bound already is ``run_bound`` -> ``BoundPlans.run`` -> ``Bound``; only
-where none is there for the shapes of the feeds, these are checked, and a plan is bound.
+A run with a plan that is bound already is ``run_bound`` -> ``BoundPlans.run`` -> ``Bound``. Only if
+there is none for the shapes of the feeds, these are checked and a plan is bound.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
-from onnxwalk.interpreter.budget import Budget, copied, owner, within
+from onnxwalk.interpreter.budget import Budget, copy_output, memory_owner, use_budget
 from onnxwalk.interpreter.errors import LimitError, OnnxWalkError
 from onnxwalk.interpreter.ir.model import Graph, Tensor
 from onnxwalk.interpreter.ir.plan import Plan
 from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.runtime.bound import Bound
 from onnxwalk.interpreter.runtime.cache import BoundPlans, signature
-from onnxwalk.interpreter.runtime.feeds import Inputs, checked_names
+from onnxwalk.interpreter.runtime.feeds import Inputs, check_output_names
 from onnxwalk.interpreter.runtime.threads import blas_threads
 from onnxwalk.interpreter.runtime.walk import execute
 from onnxwalk.ops.contract.cost import arrays_in
@@ -37,7 +37,7 @@ Feeds: TypeAlias = Mapping[str, Any]
 
 
 class Planner(Protocol):
-    """Where plans come from: the compiler's ``Program``."""
+    """The source of plans: the compiler's ``Program``."""
 
     graph: Graph
 
@@ -71,11 +71,11 @@ class Runner:
         return plan, list(values.values())
 
     def bind(self, feeds: Feeds) -> tuple[Bound, list[Any]] | None:
-        """A plan of its own that is bound to the shapes of these feeds, and its arguments; ``None``
-        where runs are walks: by the executor "walk", of values that are no arrays of numbers, and
-        where something fails.
+        """A new plan that is bound to the shapes of these feeds, and its arguments. ``None`` if
+        runs are walks: with the executor "walk", for values other than arrays of numbers, and if
+        binding fails.
 
-        Raises InvalidInputError for feeds that don't fit.
+        Raises InvalidInputError for invalid feeds.
         """
         plan, values = self._prepare(None, feeds)
         if self._executor == "walk" or signature(None, values) is None:
@@ -84,31 +84,31 @@ class Runner:
         try:
             with computing():
                 bound = Bound(plan, arguments, frozenset())
-        except Exception:  # a walk says what is wrong, or succeeds
+        except Exception:  # a walk has the message, or succeeds
             return None
         bound.outputs()
         return bound, arguments
 
-    def method(self) -> Callable[[Names, Feeds], list[Any]]:
-        """The one of the methods below that runs are carried out by."""
+    def choose_method(self) -> Callable[[Names, Feeds], list[Any]]:
+        """The method below that runs are carried out by."""
         if self._executor == "walk":
             return self.run_walk
         return self.run_bound if self._threads == 1 else self.run_in_threads
 
     def run_walk(self, output_names: Names, feeds: Feeds) -> list[Any]:
         """Step by step."""
-        with within(self._budget(feeds)), computing():
-            return _walked(*self.prepare(output_names, feeds))
+        with use_budget(self._budget(feeds)), computing():
+            return _walk(*self.prepare(output_names, feeds))
 
     def run_bound(self, output_names: Names, feeds: Feeds, parts: int = 1) -> list[Any]:
-        """By a plan that is bound to these shapes; it is bound if there is none. ``parts``: of how
-        many this is one."""
+        """With a plan for these shapes, which is bound now if there is none. ``parts``: the number
+        of parts of the batch of which this is one."""
         key, begun = signature(output_names, feeds), time.monotonic()
         if key is not None:
             results = self._bound.run(key, feeds)
             if results is not None:
                 return results
-        with within(self._budget(feeds, parts, begun)), computing():
+        with use_budget(self._budget(feeds, parts, begun)), computing():
             return self._run_unbound(output_names, feeds, key)
 
     def _run_unbound(self, output_names: Names, feeds: Feeds, key: Hashable | None) -> list[Any]:
@@ -117,27 +117,27 @@ class Runner:
         if key is None:  # lists, Python's numbers, strings …
             key = signature(output_names, values)
             if key is None:
-                return _walked(plan, arguments)
+                return _walk(plan, arguments)
             results = self._bound.run(key, values)
             if results is not None:
                 return results
         try:
             return self._bound.bind(key, plan, tuple(values), arguments)
-        except Exception as error:  # which would keep the memory of the plan, were it kept
+        except Exception as error:  # not kept, as it refers to the plan's memory
             kind, reason = type(error), str(error)
-        results = _walked(plan, arguments)  # says in which step it was
-        if kind is not LimitError:  # a walk takes less memory
+        results = _walk(plan, arguments)  # whose error names the step
+        if kind is not LimitError:  # a walk uses less memory
             warnings.warn(
-                f"{self._source}: {kind.__name__} in the bound plan, though the plain walk "
-                f"succeeds: {reason}; please report it",
+                f"{self._source}: {kind.__name__} in the bound plan, but the walk succeeded: "
+                f"{reason}; please report it",
                 RuntimeWarning,
                 stacklevel=1,
             )
         return results
 
     def run_in_threads(self, output_names: Names, feeds: Feeds) -> list[Any]:
-        """Parts of the batch side by side where the graph keeps samples apart; else BLAS has the
-        threads."""
+        """With parts of the batch in parallel if the graph treats samples independently; else BLAS
+        uses the threads."""
         key = signature(output_names, feeds)
         axes = self._bound.sample_axes(key) if key is not None and self._is_open else None
         if not axes:
@@ -154,7 +154,7 @@ class Runner:
             others = [self._pool.submit(self.run_bound, *part) for part in rest]
             try:
                 results = [self.run_bound(*first), *(o.result() for o in others)]
-            except OnnxWalkError:  # the run of all says what is wrong, or that nothing is
+            except OnnxWalkError:  # a run of the entire batch has the message, or succeeds
                 return self.run_bound(output_names, feeds)
         return [
             np.concatenate(pieces, axis)
@@ -162,11 +162,11 @@ class Runner:
         ]
 
     def _prepare(self, output_names: Names, feeds: Feeds) -> tuple[Plan, dict[str, Any]]:
-        values = self._inputs.checked(feeds)
-        return self._program.plan(tuple(values), checked_names(output_names)), values
+        values = self._inputs.check(feeds)
+        return self._program.plan(tuple(values), check_output_names(output_names)), values
 
     def _budget(self, feeds: Any, parts: int = 1, begun: float | None = None) -> Budget | None:
-        """What a run may use, of which the plans that are kept use some already."""
+        """The budget of a run; the plans that are kept use some of it already."""
         if self._limits is None:
             return None
         foreign = feeds.values() if isinstance(feeds, Mapping) else ()
@@ -175,30 +175,30 @@ class Runner:
 
     @functools.cached_property
     def _is_open(self) -> bool:
-        """Whether no input fixes the size of its first axis, the batch."""
+        """Whether the first axis, the batch, is open in all inputs."""
         return not any(i.shape and isinstance(i.shape[0], int) for i in self._inputs.required)
 
     @functools.cached_property
     def _is_large(self) -> bool:
-        """Whether products are large enough for BLAS to share them among threads."""
+        """Whether products are large enough for BLAS to use several threads."""
         tensors = self._program.graph.initializers.values()
         return sum(t.array.nbytes for t in tensors if isinstance(t, Tensor)) >= 1 << 23
 
     @property
     def _pool(self) -> Executor:
-        from concurrent.futures import ThreadPoolExecutor  # it brings logging along
+        from concurrent.futures import ThreadPoolExecutor  # it imports logging
 
-        process = os.getpid()  # a forked one has none of the threads
+        process = os.getpid()  # a forked process has no threads
         if process not in self._pools:
             self._pools = {process: ThreadPoolExecutor(self._threads - 1, "onnxwalk")}
         return self._pools[process]
 
 
-def _walked(plan: Plan, arguments: list[Any]) -> list[Any]:
-    """The outputs of a walk as the caller's own: what shares memory with feeds, constants or
-    another output is copied, and NumPy scalars become arrays of rank 0."""
+def _walk(plan: Plan, arguments: list[Any]) -> list[Any]:
+    """The outputs of a walk, owned by the caller: those that share memory with feeds, constants or
+    another output are copied, and NumPy scalars become arrays of rank 0."""
     results = execute(plan, arguments)
-    taken = {id(owner(array)) for array in arrays_in([*arguments, *plan.template])}
+    owners = {id(memory_owner(array)) for array in arrays_in([*arguments, *plan.template])}
 
     def own(value: Any) -> Any:
         if isinstance(value, list):
@@ -207,10 +207,10 @@ def _walked(plan: Plan, arguments: list[Any]) -> list[Any]:
             return dict(value)
         if not isinstance(value, np.ndarray):
             return value if value is None else np.asarray(value)
-        base = owner(value)
-        if id(base) in taken or not value.flags.writeable or not base.flags.owndata:
-            return copied(value)
-        taken.add(id(base))
+        base = memory_owner(value)
+        if id(base) in owners or not value.flags.writeable or not base.flags.owndata:
+            return copy_output(value)
+        owners.add(id(base))
         return value
 
     return [own(value) for value in results]

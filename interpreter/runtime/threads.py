@@ -1,4 +1,4 @@
-"""Two threads for one run: halves of a batch side by side, or BLAS with as many of its own."""
+"""Checks the number of threads, and sets that of BLAS."""
 
 from __future__ import annotations
 
@@ -11,49 +11,45 @@ from typing import Any
 
 from onnxwalk.interpreter.errors import InvalidInputError
 
-#: batches smaller than this are not cut: handing work over costs 30 to 80 µs
-FEWEST_SAMPLES = 16
-
 
 @functools.cache
-def _blas() -> list[Any]:
-    """The BLAS libraries of this process. Raises InvalidInputError saying what to install."""
+def _blas_libraries() -> list[Any]:
+    """The BLAS libraries of this process. Raises InvalidInputError if threadpoolctl is missing."""
     try:
         import threadpoolctl  # type: ignore[import-untyped]
     except ImportError:
-        raise InvalidInputError(
-            "threads needs threadpoolctl: pip install 'onnxwalk[threads]'"
-        ) from None
+        message = "threads requires threadpoolctl: pip install 'onnxwalk[threads]'"
+        raise InvalidInputError(message) from None
     controller = threadpoolctl.ThreadpoolController().select(user_api="blas")
     return list(controller.lib_controllers)
 
 
 def check_threads(threads: int | None) -> int:
-    """The number of threads that ``load`` was given, 1 for ``None``. Raises InvalidInputError."""
+    """The number of threads, 1 for ``None``. Raises InvalidInputError."""
     if threads is None or threads == 1:
         return 1
     if type(threads) is not int or threads < 1:
-        raise InvalidInputError(f"threads must be a positive whole number, not {threads!r}")
-    _blas()
+        raise InvalidInputError(f"threads must be a positive integer, not {threads!r}")
+    _blas_libraries()
     return threads
 
 
 _lock = threading.Lock()
 _users = 0
-_before: list[tuple[Any, int]] = []
+_saved: list[tuple[Any, int]] = []
 
 
 @contextlib.contextmanager
 def blas_threads(count: int) -> Iterator[None]:
-    """Have BLAS use so many threads of its own meanwhile, in all of the process; of several that
-    ask at a time, as many as the first one says: it isn't changed under a product."""
+    """Set the number of BLAS's own threads in the ``with`` block, for the entire process. If
+    several threads do so at once, the first number holds: it must not change during a product."""
     global _users
     with _lock:
         _users += 1
         if _users == 1:
-            now = [(library, library.get_num_threads()) for library in _blas()]
-            _before[:] = [(library, n) for library, n in now if n != count]
-            for library, _ in _before:
+            now = [(library, library.get_num_threads()) for library in _blas_libraries()]
+            _saved[:] = [(library, n) for library, n in now if n != count]
+            for library, _ in _saved:
                 library.set_num_threads(count)
     try:
         yield
@@ -61,15 +57,15 @@ def blas_threads(count: int) -> Iterator[None]:
         with _lock:
             _users -= 1
             if _users == 0:
-                for library, n in _before:
+                for library, n in _saved:
                     library.set_num_threads(n)
 
 
-def _alone() -> None:
-    """In a process that was forked: whoever used BLAS, or held the lock, isn't there."""
+def _reset_after_fork() -> None:
+    """The threads that used BLAS, or held the lock, don't exist in a forked process."""
     global _lock, _users
     _lock, _users = threading.Lock(), 0
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_alone)
+    os.register_at_fork(after_in_child=_reset_after_fork)

@@ -1,4 +1,4 @@
-"""The values in between: a run, node by node."""
+"""Traces: a run node by node, with all intermediate values."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from onnxwalk.interpreter.budget import Budget, within
-from onnxwalk.interpreter.display import as_html, as_text, lines, operators, type_text
+from onnxwalk.interpreter.budget import Budget, use_budget
+from onnxwalk.interpreter.display import as_html, as_text, count_operators, join_lines, type_text
 from onnxwalk.interpreter.ir.model import Node
 from onnxwalk.interpreter.ir.plan import NOTHING, Plan, Step
 from onnxwalk.interpreter.limits import Limits
-from onnxwalk.interpreter.runtime.call import Walked
+from onnxwalk.interpreter.runtime.call import StepIterator
 from onnxwalk.interpreter.runtime.walk import walk
 from onnxwalk.ops import Operator
 from onnxwalk.ops.shared.numpy_state import computing
 
-#: of each If, Loop and Scan, the iterations that are shown or written where nothing is said
+#: the default number of iterations of each If, Loop and Scan that are shown or written
 ITERATIONS = 3
 
-#: nodes that a notebook shows
+#: the most nodes that a notebook shows
 _MOST_NODES = 200
 
 #: each step with its inputs and outputs, and the seconds that it took
@@ -31,8 +31,8 @@ Steps: TypeAlias = Iterator[tuple[Step, list[Any], Sequence[Any], float]]
 
 
 class Place(NamedTuple):
-    """Inside of a node: which of its graphs ("body", "then_branch"), and for which time, from 0
-    on, it is run."""
+    """A place inside a node: the name of its graph ("body", "then_branch"), and the number of the
+    iteration, from 0."""
 
     node: Node
     operator: Operator
@@ -48,9 +48,9 @@ class Event(NamedTuple):
     """A node that has been computed.
 
     ``inputs`` and ``outputs`` are its values by name: arrays, lists for sequences, ``None`` for
-    empty optionals. They are the run's own: copy what is to be changed. ``path`` says where a
-    node within others is, from the outermost; ``seconds`` of a node include those of what is
-    inside, and ``runs`` says how often each of its graphs was run.
+    empty optionals. They belong to the run: copy them before changing them. ``path``: for a node of
+    a subgraph, the places around it, the outermost first. ``seconds`` include the node's subgraphs;
+    ``runs`` has the number of iterations of each.
     """
 
     node: Node
@@ -62,22 +62,21 @@ class Event(NamedTuple):
     runs: Mapping[str, int] = {}
 
     def named(self, name: str) -> str:
-        """A value's or node's name with where it is: "loop/body[3]/name"; names within graphs are
-        only theirs."""
+        """The full name of a value or node of this event's graph: "loop/body[3]/name"."""
         return "/".join([*map(str, self.path), name])
 
     @property
     def name(self) -> str:
-        """The node's name, or its first output's, with where it is."""
+        """The full name of the node, or of its first output if it has none."""
         return self.named(self.node.label)
 
     def cut(self, iterations: float) -> dict[str, int]:
-        """How often those of its graphs were run that were run more often than this, by name."""
+        """The number of runs of each of its graphs that was run more often than ``iterations``."""
         return {f"{self.name}/{g}": n for g, n in self.runs.items() if n > iterations}
 
     def __repr__(self) -> str:
         rows = [
-            (kind, lines(f"{name}: {type_text(value)}" for name, value in values.items()))
+            (kind, join_lines(f"{name}: {type_text(value)}" for name, value in values.items()))
             for kind, values in (("inputs", self.inputs), ("outputs", self.outputs))
         ]
         rows.append(("seconds", f"{self.seconds:.3g}"))
@@ -85,8 +84,8 @@ class Event(NamedTuple):
 
 
 class Trace:
-    """What a run computes: each iteration over it is a run of its own, which goes on only as far
-    as it is asked, and lets go every value that no later node reads."""
+    """An iterable of events. Each iteration over it is a new run, which computes only as far as it
+    is read, and frees values that no later node reads."""
 
     def __init__(
         self,
@@ -95,38 +94,39 @@ class Trace:
         limits: Limits | None = None,
         iterations: float = 0,
     ) -> None:
-        """Of the time of ``limits``, what the reader takes doesn't count."""
+        """The time that the reader spends doesn't count for ``limits``."""
         self._plan, self._arguments = plan, arguments
         self._limits = limits
         self._iterations = iterations
         self._names: dict[int, dict[int, str]] = {}  # of each plan, by its id: slot -> name
 
     def __len__(self) -> int:
-        """How many nodes are computed, without those inside of others."""
+        """The number of nodes, without those of subgraphs."""
         return len(self._plan.steps)
 
     def __repr__(self) -> str:
         return as_text(
             f"Trace: {len(self):,} nodes",
-            [("operators", operators(step.node.op_type for step in self._plan.steps))],
+            [("operators", count_operators(step.node.op_type for step in self._plan.steps))],
         )
 
     def _repr_html_(self) -> str:
-        """Its nodes with their outputs and times. It is a run like any other iteration."""
+        """A table of the nodes with outputs and times; it runs the model."""
         rows: list[Sequence[str]] = []
         for event in itertools.islice(self, _MOST_NODES):
             values = [
-                (f"{event.named(n)}: {type_text(v)}", *_range(v)) for n, v in event.outputs.items()
+                (f"{event.named(n)}: {type_text(v)}", *_statistics(v))
+                for n, v in event.outputs.items()
             ]
             columns = ["\n".join(cells) for cells in zip(*values, strict=True)] or [""] * 4
             rows.append((event.node.op_type, *columns, f"{event.seconds * 1e3:.3f} ms"))
         columns = ["operator", "outputs", "min", "mean", "max", "time"]
         table = as_html(f"Trace: {len(self):,} nodes", columns, rows)
         left = len(self) - len(rows)
-        return table + (f"<p>… and {left:,} nodes more</p>" if left > 0 else "")
+        return table + (f"<p>… and {left:,} more nodes</p>" if left > 0 else "")
 
     def __iter__(self) -> Iterator[Event]:
-        """Raises OperatorError naming the node when an operator refuses its inputs."""
+        """Raises OperatorError naming the node if an operator rejects its inputs."""
         run = _Run(self._plan, self._arguments, self._limits, self._iterations)
         for step, given, found, seconds in run.steps():
             names = self._names_of(run.plans[-1])
@@ -145,12 +145,12 @@ class Trace:
 
 
 def timed_steps(plan: Plan, arguments: Sequence[Any], limits: Limits | None) -> Steps:
-    """A run, step by step. Raises as the iteration of a trace."""
+    """A run step by step. Raises as the iteration of a Trace."""
     return _Run(plan, arguments, limits, 0).steps()
 
 
-def _range(value: Any) -> Sequence[str]:
-    """The least, the mean and the most of an array of real numbers."""
+def _statistics(value: Any) -> Sequence[str]:
+    """Minimum, mean and maximum of an array of real numbers, as text."""
     if not isinstance(value, np.ndarray) or not value.size or value.dtype.kind in "OUSTc":
         return "", "", ""
     wide = value.astype(np.float64)
@@ -159,32 +159,32 @@ def _range(value: Any) -> Sequence[str]:
 
 
 def _array(value: Any) -> Any:
-    """A value as the events have it: NumPy's scalars are arrays of rank 0."""
+    """The value; NumPy scalars as arrays of rank 0."""
     return np.asarray(value) if isinstance(value, np.generic) else value
 
 
 class _Run:
-    """One run, and where in it the last step was."""
+    """One run, and the place of its last step."""
 
     def __init__(
         self, plan: Plan, arguments: Sequence[Any], limits: Limits | None, iterations: float
     ) -> None:
-        self.plans = [plan]  # that of the graph, that of the graph within, …
+        self.plans = [plan]  # of the graph, of the subgraph in it, …
         self.path: list[Place] = []
         self.runs: dict[str, int] = {}  # of the graphs of the last step
         self._arguments, self._iterations = arguments, iterations
         self._budget = None if limits is None else Budget(limits, foreign=arguments)
         self._clock = _Clock()
-        self._entered: list[float] = []  # when each step that is being walked through began
-        self._last = 0.0  # when the last step ended, or one that is walked through began
+        self._entered: list[float] = []  # the start of each step that is being walked through
+        self._last = 0.0  # the end of the last step, or the start of one that is walked through
 
     def steps(self) -> Steps:
-        """The plan's steps; those inside of others too, as in the events."""
+        """The steps of the plan and, as far as they are traced, of its subgraphs."""
         inside = self._inside if self._iterations else None
         steps = walk(self.plans[0], self._arguments, inside)
         while True:
             # NumPy's state and the time between two steps belong to the caller.
-            with computing(), within(self._budget), self._clock:
+            with computing(), use_budget(self._budget), self._clock:
                 try:
                     step, given, found = next(steps)
                 except StopIteration:
@@ -200,8 +200,8 @@ class _Run:
                 self._budget.extend(time.monotonic() - paused)
             del given, found
 
-    def _inside(self, step: Step, given: list[Any]) -> Walked:
-        """The steps inside of a step that runs graphs, of the first iterations of each."""
+    def _inside(self, step: Step, given: list[Any]) -> StepIterator:
+        """The steps of the subgraphs of a step, in the first iterations of each."""
         assert step.calls is not None
         self._last = self._clock.now()
         self._entered.append(self._last)
@@ -228,7 +228,7 @@ class _Run:
 
 
 class _Clock:
-    """Seconds, counted while it is entered."""
+    """Counts the seconds inside its ``with`` blocks."""
 
     seconds = 0.0
 
@@ -239,5 +239,5 @@ class _Clock:
         self.seconds = self.now()
 
     def now(self) -> float:
-        """The seconds up to now, asked while they are counted."""
+        """The seconds up to now, inside a ``with`` block."""
         return self.seconds + time.perf_counter() - self._start

@@ -1,10 +1,10 @@
-"""Memory that a bound plan works on in one run only: large inputs and outputs are not copied.
+"""Zero-copy: large inputs and outputs stay in the caller's memory.
 
-The calls of a bound plan name the very arrays they work on. An input is the caller's array, another
-one in every run, and an output becomes the caller's. To copy them from and to memory of the plan's
-own costs as much as an elementwise operator, so calls that touch them are pointed at the new arrays
-before each run instead. That takes calls that hide nothing: functions whose operands are all there
-is to them, as NumPy's own. Steps with other calls keep the copy.
+The calls of a bound plan refer to arrays. An input is an array of the caller's, a new one in every
+run, and an output becomes one. Copying them from and to the plan's memory costs as much as an
+elementwise operator, so the calls that use them are redirected to the new arrays before each run.
+That works for calls without hidden state: functions of their operands alone, as NumPy's own. Steps
+with other calls use a copy.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from onnxwalk.ops.contract.space import Space
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 Patch = Callable[[Sequence[np.ndarray]], Any]
 
-#: what is copied while a view is made: an array with more views than that is rather copied
+#: the bytes that can be copied in the time of creating a view; arrays with more views are copied
 BYTES_PER_VIEW = 1 << 14
 _DISPATCHER = type(np.copyto)
 
 
 class Region:
-    """The memory of an array, and which arrays lie in it."""
+    """The address range of an array."""
 
     __slots__ = ("start", "stop")
 
@@ -36,6 +36,7 @@ class Region:
         self.start, self.stop = np.lib.array_utils.byte_bounds(array)
 
     def touches(self, value: Any) -> bool:
+        """Whether the value is an array in this memory."""
         return (
             isinstance(value, np.ndarray)
             and value.size > 0
@@ -44,10 +45,10 @@ class Region:
 
 
 class View(NamedTuple):
-    """Where an array lies in one of several memories that are to be replaced."""
+    """The place of an array in one of several memories that will be replaced."""
 
     memory: int
-    whole: bool  # it is the very array that is replaced
+    is_same: bool  # it is the very array that is replaced
     shape: tuple[int, ...]
     dtype: np.dtype
     offset: int
@@ -55,23 +56,23 @@ class View(NamedTuple):
 
     def on(self, memories: Sequence[np.ndarray]) -> np.ndarray:
         memory = memories[self.memory]
-        if self.whole:
+        if self.is_same:
             return memory
         return np.ndarray(self.shape, self.dtype, memory, self.offset, self.strides)
 
 
-class Borrowed:
-    """The calls to point at other arrays in the place of these.
+class CallPatches:
+    """Redirects the calls that use some arrays to other arrays.
 
-    ``arrays`` must be C-contiguous, and the calls that touch them open (``is_open``).
+    ``arrays`` must be C-contiguous, and the calls that use them open (``is_open``).
     """
 
     def __init__(
         self, arrays: Sequence[np.ndarray], calls: Sequence[Call], places: Iterable[int]
     ) -> None:
-        """``places``: which calls to look at; no others touch the arrays."""
+        """``places``: the indices of the calls that may use the arrays."""
         self._arrays = [(Region(array), array.shape, array.strides) for array in arrays]
-        #: for each array how many views have to be made in a run
+        #: the number of views of each array that a run has to create
         self.views = [0] * len(arrays)
         self._patches = []
         for place in places:
@@ -80,17 +81,17 @@ class Borrowed:
                 self._patches.append((place, patch))
 
     def point(self, calls: list[Any], memories: Sequence[np.ndarray]) -> None:
-        """Have the calls work on other arrays: C-contiguous, of the same shapes and types."""
+        """Redirect the calls to other arrays: C-contiguous, of the same shapes and types."""
         for index, patch in self._patches:
             calls[index] = patch(memories)
 
     def forget(self, calls: list[Any]) -> None:
-        """Let the memory go: the calls can't be made until they are pointed at other arrays."""
+        """Release the memory; the calls can't be made before the next ``point``."""
         for index, _ in self._patches:
             calls[index] = None
 
     def _patch(self, function: Callable[..., Any], operands: tuple[Any, ...]) -> Patch | None:
-        """What makes a call anew for other memory; ``None`` if it touches none of it."""
+        """A function that creates the call for other memory; ``None`` if it uses none of it."""
         make = self._function(function)
         found = [self._place(x) for x in operands]
         if make is None and not _any_view(found):
@@ -105,7 +106,7 @@ class Borrowed:
         return patched
 
     def _function(self, function: Callable[..., Any]) -> Patch | None:
-        """For a function that itself holds an array: what makes it anew."""
+        """For a function that itself holds an array: a function that creates it again."""
         if isinstance(function, partial):
             inner = function.func
             held = {name: self._place(x) for name, x in function.keywords.items()}
@@ -122,13 +123,13 @@ class Borrowed:
         return lambda memories: getattr(owner.on(memories), name)
 
     def _place(self, x: Any) -> Any:
-        """Where an array lies in the memories; whatever else it is, as it is."""
+        """The View of an array in the memories; anything else unchanged."""
         for memory, (region, shape, strides) in enumerate(self._arrays):
             if region.touches(x):
                 offset = x.__array_interface__["data"][0] - region.start
-                whole = offset == 0 and x.shape == shape and x.strides == strides
-                self.views[memory] += not whole
-                return View(memory, whole, x.shape, x.dtype, offset, x.strides)
+                is_same = offset == 0 and x.shape == shape and x.strides == strides
+                self.views[memory] += not is_same
+                return View(memory, is_same, x.shape, x.dtype, offset, x.strides)
         return x
 
 
@@ -138,22 +139,22 @@ def _any_view(values: Iterable[Any]) -> bool:
 
 def borrow(
     arrays: Mapping[int, np.ndarray], calls: Sequence[Call], places: Sequence[int]
-) -> tuple[dict[int, int], Borrowed]:
-    """Of these arrays by slot those that are worth borrowing: their slots, each with its place in
-    what ``Borrowed.point`` takes. ``places``: which calls to look at."""
-    all_of_them = Borrowed(list(arrays.values()), calls, places)
+) -> tuple[dict[int, int], CallPatches]:
+    """The slots of the arrays that are worth borrowing, each with its index in the ``memories`` of
+    ``CallPatches.point``. ``places``: the indices of the calls that may use them."""
+    all_patches = CallPatches(list(arrays.values()), calls, places)
     slots = [
         slot
-        for (slot, array), views in zip(arrays.items(), all_of_them.views, strict=True)
+        for (slot, array), views in zip(arrays.items(), all_patches.views, strict=True)
         if views * BYTES_PER_VIEW <= array.nbytes
     ]
     kept = [arrays[slot] for slot in slots]
-    borrowed = all_of_them if len(kept) == len(arrays) else Borrowed(kept, calls, places)
-    return {slot: place for place, slot in enumerate(slots)}, borrowed
+    patches = all_patches if len(kept) == len(arrays) else CallPatches(kept, calls, places)
+    return {slot: place for place, slot in enumerate(slots)}, patches
 
 
 def can_be_borrowed(x: Any) -> bool:
-    """Whether a run may work on an input where the caller has it."""
+    """Whether a run can use an input in the caller's memory."""
     return (
         isinstance(x, np.ndarray)
         and x.nbytes >= Space.zero_copy_bytes
@@ -165,9 +166,9 @@ def can_be_borrowed(x: Any) -> bool:
 
 
 def is_open(call: Call) -> bool:
-    """Whether the arrays that a call touches are all among its operands: so it is for NumPy's own
-    functions, with ``partial`` around them or as an array's own, and for Python's without a
-    closure; not for what has a state."""
+    """Whether all arrays that a call uses are among its operands. This holds for NumPy's functions,
+    also in a ``partial`` or as methods of arrays, and for Python functions without a closure; not
+    for objects with state."""
     function, operands = call
     if isinstance(function, partial):
         if function.args:

@@ -67,5 +67,5 @@ def test_names_are_escaped_and_long_traces_cut():
     nodes = [node("Neg", a, b) for a, b in itertools.pairwise(names)]
     session = onnxwalk.load(model(nodes, [("x", TensorProto.FLOAT, ["n"])], ["y"]))
     text = session.trace({"x": np.array([np.nan], np.float32)})._repr_html_()
-    assert "<i>" not in text and "&lt;i&gt;0: float32[1]" in text and "51 nodes more" in text
+    assert "<i>" not in text and "&lt;i&gt;0: float32[1]" in text and "51 more nodes" in text
     assert len(Cells(text).rows) == 201

@@ -13,7 +13,7 @@ from onnxwalk.interpreter.analysis.compare.keras_side import KerasModel
 from onnxwalk.interpreter.analysis.compare.layers import between
 from onnxwalk.interpreter.analysis.compare.metrics import Difference, Tolerance, difference
 from onnxwalk.interpreter.analysis.compare.sides import Renamed, Walk
-from onnxwalk.interpreter.compiler.context import names_read
+from onnxwalk.interpreter.compiler.context import names_used
 from onnxwalk.interpreter.display import describe
 from onnxwalk.interpreter.ir.model import Graph, Node, SparseTensor, Tensor
 from onnxwalk.interpreter.session import Session
@@ -99,7 +99,7 @@ def operands(session: Session, feeds: Mapping[str, Any], nodes: Sequence[Node]) 
     read = dict.fromkeys(
         name
         for node in nodes
-        for name in (*node.inputs, *sorted(names_read(node)))
+        for name in (*node.inputs, *sorted(names_used(node)))
         if name and name not in made
     )
     constants = session.model.graph.initializers

@@ -12,7 +12,7 @@ from onnxwalk.interpreter.analysis.compare.cause import Cause, operands
 from onnxwalk.interpreter.analysis.compare.comparison import Comparison, Sides, keras_axes
 from onnxwalk.interpreter.analysis.compare.metrics import Tolerance
 from onnxwalk.interpreter.errors import InvalidInputError
-from onnxwalk.interpreter.files import write
+from onnxwalk.interpreter.files import write_file
 from onnxwalk.interpreter.optional import require
 
 #: protobuf holds no more
@@ -62,7 +62,7 @@ def extract(
     onnx.external_data_helper.load_external_data_for_model(model, folder)
     if sum(tensor.ByteSize() for tensor in builder.tensors) > _MOST:
         raise InvalidInputError(f"{path}: what the node takes is more than a file's 2 GB")
-    write(path, model.SerializeToString())
+    write_file(path, model.SerializeToString())
     return list(outputs)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from onnxwalk.interpreter.analysis.compare.sides import Feeds, chunks, explained, handed_out
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.ir.model import TensorInfo, TensorType
-from onnxwalk.interpreter.optional import held_back, require
+from onnxwalk.interpreter.optional import require, silence_output
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES
 
 _Shape = tuple[int | None, ...]
@@ -38,10 +38,10 @@ class KerasModel:
         if not os.path.exists(path):
             raise InvalidInputError(f"{path}: no such file")
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        with held_back():
+        with silence_output():
             self._keras = require("keras")
         self.label, self._memory = path, memory
-        with explained(path), held_back():
+        with explained(path), silence_output():
             self.model = self._keras.saving.load_model(path, compile=False)
         if not self.model.inputs:
             raise InvalidInputError(f"{path}: the model has no inputs of known shapes")
@@ -80,7 +80,7 @@ class KerasModel:
                 self._keras.KerasTensor(np.shape(feeds[i.name]), dtype=i.dtype, name=i.name)
                 for i in self.model.inputs
             ]
-            with explained(self.label), held_back():
+            with explained(self.label), silence_output():
                 found = self._keras.src.backend.compute_output_spec(
                     lambda *tensors: self._all(
                         dict(zip(self.input_names, tensors, strict=True)), None
@@ -113,7 +113,7 @@ class KerasModel:
         self._open = {tuple(names): inner}
         x = {name: np.asarray(feeds[name]) for name in self.input_names}
         batch = max((len(value) for value in x.values() if value.ndim), default=1)
-        with held_back():
+        with silence_output():
             # In one batch, or Keras would put together what has no batch in it.
             found: dict[str, Any] = inner.predict(x, batch_size=max(batch, 1), verbose=0)
         return {names[int(key)]: value for key, value in found.items()}

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 
 from onnxwalk.interpreter.analysis.compare.keras_side import Handed
-from onnxwalk.interpreter.compiler.context import names_read
+from onnxwalk.interpreter.compiler.context import names_used
 from onnxwalk.interpreter.ir.model import Graph, Model, Node
 
 #: the key in a file's metadata: JSON, layer -> names of the tensors it hands on
@@ -128,5 +128,5 @@ def between(graph: Graph, name: str, known: Collection[str]) -> list[Node]:
         place = producers.get(needed.pop())
         if place is not None and place not in found:
             found.add(place)
-            needed += [n for n in names_read(graph.nodes[place]) if n not in known]
+            needed += [n for n in names_used(graph.nodes[place]) if n not in known]
     return [graph.nodes[place] for place in sorted(found)]

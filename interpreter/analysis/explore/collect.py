@@ -19,7 +19,7 @@ from onnxwalk.interpreter.analysis.explore.graph import attributes, ends, fold, 
 from onnxwalk.interpreter.analysis.explore.inside import Path, Scopes, beginning, left, runs
 from onnxwalk.interpreter.analysis.explore.recurrent import SERIES, recurrence
 from onnxwalk.interpreter.analysis.profile import bytes_moved
-from onnxwalk.interpreter.compiler.provenance import fates
+from onnxwalk.interpreter.compiler.provenance import find_fates
 from onnxwalk.interpreter.display import type_text
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.ir.model import Node
@@ -124,7 +124,7 @@ class _Walk:
 
     def _tell_fates(self) -> None:
         """What each node became in the plan that a run takes, and with which others."""
-        found = fates(self.session._program.rewritten())
+        found = find_fates(self.session._program.rewrite_stages())
         for (path, node), k in self.places.items():
             fate = found[node]
             parts = [self.places.get((path, part)) for part in fate.parts if len(fate.parts) > 1]

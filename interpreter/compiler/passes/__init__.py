@@ -16,7 +16,7 @@ from onnxwalk.interpreter.ir.model import Graph
 
 Rewrite: TypeAlias = Callable[[Graph, Context], Graph]
 
-#: the rewrites by name, in the order in which they are applied
+#: the rewrites by name, in the order of their application
 PASSES: dict[str, Rewrite] = {
     "fold_constants": fold_constants,
     "recognize": recognize,
@@ -27,14 +27,13 @@ PASSES: dict[str, Rewrite] = {
     "drop_unused": drop_unused,
 }
 
-#: the names of the rewrites
 REWRITES = tuple(PASSES)
 
 
-def rewritten(
+def apply_rewrites(
     graph: Graph, context: Context, rewrites: Collection[str] = REWRITES
 ) -> Iterator[tuple[str, Graph]]:
-    """Each rewrite by its name, and the graph after it."""
+    """Apply the named rewrites in turn; yields each one's name and the graph after it."""
     for name, rewrite in PASSES.items():
         if name in rewrites:
             graph = rewrite(graph, context)

@@ -1,11 +1,11 @@
-"""What no output depends on is dropped: nodes, initializers, and the names of unused outputs."""
+"""Drops what no output depends on: nodes, initializers, and the names of unused outputs."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from onnxwalk.interpreter.compiler.context import Context, names_read
-from onnxwalk.interpreter.ir.model import Graph, Node
+from onnxwalk.interpreter.compiler.context import Context, names_used
+from onnxwalk.interpreter.ir.model import Graph
 
 
 def drop_unused(graph: Graph, context: Context) -> Graph:
@@ -15,7 +15,7 @@ def drop_unused(graph: Graph, context: Context) -> Graph:
     for node in reversed(graph.nodes):
         if not needed.intersection(name for name in node.outputs if name):
             continue
-        node = _within(node, context)
+        node = node.with_graphs(lambda inner: drop_unused(inner, context))
         outputs = [name if name in needed else "" for name in node.outputs]
         while outputs and not outputs[-1]:
             outputs.pop()
@@ -23,14 +23,9 @@ def drop_unused(graph: Graph, context: Context) -> Graph:
         if tuple(outputs) != node.outputs and not (operator and operator.counts_outputs):
             node = replace(node, outputs=tuple(outputs))
         kept.append(node)
-        needed |= names_read(node)
+        needed |= names_used(node)
     return replace(
         graph,
         nodes=tuple(reversed(kept)),
         initializers={n: t for n, t in graph.initializers.items() if n in needed},
     )
-
-
-def _within(node: Node, context: Context) -> Node:
-    changed = {name: drop_unused(inner, context) for name, inner in node.graphs}
-    return replace(node, attributes={**node.attributes, **changed}) if changed else node

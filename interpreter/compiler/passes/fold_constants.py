@@ -1,4 +1,4 @@
-"""Nodes whose inputs are all constants are computed once, at load."""
+"""Computes nodes whose inputs are all constants once, at load."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from functools import partial
 import numpy as np
 
 from onnxwalk.interpreter.budget import tick
-from onnxwalk.interpreter.compiler.constants import as_array, bound_attributes
-from onnxwalk.interpreter.compiler.context import Context, captured
+from onnxwalk.interpreter.compiler.constants import as_array, operator_keywords
+from onnxwalk.interpreter.compiler.context import Context, captured_names
 from onnxwalk.interpreter.ir.model import Graph, Node, SparseTensor, Tensor
 from onnxwalk.interpreter.ir.plan import Step
 from onnxwalk.interpreter.runtime.call import call
 from onnxwalk.ops.contract.dtypes import element_type
 
-#: a result is kept as a constant up to this size, or up to that of what it was computed from
+#: the largest result that is kept, in bytes, unless its inputs were larger
 _MAX_BYTES = 1 << 20
-#: all results together are kept up to this size, or up to that of the file's constants
+#: the largest sum of all results, in bytes, unless the file's constants are larger
 _MAX_ALL = 1 << 26
-#: an operator may need so many times as much while it computes
+#: how many times as much memory an operator may use while it computes
 _MOST_AT_ONCE = 16
 
 Constants = Mapping[str, Tensor | SparseTensor]
 
 
 def fold_constants(graph: Graph, context: Context) -> Graph:
-    """Replace what can be computed now by initializers, in subgraphs too."""
+    """Replace nodes that depend on constants only by initializers, also in subgraphs."""
     return _Folding(graph, context).graph(graph, {})
 
 
@@ -37,17 +37,17 @@ class _Folding:
         self.left = max(_MAX_ALL, sum(_nbytes(t) for t in _constants(graph)))
 
     def graph(self, graph: Graph, outer: Constants) -> Graph:
-        """The graph folded; ``outer`` has the constants around it."""
+        """The graph after folding; ``outer`` has the constants of the graphs around it."""
         variable = {value.name for value in graph.inputs}
         initializers = dict(graph.initializers)
-        constants = {n: outer[n] for n in captured(graph) if n in outer}
+        constants = {n: outer[n] for n in captured_names(graph) if n in outer}
         constants |= {n: t for n, t in initializers.items() if n not in variable}
         kept = []
         for node in graph.nodes:
             tick()
             computed = self.compute(node, constants)
             if computed is None:
-                kept.append(self.within(node, constants))
+                kept.append(node.with_graphs(partial(self.graph, outer=constants)))
                 for name in node.outputs:
                     constants.pop(name, None)  # hides an outer constant of the same name
             else:
@@ -55,13 +55,9 @@ class _Folding:
                 constants |= computed
         return replace(graph, nodes=tuple(kept), initializers=initializers)
 
-    def within(self, node: Node, constants: Constants) -> Node:
-        changed = {name: self.graph(inner, constants) for name, inner in node.graphs}
-        return replace(node, attributes={**node.attributes, **changed}) if changed else node
-
     def compute(self, node: Node, constants: Constants) -> dict[str, Tensor] | None:
-        """A node's outputs as constants; ``None`` if they can't be known or aren't worth keeping.
-        A node that is left in place says what is wrong with it if it is ever reached."""
+        """A node's outputs as constants; ``None`` if they aren't constant or are too large to keep.
+        A node that fails is left in place, and raises its error when a run reaches it."""
         if any(name and name not in constants for name in node.inputs):
             return None
         operator = self.context.operator(node)
@@ -70,7 +66,7 @@ class _Folding:
             return None
         inputs = [as_array(constants[name]) if name else None for name in node.inputs]
         most = max(_MAX_BYTES, sum(x.nbytes for x in inputs if x is not None))
-        attributes = bound_attributes(node, operator, self.context)
+        attributes = operator_keywords(node, operator, self.context)
         step = Step(
             partial(operator.function, **attributes),
             inputs=tuple(range(len(inputs))),
@@ -82,7 +78,7 @@ class _Folding:
         )
         try:
             if operator.cost(*inputs, **attributes).memory > _MOST_AT_ONCE * most:
-                return None  # what is too large to be kept needn't be computed
+                return None  # the result would be too large to keep
             results = call(step, inputs)
         except Exception:
             return None
@@ -101,7 +97,7 @@ class _Folding:
 
 
 def _constants(graph: Graph) -> Iterator[Tensor | SparseTensor]:
-    """The constants that a graph, and those within it, have from the file."""
+    """The constants of the file in a graph and its subgraphs."""
     yield from graph.initializers.values()
     for node in graph.nodes:
         for value in node.attributes.values():

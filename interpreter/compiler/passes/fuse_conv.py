@@ -1,12 +1,13 @@
-"""A sum and an activation behind a convolution are done on its result while that is in the cache.
+"""Fuses a convolution with the sum, activation and pool that follow it.
 
-Conv, Add and the activation become one FusedConv (onnxwalk.fused): each of them alone would be one
-more pass over memory that has long left the cache.
+They become one FusedConv (onnxwalk.fused), which computes them while a block of the result is in
+the cache; each of them alone is another pass over memory.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -21,45 +22,41 @@ _WITHOUT_PARAMETERS = ("Relu", "Tanh", "Sigmoid", "HardSwish", "Swish")
 
 
 def fuse_conv(graph: Graph, context: Context) -> Graph:
-    """Conv → FusedConv with what follows it, where nothing else reads what is in between."""
+    """Conv → FusedConv with the nodes after it, if no other node reads the values in between."""
     links = Links(graph, context)
     edits = Edits(links)
     for conv in graph.nodes:
-        if not links.is_operator(conv, "Conv") or edits.touched(conv):
+        if not links.is_operator(conv, "Conv") or edits.is_edited(conv):
             continue
         if any(links.constant(name) is None for name in conv.inputs[1:] if name):
             continue
-        members, last = [conv], conv
+        members = [conv]
         residual = activation = ""
         parameters: list[float] = []
-        after = links.only_reader(last.outputs[0])
-        if after is not None and _is_sum(after, links) and not edits.touched(after):
-            residual = next(name for name in after.inputs if name != last.outputs[0])
-            members.append(after)
-            last = after
-            after = links.only_reader(last.outputs[0])
-        if after is not None and not edits.touched(after):
-            found = _activation(after, last.outputs[0], links)
-            if found is not None:
-                activation, parameters = found
-                members.append(after)
-                last = after
-        pool = _pool(links.only_reader(last.outputs[0]), conv, residual, activation, links)
-        if pool is not None and not edits.touched(pool):
-            members.append(pool)
-            last = pool
-        else:
-            pool = None
-        if last is conv:
+        x = conv.outputs[0]
+        if (node := edits.only_reader(x)) is not None and _is_sum(node, links):
+            residual = next(name for name in node.inputs if name != x)
+            members.append(node)
+            x = node.outputs[0]
+        if (node := edits.only_reader(x)) is not None and (match := _activation(node, x, links)):
+            activation, parameters = match
+            members.append(node)
+            x = node.outputs[0]
+        node = edits.only_reader(x)
+        pools = _is_pool(node, conv, residual, activation, links)
+        if node is not None and pools:
+            members.append(node)
+        if len(members) == 1:
             continue
         for node in members:
             edits.replace(node)
-        edits.replace(last, _fused(conv, last, residual, activation, parameters, pool))
+        options = {"activation": activation, "activation_params": parameters, "pool": int(pools)}
+        edits.replace(members[-1], _fuse(conv, members[-1].outputs, residual, options))
     return edits.graph()
 
 
 def _is_sum(node: Node, links: Links) -> bool:
-    """Add of two different values, neither of them a constant."""
+    """Whether a node is an Add of two different values, neither of them a constant."""
     return (
         links.is_operator(node, "Add")
         and "broadcast" not in node.attributes
@@ -69,7 +66,7 @@ def _is_sum(node: Node, links: Links) -> bool:
 
 
 def _activation(node: Node, x: str, links: Links) -> tuple[str, list[float]] | None:
-    """The activation that a node is, and its parameters as FusedConv takes them."""
+    """The name of the activation that a node computes on ``x``, and FusedConv's parameters."""
     if node.inputs[0] != x:
         return None
     if links.is_operator(node, *_WITHOUT_PARAMETERS) and not node.attributes.get("alpha"):
@@ -93,50 +90,35 @@ def _activation(node: Node, x: str, links: Links) -> tuple[str, list[float]] | N
     return None
 
 
-def _pool(
-    node: Node | None, conv: Node, residual: str, activation: str, links: Links
-) -> Node | None:
-    """A MaxPool over 2 × 2 by steps of 2 that can be taken before the bias and the activation."""
+def _is_pool(node: Node | None, conv: Node, residual: str, activation: str, links: Links) -> bool:
+    """Whether a node is a MaxPool over 2 × 2 with stride 2 that can come before bias and
+    activation."""
     if node is None or residual or activation not in ("", *MONOTONIC):
-        return None
+        return False
     if not links.is_operator(node, "MaxPool") or len([name for name in node.outputs if name]) > 1:
-        return None
+        return False
     weights = links.constant(conv.inputs[1])
     if weights is None or weights.ndim != 4 or weights.dtype != np.float32:
-        return None
+        return False
     if conv.attributes.get("group", 1) != 1 or set(weights.shape[2:]) == {1}:
-        return None
+        return False
     attributes = {k: v for k, v in node.attributes.items() if k != "storage_order"}
     for name, plain in (("pads", [0] * 4), ("dilations", [1, 1]), ("ceil_mode", 0)):
         if attributes.pop(name, plain) != plain:
-            return None
+            return False
     if attributes.pop("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
-        return None
-    return node if attributes == {"kernel_shape": [2, 2], "strides": [2, 2]} else None
+        return False
+    return attributes == {"kernel_shape": [2, 2], "strides": [2, 2]}
 
 
-def _fused(
-    conv: Node,
-    last: Node,
-    residual: str,
-    activation: str,
-    parameters: list[float],
-    pool: Node | None,
-) -> Node:
+def _fuse(conv: Node, outputs: tuple[str, ...], residual: str, options: dict[str, Any]) -> Node:
     bias = conv.inputs[2] if len(conv.inputs) > 2 else ""
-    attributes = dict(conv.attributes)
-    if activation:
-        attributes |= {"activation": activation}
-    if parameters:
-        attributes |= {"activation_params": parameters}
-    if pool is not None:
-        attributes |= {"pool": 1}
     return replace(
         conv,
         op_type="FusedConv",
         domain=FUSED_DOMAIN,
         opset=1,
         inputs=(conv.inputs[0], conv.inputs[1], bias, residual),
-        outputs=last.outputs,
-        attributes=attributes,
+        outputs=outputs,
+        attributes={**conv.attributes, **{k: v for k, v in options.items() if v}},
     )

@@ -1,8 +1,8 @@
-"""An embedding in front of a recurrent layer is handed to the layer, which then takes the ids.
+"""Moves an embedding into the recurrent layer that reads it, which then gets the ids.
 
-What a layer multiplies its inputs by can be multiplied into the embedding: then a word costs one
-row looked up, and no product at all (``ops.fast.recurrent.Table``). On the way from the embedding
-to the layer, the ids are moved about as the embedded words were.
+The layer's input weights can be multiplied into the embedding once: then a word costs the lookup of
+a row, and no product (``ops.fast.recurrent.Table``). Nodes between the embedding and the layer are
+applied to the ids instead of the embedded words.
 """
 
 from __future__ import annotations
@@ -25,32 +25,27 @@ def lift_embedding(graph: Graph, context: Context) -> Graph:
     for node in graph.nodes:
         if not links.is_operator(node, "RNN", "LSTM", "GRU"):
             continue
-        if any(links.constant(name) is None for name in node.inputs[1:3]):
+        if any(links.constant(name) is None for name in node.inputs[1:4] if name):
             continue
-        if len(node.inputs) > 3 and node.inputs[3] and links.constant(node.inputs[3]) is None:
+        match = _find_ids(node.inputs[0], links)
+        if match is None:
             continue
-        found = _ids(node.inputs[0], links)
-        if found is None:
-            continue
-        table, name, moves = found
-        attributes = {
-            **node.attributes,
-            "table": Tensor("table", element_type(table.dtype).code, table),
-        }
+        table, name, moves = match
+        tensor = Tensor("table", element_type(table.dtype).code, table)
         layer = replace(
             node,
             domain=FUSED_DOMAIN,
             opset=1,
             inputs=(name, *node.inputs[1:]),
-            attributes=attributes,
+            attributes={**node.attributes, "table": tensor},
         )
         edits.replace(node, *moves, layer)
     return edits.graph()
 
 
-def _ids(x: str, links: Links) -> tuple[np.ndarray, str, list[Node]] | None:
-    """The table whose rows a value consists of, the ids of these rows, and the nodes that make
-    the ids."""
+def _find_ids(x: str, links: Links) -> tuple[np.ndarray, str, list[Node]] | None:
+    """If ``x`` consists of rows of a table: the table, the name of the ids of these rows, and the
+    nodes that compute the ids."""
     path: list[Node] = []
     while True:
         node = links.maker.get(x)
@@ -73,11 +68,11 @@ def _ids(x: str, links: Links) -> tuple[np.ndarray, str, list[Node]] | None:
         return None
     name, moves = node.inputs[1], []
     for move in reversed(path):
-        moved = f"{move.outputs[0]}/ids"
+        output = f"{move.outputs[0]}/ids"
         attributes = dict(move.attributes)
         if move.op_type == "Transpose":
             attributes["perm"] = [1, 0]
         inputs = (name, *move.inputs[1:])
-        moves.append(replace(move, inputs=inputs, outputs=(moved,), attributes=attributes))
-        name = moved
+        moves.append(replace(move, inputs=inputs, outputs=(output,), attributes=attributes))
+        name = output
     return table, name, moves

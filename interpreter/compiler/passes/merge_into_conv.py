@@ -1,5 +1,5 @@
-"""What stands around a convolution and can be part of it: padding before it, a scale and a shift
-behind it. Only the weights change; nothing of it is left to do in a run."""
+"""Merges the nodes around a convolution into it: padding before it, a scale and a shift after it.
+Only pads and weights change; the nodes cost nothing in a run."""
 
 from __future__ import annotations
 
@@ -17,44 +17,35 @@ def merge_pad(graph: Graph, context: Context) -> Graph:
     links = Links(graph, context)
     edits = Edits(links)
     for node in graph.nodes:
-        if not links.is_operator(node, "Conv") or node.attributes.get("auto_pad", "NOTSET") not in (
-            "NOTSET",
-            "VALID",
-        ):
+        auto_pad = node.attributes.get("auto_pad", "NOTSET")
+        if not links.is_operator(node, "Conv") or auto_pad not in ("NOTSET", "VALID"):
             continue
         pad = links.maker.get(node.inputs[0])
         weights = links.constant(node.inputs[1])
-        if pad is None or weights is None or links.only_reader(node.inputs[0]) is not node:
+        if pad is None or links.only_reader(node.inputs[0]) is not node:
             continue
-        if weights.ndim < 3:
+        if weights is None or weights.ndim < 3:
             continue
-        amounts = _zeros_around(pad, links)
+        amounts = _zero_padding(pad, links)
         if amounts is None or len(amounts) != 2 * weights.ndim:
             continue
         begins, ends = np.split(np.array(amounts), 2)
         if begins[:2].any() or ends[:2].any() or min(amounts) < 0:
             continue
-        own = node.attributes.get("pads") or [0] * 2 * (weights.ndim - 2)
-        if len(own) != 2 * (weights.ndim - 2):
+        zeros = [0] * 2 * (weights.ndim - 2)
+        own = zeros if auto_pad == "VALID" else node.attributes.get("pads") or zeros
+        if len(own) != len(zeros):
             continue
-        if node.attributes.get("auto_pad") == "VALID":
-            own = [0] * 2 * (weights.ndim - 2)
         pads = [a + int(b) for a, b in zip(own, [*begins[2:], *ends[2:]], strict=True)]
-        attributes = {k: v for k, v in node.attributes.items() if k != "auto_pad"}
+        attributes = {k: v for k, v in node.attributes.items() if k != "auto_pad"} | {"pads": pads}
+        inputs = (pad.inputs[0], *node.inputs[1:])
         edits.replace(pad)
-        edits.replace(
-            node,
-            replace(
-                node,
-                inputs=(pad.inputs[0], *node.inputs[1:]),
-                attributes={**attributes, "pads": pads},
-            ),
-        )
+        edits.replace(node, replace(node, inputs=inputs, attributes=attributes))
     return edits.graph()
 
 
-def _zeros_around(node: Node, links: Links) -> list[int] | None:
-    """The amounts of a Pad that fills with zeros, if they are known."""
+def _zero_padding(node: Node, links: Links) -> list[int] | None:
+    """The pads of a Pad with zeros, if they are constant."""
     is_pad = any(links.is_operator(node, "Pad", domain=domain) for domain in ("", "com.microsoft"))
     if not is_pad or node.attributes.get("mode", "constant") != "constant":
         return None
@@ -75,7 +66,7 @@ def merge_scale(graph: Graph, context: Context) -> Graph:
         links = Links(graph, context)
         edits = Edits(links)
         for conv in graph.nodes:
-            if links.is_operator(conv, "Conv") and not edits.touched(conv):
+            if links.is_operator(conv, "Conv") and not edits.is_edited(conv):
                 _merge_next(conv, links, edits)
         merged = edits.graph()
         if merged is graph:
@@ -84,9 +75,9 @@ def merge_scale(graph: Graph, context: Context) -> Graph:
 
 
 def _merge_next(conv: Node, links: Links, edits: Edits) -> None:
-    after = links.only_reader(conv.outputs[0])
+    after = edits.only_reader(conv.outputs[0])
     weights = links.constant(conv.inputs[1])
-    if after is None or weights is None or edits.touched(after):
+    if after is None or weights is None:
         return
     if weights.dtype != np.float32 or weights.ndim < 3:
         return
@@ -96,29 +87,28 @@ def _merge_next(conv: Node, links: Links, edits: Edits) -> None:
         if known is None or known.shape != bias.shape:
             return
         bias = known
-    line = _line(after, conv.outputs[0], len(weights), weights.ndim, links)
-    if line is None:
+    affine = _affine(after, conv.outputs[0], len(weights), weights.ndim, links)
+    if affine is None:
         return
-    factor, shift = line
-    # In memory the outputs come last, as the products of ``ops.fast.conv`` take them uncopied.
+    factor, shift = affine
+    # In memory the outputs come last, so that ``ops.fast.conv`` multiplies without a copy.
     by_row = weights.transpose(*range(2, weights.ndim), 1, 0)
     scaled = np.multiply(by_row, factor, order="C").astype(np.float32)
     scaled = scaled.transpose(-1, -2, *range(weights.ndim - 2))
-    names = (conv.inputs[1], edits.constant(f"{conv.outputs[0]}/bias", _f32(bias * factor + shift)))
+    shifted = (bias * factor + shift).astype(np.float32)
+    x, kernel = conv.inputs[:2]
+    bias_name = edits.constant(f"{conv.outputs[0]}/bias", shifted)
     if not (factor == 1).all():
-        names = (edits.constant(f"{conv.outputs[0]}/weights", scaled), names[1])
+        kernel = edits.constant(f"{conv.outputs[0]}/weights", scaled)
     edits.replace(conv)
-    edits.replace(after, replace(conv, inputs=(conv.inputs[0], *names), outputs=after.outputs[:1]))
+    merged = replace(conv, inputs=(x, kernel, bias_name), outputs=after.outputs[:1])
+    edits.replace(after, merged)
 
 
-def _f32(array: np.ndarray) -> np.ndarray:
-    return array.astype(np.float32)
-
-
-def _line(
+def _affine(
     node: Node, x: str, channels: int, rank: int, links: Links
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """factor and shift (channels) of a node that computes x·factor + shift."""
+    """factor and shift (channels) of a node, if it computes x·factor + shift."""
     ones, zeros = np.ones(channels), np.zeros(channels)
     if links.is_operator(node, "Mul", "Add") and "broadcast" not in node.attributes:
         other = [name for name in node.inputs if name != x]
@@ -135,7 +125,7 @@ def _line(
         attributes = {**operator.attributes, **node.attributes}
         if attributes.get("training_mode", 0) or not attributes.get("is_test", 1):
             return None
-        if not attributes.get("spatial", 1):  # one value for each place
+        if not attributes.get("spatial", 1):  # scale and shift vary over positions
             return None
         parameters = [links.constant(name) for name in node.inputs[1:]]
         if any(p is None or p.shape != (channels,) for p in parameters):
@@ -147,7 +137,7 @@ def _line(
 
 
 def _by_channel(values: np.ndarray, channels: int, rank: int) -> np.ndarray | None:
-    """The values of a constant that varies along axis 1 of (N, C, D…) alone, one per channel."""
+    """One value per channel of a constant, if it varies only along axis 1 of (N, C, D…)."""
     if values.dtype != np.float32 or values.ndim > rank:
         return None
     full = np.array(values, ndmin=rank)

@@ -1,4 +1,4 @@
-"""What rewrites look for in a graph: who makes a value, who reads it, which shape a formula has."""
+"""What rewrites look up in a graph: the node that computes a value, its readers, its formula."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from onnxwalk.interpreter.compiler.context import Context, names_read
+from onnxwalk.interpreter.compiler.context import Context, names_used
 from onnxwalk.interpreter.ir.model import Graph, Node, SparseTensor, Tensor
 from onnxwalk.ops.contract.dtypes import element_type
 
@@ -21,7 +21,7 @@ _COMMUTATIVE = ("Add", "Mul")
 
 
 class Links:
-    """The values of a graph: makers, readers, constants."""
+    """The values of a graph: the nodes that compute and read them, and constants."""
 
     def __init__(self, graph: Graph, context: Context) -> None:
         self.graph = graph
@@ -34,36 +34,36 @@ class Links:
             for name in node.inputs:
                 self._readers.setdefault(name, []).append(node)
             if node.graphs:
-                for name in names_read(node) - set(node.inputs):
+                for name in names_used(node) - set(node.inputs):
                     self._readers.setdefault(name, []).append(node)
         self._outputs = {value.name for value in graph.outputs}
         self._variable = {value.name for value in graph.inputs}
 
     def only_reader(self, name: str) -> Node | None:
-        """The node that alone reads a value, once, if nothing else needs it."""
+        """The one node that reads a value, once, if it isn't an output of the graph either."""
         readers = self._readers.get(name, [])
         return readers[0] if len(readers) == 1 and name not in self._outputs else None
 
     def constant(self, name: str) -> np.ndarray | None:
-        """The array that a name stands for in every run."""
+        """The array of a value that is the same in every run."""
         if name not in self.graph.initializers or name in self._variable:
             return None
         tensor = self.graph.initializers[name]
         return tensor.to_dense() if isinstance(tensor, SparseTensor) else tensor.array
 
     def number(self, name: str) -> float | None:
-        """The one number in a constant."""
+        """The number in a constant with one element."""
         array = self.constant(name)
         if array is None or array.size != 1 or array.dtype.kind not in "fiu":
             return None
         return float(array.reshape(-1)[0])
 
     def match(self, pattern: Pattern, name: str) -> dict[str, str] | None:
-        """The values that the variables of a pattern stand for, if a value is made that way."""
+        """The names that the variables of a pattern match, if a value is computed that way."""
         return next(self.matches(pattern, name), None)
 
     def matches(self, pattern: Pattern, name: str) -> Iterator[dict[str, str]]:
-        """All ways in which a value may be made as a pattern says."""
+        """All matches of a pattern with the way in which a value is computed."""
         if operators_of(pattern) <= self.operators:
             yield from self._matches(pattern, name, {})
 
@@ -91,51 +91,55 @@ class Links:
             else [node.inputs[: len(inputs)]]
         )
         for order in orders:
-            yield from self._all(inputs, order, dict(bound))
+            yield from self._match_all(inputs, order, dict(bound))
 
-    def _all(
+    def _match_all(
         self, patterns: Sequence[Pattern], names: Sequence[str], bound: dict[str, str]
     ) -> Iterator[dict[str, str]]:
         if not patterns:
             yield bound
             return
-        for found in self._matches(patterns[0], names[0], dict(bound)):
-            yield from self._all(patterns[1:], names[1:], found)
+        for match in self._matches(patterns[0], names[0], dict(bound)):
+            yield from self._match_all(patterns[1:], names[1:], match)
 
 
 @functools.cache
 def operators_of(pattern: Pattern) -> frozenset[str]:
-    """The operators that a pattern can't do without."""
+    """The operators in a pattern."""
     if not isinstance(pattern, tuple):
         return frozenset()
     return frozenset({pattern[0]}).union(*map(operators_of, pattern[1:]))
 
 
 class Edits:
-    """Nodes to replace or drop, and constants to add, collected while a graph is looked at."""
+    """Nodes to replace or drop, and constants to add, collected while a graph is read."""
 
     def __init__(self, links: Links) -> None:
-        self._graph = links.graph
+        self._links, self._graph = links, links.graph
         self._nodes: dict[int, tuple[Node, ...]] = {}
         self._constants: dict[str, Tensor] = {}
 
     def replace(self, node: Node, *by: Node) -> None:
-        """Put others in the place of a node; none to drop it."""
+        """Replace a node by others; by none to drop it."""
         self._nodes[id(node)] = by
 
-    def touched(self, *nodes: Node) -> bool:
-        return any(id(node) in self._nodes for node in nodes)
+    def is_edited(self, node: Node) -> bool:
+        return id(node) in self._nodes
 
-    def constant(self, wanted: str, array: np.ndarray) -> str:
-        """The name of a new constant, much like the one that is wanted."""
-        name = wanted
+    def only_reader(self, name: str) -> Node | None:
+        """As ``Links.only_reader``; ``None`` if that node has been edited."""
+        reader = self._links.only_reader(name)
+        return None if reader is None or self.is_edited(reader) else reader
+
+    def constant(self, name: str, array: np.ndarray) -> str:
+        """Add a constant; returns its name, with primes if that is in use."""
         while name in self._graph.initializers or name in self._constants:
             name += "'"
         self._constants[name] = Tensor(name, element_type(array.dtype).code, array)
         return name
 
     def graph(self) -> Graph:
-        """The graph as edited."""
+        """The graph after the edits."""
         if not self._nodes:
             return self._graph
         return replace(

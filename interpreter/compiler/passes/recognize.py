@@ -1,11 +1,12 @@
-"""Formulas that exporters spell out, recognized as the operators that they are.
+"""Replaces formulas that exporters write with many nodes by the operators that compute them.
 
-One operator passes over its data once or twice; the five to fifteen nodes that TensorFlow's and
-PyTorch's exporters write for it pass over it that many times, and leave as many arrays behind.
+One operator passes over its data once or twice; the five to fifteen nodes of TensorFlow's and
+PyTorch's exporters do so each, and each creates an array.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -16,7 +17,7 @@ from onnxwalk.interpreter.ir.model import Graph, Node
 
 _SQRT2 = math.sqrt(2)
 
-#: what is recognized elementwise: (operator, opset that has it, formulas of x)
+#: elementwise operators: (operator, opset, formulas of x)
 _ELEMENTWISE: tuple[tuple[str, int, tuple[Pattern, ...]], ...] = (
     ("Swish", 24, (("Mul", "x", ("Sigmoid", "x")),)),
     (
@@ -66,18 +67,18 @@ _LAYER_NORMALIZATION: tuple[Pattern, ...] = (
 
 
 def recognize(graph: Graph, context: Context) -> Graph:
-    """Replace the last node of each formula by the operator; the others fall out when unused."""
+    """Replace the last node of each formula by the operator, and drop the others if unused."""
     links = Links(graph, context)
     edits = Edits(links)
     for node in graph.nodes:
-        found = None
+        operator = None
         if node.op_type in ("Mul", "Div"):
-            found = _elementwise(node, links)
+            operator = _elementwise(node, links)
         elif node.op_type == "Add":
-            found = _layer_normalization(node, links, edits)
-        if found is not None:
-            edits.replace(node, found)
-    # What the formulas were made of would still count as a reader of what they read.
+            operator = _layer_normalization(node, links, edits)
+        if operator is not None:
+            edits.replace(node, operator)
+    # The unused nodes would count as readers in later rewrites.
     return drop_unused(edits.graph(), context)
 
 
@@ -86,64 +87,50 @@ def _elementwise(node: Node, links: Links) -> Node | None:
         for formula in formulas:
             match = links.match(formula, node.outputs[0])
             if match is not None and links.constant(match["x"]) is None:
-                return _as(node, operator, opset, [match["x"]])
+                return _replace(node, operator, opset, [match["x"]])
     return None
 
 
-def _as(
-    node: Node, operator: str, opset: int, inputs: list[str], **attributes: float | int
+def _replace(
+    node: Node, op_type: str, opset: int, inputs: list[str], **attributes: float | int
 ) -> Node:
-    return replace(
-        node,
-        op_type=operator,
-        domain="",
-        inputs=tuple(inputs),
-        attributes=attributes,
-        opset=opset,
-    )
+    """An operator of ai.onnx with the name and outputs of ``node``."""
+    new = replace(node, op_type=op_type, domain="", opset=opset)
+    return replace(new, inputs=tuple(inputs), attributes=attributes)
 
 
 def _layer_normalization(node: Node, links: Links, edits: Edits) -> Node | None:
-    for formula in _LAYER_NORMALIZATION:
-        for bound in links.matches(formula, node.outputs[0]):
-            found = _checked_layer_normalization(node, bound, links, edits)
-            if found is not None:
-                return found
+    matches = (links.matches(formula, node.outputs[0]) for formula in _LAYER_NORMALIZATION)
+    for bound in itertools.chain.from_iterable(matches):
+        operator = _check_layer_normalization(node, bound, links, edits)
+        if operator is not None:
+            return operator
     return None
 
 
-def _checked_layer_normalization(
+def _check_layer_normalization(
     node: Node, bound: dict[str, str], links: Links, edits: Edits
 ) -> Node | None:
-    """The rest of the formula: what mean, variance, factor and deviation are made of."""
-    if "factor" in bound:
-        factor = links.match(("Mul", _INVERSE, "scale"), bound["factor"])
-        if factor is None:
-            return None
-        bound = {**bound, **factor}
-    else:
-        deviation = links.match(_DEVIATION, bound["deviation"])
-        if deviation is None:
-            return None
-        bound = {**bound, **deviation}
-    square = links.maker.get(bound["variance"])
-    if square is None or not links.is_operator(square, "ReduceMean"):
-        return None
-    squared = links.match(("Mul", "d", "d"), square.inputs[0]) or links.match(
-        ("Pow", "d", 2.0), square.inputs[0]
+    """The operator, if mean, variance, factor and deviation have the right formulas too."""
+    name, formula = (
+        ("factor", ("Mul", _INVERSE, "scale")) if "factor" in bound else ("deviation", _DEVIATION)
     )
-    if squared is None:
+    match = links.match(formula, bound[name])
+    if match is None:
         return None
-    if links.match(("Sub", bound["x"], bound["mean"]), squared["d"]) is None:
+    bound = {**bound, **match}
+    mean, variance = links.maker.get(bound["mean"]), links.maker.get(bound["variance"])
+    if not (_is_mean_over_last_axis(mean, links) and _is_mean_over_last_axis(variance, links)):
         return None
-    deviation_inputs = links.maker[squared["d"]].inputs
-    if tuple(deviation_inputs[:2]) != (bound["x"], bound["mean"]):
+    assert mean is not None and variance is not None
+    square = variance.inputs[0]
+    squared = links.match(("Mul", "d", "d"), square) or links.match(("Pow", "d", 2.0), square)
+    if squared is None or mean.inputs[0] != bound["x"]:
         return None
-    mean = links.maker.get(bound["mean"])
-    if mean is None or not links.is_operator(mean, "ReduceMean") or mean.inputs[0] != bound["x"]:
+    if links.match(_DEVIATION, squared["d"]) != {"x": bound["x"], "mean": bound["mean"]}:
         return None
     epsilon = links.number(bound["epsilon"])
-    if epsilon is None or not (_over_last_axis(mean, links) and _over_last_axis(square, links)):
+    if epsilon is None:
         return None
     scale, bias = links.constant(bound["scale"]), links.constant(bound["bias"])
     if scale is None or bias is None or not scale.ndim or bias.shape != scale.shape:
@@ -156,11 +143,13 @@ def _checked_layer_normalization(
             edits.constant(bound["scale"], scale.reshape(-1)),
             edits.constant(bound["bias"], bias.reshape(-1)),
         ]
-    return _as(node, "LayerNormalization", 17, inputs, axis=-1, epsilon=epsilon)
+    return _replace(node, "LayerNormalization", 17, inputs, axis=-1, epsilon=epsilon)
 
 
-def _over_last_axis(node: Node, links: Links) -> bool:
-    """Whether a ReduceMean is over the last axis, and keeps it."""
+def _is_mean_over_last_axis(node: Node | None, links: Links) -> bool:
+    """Whether a node is a ReduceMean over the last axis that keeps it."""
+    if node is None or not links.is_operator(node, "ReduceMean"):
+        return False
     axes = node.attributes.get("axes")
     if len(node.inputs) > 1:
         array = links.constant(node.inputs[1])

@@ -107,7 +107,7 @@ def test_an_engine_that_is_not_installed(cli, classifier, tmp_path, monkeypatch)
     (tmp_path / "onnxruntime.py").write_text("raise ImportError")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     error = cli("bench", classifier, *QUICK).error
-    assert error == "onnxruntime isn't installed, and this needs it: pip install onnxruntime"
+    assert error == "onnxruntime is required but isn't installed: pip install onnxruntime"
 
 
 def test_other_errors(cli, classifier, make):

@@ -128,7 +128,7 @@ def test_what_the_rewrites_do(cli, make):
     became = {row["node"]: (row["became"], row["with"]) for row in found["fates"]}
     assert became == {
         "two": ("computed once, at load", []),
-        "a": ("as it is", []),
+        "a": ("unchanged", []),
         "s": ("Swish 'y'", ["y"]),
         "y": ("Swish 'y'", ["s"]),
     }

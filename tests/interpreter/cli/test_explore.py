@@ -86,7 +86,7 @@ def test_nodes_have_formula_shapes_time_and_place(digit):
     ops = {nodes.index(n): n["op"] for n in nodes}
     assert conv["became"]["text"] == f"FusedConv '{conv['name']}'"
     assert [ops[k] for k in conv["became"]["parts"]] == ["Conv", "Relu", "MaxPool"]
-    assert conv["became"]["by"] == ["fuse_conv"] and nodes[1]["became"] == {"text": "as it is"}
+    assert conv["became"]["by"] == ["fuse_conv"] and nodes[1]["became"] == {"text": "unchanged"}
     kernel = data["values"][conv["in"][1][1]]
     assert kernel["constant"] and kernel["view"]["per"] == 1
     made = {v for n in nodes for _, v in n["out"]}

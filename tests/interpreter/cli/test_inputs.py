@@ -36,7 +36,9 @@ def test_npy_is_converted_and_given_its_batch_dimension(cli, feed, identity):
 
 def test_a_fixed_first_dimension_other_than_one_gets_no_batch(cli, identity):
     np.save("x.npy", np.zeros(3, np.float32))
-    assert "1 dimensions (3,), the model takes 2" in refused(cli, identity([2, 3]), "-i", "x=x.npy")
+    assert "expected 2 dimensions for float32[2, 3], got 1: (3,)" in refused(
+        cli, identity([2, 3]), "-i", "x=x.npy"
+    )
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_what_nobody_thought_of_is_one_line_too(cli, classifier, monkeypatch):
         raise ZeroDivisionError("a\nb")
 
     monkeypatch.setattr("onnxwalk.interpreter.cli.inspect.read_model", broken)
-    assert "ZeroDivisionError: a\\nb; this is a defect" in cli("inspect", classifier).error
+    assert "ZeroDivisionError: a\\nb; this is a bug in onnxwalk" in cli("inspect", classifier).error
     with pytest.raises(ZeroDivisionError):
         cli("inspect", classifier, "--debug")
 

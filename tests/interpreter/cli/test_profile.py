@@ -84,7 +84,7 @@ def test_options_that_do_not_go_together(cli, network):
     result = cli("profile", network, "--no-optimize", "--executor", "bound")
     assert result.status == 1 and "optimize=False is short for both" in result.error
     result = cli("profile", network, "--rewrites", "fuse")
-    assert result.status == 1 and "no such rewrite: 'fuse'" in result.error
+    assert result.status == 1 and "unknown rewrite: 'fuse'" in result.error
 
 
 def test_memory_is_what_is_alive(cli, network):

@@ -5,7 +5,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import onnxwalk
-from onnxwalk.interpreter.compiler.provenance import fates
+from onnxwalk.interpreter.compiler.provenance import find_fates
 from tests.interpreter.runtime.test_bound import model, node
 
 F = TensorProto.FLOAT
@@ -14,7 +14,7 @@ F = TensorProto.FLOAT
 def told(proto):
     """Of each node by its label: what it became, with which others, and by which rewrites."""
     session = onnxwalk.load(proto)
-    found = fates(session._program.rewritten())
+    found = find_fates(session._program.rewrite_stages())
     return {
         n.label: (str(fate), [part.label for part in fate.parts], fate.rewrites)
         for n, fate in found.items()
@@ -53,15 +53,15 @@ def test_merged_fused_folded_left_out_and_kept():
     for name in ("pad", "conv", "norm", "relu"):
         assert found[name] == fused
     assert found["sum"] == ("computed once, at load", [], ("fold_constants",))
-    assert found["times"][0] == "as it is"
-    assert found["dead"][0] == "left out: no output needs it"
+    assert found["times"][0] == "unchanged"
+    assert found["dead"][0] == "removed: no output needs it"
 
 
 def test_every_node_of_the_plan_does_somebodys_work():
     session = onnxwalk.load(conv_network())
-    found = fates(session._program.rewritten())
+    found = find_fates(session._program.rewrite_stages())
     work = {target for fate in found.values() for target in fate.into}
-    (*_, (_, last)) = session._program.rewritten()
+    (*_, (_, last)) = session._program.rewrite_stages()
     ran = session.trace({"x": np.zeros((1, 3, 8, 8), np.float32)}, optimized=True)
     assert [n.op_type for n in last.nodes] == [event.node.op_type for event in ran]
     assert {n.label for n in work} == {event.node.label for event in ran}
@@ -98,4 +98,4 @@ def test_nodes_within_others(op):
     constants = [("one", np.float32([1])), ("yes", np.array(True)), ("n", np.array(2))]
     found = told(model([outer], [("x", F, ["n"])], ["y"], constants))
     assert found["inner"][0] == "computed once, at load"
-    assert found["last"][0] == found["y"][0] == "as it is"
+    assert found["last"][0] == found["y"][0] == "unchanged"

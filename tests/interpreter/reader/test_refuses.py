@@ -87,7 +87,7 @@ def test_any_bytes_are_read_or_refused(data):
         (b"\x0b", "wire type 3 at byte 0 is not used by ONNX"),
         (b"\x38\x01", "graph at byte 0 has wire type 0"),
         (b"\x12\x02\xff\xff", "producer_name at byte 0 is not UTF-8"),
-        (b"\x08\x07", "no graph in it"),
+        (b"\x08\x07", "it has no graph"),
         (b"\x00\x01", "field number 0 at byte 0"),
         (b"\x89HDF\r\n\x1a\n" + bytes(50), "HDF5 file .* python -m export"),
         (b"PK\x03\x04" + bytes(50), r"zip archive \(a .keras model.* python -m export"),
@@ -107,11 +107,11 @@ def test_malformed_bytes(data, message):
         ({"data_type": 1, "dims": [3], "raw_data": b"1234"}, "4 bytes of data, but float of shape"),
         ({"data_type": 1, "dims": [3], "float_data": [1, 2]}, "2 numbers in float_data"),
         ({"data_type": 1, "dims": [-3], "raw_data": b""}, "negative dimension"),
-        ({"data_type": 1, "dims": [2**40, 2**40], "raw_data": b"1234"}, "takes"),
+        ({"data_type": 1, "dims": [2**40, 2**40], "raw_data": b"1234"}, "needs"),
         ({"data_type": 99, "dims": [1], "raw_data": b"1234"}, "99 is not a data type"),
         ({"data_type": 8, "dims": [2], "string_data": [b"a"]}, "1 strings for 2 elements"),
         ({"data_type": 8, "dims": [1], "string_data": [b"\xff"]}, "not UTF-8"),
-        ({"data_type": 3, "dims": [1], "int32_data": [300]}, "doesn't fit int8"),
+        ({"data_type": 3, "dims": [1], "int32_data": [300]}, "out of range for int8"),
         ({"data_type": 6, "dims": [2], "int64_data": [1, 2]}, "0 numbers in int32_data"),
         ({"data_type": 22, "dims": [3], "raw_data": b"1"}, "1 bytes of data, but int4"),
     ],
@@ -139,7 +139,7 @@ def test_types_that_do_not_exist(kind):
 
 def test_duplicate_and_missing_names():
     one = numpy_helper.from_array(np.ones(1), "w")
-    with pytest.raises(InvalidModelError, match="initializer 'w' is there twice"):
+    with pytest.raises(InvalidModelError, match="initializer 'w' is defined twice"):
         read_model(helper.make_model(helper.make_graph([], "g", [], [], [one, one])))
     with pytest.raises(InvalidModelError, match="an initializer has no name"):
         nameless = numpy_helper.from_array(np.ones(1))
@@ -275,7 +275,7 @@ def test_links_are_not_followed(folder):
 
 def test_devices_are_not_read(folder):
     os.mkfifo(folder / "fifo")
-    with pytest.raises(InvalidModelError, match="not an ordinary file"):
+    with pytest.raises(InvalidModelError, match="not a regular file"):
         read_external(folder, "fifo")
 
 

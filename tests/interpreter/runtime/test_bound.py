@@ -365,7 +365,7 @@ def test_a_plan_that_is_let_go_is_gone_at_once(network):
         ((bound,),) = session._runner._bound._idle.values()
         kept = weakref.ref(bound)
         del bound
-        session._runner._bound.let_go()
+        session._runner._bound.clear()
         assert kept() is None
     finally:
         gc.enable()

@@ -330,7 +330,7 @@ def test_more_outputs_than_the_graphs_give(operator, named):
     if named == 2:
         assert len(onnxwalk.load(proto).run(None, {"x": X})) == 2
         return
-    come = r"\(" + operator + r"\): 3 outputs, of its \w+ come 2"
+    come = r"\(" + operator + r"\) has 3 outputs, but its \w+ returns 2"
     with pytest.raises(InvalidModelError, match=come):
         onnxwalk.load(proto)
 

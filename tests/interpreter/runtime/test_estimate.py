@@ -71,9 +71,9 @@ def test_fixed_shapes_need_no_telling():
 @pytest.mark.parametrize(
     ("shapes", "message"),
     [
-        ({}, "a shape is needed that fits input x: float32.n, length, 32."),
-        ({"x": (1, 5, 31)}, "a shape is needed that fits input x"),
-        ({"x": (1, 5)}, "a shape is needed that fits input x"),
+        ({}, "expected a shape for input x: float32.n, length, 32."),
+        ({"x": (1, 5, 31)}, "expected a shape for input x"),
+        ({"x": (1, 5)}, "expected a shape for input x"),
         ({"x": (1, 5, 32), "z": (1,)}, "no input is named 'z'"),
     ],
 )

@@ -80,7 +80,7 @@ def at_random(self, names, feeds):
     ("kind", "run"),
     [
         ("escaped", raising(Foreign("out"))),
-        ("escaped", raising(OnnxWalkError("load: KeyError: a defect of onnxwalk"))),
+        ("escaped", raising(OnnxWalkError("load: KeyError: a bug in onnxwalk"))),
         ("memory", raising(MemoryError())),
         ("many lines", raising(OperatorError("x" * 30_000))),
         ("warned", warning),
