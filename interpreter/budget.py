@@ -22,7 +22,7 @@ import numpy as np
 
 from onnxwalk.interpreter.errors import LimitError
 from onnxwalk.interpreter.limits import Limits, format_bytes
-from onnxwalk.ops.contract.cost import Cost, arrays_in, usual
+from onnxwalk.ops.contract.cost import Cost, arrays_in, default_cost
 
 if TYPE_CHECKING:
     from onnxwalk.interpreter.ir.plan import Step
@@ -196,7 +196,7 @@ class Budget:
             sizes = [x.size if isinstance(x, np.ndarray) else 0 for x in arguments]
             if sum(sizes) <= _WORTH_ASKING and list not in map(type, arguments):
                 return None
-        memory, work = (step.cost or usual)(*arguments)
+        memory, work = (step.cost or default_cost)(*arguments)
         if any(x.dtype.kind == "O" for x in arrays_in(arguments)):
             work += _PER_STRING * memory // 8  # their bytes will be counted
         return Cost(memory, work)

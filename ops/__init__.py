@@ -1,6 +1,6 @@
-"""What each ONNX operator computes: arrays in, arrays out. Knows nothing of graphs, files or plans.
+"""ONNX's operators as functions of NumPy arrays, independent of graphs, files and plans.
 
-One file per family; each operator is one function, registered under its name and version:
+Each operator is one function, registered under its name and version, in the file of its family:
 
 >>> import numpy as np, onnxwalk
 >>> onnxwalk.ops.registry.lookup("", "Softmax", 17).function(np.zeros((1, 2), np.float32))

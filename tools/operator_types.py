@@ -1,10 +1,9 @@
-"""``ops/schema/types.txt``: the types of each version of each operator's inputs, outputs and
-attributes.
+"""Write ``ops/schema/types.txt``: the types of the inputs, outputs and attributes of all versions.
 
-    python -m tools.operator_types            # writes ops/schema/types.txt
+    python -m tools.operator_types
 
-From ONNX's own schemas, and for what ONNX Runtime adds to them from ONNX Runtime's.
-``test_types.py`` fails when the file is not what this makes.
+They are read from ONNX's schemas, and for ONNX Runtime's own operators from its schemas.
+``test_types.py`` fails if the file is out of date.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ HEAD = """\
 
 
 def schemas() -> list[Any]:
-    """Every version of the registered operators."""
+    """The schemas of all versions of the registered operators."""
     ours = {(operator.domain, operator.name) for operator in registry}
     every = [
         *onnx.defs.get_all_schemas_with_history(),
@@ -40,17 +39,17 @@ def schemas() -> list[Any]:
 
 
 def short(kind: str) -> str:
-    """A type as the table writes it: without spaces, a tensor as its element."""
+    """A type as written in the table: without spaces, a tensor as its element type."""
     return re.sub(r"tensor\((\w+)\)", r"\1", kind).replace(" ", "")
 
 
 def formals(parameters: Any) -> Iterator[str]:
-    """The variable or the type of each parameter, with its marks."""
+    """The type variable or type of each parameter, with its marks."""
     for p in parameters:
         kind = p.typeStr if hasattr(p, "typeStr") else p.type_str
-        alike = p.isHomogeneous if hasattr(p, "isHomogeneous") else p.is_homogeneous
+        homogeneous = p.isHomogeneous if hasattr(p, "isHomogeneous") else p.is_homogeneous
         variadic = str(p.option).endswith("Variadic")
-        yield short(kind) + "*" * variadic + "~" * (variadic and not alike)
+        yield short(kind) + "*" * variadic + "~" * (variadic and not homogeneous)
 
 
 def generate() -> str:

@@ -1,6 +1,6 @@
-"""The README's pictures of the page and of a terminal: ``python -m tools.pictures``.
+"""Write the README's pictures of a page and of a terminal: ``python -m tools.pictures``.
 
-Needs Chromium for the page. (docs/study/f1.svg is the study's own.)
+Needs Chromium for the page. (The study writes docs/study/f1.svg.)
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ WIDTH, HEIGHT = 1200, 760
 def main() -> None:
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="onnxwalk-pictures-") as folder:
-        explore(Path(folder))
-        compare(Path(folder))
+        picture_explore(Path(folder))
+        picture_compare(Path(folder))
 
 
-def onnxwalk(*argv: object, cwd: Path) -> str:
-    """What a command prints; a comparison that finds a difference exits with 1."""
+def run_onnxwalk(*argv: object, cwd: Path) -> str:
+    """The output of a command; a comparison that finds a difference exits with 1."""
     command = [sys.executable, "-m", "onnxwalk", *map(str, argv)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
-    assert done.returncode in (0, 1) and not done.stderr, done.stderr
-    return done.stdout
+    result = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    assert result.returncode in (0, 1) and not result.stderr, result.stderr
+    return result.stdout
 
 
-def explore(folder: Path) -> None:
+def picture_explore(folder: Path) -> None:
     """The page of a CNN, opened at its first convolution."""
     with np.load(DEMO / "samples.npz") as samples:
         np.save(folder / "digit.npy", samples["digits_x"][:1])
-    onnxwalk("explore", DEMO / "digits.onnx", "-i", "digit.npy", "-o", "page.html", cwd=folder)
+    run_onnxwalk("explore", DEMO / "digits.onnx", "-i", "digit.npy", "-o", "page.html", cwd=folder)
     page = folder / "page.html"
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     assert chromium, "install Chromium"
@@ -63,8 +63,8 @@ def explore(folder: Path) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
-def compare(folder: Path) -> None:
-    """A terminal in which a wrong weight of the CNN is found."""
+def picture_compare(folder: Path) -> None:
+    """A terminal with a comparison that finds a wrong weight of the CNN."""
     model = onnx.load(DEMO / "digits.onnx")
     weights = next(t for t in model.graph.initializer if "conv2d_1" in t.name and len(t.dims) == 4)
     array = numpy_helper.to_array(weights).copy()
@@ -75,9 +75,9 @@ def compare(folder: Path) -> None:
     command = "compare wrong.onnx digits.onnx --top 3"
     console = Console(record=True, width=118, file=(folder / "out.txt").open("w"))
     console.print(Text(f"$ onnxwalk {command}", style="bold"))
-    console.print(Text(onnxwalk(*command.split(), cwd=folder).rstrip()))
+    console.print(Text(run_onnxwalk(*command.split(), cwd=folder).rstrip()))
     svg = console.export_svg(title="onnxwalk compare")
-    # The font is named, not fetched: a picture asks no other server for anything.
+    # Name the font, but don't load it: a picture shouldn't contact other servers.
     svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.S)
     (IMAGES / "compare.svg").write_text(svg, encoding="utf-8")
 

@@ -1,17 +1,17 @@
-"""Is what would be uploaded to PyPI in order? Builds it and tries it in fresh environments:
+"""Build wheel and sdist, and test them in fresh environments:
 
     python -m tools.release_check [--python PYTHON …] [--keep DIR]
 
-* wheel and sdist are built, and `check-wheel-contents` and `twine check` are content;
-* the wheel holds ``onnxwalk/`` and its dist-info alone, and the same when built from the sdist;
-* it works beside PyPI's ``ops`` and ``open-interpreter``, whichever is installed first, and no file
-  of theirs is changed;
-* a user's own ``ops.py``, ``interpreter.py`` and ``export.py`` beside their script harm nothing;
-* the links of the README work from PyPI's page: none is relative;
-* on each Python (default: all that this machine has, from 3.10 on) it installs and runs ``demo``
-  with the lowest and the newest NumPy that there is for it.
+* `check-wheel-contents` and `twine check` report no problem;
+* the wheel, built from the sdist, contains only ``onnxwalk/`` and its dist-info;
+* it works together with PyPI's ``ops`` and ``open-interpreter``, in both orders of installation,
+  and changes none of their files;
+* a user's own ``ops.py``, ``interpreter.py`` and ``export.py`` next to their script don't conflict;
+* the README has no relative links, which wouldn't work on PyPI;
+* on each Python (default: all on this machine, from 3.10 on) it installs and runs ``demo`` with the
+  oldest and the newest NumPy.
 
-Needs a network or a package index that pip knows. Takes about a minute and another for each Python.
+Needs a package index. Takes about a minute, and another for each Python.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 NEIGHBOURS = ("ops", "open-interpreter")
-#: the lowest NumPy with wheels for a Python; for the others the lowest that pyproject.toml allows
+#: the oldest NumPy with wheels for a Python; for the others the oldest that pyproject.toml allows
 LOWEST_NUMPY = {"3.13": "2.1", "3.14": "2.3.2"}
 LOWEST = "2.0"
 
@@ -68,12 +68,12 @@ def main() -> int:
             args.keep.mkdir(parents=True, exist_ok=True)
             for path in (wheel, sdist):
                 shutil.copy(path, args.keep)
-    print("all in order")
+    print("all checks passed")
     return 0
 
 
 def build(work: Path) -> tuple[Path, Path]:
-    """The wheel, made from the sdist, and the sdist, made from a clean copy of the repository."""
+    """The wheel, built from the sdist, and the sdist, built from a clean clone."""
     source = work / "source"
     subprocess.run(["git", "clone", "-q", "--no-local", ROOT, source], check=True)
     python = environment(work / "tools", "build", "check-wheel-contents", "twine")
@@ -90,7 +90,7 @@ def check_contents(work: Path, wheel: Path, sdist: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
     dist_info = {top for top in tops if re.fullmatch(r"onnxwalk-[^/]+\.dist-info", top)}
-    assert tops == {"onnxwalk", *dist_info} and len(dist_info) == 1, f"the wheel holds {tops}"
+    assert tops == {"onnxwalk", *dist_info} and len(dist_info) == 1, f"the wheel contains {tops}"
     tracked = subprocess.run(
         ["git", "ls-files", "interpreter", "ops", "export", "onnxwalk/*.py", "onnxwalk/py.typed"],
         cwd=ROOT,
@@ -98,18 +98,18 @@ def check_contents(work: Path, wheel: Path, sdist: Path) -> None:
         capture_output=True,
         text=True,
     ).stdout.split()
-    wanted = {name if name.startswith("onnxwalk/") else f"onnxwalk/{name}" for name in tracked}
-    found = {name for name in names if name.startswith("onnxwalk/")}
-    assert found == wanted, f"only in one of wheel and repository: {sorted(found ^ wanted)}"
+    expected = {name if name.startswith("onnxwalk/") else f"onnxwalk/{name}" for name in tracked}
+    actual = {name for name in names if name.startswith("onnxwalk/")}
+    assert actual == expected, f"only in wheel or repository: {sorted(actual ^ expected)}"
     (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
     text = zipfile.ZipFile(wheel).read(metadata).decode("utf-8")
     relative = re.findall(r"\]\((?!https?://|#)([^)]+)\)", text)
     assert "# onnxwalk" in text and not relative, f"links that don't work on PyPI: {relative}"
-    print(f"{wheel.name}: {len(found)} files, {wheel.stat().st_size / 1e6:.2f} MB; {sdist.name}")
+    print(f"{wheel.name}: {len(actual)} files, {wheel.stat().st_size / 1e6:.2f} MB; {sdist.name}")
 
 
 def check_neighbours(work: Path, order: tuple[object, ...]) -> None:
-    name = "beside-" + ("first" if isinstance(order[0], Path) else "last")
+    name = "neighbours-" + ("first" if isinstance(order[0], Path) else "last")
     python = environment(work / name)
     for package in order:
         # open-interpreter needs hundreds of megabytes that don't matter here
@@ -124,11 +124,11 @@ def check_neighbours(work: Path, order: tuple[object, ...]) -> None:
     for dist in NEIGHBOURS:
         check_record(site, dist)
     run(python, "-m", "onnxwalk", "demo", "--samples", "1")
-    print(f"works {name.removeprefix('beside-')} beside {' and '.join(NEIGHBOURS)}")
+    print(f"installed {name.removeprefix('neighbours-')}: works with {' and '.join(NEIGHBOURS)}")
 
 
 def check_record(site: Path, dist: str) -> None:
-    """Every file of an installed distribution is what its RECORD says."""
+    """Check that the files of an installed distribution match its RECORD."""
     (record,) = site.glob(f"{dist.replace('-', '_')}-*.dist-info/RECORD")
     for line in record.read_text("utf-8").splitlines():
         name, _, rest = line.partition(",sha256=")
@@ -147,7 +147,7 @@ def check_users_modules(work: Path, wheel: Path) -> None:
         (folder / f"{name}.py").write_text("MINE = True\n")
     (folder / "script.py").write_text(USERS_SCRIPT)
     run(python, "script.py", cwd=folder)
-    print("a user's own ops.py, interpreter.py and export.py harm nothing")
+    print("a user's own ops.py, interpreter.py and export.py don't conflict")
 
 
 def check_python(work: Path, wheel: Path, interpreter: str) -> None:
@@ -164,7 +164,7 @@ def check_python(work: Path, wheel: Path, interpreter: str) -> None:
 
 
 def pythons() -> list[str]:
-    """Every Python from 3.10 on that is on the path or in pyenv, the highest of each minor."""
+    """All Pythons from 3.10 on, on the path or in pyenv; the newest of each minor version."""
     found: dict[tuple[int, int], str] = {}
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     for minor in range(10, 30):
@@ -189,19 +189,19 @@ def environment(folder: Path, *packages: object, base: str | None = None) -> Pat
 
 
 def run(*command: object, cwd: Path | None = None) -> str:
-    """What a command prints, run where nothing of the checkout can be imported by accident."""
+    """The output of a command, run where nothing of the checkout can be imported by accident."""
     environ = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-    done = subprocess.run(
+    result = subprocess.run(
         [str(part) for part in command],
         cwd=cwd or tempfile.gettempdir(),
         env=environ,
         capture_output=True,
         text=True,
     )
-    if done.returncode:
-        shown = " ".join(str(part) for part in command)
-        raise SystemExit(f"{shown}\n{done.stdout}{done.stderr}failed with {done.returncode}")
-    return done.stdout
+    if result.returncode:
+        text = " ".join(str(part) for part in command)
+        raise SystemExit(f"{text}\n{result.stdout}{result.stderr}failed with {result.returncode}")
+    return result.stdout
 
 
 if __name__ == "__main__":

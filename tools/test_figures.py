@@ -1,10 +1,10 @@
-"""What the operators are tested against, as numbers, from a run.
+"""Run the tests of the operators and count them by kind.
 
     python -m tools.test_figures
 
-runs the tests of the operators, the interpreter, ONNX's own suite, scikit-learn's models and the
-models of wheels (about ten minutes on one core), and prints a table of how many passed. Exit status
-1 if anything failed.
+Runs the tests of the operators, the interpreter, ONNX's own suite, scikit-learn's models and the
+models of wheels (about ten minutes on one core), and prints a table of the results. Exit status 1
+if any failed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PARTS = (
     "tests/programs/test_real_models.py",
 )
 
-#: the rows of the table, each with what its tests' names match; a test counts in the first
+#: the rows of the table, with a pattern for the names of their tests; a test counts in the first
 ROWS = (
     ("ONNX's suite: node cases", r"test_backend.*NodeModelTest.*_cpu$"),
     ("ONNX's suite: simple cases", r"test_backend.*SimpleModelTest.*_cpu$"),
@@ -57,7 +57,7 @@ ROWS = (
 
 
 class Recorder:
-    """A pytest plugin: the outcome of each test, and which are property tests."""
+    """A pytest plugin that records the outcome of each test, and which are property tests."""
 
     def __init__(self) -> None:
         self.outcomes: dict[str, str] = {}
@@ -81,7 +81,7 @@ class Recorder:
 
 
 def row_of(name: str, properties: set[str]) -> str:
-    """The row in which a test counts."""
+    """The row in which to count a test."""
     if name in properties:
         family = name.partition("::")[0].removeprefix("tests/").removesuffix(".py")
         return f"properties: {family.replace('test_', '')}"
@@ -103,17 +103,17 @@ def print_table(recorder: Recorder) -> None:
 
 
 def print_registered() -> None:
-    """What is registered, and how many cases and combinations of types there are."""
+    """Print the numbers of operators, cases and combinations of types."""
     print(f"\n{'registered':40}{'operators':>12}{'of':>6}{'versions':>12}{'of':>6}")
     domains: dict[str, list[tuple[str, int]]] = defaultdict(list)
     for (domain, name), versions in schemas_by_name().items():
         domains[domain] += [(name, version) for version in versions]
     for domain, versions in sorted(domains.items()):
-        there = [(n, v) for n, v in versions if registry.lookup(domain, n, v)]
-        names, all_names = ({n for n, _ in pairs} for pairs in (there, versions))
+        present = [(n, v) for n, v in versions if registry.lookup(domain, n, v)]
+        names, all_names = ({n for n, _ in pairs} for pairs in (present, versions))
         print(
             f"{domain or 'ai.onnx':40}{len(names):>12}{len(all_names):>6}"
-            f"{len(there):>12}{len(versions):>6}"
+            f"{len(present):>12}{len(versions):>6}"
         )
     others = [(o.domain, o.name) for o in registry if (o.domain, o.name) not in schemas_by_name()]
     for domain, count in sorted(Counter(domain for domain, _ in others).items()):

@@ -13,7 +13,7 @@ from onnxwalk.interpreter.cli._arguments import add_command
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.ops import Input, Operator, registry
 from onnxwalk.ops.contract.registry import REQUIRED
-from onnxwalk.ops.schema.types import in_words, signature, spec_versions
+from onnxwalk.ops.schema.types import format_types, signature, spec_versions
 
 _DESCRIPTION = """\
 List the supported operators with their versions, or explain one: inputs, attributes with their
@@ -131,7 +131,7 @@ def _types(operator: Operator, last: int | None) -> Iterator[tuple[str, str]]:
             names.setdefault(formal.variable or parameter.name, []).append(parameter.name)
             allowed[formal.variable or parameter.name] = formal.allowed
         for key, types in allowed.items():
-            text = in_words(types) if key not in before else _difference(before[key], types)
+            text = format_types(types) if key not in before else _difference(before[key], types)
             if text:
                 since = "" if version == operator.since else f" from {version} on"
                 yield f"{', '.join(names[key])}{since}", text
@@ -140,7 +140,7 @@ def _types(operator: Operator, last: int | None) -> Iterator[tuple[str, str]]:
 
 def _difference(before: frozenset[str], after: frozenset[str]) -> str:
     parts = ("also", after - before), ("not", before - after)
-    return "; ".join(f"{word} {in_words(types)}" for word, types in parts if types)
+    return "; ".join(f"{word} {format_types(types)}" for word, types in parts if types)
 
 
 def _changes(before: Operator, after: Operator) -> Iterator[str]:

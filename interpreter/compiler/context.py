@@ -11,7 +11,7 @@ import numpy as np
 from onnxwalk.interpreter.ir.model import Graph, Node
 from onnxwalk.ops import Operator, Registry, fused
 from onnxwalk.ops import registry as builtin_operators
-from onnxwalk.ops.contract.registry import FUSED
+from onnxwalk.ops.contract.registry import FUSED_DOMAIN
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Context:
             return None
         key = (node.domain, node.op_type, opset)
         if key not in self._operators:  # each rewrite asks for every node
-            registry = fused if node.domain == FUSED else self.registry
+            registry = fused if node.domain == FUSED_DOMAIN else self.registry
             self._operators[key] = registry.lookup(*key)
         return self._operators[key]
 

@@ -19,7 +19,7 @@ from onnxwalk.interpreter.compiler.context import Context, captured_names
 from onnxwalk.interpreter.ir.model import Graph, Node
 from onnxwalk.interpreter.ir.plan import NOTHING, Plan, Step
 from onnxwalk.ops import Operator
-from onnxwalk.ops.contract.cost import Cost, nothing, usual
+from onnxwalk.ops.contract.cost import Cost, default_cost, no_cost
 
 
 def lower(
@@ -121,8 +121,8 @@ class _Lowering:
         """The cost of a call as a function of its inputs. In place of constants that the call has
         absorbed, the operator's rule gets stand-ins."""
         rule = operator.cost
-        if rule is usual or rule is nothing:
-            return None if rule is usual else rule
+        if rule is default_cost or rule is no_cost:
+            return None if rule is default_cost else rule
         if not node.graphs:
             keywords = operator_keywords(node, operator, self.context)
             rule = partial(rule, **keywords) if keywords else rule

@@ -23,7 +23,7 @@ from onnxwalk.interpreter.ir.model import (
 )
 from onnxwalk.ops import Operator
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES
-from onnxwalk.ops.schema.types import Signature, formal_at, in_words, signature
+from onnxwalk.ops.schema.types import Signature, formal_at, format_types, signature
 
 
 class Problem(NamedTuple):
@@ -95,7 +95,7 @@ def _input_problems(
         if not kind or formal is None:
             continue
         if kind not in formal.allowed:
-            text = f"input '{name}' is {kind}; expected {in_words(formal.allowed)}"
+            text = f"input '{name}' is {kind}; expected {format_types(formal.allowed)}"
             yield Problem(f"{_call(node, spec)}: {text}")
         elif formal.variable:
             if kind in lacking.get(formal.variable, "").split():
@@ -114,7 +114,7 @@ def _output_problems(node: Node, spec: Signature, kinds: list[str]) -> Iterator[
     for position, (name, kind) in enumerate(zip(node.outputs, kinds, strict=False)):
         formal = formal_at(spec.outputs, position)
         if kind and formal is not None and kind not in formal.allowed:
-            text = f"output '{name}' is {kind}; expected {in_words(formal.allowed)}"
+            text = f"output '{name}' is {kind}; expected {format_types(formal.allowed)}"
             yield Problem(f"{_call(node, spec)}: {text}")
 
 

@@ -32,7 +32,7 @@ class Step(NamedTuple):
     bodies: dict[str, tuple[Plan, int]] = {}  # noqa: RUF012  (a NamedTuple's default, not changed)
     #: constants that ``call`` already includes, so that they aren't inputs: name, shape, dtype
     absorbed: tuple[tuple[str, tuple[int, ...], np.dtype], ...] = ()
-    #: cost(*inputs): the most that the call uses (see ``ops.contract.cost``); ``None``: as usual
+    #: cost(*inputs): an upper limit (see ``ops.contract.cost``); ``None``: the default cost
     cost: Callable[..., Cost] | None = None
     #: calls(*inputs): the subgraphs by attribute, and the generator that requests each call of one
     #: (``ops.contract.graphs``), to walk through them; ``None`` if there are none to walk through

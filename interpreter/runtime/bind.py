@@ -50,7 +50,7 @@ class Scope:
         self.known = {slot for slot, value in enumerate(plan.template) if value is not None}
         for slot in self.known:
             if isinstance(self.values[slot], np.ndarray):
-                space.constant(self.values[slot])
+                space.mark_constant(self.values[slot])
         self.fixed: set[int] = set()  # slots whose array is the same in every run
         self._owned: set[int] = set()  # of these, those whose memory this graph releases
         self._kept = {NOTHING, *plan.outputs}
@@ -84,7 +84,7 @@ class Scope:
         """The slots of the outputs whose memory the caller can get: contiguous, not shared with
         other outputs, and only used by calls that can be redirected."""
         slots = []
-        for region in map(Region, self.space.lent):
+        for region in map(Region, self.space.output_memory):
             inside = [slot for slot in self.plan.outputs if region.touches(self.values[slot])]
             hidden = [value for value in self._hidden if region.touches(value)]
             if len(inside) == len(hidden) == 1 and self.values[inside[0]].flags.c_contiguous:
@@ -123,11 +123,11 @@ class Scope:
             return False
         if any(isinstance(x, np.ndarray) and not x.size for x in arguments):
             return False  # no gain, and formulas of blocks and strides may fail
-        dying = [self.values[slot] for slot in step.release if slot in self._owned]
+        expiring = [self.values[slot] for slot in step.release if slot in self._owned]
         margin = margins.get(step.outputs[0] if step.outputs else NOTHING, (0, 0, 0, 0))
-        used = tuple(slot != NOTHING for slot in step.outputs)
-        lending = not self.lends.isdisjoint(step.outputs)
-        self.space.begin(dying, margin, used, lending)
+        used_outputs = tuple(slot != NOTHING for slot in step.outputs)
+        is_output = not self.lends.isdisjoint(step.outputs)
+        self.space.begin(expiring, margin, used_outputs, is_output)
         results = step.bind(self.space, *arguments)
         self.space.end()
         if results is None:
@@ -188,7 +188,7 @@ class Scope:
                 self.values[slot] = _own(result, self.space.arena)
                 self.known.add(slot)
                 if isinstance(self.values[slot], np.ndarray):
-                    self.space.constant(self.values[slot])
+                    self.space.mark_constant(self.values[slot])
 
     def _call_every_time(self, step: Step, arguments: list[Any]) -> None:
         for slot, result in zip(step.outputs, call(step, arguments), strict=False):
@@ -217,7 +217,7 @@ class Scope:
         if slot == NOTHING:
             return
         self.values[slot] = array
-        if self.space.known(array):
+        if self.space.is_constant(array):
             self.known.add(slot)
             return
         self.fixed.add(slot)
@@ -243,7 +243,7 @@ def _own(value: Any, arena: Arena) -> Any:
     """The value, copied if it is in the plan's memory, where the next call may overwrite it."""
     if isinstance(value, list):
         return [_own(item, arena) for item in value]
-    if isinstance(value, np.ndarray) and arena.holds(value):
+    if isinstance(value, np.ndarray) and arena.contains(value):
         return value.copy()
     return np.asarray(value) if isinstance(value, np.generic) else value
 

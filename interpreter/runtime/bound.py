@@ -193,7 +193,9 @@ class Bound:
 
     def _keep_shapes(self, regions: Sequence[Region]) -> None:
         """Keep only the shapes of values in the caller's memory."""
-        self.space.lent = [m for m in self.space.lent if not any(r.touches(m) for r in regions)]
+        self.space.output_memory = [
+            m for m in self.space.output_memory if not any(r.touches(m) for r in regions)
+        ]
         self._elsewhere: set[int] = set()
         for slot, value in enumerate(self.values):
             if any(region.touches(value) for region in regions):

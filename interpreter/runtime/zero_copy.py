@@ -157,7 +157,7 @@ def can_be_borrowed(x: Any) -> bool:
     """Whether a run can use an input in the caller's memory."""
     return (
         isinstance(x, np.ndarray)
-        and x.nbytes >= Space.smallest_borrowed
+        and x.nbytes >= Space.zero_copy_bytes
         and x.flags.c_contiguous
         and x.flags.aligned
         and x.dtype.kind in "biuf"

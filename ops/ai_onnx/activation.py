@@ -13,16 +13,16 @@ import numpy as np
 from onnxwalk.ops.contract.cost import Cost, Rule
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, op
-from onnxwalk.ops.fast.elementwise import activated, bind_relu, unary
+from onnxwalk.ops.fast.elementwise import activation_binder, bind_relu, unary_binder
 from onnxwalk.ops.fast.error_function import bind_gelu
 from onnxwalk.ops.fast.softmax import bind_log_softmax, bind_softmax
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.cost import (
     CHEAP,
-    along,
     elementwise,
-    reshaped,
+    line_count,
+    reshape_bytes,
     rounding,
     wide_copies,
     wide_itemsize,
@@ -55,7 +55,7 @@ def leaky_relu(x: np.ndarray, *, alpha: float = 0.01, out: np.ndarray | None = N
     return y
 
 
-leaky_relu.bind(activated("LeakyRelu", "alpha"))
+leaky_relu.bind(activation_binder("LeakyRelu", "alpha"))
 
 
 @op("PRelu", since=7)
@@ -167,7 +167,7 @@ def sigmoid(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     return np.reciprocal(y, out=y)
 
 
-sigmoid.bind(activated("Sigmoid"))
+sigmoid.bind(activation_binder("Sigmoid"))
 
 
 @op("HardSigmoid", since=6)
@@ -182,7 +182,7 @@ def hard_sigmoid(
     return np.clip(y, 0, 1, out=y)
 
 
-hard_sigmoid.bind(activated("HardSigmoid", "alpha", "beta"))
+hard_sigmoid.bind(activation_binder("HardSigmoid", "alpha", "beta"))
 
 
 @op("HardSwish", since=14)
@@ -193,7 +193,7 @@ def hard_swish(x: np.ndarray) -> np.ndarray:
     return x * hard_sigmoid(x, alpha=1 / 6, beta=0.5)
 
 
-hard_swish.bind(activated("HardSwish"))
+hard_swish.bind(activation_binder("HardSwish"))
 
 
 @op("Swish", since=24)
@@ -204,7 +204,7 @@ def swish(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
     return x * sigmoid(alpha * x)
 
 
-swish.bind(activated("Swish"))
+swish.bind(activation_binder("Swish"))
 
 
 @op("Tanh", since=6)
@@ -214,7 +214,7 @@ def tanh(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     return np.tanh(x, out=out)
 
 
-tanh.bind(unary(np.tanh))
+tanh.bind(unary_binder(np.tanh))
 
 
 @op("Softplus", since=1)
@@ -341,9 +341,9 @@ def cost_of_softmax(copies: float, per_line: int, flattened: bool = False) -> Ru
 
     def rule(x: np.ndarray, *, axis: int = 1 if flattened else -1, **_: Any) -> Cost:
         before = x.shape[: normalize_axis(axis, x.ndim)]
-        lines = math.prod(before) if flattened else along(x, axis)
+        lines = math.prod(before) if flattened else line_count(x, axis)
         memory = wide_itemsize(x.dtype) * (copies * x.size + per_line * lines)
-        memory += wide_copies(x) + (reshaped(x) if flattened else 0)
+        memory += wide_copies(x) + (reshape_bytes(x) if flattened else 0)
         if wide_copies(x):
             memory += x.nbytes
         return Cost(math.ceil(memory), (60 + rounding(x.dtype)) * x.size)
@@ -372,10 +372,10 @@ declare(
     hard_sigmoid, swish, hard_swish, gelu, mish, tanh, softplus, softsign, shrink, thresholded_relu,
     batch_axis=batch.elementwise,
 )  # fmt: skip
-declare(softmax, log_softmax, hardmax, batch_axis=batch.along)
-declare(softmax_flattened, log_softmax_flattened, hardmax_flattened, batch_axis=batch.behind)
-declare(softmax, softmax_flattened, log_softmax, log_softmax_flattened, flops=flops.each(4))
-sigmoid.flops(flops.each(3))
-declare(swish, hard_swish, flops=flops.each(4))
-gelu.flops(flops.each(6))
+declare(softmax, log_softmax, hardmax, batch_axis=batch.along_axis)
+declare(softmax_flattened, log_softmax_flattened, hardmax_flattened, batch_axis=batch.trailing_axes)
+declare(softmax, softmax_flattened, log_softmax, log_softmax_flattened, flops=flops.per_output(4))
+sigmoid.flops(flops.per_output(3))
+declare(swish, hard_swish, flops=flops.per_output(4))
+gelu.flops(flops.per_output(6))
 gelu.choices({"approximate": "none tanh"})

@@ -14,15 +14,15 @@ import numpy as np
 from onnxwalk.ops.contract.cost import Cost, broadcast, size
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, op
-from onnxwalk.ops.fast.elementwise import binary, bind_clip, bind_power
+from onnxwalk.ops.fast.elementwise import binary_binder, bind_clip, bind_power
 from onnxwalk.ops.shared import batch
-from onnxwalk.ops.shared.broadcast import limited
+from onnxwalk.ops.shared.broadcast import limit_broadcasting
 from onnxwalk.ops.shared.cost import CHEAP, elementwise, wide_copies
 from onnxwalk.ops.shared.numeric import (
     check_same_dtype,
+    dtype_limits,
     float_power,
     in_float32,
-    limits,
     result_like,
     wide,
 )
@@ -35,7 +35,7 @@ def add(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.nd
     return np.add(a, b, out=out)
 
 
-add.bind(binary(np.add))
+add.bind(binary_binder(np.add))
 
 
 @op("Sub", since=7)
@@ -45,7 +45,7 @@ def sub(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.nd
     return np.subtract(a, b, out=out)
 
 
-sub.bind(binary(np.subtract))
+sub.bind(binary_binder(np.subtract))
 
 
 @op("Mul", since=7)
@@ -55,7 +55,7 @@ def mul(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.nd
     return np.multiply(a, b, out=out)
 
 
-mul.bind(binary(np.multiply))
+mul.bind(binary_binder(np.multiply))
 
 
 @op("Div", since=7)
@@ -72,7 +72,7 @@ def div(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.nd
     return quotient
 
 
-div.bind(binary(np.divide, kinds="f"))
+div.bind(binary_binder(np.divide, kinds="f"))
 
 
 @op("Mod", since=10, until=28)
@@ -170,10 +170,11 @@ for _name, _function, _cost in (
     ("Mul", mul, elementwise(per_element=CHEAP)),
     ("Div", div, cost_of_div),
 ):
-    _older = op(_name, since=1, hints=CONSUMED_INPUTS)(limited(_function))
+    _older = op(_name, since=1, hints=CONSUMED_INPUTS)(limit_broadcasting(_function))
     op(_name, since=6)(_older)
     declare(_older, cost=_cost, batch_axis=batch.elementwise)
-declare(op("Pow", since=1)(limited(power)), cost=cost_of_power, batch_axis=batch.elementwise)
+power_1 = op("Pow", since=1)(limit_broadcasting(power))
+declare(power_1, cost=cost_of_power, batch_axis=batch.elementwise)
 
 
 # ----------------------------------------------------------------------------- any number of inputs
@@ -249,7 +250,7 @@ def clip(
     Without min or max the limit is the dtype's lowest or highest finite value, so that infinities
     are clipped, too. Spec: Clip-11, -12, -13.
     """
-    lowest, highest = limits(input.dtype)
+    lowest, highest = dtype_limits(input.dtype)
     low = _check_limit(min, "min", input, lowest)
     high = _check_limit(max, "max", input, highest)
     if input.dtype.kind != "V":
@@ -288,7 +289,7 @@ def clip_1(input: np.ndarray, *, max: float | None = None, min: float | None = N
 
     Without min or max the limit is the dtype's lowest or highest finite value. Spec: Clip-1.
     """
-    lowest, highest = limits(input.dtype)
+    lowest, highest = dtype_limits(input.dtype)
     low, high = lowest if min is None else min, highest if max is None else max
     return np.minimum(np.maximum(input, input.dtype.type(low)), input.dtype.type(high))
 

@@ -193,5 +193,5 @@ def cost_of_batch_normalization(
 
 declare(
     batch_normalization, batch_normalization_1, batch_normalization_7,
-    flops=flops.each(2),
+    flops=flops.per_output(2),
 )  # fmt: skip

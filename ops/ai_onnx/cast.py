@@ -16,7 +16,7 @@ from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.fast.copies import bind_cast
 from onnxwalk.ops.shared import batch, flops, types
-from onnxwalk.ops.shared.cost import PER_STRING, rounding, texts
+from onnxwalk.ops.shared.cost import PER_STRING, rounding, strings_in
 
 _FLOAT8 = ("float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz")
 
@@ -129,7 +129,7 @@ def cost_of_convert(x: np.ndarray, dtype: np.dtype) -> Cost:
         return Cost((widened + PER_STRING + 16 + text) * x.size, 10_000 * x.size)
     work = (30 + rounding(dtype) + (150 if target.name.startswith(("int", "uint")) else 0)) * x.size
     if source.name == "string":
-        found = texts(x)
+        found = strings_in(x)
         widened = PER_STRING + 16
         work += 3000 * x.size + 30 * sum(map(len, found))
     double = x.dtype == np.float64 or source.name == "string"
@@ -290,8 +290,8 @@ def _parse_bool(text: str) -> bool:
 
 declare(
     cast, cast_19, cast_1, cast_like, cast_like_19,
-    flops=flops.none, choices={"round_mode": "up down nearest"},
+    flops=flops.zero, choices={"round_mode": "up down nearest"},
 )  # fmt: skip
 declare(cast, cast_19, cast_1, batch_axis=batch.elementwise)
-declare(cast, cast_19, bit_cast, output_type=types.named_by("to"))
+declare(cast, cast_19, bit_cast, output_type=types.from_attribute("to"))
 cast_1.output_type(lambda first, *, to, **_: to.lower())

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.cost import nothing
+from onnxwalk.ops.contract.cost import no_cost
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.graphs import Calls, Subgraphs, runs_graphs
 from onnxwalk.ops.contract.registry import op
@@ -218,7 +218,7 @@ def _pad_to_length(y: np.ndarray, length: int) -> np.ndarray:
 
 
 # The cost of bodies is checked there; the stacked elements are known only afterwards.
-declare(if_, loop, scan, scan_8, cost=nothing, flops=flops.none)
+declare(if_, loop, scan, scan_8, cost=no_cost, flops=flops.zero)
 if_.subgraphs(Subgraphs(lambda cond: "then_branch" if cond else "else_branch", outputs_from=0))
 loop.subgraphs(Subgraphs(outputs_from=1, carried=lambda inputs, **_: inputs - 1, rereads=False))
 _SCAN_SUBGRAPHS = Subgraphs(

@@ -32,19 +32,19 @@ from onnxwalk.ops.shared.windows import (
     AUTO_PAD,
     BLOCK_BYTES,
     Axis,
-    axes_of,
     blocks,
     is_channels_last,
     is_pointwise,
-    padded,
+    pad_spatial,
     stripes,
-    windows_of,
+    window_axes,
+    window_view,
     working_dtype,
 )
 
 
 @op("Conv", since=1)
-@attributes_of(axes_of, without=["ceil_mode"])
+@attributes_of(window_axes, without=["ceil_mode"])
 def conv(x, w, b=None, *, group=1, kernel_shape=None, **windows):
     """y[n, m, o] = b[m] + sum over c, k of x[n, c, o * stride + k * dilation - pad] * w[m, c, k]
 
@@ -77,7 +77,7 @@ def prepare_conv(w, b=None, *, group=1, kernel_shape=None, **windows):
         return layout(w.astype(work, copy=False), group)
 
     def find_axes(x):
-        return axes_of(x.shape[2:], kernel, **windows)
+        return window_axes(x.shape[2:], kernel, **windows)
 
     def apply(x):
         if x.ndim != w.ndim or x.shape[1] != w.shape[1] * group:
@@ -117,7 +117,7 @@ def cost_of_conv(
     **attributes: Any,
 ) -> Cost:
     """x with its padding, the weights laid out again, the result, and blocks of columns."""
-    axes = axes_of(x.shape[2:], w.shape[2:], **attributes)
+    axes = window_axes(x.shape[2:], w.shape[2:], **attributes)
     work = working_dtype(w.dtype)
     windows = size(axis.windows for axis in axes)
     channels = (len(x), x.shape[1])
@@ -150,7 +150,7 @@ def shape_of_conv(
     **windows: Any,
 ) -> tuple[int, ...]:
     """(N, M, O1 … On), from the inputs and attributes of ``conv``."""
-    axes = axes_of(x.shape[2:], w.shape[2:], **windows)
+    axes = window_axes(x.shape[2:], w.shape[2:], **windows)
     return (len(x), len(w), *(axis.windows for axis in axes))
 
 
@@ -201,7 +201,8 @@ def _channels_last(
 ) -> np.ndarray:
     """w (taps * C, M). Returns (N, M, O…), channels-last in memory."""
     depth, outputs = w.shape
-    windows = windows_of(padded(np.moveaxis(x, 1, -1), axes, 1, work), axes, 1)  # (N, O…, K…, C)
+    padded = pad_spatial(np.moveaxis(x, 1, -1), axes, 1, work)
+    windows = window_view(padded, axes, 1)  # (N, O…, K…, C)
     y = np.empty((len(x), *(axis.windows for axis in axes), outputs), work)
     gather = _make_gather(work)
     for block in blocks(y.shape[:-1], _windows_per_block(axes, depth * y.itemsize)):
@@ -218,8 +219,8 @@ def _planar_to_channels_last(
     """Planar columns for an input of few channels, a channels-last result; w as _channels_last."""
     depth, outputs = w.shape
     rank, places = len(axes), tuple(axis.windows for axis in axes)
-    source = np.ascontiguousarray(padded(x, axes, 2, work))
-    windows = np.moveaxis(windows_of(source, axes, 2), range(2, 2 + rank), range(-rank, 0))
+    source = np.ascontiguousarray(pad_spatial(x, axes, 2, work))
+    windows = np.moveaxis(window_view(source, axes, 2), range(2, 2 + rank), range(-rank, 0))
     by_tap = np.moveaxis(windows, 1, 1 + rank)  # (N, K…, C, O…)
     y = np.empty((len(x), *places, outputs), work)
     gather = _make_gather(work)
@@ -241,7 +242,7 @@ def _planar(
     """w (g, M/g, C/g * taps). Returns (N, M, O…), contiguous."""
     group, outputs, depth = w.shape
     rank, places = len(axes), tuple(axis.windows for axis in axes)
-    windows = windows_of(padded(x, axes, 2, work), axes, 2)  # (N, C, O…, K…)
+    windows = window_view(pad_spatial(x, axes, 2, work), axes, 2)  # (N, C, O…, K…)
     windows = np.moveaxis(windows, range(2, 2 + rank), range(-rank, 0))  # (N, C, K…, O…)
     y = np.empty((len(x), group, outputs, *places), work)
     gather = _make_gather(work)
@@ -293,7 +294,7 @@ def _depthwise(
     y = np.empty((multiplier, len(x), *(axis.windows for axis in axes), channels), work)
     for block, stripe, within in stripes(np.moveaxis(x, 1, -1), axes, work):
         count = _windows_per_run(within[-1], channels)
-        runs, names = _join_windows(windows_of(stripe, within, 1), count)
+        runs, names = _join_windows(window_view(stripe, within, 1), count)
         for filters, result in zip(w, y, strict=True):
             sums = result[block].reshape(*runs.shape[: 1 + len(axes)], runs.shape[-1])
             np.einsum(runs, names[0], np.tile(filters, count), names[1], names[2], out=sums)

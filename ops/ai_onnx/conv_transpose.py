@@ -16,7 +16,7 @@ from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.contract.space import with_bind
 from onnxwalk.ops.fast.conv_transpose import Phases, bind_conv_transpose
-from onnxwalk.ops.shared.cost import PER_ARRAY, PER_CALL, cast_copies, multiply_adds, reshaped
+from onnxwalk.ops.shared.cost import PER_ARRAY, PER_CALL, cast_copies, multiply_adds, reshape_bytes
 from onnxwalk.ops.shared.windows import (
     AUTO_PAD,
     Axis,
@@ -184,7 +184,7 @@ def cost_of_conv_transpose(
     products_of_tap = len(x) * outputs * size(x.shape[2:])
     taps = size(w.shape[2:])
     memory = work.itemsize * (2 * y + 2 * products_of_tap + 2 * w.size)
-    memory += cast_copies(work, x) + reshaped(x) + 2 * PER_ARRAY * sum(w.shape[2:])
+    memory += cast_copies(work, x) + reshape_bytes(x) + 2 * PER_ARRAY * sum(w.shape[2:])
     memory += 0 if x.dtype == work else x.itemsize * y
     macs = x.size * w.shape[1] * taps
     work_ns = multiply_adds(macs, work) + 20 * (taps * products_of_tap + y) + 10 * (x.size + w.size)

@@ -14,7 +14,7 @@ from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared import flops, types
 from onnxwalk.ops.shared.axes import normalize_axis
-from onnxwalk.ops.shared.cost import result
+from onnxwalk.ops.shared.cost import fill_cost
 from onnxwalk.ops.shared.values import as_int, as_ints, as_scalar
 
 # --- constants ------------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ declare(constant, constant_11, constant_1, cost=lambda **attributes: Cost(0))
 
 @constant_of_shape.cost
 def cost_of_constant_of_shape(input: np.ndarray, *, value: np.ndarray | None = None) -> Cost:
-    return result(as_ints(input), np.float32 if value is None else value.dtype)
+    return fill_cost(as_ints(input), np.float32 if value is None else value.dtype)
 
 
 @op("EyeLike", since=9)
@@ -104,7 +104,7 @@ def eye_like(input, *, dtype=None, k=0):
 @eye_like.cost
 def cost_of_eye_like(input: np.ndarray, *, dtype: int | None = None, **_: Any) -> Cost:
     ones = 24 * min(input.shape)
-    cost = result(input.shape, input.dtype if dtype is None else numpy_dtype(dtype))
+    cost = fill_cost(input.shape, input.dtype if dtype is None else numpy_dtype(dtype))
     return Cost(cost.memory + ones, cost.work)
 
 
@@ -351,12 +351,12 @@ def cost_of_multinomial(input: np.ndarray, *, sample_size: int = 1, **_: Any) ->
 
 declare(
     constant, constant_11, constant_1, constant_of_shape, eye_like, range_,
-    range_27, one_hot, one_hot_9, flops=flops.none,
+    range_27, one_hot, one_hot_9, flops=flops.zero,
 )  # fmt: skip
-declare(random_normal, random_uniform, multinomial, output_type=types.named_by("dtype"))
+declare(random_normal, random_uniform, multinomial, output_type=types.from_attribute("dtype"))
 declare(
     random_normal_like, random_uniform_like, bernoulli, eye_like,
-    output_type=types.named_or_like_first,
+    output_type=types.from_dtype_or_input,
 )  # fmt: skip
 constant_of_shape.output_type(lambda first, *, value: "float" if value is None else value)
 

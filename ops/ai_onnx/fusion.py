@@ -100,7 +100,7 @@ def prepare_conv(
         return apply
 
     def bind(space: Any, x: np.ndarray, z: np.ndarray | None = None) -> Any:
-        if activation not in (None, *epilogue.NAMES):
+        if activation not in (None, *epilogue.ACTIVATION_NAMES):
             return None
         if z is not None:
             fits = z_broadcasts or z.shape == conv.shape_of_conv(x, w, **attributes)

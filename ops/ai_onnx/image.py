@@ -1,8 +1,8 @@
 """Resize and its forerunner Upsample: a tensor interpolated at other coordinates.
 
 Every mode is separable: along one axis, output place i is read at x(i) on the input's own scale
-(``places_of``), and y[i] is a weighted sum of the inputs around x(i) (``Weights``). An N-linear or
-N-cubic interpolation is that sum along one axis after the other.
+(``source_positions``), and y[i] is a weighted sum of the inputs around x(i) (``Weights``). An
+N-linear or N-cubic interpolation is that sum along one axis after the other.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from onnxwalk.ops.shared.cost import PER_CALL, multiply_adds, wide_itemsize
 from onnxwalk.ops.shared.interpolation import (
     Axis,
     Weights,
+    cubic,
     hat,
-    kernel,
-    keys,
-    nearest,
-    places_of,
-    resizing,
+    kernel_weights,
+    nearest_weights,
+    plan_resize,
+    source_positions,
 )
-from onnxwalk.ops.shared.numeric import limits, wide
+from onnxwalk.ops.shared.numeric import dtype_limits, wide
 
 
 @op("Resize", since=19)
@@ -66,15 +66,15 @@ def resize(
     the end; ONNX Runtime after each axis), and clipped; the spec says nothing of it.
     Spec: Resize-13, Resize-18, Resize-19.
     """
-    plan = resizing(
+    plan = plan_resize(
         x.shape, roi, scales, sizes, axes, coordinate_transformation_mode, keep_aspect_ratio_policy
     )
     if mode == "nearest":
-        weights = nearest(nearest_mode)
+        weights = nearest_weights(nearest_mode)
     elif mode == "linear":
-        weights = kernel(hat, 1, antialias, exclude_outside)
+        weights = kernel_weights(hat, 1, antialias, exclude_outside)
     elif mode == "cubic":
-        weights = kernel(lambda d: keys(d, cubic_coeff_a), 2, antialias, exclude_outside)
+        weights = kernel_weights(lambda d: cubic(d, cubic_coeff_a), 2, antialias, exclude_outside)
     else:
         raise ValueError(f"mode {mode!r} is not nearest, linear or cubic")
     return _interpolate(
@@ -104,7 +104,7 @@ def cost_of_resize(
     mode: str = "nearest",
     **_: Any,
 ) -> Cost:
-    plan = resizing(
+    plan = plan_resize(
         x.shape, roi, scales, sizes, axes, coordinate_transformation_mode, keep_aspect_ratio_policy
     )
     return _cost_of_plan(x, plan, {"nearest": 0, "cubic": 2}.get(mode, 1), antialias)
@@ -160,11 +160,11 @@ def resize_10(x, scales, *, mode="nearest"):
     Spec: Resize-10, which names the modes but no formula. This is ONNX Runtime's, and what the
     cases of ONNX 1.5 expect: (1 2 3 4) by 0.6 is (1 3).
     """
-    plan = resizing(x.shape, None, scales, None, None, "asymmetric", "stretch")
+    plan = plan_resize(x.shape, None, scales, None, None, "asymmetric", "stretch")
     if mode == "nearest":
-        weights = nearest("by scale")
+        weights = nearest_weights("by scale")
     elif mode in ("linear", "bilinear"):
-        weights = kernel(hat, 1)
+        weights = kernel_weights(hat, 1)
     else:
         raise ValueError(f"mode {mode!r} is not nearest or linear")
     return _interpolate(x, plan, "asymmetric", weights)
@@ -172,7 +172,7 @@ def resize_10(x, scales, *, mode="nearest"):
 
 @resize_10.cost
 def cost_of_resize_10(x: np.ndarray, scales: np.ndarray, *, mode: str = "nearest") -> Cost:
-    plan = resizing(x.shape, None, scales, None, None, "asymmetric", "stretch")
+    plan = plan_resize(x.shape, None, scales, None, None, "asymmetric", "stretch")
     return _cost_of_plan(x, plan, 0 if mode == "nearest" else 1, 0)
 
 
@@ -230,7 +230,7 @@ def _interpolate(
     """x resized along every axis of the plan; always a new array, of the dtype of x."""
     y, outside = x, []
     for i, axis in plan.items():
-        places = places_of(axis, coordinates)
+        places = source_positions(axis, coordinates)
         if coordinates == "tf_crop_and_resize":
             outside.append((i, (places < 0) | (places > axis.size - 1)))
         taps, weight = weights(places, axis)
@@ -270,7 +270,7 @@ def _sum_weighted(x: np.ndarray, axis: int, taps: np.ndarray, weight: np.ndarray
 
 
 def _to_integers(y: np.ndarray, dtype: np.dtype, rounds: bool) -> np.ndarray:
-    lowest, highest = limits(dtype)
+    lowest, highest = dtype_limits(dtype)
     # division in float32 may leave 2.999999 for 3
     y = np.rint(y) if rounds else np.trunc(y + np.copysign(1e-5, y))
     return np.where(y >= highest, highest, np.where(y <= lowest, lowest, y)).astype(dtype)
@@ -293,6 +293,6 @@ declare(
         },
     },
 )
-declare(upsample, upsample_7, upsample_1, flops=flops.none)
+declare(upsample, upsample_7, upsample_1, flops=flops.zero)
 declare(upsample, upsample_7, choices={"mode": "nearest linear bilinear"})
 upsample_1.choices({"mode": "nearest bilinear"})

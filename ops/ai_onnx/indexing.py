@@ -19,8 +19,8 @@ from onnxwalk.ops.fast.copies import bind_gather, bind_gather_nd
 from onnxwalk.ops.fast.topk import bind_top_k
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.axes import normalize_axis
-from onnxwalk.ops.shared.cost import along, gathered, reshaped, texts_work
-from onnxwalk.ops.shared.numeric import order_of
+from onnxwalk.ops.shared.cost import gather_bytes, line_count, reshape_bytes, string_work
+from onnxwalk.ops.shared.numeric import stable_argsort
 from onnxwalk.ops.shared.values import as_int
 
 
@@ -71,7 +71,7 @@ def cost_of_gather(data: np.ndarray, indices: np.ndarray, *, axis: int = 0) -> C
     """The slices, and the indices as int64."""
     if indices.ndim == 0:
         return Cost(0)
-    return _cost_of_taking(data, indices.size * along(data, axis), indices)
+    return _cost_of_taking(data, indices.size * line_count(data, axis), indices)
 
 
 def _cost_of_taking(data: np.ndarray, count: int, indices: np.ndarray) -> Cost:
@@ -116,7 +116,7 @@ def element_indices(data: np.ndarray, indices: np.ndarray, axis: int) -> tuple[n
 @gather_elements.cost
 def cost_of_gather_elements(data: np.ndarray, indices: np.ndarray, **_: Any) -> Cost:
     """Non-negative indices, times their strides, added up; and the elements."""
-    memory = reshaped(data) + (33 + data.itemsize) * indices.size
+    memory = reshape_bytes(data) + (33 + data.itemsize) * indices.size
     return Cost(memory, 60 * indices.size)
 
 
@@ -201,9 +201,9 @@ def _top_k(x: np.ndarray, k: int, axis: int, largest: int) -> tuple[np.ndarray, 
     keys = np.moveaxis(x.astype(np.float32) if x.dtype.kind == "V" else x, axis, -1)
     if 0 < 8 * k < size and keys.size >= 4096:
         shortlist = _select_top_k(keys, k, largest)
-        order = _take(shortlist, order_of(_take(keys, shortlist), largest))
+        order = _take(shortlist, stable_argsort(_take(keys, shortlist), largest))
     else:
-        order = order_of(keys, largest)
+        order = stable_argsort(keys, largest)
     indices = np.moveaxis(order[..., :k], -1, axis).astype(np.int64, copy=False)
     return np.take_along_axis(x, indices, axis), indices
 
@@ -238,11 +238,11 @@ def _select_top_k(keys: np.ndarray, k: int, largest: int) -> np.ndarray:
 def cost_of_top_k(x: np.ndarray, k: Any = None, *, axis: int = -1, **_: Any) -> Cost:
     """Sortable keys; their order, twice, or a partition, counts and masks; the results."""
     axis = normalize_axis(axis, x.ndim)
-    chosen = along(x, axis) * as_int(np.asarray(k), "K")
+    chosen = line_count(x, axis) * as_int(np.asarray(k), "K")
     keys = 4 * x.size if x.dtype.kind == "V" else 0
     rounds = 1 + x.shape[axis].bit_length()
     memory = keys + (24 + x.itemsize) * x.size + (16 + x.itemsize) * chosen
-    return Cost(memory, 10 * rounds * x.size + 20 * chosen + rounds * texts_work(x))
+    return Cost(memory, 10 * rounds * x.size + 20 * chosen + rounds * string_work(x))
 
 
 @op("NonZero", since=9)
@@ -262,7 +262,7 @@ def cost_of_non_zero(x: np.ndarray) -> Cost:
     """The indices of the nonzero elements, twice. Counting them takes far less than listing them;
     for strings, all elements are assumed."""
     count = x.size if x.dtype.kind == "O" else int(np.count_nonzero(x))
-    work = 20 * x.size + 30 * max(x.ndim, 1) * count + texts_work(x)
+    work = 20 * x.size + 30 * max(x.ndim, 1) * count + string_work(x)
     return Cost(16 * x.ndim * count + 2 * x.size, work)
 
 
@@ -284,11 +284,9 @@ def compress(input, condition, *, axis=None):
 
 @compress.cost
 def cost_of_compress(input: np.ndarray, condition: np.ndarray, *, axis: int | None = None) -> Cost:
-    chosen = min(
-        input.nbytes,
-        np.count_nonzero(condition) * input.itemsize * (1 if axis is None else along(input, axis)),
-    )
-    return Cost(chosen + gathered(input) + 11 * condition.size, 30 * input.size)
+    lines = 1 if axis is None else line_count(input, axis)
+    chosen = min(input.nbytes, np.count_nonzero(condition) * input.itemsize * lines)
+    return Cost(chosen + gather_bytes(input) + 11 * condition.size, 30 * input.size)
 
 
 @op("Unique", since=11)
@@ -343,9 +341,11 @@ def cost_of_unique(x: np.ndarray, *, axis: int | None = None, **_: Any) -> Cost:
     rows = x.size if axis is None or x.ndim == 1 else x.shape[normalize_axis(axis, x.ndim)]
     each = 2 * x.itemsize + (40 if rows == x.size else 64)
     rounds = 1 + x.size.bit_length()
-    memory = each * x.size + 64 * rows + reshaped(x) + (4 * x.size if x.dtype.kind == "V" else 0)
+    memory = (
+        each * x.size + 64 * rows + reshape_bytes(x) + (4 * x.size if x.dtype.kind == "V" else 0)
+    )
     each = 20 if rows == x.size else 150
-    return Cost(memory, rounds * (each * x.size + texts_work(x)))
+    return Cost(memory, rounds * (each * x.size + string_work(x)))
 
 
 @op("ReverseSequence", since=10)
@@ -379,8 +379,8 @@ def cost_of_reverse_sequence(input: np.ndarray, *_: Any, **__: Any) -> Cost:
 
 # ------------------------------------------------------------------------------------------- facts
 
-declare(compress, gather, gather_elements, gather_nd, non_zero, reverse_sequence, flops=flops.none)
-declare(top_k, top_k_1, top_k_10, batch_axis=batch.along)
+declare(compress, gather, gather_elements, gather_nd, non_zero, reverse_sequence, flops=flops.zero)
+declare(top_k, top_k_1, top_k_10, batch_axis=batch.along_axis)
 
 
 @gather.batch_axis

@@ -150,7 +150,7 @@ def cost_of_views(input: np.ndarray, count: int) -> Cost:
 
 declare(
     concat, concat_1, split, split_2, split_1, split_13,
-    flops=flops.none,
+    flops=flops.zero,
 )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from onnxwalk.ops.shared.cost import (
     multiply_adds,
     product_shape,
     product_work,
-    reshaped,
+    reshape_bytes,
     wide_copies,
     wide_itemsize,
 )
@@ -184,7 +184,7 @@ def cost_of_einsum(*Inputs: np.ndarray, equation: str, **_: Any) -> Cost:
 
     item = wide_itemsize(Inputs[0].dtype)
     path = np.einsum_path(equation, *Inputs, optimize="greedy")[0][1:]
-    memory, work = wide_copies(*Inputs) + reshaped(*Inputs), 0
+    memory, work = wide_copies(*Inputs) + reshape_bytes(*Inputs), 0
     for places in path:
         operands = [inputs.pop(place) for place in sorted(places, reverse=True)]
         letters = set().union(*operands)
@@ -245,7 +245,7 @@ def flops_of_gemm(outputs, a, *others, transA, **_):
 @gemm_1.batch_axis
 def batch_axis_of_gemm(samples, inputs, outputs, *, transA, **_):
     """The samples are rows of A, and C is the same for all of them."""
-    batch.require(batch.only_first(samples) == 0 and not transA)
+    batch.require(batch.first_input_axis(samples) == 0 and not transA)
     c = inputs[2] if len(inputs) > 2 else None
     batch.require(c is None or c.ndim < 2 or c.shape[0] == 1)
     return [0]

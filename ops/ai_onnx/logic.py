@@ -10,9 +10,9 @@ import numpy as np
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.fast.elementwise import bind_not, bind_where, comparison
+from onnxwalk.ops.fast.elementwise import bind_not, bind_where, comparison_binder
 from onnxwalk.ops.shared import batch, flops
-from onnxwalk.ops.shared.broadcast import limited
+from onnxwalk.ops.shared.broadcast import limit_broadcasting
 from onnxwalk.ops.shared.cost import CHEAP, elementwise
 from onnxwalk.ops.shared.numeric import check_same_dtype
 
@@ -24,7 +24,7 @@ def equal(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.
     return np.equal(a, b, out=out, dtype=None if a.dtype.kind != "O" else np.bool_)
 
 
-equal.bind(comparison(np.equal))
+equal.bind(comparison_binder(np.equal))
 
 
 @op("Greater", since=7)
@@ -34,7 +34,7 @@ def greater(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> n
     return np.greater(a, b, out=out)
 
 
-greater.bind(comparison(np.greater))
+greater.bind(comparison_binder(np.greater))
 
 
 @op("Less", since=7)
@@ -44,7 +44,7 @@ def less(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.n
     return np.less(a, b, out=out)
 
 
-less.bind(comparison(np.less))
+less.bind(comparison_binder(np.less))
 
 
 @op("GreaterOrEqual", since=12)
@@ -54,7 +54,7 @@ def greater_or_equal(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = N
     return np.greater_equal(a, b, out=out)
 
 
-greater_or_equal.bind(comparison(np.greater_equal))
+greater_or_equal.bind(comparison_binder(np.greater_equal))
 
 
 @op("LessOrEqual", since=12)
@@ -64,7 +64,7 @@ def less_or_equal(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None
     return np.less_equal(a, b, out=out)
 
 
-less_or_equal.bind(comparison(np.less_equal))
+less_or_equal.bind(comparison_binder(np.less_equal))
 
 
 @op("And", since=7)
@@ -74,7 +74,7 @@ def logical_and(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) 
     return np.logical_and(a, b, out=out)
 
 
-logical_and.bind(comparison(np.logical_and, kinds="b"))
+logical_and.bind(comparison_binder(np.logical_and, kinds="b"))
 
 
 @op("Or", since=7)
@@ -84,7 +84,7 @@ def logical_or(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -
     return np.logical_or(a, b, out=out)
 
 
-logical_or.bind(comparison(np.logical_or, kinds="b"))
+logical_or.bind(comparison_binder(np.logical_or, kinds="b"))
 
 
 @op("Xor", since=7)
@@ -101,7 +101,7 @@ for _name, _function in {
 }.items():  # fmt: skip
     declare(
         _function,
-        op(_name, since=1)(limited(_function)),
+        op(_name, since=1)(limit_broadcasting(_function)),
         cost=elementwise(dtype=np.bool_, per_element=CHEAP),
         batch_axis=batch.elementwise,
     )
@@ -157,4 +157,4 @@ declare(
     greater_or_equal, less_or_equal, logical_not, is_nan, is_inf, where,
     batch_axis=batch.elementwise,
 )  # fmt: skip
-where.flops(flops.none)
+where.flops(flops.zero)

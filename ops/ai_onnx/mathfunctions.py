@@ -9,7 +9,7 @@ import numpy as np
 
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, op
-from onnxwalk.ops.fast.elementwise import unary
+from onnxwalk.ops.fast.elementwise import unary_binder
 from onnxwalk.ops.fast.error_function import bind_erf
 from onnxwalk.ops.shared import batch
 from onnxwalk.ops.shared.cost import CHEAP, elementwise
@@ -24,7 +24,7 @@ def neg(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     return np.negative(x, out=out)
 
 
-neg.bind(unary(np.negative))
+neg.bind(unary_binder(np.negative))
 
 
 @op("Abs", since=6)
@@ -47,7 +47,7 @@ def reciprocal(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     return np.reciprocal(x, out=out)
 
 
-reciprocal.bind(unary(np.reciprocal))
+reciprocal.bind(unary_binder(np.reciprocal))
 
 
 @op("Sqrt", since=6)
@@ -57,7 +57,7 @@ def sqrt(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     return np.sqrt(x, out=out)
 
 
-sqrt.bind(unary(np.sqrt))
+sqrt.bind(unary_binder(np.sqrt))
 
 
 @op("Exp", since=6)
@@ -67,7 +67,7 @@ def exp(x: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     return np.exp(x, out=out)
 
 
-exp.bind(unary(np.exp))
+exp.bind(unary_binder(np.exp))
 
 
 @op("Log", since=6)

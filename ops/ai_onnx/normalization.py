@@ -28,7 +28,7 @@ from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
 from onnxwalk.ops.shared.cost import (
     cast_copies,
     elementwise,
-    reshaped,
+    reshape_bytes,
     total_bytes,
     wide_copies,
     wide_itemsize,
@@ -259,7 +259,7 @@ def cost_of_group_normalization(
     cost = cost_of_moments(x, _stash_dtype(stash_type), x.dtype.itemsize)
     groups = len(x) * max(num_groups, 0)
     halves = 4 * x.size if x.itemsize > 4 else 2 * x.size  # of bound ones, channels last
-    return Cost(cost.memory + reshaped(x) + halves + 48 * groups + 48 * x.shape[1], cost.work)
+    return Cost(cost.memory + reshape_bytes(x) + halves + 48 * groups + 48 * x.shape[1], cost.work)
 
 
 @instance_normalization.cost
@@ -358,7 +358,7 @@ def cost_of_lrn(x: np.ndarray, *, size: int, **_: Any) -> Cost:
 
 declare(
     layer_normalization, instance_normalization, group_normalization, group_normalization_18,
-    rms_normalization, flops=flops.each(7),
+    rms_normalization, flops=flops.per_output(7),
 )  # fmt: skip
-layer_normalization.batch_axis(batch.behind)
-layer_normalization.output_type(types.named_by("stash_type"))
+layer_normalization.batch_axis(batch.trailing_axes)
+layer_normalization.output_type(types.from_attribute("stash_type"))

@@ -20,17 +20,24 @@ from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.fast.pool import bind_average_pool, bind_global_average_pool, bind_max_pool
 from onnxwalk.ops.shared import batch, flops
-from onnxwalk.ops.shared.cost import PER_ARRAY, PER_CALL, PER_ITEM, cast_copies, reshaped, result
+from onnxwalk.ops.shared.cost import (
+    PER_ARRAY,
+    PER_CALL,
+    PER_ITEM,
+    cast_copies,
+    fill_cost,
+    reshape_bytes,
+)
 from onnxwalk.ops.shared.values import as_ints
 from onnxwalk.ops.shared.windows import (
     AUTO_PAD,
     BLOCK_BYTES,
     Axis,
-    axes_of,
     per_axis,
     pool_axes,
     refuse_empty_windows,
     taps_inside,
+    window_axes,
     working_dtype,
 )
 
@@ -38,7 +45,7 @@ from onnxwalk.ops.shared.windows import (
 @op("MaxPool", since=1, without=["ceil_mode", "dilations", "storage_order"])
 @op("MaxPool", since=8, without=["ceil_mode", "dilations"])
 @op("MaxPool", since=10)
-@attributes_of(axes_of)
+@attributes_of(window_axes)
 def max_pool(x, *, kernel_shape, storage_order=0, n_outputs=1, **windows):
     """y[n, c, o] = the largest x[n, c, o * stride + k * dilation - pad] over taps k inside x
 
@@ -141,7 +148,7 @@ def _argmax_of_windows(x: np.ndarray, axes: Sequence[Axis], *, column_major: boo
 @op("AveragePool", since=7, without=["ceil_mode", "dilations"])
 @op("AveragePool", since=10, without=["dilations"])
 @op("AveragePool", since=19)
-@attributes_of(axes_of)
+@attributes_of(window_axes)
 def average_pool(x, *, count_include_pad=0, kernel_shape, **windows):
     """y[n, c, o] = the mean of x[n, c, o * stride + k * dilation - pad] over taps k inside x
 
@@ -166,7 +173,7 @@ average_pool.bind(bind_average_pool)
 
 @op("LpPool", since=2, without=["ceil_mode", "dilations"])
 @op("LpPool", since=18)
-@attributes_of(axes_of)
+@attributes_of(window_axes)
 def lp_pool(x, *, kernel_shape, p=2, **windows):
     """y[n, c, o] = (sum over taps k of |x[n, c, o * stride + k * dilation - pad]| ** p) ** (1 / p)
 
@@ -383,8 +390,8 @@ def cost_of_max_unpool(
     pads: Sequence[int] | None = None,
     strides: Sequence[int] | None = None,
 ) -> Cost:
-    cost = result(_unpooled_shape(x, output_shape, kernel_shape, pads, strides), x.dtype)
-    return Cost(cost.memory + reshaped(x, i), cost.work + 30 * x.size)
+    cost = fill_cost(_unpooled_shape(x, output_shape, kernel_shape, pads, strides), x.dtype)
+    return Cost(cost.memory + reshape_bytes(x, i), cost.work + 30 * x.size)
 
 
 @op("MaxRoiPool", since=1)
@@ -438,7 +445,7 @@ def cost_of_max_roi_pool(
     rows, columns = (max(0, int(n)) for n in pooled_shape)
     regions, channels = len(rois), x.shape[1]
     pixels = channels * (x.shape[2] + 2 * rows) * (x.shape[3] + 2 * columns)
-    cost = result((regions, channels, rows, columns), x.dtype)
+    cost = fill_cost((regions, channels, rows, columns), x.dtype)
     memory = cost.memory + 80 * rois.size + PER_ARRAY * (rows + columns) + x[:1].nbytes
     calls = regions * (rows + 1) * (columns + 1)
     return Cost(memory, cost.work + calls * 4 * PER_CALL + 10 * regions * pixels)
@@ -452,7 +459,7 @@ def flops_of_pool(outputs, x, *, kernel_shape=None, **_):
     return outputs[0].size * math.prod(kernel_shape or (1,))
 
 
-declare(global_average_pool, global_max_pool, flops=flops.of_input)
+declare(global_average_pool, global_max_pool, flops=flops.per_input)
 declare(
     max_pool, average_pool, lp_pool, lp_pool_1, global_average_pool, global_max_pool,
     global_lp_pool, global_lp_pool_1, batch_axis=batch.first_axis,

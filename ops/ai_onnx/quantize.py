@@ -20,7 +20,7 @@ from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.shared import flops, types
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.cost import product_shape, product_work
-from onnxwalk.ops.shared.numeric import saturated, wide
+from onnxwalk.ops.shared.numeric import saturating_cast, wide
 from onnxwalk.ops.shared.windows import AUTO_PAD
 
 _SMALL_FLOATS = (
@@ -239,7 +239,7 @@ def _saturate(
         raise ValueError(f"can't quantize to {element}")
     y = np.rint(quotient, out=quotient)
     y += zero_point.astype(y.dtype)
-    return saturated(y, dtype)
+    return saturating_cast(y, dtype)
 
 
 def _division_dtype(dtype: np.dtype) -> np.dtype:
@@ -439,5 +439,5 @@ declare(
     quantize_linear,
     quantize_linear_19,
     dequantize_linear,
-    output_type=types.named_by("output_dtype"),
+    output_type=types.from_attribute("output_dtype"),
 )

@@ -1,7 +1,7 @@
 """Recurrent layers: RNN, LSTM, GRU.
 
 Each operator's ``step`` is the formula of one time step, from what the inputs contribute to the
-gates (x[t] W' with the biases); ``over_time`` takes it through a batch of sequences, in two
+gates (x[t] W' with the biases); ``run_recurrence`` takes it through a batch of sequences, in two
 directions and with lengths of their own. With ``_watch`` set, every step is shown to it: see
 ``Watch``.
 
@@ -25,15 +25,15 @@ from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.contract.space import with_bind
-from onnxwalk.ops.fast.recurrent import bindable
+from onnxwalk.ops.fast.recurrent import make_binder
 from onnxwalk.ops.fast.recurrent_steps import Cell, gru_cell, lstm_cell, rnn_cell
 from onnxwalk.ops.shared import batch
 from onnxwalk.ops.shared.recurrence import (
     Activation,
-    Way,
+    Direction,
+    check_shape,
     cost_of_recurrence,
-    expect,
-    over_time,
+    run_recurrence,
 )
 from onnxwalk.ops.shared.windows import working_dtype
 
@@ -84,7 +84,7 @@ def rnn(
         (f,) = way.functions
         return {"h": f(clamp(xw + h @ way.r))}
 
-    return over_time(step, ways, x, sequence_lens, layout, _watch, h=initial_h)
+    return run_recurrence(step, ways, x, sequence_lens, layout, _watch, h=initial_h)
 
 
 @rnn.prepare
@@ -168,7 +168,7 @@ def lstm(
         o = f_(clamp(o))
         return {"h": o * h_(C), "C": C, "i": i, "o": o, "f": f, "c": c}
 
-    return over_time(step, ways, x, sequence_lens, layout, _watch, h=initial_h, C=initial_c)
+    return run_recurrence(step, ways, x, sequence_lens, layout, _watch, h=initial_h, C=initial_c)
 
 
 @lstm.prepare
@@ -237,7 +237,7 @@ def gru(
         n = g(clamp(xh + (r * (h @ Rh + way.rb) if linear_before_reset else (r * h) @ Rh)))
         return {"h": (1 - z) * n + z * h, "z": z, "r": r, "n": n}
 
-    return over_time(step, ways, x, sequence_lens, layout, _watch, h=initial_h)
+    return run_recurrence(step, ways, x, sequence_lens, layout, _watch, h=initial_h)
 
 
 @gru.prepare
@@ -277,10 +277,10 @@ def _make_ways(
     functions: Sequence[Activation],
     reversals: Sequence[bool],
     apart: int = 0,
-) -> list[Way]:
+) -> list[Direction]:
     """The weights and functions of each direction. The last ``apart`` of Rb aren't added to Wb."""
     if p is not None:
-        expect("P", p, (len(w), 3 * r.shape[2]))
+        check_shape("P", p, (len(w), 3 * r.shape[2]))
     dtype, count = working_dtype(w.dtype), len(functions) // len(reversals)
     biases = np.zeros((len(w), 2 * w.shape[1])) if b is None else b
     ways = []
@@ -291,7 +291,7 @@ def _make_ways(
         w_d, r_d = (np.array(weights[d].T, dtype, order="C") for weights in (w, r))
         p_d = None if p is None else p[d].astype(dtype, copy=False)
         chosen = functions[d * count : (d + 1) * count]
-        ways.append(Way(w_d, r_d, wb, rb[joined:], p_d, chosen, reverse))
+        ways.append(Direction(w_d, r_d, wb, rb[joined:], p_d, chosen, reverse))
     return ways
 
 
@@ -314,10 +314,10 @@ def _find_reversals(
     directions, hidden = len(named[direction]), r.shape[2]
     if hidden_size is not None and hidden_size != hidden:
         raise ValueError(f"hidden_size {hidden_size} does not match R {r.shape}")
-    expect("R", r, (directions, gates * hidden, hidden))
-    expect("W", w, (directions, gates * hidden, w.shape[2]))
+    check_shape("R", r, (directions, gates * hidden, hidden))
+    check_shape("W", w, (directions, gates * hidden, w.shape[2]))
     if b is not None:
-        expect("B", b, (directions, 2 * gates * hidden))
+        check_shape("B", b, (directions, 2 * gates * hidden))
     return named[direction]
 
 
@@ -414,7 +414,7 @@ def _add_binder(
         for functions, make_cell in cells.items():
             if [name.lower() for name in names] == [*functions] * len(reversals):
                 cell = partial(make_cell, w, r, b, reversals)
-                return with_bind(apply, bindable(cell, table))
+                return with_bind(apply, make_binder(cell, table))
     return apply
 
 

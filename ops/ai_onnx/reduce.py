@@ -21,8 +21,8 @@ from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.fast.reduce import bind_reduce_mean, bind_reduce_sum
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
-from onnxwalk.ops.shared.cost import along, kept, rounding, wide_copies, wide_itemsize
-from onnxwalk.ops.shared.numeric import limits, wide
+from onnxwalk.ops.shared.cost import line_count, reduced_size, rounding, wide_copies, wide_itemsize
+from onnxwalk.ops.shared.numeric import dtype_limits, wide
 from onnxwalk.ops.shared.values import as_ints
 
 Axes = tuple[int, ...]
@@ -67,7 +67,7 @@ def reduction(
             by_input,
             by_attribute,
             cost=cost,
-            flops=flops.of_input,
+            flops=flops.per_input,
             batch_axis=batch.reduction,
             **facts,
         )
@@ -95,7 +95,7 @@ def cost_of_reduction(copies: float, real: bool) -> Rule:
         if len(reduced) == 1 and data.shape[reduced[0]] > 2 * _BLOCK:
             blocks = item * data.size // 16
         memory = math.ceil(copies * item * data.size) + cast + blocks
-        lines = kept(data.shape, reduced)
+        lines = reduced_size(data.shape, reduced)
         work = (10 + (60 if real or copies else 0)) * data.size + rounding(data.dtype) * lines
         return Cost(memory + 4 * item * lines, work)
 
@@ -157,7 +157,7 @@ def reduce_max(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """
     if data.size:
         return np.maximum.reduce(data, axes, keepdims=keepdims)
-    lowest = limits(data.dtype)[0] if data.dtype.kind in "biu" else -np.inf
+    lowest = dtype_limits(data.dtype)[0] if data.dtype.kind in "biu" else -np.inf
     return _reduce_empty(data, axes, keepdims, lowest)
 
 
@@ -169,7 +169,7 @@ def reduce_min(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """
     if data.size:
         return np.minimum.reduce(data, axes, keepdims=keepdims)
-    highest = limits(data.dtype)[1] if data.dtype.kind in "biu" else np.inf
+    highest = dtype_limits(data.dtype)[1] if data.dtype.kind in "biu" else np.inf
     return _reduce_empty(data, axes, keepdims, highest)
 
 
@@ -274,7 +274,7 @@ def cost_of_arg(data: np.ndarray, *, axis: int = 0, select_last_index: int = 0, 
     last = normalize_axis(axis, data.ndim) == data.ndim - 1
     straight = last and data.flags.c_contiguous and not select_last_index
     copies = 0 if straight else data.nbytes
-    return Cost(copies + 24 * along(data, axis), 30 * data.size)
+    return Cost(copies + 24 * line_count(data, axis), 30 * data.size)
 
 
 # ----------------------------------------------------------------------------------- running totals
@@ -326,6 +326,6 @@ def cost_of_cumulative(x: np.ndarray, axis: np.ndarray, **_: Any) -> Cost:
     return Cost(memory + (x.nbytes if wide_copies(x) else 0), work)
 
 
-declare(arg_max, arg_min, flops=flops.of_input, batch_axis=batch.of_axis)
-cum_sum.flops(flops.of_input)
-cum_prod.flops(flops.of_input)
+declare(arg_max, arg_min, flops=flops.per_input, batch_axis=batch.axis_reduction)
+cum_sum.flops(flops.per_input)
+cum_prod.flops(flops.per_input)

@@ -15,11 +15,11 @@ from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.shared.axes import normalize_axis
-from onnxwalk.ops.shared.cost import PER_CALL, multiply_adds, result, wide_copies, wide_itemsize
-from onnxwalk.ops.shared.interpolation import hat, keys
-from onnxwalk.ops.shared.numeric import in_float32, limits, wide
+from onnxwalk.ops.shared.cost import PER_CALL, fill_cost, multiply_adds, wide_copies, wide_itemsize
+from onnxwalk.ops.shared.interpolation import cubic, hat
+from onnxwalk.ops.shared.numeric import dtype_limits, in_float32, wide
 from onnxwalk.ops.shared.values import all_ints, as_ints, zero
-from onnxwalk.ops.shared.windows import axes_of
+from onnxwalk.ops.shared.windows import window_axes
 
 # --------------------------------------------------------------------------------- GridSample
 
@@ -60,9 +60,9 @@ def grid_sample(x, grid, *, align_corners=0, mode="linear", padding_mode="zeros"
     if mode == "linear":
         y = _interpolate(y, places, hat, 1, map_outside)
     else:
-        y = _interpolate(y, places, lambda d: keys(d, -0.75), 2, map_outside)
+        y = _interpolate(y, places, lambda d: cubic(d, -0.75), 2, map_outside)
     if x.dtype.kind in "iu":
-        lowest, highest = limits(x.dtype)
+        lowest, highest = dtype_limits(x.dtype)
         y = np.where(y >= highest, highest, np.where(y <= lowest, lowest, y))
     return y.astype(x.dtype, copy=False)
 
@@ -344,7 +344,7 @@ def cost_of_roi_align(
     largest = max((rows * columns for rows, columns in sides), default=0)
     coordinates = max(map(sum, sides), default=0)
     total = sum(rows * columns for rows, columns in sides)
-    cost = result((len(rois), channels, *bins), f"f{item}")
+    cost = fill_cost((len(rois), channels, *bins), f"f{item}")
     memory = (
         item * (x.size + 5 * channels * largest) + (16 + 2 * item) * largest + 100 * coordinates
     )
@@ -382,7 +382,7 @@ def deform_conv(
     Spec: DeformConv-19, DeformConv-22.
     """
     kernel = check_weights(w, kernel_shape)
-    axes = axes_of(x.shape[2:], kernel, strides=strides, dilations=dilations, pads=pads)
+    axes = window_axes(x.shape[2:], kernel, strides=strides, dilations=dilations, pads=pads)
     batch, channels, rank = len(x), x.shape[1], x.ndim - 2
     check_bias(b, len(w))
     if (
@@ -436,7 +436,7 @@ def cost_of_deform_conv(
     **_: Any,
 ) -> Cost:
     """The pixels read for each tap of each window, and their product with the weights."""
-    axes = axes_of(x.shape[2:], w.shape[2:], strides=strides, dilations=dilations, pads=pads)
+    axes = window_axes(x.shape[2:], w.shape[2:], strides=strides, dilations=dilations, pads=pads)
     windows = size(axis.windows for axis in axes)
     places = len(x) * offset_group * size(w.shape[2:]) * windows
     item = wide_itemsize(x.dtype)

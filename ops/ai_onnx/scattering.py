@@ -14,7 +14,7 @@ from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared import flops
 from onnxwalk.ops.shared.axes import normalize_axis
-from onnxwalk.ops.shared.cost import CHEAP, reshaped
+from onnxwalk.ops.shared.cost import CHEAP, reshape_bytes
 
 _REDUCTIONS: dict[str, np.ufunc] = {
     "add": np.add,
@@ -142,14 +142,14 @@ def cost_of_scatter(
 ) -> Cost:
     """A copy of data; non-negative indices, times their strides, added up; the updates, and a copy
     of them to look up what they change."""
-    memory = data.nbytes + 33 * indices.size + reshaped(updates)
+    memory = data.nbytes + 33 * indices.size + reshape_bytes(updates)
     each = 40 if reduction == "none" else 400
     return Cost(memory, CHEAP * data.size + 60 * indices.size + each * updates.size)
 
 
 declare(
     scatter, scatter_elements, scatter_elements_16, scatter_nd,
-    scatter_nd_16, scatter_nd_11, flops=flops.none,
+    scatter_nd_16, scatter_nd_11, flops=flops.zero,
 )  # fmt: skip
 
 

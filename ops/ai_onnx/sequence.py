@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.ai_onnx.joining import concatenate, cost_of_views, split_views
-from onnxwalk.ops.contract.cost import Cost, nothing
+from onnxwalk.ops.contract.cost import Cost, no_cost
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.graphs import runs_graphs
 from onnxwalk.ops.contract.registry import op
@@ -178,7 +178,7 @@ for _function in (
     sequence_empty, sequence_length, sequence_at, sequence_map,
     optional, optional_has_element, optional_has_element_15, optional_get_element,
 ):  # fmt: skip
-    _function.cost(nothing)
+    _function.cost(no_cost)
 
 
 @sequence_construct.cost
@@ -212,11 +212,13 @@ def cost_of_concat_from_sequence(
 
 
 declare(sequence_construct, split_to_sequence, output_type=types.sequence_of)
-declare(sequence_at, concat_from_sequence, output_type=types.held_by)
-sequence_empty.output_type(lambda first, *, dtype, **_: types.sequence_of(types.element(dtype)))
+declare(sequence_at, concat_from_sequence, output_type=types.content_of)
+sequence_empty.output_type(
+    lambda first, *, dtype, **_: types.sequence_of(types.element_name(dtype))
+)
 optional.output_type(lambda first, *, type, **_: types.optional_of(first or type or ""))
 
 
 @optional_get_element.output_type
 def type_of_optional_get_element(first: str):
-    return types.held_by(first) if first.startswith("optional(") else first
+    return types.content_of(first) if first.startswith("optional(") else first

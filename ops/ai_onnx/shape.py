@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.cost import Cost, nothing
+from onnxwalk.ops.contract.cost import Cost, no_cost
 from onnxwalk.ops.contract.cost import size as count_of
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.fast.elementwise import constant, view
+from onnxwalk.ops.fast.elementwise import constant_binder, view_binder
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
-from onnxwalk.ops.shared.cost import reshaped, result
+from onnxwalk.ops.shared.cost import fill_cost, reshape_bytes
 from onnxwalk.ops.shared.values import as_int, as_ints
 
 # --- the same elements under another shape --------------------------------------------------------
@@ -36,7 +36,7 @@ def reshape(data, shape, *, allowzero=0):
     return _reshape(data, as_ints(shape), allowzero)
 
 
-reshape.bind(view(reshape))
+reshape.bind(view_binder(reshape))
 
 
 @op("Reshape", since=1)
@@ -84,7 +84,7 @@ def flatten(input, *, axis=1):
     return input.reshape(math.prod(input.shape[:axis]), math.prod(input.shape[axis:]))
 
 
-flatten.bind(view(flatten))
+flatten.bind(view_binder(flatten))
 
 
 @op("Flatten", since=1, until=11)
@@ -95,7 +95,7 @@ def flatten_1(input, *, axis=1):
     return flatten(input, axis=axis)
 
 
-flatten_1.bind(view(flatten_1))
+flatten_1.bind(view_binder(flatten_1))
 
 
 @op("Squeeze", since=13)
@@ -104,7 +104,7 @@ def squeeze(data, axes=None):
     return _squeeze(data, None if axes is None else as_ints(axes))
 
 
-squeeze.bind(view(squeeze))
+squeeze.bind(view_binder(squeeze))
 
 
 @op("Squeeze", since=1)
@@ -116,7 +116,7 @@ def squeeze_1(data, *, axes=None):
     return _squeeze(data, axes)
 
 
-squeeze_1.bind(view(squeeze_1))
+squeeze_1.bind(view_binder(squeeze_1))
 
 
 def _squeeze(data: np.ndarray, axes: Sequence[int] | None) -> np.ndarray:
@@ -135,7 +135,7 @@ def unsqueeze(data, axes):
     return _unsqueeze(data, as_ints(axes))
 
 
-unsqueeze.bind(view(unsqueeze))
+unsqueeze.bind(view_binder(unsqueeze))
 
 
 @op("Unsqueeze", since=1)
@@ -147,7 +147,7 @@ def unsqueeze_1(data, *, axes):
     return _unsqueeze(data, axes)
 
 
-unsqueeze_1.bind(view(unsqueeze_1))
+unsqueeze_1.bind(view_binder(unsqueeze_1))
 
 
 def _unsqueeze(data: np.ndarray, axes: Sequence[int]) -> np.ndarray:
@@ -160,7 +160,7 @@ def identity(input):
     return input
 
 
-identity.bind(view(identity))
+identity.bind(view_binder(identity))
 
 
 @op("Shape", since=1, without=["start", "end"])
@@ -170,7 +170,7 @@ def shape(data, *, start=0, end=None):
     return np.array(data.shape[start:end], np.int64)
 
 
-shape.bind(constant(shape))
+shape.bind(constant_binder(shape))
 
 
 @op("Size", since=1)
@@ -179,7 +179,7 @@ def size(data):
     return np.array(data.size, np.int64)
 
 
-size.bind(constant(size))
+size.bind(constant_binder(size))
 
 
 # --- the same elements in another order -----------------------------------------------------------
@@ -196,10 +196,10 @@ def transpose(data, *, perm=None):
     return data.transpose(perm)
 
 
-transpose.bind(view(transpose))
+transpose.bind(view_binder(transpose))
 
 
-declare(unsqueeze, unsqueeze_1, identity, shape, size, transpose, cost=nothing)
+declare(unsqueeze, unsqueeze_1, identity, shape, size, transpose, cost=no_cost)
 
 
 # a copy is only necessary if the elements aren't contiguous
@@ -210,7 +210,7 @@ declare(unsqueeze, unsqueeze_1, identity, shape, size, transpose, cost=nothing)
 @squeeze.cost
 @squeeze_1.cost
 def cost_of_reshape(data: np.ndarray, *_: Any, **__: Any) -> Cost:
-    copied = 2 * reshaped(data)  # a bound one copies to memory of its own
+    copied = 2 * reshape_bytes(data)  # a bound one copies to memory of its own
     return Cost(copied, 30 * data.size if copied else 0)
 
 
@@ -265,7 +265,7 @@ def _check_mode(mode: str) -> str:
 @depth_to_space.cost
 @space_to_depth.cost
 def cost_of_blocks(input: np.ndarray, **_: Any) -> Cost:
-    return Cost(input.nbytes + reshaped(input), 30 * input.size)
+    return Cost(input.nbytes + reshape_bytes(input), 30 * input.size)
 
 
 # --- more of the same elements --------------------------------------------------------------------
@@ -307,7 +307,7 @@ def _tile(input: np.ndarray, repeats: tuple[int, ...]) -> np.ndarray:
     return tiled.reshape([r * size for r, size in zip(repeats, input.shape, strict=True)])
 
 
-expand.cost(nothing)
+expand.cost(no_cost)
 
 
 @tile.cost
@@ -321,7 +321,7 @@ def cost_of_tile_1(input: np.ndarray, tiles: np.ndarray, axis: np.ndarray) -> Co
 
 
 def _cost_of_tile(input: np.ndarray, repeats: Sequence[int]) -> Cost:
-    return result((count_of(repeats), input.size), input.dtype)
+    return fill_cost((count_of(repeats), input.size), input.dtype)
 
 
 # ------------------------------------------------------------------------------------------- facts
@@ -329,7 +329,7 @@ def _cost_of_tile(input: np.ndarray, repeats: Sequence[int]) -> Cost:
 declare(
     depth_to_space, expand, flatten, flatten_1, identity, reshape,
     reshape_1, shape, size, space_to_depth, squeeze, squeeze_1, tile,
-    tile_1, transpose, unsqueeze, unsqueeze_1, flops=flops.none,
+    tile_1, transpose, unsqueeze, unsqueeze_1, flops=flops.zero,
 )  # fmt: skip
 declare(
     reshape, reshape_1, flatten, flatten_1, squeeze, squeeze_1,

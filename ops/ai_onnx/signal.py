@@ -16,7 +16,7 @@ from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared import types
 from onnxwalk.ops.shared.axes import normalize_axis
-from onnxwalk.ops.shared.cost import along, wide_copies, wide_itemsize
+from onnxwalk.ops.shared.cost import line_count, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import wide
 from onnxwalk.ops.shared.values import as_int, as_scalar
 
@@ -105,7 +105,7 @@ def cost_of_dft_17(
     length = 2 * n if dft_length is None and onesided and inverse else n
     length = length if dft_length is None else max(as_int(dft_length, "dft_length"), 1)
     numbers = input.size // input.shape[-1]
-    results = along(input, axis) // input.shape[-1] * length
+    results = line_count(input, axis) // input.shape[-1] * length
     return _cost_of_transform(input, numbers, results, length)
 
 
@@ -277,5 +277,5 @@ def cost_of_mel_weight_matrix(
 
 declare(
     blackman_window, hamming_window, hann_window, mel_weight_matrix,
-    output_type=types.named_by("output_datatype"),
+    output_type=types.from_attribute("output_datatype"),
 )  # fmt: skip

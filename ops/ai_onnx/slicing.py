@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.cost import Cost, nothing
+from onnxwalk.ops.contract.cost import Cost, no_cost
 from onnxwalk.ops.contract.cost import size as count_of
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.fast.copies import bind_pad, bind_pad_by_attribute, part
+from onnxwalk.ops.fast.copies import bind_pad, bind_pad_by_attribute, part_binder
 from onnxwalk.ops.shared import flops
 from onnxwalk.ops.shared.axes import normalize_axes
-from onnxwalk.ops.shared.cost import result
+from onnxwalk.ops.shared.cost import fill_cost
 from onnxwalk.ops.shared.values import as_int, as_ints, as_scalar, zero
 
 
@@ -33,7 +33,7 @@ def slice_(data, starts, ends, axes=None, steps=None):
     )
 
 
-slice_.bind(part(slice_))
+slice_.bind(part_binder(slice_))
 
 
 @op("Slice", since=1)
@@ -42,7 +42,7 @@ def slice_1(data, *, starts, ends, axes=None):
     return _slice(data, starts, ends, axes, None)
 
 
-slice_1.bind(part(slice_1))
+slice_1.bind(part_binder(slice_1))
 
 
 def _slice(
@@ -87,10 +87,10 @@ def _clamp_slice(start: int, end: int, step: int, size: int) -> slice:
     return slice(start, min(end, size - 1) if end >= 0 else None, step)
 
 
-slice_.cost(nothing)
+slice_.cost(no_cost)
 
 
-slice_1.cost(nothing)
+slice_1.cost(no_cost)
 
 
 @op("Pad", since=19)
@@ -239,7 +239,7 @@ def cost_of_pad(
 def _cost_of_pad(data: np.ndarray, amounts: Sequence[tuple[int, int]], mode: str) -> Cost:
     """The result; and the elements for one side of it, unless they are a constant."""
     padded = [n + begin + end for n, (begin, end) in zip(data.shape, amounts, strict=True)]
-    cost = result(padded, data.dtype)
+    cost = fill_cost(padded, data.dtype)
     if mode == "constant":
         return cost
     sides = [(n, max(amount)) for n, amount in zip(padded, amounts, strict=True) if n > 0]
@@ -303,7 +303,7 @@ def cost_of_trilu(input: np.ndarray, k: np.ndarray | None = None, **_: Any) -> C
 
 declare(
     pad, pad_18, pad_11, pad_2, pad_1, slice_,
-    slice_1, center_crop_pad, trilu, flops=flops.none,
+    slice_1, center_crop_pad, trilu, flops=flops.zero,
 )  # fmt: skip
 
 

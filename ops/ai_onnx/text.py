@@ -10,8 +10,8 @@ import numpy as np
 
 from onnxwalk.ops.contract.cost import Cost, broadcast, size
 from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.shared.cost import PER_ITEM, PER_STRING, texts, width
-from onnxwalk.ops.shared.re2 import compile_re2, ignores_case, steps_of
+from onnxwalk.ops.shared.cost import PER_ITEM, PER_STRING, character_bytes, strings_in
+from onnxwalk.ops.shared.re2 import compile_re2, ignores_case, max_steps
 
 
 @op("StringConcat", since=20)
@@ -24,10 +24,10 @@ def string_concat(x, y):
 def cost_of_string_concat(x: np.ndarray, y: np.ndarray) -> Cost:
     """The texts of both, repeated as they are broadcast."""
     count = size(broadcast([x.shape, y.shape]))
-    given = [texts(x), texts(y)]
+    given = [strings_in(x), strings_in(y)]
     per_element = sum(sum(map(len, found)) / max(1, len(found)) for found in given)
     characters = math.ceil(per_element * count)
-    memory = (PER_STRING + 8) * count + max(map(width, given)) * characters
+    memory = (PER_STRING + 8) * count + max(map(character_bytes, given)) * characters
     return Cost(memory, 200 * count + 4 * characters)
 
 
@@ -66,7 +66,7 @@ def cost_of_string_split(
     x: np.ndarray, *, delimiter: str | None = None, maxsplit: int | None = None
 ) -> Cost:
     """The parts, at most one more than there are delimiters, padded to the longest row."""
-    found = texts(x)
+    found = strings_in(x)
 
     def parts(text: str) -> int:
         ends = text.count(delimiter) if delimiter else sum(map(text.count, " \t\n\r\v\f"))
@@ -75,7 +75,7 @@ def cost_of_string_split(
     counts = list(map(parts, found))
     characters, total = sum(map(len, found)), sum(counts)
     longest, most = max(map(len, found), default=0), max(counts, default=0)
-    memory = (PER_STRING + 8) * total + width(found) * characters + 8 * longest
+    memory = (PER_STRING + 8) * total + character_bytes(found) * characters + 8 * longest
     memory += (80 + 16 * most) * len(found)
     return Cost(memory, 400 * total + 20 * characters + 20 * len(found) * most)
 
@@ -115,9 +115,9 @@ def cost_of_string_normalizer(
     x: np.ndarray, *, stopwords: Sequence[str] | None = None, **_: Any
 ) -> Cost:
     """The words and the stop words to compare them with, letter by letter."""
-    found = [*texts(x), *(stopwords or ())]
+    found = [*strings_in(x), *(stopwords or ())]
     characters, longest = sum(map(len, found)), max(map(len, found), default=0)
-    memory = (PER_STRING + 40) * len(found) + 2 * width(found) * characters + 96 * longest
+    memory = (PER_STRING + 40) * len(found) + 2 * character_bytes(found) * characters + 96 * longest
     return Cost(memory, PER_ITEM * len(found) + 600 * characters)
 
 
@@ -144,8 +144,8 @@ def regex_full_match(x, *, pattern=None):
 
 @regex_full_match.cost
 def cost_of_regex_full_match(x: np.ndarray, *, pattern: str | None = None) -> Cost:
-    found = texts(x)
-    steps = sum(steps_of(pattern or "", len(text)) for text in found)
+    found = strings_in(x)
+    steps = sum(max_steps(pattern or "", len(text)) for text in found)
     return Cost(24 * len(found) + 400 * len(pattern or ""), PER_ITEM * len(found) + 40 * steps)
 
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.shared.cost import PER_ARRAY, PER_CALL, PER_ITEM, reshaped, result
+from onnxwalk.ops.shared.cost import PER_ARRAY, PER_CALL, PER_ITEM, fill_cost, reshape_bytes
 from onnxwalk.ops.shared.values import as_int, as_ints, as_scalar
-from onnxwalk.ops.shared.windows import axes_of
+from onnxwalk.ops.shared.windows import window_axes
 
 
 @op("NonMaxSuppression", since=10)
@@ -143,7 +143,7 @@ def col2im(input, image_shape, block_shape, *, dilations=None, pads=None, stride
         raise ValueError(
             f"x {input.shape} should be (N, C·K, L), image {image} and block {block} of one rank"
         )
-    axes = axes_of(image, block, strides=strides, dilations=dilations, pads=pads)
+    axes = window_axes(image, block, strides=strides, dilations=dilations, pads=pads)
     windows = tuple(axis.windows for axis in axes)
     taps = int(np.prod(block))
     if input.shape[1] % taps or input.shape[2] != int(np.prod(windows)):
@@ -174,8 +174,10 @@ def cost_of_col2im(
     """The image, and the columns of one tap."""
     block = [max(n, 1) for n in as_ints(block_shape)]
     taps = size(block)
-    cost = result((len(input), input.shape[1] // taps, *as_ints(image_shape)), input.dtype)
-    memory = cost.memory + reshaped(input) + 2 * input.nbytes // taps + 2 * PER_ARRAY * sum(block)
+    cost = fill_cost((len(input), input.shape[1] // taps, *as_ints(image_shape)), input.dtype)
+    memory = (
+        cost.memory + reshape_bytes(input) + 2 * input.nbytes // taps + 2 * PER_ARRAY * sum(block)
+    )
     return Cost(memory, cost.work + 40 * input.size + 4 * PER_CALL * taps)
 
 

@@ -70,4 +70,4 @@ bias_split_gelu.cost(elementwise(2.5, widened=True, per_element=200))
 
 
 gelu.batch_axis(batch.elementwise)
-gelu.flops(flops.each(6))
+gelu.flops(flops.per_output(6))

@@ -18,7 +18,7 @@ from onnxwalk.ops.contract.dtypes import element_type
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.shared.axes import normalize_axis
-from onnxwalk.ops.shared.cost import along, multiply_adds, wide_copies, wide_itemsize
+from onnxwalk.ops.shared.cost import line_count, multiply_adds, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import wide
 
 
@@ -246,7 +246,7 @@ def cost_of_gather_block_quantized(
     """The rows (or all data, if blocks lie along them) unpacked bit by bit; in float, with a zero
     point and a scale for each element; the results."""
     packed = data.dtype == np.uint8
-    picked = indices.size * along(data, gather_axis)
+    picked = indices.size * line_count(data, gather_axis)
     first = normalize_axis(gather_axis, data.ndim) == normalize_axis(quantize_axis, data.ndim)
     each = 8 // bits if packed else 1
     steps = (data.size if first else picked) * each

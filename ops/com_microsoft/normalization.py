@@ -328,4 +328,4 @@ def cost_of_bias_dropout(
 
 
 bias_dropout.counts_outputs(False)
-simplified_layer_normalization.output_type(types.named_by("stash_type"))
+simplified_layer_normalization.output_type(types.from_attribute("stash_type"))

@@ -23,7 +23,7 @@ from onnxwalk.ops.contract.cost import Cost, broadcast, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.shared.axes import normalize_axes
-from onnxwalk.ops.shared.numeric import saturated
+from onnxwalk.ops.shared.numeric import saturating_cast
 
 
 @op("QLinearAdd", since=1, domain=DOMAIN, optional=["A_zero_point", "B_zero_point"])
@@ -65,7 +65,7 @@ def _quantize_rounding_last(
     steps = y / y.dtype.type(_as_scalar("scale", scale)) + y.dtype.type(
         _check_zero_point(zero_point, dtype)
     )
-    return saturated(np.rint(steps), dtype)
+    return saturating_cast(np.rint(steps), dtype)
 
 
 # ---------------------------------------------------------------------------------- elementwise

@@ -8,7 +8,7 @@ import numpy as np
 
 from onnxwalk.ops.ai_onnx import creation, indexing, pool, shape, slicing
 from onnxwalk.ops.com_microsoft import DOMAIN
-from onnxwalk.ops.contract.cost import Cost, nothing, size
+from onnxwalk.ops.contract.cost import Cost, no_cost, size
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
@@ -132,7 +132,7 @@ def _sample_positions(start: np.ndarray, end: np.ndarray, size: int, count: int)
 # ------------------------------------------------------------------------------------------- costs
 
 trilu.cost(slicing.cost_of_trilu)
-expand_dims.cost(nothing)
+expand_dims.cost(no_cost)
 gather_nd.cost(indexing.cost_of_gather_nd)
 unique.cost(indexing.cost_of_unique)
 
@@ -166,4 +166,4 @@ def cost_of_crop_and_resize(
     return Cost(memory, places * (200 * X.shape[1] + 200) + coordinates)
 
 
-declare(gather_nd, pad, range_, flops=flops.none)
+declare(gather_nd, pad, range_, flops=flops.zero)

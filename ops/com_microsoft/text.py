@@ -11,8 +11,8 @@ import numpy as np
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.shared.cost import PER_ITEM, PER_STRING, texts, width
-from onnxwalk.ops.shared.re2 import compile_re2, steps_of
+from onnxwalk.ops.shared.cost import PER_ITEM, PER_STRING, character_bytes, strings_in
+from onnxwalk.ops.shared.re2 import compile_re2, max_steps
 
 #: a character that repeats what precedes it, and one that depends on its neighbours
 _REPEATS = re.compile(r"\\.|([*+?{])", re.S)
@@ -141,14 +141,14 @@ def cost_of_tokenizer(
 ) -> Cost:
     """As many tokens as there are characters (or parts of mincharnum), and space for all in each
     row. The longest match is searched at each character, and maybe for each end."""
-    found = texts(X)
+    found = strings_in(X)
     longest, characters = max(map(len, found), default=0), sum(map(len, found))
     most = longest // max(mincharnum, 1) + 3
-    memory = (PER_STRING + 40) * (characters + 3 * len(found)) + width(found) * characters
+    memory = (PER_STRING + 40) * (characters + 3 * len(found)) + character_bytes(found) * characters
     memory += 24 * most * len(found)
     patterns = [tokenexp] if tokenexp else [pattern for pattern in separators or () if pattern]
     steps = sum(
-        (len(text) + 1) ** (1 if _is_simple(pattern) else 2) * steps_of(pattern, len(text))
+        (len(text) + 1) ** (1 if _is_simple(pattern) else 2) * max_steps(pattern, len(text))
         for text in found
         for pattern in patterns
         if pattern != "."

@@ -1,1 +1,1 @@
-"""What an operator is: its registration, its memory and calls, its costs. Imports no other room."""
+"""Registration, memory and cost of operators. Imports no other part of the package."""

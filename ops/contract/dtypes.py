@@ -19,7 +19,7 @@ class ElementType:
     code: int
     name: str  # ONNX's name in lower case: "float", "bfloat16", …
     numpy: str  # NumPy's or ml_dtypes' name
-    bits: int  # bits that one element takes in ``raw_data``; 0 for strings
+    bits: int  # bits of one element in ``raw_data``; 0 for strings
     in_ml_dtypes: bool = False
 
 
@@ -56,6 +56,7 @@ _TYPES = (
 
 #: by ``TensorProto.DataType`` code
 ELEMENT_TYPES = {element.code: element for element in _TYPES}
+_BY_NUMPY_NAME = {element.numpy: element for element in _TYPES}
 
 
 @functools.cache
@@ -72,15 +73,12 @@ def numpy_dtype(code: int) -> np.dtype:
         return np.dtype(element.numpy)
     try:
         import ml_dtypes
-    except ImportError:
+
+        return np.dtype(getattr(ml_dtypes, element.numpy))
+    except (ImportError, AttributeError):
         raise NotImplementedError(
-            f"element type {element.name} needs ml_dtypes: pip install ml_dtypes"
+            f"element type {element.name} needs a recent ml_dtypes: pip install -U ml_dtypes"
         ) from None
-    if not hasattr(ml_dtypes, element.numpy):
-        raise NotImplementedError(
-            f"element type {element.name} needs a newer ml_dtypes: pip install -U ml_dtypes"
-        )
-    return np.dtype(getattr(ml_dtypes, element.numpy))
 
 
 def element_type(dtype: np.dtype) -> ElementType:
@@ -90,27 +88,22 @@ def element_type(dtype: np.dtype) -> ElementType:
     """
     if dtype.kind in "OUST":
         return ELEMENT_TYPES[8]
-    element = _by_numpy_name().get(dtype.name)
+    element = _BY_NUMPY_NAME.get(dtype.name)
     if element is None:
         raise ValueError(f"ONNX has no element type for NumPy's {dtype}")
     return element
 
 
-@functools.cache
-def _by_numpy_name() -> dict[str, ElementType]:
-    return {element.numpy: element for element in _TYPES}
-
-
 def is_short_float(dtype: np.dtype) -> bool:
-    """float16, bfloat16 and the float8 family: too short to compute in."""
+    """Whether the type is float16, bfloat16 or a float8: computations widen them to float32."""
     return dtype.itemsize < 4 and dtype.kind in "fV"
 
 
-#: NumPy's numbers of its types: up to here bool, the integers, float32 and float64
+#: NumPy numbers its types: bool, the integers, float32 and float64 come up to this one
 _DOUBLE = np.dtype(np.float64).num
 
 
 def is_plain(dtype: np.dtype, kinds: str = "biuf") -> bool:
-    """Whether NumPy computes in this type as it is: no short float, no type of another package
-    (some of which call themselves floats)."""
+    """Whether NumPy computes in this type directly: no short float, and no type of another package
+    (some of which have kind "f", too)."""
     return dtype.num <= _DOUBLE and dtype.kind in kinds and dtype.isnative

@@ -1,7 +1,7 @@
-"""What is true of an operator, registered at its function: what it costs, how it binds, …
+"""Facts about an operator, registered at its function: its cost, its binder, …
 
-``Function`` lists the facts there are. They belong to the function, and so to the domain, name and
-versions it is registered under; another operator of the same name has none of them.
+``Function`` lists the kinds of facts. They belong to the function, and so to the domain, name and
+versions it is registered under; another operator of the same name shares none of them.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ T = TypeVar("T")
 
 
 class Function(Protocol):
-    """An operator's function as ``op`` returns it. Each method registers one fact, as a decorator
-    of the rule or with the value.
+    """An operator's function as ``op`` returns it. Each method registers one fact; if the fact is
+    a rule, use the method as a decorator.
 
     ``attributes`` are those of the node; ``flops``, ``batch_axis`` and ``output_type`` also get
-    the defaults of the others.
+    the defaults of the absent ones.
     """
 
     def __call__(self, *inputs: Any, **attributes: Any) -> Any: ...
@@ -36,55 +36,54 @@ class Function(Protocol):
         """cost(*inputs, **attributes) -> ``Cost``: see ``ops.contract.cost``."""
 
     def flops(self, rule: T) -> T:
-        """flops(outputs, *inputs, **attributes): how many additions and multiplications the formula
-        takes, each counted as one. Without a rule: one for each value of the outputs."""
+        """flops(outputs, *inputs, **attributes) -> the number of additions and multiplications in
+        the formula. Default: one for each value of the outputs."""
 
     def batch_axis(self, rule: T) -> T:
-        """batch_axis(samples, inputs, outputs, **attributes) -> for each output the axis that
-        counts the samples of a batch, or None; ``samples`` has these axes of the inputs. Raises
-        ``Mixed`` if the samples don't stay apart, which is assumed without a rule."""
+        """batch_axis(samples, inputs, outputs, **attributes) -> for each output the batch axis, or
+        None; ``samples`` lists those of the inputs. Raises ``MixedSamples`` if an output depends
+        on several samples, which is the default."""
 
     def output_type(self, rule: T) -> T:
-        """output_type(first, **attributes) -> the type of the outputs that the types of the inputs
-        leave open, as ``ops.schema.types`` writes it, or "". ``first`` is the type of the first
-        input. Among the attributes, tensors and types are replaced by their types."""
+        """output_type(first, **attributes) -> the type of the outputs, as ``ops.schema.types``
+        writes it, where the types of the inputs don't determine it; "" if unknown. ``first`` is the
+        type of the first input. Tensors and types among the attributes are given as their types."""
 
     def subgraphs(self, rule: T) -> T:
-        """A ``Subgraphs``: what becomes of the outputs of the graphs among the attributes."""
+        """A ``Subgraphs``: where the outputs of the subgraphs go."""
 
     def choices(self, rule: T) -> T:
-        """{attribute: the words it may be}, or {attribute: {version of the spec: words}}."""
+        """{attribute: its allowed words}, or {attribute: {version of the spec: words}}."""
 
     def not_computed(self, rule: T) -> T:
-        """{type variable: types} that the spec allows and this package doesn't compute."""
+        """{type variable: types} that the spec allows and this package doesn't support."""
 
     def counts_outputs(self, rule: T) -> T:
-        """Whether the number of outputs that the node names changes what is in them. Without this:
-        if the function asks for ``n_outputs``."""
+        """Whether the values of the outputs depend on how many the node has. Default: if the
+        function asks for ``n_outputs``."""
 
     def attention_weights(self, rule: T) -> T:
-        """attention_weights(*inputs, **attributes) -> what each query gives each key,
-        (batch, heads, queries, keys)."""
+        """attention_weights(*inputs, **attributes) -> (batch, heads, queries, keys)"""
 
 
 #: the names of the facts
 FACTS = tuple(name for name in vars(Function) if not name.startswith("_"))
 
 
-class Mixed(Exception):
-    """The samples of a batch can't be told apart behind an operator."""
+class MixedSamples(Exception):
+    """An output of an operator depends on several samples of a batch."""
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """A function of constants that returns the function of the other inputs, or ``None``."""
+    """A function of constant inputs that returns the function of the other inputs, or ``None``."""
 
     constants: tuple[str, ...]
     function: Callable[..., Callable[..., Any] | None]
 
     @classmethod
     def of(cls, operator: Callable[..., Any], rule: Callable[..., Any]) -> Preparation:
-        """The rule with the inputs that it names. ValueError if the operator lacks one."""
+        """From a rule whose parameters are inputs. ValueError if the operator lacks one."""
         constants = tuple(
             parameter.name
             for parameter in inspect.signature(rule).parameters.values()
@@ -97,7 +96,7 @@ class Preparation:
 
 
 class Facts(dict[str, Any]):
-    """The facts that are registered at a function."""
+    """The facts registered at a function."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__()
@@ -107,7 +106,7 @@ class Facts(dict[str, Any]):
 
     @classmethod
     def of(cls, function: Callable[..., Any]) -> Facts:
-        """Those of a function; a wrapper of it (``functools.wraps``) has its own."""
+        """The facts of a function; a wrapper of it (``functools.wraps``) has its own."""
         facts = function.__dict__.get("__onnx_facts__")
         if facts is None or facts._function is not function:
             facts = function.__dict__["__onnx_facts__"] = cls(function)
@@ -115,7 +114,7 @@ class Facts(dict[str, Any]):
 
     def _register(self, name: str, rule: Any) -> Any:
         if name in self:
-            raise ValueError(f"{self._function.__name__} has {name} already")
+            raise ValueError(f"{self._function.__name__}: {name} is already registered")
         self[name] = Preparation.of(self._function, rule) if name == "prepare" else rule
         return rule
 

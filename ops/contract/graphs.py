@@ -1,14 +1,14 @@
-"""How an operator runs the graphs among its attributes: one call at a time, each of them asked for.
+"""How an operator runs its subgraphs: one call at a time, made by its caller.
 
-Such an operator is written as a generator. It yields every call, ``(body, inputs)``, is sent the
-tuple of the outputs, and returns what it computes::
+Such an operator is a generator. It yields each call, ``(body, inputs)``, is sent the tuple of the
+outputs, and returns its own result::
 
     @op("If", since=1)
     @runs_graphs
     def if_(cond, *, then_branch, else_branch):
         return (yield (then_branch if cond else else_branch), ())
 
-Whoever makes the calls can thus stop on the way and show what is inside.
+So the caller can stop on the way and show the values inside.
 """
 
 from __future__ import annotations
@@ -26,31 +26,30 @@ Calls: TypeAlias = "Generator[tuple[Callable[..., Any], tuple[Any, ...]], tuple[
 
 @dataclass(frozen=True)
 class Subgraphs:
-    """What becomes of the outputs of an operator's graphs: outputs of the node, and of those of a
-    loop's body some inputs of the next iteration."""
+    """Where the outputs of an operator's subgraphs go: to outputs of the node, and for the body of
+    a loop to inputs of the next iteration."""
 
-    #: branch(condition): the attribute whose graph is run, once, if the first input is this
+    #: branch(condition): the attribute whose graph is run (once) for this first input
     branch: Callable[[Any], str] | None = None
-    #: the first output of a graph that is an output of the node; None: none of them is
+    #: index of the first output of a graph that is an output of the node; None: none is
     outputs_from: int | None = None
-    #: carried(inputs of the graph, **attributes): how many of a graph's first outputs the next
-    #: iteration gets
+    #: carried(inputs of the graph, **attributes): how many of the graph's outputs, from the first
+    #: on, are inputs of the next iteration
     carried: Callable[..., int] | None = None
-    #: whether iterations after the first read the node's inputs again, such as slices of them
+    #: whether iterations after the first read the node's inputs again (slices of them, for example)
     rereads: bool = True
 
 
 def runs_graphs(operator: Callable[..., Calls[Any]]) -> Callable[..., Any]:
-    """The plain function of an operator that is written as a generator of calls, which it has as
-    its attribute ``calls``."""
+    """A plain function from a generator of calls, which becomes its attribute ``calls``."""
 
     @functools.wraps(operator)
     def run(*inputs: Any, **keywords: Any) -> Any:
         calls = operator(*inputs, **keywords)
         try:
-            body, given = next(calls)
+            body, arguments = next(calls)
             while True:
-                body, given = calls.send(body(*given))
+                body, arguments = calls.send(body(*arguments))
         except StopIteration as end:
             return end.value
 

@@ -3,14 +3,14 @@
 An operator is a plain function whose signature is its schema:
 
 * positional parameters are the ONNX inputs in order; a default of ``None`` marks an optional
-  input (``optional=`` one that required inputs follow), ``*xs`` a variadic one;
+  input (``optional=`` names those that precede a required one), ``*xs`` a variadic one;
 * keyword-only parameters are the ONNX attributes under their ONNX names. No default: required;
   ``None``: optional without a default; anything else: the default *of that version* of the spec;
-* the reserved keywords in ``RESERVED`` ask the interpreter for something that is not in the file.
-* keywords with a leading underscore are for other modules of this package: they aren't in the
-  schema, and no node has them.
+* the reserved keywords in ``RESERVED`` request something from the interpreter;
+* keywords with a leading underscore are for other modules of this package: they aren't part of the
+  schema.
 
-What else is true of it is registered at the function: see ``ops.contract.facts``.
+Other facts about it are registered at the function: see ``ops.contract.facts``.
 
 Functions are called with NumPy's floating-point warnings off: overflow and 0/0 are values to ONNX.
 """
@@ -24,16 +24,18 @@ import pickle
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from onnxwalk.ops.contract.cost import Cost, usual
-from onnxwalk.ops.contract.facts import Facts, Function, Mixed, Preparation
+from onnxwalk.ops.contract.cost import Cost, default_cost
+from onnxwalk.ops.contract.facts import Facts, Function, MixedSamples, Preparation
 from onnxwalk.ops.contract.graphs import Subgraphs
 
+T = TypeVar("T")
+
 #: keyword-only parameters that are not attributes:
-#: n_outputs  how many outputs the node names (trailing unnamed ones not counted)
+#: n_outputs  how many outputs the node has (trailing unnamed ones not counted)
 #: rng        the session's ``numpy.random.Generator``
 #: out        an array to write the result into, or ``None``
 RESERVED = frozenset({"n_outputs", "rng", "out"})
@@ -41,7 +43,7 @@ RESERVED = frozenset({"n_outputs", "rng", "out"})
 #: the default of an attribute that the spec requires
 REQUIRED: Any = inspect.Parameter.empty
 
-#: ``hints`` of the versions that still had this "legacy optimization attribute"
+#: ``hints`` of the versions that have this "legacy optimization attribute"
 CONSUMED_INPUTS: Mapping[str, Any] = {"consumed_inputs": None}
 
 
@@ -64,13 +66,13 @@ class Operator:
     until: int | None
     function: Callable[..., Any]
     facts: Facts = field(repr=False)
-    #: reads the signature; not before it is needed, since reading all of them takes time
+    #: returns the schema; called when first needed, since inspecting all signatures takes long
     _signature: Callable[[], tuple[tuple[Input, ...], dict[str, Any], frozenset[str]]] = field(
         repr=False
     )
     #: the module that registered it
     module: str = field(repr=False, default="")
-    #: attributes that the function is called without
+    #: attributes that aren't passed to the function
     hints: frozenset[str] = field(repr=False, default=frozenset())
 
     @functools.cached_property
@@ -91,79 +93,80 @@ class Operator:
 
     @property
     def preparation(self) -> Preparation | None:
-        """What ``@function.prepare`` registered."""
+        """The rule registered with ``@function.prepare``."""
         return None if self.hints else self.facts.get("prepare")
 
     @property
     def binder(self) -> Callable[..., Any] | None:
-        """What ``@function.bind`` registered: see ``ops.contract.space``."""
+        """The rule registered with ``@function.bind``: see ``ops.contract.space``."""
         return None if self.hints else self.facts.get("bind")
 
     @property
     def rule(self) -> Callable[..., Cost]:
-        """What ``@function.cost`` registered, or ``usual``."""
-        return self.facts.get("cost", usual)
+        """The rule registered with ``@function.cost``, or ``default_cost``."""
+        return self.facts.get("cost", default_cost)
 
     def cost(self, *inputs: Any, **keywords: Any) -> Cost:
-        """What a call takes at most for these inputs and attributes: see ``ops.contract.cost``."""
+        """An upper limit for a call with these inputs and attributes: see ``ops.contract.cost``."""
         try:
             memory, work = self.rule(*inputs, **keywords)
-        except Exception:  # what is wrong is the operator's to tell
-            return usual(*inputs)
-        return Cost(max(memory, 0), max(work, 0))  # of negative sizes, which it will refuse
+        except Exception:  # the operator reports invalid inputs
+            return default_cost(*inputs)
+        return Cost(max(memory, 0), max(work, 0))  # negative sizes are refused by the operator
 
-    def flops(self, inputs: Sequence[Any], outputs: Sequence[Any], given: Mapping[str, Any]) -> int:
-        """The additions and multiplications of a call, for its values (or arrays of their shapes)
-        and the attributes that the node has. 0 if it returns no arrays."""
+    def flops(
+        self, inputs: Sequence[Any], outputs: Sequence[Any], attributes: Mapping[str, Any]
+    ) -> int:
+        """The number of additions and multiplications of a call, from its inputs and outputs (or
+        arrays of their shapes) and the node's attributes. 0 if it returns no arrays."""
         if not outputs or not isinstance(outputs[0], np.ndarray):
             return 0
         rule = self.facts.get("flops")
         if rule is None:
             return sum(y.size for y in outputs if isinstance(y, np.ndarray))
-        return rule(outputs, *inputs, **{**self.attributes, **given})
+        return rule(outputs, *inputs, **{**self.attributes, **attributes})
 
     def batch_axis(
         self,
         samples: Sequence[int | None],
         inputs: Sequence[Any],
         outputs: Sequence[Any],
-        given: Mapping[str, Any],
+        attributes: Mapping[str, Any],
     ) -> list[int | None]:
-        """The axis of each output that counts the samples of a batch. Raises Mixed."""
+        """The batch axis of each output, given those of the inputs. Raises MixedSamples."""
         rule = self.facts.get("batch_axis")
         if rule is None:
-            raise Mixed
-        return rule(samples, inputs, outputs, **{**self.attributes, **given})
+            raise MixedSamples
+        return rule(samples, inputs, outputs, **{**self.attributes, **attributes})
 
-    def output_type(self, first: str, given: Mapping[str, Any]) -> str:
-        """The type of the outputs that the types of the inputs leave open; ``""``: not known."""
+    def output_type(self, first: str, attributes: Mapping[str, Any]) -> str:
+        """The type of the outputs that no type of an input determines; ``""`` if unknown."""
         rule = self.facts.get("output_type")
         try:
-            return "" if rule is None else rule(first, **{**self.attributes, **given})
-        except Exception:  # of attributes that don't fit, which is reported elsewhere
+            return "" if rule is None else rule(first, **{**self.attributes, **attributes})
+        except Exception:  # invalid attributes are reported elsewhere
             return ""
 
     @property
     def subgraphs(self) -> Subgraphs:
-        """What becomes of the outputs of the graphs among the attributes."""
+        """Where the outputs of the subgraphs go."""
         return self.facts.get("subgraphs", Subgraphs())
 
     def choices(self, attribute: str, opset: int) -> tuple[str, ...] | None:
-        """The words that an attribute may be at this opset; ``None``: any."""
+        """The words that an attribute may be at this opset; ``None`` if any."""
         words = self.facts.get("choices", {}).get(attribute)
         if isinstance(words, Mapping):
-            since = max((version for version in words if version <= opset), default=None)
-            words = None if since is None else words[since]
+            words = _latest(words, opset)
         return None if words is None else tuple(words.split())
 
     @property
     def not_computed(self) -> Mapping[str, str]:
-        """Types that the spec allows but that aren't computed here, by type variable."""
+        """Types that the spec allows and that aren't supported here, by type variable."""
         return self.facts.get("not_computed", {})
 
     @property
     def counts_outputs(self) -> bool:
-        """Whether the number of outputs that the node names changes what is in them."""
+        """Whether the values of the outputs depend on how many the node has."""
         return self.facts.get("counts_outputs", "n_outputs" in self.reserved)
 
     @property
@@ -178,16 +181,16 @@ class Operator:
 class Registry:
     """A set of operators, looked up by (domain, operator, opset).
 
-    ``parent`` is asked for what this registry itself has not got, so that a user's own operators
-    sit on top of the built-in ones: ``Registry(parent=onnxwalk.ops.registry)``.
+    What it doesn't have is looked up in ``parent``, so that a user's operators can add to the
+    built-in ones: ``Registry(parent=onnxwalk.ops.registry)``.
     """
 
-    def __init__(self, parent: Registry | None = None, *, trusting: bool = False) -> None:
+    def __init__(self, parent: Registry | None = None, *, lazy: bool = False) -> None:
         self.parent = parent
-        self._trusting = trusting  # signatures are read when they are needed, not at once
+        self._lazy = lazy  # signatures are inspected when first needed, not when registered
         self._operators: dict[tuple[str, str], dict[int, Operator]] = {}
-        #: load(domain, name) imports what registers an operator, load() everything; the built-in
-        #: operators are imported when they are first looked up
+        #: load(domain, name) imports the module of an operator, load() all modules; the built-in
+        #: operators are imported when first looked up
         self.load: Callable[..., None] = lambda *key: None
 
     def op(
@@ -203,24 +206,25 @@ class Registry:
     ) -> Callable[[Callable[..., Any]], Function]:
         """Register the decorated function for ``since <= opset < until``.
 
-        ``without`` names inputs and attributes that this version does not have yet, so that one
-        function can serve several versions whose only difference is what was added later.
-        ``optional`` names inputs that may be missing although a required one follows, where
-        Python allows no default.
-        ``hints`` are the attributes, with their defaults, that this version has besides and that
-        don't change what it computes: the function is called without them.
+        ``without`` names inputs and attributes that this version doesn't have yet, so that one
+        function can serve several versions.
+        ``optional`` names optional inputs that precede a required one, where Python allows no
+        default.
+        ``hints`` are further attributes of this version, with their defaults, that don't change
+        the result: they aren't passed to the function.
 
-        Raises ValueError when (domain, name, since) is taken, or the signature is no schema.
+        Raises ValueError if (domain, name, since) is already registered, or the signature can't
+        be a schema.
         """
 
         module = sys._getframe(1).f_globals.get("__name__", "")
 
         def register(function: Callable[..., Any]) -> Function:
-            called = _dropping(function, hints) if hints else function
+            called = _without_hints(function, hints) if hints else function
             signature = functools.partial(
-                _schema, function, frozenset(without), frozenset(optional), hints or {}
+                _read_signature, function, frozenset(without), frozenset(optional), hints or {}
             )
-            if not self._trusting:
+            if not self._lazy:
                 signature()
             facts = Facts.of(function)
             dropped = frozenset(hints or ())
@@ -236,35 +240,31 @@ class Registry:
         return register
 
     def lookup(self, domain: str, name: str, opset: int) -> Operator | None:
-        """The operator that a node means in a model of this opset, or ``None``."""
+        """The operator that a node of a model of this opset calls, or ``None``."""
         self.load(domain, name)
-        versions = self._operators.get((domain, name))
-        if versions is not None:
-            since = max((version for version in versions if version <= opset), default=None)
-            if since is not None:
-                operator = versions[since]
-                if operator.until is None or opset < operator.until:
-                    return operator
+        operator = _latest(self._operators.get((domain, name), {}), opset)
+        if operator is not None and (operator.until is None or opset < operator.until):
+            return operator
         return self.parent.lookup(domain, name, opset) if self.parent else None
 
     def named(self, domain: str, name: str) -> list[Operator]:
-        """All versions of an operator that this registry itself has got."""
+        """All versions of an operator in this registry (not in its parent)."""
         return list(self._operators.get((domain, name), {}).values())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled by its name: the functions in it are code."""
+        """Pickle by name, as functions are pickled."""
         modules = {o.module for versions in self._operators.values() for o in versions.values()}
         for module in sorted({__name__, *modules}):
             for name, value in vars(sys.modules[module]).items() if module in sys.modules else ():
                 if value is self:
-                    return _by_name, (module, name)
+                    return _find_registry, (module, name)
         raise pickle.PicklingError(
-            "a registry is pickled by its name: it must be a variable of a module that registers "
-            f"operators in it ({', '.join(sorted(modules)) or 'there is none'})"
+            "a registry is pickled by name: assign it to a variable of a module that registers "
+            f"operators in it ({', '.join(sorted(modules)) or 'no module does'})"
         )
 
     def __iter__(self) -> Iterator[Operator]:
-        """Every operator, by domain, name and version; a parent's come first."""
+        """All operators, sorted by domain, name and version; the parent's come first."""
         self.load()
         if self.parent:
             yield from self.parent
@@ -273,29 +273,35 @@ class Registry:
                 yield self._operators[key][since]
 
 
-def _by_name(module: str, name: str) -> Registry:
-    """A registry that was pickled."""
+def _latest(versions: Mapping[int, T], opset: int) -> T | None:
+    """The value of the highest version that is not above the opset."""
+    since = max((version for version in versions if version <= opset), default=None)
+    return None if since is None else versions[since]
+
+
+def _find_registry(module: str, name: str) -> Registry:
+    """Unpickle a registry."""
     registry: Registry = getattr(importlib.import_module(module), name)
     return registry
 
 
-def _dropping(function: Callable[..., Any], hints: Mapping[str, Any]) -> Callable[..., Any]:
-    """The function, called without the keywords that are hints."""
+def _without_hints(function: Callable[..., Any], hints: Mapping[str, Any]) -> Callable[..., Any]:
+    """Drop the keywords that are hints from a function's calls."""
 
     @functools.wraps(function)
-    def called(*inputs: Any, **keywords: Any) -> Any:
+    def wrapper(*inputs: Any, **keywords: Any) -> Any:
         return function(*inputs, **{k: v for k, v in keywords.items() if k not in hints})
 
-    return called
+    return wrapper
 
 
-def _schema(
+def _read_signature(
     function: Callable[..., Any],
     without: frozenset[str],
     optional: frozenset[str],
     hints: Mapping[str, Any],
 ) -> tuple[tuple[Input, ...], dict[str, Any], frozenset[str]]:
-    """The inputs, attributes and reserved keywords that a function's signature states."""
+    """The inputs, attributes and reserved keywords in a function's signature."""
     inputs: list[Input] = []
     attributes: dict[str, Any] = {}
     reserved: set[str] = set()
@@ -325,16 +331,16 @@ def _schema(
     return tuple(inputs), attributes | dict(hints), frozenset(reserved)
 
 
-#: the built-in operators; the family files of this folder fill it
-registry = Registry(trusting=True)
+#: the built-in operators; the files of the families register them
+registry = Registry(lazy=True)
 op = registry.op
 
-#: the domain, and the operators in it, that only the compiler's rewrites make; no file may use it
-FUSED = "onnxwalk.fused"
-fused = Registry(trusting=True)
+#: the domain and the operators that only the compiler's rewrites create; no file may use them
+FUSED_DOMAIN = "onnxwalk.fused"
+fused = Registry(lazy=True)
 
-#: the newest opset of each domain whose changes this package knows; a later one may mean
-#: something else by the same name
+#: the newest opset of each domain that this package supports; a later one may change the meaning
+#: of an operator
 LATEST_OPSET = {
     "": 28,
     "ai.onnx.ml": 5,

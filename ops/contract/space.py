@@ -1,17 +1,18 @@
-"""Where a bound operator finds memory, and where it writes down its calls.
+"""The memory of a bound plan, and the list of its calls.
 
-Once the shapes of all inputs are known, an operator can be *bound*: given the very arrays that will
-hold its inputs in every run, it says which NumPy calls to make on which arrays, and in which array
-the result will then be. Views, blocks and scratch space are made once; a run only makes the calls.
+Once the shapes of all inputs are known, an operator can be *bound*: its binder gets the arrays that
+will hold the inputs in every run, records which NumPy calls to make on which arrays, and returns
+the array that will hold the result. Views, blocks and scratch memory are created once; a run only
+makes the calls.
 
-``@operator.bind`` registers a function ``bind(space, *inputs, **attributes)`` that does so. It
-returns the array (or the tuple of arrays) that holds the result, or ``None`` when it declines:
-the plain operator is then called at every run. Everything it does to values must go through
-``space.call``; what it works out from shapes and from ``known`` inputs it may do at once.
+``@operator.bind`` registers a binder, ``bind(space, *inputs, **attributes)``. It returns the array
+(or a tuple of arrays) that holds the result, or ``None`` to decline: the plain operator is then
+called in every run. All work on values must go through ``space.call``; what depends only on shapes
+and on constant inputs may be computed at once.
 
-The arrays that a call touches are its operands, the keywords of a ``partial``, or the array whose
-method it is. Large inputs and outputs that only such calls touch, and none of a closure or of an
-object with a state, are not copied (``interpreter.runtime.zero_copy``).
+A call's arrays are its operands, the keywords of a ``partial``, or the array whose method is
+called. Large inputs and outputs that are used by such calls only, and not by a closure or an object
+with state, are not copied (``interpreter.runtime.zero_copy``).
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ Bind: TypeAlias = Callable[..., "np.ndarray | tuple[np.ndarray, ...] | None"]
 
 _ALIGNMENT = 64
 _SMALLEST_CHUNK = 1 << 18
-#: bytes of a call with the views that it works on, and after how many of them these are counted
+#: bytes of a recorded call with its views, and after how many calls they are counted
 _CALL_BYTES = 700
-_CALLS_AT_ONCE = 256
+_CALLS_PER_COUNT = 256
 
 
 class Block:
-    """A piece of the arena, in use as long as ``users`` values live in it."""
+    """A piece of an arena, in use while ``users`` values are stored in it."""
 
     __slots__ = ("address", "memory", "users")
 
@@ -45,10 +46,10 @@ class Block:
 
 
 class Arena:
-    """Memory that is handed out and taken back while a plan is bound; first fit, holes join."""
+    """Allocates and frees memory while a plan is bound: best fit, adjacent holes are merged."""
 
     def __init__(self, reserve: Callable[[int], None] | None = None) -> None:
-        #: told of memory before it is taken, and may raise
+        #: called with the number of bytes before memory is allocated; may raise
         self.reserve = reserve
         self.chunks: list[np.ndarray] = []
         self._holes: list[list[tuple[int, int]]] = []  # of each chunk: (start, stop), sorted
@@ -59,16 +60,16 @@ class Arena:
     def nbytes(self) -> int:
         return sum(chunk.nbytes for chunk in self.chunks)
 
-    def take(self, nbytes: int) -> Block:
+    def allocate(self, nbytes: int) -> Block:
         size = max(_ALIGNMENT, -(-nbytes // _ALIGNMENT) * _ALIGNMENT)
-        found = None
-        for number, holes in enumerate(self._holes):
-            for start, stop in holes:
-                if stop - start >= size and (found is None or stop - start < found[2] - found[1]):
-                    found = number, start, stop
-        if found is None:
-            found = self._grow(size)
-        number, start, stop = found
+        fitting = (
+            (number, start, stop)
+            for number, holes in enumerate(self._holes)
+            for start, stop in holes
+            if stop - start >= size
+        )
+        smallest = min(fitting, key=lambda hole: hole[2] - hole[1], default=None)
+        number, start, stop = smallest or self._grow(size)
         holes = self._holes[number]
         holes.remove((start, stop))
         if start + size < stop:
@@ -78,7 +79,7 @@ class Arena:
         self._blocks[block.address] = block, number
         return block
 
-    def give(self, block: Block) -> None:
+    def free(self, block: Block) -> None:
         _, number = self._blocks.pop(block.address)
         self._starts.remove(block.address)
         start = block.address - self.chunks[number].ctypes.data
@@ -89,8 +90,8 @@ class Arena:
             start, stop = min(start, hole[0]), max(stop, hole[1])
         bisect.insort(holes, (start, stop))
 
-    def block_of(self, array: np.ndarray) -> Block | None:
-        """The block in which an array lives, ``None`` if it lives elsewhere."""
+    def find_block(self, array: np.ndarray) -> Block | None:
+        """The block that holds an array; ``None`` if it is stored elsewhere."""
         address = array.__array_interface__["data"][0]
         position = bisect.bisect_right(self._starts, address) - 1
         if position < 0:
@@ -98,13 +99,13 @@ class Arena:
         block, _ = self._blocks[self._starts[position]]
         return block if address < block.address + block.memory.nbytes else None
 
-    def holds(self, array: np.ndarray) -> bool:
-        """Whether an array is in the arena, in use or not."""
+    def contains(self, array: np.ndarray) -> bool:
+        """Whether an array is stored in the arena, in a used block or not."""
         address = array.__array_interface__["data"][0]
         return any(0 <= address - chunk.ctypes.data < chunk.nbytes for chunk in self.chunks)
 
     def _grow(self, size: int) -> tuple[int, int, int]:
-        # Pages that nothing touches cost nothing: as much again as there is keeps chunks few.
+        # Untouched pages cost nothing; doubling the memory keeps the number of chunks small.
         length = max(size, _SMALLEST_CHUNK, min(self.nbytes, 1 << 26))
         if self.reserve is not None:
             self.reserve(length)
@@ -118,31 +119,31 @@ class Arena:
 class Space:
     """Memory for the values of one bound plan, and the calls that compute them."""
 
-    #: stands where a result would be that nothing reads
-    nothing = np.empty(0, np.uint8)
-    #: bytes from which on an input or output stays in memory of the caller's
-    smallest_borrowed = 1 << 16
+    #: returned in place of an output that nothing reads
+    unused = np.empty(0, np.uint8)
+    #: bytes from which on an input or output stays in the caller's memory
+    zero_copy_bytes = 1 << 16
 
     def __init__(self, reserve: Callable[[int], None] | None = None) -> None:
         self.calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         self._calls_bytes = 0
         self.arena = Arena(reserve)
-        self._known: dict[int, np.ndarray] = {}
-        self._dying: set[int] = set()
+        self._constants: dict[int, np.ndarray] = {}
+        self._expiring: set[int] = set()
         self._scratch: list[Block] = []
-        #: memory of large results that the caller is to have
-        self.lent: list[np.ndarray] = []
-        self._lending = False
-        self._surroundings: dict[int, tuple[np.ndarray, np.ndarray, tuple[int, ...]]] = {}
-        #: zeros that the readers of the next result would like (top, left, below, right) of it
+        #: memory of large results, which become the caller's
+        self.output_memory: list[np.ndarray] = []
+        self._is_output = False
+        self._bordered: dict[int, tuple[np.ndarray, np.ndarray, tuple[int, ...]]] = {}
+        #: border of zeros that the readers of the next result ask for: (top, left, bottom, right)
         self.margin: tuple[int, int, int, int] = (0, 0, 0, 0)
         #: for each output of the operator whether anything reads it
-        self.wanted: tuple[bool, ...] = ()
+        self.used_outputs: tuple[bool, ...] = ()
 
     @property
     def memory(self) -> list[np.ndarray]:
-        """The memory that is planned."""
-        return [*self.arena.chunks, *self.lent]
+        """All memory of the plan."""
+        return [*self.arena.chunks, *self.output_memory]
 
     @property
     def nbytes(self) -> int:
@@ -151,138 +152,139 @@ class Space:
     # ------------------------------------------------------------------------ for operators
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Have ``function(*arguments)`` called in every run; it is called now as well."""
+        """Record ``function(*arguments)`` for every run, and call it now."""
         self.calls.append((function, arguments))
-        if not len(self.calls) % _CALLS_AT_ONCE and self.arena.reserve is not None:
-            self.arena.reserve(_CALLS_AT_ONCE * _CALL_BYTES)
-            self._calls_bytes += _CALLS_AT_ONCE * _CALL_BYTES
+        if not len(self.calls) % _CALLS_PER_COUNT and self.arena.reserve is not None:
+            self.arena.reserve(_CALLS_PER_COUNT * _CALL_BYTES)
+            self._calls_bytes += _CALLS_PER_COUNT * _CALL_BYTES
         function(*arguments)
 
     def array(
         self, shape: Sequence[int], dtype: Any, order: Sequence[int] | None = None
     ) -> np.ndarray:
-        """Memory for a result. ``order`` lists the axes from the slowest to the fastest."""
+        """Memory for a result. ``order`` lists the axes from the largest stride to the smallest."""
         nbytes = math.prod(shape) * np.dtype(dtype).itemsize
-        if self._lending and nbytes >= self.smallest_borrowed:
+        if self._is_output and nbytes >= self.zero_copy_bytes:
             if self.arena.reserve is not None:
                 self.arena.reserve(nbytes)
             memory = np.empty(nbytes, np.uint8)
-            self.lent.append(memory)
+            self.output_memory.append(memory)
         else:
-            memory = self.arena.take(nbytes).memory
+            memory = self.arena.allocate(nbytes).memory
         return self._view(memory, shape, dtype, order)
 
     def image(self, shape: Sequence[int], dtype: Any) -> np.ndarray:
-        """Memory for an (N, C, H, W) result, channels-last, inside the margin that is wanted."""
+        """Memory for an (N, C, H, W) result, channels-last, inside a border of ``margin`` zeros."""
         n, c, h, w = shape
         top, left, bottom, right = self.margin
-        whole = self.array((n, h + top + bottom, w + left + right, c), dtype)
-        inside = whole[:, top : top + h, left : left + w]
-        for edge in (
-            whole[:, :top],
-            whole[:, top + h :],
-            whole[:, top : top + h, :left],
-            whole[:, top : top + h, left + w :],
-        ):
-            if edge.size:
-                self.call(edge.fill, 0)
-        result = inside.transpose(0, 3, 1, 2)
+        bordered = self.array((n, h + top + bottom, w + left + right, c), dtype)
+        result = self.fill_border(bordered, self.margin).transpose(0, 3, 1, 2)
         if any(self.margin):
-            self._surroundings[id(result)] = (result, whole.transpose(0, 3, 1, 2), self.margin)
+            self._bordered[id(result)] = (result, bordered.transpose(0, 3, 1, 2), self.margin)
         return result
 
-    def surrounded(self, x: np.ndarray, pads: tuple[int, int, int, int]) -> np.ndarray | None:
-        """An (N, C, H, W) image with ``pads`` zeros (top, left, bottom, right) around it, if they
-        are there already."""
+    def fill_border(self, x: np.ndarray, border: tuple[int, int, int, int]) -> np.ndarray:
+        """Fill a border (top, left, bottom, right) of (N, H, W, C) with zeros; returns the rest."""
+        top, left, bottom, right = border
+        height, width = x.shape[1] - bottom, x.shape[2] - right
+        rows = x[:, top:height]
+        for edge in (x[:, :top], x[:, height:], rows[:, :, :left], rows[:, :, width:]):
+            if edge.size:
+                self.call(edge.fill, 0)
+        return rows[:, :, left:width]
+
+    def with_border(self, x: np.ndarray, pads: tuple[int, int, int, int]) -> np.ndarray | None:
+        """An (N, C, H, W) image with ``pads`` zeros (top, left, bottom, right) around it, or
+        ``None`` if its memory has no such border."""
         if pads == (0, 0, 0, 0):
             return x
-        if id(x) not in self._surroundings:
+        if id(x) not in self._bordered:
             return None
-        _, whole, margin = self._surroundings[id(x)]
-        if any(have < want for have, want in zip(margin, pads, strict=True)):
+        _, bordered, margin = self._bordered[id(x)]
+        if any(zeros < pad for zeros, pad in zip(margin, pads, strict=True)):
             return None
         top, left, bottom, right = (m - p for m, p in zip(margin, pads, strict=True))
-        return whole[:, :, top : whole.shape[2] - bottom, left : whole.shape[3] - right]
+        return bordered[:, :, top : bordered.shape[2] - bottom, left : bordered.shape[3] - right]
 
     def scratch(self, shape: Sequence[int], dtype: Any) -> np.ndarray:
-        """Memory that is this operator's until it has returned its result."""
-        block = self.arena.take(math.prod(shape) * np.dtype(dtype).itemsize)
+        """Memory for temporary values, until the operator returns."""
+        block = self.arena.allocate(math.prod(shape) * np.dtype(dtype).itemsize)
         self._scratch.append(block)
         return self._view(block.memory, shape, dtype, None)
 
-    def reuse(self, array: np.ndarray) -> None:
-        """Give a scratch array back before the operator has returned."""
-        block = self.arena.block_of(array)
+    def free_scratch(self, array: np.ndarray) -> None:
+        """Free a scratch array before the operator returns."""
+        block = self.arena.find_block(array)
         if block is not None and block in self._scratch:
             self._scratch.remove(block)
-            self.arena.give(block)
+            self.arena.free(block)
 
     def like(self, x: np.ndarray, dtype: Any = None, *others: np.ndarray) -> np.ndarray:
-        """Memory for a result of the shape and memory order of ``x``: that of ``x`` itself if
-        nothing needs it after this operator. ``others`` may be overwritten instead of ``x``."""
+        """Memory for a result of the shape and memory order of ``x``: ``x`` itself, or one of
+        ``others``, if nothing reads it after this operator."""
         dtype = x.dtype if dtype is None else np.dtype(dtype)
-        wants_margin = any(self.margin) and x.ndim == 4
+        has_margin = any(self.margin) and x.ndim == 4
         for y in (x, *others):
-            if wants_margin and self.surrounded(y, self.margin) is None:
+            if has_margin and self.with_border(y, self.margin) is None:
                 continue
             if y.shape == x.shape and y.dtype == dtype and self.may_overwrite(y):
                 return y
-        if wants_margin:
+        if has_margin:
             return self.image(x.shape, dtype)
         return self.array(x.shape, dtype, memory_order(x))
 
     def may_overwrite(self, x: np.ndarray) -> bool:
-        """Whether nothing needs the memory of an input after this operator."""
-        if id(x) not in self._dying or (self._lending and x.nbytes >= self.smallest_borrowed):
+        """Whether nothing reads an input after this operator."""
+        if id(x) not in self._expiring or (self._is_output and x.nbytes >= self.zero_copy_bytes):
             return False
-        block = self.arena.block_of(x)
+        block = self.arena.find_block(x)
         return block is not None and block.users == 1
 
-    def known(self, *arrays: np.ndarray | None) -> bool:
-        """Whether the contents of all these are the same in every run."""
-        return all(x is None or id(x) in self._known for x in arrays)
+    def is_constant(self, *arrays: np.ndarray | None) -> bool:
+        """Whether the contents of all these arrays are the same in every run."""
+        return all(x is None or id(x) in self._constants for x in arrays)
 
-    def constant(self, array: np.ndarray) -> np.ndarray:
-        """Declare an array whose contents are the same in every run."""
-        self._known[id(array)] = array
+    def mark_constant(self, array: np.ndarray) -> np.ndarray:
+        """Declare that the contents of an array are the same in every run; returns the array."""
+        self._constants[id(array)] = array
         return array
 
-    # --------------------------------------------------------------- for whoever binds a plan
+    # ------------------------------------------------------------------------ for the compiler
 
     def begin(
         self,
-        dying: Sequence[np.ndarray],
+        expiring: Sequence[np.ndarray],
         margin: tuple[int, int, int, int],
-        wanted: tuple[bool, ...],
-        lending: bool = False,
+        used_outputs: tuple[bool, ...],
+        is_output: bool = False,
     ) -> None:
-        """An operator is bound next, and these inputs of it are not needed afterwards. With
-        ``lending`` its result is the caller's to have."""
-        self._lending = lending
-        self._dying = {id(array) for array in dying}
+        """Call before binding an operator. Nothing reads the ``expiring`` inputs after it;
+        ``is_output``: its result is an output of the graph, which the caller keeps."""
+        self._is_output = is_output
+        self._expiring = {id(array) for array in expiring}
         self.margin = margin
-        self.wanted = wanted
+        self.used_outputs = used_outputs
 
     def end(self) -> None:
-        """The operator has returned."""
+        """Call after binding an operator: frees its scratch memory."""
         for block in self._scratch:
-            self.arena.give(block)
+            self.arena.free(block)
         self._scratch.clear()
-        self._dying = set()
-        self._lending = False
+        self._expiring = set()
+        self._is_output = False
         self.margin = (0, 0, 0, 0)
 
     def hold(self, array: np.ndarray) -> None:
-        """A value lives in this array from now on."""
-        if (block := self.arena.block_of(array)) is not None:
+        """A value is stored in this array from now on."""
+        if (block := self.arena.find_block(array)) is not None:
             block.users += 1
 
     def release(self, array: np.ndarray) -> None:
-        """A value that lived in this array is not needed any more."""
-        if (block := self.arena.block_of(array)) is not None:
+        """A value that was stored in this array isn't needed any more."""
+        if (block := self.arena.find_block(array)) is not None:
             block.users -= 1
             if block.users == 0:
-                self.arena.give(block)
+                self.arena.free(block)
 
     @staticmethod
     def _view(
@@ -297,7 +299,7 @@ class Space:
 
 
 def memory_order(x: np.ndarray) -> list[int]:
-    """The axes of an array from the slowest to the fastest."""
+    """The axes of an array, from the largest stride to the smallest."""
     return sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
 
 
@@ -306,9 +308,9 @@ def with_bind(
     bind: Callable[..., Any],
     margin: tuple[int, int, int, int] | None = None,
 ) -> Callable[..., Any]:
-    """A prepared function that can be bound: ``bind(space, *inputs)`` for the inputs of ``apply``.
+    """Attach a binder to a prepared function: ``bind(space, *inputs)`` for the inputs of ``apply``.
 
-    ``margin``: the zeros (top, left, bottom, right) that it would like around its first input.
+    ``margin``: the border of zeros (top, left, bottom, right) it asks for around its first input.
     """
     vars(bind)["margin"] = margin
     vars(apply)["bind"] = bind

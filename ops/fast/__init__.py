@@ -1,7 +1,6 @@
-"""Bound formulations: how the operators are computed fast, once shapes are known.
+"""Fast forms: binders and kernels for operators whose input shapes are known.
 
-What an operator *means* is said in its family's file; here stands how the same numbers come out
-with few passes over memory, in blocks that stay in the second-level cache, and without any work
-that could be done before the run. See ``ops.contract.space`` for how it works. The plain operator
-is the oracle of each of these.
+They compute the same results as the plain operators, which define the meaning and are the oracle,
+with few passes over memory, in blocks that fit the second-level cache, and with all preparation
+done before the run. See ``ops.contract.space``.
 """

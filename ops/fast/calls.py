@@ -1,4 +1,4 @@
-"""NumPy's functions in the forms in which they are quickest to call with an array to write into."""
+"""The fastest ways to call NumPy's functions with an output array."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ try:  # the ufunc behind np.clip: a third of its time for small arrays, and fast
 except ImportError:
     clip = np.clip  # type: ignore[assignment]
 
-try:  # np.einsum without its search for an order of contraction
+try:  # np.einsum without its search for a contraction order
     from numpy._core.multiarray import c_einsum
 except ImportError:
     c_einsum = np.einsum  # type: ignore[assignment]
@@ -24,22 +24,15 @@ try:
 except ImportError:
     _features = {}
 
-#: whether tanh of float32 takes no longer than exp: 0.5 and 0.6 ns a value with AVX-512, 3 and 1.6
-#: with AVX2
+#: whether tanh of float32 is as fast as exp: with AVX-512 0.5 and 0.6 ns per value, with AVX2 3 and
+#: 1.6
 tanh_is_quick: bool = _features.get("AVX512_SKX", False)
 
-__all__ = [
-    "clip",
-    "einsum_into",
-    "maximum_into",
-    "minimum_into",
-    "scalar",
-    "tanh_is_quick",
-]
+__all__ = ["clip", "einsum_into", "maximum_into", "minimum_into", "scalar", "tanh_is_quick"]
 
 
 def maximum_into(out: np.ndarray) -> partial[Any]:
-    """maximum(a, b) written to ``out``, which NumPy takes by keyword only."""
+    """maximum(a, b) that writes to ``out``."""
     return partial(np.maximum, out=out)
 
 
@@ -52,5 +45,5 @@ def einsum_into(out: np.ndarray) -> partial[Any]:
 
 
 def scalar(value: float, dtype: Any) -> np.ndarray:
-    """An array of rank 0, which ufuncs take in half the time of Python's numbers."""
+    """An array of rank 0, which ufuncs process in half the time of Python's numbers."""
     return np.array(value, dtype)

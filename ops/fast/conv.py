@@ -1,8 +1,8 @@
-"""Conv bound to its shapes: which formulation, and over which blocks.
+"""The binder of Conv: choice of algorithm and blocks.
 
-Everything works channels-last: a value that is logically (N, C, H, W) lies in memory as
-(N, H, W, C), so that the channels of a pixel are one run and a GEMM's row. The result is an NCHW
-view of such memory, and the next convolution takes it as it is.
+All algorithms work channels-last: a value that is logically (N, C, H, W) is stored as (N, H, W, C),
+so that the channels of a pixel are contiguous, and a row of a GEMM. The result is an NCHW view of
+such memory, which the next convolution can use without a copy.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from numpy.lib.stride_tricks import as_strided
 
 from onnxwalk.ops.contract.space import Space
 from onnxwalk.ops.fast import winograd
-from onnxwalk.ops.fast.blocks import parts
+from onnxwalk.ops.fast.blocks import split_range
 from onnxwalk.ops.fast.calls import einsum_into
 from onnxwalk.ops.fast.epilogue import Epilogue
-from onnxwalk.ops.shared.windows import Axis, is_pointwise, windows_of
+from onnxwalk.ops.shared.windows import Axis, is_pointwise, window_view
 
-#: bytes of columns, or of a result, to work on at a time: they stay in the second-level cache
+#: bytes of a block of columns or results: fits the second-level cache
 _BLOCK = 1 << 18
 
 
 class Weights:
-    """The weights of one node, laid out for each formulation when it first asks."""
+    """The weights of one node, in the layout of each algorithm, created when first used."""
 
     def __init__(self, w: np.ndarray, group: int) -> None:
         self.w = w
@@ -35,8 +35,8 @@ class Weights:
         self._laid_out: dict[Callable[..., Any], Any] = {}
 
     @functools.cached_property
-    def of_one_row(self) -> Weights:
-        """Weights (M, C, W) as those of images of one row."""
+    def as_one_row(self) -> Weights:
+        """Weights (M, C, W) as weights for images of one row."""
         return Weights(self.w[:, :, None], self.group)
 
     def __call__(self, layout: Callable[[np.ndarray, int], Any]) -> Any:
@@ -56,19 +56,19 @@ def bind_conv(
     """The result (N, M, H, W), channels-last; ``None`` where there is no fast form."""
     w, group = weights.w, weights.group
     if len(axes) == 1 and w.ndim == 3:
-        return _of_one_axis(space, x, weights, axes, epilogue, residual)
+        return _bind_1d(space, x, weights, axes, epilogue, residual)
     if len(axes) != 2 or x.dtype != np.float32 or w.dtype != np.float32 or x.size == 0:
         return None
     per_group, multiplier = w.shape[1], w.shape[0] // group
     shape = (len(x), w.shape[0], *(axis.windows for axis in axes))
     if group > 1:
         bind = _depthwise if per_group == multiplier == 1 else _grouped
-        if bind is _grouped and _in_planes(w, axes):
+        if bind is _grouped and _is_better_in_planes(w, axes):
             bind = _grouped_planes
     elif is_pointwise(axes) and all(a.stride == 1 and a.begin == a.end == 0 for a in axes):
         bind = _pointwise
     elif per_group <= 4:
-        bind = _of_few_channels
+        bind = _few_channels
     elif (tile := _winograd_tile(x, w, axes, shape)) is not None:
         bind = functools.partial(_winograd, tile)
     else:
@@ -86,26 +86,26 @@ def bind_conv(
     return y
 
 
-def _of_one_axis(space, x, weights, axes, epilogue, residual) -> np.ndarray | None:
-    """(N, C, W) as an image of one row."""
-    wanted, space.margin = space.margin, (0, 0, 0, 0)
+def _bind_1d(space, x, weights, axes, epilogue, residual) -> np.ndarray | None:
+    """Conv over (N, C, W), as images of one row."""
+    margin, space.margin = space.margin, (0, 0, 0, 0)
     flat = axes[0]._replace(size=1, kernel=1, stride=1, dilation=1, begin=0, end=0, windows=1)
     y = bind_conv(
         space,
         x[:, :, None],
-        weights.of_one_row,
+        weights.as_one_row,
         (flat, *axes),
         epilogue,
         None if residual is None or residual.ndim != 3 else residual[:, :, None],
     )
-    space.margin = wanted
+    space.margin = margin
     return None if y is None else y[:, :, 0]
 
 
 def _by_row(w: np.ndarray, group: int) -> np.ndarray:
     """(M, C, H, W) as (H * W * C, M)"""
     if w.shape[2:] == (1, 1):
-        return w.reshape(w.shape[:2]).T  # BLAS takes it as it is
+        return w.reshape(w.shape[:2]).T  # BLAS needs no copy
     return np.ascontiguousarray(w.transpose(2, 3, 1, 0)).reshape(-1, w.shape[0])
 
 
@@ -113,57 +113,61 @@ def _pointwise(space, x, weights, axes, epilogue, y, residual) -> None:
     """1×1: a GEMM over the pixels, with no copy."""
     x = np.moveaxis(x, 1, -1)
     w = weights(_by_row)
-    source = channels_last(space, x)
+    source = to_channels_last(space, x)
     n, height, width, _ = y.shape
-    if dense_rows(y) and dense_rows(source) and (residual is None or dense_rows(residual)):
-        # No row of pixels matters: one long row.
+    if (
+        has_dense_rows(y)
+        and has_dense_rows(source)
+        and (residual is None or has_dense_rows(residual))
+    ):
+        # The image's rows don't matter: treat it as one long row.
         source, y = source.reshape(1, -1, 1, source.shape[-1]), y.reshape(1, -1, 1, y.shape[-1])
         residual = None if residual is None else residual.reshape(y.shape)
         n, height, width, _ = y.shape
-    # A block repacks the weights: as many pixels as make that cheap, if the cache holds them.
+    # BLAS repacks the weights for each block: use enough pixels for that, if the cache allows.
     pixels = max(_BLOCK // (4 * max(w.shape)), min(2 * min(w.shape), 384))
     for sample in range(n):
-        for top, bottom in parts(height, max(1, pixels // width)):
-            here = (sample, slice(top, bottom))
-            rows = source[here].reshape(-1, source.shape[-1])
-            _product(space, rows, w, y, here, epilogue, residual)
+        for top, bottom in split_range(height, max(1, pixels // width)):
+            index = (sample, slice(top, bottom))
+            rows = source[index].reshape(-1, source.shape[-1])
+            _product(space, rows, w, y, index, epilogue, residual)
 
 
-def _product(space, rows, w, y, here, epilogue, residual, *, width=0, with_bias=True) -> None:
-    """epilogue(rows @ w) into a part of y. ``width`` is that of a row of pixels to be pooled."""
-    into = y[here]
+def _product(space, rows, w, y, index, epilogue, residual, *, width=0, with_bias=True) -> None:
+    """epilogue(rows @ w) into a part of y. ``width``: pixels in a row, if they are pooled."""
+    into = y[index]
     block = into
     if epilogue.pool:
         shape = (*into.shape[:-3], 2 * into.shape[-3], width, into.shape[-1])
         block = space.scratch(shape, into.dtype)
-    elif not dense_rows(into):
+    elif not has_dense_rows(into):
         block = space.scratch(into.shape, into.dtype)
     space.call(np.matmul, rows, w, block.reshape(-1, block.shape[-1]))
-    rest = None if residual is None else residual[here]
+    rest = None if residual is None else residual[index]
     epilogue.apply(space, block, into, rest, with_bias=with_bias)
     if block is not into:
-        space.reuse(block)
+        space.free_scratch(block)
 
 
 def bind_columns(space, x, weights, axes, epilogue, y, residual) -> None:
     """The windows of a block of rows as the rows of a matrix (im2col), then a GEMM."""
     w = weights(_by_row)
     depth = len(w)
-    windows = windows_of(padded(space, x, axes), axes, 1)  # (N, H, W, taps, taps, C)
+    windows = window_view(pad_channels_last(space, x, axes), axes, 1)  # (N, H, W, taps, taps, C)
     height, width = (axis.windows for axis in axes)
-    step = 2 if epilogue.pool else 1  # rows of windows that make a row of the result
+    step = 2 if epilogue.pool else 1  # rows of windows for one row of the result
     together = max(1, 2 * _BLOCK // (4 * depth * height * width))
     rows_at_once = max(1, min(height, 2 * _BLOCK // (4 * depth * width)))
     together = 1 if rows_at_once < height else together
     rows_at_once = max(1, rows_at_once // step) * step
     columns = space.scratch((min(together, len(x)) * rows_at_once * width, depth), x.dtype)
-    for first, last in parts(len(x), together):
-        for top, bottom in parts(height // step, rows_at_once // step):
-            here = (slice(first, last), slice(top, bottom))
+    for first, last in split_range(len(x), together):
+        for top, bottom in split_range(height // step, rows_at_once // step):
+            index = (slice(first, last), slice(top, bottom))
             source = windows[first:last, top * step : bottom * step]
             gathered = columns[: math.prod(source.shape[:3])]
             space.call(np.copyto, gathered.reshape(source.shape), source)
-            _product(space, gathered, w, y, here, epilogue, residual, width=width)
+            _product(space, gathered, w, y, index, epilogue, residual, width=width)
 
 
 def _by_group(w: np.ndarray, group: int) -> np.ndarray:
@@ -173,10 +177,10 @@ def _by_group(w: np.ndarray, group: int) -> np.ndarray:
 
 
 def _grouped(space, x, weights, axes, epilogue, y, residual) -> None:
-    """As ``bind_columns``, with a product for each group."""
+    """Like ``bind_columns``, with a product for each group."""
     w = weights(_by_group)
     group, depth, outputs = w.shape
-    windows = windows_of(padded(space, x, axes), axes, 1)  # (N, H, W, taps, taps, C)
+    windows = window_view(pad_channels_last(space, x, axes), axes, 1)  # (N, H, W, taps, taps, C)
     split = windows.reshape(*windows.shape[:-1], group, -1)
     split = split.transpose(0, 1, 2, 5, 3, 4, 6)  # (N, H, W, g, taps, taps, C / g)
     height, width = (axis.windows for axis in axes)
@@ -184,7 +188,7 @@ def _grouped(space, x, weights, axes, epilogue, y, residual) -> None:
     columns = space.scratch((group, rows_at_once * width, depth), x.dtype)
     product = space.scratch((rows_at_once * width, group, outputs), x.dtype)
     for sample in range(len(x)):
-        for top, bottom in parts(height, rows_at_once):
+        for top, bottom in split_range(height, rows_at_once):
             source = split[sample, top:bottom].transpose(2, 0, 1, 3, 4, 5)
             pixels = (bottom - top) * width
             gathered = columns.reshape(-1)[: group * pixels * depth]
@@ -202,20 +206,20 @@ def _by_group_of_planes(w: np.ndarray, group: int) -> np.ndarray:
     return np.ascontiguousarray(w.reshape(group, w.shape[0] // group, -1))
 
 
-def _in_planes(w: np.ndarray, axes: Sequence[Axis]) -> bool:
-    """Whether groups are better computed by ``_grouped_planes``."""
+def _is_better_in_planes(w: np.ndarray, axes: Sequence[Axis]) -> bool:
+    """Whether ``_grouped_planes`` is faster than ``_grouped``."""
     if is_pointwise(axes) or any(axis.stride > 1 for axis in axes):
         return False
     return w.shape[1] <= (16 if axes[0].windows * axes[1].windows >= 400 else 8)
 
 
 def _grouped_planes(space, x, weights, axes, epilogue, y, residual) -> None:
-    """As ``_grouped`` for groups of few channels, which make short runs: from planes, of which a
-    tap for all windows is one run, and as products with a wide result (3x3 of 32 groups of 8
-    channels at 28: 2.3 to 0.7 times ONNX Runtime's time)."""
+    """Like ``_grouped``, for groups of few channels, whose runs of memory are short: columns come
+    from planes, where one tap of all windows is one run, and the products have long rows (3x3 of 32
+    groups of 8 channels at 28: from 2.3 to 0.7 times ONNX Runtime's time)."""
     w = weights(_by_group_of_planes)
     group, outputs, depth = w.shape
-    planes = padded_planes(space, x, axes)
+    planes = pad_planes(space, x, axes)
     rows, columns = axes
     width = planes.shape[3]
     length = (rows.windows - 1) * width + columns.windows
@@ -233,15 +237,15 @@ def _grouped_planes(space, x, weights, axes, epilogue, y, residual) -> None:
             space.call(np.copyto, gathered.reshape(runs.shape), runs)
             space.call(np.matmul, w[number], gathered, by_group[number])
         into = y[sample]
-        block = into if dense_rows(into) else space.scratch(into.shape, into.dtype)
+        block = into if has_dense_rows(into) else space.scratch(into.shape, into.dtype)
         space.call(np.copyto, block, channels_last)
         epilogue.apply(space, block, into, None if residual is None else residual[sample])
         if block is not into:
-            space.reuse(block)
+            space.free_scratch(block)
 
 
 def _winograd_tile(x, w, axes, shape) -> int | None:
-    """The tile for which Winograd's filtering is worth while, if there is one."""
+    """The tile size for Winograd's algorithm; ``None`` if it doesn't pay."""
     if any((a.stride, a.dilation) != (1, 1) or a.kernel != axes[0].kernel for a in axes):
         return None
     sizes = np.abs(w)
@@ -251,13 +255,10 @@ def _winograd_tile(x, w, axes, shape) -> int | None:
 
 
 def _winograd(m, space, x, weights, axes, epilogue, y, residual) -> None:
-    """Fewer multiplications: see ``ops.fast.winograd``."""
-    tiled = []
-    for axis in axes:
-        windows = -(-axis.windows // m) * m
-        tiled.append(axis._replace(windows=windows))
-    source = padded(space, x, tiled)
-    transformed = weights(winograd.layout(m))
+    """See ``ops.fast.winograd``."""
+    tiled = [axis._replace(windows=-(-axis.windows // m) * m) for axis in axes]
+    source = pad_channels_last(space, x, tiled)
+    transformed = weights(winograd.weight_layout(m))
     winograd.bind_winograd(space, source, weights.w, transformed, m, epilogue, y, residual)
 
 
@@ -266,17 +267,17 @@ def _by_plane(w: np.ndarray, group: int) -> np.ndarray:
     return np.ascontiguousarray(w.reshape(len(w), -1).T)
 
 
-def _of_few_channels(space, x, weights, axes, epilogue, y, residual) -> None:
-    """Few channels make short runs: columns are gathered from planes, a row for each tap, with a
-    row of ones that brings in the bias."""
+def _few_channels(space, x, weights, axes, epilogue, y, residual) -> None:
+    """For few channels, whose runs of memory are short: columns are gathered from planes, a row for
+    each tap, and a row of ones for the bias."""
     w = weights(_by_plane)
     if epilogue.bias is not None:
         w = np.concatenate([w, epilogue.bias[None]])
     depth, outputs = w.shape
     height, width = (axis.windows for axis in axes)
     step = 2 if epilogue.pool else 1
-    planes = padded_planes(space, x, axes)  # (N, C, H, W)
-    windows = windows_of(planes, axes, 2)  # (N, C, H, W, taps, taps)
+    planes = pad_planes(space, x, axes)  # (N, C, H, W)
+    windows = window_view(planes, axes, 2)  # (N, C, H, W, taps, taps)
     by_tap = windows.transpose(0, 1, 4, 5, 2, 3)
     taps = math.prod(by_tap.shape[1:4])
     rows_at_once = max(1, min(height, _BLOCK // (4 * max(depth, outputs) * width)) // step) * step
@@ -284,13 +285,13 @@ def _of_few_channels(space, x, weights, axes, epilogue, y, residual) -> None:
     if epilogue.bias is not None:
         space.call(columns[-1].fill, 1)
     for sample in range(len(x)):
-        for top, bottom in parts(height // step, rows_at_once // step):
+        for top, bottom in split_range(height // step, rows_at_once // step):
             source = by_tap[sample, :, :, :, top * step : bottom * step]
             gathered = columns[:, : source.shape[-2] * width]
             space.call(np.copyto, gathered[:taps].reshape(source.shape), source)
-            here = (sample, slice(top, bottom))
+            index = (sample, slice(top, bottom))
             _product(
-                space, gathered.T, w, y, here, epilogue, residual, width=width, with_bias=False
+                space, gathered.T, w, y, index, epilogue, residual, width=width, with_bias=False
             )
 
 
@@ -300,10 +301,10 @@ def _by_tap(w: np.ndarray, group: int) -> np.ndarray:
 
 
 def _depthwise(space, x, weights, axes, epilogue, y, residual) -> None:
-    """A filter for each channel: no GEMM in it, but a sum of products over the taps.
+    """A filter for each channel: a sum of products over the taps, not a GEMM.
 
-    At stride 1 neighbouring windows of all channels are one run of memory, for which the weights
-    are repeated: einsum wants runs of 1 to 2 k floats.
+    At stride 1, neighbouring windows of all channels are one run of memory, for which the weights
+    are repeated: einsum is fastest with runs of 1000 to 2000 floats.
     """
     w = weights(_by_tap)
     columns = axes[1]
@@ -312,75 +313,61 @@ def _depthwise(space, x, weights, axes, epilogue, y, residual) -> None:
     if columns.stride == columns.dilation == 1:
         most = max(1, min(width, 2048 // channels))
         count = next(n for n in range(most, 0, -1) if width % n == 0)
-    windows = windows_of(padded(space, x, axes), axes, 1)  # (N, H, W, taps, taps, C)
+    windows = window_view(pad_channels_last(space, x, axes), axes, 1)  # (N, H, W, taps, taps, C)
     shape = (*windows.shape[:2], width // count, *windows.shape[3:5], channels * count)
     strides = list(windows.strides)
     strides[2] *= count
     runs = as_strided(windows, shape, strides, writeable=False)
     repeated = np.tile(w, count)
     for sample in range(len(x)):
-        for top, bottom in parts(height, max(1, _BLOCK // row_bytes(y))):
+        for top, bottom in split_range(height, max(1, _BLOCK // row_bytes(y))):
             into = y[sample, top:bottom]
-            block = into if dense_rows(into) else space.scratch(into.shape, into.dtype)
+            block = into if has_dense_rows(into) else space.scratch(into.shape, into.dtype)
             sums = block.reshape(bottom - top, width // count, channels * count)
             space.call(einsum_into(sums), "yzijn,ijn->yzn", runs[sample, top:bottom], repeated)
             rest = None if residual is None else residual[sample, top:bottom]
             epilogue.apply(space, block, into, rest)
             if block is not into:
-                space.reuse(block)
+                space.free_scratch(block)
 
 
 # ------------------------------------------------------------------------------------- helpers
 
 
-def padded(space: Space, x: np.ndarray, axes: Sequence[Axis]) -> np.ndarray:
-    """(N, C, H, W) as a channels-last (N, H + padding, W + padding, C) with zeros around it."""
+def pad_channels_last(space: Space, x: np.ndarray, axes: Sequence[Axis]) -> np.ndarray:
+    """(N, C, H, W) as (N, H + padding, W + padding, C), channels-last, padded with zeros."""
     (top, bottom), (left, right) = ((axis.begin, axis.reach) for axis in axes)
     source = np.moveaxis(x, 1, -1)
-    around = space.surrounded(x, (top, left, bottom, right))
-    if around is not None and around.strides[1] == x.itemsize:
-        return np.moveaxis(around, 1, -1)
+    bordered = space.with_border(x, (top, left, bottom, right))
+    if bordered is not None and bordered.strides[1] == x.itemsize:
+        return np.moveaxis(bordered, 1, -1)
     n, h, w, c = source.shape
-    place = space.scratch((n, top + h + bottom, left + w + right, c), x.dtype)
-    _zero_border(space, place, top, bottom, left, right)
-    space.call(np.copyto, place[:, top : top + h, left : left + w], source)
-    return place
+    padded = space.scratch((n, top + h + bottom, left + w + right, c), x.dtype)
+    space.call(np.copyto, space.fill_border(padded, (top, left, bottom, right)), source)
+    return padded
 
 
-def padded_planes(space: Space, x: np.ndarray, axes: Sequence[Axis]) -> np.ndarray:
-    """(N, C, H, W) with zeros around, each channel a plane of memory."""
+def pad_planes(space: Space, x: np.ndarray, axes: Sequence[Axis]) -> np.ndarray:
+    """(N, C, H, W) padded with zeros, each channel contiguous."""
     (top, bottom), (left, right) = ((axis.begin, axis.reach) for axis in axes)
     n, c, h, w = x.shape
-    place = space.scratch((n, c, top + h + bottom, left + w + right), x.dtype)
-    border = np.moveaxis(place, 1, -1)
-    _zero_border(space, border, top, bottom, left, right)
-    space.call(np.copyto, place[:, :, top : top + h, left : left + w], x)
-    return place
+    padded = space.scratch((n, c, top + h + bottom, left + w + right), x.dtype)
+    inside = space.fill_border(np.moveaxis(padded, 1, -1), (top, left, bottom, right))
+    space.call(np.copyto, np.moveaxis(inside, -1, 1), x)
+    return padded
 
 
-def _zero_border(space, place, top, bottom, left, right) -> None:
-    height, width = place.shape[1:3]
-    for edge in (
-        place[:, :top],
-        place[:, height - bottom :],
-        place[:, top : height - bottom, :left],
-        place[:, top : height - bottom, width - right :],
-    ):
-        if edge.size:
-            space.call(edge.fill, 0)
-
-
-def channels_last(space: Space, x: np.ndarray) -> np.ndarray:
-    """The array itself if the channels of a pixel are one run, else such a copy."""
+def to_channels_last(space: Space, x: np.ndarray) -> np.ndarray:
+    """The array if the channels of a pixel are contiguous, else a copy in which they are."""
     if x.strides[-1] == x.itemsize:
         return x
-    place = space.scratch(x.shape, x.dtype)
-    space.call(np.copyto, place, x)
-    return place
+    copy = space.scratch(x.shape, x.dtype)
+    space.call(np.copyto, copy, x)
+    return copy
 
 
-def dense_rows(x: np.ndarray) -> bool:
-    """Whether (…, C) can be seen as a matrix of pixels without a copy."""
+def has_dense_rows(x: np.ndarray) -> bool:
+    """Whether (…, C) can be reshaped to a matrix of pixels without a copy."""
     return bool(x.flags.c_contiguous)
 
 

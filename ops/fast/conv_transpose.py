@@ -1,7 +1,7 @@
-"""ConvTranspose bound to its shapes: a convolution for each phase of the stride.
+"""The binder of ConvTranspose: a convolution for each phase of the stride.
 
-The results at every stride-th place see the same taps, so they are a convolution of the input with
-every stride-th tap, turned round. Each writes its places of the result; nothing is added up there.
+The results at every stride-th position use the same taps, so they are a convolution of the input
+with every stride-th tap, reversed. Each writes its own positions of the result.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class _Phase(NamedTuple):
 
     results: slice
     taps: slice  # of the kernel
-    windows: Axis  # of the convolution that gives them
+    windows: Axis  # of the convolution that computes them
 
     @classmethod
     def of(cls, axis: Axis, size: int, first: int) -> _Phase | None:
-        """``axis``: that of the convolution this is the transpose of, ``size``: of our input."""
+        """``axis``: of the convolution that is transposed; ``size``: of the input."""
         steps, tap = divmod(first + axis.begin, axis.stride)
         count = len(range(tap, axis.kernel, axis.stride))
         begin = count - 1 - steps
@@ -41,25 +41,25 @@ class _Phase(NamedTuple):
 
 
 class Phases:
-    """The weights (C, M, H, W) of each phase as those of a convolution."""
+    """The weights (C, M, H, W) as the weights of a convolution for each phase."""
 
     def __init__(self, w: np.ndarray) -> None:
         self.w = w
-        self._of: dict[tuple[int | None, ...], conv.Weights] = {}
+        self._weights: dict[tuple[int | None, ...], conv.Weights] = {}
 
     def __call__(self, rows: slice, columns: slice) -> conv.Weights:
         key = (rows.start, columns.start)
-        if key not in self._of:
+        if key not in self._weights:
             part = self.w[:, :, rows, columns].swapaxes(0, 1)
-            self._of[key] = conv.Weights(np.ascontiguousarray(part), 1)
-        return self._of[key]
+            self._weights[key] = conv.Weights(np.ascontiguousarray(part), 1)
+        return self._weights[key]
 
 
 def bind_conv_transpose(
     space: Space, x: np.ndarray, weights: Phases, axes: Sequence[Axis], b: np.ndarray | None
 ) -> np.ndarray | None:
-    """The result (N, M, H, W), channels-last (4x4/2 64-32 at 28: 1.5 to 1.1 times ONNX Runtime's
-    time)."""
+    """The result (N, M, H, W), channels-last (4x4/2 64-32 at 28: from 1.5 to 1.1 times ONNX
+    Runtime's time)."""
     w = weights.w
     if len(axes) != 2 or x.dtype != np.float32 or w.dtype != np.float32 or not x.size:
         return None
@@ -73,7 +73,7 @@ def bind_conv_transpose(
     ]
     if any(phase is None for along in phases for phase in along):
         return None
-    source = np.moveaxis(conv.channels_last(space, np.moveaxis(x, 1, -1)), -1, 1)
+    source = np.moveaxis(conv.to_channels_last(space, np.moveaxis(x, 1, -1)), -1, 1)
     y = space.image((len(x), w.shape[1], *(axis.size for axis in axes)), x.dtype)
     results = np.moveaxis(y, 1, -1)
     for row, column in product(*phases):

@@ -1,4 +1,4 @@
-"""Copies bound to their shapes: to another type, to one place, around, or out of a table."""
+"""Binders of operators that copy: Cast, Concat, Pad, Gather; and of slices, which are views."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onnxwalk.ops.shared.axes import normalize_axis
 
 
 def bind_cast(space: Space, input: np.ndarray, *, to: int, **attributes: Any) -> np.ndarray | None:
-    """Between numbers that NumPy converts as the spec says: not from floats to integers."""
+    """Casts that NumPy computes as in the spec: not from floats to integers."""
     target = numpy_dtype(to)
     if not (is_plain(input.dtype) and is_plain(target)):
         return None
@@ -28,7 +28,7 @@ def bind_cast(space: Space, input: np.ndarray, *, to: int, **attributes: Any) ->
     return y
 
 
-#: more parts than that are left to NumPy's own loop over them
+#: more inputs than that are left to the loop in np.concatenate
 _MOST_PARTS = 200
 
 
@@ -58,12 +58,12 @@ def bind_concat(space: Space, *inputs: np.ndarray, axis: int) -> np.ndarray | No
     return y
 
 
-def part(function: Callable[..., np.ndarray]) -> Bind:
-    """An operator that takes a part of its input."""
+def part_binder(function: Callable[..., np.ndarray]) -> Bind:
+    """The binder of an operator whose result is a view of a part of its input."""
 
     def bind(space: Space, data: np.ndarray, *known: Any, **attributes: Any) -> np.ndarray | None:
-        """A view: nothing is left to do in a run."""
-        if not space.known(*known) or data.dtype.hasobject or not data.size:
+        """A view: nothing to do in a run."""
+        if not space.is_constant(*known) or data.dtype.hasobject or not data.size:
             return None
         y = function(data, *known, **attributes)
         return y if y.size else None
@@ -71,17 +71,17 @@ def part(function: Callable[..., np.ndarray]) -> Bind:
     return bind
 
 
-def _padding(amounts_of: Callable[..., Any]) -> Bind:
+def _pad_binder(amounts_of: Callable[..., Any]) -> Bind:
     def bind(space: Space, data: np.ndarray, *known: Any, **attributes: Any) -> np.ndarray | None:
-        """Of a constant, around: the border is filled and the inside copied."""
-        if attributes.pop("mode", "constant") != "constant" or not space.known(*known):
+        """Pad with a constant: fill the border and copy the inside."""
+        if attributes.pop("mode", "constant") != "constant" or not space.is_constant(*known):
             return None
         if not is_plain(data.dtype):
             return None
-        found = amounts_of(data, *known, **attributes)
-        if found is None:
+        padding = amounts_of(data, *known, **attributes)
+        if padding is None:
             return None
-        amounts, value = found
+        amounts, value = padding
         if any(min(pair) < 0 for pair in amounts):
             return None
         shape = [b + n + e for (b, e), n in zip(amounts, data.shape, strict=True)]
@@ -120,14 +120,14 @@ def _amounts_by_attribute(
     return list(zip(pads[: data.ndim], pads[data.ndim :], strict=True)), data.dtype.type(value)
 
 
-bind_pad = _padding(_amounts_by_input)
-bind_pad_by_attribute = _padding(_amounts_by_attribute)
+bind_pad = _pad_binder(_amounts_by_input)
+bind_pad_by_attribute = _pad_binder(_amounts_by_attribute)
 
 
 def bind_gather(
     space: Space, data: np.ndarray, indices: np.ndarray, *, axis: int = 0
 ) -> np.ndarray | None:
-    """Rows of a table by their numbers, which are looked at in every run."""
+    """Rows by their indices, which are checked in every run."""
     if data.dtype.hasobject or data.ndim == 0 or not data.size or not indices.size:
         return None
     axis = normalize_axis(axis, data.ndim)
@@ -141,14 +141,14 @@ def bind_gather(
 def _gather(data: np.ndarray, indices: np.ndarray, axis: int, y: np.ndarray) -> None:
     size = data.shape[axis]
     if indices.min() < -size or indices.max() >= size:
-        raise IndexError("an index lies outside")  # which one, the plain operator says
+        raise IndexError("index out of range")  # the plain operator says which one
     np.take(data, indices, axis, y, "wrap")  # "raise" would copy the result
 
 
 def bind_gather_nd(
     space: Space, data: np.ndarray, indices: np.ndarray, *, batch_dims: int = 0
 ) -> np.ndarray | None:
-    """Where each tuple is one number that picks along the axis behind the common ones."""
+    """Index tuples of length 1 with one batch axis: rows of each batch item."""
     if indices.shape[-1:] != (1,) or batch_dims != 1 or data.ndim < 2 or data.dtype.hasobject:
         return None
     if data.shape[:1] != indices.shape[:1] or not data.flags.c_contiguous or not data.size:
@@ -167,5 +167,5 @@ def _gather_rows(
     rows: np.ndarray, numbers: np.ndarray, size: int, first: np.ndarray, y: np.ndarray
 ) -> None:
     if numbers.min() < -size or numbers.max() >= size:
-        raise IndexError("an index lies outside")
+        raise IndexError("index out of range")
     np.take(rows, numbers % size + first, 0, y, "clip")

@@ -1,4 +1,4 @@
-"""Elementwise operators, and those that only look at the same memory in another way."""
+"""Binders of elementwise operators and of views."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ import numpy as np
 
 from onnxwalk.ops.contract.dtypes import is_plain
 from onnxwalk.ops.contract.space import Bind, Space
-from onnxwalk.ops.fast.blocks import runs
+from onnxwalk.ops.fast.blocks import cache_blocks
 from onnxwalk.ops.fast.calls import clip, scalar
 from onnxwalk.ops.fast.epilogue import activation
-from onnxwalk.ops.shared.numeric import limits
+from onnxwalk.ops.shared.numeric import dtype_limits
 
 
-def binary(ufunc: np.ufunc, kinds: str = "fiu") -> Bind:
-    """A ufunc of two inputs that broadcast, of one of these kinds of types."""
+def binary_binder(ufunc: np.ufunc, kinds: str = "fiu") -> Bind:
+    """The binder of a ufunc of two inputs that broadcast, for types of these kinds."""
 
     def bind(space: Space, a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
         if a.dtype != b.dtype or not is_plain(a.dtype, kinds):
             return None
         y = _result(space, a, b)
-        space.call(ufunc, _filled_up(a, y), _filled_up(b, y), y)
+        space.call(ufunc, _with_leading_axes(a, y), _with_leading_axes(b, y), y)
         return y
 
     return bind
 
 
-def _filled_up(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """x in the shape of y, where that only takes leading axes of size 1: operands of one shape cost
-    a third of the call that broadcasts."""
+def _with_leading_axes(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """x with leading axes of size 1, if it then has the shape of y: a call with equal shapes takes
+    a third of the time of one that broadcasts."""
     return x.reshape(y.shape) if x.size == y.size and x.ndim < y.ndim else x
 
 
 def _result(space: Space, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Memory for what ``a`` and ``b`` broadcast to."""
+    """Memory for a result of the shape to which a and b broadcast."""
     shape = np.broadcast_shapes(a.shape, b.shape)
     if a.shape == shape:
         return space.like(a, None, b)
@@ -46,8 +46,8 @@ def _result(space: Space, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return space.array(shape, a.dtype)
 
 
-def comparison(ufunc: np.ufunc, kinds: str = "fiub") -> Bind:
-    """A ufunc of two inputs that broadcast, whose result is a boolean."""
+def comparison_binder(ufunc: np.ufunc, kinds: str = "fiub") -> Bind:
+    """The binder of a ufunc of two inputs that broadcast, with a boolean result."""
 
     def bind(space: Space, a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
         if a.dtype != b.dtype or not is_plain(a.dtype, kinds):
@@ -57,14 +57,6 @@ def comparison(ufunc: np.ufunc, kinds: str = "fiub") -> Bind:
         return y
 
     return bind
-
-
-def bind_not(space: Space, x: np.ndarray) -> np.ndarray | None:
-    if x.dtype != np.bool_:
-        return None
-    y = space.like(x)
-    space.call(np.logical_not, x, y)
-    return y
 
 
 def bind_where(
@@ -79,11 +71,11 @@ def bind_where(
     return result
 
 
-def unary(ufunc: np.ufunc) -> Bind:
-    """A ufunc of one float."""
+def unary_binder(ufunc: np.ufunc, *dtypes: type[np.generic]) -> Bind:
+    """The binder of a ufunc of one input of these dtypes, by default float32 or float64."""
 
     def bind(space: Space, x: np.ndarray) -> np.ndarray | None:
-        if x.dtype not in (np.float32, np.float64):
+        if x.dtype not in (dtypes or (np.float32, np.float64)):
             return None
         y = space.like(x)
         space.call(ufunc, x, y)
@@ -92,8 +84,11 @@ def unary(ufunc: np.ufunc) -> Bind:
     return bind
 
 
-def activated(name: str, *names: str) -> Bind:
-    """An operator that is an activation of ``epilogue``, with attributes of these names."""
+bind_not = unary_binder(np.logical_not, np.bool_)
+
+
+def activation_binder(name: str, *names: str) -> Bind:
+    """The binder of an activation of ``epilogue`` with attributes of these names."""
 
     def bind(space: Space, x: np.ndarray, **attributes: Any) -> np.ndarray | None:
         if x.dtype not in (np.float32, np.float64) or set(attributes) - set(names):
@@ -101,7 +96,7 @@ def activated(name: str, *names: str) -> Bind:
         apply = activation(name, **attributes)
         assert apply is not None
         y = space.like(x)
-        for source, result in runs(x, y):
+        for source, result in cache_blocks(x, y):
             apply(space, source, result, result)
         return y
 
@@ -117,8 +112,8 @@ def bind_relu(space: Space, x: np.ndarray) -> np.ndarray | None:
 
 
 def bind_power(space: Space, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
-    """x², which is most of what models ask for"""
-    if x.dtype not in (np.float32, np.float64) or not space.known(y):
+    """x², the most frequent power in models"""
+    if x.dtype not in (np.float32, np.float64) or not space.is_constant(y):
         return None
     if y.size != 1 or y.ndim > x.ndim or y.reshape(-1)[0] != 2:
         return None
@@ -128,9 +123,9 @@ def bind_power(space: Space, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
 
 
 def bind_clip(space: Space, input, min=None, max=None):
-    if input.dtype not in (np.float32, np.float64) or not space.known(min, max):
+    if input.dtype not in (np.float32, np.float64) or not space.is_constant(min, max):
         return None
-    lowest, highest = limits(input.dtype)
+    lowest, highest = dtype_limits(input.dtype)
     low = lowest if min is None else min.item()
     high = highest if max is None else max.item()
     if not low <= high:
@@ -140,26 +135,26 @@ def bind_clip(space: Space, input, min=None, max=None):
     return y
 
 
-# ---------------------------------------------------------------------- the same memory, seen anew
+# ------------------------------------------------------------------------------------------ views
 
 
-def view(function: Callable[..., np.ndarray]) -> Bind:
-    """An operator that NumPy answers with a view: nothing is left to do in a run. Where it would
-    have to copy, the copy is made in every run."""
+def view_binder(function: Callable[..., np.ndarray]) -> Bind:
+    """The binder of an operator whose result is a view, with nothing to do in a run. If NumPy has
+    to copy, each run copies."""
 
     def bind(space: Space, x: np.ndarray, *known: Any, **attributes: Any) -> np.ndarray | None:
-        if not space.known(*known):
+        if not space.is_constant(*known):
             return None
         y = function(x, *known, **attributes)
         if np.may_share_memory(x, y) or not x.size:
             return y if x.size else space.array(y.shape, y.dtype)
-        # The copy goes to where a view of the result has the shape of x. An image whose channels
-        # are its fastest axis stays one (a shuffle of channels is such a copy).
+        # Copy to a view of the result that has the shape of x. A channels-last image remains one
+        # (a channel shuffle is such a copy).
         if y.ndim == 4 and x.ndim > 2 and abs(x.strides[-1]) != x.itemsize:
             image = space.image(y.shape, y.dtype)
-            seen = image.reshape(x.shape)
-            if np.may_share_memory(seen, image):
-                space.call(np.copyto, seen, x)
+            reshaped = image.reshape(x.shape)
+            if np.may_share_memory(reshaped, image):
+                space.call(np.copyto, reshaped, x)
                 return image
         result = space.array(y.shape, y.dtype)
         space.call(np.copyto, result.reshape(x.shape), x)
@@ -168,10 +163,10 @@ def view(function: Callable[..., np.ndarray]) -> Bind:
     return bind
 
 
-def constant(function: Callable[..., np.ndarray]) -> Bind:
-    """An operator whose result depends on shapes alone."""
+def constant_binder(function: Callable[..., np.ndarray]) -> Bind:
+    """The binder of an operator whose result depends on shapes only."""
 
     def bind(space: Space, x: np.ndarray, **attributes: Any) -> np.ndarray:
-        return space.constant(function(x, **attributes))
+        return space.mark_constant(function(x, **attributes))
 
     return bind

@@ -1,4 +1,4 @@
-"""What is done to a block of a result while it is in the cache: bias, a sum, an activation."""
+"""Operations on a block of a result while it is in the cache: bias, sum, activation, pooling."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ import numpy as np
 from onnxwalk.ops.contract.space import Space
 from onnxwalk.ops.fast.calls import clip, maximum_into, minimum_into, scalar
 
-#: activation(space, block, into, work=None): the calls that take a block to ``into``; they may
-#: overwrite ``work``, which is the block itself if it isn't given
+#: activation(space, block, into, work=None) records the calls from a block to ``into``; they may
+#: overwrite ``work``, by default the block itself
 Activation = Callable[..., None]
 
 
 class Epilogue(NamedTuple):
-    """``activation(y + bias + residual)``, block by block; with ``pool``, of the largest of each
-    2 × 2 pixels. A maximum may be taken before a bias and an activation that never falls, and
-    leaves a quarter of the work to them."""
+    """``activation(y + bias + residual)``, block by block; with ``pool``, after a 2 × 2 maximum: it
+    may come before a bias and a monotonic activation, which then have a quarter of the work."""
 
     bias: np.ndarray | None = None
     activation: Activation | None = None
@@ -35,13 +34,13 @@ class Epilogue(NamedTuple):
         *,
         with_bias: bool = True,
     ) -> None:
-        """Record the calls that take a block (…, M), which may be ``into`` itself, to ``into``.
+        """Record the calls from a block (…, M), which may be ``into`` itself, to ``into``.
 
-        The last of them writes there: a result that is not dense costs no pass of its own. A block
-        to be pooled is (n, H, W, M), and ``into`` (n, H / 2, W / 2, M).
+        The last call writes to ``into``: a result that isn't contiguous needs no extra pass. With
+        ``pool``, the block is (n, H, W, M), and ``into`` (n, H / 2, W / 2, M).
         """
         if self.pool:
-            block = pooled(space, block)
+            block = max_pool_2x2(space, block)
         added = [self.bias] if self.bias is not None and with_bias else []
         if residual is not None:
             added.append(residual)
@@ -54,8 +53,8 @@ class Epilogue(NamedTuple):
             space.call(np.copyto, into, block)
 
 
-def pooled(space: Space, block: np.ndarray) -> np.ndarray:
-    """The largest of each 2 × 2 of (…, H, W, M); an odd last row or column is left out."""
+def max_pool_2x2(space: Space, block: np.ndarray) -> np.ndarray:
+    """The maximum of each 2 × 2 of (…, H, W, M); an odd last row or column is left out."""
     height, width, outputs = block.shape[-3:]
     rows = space.scratch((*block.shape[:-3], height // 2, width, outputs), block.dtype)
     even, odd = block[..., 0 : height - 1 : 2, :, :], block[..., 1::2, :, :]
@@ -68,17 +67,17 @@ def pooled(space: Space, block: np.ndarray) -> np.ndarray:
 #: memory that an activation may overwrite
 Work = np.ndarray | None
 
-#: activations that never fall: a maximum may be taken before them
-RISING = frozenset({"Relu", "Clip", "Tanh", "Sigmoid"})
+#: monotonic activations: a maximum may be taken before them
+MONOTONIC = frozenset({"Relu", "Clip", "Tanh", "Sigmoid"})
 
 
 def activation(
     name: str | None, parameters: Sequence[float] = (), **named: float
 ) -> Activation | None:
-    """The activation of that name, with its parameters in the order of
-    com.microsoft.FusedConv's ``activation_params``, or by name.
+    """The activation with this name, with its parameters by name, or in the order of
+    com.microsoft.FusedConv's ``activation_params``.
 
-    ``None`` for none; raises KeyError for a name that has no fast form.
+    ``None`` without a name; raises KeyError for a name that has no fast form.
     """
     return _ACTIVATIONS[name](*parameters, **named) if name else None
 
@@ -91,7 +90,7 @@ def _clip(lowest: float, highest: float) -> Activation:
 
 
 def _leaky_relu(alpha: float = 0.01) -> Activation:
-    """max(x, alpha * x) for the alphas below 1; not where a product may be NaN that isn't wanted"""
+    """max(x, alpha * x), or min for alpha > 1; a selection if the product may be NaN"""
 
     def apply(space: Space, x: np.ndarray, into: np.ndarray, work: Work = None) -> None:
         scaled = space.scratch(x.shape, x.dtype)
@@ -120,13 +119,13 @@ def _sigmoid() -> Activation:
         space.call(np.negative, x, work)
         space.call(np.exp, work, work)
         space.call(np.add, work, one, work)
-        space.call(np.divide, one, work, into)  # in half of the time of np.reciprocal
+        space.call(np.divide, one, work, into)  # takes half of the time of np.reciprocal
 
     return apply
 
 
 def _swish() -> Activation:
-    """x / (1 + exp(-x)); with tanh it would be a pass less, but exp takes half of tanh's time"""
+    """x / (1 + exp(-x)); tanh would save a pass, but exp takes half of its time"""
 
     def apply(space: Space, x: np.ndarray, into: np.ndarray, work: Work = None) -> None:
         other = space.scratch(x.shape, x.dtype)
@@ -149,7 +148,7 @@ def _hard_sigmoid(alpha: float = 0.2, beta: float = 0.5) -> Activation:
 
 
 def _hard_swish(*fixed: float) -> Activation:
-    """x * min(max(x + 3, 0), 6) / 6; FusedConv may give 1/6 and 1/2, which can't be others."""
+    """x * min(max(x + 3, 0), 6) / 6; ignores FusedConv's parameters, which are always 1/6, 1/2"""
 
     def apply(space: Space, x: np.ndarray, into: np.ndarray, work: Work = None) -> None:
         other = space.scratch(x.shape, x.dtype)
@@ -172,5 +171,5 @@ _ACTIVATIONS: dict[str, Callable[..., Activation]] = {
     "HardSwish": _hard_swish,
 }
 
-#: the names that ``activation`` knows
-NAMES = frozenset(_ACTIVATIONS)
+#: the names of the activations
+ACTIVATION_NAMES = frozenset(_ACTIVATIONS)

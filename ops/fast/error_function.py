@@ -1,7 +1,7 @@
-"""erf and Gelu bound to their shapes: one rational function, in blocks that stay in the cache.
+"""The binders of Erf and Gelu: one rational function, in blocks that fit the cache.
 
 erf(x) = x P(x²) / Q(x²) on [-4, 4] and ±1 beyond, P of degree 6 and Q of degree 4, fitted to
-erf on Chebyshev's points with weights that level the error: 5e-8 in exact arithmetic, 3e-7 in
+erf on Chebyshev points with weights that equalize the error: 5e-8 in exact arithmetic, 3e-7 in
 float32. (``ops.shared.erf``, the oracle, is exact to the last digits and three times as slow.)
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from onnxwalk.ops.contract.space import Space, memory_order
-from onnxwalk.ops.fast.blocks import runs
+from onnxwalk.ops.fast.blocks import cache_blocks
 from onnxwalk.ops.fast.calls import clip, scalar
 
 _P = (
@@ -25,7 +25,7 @@ _P = (
     -0.0018126940905101544,
     1.7502450314277654e-05,
 )
-#: the highest coefficient is 1: a pass less
+#: the highest coefficient is 1: saves a pass
 _Q = (910.7788486045924, 476.2693341756184, 110.01923475487632, 14.163076578617899, 1.0)
 
 
@@ -43,7 +43,7 @@ def _horner(space: Space, x: np.ndarray, coefficients: Sequence[float], into: np
 
 
 def erf_into(space: Space, x: np.ndarray, into: np.ndarray, factor: float = 1.0) -> None:
-    """erf(factor·x) for a block that doesn't overlap ``into``."""
+    """erf(factor·x) of a block that doesn't overlap ``into``."""
     bounded, square, divisor = (space.scratch(x.shape, x.dtype) for _ in range(3))
     if factor != 1:
         space.call(np.multiply, x, scalar(factor, x.dtype), bounded)
@@ -55,14 +55,14 @@ def erf_into(space: Space, x: np.ndarray, into: np.ndarray, factor: float = 1.0)
     _horner(space, square, _Q, divisor)
     space.call(np.divide, into, divisor, into)
     for array in (bounded, square, divisor):
-        space.reuse(array)
+        space.free_scratch(array)
 
 
 def bind_erf(space: Space, input: np.ndarray) -> np.ndarray | None:
     if input.dtype != np.float32 or not input.size:
         return None
     y = space.array(input.shape, input.dtype, memory_order(input))
-    for source, result in runs(input, y):
+    for source, result in cache_blocks(input, y):
         erf_into(space, source, result)
     return y
 
@@ -72,7 +72,7 @@ def bind_gelu(space: Space, x: np.ndarray, *, approximate: str = "none") -> np.n
     if x.dtype != np.float32 or not x.size or approximate not in ("none", "tanh"):
         return None
     y = space.array(x.shape, x.dtype, memory_order(x))
-    for source, result in runs(x, y):
+    for source, result in cache_blocks(x, y):
         if approximate == "none":
             erf_into(space, source, result, 1 / math.sqrt(2))
         else:
@@ -87,5 +87,5 @@ def bind_gelu(space: Space, x: np.ndarray, *, approximate: str = "none") -> np.n
         space.call(np.multiply, source, scalar(0.5, x.dtype), half)
         space.call(np.multiply, result, half, result)
         space.call(np.add, result, half, result)
-        space.reuse(half)
+        space.free_scratch(half)
     return y

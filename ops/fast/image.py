@@ -1,4 +1,4 @@
-"""Resize bound to its shapes: where each pixel comes from, and with what weight, is known."""
+"""The binder of Resize: source positions and weights are computed once."""
 
 from __future__ import annotations
 
@@ -9,15 +9,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from onnxwalk.ops.contract.space import Space
-from onnxwalk.ops.fast.blocks import parts
+from onnxwalk.ops.fast.blocks import split_range
 from onnxwalk.ops.fast.calls import scalar
-from onnxwalk.ops.shared.interpolation import hat, kernel, nearest, places_of, resizing
+from onnxwalk.ops.shared.interpolation import (
+    hat,
+    kernel_weights,
+    nearest_weights,
+    plan_resize,
+    source_positions,
+)
 
 
 def _bind_nearest(
     space: Space, x: np.ndarray, plan: dict[int, Any], coordinates: str, rounding: str
 ) -> np.ndarray | None:
-    """Images (N, C, H, W) along H and W."""
+    """Nearest: images (N, C, H, W) along H and W."""
     if x.ndim != 4 or not set(plan) <= {2, 3} or coordinates == "tf_crop_and_resize":
         return None
     if x.dtype.hasobject or not x.size:
@@ -27,7 +33,7 @@ def _bind_nearest(
         if axis not in plan:
             places.append(np.arange(x.shape[axis]))
             continue
-        taps, _ = nearest(rounding)(places_of(plan[axis], coordinates), plan[axis])
+        taps, _ = nearest_weights(rounding)(source_positions(plan[axis], coordinates), plan[axis])
         places.append(taps[:, 0].astype(np.intp).clip(0, x.shape[axis] - 1))
     if any(len(p) == 0 for p in places):
         return None
@@ -44,7 +50,7 @@ def _bind_nearest(
 
 
 def _take(space: Space, x: np.ndarray, places: np.ndarray, axis: int, y: np.ndarray) -> None:
-    """y[i] = x[places[i]] along an axis, as slices where places repeat each of x alike."""
+    """y[i] = x[places[i]] along an axis; strided slices if each index is repeated equally often."""
     before = (slice(None),) * axis
     times = len(places) // x.shape[axis]
     if times and np.array_equal(places, np.repeat(np.arange(x.shape[axis]), times)):
@@ -52,26 +58,26 @@ def _take(space: Space, x: np.ndarray, places: np.ndarray, axis: int, y: np.ndar
             index = (*before, slice(offset, None, times))
             space.call(np.copyto, y[index], x)
         return
-    # Places never go back: runs of one step apart in both are slices, too.
-    for start, stop in _runs(places):
+    # Positions never decrease: consecutive ones are copied as slices.
+    for start, stop in _consecutive_runs(places):
         source = (*before, slice(places[start], places[stop - 1] + 1))
         target = (*before, slice(start, stop))
         space.call(np.copyto, y[target], x[source])
 
 
-def _runs(places: np.ndarray) -> list[tuple[int, int]]:
-    """Where places go on by one, or stay (a run of one place each)."""
+def _consecutive_runs(places: np.ndarray) -> list[tuple[int, int]]:
+    """(start, stop) of the runs of consecutive positions."""
     breaks = np.flatnonzero(np.diff(places) != 1) + 1
     edges = [0, *breaks.tolist(), len(places)]
     return list(itertools.pairwise(edges))
 
 
-#: bytes of the images that are stretched together
+#: bytes of a block of images
 _BLOCK = 1 << 19
 
 
 class _Stretch(NamedTuple):
-    """An axis that becomes ``factor`` times as long, every place the sum of two."""
+    """An axis that becomes ``factor`` times as long; each output is a sum of two inputs."""
 
     factor: int
     taps: np.ndarray  # (length, 2)
@@ -82,8 +88,8 @@ class _Stretch(NamedTuple):
         factor = axis.resized // axis.size
         if not factor or axis.resized % axis.size:
             return None
-        places = places_of(axis, coordinates)
-        taps, weights = kernel(hat, 1)(places, axis)
+        places = source_positions(axis, coordinates)
+        taps, weights = kernel_weights(hat, 1)(places, axis)
         assert weights is not None
         return cls(factor, taps.astype(np.intp), weights)
 
@@ -91,8 +97,9 @@ class _Stretch(NamedTuple):
 def _bind_linear(
     space: Space, x: np.ndarray, plan: dict[int, Any], coordinates: str
 ) -> np.ndarray | None:
-    """Images (N, C, H, W) along W, then H, by whole factors: each phase of the result is a sum of
-    two slices of the multiples of x (x2 of 1x64x56x56: 1.9 to 0.5 times ONNX Runtime's time)."""
+    """Linear: images (N, C, H, W) along W, then H, by integer factors. Each phase of the result is
+    a sum of two slices of multiples of x (x2 of 1x64x56x56: from 1.9 to 0.5 times ONNX Runtime's
+    time)."""
     if x.ndim != 4 or x.dtype != np.float32 or not x.size or not set(plan) <= {2, 3}:
         return None
     if coordinates == "tf_crop_and_resize":
@@ -110,7 +117,7 @@ def _bind_linear(
         if not source.flags.c_contiguous:
             source = space.scratch(source.shape, x.dtype)
             space.call(np.copyto, source, np.moveaxis(x, 1, -1))
-    for start, stop in parts(len(source), max(1, _BLOCK // result[0].nbytes)):
+    for start, stop in split_range(len(source), max(1, _BLOCK // result[0].nbytes)):
         block, into = source[start:stop], result[start:stop]
         if 3 in stretches:
             place = into
@@ -122,12 +129,12 @@ def _bind_linear(
         if 2 in stretches:
             _stretch(space, block, 1, stretches[2], into)
             if 3 in stretches:
-                space.reuse(block)
+                space.free_scratch(block)
     return y
 
 
 def _stretch(space: Space, x: np.ndarray, axis: int, stretch: Any, y: np.ndarray) -> None:
-    """Along one axis of an image (N, H, W, C), which is one run of memory."""
+    """Stretch one axis of a contiguous image (N, H, W, C)."""
     factor, taps, weights = stretch
     size = x.shape[axis]
     multiples: dict[float, np.ndarray] = {}
@@ -138,7 +145,7 @@ def _stretch(space: Space, x: np.ndarray, axis: int, stretch: Any, y: np.ndarray
             space.call(np.multiply, x, scalar(weight, x.dtype), multiples[weight])
         return multiples[weight]
 
-    # Pixels of one number are done as one run; what is carried over an edge is done anew below.
+    # Images of one channel are one run; results that cross an edge are computed again below.
     flat = math.prod(x.shape[axis + 1 :]) == 1 and y.flags.c_contiguous
     target = y.reshape(-1) if flat else np.moveaxis(y, axis, 0)
     done = np.zeros(len(taps), np.bool_)
@@ -175,7 +182,7 @@ def _stretch(space: Space, x: np.ndarray, axis: int, stretch: Any, y: np.ndarray
         space.call(np.multiply, pixels[b], scalar(other, x.dtype), rest)
         space.call(np.add, into, rest, into)
     for array in (rest, *multiples.values()):
-        space.reuse(array)
+        space.free_scratch(array)
 
 
 def bind_resize(
@@ -192,10 +199,10 @@ def bind_resize(
     nearest_mode: str = "round_prefer_floor",
     **attributes: Any,
 ) -> np.ndarray | None:
-    if mode not in ("nearest", "linear") or not space.known(roi, scales, sizes):
+    if mode not in ("nearest", "linear") or not space.is_constant(roi, scales, sizes):
         return None
     coordinates = coordinate_transformation_mode
-    plan = resizing(x.shape, roi, scales, sizes, axes, coordinates, keep_aspect_ratio_policy)
+    plan = plan_resize(x.shape, roi, scales, sizes, axes, coordinates, keep_aspect_ratio_policy)
     if mode == "linear":
         if attributes.get("antialias") or attributes.get("exclude_outside"):
             return None

@@ -1,4 +1,4 @@
-"""BatchNormalization, LayerNormalization and their kin bound to their shapes."""
+"""The binders of the normalizations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import starmap
 import numpy as np
 
 from onnxwalk.ops.contract.space import Space
-from onnxwalk.ops.fast.blocks import parts
+from onnxwalk.ops.fast.blocks import split_range
 from onnxwalk.ops.fast.calls import scalar
 from onnxwalk.ops.shared.axes import normalize_axis
 
@@ -28,9 +28,9 @@ def bind_batch_normalization(
     n_outputs: int = 1,
 ) -> np.ndarray | None:
     """x * factor + shift"""
-    if training_mode or n_outputs > 1 or not space.known(scale, b, mean, var):
+    if training_mode or n_outputs > 1 or not space.is_constant(scale, b, mean, var):
         return None
-    if not spatial:  # one value for each place
+    if not spatial:  # one value for each position
         return None
     if x.dtype != np.float32 or scale.dtype != x.dtype or scale.ndim != 1 or x.ndim < 2:
         return None
@@ -46,17 +46,17 @@ def bind_batch_normalization(
 def _scale_and_shift(
     space: Space, x: np.ndarray, factor: np.ndarray, shift: np.ndarray, y: np.ndarray
 ) -> None:
-    """x * factor + shift, both of one value for each channel, which are known."""
+    """x * factor + shift, with constants of one value per channel."""
     images, results = np.moveaxis(x, 1, -1), np.moveaxis(y, 1, -1)
     if images.flags.c_contiguous and results.flags.c_contiguous:
-        # Several pixels make a row: for 64 channels half of the time.
+        # Rows of several pixels: for 64 channels this takes half of the time.
         channels = len(factor)
         pixels = x.size // max(1, channels)
-        together = _repeats(pixels, channels)
+        together = _lines_per_row(pixels, channels)
         shape = (pixels // together, together * channels)
         images, results = images.reshape(shape), results.reshape(shape)
         factor, shift = np.tile(factor, together), np.tile(shift, together)
-        for start, stop in parts(len(images), max(1, _BLOCK // max(1, shape[1]))):
+        for start, stop in split_range(len(images), max(1, _BLOCK // max(1, shape[1]))):
             source, into = images[start:stop], results[start:stop]
             space.call(np.multiply, source, factor, into)
             space.call(np.add, into, shift, into)
@@ -64,16 +64,16 @@ def _scale_and_shift(
     channel = (-1, *(1,) * (x.ndim - 2))
     factor, shift = factor.reshape(channel), shift.reshape(channel)
     plane = max(1, math.prod(x.shape[2:]))
-    for samples in starmap(slice, parts(len(x), _BLOCK // (plane * x.shape[1]))):
-        for part in starmap(slice, parts(x.shape[1], _BLOCK // plane)):
+    for samples in starmap(slice, split_range(len(x), _BLOCK // (plane * x.shape[1]))):
+        for part in starmap(slice, split_range(x.shape[1], _BLOCK // plane)):
             source, into = x[samples, part], y[samples, part]
             space.call(np.multiply, source, factor[part], into)
             space.call(np.add, into, shift[part], into)
 
 
-def _repeats(count: int, length: int) -> int:
-    """How many of ``count`` lines make one of up to 4096 elements: NumPy copies lines of fewer
-    than 2048 to a buffer first."""
+def _lines_per_row(count: int, length: int) -> int:
+    """How many of ``count`` lines to join to one of up to 4096 elements: NumPy copies lines of
+    fewer than 2048 to a buffer first. A divisor of ``count``."""
     most = max(1, 4096 // max(1, length))
     return next(n for n in range(min(most, max(1, count)), 0, -1) if count % n == 0)
 
@@ -82,13 +82,13 @@ def _repeats(count: int, length: int) -> int:
 _BLOCK = 1 << 16
 
 
-def _standardized(
+def _center_rows(
     space: Space, x: np.ndarray, epsilon: float, y: np.ndarray, *, centred: bool = True
 ) -> np.ndarray:
-    """x - mean along the rows of a block in ``y``, and, to multiply this with, 1 / √(var + ε).
+    """Write x - mean along the rows of a block to ``y``; returns 1 / √(var + ε).
 
-    Sums are dot products: no pass of its own for the squares (LayerNormalization 8x128x768: 1.8 to
-    1.0 times ONNX Runtime's time with small buffers).
+    Sums are dot products, which need no extra pass for the squares (LayerNormalization 8x128x768:
+    from 1.8 to 1.0 times ONNX Runtime's time with small buffers).
     """
     length = x.shape[1]
     mean, deviation = (space.scratch((len(x), 1), x.dtype) for _ in range(2))
@@ -101,7 +101,7 @@ def _standardized(
     space.call(np.add, deviation, scalar(epsilon, x.dtype), deviation)
     space.call(np.sqrt, deviation, deviation)
     space.call(np.divide, scalar(1, x.dtype), deviation, deviation)
-    space.reuse(mean)
+    space.free_scratch(mean)
     return deviation
 
 
@@ -115,7 +115,7 @@ def _normalize_lines(
     *,
     centred: bool,
 ) -> np.ndarray | None:
-    """(x - mean) / √(var + ε)·scale + b along all axes from one on."""
+    """(x - mean) / √(var + ε)·scale + b over ``axis`` and all axes after it."""
     line = x.shape[normalize_axis(axis, x.ndim) :]
     if x.dtype != np.float32 or not x.size or not x.flags.c_contiguous:
         return None
@@ -124,19 +124,19 @@ def _normalize_lines(
     y = space.array(x.shape, x.dtype)
     length = math.prod(line)
     rows, results = x.reshape(-1, length), y.reshape(-1, length)
-    together = _repeats(len(rows), length) if space.known(scale, b) else 1
+    together = _lines_per_row(len(rows), length) if space.is_constant(scale, b) else 1
     scale, b = scale.reshape(-1), None if b is None else b.reshape(-1)
     if together > 1:
         scale, b = np.tile(scale, together), None if b is None else np.tile(b, together)
-    for start, stop in parts(len(rows) // together, max(1, _BLOCK // (length * together))):
+    for start, stop in split_range(len(rows) // together, max(1, _BLOCK // (length * together))):
         source, block = (a[start * together : stop * together] for a in (rows, results))
-        deviation = _standardized(space, source, epsilon, block, centred=centred)
+        deviation = _center_rows(space, source, epsilon, block, centred=centred)
         space.call(np.multiply, block if centred else source, deviation, block)
         block = block.reshape(-1, length * together)
         space.call(np.multiply, block, scale, block)
         if b is not None:
             space.call(np.add, block, b, block)
-        space.reuse(deviation)
+        space.free_scratch(deviation)
     return y
 
 
@@ -150,10 +150,10 @@ def bind_layer_normalization(
     epsilon: float = 1e-5,
     stash_type: int = 1,
 ) -> tuple[np.ndarray, ...] | None:
-    if stash_type != 1 or any(space.wanted[1:]):
+    if stash_type != 1 or any(space.used_outputs[1:]):
         return None
     y = _normalize_lines(space, x, scale, b, axis, epsilon, centred=True)
-    return None if y is None else (y, space.nothing, space.nothing)
+    return None if y is None else (y, space.unused, space.unused)
 
 
 def bind_rms_normalization(
@@ -185,25 +185,25 @@ def _normalize_groups(
     rows, results = x.reshape(samples, groups, -1), y.reshape(samples, groups, -1)
     length = rows.shape[2]
     scale, b = (p.reshape(groups, -1, 1) for p in (scale, b))
-    for some in starmap(slice, parts(samples, _BLOCK // (groups * length))):
-        for part in starmap(slice, parts(groups, _BLOCK // length)):
-            source, block = (a[some, part].reshape(-1, length) for a in (rows, results))
-            deviation = _standardized(space, source, epsilon, block)
-            shape = (some.stop - some.start, *scale[part].shape)
+    for batch in starmap(slice, split_range(samples, _BLOCK // (groups * length))):
+        for part in starmap(slice, split_range(groups, _BLOCK // length)):
+            source, block = (a[batch, part].reshape(-1, length) for a in (rows, results))
+            deviation = _center_rows(space, source, epsilon, block)
+            shape = (batch.stop - batch.start, *scale[part].shape)
             factor = space.scratch(shape, x.dtype)
             space.call(np.multiply, scale[part], deviation.reshape(*shape[:2], 1, 1), factor)
             planes = block.reshape(*shape[:3], -1)
             space.call(np.multiply, planes, factor, planes)
             space.call(np.add, planes, b[part], planes)
-            space.reuse(factor)
-            space.reuse(deviation)
+            space.free_scratch(factor)
+            space.free_scratch(deviation)
     return y
 
 
 def bind_instance_normalization(
     space: Space, input: np.ndarray, scale: np.ndarray, b: np.ndarray, *, epsilon: float = 1e-5
 ) -> np.ndarray | None:
-    """Groups of one channel (of 1x64x56x56: 2.5 to 1.2 times ONNX Runtime's time with small
+    """Groups of one channel (1x64x56x56: from 2.5 to 1.2 times ONNX Runtime's time with small
     buffers)."""
     return _normalize_groups(space, input, scale, b, input.shape[1], epsilon)
 

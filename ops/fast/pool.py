@@ -1,4 +1,4 @@
-"""Pools bound to their shapes: along each axis in turn, in blocks that stay in the cache."""
+"""The binders of pools: one axis after the other, in blocks that fit the cache."""
 
 from __future__ import annotations
 
@@ -10,42 +10,42 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.contract.space import Space
-from onnxwalk.ops.fast.blocks import parts
+from onnxwalk.ops.fast.blocks import split_range
 from onnxwalk.ops.fast.calls import maximum_into, scalar
 from onnxwalk.ops.fast.reduce import mean_over_places
 from onnxwalk.ops.shared.windows import Axis, pool_axes, refuse_empty_windows, taps_inside
 
 _BLOCK = 1 << 18
 
-#: bytes of the images whose windows slide together
+#: bytes of a block of images in ``_pool_sliding``
 _SLIDING = 1 << 18
 
 
 def _bind_pool(space: Space, x: np.ndarray, axes: Sequence[Axis], combine: Any, finish: Any) -> Any:
-    """``combine`` over the taps of all windows, then ``finish`` on each block of the result."""
+    """Reduce the taps of all windows by ``combine``, then ``finish`` each block of results."""
     shape = (*x.shape[:2], *(axis.windows for axis in axes))
     if x.flags.c_contiguous and x.shape[1] > 1 and not any(space.margin):
-        # Planes stay planes: each is an image of one channel.
+        # Keep the memory order: each plane is an image of one channel.
         y = space.array(shape, x.dtype)
         source, result = (a.reshape(-1, *a.shape[2:])[..., None] for a in (x, y))
     else:
         y = space.image(shape, x.dtype)
         source, result = np.moveaxis(x, 1, -1), np.moveaxis(y, 1, -1)
     rows, columns = axes
-    if _slides(source, axes):
-        _sliding(space, source, result, axes, combine, finish)
+    if _can_slide(source, axes):
+        _pool_sliding(space, source, result, axes, combine, finish)
         return y
     row = max(1, source.shape[2] * source.shape[3] * x.itemsize)
     together = max(1, _BLOCK // (row * rows.size))
     if together > 1 or rows.begin or rows.reach:
-        pieces = [(s, slice(0, rows.windows), rows) for s in parts(len(source), together)]
+        pieces = [(s, slice(0, rows.windows), rows) for s in split_range(len(source), together)]
     else:
-        # Large images in stripes of rows.
+        # Split large images into stripes of rows.
         most = max(1, _BLOCK // (row * rows.stride))
         pieces = [
             ((n, n + 1), slice(top, bottom), rows)
             for n in range(len(source))
-            for top, bottom in parts(rows.windows, most)
+            for top, bottom in split_range(rows.windows, most)
         ]
     for (first, last), places, axis in pieces:
         block = result[first:last, places]
@@ -57,28 +57,28 @@ def _bind_pool(space: Space, x: np.ndarray, axes: Sequence[Axis], combine: Any, 
             stripe = source[first:last, start:stop]
             axis = axis._replace(size=stop - start, windows=places.stop - places.start)
         if _is_trivial(columns):
-            _along(space, combine, stripe, 1, axis, block)
+            _combine_along(space, combine, stripe, 1, axis, block)
         elif _is_trivial(axis):
-            _along(space, combine, stripe, 2, columns, block)
+            _combine_along(space, combine, stripe, 2, columns, block)
         else:
             shape = (last - first, axis.windows, *stripe.shape[2:])
             between = space.scratch(shape, x.dtype)
-            _along(space, combine, stripe, 1, axis, between)
-            _along(space, combine, between, 2, columns, block)
+            _combine_along(space, combine, stripe, 1, axis, between)
+            _combine_along(space, combine, between, 2, columns, block)
         finish(space, block, places)
     return y
 
 
-def _slides(source: np.ndarray, axes: Sequence[Axis]) -> bool:
-    """Whether to take windows at every pixel, as ``_sliding`` does: where that is not much more
-    work than the strides ask for, and pixels are so small that runs of them are short."""
+def _can_slide(source: np.ndarray, axes: Sequence[Axis]) -> bool:
+    """Whether to compute windows at every pixel, as ``_pool_sliding`` does: where that is not much
+    more work than the strides ask for, and the runs of memory would otherwise be short."""
     most = 2 if source.shape[3] == 1 else 1
     return source.flags.c_contiguous and all(
         axis.stride <= most and axis.stride * (axis.windows - 1) < axis.size for axis in axes
     )
 
 
-def _sliding(
+def _pool_sliding(
     space: Space,
     source: np.ndarray,
     result: np.ndarray,
@@ -86,28 +86,28 @@ def _sliding(
     combine: Callable[[np.ndarray], Any],
     finish: Any,
 ) -> None:
-    """Of images (N, H, W, C) that are one run of memory: a tap for all windows is the run itself,
-    a few pixels further on. The windows that this carries over an edge are then done anew, and of
-    the others those picked that the strides ask for.
+    """For contiguous images (N, H, W, C): a tap of the windows at all pixels is the entire memory,
+    shifted by some pixels. Windows that cross an edge are computed again, and then the windows
+    that the strides select are copied.
 
-    Rows of 28 or 112 floats, one after the other, cost up to five times as much a value
-    (AveragePool 3x3/1 of 192x28x28: 3.9 to 1.5 times ONNX Runtime's time; MaxPool 3x3/2 of
+    Separate calls for rows of 28 or 112 floats take up to five times as long per value
+    (AveragePool 3x3/1 of 192x28x28: from 3.9 to 1.5 times ONNX Runtime's time; MaxPool 3x3/2 of
     64x112x112 and 2x2/2 of 32x32: a tenth and a quarter less time).
     """
-    picked = [slice(0, a.stride * (a.windows - 1) + 1, a.stride) for a in axes]
+    selected = [slice(0, a.stride * (a.windows - 1) + 1, a.stride) for a in axes]
     together = max(1, _SLIDING // max(1, source[0].nbytes))
-    for first, last in parts(len(source), together):
+    for first, last in split_range(len(source), together):
         x, block = source[first:last], result[first:last]
         direct = block.shape == x.shape and block.flags.c_contiguous
         for position, axis in ((2, axes[1]), (1, axes[0])):
             if axis.kernel == 1 and axis.begin == 0:
                 continue
-            last_one = position == 1 or (axes[0].kernel, axes[0].begin) == (1, 0)
-            into = block if direct and last_one else space.scratch(x.shape, x.dtype)
+            is_last = position == 1 or (axes[0].kernel, axes[0].begin) == (1, 0)
+            into = block if direct and is_last else space.scratch(x.shape, x.dtype)
             _slide(space, combine, x, position, axis, into)
             x = into
         if x is not block:
-            space.call(np.copyto, block, x[:, picked[0], picked[1]])
+            space.call(np.copyto, block, x[:, selected[0], selected[1]])
         finish(space, block, slice(0, axes[0].windows))
 
 
@@ -119,7 +119,7 @@ def _slide(
     axis: Axis,
     y: np.ndarray,
 ) -> None:
-    """``combine`` over the taps of a window that stands at each pixel, along one axis."""
+    """Reduce the taps of a window at each pixel, along one axis."""
     unit = math.prod(x.shape[position + 1 :])
     taps = [tap * axis.dilation - axis.begin for tap in range(axis.kernel)]
     run, sums = x.reshape(-1), y.reshape(-1)
@@ -129,19 +129,16 @@ def _slide(
         return run[start + unit * tap : stop + unit * tap]
 
     if start < stop:
-        _combined(space, combine, [at(tap) for tap in taps], sums[start:stop])
+        _combine(space, combine, [at(tap) for tap in taps], sums[start:stop])
     windows, results = np.moveaxis(x, position, 0), np.moveaxis(y, position, 0)
     for place in range(0, axis.stride * axis.windows, axis.stride):
         inside = [place + tap for tap in taps if 0 <= place + tap < axis.size]
         if len(inside) < len(taps):
-            _combined(space, combine, [windows[p] for p in inside], results[place])
+            _combine(space, combine, [windows[p] for p in inside], results[place])
 
 
-def _combined(
-    space: Space,
-    combine: Callable[[np.ndarray], Any],
-    parts: Sequence[np.ndarray],
-    y: np.ndarray,
+def _combine(
+    space: Space, combine: Callable[[np.ndarray], Any], parts: Sequence[np.ndarray], y: np.ndarray
 ) -> None:
     if len(parts) == 1:
         space.call(np.copyto, y, parts[0])
@@ -156,7 +153,7 @@ def _is_trivial(axis: Axis) -> bool:
     return (axis.kernel, axis.stride, axis.begin, axis.windows) == (1, 1, 0, axis.size)
 
 
-def _along(
+def _combine_along(
     space: Space,
     combine: Callable[[np.ndarray], Any],
     x: np.ndarray,
@@ -164,18 +161,18 @@ def _along(
     axis: Axis,
     y: np.ndarray,
 ) -> None:
-    """``combine`` over the taps of the windows along one axis, into ``y``."""
+    """Reduce the taps of the windows along one axis into ``y``."""
 
     def at(array: np.ndarray, along: slice) -> np.ndarray:
         index = (*(slice(None),) * position, along)
         return array[index]
 
     taps = [tap for tap in axis.taps() if tap[0].start < tap[0].stop]
-    # Start from a tap that lies inside the input in every window; there is one unless windows
-    # are narrower than their padding.
+    # Start from a tap that is inside of the input in all windows; it exists unless windows are
+    # narrower than their padding.
     everywhere = slice(0, axis.windows)
     first = next((tap for tap in taps if tap[0] == everywhere), None)
-    assert first is not None, "_bind declines other windows"
+    assert first is not None, "_is_supported declines other windows"
     taps.remove(first)
     source = at(x, first[1])
     if not taps:
@@ -190,7 +187,7 @@ def _along(
         space.call(combine(at(y, windows)), at(y, windows), at(x, places))
 
 
-def _fits(x: np.ndarray, axes: Sequence[Axis]) -> bool:
+def _is_supported(x: np.ndarray, axes: Sequence[Axis]) -> bool:
     return (
         len(axes) == 2
         and x.dtype in (np.float32, np.float64)
@@ -203,7 +200,7 @@ def _add_into(out: np.ndarray) -> Any:
     return functools.partial(np.add, out=out)
 
 
-def _nothing(space: Space, block: np.ndarray, places: slice) -> None:
+def _no_finish(space: Space, block: np.ndarray, places: slice) -> None:
     pass
 
 
@@ -214,7 +211,7 @@ def bind_max_pool(
     if n_outputs > 1 or axes is None:
         return None
     refuse_empty_windows(axes)
-    return _bind_pool(space, x, axes, maximum_into, _nothing)
+    return _bind_pool(space, x, axes, maximum_into, _no_finish)
 
 
 def bind_average_pool(
@@ -249,7 +246,7 @@ def _axes(
     ceil_mode: int = 0,
 ) -> tuple[Axis, ...] | None:
     axes = pool_axes(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
-    return axes if _fits(x, axes) else None
+    return axes if _is_supported(x, axes) else None
 
 
 def bind_global_average_pool(space: Space, x: np.ndarray) -> np.ndarray | None:

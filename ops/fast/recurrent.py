@@ -1,11 +1,11 @@
-"""RNN, LSTM and GRU bound to their shapes.
+"""The binders of RNN, LSTM and GRU.
 
-A step of a small batch costs what its calls cost, so both directions go through one set of calls,
-and every operand of an elementwise call is one run of memory: states are (sequences, directions,
-H), gates (gates, sequences, directions, H). What the inputs contribute to the gates does not depend
-on the steps before: it is computed for many steps at once, or looked up where the inputs are rows
-of an embedding (``Embedded``). With ``sequence_lens`` the sequences are sorted by length, so that
-those that still run are the first rows, and only these are computed.
+A step of a small batch takes as long as its calls, so both directions share one set of calls, and
+all operands of elementwise calls are contiguous: states are (sequences, directions, H), gates
+(gates, sequences, directions, H). The projections of the inputs don't depend on previous steps:
+they are computed for many steps at once, or looked up if the inputs are rows of an embedding
+(``EmbeddedInputs``). With ``sequence_lens`` the sequences are sorted by length, so that those that
+haven't ended are the first rows, and only these are computed.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from onnxwalk.ops.contract.space import Bind, Space
-from onnxwalk.ops.fast.recurrent_steps import Cell, Lone, Step
+from onnxwalk.ops.fast.recurrent_steps import Cell, SingleSequence, Step
 
-#: bytes of gates to project at a time: they should be in the cache when the steps come to them
+#: bytes of gates to project at once: they should still be in the cache when the steps use them
 _BLOCK = 1 << 19
 
-# ------------------------------------------------------------------ what the inputs contribute
-# A block holds what the inputs contribute to a number of steps, in rows of H: for each step one
-# run of memory, (gates, sequences, directions, H).
+# ----------------------------------------------------------------- projections of the inputs
+# A block holds the projections for some steps, in rows of H: for each step a contiguous
+# (gates, sequences, directions, H).
 
 
-class Dense:
-    """Inputs (T, N, I) that are multiplied by the weights, many steps at once."""
+class DenseInputs:
+    """Inputs (T, N, I), multiplied by the weights for many steps at once."""
 
     def __init__(self, space: Space, cell: Cell, x: np.ndarray, most: int) -> None:
         self._x, self._cell = x, cell
@@ -41,10 +41,10 @@ class Dense:
     def begin(self) -> None:
         pass
 
-    def project(self, wanted: Sequence[tuple[np.ndarray, ...]], block: np.ndarray) -> None:
-        """Fill the rows (…, H) of a block. ``wanted``: for each direction the time and the sequence
-        of each input, and the rows (inputs, gates) that it goes to."""
-        for d, (times, sequences, rows) in enumerate(wanted):
+    def project(self, sources: Sequence[tuple[np.ndarray, ...]], block: np.ndarray) -> None:
+        """Fill the rows (…, H) of a block. ``sources``: for each direction the time and sequence of
+        each input, and its target rows (inputs, gates)."""
+        for d, (times, sequences, rows) in enumerate(sources):
             inputs, gates = self._rows[: len(times)], self._gates[: len(times)]
             if self._x.flags.c_contiguous:
                 flat = self._x.reshape(-1, self._features)
@@ -56,31 +56,31 @@ class Dense:
             block[rows] = gates.reshape(*rows.shape, block.shape[-1])
 
 
-class Table:
-    """An embedding multiplied by the weights of the inputs, row by row, as they are first needed.
+class ProjectedEmbedding:
+    """The rows of an embedding multiplied by the input weights, each computed when first needed.
     Shared by all bound plans of a node.
 
-    Each row is a product of its own, an eighth of the time of products of 16 rows for the 100 words
-    of a sentence. It is also rounded alike whatever else is computed, so what was run before
-    doesn't matter to a result. The rows lie in the order in which their words came: few of all
-    words do, and scattered over a large array each would take a page of memory.
+    Each row is a separate product, which for the 100 words of a sentence takes an eighth of the
+    time of products of 16 rows, and its rounding doesn't depend on earlier runs. Rows are stored in
+    the order of first use: few words are ever used, and scattered over a large array each would
+    need a page of memory.
     """
 
     def __init__(self, embedding: np.ndarray, cell: Cell) -> None:
         self._embedding, self._cell = embedding, cell
         directions, _, width = cell.w_x.shape
-        #: (words that came and some more, D, gates * H)
+        #: (words used so far and spare rows, D, gates * H)
         self.rows = np.empty((0, directions, width), embedding.dtype)
         self._place = np.full(len(embedding), -1)  # of each word among the rows
         self._count = 0
         self._lock = threading.Lock()
 
     def places(self, ids: np.ndarray) -> np.ndarray:
-        """Have the rows of these ids ready, and give their places. Raises IndexError for an id
-        that isn't one."""
+        """The indices of these ids in ``rows``, which are computed if missing. Raises IndexError if
+        an id is out of range."""
         words = len(self._place)
         if ids.min() < -words or ids.max() >= words:
-            raise IndexError("an id lies outside of the embedding")
+            raise IndexError("id out of range of the embedding")
         places = self._place[ids]
         if places.min() < 0:
             with self._lock:
@@ -100,15 +100,15 @@ class Table:
         source = self._embedding[missing, None]
         for d, (weights, bias) in enumerate(zip(self._cell.w_x, self._cell.bias, strict=True)):
             np.add((source @ weights)[:, 0], bias, rows[start:stop, d])
-        # Other threads look at the places without the lock: they come last.
+        # Other threads read the places without the lock: set them last.
         self.rows, self._count = rows, stop
         self._place[missing] = np.arange(start, stop)
 
 
-class Embedded:
-    """Inputs that are rows of an embedding, given by their ids (T, N)."""
+class EmbeddedInputs:
+    """Inputs that are rows of an embedding, as ids (T, N)."""
 
-    def __init__(self, ids: np.ndarray, table: Table) -> None:
+    def __init__(self, ids: np.ndarray, table: ProjectedEmbedding) -> None:
         self._ids, self._table = ids, table
         self._places = ids  # in the table, from ``begin`` on
         self.steps, self.batch = ids.shape
@@ -116,65 +116,67 @@ class Embedded:
     def begin(self) -> None:
         self._places = self._table.places(self._ids)
 
-    def project(self, wanted: Sequence[tuple[np.ndarray, ...]], block: np.ndarray) -> None:
-        """As ``Dense.project``."""
+    def project(self, sources: Sequence[tuple[np.ndarray, ...]], block: np.ndarray) -> None:
+        """See ``DenseInputs.project``."""
         table = self._table.rows
         _, directions, width = table.shape
         hidden = block.shape[-1]
         gates = np.arange(width // hidden)
         numbers = np.empty(len(block), np.intp)
-        for d, (times, sequences, rows) in enumerate(wanted):
+        for d, (times, sequences, rows) in enumerate(sources):
             places = self._places[times, sequences] * directions + d
             numbers[rows] = places[:, None] * len(gates) + gates
         np.take(table.reshape(-1, hidden), numbers, 0, block, "clip")
 
 
-# ------------------------------------------------------------------------------------- the walk
+# ------------------------------------------------------------------------------------- the loop
 
 
 class _Layout(NamedTuple):
-    """Of the inputs of some steps, one behind the other."""
+    """The inputs of some steps, in sequence."""
 
     times: np.ndarray  # the step of each
-    ranks: np.ndarray  # its place among the sequences that run
-    rows: list[np.ndarray]  # for each direction the rows (inputs, gates) of the block it goes to
+    ranks: np.ndarray  # its rank among the sequences that haven't ended
+    rows: list[np.ndarray]  # for each direction its target rows (inputs, gates) in the block
     block: np.ndarray
     steps: list[Any]  # the block, step by step
 
 
-class Walk:
-    """A recurrence over sequences of known shapes; ``run`` is what is called in a run."""
+class SequenceLoop:
+    """The loop over the steps for inputs of known shapes; each run calls ``run``."""
 
     def __init__(
         self,
         space: Space,
         cell: Cell,
         x: np.ndarray,
-        table: Table | None,
+        table: ProjectedEmbedding | None,
         lengths: np.ndarray | None,
         initial: Sequence[np.ndarray | None],
-        wants_y: bool,
+        uses_y: bool,
     ) -> None:
         self._cell, self._lengths, self._initial = cell, lengths, initial
         steps, batch = x.shape[:2]
         gates, directions, hidden = cell.shape
         dtype = cell.w_h.dtype
         self._size = directions * hidden  # of a sequence's state
-        #: how many inputs are projected at a time, whole steps
+        #: how many inputs are projected at once, a multiple of the batch
         self._most = batch * min(steps, max(1, _BLOCK // (4 * gates * self._size * batch)))
         self._block = space.scratch((self._most * directions * gates, hidden), dtype)
-        self._source = Dense(space, cell, x, self._most) if table is None else Embedded(x, table)
+        self._source = (
+            DenseInputs(space, cell, x, self._most) if table is None else EmbeddedInputs(x, table)
+        )
         shape = (batch, directions, hidden)
-        self._history = space.scratch((steps, *shape), dtype) if wants_y else None
-        self.y = space.array((steps, directions, batch, hidden), dtype) if wants_y else None
+        self._history = space.scratch((steps, *shape), dtype) if uses_y else None
+        self.y = space.array((steps, directions, batch, hidden), dtype) if uses_y else None
         #: (D, N, H) each
         self.finals = [space.array(shape, dtype).transpose(1, 0, 2) for _ in range(cell.states)]
         self._states = [space.scratch(shape, dtype) for _ in range(cell.states)]
         self._gates = space.scratch((gates * batch * self._size,), dtype)
         self._steps: dict[int, Step] = {}
-        self._lone: Lone | None = None
-        if batch == directions == 1 and cell.make_lone is not None:
-            self._lone = cell.make_lone(cell.w_h, [state.reshape(-1) for state in self._states])
+        self._single: SingleSequence | None = None
+        if batch == directions == 1 and cell.make_single is not None:
+            self._single = cell.make_single(cell.w_h, [state.reshape(-1) for state in self._states])
         self._layouts: dict[tuple[int, int, int], _Layout] = {}
 
     def run(self) -> None:
@@ -191,15 +193,15 @@ class Walk:
         while t < len(counts):
             now = counts[t : t + max(1, self._most // counts[t])]
             projections = self._project(t, now, lengths, order)
-            if self._lone is not None:
+            if self._single is not None:
                 kept = None if history is None else history[t : t + len(now), 0, 0]
-                self._lone.run(projections, kept)
+                self._single.run(projections, kept)
             elif now[0] != now[-1]:
                 for place, (n, projected) in enumerate(zip(now, projections, strict=True), t):
                     self._step(n)(projected)
                     if history is not None:
                         history[place, :n] = self._states[0][:n]
-            else:  # the usual case, without what it can spare
+            else:  # the usual case: all sequences run
                 step, h = self._step(now[0]), self._states[0][: now[0]]
                 if history is None:
                     for projected in projections:
@@ -215,8 +217,8 @@ class Walk:
     def _schedule(
         self, steps: int, batch: int
     ) -> tuple[np.ndarray | None, np.ndarray | None, list[int]]:
-        """The lengths, longest first; the sequences in that order; how many of them run at each
-        step. The first two are ``None`` where all are full."""
+        """The lengths, longest first; the sequences in that order; the number of sequences at each
+        step. The first two are ``None`` if all sequences have full length."""
         lengths = self._lengths
         if lengths is None:
             return None, None, [batch] * steps
@@ -230,20 +232,20 @@ class Walk:
     def _project(
         self, t: int, counts: list[int], lengths: np.ndarray | None, order: np.ndarray | None
     ) -> list[Any]:
-        """What the inputs contribute to some steps from ``t`` on."""
+        """The projections of the inputs for some steps from ``t`` on."""
         layout = self._layout(t, counts)
         ranks = layout.ranks
         sequences = ranks if order is None else order[ranks]
         last = self._source.steps - 1 if lengths is None else lengths[ranks] - 1
-        wanted = [
+        sources = [
             (last - layout.times if reverse else layout.times, sequences, rows)
             for reverse, rows in zip(self._cell.reversals, layout.rows, strict=True)
         ]
-        self._source.project(wanted, layout.block)
+        self._source.project(sources, layout.block)
         return layout.steps
 
     def _layout(self, t: int, counts: list[int]) -> _Layout:
-        """Where the inputs of some steps from ``t`` on go, which run so many sequences each."""
+        """The layout of the inputs of some steps from ``t`` on, with ``counts`` sequences each."""
         key = (t, counts[0], len(counts))
         if key in self._layouts:
             return self._layouts[key]
@@ -254,7 +256,7 @@ class Walk:
         start = np.repeat(first * gates * directions, n) + ranks * directions
         rows = start[:, None] + np.arange(gates) * np.repeat(n * directions, n)[:, None]
         flat, size = self._block.reshape(-1), gates * self._size
-        parts = self._lone.parts if self._lone is not None else lambda projected: projected
+        parts = self._single.parts if self._single is not None else lambda projected: projected
         edges = [0, *(np.cumsum(n) * size).tolist()]
         layout = _Layout(
             np.repeat(np.arange(t, t + len(n)), n),
@@ -263,12 +265,12 @@ class Walk:
             self._block[: total * gates * directions],
             [parts(flat[a:b]) for a, b in itertools.pairwise(edges)],
         )
-        if counts[0] == counts[-1]:  # as long as all run; other lengths seldom come again
+        if counts[0] == counts[-1]:  # while all run; other counts are seldom repeated
             self._layouts[key] = layout
         return layout
 
     def _step(self, n: int) -> Step:
-        """The step of so many sequences."""
+        """The step for n sequences."""
         if n not in self._steps:
             w_h = self._cell.w_h
             gates, directions, hidden = self._cell.shape
@@ -276,7 +278,7 @@ class Walk:
             places = flat.reshape(gates, n, directions, hidden).transpose(0, 2, 1, 3)
 
             def product(h: np.ndarray, chosen: slice = slice(None)) -> Callable[[], Any]:
-                if directions == n == 1:  # the quickest call there is
+                if directions == n == 1:  # the fastest call
                     wide = np.concatenate(list(w_h[chosen, 0]), -1)
                     return functools.partial(h.dot, wide, places[chosen].reshape(-1))
                 rows = h.reshape(1, n, directions, hidden).transpose(0, 2, 1, 3)
@@ -300,8 +302,8 @@ class Walk:
         y = self.y.transpose(0, 2, 1, 3)  # (T, N, D, H), as the history
         if lengths is None or order is None:
             for d, reverse in enumerate(self._cell.reversals):
-                walked = self._history[::-1, :, d] if reverse else self._history[:, :, d]
-                np.copyto(y[:, :, d], walked)
+                outputs = self._history[::-1, :, d] if reverse else self._history[:, :, d]
+                np.copyto(y[:, :, d], outputs)
             return
         self.y.fill(0)
         times, ranks = np.nonzero(np.array(counts)[:, None] > np.arange(len(order)))
@@ -310,14 +312,14 @@ class Walk:
             y[places, order[ranks], d] = self._history[times, ranks, d]
 
 
-def bindable(make_cell: Callable[[], Cell], embedding: np.ndarray | None) -> Bind:
-    """The ``bind`` of a node with known weights: the cell and the table are made when first
-    needed, and shared by all that is bound."""
+def make_binder(make_cell: Callable[[], Cell], embedding: np.ndarray | None) -> Bind:
+    """The binder of a node with constant weights. The cell and the table are created when first
+    needed, and shared by all bound plans."""
 
     @functools.cache
-    def shared() -> tuple[Cell, Table | None]:
+    def shared() -> tuple[Cell, ProjectedEmbedding | None]:
         cell = make_cell()
-        return cell, None if embedding is None else Table(embedding, cell)
+        return cell, None if embedding is None else ProjectedEmbedding(embedding, cell)
 
     def bind(
         space: Space,
@@ -325,8 +327,8 @@ def bindable(make_cell: Callable[[], Cell], embedding: np.ndarray | None) -> Bin
         sequence_lens: np.ndarray | None = None,
         *initial: np.ndarray | None,
     ) -> tuple[np.ndarray, ...] | None:
-        """y (T, D, N, H) and the last of each state (D, N, H), from x (T, N, I), or with an
-        embedding from ids (T, N)."""
+        """y (T, D, N, H) and the final states (D, N, H), from x (T, N, I), or from ids (T, N) of
+        the embedding."""
         cell, table = shared()
         if x.ndim != (3 if table is None else 2) or x.size == 0:
             return None
@@ -340,9 +342,9 @@ def bindable(make_cell: Callable[[], Cell], embedding: np.ndarray | None) -> Bin
             return None
         if sequence_lens is not None and sequence_lens.shape != (batch,):
             return None
-        wants_y = bool(space.wanted) and space.wanted[0]
-        walk = Walk(space, cell, x, table, sequence_lens, given, wants_y)
-        space.call(walk.run)
-        return (space.nothing if walk.y is None else walk.y), *walk.finals
+        uses_y = bool(space.used_outputs) and space.used_outputs[0]
+        loop = SequenceLoop(space, cell, x, table, sequence_lens, given, uses_y)
+        space.call(loop.run)
+        return (space.unused if loop.y is None else loop.y), *loop.finals
 
     return bind

@@ -1,11 +1,11 @@
-"""The steps of RNN, LSTM and GRU, and their weights as the steps want them.
+"""The steps of RNN, LSTM and GRU, and their weights in the layout that the steps use.
 
-For any number of sequences, and for one sequence in one direction (``Lone``), where a step costs
-its calls, not its arithmetic. There the sigmoids' halves are not applied one by one: with
-t = tanh(v / 2), sigmoid(v)·u is (u + t·u) / 2, and such sums are products of (1/2, 1/2 …) with rows
-that lie one below the other in memory: one call, where each step's state goes to the rows of the
-next. GRU of 32 units: 12 calls a step to 10, and 376 to 277 µs for 100 steps; LSTM: 10 to 8, and
-280 to 252 µs.
+There are steps for any number of sequences, and for one sequence in one direction
+(``SingleSequence``), where the overhead of the calls dominates. There the halves in the sigmoids
+are not applied one by one: with t = tanh(v / 2), sigmoid(v)·u is (u + t·u) / 2, and such sums are
+products of (1/2, 1/2 …) with consecutive rows of memory: one call, and the state of each step is
+written to the rows of the next. GRU of 32 units: from 12 calls a step to 10, and from 376 to 277 µs
+for 100 steps; LSTM: from 10 to 8, and from 280 to 252 µs.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ import numpy as np
 
 from onnxwalk.ops.fast.calls import clip, scalar, tanh_is_quick
 
-#: step(projected): one time step of a number of sequences, whose states change in place.
-#: ``projected`` (flat) is what the inputs contribute to the gates.
+#: step(projected): one time step, which updates the states in place; ``projected`` (flat) are the
+#: projections of the inputs
 Step = Callable[[np.ndarray], None]
-#: product(rows, chosen): a call without arguments that puts rows R' of some of the gates in place
+#: product(rows, chosen): a call without arguments that writes rows R' of some gates
 Product = Callable[..., Callable[[], Any]]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What one kind of layer computes; weights are as ``make_step`` wants them."""
+    """One kind of layer, with its weights in the layout that ``make_step`` uses."""
 
     w_x: np.ndarray  # (D, I, gates * H)
     w_h: np.ndarray  # (gates, D, H, H)
-    bias: np.ndarray  # (D, gates * H), of what the inputs contribute
-    #: make_step(product, gates, states): the step of so many sequences as states (flat) hold;
+    bias: np.ndarray  # (D, gates * H), of the projections
+    #: make_step(product, gates, states): the step for the sequences in ``states`` (flat);
     #: ``product`` writes to ``gates`` (flat)
     make_step: Callable[..., Step]
     reversals: Sequence[bool]
-    states: int  # how many there are, h included
-    #: make_lone(w_h, states): the quickest way for one sequence in one direction, if there is one
-    make_lone: Callable[..., Lone] | None = None
+    states: int  # how many, h included
+    #: make_single(w_h, states): a faster loop for one sequence in one direction
+    make_single: Callable[..., SingleSequence] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """How many gates and directions, and H."""
+        """(gates, directions, H)"""
         gates, directions, hidden, _ = self.w_h.shape
         return gates, directions, hidden
 
 
-# ----------------------------------------------------------------------------- any number of them
+# ------------------------------------------------------------------------ any number of sequences
 
 
 def rnn_step(
@@ -72,7 +72,7 @@ def rnn_step(
 
 
 def lstm_step(product: Product, gates: np.ndarray, states: Sequence[np.ndarray]) -> Step:
-    """Gates g, f, i, o, of which f, i, o come in halved (see ``_sigmoid_of_halved``)."""
+    """Gates g, f, i, o, of which f, i, o are halved (see ``_sigmoid_of_halved``)."""
     h, c = states
     g, f, i, o = np.split(gates, 4)
     activate = _sigmoid_of_halved(gates[c.size :], gates, g)
@@ -98,8 +98,8 @@ def gru_step(
     b_n: np.ndarray | None = None,
     reset_before: bool = False,
 ) -> Step:
-    """Gates z, r (halved) and n; r is applied to what the recurrent product gave
-    (linear_before_reset), with its bias b_n (directions * H), or to the state before the product.
+    """Gates z, r (halved) and n; r is applied to the recurrent product (linear_before_reset), with
+    its bias b_n (directions * H), or to the state before the product.
     """
     (h,) = states
     size = h.size
@@ -131,20 +131,21 @@ def gru_step(
     return step
 
 
-#: from so many elements on, the calls themselves are a small part
-_MANY = 1024
+#: elements from which on the overhead of the calls is small
+_LARGE = 1024
 
 
 def _sigmoid_of_halved(
-    halved: np.ndarray, with_beside: np.ndarray | None = None, beside: np.ndarray | None = None
+    halved: np.ndarray, tanh_too: np.ndarray | None = None, tanh_part: np.ndarray | None = None
 ) -> Callable[[], None]:
-    """sigmoid(2 v) in place, and tanh of what lies beside it in memory.
+    """sigmoid(2 v) in place, and tanh of ``tanh_part``, which is next to it in memory (``tanh_too``
+    is both).
 
-    Few elements: tanh(v) / 2 + 1/2, one call to tanh for all. Many: 1 / (1 + exp(-2 v)), where exp
-    takes half of tanh's time.
+    Few elements: tanh(v) / 2 + 1/2, with one call of tanh for all. Many: 1 / (1 + exp(-2 v)), where
+    exp takes half of tanh's time.
     """
     half, one, minus_two = (scalar(value, halved.dtype) for value in (0.5, 1, -2))
-    both = halved if with_beside is None else with_beside
+    both = halved if tanh_too is None else tanh_too
     add, exp, multiply, reciprocal, tanh = np.add, np.exp, np.multiply, np.reciprocal, np.tanh
 
     def by_tanh() -> None:
@@ -157,25 +158,25 @@ def _sigmoid_of_halved(
         exp(halved, halved)
         add(halved, one, halved)
         reciprocal(halved, halved)
-        if beside is not None:
-            tanh(beside, beside)
+        if tanh_part is not None:
+            tanh(tanh_part, tanh_part)
 
-    return by_tanh if tanh_is_quick or halved.size < _MANY else by_exp
+    return by_tanh if tanh_is_quick or halved.size < _LARGE else by_exp
 
 
 # ------------------------------------------------------------------ one sequence in one direction
 
 
-class Lone(NamedTuple):
-    """``run(projections, history)`` makes a step for each of ``projections``, from the state that
-    is there and into it; ``history`` (steps, H) is where each h goes, or ``None``. ``parts`` cuts
-    what the inputs contribute to a step as the steps take it."""
+class SingleSequence(NamedTuple):
+    """``run(projections, history)`` runs a step for each of ``projections`` and updates the state;
+    it writes each h to ``history`` (steps, H), unless ``None``. ``parts`` splits the projections of
+    a step into the step's argument."""
 
     run: Callable[[Sequence[Any], np.ndarray | None], None]
     parts: Callable[[np.ndarray], Any]
 
 
-def lone_lstm(w_h: np.ndarray, states: Sequence[np.ndarray]) -> Lone:
+def single_lstm(w_h: np.ndarray, states: Sequence[np.ndarray]) -> SingleSequence:
     """Weights (4, 1, H, H) of the gates g, f, i, o, the last three halved; h and c (H) each.
 
     c' = (c + f·c + g + i·g) / 2, h = (tanh(c') + o·tanh(c')) / 2
@@ -191,7 +192,7 @@ def lone_lstm(w_h: np.ndarray, states: Sequence[np.ndarray]) -> Lone:
     def step_from(rows: np.ndarray, c_next: np.ndarray) -> Callable[[np.ndarray], Any]:
         gates, o = rows[1:].reshape(-1), rows[4]
         cell, forget = rows[:2].reshape(-1), rows[2:4].reshape(-1)
-        summed, (activated, put_out) = rows[:4], outputs
+        summed, (activated, gated) = rows[:4], outputs
 
         def step(projected: np.ndarray) -> None:
             recur(weights, gates)
@@ -200,32 +201,36 @@ def lone_lstm(w_h: np.ndarray, states: Sequence[np.ndarray]) -> Lone:
             multiply(forget, cell, forget)
             quarter(summed, c_next)
             tanh(c_next, activated)
-            multiply(o, activated, put_out)
+            multiply(o, activated, gated)
             half(outputs, h)
 
         return step
 
     steps = [step_from(now, then[0]), step_from(then, now[0])]
-    return Lone(_runner(steps, [(c, now[0], then[0])], [h, h]), lambda projected: projected)
+    return SingleSequence(
+        _alternate(steps, [(c, now[0], then[0])], [h, h]), lambda projected: projected
+    )
 
 
-def lone_gru(w_h: np.ndarray, states: Sequence[np.ndarray], b_n: np.ndarray | None) -> Lone:
-    """Weights (3, 1, H, H) of the gates z, r (halved) and n; h (H); r is applied to what the
-    recurrent product gave for n, with its bias b_n (H) or ``None``.
+def single_gru(
+    w_h: np.ndarray, states: Sequence[np.ndarray], b_n: np.ndarray | None
+) -> SingleSequence:
+    """Weights (3, 1, H, H) of the gates z, r (halved) and n; h (H); r is applied to the recurrent
+    product for n, with its bias b_n (H) or ``None``.
 
     n = tanh(projected + (m + r·m) / 2), h' = (h + n + z·(h - n)) / 2
     """
     (h,) = states
     size = h.size
-    scale = np.repeat(np.array([1, 1, 0.5], h.dtype), size)  # m comes halved
+    scale = np.repeat(np.array([1, 1, 0.5], h.dtype), size)  # m is halved
     weights = np.concatenate(list(w_h[:, 0]), -1) * scale
-    if b_n is not None:  # a 1 in front of h brings it in
+    if b_n is not None:  # multiplied by a 1 in front of h
         bias = np.concatenate([np.zeros(2 * size, h.dtype), b_n]) * scale
         weights = np.concatenate([bias[None], weights])
     gates = np.empty(4 * size, h.dtype)
     recurrent, zr, z, r = gates[: 3 * size], gates[: 2 * size], gates[:size], gates[size : 2 * size]
     m, x = gates[2 * size : 3 * size], gates[3 * size :]
-    front = 16  # elements, so that what comes behind the 1 is aligned
+    front = 16  # elements, so that h is aligned
     memory = np.ones((2, front + 3 * size), h.dtype)
     now, then = memory[:, front:].reshape(2, 3, size)  # rows h, n, z·(h - n)
     third = _halves(3, h.dtype)
@@ -253,23 +258,23 @@ def lone_gru(w_h: np.ndarray, states: Sequence[np.ndarray], b_n: np.ndarray | No
         return step
 
     steps = [step_from(memory[0], now, then[0]), step_from(memory[1], then, now[0])]
-    run = _runner(steps, [(h, now[0], then[0])], [then[0], now[0]])
-    return Lone(run, lambda projected: (projected[: 2 * size], projected[2 * size :]))
+    run = _alternate(steps, [(h, now[0], then[0])], [then[0], now[0]])
+    return SingleSequence(run, lambda projected: (projected[: 2 * size], projected[2 * size :]))
 
 
 def _halves(rows: int, dtype: np.dtype) -> Callable[..., Any]:
-    """halves(matrix, out): half of the sum of its rows"""
+    """halves(matrix, out): half of the sum of the rows"""
     return np.full(rows, 0.5, dtype).dot
 
 
-def _runner(
+def _alternate(
     steps: Sequence[Callable[..., Any]],
     states: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
     hidden: Sequence[np.ndarray],
 ) -> Callable[[Sequence[Any], np.ndarray | None], None]:
-    """Steps that take turns, since each reads the state where the one before put it. ``states``:
-    each state, and where an even and an odd number of steps leave it; ``hidden``: where the first
-    and the second step leave h."""
+    """The loop over two alternating steps: each reads the state where the other wrote it.
+    ``states``: each state, and its memory after an even and an odd number of steps; ``hidden``: the
+    memory of h after the first and the second step."""
 
     def run(projections: Sequence[Any], history: np.ndarray | None) -> None:
         for state, place, _ in states:
@@ -288,13 +293,13 @@ def _runner(
     return run
 
 
-# ---------------------------------------------------------------- weights as the steps want them
+# ------------------------------------------------------------------------- layout of the weights
 
 
 def rnn_cell(
     w: np.ndarray, r: np.ndarray, b: np.ndarray | None, reversals: Sequence[bool], relu: bool
 ) -> Cell:
-    w_x, w_h, b_x, b_h = _arranged(w, r, b, {0: 1})
+    w_x, w_h, b_x, b_h = _arrange_weights(w, r, b, {0: 1})
     return Cell(w_x, w_h, b_x + b_h, functools.partial(rnn_step, relu=relu), reversals, 1)
 
 
@@ -302,8 +307,8 @@ def lstm_cell(
     w: np.ndarray, r: np.ndarray, b: np.ndarray | None, reversals: Sequence[bool]
 ) -> Cell:
     """Gates from the order i, o, f, c to g, f, i, o, the last three halved."""
-    w_x, w_h, b_x, b_h = _arranged(w, r, b, {3: 1, 2: 0.5, 0: 0.5, 1: 0.5})
-    return Cell(w_x, w_h, b_x + b_h, lstm_step, reversals, 2, lone_lstm)
+    w_x, w_h, b_x, b_h = _arrange_weights(w, r, b, {3: 1, 2: 0.5, 0: 0.5, 1: 0.5})
+    return Cell(w_x, w_h, b_x + b_h, lstm_step, reversals, 2, single_lstm)
 
 
 def gru_cell(
@@ -314,7 +319,7 @@ def gru_cell(
     linear_before_reset: bool,
 ) -> Cell:
     """Gates in the order z, r, n, the first two halved."""
-    w_x, w_h, b_x, b_h = _arranged(w, r, b, {0: 0.5, 1: 0.5, 2: 1})
+    w_x, w_h, b_x, b_h = _arrange_weights(w, r, b, {0: 0.5, 1: 0.5, 2: 1})
     if not linear_before_reset:
         make_step = functools.partial(gru_step, reset_before=True)
         return Cell(w_x, w_h, b_x + b_h, make_step, reversals, 1)
@@ -322,14 +327,14 @@ def gru_cell(
     b_n = b_h[:, zr.stop :].reshape(-1) if b_h.any() else None
     b_x[:, zr] += b_h[:, zr]
     make_step = functools.partial(gru_step, b_n=b_n)
-    return Cell(w_x, w_h, b_x, make_step, reversals, 1, functools.partial(lone_gru, b_n=b_n))
+    return Cell(w_x, w_h, b_x, make_step, reversals, 1, functools.partial(single_gru, b_n=b_n))
 
 
-def _arranged(
+def _arrange_weights(
     w: np.ndarray, r: np.ndarray, b: np.ndarray | None, gates: Mapping[int, float]
 ) -> tuple[np.ndarray, ...]:
-    """W' (D, I, gates * H), R' (gates, D, H, H), Wb and Rb (D, gates * H), with the gates in this
-    order, each multiplied by its factor."""
+    """W' (D, I, gates * H), R' (gates, D, H, H), Wb and Rb (D, gates * H), with the gates in the
+    order of ``gates``, each multiplied by its factor."""
     biases = np.zeros((len(w), 2 * w.shape[1]), w.dtype) if b is None else b
     parts = []
     for part in (w.swapaxes(1, 2), r.swapaxes(1, 2), *np.split(biases, 2, 1)):

@@ -1,4 +1,4 @@
-"""Sums and means bound to their shapes."""
+"""The binders of ReduceSum and ReduceMean."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from onnxwalk.ops.shared.values import as_ints
 def bind_reduce_sum(
     space: Space, data: np.ndarray, axes: Any = None, *, keepdims: int = 1, **attributes: Any
 ) -> np.ndarray | None:
-    """Of whole numbers along one axis, where no rounding depends on the order."""
+    """Of integers along one axis, where the order of the sums doesn't matter."""
     axes = attributes.get("axes", axes)
     if data.dtype.kind not in "iu" or axes is None or not data.size:
         return None
-    if isinstance(axes, np.ndarray) and not space.known(axes):
+    if isinstance(axes, np.ndarray) and not space.is_constant(axes):
         return None
     along = np.ravel(axes).tolist()
     if len(along) != 1:
@@ -47,7 +47,7 @@ def bind_reduce_mean(
     axes = attributes.get("axes", axes)
     if data.dtype != np.float32 or axes is None or data.size == 0 or data.ndim < 3:
         return None
-    if isinstance(axes, np.ndarray) and not space.known(axes):
+    if isinstance(axes, np.ndarray) and not space.is_constant(axes):
         return None
     reduced = sorted(normalize_axes(as_ints(axes), data.ndim))
     if reduced == [data.ndim - 1] and data.flags.c_contiguous:
@@ -58,24 +58,21 @@ def bind_reduce_mean(
     source = np.moveaxis(data, 1, -1) if kept == [0, 1] else data
     y = space.array((len(data), source.shape[-1]), data.dtype)
     mean_over_places(space, source, y)
-    return (
-        y
-        if not keepdims
-        else y.reshape([size if axis in kept else 1 for axis, size in enumerate(data.shape)])
-    )
+    shape = [size if axis in kept else 1 for axis, size in enumerate(data.shape)]
+    return y.reshape(shape) if keepdims else y
 
 
-#: channels that BLAS adds up alike, on every processor tried
+#: a multiple of this number of channels is summed in the same order, on every processor tried
 _VECTOR = 16
 
 
 def mean_over_places(space: Space, x: np.ndarray, y: np.ndarray) -> None:
     """The mean over all axes but the first and last, of (N, …, C) into (N, C).
 
-    Equal channels must give the same. A product with a row of equal shares does so for whole
-    vectors of channels, and takes a quarter of the time of sums. Otherwise each half of the rows is
-    added to the other until few are left. Planes are dot products, one for each (1280 of 7x7: 1.6
-    to 0.9 times ONNX Runtime's time).
+    Equal channels must have equal means. A product with a row of 1/n guarantees that for multiples
+    of ``_VECTOR`` channels, and takes a quarter of the time of sums. Otherwise one half of the rows
+    is added to the other until few are left. Planes are dot products (1280 of 7x7: from 1.6 to 0.9
+    times ONNX Runtime's time).
     """
     count = math.prod(x.shape[1:-1])
     planes = np.moveaxis(x, -1, 1)

@@ -1,4 +1,4 @@
-"""Softmax and LogSoftmax bound to their shapes."""
+"""The binders of Softmax and LogSoftmax."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from onnxwalk.ops.contract.space import Space, memory_order
 from onnxwalk.ops.fast.calls import scalar
 from onnxwalk.ops.shared.axes import normalize_axis
 
-#: elements of a block of rows: it stays in the cache
+#: elements of a block of rows: fits the cache
 _BLOCK = 1 << 16
 
-#: Sums of exponentials between _LEAST and _MOST lose nothing: no term overflowed, and what
-#: underflowed is less than 1e-28 of the sum. NaN lies nowhere between.
+#: Sums of exponentials between _LEAST and _MOST are exact enough: no term overflowed, and what
+#: underflowed is less than 1e-28 of the sum. NaN is not between them.
 _LEAST, _MOST = 1e-10, 1e30
 
 
 def bind_softmax(space: Space, x: np.ndarray, *, axis: int = -1) -> np.ndarray | None:
-    """exp(x) / sum(exp(x)) as it is written, and with the maximum taken off only where the sums
-    call for it: a maximum along short rows costs more than everything else (4.8 to 2.5 times ONNX
-    Runtime's time for rows of 128)."""
+    """exp(x) / sum(exp(x)); the maximum is subtracted only if the sums require it: a maximum along
+    short rows takes longer than everything else (from 4.8 to 2.5 times ONNX Runtime's time for rows
+    of 128)."""
     if x.dtype not in (np.float32, np.float64) or x.size == 0:
         return None
     axis = normalize_axis(axis, x.ndim)
@@ -38,16 +38,16 @@ def bind_softmax(space: Space, x: np.ndarray, *, axis: int = -1) -> np.ndarray |
         sums = space.scratch((2, len(into), 1), x.dtype)
         space.call(np.exp, source, terms)
         space.call(np.matmul, terms, ones, sums[0])
-        _checked(space, source, terms, sums, 1)
+        _record_check(space, source, terms, sums, 1)
         space.call(np.divide, terms, sums[0], into)
-        space.reuse(sums)
+        space.free_scratch(sums)
         if y is x:
-            space.reuse(terms)
+            space.free_scratch(terms)
     return y
 
 
 def _softmax_along(space: Space, x: np.ndarray, y: np.ndarray, axis: int) -> None:
-    """Along an axis that is not the fastest in memory."""
+    """Along an axis that isn't contiguous."""
     line = [*x.shape]
     line[axis] = 1
     terms = space.scratch(x.shape, x.dtype) if y is x else y
@@ -55,21 +55,22 @@ def _softmax_along(space: Space, x: np.ndarray, y: np.ndarray, axis: int) -> Non
     space.call(np.exp, x, terms)
     # positional: (array, axis, dtype, out, keepdims)
     space.call(np.add.reduce, terms, axis, None, sums[0], True)
-    _checked(space, x, terms, sums, axis)
+    _record_check(space, x, terms, sums, axis)
     space.call(np.divide, terms, sums[0], y)
 
 
-def _checked(space: Space, x: np.ndarray, terms: np.ndarray, sums: np.ndarray, axis: int) -> None:
-    """Have the terms and their sums computed anew if they overflow, underflow or are NaN.
+def _record_check(
+    space: Space, x: np.ndarray, terms: np.ndarray, sums: np.ndarray, axis: int
+) -> None:
+    """Record a check that computes terms and sums again if they overflow, underflow or are NaN.
 
-    ``sums`` is two arrays in one: beside each sum its inverse, so that one maximum tells of both
-    ends.
+    ``sums`` holds the sums and their inverses, so that one maximum checks both limits.
     """
     space.call(np.divide, scalar(_LEAST * _MOST, x.dtype), sums[0], sums[1])
-    space.call(_mend, x, terms, sums, axis)
+    space.call(_recompute_unstable, x, terms, sums, axis)
 
 
-def _mend(x: np.ndarray, terms: np.ndarray, sums: np.ndarray, axis: int) -> None:
+def _recompute_unstable(x: np.ndarray, terms: np.ndarray, sums: np.ndarray, axis: int) -> None:
     if np.maximum.reduce(sums, None) < _MOST:
         return
     np.subtract(x, np.maximum.reduce(x, axis, keepdims=True), terms)
@@ -79,7 +80,7 @@ def _mend(x: np.ndarray, terms: np.ndarray, sums: np.ndarray, axis: int) -> None
 
 def bind_log_softmax(space: Space, x: np.ndarray, *, axis: int = -1) -> np.ndarray | None:
     """x - max - log(sum(exp(x - max))), in blocks. Without the maximum the largest would lose
-    digits; for short rows it is found by its place, which takes a third of the time."""
+    digits; argmax and take need a third of the time of max for short rows."""
     if x.dtype not in (np.float32, np.float64) or x.size == 0:
         return None
     axis = normalize_axis(axis, x.ndim)
@@ -109,7 +110,7 @@ def bind_log_softmax(space: Space, x: np.ndarray, *, axis: int = -1) -> np.ndarr
 
 
 def _rows(x: np.ndarray, axis: int) -> np.ndarray | None:
-    """An array as a matrix whose rows run along an axis, where that takes no copy."""
+    """An array as a matrix with rows along an axis; ``None`` if that needs a copy."""
     order = memory_order(x)
     in_order = x.transpose(order)
     if order[-1] != axis or not in_order.flags.c_contiguous:

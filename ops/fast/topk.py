@@ -1,4 +1,4 @@
-"""TopK bound to its shapes: a bound that all of the k best pass, then a sort of whole numbers."""
+"""The binder of TopK: a threshold that the k best elements pass, then a sort of integers."""
 
 from __future__ import annotations
 
@@ -6,35 +6,29 @@ import numpy as np
 
 from onnxwalk.ops.contract.space import Space
 from onnxwalk.ops.shared.axes import normalize_axis
-from onnxwalk.ops.shared.numeric import order_of
+from onnxwalk.ops.shared.numeric import stable_argsort
 
-#: for each of the k, so many groups of which the best elements are compared first
+#: number of groups for each of the k; only the best element of each group is compared first
 _GROUPS = 4
 
-#: the bits of a key that hold the place of its element
-_PLACES = 0x7FFFFFFF
+#: the bits of a key that hold the position of its element
+_PLACE_BITS = 0x7FFFFFFF
 
-#: a key beyond those of all elements
+#: a key larger than those of all elements
 _WORST = (1 << 63) - 1
 
 _ZERO = np.float32(0)
 
 
 def bind_top_k(
-    space: Space,
-    x: np.ndarray,
-    k: np.ndarray,
-    *,
-    axis: int = -1,
-    largest: int = 1,
-    sorted: int = 1,
+    space: Space, x: np.ndarray, k: np.ndarray, *, axis: int = -1, largest: int = 1, sorted: int = 1
 ) -> tuple[np.ndarray, ...] | None:
-    if x.ndim == 0 or not space.known(k) or k.size != 1 or not x.size:
+    if x.ndim == 0 or not space.is_constant(k) or k.size != 1 or not x.size:
         return None
     axis = normalize_axis(axis, x.ndim)
     count = k.item()
     if x.dtype in (np.int32, np.int64):
-        return _order_of_numbers(space, x, count, axis, largest)
+        return _bind_argsort(space, x, count, axis, largest)
     if x.dtype != np.float32 or not 0 < count <= x.shape[axis] < 1 << 31:
         return None
     shape = [count if i == axis else n for i, n in enumerate(x.shape)]
@@ -49,26 +43,26 @@ def bind_top_k(
 
 
 def _top_k(x: np.ndarray, values: np.ndarray, indices: np.ndarray, largest: int) -> None:
-    """The best of each line of x, in order."""
+    """The best elements of each line of x, sorted."""
     rows = x.reshape(-1, x.shape[-1])
     count = values.shape[-1]
     keys = _shortlist(rows, count, largest)
     if keys is None:
-        keys = _keys(rows, np.arange(rows.shape[1]), largest)
-    keys.sort(1)  # vectorised for numbers of 64 bits, where a stable argsort of floats is not
+        keys = _sort_keys(rows, np.arange(rows.shape[1]), largest)
+    keys.sort(1)  # vectorized for 64-bit integers, unlike a stable argsort of floats
     best = ~keys[:, : -count - 1 : -1] if largest else keys[:, :count]
-    places = best & _PLACES
+    places = best & _PLACE_BITS
     np.copyto(indices, places.reshape(indices.shape))
     if len(rows) > 1:
         places += np.arange(0, rows.size, rows.shape[1])[:, None]
     np.copyto(values, rows.reshape(-1).take(places).reshape(values.shape))
 
 
-def _keys(x: np.ndarray, places: np.ndarray, largest: int) -> np.ndarray:
-    """Whole numbers in the order of the elements, and of equal ones in that of their places.
+def _sort_keys(x: np.ndarray, places: np.ndarray, largest: int) -> np.ndarray:
+    """Integers that sort like the elements, and equal elements by their positions.
 
-    The bits of a float, read as a whole number, are in order but for those of negative ones, which
-    are turned round. NaN is the largest, and -0 is 0. Places have 31 bits.
+    The bits of floats, read as integers, are sorted, except that negative ones are reversed. NaN is
+    the largest, and -0 is 0. Positions have 31 bits.
     """
     floats = x + _ZERO
     floats[np.isnan(x)] = np.nan
@@ -76,18 +70,18 @@ def _keys(x: np.ndarray, places: np.ndarray, largest: int) -> np.ndarray:
     bits ^= (bits >> 31) & 0x7FFFFFFF
     keys = bits.astype(np.int64)
     keys <<= 31
-    # Of the largest those with the lowest places are the last ones.
-    keys |= places ^ _PLACES if largest else places
+    # Among the largest, those with the lowest positions come last.
+    keys |= places ^ _PLACE_BITS if largest else places
     return keys
 
 
 def _shortlist(x: np.ndarray, count: int, largest: int) -> np.ndarray | None:
-    """The keys of few elements of each row among which the best ``count`` are; ``None`` if this
-    does not help.
+    """The keys of a few elements of each row that include the best ``count``; ``None`` if this
+    doesn't help.
 
-    With the rows in groups, the count-th best of the groups' best bounds what can be among the
-    best: there are as many elements already. (TopK 50 of 64x10000: 7.3 to 0.3 times ONNX Runtime's
-    time, of which partitioning whole rows took 2.4.)
+    Split the row into groups: no element worse than the count-th best of the groups' best elements
+    can be among the best ``count``. (TopK 50 of 64x10000: from 7.3 to 0.3 times ONNX Runtime's
+    time, of which partitioning entire rows took 2.4.)
     """
     rows, size = x.shape
     groups = max(32, _GROUPS * count)
@@ -102,29 +96,29 @@ def _shortlist(x: np.ndarray, count: int, largest: int) -> np.ndarray | None:
     if passing.size > x.size // 4:
         return None
     if rows == 1:
-        return _keys(x[0, passing], passing, largest)[None]
+        return _sort_keys(x[0, passing], passing, largest)[None]
     row = passing // size
     places = passing - row * size
     counts = np.bincount(row, minlength=rows)
     keys = np.full((rows, counts.max()), -_WORST if largest else _WORST)
     position = np.arange(passing.size) - (counts.cumsum() - counts)[row]
-    keys[row, position] = _keys(x.reshape(-1)[passing], places, largest)
+    keys[row, position] = _sort_keys(x.reshape(-1)[passing], places, largest)
     return keys
 
 
-def _order_of_numbers(
+def _bind_argsort(
     space: Space, x: np.ndarray, count: int, axis: int, largest: int
 ) -> tuple[np.ndarray, ...] | None:
-    """All of a line in order, where only the indices are wanted: of whole numbers."""
-    if axis != x.ndim - 1 or count != x.shape[-1] or space.wanted[0]:
+    """Integers, if k is the length of the axis and only the indices are used: an argsort."""
+    if axis != x.ndim - 1 or count != x.shape[-1] or space.used_outputs[0]:
         return None
     order = space.array(x.shape, np.int64)
     space.call(_sort, x, order, largest)
-    return space.nothing, order
+    return space.unused, order
 
 
 def _sort(x: np.ndarray, order: np.ndarray, largest: int) -> None:
-    # Numbers that fit 16 bits are sorted by their digits, in linear time.
+    # Integers of 16 bits are radix-sorted, in linear time.
     short = x.astype(np.int16)
     keys = short if np.array_equal(short, x) else x
-    np.copyto(order, order_of(keys, largest))
+    np.copyto(order, stable_argsort(keys, largest))

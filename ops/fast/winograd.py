@@ -9,11 +9,11 @@ d is a tile of the input, g a filter; the products * are summed over the channel
 one GEMM for each of the (m + r - 1)² places. The transforms are GEMMs too: with Kronecker's
 product B' d B is (B' ⊗ B') times d as a vector, for all tiles and channels of a block at once.
 
-The points of interpolation, 0, 1, -1, 1/2, -2, …, were chosen for accuracy: with F(4, 3) the
-largest error is 2.5e-6 of the largest value where a direct sum has 5e-7. It is in proportion to
-the *largest* values of a tile, though: beside a value that is a thousand times all others, small
-results lose their digits. So each block is looked at first, and computed directly if its largest
-value is more than ``SPIKE`` times the mean: then no result is off by more than 1e-4 of its size.
+The interpolation points, 0, 1, -1, 1/2, -2, …, were chosen for accuracy: with F(4, 3) the largest
+error is 2.5e-6 of the largest value; a direct sum has 5e-7. The error is proportional to the
+*largest* values of a tile, though: next to a value a thousand times larger, small results lose
+their digits. So each block is checked first, and computed directly if its largest value is more
+than ``SPIKE`` times the mean: then no relative error exceeds 1e-4.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from onnxwalk.ops.contract.space import Space
-from onnxwalk.ops.fast.blocks import parts
-from onnxwalk.ops.fast.epilogue import Epilogue, pooled
+from onnxwalk.ops.fast.blocks import split_range
+from onnxwalk.ops.fast.epilogue import Epilogue, max_pool_2x2
 
-#: halves and whole numbers, whose products float64 holds exactly
+#: halves and integers, whose products are exact in float64
 _POINTS = [0.0, 1.0, -1.0, 0.5, -2.0, 2.0, -0.5]
 
 SPIKE = 500.0
 
-#: transformed weights (their number) that should rather be fewer
+#: number of transformed weights from which on they are loaded from memory, not from a cache
 _LARGE = 1 << 20
 
-#: bytes of a block of tiles, transformed, that a cache holds; but a GEMM wants so many rows
+#: bytes of a block of transformed tiles that fits a cache, and the least number of rows for a GEMM
 _BLOCK = 1 << 20
 _FEWEST_TILES = 96
 
@@ -48,7 +48,7 @@ _FEWEST_TILES = 96
 def matrices(m: int, r: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A' (m, n), G (n, r) and B' (n, n) of F(m, r), n = m + r - 1, in float64.
 
-    The polynomials' product by evaluation at n - 1 points and at infinity (Toom and Cook).
+    Toom-Cook: polynomials are multiplied by evaluation at n - 1 points and at infinity.
     """
     n = m + r - 1
     points = _POINTS[: n - 1]
@@ -60,14 +60,14 @@ def matrices(m: int, r: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         scale = math.prod(point - p for p in others)
         a[:, j] = [point**i for i in range(m)]
         g[j] = [point**i / scale for i in range(r)]
-        b[j, : n - 1] = _with_roots(others)
+        b[j, : n - 1] = _from_roots(others)
     a[-1, -1] = g[-1, -1] = 1
-    b[-1] = _with_roots(points)
+    b[-1] = _from_roots(points)
     return a, g, b
 
 
-def _with_roots(roots: list[float]) -> list[float]:
-    """The coefficients, from the constant one on, of the product of (x - root)."""
+def _from_roots(roots: list[float]) -> list[float]:
+    """The coefficients of the product of (x - root), constant first."""
     coefficients = [1.0]
     for root in roots:
         shifted = [0.0, *coefficients]
@@ -83,9 +83,8 @@ def transforms(m: int, r: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]
     return np.kron(b, b).astype(dtype), np.kron(a, a).astype(dtype)
 
 
-def transformed_weights(w: np.ndarray, m: int) -> np.ndarray:
-    """Weights (M, C, r, r) as (n², C, M), or a view of (n², M, C) where they lie in that order:
-    BLAS takes either."""
+def transform_weights(w: np.ndarray, m: int) -> np.ndarray:
+    """Weights (M, C, r, r) as (n², C, M), contiguous or a view of (n², M, C): BLAS accepts both."""
     outputs, channels, r, _ = w.shape
     _, g, _ = matrices(m, r)
     both = np.kron(g, g).astype(w.dtype)
@@ -97,15 +96,15 @@ def transformed_weights(w: np.ndarray, m: int) -> np.ndarray:
 
 
 @functools.cache
-def layout(m: int) -> Callable[[np.ndarray, int], np.ndarray]:
-    """The layout of the weights for tiles of m × m results."""
-    return lambda w, group: transformed_weights(w, m)
+def weight_layout(m: int) -> Callable[[np.ndarray, int], np.ndarray]:
+    """The function that transforms the weights for tiles of m × m results."""
+    return lambda w, group: transform_weights(w, m)
 
 
 def best_tile(shape: tuple[int, ...], channels: int, r: int) -> int | None:
-    """The m that is fastest for a result (N, M, H, W); ``None`` if a direct product is.
+    """The fastest m for a result (N, M, H, W); ``None`` if a direct product is faster.
 
-    Costs are counted in multiplications; what a copy of an element and a GEMM of few rows cost was
+    Costs are counted in multiplications; those of copying an element and of a GEMM of few rows were
     fitted to measurements (shapes of 8² to 56², 32 to 512 channels, batch 1 to 32), within 20 %.
     """
     n, outputs, height, width = shape
@@ -123,9 +122,9 @@ def best_tile(shape: tuple[int, ...], channels: int, r: int) -> int | None:
         return None
     m = min(costs, key=lambda tile: costs[tile])
     if m == 4 and (r + 3) ** 2 * channels * outputs > _LARGE and costs[2] < 1.3 * costs[4]:
-        m = 2  # transformed weights of less than half the size are worth that much
-    # In a network large weights come from memory, not from a cache as in a measurement of one
-    # convolution: ResNet50 is as fast with direct products in its later layers.
+        m = 2  # less than half of the transformed weights is worth a higher cost
+    # In a network large weights are read from memory, not from a cache as in a measurement of one
+    # convolution: in later layers of ResNet50 direct products are as fast.
     gain = 1.5 if (m + r - 1) ** 2 * channels * outputs > _LARGE else 1
     return m if costs[m] * gain < direct else None
 
@@ -140,33 +139,33 @@ def bind_winograd(
     y: np.ndarray,
     residual: np.ndarray | None,
 ) -> None:
-    """``source`` (N, H + …, W + …, C), padded to whole tiles; ``transformed`` as
-    ``transformed_weights`` has it; ``y`` and ``residual`` (N, H, W, M)."""
+    """``source`` (N, H + …, W + …, C), padded to complete tiles; ``transformed`` by
+    ``transform_weights``; ``y`` and ``residual`` (N, H, W, M)."""
     n, r = len(y), weights.shape[2]
     size, channels, outputs = m + r - 1, source.shape[3], y.shape[3]
     down, across = ((extent - r + 1) // m for extent in source.shape[1:3])
     into, out_of = transforms(m, r, source.dtype)
     tiles = _tiles(source, down, across, m, size)  # (size, size, N, down, across, C)
-    # Tiles of whole rows, or of whole images, whose transforms fit the second-level cache.
+    # Tiles of complete rows or images, whose transforms fit the second-level cache.
     most = max(_FEWEST_TILES, _BLOCK // (4 * size**2 * (channels + outputs)))
     rows = min(down, max(1, most // across))
     together = max(1, min(n, most // (down * across))) if rows == down else 1
-    room = together * rows * across
-    d, v = (space.scratch((size**2 * room * channels,), source.dtype) for _ in range(2))
-    o = space.scratch((size**2 * room * outputs,), source.dtype)
-    results = space.scratch((m * m * room * outputs,), source.dtype)
+    capacity = together * rows * across
+    d, v = (space.scratch((size**2 * capacity * channels,), source.dtype) for _ in range(2))
+    o = space.scratch((size**2 * capacity * outputs,), source.dtype)
+    results = space.scratch((m * m * capacity * outputs,), source.dtype)
 
-    ones = np.ones(m * m * room * channels, source.dtype)
+    ones = np.ones(m * m * capacity * channels, source.dtype)
 
     def shaped(array: np.ndarray, *shape: int) -> np.ndarray:
         return array[: math.prod(shape)].reshape(shape)
 
-    for first, last in parts(n, together):
-        for top, bottom in parts(down, rows):
+    for first, last in split_range(n, together):
+        for top, bottom in split_range(down, rows):
             here = tiles[:, :, first:last, top:bottom]
             count = (last - first) * (bottom - top) * across
             gathered = shaped(d, size, size, count, channels)
-            seen = gathered[:m, :m]
+            sample = gathered[:m, :m]
             block = _Block(
                 here,
                 gathered,
@@ -178,14 +177,14 @@ def bind_winograd(
                 into,
                 out_of,
                 epilogue.bias,
-                seen,
-                v[: seen.size],
-                ones[: seen.size],
+                sample,
+                v[: sample.size],
+                ones[: sample.size],
             )
             space.call(block.run)
             result = block.result
             if epilogue.pool:  # within a tile
-                result = pooled(space, result.reshape(m, m, count * outputs))
+                result = max_pool_2x2(space, result.reshape(m, m, count * outputs))
             tile = len(result)
             where = (slice(first, last), slice(top * tile, bottom * tile))
             _scatter(
@@ -198,7 +197,7 @@ def bind_winograd(
 
 
 class _Block(NamedTuple):
-    """Some tiles from the gathering of the input to their results, with the bias."""
+    """The computation of a block of tiles, from the input to the results with bias."""
 
     tiles: np.ndarray  # a view of the input: (size, size, n, down, across, C)
     d: np.ndarray  # (size, size, tiles, C)
@@ -210,8 +209,8 @@ class _Block(NamedTuple):
     into: np.ndarray
     out_of: np.ndarray
     bias: np.ndarray | None
-    seen: np.ndarray  # a part of d that covers the input once
-    sizes: np.ndarray  # room for their absolute values
+    sample: np.ndarray  # a part of d that covers the input once
+    sizes: np.ndarray  # memory for its absolute values
     ones: np.ndarray
 
     def run(self) -> None:
@@ -223,16 +222,16 @@ class _Block(NamedTuple):
         np.matmul(self.into, self.d.reshape(places, -1), self.v.reshape(places, -1))
         np.matmul(self.v, self.transformed, self.o)
         if self.bias is not None:
-            # The point 1 contributes to all results alike.
+            # The point 1 contributes to all results equally.
             slab = self.o[len(self.d) + 1]
             np.add(slab, self.bias, slab)
         flat = self.result.reshape(len(self.out_of), -1)
         np.matmul(self.out_of, self.o.reshape(places, -1), flat)
 
     def _has_spike(self) -> bool:
-        """Whether one value is so much larger than the others that these would lose digits."""
+        """Whether one value is so much larger than the others that they would lose digits."""
         sizes = self.sizes
-        np.abs(self.seen, sizes.reshape(self.seen.shape))
+        np.abs(self.sample, sizes.reshape(self.sample.shape))
         # Infinity and NaN fail the comparison, and are computed directly.
         largest, total = np.maximum.reduce(sizes), np.dot(sizes, self.ones)
         return not largest * len(sizes) <= SPIKE * total < np.inf
@@ -254,25 +253,21 @@ def _tiles(x: np.ndarray, down: int, across: int, m: int, size: int) -> np.ndarr
 
 
 def _scatter(
-    space: Space,
-    result: np.ndarray,
-    y: np.ndarray,
-    residual: np.ndarray | None,
-    epilogue: Epilogue,
+    space: Space, result: np.ndarray, y: np.ndarray, residual: np.ndarray | None, epilogue: Epilogue
 ) -> None:
-    """Tiles (m, m, n, down, across, M) to (n, H, W, M), whose last tiles may be cut."""
+    """Tiles (m, m, n, down, across, M) to (n, H, W, M), whose last tiles may be incomplete."""
     m = len(result)
-    for (whole_h, cut_h), (whole_w, cut_w) in itertools.product(
+    for (tiles_h, rows_h), (tiles_w, rows_w) in itertools.product(
         _pieces(y.shape[1], m), _pieces(y.shape[2], m)
     ):
-        piece = result[: cut_h.step, : cut_w.step, :, whole_h, whole_w]
+        piece = result[: rows_h.step, : rows_w.step, :, tiles_h, tiles_w]
 
-        def tiled(array: np.ndarray, cut_h: slice = cut_h, cut_w: slice = cut_w) -> np.ndarray:
-            part = array[:, cut_h.start : cut_h.stop, cut_w.start : cut_w.stop]
+        def tiled(array: np.ndarray, rows_h: slice = rows_h, rows_w: slice = rows_w) -> np.ndarray:
+            part = array[:, rows_h.start : rows_h.stop, rows_w.start : rows_w.stop]
             n, h, w, c = part.shape
-            shape = (n, h // cut_h.step, cut_h.step, w // cut_w.step, cut_w.step, c)
+            shape = (n, h // rows_h.step, rows_h.step, w // rows_w.step, rows_w.step, c)
             a, b, d, e = part.strides
-            strides = (a, b * cut_h.step, b, d * cut_w.step, d, e)
+            strides = (a, b * rows_h.step, b, d * rows_w.step, d, e)
             return as_strided(part, shape, strides).transpose(2, 4, 0, 1, 3, 5)
 
         rest = None if residual is None else tiled(residual)
@@ -280,7 +275,7 @@ def _scatter(
 
 
 def _pieces(size: int, m: int) -> list[tuple[slice, slice]]:
-    """For whole tiles, and for the cut one behind them: which tiles, and (start, stop, height)."""
+    """(tiles, slice(start, stop, height)) of the complete tiles, and of an incomplete last one."""
     whole = size // m
     pieces = [(slice(0, whole), slice(0, whole * m, m))] if whole else []
     if size % m:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onnxwalk.ops.ai_onnx import conv, fusion
 from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.registry import FUSED, fused
+from onnxwalk.ops.contract.registry import FUSED_DOMAIN, fused
 from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.shared import batch, flops
 
@@ -13,7 +13,7 @@ _ACTIVATIONS = (
 )  # fmt: skip
 
 
-@fused.op("FusedConv", since=1, domain=FUSED)
+@fused.op("FusedConv", since=1, domain=FUSED_DOMAIN)
 @attributes_of(conv.conv)
 def fused_conv(
     x, w, b=None, z=None, *, activation=None, activation_params=None, pool=0, **attributes

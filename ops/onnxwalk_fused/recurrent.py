@@ -10,7 +10,7 @@ import numpy as np
 
 from onnxwalk.ops.ai_onnx import recurrent
 from onnxwalk.ops.contract.facts import Function, declare
-from onnxwalk.ops.contract.registry import FUSED, fused
+from onnxwalk.ops.contract.registry import FUSED_DOMAIN, fused
 from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.shared import batch
 
@@ -18,7 +18,7 @@ from onnxwalk.ops.shared import batch
 def _of_ids(name: str, layer: Function, prepare_layer: Callable[..., Any]) -> None:
     """Register a layer that takes ids in place of its inputs x."""
 
-    @fused.op(name, since=1, domain=FUSED)
+    @fused.op(name, since=1, domain=FUSED_DOMAIN)
     @attributes_of(layer)
     def of_ids(ids: np.ndarray, *inputs: Any, table: np.ndarray, **attributes: Any) -> Any:
         """The layer of the rows of table (V, I) that ids (T, N) name."""

@@ -1,38 +1,44 @@
-"""Imports the file of a family when one of its operators is first looked up.
+"""Imports the module of an operator when the operator is first looked up.
 
-Importing all of them takes longer than running a small model. ``index`` says where an operator is;
-one that isn't in there, a new one for instance, is found by importing everything.
+Importing all modules takes longer than running a small model. ``index.txt`` says which module
+registers an operator; ``python -m tools.operator_index`` writes it. If an operator isn't listed (a
+new one, for instance), all modules are imported.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pkgutil
+from pathlib import Path
 
-from onnxwalk.ops.schema.index import OPERATORS
+INDEX = Path(__file__).with_name("index.txt")
 
-_module_of = {
-    (domain, name): module
-    for (domain, module), names in OPERATORS.items()
-    for name in names.split()
-}
-_everything_is_loaded = False
+
+def read_index() -> dict[tuple[str, str], str]:
+    """The module, below ``onnxwalk.ops``, of each operator (domain, name)."""
+    modules = {}
+    for line in INDEX.read_text(encoding="utf-8").splitlines():
+        domain, module, *names = line.split()
+        modules.update({("" if domain == "ai.onnx" else domain, name): module for name in names})
+    return modules
+
+
+_modules = read_index()
 
 
 def load_operators(domain: str | None = None, name: str = "") -> None:
-    """Have an operator registered, or without arguments every operator there is."""
+    """Import the module of an operator, or without arguments all modules."""
     if domain is None:
         _load_all()
-    elif (domain, name) in _module_of:
-        importlib.import_module(f"onnxwalk.ops.{_module_of[domain, name]}")
+    elif (domain, name) in _modules:
+        importlib.import_module(f"onnxwalk.ops.{_modules[domain, name]}")
     elif domain.startswith("ai.onnx") or domain in ("", "com.microsoft"):
-        _load_all()  # the other domains are somebody else's
+        _load_all()  # the other domains aren't ours
 
 
+@functools.cache
 def _load_all() -> None:
-    global _everything_is_loaded
-    if not _everything_is_loaded:
-        package = importlib.import_module("onnxwalk.ops")
-        for module in pkgutil.walk_packages(package.__path__, "onnxwalk.ops."):
-            importlib.import_module(module.name)
-        _everything_is_loaded = True
+    package = importlib.import_module("onnxwalk.ops")
+    for module in pkgutil.walk_packages(package.__path__, "onnxwalk.ops."):
+        importlib.import_module(module.name)

@@ -1,9 +1,9 @@
-"""Which types each version of each operator takes, gives, and wants of its attributes: the spec's.
+"""The types that the spec allows for the inputs, outputs and attributes of each operator version.
 
-A type is written as the spec has it, a tensor by its element: ``float``, ``seq(int64)``,
-``optional(seq(string))``, ``map(int64, float)``; an attribute's as ``ints`` or ``tensor``.
-The table ``types.txt`` beside this file is written by ``python -m tools.operator_types`` and
-read when a type is first asked for.
+Types are written as in the spec, a tensor as its element type: ``float``, ``seq(int64)``,
+``optional(seq(string))``, ``map(int64, float)``; the type of an attribute as ``ints`` or
+``tensor``. ``python -m tools.operator_types`` writes the table ``types.txt``, which is read when
+first needed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ TABLE = Path(__file__).with_name("types.txt")
 
 
 class Formal(NamedTuple):
-    """One input or output. Those of one ``variable`` have one type; ``""``: it stands alone."""
+    """An input or output. Those of the same type variable have the same type; ``""``: none."""
 
     variable: str
     allowed: frozenset[str]
@@ -25,7 +25,7 @@ class Formal(NamedTuple):
 
 
 class Signature(NamedTuple):
-    """What one version of an operator takes and gives."""
+    """The types of one version of an operator."""
 
     since: int
     inputs: tuple[Formal, ...]
@@ -34,14 +34,14 @@ class Signature(NamedTuple):
 
 
 def formal_at(formals: tuple[Formal, ...], position: int) -> Formal | None:
-    """The formal parameter of an actual one: the last one if it is variadic and goes on."""
+    """The parameter at a position: the last one for all further positions, if it is variadic."""
     if position < len(formals):
         return formals[position]
     return formals[-1] if formals and formals[-1].variadic else None
 
 
-def in_words(types: Iterable[str]) -> str:
-    """The types, those of one container together: ``bool, float, seq(bool, float)``."""
+def format_types(types: Iterable[str]) -> str:
+    """The types as text, grouped by container: ``bool, float, seq(bool, float)``."""
     groups: dict[str, list[str]] = {}
     for kind in sorted(types, key=lambda kind: (kind.count("("), kind)):
         container, bracket, element = kind.rpartition("(")
@@ -53,13 +53,13 @@ def in_words(types: Iterable[str]) -> str:
 
 
 def spec_versions(domain: str, name: str) -> list[int]:
-    """The versions of an operator, in order; none if the table doesn't have it."""
+    """The versions of an operator, sorted; empty if it isn't in the table."""
     return sorted(_table()[1].get((domain, name), ()))
 
 
 @functools.cache
 def signature(domain: str, name: str, opset: int) -> Signature | None:
-    """The types of the operator at this opset; ``None`` if the table doesn't have it."""
+    """The types of an operator at this opset; ``None`` if it isn't in the table."""
     sets, versions = _table()
     lines = versions.get((domain, name), {})
     since = max((version for version in lines if version <= opset), default=None)
@@ -71,17 +71,21 @@ def signature(domain: str, name: str, opset: int) -> Signature | None:
     def formal(text: str) -> Formal:
         variable = text.rstrip("*~")
         types = sets[allowed[variable]] if variable in allowed else frozenset([variable])
-        # "~": each may have a type of its own
-        alone = variable not in allowed or text.endswith("~")
-        return Formal("" if alone else variable, types, "*" in text)
+        # "~": each may have a different type
+        independent = variable not in allowed or text.endswith("~")
+        return Formal("" if independent else variable, types, "*" in text)
 
-    takes, gives = (tuple(map(formal, t.split())) for t in (inputs, outputs))
-    return Signature(since, takes, gives, dict(pair.split("=") for pair in attributes.split()))
+    return Signature(
+        since,
+        tuple(map(formal, inputs.split())),
+        tuple(map(formal, outputs.split())),
+        dict(pair.split("=") for pair in attributes.split()),
+    )
 
 
 @functools.cache
 def _table() -> tuple[dict[str, frozenset[str]], dict[tuple[str, str], dict[int, str]]]:
-    """The sets of types by number, and the unread line of each version of each operator."""
+    """The sets of types by number, and for each operator the unparsed line of each version."""
     sets: dict[str, frozenset[str]] = {}
     versions: dict[tuple[str, str], dict[int, str]] = {}
     for line in TABLE.read_text(encoding="utf-8").splitlines():

@@ -7,7 +7,7 @@ from typing import Any, SupportsIndex
 
 
 def normalize_axis(axis: SupportsIndex, rank: int) -> int:
-    """The axis counted from the front. Raises ValueError for one that this rank has not got."""
+    """The axis counted from the front. Raises ValueError if it is out of range."""
     axis = axis.__index__()
     if not -rank <= axis < rank:
         if rank == 0:
@@ -17,9 +17,9 @@ def normalize_axis(axis: SupportsIndex, rank: int) -> int:
 
 
 def normalize_axes(axes: Iterable[Any], rank: int) -> tuple[int, ...]:
-    """The axes counted from the front, in the order given. Raises ValueError for duplicates."""
+    """The axes counted from the front, in the same order. Raises ValueError for duplicates."""
     normalized = tuple(normalize_axis(axis, rank) for axis in axes)
     if len(set(normalized)) != len(normalized):
-        given = ", ".join(str(int(axis)) for axis in axes)
-        raise ValueError(f"axes ({given}) name an axis of rank {rank} twice")
+        listed = ", ".join(str(int(axis)) for axis in axes)
+        raise ValueError(f"axes ({listed}) contain an axis of rank {rank} twice")
     return normalized

@@ -1,4 +1,4 @@
-"""The limited broadcasting of before opset 7, which ``axis`` and ``broadcast`` ask for."""
+"""The limited broadcasting before opset 7, by the attributes ``axis`` and ``broadcast``."""
 
 from __future__ import annotations
 
@@ -10,28 +10,27 @@ import numpy as np
 from onnxwalk.ops.shared.axes import normalize_axis
 
 
-def limited(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The older form of a function of two inputs: only b is broadcast, and only if asked for."""
+def limit_broadcasting(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The older version of a function of two inputs: only b is broadcast, if the node says so."""
 
-    def of_equal_shapes(
+    def limited(
         a: np.ndarray, b: np.ndarray, *, axis: int | None = None, broadcast: int = 0
     ) -> Any:
-        return function(a, matched(a, b, axis, broadcast))
+        return function(a, align_shape(a, b, axis, broadcast))
 
     formula = (function.__doc__ or "").split("Spec:")[0].strip()
-    of_equal_shapes.__doc__ = f"""{formula}
+    limited.__doc__ = f"""{formula}
 
     a and b have the same shape. With broadcast=1, b may also have one element, or the shape of
     consecutive axes of a: those from ``axis`` on, else the last ones.
     """
-    return of_equal_shapes
+    return limited
 
 
-def matched(a: np.ndarray, b: np.ndarray, axis: int | None, broadcast: int) -> np.ndarray:
-    """b with axes of size 1, such that NumPy's broadcasting brings it to the shape of a.
+def align_shape(a: np.ndarray, b: np.ndarray, axis: int | None, broadcast: int) -> np.ndarray:
+    """b reshaped with axes of size 1, so that NumPy broadcasts it to the shape of a.
 
-    The spec knows no "1-dim expansion", but a 1 in b's shape can only mean one thing, and models
-    have it.
+    The spec has no "1-dim expansion", but models use it, and a 1 in b's shape is unambiguous.
     """
     if a.shape == b.shape:
         return b
@@ -45,4 +44,4 @@ def matched(a: np.ndarray, b: np.ndarray, axis: int | None, broadcast: int) -> n
         if len(along) == b.ndim and all(m in (1, n) for m, n in zip(b.shape, along, strict=True)):
             return b.reshape(b.shape + (1,) * (a.ndim - start - b.ndim))
     where = "" if axis is None else f" from axis {axis} on"
-    raise ValueError(f"shape {b.shape} is not a part of {a.shape}{where}")
+    raise ValueError(f"shape {b.shape} does not match consecutive axes of {a.shape}{where}")

@@ -1,7 +1,4 @@
-"""What the rules of families are made of: how much a call takes at most, by what it does.
-
-See ``ops.contract.cost`` for what a rule is.
-"""
+"""Building blocks of the cost rules: see ``ops.contract.cost``."""
 
 from __future__ import annotations
 
@@ -17,11 +14,11 @@ from onnxwalk.ops.shared.axes import normalize_axis
 
 #: nanoseconds for an element: of sums, copies and comparisons
 CHEAP = 5
-#: more for one that is rounded to float16, which takes that long where it overflows
+#: nanoseconds more for an element that is rounded to float16: so slow where it overflows
 TO_HALF = 140
-#: nanoseconds for what Python does for one item of a loop or list
+#: nanoseconds of Python code for one item of a loop or list
 PER_ITEM = 1000
-#: bytes of one view or small array, and of a place in a list for it
+#: bytes of one view or small array, and of its place in a list
 PER_ARRAY = 240
 #: nanoseconds for a call of NumPy
 PER_CALL = 5000
@@ -38,12 +35,12 @@ def elementwise(
     blockwise: int = 0,
     per_element: float = PER_ELEMENT,
 ) -> Rule:
-    """Of an operator whose result has the shape to which its inputs broadcast, and the dtype of the
-    first of them, or ``dtype``.
+    """The rule of an operator whose result has the shape to which its inputs broadcast, and the
+    dtype of the first of them, or ``dtype``.
 
-    There are ``copies`` of the result at once; ``widened``: short floats are copied to float32, and
-    so are those; ``blockwise``: so many more for a block, and what isn't one run of memory is
-    copied first.
+    ``copies``: how many arrays of the result's size exist at once. ``widened``: short floats and
+    their copies are converted to float32. ``blockwise``: how many copies of a block exist; inputs
+    that aren't contiguous are copied first.
     """
 
     def rule(*inputs: Any, **attributes: Any) -> Cost:
@@ -54,43 +51,39 @@ def elementwise(
         if widened and is_short_float(kind) and not blockwise:
             memory = wide_copies(*arrays) + (4 * copies + kind.itemsize) * count
         if blockwise:
-            memory += gathered(arrays[0]) + blockwise * 8 * min(count, 1 << 14)
+            memory += gather_bytes(arrays[0]) + blockwise * 8 * min(count, 1 << 14)
         each = per_element + rounding(kind)
-        return Cost(math.ceil(memory), math.ceil(each * count) + texts_work(*arrays))
+        return Cost(math.ceil(memory), math.ceil(each * count) + string_work(*arrays))
 
     return rule
 
 
 def rounding(dtype: np.dtype) -> int:
-    """Nanoseconds for an element that is rounded to this type."""
+    """Nanoseconds to round an element to this type."""
     return TO_HALF if dtype == np.float16 else 0
 
 
-def result(shape: Iterable[int], dtype: Any, *, copies: float = 1, per_element: float = 5) -> Cost:
-    """Of an operator that fills an array of this shape, with ``copies`` of its size at once and
-    ``per_element`` nanoseconds for each element."""
+def fill_cost(
+    shape: Iterable[int], dtype: Any, *, copies: float = 1, per_element: float = 5
+) -> Cost:
+    """The cost of filling an array of this shape, with ``copies`` arrays of its size at once."""
     count = size(shape)
     memory = math.ceil(copies * count * np.dtype(dtype).itemsize)
     return Cost(memory, math.ceil(per_element * count))
 
 
-def together(*cost: Cost) -> Cost:
-    """Of one after the other, where nothing is let go in between."""
-    return Cost(sum(cost.memory for cost in cost), sum(cost.work for cost in cost))
-
-
 # --- sizes ----------------------------------------------------------------------------------------
 
 
-def kept(shape: Sequence[int], axes: Iterable[int]) -> int:
-    """How many elements are left when these axes are reduced."""
+def reduced_size(shape: Sequence[int], axes: Iterable[int]) -> int:
+    """The number of elements after a reduction over these axes."""
     reduced = {normalize_axis(axis, len(shape)) for axis in axes}
     return size(n for axis, n in enumerate(shape) if axis not in reduced)
 
 
-def along(x: np.ndarray, axis: int) -> int:
-    """How many lines there are along an axis."""
-    return kept(x.shape, [axis])
+def line_count(x: np.ndarray, axis: int) -> int:
+    """The number of lines along an axis."""
+    return reduced_size(x.shape, [axis])
 
 
 def total_bytes(*values: Any) -> int:
@@ -106,43 +99,43 @@ def wide_itemsize(dtype: np.dtype) -> int:
 
 
 def wide_copies(*values: Any) -> int:
-    """What ``wide`` makes of arrays."""
+    """Bytes that ``wide`` allocates for these arrays."""
     return sum(4 * x.size for x in arrays_in(values) if is_short_float(x.dtype))
 
 
 def cast_copies(dtype: Any, *values: Any) -> int:
-    """What ``astype(dtype, copy=False)`` makes of arrays."""
+    """Bytes that ``astype(dtype, copy=False)`` allocates for these arrays."""
     dtype = np.dtype(dtype)
     return sum(x.size * dtype.itemsize for x in arrays_in(values) if x.dtype != dtype)
 
 
-def reshaped(*values: Any) -> int:
-    """What ``reshape`` makes of arrays: copies, unless they lie in memory in their order."""
+def reshape_bytes(*values: Any) -> int:
+    """Bytes that ``reshape`` may allocate for these arrays: those that aren't contiguous."""
     return sum(x.nbytes for x in arrays_in(values) if not x.flags.c_contiguous)
 
 
-def gathered(x: np.ndarray) -> int:
-    """A copy of an array that isn't one run of memory, in any order of its axes."""
+def gather_bytes(x: np.ndarray) -> int:
+    """Bytes of a copy, if an array isn't contiguous in some order of its axes."""
     dense = 1
     for stride, n in sorted((abs(s), n) for s, n in zip(x.strides, x.shape, strict=True) if n > 1):
         if stride != dense * x.itemsize:
             return x.nbytes
         dense *= n
-    return 0 if not any(s < 0 for s in x.strides) else x.nbytes
+    return x.nbytes if any(s < 0 for s in x.strides) else 0
 
 
 # --- products -------------------------------------------------------------------------------------
 
 
 def multiply_adds(count: int, dtype: np.dtype, *, calls: int = 1) -> int:
-    """Nanoseconds for so many multiplications with additions, in so many matrix products."""
+    """Nanoseconds for ``count`` multiply-adds in ``calls`` matrix products."""
     rate = {"float32": 0.2, "float64": 0.4, "complex64": 0.8, "complex128": 1.6}
     each = 0.2 if is_short_float(dtype) else rate.get(dtype.name, 4)
     return math.ceil(each * count) + 200 * calls
 
 
 def product_work(a: Sequence[int], b: Sequence[int], dtype: np.dtype) -> int:
-    """Nanoseconds for the product of matrices of these shapes, which broadcast."""
+    """Nanoseconds for the matrix product of arrays of these shapes, which broadcast."""
     y = product_shape(a, b)
     rows, columns = (y[-2:] if len(y) > 1 else (1, 1)) if len(a) > 1 and len(b) > 1 else (1, 1)
     calls = size(y) // max(1, rows * columns)
@@ -158,24 +151,24 @@ def product_shape(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:
 
 # --- strings --------------------------------------------------------------------------------------
 
-#: bytes of an object, its text aside
+#: bytes of a string object without its characters
 PER_STRING = 72
 
 
-def texts(x: np.ndarray) -> list[str]:
+def strings_in(x: np.ndarray) -> list[str]:
     """The strings of a tensor."""
     return [str(text) for text in x.reshape(-1).tolist()]
 
 
-def width(strings: Iterable[str]) -> int:
-    """Bytes that a character may take in what is made of these strings."""
+def character_bytes(strings: Iterable[str]) -> int:
+    """Bytes that a character may need in strings built from these."""
     return 1 if all(map(str.isascii, strings)) else 4
 
 
-def texts_work(*arrays: np.ndarray) -> int:
-    """Nanoseconds to compare all strings with the longest; 0 where there are none."""
+def string_work(*arrays: np.ndarray) -> int:
+    """Nanoseconds to compare all strings with the longest; 0 without strings."""
     if not any(x.dtype.kind == "O" for x in arrays):
         return 0
     count = size(broadcast(x.shape for x in arrays))
-    longest = max((len(t) for x in arrays if x.dtype.kind == "O" for t in texts(x)), default=0)
+    longest = max((len(t) for x in arrays if x.dtype.kind == "O" for t in strings_in(x)), default=0)
     return count * (PER_ELEMENT + longest)

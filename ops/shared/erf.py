@@ -8,18 +8,18 @@ import numpy as np
 def erf(x: np.ndarray) -> np.ndarray:
     """erf of a float32 or float64 array, within 1e-7 or 1e-15.
 
-    It makes some thirty passes over the array: worth calling block by block.
+    It makes about thirty passes over the array: call it block by block.
     """
     return _erf32(x) if x.dtype == np.float32 else _erf64(x)
 
 
 def _coefficients(dtype: type, *values: float) -> list[np.ndarray]:
-    """As arrays of rank 0, which ufuncs take in half the time of Python's floats."""
+    """As arrays of rank 0, which ufuncs process in half the time of Python's floats."""
     return [np.array(value, dtype) for value in values]
 
 
 def _horner(x: np.ndarray, coefficients: list[np.ndarray]) -> np.ndarray:
-    """The polynomial with these coefficients, the highest power's first."""
+    """The polynomial with these coefficients, highest power first."""
     y = np.asarray(x * coefficients[0])
     for coefficient in coefficients[1:-1]:
         y += coefficient

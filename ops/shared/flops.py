@@ -1,4 +1,4 @@
-"""Rules of how many additions and multiplications a formula takes, each counted as one."""
+"""Rules for the number of additions and multiplications: see ``Function.flops``."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 import numpy as np
 
 
-def none(outputs: Sequence[Any], *inputs: Any, **_: Any) -> int:
-    """Values are only moved, or seen in another way."""
+def zero(outputs: Sequence[Any], *inputs: Any, **_: Any) -> int:
+    """Values are only copied or viewed."""
     return 0
 
 
-def each(count: int) -> Callable[..., int]:
-    """So many for each value of the first output."""
+def per_output(count: int) -> Callable[..., int]:
+    """A fixed number for each value of the first output."""
     return lambda outputs, *inputs, **_: count * outputs[0].size
 
 
-def of_input(outputs: Sequence[Any], x: np.ndarray, *inputs: Any, **_: Any) -> int:
-    """One for each value of the first input, as of a reduction."""
+def per_input(outputs: Sequence[Any], x: np.ndarray, *inputs: Any, **_: Any) -> int:
+    """One for each value of the first input, as in a reduction."""
     return x.size
 
 
 def product(outputs: Sequence[Any], a: np.ndarray, *inputs: Any, **_: Any) -> int:
-    """For each value of A·B as many products as A has columns."""
+    """For each value of A·B a multiplication and an addition for each column of A."""
     return 2 * outputs[0].size * a.shape[-1]
 
 

@@ -1,7 +1,6 @@
-"""Where a resized tensor is read, and with what weights: the arithmetic of Resize.
+"""The arithmetic of Resize: sample positions and weights.
 
-Along one axis, output place i is read at x(i) on the input's own scale; what is there is a weighted
-sum of the inputs around it.
+Along one axis, output i samples the input at position x(i): a weighted sum of the inputs around it.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from onnxwalk.ops.shared.values import as_ints
 
 
 class Axis(NamedTuple):
-    """How one axis is resized: ``scale = over / under``, kept apart because sizes are exact."""
+    """How one axis is resized. ``scale`` is the fraction over / under, because sizes are exact."""
 
     size: int  # of the input
     resized: int  # of the output
@@ -30,7 +29,7 @@ class Axis(NamedTuple):
         return self.over / self.under
 
     def unscaled(self, x: np.ndarray) -> np.ndarray:
-        """x / scale. A scale given as float32 divides in float32: 3 / 0.33333334 is 9, not 8.99."""
+        """x / scale. A float32 scale divides in float32: 3 / 0.33333334 is 9, not 8.99."""
         if self.under == 1:
             return (x.astype(np.float32) / np.float32(self.over)).astype(np.float64)
         return x * self.under / self.over
@@ -39,7 +38,7 @@ class Axis(NamedTuple):
 # ------------------------------------------------------------------------------------- shapes
 
 
-def resizing(
+def plan_resize(
     shape: Sequence[int],
     roi: np.ndarray | None,
     scales: np.ndarray | None,
@@ -48,23 +47,23 @@ def resizing(
     coordinates: str,
     policy: str,
 ) -> dict[int, Axis]:
-    """The axes to resize and how; those that stay as they are, are left out."""
-    named = normalize_axes(range(len(shape)) if axes is None else axes, len(shape))
-    regions = dict.fromkeys(named, (0.0, 1.0))
+    """How to resize each axis that changes. Raises ValueError for invalid inputs."""
+    axes = normalize_axes(range(len(shape)) if axes is None else axes, len(shape))
+    regions = dict.fromkeys(axes, (0.0, 1.0))
     if coordinates == "tf_crop_and_resize":
-        if roi is None or roi.shape != (2 * len(named),):
-            given = "missing" if roi is None else f"of shape {roi.shape}"
-            raise ValueError(f"tf_crop_and_resize needs a roi of {2 * len(named)}: it is {given}")
+        if roi is None or roi.shape != (2 * len(axes),):
+            actual = "missing" if roi is None else f"of shape {roi.shape}"
+            raise ValueError(f"tf_crop_and_resize needs a roi of {2 * len(axes)}: it is {actual}")
         ends = roi.astype(np.float64).reshape(2, -1)
-        regions = {axis: (float(a), float(b)) for axis, a, b in zip(named, *ends, strict=True)}
+        regions = {axis: (float(a), float(b)) for axis, a, b in zip(axes, *ends, strict=True)}
     by_scale = scales is not None and scales.size > 0
-    if by_scale == (sizes is not None and sizes.size > 0) and named:
-        raise ValueError("one of scales and sizes must be given, and not both")
+    if by_scale == (sizes is not None and sizes.size > 0) and axes:
+        raise ValueError("either scales or sizes must be given, not both")
     plan = {}
     if by_scale:
         assert scales is not None
-        _check_count("scales", scales, named)
-        for axis, scale in zip(named, scales.astype(np.float32), strict=True):
+        _check_count("scales", scales, axes)
+        for axis, scale in zip(axes, scales.astype(np.float32), strict=True):
             if not 0 < scale < np.inf:
                 raise ValueError(f"scale {scale:g} should be positive")
             start, end = regions[axis]
@@ -74,22 +73,22 @@ def resizing(
                 raise ValueError(f"scale {scale:g} makes axis {axis} of {shape[axis]} too long")
             resized = max(0, math.floor(length))
             plan[axis] = Axis(shape[axis], resized, float(scale), roi=regions[axis])
-    elif named:
+    elif axes:
         assert sizes is not None
-        _check_count("sizes", sizes, named)
-        targets = dict(zip(named, as_ints(sizes), strict=True))
+        _check_count("sizes", sizes, axes)
+        targets = dict(zip(axes, as_ints(sizes), strict=True))
         if min(targets.values()) < 0:
             raise ValueError(f"sizes {list(targets.values())} should not be negative")
         for axis, (resized, over, under) in _proportions(shape, targets, policy).items():
             plan[axis] = Axis(shape[axis], resized, over, under, regions[axis])
-    for found in plan.values():
-        if found.resized and not found.size:
-            raise ValueError(f"an axis of length 0 can't be resized to {found.resized}")
-    # An axis of scale 1 is left alone, in all coordinate modes, as ONNX Runtime leaves it.
+    for resize in plan.values():
+        if resize.resized and not resize.size:
+            raise ValueError(f"an axis of length 0 can't be resized to {resize.resized}")
+    # An axis of scale 1 is unchanged in all coordinate modes, as in ONNX Runtime.
     return {
-        axis: found
-        for axis, found in plan.items()
-        if (found.size, found.roi) != (found.resized, (0.0, 1.0)) or found.over != found.under
+        axis: resize
+        for axis, resize in plan.items()
+        if (resize.size, resize.roi) != (resize.resized, (0.0, 1.0)) or resize.over != resize.under
     }
 
 
@@ -122,23 +121,23 @@ def _proportions(
 # -------------------------------------------------------------------------------- coordinates
 
 
-def places_of(axis: Axis, coordinates: str) -> np.ndarray:
-    """x(i) for each place i of the output, on the scale of the input."""
+def source_positions(axis: Axis, coordinates: str) -> np.ndarray:
+    """x(i) for each output i, in input coordinates."""
     i = np.arange(axis.resized, dtype=np.float64)
     if coordinates == "half_pixel":
         return axis.unscaled(i + 0.5) - 0.5
     if coordinates == "pytorch_half_pixel":
         return axis.unscaled(i + 0.5) - 0.5 if axis.resized > 1 else np.zeros(axis.resized)
     if coordinates == "half_pixel_symmetric":
-        # offset + (i + 0.5) / scale - 0.5 of the spec, rearranged: the centres lie on each other
+        # offset + (i + 0.5) / scale - 0.5 of the spec, rearranged: the centres coincide
         return axis.unscaled(i - (axis.resized - 1) / 2) + (axis.size - 1) / 2
     if coordinates == "asymmetric":
         return axis.unscaled(i)
     if coordinates == "tf_half_pixel_for_nn":
         return axis.unscaled(i + 0.5)
     if coordinates == "align_corners":
-        # The spec has scale = length_resized / length_original, so that length_resized is not an
-        # integer when the scale is 0.6. ONNX's cases take it so; ONNX Runtime rounds it first.
+        # The spec has scale = length_resized / length_original, so that length_resized isn't an
+        # integer for a scale of 0.6. ONNX's cases use that; ONNX Runtime rounds it first.
         length = axis.scale * axis.size if axis.under == 1 else axis.resized
         return i * (axis.size - 1) / (length - 1) if length != 1 else np.zeros(axis.resized)
     if coordinates == "tf_crop_and_resize":
@@ -152,12 +151,12 @@ def places_of(axis: Axis, coordinates: str) -> np.ndarray:
 
 # ------------------------------------------------------------------------------------ weights
 
-#: for the places x(i) along an axis: which inputs count (n, taps), and for how much (same, or None)
+#: (positions x(i), axis) -> indices of the inputs (n, taps), and their weights (n, taps), or None
 Weights = Callable[[np.ndarray, Axis], tuple[np.ndarray, "np.ndarray | None"]]
 
 
-def nearest(rounding: str) -> Weights:
-    """The nearest input alone."""
+def nearest_weights(rounding: str) -> Weights:
+    """The nearest input."""
     functions: dict[str, Callable[[np.ndarray, Axis], np.ndarray]] = {
         "round_prefer_floor": lambda x, axis: np.ceil(x - 0.5),
         "round_prefer_ceil": lambda x, axis: np.floor(x + 0.5),
@@ -170,13 +169,13 @@ def nearest(rounding: str) -> Weights:
     return lambda x, axis: (functions[rounding](x, axis)[:, None], None)
 
 
-def kernel(
+def kernel_weights(
     w: Callable[[np.ndarray], np.ndarray],
     support: int,
     antialias: int = 0,
     exclude_outside: int = 0,
 ) -> Weights:
-    """Weights w(j - x) for the inputs j nearer to x than ``support``."""
+    """Weights w(j - x) for the inputs j at a distance of less than ``support``."""
 
     def weights(x: np.ndarray, axis: Axis) -> tuple[np.ndarray, np.ndarray]:
         stretch = max(1.0, 1 / axis.scale) if antialias and axis.resized else 1.0
@@ -197,7 +196,7 @@ def hat(d: np.ndarray) -> np.ndarray:
     return np.maximum(1 - abs(d), 0)
 
 
-def keys(d: np.ndarray, a: float) -> np.ndarray:
+def cubic(d: np.ndarray, a: float) -> np.ndarray:
     """Cubic convolution (R. G. Keys, 1981, equation 4), 0 from 2 on."""
     d = abs(d)
     near = ((a + 2) * d - (a + 3)) * d * d + 1

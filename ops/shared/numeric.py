@@ -1,8 +1,9 @@
-"""What the numeric families share: 16-bit floats, limits of dtypes."""
+"""Helpers for dtypes: short floats, ranges, blocks, sorting."""
 
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -12,14 +13,13 @@ from onnxwalk.ops.contract.dtypes import is_short_float
 
 
 def wide(x: np.ndarray) -> np.ndarray:
-    """The array in the dtype to compute in: short floats become float32, the rest stay."""
+    """The array in the dtype to compute in: short floats become float32, others are unchanged."""
     return x.astype(np.float32) if is_short_float(x.dtype) else x
 
 
 def float_power(base: np.ndarray, exponent: np.ndarray) -> np.ndarray:
-    """base ** exponent as C's ``pow`` has it. Where NumPy meets one exponent of 0.5 for a run of
-    values it takes the square root, which differs: of -infinity it is NaN, not infinity, and of
-    -0 it is -0, not 0."""
+    """base ** exponent as C's ``pow`` defines it. For a run of exponents 0.5 NumPy takes the square
+    root, which differs: NaN, not infinity, for -infinity; -0, not 0, for -0."""
     result = np.asarray(np.power(base, exponent))
     roots = exponent == 0.5
     if roots.any():
@@ -28,16 +28,16 @@ def float_power(base: np.ndarray, exponent: np.ndarray) -> np.ndarray:
     return result
 
 
-def saturated(steps: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Integers that are in floats, in an integer type: kept within its range, and NaN is its lowest
-    value, as in ONNX Runtime. ``steps`` is overwritten."""
-    lowest, highest = limits(dtype)
+def saturating_cast(steps: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Whole numbers stored as floats, clipped to the range of an integer type and cast to it. NaN
+    becomes the lowest value, as in ONNX Runtime. ``steps`` is overwritten."""
+    lowest, highest = dtype_limits(dtype)
     np.fmax(steps, lowest, out=steps)
     return np.minimum(steps, highest, out=steps).astype(dtype)
 
 
 def in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Have short floats computed in float32 and rounded once, at the end.
+    """Decorator: compute short floats in float32, and round once, at the end.
 
     For functions whose only output has the dtype of their first input. ONNX Runtime does the same.
     """
@@ -57,15 +57,15 @@ def in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
     return widened
 
 
-# Elements in a block that stays in the second-level cache together with its intermediate results.
+#: elements of a block that fits the second-level cache together with its intermediate results
 _BLOCK = 16384
 
 
 def blockwise(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Have a large array computed block by block, in the order of memory.
+    """Decorator: compute large arrays block by block, in memory order.
 
     For elementwise functions of one array that pass over it several times: their intermediate
-    results then never leave the cache, nor take up fresh memory.
+    results stay in the cache and need no new memory.
     """
 
     @functools.wraps(function)
@@ -85,34 +85,29 @@ def blockwise(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def result_like(x: np.ndarray, out: np.ndarray | None) -> np.ndarray:
-    """``out``, or else a new array of the shape, dtype and memory layout of ``x``."""
+    """``out``, or a new array of the shape, dtype and memory layout of ``x``."""
     return np.empty_like(x) if out is None else out
 
 
-def limits(dtype: np.dtype) -> tuple[Any, Any]:
+def dtype_limits(dtype: np.dtype) -> tuple[Any, Any]:
     """The lowest and highest finite value of a dtype, as C++'s ``numeric_limits`` has them."""
     if dtype.kind == "b":
         return False, True
-    if dtype.kind in "iu":
-        return np.iinfo(dtype).min, np.iinfo(dtype).max
-    if dtype.kind == "f" and dtype.itemsize > 1:
-        return np.finfo(dtype).min, np.finfo(dtype).max
-    import ml_dtypes  # the dtype is one of its own, so it is there
-
-    if "int" in dtype.name:
-        return ml_dtypes.iinfo(dtype).min, ml_dtypes.iinfo(dtype).max
-    return ml_dtypes.finfo(dtype).min, ml_dtypes.finfo(dtype).max
+    is_numpys = dtype.kind in "iu" or (dtype.kind == "f" and dtype.itemsize > 1)
+    module: Any = np if is_numpys else importlib.import_module("ml_dtypes")
+    info = (module.iinfo if "int" in dtype.name else module.finfo)(dtype)
+    return info.min, info.max
 
 
 def check_same_dtype(a: np.ndarray, b: np.ndarray) -> None:
-    """Raise ValueError for two dtypes where ONNX wants one: NumPy would quietly promote."""
+    """Raise ValueError if the dtypes differ: NumPy would promote, but ONNX requires equal ones."""
     if a.dtype != b.dtype:
         raise ValueError(f"inputs have different dtypes: {a.dtype} and {b.dtype}")
 
 
-def order_of(keys: np.ndarray, largest: int) -> np.ndarray:
-    """The indices that sort the last axis; of equal elements the lower index first."""
+def stable_argsort(keys: np.ndarray, largest: int) -> np.ndarray:
+    """The indices that sort the last axis; of equal elements the one with the lower index first."""
     if largest:
-        # stable and ascending from the far end is stable and descending from this one
+        # a stable ascending sort from the end is a stable descending sort from the start
         return keys.shape[-1] - 1 - keys[..., ::-1].argsort(axis=-1, kind="stable")[..., ::-1]
     return keys.argsort(axis=-1, kind="stable")

@@ -1,9 +1,9 @@
-"""The state in which operators are computed: NumPy's, of this thread, and the process's.
+"""The state in which operators run: NumPy's state in this thread, and no forks.
 
-``with computing():`` ignores floating-point errors, has NumPy use small buffers, and keeps forks
-waiting. Before a fork OpenBLAS ends its threads, in the parent as well, without waiting for a
-product that another thread is in the middle of: that product is then wrong, or never ends. So a
-fork waits until nothing is computed, and what would begin meanwhile waits until it is over.
+``with computing():`` ignores floating-point errors, makes NumPy use small buffers, and delays
+forks. Before a fork OpenBLAS ends its threads, in the parent as well, without waiting for a product
+that another thread is computing: that product is then wrong, or never ends. So a fork waits until
+no thread computes, and computations that start meanwhile wait for the fork.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 _BUFFER = 512
 
 _state: Any = None
-try:  # what np.errstate and np.setbufsize set, made once
+try:  # the state that np.errstate and np.setbufsize set, created once
     from numpy._core import umath as _umath
 
     _computing_state = _umath._make_extobj(all="ignore", bufsize=_BUFFER)
@@ -30,12 +30,12 @@ except (ImportError, AttributeError):
 
 
 class computing:
-    """``with computing():`` NumPy's state while operators run.
+    """Context manager in which operators run.
 
-    Overflow and 0/0 give what ONNX defines, without a warning. Buffers are small: NumPy copies
-    rows to them, and back, as long as a buffer of its usual 8192 elements holds a few rows,
-    which takes two to four times what the arithmetic does (x * factor by channel of 64x56x56: 2.3
-    to 1.0 times ONNX Runtime's time, LayerNormalization 1.2 to 1.0, rows of 256 elements and more).
+    Overflow and 0/0 return what ONNX defines, without a warning. Buffers are small: while a buffer
+    of the usual 8192 elements holds a few rows, NumPy copies rows to it and back, which takes two
+    to four times as long as the arithmetic (x * factor by channel of 64x56x56: from 2.3 to 1.0
+    times ONNX Runtime's time, LayerNormalization from 1.2 to 1.0, rows of 256 elements and more).
     ``np.errstate`` and ``np.setbufsize`` take 4.5 µs, this 1. No fork happens meanwhile.
     """
 
@@ -51,7 +51,8 @@ class computing:
         np.setbufsize(_BUFFER)
 
     def __exit__(self, *error: Any) -> None:
-        _end(self._thread)
+        if self._thread:
+            _threads.discard(self._thread)
         if _state is not None:
             _state.reset(self._before)
         else:
@@ -60,54 +61,47 @@ class computing:
 
 # --- forks ----------------------------------------------------------------------------------------
 
-#: seconds that a fork waits for computations at most
-_PATIENCE = 10.0
+#: seconds that a fork waits at most for computations
+_FORK_TIMEOUT = 10.0
 
-_threads: set[int] = set()  # threads; adding and discarding are atomic
-_none_forks = threading.Event()
-_none_forks.set()
-_one_fork = threading.RLock()
+_threads: set[int] = set()  # that compute; adding and discarding are atomic
+_not_forking = threading.Event()
+_not_forking.set()
+_fork_lock = threading.RLock()
 
 
 def _begin() -> int:
-    """This thread computes from now on. What it gives is for ``_end``."""
+    """Register this thread as computing. Returns its id, or 0 if it was registered already."""
     thread = get_ident()
     if thread in _threads:
-        return 0  # within another computation, which ends later
+        return 0  # inside of another computation, which ends later
     _threads.add(thread)
-    while not _none_forks.is_set():  # asked only now, or a fork might not have seen us
+    while not _not_forking.is_set():  # checked after adding, or a fork might miss this thread
         _threads.discard(thread)
-        _none_forks.wait()
+        _not_forking.wait()
         _threads.add(thread)
     return thread
 
 
-def _end(thread: int) -> None:
-    """What began is over."""
-    if thread:
-        _threads.discard(thread)
-
-
 def _before_fork() -> None:
-    _one_fork.acquire()
-    _none_forks.clear()
-    patience = time.monotonic() + _PATIENCE
-    while _threads - {get_ident()} and time.monotonic() < patience:
+    _fork_lock.acquire()
+    _not_forking.clear()
+    deadline = time.monotonic() + _FORK_TIMEOUT
+    while _threads - {get_ident()} and time.monotonic() < deadline:
         time.sleep(0.0002)
 
 
 def _after_fork() -> None:
-    _none_forks.set()
-    _one_fork.release()
+    _not_forking.set()
+    _fork_lock.release()
 
 
-def _after_in_child() -> None:
-    _threads.intersection_update({get_ident()})  # the other threads aren't there
-    _none_forks.set()
-    _one_fork.release()
+def _after_fork_in_child() -> None:
+    _threads.intersection_update({get_ident()})  # the child has no other threads
+    _after_fork()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_in_child
+        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child
     )

@@ -1,7 +1,7 @@
-"""A regular expression of RE2 as one of Python's ``re``, for full matches and single repetitions.
+"""Translates RE2's regular expressions to Python's ``re``, for full matches.
 
-What a full match accepts depends neither on greed nor on groups, so that the two agree once the
-same signs mean the same. What ``re`` can't say is refused, and so is what RE2 refuses.
+Whether a text matches in full depends neither on greediness nor on groups, so the two agree once
+the syntax is translated. Syntax that RE2 or ``re`` doesn't have is refused.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _OCTAL = re.compile(r"\\(0[0-7]{0,2}|[1-7][0-7]{1,2})")
 
 @functools.lru_cache(maxsize=256)
 def compile_re2(pattern: str) -> re.Pattern[str]:
-    """The pattern for ``fullmatch``.
+    """Compile an RE2 pattern, to be used with ``fullmatch``.
 
-    Raises ValueError for what is no RE2 pattern, NotImplementedError for what ``re`` can't say.
+    Raises ValueError for an invalid pattern, NotImplementedError for one that ``re`` can't express.
     """
     flags, start = re.ASCII, 0
     leading = _GROUP.match(pattern)
@@ -53,7 +53,7 @@ def compile_re2(pattern: str) -> re.Pattern[str]:
 
 
 def ignores_case(pattern: str) -> bool:
-    """Whether any part of the pattern does (or, to be safe, an escaped "(?i" in it)."""
+    """Whether any part of the pattern ignores case (an escaped "(?i" counts, to be safe)."""
     return any(
         "i" in found["flags"].partition("-")[0]
         for found in _GROUP.finditer(pattern)
@@ -63,27 +63,19 @@ def ignores_case(pattern: str) -> bool:
 
 def _translate(pattern: str, at: int, multiline: bool) -> str:
     parts: list[str] = []
-    repeated = True  # whether a repetition may not come next: at the start, or after another
+    repeated = True  # whether no repetition may follow: at the start, or after another one
     while at < len(pattern):
         sign = pattern[at]
-        if sign == "\\":
-            if pattern.startswith(r"\Q", at):
-                end = pattern.find(r"\E", at)
-                end = len(pattern) if end < 0 else end
-                parts.extend(re.escape(letter) for letter in pattern[at + 2 : end])
-                at, repeated = min(end + 2, len(pattern)), False
-                continue
-            part, at = _escape(pattern, at, in_class=False)
+        if pattern.startswith(r"\Q", at):
+            end = pattern.find(r"\E", at)
+            end = len(pattern) if end < 0 else end
+            parts.extend(re.escape(letter) for letter in pattern[at + 2 : end])
+            at, repeated = min(end + 2, len(pattern)), False
+        elif sign in "\\[(":
+            translate = {"\\": _escape, "[": _class, "(": _group}[sign]
+            part, at = translate(pattern, at)
             parts.append(part)
-            repeated = False
-        elif sign == "[":
-            part, at = _class(pattern, at)
-            parts.append(part)
-            repeated = False
-        elif sign == "(":
-            part, at = _group(pattern, at)
-            parts.append(part)
-            repeated = True
+            repeated = sign == "("
         elif repeat := _REPEAT.match(pattern, at):
             if repeated:
                 raise ValueError(f"pattern {pattern!r}: nothing to repeat at {at}")
@@ -123,13 +115,13 @@ def _group(pattern: str, at: int) -> tuple[str, int]:
     return f"(?{on}{'-' + off if off else ''}:", found.end()
 
 
-def _escape(pattern: str, at: int, *, in_class: bool) -> tuple[str, int]:
-    """What stands for a backslash and what follows."""
+def _escape(pattern: str, at: int, in_class: bool = False) -> tuple[str, int]:
+    """A backslash and what follows."""
     letter = pattern[at + 1 : at + 2]
     if found := _HEX.match(pattern, at):
         code = int(found[1] or found[2], 16)
         if code > 0x10FFFF:
-            raise ValueError(f"pattern {pattern!r}: no such character: {found[0]}")
+            raise ValueError(f"pattern {pattern!r}: {found[0]} is not a Unicode character")
         return re.escape(chr(code)), found.end()
     if found := _OCTAL.match(pattern, at):
         return re.escape(chr(int(found[1], 8))), found.end()
@@ -180,7 +172,7 @@ def _class(pattern: str, at: int) -> tuple[str, int]:
     return "".join(parts) + "]", at + 1
 
 
-#: of what ``steps_of`` looks at: escapes, flags and classes are one sign each
+#: tokens for ``max_steps``; escapes, flags and classes are one token each
 _STRUCTURE = re.compile(
     r"\\.|\(\?[a-zA-Z-]+\)|\[(?:\\.|[^\]\\])*\]|(?P<open>\((?:\?[^:)>]*[:>])?)|(?P<close>\))"
     r"|(?P<choice>\|)|(?P<repeat>(?:[*+?]|\{\d+(?:,\d*)?\})\??)",
@@ -188,29 +180,29 @@ _STRUCTURE = re.compile(
 )
 
 
-def steps_of(pattern: str, length: int) -> int:
-    """How many steps at most a full match of a text of this length takes Python's ``re``.
+def max_steps(pattern: str, length: int) -> int:
+    """An upper limit for the steps of Python's ``re`` in a full match of a text of this length.
 
-    It goes back to each choice and tries the next: as many powers of the length as there are
-    repetitions, times the alternatives of all groups; and where repetitions are nested, or repeat
-    alternatives, a power of two.
+    It backtracks to each choice and tries the next: the length to the power of the number of
+    repetitions, times the alternatives of all groups; exponential if repetitions are nested, or
+    repeat alternatives.
     """
     repeats, alternatives, nested = 0, 1, False
-    choices, varied = [0], [False]  # of each group that is open
-    for sign in _STRUCTURE.finditer(pattern):
-        if sign["open"]:
+    choices, varied = [0], [False]  # of each open group
+    for token in _STRUCTURE.finditer(pattern):
+        if token["open"]:
             choices.append(0)
             varied.append(False)
-        elif sign["close"] and len(choices) > 1:
+        elif token["close"] and len(choices) > 1:
             alternatives *= 1 + choices.pop()
             inner = varied.pop()
             varied[-1] |= inner
-            after = _STRUCTURE.match(pattern, sign.end())
+            after = _STRUCTURE.match(pattern, token.end())
             nested |= inner and after is not None and after["repeat"] not in (None, "?", "??")
-        elif sign["choice"]:
+        elif token["choice"]:
             choices[-1] += 1
             varied[-1] = True
-        elif sign["repeat"]:
+        elif token["repeat"]:
             repeats += 1
             varied[-1] = True
     steps = alternatives * (1 + choices[0]) * (length + len(pattern) + 1) ** min(repeats, 40)

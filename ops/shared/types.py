@@ -1,4 +1,4 @@
-"""Rules of which type an output has that no input's type says: see ``Function.output_type``."""
+"""Rules for the types of outputs that no input determines: see ``Function.output_type``."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES
 
 
-def named_by(attribute: str) -> Callable[..., str]:
-    """The attribute has the type, by its number."""
-    return lambda first, **attributes: element(attributes[attribute])
+def from_attribute(attribute: str) -> Callable[..., str]:
+    """The type whose number is an attribute."""
+    return lambda first, **attributes: element_name(attributes[attribute])
 
 
-def named_or_like_first(first: str, *, dtype: int | None, **_: Any) -> str:
-    """The type that ``dtype`` names, or that of the first input."""
-    return first if dtype is None else element(dtype)
+def from_dtype_or_input(first: str, *, dtype: int | None, **_: Any) -> str:
+    """The type with the number ``dtype``, by default that of the first input."""
+    return first if dtype is None else element_name(dtype)
 
 
-def element(code: Any) -> str:
-    """The name of the type with this number."""
+def element_name(code: Any) -> str:
+    """The name of an element type, from its number; "" if there is none."""
     return ELEMENT_TYPES[code].name if isinstance(code, int) and code in ELEMENT_TYPES else ""
 
 
-def held_by(kind: str, **_: Any) -> str:
-    """What a sequence or an optional holds."""
+def content_of(kind: str, **_: Any) -> str:
+    """The type of the elements of a sequence, or of an optional's value."""
     return kind.partition("(")[2][:-1]
 
 

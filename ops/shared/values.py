@@ -1,4 +1,4 @@
-"""Small tensors read as Python values, and the values that stand for nothing."""
+"""Small tensors as Python values, and the zero of a type."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Any
 
 import numpy as np
 
-#: numbers that say something about axes: NumPy has 64 of them, and there may be two for each
-_MOST = 128
+#: NumPy has at most 64 axes, and there may be two values for each (pads)
+_MAX_AXIS_VALUES = 128
 
 
 def as_ints(tensor: np.ndarray | Sequence[int]) -> tuple[int, ...]:
-    """The integers of a rank-1 (or rank-0) tensor that says something about each axis.
+    """The integers of a rank-1 (or rank-0) tensor with one or two values for each axis.
 
-    Raises ValueError for more than axes there can be, before they fill the memory as Python's.
+    Raises ValueError for more values than axes can have, before converting them.
     """
-    if np.size(tensor) > _MOST:
-        raise ValueError(f"{np.size(tensor)} values are for more axes than a tensor can have")
+    if np.size(tensor) > _MAX_AXIS_VALUES:
+        raise ValueError(f"{np.size(tensor)} values are too many: a tensor has at most 64 axes")
     return all_ints(tensor)
 
 
 def all_ints(tensor: np.ndarray | Sequence[int]) -> tuple[int, ...]:
-    """The integers of a rank-1 (or rank-0) tensor, however many."""
+    """The integers of a rank-1 (or rank-0) tensor of any size."""
     return tuple(np.ravel(tensor).tolist())
 
 
@@ -44,12 +44,12 @@ def as_float(tensor: np.ndarray, what: str) -> float:
 
 
 def as_scalar(tensor: np.ndarray, what: str) -> Any:
-    """The value in a tensor of one element, of whatever rank; a Python number or string."""
+    """The value in a tensor of one element and any rank, as a Python number or string."""
     if tensor.size != 1:
         raise ValueError(f"{what} must be one element, not shape {tensor.shape}")
     return tensor.item() if tensor.dtype.kind != "V" else tensor.reshape(-1)[0]
 
 
 def zero(dtype: np.dtype) -> Any:
-    """What ONNX fills with: 0, False, or the empty string."""
+    """ONNX's default fill value: 0, False, or the empty string."""
     return "" if dtype.kind == "O" else np.zeros((), dtype)[()]

@@ -1,7 +1,7 @@
-"""Where the windows of a convolution or pool lie: the arithmetic both share.
+"""The positions of the windows of convolutions and pools.
 
 Along one axis, tap ``k`` of window ``o`` reads the input at ``o * stride + k * dilation - begin``;
-where that falls outside the input lies padding.
+positions outside of the input are padding.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-#: bytes of a block of columns or sums: small enough to stay in the second-level cache
+#: bytes of a block of columns or sums: fits the second-level cache
 BLOCK_BYTES = 1 << 20
-#: the values of the attribute that operators with windows have
+#: ``choices`` of operators with windows
 AUTO_PAD = {"auto_pad": "NOTSET SAME_UPPER SAME_LOWER VALID"}
 
 
@@ -34,29 +34,29 @@ class Axis(NamedTuple):
 
     @property
     def span(self) -> int:
-        """Input positions from a window's first tap to its last."""
+        """The number of input positions from a window's first tap to its last."""
         return (self.kernel - 1) * self.dilation + 1
 
     @property
     def reach(self) -> int:
-        """Padding behind that the last window really touches (``ceil_mode`` may exceed ``end``)."""
+        """The end padding that the last window reads (with ``ceil_mode`` it may exceed ``end``)."""
         return max(0, (self.windows - 1) * self.stride + self.span - self.begin - self.size)
 
     def taps(self) -> Iterator[tuple[slice, slice]]:
-        """For each tap the windows in which it lies inside the input, and where it lies."""
+        """For each tap the windows in which it is inside of the input, and its input positions."""
         for tap in range(self.kernel):
-            start = tap * self.dilation - self.begin  # where window 0 has this tap
+            start = tap * self.dilation - self.begin  # the position of this tap in window 0
             first = max(0, -(start // self.stride))
             last = min(self.windows, (self.size - 1 - start) // self.stride + 1)
             if first < last:
-                at = start + first * self.stride
-                stop = at + (last - first - 1) * self.stride + 1
-                yield slice(first, last), slice(at, stop, self.stride)
+                begin = start + first * self.stride
+                stop = begin + (last - first - 1) * self.stride + 1
+                yield slice(first, last), slice(begin, stop, self.stride)
             else:
                 yield slice(0, 0), slice(0, 0)
 
 
-def axes_of(
+def window_axes(
     spatial: Sequence[int],
     kernel: Sequence[int],
     *,
@@ -66,11 +66,11 @@ def axes_of(
     auto_pad: str = "NOTSET",
     ceil_mode: int = 0,
 ) -> tuple[Axis, ...]:
-    """The windows along every spatial axis of an input, from an operator's attributes.
+    """The windows along each spatial axis of an input, from an operator's attributes.
 
-    Raises ValueError when the attributes don't fit the input or each other.
+    Raises ValueError if the attributes don't fit the input or each other.
     """
-    return _axes_of(
+    return _cached_window_axes(
         tuple(spatial),
         tuple(kernel),
         *(None if values is None else tuple(values) for values in (strides, dilations, pads)),
@@ -80,7 +80,7 @@ def axes_of(
 
 
 @functools.lru_cache(maxsize=1024)
-def _axes_of(
+def _cached_window_axes(
     spatial: tuple[int, ...],
     kernel: tuple[int, ...],
     strides: tuple[int, ...] | None,
@@ -111,8 +111,8 @@ def _axes_of(
             steps = size + begin + end - span
             windows = steps // stride + 1
             # auto_pad=VALID: ceil((size - span + 1) / stride) windows, which is the floor of the
-            # other formula; ceil_mode changes nothing. A window that would start in the padding
-            # behind is left out (so since MaxPool-22; before, it would be a maximum of nothing).
+            # other formula; ceil_mode changes nothing. A window that starts in the end padding is
+            # left out (so since MaxPool-22; before, it would be a maximum of nothing).
             if ceil_mode and auto_pad != "VALID" and steps % stride:
                 windows += windows * stride < size + begin
         axes.append(Axis(size, taps, stride, dilation, begin, end, windows))
@@ -122,7 +122,7 @@ def _axes_of(
 def explicit_pads(
     pads: Sequence[int] | None, rank: int, auto_pad: str
 ) -> tuple[tuple[int, int], ...]:
-    """(begin, end) of each axis as ``pads`` says; zeros unless ``auto_pad`` is NOTSET."""
+    """(begin, end) of each axis from ``pads``; zeros unless ``auto_pad`` is NOTSET."""
     if auto_pad not in ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID", ""):
         raise ValueError(f"auto_pad {auto_pad!r} is not NOTSET, SAME_UPPER, SAME_LOWER or VALID")
     pads = per_axis("pads", pads, 2 * rank, default=0, least=0)
@@ -132,7 +132,7 @@ def explicit_pads(
 
 
 def split_pads(total: int, auto_pad: str) -> tuple[int, int]:
-    """A total padding as (begin, end): the odd one goes behind for SAME_UPPER, else in front."""
+    """A total padding as (begin, end): an odd one is larger at the end for SAME_UPPER."""
     total = max(total, 0)
     small, large = total // 2, total - total // 2
     return (small, large) if auto_pad == "SAME_UPPER" else (large, small)
@@ -141,7 +141,7 @@ def split_pads(total: int, auto_pad: str) -> tuple[int, int]:
 def per_axis(
     name: str, values: Sequence[int] | None, count: int, *, default: int, least: int
 ) -> tuple[int, ...]:
-    """An attribute with one value for each axis, checked."""
+    """An attribute with ``count`` values, checked. Raises ValueError."""
     if values is None or (len(values) == 0 and count):
         return (default,) * count
     if len(values) != count:
@@ -153,22 +153,22 @@ def per_axis(
 
 def is_channels_last(x: np.ndarray) -> bool:
     """Whether an (N, C, D1, …) array is a view of memory in the order (N, D1, …, C)."""
-    # With one channel the two orders are the same, but the strides still tell where it came from.
+    # With one channel both orders are the same, but the strides still show which one was used.
     return x.ndim > 2 and x.strides[1] == x.itemsize
 
 
 def is_pointwise(axes: Sequence[Axis]) -> bool:
-    """Whether every window is a single position of the input."""
+    """Whether each window is a single position of the input."""
     return all(axis.kernel == 1 for axis in axes)
 
 
 def working_dtype(dtype: np.dtype) -> np.dtype:
-    """What to add up in: float16 and bfloat16 sums are taken in float32, as ONNX Runtime does."""
+    """The dtype of sums: float32 for float16 and bfloat16, as in ONNX Runtime."""
     return dtype if dtype in (np.dtype(np.float32), np.dtype(np.float64)) else np.dtype(np.float32)
 
 
-def padded(x: np.ndarray, axes: Sequence[Axis], first: int, dtype: Any = None) -> np.ndarray:
-    """``x`` with zeros around its spatial axes, which start at ``first``; ``x`` itself if none."""
+def pad_spatial(x: np.ndarray, axes: Sequence[Axis], first: int, dtype: Any = None) -> np.ndarray:
+    """``x`` with zero padding around the spatial axes, from axis ``first`` on; ``x`` if none."""
     dtype = x.dtype if dtype is None else np.dtype(dtype)
     shape, inner = list(x.shape), [slice(None)] * x.ndim
     for i, axis in enumerate(axes, first):
@@ -186,8 +186,8 @@ def stripes(
 ) -> Iterator[tuple[tuple[slice, slice], np.ndarray, tuple[Axis, ...]]]:
     """Cut a channels-last input (N, D1 … Dn, C) into overlapping stripes that fit the cache.
 
-    Yields for each stripe the samples and the places along the first axis that its windows make up,
-    the padded stripe, which is overwritten by the next one, and the axes of its windows.
+    Yields for each stripe the slices of the output along the batch and the first spatial axis, the
+    padded input, which the next stripe overwrites, and the axes of its windows.
     """
     first, rest = axes[0], axes[1:]
     shape = (*(axis.begin + axis.size + axis.reach for axis in rest), x.shape[-1])
@@ -215,8 +215,8 @@ def stripes(
         yield (samples, places), here, (axis, *rest)
 
 
-def windows_of(x: np.ndarray, axes: Sequence[Axis], first: int) -> np.ndarray:
-    """A view of a padded array in which window and tap have axes of their own.
+def window_view(x: np.ndarray, axes: Sequence[Axis], first: int) -> np.ndarray:
+    """A view of a padded array with separate axes for windows and taps.
 
     (…, D1 … Dn, …) with the spatial axes at ``first`` becomes (…, O1 … On, K1 … Kn, …).
     """
@@ -229,7 +229,7 @@ def windows_of(x: np.ndarray, axes: Sequence[Axis], first: int) -> np.ndarray:
         + tuple(axis.kernel for axis in axes)
         + x.shape[last:],
         x.strides[:first]
-        # where there is one window or tap, the step to the next may be any number
+        # an axis of size 1 may have any stride: 0, however large the attribute is
         + tuple(s * axis.stride * (axis.windows > 1) for s, axis in zip(steps, axes, strict=True))
         + tuple(s * axis.dilation * (axis.kernel > 1) for s, axis in zip(steps, axes, strict=True))
         + x.strides[last:],
@@ -238,7 +238,7 @@ def windows_of(x: np.ndarray, axes: Sequence[Axis], first: int) -> np.ndarray:
 
 
 def blocks(shape: Sequence[int], limit: int) -> Iterator[tuple[slice, ...]]:
-    """Cut an array into pieces of at most ``limit`` elements, each contiguous in C order."""
+    """Split an array into pieces of at most ``limit`` elements, each contiguous in C order."""
     inner = math.prod(shape[1:])
     if inner <= limit or len(shape) == 1:
         step = max(1, limit // max(inner, 1))
@@ -258,12 +258,12 @@ def pool_axes(
     auto_pad: str = "NOTSET",
     ceil_mode: int = 0,
 ) -> tuple[Axis, ...]:
-    """The windows, for an input that has as many spatial axes as the kernel."""
+    """The windows of a pool. Raises ValueError if the ranks of input and kernel differ."""
     if x.ndim < 3 or x.ndim != len(kernel) + 2:
         raise ValueError(
             f"input {x.shape} should have rank {len(kernel) + 2} for kernel_shape {list(kernel)}"
         )
-    return axes_of(
+    return window_axes(
         x.shape[2:],
         kernel,
         strides=strides,
@@ -275,17 +275,17 @@ def pool_axes(
 
 
 def taps_inside(axis: Axis) -> np.ndarray:
-    """For each window the number of its taps that lie inside the input."""
+    """For each window the number of taps inside of the input."""
     start = np.arange(axis.windows) * axis.stride - axis.begin
-    first = -(start // axis.dilation)  # the first tap that isn't in front of the input
+    first = -(start // axis.dilation)  # the first tap inside of the input
     last = (axis.size - 1 - start) // axis.dilation
     return np.maximum(np.minimum(last, axis.kernel - 1) - np.maximum(first, 0) + 1, 0)
 
 
 def refuse_empty_windows(axes: Sequence[Axis]) -> None:
-    """There is no maximum or mean of nothing; ONNX Runtime refuses such pads as well."""
+    """Raise ValueError if a window has padding only: it has no maximum or mean."""
     if not all(taps_inside(axis).all() for axis in axes):
         raise ValueError(
-            f"some windows of kernel_shape {[axis.kernel for axis in axes]} lie wholly in the "
+            f"some windows of kernel_shape {[axis.kernel for axis in axes]} lie entirely in the "
             f"padding {[(axis.begin, axis.end) for axis in axes]}"
         )

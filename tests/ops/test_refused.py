@@ -23,9 +23,9 @@ GRAMS = {
 
 #: domain, operator, opset, inputs, attributes, and a part of what is said
 REFUSED = [
-    ("", "ConstantOfShape", 9, [np.ones(1000, np.int64)], {}, "more axes"),
-    ("", "Tile", 13, [X, np.ones(1000, np.int64)], {}, "more axes"),
-    ("", "ReduceSum", 13, [X, np.zeros(1000, np.int64)], {}, "more axes"),
+    ("", "ConstantOfShape", 9, [np.ones(1000, np.int64)], {}, "at most 64 axes"),
+    ("", "Tile", 13, [X, np.ones(1000, np.int64)], {}, "at most 64 axes"),
+    ("", "ReduceSum", 13, [X, np.zeros(1000, np.int64)], {}, "at most 64 axes"),
     ("", "OneHot", 11, [ints(0), np.array(np.inf, np.float32), X[0, 0, 0, :2]], {}, "integer"),
     ("", "OneHot", 11, [ints(0), np.array(-1e30, np.float32), X[0, 0, 0, :2]], {}, "depth"),
     ("", "Range", 11, [FLOAT * 0, FLOAT, FLOAT * 1e-45], {}, "too long"),

@@ -16,11 +16,11 @@ def run_bound(
     *,
     known: Sequence[int] = (),
     margin: tuple[int, int, int, int] = (0, 0, 0, 0),
-    wanted: tuple[bool, ...] = (True,),
-    dying: Sequence[int] = (),
+    used_outputs: tuple[bool, ...] = (True,),
+    expiring: Sequence[int] = (),
     **attributes: Any,
 ) -> tuple[np.ndarray, ...] | None:
-    """The results for ``inputs``, of which ``known`` are constants and ``dying`` are not needed
+    """The results for ``inputs``, of which ``known`` are constants and ``expiring`` are not needed
     afterwards; ``None`` if ``bind`` declines.
 
     It is bound on other values first, so that what comes out was computed by the recorded calls.
@@ -29,13 +29,13 @@ def run_bound(
     places: list[np.ndarray | None] = []
     for position, x in enumerate(inputs):
         if x is None or position in known:
-            places.append(None if x is None else space.constant(x))
+            places.append(None if x is None else space.mark_constant(x))
             continue
         place = space.array(x.shape, x.dtype, memory_order(x))
         np.copyto(place, other_values(x))
         space.hold(place)
         places.append(place)
-    space.begin([places[i] for i in dying if places[i] is not None], margin, wanted)
+    space.begin([places[i] for i in expiring if places[i] is not None], margin, used_outputs)
     results = bind(space, *places, **attributes)
     space.end()
     if results is None:
@@ -58,7 +58,7 @@ def other_values(x: np.ndarray) -> np.ndarray:
 
 def assert_zeros_around(space: Space, image: np.ndarray, margin: tuple[int, int, int, int]) -> None:
     """Around an (N, C, H, W) result there are the zeros that its readers asked for."""
-    around = space.surrounded(image, margin)
+    around = space.with_border(image, margin)
     assert around is not None
     top, left, bottom, right = margin
     border = np.array(around)

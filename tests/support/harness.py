@@ -229,7 +229,7 @@ def everything_borrowed() -> Iterator[None]:
     """Plans that are bound meanwhile leave inputs and outputs of any size where the caller has
     them."""
     with (
-        mock.patch.object(Space, "smallest_borrowed", 1),
+        mock.patch.object(Space, "zero_copy_bytes", 1),
         mock.patch.object(borrowed, "BYTES_PER_VIEW", 0),
     ):
         yield

@@ -14,9 +14,9 @@ import numpy as np
 from onnxwalk.interpreter.compiler.context import Context
 from onnxwalk.interpreter.compiler.passes.patterns import Edits, Links
 from onnxwalk.interpreter.ir.model import Graph, Node
-from onnxwalk.ops.contract.registry import FUSED
-from onnxwalk.ops.fast.epilogue import RISING
-from onnxwalk.ops.shared.numeric import limits
+from onnxwalk.ops.contract.registry import FUSED_DOMAIN
+from onnxwalk.ops.fast.epilogue import MONOTONIC
+from onnxwalk.ops.shared.numeric import dtype_limits
 
 _WITHOUT_PARAMETERS = ("Relu", "Tanh", "Sigmoid", "HardSwish", "Swish")
 
@@ -84,7 +84,7 @@ def _activation(node: Node, x: str, links: Links) -> tuple[str, list[float]] | N
                 return None
         low, high = (
             default if bound is None else bound
-            for bound, default in zip(bounds, limits(np.dtype(np.float32)), strict=True)
+            for bound, default in zip(bounds, dtype_limits(np.dtype(np.float32)), strict=True)
         )
         return ("Clip", [low, high]) if low <= high else None
     return None
@@ -93,7 +93,7 @@ def _activation(node: Node, x: str, links: Links) -> tuple[str, list[float]] | N
 def _is_pool(node: Node | None, conv: Node, residual: str, activation: str, links: Links) -> bool:
     """Whether a node is a MaxPool over 2 × 2 with stride 2 that can come before bias and
     activation."""
-    if node is None or residual or activation not in ("", *RISING):
+    if node is None or residual or activation not in ("", *MONOTONIC):
         return False
     if not links.is_operator(node, "MaxPool") or len([name for name in node.outputs if name]) > 1:
         return False
@@ -116,7 +116,7 @@ def _fuse(conv: Node, outputs: tuple[str, ...], residual: str, options: dict[str
     return replace(
         conv,
         op_type="FusedConv",
-        domain=FUSED,
+        domain=FUSED_DOMAIN,
         opset=1,
         inputs=(conv.inputs[0], conv.inputs[1], bias, residual),
         outputs=outputs,

@@ -15,7 +15,7 @@ from onnxwalk.interpreter.compiler.context import Context
 from onnxwalk.interpreter.compiler.passes.patterns import Edits, Links
 from onnxwalk.interpreter.ir.model import Graph, Node, Tensor
 from onnxwalk.ops.contract.dtypes import element_type
-from onnxwalk.ops.contract.registry import FUSED
+from onnxwalk.ops.contract.registry import FUSED_DOMAIN
 
 
 def lift_embedding(graph: Graph, context: Context) -> Graph:
@@ -34,7 +34,7 @@ def lift_embedding(graph: Graph, context: Context) -> Graph:
         tensor = Tensor("table", element_type(table.dtype).code, table)
         layer = replace(
             node,
-            domain=FUSED,
+            domain=FUSED_DOMAIN,
             opset=1,
             inputs=(name, *node.inputs[1:]),
             attributes={**node.attributes, "table": tensor},

@@ -292,7 +292,9 @@ def test_low_precision_without_ml_dtypes(monkeypatch):
     monkeypatch.setitem(sys.modules, "ml_dtypes", None)
     dtypes.numpy_dtype.cache_clear()
     try:
-        with pytest.raises(UnsupportedModelError, match=r"'w': .*bfloat16.*pip install ml_dtypes"):
+        with pytest.raises(
+            UnsupportedModelError, match=r"'w': .*bfloat16.*pip install -U ml_dtypes"
+        ):
             read_model(with_tensor(data_type=16, dims=[1], raw_data=b"\0\0"))
     finally:
         dtypes.numpy_dtype.cache_clear()

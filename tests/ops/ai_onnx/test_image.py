@@ -253,8 +253,8 @@ def test_what_comes_out_is_the_callers_own():
 @pytest.mark.parametrize(
     "inputs, attributes, message",
     [
-        ([ROW], {}, "one of scales and sizes"),
-        ([ROW, None, floats(1), ints(4)], {}, "one of scales and sizes"),
+        ([ROW], {}, "either scales or sizes must be given"),
+        ([ROW, None, floats(1), ints(4)], {}, "either scales or sizes must be given"),
         ([ROW, None, floats(1, 1)], {}, "scales of shape"),
         ([ROW, None, floats(-1)], {}, "should be positive"),
         ([ROW, None, None, ints(-1)], {}, "negative"),

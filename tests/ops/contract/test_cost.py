@@ -1,6 +1,6 @@
-"""What an operator says that a call takes is at least what it takes, and not much more.
+"""The cost of a call is at least the memory that it uses, and not much more.
 
-tracemalloc sees NumPy's memory: the peak while a function runs is what was new at once.
+tracemalloc counts NumPy's memory: its peak during a call is the memory that the call uses.
 """
 
 import gc
@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 
 from onnxwalk.ops import registry
-from onnxwalk.ops.contract.cost import Cost, nothing, usual
+from onnxwalk.ops.contract.cost import Cost, default_cost, no_cost
 from onnxwalk.ops.contract.registry import REQUIRED, Registry
 from tests.support.harness import all_cases
 from tests.support.large_cases import large_cases
 
-#: what Python's objects, and NumPy's buffers of casts, take in any call, however small its arrays:
-#: the least round number that holds for all cases
+#: bytes of Python's objects and NumPy's cast buffers in a call with small arrays: the lowest round
+#: number for which all cases pass
 SMALL = 1 << 14
-#: of large calls: NumPy's buffers where operands are cast, and small blocks
+#: the same for large calls: NumPy's cast buffers, and small blocks
 BUFFERS = 1 << 19
-#: and how much more than the peak may be asked for
+#: how many times the peak the cost may be
 LOOSE = 4
 
 HUGE = 1 << 62
@@ -43,8 +43,8 @@ def operator_of(case: Any) -> Any:
 
 
 def peak_of(function: Any, inputs: Any, keywords: dict[str, Any]) -> tuple[int, Any]:
-    """The most bytes that were new at once during a call, and what it returned."""
-    gc.disable()  # what earlier calls left would be let go in between
+    """The peak of the bytes that a call allocates, and its result."""
+    gc.disable()  # garbage of earlier calls would be freed during the call
     tracemalloc.start()
     try:
         result = function(*inputs, **keywords)
@@ -55,7 +55,7 @@ def peak_of(function: Any, inputs: Any, keywords: dict[str, Any]) -> tuple[int, 
 
 
 def with_gaps(x: Any) -> Any:
-    """The same values, in no order of memory that NumPy likes."""
+    """The same values in memory that isn't contiguous in any order."""
     if not isinstance(x, np.ndarray) or not x.size or not x.ndim:
         return x
     y = np.empty((*x.shape[::-1], 2), x.dtype)[..., 0].T
@@ -75,14 +75,14 @@ def test_small_calls(cases, gaps):
         operator, keywords = operator_of(case), keywords_of(case)
         inputs = list(map(with_gaps, case.inputs)) if gaps else case.inputs
         cost = operator.rule(*inputs, **keywords)
-        operator.function(*inputs, **keywords)  # what a first call fills caches with is no matter
+        operator.function(*inputs, **keywords)  # the first call may fill caches
         peak, _ = peak_of(operator.function, inputs, keywords)
         if peak > cost.memory + SMALL:
             too_low.append(f"{case}: {peak} > {cost.memory} + {SMALL}")
     assert not too_low
 
 
-#: large calls of which Python's strings or somebody else's memory make up the most
+#: large calls that mostly use Python's strings, or memory that tracemalloc doesn't count
 NOT_TIGHT = {"ImageDecoder", "Tokenizer"}
 
 
@@ -97,9 +97,9 @@ def test_large_calls():
     assert not wrong
 
 
-#: rules of which no large call makes sense: views, lists, maps, and others that call measured ones
+#: rules without large calls: views, lists, maps, and rules that call measured ones
 NO_LARGE_CALL = {
-    "onnxwalk.ops.contract.cost.nothing",
+    "onnxwalk.ops.contract.cost.no_cost",
     "onnxwalk.ops.ai_onnx.cast.<lambda>",
     "onnxwalk.ops.ai_onnx.cast.cost_of_cast_1",
     "onnxwalk.ops.ai_onnx.cast.cost_of_cast_like",
@@ -127,7 +127,7 @@ def test_every_rule_has_a_large_call():
 
 
 def test_large_elementwise_calls(cases):
-    """All operators of the family, whose rules differ in the numbers that they are made with."""
+    """All operators with rules by ``elementwise``, which differ in their parameters."""
     too_low = []
     for case in cases:
         operator, keywords = operator_of(case), keywords_of(case)
@@ -147,28 +147,28 @@ def test_large_elementwise_calls(cases):
 
 
 def name_of(rule: Any) -> str:
-    """The family's: the same for all rules that one function makes."""
+    """The same name for all rules that one function returns."""
     rule = getattr(rule, "func", rule)
     return f"{rule.__module__}.{rule.__qualname__}".removesuffix(".<locals>.rule")
 
 
-def test_results_are_not_larger_than_the_usual(cases):
-    """An operator whose results may be larger than its inputs and what they broadcast to says so:
-    ``usual`` would be too low for large calls, though small ones hide it."""
+def test_results_are_not_larger_than_the_default_cost(cases):
+    """An operator whose results may be larger than its inputs and their broadcast has a rule:
+    ``default_cost`` would be too low for large calls, though small ones hide it."""
     growing = []
     for case in cases:
         operator, keywords = operator_of(case), keywords_of(case)
-        if operator.rule is not usual:
+        if operator.rule is not default_cost:
             continue
         results = operator.function(*case.inputs, **keywords)
         results = results if isinstance(results, tuple) else (results,)
-        if sum(bytes_of(y) for y in results) > usual(*case.inputs).memory:
+        if sum(bytes_of(y) for y in results) > default_cost(*case.inputs).memory:
             growing.append(str(case))
     assert not growing
 
 
 def bytes_of(y: Any) -> int:
-    """A view shares its memory with an input, or with what it is a part of."""
+    """The bytes of a result; 0 for a view, which shares the memory of an input or another array."""
     if isinstance(y, list):
         return sum(map(bytes_of, y))
     return y.nbytes if isinstance(y, np.ndarray) and y.base is None else 0
@@ -185,7 +185,7 @@ X = np.ones((2, 3, 4, 5), np.float32)
 LARGE = np.int64(HUGE)
 FLOAT = np.array(1, np.float32)
 
-#: operator, opset, inputs, attributes: each asks for far more than there is
+#: operator, opset, inputs, attributes: each requests far more memory than any machine has
 GROWING = [
     ("ConstantOfShape", 9, [ints(HUGE)], {}),
     ("ConstantOfShape", 9, [ints(*[1 << 20] * 20)], {}),
@@ -255,15 +255,15 @@ def test_hostile_numbers(name, opset, inputs, attributes):
     view = attributes.pop("view", False)
     peak, cost = peak_of(operator.rule, inputs, attributes)
     assert isinstance(cost.memory, int) and isinstance(cost.work, int)
-    assert peak < 1 << 16, "a rule makes nothing"
+    assert peak < 1 << 16, "a rule allocates no arrays"
     if view:
         assert cost == Cost(0)
     else:
         assert max(cost.memory, cost.work) > 1 << 50
 
 
-def test_work_that_only_loops():
-    """Steps and taps that compute next to nothing take time nevertheless."""
+def test_loops_have_a_cost():
+    """Steps and taps take time even if they compute almost nothing."""
     steps = np.broadcast_to(np.float32(0), (10**7, 1, 1))
     weights = np.zeros((1, 4, 1), np.float32)
     assert registry.lookup("", "LSTM", 22).cost(steps, weights, weights).work > 10**10
@@ -274,7 +274,7 @@ def test_work_that_only_loops():
     assert registry.lookup("", "MaxPool", 22).cost(one, **pool).work > 10**10
 
 
-def test_a_rule_that_raises_leaves_it_to_the_operator():
+def test_if_a_rule_raises_so_does_the_operator():
     for name, opset, inputs, keywords in [
         ("MatMul", 13, [X, np.float32(1) * np.ones(())], {}),
         ("Conv", 22, [X, X[0, 0]], {}),
@@ -292,7 +292,7 @@ def test_a_rule_that_raises_leaves_it_to_the_operator():
 
 @pytest.mark.parametrize("operator", registry, ids=str)
 def test_a_rule_is_called_like_its_operator(operator):
-    """With every input and attribute, or those only that there must be, and what is reserved."""
+    """With all inputs, attributes and reserved keywords, or only with the required ones."""
     rule = inspect.signature(operator.rule)
     inputs = [i for i in operator.inputs if not i.variadic]
     keywords = dict.fromkeys([*operator.attributes, *operator.reserved - {"out"}])
@@ -302,7 +302,7 @@ def test_a_rule_is_called_like_its_operator(operator):
     rule.bind(*inputs[:count], **dict.fromkeys(required))
 
 
-def test_the_default_is_the_usual():
+def test_default_cost():
     mine = Registry()
 
     @mine.op("Twice", since=1)
@@ -310,13 +310,13 @@ def test_the_default_is_the_usual():
         return x * factor
 
     operator = mine.lookup("", "Twice", 1)
-    assert operator.rule is usual and operator.cost(X, factor=3.0) == usual(X)
-    twice.cost(nothing)
+    assert operator.rule is default_cost and operator.cost(X, factor=3.0) == default_cost(X)
+    twice.cost(no_cost)
     assert operator.cost(X) == Cost(0)
 
 
-def test_a_wrong_type_does_not_hide_what_is_needed():
-    """The rule must not fail where the operator would only tell after it has drawn."""
+def test_an_invalid_type_has_a_cost_nevertheless():
+    """The rule must not fail, because the operator raises only after it has drawn the samples."""
     x = np.ones((3, 3), np.float32)
     cost = registry.lookup("", "Multinomial", 7).cost(x, dtype=99, sample_size=HUGE)
     assert cost.memory > HUGE

@@ -6,24 +6,24 @@ import numpy as np
 import pytest
 
 from onnxwalk.ops import registry
-from onnxwalk.ops.contract.facts import FACTS, Mixed, declare
+from onnxwalk.ops.contract.facts import FACTS, MixedSamples, declare
 from onnxwalk.ops.contract.registry import Registry
 from onnxwalk.ops.shared import batch, flops
 
 X = np.zeros((3, 4), np.float32)
 
 
-def test_each_version_has_its_own():
+def test_each_version_has_its_own_facts():
     older, newer = (registry.lookup("", "Softmax", opset) for opset in (12, 13))
     x = np.zeros((2, 3, 4), np.float32)
     assert newer.batch_axis([2], [x], [x], {"axis": 1}) == [2]
-    with pytest.raises(Mixed):  # it is over axis 1 and all behind it
+    with pytest.raises(MixedSamples):  # it is over axis 1 and all behind it
         older.batch_axis([2], [x], [x], {"axis": 1})
-    with pytest.raises(Mixed):  # its default
+    with pytest.raises(MixedSamples):  # its default
         older.batch_axis([1], [x], [x], {})
 
 
-def test_what_wraps_a_function_has_none_of_its_facts():
+def test_a_wrapper_does_not_inherit_facts():
     mine = Registry()
     gemm = registry.lookup("", "Gemm", 13)
 
@@ -34,12 +34,12 @@ def test_what_wraps_a_function_has_none_of_its_facts():
 
     operator = mine.lookup("my.domain", "Gemm", 1)
     assert gemm.binder is not None and operator.facts == {}
-    twice.flops(flops.none)
+    twice.flops(flops.zero)
     assert operator.flops([X], [X], {}) == 0
     assert gemm.flops([X, X.T], [X @ X.T], {}) == 2 * 3 * 3 * 4
 
 
-def test_versions_of_one_function_share_facts_and_get_their_own_defaults():
+def test_versions_of_one_function_share_facts_but_not_defaults():
     mine = Registry()
 
     def pool(x, *, size=2, strides=None):
@@ -50,8 +50,8 @@ def test_versions_of_one_function_share_facts_and_get_their_own_defaults():
     assert [mine.lookup("", "Pool", n).flops([X], [X], {}) for n in (1, 2)] == [1, 2]
 
 
-def test_hints_reach_no_rule_that_computes():
-    """The function is called without them, so it can neither be bound nor prepared with them."""
+def test_versions_with_hints_are_neither_bound_nor_prepared():
+    """The binder and the rule of ``prepare`` don't accept the hints."""
     with_hints, without = (registry.lookup("", "Relu", opset) for opset in (1, 6))
     assert with_hints.facts is without.facts
     assert with_hints.binder is None and without.binder is not None
@@ -60,9 +60,9 @@ def test_hints_reach_no_rule_that_computes():
 def test_a_fact_is_registered_once():
     mine = Registry()
     one, other = (mine.op(name, since=1)(lambda x: x) for name in ("One", "Other"))
-    declare(one, other, batch_axis=batch.elementwise, flops=flops.none)
-    with pytest.raises(ValueError, match="has flops already"):
-        other.flops(flops.none)
+    declare(one, other, batch_axis=batch.elementwise, flops=flops.zero)
+    with pytest.raises(ValueError, match="flops is already registered"):
+        other.flops(flops.zero)
     assert mine.lookup("", "One", 1).batch_axis([0], [X], [X], {}) == [0]
 
 

@@ -19,12 +19,12 @@ def test_signature_is_the_schema(operator):
     assert [(i.optional, i.variadic) for i in operator.inputs] == input_kinds(schema)
     assert set(operator.attributes) == set(schema.attributes)
     for name, default in operator.attributes.items():
-        wanted = default_of(schema.attributes[name])
-        if isinstance(wanted, float):
+        expected = default_of(schema.attributes[name])
+        if isinstance(expected, float):
             assert isinstance(default, float), name
-            assert np.float32(default) == np.float32(wanted), name
+            assert np.float32(default) == np.float32(expected), name
         else:
-            assert default == wanted and type(default) is type(wanted), name
+            assert default == expected and type(default) is type(expected), name
     later = [
         s.since_version
         for s in onnx.defs.get_all_schemas_with_history()
@@ -35,14 +35,14 @@ def test_signature_is_the_schema(operator):
 
 
 def signature_of(schema: onnx.defs.OpSchema):
-    """What a call must look like: inputs, and attributes with their defaults."""
+    """The inputs, and the attributes with their defaults."""
     inputs = [str(i.option) for i in schema.inputs]
     return inputs, {name: default_of(a) for name, a in schema.attributes.items()}
 
 
 @pytest.mark.parametrize("name", sorted({o.name for o in OPERATORS if not o.domain}))
-def test_every_version_is_there(name):
-    """Each version in the spec is registered, or served by an earlier one that is called alike."""
+def test_every_version_is_served(name):
+    """Each version in the spec is registered, or served by an earlier one with the same schema."""
     schemas = {
         s.since_version: s
         for s in onnx.defs.get_all_schemas_with_history()
@@ -51,7 +51,7 @@ def test_every_version_is_there(name):
     for version, schema in schemas.items():
         operator = registry.lookup("", name, version)
         assert operator is not None, f"{name}-{version} is missing"
-        # that the registered one's signature is its schema's is tested above
+        # (the test above compares the registered signature with its schema)
         assert signature_of(schemas[operator.since]) == signature_of(schema), (
             f"{name}-{version} is called differently from {operator}, which serves it"
         )
@@ -92,7 +92,7 @@ def test_without_hides_what_a_version_lacks():
         mine.op("Pool", since=2, without=["dilations"])(pool)
 
 
-def test_hints_are_taken_and_dropped():
+def test_hints_are_accepted_and_dropped():
     mine = Registry()
     mine.op("Twice", since=1, hints={"consumed_inputs": None})(lambda x, *, factor=2.0: factor * x)
     twice = mine.lookup("", "Twice", 1)
@@ -100,13 +100,13 @@ def test_hints_are_taken_and_dropped():
     assert twice.function(3, factor=4.0, consumed_inputs=[0]) == 12
 
 
-def test_keywords_with_an_underscore_are_no_attributes():
+def test_keywords_with_an_underscore_are_not_attributes():
     mine = Registry()
     mine.op("Twice", since=1)(lambda x, *, factor=2.0, _watch=None: factor * x)
     assert mine.lookup("", "Twice", 1).attributes == {"factor": 2.0}
 
 
-def test_prepare_names_inputs():
+def test_the_parameters_of_prepare_are_inputs():
     mine = Registry()
 
     @mine.op("Affine", since=1)

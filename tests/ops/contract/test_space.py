@@ -1,4 +1,4 @@
-"""Memory that is handed out never overlaps, and is overwritten only where nothing needs it."""
+"""Allocated memory never overlaps, and is overwritten only if nothing reads it any more."""
 
 import itertools
 
@@ -19,44 +19,44 @@ def test_blocks_never_overlap(requests):
     arena, used = Arena(), []
     for take, size in requests:
         if take or not used:
-            block = arena.take(size)
+            block = arena.allocate(size)
             assert block.memory.nbytes >= size and block.address % 64 == 0
             used.append(block)
         else:
-            arena.give(used.pop(size % len(used)))
+            arena.free(used.pop(size % len(used)))
         spans = sorted((b.address, b.address + b.memory.nbytes) for b in used)
         assert all(end <= start for (_, end), (start, _) in itertools.pairwise(spans))
         for block in used:
-            assert arena.block_of(block.memory[1:]) is block
+            assert arena.find_block(block.memory[1:]) is block
 
 
-def test_memory_that_was_given_back_is_used_again():
+def test_freed_memory_is_used_again():
     arena = Arena()
     for _ in range(100):
-        blocks = [arena.take(100_000) for _ in range(3)]
+        blocks = [arena.allocate(100_000) for _ in range(3)]
         for block in blocks:
-            arena.give(block)
+            arena.free(block)
     assert arena.nbytes <= 1 << 20
 
 
-@pytest.mark.parametrize("dying", [(), (0,), (1,), (0, 1)])
-def test_inputs_are_overwritten_only_at_their_end(dying):
+@pytest.mark.parametrize("expiring", [(), (0,), (1,), (0, 1)])
+def test_only_expiring_inputs_are_overwritten(expiring):
     space = Space()
     a, b = (space.array((4, 5), np.float32) for _ in range(2))
     a[...], b[...] = 1, 2
     space.hold(a)
     space.hold(b)
-    space.begin([(a, b)[i] for i in dying], (0, 0, 0, 0), (True,))
+    space.begin([(a, b)[i] for i in expiring], (0, 0, 0, 0), (True,))
     binder = registry.lookup("", "Add", 14).binder
     y = binder(space, a, b)
     space.end()
-    for place, value, dies in ((a, 1, 0 in dying), (b, 2, 1 in dying)):
+    for place, value, dies in ((a, 1, 0 in expiring), (b, 2, 1 in expiring)):
         if not dies:
             assert (place == value).all()
-    assert (y == 3).all() and (y is a or y is b) == bool(dying)
+    assert (y == 3).all() and (y is a or y is b) == bool(expiring)
 
 
-def test_an_input_that_another_value_lives_in_is_kept():
+def test_an_input_that_shares_its_memory_is_not_overwritten():
     space = Space()
     x = space.array((2, 3), np.float32)
     space.hold(x)

@@ -1,4 +1,4 @@
-"""Every bound formulation of Conv against the plain operator, on random shapes."""
+"""All fast forms of Conv against the plain operator, on random shapes."""
 
 import itertools
 
@@ -30,7 +30,7 @@ def exact(x, w, b=None, **attributes):
 
 
 def close(found, expected, tolerance=1e-5, among=None):
-    """``among``: what the errors are small beside, if not the largest result."""
+    """``among``: the magnitude that errors are relative to, by default the largest result."""
     assert found.shape == expected.shape and found.dtype == f32
     largest = np.abs(expected if among is None else among).max(initial=0)
     assert np.abs(found - expected).max(initial=0) <= tolerance * largest + 1e-30
@@ -38,7 +38,7 @@ def close(found, expected, tolerance=1e-5, among=None):
 
 @settings(deadline=None, max_examples=150)
 @given(data=st.data())
-def test_as_the_plain_operator(data):
+def test_like_the_plain_operator(data):
     draw = data.draw
     n, h, w = (draw(st.integers(1, m)) for m in (3, 20, 20))
     channels, outputs = draw(st.sampled_from([1, 2, 3, 5, 16, 24])), draw(st.integers(1, 24))
@@ -71,7 +71,7 @@ def test_as_the_plain_operator(data):
 
 @settings(deadline=None, max_examples=60)
 @given(data=st.data())
-def test_along_one_axis(data):
+def test_one_spatial_axis(data):
     draw = data.draw
     n, width, channels = draw(st.integers(1, 3)), draw(st.integers(1, 60)), draw(st.integers(1, 6))
     kernel = draw(st.integers(1, 9))
@@ -106,7 +106,7 @@ ACTIVATIONS = [
 @pytest.mark.parametrize(("name", "parameters", "formula"), ACTIVATIONS)
 @pytest.mark.parametrize("kernel", [1, 3])
 @pytest.mark.parametrize("group", [1, 6, 24])
-def test_what_follows_a_convolution(name, parameters, formula, kernel, group):
+def test_activations(name, parameters, formula, kernel, group):
     w, b = noise(24, 24 // group, kernel, kernel), noise(24, seed=1)
     x, z = channels_last(noise(2, 24, 9, 7)), channels_last(noise(2, 24, 9, 7, seed=3))
     pads = [kernel // 2] * 4
@@ -123,7 +123,7 @@ def test_what_follows_a_convolution(name, parameters, formula, kernel, group):
 @pytest.mark.parametrize("size", [(8, 8), (9, 7), (33, 18)])
 @pytest.mark.parametrize(("name", "parameters", "formula"), ACTIVATIONS[:3])
 @pytest.mark.parametrize("margin", [(0, 0, 0, 0), (1, 2, 3, 4)])
-def test_a_maximum_taken_before_the_activation(channels, size, name, parameters, formula, margin):
+def test_pooling_before_the_activation(channels, size, name, parameters, formula, margin):
     w, b = noise(20, channels, 3, 3), noise(20, seed=1)
     x = noise(3, channels, *size)
     apply = prepare_fused_conv(
@@ -152,7 +152,7 @@ def test_filtering_is_exact_but_for_rounding(m, r):
     ("m", "r", "bound"), [(2, 3, 1e-6), (4, 3, 4e-6), (4, 5, 4e-5), (2, 7, 2e-5)]
 )
 def test_error_of_a_tile(m, r, bound, monkeypatch):
-    """The largest error over the largest value, as the file states it."""
+    """The largest error relative to the largest value, as documented in the module."""
     monkeypatch.setattr(winograd, "best_tile", lambda *_: m)
     x, w = channels_last(noise(2, 64, 24, 24)), noise(32, 64, r, r)
     pads = [r // 2] * 4
@@ -161,7 +161,7 @@ def test_error_of_a_tile(m, r, bound, monkeypatch):
 
 
 @pytest.mark.parametrize("spike", [1e3, 1e4, 1e6, np.inf, np.nan])
-def test_small_values_beside_a_spike_keep_their_digits(spike):
+def test_small_values_next_to_a_spike_keep_their_digits(spike):
     w = noise(32, 32, 3, 3)
     x = noise(1, 32, 24, 24)
     x[0, 5, 11, 11] = spike
@@ -199,7 +199,7 @@ def test_equal_filters_give_equal_channels():
     close(y, exact(x, w, b))
 
 
-def test_what_has_no_fast_form_is_declined():
+def test_other_inputs_are_declined():
     w = noise(4, 2, 3, 3, 3)
     assert run_bound(prepare_conv(w).bind, [noise(1, 2, 5, 5, 5)]) is None  # three axes
     for dtype in (np.float16, np.float64):
@@ -207,7 +207,7 @@ def test_what_has_no_fast_form_is_declined():
         assert run_bound(apply.bind, [noise(1, 2, 5, 5).astype(dtype)]) is None
 
 
-def test_pieces_of_a_tiling_cover_it():
+def test_pieces_cover_all_tiles():
     for size, m in itertools.product(range(1, 14), (2, 4)):
         covered = [range(p.start, p.stop) for _, p in winograd._pieces(size, m)]
         assert [i for piece in covered for i in piece] == list(range(size))

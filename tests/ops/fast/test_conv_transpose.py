@@ -1,4 +1,4 @@
-"""Bound ConvTranspose against the plain operator in float64, on random shapes."""
+"""The fast form of ConvTranspose against the plain operator in float64, on random shapes."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def agree(x, w, b, margin=(0, 0, 0, 0), **attributes):
 
 @settings(deadline=None, max_examples=200)
 @given(data=st.data())
-def test_as_the_plain_operator(data):
+def test_like_the_plain_operator(data):
     draw = data.draw
     n, h, v = (draw(st.integers(1, most)) for most in (2, 9, 9))
     channels, outputs = draw(st.integers(1, 9)), draw(st.integers(1, 9))
@@ -56,12 +56,12 @@ def test_as_the_plain_operator(data):
 
 
 @pytest.mark.parametrize(("kernel", "stride", "pad"), [(4, 2, 1), (2, 2, 0), (3, 1, 1), (3, 2, 1)])
-def test_what_networks_have_is_bound(kernel, stride, pad):
+def test_typical_layers_have_a_fast_form(kernel, stride, pad):
     x, w = noise(2, 40, 20, 30), noise(40, 24, kernel, kernel, seed=1)
     assert agree(x, w, noise(24, seed=2), strides=[stride] * 2, pads=[pad] * 4)
 
 
-def test_infinities_stay_where_they_are():
+def test_infinities_do_not_spread():
     x, w = noise(1, 3, 6, 6), noise(3, 2, 4, 4, seed=1)
     x[0, 1, 2, 2], x[0, 0, 5, 5] = np.inf, np.nan
     assert agree(x, w, None, strides=[2, 2], pads=[1] * 4)

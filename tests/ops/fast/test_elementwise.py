@@ -1,4 +1,4 @@
-"""Bound activations against the plain operators."""
+"""Fast forms of activations against the plain operators."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxwalk.ops.contract.registry import registry
-from onnxwalk.ops.fast.blocks import RUN
+from onnxwalk.ops.fast.blocks import BLOCK_SIZE
 from tests.support.bound import run_bound
 
 f32, f64 = np.float32, np.float64
@@ -29,10 +29,10 @@ ACTIVATIONS = [
 ]
 
 
-def agree(name, attributes, x, dying=(), margin=(0, 0, 0, 0)):
+def agree(name, attributes, x, expiring=(), margin=(0, 0, 0, 0)):
     operator = registry.lookup("", name, 24)
     kept = x.copy()
-    found = run_bound(operator.binder, [x], dying=dying, margin=margin, **attributes)
+    found = run_bound(operator.binder, [x], expiring=expiring, margin=margin, **attributes)
     np.testing.assert_array_equal(x, kept)
     if found is None:
         assert x.dtype == f64 and name in ("Gelu", "Erf")
@@ -46,7 +46,7 @@ def agree(name, attributes, x, dying=(), margin=(0, 0, 0, 0)):
 @pytest.mark.parametrize(("name", "attributes"), ACTIVATIONS)
 @settings(deadline=None, max_examples=30)
 @given(data=st.data())
-def test_as_the_plain_operator(name, attributes, data):
+def test_like_the_plain_operator(name, attributes, data):
     draw = data.draw
     shape = draw(st.lists(st.integers(1, 9), max_size=4))
     x = np.random.default_rng(shape).standard_normal(shape) * draw(st.sampled_from([0, 1, 5, 100]))
@@ -57,11 +57,11 @@ def test_as_the_plain_operator(name, attributes, data):
 
 
 @pytest.mark.parametrize(("name", "attributes"), ACTIVATIONS)
-@pytest.mark.parametrize("dying", [(), (0,)])
-def test_several_blocks_of_each_memory_order(name, attributes, dying):
-    x = np.random.default_rng(0).standard_normal((3, RUN // 64, 3, 64)).astype(f32)
+@pytest.mark.parametrize("expiring", [(), (0,)])
+def test_several_blocks_of_each_memory_order(name, attributes, expiring):
+    x = np.random.default_rng(0).standard_normal((3, BLOCK_SIZE // 64, 3, 64)).astype(f32)
     for order in ((0, 1, 2, 3), (0, 3, 1, 2), (2, 0, 3, 1)):
-        agree(name, attributes, x.transpose(order), dying)
+        agree(name, attributes, x.transpose(order), expiring)
 
 
 @pytest.mark.parametrize(("name", "attributes"), ACTIVATIONS)
@@ -80,8 +80,8 @@ def test_zeros_around_the_result(name):
 
 @pytest.mark.parametrize("alpha", [0.0, np.nan, np.inf, -np.inf, -1.0])
 @pytest.mark.parametrize("name", ["LeakyRelu", "HardSigmoid"])
-def test_values_and_factors_that_are_no_numbers(name, alpha):
-    """max(x, alpha·x) is no LeakyRelu where a product is NaN: 0·inf, and anything by NaN."""
+def test_nan_and_infinite_factors(name, alpha):
+    """max(x, alpha·x) isn't LeakyRelu if the product is NaN: 0·inf, or a factor of NaN."""
     x = np.array([-np.inf, -2, -0.0, 0, 2, np.inf, np.nan], f32)
     with np.errstate(all="ignore"):
         agree(name, {"alpha": alpha}, x)

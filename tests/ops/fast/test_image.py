@@ -1,4 +1,4 @@
-"""Resize, bound, against the plain operator."""
+"""The fast forms of Resize against the plain operator."""
 
 import numpy as np
 from hypothesis import assume, given, settings
@@ -11,7 +11,7 @@ from tests.support.bound import run_bound
 
 @settings(deadline=None, max_examples=100)
 @given(data=st.data())
-def test_to_the_nearest_pixel(data):
+def test_nearest(data):
     draw = data.draw
     shape = [draw(st.integers(1, most)) for most in (3, 4, 9, 9)]
     x = np.random.default_rng(shape).standard_normal(shape).astype(np.float32)
@@ -36,7 +36,7 @@ def test_to_the_nearest_pixel(data):
 
 @settings(deadline=None, max_examples=150)
 @given(data=st.data())
-def test_between_pixels(data):
+def test_linear(data):
     draw = data.draw
     shape = [draw(st.integers(1, most)) for most in (3, 4, 9, 9)]
     x = np.random.default_rng(shape).standard_normal(shape).astype(np.float32)
@@ -58,7 +58,7 @@ def test_between_pixels(data):
     np.testing.assert_allclose(found[0], expected, rtol=1e-5, atol=1e-6)
 
 
-def test_several_blocks_between_pixels():
+def test_linear_in_several_blocks():
     x = np.random.default_rng(0).standard_normal((2, 40, 50, 60)).astype(np.float32)
     for sizes in ([2, 40, 100, 120], [2, 40, 50, 180], [2, 40, 150, 60]):
         known = [None, None, np.array(sizes)]
@@ -69,7 +69,7 @@ def test_several_blocks_between_pixels():
             np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_what_has_no_fast_form_is_declined():
+def test_other_inputs_are_declined():
     x = np.zeros((1, 2, 4, 4), np.float32)
     for scales, attributes in (
         ([1, 1, 1.5, 2], {}),

@@ -1,4 +1,4 @@
-"""Bound normalizations against the plain operators, on random shapes."""
+"""Fast forms of normalizations against the plain operators, on random shapes."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def close(found, expected):
 
 @settings(deadline=None, max_examples=100)
 @given(data=st.data())
-def test_along_lines(data):
+def test_layer_and_rms_normalization(data):
     draw = data.draw
     shape = draw(st.lists(st.integers(1, 9), min_size=1, max_size=4))
     axis = draw(st.integers(-len(shape), len(shape) - 1))
@@ -38,7 +38,11 @@ def test_along_lines(data):
     known = draw(st.sampled_from([(), (1, 2)]))
     attributes = {"axis": axis, "epsilon": draw(st.sampled_from([1e-5, 0.1]))}
     found = run_bound(
-        fast.bind_layer_normalization, [x, scale, b], known=known, wanted=(True,), **attributes
+        fast.bind_layer_normalization,
+        [x, scale, b],
+        known=known,
+        used_outputs=(True,),
+        **attributes,
     )
     close(found[0], normalization.layer_normalization(x, scale, b, **attributes)[0])
     found = run_bound(fast.bind_rms_normalization, [x, scale], known=known[:1], **attributes)
@@ -47,7 +51,7 @@ def test_along_lines(data):
 
 @settings(deadline=None, max_examples=100)
 @given(data=st.data())
-def test_of_groups_of_channels(data):
+def test_group_normalization(data):
     draw = data.draw
     groups = draw(st.integers(1, 4))
     channels = groups * draw(st.integers(1, 4))
@@ -66,7 +70,7 @@ def test_of_groups_of_channels(data):
 
 @settings(deadline=None, max_examples=100)
 @given(data=st.data())
-def test_by_constants_of_each_channel(data):
+def test_batch_normalization(data):
     draw = data.draw
     shape = draw(st.lists(st.integers(1, 9), min_size=2, max_size=5))
     x = noise(*shape)
@@ -75,9 +79,11 @@ def test_by_constants_of_each_channel(data):
     parameters = [noise(shape[1], seed=i) for i in range(3)]
     parameters.append(np.abs(noise(shape[1], seed=4)))
     margin = draw(st.sampled_from([(0, 0, 0, 0), (1, 2, 0, 1)])) if x.ndim == 4 else (0, 0, 0, 0)
-    dying = draw(st.sampled_from([(), (0,)]))
+    expiring = draw(st.sampled_from([(), (0,)]))
     bind = registry.lookup("", "BatchNormalization", 15).binder
-    (found,) = run_bound(bind, [x, *parameters], known=(1, 2, 3, 4), margin=margin, dying=dying)
+    (found,) = run_bound(
+        bind, [x, *parameters], known=(1, 2, 3, 4), margin=margin, expiring=expiring
+    )
     close(found, batch_normalization.batch_normalization(x, *parameters))
 
 
@@ -101,7 +107,7 @@ def test_several_blocks(shape):
     close(found[0], normalization.layer_normalization(x, *lines, axis=2)[0])
 
 
-def test_what_has_no_fast_form_is_declined():
+def test_other_inputs_are_declined():
     x, p = noise(2, 4, 5), noise(4)
     for source, parameters in (
         (x.astype(np.float64), p.astype(np.float64)),

@@ -1,4 +1,4 @@
-"""Bound pools against the plain operators, on random shapes."""
+"""Fast forms of pools against the plain operators, on random shapes."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def agree(function, x, margin=(0, 0, 0, 0), **attributes):
 @pytest.mark.parametrize("function", BINDS)
 @settings(deadline=None, max_examples=200)
 @given(data=st.data())
-def test_as_the_plain_operator(function, data):
+def test_like_the_plain_operator(function, data):
     draw = data.draw
     shape = [draw(st.integers(1, most)) for most in (3, 4, 12, 12)]
     x = np.random.default_rng(shape).standard_normal(shape)
@@ -77,7 +77,7 @@ def test_several_blocks(function, shape, kernel, stride, pad):
 
 
 @pytest.mark.parametrize("shape", [(1, 1280, 7, 7), (3, 5, 40), (2, 3, 4, 5, 6), (2, 1, 1, 1)])
-def test_the_mean_of_planes(shape):
+def test_global_average_pool(shape):
     x = np.random.default_rng(shape).standard_normal(shape).astype(f32)
     x[:, -1] = x[:, 0]
     for order in (range(x.ndim), [0, *range(2, x.ndim), 1]):
@@ -89,7 +89,7 @@ def test_the_mean_of_planes(shape):
 
 @pytest.mark.parametrize("channels", [1, 5, 16, 33, 48, 1000, 1280])
 def test_equal_channels_have_one_mean(channels):
-    """What comes after may make much of the last bit: light_squeezenet's logits are 1e10."""
+    """The last bit may matter later: light_squeezenet's logits are 1e10."""
     one = np.random.default_rng(channels).random((2, 1, 7, 9), np.float32)
     x = channels_last(np.repeat(one, channels, 1))
     (y,) = run_bound(fast.bind_global_average_pool, [x])

@@ -1,4 +1,4 @@
-"""Bound RNN, LSTM and GRU against the plain operators, for every kind of length and state."""
+"""Fast forms of RNN, LSTM and GRU against the plain operators, for all lengths and states."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def layer(kind, rng, directions, features, hidden, bias=True):
 @settings(deadline=None, max_examples=150)
 @given(data=st.data())
 @pytest.mark.parametrize("kind", KINDS)
-def test_as_the_plain_operator(kind, data):
+def test_like_the_plain_operator(kind, data):
     draw = data.draw
     steps, batch = draw(st.integers(1, 9)), draw(st.integers(1, 6))
     features, hidden = draw(st.integers(1, 5)), draw(st.sampled_from([1, 3, 8, 90]))
@@ -57,7 +57,7 @@ def test_as_the_plain_operator(kind, data):
     expected = plain(x, w, r, b, lengths, *initial, **attributes)
     wants_y = draw(st.booleans())
     bind = prepare(w, r, b, **attributes).bind
-    found = run_bound(bind, [x, lengths, *initial], wanted=(wants_y, *[True] * states))
+    found = run_bound(bind, [x, lengths, *initial], used_outputs=(wants_y, *[True] * states))
     assert found is not None
     for one, other in list(zip(found, expected, strict=True))[0 if wants_y else 1 :]:
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
@@ -65,12 +65,12 @@ def test_as_the_plain_operator(kind, data):
 
 @pytest.mark.parametrize("quick", [False, True])
 @pytest.mark.parametrize("kind", ["LSTM", "GRU linear"])
-def test_sigmoid_as_either_kind_of_processor_likes_it(kind, quick, monkeypatch):
+def test_both_formulas_of_sigmoid(kind, quick, monkeypatch):
     monkeypatch.setattr(recurrent_steps, "tanh_is_quick", quick)
     rng = np.random.default_rng(2)
     prepare, plain, states, w, r, b, attributes = layer(kind, rng, 1, 5, 40)
     x = rng.normal(size=(6, 30, 5)).astype(f32)  # 30 * 40 values a gate: many
-    found = run_bound(prepare(w, r, b, **attributes).bind, [x], wanted=(True,) * (1 + states))
+    found = run_bound(prepare(w, r, b, **attributes).bind, [x], used_outputs=(True,) * (1 + states))
     for one, other in zip(found, plain(x, w, r, b, **attributes), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
@@ -85,14 +85,14 @@ def test_ids_of_an_embedding(kind, batch):
     attributes["direction"] = "bidirectional"
     expected = plain(table[ids], w, r, b, **attributes)
     apply = prepare(w, r, b, _table=table, **attributes)
-    for found in (apply(ids), run_bound(apply.bind, [ids, None], wanted=(True,) * 2)):
+    for found in (apply(ids), run_bound(apply.bind, [ids, None], used_outputs=(True,) * 2)):
         for one, other in zip(found, expected, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
     with pytest.raises(IndexError):
         run_bound(apply.bind, [np.full((7, batch), 50), None])
 
 
-def test_what_was_looked_up_before_changes_nothing():
+def test_earlier_lookups_change_nothing():
     rng = np.random.default_rng(2)
     prepare, _, _, w, r, b, attributes = layer("LSTM", rng, 1, 32, 16)
     table = rng.normal(size=(1000, 32)).astype(f32)
@@ -114,7 +114,7 @@ def test_many_steps_and_sequences_in_blocks():
     x = rng.normal(size=(40, 40, 8)).astype(f32)
     lengths = rng.integers(0, 41, 40).astype(np.int32)
     expected = plain(x, w, r, b, lengths, **attributes)
-    found = run_bound(prepare(w, r, b, **attributes).bind, [x, lengths], wanted=(True,) * 3)
+    found = run_bound(prepare(w, r, b, **attributes).bind, [x, lengths], used_outputs=(True,) * 3)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=2e-6)
 

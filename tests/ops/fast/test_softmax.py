@@ -1,4 +1,4 @@
-"""Softmax and LogSoftmax, bound, against the plain operators."""
+"""Fast forms of Softmax and LogSoftmax against the plain operators."""
 
 import numpy as np
 import pytest
@@ -13,8 +13,8 @@ f32, f64 = np.float32, np.float64
 BINDS = {softmax: fast.bind_softmax, log_softmax: fast.bind_log_softmax}
 
 
-def agree(function, x, axis, dying=()):
-    found = run_bound(BINDS[function], [x], dying=dying, axis=axis)
+def agree(function, x, axis, expiring=()):
+    found = run_bound(BINDS[function], [x], expiring=expiring, axis=axis)
     if found is None:
         assert function is log_softmax
         return
@@ -28,7 +28,7 @@ def agree(function, x, axis, dying=()):
 @pytest.mark.parametrize("function", BINDS)
 @settings(deadline=None, max_examples=100)
 @given(data=st.data())
-def test_as_the_plain_operator(function, data):
+def test_like_the_plain_operator(function, data):
     draw = data.draw
     shape = draw(st.lists(st.integers(1, 9), min_size=1, max_size=4))
     axis = draw(st.integers(-len(shape), len(shape) - 1))
@@ -52,15 +52,15 @@ def test_several_blocks_of_which_one_is_special(function, shape):
         x[-1] = value
         agree(function, x, -1)
     x[0, ..., 0] = np.inf
-    agree(function, x, -1, dying=(0,))
+    agree(function, x, -1, expiring=(0,))
 
 
-def test_a_column_of_one_is_one():
+def test_an_axis_of_one_element():
     x = np.linspace(-200, 200, 1000, dtype=f32)[:, None]
     np.testing.assert_array_equal(run_bound(fast.bind_softmax, [x])[0], 1)
 
 
-def test_what_has_no_fast_form_is_declined():
+def test_other_inputs_are_declined():
     for bind in BINDS.values():
         assert run_bound(bind, [np.zeros((2, 3), np.float16)]) is None
         assert run_bound(bind, [np.zeros((2, 0), f32)]) is None

@@ -6,7 +6,7 @@ from onnx import helper
 
 import onnxwalk
 from onnxwalk.ops import fused, registry
-from onnxwalk.ops.contract.registry import FUSED
+from onnxwalk.ops.contract.registry import FUSED_DOMAIN
 from tests.support.harness import assert_same
 
 
@@ -15,7 +15,7 @@ def noise(*shape):
 
 
 def operator(name):
-    found = fused.lookup(FUSED, name, 1)
+    found = fused.lookup(FUSED_DOMAIN, name, 1)
     assert found is not None
     return found
 
@@ -50,19 +50,19 @@ def test_layers_of_ids(name, gates):
 
 
 def test_no_file_may_use_the_domain():
-    node = helper.make_node("FusedConv", ["x", "w"], ["y"], domain=FUSED)
+    node = helper.make_node("FusedConv", ["x", "w"], ["y"], domain=FUSED_DOMAIN)
     values = [helper.make_tensor_value_info(n, 1, [1, 1, 3, 3]) for n in "xwy"]
     graph = helper.make_graph([node], "g", values[:2], values[2:])
-    opsets = [helper.make_opsetid(FUSED, 1), helper.make_opsetid("", 20)]
+    opsets = [helper.make_opsetid(FUSED_DOMAIN, 1), helper.make_opsetid("", 20)]
     model = helper.make_model(graph, opset_imports=opsets)
     with pytest.raises(onnxwalk.UnsupportedModelError, match=r"onnxwalk\.fused\.FusedConv"):
         onnxwalk.load(model)
     mine = onnxwalk.Registry(parent=registry)
-    mine.op("FusedConv", since=1, domain=FUSED)(lambda x, w: x)
+    mine.op("FusedConv", since=1, domain=FUSED_DOMAIN)(lambda x, w: x)
     with pytest.raises(onnxwalk.UnsupportedModelError, match=r"onnxwalk\.fused\.FusedConv"):
         onnxwalk.load(model, registry=mine)
 
 
 def test_they_are_not_among_the_operators_of_files():
-    assert not any(o.domain == FUSED for o in registry)
+    assert not any(o.domain == FUSED_DOMAIN for o in registry)
     assert {o.name for o in fused} == {"FusedConv", "RNN", "LSTM", "GRU"}

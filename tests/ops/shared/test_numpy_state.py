@@ -9,7 +9,7 @@ from onnxwalk.ops.shared import numpy_state
 
 
 @pytest.mark.parametrize("private", [True, False])
-def test_nothing_warns_and_everything_is_as_before_afterwards(private, monkeypatch):
+def test_nothing_warns_and_the_state_is_restored(private, monkeypatch):
     if not private:
         monkeypatch.setattr(numpy_state, "_state", None)
     with np.errstate(all="raise"), warnings.catch_warnings():
@@ -27,7 +27,7 @@ def test_nothing_warns_and_everything_is_as_before_afterwards(private, monkeypat
         assert np.geterr() == before and np.getbufsize() == size
 
 
-def test_small_buffers_convert_as_large_ones():
+def test_small_buffers_convert_like_large_ones():
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((300, 70)), rng.integers(-9, 9, (300, 70)).astype(np.int16)
     expected = [a.T * b.T, (a[:, ::3] + b[:, ::3]).sum(1), np.add.reduce(b, 1, np.float32)]

@@ -1,4 +1,4 @@
-"""TopK, bound, against the plain operator."""
+"""The fast form of TopK against the plain operator."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ f32 = np.float32
 
 def agree(x, k, **attributes):
     k = np.array([k])
-    found = run_bound(bind_top_k, [x, k], known=[1], wanted=(True, True), **attributes)
+    found = run_bound(bind_top_k, [x, k], known=[1], used_outputs=(True, True), **attributes)
     for one, other in zip(found, top_k(x, k, **attributes), strict=True):
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
@@ -23,7 +23,7 @@ def agree(x, k, **attributes):
 @pytest.mark.parametrize("largest", [0, 1])
 @settings(deadline=None, max_examples=150)
 @given(data=st.data())
-def test_as_the_plain_operator(largest, data):
+def test_like_the_plain_operator(largest, data):
     draw = data.draw
     shape = draw(st.lists(st.integers(1, 6), max_size=2))
     axis = draw(st.integers(0, len(shape)))
@@ -43,7 +43,7 @@ def test_as_the_plain_operator(largest, data):
 
 @pytest.mark.parametrize("largest", [0, 1])
 @pytest.mark.parametrize("sign", [1, -1])
-def test_in_order_already_or_all_equal(largest, sign):
+def test_sorted_or_equal_elements(largest, sign):
     x = np.tile(np.arange(5000, dtype=f32) * sign, (3, 1))
     for source in (x, x // 100, np.zeros_like(x), np.full_like(x, np.nan)):
         for k in (1, 5, 100, 4999):
@@ -52,17 +52,17 @@ def test_in_order_already_or_all_equal(largest, sign):
 
 @pytest.mark.parametrize("largest", [0, 1])
 @pytest.mark.parametrize("most", [100, 1 << 20])
-def test_the_order_of_whole_numbers(largest, most):
+def test_argsort_of_integers(largest, most):
     x = np.random.default_rng(0).integers(-most, most, (3, 500))
     found = run_bound(
-        bind_top_k, [x, np.array([500])], known=[1], wanted=(False, True), largest=largest
+        bind_top_k, [x, np.array([500])], known=[1], used_outputs=(False, True), largest=largest
     )
     np.testing.assert_array_equal(found[1], top_k(x, np.array([500]), largest=largest)[1])
 
 
-def test_what_has_no_fast_form_is_declined():
+def test_other_inputs_are_declined():
     x = np.zeros((2, 5), f32)
-    assert run_bound(bind_top_k, [x, np.array([2])], wanted=(True, True)) is None
+    assert run_bound(bind_top_k, [x, np.array([2])], used_outputs=(True, True)) is None
     for source, k in ((x.astype(np.float64), 2), (x, 0), (x[:, :0], 0), (x, 6)):
-        known = {"known": [1], "wanted": (True, True)}
+        known = {"known": [1], "used_outputs": (True, True)}
         assert run_bound(bind_top_k, [source, np.array([k])], **known) is None
