@@ -33,7 +33,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from onnxwalk.export.errors import ExportError
-from onnxwalk.export.pipeline import run
+from onnxwalk.export.pipeline import export_model
 
 if TYPE_CHECKING:
     import onnx
@@ -73,7 +73,7 @@ def to_onnx(
     Raises ExportError, in one line, for whatever goes wrong with the model or the file; then
     nothing is written.
     """
-    result = run(
+    result = export_model(
         model_or_path,
         path,
         opset=opset,

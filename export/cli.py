@@ -14,9 +14,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from onnxwalk.export.conversion.draft import walk
-from onnxwalk.export.errors import ExportError, exit_status, one_line
-from onnxwalk.export.pipeline import STAGES, Export, run
+from onnxwalk.export.conversion.draft import all_nodes
+from onnxwalk.export.errors import ExportError, one_line, run_command
+from onnxwalk.export.pipeline import STAGES, ExportResult, export_model
 
 #: first argument -> module whose ``main`` takes the remaining ones and returns the exit status
 COMMANDS = {
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given and given[0] in COMMANDS:
         return importlib.import_module(COMMANDS[given[0]]).main(given[1:])
     options = _parser().parse_args(given)
-    return exit_status(lambda: _export(options), debug=options.debug)
+    return run_command(lambda: _export(options), debug=options.debug)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,7 +87,7 @@ def _export(options: argparse.Namespace) -> int:
     labels = _labels(options.labels) if options.labels else None
     started = time.perf_counter()
     with _progress(verify=not options.no_verify) as progress:
-        result = run(
+        result = export_model(
             options.model,
             output,
             opset=options.opset,
@@ -102,8 +102,8 @@ def _export(options: argparse.Namespace) -> int:
     return 0
 
 
-def _summary(result: Export, output: Path, seconds: float) -> None:
-    counts = Counter(node.op_type for node in walk(result.draft.graph))
+def _summary(result: ExportResult, output: Path, seconds: float) -> None:
+    counts = Counter(node.op_type for node in all_nodes(result.draft.graph))
     operators = ", ".join(f"{name} {count}" for name, count in counts.most_common())
     data = output.with_name(output.name + ".data")
     outside = result.outside

@@ -50,7 +50,7 @@ def one_line(error: BaseException | str, limit: int = 300) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def exit_status(command: Callable[[], int], *, debug: bool, stopped: str = "interrupted") -> int:
+def run_command(command: Callable[[], int], *, debug: bool, stopped: str = "interrupted") -> int:
     """The exit status of a command: its result; 1 after an error, which is printed in one line, or
     raised if ``debug``; 130 after Ctrl-C, when ``stopped`` is printed."""
     try:

@@ -20,7 +20,7 @@ from onnxwalk.export.errors import ExportError, one_line
 Architecture = str | Callable[[], Any]
 
 
-def load(source: Any, architecture: Architecture | None = None) -> Any:
+def load_model(source: Any, architecture: Architecture | None = None) -> Any:
     """The built Keras model.
 
     ``source``: a ``keras.Model``, or the path of a .keras, .h5 or .weights.h5 file.
@@ -40,18 +40,18 @@ def load(source: Any, architecture: Architecture | None = None) -> Any:
     if isinstance(source, keras.layers.Layer) or not isinstance(source, (str, os.PathLike)):
         raise ExportError(f"not a Keras model or a path: {type(source).__name__}")
     path = Path(source)
-    kind = _kind(path)
+    kind = _file_kind(path)
     if architecture is not None:
-        return _with_weights(_build(architecture), path)
+        return _load_weights(_build_model(architecture), path)
     if kind == "weights":
         raise ExportError(
             f"{path.name} holds weights only: say what builds the model, "
             "architecture='module:function' (--architecture module:function)"
         )
-    return _load_model(path)
+    return _load_model_file(path)
 
 
-def _kind(path: Path) -> str:
+def _file_kind(path: Path) -> str:
     """ "model" or "weights", going by what is in the file."""
     import h5py
 
@@ -68,19 +68,19 @@ def _kind(path: Path) -> str:
             with h5py.File(path, "r") as file:
                 if "model_config" in file.attrs:
                     return "model"
-                if file.attrs.get("layer_names") is not None or any(_datasets(file)):
+                if file.attrs.get("layer_names") is not None or any(_weight_shapes(file)):
                     return "weights"
     except OSError as error:
         raise ExportError(f"{path.name} can't be read: {one_line(error)}") from error
     raise ExportError(f"{path.name} is not a Keras file (.keras, .h5 or .weights.h5)")
 
 
-def _load_model(path: Path) -> Any:
+def _load_model_file(path: Path) -> Any:
     import keras
 
     try:
         suffix = ".keras" if zipfile.is_zipfile(path) else ".h5"
-        with _suffixed(path, suffix) as readable:
+        with _with_suffix(path, suffix) as readable:
             return keras.saving.load_model(readable, compile=False)
     except Exception as error:
         text = str(error)
@@ -102,7 +102,7 @@ def _load_model(path: Path) -> Any:
 
 
 @contextmanager
-def _suffixed(path: Path, suffix: str) -> Iterator[str]:
+def _with_suffix(path: Path, suffix: str) -> Iterator[str]:
     """A path to the same file that ends as its content asks for: Keras goes by the name alone."""
     legacy = suffix == ".h5"
     if path.name.endswith(suffix) and not (legacy and path.name.endswith(".weights.h5")):
@@ -117,12 +117,12 @@ def _suffixed(path: Path, suffix: str) -> Iterator[str]:
         yield str(link)
 
 
-def _build(architecture: Architecture) -> Any:
+def _build_model(architecture: Architecture) -> Any:
     import keras
 
     function, name = architecture, getattr(architecture, "__name__", "architecture")
     if isinstance(architecture, str):
-        function, name = _imported(architecture), architecture
+        function, name = _import_function(architecture), architecture
     if not callable(function):
         raise ExportError(f"architecture {name} is not a function")
     try:
@@ -136,7 +136,7 @@ def _build(architecture: Architecture) -> Any:
     return model
 
 
-def _imported(text: str) -> Any:
+def _import_function(text: str) -> Any:
     module_name, colon, function = text.partition(":")
     if not colon or not module_name or not function:
         raise ExportError(f"architecture {text!r} is not of the form module:function")
@@ -155,15 +155,15 @@ def _imported(text: str) -> Any:
         raise ExportError(f"architecture {text}: {module_name} has no {function}") from error
 
 
-def _with_weights(model: Any, path: Path) -> Any:
+def _load_weights(model: Any, path: Path) -> Any:
     """The model with the file's weights; every weight of the file must have found its place."""
     misfit = f"the weights in {path.name} don't fit the architecture"
     try:
-        with _suffixed(path, _weights_suffix(path)) as readable:
+        with _with_suffix(path, _weights_suffix(path)) as readable:
             model.load_weights(readable)
     except Exception as error:
         raise ExportError(f"{misfit}: {one_line(error)}") from error
-    if extra := _shapes_in(path) - Counter(tuple(v.shape) for v in model.variables):
+    if extra := _count_weight_shapes(path) - Counter(tuple(v.shape) for v in model.variables):
         shapes = ", ".join(str(shape) for shape in list(extra.elements())[:3])
         raise ExportError(f"{misfit}: it has no place for {extra.total()} arrays ({shapes} …)")
     return model
@@ -180,7 +180,7 @@ def _weights_suffix(path: Path) -> str:
     return ".h5" if legacy else ".weights.h5"
 
 
-def _shapes_in(path: Path) -> Counter[tuple[int, ...]]:
+def _count_weight_shapes(path: Path) -> Counter[tuple[int, ...]]:
     """How many weights of which shape a file holds, the optimizer's left out."""
     import h5py
 
@@ -189,12 +189,12 @@ def _shapes_in(path: Path) -> Counter[tuple[int, ...]]:
             if "model.weights.h5" not in archive.namelist():
                 return Counter()
             with archive.open("model.weights.h5") as inner, h5py.File(inner, "r") as file:
-                return Counter(_datasets(file))
+                return Counter(_weight_shapes(file))
     with h5py.File(path, "r") as file:
-        return Counter(_datasets(file))
+        return Counter(_weight_shapes(file))
 
 
-def _datasets(group: Any) -> Iterator[tuple[int, ...]]:
+def _weight_shapes(group: Any) -> Iterator[tuple[int, ...]]:
     import h5py
 
     for name, item in group.items():
@@ -203,4 +203,4 @@ def _datasets(group: Any) -> Iterator[tuple[int, ...]]:
         if isinstance(item, h5py.Dataset):
             yield tuple(item.shape)
         else:
-            yield from _datasets(item)
+            yield from _weight_shapes(item)

@@ -64,7 +64,7 @@ def _import_silently() -> None:
     before = os.environ.get("TF_CPP_MIN_LOG_LEVEL")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        with warnings.catch_warnings(), _held_back_stderr():
+        with warnings.catch_warnings(), _captured_stderr():
             warnings.simplefilter("ignore")
             require("tensorflow", "keras", "tf2onnx", "onnx", "h5py")
     finally:
@@ -73,7 +73,7 @@ def _import_silently() -> None:
 
 
 @contextmanager
-def _held_back_stderr() -> Iterator[None]:
+def _captured_stderr() -> Iterator[None]:
     """File descriptor 2 goes to a temporary file, which is shown only if the block fails."""
     with _stderr_lock, tempfile.TemporaryFile() as held:
         sys.stderr.flush()

@@ -29,8 +29,8 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.export.errors import ExportError, one_line
-from onnxwalk.export.load import load
-from onnxwalk.export.tracing.recurrent import keeps_states
+from onnxwalk.export.load import load_model
+from onnxwalk.export.tracing.recurrent import is_stateful
 from onnxwalk.export.tracing.trace import Trace
 from onnxwalk.interpreter.text import LABELS_KEY, SPLIT, STANDARDIZE, TEXT_KEY, Tokenizer
 
@@ -55,7 +55,7 @@ def cut_text(model: Any) -> tuple[Any, dict[str, Any]]:
         return model, {}
     inner = getattr(model, "_functional", None) or model
     if not hasattr(inner, "_nodes_by_depth"):
-        raise _misplaced(found[0], f"the subclassed model {model.name}, which can't be cut")
+        raise _misplaced_layer(found[0], f"the subclassed model {model.name}, which can't be cut")
     inputs: list[Any] = []
     layers: dict[str, Any] = {}
     behind: dict[int, list[Any]] = {id(source): [] for source in inner.inputs}
@@ -63,12 +63,12 @@ def cut_text(model: Any) -> tuple[Any, dict[str, Any]]:
     for node in all_nodes:
         for source in {id(t): t for t in node.input_tensors}.values():
             if isinstance(node.operation, kind) and id(source) not in behind:
-                raise _misplaced(node.operation, "the middle of the model")
+                raise _misplaced_layer(node.operation, "the middle of the model")
             behind.setdefault(id(source), []).append(node)
     seen = {id(node.operation) for node in all_nodes}
     for layer in found:
         if id(layer) not in seen:
-            raise _misplaced(layer, "a model within the model")
+            raise _misplaced_layer(layer, "a model within the model")
     ends = {id(output) for output in inner.outputs}
     for source in inner.inputs:
         nodes = behind[id(source)]
@@ -78,15 +78,15 @@ def cut_text(model: Any) -> tuple[Any, dict[str, Any]]:
             continue
         if len(texts) < len(nodes) or id(source) in ends:
             raise ExportError(
-                f"the text {_name(source)} goes into {texts[0].operation.name} and elsewhere, too: "
+                f"the text {_input_name(source)} goes into {texts[0].operation.name} and elsewhere, too: "
                 "make the ids outside of the model"
             )
         for node in texts:
-            tokenizer_of(node.operation)  # or say now what can't be had
+            build_tokenizer(node.operation)  # or say now what can't be had
             if getattr(node.operation, "_ragged", False):
                 raise ExportError(f"layer {node.operation.name}: ragged ids have no ONNX form")
             inputs.append(node.outputs[0])
-            name = _name(source) if len(texts) == 1 else node.operation.name
+            name = _input_name(source) if len(texts) == 1 else node.operation.name
             layers[name] = node.operation
     names = iter(layers)
     kept = {id(source) for source in inner.inputs}
@@ -108,22 +108,22 @@ def _spec(tensor: Any, name: str, model: Any) -> Any:
     that call, which only a stateful layer needs."""
     import keras
 
-    batch = tensor.shape[0] if keeps_states(model) else None
+    batch = tensor.shape[0] if is_stateful(model) else None
     return keras.KerasTensor((batch, *tensor.shape[1:]), dtype=tensor.dtype, name=name)
 
 
-def _misplaced(layer: Any, where: str) -> ExportError:
+def _misplaced_layer(layer: Any, where: str) -> ExportError:
     return ExportError(
         f"TextVectorization layer {layer.name} is in {where}: it has no ONNX form, and only one "
         "right behind an Input can be left out of the file"
     )
 
 
-def _name(tensor: Any) -> str:
+def _input_name(tensor: Any) -> str:
     return tensor._keras_history.operation.name
 
 
-def tokenizer_of(layer: Any) -> Tokenizer:
+def build_tokenizer(layer: Any) -> Tokenizer:
     """The settings of a TextVectorization layer. Raises ExportError for those of no form here."""
     where = f"TextVectorization layer {layer.name}"
     if layer._output_mode != "int":
@@ -155,23 +155,23 @@ def tokenizer_of(layer: Any) -> Tokenizer:
         raise ExportError(f"{where}: {one_line(error)}") from error
 
 
-def given_text(text: TextSource | Mapping[str, TextSource]) -> dict[str | None, Any]:
+def resolve_text(text: TextSource | Mapping[str, TextSource]) -> dict[str | None, Any]:
     """Input name, or None where it isn't said, -> TextVectorization layer, of what ``text=`` got.
 
-    A layer, a path (see ``read_layer``), or a mapping of input names to these. Raises ExportError.
+    A layer, a path (see ``read_text_layer``), or a mapping of input names to these. Raises ExportError.
     """
     import keras
 
     if isinstance(text, Mapping):
-        return {str(name): given_text(source)[None] for name, source in text.items()}
+        return {str(name): resolve_text(source)[None] for name, source in text.items()}
     if isinstance(text, keras.layers.TextVectorization):
         return {None: text}
     if isinstance(text, (str, os.PathLike)):
-        return {None: read_layer(Path(text))}
+        return {None: read_text_layer(Path(text))}
     raise ExportError(f"text: a TextVectorization layer or a path, not {type(text).__name__}")
 
 
-def read_layer(path: Path) -> Any:
+def read_text_layer(path: Path) -> Any:
     """The TextVectorization layer in a .keras file (a model with one in it), or that a .json or
     .txt file describes: a list of words as ``get_vocabulary()`` gives it, in JSON or one a line,
     or a JSON object as ``get_config()`` gives it, with the vocabulary in it.
@@ -184,7 +184,7 @@ def read_layer(path: Path) -> Any:
         raise ExportError(f"no such file: {path}")
     if path.suffix.lower() not in (".json", ".txt"):
         kind = keras.layers.TextVectorization
-        layers = [layer for layer in load(path)._flatten_layers() if isinstance(layer, kind)]
+        layers = [layer for layer in load_model(path)._flatten_layers() if isinstance(layer, kind)]
         if len(layers) != 1:
             raise ExportError(f"{path.name}: {len(layers)} TextVectorization layers in it, not one")
         return layers[0]
@@ -213,7 +213,9 @@ def _widths(config: Mapping[str, Any]) -> Any:
     return tuple(ngrams) if isinstance(ngrams, list) else ngrams
 
 
-def text_settings(layers: Iterable[tuple[str | None, Any]], trace: Trace) -> dict[str, Tokenizer]:
+def build_tokenizers(
+    layers: Iterable[tuple[str | None, Any]], trace: Trace
+) -> dict[str, Tokenizer]:
     """Input name -> tokenizer, each held against its input and against its Keras layer.
 
     A layer whose input isn't named belongs to the one input that feeds an Embedding.
@@ -236,12 +238,14 @@ def text_settings(layers: Iterable[tuple[str | None, Any]], trace: Trace) -> dic
             raise ExportError(f"text for {name}: the model's inputs are {', '.join(ports)}")
         if name in settings:
             raise ExportError(f"text for {name} is given twice: the model has a layer of its own")
-        settings[name] = _fitting(tokenizer_of(layer), ports[name], trace.vocabulary.get(name))
+        settings[name] = _fit_length(
+            build_tokenizer(layer), ports[name], trace.vocabulary.get(name)
+        )
         check_tokenizer(settings[name], layer)
     return settings
 
 
-def _fitting(tokenizer: Tokenizer, port: Any, limit: int | None) -> Tokenizer:
+def _fit_length(tokenizer: Tokenizer, port: Any, limit: int | None) -> Tokenizer:
     """The tokenizer with the length that its input has. Raises ExportError."""
     from dataclasses import replace
 
@@ -288,7 +292,7 @@ def check_tokenizer(tokenizer: Tokenizer, layer: Any) -> None:
             raise ExportError(f"layer {layer.name}: {text!r} becomes {row}, but here {ids}")
 
 
-def label_settings(labels: Any, trace: Trace) -> dict[str, list[str]]:
+def match_labels(labels: Any, trace: Trace) -> dict[str, list[str]]:
     """Output name -> class names: a list goes to each output that has so many classes.
 
     Raises ExportError when they fit no output, or an output that is named.
@@ -299,11 +303,11 @@ def label_settings(labels: Any, trace: Trace) -> dict[str, list[str]]:
         for name, names in chosen.items():
             if name not in ports:
                 raise ExportError(f"labels for {name}: the outputs are {', '.join(ports)}")
-            if not _fits(names, ports[name]):
+            if not _can_label(names, ports[name]):
                 raise ExportError(f"{len(names)} labels for {name}, of shape {ports[name].shape}")
         return chosen
     names = _names(labels)
-    fitting = {name: names for name, port in ports.items() if _fits(names, port)}
+    fitting = {name: names for name, port in ports.items() if _can_label(names, port)}
     if not fitting:
         shapes = ", ".join(f"{port.name} is {port.shape}" for port in trace.outputs)
         raise ExportError(f"{len(names)} labels fit no output: {shapes}")
@@ -317,7 +321,7 @@ def _names(labels: Any) -> list[str]:
     return list(labels)
 
 
-def _fits(names: Sequence[str], port: Any) -> bool:
+def _can_label(names: Sequence[str], port: Any) -> bool:
     if port.shape is None:
         return True
     if len(port.shape) < 2:
@@ -326,7 +330,9 @@ def _fits(names: Sequence[str], port: Any) -> bool:
     return classes in (None, len(names)) or (classes == 1 and len(names) == 2)
 
 
-def store(proto: Any, text: Mapping[str, Tokenizer], labels: Mapping[str, list[str]]) -> None:
+def store_metadata(
+    proto: Any, text: Mapping[str, Tokenizer], labels: Mapping[str, list[str]]
+) -> None:
     """Put both into the model's ``metadata_props``, where there is something to put."""
     settings = {name: tokenizer.as_json() for name, tokenizer in text.items()}
     for key, value in ((TEXT_KEY, settings), (LABELS_KEY, dict(labels))):
@@ -335,7 +341,7 @@ def store(proto: Any, text: Mapping[str, Tokenizer], labels: Mapping[str, list[s
             entry.key, entry.value = key, json.dumps(value, ensure_ascii=False)
 
 
-def notes_on(text: Mapping[str, Tokenizer], layers: Mapping[str, Any]) -> list[str]:
+def describe_text_inputs(text: Mapping[str, Tokenizer], layers: Mapping[str, Any]) -> list[str]:
     """A line for each input that takes ids, where the model took text."""
     return [
         f"input {name} takes the ids of layer {layers[name].name}, not text: its "

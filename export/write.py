@@ -23,17 +23,17 @@ from onnxwalk.export.conversion.draft import Draft, describe_tensor
 from onnxwalk.export.errors import ExportError, one_line
 
 #: larger files keep their weights outside; protobuf reads no message beyond 2 GiB
-LARGEST = 2**31 - 2**20
+MAX_FILE_SIZE = 2**31 - 2**20
 
-_OUTSIDE = 1024  # bytes; smaller tensors stay inside
-_PAGE = 4096  # external tensors begin at a page, so that they can be mapped
+_MIN_EXTERNAL = 1024  # bytes; smaller tensors stay inside
+_PAGE_SIZE = 4096  # external tensors begin at a page, so that they can be mapped
 
 # tags: field number << 3 | 2, for bytes with a length before them
 _GRAPH, _INITIALIZER, _RAW_DATA = b"\x3a", b"\x2a", b"\x4a"
 
 
 @contextmanager
-def staged(
+def staged_file(
     draft: Draft, path: str | os.PathLike[str] | None, largest: int | None = None
 ) -> Iterator[Path]:
     """Write into a folder of its own next to ``path``; on leaving without an error, move it there.
@@ -50,7 +50,7 @@ def staged(
             folder = Path(
                 tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=target and target.parent)
             )
-            save(draft, folder / name, LARGEST if largest is None else largest)
+            write_model(draft, folder / name, MAX_FILE_SIZE if largest is None else largest)
         except (OSError, ValueError) as error:
             raise ExportError(f"{target or name} can't be written: {one_line(error)}") from error
         yield folder / name
@@ -68,7 +68,7 @@ def staged(
                 shutil.rmtree(folder)
 
 
-def save(draft: Draft, path: Path, largest: int = LARGEST) -> None:
+def write_model(draft: Draft, path: Path, largest: int = MAX_FILE_SIZE) -> None:
     """Write the model to ``path``, and to ``path.data`` if it would be larger than ``largest``."""
     size = sum(array.nbytes for array in draft.weights.values()) + draft.model.ByteSize()
     if size <= largest:
@@ -79,10 +79,10 @@ def save(draft: Draft, path: Path, largest: int = LARGEST) -> None:
     places: dict[str, int] = {}
     with open(outside, "wb") as file:
         for name, array in draft.weights.items():
-            if array.nbytes >= _OUTSIDE and array.dtype.kind not in "OUS":
-                file.write(b"\0" * (-file.tell() % _PAGE))
+            if array.nbytes >= _MIN_EXTERNAL and array.dtype.kind not in "OUS":
+                file.write(b"\0" * (-file.tell() % _PAGE_SIZE))
                 places[name] = file.tell()
-                file.write(_bytes(array))
+                file.write(_raw_bytes(array))
     with open(path, "wb") as file:
         _write(draft, file, places, outside.name)
 
@@ -124,10 +124,10 @@ def _write(draft: Draft, file: BinaryIO, places: dict[str, int], location: str =
     for header, data in parts:
         file.write(header)
         if data is not None:
-            file.write(_bytes(data))
+            file.write(_raw_bytes(data))
 
 
-def _bytes(array: NDArray[Any]) -> Any:
+def _raw_bytes(array: NDArray[Any]) -> Any:
     """The elements in C order, little end first; a copy only where they aren't so already."""
     little = array.astype(array.dtype.newbyteorder("<"), copy=False)
     return np.ascontiguousarray(little).reshape(-1).view(np.uint8).data

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from onnxwalk.export.conversion.names import layer_of
-from onnxwalk.export.conversion.opsets import newest
+from onnxwalk.export.conversion.opsets import newest_opset
 
 _UNSUPPORTED = re.compile(r"op_type:\s*(\w+), node name: ([^)]+)\).*tensor\(bfloat16\)")
 
 
-def in_bfloat16(graph: Any) -> bool:
+def has_bfloat16(graph: Any) -> bool:
     """Whether a TensorFlow graph holds anything in bfloat16."""
     from tensorflow import dtypes
 
@@ -23,7 +23,7 @@ def in_bfloat16(graph: Any) -> bool:
     )
 
 
-def refusal(detail: str, opset: int, layers: Sequence[str]) -> str | None:
+def explain_refusal(detail: str, opset: int, layers: Sequence[str]) -> str | None:
     """What to tell the user when the checker found an operator that takes no bfloat16 at this
     opset; None when it found something else."""
     found = _UNSUPPORTED.search(detail)
@@ -31,7 +31,9 @@ def refusal(detail: str, opset: int, layers: Sequence[str]) -> str | None:
         return None
     operator, name = found[1], found[2]
     layer = layer_of(name, layers)
-    since = next((v for v in range(opset + 1, newest() + 1) if _takes_bfloat16(operator, v)), None)
+    since = next(
+        (v for v in range(opset + 1, newest_opset() + 1) if _accepts_bfloat16(operator, v)), None
+    )
     advice = (
         f"export to opset {since}"
         if since
@@ -41,7 +43,7 @@ def refusal(detail: str, opset: int, layers: Sequence[str]) -> str | None:
     return f"{where}: ONNX's {operator} takes no bfloat16 at opset {opset}: {advice}"
 
 
-def _takes_bfloat16(operator: str, opset: int) -> bool:
+def _accepts_bfloat16(operator: str, opset: int) -> bool:
     from onnx import defs
 
     inputs = defs.get_schema(operator, opset).inputs

@@ -19,7 +19,7 @@ from onnxwalk.export.conversion.resizes import (
 ADVICE = dict.fromkeys(MATRIX_RESIZES, "give the images a fixed height and width")
 
 
-def handlers() -> dict[str, tuple[Callable[..., None], list[Any]]]:
+def operation_handlers() -> dict[str, tuple[Callable[..., None], list[Any]]]:
     """TensorFlow operation -> its handler, as tf2onnx takes ``custom_op_handlers``."""
 
     def handler(write: Callable[[Nodes], None]) -> Callable[..., None]:
@@ -66,7 +66,7 @@ def _one_hot(nodes: Nodes) -> None:
     indices, _, on, off = nodes.inputs
     rank, axis = len(nodes.shape(indices)), nodes.node.get_attr("axis").i
     axis = rank if axis < 0 else axis
-    depth = nodes.known(1)
+    depth = nodes.constant_input(1)
     if depth is None:
         raise ValueError("the depth of one_hot must be a constant")
     count = np.arange(int(depth), dtype=nodes.dtype(indices))
@@ -81,7 +81,7 @@ def _pad(nodes: Nodes) -> None:
     TensorFlow's paddings are (before, after) by axis, ONNX's all the befores and then the afters.
     """
     x, paddings, *value = nodes.inputs
-    amounts = nodes.known(1)
+    amounts = nodes.constant_input(1)
     if amounts is not None:
         pads = nodes.const(amounts.astype(np.int64).T.flatten())
     else:

@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from onnxwalk.export.conversion.draft import Draft, reads_of
-from onnxwalk.export.tracing.names import free_name
+from onnxwalk.export.conversion.draft import Draft, node_reads
+from onnxwalk.export.tracing.names import reserve_name
 from onnxwalk.export.tracing.trace import WEIGHT_PREFIX, Trace
 from onnxwalk.interpreter.analysis.compare.layers import LAYERS_KEY, is_moved
 
@@ -45,19 +45,19 @@ def name_nodes(draft: Draft, trace: Trace) -> None:
     for node in draft.graph.node:
         name = _NUMBER.sub("", node.name)
         if "/" not in name:
-            name = f"{_scope(node, producers) or trace.name}/{node.op_type}"
-        node.name = free_name(name, taken)
+            name = f"{_source_scope(node, producers) or trace.name}/{node.op_type}"
+        node.name = reserve_name(name, taken)
         for i, tensor in enumerate(node.output):
             if tensor and tensor not in ports and ("__" in tensor or "/" not in tensor):
-                new = free_name(f"{node.name}:{i}", tensors)
+                new = reserve_name(f"{node.name}:{i}", tensors)
                 renamed[tensor] = node.output[i] = new
-    draft.rename(renamed)
+    draft.rename_tensors(renamed)
 
 
 def name_weights(draft: Draft, trace: Trace) -> None:
     """Weights that are Keras variables get the variables' names; others, their first reader's."""
     readable = {tensor: name for tensor, (name, _) in trace.weights.items()}
-    readable |= _recognized(draft, trace)
+    readable |= _match_by_value(draft, trace)
     readers: dict[str, str] = {}
     for node in draft.graph.node:
         for name in node.input:
@@ -71,11 +71,11 @@ def name_weights(draft: Draft, trace: Trace) -> None:
             new = new.removeprefix(WEIGHT_PREFIX).split(":")[0]
         elif new == name and ("__" in name or name.startswith("ConstantFolding/")):
             new = f"{readers.get(name, trace.name)}/constant"
-        new = free_name(new, taken)
+        new = reserve_name(new, taken)
         if new != name:
             renamed[name] = f"\0{new}"  # no new name is taken for an old one
-    draft.rename(renamed)
-    draft.rename({name: name[1:] for name in renamed.values()})
+    draft.rename_tensors(renamed)
+    draft.rename_tensors({name: name[1:] for name in renamed.values()})
     values = {renamed.get(name, name).lstrip("\0"): a for name, a in draft.weights.items()}
     draft.weights.clear()
     draft.weights.update(values)
@@ -99,7 +99,7 @@ def record_layers(draft: Draft, trace: Trace) -> None:
     leaving = {name for name in owner if name in outputs}
     for node in draft.graph.node:
         mine = {owner[name] for name in node.output}
-        leaving |= {name for name in reads_of(node) if name in owner and owner[name] not in mine}
+        leaving |= {name for name in node_reads(node) if name in owner and owner[name] not in mine}
     sources = {name: (node.op_type, node.input) for name, node in draft.producers().items()}
     weights = [*(name for name, _ in trace.weights.values()), *trace.constants]
     weighted = {part for name in weights for part in name.split("/")[:-1]}
@@ -112,7 +112,7 @@ def record_layers(draft: Draft, trace: Trace) -> None:
     draft.model.metadata_props.append(entry)
 
 
-def _scope(node: Any, producers: dict[str, Any]) -> str:
+def _source_scope(node: Any, producers: dict[str, Any]) -> str:
     """Where the first computed input comes from: model/layer."""
     for name in node.input:
         if name in producers and "/" in producers[name].name:
@@ -120,7 +120,7 @@ def _scope(node: Any, producers: dict[str, Any]) -> str:
     return ""
 
 
-def _recognized(draft: Draft, trace: Trace) -> dict[str, str]:
+def _match_by_value(draft: Draft, trace: Trace) -> dict[str, str]:
     """Weight -> variable, for vectors that lost their names on the way: by their values."""
     owners: dict[bytes, list[str]] = {}
     for name, values in trace.constants.items():

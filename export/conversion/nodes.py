@@ -65,7 +65,7 @@ class Nodes:
 
         return self.add("Cast", [tensor], to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
-    def known(self, index: int) -> NDArray[Any] | None:
+    def constant_input(self, index: int) -> NDArray[Any] | None:
         """The values of the node's input of that index where they are constant."""
         source = self.node.inputs[index]
         return source.get_tensor_value(as_list=False) if source.is_const() else None

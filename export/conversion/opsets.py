@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from onnxwalk.export.conversion.draft import walk
+from onnxwalk.export.conversion.draft import all_nodes
 from onnxwalk.export.conversion.names import layer_of
 from onnxwalk.export.errors import ExportError
 from onnxwalk.ops.contract.registry import LATEST_OPSET
 
 #: what is written unless something else is asked for, and the newest that tf2onnx writes
-DEFAULT = 18
+DEFAULT_OPSET = 18
 #: the oldest that the recurrent nodes are written for
-OLDEST = 13
+OLDEST_OPSET = 13
 
 
-def newest() -> int:
+def newest_opset() -> int:
     """The newest opset that the installed onnx can check and the interpreter can run."""
     from onnx import defs
 
@@ -28,14 +28,14 @@ def newest() -> int:
 
 
 def raise_opset(model: Any, opset: int, layers: Sequence[str] = ()) -> None:
-    """Declare a model of opset ``DEFAULT`` to be one of ``opset``, in place.
+    """Declare a model of opset ``DEFAULT_OPSET`` to be one of ``opset``, in place.
 
     Raises ExportError that names the layer for a node that might mean something else.
     """
     from onnx import helper
 
-    for node in walk(model.graph):
-        changed = None if node.domain else meaning_changed(node.op_type, opset)
+    for node in all_nodes(model.graph):
+        changed = None if node.domain else find_changed_version(node.op_type, opset)
         if changed:
             layer = layer_of(node.name, layers)
             raise ExportError(
@@ -48,8 +48,8 @@ def raise_opset(model: Any, opset: int, layers: Sequence[str] = ()) -> None:
     model.ir_version = max(model.ir_version, helper.find_min_ir_version_for(model.opset_import))
 
 
-def meaning_changed(operator: str, opset: int) -> int | None:
-    """The first opset after ``DEFAULT``, up to ``opset``, in which a node of this operator of
+def find_changed_version(operator: str, opset: int) -> int | None:
+    """The first opset after ``DEFAULT_OPSET``, up to ``opset``, in which a node of this operator of
     ai.onnx may not mean what it meant; None if there is none.
 
     A schema keeps the meaning when it takes the same inputs, outputs and attributes with the same
@@ -58,21 +58,21 @@ def meaning_changed(operator: str, opset: int) -> int | None:
     """
     from onnx import defs
 
-    old = defs.get_schema(operator, DEFAULT)
-    for version in range(DEFAULT + 1, opset + 1):
+    old = defs.get_schema(operator, DEFAULT_OPSET)
+    for version in range(DEFAULT_OPSET + 1, opset + 1):
         new = defs.get_schema(operator, version)
-        if not _takes_all_of(new, old):
+        if not _is_compatible(new, old):
             return version
     return None
 
 
-def _takes_all_of(new: Any, old: Any) -> bool:
+def _is_compatible(new: Any, old: Any) -> bool:
     """Whether every node that fits the old schema fits the new one, with the same defaults."""
     if (
         old.deprecated
         or new.deprecated
         or not all(
-            _parameters_fit(getattr(new, side), getattr(old, side))
+            _are_parameters_compatible(getattr(new, side), getattr(old, side))
             for side in ("inputs", "outputs")
         )
     ):
@@ -86,7 +86,7 @@ def _takes_all_of(new: Any, old: Any) -> bool:
     )
 
 
-def _parameters_fit(new: Any, old: Any) -> bool:
+def _are_parameters_compatible(new: Any, old: Any) -> bool:
     """The old ones come first, take what they took, and what follows them may be left out."""
     from onnx.defs import OpSchema
 

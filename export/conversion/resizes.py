@@ -20,7 +20,7 @@ def matrix_resize(nodes: Nodes) -> None:
     fixed sizes the node is left as it is, and refused later.
     """
     x, node = nodes.inputs[0], nodes.node
-    sizes, given = _sizes(nodes), [nodes.known(i) for i in range(1, len(nodes.inputs))]
+    sizes, given = _sizes(nodes), [nodes.constant_input(i) for i in range(1, len(nodes.inputs))]
     if sizes is None or any(value is None for value in given):
         return
     (height, new_height), (width, _) = sizes
@@ -79,7 +79,7 @@ def nearest_resize(nodes: Nodes) -> None:
 
 def _sizes(nodes: Nodes) -> tuple[tuple[int, int], tuple[int, int]] | None:
     """(height, new height), (width, new width), where all of them are known."""
-    shape, size = nodes.shape(nodes.node.input[0]), nodes.known(1)
+    shape, size = nodes.shape(nodes.node.input[0]), nodes.constant_input(1)
     if shape is None or min(shape[1:3]) < 1 or size is None:
         return None
     return (shape[1], int(size[0])), (shape[2], int(size[1]))

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from onnxwalk.export.coverage.judge import Verdict, judge, unjudged
+from onnxwalk.export.coverage.judge import Verdict, find_uncovered_layers, judge_case
 from onnxwalk.export.coverage.layer_cases import all_cases
-from onnxwalk.export.coverage.layers_table import table
+from onnxwalk.export.coverage.layers_table import format_table
 from onnxwalk.export.errors import one_line
 from onnxwalk.export.quiet import quiet
 from onnxwalk.export.tracing.refusals import NO_ONNX_FORM
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     with quiet():
         cases = all_cases()
-        left = unjudged(cases)
+        left = find_uncovered_layers(cases)
     unknown = sorted(set(options.layers) - set(cases) - set(NO_ONNX_FORM))
     if unknown:
         print(f"error: no cases for {', '.join(unknown)}", file=sys.stderr)
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"{name}: {len(of_layer)}", file=sys.stderr)
         for case in of_layer:
             try:
-                verdict = judge(case)
+                verdict = judge_case(case)
             except Exception as error:  # a case that Keras itself can't build or run
                 message = f"{type(error).__name__}: {one_line(error)}"
                 verdict = Verdict(case, Counter(), None, None, None, (message,))
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"nobody has judged {', '.join(left)}", file=sys.stderr)
     target = Path(options.output) if options.output else None
     kept = target.read_text("utf-8") if target and target.exists() and options.layers else ""
-    text = table(verdicts, kept)
+    text = format_table(verdicts, kept)
     if target:
         target.write_text(text, encoding="utf-8")
     else:

@@ -49,12 +49,12 @@ def randomize_as_trained(model: Any, seed: int = 0) -> None:
             if values is not None:
                 variable.assign(values.astype(variable.dtype))
     if norms:
-        model(pictures(model, rng), training=True)
+        model(random_images(model, rng), training=True)
     for layer, momentum in norms:
         layer.momentum = momentum
 
 
-def pictures(model: Any, rng: np.random.Generator) -> Any:
+def random_images(model: Any, rng: np.random.Generator) -> Any:
     """Two random pictures (2, height, width, channels) float32; 224 where the model is open."""
     shape = [224 if size is None else size for size in model.input_shape[1:]]
     return rng.uniform(0, 255, (2, *shape)).astype("float32")

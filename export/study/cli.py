@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from onnxwalk.export.errors import ExportError, exit_status, require
+from onnxwalk.export.errors import ExportError, require, run_command
 from onnxwalk.export.study.data import EXTRA, Source
 from onnxwalk.export.study.progress import Progress
 from onnxwalk.export.study.variants import FAMILIES, PRESETS, Variant, choose
@@ -16,7 +16,7 @@ from onnxwalk.export.study.variants import FAMILIES, PRESETS, Variant, choose
 def main(arguments: list[str]) -> int:
     """0; 1 for an error or a claim that doesn't hold, 2 for wrong usage, 130 for Ctrl-C."""
     options = _parser().parse_args(arguments)
-    return exit_status(
+    return run_command(
         lambda: _study(options),
         debug=options.debug,
         stopped="interrupted; the same command continues",

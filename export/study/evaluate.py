@@ -50,7 +50,7 @@ def evaluate(variant: Variant, task: Task, output: Path, progress: Progress) -> 
     """
     import keras
 
-    from onnxwalk.export.pipeline import run
+    from onnxwalk.export.pipeline import export_model
 
     folder = output / variant.path
     about = {
@@ -65,7 +65,9 @@ def evaluate(variant: Variant, task: Task, output: Path, progress: Progress) -> 
     model = keras.saving.load_model(folder / "model.keras", compile=False)
     with progress.step(f"{variant.path} to ONNX", 5) as done:
         stages = iter(range(5))
-        run(model, file, text=task.text, labels=task.classes, progress=lambda _: done(next(stages)))
+        export_model(
+            model, file, text=task.text, labels=task.classes, progress=lambda _: done(next(stages))
+        )
     found, seconds = {}, {}
     for engine in ENGINES:
         with progress.step(f"{variant.path} in {engine}", len(task.test)) as done:

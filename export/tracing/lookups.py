@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from onnxwalk.export.errors import ExportError
-from onnxwalk.export.tracing.markers import mark
+from onnxwalk.export.tracing.markers import add_marker
 from onnxwalk.export.tracing.record import Record
 
 
@@ -24,7 +24,7 @@ class Lookup:
     default: Any  # None: a key that isn't there is an error
 
 
-def refuse_hashing(layer: Any) -> None:
+def check_hashing(layer: Any) -> None:
     """Raise ExportError when a lookup layer spreads unknown keys by a hash that ONNX hasn't."""
     from keras.layers import StringLookup
 
@@ -40,21 +40,21 @@ def lookup_dense(original: Any, record: Record, layer: Any, inputs: Any) -> Any:
     """``IndexLookup._lookup_dense``, from a marker for the table."""
     import tensorflow as tf
 
-    refuse_hashing(layer)
+    check_hashing(layer)
     with tf.init_scope():
         keys, values = (_listed(part) for part in layer.lookup_table.export())
     entries = dict(zip(keys, values, strict=True))
     if layer.mask_token is not None:
-        entries[_plain(layer._mask_key)] = _plain(layer._mask_value)
-    default = _plain(layer._default_value)
+        entries[_to_python(layer._mask_key)] = _to_python(layer._mask_value)
+    default = _to_python(layer._default_value)
     if layer.num_oov_indices == 0 and not layer.invert:
         default = None
     table = Lookup(list(entries), list(entries.values()), default)
-    for name in record.sources(inputs):
+    for name in record.find_inputs(inputs):
         record.keys.setdefault(name, []).extend(table.keys)
     value_dtype = tf.as_dtype(layer._value_dtype)
     raw = tf.string if value_dtype == tf.string else tf.int64
-    (found,) = mark(record.markers, table, [inputs], raw, inputs.shape)
+    (found,) = add_marker(record.markers, table, [inputs], raw, inputs.shape)
     found = tf.cast(found, value_dtype)
     if layer.num_oov_indices > 1 and not layer.invert:
         spread = tf.math.floormod(inputs, layer.num_oov_indices) + layer._oov_start_index()
@@ -64,10 +64,10 @@ def lookup_dense(original: Any, record: Record, layer: Any, inputs: Any) -> Any:
 
 
 def _listed(tensor: Any) -> list[Any]:
-    return [_plain(value) for value in tensor.numpy()]
+    return [_to_python(value) for value in tensor.numpy()]
 
 
-def _plain(value: Any) -> Any:
+def _to_python(value: Any) -> Any:
     """An int or a str, of a NumPy scalar, an eager tensor, or bytes."""
     value = value.numpy() if hasattr(value, "numpy") else value
     if isinstance(value, bytes):

@@ -1,6 +1,6 @@
 """A place in the traced graph where ONNX nodes of ours will stand.
 
-``mark`` writes one ``PyFunc`` operation, which survives freezing and inlining, with a token that
+``add_marker`` writes one ``PyFunc`` operation, which survives freezing and inlining, with a token that
 stands for a description of what to compute: a dataclass. ``conversion.markers`` looks the token up
 and writes the nodes.
 """
@@ -13,7 +13,7 @@ from typing import Any
 _TOKEN = "onnxwalk-marker-"
 
 
-def mark(
+def add_marker(
     markers: list[Any], description: Any, inputs: Sequence[Any], dtype: Any, *shapes: Any
 ) -> list[Any]:
     """Tensors of that dtype and those static shapes, one for each of ``shapes``."""
@@ -25,7 +25,7 @@ def mark(
     return [tf.ensure_shape(o, shape) for o, shape in zip(outputs, shapes, strict=True)]
 
 
-def description_of(token: bytes | str, markers: Sequence[Any]) -> Any:
+def find_description(token: bytes | str, markers: Sequence[Any]) -> Any:
     """What the token of a PyFunc stands for, or None when the PyFunc isn't ours."""
     text = token.decode() if isinstance(token, bytes) else token
     return markers[int(text[len(_TOKEN) :])] if text.startswith(_TOKEN) else None

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 
-def free_name(name: str, taken: set[str]) -> str:
+def reserve_name(name: str, taken: set[str]) -> str:
     """The name, with _1, _2 … if it is taken (before the ":0" of a tensor); takes it."""
     stem, colon, index = name.rpartition(":") if re.search(r":\d+$", name) else (name, "", "")
     candidate, number = name, 0
@@ -17,7 +17,7 @@ def free_name(name: str, taken: set[str]) -> str:
     return candidate
 
 
-def unique(names: Iterable[str]) -> list[str]:
+def make_unique(names: Iterable[str]) -> list[str]:
     """The names, repeated ones with _1, _2 … added."""
     taken: set[str] = set()
-    return [free_name(name, taken) for name in names]
+    return [reserve_name(name, taken) for name in names]

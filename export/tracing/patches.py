@@ -62,15 +62,15 @@ class Patch:
             found = vars(owner)[name]
             fits = isinstance(found, self.kind) if self.kind else callable(found)
         except (ImportError, AttributeError, KeyError) as error:
-            raise self._missing("has no") from error
+            raise self._missing_target("has no") from error
         if not fits:
-            raise self._missing("has something else as")
+            raise self._missing_target("has something else as")
         return owner, name
 
     def is_needed(self) -> bool:
-        return _version(self.package) >= _parts(self.since)
+        return _installed_version(self.package) >= _parse_version(self.since)
 
-    def _missing(self, what: str) -> MissingTarget:
+    def _missing_target(self, what: str) -> MissingTarget:
         version = importlib.import_module(self.package).__version__
         oldest, newest = CHECKED[self.package]
         return MissingTarget(
@@ -216,7 +216,7 @@ def patched(*packages: str, record: Any) -> Iterator[None]:
                 if patch.kind is dict:
                     original.update(patch.replacement())
                 else:
-                    setattr(owner, name, _instead(original, patch.replacement, record))
+                    setattr(owner, name, _wrap(original, patch.replacement, record))
             yield
         finally:
             for owner, name, original in before:
@@ -226,7 +226,7 @@ def patched(*packages: str, record: Any) -> Iterator[None]:
                 table.update(entries)
 
 
-def _instead(original: Any, replacement: Callable[..., Any], record: Any) -> Callable[..., Any]:
+def _wrap(original: Any, replacement: Callable[..., Any], record: Any) -> Callable[..., Any]:
     @functools.wraps(original)
     def replaced(*args: Any, **kwargs: Any) -> Any:
         return replacement(original, record, *args, **kwargs)
@@ -234,11 +234,11 @@ def _instead(original: Any, replacement: Callable[..., Any], record: Any) -> Cal
     return replaced
 
 
-def _version(package: str) -> tuple[int, ...]:
-    return _parts(importlib.import_module(package).__version__)
+def _installed_version(package: str) -> tuple[int, ...]:
+    return _parse_version(importlib.import_module(package).__version__)
 
 
-def _parts(version: str) -> tuple[int, ...]:
+def _parse_version(version: str) -> tuple[int, ...]:
     """3.13.0 -> (3, 13, 0); what is no number ends it."""
     numbers = []
     for part in version.split("."):

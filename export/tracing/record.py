@@ -18,7 +18,7 @@ class Record:
     masking: dict[str, float] = field(default_factory=dict)
     keys: dict[str, list[Any]] = field(default_factory=dict)
 
-    def sources(self, tensor: Any) -> set[str]:
+    def find_inputs(self, tensor: Any) -> set[str]:
         """The names of the model's inputs that a tensor of the graph is computed from."""
         known = {source.name: name for source, name in zip(self.inputs, self.names, strict=True)}
         seen, todo, found = set(), [tensor], set()

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxwalk.export.tracing.markers import mark
+from onnxwalk.export.tracing.markers import add_marker
 from onnxwalk.export.tracing.record import Record
 
 #: ONNX activation -> (alpha, beta), only for those that take them
@@ -111,7 +111,7 @@ def bidirectional(
     return original(layer, sequences, initial_state=initial_state, mask=mask, training=training)
 
 
-def keeps_states(layer: Any) -> bool:
+def is_stateful(layer: Any) -> bool:
     """Whether the layer, or one inside of it, is stateful."""
     return any(getattr(part, "stateful", False) for part in layer._flatten_layers())
 
@@ -121,14 +121,14 @@ def _single(layer: Any, sequences: Any, initial_state: Any, mask: Any, markers: 
     import keras
     import tensorflow as tf
 
-    cells = _cells(layer.cell)
-    if cells is None or not _plain(sequences) or not _of_steps(mask):
+    cells = _to_onnx_cells(layer.cell)
+    if cells is None or not _is_float_sequence(sequences) or not _is_step_mask(mask):
         return None
     states = keras.tree.flatten(initial_state)
     structure = initial_state if keras.tree.is_nested(initial_state) else [initial_state]
-    y, new_states = _mark(
+    y, new_states = _add_recurrence(
         Recurrence(
-            name=_name(layer, markers),
+            name=_unique_name(layer, markers),
             layers=tuple((cell,) for cell in cells),
             reverse=bool(layer.go_backwards),
             masked=mask is not None,
@@ -156,11 +156,11 @@ def _bidirectional(layer: Any, sequences: Any, initial_state: Any, mask: Any, ma
     pair = layer.forward_layer, layer.backward_layer
     known = keras.layers.RNN, keras.layers.SimpleRNN, keras.layers.LSTM, keras.layers.GRU
     # a user's subclass may do more than its cell says
-    if not all(type(part) in known for part in pair) or not _plain(sequences):
+    if not all(type(part) in known for part in pair) or not _is_float_sequence(sequences):
         return None
-    if not _of_steps(mask):
+    if not _is_step_mask(mask):
         return None
-    forward, backward = (_cells(part.cell) for part in pair)
+    forward, backward = (_to_onnx_cells(part.cell) for part in pair)
     if forward is None or backward is None or len(forward) != 1 or len(backward) != 1:
         return None
     f, b = forward[0], backward[0]
@@ -180,9 +180,9 @@ def _bidirectional(layer: Any, sequences: Any, initial_state: Any, mask: Any, ma
         batch = tf.shape(sequences)[0]
         states = keras.tree.flatten([part.get_initial_state(batch) for part in pair])
     states = [keras.ops.convert_to_tensor(s, dtype=sequences.dtype.name) for s in states]
-    y, new_states = _mark(
+    y, new_states = _add_recurrence(
         Recurrence(
-            name=_name(layer, markers),
+            name=_unique_name(layer, markers),
             layers=((f, b),),
             reverse=False,
             masked=mask is not None,
@@ -210,7 +210,7 @@ def _bidirectional(layer: Any, sequences: Any, initial_state: Any, mask: Any, ma
     return (*(output if isinstance(output, tuple) else (output,)), *new_states)
 
 
-def _name(layer: Any, markers: list[Any]) -> str:
+def _unique_name(layer: Any, markers: list[Any]) -> str:
     """The layer's path, numbered when the layer is called again."""
     path = getattr(layer, "path", None) or layer.name
     names = [m.name for m in markers if isinstance(m, Recurrence)]
@@ -218,7 +218,7 @@ def _name(layer: Any, markers: list[Any]) -> str:
     return f"{path}_call{again}" if again else path
 
 
-def _mark(
+def _add_recurrence(
     recurrence: Recurrence, sequences: Any, mask: Any, states: list[Any], markers: list[Any]
 ) -> tuple[Any, list[Any]]:
     """Leave the marker; returns (y, states) with their static shapes."""
@@ -235,28 +235,28 @@ def _mark(
     width = recurrence.directions * recurrence.layers[-1][0].units
     shapes = [(batch, time, width) if recurrence.return_sequences else (batch, width)]
     shapes += [(batch, state.shape[-1]) for state in states]
-    y, *new_states = mark(markers, recurrence, inputs, sequences.dtype, *shapes)
+    y, *new_states = add_marker(markers, recurrence, inputs, sequences.dtype, *shapes)
     return y, new_states
 
 
-def _cells(cell: Any) -> tuple[Cell, ...] | None:
+def _to_onnx_cells(cell: Any) -> tuple[Cell, ...] | None:
     """The cells of an RNN layer in ONNX's terms, innermost first; None if ONNX has no such cell."""
     from keras import layers
 
     parts = cell.cells if type(cell) is layers.StackedRNNCells else [cell]
-    found = tuple(known for part in parts if (known := _cell(part)))
+    found = tuple(known for part in parts if (known := _to_onnx_cell(part)))
     return found if len(found) == len(parts) else None
 
 
-def _cell(cell: Any) -> Cell | None:
+def _to_onnx_cell(cell: Any) -> Cell | None:
     from keras import layers
 
     kinds = {layers.SimpleRNNCell: "RNN", layers.LSTMCell: "LSTM", layers.GRUCell: "GRU"}
     kind = kinds.get(type(cell))
     if kind is None:
         return None
-    activation = _activation(cell.activation)
-    gate = activation if kind == "RNN" else _activation(cell.recurrent_activation)
+    activation = _to_onnx_activation(cell.activation)
+    gate = activation if kind == "RNN" else _to_onnx_activation(cell.recurrent_activation)
     if activation is None or gate is None:
         return None
     order = {
@@ -273,7 +273,7 @@ def _cell(cell: Any) -> Cell | None:
     )
 
 
-def _activation(function: Any) -> Activation | None:
+def _to_onnx_activation(function: Any) -> Activation | None:
     """The ONNX activation that equals a Keras one with its default arguments."""
     from keras import activations
 
@@ -295,7 +295,7 @@ def _activation(function: Any) -> Activation | None:
         return None
 
 
-def _plain(sequences: Any) -> bool:
+def _is_float_sequence(sequences: Any) -> bool:
     """One 3-D tensor of a dtype that the ONNX operators take."""
     shape = getattr(sequences, "shape", None)
     return (
@@ -306,7 +306,7 @@ def _plain(sequences: Any) -> bool:
     )
 
 
-def _of_steps(mask: Any) -> bool:
+def _is_step_mask(mask: Any) -> bool:
     """No mask, or one that masks entire steps: (batch, time) or (…, 1)."""
     shape = None if mask is None else tuple(mask.shape)
     return shape is None or len(shape) == 2 or (len(shape) == 3 and shape[2] == 1)

@@ -136,7 +136,7 @@ def embedding(original: Any, record: Record, layer: Any, inputs: Any) -> Any:
     import keras
     import tensorflow as tf
 
-    for name in record.sources(inputs):
+    for name in record.find_inputs(inputs):
         record.vocabulary[name] = min(layer.input_dim, record.vocabulary.get(name, layer.input_dim))
     if inputs.dtype not in (tf.int32, tf.int64):
         inputs = tf.cast(inputs, tf.int32)
@@ -146,7 +146,7 @@ def embedding(original: Any, record: Record, layer: Any, inputs: Any) -> Any:
 
 def masking(original: Any, record: Record, layer: Any, inputs: Any) -> Any:
     """Notes which inputs go to a Masking layer, so that a check can have steps that are masked."""
-    for name in record.sources(inputs):
+    for name in record.find_inputs(inputs):
         record.masking[name] = float(layer.mask_value)
     return original(layer, inputs)
 

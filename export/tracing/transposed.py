@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from onnxwalk.export.tracing.markers import mark
+from onnxwalk.export.tracing.markers import add_marker
 from onnxwalk.export.tracing.record import Record
 
 
@@ -43,7 +43,7 @@ def conv_transpose(
     first = data_format == "channels_first"
     n = len(x.shape) - 2
     sizes, filters = list(kernel.shape[:n]), kernel.shape[n]
-    strides, dilations = _each(strides, n), _each(dilation_rate, n)
+    strides, dilations = _per_axis(strides, n), _per_axis(dilation_rate, n)
     shape = [1000 if size is None else size for size in x.shape]  # any size gives the constant
     found = compute_conv_transpose_output_shape(
         shape, tuple(sizes), filters, strides, padding, output_padding, data_format, dilation_rate
@@ -66,8 +66,8 @@ def conv_transpose(
     result = [None if size is None else found[i] for i, size in enumerate(x.shape)]
     result[1 if first else -1] = filters
     convolution = TransposedConvolution(attributes, first)
-    return mark(record.markers, convolution, [x, kernel], x.dtype, result)[0]
+    return add_marker(record.markers, convolution, [x, kernel], x.dtype, result)[0]
 
 
-def _each(value: int | Sequence[int], n: int) -> list[int]:
+def _per_axis(value: int | Sequence[int], n: int) -> list[int]:
     return [value] * n if isinstance(value, int) else list(value)

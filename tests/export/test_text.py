@@ -19,7 +19,7 @@ from onnxwalk import export
 from onnxwalk.export.cli import main
 from onnxwalk.export.coverage.random_weights import randomize
 from onnxwalk.export.errors import ExportError
-from onnxwalk.export.text import tokenizer_of
+from onnxwalk.export.text import build_tokenizer
 from onnxwalk.interpreter.text import STANDARDIZE, class_names, tokenizers
 
 L = keras.layers
@@ -92,7 +92,7 @@ def _pair(choice, ragged):
             output_sequence_length=length,
             ragged=ragged,
         )
-        _LAYERS[choice, ragged] = layer, tokenizer_of(layer)
+        _LAYERS[choice, ragged] = layer, build_tokenizer(layer)
     return _LAYERS[choice, ragged]
 
 
@@ -229,7 +229,7 @@ def test_layer_outside():
     layer = vectorizer(output_sequence_length=7)
     for model in (reader(), reader(7), reader(7, "float32")):
         made = settings_of(export.to_onnx(model, text=layer, verify=False))["ids"]
-        assert made == tokenizer_of(layer)
+        assert made == build_tokenizer(layer)
         assert settings_of(export.to_onnx(model, text={"ids": layer}, verify=False))["ids"] == made
     assert (
         settings_of(export.to_onnx(reader(7), text=vectorizer(), verify=False))["ids"].length == 7
@@ -246,10 +246,10 @@ def test_layer_in_a_file(tmp_path):
     model = reader(7)
     for name in ("l.keras", "config.json"):
         made = settings_of(export.to_onnx(model, text=tmp_path / name, verify=False))["ids"]
-        assert made == tokenizer_of(layer)
+        assert made == build_tokenizer(layer)
     for name in ("words.json", "words.txt"):
         made = settings_of(export.to_onnx(model, text=str(tmp_path / name), verify=False))["ids"]
-        assert made == tokenizer_of(vectorizer(output_sequence_length=7))
+        assert made == build_tokenizer(vectorizer(output_sequence_length=7))
 
 
 def test_layer_that_does_not_fit(tmp_path):

@@ -11,9 +11,9 @@ from onnxwalk.export.conversion.clean.duplicates import share_nodes
 from onnxwalk.export.conversion.clean.scales import fold_scales
 from onnxwalk.export.conversion.clean.shapes import (
     drop_identities,
-    keep_reduced,
+    keep_reduced_axes,
+    make_reshapes_static,
     merge_reshapes,
-    static_reshapes,
 )
 from onnxwalk.export.conversion.clean.transposes import cancel_transposes
 from onnxwalk.export.conversion.draft import Draft
@@ -21,13 +21,13 @@ from onnxwalk.export.conversion.draft import Draft
 PASSES = (
     drop_identities,
     fold_constants,
-    static_reshapes,
+    make_reshapes_static,
     share_nodes,
-    keep_reduced,
+    keep_reduced_axes,
     cancel_transposes,
     fold_scales,
     merge_reshapes,
-    keep_reduced,
+    keep_reduced_axes,
     cancel_transposes,
     fold_scales,
     drop_identities,

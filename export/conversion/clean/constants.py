@@ -28,19 +28,19 @@ def fold_constants(draft: Draft) -> None:
         if node.domain or len(node.output) != 1 or node.output[0] in outputs or not known:
             continue
         arrays = [draft.weights[name] if name else None for name in node.input]
-        result = _compute(node, arrays, opset)
+        result = _compute_node(node, arrays, opset)
         if result is not None:
             draft.weights[node.output[0]] = result
             sizes = {name: draft.weights[name].size for name in node.input if name}
             origin[node.output[0]] = max(sizes, key=sizes.__getitem__, default="")
-    draft.keep(lambda node: node.output[0] not in origin if node.output else True)
-    _take_over_names(draft, origin)
-    draft.drop_dead()
+    draft.keep_nodes(lambda node: node.output[0] not in origin if node.output else True)
+    _inherit_names(draft, origin)
+    draft.remove_unused()
 
 
-def _take_over_names(draft: Draft, origin: dict[str, str]) -> None:
+def _inherit_names(draft: Draft, origin: dict[str, str]) -> None:
     """A folded weight is called as the one it comes from, if that one is gone."""
-    reads = draft.reads()
+    reads = draft.count_reads()
     names: dict[str, str] = {}
     for name in origin:
         source = name
@@ -50,16 +50,16 @@ def _take_over_names(draft: Draft, origin: dict[str, str]) -> None:
             names[name] = source
     for name, source in names.items():
         draft.weights[source] = draft.weights.pop(name)
-    draft.rename(names)
+    draft.rename_tensors(names)
 
 
-def _compute(node: Any, arrays: list[Any], opset: int) -> NDArray[Any] | None:
+def _compute_node(node: Any, arrays: list[Any], opset: int) -> NDArray[Any] | None:
     """What a node of one output gives, or None where that is not to be had or too large."""
 
     largest = max([0, *(a.size for a in arrays if a is not None)])
     given = attributes(node)
-    if node.op_type in _FUNCTIONS:
-        result = _FUNCTIONS[node.op_type](*arrays, **given)
+    if node.op_type in _SHORTCUTS:
+        result = _SHORTCUTS[node.op_type](*arrays, **given)
         if result is not None:
             return result if result.size <= max(_SMALL, largest) else None
     operator = registry.lookup("", node.op_type, opset)
@@ -85,7 +85,7 @@ def share_constants(draft: Draft) -> None:
             first = seen.setdefault((array.dtype.name, array.shape, array.tobytes()), name)
             if first != name:
                 names[name] = first
-    draft.rename(names)
+    draft.rename_tensors(names)
     for name in names:
         del draft.weights[name]
 
@@ -125,7 +125,7 @@ def _arithmetic(function: Any) -> Any:
     return apply
 
 
-_FUNCTIONS = {
+_SHORTCUTS = {
     "Identity": lambda x: x,
     "Transpose": _transpose,
     "Reshape": _reshape,

@@ -22,5 +22,5 @@ def share_nodes(draft: Draft) -> None:
         if first != list(node.output):
             names |= dict(zip(node.output, first, strict=True))
     names = {name: first for name, first in names.items() if name and first}
-    draft.rename(names)
-    draft.drop_dead()
+    draft.rename_tensors(names)
+    draft.remove_unused()

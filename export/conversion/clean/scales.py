@@ -23,7 +23,7 @@ def fold_scales(draft: Draft) -> None:
     A product whose result someone else reads too, or whose weights others share, stays as it is.
     The result of a fold has the name that the result of the Mul or Add had.
     """
-    producers, reads = draft.producers(), draft.reads()
+    producers, reads = draft.producers(), draft.count_reads()
     for node in draft.graph.node:
         if node.op_type not in ("Mul", "Add") or len(node.input) != 2:
             continue
@@ -39,7 +39,7 @@ def fold_scales(draft: Draft) -> None:
             perm = attributes(before).get("perm", ())
             if len(perm) < max(values.ndim, 1):
                 continue
-            moved, before, values = before, first, _as_before(values, perm)
+            moved, before, values = before, first, _align_to_source(values, perm)
         if node.op_type == "Mul":
             folded = _scale(draft, before, values, reads, producers)
         else:
@@ -56,8 +56,8 @@ def fold_scales(draft: Draft) -> None:
             before = moved
         before.output[0] = result
         producers[result] = before
-    draft.keep(lambda node: not node.output or node.output[0] != "")
-    draft.drop_dead()
+    draft.keep_nodes(lambda node: not node.output or node.output[0] != "")
+    draft.remove_unused()
 
 
 def _scale(draft: Draft, node: Any, factor: NDArray[Any], reads: Any, producers: Any) -> bool:
@@ -81,7 +81,7 @@ def _scale(draft: Draft, node: Any, factor: NDArray[Any], reads: Any, producers:
         return False
     name = node.input[1]
     weight = draft.weights[name]
-    channels = _channels(node, weight, factor)
+    channels = _per_channel(node, weight, factor)
     bias = node.input[2] if len(node.input) > 2 else ""
     if channels is None or reads[name] != 1:
         return False
@@ -96,7 +96,7 @@ def _scale(draft: Draft, node: Any, factor: NDArray[Any], reads: Any, producers:
     return True
 
 
-def _as_before(values: NDArray[Any], perm: Any) -> NDArray[Any]:
+def _align_to_source(values: NDArray[Any], perm: Any) -> NDArray[Any]:
     """What is broadcast against a transposed tensor, as it is against the tensor before."""
     full = values.reshape((1,) * (len(perm) - values.ndim) + values.shape)
     return full.transpose(np.argsort(perm))
@@ -115,7 +115,7 @@ def _shift(draft: Draft, node: Any, values: NDArray[Any], other: str, reads: Any
         return same_type and first.dtype.name in _FLOATS
     if node.op_type not in ("Conv", "ConvTranspose") or node.input[1] not in draft.weights:
         return False
-    channels = _channels(node, draft.weights[node.input[1]], values)
+    channels = _per_channel(node, draft.weights[node.input[1]], values)
     if channels is None:
         return False
     if len(node.input) > 2:
@@ -132,7 +132,7 @@ def _shift(draft: Draft, node: Any, values: NDArray[Any], other: str, reads: Any
     return True
 
 
-def _channels(node: Any, weight: NDArray[Any], values: NDArray[Any]) -> NDArray[Any] | None:
+def _per_channel(node: Any, weight: NDArray[Any], values: NDArray[Any]) -> NDArray[Any] | None:
     """(channels,) of what is broadcast against the result, or None if it isn't per channel."""
     if weight.dtype.name not in _FLOATS or values.dtype != weight.dtype:
         return None

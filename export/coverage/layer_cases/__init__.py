@@ -36,10 +36,10 @@ def all_cases() -> dict[str, list[Case]]:
     """Layer -> its cases, of all modules of this folder."""
     names = sorted(module.name for module in pkgutil.iter_modules(__path__))
     modules = [importlib.import_module(f"{__name__}.{n}") for n in names if not n.startswith("_")]
-    return by_layer(case for module in modules for case in module.cases())
+    return group_by_layer(case for module in modules for case in module.cases())
 
 
-def by_layer(cases: Iterable[Case]) -> dict[str, list[Case]]:
+def group_by_layer(cases: Iterable[Case]) -> dict[str, list[Case]]:
     """Layer -> its cases, sorted by the layers' names."""
     found: dict[str, list[Case]] = {}
     for case in cases:
@@ -100,7 +100,7 @@ def model(shape: Any, layer: Any, *, dtype: str = "float32") -> Any:
     return randomize(keras.Model(given, layer(given)))
 
 
-def randomized(layer: str, builders: Iterable[tuple[str, Builder]]) -> list[Case]:
+def random_weight_cases(layer: str, builders: Iterable[tuple[str, Builder]]) -> list[Case]:
     """A case for each (label, builder), with weights that don't drive every gate to its end."""
 
     def case(label: str, build: Builder) -> Case:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-def own_cell() -> Any:
+def custom_cell() -> Any:
     """A cell as users write them: h' = tanh(x·k + h·r) · sigmoid(h), two states, one a counter."""
     import keras
 
@@ -31,7 +31,7 @@ def own_cell() -> Any:
     return OwnCell
 
 
-def tuned_cell() -> Any:
+def subclassed_cell() -> Any:
     """A subclass of Keras's LSTMCell that does something else: it is not an LSTM node."""
     import keras
 
@@ -43,7 +43,7 @@ def tuned_cell() -> Any:
     return Tuned
 
 
-def own_recurrence() -> Any:
+def subclassed_lstm() -> Any:
     """A user's LSTM that doubles what comes out: a node of two directions would lose that."""
     import keras
 

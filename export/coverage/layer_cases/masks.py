@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from onnxwalk.export.coverage.layer_cases import Builder, Case, randomized
+from onnxwalk.export.coverage.layer_cases import Builder, Case, random_weight_cases
 
 Builders = Iterator[tuple[str, Builder]]
 
@@ -16,11 +16,11 @@ _WORDS = 20
 
 def cases() -> list[Case]:
     return [
-        *(case for n in (1, 2, 3) for case in randomized(f"ConvLSTM{n}D", _conv_lstm(n))),
-        *randomized("TimeDistributed", _time_distributed()),
-        *randomized("Masking", _masking()),
-        *randomized("Embedding", _embedding()),
-        *randomized("TextVectorization", _text()),
+        *(case for n in (1, 2, 3) for case in random_weight_cases(f"ConvLSTM{n}D", _conv_lstm(n))),
+        *random_weight_cases("TimeDistributed", _time_distributed()),
+        *random_weight_cases("Masking", _masking()),
+        *random_weight_cases("Embedding", _embedding()),
+        *random_weight_cases("TextVectorization", _text()),
     ]
 
 

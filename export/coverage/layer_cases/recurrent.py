@@ -11,8 +11,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from onnxwalk.export.coverage.layer_cases import Builder, Case, randomized
-from onnxwalk.export.coverage.layer_cases._own_cells import own_cell, own_recurrence, tuned_cell
+from onnxwalk.export.coverage.layer_cases import Builder, Case, random_weight_cases
+from onnxwalk.export.coverage.layer_cases._own_cells import (
+    custom_cell,
+    subclassed_cell,
+    subclassed_lstm,
+)
 
 Builders = Iterator[tuple[str, Builder]]
 
@@ -35,11 +39,15 @@ def is_loop(name: str, label: str) -> bool:
 
 def cases() -> list[Case]:
     return [
-        *(case for kind in KINDS for case in randomized(kind, _single(kind))),
-        *(case for kind in KINDS for case in randomized(f"{kind}Cell", _cell(f"{kind}Cell"))),
-        *randomized("RNN", _rnn()),
-        *randomized("StackedRNNCells", _stacked()),
-        *randomized("Bidirectional", _bidirectional()),
+        *(case for kind in KINDS for case in random_weight_cases(kind, _single(kind))),
+        *(
+            case
+            for kind in KINDS
+            for case in random_weight_cases(f"{kind}Cell", _cell(f"{kind}Cell"))
+        ),
+        *random_weight_cases("RNN", _rnn()),
+        *random_weight_cases("StackedRNNCells", _stacked()),
+        *random_weight_cases("Bidirectional", _bidirectional()),
     ]
 
 
@@ -227,7 +235,7 @@ def _rnn() -> Builders:
                     for s, b in both
                 ], kind), mask),
             )  # fmt: skip
-        for label, make in (("own cell", own_cell), ("tuned cell", tuned_cell)):
+        for label, make in (("own cell", custom_cell), ("tuned cell", subclassed_cell)):
             yield (
                 f"{label}, {mask}",
                 _model(partial(lambda c, L: [
@@ -235,8 +243,8 @@ def _rnn() -> Builders:
                     for s, b in both
                 ], make), mask),
             )  # fmt: skip
-    yield "own cell, open time", _model(lambda L: L.RNN(own_cell()(4)), time=None)
-    yield "own cell, unroll", _model(lambda L: L.RNN(own_cell()(4), unroll=True))
+    yield "own cell, open time", _model(lambda L: L.RNN(custom_cell()(4)), time=None)
+    yield "own cell, unroll", _model(lambda L: L.RNN(custom_cell()(4), unroll=True))
 
 
 def _stacked() -> Builders:
@@ -261,7 +269,7 @@ def _stacked() -> Builders:
         )  # fmt: skip
     yield (
         "LSTMCell and own cell",
-        _model(lambda L: L.RNN(L.StackedRNNCells([L.LSTMCell(4), own_cell()(3)]))),
+        _model(lambda L: L.RNN(L.StackedRNNCells([L.LSTMCell(4), custom_cell()(3)]))),
     )
     yield (
         "Bidirectional",
@@ -339,7 +347,7 @@ def _bidirectional() -> Builders:
         )
         yield (
             f"own cell, {mask}",
-            _model(lambda L: L.Bidirectional(L.RNN(own_cell()(4), return_sequences=True)), mask),
+            _model(lambda L: L.Bidirectional(L.RNN(custom_cell()(4), return_sequences=True)), mask),
         )
         yield (
             f"selu, {mask}",
@@ -347,7 +355,7 @@ def _bidirectional() -> Builders:
         )
     yield (
         "subclassed LSTM",
-        _model(lambda L: L.Bidirectional(own_recurrence()(4, return_sequences=True))),
+        _model(lambda L: L.Bidirectional(subclassed_lstm()(4, return_sequences=True))),
     )
     yield (
         "relu forwards, tanh backwards",
