@@ -18,7 +18,7 @@ from onnxwalk.export.study.findings import Result
 from onnxwalk.interpreter.ir.model import Node
 
 #: what an operator of these graphs does, for the table of all steps
-_DOES = {
+_DESCRIPTIONS = {
     "Reshape": "the same numbers in another shape",
     "Transpose": "the same numbers with their axes in another order",
     "Conv": "slides filters over the picture: a weighted sum per place and filter",
@@ -48,7 +48,7 @@ _DOES = {
 
 
 @dataclass
-class Walk:
+class SampleRun:
     """One sample in one graph; ``value`` asks the interpreter for any value of it by name."""
 
     result: Result
@@ -118,17 +118,17 @@ def total(*values: float, digits: int = 4) -> str:
     )
 
 
-def differs(one: Any, other: Any) -> str:
+def max_difference(one: Any, other: Any) -> str:
     """The largest difference of two arrays, in words."""
     largest = float(np.abs(np.asarray(one, np.float64) - np.asarray(other, np.float64)).max())
     return f"{largest:.1e}" if largest else "0"
 
 
-def steps(walk: Walk) -> list[list[str]]:
+def describe_steps(run: SampleRun) -> list[list[str]]:
     """Per node its number, operator, output's shape and range, and what it does."""
     rows = []
-    for number, node in enumerate(walk.nodes, 1):
-        out = walk.value(node.outputs[0])
+    for number, node in enumerate(run.nodes, 1):
+        out = run.value(node.outputs[0])
         shape = " × ".join(map(str, out.shape)) or "a number"
         if out.dtype.kind == "f" and out.size:
             span = f"{n(float(out.min()), 3)} … {n(float(out.max()), 3)}"
@@ -136,16 +136,16 @@ def steps(walk: Walk) -> list[list[str]]:
             span = f"{out.min()} … {out.max()}"
         else:
             span = ""
-        rows.append([str(number), node.op_type, shape, span, _DOES.get(node.op_type, "")])
+        rows.append([str(number), node.op_type, shape, span, _DESCRIPTIONS.get(node.op_type, "")])
     return rows
 
 
-def decision(walk: Walk) -> dict[str, Any] | None:
+def explain_softmax(run: SampleRun) -> dict[str, Any] | None:
     """The Softmax of the last layer: its inputs ``z`` (classes,), their ``powers``, and the
     probabilities ``p`` that these give. None for a model without one."""
-    softmax = walk.node("Softmax")
+    softmax = run.node("Softmax")
     if softmax is None:
         return None
-    z = walk.value(softmax.inputs[0])[0].astype(np.float64)
+    z = run.value(softmax.inputs[0])[0].astype(np.float64)
     powers = np.exp(z - z.max())
     return {"z": z, "powers": powers, "p": powers / powers.sum()}

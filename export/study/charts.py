@@ -35,7 +35,7 @@ class Line:
     kind: str = ""
 
 
-def picture(
+def svg_chart(
     draw: Callable[..., None],
     title: str,
     *content: Any,
@@ -50,7 +50,7 @@ def picture(
     )
 
 
-def lines(
+def draw_lines(
     figure: Any,
     title: str,
     series: Sequence[Line],
@@ -88,7 +88,7 @@ def lines(
     _plot.legend(figure, list(handles.values()))
 
 
-def bars(
+def draw_bars(
     figure: Any,
     title: str,
     labels: Sequence[str],
@@ -112,7 +112,7 @@ def bars(
     _plot.legend(figure)
 
 
-def dots(
+def draw_dots(
     figure: Any,
     title: str,
     labels: Sequence[str],
@@ -125,24 +125,24 @@ def dots(
     _plot.dots(figure, title, labels, series, x_label=x_label, limit=limit, spread=0.25)
 
 
-def rows_picture(
+def svg_rows_chart(
     draw: Callable[..., None],
     title: str,
     labels: Sequence[str],
     series: Mapping[str, Sequence[float]],
     **options: Any,
 ) -> Any:
-    """``bars`` or ``dots`` as a ``picture`` of the height that they need."""
+    """``draw_bars`` or ``draw_dots`` as a ``svg_chart`` of the height that they need."""
     height = row_height(labels, series)
-    return picture(draw, title, labels, series, height=height, **options)
+    return svg_chart(draw, title, labels, series, height=height, **options)
 
 
 def row_height(labels: Sequence[Any], series: Mapping[str, Any]) -> int:
-    """The height of a ``bars`` or ``dots`` chart."""
+    """The height of a ``draw_bars`` or ``draw_dots`` chart."""
     return 100 + len(labels) * (8 + 10 * len(series))
 
 
-def heat(
+def draw_heatmap(
     figure: Any,
     title: str,
     values: NDArray[Any],
@@ -157,7 +157,7 @@ def heat(
     axes = _plot.plain_axes(figure, title)
     cells, steps = values.shape
     span = (-0.5, steps - 0.5, cells - 0.5, -0.5)
-    _image(axes, painted(values, signed=True), title, extent=span, aspect="auto")
+    _image(axes, colorize(values, signed=True), title, extent=span, aspect="auto")
     axes.axvspan(steps - 0.5, len(xs) - 0.5, color=_plot.MUTED, alpha=0.16, linewidth=0)
     if marked is not None:
         pointer = {"marker": ">", "color": _plot.COLOURS[1], "clip_on": False}
@@ -169,7 +169,7 @@ def heat(
     axes.set_ylabel("cell", labelpad=8)
 
 
-def maps(
+def draw_images(
     figure: Any,
     title: str,
     images: Mapping[str, NDArray[np.uint8]],
@@ -199,7 +199,7 @@ def maps(
                 axes.add_patch(square).set_clip_on(False)
 
 
-def painted(values: NDArray[Any], *, signed: bool = False) -> NDArray[np.uint8]:
+def colorize(values: NDArray[Any], *, signed: bool = False) -> NDArray[np.uint8]:
     """(height, width) numbers as (height, width, 3) colours: dark is least; or, signed, blue is
     below zero, orange above."""
     (colors,) = require("matplotlib.colors", extra=EXTRA)

@@ -10,7 +10,7 @@ from typing import Any
 from onnxwalk.export.errors import ExportError, require, run_command
 from onnxwalk.export.study.data import EXTRA, Source
 from onnxwalk.export.study.progress import Progress
-from onnxwalk.export.study.variants import FAMILIES, PRESETS, Variant, choose
+from onnxwalk.export.study.variants import FAMILIES, PRESETS, Variant, choose_variants
 
 
 def main(arguments: list[str]) -> int:
@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _study(options: argparse.Namespace) -> int:
-    chosen = choose(options.family, options.variant)
+    chosen = choose_variants(options.family, options.variant)
     if options.list:
         for variant in chosen:
             print(f"{variant.family:10} {variant.name:15} {dict(variant.settings)}")
@@ -89,12 +89,12 @@ def _study(options: argparse.Namespace) -> int:
 
 def _run(chosen: list[Variant], options: argparse.Namespace, progress: Progress) -> None:
     """Train and evaluate what isn't yet."""
-    from onnxwalk.export.study.train import plan, prepare_tensorflow, train
+    from onnxwalk.export.study.train import make_plan, prepare_tensorflow, train
 
     prepare_tensorflow()
     from onnxwalk.export.quiet import quiet
     from onnxwalk.export.study.evaluate import evaluate, write_results
-    from onnxwalk.export.study.store import alone
+    from onnxwalk.export.study.store import locked_folder
 
     preset = PRESETS[options.preset]
     source = Source(preset, options.data, options.nusax, options.download)
@@ -102,8 +102,10 @@ def _run(chosen: list[Variant], options: argparse.Namespace, progress: Progress)
         for number, variant in enumerate(chosen, 1):
             task = source.task(variant.family, progress)
             epochs = options.epochs or preset.epochs_of(variant.family)
-            wanted = plan(variant, task, preset=options.preset, seed=options.seed, epochs=epochs)
-            with alone(options.output / variant.path):
+            wanted = make_plan(
+                variant, task, preset=options.preset, seed=options.seed, epochs=epochs
+            )
+            with locked_folder(options.output / variant.path):
                 train(variant, task, wanted, options.output, progress)
                 record = evaluate(variant, task, options.output, progress)
             write_results(options.output)
@@ -122,10 +124,10 @@ def _line(variant: Variant, record: dict[str, Any], count: str) -> str:
 def _report(options: argparse.Namespace, progress: Progress) -> int:
     """Write what can be said of the output folder; 1 if a claim doesn't hold."""
     from onnxwalk.export.study.evaluate import write_results
-    from onnxwalk.export.study.findings import claims, read
+    from onnxwalk.export.study.findings import find_broken_claims, read_results
     from onnxwalk.export.study.report import write_report
 
-    found = read(options.output)
+    found = read_results(options.output)
     if not found:
         raise ExportError(f"nothing has been evaluated in {options.output}")
     write_results(options.output)
@@ -135,7 +137,7 @@ def _report(options: argparse.Namespace, progress: Progress) -> int:
         from onnxwalk.export.study.docs import write_docs
 
         progress.say(str(write_docs(found, options.docs)))
-    broken = claims(found)
+    broken = find_broken_claims(found)
     for path, said in broken.items():
         print(f"error: {path}: {'; '.join(said)}", file=sys.stderr)
     return int(bool(broken))

@@ -38,7 +38,7 @@ _PLAIN = (
 )
 
 
-def generated(count: int, *, seed: int = 0) -> tuple[list[str], list[str]]:
+def generate(count: int, *, seed: int = 0) -> tuple[list[str], list[str]]:
     """(texts, labels): ``count`` sentences of up to 16 words, labels out of ``CLASSES``."""
     rng = np.random.default_rng(seed)
     labels = [CLASSES[i] for i in rng.integers(len(CLASSES), size=count)]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnxwalk.export.errors import ExportError, one_line, require
 from onnxwalk.export.study.assignment import LENGTH, WORDS
 
-_IMAGES = (".jpg", ".jpeg", ".png")
+_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Split:
         return len(self.y)
 
 
-def images(
+def read_images(
     path: str | os.PathLike[str],
     *,
     per_class: int | None = None,
@@ -48,8 +48,12 @@ def images(
     (tf,) = require("tensorflow")
     file = Path(path)
     try:
-        with _folder(file) if file.is_dir() else zipfile.ZipFile(_existing(file)) as archive:
-            names = sorted(n for n in archive.namelist() if n.lower().endswith(_IMAGES))
+        with (
+            _FolderArchive(file)
+            if file.is_dir()
+            else zipfile.ZipFile(_check_exists(file)) as archive
+        ):
+            names = sorted(n for n in archive.namelist() if n.lower().endswith(_IMAGE_SUFFIXES))
             by_class: dict[str, list[str]] = {}
             for name in names:
                 by_class.setdefault(Path(name).parent.name, []).append(name)
@@ -77,13 +81,13 @@ def images(
     return Split(x, y), list(by_class)
 
 
-class _folder:
+class _FolderArchive:
     """A folder, read as a zip is."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def __enter__(self) -> _folder:
+    def __enter__(self) -> _FolderArchive:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -96,12 +100,12 @@ class _folder:
         return (self.path / name).read_bytes()
 
 
-def texts(path: str | os.PathLike[str]) -> tuple[list[str], list[str]]:
+def read_texts(path: str | os.PathLike[str]) -> tuple[list[str], list[str]]:
     """(texts, labels) of a UTF-8 CSV file whose header has ``text`` and ``label``.
 
     Raises ExportError when the file is missing, has no such columns, or no rows.
     """
-    file = _existing(path)
+    file = _check_exists(path)
     try:
         with open(file, encoding="utf-8", newline="") as lines:
             reader = csv.DictReader(lines)
@@ -116,7 +120,7 @@ def texts(path: str | os.PathLike[str]) -> tuple[list[str], list[str]]:
     return [text for text, _ in rows], [label for _, label in rows]
 
 
-def vectorizer(corpus: Sequence[str], *, words: int = WORDS, length: int = LENGTH) -> Any:
+def build_vectorizer(corpus: Sequence[str], *, words: int = WORDS, length: int = LENGTH) -> Any:
     """A ``keras.layers.TextVectorization`` adapted to a corpus: 0 is padding, 1 an unknown word."""
     (keras,) = require("keras")
     layer = keras.layers.TextVectorization(max_tokens=words, output_sequence_length=length)
@@ -124,29 +128,29 @@ def vectorizer(corpus: Sequence[str], *, words: int = WORDS, length: int = LENGT
     return layer
 
 
-def ids(layer: Any, corpus: Sequence[str]) -> NDArray[np.int32]:
+def encode_texts(layer: Any, corpus: Sequence[str]) -> NDArray[np.int32]:
     """(n, length) int32: the ids that a vectorizer gives texts."""
     return np.asarray(layer(list(corpus))).astype(np.int32)
 
 
-def cifar10(
+def load_cifar10(
     folder: str | os.PathLike[str], *, per_class: int | None = None
 ) -> tuple[Split, Split, list[str]]:
     """(train, test, classes) of a folder with train.zip and test.zip. Raises ExportError."""
-    train, classes = images(Path(folder) / "train.zip", per_class=per_class)
-    test, found = images(Path(folder) / "test.zip", per_class=per_class)
+    train, classes = read_images(Path(folder) / "train.zip", per_class=per_class)
+    test, found = read_images(Path(folder) / "test.zip", per_class=per_class)
     if found != classes:
         raise ExportError(f"{folder}: train.zip and test.zip have different classes")
     return train, test, classes
 
 
-def nusax(folder: str | os.PathLike[str]) -> tuple[Split, Split, Split, list[str], Any]:
+def load_nusax(folder: str | os.PathLike[str]) -> tuple[Split, Split, Split, list[str], Any]:
     """(train, valid, test, classes, vectorizer) of a folder with the three CSV files.
 
     Only the training texts shape the vocabulary. Raises ExportError.
     """
-    loaded = [texts(Path(folder) / f"{name}.csv") for name in ("train", "valid", "test")]
-    layer = vectorizer(loaded[0][0])
+    loaded = [read_texts(Path(folder) / f"{name}.csv") for name in ("train", "valid", "test")]
+    layer = build_vectorizer(loaded[0][0])
     classes = sorted(set(loaded[0][1]))
     numbers = {label: number for number, label in enumerate(classes)}
     splits = []
@@ -154,12 +158,12 @@ def nusax(folder: str | os.PathLike[str]) -> tuple[Split, Split, Split, list[str
         if unknown := set(labels) - set(classes):
             raise ExportError(f"{folder}: label {min(unknown)!r} is not in train.csv")
         y = np.array([numbers[label] for label in labels], np.int64)
-        splits.append(Split(ids(layer, corpus), y))
+        splits.append(Split(encode_texts(layer, corpus), y))
     train, valid, test = splits
     return train, valid, test, classes, layer
 
 
-def _existing(path: str | os.PathLike[str]) -> Path:
+def _check_exists(path: str | os.PathLike[str]) -> Path:
     file = Path(path)
     if not file.is_file():
         raise ExportError(f"no data at {file}")

@@ -8,19 +8,25 @@ from pathlib import Path
 from typing import Any
 
 from onnxwalk.export.study import charts, findings
-from onnxwalk.export.study.evaluate import COLUMNS, row
+from onnxwalk.export.study.evaluate import COLUMNS, format_row
 from onnxwalk.export.study.findings import RULES, Result
-from onnxwalk.export.study.report import curve, f1_of, labels_of, times_of, title
-from onnxwalk.export.study.store import tidy, whole
+from onnxwalk.export.study.report import (
+    f1_scores,
+    metric_series,
+    report_title,
+    sample_times,
+    variant_names,
+)
+from onnxwalk.export.study.store import atomic_path, prepare_folder
 from onnxwalk.export.study.variants import GROUPS
 from onnxwalk.interpreter.cli import _plot
 
 
 def write_docs(found: Sequence[Result], folder: Path) -> Path:
     """RESULTS.md and its figures; returns the path of the former. Raises ExportError."""
-    tidy(folder)
+    prepare_folder(folder)
     figures = write_figures(found, folder)
-    with whole(folder / "RESULTS.md") as part:
+    with atomic_path(folder / "RESULTS.md") as part:
         part.write_text(_markdown(found, figures), "utf-8")
     return folder / "RESULTS.md"
 
@@ -28,22 +34,30 @@ def write_docs(found: Sequence[Result], folder: Path) -> Path:
 def write_figures(found: Sequence[Result], folder: Path) -> list[str]:
     """f1.svg, time.svg, and the curves of each family in which there is something to compare;
     returns the names without suffixes."""
-    families = {f: [r for r in found if r.variant.family == f] for f in findings.families(found)}
+    families = {f: [r for r in found if r.variant.family == f] for f in findings.families_of(found)}
     f1, time = [], []
     for family, those in families.items():
-        name, labels = f"{family}: macro F1", labels_of(those)
-        f1.append(_part(charts.bars, name, labels, f1_of(those), x_label="macro F1", most=1.0))
+        name, labels = f"{family}: macro F1", variant_names(those)
+        f1.append(
+            _bind_chart(
+                charts.draw_bars, name, labels, f1_scores(those), x_label="macro F1", most=1.0
+            )
+        )
         name = f"{family}: time per sample"
-        time.append(_part(charts.dots, name, labels, times_of(those), x_label="milliseconds"))
-    height = max(charts.row_height(those, f1_of(those)) for those in families.values())
+        time.append(
+            _bind_chart(charts.draw_dots, name, labels, sample_times(those), x_label="milliseconds")
+        )
+    height = max(charts.row_height(those, f1_scores(those)) for those in families.values())
     _write(folder / "f1.svg", [f1], height)
     _write(folder / "time.svg", [time], height)
     names = ["f1", "time"]
     for family in families:
-        groups = [(g, findings.members(g, found)) for g in GROUPS if g.family == family]
+        groups = [(g, findings.group_results(g, found)) for g in GROUPS if g.family == family]
         parts = [
             [
-                _part(charts.lines, f"{group.title}: {metric}", **curve(pairs, metric))
+                _bind_chart(
+                    charts.draw_lines, f"{group.title}: {metric}", **metric_series(pairs, metric)
+                )
                 for metric in ("loss", "accuracy")
             ]
             for group, pairs in groups
@@ -61,7 +75,7 @@ def _markdown(found: Sequence[Result], figures: Sequence[str]) -> str:
     sources = list(dict.fromkeys(r.record["source"] for r in found))
     threads = sorted({r.record["threads"] for r in found})
     lines = [
-        f"# {title(found)}",
+        f"# {report_title(found)}",
         "",
         "Written by `python -m export study --docs`; see [STUDY.md](../STUDY.md).",
         "",
@@ -71,14 +85,14 @@ def _markdown(found: Sequence[Result], figures: Sequence[str]) -> str:
         "",
         "| " + " | ".join(name.replace("_", " ") for name in COLUMNS) + " |",
         "|---|---|" + "---:|" * (len(COLUMNS) - 2),
-        *("| " + " | ".join(row(r.variant, r.training, r.record)) + " |" for r in found),
+        *("| " + " | ".join(format_row(r.variant, r.training, r.record)) + " |" for r in found),
         "",
     ]
-    broken = findings.claims(found)
+    broken = findings.find_broken_claims(found)
     claims = [f"{path}: {'; '.join(said)}." for path, said in broken.items()]
     lines += [RULES["claims"], "It does." if not broken else "It doesn't:", *claims, ""]
     groups = findings.group_findings(found)
-    for family in findings.families(found):
+    for family in findings.families_of(found):
         lines += [f"## {family}", ""]
         lines += [f"- {said}" for said in findings.family_findings(family, found)]
         lines += [f"- {g.title}: {said}" for g, said in groups if g.family == family]
@@ -90,7 +104,7 @@ def _markdown(found: Sequence[Result], figures: Sequence[str]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _part(draw: Callable[..., None], *content: Any, **options: Any) -> Callable[[Any], None]:
+def _bind_chart(draw: Callable[..., None], *content: Any, **options: Any) -> Callable[[Any], None]:
     return lambda figure: draw(figure, *content, **options)
 
 
@@ -103,5 +117,5 @@ def _write(path: Path, parts: Sequence[Sequence[Callable[[Any], None]]], height:
             part(place)
 
     text = _plot.svg_file(paint, charts.WIDTH * len(parts[0]), height * len(parts))
-    with whole(path) as part:
+    with atomic_path(path) as part:
         part.write_text(text, "utf-8")

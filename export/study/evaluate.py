@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from onnxwalk.export.errors import require
 from onnxwalk.export.study.data import EXTRA, Task
 from onnxwalk.export.study.progress import Progress
-from onnxwalk.export.study.store import read_json, whole, write_json
-from onnxwalk.export.study.train import threads, untrained
+from onnxwalk.export.study.store import atomic_path, read_json, write_json
+from onnxwalk.export.study.train import build_model, count_cores
 from onnxwalk.export.study.variants import VARIANTS, Variant
 
 ENGINES = ("keras", "onnxwalk", "onnxruntime")
 
 #: the largest difference between a probability of Keras and one of the interpreter
-ALLOWED = 1e-5
+MAX_DIFFERENCE = 1e-5
 
 COLUMNS = (
     "family,variant,parameters,epochs,f1_keras,f1_onnxwalk,labels_equal,max_abs_diff,"
@@ -30,14 +30,14 @@ COLUMNS = (
 ).split(",")
 
 #: short runs are repeated, and the fastest counts: seconds below which, and how often
-_SHORT, _TIMES = 3.0, 3
+_SHORT_RUN, _REPEATS = 3.0, 3
 #: words that a sentence should have to be followed by hand
-_WORDS = range(6, 13)
+_SENTENCE_LENGTHS = range(6, 13)
 
 Predict = Callable[[NDArray[Any]], NDArray[Any]]
 
 
-def evaluated(variant: Variant, output: Path) -> dict[str, Any] | None:
+def read_evaluation(variant: Variant, output: Path) -> dict[str, Any] | None:
     """What ``evaluation.json`` says."""
     return read_json(output / variant.path / "evaluation.json")
 
@@ -58,7 +58,7 @@ def evaluate(variant: Variant, task: Task, output: Path, progress: Progress) -> 
         "data": task.fingerprint,
     }
     file = folder / "model.onnx"
-    record = evaluated(variant, output)
+    record = read_evaluation(variant, output)
     if record is not None and record["about"] == about and file.exists():
         return record
     keras.backend.clear_session()
@@ -71,8 +71,10 @@ def evaluate(variant: Variant, task: Task, output: Path, progress: Progress) -> 
     found, seconds = {}, {}
     for engine in ENGINES:
         with progress.step(f"{variant.path} in {engine}", len(task.test)) as done:
-            predict = _predictor(engine, model, file)
-            found[engine], seconds[engine] = _timed(predict, task.test.x, variant.batch, done)
+            predict = _make_predictor(engine, model, file)
+            found[engine], seconds[engine] = _time_predictions(
+                predict, task.test.x, variant.batch, done
+            )
     record = {
         "about": about,
         "source": task.source,
@@ -80,16 +82,16 @@ def evaluate(variant: Variant, task: Task, output: Path, progress: Progress) -> 
         "classes": task.classes,
         "count": len(task.test),
         "batch": variant.batch,
-        "threads": threads(),
+        "threads": count_cores(),
         **compare(task.test.y, found),
         "seconds": seconds,
-        "sample": _sample(task, found["onnxwalk"]),
+        "sample": _choose_sample(task, found["onnxwalk"]),
     }
     if broken_claims(record):
         progress.say(f"{variant.path}  a claim doesn't hold: asking Keras in float64 who is right")
-        exact = _in_float64(variant, task, model, progress)
+        exact = _predict_in_float64(variant, task, model, progress)
         record["from_float64"] = {name: float(np.abs(p - exact).max()) for name, p in found.items()}
-    with whole(folder / "predictions.npz") as part:
+    with atomic_path(folder / "predictions.npz") as part:
         chosen = task.test.x[record["sample"]["index"]]
         arrays: dict[str, Any] = {**found, "truth": task.test.y, "sample": chosen}
         np.savez_compressed(part, **arrays)
@@ -128,8 +130,8 @@ def broken_claims(record: dict[str, Any]) -> list[str]:
     if differ := record["labels_differ"]["onnxwalk"]:
         claims.append(f"{differ} of {record['count']} labels differ")
     largest = record["max_abs_diff"]["onnxwalk"]
-    if not largest <= ALLOWED:  # NaN is not
-        claims.append(f"a probability differs by {largest:.2g}, {ALLOWED:g} is allowed")
+    if not largest <= MAX_DIFFERENCE:  # NaN is not
+        claims.append(f"a probability differs by {largest:.2g}, {MAX_DIFFERENCE:g} is allowed")
     if claims and (apart := record.get("from_float64")):
         claims.append(
             f"from Keras in float64 Keras itself is {apart['keras']:.2g} away, "
@@ -144,13 +146,13 @@ def macro_f1(truth: NDArray[Any], predicted: NDArray[Any]) -> float:
     return float(metrics.f1_score(truth, predicted, average="macro", zero_division=0))
 
 
-def results(output: Path) -> list[tuple[Variant, dict[str, Any], dict[str, Any]]]:
+def read_evaluations(output: Path) -> list[tuple[Variant, dict[str, Any], dict[str, Any]]]:
     """(variant, what training says, what evaluation says) of all that have been evaluated."""
-    from onnxwalk.export.study.train import finished
+    from onnxwalk.export.study.train import read_history
 
     found = []
     for variant in VARIANTS:
-        history, record = finished(variant, output), evaluated(variant, output)
+        history, record = read_history(variant, output), read_evaluation(variant, output)
         if history is not None and record is not None:
             found.append((variant, history, record))
     return found
@@ -158,13 +160,18 @@ def results(output: Path) -> list[tuple[Variant, dict[str, Any], dict[str, Any]]
 
 def write_results(output: Path) -> None:
     """``results.csv``, of everything in the output folder."""
-    with whole(output / "results.csv") as part, open(part, "w", encoding="utf-8", newline="") as to:
+    with (
+        atomic_path(output / "results.csv") as part,
+        open(part, "w", encoding="utf-8", newline="") as to,
+    ):
         writer = csv.writer(to, lineterminator="\n")
         writer.writerow(COLUMNS)
-        writer.writerows(row(*result) for result in results(output))
+        writer.writerows(format_row(*result) for result in read_evaluations(output))
 
 
-def row(variant: Variant, training: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
+def format_row(
+    variant: Variant, training: Mapping[str, Any], record: Mapping[str, Any]
+) -> list[str]:
     """The cells of a variant under ``COLUMNS``."""
     return [
         variant.family,
@@ -179,23 +186,23 @@ def row(variant: Variant, training: Mapping[str, Any], record: Mapping[str, Any]
     ]
 
 
-def _predictor(engine: str, model: Any, file: Path) -> Predict:
+def _make_predictor(engine: str, model: Any, file: Path) -> Predict:
     """(n, …) -> (n, classes) float32, on as many threads as there are cores."""
     if engine == "keras":
         return lambda x: np.asarray(model.predict_on_batch(x))
     if engine == "onnxwalk":
         import onnxwalk
 
-        session = onnxwalk.load(file, threads=threads())
+        session = onnxwalk.load(file, threads=count_cores())
         return session
     from onnxwalk.interpreter.optional import onnxruntime_session
 
-    theirs = onnxruntime_session(str(file), threads=threads())
+    theirs = onnxruntime_session(str(file), threads=count_cores())
     name = theirs.get_inputs()[0].name
     return lambda x: theirs.run(None, {name: x})[0]
 
 
-def _in_float64(
+def _predict_in_float64(
     variant: Variant, task: Task, model: Any, progress: Progress
 ) -> NDArray[np.float64]:
     """What Keras says with the same weights in double precision: what float32 rounds."""
@@ -204,7 +211,7 @@ def _in_float64(
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float64")
     try:
-        exact = untrained(variant, task)
+        exact = build_model(variant, task)
     finally:
         keras.config.set_dtype_policy(before)
     exact.set_weights(model.get_weights())
@@ -216,7 +223,7 @@ def _in_float64(
     return np.concatenate(parts)
 
 
-def _timed(
+def _time_predictions(
     predict: Predict, x: NDArray[Any], batch: int, done: Callable[[int], None]
 ) -> tuple[NDArray[Any], float]:
     """The predictions of all of ``x``, and the seconds they took.
@@ -228,19 +235,19 @@ def _timed(
     if len(x) % batch:
         predict(x[-(len(x) % batch) :])
     fastest = np.inf
-    for _ in range(_TIMES):
+    for _ in range(_REPEATS):
         parts = []
         started = time.perf_counter()
         for start in range(0, len(x), batch):
             parts.append(predict(x[start : start + batch]))
             done(start)
         fastest = min(fastest, time.perf_counter() - started)
-        if fastest > _SHORT:
+        if fastest > _SHORT_RUN:
             break
     return np.concatenate(parts), float(fastest)
 
 
-def _sample(task: Task, found: NDArray[Any]) -> dict[str, Any]:
+def _choose_sample(task: Task, found: NDArray[Any]) -> dict[str, Any]:
     """The test sample to follow by hand, and the rule by which it is chosen: the first that comes
     out right; of sentences, the first of those with few words and none unknown, if there is one."""
     right = np.flatnonzero(found.argmax(1) == task.test.y)
@@ -249,8 +256,8 @@ def _sample(task: Task, found: NDArray[Any]) -> dict[str, Any]:
     if task.text is None:
         return {"index": int(candidates[0]), "rule": f"the first{got}"}
     x, rule = task.test.x[candidates], ""
-    short = np.isin(np.sum(x != 0, axis=1), list(_WORDS))
-    few = f" with {_WORDS[0]} to {_WORDS[-1]} words"
+    short = np.isin(np.sum(x != 0, axis=1), list(_SENTENCE_LENGTHS))
+    few = f" with {_SENTENCE_LENGTHS[0]} to {_SENTENCE_LENGTHS[-1]} words"
     for fits, what in (
         (short & ~np.any(x == 1, axis=1), f"{few}, all of them known,"),
         (short, few),

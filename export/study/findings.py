@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxwalk.export.study.evaluate import broken_claims, results
+from onnxwalk.export.study.evaluate import broken_claims, read_evaluations
 from onnxwalk.export.study.variants import FAMILIES, GROUPS, Group, Variant
 
 #: validation loss above its least by this part of it, while training loss went on falling
-_RISE = 0.05
+_OVERFIT_RISE = 0.05
 #: differences in F1 that a smaller model may cost
-_CLOSE = 0.01
+_CLOSE_F1 = 0.01
 #: standard errors beyond which chance is not the explanation
 _ERRORS = 1.96
 
@@ -26,14 +26,14 @@ RULES = {
     "of another variant if the two get different test samples right more often than chance "
     "explains: of the samples that only one of them gets right, the numbers n₁ and n₂ differ by "
     f"more than {_ERRORS} · √(n₁ + n₂) (McNemar's test at 5 %).",
-    "overfits": f"A variant overfits if its validation loss ends more than {_RISE:.0%} above its "
+    "overfits": f"A variant overfits if its validation loss ends more than {_OVERFIT_RISE:.0%} above its "
     "least value while its training loss went on falling after that epoch.",
     "unfinished": "It could have been trained longer if its validation loss is least after the "
     "last epoch.",
     "guesses": "It does no better than guessing if its accuracy is not above the share of the most "
     f"frequent class by more than {_ERRORS} standard errors, √(p (1 − p) / n).",
     "small": f"The smallest good model of a family has the fewest parameters of those whose F1 is "
-    f"at most {_CLOSE:g} below the family's best.",
+    f"at most {_CLOSE_F1:g} below the family's best.",
     "claims": "Of every variant it must hold that macro F1 is equal to four digits, that all "
     "labels are equal, and that no probability differs by more than 1e-5.",
     "time": "Ratios of times are geometric means over the variants of a family.",
@@ -85,7 +85,7 @@ class Result:
     @property
     def overfits(self) -> bool:
         loss, validation = self.history["loss"], self.history["val_loss"]
-        rise = validation[-1] > (1 + _RISE) * min(validation)
+        rise = validation[-1] > (1 + _OVERFIT_RISE) * min(validation)
         return rise and loss[-1] < loss[self.best_epoch - 1]
 
     @property
@@ -99,10 +99,10 @@ class Result:
         return float(self.right.mean()) <= share + _ERRORS * error
 
 
-def read(output: Path) -> list[Result]:
+def read_results(output: Path) -> list[Result]:
     """Everything that has been evaluated, in the order of ``VARIANTS``."""
     found = []
-    for variant, training, record in results(output):
+    for variant, training, record in read_evaluations(output):
         folder = output / variant.path
         with np.load(folder / "predictions.npz") as arrays:
             probabilities = {name: arrays[name] for name in record["f1"]}
@@ -111,39 +111,39 @@ def read(output: Path) -> list[Result]:
     return found
 
 
-def members(group: Group, found: Sequence[Result]) -> list[tuple[str, Result]]:
+def group_results(group: Group, found: Sequence[Result]) -> list[tuple[str, Result]]:
     """(label, result) of those variants of a group that there are."""
     by_key = {(r.variant.family, r.variant.name): r for r in found}
     pairs = ((label, by_key.get((group.family, name))) for label, name in group.members.items())
     return [(label, result) for label, result in pairs if result is not None]
 
 
-def clearly_ahead(one: Result, other: Result) -> bool:
+def is_clearly_ahead(one: Result, other: Result) -> bool:
     """By the rule ``wins``."""
     only_one = int(np.sum(one.right & ~other.right))
     only_other = int(np.sum(other.right & ~one.right))
     return only_one - only_other > _ERRORS * math.sqrt(only_one + only_other)
 
 
-def winner(pairs: Sequence[tuple[str, Result]]) -> str:
+def describe_winner(pairs: Sequence[tuple[str, Result]]) -> str:
     """What is to say about a group of two or more; begins in lower case."""
     ordered = sorted(pairs, key=lambda pair: -pair[1].f1)
     (label, best), others = ordered[0], ordered[1:]
-    behind = [name for name, other in others if clearly_ahead(best, other)]
+    behind = [name for name, other in others if is_clearly_ahead(best, other)]
     level = [name for name, _ in others if name not in behind]
     scores = ", ".join(f"{name} {result.f1:.4f}" for name, result in others)
     text = f"highest F1 for {label}, {best.f1:.4f} ({scores})."
     if behind:
-        text += f" Clearly ahead of {_and(behind)}."
+        text += f" Clearly ahead of {_join(behind)}."
     if level:
-        text += f" The lead over {_and(level)} may be chance."
+        text += f" The lead over {_join(level)} may be chance."
     return text
 
 
 def group_findings(found: Sequence[Result]) -> list[tuple[Group, str]]:
     """The winner of every group that has two variants or more."""
-    pairs = ((group, members(group, found)) for group in GROUPS)
-    return [(group, winner(those)) for group, those in pairs if len(those) > 1]
+    pairs = ((group, group_results(group, found)) for group in GROUPS)
+    return [(group, describe_winner(those)) for group, those in pairs if len(those) > 1]
 
 
 def family_findings(family: str, found: Sequence[Result]) -> list[str]:
@@ -152,19 +152,19 @@ def family_findings(family: str, found: Sequence[Result]) -> list[str]:
     if not those:
         return []
     best = max(those, key=lambda r: r.f1)
-    close = [r for r in those if r.f1 >= best.f1 - _CLOSE]
+    close = [r for r in those if r.f1 >= best.f1 - _CLOSE_F1]
     small = min(close, key=lambda r: r.training["parameters"])
-    said = [f"Best: {_sized(best)}, F1 {best.f1:.4f}."]
+    said = [f"Best: {_describe_size(best)}, F1 {best.f1:.4f}."]
     if small is not best:
-        said.append(f"Smallest good model: {_sized(small)}, F1 {small.f1:.4f}.")
+        said.append(f"Smallest good model: {_describe_size(small)}, F1 {small.f1:.4f}.")
     for text, chosen in (
         ("Overfits", [r for r in those if r.overfits]),
         ("Could have been trained longer", [r for r in those if r.unfinished]),
         ("No better than guessing", [r for r in those if r.guesses]),
     ):
-        names = "all variants" if len(chosen) == len(those) > 1 else _and(_names(chosen))
+        names = "all variants" if len(chosen) == len(those) > 1 else _join(_names(chosen))
         said.append(f"{text}: {names or 'none'}.")
-    worst = max(those, key=_gap)
+    worst = max(those, key=_accuracy_gap)
     accuracy = worst.history["accuracy"][-1], worst.history["val_accuracy"][-1]
     said.append(
         f"Widest gap between training and validation accuracy after the last epoch: "
@@ -173,7 +173,7 @@ def family_findings(family: str, found: Sequence[Result]) -> list[str]:
     return said
 
 
-def speed(family: str, found: Sequence[Result]) -> dict[str, float]:
+def time_ratios(family: str, found: Sequence[Result]) -> dict[str, float]:
     """engine -> the interpreter's time over the engine's, the geometric mean of a family."""
     those = [r.record["seconds"] for r in found if r.variant.family == family]
     return {
@@ -182,27 +182,27 @@ def speed(family: str, found: Sequence[Result]) -> dict[str, float]:
     }
 
 
-def claims(found: Sequence[Result]) -> dict[str, list[str]]:
+def find_broken_claims(found: Sequence[Result]) -> dict[str, list[str]]:
     """Variant's path -> the claims that don't hold of it; empty if all do."""
     broken = {r.variant.path: broken_claims(dict(r.record)) for r in found}
     return {path: said for path, said in broken.items() if said}
 
 
-def families(found: Sequence[Result]) -> list[str]:
+def families_of(found: Sequence[Result]) -> list[str]:
     return [f for f in FAMILIES if any(r.variant.family == f for r in found)]
 
 
-def final(family: str, found: Sequence[Result]) -> Result:
+def final_result(family: str, found: Sequence[Result]) -> Result:
     """The family's final model; the best of what there is if that isn't there."""
     those = [r for r in found if r.variant.family == family]
     return next((r for r in those if r.variant.name == "final"), max(those, key=lambda r: r.f1))
 
 
-def _gap(result: Result) -> float:
+def _accuracy_gap(result: Result) -> float:
     return result.history["accuracy"][-1] - result.history["val_accuracy"][-1]
 
 
-def _sized(result: Result) -> str:
+def _describe_size(result: Result) -> str:
     return f"{result.variant.name} with {result.training['parameters']:,} parameters"
 
 
@@ -210,5 +210,5 @@ def _names(chosen: Sequence[Result]) -> list[str]:
     return [r.variant.name for r in chosen]
 
 
-def _and(names: Sequence[str]) -> str:
+def _join(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

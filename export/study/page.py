@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxwalk.export.errors import require
-from onnxwalk.export.study.by_hand import differs, n, term, total
+from onnxwalk.export.study.by_hand import max_difference, n, term, total
 from onnxwalk.export.study.data import EXTRA
 from onnxwalk.interpreter.cli import _plot
 
@@ -29,6 +29,12 @@ def _environment() -> Any:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["fmt"] = format
-    environment.globals |= {"n": n, "term": term, "total": total, "differs": differs, "zip": zip}
+    environment.globals |= {
+        "n": n,
+        "term": term,
+        "total": total,
+        "differs": max_difference,
+        "zip": zip,
+    }
     environment.globals["theme"] = _plot.stylesheet(":root")
     return environment

@@ -22,18 +22,18 @@ from typing import Any
 
 from onnxwalk.export.errors import ExportError, one_line
 
-_PART = ".part-"
+_UNFINISHED = ".part-"
 _LOCK = ".lock"
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path) -> Iterator[Path]:
     """A name beside ``path`` to write to, which becomes ``path`` if the block ends well.
 
     Raises ExportError if the file can't be written.
     """
     # Keras goes by the suffix; results.csv may be written by two processes at once
-    part = path.with_name(f"{_PART}{os.getpid()}-{path.name}")
+    part = path.with_name(f"{_UNFINISHED}{os.getpid()}-{path.name}")
     try:
         yield part
         os.replace(part, path)
@@ -46,7 +46,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 def write_json(path: Path, content: Any) -> None:
     """Raises ExportError if it can't be written."""
-    with whole(path) as part:
+    with atomic_path(path) as part:
         part.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
 
 
@@ -61,8 +61,8 @@ def read_json(path: Path) -> Any:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Make the folder, tidy it, and keep other processes' ``alone`` out; a killed one lets go.
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Make the folder, tidy it, and keep other processes' ``locked_folder`` out; a killed one lets go.
 
     Raises ExportError if it can't be made, or if another process is in it.
     """
@@ -79,11 +79,11 @@ def alone(folder: Path) -> Iterator[None]:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise ExportError(f"another process is at work in {folder}") from error
-        tidy(folder)
+        prepare_folder(folder)
         yield
 
 
-def tidy(folder: Path) -> None:
+def prepare_folder(folder: Path) -> None:
     """Make the folder, and remove what a killed process left unfinished in it.
 
     Raises ExportError if it can't be made.
@@ -92,7 +92,7 @@ def tidy(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ExportError(f"{folder} can't be made: {one_line(error)}") from error
-    for part in [*folder.glob(f"{_PART}*"), *folder.glob(".*.part")]:  # ours; the exporter's
+    for part in [*folder.glob(f"{_UNFINISHED}*"), *folder.glob(".*.part")]:  # ours; the exporter's
         if part.is_dir():
             shutil.rmtree(part, ignore_errors=True)
         else:

@@ -12,7 +12,7 @@ from onnxwalk.export.study import assignment
 FAMILIES = ("CNN", "SimpleRNN", "LSTM", "GRU")
 
 #: trained unless asked for otherwise
-USUAL = FAMILIES[:3]
+DEFAULT_FAMILIES = FAMILIES[:3]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Group:
     members: Mapping[str, str] = field(default_factory=dict)
 
 
-def _pictures() -> list[Variant]:
+def _cnn_variants() -> list[Variant]:
     """Cheap ones first: the order of the list is the order of training."""
 
     def cnn(name: str, filters: Sequence[int] = (32, 64), **more: Any) -> Variant:
@@ -76,7 +76,7 @@ def _pictures() -> list[Variant]:
     ]
 
 
-def _texts(family: str) -> list[Variant]:
+def _text_variants(family: str) -> list[Variant]:
     """The mask is the LSTM's (and the GRU's): SimpleRNN reads the padding, as in the assignment."""
 
     def text(name: str, layers: int = 1, units: int = 64, both: bool = False) -> Variant:
@@ -133,7 +133,7 @@ def _groups(family: str) -> list[Group]:
     return [Group(family, name, title, m) for (name, title), m in members.items()]
 
 
-VARIANTS = (*_pictures(), *(v for family in FAMILIES[1:] for v in _texts(family)))
+VARIANTS = (*_cnn_variants(), *(v for family in FAMILIES[1:] for v in _text_variants(family)))
 GROUPS = tuple(group for family in FAMILIES for group in _groups(family))
 
 
@@ -157,7 +157,7 @@ PRESETS = {
 }
 
 
-def choose(families: Sequence[str] = (), names: Sequence[str] = ()) -> list[Variant]:
+def choose_variants(families: Sequence[str] = (), names: Sequence[str] = ()) -> list[Variant]:
     """The variants of these families whose name, or one of whose groups, is among ``names``.
 
     In the order of training: recurrent ones first, the slowest last. Without families the usual
@@ -168,7 +168,7 @@ def choose(families: Sequence[str] = (), names: Sequence[str] = ()) -> list[Vari
     spelled = {family.lower(): family for family in FAMILIES}
     if unknown := [f for f in families if f.lower() not in spelled]:
         raise ExportError(f"no family {unknown[0]!r}: there are {', '.join(FAMILIES)}")
-    wanted = {spelled[f.lower()] for f in families} or set(USUAL)
+    wanted = {spelled[f.lower()] for f in families} or set(DEFAULT_FAMILIES)
     groups = {
         (group.family, group.name, name) for group in GROUPS for name in group.members.values()
     }

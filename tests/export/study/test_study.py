@@ -26,8 +26,8 @@ from onnxwalk.export.study.data import Task
 from onnxwalk.export.study.datasets import Split
 from onnxwalk.export.study.evaluate import broken_claims, evaluate
 from onnxwalk.export.study.progress import Progress
-from onnxwalk.export.study.store import alone
-from onnxwalk.export.study.train import plan, train
+from onnxwalk.export.study.store import locked_folder
+from onnxwalk.export.study.train import make_plan, train
 from onnxwalk.export.study.variants import Variant
 from tests.export.study.conftest import study
 
@@ -143,25 +143,25 @@ def test_a_run_that_was_ended_gives_what_one_run_gives(tmp_path, capsys):
 
 
 def test_a_file_is_whole_or_not_there(tmp_path):
-    from onnxwalk.export.study.store import tidy, whole
+    from onnxwalk.export.study.store import atomic_path, prepare_folder
 
     (tmp_path / "a.txt").write_text("old")
-    with pytest.raises(KeyboardInterrupt), whole(tmp_path / "a.txt") as part:
+    with pytest.raises(KeyboardInterrupt), atomic_path(tmp_path / "a.txt") as part:
         part.write_text("half")
         raise KeyboardInterrupt
     assert (tmp_path / "a.txt").read_text() == "old"
     (tmp_path / ".part-a.txt").write_text("of a process that was killed")
     (tmp_path / ".model.onnx.xy.part").mkdir()
-    tidy(tmp_path)
+    prepare_folder(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no locks there")
 def test_two_at_once(tmp_path, capsys):
-    with alone(tmp_path / "simplernn" / "1x32"):
+    with locked_folder(tmp_path / "simplernn" / "1x32"):
         error = one_line_error(capsys, *TINY, f"--output={tmp_path}")
     assert error == f"error: another process is at work in {tmp_path / 'simplernn' / '1x32'}\n"
-    with alone(tmp_path / "simplernn" / "1x32"):
+    with locked_folder(tmp_path / "simplernn" / "1x32"):
         pass
 
 
@@ -259,14 +259,14 @@ def test_claims():
 
 def test_a_broken_claim_asks_float64(tmp_path, monkeypatch):
     """A limit that float32 can't meet shows what is said then."""
-    monkeypatch.setattr("onnxwalk.export.study.evaluate.ALLOWED", 0.0)
+    monkeypatch.setattr("onnxwalk.export.study.evaluate.MAX_DIFFERENCE", 0.0)
     rng = np.random.default_rng(0)
     x, y = rng.random((90, 8, 8, 1), np.float32), np.arange(90) % 3
     parts = [Split(x[i : i + 30], y[i : i + 30]) for i in (0, 30, 60)]
     task = Task(*parts, ["a", "b", "c"], "noise", True)
     variant = Variant("CNN", "tiny", {"filters": (4, 4)})
-    with Progress() as progress, alone(tmp_path / variant.path):
-        wanted = plan(variant, task, preset="none", seed=0, epochs=1)
+    with Progress() as progress, locked_folder(tmp_path / variant.path):
+        wanted = make_plan(variant, task, preset="none", seed=0, epochs=1)
         train(variant, task, wanted, tmp_path, progress)
         record = evaluate(variant, task, tmp_path, progress)
     assert all(0 < apart < 1e-6 for apart in record["from_float64"].values())
