@@ -11,12 +11,14 @@ import importlib
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from onnxwalk.export.conversion.draft import all_nodes
 from onnxwalk.export.errors import ExportError, one_line, run_command
 from onnxwalk.export.pipeline import STAGES, ExportResult, export_model
+from onnxwalk.export.progress import progress_bars
 
 #: first argument -> module whose ``main`` takes the remaining ones and returns the exit status
 COMMANDS = {
@@ -86,7 +88,7 @@ def _export(options: argparse.Namespace) -> int:
         raise ExportError(f"no such folder: {output.parent}")
     labels = _labels(options.labels) if options.labels else None
     started = time.perf_counter()
-    with _progress(verify=not options.no_verify) as progress:
+    with _show_stages(verify=not options.no_verify) as progress:
         result = export_model(
             options.model,
             output,
@@ -138,33 +140,12 @@ def _size(n: float) -> str:
     return f"{n:.1f} GB"
 
 
-class _progress:
+@contextmanager
+def _show_stages(*, verify: bool) -> Iterator[Callable[[str], None]]:
     """A line on stderr that says what is being done; only on a terminal."""
-
-    def __init__(self, *, verify: bool) -> None:
-        self.stages = [stage for stage in STAGES if verify or stage != "check"]
-
-    def __enter__(self) -> Callable[[str], None]:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-        console = Console(stderr=True)
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
+    stages = [stage for stage in STAGES if verify or stage != "check"]
+    with progress_bars("TimeElapsedColumn") as bars:
+        task = bars.add_task("", total=len(stages))
+        yield lambda stage: bars.update(
+            task, completed=stages.index(stage), description=STAGES[stage]
         )
-        self.task = self.bar.add_task("", total=len(self.stages))
-        self.bar.start()
-
-        def report(stage: str) -> None:
-            done = self.stages.index(stage)
-            self.bar.update(self.task, completed=done, description=STAGES[stage])
-
-        return report
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()

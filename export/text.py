@@ -202,15 +202,12 @@ def read_text_layer(path: Path) -> Any:
     dropped = ("vocabulary_size", "dtype", "trainable", "idf_weights")
     config = {key: value for key, value in config.items() if key not in dropped}
     try:
-        base = {"standardize": "lower_and_strip_punctuation", "split": "whitespace", "ngrams": None}
-        return keras.layers.TextVectorization(**{**base, **config, "ngrams": _widths(config)})
+        if isinstance(config.get("ngrams"), list):
+            config["ngrams"] = tuple(config["ngrams"])
+        base = {"standardize": "lower_and_strip_punctuation", "split": "whitespace"}
+        return keras.layers.TextVectorization(**{**base, **config})
     except Exception as error:
         raise ExportError(f"{path.name}: no TextVectorization: {one_line(error)}") from error
-
-
-def _widths(config: Mapping[str, Any]) -> Any:
-    ngrams = config.get("ngrams")
-    return tuple(ngrams) if isinstance(ngrams, list) else ngrams
 
 
 def build_tokenizers(

@@ -210,7 +210,9 @@ def make_random_inputs(trace: Trace, *, seed: int = 0) -> dict[str, NDArray[Any]
             for axis, size in enumerate(port.shape)
         )
         if port.name in trace.vocabulary:
-            values = _padded_ids(rng, shape, trace.vocabulary[port.name])
+            size = trace.vocabulary[port.name]
+            values = rng.integers(min(1, size - 1), size, shape)
+            values[_padding_mask(rng, shape)] = 0
         elif port.name in trace.keys or port.dtype == "string":
             values = _random_keys(rng, shape, trace.keys.get(port.name, []), port.dtype)
         elif port.dtype == "bool":
@@ -242,13 +244,6 @@ def _random_keys(
 
 def _text(value: Any) -> str:
     return value.decode("utf-8") if isinstance(value, bytes) else str(value)
-
-
-def _padded_ids(rng: np.random.Generator, shape: tuple[int, ...], size: int) -> NDArray[Any]:
-    """Random ids in [1, size), with zeros where texts have their padding."""
-    ids = rng.integers(min(1, size - 1), size, shape)
-    ids[_padding_mask(rng, shape)] = 0
-    return ids
 
 
 def _padding_mask(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:

@@ -100,31 +100,28 @@ def _write(draft: Draft, file: BinaryIO, places: dict[str, int], location: str =
             setattr(head, field.name, value)
     file.write(head.SerializeToString())
     graph = draft.graph.SerializeToString()
-    parts = []  # (header, data) of each tensor
+    parts: list[tuple[bytes, Any]] = []  # (header, data) of each tensor
     for name, array in draft.weights.items():
-        tensor, data = onnx.TensorProto(), None
+        tensor, data = onnx.TensorProto(), np.empty(0, np.uint8)
         if array.dtype.kind in "OUS":
             tensor = onnx.numpy_helper.from_array(array, name)
         else:
             describe_tensor(tensor, name, array)
-            if name in places:
-                tensor.data_location = onnx.TensorProto.EXTERNAL
-                where = {"location": location, "offset": places[name], "length": array.nbytes}
-                for key, value in where.items():
-                    tensor.external_data.add(key=key, value=str(value))
-            else:
-                data = array
-        header = tensor.SerializeToString()
-        if data is not None:
-            header += _RAW_DATA + _varint(data.nbytes)
-        length = len(header) + (data.nbytes if data is not None else 0)
-        parts.append((_INITIALIZER + _varint(length) + header, data))
-    total = len(graph) + sum(len(h) + (d.nbytes if d is not None else 0) for h, d in parts)
+        raw_header = b""
+        if name in places:
+            tensor.data_location = onnx.TensorProto.EXTERNAL
+            where = {"location": location, "offset": places[name], "length": array.nbytes}
+            for key, value in where.items():
+                tensor.external_data.add(key=key, value=str(value))
+        elif array.dtype.kind not in "OUS":
+            data, raw_header = array, _RAW_DATA + _varint(array.nbytes)
+        header = tensor.SerializeToString() + raw_header
+        parts.append((_INITIALIZER + _varint(len(header) + data.nbytes) + header, data))
+    total = len(graph) + sum(len(header) + data.nbytes for header, data in parts)
     file.write(_GRAPH + _varint(total) + graph)
     for header, data in parts:
         file.write(header)
-        if data is not None:
-            file.write(_raw_bytes(data))
+        file.write(_raw_bytes(data))
 
 
 def _raw_bytes(array: NDArray[Any]) -> Any:

@@ -201,24 +201,20 @@ def attach_weights(draft: Draft) -> Any:
 
     The largest go first: each is copied twice for a moment, best while little is there yet.
     """
+    import onnx
+
     for name in sorted(draft.weights, key=lambda name: -draft.weights[name].nbytes):
-        add_tensor(draft.graph.initializer.add(), name, draft.weights.pop(name))
+        array, tensor = draft.weights.pop(name), draft.graph.initializer.add()
+        if array.dtype.kind in "OUS":  # strings
+            tensor.CopyFrom(onnx.numpy_helper.from_array(array, name))
+        else:
+            describe_tensor(tensor, name, array)
+            tensor.raw_data = array.tobytes()
     return draft.model
 
 
-def add_tensor(tensor: Any, name: str, array: NDArray[Any]) -> None:
-    """Fill a TensorProto."""
-    import onnx
-
-    if array.dtype.kind in "OUS":  # strings
-        tensor.CopyFrom(onnx.numpy_helper.from_array(array, name))
-        return
-    describe_tensor(tensor, name, array)
-    tensor.raw_data = array.tobytes()
-
-
 def describe_tensor(tensor: Any, name: str, array: NDArray[Any]) -> None:
-    """Fill a TensorProto but for its data."""
+    """Set the name, data type and dimensions of a TensorProto."""
     import onnx
 
     tensor.name = name
@@ -242,14 +238,6 @@ def set_attribute(node: Any, name: str, value: Any) -> None:
             del node.attribute[i]
             break
     node.attribute.append(helper.make_attribute(name, value))
-
-
-def find_constant(draft: Draft, name: str, *, single: bool = False) -> Any:
-    """The weight of that name, its only number if ``single``, or None if there is none such."""
-    array = draft.weights.get(name)
-    if array is None or not single:
-        return array
-    return array.reshape(-1)[0].item() if array.size == 1 else None
 
 
 def add_ints(draft: Draft, values: Any, stem: str) -> str:

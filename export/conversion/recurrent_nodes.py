@@ -91,9 +91,10 @@ class RecurrentNodes(Nodes):
     ) -> tuple[str, str, list[str]]:
         """One RNN, LSTM or GRU node; (Y, Y_h, the final states, direction by direction)."""
         cell, recurrence = cells[0], self.recurrence
-        names = _weight_names(recurrence, depth)
-        for name, shape in zip(names, self._weight_shapes(cell), strict=True):
-            self.ctx.add_graph_input(name, self.onnx_type, shape)
+        names, gates = _weight_names(recurrence, depth), cell.gates * cell.units
+        shapes = ([gates, -1], [gates, cell.units], [2 * gates])  # after the directions
+        for name, shape in zip(names, shapes, strict=True):
+            self.ctx.add_graph_input(name, self.onnx_type, [recurrence.directions, *shape])
         inputs = [x, *names, mask.lengths if mask else ""]
         initial = [given[i::count] for i in range(count)]  # h of each direction, then c
         if not recurrence.zero_states:
@@ -118,15 +119,6 @@ class RecurrentNodes(Nodes):
         y, *last = self.add(cell.kind, inputs, outputs=1 + count, **attributes)
         return y, last[0], self._final_states(last, initial, mask)
 
-    def _weight_shapes(self, cell: Cell) -> list[list[int]]:
-        directions = self.recurrence.directions
-        gates = cell.gates * cell.units
-        return [
-            [directions, gates, -1],
-            [directions, gates, cell.units],
-            [directions, 2 * gates],
-        ]
-
     def _final_states(self, last: list[str], initial: list[list[str]], mask: Any) -> list[str]:
         """(batch, units) each, h and c of one direction after the other, where they are used."""
         if len(self.outputs) == 1 or not any(map(self._is_used, self.outputs[1:])):
@@ -138,9 +130,8 @@ class RecurrentNodes(Nodes):
                 halves: dict[str, Any] = {"num_outputs": 2} if self.ctx.opset >= 18 else {}
                 parts = self.add("Split", [tensor], outputs=2, axis=0, **halves)
             parts = [self.add("Squeeze", [part, self.const([0])]) for part in parts]
-            if (
-                mask and not self.recurrence.zero_states
-            ):  # a row without a valid step keeps its state
+            if mask and not self.recurrence.zero_states:
+                # a row without a valid step keeps its state
                 some = self._has_valid_step(mask)
                 parts = [
                     self.add("Where", [some, p, b]) for p, b in zip(parts, before, strict=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from onnxwalk.export.errors import ExportError, require, run_command
 from onnxwalk.export.study.data import EXTRA, Source
-from onnxwalk.export.study.progress import Progress
+from onnxwalk.export.study.progress import Progress, show_progress
 from onnxwalk.export.study.variants import FAMILIES, PRESETS, Variant, choose_variants
 
 
@@ -81,7 +81,7 @@ def _study(options: argparse.Namespace) -> int:
     if options.seed < 0:
         raise ExportError(f"--seed {options.seed}: at least 0")
     require("sklearn", "onnxruntime", "threadpoolctl", "jinja2", "matplotlib", extra=EXTRA)
-    with Progress() as progress:
+    with show_progress() as progress:
         if not options.report:
             _run(chosen, options, progress)
         return _report(options, progress)

@@ -9,6 +9,7 @@ What has no ONNX form (another cell, another activation) runs as Keras wrote it 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,8 +80,20 @@ class Recurrence:
         return len(self.layers[0])
 
 
-def inner_loop(
+def or_original(
+    replacement: Callable[..., Any],
     original: Any,
+    record: Record,
+    layer: Any,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    """The result of the replacement or, where that is None, of the original method."""
+    result = replacement(record, layer, *args, **kwargs)
+    return original(layer, *args, **kwargs) if result is None else result
+
+
+def inner_loop(
     record: Record,
     layer: Any,
     sequences: Any,
@@ -88,36 +101,8 @@ def inner_loop(
     mask: Any,
     training: Any = False,
 ) -> Any:
-    """``inner_loop`` of RNN, LSTM and GRU."""
-    result = _single(layer, sequences, initial_state, mask, record.markers)
-    if result is not None:
-        return result
-    return original(layer, sequences, initial_state, mask, training=training)
-
-
-def bidirectional(
-    original: Any,
-    record: Record,
-    layer: Any,
-    sequences: Any,
-    initial_state: Any = None,
-    mask: Any = None,
-    training: Any = None,
-) -> Any:
-    """``Bidirectional.call``."""
-    result = _bidirectional(layer, sequences, initial_state, mask, record.markers)
-    if result is not None:
-        return result
-    return original(layer, sequences, initial_state=initial_state, mask=mask, training=training)
-
-
-def is_stateful(layer: Any) -> bool:
-    """Whether the layer, or one inside of it, is stateful."""
-    return any(getattr(part, "stateful", False) for part in layer._flatten_layers())
-
-
-def _single(layer: Any, sequences: Any, initial_state: Any, mask: Any, markers: list[Any]) -> Any:
-    """(last output, outputs, states) of one RNN layer as ``inner_loop`` returns them, or None."""
+    """``inner_loop`` of RNN, LSTM and GRU: (last output, outputs, states); None if ONNX has no such
+    cell."""
     import keras
     import tensorflow as tf
 
@@ -126,51 +111,45 @@ def _single(layer: Any, sequences: Any, initial_state: Any, mask: Any, markers: 
         return None
     states = keras.tree.flatten(initial_state)
     structure = initial_state if keras.tree.is_nested(initial_state) else [initial_state]
-    y, new_states = _add_recurrence(
-        Recurrence(
-            name=_unique_name(layer, markers),
-            layers=tuple((cell,) for cell in cells),
-            reverse=bool(layer.go_backwards),
-            masked=mask is not None,
-            zero_states=all(map(_is_zero, states)),
-            return_sequences=bool(layer.return_sequences),
-            zero_output_for_mask=bool(layer.zero_output_for_mask),
-            dtype=sequences.dtype.name,
-        ),
-        sequences,
-        mask,
-        states,
-        markers,
-    )
+    zero_output = bool(layer.zero_output_for_mask)
+    layers = tuple((cell,) for cell in cells)
+    y, new_states = _add_recurrence(record, layer, layers, zero_output, sequences, mask, states)
     new_states = keras.tree.pack_sequence_as(structure, new_states)
     if layer.return_sequences:
         return y[:, -1], y, new_states
     return y, tf.expand_dims(y, 1), new_states
 
 
-def _bidirectional(layer: Any, sequences: Any, initial_state: Any, mask: Any, markers: Any) -> Any:
-    """What Bidirectional.call returns, from one node of two directions; None where it can't be."""
+def bidirectional(
+    record: Record,
+    layer: Any,
+    sequences: Any,
+    initial_state: Any = None,
+    mask: Any = None,
+    training: Any = None,
+) -> Any:
+    """``Bidirectional.call`` as one node of two directions; None where that isn't possible."""
     import keras
     import tensorflow as tf
 
     pair = layer.forward_layer, layer.backward_layer
     known = keras.layers.RNN, keras.layers.SimpleRNN, keras.layers.LSTM, keras.layers.GRU
     # a user's subclass may do more than its cell says
-    if not all(type(part) in known for part in pair) or not _is_float_sequence(sequences):
+    if not all(type(part) in known for part in pair):
         return None
-    if not _is_step_mask(mask):
+    if not _is_float_sequence(sequences) or not _is_step_mask(mask):
         return None
     forward, backward = (_to_onnx_cells(part.cell) for part in pair)
     if forward is None or backward is None or len(forward) != 1 or len(backward) != 1:
         return None
     f, b = forward[0], backward[0]
     zero_output = bool(pair[0].zero_output_for_mask)
-    same = (
+    is_one_node = (
         (f.kind, f.units, f.linear_before_reset) == (b.kind, b.units, b.linear_before_reset)
         and (pair[0].go_backwards, pair[1].go_backwards) == (False, True)
         and zero_output == bool(pair[1].zero_output_for_mask) == bool(layer.return_sequences)
     )
-    if not same:
+    if not is_one_node:
         return None
     if initial_state is not None:
         states = keras.tree.flatten(initial_state)
@@ -180,22 +159,7 @@ def _bidirectional(layer: Any, sequences: Any, initial_state: Any, mask: Any, ma
         batch = tf.shape(sequences)[0]
         states = keras.tree.flatten([part.get_initial_state(batch) for part in pair])
     states = [keras.ops.convert_to_tensor(s, dtype=sequences.dtype.name) for s in states]
-    y, new_states = _add_recurrence(
-        Recurrence(
-            name=_unique_name(layer, markers),
-            layers=((f, b),),
-            reverse=False,
-            masked=mask is not None,
-            zero_states=all(map(_is_zero, states)),
-            return_sequences=bool(layer.return_sequences),
-            zero_output_for_mask=zero_output,
-            dtype=sequences.dtype.name,
-        ),
-        sequences,
-        mask,
-        states,
-        markers,
-    )
+    y, new_states = _add_recurrence(record, layer, ((f, b),), zero_output, sequences, mask, states)
     output: Any = y
     if layer.merge_mode != "concat":
         left, right = tf.split(y, 2, axis=-1)
@@ -210,6 +174,11 @@ def _bidirectional(layer: Any, sequences: Any, initial_state: Any, mask: Any, ma
     return (*(output if isinstance(output, tuple) else (output,)), *new_states)
 
 
+def is_stateful(layer: Any) -> bool:
+    """Whether the layer, or one inside of it, is stateful."""
+    return any(getattr(part, "stateful", False) for part in layer._flatten_layers())
+
+
 def _unique_name(layer: Any, markers: list[Any]) -> str:
     """The layer's path, numbered when the layer is called again."""
     path = getattr(layer, "path", None) or layer.name
@@ -219,11 +188,27 @@ def _unique_name(layer: Any, markers: list[Any]) -> str:
 
 
 def _add_recurrence(
-    recurrence: Recurrence, sequences: Any, mask: Any, states: list[Any], markers: list[Any]
+    record: Record,
+    layer: Any,
+    layers: tuple[tuple[Cell, ...], ...],
+    zero_output: bool,
+    sequences: Any,
+    mask: Any,
+    states: list[Any],
 ) -> tuple[Any, list[Any]]:
-    """Leave the marker; returns (y, states) with their static shapes."""
+    """Add the marker; returns (y, states) with their static shapes."""
     import tensorflow as tf
 
+    recurrence = Recurrence(
+        name=_unique_name(layer, record.markers),
+        layers=layers,
+        reverse=len(layers[0]) == 1 and bool(layer.go_backwards),
+        masked=mask is not None,
+        zero_states=all(map(_is_zero, states)),
+        return_sequences=bool(layer.return_sequences),
+        zero_output_for_mask=zero_output,
+        dtype=sequences.dtype.name,
+    )
     inputs = [sequences]
     if mask is not None:
         mask = tf.convert_to_tensor(mask)
@@ -235,7 +220,7 @@ def _add_recurrence(
     width = recurrence.directions * recurrence.layers[-1][0].units
     shapes = [(batch, time, width) if recurrence.return_sequences else (batch, width)]
     shapes += [(batch, state.shape[-1]) for state in states]
-    y, *new_states = add_marker(markers, recurrence, inputs, sequences.dtype, *shapes)
+    y, *new_states = add_marker(record.markers, recurrence, inputs, sequences.dtype, *shapes)
     return y, new_states
 
 

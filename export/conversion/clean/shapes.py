@@ -10,7 +10,6 @@ from onnxwalk.export.conversion.draft import (
     Draft,
     add_ints,
     attributes,
-    find_constant,
     set_attribute,
 )
 
@@ -51,7 +50,7 @@ def make_reshapes_static(draft: Draft) -> None:
         if node.op_type != "Reshape" or attributes(node).get("allowzero"):
             continue
         target = _reshape_target(shapes.get(node.output[0]))
-        if target is not None and find_constant(draft, node.input[1]) is None:
+        if target is not None and draft.weights.get(node.input[1]) is None:
             node.input[1] = add_ints(draft, target, f"{node.name}/shape")
     draft.remove_unused()
 
@@ -67,7 +66,7 @@ def merge_reshapes(draft: Draft) -> None:
             _transpose_to_reshape(draft, node, shapes)
         if node.op_type != "Reshape" or attributes(node).get("allowzero"):
             continue
-        given = find_constant(draft, node.input[1])
+        given = draft.weights.get(node.input[1])
         before = producers.get(node.input[0])
         if given is not None and before is not None and before.op_type == "Reshape":
             known = shapes.get(node.output[0])
@@ -115,7 +114,7 @@ def find_reduced_axes(draft: Draft, node: Any) -> list[int] | None:
         return None
     given = attributes(node).get("axes")
     if given is None and len(node.input) > 1:
-        given = find_constant(draft, node.input[1])
+        given = draft.weights.get(node.input[1])
     return None if given is None or not len(given) else [int(axis) for axis in given]
 
 

@@ -19,7 +19,6 @@ from onnxwalk.export.conversion.draft import (
     Draft,
     add_ints,
     attributes,
-    find_constant,
     set_attribute,
     subgraph_reads,
 )
@@ -112,9 +111,9 @@ class _Context:
         elif kind in _ALONG_AXIS:
             known = kind == "Concat" or node.input[0] not in self.draft.weights
         elif kind == "Pad":
-            known = len(node.input) < 4 and find_constant(self.draft, node.input[1]) is not None
+            known = len(node.input) < 4 and self.draft.weights.get(node.input[1]) is not None
         elif kind == "Slice":
-            known = len(node.input) > 3 and find_constant(self.draft, node.input[3]) is not None
+            known = len(node.input) > 3 and self.draft.weights.get(node.input[3]) is not None
         else:
             axes = find_reduced_axes(self.draft, node)
             known = axes is not None and bool(attributes(node).get("keepdims", 1))
@@ -255,12 +254,12 @@ def _reorder_attributes(draft: Draft, node: Any, perm: list[int]) -> None:
         axis = attributes(node).get("axis", default)
         set_attribute(node, "axis", perm[axis])
     elif node.op_type == "Pad":
-        pads = find_constant(draft, node.input[1]).reshape(2, -1)
+        pads = draft.weights.get(node.input[1]).reshape(2, -1)
         turned = np.empty_like(pads)
         turned[:, perm] = pads
         node.input[1] = add_ints(draft, turned.reshape(-1), f"{node.name}/pads")
     elif node.op_type == "Slice":
-        axes = [perm[axis] for axis in find_constant(draft, node.input[3])]
+        axes = [perm[axis] for axis in draft.weights.get(node.input[3])]
         node.input[3] = add_ints(draft, axes, f"{node.name}/axes")
     elif node.op_type.startswith("Reduce"):
         _set_axes(draft, node, perm)

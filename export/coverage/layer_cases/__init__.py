@@ -89,6 +89,20 @@ def grid(
     return [case(arguments) for arguments in settings or ({},)]
 
 
+def open_sizes(layer: str, shape: tuple[int, ...], *settings: Any, **options: Any) -> list[Case]:
+    """``grid`` with every dimension of ``shape`` open but the last."""
+    opened = (*(None for _ in shape[:-1]), shape[-1])
+    return grid(layer, opened, *settings, note="open sizes", **options)
+
+
+def channels_first(
+    layer: str, shape: tuple[int, ...], *settings: Any, **options: Any
+) -> list[Case]:
+    """``grid`` with the channels, the last dimension of ``shape``, in front."""
+    options |= {"data_format": "channels_first", "note": "channels_first"}
+    return grid(layer, shape[-1:] + shape[:-1], *settings, **options)
+
+
 def model(shape: Any, layer: Any, *, dtype: str = "float32") -> Any:
     """The functional model of one layer (or any function of tensors), with random weights."""
     import keras

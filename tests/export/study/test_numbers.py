@@ -24,7 +24,7 @@ from onnxwalk.export.study.findings import (
     is_clearly_ahead,
     read_results,
 )
-from onnxwalk.export.study.progress import Progress
+from onnxwalk.export.study.progress import show_progress
 from onnxwalk.export.study.variants import (
     FAMILIES,
     GROUPS,
@@ -107,7 +107,7 @@ def test_folders_of_pictures_are_like_a_zip(pictures, tmp_path):
 
 def test_data_from_folders(pictures):
     source = Source(replace(PRESETS["full"], per_class=10, test_per_class=2), pictures)
-    with Progress() as progress:
+    with show_progress() as progress:
         task = source.task("CNN", progress)
         assert source.task("CNN", progress) is task
     assert (len(task.train), len(task.valid), len(task.test)) == (16, 4, 4)
@@ -121,7 +121,7 @@ def test_texts_from_an_address(tmp_path, capsys):
         rows = "id,text,label\n1,bagus sekali,positive\n2,buruk,negative\n"
         (tmp_path / f"{name}.csv").write_text(rows)
     source = Source(PRESETS["smoke"], nusax=tmp_path.as_uri() + "/")
-    with Progress() as progress:
+    with show_progress() as progress:
         task = source.task("LSTM", progress)
     assert task.classes == ["negative", "positive"] and task.shape == (100,)
     assert "NusaX: 2 + 2 + 2 for training, validation, test" in capsys.readouterr().out

@@ -25,7 +25,7 @@ from onnxwalk.export.study import main
 from onnxwalk.export.study.data import Task
 from onnxwalk.export.study.datasets import Split
 from onnxwalk.export.study.evaluate import broken_claims, evaluate
-from onnxwalk.export.study.progress import Progress
+from onnxwalk.export.study.progress import show_progress
 from onnxwalk.export.study.store import locked_folder
 from onnxwalk.export.study.train import make_plan, train
 from onnxwalk.export.study.variants import Variant
@@ -265,7 +265,7 @@ def test_a_broken_claim_asks_float64(tmp_path, monkeypatch):
     parts = [Split(x[i : i + 30], y[i : i + 30]) for i in (0, 30, 60)]
     task = Task(*parts, ["a", "b", "c"], "noise", True)
     variant = Variant("CNN", "tiny", {"filters": (4, 4)})
-    with Progress() as progress, locked_folder(tmp_path / variant.path):
+    with show_progress() as progress, locked_folder(tmp_path / variant.path):
         wanted = make_plan(variant, task, preset="none", seed=0, epochs=1)
         train(variant, task, wanted, tmp_path, progress)
         record = evaluate(variant, task, tmp_path, progress)
