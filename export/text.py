@@ -44,8 +44,8 @@ def cut_text(model: Any) -> tuple[Any, dict[str, Any]]:
     A model without such a layer is returned as it is. The input keeps its name; where one input
     feeds several layers, each makes an input of the layer's name.
 
-    Raises ExportError when a TextVectorization is anywhere but right behind an input, or its
-    settings have no form here.
+    Raises ExportError when a TextVectorization is anywhere but directly after an input, or its
+    settings are not supported.
     """
     import keras
 
@@ -78,11 +78,11 @@ def cut_text(model: Any) -> tuple[Any, dict[str, Any]]:
             continue
         if len(texts) < len(nodes) or id(source) in ends:
             raise ExportError(
-                f"the text {_input_name(source)} goes into {texts[0].operation.name} and elsewhere, too: "
-                "make the ids outside of the model"
+                f"text input {_input_name(source)} feeds other layers in addition to "
+                f"{texts[0].operation.name}: compute the ids outside of the model"
             )
         for node in texts:
-            build_tokenizer(node.operation)  # or say now what can't be had
+            build_tokenizer(node.operation)  # raises early if its settings are not supported
             if getattr(node.operation, "_ragged", False):
                 raise ExportError(f"layer {node.operation.name}: ragged ids have no ONNX form")
             inputs.append(node.outputs[0])
@@ -115,7 +115,7 @@ def _spec(tensor: Any, name: str, model: Any) -> Any:
 def _misplaced_layer(layer: Any, where: str) -> ExportError:
     return ExportError(
         f"TextVectorization layer {layer.name} is in {where}: it has no ONNX form, and only one "
-        "right behind an Input can be left out of the file"
+        "directly after an Input can be removed"
     )
 
 
@@ -124,18 +124,18 @@ def _input_name(tensor: Any) -> str:
 
 
 def build_tokenizer(layer: Any) -> Tokenizer:
-    """The settings of a TextVectorization layer. Raises ExportError for those of no form here."""
+    """The settings of a TextVectorization layer. Raises ExportError for unsupported ones."""
     where = f"TextVectorization layer {layer.name}"
     if layer._output_mode != "int":
         raise ExportError(
-            f"{where}: output_mode {layer._output_mode!r} has no form here, only 'int' has"
+            f"{where}: output_mode {layer._output_mode!r} is not supported, only 'int'"
         )
     for setting, known in (("standardize", STANDARDIZE), ("split", SPLIT)):
         value = getattr(layer, f"_{setting}")
         if callable(value) or value not in known:
-            raise ExportError(f"{where}: {setting} is a function, which a file can't hold")
+            raise ExportError(f"{where}: {setting} is a function, which can't be stored in a file")
     if layer._encoding.lower().replace("-", "") != "utf8":
-        raise ExportError(f"{where}: encoding {layer._encoding!r} has no form here, only utf-8 has")
+        raise ExportError(f"{where}: encoding {layer._encoding!r} is not supported, only utf-8")
     try:
         vocabulary = [str(word) for word in layer.get_vocabulary()]
     except Exception as error:
@@ -156,9 +156,10 @@ def build_tokenizer(layer: Any) -> Tokenizer:
 
 
 def resolve_text(text: TextSource | Mapping[str, TextSource]) -> dict[str | None, Any]:
-    """Input name, or None where it isn't said, -> TextVectorization layer, of what ``text=`` got.
+    """Input name, or None where it isn't given -> TextVectorization layer.
 
-    A layer, a path (see ``read_text_layer``), or a mapping of input names to these. Raises ExportError.
+    ``text``: a layer, a path (see ``read_text_layer``), or a mapping of input names to these.
+    Raises ExportError.
     """
     import keras
 
@@ -168,7 +169,9 @@ def resolve_text(text: TextSource | Mapping[str, TextSource]) -> dict[str | None
         return {None: text}
     if isinstance(text, (str, os.PathLike)):
         return {None: read_text_layer(Path(text))}
-    raise ExportError(f"text: a TextVectorization layer or a path, not {type(text).__name__}")
+    raise ExportError(
+        f"text: expected a TextVectorization layer or a path, got {type(text).__name__}"
+    )
 
 
 def read_text_layer(path: Path) -> Any:
@@ -186,7 +189,9 @@ def read_text_layer(path: Path) -> Any:
         kind = keras.layers.TextVectorization
         layers = [layer for layer in load_model(path)._flatten_layers() if isinstance(layer, kind)]
         if len(layers) != 1:
-            raise ExportError(f"{path.name}: {len(layers)} TextVectorization layers in it, not one")
+            raise ExportError(
+                f"{path.name}: expected one TextVectorization layer, found {len(layers)}"
+            )
         return layers[0]
     try:
         content = path.read_text(encoding="utf-8-sig")
@@ -213,12 +218,12 @@ def read_text_layer(path: Path) -> Any:
 def build_tokenizers(
     layers: Iterable[tuple[str | None, Any]], trace: Trace
 ) -> dict[str, Tokenizer]:
-    """Input name -> tokenizer, each held against its input and against its Keras layer.
+    """Input name -> tokenizer, each checked against its input and its Keras layer.
 
     A layer whose input isn't named belongs to the one input that feeds an Embedding.
 
-    Raises ExportError when no input, or more than one, can be meant; when the length or the number
-    of words doesn't fit; or when the tokenizer gives other ids than the layer.
+    Raises ExportError when the input is unknown or ambiguous, when the length or the number of
+    words doesn't fit it, or when the tokenizer and the layer return different ids.
     """
     ports = {port.name: port for port in trace.inputs}
     settings: dict[str, Tokenizer] = {}
@@ -227,14 +232,16 @@ def build_tokenizers(
             candidates = list(trace.vocabulary) or [p.name for p in trace.inputs]
             if len(candidates) != 1:
                 listed = ", ".join(candidates)
-                raise ExportError(
-                    f"text for which input? There are {listed}: give text={{name: …}}"
-                )
+                raise ExportError(f"text: choose an input of {listed} with text={{name: …}}")
             name = candidates[0]
         if name not in ports:
-            raise ExportError(f"text for {name}: the model's inputs are {', '.join(ports)}")
+            raise ExportError(
+                f"text for {name}: unknown input, the model's inputs are {', '.join(ports)}"
+            )
         if name in settings:
-            raise ExportError(f"text for {name} is given twice: the model has a layer of its own")
+            raise ExportError(
+                f"text for {name} is given twice: the model already contains a layer for it"
+            )
         settings[name] = _fit_length(
             build_tokenizer(layer), ports[name], trace.vocabulary.get(name)
         )
@@ -243,22 +250,22 @@ def build_tokenizers(
 
 
 def _fit_length(tokenizer: Tokenizer, port: Any, limit: int | None) -> Tokenizer:
-    """The tokenizer with the length that its input has. Raises ExportError."""
+    """Set the length of the tokenizer to that of its input. Raises ExportError."""
     from dataclasses import replace
 
     if port.shape is None or len(port.shape) != 2 or port.dtype in ("string", "bool"):
-        raise ExportError(f"input {port.name} takes no ids of text: {port.dtype}, {port.shape}")
+        raise ExportError(f"input {port.name} doesn't accept token ids: {port.dtype}, {port.shape}")
     words = len(tokenizer.vocabulary)
     if limit is not None and words > limit:
         raise ExportError(
-            f"text for {port.name}: {words} words, but the Embedding takes ids below {limit}"
+            f"text for {port.name}: {words} words, but the Embedding accepts ids below {limit}"
         )
     steps = port.shape[1]
     if steps is None or (tokenizer.length == steps and not tokenizer.ragged):
         return tokenizer
     if tokenizer.length is not None and tokenizer.length != steps:
         raise ExportError(
-            f"text for {port.name}: {tokenizer.length} ids a text, but the model takes {steps}"
+            f"text for {port.name}: {tokenizer.length} ids per text, but the model expects {steps}"
         )
     return replace(tokenizer, length=steps, ragged=False)
 
@@ -286,22 +293,26 @@ def check_tokenizer(tokenizer: Tokenizer, layer: Any) -> None:
         ids = tokenizer.ids(text)
         row = row[: tokenizer.length]
         if ids + [0] * (len(row) - len(ids)) != row:
-            raise ExportError(f"layer {layer.name}: {text!r} becomes {row}, but here {ids}")
+            raise ExportError(f"layer {layer.name} maps {text!r} to {row}, but onnxwalk to {ids}")
 
 
 def match_labels(labels: Any, trace: Trace) -> dict[str, list[str]]:
-    """Output name -> class names: a list goes to each output that has so many classes.
+    """Output name -> class names: a list applies to each output with that number of classes.
 
-    Raises ExportError when they fit no output, or an output that is named.
+    Raises ExportError when the number of names doesn't fit the output, or any output.
     """
     ports = {port.name: port for port in trace.outputs}
     if isinstance(labels, Mapping):
         chosen = {str(name): _names(names) for name, names in labels.items()}
         for name, names in chosen.items():
             if name not in ports:
-                raise ExportError(f"labels for {name}: the outputs are {', '.join(ports)}")
+                raise ExportError(
+                    f"labels for {name}: unknown output, the outputs are {', '.join(ports)}"
+                )
             if not _can_label(names, ports[name]):
-                raise ExportError(f"{len(names)} labels for {name}, of shape {ports[name].shape}")
+                raise ExportError(
+                    f"{len(names)} labels for output {name} of shape {ports[name].shape}"
+                )
         return chosen
     names = _names(labels)
     fitting = {name: names for name, port in ports.items() if _can_label(names, port)}
@@ -314,7 +325,9 @@ def match_labels(labels: Any, trace: Trace) -> dict[str, list[str]]:
 def _names(labels: Any) -> list[str]:
     good = isinstance(labels, Sequence) and not isinstance(labels, (str, bytes))
     if not good or not labels or not all(isinstance(label, str) for label in labels):
-        raise ExportError("labels: a list of class names, or a dict of output names to lists")
+        raise ExportError(
+            "labels: expected a list of class names, or a dict of output names to lists"
+        )
     return list(labels)
 
 
@@ -330,7 +343,7 @@ def _can_label(names: Sequence[str], port: Any) -> bool:
 def store_metadata(
     proto: Any, text: Mapping[str, Tokenizer], labels: Mapping[str, list[str]]
 ) -> None:
-    """Put both into the model's ``metadata_props``, where there is something to put."""
+    """Store both in the model's ``metadata_props``, unless they are empty."""
     settings = {name: tokenizer.as_json() for name, tokenizer in text.items()}
     for key, value in ((TEXT_KEY, settings), (LABELS_KEY, dict(labels))):
         if value:
@@ -339,9 +352,9 @@ def store_metadata(
 
 
 def describe_text_inputs(text: Mapping[str, Tokenizer], layers: Mapping[str, Any]) -> list[str]:
-    """A line for each input that takes ids, where the model took text."""
+    """A line for each input that expects ids where the model accepted text."""
     return [
-        f"input {name} takes the ids of layer {layers[name].name}, not text: its "
+        f"input {name} expects the ids of layer {layers[name].name}, not text: its "
         f"{len(text[name].vocabulary):,} words and settings are in the file (run --text)"
         for name in layers
     ]

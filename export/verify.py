@@ -1,4 +1,4 @@
-"""Does the exported model compute what Keras computes? Run both on random inputs and see."""
+"""Compare the exported model with Keras on random inputs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from onnxwalk.export.errors import ExportError, one_line
 from onnxwalk.export.tracing.trace import Trace, get_input_structure
 
-#: the largest difference, relative to the largest absolute value (or 1), that is let pass in a
-#: model whose coarsest arithmetic is of that kind
+#: dtype of the lowest precision in a model -> the largest difference that is accepted, relative
+#: to the largest absolute value (or 1)
 TOLERANCES = {
     "float64": 1e-6,  # Keras computes some constants in float32 even so
     "float32": 1e-4,
@@ -21,9 +21,9 @@ TOLERANCES = {
 }
 TOLERANCE = TOLERANCES["float32"]
 
-#: half of the last bit of a number, relative to it: what a short float is known to
+#: half of the last bit of a number, relative to it
 _ROUNDING = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
-#: however unsteady a model is
+#: for models that amplify rounding errors
 _MAX_TOLERANCE = 0.5
 
 _BATCH = 6
@@ -32,14 +32,14 @@ _SIDE = 64
 
 
 def verify_model(model: Any, proto: Any, trace: Trace, *, seed: int = 0) -> dict[str, float]:
-    """Run Keras and the interpreter on the same inputs: random ones, and those of ``make_edge_inputs``.
+    """Run Keras and the interpreter on random inputs and on those of ``make_edge_inputs``.
 
-    ``proto``: whatever ``onnxwalk.load`` takes. Returns output name -> largest absolute
-    difference, relative to the largest absolute value that Keras gives if that is more than 1.
+    ``proto``: whatever ``onnxwalk.load`` accepts. Returns output name -> largest absolute
+    difference, relative to the largest absolute value of Keras's output if that is more than 1.
 
-    Raises ExportError that names the output when shapes or dtypes differ, or the difference is
-    more than ``TOLERANCES`` allows, and than ``measure_sensitivity`` explains in short floats; and when
-    the interpreter can't run the model at all.
+    Raises ExportError that names the output when shapes or dtypes differ, or when the difference
+    is larger than ``TOLERANCES`` and, in short floats, than ``measure_sensitivity``; and when the
+    interpreter can't run the model.
     """
     import onnxwalk
 
@@ -77,10 +77,10 @@ def verify_model(model: Any, proto: Any, trace: Trace, *, seed: int = 0) -> dict
 def measure_sensitivity(
     model: Any, inputs: list[NDArray[Any]], expected: list[NDArray[Any]], step: float
 ) -> list[float]:
-    """How far each of Keras's outputs goes when every weight goes up or down by ``step`` of itself.
+    """How much each of Keras's outputs changes when every weight changes by ± ``step`` of itself.
 
-    Of a deep network in short floats no two implementations agree better than that: a weight, or
-    any sum on the way, is not known better.
+    Two implementations of a deep network in short floats can't agree better than that: weights
+    and intermediate sums are rounded by as much.
     """
     import keras
 
@@ -95,7 +95,7 @@ def measure_sensitivity(
 
 
 def find_lowest_precision(trace: Trace) -> str:
-    """The coarsest type that the traced graph computes in, one of ``TOLERANCES``."""
+    """The dtype of lowest precision in the traced graph, one of ``TOLERANCES``."""
     from tensorflow import dtypes
 
     kinds = {
@@ -111,10 +111,10 @@ def find_lowest_precision(trace: Trace) -> str:
 def make_edge_inputs(
     trace: Trace, random: dict[str, NDArray[Any]]
 ) -> list[dict[str, NDArray[Any]]]:
-    """A batch of one, and a batch of three: zeros, ones, and ten times what is random.
+    """A batch of one, and a batch of three: zeros, ones, and ten times the random values.
 
-    Ids are the lowest, the next, and the highest; texts stay as they are. Nothing for models
-    whose batch size is fixed.
+    Ids are the lowest, the next, and the highest; texts are unchanged. An empty list for models
+    with a fixed batch size.
     """
     if any((port.shape or ())[:1] != (None,) for port in trace.inputs):
         return []
@@ -138,8 +138,8 @@ def check_output(
     """The largest difference of one output. Raises ExportError when it is too large."""
     if actual.shape != expected.shape or actual.dtype != expected.dtype:
         raise ExportError(
-            f"output {name}: {actual.dtype}{list(actual.shape)}, "
-            f"but Keras gives {expected.dtype}{list(expected.shape)}"
+            f"output {name}: expected {expected.dtype}{list(expected.shape)} as in Keras, "
+            f"got {actual.dtype}{list(actual.shape)}"
         )
     if not actual.size:
         return 0.0
@@ -150,7 +150,7 @@ def check_output(
     largest = max_difference(actual, expected)
     if largest > tolerance:
         raise ExportError(
-            f"output {name} differs from Keras by {largest:.3g}, {tolerance:g} is allowed: "
+            f"output {name} differs from Keras by {largest:.3g} (tolerance {tolerance:g}): "
             "nothing was written"
         )
     return largest
@@ -178,7 +178,7 @@ def run_keras(
 ) -> list[NDArray[Any]]:
     """Keras's outputs, flattened, for inputs in order; leaves the states of the model alone.
 
-    ``weights``: pairs of a variable and what it is to be this time.
+    ``weights``: pairs of a variable and its value in this run.
     """
     import keras
     import tensorflow as tf
@@ -192,17 +192,19 @@ def run_keras(
 
 
 def make_random_inputs(trace: Trace, *, seed: int = 0) -> dict[str, NDArray[Any]]:
-    """A batch of 6 for every input; time steps and image sides that are left open become some.
+    """A batch of 6 for every input; open time steps and image sides get a fixed size.
 
     Inputs that feed an Embedding get ids below its size, one row each with padding at the end, at
-    the start, in holes, everywhere, and nowhere; steps that a Masking layer takes for padding are
-    put the same way. Other integers are 0 … 9, floats are normal.
+    the start, in holes, everywhere, and nowhere; inputs of a Masking layer are padded in the same
+    way. Other integers are 0 … 9, floats are normally distributed.
     """
     rng = np.random.default_rng(seed)
     feeds: dict[str, NDArray[Any]] = {}
     for port in trace.inputs:
         if port.shape is None:
-            raise ExportError(f"input {port.name} has no known rank: nothing to compare with")
+            raise ExportError(
+                f"input {port.name} has an unknown rank: pass verify=False (--no-verify)"
+            )
         shape = tuple(
             (_BATCH if axis == 0 else _TIME if _is_time(port.shape, axis) else _SIDE)
             if size is None
@@ -235,7 +237,7 @@ def _is_time(shape: tuple[int | None, ...], axis: int) -> bool:
 def _random_keys(
     rng: np.random.Generator, shape: tuple[int, ...], known: list[Any], dtype: str
 ) -> Any:
-    """What a lookup knows, and now and then what it doesn't."""
+    """Mostly keys of a lookup, and some that it doesn't know."""
     text = dtype == "string"
     strange = ["", "?", "straße"] if text else [0, -1, 10**6 + 1]
     choice = np.array([*known, *known, *strange], object if text else "int64")
@@ -247,7 +249,7 @@ def _text(value: Any) -> str:
 
 
 def _padding_mask(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
-    """(batch, time) bool: row by row padding of another kind; (batch,) False without time."""
+    """(batch, time) bool, another kind of padding in each row; (batch,) False without time."""
     if len(shape) < 2 or not shape[1]:
         return np.zeros(shape[:1], bool)
     length = shape[1]

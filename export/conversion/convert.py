@@ -1,4 +1,4 @@
-"""A trace becomes an ONNX model: tf2onnx, then weights, names, and a look at every node."""
+"""Convert a trace into an ONNX model: tf2onnx, then weights, names, clean-up and checks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from onnxwalk.export.conversion.clean import clean
 from onnxwalk.export.conversion.draft import Draft, all_nodes, attach_weights, detach_weights
 from onnxwalk.export.conversion.handlers import ADVICE, operation_handlers
 from onnxwalk.export.conversion.markers import marker_handler
-from onnxwalk.export.conversion.names import layer_of, name_nodes, name_weights, record_layers
+from onnxwalk.export.conversion.names import describe_place, name_nodes, name_weights, record_layers
 from onnxwalk.export.conversion.opsets import DEFAULT_OPSET, OLDEST_OPSET, newest_opset, raise_opset
 from onnxwalk.export.conversion.recurrent_nodes import collect_weights
 from onnxwalk.export.errors import ExportError, one_line
@@ -25,13 +25,13 @@ def convert(trace: Trace, *, opset: int | None = None, errors: Sequence[str] = (
 
 
 def build_draft(trace: Trace, *, opset: int | None = None, errors: Sequence[str] = ()) -> Draft:
-    """The ONNX model of a trace, its weights still views of Keras's where they are the same.
+    """Build the ONNX model of a trace; unchanged weights are still views of Keras's.
 
-    ``opset``: None for ``DEFAULT_OPSET``, or for the newest, where most operators take bfloat16, if the
-    model computes in that.
-    ``errors`` is the list that tf2onnx's error messages arrive in (see ``quiet``).
+    ``opset``: None for ``DEFAULT_OPSET`` or, if the model computes in bfloat16, for the newest,
+    in which most operators accept that.
+    ``errors``: the list to which ``quiet`` adds tf2onnx's error messages.
 
-    Raises ExportError when the opset can't be written, or when something in the model has no ONNX
+    Raises ExportError when the opset is not supported, or when something in the model has no ONNX
     form; the message names the Keras layer.
     """
     import onnx
@@ -40,9 +40,9 @@ def build_draft(trace: Trace, *, opset: int | None = None, errors: Sequence[str]
     if opset is None:
         opset = newest_opset() if has_bfloat16(trace.graph) else DEFAULT_OPSET
     if not OLDEST_OPSET <= opset <= newest_opset():
-        raise ExportError(f"opset {opset} can't be written: {OLDEST_OPSET} to {newest_opset()} can")
+        raise ExportError(f"opset {opset} is not supported: use {OLDEST_OPSET} to {newest_opset()}")
     ports = (*trace.inputs, *trace.outputs)
-    gc.collect()  # TensorFlow's graph is a heap of cycles, and what comes now needs as much
+    gc.collect()  # frees the cycles of TensorFlow's graph before as much memory is needed again
     try:
         with patched("tf2onnx", record=trace.graph):
             model, _ = from_graph_def(
@@ -87,7 +87,7 @@ def build_draft(trace: Trace, *, opset: int | None = None, errors: Sequence[str]
 
 
 def _refuse_leftovers(model: Any, trace: Trace, errors: Sequence[str]) -> None:
-    """tf2onnx leaves what it can't map in the model and says nothing: say it."""
+    """Raise ExportError for TensorFlow operations that tf2onnx left in the model."""
     from onnx import defs
 
     opsets = {opset.domain: opset.version for opset in model.opset_import}
@@ -97,9 +97,7 @@ def _refuse_leftovers(model: Any, trace: Trace, errors: Sequence[str]) -> None:
         if domain not in ("", "ai.onnx.ml") or not defs.has(
             node.op_type, opsets.get(domain, 1), domain
         ):
-            layer = layer_of(node.name, trace.layers)
-            where = f"layer {layer}" if layer else node.name
-            left[f"{node.op_type} ({where})"] = None
+            left[f"{node.op_type} ({describe_place(node.name, trace.layers)})"] = None
     if left:
         failures = [f": {one_line(error)}" for error in errors if "Failed to convert" in error]
         what = "operations" if len(left) > 1 else "operation"
@@ -111,7 +109,7 @@ def _refuse_leftovers(model: Any, trace: Trace, errors: Sequence[str]) -> None:
 
 
 def _describe_ports(graph: Any, trace: Trace) -> None:
-    """Inputs and outputs in Keras's order, under its names; open dimensions get symbols."""
+    """Describe inputs and outputs as Keras names and orders them; open dimensions get symbols."""
     from onnx import TensorProto, helper
 
     numbers = {name.lower(): number for name, number in TensorProto.DataType.items()}
@@ -145,7 +143,7 @@ def _has_open_time(port: Port) -> bool:
 
 
 def _set_model_properties(model: Any) -> None:
-    """Producer, versions, and only the operator sets that are used."""
+    """Set producer and versions, and keep only the opsets that are used."""
     import keras
     import onnx
     import tensorflow

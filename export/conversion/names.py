@@ -20,6 +20,12 @@ def layer_of(name: str, layers: Sequence[str]) -> str | None:
     return next((path[-1] for path in [layer_path(name, layers)] if path), None)
 
 
+def describe_place(name: str, layers: Sequence[str]) -> str:
+    """ "layer x" for a node of a Keras layer, the node's name for others; for error messages."""
+    layer = layer_of(name, layers)
+    return f"layer {layer}" if layer else name
+
+
 def layer_path(name: str, layers: Sequence[str]) -> list[str]:
     """The layers that a node's name goes through, the outermost first."""
     known, path = set(layers), []

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from onnxwalk.export.conversion.draft import all_nodes
-from onnxwalk.export.conversion.names import layer_of
+from onnxwalk.export.conversion.names import describe_place
 from onnxwalk.export.errors import ExportError
 from onnxwalk.ops.contract.registry import LATEST_OPSET
 
@@ -37,9 +37,8 @@ def raise_opset(model: Any, opset: int, layers: Sequence[str] = ()) -> None:
     for node in all_nodes(model.graph):
         changed = None if node.domain else find_changed_version(node.op_type, opset)
         if changed:
-            layer = layer_of(node.name, layers)
             raise ExportError(
-                f"{f'layer {layer}' if layer else node.name}: ONNX changed {node.op_type} in "
+                f"{describe_place(node.name, layers)}: ONNX changed {node.op_type} in "
                 f"opset {changed}: export to opset {changed - 1}"
             )
     for entry in model.opset_import:

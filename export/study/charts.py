@@ -1,13 +1,14 @@
 """The charts of a study, each drawn on a matplotlib figure or on a part of one.
 
-picture(lines, "loss", series, xs=epochs)       one chart as an <svg> of the page
-lines(part, "loss", series, xs=epochs)          the same chart as a part of a larger figure
+svg_chart(draw_lines, "loss", series, xs=epochs)   a chart as an <svg> of the page
+draw_lines(part, "loss", series, xs=epochs)        the same chart as a part of a larger figure
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -95,7 +96,7 @@ def draw_bars(
     series: Mapping[str, Sequence[float]],
     *,
     x_label: str,
-    most: float | None = None,
+    x_max: float | None = None,
 ) -> None:
     """A row per label, in it a bar per series with its number at the end."""
     axes = _plot.rows(figure, title, labels)
@@ -107,22 +108,13 @@ def draw_bars(
             bar.set_gid(_plot.tooltips([f"{label}, {name}: {value:.4f}"]))
         axes.bar_label(drawn, fmt="{:.4f}", padding=3, fontsize=9, color=_plot.MUTED)
     axes.grid(axis="y", visible=False)
-    axes.set_xlim(0, most)
+    axes.set_xlim(0, x_max)
     axes.set_xlabel(x_label, loc="right")
     _plot.legend(figure)
 
 
-def draw_dots(
-    figure: Any,
-    title: str,
-    labels: Sequence[str],
-    series: Mapping[str, Sequence[float]],
-    *,
-    x_label: str,
-    limit: tuple[float, str] | None = None,
-) -> None:
-    """A row per label, in it a mark per series, on a logarithmic scale."""
-    _plot.dots(figure, title, labels, series, x_label=x_label, limit=limit, spread=0.25)
+#: a row per label, in it a mark per series, on a logarithmic scale
+draw_dots = partial(_plot.dots, spread=0.25)
 
 
 def svg_rows_chart(

@@ -1,4 +1,4 @@
-"""The two tasks: pictures and sentences, or what stands in for them."""
+"""The data of the two tasks, pictures and sentences, or a substitute for it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Task:
     test: Split
     classes: list[str]
     source: str
-    stands_in: bool = False  # for the assignment's own data
+    stands_in: bool = False  # a substitute for the assignment's data
     text: Any = None  # the TextVectorization layer of sentences
 
     @property
@@ -43,7 +43,7 @@ class Task:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Tells one task from another: models trained on one aren't judged on the other."""
+        """A hash of the data: a model is evaluated only on the data that it was trained with."""
         digest = hashlib.blake2b(digest_size=8)
         for split in (self.train, self.valid, self.test):
             digest.update(np.ascontiguousarray(split.x).data)
@@ -63,7 +63,7 @@ class Source:
     tasks: dict[bool, Task] = field(default_factory=dict)
 
     def task(self, family: str, progress: Progress) -> Task:
-        """Raises ExportError when the data isn't there, or isn't as it should be."""
+        """The data of a family. Raises ExportError if it is missing or malformed."""
         pictures = family == "CNN"
         if pictures not in self.tasks:
             task = self._pictures(progress) if pictures else self._sentences()
@@ -78,28 +78,21 @@ class Source:
             source = "CIFAR-10"
             folder = _find_folder(self.folder, "cifar10")
             with progress.step("reading pictures", 1) as done:
-                train, classes = datasets.read_images(
-                    _zip_or_folder(folder, "train"), per_class=preset.per_class, progress=done
+                train, test, classes = datasets.load_cifar10(
+                    folder,
+                    per_class=preset.per_class,
+                    test_per_class=preset.test_per_class,
+                    progress=done,
                 )
-                test, found = datasets.read_images(
-                    _zip_or_folder(folder, "test"), per_class=preset.test_per_class, progress=done
-                )
-            if found != classes:
-                raise ExportError(f"{folder}: train and test have different classes")
-        elif self.download:
-            source, classes = "CIFAR-10", _CIFAR10
-            train, test = _download_cifar10()
-            train, test = (
-                _limit_per_class(train, preset.per_class),
-                _limit_per_class(test, preset.test_per_class),
-            )
         else:
-            source, classes = "scikit-learn's digits", [str(digit) for digit in range(10)]
-            train, test = _load_digits()
-            train, test = (
-                _limit_per_class(train, preset.per_class),
-                _limit_per_class(test, preset.test_per_class),
-            )
+            if self.download:
+                source, classes = "CIFAR-10", _CIFAR10
+                train, test = _download_cifar10()
+            else:
+                source, classes = "scikit-learn's digits", [str(digit) for digit in range(10)]
+                train, test = _load_digits()
+            train = _limit_per_class(train, preset.per_class)
+            test = _limit_per_class(test, preset.test_per_class)
         (selection,) = require("sklearn.model_selection", extra=EXTRA)
         x, vx, y, vy = selection.train_test_split(train.x, train.y, test_size=0.2, random_state=42)
         stands_in = source != "CIFAR-10"
@@ -122,13 +115,8 @@ def _find_folder(data: Path, name: str) -> Path:
     return data / name
 
 
-def _zip_or_folder(folder: Path, name: str) -> Path:
-    path = folder / name
-    return path if path.is_dir() else folder / f"{name}.zip"
-
-
 def _limit_per_class(split: Split, per_class: int | None) -> Split:
-    """The first so many of each class, in the order they were in."""
+    """The first ``per_class`` samples of each class, in their order; all if None."""
     if per_class is None:
         return split
     kept = [np.flatnonzero(split.y == number)[:per_class] for number in np.unique(split.y)]

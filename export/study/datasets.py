@@ -6,6 +6,7 @@ import csv
 import os
 import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 @dataclass(frozen=True)
 class Split:
-    """x (n, …) as the model takes it, y (n,) int64 class numbers."""
+    """x (n, …) as the model expects it, y (n,) int64 class numbers."""
 
     x: NDArray[Any]
     y: NDArray[np.int64]
@@ -39,8 +40,8 @@ def read_images(
     """A zip of folders of JPEG or PNG images, or a folder of such folders: one per class.
 
     Returns x (n, height, width, 3) float32 in 0 … 1 with y, and the classes in alphabetical order.
-    ``per_class`` takes the first so many of each class. The classes come mixed, always alike.
-    ``progress`` is told now and then how many images of how many are read.
+    ``per_class``: read only this number of images of each class. The order is shuffled, always in
+    the same way. ``progress``: called now and then with the number of images read, and of all.
 
     Raises ExportError when the file is missing, is no zip, holds no images, or images of several
     sizes.
@@ -48,18 +49,14 @@ def read_images(
     (tf,) = require("tensorflow")
     file = Path(path)
     try:
-        with (
-            _FolderArchive(file)
-            if file.is_dir()
-            else zipfile.ZipFile(_check_exists(file)) as archive
-        ):
+        with _open_archive(file) as archive:
             names = sorted(n for n in archive.namelist() if n.lower().endswith(_IMAGE_SUFFIXES))
             by_class: dict[str, list[str]] = {}
             for name in names:
                 by_class.setdefault(Path(name).parent.name, []).append(name)
             by_class.pop("", None)
             if not by_class:
-                raise ExportError(f"{file} holds no folders of .jpg or .png images")
+                raise ExportError(f"{file} contains no folders of .jpg or .png images")
             chosen = [
                 (name, number)
                 for number, members in enumerate(by_class.values())
@@ -74,11 +71,17 @@ def read_images(
     except (OSError, zipfile.BadZipFile, tf.errors.InvalidArgumentError) as error:
         raise ExportError(f"{file} can't be read: {one_line(error)}") from error
     if len({image.shape for image in decoded}) != 1:
-        raise ExportError(f"{file} holds images of several sizes")
+        raise ExportError(f"{file} contains images of different sizes")
     order = np.random.default_rng(0).permutation(len(chosen))
     x = np.stack(decoded)[order].astype(np.float32) / np.float32(255)
     y = np.array([number for _, number in chosen], np.int64)[order]
     return Split(x, y), list(by_class)
+
+
+def _open_archive(path: Path) -> Any:
+    return (
+        nullcontext(_FolderArchive(path)) if path.is_dir() else zipfile.ZipFile(_check_exists(path))
+    )
 
 
 class _FolderArchive:
@@ -86,12 +89,6 @@ class _FolderArchive:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-
-    def __enter__(self) -> _FolderArchive:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
 
     def namelist(self) -> list[str]:
         return [file.relative_to(self.path).as_posix() for file in self.path.rglob("*.*")]
@@ -129,19 +126,29 @@ def build_vectorizer(corpus: Sequence[str], *, words: int = WORDS, length: int =
 
 
 def encode_texts(layer: Any, corpus: Sequence[str]) -> NDArray[np.int32]:
-    """(n, length) int32: the ids that a vectorizer gives texts."""
+    """(n, length) int32: the ids of texts, by a vectorizer."""
     return np.asarray(layer(list(corpus))).astype(np.int32)
 
 
 def load_cifar10(
-    folder: str | os.PathLike[str], *, per_class: int | None = None
+    folder: str | os.PathLike[str],
+    *,
+    per_class: int | None = None,
+    test_per_class: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Split, Split, list[str]]:
-    """(train, test, classes) of a folder with train.zip and test.zip. Raises ExportError."""
-    train, classes = read_images(Path(folder) / "train.zip", per_class=per_class)
-    test, found = read_images(Path(folder) / "test.zip", per_class=per_class)
-    if found != classes:
-        raise ExportError(f"{folder}: train.zip and test.zip have different classes")
-    return train, test, classes
+    """(train, test, classes) of a folder with train and test, each a zip or a folder; the other
+    parameters as in ``read_images``. Raises ExportError."""
+    splits, classes = [], []
+    for name, count in (("train", per_class), ("test", test_per_class)):
+        path = Path(folder) / name
+        path = path if path.is_dir() else Path(folder) / f"{name}.zip"
+        split, found = read_images(path, per_class=count, progress=progress)
+        splits.append(split)
+        classes.append(found)
+    if classes[0] != classes[1]:
+        raise ExportError(f"{folder}: train and test have different classes")
+    return splits[0], splits[1], classes[0]
 
 
 def load_nusax(folder: str | os.PathLike[str]) -> tuple[Split, Split, Split, list[str], Any]:

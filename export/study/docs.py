@@ -40,7 +40,7 @@ def write_figures(found: Sequence[Result], folder: Path) -> list[str]:
         name, labels = f"{family}: macro F1", variant_names(those)
         f1.append(
             _bind_chart(
-                charts.draw_bars, name, labels, f1_scores(those), x_label="macro F1", most=1.0
+                charts.draw_bars, name, labels, f1_scores(those), x_label="macro F1", x_max=1.0
             )
         )
         name = f"{family}: time per sample"

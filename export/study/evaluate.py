@@ -1,4 +1,4 @@
-"""The test set in Keras, in the interpreter and in ONNX Runtime, and what must hold then."""
+"""Run the test set in Keras, the interpreter and ONNX Runtime, and compare them."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ COLUMNS = (
 
 #: short runs are repeated, and the fastest counts: seconds below which, and how often
 _SHORT_RUN, _REPEATS = 3.0, 3
-#: words that a sentence should have to be followed by hand
+#: number of words of a sentence that is followed by hand
 _SENTENCE_LENGTHS = range(6, 13)
 
 Predict = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 def read_evaluation(variant: Variant, output: Path) -> dict[str, Any] | None:
-    """What ``evaluation.json`` says."""
+    """Read ``evaluation.json``; None if the variant wasn't evaluated."""
     return read_json(output / variant.path / "evaluation.json")
 
 
 def evaluate(variant: Variant, task: Task, output: Path, progress: Progress) -> dict[str, Any]:
     """Export a trained variant, run the test set, write ``evaluation.json``, and return it.
 
-    Nothing is done anew for a model and a test set that were evaluated before. The folder is the
-    caller's alone, as in ``train``. Raises ExportError when the model can't be exported.
+    A model and a test set that were evaluated before are not evaluated again. The caller holds
+    the ``locked_folder``, as in ``train``. Raises ExportError when the model can't be exported.
     """
     import keras
 
@@ -88,7 +88,7 @@ def evaluate(variant: Variant, task: Task, output: Path, progress: Progress) -> 
         "sample": _choose_sample(task, found["onnxwalk"]),
     }
     if broken_claims(record):
-        progress.say(f"{variant.path}  a claim doesn't hold: asking Keras in float64 who is right")
+        progress.say(f"{variant.path}  differs from Keras: comparing all with Keras in float64")
         exact = _predict_in_float64(variant, task, model, progress)
         record["from_float64"] = {name: float(np.abs(p - exact).max()) for name, p in found.items()}
     with atomic_path(folder / "predictions.npz") as part:
@@ -118,10 +118,10 @@ def compare(truth: NDArray[Any], found: dict[str, NDArray[Any]]) -> dict[str, An
 
 
 def broken_claims(record: dict[str, Any]) -> list[str]:
-    """What should hold of the interpreter and doesn't, in words; empty if all is well.
+    """The claims about the interpreter that don't hold, in words; empty if all do.
 
-    Keras computes in float32, too: where a claim is broken, the last entry says how far each is
-    from Keras in float64. A claim is broken even if it is Keras that is further off.
+    Keras computes in float32, too: if a claim is broken, the last entry has the difference of each
+    engine from Keras in float64. A claim is broken even if Keras has the larger difference.
     """
     claims = []
     keras, ours = record["f1"]["keras"], record["f1"]["onnxwalk"]
@@ -131,10 +131,10 @@ def broken_claims(record: dict[str, Any]) -> list[str]:
         claims.append(f"{differ} of {record['count']} labels differ")
     largest = record["max_abs_diff"]["onnxwalk"]
     if not largest <= MAX_DIFFERENCE:  # NaN is not
-        claims.append(f"a probability differs by {largest:.2g}, {MAX_DIFFERENCE:g} is allowed")
+        claims.append(f"a probability differs by {largest:.2g} (tolerance {MAX_DIFFERENCE:g})")
     if claims and (apart := record.get("from_float64")):
         claims.append(
-            f"from Keras in float64 Keras itself is {apart['keras']:.2g} away, "
+            f"difference from Keras in float64: Keras {apart['keras']:.2g}, "
             f"the interpreter {apart['onnxwalk']:.2g}, ONNX Runtime {apart['onnxruntime']:.2g}"
         )
     return claims
@@ -147,7 +147,7 @@ def macro_f1(truth: NDArray[Any], predicted: NDArray[Any]) -> float:
 
 
 def read_evaluations(output: Path) -> list[tuple[Variant, dict[str, Any], dict[str, Any]]]:
-    """(variant, what training says, what evaluation says) of all that have been evaluated."""
+    """(variant, history, evaluation) of all variants that were evaluated."""
     from onnxwalk.export.study.train import read_history
 
     found = []
@@ -205,7 +205,7 @@ def _make_predictor(engine: str, model: Any, file: Path) -> Predict:
 def _predict_in_float64(
     variant: Variant, task: Task, model: Any, progress: Progress
 ) -> NDArray[np.float64]:
-    """What Keras says with the same weights in double precision: what float32 rounds."""
+    """The predictions of Keras with the same weights in float64."""
     import keras
 
     before = keras.config.dtype_policy()
@@ -228,8 +228,8 @@ def _time_predictions(
 ) -> tuple[NDArray[Any], float]:
     """The predictions of all of ``x``, and the seconds they took.
 
-    The first batch, and a last one of another size, run once before that: what a new shape costs
-    is not what a picture costs.
+    The first batch, and a last one of another size, run once before that: the first run of a shape
+    takes longer.
     """
     predict(x[:batch])
     if len(x) % batch:
@@ -248,8 +248,8 @@ def _time_predictions(
 
 
 def _choose_sample(task: Task, found: NDArray[Any]) -> dict[str, Any]:
-    """The test sample to follow by hand, and the rule by which it is chosen: the first that comes
-    out right; of sentences, the first of those with few words and none unknown, if there is one."""
+    """The test sample to follow by hand, and the rule by which it is chosen: the first with the
+    right label; of sentences, the first of those with few words and none unknown, if any."""
     right = np.flatnonzero(found.argmax(1) == task.test.y)
     got = " that the model gets right" if len(right) else ""
     candidates = right if len(right) else np.arange(len(task.test))

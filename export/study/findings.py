@@ -1,4 +1,4 @@
-"""What the numbers say, by rules that the report states. Nothing here knows what they will be."""
+"""Findings computed from the results, by rules that the report states."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from onnxwalk.export.study.evaluate import broken_claims, read_evaluations
 from onnxwalk.export.study.variants import FAMILIES, GROUPS, Group, Variant
 
-#: validation loss above its least by this part of it, while training loss went on falling
-_OVERFIT_RISE = 0.05
-#: differences in F1 that a smaller model may cost
+#: rise of the validation loss above its minimum, relative, while training loss kept falling
+_OVERFIT = 0.05
+#: difference in F1 that is accepted for a smaller model
 _CLOSE_F1 = 0.01
 #: standard errors beyond which chance is not the explanation
 _ERRORS = 1.96
@@ -26,7 +26,7 @@ RULES = {
     "of another variant if the two get different test samples right more often than chance "
     "explains: of the samples that only one of them gets right, the numbers n₁ and n₂ differ by "
     f"more than {_ERRORS} · √(n₁ + n₂) (McNemar's test at 5 %).",
-    "overfits": f"A variant overfits if its validation loss ends more than {_OVERFIT_RISE:.0%} above its "
+    "overfits": f"A variant overfits if its validation loss ends more than {_OVERFIT:.0%} above its "
     "least value while its training loss went on falling after that epoch.",
     "unfinished": "It could have been trained longer if its validation loss is least after the "
     "last epoch.",
@@ -42,7 +42,7 @@ RULES = {
 
 @dataclass(frozen=True)
 class Result:
-    """One evaluated variant: what training and evaluation left. ``probabilities`` by engine are
+    """One evaluated variant, read from its folder. ``probabilities`` by engine are
     (n, classes) float32, ``truth`` (n,) int64, ``sample`` one row of the test set."""
 
     variant: Variant
@@ -85,7 +85,7 @@ class Result:
     @property
     def overfits(self) -> bool:
         loss, validation = self.history["loss"], self.history["val_loss"]
-        rise = validation[-1] > (1 + _OVERFIT_RISE) * min(validation)
+        rise = validation[-1] > (1 + _OVERFIT) * min(validation)
         return rise and loss[-1] < loss[self.best_epoch - 1]
 
     @property
@@ -112,7 +112,7 @@ def read_results(output: Path) -> list[Result]:
 
 
 def group_results(group: Group, found: Sequence[Result]) -> list[tuple[str, Result]]:
-    """(label, result) of those variants of a group that there are."""
+    """(label, result) of those variants of a group that were evaluated."""
     by_key = {(r.variant.family, r.variant.name): r for r in found}
     pairs = ((label, by_key.get((group.family, name))) for label, name in group.members.items())
     return [(label, result) for label, result in pairs if result is not None]
@@ -126,7 +126,7 @@ def is_clearly_ahead(one: Result, other: Result) -> bool:
 
 
 def describe_winner(pairs: Sequence[tuple[str, Result]]) -> str:
-    """What is to say about a group of two or more; begins in lower case."""
+    """A sentence about a group of two or more, for use after a colon."""
     ordered = sorted(pairs, key=lambda pair: -pair[1].f1)
     (label, best), others = ordered[0], ordered[1:]
     behind = [name for name, other in others if is_clearly_ahead(best, other)]
@@ -183,7 +183,7 @@ def time_ratios(family: str, found: Sequence[Result]) -> dict[str, float]:
 
 
 def find_broken_claims(found: Sequence[Result]) -> dict[str, list[str]]:
-    """Variant's path -> the claims that don't hold of it; empty if all do."""
+    """Path of a variant -> its broken claims; empty if all claims hold."""
     broken = {r.variant.path: broken_claims(dict(r.record)) for r in found}
     return {path: said for path, said in broken.items() if said}
 
@@ -193,7 +193,7 @@ def families_of(found: Sequence[Result]) -> list[str]:
 
 
 def final_result(family: str, found: Sequence[Result]) -> Result:
-    """The family's final model; the best of what there is if that isn't there."""
+    """The family's final model, or the best one if that was not evaluated."""
     those = [r for r in found if r.variant.family == family]
     return next((r for r in those if r.variant.name == "final"), max(those, key=lambda r: r.f1))
 

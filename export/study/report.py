@@ -98,7 +98,7 @@ def _family(name: str, found: Sequence[Result]) -> dict[str, Any]:
             variant_names(those),
             f1_scores(those),
             x_label="macro F1",
-            most=1.0,
+            x_max=1.0,
         ),
         "difference_chart": charts.svg_rows_chart(
             charts.draw_dots,

@@ -1,4 +1,4 @@
-"""The files of a study, and how they get there whole.
+"""The files of a study, each written completely or not at all.
 
     OUTPUT/results.csv  report.html
     OUTPUT/FAMILY/VARIANT/model.keras  model.weights.h5  history.json     what training leaves
@@ -28,7 +28,7 @@ _LOCK = ".lock"
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A name beside ``path`` to write to, which becomes ``path`` if the block ends well.
+    """A temporary path next to ``path``, which is renamed to ``path`` if the block succeeds.
 
     Raises ExportError if the file can't be written.
     """
@@ -51,7 +51,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """None if there is no such file. Raises ExportError if it holds something else."""
+    """The content, or None if there is no such file. Raises ExportError if it isn't JSON."""
     try:
         return json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
@@ -62,15 +62,15 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def locked_folder(folder: Path) -> Iterator[None]:
-    """Make the folder, tidy it, and keep other processes' ``locked_folder`` out; a killed one lets go.
+    """Prepare the folder, and lock it against other processes; a killed process releases it.
 
-    Raises ExportError if it can't be made, or if another process is in it.
+    Raises ExportError if it can't be created, or if another process uses it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = open(folder / _LOCK, "w")  # noqa: SIM115  (closed below)
     except OSError as error:
-        raise ExportError(f"{folder} can't be made: {one_line(error)}") from error
+        raise ExportError(f"{folder} can't be created: {one_line(error)}") from error
     with lock:
         if sys.platform != "win32":
             import fcntl
@@ -78,20 +78,20 @@ def locked_folder(folder: Path) -> Iterator[None]:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise ExportError(f"another process is at work in {folder}") from error
+                raise ExportError(f"another process is using {folder}") from error
         prepare_folder(folder)
         yield
 
 
 def prepare_folder(folder: Path) -> None:
-    """Make the folder, and remove what a killed process left unfinished in it.
+    """Create the folder, and remove unfinished files of a killed process.
 
-    Raises ExportError if it can't be made.
+    Raises ExportError if it can't be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ExportError(f"{folder} can't be made: {one_line(error)}") from error
+        raise ExportError(f"{folder} can't be created: {one_line(error)}") from error
     for part in [*folder.glob(f"{_UNFINISHED}*"), *folder.glob(".*.part")]:  # ours; the exporter's
         if part.is_dir():
             shutil.rmtree(part, ignore_errors=True)

@@ -1,7 +1,7 @@
 """Training one variant in Keras, so that it can be interrupted at any moment.
 
-Epochs are trained one by one. What an epoch draws (the order of the samples, dropout) depends on
-the seed and its number alone, so that a run that was interrupted gives what one run gives.
+Epochs are trained one by one. Their random numbers (the order of the samples, dropout) depend on
+the seed and the number of the epoch only, so that an interrupted run has the same result.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def count_cores() -> int:
 
 
 def prepare_tensorflow() -> None:
-    """TensorFlow on as many threads as there are cores; before anything else uses it.
+    """Let TensorFlow use all cores; call it before anything else uses TensorFlow.
 
     oneDNN's convolutions, which TensorFlow leaves off on one core, halve the time of training.
     """
@@ -50,7 +50,7 @@ def prepare_tensorflow() -> None:
 
 
 def package_versions() -> dict[str, str]:
-    """Of what the numbers depend on."""
+    """The versions of Python and of the packages that affect the results."""
     packages = ("tensorflow", "keras", "numpy", "onnx", "onnxruntime", "tf2onnx", "scikit-learn")
     return {
         "python": platform.python_version(),
@@ -61,7 +61,7 @@ def package_versions() -> dict[str, str]:
 def make_plan(
     variant: Variant, task: Task, *, preset: str, seed: int, epochs: int
 ) -> dict[str, Any]:
-    """What decides how a model comes out; two runs with the same plan are the same."""
+    """All that determines the result of a training; the same plan has the same result."""
     return {
         "family": variant.family,
         "variant": variant.name,
@@ -83,18 +83,18 @@ def make_plan(
 
 
 def read_history(variant: Variant, output: Path) -> dict[str, Any] | None:
-    """What ``history.json`` says of a variant that is trained."""
+    """Read ``history.json``; None if the variant isn't trained."""
     return read_json(output / variant.path / "history.json")
 
 
 def train(
     variant: Variant, task: Task, plan: dict[str, Any], output: Path, progress: Progress
 ) -> dict[str, Any]:
-    """Train what isn't trained, and return what ``history.json`` says then.
+    """Train the variant, unless that is done, and return the content of ``history.json``.
 
-    Nobody else may be at work in the folder: see ``store.alone``, which also makes it.
+    The caller holds the ``store.locked_folder``.
 
-    Raises ExportError when the folder holds a model that was trained otherwise.
+    Raises ExportError when the folder contains a model that was trained with another plan.
     """
     folder = output / variant.path
     record = read_history(variant, output)
@@ -125,7 +125,7 @@ def train(
 
 
 def _check_plan(found: dict[str, Any], plan: dict[str, Any], folder: Path) -> None:
-    """The preset's name doesn't matter, what it stands for does."""
+    """Raise ExportError if the plans differ in anything but the preset's name."""
     for name, value in plan.items():
         if name != "preset" and found.get(name) != value:
             was = f"{name} {found.get(name)}, not {value}"
@@ -159,7 +159,7 @@ def _new_model(variant: Variant, task: Task, seed: int) -> Any:
 
 
 def _load_checkpoint(folder: Path, started: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The state that was kept after the last whole epoch; None to begin anew."""
+    """The state after the last complete epoch; None if there is none."""
     import keras
 
     if started is None:
@@ -206,7 +206,7 @@ def _train_epoch(
 
 
 def _save_checkpoint(model: Any, folder: Path, state: dict[str, Any]) -> None:
-    """The model first: ``training.json`` names only what is there."""
+    """Write the model first: ``training.json`` must not name a file that doesn't exist."""
     file = folder / f"epoch-{state['done']}.keras"
     with atomic_path(file) as part:
         model.save(part)

@@ -46,10 +46,10 @@ def test_image_errors(tmp_path):
     with pytest.raises(ExportError, match="can't be read: File is not a zip file"):
         read_images(tmp_path / "text.zip")
     write_images(tmp_path / "empty.zip", classes=())
-    with pytest.raises(ExportError, match="holds no folders of"):
+    with pytest.raises(ExportError, match="contains no folders of"):
         read_images(tmp_path / "empty.zip")
     write_images(tmp_path / "sizes.zip", sides=(4, 5))
-    with pytest.raises(ExportError, match="images of several sizes"):
+    with pytest.raises(ExportError, match="images of different sizes"):
         read_images(tmp_path / "sizes.zip")
     with zipfile.ZipFile(tmp_path / "broken.zip", "w") as archive:
         archive.writestr("cat/0.jpg", b"no image")

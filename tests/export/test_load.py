@@ -89,10 +89,14 @@ def test_formats(model, folder, name, architecture, monkeypatch):
     [
         ("absent.keras", None, "no such file: .*absent.keras"),
         (".", None, "is a folder"),
-        ("m.weights.h5", None, "m.weights.h5 holds weights only: say what builds the model"),
+        (
+            "m.weights.h5",
+            None,
+            "m.weights.h5 contains only weights: name the function that builds the model",
+        ),
         ("m.weights.h5", "nowhere:build", "architecture nowhere:build: No module named 'nowhere'"),
         ("m.weights.h5", "keras:build", "keras has no build"),
-        ("m.weights.h5", "keras", "'keras' is not of the form module:function"),
+        ("m.weights.h5", "keras", "'keras' must have the form module:function"),
         ("m.weights.h5", "keras:__version__", "is not a function"),
         ("m.weights.h5", build_broken, "architecture build_broken failed: first line$"),
         ("m.weights.h5", build_nothing, "returned NoneType, not a keras.Model"),
@@ -129,7 +133,7 @@ def test_not_keras(tmp_path):
     for name in ("text.keras", "zip.keras", "data.h5"):
         with pytest.raises(ExportError, match=f"{name} is not a Keras file"):
             load_model(tmp_path / name)
-    with pytest.raises(ExportError, match="not a Keras model or a path: int"):
+    with pytest.raises(ExportError, match=r"expected a keras\.Model or a path, got int"):
         load_model(3)
 
 
@@ -141,7 +145,7 @@ def test_custom_objects(tmp_path):
     path = tmp_path / "custom.keras"
     x = keras.Input((3,))
     keras.Model(x, Twice()(x)).save(path)
-    with pytest.raises(ExportError, match="custom class Twice: give architecture") as caught:
+    with pytest.raises(ExportError, match="custom class Twice: pass architecture") as caught:
         load_model(path)
     assert "\n" not in str(caught.value)
 

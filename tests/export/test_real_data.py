@@ -58,7 +58,7 @@ def keras_loop_form(model, path):
 def pictures():
     keras.utils.set_random_seed(0)
     if (DATA / "cifar10").exists():
-        train, test, classes = load_cifar10(DATA / "cifar10", per_class=200)
+        train, test, classes = load_cifar10(DATA / "cifar10", per_class=200, test_per_class=200)
         test = Split(test.x[:300], test.y[:300])
         model = cnn((16, 32), 3, classes=len(classes))
     else:

@@ -129,14 +129,16 @@ def same_as_keras(proto, model, texts=TEXTS):
 )
 def test_text_at_the_front(options):
     model = classifier(vectorizer(**options))
-    with pytest.warns(UserWarning, match="input review takes the ids of layer text_vectorization"):
+    with pytest.warns(
+        UserWarning, match="input review expects the ids of layer text_vectorization"
+    ):
         proto = export.to_onnx(model)
     assert [i.name for i in proto.graph.input] == ["review"]
     assert [o.name for o in proto.graph.output] == ["mood"]
     same_as_keras(proto, model)
 
 
-@pytest.mark.filterwarnings("ignore:input .* takes the ids")
+@pytest.mark.filterwarnings("ignore:input .* expects the ids")
 def test_around_a_trained_model():
     """The last step of many tutorials: text before the model that was trained on ids."""
     ids = keras.Input((6,), dtype="int64")
@@ -149,7 +151,7 @@ def test_around_a_trained_model():
     same_as_keras(export.to_onnx(built_by_call), built_by_call)
 
 
-@pytest.mark.filterwarnings("ignore:input .* takes the ids")
+@pytest.mark.filterwarnings("ignore:input .* expects the ids")
 def test_two_layers_on_one_text_and_another_input():
     text, n = keras.Input((1,), dtype="string", name="text"), keras.Input((2,), name="n")
     words, letters = vectorizer(name="words"), vectorizer(split="character", name="letters")
@@ -259,15 +261,15 @@ def test_layer_that_does_not_fit(tmp_path):
     reader().save(tmp_path / "m.keras")
     model = reader(7)
     for text, message in [
-        (vectorizer(output_sequence_length=5), "5 ids a text, but the model takes 7"),
+        (vectorizer(output_sequence_length=5), "5 ids per text, but the model expects 7"),
         (vectorizer(output_mode="count"), "output_mode 'count'"),
         ({"no": vectorizer()}, "the model's inputs are ids"),
-        (3, "not int"),
+        (3, "got int"),
         (tmp_path / "absent.json", "no such file"),
         (tmp_path / "bad.json", "can't be read"),
         (tmp_path / "none.json", "neither a list of words nor settings"),
         (tmp_path / "kind.json", "no TextVectorization"),
-        (tmp_path / "m.keras", "0 TextVectorization layers in it"),
+        (tmp_path / "m.keras", "expected one TextVectorization layer, found 0"),
         (L.TextVectorization(vocabulary=[f"w{i}" for i in range(30)]), "32 words, but the Emb"),
     ]:
         with pytest.raises(ExportError, match=message) as error:
@@ -303,7 +305,7 @@ def test_command_line(tmp_path, capsys):
     classifier(vectorizer()).save(tmp_path / "m.keras")
     (tmp_path / "names.txt").write_text("good\nbad\nneither\n")
     assert main([str(tmp_path / "m.keras"), "--labels", str(tmp_path / "names.txt")]) == 0
-    assert "takes the ids of layer text_vectorization" in capsys.readouterr().out
+    assert "expects the ids of layer text_vectorization" in capsys.readouterr().out
     from onnxwalk.interpreter.cli import main as onnxwalk
 
     assert onnxwalk(["run", str(tmp_path / "m.onnx"), "--text", "a b É", "--top", "1"]) == 0

@@ -56,7 +56,9 @@ def test_difference():
     assert check_output("y", a, a) == 0
     assert check_output("y", np.float32([1000.01]), np.float32([1000])) < 2e-5
     assert check_output("y", np.zeros((0, 3)), np.zeros((0, 3))) == 0
-    with pytest.raises(ExportError, match=r"output y: float32\[4\], but Keras gives float64\[4\]"):
+    with pytest.raises(
+        ExportError, match=r"output y: expected float64\[4\] as in Keras, got float32\[4\]"
+    ):
         check_output("y", a, a.astype(np.float64))
     with pytest.raises(ExportError, match="differs from Keras by inf"):
         check_output("y", np.float32([np.inf]), np.float32([1]))

@@ -1,8 +1,8 @@
 """Configurations of every layer in ``keras.layers``: what the table and the tests run.
 
-Each module of this folder covers a family: its ``cases()`` returns a list of ``Case``. Keras is
-imported when ``cases()`` is called, or when a case is built. (A module whose name begins with an
-underscore only helps the others.)
+Each module of this folder covers a family: its ``cases()`` returns a list of ``Case``. The modules
+import Keras, and are imported by ``all_cases()``. (A module whose name begins with an underscore
+only helps the others.)
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Case:
     layer: str  # its name in keras.layers
     label: str
     build: Builder  # -> keras.Model, weights set
-    inputs: Inputs | None = None  # None: as onnxwalk.export.verify makes them
-    refused: str | None = None  # must be refused, and this is part of what is said
+    inputs: Inputs | None = None  # None: ``make_random_inputs``
+    refused: str | None = None  # a pattern of the error message, if the case must be refused
 
 
 def all_cases() -> dict[str, list[Case]]:
@@ -115,7 +115,7 @@ def model(shape: Any, layer: Any, *, dtype: str = "float32") -> Any:
 
 
 def random_weight_cases(layer: str, builders: Iterable[tuple[str, Builder]]) -> list[Case]:
-    """A case for each (label, builder), with weights that don't drive every gate to its end."""
+    """A case for each (label, builder), with weights that don't saturate every gate."""
 
     def case(label: str, build: Builder) -> Case:
         return Case(layer, label, lambda: randomize(build(), scale=0.4))
@@ -124,7 +124,7 @@ def random_weight_cases(layer: str, builders: Iterable[tuple[str, Builder]]) -> 
 
 
 def uniform(*shape: int, low: float = 0.0, high: float = 255.0, dtype: str = "float32") -> Inputs:
-    """Inputs of one tensor, evenly spread in [low, high): images, or what covers a function."""
+    """Inputs of one tensor, uniformly distributed in [low, high)."""
     return lambda rng: [rng.uniform(low, high, shape).astype(dtype)]
 
 

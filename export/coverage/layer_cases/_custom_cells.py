@@ -4,53 +4,43 @@ from __future__ import annotations
 
 from typing import Any
 
-
-def custom_cell() -> Any:
-    """A cell as users write them: h' = tanh(x·k + h·r) · sigmoid(h), two states, one a counter."""
-    import keras
-
-    @keras.saving.register_keras_serializable("onnxwalk_cases")
-    class OwnCell(keras.layers.Layer):
-        def __init__(self, units: int, **options: Any) -> None:
-            super().__init__(**options)
-            self.units, self.state_size, self.output_size = units, [units, 1], units
-
-        def build(self, shape: Any) -> None:
-            self.k = self.add_weight(shape=(shape[-1], self.units), name="k")
-            self.r = self.add_weight(shape=(self.units, self.units), name="r")
-
-        def call(self, x: Any, states: Any, training: bool = False) -> Any:
-            h, n = states
-            h = keras.ops.tanh(x @ self.k + h @ self.r) * keras.ops.sigmoid(h)
-            return h + n, [h, n + 0.25]
-
-        def get_initial_state(self, batch_size: Any = None) -> Any:
-            zeros = keras.ops.zeros
-            return [zeros((batch_size, self.units)) + 0.5, zeros((batch_size, 1))]
-
-    return OwnCell
+import keras
 
 
-def subclassed_cell() -> Any:
-    """A subclass of Keras's LSTMCell that does something else: it is not an LSTM node."""
-    import keras
+@keras.saving.register_keras_serializable("onnxwalk_cases")
+class OwnCell(keras.layers.Layer):
+    """h' = tanh(x·k + h·r) · sigmoid(h), with two states, one of which is a counter."""
 
-    class Tuned(keras.layers.LSTMCell):
-        def call(self, inputs: Any, states: Any, training: bool = False) -> Any:
-            h, states = super().call(inputs, states, training=training)
-            return 2 * h, states
+    def __init__(self, units: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.units, self.state_size, self.output_size = units, [units, 1], units
 
-    return Tuned
+    def build(self, shape: Any) -> None:
+        self.k = self.add_weight(shape=(shape[-1], self.units), name="k")
+        self.r = self.add_weight(shape=(self.units, self.units), name="r")
+
+    def call(self, x: Any, states: Any, training: bool = False) -> Any:
+        h, n = states
+        h = keras.ops.tanh(x @ self.k + h @ self.r) * keras.ops.sigmoid(h)
+        return h + n, [h, n + 0.25]
+
+    def get_initial_state(self, batch_size: Any = None) -> Any:
+        zeros = keras.ops.zeros
+        return [zeros((batch_size, self.units)) + 0.5, zeros((batch_size, 1))]
 
 
-def subclassed_lstm() -> Any:
-    """A user's LSTM that doubles what comes out: a node of two directions would lose that."""
-    import keras
+class Tuned(keras.layers.LSTMCell):
+    """A subclass of Keras's LSTMCell that computes something else: it is not an LSTM node."""
 
-    @keras.saving.register_keras_serializable("onnxwalk_cases")
-    class Doubled(keras.layers.LSTM):
-        def inner_loop(self, *args: Any, **kwargs: Any) -> Any:
-            last, outputs, states = super().inner_loop(*args, **kwargs)
-            return 2 * last, 2 * outputs, states
+    def call(self, inputs: Any, states: Any, training: bool = False) -> Any:
+        h, states = super().call(inputs, states, training=training)
+        return 2 * h, states
 
-    return Doubled
+
+@keras.saving.register_keras_serializable("onnxwalk_cases")
+class Doubled(keras.layers.LSTM):
+    """An LSTM with doubled outputs, which a node of two directions would lose."""
+
+    def inner_loop(self, *args: Any, **kwargs: Any) -> Any:
+        last, outputs, states = super().inner_loop(*args, **kwargs)
+        return 2 * last, 2 * outputs, states

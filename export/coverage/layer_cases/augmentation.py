@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
+import numpy as np
+from keras import layers
+
 from onnxwalk.export.coverage.layer_cases import (
     Case,
     channels_first,
@@ -64,8 +68,6 @@ def cases() -> list[Case]:
 
 def _equalized() -> Any:
     """Keras 3.15 can't build a functional model of Equalization: it calls its output its input."""
-    import keras
-    import numpy as np
 
     class Net(keras.Model):
         def __init__(self):
@@ -81,15 +83,11 @@ def _equalized() -> Any:
 
 
 def _pipeline() -> Any:
-    from keras import layers
-
     parts = [layers.RandomFlip(), layers.CenterCrop(6, 6), layers.Rescaling(1 / 255)]
     return model(_SHAPE, layers.Pipeline(parts))
 
 
 def _boxes() -> Any:
-    import keras
-
     given = {
         "images": keras.Input(_SHAPE, name="images"),
         "bounding_boxes": {

@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+import keras
+from keras import layers as L
+
 from onnxwalk.export.coverage.layer_cases import Builder, Case, random_weight_cases
 
 Builders = Iterator[tuple[str, Builder]]
@@ -26,8 +29,6 @@ def cases() -> list[Case]:
 
 def _ids(time: int | None = 9, mask: bool = True, name: str = "ids") -> tuple[Any, Any]:
     """(input of ids, its embedding (batch, time, 6), masked where the id is 0)."""
-    import keras
-
     ids = keras.Input((time,), dtype="int32", name=name)
     return ids, keras.layers.Embedding(_WORDS, 6, mask_zero=mask)(ids)
 
@@ -46,9 +47,6 @@ def _conv_lstm(rank: int) -> Builders:
         bidirectional: bool = False,
         **options: Any,
     ) -> Any:
-        import keras
-
-        L = keras.layers
         x = keras.Input((time, *[side] * rank, 2), batch_size=batch, name="x")
         ids = keras.Input((time,), dtype="int32", batch_size=batch, name="ids")
         inner = {"kernel_size": 3, **options}
@@ -93,21 +91,15 @@ def _conv_lstm(rank: int) -> Builders:
 
 def _time_distributed() -> Builders:
     def build(make: Callable[[Any], Any], shape: tuple[int, ...], time: int | None) -> Any:
-        import keras
-
         x = keras.Input((time, *shape), name="x")
         return keras.Model(x, keras.layers.TimeDistributed(make(keras.layers))(x))
 
     def nested(L: Any) -> Any:
-        import keras
-
         x = keras.Input((8, 8, 3))
         y = L.Conv2D(4, 3, padding="same", activation="relu")(x)
         return keras.Model(x, L.Dense(2)(L.GlobalAveragePooling2D()(L.add([y, L.Conv2D(4, 1)(x)]))))
 
     def sequential(L: Any) -> Any:
-        import keras
-
         layers = [L.Conv2D(4, 3), L.BatchNormalization(), L.MaxPooling2D(), L.Flatten(), L.Dense(3)]
         return keras.Sequential([keras.Input((8, 8, 3)), *layers])
 
@@ -134,9 +126,6 @@ def _time_distributed() -> Builders:
 
     def documents(time: int | None, length: int, outer: bool = True) -> Any:
         """Words to sentences to documents; the mask of the words goes to the inner layer."""
-        import keras
-
-        L = keras.layers
         ids = keras.Input((time, length), dtype="int32", name="ids")
         x = L.Embedding(_WORDS, 6, mask_zero=True)(ids)
         y = L.TimeDistributed(L.LSTM(4))(x, mask=keras.ops.not_equal(ids, 0))
@@ -148,9 +137,6 @@ def _time_distributed() -> Builders:
 
     def reader(time: int | None) -> Any:
         """A model of its own over the words of each sentence, its Embedding inside."""
-        import keras
-
-        L = keras.layers
         words = keras.Input((5,), dtype="int32")
         inner = keras.Model(words, L.LSTM(4)(L.Embedding(_WORDS, 6, mask_zero=True)(words)))
         ids = keras.Input((time, 5), dtype="int32", name="ids")
@@ -160,8 +146,6 @@ def _time_distributed() -> Builders:
     yield "a model of Embedding and LSTM, open time", lambda: reader(None)
 
     def passing(time: int | None) -> Any:
-        import keras
-
         ids, x = _ids(time)
         y = keras.layers.TimeDistributed(keras.layers.Dense(5))(x)
         return keras.Model(ids, keras.layers.LSTM(4)(y))
@@ -215,9 +199,6 @@ def _carriers() -> dict[str, Callable[[Any], Callable[[Any], Any]]]:
 
 def _route(carry: Any, consume: Any, floats: bool = False, time: int | None = 9) -> Builder:
     def build() -> Any:
-        import keras
-
-        L = keras.layers
         if floats:
             source = keras.Input((time, 6), name="x")
             x = L.Masking()(source)
@@ -236,8 +217,6 @@ def _masking() -> Builders:
     yield "to LSTM, open time", _route(None, _consumers()["LSTM"], True, None)
 
     def valued() -> Any:
-        import keras
-
         x = keras.Input((9, 3), name="x")
         y = keras.layers.Masking(mask_value=-1.0)(x)
         return keras.Model(x, [y, keras.layers.GRU(4, return_sequences=True)(y)])
@@ -254,9 +233,6 @@ def _embedding() -> Builders:
 
     def two() -> Any:
         """Masks of two inputs meet: where both are valid, and one after the other in time."""
-        import keras
-
-        L = keras.layers
         a, x = _ids()
         b, y = _ids(name="others")
         joined = L.Concatenate(axis=1)([x, y])
@@ -270,8 +246,6 @@ def _embedding() -> Builders:
     yield "masks of two inputs", two
 
     def int64() -> Any:
-        import keras
-
         ids = keras.Input((None,), dtype="int64", name="ids")
         x = keras.layers.Embedding(_WORDS, 6, mask_zero=True)(ids)
         return keras.Model(ids, keras.layers.LSTM(4)(x))
@@ -284,9 +258,6 @@ def _embedding() -> Builders:
 
 def _text() -> Builders:
     def build(length: int | None = 9, **options: Any) -> Any:
-        import keras
-
-        L = keras.layers
         words = "satu dua tiga empat lima enam tujuh delapan sembilan sepuluh".split()
         layer = L.TextVectorization(vocabulary=words, output_sequence_length=length, **options)
         text = keras.Input((1,), dtype="string", name="text")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from keras import layers
 
 from onnxwalk.export.coverage.layer_cases import Case, Inputs, grid, model, uniform
 
@@ -26,8 +27,6 @@ def _numbers() -> list[Case]:
 
     def adapted(**arguments: Any) -> Callable[[], Any]:
         def build() -> Any:
-            from keras import layers
-
             layer = layers.Normalization(**arguments)
             layer.adapt(rng.normal(3, 2, (40, 5, 4)))
             return model((5, 4), layer, dtype="float32")
@@ -58,15 +57,11 @@ def _categories() -> list[Case]:
         return lambda rng: [rng.choice([-9, -1, -0.5, 0, 0.25, 0.5, 2, 9], shape).astype("float32")]
 
     def counted(given: Any) -> Any:
-        from keras import layers
-
         categories, weights = given
         layer = layers.CategoryEncoding(num_tokens=10, output_mode="count")
         return layer(layers.Lambda(lambda x: x % 10)(categories), count_weights=weights)
 
     def adapted() -> Any:
-        from keras import layers
-
         layer = layers.Discretization(num_bins=4)
         layer.adapt(np.random.default_rng(0).normal(0, 1, 200))
         return model((3,), layer)

@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+import keras
+from keras import layers as L
+
 from onnxwalk.export.coverage.layer_cases import Builder, Case, random_weight_cases
-from onnxwalk.export.coverage.layer_cases._custom_cells import (
-    custom_cell,
-    subclassed_cell,
-    subclassed_lstm,
-)
+from onnxwalk.export.coverage.layer_cases._custom_cells import Doubled, OwnCell, Tuned
 
 Builders = Iterator[tuple[str, Builder]]
 
@@ -56,8 +55,6 @@ def cases() -> list[Case]:
 
 def _masked(mask: str, time: int | None = _TIME, batch: int | None = None) -> tuple[Any, Any, Any]:
     """(input, x (batch, time, 6), mask to be given or None) with one of ``MASKS``."""
-    import keras
-
     if mask == "float mask":
         x = keras.Input((time, 6), batch_size=batch, name="x")
         return x, keras.layers.Masking()(x), None
@@ -75,8 +72,6 @@ def _model(
     """A model of what ``wrap(keras.layers)`` makes: a layer, or a list of layers in parallel."""
 
     def build() -> Any:
-        import keras
-
         source, x, given = _masked(mask, time, batch)
         built = wrap(keras.layers)
         options = {} if given is None else {"mask": given}
@@ -115,9 +110,6 @@ def _with_states(kind: str, mask: str, bidirectional: bool = False) -> Builder:
     """Initial states that are inputs, in both directions."""
 
     def build() -> Any:
-        import keras
-
-        L = keras.layers
         source, x, given = _masked(mask)
         count = (2 if kind == "LSTM" else 1) * (2 if bidirectional else 1)
         states = [keras.Input((4,), name=f"state_{i}") for i in range(count)]
@@ -138,9 +130,6 @@ def _seq2seq(kind: str) -> Builder:
     """An encoder's last states begin the decoder, whose states go on to a third layer."""
 
     def build() -> Any:
-        import keras
-
-        L = keras.layers
         make = getattr(L, kind)
         ids, x, _ = _masked("embedding mask")
         target = keras.Input((5,), dtype="int32", name="target")
@@ -158,9 +147,6 @@ def _time_major(kind: str) -> Builder:
     """Time comes first in the input and in the output."""
 
     def build() -> Any:
-        import keras
-
-        L = keras.layers
         x = keras.Input(batch_shape=(_TIME, None, 3), name="x")
         y = keras.ops.transpose(x, (1, 0, 2))
         y = getattr(L, kind)(4, return_sequences=True)(y)
@@ -174,8 +160,6 @@ def _mask_of(kind: str, width: int) -> Builder:
     """A mask (batch, time, width): of steps if the width is 1, else of each unit."""
 
     def build() -> Any:
-        import keras
-
         source, x, _ = _masked("no mask")
         columns = [keras.ops.not_equal(source, i) for i in range(width)]
         layers = [getattr(keras.layers, kind)(4, return_sequences=s) for s in (False, True)]
@@ -227,11 +211,11 @@ def _rnn() -> Builders:
         for kind in KINDS:
             one_cell = partial(lambda k, L: getattr(L, f"{k}Cell")(4), kind)
             yield f"{kind}Cell, {mask}", _model(_rnns(one_cell), mask)
-        for label, make in (("own cell", custom_cell), ("tuned cell", subclassed_cell)):
-            own = partial(lambda m, L: m()(4), make)
+        for label, make in (("own cell", OwnCell), ("tuned cell", Tuned)):
+            own = partial(lambda cell, L: cell(4), make)
             yield f"{label}, {mask}", _model(_rnns(own, return_state=True), mask)
-    yield "own cell, open time", _model(lambda L: L.RNN(custom_cell()(4)), time=None)
-    yield "own cell, unroll", _model(lambda L: L.RNN(custom_cell()(4), unroll=True))
+    yield "own cell, open time", _model(lambda L: L.RNN(OwnCell(4)), time=None)
+    yield "own cell, unroll", _model(lambda L: L.RNN(OwnCell(4), unroll=True))
 
 
 def _stacked() -> Builders:
@@ -241,7 +225,7 @@ def _stacked() -> Builders:
     three = _rnns(lambda L: [L.LSTMCell(4), L.GRUCell(3), L.SimpleRNNCell(5)], return_state=True)
     for mask in MASKS:
         yield f"LSTMCell, GRUCell, SimpleRNNCell, {mask}", _model(three, mask)
-    mixed = _model(lambda L: L.RNN(L.StackedRNNCells([L.LSTMCell(4), custom_cell()(3)])))
+    mixed = _model(lambda L: L.RNN(L.StackedRNNCells([L.LSTMCell(4), OwnCell(3)])))
     yield "LSTMCell and own cell", mixed
     both_ways = _model(lambda L: L.Bidirectional(L.RNN([L.GRUCell(4), L.GRUCell(3)])))
     yield "Bidirectional", both_ways
@@ -251,8 +235,6 @@ def _cell(kind: str) -> Builders:
     """A cell called by itself, one step."""
 
     def build(**options: Any) -> Any:
-        import keras
-
         x = keras.Input((3,), name="x")
         states = [keras.Input((4,), name=f"s{i}") for i in range(2 if kind == "LSTMCell" else 1)]
         return keras.Model([x, *states], getattr(keras.layers, kind)(4, **options)(x, states))
@@ -299,7 +281,7 @@ def _bidirectional() -> Builders:
             yield f"{forward} and {backward}, {mask}", _model(_two_kinds(forward, backward), mask)
     inner: dict[str, Callable[[Any], Any]] = {
         "RNN(LSTMCell)": lambda L: L.RNN(L.LSTMCell(4), return_sequences=True),
-        "own cell": lambda L: L.RNN(custom_cell()(4), return_sequences=True),
+        "own cell": lambda L: L.RNN(OwnCell(4), return_sequences=True),
         "selu": lambda L: L.GRU(4, activation="selu"),
     }
 
@@ -312,7 +294,7 @@ def _bidirectional() -> Builders:
         for label, make in inner.items():
             wrap = partial(lambda m, L: L.Bidirectional(m(L)), make)
             yield f"{label}, {mask}", _model(wrap, mask)
-    doubled = _model(lambda L: L.Bidirectional(subclassed_lstm()(4, return_sequences=True)))
+    doubled = _model(lambda L: L.Bidirectional(Doubled(4, return_sequences=True)))
     yield "subclassed LSTM", doubled
     yield (
         "relu forwards, tanh backwards",
