@@ -157,8 +157,8 @@ def _products(row: NDArray[Any], values: NDArray[Any]) -> str:
     written = " + ".join(term(values[k], row[k]) for k in order)
     rest = products.sum() - products[order].sum()
     return (
-        f"{written} + {len(row) - _TERMS_SHOWN} smaller ones = {total(products[order].sum(), rest)} "
-        f"= {n(products.sum())}"
+        f"{written} + {len(row) - _TERMS_SHOWN} smaller ones = "
+        f"{total(products[order].sum(), rest)} = {n(products.sum())}"
     )
 
 

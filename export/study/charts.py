@@ -98,7 +98,7 @@ def draw_bars(
     x_label: str,
     x_max: float | None = None,
 ) -> None:
-    """A row per label, in it a bar per series with its number at the end."""
+    """A row per label, with a labelled bar per series."""
     axes = _plot.rows(figure, title, labels)
     thick = 0.8 / len(series)
     for i, (name, values) in enumerate(series.items()):
@@ -117,21 +117,9 @@ def draw_bars(
 draw_dots = partial(_plot.dots, spread=0.25)
 
 
-def svg_rows_chart(
-    draw: Callable[..., None],
-    title: str,
-    labels: Sequence[str],
-    series: Mapping[str, Sequence[float]],
-    **options: Any,
-) -> Any:
-    """``draw_bars`` or ``draw_dots`` as a ``svg_chart`` of the height that they need."""
-    height = row_height(labels, series)
-    return svg_chart(draw, title, labels, series, height=height, **options)
-
-
-def row_height(labels: Sequence[Any], series: Mapping[str, Any]) -> int:
+def row_height(labels: Sequence[Any], n_series: int) -> int:
     """The height of a ``draw_bars`` or ``draw_dots`` chart."""
-    return 100 + len(labels) * (8 + 10 * len(series))
+    return 100 + len(labels) * (8 + 10 * n_series)
 
 
 def draw_heatmap(

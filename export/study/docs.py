@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,7 @@ from typing import Any
 from onnxwalk.export.study import charts, findings
 from onnxwalk.export.study.evaluate import COLUMNS, format_row
 from onnxwalk.export.study.findings import RULES, Result
-from onnxwalk.export.study.report import (
-    f1_scores,
-    metric_series,
-    report_title,
-    sample_times,
-    variant_names,
-)
+from onnxwalk.export.study.report import draw_f1, draw_metric, draw_times, report_title
 from onnxwalk.export.study.store import atomic_path, prepare_folder
 from onnxwalk.export.study.variants import GROUPS
 from onnxwalk.interpreter.cli import _plot
@@ -32,32 +27,22 @@ def write_docs(found: Sequence[Result], folder: Path) -> Path:
 
 
 def write_figures(found: Sequence[Result], folder: Path) -> list[str]:
-    """f1.svg, time.svg, and the curves of each family in which there is something to compare;
-    returns the names without suffixes."""
+    """f1.svg, time.svg, and the curves of each family with two variants to compare; returns the
+    names without suffixes."""
     families = {f: [r for r in found if r.variant.family == f] for f in findings.families_of(found)}
-    f1, time = [], []
-    for family, those in families.items():
-        name, labels = f"{family}: macro F1", variant_names(those)
-        f1.append(
-            _bind_chart(
-                charts.draw_bars, name, labels, f1_scores(those), x_label="macro F1", x_max=1.0
-            )
-        )
-        name = f"{family}: time per sample"
-        time.append(
-            _bind_chart(charts.draw_dots, name, labels, sample_times(those), x_label="milliseconds")
-        )
-    height = max(charts.row_height(those, f1_scores(those)) for those in families.values())
+    f1 = [partial(draw_f1, title=f"{f}: macro F1", those=r) for f, r in families.items()]
+    times = [
+        partial(draw_times, title=f"{f}: time per sample", those=r) for f, r in families.items()
+    ]
+    height = max(charts.row_height(those, 2) for those in families.values())
     _write(folder / "f1.svg", [f1], height)
-    _write(folder / "time.svg", [time], height)
+    _write(folder / "time.svg", [times], height)
     names = ["f1", "time"]
     for family in families:
         groups = [(g, findings.group_results(g, found)) for g in GROUPS if g.family == family]
         parts = [
             [
-                _bind_chart(
-                    charts.draw_lines, f"{group.title}: {metric}", **metric_series(pairs, metric)
-                )
+                partial(draw_metric, title=f"{group.title}: {metric}", pairs=pairs, metric=metric)
                 for metric in ("loss", "accuracy")
             ]
             for group, pairs in groups
@@ -102,10 +87,6 @@ def _markdown(found: Sequence[Result], figures: Sequence[str]) -> str:
     lines += ["## All", "", "![macro F1](f1.svg)", "", "![time](time.svg)", "", "## Rules", ""]
     lines += [f"- {rule}" for rule in RULES.values()]
     return "\n".join([*lines, ""])
-
-
-def _bind_chart(draw: Callable[..., None], *content: Any, **options: Any) -> Callable[[Any], None]:
-    return lambda figure: draw(figure, *content, **options)
 
 
 def _write(path: Path, parts: Sequence[Sequence[Callable[[Any], None]]], height: float) -> None:

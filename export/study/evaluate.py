@@ -215,12 +215,20 @@ def _predict_in_float64(
     finally:
         keras.config.set_dtype_policy(before)
     exact.set_weights(model.get_weights())
-    x, parts = task.test.x, []
+    x = task.test.x
     with progress.step(f"{variant.path} in Keras, float64", len(x)) as done:
-        for start in range(0, len(x), variant.batch):
-            parts.append(np.asarray(exact.predict_on_batch(x[start : start + variant.batch])))
-            done(start)
-    return np.concatenate(parts)
+        return np.concatenate(_predict(exact.predict_on_batch, x, variant.batch, done))
+
+
+def _predict(
+    predict: Predict, x: NDArray[Any], batch: int, done: Callable[[int], None]
+) -> list[NDArray[Any]]:
+    """The predictions of all of ``x``, batch by batch."""
+    parts = []
+    for start in range(0, len(x), batch):
+        parts.append(np.asarray(predict(x[start : start + batch])))
+        done(start)
+    return parts
 
 
 def _time_predictions(
@@ -236,11 +244,8 @@ def _time_predictions(
         predict(x[-(len(x) % batch) :])
     fastest = np.inf
     for _ in range(_REPEATS):
-        parts = []
         started = time.perf_counter()
-        for start in range(0, len(x), batch):
-            parts.append(predict(x[start : start + batch]))
-            done(start)
+        parts = _predict(predict, x, batch, done)
         fastest = min(fastest, time.perf_counter() - started)
         if fastest > _SHORT_RUN:
             break

@@ -26,8 +26,8 @@ RULES = {
     "of another variant if the two get different test samples right more often than chance "
     "explains: of the samples that only one of them gets right, the numbers n₁ and n₂ differ by "
     f"more than {_ERRORS} · √(n₁ + n₂) (McNemar's test at 5 %).",
-    "overfits": f"A variant overfits if its validation loss ends more than {_OVERFIT:.0%} above its "
-    "least value while its training loss went on falling after that epoch.",
+    "overfits": f"A variant overfits if its validation loss ends more than {_OVERFIT:.0%} above "
+    "its least value while its training loss went on falling after that epoch.",
     "unfinished": "It could have been trained longer if its validation loss is least after the "
     "last epoch.",
     "guesses": "It does no better than guessing if its accuracy is not above the share of the most "

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxwalk.export.study import by_hand_pictures, by_hand_texts, charts, findings
+from onnxwalk.export.study.charts import row_height
 from onnxwalk.export.study.evaluate import ENGINES, MAX_DIFFERENCE
 from onnxwalk.export.study.findings import RULES, Result
 from onnxwalk.export.study.page import render
@@ -54,7 +55,7 @@ def write_report(found: Sequence[Result], output: Path, progress: Progress) -> P
 
 
 def report_title(found: Sequence[Result]) -> str:
-    """Names the data where it isn't the assignment's own."""
+    """The title of the report; it names the data if that is a substitute."""
     count = f"{len(found)} network{'s' if len(found) > 1 else ''}"
     text = f"{count}, in Keras and in plain NumPy"
     stand_ins = _stand_ins(found)
@@ -70,11 +71,11 @@ def _unique(values: Any) -> list[Any]:
 
 
 def _family(name: str, found: Sequence[Result]) -> dict[str, Any]:
-    """What the template says of a family."""
+    """The values of a family for the template."""
     those = [r for r in found if r.variant.family == name]
     final = findings.final_result(name, found)
     sample = "image" if name == "CNN" else "sentence"
-    times = sample_times(those)
+    times = _sample_times(those)
     return {
         "name": name,
         "id": name.lower(),
@@ -87,71 +88,65 @@ def _family(name: str, found: Sequence[Result]) -> dict[str, Any]:
             {
                 "title": group.title,
                 "winner": said,
-                "charts": metric_charts(findings.group_results(group, found)),
+                "charts": [
+                    charts.svg_chart(draw_metric, m, findings.group_results(group, found), m)
+                    for m in ("loss", "accuracy")
+                ],
             }
             for group, said in findings.group_findings(found)
             if group.family == name
         ],
-        "f1_chart": charts.svg_rows_chart(
-            charts.draw_bars,
-            "macro F1",
-            variant_names(those),
-            f1_scores(those),
-            x_label="macro F1",
-            x_max=1.0,
-        ),
-        "difference_chart": charts.svg_rows_chart(
-            charts.draw_dots,
+        "f1_chart": charts.svg_chart(draw_f1, "macro F1", those, height=row_height(those, 2)),
+        "difference_chart": charts.svg_chart(
+            _draw_differences,
             f"{name}: largest difference from Keras",
-            variant_names(those),
-            {NAMES[e]: [r.record["max_abs_diff"][e] for r in those] for e in ENGINES[1:]},
-            x_label="of a probability",
-            limit=(MAX_DIFFERENCE, "allowed"),
+            those,
+            height=row_height(those, 2),
         ),
         "sample": sample,
         "speed": findings.time_ratios(name, found),
         "times": times,
         "time_rows": [
             [label, *(f"{values[row]:.3f}" for values in times.values())]
-            for row, label in enumerate(variant_names(those))
+            for row, label in enumerate(_names(those))
         ],
-        "time_chart": charts.svg_rows_chart(
-            charts.draw_dots,
-            f"time per {sample}",
-            variant_names(those),
-            times,
-            x_label="milliseconds",
+        "time_chart": charts.svg_chart(
+            draw_times, f"time per {sample}", those, height=row_height(those, 3)
         ),
         "chapter": _CHAPTERS[name](final) if name in _CHAPTERS else None,
     }
 
 
-def variant_names(those: Sequence[Result]) -> list[str]:
+def _names(those: Sequence[Result]) -> list[str]:
     return [r.variant.name for r in those]
 
 
-def f1_scores(those: Sequence[Result]) -> Mapping[str, list[float]]:
-    """Engine's name -> macro F1 of each result."""
-    return {NAMES[e]: [r.record["f1"][e] for r in those] for e in ENGINES[:2]}
+def draw_f1(figure: Any, title: str, those: Sequence[Result]) -> None:
+    """Macro F1 of each result, in Keras and in the interpreter."""
+    scores = {NAMES[e]: [r.record["f1"][e] for r in those] for e in ENGINES[:2]}
+    charts.draw_bars(figure, title, _names(those), scores, x_label="macro F1", x_max=1.0)
 
 
-def sample_times(those: Sequence[Result]) -> Mapping[str, list[float]]:
-    """Engine's name -> milliseconds per sample of each result."""
+def draw_times(figure: Any, title: str, those: Sequence[Result]) -> None:
+    """Milliseconds per sample of each result, by engine."""
+    charts.draw_dots(figure, title, _names(those), _sample_times(those), x_label="milliseconds")
+
+
+def _draw_differences(figure: Any, title: str, those: Sequence[Result]) -> None:
+    differences = {NAMES[e]: [r.record["max_abs_diff"][e] for r in those] for e in ENGINES[1:]}
+    options: dict[str, Any] = {"x_label": "of a probability", "limit": (MAX_DIFFERENCE, "allowed")}
+    charts.draw_dots(figure, title, _names(those), differences, **options)
+
+
+def _sample_times(those: Sequence[Result]) -> Mapping[str, list[float]]:
+    """Name of the engine -> milliseconds per sample of each result."""
     return {
         NAMES[e]: [1e3 * r.record["seconds"][e] / r.record["count"] for r in those] for e in ENGINES
     }
 
 
-def metric_charts(pairs: Sequence[tuple[str, Result]]) -> list[str]:
-    """Two charts of (label, result): loss, and accuracy."""
-    return [
-        charts.svg_chart(charts.draw_lines, metric, **metric_series(pairs, metric))
-        for metric in ("loss", "accuracy")
-    ]
-
-
-def metric_series(pairs: Sequence[tuple[str, Result]], metric: str) -> dict[str, Any]:
-    """What ``charts.lines`` draws of a metric; validation is dashed."""
+def draw_metric(figure: Any, title: str, pairs: Sequence[tuple[str, Result]], metric: str) -> None:
+    """A metric by epoch for each (label, result); validation is dashed."""
     epochs = max(len(result.history["loss"]) for _, result in pairs)
     series = []
     for colour, (label, result) in enumerate(pairs):
@@ -160,4 +155,5 @@ def metric_series(pairs: Sequence[tuple[str, Result]], metric: str) -> dict[str,
             padded = [*ys, *[None] * (epochs - len(ys))]
             series.append(charts.Line(label, padded, colour, bool(prefix), kind))
     y_label = "cross-entropy" if metric == "loss" else "share of samples"
-    return {"series": series, "xs": [str(e + 1) for e in range(epochs)], "y_label": y_label}
+    xs = [str(e + 1) for e in range(epochs)]
+    charts.draw_lines(figure, title, series, xs=xs, y_label=y_label)

@@ -253,8 +253,8 @@ def test_duplicates():
 
 def test_weights_stay_views_until_they_are_written():
     big = array(300, 200)
-    draft = detach_weights(graph([node("Transpose", "w", "a", perm=[1, 0]), node("MatMul", "x a", "y")],
-                       {"w": array(6, 3)}))  # fmt: skip
+    nodes = [node("Transpose", "w", "a", perm=[1, 0]), node("MatMul", "x a", "y")]
+    draft = detach_weights(graph(nodes, {"w": array(6, 3)}))
     draft.weights["w"] = big
     clean(draft)
     assert np.shares_memory(draft.weights["w"], big) and draft.weights["w"].shape == (200, 300)

@@ -49,32 +49,18 @@ def _conv_lstm(rank: int) -> Builders:
     ) -> Any:
         x = keras.Input((time, *[side] * rank, 2), batch_size=batch, name="x")
         ids = keras.Input((time,), dtype="int32", batch_size=batch, name="ids")
-        inner = {"kernel_size": 3, **options}
-        if "padding" not in inner:
-            inner["padding"] = "same"
-        layer = getattr(L, name)(2, **inner)
+        layer = getattr(L, name)(2, **{"kernel_size": 3, "padding": "same", **options})
         if bidirectional:
             layer = L.Bidirectional(layer)
         y = layer(x, mask=keras.ops.not_equal(ids, 0)) if masked else layer(x)
         return keras.Model([x, ids] if masked else x, y)
 
     for sequences, state, backwards in itertools.product((False, True), repeat=3):
-        label = ", ".join(
-            text
-            for text, on in (("sequences", sequences), ("states", state), ("backwards", backwards))
-            if on
-        )
-        for masked in (False, True):
-            yield (
-                f"{label or 'last'}{', given mask' if masked else ''}",
-                partial(
-                    build,
-                    masked,
-                    return_sequences=sequences,
-                    return_state=state,
-                    go_backwards=backwards,
-                ),
-            )
+        words = ["sequences"] * sequences + ["states"] * state + ["backwards"] * backwards
+        label = ", ".join(words) or "last"
+        options = {"return_sequences": sequences, "return_state": state, "go_backwards": backwards}
+        yield label, partial(build, **options)
+        yield f"{label}, given mask", partial(build, True, **options)
     yield "valid padding, strides 2", lambda: build(padding="valid", strides=2)
     yield "dilation 2", lambda: build(dilation_rate=2, side=6)
     yield "open time", lambda: build(time=None, return_sequences=True)

@@ -51,7 +51,7 @@ def _numbers() -> list[Case]:
 
 def _categories() -> list[Case]:
     bins: dict[str, Any] = {"bin_boundaries": [-1.0, 0.0, 0.5, 2.0]}
-    modes = ("int", "one_hot", "multi_hot", "count")
+    modes = [{"output_mode": m} for m in ("int", "one_hot", "multi_hot", "count")]
 
     def edges(*shape: int) -> Inputs:
         return lambda rng: [rng.choice([-9, -1, -0.5, 0, 0.25, 0.5, 2, 9], shape).astype("float32")]
@@ -67,20 +67,15 @@ def _categories() -> list[Case]:
         return model((3,), layer)
 
     return [
-        *grid("Discretization", (3,), *({"output_mode": m} for m in modes),
-              inputs=edges(5, 3), **bins),
-        *grid("Discretization", (1,), *({"output_mode": m} for m in modes),
-              inputs=edges(5, 1), note="one", **bins),
+        *grid("Discretization", (3,), *modes, inputs=edges(5, 3), **bins),
+        *grid("Discretization", (1,), *modes, inputs=edges(5, 1), note="one", **bins),
         *grid("Discretization", (3, 4), {"output_mode": "int"}, inputs=edges(5, 3, 4),
               note="2-D", **bins),
         *grid("Discretization", (3,), {}, dtype="int32", note="int32", **bins),
         Case("Discretization", "adapted", adapted),
-        *grid("CategoryEncoding", (3,), *({"output_mode": m} for m in modes[1:]), num_tokens=10,
-              dtype="int32"),
-        *grid("CategoryEncoding", (1,), *({"output_mode": m} for m in modes[1:]), num_tokens=10,
-              dtype="int64", note="one"),
-        *grid("CategoryEncoding", (2, 3), *({"output_mode": m} for m in modes[1:]), num_tokens=10,
-              dtype="int32", note="2-D"),
+        *grid("CategoryEncoding", (3,), *modes[1:], num_tokens=10, dtype="int32"),
+        *grid("CategoryEncoding", (1,), *modes[1:], num_tokens=10, dtype="int64", note="one"),
+        *grid("CategoryEncoding", (2, 3), *modes[1:], num_tokens=10, dtype="int32", note="2-D"),
         Case("CategoryEncoding", "count_weights", lambda: model([(3,), (3,)], counted)),
         *grid("CategoryEncoding", (3,), {"sparse": True}, num_tokens=10, dtype="int32",
               refused="sparse"),
