@@ -211,6 +211,7 @@ def make_random_inputs(trace: Trace, *, seed: int = 0) -> dict[str, NDArray[Any]
             else size
             for axis, size in enumerate(port.shape)
         )
+        values: NDArray[Any]
         if port.name in trace.vocabulary:
             size = trace.vocabulary[port.name]
             values = rng.integers(min(1, size - 1), size, shape)

@@ -96,18 +96,15 @@ def _bfloat16_entry(table: str) -> dict[Any, Any]:
     }[table]
 
 
-_INNER_LOOP = functools.partial(recurrent.or_original, recurrent.inner_loop)
-_BIDIRECTIONAL = functools.partial(recurrent.or_original, recurrent.bidirectional)
-
 _LOOP = "becomes one ONNX node instead of a loop"
 _BFLOAT16 = "tf2onnx treats bfloat16 as float16"
 _POOL = "a computed loop over windows has no ONNX form"
 
 PATCHES = (
-    Patch("keras.layers:RNN.inner_loop", _INNER_LOOP, _LOOP),
-    Patch("keras.layers:LSTM.inner_loop", _INNER_LOOP, _LOOP),
-    Patch("keras.layers:GRU.inner_loop", _INNER_LOOP, _LOOP),
-    Patch("keras.layers:Bidirectional.call", _BIDIRECTIONAL, _LOOP),
+    Patch("keras.layers:RNN.inner_loop", recurrent.inner_loop, _LOOP),
+    Patch("keras.layers:LSTM.inner_loop", recurrent.inner_loop, _LOOP),
+    Patch("keras.layers:GRU.inner_loop", recurrent.inner_loop, _LOOP),
+    Patch("keras.layers:Bidirectional.call", recurrent.bidirectional, _LOOP),
     Patch(
         "keras.layers:TimeDistributed.call",
         time_distributed,

@@ -9,6 +9,7 @@ What has no ONNX form (another cell, another activation) runs as Keras wrote it 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -80,20 +81,20 @@ class Recurrence:
         return len(self.layers[0])
 
 
-def or_original(
-    replacement: Callable[..., Any],
-    original: Any,
-    record: Record,
-    layer: Any,
-    *args: Any,
-    **kwargs: Any,
-) -> Any:
-    """The result of the replacement or, where that is None, of the original method."""
-    result = replacement(record, layer, *args, **kwargs)
-    return original(layer, *args, **kwargs) if result is None else result
+def _or_original(replacement: Callable[..., Any]) -> Callable[..., Any]:
+    """The replacement of a method; where it returns None, the original is called."""
+
+    @functools.wraps(replacement)
+    def call(original: Any, record: Record, layer: Any, *args: Any, **kwargs: Any) -> Any:
+        result = replacement(original, record, layer, *args, **kwargs)
+        return original(layer, *args, **kwargs) if result is None else result
+
+    return call
 
 
+@_or_original
 def inner_loop(
+    original: Any,
     record: Record,
     layer: Any,
     sequences: Any,
@@ -120,7 +121,9 @@ def inner_loop(
     return y, tf.expand_dims(y, 1), new_states
 
 
+@_or_original
 def bidirectional(
+    original: Any,
     record: Record,
     layer: Any,
     sequences: Any,

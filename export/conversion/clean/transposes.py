@@ -254,12 +254,12 @@ def _reorder_attributes(draft: Draft, node: Any, perm: list[int]) -> None:
         axis = attributes(node).get("axis", default)
         set_attribute(node, "axis", perm[axis])
     elif node.op_type == "Pad":
-        pads = draft.weights.get(node.input[1]).reshape(2, -1)
+        pads = draft.weights[node.input[1]].reshape(2, -1)
         turned = np.empty_like(pads)
         turned[:, perm] = pads
         node.input[1] = add_ints(draft, turned.reshape(-1), f"{node.name}/pads")
     elif node.op_type == "Slice":
-        axes = [perm[axis] for axis in draft.weights.get(node.input[3])]
+        axes = [perm[axis] for axis in draft.weights[node.input[3]]]
         node.input[3] = add_ints(draft, axes, f"{node.name}/axes")
     elif node.op_type.startswith("Reduce"):
         _set_axes(draft, node, perm)
