@@ -1,4 +1,4 @@
-"""Load, trace, convert, write, check: what happens, in that order."""
+"""The steps of an export: load, trace, convert, write, check."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from onnxwalk.export.tracing.trace import trace
 from onnxwalk.export.verify import verify_model
 from onnxwalk.export.write import staged_file
 
-#: what ``progress`` is called with, in this order -> what the command line says meanwhile
+#: argument of ``progress``, in this order -> text on the command line
 STAGES = {
     "load": "reading the model",
     "trace": "tracing it",
@@ -38,14 +38,14 @@ Progress = Callable[[str], object]
 
 @dataclass
 class ExportResult:
-    """The result of an export: the model, each output's largest difference from Keras, and what
-    the user should know."""
+    """The result of an export: the model, the largest difference of each output from Keras, and
+    notes for the user."""
 
     draft: Draft
     differences: dict[str, float]  # empty when the model wasn't verified
     notes: tuple[str, ...] = ()
     layers: int = 0
-    outside: bool = False  # whether the weights are in a second file
+    has_external_data: bool = False  # whether the weights are in a second file
 
     @cached_property
     def model(self) -> Any:
@@ -64,7 +64,7 @@ def export_model(
     labels: Any = None,
     progress: Progress | None = None,
 ) -> ExportResult:
-    """As ``export.to_onnx``, with the differences that were found. Raises ExportError."""
+    """``export.to_onnx`` with a detailed result. Raises ExportError."""
     report = progress or (lambda stage: None)
     with quiet() as errors:
         report("load")
@@ -89,8 +89,8 @@ def export_model(
             if verify:
                 report("check")
                 differences = verify_model(model, file, traced)
-            outside = path is not None and len(list(file.parent.iterdir())) > 1
-    return ExportResult(draft, differences, notes, len(traced.layers), outside)
+            has_external_data = path is not None and len(list(file.parent.iterdir())) > 1
+    return ExportResult(draft, differences, notes, len(traced.layers), has_external_data)
 
 
 def _refuse_other_backends() -> None:

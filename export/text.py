@@ -204,8 +204,8 @@ def read_text_layer(path: Path) -> Any:
     for special in ("", "[UNK]"):
         if config["vocabulary"][:1] == [special]:  # get_vocabulary() begins with these
             config["vocabulary"] = config["vocabulary"][1:]
-    dropped = ("vocabulary_size", "dtype", "trainable", "idf_weights")
-    config = {key: value for key, value in config.items() if key not in dropped}
+    ignored_settings = ("vocabulary_size", "dtype", "trainable", "idf_weights")
+    config = {key: value for key, value in config.items() if key not in ignored_settings}
     try:
         if isinstance(config.get("ngrams"), list):
             config["ngrams"] = tuple(config["ngrams"])

@@ -1,7 +1,7 @@
-"""A draft becomes a file, tensor by tensor: no second copy of the weights in memory.
+"""Write a draft to a file tensor by tensor, without a second copy of the weights in memory.
 
-A ModelProto is written by hand around its weights, which protobuf's rules make easy: a message is
-a row of (tag, length, bytes), in any order. What is larger than protobuf's 2 GB keeps its
+The ModelProto is written by hand around its weights, which is easy: a protobuf message is a
+sequence of (tag, length, bytes), in any order. A model above protobuf's limit of 2 GB keeps its
 weights in a second file, ``NAME.data``, as ONNX's external data.
 """
 
@@ -36,11 +36,11 @@ _GRAPH, _INITIALIZER, _RAW_DATA = b"\x3a", b"\x2a", b"\x4a"
 def staged_file(
     draft: Draft, path: str | os.PathLike[str] | None, largest: int | None = None
 ) -> Iterator[Path]:
-    """Write into a folder of its own next to ``path``; on leaving without an error, move it there.
+    """Write into a temporary folder next to ``path``; if the block succeeds, move the file there.
 
-    Yields the path of the file for reading. ``path`` of None: to read and to throw away.
+    Yields the path of the temporary file. With ``path`` None the file is deleted after the block.
 
-    Raises ExportError when it can't be written.
+    Raises ExportError if it can't be written.
     """
     target = Path(path) if path is not None else None
     name = target.name if target else "model.onnx"
@@ -57,7 +57,7 @@ def staged_file(
         if target is None:
             return
         try:
-            # the data first: a model is not there before what it needs
+            # the data first: a model must not exist without it
             for part in sorted(folder.iterdir(), key=lambda part: part.name == name):
                 os.replace(part, target.parent / part.name)
         except OSError as error:
@@ -125,13 +125,13 @@ def _write(draft: Draft, file: BinaryIO, places: dict[str, int], location: str =
 
 
 def _raw_bytes(array: NDArray[Any]) -> Any:
-    """The elements in C order, little end first; a copy only where they aren't so already."""
+    """The elements in C order, little-endian; copied only if they aren't already."""
     little = array.astype(array.dtype.newbyteorder("<"), copy=False)
     return np.ascontiguousarray(little).reshape(-1).view(np.uint8).data
 
 
 def _varint(number: int) -> bytes:
-    """Seven bits a byte, the lowest first; the high bit says that more follow."""
+    """Seven bits per byte, the lowest first; the high bit is set if more follow."""
     out = bytearray()
     while number > 127:
         out.append(number & 127 | 128)

@@ -1,7 +1,7 @@
 """A model on its way to a file: the graph as a proto, its weights as separate arrays.
 
-Weights are views of Keras's own memory for as long as possible. Every copy counts: a VGG16 is half
-a gigabyte, and a protobuf message copies what is put into it.
+Weights are views of Keras's own memory for as long as possible. Copies are expensive: a VGG16 has
+half a gigabyte, and a protobuf message copies its content.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from onnxwalk.export.tracing.names import reserve_name
 
-#: weights of at most so many elements may say something about shapes
+#: largest number of elements of a weight that may determine shapes
 _SHAPE_SIZE = 1024
 
 
@@ -33,7 +33,7 @@ class Draft:
         return self.model.graph
 
     def nodes(self) -> Iterator[Any]:
-        """Every node, those of the graphs inside nodes too."""
+        """Every node, also those of subgraphs."""
         return all_nodes(self.graph)
 
     def producers(self) -> dict[str, Any]:
@@ -50,7 +50,7 @@ class Draft:
         return counts
 
     def rename_tensors(self, names: dict[str, str]) -> None:
-        """Readers of the keys read the values instead; chains are followed."""
+        """Replace the keys by the values wherever they are read; chains are followed."""
 
         def final(name: str) -> str:
             while name in names:
@@ -70,14 +70,14 @@ class Draft:
         within(self.graph)
 
     def keep_nodes(self, is_kept: Callable[[Any], bool]) -> None:
-        """Only the nodes of the top graph for which ``is_kept`` is true stay."""
+        """Remove the nodes of the top graph for which ``is_kept`` is false."""
         kept = [node for node in self.graph.node if is_kept(node)]
         if len(kept) < len(self.graph.node):
             del self.graph.node[:]
             self.graph.node.extend(kept)
 
     def remove_unused(self) -> None:
-        """Remove nodes whose results nobody reads, and then weights that nobody reads."""
+        """Remove nodes whose outputs are not read, then weights that are not read."""
         while True:
             before, reads = len(self.graph.node), self.count_reads()
             self.keep_nodes(lambda node: any(reads[name] for name in node.output))  # noqa: B023
@@ -87,7 +87,7 @@ class Draft:
             del self.weights[name]
 
     def sort_nodes(self) -> None:
-        """Put the nodes of the top graph into an order in which each comes after what it reads."""
+        """Sort the nodes of the top graph topologically."""
         producers, done, order = self.producers(), set(), []
 
         for root in self.graph.node:
@@ -108,7 +108,7 @@ class Draft:
         self.graph.node.extend(order)
 
     def new_name(self, stem: str) -> str:
-        """A name that no tensor has, nor had."""
+        """A name that no tensor has or had."""
         if self._used_names is None:
             self._used_names = {n for node in self.nodes() for n in node.output}
             self._used_names |= {value.name for value in self.graph.input}
@@ -116,9 +116,9 @@ class Draft:
         return reserve_name(stem, self._used_names)
 
     def skeleton(self) -> Any:
-        """A model with the same nodes whose weights are inputs, for what only looks at types.
+        """The model with weights as inputs, for checks and for inference of types.
 
-        Small ones stay initializers: the shapes of other tensors depend on them.
+        Small weights are initializers: the shapes of other tensors depend on them.
         """
         import onnx
 
@@ -151,7 +151,7 @@ class Draft:
 
 
 def all_nodes(graph: Any) -> Iterator[Any]:
-    """Every node of a graph and of the graphs inside its nodes."""
+    """Every node of a graph and of its subgraphs."""
     for node in graph.node:
         yield node
         for inner in subgraphs(node):
@@ -159,7 +159,7 @@ def all_nodes(graph: Any) -> Iterator[Any]:
 
 
 def subgraphs(node: Any) -> Iterator[Any]:
-    """The graphs in a node's attributes."""
+    """The subgraphs of a node."""
     for attribute in node.attribute:
         if attribute.HasField("g"):
             yield attribute.g
@@ -167,7 +167,7 @@ def subgraphs(node: Any) -> Iterator[Any]:
 
 
 def subgraph_reads(node: Any) -> Iterator[str]:
-    """The tensors that the graphs inside a node read or hand on."""
+    """The tensors that the subgraphs of a node read or output."""
     for graph in subgraphs(node):
         for inner in all_nodes(graph):
             yield from inner.input
@@ -175,15 +175,15 @@ def subgraph_reads(node: Any) -> Iterator[str]:
 
 
 def node_reads(node: Any) -> Iterator[str]:
-    """The tensors that a node, or a graph inside it, reads."""
+    """The tensors that a node or its subgraphs read."""
     yield from node.input
     yield from subgraph_reads(node)
 
 
 def detach_weights(model: Any, weights: dict[str, NDArray[Any]] | None = None) -> Draft:
-    """The draft of a complete model, which is emptied of its initializers.
+    """Move the initializers of a model into a draft.
 
-    ``weights``: arrays for graph inputs that stand for weights; those inputs are removed.
+    ``weights``: arrays for graph inputs that represent weights; those inputs are removed.
     """
     from onnx import numpy_helper
 
@@ -197,9 +197,9 @@ def detach_weights(model: Any, weights: dict[str, NDArray[Any]] | None = None) -
 
 
 def attach_weights(draft: Draft) -> Any:
-    """The complete model in one message; takes the weights out of the draft on the way.
+    """Move the weights into the model, and return it.
 
-    The largest go first: each is copied twice for a moment, best while little is there yet.
+    The largest first: each is copied twice for a moment, best while little memory is in use.
     """
     import onnx
 
@@ -241,7 +241,7 @@ def set_attribute(node: Any, name: str, value: Any) -> None:
 
 
 def add_ints(draft: Draft, values: Any, stem: str) -> str:
-    """A weight of int64 with these values: one that is there, or a new one."""
+    """The name of an int64 weight with these values, which is added unless it exists."""
     new = np.array(values, np.int64)
     for name, array in draft.weights.items():
         if array.dtype == np.int64 and array.shape == new.shape and (array == new).all():

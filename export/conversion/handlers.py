@@ -15,12 +15,12 @@ from onnxwalk.export.conversion.resizes import (
     nearest_resize,
 )
 
-#: operation that is left over -> what to do about it
+#: operation that can't be converted -> advice for the error message
 ADVICE = dict.fromkeys(MATRIX_RESIZES, "give the images a fixed height and width")
 
 
 def operation_handlers() -> dict[str, tuple[Callable[..., None], list[Any]]]:
-    """TensorFlow operation -> its handler, as tf2onnx takes ``custom_op_handlers``."""
+    """TensorFlow operation -> its handler, in the form of tf2onnx's ``custom_op_handlers``."""
 
     def handler(write: Callable[[Nodes], None]) -> Callable[..., None]:
         return lambda ctx, node, _name, _args: write(Nodes(ctx, node))
@@ -39,7 +39,7 @@ def _expm1(nodes: Nodes) -> None:
 
 
 def _log(nodes: Nodes) -> None:
-    """In its own type; tf2onnx goes by way of float32, and knows no float16."""
+    """In its own type; tf2onnx casts to float32, and doesn't support float16."""
     nodes.replace("Log", nodes.inputs)
 
 
@@ -76,7 +76,7 @@ def _one_hot(nodes: Nodes) -> None:
 
 
 def _pad(nodes: Nodes) -> None:
-    """Of any type; tf2onnx takes short floats and bytes to float32 but leaves the constant behind.
+    """Of any type; tf2onnx casts short floats and bytes to float32, but not the constant.
 
     TensorFlow's paddings are (before, after) by axis, ONNX's all the befores and then the afters.
     """
@@ -117,7 +117,7 @@ def _round(nodes: Nodes) -> None:
 
 
 def _conv3d(nodes: Nodes) -> None:
-    """tf2onnx's own, which forgets the groups: channels of the input / those of the kernel."""
+    """tf2onnx's handler, and the groups that it ignores: channels of the input / of the kernel."""
     from tf2onnx.onnx_opset.nn import ConvOp
 
     x, kernel = nodes.inputs

@@ -1,4 +1,4 @@
-"""The markers that tracing left in the graph become ONNX nodes."""
+"""Write the ONNX nodes of the markers in a traced graph."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A model of opset 18, the newest that tf2onnx writes, becomes one of a newer opset.
 
-Nothing but the number changes: almost every operator's later versions say what version 18 said
-and allow more, as bfloat16 from opset 22 on. Whether they do is read from ONNX's own schemas.
+Only the number changes: later versions of almost every operator mean the same as version 18 and
+allow more, such as bfloat16 from opset 22 on. ONNX's schemas say whether they do.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from onnxwalk.export.conversion.names import describe_place
 from onnxwalk.export.errors import ExportError
 from onnxwalk.ops.contract.registry import LATEST_OPSET
 
-#: what is written unless something else is asked for, and the newest that tf2onnx writes
+#: the default, and the newest opset that tf2onnx writes
 DEFAULT_OPSET = 18
 #: the oldest that the recurrent nodes are written for
 OLDEST_OPSET = 13
@@ -51,9 +51,9 @@ def find_changed_version(operator: str, opset: int) -> int | None:
     """The first opset after ``DEFAULT_OPSET``, up to ``opset``, in which a node of this operator of
     ai.onnx may not mean what it meant; None if there is none.
 
-    A schema keeps the meaning when it takes the same inputs, outputs and attributes with the same
-    defaults, the same types at least, and nothing new but what may be left out; and when neither
-    is deprecated, as GroupNormalization was until 21, when its scale became one for each channel.
+    A schema keeps the meaning if it has the same inputs, outputs and attributes with the same
+    defaults, at least the same types, and only optional additions; and if neither is deprecated,
+    as GroupNormalization was until 21, when its scale became one for each channel.
     """
     from onnx import defs
 
@@ -86,7 +86,7 @@ def _is_compatible(new: Any, old: Any) -> bool:
 
 
 def _are_parameters_compatible(new: Any, old: Any) -> bool:
-    """The old ones come first, take what they took, and what follows them may be left out."""
+    """Whether the old parameters come first, accept the same types, and all others are optional."""
     from onnx.defs import OpSchema
 
     optional = OpSchema.FormalParameterOption.Optional

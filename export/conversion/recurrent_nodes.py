@@ -1,9 +1,9 @@
-"""A recurrence becomes RNN, LSTM or GRU nodes, masked or not.
+"""Write a recurrence as RNN, LSTM or GRU nodes, masked or not.
 
 A mask may have holes and padding on either side, as in Keras. With m = int(mask):
 the valid steps are gathered to the front, in order; the node runs with ``sequence_lens`` = sum(m);
 and for ``return_sequences`` each step picks its row again. Rows at and after ``sequence_lens`` are
-zero, which is what Keras gives for steps that have seen nothing yet, so index -1 means "zero":
+zero, which is the output of Keras before the first valid step, so index -1 means "zero":
 a step that needs it is itself masked, hence the last row is beyond ``sequence_lens``.
 """
 
@@ -41,7 +41,7 @@ def _weight_names(recurrence: Recurrence, depth: int) -> list[str]:
 
 @dataclass(frozen=True)
 class Mask:
-    """What the layers under one mask share: names of tensors in the graph."""
+    """Names of tensors that are shared by the layers with the same mask."""
 
     steps: str  # m (batch, time) int32
     lengths: str  # n (batch,) int32

@@ -143,18 +143,18 @@ def main(arguments: list[str]) -> int:
     rows = _parse_table(target.read_text("utf-8")) if target and target.exists() else {}
     if not options.names:
         rows.clear()
-    wrong = []
+    inaccurate = []
     for name in options.names or application_names():
         side = options.side or (None if name in _DEFAULT_SIDE else _SMALL_SIDE)
         row = _measure_in_process(name, side)
         rows[name] = _format_cells(row)
         print("  ".join(rows[name]).rstrip(), flush=True)
-        wrong += [] if _is_accurate(row) else [name]
+        inaccurate += [] if _is_accurate(row) else [name]
         if target:
             target.write_text(format_table(rows), "utf-8")
-    if wrong:
-        print(f"error: not within {_TOLERANCE:g}: {', '.join(wrong)}", file=sys.stderr)
-    return int(bool(wrong))
+    if inaccurate:
+        print(f"error: not within {_TOLERANCE:g}: {', '.join(inaccurate)}", file=sys.stderr)
+    return int(bool(inaccurate))
 
 
 def _parse_table(text: str) -> dict[str, list[str]]:

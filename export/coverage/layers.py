@@ -29,9 +29,9 @@ def main(arguments: Sequence[str]) -> int:
     chosen = {name: cases[name] for name in cases if not options.layers or name in options.layers}
     verdicts: dict[str, list[Verdict]] = {}
     wrong = 0
-    for name, of_layer in chosen.items():
-        print(f"{name}: {len(of_layer)}", file=sys.stderr)
-        for case in of_layer:
+    for name, layer_cases in chosen.items():
+        print(f"{name}: {len(layer_cases)}", file=sys.stderr)
+        for case in layer_cases:
             try:
                 verdict = judge_case(case)
             except Exception as error:  # a case that Keras itself can't build or run
@@ -44,8 +44,10 @@ def main(arguments: Sequence[str]) -> int:
     if left and not options.layers:
         print(f"nobody has judged {', '.join(left)}", file=sys.stderr)
     target = Path(options.output) if options.output else None
-    kept = target.read_text("utf-8") if target and target.exists() and options.layers else ""
-    text = format_table(verdicts, kept)
+    previous_table = (
+        target.read_text("utf-8") if target and target.exists() and options.layers else ""
+    )
+    text = format_table(verdicts, previous_table)
     if target:
         target.write_text(text, encoding="utf-8")
     else:

@@ -34,7 +34,7 @@ def format_table(verdicts: dict[str, list[Verdict]], before: str = "") -> str:
     import tf2onnx
 
     rows = {name: line for line in before.splitlines() if (name := _layer_name(line))}
-    rows |= {name: _format_row(name, of_layer) for name, of_layer in verdicts.items()}
+    rows |= {name: _format_row(name, layer_verdicts) for name, layer_verdicts in verdicts.items()}
     for name, why in NO_ONNX_FORM.items():
         rows.setdefault(name, f"| {name} | 0 of 0 | | | | {why} |")
     modules = (keras, onnxruntime, tensorflow, tf2onnx)
@@ -76,8 +76,8 @@ def _format_row(name: str, verdicts: list[Verdict]) -> str:
     for verdict in verdicts:
         operators.update(sorted(set(verdict.operators) - {"Identity"}))
     right = [v for v in verdicts if not v.failures and v.refused is None]
-    said = [v for v in verdicts if v.refused is not None and not v.failures]
-    reasons = [f"{v.case.label}: {_strip_names(v.refused)}" for v in said]
+    refused = [v for v in verdicts if v.refused is not None and not v.failures]
+    reasons = [f"{v.case.label}: {_strip_names(v.refused)}" for v in refused]
     if not right and reasons:
         reasons = [NO_ONNX_FORM.get(name, reasons[0])]
     wrong = [f"{v.case.label}: WRONG, {v.failures[0]}" for v in verdicts if v.failures]

@@ -99,10 +99,10 @@ class SampleRun:
 
 def n(value: float, digits: int = 4) -> str:
     """A number with a real minus sign."""
-    said = f"{value:.{digits}f}"
-    if float(said) == 0:
-        said = said.lstrip("-")
-    return said.replace("-", "−")
+    text = f"{value:.{digits}f}"
+    if float(text) == 0:
+        text = text.lstrip("-")
+    return text.replace("-", "−")
 
 
 def term(a: float, b: float, digits: int = 3) -> str:

@@ -67,8 +67,10 @@ def draw_lines(
     handles: dict[str, Any] = {}
     for line in series:
         ys = [np.nan if y is None else y for y in line.ys]
-        said = ", ".join(filter(None, [line.label, line.kind]))
-        tips = [f"{said}, {x_label} {x}: {y:.4g}" for x, y in zip(xs, ys, strict=True) if y == y]
+        series_label = ", ".join(filter(None, [line.label, line.kind]))
+        tips = [
+            f"{series_label}, {x_label} {x}: {y:.4g}" for x, y in zip(xs, ys, strict=True) if y == y
+        ]
         marked = _plot.mark(line.colour, tips, 6)
         if len(ys) > 30:
             marked |= {"marker": "", "gid": None}

@@ -129,17 +129,17 @@ def _report(options: argparse.Namespace, progress: Progress) -> int:
     from onnxwalk.export.study.findings import find_broken_claims, read_results
     from onnxwalk.export.study.report import write_report
 
-    found = read_results(options.output)
-    if not found:
+    results = read_results(options.output)
+    if not results:
         raise ExportError(f"no evaluated variants in {options.output}")
     write_results(options.output)
-    progress.say(f"{options.output / 'results.csv'}  {len(found)} variants")
-    progress.say(str(write_report(found, options.output, progress)))
+    progress.say(f"{options.output / 'results.csv'}  {len(results)} variants")
+    progress.say(str(write_report(results, options.output, progress)))
     if options.docs is not None:
         from onnxwalk.export.study.docs import write_docs
 
-        progress.say(str(write_docs(found, options.docs)))
-    broken = find_broken_claims(found)
+        progress.say(str(write_docs(results, options.docs)))
+    broken = find_broken_claims(results)
     for path, said in broken.items():
         print(f"error: {path}: {'; '.join(said)}", file=sys.stderr)
     return int(bool(broken))

@@ -17,29 +17,31 @@ from onnxwalk.export.study.variants import GROUPS
 from onnxwalk.interpreter.cli import _plot
 
 
-def write_docs(found: Sequence[Result], folder: Path) -> Path:
+def write_docs(results: Sequence[Result], folder: Path) -> Path:
     """RESULTS.md and its figures; returns the path of the former. Raises ExportError."""
     prepare_folder(folder)
-    figures = write_figures(found, folder)
+    figures = write_figures(results, folder)
     with atomic_path(folder / "RESULTS.md") as part:
-        part.write_text(_markdown(found, figures), "utf-8")
+        part.write_text(_markdown(results, figures), "utf-8")
     return folder / "RESULTS.md"
 
 
-def write_figures(found: Sequence[Result], folder: Path) -> list[str]:
+def write_figures(results: Sequence[Result], folder: Path) -> list[str]:
     """f1.svg, time.svg, and the curves of each family with two variants to compare; returns the
     names without suffixes."""
-    families = {f: [r for r in found if r.variant.family == f] for f in findings.families_of(found)}
-    f1 = [partial(draw_f1, title=f"{f}: macro F1", those=r) for f, r in families.items()]
+    families = {
+        f: [r for r in results if r.variant.family == f] for f in findings.list_families(results)
+    }
+    f1 = [partial(draw_f1, title=f"{f}: macro F1", members=r) for f, r in families.items()]
     times = [
-        partial(draw_times, title=f"{f}: time per sample", those=r) for f, r in families.items()
+        partial(draw_times, title=f"{f}: time per sample", members=r) for f, r in families.items()
     ]
-    height = max(charts.row_height(those, 2) for those in families.values())
+    height = max(charts.row_height(members, 2) for members in families.values())
     _write(folder / "f1.svg", [f1], height)
     _write(folder / "time.svg", [times], height)
     names = ["f1", "time"]
     for family in families:
-        groups = [(g, findings.group_results(g, found)) for g in GROUPS if g.family == family]
+        groups = [(g, findings.group_results(g, results)) for g in GROUPS if g.family == family]
         parts = [
             [
                 partial(draw_metric, title=f"{group.title}: {metric}", pairs=pairs, metric=metric)
@@ -54,13 +56,13 @@ def write_figures(found: Sequence[Result], folder: Path) -> list[str]:
     return names
 
 
-def _markdown(found: Sequence[Result], figures: Sequence[str]) -> str:
-    plan = found[0].training["plan"]
-    versions = ", ".join(f"{k} {v}" for k, v in found[0].training["versions"].items())
-    sources = list(dict.fromkeys(r.record["source"] for r in found))
-    threads = sorted({r.record["threads"] for r in found})
+def _markdown(results: Sequence[Result], figures: Sequence[str]) -> str:
+    plan = results[0].training["plan"]
+    versions = ", ".join(f"{k} {v}" for k, v in results[0].training["versions"].items())
+    sources = list(dict.fromkeys(r.record["source"] for r in results))
+    threads = sorted({r.record["threads"] for r in results})
     lines = [
-        f"# {report_title(found)}",
+        f"# {report_title(results)}",
         "",
         "Written by `python -m export study --docs`; see [STUDY.md](../STUDY.md).",
         "",
@@ -70,16 +72,16 @@ def _markdown(found: Sequence[Result], figures: Sequence[str]) -> str:
         "",
         "| " + " | ".join(name.replace("_", " ") for name in COLUMNS) + " |",
         "|---|---|" + "---:|" * (len(COLUMNS) - 2),
-        *("| " + " | ".join(format_row(r.variant, r.training, r.record)) + " |" for r in found),
+        *("| " + " | ".join(format_row(r.variant, r.training, r.record)) + " |" for r in results),
         "",
     ]
-    broken = findings.find_broken_claims(found)
+    broken = findings.find_broken_claims(results)
     claims = [f"{path}: {'; '.join(said)}." for path, said in broken.items()]
     lines += [RULES["claims"], "It does." if not broken else "It doesn't:", *claims, ""]
-    groups = findings.group_findings(found)
-    for family in findings.families_of(found):
+    groups = findings.group_findings(results)
+    for family in findings.list_families(results):
         lines += [f"## {family}", ""]
-        lines += [f"- {said}" for said in findings.family_findings(family, found)]
+        lines += [f"- {said}" for said in findings.family_findings(family, results)]
         lines += [f"- {g.title}: {said}" for g, said in groups if g.family == family]
         lines += [""]
         if family.lower() in figures:

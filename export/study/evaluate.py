@@ -68,11 +68,11 @@ def evaluate(variant: Variant, task: Task, output: Path, progress: Progress) -> 
         export_model(
             model, file, text=task.text, labels=task.classes, progress=lambda _: done(next(stages))
         )
-    found, seconds = {}, {}
+    predictions, seconds = {}, {}
     for engine in ENGINES:
         with progress.step(f"{variant.path} in {engine}", len(task.test)) as done:
             predict = _make_predictor(engine, model, file)
-            found[engine], seconds[engine] = _time_predictions(
+            predictions[engine], seconds[engine] = _time_predictions(
                 predict, task.test.x, variant.batch, done
             )
     record = {
@@ -83,31 +83,33 @@ def evaluate(variant: Variant, task: Task, output: Path, progress: Progress) -> 
         "count": len(task.test),
         "batch": variant.batch,
         "threads": count_cores(),
-        **compare(task.test.y, found),
+        **compare(task.test.y, predictions),
         "seconds": seconds,
-        "sample": _choose_sample(task, found["onnxwalk"]),
+        "sample": _choose_sample(task, predictions["onnxwalk"]),
     }
     if broken_claims(record):
         progress.say(f"{variant.path}  differs from Keras: comparing all with Keras in float64")
         exact = _predict_in_float64(variant, task, model, progress)
-        record["from_float64"] = {name: float(np.abs(p - exact).max()) for name, p in found.items()}
+        record["from_float64"] = {
+            name: float(np.abs(p - exact).max()) for name, p in predictions.items()
+        }
     with atomic_path(folder / "predictions.npz") as part:
         chosen = task.test.x[record["sample"]["index"]]
-        arrays: dict[str, Any] = {**found, "truth": task.test.y, "sample": chosen}
+        arrays: dict[str, Any] = {**predictions, "truth": task.test.y, "sample": chosen}
         np.savez_compressed(part, **arrays)
     write_json(folder / "evaluation.json", record)
     return record
 
 
-def compare(truth: NDArray[Any], found: dict[str, NDArray[Any]]) -> dict[str, Any]:
+def compare(truth: NDArray[Any], predictions: dict[str, NDArray[Any]]) -> dict[str, Any]:
     """F1 of each engine, and how far the two others are from Keras.
 
-    ``truth`` (n,) class numbers; ``found``: engine -> (n, classes) probabilities.
+    ``truth`` (n,) class numbers; ``predictions``: engine -> (n, classes) probabilities.
     """
-    expected = found["keras"]
-    others = {name: found[name] for name in ENGINES if name != "keras"}
+    expected = predictions["keras"]
+    others = {name: predictions[name] for name in ENGINES if name != "keras"}
     return {
-        "f1": {name: macro_f1(truth, p.argmax(1)) for name, p in found.items()},
+        "f1": {name: macro_f1(truth, p.argmax(1)) for name, p in predictions.items()},
         "labels_differ": {
             name: int(np.sum(p.argmax(1) != expected.argmax(1))) for name, p in others.items()
         },
@@ -150,12 +152,12 @@ def read_evaluations(output: Path) -> list[tuple[Variant, dict[str, Any], dict[s
     """(variant, history, evaluation) of all variants that were evaluated."""
     from onnxwalk.export.study.train import read_history
 
-    found = []
+    evaluations = []
     for variant in VARIANTS:
         history, record = read_history(variant, output), read_evaluation(variant, output)
         if history is not None and record is not None:
-            found.append((variant, history, record))
-    return found
+            evaluations.append((variant, history, record))
+    return evaluations
 
 
 def write_results(output: Path) -> None:
@@ -252,10 +254,10 @@ def _time_predictions(
     return np.concatenate(parts), float(fastest)
 
 
-def _choose_sample(task: Task, found: NDArray[Any]) -> dict[str, Any]:
+def _choose_sample(task: Task, predictions: NDArray[Any]) -> dict[str, Any]:
     """The test sample to follow by hand, and the rule by which it is chosen: the first with the
     right label; of sentences, the first of those with few words and none unknown, if any."""
-    right = np.flatnonzero(found.argmax(1) == task.test.y)
+    right = np.flatnonzero(predictions.argmax(1) == task.test.y)
     got = " that the model gets right" if len(right) else ""
     candidates = right if len(right) else np.arange(len(task.test))
     if task.text is None:

@@ -101,19 +101,19 @@ class Result:
 
 def read_results(output: Path) -> list[Result]:
     """Everything that has been evaluated, in the order of ``VARIANTS``."""
-    found = []
+    results = []
     for variant, training, record in read_evaluations(output):
         folder = output / variant.path
         with np.load(folder / "predictions.npz") as arrays:
             probabilities = {name: arrays[name] for name in record["f1"]}
             truth, sample = arrays["truth"], arrays["sample"]
-        found.append(Result(variant, training, record, probabilities, truth, sample, folder))
-    return found
+        results.append(Result(variant, training, record, probabilities, truth, sample, folder))
+    return results
 
 
-def group_results(group: Group, found: Sequence[Result]) -> list[tuple[str, Result]]:
+def group_results(group: Group, results: Sequence[Result]) -> list[tuple[str, Result]]:
     """(label, result) of those variants of a group that were evaluated."""
-    by_key = {(r.variant.family, r.variant.name): r for r in found}
+    by_key = {(r.variant.family, r.variant.name): r for r in results}
     pairs = ((label, by_key.get((group.family, name))) for label, name in group.members.items())
     return [(label, result) for label, result in pairs if result is not None]
 
@@ -140,62 +140,62 @@ def describe_winner(pairs: Sequence[tuple[str, Result]]) -> str:
     return text
 
 
-def group_findings(found: Sequence[Result]) -> list[tuple[Group, str]]:
+def group_findings(results: Sequence[Result]) -> list[tuple[Group, str]]:
     """The winner of every group that has two variants or more."""
-    pairs = ((group, group_results(group, found)) for group in GROUPS)
-    return [(group, describe_winner(those)) for group, those in pairs if len(those) > 1]
+    pairs = ((group, group_results(group, results)) for group in GROUPS)
+    return [(group, describe_winner(members)) for group, members in pairs if len(members) > 1]
 
 
-def family_findings(family: str, found: Sequence[Result]) -> list[str]:
+def family_findings(family: str, results: Sequence[Result]) -> list[str]:
     """Sentences about a family as a whole."""
-    those = [r for r in found if r.variant.family == family]
-    if not those:
+    members = [r for r in results if r.variant.family == family]
+    if not members:
         return []
-    best = max(those, key=lambda r: r.f1)
-    close = [r for r in those if r.f1 >= best.f1 - _CLOSE_F1]
+    best = max(members, key=lambda r: r.f1)
+    close = [r for r in members if r.f1 >= best.f1 - _CLOSE_F1]
     small = min(close, key=lambda r: r.training["parameters"])
-    said = [f"Best: {_describe_size(best)}, F1 {best.f1:.4f}."]
+    sentences = [f"Best: {_describe_size(best)}, F1 {best.f1:.4f}."]
     if small is not best:
-        said.append(f"Smallest good model: {_describe_size(small)}, F1 {small.f1:.4f}.")
+        sentences.append(f"Smallest good model: {_describe_size(small)}, F1 {small.f1:.4f}.")
     for text, chosen in (
-        ("Overfits", [r for r in those if r.overfits]),
-        ("Could have been trained longer", [r for r in those if r.unfinished]),
-        ("No better than guessing", [r for r in those if r.guesses]),
+        ("Overfits", [r for r in members if r.overfits]),
+        ("Could have been trained longer", [r for r in members if r.unfinished]),
+        ("No better than guessing", [r for r in members if r.guesses]),
     ):
-        names = "all variants" if len(chosen) == len(those) > 1 else _join(_names(chosen))
-        said.append(f"{text}: {names or 'none'}.")
-    worst = max(those, key=_accuracy_gap)
+        names = "all variants" if len(chosen) == len(members) > 1 else _join(_names(chosen))
+        sentences.append(f"{text}: {names or 'none'}.")
+    worst = max(members, key=_accuracy_gap)
     accuracy = worst.history["accuracy"][-1], worst.history["val_accuracy"][-1]
-    said.append(
+    sentences.append(
         f"Widest gap between training and validation accuracy after the last epoch: "
         f"{worst.variant.name}, {accuracy[0]:.3f} against {accuracy[1]:.3f}."
     )
-    return said
+    return sentences
 
 
-def time_ratios(family: str, found: Sequence[Result]) -> dict[str, float]:
+def time_ratios(family: str, results: Sequence[Result]) -> dict[str, float]:
     """engine -> the interpreter's time over the engine's, the geometric mean of a family."""
-    those = [r.record["seconds"] for r in found if r.variant.family == family]
+    members = [r.record["seconds"] for r in results if r.variant.family == family]
     return {
-        engine: math.exp(float(np.mean([math.log(s["onnxwalk"] / s[engine]) for s in those])))
+        engine: math.exp(float(np.mean([math.log(s["onnxwalk"] / s[engine]) for s in members])))
         for engine in ("keras", "onnxruntime")
     }
 
 
-def find_broken_claims(found: Sequence[Result]) -> dict[str, list[str]]:
+def find_broken_claims(results: Sequence[Result]) -> dict[str, list[str]]:
     """Path of a variant -> its broken claims; empty if all claims hold."""
-    broken = {r.variant.path: broken_claims(dict(r.record)) for r in found}
-    return {path: said for path, said in broken.items() if said}
+    broken = {r.variant.path: broken_claims(dict(r.record)) for r in results}
+    return {path: sentences for path, sentences in broken.items() if sentences}
 
 
-def families_of(found: Sequence[Result]) -> list[str]:
-    return [f for f in FAMILIES if any(r.variant.family == f for r in found)]
+def list_families(results: Sequence[Result]) -> list[str]:
+    return [f for f in FAMILIES if any(r.variant.family == f for r in results)]
 
 
-def final_result(family: str, found: Sequence[Result]) -> Result:
+def final_result(family: str, results: Sequence[Result]) -> Result:
     """The family's final model, or the best one if that was not evaluated."""
-    those = [r for r in found if r.variant.family == family]
-    return next((r for r in those if r.variant.name == "final"), max(those, key=lambda r: r.f1))
+    members = [r for r in results if r.variant.family == family]
+    return next((r for r in members if r.variant.name == "final"), max(members, key=lambda r: r.f1))
 
 
 def _accuracy_gap(result: Result) -> float:

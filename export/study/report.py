@@ -27,26 +27,26 @@ _CHAPTERS = {
 }
 
 
-def write_report(found: Sequence[Result], output: Path, progress: Progress) -> Path:
+def write_report(results: Sequence[Result], output: Path, progress: Progress) -> Path:
     """Write the page into the output folder. Raises ExportError if that can't be done."""
     file = output / "report.html"
-    names = findings.families_of(found)
+    names = findings.list_families(results)
     families = []
     with progress.step("drawing charts and following samples by hand", len(names)) as done:
         for number, name in enumerate(names, 1):
-            families.append(_family(name, found))
+            families.append(_family(name, results))
             done(number)
     text = render(
         "report.html",
-        title=report_title(found),
-        stand_ins=_stand_ins(found),
-        found=found,
+        title=report_title(results),
+        stand_ins=_stand_ins(results),
+        results=results,
         families=families,
-        broken=findings.find_broken_claims(found),
+        broken=findings.find_broken_claims(results),
         rules=RULES,
         versions=_unique(
             ", ".join(f"{name} {number}" for name, number in r.training["versions"].items())
-            for r in found
+            for r in results
         ),
     )
     with atomic_path(file) as part:
@@ -54,94 +54,95 @@ def write_report(found: Sequence[Result], output: Path, progress: Progress) -> P
     return file
 
 
-def report_title(found: Sequence[Result]) -> str:
+def report_title(results: Sequence[Result]) -> str:
     """The title of the report; it names the data if that is a substitute."""
-    count = f"{len(found)} network{'s' if len(found) > 1 else ''}"
+    count = f"{len(results)} network{'s' if len(results) > 1 else ''}"
     text = f"{count}, in Keras and in plain NumPy"
-    stand_ins = _stand_ins(found)
+    stand_ins = _stand_ins(results)
     return f"{text}: on {' and '.join(stand_ins)}" if stand_ins else text
 
 
-def _stand_ins(found: Sequence[Result]) -> list[str]:
-    return _unique(r.record["source"] for r in found if r.record["stands_in"])
+def _stand_ins(results: Sequence[Result]) -> list[str]:
+    return _unique(r.record["source"] for r in results if r.record["stands_in"])
 
 
 def _unique(values: Any) -> list[Any]:
     return list(dict.fromkeys(values))
 
 
-def _family(name: str, found: Sequence[Result]) -> dict[str, Any]:
+def _family(name: str, results: Sequence[Result]) -> dict[str, Any]:
     """The values of a family for the template."""
-    those = [r for r in found if r.variant.family == name]
-    final = findings.final_result(name, found)
+    members = [r for r in results if r.variant.family == name]
+    final = findings.final_result(name, results)
     sample = "image" if name == "CNN" else "sentence"
-    times = _sample_times(those)
+    times = _sample_times(members)
     return {
         "name": name,
         "id": name.lower(),
-        "results": those,
+        "results": members,
         "final": final,
-        "epochs": _unique(len(r.history["loss"]) for r in those),
+        "epochs": _unique(len(r.history["loss"]) for r in members),
         "original": None if final.record["stands_in"] else ORIGINAL.get(name),
-        "findings": findings.family_findings(name, found),
+        "findings": findings.family_findings(name, results),
         "groups": [
             {
                 "title": group.title,
                 "winner": said,
                 "charts": [
-                    charts.svg_chart(draw_metric, m, findings.group_results(group, found), m)
+                    charts.svg_chart(draw_metric, m, findings.group_results(group, results), m)
                     for m in ("loss", "accuracy")
                 ],
             }
-            for group, said in findings.group_findings(found)
+            for group, said in findings.group_findings(results)
             if group.family == name
         ],
-        "f1_chart": charts.svg_chart(draw_f1, "macro F1", those, height=row_height(those, 2)),
+        "f1_chart": charts.svg_chart(draw_f1, "macro F1", members, height=row_height(members, 2)),
         "difference_chart": charts.svg_chart(
             _draw_differences,
             f"{name}: largest difference from Keras",
-            those,
-            height=row_height(those, 2),
+            members,
+            height=row_height(members, 2),
         ),
         "sample": sample,
-        "speed": findings.time_ratios(name, found),
+        "speed": findings.time_ratios(name, results),
         "times": times,
         "time_rows": [
             [label, *(f"{values[row]:.3f}" for values in times.values())]
-            for row, label in enumerate(_names(those))
+            for row, label in enumerate(_names(members))
         ],
         "time_chart": charts.svg_chart(
-            draw_times, f"time per {sample}", those, height=row_height(those, 3)
+            draw_times, f"time per {sample}", members, height=row_height(members, 3)
         ),
         "chapter": _CHAPTERS[name](final) if name in _CHAPTERS else None,
     }
 
 
-def _names(those: Sequence[Result]) -> list[str]:
-    return [r.variant.name for r in those]
+def _names(members: Sequence[Result]) -> list[str]:
+    return [r.variant.name for r in members]
 
 
-def draw_f1(figure: Any, title: str, those: Sequence[Result]) -> None:
+def draw_f1(figure: Any, title: str, members: Sequence[Result]) -> None:
     """Macro F1 of each result, in Keras and in the interpreter."""
-    scores = {NAMES[e]: [r.record["f1"][e] for r in those] for e in ENGINES[:2]}
-    charts.draw_bars(figure, title, _names(those), scores, x_label="macro F1", x_max=1.0)
+    scores = {NAMES[e]: [r.record["f1"][e] for r in members] for e in ENGINES[:2]}
+    charts.draw_bars(figure, title, _names(members), scores, x_label="macro F1", x_max=1.0)
 
 
-def draw_times(figure: Any, title: str, those: Sequence[Result]) -> None:
+def draw_times(figure: Any, title: str, members: Sequence[Result]) -> None:
     """Milliseconds per sample of each result, by engine."""
-    charts.draw_dots(figure, title, _names(those), _sample_times(those), x_label="milliseconds")
+    charts.draw_dots(figure, title, _names(members), _sample_times(members), x_label="milliseconds")
 
 
-def _draw_differences(figure: Any, title: str, those: Sequence[Result]) -> None:
-    differences = {NAMES[e]: [r.record["max_abs_diff"][e] for r in those] for e in ENGINES[1:]}
+def _draw_differences(figure: Any, title: str, members: Sequence[Result]) -> None:
+    differences = {NAMES[e]: [r.record["max_abs_diff"][e] for r in members] for e in ENGINES[1:]}
     options: dict[str, Any] = {"x_label": "of a probability", "limit": (MAX_DIFFERENCE, "allowed")}
-    charts.draw_dots(figure, title, _names(those), differences, **options)
+    charts.draw_dots(figure, title, _names(members), differences, **options)
 
 
-def _sample_times(those: Sequence[Result]) -> Mapping[str, list[float]]:
+def _sample_times(members: Sequence[Result]) -> Mapping[str, list[float]]:
     """Name of the engine -> milliseconds per sample of each result."""
     return {
-        NAMES[e]: [1e3 * r.record["seconds"][e] / r.record["count"] for r in those] for e in ENGINES
+        NAMES[e]: [1e3 * r.record["seconds"][e] / r.record["count"] for r in members]
+        for e in ENGINES
     }
 
 

@@ -1,8 +1,8 @@
 """StringLookup and IntegerLookup leave a marker in the traced graph, which becomes LabelEncoder.
 
 Their tables live outside of the graph and are lost when it is frozen, so the table is read while
-tracing and goes with the marker; masks and what is looked up backwards are
-entries like any others. What follows the table (one-hot, counts, weights) is traced as it is.
+tracing and goes with the marker; masks and inverted look-ups are
+ordinary entries. Everything after the table (one-hot, counts, weights) is traced as usual.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ class Lookup:
 
 
 def check_hashing(layer: Any) -> None:
-    """Raise ExportError when a lookup layer spreads unknown keys by a hash that ONNX hasn't."""
+    """Raise ExportError if a lookup layer distributes unknown keys by a hash."""
     from keras.layers import StringLookup
 
     hashes = getattr(layer, "oov_method", None) == "farmhash" or isinstance(layer, StringLookup)
     if layer.num_oov_indices > 1 and not layer.invert and hashes:
         raise ExportError(
             f"layer {layer.name}: num_oov_indices={layer.num_oov_indices} needs a hash that ONNX "
-            "doesn't have: make it 1, or look up in the data pipeline"
+            "doesn't have: set it to 1, or look up in the data pipeline"
         )
 
 
@@ -54,13 +54,13 @@ def lookup_dense(original: Any, record: Record, layer: Any, inputs: Any) -> Any:
         record.keys.setdefault(name, []).extend(table.keys)
     value_dtype = tf.as_dtype(layer._value_dtype)
     raw = tf.string if value_dtype == tf.string else tf.int64
-    (found,) = add_marker(record.markers, table, [inputs], raw, inputs.shape)
-    found = tf.cast(found, value_dtype)
+    (result,) = add_marker(record.markers, table, [inputs], raw, inputs.shape)
+    result = tf.cast(result, value_dtype)
     if layer.num_oov_indices > 1 and not layer.invert:
         spread = tf.math.floormod(inputs, layer.num_oov_indices) + layer._oov_start_index()
-        unknown = tf.equal(found, tf.cast(layer._default_value, found.dtype))
-        found = tf.where(unknown, tf.cast(spread, found.dtype), found)
-    return found
+        unknown = tf.equal(result, tf.cast(layer._default_value, result.dtype))
+        result = tf.where(unknown, tf.cast(spread, result.dtype), result)
+    return result
 
 
 def _listed(tensor: Any) -> list[Any]:

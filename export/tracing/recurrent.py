@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from onnxwalk.export.tracing.markers import add_marker
 from onnxwalk.export.tracing.record import Record
 
-#: ONNX activation -> (alpha, beta), only for those that take them
+#: (name of the ONNX activation, alpha, beta); None for activations without them
 Activation = tuple[str, float | None, float | None]
 
 
@@ -42,7 +42,7 @@ class Cell:
         return {"RNN": 1, "LSTM": 4, "GRU": 3}[self.kind]
 
     def weights(self, dtype: str) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-        """(w, r, b); outside of any trace, as it reads the variables."""
+        """(w, r, b); call it outside of a trace, since it reads the variables."""
         kernel, recurrent = (np.asarray(v.numpy()) for v in self.variables[:2])
         rows = np.zeros((2, self.gates * self.units), dtype=kernel.dtype)
         if self.variables[2] is not None:
@@ -61,7 +61,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Recurrence:
-    """What a marker stands for: inputs (x, mask if masked, states …), outputs (y, states …).
+    """The description of a marker: inputs (x, mask if masked, states …), outputs (y, states …).
 
     x (batch, time, features); mask (batch, time); each state (batch, units), direction by
     direction; y (batch, time, directions*units) or (batch, directions*units).
@@ -137,7 +137,7 @@ def bidirectional(
 
     pair = layer.forward_layer, layer.backward_layer
     known = keras.layers.RNN, keras.layers.SimpleRNN, keras.layers.LSTM, keras.layers.GRU
-    # a user's subclass may do more than its cell says
+    # a user's subclass may compute more than its cell
     if not all(type(part) in known for part in pair):
         return None
     if not _is_float_sequence(sequences) or not _is_step_mask(mask):
@@ -284,7 +284,7 @@ def _to_onnx_activation(function: Any) -> Activation | None:
 
 
 def _is_float_sequence(sequences: Any) -> bool:
-    """One 3-D tensor of a dtype that the ONNX operators take."""
+    """Whether this is one 3-D tensor of a dtype that the ONNX operators accept."""
     shape = getattr(sequences, "shape", None)
     return (
         shape is not None
@@ -295,7 +295,7 @@ def _is_float_sequence(sequences: Any) -> bool:
 
 
 def _is_step_mask(mask: Any) -> bool:
-    """No mask, or one that masks entire steps: (batch, time) or (…, 1)."""
+    """Whether there is no mask, or one of complete steps: (batch, time) or (batch, time, 1)."""
     shape = None if mask is None else tuple(mask.shape)
     return shape is None or len(shape) == 2 or (len(shape) == 3 and shape[2] == 1)
 

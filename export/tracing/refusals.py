@@ -1,4 +1,4 @@
-"""Layers of Keras that have no ONNX form, refused before anything is traced."""
+"""Keras layers without an ONNX form, which are refused before the trace."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NO_ONNX_FORM = {
 
 
 def check_layers(model: Any) -> None:
-    """Raise ExportError that names the layer when the model holds one that can't be exported."""
+    """Raise ExportError that names the layer if the model contains one that can't be exported."""
     from keras import layers
 
     from onnxwalk.export.tracing.lookups import check_hashing

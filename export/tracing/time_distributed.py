@@ -1,7 +1,7 @@
 """TimeDistributed calls its layer once, on all steps as one large batch.
 
-Keras unrolls it where the number of steps is known and maps over them where it isn't: so many
-copies of the layer in the graph, or a loop that has no ONNX form.
+Keras copies the layer for each step if their number is known, and otherwise maps over the steps
+with a loop that has no ONNX form.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ def time_distributed(
 ) -> Any:
     """``TimeDistributed.call`` reshapes (batch, time, …) to (batch·time, …) and back.
 
-    A layer that gives more than one tensor, or keeps states from call to call, runs as Keras has
-    it.
+    A layer that returns several tensors, or keeps states between calls, runs as in Keras.
     """
     import tensorflow as tf
 

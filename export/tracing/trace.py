@@ -1,6 +1,6 @@
-"""A Keras model becomes a frozen TensorFlow graph, its large weights left outside.
+"""Trace a Keras model into a frozen TensorFlow graph without its large weights.
 
-tf2onnx copies the graph for each of its optimizers, again and again. Weights of two dimensions
+tf2onnx copies the graph many times, for each of its optimizers. Weights of two dimensions
 and more are therefore *inputs* of the traced function and never enter the graph; vectors (biases,
 BatchNormalization's statistics) stay constants, so that they can be folded into what they scale.
 """
@@ -41,7 +41,7 @@ class Port:
 
 @dataclass(frozen=True)
 class Trace:
-    """The frozen graph, and what the converter has to know about it."""
+    """The frozen graph, and what the converter needs to know about it."""
 
     name: str
     graph: Any  # tf.compat.v1.GraphDef
@@ -49,9 +49,9 @@ class Trace:
     outputs: tuple[Port, ...]
     weights: dict[str, tuple[str, NDArray[Any]]]  # tensor -> (name, values), those left outside
     constants: dict[str, NDArray[Any]]  # name -> values of the weights inside
-    markers: tuple[Any, ...]  # what the PyFunc operations of the graph stand for
+    markers: tuple[Any, ...]  # descriptions of the graph's PyFunc operations
     vocabulary: dict[str, int]  # input name -> number of ids, where it feeds an Embedding
-    masking: dict[str, float]  # input name -> the value that a Masking layer takes for padding
+    masking: dict[str, float]  # input name -> the value that a Masking layer treats as padding
     keys: dict[str, list[Any]]  # input name -> the keys that a lookup knows
     layers: tuple[str, ...]
 
@@ -131,7 +131,7 @@ def trace(model: Any) -> Trace:
 
 
 def _read_values(variable: Any) -> NDArray[Any]:
-    """A variable's values, not copied: TensorFlow copies when it is assigned to, not before."""
+    """A variable's values, without a copy: TensorFlow copies only on assignment."""
     return np.asarray(variable.value.read_value())
 
 
@@ -140,7 +140,7 @@ def _static_shape(tensor: Any) -> tuple[int | None, ...] | None:
 
 
 def get_input_structure(model: Any) -> Any:
-    """The model's inputs as it takes them (a tensor, list or dict) with name, shape and dtype.
+    """The model's inputs in its own structure (a tensor, list or dict), with name, shape, dtype.
 
     Raises ExportError when the model is not built.
     """
@@ -168,8 +168,8 @@ def get_input_structure(model: Any) -> Any:
 
 
 def _with_open_batch(model: Any, structure: Any) -> Any:
-    """A Sequential without an Input keeps the batch size of its first call, or of ``fit``: it is
-    open again, unless a layer keeps states, which have that size."""
+    """Open the batch size of a Sequential without an Input, which has that of its first call or of
+    ``fit``; unless a layer keeps states, which have that size."""
     import keras
 
     if is_stateful(model):
@@ -195,7 +195,7 @@ def _is_graph_input(variable: Any) -> bool:
 
 @contextmanager
 def _functions_run_eagerly() -> Iterator[None]:
-    """Functions that Keras has compiled, as grouped convolution, are traced through."""
+    """Trace into functions that Keras has compiled, such as grouped convolution."""
     import tensorflow as tf
 
     before = tf.config.functions_run_eagerly()
@@ -207,7 +207,7 @@ def _functions_run_eagerly() -> Iterator[None]:
 
 
 def _restore_captures(graph: Any, concrete: Any) -> None:
-    """Eager tensors that the trace captured have become placeholders: constants again."""
+    """Turn placeholders for eager tensors that the trace captured into constants."""
     import tensorflow as tf
 
     values = {

@@ -1,7 +1,7 @@
-"""What is left of a conversion that nobody needs: one file per idea, each Draft -> Draft in place.
+"""Passes that simplify a converted model, one file per idea; each changes the draft in place.
 
-The order matters: constants first, since the others look for them; scales last, because a
-BatchNormalization meets its convolution only when no Transpose stands between them.
+The order matters: constants first, since the other passes look for them; scales last, because a
+BatchNormalization is next to its convolution only when there is no Transpose between them.
 """
 
 from __future__ import annotations

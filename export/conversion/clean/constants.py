@@ -1,4 +1,4 @@
-"""What a conversion leaves to be worked out on every run is worked out once, in the file."""
+"""Compute constant nodes at export instead of in every run."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from onnxwalk.export.conversion.draft import Draft, attributes
 from onnxwalk.ops import registry
 
-#: elements: what is smaller is computed by onnxwalk's own operators, whatever it is
+#: number of elements up to which any operator is computed, by onnxwalk's own
 _SMALL = 4096
 
 
 def fold_constants(draft: Draft) -> None:
     """Compute nodes that read weights only, where the result is small or no larger than those.
 
-    What only moves elements about stays a view of the weight. A folded weight takes over the name
-    of the only weight it is computed from, when nobody else reads that.
+    If only the order of elements changes, the result is a view of the weight. A folded weight
+    inherits the name of the weight that it is computed from, if no other node reads that.
     """
     outputs = {value.name for value in draft.graph.output}
     origin: dict[str, str] = {}
@@ -39,7 +39,7 @@ def fold_constants(draft: Draft) -> None:
 
 
 def _inherit_names(draft: Draft, origin: dict[str, str]) -> None:
-    """A folded weight is called as the one it comes from, if that one is gone."""
+    """Give folded weights the names of the weights that they replace."""
     reads = draft.count_reads()
     names: dict[str, str] = {}
     for name in origin:
@@ -54,22 +54,22 @@ def _inherit_names(draft: Draft, origin: dict[str, str]) -> None:
 
 
 def _compute_node(node: Any, arrays: list[Any], opset: int) -> NDArray[Any] | None:
-    """What a node of one output gives, or None where that is not to be had or too large."""
+    """The output of a node, or None if it can't be computed or is too large."""
 
     largest = max([0, *(a.size for a in arrays if a is not None)])
-    given = attributes(node)
+    settings = attributes(node)
     if node.op_type in _SHORTCUTS:
-        result = _SHORTCUTS[node.op_type](*arrays, **given)
+        result = _SHORTCUTS[node.op_type](*arrays, **settings)
         if result is not None:
             return result if result.size <= max(_SMALL, largest) else None
     operator = registry.lookup("", node.op_type, opset)
     if operator is None or not operator.reserved <= {"out"} or largest > _SMALL:
         return None
-    if set(given) - set(operator.attributes) or any(a.type in (5, 10) for a in node.attribute):
+    if set(settings) - set(operator.attributes) or any(a.type in (5, 10) for a in node.attribute):
         return None  # 5 and 10 are graphs
-    given = {k: v.decode() if isinstance(v, bytes) else v for k, v in given.items()}
+    settings = {k: v.decode() if isinstance(v, bytes) else v for k, v in settings.items()}
     try:
-        result = operator.function(*arrays, **given)
+        result = operator.function(*arrays, **settings)
     except Exception:
         return None  # left in place: the error comes when the model is run
     plain = isinstance(result, (np.ndarray, np.generic)) and result.size <= _SMALL
@@ -77,7 +77,7 @@ def _compute_node(node: Any, arrays: list[Any], opset: int) -> NDArray[Any] | No
 
 
 def share_constants(draft: Draft) -> None:
-    """Small weights that are equal, bit for bit and in shape, become one."""
+    """Merge small weights that are equal in shape and in every bit."""
     seen: dict[tuple[str, tuple[int, ...], bytes], str] = {}
     names: dict[str, str] = {}
     for name, array in draft.weights.items():

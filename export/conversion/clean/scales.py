@@ -1,4 +1,4 @@
-"""A scale and a shift after a convolution or a matrix product go into its weights.
+"""Fold a scale and a shift after a convolution or a matrix product into its weights.
 
 BatchNormalization in inference is x·s + t with a number each per channel, so
 (W x + b)·s + t = (W·s) x + (b·s + t).
@@ -20,8 +20,8 @@ _FLOATS = ("float32", "float64")  # short floats would round twice
 def fold_scales(draft: Draft) -> None:
     """Fold Mul and Add by constants per channel into the Conv, ConvTranspose or MatMul before.
 
-    A product whose result someone else reads too, or whose weights others share, stays as it is.
-    The result of a fold has the name that the result of the Mul or Add had.
+    A product stays as it is if other nodes read its result or share its weights. The result has
+    the name of the output of the Mul or Add.
     """
     producers, reads = draft.producers(), draft.count_reads()
     for node in draft.graph.node:
@@ -61,7 +61,7 @@ def fold_scales(draft: Draft) -> None:
 
 
 def _scale(draft: Draft, node: Any, factor: NDArray[Any], reads: Any, producers: Any) -> bool:
-    """Multiply what a product, or the shift after a product, gives by a number per channel."""
+    """Multiply the output of a product, or of the shift after it, by a number per channel."""
     if node.op_type == "Add":  # (x + b)·s = x·s + b·s, for what is a product before the shift
         source, shift = node.input
         if source in draft.weights:
@@ -103,7 +103,7 @@ def _align_to_source(values: NDArray[Any], perm: Any) -> NDArray[Any]:
 
 
 def _shift(draft: Draft, node: Any, values: NDArray[Any], other: str, reads: Any) -> bool:
-    """Add a number per channel to what a convolution, or a shift before, gives."""
+    """Add a number per channel to the output of a convolution, or of an earlier shift."""
     if node.op_type == "Add":
         names = [name for name in node.input if name in draft.weights]
         if len(names) != 1 or reads[names[0]] != 1:

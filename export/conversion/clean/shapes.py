@@ -1,4 +1,4 @@
-"""Reshape, Cast, Identity and the arithmetic of shapes, where they say nothing new."""
+"""Remove Reshape, Identity and arithmetic of shapes where they have no effect."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Shape = tuple[int | str | None, ...]
 
 
 def drop_identities(draft: Draft) -> None:
-    """Identity, Cast to what a tensor already is after a Cast, Dropout of inference."""
+    """Remove Identity nodes."""
     producers = draft.producers()
     ports = {value.name for value in (*draft.graph.input, *draft.graph.output)}
     names: dict[str, str] = {}
@@ -43,7 +43,7 @@ def drop_identities(draft: Draft) -> None:
 def make_reshapes_static(draft: Draft) -> None:
     """A Reshape to a computed shape with one open dimension becomes a Reshape to constants and -1.
 
-    Keras's Flatten and Reshape ask for the batch size, which takes half a dozen nodes.
+    Keras's Flatten and Reshape compute the batch size, which needs half a dozen nodes.
     """
     shapes = draft.shapes()
     for node in draft.graph.node:
@@ -56,8 +56,8 @@ def make_reshapes_static(draft: Draft) -> None:
 
 
 def merge_reshapes(draft: Draft) -> None:
-    """Reshape after Reshape is one; one that changes nothing is none; a Transpose that only moves
-    axes of size 1 is a Reshape."""
+    """Merge consecutive Reshapes, and remove those without effect; a Transpose that moves only axes
+    of size 1 becomes a Reshape."""
     shapes = draft.shapes()
     producers, outputs = draft.producers(), {value.name for value in draft.graph.output}
     names: dict[str, str] = {}
@@ -82,7 +82,7 @@ def merge_reshapes(draft: Draft) -> None:
 
 
 def keep_reduced_axes(draft: Draft) -> None:
-    """Reduce without the axes, then Reshape that puts them back: Reduce that keeps them."""
+    """Replace a Reduce that drops axes and a Reshape that restores them by one with keepdims."""
     shapes, producers, reads = draft.shapes(), draft.producers(), draft.count_reads()
     names: dict[str, str] = {}
     for node in draft.graph.node:
@@ -109,7 +109,7 @@ def keep_reduced_axes(draft: Draft) -> None:
 
 
 def find_reduced_axes(draft: Draft, node: Any) -> list[int] | None:
-    """The axes of a Reduce operator, when they are written down."""
+    """The axes of a Reduce operator, or None if they aren't constants."""
     if not node.op_type.startswith("Reduce"):
         return None
     given = attributes(node).get("axes")
@@ -131,7 +131,7 @@ def _transpose_to_reshape(draft: Draft, node: Any, shapes: dict[str, Shape]) -> 
 
 
 def _reshape_target(shape: Shape | None) -> Any:
-    """What to write into a Reshape for this shape, or None when more than one size is open."""
+    """The shape input of a Reshape to this shape, or None if more than one size is open."""
     if shape is None or sum(not isinstance(size, int) for size in shape) > 1:
         return None
     if 0 in shape:

@@ -1,9 +1,8 @@
-"""Keras thinks channels last, ONNX's Conv channels first: Transposes that undo each other go.
+"""Remove Transposes between the channels-last layout of Keras and the channels-first one of ONNX.
 
-Between Transposes lie regions of nodes that don't care about the order of axes (Add, Relu, Concat,
-Pad …). A region can be computed in the other order: the Transposes at its border that match
-vanish, and elsewhere on the border one is needed that wasn't. It is turned over when that leaves
-fewer of them.
+Between Transposes lie regions of nodes for which the order of axes is arbitrary (Add, Relu, Concat,
+Pad …). A region can be computed in the other order: matching Transposes at its border are removed,
+and new ones are added elsewhere on the border. A region is reordered if fewer Transposes remain.
 """
 
 from __future__ import annotations
@@ -36,15 +35,15 @@ _ALONG_AXIS = {"Concat", "Softmax", "LogSoftmax", "Split"}
 
 
 def cancel_transposes(draft: Draft) -> None:
-    """Turn regions over until no turn makes the Transposes fewer."""
+    """Reorder regions until that no longer reduces the number of Transposes."""
     merge_transposes(draft)
     while _reorder_regions(draft):
         merge_transposes(draft)
 
 
 def merge_transposes(draft: Draft) -> None:
-    """Transpose after Transpose becomes one, or none if they undo each other; a Reduce that drops
-    the axes that were moved reads what was there before."""
+    """Merge consecutive Transposes, and remove those that cancel; a Reduce that drops the moved
+    axes reads the input of the Transpose."""
     producers, outputs = draft.producers(), {value.name for value in draft.graph.output}
     names: dict[str, str] = {}
     for node in draft.graph.node:
@@ -75,7 +74,7 @@ def merge_transposes(draft: Draft) -> None:
 
 
 class _Context:
-    """Who computes and who reads each tensor, and how many axes it has."""
+    """Producer, readers and rank of each tensor."""
 
     def __init__(self, draft: Draft, ranks: dict[str, int]) -> None:
         self.draft, self.ranks = draft, ranks
@@ -89,7 +88,7 @@ class _Context:
             self.fixed |= set(subgraph_reads(node))
 
     def data_inputs(self, node: Any) -> list[str]:
-        """The inputs of a node that are turned with it."""
+        """The inputs of a node whose axes are reordered with it."""
         inputs = [name for name in node.input if name and name not in self.draft.weights]
         if node.op_type in _BROADCASTING:
             return [name for name in inputs if self.ranks.get(name) != 0]
@@ -122,87 +121,91 @@ class _Context:
 
 
 def _reorder_regions(draft: Draft) -> bool:
-    """Turn the regions that are worth it and don't touch; whether there were any."""
-    found = _Context(draft, {name: len(shape) for name, shape in draft.shapes().items()})
+    """Reorder regions where that saves Transposes and that don't touch; whether there were any."""
+    context = _Context(draft, {name: len(shape) for name, shape in draft.shapes().items()})
     done: set[tuple[str, tuple[int, ...]]] = set()
     touched: set[str] = set()
     for node in list(draft.graph.node):
         if not _is_permutation(node) or node.output[0] in touched:
             continue
         perm = _perm(node)
-        seeds = [(reader, perm) for reader in found.readers[node.output[0]]]
-        if node.input[0] in found.producers:
-            seeds.append((found.producers[node.input[0]], _invert(perm)))
+        seeds = [(reader, perm) for reader in context.readers[node.output[0]]]
+        if node.input[0] in context.producers:
+            seeds.append((context.producers[node.input[0]], _invert(perm)))
         for seed, order in seeds:
-            if (seed.output[0], tuple(order)) in done or not found.can_reorder(seed, len(order)):
+            if (seed.output[0], tuple(order)) in done or not context.can_reorder(seed, len(order)):
                 continue
-            region = _grow_region(found, seed, len(order))
+            region = _grow_region(context, seed, len(order))
             done |= {(name, tuple(order)) for name in region}
-            near = _touched_tensors(found, region)
-            if touched & near or _count_saved(found, region, order) <= 0:
+            near = _touched_tensors(context, region)
+            if touched & near or _count_saved(context, region, order) <= 0:
                 continue
             touched |= near
-            _reorder(found, region, order)
+            _reorder(context, region, order)
             break
     if touched:
         draft.sort_nodes()
     return bool(touched)
 
 
-def _touched_tensors(found: _Context, region: dict[str, Any]) -> set[str]:
-    """All tensors that the nodes of a region read and write, and the results of what reads them."""
+def _touched_tensors(context: _Context, region: dict[str, Any]) -> set[str]:
+    """All tensors that the nodes of a region read and write, and the outputs of their readers."""
     names = {name for node in region.values() for name in (*node.input, *node.output)}
-    names -= set(found.draft.weights)
-    return names | {r.output[0] for name in names for r in found.readers[name]}
+    names -= set(context.draft.weights)
+    return names | {r.output[0] for name in names for r in context.readers[name]}
 
 
-def _grow_region(found: _Context, seed: Any, rank: int) -> dict[str, Any]:
-    """First output -> node, for all turnable nodes that hang together with the seed."""
+def _grow_region(context: _Context, seed: Any, rank: int) -> dict[str, Any]:
+    """First output -> node, for all reorderable nodes that are connected to the seed."""
     region, todo = {seed.output[0]: seed}, [seed]
     while todo:
         node = todo.pop()
         near = [
-            found.producers[name] for name in found.data_inputs(node) if name in found.producers
+            context.producers[name]
+            for name in context.data_inputs(node)
+            if name in context.producers
         ]
         near += [
             reader
             for name in node.output
-            for reader in found.readers[name]
-            if name in found.data_inputs(reader) or reader.op_type in _BROADCASTING
+            for reader in context.readers[name]
+            if name in context.data_inputs(reader) or reader.op_type in _BROADCASTING
         ]
         for other in near:
-            if other.output[0] not in region and found.can_reorder(other, rank):
+            if other.output[0] not in region and context.can_reorder(other, rank):
                 region[other.output[0]] = other
                 todo.append(other)
     return region
 
 
-def _count_saved(found: _Context, region: dict[str, Any], perm: list[int]) -> int:
-    """How many Transposes fewer there are when the region is computed in the order before perm."""
+def _count_saved(context: _Context, region: dict[str, Any], perm: list[int]) -> int:
+    """The number of Transposes saved if the region is computed in the order before perm."""
     gain, inside = 0, {name for node in region.values() for name in node.output}
-    entering = {name for node in region.values() for name in found.data_inputs(node)} - inside
+    entering = {name for node in region.values() for name in context.data_inputs(node)} - inside
     for name in entering:
-        producer = found.producers.get(name)
+        producer = context.producers.get(name)
         if producer is None or not _is_permutation(producer):
             gain -= 1
             continue
-        others = name in found.fixed or any(r.output[0] not in region for r in found.readers[name])
+        others = name in context.fixed or any(
+            r.output[0] not in region for r in context.readers[name]
+        )
         gain += (_perm(producer) == perm) - others
     for name in inside:
-        cost = name in found.fixed
-        for reader in found.readers[name]:
+        cost = name in context.fixed
+        for reader in context.readers[name]:
             if reader.output[0] in region:
                 continue
             if _is_permutation(reader):
                 gain += _perm(reader) == _invert(perm)
             else:
-                cost = cost or not _ignores_order(found.draft, reader, perm)
+                cost = cost or not _ignores_order(context.draft, reader, perm)
         gain -= cost
     return gain
 
 
 def _ignores_order(draft: Draft, node: Any, perm: list[int]) -> bool:
-    """A Reduce that drops axes doesn't care, if the axes that remain come in the same order."""
+    """Whether this is a Reduce that drops axes and leaves the others in the same order."""
     axes = find_reduced_axes(draft, node)
     if axes is None or attributes(node).get("keepdims", 1):
         return False
@@ -211,16 +214,16 @@ def _ignores_order(draft: Draft, node: Any, perm: list[int]) -> bool:
     return remaining == sorted(remaining)
 
 
-def _reorder(found: _Context, region: dict[str, Any], perm: list[int]) -> None:
+def _reorder(context: _Context, region: dict[str, Any], perm: list[int]) -> None:
     """Compute the region in the order before perm: t becomes t' with t = transpose(t', perm)."""
-    draft, inverse = found.draft, _invert(perm)
+    draft, inverse = context.draft, _invert(perm)
     inside = {name for node in region.values() for name in node.output if name}
     beyond = {
-        name: [r for r in found.readers[name] if r.output[0] not in region] for name in inside
+        name: [r for r in context.readers[name] if r.output[0] not in region] for name in inside
     }
     entering: dict[str, str] = {}
     for node in region.values():
-        data_inputs = found.data_inputs(node)
+        data_inputs = context.data_inputs(node)
         for i, name in enumerate(node.input):
             if name in data_inputs and name not in inside:
                 if name not in entering:
@@ -234,11 +237,11 @@ def _reorder(found: _Context, region: dict[str, Any], perm: list[int]) -> None:
         for reader in [r for r in outside if _ignores_order(draft, r, perm)]:
             _set_axes(draft, reader, perm)
             outside.remove(reader)
-        if name in found.fixed:  # the name must stay with the tensor as it was
+        if name in context.fixed:  # the name must stay with the tensor as it was
             new = draft.new_name(f"{name.removesuffix(':0')}/turned:0")
-            producer = found.producers[name]
+            producer = context.producers[name]
             producer.output[list(producer.output).index(name)] = new
-            for reader in [*region.values(), *found.readers[name]]:
+            for reader in [*region.values(), *context.readers[name]]:
                 if reader not in outside:
                     _replace_input(reader, name, new)
             _add_transpose(draft, new, perm, name)
@@ -298,7 +301,7 @@ def _replace_input(node: Any, old: str, new: str) -> None:
 
 
 def _is_permutation(node: Any) -> bool:
-    """Whether this is a Transpose that says what it does: without a perm, it reverses the axes."""
+    """Whether this is a Transpose with a perm."""
     return node.op_type == "Transpose" and "perm" in attributes(node)
 
 
