@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m export",
         description="Export a Keras 3 model to ONNX, and check that it computes the same.",
-        epilog=f"In place of MODEL: {', '.join(sorted(COMMANDS))} (commands with their own --help).",
+        epilog=f"In place of MODEL: {', '.join(sorted(COMMANDS))} (each has its own --help).",
     )
     parser.add_argument("model", metavar="MODEL", help="a .keras, .h5 or .weights.h5 file")
     parser.add_argument(

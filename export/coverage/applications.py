@@ -1,4 +1,4 @@
-"""``python -m export applications``: all of ``keras.applications``, exported and compared.
+"""``python -m export applications``: export and compare all of ``keras.applications``.
 
 Each model gets a process of its own, so that memory can be measured. With names, only their rows
 of the table are computed again.
@@ -30,9 +30,9 @@ SMALLEST = (
     "InceptionResNetV2 VGG16"
 ).split()
 
-#: the side of the others' pictures, which their weights don't depend on
+#: side of the pictures for the other models, whose weights don't depend on it
 _SMALL_SIDE = 128
-#: but for this one, whose Flatten does depend on it
+#: models at Keras's own side; the weights of VGG19 depend on it
 _DEFAULT_SIDE = (*SMALLEST, "VGG19")
 
 _TOLERANCE = 1e-4
@@ -76,7 +76,7 @@ def measure(name: str, folder: Path, *, side: int | None = None) -> dict[str, An
         import keras
 
         tiny = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
-        export_model(tiny, verify=False)  # what any first export loads is not this one's
+        export_model(tiny, verify=False)  # the first export loads modules, which is not measured
         model = build_application(name, side=side)
         weights = sum(np.asarray(v.value.read_value()).nbytes for v in model.weights)
         before = _reset_peak_memory()
@@ -114,8 +114,8 @@ def _memory_of_process(what: str) -> int:
 
 
 def _reset_peak_memory() -> int:
-    """Bytes that this process really holds; what it freed goes back to the system, and the peak
-    begins anew. Linux with glibc only."""
+    """Return freed memory to the system, reset the peak, and return the bytes that this process
+    uses. Linux with glibc only."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
@@ -123,7 +123,7 @@ def _reset_peak_memory() -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """The command; 0 if every model came out right."""
+    """Run the command; returns 0 if every model is accurate."""
     parser = argparse.ArgumentParser(prog="python -m export applications", description=__doc__)
     parser.add_argument("names", metavar="NAME", nargs="*", help="only these (default: all)")
     parser.add_argument(
@@ -158,7 +158,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _parse_table(text: str) -> dict[str, list[str]]:
-    """The cells of a table that was written before, by model."""
+    """Name of a model -> the cells of its row in an existing table."""
     lines = [line for line in text.splitlines() if line.startswith("| ")][1:]
     rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines]
     return {row[0]: row for row in rows}
@@ -200,7 +200,7 @@ def _format_cells(row: dict[str, Any]) -> list[str]:
 
 
 def format_table(rows: dict[str, list[str]]) -> str:
-    """The Markdown of the rows, by parameters, and of what they mean."""
+    """The table as Markdown, sorted by parameters, with an explanation of its columns."""
     heads = ["model", "parameters", "side", "nodes", "Transposes", "export", "memory"]
     heads += ["interpreter", "ONNX Runtime"]
     lines = [

@@ -1,4 +1,4 @@
-"""``python -m export layers``: every Keras layer exported and held against Keras."""
+"""``python -m export layers``: export every Keras layer and compare it with Keras."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from onnxwalk.export.tracing.refusals import NO_ONNX_FORM
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Judge every case and write the table; the exit status: 1 when something is not right."""
+    """Run every case and write the table; returns 1 if a case fails or a layer has none."""
     options = _parser().parse_args(arguments)
     with quiet():
         cases = all_cases()
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
                 wrong += 1
                 print(f"  {case.label}: {failure}", file=sys.stderr)
     if left and not options.layers:
-        print(f"nobody has judged {', '.join(left)}", file=sys.stderr)
+        print(f"no cases for {', '.join(left)}", file=sys.stderr)
     target = Path(options.output) if options.output else None
     previous_table = (
         target.read_text("utf-8") if target and target.exists() and options.layers else ""
@@ -58,11 +58,11 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m export layers",
-        description="Export every Keras layer in its variety, compare with Keras, write a table.",
+        description="Export all Keras layers in many configurations and compare with Keras.",
     )
     parser.add_argument("layers", nargs="*", metavar="LAYER", help="only these (default: all)")
     parser.add_argument(
         "-o", "--output", metavar="FILE",
-        help="where to write it (Markdown); with LAYERs, only their rows change",
+        help="Markdown file to write; with LAYERs, only their rows change",
     )  # fmt: skip
     return parser

@@ -24,7 +24,7 @@ the commonest first; none means that the layer lets its input through.
 
 
 def format_table(verdicts: dict[str, list[Verdict]], before: str = "") -> str:
-    """Markdown, a row for each layer; those of ``before``, a table, stay where they aren't new.
+    """Markdown, a row for each layer; other rows are kept from ``before``, an existing table.
 
     Layers that have no cases but a reason why they can't have any are added.
     """
@@ -94,7 +94,7 @@ def _format_row(name: str, verdicts: list[Verdict]) -> str:
 
 
 def _group_reasons(reasons: list[str]) -> list[str]:
-    """Configurations with the same reason share it: the first is named, the rest counted."""
+    """Merge configurations with the same reason: the first is named, the others are counted."""
     found: dict[str, list[str]] = {}
     for reason in reasons:
         label, _, why = reason.partition(": ")
@@ -107,7 +107,7 @@ def _group_reasons(reasons: list[str]) -> list[str]:
 
 
 def _strip_names(message: str | None) -> str:
-    """Without the names of this run's layers, which count up."""
+    """A message without the names of layers, which differ between runs."""
     text = re.sub(r"^layer \S+( \(\w+\))?: ", "", message or "")
     text = re.sub(r"^\S+ can't be traced: Exception encountered when calling \S+ ", "", text)
     return re.sub(r" \(layer \S+?\)", "", text)

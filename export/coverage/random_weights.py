@@ -1,4 +1,4 @@
-"""Random weights that matter: what is compared with Keras must not be all zeros and ones."""
+"""Random weights for comparisons: initial ones are often all zeros or ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def randomize(model: Any, seed: int = 0, scale: float = 1.0) -> Any:
-    """Matrices keep the size of what passes, biases are not zero; returns the model.
+    """Matrices keep the scale of the activations, biases are not zero; returns the model.
 
     Moving variances and the like, by name, stay positive.
     """
@@ -28,11 +28,11 @@ def randomize(model: Any, seed: int = 0, scale: float = 1.0) -> Any:
 
 
 def randomize_as_trained(model: Any, seed: int = 0) -> None:
-    """Weights of a model of pictures as training leaves them.
+    """Set the weights of an image model to values as after training.
 
-    Kernels keep the size of what passes, and BatchNormalization holds the statistics of what
-    really comes along: otherwise a deep model gives the same for every picture, and any error
-    passes for rounding.
+    Kernels keep the scale of the activations, and BatchNormalization has the statistics of the real
+    ones: otherwise the output of a deep model is the same for every picture, and errors look like
+    rounding.
     """
     import keras
 

@@ -13,8 +13,8 @@ from onnxwalk.export.study.findings import Result
 from onnxwalk.export.study.page import render
 from onnxwalk.interpreter.ir.model import Node
 
-_MAPS = 32  # shown of a layer
-_TERMS = 9  # written out of a channel's sum
+_MAPS = 32  # number of maps shown
+_TERMS = 9  # products of a channel's sum that are written out
 
 
 def chapter(result: Result) -> Any:
@@ -60,7 +60,7 @@ def chapter(result: Result) -> Any:
 
 
 def _strongest(feature: NDArray[Any]) -> tuple[int, int]:
-    """Where the map is largest; not at the edge, where the window holds padding."""
+    """The position of the maximum of a map, except at the edge, where the window has padding."""
     inner = feature[1:-1, 1:-1] if min(feature.shape) > 2 else feature
     y, x = np.unravel_index(int(inner.argmax()), inner.shape)
     off = 1 if inner is not feature else 0
@@ -68,7 +68,7 @@ def _strongest(feature: NDArray[Any]) -> tuple[int, int]:
 
 
 def _convolution(run: SampleRun, conv: Node, number: int, row: int, column: int) -> dict[str, Any]:
-    """One value of a map: the window (C, h, w), the kernel (C, h, w), and what they add up to."""
+    """One value of a map: the window (C, h, w), the kernel (C, h, w), and their sums."""
     x = run.value(conv.inputs[0])[0].astype(np.float64)
     kernel = run.value(conv.inputs[1])[number].astype(np.float64)
     bias = float(run.value(conv.inputs[2])[number])
@@ -97,14 +97,14 @@ def _products(window: NDArray[Any], kernel: NDArray[Any]) -> str:
 
 
 def _window_chart(run: SampleRun, conv: Node, number: int, row: int, column: int) -> str:
-    """The picture with the window, and the map that the filter makes of it."""
+    """The picture with the window, and the map that the filter computes from it."""
     sample = run.result.sample
     shown = np.broadcast_to(sample, (*sample.shape[:2], 3))
     top, left = conv.attributes["pads"][:2]
     tall, wide = run.value(conv.inputs[1]).shape[2:]
     return charts.svg_chart(
         charts.draw_images,
-        "The picture and what one filter makes of it",
+        "The picture and the map of one filter",
         {
             "picture": np.clip(shown * 255, 0, 255).round().astype(np.uint8),
             f"map of filter {number + 1}, before ReLU": charts.colorize(

@@ -25,7 +25,7 @@ from onnxwalk.export.study.page import render
 from onnxwalk.interpreter.ir.model import Node
 from onnxwalk.ops.ai_onnx import recurrent
 
-_PADDING_SHOWN = 6  # steps of padding that are shown behind the words
+_PADDING_SHOWN = 6  # steps of padding that are shown after the words
 _TERMS_SHOWN = 3  # products of a long sum that are written out
 
 
@@ -146,7 +146,7 @@ def _count_layers(layer: RecurrentLayer) -> int:
 
 
 def _labels(words: Sequence[str], count: int) -> list[str]:
-    """The words and the padding behind them."""
+    """The words and the padding after them."""
     return [*words, *["∅"] * count][:count]
 
 
@@ -180,7 +180,7 @@ def _state_charts(layer: RecurrentLayer, words: Sequence[str], unit: int) -> lis
 
 
 def _padding_effect(layer: RecurrentLayer, words: int) -> dict[str, Any] | None:
-    """How far the state moves at each step, over the whole length."""
+    """How far the state moves at each step, over the complete length."""
     moves = np.linalg.norm(np.diff(layer.h[0, : layer.n_steps + 1], axis=0), axis=1)
     if layer.masked or words >= len(moves):
         return None
@@ -251,7 +251,7 @@ def _gates_over_time(layer: RecurrentLayer, words: Sequence[str], unit: int) -> 
 
 
 def _last_layer(layer: RecurrentLayer) -> dict[str, Any] | None:
-    """How the last state becomes what Dense gets; None if another layer is between them."""
+    """From the last state to the input of Dense; None if another layer is between them."""
     dense = layer.run.node("MatMul")
     last = np.concatenate([layer.h[d, layer.n_steps] for d in range(len(layer.h))])
     if dense is None or _count_layers(layer) > 1:

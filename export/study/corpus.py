@@ -1,7 +1,7 @@
-"""A generated corpus of short reviews in Indonesian, for where no data set is at hand.
+"""A generated corpus of short reviews in Indonesian, used when there is no data set.
 
 Sentences say something good, bad or neither about a subject. The order of words matters: "tidak"
-(not) and "kurang" (hardly) turn a word round, and after "tapi" (but) comes what counts.
+(not) and "kurang" (hardly) invert a word, and the part after "tapi" (but) decides.
 """
 
 from __future__ import annotations

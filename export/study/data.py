@@ -53,8 +53,8 @@ class Task:
 
 @dataclass
 class Source:
-    """Where data comes from: ``folder`` has cifar10 and nusax-sentiment; ``nusax`` is the address
-    of a folder with the three CSV files. Each task is read when it is first needed."""
+    """The source of the data: ``folder`` contains cifar10 and nusax-sentiment; ``nusax`` is the
+    address of a folder with the three CSV files. Each task is read on first use."""
 
     preset: Preset
     folder: Path | None = None

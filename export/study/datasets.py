@@ -43,8 +43,8 @@ def read_images(
     ``per_class``: read only this number of images of each class. The order is shuffled, always in
     the same way. ``progress``: called now and then with the number of images read, and of all.
 
-    Raises ExportError when the file is missing, is no zip, holds no images, or images of several
-    sizes.
+    Raises ExportError when the file is missing, is no zip, or contains no images, or images of
+    different sizes.
     """
     (tf,) = require("tensorflow")
     file = Path(path)

@@ -1,8 +1,8 @@
 """Train the three small models that ship with the interpreter for ``onnxwalk demo``.
 
 ``python -m onnxwalk.export.study.demo`` writes digits.onnx (a CNN on scikit-learn's 8×8 digits),
-simple_rnn.onnx and lstm.onnx (the latter masked, both on generated sentences) and the samples that
-go with them, which no model has seen in training. Takes about a minute on two cores.
+simple_rnn.onnx and lstm.onnx (the latter masked, both on generated sentences) and samples for
+them that were not in the training data. Takes about a minute on two cores.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ def _markdown(results: Sequence[Result], figures: Sequence[str]) -> str:
 
 
 def _write(path: Path, parts: Sequence[Sequence[Callable[[Any], None]]], height: float) -> None:
-    """Rows of charts as one picture; ``height`` is that of a row."""
+    """Write rows of charts as one picture; ``height`` is that of a row."""
 
     def paint(figure: Any) -> None:
         places = figure.subfigures(len(parts), len(parts[0]), squeeze=False)

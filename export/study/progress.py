@@ -1,4 +1,4 @@
-"""What is being done: a bar on a terminal, and a line for each thing done."""
+"""Progress of a study: a bar on a terminal, and a line for each completed task."""
 
 from __future__ import annotations
 

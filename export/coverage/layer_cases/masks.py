@@ -1,4 +1,4 @@
-"""ConvLSTM, TimeDistributed, text, and where masks come from and go."""
+"""ConvLSTM, TimeDistributed, text, and sources and readers of masks."""
 
 from __future__ import annotations
 
@@ -140,11 +140,11 @@ def _time_distributed() -> Builders:
     yield "Dense, masked, then LSTM, open time", lambda: passing(None)
 
 
-# --- where masks come from and where they go
+# --- sources and readers of masks
 
 
 def _consumers() -> dict[str, Callable[[Any], Callable[[Any], Any]]]:
-    """Label -> what reads a masked (batch, time, 6)."""
+    """Label -> a layer that reads a masked (batch, time, 6)."""
 
     def attention(kind: str, **options: Any) -> Callable[[Any], Any]:
         return lambda L: lambda x: getattr(L, kind)(**options)([x, x])
@@ -166,7 +166,7 @@ def _consumers() -> dict[str, Callable[[Any], Callable[[Any], Any]]]:
 
 
 def _carriers() -> dict[str, Callable[[Any], Callable[[Any], Any]]]:
-    """Label -> what hands a mask on, or says that it doesn't."""
+    """Label -> a layer that passes a mask on, or drops it."""
     return {
         "Dropout": lambda L: L.Dropout(0.3),
         "Dense": lambda L: L.Dense(6),

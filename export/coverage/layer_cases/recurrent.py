@@ -1,7 +1,7 @@
 """Recurrent layers, their cells and wrappers, under every kind of mask.
 
 Masks come from ``ids`` (int32, 0 is padding) or from rows of an input that are all 0.
-``is_loop`` says which cases have no RNN, LSTM or GRU node because ONNX has no word for their cell.
+``is_loop`` says which cases have no RNN, LSTM or GRU node because ONNX has no such cell.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ def _single(kind: str) -> Builders:
 
 
 def _activation(kind: str, name: str | None, mask: str = "embedding mask") -> Builder:
-    """Few steps: a gate that isn't bounded makes the state explode."""
+    """Few steps: with an unbounded gate the state explodes."""
     places = ("activation",) if kind == "SimpleRNN" else ("activation", "recurrent_activation")
     return _model(lambda L: [getattr(L, kind)(4, **{place: name}) for place in places], mask, 4)
 
