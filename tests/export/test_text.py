@@ -295,7 +295,7 @@ def test_labels():
         ("ab", "a list of class names"),
         ([1, 2], "a list of class names"),
         ({"no": ["a", "b"]}, "the outputs are mood"),
-        ({"mood": ["a"]}, "1 labels for mood"),
+        ({"mood": ["a"]}, "1 labels for output mood"),
     ]:
         with pytest.raises(ExportError, match=message):
             export.to_onnx(reader(7), labels=labels)

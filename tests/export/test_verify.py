@@ -43,7 +43,7 @@ def test_a_difference_is_found_and_nothing_is_written(tmp_path, monkeypatch):
         verify_model(model, proto, traced)
 
     draft = detach_weights(proto)
-    monkeypatch.setattr("onnxwalk.export.pipeline.draft_of", lambda *_, **__: draft)
+    monkeypatch.setattr("onnxwalk.export.pipeline.build_draft", lambda *_, **__: draft)
     with pytest.raises(ExportError, match="differs from Keras"):
         export.to_onnx(model, tmp_path / "wrong.onnx")
     assert not list(tmp_path.iterdir())

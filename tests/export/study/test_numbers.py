@@ -73,7 +73,7 @@ def test_the_models_are_the_assignments(family, name, parameters):
 
 def test_presets():
     assert PRESETS["full"].per_class is None
-    assert [PRESETS["full"].epochs_of(f) for f in FAMILIES] == [10, 15, 10, 10]
+    assert [PRESETS["full"].epochs[f] for f in FAMILIES] == [10, 15, 10, 10]
 
 
 @pytest.fixture
@@ -94,13 +94,16 @@ def test_folders_of_pictures_are_like_a_zip(pictures, tmp_path):
 
     folder = pictures / "cifar10"
     shutil.make_archive(str(folder / "train"), "zip", folder / "train")
-    told = []
-    zipped, names = read_images(folder / "train.zip", progress=lambda *done: told.append(done))
+    calls = []
+    zipped, names = read_images(folder / "train.zip", progress=lambda *done: calls.append(done))
     plain, same = read_images(folder / "train")
-    assert names == same == ["ant", "cat"] and told == []
+    assert names == same == ["ant", "cat"] and calls == []
     np.testing.assert_array_equal(zipped.x, plain.x)
     np.testing.assert_array_equal(zipped.y, plain.y)
     np.testing.assert_array_equal(plain.x[:, 0, 0, 0] * 255 < 50, plain.y == 1)
+    train, test, classes = load_cifar10(folder, per_class=2)
+    assert (len(train), len(test), classes) == (4, 6, names)
+    shutil.rmtree(folder / "test")
     with pytest.raises(ExportError, match=r"no data at .*test\.zip"):
         load_cifar10(folder)
 

@@ -200,7 +200,7 @@ def test_wrong_data_in_one_line(tmp_path, capsys):
     assert "train.csv has no column label and no text" in error
     (pictures / "train").mkdir(parents=True)
     error = one_line_error(capsys, output, "--family=CNN", f"--data={tmp_path}")
-    assert "holds no folders of .jpg or .png images" in error
+    assert "contains no folders of .jpg or .png images" in error
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_a_missing_package_in_one_line(tmp_path, capsys, monkeypatch, module):
 def test_an_output_that_cannot_be_made(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     error = one_line_error(capsys, f"--output={tmp_path / 'file'}", *TINY)
-    assert "can't be made" in error
+    assert "can't be created" in error
 
 
 def test_a_broken_claim_is_exit_status_1(copy, capsys):
