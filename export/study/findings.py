@@ -162,7 +162,9 @@ def family_findings(family: str, results: Sequence[Result]) -> list[str]:
         ("Could have been trained longer", [r for r in members if r.unfinished]),
         ("No better than guessing", [r for r in members if r.guesses]),
     ):
-        names = "all variants" if len(chosen) == len(members) > 1 else _join(_names(chosen))
+        names = _join([r.variant.name for r in chosen])
+        if len(chosen) == len(members) > 1:
+            names = "all variants"
         sentences.append(f"{text}: {names or 'none'}.")
     worst = max(members, key=_accuracy_gap)
     accuracy = worst.history["accuracy"][-1], worst.history["val_accuracy"][-1]
@@ -204,10 +206,6 @@ def _accuracy_gap(result: Result) -> float:
 
 def _describe_size(result: Result) -> str:
     return f"{result.variant.name} with {result.training['parameters']:,} parameters"
-
-
-def _names(chosen: Sequence[Result]) -> list[str]:
-    return [r.variant.name for r in chosen]
 
 
 def _join(names: Sequence[str]) -> str:

@@ -68,7 +68,8 @@ class Patch:
         return owner, name
 
     def is_needed(self) -> bool:
-        return _installed_version(self.package) >= _parse_version(self.since)
+        installed = importlib.import_module(self.package).__version__
+        return _parse_version(installed) >= _parse_version(self.since)
 
     def _missing_target(self, what: str) -> MissingTarget:
         version = importlib.import_module(self.package).__version__
@@ -229,10 +230,6 @@ def _wrap(original: Any, replacement: Callable[..., Any], record: Any) -> Callab
         return replacement(original, record, *args, **kwargs)
 
     return replaced
-
-
-def _installed_version(package: str) -> tuple[int, ...]:
-    return _parse_version(importlib.import_module(package).__version__)
 
 
 def _parse_version(version: str) -> tuple[int, ...]:
