@@ -1,7 +1,7 @@
 """The command line: one model in, one .onnx file out.
 
-``COMMANDS`` are the sub-commands, which stand in the model's place (``python -m export study …``);
-a model file of that name is still meant when it is written as a path, ``./study``.
+``COMMANDS`` are the sub-commands, written in place of the model (``python -m export study …``);
+write a model file of such a name as a path, ``./study``.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ import importlib
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from onnxwalk.export.conversion.draft import walk
-from onnxwalk.export.errors import ExportError, exit_status, one_line
-from onnxwalk.export.pipeline import STAGES, Export, run
+from onnxwalk.export.conversion.draft import all_nodes
+from onnxwalk.export.errors import ExportError, one_line, run_command
+from onnxwalk.export.pipeline import STAGES, ExportResult, export_model
+from onnxwalk.export.progress import progress_bars
 
-#: first argument -> module whose ``main`` takes the remaining ones and returns the exit status
+#: first argument -> module whose ``main`` is called with the others and returns the exit status
 COMMANDS = {
     "applications": "onnxwalk.export.coverage.applications",
     "layers": "onnxwalk.export.coverage.layers",
@@ -27,37 +29,37 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status: 0, 1 for an error, 2 for wrong usage, 130 for Ctrl-C."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if given and given[0] in COMMANDS:
-        return importlib.import_module(COMMANDS[given[0]]).main(given[1:])
-    options = _parser().parse_args(given)
-    return exit_status(lambda: _export(options), debug=options.debug)
+    """Run the command; returns 0, 1 for an error, 2 for wrong usage, or 130 for Ctrl-C."""
+    arguments_given = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments_given and arguments_given[0] in COMMANDS:
+        return importlib.import_module(COMMANDS[arguments_given[0]]).main(arguments_given[1:])
+    options = _parser().parse_args(arguments_given)
+    return run_command(lambda: _export(options), debug=options.debug)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m export",
         description="Export a Keras 3 model to ONNX, and check that it computes the same.",
-        epilog=f"In MODEL's place: {', '.join(sorted(COMMANDS))} (each has a --help of its own).",
+        epilog=f"In place of MODEL: {', '.join(sorted(COMMANDS))} (each has its own --help).",
     )
     parser.add_argument("model", metavar="MODEL", help="a .keras, .h5 or .weights.h5 file")
     parser.add_argument(
-        "-o", "--output", metavar="FILE", help="where to write (default: next to MODEL, .onnx)"
+        "-o", "--output", metavar="FILE", help="output file (default: MODEL with the suffix .onnx)"
     )
     parser.add_argument(
         "--architecture",
         metavar="MODULE:FUNCTION",
-        help="what builds the model; needed for .weights.h5",
+        help="function that builds the model; required for .weights.h5",
     )
     parser.add_argument(
         "--text",
         metavar="FILE",
-        help="the TextVectorization layer outside of MODEL: a .keras file with one, or its "
-        "settings or its words (.json, .txt), so that the file can be run on text",
+        help="TextVectorization layer to store in the file, so that it can be run on text: a "
+        ".keras file that contains one, or its settings or words (.json, .txt)",
     )
     parser.add_argument(
-        "--labels", metavar="FILE", help="class names: text, one a line, or a JSON list"
+        "--labels", metavar="FILE", help="class names: a text file, one per line, or a JSON list"
     )
     parser.add_argument(
         "--opset", type=int, help="13 or newer (default: 18; for bfloat16 models the newest)"
@@ -81,13 +83,13 @@ def default_output(model: str) -> Path:
 def _export(options: argparse.Namespace) -> int:
     output = Path(options.output) if options.output else default_output(options.model)
     if output.is_dir():
-        raise ExportError(f"{output} is a folder: name the file to write")
+        raise ExportError(f"{output} is a folder: pass a file name to --output")
     if not output.parent.exists():
         raise ExportError(f"no such folder: {output.parent}")
     labels = _labels(options.labels) if options.labels else None
     started = time.perf_counter()
-    with _progress(verify=not options.no_verify) as progress:
-        result = run(
+    with _show_stages(verify=not options.no_verify) as progress:
+        result = export_model(
             options.model,
             output,
             opset=options.opset,
@@ -102,13 +104,12 @@ def _export(options: argparse.Namespace) -> int:
     return 0
 
 
-def _summary(result: Export, output: Path, seconds: float) -> None:
-    counts = Counter(node.op_type for node in walk(result.draft.graph))
+def _summary(result: ExportResult, output: Path, seconds: float) -> None:
+    counts = Counter(node.op_type for node in all_nodes(result.draft.graph))
     operators = ", ".join(f"{name} {count}" for name, count in counts.most_common())
     data = output.with_name(output.name + ".data")
-    outside = result.outside
-    size = output.stat().st_size + (data.stat().st_size if outside else 0)
-    where = f" (weights in {data.name})" if outside else ""
+    size = output.stat().st_size + (data.stat().st_size if result.has_external_data else 0)
+    where = f" (weights in {data.name})" if result.has_external_data else ""
     print(f"{output}  {_size(size)}{where}, in {seconds:.1f} s")
     print(f"{result.layers} layers, {counts.total()} nodes: {operators}")
     if result.differences:
@@ -138,33 +139,12 @@ def _size(n: float) -> str:
     return f"{n:.1f} GB"
 
 
-class _progress:
-    """A line on stderr that says what is being done; only on a terminal."""
-
-    def __init__(self, *, verify: bool) -> None:
-        self.stages = [stage for stage in STAGES if verify or stage != "check"]
-
-    def __enter__(self) -> Callable[[str], None]:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-        console = Console(stderr=True)
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
+@contextmanager
+def _show_stages(*, verify: bool) -> Iterator[Callable[[str], None]]:
+    """A progress line on stderr, only on a terminal; yields a function that sets the stage."""
+    stages = [stage for stage in STAGES if verify or stage != "check"]
+    with progress_bars("TimeElapsedColumn") as bars:
+        task = bars.add_task("", total=len(stages))
+        yield lambda stage: bars.update(
+            task, completed=stages.index(stage), description=STAGES[stage]
         )
-        self.task = self.bar.add_task("", total=len(self.stages))
-        self.bar.start()
-
-        def report(stage: str) -> None:
-            done = self.stages.index(stage)
-            self.bar.update(self.task, completed=done, description=STAGES[stage])
-
-        return report
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()

@@ -1,4 +1,4 @@
-"""The one exception that leaves the exporter, and how a missing package is reported."""
+"""The exception of the exporter, and the handling of errors by its commands."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ExportError(OnnxWalkError, ValueError):
 
 
 def require(*names: str, extra: str = "export") -> tuple[ModuleType, ...]:
-    """The modules of these names. Raises ExportError that says what to install: our ``extra``."""
+    """Import these modules. Raises ExportError that names the ``extra`` to install."""
     modules = []
     for name in names:
         try:
@@ -40,19 +40,19 @@ def require(*names: str, extra: str = "export") -> tuple[ModuleType, ...]:
 
 
 def one_line(error: BaseException | str, limit: int = 300) -> str:
-    """The first sentence-like line of a message: Keras and TensorFlow write pages."""
+    """The first meaningful line of a message: those of Keras and TensorFlow fill pages."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # Keras prints in bold
     lines = [line.strip() for line in plain.splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
-    # a heading says nothing without what follows it
+    # a heading is useless without the next line
     if len(lines) > 1 and (text.endswith(":") or text.startswith(_KERAS_HEADING)):
         text = f"{text} {lines[1]}"
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def exit_status(command: Callable[[], int], *, debug: bool, stopped: str = "interrupted") -> int:
-    """The exit status of a command: its result; 1 after an error, which is printed in one line, or
-    raised if ``debug``; 130 after Ctrl-C, when ``stopped`` is printed."""
+def run_command(command: Callable[[], int], *, debug: bool, stopped: str = "interrupted") -> int:
+    """Run a command and return its exit status; 1 after an error, which is printed in one line or,
+    with ``debug``, raised; 130 after Ctrl-C, when ``stopped`` is printed."""
     try:
         return command()
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""A Keras model from whatever holds one: .keras, legacy .h5, or weights and an architecture."""
+"""Load a Keras model from .keras, legacy .h5, or weights and an architecture."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ from onnxwalk.export.errors import ExportError, one_line
 Architecture = str | Callable[[], Any]
 
 
-def load(source: Any, architecture: Architecture | None = None) -> Any:
-    """The built Keras model.
+def load_model(source: Any, architecture: Architecture | None = None) -> Any:
+    """Load a Keras model, or check the one that was passed; returns it built.
 
     ``source``: a ``keras.Model``, or the path of a .keras, .h5 or .weights.h5 file.
-    ``architecture``: a function that builds the model, or "module:function"; needed for files that
-    hold weights only, and used instead of what the file says where it is given.
+    ``architecture``: a function that builds the model, or "module:function"; required for files
+    that contain only weights, and replaces the architecture in the file otherwise.
 
-    Raises ExportError, in one line, when there is no such file, it isn't Keras's, it holds weights
-    only and no architecture is given, the architecture can't be had or doesn't fit the weights,
-    or custom classes are missing.
+    Raises ExportError, in one line, when the file doesn't exist or isn't a Keras file, when the
+    architecture is missing, can't be built or doesn't fit the weights, or when custom classes are
+    missing.
     """
     import keras
 
     if isinstance(source, keras.Model):
         if architecture is not None:
-            raise ExportError("a model was given, so there is nothing to build from architecture")
+            raise ExportError("architecture can't be combined with a keras.Model, only with a file")
         return source
     if isinstance(source, keras.layers.Layer) or not isinstance(source, (str, os.PathLike)):
-        raise ExportError(f"not a Keras model or a path: {type(source).__name__}")
+        raise ExportError(f"expected a keras.Model or a path, got {type(source).__name__}")
     path = Path(source)
-    kind = _kind(path)
+    kind = _file_kind(path)
     if architecture is not None:
-        return _with_weights(_build(architecture), path)
+        return _load_weights(_build_model(architecture), path)
     if kind == "weights":
         raise ExportError(
-            f"{path.name} holds weights only: say what builds the model, "
+            f"{path.name} contains only weights: name the function that builds the model with "
             "architecture='module:function' (--architecture module:function)"
         )
-    return _load_model(path)
+    return _load_model_file(path)
 
 
-def _kind(path: Path) -> str:
-    """ "model" or "weights", going by what is in the file."""
+def _file_kind(path: Path) -> str:
+    """Return "model" or "weights", by the content of the file."""
     import h5py
 
     if path.is_dir():
@@ -68,19 +68,19 @@ def _kind(path: Path) -> str:
             with h5py.File(path, "r") as file:
                 if "model_config" in file.attrs:
                     return "model"
-                if file.attrs.get("layer_names") is not None or any(_datasets(file)):
+                if file.attrs.get("layer_names") is not None or any(_weight_shapes(file)):
                     return "weights"
     except OSError as error:
         raise ExportError(f"{path.name} can't be read: {one_line(error)}") from error
     raise ExportError(f"{path.name} is not a Keras file (.keras, .h5 or .weights.h5)")
 
 
-def _load_model(path: Path) -> Any:
+def _load_model_file(path: Path) -> Any:
     import keras
 
     try:
         suffix = ".keras" if zipfile.is_zipfile(path) else ".h5"
-        with _suffixed(path, suffix) as readable:
+        with _with_suffix(path, suffix) as readable:
             return keras.saving.load_model(readable, compile=False)
     except Exception as error:
         text = str(error)
@@ -90,20 +90,20 @@ def _load_model(path: Path) -> Any:
             hint = f"the file uses the custom object {found[1]}"
         elif "safe_mode" in text or "unsafe" in text.lower():
             raise ExportError(
-                f"{path.name} holds Python code (a Lambda layer), which a file is not trusted to "
-                "run: if you trust it, load it yourself, keras.saving.load_model(path, "
-                "safe_mode=False), and pass the model to export.to_onnx"
+                f"{path.name} contains Python code (a Lambda layer), which is not run: if you "
+                "trust the file, load it with keras.saving.load_model(path, safe_mode=False) and "
+                "pass the model to export.to_onnx"
             ) from error
         else:
             raise ExportError(f"{path.name} can't be loaded: {one_line(error)}") from error
         raise ExportError(
-            f"{hint}: give architecture='module:function', or load it yourself and pass the model"
+            f"{hint}: pass architecture='module:function', or load the model yourself and pass it"
         ) from error
 
 
 @contextmanager
-def _suffixed(path: Path, suffix: str) -> Iterator[str]:
-    """A path to the same file that ends as its content asks for: Keras goes by the name alone."""
+def _with_suffix(path: Path, suffix: str) -> Iterator[str]:
+    """A path to the same file with the suffix of its format: Keras looks at the name only."""
     legacy = suffix == ".h5"
     if path.name.endswith(suffix) and not (legacy and path.name.endswith(".weights.h5")):
         yield str(path)
@@ -117,12 +117,12 @@ def _suffixed(path: Path, suffix: str) -> Iterator[str]:
         yield str(link)
 
 
-def _build(architecture: Architecture) -> Any:
+def _build_model(architecture: Architecture) -> Any:
     import keras
 
     function, name = architecture, getattr(architecture, "__name__", "architecture")
     if isinstance(architecture, str):
-        function, name = _imported(architecture), architecture
+        function, name = _import_function(architecture), architecture
     if not callable(function):
         raise ExportError(f"architecture {name} is not a function")
     try:
@@ -136,10 +136,10 @@ def _build(architecture: Architecture) -> Any:
     return model
 
 
-def _imported(text: str) -> Any:
+def _import_function(text: str) -> Any:
     module_name, colon, function = text.partition(":")
     if not colon or not module_name or not function:
-        raise ExportError(f"architecture {text!r} is not of the form module:function")
+        raise ExportError(f"architecture {text!r} must have the form module:function")
     here = os.getcwd()
     sys.path.insert(0, here)  # as python -m does
     try:
@@ -155,22 +155,24 @@ def _imported(text: str) -> Any:
         raise ExportError(f"architecture {text}: {module_name} has no {function}") from error
 
 
-def _with_weights(model: Any, path: Path) -> Any:
-    """The model with the file's weights; every weight of the file must have found its place."""
+def _load_weights(model: Any, path: Path) -> Any:
+    """Load the weights into the model, and check that none of the file is left over."""
     misfit = f"the weights in {path.name} don't fit the architecture"
     try:
-        with _suffixed(path, _weights_suffix(path)) as readable:
+        with _with_suffix(path, _weights_suffix(path)) as readable:
             model.load_weights(readable)
     except Exception as error:
         raise ExportError(f"{misfit}: {one_line(error)}") from error
-    if extra := _shapes_in(path) - Counter(tuple(v.shape) for v in model.variables):
+    if extra := _count_weight_shapes(path) - Counter(tuple(v.shape) for v in model.variables):
         shapes = ", ".join(str(shape) for shape in list(extra.elements())[:3])
-        raise ExportError(f"{misfit}: it has no place for {extra.total()} arrays ({shapes} …)")
+        raise ExportError(
+            f"{misfit}: the model has no variables for {extra.total()} arrays ({shapes} …)"
+        )
     return model
 
 
 def _weights_suffix(path: Path) -> str:
-    """What load_weights has to see to read the format that the file really has."""
+    """The suffix by which load_weights recognizes the format of the file."""
     import h5py
 
     if zipfile.is_zipfile(path):
@@ -180,8 +182,8 @@ def _weights_suffix(path: Path) -> str:
     return ".h5" if legacy else ".weights.h5"
 
 
-def _shapes_in(path: Path) -> Counter[tuple[int, ...]]:
-    """How many weights of which shape a file holds, the optimizer's left out."""
+def _count_weight_shapes(path: Path) -> Counter[tuple[int, ...]]:
+    """Count the weights of a file by shape, without those of the optimizer."""
     import h5py
 
     if zipfile.is_zipfile(path):
@@ -189,12 +191,12 @@ def _shapes_in(path: Path) -> Counter[tuple[int, ...]]:
             if "model.weights.h5" not in archive.namelist():
                 return Counter()
             with archive.open("model.weights.h5") as inner, h5py.File(inner, "r") as file:
-                return Counter(_datasets(file))
+                return Counter(_weight_shapes(file))
     with h5py.File(path, "r") as file:
-        return Counter(_datasets(file))
+        return Counter(_weight_shapes(file))
 
 
-def _datasets(group: Any) -> Iterator[tuple[int, ...]]:
+def _weight_shapes(group: Any) -> Iterator[tuple[int, ...]]:
     import h5py
 
     for name, item in group.items():
@@ -203,4 +205,4 @@ def _datasets(group: Any) -> Iterator[tuple[int, ...]]:
         if isinstance(item, h5py.Dataset):
             yield tuple(item.shape)
         else:
-            yield from _datasets(item)
+            yield from _weight_shapes(item)

@@ -1,4 +1,4 @@
-"""Load, trace, convert, write, check: what happens, in that order."""
+"""The steps of an export: load, trace, convert, write, check."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from onnxwalk.export.conversion.convert import draft_of
-from onnxwalk.export.conversion.draft import Draft, attach
+from onnxwalk.export.conversion.convert import build_draft
+from onnxwalk.export.conversion.draft import Draft, attach_weights
 from onnxwalk.export.errors import ExportError
-from onnxwalk.export.load import Architecture, load
+from onnxwalk.export.load import Architecture, load_model
 from onnxwalk.export.quiet import quiet
 from onnxwalk.export.text import (
+    build_tokenizers,
     cut_text,
-    given_text,
-    label_settings,
-    notes_on,
-    store,
-    text_settings,
+    describe_text_inputs,
+    match_labels,
+    resolve_text,
+    store_metadata,
 )
 from onnxwalk.export.tracing.trace import trace
-from onnxwalk.export.verify import check
-from onnxwalk.export.write import staged
+from onnxwalk.export.verify import verify_model
+from onnxwalk.export.write import staged_file
 
-#: what ``progress`` is called with, in this order -> what the command line says meanwhile
+#: argument of ``progress``, in this order -> text on the command line
 STAGES = {
     "load": "reading the model",
     "trace": "tracing it",
@@ -37,23 +37,23 @@ Progress = Callable[[str], object]
 
 
 @dataclass
-class Export:
-    """The result of an export: the model, each output's largest difference from Keras, and what
-    the user should know."""
+class ExportResult:
+    """The result of an export: the model, the largest difference of each output from Keras, and
+    notes for the user."""
 
     draft: Draft
     differences: dict[str, float]  # empty when the model wasn't verified
     notes: tuple[str, ...] = ()
     layers: int = 0
-    outside: bool = False  # whether the weights are in a second file
+    has_external_data: bool = False  # whether the weights are in a second file
 
     @cached_property
     def model(self) -> Any:
         """The ``onnx.ModelProto``; the weights are copied into it when it is first used."""
-        return attach(self.draft)
+        return attach_weights(self.draft)
 
 
-def run(
+def export_model(
     model_or_path: Any,
     path: str | os.PathLike[str] | None = None,
     *,
@@ -63,34 +63,34 @@ def run(
     text: Any = None,
     labels: Any = None,
     progress: Progress | None = None,
-) -> Export:
-    """As ``export.to_onnx``, with the differences that were found. Raises ExportError."""
+) -> ExportResult:
+    """``export.to_onnx`` with a detailed result. Raises ExportError."""
     report = progress or (lambda stage: None)
     with quiet() as errors:
         report("load")
-        model = load(model_or_path, architecture)
+        model = load_model(model_or_path, architecture)
         _refuse_other_backends()
         model, layers = cut_text(model)
-        given = {} if text is None else given_text(text)
+        given = {} if text is None else resolve_text(text)
         report("trace")
         traced = trace(model)
-        tokenizers = text_settings([*layers.items(), *given.items()], traced)
-        names = {} if labels is None else label_settings(labels, traced)
+        tokenizers = build_tokenizers([*layers.items(), *given.items()], traced)
+        names = {} if labels is None else match_labels(labels, traced)
         report("convert")
-        draft = draft_of(traced, opset=opset, errors=errors)
+        draft = build_draft(traced, opset=opset, errors=errors)
         differences: dict[str, float] = {}
-        store(draft.model, tokenizers, names)
-        notes = tuple(notes_on(tokenizers, layers))
+        store_metadata(draft.model, tokenizers, names)
+        notes = tuple(describe_text_inputs(tokenizers, layers))
         if path is None and not verify:
-            return Export(draft, differences, notes, len(traced.layers))
+            return ExportResult(draft, differences, notes, len(traced.layers))
         if path is not None:
             report("write")
-        with staged(draft, path) as file:
+        with staged_file(draft, path) as file:
             if verify:
                 report("check")
-                differences = check(model, file, traced)
-            outside = path is not None and len(list(file.parent.iterdir())) > 1
-    return Export(draft, differences, notes, len(traced.layers), outside)
+                differences = verify_model(model, file, traced)
+            has_external_data = path is not None and len(list(file.parent.iterdir())) > 1
+    return ExportResult(draft, differences, notes, len(traced.layers), has_external_data)
 
 
 def _refuse_other_backends() -> None:

@@ -1,4 +1,4 @@
-"""TensorFlow, Keras and tf2onnx without their chatter, and the user's own logging left alone."""
+"""Silence TensorFlow, Keras and tf2onnx without changing the user's logging."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _stderr_lock = threading.Lock()
 
 
 class _Collector(logging.Handler):
-    """Keeps what tf2onnx reports as an error: it carries on regardless."""
+    """Collects the errors that tf2onnx logs: it continues in spite of them."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -33,7 +33,7 @@ class _Collector(logging.Handler):
 
 @contextmanager
 def quiet() -> Iterator[list[str]]:
-    """Silence inside the block; yields the list that tf2onnx's error messages are added to.
+    """Silence inside the block; yields the list to which tf2onnx's error messages are added.
 
     Raises ExportError when TensorFlow, Keras, tf2onnx or onnx isn't installed.
     """
@@ -57,14 +57,14 @@ def quiet() -> Iterator[list[str]]:
 
 
 def _import_silently() -> None:
-    """Import TensorFlow and its company with what its C++ side prints while loading held back."""
+    """Import TensorFlow and the other packages without the messages that TensorFlow prints."""
     if "tensorflow" in sys.modules and "keras" in sys.modules:
         require("tensorflow", "keras", "tf2onnx", "onnx", "h5py")
         return
     before = os.environ.get("TF_CPP_MIN_LOG_LEVEL")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        with warnings.catch_warnings(), _held_back_stderr():
+        with warnings.catch_warnings(), _captured_stderr():
             warnings.simplefilter("ignore")
             require("tensorflow", "keras", "tf2onnx", "onnx", "h5py")
     finally:
@@ -73,8 +73,8 @@ def _import_silently() -> None:
 
 
 @contextmanager
-def _held_back_stderr() -> Iterator[None]:
-    """File descriptor 2 goes to a temporary file, which is shown only if the block fails."""
+def _captured_stderr() -> Iterator[None]:
+    """Redirect file descriptor 2 to a temporary file, which is printed only if the block fails."""
     with _stderr_lock, tempfile.TemporaryFile() as held:
         sys.stderr.flush()
         saved = os.dup(2)

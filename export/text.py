@@ -29,8 +29,8 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.export.errors import ExportError, one_line
-from onnxwalk.export.load import load
-from onnxwalk.export.tracing.recurrent import keeps_states
+from onnxwalk.export.load import load_model
+from onnxwalk.export.tracing.recurrent import is_stateful
 from onnxwalk.export.tracing.trace import Trace
 from onnxwalk.interpreter.text import LABELS_KEY, SPLIT, STANDARDIZE, TEXT_KEY, Tokenizer
 
@@ -44,8 +44,8 @@ def cut_text(model: Any) -> tuple[Any, dict[str, Any]]:
     A model without such a layer is returned as it is. The input keeps its name; where one input
     feeds several layers, each makes an input of the layer's name.
 
-    Raises ExportError when a TextVectorization is anywhere but right behind an input, or its
-    settings have no form here.
+    Raises ExportError when a TextVectorization is anywhere but directly after an input, or its
+    settings are not supported.
     """
     import keras
 
@@ -55,7 +55,7 @@ def cut_text(model: Any) -> tuple[Any, dict[str, Any]]:
         return model, {}
     inner = getattr(model, "_functional", None) or model
     if not hasattr(inner, "_nodes_by_depth"):
-        raise _misplaced(found[0], f"the subclassed model {model.name}, which can't be cut")
+        raise _misplaced_layer(found[0], f"the subclassed model {model.name}, which can't be cut")
     inputs: list[Any] = []
     layers: dict[str, Any] = {}
     behind: dict[int, list[Any]] = {id(source): [] for source in inner.inputs}
@@ -63,12 +63,12 @@ def cut_text(model: Any) -> tuple[Any, dict[str, Any]]:
     for node in all_nodes:
         for source in {id(t): t for t in node.input_tensors}.values():
             if isinstance(node.operation, kind) and id(source) not in behind:
-                raise _misplaced(node.operation, "the middle of the model")
+                raise _misplaced_layer(node.operation, "the middle of the model")
             behind.setdefault(id(source), []).append(node)
     seen = {id(node.operation) for node in all_nodes}
     for layer in found:
         if id(layer) not in seen:
-            raise _misplaced(layer, "a model within the model")
+            raise _misplaced_layer(layer, "a model within the model")
     ends = {id(output) for output in inner.outputs}
     for source in inner.inputs:
         nodes = behind[id(source)]
@@ -78,15 +78,15 @@ def cut_text(model: Any) -> tuple[Any, dict[str, Any]]:
             continue
         if len(texts) < len(nodes) or id(source) in ends:
             raise ExportError(
-                f"the text {_name(source)} goes into {texts[0].operation.name} and elsewhere, too: "
-                "make the ids outside of the model"
+                f"text input {_input_name(source)} feeds other layers in addition to "
+                f"{texts[0].operation.name}: compute the ids outside of the model"
             )
         for node in texts:
-            tokenizer_of(node.operation)  # or say now what can't be had
+            build_tokenizer(node.operation)  # raises early if its settings are not supported
             if getattr(node.operation, "_ragged", False):
                 raise ExportError(f"layer {node.operation.name}: ragged ids have no ONNX form")
             inputs.append(node.outputs[0])
-            name = _name(source) if len(texts) == 1 else node.operation.name
+            name = _input_name(source) if len(texts) == 1 else node.operation.name
             layers[name] = node.operation
     names = iter(layers)
     kept = {id(source) for source in inner.inputs}
@@ -108,34 +108,34 @@ def _spec(tensor: Any, name: str, model: Any) -> Any:
     that call, which only a stateful layer needs."""
     import keras
 
-    batch = tensor.shape[0] if keeps_states(model) else None
+    batch = tensor.shape[0] if is_stateful(model) else None
     return keras.KerasTensor((batch, *tensor.shape[1:]), dtype=tensor.dtype, name=name)
 
 
-def _misplaced(layer: Any, where: str) -> ExportError:
+def _misplaced_layer(layer: Any, where: str) -> ExportError:
     return ExportError(
         f"TextVectorization layer {layer.name} is in {where}: it has no ONNX form, and only one "
-        "right behind an Input can be left out of the file"
+        "directly after an Input can be removed"
     )
 
 
-def _name(tensor: Any) -> str:
+def _input_name(tensor: Any) -> str:
     return tensor._keras_history.operation.name
 
 
-def tokenizer_of(layer: Any) -> Tokenizer:
-    """The settings of a TextVectorization layer. Raises ExportError for those of no form here."""
+def build_tokenizer(layer: Any) -> Tokenizer:
+    """The settings of a TextVectorization layer. Raises ExportError for unsupported ones."""
     where = f"TextVectorization layer {layer.name}"
     if layer._output_mode != "int":
         raise ExportError(
-            f"{where}: output_mode {layer._output_mode!r} has no form here, only 'int' has"
+            f"{where}: output_mode {layer._output_mode!r} is not supported, only 'int'"
         )
     for setting, known in (("standardize", STANDARDIZE), ("split", SPLIT)):
         value = getattr(layer, f"_{setting}")
         if callable(value) or value not in known:
-            raise ExportError(f"{where}: {setting} is a function, which a file can't hold")
+            raise ExportError(f"{where}: {setting} is a function, which can't be stored in a file")
     if layer._encoding.lower().replace("-", "") != "utf8":
-        raise ExportError(f"{where}: encoding {layer._encoding!r} has no form here, only utf-8 has")
+        raise ExportError(f"{where}: encoding {layer._encoding!r} is not supported, only utf-8")
     try:
         vocabulary = [str(word) for word in layer.get_vocabulary()]
     except Exception as error:
@@ -155,23 +155,26 @@ def tokenizer_of(layer: Any) -> Tokenizer:
         raise ExportError(f"{where}: {one_line(error)}") from error
 
 
-def given_text(text: TextSource | Mapping[str, TextSource]) -> dict[str | None, Any]:
-    """Input name, or None where it isn't said, -> TextVectorization layer, of what ``text=`` got.
+def resolve_text(text: TextSource | Mapping[str, TextSource]) -> dict[str | None, Any]:
+    """Input name, or None where it isn't given -> TextVectorization layer.
 
-    A layer, a path (see ``read_layer``), or a mapping of input names to these. Raises ExportError.
+    ``text``: a layer, a path (see ``read_text_layer``), or a mapping of input names to these.
+    Raises ExportError.
     """
     import keras
 
     if isinstance(text, Mapping):
-        return {str(name): given_text(source)[None] for name, source in text.items()}
+        return {str(name): resolve_text(source)[None] for name, source in text.items()}
     if isinstance(text, keras.layers.TextVectorization):
         return {None: text}
     if isinstance(text, (str, os.PathLike)):
-        return {None: read_layer(Path(text))}
-    raise ExportError(f"text: a TextVectorization layer or a path, not {type(text).__name__}")
+        return {None: read_text_layer(Path(text))}
+    raise ExportError(
+        f"text: expected a TextVectorization layer or a path, got {type(text).__name__}"
+    )
 
 
-def read_layer(path: Path) -> Any:
+def read_text_layer(path: Path) -> Any:
     """The TextVectorization layer in a .keras file (a model with one in it), or that a .json or
     .txt file describes: a list of words as ``get_vocabulary()`` gives it, in JSON or one a line,
     or a JSON object as ``get_config()`` gives it, with the vocabulary in it.
@@ -184,9 +187,11 @@ def read_layer(path: Path) -> Any:
         raise ExportError(f"no such file: {path}")
     if path.suffix.lower() not in (".json", ".txt"):
         kind = keras.layers.TextVectorization
-        layers = [layer for layer in load(path)._flatten_layers() if isinstance(layer, kind)]
+        layers = [layer for layer in load_model(path)._flatten_layers() if isinstance(layer, kind)]
         if len(layers) != 1:
-            raise ExportError(f"{path.name}: {len(layers)} TextVectorization layers in it, not one")
+            raise ExportError(
+                f"{path.name}: expected one TextVectorization layer, found {len(layers)}"
+            )
         return layers[0]
     try:
         content = path.read_text(encoding="utf-8-sig")
@@ -199,27 +204,26 @@ def read_layer(path: Path) -> Any:
     for special in ("", "[UNK]"):
         if config["vocabulary"][:1] == [special]:  # get_vocabulary() begins with these
             config["vocabulary"] = config["vocabulary"][1:]
-    dropped = ("vocabulary_size", "dtype", "trainable", "idf_weights")
-    config = {key: value for key, value in config.items() if key not in dropped}
+    ignored_settings = ("vocabulary_size", "dtype", "trainable", "idf_weights")
+    config = {key: value for key, value in config.items() if key not in ignored_settings}
     try:
-        base = {"standardize": "lower_and_strip_punctuation", "split": "whitespace", "ngrams": None}
-        return keras.layers.TextVectorization(**{**base, **config, "ngrams": _widths(config)})
+        if isinstance(config.get("ngrams"), list):
+            config["ngrams"] = tuple(config["ngrams"])
+        base = {"standardize": "lower_and_strip_punctuation", "split": "whitespace"}
+        return keras.layers.TextVectorization(**{**base, **config})
     except Exception as error:
         raise ExportError(f"{path.name}: no TextVectorization: {one_line(error)}") from error
 
 
-def _widths(config: Mapping[str, Any]) -> Any:
-    ngrams = config.get("ngrams")
-    return tuple(ngrams) if isinstance(ngrams, list) else ngrams
-
-
-def text_settings(layers: Iterable[tuple[str | None, Any]], trace: Trace) -> dict[str, Tokenizer]:
-    """Input name -> tokenizer, each held against its input and against its Keras layer.
+def build_tokenizers(
+    layers: Iterable[tuple[str | None, Any]], trace: Trace
+) -> dict[str, Tokenizer]:
+    """Input name -> tokenizer, each checked against its input and its Keras layer.
 
     A layer whose input isn't named belongs to the one input that feeds an Embedding.
 
-    Raises ExportError when no input, or more than one, can be meant; when the length or the number
-    of words doesn't fit; or when the tokenizer gives other ids than the layer.
+    Raises ExportError when the input is unknown or ambiguous, when the length or the number of
+    words doesn't fit it, or when the tokenizer and the layer return different ids.
     """
     ports = {port.name: port for port in trace.inputs}
     settings: dict[str, Tokenizer] = {}
@@ -228,36 +232,40 @@ def text_settings(layers: Iterable[tuple[str | None, Any]], trace: Trace) -> dic
             candidates = list(trace.vocabulary) or [p.name for p in trace.inputs]
             if len(candidates) != 1:
                 listed = ", ".join(candidates)
-                raise ExportError(
-                    f"text for which input? There are {listed}: give text={{name: …}}"
-                )
+                raise ExportError(f"text: choose an input of {listed} with text={{name: …}}")
             name = candidates[0]
         if name not in ports:
-            raise ExportError(f"text for {name}: the model's inputs are {', '.join(ports)}")
+            raise ExportError(
+                f"text for {name}: unknown input, the model's inputs are {', '.join(ports)}"
+            )
         if name in settings:
-            raise ExportError(f"text for {name} is given twice: the model has a layer of its own")
-        settings[name] = _fitting(tokenizer_of(layer), ports[name], trace.vocabulary.get(name))
+            raise ExportError(
+                f"text for {name} is given twice: the model already contains a layer for it"
+            )
+        settings[name] = _fit_length(
+            build_tokenizer(layer), ports[name], trace.vocabulary.get(name)
+        )
         check_tokenizer(settings[name], layer)
     return settings
 
 
-def _fitting(tokenizer: Tokenizer, port: Any, limit: int | None) -> Tokenizer:
-    """The tokenizer with the length that its input has. Raises ExportError."""
+def _fit_length(tokenizer: Tokenizer, port: Any, limit: int | None) -> Tokenizer:
+    """Set the length of the tokenizer to that of its input. Raises ExportError."""
     from dataclasses import replace
 
     if port.shape is None or len(port.shape) != 2 or port.dtype in ("string", "bool"):
-        raise ExportError(f"input {port.name} takes no ids of text: {port.dtype}, {port.shape}")
+        raise ExportError(f"input {port.name} doesn't accept token ids: {port.dtype}, {port.shape}")
     words = len(tokenizer.vocabulary)
     if limit is not None and words > limit:
         raise ExportError(
-            f"text for {port.name}: {words} words, but the Embedding takes ids below {limit}"
+            f"text for {port.name}: {words} words, but the Embedding accepts ids below {limit}"
         )
     steps = port.shape[1]
     if steps is None or (tokenizer.length == steps and not tokenizer.ragged):
         return tokenizer
     if tokenizer.length is not None and tokenizer.length != steps:
         raise ExportError(
-            f"text for {port.name}: {tokenizer.length} ids a text, but the model takes {steps}"
+            f"text for {port.name}: {tokenizer.length} ids per text, but the model expects {steps}"
         )
     return replace(tokenizer, length=steps, ragged=False)
 
@@ -285,25 +293,29 @@ def check_tokenizer(tokenizer: Tokenizer, layer: Any) -> None:
         ids = tokenizer.ids(text)
         row = row[: tokenizer.length]
         if ids + [0] * (len(row) - len(ids)) != row:
-            raise ExportError(f"layer {layer.name}: {text!r} becomes {row}, but here {ids}")
+            raise ExportError(f"layer {layer.name} maps {text!r} to {row}, but onnxwalk to {ids}")
 
 
-def label_settings(labels: Any, trace: Trace) -> dict[str, list[str]]:
-    """Output name -> class names: a list goes to each output that has so many classes.
+def match_labels(labels: Any, trace: Trace) -> dict[str, list[str]]:
+    """Output name -> class names: a list applies to each output with that number of classes.
 
-    Raises ExportError when they fit no output, or an output that is named.
+    Raises ExportError when the number of names doesn't fit the output, or any output.
     """
     ports = {port.name: port for port in trace.outputs}
     if isinstance(labels, Mapping):
         chosen = {str(name): _names(names) for name, names in labels.items()}
         for name, names in chosen.items():
             if name not in ports:
-                raise ExportError(f"labels for {name}: the outputs are {', '.join(ports)}")
-            if not _fits(names, ports[name]):
-                raise ExportError(f"{len(names)} labels for {name}, of shape {ports[name].shape}")
+                raise ExportError(
+                    f"labels for {name}: unknown output, the outputs are {', '.join(ports)}"
+                )
+            if not _can_label(names, ports[name]):
+                raise ExportError(
+                    f"{len(names)} labels for output {name} of shape {ports[name].shape}"
+                )
         return chosen
     names = _names(labels)
-    fitting = {name: names for name, port in ports.items() if _fits(names, port)}
+    fitting = {name: names for name, port in ports.items() if _can_label(names, port)}
     if not fitting:
         shapes = ", ".join(f"{port.name} is {port.shape}" for port in trace.outputs)
         raise ExportError(f"{len(names)} labels fit no output: {shapes}")
@@ -313,11 +325,13 @@ def label_settings(labels: Any, trace: Trace) -> dict[str, list[str]]:
 def _names(labels: Any) -> list[str]:
     good = isinstance(labels, Sequence) and not isinstance(labels, (str, bytes))
     if not good or not labels or not all(isinstance(label, str) for label in labels):
-        raise ExportError("labels: a list of class names, or a dict of output names to lists")
+        raise ExportError(
+            "labels: expected a list of class names, or a dict of output names to lists"
+        )
     return list(labels)
 
 
-def _fits(names: Sequence[str], port: Any) -> bool:
+def _can_label(names: Sequence[str], port: Any) -> bool:
     if port.shape is None:
         return True
     if len(port.shape) < 2:
@@ -326,8 +340,10 @@ def _fits(names: Sequence[str], port: Any) -> bool:
     return classes in (None, len(names)) or (classes == 1 and len(names) == 2)
 
 
-def store(proto: Any, text: Mapping[str, Tokenizer], labels: Mapping[str, list[str]]) -> None:
-    """Put both into the model's ``metadata_props``, where there is something to put."""
+def store_metadata(
+    proto: Any, text: Mapping[str, Tokenizer], labels: Mapping[str, list[str]]
+) -> None:
+    """Store both in the model's ``metadata_props``, unless they are empty."""
     settings = {name: tokenizer.as_json() for name, tokenizer in text.items()}
     for key, value in ((TEXT_KEY, settings), (LABELS_KEY, dict(labels))):
         if value:
@@ -335,10 +351,10 @@ def store(proto: Any, text: Mapping[str, Tokenizer], labels: Mapping[str, list[s
             entry.key, entry.value = key, json.dumps(value, ensure_ascii=False)
 
 
-def notes_on(text: Mapping[str, Tokenizer], layers: Mapping[str, Any]) -> list[str]:
-    """A line for each input that takes ids, where the model took text."""
+def describe_text_inputs(text: Mapping[str, Tokenizer], layers: Mapping[str, Any]) -> list[str]:
+    """A line for each input that expects ids where the model accepted text."""
     return [
-        f"input {name} takes the ids of layer {layers[name].name}, not text: its "
+        f"input {name} expects the ids of layer {layers[name].name}, not text: its "
         f"{len(text[name].vocabulary):,} words and settings are in the file (run --text)"
         for name in layers
     ]

@@ -1,4 +1,4 @@
-"""Does the exported model compute what Keras computes? Run both on random inputs and see."""
+"""Compare the exported model with Keras on random inputs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxwalk.export.errors import ExportError, one_line
-from onnxwalk.export.tracing.trace import Trace, input_structure
+from onnxwalk.export.tracing.trace import Trace, get_input_structure
 
-#: the largest difference, relative to the largest absolute value (or 1), that is let pass in a
-#: model whose coarsest arithmetic is of that kind
+#: dtype of the lowest precision in a model -> the largest difference that is accepted, relative
+#: to the largest absolute value (or 1)
 TOLERANCES = {
     "float64": 1e-6,  # Keras computes some constants in float32 even so
     "float32": 1e-4,
@@ -21,36 +21,36 @@ TOLERANCES = {
 }
 TOLERANCE = TOLERANCES["float32"]
 
-#: half of the last bit of a number, relative to it: what a short float is known to
-_HALF_BIT = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
-#: however unsteady a model is
-_MOST = 0.5
+#: half of the last bit of a number, relative to it
+_ROUNDING = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
+#: for models that amplify rounding errors
+_MAX_TOLERANCE = 0.5
 
 _BATCH = 6
 _TIME = 12
 _SIDE = 64
 
 
-def check(model: Any, proto: Any, trace: Trace, *, seed: int = 0) -> dict[str, float]:
-    """Run Keras and the interpreter on the same inputs: random ones, and those of ``edge_inputs``.
+def verify_model(model: Any, proto: Any, trace: Trace, *, seed: int = 0) -> dict[str, float]:
+    """Run Keras and the interpreter on random inputs and on those of ``make_edge_inputs``.
 
-    ``proto``: whatever ``onnxwalk.load`` takes. Returns output name -> largest absolute
-    difference, relative to the largest absolute value that Keras gives if that is more than 1.
+    ``proto``: whatever ``onnxwalk.load`` accepts. Returns output name -> largest absolute
+    difference, relative to the largest absolute value of Keras's output if that is more than 1.
 
-    Raises ExportError that names the output when shapes or dtypes differ, or the difference is
-    more than ``TOLERANCES`` allows, and than ``unsteadiness`` explains in short floats; and when
-    the interpreter can't run the model at all.
+    Raises ExportError that names the output when shapes or dtypes differ, or when the difference
+    is larger than ``TOLERANCES`` and, in short floats, than ``measure_sensitivity``; and when the
+    interpreter can't run the model.
     """
     import onnxwalk
 
-    kind = coarsest(trace)
+    kind = find_lowest_precision(trace)
     largest = {port.name: 0.0 for port in trace.outputs}
     try:
         session = onnxwalk.load(proto)
     except onnxwalk.OnnxWalkError as error:
         raise ExportError(f"the exported model doesn't run: {one_line(error)}") from error
-    random = random_inputs(trace, seed=seed)
-    for feeds in (random, *edge_inputs(trace, random)):
+    random = make_random_inputs(trace, seed=seed)
+    for feeds in (random, *make_edge_inputs(trace, random)):
         inputs = [feeds[port.name] for port in trace.inputs]
         try:
             expected = run_keras(model, inputs)
@@ -63,24 +63,24 @@ def check(model: Any, proto: Any, trace: Trace, *, seed: int = 0) -> dict[str, f
         except onnxwalk.OnnxWalkError as error:
             raise ExportError(f"the exported model doesn't run: {one_line(error)}") from error
         allowed = [TOLERANCES[kind]] * len(expected)
-        if kind in _HALF_BIT and any(
-            distance(a, e) > TOLERANCES[kind] for a, e in zip(actual, expected, strict=True)
+        if kind in _ROUNDING and any(
+            max_difference(a, e) > TOLERANCES[kind] for a, e in zip(actual, expected, strict=True)
         ):
-            moved = unsteadiness(model, inputs, expected, _HALF_BIT[kind])
-            allowed = [max(TOLERANCES[kind], min(_MOST, m)) for m in moved]
+            moved = measure_sensitivity(model, inputs, expected, _ROUNDING[kind])
+            allowed = [max(TOLERANCES[kind], min(_MAX_TOLERANCE, m)) for m in moved]
         for port, a, e, most in zip(trace.outputs, actual, expected, allowed, strict=True):
-            found = difference(port.name, a, e, most)
+            found = check_output(port.name, a, e, most)
             largest[port.name] = max(largest[port.name], found)
     return largest
 
 
-def unsteadiness(
+def measure_sensitivity(
     model: Any, inputs: list[NDArray[Any]], expected: list[NDArray[Any]], step: float
 ) -> list[float]:
-    """How far each of Keras's outputs goes when every weight goes up or down by ``step`` of itself.
+    """How much each of Keras's outputs changes when every weight changes by ± ``step`` of itself.
 
-    Of a deep network in short floats no two implementations agree better than that: a weight, or
-    any sum on the way, is not known better.
+    Two implementations of a deep network in short floats can't agree better than that: weights
+    and intermediate sums are rounded by as much.
     """
     import keras
 
@@ -91,11 +91,11 @@ def unsteadiness(
         if "float" in str(v.dtype)
     ]
     outputs = run_keras(model, inputs, moved)
-    return [distance(a, e) for a, e in zip(outputs, expected, strict=True)]
+    return [max_difference(a, e) for a, e in zip(outputs, expected, strict=True)]
 
 
-def coarsest(trace: Trace) -> str:
-    """The coarsest type that the traced graph computes in, one of ``TOLERANCES``."""
+def find_lowest_precision(trace: Trace) -> str:
+    """The dtype of lowest precision in the traced graph, one of ``TOLERANCES``."""
     from tensorflow import dtypes
 
     kinds = {
@@ -108,11 +108,13 @@ def coarsest(trace: Trace) -> str:
     return next((kind for kind in order if kind in kinds), "float32")
 
 
-def edge_inputs(trace: Trace, random: dict[str, NDArray[Any]]) -> list[dict[str, NDArray[Any]]]:
-    """A batch of one, and a batch of three: zeros, ones, and ten times what is random.
+def make_edge_inputs(
+    trace: Trace, random: dict[str, NDArray[Any]]
+) -> list[dict[str, NDArray[Any]]]:
+    """A batch of one, and a batch of three: zeros, ones, and ten times the random values.
 
-    Ids are the lowest, the next, and the highest; texts stay as they are. Nothing for models
-    whose batch size is fixed.
+    Ids are the lowest, the next, and the highest; texts are unchanged. An empty list for models
+    with a fixed batch size.
     """
     if any((port.shape or ())[:1] != (None,) for port in trace.inputs):
         return []
@@ -130,14 +132,14 @@ def edge_inputs(trace: Trace, random: dict[str, NDArray[Any]]) -> list[dict[str,
     return [{name: values[:1] for name, values in random.items()}, three]
 
 
-def difference(
+def check_output(
     name: str, actual: NDArray[Any], expected: NDArray[Any], tolerance: float = TOLERANCE
 ) -> float:
     """The largest difference of one output. Raises ExportError when it is too large."""
     if actual.shape != expected.shape or actual.dtype != expected.dtype:
         raise ExportError(
-            f"output {name}: {actual.dtype}{list(actual.shape)}, "
-            f"but Keras gives {expected.dtype}{list(expected.shape)}"
+            f"output {name}: expected {expected.dtype}{list(expected.shape)} as in Keras, "
+            f"got {actual.dtype}{list(actual.shape)}"
         )
     if not actual.size:
         return 0.0
@@ -145,16 +147,16 @@ def difference(
         if any(_text(a) != _text(e) for a, e in zip(actual.flat, expected.flat, strict=True)):
             raise ExportError(f"output {name} differs from Keras: nothing was written")
         return 0.0
-    largest = distance(actual, expected)
+    largest = max_difference(actual, expected)
     if largest > tolerance:
         raise ExportError(
-            f"output {name} differs from Keras by {largest:.3g}, {tolerance:g} is allowed: "
+            f"output {name} differs from Keras by {largest:.3g} (tolerance {tolerance:g}): "
             "nothing was written"
         )
     return largest
 
 
-def distance(actual: NDArray[Any], expected: NDArray[Any]) -> float:
+def max_difference(actual: NDArray[Any], expected: NDArray[Any]) -> float:
     """The largest absolute difference of two arrays of numbers of the same shape, relative to the
     largest finite value expected if that is more than 1; infinite where one alone is infinite or
     NaN, and where the shapes differ; 0 for texts."""
@@ -176,41 +178,46 @@ def run_keras(
 ) -> list[NDArray[Any]]:
     """Keras's outputs, flattened, for inputs in order; leaves the states of the model alone.
 
-    ``weights``: pairs of a variable and what it is to be this time.
+    ``weights``: pairs of a variable and its value in this run.
     """
     import keras
     import tensorflow as tf
 
     # TensorFlow takes texts as its own tensors only
     given = [tf.constant(x) if x.dtype == object else x for x in inputs]
-    structure = keras.tree.pack_sequence_as(input_structure(model), given)
+    structure = keras.tree.pack_sequence_as(get_input_structure(model), given)
     with keras.StatelessScope(weights):
         result = model(structure, training=False)
     return [np.asarray(output) for output in keras.tree.flatten(result)]
 
 
-def random_inputs(trace: Trace, *, seed: int = 0) -> dict[str, NDArray[Any]]:
-    """A batch of 6 for every input; time steps and image sides that are left open become some.
+def make_random_inputs(trace: Trace, *, seed: int = 0) -> dict[str, NDArray[Any]]:
+    """A batch of 6 for every input; open time steps and image sides get a fixed size.
 
     Inputs that feed an Embedding get ids below its size, one row each with padding at the end, at
-    the start, in holes, everywhere, and nowhere; steps that a Masking layer takes for padding are
-    put the same way. Other integers are 0 … 9, floats are normal.
+    the start, in holes, everywhere, and nowhere; inputs of a Masking layer are padded in the same
+    way. Other integers are 0 … 9, floats are normally distributed.
     """
     rng = np.random.default_rng(seed)
     feeds: dict[str, NDArray[Any]] = {}
     for port in trace.inputs:
         if port.shape is None:
-            raise ExportError(f"input {port.name} has no known rank: nothing to compare with")
+            raise ExportError(
+                f"input {port.name} has an unknown rank: pass verify=False (--no-verify)"
+            )
         shape = tuple(
             (_BATCH if axis == 0 else _TIME if _is_time(port.shape, axis) else _SIDE)
             if size is None
             else size
             for axis, size in enumerate(port.shape)
         )
+        values: NDArray[Any]
         if port.name in trace.vocabulary:
-            values = _padded_ids(rng, shape, trace.vocabulary[port.name])
+            size = trace.vocabulary[port.name]
+            values = rng.integers(min(1, size - 1), size, shape)
+            values[_padding_mask(rng, shape)] = 0
         elif port.name in trace.keys or port.dtype == "string":
-            values = _keys(rng, shape, trace.keys.get(port.name, []), port.dtype)
+            values = _random_keys(rng, shape, trace.keys.get(port.name, []), port.dtype)
         elif port.dtype == "bool":
             values = rng.integers(0, 2, shape)
         elif port.dtype.startswith(("int", "uint")):
@@ -218,7 +225,7 @@ def random_inputs(trace: Trace, *, seed: int = 0) -> dict[str, NDArray[Any]]:
         else:
             values = rng.standard_normal(shape)
             if port.name in trace.masking:
-                values[_padding(rng, shape)] = trace.masking[port.name]
+                values[_padding_mask(rng, shape)] = trace.masking[port.name]
         feeds[port.name] = values.astype(object if port.dtype == "string" else port.dtype)
     return feeds
 
@@ -228,8 +235,10 @@ def _is_time(shape: tuple[int | None, ...], axis: int) -> bool:
     return len(shape) < 4 or (axis == 1 and None not in shape[2:])
 
 
-def _keys(rng: np.random.Generator, shape: tuple[int, ...], known: list[Any], dtype: str) -> Any:
-    """What a lookup knows, and now and then what it doesn't."""
+def _random_keys(
+    rng: np.random.Generator, shape: tuple[int, ...], known: list[Any], dtype: str
+) -> Any:
+    """Mostly keys of a lookup, and some that it doesn't know."""
     text = dtype == "string"
     strange = ["", "?", "straße"] if text else [0, -1, 10**6 + 1]
     choice = np.array([*known, *known, *strange], object if text else "int64")
@@ -240,15 +249,8 @@ def _text(value: Any) -> str:
     return value.decode("utf-8") if isinstance(value, bytes) else str(value)
 
 
-def _padded_ids(rng: np.random.Generator, shape: tuple[int, ...], size: int) -> NDArray[Any]:
-    """Random ids in [1, size), with zeros where texts have their padding."""
-    ids = rng.integers(min(1, size - 1), size, shape)
-    ids[_padding(rng, shape)] = 0
-    return ids
-
-
-def _padding(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
-    """(batch, time) bool: row by row padding of another kind; (batch,) False without time."""
+def _padding_mask(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
+    """(batch, time) bool, another kind of padding in each row; (batch,) False without time."""
     if len(shape) < 2 or not shape[1]:
         return np.zeros(shape[:1], bool)
     length = shape[1]

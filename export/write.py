@@ -1,7 +1,7 @@
-"""A draft becomes a file, tensor by tensor: no second copy of the weights in memory.
+"""Write a draft to a file tensor by tensor, without a second copy of the weights in memory.
 
-A ModelProto is written by hand around its weights, which protobuf's rules make easy: a message is
-a row of (tag, length, bytes), in any order. What is larger than protobuf's 2 GB keeps its
+The ModelProto is written by hand around its weights, which is easy: a protobuf message is a
+sequence of (tag, length, bytes), in any order. A model above protobuf's limit of 2 GB keeps its
 weights in a second file, ``NAME.data``, as ONNX's external data.
 """
 
@@ -23,24 +23,24 @@ from onnxwalk.export.conversion.draft import Draft, describe_tensor
 from onnxwalk.export.errors import ExportError, one_line
 
 #: larger files keep their weights outside; protobuf reads no message beyond 2 GiB
-LARGEST = 2**31 - 2**20
+MAX_FILE_SIZE = 2**31 - 2**20
 
-_OUTSIDE = 1024  # bytes; smaller tensors stay inside
-_PAGE = 4096  # external tensors begin at a page, so that they can be mapped
+_MIN_EXTERNAL = 1024  # bytes; smaller tensors stay inside
+_PAGE_SIZE = 4096  # external tensors begin at a page, so that they can be mapped
 
 # tags: field number << 3 | 2, for bytes with a length before them
 _GRAPH, _INITIALIZER, _RAW_DATA = b"\x3a", b"\x2a", b"\x4a"
 
 
 @contextmanager
-def staged(
+def staged_file(
     draft: Draft, path: str | os.PathLike[str] | None, largest: int | None = None
 ) -> Iterator[Path]:
-    """Write into a folder of its own next to ``path``; on leaving without an error, move it there.
+    """Write into a temporary folder next to ``path``; if the block succeeds, move the file there.
 
-    Yields the path of the file for reading. ``path`` of None: to read and to throw away.
+    Yields the path of the temporary file. With ``path`` None the file is deleted after the block.
 
-    Raises ExportError when it can't be written.
+    Raises ExportError if it can't be written.
     """
     target = Path(path) if path is not None else None
     name = target.name if target else "model.onnx"
@@ -50,14 +50,14 @@ def staged(
             folder = Path(
                 tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=target and target.parent)
             )
-            save(draft, folder / name, LARGEST if largest is None else largest)
+            write_model(draft, folder / name, MAX_FILE_SIZE if largest is None else largest)
         except (OSError, ValueError) as error:
             raise ExportError(f"{target or name} can't be written: {one_line(error)}") from error
         yield folder / name
         if target is None:
             return
         try:
-            # the data first: a model is not there before what it needs
+            # the data first: a model must not exist without it
             for part in sorted(folder.iterdir(), key=lambda part: part.name == name):
                 os.replace(part, target.parent / part.name)
         except OSError as error:
@@ -68,7 +68,7 @@ def staged(
                 shutil.rmtree(folder)
 
 
-def save(draft: Draft, path: Path, largest: int = LARGEST) -> None:
+def write_model(draft: Draft, path: Path, largest: int = MAX_FILE_SIZE) -> None:
     """Write the model to ``path``, and to ``path.data`` if it would be larger than ``largest``."""
     size = sum(array.nbytes for array in draft.weights.values()) + draft.model.ByteSize()
     if size <= largest:
@@ -79,10 +79,10 @@ def save(draft: Draft, path: Path, largest: int = LARGEST) -> None:
     places: dict[str, int] = {}
     with open(outside, "wb") as file:
         for name, array in draft.weights.items():
-            if array.nbytes >= _OUTSIDE and array.dtype.kind not in "OUS":
-                file.write(b"\0" * (-file.tell() % _PAGE))
+            if array.nbytes >= _MIN_EXTERNAL and array.dtype.kind not in "OUS":
+                file.write(b"\0" * (-file.tell() % _PAGE_SIZE))
                 places[name] = file.tell()
-                file.write(_bytes(array))
+                file.write(_raw_bytes(array))
     with open(path, "wb") as file:
         _write(draft, file, places, outside.name)
 
@@ -100,41 +100,38 @@ def _write(draft: Draft, file: BinaryIO, places: dict[str, int], location: str =
             setattr(head, field.name, value)
     file.write(head.SerializeToString())
     graph = draft.graph.SerializeToString()
-    parts = []  # (header, data) of each tensor
+    parts: list[tuple[bytes, Any]] = []  # (header, data) of each tensor
     for name, array in draft.weights.items():
-        tensor, data = onnx.TensorProto(), None
+        tensor, data = onnx.TensorProto(), np.empty(0, np.uint8)
         if array.dtype.kind in "OUS":
             tensor = onnx.numpy_helper.from_array(array, name)
         else:
             describe_tensor(tensor, name, array)
-            if name in places:
-                tensor.data_location = onnx.TensorProto.EXTERNAL
-                where = {"location": location, "offset": places[name], "length": array.nbytes}
-                for key, value in where.items():
-                    tensor.external_data.add(key=key, value=str(value))
-            else:
-                data = array
-        header = tensor.SerializeToString()
-        if data is not None:
-            header += _RAW_DATA + _varint(data.nbytes)
-        length = len(header) + (data.nbytes if data is not None else 0)
-        parts.append((_INITIALIZER + _varint(length) + header, data))
-    total = len(graph) + sum(len(h) + (d.nbytes if d is not None else 0) for h, d in parts)
+        raw_header = b""
+        if name in places:
+            tensor.data_location = onnx.TensorProto.EXTERNAL
+            where = {"location": location, "offset": places[name], "length": array.nbytes}
+            for key, value in where.items():
+                tensor.external_data.add(key=key, value=str(value))
+        elif array.dtype.kind not in "OUS":
+            data, raw_header = array, _RAW_DATA + _varint(array.nbytes)
+        header = tensor.SerializeToString() + raw_header
+        parts.append((_INITIALIZER + _varint(len(header) + data.nbytes) + header, data))
+    total = len(graph) + sum(len(header) + data.nbytes for header, data in parts)
     file.write(_GRAPH + _varint(total) + graph)
     for header, data in parts:
         file.write(header)
-        if data is not None:
-            file.write(_bytes(data))
+        file.write(_raw_bytes(data))
 
 
-def _bytes(array: NDArray[Any]) -> Any:
-    """The elements in C order, little end first; a copy only where they aren't so already."""
+def _raw_bytes(array: NDArray[Any]) -> Any:
+    """The elements in C order, little-endian; copied only if they aren't already."""
     little = array.astype(array.dtype.newbyteorder("<"), copy=False)
     return np.ascontiguousarray(little).reshape(-1).view(np.uint8).data
 
 
 def _varint(number: int) -> bytes:
-    """Seven bits a byte, the lowest first; the high bit says that more follow."""
+    """Seven bits per byte, the lowest first; the high bit is set if more follow."""
     out = bytearray()
     while number > 127:
         out.append(number & 127 | 128)

@@ -1,1 +1,1 @@
-"""A TensorFlow graph becomes ONNX nodes."""
+"""Convert a TensorFlow graph into ONNX nodes."""

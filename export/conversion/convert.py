@@ -1,4 +1,4 @@
-"""A trace becomes an ONNX model: tf2onnx, then weights, names, and a look at every node."""
+"""Convert a trace into an ONNX model: tf2onnx, then weights, names, clean-up and checks."""
 
 from __future__ import annotations
 
@@ -6,43 +6,43 @@ import gc
 from collections.abc import Sequence
 from typing import Any
 
-from onnxwalk.export.conversion.bfloat16 import in_bfloat16, refusal
+from onnxwalk.export.conversion.bfloat16 import explain_refusal, has_bfloat16
 from onnxwalk.export.conversion.clean import clean
-from onnxwalk.export.conversion.draft import Draft, attach, lift, walk
-from onnxwalk.export.conversion.handlers import ADVICE, handlers
-from onnxwalk.export.conversion.markers import handler
-from onnxwalk.export.conversion.names import layer_of, name_nodes, name_weights, record_layers
-from onnxwalk.export.conversion.opsets import DEFAULT, OLDEST, newest, raise_opset
-from onnxwalk.export.conversion.recurrent_nodes import weights_of
+from onnxwalk.export.conversion.draft import Draft, all_nodes, attach_weights, detach_weights
+from onnxwalk.export.conversion.handlers import ADVICE, operation_handlers
+from onnxwalk.export.conversion.markers import marker_handler
+from onnxwalk.export.conversion.names import describe_place, name_nodes, name_weights, record_layers
+from onnxwalk.export.conversion.opsets import DEFAULT_OPSET, OLDEST_OPSET, newest_opset, raise_opset
+from onnxwalk.export.conversion.recurrent_nodes import collect_weights
 from onnxwalk.export.errors import ExportError, one_line
 from onnxwalk.export.tracing.patches import MissingTarget, patched
 from onnxwalk.export.tracing.trace import Port, Trace
 
 
 def convert(trace: Trace, *, opset: int | None = None, errors: Sequence[str] = ()) -> Any:
-    """The ``onnx.ModelProto`` of a trace; see ``draft_of``, and what that raises."""
-    return attach(draft_of(trace, opset=opset, errors=errors))
+    """The ``onnx.ModelProto`` of a trace; see ``build_draft``, and what that raises."""
+    return attach_weights(build_draft(trace, opset=opset, errors=errors))
 
 
-def draft_of(trace: Trace, *, opset: int | None = None, errors: Sequence[str] = ()) -> Draft:
-    """The ONNX model of a trace, its weights still views of Keras's where they are the same.
+def build_draft(trace: Trace, *, opset: int | None = None, errors: Sequence[str] = ()) -> Draft:
+    """Build the ONNX model of a trace; unchanged weights are still views of Keras's.
 
-    ``opset``: None for ``DEFAULT``, or for the newest, where most operators take bfloat16, if the
-    model computes in that.
-    ``errors`` is the list that tf2onnx's error messages arrive in (see ``quiet``).
+    ``opset``: None for ``DEFAULT_OPSET`` or, if the model computes in bfloat16, for the newest,
+    in which most operators accept that.
+    ``errors``: the list to which ``quiet`` adds tf2onnx's error messages.
 
-    Raises ExportError when the opset can't be written, or when something in the model has no ONNX
+    Raises ExportError when the opset is not supported, or when something in the model has no ONNX
     form; the message names the Keras layer.
     """
     import onnx
     from tf2onnx.convert import from_graph_def
 
     if opset is None:
-        opset = newest() if in_bfloat16(trace.graph) else DEFAULT
-    if not OLDEST <= opset <= newest():
-        raise ExportError(f"opset {opset} can't be written: {OLDEST} to {newest()} can")
+        opset = newest_opset() if has_bfloat16(trace.graph) else DEFAULT_OPSET
+    if not OLDEST_OPSET <= opset <= newest_opset():
+        raise ExportError(f"opset {opset} is not supported: use {OLDEST_OPSET} to {newest_opset()}")
     ports = (*trace.inputs, *trace.outputs)
-    gc.collect()  # TensorFlow's graph is a heap of cycles, and what comes now needs as much
+    gc.collect()  # frees the cycles of TensorFlow's graph before as much memory is needed again
     try:
         with patched("tf2onnx", record=trace.graph):
             model, _ = from_graph_def(
@@ -51,8 +51,11 @@ def draft_of(trace: Trace, *, opset: int | None = None, errors: Sequence[str] = 
                 input_names=[port.tensor for port in trace.inputs] + list(trace.weights),
                 output_names=[port.tensor for port in trace.outputs],
                 tensors_to_rename={port.tensor: port.name for port in ports},
-                opset=min(opset, DEFAULT),
-                custom_op_handlers={**handlers(), "PyFunc": (handler(trace.markers), [])},
+                opset=min(opset, DEFAULT_OPSET),
+                custom_op_handlers={
+                    **operation_handlers(),
+                    "PyFunc": (marker_handler(trace.markers), []),
+                },
             )
     except MissingTarget:
         raise
@@ -61,21 +64,21 @@ def draft_of(trace: Trace, *, opset: int | None = None, errors: Sequence[str] = 
 
     gc.collect()  # the graph that tf2onnx built
     _refuse_leftovers(model, trace, errors)
-    if opset > DEFAULT:
+    if opset > DEFAULT_OPSET:
         raise_opset(model, opset, trace.layers)
     weights = {tensor: values for tensor, (_, values) in trace.weights.items()}
-    draft = lift(model, weights | weights_of(trace.markers))
+    draft = detach_weights(model, weights | collect_weights(trace.markers))
     _describe_ports(model.graph, trace)
     model.graph.name = trace.name
     clean(draft)
     name_nodes(draft, trace)
     name_weights(draft, trace)
-    _finish(model)
+    _set_model_properties(model)
     record_layers(draft, trace)
     try:
         onnx.checker.check_model(draft.skeleton(), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        refused = refusal(str(error), opset, trace.layers)
+        refused = explain_refusal(str(error), opset, trace.layers)
         detail = errors[-1] if errors else str(error)
         raise ExportError(
             refused or f"the converted model is not valid: {one_line(detail)}"
@@ -84,19 +87,17 @@ def draft_of(trace: Trace, *, opset: int | None = None, errors: Sequence[str] = 
 
 
 def _refuse_leftovers(model: Any, trace: Trace, errors: Sequence[str]) -> None:
-    """tf2onnx leaves what it can't map in the model and says nothing: say it."""
+    """Raise ExportError for TensorFlow operations that tf2onnx left in the model."""
     from onnx import defs
 
     opsets = {opset.domain: opset.version for opset in model.opset_import}
     left: dict[str, None] = {}
-    for node in walk(model.graph):
+    for node in all_nodes(model.graph):
         domain = "" if node.domain == "ai.onnx" else node.domain
         if domain not in ("", "ai.onnx.ml") or not defs.has(
             node.op_type, opsets.get(domain, 1), domain
         ):
-            layer = layer_of(node.name, trace.layers)
-            where = f"layer {layer}" if layer else node.name
-            left[f"{node.op_type} ({where})"] = None
+            left[f"{node.op_type} ({describe_place(node.name, trace.layers)})"] = None
     if left:
         failures = [f": {one_line(error)}" for error in errors if "Failed to convert" in error]
         what = "operations" if len(left) > 1 else "operation"
@@ -108,7 +109,7 @@ def _refuse_leftovers(model: Any, trace: Trace, errors: Sequence[str]) -> None:
 
 
 def _describe_ports(graph: Any, trace: Trace) -> None:
-    """Inputs and outputs in Keras's order, under its names; open dimensions get symbols."""
+    """Describe inputs and outputs as Keras names and orders them; open dimensions get symbols."""
     from onnx import TensorProto, helper
 
     numbers = {name.lower(): number for name, number in TensorProto.DataType.items()}
@@ -141,14 +142,14 @@ def _has_open_time(port: Port) -> bool:
     return port.shape is not None and len(port.shape) in (2, 3) and port.shape[1] is None
 
 
-def _finish(model: Any) -> None:
-    """Producer, versions, and only the operator sets that are used."""
+def _set_model_properties(model: Any) -> None:
+    """Set producer and versions, and keep only the opsets that are used."""
     import keras
     import onnx
     import tensorflow
     import tf2onnx
 
-    used = {node.domain for node in walk(model.graph)} - {"ai.onnx"} | {""}
+    used = {node.domain for node in all_nodes(model.graph)} - {"ai.onnx"} | {""}
     kept = [opset for opset in model.opset_import if opset.domain in used]
     del model.opset_import[:], model.metadata_props[:]
     model.opset_import.extend(kept)

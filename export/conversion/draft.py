@@ -1,7 +1,7 @@
 """A model on its way to a file: the graph as a proto, its weights as separate arrays.
 
-Weights are views of Keras's own memory for as long as possible. Every copy counts: a VGG16 is half
-a gigabyte, and a protobuf message copies what is put into it.
+Weights are views of Keras's own memory for as long as possible. Copies are expensive: a VGG16 has
+half a gigabyte, and a protobuf message copies its content.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxwalk.export.tracing.names import free_name
+from onnxwalk.export.tracing.names import reserve_name
 
-#: weights of at most so many elements may say something about shapes
-_TELLING = 1024
+#: largest number of elements of a weight that may determine shapes
+_SHAPE_SIZE = 1024
 
 
 @dataclass
@@ -26,31 +26,31 @@ class Draft:
 
     model: Any  # onnx.ModelProto
     weights: dict[str, NDArray[Any]]
-    _taken: set[str] | None = field(default=None, init=False, repr=False)
+    _used_names: set[str] | None = field(default=None, init=False, repr=False)
 
     @property
     def graph(self) -> Any:
         return self.model.graph
 
     def nodes(self) -> Iterator[Any]:
-        """Every node, those of the graphs inside nodes too."""
-        return walk(self.graph)
+        """Every node, also those of subgraphs."""
+        return all_nodes(self.graph)
 
     def producers(self) -> dict[str, Any]:
         """Tensor -> the node of the top graph that computes it."""
         return {name: node for node in self.graph.node for name in node.output if name}
 
-    def reads(self) -> Counter[str]:
+    def count_reads(self) -> Counter[str]:
         """Tensor -> how often it is read, by nodes at any depth and as an output."""
         counts = Counter(name for node in self.nodes() for name in node.input)
         counts.update(value.name for value in self.graph.output)
         for node in self.nodes():
-            for graph in inner_graphs(node):
+            for graph in subgraphs(node):
                 counts.update(value.name for value in graph.output)
         return counts
 
-    def rename(self, names: dict[str, str]) -> None:
-        """Readers of the keys read the values instead; chains are followed."""
+    def rename_tensors(self, names: dict[str, str]) -> None:
+        """Replace the keys by the values wherever they are read; chains are followed."""
 
         def final(name: str) -> str:
             while name in names:
@@ -62,36 +62,36 @@ class Draft:
                 for i, name in enumerate(node.input):
                     if name in names:
                         node.input[i] = final(name)
-                for inner in inner_graphs(node):
+                for inner in subgraphs(node):
                     within(inner)
                     for value in inner.output:
                         value.name = final(value.name)
 
         within(self.graph)
 
-    def keep(self, is_kept: Callable[[Any], bool]) -> None:
-        """Only the nodes of the top graph for which ``is_kept`` is true stay."""
+    def keep_nodes(self, is_kept: Callable[[Any], bool]) -> None:
+        """Remove the nodes of the top graph for which ``is_kept`` is false."""
         kept = [node for node in self.graph.node if is_kept(node)]
         if len(kept) < len(self.graph.node):
             del self.graph.node[:]
             self.graph.node.extend(kept)
 
-    def drop_dead(self) -> None:
-        """Remove nodes whose results nobody reads, and then weights that nobody reads."""
+    def remove_unused(self) -> None:
+        """Remove nodes whose outputs are not read, then weights that are not read."""
         while True:
-            before, reads = len(self.graph.node), self.reads()
-            self.keep(lambda node: any(reads[name] for name in node.output))  # noqa: B023
+            before, reads = len(self.graph.node), self.count_reads()
+            self.keep_nodes(lambda node: any(reads[name] for name in node.output))  # noqa: B023
             if len(self.graph.node) == before:
                 break
         for name in [name for name in self.weights if not reads[name]]:
             del self.weights[name]
 
-    def sort(self) -> None:
-        """Put the nodes of the top graph into an order in which each comes after what it reads."""
+    def sort_nodes(self) -> None:
+        """Sort the nodes of the top graph topologically."""
         producers, done, order = self.producers(), set(), []
 
         for root in self.graph.node:
-            stack = [(root, reads_of(root))]
+            stack = [(root, node_reads(root))]
             while stack:
                 node, sources = stack[-1]
                 if id(node) in done:
@@ -103,29 +103,29 @@ class Draft:
                     order.append(node)
                     stack.pop()
                 elif id(source) not in done:
-                    stack.append((source, reads_of(source)))
+                    stack.append((source, node_reads(source)))
         del self.graph.node[:]
         self.graph.node.extend(order)
 
     def new_name(self, stem: str) -> str:
-        """A name that no tensor has, nor had."""
-        if self._taken is None:
-            self._taken = {n for node in self.nodes() for n in node.output}
-            self._taken |= {value.name for value in self.graph.input}
-        self._taken |= self.weights.keys()
-        return free_name(stem, self._taken)
+        """A name that no tensor has or had."""
+        if self._used_names is None:
+            self._used_names = {n for node in self.nodes() for n in node.output}
+            self._used_names |= {value.name for value in self.graph.input}
+        self._used_names |= self.weights.keys()
+        return reserve_name(stem, self._used_names)
 
     def skeleton(self) -> Any:
-        """A model with the same nodes whose weights are inputs, for what only looks at types.
+        """The model with weights as inputs, for checks and for inference of types.
 
-        Small ones stay initializers: the shapes of other tensors depend on them.
+        Small weights are initializers: the shapes of other tensors depend on them.
         """
         import onnx
 
         model = onnx.ModelProto()
         model.CopyFrom(self.model)
         for name, array in self.weights.items():
-            if array.size <= _TELLING:
+            if array.size <= _SHAPE_SIZE:
                 model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
             else:
                 kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
@@ -150,40 +150,40 @@ class Draft:
         return found | {name: array.shape for name, array in self.weights.items()}
 
 
-def walk(graph: Any) -> Iterator[Any]:
-    """Every node of a graph and of the graphs inside its nodes."""
+def all_nodes(graph: Any) -> Iterator[Any]:
+    """Every node of a graph and of its subgraphs."""
     for node in graph.node:
         yield node
-        for inner in inner_graphs(node):
-            yield from walk(inner)
+        for inner in subgraphs(node):
+            yield from all_nodes(inner)
 
 
-def inner_graphs(node: Any) -> Iterator[Any]:
-    """The graphs in a node's attributes."""
+def subgraphs(node: Any) -> Iterator[Any]:
+    """The subgraphs of a node."""
     for attribute in node.attribute:
         if attribute.HasField("g"):
             yield attribute.g
         yield from attribute.graphs
 
 
-def inner_reads(node: Any) -> Iterator[str]:
-    """The tensors that the graphs inside a node read or hand on."""
-    for graph in inner_graphs(node):
-        for inner in walk(graph):
+def subgraph_reads(node: Any) -> Iterator[str]:
+    """The tensors that the subgraphs of a node read or output."""
+    for graph in subgraphs(node):
+        for inner in all_nodes(graph):
             yield from inner.input
         yield from (value.name for value in graph.output)
 
 
-def reads_of(node: Any) -> Iterator[str]:
-    """The tensors that a node, or a graph inside it, reads."""
+def node_reads(node: Any) -> Iterator[str]:
+    """The tensors that a node or its subgraphs read."""
     yield from node.input
-    yield from inner_reads(node)
+    yield from subgraph_reads(node)
 
 
-def lift(model: Any, weights: dict[str, NDArray[Any]] | None = None) -> Draft:
-    """The draft of a complete model, which is emptied of its initializers.
+def detach_weights(model: Any, weights: dict[str, NDArray[Any]] | None = None) -> Draft:
+    """Move the initializers of a model into a draft.
 
-    ``weights``: arrays for graph inputs that stand for weights; those inputs are removed.
+    ``weights``: arrays for graph inputs that represent weights; those inputs are removed.
     """
     from onnx import numpy_helper
 
@@ -196,29 +196,25 @@ def lift(model: Any, weights: dict[str, NDArray[Any]] | None = None) -> Draft:
     return Draft(model, found)
 
 
-def attach(draft: Draft) -> Any:
-    """The complete model in one message; takes the weights out of the draft on the way.
+def attach_weights(draft: Draft) -> Any:
+    """Move the weights into the model, and return it.
 
-    The largest go first: each is copied twice for a moment, best while little is there yet.
+    The largest first: each is copied twice for a moment, best while little memory is in use.
     """
+    import onnx
+
     for name in sorted(draft.weights, key=lambda name: -draft.weights[name].nbytes):
-        add_tensor(draft.graph.initializer.add(), name, draft.weights.pop(name))
+        array, tensor = draft.weights.pop(name), draft.graph.initializer.add()
+        if array.dtype.kind in "OUS":  # strings
+            tensor.CopyFrom(onnx.numpy_helper.from_array(array, name))
+        else:
+            describe_tensor(tensor, name, array)
+            tensor.raw_data = array.tobytes()
     return draft.model
 
 
-def add_tensor(tensor: Any, name: str, array: NDArray[Any]) -> None:
-    """Fill a TensorProto."""
-    import onnx
-
-    if array.dtype.kind in "OUS":  # strings
-        tensor.CopyFrom(onnx.numpy_helper.from_array(array, name))
-        return
-    describe_tensor(tensor, name, array)
-    tensor.raw_data = array.tobytes()
-
-
 def describe_tensor(tensor: Any, name: str, array: NDArray[Any]) -> None:
-    """Fill a TensorProto but for its data."""
+    """Set the name, data type and dimensions of a TensorProto."""
     import onnx
 
     tensor.name = name
@@ -244,16 +240,8 @@ def set_attribute(node: Any, name: str, value: Any) -> None:
     node.attribute.append(helper.make_attribute(name, value))
 
 
-def constant(draft: Draft, name: str, *, single: bool = False) -> Any:
-    """The weight of that name, its only number if ``single``, or None if there is none such."""
-    array = draft.weights.get(name)
-    if array is None or not single:
-        return array
-    return array.reshape(-1)[0].item() if array.size == 1 else None
-
-
-def ints(draft: Draft, values: Any, stem: str) -> str:
-    """A weight of int64 with these values: one that is there, or a new one."""
+def add_ints(draft: Draft, values: Any, stem: str) -> str:
+    """The name of an int64 weight with these values, which is added unless it exists."""
     new = np.array(values, np.int64)
     for name, array in draft.weights.items():
         if array.dtype == np.int64 and array.shape == new.shape and (array == new).all():

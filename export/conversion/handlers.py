@@ -16,15 +16,15 @@ from onnxwalk.export.conversion.resizes import (
     nearest_resize,
 )
 
-#: operation that is left over -> what to do about it
+#: operation that can't be converted -> advice for the error message
 ADVICE = {
     **dict.fromkeys(MATRIX_RESIZES, "give the images a fixed height and width"),
     "ScatterNd": "export to opset 16 or later",
 }
 
 
-def handlers() -> dict[str, tuple[Callable[..., None], list[Any]]]:
-    """TensorFlow operation -> its handler, as tf2onnx takes ``custom_op_handlers``."""
+def operation_handlers() -> dict[str, tuple[Callable[..., None], list[Any]]]:
+    """TensorFlow operation -> its handler, in the form of tf2onnx's ``custom_op_handlers``."""
 
     def handler(write: Callable[[Nodes], None]) -> Callable[..., None]:
         return lambda ctx, node, _name, _args: write(Nodes(ctx, node))
@@ -43,7 +43,7 @@ def _expm1(nodes: Nodes) -> None:
 
 
 def _log(nodes: Nodes) -> None:
-    """In its own type; tf2onnx goes by way of float32, and knows no float16."""
+    """In its own type; tf2onnx casts to float32, and doesn't support float16."""
     nodes.replace("Log", nodes.inputs)
 
 
@@ -70,7 +70,7 @@ def _one_hot(nodes: Nodes) -> None:
     indices, _, on, off = nodes.inputs
     rank, axis = len(nodes.shape(indices)), nodes.node.get_attr("axis").i
     axis = rank if axis < 0 else axis
-    depth = nodes.known(1)
+    depth = nodes.constant_input(1)
     if depth is None:
         raise ValueError("the depth of one_hot must be a constant")
     count = np.arange(int(depth), dtype=nodes.dtype(indices))
@@ -80,12 +80,12 @@ def _one_hot(nodes: Nodes) -> None:
 
 
 def _pad(nodes: Nodes) -> None:
-    """Of any type; tf2onnx takes short floats and bytes to float32 but leaves the constant behind.
+    """Of any type; tf2onnx casts short floats and bytes to float32, but not the constant.
 
     TensorFlow's paddings are (before, after) by axis, ONNX's all the befores and then the afters.
     """
     x, paddings, *value = nodes.inputs
-    amounts = nodes.known(1)
+    amounts = nodes.constant_input(1)
     if amounts is not None:
         pads = nodes.const(amounts.astype(np.int64).T.flatten())
     else:
@@ -100,7 +100,7 @@ def _round(nodes: Nodes) -> None:
 
 
 def _conv3d(nodes: Nodes) -> None:
-    """tf2onnx's own, which forgets the groups: channels of the input / those of the kernel."""
+    """tf2onnx's handler, and the groups that it ignores: channels of the input / of the kernel."""
     from tf2onnx.onnx_opset.nn import ConvOp
 
     x, kernel = nodes.inputs

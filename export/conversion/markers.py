@@ -1,4 +1,4 @@
-"""The markers that tracing left in the graph become ONNX nodes."""
+"""Write the ONNX nodes of the markers in a traced graph."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ import numpy as np
 from onnxwalk.export.conversion.nodes import Nodes
 from onnxwalk.export.conversion.recurrent_nodes import Mask, RecurrentNodes
 from onnxwalk.export.tracing.lookups import Lookup
-from onnxwalk.export.tracing.markers import description_of
+from onnxwalk.export.tracing.markers import find_description
 from onnxwalk.export.tracing.recurrent import Recurrence
 from onnxwalk.export.tracing.transposed import TransposedConvolution
 
 
-def handler(markers: Sequence[Any]) -> Callable[..., None]:
+def marker_handler(markers: Sequence[Any]) -> Callable[..., None]:
     """The tf2onnx handler of ``PyFunc``."""
     masks: dict[tuple[int, str], Mask] = {}
 
     def convert(ctx: Any, node: Any, _name: str, _args: Any) -> None:
-        description = description_of(node.get_attr_value("token"), markers)
+        description = find_description(node.get_attr_value("token"), markers)
         if isinstance(description, Recurrence):
             RecurrentNodes(ctx, node, description, masks).write()
         elif isinstance(description, Lookup):
-            _lookup(Nodes(ctx, node), description)
+            _write_lookup(Nodes(ctx, node), description)
         elif isinstance(description, TransposedConvolution):
-            _transposed(Nodes(ctx, node), description)
+            _write_transposed(Nodes(ctx, node), description)
         else:
             raise ValueError(f"{node.name} calls back into Python, which has no ONNX form")
 
     return convert
 
 
-def _lookup(nodes: Nodes, table: Lookup) -> None:
+def _write_lookup(nodes: Nodes, table: Lookup) -> None:
     """LabelEncoder.
 
     An unknown key of a table without a default gets an index beyond a Gather's data, so that
@@ -54,7 +54,7 @@ def _lookup(nodes: Nodes, table: Lookup) -> None:
     nodes.replace("Gather", [nodes.const(np.arange(beyond)), index])
 
 
-def _transposed(nodes: Nodes, convolution: TransposedConvolution) -> None:
+def _write_transposed(nodes: Nodes, convolution: TransposedConvolution) -> None:
     """ConvTranspose, between Transposes when channels come last."""
     x, kernel = nodes.inputs
     n, attributes = len(convolution.attributes["strides"]), convolution.attributes

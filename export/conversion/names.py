@@ -1,4 +1,4 @@
-"""Names that lead back to Keras: of nodes, tensors and weights, with a record in the file."""
+"""Name nodes, tensors and weights after Keras's layers, and record the layers in the file."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from onnxwalk.export.conversion.draft import Draft, reads_of
-from onnxwalk.export.tracing.names import free_name
+from onnxwalk.export.conversion.draft import Draft, node_reads
+from onnxwalk.export.tracing.names import reserve_name
 from onnxwalk.export.tracing.trace import WEIGHT_PREFIX, Trace
 from onnxwalk.interpreter.analysis.compare.layers import LAYERS_KEY, is_rearranged
 
@@ -20,8 +20,14 @@ def layer_of(name: str, layers: Sequence[str]) -> str | None:
     return next((path[-1] for path in [layer_path(name, layers)] if path), None)
 
 
+def describe_place(name: str, layers: Sequence[str]) -> str:
+    """ "layer x" for a node of a Keras layer, the node's name for others; for error messages."""
+    layer = layer_of(name, layers)
+    return f"layer {layer}" if layer else name
+
+
 def layer_path(name: str, layers: Sequence[str]) -> list[str]:
-    """The layers that a node's name goes through, the outermost first."""
+    """The layers in a node's name, the outermost first."""
     known, path = set(layers), []
     for part in name.split("/")[:-1] or [name]:
         for candidate in (part, re.sub(r"_\d+$", "", part)):
@@ -34,36 +40,36 @@ def layer_path(name: str, layers: Sequence[str]) -> list[str]:
 def name_nodes(draft: Draft, trace: Trace) -> None:
     """Nodes are called model/layer/Operation, each name once, and their tensors likewise.
 
-    tf2onnx numbers what it adds, and forgets where some of it came from: that is put where the
-    tensor that it reads was computed.
+    tf2onnx numbers the nodes that it adds, and some lack a scope: these get the scope of the node
+    that computes their input.
     """
     ports = {port.name for port in (*trace.inputs, *trace.outputs)}
     producers = draft.producers()
-    taken: set[str] = set()
+    used_names: set[str] = set()
     renamed: dict[str, str] = {}
     tensors = ports | {n for node in draft.nodes() for n in node.output} | set(draft.weights)
     for node in draft.graph.node:
         name = _NUMBER.sub("", node.name)
         if "/" not in name:
-            name = f"{_scope(node, producers) or trace.name}/{node.op_type}"
-        node.name = free_name(name, taken)
+            name = f"{_source_scope(node, producers) or trace.name}/{node.op_type}"
+        node.name = reserve_name(name, used_names)
         for i, tensor in enumerate(node.output):
             if tensor and tensor not in ports and ("__" in tensor or "/" not in tensor):
-                new = free_name(f"{node.name}:{i}", tensors)
+                new = reserve_name(f"{node.name}:{i}", tensors)
                 renamed[tensor] = node.output[i] = new
-    draft.rename(renamed)
+    draft.rename_tensors(renamed)
 
 
 def name_weights(draft: Draft, trace: Trace) -> None:
     """Weights that are Keras variables get the variables' names; others, their first reader's."""
     readable = {tensor: name for tensor, (name, _) in trace.weights.items()}
-    readable |= _recognized(draft, trace)
+    readable |= _match_by_value(draft, trace)
     readers: dict[str, str] = {}
     for node in draft.graph.node:
         for name in node.input:
             readers.setdefault(name, node.name)
-    taken = {value.name for value in (*draft.graph.input, *draft.graph.output)}
-    taken |= {name for node in draft.nodes() for name in node.output}
+    used_names = {value.name for value in (*draft.graph.input, *draft.graph.output)}
+    used_names |= {name for node in draft.nodes() for name in node.output}
     renamed: dict[str, str] = {}
     for name in list(draft.weights):
         new = readable.get(name, name)
@@ -71,22 +77,22 @@ def name_weights(draft: Draft, trace: Trace) -> None:
             new = new.removeprefix(WEIGHT_PREFIX).split(":")[0]
         elif new == name and ("__" in name or name.startswith("ConstantFolding/")):
             new = f"{readers.get(name, trace.name)}/constant"
-        new = free_name(new, taken)
+        new = reserve_name(new, used_names)
         if new != name:
             renamed[name] = f"\0{new}"  # no new name is taken for an old one
-    draft.rename(renamed)
-    draft.rename({name: name[1:] for name in renamed.values()})
+    draft.rename_tensors(renamed)
+    draft.rename_tensors({name: name[1:] for name in renamed.values()})
     values = {renamed.get(name, name).lstrip("\0"): a for name, a in draft.weights.items()}
     draft.weights.clear()
     draft.weights.update(values)
 
 
 def record_layers(draft: Draft, trace: Trace) -> None:
-    """Write into the metadata which tensors each layer hands on to others.
+    """Write into the metadata which tensors each layer passes on to others.
 
-    The tensors are those of the file: one may have its axes in another order than in Keras, and
-    a layer whose work was folded into another's weights is not there, even if its input is moved
-    about under its name.
+    The tensors are those of the file: their axes may be in another order than in Keras. A layer
+    that was folded into another's weights is missing, even if transposes of its input have its
+    name.
     """
     import onnx
 
@@ -98,8 +104,10 @@ def record_layers(draft: Draft, trace: Trace) -> None:
     outputs = {value.name for value in draft.graph.output}
     leaving = {name for name in owner if name in outputs}
     for node in draft.graph.node:
-        mine = {owner[name] for name in node.output}
-        leaving |= {name for name in reads_of(node) if name in owner and owner[name] not in mine}
+        own_layers = {owner[name] for name in node.output}
+        leaving |= {
+            name for name in node_reads(node) if name in owner and owner[name] not in own_layers
+        }
     sources = {name: (node.op_type, node.input) for name, node in draft.producers().items()}
     weights = [*(name for name, _ in trace.weights.values()), *trace.constants]
     weighted = {part for name in weights for part in name.split("/")[:-1]}
@@ -114,16 +122,16 @@ def record_layers(draft: Draft, trace: Trace) -> None:
     draft.model.metadata_props.append(entry)
 
 
-def _scope(node: Any, producers: dict[str, Any]) -> str:
-    """Where the first computed input comes from: model/layer."""
+def _source_scope(node: Any, producers: dict[str, Any]) -> str:
+    """The scope, model/layer, of the node that computes the first computed input."""
     for name in node.input:
         if name in producers and "/" in producers[name].name:
             return producers[name].name.rsplit("/", 1)[0]
     return ""
 
 
-def _recognized(draft: Draft, trace: Trace) -> dict[str, str]:
-    """Weight -> variable, for vectors that lost their names on the way: by their values."""
+def _match_by_value(draft: Draft, trace: Trace) -> dict[str, str]:
+    """Weight -> variable, by values, for vectors whose names were lost."""
     owners: dict[bytes, list[str]] = {}
     for name, values in trace.constants.items():
         owners.setdefault(values.tobytes(), []).append(name)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 class Nodes:
-    """Adds nodes where ``node`` stands, under its name, and at last one that replaces it.
+    """Adds nodes in the place of ``node``, named after it, and finally one that replaces it.
 
     ``ctx`` is tf2onnx's graph. Tensors go by their names.
     """
@@ -32,7 +32,7 @@ class Nodes:
         return node.output[0] if outputs == 1 else list(node.output)
 
     def replace(self, kind: str, inputs: Sequence[str], *, domain: str = "", **attr: Any) -> None:
-        """A new node takes the place, the name and the outputs of the old one."""
+        """Replace the node by a new one with the same name and outputs."""
         ctx, name, outputs = self.ctx, self.node.name, list(self.node.output)
         dtypes, shapes = [ctx.get_dtype(o) for o in outputs], [ctx.get_shape(o) for o in outputs]
         ctx.remove_node(name)
@@ -53,7 +53,7 @@ class Nodes:
             )  # fmt: skip
 
     def const(self, values: Any, dtype: Any = None) -> str:
-        """A constant; of int64 where it is given as plain integers."""
+        """A constant; plain integers become int64."""
         from tf2onnx import utils
 
         array = np.array(values, dtype)
@@ -76,8 +76,8 @@ class Nodes:
 
         return self.add("Cast", [tensor], to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
-    def known(self, index: int) -> NDArray[Any] | None:
-        """The values of the node's input of that index where they are constant."""
+    def constant_input(self, index: int) -> NDArray[Any] | None:
+        """The values of the node's input with this index, or None if it isn't constant."""
         source = self.node.inputs[index]
         return source.get_tensor_value(as_list=False) if source.is_const() else None
 

@@ -1,7 +1,7 @@
 """A model of opset 18, the newest that tf2onnx writes, becomes one of a newer opset.
 
-Nothing but the number changes: almost every operator's later versions say what version 18 said
-and allow more, as bfloat16 from opset 22 on. Whether they do is read from ONNX's own schemas.
+Only the number changes: later versions of almost every operator mean the same as version 18 and
+allow more, such as bfloat16 from opset 22 on. ONNX's schemas say whether they do.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from onnxwalk.export.conversion.draft import walk
-from onnxwalk.export.conversion.names import layer_of
+from onnxwalk.export.conversion.draft import all_nodes
+from onnxwalk.export.conversion.names import describe_place
 from onnxwalk.export.errors import ExportError
 from onnxwalk.ops.contract.registry import LATEST_OPSET
 
-#: what is written unless something else is asked for, and the newest that tf2onnx writes
-DEFAULT = 18
+#: the default, and the newest opset that tf2onnx writes
+DEFAULT_OPSET = 18
 #: the oldest that the recurrent nodes are written for
-OLDEST = 13
+OLDEST_OPSET = 13
 
 
-def newest() -> int:
+def newest_opset() -> int:
     """The newest opset that the installed onnx can check and the interpreter can run."""
     from onnx import defs
 
@@ -28,18 +28,17 @@ def newest() -> int:
 
 
 def raise_opset(model: Any, opset: int, layers: Sequence[str] = ()) -> None:
-    """Declare a model of opset ``DEFAULT`` to be one of ``opset``, in place.
+    """Declare a model of opset ``DEFAULT_OPSET`` to be one of ``opset``, in place.
 
     Raises ExportError that names the layer for a node that might mean something else.
     """
     from onnx import helper
 
-    for node in walk(model.graph):
-        changed = None if node.domain else meaning_changed(node.op_type, opset)
+    for node in all_nodes(model.graph):
+        changed = None if node.domain else find_changed_version(node.op_type, opset)
         if changed:
-            layer = layer_of(node.name, layers)
             raise ExportError(
-                f"{f'layer {layer}' if layer else node.name}: ONNX changed {node.op_type} in "
+                f"{describe_place(node.name, layers)}: ONNX changed {node.op_type} in "
                 f"opset {changed}: export to opset {changed - 1}"
             )
     for entry in model.opset_import:
@@ -48,31 +47,31 @@ def raise_opset(model: Any, opset: int, layers: Sequence[str] = ()) -> None:
     model.ir_version = max(model.ir_version, helper.find_min_ir_version_for(model.opset_import))
 
 
-def meaning_changed(operator: str, opset: int) -> int | None:
-    """The first opset after ``DEFAULT``, up to ``opset``, in which a node of this operator of
+def find_changed_version(operator: str, opset: int) -> int | None:
+    """The first opset after ``DEFAULT_OPSET``, up to ``opset``, in which a node of this operator of
     ai.onnx may not mean what it meant; None if there is none.
 
-    A schema keeps the meaning when it takes the same inputs, outputs and attributes with the same
-    defaults, the same types at least, and nothing new but what may be left out; and when neither
-    is deprecated, as GroupNormalization was until 21, when its scale became one for each channel.
+    A schema keeps the meaning if it has the same inputs, outputs and attributes with the same
+    defaults, at least the same types, and only optional additions; and if neither is deprecated,
+    as GroupNormalization was until 21, when its scale became one for each channel.
     """
     from onnx import defs
 
-    old = defs.get_schema(operator, DEFAULT)
-    for version in range(DEFAULT + 1, opset + 1):
+    old = defs.get_schema(operator, DEFAULT_OPSET)
+    for version in range(DEFAULT_OPSET + 1, opset + 1):
         new = defs.get_schema(operator, version)
-        if not _takes_all_of(new, old):
+        if not _is_compatible(new, old):
             return version
     return None
 
 
-def _takes_all_of(new: Any, old: Any) -> bool:
+def _is_compatible(new: Any, old: Any) -> bool:
     """Whether every node that fits the old schema fits the new one, with the same defaults."""
     if (
         old.deprecated
         or new.deprecated
         or not all(
-            _parameters_fit(getattr(new, side), getattr(old, side))
+            _are_parameters_compatible(getattr(new, side), getattr(old, side))
             for side in ("inputs", "outputs")
         )
     ):
@@ -86,8 +85,8 @@ def _takes_all_of(new: Any, old: Any) -> bool:
     )
 
 
-def _parameters_fit(new: Any, old: Any) -> bool:
-    """The old ones come first, take what they took, and what follows them may be left out."""
+def _are_parameters_compatible(new: Any, old: Any) -> bool:
+    """Whether the old parameters come first, accept the same types, and all others are optional."""
     from onnx.defs import OpSchema
 
     optional = OpSchema.FormalParameterOption.Optional

@@ -1,9 +1,9 @@
-"""A recurrence becomes RNN, LSTM or GRU nodes, masked or not.
+"""Write a recurrence as RNN, LSTM or GRU nodes, masked or not.
 
 A mask may have holes and padding on either side, as in Keras. With m = int(mask):
 the valid steps are gathered to the front, in order; the node runs with ``sequence_lens`` = sum(m);
 and for ``return_sequences`` each step picks its row again. Rows at and after ``sequence_lens`` are
-zero, which is what Keras gives for steps that have seen nothing yet, so index -1 means "zero":
+zero, which is the output of Keras before the first valid step, so index -1 means "zero":
 a step that needs it is itself masked, hence the last row is beyond ``sequence_lens``.
 """
 
@@ -21,27 +21,27 @@ from onnxwalk.export.tracing.recurrent import Cell, Recurrence
 _INT64_MIN = np.iinfo(np.int64).min
 
 
-def weights_of(markers: Sequence[Any]) -> dict[str, Any]:
+def collect_weights(markers: Sequence[Any]) -> dict[str, Any]:
     """name -> array of every weight that the recurrences' nodes refer to."""
     arrays: dict[str, Any] = {}
     for recurrence in (m for m in markers if isinstance(m, Recurrence)):
         for depth, cells in enumerate(recurrence.layers):
             per_direction = [cell.weights(recurrence.dtype) for cell in cells]
             for name, parts in zip(
-                _names(recurrence, depth), zip(*per_direction, strict=True), strict=True
+                _weight_names(recurrence, depth), zip(*per_direction, strict=True), strict=True
             ):
                 arrays[name] = np.stack(parts)
     return arrays
 
 
-def _names(recurrence: Recurrence, depth: int) -> list[str]:
+def _weight_names(recurrence: Recurrence, depth: int) -> list[str]:
     stem = recurrence.name + (f"/{depth}" if len(recurrence.layers) > 1 else "")
     return [f"{stem}/{part}" for part in ("W", "R", "B")]
 
 
 @dataclass(frozen=True)
 class Mask:
-    """What the layers under one mask share: names of tensors in the graph."""
+    """Names of tensors that are shared by the layers with the same mask."""
 
     steps: str  # m (batch, time) int32
     lengths: str  # n (batch,) int32
@@ -63,7 +63,7 @@ class RecurrentNodes(Nodes):
 
     def write(self) -> None:
         x, *inputs = self.inputs
-        mask = self._mask(inputs.pop(0)) if self.recurrence.masked else None
+        mask = self._prepare_mask(inputs.pop(0)) if self.recurrence.masked else None
         self.ctx.remove_node(self.node.name)
         if mask:
             x = self.add("GatherND", [x, mask.order], batch_dims=1)
@@ -75,29 +75,30 @@ class RecurrentNodes(Nodes):
                 x = self.add("Squeeze", [y, self.const([1])])
             count = 2 if cells[0].kind == "LSTM" else 1
             given = inputs[len(final) : len(final) + count * self.recurrence.directions]
-            y, last, states = self._node(x, depth, cells, given, count, mask)
+            y, last, states = self._write_node(x, depth, cells, given, count, mask)
             final += states
         if self.recurrence.return_sequences:
-            result = self._sequences(y, mask)
+            result = self._write_sequences(y, mask)
         else:
-            result = self._last(last, mask)
+            result = self._write_last(last, mask)
         for name, source, (dtype, shape) in zip(
             self.outputs, [result, *final], self.output_types, strict=True
         ):
             self.ctx.make_node("Identity", [source], outputs=[name], dtypes=[dtype], shapes=[shape])
 
-    def _node(
+    def _write_node(
         self, x: str, depth: int, cells: Sequence[Cell], given: list[str], count: int, mask: Any
     ) -> tuple[str, str, list[str]]:
         """One RNN, LSTM or GRU node; (Y, Y_h, the final states, direction by direction)."""
         cell, recurrence = cells[0], self.recurrence
-        names = _names(recurrence, depth)
-        for name, shape in zip(names, self._weight_shapes(cell), strict=True):
-            self.ctx.add_graph_input(name, self.onnx_type, shape)
+        names, gates = _weight_names(recurrence, depth), cell.gates * cell.units
+        shapes = ([gates, -1], [gates, cell.units], [2 * gates])  # after the directions
+        for name, shape in zip(names, shapes, strict=True):
+            self.ctx.add_graph_input(name, self.onnx_type, [recurrence.directions, *shape])
         inputs = [x, *names, mask.lengths if mask else ""]
         initial = [given[i::count] for i in range(count)]  # h of each direction, then c
         if not recurrence.zero_states:
-            inputs += [self._stack(parts) for parts in initial]
+            inputs += [self._stack_directions(parts) for parts in initial]
         while not inputs[-1]:
             inputs.pop()
         activations = [a for c in cells for a in c.activations]
@@ -118,18 +119,9 @@ class RecurrentNodes(Nodes):
         y, *last = self.add(cell.kind, inputs, outputs=1 + count, **attributes)
         return y, last[0], self._final_states(last, initial, mask)
 
-    def _weight_shapes(self, cell: Cell) -> list[list[int]]:
-        directions = self.recurrence.directions
-        gates = cell.gates * cell.units
-        return [
-            [directions, gates, -1],
-            [directions, gates, cell.units],
-            [directions, 2 * gates],
-        ]
-
     def _final_states(self, last: list[str], initial: list[list[str]], mask: Any) -> list[str]:
         """(batch, units) each, h and c of one direction after the other, where they are used."""
-        if len(self.outputs) == 1 or not any(map(self._used, self.outputs[1:])):
+        if len(self.outputs) == 1 or not any(map(self._is_used, self.outputs[1:])):
             return [last[0]] * (len(last) * self.recurrence.directions)
         rows: list[list[str]] = []
         for tensor, before in zip(last, initial, strict=True):
@@ -138,17 +130,16 @@ class RecurrentNodes(Nodes):
                 halves: dict[str, Any] = {"num_outputs": 2} if self.ctx.opset >= 18 else {}
                 parts = self.add("Split", [tensor], outputs=2, axis=0, **halves)
             parts = [self.add("Squeeze", [part, self.const([0])]) for part in parts]
-            if (
-                mask and not self.recurrence.zero_states
-            ):  # a row without a valid step keeps its state
-                some = self._some(mask)
+            if mask and not self.recurrence.zero_states:
+                # a row without a valid step keeps its state
+                some = self._has_valid_step(mask)
                 parts = [
                     self.add("Where", [some, p, b]) for p, b in zip(parts, before, strict=True)
                 ]
             rows.append(parts)
         return [row[d] for d in range(self.recurrence.directions) for row in rows]
 
-    def _sequences(self, y: str, mask: Any) -> str:
+    def _write_sequences(self, y: str, mask: Any) -> str:
         """Y (time, directions, batch, units) -> (batch, time, directions*units), Keras's way."""
         recurrence = self.recurrence
         if recurrence.directions == 1:
@@ -161,7 +152,7 @@ class RecurrentNodes(Nodes):
             count = self.add("CumSum", [mask.steps, self.const(1, np.int32)])
             if recurrence.zero_output_for_mask:
                 count = self.add("Mul", [count, mask.steps])
-            one = mask.steps if self._backward_fill else self.const(1, np.int32)
+            one = mask.steps if self._fills_backward else self.const(1, np.int32)
             row = self.cast(self.add("Sub", [count, one]), np.int64)
             y = self.add(
                 "GatherND", [y, self.add("Unsqueeze", [row, self.const([2])])], batch_dims=1
@@ -172,11 +163,11 @@ class RecurrentNodes(Nodes):
         return y
 
     @property
-    def _backward_fill(self) -> bool:
+    def _fills_backward(self) -> bool:
         """A masked step of a backward layer repeats the valid step after it, not before it."""
         return self.recurrence.reverse and not self.recurrence.zero_output_for_mask
 
-    def _last(self, last: str, mask: Any) -> str:
+    def _write_last(self, last: str, mask: Any) -> str:
         """Y_h (directions, batch, units) -> (batch, directions*units)."""
         recurrence = self.recurrence
         if recurrence.directions == 1:
@@ -185,14 +176,14 @@ class RecurrentNodes(Nodes):
             last = self.add("Transpose", [last], perm=[1, 0, 2])
             last = self.add("Reshape", [last, self.const([0, 2 * recurrence.layers[-1][0].units])])
         if mask and not recurrence.zero_states:  # the output of a row without a valid step is zero
-            last = self.add("Where", [self._some(mask), last, self.const(self.zero)])
+            last = self.add("Where", [self._has_valid_step(mask), last, self.const(self.zero)])
         if mask and recurrence.zero_output_for_mask:
             end = self.const([0 if recurrence.reverse else -1])
             step = self.add("Gather", [mask.steps, end], axis=1)
             last = self.add("Where", [self.cast(step, np.bool_), last, self.const(self.zero)])
         return last
 
-    def _mask(self, mask: str) -> Mask:
+    def _prepare_mask(self, mask: str) -> Mask:
         key = id(self.ctx), mask
         if key not in self.masks:
             shape = self.ctx.get_shape(mask)
@@ -207,15 +198,15 @@ class RecurrentNodes(Nodes):
             self.masks[key] = Mask(m, n, order)
         return self.masks[key]
 
-    def _some(self, mask: Mask) -> str:
+    def _has_valid_step(self, mask: Mask) -> str:
         """(batch, 1) bool: the row has a valid step."""
         some = self.add("Greater", [mask.lengths, self.const(0, np.int32)])
         return self.add("Unsqueeze", [some, self.const([1])])
 
-    def _stack(self, parts: list[str]) -> str:
+    def _stack_directions(self, parts: list[str]) -> str:
         """States (batch, units) of each direction -> (directions, batch, units)."""
         parts = [self.add("Unsqueeze", [part, self.const([0])]) for part in parts]
         return parts[0] if len(parts) == 1 else self.add("Concat", parts, axis=0)
 
-    def _used(self, output: str) -> bool:
+    def _is_used(self, output: str) -> bool:
         return bool(self.ctx.find_output_consumers(output)) or output in self.ctx.outputs

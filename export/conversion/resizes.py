@@ -14,20 +14,22 @@ MATRIX_RESIZES = ("ResizeArea", "ResizeBicubic", "ScaleAndTranslate")
 
 
 def matrix_resize(nodes: Nodes) -> None:
-    """Two MatMuls, with the matrices that TensorFlow's own operation gives on an identity.
+    """Two MatMuls, with matrices computed by TensorFlow's operation on an identity matrix.
 
     (batch, height, width, channels) -> (batch, new height, new width, channels) float32. Without
     fixed sizes the node is left as it is, and refused later.
     """
     x, node = nodes.inputs[0], nodes.node
-    sizes, given = _sizes(nodes), [nodes.known(i) for i in range(1, len(nodes.inputs))]
-    if sizes is None or any(value is None for value in given):
+    sizes, constants = _sizes(nodes), [nodes.constant_input(i) for i in range(1, len(nodes.inputs))]
+    if sizes is None or any(value is None for value in constants):
         return
     (height, new_height), (width, _) = sizes
     attributes: dict[str, Any] = nodes.flags("align_corners", "half_pixel_centers", "antialias")
     if node.get_attr("kernel_type") is not None:
         attributes["kernel_type"] = node.get_attr("kernel_type").s.decode()
-    rows, columns = (_matrix(node.type, *sizes[axis], axis, given, attributes) for axis in (0, 1))
+    rows, columns = (
+        _matrix(node.type, *sizes[axis], axis, constants, attributes) for axis in (0, 1)
+    )
     if nodes.dtype(x) != np.float32:
         x = nodes.cast(x, np.float32)
     channels = nodes.shape(x)[3]
@@ -38,7 +40,7 @@ def matrix_resize(nodes: Nodes) -> None:
 
 
 def bilinear_resize(nodes: Nodes) -> None:
-    """tf2onnx's Resize, of floats: TensorFlow gives float32 whatever it is given."""
+    """tf2onnx's Resize, of floats: TensorFlow returns float32 for every input type."""
     from onnx import TensorProto
     from tf2onnx.onnx_opset.nn import Resize
 
@@ -49,7 +51,7 @@ def bilinear_resize(nodes: Nodes) -> None:
     Resize.version_11(ctx, node)
     if sizes is None:
         return
-    # ONNX makes the size out of the scale: the next float32 up where 22·(17/22) would come to 16.
+    # ONNX computes the size from the scale: use the next float32 where 22·(17/22) would be 16
     for resize in (n for n in ctx.get_nodes() if n.type == "Resize" and n.inputs[2].is_const()):
         scales = resize.inputs[2].get_tensor_value(as_list=False)
         old, new = np.array(sizes, np.float64).T[0], np.array(sizes, np.float32).T[1]
@@ -62,7 +64,7 @@ def bilinear_resize(nodes: Nodes) -> None:
 
 
 def nearest_resize(nodes: Nodes) -> None:
-    """Two Gathers of the rows and columns that TensorFlow takes; Resize for open sizes."""
+    """Two Gathers of the rows and columns that TensorFlow selects; Resize for open sizes."""
     from tf2onnx.onnx_opset.nn import Resize
 
     sizes = _sizes(nodes)
@@ -79,14 +81,14 @@ def nearest_resize(nodes: Nodes) -> None:
 
 def _sizes(nodes: Nodes) -> tuple[tuple[int, int], tuple[int, int]] | None:
     """(height, new height), (width, new width), where all of them are known."""
-    shape, size = nodes.shape(nodes.node.input[0]), nodes.known(1)
+    shape, size = nodes.shape(nodes.node.input[0]), nodes.constant_input(1)
     if shape is None or min(shape[1:3]) < 1 or size is None:
         return None
     return (shape[1], int(size[0])), (shape[2], int(size[1]))
 
 
 def _matrix(
-    kind: str, old: int, new: int, axis: int, given: list[Any], attributes: dict[str, Any]
+    kind: str, old: int, new: int, axis: int, constants: list[Any], attributes: dict[str, Any]
 ) -> NDArray[Any]:
     """(new, old) float32: what the operation does along one axis."""
     import tensorflow as tf
@@ -95,7 +97,7 @@ def _matrix(
         identity = tf.reshape(tf.eye(old), (1, old, 1, old))  # channels are the unit vectors
         arguments: dict[str, Any] = {"images": identity, "size": [new, 1], **attributes}
         if kind == "ScaleAndTranslate":
-            arguments["scale"] = tf.constant([given[1][axis], 1.0], tf.float32)
-            arguments["translation"] = tf.constant([given[2][axis], 0.0], tf.float32)
+            arguments["scale"] = tf.constant([constants[1][axis], 1.0], tf.float32)
+            arguments["translation"] = tf.constant([constants[2][axis], 0.0], tf.float32)
         result = getattr(tf.raw_ops, kind)(**arguments)
         return np.ascontiguousarray(session.run(result)[0, :, 0, :])

@@ -1,1 +1,1 @@
-"""What can be exported, layer by layer: the cases, and the tables of their results."""
+"""Cases of all Keras layers, and the tables of their results."""

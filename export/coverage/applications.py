@@ -1,4 +1,4 @@
-"""``python -m export applications``: all of ``keras.applications``, exported and compared.
+"""``python -m export applications``: export and compare all of ``keras.applications``.
 
 Each model gets a process of its own, so that memory can be measured. With names, only their rows
 of the table are computed again.
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.export.coverage.random_weights import pictures, randomize_as_trained
+from onnxwalk.export.coverage.random_weights import random_images, randomize_as_trained
 from onnxwalk.export.errors import ExportError, one_line
 from onnxwalk.interpreter.optional import onnxruntime_session
 
@@ -30,22 +30,22 @@ SMALLEST = (
     "InceptionResNetV2 VGG16"
 ).split()
 
-#: the side of the others' pictures, which their weights don't depend on
-_SIDE = 128
-#: but for this one, whose Flatten does depend on it
-_OWN_SIDE = (*SMALLEST, "VGG19")
+#: side of the pictures for the other models, whose weights don't depend on it
+_SMALL_SIDE = 128
+#: models at Keras's own side; the weights of VGG19 depend on it
+_DEFAULT_SIDE = (*SMALLEST, "VGG19")
 
 _TOLERANCE = 1e-4
 
 
-def names() -> list[str]:
+def application_names() -> list[str]:
     """All of ``keras.applications``."""
     import keras
 
     return [name for name in dir(keras.applications) if name[0].isupper()]
 
 
-def build(name: str, *, side: int | None = None, seed: int = 0) -> Any:
+def build_application(name: str, *, side: int | None = None, seed: int = 0) -> Any:
     """The application with the weights of ``randomize_as_trained``, and logits.
 
     ``side``: of the picture, if not Keras's own.
@@ -69,22 +69,22 @@ def measure(name: str, folder: Path, *, side: int | None = None) -> dict[str, An
     multiples of the weights; TensorFlow has traced and grappler has run once before that.
     """
     import onnxwalk
-    from onnxwalk.export.pipeline import run
+    from onnxwalk.export.pipeline import export_model
     from onnxwalk.export.quiet import quiet
 
     with quiet():
         import keras
 
         tiny = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
-        run(tiny, verify=False)  # what any first export loads is not this one's
-        model = build(name, side=side)
+        export_model(tiny, verify=False)  # the first export loads modules, which is not measured
+        model = build_application(name, side=side)
         weights = sum(np.asarray(v.value.read_value()).nbytes for v in model.weights)
-        before = _settled()
+        before = _reset_peak_memory()
         started = time.process_time()
-        result = run(model, folder / f"{name}.onnx", verify=False)
+        result = export_model(model, folder / f"{name}.onnx", verify=False)
         seconds = time.process_time() - started
-        memory = _resident("VmHWM") - before
-        x = pictures(model, np.random.default_rng(1))
+        memory = _memory_of_process("VmHWM") - before
+        x = random_images(model, np.random.default_rng(1))
         expected = np.asarray(model(x, training=False))
     path = str(folder / f"{name}.onnx")
     session = onnxwalk.load(path)
@@ -106,24 +106,24 @@ def measure(name: str, folder: Path, *, side: int | None = None) -> dict[str, An
     }
 
 
-def _resident(what: str) -> int:
+def _memory_of_process(what: str) -> int:
     """Bytes of this process, now (VmRSS) or at most (VmHWM)."""
     status = Path("/proc/self/status").read_text()
     found = re.search(rf"{what}:\s+(\d+)", status)
     return int(found[1]) * 1024 if found else 0
 
 
-def _settled() -> int:
-    """Bytes that this process really holds; what it freed goes back to the system, and the peak
-    begins anew. Linux with glibc only."""
+def _reset_peak_memory() -> int:
+    """Return freed memory to the system, reset the peak, and return the bytes that this process
+    uses. Linux with glibc only."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
-    return _resident("VmRSS")
+    return _memory_of_process("VmRSS")
 
 
 def main(arguments: list[str]) -> int:
-    """The command; 0 if every model came out right."""
+    """Run the command; returns 0 if every model is accurate."""
     parser = argparse.ArgumentParser(prog="python -m export applications", description=__doc__)
     parser.add_argument("names", metavar="NAME", nargs="*", help="only these (default: all)")
     parser.add_argument(
@@ -140,31 +140,31 @@ def main(arguments: list[str]) -> int:
             print(json.dumps({"name": options.names[0], "error": one_line(error)}))
         return 0
     target = Path(options.output) if options.output else None
-    rows = _rows_of(target.read_text("utf-8")) if target and target.exists() else {}
+    rows = _parse_table(target.read_text("utf-8")) if target and target.exists() else {}
     if not options.names:
         rows.clear()
-    wrong = []
-    for name in options.names or names():
-        side = options.side or (None if name in _OWN_SIDE else _SIDE)
-        row = _in_a_process(name, side)
-        rows[name] = _cells(row)
+    inaccurate = []
+    for name in options.names or application_names():
+        side = options.side or (None if name in _DEFAULT_SIDE else _SMALL_SIDE)
+        row = _measure_in_process(name, side)
+        rows[name] = _format_cells(row)
         print("  ".join(rows[name]).rstrip(), flush=True)
-        wrong += [] if _right(row) else [name]
+        inaccurate += [] if _is_accurate(row) else [name]
         if target:
-            target.write_text(table(rows), "utf-8")
-    if wrong:
-        print(f"error: not within {_TOLERANCE:g}: {', '.join(wrong)}", file=sys.stderr)
-    return int(bool(wrong))
+            target.write_text(format_table(rows), "utf-8")
+    if inaccurate:
+        print(f"error: not within {_TOLERANCE:g}: {', '.join(inaccurate)}", file=sys.stderr)
+    return int(bool(inaccurate))
 
 
-def _rows_of(text: str) -> dict[str, list[str]]:
-    """The cells of a table that was written before, by model."""
+def _parse_table(text: str) -> dict[str, list[str]]:
+    """Name of a model -> the cells of its row in an existing table."""
     lines = [line for line in text.splitlines() if line.startswith("| ")][1:]
     rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines]
     return {row[0]: row for row in rows}
 
 
-def _in_a_process(name: str, side: int | None) -> dict[str, Any]:
+def _measure_in_process(name: str, side: int | None) -> dict[str, Any]:
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
@@ -179,11 +179,11 @@ def _in_a_process(name: str, side: int | None) -> dict[str, Any]:
     return json.loads(lines[-1])
 
 
-def _right(row: dict[str, Any]) -> bool:
+def _is_accurate(row: dict[str, Any]) -> bool:
     return "error" not in row and max(row["interpreter"], row["onnxruntime"]) <= _TOLERANCE
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
+def _format_cells(row: dict[str, Any]) -> list[str]:
     if "error" in row:
         return [row["name"], row["error"].replace("|", "\\|"), *[""] * 7]
     return [
@@ -199,8 +199,8 @@ def _cells(row: dict[str, Any]) -> list[str]:
     ]
 
 
-def table(rows: dict[str, list[str]]) -> str:
-    """The Markdown of the rows, by parameters, and of what they mean."""
+def format_table(rows: dict[str, list[str]]) -> str:
+    """The table as Markdown, sorted by parameters, with an explanation of its columns."""
     heads = ["model", "parameters", "side", "nodes", "Transposes", "export", "memory"]
     heads += ["interpreter", "ONNX Runtime"]
     lines = [
@@ -228,10 +228,10 @@ def table(rows: dict[str, list[str]]) -> str:
         "| " + " | ".join(heads) + " |",
         "|---|" + "---:|" * (len(heads) - 1),
     ]
-    ordered = sorted(rows.values(), key=_millions)
+    ordered = sorted(rows.values(), key=_parameter_count)
     lines += ["| " + " | ".join(cells) + " |" for cells in ordered]
     return "\n".join([*lines, ""])
 
 
-def _millions(cells: list[str]) -> float:
+def _parameter_count(cells: list[str]) -> float:
     return float(cells[1].split()[0]) if cells[1].endswith(" M") else 0.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -18,23 +17,24 @@ from onnxwalk.interpreter.optional import onnxruntime_session
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of one case. Differences are the largest, relative to max(1, max |Keras|)."""
+    """The result of one case. Differences are the largest, relative to max(1, max |Keras|)."""
 
     case: Case
     operators: Counter[str]
     onnxwalk: float | None  # None: it did not run
     onnxruntime: float | None
-    refused: str | None  # what the exporter said
-    failures: tuple[str, ...]  # what should not be
+    refused: str | None  # the error message of the exporter
+    failures: tuple[str, ...]  # what is wrong, one entry each
 
 
-def judge(case: Case) -> Verdict:
+def judge_case(case: Case) -> Verdict:
     """Build, export and run one case in Keras, onnxwalk and ONNX Runtime."""
+    import onnxwalk
     from onnxwalk.export.conversion.convert import convert
-    from onnxwalk.export.conversion.draft import walk
+    from onnxwalk.export.conversion.draft import all_nodes
     from onnxwalk.export.text import cut_text
     from onnxwalk.export.tracing.trace import trace
-    from onnxwalk.export.verify import random_inputs, run_keras
+    from onnxwalk.export.verify import check_output, make_random_inputs, run_keras
 
     with quiet() as errors:
         model = case.build()
@@ -46,43 +46,30 @@ def judge(case: Case) -> Verdict:
             foreseen = case.refused is not None and re.search(case.refused, str(error))
             failures = () if foreseen else (f"refused: {error}",)
             return Verdict(case, Counter(), None, None, str(error), failures)
-        counts = Counter(node.op_type for node in walk(proto.graph))
+        counts = Counter(node.op_type for node in all_nodes(proto.graph))
         if case.refused is not None:
             return Verdict(case, counts, None, None, None, ("should have been refused",))
         if case.inputs is None:
-            feeds = random_inputs(traced)
+            feeds = make_random_inputs(traced)
         else:
             values = case.inputs(np.random.default_rng(0))
             feeds = dict(zip([p.name for p in traced.inputs], values, strict=True))
         expected = run_keras(model, [feeds[port.name] for port in traced.inputs])
         failed: list[str] = []
         results: list[float | None] = []
-        for name, run in (("onnxwalk", _onnxwalk), ("ONNX Runtime", _onnxruntime)):
+        for name, load in (
+            ("onnxwalk", onnxwalk.load),
+            ("ONNX Runtime", lambda model: onnxruntime_session(model.SerializeToString())),
+        ):
             try:
-                results.append(_largest(traced, run(proto, feeds), expected))
+                outputs = zip(traced.outputs, load(proto).run(None, feeds), expected, strict=True)
+                results.append(max(check_output(port.name, a, e) for port, a, e in outputs))
             except Exception as error:
                 results.append(None)
                 failed.append(f"{name}: {one_line(error)}")
     return Verdict(case, counts, results[0], results[1], None, tuple(failed))
 
 
-def unjudged(cases: dict[str, list[Case]]) -> list[str]:
-    """Layers of this Keras that have neither a case nor a reason why they can't have one."""
+def find_uncovered_layers(cases: dict[str, list[Case]]) -> list[str]:
+    """Layers of the installed Keras that are neither in ``cases`` nor in ``NO_ONNX_FORM``."""
     return sorted(set(layer_names()) - set(cases) - set(NO_ONNX_FORM))
-
-
-def _largest(traced: Any, actual: list[Any], expected: list[Any]) -> float:
-    from onnxwalk.export.verify import difference
-
-    pairs = zip(traced.outputs, actual, expected, strict=True)
-    return max(difference(port.name, a, w) for port, a, w in pairs)
-
-
-def _onnxwalk(proto: Any, feeds: dict[str, Any]) -> list[Any]:
-    import onnxwalk
-
-    return onnxwalk.load(proto).run(None, feeds)
-
-
-def _onnxruntime(proto: Any, feeds: dict[str, Any]) -> list[Any]:
-    return onnxruntime_session(proto.SerializeToString()).run(None, feeds)

@@ -23,8 +23,8 @@ the commonest first; none means that the layer lets its input through.
 """
 
 
-def table(verdicts: dict[str, list[Verdict]], before: str = "") -> str:
-    """Markdown, a row for each layer; those of ``before``, a table, stay where they aren't new.
+def format_table(verdicts: dict[str, list[Verdict]], before: str = "") -> str:
+    """Markdown, a row for each layer; other rows are kept from ``before``, an existing table.
 
     Layers that have no cases but a reason why they can't have any are added.
     """
@@ -33,33 +33,33 @@ def table(verdicts: dict[str, list[Verdict]], before: str = "") -> str:
     import tensorflow
     import tf2onnx
 
-    rows = {name: line for line in before.splitlines() if (name := _layer_of(line))}
-    rows |= {name: _row(name, of_layer) for name, of_layer in verdicts.items()}
+    rows = {name: line for line in before.splitlines() if (name := _layer_name(line))}
+    rows |= {name: _format_row(name, layer_verdicts) for name, layer_verdicts in verdicts.items()}
     for name, why in NO_ONNX_FORM.items():
         rows.setdefault(name, f"| {name} | 0 of 0 | | | | {why} |")
     modules = (keras, onnxruntime, tensorflow, tf2onnx)
-    total = _total(list(rows.values()))
+    total = _summarize(list(rows.values()))
     head = _HEAD.format(total=total, **{m.__name__: m.__version__ for m in modules})
     return head + "\n".join(rows[name] for name in sorted(rows)) + "\n"
 
 
 def read_table(text: str) -> dict[str, set[str]]:
     """Layer -> the operators of its row."""
-    rows = {name: _cells(line) for line in text.splitlines() if (name := _layer_of(line))}
+    rows = {name: _split_cells(line) for line in text.splitlines() if (name := _layer_name(line))}
     return {name: set(cells[2].split(", ")) - {"", "none"} for name, cells in rows.items()}
 
 
-def _cells(line: str) -> list[str]:
+def _split_cells(line: str) -> list[str]:
     return [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
 
 
-def _layer_of(line: str) -> str | None:
-    cells = _cells(line)
+def _layer_name(line: str) -> str | None:
+    cells = _split_cells(line)
     return cells[0] if len(cells) == 6 and cells[1][:1].isdigit() else None
 
 
-def _total(rows: list[str]) -> str:
-    cells = [_cells(row) for row in rows]
+def _summarize(rows: list[str]) -> str:
+    cells = [_split_cells(row) for row in rows]
     counts = [[int(n) for n in row[1].split(" of ")] for row in cells]
     right, tried = (sum(count[i] for count in counts) for i in (0, 1))
     wrong = sum(row[5].count("WRONG") for row in cells)
@@ -71,13 +71,13 @@ def _total(rows: list[str]) -> str:
     )
 
 
-def _row(name: str, verdicts: list[Verdict]) -> str:
+def _format_row(name: str, verdicts: list[Verdict]) -> str:
     operators: Counter[str] = Counter()
     for verdict in verdicts:
         operators.update(sorted(set(verdict.operators) - {"Identity"}))
     right = [v for v in verdicts if not v.failures and v.refused is None]
-    said = [v for v in verdicts if v.refused is not None and not v.failures]
-    reasons = [f"{v.case.label}: {_why(v.refused)}" for v in said]
+    refused = [v for v in verdicts if v.refused is not None and not v.failures]
+    reasons = [f"{v.case.label}: {_strip_names(v.refused)}" for v in refused]
     if not right and reasons:
         reasons = [NO_ONNX_FORM.get(name, reasons[0])]
     wrong = [f"{v.case.label}: WRONG, {v.failures[0]}" for v in verdicts if v.failures]
@@ -86,15 +86,15 @@ def _row(name: str, verdicts: list[Verdict]) -> str:
         name,
         f"{len(right)} of {len(verdicts)}",
         listed,
-        _most(right, "onnxwalk"),
-        _most(right, "onnxruntime"),
-        "; ".join(_grouped(reasons) + wrong).replace("|", "\\|"),
+        _format_max(right, "onnxwalk"),
+        _format_max(right, "onnxruntime"),
+        "; ".join(_group_reasons(reasons) + wrong).replace("|", "\\|"),
     ]
     return f"| {' | '.join(cells)} |"
 
 
-def _grouped(reasons: list[str]) -> list[str]:
-    """Configurations with the same reason share it: the first is named, the rest counted."""
+def _group_reasons(reasons: list[str]) -> list[str]:
+    """Merge configurations with the same reason: the first is named, the others are counted."""
     found: dict[str, list[str]] = {}
     for reason in reasons:
         label, _, why = reason.partition(": ")
@@ -106,13 +106,13 @@ def _grouped(reasons: list[str]) -> list[str]:
     ]  # fmt: skip
 
 
-def _why(message: str | None) -> str:
-    """Without the names of this run's layers, which count up."""
+def _strip_names(message: str | None) -> str:
+    """A message without the names of layers, which differ between runs."""
     text = re.sub(r"^layer \S+( \(\w+\))?: ", "", message or "")
     text = re.sub(r"^\S+ can't be traced: Exception encountered when calling \S+ ", "", text)
     return re.sub(r" \(layer \S+?\)", "", text)
 
 
-def _most(verdicts: list[Verdict], where: str) -> str:
+def _format_max(verdicts: list[Verdict], where: str) -> str:
     values = [getattr(v, where) for v in verdicts if getattr(v, where) is not None]
     return f"{max(values):.1g}" if values else ""

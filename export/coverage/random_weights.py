@@ -1,4 +1,4 @@
-"""Random weights that matter: what is compared with Keras must not be all zeros and ones."""
+"""Random weights for comparisons: initial ones are often all zeros or ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def randomize(model: Any, seed: int = 0, scale: float = 1.0) -> Any:
-    """Matrices keep the size of what passes, biases are not zero; returns the model.
+    """Matrices keep the scale of the activations, biases are not zero; returns the model.
 
     Moving variances and the like, by name, stay positive.
     """
@@ -28,11 +28,11 @@ def randomize(model: Any, seed: int = 0, scale: float = 1.0) -> Any:
 
 
 def randomize_as_trained(model: Any, seed: int = 0) -> None:
-    """Weights of a model of pictures as training leaves them.
+    """Set the weights of an image model to values as after training.
 
-    Kernels keep the size of what passes, and BatchNormalization holds the statistics of what
-    really comes along: otherwise a deep model gives the same for every picture, and any error
-    passes for rounding.
+    Kernels keep the scale of the activations, and BatchNormalization has the statistics of the real
+    ones: otherwise the output of a deep model is the same for every picture, and errors look like
+    rounding.
     """
     import keras
 
@@ -49,12 +49,12 @@ def randomize_as_trained(model: Any, seed: int = 0) -> None:
             if values is not None:
                 variable.assign(values.astype(variable.dtype))
     if norms:
-        model(pictures(model, rng), training=True)
+        model(random_images(model, rng), training=True)
     for layer, momentum in norms:
         layer.momentum = momentum
 
 
-def pictures(model: Any, rng: np.random.Generator) -> Any:
+def random_images(model: Any, rng: np.random.Generator) -> Any:
     """Two random pictures (2, height, width, channels) float32; 224 where the model is open."""
     shape = [224 if size is None else size for size in model.input_shape[1:]]
     return rng.uniform(0, 255, (2, *shape)).astype("float32")

@@ -31,7 +31,7 @@ def cnn(
     ``kernels``: one side length, or one per Conv2D. ``activation`` of ``None`` gives logits.
     (batch, height, width, channels) float32 -> (batch, classes) float32.
 
-    Raises ExportError for parameters that name no such model.
+    Raises ExportError for invalid parameters.
     """
     from keras import Input, Sequential, layers
 
@@ -39,7 +39,7 @@ def cnn(
     pool = _choose("pooling", pooling, max=layers.MaxPooling2D, average=layers.AveragePooling2D)
     top = _choose("head", head, gap=layers.GlobalAveragePooling2D, flatten=layers.Flatten)
     if len(sizes) != len(filters) or not filters:
-        raise ExportError(f"{len(sizes)} kernels for {len(filters)} convolutions")
+        raise ExportError(f"got {len(sizes)} kernel sizes for {len(filters)} convolutions")
     parts: list[Any] = [Input(shape, name="image")]
     for count, size in zip(filters, sizes, strict=True):
         parts += [layers.Conv2D(count, size, padding="same", activation="relu"), pool(2)]
@@ -67,7 +67,7 @@ def recurrent(
     ``activation`` of ``None`` gives logits.
     (batch, length) int32 ids below ``words`` -> (batch, classes) float32.
 
-    Raises ExportError for parameters that name no such model.
+    Raises ExportError for invalid parameters.
     """
     import keras
 
@@ -79,7 +79,7 @@ def recurrent(
         GRU=keras.layers.GRU,
     )
     if layers < 1:
-        raise ExportError(f"{layers} recurrent layers")
+        raise ExportError(f"layers must be at least 1, got {layers}")
     parts: list[Any] = [
         keras.Input((length,), dtype="int32", name="ids"),
         keras.layers.Embedding(words, embedding, mask_zero=mask_zero),
@@ -93,5 +93,5 @@ def recurrent(
 
 def _choose(what: str, name: str, **choices: Any) -> Any:
     if name not in choices:
-        raise ExportError(f"{what} {name!r}: there are {', '.join(choices)}")
+        raise ExportError(f"unknown {what} {name!r}: choose from {', '.join(choices)}")
     return choices[name]

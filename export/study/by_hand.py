@@ -1,7 +1,7 @@
-"""What the chapters that follow one sample through a graph share.
+"""Helpers of the chapters that follow one sample through a graph.
 
-Every number in them is a value that the interpreter computed, asked for by its name, or is worked
-out from such values and compared with one.
+Every number in the chapters is a value of the interpreter, selected by its name, or computed from
+such values and compared with one.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import onnxwalk
 from onnxwalk.export.study.findings import Result
 from onnxwalk.interpreter.ir.model import Node
 
-#: what an operator of these graphs does, for the table of all steps
-_DOES = {
+#: operator -> its effect, for the table of all steps
+_DESCRIPTIONS = {
     "Reshape": "the same numbers in another shape",
     "Transpose": "the same numbers with their axes in another order",
-    "Conv": "slides filters over the picture: a weighted sum per place and filter",
-    "Relu": "what is below zero becomes zero",
+    "Conv": "slides filters over the picture: a weighted sum for each position and filter",
+    "Relu": "values below zero become zero",
     "MaxPool": "the largest of each window",
     "AveragePool": "the mean of each window",
     "ReduceMean": "the mean of each feature map: one number for each filter",
@@ -37,10 +37,10 @@ _DOES = {
     "TopK": "the order of the steps that puts words before padding",
     "Unsqueeze": "one more axis of size 1",
     "GatherND": "puts the steps into that order",
-    "ReduceSum": "counts the words: how many steps will be taken",
+    "ReduceSum": "counts the words: the number of steps",
     "RNN": "takes the steps one after another, the state of each going into the next",
-    "LSTM": "takes the steps one after another, with gates that decide what is kept",
-    "GRU": "takes the steps one after another, with gates that decide what is kept",
+    "LSTM": "takes the steps one after another, with gates that decide what to keep",
+    "GRU": "takes the steps one after another, with gates that decide what to keep",
     "Squeeze": "drops an axis of size 1",
     "CumSum": "counts the words up to each step",
     "Sub": "subtracts",
@@ -48,8 +48,8 @@ _DOES = {
 
 
 @dataclass
-class Walk:
-    """One sample in one graph; ``value`` asks the interpreter for any value of it by name."""
+class SampleRun:
+    """One sample in one graph; ``value`` returns any value of the run by its name."""
 
     result: Result
     session: onnxwalk.Session = field(init=False)
@@ -66,7 +66,7 @@ class Walk:
         return self.session.model.graph.nodes
 
     def node(self, *kinds: str, after: Node | None = None) -> Node | None:
-        """The first node of these operators, behind another one."""
+        """The first node with one of these operators, optionally after another node."""
         nodes = list(self.nodes)
         start = nodes.index(after) + 1 if after is not None else 0
         return next((node for node in nodes[start:] if node.op_type in kinds), None)
@@ -99,14 +99,14 @@ class Walk:
 
 def n(value: float, digits: int = 4) -> str:
     """A number with a real minus sign."""
-    said = f"{value:.{digits}f}"
-    if float(said) == 0:
-        said = said.lstrip("-")
-    return said.replace("-", "−")
+    text = f"{value:.{digits}f}"
+    if float(text) == 0:
+        text = text.lstrip("-")
+    return text.replace("-", "−")
 
 
 def term(a: float, b: float, digits: int = 3) -> str:
-    """a × b, with brackets around what is negative."""
+    """a × b, with brackets around a negative b."""
     return f"{n(a, digits)} × {f'({n(b, digits)})' if b < 0 else n(b, digits)}"
 
 
@@ -118,17 +118,17 @@ def total(*values: float, digits: int = 4) -> str:
     )
 
 
-def differs(one: Any, other: Any) -> str:
+def max_difference(one: Any, other: Any) -> str:
     """The largest difference of two arrays, in words."""
     largest = float(np.abs(np.asarray(one, np.float64) - np.asarray(other, np.float64)).max())
     return f"{largest:.1e}" if largest else "0"
 
 
-def steps(walk: Walk) -> list[list[str]]:
-    """Per node its number, operator, output's shape and range, and what it does."""
+def describe_steps(run: SampleRun) -> list[list[str]]:
+    """Number, operator, shape and range of the output, and description of each node."""
     rows = []
-    for number, node in enumerate(walk.nodes, 1):
-        out = walk.value(node.outputs[0])
+    for number, node in enumerate(run.nodes, 1):
+        out = run.value(node.outputs[0])
         shape = " × ".join(map(str, out.shape)) or "a number"
         if out.dtype.kind == "f" and out.size:
             span = f"{n(float(out.min()), 3)} … {n(float(out.max()), 3)}"
@@ -136,16 +136,16 @@ def steps(walk: Walk) -> list[list[str]]:
             span = f"{out.min()} … {out.max()}"
         else:
             span = ""
-        rows.append([str(number), node.op_type, shape, span, _DOES.get(node.op_type, "")])
+        rows.append([str(number), node.op_type, shape, span, _DESCRIPTIONS.get(node.op_type, "")])
     return rows
 
 
-def decision(walk: Walk) -> dict[str, Any] | None:
+def explain_softmax(run: SampleRun) -> dict[str, Any] | None:
     """The Softmax of the last layer: its inputs ``z`` (classes,), their ``powers``, and the
-    probabilities ``p`` that these give. None for a model without one."""
-    softmax = walk.node("Softmax")
+    probabilities ``p`` from these. None for a model without a Softmax."""
+    softmax = run.node("Softmax")
     if softmax is None:
         return None
-    z = walk.value(softmax.inputs[0])[0].astype(np.float64)
+    z = run.value(softmax.inputs[0])[0].astype(np.float64)
     powers = np.exp(z - z.max())
     return {"z": z, "powers": powers, "p": powers / powers.sum()}

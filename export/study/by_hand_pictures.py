@@ -8,70 +8,70 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxwalk.export.study import charts
-from onnxwalk.export.study.by_hand import Walk, decision, steps, term
+from onnxwalk.export.study.by_hand import SampleRun, describe_steps, explain_softmax, term
 from onnxwalk.export.study.findings import Result
 from onnxwalk.export.study.page import render
 from onnxwalk.interpreter.ir.model import Node
 
-_MAPS = 32  # shown of a layer
-_TERMS = 9  # written out of a channel's sum
+_MAPS = 32  # number of maps shown
+_TERMS = 9  # products of a channel's sum that are written out
 
 
 def chapter(result: Result) -> Any:
     """The HTML of the chapter, without a heading."""
-    walk = Walk(result)
-    conv = walk.node("Conv")
+    run = SampleRun(result)
+    conv = run.node("Conv")
     assert conv is not None, "a CNN begins with a convolution"
-    relu = walk.node("Relu", after=conv)
-    pool = walk.node("MaxPool", "AveragePool", after=conv)
+    relu = run.node("Relu", after=conv)
+    pool = run.node("MaxPool", "AveragePool", after=conv)
     assert relu is not None and pool is not None, "every convolution has a ReLU and a pooling"
-    maps, rectified = walk.value(conv.outputs[0])[0], walk.value(relu.outputs[0])[0]
+    maps, rectified = run.value(conv.outputs[0])[0], run.value(relu.outputs[0])[0]
     alive = [i for i in range(len(maps)) if rectified[i].max() > 0]
     number = alive[0] if alive else 0
     row, column = _strongest(rectified[number])
-    pooled = walk.value(pool.outputs[0])[0, number]
+    pooled = run.value(pool.outputs[0])[0, number]
     return render(
         "by_hand_picture.html",
-        walk=walk,
+        run=run,
         sample=result.record["sample"],
         number=number,
         row=row,
         column=column,
         maps=maps,
         rectified=rectified,
-        **_convolution(walk, conv, number, row, column),
-        window_chart=_window_chart(walk, conv, number, row, column),
+        **_convolution(run, conv, number, row, column),
+        window_chart=_window_chart(run, conv, number, row, column),
         pool=_pooling(pool, rectified[number], pooled, row, column),
-        pooling_chart=charts.picture(
-            charts.maps,
+        pooling_chart=charts.svg_chart(
+            charts.draw_images,
             "A map before and after pooling",
             {
-                f"map {number + 1} after ReLU": charts.painted(rectified[number]),
-                "and pooled": charts.painted(pooled),
+                f"map {number + 1} after ReLU": charts.colorize(rectified[number]),
+                "and pooled": charts.colorize(pooled),
             },
             columns=2,
             height=210,
         ),
         maps_chart=_maps_chart(rectified[:_MAPS]),
-        **_rest(walk, pool),
-        decision=decision(walk),
-        steps=steps(walk),
+        **_remaining_layers(run, pool),
+        decision=explain_softmax(run),
+        steps=describe_steps(run),
     )
 
 
 def _strongest(feature: NDArray[Any]) -> tuple[int, int]:
-    """Where the map is largest; not at the edge, where the window holds padding."""
+    """The position of the maximum of a map, except at the edge, where the window has padding."""
     inner = feature[1:-1, 1:-1] if min(feature.shape) > 2 else feature
     y, x = np.unravel_index(int(inner.argmax()), inner.shape)
     off = 1 if inner is not feature else 0
     return int(y) + off, int(x) + off
 
 
-def _convolution(walk: Walk, conv: Node, number: int, row: int, column: int) -> dict[str, Any]:
-    """One value of a map: the window (C, h, w), the kernel (C, h, w), and what they add up to."""
-    x = walk.value(conv.inputs[0])[0].astype(np.float64)
-    kernel = walk.value(conv.inputs[1])[number].astype(np.float64)
-    bias = float(walk.value(conv.inputs[2])[number])
+def _convolution(run: SampleRun, conv: Node, number: int, row: int, column: int) -> dict[str, Any]:
+    """One value of a map: the window (C, h, w), the kernel (C, h, w), and their sums."""
+    x = run.value(conv.inputs[0])[0].astype(np.float64)
+    kernel = run.value(conv.inputs[1])[number].astype(np.float64)
+    bias = float(run.value(conv.inputs[2])[number])
     top, left, bottom, right = conv.attributes["pads"]
     padded = np.pad(x, ((0, 0), (top, bottom), (left, right)))
     tall, wide = kernel.shape[1:]
@@ -96,19 +96,19 @@ def _products(window: NDArray[Any], kernel: NDArray[Any]) -> str:
     return written + (f" + … ({more} more)" if more > 0 else "")
 
 
-def _window_chart(walk: Walk, conv: Node, number: int, row: int, column: int) -> str:
-    """The picture with the window, and the map that the filter makes of it."""
-    sample = walk.result.sample
+def _window_chart(run: SampleRun, conv: Node, number: int, row: int, column: int) -> str:
+    """The picture with the window, and the map that the filter computes from it."""
+    sample = run.result.sample
     shown = np.broadcast_to(sample, (*sample.shape[:2], 3))
     top, left = conv.attributes["pads"][:2]
-    tall, wide = walk.value(conv.inputs[1]).shape[2:]
-    return charts.picture(
-        charts.maps,
-        "The picture and what one filter makes of it",
+    tall, wide = run.value(conv.inputs[1]).shape[2:]
+    return charts.svg_chart(
+        charts.draw_images,
+        "The picture and the map of one filter",
         {
             "picture": np.clip(shown * 255, 0, 255).round().astype(np.uint8),
-            f"map of filter {number + 1}, before ReLU": charts.painted(
-                walk.value(conv.outputs[0])[0, number], signed=True
+            f"map of filter {number + 1}, before ReLU": charts.colorize(
+                run.value(conv.outputs[0])[0, number], signed=True
             ),
         },
         columns=2,
@@ -142,23 +142,23 @@ def _pooling(
 def _maps_chart(shown: NDArray[Any]) -> str:
     """The first maps of the layer, small."""
     images = {
-        f"map {i}: up to {feature.max():.3f}": charts.painted(feature)
+        f"map {i}: up to {feature.max():.3f}": charts.colorize(feature)
         for i, feature in enumerate(shown, 1)
     }
     title = f"The first {len(shown)} maps after ReLU"
-    return charts.picture(charts.maps, title, images, columns=8, named=False, height=220)
+    return charts.svg_chart(charts.draw_images, title, images, columns=8, named=False, height=220)
 
 
-def _rest(walk: Walk, pool: Node) -> dict[str, Any]:
+def _remaining_layers(run: SampleRun, pool: Node) -> dict[str, Any]:
     """From the first pooling to the last layer: numbers of maps and units."""
     convolutions = []
-    conv = walk.node("Conv", after=pool)
+    conv = run.node("Conv", after=pool)
     while conv is not None:
-        convolutions.append(walk.value(conv.inputs[1]).shape[1::-1])
-        conv = walk.node("Conv", after=conv)
-    dense = walk.node("MatMul")
+        convolutions.append(run.value(conv.inputs[1]).shape[1::-1])
+        conv = run.node("Conv", after=conv)
+    dense = run.node("MatMul")
     return {
         "convolutions": convolutions,
-        "dense": walk.value(dense.inputs[1]).shape if dense is not None else None,
-        "averaged": walk.node("ReduceMean", "GlobalAveragePool") is not None,
+        "dense": run.value(dense.inputs[1]).shape if dense is not None else None,
+        "averaged": run.node("ReduceMean", "GlobalAveragePool") is not None,
     }

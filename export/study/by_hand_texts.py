@@ -10,35 +10,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxwalk.export.study import charts
-from onnxwalk.export.study.by_hand import Walk, decision, differs, n, steps, term, total
+from onnxwalk.export.study.by_hand import (
+    SampleRun,
+    describe_steps,
+    explain_softmax,
+    max_difference,
+    n,
+    term,
+    total,
+)
 from onnxwalk.export.study.charts import Line
 from onnxwalk.export.study.findings import Result
 from onnxwalk.export.study.page import render
 from onnxwalk.interpreter.ir.model import Node
 from onnxwalk.ops.ai_onnx import recurrent
 
-_AFTER = 6  # steps of padding that are shown behind the words
-_SHOWN = 3  # products of a long sum that are written out
+_PADDING_SHOWN = 6  # steps of padding that are shown after the words
+_TERMS_SHOWN = 3  # products of a long sum that are written out
 
 
 @dataclass
-class Recurrence:
+class RecurrentLayer:
     """The recurrent node of a walk, computed once more in float64: the operator shows every step.
 
     D directions, T steps, H cells. ``h`` and ``c`` (D, T + 1, H) begin with the zeros before the
     first step; of direction 1 the steps run backwards. ``gates``: name -> (D, T, H). Only the
-    ``taken`` steps hold anything.
+    ``n_steps`` steps hold anything.
     """
 
-    walk: Walk
+    run: SampleRun
     node: Node
 
     def __post_init__(self) -> None:
-        value = self.walk.value
+        value = self.run.value
         names = [*self.node.inputs, *[""] * 5]
         self.x = value(names[0])[:, 0].astype(np.float64)
         self.w, self.r, self.b = (value(name).astype(np.float64) for name in names[1:4])
-        self.taken = int(value(names[4])[0]) if names[4] else len(self.x)
+        self.n_steps = int(value(names[4])[0]) if names[4] else len(self.x)
         self.masked = bool(names[4])
         directions, _, cells = self.r.shape
         self.h = np.zeros((directions, len(self.x) + 1, cells))
@@ -46,141 +54,143 @@ class Recurrence:
         kinds = ("i", "o", "f", "c") if self.node.op_type == "LSTM" else ("h",)
         self.gates = {kind: np.zeros((directions, len(self.x), cells)) for kind in kinds}
         operator = recurrent.lstm if self.node.op_type == "LSTM" else recurrent.rnn
-        lengths = np.array([self.taken])
+        lengths = np.array([self.n_steps])
         x, attributes = self.x[:, None], self.node.attributes
-        operator(x, self.w, self.r, self.b, lengths, **attributes, _watch=self._see)
+        operator(x, self.w, self.r, self.b, lengths, **attributes, _watch=self._record_step)
 
-    def _see(self, d: int, times: Any, rows: Any, values: Mapping[str, NDArray[Any]]) -> None:
-        step = self.at(d, times.item())
+    def _record_step(
+        self, d: int, times: Any, rows: Any, values: Mapping[str, NDArray[Any]]
+    ) -> None:
+        step = self.position(d, times.item())
         self.h[d, step + 1] = values["h"][0]
         self.c[d, step + 1] = values.get("C", values["h"])[0]
         for kind, gates in self.gates.items():
             gates[d, step] = values[kind][0]
 
-    def at(self, d: int, step: int) -> int:
+    def position(self, d: int, step: int) -> int:
         """The position in the sentence that a direction reads at its ``step``."""
-        return self.taken - 1 - step if d else step
+        return self.n_steps - 1 - step if d else step
 
     def sums(self, d: int, step: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """x W', h R' and the biases, each (gates · H,)."""
         half = self.b.shape[1] // 2
-        x = self.x[self.at(d, step)]
+        x = self.x[self.position(d, step)]
         bias = self.b[d, :half] + self.b[d, half:]
         return self.w[d] @ x, self.r[d] @ self.h[d, step], bias
 
-    def interpreters(self) -> NDArray[Any]:
+    def interpreter_states(self) -> NDArray[Any]:
         """The interpreter's h after each step, as ``h[:, 1:]``."""
-        y = self.walk.value(self.node.outputs[0])[:, :, 0].transpose(1, 0, 2)
+        y = self.run.value(self.node.outputs[0])[:, :, 0].transpose(1, 0, 2)
         ours = np.zeros_like(y)
         for d in range(len(y)):
-            for step in range(self.taken):
-                ours[d, step] = y[d, self.at(d, step)]
+            for step in range(self.n_steps):
+                ours[d, step] = y[d, self.position(d, step)]
         return ours
 
 
 def chapter(result: Result) -> Any:
     """The HTML of the chapter, without a heading."""
-    walk = Walk(result)
-    node = walk.node("RNN", "LSTM")
+    run = SampleRun(result)
+    node = run.node("RNN", "LSTM")
     assert node is not None, "the model has a recurrent layer"
-    it = Recurrence(walk, node)
-    unit, why = _unit(it)
+    layer = RecurrentLayer(run, node)
+    unit, why = _choose_unit(layer)
     words = result.record["sample"]["words"]
     is_lstm = node.op_type == "LSTM"
-    step = int(np.abs(np.diff(it.c[0, : it.taken + 1, unit])).argmax()) if is_lstm else 1
-    step, theirs = min(step, it.taken - 1), it.interpreters()
+    step = int(np.abs(np.diff(layer.c[0, : layer.n_steps + 1, unit])).argmax()) if is_lstm else 1
+    step, theirs = min(step, layer.n_steps - 1), layer.interpreter_states()
     return render(
         "by_hand_text.html",
-        walk=walk,
-        it=it,
+        run=run,
+        layer=layer,
         sample=result.record["sample"],
         ids=result.sample,
         words=words,
-        padding_shown=_AFTER,
+        padding_shown=_PADDING_SHOWN,
         is_lstm=is_lstm,
         interpreters=theirs,
-        difference_h=differs(it.h[:, 1:][:, : it.taken], theirs[:, : it.taken]),
-        difference_c=differs(it.c[:, it.taken], walk.value(node.outputs[2])[:, 0])
+        difference_h=max_difference(layer.h[:, 1:][:, : layer.n_steps], theirs[:, : layer.n_steps]),
+        difference_c=max_difference(layer.c[:, layer.n_steps], run.value(node.outputs[2])[:, 0])
         if is_lstm
         else None,
         unit=unit,
         why=why,
         step=step,
         word=_labels(words, step + 1)[step],
-        sums=[part.reshape(-1, it.h.shape[2])[:, unit] for part in it.sums(0, step)],
-        from_x=_products(it.w[0, unit], it.x[it.at(0, step)]),
-        from_h=_products(it.r[0, unit], it.h[0, step]),
-        state_charts=_state_charts(it, words, unit),
-        gates=_gates_over_time(it, words, unit) if is_lstm else None,
-        fading=None if is_lstm else _fading(it, len(words)),
-        end=_end(it),
-        decision=decision(walk),
-        steps=steps(walk),
+        sums=[part.reshape(-1, layer.h.shape[2])[:, unit] for part in layer.sums(0, step)],
+        from_x=_products(layer.w[0, unit], layer.x[layer.position(0, step)]),
+        from_h=_products(layer.r[0, unit], layer.h[0, step]),
+        state_charts=_state_charts(layer, words, unit),
+        gates=_gates_over_time(layer, words, unit) if is_lstm else None,
+        fading=None if is_lstm else _padding_effect(layer, len(words)),
+        end=_last_layer(layer),
+        decision=explain_softmax(run),
+        steps=describe_steps(run),
     )
 
 
-def _unit(it: Recurrence) -> tuple[int, str]:
+def _choose_unit(layer: RecurrentLayer) -> tuple[int, str]:
     """The cell of the forward direction to look at, and why that one."""
-    last = it.h[0, it.taken]
-    dense = it.walk.node("MatMul")
-    if _layers(it) == 1 and dense is not None:
-        weights = it.walk.value(dense.inputs[1])[: len(last), it.walk.predicted]
+    last = layer.h[0, layer.n_steps]
+    dense = layer.run.node("MatMul")
+    if _count_layers(layer) == 1 and dense is not None:
+        weights = layer.run.value(dense.inputs[1])[: len(last), layer.run.predicted]
         unit = int(np.abs(last * weights).argmax())
-        name = it.walk.classes[it.walk.predicted]
+        name = layer.run.classes[layer.run.predicted]
         return unit, f"the cell of the forward direction that says most about “{name}” in the end"
     return int(np.abs(last).argmax()), "the cell whose state is largest in the end"
 
 
-def _layers(it: Recurrence) -> int:
-    return sum(node.op_type == it.node.op_type for node in it.walk.nodes)
+def _count_layers(layer: RecurrentLayer) -> int:
+    return sum(node.op_type == layer.node.op_type for node in layer.run.nodes)
 
 
 def _labels(words: Sequence[str], count: int) -> list[str]:
-    """The words and the padding behind them."""
+    """The words and the padding after them."""
     return [*words, *["∅"] * count][:count]
 
 
 def _products(row: NDArray[Any], values: NDArray[Any]) -> str:
     """A long sum with its largest products written out."""
     products = row * values
-    order = np.argsort(-np.abs(products))[:_SHOWN]
+    order = np.argsort(-np.abs(products))[:_TERMS_SHOWN]
     written = " + ".join(term(values[k], row[k]) for k in order)
     rest = products.sum() - products[order].sum()
     return (
-        f"{written} + {len(row) - _SHOWN} smaller ones = {total(products[order].sum(), rest)} "
-        f"= {n(products.sum())}"
+        f"{written} + {len(row) - _TERMS_SHOWN} smaller ones = "
+        f"{total(products[order].sum(), rest)} = {n(products.sum())}"
     )
 
 
-def _state_charts(it: Recurrence, words: Sequence[str], unit: int) -> list[str]:
+def _state_charts(layer: RecurrentLayer, words: Sequence[str], unit: int) -> list[str]:
     """All cells over the words and a little padding, as colours; one chart for each direction."""
-    count = min(len(it.x), len(words) + _AFTER)
+    count = min(len(layer.x), len(words) + _PADDING_SHOWN)
     pictures = []
-    for d in range(len(it.h)):
-        after = np.zeros((min(count, it.taken), it.h.shape[2]))
-        for step in range(it.taken):
-            if it.at(d, step) < count:
-                after[it.at(d, step)] = it.h[d, step + 1]
+    for d in range(len(layer.h)):
+        after = np.zeros((min(count, layer.n_steps), layer.h.shape[2]))
+        for step in range(layer.n_steps):
+            if layer.position(d, step) < count:
+                after[layer.position(d, step)] = layer.h[d, step + 1]
         largest = np.abs(after).max()
         title = f"{('forward', 'backward')[d]}: h from {n(-largest, 2)} to {n(largest, 2)}"
         marked = unit if d == 0 else None
         xs = _labels(words, count)
-        pictures.append(charts.picture(charts.heat, title, after.T, xs=xs, marked=marked))
+        pictures.append(charts.svg_chart(charts.draw_heatmap, title, after.T, xs=xs, marked=marked))
     return pictures
 
 
-def _fading(it: Recurrence, words: int) -> dict[str, Any] | None:
-    """How far the state moves at each step, over the whole length."""
-    moves = np.linalg.norm(np.diff(it.h[0, : it.taken + 1], axis=0), axis=1)
-    if it.masked or words >= len(moves):
+def _padding_effect(layer: RecurrentLayer, words: int) -> dict[str, Any] | None:
+    """How far the state moves at each step, over the complete length."""
+    moves = np.linalg.norm(np.diff(layer.h[0, : layer.n_steps + 1], axis=0), axis=1)
+    if layer.masked or words >= len(moves):
         return None
-    last = it.h[0, it.taken]
+    last = layer.h[0, layer.n_steps]
     return {
         "moves": moves,
-        "away": np.linalg.norm(last - it.h[0, words]),
+        "away": np.linalg.norm(last - layer.h[0, words]),
         "length": np.linalg.norm(last),
-        "chart": charts.picture(
-            charts.lines,
+        "chart": charts.svg_chart(
+            charts.draw_lines,
             "how far h moves at each step",
             [Line("forward", moves.tolist())],
             xs=[str(t) for t in range(len(moves))],
@@ -191,23 +201,23 @@ def _fading(it: Recurrence, words: int) -> dict[str, Any] | None:
     }
 
 
-def _gates_over_time(it: Recurrence, words: Sequence[str], unit: int) -> dict[str, Any]:
+def _gates_over_time(layer: RecurrentLayer, words: Sequence[str], unit: int) -> dict[str, Any]:
     """The gates and states of a cell at each step: ``rows`` of a table, and two charts."""
-    count = min(len(it.x), it.taken + _AFTER)
+    count = min(len(layer.x), layer.n_steps + _PADDING_SHOWN)
     xs = _labels(words, count)
-    shown = it.interpreters()[0, :, unit]
-    gates = {kind: values[0, :, unit] for kind, values in it.gates.items()}
-    columns = [*(gates[kind] for kind in "ifco"), it.c[0, 1:, unit], shown]
-    rows = [[xs[t], *(n(float(values[t]), 3) for values in columns)] for t in range(it.taken)]
-    if it.taken < len(it.x):
-        last_h, last_c = (float(it.walk.value(it.node.outputs[k])[0, 0, unit]) for k in (1, 2))
-        masked = f"∅ × {len(it.x) - it.taken}, masked"
+    shown = layer.interpreter_states()[0, :, unit]
+    gates = {kind: values[0, :, unit] for kind, values in layer.gates.items()}
+    columns = [*(gates[kind] for kind in "ifco"), layer.c[0, 1:, unit], shown]
+    rows = [[xs[t], *(n(float(values[t]), 3) for values in columns)] for t in range(layer.n_steps)]
+    if layer.n_steps < len(layer.x):
+        last_h, last_c = (float(layer.run.value(layer.node.outputs[k])[0, 0, unit]) for k in (1, 2))
+        masked = f"∅ × {len(layer.x) - layer.n_steps}, masked"
         rows.append([masked, *["–"] * 4, n(last_c, 3), n(last_h, 3)])
 
     def over(values: NDArray[Any]) -> list[float | None]:
-        return [float(values[t]) if t < it.taken else None for t in range(count)]
+        return [float(values[t]) if t < layer.n_steps else None for t in range(count)]
 
-    masked_steps = count > len(words) and it.masked
+    masked_steps = count > len(words) and layer.masked
     shaded = (len(words) - 0.5, count - 1, "masked") if masked_steps else None
     lines = {
         f"gates of cell {unit}": [
@@ -216,7 +226,7 @@ def _gates_over_time(it: Recurrence, words: Sequence[str], unit: int) -> dict[st
             Line("o, show", over(gates["o"]), 2),
         ],
         f"memory and state of cell {unit}": [
-            Line("C", over(it.c[0, 1:, unit]), 3),
+            Line("C", over(layer.c[0, 1:, unit]), 3),
             Line("h, the interpreter's", over(shown), 4),
             Line("g, candidate", over(gates["c"]), 5, dashed=True),
         ],
@@ -224,8 +234,8 @@ def _gates_over_time(it: Recurrence, words: Sequence[str], unit: int) -> dict[st
     return {
         "rows": rows,
         "charts": [
-            charts.picture(
-                charts.lines,
+            charts.svg_chart(
+                charts.draw_lines,
                 title,
                 series,
                 xs=xs,
@@ -236,22 +246,22 @@ def _gates_over_time(it: Recurrence, words: Sequence[str], unit: int) -> dict[st
             )
             for title, series in lines.items()
         ],
-        "beyond": it.walk.value(it.node.outputs[0])[it.taken :],
+        "beyond": layer.run.value(layer.node.outputs[0])[layer.n_steps :],
     }
 
 
-def _end(it: Recurrence) -> dict[str, Any] | None:
-    """How the last state becomes what Dense gets; None if another layer is between them."""
-    dense = it.walk.node("MatMul")
-    last = np.concatenate([it.h[d, it.taken] for d in range(len(it.h))])
-    if dense is None or _layers(it) > 1:
+def _last_layer(layer: RecurrentLayer) -> dict[str, Any] | None:
+    """From the last state to the input of Dense; None if another layer is between them."""
+    dense = layer.run.node("MatMul")
+    last = np.concatenate([layer.h[d, layer.n_steps] for d in range(len(layer.h))])
+    if dense is None or _count_layers(layer) > 1:
         return None
-    row = it.walk.value(dense.inputs[0])[0]
+    row = layer.run.value(dense.inputs[0])[0]
     if len(row) != len(last):
         return None
-    weights = it.walk.value(dense.inputs[1])[:, it.walk.predicted].astype(np.float64)
-    bias = it.walk.node("Add", after=dense)
-    b = float(it.walk.value(bias.inputs[1])[it.walk.predicted]) if bias is not None else 0.0
+    weights = layer.run.value(dense.inputs[1])[:, layer.run.predicted].astype(np.float64)
+    bias = layer.run.node("Add", after=dense)
+    b = float(layer.run.value(bias.inputs[1])[layer.run.predicted]) if bias is not None else 0.0
     z = float(last @ weights) + b
     return {
         "last": last,
@@ -260,5 +270,7 @@ def _end(it: Recurrence) -> dict[str, Any] | None:
         "sum": float(last @ weights),
         "bias": b,
         "z": z,
-        "found": it.walk.value(bias.outputs[0])[0, it.walk.predicted] if bias is not None else z,
+        "found": layer.run.value(bias.outputs[0])[0, layer.run.predicted]
+        if bias is not None
+        else z,
     }

@@ -1,13 +1,14 @@
 """The charts of a study, each drawn on a matplotlib figure or on a part of one.
 
-picture(lines, "loss", series, xs=epochs)       one chart as an <svg> of the page
-lines(part, "loss", series, xs=epochs)          the same chart as a part of a larger figure
+svg_chart(draw_lines, "loss", series, xs=epochs)   a chart as an <svg> of the page
+draw_lines(part, "loss", series, xs=epochs)        the same chart as a part of a larger figure
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ class Line:
     kind: str = ""
 
 
-def picture(
+def svg_chart(
     draw: Callable[..., None],
     title: str,
     *content: Any,
@@ -50,7 +51,7 @@ def picture(
     )
 
 
-def lines(
+def draw_lines(
     figure: Any,
     title: str,
     series: Sequence[Line],
@@ -66,8 +67,10 @@ def lines(
     handles: dict[str, Any] = {}
     for line in series:
         ys = [np.nan if y is None else y for y in line.ys]
-        said = ", ".join(filter(None, [line.label, line.kind]))
-        tips = [f"{said}, {x_label} {x}: {y:.4g}" for x, y in zip(xs, ys, strict=True) if y == y]
+        series_label = ", ".join(filter(None, [line.label, line.kind]))
+        tips = [
+            f"{series_label}, {x_label} {x}: {y:.4g}" for x, y in zip(xs, ys, strict=True) if y == y
+        ]
         marked = _plot.mark(line.colour, tips, 6)
         if len(ys) > 30:
             marked |= {"marker": "", "gid": None}
@@ -88,16 +91,16 @@ def lines(
     _plot.legend(figure, list(handles.values()))
 
 
-def bars(
+def draw_bars(
     figure: Any,
     title: str,
     labels: Sequence[str],
     series: Mapping[str, Sequence[float]],
     *,
     x_label: str,
-    most: float | None = None,
+    x_max: float | None = None,
 ) -> None:
-    """A row per label, in it a bar per series with its number at the end."""
+    """A row per label, with a labelled bar per series."""
     axes = _plot.rows(figure, title, labels)
     thick = 0.8 / len(series)
     for i, (name, values) in enumerate(series.items()):
@@ -107,42 +110,21 @@ def bars(
             bar.set_gid(_plot.tooltips([f"{label}, {name}: {value:.4f}"]))
         axes.bar_label(drawn, fmt="{:.4f}", padding=3, fontsize=9, color=_plot.MUTED)
     axes.grid(axis="y", visible=False)
-    axes.set_xlim(0, most)
+    axes.set_xlim(0, x_max)
     axes.set_xlabel(x_label, loc="right")
     _plot.legend(figure)
 
 
-def dots(
-    figure: Any,
-    title: str,
-    labels: Sequence[str],
-    series: Mapping[str, Sequence[float]],
-    *,
-    x_label: str,
-    limit: tuple[float, str] | None = None,
-) -> None:
-    """A row per label, in it a mark per series, on a logarithmic scale."""
-    _plot.dots(figure, title, labels, series, x_label=x_label, limit=limit, spread=0.25)
+#: a row per label, in it a mark per series, on a logarithmic scale
+draw_dots = partial(_plot.dots, spread=0.25)
 
 
-def rows_picture(
-    draw: Callable[..., None],
-    title: str,
-    labels: Sequence[str],
-    series: Mapping[str, Sequence[float]],
-    **options: Any,
-) -> Any:
-    """``bars`` or ``dots`` as a ``picture`` of the height that they need."""
-    height = row_height(labels, series)
-    return picture(draw, title, labels, series, height=height, **options)
+def row_height(labels: Sequence[Any], n_series: int) -> int:
+    """The height of a ``draw_bars`` or ``draw_dots`` chart."""
+    return 100 + len(labels) * (8 + 10 * n_series)
 
 
-def row_height(labels: Sequence[Any], series: Mapping[str, Any]) -> int:
-    """The height of a ``bars`` or ``dots`` chart."""
-    return 100 + len(labels) * (8 + 10 * len(series))
-
-
-def heat(
+def draw_heatmap(
     figure: Any,
     title: str,
     values: NDArray[Any],
@@ -157,7 +139,7 @@ def heat(
     axes = _plot.plain_axes(figure, title)
     cells, steps = values.shape
     span = (-0.5, steps - 0.5, cells - 0.5, -0.5)
-    _image(axes, painted(values, signed=True), title, extent=span, aspect="auto")
+    _image(axes, colorize(values, signed=True), title, extent=span, aspect="auto")
     axes.axvspan(steps - 0.5, len(xs) - 0.5, color=_plot.MUTED, alpha=0.16, linewidth=0)
     if marked is not None:
         pointer = {"marker": ">", "color": _plot.COLOURS[1], "clip_on": False}
@@ -169,7 +151,7 @@ def heat(
     axes.set_ylabel("cell", labelpad=8)
 
 
-def maps(
+def draw_images(
     figure: Any,
     title: str,
     images: Mapping[str, NDArray[np.uint8]],
@@ -199,7 +181,7 @@ def maps(
                 axes.add_patch(square).set_clip_on(False)
 
 
-def painted(values: NDArray[Any], *, signed: bool = False) -> NDArray[np.uint8]:
+def colorize(values: NDArray[Any], *, signed: bool = False) -> NDArray[np.uint8]:
     """(height, width) numbers as (height, width, 3) colours: dark is least; or, signed, blue is
     below zero, orange above."""
     (colors,) = require("matplotlib.colors", extra=EXTRA)

@@ -7,16 +7,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from onnxwalk.export.errors import ExportError, exit_status, require
+from onnxwalk.export.errors import ExportError, require, run_command
 from onnxwalk.export.study.data import EXTRA, Source
-from onnxwalk.export.study.progress import Progress
-from onnxwalk.export.study.variants import FAMILIES, PRESETS, Variant, choose
+from onnxwalk.export.study.progress import Progress, show_progress
+from onnxwalk.export.study.variants import FAMILIES, PRESETS, Variant, choose_variants
 
 
 def main(arguments: list[str]) -> int:
-    """0; 1 for an error or a claim that doesn't hold, 2 for wrong usage, 130 for Ctrl-C."""
+    """Run the command; 0, 1 for an error or a broken claim, 2 for wrong usage, 130 for Ctrl-C."""
     options = _parser().parse_args(arguments)
-    return exit_status(
+    return run_command(
         lambda: _study(options),
         debug=options.debug,
         stopped="interrupted; the same command continues",
@@ -31,80 +31,84 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "-o", "--output", metavar="DIR", type=Path, default=Path("study"),
-        help="where everything goes (default: study); a later run continues there",
+        help="output folder (default: study); a later run continues there",
     )  # fmt: skip
     parser.add_argument(
         "--preset", choices=PRESETS, default="quick",
-        help="how much: full takes hours, quick 15 minutes, smoke 2 (default: quick)",
+        help="size of the study: full takes hours, quick 15 minutes, smoke 2 (default: quick)",
     )  # fmt: skip
     parser.add_argument(
         "--family", metavar="NAME", action="append", default=[],
-        help=f"only these: {', '.join(FAMILIES)} (GRU only if named)",
+        help=f"train only these: {', '.join(FAMILIES)} (default: all but GRU)",
     )  # fmt: skip
     parser.add_argument(
         "--variant", metavar="NAME", action="append", default=[],
-        help="only these, or those of a group (kernels, layers, …); --list shows them",
+        help="train only these, or those of a group (kernels, layers, …); --list shows them",
     )  # fmt: skip
-    parser.add_argument("--list", action="store_true", help="show the variants and stop")
-    parser.add_argument("--seed", type=int, default=42, help="of everything random (default: 42)")
-    parser.add_argument("--epochs", type=int, help="instead of the preset's")
+    parser.add_argument("--list", action="store_true", help="list the variants and exit")
+    parser.add_argument("--seed", type=int, default=42, help="random seed (default: 42)")
+    parser.add_argument("--epochs", type=int, help="number of epochs (default: the preset's)")
     parser.add_argument(
         "--data", metavar="DIR", type=Path,
         help="a folder with cifar10/{train,test}.zip (or folders of pictures by class) and "
         "nusax-sentiment/{train,valid,test}.csv",
     )  # fmt: skip
     parser.add_argument(
-        "--download", action="store_true", help="without --data: CIFAR-10 as Keras fetches it"
+        "--download", action="store_true", help="without --data: let Keras download CIFAR-10"
     )
     parser.add_argument(
-        "--nusax", metavar="URL", help="without --data: a folder with the three CSV files of NusaX"
+        "--nusax",
+        metavar="URL",
+        help="without --data: address of a folder with the three CSV files of NusaX",
     )
     parser.add_argument(
-        "--report", action="store_true", help="only write anew what is made of --output's models"
+        "--report",
+        action="store_true",
+        help="train nothing; write the results and the report of --output again",
     )
     parser.add_argument(
         "--docs", metavar="DIR", type=Path,
-        help="write the table and the figures as Markdown and SVG there, too",
+        help="also write the table and the figures there, as Markdown and SVG",
     )  # fmt: skip
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
 
 def _study(options: argparse.Namespace) -> int:
-    chosen = choose(options.family, options.variant)
+    chosen = choose_variants(options.family, options.variant)
     if options.list:
         for variant in chosen:
             print(f"{variant.family:10} {variant.name:15} {dict(variant.settings)}")
         return 0
     if options.epochs is not None and options.epochs < 1:
-        raise ExportError(f"--epochs {options.epochs}: at least one")
+        raise ExportError(f"--epochs {options.epochs}: must be at least 1")
     if options.seed < 0:
-        raise ExportError(f"--seed {options.seed}: at least 0")
+        raise ExportError(f"--seed {options.seed}: must be at least 0")
     require("sklearn", "onnxruntime", "threadpoolctl", "jinja2", "matplotlib", extra=EXTRA)
-    with Progress() as progress:
+    with show_progress() as progress:
         if not options.report:
             _run(chosen, options, progress)
         return _report(options, progress)
 
 
 def _run(chosen: list[Variant], options: argparse.Namespace, progress: Progress) -> None:
-    """Train and evaluate what isn't yet."""
-    from onnxwalk.export.study.train import plan, prepare_tensorflow, train
+    """Train and evaluate the variants, but those that are done."""
+    from onnxwalk.export.study.train import make_plan, prepare_tensorflow, train
 
     prepare_tensorflow()
     from onnxwalk.export.quiet import quiet
     from onnxwalk.export.study.evaluate import evaluate, write_results
-    from onnxwalk.export.study.store import alone
+    from onnxwalk.export.study.store import locked_folder
 
     preset = PRESETS[options.preset]
     source = Source(preset, options.data, options.nusax, options.download)
     with quiet():
         for number, variant in enumerate(chosen, 1):
             task = source.task(variant.family, progress)
-            epochs = options.epochs or preset.epochs_of(variant.family)
-            wanted = plan(variant, task, preset=options.preset, seed=options.seed, epochs=epochs)
-            with alone(options.output / variant.path):
-                train(variant, task, wanted, options.output, progress)
+            epochs = options.epochs or preset.epochs[variant.family]
+            plan = make_plan(variant, task, preset=options.preset, seed=options.seed, epochs=epochs)
+            with locked_folder(options.output / variant.path):
+                train(variant, task, plan, options.output, progress)
                 record = evaluate(variant, task, options.output, progress)
             write_results(options.output)
             progress.say(_line(variant, record, f"{number} of {len(chosen)}"))
@@ -120,22 +124,22 @@ def _line(variant: Variant, record: dict[str, Any], count: str) -> str:
 
 
 def _report(options: argparse.Namespace, progress: Progress) -> int:
-    """Write what can be said of the output folder; 1 if a claim doesn't hold."""
+    """Write results and report of the output folder; 1 if a claim is broken."""
     from onnxwalk.export.study.evaluate import write_results
-    from onnxwalk.export.study.findings import claims, read
+    from onnxwalk.export.study.findings import find_broken_claims, read_results
     from onnxwalk.export.study.report import write_report
 
-    found = read(options.output)
-    if not found:
-        raise ExportError(f"nothing has been evaluated in {options.output}")
+    results = read_results(options.output)
+    if not results:
+        raise ExportError(f"no evaluated variants in {options.output}")
     write_results(options.output)
-    progress.say(f"{options.output / 'results.csv'}  {len(found)} variants")
-    progress.say(str(write_report(found, options.output, progress)))
+    progress.say(f"{options.output / 'results.csv'}  {len(results)} variants")
+    progress.say(str(write_report(results, options.output, progress)))
     if options.docs is not None:
         from onnxwalk.export.study.docs import write_docs
 
-        progress.say(str(write_docs(found, options.docs)))
-    broken = claims(found)
+        progress.say(str(write_docs(results, options.docs)))
+    broken = find_broken_claims(results)
     for path, said in broken.items():
         print(f"error: {path}: {'; '.join(said)}", file=sys.stderr)
     return int(bool(broken))

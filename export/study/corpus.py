@@ -1,7 +1,7 @@
-"""A generated corpus of short reviews in Indonesian, for where no data set is at hand.
+"""A generated corpus of short reviews in Indonesian, used when there is no data set.
 
 Sentences say something good, bad or neither about a subject. The order of words matters: "tidak"
-(not) and "kurang" (hardly) turn a word round, and after "tapi" (but) comes what counts.
+(not) and "kurang" (hardly) invert a word, and the part after "tapi" (but) decides.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _PLAIN = (
 )
 
 
-def generated(count: int, *, seed: int = 0) -> tuple[list[str], list[str]]:
+def generate(count: int, *, seed: int = 0) -> tuple[list[str], list[str]]:
     """(texts, labels): ``count`` sentences of up to 16 words, labels out of ``CLASSES``."""
     rng = np.random.default_rng(seed)
     labels = [CLASSES[i] for i in rng.integers(len(CLASSES), size=count)]

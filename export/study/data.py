@@ -1,4 +1,4 @@
-"""The two tasks: pictures and sentences, or what stands in for them."""
+"""The data of the two tasks, pictures and sentences, or a substitute for it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Task:
     test: Split
     classes: list[str]
     source: str
-    stands_in: bool = False  # for the assignment's own data
+    stands_in: bool = False  # a substitute for the assignment's data
     text: Any = None  # the TextVectorization layer of sentences
 
     @property
@@ -43,7 +43,7 @@ class Task:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Tells one task from another: models trained on one aren't judged on the other."""
+        """A hash of the data: a model is evaluated only on the data that it was trained with."""
         digest = hashlib.blake2b(digest_size=8)
         for split in (self.train, self.valid, self.test):
             digest.update(np.ascontiguousarray(split.x).data)
@@ -53,8 +53,8 @@ class Task:
 
 @dataclass
 class Source:
-    """Where data comes from: ``folder`` has cifar10 and nusax-sentiment; ``nusax`` is the address
-    of a folder with the three CSV files. Each task is read when it is first needed."""
+    """The source of the data: ``folder`` contains cifar10 and nusax-sentiment; ``nusax`` is the
+    address of a folder with the three CSV files. Each task is read on first use."""
 
     preset: Preset
     folder: Path | None = None
@@ -63,7 +63,7 @@ class Source:
     tasks: dict[bool, Task] = field(default_factory=dict)
 
     def task(self, family: str, progress: Progress) -> Task:
-        """Raises ExportError when the data isn't there, or isn't as it should be."""
+        """The data of a family. Raises ExportError if it is missing or malformed."""
         pictures = family == "CNN"
         if pictures not in self.tasks:
             task = self._pictures(progress) if pictures else self._sentences()
@@ -76,24 +76,23 @@ class Source:
         preset = self.preset
         if self.folder is not None:
             source = "CIFAR-10"
-            folder = _folder(self.folder, "cifar10")
+            folder = _find_folder(self.folder, "cifar10")
             with progress.step("reading pictures", 1) as done:
-                train, classes = datasets.images(
-                    _zip_or_folder(folder, "train"), per_class=preset.per_class, progress=done
+                train, test, classes = datasets.load_cifar10(
+                    folder,
+                    per_class=preset.per_class,
+                    test_per_class=preset.test_per_class,
+                    progress=done,
                 )
-                test, found = datasets.images(
-                    _zip_or_folder(folder, "test"), per_class=preset.test_per_class, progress=done
-                )
-            if found != classes:
-                raise ExportError(f"{folder}: train and test have different classes")
-        elif self.download:
-            source, classes = "CIFAR-10", _CIFAR10
-            train, test = _downloaded_cifar10()
-            train, test = _part(train, preset.per_class), _part(test, preset.test_per_class)
         else:
-            source, classes = "scikit-learn's digits", [str(digit) for digit in range(10)]
-            train, test = _digits()
-            train, test = _part(train, preset.per_class), _part(test, preset.test_per_class)
+            if self.download:
+                source, classes = "CIFAR-10", _CIFAR10
+                train, test = _download_cifar10()
+            else:
+                source, classes = "scikit-learn's digits", [str(digit) for digit in range(10)]
+                train, test = _load_digits()
+            train = _limit_per_class(train, preset.per_class)
+            test = _limit_per_class(test, preset.test_per_class)
         (selection,) = require("sklearn.model_selection", extra=EXTRA)
         x, vx, y, vy = selection.train_test_split(train.x, train.y, test_size=0.2, random_state=42)
         stands_in = source != "CIFAR-10"
@@ -101,28 +100,23 @@ class Source:
 
     def _sentences(self) -> Task:
         if self.folder is not None:
-            parts = datasets.nusax(_folder(self.folder, "nusax-sentiment"))
+            parts = datasets.load_nusax(_find_folder(self.folder, "nusax-sentiment"))
         elif self.nusax is not None:
-            parts = _downloaded_nusax(self.nusax)
+            parts = _download_nusax(self.nusax)
         else:
-            return _generated(self.preset.sentences)
+            return _generate_sentences(self.preset.sentences)
         train, valid, test, classes, layer = parts
         return Task(train, valid, test, classes, "NusaX", text=layer)
 
 
-def _folder(data: Path, name: str) -> Path:
+def _find_folder(data: Path, name: str) -> Path:
     if not (data / name).is_dir():
         raise ExportError(f"no data at {data / name}")
     return data / name
 
 
-def _zip_or_folder(folder: Path, name: str) -> Path:
-    path = folder / name
-    return path if path.is_dir() else folder / f"{name}.zip"
-
-
-def _part(split: Split, per_class: int | None) -> Split:
-    """The first so many of each class, in the order they were in."""
+def _limit_per_class(split: Split, per_class: int | None) -> Split:
+    """The first ``per_class`` samples of each class, in their order; all if None."""
     if per_class is None:
         return split
     kept = [np.flatnonzero(split.y == number)[:per_class] for number in np.unique(split.y)]
@@ -130,7 +124,7 @@ def _part(split: Split, per_class: int | None) -> Split:
     return Split(split.x[chosen], split.y[chosen])
 
 
-def _digits() -> tuple[Split, Split]:
+def _load_digits() -> tuple[Split, Split]:
     """1437 pictures of 8×8 for training and validation, 360 for the test."""
     (bundled,) = require("sklearn.datasets", extra=EXTRA)
     x, y = bundled.load_digits(return_X_y=True)
@@ -140,7 +134,7 @@ def _digits() -> tuple[Split, Split]:
     return Split(x[train], y[train]), Split(x[test], y[test])
 
 
-def _downloaded_cifar10() -> tuple[Split, Split]:
+def _download_cifar10() -> tuple[Split, Split]:
     from keras.datasets import cifar10
 
     try:
@@ -154,7 +148,7 @@ def _downloaded_cifar10() -> tuple[Split, Split]:
     return train, test
 
 
-def _downloaded_nusax(address: str) -> Any:
+def _download_nusax(address: str) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         for name in _NUSAX:
             url = f"{address.rstrip('/')}/{name}.csv"
@@ -163,19 +157,19 @@ def _downloaded_nusax(address: str) -> Any:
                     (Path(folder) / f"{name}.csv").write_bytes(answer.read())
             except (OSError, ValueError) as error:
                 raise ExportError(f"{url} can't be fetched: {one_line(error)}") from error
-        return datasets.nusax(folder)
+        return datasets.load_nusax(folder)
 
 
-def _generated(count: int) -> Task:
+def _generate_sentences(count: int) -> Task:
     """``count`` sentences for training, half as many for validation and for the test each."""
     layer: Any = None
     splits = []
     for seed, size in enumerate((count, count // 2, count // 2)):
-        texts, labels = corpus.generated(size, seed=seed)
+        texts, labels = corpus.generate(size, seed=seed)
         if layer is None:
-            layer = datasets.vectorizer(texts, length=_LENGTH)
+            layer = datasets.build_vectorizer(texts, length=_LENGTH)
         y = np.array([corpus.CLASSES.index(label) for label in labels], np.int64)
-        splits.append(Split(datasets.ids(layer, texts), y))
+        splits.append(Split(datasets.encode_texts(layer, texts), y))
     train, valid, test = splits
     classes = list(corpus.CLASSES)
     return Task(train, valid, test, classes, "a generated corpus", True, layer)

@@ -6,6 +6,7 @@ import csv
 import os
 import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,12 @@ from numpy.typing import NDArray
 from onnxwalk.export.errors import ExportError, one_line, require
 from onnxwalk.export.study.assignment import LENGTH, WORDS
 
-_IMAGES = (".jpg", ".jpeg", ".png")
+_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 @dataclass(frozen=True)
 class Split:
-    """x (n, …) as the model takes it, y (n,) int64 class numbers."""
+    """x (n, …) as the model expects it, y (n,) int64 class numbers."""
 
     x: NDArray[Any]
     y: NDArray[np.int64]
@@ -30,7 +31,7 @@ class Split:
         return len(self.y)
 
 
-def images(
+def read_images(
     path: str | os.PathLike[str],
     *,
     per_class: int | None = None,
@@ -39,23 +40,23 @@ def images(
     """A zip of folders of JPEG or PNG images, or a folder of such folders: one per class.
 
     Returns x (n, height, width, 3) float32 in 0 … 1 with y, and the classes in alphabetical order.
-    ``per_class`` takes the first so many of each class. The classes come mixed, always alike.
-    ``progress`` is told now and then how many images of how many are read.
+    ``per_class``: read only this number of images of each class. The order is shuffled, always in
+    the same way. ``progress``: called now and then with the number of images read, and of all.
 
-    Raises ExportError when the file is missing, is no zip, holds no images, or images of several
-    sizes.
+    Raises ExportError when the file is missing, is no zip, or contains no images, or images of
+    different sizes.
     """
     (tf,) = require("tensorflow")
     file = Path(path)
     try:
-        with _folder(file) if file.is_dir() else zipfile.ZipFile(_existing(file)) as archive:
-            names = sorted(n for n in archive.namelist() if n.lower().endswith(_IMAGES))
+        with _open_archive(file) as archive:
+            names = sorted(n for n in archive.namelist() if n.lower().endswith(_IMAGE_SUFFIXES))
             by_class: dict[str, list[str]] = {}
             for name in names:
                 by_class.setdefault(Path(name).parent.name, []).append(name)
             by_class.pop("", None)
             if not by_class:
-                raise ExportError(f"{file} holds no folders of .jpg or .png images")
+                raise ExportError(f"{file} contains no folders of .jpg or .png images")
             chosen = [
                 (name, number)
                 for number, members in enumerate(by_class.values())
@@ -70,24 +71,24 @@ def images(
     except (OSError, zipfile.BadZipFile, tf.errors.InvalidArgumentError) as error:
         raise ExportError(f"{file} can't be read: {one_line(error)}") from error
     if len({image.shape for image in decoded}) != 1:
-        raise ExportError(f"{file} holds images of several sizes")
+        raise ExportError(f"{file} contains images of different sizes")
     order = np.random.default_rng(0).permutation(len(chosen))
     x = np.stack(decoded)[order].astype(np.float32) / np.float32(255)
     y = np.array([number for _, number in chosen], np.int64)[order]
     return Split(x, y), list(by_class)
 
 
-class _folder:
+def _open_archive(path: Path) -> Any:
+    return (
+        nullcontext(_FolderArchive(path)) if path.is_dir() else zipfile.ZipFile(_check_exists(path))
+    )
+
+
+class _FolderArchive:
     """A folder, read as a zip is."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-
-    def __enter__(self) -> _folder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
 
     def namelist(self) -> list[str]:
         return [file.relative_to(self.path).as_posix() for file in self.path.rglob("*.*")]
@@ -96,12 +97,12 @@ class _folder:
         return (self.path / name).read_bytes()
 
 
-def texts(path: str | os.PathLike[str]) -> tuple[list[str], list[str]]:
+def read_texts(path: str | os.PathLike[str]) -> tuple[list[str], list[str]]:
     """(texts, labels) of a UTF-8 CSV file whose header has ``text`` and ``label``.
 
     Raises ExportError when the file is missing, has no such columns, or no rows.
     """
-    file = _existing(path)
+    file = _check_exists(path)
     try:
         with open(file, encoding="utf-8", newline="") as lines:
             reader = csv.DictReader(lines)
@@ -116,7 +117,7 @@ def texts(path: str | os.PathLike[str]) -> tuple[list[str], list[str]]:
     return [text for text, _ in rows], [label for _, label in rows]
 
 
-def vectorizer(corpus: Sequence[str], *, words: int = WORDS, length: int = LENGTH) -> Any:
+def build_vectorizer(corpus: Sequence[str], *, words: int = WORDS, length: int = LENGTH) -> Any:
     """A ``keras.layers.TextVectorization`` adapted to a corpus: 0 is padding, 1 an unknown word."""
     (keras,) = require("keras")
     layer = keras.layers.TextVectorization(max_tokens=words, output_sequence_length=length)
@@ -124,29 +125,39 @@ def vectorizer(corpus: Sequence[str], *, words: int = WORDS, length: int = LENGT
     return layer
 
 
-def ids(layer: Any, corpus: Sequence[str]) -> NDArray[np.int32]:
-    """(n, length) int32: the ids that a vectorizer gives texts."""
+def encode_texts(layer: Any, corpus: Sequence[str]) -> NDArray[np.int32]:
+    """(n, length) int32: the ids of texts, by a vectorizer."""
     return np.asarray(layer(list(corpus))).astype(np.int32)
 
 
-def cifar10(
-    folder: str | os.PathLike[str], *, per_class: int | None = None
+def load_cifar10(
+    folder: str | os.PathLike[str],
+    *,
+    per_class: int | None = None,
+    test_per_class: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Split, Split, list[str]]:
-    """(train, test, classes) of a folder with train.zip and test.zip. Raises ExportError."""
-    train, classes = images(Path(folder) / "train.zip", per_class=per_class)
-    test, found = images(Path(folder) / "test.zip", per_class=per_class)
-    if found != classes:
-        raise ExportError(f"{folder}: train.zip and test.zip have different classes")
-    return train, test, classes
+    """(train, test, classes) of a folder with train and test, each a zip or a folder; the other
+    parameters as in ``read_images``. Raises ExportError."""
+    splits, classes = [], []
+    for name, count in (("train", per_class), ("test", test_per_class)):
+        path = Path(folder) / name
+        path = path if path.is_dir() else Path(folder) / f"{name}.zip"
+        split, found = read_images(path, per_class=count, progress=progress)
+        splits.append(split)
+        classes.append(found)
+    if classes[0] != classes[1]:
+        raise ExportError(f"{folder}: train and test have different classes")
+    return splits[0], splits[1], classes[0]
 
 
-def nusax(folder: str | os.PathLike[str]) -> tuple[Split, Split, Split, list[str], Any]:
+def load_nusax(folder: str | os.PathLike[str]) -> tuple[Split, Split, Split, list[str], Any]:
     """(train, valid, test, classes, vectorizer) of a folder with the three CSV files.
 
     Only the training texts shape the vocabulary. Raises ExportError.
     """
-    loaded = [texts(Path(folder) / f"{name}.csv") for name in ("train", "valid", "test")]
-    layer = vectorizer(loaded[0][0])
+    loaded = [read_texts(Path(folder) / f"{name}.csv") for name in ("train", "valid", "test")]
+    layer = build_vectorizer(loaded[0][0])
     classes = sorted(set(loaded[0][1]))
     numbers = {label: number for number, label in enumerate(classes)}
     splits = []
@@ -154,12 +165,12 @@ def nusax(folder: str | os.PathLike[str]) -> tuple[Split, Split, Split, list[str
         if unknown := set(labels) - set(classes):
             raise ExportError(f"{folder}: label {min(unknown)!r} is not in train.csv")
         y = np.array([numbers[label] for label in labels], np.int64)
-        splits.append(Split(ids(layer, corpus), y))
+        splits.append(Split(encode_texts(layer, corpus), y))
     train, valid, test = splits
     return train, valid, test, classes, layer
 
 
-def _existing(path: str | os.PathLike[str]) -> Path:
+def _check_exists(path: str | os.PathLike[str]) -> Path:
     file = Path(path)
     if not file.is_file():
         raise ExportError(f"no data at {file}")

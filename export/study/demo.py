@@ -1,8 +1,8 @@
 """Train the three small models that ship with the interpreter for ``onnxwalk demo``.
 
 ``python -m onnxwalk.export.study.demo`` writes digits.onnx (a CNN on scikit-learn's 8×8 digits),
-simple_rnn.onnx and lstm.onnx (the latter masked, both on generated sentences) and the samples that
-go with them, which no model has seen in training. Takes about a minute on two cores.
+simple_rnn.onnx and lstm.onnx (the latter masked, both on generated sentences) and samples for
+them that were not in the training data. Takes about a minute on two cores.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 from onnxwalk import export
 from onnxwalk.export.errors import require
 from onnxwalk.export.study.assignment import Recurrent, recurrent
-from onnxwalk.export.study.corpus import CLASSES, generated
-from onnxwalk.export.study.datasets import ids, vectorizer
+from onnxwalk.export.study.corpus import CLASSES, generate
+from onnxwalk.export.study.datasets import build_vectorizer, encode_texts
 
 FOLDER = Path(__file__).parents[2] / "interpreter" / "cli" / "_demo"
 SEED = 7
@@ -72,10 +72,10 @@ def _digits(folder: Path) -> dict[str, Any]:
 
 def _sentences(folder: Path) -> dict[str, Any]:
     """A SimpleRNN and a masked LSTM on the generated corpus."""
-    texts, labels = generated(2500, seed=SEED)
-    unseen = dict(zip(*generated(600, seed=SEED + 1), strict=True))
+    texts, labels = generate(2500, seed=SEED)
+    unseen = dict(zip(*generate(600, seed=SEED + 1), strict=True))
     kept = [text for text in unseen if text not in set(texts)][:200]
-    layer = vectorizer(texts, words=200, length=LENGTH)
+    layer = build_vectorizer(texts, words=200, length=LENGTH)
     numbers = {name: number for number, name in enumerate(CLASSES)}
     y = np.array([numbers[label] for label in labels])
     kinds: tuple[tuple[Recurrent, str], ...] = (("SimpleRNN", "simple_rnn"), ("LSTM", "lstm"))
@@ -90,11 +90,11 @@ def _sentences(folder: Path) -> dict[str, Any]:
             embedding=12,
             name=name,
         )
-        _train(model, ids(layer, texts), y, epochs=20)
+        _train(model, encode_texts(layer, texts), y, epochs=20)
         export.to_onnx(model, folder / f"{name}.onnx")
     return {
         "texts": np.array(kept),
-        "texts_x": ids(layer, kept).astype(np.uint8),
+        "texts_x": encode_texts(layer, kept).astype(np.uint8),
         "texts_y": np.array([numbers[unseen[text]] for text in kept], np.uint8),
         "texts_classes": np.array(CLASSES),
     }

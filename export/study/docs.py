@@ -3,47 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from onnxwalk.export.study import charts, findings
-from onnxwalk.export.study.evaluate import COLUMNS, row
+from onnxwalk.export.study.evaluate import COLUMNS, format_row
 from onnxwalk.export.study.findings import RULES, Result
-from onnxwalk.export.study.report import curve, f1_of, labels_of, times_of, title
-from onnxwalk.export.study.store import tidy, whole
+from onnxwalk.export.study.report import draw_f1, draw_metric, draw_times, report_title
+from onnxwalk.export.study.store import atomic_path, prepare_folder
 from onnxwalk.export.study.variants import GROUPS
 from onnxwalk.interpreter.cli import _plot
 
 
-def write_docs(found: Sequence[Result], folder: Path) -> Path:
+def write_docs(results: Sequence[Result], folder: Path) -> Path:
     """RESULTS.md and its figures; returns the path of the former. Raises ExportError."""
-    tidy(folder)
-    figures = write_figures(found, folder)
-    with whole(folder / "RESULTS.md") as part:
-        part.write_text(_markdown(found, figures), "utf-8")
+    prepare_folder(folder)
+    figures = write_figures(results, folder)
+    with atomic_path(folder / "RESULTS.md") as part:
+        part.write_text(_markdown(results, figures), "utf-8")
     return folder / "RESULTS.md"
 
 
-def write_figures(found: Sequence[Result], folder: Path) -> list[str]:
-    """f1.svg, time.svg, and the curves of each family in which there is something to compare;
-    returns the names without suffixes."""
-    families = {f: [r for r in found if r.variant.family == f] for f in findings.families(found)}
-    f1, time = [], []
-    for family, those in families.items():
-        name, labels = f"{family}: macro F1", labels_of(those)
-        f1.append(_part(charts.bars, name, labels, f1_of(those), x_label="macro F1", most=1.0))
-        name = f"{family}: time per sample"
-        time.append(_part(charts.dots, name, labels, times_of(those), x_label="milliseconds"))
-    height = max(charts.row_height(those, f1_of(those)) for those in families.values())
+def write_figures(results: Sequence[Result], folder: Path) -> list[str]:
+    """f1.svg, time.svg, and the curves of each family with two variants to compare; returns the
+    names without suffixes."""
+    families = {
+        f: [r for r in results if r.variant.family == f] for f in findings.list_families(results)
+    }
+    f1 = [partial(draw_f1, title=f"{f}: macro F1", members=r) for f, r in families.items()]
+    times = [
+        partial(draw_times, title=f"{f}: time per sample", members=r) for f, r in families.items()
+    ]
+    height = max(charts.row_height(members, 2) for members in families.values())
     _write(folder / "f1.svg", [f1], height)
-    _write(folder / "time.svg", [time], height)
+    _write(folder / "time.svg", [times], height)
     names = ["f1", "time"]
     for family in families:
-        groups = [(g, findings.members(g, found)) for g in GROUPS if g.family == family]
+        groups = [(g, findings.group_results(g, results)) for g in GROUPS if g.family == family]
         parts = [
             [
-                _part(charts.lines, f"{group.title}: {metric}", **curve(pairs, metric))
+                partial(draw_metric, title=f"{group.title}: {metric}", pairs=pairs, metric=metric)
                 for metric in ("loss", "accuracy")
             ]
             for group, pairs in groups
@@ -55,13 +56,13 @@ def write_figures(found: Sequence[Result], folder: Path) -> list[str]:
     return names
 
 
-def _markdown(found: Sequence[Result], figures: Sequence[str]) -> str:
-    plan = found[0].training["plan"]
-    versions = ", ".join(f"{k} {v}" for k, v in found[0].training["versions"].items())
-    sources = list(dict.fromkeys(r.record["source"] for r in found))
-    threads = sorted({r.record["threads"] for r in found})
+def _markdown(results: Sequence[Result], figures: Sequence[str]) -> str:
+    plan = results[0].training["plan"]
+    versions = ", ".join(f"{k} {v}" for k, v in results[0].training["versions"].items())
+    sources = list(dict.fromkeys(r.record["source"] for r in results))
+    threads = sorted({r.record["threads"] for r in results})
     lines = [
-        f"# {title(found)}",
+        f"# {report_title(results)}",
         "",
         "Written by `python -m export study --docs`; see [STUDY.md](../STUDY.md).",
         "",
@@ -71,16 +72,16 @@ def _markdown(found: Sequence[Result], figures: Sequence[str]) -> str:
         "",
         "| " + " | ".join(name.replace("_", " ") for name in COLUMNS) + " |",
         "|---|---|" + "---:|" * (len(COLUMNS) - 2),
-        *("| " + " | ".join(row(r.variant, r.training, r.record)) + " |" for r in found),
+        *("| " + " | ".join(format_row(r.variant, r.training, r.record)) + " |" for r in results),
         "",
     ]
-    broken = findings.claims(found)
+    broken = findings.find_broken_claims(results)
     claims = [f"{path}: {'; '.join(said)}." for path, said in broken.items()]
     lines += [RULES["claims"], "It does." if not broken else "It doesn't:", *claims, ""]
-    groups = findings.group_findings(found)
-    for family in findings.families(found):
+    groups = findings.group_findings(results)
+    for family in findings.list_families(results):
         lines += [f"## {family}", ""]
-        lines += [f"- {said}" for said in findings.family_findings(family, found)]
+        lines += [f"- {said}" for said in findings.family_findings(family, results)]
         lines += [f"- {g.title}: {said}" for g, said in groups if g.family == family]
         lines += [""]
         if family.lower() in figures:
@@ -90,12 +91,8 @@ def _markdown(found: Sequence[Result], figures: Sequence[str]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _part(draw: Callable[..., None], *content: Any, **options: Any) -> Callable[[Any], None]:
-    return lambda figure: draw(figure, *content, **options)
-
-
 def _write(path: Path, parts: Sequence[Sequence[Callable[[Any], None]]], height: float) -> None:
-    """Rows of charts as one picture; ``height`` is that of a row."""
+    """Write rows of charts as one picture; ``height`` is that of a row."""
 
     def paint(figure: Any) -> None:
         places = figure.subfigures(len(parts), len(parts[0]), squeeze=False)
@@ -103,5 +100,5 @@ def _write(path: Path, parts: Sequence[Sequence[Callable[[Any], None]]], height:
             part(place)
 
     text = _plot.svg_file(paint, charts.WIDTH * len(parts[0]), height * len(parts))
-    with whole(path) as part:
+    with atomic_path(path) as part:
         part.write_text(text, "utf-8")

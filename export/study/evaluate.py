@@ -1,4 +1,4 @@
-"""The test set in Keras, in the interpreter and in ONNX Runtime, and what must hold then."""
+"""Run the test set in Keras, the interpreter and ONNX Runtime, and compare them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from onnxwalk.export.errors import require
 from onnxwalk.export.study.data import EXTRA, Task
 from onnxwalk.export.study.progress import Progress
-from onnxwalk.export.study.store import read_json, whole, write_json
-from onnxwalk.export.study.train import threads, untrained
+from onnxwalk.export.study.store import atomic_path, read_json, write_json
+from onnxwalk.export.study.train import build_model, count_cores
 from onnxwalk.export.study.variants import VARIANTS, Variant
 
 ENGINES = ("keras", "onnxwalk", "onnxruntime")
 
 #: the largest difference between a probability of Keras and one of the interpreter
-ALLOWED = 1e-5
+MAX_DIFFERENCE = 1e-5
 
 COLUMNS = (
     "family,variant,parameters,epochs,f1_keras,f1_onnxwalk,labels_equal,max_abs_diff,"
@@ -30,27 +30,27 @@ COLUMNS = (
 ).split(",")
 
 #: short runs are repeated, and the fastest counts: seconds below which, and how often
-_SHORT, _TIMES = 3.0, 3
-#: words that a sentence should have to be followed by hand
-_WORDS = range(6, 13)
+_SHORT_RUN, _REPEATS = 3.0, 3
+#: number of words of a sentence that is followed by hand
+_SENTENCE_LENGTHS = range(6, 13)
 
 Predict = Callable[[NDArray[Any]], NDArray[Any]]
 
 
-def evaluated(variant: Variant, output: Path) -> dict[str, Any] | None:
-    """What ``evaluation.json`` says."""
+def read_evaluation(variant: Variant, output: Path) -> dict[str, Any] | None:
+    """Read ``evaluation.json``; None if the variant wasn't evaluated."""
     return read_json(output / variant.path / "evaluation.json")
 
 
 def evaluate(variant: Variant, task: Task, output: Path, progress: Progress) -> dict[str, Any]:
     """Export a trained variant, run the test set, write ``evaluation.json``, and return it.
 
-    Nothing is done anew for a model and a test set that were evaluated before. The folder is the
-    caller's alone, as in ``train``. Raises ExportError when the model can't be exported.
+    A model and a test set that were evaluated before are not evaluated again. The caller holds
+    the ``locked_folder``, as in ``train``. Raises ExportError when the model can't be exported.
     """
     import keras
 
-    from onnxwalk.export.pipeline import run
+    from onnxwalk.export.pipeline import export_model
 
     folder = output / variant.path
     about = {
@@ -58,19 +58,23 @@ def evaluate(variant: Variant, task: Task, output: Path, progress: Progress) -> 
         "data": task.fingerprint,
     }
     file = folder / "model.onnx"
-    record = evaluated(variant, output)
+    record = read_evaluation(variant, output)
     if record is not None and record["about"] == about and file.exists():
         return record
     keras.backend.clear_session()
     model = keras.saving.load_model(folder / "model.keras", compile=False)
     with progress.step(f"{variant.path} to ONNX", 5) as done:
         stages = iter(range(5))
-        run(model, file, text=task.text, labels=task.classes, progress=lambda _: done(next(stages)))
-    found, seconds = {}, {}
+        export_model(
+            model, file, text=task.text, labels=task.classes, progress=lambda _: done(next(stages))
+        )
+    predictions, seconds = {}, {}
     for engine in ENGINES:
         with progress.step(f"{variant.path} in {engine}", len(task.test)) as done:
-            predict = _predictor(engine, model, file)
-            found[engine], seconds[engine] = _timed(predict, task.test.x, variant.batch, done)
+            predict = _make_predictor(engine, model, file)
+            predictions[engine], seconds[engine] = _time_predictions(
+                predict, task.test.x, variant.batch, done
+            )
     record = {
         "about": about,
         "source": task.source,
@@ -78,32 +82,34 @@ def evaluate(variant: Variant, task: Task, output: Path, progress: Progress) -> 
         "classes": task.classes,
         "count": len(task.test),
         "batch": variant.batch,
-        "threads": threads(),
-        **compare(task.test.y, found),
+        "threads": count_cores(),
+        **compare(task.test.y, predictions),
         "seconds": seconds,
-        "sample": _sample(task, found["onnxwalk"]),
+        "sample": _choose_sample(task, predictions["onnxwalk"]),
     }
     if broken_claims(record):
-        progress.say(f"{variant.path}  a claim doesn't hold: asking Keras in float64 who is right")
-        exact = _in_float64(variant, task, model, progress)
-        record["from_float64"] = {name: float(np.abs(p - exact).max()) for name, p in found.items()}
-    with whole(folder / "predictions.npz") as part:
+        progress.say(f"{variant.path}  differs from Keras: comparing all with Keras in float64")
+        exact = _predict_in_float64(variant, task, model, progress)
+        record["from_float64"] = {
+            name: float(np.abs(p - exact).max()) for name, p in predictions.items()
+        }
+    with atomic_path(folder / "predictions.npz") as part:
         chosen = task.test.x[record["sample"]["index"]]
-        arrays: dict[str, Any] = {**found, "truth": task.test.y, "sample": chosen}
+        arrays: dict[str, Any] = {**predictions, "truth": task.test.y, "sample": chosen}
         np.savez_compressed(part, **arrays)
     write_json(folder / "evaluation.json", record)
     return record
 
 
-def compare(truth: NDArray[Any], found: dict[str, NDArray[Any]]) -> dict[str, Any]:
+def compare(truth: NDArray[Any], predictions: dict[str, NDArray[Any]]) -> dict[str, Any]:
     """F1 of each engine, and how far the two others are from Keras.
 
-    ``truth`` (n,) class numbers; ``found``: engine -> (n, classes) probabilities.
+    ``truth`` (n,) class numbers; ``predictions``: engine -> (n, classes) probabilities.
     """
-    expected = found["keras"]
-    others = {name: found[name] for name in ENGINES if name != "keras"}
+    expected = predictions["keras"]
+    others = {name: predictions[name] for name in ENGINES if name != "keras"}
     return {
-        "f1": {name: macro_f1(truth, p.argmax(1)) for name, p in found.items()},
+        "f1": {name: macro_f1(truth, p.argmax(1)) for name, p in predictions.items()},
         "labels_differ": {
             name: int(np.sum(p.argmax(1) != expected.argmax(1))) for name, p in others.items()
         },
@@ -114,10 +120,10 @@ def compare(truth: NDArray[Any], found: dict[str, NDArray[Any]]) -> dict[str, An
 
 
 def broken_claims(record: dict[str, Any]) -> list[str]:
-    """What should hold of the interpreter and doesn't, in words; empty if all is well.
+    """The claims about the interpreter that don't hold, in words; empty if all do.
 
-    Keras computes in float32, too: where a claim is broken, the last entry says how far each is
-    from Keras in float64. A claim is broken even if it is Keras that is further off.
+    Keras computes in float32, too: if a claim is broken, the last entry has the difference of each
+    engine from Keras in float64. A claim is broken even if Keras has the larger difference.
     """
     claims = []
     keras, ours = record["f1"]["keras"], record["f1"]["onnxwalk"]
@@ -126,11 +132,11 @@ def broken_claims(record: dict[str, Any]) -> list[str]:
     if differ := record["labels_differ"]["onnxwalk"]:
         claims.append(f"{differ} of {record['count']} labels differ")
     largest = record["max_abs_diff"]["onnxwalk"]
-    if not largest <= ALLOWED:  # NaN is not
-        claims.append(f"a probability differs by {largest:.2g}, {ALLOWED:g} is allowed")
+    if not largest <= MAX_DIFFERENCE:  # NaN is not
+        claims.append(f"a probability differs by {largest:.2g} (tolerance {MAX_DIFFERENCE:g})")
     if claims and (apart := record.get("from_float64")):
         claims.append(
-            f"from Keras in float64 Keras itself is {apart['keras']:.2g} away, "
+            f"difference from Keras in float64: Keras {apart['keras']:.2g}, "
             f"the interpreter {apart['onnxwalk']:.2g}, ONNX Runtime {apart['onnxruntime']:.2g}"
         )
     return claims
@@ -142,27 +148,32 @@ def macro_f1(truth: NDArray[Any], predicted: NDArray[Any]) -> float:
     return float(metrics.f1_score(truth, predicted, average="macro", zero_division=0))
 
 
-def results(output: Path) -> list[tuple[Variant, dict[str, Any], dict[str, Any]]]:
-    """(variant, what training says, what evaluation says) of all that have been evaluated."""
-    from onnxwalk.export.study.train import finished
+def read_evaluations(output: Path) -> list[tuple[Variant, dict[str, Any], dict[str, Any]]]:
+    """(variant, history, evaluation) of all variants that were evaluated."""
+    from onnxwalk.export.study.train import read_history
 
-    found = []
+    evaluations = []
     for variant in VARIANTS:
-        history, record = finished(variant, output), evaluated(variant, output)
+        history, record = read_history(variant, output), read_evaluation(variant, output)
         if history is not None and record is not None:
-            found.append((variant, history, record))
-    return found
+            evaluations.append((variant, history, record))
+    return evaluations
 
 
 def write_results(output: Path) -> None:
     """``results.csv``, of everything in the output folder."""
-    with whole(output / "results.csv") as part, open(part, "w", encoding="utf-8", newline="") as to:
+    with (
+        atomic_path(output / "results.csv") as part,
+        open(part, "w", encoding="utf-8", newline="") as to,
+    ):
         writer = csv.writer(to, lineterminator="\n")
         writer.writerow(COLUMNS)
-        writer.writerows(row(*result) for result in results(output))
+        writer.writerows(format_row(*result) for result in read_evaluations(output))
 
 
-def row(variant: Variant, training: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
+def format_row(
+    variant: Variant, training: Mapping[str, Any], record: Mapping[str, Any]
+) -> list[str]:
     """The cells of a variant under ``COLUMNS``."""
     return [
         variant.family,
@@ -177,78 +188,83 @@ def row(variant: Variant, training: Mapping[str, Any], record: Mapping[str, Any]
     ]
 
 
-def _predictor(engine: str, model: Any, file: Path) -> Predict:
+def _make_predictor(engine: str, model: Any, file: Path) -> Predict:
     """(n, …) -> (n, classes) float32, on as many threads as there are cores."""
     if engine == "keras":
         return lambda x: np.asarray(model.predict_on_batch(x))
     if engine == "onnxwalk":
         import onnxwalk
 
-        session = onnxwalk.load(file, threads=threads())
+        session = onnxwalk.load(file, threads=count_cores())
         return session
     from onnxwalk.interpreter.optional import onnxruntime_session
 
-    theirs = onnxruntime_session(str(file), threads=threads())
+    theirs = onnxruntime_session(str(file), threads=count_cores())
     name = theirs.get_inputs()[0].name
     return lambda x: theirs.run(None, {name: x})[0]
 
 
-def _in_float64(
+def _predict_in_float64(
     variant: Variant, task: Task, model: Any, progress: Progress
 ) -> NDArray[np.float64]:
-    """What Keras says with the same weights in double precision: what float32 rounds."""
+    """The predictions of Keras with the same weights in float64."""
     import keras
 
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float64")
     try:
-        exact = untrained(variant, task)
+        exact = build_model(variant, task)
     finally:
         keras.config.set_dtype_policy(before)
     exact.set_weights(model.get_weights())
-    x, parts = task.test.x, []
+    x = task.test.x
     with progress.step(f"{variant.path} in Keras, float64", len(x)) as done:
-        for start in range(0, len(x), variant.batch):
-            parts.append(np.asarray(exact.predict_on_batch(x[start : start + variant.batch])))
-            done(start)
-    return np.concatenate(parts)
+        return np.concatenate(_predict(exact.predict_on_batch, x, variant.batch, done))
 
 
-def _timed(
+def _predict(
+    predict: Predict, x: NDArray[Any], batch: int, done: Callable[[int], None]
+) -> list[NDArray[Any]]:
+    """The predictions of all of ``x``, batch by batch."""
+    parts = []
+    for start in range(0, len(x), batch):
+        parts.append(np.asarray(predict(x[start : start + batch])))
+        done(start)
+    return parts
+
+
+def _time_predictions(
     predict: Predict, x: NDArray[Any], batch: int, done: Callable[[int], None]
 ) -> tuple[NDArray[Any], float]:
     """The predictions of all of ``x``, and the seconds they took.
 
-    The first batch, and a last one of another size, run once before that: what a new shape costs
-    is not what a picture costs.
+    The first batch, and a last one of another size, run once before that: the first run of a shape
+    takes longer.
     """
     predict(x[:batch])
     if len(x) % batch:
         predict(x[-(len(x) % batch) :])
     fastest = np.inf
-    for _ in range(_TIMES):
-        parts = []
+    for _ in range(_REPEATS):
         started = time.perf_counter()
-        for start in range(0, len(x), batch):
-            parts.append(predict(x[start : start + batch]))
-            done(start)
+        parts = _predict(predict, x, batch, done)
         fastest = min(fastest, time.perf_counter() - started)
-        if fastest > _SHORT:
+        if fastest > _SHORT_RUN:
             break
     return np.concatenate(parts), float(fastest)
 
 
-def _sample(task: Task, found: NDArray[Any]) -> dict[str, Any]:
-    """The test sample to follow by hand, and the rule by which it is chosen: the first that comes
-    out right; of sentences, the first of those with few words and none unknown, if there is one."""
-    right = np.flatnonzero(found.argmax(1) == task.test.y)
+def _choose_sample(task: Task, predictions: NDArray[Any]) -> dict[str, Any]:
+    """The test sample to follow by hand, and the rule by which it is chosen: the first with the
+    right label; of sentences, the first of those with few words and none unknown, if any."""
+    right = np.flatnonzero(predictions.argmax(1) == task.test.y)
     got = " that the model gets right" if len(right) else ""
     candidates = right if len(right) else np.arange(len(task.test))
     if task.text is None:
         return {"index": int(candidates[0]), "rule": f"the first{got}"}
     x, rule = task.test.x[candidates], ""
-    short = np.isin(np.sum(x != 0, axis=1), list(_WORDS))
-    few = f" with {_WORDS[0]} to {_WORDS[-1]} words"
+    short = np.isin(np.sum(x != 0, axis=1), list(_SENTENCE_LENGTHS))
+    few = f" with {_SENTENCE_LENGTHS[0]} to {_SENTENCE_LENGTHS[-1]} words"
     for fits, what in (
         (short & ~np.any(x == 1, axis=1), f"{few}, all of them known,"),
         (short, few),

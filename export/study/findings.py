@@ -1,4 +1,4 @@
-"""What the numbers say, by rules that the report states. Nothing here knows what they will be."""
+"""Findings computed from the results, by rules that the report states."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxwalk.export.study.evaluate import broken_claims, results
+from onnxwalk.export.study.evaluate import broken_claims, read_evaluations
 from onnxwalk.export.study.variants import FAMILIES, GROUPS, Group, Variant
 
-#: validation loss above its least by this part of it, while training loss went on falling
-_RISE = 0.05
-#: differences in F1 that a smaller model may cost
-_CLOSE = 0.01
+#: rise of the validation loss above its minimum, relative, while training loss kept falling
+_OVERFIT = 0.05
+#: difference in F1 that is accepted for a smaller model
+_CLOSE_F1 = 0.01
 #: standard errors beyond which chance is not the explanation
 _ERRORS = 1.96
 
@@ -26,14 +26,14 @@ RULES = {
     "of another variant if the two get different test samples right more often than chance "
     "explains: of the samples that only one of them gets right, the numbers n₁ and n₂ differ by "
     f"more than {_ERRORS} · √(n₁ + n₂) (McNemar's test at 5 %).",
-    "overfits": f"A variant overfits if its validation loss ends more than {_RISE:.0%} above its "
-    "least value while its training loss went on falling after that epoch.",
+    "overfits": f"A variant overfits if its validation loss ends more than {_OVERFIT:.0%} above "
+    "its least value while its training loss went on falling after that epoch.",
     "unfinished": "It could have been trained longer if its validation loss is least after the "
     "last epoch.",
     "guesses": "It does no better than guessing if its accuracy is not above the share of the most "
     f"frequent class by more than {_ERRORS} standard errors, √(p (1 − p) / n).",
     "small": f"The smallest good model of a family has the fewest parameters of those whose F1 is "
-    f"at most {_CLOSE:g} below the family's best.",
+    f"at most {_CLOSE_F1:g} below the family's best.",
     "claims": "Of every variant it must hold that macro F1 is equal to four digits, that all "
     "labels are equal, and that no probability differs by more than 1e-5.",
     "time": "Ratios of times are geometric means over the variants of a family.",
@@ -42,7 +42,7 @@ RULES = {
 
 @dataclass(frozen=True)
 class Result:
-    """One evaluated variant: what training and evaluation left. ``probabilities`` by engine are
+    """One evaluated variant, read from its folder. ``probabilities`` by engine are
     (n, classes) float32, ``truth`` (n,) int64, ``sample`` one row of the test set."""
 
     variant: Variant
@@ -85,7 +85,7 @@ class Result:
     @property
     def overfits(self) -> bool:
         loss, validation = self.history["loss"], self.history["val_loss"]
-        rise = validation[-1] > (1 + _RISE) * min(validation)
+        rise = validation[-1] > (1 + _OVERFIT) * min(validation)
         return rise and loss[-1] < loss[self.best_epoch - 1]
 
     @property
@@ -99,116 +99,114 @@ class Result:
         return float(self.right.mean()) <= share + _ERRORS * error
 
 
-def read(output: Path) -> list[Result]:
+def read_results(output: Path) -> list[Result]:
     """Everything that has been evaluated, in the order of ``VARIANTS``."""
-    found = []
-    for variant, training, record in results(output):
+    results = []
+    for variant, training, record in read_evaluations(output):
         folder = output / variant.path
         with np.load(folder / "predictions.npz") as arrays:
             probabilities = {name: arrays[name] for name in record["f1"]}
             truth, sample = arrays["truth"], arrays["sample"]
-        found.append(Result(variant, training, record, probabilities, truth, sample, folder))
-    return found
+        results.append(Result(variant, training, record, probabilities, truth, sample, folder))
+    return results
 
 
-def members(group: Group, found: Sequence[Result]) -> list[tuple[str, Result]]:
-    """(label, result) of those variants of a group that there are."""
-    by_key = {(r.variant.family, r.variant.name): r for r in found}
+def group_results(group: Group, results: Sequence[Result]) -> list[tuple[str, Result]]:
+    """(label, result) of those variants of a group that were evaluated."""
+    by_key = {(r.variant.family, r.variant.name): r for r in results}
     pairs = ((label, by_key.get((group.family, name))) for label, name in group.members.items())
     return [(label, result) for label, result in pairs if result is not None]
 
 
-def clearly_ahead(one: Result, other: Result) -> bool:
+def is_clearly_ahead(one: Result, other: Result) -> bool:
     """By the rule ``wins``."""
     only_one = int(np.sum(one.right & ~other.right))
     only_other = int(np.sum(other.right & ~one.right))
     return only_one - only_other > _ERRORS * math.sqrt(only_one + only_other)
 
 
-def winner(pairs: Sequence[tuple[str, Result]]) -> str:
-    """What is to say about a group of two or more; begins in lower case."""
+def describe_winner(pairs: Sequence[tuple[str, Result]]) -> str:
+    """A sentence about a group of two or more, for use after a colon."""
     ordered = sorted(pairs, key=lambda pair: -pair[1].f1)
     (label, best), others = ordered[0], ordered[1:]
-    behind = [name for name, other in others if clearly_ahead(best, other)]
+    behind = [name for name, other in others if is_clearly_ahead(best, other)]
     level = [name for name, _ in others if name not in behind]
     scores = ", ".join(f"{name} {result.f1:.4f}" for name, result in others)
     text = f"highest F1 for {label}, {best.f1:.4f} ({scores})."
     if behind:
-        text += f" Clearly ahead of {_and(behind)}."
+        text += f" Clearly ahead of {_join(behind)}."
     if level:
-        text += f" The lead over {_and(level)} may be chance."
+        text += f" The lead over {_join(level)} may be chance."
     return text
 
 
-def group_findings(found: Sequence[Result]) -> list[tuple[Group, str]]:
+def group_findings(results: Sequence[Result]) -> list[tuple[Group, str]]:
     """The winner of every group that has two variants or more."""
-    pairs = ((group, members(group, found)) for group in GROUPS)
-    return [(group, winner(those)) for group, those in pairs if len(those) > 1]
+    pairs = ((group, group_results(group, results)) for group in GROUPS)
+    return [(group, describe_winner(members)) for group, members in pairs if len(members) > 1]
 
 
-def family_findings(family: str, found: Sequence[Result]) -> list[str]:
+def family_findings(family: str, results: Sequence[Result]) -> list[str]:
     """Sentences about a family as a whole."""
-    those = [r for r in found if r.variant.family == family]
-    if not those:
+    members = [r for r in results if r.variant.family == family]
+    if not members:
         return []
-    best = max(those, key=lambda r: r.f1)
-    close = [r for r in those if r.f1 >= best.f1 - _CLOSE]
+    best = max(members, key=lambda r: r.f1)
+    close = [r for r in members if r.f1 >= best.f1 - _CLOSE_F1]
     small = min(close, key=lambda r: r.training["parameters"])
-    said = [f"Best: {_sized(best)}, F1 {best.f1:.4f}."]
+    sentences = [f"Best: {_describe_size(best)}, F1 {best.f1:.4f}."]
     if small is not best:
-        said.append(f"Smallest good model: {_sized(small)}, F1 {small.f1:.4f}.")
+        sentences.append(f"Smallest good model: {_describe_size(small)}, F1 {small.f1:.4f}.")
     for text, chosen in (
-        ("Overfits", [r for r in those if r.overfits]),
-        ("Could have been trained longer", [r for r in those if r.unfinished]),
-        ("No better than guessing", [r for r in those if r.guesses]),
+        ("Overfits", [r for r in members if r.overfits]),
+        ("Could have been trained longer", [r for r in members if r.unfinished]),
+        ("No better than guessing", [r for r in members if r.guesses]),
     ):
-        names = "all variants" if len(chosen) == len(those) > 1 else _and(_names(chosen))
-        said.append(f"{text}: {names or 'none'}.")
-    worst = max(those, key=_gap)
+        names = _join([r.variant.name for r in chosen])
+        if len(chosen) == len(members) > 1:
+            names = "all variants"
+        sentences.append(f"{text}: {names or 'none'}.")
+    worst = max(members, key=_accuracy_gap)
     accuracy = worst.history["accuracy"][-1], worst.history["val_accuracy"][-1]
-    said.append(
+    sentences.append(
         f"Widest gap between training and validation accuracy after the last epoch: "
         f"{worst.variant.name}, {accuracy[0]:.3f} against {accuracy[1]:.3f}."
     )
-    return said
+    return sentences
 
 
-def speed(family: str, found: Sequence[Result]) -> dict[str, float]:
+def time_ratios(family: str, results: Sequence[Result]) -> dict[str, float]:
     """engine -> the interpreter's time over the engine's, the geometric mean of a family."""
-    those = [r.record["seconds"] for r in found if r.variant.family == family]
+    members = [r.record["seconds"] for r in results if r.variant.family == family]
     return {
-        engine: math.exp(float(np.mean([math.log(s["onnxwalk"] / s[engine]) for s in those])))
+        engine: math.exp(float(np.mean([math.log(s["onnxwalk"] / s[engine]) for s in members])))
         for engine in ("keras", "onnxruntime")
     }
 
 
-def claims(found: Sequence[Result]) -> dict[str, list[str]]:
-    """Variant's path -> the claims that don't hold of it; empty if all do."""
-    broken = {r.variant.path: broken_claims(dict(r.record)) for r in found}
-    return {path: said for path, said in broken.items() if said}
+def find_broken_claims(results: Sequence[Result]) -> dict[str, list[str]]:
+    """Path of a variant -> its broken claims; empty if all claims hold."""
+    broken = {r.variant.path: broken_claims(dict(r.record)) for r in results}
+    return {path: sentences for path, sentences in broken.items() if sentences}
 
 
-def families(found: Sequence[Result]) -> list[str]:
-    return [f for f in FAMILIES if any(r.variant.family == f for r in found)]
+def list_families(results: Sequence[Result]) -> list[str]:
+    return [f for f in FAMILIES if any(r.variant.family == f for r in results)]
 
 
-def final(family: str, found: Sequence[Result]) -> Result:
-    """The family's final model; the best of what there is if that isn't there."""
-    those = [r for r in found if r.variant.family == family]
-    return next((r for r in those if r.variant.name == "final"), max(those, key=lambda r: r.f1))
+def final_result(family: str, results: Sequence[Result]) -> Result:
+    """The family's final model, or the best one if that was not evaluated."""
+    members = [r for r in results if r.variant.family == family]
+    return next((r for r in members if r.variant.name == "final"), max(members, key=lambda r: r.f1))
 
 
-def _gap(result: Result) -> float:
+def _accuracy_gap(result: Result) -> float:
     return result.history["accuracy"][-1] - result.history["val_accuracy"][-1]
 
 
-def _sized(result: Result) -> str:
+def _describe_size(result: Result) -> str:
     return f"{result.variant.name} with {result.training['parameters']:,} parameters"
 
 
-def _names(chosen: Sequence[Result]) -> list[str]:
-    return [r.variant.name for r in chosen]
-
-
-def _and(names: Sequence[str]) -> str:
+def _join(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -1,4 +1,4 @@
-"""Pages from the templates in ``_templates``: what a template is given is escaped."""
+"""Render the templates in ``_templates``; values are escaped."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from onnxwalk.export.errors import require
-from onnxwalk.export.study.by_hand import differs, n, term, total
+from onnxwalk.export.study.by_hand import max_difference, n, term, total
 from onnxwalk.export.study.data import EXTRA
 from onnxwalk.interpreter.cli import _plot
 
 
 def render(template: str, **values: Any) -> Any:
-    """A filled-in template, as markup that another template takes as it is."""
+    """Render a template; the markup is not escaped again in another template."""
     (markupsafe,) = require("markupsafe", extra=EXTRA)
     return markupsafe.Markup(_environment().get_template(template).render(values))
 
@@ -29,6 +29,6 @@ def _environment() -> Any:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["fmt"] = format
-    environment.globals |= {"n": n, "term": term, "total": total, "differs": differs, "zip": zip}
+    environment.globals.update(n=n, term=term, total=total, differs=max_difference, zip=zip)
     environment.globals["theme"] = _plot.stylesheet(":root")
     return environment

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from onnxwalk.export.study import by_hand_pictures, by_hand_texts, charts, findings
-from onnxwalk.export.study.evaluate import ALLOWED, ENGINES
+from onnxwalk.export.study.charts import row_height
+from onnxwalk.export.study.evaluate import ENGINES, MAX_DIFFERENCE
 from onnxwalk.export.study.findings import RULES, Result
 from onnxwalk.export.study.page import render
 from onnxwalk.export.study.progress import Progress
-from onnxwalk.export.study.store import whole
+from onnxwalk.export.study.store import atomic_path
 
 #: the engines' names in the report
 NAMES = {"keras": "Keras", "onnxwalk": "onnxwalk", "onnxruntime": "ONNX Runtime"}
@@ -26,119 +27,127 @@ _CHAPTERS = {
 }
 
 
-def write_report(found: Sequence[Result], output: Path, progress: Progress) -> Path:
+def write_report(results: Sequence[Result], output: Path, progress: Progress) -> Path:
     """Write the page into the output folder. Raises ExportError if that can't be done."""
     file = output / "report.html"
-    names = findings.families(found)
+    names = findings.list_families(results)
     families = []
     with progress.step("drawing charts and following samples by hand", len(names)) as done:
         for number, name in enumerate(names, 1):
-            families.append(_family(name, found))
+            families.append(_family(name, results))
             done(number)
     text = render(
         "report.html",
-        title=title(found),
-        stand_ins=_stand_ins(found),
-        found=found,
+        title=report_title(results),
+        stand_ins=_stand_ins(results),
+        results=results,
         families=families,
-        broken=findings.claims(found),
+        broken=findings.find_broken_claims(results),
         rules=RULES,
         versions=_unique(
             ", ".join(f"{name} {number}" for name, number in r.training["versions"].items())
-            for r in found
+            for r in results
         ),
     )
-    with whole(file) as part:
+    with atomic_path(file) as part:
         part.write_text(text, "utf-8")
     return file
 
 
-def title(found: Sequence[Result]) -> str:
-    """Names the data where it isn't the assignment's own."""
-    count = f"{len(found)} network{'s' if len(found) > 1 else ''}"
+def report_title(results: Sequence[Result]) -> str:
+    """The title of the report; it names the data if that is a substitute."""
+    count = f"{len(results)} network{'s' if len(results) > 1 else ''}"
     text = f"{count}, in Keras and in plain NumPy"
-    stand_ins = _stand_ins(found)
+    stand_ins = _stand_ins(results)
     return f"{text}: on {' and '.join(stand_ins)}" if stand_ins else text
 
 
-def _stand_ins(found: Sequence[Result]) -> list[str]:
-    return _unique(r.record["source"] for r in found if r.record["stands_in"])
+def _stand_ins(results: Sequence[Result]) -> list[str]:
+    return _unique(r.record["source"] for r in results if r.record["stands_in"])
 
 
 def _unique(values: Any) -> list[Any]:
     return list(dict.fromkeys(values))
 
 
-def _family(name: str, found: Sequence[Result]) -> dict[str, Any]:
-    """What the template says of a family."""
-    those = [r for r in found if r.variant.family == name]
-    final = findings.final(name, found)
+def _family(name: str, results: Sequence[Result]) -> dict[str, Any]:
+    """The values of a family for the template."""
+    members = [r for r in results if r.variant.family == name]
+    final = findings.final_result(name, results)
     sample = "image" if name == "CNN" else "sentence"
-    times = times_of(those)
+    times = _sample_times(members)
     return {
         "name": name,
         "id": name.lower(),
-        "results": those,
+        "results": members,
         "final": final,
-        "epochs": _unique(len(r.history["loss"]) for r in those),
+        "epochs": _unique(len(r.history["loss"]) for r in members),
         "original": None if final.record["stands_in"] else ORIGINAL.get(name),
-        "findings": findings.family_findings(name, found),
+        "findings": findings.family_findings(name, results),
         "groups": [
-            {"title": group.title, "winner": said, "charts": curves(findings.members(group, found))}
-            for group, said in findings.group_findings(found)
+            {
+                "title": group.title,
+                "winner": said,
+                "charts": [
+                    charts.svg_chart(draw_metric, m, findings.group_results(group, results), m)
+                    for m in ("loss", "accuracy")
+                ],
+            }
+            for group, said in findings.group_findings(results)
             if group.family == name
         ],
-        "f1_chart": charts.rows_picture(
-            charts.bars, "macro F1", labels_of(those), f1_of(those), x_label="macro F1", most=1.0
-        ),
-        "difference_chart": charts.rows_picture(
-            charts.dots,
+        "f1_chart": charts.svg_chart(draw_f1, "macro F1", members, height=row_height(members, 2)),
+        "difference_chart": charts.svg_chart(
+            _draw_differences,
             f"{name}: largest difference from Keras",
-            labels_of(those),
-            {NAMES[e]: [r.record["max_abs_diff"][e] for r in those] for e in ENGINES[1:]},
-            x_label="of a probability",
-            limit=(ALLOWED, "allowed"),
+            members,
+            height=row_height(members, 2),
         ),
         "sample": sample,
-        "speed": findings.speed(name, found),
+        "speed": findings.time_ratios(name, results),
         "times": times,
         "time_rows": [
             [label, *(f"{values[row]:.3f}" for values in times.values())]
-            for row, label in enumerate(labels_of(those))
+            for row, label in enumerate(_names(members))
         ],
-        "time_chart": charts.rows_picture(
-            charts.dots, f"time per {sample}", labels_of(those), times, x_label="milliseconds"
+        "time_chart": charts.svg_chart(
+            draw_times, f"time per {sample}", members, height=row_height(members, 3)
         ),
         "chapter": _CHAPTERS[name](final) if name in _CHAPTERS else None,
     }
 
 
-def labels_of(those: Sequence[Result]) -> list[str]:
-    return [r.variant.name for r in those]
+def _names(members: Sequence[Result]) -> list[str]:
+    return [r.variant.name for r in members]
 
 
-def f1_of(those: Sequence[Result]) -> Mapping[str, list[float]]:
-    """Engine's name -> macro F1 of each result."""
-    return {NAMES[e]: [r.record["f1"][e] for r in those] for e in ENGINES[:2]}
+def draw_f1(figure: Any, title: str, members: Sequence[Result]) -> None:
+    """Macro F1 of each result, in Keras and in the interpreter."""
+    scores = {NAMES[e]: [r.record["f1"][e] for r in members] for e in ENGINES[:2]}
+    charts.draw_bars(figure, title, _names(members), scores, x_label="macro F1", x_max=1.0)
 
 
-def times_of(those: Sequence[Result]) -> Mapping[str, list[float]]:
-    """Engine's name -> milliseconds per sample of each result."""
+def draw_times(figure: Any, title: str, members: Sequence[Result]) -> None:
+    """Milliseconds per sample of each result, by engine."""
+    charts.draw_dots(figure, title, _names(members), _sample_times(members), x_label="milliseconds")
+
+
+def _draw_differences(figure: Any, title: str, members: Sequence[Result]) -> None:
+    differences = {NAMES[e]: [r.record["max_abs_diff"][e] for r in members] for e in ENGINES[1:]}
+    options: dict[str, Any] = {"x_label": "of a probability", "limit": (MAX_DIFFERENCE, "allowed")}
+    charts.draw_dots(figure, title, _names(members), differences, **options)
+
+
+def _sample_times(members: Sequence[Result]) -> Mapping[str, list[float]]:
+    """Name of the engine -> milliseconds per sample of each result."""
     return {
-        NAMES[e]: [1e3 * r.record["seconds"][e] / r.record["count"] for r in those] for e in ENGINES
+        NAMES[e]: [1e3 * r.record["seconds"][e] / r.record["count"] for r in members]
+        for e in ENGINES
     }
 
 
-def curves(pairs: Sequence[tuple[str, Result]]) -> list[str]:
-    """Two charts of (label, result): loss, and accuracy."""
-    return [
-        charts.picture(charts.lines, metric, **curve(pairs, metric))
-        for metric in ("loss", "accuracy")
-    ]
-
-
-def curve(pairs: Sequence[tuple[str, Result]], metric: str) -> dict[str, Any]:
-    """What ``charts.lines`` draws of a metric; validation is dashed."""
+def draw_metric(figure: Any, title: str, pairs: Sequence[tuple[str, Result]], metric: str) -> None:
+    """A metric by epoch for each (label, result); validation is dashed."""
     epochs = max(len(result.history["loss"]) for _, result in pairs)
     series = []
     for colour, (label, result) in enumerate(pairs):
@@ -147,4 +156,5 @@ def curve(pairs: Sequence[tuple[str, Result]], metric: str) -> dict[str, Any]:
             padded = [*ys, *[None] * (epochs - len(ys))]
             series.append(charts.Line(label, padded, colour, bool(prefix), kind))
     y_label = "cross-entropy" if metric == "loss" else "share of samples"
-    return {"series": series, "xs": [str(e + 1) for e in range(epochs)], "y_label": y_label}
+    xs = [str(e + 1) for e in range(epochs)]
+    charts.draw_lines(figure, title, series, xs=xs, y_label=y_label)

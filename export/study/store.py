@@ -1,4 +1,4 @@
-"""The files of a study, and how they get there whole.
+"""The files of a study, each written completely or not at all.
 
     OUTPUT/results.csv  report.html
     OUTPUT/FAMILY/VARIANT/model.keras  model.weights.h5  history.json     what training leaves
@@ -22,18 +22,18 @@ from typing import Any
 
 from onnxwalk.export.errors import ExportError, one_line
 
-_PART = ".part-"
+_UNFINISHED = ".part-"
 _LOCK = ".lock"
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A name beside ``path`` to write to, which becomes ``path`` if the block ends well.
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path next to ``path``, which is renamed to ``path`` if the block succeeds.
 
     Raises ExportError if the file can't be written.
     """
     # Keras goes by the suffix; results.csv may be written by two processes at once
-    part = path.with_name(f"{_PART}{os.getpid()}-{path.name}")
+    part = path.with_name(f"{_UNFINISHED}{os.getpid()}-{path.name}")
     try:
         yield part
         os.replace(part, path)
@@ -46,12 +46,12 @@ def whole(path: Path) -> Iterator[Path]:
 
 def write_json(path: Path, content: Any) -> None:
     """Raises ExportError if it can't be written."""
-    with whole(path) as part:
+    with atomic_path(path) as part:
         part.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
 
 
 def read_json(path: Path) -> Any:
-    """None if there is no such file. Raises ExportError if it holds something else."""
+    """The content, or None if there is no such file. Raises ExportError if it isn't JSON."""
     try:
         return json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
@@ -61,16 +61,16 @@ def read_json(path: Path) -> Any:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Make the folder, tidy it, and keep other processes' ``alone`` out; a killed one lets go.
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Prepare the folder, and lock it against other processes; a killed process releases it.
 
-    Raises ExportError if it can't be made, or if another process is in it.
+    Raises ExportError if it can't be created, or if another process uses it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = open(folder / _LOCK, "w")  # noqa: SIM115  (closed below)
     except OSError as error:
-        raise ExportError(f"{folder} can't be made: {one_line(error)}") from error
+        raise ExportError(f"{folder} can't be created: {one_line(error)}") from error
     with lock:
         if sys.platform != "win32":
             import fcntl
@@ -78,21 +78,21 @@ def alone(folder: Path) -> Iterator[None]:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise ExportError(f"another process is at work in {folder}") from error
-        tidy(folder)
+                raise ExportError(f"another process is using {folder}") from error
+        prepare_folder(folder)
         yield
 
 
-def tidy(folder: Path) -> None:
-    """Make the folder, and remove what a killed process left unfinished in it.
+def prepare_folder(folder: Path) -> None:
+    """Create the folder, and remove unfinished files of a killed process.
 
-    Raises ExportError if it can't be made.
+    Raises ExportError if it can't be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ExportError(f"{folder} can't be made: {one_line(error)}") from error
-    for part in [*folder.glob(f"{_PART}*"), *folder.glob(".*.part")]:  # ours; the exporter's
+        raise ExportError(f"{folder} can't be created: {one_line(error)}") from error
+    for part in [*folder.glob(f"{_UNFINISHED}*"), *folder.glob(".*.part")]:  # ours; the exporter's
         if part.is_dir():
             shutil.rmtree(part, ignore_errors=True)
         else:

@@ -1,7 +1,7 @@
 """Training one variant in Keras, so that it can be interrupted at any moment.
 
-Epochs are trained one by one. What an epoch draws (the order of the samples, dropout) depends on
-the seed and its number alone, so that a run that was interrupted gives what one run gives.
+Epochs are trained one by one. Their random numbers (the order of the samples, dropout) depend on
+the seed and the number of the epoch only, so that an interrupted run has the same result.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import numpy as np
 from onnxwalk.export.errors import ExportError
 from onnxwalk.export.study.data import Task
 from onnxwalk.export.study.progress import Progress
-from onnxwalk.export.study.store import read_json, whole, write_json
+from onnxwalk.export.study.store import atomic_path, read_json, write_json
 from onnxwalk.export.study.variants import Variant
 
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 
-def threads() -> int:
+def count_cores() -> int:
     """How many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -32,7 +32,7 @@ def threads() -> int:
 
 
 def prepare_tensorflow() -> None:
-    """TensorFlow on as many threads as there are cores; before anything else uses it.
+    """Let TensorFlow use all cores; call it before anything else uses TensorFlow.
 
     oneDNN's convolutions, which TensorFlow leaves off on one core, halve the time of training.
     """
@@ -43,14 +43,14 @@ def prepare_tensorflow() -> None:
         import tensorflow as tf
 
         try:
-            tf.config.threading.set_intra_op_parallelism_threads(threads())
+            tf.config.threading.set_intra_op_parallelism_threads(count_cores())
             tf.config.threading.set_inter_op_parallelism_threads(1)
         except RuntimeError:  # it has begun, in a program that calls this one
             return
 
 
-def versions() -> dict[str, str]:
-    """Of what the numbers depend on."""
+def package_versions() -> dict[str, str]:
+    """The versions of Python and of the packages that affect the results."""
     packages = ("tensorflow", "keras", "numpy", "onnx", "onnxruntime", "tf2onnx", "scikit-learn")
     return {
         "python": platform.python_version(),
@@ -58,8 +58,10 @@ def versions() -> dict[str, str]:
     }
 
 
-def plan(variant: Variant, task: Task, *, preset: str, seed: int, epochs: int) -> dict[str, Any]:
-    """What decides how a model comes out; two runs with the same plan are the same."""
+def make_plan(
+    variant: Variant, task: Task, *, preset: str, seed: int, epochs: int
+) -> dict[str, Any]:
+    """All that determines the result of a training; the same plan has the same result."""
     return {
         "family": variant.family,
         "variant": variant.name,
@@ -80,51 +82,51 @@ def plan(variant: Variant, task: Task, *, preset: str, seed: int, epochs: int) -
     }
 
 
-def finished(variant: Variant, output: Path) -> dict[str, Any] | None:
-    """What ``history.json`` says of a variant that is trained."""
+def read_history(variant: Variant, output: Path) -> dict[str, Any] | None:
+    """Read ``history.json``; None if the variant isn't trained."""
     return read_json(output / variant.path / "history.json")
 
 
 def train(
-    variant: Variant, task: Task, wanted: dict[str, Any], output: Path, progress: Progress
+    variant: Variant, task: Task, plan: dict[str, Any], output: Path, progress: Progress
 ) -> dict[str, Any]:
-    """Train what isn't trained, and return what ``history.json`` says then.
+    """Train the variant, unless that is done, and return the content of ``history.json``.
 
-    Nobody else may be at work in the folder: see ``store.alone``, which also makes it.
+    The caller holds the ``store.locked_folder``.
 
-    Raises ExportError when the folder holds a model that was trained otherwise.
+    Raises ExportError when the folder contains a model that was trained with another plan.
     """
     folder = output / variant.path
-    record = finished(variant, output)
+    record = read_history(variant, output)
     if record is not None:
-        _same(record["plan"], wanted, folder)
+        _check_plan(record["plan"], plan, folder)
         return record
     started = read_json(folder / "training.json")
     if started is not None:
-        _same(started["plan"], wanted, folder)
-    state = _continued(folder, started) or {
-        "plan": wanted,
+        _check_plan(started["plan"], plan, folder)
+    state = _load_checkpoint(folder, started) or {
+        "plan": plan,
         "done": 0,
         "history": {name: [] for name in (*METRICS, "seconds")},
     }
-    model = state.pop("model", None) or _fresh(variant, task, wanted["seed"])
-    for epoch in range(state["done"], wanted["epochs"]):
-        _epoch(model, task, wanted, epoch, state["history"], progress)
+    model = state.pop("model", None) or _new_model(variant, task, plan["seed"])
+    for epoch in range(state["done"], plan["epochs"]):
+        _train_epoch(model, task, plan, epoch, state["history"], progress)
         state["done"] = epoch + 1
         last = {name: values[-1] for name, values in state["history"].items()}
         progress.say(
-            f"{variant.path}  epoch {epoch + 1}/{wanted['epochs']}  loss {last['loss']:.3f}, "
+            f"{variant.path}  epoch {epoch + 1}/{plan['epochs']}  loss {last['loss']:.3f}, "
             f"accuracy {last['accuracy']:.3f}; validation {last['val_loss']:.3f}, "
             f"{last['val_accuracy']:.3f}  {last['seconds']:.1f} s"
         )
-        if epoch + 1 < wanted["epochs"]:
-            _keep(model, folder, state)
-    return _finish(model, folder, state)
+        if epoch + 1 < plan["epochs"]:
+            _save_checkpoint(model, folder, state)
+    return _save_trained(model, folder, state)
 
 
-def _same(found: dict[str, Any], wanted: dict[str, Any], folder: Path) -> None:
-    """The preset's name doesn't matter, what it stands for does."""
-    for name, value in wanted.items():
+def _check_plan(found: dict[str, Any], plan: dict[str, Any], folder: Path) -> None:
+    """Raise ExportError if the plans differ in anything but the preset's name."""
+    for name, value in plan.items():
         if name != "preset" and found.get(name) != value:
             was = f"{name} {found.get(name)}, not {value}"
             if name == "data":
@@ -134,19 +136,19 @@ def _same(found: dict[str, Any], wanted: dict[str, Any], folder: Path) -> None:
             )
 
 
-def untrained(variant: Variant, task: Task) -> Any:
+def build_model(variant: Variant, task: Task) -> Any:
     """The Keras model for a task; the generated corpus doesn't need 10,000 words."""
     if task.text is not None and task.stands_in:
         return variant.build(task.shape, len(task.classes), task.text.vocabulary_size())
     return variant.build(task.shape, len(task.classes))
 
 
-def _fresh(variant: Variant, task: Task, seed: int) -> Any:
+def _new_model(variant: Variant, task: Task, seed: int) -> Any:
     import keras
 
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
-    model = untrained(variant, task)
+    model = build_model(variant, task)
     model.compile(
         keras.optimizers.Adam(),
         "sparse_categorical_crossentropy",
@@ -156,8 +158,8 @@ def _fresh(variant: Variant, task: Task, seed: int) -> Any:
     return model
 
 
-def _continued(folder: Path, started: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The state that was kept after the last whole epoch; None to begin anew."""
+def _load_checkpoint(folder: Path, started: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The state after the last complete epoch; None if there is none."""
     import keras
 
     if started is None:
@@ -169,22 +171,22 @@ def _continued(folder: Path, started: dict[str, Any] | None) -> dict[str, Any] |
     return {**started, "model": keras.saving.load_model(file)}
 
 
-def _epoch(
+def _train_epoch(
     model: Any,
     task: Task,
-    wanted: dict[str, Any],
+    plan: dict[str, Any],
     epoch: int,
     history: dict[str, list[float]],
     progress: Progress,
 ) -> None:
     import keras
 
-    seed, batch = wanted["seed"], wanted["batch"]
+    seed, batch = plan["seed"], plan["batch"]
     order = np.random.default_rng((seed, epoch)).permutation(len(task.train))
     for layer in model.layers:
         if isinstance(layer, keras.layers.Dropout):
             layer.seed_generator.state.assign([seed, epoch])
-    doing = f"{wanted['family'].lower()}/{wanted['variant']} epoch {epoch + 1}/{wanted['epochs']}"
+    doing = f"{plan['family'].lower()}/{plan['variant']} epoch {epoch + 1}/{plan['epochs']}"
     with progress.step(doing, -(-len(order) // batch)) as done:
         started = time.perf_counter()
         result = model.fit(
@@ -203,34 +205,34 @@ def _epoch(
         history[name].append(float(result.history[name][0]))
 
 
-def _keep(model: Any, folder: Path, state: dict[str, Any]) -> None:
-    """The model first: ``training.json`` names only what is there."""
+def _save_checkpoint(model: Any, folder: Path, state: dict[str, Any]) -> None:
+    """Write the model first: ``training.json`` must not name a file that doesn't exist."""
     file = folder / f"epoch-{state['done']}.keras"
-    with whole(file) as part:
+    with atomic_path(file) as part:
         model.save(part)
     write_json(folder / "training.json", state)
-    _forget(folder, but=file)
+    _delete_checkpoints(folder, but=file)
 
 
-def _forget(folder: Path, but: Path | None = None) -> None:
+def _delete_checkpoints(folder: Path, but: Path | None = None) -> None:
     for file in folder.glob("epoch-*.keras"):
         if file != but:
             file.unlink()
 
 
-def _finish(model: Any, folder: Path, state: dict[str, Any]) -> dict[str, Any]:
-    with whole(folder / "model.keras") as part:
+def _save_trained(model: Any, folder: Path, state: dict[str, Any]) -> dict[str, Any]:
+    with atomic_path(folder / "model.keras") as part:
         model.save(part)
-    with whole(folder / "model.weights.h5") as part:
+    with atomic_path(folder / "model.weights.h5") as part:
         model.save_weights(part)
     record = {
         "plan": state["plan"],
         "parameters": int(model.count_params()),
         "history": state["history"],
-        "versions": versions(),
-        "threads": threads(),
+        "versions": package_versions(),
+        "threads": count_cores(),
     }
     write_json(folder / "history.json", record)
     (folder / "training.json").unlink(missing_ok=True)
-    _forget(folder)
+    _delete_checkpoints(folder)
     return record

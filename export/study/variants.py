@@ -1,4 +1,4 @@
-"""What is trained: the models, the groups that compare them, and how much of everything."""
+"""The models that are trained, the groups that compare them, and the size of a study."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from onnxwalk.export.study import assignment
 
 FAMILIES = ("CNN", "SimpleRNN", "LSTM", "GRU")
 
-#: trained unless asked for otherwise
-USUAL = FAMILIES[:3]
+#: trained if no family is named
+DEFAULT_FAMILIES = FAMILIES[:3]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Group:
     members: Mapping[str, str] = field(default_factory=dict)
 
 
-def _pictures() -> list[Variant]:
+def _cnn_variants() -> list[Variant]:
     """Cheap ones first: the order of the list is the order of training."""
 
     def cnn(name: str, filters: Sequence[int] = (32, 64), **more: Any) -> Variant:
@@ -76,7 +76,7 @@ def _pictures() -> list[Variant]:
     ]
 
 
-def _texts(family: str) -> list[Variant]:
+def _text_variants(family: str) -> list[Variant]:
     """The mask is the LSTM's (and the GRU's): SimpleRNN reads the padding, as in the assignment."""
 
     def text(name: str, layers: int = 1, units: int = 64, both: bool = False) -> Variant:
@@ -133,21 +133,18 @@ def _groups(family: str) -> list[Group]:
     return [Group(family, name, title, m) for (name, title), m in members.items()]
 
 
-VARIANTS = (*_pictures(), *(v for family in FAMILIES[1:] for v in _texts(family)))
+VARIANTS = (*_cnn_variants(), *(v for family in FAMILIES[1:] for v in _text_variants(family)))
 GROUPS = tuple(group for family in FAMILIES for group in _groups(family))
 
 
 @dataclass(frozen=True)
 class Preset:
-    """How much is done. None: all there is."""
+    """The size of a study. None: no limit."""
 
     epochs: Mapping[str, int]
     per_class: int | None = None  # pictures for training and validation
     test_per_class: int | None = None
     sentences: int = 2000  # of the generated corpus, for training
-
-    def epochs_of(self, family: str) -> int:
-        return self.epochs["CNN" if family == "CNN" else family]
 
 
 PRESETS = {
@@ -157,32 +154,34 @@ PRESETS = {
 }
 
 
-def choose(families: Sequence[str] = (), names: Sequence[str] = ()) -> list[Variant]:
+def choose_variants(families: Sequence[str] = (), names: Sequence[str] = ()) -> list[Variant]:
     """The variants of these families whose name, or one of whose groups, is among ``names``.
 
-    In the order of training: recurrent ones first, the slowest last. Without families the usual
-    three, without names all that aren't kept for being asked for.
+    In the order of training: recurrent ones first, the slowest last. Without families
+    ``DEFAULT_FAMILIES``, without names all but those ``on_request``.
 
-    Raises ExportError for a family or a name that there isn't, or if nothing is both.
+    Raises ExportError for an unknown family or name, or if no variant fits both.
     """
-    spelled = {family.lower(): family for family in FAMILIES}
-    if unknown := [f for f in families if f.lower() not in spelled]:
-        raise ExportError(f"no family {unknown[0]!r}: there are {', '.join(FAMILIES)}")
-    wanted = {spelled[f.lower()] for f in families} or set(USUAL)
+    by_lower_case = {family.lower(): family for family in FAMILIES}
+    if unknown := [f for f in families if f.lower() not in by_lower_case]:
+        raise ExportError(f"unknown family {unknown[0]!r}: choose from {', '.join(FAMILIES)}")
+    families_chosen = {by_lower_case[f.lower()] for f in families} or set(DEFAULT_FAMILIES)
     groups = {
         (group.family, group.name, name) for group in GROUPS for name in group.members.values()
     }
     known = {v.name for v in VARIANTS} | {name for _, name, _ in groups}
     if unknown := [name for name in names if name not in known]:
-        raise ExportError(f"no variant {unknown[0]!r}: there are {', '.join(sorted(known))}")
+        raise ExportError(f"unknown variant {unknown[0]!r}: choose from {', '.join(sorted(known))}")
 
-    def is_asked(v: Variant) -> bool:
+    def is_chosen(v: Variant) -> bool:
         if not names:
             return not v.on_request
         in_groups = any((v.family, name, v.name) in groups for name in names)
         return v.name in names or (in_groups and not v.on_request)
 
-    chosen = [v for v in VARIANTS if v.family in wanted and is_asked(v)]
+    chosen = [v for v in VARIANTS if v.family in families_chosen and is_chosen(v)]
     if not chosen:
-        raise ExportError(f"no variant of {', '.join(sorted(wanted))} is {' or '.join(names)}")
+        raise ExportError(
+            f"no variant of {', '.join(sorted(families_chosen))} is {' or '.join(names)}"
+        )
     return sorted(chosen, key=lambda v: v.family == "CNN")

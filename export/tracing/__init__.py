@@ -1,1 +1,1 @@
-"""A Keras model becomes a TensorFlow graph that says what each layer was."""
+"""Trace a Keras model: a TensorFlow graph with markers for layers."""

@@ -1,8 +1,8 @@
-"""A place in the traced graph where ONNX nodes of ours will stand.
+"""Markers: places in the traced graph that become ONNX nodes of ours.
 
-``mark`` writes one ``PyFunc`` operation, which survives freezing and inlining, with a token that
-stands for a description of what to compute: a dataclass. ``conversion.markers`` looks the token up
-and writes the nodes.
+A marker is a ``PyFunc`` operation, which survives freezing and inlining. Its token stands for a
+description of what to compute, a dataclass; ``conversion.markers`` looks it up and writes the
+nodes.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 _TOKEN = "onnxwalk-marker-"
 
 
-def mark(
+def add_marker(
     markers: list[Any], description: Any, inputs: Sequence[Any], dtype: Any, *shapes: Any
 ) -> list[Any]:
-    """Tensors of that dtype and those static shapes, one for each of ``shapes``."""
+    """Add a marker; returns a tensor of this dtype for each static shape in ``shapes``."""
     import tensorflow as tf
 
     token = f"{_TOKEN}{len(markers)}"
@@ -25,7 +25,7 @@ def mark(
     return [tf.ensure_shape(o, shape) for o, shape in zip(outputs, shapes, strict=True)]
 
 
-def description_of(token: bytes | str, markers: Sequence[Any]) -> Any:
-    """What the token of a PyFunc stands for, or None when the PyFunc isn't ours."""
+def find_description(token: bytes | str, markers: Sequence[Any]) -> Any:
+    """The description that a PyFunc's token stands for, or None if it isn't a marker."""
     text = token.decode() if isinstance(token, bytes) else token
     return markers[int(text[len(_TOKEN) :])] if text.startswith(_TOKEN) else None

@@ -1,4 +1,4 @@
-"""Names that nothing else has."""
+"""Unique names."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import re
 from collections.abc import Iterable
 
 
-def free_name(name: str, taken: set[str]) -> str:
-    """The name, with _1, _2 … if it is taken (before the ":0" of a tensor); takes it."""
+def reserve_name(name: str, used: set[str]) -> str:
+    """Add the name to ``used`` and return it, with _1, _2 … (before ":0") if it was there."""
     stem, colon, index = name.rpartition(":") if re.search(r":\d+$", name) else (name, "", "")
     candidate, number = name, 0
-    while candidate in taken:
+    while candidate in used:
         number += 1
         candidate = f"{stem}_{number}{colon}{index}"
-    taken.add(candidate)
+    used.add(candidate)
     return candidate
 
 
-def unique(names: Iterable[str]) -> list[str]:
+def make_unique(names: Iterable[str]) -> list[str]:
     """The names, repeated ones with _1, _2 … added."""
-    taken: set[str] = set()
-    return [free_name(name, taken) for name in names]
+    used: set[str] = set()
+    return [reserve_name(name, used) for name in names]

@@ -1,6 +1,6 @@
 """Everything of Keras, TensorFlow and tf2onnx that is replaced while a model is exported.
 
-``PATCHES`` is the list, ``patched`` applies what belongs to some packages and takes it back. A
+``PATCHES`` is the list; ``patched`` applies those of some packages and restores the originals. A
 replacement is called as ``replacement(original, record, *arguments)``, with the arguments of the
 function or method that it replaces.
 """
@@ -28,16 +28,16 @@ CHECKED = {
 
 
 class MissingTarget(ExportError):
-    """The installed version of a package hasn't got what is to be replaced."""
+    """The installed version of a package lacks a function that the exporter replaces."""
 
 
 @dataclass(frozen=True)
 class Patch:
     """``target``: "package.module:attribute" or "package.module:Class.attribute".
 
-    A function or method is replaced; into a table (a dict) the entries are put that
-    ``replacement()`` returns. ``since``: the package's version that brought the target; older ones
-    don't need the patch.
+    A function or method is replaced; a table (a dict) is updated with the entries that
+    ``replacement()`` returns. ``since``: the version of the package that introduced the target;
+    older ones don't need the patch.
     """
 
     target: str
@@ -62,15 +62,16 @@ class Patch:
             found = vars(owner)[name]
             fits = isinstance(found, self.kind) if self.kind else callable(found)
         except (ImportError, AttributeError, KeyError) as error:
-            raise self._missing("has no") from error
+            raise self._missing_target("has no") from error
         if not fits:
-            raise self._missing("has something else as")
+            raise self._missing_target("has an unexpected object at")
         return owner, name
 
     def is_needed(self) -> bool:
-        return _version(self.package) >= _parts(self.since)
+        installed = importlib.import_module(self.package).__version__
+        return _parse_version(installed) >= _parse_version(self.since)
 
-    def _missing(self, what: str) -> MissingTarget:
+    def _missing_target(self, what: str) -> MissingTarget:
         version = importlib.import_module(self.package).__version__
         oldest, newest = CHECKED[self.package]
         return MissingTarget(
@@ -84,28 +85,20 @@ def _no_optimizers_without_loops(original: Any, graph: Any) -> Any:
     return original() if loops else {}
 
 
-def _bfloat16_of_tensorflow() -> dict[Any, Any]:
+def _bfloat16_entry(table: str) -> dict[Any, Any]:
+    import ml_dtypes
     from onnx import TensorProto
     from tensorflow import dtypes
 
-    return {dtypes.bfloat16.as_datatype_enum: TensorProto.BFLOAT16}
-
-
-def _bfloat16_of_numpy() -> dict[Any, Any]:
-    import ml_dtypes
-    from onnx import TensorProto
-
-    return {TensorProto.BFLOAT16: ml_dtypes.bfloat16}
-
-
-def _name_of_bfloat16() -> dict[Any, Any]:
-    from onnx import TensorProto
-
-    return {TensorProto.BFLOAT16: "bfloat16"}
+    return {
+        "from TensorFlow": {dtypes.bfloat16.as_datatype_enum: TensorProto.BFLOAT16},
+        "to NumPy": {TensorProto.BFLOAT16: ml_dtypes.bfloat16},
+        "names": {TensorProto.BFLOAT16: "bfloat16"},
+    }[table]
 
 
 _LOOP = "becomes one ONNX node instead of a loop"
-_BFLOAT16 = "tf2onnx takes bfloat16 for float16"
+_BFLOAT16 = "tf2onnx treats bfloat16 as float16"
 _POOL = "a computed loop over windows has no ONNX form"
 
 PATCHES = (
@@ -126,7 +119,7 @@ PATCHES = (
     Patch(
         "keras.src.backend.tensorflow.nn:conv_transpose",
         transposed.conv_transpose,
-        "tf2onnx cuts the output to its size with a dozen nodes",
+        "tf2onnx needs a dozen nodes to crop the output",
     ),
     Patch(
         "keras.src.backend.tensorflow.nn:adaptive_average_pool",
@@ -143,17 +136,17 @@ PATCHES = (
     Patch(
         "keras.src.backend.tensorflow.numpy:signbit",
         rewrites.signbit,
-        "Keras looks at the bits, which has no ONNX form",
+        "Keras reads the bits, which has no ONNX form",
     ),
     Patch(
         "keras.src.backend.tensorflow.image:resize",
         resizing.resize,
-        "known sizes would be computed on each run",
+        "known sizes would be computed in every run",
     ),
     Patch(
         "keras.layers:UpSampling2D._resize_images",
         resizing.upsample,
-        "Keras asks for open sizes, which a trace can't tell",
+        "Keras compares open sizes, which is impossible in a trace",
     ),
     Patch(
         "keras.layers:MelSpectrogram._spectrogram",
@@ -173,9 +166,9 @@ PATCHES = (
     Patch(
         "keras.layers:Embedding.call",
         rewrites.embedding,
-        "negative ids take nine nodes; and which inputs carry ids is noted",
+        "negative ids need nine nodes; and inputs that carry ids are recorded",
     ),
-    Patch("keras.layers:Masking.call", rewrites.masking, "which inputs are masked is noted"),
+    Patch("keras.layers:Masking.call", rewrites.masking, "inputs that are masked are recorded"),
     Patch(
         "keras.layers:Layer._open_name_scope",
         rewrites.open_name_scope,
@@ -184,16 +177,21 @@ PATCHES = (
     Patch(
         "tensorflow:tensordot",
         rewrites.tensordot,
-        "TensorFlow reshapes to two dimensions and back, with shapes computed on each run",
+        "TensorFlow reshapes to two dimensions and back, with shapes computed in every run",
     ),
     Patch(
         "tf2onnx.optimizer:_get_optimizers",
         _no_optimizers_without_loops,
-        "they copy the graph again and again; conversion.clean does what they do, but for loops",
+        "they copy the graph many times; conversion.clean does the same, except for loops",
     ),
-    Patch("tf2onnx.tf_utils:TF_TO_ONNX_DTYPE", _bfloat16_of_tensorflow, _BFLOAT16, kind=dict),
-    Patch("tf2onnx.utils:ONNX_TO_NUMPY_DTYPE", _bfloat16_of_numpy, _BFLOAT16, kind=dict),
-    Patch("tf2onnx.utils:ONNX_DTYPE_NAMES", _name_of_bfloat16, _BFLOAT16, kind=dict),
+    *(
+        Patch(target, functools.partial(_bfloat16_entry, table), _BFLOAT16, kind=dict)
+        for target, table in (
+            ("tf2onnx.tf_utils:TF_TO_ONNX_DTYPE", "from TensorFlow"),
+            ("tf2onnx.utils:ONNX_TO_NUMPY_DTYPE", "to NumPy"),
+            ("tf2onnx.utils:ONNX_DTYPE_NAMES", "names"),
+        )
+    ),
 )
 
 #: a patch holds for the entire process: one export at a time
@@ -202,9 +200,9 @@ _lock = threading.Lock()
 
 @contextmanager
 def patched(*packages: str, record: Any) -> Iterator[None]:
-    """What belongs to ``packages`` is replaced inside the block.
+    """Apply the patches of ``packages`` inside the block.
 
-    ``record`` is handed to the replacements. Raises MissingTarget, with nothing replaced.
+    ``record`` is passed to the replacements. Raises MissingTarget, with nothing replaced.
     """
     with _lock:
         chosen = [p for p in PATCHES if p.package in packages and p.is_needed()]
@@ -216,7 +214,7 @@ def patched(*packages: str, record: Any) -> Iterator[None]:
                 if patch.kind is dict:
                     original.update(patch.replacement())
                 else:
-                    setattr(owner, name, _instead(original, patch.replacement, record))
+                    setattr(owner, name, _wrap(original, patch.replacement, record))
             yield
         finally:
             for owner, name, original in before:
@@ -226,7 +224,7 @@ def patched(*packages: str, record: Any) -> Iterator[None]:
                 table.update(entries)
 
 
-def _instead(original: Any, replacement: Callable[..., Any], record: Any) -> Callable[..., Any]:
+def _wrap(original: Any, replacement: Callable[..., Any], record: Any) -> Callable[..., Any]:
     @functools.wraps(original)
     def replaced(*args: Any, **kwargs: Any) -> Any:
         return replacement(original, record, *args, **kwargs)
@@ -234,12 +232,8 @@ def _instead(original: Any, replacement: Callable[..., Any], record: Any) -> Cal
     return replaced
 
 
-def _version(package: str) -> tuple[int, ...]:
-    return _parts(importlib.import_module(package).__version__)
-
-
-def _parts(version: str) -> tuple[int, ...]:
-    """3.13.0 -> (3, 13, 0); what is no number ends it."""
+def _parse_version(version: str) -> tuple[int, ...]:
+    """3.13.0 -> (3, 13, 0); stops at a part that isn't a number."""
     numbers = []
     for part in version.split("."):
         if not part.isdigit():

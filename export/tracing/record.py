@@ -1,4 +1,4 @@
-"""What is noted while a model is traced, in addition to the graph itself."""
+"""Facts recorded while a model is traced, in addition to the graph."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass
 class Record:
-    """The functions that replace Keras's while tracing (see ``patches``) add to it."""
+    """Filled by the functions that replace Keras's during the trace (see ``patches``)."""
 
     names: Sequence[str]  # of the model's inputs
     inputs: Sequence[Any] = ()  # their tensors in the graph
@@ -18,7 +18,7 @@ class Record:
     masking: dict[str, float] = field(default_factory=dict)
     keys: dict[str, list[Any]] = field(default_factory=dict)
 
-    def sources(self, tensor: Any) -> set[str]:
+    def find_inputs(self, tensor: Any) -> set[str]:
         """The names of the model's inputs that a tensor of the graph is computed from."""
         known = {source.name: name for source, name in zip(self.inputs, self.names, strict=True)}
         seen, todo, found = set(), [tensor], set()

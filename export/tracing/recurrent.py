@@ -9,16 +9,18 @@ What has no ONNX form (another cell, another activation) runs as Keras wrote it 
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxwalk.export.tracing.markers import mark
+from onnxwalk.export.tracing.markers import add_marker
 from onnxwalk.export.tracing.record import Record
 
-#: ONNX activation -> (alpha, beta), only for those that take them
+#: (name of the ONNX activation, alpha, beta); None for activations without them
 Activation = tuple[str, float | None, float | None]
 
 
@@ -40,7 +42,7 @@ class Cell:
         return {"RNN": 1, "LSTM": 4, "GRU": 3}[self.kind]
 
     def weights(self, dtype: str) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-        """(w, r, b); outside of any trace, as it reads the variables."""
+        """(w, r, b); call it outside of a trace, since it reads the variables."""
         kernel, recurrent = (np.asarray(v.numpy()) for v in self.variables[:2])
         rows = np.zeros((2, self.gates * self.units), dtype=kernel.dtype)
         if self.variables[2] is not None:
@@ -59,7 +61,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Recurrence:
-    """What a marker stands for: inputs (x, mask if masked, states …), outputs (y, states …).
+    """The description of a marker: inputs (x, mask if masked, states …), outputs (y, states …).
 
     x (batch, time, features); mask (batch, time); each state (batch, units), direction by
     direction; y (batch, time, directions*units) or (batch, directions*units).
@@ -79,6 +81,18 @@ class Recurrence:
         return len(self.layers[0])
 
 
+def _or_original(replacement: Callable[..., Any]) -> Callable[..., Any]:
+    """The replacement of a method; where it returns None, the original is called."""
+
+    @functools.wraps(replacement)
+    def call(original: Any, record: Record, layer: Any, *args: Any, **kwargs: Any) -> Any:
+        result = replacement(original, record, layer, *args, **kwargs)
+        return original(layer, *args, **kwargs) if result is None else result
+
+    return call
+
+
+@_or_original
 def inner_loop(
     original: Any,
     record: Record,
@@ -88,13 +102,26 @@ def inner_loop(
     mask: Any,
     training: Any = False,
 ) -> Any:
-    """``inner_loop`` of RNN, LSTM and GRU."""
-    result = _single(layer, sequences, initial_state, mask, record.markers)
-    if result is not None:
-        return result
-    return original(layer, sequences, initial_state, mask, training=training)
+    """``inner_loop`` of RNN, LSTM and GRU: (last output, outputs, states); None if ONNX has no such
+    cell."""
+    import keras
+    import tensorflow as tf
+
+    cells = _to_onnx_cells(layer.cell)
+    if cells is None or not _is_float_sequence(sequences) or not _is_step_mask(mask):
+        return None
+    states = keras.tree.flatten(initial_state)
+    structure = initial_state if keras.tree.is_nested(initial_state) else [initial_state]
+    zero_output = bool(layer.zero_output_for_mask)
+    layers = tuple((cell,) for cell in cells)
+    y, new_states = _add_recurrence(record, layer, layers, zero_output, sequences, mask, states)
+    new_states = keras.tree.pack_sequence_as(structure, new_states)
+    if layer.return_sequences:
+        return y[:, -1], y, new_states
+    return y, tf.expand_dims(y, 1), new_states
 
 
+@_or_original
 def bidirectional(
     original: Any,
     record: Record,
@@ -104,73 +131,28 @@ def bidirectional(
     mask: Any = None,
     training: Any = None,
 ) -> Any:
-    """``Bidirectional.call``."""
-    result = _bidirectional(layer, sequences, initial_state, mask, record.markers)
-    if result is not None:
-        return result
-    return original(layer, sequences, initial_state=initial_state, mask=mask, training=training)
-
-
-def keeps_states(layer: Any) -> bool:
-    """Whether the layer, or one inside of it, is stateful."""
-    return any(getattr(part, "stateful", False) for part in layer._flatten_layers())
-
-
-def _single(layer: Any, sequences: Any, initial_state: Any, mask: Any, markers: list[Any]) -> Any:
-    """(last output, outputs, states) of one RNN layer as ``inner_loop`` returns them, or None."""
-    import keras
-    import tensorflow as tf
-
-    cells = _cells(layer.cell)
-    if cells is None or not _plain(sequences) or not _of_steps(mask):
-        return None
-    states = keras.tree.flatten(initial_state)
-    structure = initial_state if keras.tree.is_nested(initial_state) else [initial_state]
-    y, new_states = _mark(
-        Recurrence(
-            name=_name(layer, markers),
-            layers=tuple((cell,) for cell in cells),
-            reverse=bool(layer.go_backwards),
-            masked=mask is not None,
-            zero_states=all(map(_is_zero, states)),
-            return_sequences=bool(layer.return_sequences),
-            zero_output_for_mask=bool(layer.zero_output_for_mask),
-            dtype=sequences.dtype.name,
-        ),
-        sequences,
-        mask,
-        states,
-        markers,
-    )
-    new_states = keras.tree.pack_sequence_as(structure, new_states)
-    if layer.return_sequences:
-        return y[:, -1], y, new_states
-    return y, tf.expand_dims(y, 1), new_states
-
-
-def _bidirectional(layer: Any, sequences: Any, initial_state: Any, mask: Any, markers: Any) -> Any:
-    """What Bidirectional.call returns, from one node of two directions; None where it can't be."""
+    """``Bidirectional.call`` as one node of two directions; None where that isn't possible."""
     import keras
     import tensorflow as tf
 
     pair = layer.forward_layer, layer.backward_layer
     known = keras.layers.RNN, keras.layers.SimpleRNN, keras.layers.LSTM, keras.layers.GRU
-    # a user's subclass may do more than its cell says
-    if not all(type(part) in known for part in pair) or not _plain(sequences):
+    # a user's subclass may compute more than its cell
+    if not all(type(part) in known for part in pair):
         return None
-    if not _of_steps(mask):
+    if not _is_float_sequence(sequences) or not _is_step_mask(mask):
         return None
-    forward, backward = (_cells(part.cell) for part in pair)
+    forward, backward = (_to_onnx_cells(part.cell) for part in pair)
     if forward is None or backward is None or len(forward) != 1 or len(backward) != 1:
         return None
     f, b = forward[0], backward[0]
     zero_output = bool(pair[0].zero_output_for_mask)
-    same = (
+    is_one_node = (
         (f.kind, f.units, f.linear_before_reset) == (b.kind, b.units, b.linear_before_reset)
         and (pair[0].go_backwards, pair[1].go_backwards) == (False, True)
         and zero_output == bool(pair[1].zero_output_for_mask) == bool(layer.return_sequences)
     )
-    if not same:
+    if not is_one_node:
         return None
     if initial_state is not None:
         states = keras.tree.flatten(initial_state)
@@ -180,22 +162,7 @@ def _bidirectional(layer: Any, sequences: Any, initial_state: Any, mask: Any, ma
         batch = tf.shape(sequences)[0]
         states = keras.tree.flatten([part.get_initial_state(batch) for part in pair])
     states = [keras.ops.convert_to_tensor(s, dtype=sequences.dtype.name) for s in states]
-    y, new_states = _mark(
-        Recurrence(
-            name=_name(layer, markers),
-            layers=((f, b),),
-            reverse=False,
-            masked=mask is not None,
-            zero_states=all(map(_is_zero, states)),
-            return_sequences=bool(layer.return_sequences),
-            zero_output_for_mask=zero_output,
-            dtype=sequences.dtype.name,
-        ),
-        sequences,
-        mask,
-        states,
-        markers,
-    )
+    y, new_states = _add_recurrence(record, layer, ((f, b),), zero_output, sequences, mask, states)
     output: Any = y
     if layer.merge_mode != "concat":
         left, right = tf.split(y, 2, axis=-1)
@@ -210,7 +177,12 @@ def _bidirectional(layer: Any, sequences: Any, initial_state: Any, mask: Any, ma
     return (*(output if isinstance(output, tuple) else (output,)), *new_states)
 
 
-def _name(layer: Any, markers: list[Any]) -> str:
+def is_stateful(layer: Any) -> bool:
+    """Whether the layer, or one inside of it, is stateful."""
+    return any(getattr(part, "stateful", False) for part in layer._flatten_layers())
+
+
+def _unique_name(layer: Any, markers: list[Any]) -> str:
     """The layer's path, numbered when the layer is called again."""
     path = getattr(layer, "path", None) or layer.name
     names = [m.name for m in markers if isinstance(m, Recurrence)]
@@ -218,12 +190,28 @@ def _name(layer: Any, markers: list[Any]) -> str:
     return f"{path}_call{again}" if again else path
 
 
-def _mark(
-    recurrence: Recurrence, sequences: Any, mask: Any, states: list[Any], markers: list[Any]
+def _add_recurrence(
+    record: Record,
+    layer: Any,
+    layers: tuple[tuple[Cell, ...], ...],
+    zero_output: bool,
+    sequences: Any,
+    mask: Any,
+    states: list[Any],
 ) -> tuple[Any, list[Any]]:
-    """Leave the marker; returns (y, states) with their static shapes."""
+    """Add the marker; returns (y, states) with their static shapes."""
     import tensorflow as tf
 
+    recurrence = Recurrence(
+        name=_unique_name(layer, record.markers),
+        layers=layers,
+        reverse=len(layers[0]) == 1 and bool(layer.go_backwards),
+        masked=mask is not None,
+        zero_states=all(map(_is_zero, states)),
+        return_sequences=bool(layer.return_sequences),
+        zero_output_for_mask=zero_output,
+        dtype=sequences.dtype.name,
+    )
     inputs = [sequences]
     if mask is not None:
         mask = tf.convert_to_tensor(mask)
@@ -235,28 +223,28 @@ def _mark(
     width = recurrence.directions * recurrence.layers[-1][0].units
     shapes = [(batch, time, width) if recurrence.return_sequences else (batch, width)]
     shapes += [(batch, state.shape[-1]) for state in states]
-    y, *new_states = mark(markers, recurrence, inputs, sequences.dtype, *shapes)
+    y, *new_states = add_marker(record.markers, recurrence, inputs, sequences.dtype, *shapes)
     return y, new_states
 
 
-def _cells(cell: Any) -> tuple[Cell, ...] | None:
+def _to_onnx_cells(cell: Any) -> tuple[Cell, ...] | None:
     """The cells of an RNN layer in ONNX's terms, innermost first; None if ONNX has no such cell."""
     from keras import layers
 
     parts = cell.cells if type(cell) is layers.StackedRNNCells else [cell]
-    found = tuple(known for part in parts if (known := _cell(part)))
+    found = tuple(known for part in parts if (known := _to_onnx_cell(part)))
     return found if len(found) == len(parts) else None
 
 
-def _cell(cell: Any) -> Cell | None:
+def _to_onnx_cell(cell: Any) -> Cell | None:
     from keras import layers
 
     kinds = {layers.SimpleRNNCell: "RNN", layers.LSTMCell: "LSTM", layers.GRUCell: "GRU"}
     kind = kinds.get(type(cell))
     if kind is None:
         return None
-    activation = _activation(cell.activation)
-    gate = activation if kind == "RNN" else _activation(cell.recurrent_activation)
+    activation = _to_onnx_activation(cell.activation)
+    gate = activation if kind == "RNN" else _to_onnx_activation(cell.recurrent_activation)
     if activation is None or gate is None:
         return None
     order = {
@@ -273,7 +261,7 @@ def _cell(cell: Any) -> Cell | None:
     )
 
 
-def _activation(function: Any) -> Activation | None:
+def _to_onnx_activation(function: Any) -> Activation | None:
     """The ONNX activation that equals a Keras one with its default arguments."""
     from keras import activations
 
@@ -295,8 +283,8 @@ def _activation(function: Any) -> Activation | None:
         return None
 
 
-def _plain(sequences: Any) -> bool:
-    """One 3-D tensor of a dtype that the ONNX operators take."""
+def _is_float_sequence(sequences: Any) -> bool:
+    """Whether this is one 3-D tensor of a dtype that the ONNX operators accept."""
     shape = getattr(sequences, "shape", None)
     return (
         shape is not None
@@ -306,8 +294,8 @@ def _plain(sequences: Any) -> bool:
     )
 
 
-def _of_steps(mask: Any) -> bool:
-    """No mask, or one that masks entire steps: (batch, time) or (…, 1)."""
+def _is_step_mask(mask: Any) -> bool:
+    """Whether there is no mask, or one of complete steps: (batch, time) or (batch, time, 1)."""
     shape = None if mask is None else tuple(mask.shape)
     return shape is None or len(shape) == 2 or (len(shape) == 3 and shape[2] == 1)
 

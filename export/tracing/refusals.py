@@ -1,4 +1,4 @@
-"""Layers of Keras that have no ONNX form, refused before anything is traced."""
+"""Keras layers without an ONNX form, which are refused before the trace."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ NO_ONNX_FORM = {
 }
 
 
-def refuse(model: Any) -> None:
-    """Raise ExportError that names the layer when the model holds one that can't be exported."""
+def check_layers(model: Any) -> None:
+    """Raise ExportError that names the layer if the model contains one that can't be exported."""
     from keras import layers
 
-    from onnxwalk.export.tracing.lookups import refuse_hashing
+    from onnxwalk.export.tracing.lookups import check_hashing
 
     kinds = {getattr(layers, name): why for name, why in NO_ONNX_FORM.items()}
     kinds = {kind: why for kind, why in kinds.items() if isinstance(kind, type)}
@@ -36,4 +36,4 @@ def refuse(model: Any) -> None:
                 f"layer {layer.name}: ONNX has no sparse tensors: make the layer with sparse=False"
             )
         if isinstance(layer, (layers.StringLookup, layers.IntegerLookup)):
-            refuse_hashing(layer)
+            check_hashing(layer)

@@ -1,4 +1,4 @@
-"""Resizing of images: what Keras asks of TensorFlow, with sizes that are known worked out."""
+"""Resizing of images, with constants wherever the sizes are known."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def upsample(
 ) -> Any:
     """``UpSampling2D._resize_images``, for open sizes too.
 
-    Keras asks whether those are positive, which a trace can't tell.
+    Keras checks that those are positive, which is impossible in a trace.
     """
     import tensorflow as tf
     from keras.src.backend.tensorflow import image

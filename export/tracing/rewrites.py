@@ -1,7 +1,7 @@
-"""Layers that are traced in other words, because TensorFlow's have no ONNX form.
+"""Other TensorFlow operations for layers whose own have no ONNX form.
 
-Each function here computes what the function of Keras or TensorFlow that it replaces computes; see
-``patches``, which says which one that is.
+Each function here computes the same as the function of Keras or TensorFlow that it replaces, which
+is named in ``patches``.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def adaptive_pool(
     """Windows from floor(i * size / count) to ceil((i + 1) * size / count), on every axis.
 
     (batch, …, channels) -> (batch, *output_size, channels), or channels first. Sizes that divide
-    evenly take one pooling of all of them; others a reduction for each window.
+    evenly need one pooling for all of them; others a reduction for each window.
     """
     import keras
     import tensorflow as tf
@@ -70,7 +70,7 @@ def adaptive_pool(
         raise ExportError("adaptive pooling needs inputs of a fixed size")
     counts = [output_size] * n if isinstance(output_size, int) else list(output_size)
     if any(-(-size // count) >= size for size, count in zip(sizes, counts, strict=True)):
-        # Keras pools by windows of ceil(size / count) + 1 too, which TensorFlow dies of
+        # Keras also uses windows of ceil(size / count) + 1, with which TensorFlow crashes
         raise ExportError("Keras can't pool an entire axis here: use global pooling, or reduce")
     windows = [s // w if s % w == 0 else 1 for s, w in zip(sizes, counts, strict=True)]
     if max(windows) > 1:
@@ -89,7 +89,7 @@ def adaptive_pool(
 
 
 def signbit(original: Any, record: Record, x: Any) -> Any:
-    """Whether a number is negative or -0.0; argmax and argmin ask. Keras looks at the bits."""
+    """Whether a number is negative or -0.0, as used by argmax and argmin; Keras reads the bits."""
     import keras
     import tensorflow as tf
 
@@ -117,7 +117,7 @@ def encode_categories(
     import tensorflow as tf
 
     if sparse or output_mode not in ("multi_hot", "count") or inputs.shape.rank not in (1, 2):
-        raise ExportError(f"categories with output_mode={output_mode!r}, sparse={sparse}")
+        raise ExportError(f"no ONNX form for output_mode={output_mode!r} with sparse={sparse}")
     inputs = inputs if inputs.dtype.is_integer else tf.cast(inputs, tf.int32)
     same = tf.equal(inputs[..., None], tf.range(depth, dtype=inputs.dtype))
     if output_mode == "multi_hot":
@@ -129,14 +129,14 @@ def encode_categories(
 
 
 def embedding(original: Any, record: Record, layer: Any, inputs: Any) -> Any:
-    """One Gather, which counts negative ids from the end just as Keras's take does.
+    """One Gather, in which negative ids count from the end as in Keras.
 
-    Notes which inputs of the model carry ids, and how many there are.
+    Records which inputs of the model carry ids, and how many ids there are.
     """
     import keras
     import tensorflow as tf
 
-    for name in record.sources(inputs):
+    for name in record.find_inputs(inputs):
         record.vocabulary[name] = min(layer.input_dim, record.vocabulary.get(name, layer.input_dim))
     if inputs.dtype not in (tf.int32, tf.int64):
         inputs = tf.cast(inputs, tf.int32)
@@ -145,8 +145,8 @@ def embedding(original: Any, record: Record, layer: Any, inputs: Any) -> Any:
 
 
 def masking(original: Any, record: Record, layer: Any, inputs: Any) -> Any:
-    """Notes which inputs go to a Masking layer, so that a check can have steps that are masked."""
-    for name in record.sources(inputs):
+    """Record which inputs feed a Masking layer, so that a check can mask some steps."""
+    for name in record.find_inputs(inputs):
         record.masking[name] = float(layer.mask_value)
     return original(layer, inputs)
 

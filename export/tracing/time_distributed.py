@@ -1,7 +1,7 @@
 """TimeDistributed calls its layer once, on all steps as one large batch.
 
-Keras unrolls it where the number of steps is known and maps over them where it isn't: so many
-copies of the layer in the graph, or a loop that has no ONNX form.
+Keras copies the layer for each step if their number is known, and otherwise maps over the steps
+with a loop that has no ONNX form.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from onnxwalk.export.tracing.record import Record
-from onnxwalk.export.tracing.recurrent import keeps_states
+from onnxwalk.export.tracing.recurrent import is_stateful
 
 
 def time_distributed(
@@ -17,21 +17,20 @@ def time_distributed(
 ) -> Any:
     """``TimeDistributed.call`` reshapes (batch, time, …) to (batch·time, …) and back.
 
-    A layer that gives more than one tensor, or keeps states from call to call, runs as Keras has
-    it.
+    A layer that returns several tensors, or keeps states between calls, runs as in Keras.
     """
     import tensorflow as tf
 
     inner, options = layer.layer, {}
     single = hasattr(inputs, "shape") and len(inputs.shape) > 2
-    if not single or keeps_states(inner):
+    if not single or is_stateful(inner):
         return original(layer, inputs, training=training, mask=mask)
     if mask is not None and inner._call_has_mask_arg:
-        options["mask"] = _reshaped(mask, [-1], 2)
+        options["mask"] = _replace_leading(mask, [-1], 2)
     if inner._call_has_training_arg:
         options["training"] = training
     with tf.name_scope(inner.name):
-        result = inner.call(_reshaped(inputs, [-1], 2), **options)
+        result = inner.call(_replace_leading(inputs, [-1], 2), **options)
     if not isinstance(result, tf.Tensor):
         return original(layer, inputs, training=training, mask=mask)
     batch, time = inputs.shape[:2]
@@ -39,12 +38,12 @@ def time_distributed(
         begin = [tf.shape(inputs)[0] if batch is None else batch, tf.shape(inputs)[1]]
     else:
         begin = [-1, time]
-    result = _reshaped(result, begin, 1)
+    result = _replace_leading(result, begin, 1)
     result.set_shape((batch, time, *result.shape[2:]))
     return result
 
 
-def _reshaped(tensor: Any, begin: list[Any], skip: int) -> Any:
+def _replace_leading(tensor: Any, begin: list[Any], skip: int) -> Any:
     """The tensor with ``begin`` in place of its first ``skip`` dimensions."""
     import tensorflow as tf
 

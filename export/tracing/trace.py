@@ -1,6 +1,6 @@
-"""A Keras model becomes a frozen TensorFlow graph, its large weights left outside.
+"""Trace a Keras model into a frozen TensorFlow graph without its large weights.
 
-tf2onnx copies the graph for each of its optimizers, again and again. Weights of two dimensions
+tf2onnx copies the graph many times, for each of its optimizers. Weights of two dimensions
 and more are therefore *inputs* of the traced function and never enter the graph; vectors (biases,
 BatchNormalization's statistics) stay constants, so that they can be folded into what they scale.
 """
@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxwalk.export.errors import ExportError, one_line
-from onnxwalk.export.tracing.names import unique
+from onnxwalk.export.tracing.names import make_unique
 from onnxwalk.export.tracing.patches import MissingTarget, patched
 from onnxwalk.export.tracing.record import Record
-from onnxwalk.export.tracing.recurrent import keeps_states
-from onnxwalk.export.tracing.refusals import refuse
+from onnxwalk.export.tracing.recurrent import is_stateful
+from onnxwalk.export.tracing.refusals import check_layers
 
 #: vectors with more elements than this are inputs, too
-_SMALL = 65536
+_MAX_CONSTANT = 65536
 
 #: what the names of weights that are constants of the graph begin with
 WEIGHT_PREFIX = "onnxwalk-weight/"
@@ -41,7 +41,7 @@ class Port:
 
 @dataclass(frozen=True)
 class Trace:
-    """The frozen graph, and what the converter has to know about it."""
+    """The frozen graph, and what the converter needs to know about it."""
 
     name: str
     graph: Any  # tf.compat.v1.GraphDef
@@ -49,9 +49,9 @@ class Trace:
     outputs: tuple[Port, ...]
     weights: dict[str, tuple[str, NDArray[Any]]]  # tensor -> (name, values), those left outside
     constants: dict[str, NDArray[Any]]  # name -> values of the weights inside
-    markers: tuple[Any, ...]  # what the PyFunc operations of the graph stand for
+    markers: tuple[Any, ...]  # descriptions of the graph's PyFunc operations
     vocabulary: dict[str, int]  # input name -> number of ids, where it feeds an Embedding
-    masking: dict[str, float]  # input name -> the value that a Masking layer takes for padding
+    masking: dict[str, float]  # input name -> the value that a Masking layer treats as padding
     keys: dict[str, list[Any]]  # input name -> the keys that a lookup knows
     layers: tuple[str, ...]
 
@@ -65,14 +65,14 @@ def trace(model: Any) -> Trace:
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    refuse(model)
-    structure = input_structure(model)
+    check_layers(model)
+    structure = get_input_structure(model)
     specs = keras.tree.flatten(structure)
-    names = unique([spec.name or f"input_{i}" for i, spec in enumerate(specs)])
+    names = make_unique([spec.name or f"input_{i}" for i, spec in enumerate(specs)])
     variables = list({id(v): v for v in model.variables}.values())
-    outside = [v for v in variables if _is_outside(v)]
-    inside = [v for v in variables if not _is_outside(v)]
-    small = [(WEIGHT_PREFIX + v.path, _values(v)) for v in inside]
+    outside = [v for v in variables if _is_graph_input(v)]
+    inside = [v for v in variables if not _is_graph_input(v)]
+    small = [(WEIGHT_PREFIX + v.path, _read_values(v)) for v in inside]
     record = Record(names)
 
     def function(*tensors: Any) -> Any:
@@ -87,7 +87,7 @@ def trace(model: Any) -> Trace:
     signature = [tf.TensorSpec(spec.shape, spec.dtype) for spec in specs]
     signature += [tf.TensorSpec(v.shape, v.dtype) for v in outside]
     try:
-        with patched("keras", "tensorflow", record=record), _eagerly():
+        with patched("keras", "tensorflow", record=record), _functions_run_eagerly():
             concrete = tf.function(function, autograph=False).get_concrete_function(*signature)
         frozen = convert_variables_to_constants_v2(
             concrete, lower_control_flow=False, aggressive_inlining=True
@@ -115,8 +115,10 @@ def trace(model: Any) -> Trace:
             for name, tensor in zip(_output_names(model, len(results), names), results, strict=True)
         ),
         weights={
-            tensor: (name, _values(v))
-            for (v, tensor), name in zip(weights, unique([v.path for v in outside]), strict=True)
+            tensor: (name, _read_values(v))
+            for (v, tensor), name in zip(
+                weights, make_unique([v.path for v in outside]), strict=True
+            )
             if tensor.split(":")[0] in used
         },
         constants={name.removeprefix(WEIGHT_PREFIX): values for name, values in small},
@@ -128,8 +130,8 @@ def trace(model: Any) -> Trace:
     )
 
 
-def _values(variable: Any) -> NDArray[Any]:
-    """A variable's values, not copied: TensorFlow copies when it is assigned to, not before."""
+def _read_values(variable: Any) -> NDArray[Any]:
+    """A variable's values, without a copy: TensorFlow copies only on assignment."""
     return np.asarray(variable.value.read_value())
 
 
@@ -137,8 +139,8 @@ def _static_shape(tensor: Any) -> tuple[int | None, ...] | None:
     return None if tensor.shape.rank is None else tuple(tensor.shape)
 
 
-def input_structure(model: Any) -> Any:
-    """The model's inputs as it takes them (a tensor, list or dict) with name, shape and dtype.
+def get_input_structure(model: Any) -> Any:
+    """The model's inputs in its own structure (a tensor, list or dict), with name, shape, dtype.
 
     Raises ExportError when the model is not built.
     """
@@ -150,7 +152,9 @@ def input_structure(model: Any) -> Any:
     inner = getattr(model, "_functional", None) or model  # a Sequential holds a Functional
     structure = getattr(inner, "_inputs_struct", None)
     if structure is not None:
-        return _open_batch(model, structure) if isinstance(model, keras.Sequential) else structure
+        return (
+            _with_open_batch(model, structure) if isinstance(model, keras.Sequential) else structure
+        )
     from keras.src.export.export_utils import get_input_signature
 
     try:
@@ -163,12 +167,12 @@ def input_structure(model: Any) -> Any:
     return structure
 
 
-def _open_batch(model: Any, structure: Any) -> Any:
-    """A Sequential without an Input keeps the batch size of its first call, or of ``fit``: it is
-    open again, unless a layer keeps states, which have that size."""
+def _with_open_batch(model: Any, structure: Any) -> Any:
+    """Open the batch size of a Sequential without an Input, which has that of its first call or of
+    ``fit``; unless a layer keeps states, which have that size."""
     import keras
 
-    if keeps_states(model):
+    if is_stateful(model):
         return structure
     return keras.tree.map_structure(
         lambda x: keras.KerasTensor((None, *x.shape[1:]), dtype=x.dtype, name=x.name), structure
@@ -180,18 +184,18 @@ def _output_names(model: Any, count: int, taken: list[str]) -> list[str]:
     names = list(getattr(inner, "output_names", None) or [])
     if len(names) != count:
         names = [f"output_{i}" if count > 1 else "output" for i in range(count)]
-    return unique([*taken, *names])[len(taken) :]
+    return make_unique([*taken, *names])[len(taken) :]
 
 
-def _is_outside(variable: Any) -> bool:
+def _is_graph_input(variable: Any) -> bool:
     shape = tuple(variable.shape)
     floating = str(variable.dtype) in ("float32", "float64", "float16", "bfloat16")
-    return floating and (len(shape) > 1 or int(np.prod(shape)) > _SMALL)
+    return floating and (len(shape) > 1 or int(np.prod(shape)) > _MAX_CONSTANT)
 
 
 @contextmanager
-def _eagerly() -> Iterator[None]:
-    """Functions that Keras has compiled, as grouped convolution, are traced through."""
+def _functions_run_eagerly() -> Iterator[None]:
+    """Trace into functions that Keras has compiled, such as grouped convolution."""
     import tensorflow as tf
 
     before = tf.config.functions_run_eagerly()
@@ -203,7 +207,7 @@ def _eagerly() -> Iterator[None]:
 
 
 def _restore_captures(graph: Any, concrete: Any) -> None:
-    """Eager tensors that the trace captured have become placeholders: constants again."""
+    """Turn placeholders for eager tensors that the trace captured into constants."""
     import tensorflow as tf
 
     values = {

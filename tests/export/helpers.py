@@ -13,10 +13,10 @@ pytest.importorskip("tensorflow", reason="the exporter needs TensorFlow")
 
 import onnxwalk
 from onnxwalk.export.conversion.convert import convert
-from onnxwalk.export.conversion.draft import walk
+from onnxwalk.export.conversion.draft import all_nodes
 from onnxwalk.export.quiet import quiet
 from onnxwalk.export.tracing.trace import Trace, trace
-from onnxwalk.export.verify import random_inputs, run_keras
+from onnxwalk.export.verify import make_random_inputs, run_keras
 
 onnxruntime.set_default_logger_severity(4)
 
@@ -30,7 +30,7 @@ def converted(model: Any, opset: int = 18) -> tuple[Any, Trace]:
 
 
 def operators(proto: Any) -> Counter[str]:
-    return Counter(node.op_type for node in walk(proto.graph))
+    return Counter(node.op_type for node in all_nodes(proto.graph))
 
 
 def run_onnxruntime(proto: Any, feeds: dict[str, Any]) -> list[Any]:
@@ -46,7 +46,7 @@ def run_onnxwalk(proto: Any, feeds: dict[str, Any], **options: Any) -> list[Any]
 def assert_same_as_keras(model: Any, opset: int = 18, tolerance: float = 1e-5) -> Any:
     """Export, run by both on random inputs, compare with Keras; returns the ONNX model."""
     proto, traced = converted(model, opset)
-    feeds = random_inputs(traced)
+    feeds = make_random_inputs(traced)
     expected = run_keras(model, [feeds[port.name] for port in traced.inputs])
     for run in (run_onnxruntime, run_onnxwalk):
         for port, actual, wanted in zip(traced.outputs, run(proto, feeds), expected, strict=True):

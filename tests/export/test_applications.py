@@ -17,13 +17,13 @@ from onnxwalk.export.coverage.applications import (
     SMALLEST,
     _cells,
     _rows_of,
-    build,
+    application_names,
+    build_application,
+    format_table,
     measure,
-    names,
-    table,
 )
 from onnxwalk.export.errors import ExportError
-from onnxwalk.export.pipeline import run
+from onnxwalk.export.pipeline import export_model
 from tests.export.helpers import converted, operators
 
 L = keras.layers
@@ -40,20 +40,20 @@ def test_small_applications(tmp_path, name):
     found = operators(proto)
     assert found["Transpose"] == 1 and not found["BatchNormalization"] and not found["Cast"]
     assert all(node.name.startswith(f"{proto.graph.name}/") for node in proto.graph.node)
-    text = table({name: _cells(row)})
+    text = format_table({name: _cells(row)})
     assert f"| {name} | " in text and _rows_of(text) == {name: _cells(row)}
 
 
 def test_the_table_is_right():
     rows = _rows_of((Path(__file__).parents[2] / "docs" / "APPLICATIONS.md").read_text("utf-8"))
     unjudged = {"ResNet101", "ResNet152", "ResNet152V2", "EfficientNetB6", "EfficientNetB7"}
-    assert set(SMALLEST) <= set(rows) and set(names()) - set(rows) == unjudged
+    assert set(SMALLEST) <= set(rows) and set(application_names()) - set(rows) == unjudged
     assert all(max(float(row[7]), float(row[8])) <= 1e-4 for row in rows.values())
 
 
 def test_no_such_application():
     with pytest.raises(ExportError, match=r"keras\.applications has no Mobile"):
-        build("Mobile")
+        build_application("Mobile")
 
 
 def test_tensors_lead_back_to_layers():
@@ -103,7 +103,7 @@ def under(policy):
 
 @pytest.mark.parametrize("policy", ["float16", "mixed_float16", "float64"])
 def test_other_floats(policy):
-    result = run(under(policy))
+    result = export_model(under(policy))
     assert max(result.differences.values()) < (1e-6 if policy == "float64" else 2e-2)
     assert operators(result.model)["Conv"] == 1
 
@@ -112,7 +112,7 @@ def test_other_floats(policy):
 def test_int8():
     model = under("float32")
     model.quantize("int8")
-    result = run(model)
+    result = export_model(model)
     assert max(result.differences.values()) < 2e-2
     assert operators(result.model)["MatMulInteger"] == 2
     kinds = [t.data_type for t in result.model.graph.initializer if len(t.dims) == 2]
@@ -128,7 +128,7 @@ def test_batch_normalization_is_folded():
 
     model = keras.Model(x, y)
     randomize_as_trained(model)
-    result = run(model)
+    result = export_model(model)
     assert max(result.differences.values()) < 1e-4
     found = operators(result.model)
     assert found["Mul"] == 0 and found["Add"] == 1

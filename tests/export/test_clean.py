@@ -13,12 +13,12 @@ from onnxwalk.export.conversion.clean.duplicates import share_nodes
 from onnxwalk.export.conversion.clean.scales import fold_scales
 from onnxwalk.export.conversion.clean.shapes import (
     drop_identities,
-    keep_reduced,
+    keep_reduced_axes,
+    make_reshapes_static,
     merge_reshapes,
-    static_reshapes,
 )
 from onnxwalk.export.conversion.clean.transposes import cancel_transposes
-from onnxwalk.export.conversion.draft import attach, lift
+from onnxwalk.export.conversion.draft import attach_weights, detach_weights
 from onnxwalk.export.conversion.names import name_nodes
 from tests.export.helpers import run_onnxruntime
 
@@ -58,10 +58,10 @@ def cleaned(model, *passes):
     shape = [d.dim_value or 2 for d in model.graph.input[0].type.tensor_type.shape.dim]
     feeds = {"x": array(*shape)}
     before = run_onnxruntime(model, feeds)
-    draft = lift(model)
+    draft = detach_weights(model)
     for improve in passes:
         improve(draft)
-    after = attach(draft)
+    after = attach_weights(draft)
     onnx.checker.check_model(after, full_check=True)
     for a, b in zip(run_onnxruntime(after, feeds), before, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
@@ -204,7 +204,7 @@ def test_shapes():
         "back": np.int64([-1, 4, 5, 3]),
         "sixty_flat": np.int64([-1, 60]),
     }
-    assert cleaned(graph(nodes, weights), static_reshapes, merge_reshapes) == ["Reshape"]
+    assert cleaned(graph(nodes, weights), make_reshapes_static, merge_reshapes) == ["Reshape"]
 
 
 def test_axes_that_are_put_back():
@@ -214,9 +214,9 @@ def test_axes_that_are_put_back():
         node("Mul", "x b", "y"),
     ]
     weights = {"axes": np.int64([1, 2]), "shape": np.int64([-1, 1, 1, 3])}
-    assert cleaned(graph(nodes, weights), keep_reduced) == ["ReduceMean", "Mul"]
+    assert cleaned(graph(nodes, weights), keep_reduced_axes) == ["ReduceMean", "Mul"]
     nodes[1:] = [node("Reshape", "a shape", "y")]
-    assert cleaned(graph(nodes, weights), keep_reduced) == ["ReduceMean"]
+    assert cleaned(graph(nodes, weights), keep_reduced_axes) == ["ReduceMean"]
 
 
 def test_identities():
@@ -253,8 +253,8 @@ def test_duplicates():
 
 def test_weights_stay_views_until_they_are_written():
     big = array(300, 200)
-    draft = lift(graph([node("Transpose", "w", "a", perm=[1, 0]), node("MatMul", "x a", "y")],
-                       {"w": array(6, 3)}))  # fmt: skip
+    nodes = [node("Transpose", "w", "a", perm=[1, 0]), node("MatMul", "x a", "y")]
+    draft = detach_weights(graph(nodes, {"w": array(6, 3)}))
     draft.weights["w"] = big
     clean(draft)
     assert np.shares_memory(draft.weights["w"], big) and draft.weights["w"].shape == (200, 300)
@@ -265,7 +265,7 @@ def test_names_of_tensors_and_weights_stay_apart():
         helper.make_node("Relu", ["x"], ["a__1"], "net/layer/Relu"),
         helper.make_node("Add", ["a__1", "net/layer/Relu:0"], ["y"], "net/layer/Add"),
     ]
-    draft = lift(graph(nodes, {"net/layer/Relu:0": array(3)}))
+    draft = detach_weights(graph(nodes, {"net/layer/Relu:0": array(3)}))
     trace = SimpleNamespace(name="net", inputs=(), outputs=(), layers=("layer",))
     name_nodes(draft, trace)
     assert draft.graph.node[0].output[0] not in draft.weights

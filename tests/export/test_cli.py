@@ -67,7 +67,7 @@ def test_errors(tmp_path, capsys):
     assert main([str(tmp_path / "absent.keras")]) == 1
     assert capsys.readouterr().err == f"error: no such file: {tmp_path / 'absent.keras'}\n"
     assert main(["m.keras", "-o", str(tmp_path)]) == 1
-    assert "is a folder: name the file to write" in capsys.readouterr().err
+    assert "is a folder: pass a file name to --output" in capsys.readouterr().err
     assert main(["m.keras", "-o", str(tmp_path / "no" / "m.onnx")]) == 1
     assert "no such folder" in capsys.readouterr().err
     with pytest.raises(ValueError, match="no such file"):

@@ -95,10 +95,10 @@ def test_weights_are_not_rearranged_on_every_run():
 
 
 def test_wrong_parameters():
-    with pytest.raises(ExportError, match="pooling 'min': there are max, average"):
+    with pytest.raises(ExportError, match="unknown pooling 'min': choose from max, average"):
         cnn(pooling="min")
-    with pytest.raises(ExportError, match="1 kernels for 2 convolutions"):
+    with pytest.raises(ExportError, match="got 1 kernel sizes for 2 convolutions"):
         cnn((16, 32), (3,))
-    with pytest.raises(ExportError, match="kind 'RNN': there are SimpleRNN, LSTM, GRU"):
+    with pytest.raises(ExportError, match="unknown kind 'RNN': choose from SimpleRNN, LSTM, GRU"):
         recurrent("RNN")
     assert np.ptp(randomize(cnn((16,), 3)).get_weights()[1]) > 0

@@ -16,7 +16,7 @@ import numpy as np
 
 from onnxwalk.export import ExportError, to_onnx
 from onnxwalk.export.coverage import layers
-from onnxwalk.export.coverage.judge import judge, unjudged
+from onnxwalk.export.coverage.judge import find_uncovered_layers, judge_case
 from onnxwalk.export.coverage.layer_cases import (
     Case,
     all_cases,
@@ -26,10 +26,10 @@ from onnxwalk.export.coverage.layer_cases import (
     model,
     recurrent,
 )
-from onnxwalk.export.coverage.layers_table import read_table, table
+from onnxwalk.export.coverage.layers_table import format_table, read_table
 from onnxwalk.export.tracing.refusals import NO_ONNX_FORM
 from onnxwalk.export.tracing.trace import trace
-from onnxwalk.export.verify import difference, random_inputs
+from onnxwalk.export.verify import check_output, make_random_inputs
 from tests.export.helpers import converted, operators, run_onnxruntime, run_onnxwalk
 
 CASES = all_cases()
@@ -53,7 +53,7 @@ def sample():
 
 @pytest.mark.parametrize("case", list(sample()))
 def test_same_as_keras(case):
-    verdict = judge(case)
+    verdict = judge_case(case)
     assert verdict.failures == ()
     assert set(verdict.operators) - {"Identity"} <= TABLE[case.layer]
     if case.refused is None:
@@ -64,7 +64,7 @@ def test_same_as_keras(case):
 
 def test_every_layer_has_been_judged():
     """A new Keras brings a new layer: give it cases, or say in NO_ONNX_FORM why it has none."""
-    assert unjudged(CASES) == []
+    assert find_uncovered_layers(CASES) == []
     assert set(CASES) <= set(layer_names())
 
 
@@ -80,19 +80,19 @@ def test_labels_are_unique():
 def test_judge_finds_what_is_wrong():
     shape = (3,)
     wrong = Case("Dense", "refused?", lambda: model(shape, keras.layers.Dense(2)), refused="no")
-    assert judge(wrong).failures == ("should have been refused",)
+    assert judge_case(wrong).failures == ("should have been refused",)
     (refused,) = grid("Hashing", shape, {}, num_bins=5, dtype="int64")
-    assert judge(refused).failures[0].startswith("refused: layer hashing")
+    assert judge_case(refused).failures[0].startswith("refused: layer hashing")
 
 
 def test_table_tells_right_from_wrong():
     (right,) = grid("ReLU", (3,))
     wrong = Case("Dense", "odd", lambda: model((3,), keras.layers.Dense(2)), refused="no")
-    text = table({"ReLU": [judge(right)], "Dense": [judge(wrong)]})
+    text = format_table({"ReLU": [judge_case(right)], "Dense": [judge_case(wrong)]})
     assert "| ReLU | 1 of 1 | Relu | 0 | 0 |  |" in text
     assert "1 right, 0 refused, 1 wrong" in text and "odd: WRONG, should have been refused" in text
     assert set(read_table(text)) == {"ReLU", "Dense", *NO_ONNX_FORM}
-    again = table({"Dense": []}, text)
+    again = format_table({"Dense": []}, text)
     assert "| Dense | 0 of 0 |" in again and "| ReLU | 1 of 1 |" in again
 
 
@@ -132,16 +132,16 @@ def test_unknown_words_fail_where_keras_fails():
 
 def test_lookups_are_verified_on_what_they_know():
     (case,) = grid("IntegerLookup", (50,), vocabulary=[7, 8], dtype="int64")
-    feeds = random_inputs(trace(case.build()))
+    feeds = make_random_inputs(trace(case.build()))
     assert {7, 8} < set(feeds["x"].ravel().tolist())
     assert to_onnx(case.build())
 
 
 def test_texts_that_differ_are_found():
     same = np.array(["a", "ß"], object)
-    assert difference("y", same, np.array([b"a", "ß".encode()], object)) == 0
+    assert check_output("y", same, np.array([b"a", "ß".encode()], object)) == 0
     with pytest.raises(ExportError, match="y differs"):
-        difference("y", same, np.array([b"a", b"b"], object))
+        check_output("y", same, np.array([b"a", b"b"], object))
 
 
 def test_a_transposed_convolution_is_one_node():

@@ -13,7 +13,7 @@ import keras
 
 from onnxwalk.export import ExportError, to_onnx
 from onnxwalk.export.coverage.random_weights import randomize
-from onnxwalk.export.load import load
+from onnxwalk.export.load import load_model
 from onnxwalk.export.study.assignment import cnn
 from tests.export.helpers import run_onnxruntime
 
@@ -89,10 +89,14 @@ def test_formats(model, folder, name, architecture, monkeypatch):
     [
         ("absent.keras", None, "no such file: .*absent.keras"),
         (".", None, "is a folder"),
-        ("m.weights.h5", None, "m.weights.h5 holds weights only: say what builds the model"),
+        (
+            "m.weights.h5",
+            None,
+            "m.weights.h5 contains only weights: name the function that builds the model",
+        ),
         ("m.weights.h5", "nowhere:build", "architecture nowhere:build: No module named 'nowhere'"),
         ("m.weights.h5", "keras:build", "keras has no build"),
-        ("m.weights.h5", "keras", "'keras' is not of the form module:function"),
+        ("m.weights.h5", "keras", "'keras' must have the form module:function"),
         ("m.weights.h5", "keras:__version__", "is not a function"),
         ("m.weights.h5", build_broken, "architecture build_broken failed: first line$"),
         ("m.weights.h5", build_nothing, "returned NoneType, not a keras.Model"),
@@ -105,7 +109,7 @@ def test_formats(model, folder, name, architecture, monkeypatch):
 )
 def test_errors(folder, name, architecture, message):
     with pytest.raises(ExportError, match=message) as caught:
-        load(folder / name, architecture)
+        load_model(folder / name, architecture)
     assert "\n" not in str(caught.value)
 
 
@@ -117,7 +121,7 @@ def test_weights_that_find_no_place(tmp_path):
         return keras.Model(model.inputs, model.layers[0](model.inputs[0]))
 
     with pytest.raises(ExportError, match="don't fit the architecture"):
-        load(tmp_path / "large.weights.h5", part)
+        load_model(tmp_path / "large.weights.h5", part)
 
 
 def test_not_keras(tmp_path):
@@ -128,9 +132,9 @@ def test_not_keras(tmp_path):
         file.attrs["a"] = 1
     for name in ("text.keras", "zip.keras", "data.h5"):
         with pytest.raises(ExportError, match=f"{name} is not a Keras file"):
-            load(tmp_path / name)
-    with pytest.raises(ExportError, match="not a Keras model or a path: int"):
-        load(3)
+            load_model(tmp_path / name)
+    with pytest.raises(ExportError, match=r"expected a keras\.Model or a path, got int"):
+        load_model(3)
 
 
 def test_custom_objects(tmp_path):
@@ -141,14 +145,14 @@ def test_custom_objects(tmp_path):
     path = tmp_path / "custom.keras"
     x = keras.Input((3,))
     keras.Model(x, Twice()(x)).save(path)
-    with pytest.raises(ExportError, match="custom class Twice: give architecture") as caught:
-        load(path)
+    with pytest.raises(ExportError, match="custom class Twice: pass architecture") as caught:
+        load_model(path)
     assert "\n" not in str(caught.value)
 
     path = tmp_path / "lambda.keras"
     keras.Model(x, keras.layers.Lambda(lambda t: 2 * t)(x)).save(path)
     with pytest.raises(ExportError, match="Python code"):
-        load(path)
+        load_model(path)
 
 
 def test_unbuilt():
@@ -161,5 +165,5 @@ def test_truncated(folder, tmp_path):
         data = (folder / name).read_bytes()
         (tmp_path / name).write_bytes(data[: len(data) // 2])
         with pytest.raises(ExportError) as caught:
-            load(tmp_path / name)
+            load_model(tmp_path / name)
         assert "\n" not in str(caught.value)

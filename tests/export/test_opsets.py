@@ -8,7 +8,13 @@ pytest.importorskip("tensorflow", reason="the exporter needs TensorFlow")
 
 import keras
 
-from onnxwalk.export.conversion.opsets import DEFAULT, OLDEST, meaning_changed, newest, raise_opset
+from onnxwalk.export.conversion.opsets import (
+    DEFAULT_OPSET,
+    OLDEST_OPSET,
+    find_changed_version,
+    newest_opset,
+    raise_opset,
+)
 from onnxwalk.export.coverage.random_weights import randomize
 from onnxwalk.export.errors import ExportError
 from onnxwalk.export.study.assignment import cnn, recurrent
@@ -17,7 +23,7 @@ from tests.export.helpers import assert_same_as_keras, converted
 L = keras.layers
 
 
-@pytest.mark.parametrize("opset", range(OLDEST, newest() + 1))
+@pytest.mark.parametrize("opset", range(OLDEST_OPSET, newest_opset() + 1))
 def test_recurrent(opset):
     model = recurrent("GRU", 2, 8, bidirectional=True, mask_zero=True, words=50, length=9)
     proto = assert_same_as_keras(randomize(model), opset)
@@ -26,7 +32,7 @@ def test_recurrent(opset):
     assert proto.ir_version >= helper.find_min_ir_version_for(proto.opset_import)
 
 
-@pytest.mark.parametrize("opset", [OLDEST, DEFAULT, 22, newest()])
+@pytest.mark.parametrize("opset", [OLDEST_OPSET, DEFAULT_OPSET, 22, newest_opset()])
 def test_pictures_attention_and_loops(opset):
     x = keras.Input((8, 12, 3))
     y = L.AveragePooling2D(2, padding="same")(L.Conv2D(4, 3, padding="same")(L.ZeroPadding2D(1)(x)))
@@ -37,17 +43,17 @@ def test_pictures_attention_and_loops(opset):
 
 
 def test_an_opset_that_is_not_offered():
-    range_ = f"13 to {newest()} can"
-    for opset in (12, newest() + 1):
-        with pytest.raises(ExportError, match=f"opset {opset} can't be written: {range_}"):
+    range_ = f"13 to {newest_opset()}"
+    for opset in (12, newest_opset() + 1):
+        with pytest.raises(ExportError, match=f"opset {opset} is not supported: use {range_}"):
             converted(cnn((16,), 3), opset)
 
 
 def test_what_changed_is_known():
     """A new onnx that changes another operator has to be looked at."""
     schemas = onnx.defs.get_all_schemas_with_history()
-    names = {s.name for s in schemas if s.domain == "" and onnx.defs.has(s.name, DEFAULT)}
-    changed = {name: meaning_changed(name, newest()) for name in names}
+    names = {s.name for s in schemas if s.domain == "" and onnx.defs.has(s.name, DEFAULT_OPSET)}
+    changed = {name: find_changed_version(name, newest_opset()) for name in names}
     assert {name: opset for name, opset in changed.items() if opset} == {
         "DFT": 20,  # its axis became an input
         "GridSample": 20,  # bilinear is called linear
@@ -55,7 +61,7 @@ def test_what_changed_is_known():
         "ReduceLogSumExp": 28,
         **dict.fromkeys(("GroupNormalization", "Scatter", "Upsample"), 19),  # deprecated
     }
-    assert meaning_changed("DFT", 19) is None
+    assert find_changed_version("DFT", 19) is None
 
 
 def test_what_would_change_is_refused():

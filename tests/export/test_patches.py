@@ -50,7 +50,7 @@ def test_no_target_twice():
         ("keras.layers:Nothing.call", "has no"),
         ("keras.nothing:call", "has no"),
         ("keras.layers:LSTM.__setattr__", "has no"),  # a class inherits it: nothing to put back
-        ("keras.layers:Dense.__module__", "has something else as"),
+        ("keras.layers:Dense.__module__", "has an unexpected object at"),
     ],
 )
 def test_a_missing_target_is_one_line_that_says_what_to_do(target, what, monkeypatch, tmp_path):

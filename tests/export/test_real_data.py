@@ -17,7 +17,13 @@ import onnxwalk
 from onnxwalk.export import to_onnx
 from onnxwalk.export.quiet import quiet
 from onnxwalk.export.study.assignment import cnn, recurrent
-from onnxwalk.export.study.datasets import Split, cifar10, ids, nusax, vectorizer
+from onnxwalk.export.study.datasets import (
+    Split,
+    build_vectorizer,
+    encode_texts,
+    load_cifar10,
+    load_nusax,
+)
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
@@ -52,7 +58,7 @@ def keras_loop_form(model, path):
 def pictures():
     keras.utils.set_random_seed(0)
     if (DATA / "cifar10").exists():
-        train, test, classes = cifar10(DATA / "cifar10", per_class=200)
+        train, test, classes = load_cifar10(DATA / "cifar10", per_class=200, test_per_class=200)
         test = Split(test.x[:300], test.y[:300])
         model = cnn((16, 32), 3, classes=len(classes))
     else:
@@ -80,11 +86,11 @@ def made_up_corpus(count, seed):
 @pytest.fixture(scope="module")
 def sentences():
     if (DATA / "nusax-sentiment").exists():
-        train, _, test, _, _ = nusax(DATA / "nusax-sentiment")
+        train, _, test, _, _ = load_nusax(DATA / "nusax-sentiment")
         return train, Split(test.x[:200], test.y[:200])
     (corpus, y), (other, z) = made_up_corpus(400, 0), made_up_corpus(200, 1)
-    layer = vectorizer(corpus)
-    return Split(ids(layer, corpus), y), Split(ids(layer, other), z)
+    layer = build_vectorizer(corpus)
+    return Split(encode_texts(layer, corpus), y), Split(encode_texts(layer, other), z)
 
 
 def assert_same_decisions(model, test, session):

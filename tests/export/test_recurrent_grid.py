@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("tensorflow", reason="the exporter needs TensorFlow")
 
-from onnxwalk.export.coverage.layer_cases import by_layer, masks, recurrent
+from onnxwalk.export.coverage.layer_cases import group_by_layer, masks, recurrent
 from onnxwalk.export.coverage.layer_cases.recurrent import is_loop
 from onnxwalk.export.text import cut_text
 from onnxwalk.export.verify import run_keras
@@ -28,7 +28,7 @@ from tests.export.helpers import (
     run_onnxwalk,
 )
 
-CASES = by_layer([*recurrent.cases(), *masks.cases()])
+CASES = group_by_layer([*recurrent.cases(), *masks.cases()])
 #: of the cases of each class, one in so many is in the sample
 _ONE_IN = 16
 _WHICH = os.environ.get("ONNXWALK_GRID", "")

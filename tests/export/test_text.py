@@ -19,7 +19,7 @@ from onnxwalk import export
 from onnxwalk.export.cli import main
 from onnxwalk.export.coverage.random_weights import randomize
 from onnxwalk.export.errors import ExportError
-from onnxwalk.export.text import tokenizer_of
+from onnxwalk.export.text import build_tokenizer
 from onnxwalk.interpreter.text import STANDARDIZE, class_names, tokenizers
 
 L = keras.layers
@@ -92,7 +92,7 @@ def _pair(choice, ragged):
             output_sequence_length=length,
             ragged=ragged,
         )
-        _LAYERS[choice, ragged] = layer, tokenizer_of(layer)
+        _LAYERS[choice, ragged] = layer, build_tokenizer(layer)
     return _LAYERS[choice, ragged]
 
 
@@ -129,14 +129,16 @@ def same_as_keras(proto, model, texts=TEXTS):
 )
 def test_text_at_the_front(options):
     model = classifier(vectorizer(**options))
-    with pytest.warns(UserWarning, match="input review takes the ids of layer text_vectorization"):
+    with pytest.warns(
+        UserWarning, match="input review expects the ids of layer text_vectorization"
+    ):
         proto = export.to_onnx(model)
     assert [i.name for i in proto.graph.input] == ["review"]
     assert [o.name for o in proto.graph.output] == ["mood"]
     same_as_keras(proto, model)
 
 
-@pytest.mark.filterwarnings("ignore:input .* takes the ids")
+@pytest.mark.filterwarnings("ignore:input .* expects the ids")
 def test_around_a_trained_model():
     """The last step of many tutorials: text before the model that was trained on ids."""
     ids = keras.Input((6,), dtype="int64")
@@ -149,7 +151,7 @@ def test_around_a_trained_model():
     same_as_keras(export.to_onnx(built_by_call), built_by_call)
 
 
-@pytest.mark.filterwarnings("ignore:input .* takes the ids")
+@pytest.mark.filterwarnings("ignore:input .* expects the ids")
 def test_two_layers_on_one_text_and_another_input():
     text, n = keras.Input((1,), dtype="string", name="text"), keras.Input((2,), name="n")
     words, letters = vectorizer(name="words"), vectorizer(split="character", name="letters")
@@ -229,7 +231,7 @@ def test_layer_outside():
     layer = vectorizer(output_sequence_length=7)
     for model in (reader(), reader(7), reader(7, "float32")):
         made = settings_of(export.to_onnx(model, text=layer, verify=False))["ids"]
-        assert made == tokenizer_of(layer)
+        assert made == build_tokenizer(layer)
         assert settings_of(export.to_onnx(model, text={"ids": layer}, verify=False))["ids"] == made
     assert (
         settings_of(export.to_onnx(reader(7), text=vectorizer(), verify=False))["ids"].length == 7
@@ -246,10 +248,10 @@ def test_layer_in_a_file(tmp_path):
     model = reader(7)
     for name in ("l.keras", "config.json"):
         made = settings_of(export.to_onnx(model, text=tmp_path / name, verify=False))["ids"]
-        assert made == tokenizer_of(layer)
+        assert made == build_tokenizer(layer)
     for name in ("words.json", "words.txt"):
         made = settings_of(export.to_onnx(model, text=str(tmp_path / name), verify=False))["ids"]
-        assert made == tokenizer_of(vectorizer(output_sequence_length=7))
+        assert made == build_tokenizer(vectorizer(output_sequence_length=7))
 
 
 def test_layer_that_does_not_fit(tmp_path):
@@ -259,15 +261,15 @@ def test_layer_that_does_not_fit(tmp_path):
     reader().save(tmp_path / "m.keras")
     model = reader(7)
     for text, message in [
-        (vectorizer(output_sequence_length=5), "5 ids a text, but the model takes 7"),
+        (vectorizer(output_sequence_length=5), "5 ids per text, but the model expects 7"),
         (vectorizer(output_mode="count"), "output_mode 'count'"),
         ({"no": vectorizer()}, "the model's inputs are ids"),
-        (3, "not int"),
+        (3, "got int"),
         (tmp_path / "absent.json", "no such file"),
         (tmp_path / "bad.json", "can't be read"),
         (tmp_path / "none.json", "neither a list of words nor settings"),
         (tmp_path / "kind.json", "no TextVectorization"),
-        (tmp_path / "m.keras", "0 TextVectorization layers in it"),
+        (tmp_path / "m.keras", "expected one TextVectorization layer, found 0"),
         (L.TextVectorization(vocabulary=[f"w{i}" for i in range(30)]), "32 words, but the Emb"),
     ]:
         with pytest.raises(ExportError, match=message) as error:
@@ -293,7 +295,7 @@ def test_labels():
         ("ab", "a list of class names"),
         ([1, 2], "a list of class names"),
         ({"no": ["a", "b"]}, "the outputs are mood"),
-        ({"mood": ["a"]}, "1 labels for mood"),
+        ({"mood": ["a"]}, "1 labels for output mood"),
     ]:
         with pytest.raises(ExportError, match=message):
             export.to_onnx(reader(7), labels=labels)
@@ -303,7 +305,7 @@ def test_command_line(tmp_path, capsys):
     classifier(vectorizer()).save(tmp_path / "m.keras")
     (tmp_path / "names.txt").write_text("good\nbad\nneither\n")
     assert main([str(tmp_path / "m.keras"), "--labels", str(tmp_path / "names.txt")]) == 0
-    assert "takes the ids of layer text_vectorization" in capsys.readouterr().out
+    assert "expects the ids of layer text_vectorization" in capsys.readouterr().out
     from onnxwalk.interpreter.cli import main as onnxwalk
 
     assert onnxwalk(["run", str(tmp_path / "m.onnx"), "--text", "a b É", "--top", "1"]) == 0

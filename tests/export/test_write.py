@@ -6,9 +6,9 @@ import onnxruntime
 import pytest
 
 import onnxwalk
-from onnxwalk.export.conversion.draft import attach, lift
+from onnxwalk.export.conversion.draft import attach_weights, detach_weights
 from onnxwalk.export.errors import ExportError
-from onnxwalk.export.write import _varint, save, staged
+from onnxwalk.export.write import _varint, staged_file, write_model
 from tests.export.test_clean import array, graph, node
 
 
@@ -18,13 +18,13 @@ def draft():
         {"w": array(3, 600), "b": array(600), "unused": np.array([b"text", b""], object)},
     )
     model.metadata_props.add(key="k", value="v")
-    return lift(model)
+    return detach_weights(model)
 
 
 def test_a_file_is_what_protobuf_reads(tmp_path):
-    save(draft(), tmp_path / "m.onnx")
+    write_model(draft(), tmp_path / "m.onnx")
     read = onnx.load(tmp_path / "m.onnx")
-    wanted = attach(draft())
+    wanted = attach_weights(draft())
     for model in (read, wanted):
         model.graph.initializer.sort(key=lambda t: t.name)
         for tensor in model.graph.initializer:
@@ -34,8 +34,8 @@ def test_a_file_is_what_protobuf_reads(tmp_path):
 
 def test_weights_beside_the_model(tmp_path):
     x = array(2, 4, 5, 3)
-    save(draft(), tmp_path / "a.onnx")
-    save(draft(), tmp_path / "b.onnx", largest=4000)
+    write_model(draft(), tmp_path / "a.onnx")
+    write_model(draft(), tmp_path / "b.onnx", largest=4000)
     assert (tmp_path / "b.onnx.data").stat().st_size > 9000
     inside = [t.name for t in onnx.load(tmp_path / "b.onnx", load_external_data=False)
               .graph.initializer if t.data_location != t.EXTERNAL]  # fmt: skip
@@ -48,16 +48,19 @@ def test_weights_beside_the_model(tmp_path):
 
 
 def test_nothing_is_left_when_something_fails(tmp_path):
-    with pytest.raises(RuntimeError), staged(draft(), tmp_path / "m.onnx") as path:
+    with pytest.raises(RuntimeError), staged_file(draft(), tmp_path / "m.onnx") as path:
         assert path.exists()
         raise RuntimeError
     assert not list(tmp_path.iterdir())
-    with staged(draft(), tmp_path / "m.onnx", largest=4000):
+    with staged_file(draft(), tmp_path / "m.onnx", largest=4000):
         assert not (tmp_path / "m.onnx").exists()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m.onnx", "m.onnx.data"]
-    with pytest.raises(ExportError, match="can't be written"), staged(draft(), tmp_path / "no/m"):
+    with (
+        pytest.raises(ExportError, match="can't be written"),
+        staged_file(draft(), tmp_path / "no/m"),
+    ):
         pass
-    with staged(draft(), None) as path:
+    with staged_file(draft(), None) as path:
         folder = path.parent
     assert not folder.exists()
 

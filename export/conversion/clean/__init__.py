@@ -1,7 +1,7 @@
-"""What is left of a conversion that nobody needs: one file per idea, each Draft -> Draft in place.
+"""Passes that simplify a converted model, one file per idea; each changes the draft in place.
 
-The order matters: constants first, since the others look for them; scales last, because a
-BatchNormalization meets its convolution only when no Transpose stands between them.
+The order matters: constants first, since the other passes look for them; scales last, because a
+BatchNormalization is next to its convolution only when there is no Transpose between them.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from onnxwalk.export.conversion.clean.duplicates import share_nodes
 from onnxwalk.export.conversion.clean.scales import fold_scales
 from onnxwalk.export.conversion.clean.shapes import (
     drop_identities,
-    keep_reduced,
+    keep_reduced_axes,
+    make_reshapes_static,
     merge_reshapes,
-    static_reshapes,
 )
 from onnxwalk.export.conversion.clean.transposes import cancel_transposes
 from onnxwalk.export.conversion.draft import Draft
@@ -21,13 +21,13 @@ from onnxwalk.export.conversion.draft import Draft
 PASSES = (
     drop_identities,
     fold_constants,
-    static_reshapes,
+    make_reshapes_static,
     share_nodes,
-    keep_reduced,
+    keep_reduced_axes,
     cancel_transposes,
     fold_scales,
     merge_reshapes,
-    keep_reduced,
+    keep_reduced_axes,
     cancel_transposes,
     fold_scales,
     drop_identities,

@@ -1,4 +1,4 @@
-"""What a conversion leaves to be worked out on every run is worked out once, in the file."""
+"""Compute constant nodes at export instead of in every run."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from onnxwalk.export.conversion.draft import Draft, attributes
 from onnxwalk.ops import registry
 
-#: elements: what is smaller is computed by onnxwalk's own operators, whatever it is
+#: number of elements up to which any operator is computed, by onnxwalk's own
 _SMALL = 4096
 
 
 def fold_constants(draft: Draft) -> None:
     """Compute nodes that read weights only, where the result is small or no larger than those.
 
-    What only moves elements about stays a view of the weight. A folded weight takes over the name
-    of the only weight it is computed from, when nobody else reads that.
+    If only the order of elements changes, the result is a view of the weight. A folded weight
+    inherits the name of the weight that it is computed from, if no other node reads that.
     """
     outputs = {value.name for value in draft.graph.output}
     origin: dict[str, str] = {}
@@ -28,19 +28,19 @@ def fold_constants(draft: Draft) -> None:
         if node.domain or len(node.output) != 1 or node.output[0] in outputs or not known:
             continue
         arrays = [draft.weights[name] if name else None for name in node.input]
-        result = _compute(node, arrays, opset)
+        result = _compute_node(node, arrays, opset)
         if result is not None:
             draft.weights[node.output[0]] = result
             sizes = {name: draft.weights[name].size for name in node.input if name}
             origin[node.output[0]] = max(sizes, key=sizes.__getitem__, default="")
-    draft.keep(lambda node: node.output[0] not in origin if node.output else True)
-    _take_over_names(draft, origin)
-    draft.drop_dead()
+    draft.keep_nodes(lambda node: node.output[0] not in origin if node.output else True)
+    _inherit_names(draft, origin)
+    draft.remove_unused()
 
 
-def _take_over_names(draft: Draft, origin: dict[str, str]) -> None:
-    """A folded weight is called as the one it comes from, if that one is gone."""
-    reads = draft.reads()
+def _inherit_names(draft: Draft, origin: dict[str, str]) -> None:
+    """Give folded weights the names of the weights that they replace."""
+    reads = draft.count_reads()
     names: dict[str, str] = {}
     for name in origin:
         source = name
@@ -50,26 +50,26 @@ def _take_over_names(draft: Draft, origin: dict[str, str]) -> None:
             names[name] = source
     for name, source in names.items():
         draft.weights[source] = draft.weights.pop(name)
-    draft.rename(names)
+    draft.rename_tensors(names)
 
 
-def _compute(node: Any, arrays: list[Any], opset: int) -> NDArray[Any] | None:
-    """What a node of one output gives, or None where that is not to be had or too large."""
+def _compute_node(node: Any, arrays: list[Any], opset: int) -> NDArray[Any] | None:
+    """The output of a node, or None if it can't be computed or is too large."""
 
     largest = max([0, *(a.size for a in arrays if a is not None)])
-    given = attributes(node)
-    if node.op_type in _FUNCTIONS:
-        result = _FUNCTIONS[node.op_type](*arrays, **given)
+    settings = attributes(node)
+    if node.op_type in _SHORTCUTS:
+        result = _SHORTCUTS[node.op_type](*arrays, **settings)
         if result is not None:
             return result if result.size <= max(_SMALL, largest) else None
     operator = registry.lookup("", node.op_type, opset)
     if operator is None or not operator.reserved <= {"out"} or largest > _SMALL:
         return None
-    if set(given) - set(operator.attributes) or any(a.type in (5, 10) for a in node.attribute):
+    if set(settings) - set(operator.attributes) or any(a.type in (5, 10) for a in node.attribute):
         return None  # 5 and 10 are graphs
-    given = {k: v.decode() if isinstance(v, bytes) else v for k, v in given.items()}
+    settings = {k: v.decode() if isinstance(v, bytes) else v for k, v in settings.items()}
     try:
-        result = operator.function(*arrays, **given)
+        result = operator.function(*arrays, **settings)
     except Exception:
         return None  # left in place: the error comes when the model is run
     plain = isinstance(result, (np.ndarray, np.generic)) and result.size <= _SMALL
@@ -77,7 +77,7 @@ def _compute(node: Any, arrays: list[Any], opset: int) -> NDArray[Any] | None:
 
 
 def share_constants(draft: Draft) -> None:
-    """Small weights that are equal, bit for bit and in shape, become one."""
+    """Merge small weights that are equal in shape and in every bit."""
     seen: dict[tuple[str, tuple[int, ...], bytes], str] = {}
     names: dict[str, str] = {}
     for name, array in draft.weights.items():
@@ -85,7 +85,7 @@ def share_constants(draft: Draft) -> None:
             first = seen.setdefault((array.dtype.name, array.shape, array.tobytes()), name)
             if first != name:
                 names[name] = first
-    draft.rename(names)
+    draft.rename_tensors(names)
     for name in names:
         del draft.weights[name]
 
@@ -125,7 +125,7 @@ def _arithmetic(function: Any) -> Any:
     return apply
 
 
-_FUNCTIONS = {
+_SHORTCUTS = {
     "Identity": lambda x: x,
     "Transpose": _transpose,
     "Reshape": _reshape,

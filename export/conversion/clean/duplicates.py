@@ -1,4 +1,4 @@
-"""What is computed twice from the same tensors is computed once."""
+"""Merge nodes that compute the same from the same tensors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _RANDOM = ("RandomNormal", "RandomUniform", "Multinomial", "Bernoulli", "Dropout
 
 
 def share_nodes(draft: Draft) -> None:
-    """Nodes with the same operator, inputs and attributes become the first of them."""
+    """Replace nodes with the same operator, inputs and attributes by the first of them."""
     outputs = {value.name for value in draft.graph.output}
     seen: dict[tuple, list[str]] = {}
     names: dict[str, str] = {}
@@ -22,5 +22,5 @@ def share_nodes(draft: Draft) -> None:
         if first != list(node.output):
             names |= dict(zip(node.output, first, strict=True))
     names = {name: first for name, first in names.items() if name and first}
-    draft.rename(names)
-    draft.drop_dead()
+    draft.rename_tensors(names)
+    draft.remove_unused()

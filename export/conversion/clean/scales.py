@@ -1,4 +1,4 @@
-"""A scale and a shift after a convolution or a matrix product go into its weights.
+"""Fold a scale and a shift after a convolution or a matrix product into its weights.
 
 BatchNormalization in inference is x·s + t with a number each per channel, so
 (W x + b)·s + t = (W·s) x + (b·s + t).
@@ -20,10 +20,10 @@ _FLOATS = ("float32", "float64")  # short floats would round twice
 def fold_scales(draft: Draft) -> None:
     """Fold Mul and Add by constants per channel into the Conv, ConvTranspose or MatMul before.
 
-    A product whose result someone else reads too, or whose weights others share, stays as it is.
-    The result of a fold has the name that the result of the Mul or Add had.
+    A product stays as it is if other nodes read its result or share its weights. The result has
+    the name of the output of the Mul or Add.
     """
-    producers, reads = draft.producers(), draft.reads()
+    producers, reads = draft.producers(), draft.count_reads()
     for node in draft.graph.node:
         if node.op_type not in ("Mul", "Add") or len(node.input) != 2:
             continue
@@ -39,7 +39,7 @@ def fold_scales(draft: Draft) -> None:
             perm = attributes(before).get("perm", ())
             if len(perm) < max(values.ndim, 1):
                 continue
-            moved, before, values = before, first, _as_before(values, perm)
+            moved, before, values = before, first, _align_to_source(values, perm)
         if node.op_type == "Mul":
             folded = _scale(draft, before, values, reads, producers)
         else:
@@ -56,12 +56,12 @@ def fold_scales(draft: Draft) -> None:
             before = moved
         before.output[0] = result
         producers[result] = before
-    draft.keep(lambda node: not node.output or node.output[0] != "")
-    draft.drop_dead()
+    draft.keep_nodes(lambda node: not node.output or node.output[0] != "")
+    draft.remove_unused()
 
 
 def _scale(draft: Draft, node: Any, factor: NDArray[Any], reads: Any, producers: Any) -> bool:
-    """Multiply what a product, or the shift after a product, gives by a number per channel."""
+    """Multiply the output of a product, or of the shift after it, by a number per channel."""
     if node.op_type == "Add":  # (x + b)·s = x·s + b·s, for what is a product before the shift
         source, shift = node.input
         if source in draft.weights:
@@ -81,7 +81,7 @@ def _scale(draft: Draft, node: Any, factor: NDArray[Any], reads: Any, producers:
         return False
     name = node.input[1]
     weight = draft.weights[name]
-    channels = _channels(node, weight, factor)
+    channels = _per_channel(node, weight, factor)
     bias = node.input[2] if len(node.input) > 2 else ""
     if channels is None or reads[name] != 1:
         return False
@@ -96,14 +96,14 @@ def _scale(draft: Draft, node: Any, factor: NDArray[Any], reads: Any, producers:
     return True
 
 
-def _as_before(values: NDArray[Any], perm: Any) -> NDArray[Any]:
+def _align_to_source(values: NDArray[Any], perm: Any) -> NDArray[Any]:
     """What is broadcast against a transposed tensor, as it is against the tensor before."""
     full = values.reshape((1,) * (len(perm) - values.ndim) + values.shape)
     return full.transpose(np.argsort(perm))
 
 
 def _shift(draft: Draft, node: Any, values: NDArray[Any], other: str, reads: Any) -> bool:
-    """Add a number per channel to what a convolution, or a shift before, gives."""
+    """Add a number per channel to the output of a convolution, or of an earlier shift."""
     if node.op_type == "Add":
         names = [name for name in node.input if name in draft.weights]
         if len(names) != 1 or reads[names[0]] != 1:
@@ -115,7 +115,7 @@ def _shift(draft: Draft, node: Any, values: NDArray[Any], other: str, reads: Any
         return same_type and first.dtype.name in _FLOATS
     if node.op_type not in ("Conv", "ConvTranspose") or node.input[1] not in draft.weights:
         return False
-    channels = _channels(node, draft.weights[node.input[1]], values)
+    channels = _per_channel(node, draft.weights[node.input[1]], values)
     if channels is None:
         return False
     if len(node.input) > 2:
@@ -132,7 +132,7 @@ def _shift(draft: Draft, node: Any, values: NDArray[Any], other: str, reads: Any
     return True
 
 
-def _channels(node: Any, weight: NDArray[Any], values: NDArray[Any]) -> NDArray[Any] | None:
+def _per_channel(node: Any, weight: NDArray[Any], values: NDArray[Any]) -> NDArray[Any] | None:
     """(channels,) of what is broadcast against the result, or None if it isn't per channel."""
     if weight.dtype.name not in _FLOATS or values.dtype != weight.dtype:
         return None

@@ -1,4 +1,4 @@
-"""Reshape, Cast, Identity and the arithmetic of shapes, where they say nothing new."""
+"""Remove Reshape, Identity and arithmetic of shapes where they have no effect."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.export.conversion.draft import Draft, attributes, constant, ints, set_attribute
+from onnxwalk.export.conversion.draft import (
+    Draft,
+    add_ints,
+    attributes,
+    set_attribute,
+)
 
 Shape = tuple[int | str | None, ...]
 
 
 def drop_identities(draft: Draft) -> None:
-    """Identity, Cast to what a tensor already is after a Cast, Dropout of inference."""
+    """Remove Identity nodes."""
     producers = draft.producers()
     ports = {value.name for value in (*draft.graph.input, *draft.graph.output)}
     names: dict[str, str] = {}
@@ -29,28 +34,30 @@ def drop_identities(draft: Draft) -> None:
                     producer.output[index] = result
                     names[source] = result
                     node.op_type = ""  # now it would read itself
-    draft.keep(lambda node: node.op_type and node.output[0] not in names if node.output else True)
-    draft.rename(names)
+    draft.keep_nodes(
+        lambda node: node.op_type and node.output[0] not in names if node.output else True
+    )
+    draft.rename_tensors(names)
 
 
-def static_reshapes(draft: Draft) -> None:
+def make_reshapes_static(draft: Draft) -> None:
     """A Reshape to a computed shape with one open dimension becomes a Reshape to constants and -1.
 
-    Keras's Flatten and Reshape ask for the batch size, which takes half a dozen nodes.
+    Keras's Flatten and Reshape compute the batch size, which needs half a dozen nodes.
     """
     shapes = draft.shapes()
     for node in draft.graph.node:
         if node.op_type != "Reshape" or attributes(node).get("allowzero"):
             continue
-        target = _target(shapes.get(node.output[0]))
-        if target is not None and constant(draft, node.input[1]) is None:
-            node.input[1] = ints(draft, target, f"{node.name}/shape")
-    draft.drop_dead()
+        target = _reshape_target(shapes.get(node.output[0]))
+        if target is not None and draft.weights.get(node.input[1]) is None:
+            node.input[1] = add_ints(draft, target, f"{node.name}/shape")
+    draft.remove_unused()
 
 
 def merge_reshapes(draft: Draft) -> None:
-    """Reshape after Reshape is one; one that changes nothing is none; a Transpose that only moves
-    axes of size 1 is a Reshape."""
+    """Merge consecutive Reshapes, and remove those without effect; a Transpose that moves only axes
+    of size 1 becomes a Reshape."""
     shapes = draft.shapes()
     producers, outputs = draft.producers(), {value.name for value in draft.graph.output}
     names: dict[str, str] = {}
@@ -59,36 +66,36 @@ def merge_reshapes(draft: Draft) -> None:
             _transpose_to_reshape(draft, node, shapes)
         if node.op_type != "Reshape" or attributes(node).get("allowzero"):
             continue
-        given = constant(draft, node.input[1])
+        given = draft.weights.get(node.input[1])
         before = producers.get(node.input[0])
         if given is not None and before is not None and before.op_type == "Reshape":
             known = shapes.get(node.output[0])
-            target = _target(known) if (given == 0).any() else given
+            target = _reshape_target(known) if (given == 0).any() else given
             if target is not None:
                 node.input[0] = before.input[0]
-                node.input[1] = ints(draft, target, f"{node.name}/shape")
+                node.input[1] = add_ints(draft, target, f"{node.name}/shape")
         now, then = shapes.get(node.output[0]), shapes.get(node.input[0])
-        if _equal(now, then) and node.output[0] not in outputs:
+        if _are_equal(now, then) and node.output[0] not in outputs:
             names[node.output[0]] = node.input[0]
-    draft.rename(names)
-    draft.drop_dead()
+    draft.rename_tensors(names)
+    draft.remove_unused()
 
 
-def keep_reduced(draft: Draft) -> None:
-    """Reduce without the axes, then Reshape that puts them back: Reduce that keeps them."""
-    shapes, producers, reads = draft.shapes(), draft.producers(), draft.reads()
+def keep_reduced_axes(draft: Draft) -> None:
+    """Replace a Reduce that drops axes and a Reshape that restores them by one with keepdims."""
+    shapes, producers, reads = draft.shapes(), draft.producers(), draft.count_reads()
     names: dict[str, str] = {}
     for node in draft.graph.node:
         before = producers.get(node.input[0]) if node.op_type == "Reshape" else None
         if before is None or reads[node.input[0]] > 1 or node.output[0] not in shapes:
             continue
-        axes = reduced_axes(draft, before)
+        axes = find_reduced_axes(draft, before)
         source = shapes.get(before.input[0])
         if axes is None or source is None or attributes(before).get("keepdims", 1):
             continue
         reduced = {axis % len(source) for axis in axes}
         kept = tuple(1 if i in reduced else size for i, size in enumerate(source))
-        if _equal(kept, shapes[node.output[0]]):
+        if _are_equal(kept, shapes[node.output[0]]):
             set_attribute(before, "keepdims", 1)
             names[node.output[0]] = before.output[0]
     outputs = {value.name for value in draft.graph.output}
@@ -97,17 +104,17 @@ def keep_reduced(draft: Draft) -> None:
             producers[reduction].output[0] = result
             producers[result].op_type = ""
             del names[result]
-    draft.keep(lambda node: node.op_type and node.output[0] not in names)
-    draft.rename(names)
+    draft.keep_nodes(lambda node: node.op_type and node.output[0] not in names)
+    draft.rename_tensors(names)
 
 
-def reduced_axes(draft: Draft, node: Any) -> list[int] | None:
-    """The axes of a Reduce operator, when they are written down."""
+def find_reduced_axes(draft: Draft, node: Any) -> list[int] | None:
+    """The axes of a Reduce operator, or None if they aren't constants."""
     if not node.op_type.startswith("Reduce"):
         return None
     given = attributes(node).get("axes")
     if given is None and len(node.input) > 1:
-        given = constant(draft, node.input[1])
+        given = draft.weights.get(node.input[1])
     return None if given is None or not len(given) else [int(axis) for axis in given]
 
 
@@ -116,15 +123,15 @@ def _transpose_to_reshape(draft: Draft, node: Any, shapes: dict[str, Shape]) -> 
     if source is None or perm is None:
         return
     moved = [axis for axis in perm if source[axis] != 1]
-    target = _target(tuple(source[axis] for axis in perm))
+    target = _reshape_target(tuple(source[axis] for axis in perm))
     if moved == sorted(moved) and target is not None:
         del node.attribute[:]
         node.op_type = "Reshape"
-        node.input.append(ints(draft, target, f"{node.name}/shape"))
+        node.input.append(add_ints(draft, target, f"{node.name}/shape"))
 
 
-def _target(shape: Shape | None) -> Any:
-    """What to write into a Reshape for this shape, or None when more than one size is open."""
+def _reshape_target(shape: Shape | None) -> Any:
+    """The shape input of a Reshape to this shape, or None if more than one size is open."""
     if shape is None or sum(not isinstance(size, int) for size in shape) > 1:
         return None
     if 0 in shape:
@@ -132,7 +139,7 @@ def _target(shape: Shape | None) -> Any:
     return np.array([size if isinstance(size, int) else -1 for size in shape], np.int64)
 
 
-def _equal(a: Shape | None, b: Shape | None) -> bool:
+def _are_equal(a: Shape | None, b: Shape | None) -> bool:
     """Whether known shapes of as many elements are equal; one open size may differ."""
     if a is None or b is None or len(a) != len(b):
         return False

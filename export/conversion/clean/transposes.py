@@ -1,9 +1,8 @@
-"""Keras thinks channels last, ONNX's Conv channels first: Transposes that undo each other go.
+"""Remove Transposes between the channels-last layout of Keras and the channels-first one of ONNX.
 
-Between Transposes lie regions of nodes that don't care about the order of axes (Add, Relu, Concat,
-Pad …). A region can be computed in the other order: the Transposes at its border that match
-vanish, and elsewhere on the border one is needed that wasn't. It is turned over when that leaves
-fewer of them.
+Between Transposes lie regions of nodes for which the order of axes is arbitrary (Add, Relu, Concat,
+Pad …). A region can be computed in the other order: matching Transposes at its border are removed,
+and new ones are added elsewhere on the border. A region is reordered if fewer Transposes remain.
 """
 
 from __future__ import annotations
@@ -14,14 +13,13 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.export.conversion.clean.duplicates import share_nodes
-from onnxwalk.export.conversion.clean.shapes import reduced_axes
+from onnxwalk.export.conversion.clean.shapes import find_reduced_axes
 from onnxwalk.export.conversion.draft import (
     Draft,
+    add_ints,
     attributes,
-    constant,
-    inner_reads,
-    ints,
     set_attribute,
+    subgraph_reads,
 )
 
 _UNARY = set(
@@ -33,29 +31,33 @@ _BROADCASTING = set(
     "Add And Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mul Or Pow PRelu Sub "
     "Sum Where Xor".split()
 )
-_ALONG_AN_AXIS = {"Concat", "Softmax", "LogSoftmax", "Split"}
+_ALONG_AXIS = {"Concat", "Softmax", "LogSoftmax", "Split"}
 
 
 def cancel_transposes(draft: Draft) -> None:
-    """Turn regions over until no turn makes the Transposes fewer."""
+    """Reorder regions until that no longer reduces the number of Transposes."""
     merge_transposes(draft)
-    while _turn_some(draft):
+    while _reorder_regions(draft):
         merge_transposes(draft)
 
 
 def merge_transposes(draft: Draft) -> None:
-    """Transpose after Transpose becomes one, or none if they undo each other; a Reduce that drops
-    the axes that were moved reads what was there before."""
+    """Merge consecutive Transposes, and remove those that cancel; a Reduce that drops the moved
+    axes reads the input of the Transpose."""
     producers, outputs = draft.producers(), {value.name for value in draft.graph.output}
     names: dict[str, str] = {}
     for node in draft.graph.node:
         before = producers.get(node.input[0]) if node.input else None
-        if before is not None and _moves(before) and _sinks(draft, node, _perm(before)):
+        if (
+            before is not None
+            and _is_permutation(before)
+            and _ignores_order(draft, node, _perm(before))
+        ):
             _set_axes(draft, node, _perm(before))
             node.input[0] = before.input[0]
-        if not _moves(node):
+        if not _is_permutation(node):
             continue
-        while before is not None and _moves(before):
+        while before is not None and _is_permutation(before):
             first = _perm(before)
             set_attribute(node, "perm", [first[axis] for axis in _perm(node)])
             node.input[0] = before.input[0]
@@ -67,12 +69,12 @@ def merge_transposes(draft: Draft) -> None:
                 node.op_type = "Identity"
             else:
                 names[node.output[0]] = node.input[0]
-    draft.rename(names)
+    draft.rename_tensors(names)
     share_nodes(draft)
 
 
-class _Map:
-    """Who computes and who reads each tensor, and how many axes it has."""
+class _Context:
+    """Producer, readers and rank of each tensor."""
 
     def __init__(self, draft: Draft, ranks: dict[str, int]) -> None:
         self.draft, self.ranks = draft, ranks
@@ -81,18 +83,18 @@ class _Map:
         for node in draft.graph.node:
             for name in set(node.input):
                 self.readers[name].append(node)
-        self.held = {value.name for value in draft.graph.output}
+        self.fixed = {value.name for value in draft.graph.output}
         for node in draft.graph.node:  # what inner graphs read stays as it is
-            self.held |= set(inner_reads(node))
+            self.fixed |= set(subgraph_reads(node))
 
-    def data(self, node: Any) -> list[str]:
-        """The inputs of a node that are turned with it."""
+    def data_inputs(self, node: Any) -> list[str]:
+        """The inputs of a node whose axes are reordered with it."""
         inputs = [name for name in node.input if name and name not in self.draft.weights]
         if node.op_type in _BROADCASTING:
             return [name for name in inputs if self.ranks.get(name) != 0]
         return inputs if node.op_type == "Concat" else [node.input[0]]
 
-    def turnable(self, node: Any, rank: int) -> bool:
+    def can_reorder(self, node: Any, rank: int) -> bool:
         """Whether the node can be computed with its axes in another order."""
         kind = node.op_type
         if node.domain or any(self.ranks.get(name) != rank for name in node.output if name):
@@ -105,100 +107,106 @@ class _Map:
                 for name in node.input
                 if name in self.draft.weights
             )
-        elif kind in _ALONG_AN_AXIS:
+        elif kind in _ALONG_AXIS:
             known = kind == "Concat" or node.input[0] not in self.draft.weights
         elif kind == "Pad":
-            known = len(node.input) < 4 and constant(self.draft, node.input[1]) is not None
+            known = len(node.input) < 4 and self.draft.weights.get(node.input[1]) is not None
         elif kind == "Slice":
-            known = len(node.input) > 3 and constant(self.draft, node.input[3]) is not None
+            known = len(node.input) > 3 and self.draft.weights.get(node.input[3]) is not None
         else:
-            axes = reduced_axes(self.draft, node)
+            axes = find_reduced_axes(self.draft, node)
             known = axes is not None and bool(attributes(node).get("keepdims", 1))
-        names = self.data(node)
+        names = self.data_inputs(node)
         return known and bool(names) and all(self.ranks.get(name) == rank for name in names)
 
 
-def _turn_some(draft: Draft) -> bool:
-    """Turn the regions that are worth it and don't touch; whether there were any."""
-    found = _Map(draft, {name: len(shape) for name, shape in draft.shapes().items()})
+def _reorder_regions(draft: Draft) -> bool:
+    """Reorder regions where that saves Transposes and that don't touch; whether there were any."""
+    context = _Context(draft, {name: len(shape) for name, shape in draft.shapes().items()})
     done: set[tuple[str, tuple[int, ...]]] = set()
     touched: set[str] = set()
     for node in list(draft.graph.node):
-        if not _moves(node) or node.output[0] in touched:
+        if not _is_permutation(node) or node.output[0] in touched:
             continue
         perm = _perm(node)
-        seeds = [(reader, perm) for reader in found.readers[node.output[0]]]
-        if node.input[0] in found.producers:
-            seeds.append((found.producers[node.input[0]], _inverse(perm)))
+        seeds = [(reader, perm) for reader in context.readers[node.output[0]]]
+        if node.input[0] in context.producers:
+            seeds.append((context.producers[node.input[0]], _invert(perm)))
         for seed, order in seeds:
-            if (seed.output[0], tuple(order)) in done or not found.turnable(seed, len(order)):
+            if (seed.output[0], tuple(order)) in done or not context.can_reorder(seed, len(order)):
                 continue
-            region = _region(found, seed, len(order))
+            region = _grow_region(context, seed, len(order))
             done |= {(name, tuple(order)) for name in region}
-            near = _near(found, region)
-            if touched & near or _gain(found, region, order) <= 0:
+            near = _touched_tensors(context, region)
+            if touched & near or _count_saved(context, region, order) <= 0:
                 continue
             touched |= near
-            _turn(found, region, order)
+            _reorder(context, region, order)
             break
     if touched:
-        draft.sort()
+        draft.sort_nodes()
     return bool(touched)
 
 
-def _near(found: _Map, region: dict[str, Any]) -> set[str]:
-    """All tensors that the nodes of a region read and write, and the results of what reads them."""
+def _touched_tensors(context: _Context, region: dict[str, Any]) -> set[str]:
+    """All tensors that the nodes of a region read and write, and the outputs of their readers."""
     names = {name for node in region.values() for name in (*node.input, *node.output)}
-    names -= set(found.draft.weights)
-    return names | {r.output[0] for name in names for r in found.readers[name]}
+    names -= set(context.draft.weights)
+    return names | {r.output[0] for name in names for r in context.readers[name]}
 
 
-def _region(found: _Map, seed: Any, rank: int) -> dict[str, Any]:
-    """First output -> node, for all turnable nodes that hang together with the seed."""
+def _grow_region(context: _Context, seed: Any, rank: int) -> dict[str, Any]:
+    """First output -> node, for all reorderable nodes that are connected to the seed."""
     region, todo = {seed.output[0]: seed}, [seed]
     while todo:
         node = todo.pop()
-        near = [found.producers[name] for name in found.data(node) if name in found.producers]
+        near = [
+            context.producers[name]
+            for name in context.data_inputs(node)
+            if name in context.producers
+        ]
         near += [
             reader
             for name in node.output
-            for reader in found.readers[name]
-            if name in found.data(reader) or reader.op_type in _BROADCASTING
+            for reader in context.readers[name]
+            if name in context.data_inputs(reader) or reader.op_type in _BROADCASTING
         ]
         for other in near:
-            if other.output[0] not in region and found.turnable(other, rank):
+            if other.output[0] not in region and context.can_reorder(other, rank):
                 region[other.output[0]] = other
                 todo.append(other)
     return region
 
 
-def _gain(found: _Map, region: dict[str, Any], perm: list[int]) -> int:
-    """How many Transposes fewer there are when the region is computed in the order before perm."""
+def _count_saved(context: _Context, region: dict[str, Any], perm: list[int]) -> int:
+    """The number of Transposes saved if the region is computed in the order before perm."""
     gain, inside = 0, {name for node in region.values() for name in node.output}
-    entering = {name for node in region.values() for name in found.data(node)} - inside
+    entering = {name for node in region.values() for name in context.data_inputs(node)} - inside
     for name in entering:
-        producer = found.producers.get(name)
-        if producer is None or not _moves(producer):
+        producer = context.producers.get(name)
+        if producer is None or not _is_permutation(producer):
             gain -= 1
             continue
-        others = name in found.held or any(r.output[0] not in region for r in found.readers[name])
+        others = name in context.fixed or any(
+            r.output[0] not in region for r in context.readers[name]
+        )
         gain += (_perm(producer) == perm) - others
     for name in inside:
-        cost = name in found.held
-        for reader in found.readers[name]:
+        cost = name in context.fixed
+        for reader in context.readers[name]:
             if reader.output[0] in region:
                 continue
-            if _moves(reader):
-                gain += _perm(reader) == _inverse(perm)
+            if _is_permutation(reader):
+                gain += _perm(reader) == _invert(perm)
             else:
-                cost = cost or not _sinks(found.draft, reader, perm)
+                cost = cost or not _ignores_order(context.draft, reader, perm)
         gain -= cost
     return gain
 
 
-def _sinks(draft: Draft, node: Any, perm: list[int]) -> bool:
-    """A Reduce that drops axes doesn't care, if the axes that remain come in the same order."""
-    axes = reduced_axes(draft, node)
+def _ignores_order(draft: Draft, node: Any, perm: list[int]) -> bool:
+    """Whether this is a Reduce that drops axes and leaves the others in the same order."""
+    axes = find_reduced_axes(draft, node)
     if axes is None or attributes(node).get("keepdims", 1):
         return False
     axes = [axis % len(perm) for axis in axes]
@@ -206,69 +214,69 @@ def _sinks(draft: Draft, node: Any, perm: list[int]) -> bool:
     return remaining == sorted(remaining)
 
 
-def _turn(found: _Map, region: dict[str, Any], perm: list[int]) -> None:
+def _reorder(context: _Context, region: dict[str, Any], perm: list[int]) -> None:
     """Compute the region in the order before perm: t becomes t' with t = transpose(t', perm)."""
-    draft, inverse = found.draft, _inverse(perm)
+    draft, inverse = context.draft, _invert(perm)
     inside = {name for node in region.values() for name in node.output if name}
     beyond = {
-        name: [r for r in found.readers[name] if r.output[0] not in region] for name in inside
+        name: [r for r in context.readers[name] if r.output[0] not in region] for name in inside
     }
     entering: dict[str, str] = {}
     for node in region.values():
-        data = found.data(node)
+        data_inputs = context.data_inputs(node)
         for i, name in enumerate(node.input):
-            if name in data and name not in inside:
+            if name in data_inputs and name not in inside:
                 if name not in entering:
                     entering[name] = _add_transpose(draft, name, inverse)
                 node.input[i] = entering[name]
             elif name in draft.weights and node.op_type in (*_BROADCASTING, "Concat"):
-                node.input[i] = _turned_weight(draft, name, inverse)
-        _turn_attributes(draft, node, perm)
+                node.input[i] = _reorder_weight(draft, name, inverse)
+        _reorder_attributes(draft, node, perm)
     for name in inside:
         outside = beyond[name]
-        for reader in [r for r in outside if _sinks(draft, r, perm)]:
+        for reader in [r for r in outside if _ignores_order(draft, r, perm)]:
             _set_axes(draft, reader, perm)
             outside.remove(reader)
-        if name in found.held:  # the name must stay with the tensor as it was
+        if name in context.fixed:  # the name must stay with the tensor as it was
             new = draft.new_name(f"{name.removesuffix(':0')}/turned:0")
-            producer = found.producers[name]
+            producer = context.producers[name]
             producer.output[list(producer.output).index(name)] = new
-            for reader in [*region.values(), *found.readers[name]]:
+            for reader in [*region.values(), *context.readers[name]]:
                 if reader not in outside:
-                    _read(reader, name, new)
+                    _replace_input(reader, name, new)
             _add_transpose(draft, new, perm, name)
         elif outside:
             restored = _add_transpose(draft, name, perm)
             for reader in outside:
-                _read(reader, name, restored)
+                _replace_input(reader, name, restored)
 
 
-def _turn_attributes(draft: Draft, node: Any, perm: list[int]) -> None:
-    if node.op_type in _ALONG_AN_AXIS:
+def _reorder_attributes(draft: Draft, node: Any, perm: list[int]) -> None:
+    if node.op_type in _ALONG_AXIS:
         default = 0 if node.op_type == "Split" else -1
         axis = attributes(node).get("axis", default)
         set_attribute(node, "axis", perm[axis])
     elif node.op_type == "Pad":
-        pads = constant(draft, node.input[1]).reshape(2, -1)
+        pads = draft.weights[node.input[1]].reshape(2, -1)
         turned = np.empty_like(pads)
         turned[:, perm] = pads
-        node.input[1] = ints(draft, turned.reshape(-1), f"{node.name}/pads")
+        node.input[1] = add_ints(draft, turned.reshape(-1), f"{node.name}/pads")
     elif node.op_type == "Slice":
-        axes = [perm[axis] for axis in constant(draft, node.input[3])]
-        node.input[3] = ints(draft, axes, f"{node.name}/axes")
+        axes = [perm[axis] for axis in draft.weights[node.input[3]]]
+        node.input[3] = add_ints(draft, axes, f"{node.name}/axes")
     elif node.op_type.startswith("Reduce"):
         _set_axes(draft, node, perm)
 
 
 def _set_axes(draft: Draft, node: Any, perm: list[int]) -> None:
-    axes = sorted(perm[axis] for axis in reduced_axes(draft, node) or [])
+    axes = sorted(perm[axis] for axis in find_reduced_axes(draft, node) or [])
     if "axes" in attributes(node):
         set_attribute(node, "axes", axes)
     else:
-        node.input[1] = ints(draft, axes, f"{node.name}/axes")
+        node.input[1] = add_ints(draft, axes, f"{node.name}/axes")
 
 
-def _turned_weight(draft: Draft, name: str, order: list[int]) -> str:
+def _reorder_weight(draft: Draft, name: str, order: list[int]) -> str:
     array = draft.weights[name]
     if array.size == 1 and array.ndim == 0:
         return name
@@ -286,14 +294,14 @@ def _add_transpose(draft: Draft, source: str, perm: list[int], result: str = "")
     return result
 
 
-def _read(node: Any, old: str, new: str) -> None:
+def _replace_input(node: Any, old: str, new: str) -> None:
     for i, name in enumerate(node.input):
         if name == old:
             node.input[i] = new
 
 
-def _moves(node: Any) -> bool:
-    """Whether this is a Transpose that says what it does: without a perm, it reverses the axes."""
+def _is_permutation(node: Any) -> bool:
+    """Whether this is a Transpose with a perm."""
     return node.op_type == "Transpose" and "perm" in attributes(node)
 
 
@@ -301,5 +309,5 @@ def _perm(node: Any) -> list[int]:
     return list(attributes(node)["perm"])
 
 
-def _inverse(perm: list[int]) -> list[int]:
+def _invert(perm: list[int]) -> list[int]:
     return [int(axis) for axis in np.argsort(perm)]

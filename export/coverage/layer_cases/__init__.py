@@ -1,8 +1,8 @@
 """Configurations of every layer in ``keras.layers``: what the table and the tests run.
 
-Each module of this folder covers a family: its ``cases()`` returns a list of ``Case``. Keras is
-imported when ``cases()`` is called, or when a case is built. (A module whose name begins with an
-underscore only helps the others.)
+Each module of this folder covers a family: its ``cases()`` returns a list of ``Case``. The modules
+import Keras, and are imported by ``all_cases()``. (A module whose name begins with an underscore
+only helps the others.)
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ class Case:
     layer: str  # its name in keras.layers
     label: str
     build: Builder  # -> keras.Model, weights set
-    inputs: Inputs | None = None  # None: as onnxwalk.export.verify makes them
-    refused: str | None = None  # must be refused, and this is part of what is said
+    inputs: Inputs | None = None  # None: ``make_random_inputs``
+    refused: str | None = None  # a pattern of the error message, if the case must be refused
 
 
 def all_cases() -> dict[str, list[Case]]:
     """Layer -> its cases, of all modules of this folder."""
     names = sorted(module.name for module in pkgutil.iter_modules(__path__))
     modules = [importlib.import_module(f"{__name__}.{n}") for n in names if not n.startswith("_")]
-    return by_layer(case for module in modules for case in module.cases())
+    return group_by_layer(case for module in modules for case in module.cases())
 
 
-def by_layer(cases: Iterable[Case]) -> dict[str, list[Case]]:
+def group_by_layer(cases: Iterable[Case]) -> dict[str, list[Case]]:
     """Layer -> its cases, sorted by the layers' names."""
     found: dict[str, list[Case]] = {}
     for case in cases:
@@ -89,6 +89,20 @@ def grid(
     return [case(arguments) for arguments in settings or ({},)]
 
 
+def open_sizes(layer: str, shape: tuple[int, ...], *settings: Any, **options: Any) -> list[Case]:
+    """``grid`` with every dimension of ``shape`` open but the last."""
+    opened = (*(None for _ in shape[:-1]), shape[-1])
+    return grid(layer, opened, *settings, note="open sizes", **options)
+
+
+def channels_first(
+    layer: str, shape: tuple[int, ...], *settings: Any, **options: Any
+) -> list[Case]:
+    """``grid`` with the channels, the last dimension of ``shape``, in front."""
+    options |= {"data_format": "channels_first", "note": "channels_first"}
+    return grid(layer, shape[-1:] + shape[:-1], *settings, **options)
+
+
 def model(shape: Any, layer: Any, *, dtype: str = "float32") -> Any:
     """The functional model of one layer (or any function of tensors), with random weights."""
     import keras
@@ -100,8 +114,8 @@ def model(shape: Any, layer: Any, *, dtype: str = "float32") -> Any:
     return randomize(keras.Model(given, layer(given)))
 
 
-def randomized(layer: str, builders: Iterable[tuple[str, Builder]]) -> list[Case]:
-    """A case for each (label, builder), with weights that don't drive every gate to its end."""
+def random_weight_cases(layer: str, builders: Iterable[tuple[str, Builder]]) -> list[Case]:
+    """A case for each (label, builder), with weights that don't saturate every gate."""
 
     def case(label: str, build: Builder) -> Case:
         return Case(layer, label, lambda: randomize(build(), scale=0.4))
@@ -110,7 +124,7 @@ def randomized(layer: str, builders: Iterable[tuple[str, Builder]]) -> list[Case
 
 
 def uniform(*shape: int, low: float = 0.0, high: float = 255.0, dtype: str = "float32") -> Inputs:
-    """Inputs of one tensor, evenly spread in [low, high): images, or what covers a function."""
+    """Inputs of one tensor, uniformly distributed in [low, high)."""
     return lambda rng: [rng.uniform(low, high, shape).astype(dtype)]
 
 

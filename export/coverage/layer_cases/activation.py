@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import keras
+from keras import layers
+
 from onnxwalk.export.coverage.layer_cases import Case, grid, uniform
 
 #: what is in keras.activations and isn't one
@@ -9,8 +12,6 @@ _OTHERS = ("deserialize", "get", "serialize", "threshold")  # threshold has no d
 
 
 def cases() -> list[Case]:
-    import keras
-
     shape = (7, 4)
     wide = uniform(5, *shape, low=-12, high=12)
     names = [n for n in vars(keras.activations) if not n.startswith("_") and n not in _OTHERS]
@@ -37,8 +38,6 @@ def cases() -> list[Case]:
 
 
 def _masked_softmax() -> list[Case]:
-    from keras import layers
-
     from onnxwalk.export.coverage.layer_cases import model
 
     def masked(given):

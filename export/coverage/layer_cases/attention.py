@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from keras import layers as L
 
 from onnxwalk.export.coverage.layer_cases import Case, model
 
@@ -13,8 +14,6 @@ _Q, _V = (5, 8), (7, 8)
 
 
 def cases() -> list[Case]:
-    from keras import layers as L
-
     found: list[Case] = []
 
     def add(layer: str, label: str, build: Callable[[], Any], inputs: Any = None) -> None:

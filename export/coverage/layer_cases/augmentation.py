@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from onnxwalk.export.coverage.layer_cases import Case, grid, model, uniform
+import keras
+import numpy as np
+from keras import layers
+
+from onnxwalk.export.coverage.layer_cases import (
+    Case,
+    channels_first,
+    grid,
+    model,
+    open_sizes,
+    uniform,
+)
 
 _SHAPE = (8, 10, 3)
 
@@ -48,25 +59,15 @@ def cases() -> list[Case]:
         sizes = [{"height": h, "width": w} for h, w in ((4, 6), (5, 5), (8, 10), (7, 3))]
         found += grid(name, _SHAPE, *sizes, inputs=images)
         found += grid(name, _SHAPE, {"height": 12, "width": 16}, inputs=images, note="larger")
-        first = uniform(3, 3, 8, 10)
-        found += grid(
-            name,
-            (3, 8, 10),
-            sizes[0],
-            data_format="channels_first",
-            note="channels_first",
-            inputs=first,
-        )
+        found += channels_first(name, _SHAPE, sizes[0], inputs=uniform(3, 3, 8, 10))
     found.append(Case("Pipeline", "of preprocessing layers", _pipeline, images))
     found.append(Case("MaxNumBoundingBoxes", "of images and boxes", _boxes))
     found.append(Case("Equalization", "subclassed model", _equalized, images))
-    return found + grid("CenterCrop", (None, None, 3), *sizes[:2], inputs=images, note="open sizes")
+    return found + open_sizes("CenterCrop", _SHAPE, *sizes[:2], inputs=images)
 
 
 def _equalized() -> Any:
     """Keras 3.15 can't build a functional model of Equalization: it calls its output its input."""
-    import keras
-    import numpy as np
 
     class Net(keras.Model):
         def __init__(self):
@@ -82,15 +83,11 @@ def _equalized() -> Any:
 
 
 def _pipeline() -> Any:
-    from keras import layers
-
     parts = [layers.RandomFlip(), layers.CenterCrop(6, 6), layers.Rescaling(1 / 255)]
     return model(_SHAPE, layers.Pipeline(parts))
 
 
 def _boxes() -> Any:
-    import keras
-
     given = {
         "images": keras.Input(_SHAPE, name="images"),
         "bounding_boxes": {

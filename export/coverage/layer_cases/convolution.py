@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from onnxwalk.export.coverage.layer_cases import Case, grid
+from onnxwalk.export.coverage.layer_cases import Case, channels_first, grid, open_sizes
 
 _SHAPES = {1: (13, 4), 2: (9, 11, 4), 3: (6, 7, 5, 4)}
 
@@ -46,27 +46,11 @@ def _plain(n: int, shape: tuple[int, ...]) -> list[Case]:
         ]
     settings = [{"kernel_size": 2 if n == 3 else 3} | s for s in settings]
     name = f"Conv{n}D"
-    open_shape = (*(None for _ in shape[:-1]), shape[-1])
-    first = shape[-1:] + shape[:-1]
-    # TensorFlow's CPU kernels want channels last for everything but the 1-D kind
     found = grid(name, shape, *settings, filters=8)
     if n < 3:
-        found += grid(
-            name,
-            open_shape,
-            *settings[:4],
-            settings[8],
-            filters=8,
-            note="open sizes",
-        )
-    return found + grid(
-        name,
-        first,
-        *(settings[i] for i in (0, 1, 3)),
-        filters=8,
-        data_format="channels_first",
-        note="channels_first",
-    )
+        found += open_sizes(name, shape, *settings[:4], settings[8], filters=8)
+    # TensorFlow's CPU kernels accept only channels last, but for the 1-D kind
+    return found + channels_first(name, shape, settings[0], settings[1], settings[3], filters=8)
 
 
 def _transposed(n: int, shape: tuple[int, ...]) -> list[Case]:
@@ -88,21 +72,11 @@ def _transposed(n: int, shape: tuple[int, ...]) -> list[Case]:
     if n < 3:
         settings += [{"dilation_rate": 2}, {"dilation_rate": 2, "padding": "same"}]
     settings = [{"kernel_size": 3} | s for s in settings]
-    open_shape = (*(None for _ in shape[:-1]), shape[-1])
     name = f"Conv{n}DTranspose"
-    first = shape[-1:] + shape[:-1]
     return [
         *grid(name, shape, *settings, filters=6),
-        *grid(name, open_shape, *settings[:4], filters=6, note="open sizes"),
-        *grid(
-            name,
-            first,
-            settings[0],
-            settings[3],
-            filters=6,
-            data_format="channels_first",
-            note="channels_first",
-        ),
+        *open_sizes(name, shape, *settings[:4], filters=6),
+        *channels_first(name, shape, settings[0], settings[3], filters=6),
     ]
 
 
@@ -117,15 +91,12 @@ def _depthwise(n: int, shape: tuple[int, ...]) -> list[Case]:
         {"dilation_rate": 2, "padding": "same", "depth_multiplier": 2},
         {"use_bias": False, "activation": "relu6"},
     ]
-    open_shape = (*(None for _ in shape[:-1]), shape[-1])
-    first = shape[-1:] + shape[:-1]
     name = f"DepthwiseConv{n}D"
     return [
         *grid(name, shape, *settings, kernel_size=3),
-        *grid(name, open_shape, *settings[1:4], kernel_size=3, note="open sizes"),
-        *grid(name, first, *settings[:2], kernel_size=3, data_format="channels_first",
-              note="channels_first"),
-    ]  # fmt: skip
+        *open_sizes(name, shape, *settings[1:4], kernel_size=3),
+        *channels_first(name, shape, *settings[:2], kernel_size=3),
+    ]
 
 
 def _separable(n: int, shape: tuple[int, ...]) -> list[Case]:
@@ -138,9 +109,8 @@ def _separable(n: int, shape: tuple[int, ...]) -> list[Case]:
         {"dilation_rate": 2, "padding": "same", "depth_multiplier": 2},
         {"use_bias": False, "activation": "relu"},
     ]
-    open_shape = (*(None for _ in shape[:-1]), shape[-1])
     name = f"SeparableConv{n}D"
     return [
         *grid(name, shape, *settings, filters=6, kernel_size=3),
-        *grid(name, open_shape, *settings[1:3], filters=6, kernel_size=3, note="open sizes"),
+        *open_sizes(name, shape, *settings[1:3], filters=6, kernel_size=3),
     ]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
+from keras import layers as L
 
 from onnxwalk.export.coverage.layer_cases import Case, grid, model
 from onnxwalk.export.coverage.random_weights import randomize
@@ -49,11 +52,10 @@ def cases() -> list[Case]:
 
 def _reversed() -> dict[str, Callable[[], Any]]:
     """There and back: ids to vectors to a score for each id."""
-    from keras import layers
 
     def back(**arguments: Any) -> Callable[[Any], Any]:
         def body(ids: Any) -> Any:
-            layer = layers.ReversibleEmbedding(9, 4, **arguments)
+            layer = L.ReversibleEmbedding(9, 4, **arguments)
             return layer(layer(ids), reverse=True)
 
         return body
@@ -66,9 +68,6 @@ def _reversed() -> dict[str, Callable[[], Any]]:
 
 
 def _models() -> list[tuple[str, str, Callable[[], Any]]]:
-    import keras
-    from keras import layers as L
-
     class Scale(L.Layer):
         def build(self, shape):
             self.scale = self.add_weight(shape=(shape[-1],), name="scale")
@@ -107,8 +106,7 @@ def _models() -> list[tuple[str, str, Callable[[], Any]]]:
         return {"mixed": L.Concatenate()([left, b]), "left": left}
 
     def rules(given: Any) -> Any:
-        import keras.ops as k
-
+        k = keras.ops
         return k.where(given > 0, k.sqrt(k.abs(given)), k.cumsum(given, axis=1))
 
     def division(x: Any) -> Any:
@@ -155,10 +153,6 @@ def _models() -> list[tuple[str, str, Callable[[], Any]]]:
 
 def _saved() -> Any:
     """A TFSMLayer, around what was a Keras model."""
-    import tempfile
-
-    import keras
-
     with tempfile.TemporaryDirectory() as folder:
         model((4,), keras.layers.Dense(3)).export(folder, verbose=False)
         layer = keras.layers.TFSMLayer(folder, call_endpoint="serve")
@@ -166,9 +160,7 @@ def _saved() -> Any:
 
 
 def _wrapper() -> type:
-    from keras import layers
-
-    class Twice(layers.Wrapper):
+    class Twice(L.Wrapper):
         def call(self, x):
             return 2 * self.layer(x)
 

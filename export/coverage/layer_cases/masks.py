@@ -1,4 +1,4 @@
-"""ConvLSTM, TimeDistributed, text, and where masks come from and go."""
+"""ConvLSTM, TimeDistributed, text, and sources and readers of masks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from onnxwalk.export.coverage.layer_cases import Builder, Case, randomized
+import keras
+from keras import layers as L
+
+from onnxwalk.export.coverage.layer_cases import Builder, Case, random_weight_cases
 
 Builders = Iterator[tuple[str, Builder]]
 
@@ -16,18 +19,16 @@ _WORDS = 20
 
 def cases() -> list[Case]:
     return [
-        *(case for n in (1, 2, 3) for case in randomized(f"ConvLSTM{n}D", _conv_lstm(n))),
-        *randomized("TimeDistributed", _time_distributed()),
-        *randomized("Masking", _masking()),
-        *randomized("Embedding", _embedding()),
-        *randomized("TextVectorization", _text()),
+        *(case for n in (1, 2, 3) for case in random_weight_cases(f"ConvLSTM{n}D", _conv_lstm(n))),
+        *random_weight_cases("TimeDistributed", _time_distributed()),
+        *random_weight_cases("Masking", _masking()),
+        *random_weight_cases("Embedding", _embedding()),
+        *random_weight_cases("TextVectorization", _text()),
     ]
 
 
 def _ids(time: int | None = 9, mask: bool = True, name: str = "ids") -> tuple[Any, Any]:
     """(input of ids, its embedding (batch, time, 6), masked where the id is 0)."""
-    import keras
-
     ids = keras.Input((time,), dtype="int32", name=name)
     return ids, keras.layers.Embedding(_WORDS, 6, mask_zero=mask)(ids)
 
@@ -46,37 +47,20 @@ def _conv_lstm(rank: int) -> Builders:
         bidirectional: bool = False,
         **options: Any,
     ) -> Any:
-        import keras
-
-        L = keras.layers
         x = keras.Input((time, *[side] * rank, 2), batch_size=batch, name="x")
         ids = keras.Input((time,), dtype="int32", batch_size=batch, name="ids")
-        inner = {"kernel_size": 3, **options}
-        if "padding" not in inner:
-            inner["padding"] = "same"
-        layer = getattr(L, name)(2, **inner)
+        layer = getattr(L, name)(2, **{"kernel_size": 3, "padding": "same", **options})
         if bidirectional:
             layer = L.Bidirectional(layer)
         y = layer(x, mask=keras.ops.not_equal(ids, 0)) if masked else layer(x)
         return keras.Model([x, ids] if masked else x, y)
 
     for sequences, state, backwards in itertools.product((False, True), repeat=3):
-        label = ", ".join(
-            text
-            for text, on in (("sequences", sequences), ("states", state), ("backwards", backwards))
-            if on
-        )
-        for masked in (False, True):
-            yield (
-                f"{label or 'last'}{', given mask' if masked else ''}",
-                partial(
-                    build,
-                    masked,
-                    return_sequences=sequences,
-                    return_state=state,
-                    go_backwards=backwards,
-                ),
-            )
+        words = ["sequences"] * sequences + ["states"] * state + ["backwards"] * backwards
+        label = ", ".join(words) or "last"
+        options = {"return_sequences": sequences, "return_state": state, "go_backwards": backwards}
+        yield label, partial(build, **options)
+        yield f"{label}, given mask", partial(build, True, **options)
     yield "valid padding, strides 2", lambda: build(padding="valid", strides=2)
     yield "dilation 2", lambda: build(dilation_rate=2, side=6)
     yield "open time", lambda: build(time=None, return_sequences=True)
@@ -93,21 +77,15 @@ def _conv_lstm(rank: int) -> Builders:
 
 def _time_distributed() -> Builders:
     def build(make: Callable[[Any], Any], shape: tuple[int, ...], time: int | None) -> Any:
-        import keras
-
         x = keras.Input((time, *shape), name="x")
         return keras.Model(x, keras.layers.TimeDistributed(make(keras.layers))(x))
 
     def nested(L: Any) -> Any:
-        import keras
-
         x = keras.Input((8, 8, 3))
         y = L.Conv2D(4, 3, padding="same", activation="relu")(x)
         return keras.Model(x, L.Dense(2)(L.GlobalAveragePooling2D()(L.add([y, L.Conv2D(4, 1)(x)]))))
 
     def sequential(L: Any) -> Any:
-        import keras
-
         layers = [L.Conv2D(4, 3), L.BatchNormalization(), L.MaxPooling2D(), L.Flatten(), L.Dense(3)]
         return keras.Sequential([keras.Input((8, 8, 3)), *layers])
 
@@ -134,9 +112,6 @@ def _time_distributed() -> Builders:
 
     def documents(time: int | None, length: int, outer: bool = True) -> Any:
         """Words to sentences to documents; the mask of the words goes to the inner layer."""
-        import keras
-
-        L = keras.layers
         ids = keras.Input((time, length), dtype="int32", name="ids")
         x = L.Embedding(_WORDS, 6, mask_zero=True)(ids)
         y = L.TimeDistributed(L.LSTM(4))(x, mask=keras.ops.not_equal(ids, 0))
@@ -148,9 +123,6 @@ def _time_distributed() -> Builders:
 
     def reader(time: int | None) -> Any:
         """A model of its own over the words of each sentence, its Embedding inside."""
-        import keras
-
-        L = keras.layers
         words = keras.Input((5,), dtype="int32")
         inner = keras.Model(words, L.LSTM(4)(L.Embedding(_WORDS, 6, mask_zero=True)(words)))
         ids = keras.Input((time, 5), dtype="int32", name="ids")
@@ -160,8 +132,6 @@ def _time_distributed() -> Builders:
     yield "a model of Embedding and LSTM, open time", lambda: reader(None)
 
     def passing(time: int | None) -> Any:
-        import keras
-
         ids, x = _ids(time)
         y = keras.layers.TimeDistributed(keras.layers.Dense(5))(x)
         return keras.Model(ids, keras.layers.LSTM(4)(y))
@@ -170,11 +140,11 @@ def _time_distributed() -> Builders:
     yield "Dense, masked, then LSTM, open time", lambda: passing(None)
 
 
-# --- where masks come from and where they go
+# --- sources and readers of masks
 
 
 def _consumers() -> dict[str, Callable[[Any], Callable[[Any], Any]]]:
-    """Label -> what reads a masked (batch, time, 6)."""
+    """Label -> a layer that reads a masked (batch, time, 6)."""
 
     def attention(kind: str, **options: Any) -> Callable[[Any], Any]:
         return lambda L: lambda x: getattr(L, kind)(**options)([x, x])
@@ -196,7 +166,7 @@ def _consumers() -> dict[str, Callable[[Any], Callable[[Any], Any]]]:
 
 
 def _carriers() -> dict[str, Callable[[Any], Callable[[Any], Any]]]:
-    """Label -> what hands a mask on, or says that it doesn't."""
+    """Label -> a layer that passes a mask on, or drops it."""
     return {
         "Dropout": lambda L: L.Dropout(0.3),
         "Dense": lambda L: L.Dense(6),
@@ -215,9 +185,6 @@ def _carriers() -> dict[str, Callable[[Any], Callable[[Any], Any]]]:
 
 def _route(carry: Any, consume: Any, floats: bool = False, time: int | None = 9) -> Builder:
     def build() -> Any:
-        import keras
-
-        L = keras.layers
         if floats:
             source = keras.Input((time, 6), name="x")
             x = L.Masking()(source)
@@ -236,8 +203,6 @@ def _masking() -> Builders:
     yield "to LSTM, open time", _route(None, _consumers()["LSTM"], True, None)
 
     def valued() -> Any:
-        import keras
-
         x = keras.Input((9, 3), name="x")
         y = keras.layers.Masking(mask_value=-1.0)(x)
         return keras.Model(x, [y, keras.layers.GRU(4, return_sequences=True)(y)])
@@ -254,9 +219,6 @@ def _embedding() -> Builders:
 
     def two() -> Any:
         """Masks of two inputs meet: where both are valid, and one after the other in time."""
-        import keras
-
-        L = keras.layers
         a, x = _ids()
         b, y = _ids(name="others")
         joined = L.Concatenate(axis=1)([x, y])
@@ -270,8 +232,6 @@ def _embedding() -> Builders:
     yield "masks of two inputs", two
 
     def int64() -> Any:
-        import keras
-
         ids = keras.Input((None,), dtype="int64", name="ids")
         x = keras.layers.Embedding(_WORDS, 6, mask_zero=True)(ids)
         return keras.Model(ids, keras.layers.LSTM(4)(x))
@@ -284,9 +244,6 @@ def _embedding() -> Builders:
 
 def _text() -> Builders:
     def build(length: int | None = 9, **options: Any) -> Any:
-        import keras
-
-        L = keras.layers
         words = "satu dua tiga empat lima enam tujuh delapan sembilan sepuluh".split()
         layer = L.TextVectorization(vocabulary=words, output_sequence_length=length, **options)
         text = keras.Input((1,), dtype="string", name="text")

@@ -1,4 +1,4 @@
-"""Layers that take several tensors and give one."""
+"""Layers with several inputs and one output."""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from keras import layers
+
 from onnxwalk.export.coverage.layer_cases import Case, grid, model
 
 
@@ -43,8 +45,6 @@ def cases() -> list[Case]:
 
 
 def _spectral() -> dict[str, Any]:
-    from keras import layers
-
     return {
         "of Dense": lambda: model((5,), layers.SpectralNormalization(layers.Dense(4))),
         "of Conv2D, power_iterations=3": lambda: model(

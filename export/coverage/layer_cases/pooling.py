@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from onnxwalk.export.coverage.layer_cases import Case, grid
+from onnxwalk.export.coverage.layer_cases import Case, channels_first, grid, open_sizes
 
 _SHAPES = {1: (13, 4), 2: (9, 11, 4), 3: (6, 7, 5, 4)}
 
@@ -12,8 +12,6 @@ _SHAPES = {1: (13, 4), 2: (9, 11, 4), 3: (6, 7, 5, 4)}
 def cases() -> list[Case]:
     found: list[Case] = []
     for n, shape in _SHAPES.items():
-        open_shape = (*(None for _ in shape[:-1]), shape[-1])
-        first = shape[-1:] + shape[:-1]
         for kind in ("Max", "Average"):
             name = f"{kind}Pooling{n}D"
             settings: list[dict[str, Any]] = [
@@ -31,21 +29,12 @@ def cases() -> list[Case]:
                     {"pool_size": (2, 3, 2)[:n], "strides": (1, 2, 2)[:n], "padding": "same"},
                 ]
             found += grid(name, shape, *settings)
-            found += grid(name, open_shape, *settings[:4], note="open sizes")
-            found += grid(
-                name,
-                first,
-                *settings[:4],
-                data_format="channels_first",
-                note="channels_first",
-            )
+            found += open_sizes(name, shape, *settings[:4])
+            found += channels_first(name, shape, *settings[:4])
             name = f"Global{kind}Pooling{n}D"
             found += grid(name, shape, {}, {"keepdims": True})
-            found += grid(name, open_shape, {}, {"keepdims": True}, note="open sizes")
-            found += grid(
-                name, first, {}, {"keepdims": True}, data_format="channels_first",
-                note="channels_first",
-            )  # fmt: skip
+            found += open_sizes(name, shape, {}, {"keepdims": True})
+            found += channels_first(name, shape, {}, {"keepdims": True})
             name = f"Adaptive{kind}Pooling{n}D"
             sizes: list[dict[str, Any]] = [{"output_size": 2}, {"output_size": 4 if n < 3 else 3}]
             if n > 1:
@@ -54,7 +43,5 @@ def cases() -> list[Case]:
             found += grid(name, shape, {"output_size": 1}, refused="global pooling")
             even = tuple(2 * size for size in shape[:-1]) + shape[-1:]
             found += grid(name, even, {"output_size": 2}, note="even sizes")
-            found += grid(
-                name, first, *sizes[:2], data_format="channels_first", note="channels_first"
-            )
+            found += channels_first(name, shape, *sizes[:2])
     return found

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from keras import layers
 
 from onnxwalk.export.coverage.layer_cases import Case, Inputs, grid, model, uniform
 
@@ -26,8 +27,6 @@ def _numbers() -> list[Case]:
 
     def adapted(**arguments: Any) -> Callable[[], Any]:
         def build() -> Any:
-            from keras import layers
-
             layer = layers.Normalization(**arguments)
             layer.adapt(rng.normal(3, 2, (40, 5, 4)))
             return model((5, 4), layer, dtype="float32")
@@ -52,40 +51,31 @@ def _numbers() -> list[Case]:
 
 def _categories() -> list[Case]:
     bins: dict[str, Any] = {"bin_boundaries": [-1.0, 0.0, 0.5, 2.0]}
-    modes = ("int", "one_hot", "multi_hot", "count")
+    modes = [{"output_mode": m} for m in ("int", "one_hot", "multi_hot", "count")]
 
     def edges(*shape: int) -> Inputs:
         return lambda rng: [rng.choice([-9, -1, -0.5, 0, 0.25, 0.5, 2, 9], shape).astype("float32")]
 
     def counted(given: Any) -> Any:
-        from keras import layers
-
         categories, weights = given
         layer = layers.CategoryEncoding(num_tokens=10, output_mode="count")
         return layer(layers.Lambda(lambda x: x % 10)(categories), count_weights=weights)
 
     def adapted() -> Any:
-        from keras import layers
-
         layer = layers.Discretization(num_bins=4)
         layer.adapt(np.random.default_rng(0).normal(0, 1, 200))
         return model((3,), layer)
 
     return [
-        *grid("Discretization", (3,), *({"output_mode": m} for m in modes),
-              inputs=edges(5, 3), **bins),
-        *grid("Discretization", (1,), *({"output_mode": m} for m in modes),
-              inputs=edges(5, 1), note="one", **bins),
+        *grid("Discretization", (3,), *modes, inputs=edges(5, 3), **bins),
+        *grid("Discretization", (1,), *modes, inputs=edges(5, 1), note="one", **bins),
         *grid("Discretization", (3, 4), {"output_mode": "int"}, inputs=edges(5, 3, 4),
               note="2-D", **bins),
         *grid("Discretization", (3,), {}, dtype="int32", note="int32", **bins),
         Case("Discretization", "adapted", adapted),
-        *grid("CategoryEncoding", (3,), *({"output_mode": m} for m in modes[1:]), num_tokens=10,
-              dtype="int32"),
-        *grid("CategoryEncoding", (1,), *({"output_mode": m} for m in modes[1:]), num_tokens=10,
-              dtype="int64", note="one"),
-        *grid("CategoryEncoding", (2, 3), *({"output_mode": m} for m in modes[1:]), num_tokens=10,
-              dtype="int32", note="2-D"),
+        *grid("CategoryEncoding", (3,), *modes[1:], num_tokens=10, dtype="int32"),
+        *grid("CategoryEncoding", (1,), *modes[1:], num_tokens=10, dtype="int64", note="one"),
+        *grid("CategoryEncoding", (2, 3), *modes[1:], num_tokens=10, dtype="int32", note="2-D"),
         Case("CategoryEncoding", "count_weights", lambda: model([(3,), (3,)], counted)),
         *grid("CategoryEncoding", (3,), {"sparse": True}, num_tokens=10, dtype="int32",
               refused="sparse"),

@@ -1,7 +1,7 @@
 """Recurrent layers, their cells and wrappers, under every kind of mask.
 
 Masks come from ``ids`` (int32, 0 is padding) or from rows of an input that are all 0.
-``is_loop`` says which cases have no RNN, LSTM or GRU node because ONNX has no word for their cell.
+``is_loop`` says which cases have no RNN, LSTM or GRU node because ONNX has no such cell.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from onnxwalk.export.coverage.layer_cases import Builder, Case, randomized
-from onnxwalk.export.coverage.layer_cases._own_cells import own_cell, own_recurrence, tuned_cell
+import keras
+from keras import layers as L
+
+from onnxwalk.export.coverage.layer_cases import Builder, Case, random_weight_cases
+from onnxwalk.export.coverage.layer_cases._custom_cells import Doubled, OwnCell, Tuned
 
 Builders = Iterator[tuple[str, Builder]]
 
@@ -35,11 +38,15 @@ def is_loop(name: str, label: str) -> bool:
 
 def cases() -> list[Case]:
     return [
-        *(case for kind in KINDS for case in randomized(kind, _single(kind))),
-        *(case for kind in KINDS for case in randomized(f"{kind}Cell", _cell(f"{kind}Cell"))),
-        *randomized("RNN", _rnn()),
-        *randomized("StackedRNNCells", _stacked()),
-        *randomized("Bidirectional", _bidirectional()),
+        *(case for kind in KINDS for case in random_weight_cases(kind, _single(kind))),
+        *(
+            case
+            for kind in KINDS
+            for case in random_weight_cases(f"{kind}Cell", _cell(f"{kind}Cell"))
+        ),
+        *random_weight_cases("RNN", _rnn()),
+        *random_weight_cases("StackedRNNCells", _stacked()),
+        *random_weight_cases("Bidirectional", _bidirectional()),
     ]
 
 
@@ -48,8 +55,6 @@ def cases() -> list[Case]:
 
 def _masked(mask: str, time: int | None = _TIME, batch: int | None = None) -> tuple[Any, Any, Any]:
     """(input, x (batch, time, 6), mask to be given or None) with one of ``MASKS``."""
-    import keras
-
     if mask == "float mask":
         x = keras.Input((time, 6), batch_size=batch, name="x")
         return x, keras.layers.Masking()(x), None
@@ -67,8 +72,6 @@ def _model(
     """A model of what ``wrap(keras.layers)`` makes: a layer, or a list of layers in parallel."""
 
     def build() -> Any:
-        import keras
-
         source, x, given = _masked(mask, time, batch)
         built = wrap(keras.layers)
         options = {} if given is None else {"mask": given}
@@ -78,38 +81,35 @@ def _model(
     return build
 
 
-def _chain(*wraps: Callable[[Any], Any], mask: str = "embedding mask") -> Builder:
-    """Layers one after the other; each takes the mask that the one before hands on."""
-
-    def build() -> Any:
-        import keras
-
-        source, x, _ = _masked(mask)
-        for wrap in wraps:
-            x = wrap(keras.layers)(x)
-        return keras.Model(source, x)
-
-    return build
-
-
 # --- SimpleRNN, LSTM, GRU
+
+
+def _every(make: Callable[..., Any], *flags: str) -> Callable[[Any], list[Any]]:
+    """``make(keras.layers, **options)`` for each combination of these options, False and True."""
+    values = list(itertools.product((False, True), repeat=len(flags)))
+    return lambda L: [make(L, **dict(zip(flags, v, strict=True))) for v in values]
 
 
 def _flags(kind: str, **more: Any) -> Callable[[Any], list[Any]]:
     """All of return_sequences × return_state × go_backwards."""
-    return lambda L: [
-        getattr(L, kind)(4, return_sequences=s, return_state=r, go_backwards=b, **more)
-        for s, r, b in itertools.product((False, True), repeat=3)
-    ]
+    names = ("return_sequences", "return_state", "go_backwards")
+    return _every(lambda L, **flags: getattr(L, kind)(4, **flags, **more), *names)
+
+
+def _rnns(make_cell: Callable[[Any], Any], **more: Any) -> Callable[[Any], list[Any]]:
+    """RNN layers of a cell, or of a list of cells: all of return_sequences × go_backwards."""
+    names = ("return_sequences", "go_backwards")
+    return _every(lambda L, **flags: L.RNN(make_cell(L), **flags, **more), *names)
+
+
+def _cells(kind: str, *units: int) -> Callable[[Any], list[Any]]:
+    return lambda L: [getattr(L, f"{kind}Cell")(n) for n in units]
 
 
 def _with_states(kind: str, mask: str, bidirectional: bool = False) -> Builder:
     """Initial states that are inputs, in both directions."""
 
     def build() -> Any:
-        import keras
-
-        L = keras.layers
         source, x, given = _masked(mask)
         count = (2 if kind == "LSTM" else 1) * (2 if bidirectional else 1)
         states = [keras.Input((4,), name=f"state_{i}") for i in range(count)]
@@ -130,9 +130,6 @@ def _seq2seq(kind: str) -> Builder:
     """An encoder's last states begin the decoder, whose states go on to a third layer."""
 
     def build() -> Any:
-        import keras
-
-        L = keras.layers
         make = getattr(L, kind)
         ids, x, _ = _masked("embedding mask")
         target = keras.Input((5,), dtype="int32", name="target")
@@ -150,9 +147,6 @@ def _time_major(kind: str) -> Builder:
     """Time comes first in the input and in the output."""
 
     def build() -> Any:
-        import keras
-
-        L = keras.layers
         x = keras.Input(batch_shape=(_TIME, None, 3), name="x")
         y = keras.ops.transpose(x, (1, 0, 2))
         y = getattr(L, kind)(4, return_sequences=True)(y)
@@ -166,8 +160,6 @@ def _mask_of(kind: str, width: int) -> Builder:
     """A mask (batch, time, width): of steps if the width is 1, else of each unit."""
 
     def build() -> Any:
-        import keras
-
         source, x, _ = _masked("no mask")
         columns = [keras.ops.not_equal(source, i) for i in range(width)]
         layers = [getattr(keras.layers, kind)(4, return_sequences=s) for s in (False, True)]
@@ -181,10 +173,8 @@ def _single(kind: str) -> Builders:
     for mask in MASKS:
         yield f"every flag, {mask}", _model(_flags(kind), mask)
         yield f"open time, {mask}", _model(_flags(kind), mask, time=None)
-        yield (
-            f"zero_output_for_mask, {mask}",
-            _model(_flags(kind, zero_output_for_mask=True), mask),
-        )
+        zero = _flags(kind, zero_output_for_mask=True)
+        yield f"zero_output_for_mask, {mask}", _model(zero, mask)
         yield f"unroll, {mask}", _model(_flags(kind, unroll=True), mask)
         yield f"stateful, {mask}", _model(_flags(kind, stateful=True), mask, batch=6)
         if mask != "float mask":
@@ -208,7 +198,7 @@ def _single(kind: str) -> Builders:
 
 
 def _activation(kind: str, name: str | None, mask: str = "embedding mask") -> Builder:
-    """Few steps: a gate that isn't bounded makes the state explode."""
+    """Few steps: with an unbounded gate the state explodes."""
     places = ("activation",) if kind == "SimpleRNN" else ("activation", "recurrent_activation")
     return _model(lambda L: [getattr(L, kind)(4, **{place: name}) for place in places], mask, 4)
 
@@ -217,64 +207,34 @@ def _activation(kind: str, name: str | None, mask: str = "embedding mask") -> Bu
 
 
 def _rnn() -> Builders:
-    both = list(itertools.product((False, True), repeat=2))
     for mask in MASKS:
         for kind in KINDS:
-            yield (
-                f"{kind}Cell, {mask}",
-                _model(partial(lambda k, L: [
-                    L.RNN(getattr(L, f"{k}Cell")(4), return_sequences=s, go_backwards=b)
-                    for s, b in both
-                ], kind), mask),
-            )  # fmt: skip
-        for label, make in (("own cell", own_cell), ("tuned cell", tuned_cell)):
-            yield (
-                f"{label}, {mask}",
-                _model(partial(lambda c, L: [
-                    L.RNN(c()(4), return_sequences=s, return_state=True, go_backwards=b)
-                    for s, b in both
-                ], make), mask),
-            )  # fmt: skip
-    yield "own cell, open time", _model(lambda L: L.RNN(own_cell()(4)), time=None)
-    yield "own cell, unroll", _model(lambda L: L.RNN(own_cell()(4), unroll=True))
+            one_cell = partial(lambda k, L: getattr(L, f"{k}Cell")(4), kind)
+            yield f"{kind}Cell, {mask}", _model(_rnns(one_cell), mask)
+        for label, make in (("own cell", OwnCell), ("tuned cell", Tuned)):
+            own = partial(lambda cell, L: cell(4), make)
+            yield f"{label}, {mask}", _model(_rnns(own, return_state=True), mask)
+    yield "own cell, open time", _model(lambda L: L.RNN(OwnCell(4)), time=None)
+    yield "own cell, unroll", _model(lambda L: L.RNN(OwnCell(4), unroll=True))
 
 
 def _stacked() -> Builders:
-    both = list(itertools.product((False, True), repeat=2))
     for mask, kind in itertools.product(MASKS, KINDS):
-        yield (
-            f"{kind}Cell twice, {mask}",
-            _model(partial(lambda k, L: [
-                L.RNN([getattr(L, f"{k}Cell")(n) for n in (4, 3)],
-                      return_sequences=s, return_state=True, go_backwards=b)
-                for s, b in both
-            ], kind), mask),
-        )  # fmt: skip
+        two = _rnns(_cells(kind, 4, 3), return_state=True)
+        yield f"{kind}Cell twice, {mask}", _model(two, mask)
+    three = _rnns(lambda L: [L.LSTMCell(4), L.GRUCell(3), L.SimpleRNNCell(5)], return_state=True)
     for mask in MASKS:
-        yield (
-            f"LSTMCell, GRUCell, SimpleRNNCell, {mask}",
-            _model(lambda L: [
-                L.RNN([L.LSTMCell(4), L.GRUCell(3), L.SimpleRNNCell(5)],
-                      return_sequences=s, return_state=True, go_backwards=b)
-                for s, b in both
-            ], mask),
-        )  # fmt: skip
-    yield (
-        "LSTMCell and own cell",
-        _model(lambda L: L.RNN(L.StackedRNNCells([L.LSTMCell(4), own_cell()(3)]))),
-    )
-    yield (
-        "Bidirectional",
-        _model(lambda L: L.Bidirectional(L.RNN([L.GRUCell(4), L.GRUCell(3)]))),
-    )
+        yield f"LSTMCell, GRUCell, SimpleRNNCell, {mask}", _model(three, mask)
+    mixed = _model(lambda L: L.RNN(L.StackedRNNCells([L.LSTMCell(4), OwnCell(3)])))
+    yield "LSTMCell and own cell", mixed
+    both_ways = _model(lambda L: L.Bidirectional(L.RNN([L.GRUCell(4), L.GRUCell(3)])))
+    yield "Bidirectional", both_ways
 
 
 def _cell(kind: str) -> Builders:
     """A cell called by itself, one step."""
 
     def build(**options: Any) -> Any:
-        import keras
-
         x = keras.Input((3,), name="x")
         states = [keras.Input((4,), name=f"s{i}") for i in range(2 if kind == "LSTMCell" else 1)]
         return keras.Model([x, *states], getattr(keras.layers, kind)(4, **options)(x, states))
@@ -289,66 +249,53 @@ def _both_ways(kind: str, **options: Any) -> Callable[[Any], Any]:
     return lambda L: L.Bidirectional(getattr(L, kind)(4, **options))
 
 
+def _merged(kind: str, merge: str | None) -> Callable[[Any], list[Any]]:
+    """All of return_sequences × return_state."""
+
+    def make(L: Any, **flags: Any) -> Any:
+        return L.Bidirectional(getattr(L, kind)(4, **flags), merge_mode=merge)
+
+    return _every(make, "return_sequences", "return_state")
+
+
+def _two_kinds(forward: str, backward: str) -> Callable[[Any], list[Any]]:
+    def make(L: Any, **flags: Any) -> Any:
+        behind = getattr(L, backward)(3, go_backwards=True, **flags)
+        return L.Bidirectional(getattr(L, forward)(4, **flags), backward_layer=behind)
+
+    return _every(make, "return_sequences")
+
+
 def _bidirectional() -> Builders:
-    both = list(itertools.product((False, True), repeat=2))
     for kind, mask in itertools.product(KINDS, MASKS):
         for merge in MERGES:
-            yield (
-                f"{kind}, merge {merge}, {mask}",
-                _model(partial(lambda k, m, L: [
-                    L.Bidirectional(
-                        getattr(L, k)(4, return_sequences=s, return_state=r), merge_mode=m)
-                    for s, r in both
-                ], kind, merge), mask),
-            )  # fmt: skip
-        yield (
-            f"{kind}, open time, {mask}",
-            _model(_both_ways(kind, return_sequences=True), mask, None),
-        )
-        yield (
-            f"{kind}, stateful, {mask}",
-            _model(_both_ways(kind, stateful=True), mask, batch=6),
-        )
+            yield f"{kind}, merge {merge}, {mask}", _model(_merged(kind, merge), mask)
+        sequences = _both_ways(kind, return_sequences=True)
+        yield f"{kind}, open time, {mask}", _model(sequences, mask, None)
+        stateful = _both_ways(kind, stateful=True)
+        yield f"{kind}, stateful, {mask}", _model(stateful, mask, batch=6)
         if mask != "float mask":
             yield f"{kind}, initial states, {mask}", _with_states(kind, mask, bidirectional=True)
     for forward, backward in itertools.permutations(KINDS, 2):
         for mask in MASKS:
-            yield (
-                f"{forward} and {backward}, {mask}",
-                _model(partial(lambda f, b, L: [
-                    L.Bidirectional(
-                        getattr(L, f)(4, return_sequences=s),
-                        backward_layer=getattr(L, b)(3, return_sequences=s, go_backwards=True))
-                    for s in (False, True)
-                ], forward, backward), mask),
-            )  # fmt: skip
+            yield f"{forward} and {backward}, {mask}", _model(_two_kinds(forward, backward), mask)
+    inner: dict[str, Callable[[Any], Any]] = {
+        "RNN(LSTMCell)": lambda L: L.RNN(L.LSTMCell(4), return_sequences=True),
+        "own cell": lambda L: L.RNN(OwnCell(4), return_sequences=True),
+        "selu": lambda L: L.GRU(4, activation="selu"),
+    }
+
+    def backwards_first(L: Any) -> Any:
+        first = L.GRU(4, return_sequences=True, go_backwards=True)
+        return L.Bidirectional(first, backward_layer=L.GRU(4, return_sequences=True))
+
     for mask in MASKS:
-        yield (
-            f"first layer backwards, {mask}",
-            _model(
-                lambda L: L.Bidirectional(
-                    L.GRU(4, return_sequences=True, go_backwards=True),
-                    backward_layer=L.GRU(4, return_sequences=True),
-                ),
-                mask,
-            ),
-        )
-        yield (
-            f"RNN(LSTMCell), {mask}",
-            _model(lambda L: L.Bidirectional(L.RNN(L.LSTMCell(4), return_sequences=True)), mask),
-        )
-        yield (
-            f"own cell, {mask}",
-            _model(lambda L: L.Bidirectional(L.RNN(own_cell()(4), return_sequences=True)), mask),
-        )
-        yield (
-            f"selu, {mask}",
-            _model(lambda L: L.Bidirectional(L.GRU(4, activation="selu")), mask),
-        )
-    yield (
-        "subclassed LSTM",
-        _model(lambda L: L.Bidirectional(own_recurrence()(4, return_sequences=True))),
-    )
+        yield f"first layer backwards, {mask}", _model(backwards_first, mask)
+        for label, make in inner.items():
+            wrap = partial(lambda m, L: L.Bidirectional(m(L)), make)
+            yield f"{label}, {mask}", _model(wrap, mask)
+    doubled = _model(lambda L: L.Bidirectional(Doubled(4, return_sequences=True)))
+    yield "subclassed LSTM", doubled
     yield (
         "relu forwards, tanh backwards",
         _model(lambda L: L.Bidirectional(

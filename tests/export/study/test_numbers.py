@@ -12,18 +12,31 @@ import keras
 
 from onnxwalk.export.errors import ExportError
 from onnxwalk.export.study import by_hand_pictures, by_hand_texts, charts, findings
-from onnxwalk.export.study.by_hand import Walk, n, total
+from onnxwalk.export.study.by_hand import SampleRun, n, total
 from onnxwalk.export.study.data import Source
-from onnxwalk.export.study.datasets import cifar10, images
+from onnxwalk.export.study.datasets import load_cifar10, read_images
 from onnxwalk.export.study.docs import write_docs
 from onnxwalk.export.study.evaluate import macro_f1
-from onnxwalk.export.study.findings import Result, clearly_ahead, members, read, winner
-from onnxwalk.export.study.progress import Progress
-from onnxwalk.export.study.variants import FAMILIES, GROUPS, PRESETS, VARIANTS, Variant, choose
+from onnxwalk.export.study.findings import (
+    Result,
+    describe_winner,
+    group_results,
+    is_clearly_ahead,
+    read_results,
+)
+from onnxwalk.export.study.progress import show_progress
+from onnxwalk.export.study.variants import (
+    FAMILIES,
+    GROUPS,
+    PRESETS,
+    VARIANTS,
+    Variant,
+    choose_variants,
+)
 
 
 def test_variants():
-    usual = choose()
+    usual = choose_variants()
     assert len(usual) == 22 and usual[-1].name == "kernel-15"
     families = [v.family for v in usual]
     assert families == ["SimpleRNN"] * 6 + ["LSTM"] * 6 + ["CNN"] * 10
@@ -31,8 +44,11 @@ def test_variants():
     assert {(g.family, name) for g in GROUPS for name in g.members.values()} == known
     models = [(v.family, repr(sorted(v.settings.items()))) for v in VARIANTS]
     assert len(set(models)) == len(models), "the same model under two names"
-    assert [v.name for v in choose(["gru"], ["cells"])] == ["1x32", "1x64", "1x128"]
-    assert [v.name for v in choose(["cnn"], ["kernel-20", "final"])] == ["final", "kernel-20"]
+    assert [v.name for v in choose_variants(["gru"], ["cells"])] == ["1x32", "1x64", "1x128"]
+    assert [v.name for v in choose_variants(["cnn"], ["kernel-20", "final"])] == [
+        "final",
+        "kernel-20",
+    ]
     masks = {v.family: v.settings["mask_zero"] for v in VARIANTS if v.family != "CNN"}
     assert masks == {"SimpleRNN": False, "LSTM": True, "GRU": True}
 
@@ -50,14 +66,14 @@ def test_variants():
     ],
 )
 def test_the_models_are_the_assignments(family, name, parameters):
-    [variant] = choose([family], [name])
+    [variant] = choose_variants([family], [name])
     shape, classes = ((32, 32, 3), 10) if family == "CNN" else ((100,), 3)
     assert variant.build(shape, classes).count_params() == parameters
 
 
 def test_presets():
     assert PRESETS["full"].per_class is None
-    assert [PRESETS["full"].epochs_of(f) for f in FAMILIES] == [10, 15, 10, 10]
+    assert [PRESETS["full"].epochs[f] for f in FAMILIES] == [10, 15, 10, 10]
 
 
 @pytest.fixture
@@ -78,20 +94,23 @@ def test_folders_of_pictures_are_like_a_zip(pictures, tmp_path):
 
     folder = pictures / "cifar10"
     shutil.make_archive(str(folder / "train"), "zip", folder / "train")
-    told = []
-    zipped, names = images(folder / "train.zip", progress=lambda *done: told.append(done))
-    plain, same = images(folder / "train")
-    assert names == same == ["ant", "cat"] and told == []
+    calls = []
+    zipped, names = read_images(folder / "train.zip", progress=lambda *done: calls.append(done))
+    plain, same = read_images(folder / "train")
+    assert names == same == ["ant", "cat"] and calls == []
     np.testing.assert_array_equal(zipped.x, plain.x)
     np.testing.assert_array_equal(zipped.y, plain.y)
     np.testing.assert_array_equal(plain.x[:, 0, 0, 0] * 255 < 50, plain.y == 1)
+    train, test, classes = load_cifar10(folder, per_class=2)
+    assert (len(train), len(test), classes) == (4, 6, names)
+    shutil.rmtree(folder / "test")
     with pytest.raises(ExportError, match=r"no data at .*test\.zip"):
-        cifar10(folder)
+        load_cifar10(folder)
 
 
 def test_data_from_folders(pictures):
     source = Source(replace(PRESETS["full"], per_class=10, test_per_class=2), pictures)
-    with Progress() as progress:
+    with show_progress() as progress:
         task = source.task("CNN", progress)
         assert source.task("CNN", progress) is task
     assert (len(task.train), len(task.valid), len(task.test)) == (16, 4, 4)
@@ -105,7 +124,7 @@ def test_texts_from_an_address(tmp_path, capsys):
         rows = "id,text,label\n1,bagus sekali,positive\n2,buruk,negative\n"
         (tmp_path / f"{name}.csv").write_text(rows)
     source = Source(PRESETS["smoke"], nusax=tmp_path.as_uri() + "/")
-    with Progress() as progress:
+    with show_progress() as progress:
         task = source.task("LSTM", progress)
     assert task.classes == ["negative", "positive"] and task.shape == (100,)
     assert "NusaX: 2 + 2 + 2 for training, validation, test" in capsys.readouterr().out
@@ -132,10 +151,10 @@ def test_rules():
     # half is what guessing gives; 1.96 standard errors are 0.098
     assert result(np.arange(100) < 59).guesses and not result(some).guesses
     # 3 samples more are less than 1.96·√3, 4 are more than 1.96·√4
-    assert not clearly_ahead(result(np.arange(100) < 63), result(np.arange(100) < 60))
-    assert clearly_ahead(result(np.arange(100) < 64), result(np.arange(100) < 60))
+    assert not is_clearly_ahead(result(np.arange(100) < 63), result(np.arange(100) < 60))
+    assert is_clearly_ahead(result(np.arange(100) < 64), result(np.arange(100) < 60))
     pair = [("a", result(some, f1=0.5)), ("b", result(np.arange(100) < 80, f1=0.7))]
-    assert winner(pair) == "highest F1 for b, 0.7000 (a 0.5000). Clearly ahead of a."
+    assert describe_winner(pair) == "highest F1 for b, 0.7000 (a 0.5000). Clearly ahead of a."
     said = findings.family_findings("CNN", [r for _, r in pair])
     assert "Could have been trained longer: all variants." in said
 
@@ -146,8 +165,10 @@ def test_macro_f1():
 
 
 def test_groups_share_what_is_trained_once(trained):
-    found = read(trained)
-    shared = [g for g in GROUPS if any(r.variant.name == "final" for _, r in members(g, found))]
+    found = read_results(trained)
+    shared = [
+        g for g in GROUPS if any(r.variant.name == "final" for _, r in group_results(g, found))
+    ]
     assert [(g.family, g.name) for g in shared] == [
         ("CNN", "head"), ("SimpleRNN", "directions"), ("LSTM", "directions"),
     ]  # fmt: skip
@@ -158,22 +179,29 @@ def test_groups_share_what_is_trained_once(trained):
 @pytest.mark.parametrize("family", ["SimpleRNN", "LSTM"])
 @pytest.mark.parametrize("name", ["1x32", "2x64", "final"])
 def test_states_by_hand_are_the_interpreters(trained, family, name):
-    [chosen] = [r for r in read(trained) if (r.variant.family, r.variant.name) == (family, name)]
-    walk = Walk(chosen)
-    it = by_hand_texts.Recurrence(walk, walk.node("RNN", "LSTM"))
+    [chosen] = [
+        r for r in read_results(trained) if (r.variant.family, r.variant.name) == (family, name)
+    ]
+    run = SampleRun(chosen)
+    layer = by_hand_texts.RecurrentLayer(run, run.node("RNN", "LSTM"))
     words = len(chosen.record["sample"]["words"])
-    assert it.taken == (words if family == "LSTM" else len(it.x)) and it.masked == (
+    assert layer.n_steps == (words if family == "LSTM" else len(layer.x)) and layer.masked == (
         family == "LSTM"
     )
-    ours, theirs = it.h[:, 1:], it.interpreters()
+    ours, theirs = layer.h[:, 1:], layer.interpreter_states()
     assert np.abs(theirs).max() > 0.01
-    np.testing.assert_allclose(ours[:, : it.taken], theirs[:, : it.taken], rtol=0, atol=1e-6)
-    last = walk.value(it.node.outputs[1])[:, 0]
-    np.testing.assert_allclose(it.h[:, it.taken], last, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        ours[:, : layer.n_steps], theirs[:, : layer.n_steps], rtol=0, atol=1e-6
+    )
+    last = run.value(layer.node.outputs[1])[:, 0]
+    np.testing.assert_allclose(layer.h[:, layer.n_steps], last, rtol=0, atol=1e-6)
     if family == "LSTM":
-        last = walk.value(it.node.outputs[2])[:, 0]
-        np.testing.assert_allclose(it.c[:, it.taken], last, rtol=0, atol=1e-6)
-        assert words < len(it.x) and not it.walk.value(it.node.outputs[0])[it.taken :].any()
+        last = run.value(layer.node.outputs[2])[:, 0]
+        np.testing.assert_allclose(layer.c[:, layer.n_steps], last, rtol=0, atol=1e-6)
+        assert (
+            words < len(layer.x)
+            and not layer.run.value(layer.node.outputs[0])[layer.n_steps :].any()
+        )
     assert "differs from the interpreter" in by_hand_texts.chapter(chosen)
 
 
@@ -181,7 +209,9 @@ def test_states_by_hand_are_the_interpreters(trained, family, name):
 def test_a_convolution_by_hand(trained, name):
     import re
 
-    [chosen] = [r for r in read(trained) if (r.variant.family, r.variant.name) == ("CNN", name)]
+    [chosen] = [
+        r for r in read_results(trained) if (r.variant.family, r.variant.name) == ("CNN", name)
+    ]
     text = by_hand_pictures.chapter(chosen)
     differences = [float(d) for d in re.findall(r"\(difference ([\d.e+-]+)\)", text)]
     assert len(differences) == 2 and max(differences) < 1e-6
@@ -198,7 +228,7 @@ def test_numbers_in_words():
 
 
 def test_docs(copy, tmp_path):
-    found = read(copy)
+    found = read_results(copy)
     write_docs(found, tmp_path / "docs")
     names = sorted(file.name for file in (tmp_path / "docs").iterdir())
     assert names == ["RESULTS.md", "f1.svg", "time.svg"]
@@ -216,16 +246,16 @@ def test_pictures():
 
     rows = ["<a> & b", "zero"]
     drawn = [
-        (charts.lines, [charts.Line("l", [1.0, None, 2.0])], {"xs": ["1", "2", "3"]}),
-        (charts.lines, [charts.Line("l", [1.0])], {"xs": ["1"], "shaded": (0, 0, "nothing")}),
-        (charts.bars, rows, {"a": [0.5, 0.0], "b": [0.1, 0.2]}, {"x_label": "F1"}),
-        (charts.dots, rows, {"a": [1e-7, 0.0]}, {"x_label": "s", "limit": (1e-5, "allowed")}),
-        (charts.heat, np.ones((4, 2)), {"xs": ["a", "b", "∅"], "marked": 3}),
-        (charts.maps, {"one": np.zeros((2, 2, 3), np.uint8)}, {"columns": 2}),
+        (charts.draw_lines, [charts.Line("l", [1.0, None, 2.0])], {"xs": ["1", "2", "3"]}),
+        (charts.draw_lines, [charts.Line("l", [1.0])], {"xs": ["1"], "shaded": (0, 0, "nothing")}),
+        (charts.draw_bars, rows, {"a": [0.5, 0.0], "b": [0.1, 0.2]}, {"x_label": "F1"}),
+        (charts.draw_dots, rows, {"a": [1e-7, 0.0]}, {"x_label": "s", "limit": (1e-5, "allowed")}),
+        (charts.draw_heatmap, np.ones((4, 2)), {"xs": ["a", "b", "∅"], "marked": 3}),
+        (charts.draw_images, {"one": np.zeros((2, 2, 3), np.uint8)}, {"columns": 2}),
     ]
     tips = []
     for draw, *content, options in drawn:
-        chart = charts.picture(draw, "<title> & more", *content, **options)
+        chart = charts.svg_chart(draw, "<title> & more", *content, **options)
         root = ElementTree.fromstring(chart)
         assert root.get("aria-label") == "<title> & more"
         names = {"path", "use", "text", "image", "title", "g", "defs", "style", "svg", "rect"}
@@ -235,6 +265,6 @@ def test_pictures():
     assert tips[0] == ["l, epoch 1: 1", "l, epoch 3: 2"]
     assert tips[2][:2] == ["<a> & b, a: 0.5000", "zero, a: 0.0000"]
     assert tips[3] == ["<a> & b, a: 1e-07"] and tips[5] == ["one"]
-    colours = charts.painted(np.array([[-1.0, 0, 2]]), signed=True)
+    colours = charts.colorize(np.array([[-1.0, 0, 2]]), signed=True)
     assert colours.shape == (1, 3, 3) and (colours[0, 1] > 240).all()
     assert colours[0, 0, 2] > colours[0, 0, 0] and colours[0, 2, 0] > colours[0, 2, 2]

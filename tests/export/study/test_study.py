@@ -25,9 +25,9 @@ from onnxwalk.export.study import main
 from onnxwalk.export.study.data import Task
 from onnxwalk.export.study.datasets import Split
 from onnxwalk.export.study.evaluate import broken_claims, evaluate
-from onnxwalk.export.study.progress import Progress
-from onnxwalk.export.study.store import alone
-from onnxwalk.export.study.train import plan, train
+from onnxwalk.export.study.progress import show_progress
+from onnxwalk.export.study.store import locked_folder
+from onnxwalk.export.study.train import make_plan, train
 from onnxwalk.export.study.variants import Variant
 from tests.export.study.conftest import study
 
@@ -143,25 +143,25 @@ def test_a_run_that_was_ended_gives_what_one_run_gives(tmp_path, capsys):
 
 
 def test_a_file_is_whole_or_not_there(tmp_path):
-    from onnxwalk.export.study.store import tidy, whole
+    from onnxwalk.export.study.store import atomic_path, prepare_folder
 
     (tmp_path / "a.txt").write_text("old")
-    with pytest.raises(KeyboardInterrupt), whole(tmp_path / "a.txt") as part:
+    with pytest.raises(KeyboardInterrupt), atomic_path(tmp_path / "a.txt") as part:
         part.write_text("half")
         raise KeyboardInterrupt
     assert (tmp_path / "a.txt").read_text() == "old"
     (tmp_path / ".part-a.txt").write_text("of a process that was killed")
     (tmp_path / ".model.onnx.xy.part").mkdir()
-    tidy(tmp_path)
+    prepare_folder(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no locks there")
 def test_two_at_once(tmp_path, capsys):
-    with alone(tmp_path / "simplernn" / "1x32"):
+    with locked_folder(tmp_path / "simplernn" / "1x32"):
         error = one_line_error(capsys, *TINY, f"--output={tmp_path}")
-    assert error == f"error: another process is at work in {tmp_path / 'simplernn' / '1x32'}\n"
-    with alone(tmp_path / "simplernn" / "1x32"):
+    assert error == f"error: another process is using {tmp_path / 'simplernn' / '1x32'}\n"
+    with locked_folder(tmp_path / "simplernn" / "1x32"):
         pass
 
 
@@ -175,12 +175,12 @@ def one_line_error(capsys, *arguments):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--family=RNN"], "no family 'RNN': there are CNN, SimpleRNN, LSTM, GRU"),
-        (["--variant=huge"], "no variant 'huge': there are 1x128"),
+        (["--family=RNN"], "unknown family 'RNN': choose from CNN, SimpleRNN, LSTM, GRU"),
+        (["--variant=huge"], "unknown variant 'huge': choose from 1x128"),
         (["--family=CNN", "--variant=1x32"], "no variant of CNN is 1x32"),
-        (["--epochs=0"], "--epochs 0: at least one"),
-        (["--seed=-1"], "--seed -1: at least 0"),
-        (["--report"], "nothing has been evaluated in"),
+        (["--epochs=0"], "--epochs 0: must be at least 1"),
+        (["--seed=-1"], "--seed -1: must be at least 0"),
+        (["--report"], "no evaluated variants in"),
         (["--family=CNN", "--data=nowhere"], "no data at nowhere/cifar10"),
         (["--family=LSTM", "--data=nowhere"], "no data at nowhere/nusax-sentiment"),
         (["--family=LSTM", "--nusax=file:///nowhere"], "/train.csv can't be fetched"),
@@ -200,7 +200,7 @@ def test_wrong_data_in_one_line(tmp_path, capsys):
     assert "train.csv has no column label and no text" in error
     (pictures / "train").mkdir(parents=True)
     error = one_line_error(capsys, output, "--family=CNN", f"--data={tmp_path}")
-    assert "holds no folders of .jpg or .png images" in error
+    assert "contains no folders of .jpg or .png images" in error
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_a_missing_package_in_one_line(tmp_path, capsys, monkeypatch, module):
 def test_an_output_that_cannot_be_made(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     error = one_line_error(capsys, f"--output={tmp_path / 'file'}", *TINY)
-    assert "can't be made" in error
+    assert "can't be created" in error
 
 
 def test_a_broken_claim_is_exit_status_1(copy, capsys):
@@ -233,7 +233,7 @@ def test_a_broken_claim_is_exit_status_1(copy, capsys):
     file.write_text(json.dumps(record))
     assert study(copy, "--report") == 1
     error = capsys.readouterr().err
-    said = "1 of 295 labels differ; a probability differs by 2e-05, 1e-05 is allowed"
+    said = "1 of 295 labels differ; a probability differs by 2e-05 (tolerance 1e-05)"
     assert error == f"error: cnn/final: {said}\n"
     assert f"<b>cnn/final</b>: {said}" in (copy / "report.html").read_text()
     assert [row["variant"] for row in rows(copy) if row["labels_equal"] == "false"] == ["final"]
@@ -254,19 +254,19 @@ def test_claims():
     assert len(broken_claims(record(max_abs_diff={"onnxwalk": float("nan")}))) == 1
     apart = {"keras": 2e-5, "onnxwalk": 1e-6, "onnxruntime": 3e-5}
     said = broken_claims(record(max_abs_diff={"onnxwalk": 2e-5}, from_float64=apart))
-    assert said[1].endswith("Keras itself is 2e-05 away, the interpreter 1e-06, ONNX Runtime 3e-05")
+    assert said[1].endswith("Keras 2e-05, the interpreter 1e-06, ONNX Runtime 3e-05")
 
 
 def test_a_broken_claim_asks_float64(tmp_path, monkeypatch):
     """A limit that float32 can't meet shows what is said then."""
-    monkeypatch.setattr("onnxwalk.export.study.evaluate.ALLOWED", 0.0)
+    monkeypatch.setattr("onnxwalk.export.study.evaluate.MAX_DIFFERENCE", 0.0)
     rng = np.random.default_rng(0)
     x, y = rng.random((90, 8, 8, 1), np.float32), np.arange(90) % 3
     parts = [Split(x[i : i + 30], y[i : i + 30]) for i in (0, 30, 60)]
     task = Task(*parts, ["a", "b", "c"], "noise", True)
     variant = Variant("CNN", "tiny", {"filters": (4, 4)})
-    with Progress() as progress, alone(tmp_path / variant.path):
-        wanted = plan(variant, task, preset="none", seed=0, epochs=1)
+    with show_progress() as progress, locked_folder(tmp_path / variant.path):
+        wanted = make_plan(variant, task, preset="none", seed=0, epochs=1)
         train(variant, task, wanted, tmp_path, progress)
         record = evaluate(variant, task, tmp_path, progress)
     assert all(0 < apart < 1e-6 for apart in record["from_float64"].values())

@@ -148,7 +148,7 @@ def _export(model: Any, path: Path) -> None:
 def _application(name: str) -> Callable[[Path, Path], None]:
     def build(path: Path, cache: Path) -> None:
         from onnxwalk import export
-        from onnxwalk.export.coverage.applications import build as application
+        from onnxwalk.export.coverage.applications import build_application as application
 
         export.to_onnx(application(name), path, verify=False)
 
