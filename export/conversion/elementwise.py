@@ -46,7 +46,7 @@ def _select(nodes: Nodes) -> None:
         condition = nodes.add("Unsqueeze", [condition, axes]) if len(rank) > 1 else condition
     dtype = nodes.dtype(x)
     longer = _LONGER.get(dtype.name)
-    if longer is None or dtype.name in ("bool", "uint8", "int32"):
+    if longer is None or dtype.name in ("uint8", "int32"):
         nodes.replace("Where", [condition, x, y])
     else:
         choice = nodes.add("Where", [condition, nodes.cast(x, longer), nodes.cast(y, longer)])

@@ -7,7 +7,7 @@ BatchNormalization's statistics) stay constants, so that they can be folded into
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -111,8 +111,13 @@ def trace(model: Any) -> Trace:
             for name, tensor, spec in zip(names, placeholders, specs, strict=False)
         ),
         outputs=tuple(
-            Port(name, tensor.name, tensor.dtype.name, _static_shape(tensor))
-            for name, tensor in zip(_output_names(model, len(results), names), results, strict=True)
+            Port(name, tensor.name, tensor.dtype.name, shape)
+            for name, tensor, shape in zip(
+                _output_names(model, len(results), names),
+                results,
+                _output_shapes(model, results),
+                strict=True,
+            )
         ),
         weights={
             tensor: (name, _read_values(v))
@@ -135,8 +140,18 @@ def _read_values(variable: Any) -> NDArray[Any]:
     return np.asarray(variable.value.read_value())
 
 
-def _static_shape(tensor: Any) -> tuple[int | None, ...] | None:
-    return None if tensor.shape.rank is None else tuple(tensor.shape)
+def _output_shapes(model: Any, results: Sequence[Any]) -> list[tuple[int | None, ...] | None]:
+    """The shapes of the traced outputs. Where TensorFlow lost track of a rank (``tensordot`` does),
+    it is Keras's shape; ``None`` if Keras has none either, as for a model built by calling it."""
+    inner = getattr(model, "_functional", None) or model
+    outputs = list(getattr(inner, "outputs", None) or [])
+    known = (
+        [tuple(o.shape) for o in outputs] if len(outputs) == len(results) else [None] * len(results)
+    )
+    return [
+        shape if tensor.shape.rank is None else tuple(tensor.shape)
+        for tensor, shape in zip(results, known, strict=True)
+    ]
 
 
 def get_input_structure(model: Any) -> Any:

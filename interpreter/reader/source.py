@@ -17,10 +17,10 @@ from onnxwalk.interpreter.errors import InvalidInputError, InvalidModelError, Un
 class Source:
     """The bytes of a model, its name for messages, and the folder of its external data."""
 
-    def __init__(self, data: memoryview, name: str, folder: Path | None) -> None:
+    def __init__(self, data: memoryview, name: str, path: Path | None = None) -> None:
         self.data = data
         self.name = name
-        self.folder = folder
+        self.path = path
         self._external: dict[str, memoryview] = {}
 
     @property
@@ -36,18 +36,18 @@ class Source:
         """
         if isinstance(model, (str, os.PathLike)):
             path = Path(model)
-            return cls(map_file(path), str(path), path.parent)
+            return cls(map_file(path), str(path), path)
         if isinstance(model, (bytes, bytearray, memoryview)):
-            return cls(memoryview(model).cast("B").toreadonly(), "model from bytes", None)
+            return cls(memoryview(model).cast("B").toreadonly(), "model from bytes")
         if hasattr(model, "SerializeToString"):  # onnx.ModelProto, without importing onnx
-            return cls(memoryview(model.SerializeToString()), "model from ModelProto", None)
+            return cls(memoryview(model.SerializeToString()), "model from ModelProto")
         if hasattr(model, "read"):
             data = model.read()
             if not isinstance(data, bytes):
                 raise InvalidInputError(
                     "the file object returns text: open it in binary mode, 'rb'"
                 )
-            return cls(memoryview(data), str(getattr(model, "name", "model from a file")), None)
+            return cls(memoryview(data), str(getattr(model, "name", "model from a file")))
         raise InvalidInputError(
             f"can't load {type(model).__name__}: give a path, bytes, a binary file or a ModelProto"
         )
@@ -60,13 +60,13 @@ class Source:
         """
         entries = {e.get("key", ""): e.get("value", "") for e in fields.get("external_data", [])}
         location = entries.get("location", "")
-        if self.folder is None:
+        if self.path is None:
             raise UnsupportedModelError(
                 f"tensor '{fields.get('name', '')}' is stored in the file '{location}': "
                 "load the model by its path"
             )
         if location not in self._external:
-            path = _resolve_location(self.folder, location)
+            path = _resolve_location(self.path, location)
             try:
                 self._external[location] = map_file(path)
             except InvalidInputError as error:
@@ -126,20 +126,30 @@ def _open_without_blocking(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def _resolve_location(folder: Path, location: str) -> Path:
-    """The path of external data. Raises ValueError if it is outside of the folder, or a link."""
+def _resolve_location(model: Path, location: str) -> Path:
+    """The path of external data. Raises ValueError if it is outside of the model's folder, or a
+    link that leads elsewhere than next to the model's real file.
+
+    Caches keep files under names of their own and link to them from the folder of a version, model
+    and external data alike, as huggingface_hub does; ONNX Runtime follows such links as well.
+    """
     parts = PurePosixPath(location).parts
     windows = PureWindowsPath(location)
     if not parts or location.startswith("/") or windows.drive or windows.root:
         raise ValueError(f"external data at '{location}': must be a path within the model's folder")
     if ".." in parts or "\\" in location or "\0" in location:
         raise ValueError(f"external data at '{location}': must not leave the model's folder")
-    path = folder
+    path = model.parent
+    is_link = False
     for part in parts:
         path = path / part
-        if path.is_symlink():
-            raise ValueError(f"external data at '{location}': symbolic links are not followed")
+        is_link = is_link or path.is_symlink()
     with contextlib.suppress(OSError):  # a missing file is reported where it is opened
+        if is_link and path.resolve().parent != model.resolve().parent:
+            raise ValueError(
+                f"external data at '{location}': symbolic links are followed only to files next to "
+                "the model's real file"
+            )
         if path.is_file() and path.stat().st_nlink > 1:
             raise ValueError(f"external data at '{location}': hard links are not followed")
     return path
@@ -154,19 +164,45 @@ def _number(entries: dict[str, str], key: str, default: int) -> int:
     return int(text)
 
 
+#: what other files begin with, at a position: what they are
+_MAGIC = (
+    (b"\x89HDF", 0, "an HDF5 file (Keras weights or a legacy Keras model)"),
+    (b"PK\x03\x04", 0, "a zip archive (a .keras model, or a PyTorch file)"),
+    (b"\x93NUMPY", 0, "a NumPy array"),
+    (b"\x89PNG", 0, "an image"),
+    (b"\xff\xd8\xff", 0, "an image"),
+    (b"ORTM", 4, "ONNX Runtime's own .ort format"),
+    (b"TFL3", 4, "a TensorFlow Lite file"),
+    (b"GGUF", 0, "a GGUF file"),
+    (b'{"', 8, "a safetensors file"),
+    (b"\x80\x02", 0, "a pickle (an old PyTorch file)"),
+    (b"\x1f\x8b", 0, "a gzip file: unpack it first"),
+    (b"\x28\xb5\x2f\xfd", 0, "a zstd file: unpack it first"),
+    (b"\xfd7zXZ", 0, "an xz file: unpack it first"),
+    (b"version https:/", 0, "a Git LFS pointer: fetch the file itself with 'git lfs pull'"),
+)
+
+#: what text begins with, and what it is
+_TEXTS = (
+    (b"<", "a web page or XML text: the download may have failed"),
+    (
+        b"{",
+        "JSON text: an error instead of a download, or a model in protobuf's JSON form, "
+        "which onnx.load(path, format='json') reads",
+    ),
+    (
+        b"ir_version",
+        "a model in protobuf's text form, which onnx.load(path, format='textproto') reads",
+    ),
+)
+
+
 def refuse_other_formats(data: memoryview) -> None:
     """Raise InvalidModelError if the bytes are in another well-known format."""
-    start = bytes(data[:16])
-    for magic, at, what in (
-        (b"\x89HDF", 0, "an HDF5 file (Keras weights or a legacy Keras model)"),
-        (b"PK\x03\x04", 0, "a zip archive (a .keras model, or a PyTorch file)"),
-        (b"\x93NUMPY", 0, "a NumPy array"),
-        (b"\x89PNG", 0, "an image"),
-        (b"\xff\xd8\xff", 0, "an image"),
-        (b"ORTM", 4, "ONNX Runtime's own .ort format"),
-        (b"TFL3", 4, "a TensorFlow Lite file"),
-        (b"version https:/", 0, "a Git LFS pointer: fetch the file itself with 'git lfs pull'"),
-    ):
-        if start[at : at + len(magic)] == magic:
-            keras = "; export it first: python -m export MODEL" if "keras" in what.lower() else ""
-            raise InvalidModelError(f"not an ONNX model but {what}{keras}")
+    start = bytes(data[:64])
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    found = [what for magic, at, what in _MAGIC if start[at : at + len(magic)] == magic]
+    found += [what for beginning, what in _TEXTS if text.startswith(beginning)]
+    if found:
+        keras = "; export it first: python -m export MODEL" if "keras" in found[0].lower() else ""
+        raise InvalidModelError(f"not an ONNX model but {found[0]}{keras}")

@@ -1,0 +1,145 @@
+"""What Keras computes exactly, the file computes exactly: choices, comparisons, order, division.
+
+The expected values are NumPy's or Python's, and Keras has to agree with them first.
+"""
+
+import numpy as np
+import pytest
+
+from tests.export.helpers import converted, operators, run_onnxruntime, run_onnxwalk
+
+pytest.importorskip("tensorflow", reason="the exporter needs TensorFlow")
+import keras
+from keras import ops
+
+INF, NAN = np.inf, np.nan
+STAMP = 1_700_000_000  # seconds since 1970: float32 knows them to 128 s
+
+
+def check(function, given, expected, opset=18, engines=(run_onnxruntime, run_onnxwalk)):
+    """A model of ``function`` of these arrays gives the expected ones, in Keras and exported."""
+    inputs = [
+        keras.Input(x.shape[1:], dtype=x.dtype.name, name=f"x{i}") for i, x in enumerate(given)
+    ]
+    model = keras.Model(inputs, function(*inputs))
+    np.testing.assert_allclose(np.asarray(model(given)), expected, rtol=1e-6)
+    proto, _ = converted(model, opset)
+    for run in engines:
+        (found,) = run(proto, {f"x{i}": x for i, x in enumerate(given)})
+        assert found.dtype == np.asarray(model(given)).dtype and found.shape == expected.shape
+        np.testing.assert_allclose(found, expected, rtol=1e-6, err_msg=run.__name__)
+    return proto
+
+
+@pytest.mark.parametrize(
+    ("function", "given", "expected"),
+    [
+        (lambda x: ops.where(x > 20, x, ops.log1p(ops.exp(x))), [0, 100], [np.log(2), 100]),
+        (lambda x: ops.where(x > 0, ops.log(x), 0.0), [-2, 4], [0, np.log(4)]),
+        (lambda x: ops.where(ops.not_equal(x, 0), 1 / x, 0.0), [0, 4], [0, 0.25]),
+        (lambda x: ops.where(ops.isfinite(x), x, 0.0), [NAN, -INF], [0, 0]),
+        (ops.nan_to_num, [NAN, INF], [0, np.finfo(np.float32).max]),
+        (keras.layers.ReLU(threshold=1.0), [NAN, 2], [0, 2]),
+        (keras.layers.ELU(alpha=0.5), [INF, 1], [INF, 1]),
+        (ops.sinc, [0, 0.5], [1, 2 / np.pi]),
+    ],
+    ids=["softplus", "log", "reciprocal", "isfinite", "nan_to_num", "relu", "elu", "sinc"],
+)
+@pytest.mark.parametrize("opset", [13, 18])
+def test_the_branch_not_chosen_does_not_count(function, given, expected, opset):
+    proto = check(function, [np.float32([given])], np.float32([expected]), opset)
+    assert operators(proto)["Where"]
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int32", "int64", "float64", "float16"])
+def test_choices_of_every_type(dtype):
+    x, y = np.array([[0, 1, 1]], dtype), np.array([[1, 0, 1]], dtype)
+    chosen = np.array([[True, False, True]])
+    check(ops.where, [chosen, x, y], np.where(chosen, x, y))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "high"),
+    [
+        ("int8", -128, 127),
+        ("uint8", 254, 255),
+        ("int16", -32768, 32767),
+        ("int32", STAMP, STAMP + 60),
+        ("int32", -(2**31), 2**31 - 1),
+        ("int64", 2**53, 2**53 + 1),
+        ("uint32", 2**32 - 2, 2**32 - 1),
+        ("float64", 1.0, 1.0 + 1e-12),
+        ("float16", 1.0, 1.001),
+    ],
+)
+@pytest.mark.parametrize(
+    ("compare", "expected"),
+    [
+        (ops.less, [True, False, False]),
+        (ops.less_equal, [True, True, False]),
+        (ops.greater, [False, False, True]),
+        (ops.greater_equal, [False, True, True]),
+        (ops.equal, [False, True, False]),
+        (ops.not_equal, [True, False, True]),
+    ],
+)
+def test_comparisons(dtype, low, high, compare, expected):
+    x, y = np.array([[low, low, high]], dtype), np.array([[high, low, low]], dtype)
+    check(compare, [x, y], np.array([expected]))
+
+
+def test_comparisons_with_nan():
+    x = np.float32([[NAN, 1, NAN]])
+    y = np.float32([[1, NAN, NAN]])
+    for compare in (ops.less, ops.less_equal, ops.greater, ops.greater_equal, ops.equal):
+        check(compare, [x, y], np.array([[False] * 3]))
+    check(ops.not_equal, [x, y], np.array([[True] * 3]))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values"),
+    [
+        ("int32", [16_777_217, 2_147_483_647, -16_777_217, 16_777_219]),
+        ("uint32", [16_777_217, 4_294_967_295, 5, 16_777_219]),
+        ("int64", [2**53 + 1, 2**53, -(2**53) - 1, 16_777_217]),
+        ("float64", [1 + 1e-12, 1.0, 1e300, -1e300]),
+    ],
+)
+def test_order(dtype, values):
+    x = np.array([values], dtype)
+    check(lambda x: ops.top_k(x, 2)[0], [x], np.sort(x)[:, :1:-1])
+    check(lambda x: ops.sort(x, axis=-1), [x], np.sort(x))
+    check(lambda x: ops.argsort(x, axis=-1), [x], np.argsort(x, kind="stable"))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "xs", "ys"),
+    [
+        ("int8", [-101, -128, 101, 50, -7, 7], [100, 7, -100, 7, 7, -7]),
+        ("int16", [-30_001, -32_768, 30_001, 50, 0, 1], [30_000, 7, -30_000, 7, 3, -1]),
+        ("int32", [-(2**31), 2_000_000_001, -1, 1], [7, -2_000_000_000, 2**31 - 1, -(2**31)]),
+        ("int64", [-(2**63), 2**62 + 1, -1, 1], [7, -(2**62), 2**63 - 1, -(2**63)]),
+        ("uint8", [255, 254, 7, 0], [2, 255, 7, 3]),
+    ],
+)
+def test_divisions_of_integers(dtype, xs, ys):
+    x, y = np.array([xs], dtype), np.array([ys], dtype)
+    # ONNX Runtime has no Mod of some of these types
+    quotients = np.array([[a // b for a, b in zip(xs, ys, strict=True)]], dtype)
+    check(ops.floor_divide, [x, y], quotients)
+    rests = np.array([[a % b for a, b in zip(xs, ys, strict=True)]], dtype)
+    check(ops.mod, [x, y], rests)
+
+
+def test_rests_of_tiny_numbers():
+    """The product of rest and divisor, whose sign would do, is 0 for small ones."""
+    x, y = np.float32([[1e-30, -1e-30, 7, -7]]), np.float32([[-3e-30, 3e-30, -5, 5]])
+    check(ops.mod, [x, y], np.float32([[-2e-30, 2e-30, -3, 3]]))
+
+
+def test_outputs_whose_rank_tensorflow_lost():
+    weights = np.float32([1, 2, 3, 4])
+    x = np.float32([[0, 1, -1, 2], [0, 0, 3, -5]])
+    average = lambda x: ops.average(x, axis=-1, weights=ops.convert_to_tensor(weights))  # noqa: E731
+    check(average, [x], np.average(x, axis=-1, weights=weights))
+    check(lambda x: ops.inner(x, ops.convert_to_tensor(weights)), [x], x @ weights)
