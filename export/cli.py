@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m export",
+        prog="onnxwalk-export",
         description="Export a Keras 3 model to ONNX, and check that it computes the same.",
         epilog=f"In place of MODEL: {', '.join(sorted(COMMANDS))} (each has its own --help).",
     )

@@ -149,7 +149,7 @@ class Budget:
         most = self.limits.max_memory
         if most is not None and self._used + nbytes > most // self._parts - self._spare:
             request = f"needs up to {format_bytes(nbytes)}, " if nbytes else ""
-            used = f"{format_bytes(self._used)} in use"
+            used = f"{format_bytes(self._used)} in use, {format_bytes(self._spare)} kept for Python"
             raise LimitError(f"{request}{used}: max_memory is {format_bytes(most)}", of_memory=True)
 
     def check_possible(self, nbytes: int) -> None:
@@ -237,6 +237,11 @@ class Budget:
         most = self.limits.max_nesting
         if most is not None and depth > most:
             raise LimitError(f"{what} nest deeper than max_nesting allows: {most}")
+
+
+def memory_limit_for(nbytes: int) -> int:
+    """The lowest ``max_memory`` under which so much can be used."""
+    return nbytes + min(nbytes // 15 + 1, _SPARE)
 
 
 def copy_output(array: np.ndarray) -> np.ndarray:

@@ -56,10 +56,11 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, value in self.as_pairs():
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not number or not value >= 0 or (name != "max_seconds" and value != int(value)):
+            number = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+            if not number or (name != "max_seconds" and value % 1 != 0):
+                kind = "number" if name == "max_seconds" else "integer"
                 raise InvalidInputError(
-                    f"{name} must be a non-negative number, or None for no limit, not {value!r}"
+                    f"{name} must be a non-negative {kind}, or None for no limit, not {value!r}"
                 )
 
     def as_pairs(self) -> list[tuple[str, float]]:

@@ -55,8 +55,7 @@ from onnxwalk.interpreter.session import Executor, Session, load
 from onnxwalk.ops import Cost, Operator, Registry, registry
 
 if TYPE_CHECKING:
-    from onnxwalk import export, interpreter, ops
-    from onnxwalk.interpreter import backend, text
+    from onnxwalk import backend, export, interpreter, ops, text
 
 __all__ = [
     "REWRITES",
@@ -103,11 +102,7 @@ __all__ = [
 ]
 
 #: modules that are imported on first use
-_LATER = {
-    "backend": "onnxwalk.interpreter.backend",
-    "export": "onnxwalk.export",
-    "text": "onnxwalk.interpreter.text",
-}
+_LATER = ("backend", "export", "text")
 
 
 def supported_ops() -> list[tuple[str, str, int]]:
@@ -117,5 +112,9 @@ def supported_ops() -> list[tuple[str, str, int]]:
 
 def __getattr__(name: str) -> Any:
     if name in _LATER:
-        return importlib.import_module(_LATER[name])
+        return importlib.import_module(f"onnxwalk.{name}")
     raise AttributeError(f"module 'onnxwalk' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, "__version__"})

@@ -18,8 +18,8 @@ MODULES = (
     r"!onnxwalk\..*",
     "onnxwalk.export",
     r"!onnxwalk\.export\..*",
-    "onnxwalk.interpreter.text",
-    "onnxwalk.interpreter.backend",
+    "onnxwalk.text",
+    "onnxwalk.backend",
     "onnxwalk.ops.contract",
 )
 

@@ -124,7 +124,7 @@ def _reset_peak_memory() -> int:
 
 def main(arguments: list[str]) -> int:
     """Run the command; returns 0 if every model is accurate."""
-    parser = argparse.ArgumentParser(prog="python -m export applications", description=__doc__)
+    parser = argparse.ArgumentParser(prog="onnxwalk-export applications", description=__doc__)
     parser.add_argument("names", metavar="NAME", nargs="*", help="only these (default: all)")
     parser.add_argument(
         "-o", "--output", metavar="FILE",

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m export layers",
+        prog="onnxwalk-export layers",
         description="Export all Keras layers in many configurations and compare with Keras.",
     )
     parser.add_argument("layers", nargs="*", metavar="LAYER", help="only these (default: all)")

@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m export study",
+        prog="onnxwalk-export study",
         description="Train the assignment's models in Keras, export them, and compare Keras, "
         "the interpreter and ONNX Runtime on the test set.",
     )

@@ -64,6 +64,10 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
 
 def get_execution(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments of ``load`` that the options of ``add_execution`` stand for."""
+    if args.no_optimize and (args.rewrites is not None or args.executor is not None):
+        raise InvalidInputError(
+            "--no-optimize is short for --rewrites none --executor walk: pass either that or these"
+        )
     optimize = False if args.no_optimize else None
     return {"optimize": optimize, "rewrites": args.rewrites, "executor": args.executor}
 

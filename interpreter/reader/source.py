@@ -42,7 +42,10 @@ class Source:
         if hasattr(model, "SerializeToString"):  # onnx.ModelProto, without importing onnx
             return cls(memoryview(model.SerializeToString()), "model from ModelProto")
         if hasattr(model, "read"):
-            data = model.read()
+            try:
+                data = model.read()
+            except (OSError, ValueError) as error:  # closed, or opened for writing
+                raise InvalidInputError(f"the file object can't be read: {error}") from None
             if not isinstance(data, bytes):
                 raise InvalidInputError(
                     "the file object returns text: open it in binary mode, 'rb'"

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from onnxwalk.interpreter.budget import Budget, use_budget
+from onnxwalk.interpreter.budget import Budget, memory_limit_for, use_budget
 from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError, suggest
 from onnxwalk.interpreter.ir.model import TensorInfo, TensorType
 from onnxwalk.interpreter.ir.plan import Plan
@@ -36,8 +36,9 @@ Prepare: TypeAlias = Callable[[Mapping[str, Any]], tuple[Plan, list[Any]]]
 
 
 class Estimate(NamedTuple):
-    """The most that a run costs: ``memory`` in bytes, beyond the weights and the inputs, and
-    ``seconds`` on one slow core."""
+    """What a run costs: ``memory`` in bytes, beyond the weights and the inputs, and ``seconds`` on
+    one slow core. A run succeeds with ``Limits(max_memory=memory)``; allowed more, it may use more,
+    since a bound plan keeps its memory for the next run."""
 
     memory: int
     seconds: float
@@ -73,7 +74,7 @@ def estimate(
             _extrapolate({at: cost[k] for at, cost in costs.items()}, list(sizes.values()))
             for k in (0, 1)
         )
-        return Estimate(math.ceil(memory), nanoseconds * 1e-9)
+        return Estimate(memory_limit_for(math.ceil(memory)), nanoseconds * 1e-9)
     raise InvalidInputError(f"the model doesn't run on zeros: {problem}")
 
 
@@ -96,6 +97,10 @@ def _is_first(symbol: str, inputs: Sequence[TensorInfo]) -> bool:
 def _sizes(inputs: Sequence[TensorInfo], shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
     """The size of each open dimension. Raises InvalidInputError."""
     found: dict[str, int] = {}
+    if not isinstance(shapes, Mapping) or not all(
+        isinstance(name, str) and isinstance(shape, Sequence) for name, shape in shapes.items()
+    ):
+        raise InvalidInputError(f"expected a dict of input names to shapes, got {shapes!r}")
     if unknown := set(shapes) - {info.name for info in inputs}:
         name = min(unknown)
         known = suggest(name, [info.name for info in inputs])
@@ -105,7 +110,7 @@ def _sizes(inputs: Sequence[TensorInfo], shapes: Mapping[str, Sequence[int]]) ->
             raise InvalidInputError(f"input {info}: an estimate needs its dtype and rank")
         shape = shapes.get(info.name, info.shape)
         fits = len(shape) == len(info.shape) and all(
-            isinstance(given, int) and given >= 0 and (not isinstance(size, int) or given == size)
+            _is_size(given) and (not isinstance(size, int) or given == size)
             for given, size in zip(shape, info.shape, strict=True)
         )
         if not fits:
@@ -115,6 +120,10 @@ def _sizes(inputs: Sequence[TensorInfo], shapes: Mapping[str, Sequence[int]]) ->
             if found.setdefault(symbol, size) != size:
                 raise InvalidInputError(f"dimension '{symbol}' is both {found[symbol]} and {size}")
     return found
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= 0)
 
 
 def _measure(inputs: Sequence[TensorInfo], prepare: Prepare, sizes: Sizes) -> tuple[int, int]:
@@ -134,13 +143,26 @@ def _measure(inputs: Sequence[TensorInfo], prepare: Prepare, sizes: Sizes) -> tu
 
 
 def _extrapolate(values: Mapping[tuple[int, ...], float], sizes: Sequence[int]) -> float:
-    """The value at ``sizes`` of the polynomial through these values, of degree 2 in each dimension
-    (Lagrange)."""
-    total = 0.0
+    """The value at ``sizes``, one dimension after the other."""
+    if not sizes:
+        return values[()]
+    *others, size = sizes
+    lines: dict[tuple[int, ...], dict[int, float]] = {}
     for point, value in values.items():
-        weight = 1.0
-        for axis, x in enumerate(point):
-            for other in {p[axis] for p in values} - {x}:
-                weight *= (sizes[axis] - other) / (x - other)
-        total += weight * value
-    return total
+        lines.setdefault(point[:-1], {})[point[-1]] = value
+    return _extrapolate({p: _continue(line, size) for p, line in lines.items()}, others)
+
+
+def _continue(line: Mapping[int, float], size: int) -> float:
+    """The value at a size, from that at this size, or from three at equal distances: on the
+    parabola through these where it bends up, and in proportion to the last at least. Blocks and
+    scratch memory stay the same over a range of sizes: the three alone may show too little."""
+    values = [line[x] for x in sorted(line)]
+    if len(values) == 1:
+        return values[0]
+    first, second, third = values
+    steps = size / min(line) - 3  # beyond the third size, in distances
+    slope = max(third - second, 0)
+    bend = max(third - 2 * second + first, 0)
+    parabola = third + slope * steps + bend * steps * (steps + 1) / 2
+    return max(*values, parabola, third * size / max(line))

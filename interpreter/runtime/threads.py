@@ -9,6 +9,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from onnxwalk.interpreter.errors import InvalidInputError
 
 
@@ -26,12 +28,13 @@ def _blas_libraries() -> list[Any]:
 
 def check_threads(threads: int | None) -> int:
     """The number of threads, 1 for ``None``. Raises InvalidInputError."""
-    if threads is None or threads == 1:
+    if threads is None:
         return 1
-    if type(threads) is not int or threads < 1:
+    if not isinstance(threads, int | np.integer) or isinstance(threads, bool) or threads < 1:
         raise InvalidInputError(f"threads must be a positive integer, not {threads!r}")
-    _blas_libraries()
-    return threads
+    if threads > 1:
+        _blas_libraries()
+    return int(threads)
 
 
 _lock = threading.Lock()

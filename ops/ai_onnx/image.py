@@ -261,7 +261,7 @@ def _sum_weighted(x: np.ndarray, axis: int, taps: np.ndarray, weight: np.ndarray
         np.add.at(matrix, (np.arange(resized)[:, None], taps), weight)
         if axis == x.ndim - 1:
             return x @ matrix.T
-        y = matrix @ x.reshape(math.prod(x.shape[:axis]), size, -1)
+        y = matrix @ x.reshape(math.prod(x.shape[:axis]), size, math.prod(x.shape[axis + 1 :]))
         return y.reshape(*x.shape[:axis], resized, *x.shape[axis + 1 :])
     total = np.zeros((*x.shape[:axis], resized, *x.shape[axis + 1 :]), x.dtype)
     for tap, amount in zip(taps.T, weight.T, strict=True):

@@ -213,10 +213,19 @@ class Registry:
         ``hints`` are further attributes of this version, with their defaults, that don't change
         the result: they aren't passed to the function.
 
-        Raises ValueError if (domain, name, since) is already registered, or the signature can't
-        be a schema.
-        """
+        ``domain`` is ONNX's own for "" as for "ai.onnx".
 
+        Raises ValueError if (domain, name, since) is already registered, name or versions are
+        invalid, or the signature can't be a schema.
+        """
+        if not name or not isinstance(name, str) or not isinstance(domain, str):
+            raise ValueError(f"name and domain must be strings, not {name!r} and {domain!r}")
+        for version in (since, until):
+            if version is not None and (type(version) is not int or version < 1):
+                raise ValueError(f"{name}: a version must be a positive integer, not {version!r}")
+        if until is not None and until <= since:
+            raise ValueError(f"{name}: until {until} must be greater than since {since}")
+        domain = "" if domain == "ai.onnx" else domain
         module = sys._getframe(1).f_globals.get("__name__", "")
 
         def register(function: Callable[..., Any]) -> Function:

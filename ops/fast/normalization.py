@@ -93,7 +93,9 @@ def _center_rows(
     length = x.shape[1]
     mean, deviation = (space.scratch((len(x), 1), x.dtype) for _ in range(2))
     if centred:
-        space.call(np.vecdot, x, np.full(length, 1 / length, x.dtype), mean[:, 0])
+        # divided afterwards: 1 / length is rounded, and a constant row must become zeros
+        space.call(np.vecdot, x, np.ones(length, x.dtype), mean[:, 0])
+        space.call(np.divide, mean, scalar(length, x.dtype), mean)
         space.call(np.subtract, x, mean, y)
         x = y
     space.call(np.vecdot, x, x, deviation[:, 0])

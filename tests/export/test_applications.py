@@ -15,8 +15,8 @@ import onnxwalk
 from onnxwalk.export.conversion.names import LAYERS_KEY
 from onnxwalk.export.coverage.applications import (
     SMALLEST,
-    _cells,
-    _rows_of,
+    _format_cells,
+    _parse_table,
     application_names,
     build_application,
     format_table,
@@ -40,12 +40,12 @@ def test_small_applications(tmp_path, name):
     found = operators(proto)
     assert found["Transpose"] == 1 and not found["BatchNormalization"] and not found["Cast"]
     assert all(node.name.startswith(f"{proto.graph.name}/") for node in proto.graph.node)
-    text = format_table({name: _cells(row)})
-    assert f"| {name} | " in text and _rows_of(text) == {name: _cells(row)}
+    text = format_table({name: _format_cells(row)})
+    assert f"| {name} | " in text and _parse_table(text) == {name: _format_cells(row)}
 
 
 def test_the_table_is_right():
-    rows = _rows_of((Path(__file__).parents[2] / "docs" / "APPLICATIONS.md").read_text("utf-8"))
+    rows = _parse_table((Path(__file__).parents[2] / "docs" / "APPLICATIONS.md").read_text("utf-8"))
     unjudged = {"ResNet101", "ResNet152", "ResNet152V2", "EfficientNetB6", "EfficientNetB7"}
     assert set(SMALLEST) <= set(rows) and set(application_names()) - set(rows) == unjudged
     assert all(max(float(row[7]), float(row[8])) <= 1e-4 for row in rows.values())

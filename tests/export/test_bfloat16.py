@@ -90,7 +90,7 @@ def test_what_no_opset_takes_is_refused():
 
     detail = "(op_type:Shrink, node name: net/cut/Shrink): X has unsupported type tensor(bfloat16)"
     assert explain_refusal(detail, 28, ["cut"]).endswith(
-        "under the policy float32 (or mixed_float16) and give it these weights"
+        "under the policy float32 (or mixed_float16) and load these weights"
     )
     assert explain_refusal(detail.replace("bfloat16", "float"), 28, ["cut"]) is None
 

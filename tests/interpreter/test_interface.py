@@ -1,6 +1,9 @@
 """Options of ``load`` that go together, short forms of ``run``, and what things look like."""
 
 import itertools
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +12,8 @@ from onnx import helper
 import onnxwalk
 from onnxwalk import InvalidInputError, UnsupportedModelError
 from tests.interpreter.test_session import F, X, Y, constant, dense, model, value
+
+ROOT = Path(__file__).parents[2]
 
 
 def two_inputs():
@@ -175,3 +180,32 @@ def test_own_operators():
     np.testing.assert_array_equal(onnxwalk.load(proto, registry=mine)(X), 3 * np.abs(X))
     with pytest.raises(UnsupportedModelError):
         onnxwalk.load(proto)
+
+
+def test_modules_of_the_face_are_modules():
+    code = (
+        "import onnxwalk\n"
+        "assert {'backend', 'export', 'text', 'load'} <= set(dir(onnxwalk))\n"
+        "import onnxwalk.text, onnxwalk.backend as backend\n"
+        "assert onnxwalk.text.tokenizers({}) == {} and backend.supports_device('CPU')\n"
+        "from onnxwalk import *\n"
+        "assert load is onnxwalk.load and text is onnxwalk.text\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("mode", ["wb", "closed"])
+def test_a_file_object_that_cannot_be_read(tmp_path, mode):
+    with (tmp_path / "m.onnx").open("wb") as file:
+        if mode == "closed":
+            file.close()
+        with pytest.raises(onnxwalk.InvalidInputError, match="the file object can't be read"):
+            onnxwalk.load(file)
+
+
+def test_limits_are_numbers():
+    for name in ("max_memory", "max_nodes", "max_string_bytes"):
+        for wrong in (float("inf"), 1.5, -1, True, "1"):
+            with pytest.raises(onnxwalk.InvalidInputError, match="non-negative integer"):
+                onnxwalk.Limits(**{name: wrong})
+    assert onnxwalk.Limits(max_seconds=float("inf")).max_seconds == float("inf")

@@ -80,7 +80,7 @@ def test_memory_is_refused_before_it_is_there(optimize):
         refused(
             tile(100 * MIB),
             r"^node 'y' \(Tile\), ai.onnx.Tile-6, of float32 \(1,\), int64 \(1,\): "
-            r"needs up to 4\d\d MiB, .* in use: max_memory is 50 MiB$",
+            r"needs up to 4\d\d MiB, .* in use, .* kept for Python: max_memory is 50 MiB$",
             optimize=optimize,
             max_memory=50 * MIB,
         )

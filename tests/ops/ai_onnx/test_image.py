@@ -42,6 +42,9 @@ CASES = [
     Case("Resize", 11, [ROW, floats(), floats(0.8)], expected=[floats(1, 2, 4)]),
     Case("Resize", 10, [ROW.reshape(1, 1, 1, 4), floats(1, 1, 1, 0.8)], note="ort"),
     Case("Resize", 10, [IMAGE, floats(1, 1, 1.5, 2)], {"mode": "linear"}),
+    Case("Resize", 13, [IMAGE[:0], None, floats(1, 1, 2, 2)], {"mode": "linear"}, note="no images"),
+    Case("Resize", 13, [IMAGE[:, :0], None, floats(1, 1, 2, 3)], {"mode": "cubic"},
+         expected=[np.zeros((len(IMAGE), 0, 2 * IMAGE.shape[2], 3 * IMAGE.shape[3]), IMAGE.dtype)]),
     Case("Resize", 10, [IMAGE, floats(1, 1, 0.6, 0.7)], {"mode": "linear"}),
     Case("Resize", 10, [IMAGE, floats(1, 1, 0.6, 1.7)]),
     # 11's linear is half_pixel, which reaches beyond the first and last input; 10's never does

@@ -125,3 +125,27 @@ def test_the_parameters_of_prepare_are_inputs():
         return lambda x: x * scaled
 
     assert mine.lookup("", "Affine", 1).preparation.constants == ("w",)
+
+
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {"since": 0},
+        {"since": -5},
+        {"since": 1.5},
+        {"since": "1"},
+        {"since": 3, "until": 3},
+        {"since": 1, "domain": None},
+    ],
+)
+def test_versions_and_domains_are_checked(keywords):
+    with pytest.raises(ValueError, match="must be"):
+        Registry().op("Swirl", **keywords)(lambda x: x)
+    with pytest.raises(ValueError, match="must be strings"):
+        Registry().op("", since=1)(lambda x: x)
+
+
+def test_the_domain_of_onnx_has_two_names():
+    mine = Registry()
+    mine.op("Relu", since=1, domain="ai.onnx")(lambda x: x + 1)
+    assert mine.lookup("", "Relu", 17) is not None

@@ -49,6 +49,19 @@ def test_layer_and_rms_normalization(data):
     close(found[0], normalization.rms_normalization(x, scale, **attributes))
 
 
+@pytest.mark.parametrize("value", [7, 1e6, -3e5, 0.1])
+@pytest.mark.parametrize("length", [3, 100, 768, 1000])
+def test_constant_rows_are_centred(length, value):
+    """The mean of n equal numbers is that number, or as near as the plain operators come."""
+    x = np.full((2, length), value, f32)
+    scale = np.ones(length, f32)
+    found = run_bound(
+        fast.bind_layer_normalization, [x, scale, None], known=(1,), used_outputs=(True,), axis=-1
+    )[0]
+    plain = normalization.layer_normalization(x, scale, None, axis=-1)[0]
+    assert np.abs(found).max() <= max(2 * np.abs(plain).max(), 1e-6)
+
+
 @settings(deadline=None, max_examples=100)
 @given(data=st.data())
 def test_group_normalization(data):
