@@ -31,7 +31,8 @@ class PreparedModel:
             # values beyond the inputs override initializers
             infos = [*self.session.inputs, *self.session.overridable_initializers]
             if len(values) > len(infos):
-                raise InvalidInputError(f"expected at most {len(infos)} inputs, got {len(values)}")
+                message = f"expected at most {len(infos)} input(s), got {len(values)}"
+                raise InvalidInputError(message)
             inputs = {info.name: v for info, v in zip(infos, values, strict=False)}
         return tuple(self.session.run(None, inputs))
 

@@ -9,7 +9,7 @@ from typing import Any
 from onnxwalk.interpreter.limits import Limits, format_bytes, parse_bytes
 
 _OPTIONS: dict[str, tuple[str, str]] = {
-    "max_memory": ("SIZE", "memory at any time in addition to the weights, as 2GiB"),
+    "max_memory": ("SIZE", "memory at any time in addition to the weights, such as 2GiB"),
     "max_tensor_bytes": ("SIZE", "memory of any one tensor"),
     "max_seconds": ("S", "time for loading the model, and for each run of it"),
     "max_loop_iterations": ("N", "iterations of all loops together"),

@@ -46,8 +46,9 @@ Numbers are converted to the type of the input where no value changes: integers 
 but floats become integers only if all of them are integral. A single sample without a batch
 dimension gets one if the first dimension of the input is open or 1.
 
-A model whose file contains a vocabulary (export can write one) also accepts text, by --text and
---text-file: a .csv file, of which the column "text" or --column is read, or one text per line.
+A model whose file contains a vocabulary (onnxwalk-export can write one) also accepts text, by
+--text and --text-file: a .csv file, of which the column "text" or --column is read, or one text per
+line.
 """
 
 _EPILOG = """\

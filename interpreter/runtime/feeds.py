@@ -55,7 +55,7 @@ class Inputs:
         if len(values) > len(self.required):
             names = ", ".join(info.name for info in self.required) or "none"
             raise InvalidInputError(
-                f"expected at most {len(self.required)} inputs ({names}), got {len(values)}"
+                f"expected at most {len(self.required)} input(s) ({names}), got {len(values)}"
             )
         feeds = {info.name: x for info, x in zip(self.required, values, strict=False)}
         if twice := [name for name in named if name in feeds]:

@@ -115,7 +115,7 @@ def test_inputs_by_position_and_by_name():
 @pytest.mark.parametrize(
     ("values", "named", "message"),
     [
-        ([X[0, :2]] * 3, {}, r"expected at most 2 inputs \(a, b\), got 3"),
+        ([X[0, :2]] * 3, {}, r"expected at most 2 input\(s\) \(a, b\), got 3"),
         ([X[0, :2]], {"a": X}, "input 'a' is given twice: by position and by name"),
         ([X[0, :2]], {}, "missing: input b: "),
         ([], {"a": X[0, :2]}, "missing: input b: "),
@@ -131,7 +131,7 @@ def test_names_that_are_not_there():
     session = onnxwalk.load(dense())
     with pytest.raises(InvalidInputError, match="'produkt'; did you mean 'product'"):
         session.run(["produkt"], {"x": X})
-    with pytest.raises(InvalidInputError, match="expected at most 1 inputs \\(x\\), got 2"):
+    with pytest.raises(InvalidInputError, match="expected at most 1 input\\(s\\) \\(x\\), got 2"):
         session(X, X)
     with pytest.raises(InvalidInputError, match="output_names must be a name or a list of names"):
         session.run(1, {"x": X})

@@ -25,7 +25,8 @@ import numpy as np
 
 import onnxwalk
 from onnxwalk.interpreter.cli._engines import blas_environment
-from tests.programs.benchmarks.__main__ import choose, default_cache, numbers
+from onnxwalk.interpreter.cli.bench import parse_integers
+from tests.programs.benchmarks.__main__ import choose, default_cache
 from tests.programs.benchmarks.suite import entries
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -118,7 +119,7 @@ def main() -> int:
     )
     parser.add_argument("other", type=Path, help="the folder of the other checkout")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME")
-    parser.add_argument("--sizes", type=numbers, metavar="N,…")
+    parser.add_argument("--sizes", type=parse_integers, metavar="N,…")
     parser.add_argument("--seconds", type=float, default=1.0, help="of each build's runs")
     parser.add_argument("--cache", type=Path, default=default_cache(), metavar="DIR")
     args = parser.parse_args()

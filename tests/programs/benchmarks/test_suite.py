@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 import onnxwalk
-from tests.programs.benchmarks import hooks, report
+from tests.programs.benchmarks import hooks, paired, report
 from tests.programs.benchmarks.__main__ import main
 from tests.programs.benchmarks.operators import CASES
 from tests.programs.benchmarks.suite import entries, growing
@@ -116,3 +117,12 @@ def test_several_runs_make_one_report(tmp_path):
     (line,) = [line for line in text.splitlines() if line.startswith("| vgg19")]
     cells = [cell.strip() for cell in line.split("|")[2:7]]
     assert cells == ["1 s", "2 s", "0.50", "0.75", "0.010"]
+
+
+def test_two_checkouts_in_turn():
+    """Both builds load the model and answer; the times themselves are no matter of a test."""
+    model = paired.ROOT / "interpreter" / "cli" / "_demo" / "digits.onnx"
+    feeds = {"image": np.zeros((4, 8, 8, 1), np.float32)}
+    best, medians = paired.ratios(model, feeds, paired.ROOT, 0.2)
+    assert best > 0 and medians > 0
+    assert paired.mean([2, 8]) == pytest.approx(4)
