@@ -183,3 +183,10 @@ def test_keras_is_left_as_it_was():
     with pytest.raises(ExportError):
         converted(built)
     assert functions() == before
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_every_case_can_be_built(name):
+    """The table runs all cases, these tests a sample: none of the others may be broken."""
+    for case in CASES[name]:
+        assert case.build() is not None, case.label

@@ -98,7 +98,7 @@ def cases() -> list[Case]:
         add(name, "masked", listed(cls, masked=True))
         add(name, "masked and causal", listed(cls, masked=True, use_causal_mask=True))
         add(name, "open sizes", _pair(cls, [(None, 8), (None, 8)]))
-        add(name, "dropout", listed(cls, dropout=0.4))
+        add(name, "dropout", listed(lambda cls=cls: cls(dropout=0.4)))
     return found
 
 
