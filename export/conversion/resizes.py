@@ -70,6 +70,12 @@ def nearest_resize(nodes: Nodes) -> None:
     sizes = _sizes(nodes)
     if sizes is None:
         Resize.version_11(nodes.ctx, nodes.node)
+        for node in nodes.ctx.get_nodes():
+            mode = node.get_attr("coordinate_transformation_mode")
+            if node.type == "Resize" and mode is not None and mode.s == b"tf_half_pixel_for_nn":
+                # which opset 13 took out; floor((i + 0.5) / scale), said in another way
+                node.set_attr("coordinate_transformation_mode", "half_pixel")
+                node.set_attr("nearest_mode", "round_prefer_ceil")
         return
     attributes = nodes.flags("align_corners", "half_pixel_centers")
     rows, columns = (

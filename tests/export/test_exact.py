@@ -143,3 +143,16 @@ def test_outputs_whose_rank_tensorflow_lost():
     average = lambda x: ops.average(x, axis=-1, weights=ops.convert_to_tensor(weights))  # noqa: E731
     check(average, [x], np.average(x, axis=-1, weights=weights))
     check(lambda x: ops.inner(x, ops.convert_to_tensor(weights)), [x], x @ weights)
+
+
+@pytest.mark.parametrize("size", [(17, 9), (3, 5), (1, 1)])
+def test_nearest_pixels_of_images_of_any_size(size):
+    """tf2onnx writes a coordinate mode for it that opset 13 took out."""
+    x = keras.Input((None, None, 2), name="x")
+    resizing = keras.layers.Resizing(*size, interpolation="nearest")
+    model = keras.Model(x, resizing(x))
+    proto, _ = converted(model)
+    for shape in ((5, 6), (17, 9), (32, 31), (1, 1), (100, 3)):
+        images = np.random.default_rng(0).random((2, *shape, 2), np.float32)
+        for run in (run_onnxruntime, run_onnxwalk):
+            np.testing.assert_array_equal(run(proto, {"x": images})[0], np.asarray(model(images)))
