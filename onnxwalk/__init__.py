@@ -18,8 +18,12 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.2.0.dev0"
 
 # In a checkout the three sub-packages are at the top level, next to this folder, which has links to
-# them for type checkers and editors. Without symbolic links (Windows) this line finds them.
-__path__ = [*__path__, os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
+# them for type checkers and editors. Without symbolic links (Windows) this is where they are found.
+__path__ = (
+    __path__
+    if os.path.isdir(os.path.join(__path__[0], "interpreter"))
+    else [*__path__, os.path.dirname(__path__[0])]
+)
 
 from onnxwalk.interpreter.compiler.passes import REWRITES
 from onnxwalk.interpreter.errors import (

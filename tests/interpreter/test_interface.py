@@ -1,6 +1,7 @@
 """Options of ``load`` that go together, short forms of ``run``, and what things look like."""
 
 import itertools
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -209,3 +210,23 @@ def test_limits_are_numbers():
             with pytest.raises(onnxwalk.InvalidInputError, match="non-negative integer"):
                 onnxwalk.Limits(**{name: wrong})
     assert onnxwalk.Limits(max_seconds=float("inf")).max_seconds == float("inf")
+
+
+def test_a_checkout_without_links(tmp_path):
+    """As git makes it where links aren't allowed: text files in their place."""
+    for name in ("interpreter", "ops", "export"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "onnxwalk").mkdir()
+    for path in (ROOT / "onnxwalk").iterdir():
+        if path.is_symlink():
+            (tmp_path / "onnxwalk" / path.name).write_text(f"../{path.name}")
+        elif path.is_file():
+            shutil.copy(path, tmp_path / "onnxwalk")
+    code = (
+        "import onnxwalk, sys\n"
+        f"assert onnxwalk.ops.__file__.startswith({str(tmp_path / 'ops')!r})\n"
+        "assert onnxwalk.supported_ops() and onnxwalk.export.to_onnx\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+    code = "import onnxwalk; assert len(onnxwalk.__path__) == 1, onnxwalk.__path__"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

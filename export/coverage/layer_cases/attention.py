@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,7 @@ def cases() -> list[Case]:
         add(name, "masked", listed(cls, masked=True))
         add(name, "masked and causal", listed(cls, masked=True, use_causal_mask=True))
         add(name, "open sizes", _pair(cls, [(None, 8), (None, 8)]))
-        add(name, "dropout", listed(lambda cls=cls: cls(dropout=0.4)))
+        add(name, "dropout", listed(partial(cls, dropout=0.4)))
     return found
 
 
