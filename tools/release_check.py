@@ -40,7 +40,7 @@ import ops, interpreter, export
 assert ops.MINE and interpreter.MINE and export.MINE
 import onnxwalk, numpy as np
 assert "Conv" in {name for _, name, _ in onnxwalk.supported_ops()}
-folder = onnxwalk.__path__[0]
+(folder,) = onnxwalk.__path__
 session = onnxwalk.load(f"{folder}/interpreter/cli/_demo/digits.onnx")
 assert session(np.zeros((2, 8, 8, 1), np.float32)).shape == (2, 10)
 """
