@@ -53,14 +53,15 @@ def _log1p(nodes: Nodes) -> None:
 
 
 def _bucketize(nodes: Nodes) -> None:
-    """How many boundaries are at or below x: int32, shaped as x."""
+    """How many boundaries are not above x (all of them for NaN): int32, shaped as x."""
     x = nodes.inputs[0]
     rank, dtype = len(nodes.shape(x)), nodes.dtype(x)
     if dtype not in (np.float32, np.float64):
         x, dtype = nodes.cast(x, np.float32), np.dtype(np.float32)
     boundaries = nodes.const(nodes.node.get_attr("boundaries").floats, dtype)
     axis = nodes.const([rank])
-    above = nodes.add("GreaterOrEqual", [nodes.add("Unsqueeze", [x, axis]), boundaries])
+    below = nodes.add("Less", [nodes.add("Unsqueeze", [x, axis]), boundaries])
+    above = nodes.add("Not", [below])
     nodes.replace("ReduceSum", [nodes.cast(above, np.int32), axis], keepdims=0)
 
 

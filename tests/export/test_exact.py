@@ -156,3 +156,10 @@ def test_nearest_pixels_of_images_of_any_size(size):
         images = np.random.default_rng(0).random((2, *shape, 2), np.float32)
         for run in (run_onnxruntime, run_onnxwalk):
             np.testing.assert_array_equal(run(proto, {"x": images})[0], np.asarray(model(images)))
+
+
+def test_nan_is_in_the_last_bucket():
+    x = np.float32([[NAN, -INF, INF, 1, 0.5, -0.0]])
+    expected = np.int64([[3, 0, 3, 2, 1, 1]])  # of the boundaries 0, 1 and 2
+    check(keras.layers.Discretization([0.0, 1.0, 2.0]), [x], expected)
+    check(lambda x: ops.digitize(x, np.float32([0, 1, 2])), [x], expected.astype(np.int32))
