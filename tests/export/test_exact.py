@@ -140,9 +140,10 @@ def test_rests_of_tiny_numbers():
 def test_outputs_whose_rank_tensorflow_lost():
     weights = np.float32([1, 2, 3, 4])
     x = np.float32([[0, 1, -1, 2], [0, 0, 3, -5]])
-    average = lambda x: ops.average(x, axis=-1, weights=ops.convert_to_tensor(weights))  # noqa: E731
-    check(average, [x], np.average(x, axis=-1, weights=weights))
-    check(lambda x: ops.inner(x, ops.convert_to_tensor(weights)), [x], x @ weights)
+    tensor = ops.convert_to_tensor(weights)
+    expected = np.average(x, axis=-1, weights=weights)
+    check(lambda x: ops.average(x, axis=-1, weights=tensor), [x], expected)
+    check(lambda x: ops.inner(x, tensor), [x], x @ weights)
 
 
 @pytest.mark.parametrize("size", [(17, 9), (3, 5), (1, 1)])
