@@ -95,3 +95,13 @@ def test_equal_channels_have_one_mean(channels):
     (y,) = run_bound(fast.bind_global_average_pool, [x])
     assert (y == y[:, :1]).all()
     np.testing.assert_allclose(y[:, :1, 0, 0], one.mean((2, 3)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("value", [7, 1e6, -3e5])
+@pytest.mark.parametrize("shape", [(2, 64, 7, 7), (2, 8, 30, 41), (2, 5, 12, 12)])
+@pytest.mark.parametrize("layout", [np.ascontiguousarray, channels_last])
+def test_the_mean_of_equal_numbers_is_that_number(value, shape, layout):
+    """Subtracted from them, as normalizations of several nodes do, it must leave zeros."""
+    x = layout(np.full(shape, value, np.float32))
+    found = run_bound(fast.bind_global_average_pool, [x])[0]
+    assert (found == np.float32(value)).all()
