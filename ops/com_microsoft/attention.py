@@ -201,8 +201,8 @@ def multi_head_attention(
     (B, T), (B, S, T) or (B), as in Attention; past_key and past_value (B, N, P, H) go before.
 
     Gives y (B, S, N·Hv), the keys and values that it saw, and what went into the softmax,
-    (B, N, S, T). With ``unidirectional`` query i sees the keys up to P + i (where there are more
-    keys than queries, ONNX Runtime shows the last query all of them).
+    (B, N, S, T). With ``unidirectional`` query i sees the keys up to P + i, and the last query all
+    of them, also where there are more new keys than queries.
 
     Source: com.microsoft.MultiHeadAttention-1, ONNX Runtime 1.32.
     """
@@ -269,7 +269,8 @@ def _attend(
 ) -> tuple[np.ndarray, np.ndarray]:
     """softmax(scale·q·kᵀ + bias + mask)·v with the heads joined; and the scores.
 
-    Query i sees the keys up to ``causal_after`` + i, or all of them.
+    Query i sees the keys up to ``causal_after`` + i, or all of them. The last query always sees all
+    of them: there is no other definition than ONNX Runtime's, which hides none from it.
     """
     if not q.shape[-1]:
         raise ValueError(f"heads of queries {q.shape} have no features")
@@ -282,6 +283,7 @@ def _attend(
             scores += added
     if causal_after is not None:
         visible = np.tri(q.shape[2], k.shape[2], causal_after, dtype=np.bool_)
+        visible[-1:] = True
         scores[..., ~visible] = np.finfo(scores.dtype).min
     y = softmax(scores) @ v
     return join_heads(y), scores

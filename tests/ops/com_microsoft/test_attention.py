@@ -81,7 +81,10 @@ CASES = [
     case("MultiHeadAttention", [ONES, ONES, VALUES], {"num_heads": 1, "unidirectional": 1},
          expected=[f([[[2], [3], [106 / 3]]])]),
     case("MultiHeadAttention", [ONES[:, :2], ONES, VALUES], {"num_heads": 1, "unidirectional": 1},
-         expected=[f([[[2], [3]]])], note="ONNX Runtime shows the last query all keys"),
+         expected=[f([[[2], [106 / 3]]])], note="the last query sees all keys"),
+    case("MultiHeadAttention", [ONES[:, :2], ONES, VALUES], {"num_heads": 1, "unidirectional": 1}),
+    case("MultiHeadAttention", [Q[:, :2], K, V, B, None, None, *PAST],
+         {**N2, "unidirectional": 1}, outputs=3, note="more new keys than queries, after past ones"),
     case("QAttention", [U8, I8, B, f(0.01), f(0.002), i32(3, 2), np.array(120, np.uint8),
                         np.array(3, np.int8)], N2, outputs=2),
     case("QAttention", [U8, I8, B, f(0.01), np.linspace(0.001, 0.003, 24, dtype=np.float32), None,
@@ -121,9 +124,8 @@ def attentions(draw):
     masks += [rng.integers(0, 2, (batch, queries, total))]
     mask = draw(st.sampled_from(masks))
     mask = None if mask is None else mask.astype(np.int32)
-    attributes = {"num_heads": heads, "mask_filter_value": -5.0, "unidirectional": 0}
-    if own and draw(st.booleans()):
-        attributes["unidirectional"] = 1
+    attributes = {"num_heads": heads, "mask_filter_value": -5.0}
+    attributes["unidirectional"] = draw(st.integers(0, 1))
     if draw(st.booleans()):
         attributes["scale"] = 0.7
     bias = normal(draw(st.sampled_from([1, batch])), draw(st.sampled_from([1, heads])), queries,
