@@ -6,12 +6,16 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from onnxwalk.interpreter.budget import current_budget
+from onnxwalk.interpreter.errors import LimitError, OnnxWalkError
 from onnxwalk.interpreter.ir.plan import Plan
 from onnxwalk.interpreter.runtime.cache import BoundPlans
 from onnxwalk.interpreter.runtime.call import StepIterator
 from onnxwalk.interpreter.runtime.walk import execute, walk
 from onnxwalk.ops.contract.graphs import Calls
+from onnxwalk.ops.shared.values import zero
 
 
 class Body:
@@ -40,6 +44,23 @@ class Body:
         """The declared type of each output (``dtype`` and ``shape``); ``None`` if undeclared."""
         return self._plan.output_types
 
+    def attempt(self, *inputs: Any) -> tuple[Any, ...] | None:
+        """The outputs for these inputs, computed only to see their types; ``None`` if that fails,
+        also with one zero along each empty axis of what the body reads (an element of nothing).
+
+        Raises LimitError.
+        """
+        given = [*inputs, *self._captured]
+        for arguments in (given, [_not_empty(x) for x in given]):
+            self._count_iteration()
+            try:
+                return tuple(execute(self._plan, arguments))
+            except LimitError:
+                raise
+            except OnnxWalkError:
+                continue
+        return None
+
     @staticmethod
     def reserve(nbytes: int) -> None:
         """Check that memory for the operator's collected results is left, and the time to fill it.
@@ -66,6 +87,13 @@ class Body:
         if (budget := current_budget()) is not None:
             budget.hold(results)
         return tuple(results)
+
+
+def _not_empty(x: Any) -> Any:
+    """An empty array with zeros along its empty axes, one along each; other values unchanged."""
+    if not isinstance(x, np.ndarray) or x.size:
+        return x
+    return np.full([max(n, 1) for n in x.shape], zero(x.dtype), x.dtype)
 
 
 def add_bodies(

@@ -2,7 +2,9 @@
 
 ``outputs = yield body, inputs`` runs a graph (see ``ops.contract.graphs``), and
 ``body.output_types`` has the ``dtype`` and ``shape`` of each of its outputs, or ``None`` for what
-the file doesn't say. ``body.reserve`` counts memory used for the results of the calls.
+the file doesn't say. ``body.attempt`` is a call apart from the run, which only shows what a first
+iteration would give, or ``None`` if it fails. ``body.reserve`` counts memory used for the results
+of the calls.
 """
 
 from __future__ import annotations
@@ -49,13 +51,10 @@ def loop(m=None, cond=None, *v_initial, body):
         collected.append(results[1 + n :])
         i += 1
     if collected:
-        elements = list(zip(*collected, strict=True))
+        elements = _stack(collected, body, 1 + n)
     else:
-        elements = [()] * (len(body.output_types) - 1 - n)
-    return (
-        *carried,
-        *(_stack(values, body, 1 + n + k) for k, values in enumerate(elements)),
-    )
+        elements = _no_elements(body, 1 + n, (np.array(0), np.array(True), *carried))
+    return (*carried, *elements)
 
 
 @op("Scan", since=9)
@@ -129,10 +128,8 @@ def scan_8(
         final.append(last_states)
         stacked.append([_pad_to_length(y, longest) for y in outputs])
     if not batch:
-        types = body.output_types
-        final_states: list[Any] = list(states)
-        outputs = [_empty_output(body, k, (0, longest)) for k in range(len(states), len(types))]
-        return (*final_states, *outputs)
+        given = (*(_zeros_within(x) for x in states), *(_zeros_within(x, 2) for x in scanned))
+        return (*states, *_no_elements(body, len(states), given, (0, longest)))
     return (
         *(np.stack(values) for values in zip(*final, strict=True)),
         *(np.stack(values) for values in zip(*stacked, strict=True)),
@@ -180,32 +177,58 @@ def _scan(
         results = yield body, (*states, *(x[t, ...] for x in by_time))
         states = results[:n]
         collected.append(results[n:])
-    if collected:
-        elements = list(zip(*collected, strict=True))
-    else:
-        elements = [()] * (len(body.output_types) - n)
-    return states, [_stack(values, body, n + k) for k, values in enumerate(elements)]
+    if not collected:
+        return states, _no_elements(body, n, (*states, *(_zeros_within(x) for x in by_time)))
+    return states, _stack(collected, body, n)
 
 
-def _stack(values: Sequence[np.ndarray], body: Any, k: int) -> np.ndarray:
-    """The body's output k of each iteration, stacked along a new axis 0."""
-    if not values:
-        return _empty_output(body, k, (0,))
-    kinds = {(value.dtype, value.shape) for value in values}
-    if len(kinds) > 1:
-        one, other, *_ = (f"{dtype} {shape}" for dtype, shape in kinds)
-        raise ValueError(f"output {k} of the body changes between iterations: {one}, {other}")
-    body.reserve(sum(value.nbytes for value in values))  # small views may become large arrays
-    return np.stack(values)
+def _stack(collected: Sequence[Sequence[np.ndarray]], body: Any, first: int) -> list[np.ndarray]:
+    """The body's outputs from ``first`` on, each stacked over the iterations along a new axis 0."""
+    stacked = []
+    for k, values in enumerate(zip(*collected, strict=True), first):
+        kinds = {(value.dtype, value.shape) for value in values}
+        if len(kinds) > 1:
+            one, other, *_ = (f"{dtype} {shape}" for dtype, shape in kinds)
+            raise ValueError(f"output {k} of the body changes between iterations: {one}, {other}")
+        body.reserve(sum(value.nbytes for value in values))  # small views may become large arrays
+        stacked.append(np.stack(values))
+    return stacked
 
 
-def _empty_output(body: Any, k: int, leading: tuple[int, ...]) -> np.ndarray:
-    """The body's output k over no iterations, as the file declares it; unknown sizes are 0."""
-    kind = body.output_types[k]
-    if kind is None or kind.dtype is None:
+def _no_elements(
+    body: Any, first: int, inputs: tuple[Any, ...], leading: tuple[int, ...] = (0,)
+) -> list[np.ndarray]:
+    """The body's outputs from ``first`` on, stacked over no iterations: of the type that the file
+    declares, with unknown sizes as 0; if it declares none, of the type that the body gives for
+    ``inputs``, those of a first iteration."""
+    kinds = body.output_types[first:]
+    known = all(kind and kind.dtype is not None and kind.shape is not None for kind in kinds)
+    values = None if known else body.attempt(*inputs)
+    if values is None:
+        values = [None] * (first + len(kinds))
+    return [
+        _empty_output(k, kind, value, leading)
+        for k, (kind, value) in enumerate(zip(kinds, values[first:], strict=True), first)
+    ]
+
+
+def _empty_output(
+    k: int, kind: Any, value: np.ndarray | None, leading: tuple[int, ...]
+) -> np.ndarray:
+    """Output k over no iterations: of the declared type, or else that of ``value``."""
+    dtype = value.dtype if value is not None else kind and kind.dtype
+    if dtype is None:
         raise ValueError(f"no iteration ran, and the file has no type for output {k} of the body")
-    shape = tuple(size if isinstance(size, int) else 0 for size in kind.shape or ())
-    return np.full(leading + shape, zero(kind.dtype), kind.dtype)
+    if kind and kind.shape is not None:
+        shape = tuple(size if isinstance(size, int) else 0 for size in kind.shape)
+    else:
+        shape = () if value is None else value.shape
+    return np.full(leading + shape, zero(dtype), dtype)
+
+
+def _zeros_within(x: np.ndarray, depth: int = 1) -> np.ndarray:
+    """Zeros of the shape of the elements of an empty x, behind its first ``depth`` axes."""
+    return np.full(x.shape[depth:], zero(x.dtype), x.dtype)
 
 
 def _pad_to_length(y: np.ndarray, length: int) -> np.ndarray:

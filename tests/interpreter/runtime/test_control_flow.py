@@ -217,6 +217,49 @@ def test_a_failing_body_names_the_inner_node():
         session.run(None, {"m": np.array(2), "step": np.array(1, np.float32)})
 
 
+WEIGHTS = [constant("w", np.ones((3, 5), np.float32)), constant("k", np.ones((4, 5), np.float32))]
+ROW = [node("Gather", "x,i", "row"), node("MatMul", "row,w", "part")]
+
+
+def no_trips(nodes, part, shape):
+    """A Loop whose body computes "part" from x, i and the carried s by the nodes."""
+    body = graph(
+        [*nodes, node("Identity", "go", "more"), node("Identity", "s", "s2")],
+        [value("i", I64, []), value("go", BOOL, []), value("s")],
+        [value("more", BOOL, []), value("s2"), part],
+        WEIGHTS,
+    )
+    return model(
+        [node("Loop", "m,,x", "last,parts", body=body)],
+        [value("x", F, shape), value("m", I64, [])],
+        [value("parts")],
+    )
+
+
+@pytest.mark.parametrize("x", [X, X[:0]], ids=["rows", "no rows"])
+@pytest.mark.parametrize("part", [value("part"), helper.make_empty_tensor_value_info("part")])
+@pytest.mark.parametrize("nodes", [ROW, [node("Neg", "k", "part")], [node("Relu", "x", "part")]])
+def test_a_loop_without_trips_keeps_its_output_s_rank(nodes, part, x):
+    """Where the file doesn't declare the shape of what the body gives."""
+    check(no_trips(nodes, part, x.shape), {"x": x, "m": np.array(0)})
+
+
+def test_a_loop_without_trips_knows_what_it_carries():
+    """ONNX Runtime gives (0,): the shape that the carried value begins with may change."""
+    proto = no_trips([node("MatMul", "s,w", "part")], value("part"), X.shape)
+    (parts,) = onnxwalk.load(proto).run(None, {"x": X, "m": np.array(0)})
+    assert parts.shape == (0, 2, 5)
+
+
+def test_a_loop_without_trips_whose_body_fails():
+    """Nothing is known then, as nothing is declared; and the run goes on."""
+    nodes = [node("Reshape", "x,i", "part")]
+    (parts,) = onnxwalk.load(no_trips(nodes, value("part"), X.shape)).run(
+        None, {"x": X, "m": np.array(0)}
+    )
+    assert parts.shape == (0,)
+
+
 @modestly
 @given(
     x=arrays(np.float32, largest=9),

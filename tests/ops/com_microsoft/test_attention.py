@@ -84,7 +84,7 @@ CASES = [
          expected=[f([[[2], [106 / 3]]])], note="the last query sees all keys"),
     case("MultiHeadAttention", [ONES[:, :2], ONES, VALUES], {"num_heads": 1, "unidirectional": 1}),
     case("MultiHeadAttention", [Q[:, :2], K, V, B, None, None, *PAST],
-         {**N2, "unidirectional": 1}, outputs=3, note="more new keys than queries, after past ones"),
+         {**N2, "unidirectional": 1}, outputs=3, note="more keys than queries after the past"),
     case("QAttention", [U8, I8, B, f(0.01), f(0.002), i32(3, 2), np.array(120, np.uint8),
                         np.array(3, np.int8)], N2, outputs=2),
     case("QAttention", [U8, I8, B, f(0.01), np.linspace(0.001, 0.003, 24, dtype=np.float32), None,
