@@ -78,6 +78,8 @@ def _markdown(results: Sequence[Result], figures: Sequence[str]) -> str:
     broken = findings.find_broken_claims(results)
     claims = [f"{path}: {'; '.join(said)}." for path, said in broken.items()]
     lines += [RULES["claims"], "It does." if not broken else "It doesn't:", *claims, ""]
+    nearer = [f"- {path}: {said}." for path, said in findings.find_nearer(results).items()]
+    lines += ["Keras in float64 decided for these:", "", *nearer, ""] if nearer else []
     groups = findings.group_findings(results)
     for family in findings.list_families(results):
         lines += [f"## {family}", ""]

@@ -43,6 +43,8 @@ def write_report(results: Sequence[Result], output: Path, progress: Progress) ->
         results=results,
         families=families,
         broken=findings.find_broken_claims(results),
+        nearer=findings.find_nearer(results),
+        allowed=MAX_DIFFERENCE,
         rules=RULES,
         versions=_unique(
             ", ".join(f"{name} {number}" for name, number in r.training["versions"].items())

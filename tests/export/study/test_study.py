@@ -24,7 +24,11 @@ from onnxwalk.export import cli
 from onnxwalk.export.study import main
 from onnxwalk.export.study.data import Task
 from onnxwalk.export.study.datasets import Split
-from onnxwalk.export.study.evaluate import broken_claims, evaluate
+from onnxwalk.export.study.evaluate import (
+    broken_claims,
+    compare_with_exact,
+    evaluate,
+)
 from onnxwalk.export.study.progress import show_progress
 from onnxwalk.export.study.store import locked_folder
 from onnxwalk.export.study.train import make_plan, train
@@ -90,6 +94,16 @@ def test_evaluation_is_made_anew_from_a_trained_model(copy, capsys):
     assert "epoch" not in capsys.readouterr().out
     scores = [[row["f1_onnxwalk"], row["max_abs_diff"]] for row in rows(copy)]
     assert scores == [[row["f1_onnxwalk"], row["max_abs_diff"]] for row in before]
+
+
+def test_an_evaluation_that_float64_has_yet_to_decide_is_made_anew(copy):
+    """As an earlier version wrote it, which had no second half of the claim."""
+    file = copy / "simplernn" / "1x32" / "evaluation.json"
+    before = json.loads(file.read_text())
+    far = {**before["max_abs_diff"], "onnxwalk": 2e-5}
+    file.write_text(json.dumps({**before, "max_abs_diff": far}))
+    assert study(copy, "--variant=1x32", "--family=SimpleRNN") == 0
+    assert json.loads(file.read_text())["max_abs_diff"] == before["max_abs_diff"]
 
 
 TINY = ["--preset=smoke", "--family=SimpleRNN", "--variant=1x32", "--epochs=3"]
@@ -253,8 +267,61 @@ def test_claims():
     assert said == "F1 is 0.7000, in Keras 0.7001"
     assert len(broken_claims(record(max_abs_diff={"onnxwalk": float("nan")}))) == 1
     apart = {"keras": 2e-5, "onnxwalk": 1e-6, "onnxruntime": 3e-5}
-    said = broken_claims(record(max_abs_diff={"onnxwalk": 2e-5}, from_float64=apart))
-    assert said[1].endswith("Keras 2e-05, the interpreter 1e-06, ONNX Runtime 3e-05")
+    beyond = {"max_abs_diff": {"onnxwalk": 2e-5}, "from_float64": apart}
+    said = broken_claims(record(**beyond, beyond={"count": 2, "nearer": 1}))
+    assert said[1].endswith(
+        "Keras 2e-05, the interpreter 1e-06, ONNX Runtime 3e-05; of 2 beyond the tolerance the "
+        "interpreter is nearer to it in 1"
+    )
+    assert broken_claims(record(**beyond, beyond={"count": 2, "nearer": 2})) == []
+    # labels are equal or not, whoever is nearer
+    record = record(**beyond, beyond={"count": 2, "nearer": 2}, labels_differ={"onnxwalk": 1})
+    assert broken_claims(record)[0] == "1 of 5 labels differ"
+
+
+@pytest.mark.parametrize(
+    ("keras", "ours", "beyond", "nearer"),
+    [
+        (1.5e-5, 0, 1, 1),  # Keras is off
+        (1.5e-5, 4e-6, 1, 1),
+        (1.5e-5, 6e-6, 0, 0),  # it is, but the two are close
+        (0, 1.5e-5, 1, 0),  # the interpreter is off
+        (-9e-6, 3e-6, 1, 0),  # neither is by more than 1e-5
+        (-2e-5, 2.1e-5, 1, 0),  # both are, the interpreter further
+        (-2e-5, 1.9e-5, 1, 1),
+        (2e-5, np.nan, 1, 0),
+        (np.nan, 0, 1, 0),
+    ],
+)
+def test_which_is_nearer(keras, ours, beyond, nearer):
+    """In the second of two probabilities; of the first, both are right."""
+    exact = np.full((1, 2), 0.5)
+    predictions = {
+        name: exact + np.array([0, off])
+        for name, off in {"keras": keras, "onnxwalk": ours, "onnxruntime": 0}.items()
+    }
+    found = compare_with_exact(exact, predictions)
+    assert found["beyond"] == {"count": beyond, "nearer": nearer}
+
+
+def test_the_report_says_where_float64_decided(copy, capsys):
+    """An evaluation of which it did: the claims hold, and the exit status is 0."""
+    file = copy / "cnn" / "final" / "evaluation.json"
+    record = json.loads(file.read_text())
+    record["max_abs_diff"]["onnxwalk"] = 2e-5
+    record["from_float64"] = {"keras": 1.6e-5, "onnxwalk": 4e-6, "onnxruntime": 2e-5}
+    record["beyond"] = {"count": 3, "nearer": 3}
+    file.write_text(json.dumps(record))
+    assert study(copy, "--report", f"--docs={copy / 'docs'}") == 0
+    said = (
+        "a probability differs by 2e-05; largest difference from Keras in float64: Keras 1.6e-05, "
+        "the interpreter 4e-06, ONNX Runtime 2e-05; of 3 beyond the tolerance the interpreter is "
+        "nearer to it in 3"
+    )
+    page = (copy / "report.html").read_text()
+    assert f"<b>cnn/final</b>: {said}" in page and "<b>Yes.</b>" in page
+    results = (copy / "docs" / "RESULTS.md").read_text()
+    assert f"It does.\n\nKeras in float64 decided for these:\n\n- cnn/final: {said}.\n" in results
 
 
 def test_a_broken_claim_asks_float64(tmp_path, monkeypatch):
@@ -270,6 +337,7 @@ def test_a_broken_claim_asks_float64(tmp_path, monkeypatch):
         train(variant, task, wanted, tmp_path, progress)
         record = evaluate(variant, task, tmp_path, progress)
     assert all(0 < apart < 1e-6 for apart in record["from_float64"].values())
+    assert 0 < record["beyond"]["count"] <= record["count"] * 3
     assert "from Keras in float64" in broken_claims(record)[-1]
 
 
