@@ -18,7 +18,7 @@ import onnx
 from onnx import helper
 
 from onnxwalk.ops import registry
-from tests.support.disagreements import DISAGREEMENTS
+from tests.support.disagreements import all_disagreements
 from tests.support.harness import all_cases
 
 FILE = Path(__file__).parents[1] / "SUPPORT.md"
@@ -38,6 +38,12 @@ is loaded. *Tested* counts ONNX's own backend cases (those of the operator itsel
 expanded into others), and the cases in `tests/ops`: those with ONNX Runtime as the oracle, and
 those worked out by hand from the spec. In addition, each family is compared with ONNX Runtime on
 random inputs.
+"""
+
+OTHERS = """\
+ONNX Runtime 1.32, and the official reference of onnx 1.23. The spec decides; where it leaves open
+what becomes of NaN, infinities and nothing, the arithmetic of IEEE 754 and NumPy, which it refers
+to. Each line has a case in `tests/ops` that shows it.
 """
 
 
@@ -157,11 +163,11 @@ def rows(backend: Counter[Key]) -> Iterator[tuple[Key, str]]:
 def generate() -> str:
     """The text of SUPPORT.md."""
     lines = [HEAD, "## Where others leave the spec", ""]
-    lines += ["The spec decides. Each line has a case in `tests/ops` that shows it.", ""]
+    lines += [OTHERS]
     lines += ["| operator | opset | who | what |", "|---|---|---|---|"]
     lines += [
         f"| {d.operator} | {d.opset} | {d.who} | {d.what} |"
-        for d in sorted(DISAGREEMENTS, key=lambda d: (d.domain, d.operator, d.opset, d.who))
+        for d in sorted(all_disagreements(), key=lambda d: (d.domain, d.operator, d.opset, d.who))
     ]
     table = list(rows(backend_cases()))
     for domain in sorted({key[0] for key, _ in table}):

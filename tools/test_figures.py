@@ -19,7 +19,7 @@ import pytest
 
 from onnxwalk.ops import registry
 from onnxwalk.ops.schema.types import signature
-from tests.support.disagreements import DISAGREEMENTS
+from tests.support.disagreements import all_disagreements
 from tests.support.every_type import demands
 from tests.support.harness import all_cases
 from tools.support_table import schemas_by_name
@@ -44,7 +44,7 @@ ROWS = (
     ("function bodies of the spec", r"test_function_bodies"),
     ("versions with every type computed or refused", r"test_types.py::test_every_type_(is|goes)"),
     ("operators with every type as ONNX Runtime", r"test_types.py::test_every_type_as"),
-    ("disagreements of others, shown", r"test_disagreements"),
+    ("disagreements of others, shown", r"test_disagreements|test_special_values.*::test_onnx"),
     ("models of scikit-learn", r"test_sklearn"),
     ("real files, out of 3 wheels", r"test_real_models.*::test_as"),
     ("signatures equal to the schemas", r"test_registry.*test_signature"),
@@ -129,7 +129,7 @@ def print_registered() -> None:
         if (spec := signature(domain, name, version))
     )
     print(f"{'types of inputs, over all versions':40}{combinations:>12}")
-    for who, count in Counter(d.who for d in DISAGREEMENTS).items():
+    for who, count in Counter(d.who for d in all_disagreements()).items():
         print(f"{f'disagreements of {who}':40}{count:>12}")
 
 

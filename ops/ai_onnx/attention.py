@@ -70,7 +70,8 @@ def attend(
 
     # Both are scaled by the root, so that the product doesn't overflow.
     root = math.sqrt(1 / math.sqrt(size) if scale is None else scale)
-    grouped = (wide(q) * root).reshape(batch, kv_heads, -1, size)
+    rows = q_heads // kv_heads * queries  # of a key's head
+    grouped = (wide(q) * root).reshape(batch, kv_heads, rows, size)
     logits = (grouped @ np.swapaxes(wide(k) * root, 2, 3)).reshape(batch, q_heads, queries, keys)
     stages = [logits]
     if softcap:
@@ -110,8 +111,8 @@ def attend(
     weights = weights.astype(wide(q).dtype)
     stages.append(weights)
 
-    y = weights.reshape(batch, kv_heads, -1, keys) @ wide(v)
-    y = y.reshape(batch, q_heads, queries, -1)
+    y = weights.reshape(batch, kv_heads, rows, keys) @ wide(v)
+    y = y.reshape(batch, q_heads, queries, v.shape[3])
     if packed:
         y = join_heads(y)
     if not 0 <= qk_matmul_output_mode <= 3:

@@ -43,7 +43,7 @@ def batch_normalization(
             raise ValueError("BatchNormalization has one output unless training_mode is 1")
         return _normalize_by_channel(x, scale, b, input_mean, input_var, epsilon)
     mean, var = _batch_statistics(x, input_mean.ndim)
-    y = _normalize_by_channel(x, scale, b, mean, var, epsilon)
+    y = _normalize_by_channel(x, scale, b, mean, var, epsilon, centred=True)
     return y, _update_average(input_mean, mean, momentum), _update_average(input_var, var, momentum)
 
 
@@ -121,7 +121,7 @@ def _normalize_by_batch(
 ) -> tuple[np.ndarray, ...]:
     """y by the statistics of x, the running mean and variance, and the statistics of x."""
     current_mean, current_var = _batch_statistics(x, scale.ndim)
-    y = _normalize_by_channel(x, scale, b, current_mean, current_var, epsilon)
+    y = _normalize_by_channel(x, scale, b, current_mean, current_var, epsilon, centred=True)
     return (
         y,
         _update_average(mean, current_mean, momentum),
@@ -138,8 +138,10 @@ def _normalize_by_channel(
     mean: np.ndarray,
     var: np.ndarray,
     epsilon: float,
+    centred: bool = False,
 ) -> np.ndarray:
-    """y as x·factor + shift, which needs only two passes over x."""
+    """y as x·factor + shift, which needs only two passes over x; or, if ``centred``, as
+    (x - mean)·factor + b, which is exactly b where x is the mean, as in a flat channel."""
     parameters = [wide(parameter).astype(np.float64) for parameter in (scale, b, mean, var)]
     wide_scale, wide_b, wide_mean, wide_var = parameters
     for parameter in parameters[1:]:
@@ -149,8 +151,12 @@ def _normalize_by_channel(
                 f"{[p.shape for p in parameters]}"
             )
     factor = wide_scale / np.sqrt(wide_var + epsilon)
-    shift = wide_b - wide_mean * factor
     wide_x = wide(x)
+    if centred:
+        shift = wide_b
+        wide_x = wide_x - align_channels(wide_mean, x).astype(wide_x.dtype)
+    else:
+        shift = wide_b - wide_mean * factor
     y = np.asarray(wide_x * align_channels(factor, x).astype(wide_x.dtype))
     y += align_channels(shift, x).astype(wide_x.dtype)
     return y.astype(x.dtype, copy=False)
@@ -185,7 +191,7 @@ def cost_of_batch_normalization(
     **_: Any,
 ) -> Cost:
     """y; in training the deviations and their squares; the parameters in double and in float."""
-    copies = 1 if is_test else 2
+    copies = 1 if is_test else 3
     memory = copies * wide_itemsize(x.dtype) * x.size + 80 * sum(p.size for p in parameters)
     rounded = x.nbytes if wide_copies(x) else 0
     return Cost(memory + wide_copies(x) + rounded, 60 * x.size)

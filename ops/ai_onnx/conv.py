@@ -206,7 +206,7 @@ def _channels_last(
     y = np.empty((len(x), *(axis.windows for axis in axes), outputs), work)
     gather = _make_gather(work)
     for block in blocks(y.shape[:-1], _windows_per_block(axes, depth * y.itemsize)):
-        rows = y[block].reshape(-1, outputs)
+        rows = y[block].reshape(math.prod(y[block].shape[:-1]), outputs)
         np.matmul(gather(windows[block], (len(rows), depth)), w, out=rows)
         if b is not None:
             rows += b
@@ -227,7 +227,7 @@ def _planar_to_channels_last(
     for samples, *block in blocks((len(x), *places), _windows_per_block(axes, depth * y.itemsize)):
         block += [slice(None)] * (rank - len(block))
         here = (samples, *block)
-        part = y[here].reshape(len(y[samples]), -1, outputs)
+        part = y[here].reshape(len(y[samples]), math.prod(y[here].shape[1:-1]), outputs)
         here = (samples, *[slice(None)] * (1 + rank), *block)
         columns = gather(by_tap[here], (len(part), depth, part.shape[1]))
         np.matmul(columns.swapaxes(1, 2), w, out=part)
@@ -250,7 +250,7 @@ def _planar(
     for samples, *block in blocks((len(x), *places), limit):
         block += [slice(None)] * (rank - len(block))
         here = (samples, slice(None), slice(None), *block)
-        part = y[here].reshape(len(y[samples]), group, outputs, -1)
+        part = y[here].reshape(len(y[samples]), group, outputs, math.prod(y[here].shape[3:]))
         here = (samples, *[slice(None)] * (1 + rank), *block)
         np.matmul(w, gather(windows[here], (len(part), group, depth, part.shape[-1])), out=part)
         if b is not None:

@@ -133,6 +133,10 @@ def gather_nd(data, indices, *, batch_dims=0):
         raise ValueError(
             f"batch_dims {b} is incompatible with data {data.shape} and indices {indices.shape}"
         )
+    if not indices.shape[-1]:
+        raise ValueError(
+            f"indices {indices.shape} should have at least one number for each element"
+        )
     batch = np.ogrid[tuple(slice(n) for n in indices.shape[:b])] if b else ()
     extra = indices.ndim - 1 - b
     grids = [grid.reshape(grid.shape + (1,) * extra) for grid in batch]

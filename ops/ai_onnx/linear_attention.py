@@ -76,7 +76,7 @@ def linear_attention(
     rates = None if beta is None else wide(beta).transpose(0, 2, 1)[..., None]
     state = np.zeros(shape, q.dtype) if past_state is None else wide(past_state)
     factor = q.dtype.type(scale or 1 / math.sqrt(size))
-    groups = q.reshape(batch, kv_num_heads, -1, length, size)
+    groups = q.reshape(batch, kv_num_heads, q.shape[1] // kv_num_heads, length, size)
     read = np.empty((*groups.shape[:4], shape[3]), q.dtype)
     for t in range(length):
         if factors is not None:

@@ -31,7 +31,8 @@ def grid_sample(x, grid, *, align_corners=0, mode="linear", padding_mode="zeros"
     x (N, C, D1 … Dr), grid (N, O1 … Or, r) with the innermost axis first and each place between -1
     and 1: the outer edges of the corner pixels, or with ``align_corners`` their centres.
     y (N, C, O1 … Or). Outside lie ``zeros``, the ``border`` pixels, or a ``reflection``. nearest
-    takes the even neighbour of two. Integers are interpolated in floating point, and cut off.
+    takes the even neighbour of two. Integers are interpolated in floating point, and cut off. NaN
+    is no place: there y is NaN, or 0 if its type has none.
 
     Spec: GridSample-20, GridSample-22.
     """
@@ -46,14 +47,19 @@ def grid_sample(x, grid, *, align_corners=0, mode="linear", padding_mode="zeros"
     for length, g in zip(x.shape[2:], np.moveaxis(grid, -1, 0)[::-1], strict=True):
         g = g.astype(np.float64)
         place = (g + 1) / 2 * (length - 1) if align_corners else ((g + 1) * length - 1) / 2
+        place = _bring_near(place, length, padding_mode, align_corners)
         places.append(np.rint(place) if mode == "nearest" else place)
+    nowhere = np.logical_or.reduce([np.isnan(place) for place in places])
+    if nowhere.any():
+        places = [np.where(nowhere, 0.0, place) for place in places]
 
     def map_outside(i: np.ndarray, length: int) -> np.ndarray:
         return _apply_padding_mode(i, length, padding_mode, align_corners)
 
     if mode == "nearest":
         index = [map_outside(p, d) for p, d in zip(places, x.shape[2:], strict=True)]
-        return np.moveaxis(_read_pixels(_channels_last(x), index), -1, 1)
+        y = np.moveaxis(_read_pixels(_channels_last(x), index), -1, 1)
+        return _without_places(y, nowhere)
     if x.dtype.kind in "Ob":
         raise ValueError(f"{x.dtype} can only be sampled with mode nearest, not {mode}")
     y = x.astype(np.float64) if x.dtype.kind in "iu" else wide(x)
@@ -64,7 +70,7 @@ def grid_sample(x, grid, *, align_corners=0, mode="linear", padding_mode="zeros"
     if x.dtype.kind in "iu":
         lowest, highest = dtype_limits(x.dtype)
         y = np.where(y >= highest, highest, np.where(y <= lowest, lowest, y))
-    return y.astype(x.dtype, copy=False)
+    return _without_places(y.astype(x.dtype, copy=False), nowhere)
 
 
 @op("GridSample", since=16)
@@ -83,11 +89,43 @@ def grid_sample_16(x, grid, *, align_corners=0, mode="bilinear", padding_mode="z
     )
 
 
+#: the largest coordinates that are read as they are: above 2**53, i + 1 is i
+_FAR = 2.0**50
+
+
+def _bring_near(
+    place: np.ndarray, length: int, padding_mode: str, align_corners: int
+) -> np.ndarray:
+    """The coordinates, with those that are too large for their neighbours to be other numbers moved
+    to nearer ones of the same value: just outside, or by whole periods of the reflection (infinity
+    has none: NaN)."""
+    first, last = _ends(length, align_corners)
+    if padding_mode != "reflection" or last <= first:
+        return place.clip(-3.0, length + 2.0)  # where even the neighbours of cubic are outside
+    is_far = np.abs(place) > _FAR
+    return np.where(is_far, np.mod(place, 2 * (last - first)), place) if is_far.any() else place
+
+
+def _ends(length: int, align_corners: int) -> tuple[float, float]:
+    """The coordinates of the image's ends: -1 and 1 in the grid."""
+    return (0.0, length - 1.0) if align_corners else (-0.5, length - 0.5)
+
+
+def _without_places(y: np.ndarray, nowhere: np.ndarray) -> np.ndarray:
+    """y (N, C, O1 …) with NaN, or else 0, where there is no place (N, O1 …)."""
+    if not nowhere.any():
+        return y
+    is_floating = np.issubdtype(wide(y[:0]).dtype, np.inexact)
+    return np.where(
+        nowhere[:, None], np.array(np.nan if is_floating else zero(y.dtype), y.dtype), y
+    )
+
+
 def _apply_padding_mode(
     place: np.ndarray, length: int, padding_mode: str, align_corners: int
 ) -> np.ndarray:
     """The coordinates with those outside moved to the pixels that padding_mode names."""
-    first, last = (0.0, length - 1.0) if align_corners else (-0.5, length - 0.5)
+    first, last = _ends(length, align_corners)
     is_outside = (place < first) | (place > last)
     if padding_mode == "border":
         return np.where(is_outside, place.clip(0, length - 1), place)

@@ -232,10 +232,12 @@ def _unpack_query_key_value(
     packed = [x for x in (query, key) if x is not None and x.ndim == 5]
     if packed:
         parts = 3 if packed[0] is query else 2
-        batch, length, heads, kinds, _ = packed[0].shape
+        batch, length, heads, kinds, features = packed[0].shape
         if (heads, kinds) != (num_heads, parts) or value is not None:
             raise ValueError(f"packed {packed[0].shape} should be (B, L, {num_heads}, {parts}, H)")
-        unpacked = [packed[0][:, :, :, i].reshape(batch, length, -1) for i in range(parts)]
+        unpacked = [
+            packed[0][:, :, :, i].reshape(batch, length, heads * features) for i in range(parts)
+        ]
         query, key, value = unpacked if parts == 3 else [query, *unpacked]
     if key is None or value is None:
         raise ValueError("MultiHeadAttention needs key and value unless they are packed")
@@ -314,7 +316,7 @@ def _make_mask(
             f"mask {mask.shape} should be ({batch}, {keys}) or another form of the operator"
         )
     added = np.where(counts, np.float32(0), np.float32(_MASKED if value is None else value))
-    return added.reshape(batch, 1, -1, keys)
+    return added[:, np.newaxis, np.newaxis] if added.ndim == 2 else added[:, np.newaxis]
 
 
 def _past_length(past: np.ndarray | None) -> int:

@@ -133,7 +133,7 @@ def group_query_attention(
 
     grouped = q.reshape(batch, kv_num_heads, num_heads // kv_num_heads, length, size)
     scores = grouped @ k[:, :, None].swapaxes(-1, -2)
-    scores = scores.reshape(batch, num_heads, length, -1)[..., :most]
+    scores = scores.reshape(batch, num_heads, length, k.shape[2])[..., :most]
     scores *= np.float32(scale or 1 / math.sqrt(size))
     if softcap:
         scores = softcap * np.tanh(scores / softcap)

@@ -57,7 +57,7 @@ def bind_conv(
     w, group = weights.w, weights.group
     if len(axes) == 1 and w.ndim == 3:
         return _bind_1d(space, x, weights, axes, epilogue, residual)
-    if len(axes) != 2 or x.dtype != np.float32 or w.dtype != np.float32 or x.size == 0:
+    if len(axes) != 2 or x.dtype != np.float32 or w.dtype != np.float32 or not x.size * w.size:
         return None
     per_group, multiplier = w.shape[1], w.shape[0] // group
     shape = (len(x), w.shape[0], *(axis.windows for axis in axes))

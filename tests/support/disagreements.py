@@ -1,12 +1,15 @@
 """Where ONNX Runtime 1.32 or the official reference of onnx 1.23 is known to leave the spec.
 
 ``test_disagreements.py`` runs the cases of each operator and version named here and expects at
-least one answer that differs: an entry that was mended must go. ``SUPPORT.md`` lists them all.
+least one answer that differs: an entry that was mended must go. ``SUPPORT.md`` lists them all, and
+those of ``special_values.py``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from tests.support.special_values import SPECIAL_VALUES
 
 ORT, REFERENCE = "ONNX Runtime", "the official reference"
 
@@ -35,14 +38,10 @@ DISAGREEMENTS = [
     Disagreement(ORT, "Dropout", 7, "gives a mask of zeros although nothing is dropped (also 10)"),
     Disagreement(ORT, "GroupNormalization", 21, "takes mean(x²) − mean(x)² as the variance: NaN "
                  "for flat inputs"),
-    Disagreement(ORT, "LabelEncoder", 2, "compares floats as values: no NaN is found, and -0 is 0",
-                 "ai.onnx.ml"),
     Disagreement(ORT, "Gather", 13, "copies only the first string of each row"),
     Disagreement(ORT, "MaxPool", 10, "rounds up twice for VALID with ceil_mode"),
-    Disagreement(ORT, "MaxPool", 12, "keeps a NaN only where it comes first in a window"),
     Disagreement(ORT, "NonZero", 13, "gives (1, N) for a scalar, the spec (0, N)"),
     Disagreement(ORT, "OneHot", 9, "takes negative indices, as only version 11 does"),
-    Disagreement(ORT, "RNN", 14, "answers 0 as the last state of an empty sequence"),
     Disagreement(ORT, "ReduceLogSumExp", 18, "adds up exponentials as integers"),
     Disagreement(ORT, "ReduceMax", 18, "passes over a NaN that isn't the first element"),
     Disagreement(ORT, "ReduceSum", 13, "adds up integers as float64, and saturates"),
@@ -82,3 +81,11 @@ DISAGREEMENTS = [
     _ml(REFERENCE, "Normalizer", 1, "has the largest absolute value for MAX"),
     _ml(REFERENCE, "TreeEnsemble", 5, "ignores post_transform"),
 ]  # fmt: skip
+
+
+def all_disagreements() -> list[Disagreement]:
+    """Those above, and those about special values."""
+    rows = ((value.case, value.what) for value in SPECIAL_VALUES)
+    return DISAGREEMENTS + [
+        Disagreement(ORT, case.operator, case.opset, what, case.domain) for case, what in rows
+    ]

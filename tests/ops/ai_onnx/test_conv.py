@@ -182,6 +182,7 @@ X = noise(2, 6, 9, 8)
 AGAINST_ONNXRUNTIME = [
     Case("Conv", 7, [X, noise(4, 6, 3, 3), noise(4)], {"strides": [2, 1], "pads": [1, 0, 2, 1]}),
     Case("Conv", 11, [X, noise(4, 6, 1, 1), noise(4)], note="pointwise"),
+    Case("Conv", 11, [X, noise(0, 6, 3, 3)], note="no channels come out"),
     Case("Conv", 11, [X, noise(4, 6, 1, 1)], {"strides": [2, 3], "pads": [1, 1, 0, 0]}),
     Case("Conv", 11, [X, noise(4, 6, 3, 2)], {"dilations": [2, 3]}),
     Case("Conv", 11, [X, noise(6, 1, 3, 3), noise(6)], {"group": 6}, note="depthwise"),

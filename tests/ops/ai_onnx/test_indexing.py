@@ -160,6 +160,7 @@ MESSAGE = "index {} is out of range for axis {} of size {}"
         ("GatherND", [X, ints([[0]])], {"batch_dims": 1}, "batch_dims"),
         ("GatherND", [X, np.zeros((2, 3), int)], {"batch_dims": 2}, "batch_dims"),
         ("GatherND", [X, ints([0, 0, 0, 0])], {}, "too long"),
+        ("GatherND", [X, np.zeros((2, 2, 0), int)], {"batch_dims": 1}, "at least one number"),
         ("ScatterElements", [GRID, INDEX - 4, UPDATES], {}, MESSAGE.format(-4, 0, 3)),
         ("ScatterElements", [GRID, INDEX, UPDATES[:1]], {}, "should have the same shape"),
         ("ScatterElements", [GRID, INDEX, UPDATES], {"reduction": "sum"}, "'sum'"),

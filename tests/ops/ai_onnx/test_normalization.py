@@ -66,6 +66,10 @@ BY_HAND = [
     Case("BatchNormalization", 9, [f([1, 3]), f([2]), f([1]), f([2]), f([4])], EXACT, [f([0, 2])]),
     Case("BatchNormalization", 14, [f([1, 3]), f([2]), f([1]), f([0]), f([1])], TRAINED,
          [f([-1, 3]), f([0.5]), f([1])], outputs=3),
+    # a flat channel is b, exactly, where x·factor + shift has only the digits of x·factor
+    Case("BatchNormalization", 14, [f([[65504], [65504]], F16)] + [f([1], F16), f([0], F16)] * 2,
+         TRAINED | {"epsilon": 1e-5, "momentum": 1.0},
+         [f([[0], [0]], F16), f([1], F16), f([0], F16)], outputs=3),
     # 60000² overflows in float16
     Case("BatchNormalization", 14, [f([[60000], [-60000]], F16)] + [f([1], F16), f([0], F16)] * 2,
          {"training_mode": 1, "momentum": 1.0}, [f([[1], [-1]], F16), f([1], F16), f([0], F16)],

@@ -51,6 +51,17 @@ CASES = [
     # between two pixels nearest takes the even one; x = 1.5, 2.5 -> 2, 2
     Case("GridSample", 20, [row(1, 2, 3, 4), along_x(0, 0.5)], {"mode": "nearest"},
          expected=[row(3, 3)]),
+    # far outside, and at no place at all
+    *(Case("GridSample", 20, [row(1, 2, 3, 4), along_x(9, 1e20, np.inf, -np.inf, np.nan)],
+           {"mode": mode, "padding_mode": padding}, [row(*expected, np.nan)],
+           note=f"{mode} {padding}")
+      for mode in ("nearest", "linear", "cubic")
+      for padding, expected in (("zeros", [0, 0, 0, 0]), ("border", [4, 4, 4, 1]))),
+    # a whole number of periods, 8, and one that is none
+    Case("GridSample", 20, [row(1, 2, 3, 4), along_x(2.0**62, np.inf)],
+         {"padding_mode": "reflection"}, expected=[row(1, np.nan)]),
+    Case("GridSample", 20, [row(1, 2, dtype=np.uint8), along_x(np.nan, 0)],
+         expected=[row(0, 1, dtype=np.uint8)], note="no NaN"),
     Case("GridSample", 16, [row("a", "b", dtype=object), along_x(-0.5, 0.5, 5)],
          {"mode": "nearest"}, expected=[row("a", "b", "", dtype=object)]),
     Case("GridSample", 20, [row(10, 20, dtype=np.uint8), along_x(0.1)],

@@ -53,6 +53,8 @@ MEAN = np.full((1, 3, 1), 3, np.float32)
 # fmt: off
 CASES = [
     case("Attention", [X, W, B], N2, outputs=2),
+    case("Attention", [X[:, :0], W, B, i32(0, 0)], N2, note="no tokens"),
+    case("Attention", [X[:0], W, B, np.zeros((0, 3), np.int32)], N2, note="no batch"),
     case("Attention", [X, W, None, i32(2, 3)], N2, note="lengths"),
     case("Attention", [X, W, B, i32(2, 3, 1, 0)], N2, note="ends and starts"),
     case("Attention", [X, W, B, i32([1, 1, 0], [0, 1, 1])], {**N2, "mask_filter_value": -3.0}),
