@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 import time
 from collections import Counter
@@ -31,6 +32,8 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns 0, 1 for an error, 2 for wrong usage, or 130 for Ctrl-C."""
     arguments_given = list(sys.argv[1:] if arguments is None else arguments)
+    # whatever backend wrote the file, its graph is traced in TensorFlow
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     if arguments_given and arguments_given[0] in COMMANDS:
         return importlib.import_module(COMMANDS[arguments_given[0]]).main(arguments_given[1:])
     options = _parser().parse_args(arguments_given)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxwalk.export.errors import ExportError, one_line
+from onnxwalk.export.keras2 import CUSTOM_OBJECTS, as_keras_3
 
 Architecture = str | Callable[[], Any]
 
@@ -37,6 +38,11 @@ def load_model(source: Any, architecture: Architecture | None = None) -> Any:
         if architecture is not None:
             raise ExportError("architecture can't be combined with a keras.Model, only with a file")
         return source
+    if any(kind.__module__.startswith("tf_keras.") for kind in type(source).__mro__):
+        raise ExportError(
+            f"{type(source).__name__} is a model of tf_keras (Keras 2): save it with "
+            "model.save('model.h5') and pass the file"
+        )
     if isinstance(source, keras.layers.Layer) or not isinstance(source, (str, os.PathLike)):
         raise ExportError(f"expected a keras.Model or a path, got {type(source).__name__}")
     path = Path(source)
@@ -55,8 +61,13 @@ def _file_kind(path: Path) -> str:
     """Return "model" or "weights", by the content of the file."""
     import h5py
 
+    if path.suffix == ".pb" or (path / "saved_model.pb").exists():
+        raise ExportError(
+            f"{path} is a SavedModel, which has no Keras layers: save the model as .keras (in "
+            "Keras 2: as .h5) where it was built"
+        )
     if path.is_dir():
-        raise ExportError(f"{path} is a folder (a SavedModel?): save the model as .keras first")
+        raise ExportError(f"{path} is a folder: pass a .keras, .h5 or .weights.h5 file")
     if not path.exists():
         raise ExportError(f"no such file: {path}")
     try:
@@ -78,10 +89,12 @@ def _file_kind(path: Path) -> str:
 def _load_model_file(path: Path) -> Any:
     import keras
 
+    suffix = ".keras" if zipfile.is_zipfile(path) else ".h5"
     try:
-        suffix = ".keras" if zipfile.is_zipfile(path) else ".h5"
-        with _with_suffix(path, suffix) as readable:
-            return keras.saving.load_model(readable, compile=False)
+        with as_keras_3(path) as file, _with_suffix(file, suffix) as readable:
+            return keras.saving.load_model(readable, CUSTOM_OBJECTS, compile=False)
+    except ExportError:
+        raise
     except Exception as error:
         text = str(error)
         if found := re.search(r"Could not (?:locate|find|deserialize) class '(\w+)'", text):
@@ -95,7 +108,12 @@ def _load_model_file(path: Path) -> Any:
                 "pass the model to export.to_onnx"
             ) from error
         else:
-            raise ExportError(f"{path.name} can't be loaded: {one_line(error)}") from error
+            hint = f"{path.name} can't be loaded: {one_line(error)}"
+            if suffix != ".h5":
+                raise ExportError(hint) from error
+            raise ExportError(
+                f"{hint}; .h5 files don't hold every model: save it as .keras"
+            ) from error
         raise ExportError(
             f"{hint}: pass architecture='module:function', or load the model yourself and pass it"
         ) from error

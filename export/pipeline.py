@@ -68,8 +68,8 @@ def export_model(
     report = progress or (lambda stage: None)
     with quiet() as errors:
         report("load")
+        _refuse_other_backends(model_or_path)
         model = load_model(model_or_path, architecture)
-        _refuse_other_backends()
         model, layers = cut_text(model)
         given = {} if text is None else resolve_text(text)
         report("trace")
@@ -93,10 +93,18 @@ def export_model(
     return ExportResult(draft, differences, notes, len(traced.layers), has_external_data)
 
 
-def _refuse_other_backends() -> None:
+def _refuse_other_backends(model_or_path: Any) -> None:
+    """The graph is TensorFlow's, and Keras's backend can't change once Keras is imported."""
     import keras
 
-    if keras.backend.backend() != "tensorflow":
-        raise ExportError(
-            f"Keras runs on {keras.backend.backend()}: set KERAS_BACKEND=tensorflow to export"
-        )
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        return
+    if isinstance(model_or_path, (str, os.PathLike)):
+        file, save = os.fspath(model_or_path), ""
+    else:
+        file, save = "model.keras", "save the model, model.save('model.keras'), and "
+    raise ExportError(
+        f"Keras runs on {backend} here, and the export needs TensorFlow: {save}export the file, "
+        f"which may come from any backend, by python -m onnxwalk.export {file}"
+    )

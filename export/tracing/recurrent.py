@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxwalk.export.tracing import keras2
 from onnxwalk.export.tracing.markers import add_marker
 from onnxwalk.export.tracing.record import Record
 
@@ -272,6 +273,7 @@ def _to_onnx_activation(function: Any) -> Activation | None:
         activations.sigmoid: ("Sigmoid", None, None),
         activations.relu: ("Relu", None, None),
         activations.hard_sigmoid: ("HardSigmoid", 1 / 6, 0.5),
+        keras2.hard_sigmoid: ("HardSigmoid", 0.2, 0.5),
         activations.elu: ("Elu", 1.0, None),
         activations.leaky_relu: ("LeakyRelu", 0.2, None),
         activations.softsign: ("Softsign", None, None),
