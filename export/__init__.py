@@ -53,8 +53,8 @@ def to_onnx(
 ) -> onnx.ModelProto:
     """Export a Keras 3 model; write it to ``path`` if given, and return it.
 
-    ``model_or_path``: a built ``keras.Model``, or a .keras, legacy .h5 or .weights.h5 file; files of
-    Keras 2, tf-keras and Keras with the JAX or PyTorch backend, too.
+    ``model_or_path``: a built ``keras.Model``, or a .keras, legacy .h5 or .weights.h5 file, also of
+    Keras 2, of tf-keras, or of Keras with another backend.
     ``opset``: 13 to the newest that both the installed onnx and the interpreter support (28).
     Default: 18, or the newest if the model computes in bfloat16, which few operators accept
     before 22.

@@ -21,7 +21,11 @@ from onnxwalk.export.tracing.keras2 import hard_sigmoid
 
 #: the name in translated configs -> the function, for ``keras.saving``
 CUSTOM_OBJECTS = {"onnxwalk>hard_sigmoid_of_keras_2": hard_sigmoid}
-_HARD_SIGMOID = next(iter(CUSTOM_OBJECTS))
+_NAME = next(iter(CUSTOM_OBJECTS))
+#: the function in the config of a layer that has a module; without, as in .h5 files, it is the name
+_HARD_SIGMOID = {
+    "module": "builtins", "class_name": "function", "config": _NAME, "registered_name": _NAME
+}  # fmt: skip
 
 #: arguments that Keras 3 no longer has -> their values without an effect on what is computed;
 #: ``None``: none has any
@@ -29,6 +33,7 @@ _WITHOUT_EFFECT: dict[str, tuple[Any, ...] | None] = {
     "time_major": (False,),
     "rng_type": None,
     "ragged": (False,),
+    "noise_shape": (None,),
     "score_mode": ("dot",),  # of Attention: the default, but Keras 3 takes the word for a function
 }
 #: layers that had ``groups`` from Conv, without an effect
@@ -38,7 +43,10 @@ _UNGROUPED = {
 #: layers by which Keras 2 recorded TensorFlow functions between layers
 _CALLS = {"TFOpLambda", "SlicingOpLambda", "ClassMethod", "InstanceMethod", "InstanceProperty"}
 #: layers that Keras 3 doesn't have, or builds from calls that such files don't describe
-_UNREADABLE = {"CuDNNLSTM", "CuDNNGRU", "MultiHeadAttention"}
+_UNREADABLE = {
+    "CuDNNGRU", "CuDNNLSTM", "LocallyConnected1D", "LocallyConnected2D", "MultiHeadAttention",
+    "ThresholdedReLU",
+}  # fmt: skip
 _MODELS = {"Functional", "Model", "Sequential"}
 
 
@@ -119,6 +127,8 @@ def _translate(value: Any, file: str) -> Any:
         if str(value.get("module")).startswith("tf_keras.") and value["class_name"] in _MODELS:
             value["module"] = f"keras.src.models.{value['class_name'].lower()}"
         value["config"] = _layer_config(value["class_name"], value["config"], file)
+        if "module" not in value:
+            value["config"] = _with_names(value["config"])
     return value
 
 
@@ -150,6 +160,11 @@ def _layer_config(name: str, config: dict[str, Any], file: str) -> dict[str, Any
     for key in ("activation", "recurrent_activation"):
         if config.get(key) == "hard_sigmoid":
             config[key] = _HARD_SIGMOID
+    if name == "Discretization" or name.startswith("SpatialDropout"):
+        config.pop("trainable", None)  # they have no weights
+    policy = config.get("dtype")
+    if isinstance(policy, dict) and policy.get("class_name") == "Policy":
+        config["dtype"] = policy["config"]["name"]
     if name == "GRU":  # older versions had the other kind only, and didn't say so
         config.setdefault("reset_after", False)
     if name in _MODELS:
@@ -162,8 +177,16 @@ def _as_in_h5(layer: dict[str, Any]) -> dict[str, Any]:
     """A layer of a model as .h5 files describe it: only so Keras 3 reads Keras 2's terms."""
     if not str(layer.get("module")).startswith("keras"):
         return layer  # of the user's own
-    return {key: layer[key] for key in ("class_name", "config", "name", "inbound_nodes")
-            if key in layer}  # fmt: skip
+    kept = ("class_name", "config", "name", "inbound_nodes")
+    return {
+        key: _with_names(layer[key]) if key == "config" else layer[key]
+        for key in kept
+        if key in layer
+    }
+
+
+def _with_names(config: dict[str, Any]) -> dict[str, Any]:
+    return {key: _NAME if item == _HARD_SIGMOID else item for key, item in config.items()}
 
 
 def _is_without_effect(key: str, value: Any) -> bool:

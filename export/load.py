@@ -91,8 +91,13 @@ def _load_model_file(path: Path) -> Any:
 
     suffix = ".keras" if zipfile.is_zipfile(path) else ".h5"
     try:
-        with as_keras_3(path) as file, _with_suffix(file, suffix) as readable:
-            return keras.saving.load_model(readable, CUSTOM_OBJECTS, compile=False)
+        # a scope, not an argument of load_model: that doesn't reach into wrappers
+        with (
+            keras.saving.custom_object_scope(CUSTOM_OBJECTS),
+            as_keras_3(path) as file,
+            _with_suffix(file, suffix) as readable,
+        ):
+            return keras.saving.load_model(readable, compile=False)
     except ExportError:
         raise
     except Exception as error:

@@ -135,6 +135,28 @@ def test_arguments_that_keras_3_no_longer_has(tmp_path, suffix):
 
 
 @both
+def test_in_wrappers_and_with_policies(tmp_path, suffix):
+    """A TimeDistributed layer with the other hard_sigmoid; a policy as tf-keras writes it."""
+    model = randomize(keras.Sequential([
+        keras.Input((3, 4)), layers.SpatialDropout1D(0.5), layers.TimeDistributed(layers.Dense(2))
+    ]))  # fmt: skip
+    policy = {"module": "keras.mixed_precision", "class_name": "Policy",
+              "config": {"name": "float32"}, "registered_name": None}  # fmt: skip
+    dense = layer("Dense", "dense", units=2, activation="hard_sigmoid", dtype=policy)
+    config = sequential(
+        input_layer("x", 3, 4),
+        layer("SpatialDropout1D", "drop", rate=0.5, noise_shape=None, trainable=True),
+        layer("TimeDistributed", "each", layer={"module": "keras.layers", **dense}),
+    )
+    path = tmp_path / f"model{suffix}"
+    save(model, config, path)
+    x = RNG.normal(size=(5, 3, 4)).astype(np.float32)
+    kernel, bias = model.get_weights()
+    expected = np.clip(0.2 * (x @ kernel + bias) + 0.5, 0, 1)
+    np.testing.assert_allclose(exported(path, x)[0], expected, atol=1e-6)
+
+
+@both
 def test_a_gru_of_a_version_that_had_one_kind(tmp_path, suffix):
     model = randomize(keras.Sequential([keras.Input((6, 3)), layers.GRU(4, reset_after=False)]))
     path = tmp_path / f"model{suffix}"
