@@ -9,6 +9,7 @@ import numpy as np
 
 from onnxwalk.export.conversion import elementwise
 from onnxwalk.export.conversion.nodes import Nodes
+from onnxwalk.export.conversion.pooling import max_pool
 from onnxwalk.export.conversion.resizes import (
     MATRIX_RESIZES,
     bilinear_resize,
@@ -123,6 +124,8 @@ _WRITERS: dict[str, Callable[[Nodes], None]] = {
     "Log1p": _log1p,
     "Bucketize": _bucketize,
     "Conv3D": _conv3d,
+    "MaxPool": max_pool,
+    "MaxPool3D": max_pool,
     "OneHot": _one_hot,
     "Pad": _pad,
     "PadV2": _pad,

@@ -52,6 +52,12 @@ class Nodes:
                 outputs=[outputs[number]], dtypes=[dtypes[number]], shapes=[shapes[number]],
             )  # fmt: skip
 
+    def reduce(self, kind: str, tensor: str, axis: int) -> str:
+        """A reduction other than ReduceSum along one axis, which is left out of the result."""
+        if self.ctx.opset < 18:
+            return self.add(kind, [tensor], axes=[axis], keepdims=0)
+        return self.add(kind, [tensor, self.const([axis])], keepdims=0)
+
     def const(self, values: Any, dtype: Any = None) -> str:
         """A constant; plain integers become int64."""
         from tf2onnx import utils
