@@ -175,15 +175,19 @@ def run_keras(
 ) -> list[NDArray[Any]]:
     """Keras's outputs, flattened, for inputs in order; leaves the states of the model alone.
 
+    They are those of ``predict``, where preprocessing layers cast their input to the model's type
+    first; called on arrays they don't, and Resizing rounds integers.
+
     ``weights``: pairs of a variable and its value in this run.
     """
     import keras
     import tensorflow as tf
+    from keras.src.utils.backend_utils import TFGraphScope
 
     # TensorFlow takes texts as its own tensors only
     given = [tf.constant(x) if x.dtype == object else x for x in inputs]
     structure = keras.tree.pack_sequence_as(get_input_structure(model), given)
-    with keras.StatelessScope(weights):
+    with keras.StatelessScope(weights), TFGraphScope():
         result = model(structure, training=False)
     return [np.asarray(output) for output in keras.tree.flatten(result)]
 

@@ -27,7 +27,9 @@ def max_pool(nodes: Nodes) -> None:
     first = nodes.node.get_attr_str("data_format").startswith("NC")
     rank = len(nodes.shape(x))
     spatial = list(range(2, rank) if first else range(1, rank - 1))
-    sizes, strides = ([nodes.node.get_attr(n).ints[a] for a in spatial] for n in ("ksize", "strides"))
+    sizes, strides = (
+        [nodes.node.get_attr(n).ints[a] for a in spatial] for n in ("ksize", "strides")
+    )
     if dtype == np.int64:
         for axis, size, stride in zip(spatial, sizes, strides, strict=True):
             if (size, stride) != (1, 1):

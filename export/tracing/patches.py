@@ -159,11 +159,6 @@ PATCHES = (
         "bincount has no ONNX form",
     ),
     Patch(
-        "keras.src.utils.backend_utils:in_tf_graph",
-        lambda original, record: False,
-        "in a graph, preprocessing layers cast their input first; called on arrays they don't",
-    ),
-    Patch(
         "keras.layers:Embedding.call",
         rewrites.embedding,
         "negative ids need nine nodes; and inputs that carry ids are recorded",

@@ -86,7 +86,10 @@ def check(
     outputs = run_keras(model, given)
     proto, _ = converted(model, opset)
     feeds = {f"x{i}": x for i, x in enumerate(given)}
-    for name, found in (("Keras", outputs), *((run.__name__, run(proto, feeds)) for run in engines)):
+    for name, found in (
+        ("Keras", outputs),
+        *((run.__name__, run(proto, feeds)) for run in engines),
+    ):
         for actual, keras_output, wanted_output in zip(found, outputs, wanted, strict=True):
             assert actual.dtype == keras_output.dtype and actual.shape == wanted_output.shape
             np.testing.assert_allclose(actual, wanted_output, rtol=1e-6, err_msg=name)

@@ -14,7 +14,6 @@ from keras import ops
 INF, NAN = np.inf, np.nan
 
 
-
 def along(values, rank, dtype):
     """(1, 1 …, values, 1), of ``rank`` spatial axes."""
     return np.array(values).reshape(1, *(1,) * (rank - 1), -1, 1).astype(dtype)
