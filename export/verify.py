@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxwalk.export.errors import ExportError, one_line
+from onnxwalk.export.random_inputs import make_random_inputs
 from onnxwalk.export.tracing.trace import Trace, get_input_structure
 
 #: dtype of the lowest precision in a model -> the largest difference that is accepted, relative
@@ -25,10 +26,6 @@ TOLERANCE = TOLERANCES["float32"]
 _ROUNDING = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
 #: for models that amplify rounding errors
 _MAX_TOLERANCE = 0.5
-
-_BATCH = 6
-_TIME = 12
-_SIDE = 64
 
 
 def verify_model(model: Any, proto: Any, trace: Trace, *, seed: int = 0) -> dict[str, float]:
@@ -191,74 +188,5 @@ def run_keras(
     return [np.asarray(output) for output in keras.tree.flatten(result)]
 
 
-def make_random_inputs(trace: Trace, *, seed: int = 0) -> dict[str, NDArray[Any]]:
-    """A batch of 6 for every input; open time steps and image sides get a fixed size.
-
-    Inputs that feed an Embedding get ids below its size, one row each with padding at the end, at
-    the start, in holes, everywhere, and nowhere; inputs of a Masking layer are padded in the same
-    way. Other integers are 0 … 9, floats are normally distributed.
-    """
-    rng = np.random.default_rng(seed)
-    feeds: dict[str, NDArray[Any]] = {}
-    for port in trace.inputs:
-        if port.shape is None:
-            raise ExportError(
-                f"input {port.name} has an unknown rank: pass verify=False (--no-verify)"
-            )
-        shape = tuple(
-            (_BATCH if axis == 0 else _TIME if _is_time(port.shape, axis) else _SIDE)
-            if size is None
-            else size
-            for axis, size in enumerate(port.shape)
-        )
-        values: NDArray[Any]
-        if port.name in trace.vocabulary:
-            size = trace.vocabulary[port.name]
-            values = rng.integers(min(1, size - 1), size, shape)
-            values[_padding_mask(rng, shape)] = 0
-        elif port.name in trace.keys or port.dtype == "string":
-            values = _random_keys(rng, shape, trace.keys.get(port.name, []), port.dtype)
-        elif port.dtype == "bool":
-            values = rng.integers(0, 2, shape)
-        elif port.dtype.startswith(("int", "uint")):
-            values = rng.integers(0, 10, shape)
-        else:
-            values = rng.standard_normal(shape)
-            if port.name in trace.masking:
-                values[_padding_mask(rng, shape)] = trace.masking[port.name]
-        feeds[port.name] = values.astype(object if port.dtype == "string" else port.dtype)
-    return feeds
-
-
-def _is_time(shape: tuple[int | None, ...], axis: int) -> bool:
-    """Whether an open dimension counts steps: images leave their width open, too."""
-    return len(shape) < 4 or (axis == 1 and None not in shape[2:])
-
-
-def _random_keys(
-    rng: np.random.Generator, shape: tuple[int, ...], known: list[Any], dtype: str
-) -> Any:
-    """Mostly keys of a lookup, and some that it doesn't know."""
-    text = dtype == "string"
-    strange = ["", "?", "straße"] if text else [0, -1, 10**6 + 1]
-    choice = np.array([*known, *known, *strange], object if text else "int64")
-    return rng.choice(choice, shape)
-
-
 def _text(value: Any) -> str:
     return value.decode("utf-8") if isinstance(value, bytes) else str(value)
-
-
-def _padding_mask(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
-    """(batch, time) bool, another kind of padding in each row; (batch,) False without time."""
-    if len(shape) < 2 or not shape[1]:
-        return np.zeros(shape[:1], bool)
-    length = shape[1]
-    patterns = (
-        np.arange(length) >= (length + 1) // 2,  # at the end
-        np.arange(length) < length // 3,  # at the start
-        rng.random(length) < 0.4,  # holes
-        np.ones(length, bool),  # everywhere
-        np.zeros(length, bool),
-    )
-    return np.stack([patterns[row % len(patterns)] for row in range(shape[0])])
