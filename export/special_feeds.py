@@ -24,7 +24,8 @@ _SHARE = 0.25
 
 
 class Special(NamedTuple):
-    """A special value, or several next to each other that a lossy conversion would make equal."""
+    """A special value, or several next to each other that a lossy conversion would make equal: they
+    are fed in a mixture."""
 
     label: str
     values: tuple[Any, ...]
@@ -37,16 +38,21 @@ class Feed(NamedTuple):
     values: dict[str, NDArray[Any]]
     rows: tuple[str, ...]
 
+    @property
+    def has_rows(self) -> bool:
+        """Whether rows can be fed alone: each value has one for each of ``rows``."""
+        return all(v.shape[:1] == (len(self.rows),) for v in self.values.values())
+
     def describe(self, row: int | None = None) -> str:
         """What was fed, in this row of the batch if it is known."""
         if len(self.rows) == 1:
             return self.rows[0]
         return "rows of special values" if row is None else self.rows[row % len(self.rows)]
 
-    def pick(self, row: int) -> Feed:
-        """The feed of this row alone, as a batch of one."""
-        one = {name: values[row : row + 1] for name, values in self.values.items()}
-        return Feed(one, (self.rows[row % len(self.rows)],))
+    def pick(self, row: int, count: int = 1) -> Feed:
+        """The feed of these rows alone."""
+        part = slice(row, row + count)
+        return Feed({name: v[part] for name, v in self.values.items()}, self.rows[part])
 
 
 def special_values(dtype: str) -> list[Special]:
@@ -220,7 +226,8 @@ def _make_rows(
         row = examples[place % len(examples)]
         yield f"{special.label} in places", _sprinkle(row, special.values, rng)
     for special in specials:
-        yield everywhere(special.label, special.values[0])
+        near = rng.choice(np.array(special.values, port.dtype), examples[0].shape)
+        yield f"{special.label} everywhere", np.asarray(near)
     mixed = [value for special in specials for value in special.values]
     for row in examples[:4]:
         yield "special values of all kinds", _sprinkle(row, mixed, rng)
