@@ -271,9 +271,6 @@ def run_keras(
 ) -> list[NDArray[Any]]:
     """Keras's outputs, flattened, for inputs in order; leaves the states of the model alone.
 
-    They are those of ``predict``, where preprocessing layers cast their input to the model's type
-    first; called on arrays they don't, and Resizing rounds integers.
-
     ``weights``: pairs of a variable and its value in this run.
     """
     import tensorflow as tf
@@ -286,9 +283,14 @@ def run_keras(
 def call_keras(
     model: Any, inputs: list[Any], weights: list[tuple[Any, Any]] | None = None
 ) -> list[Any]:
-    """The tensors of the outputs, see ``run_keras``."""
+    """The tensors of the outputs, see ``run_keras``.
+
+    They are those of ``predict``, where preprocessing layers cast their input to the model's type
+    first; called on arrays they don't, and Resizing rounds integers.
+    """
     import keras
+    from keras.src.utils.backend_utils import TFGraphScope
 
     structure = keras.tree.pack_sequence_as(get_input_structure(model), inputs)
-    with keras.StatelessScope(weights):
+    with keras.StatelessScope(weights), TFGraphScope():
         return list(keras.tree.flatten(model(structure, training=False)))

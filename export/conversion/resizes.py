@@ -30,9 +30,14 @@ def matrix_resize(nodes: Nodes) -> None:
         attributes["kernel_type"] = node.get_attr("kernel_type").s.decode()
     x = _to_float32(nodes, x)
     for axis in (0, 1):
-        places, weights = _find_taps(
-            *(_matrix(node.type, *sizes[axis], axis, constants, attributes, v) for v in (1, np.inf))
+        matrix, of_nan = (
+            _matrix(node.type, *sizes[axis], axis, constants, attributes, value)
+            for value in (1, np.nan)
         )
+        if node.type == "ResizeBicubic":
+            places, weights = _bicubic_taps(matrix, attributes)
+        else:
+            places, weights = _find_taps(matrix, np.isnan(of_nan))
         parts = nodes.add("Gather", [x, nodes.const(places)], axis=axis + 1)
         weights = weights.reshape(weights.shape + (1,) * (2 - axis))
         products = nodes.add("Mul", [parts, nodes.const(weights)])
@@ -41,18 +46,18 @@ def matrix_resize(nodes: Nodes) -> None:
 
 
 def _find_taps(
-    matrix: NDArray[Any], of_infinity: NDArray[Any]
+    matrix: NDArray[Any], is_read: NDArray[np.bool_]
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """(new, taps) int64 and float32: the old rows of which each new one is a sum, and the weights.
 
-    ``matrix`` has the sum of weights for each new and old row; ``of_infinity`` the same with
-    infinity in the place of 1: it is NaN where TensorFlow multiplies by 0, too. Where there are
-    fewer taps than in other rows, the last one is repeated, and its weight divided.
+    ``matrix`` has the weight for each new and old row; ``is_read`` says where TensorFlow uses it
+    (some are 0). Where there are fewer taps than in other rows, the last one is repeated, and its
+    weight divided.
     """
-    rows = []
-    for values, of_inf in zip(matrix, of_infinity, strict=True):
-        taps = [(place, values[place]) for place in np.flatnonzero(values)]
-        rows.append(taps + [(place, 0.0) for place in np.flatnonzero(np.isnan(of_inf))] or [(0, 0)])
+    rows = [
+        [(place, values[place]) for place in np.flatnonzero(read)] or [(0, 0.0)]
+        for values, read in zip(matrix, is_read, strict=True)
+    ]
     count = max(map(len, rows))
     for taps in rows:
         last, weight = taps.pop()
@@ -60,6 +65,19 @@ def _find_taps(
         taps += [(last, weight / repeats)] * repeats
     table = np.array(rows)
     return table[..., 0].astype(np.int64), table[..., 1].astype(np.float32)
+
+
+def _bicubic_taps(
+    matrix: NDArray[Any], attributes: dict[str, Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """As ``_find_taps``: TensorFlow reads four rows always, for one outside the next one inside
+    with the weight 0."""
+    new, old = matrix.shape
+    first = np.floor(_positions(old, new, attributes)).astype(np.int64)[:, None] - 1
+    places = first + np.arange(4)
+    inside = places.clip(0, old - 1)
+    weights = np.where(places == inside, np.take_along_axis(matrix, inside, 1), 0)
+    return inside, weights.astype(np.float32)
 
 
 def bilinear_resize(nodes: Nodes) -> None:

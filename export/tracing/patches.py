@@ -149,6 +149,11 @@ PATCHES = (
         "Keras compares open sizes, which is impossible in a trace",
     ),
     Patch(
+        "keras.layers:CenterCrop.transform_images",
+        resizing.center_crop,
+        "Keras resizes small images, but in a trace it doesn't know which are",
+    ),
+    Patch(
         "keras.layers:MelSpectrogram._spectrogram",
         rewrites.spectrogram,
         "tf2onnx has no RFFT",

@@ -76,6 +76,8 @@ def adaptive_pool(
     if max(windows) > 1:
         x = tf.nn.pool(x, windows, kind, strides=windows, padding="VALID")
     reduce = tf.reduce_mean if kind == "AVG" else tf.reduce_max
+    if kind == "MAX" and sizes != counts:
+        x = tf.where(x > x.dtype.min, x, x.dtype.min)  # as pooling does it: NaN is passed over
     for axis, count in enumerate(counts, start=1):
         size = x.shape[axis]
         if size != count:
@@ -124,7 +126,8 @@ def encode_categories(
         return tf.reduce_max(tf.cast(same, dtype), axis=-2)
     if count_weights is None:
         return tf.reduce_sum(tf.cast(same, dtype), axis=-2)
-    weighted = tf.cast(same, count_weights.dtype) * count_weights[..., None]
+    weights = count_weights[..., None]
+    weighted = tf.where(same, weights, tf.zeros_like(weights))  # 0 times NaN is NaN
     return tf.cast(tf.reduce_sum(weighted, axis=-2), dtype)
 
 
