@@ -64,6 +64,7 @@ class FunctionCase:
     inside: bool  # called within a layer, on TensorFlow's tensors
     refused: str | None = None  # a pattern of the error message, if the case must be refused
     opset: int | None = None
+    empty: bool = True  # whether an empty batch is fed
 
     def build(self) -> Any:
         """The functional model of the call."""
@@ -84,11 +85,9 @@ class FunctionCase:
         rng = np.random.default_rng(0)
         kinds = [(g.shape, g.dtype or self.dtype, g.values) for g in self.given]
         usual = [values.usual((6, *shape), dtype, rng) for shape, dtype, values in kinds]
-        found = {
-            "random values": usual,
-            "one row": [x[:1] for x in usual],
-            "no row": [x[:0] for x in usual],
-        }
+        found = {"random values": usual, "one row": [x[:1] for x in usual]}
+        if self.empty:
+            found["no row"] = [x[:0] for x in usual]
         sets = [values.special(dtype) for _, dtype, values in kinds]
         if any(special is not None for special in sets):
             found["special values"] = _combine(usual, sets)
@@ -139,6 +138,7 @@ def calls(
     few: Sequence[str] = ("float32", "int32"),
     inside: bool | None = None,
     refused: str | None = None,
+    empty: bool = True,
     note: str = "",
 ) -> list[FunctionCase]:
     """Cases of functions: the first of ``settings`` in every dtype, the others in ``few`` of them.
@@ -154,7 +154,7 @@ def calls(
             label = ", ".join(filter(None, (note, label)))
             chosen = [t for t in few if t in dtypes] or list(dtypes[:1]) if number else dtypes
             found += [
-                FunctionCase(name, label, dtype, tuple(given), body, within, refused)
+                FunctionCase(name, label, dtype, tuple(given), body, within, refused, empty=empty)
                 for dtype in chosen
             ]
     return found

@@ -14,7 +14,7 @@ from onnxwalk.export.coverage.function_cases import (
     Given,
     calls,
 )
-from onnxwalk.export.coverage.function_cases.values import MILD, PLAIN
+from onnxwalk.export.coverage.function_cases.values import PLAIN, SMALL
 
 _SQUARE = Given((3, 3), values=PLAIN)
 _LONG = ("float32", "float64")
@@ -25,19 +25,19 @@ def cases() -> list[FunctionCase]:
 
 
 def _products() -> list[FunctionCase]:
-    same, turned, vector = (Given(s, values=MILD) for s in ((3, 4), (4, 2), (4,)))
+    same, turned, vector = (Given(s, values=SMALL) for s in ((3, 4), (4, 2), (4,)))
     few = ("float32", "float16", "int32", "int8")
     plain = Given((4,), values=PLAIN)
     return [
         *calls("matmul", dtypes=TYPES, given=[same, turned]),
-        *calls("matmul", dtypes=("int8", "float16"), given=[same, Given((4, 2), "int32", MILD)],
+        *calls("matmul", dtypes=("int8", "float16"), given=[same, Given((4, 2), "int32", SMALL)],
                note="with int32"),
         *calls("matmul dot", ("a vector", lambda f, x, y: f(x, y[0])), dtypes=few,
                given=[same, vector]),
         *calls("dot", ("", lambda f, x, y: f(x, y[0])), dtypes=NUMBERS, given=[same, turned]),
         *calls("inner", ("", lambda f, x, y: f(x[0], y[0])), dtypes=NUMBERS, given=[same, same]),
         *calls("outer vdot", ("", lambda f, x: f(x[0], x[0])), dtypes=NUMBERS,
-               given=[Given((4,), values=MILD)]),
+               given=[Given((4,), values=SMALL)]),
         *calls("tensordot", ("axes=1", lambda f, x, y: f(x, y[0], axes=1)),
                ("axes", lambda f, x, y: f(x, y[0], axes=[[2], [0]])), dtypes=NUMBERS,
                few=few, given=[same, turned]),

@@ -124,7 +124,7 @@ def _creation() -> list[FunctionCase]:
         return label, lambda f, x: x + keras.ops.cast(f(*args, **options), x.dtype)
 
     like = {"given": [_ONE], "dtypes": TYPES, "few": _FEW}
-    windows = {"given": [Given((1,))], "dtypes": ("float32",), "inside": True}
+    windows = {"given": [Given((1,))], "dtypes": ("float32",), "inside": False}
     return [
         *calls("arange", plus("", 5), plus("start, step", 1, 9, 2), plus("floats", 0.0, 1.0, 0.3),
                **numbers),
@@ -158,7 +158,7 @@ def _facts() -> list[FunctionCase]:
         *calls("dtype", ("", lambda f, x: ops.cast(ops.ones((1, 3, 4)), f(x)) + x), **inside),
         *calls("is_tensor", ("", lambda f, x: x + int(f(x))), **inside),
         *calls("convert_to_numpy", ("of a constant", lambda f, x: x + f(ops.ones((), x.dtype))),
-               given=[_ONE], dtypes=("float32", "int32")),
+               given=[_ONE], dtypes=("float32", "int32"), inside=False),
     ]  # fmt: skip
 
 

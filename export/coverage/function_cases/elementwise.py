@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import keras
+
 from onnxwalk.export.coverage.function_cases import (
     FLOATS,
     INTS,
@@ -15,6 +17,7 @@ from onnxwalk.export.coverage.function_cases.values import (
     DIVISORS,
     MILD,
     PLAIN,
+    SORTABLE,
     Values,
     between,
 )
@@ -99,20 +102,34 @@ def _choices() -> list[FunctionCase]:
         *calls("isin", {}, {"invert": True}, dtypes=TYPES, given=[_ONE, Given((4,))]),
         *calls("digitize", ("bins", lambda f, x: f(x, [-1.0, 0.0, 2.5])), dtypes=NUMBERS),
         *calls("searchsorted", *(
-            (f"side={side}", lambda f, x, side=side: f([-2.5, 0.0, 1.0, 1.0, 3.0], x, side=side))
+            (f"side={side}", lambda f, x, side=side: f(
+                keras.ops.cast([-2.5, 0.0, 1.0, 1.0, 3.0], x.dtype), x[:, 0, 0], side=side))
             for side in ("left", "right")), dtypes=FLOATS, few=FLOATS),
-        *calls("searchsorted", ("ints", lambda f, x: f([-3, 0, 1, 1, 3], x)),
+        *calls("searchsorted", ("ints", lambda f, x: f(
+            keras.ops.cast([-3, 0, 1, 1, 3], x.dtype), x[:, 0, 0])),
                dtypes=("int32", "int64")),
     ]  # fmt: skip
 
 
 def _casts() -> list[FunctionCase]:
-    everything = [*TYPES]
-    return [
-        *calls("cast", *({"dtype": dtype} for dtype in everything), dtypes=TYPES, few=TYPES),
-        *calls("saturate_cast", *({"dtype": t} for t in everything), dtypes=TYPES, few=TYPES),
-        *calls("convert_to_tensor array", {}, {"dtype": "float32"}, dtypes=TYPES),
-    ]
+    """What TensorFlow makes of floats beyond a short integer type depends on the place of a number
+    in the array: its vector instructions saturate, the others cut bits off."""
+
+    def given(dtype: str) -> list[Given]:
+        exact = dtype in INTS and dtype not in ("int32", "int64")
+        return [Given(values=Values(within=dtype if exact else None))]
+
+    found = [
+        case
+        for dtype in TYPES
+        for case in (
+            *calls("cast", {"dtype": dtype}, dtypes=FLOATS, given=given(dtype)),
+            *calls("cast", {"dtype": dtype}, dtypes=(*INTS, "bool")),
+            *calls("saturate_cast", {"dtype": dtype}, dtypes=TYPES,
+                   given=[Given(values=SORTABLE)]),
+        )
+    ]  # fmt: skip
+    return [*found, *calls("convert_to_tensor array", {}, {"dtype": "float32"}, dtypes=TYPES)]
 
 
 def _activations() -> list[FunctionCase]:
@@ -124,9 +141,9 @@ def _activations() -> list[FunctionCase]:
     both = names + " " + " ".join(f"activations.{name}" for name in names.split())
     alphas = "celu elu activations.celu activations.elu"
     shrinks = "hard_shrink soft_shrink activations.hard_shrink activations.soft_shrink"
-    along = "log_softmax softmax sparsemax"
-    along += " " + " ".join(f"activations.{name}" for name in along.split())
+    along = "log_softmax softmax activations.log_softmax activations.softmax"
     rows = [Given((2, 4), values=MILD)]
+    ordered = [Given((2, 4), values=Values(kinds="mild", nan=False))]
     return [
         *calls(both + " activations.linear activations.exponential activations.mish "
                "activations.tanh", dtypes=TYPES),
@@ -139,6 +156,8 @@ def _activations() -> list[FunctionCase]:
         *calls("activations.relu", {"negative_slope": 0.1}, {"max_value": 2.0}, {"threshold": 1.0},
                {"negative_slope": 0.1, "max_value": 3.0, "threshold": 0.5}, dtypes=FLOATS),
         *calls(along, {}, {"axis": 1}, dtypes=FLOATS, few=FLOATS, given=rows),
+        *calls("sparsemax activations.sparsemax", {}, {"axis": 1}, dtypes=FLOATS, few=FLOATS,
+               given=ordered),
         *calls("softmax", {"axis": (1, 2)}, {"axis": None}, dtypes=["float32"], given=rows),
         *calls("glu activations.glu", {}, {"axis": 1}, dtypes=FLOATS, given=[Given((2, 4))]),
     ]  # fmt: skip

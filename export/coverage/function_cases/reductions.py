@@ -10,10 +10,19 @@ from onnxwalk.export.coverage.function_cases import (
     Given,
     calls,
 )
-from onnxwalk.export.coverage.function_cases.values import ANY, MILD, PLAIN, Values, ids
+from onnxwalk.export.coverage.function_cases.values import (
+    ANY,
+    MILD,
+    PLAIN,
+    SORTABLE,
+    Values,
+    between,
+    ids,
+)
 
 _ALL = Given((3, 4), values=ANY)
 _MILD = Given((3, 4), values=MILD)
+_SORTED = Given((3, 4), values=SORTABLE)
 _WIDE = ("float32", "float16", "int32", "int8", "bool")
 
 
@@ -52,7 +61,7 @@ def _reductions() -> list[FunctionCase]:
                given=[Given((3, 3), values=PLAIN)]),
         *calls("average", {}, {"axis": -1}, {"axis": 1}, dtypes=TYPES, given=[_MILD]),
         *calls("average", ("weights", lambda f, x, w: f(x, axis=-1, weights=w)), dtypes=FLOATS,
-               given=[_MILD, _MILD]),
+               given=[_MILD, Given((3, 4), values=between(0.1, 1))]),
         *calls("trapezoid", {}, {"dx": 0.5, "axis": 1}, dtypes=NUMBERS, given=[_MILD]),
         *calls("normalize", {}, {"axis": 1, "order": 1}, {"order": 3}, dtypes=FLOATS,
                given=[_MILD]),
@@ -73,16 +82,17 @@ def _running() -> list[FunctionCase]:
 
 
 def _orders() -> list[FunctionCase]:
-    ties = Given((3, 4), values=Values(0, 3))
+    ties = Given((3, 4), values=Values(0, 3, nan=False))
     return [
-        *calls("sort argsort", {}, {"axis": 1}, {"axis": 0}, dtypes=TYPES, few=_WIDE, given=[_ALL]),
+        *calls("sort argsort", {}, {"axis": 1}, {"axis": 0}, dtypes=TYPES, few=_WIDE,
+               given=[_SORTED]),
         *calls("sort argsort argmax argmin", {"axis": -1}, dtypes=("float32", "int32", "int8"),
                given=[ties], note="ties"),
-        *calls("argsort", {"axis": None}, dtypes=("float32",), given=[_ALL]),
+        *calls("argsort", {"axis": None}, dtypes=("float32",), given=[_SORTED]),
         *calls("argpartition", {"kth": 2}, {"kth": 1, "axis": 1}, dtypes=NUMBERS,
                given=[Given((3, 4), values=PLAIN)]),
         *calls("top_k", {"k": 2}, {"k": 4}, {"k": 2, "sorted": False}, dtypes=NUMBERS, few=_WIDE,
-               given=[_ALL]),
+               given=[_SORTED]),
         *calls("in_top_k", ("", lambda f, x, t: f(t[:, 0], x[:, 0], 2)), dtypes=("float32",),
                given=[_ALL, Given((1,), "int32", ids(4))]),
         *calls("unique", {}, {"size": 5}, dtypes=("float32", "int32"), given=[_ALL]),

@@ -16,8 +16,10 @@ _LARGE = (1e3, 2.0**24 + 1, 2.0**53 + 1, 1e25)
 class Values:
     """Where values lie: usual ones between ``low`` and ``high``, and the special ones besides.
 
-    ``kinds``: "all", "mild" (nothing that makes a sum lose or exceed everything else), or "none".
-    ``zero``: whether 0 may be among them.
+    ``kinds``: "all", "mild" (nothing that makes a sum lose or exceed everything else), "small"
+    (of integers none, since TensorFlow multiplies matrices of them as floats), or "none".
+    ``zero``, ``negative``, ``nan``: whether these may be among them. ``within``: an integer type
+    whose range they don't leave.
     """
 
     low: float = -4.0
@@ -25,6 +27,8 @@ class Values:
     kinds: str = "all"
     zero: bool = True
     negative: bool = True
+    nan: bool = True
+    within: str | None = None
 
     def usual(
         self, shape: tuple[int, ...], dtype: str, rng: np.random.Generator
@@ -41,9 +45,9 @@ class Values:
 
     def special(self, dtype: str) -> NDArray[Any] | None:
         """The special values of a type; None if there are none."""
-        if self.kinds == "none":
-            return None
         dtype_ = to_numpy(dtype)
+        if self.kinds == "none" or (self.kinds == "small" and dtype_.kind in "iu"):
+            return None
         if dtype == "bool":
             return np.array([False, True])
         if dtype_.kind in "iu":
@@ -57,14 +61,23 @@ class Values:
                 largest = float(finfo(dtype_).max)
                 values += [n for n in _LARGE if n < largest] + [largest]
             values += [-n for n in values] + [np.nan]
+        limits = None if self.within is None else np.iinfo(self.within)
         kept = [
-            n for n in values if (self.zero or n != 0) and (self.negative or not np.signbit(n))
+            n
+            for n in values
+            if (self.zero or n != 0)
+            and (self.negative or not np.signbit(n))
+            and (self.nan or n == n)
+            and (limits is None or limits.min <= n <= limits.max)
         ]
         return np.array(kept, dtype_)
 
 
 ANY = Values()
 MILD = Values(kinds="mild")
+SMALL = Values(kinds="small")
+#: TensorFlow sorts NaN wherever its algorithm leaves it
+SORTABLE = Values(nan=False)
 #: no special ones
 PLAIN = Values(kinds="none")
 #: what one can divide integers by

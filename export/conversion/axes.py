@@ -1,0 +1,192 @@
+"""Operations along an axis: extremes' places, running sums and products, searches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from onnxwalk.export.conversion.nodes import Nodes
+
+
+def _reducing(kind: str) -> Callable[[Nodes], None]:
+    """In a type that ONNX reduces; what is more than the type holds is cut off at the end."""
+
+    def write(nodes: Nodes) -> None:
+        x = nodes.inputs[0]
+        axes, dtype = nodes.constant_input(1), nodes.dtype(x)
+        if axes is None:
+            raise ValueError(f"the axes of {kind} must be constants")
+        wide = nodes.cast(x, np.int64) if dtype.kind in "iu" and dtype != np.int32 else x
+        rest = [int(axis) for axis in axes.flatten()]
+        keep = int(nodes.flags("keep_dims").get("keep_dims", False))
+        if kind == "ReduceMean" and _has_open_batch(nodes, x, rest):
+            result = _mean_of_rows(nodes, x, rest, keep)
+        else:
+            result = _reduce(nodes, kind, wide, rest, keep)
+        nodes.become([result if wide == x else nodes.cast(result, dtype)])
+
+    return write
+
+
+def _reduce(nodes: Nodes, kind: str, x: str, axes: list[int], keep: int) -> str:
+    """``axes`` are an attribute until opset 18 (of ReduceSum until 13); none of them means none."""
+    if not axes:
+        return x
+    if kind == "ReduceSum" or nodes.ctx.opset >= 18:
+        return nodes.add(kind, [x, nodes.const(axes)], keepdims=keep)
+    return nodes.add(kind, [x], axes=axes, keepdims=keep)
+
+
+def _has_open_batch(nodes: Nodes, x: str, axes: list[int]) -> bool:
+    shape = nodes.shape(x)
+    return bool(shape) and shape[0] < 0 and any(axis % len(shape) == 0 for axis in axes)
+
+
+def _mean_of_rows(nodes: Nodes, x: str, axes: list[int], keep: int) -> str:
+    """The sum divided by the count, NaN for no rows: what ONNX's mean of nothing is isn't said."""
+    total = _reduce(nodes, "ReduceSum", x, axes, keep)
+    sizes = nodes.add("Gather", [nodes.add("Shape", [x]), nodes.const(axes)])
+    count = nodes.cast(_reduce(nodes, "ReduceProd", sizes, [0], 0), nodes.dtype(x))
+    return nodes.add("Div", [total, count])
+
+
+def _arg_extreme(kind: str) -> Callable[[Nodes], None]:
+    """The place of the first extreme. TensorFlow starts from the type's lowest (or largest) finite
+    number at place 0 and passes over what isn't beyond it, such as NaN."""
+
+    def write(nodes: Nodes) -> None:
+        x, _ = nodes.inputs
+        axis = nodes.constant_input(1)
+        if axis is None:
+            raise ValueError(f"the axis of {kind} must be a constant")
+        if nodes.is_float(x):
+            start, beyond = (
+                (nodes.limits(x).min, "Greater")
+                if kind == "ArgMax"
+                else (nodes.limits(x).max, "Less")
+            )
+            limit = nodes.const(start, nodes.dtype(x))
+            x = nodes.add("Where", [nodes.add(beyond, [x, limit]), x, limit])
+        x = nodes.in_longer([x])[0]
+        place = nodes.add(kind, [x], axis=int(axis), keepdims=0)
+        nodes.become([nodes.cast(place, nodes.dtype(nodes.node.output[0]))])
+
+    return write
+
+
+def _cumsum(nodes: Nodes) -> None:
+    """In a type that ONNX adds up; what is more than the type holds is cut off at the end."""
+    x, axis = nodes.inputs
+    dtype = nodes.dtype(x)
+    if dtype.kind in "iu":
+        x = nodes.cast(x, np.int64)
+    flags = {name: int(on) for name, on in nodes.flags("exclusive", "reverse").items()}
+    total = nodes.add("CumSum", [x, axis], **flags)
+    nodes.become([nodes.cast(total, dtype) if dtype.kind in "iu" else total])
+
+
+def _lower_bound(nodes: Nodes) -> None:
+    """How many of a row's sorted numbers are less than each value."""
+    rows, values = _rows_and_values(nodes)
+    _count(nodes, nodes.add("Less", nodes.in_longer([rows, values])))
+
+
+def _upper_bound(nodes: Nodes) -> None:
+    """How many of a row's sorted numbers are not more than each value (all of them for NaN)."""
+    rows, values = _rows_and_values(nodes)
+    _count(nodes, nodes.add("Not", [nodes.add("Less", nodes.in_longer([values, rows]))]))
+
+
+def _rows_and_values(nodes: Nodes) -> tuple[str, str]:
+    """(batch, 1, numbers) and (batch, values, 1)."""
+    rows, values = nodes.inputs
+    return (
+        nodes.add("Unsqueeze", [rows, nodes.const([1])]),
+        nodes.add("Unsqueeze", [values, nodes.const([2])]),
+    )
+
+
+def _count(nodes: Nodes, chosen: str) -> None:
+    dtype = nodes.dtype(nodes.node.output[0])
+    nodes.replace("ReduceSum", [nodes.cast(chosen, dtype), nodes.const([2])], keepdims=0)
+
+
+def _in_top_k(nodes: Nodes) -> None:
+    """Whether fewer than k scores of a row are above that of its target; never if the row has a
+    NaN or an infinity, or if the target is no class."""
+    scores, targets, k = nodes.inputs
+    classes = nodes.shape(scores)[1]
+    if classes < 0:
+        raise ValueError("in_top_k needs a fixed number of classes")
+    places = nodes.const(np.arange(classes, dtype=np.int64))
+    column = nodes.add("Unsqueeze", [nodes.cast(targets, np.int64), nodes.const([1])])
+    is_target = nodes.add("Equal", [column, places])
+    zero, axis = nodes.const(0.0, nodes.dtype(scores)), nodes.const([1])
+    own = nodes.add("ReduceSum", [nodes.add("Where", [is_target, scores, zero]), axis], keepdims=1)
+    above = nodes.cast(nodes.add("Greater", [scores, own]), np.int64)
+    count = nodes.add("ReduceSum", [above, axis], keepdims=0)
+    nothing = nodes.add("Sub", [scores, scores])  # NaN where a score is not finite
+    odd = nodes.cast(nodes.add("IsNaN", [nothing]), np.int64)
+    found = nodes.add("ReduceSum", [nodes.cast(is_target, np.int64), axis], keepdims=0)
+    valid = nodes.add("Sub", [found, nodes.add("ReduceSum", [odd, axis], keepdims=0)])
+    valid = nodes.add("Greater", [valid, nodes.const(0)])
+    nodes.replace("And", [valid, nodes.add("Less", [count, nodes.cast(k, np.int64)])])
+
+
+def _cumprod(nodes: Nodes) -> None:
+    """A Scan that multiplies what it has by the next slice, over a slice of ones and x: so that
+    it has a step even if x is empty.
+
+    The axis comes first: ONNX Runtime can't scan nothing along another one.
+    """
+    x = nodes.inputs[0]
+    rank, dtype = len(nodes.shape(x)), nodes.dtype(x)
+    axis = nodes.constant_input(1)
+    if axis is None:
+        raise ValueError("the axis of cumprod must be a constant")
+    first = [int(axis) % rank, *(i for i in range(rank) if i != int(axis) % rank)]
+    x = nodes.add("Transpose", [nodes.cast(x, np.int64) if dtype.kind in "iu" else x], perm=first)
+    shape = nodes.add("Slice", [nodes.add("Shape", [x]), nodes.const([1]), nodes.const([rank])])
+    ones = nodes.add("Expand", [nodes.const(1, nodes.dtype(x)), shape])
+    row = nodes.add("Unsqueeze", [ones, nodes.const([0])])
+    flags = nodes.flags("exclusive", "reverse")
+    reverse, exclusive = flags.get("reverse", False), flags.get("exclusive", False)
+    steps = nodes.add("Concat", [x, row] if reverse else [row, x], axis=0)
+    _, products = nodes.add(
+        "Scan", [ones, steps], outputs=2, branches={"body": _product_step(nodes, x, rank - 1)},
+        num_scan_inputs=1, scan_input_directions=[int(reverse)],
+        scan_output_directions=[int(reverse)],
+    )  # fmt: skip
+    start, end = (0, -1) if reverse != exclusive else (1, np.iinfo(np.int64).max)
+    bounds = [nodes.const([bound]) for bound in (start, end, 0)]
+    products = nodes.add("Slice", [products, *bounds])
+    products = nodes.add("Transpose", [products], perm=[first.index(i) for i in range(rank)])
+    nodes.become([nodes.cast(products, dtype)])
+
+
+def _product_step(nodes: Nodes, x: str, rank: int) -> object:
+    """The body of the Scan: (product, slice) -> (product · slice, the same for the output)."""
+    graph = nodes.ctx.create_new_graph_with_same_config()
+    graph.parent_graph = nodes.ctx
+    dtype, shape = nodes.ctx.get_dtype(x), [-1] * rank
+    product, row = f"{nodes.scope}/product", f"{nodes.scope}/slice"
+    for name in (product, row):
+        graph.add_graph_input(name, dtype, shape)
+    following = graph.make_node("Mul", [product, row], dtypes=[dtype], shapes=[shape]).output[0]
+    result = graph.make_node("Identity", [following], dtypes=[dtype], shapes=[shape]).output[0]
+    graph.add_graph_output(following)
+    graph.add_graph_output(result)
+    return graph
+
+
+WRITERS: dict[str, Callable[[Nodes], None]] = {
+    **{kind: _reducing(f"Reduce{kind}") for kind in ("Max", "Mean", "Min", "Prod", "Sum")},
+    "ArgMax": _arg_extreme("ArgMax"),
+    "ArgMin": _arg_extreme("ArgMin"),
+    "Cumsum": _cumsum,
+    "Cumprod": _cumprod,
+    "LowerBound": _lower_bound,
+    "UpperBound": _upper_bound,
+    "InTopKV2": _in_top_k,
+}
