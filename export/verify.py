@@ -188,7 +188,8 @@ def run_keras(
     structure = keras.tree.pack_sequence_as(get_input_structure(model), given)
     with keras.StatelessScope(weights):
         result = model(structure, training=False)
-    return [np.asarray(output) for output in keras.tree.flatten(result)]
+    # a bfloat16 scalar of TensorFlow is no array to NumPy until it is NumPy's own
+    return [np.asarray(output.numpy()) for output in keras.tree.flatten(result)]
 
 
 def make_random_inputs(trace: Trace, *, seed: int = 0) -> dict[str, NDArray[Any]]:

@@ -110,8 +110,22 @@ def _cross(nodes: Nodes) -> None:
     nodes.replace("Sub", products)
 
 
+def _broadcast_args(nodes: Nodes) -> None:
+    """The shape that two shapes have together: that of the other where one is 1."""
+    ranks = [nodes.shape(shape)[0] for shape in nodes.inputs]
+    filled = [
+        nodes.add("Pad", [nodes.cast(shape, np.int64), nodes.const([max(ranks) - rank, 0]),
+                          nodes.const(1)])
+        for shape, rank in zip(nodes.inputs, ranks, strict=True)
+    ]  # fmt: skip
+    a, b = filled
+    shape = nodes.add("Where", [nodes.add("Equal", [a, nodes.const(1)]), b, a])
+    nodes.become([nodes.cast(shape, nodes.dtype(nodes.node.output[0]))])
+
+
 WRITERS: dict[str, Callable[[Nodes], None]] = {
     "Atan2": _atan2,
+    "BroadcastArgs": _broadcast_args,
     "Cross": _cross,
     "Inv": _inv,
     "IsFinite": _is_finite,

@@ -1,4 +1,4 @@
-"""Functions of Keras that call others: ``scan`` and ``switch``, from what becomes Loop and If.
+"""Functions of Keras that loop or choose: from what becomes Loop and If.
 
 Each function computes the same as the one of Keras that it replaces (see ``patches``).
 """
@@ -74,3 +74,22 @@ def switch(
         return tf.cond(index <= low, lambda: branches[low](*operands), lambda: choose(low + 1))
 
     return choose(0)
+
+
+def gcd(original: Any, record: Record, a: Any, b: Any) -> Any:
+    """The greatest common divisor, of open sizes too: (a, b) becomes (b, a mod b) until b is 0."""
+    import keras
+    import tensorflow as tf
+
+    dtype = keras.backend.result_type(a.dtype, b.dtype)
+    a, b = tf.cast(a, dtype), tf.cast(b, dtype)
+    if dtype.startswith("int"):
+        a, b = tf.abs(a), tf.abs(b)
+    a, b = a + tf.zeros_like(b), b + tf.zeros_like(a)
+
+    def step(a: Any, b: Any) -> Any:
+        done = tf.equal(b, 0)
+        rest = tf.math.floormod(a, tf.where(done, tf.ones_like(b), b))
+        return tf.where(done, a, b), tf.where(done, b, rest)
+
+    return tf.while_loop(lambda a, b: tf.reduce_any(tf.not_equal(b, 0)), step, (a, b))[0]

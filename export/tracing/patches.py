@@ -25,6 +25,7 @@ from onnxwalk.export.tracing import (
     rewrites,
     transposed,
 )
+from onnxwalk.export.tracing.refusals import NO_ONNX_FORM_OF
 from onnxwalk.export.tracing.time_distributed import time_distributed
 
 #: the oldest and the newest version of each package that all patches were checked with
@@ -155,6 +156,27 @@ PATCHES = (
         "keras.src.backend.tensorflow.math:erfinv",
         rewrites.erfinv,
         "ONNX has no inverse of erf",
+    ),
+    *(
+        Patch(
+            f"keras.src.backend.tensorflow.numpy:{name}",
+            functools.partial(rewrites.tells_floats, name == "isfinite"),
+            "of integers Keras needs a known batch size",
+        )
+        for name in ("isfinite", "isinf", "isnan")
+    ),
+    Patch(
+        "keras.src.backend.tensorflow.numpy:gcd",
+        loops.gcd,
+        "Keras needs a known batch size",
+    ),
+    *(
+        Patch(
+            f"keras.src.backend.tensorflow.{target}",
+            functools.partial(rewrites.refuse, f"{target.split(':')[1]}: {why}"),
+            "it has no ONNX form",
+        )
+        for target, why in NO_ONNX_FORM_OF.items()
     ),
     Patch(
         "keras.src.backend.tensorflow.core:scan",

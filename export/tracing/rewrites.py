@@ -99,6 +99,23 @@ def signbit(original: Any, record: Record, x: Any) -> Any:
     return tf.logical_or(x < 0, tf.logical_and(tf.equal(x, 0), 1 / x < 0))
 
 
+def tells_floats(of_others: bool, original: Any, record: Record, x: Any) -> Any:
+    """``isfinite``, ``isinf`` or ``isnan``, of open sizes too where all other types have one
+    answer."""
+    import keras
+    import tensorflow as tf
+
+    x = keras.ops.convert_to_tensor(x)
+    if x.dtype.is_floating:
+        return original(x)
+    return tf.ones_like(x, tf.bool) if of_others else tf.zeros_like(x, tf.bool)
+
+
+def refuse(why: str, original: Any, record: Record, *arguments: Any, **options: Any) -> Any:
+    """Raise ExportError for a function that can't be exported."""
+    raise ExportError(why)
+
+
 #: rational functions of erfinv, coefficients from the highest power down: AS 241 (Wichura, 1988),
 #: "PPND16", of the normal distribution's quantiles
 _CENTER = (

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from onnxwalk.export.coverage.function_cases import FLOATS, FunctionCase, Given, calls
-from onnxwalk.export.coverage.function_cases.values import MILD, PLAIN, between, ids
+from onnxwalk.export.coverage.function_cases.values import MILD, PLAIN, SMALL, between, ids
 
 _SHORT = ("float32", "float16", "bfloat16")
 
@@ -39,7 +39,7 @@ def _convolutions() -> list[FunctionCase]:
         *calls("separable_conv", ("", lambda f, x: f(
             x, keras.ops.ones((3, 3, 4, 1), x.dtype), keras.ops.ones((1, 1, 4, 2), x.dtype))),
             **conv),
-        *calls("fold", {"output_size": (4, 5), "kernel_size": 2}, dtypes=_SHORT,
+        *calls("fold", {"output_size": (4, 5), "kernel_size": 2}, dtypes=_SHORT, empty=False,
                given=[Given((8, 12), values=PLAIN)]),
         *calls("unfold", {"kernel_size": 2}, {"kernel_size": 3, "padding": 1, "stride": 2},
                dtypes=_SHORT, given=[Given((2, 4, 5), values=PLAIN)]),
@@ -79,7 +79,7 @@ def _crossentropies() -> list[FunctionCase]:
 
 def _losses() -> list[FunctionCase]:
     pair = [Given((3, 4), values=between(0, 1))] * 2
-    special = [Given((3, 4), values=MILD)] * 2
+    special = [Given((3, 4), values=SMALL)] * 2
     entropies = "binary_crossentropy binary_focal_crossentropy categorical_crossentropy"
     entropies += " categorical_focal_crossentropy"
     distances = (
@@ -125,7 +125,7 @@ def _loss_classes() -> list[FunctionCase]:
                given=pair),
         *calls("losses.SparseCategoricalCrossentropy", of(), dtypes=FLOATS,
                given=[Given((3,), "int32", ids(4)), pair[0]]),
-        *calls("losses.Circle", ("", lambda loss, t, y: loss()(t[:, 0], y)), dtypes=("float32",),
+        *calls("losses.Circle", ("", lambda loss, t, y: loss()(t[:, 0], y)), dtypes=("float32",), empty=False,
                given=[Given((1,), "int32", ids(3)), Given((4,), values=PLAIN)]),
         *calls("losses.CTC", of(), dtypes=("float32",),
                given=[Given((2,), "int32", between(1, 3)), Given((6, 4), values=between(0, 1))]),

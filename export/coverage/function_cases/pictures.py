@@ -19,7 +19,7 @@ def cases() -> list[FunctionCase]:
     return [
         *calls("image.affine_transform", *(
             (f"interpolation={i}, fill_mode={m}", lambda f, x, i=i, m=m: f(
-                x, keras.ops.repeat(transform, keras.ops.shape(x)[0] or 1, axis=0),
+                x, keras.ops.tile(transform, (keras.ops.shape(x)[0], 1)),
                 interpolation=i, fill_mode=m))
             for i, m in (("bilinear", "constant"), ("nearest", "reflect"), ("bilinear", "wrap"))),
             inside=True, **options),
@@ -29,8 +29,8 @@ def cases() -> list[FunctionCase]:
                "target_width": 13}, **options),
         *calls("image.elastic_transform", {"seed": 1}, inside=True, **options),
         *calls("image.extract_patches", {"size": 3}, {"size": (2, 3), "strides": 2,
-               "padding": "same"}, **options),
-        *calls("image.extract_patches_3d", {"size": 2}, dtypes=_TYPES,
+               "padding": "same"}, empty=False, **options),
+        *calls("image.extract_patches_3d", {"size": 2}, dtypes=_TYPES, empty=False,
                given=[Given((4, 4, 5, 2), values=between(0, 1))]),
         *calls("image.gaussian_blur", {}, {"kernel_size": (5, 3), "sigma": (0.5, 2.0)}, **options),
         *calls("image.hsv_to_rgb image.rgb_to_hsv image.rgb_to_grayscale image.sobel_edges",

@@ -56,7 +56,7 @@ class Values:
             candidates += [-n for n in candidates] + [info.min]
             values = [n for n in dict.fromkeys(candidates) if info.min <= n <= info.max]
         else:
-            values = [*_USUAL, np.inf, float(finfo(dtype_).tiny)]
+            values = [*_USUAL, np.inf, 1024 * float(finfo(dtype_).tiny)]
             if self.kinds == "all":
                 largest = float(finfo(dtype_).max)
                 values += [n for n in _LARGE if n < largest] + [largest]
