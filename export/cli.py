@@ -23,6 +23,7 @@ from onnxwalk.export.progress import progress_bars
 #: first argument -> module whose ``main`` is called with the others and returns the exit status
 COMMANDS = {
     "applications": "onnxwalk.export.coverage.applications",
+    "functions": "onnxwalk.export.coverage.functions",
     "layers": "onnxwalk.export.coverage.layers",
     "study": "onnxwalk.export.study",
 }

@@ -134,6 +134,104 @@ def _in_top_k(nodes: Nodes) -> None:
     nodes.replace("And", [valid, nodes.add("Less", [count, nodes.cast(k, np.int64)])])
 
 
+def _segments(reduction: str) -> Callable[[Nodes], None]:
+    """(rows, …) data, (rows,) ids, count -> (count, …): a ScatterND onto what TensorFlow starts
+    from. It drops rows with a negative id, which go into one row more here."""
+
+    def write(nodes: Nodes) -> None:
+        data, ids, count = nodes.inputs
+        needed = 16 if reduction in ("add", "mul") else 18
+        if nodes.ctx.opset < needed:
+            raise ValueError(f"export to opset {needed} or later")
+        if len(nodes.shape(ids)) != 1:
+            raise ValueError("the ids of segments must have one axis")
+        dtype = nodes.dtype(data)
+        start = {
+            "add": 0, "mul": 1, "max": nodes.limits(data).min, "min": nodes.limits(data).max
+        }[reduction]  # fmt: skip
+        first = nodes.const(start, dtype)
+        data, first = nodes.in_longer([data, first])
+        ids, count = nodes.cast(ids, np.int64), nodes.cast(count, np.int64)
+        ids = nodes.add("Where", [nodes.add("Less", [ids, nodes.const(0)]), count, ids])
+        count = nodes.add("Reshape", [count, nodes.const([1])])
+        rows = nodes.add("Add", [count, nodes.const([1])])
+        bounds = [nodes.const([1]), nodes.const([len(nodes.shape(nodes.inputs[0]))])]
+        sizes = nodes.add("Slice", [nodes.add("Shape", [data]), *bounds])
+        shape = nodes.add("Concat", [rows, sizes], axis=0)
+        ids = nodes.add("Unsqueeze", [ids, nodes.const([1])])
+        inputs = [nodes.add("Expand", [first, shape]), ids, data]
+        result = nodes.add("ScatterND", inputs, reduction=reduction)
+        result = nodes.add("Slice", [result, nodes.const([0]), count, nodes.const([0])])
+        nodes.become([nodes.cast(result, dtype)])
+
+    return write
+
+
+def _dense_bincount(nodes: Nodes) -> None:
+    """(…, numbers) -> (…, size): how many are 0 … size - 1, or the sum of their weights."""
+    x, size, weights = nodes.inputs
+    if nodes.flags("binary_output").get("binary_output"):
+        raise ValueError("counts only")
+    dtype = nodes.dtype(nodes.node.output[0])
+    ends = [nodes.const(0), nodes.cast(size, np.int64), nodes.const(1)]
+    last = nodes.const([len(nodes.shape(x))])
+    column = nodes.add("Unsqueeze", [nodes.cast(x, np.int64), last])
+    same = nodes.add("Equal", [column, nodes.add("Range", ends)])
+    if nodes.shape(weights) == [0]:
+        counted = nodes.cast(same, dtype)
+    else:
+        each = nodes.add("Unsqueeze", [weights, last])
+        counted = nodes.add("Where", [same, each, nodes.const(0, dtype)])
+    nodes.replace("ReduceSum", [counted, nodes.const([-2])], keepdims=0)
+
+
+def _band_part(nodes: Nodes) -> None:
+    """Zeros outside of the band of matrices: where a row is more than ``lower`` below the diagonal,
+    or ``upper`` above it; -1 means no limit. tf2onnx multiplies by 0, which keeps NaN."""
+    x = nodes.inputs[0]
+    limits = [nodes.constant_input(i) for i in (1, 2)]
+    if None in limits:
+        raise ValueError("the band of band_part must be constant")
+    rank = len(nodes.shape(x))
+    sizes = nodes.add("Shape", [x])
+    rows, columns = (
+        nodes.add("Range", [nodes.const(0), nodes.add("Gather", [sizes, nodes.const(axis)]),
+                            nodes.const(1)])
+        for axis in (rank - 2, rank - 1)
+    )  # fmt: skip
+    below = nodes.add("Sub", [nodes.add("Unsqueeze", [rows, nodes.const([1])]), columns])
+    lower, upper = (int(limit) for limit in limits)
+    outside = []
+    if lower >= 0:
+        outside.append(nodes.add("Greater", [below, nodes.const(lower)]))
+    if upper >= 0:
+        outside.append(nodes.add("Less", [below, nodes.const(-upper)]))
+    if not outside:
+        nodes.replace("Identity", [x])
+        return
+    dtype = nodes.dtype(x)
+    (wide,) = nodes.in_longer([x]) if dtype != np.uint8 else (x,)
+    zero = nodes.const(0, nodes.dtype(wide))
+    any_outside = outside[0] if len(outside) == 1 else nodes.add("Or", outside)
+    nodes.become([nodes.cast(nodes.add("Where", [any_outside, zero, wide]), dtype)])
+
+
+def _update_slice(nodes: Nodes) -> None:
+    """x with a block of it replaced, from ``start``, which moves so that the block fits."""
+    x, block, start = nodes.inputs
+    sizes, block_sizes = (nodes.add("Shape", [tensor]) for tensor in (x, block))
+    room = nodes.add("Sub", [sizes, block_sizes])
+    start = nodes.add("Max", [nodes.cast(start, np.int64), nodes.const(0)])
+    start = nodes.add("Min", [start, room])
+    pads = nodes.add("Concat", [start, nodes.add("Sub", [room, start])], axis=0)
+    dtype = nodes.dtype(x)
+    x, block = nodes.in_longer([x, block])
+    inside = nodes.add("Expand", [nodes.const(1), block_sizes])
+    inside = nodes.cast(nodes.add("Pad", [inside, pads]), np.bool_)
+    updated = nodes.add("Where", [inside, nodes.add("Pad", [block, pads]), x])
+    nodes.become([nodes.cast(updated, dtype)])
+
+
 def _cumprod(nodes: Nodes) -> None:
     """A Scan that multiplies what it has by the next slice, over a slice of ones and x: so that
     it has a step even if x is empty.
@@ -186,6 +284,13 @@ WRITERS: dict[str, Callable[[Nodes], None]] = {
     "ArgMin": _arg_extreme("ArgMin"),
     "Cumsum": _cumsum,
     "Cumprod": _cumprod,
+    **{
+        f"UnsortedSegment{kind}": _segments(reduction)
+        for kind, reduction in (("Max", "max"), ("Min", "min"), ("Prod", "mul"), ("Sum", "add"))
+    },
+    "DenseBincount": _dense_bincount,
+    "MatrixBandPart": _band_part,
+    "XlaDynamicUpdateSlice": _update_slice,
     "LowerBound": _lower_bound,
     "UpperBound": _upper_bound,
     "InTopKV2": _in_top_k,

@@ -13,6 +13,7 @@ import numpy as np
 
 from onnxwalk.export.conversion.nodes import LONGER, Nodes
 
+
 def _comparing(kind: str) -> Callable[[Nodes], None]:
     def write(nodes: Nodes) -> None:
         nodes.replace(kind, nodes.in_longer(nodes.inputs))

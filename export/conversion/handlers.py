@@ -20,9 +20,7 @@ from onnxwalk.export.conversion.resizes import (
 _NO_MATRICES = (
     "ONNX has no operator for it: compute it outside of the model, and give it the result"
 )
-_NO_COMPLEX = (
-    "ONNX computes no complex numbers: keep real and imaginary parts in two tensors"
-)
+_NO_COMPLEX = "ONNX computes no complex numbers: keep real and imaginary parts in two tensors"
 _NO_PATHS = "ONNX can't search paths: compute losses and texts outside of the model"
 ADVICE = {
     **dict.fromkeys(
@@ -42,6 +40,10 @@ ADVICE = {
     "Bitcast": "ONNX doesn't read the bits of a number as another type: compute with the numbers",
     "NextAfter": "ONNX doesn't read the bits of a number: add a small number instead",
     **dict.fromkeys(MATRIX_RESIZES, "give the images a fixed height and width"),
+    **dict.fromkeys(
+        (f"UnsortedSegment{kind}" for kind in ("Max", "Min", "Prod", "Sum")),
+        "export to opset 18 or later, with ids of one axis",
+    ),
     "ScatterNd": "export to opset 16 or later",
 }
 

@@ -19,7 +19,9 @@ def _atan2(nodes: Nodes) -> None:
     zero, one, pi = (nodes.const(value, dtype) for value in (0, 1, np.pi))
     same = nodes.add("Where", [nodes.add("Equal", [size_y, zero]), zero, one])
     equal = nodes.add("Equal", [size_y, size_x])
-    angle = nodes.add("Atan", [nodes.add("Where", [equal, same, nodes.add("Div", [size_y, size_x])])])
+    angle = nodes.add(
+        "Atan", [nodes.add("Where", [equal, same, nodes.add("Div", [size_y, size_x])])]
+    )
     angle = nodes.add("Where", [_is_negative(nodes, x), nodes.add("Sub", [pi, angle]), angle])
     nodes.replace("Where", [_is_negative(nodes, y), nodes.add("Neg", [angle]), angle])
 
@@ -66,6 +68,17 @@ def _relu(nodes: Nodes) -> None:
         nodes.replace("Relu", [x])
     else:
         nodes.replace("Max", [x, nodes.const(0, nodes.dtype(x))])
+
+
+def _pow(nodes: Nodes) -> None:
+    """Of short integers in int64, of which the low bits are right even when it overflows."""
+    x, y = nodes.inputs
+    dtype = nodes.dtype(x)
+    if nodes.is_float(x) or dtype in (np.int32, np.int64):
+        nodes.replace("Pow", [x, y])
+    else:
+        power = nodes.add("Pow", [nodes.cast(x, np.int64), nodes.cast(y, np.int64)])
+        nodes.become([nodes.cast(power, dtype)])
 
 
 def _selu(nodes: Nodes) -> None:
@@ -123,14 +136,22 @@ def _broadcast_args(nodes: Nodes) -> None:
     nodes.become([nodes.cast(shape, nodes.dtype(nodes.node.output[0]))])
 
 
+def _bitcast(nodes: Nodes) -> None:
+    """Of a type as itself; all else stays, and is refused later."""
+    if nodes.dtype(nodes.inputs[0]) == nodes.dtype(nodes.node.output[0]):
+        nodes.replace("Identity", nodes.inputs)
+
+
 WRITERS: dict[str, Callable[[Nodes], None]] = {
     "Atan2": _atan2,
+    "Bitcast": _bitcast,
     "BroadcastArgs": _broadcast_args,
     "Cross": _cross,
     "Inv": _inv,
     "IsFinite": _is_finite,
     "IsInf": _is_inf,
     "MulNoNan": _mul_no_nan,
+    "Pow": _pow,
     "Relu": _relu,
     "Selu": _selu,
     "Xlogy": _product_with_zero(lambda nodes, y: nodes.add("Log", [y])),

@@ -66,15 +66,19 @@ def judge_function(case: FunctionCase) -> FunctionVerdict:
             return FunctionVerdict(case, refused=one_line(error))
         except onnxwalk.OnnxWalkError as error:
             return FunctionVerdict(case, failures=(f"doesn't load: {one_line(error)}",))
+
         def in_float64(fed: str) -> Sequence[NDArray[Any]]:
             other = widen(case)
-            wide = [x.astype(other.dtype) if x.dtype == to_numpy(case.dtype) else x for x in feeds[fed]]
+            wide = [
+                x.astype(other.dtype) if x.dtype == to_numpy(case.dtype) else x for x in feeds[fed]
+            ]
             return run_keras(other.build(), wide)
 
         names = [port.name for port in traced.inputs]
         tolerance = TOLERANCES[find_lowest_precision(traced)]
 
         exact = {}
+
         def compare(engine: Any, chosen: Any) -> list[str]:
             found = []
             for fed in chosen:
@@ -83,7 +87,8 @@ def judge_function(case: FunctionCase) -> FunctionVerdict:
                     actual = engine.run(None, dict(zip(names, feeds[fed], strict=True)))
                     error = find_difference(actual, wanted, feeds[fed], tolerance)
                     if error and case.dtype in FLOATS:
-                        if fed not in exact: exact[fed] = in_float64(fed)
+                        if fed not in exact:
+                            exact[fed] = in_float64(fed)
                         error = find_difference(actual, wanted, feeds[fed], tolerance, exact[fed])
                 except Exception as failure:
                     error = one_line(failure)
@@ -102,9 +107,7 @@ def judge_function(case: FunctionCase) -> FunctionVerdict:
             other = compare(onnxruntime_session(proto.SerializeToString()), some)
         except Exception as error:
             other = [one_line(error)]
-    return FunctionVerdict(
-        case, tuple(failures), onnxruntime="; ".join(other) if other else None
-    )
+    return FunctionVerdict(case, tuple(failures), onnxruntime="; ".join(other) if other else None)
 
 
 def run_open(model: Any, values: Sequence[NDArray[Any]]) -> Any:
@@ -150,10 +153,20 @@ def find_difference(
                     wrong &= ~(fits & wrong_alone) if e.dtype == np.float64 else ~fits
         if wrong.any():
             place = tuple(int(i) for i in np.argwhere(wrong)[0])
-            of = [x[place] if x.shape == e.shape else x[place[:1]] for x in fed if x.shape[:1] == e.shape[:1]] if e.ndim else []
+            of = (
+                [
+                    x[place] if x.shape == e.shape else x[place[:1]]
+                    for x in fed
+                    if x.shape[:1] == e.shape[:1]
+                ]
+                if e.ndim
+                else []
+            )
             where = f" of output {number}" if len(expected) > 1 else ""
-            return (f"{a[place]} instead of {e[place]} at {list(place)}{where}, "
-                    f"for {', '.join(str(v).replace(chr(10), '') for v in of)} ({wrong.sum()} of {wrong.size})")
+            return (
+                f"{a[place]} instead of {e[place]} at {list(place)}{where}, "
+                f"for {', '.join(str(v).replace(chr(10), '') for v in of)} ({wrong.sum()} of {wrong.size})"
+            )
     return None
 
 

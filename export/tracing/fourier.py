@@ -110,9 +110,7 @@ def _inverse(real: Any, imaginary: Any, size: int, window: NDArray[Any]) -> Any:
     """Each bin stands for itself and for its mirror image, unless it is that itself."""
     bins = min(size // 2 + 1, _size(real))
     weights = np.where((np.arange(bins) == 0) | (2 * np.arange(bins) == size), 1, 2) / size
-    cosines, sines = (
-        weights[:, None] * m[:bins] * window for m in _matrices(size, real.dtype)
-    )
+    cosines, sines = (weights[:, None] * m[:bins] * window for m in _matrices(size, real.dtype))
     return _product(real[..., :bins], cosines) + _product(imaginary[..., :bins], sines)
 
 
@@ -154,8 +152,10 @@ def _window(window: Any, length: int, size: int) -> NDArray[Any]:
 def _product(x: Any, matrix: NDArray[Any]) -> Any:
     import tensorflow as tf
 
-    return tf.matmul(x, tf.constant(matrix, x.dtype)) if len(x.shape) > 1 else tf.linalg.matvec(
-        tf.constant(matrix.T, x.dtype), x
+    return (
+        tf.matmul(x, tf.constant(matrix, x.dtype))
+        if len(x.shape) > 1
+        else tf.linalg.matvec(tf.constant(matrix.T, x.dtype), x)
     )
 
 

@@ -36,9 +36,7 @@ def scan(
     if reverse:
         rows = [tf.reverse(x, [0]) for x in rows]
     carry = [tf.convert_to_tensor(x) for x in tree.flatten(init)]
-    results = [
-        tf.TensorArray(x.dtype, size=count, element_shape=x.shape) for x in carry
-    ]
+    results = [tf.TensorArray(x.dtype, size=count, element_shape=x.shape) for x in carry]
 
     def step(i: Any, carry: Any, results: Any) -> Any:
         given = tree.pack_sequence_as(xs, [tf.gather(x, i) for x in rows]) if rows else None

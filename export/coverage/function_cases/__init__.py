@@ -169,10 +169,13 @@ def _layer(body: Callable[..., Any], sample: list[NDArray[Any]]) -> Any:
             return body(*tensors)
 
         def compute_output_spec(self, tensors: Any) -> Any:
-            two, three = (body(*(keras.ops.convert_to_tensor(x[:n]) for x in sample)) for n in (2, 3))
+            two, three = (
+                body(*(keras.ops.convert_to_tensor(x[:n]) for x in sample)) for n in (2, 3)
+            )
             return keras.tree.map_structure(
                 lambda a, b: keras.KerasTensor(
-                    [m if m == n else None for m, n in zip(a.shape, b.shape, strict=True)], a.dtype.name
+                    [m if m == n else None for m, n in zip(a.shape, b.shape, strict=True)],
+                    a.dtype.name,
                 ),
                 two,
                 three,

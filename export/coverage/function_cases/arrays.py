@@ -160,5 +160,3 @@ def _facts() -> list[FunctionCase]:
         *calls("convert_to_numpy", ("of a constant", lambda f, x: x + f(ops.ones((), x.dtype))),
                given=[_ONE], dtypes=("float32", "int32"), inside=False),
     ]  # fmt: skip
-
-

@@ -67,12 +67,23 @@ def _crossentropies() -> list[FunctionCase]:
     options = [{}, {"from_logits": True}]
     sparse = "sparse_categorical_crossentropy"
     return [
-        *calls("binary_crossentropy categorical_crossentropy", *options, dtypes=FLOATS,
-               few=FLOATS, given=[part, part]),
-        *calls("binary_crossentropy categorical_crossentropy", {"from_logits": True},
-               dtypes=FLOATS, given=[part, score], note="special scores"),
-        *calls(f"{sparse} losses.{sparse}", *options, dtypes=FLOATS, few=FLOATS,
-               given=[target, part]),
+        *calls(
+            "binary_crossentropy categorical_crossentropy",
+            *options,
+            dtypes=FLOATS,
+            few=FLOATS,
+            given=[part, part],
+        ),
+        *calls(
+            "binary_crossentropy categorical_crossentropy",
+            {"from_logits": True},
+            dtypes=FLOATS,
+            given=[part, score],
+            note="special scores",
+        ),
+        *calls(
+            f"{sparse} losses.{sparse}", *options, dtypes=FLOATS, few=FLOATS, given=[target, part]
+        ),
         *calls(f"losses.{sparse}", {"ignore_class": 1}, dtypes=FLOATS, given=[target, part]),
     ]
 

@@ -30,9 +30,7 @@ class Values:
     nan: bool = True
     within: str | None = None
 
-    def usual(
-        self, shape: tuple[int, ...], dtype: str, rng: np.random.Generator
-    ) -> NDArray[Any]:
+    def usual(self, shape: tuple[int, ...], dtype: str, rng: np.random.Generator) -> NDArray[Any]:
         """An array of that shape; of integers, the bounds are both possible."""
         dtype_ = to_numpy(dtype)
         if dtype == "bool":
