@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -81,7 +82,9 @@ def _cumsum(nodes: Nodes) -> None:
     dtype = nodes.dtype(x)
     if dtype.kind in "iu":
         x = nodes.cast(x, np.int64)
-    flags = {name: int(on) for name, on in nodes.flags("exclusive", "reverse").items()}
+    flags: dict[str, Any] = {
+        name: int(on) for name, on in nodes.flags("exclusive", "reverse").items()
+    }
     total = nodes.add("CumSum", [x, axis], **flags)
     nodes.become([nodes.cast(total, dtype) if dtype.kind in "iu" else total])
 
@@ -189,8 +192,8 @@ def _band_part(nodes: Nodes) -> None:
     """Zeros outside of the band of matrices: where a row is more than ``lower`` below the diagonal,
     or ``upper`` above it; -1 means no limit. tf2onnx multiplies by 0, which keeps NaN."""
     x = nodes.inputs[0]
-    limits = [nodes.constant_input(i) for i in (1, 2)]
-    if None in limits:
+    low, high = nodes.constant_input(1), nodes.constant_input(2)
+    if low is None or high is None:
         raise ValueError("the band of band_part must be constant")
     rank = len(nodes.shape(x))
     sizes = nodes.add("Shape", [x])
@@ -200,7 +203,7 @@ def _band_part(nodes: Nodes) -> None:
         for axis in (rank - 2, rank - 1)
     )  # fmt: skip
     below = nodes.add("Sub", [nodes.add("Unsqueeze", [rows, nodes.const([1])]), columns])
-    lower, upper = (int(limit) for limit in limits)
+    lower, upper = int(low), int(high)
     outside = []
     if lower >= 0:
         outside.append(nodes.add("Greater", [below, nodes.const(lower)]))

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-
 #: the type to compute in: one with the same values that ONNX Runtime has every operator of. Also
 #: int32, since tf2onnx declares the counter of a loop so although it is int64; nothing holds uint64
 LONGER = {

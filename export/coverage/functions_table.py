@@ -9,22 +9,24 @@ _HEAD = """# Functions of Keras
 
 Written by `python -m onnxwalk.export functions -o docs/FUNCTIONS.md`, with Keras {keras},
 TensorFlow {tensorflow}, tf2onnx {tf2onnx} and ONNX Runtime {onnxruntime}. Every public function of
-`keras.ops`, `keras.ops.image`, `keras.activations` and `keras.losses`, and every class of a loss, is
-called in models of `export/coverage/function_cases`: in each type that Keras takes there (float16,
-bfloat16, float32, float64, int8 to int64, uint8 to uint32, bool), at opset 18, and once at the
-oldest and at the newest opset (models in bfloat16 at the newest).
+`keras.ops`, `keras.ops.image`, `keras.activations` and `keras.losses`, and every class of a loss,
+is called in models of `export/coverage/function_cases`: in each type that Keras takes there
+(float16, bfloat16, float32, float64, int8 to int64, uint8 to uint32, bool), at opset 18, and once
+at the oldest and at the newest opset (models in bfloat16 at the newest).
 
 Each model is exported, and run by onnxwalk on random values, one row, no row, and special values
 where the function takes them: NaN, infinities, both zeros, halves, 100, 1000, 2^24 + 1, 2^53 + 1,
-1e25, the smallest normal and the largest numbers, both ends of integers. A case is right when every
-element is Keras's: integers are equal, NaN and infinities are in the same places, and floats differ
-by less than 2e-5 (float64: 1e-9, float16: 1e-2, bfloat16: 5e-2), relative to numbers beyond 1.
-Where Keras in one float type gives other numbers than in float64, the file may agree with float64.
+1e25, very small and the largest numbers, both ends of integers. A case is right when every element
+is Keras's: integers are equal, NaN and infinities are in the same places, and floats differ by at
+most 2e-5 (float64: 1e-9, float16: 1e-2, bfloat16: 5e-2), relative to numbers beyond 1. Where Keras
+in one float type gives other numbers than in float64, the file may agree with float64; and with
+float32 where only float64 gives NaN.
 
-Not held against Keras, since TensorFlow's answers depend on where in an array a number is, or on the
-kind of processor: the order of NaN among sorted numbers, floats out of range that are cast to
-integers shorter than 32 bits or to uint32, and numbers below the smallest normal one, which it takes
-for zeros.
+Not held against Keras, since TensorFlow's answers depend on where in an array a number is or on
+the kind of processor: the order of NaN among sorted numbers, NaN in `segment_max` and
+`segment_min`, floats out of range that are cast to integers of 8 and 16 bits or to uint32, products
+of integer matrices that overflow, and numbers below the smallest normal one, which it takes for
+zeros.
 
 "ONNX Runtime" counts the cases that it computes alike too; for the others it lacks the operator in
 that type, or has another answer for special values.

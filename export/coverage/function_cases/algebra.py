@@ -7,7 +7,6 @@ from typing import Any
 import keras
 
 from onnxwalk.export.coverage.function_cases import (
-    FLOATS,
     NUMBERS,
     TYPES,
     FunctionCase,
@@ -92,7 +91,7 @@ def _decompositions() -> list[FunctionCase]:
 def _transforms() -> list[FunctionCase]:
     signal, picture = Given((8,), values=PLAIN), Given((4, 6), values=PLAIN)
     pairs = ([signal, signal], [picture, picture])
-    windows = {"sequence_length": 6, "sequence_stride": 3, "fft_length": 8}
+    windows: dict[str, Any] = {"sequence_length": 6, "sequence_stride": 3, "fft_length": 8}
     spectrum = Given((7, 5), values=PLAIN)
     return [
         *calls("fft", ("", lambda f, x, y: f((x, y))), dtypes=_LONG, given=pairs[0]),

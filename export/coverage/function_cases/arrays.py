@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 from onnxwalk.export.coverage.function_cases import (
@@ -24,8 +26,8 @@ def cases() -> list[FunctionCase]:
 
 
 def _shapes() -> list[FunctionCase]:
-    options = {"dtypes": TYPES, "few": _FEW, "given": [_ONE]}
-    plain = {**options, "given": [Given((4, 4))]}
+    options: dict[str, Any] = {"dtypes": TYPES, "few": _FEW, "given": [_ONE]}
+    plain: dict[str, Any] = {**options, "given": [Given((4, 4))]}
     return [
         *calls("broadcast_to", ("rows", lambda f, x: f(x[:1], (2, 3, 4))), **options),
         *calls("expand_dims", {"axis": 1}, {"axis": (0, -1)}, **options),
@@ -67,10 +69,13 @@ def _shapes() -> list[FunctionCase]:
 
 
 def _joins() -> list[FunctionCase]:
-    options = {"dtypes": TYPES, "few": _FEW, "given": [_ONE, _ONE]}
-    mixed = {"dtypes": ("int8", "float16", "bool"), "given": [_ONE, Given((3, 4), "int32")]}
+    options: dict[str, Any] = {"dtypes": TYPES, "few": _FEW, "given": [_ONE, _ONE]}
+    mixed: dict[str, Any] = {
+        "dtypes": ("int8", "float16", "bool"),
+        "given": [_ONE, Given((3, 4), "int32")],
+    }
     halves = [("2", lambda f, x: f(x, 2)), ("[1]", lambda f, x: f(x, [1]))]
-    one = {**options, "given": [Given((4, 4, 2))]}
+    one: dict[str, Any] = {**options, "given": [Given((4, 4, 2))]}
     return [
         *calls("append", {"axis": 1}, {}, **options),
         *calls("concatenate stack", *((f"axis={a}", lambda f, *x, a=a: f(x, axis=a))
@@ -89,7 +94,7 @@ def _joins() -> list[FunctionCase]:
 
 
 def _indices() -> list[FunctionCase]:
-    one = {"dtypes": TYPES, "few": _FEW}
+    one: dict[str, Any] = {"dtypes": TYPES, "few": _FEW}
     where = Given((2,), "int32", ids(3))
     places = Given((2, 1), "int32", ids(3))
     return [
@@ -118,13 +123,17 @@ def _indices() -> list[FunctionCase]:
 
 def _creation() -> list[FunctionCase]:
     """What is created takes part in a sum, so that it is in the model."""
-    numbers = {"given": [Given((1,))], "dtypes": ("float32", "int32", "float64"), "inside": True}
+    numbers: dict[str, Any] = {
+        "given": [Given((1,))],
+        "dtypes": ("float32", "int32", "float64"),
+        "inside": True,
+    }
 
     def plus(label, *args, **options):
         return label, lambda f, x: x + keras.ops.cast(f(*args, **options), x.dtype)
 
-    like = {"given": [_ONE], "dtypes": TYPES, "few": _FEW}
-    windows = {"given": [Given((1,))], "dtypes": ("float32",), "inside": False}
+    like: dict[str, Any] = {"given": [_ONE], "dtypes": TYPES, "few": _FEW}
+    windows: dict[str, Any] = {"given": [Given((1,))], "dtypes": ("float32",), "inside": False}
     return [
         *calls("arange", plus("", 5), plus("start, step", 1, 9, 2), plus("floats", 0.0, 1.0, 0.3),
                **numbers),
@@ -150,7 +159,7 @@ def _creation() -> list[FunctionCase]:
 def _facts() -> list[FunctionCase]:
     """Functions whose results are Python's: they are in the model as numbers."""
     ops = keras.ops
-    inside = {"given": [_ONE], "dtypes": ("float32", "int32"), "inside": True}
+    inside: dict[str, Any] = {"given": [_ONE], "dtypes": ("float32", "int32"), "inside": True}
     return [
         *calls("shape", ("", lambda f, x: ops.reshape(x, (f(x)[0], f(x)[2], f(x)[1]))), **inside),
         *calls("size", ("", lambda f, x: x + ops.cast(f(x), x.dtype)), **inside),

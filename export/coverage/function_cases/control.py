@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 from onnxwalk.export.coverage.function_cases import FunctionCase, Given, calls
@@ -13,8 +15,8 @@ _FEW = ("float32", "int32", "float64")
 
 def cases() -> list[FunctionCase]:
     ops = keras.ops
-    inside = {"given": [_ONE], "dtypes": _FEW, "inside": True}
-    plain = {**inside, "given": [Given((3, 4), values=PLAIN)]}
+    inside: dict[str, Any] = {"given": [_ONE], "dtypes": _FEW, "inside": True}
+    plain: dict[str, Any] = {**inside, "given": [Given((3, 4), values=PLAIN)]}
     return [
         *calls("cond", ("", lambda f, x: f(ops.sum(x) > 0, lambda: x * 2, lambda: x - 1)), **plain),
         *calls("switch", ("", lambda f, x: f(

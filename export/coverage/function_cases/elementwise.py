@@ -33,8 +33,9 @@ def cases() -> list[FunctionCase]:
 
 def _of_one() -> list[FunctionCase]:
     return [
-        *calls("abs absolute ceil conj conjugate copy fabs floor imag isfinite isinf isnan isneginf "
-               "isposinf isreal logical_not negative real sign signbit square trunc", dtypes=TYPES),
+        *calls("abs absolute ceil conj conjugate copy fabs floor imag isfinite isinf isnan "
+               "isneginf isposinf isreal logical_not negative real sign signbit square trunc",
+               dtypes=TYPES),
         *calls("angle cbrt cos cosh deg2rad erf exp exp2 expm1 log log10 log1p log2 "
                "rad2deg reciprocal rsqrt sin sinc sinh sqrt tan tanh arcsinh arctan", dtypes=TYPES),
         *calls("arccos arcsin arctanh arccosh erfinv erfc", dtypes=TYPES, given=[_UNIT]),

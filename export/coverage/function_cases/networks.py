@@ -25,9 +25,9 @@ def _convolutions() -> list[FunctionCase]:
         numbers = np.linspace(-1, 1, int(np.prod(shape)), dtype="float32").reshape(shape)
         return label, lambda f, x: f(x, keras.ops.cast(numbers, x.dtype), **options)
 
-    pool = {"dtypes": FLOATS, "given": [picture]}
+    pool: dict[str, Any] = {"dtypes": FLOATS, "given": [picture]}
     # TensorFlow's convolution of no pictures has the shape of its input
-    conv = {"dtypes": _SHORT, "given": [picture], "empty": False}
+    conv: dict[str, Any] = {"dtypes": _SHORT, "given": [picture], "empty": False}
     return [
         *calls("average_pool max_pool", {"pool_size": 2}, {"pool_size": 3, "padding": "same"},
                {"pool_size": 2, "strides": 1}, **pool),
@@ -136,7 +136,8 @@ def _loss_classes() -> list[FunctionCase]:
                given=pair),
         *calls("losses.SparseCategoricalCrossentropy", of(), dtypes=FLOATS,
                given=[Given((3,), "int32", ids(4)), pair[0]]),
-        *calls("losses.Circle", ("", lambda loss, t, y: loss()(t[:, 0], y)), dtypes=("float32",), empty=False,
+        *calls("losses.Circle", ("", lambda loss, t, y: loss()(t[:, 0], y)),
+               dtypes=("float32",), empty=False,
                given=[Given((1,), "int32", ids(3)), Given((4,), values=PLAIN)]),
         *calls("losses.CTC", of(), dtypes=("float32",),
                given=[Given((2,), "int32", between(1, 3)), Given((6, 4), values=between(0, 1))]),

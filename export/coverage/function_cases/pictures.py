@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -12,10 +14,14 @@ _PICTURE = Given((8, 9, 3), values=between(0, 1))
 _TYPES = ("float32", "float16", "float64")
 
 
+def _floats(values: Any) -> Any:
+    return np.array(values, np.float32)
+
+
 def cases() -> list[FunctionCase]:
-    options = {"given": [_PICTURE], "dtypes": _TYPES}
-    transform = np.float32([[1, 0.1, 1, 0, 0.9, -1, 0, 0]])
-    corners = np.float32([[[0, 0], [7, 0], [0, 8], [7, 8]]])
+    options: dict[str, Any] = {"given": [_PICTURE], "dtypes": _TYPES}
+    transform = _floats([[1, 0.1, 1, 0, 0.9, -1, 0, 0]])
+    corners = _floats([[[0, 0], [7, 0], [0, 8], [7, 8]]])
     return [
         *calls("image.affine_transform", *(
             (f"interpolation={i}, fill_mode={m}", lambda f, x, i=i, m=m: f(
@@ -37,11 +43,11 @@ def cases() -> list[FunctionCase]:
                **options),
         *calls("image.map_coordinates", *(
             (f"order={o}, fill_mode={m}", lambda f, x, o=o, m=m: f(
-                x[0, :, :, 0], np.float32([[0.5, 1, 9], [1.5, -2, 3]]), order=o, fill_mode=m))
+                x[0, :, :, 0], _floats([[0.5, 1, 9], [1.5, -2, 3]]), order=o, fill_mode=m))
             for o, m in ((1, "constant"), (0, "nearest"), (1, "reflect"), (1, "mirror"),
                          (1, "wrap"))), **options),
         *calls("image.perspective_transform", ("", lambda f, x: f(
-            x[:1], corners, corners + np.float32([[[1, 0], [0, 1], [0, 0], [1, 1]]]))),
+            x[:1], corners, corners + _floats([[[1, 0], [0, 1], [0, 0], [1, 1]]]))),
             **options),
         *calls("image.resize", *({"size": (5, 12), "interpolation": i} for i in (
             "bilinear", "nearest", "bicubic", "area", "lanczos3")),
@@ -50,7 +56,7 @@ def cases() -> list[FunctionCase]:
             dtypes=(*_TYPES, "uint8"), given=[_PICTURE]),
         *calls("image.scale_and_translate", *(
             (f"method={m}", lambda f, x, m=m: f(
-                x[0], (6, 7, 3), np.float32([0.5, 1.2]), np.float32([1.0, -0.5]), (0, 1), m))
+                x[0], (6, 7, 3), _floats([0.5, 1.2]), _floats([1.0, -0.5]), (0, 1), m))
             for m in ("linear", "cubic", "lanczos3")), **options),
         *calls("image.ssim", {"filter_size": 5}, dtypes=_TYPES, given=[_PICTURE, _PICTURE]),
     ]  # fmt: skip

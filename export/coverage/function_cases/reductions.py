@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 from onnxwalk.export.coverage.function_cases import (
@@ -35,8 +37,14 @@ def cases() -> list[FunctionCase]:
 
 
 def _reductions() -> list[FunctionCase]:
-    axes = [{}, {"axis": -1}, {"axis": (1, 2), "keepdims": True}, {"axis": 1}, {"axis": 0}]
-    some = [{}, {"axis": -1}, {"axis": 1, "keepdims": True}]
+    axes: list[dict[str, Any]] = [
+        {},
+        {"axis": -1},
+        {"axis": (1, 2), "keepdims": True},
+        {"axis": 1},
+        {"axis": 0},
+    ]
+    some: list[dict[str, Any]] = [{}, {"axis": -1}, {"axis": 1, "keepdims": True}]
     return [
         *calls("amax amin max min ptp all any", *axes, dtypes=TYPES, few=_WIDE, given=[_ALL]),
         *calls("max min", {"axis": -1, "initial": 1}, dtypes=NUMBERS, given=[_ALL]),
@@ -48,7 +56,9 @@ def _reductions() -> list[FunctionCase]:
         *calls("count_nonzero", {}, {"axis": -1}, {"axis": (1, 2)}, dtypes=TYPES, given=[_ALL]),
         *calls("argmax argmin nanargmax nanargmin", *some, dtypes=TYPES, few=_WIDE, given=[_ALL]),
         *calls("logsumexp", *axes, dtypes=FLOATS, few=FLOATS, given=[_MILD]),
-        *calls("median nanmedian", *axes, dtypes=NUMBERS, few=_WIDE, given=[_SMALL]),
+        # of no row, only TensorFlow infers a size from none
+        *calls("median nanmedian", axes[2], dtypes=NUMBERS, few=_WIDE, given=[_SMALL], empty=False),
+        *calls("median nanmedian", *axes[:2], *axes[3:], dtypes=NUMBERS, few=_WIDE, given=[_SMALL]),
         *calls("quantile nanquantile", *(
             {"q": 0.4, "axis": -1, "method": method}
             for method in ("linear", "lower", "higher", "midpoint", "nearest")),
@@ -77,7 +87,7 @@ def _reductions() -> list[FunctionCase]:
 
 
 def _running() -> list[FunctionCase]:
-    settings = [{"axis": -1}, {"axis": 1}, {}, {"axis": 0}]
+    settings: list[dict[str, Any]] = [{"axis": -1}, {"axis": 1}, {}, {"axis": 0}]
     return [
         *calls("cumsum cumprod nancumsum nancumprod", *settings, dtypes=TYPES, few=_WIDE,
                given=[_MILD]),
@@ -107,7 +117,7 @@ def _orders() -> list[FunctionCase]:
 
 
 def _segments() -> list[FunctionCase]:
-    settings = [{"num_segments": 4}, {}]
+    settings: list[dict[str, Any]] = [{"num_segments": 4}, {}]
 
     def call(options):
         label = ", ".join(f"{k}={v}" for k, v in options.items())

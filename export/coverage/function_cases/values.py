@@ -52,7 +52,7 @@ class Values:
             info = np.iinfo(dtype_)
             candidates = [0, 1, 2, 3, 7, 100, 1000, 2**24 + 1, 2**53 + 1, info.max, info.max - 1]
             candidates += [-n for n in candidates] + [info.min]
-            values = [n for n in dict.fromkeys(candidates) if info.min <= n <= info.max]
+            values: list[Any] = [n for n in dict.fromkeys(candidates) if info.min <= n <= info.max]
         else:
             values = [*_USUAL, np.inf, 1024 * float(finfo(dtype_).tiny)]
             if self.kinds == "all":
