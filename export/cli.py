@@ -24,6 +24,7 @@ from onnxwalk.export.verify import MODES
 #: first argument -> module whose ``main`` is called with the others and returns the exit status
 COMMANDS = {
     "applications": "onnxwalk.export.coverage.applications",
+    "functions": "onnxwalk.export.coverage.functions",
     "layers": "onnxwalk.export.coverage.layers",
     "study": "onnxwalk.export.study",
 }

@@ -277,7 +277,8 @@ def run_keras(
 
     # TensorFlow takes texts as its own tensors only
     given = [tf.constant(x) if x.dtype == object else x for x in inputs]
-    return [np.asarray(output) for output in call_keras(model, given, weights)]
+    # a bfloat16 scalar of TensorFlow is no array to NumPy until it is NumPy's own
+    return [np.asarray(output.numpy()) for output in call_keras(model, given, weights)]
 
 
 def call_keras(

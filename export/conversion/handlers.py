@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.export.conversion import elementwise
+from onnxwalk.export.conversion import axes, elementwise, integers, mathematics
 from onnxwalk.export.conversion.nodes import Nodes
 from onnxwalk.export.conversion.pooling import max_pool
 from onnxwalk.export.conversion.resizes import (
@@ -18,8 +18,33 @@ from onnxwalk.export.conversion.resizes import (
 )
 
 #: operation that can't be converted -> advice for the error message
+_NO_MATRICES = (
+    "ONNX has no operator for it: compute it outside of the model, and give it the result"
+)
+_NO_COMPLEX = "ONNX computes no complex numbers: keep real and imaginary parts in two tensors"
+_NO_PATHS = "ONNX can't search paths: compute losses and texts outside of the model"
 ADVICE = {
+    **dict.fromkeys(
+        "Cholesky Eig LogMatrixDeterminant Lu MatrixInverse MatrixSolve MatrixSolveLs "
+        "MatrixTriangularSolve Qr SelfAdjointEigV2 Svd".split(),
+        _NO_MATRICES,
+    ),
+    **dict.fromkeys("Angle Complex ComplexAbs Conj Imag Real".split(), _NO_COMPLEX),
+    **dict.fromkeys("CTCBeamSearchDecoder CTCGreedyDecoder CTCLoss CTCLossV2".split(), _NO_PATHS),
+    **dict.fromkeys(
+        "BitwiseAnd BitwiseOr BitwiseXor".split(), "ONNX has it from opset 18 on: export to that"
+    ),
+    "BesselI0": "ONNX has no Bessel functions: compute it outside of the model",
+    "ImageProjectiveTransformV3": "ONNX can't move the points of a picture by a matrix: "
+    "apply it in the data pipeline",
+    "HSVToRGB": "convert colours in the data pipeline",
+    "Bitcast": "ONNX doesn't read the bits of a number as another type: compute with the numbers",
+    "NextAfter": "ONNX doesn't read the bits of a number: add a small number instead",
     **dict.fromkeys(MATRIX_RESIZES, "give the images a fixed height and width"),
+    **dict.fromkeys(
+        (f"UnsortedSegment{kind}" for kind in ("Max", "Min", "Prod", "Sum")),
+        "export to opset 18 or later, with ids of one axis",
+    ),
     "ScatterNd": "export to opset 16 or later",
 }
 
@@ -72,11 +97,14 @@ def _one_hot(nodes: Nodes) -> None:
     indices, _, on, off = nodes.inputs
     rank, axis = len(nodes.shape(indices)), nodes.node.get_attr("axis").i
     axis = rank if axis < 0 else axis
-    depth = nodes.constant_input(1)
+    depth, shape = nodes.constant_input(1), [-1] + [1] * (rank - axis)
     if depth is None:
-        raise ValueError("the depth of one_hot must be a constant")
-    count = np.arange(int(depth), dtype=nodes.dtype(indices))
-    classes = nodes.const(count.reshape([-1] + [1] * (rank - axis)))
+        count = nodes.cast(nodes.inputs[1], np.int64)
+        count = nodes.add("Range", [nodes.const(0), count, nodes.const(1)])
+        classes = nodes.cast(count, nodes.dtype(indices))
+        classes = nodes.add("Reshape", [classes, nodes.const(shape)])
+    else:
+        classes = nodes.const(np.arange(int(depth), dtype=nodes.dtype(indices)).reshape(shape))
     same = nodes.add("Equal", [nodes.add("Unsqueeze", [indices, nodes.const([axis])]), classes])
     nodes.replace("Where", [same, on, off])
 
@@ -117,7 +145,10 @@ def _one(nodes: Nodes) -> str:
 
 
 _WRITERS: dict[str, Callable[[Nodes], None]] = {
+    **axes.WRITERS,
     **elementwise.WRITERS,
+    **integers.WRITERS,
+    **mathematics.WRITERS,
     "Erfc": _erfc,
     "Expm1": _expm1,
     "Log": _log,

@@ -16,7 +16,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from onnxwalk.export.errors import ExportError
-from onnxwalk.export.tracing import lookups, recurrent, resizing, rewrites, transposed
+from onnxwalk.export.tracing import (
+    fourier,
+    lookups,
+    loops,
+    recurrent,
+    resizing,
+    rewrites,
+    transposed,
+)
+from onnxwalk.export.tracing.refusals import NO_ONNX_FORM_OF
 from onnxwalk.export.tracing.time_distributed import time_distributed
 
 #: the oldest and the newest version of each package that all patches were checked with
@@ -99,6 +108,7 @@ def _bfloat16_entry(table: str) -> dict[Any, Any]:
 
 _LOOP = "becomes one ONNX node instead of a loop"
 _BFLOAT16 = "tf2onnx treats bfloat16 as float16"
+_FOURIER = "ONNX has no complex numbers"
 _POOL = "a computed loop over windows has no ONNX form"
 
 PATCHES = (
@@ -137,6 +147,46 @@ PATCHES = (
         "keras.src.backend.tensorflow.numpy:signbit",
         rewrites.signbit,
         "Keras reads the bits, which has no ONNX form",
+    ),
+    *(
+        Patch(f"keras.src.backend.tensorflow.math:{name}", getattr(fourier, name), _FOURIER)
+        for name in ("fft", "fft2", "rfft", "irfft", "stft", "istft")
+    ),
+    Patch(
+        "keras.src.backend.tensorflow.math:erfinv",
+        rewrites.erfinv,
+        "ONNX has no inverse of erf",
+    ),
+    *(
+        Patch(
+            f"keras.src.backend.tensorflow.numpy:{name}",
+            functools.partial(rewrites.tells_floats, name == "isfinite"),
+            "of integers Keras needs a known batch size",
+        )
+        for name in ("isfinite", "isinf", "isnan")
+    ),
+    Patch(
+        "keras.src.backend.tensorflow.numpy:gcd",
+        loops.gcd,
+        "Keras needs a known batch size",
+    ),
+    *(
+        Patch(
+            f"keras.src.backend.tensorflow.{target}",
+            functools.partial(rewrites.refuse, f"{target.split(':')[1]}: {why}"),
+            "it has no ONNX form",
+        )
+        for target, why in NO_ONNX_FORM_OF.items()
+    ),
+    Patch(
+        "keras.src.backend.tensorflow.core:scan",
+        loops.scan,
+        "Keras keeps the carry in arrays, which tf2onnx can't follow",
+    ),
+    Patch(
+        "keras.src.backend.tensorflow.core:switch",
+        loops.switch,
+        "ONNX chooses between two branches only",
     ),
     Patch(
         "keras.src.backend.tensorflow.image:resize",

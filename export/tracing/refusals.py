@@ -18,6 +18,12 @@ NO_ONNX_FORM = {
     "TorchModuleWrapper": "it holds a PyTorch module: export that with torch.onnx",
 }
 
+#: function of Keras's TensorFlow backend -> why it can't be exported, and what to do about it
+NO_ONNX_FORM_OF = {
+    "linalg:jvp": "ONNX has no derivatives: write the derivative out as a formula",
+    "image:elastic_transform": "it draws random numbers: apply it in the data pipeline",
+}
+
 
 def check_layers(model: Any) -> None:
     """Raise ExportError that names the layer if the model contains one that can't be exported."""
