@@ -26,6 +26,7 @@ COMMANDS = {
     "applications": "onnxwalk.export.coverage.applications",
     "functions": "onnxwalk.export.coverage.functions",
     "layers": "onnxwalk.export.coverage.layers",
+    "operators": "onnxwalk.export.coverage.operators",
     "study": "onnxwalk.export.study",
 }
 

@@ -52,7 +52,9 @@ def make_random_inputs(
             values = rng.integers(min(1, size - 1), size, shape)
             values[_padding_mask(rng, shape)] = 0
         elif port.name in trace.keys or port.dtype == "string":
-            values = _random_keys(rng, shape, trace.keys.get(port.name, []), port.dtype)
+            known = trace.keys.get(port.name, [])
+            only = port.name in trace.known_only
+            values = _random_keys(rng, shape, known, port.dtype, known_only=only)
         elif port.dtype == "bool":
             values = rng.integers(0, 2, shape)
         elif port.dtype.startswith(("int", "uint")):
@@ -76,11 +78,17 @@ def _open_size(shape: tuple[int | None, ...], axis: int, sizes: Sizes) -> int:
 
 
 def _random_keys(
-    rng: np.random.Generator, shape: tuple[int, ...], known: list[Any], dtype: str
+    rng: np.random.Generator,
+    shape: tuple[int, ...],
+    known: list[Any],
+    dtype: str,
+    *,
+    known_only: bool,
 ) -> Any:
-    """Mostly keys of a lookup, and some that it doesn't know."""
+    """Mostly keys of a lookup, and some that it doesn't know if it takes them."""
     text = dtype == "string"
     strange = ["", "?", "straße"] if text else [0, -1, 10**6 + 1]
+    strange = [] if known_only else strange
     choice = np.array([*known, *known, *strange], object if text else "int64")
     return rng.choice(choice, shape)
 

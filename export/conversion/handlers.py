@@ -10,6 +10,7 @@ import numpy as np
 from onnxwalk.export.conversion import axes, elementwise, integers, mathematics
 from onnxwalk.export.conversion.nodes import Nodes
 from onnxwalk.export.conversion.pooling import max_pool
+from onnxwalk.export.conversion.refused import INEXACT, UNMAPPED
 from onnxwalk.export.conversion.resizes import (
     MATRIX_RESIZES,
     bilinear_resize,
@@ -24,6 +25,8 @@ _NO_MATRICES = (
 _NO_COMPLEX = "ONNX computes no complex numbers: keep real and imaginary parts in two tensors"
 _NO_PATHS = "ONNX can't search paths: compute losses and texts outside of the model"
 ADVICE = {
+    **INEXACT,
+    **UNMAPPED,
     **dict.fromkeys(
         "Cholesky Eig LogMatrixDeterminant Lu MatrixInverse MatrixSolve MatrixSolveLs "
         "MatrixTriangularSolve Qr SelfAdjointEigV2 Svd".split(),
@@ -140,17 +143,44 @@ def _conv3d(nodes: Nodes) -> None:
     nodes.node.set_attr("group", groups)
 
 
+def _euclidean_norm(nodes: Nodes) -> None:
+    """sqrt(sum of x²) over some axes"""
+    x, axes = nodes.inputs
+    sums = nodes.add("ReduceSum", [nodes.add("Mul", [x, x]), nodes.cast(axes, np.int64)],
+                     keepdims=nodes.node.get_attr_int("keep_dims"))  # fmt: skip
+    nodes.replace("Sqrt", [sums])
+
+
+def _l2_loss(nodes: Nodes) -> None:
+    """sum of x² / 2"""
+    (x,) = nodes.inputs
+    sums = nodes.add("ReduceSum", [nodes.add("Mul", [x, x])], keepdims=0)
+    nodes.replace("Mul", [sums, nodes.const(0.5, nodes.dtype(x))])
+
+
+def _truncate_mod(nodes: Nodes) -> None:
+    """The rest of the division towards zero, with the sign of x."""
+    nodes.replace("Mod", nodes.inputs, fmod=1)
+
+
+def _leave(nodes: Nodes) -> None:
+    """What is left is refused, with the words of ``ADVICE``."""
+
+
 def _one(nodes: Nodes) -> str:
     return nodes.const(1, nodes.dtype(nodes.inputs[0]))
 
 
 _WRITERS: dict[str, Callable[[Nodes], None]] = {
+    **dict.fromkeys(INEXACT, _leave),
     **axes.WRITERS,
     **elementwise.WRITERS,
     **integers.WRITERS,
     **mathematics.WRITERS,
     "Erfc": _erfc,
+    "EuclideanNorm": _euclidean_norm,
     "Expm1": _expm1,
+    "L2Loss": _l2_loss,
     "Log": _log,
     "Log1p": _log1p,
     "Bucketize": _bucketize,
@@ -163,5 +193,6 @@ _WRITERS: dict[str, Callable[[Nodes], None]] = {
     "Round": _round,
     "ResizeBilinear": bilinear_resize,
     "ResizeNearestNeighbor": nearest_resize,
+    "TruncateMod": _truncate_mod,
     **dict.fromkeys(MATRIX_RESIZES, matrix_resize),
 }

@@ -28,14 +28,14 @@ def main(arguments: Sequence[str]) -> int:
         print(f"error: no cases for {', '.join(unknown)}", file=sys.stderr)
         return 1
     chosen = {name: cases[name] for name in cases if not options.names or name in options.names}
-    verdicts, wrong = judge_all(chosen, _judge)
+    verdicts, wrong = judge_all(chosen, judge_or_fail)
     if left:
         print(f"no cases for {', '.join(left)}", file=sys.stderr)
     write_table(options, verdicts, format_table)
     return 1 if wrong or left else 0
 
 
-def _judge(case: Case) -> Verdict:
+def judge_or_fail(case: Case) -> Verdict:
     try:
         return judge_case(case)
     except Exception as error:  # a case that Keras itself can't build or run
