@@ -119,6 +119,9 @@ CONV: Arguments = {"filters": (2, 3), "kernel_size": (1, 2, 3), "padding": ("val
 CONV |= {"strides": (1, 2), "use_bias": (True, False), "activation": (None, "relu")}
 
 
+_PART = st.sampled_from((0, 1))
+
+
 def _pads(draw: Draw, tensors: list[Any]) -> Arguments:
     sizes = st.tuples(st.integers(0, 2), st.integers(0, 2))
     width = [(0, 0), *(draw(sizes) for _ in tensors[0].shape[1:])]
@@ -216,7 +219,7 @@ OPERATIONS = [
     function("matmul", float_with_axes, 2),
     function("tril", lambda x: len(x.shape) > 2, 1, one_of(k=(-1, 0, 1))),
     Operation("top_k", _top_k, float_with_axes, 1, one_of(k=(1, 2), index=(0, 1))),
-    Operation("split", _split, has_axes, 1, lambda d, t: an_axis(d, t) | one_of(index=(0, 1))(d, t)),
+    Operation("split", _split, has_axes, 1, lambda d, t: an_axis(d, t) | {"index": d(_PART)}),
     Operation("getitem", _getitem, has_axes, 1, _slice),
     Operation("where", _where, is_number, 2, one_of(negated=(True, False), limit=(0, 20))),
     Operation("concatenate", _joined("concatenate"), has_axes, 2, an_axis),

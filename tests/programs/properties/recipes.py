@@ -1,4 +1,4 @@
-"""Small models, drawn by hypothesis, as plain data: a recipe can be written down and cut shorter."""
+"""Small models, drawn by hypothesis, as plain data: a recipe can be written down and shortened."""
 
 from __future__ import annotations
 
