@@ -9,7 +9,7 @@ rounding   Keras's own result moves as far, or becomes NaN or infinite, when its
            sum of 1e25 and -1e25 and 3.) Whole numbers among the inputs stay, since steps are at
            such numbers on purpose, unless they are so large that sums round them.
 kernels    The model has an operator of ``UNSETTLED``, and TensorFlow gives another result in this
-           row when it compiles the model with XLA.
+           row when it compiles the model with XLA; in any row if it sorts.
 range      The difference is gone when the large finite values that were fed are smaller: beyond
            the square root of the largest float by 2^10, and, for NaN or an infinity on one side
            alone, from 50 on by 2. (In which order a sum is computed decides whether it overflows;
@@ -43,17 +43,16 @@ TOLERANCE = TOLERANCES["float32"]
 #: floats, where each is rounded as often as in Keras; some bits in those where sums take most of it
 _STEPS = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float64": 2.0**-48}
 _STEP = 2.0**-20  # of the others
-#: TensorFlow operators whose kernels don't agree with each other on special values: in one and the
-#: same row, the result may depend on the place of a number in a vector register
+#: TensorFlow operators whose kernels don't agree with each other on special values
 UNSETTLED = {
-    "Softmax",  # of a row with NaN: NaN where it is NaN, 0 or NaN elsewhere
+    "Softmax",  # of a row with NaN: NaN where it is NaN, 0 or NaN elsewhere, by vector registers
     "LogSoftmax",
-    "TopKV2",  # the order of NaN, also in sort and argsort
     "Max",  # of NaN and numbers
     "Min",
     "ArgMax",
     "ArgMin",
     "Cast",  # of NaN, infinities and numbers out of range to an integer
+    "TopKV2",  # also sort and argsort: where NaN goes depends on what is beside it
 }
 #: for models that amplify rounding errors
 _MAX_TOLERANCE = 0.5
@@ -75,17 +74,18 @@ def find_lowest_precision(trace: Trace) -> str:
     return next((kind for kind in order if kind in kinds), "float32")
 
 
-def has_unsettled(trace: Trace) -> bool:
-    """Whether the graph has an operator of ``UNSETTLED``."""
+def find_unsettled(trace: Trace) -> set[str]:
+    """The operators of ``UNSETTLED`` in the graph."""
     from tensorflow import dtypes
 
     graph = trace.graph
     nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
-    return any(
-        node.op in UNSETTLED
-        and (node.op != "Cast" or dtypes.as_dtype(node.attr["DstT"].type).is_integer)
+    return {
+        node.op
         for node in nodes
-    )
+        if node.op in UNSETTLED
+        and (node.op != "Cast" or dtypes.as_dtype(node.attr["DstT"].type).is_integer)
+    }
 
 
 def check_type(name: str, actual: NDArray[Any], expected: NDArray[Any]) -> None:
@@ -146,21 +146,14 @@ def find_allowed(
     expected: NDArray[Any],
     tolerance: float,
     moved: Arrays | None = None,
-    compiled: Arrays | None = None,
     *,
     by_row: bool = False,
 ) -> NDArray[Any]:
     """How far each number may be from Keras's: ``tolerance``, or as far as Keras's own results
-    ``moved`` with the last bits of what it was given; infinitely where they changed altogether, and
-    in rows in which those of the ``compiled`` model are others.
+    ``moved`` with the last bits of what it was given; infinitely where they changed altogether.
 
     ``by_row``: relative to the largest number in each row, instead of in all.
     """
-    for other in compiled or []:
-        allowed = find_allowed(expected, tolerance, moved, by_row=by_row)
-        unlike = find_differences(other, expected, allowed)
-        in_row = np.any(unlike, axis=_axes(unlike, by_row=by_row), keepdims=True)
-        return np.where(in_row, np.inf, allowed)
     if not _is_float(expected):
         changed = [find_differences(m, expected, np.zeros(m.shape)) for m in moved or []]
         return np.where(np.any([np.zeros(expected.shape, bool), *changed], axis=0), np.inf, 0.0)
@@ -173,6 +166,17 @@ def find_allowed(
         allowed = np.maximum(allowed, np.minimum(in_row, _MAX_TOLERANCE * scale))
         allowed = np.maximum(allowed, 2 * far)
     return allowed
+
+
+def is_settled(
+    expected: NDArray[Any], compiled: NDArray[Any], allowed: NDArray[Any], *, by_row: bool
+) -> NDArray[np.bool_]:
+    """Whether ``compiled``, Keras's results by XLA, are those expected: in each row, or in all."""
+    if compiled.shape != expected.shape:
+        return np.zeros(expected.shape, bool)
+    unlike = find_differences(compiled, expected, allowed)
+    some = np.any(unlike, axis=_axes(unlike, by_row=by_row), keepdims=True)
+    return np.broadcast_to(~some, expected.shape)
 
 
 def is_class_difference(actual: NDArray[Any], expected: NDArray[Any]) -> NDArray[np.bool_]:

@@ -157,12 +157,13 @@ def test_special_feeds():
 
     _, traced = converted(model(function, ((None, None, 3), "float32"), ((3,), "uint8")))
     random = make_random_inputs(traced)
-    one, rows, empty, odd = make_special_feeds(traced, random)
+    one, with_nan, rows, empty, odd = make_special_feeds(traced, random)
     assert (one.values["x0"].shape, empty.values["x1"].shape) == ((1, 64, 64, 3), (0, 3))
     assert odd.values["x0"].shape == (3, ODD_SIZES.height, ODD_SIZES.width, 3)
-    first = rows.describe(0)
+    first = with_nan.describe(0)
     assert first == ("input x0 with NaN in places, input x1 with the largest uint8 (255) in places")
-    values = rows.pick(0).values["x0"]
+    values = with_nan.pick(0).values["x0"]
+    assert not any(np.isnan(v).any() for v in rows.values.values())
     assert values.shape == (1, 64, 64, 3) and 0.2 < np.isnan(values).mean() < 0.3
     assert len(list(make_special_feeds(traced, random, full=True))) > 8
 
