@@ -136,11 +136,11 @@ class Both:
 
     def run_file(self, feed: Feed) -> Arrays:
         """The file's outputs. Raises ExportError if it doesn't run."""
-        from onnxwalk import OnnxWalkError
+        import onnxwalk
 
         try:
             return list(self.session.run(None, feed.values))
-        except OnnxWalkError as error:
+        except onnxwalk.OnnxWalkError as error:
             raise ExportError(
                 f"the exported model doesn't run with {feed.describe()}: {one_line(error)}. "
                 + _WHAT_TO_DO

@@ -36,7 +36,7 @@ def max_pool(nodes: Nodes) -> None:
                 x = _max_pool_axis(nodes, x, axis, size, stride)
         nodes.become([x])
         return
-    options = {"kernel_shape": sizes, "strides": strides}
+    options: dict[str, Any] = {"kernel_shape": sizes, "strides": strides}
     if nodes.node.get_attr_str("padding") == "SAME":
         options |= _same_padding([nodes.shape(x)[axis] for axis in spatial], sizes, strides)
     if not first:

@@ -54,8 +54,8 @@ def _find_taps(
     (some are 0). Where there are fewer taps than in other rows, the last one is repeated, and its
     weight divided.
     """
-    rows = [
-        [(place, values[place]) for place in np.flatnonzero(read)] or [(0, 0.0)]
+    rows: list[list[tuple[int, float]]] = [
+        [(int(place), values[place]) for place in np.flatnonzero(read)] or [(0, 0.0)]
         for values, read in zip(matrix, is_read, strict=True)
     ]
     count = max(map(len, rows))

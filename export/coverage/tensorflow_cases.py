@@ -255,7 +255,7 @@ _OF_TEXTS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def _layer(function: Callable[[Any], Any]) -> Any:
+def as_layer(function: Callable[[Any], Any]) -> Any:
     """A Lambda layer whose output is found by calling it: Keras tries that with floats only."""
 
     class Call(layers.Lambda):
@@ -278,7 +278,7 @@ def cases() -> list[Case]:
     )
 
     def case(name: str, function: Any, shape: tuple[int, ...], dtype: str) -> Case:
-        return Case(name, dtype, lambda: model(shape, _layer(function), dtype=dtype))
+        return Case(name, dtype, lambda: model(shape, as_layer(function), dtype=dtype))
 
     return [
         case(name, function, shape, dtype)
