@@ -8,8 +8,9 @@ rounding   Keras's own result moves as far, or becomes NaN or infinite, when its
            change by a few of their last bits. (A step of ``round``, a deep network in float16, the
            sum of 1e25 and -1e25 and 3.) Whole numbers among the inputs stay, since steps are at
            such numbers on purpose, unless they are so large that sums round them.
-kernels    The model has an operator of ``UNSETTLED``, and TensorFlow gives another result in this
-           row when it compiles the model with XLA; in any row if it sorts.
+kernels    The model has an operator of ``UNSETTLED``, and TensorFlow gives this output otherwise
+           when it compiles the model with XLA: in any row of the feed, since kernels that don't
+           agree on NaN do so by chance for some; in this row where it is only about ``Cast``.
 range      The difference is gone when the large finite values that were fed are smaller: beyond
            the square root of the largest float by 2^10, and, for NaN or an infinity on one side
            alone, from 50 on by 2. (In which order a sum is computed decides whether it overflows;
