@@ -31,6 +31,7 @@ from onnxwalk.export.parting import find_parting
 from onnxwalk.export.random_inputs import make_random_inputs
 from onnxwalk.export.special_feeds import Feed, make_special_feeds
 from onnxwalk.export.tracing.trace import Trace, get_input_structure
+from onnxwalk.interpreter.errors import OnnxWalkError
 
 __all__ = ["MODES", "check_output", "make_random_inputs", "read_mode", "run_keras", "verify_model"]
 
@@ -75,7 +76,7 @@ def verify_model(
 
     try:
         session = onnxwalk.load(proto)
-    except onnxwalk.OnnxWalkError as error:
+    except OnnxWalkError as error:
         raise ExportError(f"the exported model doesn't run: {one_line(error)}") from error
     sides = Both(model, session, trace)
     random = make_random_inputs(trace, seed=seed)
@@ -136,8 +137,6 @@ class Both:
 
     def run_file(self, feed: Feed) -> Arrays:
         """The file's outputs. Raises ExportError if it doesn't run."""
-        from onnxwalk import OnnxWalkError
-
         try:
             return list(self.session.run(None, feed.values))
         except OnnxWalkError as error:
