@@ -188,13 +188,19 @@ def is_class_difference(actual: NDArray[Any], expected: NDArray[Any]) -> NDArray
 
 
 def nudge_weights(model: Any, kind: str, seed: int) -> list[tuple[Any, Any]]:
-    """Pairs of a floating variable of the model and its value, changed by ± some last bits."""
+    """Pairs of a floating variable of the model and its value, changed by ± some last bits: all
+    numbers of a variable in the same direction for seed 0, since a constant that is rounded
+    otherwise (a scale that was multiplied into a kernel) does so, each in its own for others."""
     import keras
 
     rng = np.random.default_rng(seed)
     step = _STEPS.get(kind, _STEP)
+
+    def change(shape: tuple[int, ...]) -> Any:
+        return 1 + step * rng.choice([-1, 1], shape if seed else (1,) * len(shape))
+
     return [
-        (v, v.value * keras.ops.cast(1 + step * rng.choice([-1, 1], tuple(v.shape)), v.dtype))
+        (v, v.value * keras.ops.cast(change(tuple(v.shape)), v.dtype))
         for v in model.variables
         if "float" in str(v.dtype)
     ]
