@@ -8,8 +8,9 @@ rounding   Keras's own result moves as far, or becomes NaN or infinite, when its
            change by a few of their last bits. (A step of ``round``, a deep network in float16, the
            sum of 1e25 and -1e25 and 3.) Whole numbers among the inputs stay, since steps are at
            such numbers on purpose, unless they are so large that sums round them.
-kernels    The model has an operator of ``UNSETTLED``, and TensorFlow gives another result in this
-           row when it compiles the model with XLA; in any row if it sorts.
+kernels    The model has an operator of ``UNSETTLED``, and TensorFlow gives this output otherwise
+           when it compiles the model with XLA: in any row of the feed, since kernels that don't
+           agree on NaN do so by chance for some; in this row where it is only about ``Cast``.
 range      The difference is gone when the large finite values that were fed are smaller: beyond
            the square root of the largest float by 2^10, and, for NaN or an infinity on one side
            alone, from 50 on by 2. (In which order a sum is computed decides whether it overflows;
@@ -187,13 +188,19 @@ def is_class_difference(actual: NDArray[Any], expected: NDArray[Any]) -> NDArray
 
 
 def nudge_weights(model: Any, kind: str, seed: int) -> list[tuple[Any, Any]]:
-    """Pairs of a floating variable of the model and its value, changed by ± some last bits."""
+    """Pairs of a floating variable of the model and its value, changed by ± some last bits: all
+    numbers of a variable in the same direction for seed 0, since a constant that is rounded
+    otherwise (a scale that was multiplied into a kernel) does so, each in its own for others."""
     import keras
 
     rng = np.random.default_rng(seed)
     step = _STEPS.get(kind, _STEP)
+
+    def change(shape: tuple[int, ...]) -> Any:
+        return 1 + step * rng.choice([-1, 1], shape if seed else (1,) * len(shape))
+
     return [
-        (v, v.value * keras.ops.cast(1 + step * rng.choice([-1, 1], tuple(v.shape)), v.dtype))
+        (v, v.value * keras.ops.cast(change(tuple(v.shape)), v.dtype))
         for v in model.variables
         if "float" in str(v.dtype)
     ]
