@@ -219,6 +219,30 @@ def _band_part(nodes: Nodes) -> None:
     nodes.become([nodes.cast(nodes.add("Where", [any_outside, zero, wide]), dtype)])
 
 
+def _diag_part(nodes: Nodes) -> None:
+    """(…, rows, columns) -> (…, length): the elements of one diagonal, by their places in a row of
+    all; by tf2onnx's formula where sizes are open or several diagonals are asked for."""
+    from tf2onnx.onnx_opset.tensor import MatrixDiagPart, MatrixDiagPartV2V3
+
+    x, simple = nodes.inputs[0], nodes.node.type == "MatrixDiagPart"
+    rows, columns = nodes.shape(x)[-2:]
+    offsets = np.array([0]) if simple else nodes.constant_input(1)
+    if min(rows, columns) < 0 or offsets is None or len(set(offsets.flatten())) > 1:
+        if simple:
+            MatrixDiagPart.version_13(nodes.ctx, nodes.node)
+        else:
+            MatrixDiagPartV2V3.version_12(nodes.ctx, nodes.node)
+        return
+    offset = int(offsets.flatten()[0])
+    length = min(rows + min(offset, 0), columns - max(offset, 0))
+    first = offset if offset > 0 else -offset * columns
+    places = nodes.const(first + np.arange(length, dtype=np.int64) * (columns + 1))
+    bounds = [nodes.const([bound]) for bound in (0, -2)]
+    others = nodes.add("Slice", [nodes.add("Shape", [x]), *bounds])
+    flat = nodes.add("Concat", [others, nodes.const([rows * columns])], axis=0)
+    nodes.replace("Gather", [nodes.add("Reshape", [x, flat]), places], axis=-1)
+
+
 def _update_slice(nodes: Nodes) -> None:
     """x with a block of it replaced, from ``start``, which moves so that the block fits."""
     x, block, start = nodes.inputs
@@ -292,6 +316,7 @@ WRITERS: dict[str, Callable[[Nodes], None]] = {
         for kind, reduction in (("Max", "max"), ("Min", "min"), ("Prod", "mul"), ("Sum", "add"))
     },
     "DenseBincount": _dense_bincount,
+    **dict.fromkeys(("MatrixDiagPart", "MatrixDiagPartV2", "MatrixDiagPartV3"), _diag_part),
     "MatrixBandPart": _band_part,
     "XlaDynamicUpdateSlice": _update_slice,
     "LowerBound": _lower_bound,
