@@ -25,6 +25,8 @@ def _reducing(kind: str) -> Callable[[Nodes], None]:
             result = _mean_of_rows(nodes, x, rest, keep)
         else:
             result = _reduce(nodes, kind, wide, rest, keep)
+        if wide != x and kind in ("ReduceMax", "ReduceMin"):  # of nothing it is int64's
+            result = nodes.clip(result, nodes.limits(x).min, nodes.limits(x).max)
         nodes.become([result if wide == x else nodes.cast(result, dtype)])
 
     return write
@@ -219,6 +221,53 @@ def _band_part(nodes: Nodes) -> None:
     nodes.become([nodes.cast(nodes.add("Where", [any_outside, zero, wide]), dtype)])
 
 
+def _diag_part(nodes: Nodes) -> None:
+    """(…, rows, columns) -> (…, length): the elements of one diagonal, by their places in a row of
+    all; by tf2onnx's formula where sizes are open or several diagonals are asked for."""
+    from tf2onnx.onnx_opset.tensor import MatrixDiagPart, MatrixDiagPartV2V3
+
+    x, simple = nodes.inputs[0], nodes.node.type == "MatrixDiagPart"
+    rows, columns = nodes.shape(x)[-2:]
+    offsets = np.array([0]) if simple else nodes.constant_input(1)
+    if min(rows, columns) < 0 or offsets is None or len(set(offsets.flatten())) > 1:
+        if simple:
+            MatrixDiagPart.version_13(nodes.ctx, nodes.node)
+        else:
+            MatrixDiagPartV2V3.version_11(nodes.ctx, nodes.node)
+        return
+    offset = int(offsets.flatten()[0])
+    length = min(rows + min(offset, 0), columns - max(offset, 0))
+    first = offset if offset > 0 else -offset * columns
+    places = nodes.const(first + np.arange(length, dtype=np.int64) * (columns + 1))
+    bounds = [nodes.const([bound]) for bound in (0, -2)]
+    others = nodes.add("Slice", [nodes.add("Shape", [x]), *bounds])
+    flat = nodes.add("Concat", [others, nodes.const([rows * columns])], axis=0)
+    nodes.replace("Gather", [nodes.add("Reshape", [x, flat]), places], axis=-1)
+
+
+def _roll(nodes: Nodes) -> None:
+    """What leaves an axis at its end comes in at its start: the last part before the first."""
+    x = nodes.inputs[0]
+    shifts, axes = nodes.constant_input(1), nodes.constant_input(2)
+    if shifts is None or axes is None:
+        raise ValueError("the shifts of roll must be constants")
+    end = nodes.const([np.iinfo(np.int64).max])
+    for shift, axis in zip(shifts.flatten(), axes.flatten(), strict=True):
+        size = nodes.shape(nodes.inputs[0])[axis]
+        where = nodes.const([int(axis)])
+        if size >= 0:
+            start = nodes.const([size - int(shift) % max(size, 1)])
+        else:
+            count = nodes.add("Gather", [nodes.add("Shape", [x]), where])
+            some = nodes.add("Max", [count, nodes.const([1])])
+            moved = nodes.add("Mod", [nodes.const([int(shift)]), some])
+            start = nodes.add("Sub", [count, moved])
+        last = nodes.add("Slice", [x, start, end, where])
+        first = nodes.add("Slice", [x, nodes.const([0]), start, where])
+        x = nodes.add("Concat", [last, first], axis=int(axis))
+    nodes.become([x])
+
+
 def _update_slice(nodes: Nodes) -> None:
     """x with a block of it replaced, from ``start``, which moves so that the block fits."""
     x, block, start = nodes.inputs
@@ -292,9 +341,11 @@ WRITERS: dict[str, Callable[[Nodes], None]] = {
         for kind, reduction in (("Max", "max"), ("Min", "min"), ("Prod", "mul"), ("Sum", "add"))
     },
     "DenseBincount": _dense_bincount,
+    **dict.fromkeys(("MatrixDiagPart", "MatrixDiagPartV2", "MatrixDiagPartV3"), _diag_part),
     "MatrixBandPart": _band_part,
     "XlaDynamicUpdateSlice": _update_slice,
     "LowerBound": _lower_bound,
+    "Roll": _roll,
     "UpperBound": _upper_bound,
     "InTopKV2": _in_top_k,
 }

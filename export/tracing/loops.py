@@ -74,13 +74,13 @@ def switch(
     return choose(0)
 
 
-def gcd(original: Any, record: Record, a: Any, b: Any) -> Any:
+def gcd(original: Any, record: Record, x1: Any, x2: Any) -> Any:
     """The greatest common divisor, of open sizes too: (a, b) becomes (b, a mod b) until b is 0."""
     import keras
     import tensorflow as tf
 
-    dtype = keras.backend.result_type(a.dtype, b.dtype)
-    a, b = tf.cast(a, dtype), tf.cast(b, dtype)
+    dtype = keras.backend.result_type(x1.dtype, x2.dtype)
+    a, b = tf.cast(x1, dtype), tf.cast(x2, dtype)
     if dtype.startswith("int"):
         a, b = tf.abs(a), tf.abs(b)
     a, b = a + tf.zeros_like(b), b + tf.zeros_like(a)

@@ -169,14 +169,16 @@ PATCHES = (
         "keras.src.backend.tensorflow.numpy:gcd",
         loops.gcd,
         "Keras needs a known batch size",
+        since="3.12",
     ),
     *(
         Patch(
             f"keras.src.backend.tensorflow.{target}",
             functools.partial(rewrites.refuse, f"{target.split(':')[1]}: {why}"),
             "it has no ONNX form",
+            since=since,
         )
-        for target, why in NO_ONNX_FORM_OF.items()
+        for target, (since, why) in NO_ONNX_FORM_OF.items()
     ),
     Patch(
         "keras.src.backend.tensorflow.core:scan",

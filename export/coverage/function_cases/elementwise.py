@@ -119,7 +119,7 @@ def _casts() -> list[FunctionCase]:
     def given(dtype: str) -> list[Given]:
         exact = dtype in INTS and dtype not in ("int32", "int64")
         low = 0 if dtype.startswith("uint") else -4
-        return [Given(values=Values(low, within=dtype if exact else None))]
+        return [Given(values=Values(low, nan=not exact, within=dtype if exact else None))]
 
     def saturating(dtype: str) -> list[Given]:
         """Keras clips to the largest of the type, in floats that may round it up."""

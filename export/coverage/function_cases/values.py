@@ -19,7 +19,7 @@ class Values:
     ``kinds``: "all", "mild" (nothing that makes a sum lose or exceed everything else), "small"
     (of integers none, since TensorFlow multiplies matrices of them as floats), or "none".
     ``zero``, ``negative``, ``nan``: whether these may be among them. ``within``: an integer type
-    whose range they don't leave.
+    whose range the others don't leave.
     """
 
     low: float = -4.0
@@ -66,7 +66,7 @@ class Values:
             if (self.zero or n != 0)
             and (self.negative or not np.signbit(n))
             and (self.nan or n == n)
-            and (limits is None or limits.min <= n <= limits.max)
+            and (limits is None or n != n or limits.min <= n <= limits.max)
         ]
         return np.array(kept, dtype_)
 
