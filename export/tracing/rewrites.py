@@ -76,7 +76,7 @@ def adaptive_pool(
     if max(windows) > 1:
         x = tf.nn.pool(x, windows, kind, strides=windows, padding="VALID")
     reduce = tf.reduce_mean if kind == "AVG" else tf.reduce_max
-    if kind == "MAX" and sizes != counts:
+    if kind == "MAX" and any(s % count for s, count in zip(sizes, counts, strict=True)):
         x = tf.where(x > x.dtype.min, x, x.dtype.min)  # as pooling does it: NaN is passed over
     for axis, count in enumerate(counts, start=1):
         size = x.shape[axis]
