@@ -245,6 +245,28 @@ def _diag_part(nodes: Nodes) -> None:
     nodes.replace("Gather", [nodes.add("Reshape", [x, flat]), places], axis=-1)
 
 
+def _diag(nodes: Nodes) -> None:
+    """(…, n) -> (…, n, n): the values on the diagonal of zeros; by tf2onnx's formula for others, or
+    an open n."""
+    from tf2onnx.onnx_opset.tensor import MatrixDiag
+
+    x, size = nodes.inputs[0], nodes.shape(nodes.inputs[0])[-1]
+    wanted = (0, -1, -1, 0)  # the diagonal, rows, columns and what else is there
+    given = [nodes.constant_input(i) for i in range(1, len(nodes.inputs))]
+    usual = all(
+        g is not None and set(g.flatten()) == {w} for g, w in zip(given, wanted, strict=False)
+    )
+    if size < 0 or not usual:
+        MatrixDiag.version_12(nodes.ctx, nodes.node)
+        return
+    dtype = nodes.dtype(x)
+    (wide,) = nodes.in_longer([x])
+    zero = nodes.const(0, nodes.dtype(wide))
+    columns = nodes.add("Unsqueeze", [wide, nodes.const([-1])])
+    result = nodes.add("Where", [nodes.const(np.eye(size, dtype=bool)), columns, zero])
+    nodes.become([nodes.cast(result, dtype)])
+
+
 def _roll(nodes: Nodes) -> None:
     """What leaves an axis at its end comes in at its start: the last part before the first."""
     x = nodes.inputs[0]
@@ -343,6 +365,7 @@ WRITERS: dict[str, Callable[[Nodes], None]] = {
     "DenseBincount": _dense_bincount,
     **dict.fromkeys(("MatrixDiagPart", "MatrixDiagPartV2", "MatrixDiagPartV3"), _diag_part),
     "MatrixBandPart": _band_part,
+    **dict.fromkeys(("MatrixDiag", "MatrixDiagV2", "MatrixDiagV3"), _diag),
     "XlaDynamicUpdateSlice": _update_slice,
     "LowerBound": _lower_bound,
     "Roll": _roll,

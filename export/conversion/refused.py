@@ -19,7 +19,6 @@ INEXACT = {
     "AsString": "ONNX writes numbers in another way: make texts of numbers outside of the model",
     "CropAndResize": "a NaN would get into other pixels: cut with slices, and use tf.image.resize",
     "ExtractImagePatches": "use keras.ops.image.extract_patches",
-    "MatrixSetDiagV3": "use tf.where with tf.eye",
     "MaxPoolWithArgmax": "use tf.nn.max_pool2d",
     "Multinomial": _RANDOM,
     "RandomStandardNormal": _RANDOM,

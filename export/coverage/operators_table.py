@@ -37,15 +37,16 @@ In a Lambda layer, held against Keras on random and on special values.
 
 
 def find_origin(kind: str) -> str:
-    """Whose handler an operation has: "ours", "tf2onnx", or "refused"."""
-    from tf2onnx.handler import tf_op
+    """Whose handler an operation has: "ours" or "tf2onnx"; else "refused", with advice, or "none"."""
+    from tf2onnx.tfonnx import handler  # which has registered all of them
 
     if kind in INEXACT:
         return "refused"
     if kind in operation_handlers() or kind == "PyFunc":  # our markers
         return "ours"
-    known, _ = tf_op.create_mapping(DEFAULT_OPSET, [])
-    return "tf2onnx" if kind in known or kind in _BUILT_IN else "refused"
+    if kind in handler.tf_op.create_mapping(DEFAULT_OPSET, []) or kind in _BUILT_IN:
+        return "tf2onnx"
+    return "refused" if kind in ADVICE else "none"
 
 
 #: what tf2onnx's graph holds itself, without a handler
@@ -70,7 +71,8 @@ def format_table(
     origins = Counter(row.split("|")[2].strip() for row in kinds.values())
     summary = (
         f"{len(kinds)} operations: {origins['ours']} by our handlers, {origins['tf2onnx']} by "
-        f"tf2onnx's, {origins['refused']} refused.\n\n"
+        f"tf2onnx's, {origins['refused']} refused with advice, {origins['none']} without a handler: "
+        "the clean-up before the conversion removes them, or the model is refused.\n\n"
     )
     lines = [
         "| operation | handler | layers | functions | TensorFlow's | applications | instead |",
