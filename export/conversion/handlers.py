@@ -146,8 +146,9 @@ def _conv3d(nodes: Nodes) -> None:
 def _euclidean_norm(nodes: Nodes) -> None:
     """sqrt(sum of x²) over some axes"""
     x, axes = nodes.inputs
-    sums = nodes.add("ReduceSum", [nodes.add("Mul", [x, x]), nodes.cast(axes, np.int64)],
-                     keepdims=nodes.node.get_attr_int("keep_dims"))  # fmt: skip
+    axes = nodes.add("Reshape", [nodes.cast(axes, np.int64), nodes.const([-1])])
+    keeps = nodes.node.get_attr_int("keep_dims")
+    sums = nodes.add("ReduceSum", [nodes.add("Mul", [x, x]), axes], keepdims=keeps)
     nodes.replace("Sqrt", [sums])
 
 

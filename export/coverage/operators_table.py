@@ -37,7 +37,7 @@ In a Lambda layer, held against Keras on random and on special values.
 
 
 def find_origin(kind: str) -> str:
-    """Whose handler an operation has: "ours" or "tf2onnx"; else "refused", with advice, or "none"."""
+    """Whose handler an operation has, "ours" or "tf2onnx"; or "refused" (with advice), "none"."""
     from tf2onnx.tfonnx import handler  # which has registered all of them
 
     if kind in INEXACT:
@@ -71,8 +71,8 @@ def format_table(
     origins = Counter(row.split("|")[2].strip() for row in kinds.values())
     summary = (
         f"{len(kinds)} operations: {origins['ours']} by our handlers, {origins['tf2onnx']} by "
-        f"tf2onnx's, {origins['refused']} refused with advice, {origins['none']} without a handler: "
-        "the clean-up before the conversion removes them, or the model is refused.\n\n"
+        f"tf2onnx's, {origins['refused']} refused with advice, {origins['none']} without a "
+        "handler: the clean-up before the conversion removes them, or the model is refused.\n\n"
     )
     lines = [
         "| operation | handler | layers | functions | TensorFlow's | applications | instead |",
