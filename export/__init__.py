@@ -18,7 +18,9 @@ The way of a layer, and where to add support for one (``pipeline.py`` calls them
 3. ``conversion/clean/`` removes superfluous nodes, one pass in each file; ``conversion/names.py``
    names nodes and weights after the layers.
 4. ``write.py`` writes the file under a temporary name.
-5. ``verify.py`` compares Keras and onnxwalk: they must agree before the file is renamed.
+5. ``verify.py`` compares Keras and onnxwalk, on the inputs of ``random_inputs.py`` and
+   ``special_feeds.py``: they must agree, by the rule in ``agreement.py``, before the file is
+   renamed. ``parting.py`` finds the layer where they don't.
 
 Then add cases of the layer in ``coverage/layer_cases/`` (a file for each family), and run
 ``python -m export layers LAYER``, which compares them with Keras and ONNX Runtime.
@@ -46,7 +48,7 @@ def to_onnx(
     *,
     opset: int | None = None,
     architecture: str | Callable[[], Any] | None = None,
-    verify: bool = True,
+    verify: bool | str = "quick",
     text: Any = None,
     labels: Any = None,
     progress: Callable[[str], object] | None = None,
@@ -60,8 +62,11 @@ def to_onnx(
     before 22.
     ``architecture``: the function that builds the model, or "module:function"; required for
     .weights.h5.
-    ``verify``: compare Keras and onnxwalk on random inputs; a difference of more than 1e-4 (in
-    float32) is an error.
+    ``verify``: compare Keras and onnxwalk; a difference of more than 1e-4 (in float32) is an error.
+    "quick" feeds random numbers, special values (NaN, infinities, the ends of each type), one row,
+    an empty batch and odd sizes; "full" feeds each special value to each input on its own, too,
+    other batch sizes and other random numbers; "none" compares nothing. True and False are "quick"
+    and "none".
     ``text``: the TextVectorization layer of the training data, a file with one (.keras, .json,
     .txt: see ``export.text.read_text_layer``), or a dict of input names to these: it is stored in
     the file, so that the model can be run on text.

@@ -20,11 +20,14 @@ from onnxwalk.export.conversion.draft import all_nodes
 from onnxwalk.export.errors import ExportError, one_line, run_command
 from onnxwalk.export.pipeline import STAGES, ExportResult, export_model
 from onnxwalk.export.progress import progress_bars
+from onnxwalk.export.verify import MODES
 
 #: first argument -> module whose ``main`` is called with the others and returns the exit status
 COMMANDS = {
     "applications": "onnxwalk.export.coverage.applications",
+    "functions": "onnxwalk.export.coverage.functions",
     "layers": "onnxwalk.export.coverage.layers",
+    "operators": "onnxwalk.export.coverage.operators",
     "study": "onnxwalk.export.study",
 }
 
@@ -67,7 +70,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--opset", type=int, help="13 or newer (default: 18; for bfloat16 models the newest)"
     )
-    parser.add_argument("--no-verify", action="store_true", help="don't compare with Keras")
+    parser.add_argument(
+        "--verify",
+        choices=MODES,
+        default="quick",
+        help="how much to compare with Keras: random and special values (quick, the default); also "
+        "each special value in each input on its own, other batch sizes and seeds (full); nothing",
+    )
+    parser.add_argument(
+        "--no-verify",
+        action="store_const",
+        dest="verify",
+        const="none",
+        help="the same as --verify none",
+    )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
@@ -91,13 +107,13 @@ def _export(options: argparse.Namespace) -> int:
         raise ExportError(f"no such folder: {output.parent}")
     labels = _labels(options.labels) if options.labels else None
     started = time.perf_counter()
-    with _show_stages(verify=not options.no_verify) as progress:
+    with _show_stages(verify=options.verify != "none") as progress:
         result = export_model(
             options.model,
             output,
             opset=options.opset,
             architecture=options.architecture,
-            verify=not options.no_verify,
+            verify=options.verify,
             text=options.text,
             labels=labels,
             progress=progress,

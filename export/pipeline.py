@@ -22,7 +22,7 @@ from onnxwalk.export.text import (
     store_metadata,
 )
 from onnxwalk.export.tracing.trace import trace
-from onnxwalk.export.verify import verify_model
+from onnxwalk.export.verify import read_mode, verify_model
 from onnxwalk.export.write import staged_file
 
 #: argument of ``progress``, in this order -> text on the command line
@@ -59,13 +59,14 @@ def export_model(
     *,
     opset: int | None = None,
     architecture: Architecture | None = None,
-    verify: bool = True,
+    verify: bool | str = "quick",
     text: Any = None,
     labels: Any = None,
     progress: Progress | None = None,
 ) -> ExportResult:
     """``export.to_onnx`` with a detailed result. Raises ExportError."""
     report = progress or (lambda stage: None)
+    mode = read_mode(verify)
     with quiet() as errors:
         report("load")
         _refuse_other_backends(model_or_path)
@@ -81,14 +82,14 @@ def export_model(
         differences: dict[str, float] = {}
         store_metadata(draft.model, tokenizers, names)
         notes = tuple(describe_text_inputs(tokenizers, layers))
-        if path is None and not verify:
+        if path is None and mode == "none":
             return ExportResult(draft, differences, notes, len(traced.layers))
         if path is not None:
             report("write")
         with staged_file(draft, path) as file:
-            if verify:
+            if mode != "none":
                 report("check")
-                differences = verify_model(model, file, traced)
+                differences = verify_model(model, file, traced, mode=mode)
             has_external_data = path is not None and len(list(file.parent.iterdir())) > 1
     return ExportResult(draft, differences, notes, len(traced.layers), has_external_data)
 

@@ -1,176 +1,274 @@
-"""Compare the exported model with Keras on random inputs."""
+"""Compare the exported model with Keras: on random inputs, and on those that are special."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxwalk.export.agreement import (
+    TOLERANCES,
+    Arrays,
+    check_output,
+    check_type,
+    find_allowed,
+    find_differences,
+    find_distances,
+    find_lowest_precision,
+    find_scale,
+    find_unsettled,
+    is_class_difference,
+    is_settled,
+    max_difference,
+    nudge,
+    nudge_weights,
+    shrink,
+)
 from onnxwalk.export.errors import ExportError, one_line
+from onnxwalk.export.parting import find_parting
+from onnxwalk.export.random_inputs import make_random_inputs
+from onnxwalk.export.special_feeds import Feed, make_special_feeds
 from onnxwalk.export.tracing.trace import Trace, get_input_structure
+from onnxwalk.interpreter.errors import OnnxWalkError
 
-#: dtype of the lowest precision in a model -> the largest difference that is accepted, relative
-#: to the largest absolute value (or 1)
-TOLERANCES = {
-    "float64": 1e-6,  # Keras computes some constants in float32 even so
-    "float32": 1e-4,
-    "float16": 2e-2,  # 10 bits, rounded after every operation, and Keras sums in another order
-    "bfloat16": 1e-1,  # 7 bits; single layers differ by up to 2e-2
-    "int8": 2e-2,  # a last bit's difference can round to the next of 127 steps
-}
-TOLERANCE = TOLERANCES["float32"]
+__all__ = ["MODES", "check_output", "make_random_inputs", "read_mode", "run_keras", "verify_model"]
 
-#: half of the last bit of a number, relative to it
-_ROUNDING = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
-#: for models that amplify rounding errors
-_MAX_TOLERANCE = 0.5
+#: how much is compared: random and special inputs at once; each special value in each input on its
+#: own, too; nothing
+MODES = ("quick", "full", "none")
 
-_BATCH = 6
-_TIME = 12
-_SIDE = 64
+#: how often Keras is run with changed last bits
+_NUDGES = 3
+#: rows of special values that are tried at a time where Keras doesn't take all of them
+_FEW = 4
+
+_WHAT_TO_DO = (
+    "Nothing was written. Please report it with this line; --verify none (verify='none') writes "
+    "the file as it is"
+)
 
 
-def verify_model(model: Any, proto: Any, trace: Trace, *, seed: int = 0) -> dict[str, float]:
-    """Run Keras and the interpreter on random inputs and on those of ``make_edge_inputs``.
+def read_mode(verify: bool | str) -> str:
+    """One of ``MODES``; True and False are quick and none. Raises ExportError."""
+    if isinstance(verify, bool):
+        return "quick" if verify else "none"
+    if verify not in MODES:
+        raise ExportError(f"verify={verify!r}: it is one of {', '.join(MODES)}")
+    return verify
 
-    ``proto``: whatever ``onnxwalk.load`` accepts. Returns output name -> largest absolute
-    difference, relative to the largest absolute value of Keras's output if that is more than 1.
 
-    Raises ExportError that names the output when shapes or dtypes differ, or when the difference
-    is larger than ``TOLERANCES`` and, in short floats, than ``measure_sensitivity``; and when the
-    interpreter can't run the model.
+def verify_model(
+    model: Any, proto: Any, trace: Trace, *, mode: str = "quick", seed: int = 0
+) -> dict[str, float]:
+    """Run Keras and the interpreter on random inputs and on those of ``make_special_feeds``.
+
+    ``proto``: whatever ``onnxwalk.load`` accepts. ``mode``: "quick" or "full". Returns output name
+    -> largest absolute difference on the random inputs, relative to the largest absolute value of
+    Keras's output if that is more than 1.
+
+    Special inputs that Keras doesn't take are passed over. Raises ExportError that names the
+    output, what was fed, and the layer when shapes or dtypes differ, or values by the rule in
+    ``agreement.py``; and when the interpreter can't run the model.
     """
     import onnxwalk
 
-    kind = find_lowest_precision(trace)
-    largest = {port.name: 0.0 for port in trace.outputs}
     try:
         session = onnxwalk.load(proto)
-    except onnxwalk.OnnxWalkError as error:
+    except OnnxWalkError as error:
         raise ExportError(f"the exported model doesn't run: {one_line(error)}") from error
+    sides = Both(model, session, trace)
     random = make_random_inputs(trace, seed=seed)
-    for feeds in (random, *make_edge_inputs(trace, random)):
-        inputs = [feeds[port.name] for port in trace.inputs]
+    feed = Feed(random, ("random numbers",))
+    expected = sides.run_keras(random)
+    actual = sides.run_file(feed)
+    found = sides.find_difference(feed, expected, actual)
+    special = make_special_feeds(trace, random, full=mode == "full", seed=seed)
+    while found is None:
+        feed_or_none = next(special, None)
+        if feed_or_none is None:
+            outputs = zip(trace.outputs, actual, expected, strict=True)
+            return {port.name: max_difference(a, e) for port, a, e in outputs}
+        for part, values in sides.accepted(feed_or_none):
+            found = found or sides.find_difference(part, values, sides.run_file(part))
+    found = sides.narrow(found)
+    place = find_parting(model, proto, found.feed.values, TOLERANCES[sides.kind])
+    raise ExportError(found.describe(place))
+
+
+class Difference(NamedTuple):
+    """An element of an output in which the file differs from Keras."""
+
+    output: str
+    feed: Feed
+    position: tuple[int, ...]
+    actual: Any
+    expected: Any
+    by: float  # relative to the largest number in the row
+    tolerance: float
+
+    def describe(self, place: str) -> str:
+        """The message of the error; ``place``: where the two part, if that is known."""
+        row = self.position[0] if len(self.feed.rows) > 1 and self.position else None
+        by = f" by {self.by:.3g} (tolerance {self.tolerance:.3g})"
+        if isinstance(self.expected, (str, bytes)):
+            by = ""
+        parting = f", first in {place}" if place else ""
+        return (
+            f"output {self.output} differs from Keras{by}, fed with {self.feed.describe(row)}: "
+            f"{self.actual} instead of {self.expected} at {list(self.position)}{parting}. "
+            + _WHAT_TO_DO
+        )
+
+
+class Both:
+    """A Keras model and its file, run on the same feeds."""
+
+    def __init__(self, model: Any, session: Any, trace: Trace) -> None:
+        self.model, self.session, self.trace = model, session, trace
+        self.kind = find_lowest_precision(trace)
+
+    def run_keras(
+        self, values: dict[str, NDArray[Any]], weights: list[tuple[Any, Any]] | None = None
+    ) -> Arrays:
+        """Keras's outputs, see ``run_keras``."""
+        return run_keras(self.model, [values[port.name] for port in self.trace.inputs], weights)
+
+    def run_file(self, feed: Feed) -> Arrays:
+        """The file's outputs. Raises ExportError if it doesn't run."""
         try:
-            expected = run_keras(model, inputs)
+            return list(self.session.run(None, feed.values))
+        except OnnxWalkError as error:
+            raise ExportError(
+                f"the exported model doesn't run with {feed.describe()}: {one_line(error)}. "
+                + _WHAT_TO_DO
+            ) from error
+
+    def accepted(self, feed: Feed) -> Iterator[tuple[Feed, Arrays]]:
+        """The feed with Keras's outputs, or the parts of it that Keras takes: a row that it doesn't
+        take must not hide the others."""
+        try:
+            yield feed, self.run_keras(feed.values)
+            return
         except Exception:
-            if feeds is random:
-                raise
-            continue  # a model need not take a batch of 1, or zeros
-        try:
-            actual = session.run(None, feeds)
-        except onnxwalk.OnnxWalkError as error:
-            raise ExportError(f"the exported model doesn't run: {one_line(error)}") from error
-        allowed = [TOLERANCES[kind]] * len(expected)
-        if kind in _ROUNDING and any(
-            max_difference(a, e) > TOLERANCES[kind] for a, e in zip(actual, expected, strict=True)
+            if len(feed.rows) <= _FEW or not feed.has_rows:
+                return
+        for start in range(0, len(feed.rows), _FEW):
+            yield from self.accepted(feed.pick(start, _FEW))
+
+    def find_difference(self, feed: Feed, expected: Arrays, actual: Arrays) -> Difference | None:
+        """The largest difference of the first output that differs, by the rule of ``agreement``.
+        Raises ExportError for another shape or dtype."""
+        if not self._is_consistent(expected):
+            return None
+        for port, a, e in zip(self.trace.outputs, actual, expected, strict=True):
+            check_type(port.name, a, e)
+        by_row = len(feed.rows) > 1
+        allowed = [find_allowed(e, TOLERANCES[self.kind], by_row=by_row) for e in expected]
+        masks = list(map(find_differences, actual, expected, allowed))
+        if any(mask.any() for mask in masks):
+            moved = self._nudged(feed)
+            allowed = [
+                find_allowed(e, TOLERANCES[self.kind], [m[i] for m in moved], by_row=by_row)
+                for i, e in enumerate(expected)
+            ]
+            masks = list(map(find_differences, actual, expected, allowed))
+            masks = self._without_unsettled(feed, expected, allowed, masks)
+            masks = self._without_range(feed, actual, expected, masks)
+        for port, a, e, most, mask in zip(
+            self.trace.outputs, actual, expected, allowed, masks, strict=True
         ):
-            moved = measure_sensitivity(model, inputs, expected, _ROUNDING[kind])
-            allowed = [max(TOLERANCES[kind], min(_MAX_TOLERANCE, m)) for m in moved]
-        for port, a, e, most in zip(trace.outputs, actual, expected, allowed, strict=True):
-            found = check_output(port.name, a, e, most)
-            largest[port.name] = max(largest[port.name], found)
-    return largest
+            if mask.any():
+                far = np.where(mask, find_distances(a, e), -1.0)
+                index = tuple(int(i) for i in np.unravel_index(np.argmax(far), far.shape))
+                scale = np.broadcast_to(find_scale(e, by_row=by_row), e.shape)[index]
+                by, tolerance = (float(x[index] / scale) for x in (far, most))
+                return Difference(port.name, feed, index, a[index], e[index], by, tolerance)
+        return None
 
-
-def measure_sensitivity(
-    model: Any, inputs: list[NDArray[Any]], expected: list[NDArray[Any]], step: float
-) -> list[float]:
-    """How much each of Keras's outputs changes when every weight changes by ± ``step`` of itself.
-
-    Two implementations of a deep network in short floats can't agree better than that: weights
-    and intermediate sums are rounded by as much.
-    """
-    import keras
-
-    rng = np.random.default_rng(0)
-    moved = [
-        (v, v.value * keras.ops.cast(1 + step * rng.choice([-1, 1], tuple(v.shape)), v.dtype))
-        for v in model.variables
-        if "float" in str(v.dtype)
-    ]
-    outputs = run_keras(model, inputs, moved)
-    return [max_difference(a, e) for a, e in zip(outputs, expected, strict=True)]
-
-
-def find_lowest_precision(trace: Trace) -> str:
-    """The dtype of lowest precision in the traced graph, one of ``TOLERANCES``."""
-    from tensorflow import dtypes
-
-    kinds = {
-        dtypes.as_dtype(attribute.type).name
-        for node in trace.graph.node
-        for attribute in node.attr.values()
-        if attribute.type and attribute.type < 100
-    }
-    order = ("bfloat16", "float16", "int8", "float32", "float64")
-    return next((kind for kind in order if kind in kinds), "float32")
-
-
-def make_edge_inputs(
-    trace: Trace, random: dict[str, NDArray[Any]]
-) -> list[dict[str, NDArray[Any]]]:
-    """A batch of one, and a batch of three: zeros, ones, and ten times the random values.
-
-    Ids are the lowest, the next, and the highest; texts are unchanged. An empty list for models
-    with a fixed batch size.
-    """
-    if any((port.shape or ())[:1] != (None,) for port in trace.inputs):
-        return []
-    three: dict[str, NDArray[Any]] = {}
-    for name, values in random.items():
-        rows = values[:3].copy()
-        if name in trace.vocabulary:
-            top = trace.vocabulary[name] - 1
-            rows[0], rows[1], rows[2] = 0, min(1, top), top
-        elif rows.dtype.kind not in "bO" and name not in trace.keys:
-            rows[0], rows[1] = 0, 1
-            if rows.dtype.kind not in "iu":
-                rows[2] *= 10
-        three[name] = rows
-    return [{name: values[:1] for name, values in random.items()}, three]
-
-
-def check_output(
-    name: str, actual: NDArray[Any], expected: NDArray[Any], tolerance: float = TOLERANCE
-) -> float:
-    """The largest difference of one output. Raises ExportError when it is too large."""
-    if actual.shape != expected.shape or actual.dtype != expected.dtype:
-        raise ExportError(
-            f"output {name}: expected {expected.dtype}{list(expected.shape)} as in Keras, "
-            f"got {actual.dtype}{list(actual.shape)}"
+    def _is_consistent(self, expected: Arrays) -> bool:
+        """Whether the outputs have the shapes that the model declares: for an empty batch some of
+        TensorFlow's convolutions return the shape of their input."""
+        return all(
+            port.shape is None
+            or (
+                len(port.shape) == e.ndim
+                and all(
+                    size in (None, found) for size, found in zip(port.shape, e.shape, strict=True)
+                )
+            )
+            for port, e in zip(self.trace.outputs, expected, strict=True)
         )
-    if not actual.size:
-        return 0.0
-    if expected.dtype == object:
-        if any(_text(a) != _text(e) for a, e in zip(actual.flat, expected.flat, strict=True)):
-            raise ExportError(f"output {name} differs from Keras: nothing was written")
-        return 0.0
-    largest = max_difference(actual, expected)
-    if largest > tolerance:
-        raise ExportError(
-            f"output {name} differs from Keras by {largest:.3g} (tolerance {tolerance:g}): "
-            "nothing was written"
-        )
-    return largest
 
+    def narrow(self, found: Difference) -> Difference:
+        """The same difference, with the one row alone in which it is, if it is there, too."""
+        if not found.feed.has_rows or len(found.feed.rows) < 2 or not found.position:
+            return found
+        for feed, expected in self.accepted(found.feed.pick(found.position[0])):
+            alone = self.find_difference(feed, expected, self.run_file(feed))
+            if alone is not None:
+                return alone
+        return found
 
-def max_difference(actual: NDArray[Any], expected: NDArray[Any]) -> float:
-    """The largest absolute difference of two arrays of numbers of the same shape, relative to the
-    largest finite value expected if that is more than 1; infinite where one alone is infinite or
-    NaN, and where the shapes differ; 0 for texts."""
-    if actual.shape != expected.shape:
-        return np.inf
-    if not actual.size or expected.dtype == object:
-        return 0.0
-    a, e = actual.astype(np.float64), expected.astype(np.float64)
-    same = (a == e) | (np.isnan(a) & np.isnan(e))  # infinities and NaN in the same places
-    with np.errstate(invalid="ignore"):
-        apart = np.where(same, 0.0, np.abs(a - e))
-    finite = np.abs(e[np.isfinite(e)])
-    largest = float(np.max(np.nan_to_num(apart, nan=np.inf, posinf=np.inf)))
-    return largest / max(1.0, float(finite.max(initial=0.0)))
+    def _nudged(self, feed: Feed) -> list[Arrays]:
+        """Keras's outputs with some last bits of weights and inputs changed."""
+        return [
+            self.run_keras(
+                {name: nudge(values, self.kind, seed) for name, values in feed.values.items()},
+                nudge_weights(self.model, self.kind, seed),
+            )
+            for seed in range(_NUDGES)
+        ]
+
+    def _without_unsettled(
+        self, feed: Feed, expected: Arrays, allowed: Arrays, masks: Arrays
+    ) -> Arrays:
+        """The differences, without those in outputs on which TensorFlow's kernels don't agree."""
+        operators = find_unsettled(self.trace) if any(mask.any() for mask in masks) else set()
+        compiled = self._run_compiled(feed) if operators else None
+        if compiled is None:
+            return masks
+        by_row = len(feed.rows) > 1 and operators == {"Cast"}
+        return [
+            mask & is_settled(e, c, most, by_row=by_row)
+            for mask, e, c, most in zip(masks, expected, compiled, allowed, strict=True)
+        ]
+
+    def _run_compiled(self, feed: Feed) -> Arrays | None:
+        """Keras's outputs by XLA; None if that can't compile the model."""
+        import tensorflow as tf
+
+        inputs = [feed.values[port.name] for port in self.trace.inputs]
+
+        @tf.function(jit_compile=True, autograph=False)
+        def run(*tensors: Any) -> Any:
+            return call_keras(self.model, list(tensors))
+
+        try:
+            return [np.asarray(output) for output in run(*map(tf.constant, inputs))]
+        except Exception:  # texts, tables, and sizes that depend on values
+            return None
+
+    def _without_range(self, feed: Feed, actual: Arrays, expected: Arrays, masks: Arrays) -> Arrays:
+        """The differences, without those that go when what was fed is smaller, if it was large."""
+        for overflow in (True, False):
+            if not any(mask.any() for mask in masks):
+                break
+            smaller = {name: shrink(v, overflow=overflow) for name, v in feed.values.items()}
+            if all(smaller[name] is v for name, v in feed.values.items()):
+                continue
+            ours, theirs = self.run_file(feed._replace(values=smaller)), self.run_keras(smaller)
+            by_row = len(feed.rows) > 1
+            for i, (mask, a, e) in enumerate(zip(masks, ours, theirs, strict=True)):
+                if a.shape != mask.shape or e.shape != mask.shape:
+                    continue
+                allowed = find_allowed(e, TOLERANCES[self.kind], by_row=by_row)
+                gone = ~find_differences(a, e, allowed)
+                if not overflow:
+                    gone &= is_class_difference(actual[i], expected[i])
+                masks[i] = mask & ~gone
+        return masks
 
 
 def run_keras(
@@ -180,85 +278,25 @@ def run_keras(
 
     ``weights``: pairs of a variable and its value in this run.
     """
-    import keras
     import tensorflow as tf
 
     # TensorFlow takes texts as its own tensors only
     given = [tf.constant(x) if x.dtype == object else x for x in inputs]
-    structure = keras.tree.pack_sequence_as(get_input_structure(model), given)
-    with keras.StatelessScope(weights):
-        result = model(structure, training=False)
-    return [np.asarray(output) for output in keras.tree.flatten(result)]
+    # a bfloat16 scalar of TensorFlow is no array to NumPy until it is NumPy's own
+    return [np.asarray(output.numpy()) for output in call_keras(model, given, weights)]
 
 
-def make_random_inputs(trace: Trace, *, seed: int = 0) -> dict[str, NDArray[Any]]:
-    """A batch of 6 for every input; open time steps and image sides get a fixed size.
+def call_keras(
+    model: Any, inputs: list[Any], weights: list[tuple[Any, Any]] | None = None
+) -> list[Any]:
+    """The tensors of the outputs, see ``run_keras``.
 
-    Inputs that feed an Embedding get ids below its size, one row each with padding at the end, at
-    the start, in holes, everywhere, and nowhere; inputs of a Masking layer are padded in the same
-    way. Other integers are 0 … 9, floats are normally distributed.
+    They are those of ``predict``, where preprocessing layers cast their input to the model's type
+    first; called on arrays they don't, and Resizing rounds integers.
     """
-    rng = np.random.default_rng(seed)
-    feeds: dict[str, NDArray[Any]] = {}
-    for port in trace.inputs:
-        if port.shape is None:
-            raise ExportError(
-                f"input {port.name} has an unknown rank: pass verify=False (--no-verify)"
-            )
-        shape = tuple(
-            (_BATCH if axis == 0 else _TIME if _is_time(port.shape, axis) else _SIDE)
-            if size is None
-            else size
-            for axis, size in enumerate(port.shape)
-        )
-        values: NDArray[Any]
-        if port.name in trace.vocabulary:
-            size = trace.vocabulary[port.name]
-            values = rng.integers(min(1, size - 1), size, shape)
-            values[_padding_mask(rng, shape)] = 0
-        elif port.name in trace.keys or port.dtype == "string":
-            values = _random_keys(rng, shape, trace.keys.get(port.name, []), port.dtype)
-        elif port.dtype == "bool":
-            values = rng.integers(0, 2, shape)
-        elif port.dtype.startswith(("int", "uint")):
-            values = rng.integers(0, 10, shape)
-        else:
-            values = rng.standard_normal(shape)
-            if port.name in trace.masking:
-                values[_padding_mask(rng, shape)] = trace.masking[port.name]
-        feeds[port.name] = values.astype(object if port.dtype == "string" else port.dtype)
-    return feeds
+    import keras
+    from keras.src.utils.backend_utils import TFGraphScope
 
-
-def _is_time(shape: tuple[int | None, ...], axis: int) -> bool:
-    """Whether an open dimension counts steps: images leave their width open, too."""
-    return len(shape) < 4 or (axis == 1 and None not in shape[2:])
-
-
-def _random_keys(
-    rng: np.random.Generator, shape: tuple[int, ...], known: list[Any], dtype: str
-) -> Any:
-    """Mostly keys of a lookup, and some that it doesn't know."""
-    text = dtype == "string"
-    strange = ["", "?", "straße"] if text else [0, -1, 10**6 + 1]
-    choice = np.array([*known, *known, *strange], object if text else "int64")
-    return rng.choice(choice, shape)
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
-
-
-def _padding_mask(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[Any]:
-    """(batch, time) bool, another kind of padding in each row; (batch,) False without time."""
-    if len(shape) < 2 or not shape[1]:
-        return np.zeros(shape[:1], bool)
-    length = shape[1]
-    patterns = (
-        np.arange(length) >= (length + 1) // 2,  # at the end
-        np.arange(length) < length // 3,  # at the start
-        rng.random(length) < 0.4,  # holes
-        np.ones(length, bool),  # everywhere
-        np.zeros(length, bool),
-    )
-    return np.stack([patterns[row % len(patterns)] for row in range(shape[0])])
+    structure = keras.tree.pack_sequence_as(get_input_structure(model), inputs)
+    with keras.StatelessScope(weights), TFGraphScope():
+        return list(keras.tree.flatten(model(structure, training=False)))

@@ -11,30 +11,18 @@ from collections.abc import Callable
 
 import numpy as np
 
-from onnxwalk.export.conversion.nodes import Nodes
-
-#: the type to compute in: one with the same values that ONNX Runtime has every operator of. Also
-#: int32, since tf2onnx declares the counter of a loop so although it is int64; nothing holds uint64
-_LONGER = {
-    **dict.fromkeys("bool int8 int16 int32 uint8 uint16 uint32".split(), np.int64),
-    "float16": np.float32,
-}
-
-
-def _in_longer(nodes: Nodes, tensors: list[str]) -> list[str]:
-    longer = _LONGER.get(nodes.dtype(tensors[0]).name)
-    return tensors if longer is None else [nodes.cast(x, longer) for x in tensors]
+from onnxwalk.export.conversion.nodes import LONGER, Nodes
 
 
 def _comparing(kind: str) -> Callable[[Nodes], None]:
     def write(nodes: Nodes) -> None:
-        nodes.replace(kind, _in_longer(nodes, nodes.inputs))
+        nodes.replace(kind, nodes.in_longer(nodes.inputs))
 
     return write
 
 
 def _not_equal(nodes: Nodes) -> None:
-    nodes.replace("Not", [nodes.add("Equal", _in_longer(nodes, nodes.inputs))])
+    nodes.replace("Not", [nodes.add("Equal", nodes.in_longer(nodes.inputs))])
 
 
 def _select(nodes: Nodes) -> None:
@@ -45,7 +33,7 @@ def _select(nodes: Nodes) -> None:
         axes = nodes.const(list(range(1, len(rank))))
         condition = nodes.add("Unsqueeze", [condition, axes]) if len(rank) > 1 else condition
     dtype = nodes.dtype(x)
-    longer = _LONGER.get(dtype.name)
+    longer = LONGER.get(dtype.name)
     if longer is None or dtype.name in ("uint8", "int32"):
         nodes.replace("Where", [condition, x, y])
     else:
@@ -57,7 +45,7 @@ def _top_k(nodes: Nodes) -> None:
     """The k largest along the last axis, and where they are."""
     x, k = nodes.inputs
     count = nodes.add("Reshape", [nodes.cast(k, np.int64), nodes.const([1])])
-    (longer,) = _in_longer(nodes, [x])
+    (longer,) = nodes.in_longer([x])
     values, indices = nodes.add("TopK", [longer, count], outputs=2, axis=-1)
     index_type = nodes.dtype(nodes.node.output[1])
     nodes.become([nodes.cast(values, nodes.dtype(x)), nodes.cast(indices, index_type)])
@@ -84,7 +72,7 @@ def _floor_div(nodes: Nodes) -> None:
         nodes.replace("Floor", [nodes.add("Div", [x, y])])
         return
     dtype = nodes.dtype(x)
-    x, y = _in_longer(nodes, [x, y])
+    x, y = nodes.in_longer([x, y])
     quotient = nodes.add("Div", [x, y])
     if dtype.kind == "i":
         quotient = nodes.add("Sub", [quotient, nodes.cast(_is_below(nodes, x, y), nodes.dtype(x))])

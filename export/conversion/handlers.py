@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.export.conversion import elementwise
+from onnxwalk.export.conversion import axes, elementwise, integers, mathematics
 from onnxwalk.export.conversion.nodes import Nodes
+from onnxwalk.export.conversion.pooling import max_pool
+from onnxwalk.export.conversion.refused import INEXACT, UNMAPPED
 from onnxwalk.export.conversion.resizes import (
     MATRIX_RESIZES,
     bilinear_resize,
@@ -17,8 +19,35 @@ from onnxwalk.export.conversion.resizes import (
 )
 
 #: operation that can't be converted -> advice for the error message
+_NO_MATRICES = (
+    "ONNX has no operator for it: compute it outside of the model, and give it the result"
+)
+_NO_COMPLEX = "ONNX computes no complex numbers: keep real and imaginary parts in two tensors"
+_NO_PATHS = "ONNX can't search paths: compute losses and texts outside of the model"
 ADVICE = {
+    **INEXACT,
+    **UNMAPPED,
+    **dict.fromkeys(
+        "Cholesky Eig LogMatrixDeterminant Lu MatrixInverse MatrixSolve MatrixSolveLs "
+        "MatrixTriangularSolve Qr SelfAdjointEigV2 Svd".split(),
+        _NO_MATRICES,
+    ),
+    **dict.fromkeys("Angle Complex ComplexAbs Conj Imag Real".split(), _NO_COMPLEX),
+    **dict.fromkeys("CTCBeamSearchDecoder CTCGreedyDecoder CTCLoss CTCLossV2".split(), _NO_PATHS),
+    **dict.fromkeys(
+        "BitwiseAnd BitwiseOr BitwiseXor".split(), "ONNX has it from opset 18 on: export to that"
+    ),
+    "BesselI0": "ONNX has no Bessel functions: compute it outside of the model",
+    "ImageProjectiveTransformV3": "ONNX can't move the points of a picture by a matrix: "
+    "apply it in the data pipeline",
+    "HSVToRGB": "convert colours in the data pipeline",
+    "Bitcast": "ONNX doesn't read the bits of a number as another type: compute with the numbers",
+    "NextAfter": "ONNX doesn't read the bits of a number: add a small number instead",
     **dict.fromkeys(MATRIX_RESIZES, "give the images a fixed height and width"),
+    **dict.fromkeys(
+        (f"UnsortedSegment{kind}" for kind in ("Max", "Min", "Prod", "Sum")),
+        "export to opset 18 or later, with ids of one axis",
+    ),
     "ScatterNd": "export to opset 16 or later",
 }
 
@@ -71,11 +100,14 @@ def _one_hot(nodes: Nodes) -> None:
     indices, _, on, off = nodes.inputs
     rank, axis = len(nodes.shape(indices)), nodes.node.get_attr("axis").i
     axis = rank if axis < 0 else axis
-    depth = nodes.constant_input(1)
+    depth, shape = nodes.constant_input(1), [-1] + [1] * (rank - axis)
     if depth is None:
-        raise ValueError("the depth of one_hot must be a constant")
-    count = np.arange(int(depth), dtype=nodes.dtype(indices))
-    classes = nodes.const(count.reshape([-1] + [1] * (rank - axis)))
+        count = nodes.cast(nodes.inputs[1], np.int64)
+        count = nodes.add("Range", [nodes.const(0), count, nodes.const(1)])
+        classes = nodes.cast(count, nodes.dtype(indices))
+        classes = nodes.add("Reshape", [classes, nodes.const(shape)])
+    else:
+        classes = nodes.const(np.arange(int(depth), dtype=nodes.dtype(indices)).reshape(shape))
     same = nodes.add("Equal", [nodes.add("Unsqueeze", [indices, nodes.const([axis])]), classes])
     nodes.replace("Where", [same, on, off])
 
@@ -111,23 +143,57 @@ def _conv3d(nodes: Nodes) -> None:
     nodes.node.set_attr("group", groups)
 
 
+def _euclidean_norm(nodes: Nodes) -> None:
+    """sqrt(sum of x²) over some axes"""
+    x, axes = nodes.inputs
+    axes = nodes.add("Reshape", [nodes.cast(axes, np.int64), nodes.const([-1])])
+    keeps = nodes.node.get_attr_int("keep_dims")
+    sums = nodes.add("ReduceSum", [nodes.add("Mul", [x, x]), axes], keepdims=keeps)
+    nodes.replace("Sqrt", [sums])
+
+
+def _l2_loss(nodes: Nodes) -> None:
+    """sum of x² / 2"""
+    (x,) = nodes.inputs
+    sums = nodes.add("ReduceSum", [nodes.add("Mul", [x, x])], keepdims=0)
+    nodes.replace("Mul", [sums, nodes.const(0.5, nodes.dtype(x))])
+
+
+def _truncate_mod(nodes: Nodes) -> None:
+    """The rest of the division towards zero, with the sign of x."""
+    nodes.replace("Mod", nodes.inputs, fmod=1)
+
+
+def _leave(nodes: Nodes) -> None:
+    """What is left is refused, with the words of ``ADVICE``."""
+
+
 def _one(nodes: Nodes) -> str:
     return nodes.const(1, nodes.dtype(nodes.inputs[0]))
 
 
 _WRITERS: dict[str, Callable[[Nodes], None]] = {
+    **dict.fromkeys(INEXACT, _leave),
+    **axes.WRITERS,
     **elementwise.WRITERS,
+    **integers.WRITERS,
+    **mathematics.WRITERS,
     "Erfc": _erfc,
+    "EuclideanNorm": _euclidean_norm,
     "Expm1": _expm1,
+    "L2Loss": _l2_loss,
     "Log": _log,
     "Log1p": _log1p,
     "Bucketize": _bucketize,
     "Conv3D": _conv3d,
+    "MaxPool": max_pool,
+    "MaxPool3D": max_pool,
     "OneHot": _one_hot,
     "Pad": _pad,
     "PadV2": _pad,
     "Round": _round,
     "ResizeBilinear": bilinear_resize,
     "ResizeNearestNeighbor": nearest_resize,
+    "TruncateMod": _truncate_mod,
     **dict.fromkeys(MATRIX_RESIZES, matrix_resize),
 }

@@ -8,6 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+#: the type to compute in: one with the same values that ONNX Runtime has every operator of. Also
+#: int32, since tf2onnx declares the counter of a loop so although it is int64; nothing holds uint64
+LONGER = {
+    **dict.fromkeys("bool int8 int16 int32 uint8 uint16 uint32".split(), np.int64),
+    "float16": np.float32,
+}
+
 
 class Nodes:
     """Adds nodes in the place of ``node``, named after it, and finally one that replaces it.
@@ -20,15 +27,26 @@ class Nodes:
         self.inputs = list(node.input)
 
     def add(
-        self, kind: str, inputs: Sequence[str], *, outputs: int = 1, domain: str = "", **attr: Any
+        self,
+        kind: str,
+        inputs: Sequence[str],
+        *,
+        outputs: int = 1,
+        domain: str = "",
+        branches: dict[str, Any] | None = None,
+        **attr: Any,
     ) -> Any:
-        """A new node; the name of its output, or a list of several."""
+        """A new node; the name of its output, or a list of several.
+
+        ``branches``: attribute -> tf2onnx's graph, for a node that has subgraphs.
+        """
         from tf2onnx import utils
 
         name = utils.make_name(f"{self.scope}/{kind}")
         node = self.ctx.make_node(
-            kind, list(inputs), attr=attr, output_count=outputs, name=name, domain=domain
-        )
+            kind, list(inputs), attr=attr, output_count=outputs, name=name, domain=domain,
+            branches=branches,
+        )  # fmt: skip
         return node.output[0] if outputs == 1 else list(node.output)
 
     def replace(self, kind: str, inputs: Sequence[str], *, domain: str = "", **attr: Any) -> None:
@@ -52,6 +70,12 @@ class Nodes:
                 outputs=[outputs[number]], dtypes=[dtypes[number]], shapes=[shapes[number]],
             )  # fmt: skip
 
+    def reduce(self, kind: str, tensor: str, axis: int) -> str:
+        """A reduction other than ReduceSum along one axis, which is left out of the result."""
+        if self.ctx.opset < 18:
+            return self.add(kind, [tensor], axes=[axis], keepdims=0)
+        return self.add(kind, [tensor, self.const([axis])], keepdims=0)
+
     def const(self, values: Any, dtype: Any = None) -> str:
         """A constant; plain integers become int64."""
         from tf2onnx import utils
@@ -69,12 +93,29 @@ class Nodes:
         return np.dtype(helper.tensor_dtype_to_np_dtype(self.ctx.get_dtype(tensor)))
 
     def is_float(self, tensor: str) -> bool:
-        return np.issubdtype(self.dtype(tensor), np.floating)
+        return self.dtype(tensor).kind not in "biu"  # that of bfloat16 is V
 
     def cast(self, tensor: str, dtype: Any) -> str:
         from onnx import helper
 
         return self.add("Cast", [tensor], to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+    def in_longer(self, tensors: Sequence[str]) -> list[str]:
+        """Tensors of one type in that of ``LONGER``, if it is there."""
+        longer = LONGER.get(self.dtype(tensors[0]).name)
+        return list(tensors) if longer is None else [self.cast(x, longer) for x in tensors]
+
+    def limits(self, tensor: str) -> Any:
+        """The lowest and the largest number of a tensor's type: ``min`` and ``max``."""
+        import ml_dtypes
+
+        dtype = self.dtype(tensor)
+        return np.iinfo(dtype) if dtype.kind in "iu" else ml_dtypes.finfo(dtype)
+
+    def clip(self, tensor: str, low: Any, high: Any) -> str:
+        """Between two numbers; NaN stays."""
+        limits = [self.const(limit, self.dtype(tensor)) for limit in (low, high)]
+        return self.add("Clip", [tensor, *limits])
 
     def constant_input(self, index: int) -> NDArray[Any] | None:
         """The values of the node's input with this index, or None if it isn't constant."""

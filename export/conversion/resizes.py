@@ -1,4 +1,4 @@
-"""TensorFlow's resizing operations: matrix products and Gathers where the sizes are known."""
+"""TensorFlow's resizing operations: Gathers of the rows and columns that a pixel is made of."""
 
 from __future__ import annotations
 
@@ -9,58 +9,148 @@ from numpy.typing import NDArray
 
 from onnxwalk.export.conversion.nodes import Nodes
 
-#: operations that become two MatMuls
+#: operations that become sums of rows and columns with constant weights
 MATRIX_RESIZES = ("ResizeArea", "ResizeBicubic", "ScaleAndTranslate")
 
 
 def matrix_resize(nodes: Nodes) -> None:
-    """Two MatMuls, with matrices computed by TensorFlow's operation on an identity matrix.
+    """Weighted sums of a few rows, then of columns; TensorFlow's operation on an identity matrix
+    says of which, and with which weights.
 
     (batch, height, width, channels) -> (batch, new height, new width, channels) float32. Without
-    fixed sizes the node is left as it is, and refused later.
+    fixed sizes the node is left as it is, and refused later. (A product with the whole matrix would
+    spread a NaN or an infinity over all pixels, since 0 times that is NaN.)
     """
     x, node = nodes.inputs[0], nodes.node
     sizes, constants = _sizes(nodes), [nodes.constant_input(i) for i in range(1, len(nodes.inputs))]
     if sizes is None or any(value is None for value in constants):
         return
-    (height, new_height), (width, _) = sizes
     attributes: dict[str, Any] = nodes.flags("align_corners", "half_pixel_centers", "antialias")
     if node.get_attr("kernel_type") is not None:
         attributes["kernel_type"] = node.get_attr("kernel_type").s.decode()
-    rows, columns = (
-        _matrix(node.type, *sizes[axis], axis, constants, attributes) for axis in (0, 1)
-    )
-    if nodes.dtype(x) != np.float32:
-        x = nodes.cast(x, np.float32)
-    channels = nodes.shape(x)[3]
-    x = nodes.add("Reshape", [x, nodes.const([0, height, -1])])
-    x = nodes.add("MatMul", [nodes.const(rows), x])
-    x = nodes.add("Reshape", [x, nodes.const([0, new_height, width, channels])])
-    nodes.replace("MatMul", [nodes.const(columns), x])
+    x = _to_float32(nodes, x)
+    for axis in (0, 1):
+        matrix, of_nan = (
+            _matrix(node.type, *sizes[axis], axis, constants, attributes, value)
+            for value in (1, np.nan)
+        )
+        if node.type == "ResizeBicubic":
+            places, weights = _bicubic_taps(matrix, attributes)
+        else:
+            places, weights = _find_taps(matrix, np.isnan(of_nan))
+        parts = nodes.add("Gather", [x, nodes.const(places)], axis=axis + 1)
+        weights = weights.reshape(weights.shape + (1,) * (2 - axis))
+        products = nodes.add("Mul", [parts, nodes.const(weights)])
+        x = nodes.add("ReduceSum", [products, nodes.const([axis + 2])], keepdims=0)
+    nodes.become([x])
+
+
+def _find_taps(
+    matrix: NDArray[Any], is_read: NDArray[np.bool_]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """(new, taps) int64 and float32: the old rows of which each new one is a sum, and the weights.
+
+    ``matrix`` has the weight for each new and old row; ``is_read`` says where TensorFlow uses it
+    (some are 0). Where there are fewer taps than in other rows, the last one is repeated, and its
+    weight divided.
+    """
+    rows: list[list[tuple[int, float]]] = [
+        [(int(place), values[place]) for place in np.flatnonzero(read)] or [(0, 0.0)]
+        for values, read in zip(matrix, is_read, strict=True)
+    ]
+    count = max(map(len, rows))
+    for taps in rows:
+        last, weight = taps.pop()
+        repeats = count - len(taps)
+        taps += [(last, weight / repeats)] * repeats
+    table = np.array(rows)
+    return table[..., 0].astype(np.int64), table[..., 1].astype(np.float32)
+
+
+def _bicubic_taps(
+    matrix: NDArray[Any], attributes: dict[str, Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """As ``_find_taps``: TensorFlow reads four rows always, for one outside the next one inside
+    with the weight 0."""
+    new, old = matrix.shape
+    first = np.floor(_positions(old, new, attributes)).astype(np.int64)[:, None] - 1
+    places = first + np.arange(4)
+    inside = places.clip(0, old - 1)
+    weights = np.where(places == inside, np.take_along_axis(matrix, inside, 1), 0)
+    return inside, weights.astype(np.float32)
 
 
 def bilinear_resize(nodes: Nodes) -> None:
-    """tf2onnx's Resize, of floats: TensorFlow returns float32 for every input type."""
-    from onnx import TensorProto
-    from tf2onnx.onnx_opset.nn import Resize
+    """Between the two columns next to each position, then between two rows, as TensorFlow does it:
+    a + (b - a) * part, float32 for every input type.
 
-    ctx, node = nodes.ctx, nodes.node
-    if ctx.get_dtype(node.input[0]) != TensorProto.FLOAT:
-        ctx.insert_new_node_on_input(node, "Cast", node.input[0], to=TensorProto.FLOAT)
-    sizes = _sizes(nodes)
-    Resize.version_11(ctx, node)
-    if sizes is None:
+    (ONNX's Resize multiplies all pixels around by weights: 0 times infinity is NaN.)
+    """
+    sizes, x = _sizes(nodes), _to_float32(nodes, nodes.inputs[0])
+    if sizes is not None and all(old == new for old, new in sizes):
+        nodes.become([x])
         return
-    # ONNX computes the size from the scale: use the next float32 where 22·(17/22) would be 16
-    for resize in (n for n in ctx.get_nodes() if n.type == "Resize" and n.inputs[2].is_const()):
-        scales = resize.inputs[2].get_tensor_value(as_list=False)
-        old, new = np.array(sizes, np.float64).T[0], np.array(sizes, np.float32).T[1]
-        if scales.size == 4 and (scales[2:] == new / np.float32(old)).all():
-            up = np.nextafter(scales[2:], np.float32(np.inf))
-            short = np.floor(old * scales[2:].astype(np.float64)) < new
-            resize.inputs[2].set_tensor_value(
-                np.concatenate([scales[:2], np.where(short, up, scales[2:])]).astype(np.float32)
-            )
+    size = nodes.cast(nodes.inputs[1], np.int64)
+    x = nodes.add("Transpose", [x], perm=[0, 3, 1, 2])
+    for axis in (3, 2):
+        below, above, part = _bilinear_taps(nodes, axis - 2, x, size)
+        part = nodes.add("Unsqueeze", [part, nodes.const([1])]) if axis == 2 else part
+        first, second = (nodes.add("Gather", [x, place], axis=axis) for place in (below, above))
+        step = nodes.add("Mul", [nodes.add("Sub", [second, first]), part])
+        x = nodes.add("Add", [first, step])
+    nodes.replace("Transpose", [x], perm=[0, 2, 3, 1])
+
+
+def _bilinear_taps(nodes: Nodes, axis: int, x: str, size: str) -> tuple[str, str, str]:
+    """For each new row (or column): the old one at or before its position, the one at or behind
+    it, and the distance from the former. ``x`` (batch, channels, height, width)."""
+    sizes = _sizes(nodes)
+    attributes = nodes.flags("align_corners", "half_pixel_centers")
+    if sizes is not None:
+        old, new = sizes[axis]
+        at = _positions(old, new, attributes)
+        below, above = (f(at).astype(np.int64).clip(0, old - 1) for f in (np.floor, np.ceil))
+        return nodes.const(below), nodes.const(above), nodes.const(at - np.floor(at))
+    # the same in nodes
+    old_size, new_size = (
+        nodes.add("Gather", [nodes.add("Shape", [x]), nodes.const(axis + 2)]),
+        nodes.add("Gather", [size, nodes.const(axis)]),
+    )
+    zero, one = nodes.const(0), nodes.const(1)
+    half = nodes.const(0.5, np.float32)
+    last = nodes.add("Sub", [old_size, one])
+    steps = nodes.cast(nodes.add("Range", [zero, new_size, one]), np.float32)
+    if attributes.get("align_corners"):
+        spaces = nodes.add("Max", [nodes.add("Sub", [new_size, one]), one])
+        ratio = [nodes.cast(last, np.float32), nodes.cast(spaces, np.float32)]
+    else:
+        ratio = [nodes.cast(old_size, np.float32), nodes.cast(new_size, np.float32)]
+    scale = nodes.add("Div", ratio)
+    if attributes.get("half_pixel_centers"):
+        at = nodes.add("Sub", [nodes.add("Mul", [nodes.add("Add", [steps, half]), scale]), half])
+    else:
+        at = nodes.add("Mul", [steps, scale])
+    floor = nodes.add("Floor", [at])
+    below, above = (
+        nodes.add("Min", [nodes.add("Max", [nodes.cast(place, np.int64), zero]), last])
+        for place in (floor, nodes.add("Ceil", [at]))
+    )
+    return below, above, nodes.add("Sub", [at, floor])
+
+
+def _positions(old: int, new: int, attributes: dict[str, Any]) -> NDArray[Any]:
+    """Where new rows lie among old ones, in float32 as TensorFlow computes it."""
+    steps = np.arange(new, dtype=np.float32)
+    if attributes.get("align_corners") and new > 1:
+        scale = np.float32(old - 1) / np.float32(new - 1)
+    else:
+        scale = np.float32(old) / np.float32(new)
+    half = np.float32(0.5) if attributes.get("half_pixel_centers") else np.float32(0)
+    return np.asarray((steps + half) * scale - half)
+
+
+def _to_float32(nodes: Nodes, x: str) -> str:
+    return x if nodes.dtype(x) == np.float32 else nodes.cast(x, np.float32)
 
 
 def nearest_resize(nodes: Nodes) -> None:
@@ -94,14 +184,22 @@ def _sizes(nodes: Nodes) -> tuple[tuple[int, int], tuple[int, int]] | None:
 
 
 def _matrix(
-    kind: str, old: int, new: int, axis: int, constants: list[Any], attributes: dict[str, Any]
+    kind: str,
+    old: int,
+    new: int,
+    axis: int,
+    constants: list[Any],
+    attributes: dict[str, Any],
+    value: float = 1,
 ) -> NDArray[Any]:
-    """(new, old) float32: what the operation does along one axis."""
+    """(new, old) float32: what the operation does along one axis with ``value`` in one place."""
     import tensorflow as tf
 
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        identity = tf.reshape(tf.eye(old), (1, old, 1, old))  # channels are the unit vectors
-        arguments: dict[str, Any] = {"images": identity, "size": [new, 1], **attributes}
+        # channels are the unit vectors
+        images = np.zeros((1, old, 1, old), np.float32)
+        images[0, range(old), 0, range(old)] = value
+        arguments: dict[str, Any] = {"images": images, "size": [new, 1], **attributes}
         if kind == "ScaleAndTranslate":
             arguments["scale"] = tf.constant([constants[1][axis], 1.0], tf.float32)
             arguments["translation"] = tf.constant([constants[2][axis], 0.0], tf.float32)

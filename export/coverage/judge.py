@@ -27,14 +27,17 @@ class Verdict:
     failures: tuple[str, ...]  # what is wrong, one entry each
 
 
-def judge_case(case: Case) -> Verdict:
-    """Build, export and run one case in Keras, onnxwalk and ONNX Runtime."""
+def judge_case(case: Case, *, special: bool = True) -> Verdict:
+    """Build, export and run one case in Keras, onnxwalk and ONNX Runtime.
+
+    ``special``: hold onnxwalk against Keras on special values, too, as ``verify="full"`` does.
+    """
     import onnxwalk
     from onnxwalk.export.conversion.convert import convert
     from onnxwalk.export.conversion.draft import all_nodes
     from onnxwalk.export.text import cut_text
     from onnxwalk.export.tracing.trace import trace
-    from onnxwalk.export.verify import check_output, make_random_inputs, run_keras
+    from onnxwalk.export.verify import check_output, make_random_inputs, run_keras, verify_model
 
     with quiet() as errors:
         model = case.build()
@@ -67,6 +70,11 @@ def judge_case(case: Case) -> Verdict:
             except Exception as error:
                 results.append(None)
                 failed.append(f"{name}: {one_line(error)}")
+        if special and not failed:
+            try:
+                verify_model(model, proto, traced, mode="full")
+            except ExportError as error:
+                failed.append(f"special values: {one_line(error)}")
     return Verdict(case, counts, results[0], results[1], None, tuple(failed))
 
 

@@ -12,7 +12,9 @@ _HEAD = """# Keras layers
 
 Written by `python -m export layers -o docs/LAYERS.md`, with Keras {keras}, TensorFlow {tensorflow},
 tf2onnx {tf2onnx} and ONNX Runtime {onnxruntime}, at opset 18: each configuration of
-`export/coverage/layer_cases` is exported and run in Keras, in onnxwalk and in ONNX Runtime.
+`export/coverage/layer_cases` is exported and run in Keras, in onnxwalk and in ONNX Runtime. It is
+right if onnxwalk also gives what Keras does for special values: NaN, infinities, zeros, the largest
+and lowest numbers, one row, none, other sizes (`verify="full"`).
 
 A difference is the largest over all configurations and outputs, divided by the largest absolute
 value that Keras gives if that is more than 1. Operators are those of all configurations together,
@@ -45,21 +47,22 @@ def format_table(verdicts: dict[str, list[Verdict]], before: str = "") -> str:
 
 def read_table(text: str) -> dict[str, set[str]]:
     """Layer -> the operators of its row."""
-    rows = {name: _split_cells(line) for line in text.splitlines() if (name := _layer_name(line))}
+    rows = {name: split_cells(line) for line in text.splitlines() if (name := _layer_name(line))}
     return {name: set(cells[2].split(", ")) - {"", "none"} for name, cells in rows.items()}
 
 
-def _split_cells(line: str) -> list[str]:
+def split_cells(line: str) -> list[str]:
+    """The cells of a table's row."""
     return [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
 
 
 def _layer_name(line: str) -> str | None:
-    cells = _split_cells(line)
+    cells = split_cells(line)
     return cells[0] if len(cells) == 6 and cells[1][:1].isdigit() else None
 
 
 def _summarize(rows: list[str]) -> str:
-    cells = [_split_cells(row) for row in rows]
+    cells = [split_cells(row) for row in rows]
     counts = [[int(n) for n in row[1].split(" of ")] for row in cells]
     right, tried = (sum(count[i] for count in counts) for i in (0, 1))
     wrong = sum(row[5].count("WRONG") for row in cells)
@@ -77,7 +80,7 @@ def _format_row(name: str, verdicts: list[Verdict]) -> str:
         operators.update(sorted(set(verdict.operators) - {"Identity"}))
     right = [v for v in verdicts if not v.failures and v.refused is None]
     refused = [v for v in verdicts if v.refused is not None and not v.failures]
-    reasons = [f"{v.case.label}: {_strip_names(v.refused)}" for v in refused]
+    reasons = [f"{v.case.label}: {strip_names(v.refused)}" for v in refused]
     if not right and reasons:
         reasons = [NO_ONNX_FORM.get(name, reasons[0])]
     wrong = [f"{v.case.label}: WRONG, {v.failures[0]}" for v in verdicts if v.failures]
@@ -88,12 +91,12 @@ def _format_row(name: str, verdicts: list[Verdict]) -> str:
         listed,
         _format_max(right, "onnxwalk"),
         _format_max(right, "onnxruntime"),
-        "; ".join(_group_reasons(reasons) + wrong).replace("|", "\\|"),
+        "; ".join(group_reasons(reasons) + wrong).replace("|", "\\|"),
     ]
     return f"| {' | '.join(cells)} |"
 
 
-def _group_reasons(reasons: list[str]) -> list[str]:
+def group_reasons(reasons: list[str]) -> list[str]:
     """Merge configurations with the same reason: the first is named, the others are counted."""
     found: dict[str, list[str]] = {}
     for reason in reasons:
@@ -106,7 +109,7 @@ def _group_reasons(reasons: list[str]) -> list[str]:
     ]  # fmt: skip
 
 
-def _strip_names(message: str | None) -> str:
+def strip_names(message: str | None) -> str:
     """A message without the names of layers, which differ between runs."""
     text = re.sub(r"^layer \S+( \(\w+\))?: ", "", message or "")
     text = re.sub(r"^\S+ can't be traced: Exception encountered when calling \S+ ", "", text)

@@ -52,6 +52,8 @@ def lookup_dense(original: Any, record: Record, layer: Any, inputs: Any) -> Any:
     table = Lookup(list(entries), list(entries.values()), default)
     for name in record.find_inputs(inputs):
         record.keys.setdefault(name, []).extend(table.keys)
+        if table.default is None:
+            record.known_only.add(name)
     value_dtype = tf.as_dtype(layer._value_dtype)
     raw = tf.string if value_dtype == tf.string else tf.int64
     (result,) = add_marker(record.markers, table, [inputs], raw, inputs.shape)

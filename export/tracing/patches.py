@@ -16,7 +16,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from onnxwalk.export.errors import ExportError
-from onnxwalk.export.tracing import lookups, recurrent, resizing, rewrites, transposed
+from onnxwalk.export.tracing import (
+    fourier,
+    lookups,
+    loops,
+    recurrent,
+    resizing,
+    rewrites,
+    transposed,
+)
+from onnxwalk.export.tracing.refusals import NO_ONNX_FORM_OF
 from onnxwalk.export.tracing.time_distributed import time_distributed
 
 #: the oldest and the newest version of each package that all patches were checked with
@@ -99,6 +108,7 @@ def _bfloat16_entry(table: str) -> dict[Any, Any]:
 
 _LOOP = "becomes one ONNX node instead of a loop"
 _BFLOAT16 = "tf2onnx treats bfloat16 as float16"
+_FOURIER = "ONNX has no complex numbers"
 _POOL = "a computed loop over windows has no ONNX form"
 
 PATCHES = (
@@ -138,6 +148,48 @@ PATCHES = (
         rewrites.signbit,
         "Keras reads the bits, which has no ONNX form",
     ),
+    *(
+        Patch(f"keras.src.backend.tensorflow.math:{name}", getattr(fourier, name), _FOURIER)
+        for name in ("fft", "fft2", "rfft", "irfft", "stft", "istft")
+    ),
+    Patch(
+        "keras.src.backend.tensorflow.math:erfinv",
+        rewrites.erfinv,
+        "ONNX has no inverse of erf",
+    ),
+    *(
+        Patch(
+            f"keras.src.backend.tensorflow.numpy:{name}",
+            functools.partial(rewrites.tells_floats, name == "isfinite"),
+            "of integers Keras needs a known batch size",
+        )
+        for name in ("isfinite", "isinf", "isnan")
+    ),
+    Patch(
+        "keras.src.backend.tensorflow.numpy:gcd",
+        loops.gcd,
+        "Keras needs a known batch size",
+        since="3.12",
+    ),
+    *(
+        Patch(
+            f"keras.src.backend.tensorflow.{target}",
+            functools.partial(rewrites.refuse, f"{target.split(':')[1]}: {why}"),
+            "it has no ONNX form",
+            since=since,
+        )
+        for target, (since, why) in NO_ONNX_FORM_OF.items()
+    ),
+    Patch(
+        "keras.src.backend.tensorflow.core:scan",
+        loops.scan,
+        "Keras keeps the carry in arrays, which tf2onnx can't follow",
+    ),
+    Patch(
+        "keras.src.backend.tensorflow.core:switch",
+        loops.switch,
+        "ONNX chooses between two branches only",
+    ),
     Patch(
         "keras.src.backend.tensorflow.image:resize",
         resizing.resize,
@@ -149,6 +201,11 @@ PATCHES = (
         "Keras compares open sizes, which is impossible in a trace",
     ),
     Patch(
+        "keras.layers:CenterCrop.transform_images",
+        resizing.center_crop,
+        "Keras resizes small images, but in a trace it doesn't know which are",
+    ),
+    Patch(
         "keras.layers:MelSpectrogram._spectrogram",
         rewrites.spectrogram,
         "tf2onnx has no RFFT",
@@ -157,11 +214,6 @@ PATCHES = (
         "keras.src.utils.tf_utils:tf_encode_categorical_inputs",
         rewrites.encode_categories,
         "bincount has no ONNX form",
-    ),
-    Patch(
-        "keras.src.utils.backend_utils:in_tf_graph",
-        lambda original, record: False,
-        "in a graph, preprocessing layers cast their input first; called on arrays they don't",
     ),
     Patch(
         "keras.layers:Embedding.call",

@@ -17,6 +17,7 @@ class Record:
     vocabulary: dict[str, int] = field(default_factory=dict)  # as in ``trace.Trace``
     masking: dict[str, float] = field(default_factory=dict)
     keys: dict[str, list[Any]] = field(default_factory=dict)
+    known_only: set[str] = field(default_factory=set)
 
     def find_inputs(self, tensor: Any) -> set[str]:
         """The names of the model's inputs that a tensor of the graph is computed from."""

@@ -18,6 +18,17 @@ NO_ONNX_FORM = {
     "TorchModuleWrapper": "it holds a PyTorch module: export that with torch.onnx",
 }
 
+#: function of Keras's TensorFlow backend -> the version that introduced it, why it can't be
+#: exported, and what to do about it
+NO_ONNX_FORM_OF = {
+    "image:elastic_transform": (
+        "3.10", "it draws random numbers: apply it in the data pipeline"
+    ),
+    "linalg:jvp": ("3.12", "ONNX has no derivatives: write the derivative out as a formula"),
+    "nn:ctc_decode": ("0", "ONNX can't search paths: decode outside of the model"),
+    "nn:ctc_loss": ("0", "ONNX can't search paths: compute the loss outside of the model"),
+}  # fmt: skip
+
 
 def check_layers(model: Any) -> None:
     """Raise ExportError that names the layer if the model contains one that can't be exported."""

@@ -31,13 +31,49 @@ def upsample(
     Keras checks that those are positive, which is impossible in a trace.
     """
     import tensorflow as tf
+    from keras import ops
     from keras.src.backend.tensorflow import image
 
     if interpolation == "nearest" or None not in x.shape[1:]:
         return original(layer, x, height_factor, width_factor, data_format, interpolation)
     axis = 2 if data_format == "channels_first" else 1
     size = tf.shape(x)[axis] * height_factor, tf.shape(x)[axis + 1] * width_factor
-    return image.resize(x, size, interpolation=interpolation, data_format=data_format)
+    resized = image.resize(x, size, interpolation=interpolation, data_format=data_format)
+    if resized.dtype == x.dtype:
+        return resized
+    return ops.saturate_cast(ops.round(resized) if x.dtype.is_integer else resized, x.dtype)
+
+
+def center_crop(
+    original: Any,
+    record: Record,
+    layer: Any,
+    images: Any,
+    transformation: Any = None,
+    training: bool = True,
+) -> Any:
+    """``CenterCrop.transform_images``: images that are smaller than the crop are resized.
+
+    Keras knows the sizes when it predicts. In a trace they may be open, and then it only crops.
+    """
+    import tensorflow as tf
+    from keras.src.utils import image_utils
+
+    axis = len(images.shape) - (2 if layer.data_format == "channels_first" else 3)
+    sizes, wanted = images.shape[axis : axis + 2], [layer.height, layer.width]
+    known = all(size is not None for size in sizes)
+    if known or any(s is not None and s < w for s, w in zip(sizes, wanted, strict=True)):
+        return original(layer, images, transformation, training)
+    return tf.cond(
+        tf.reduce_all(tf.shape(images)[axis : axis + 2] >= wanted),
+        lambda: original(layer, images, transformation, training),
+        lambda: image_utils.smart_resize(
+            tf.cast(images, layer.compute_dtype),
+            wanted,
+            data_format=layer.data_format,
+            backend_module=layer.backend,
+        ),
+    )
 
 
 def resize(

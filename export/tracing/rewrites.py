@@ -76,6 +76,8 @@ def adaptive_pool(
     if max(windows) > 1:
         x = tf.nn.pool(x, windows, kind, strides=windows, padding="VALID")
     reduce = tf.reduce_mean if kind == "AVG" else tf.reduce_max
+    if kind == "MAX" and any(s % count for s, count in zip(sizes, counts, strict=True)):
+        x = tf.where(x > x.dtype.min, x, x.dtype.min)  # as pooling does it: NaN is passed over
     for axis, count in enumerate(counts, start=1):
         size = x.shape[axis]
         if size != count:
@@ -97,6 +99,76 @@ def signbit(original: Any, record: Record, x: Any) -> Any:
     if not x.dtype.is_floating:
         return x < tf.zeros((), x.dtype) if x.dtype.is_integer else tf.zeros_like(x, tf.bool)
     return tf.logical_or(x < 0, tf.logical_and(tf.equal(x, 0), 1 / x < 0))
+
+
+def tells_floats(of_others: bool, original: Any, record: Record, x: Any) -> Any:
+    """``isfinite``, ``isinf`` or ``isnan``, of open sizes too where all other types have one
+    answer."""
+    import keras
+    import tensorflow as tf
+
+    x = keras.ops.convert_to_tensor(x)
+    if x.dtype.is_floating:
+        return original(x)
+    return tf.ones_like(x, tf.bool) if of_others else tf.zeros_like(x, tf.bool)
+
+
+def refuse(why: str, original: Any, record: Record, *arguments: Any, **options: Any) -> Any:
+    """Raise ExportError for a function that can't be exported."""
+    raise ExportError(why)
+
+
+#: rational functions of erfinv, coefficients from the highest power down: AS 241 (Wichura, 1988),
+#: "PPND16", of the normal distribution's quantiles
+_CENTER = (
+    (2.5090809287301226727e3, 3.3430575583588128105e4, 6.7265770927008700853e4,
+     4.5921953931549871457e4, 1.3731693765509461125e4, 1.9715909503065514427e3,
+     1.3314166789178437745e2, 3.3871328727963666080e0),
+    (5.2264952788528545610e3, 2.8729085735721942674e4, 3.9307895800092710610e4,
+     2.1213794301586595867e4, 5.3941960214247511077e3, 6.8718700749205790830e2,
+     4.2313330701600911252e1, 1.0),
+)  # fmt: skip
+_SIDE = (
+    (7.74545014278341407640e-4, 2.27238449892691845833e-2, 2.41780725177450611770e-1,
+     1.27045825245236838258e0, 3.64784832476320460504e0, 5.76949722146069140550e0,
+     4.63033784615654529590e0, 1.42343711074968357734e0),
+    (1.05075007164441684324e-9, 5.47593808499534494600e-4, 1.51986665636164571966e-2,
+     1.48103976427480074590e-1, 6.89767334985100004550e-1, 1.67638483018380384940e0,
+     2.05319162663775882187e0, 1.0),
+)  # fmt: skip
+_TAIL = (
+    (2.01033439929228813265e-7, 2.71155556874348757815e-5, 1.24266094738807843860e-3,
+     2.65321895265761230930e-2, 2.96560571828504891230e-1, 1.78482653991729133580e0,
+     5.46378491116411436990e0, 6.65790464350110377720e0),
+    (2.04426310338993978564e-15, 1.42151175831644588870e-7, 1.84631831751005468180e-5,
+     7.86869131145613259100e-4, 1.48753612908506148525e-2, 1.36929880922735805310e-1,
+     5.99832206555887937690e-1, 1.0),
+)  # fmt: skip
+
+
+def erfinv(original: Any, record: Record, x: Any) -> Any:
+    """The inverse of erf: the normal distribution's quantile of (1 + x) / 2, over √2.
+
+    Infinite at -1 and 1, NaN beyond.
+    """
+    import keras
+    import tensorflow as tf
+
+    x = keras.ops.convert_to_tensor(x)
+    dtype = x.dtype
+    x = tf.cast(x, tf.float32) if dtype in (tf.float16, tf.bfloat16) else x
+
+    def ratio(z: Any, coefficients: Any) -> Any:
+        above, below = (tf.math.polyval([tf.constant(c, x.dtype) for c in side], z)
+                        for side in coefficients)  # fmt: skip
+        return above / below
+
+    center = x / 2 * ratio(0.180625 - x * x / 4, _CENTER)
+    r = tf.sqrt(-tf.math.log((1 - tf.abs(x)) / 2))
+    outer = tf.where(r <= 5, ratio(r - 1.6, _SIDE), ratio(r - 5, _TAIL))
+    outer = tf.where(tf.equal(tf.abs(x), 1), tf.constant(np.inf, x.dtype), outer)
+    quantile = tf.where(tf.abs(x) <= 0.85, center, tf.where(x < 0, -outer, outer))
+    return tf.cast(quantile / np.sqrt(2), dtype)
 
 
 def encode_categories(
@@ -124,7 +196,8 @@ def encode_categories(
         return tf.reduce_max(tf.cast(same, dtype), axis=-2)
     if count_weights is None:
         return tf.reduce_sum(tf.cast(same, dtype), axis=-2)
-    weighted = tf.cast(same, count_weights.dtype) * count_weights[..., None]
+    weights = count_weights[..., None]
+    weighted = tf.where(same, weights, tf.zeros_like(weights))  # 0 times NaN is NaN
     return tf.cast(tf.reduce_sum(weighted, axis=-2), dtype)
 
 

@@ -53,6 +53,7 @@ class Trace:
     vocabulary: dict[str, int]  # input name -> number of ids, where it feeds an Embedding
     masking: dict[str, float]  # input name -> the value that a Masking layer treats as padding
     keys: dict[str, list[Any]]  # input name -> the keys that a lookup knows
+    known_only: frozenset[str]  # the inputs of lookups that fail for other keys
     layers: tuple[str, ...]
 
 
@@ -131,6 +132,7 @@ def trace(model: Any) -> Trace:
         vocabulary=record.vocabulary,
         masking=record.masking,
         keys=record.keys,
+        known_only=frozenset(record.known_only),
         layers=tuple(layer.name for layer in model._flatten_layers(include_self=False)),
     )
 

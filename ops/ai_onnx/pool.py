@@ -51,13 +51,20 @@ def max_pool(x, *, kernel_shape, storage_order=0, n_outputs=1, **windows):
 
     x (N, C, D1 … Dn); y (N, C, O1 … On). The second output, int64 and of y's shape, says where in
     the flattened x the maximum lies (the first of equals); with storage_order=1 the spatial axes
-    are flattened with the first of them running fastest. NaN is larger than everything.
+    are flattened with the first of them running fastest.
+
+    NaN is larger than everything, except for float32 without the second output: then NaN is passed
+    over, and nothing is less than the lowest finite number. The spec doesn't say, ONNX Runtime and
+    TensorFlow do so, and hence files of Keras models mean that.
 
     Spec: MaxPool-1, MaxPool-8 (Indices), MaxPool-10 (dilations, ceil_mode), MaxPool-12 (int8,
     uint8), MaxPool-22 (bfloat16).
     """
     axes = pool_axes(x, kernel_shape, **windows)
     refuse_empty_windows(axes)
+    if n_outputs < 2 and x.dtype == np.float32:
+        lowest = np.finfo(np.float32).min
+        return np.fmax(_reduce_windows(np.fmax, x, axes, lowest), lowest)
     y = _reduce_windows(np.maximum, x, axes, _lowest_value(x.dtype))
     if n_outputs < 2:
         return y

@@ -28,12 +28,25 @@ except ImportError:
 #: 1.6
 tanh_is_quick: bool = _features.get("AVX512_SKX", False)
 
-__all__ = ["clip", "einsum_into", "maximum_into", "minimum_into", "scalar", "tanh_is_quick"]
+__all__ = [
+    "clip",
+    "einsum_into",
+    "largest_number_into",
+    "maximum_into",
+    "minimum_into",
+    "scalar",
+    "tanh_is_quick",
+]
 
 
 def maximum_into(out: np.ndarray) -> partial[Any]:
     """maximum(a, b) that writes to ``out``."""
     return partial(np.maximum, out=out)
+
+
+def largest_number_into(out: np.ndarray) -> partial[Any]:
+    """fmax(a, b), which passes over NaN, that writes to ``out``."""
+    return partial(np.fmax, out=out)
 
 
 def minimum_into(out: np.ndarray) -> partial[Any]:

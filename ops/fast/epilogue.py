@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from onnxwalk.ops.contract.space import Space
-from onnxwalk.ops.fast.calls import clip, maximum_into, minimum_into, scalar
+from onnxwalk.ops.fast.calls import clip, largest_number_into, maximum_into, minimum_into, scalar
 
 #: activation(space, block, into, work=None) records the calls from a block to ``into``; they may
 #: overwrite ``work``, by default the block itself
@@ -19,11 +19,13 @@ Activation = Callable[..., None]
 
 class Epilogue(NamedTuple):
     """``activation(y + bias + residual)``, block by block; with ``pool``, after a 2 × 2 maximum: it
-    may come before a bias and a monotonic activation, which then have a quarter of the work."""
+    may come before a bias and a monotonic activation, which then have a quarter of the work.
+    ``is_pooled``: the maximum has been taken, but may be NaN or infinite yet."""
 
     bias: np.ndarray | None = None
     activation: Activation | None = None
     pool: bool = False
+    is_pooled: bool = False
 
     def apply(
         self,
@@ -51,17 +53,26 @@ class Epilogue(NamedTuple):
             self.activation(space, block, into)
         elif not added and block is not into:
             space.call(np.copyto, into, block)
+        if self.pool or self.is_pooled:
+            raise_to_finite(space, into)
 
 
 def max_pool_2x2(space: Space, block: np.ndarray) -> np.ndarray:
-    """The maximum of each 2 × 2 of (…, H, W, M); an odd last row or column is left out."""
+    """The largest number of each 2 × 2 of (…, H, W, M), NaN where there is none; an odd last row or
+    column is left out."""
     height, width, outputs = block.shape[-3:]
     rows = space.scratch((*block.shape[:-3], height // 2, width, outputs), block.dtype)
     even, odd = block[..., 0 : height - 1 : 2, :, :], block[..., 1::2, :, :]
-    space.call(maximum_into(rows), even, odd)
+    space.call(largest_number_into(rows), even, odd)
     result = space.scratch((*rows.shape[:-2], width // 2, outputs), block.dtype)
-    space.call(maximum_into(result), rows[..., 0 : width - 1 : 2, :], rows[..., 1::2, :])
+    into = largest_number_into(result)
+    space.call(into, rows[..., 0 : width - 1 : 2, :], rows[..., 1::2, :])
     return result
+
+
+def raise_to_finite(space: Space, block: np.ndarray, places: slice | None = None) -> None:
+    """NaN and -infinity become the lowest finite number, with which MaxPool of float32 begins."""
+    space.call(largest_number_into(block), block, scalar(np.finfo(block.dtype).min, block.dtype))
 
 
 #: memory that an activation may overwrite

@@ -11,7 +11,8 @@ import numpy as np
 
 from onnxwalk.ops.contract.space import Space
 from onnxwalk.ops.fast.blocks import split_range
-from onnxwalk.ops.fast.calls import maximum_into, scalar
+from onnxwalk.ops.fast.calls import largest_number_into, maximum_into, scalar
+from onnxwalk.ops.fast.epilogue import raise_to_finite
 from onnxwalk.ops.fast.reduce import mean_over_places
 from onnxwalk.ops.shared.windows import Axis, pool_axes, refuse_empty_windows, taps_inside
 
@@ -211,6 +212,8 @@ def bind_max_pool(
     if n_outputs > 1 or axes is None:
         return None
     refuse_empty_windows(axes)
+    if x.dtype == np.float32:
+        return _bind_pool(space, x, axes, largest_number_into, raise_to_finite)
     return _bind_pool(space, x, axes, maximum_into, _no_finish)
 
 

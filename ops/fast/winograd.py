@@ -192,7 +192,7 @@ def bind_winograd(
                 result.reshape(tile, tile, last - first, bottom - top, across, outputs),
                 y[where],
                 None if residual is None else residual[where],
-                epilogue._replace(pool=False),
+                epilogue._replace(pool=False, is_pooled=epilogue.pool),
             )
 
 

@@ -23,7 +23,7 @@ onnxruntime.set_default_logger_severity(4)
 RECURRENT = ("RNN", "LSTM", "GRU")
 
 
-def converted(model: Any, opset: int = 18) -> tuple[Any, Trace]:
+def converted(model: Any, opset: int | None = 18) -> tuple[Any, Trace]:
     with quiet() as errors:
         traced = trace(model)
         return convert(traced, opset=opset, errors=errors), traced
@@ -58,4 +58,39 @@ def assert_same_as_keras(model: Any, opset: int = 18, tolerance: float = 1e-5) -
                 atol=tolerance,
                 err_msg=f"{run.__name__} {port.name}",
             )
+    return proto
+
+
+def check(
+    function: Any,
+    given: list[Any],
+    expected: Any,
+    opset: int | None = None,
+    *,
+    engines: Any = (run_onnxruntime, run_onnxwalk),
+    shapes: list[Any] | None = None,
+) -> Any:
+    """A model of ``function`` of these arrays gives the expected one (or a list of them), in Keras
+    and exported; returns the ONNX model.
+
+    ``shapes``: those of the inputs, without the batch, if they aren't the arrays'.
+    """
+    import keras
+
+    inputs = [
+        keras.Input(shapes[i] if shapes else x.shape[1:], dtype=x.dtype.name, name=f"x{i}")
+        for i, x in enumerate(given)
+    ]
+    model = keras.Model(inputs, function(*inputs))
+    wanted = expected if isinstance(expected, list) else [expected]
+    outputs = run_keras(model, given)
+    proto, _ = converted(model, opset)
+    feeds = {f"x{i}": x for i, x in enumerate(given)}
+    for name, found in (
+        ("Keras", outputs),
+        *((run.__name__, run(proto, feeds)) for run in engines),
+    ):
+        for actual, keras_output, wanted_output in zip(found, outputs, wanted, strict=True):
+            assert actual.dtype == keras_output.dtype and actual.shape == wanted_output.shape
+            np.testing.assert_allclose(actual, wanted_output, rtol=1e-6, err_msg=name)
     return proto

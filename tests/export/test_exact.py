@@ -6,7 +6,7 @@ The expected values are NumPy's or Python's, and Keras has to agree with them fi
 import numpy as np
 import pytest
 
-from tests.export.helpers import converted, operators, run_onnxruntime, run_onnxwalk
+from tests.export.helpers import check, converted, operators, run_onnxruntime, run_onnxwalk
 
 pytest.importorskip("tensorflow", reason="the exporter needs TensorFlow")
 import keras
@@ -14,21 +14,6 @@ from keras import ops
 
 INF, NAN = np.inf, np.nan
 STAMP = 1_700_000_000  # seconds since 1970: float32 knows them to 128 s
-
-
-def check(function, given, expected, opset=18, engines=(run_onnxruntime, run_onnxwalk)):
-    """A model of ``function`` of these arrays gives the expected ones, in Keras and exported."""
-    inputs = [
-        keras.Input(x.shape[1:], dtype=x.dtype.name, name=f"x{i}") for i, x in enumerate(given)
-    ]
-    model = keras.Model(inputs, function(*inputs))
-    np.testing.assert_allclose(np.asarray(model(given)), expected, rtol=1e-6)
-    proto, _ = converted(model, opset)
-    for run in engines:
-        (found,) = run(proto, {f"x{i}": x for i, x in enumerate(given)})
-        assert found.dtype == np.asarray(model(given)).dtype and found.shape == expected.shape
-        np.testing.assert_allclose(found, expected, rtol=1e-6, err_msg=run.__name__)
-    return proto
 
 
 @pytest.mark.parametrize(

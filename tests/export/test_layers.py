@@ -53,7 +53,7 @@ def sample():
 
 @pytest.mark.parametrize("case", list(sample()))
 def test_same_as_keras(case):
-    verdict = judge_case(case)
+    verdict = judge_case(case, special=False)  # which the command does: it takes long
     assert verdict.failures == ()
     assert set(verdict.operators) - {"Identity"} <= TABLE[case.layer]
     if case.refused is None:
@@ -162,7 +162,7 @@ def test_fixed_sizes_take_no_resize():
     for interpolation in ("nearest", "bicubic", "area", "lanczos5"):
         layer = keras.layers.Resizing(5, 6, interpolation=interpolation, crop_to_aspect_ratio=True)
         found = operators(converted(model((9, 7, 3), layer))[0])
-        assert set(found) <= {"Gather", "MatMul", "Reshape", "Slice"}, interpolation
+        assert set(found) <= {"Gather", "Mul", "ReduceSum", "Slice"}, interpolation
 
 
 def test_keras_is_left_as_it_was():

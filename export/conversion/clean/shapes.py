@@ -43,14 +43,19 @@ def drop_identities(draft: Draft) -> None:
 def make_reshapes_static(draft: Draft) -> None:
     """A Reshape to a computed shape with one open dimension becomes a Reshape to constants and -1.
 
-    Keras's Flatten and Reshape compute the batch size, which needs half a dozen nodes.
+    Keras's Flatten and Reshape compute the batch size, which needs half a dozen nodes. Next to a
+    size that is copied, -1 becomes a number: it can't be inferred from an empty batch.
     """
     shapes = draft.shapes()
     for node in draft.graph.node:
         if node.op_type != "Reshape" or attributes(node).get("allowzero"):
             continue
-        target = _reshape_target(shapes.get(node.output[0]))
-        if target is not None and draft.weights.get(node.input[1]) is None:
+        given = draft.weights.get(node.input[1])
+        if given is None:
+            target = _reshape_target(shapes.get(node.output[0]))
+        else:
+            target = _without_inference(given, shapes.get(node.input[0]))
+        if target is not None:
             node.input[1] = add_ints(draft, target, f"{node.name}/shape")
     draft.remove_unused()
 
@@ -137,6 +142,19 @@ def _reshape_target(shape: Shape | None) -> Any:
     if 0 in shape:
         return None
     return np.array([size if isinstance(size, int) else -1 for size in shape], np.int64)
+
+
+def _without_inference(target: Any, source: Shape | None) -> Any:
+    """The target of a Reshape with a number in the place of -1, or None if that isn't known: where
+    sizes are copied (0), and the others of the source are known."""
+    if source is None or not (target == 0).any() or not (target == -1).any():
+        return None
+    rest = [size for i, size in enumerate(source) if i >= len(target) or target[i] != 0]
+    known = [size for size in rest if isinstance(size, int)]
+    if len(known) < len(rest):
+        return None
+    missing = int(np.prod(known)) // int(np.prod(target[target > 0]))
+    return np.where(target == -1, missing, target)
 
 
 def _are_equal(a: Shape | None, b: Shape | None) -> bool:

@@ -18,6 +18,7 @@ from onnxwalk.interpreter.analysis.compare.comparison import (
     Row,
     Sides,
     compare,
+    keras_and_file,
     open_sides,
 )
 from onnxwalk.interpreter.analysis.compare.extract import extract
@@ -38,5 +39,6 @@ __all__ = [
     "extract",
     "find_cause",
     "find_inner_cause",
+    "keras_and_file",
     "open_sides",
 ]

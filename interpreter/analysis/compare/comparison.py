@@ -195,7 +195,7 @@ def open_sides(a: str, b: str, memory: int, seed: int | None = None) -> Sides:
     opened: list[Side] = []
     for engine, path in zip(engines, files, strict=True):
         if is_keras(path):
-            opened.append(KerasModel(path, memory))
+            opened.append(KerasModel.load(path, memory))
             continue
         if path not in walks:
             walks[path] = Walk(load(path, optimize=False, seed=seed), path)
@@ -211,6 +211,16 @@ def open_sides(a: str, b: str, memory: int, seed: int | None = None) -> Sides:
         (walk,) = walks.values()
         return _match_file_with_keras(first, second, keras, walk, models)
     return _match_files(first, second, models)
+
+
+def keras_and_file(model: Any, file: Any, memory: int) -> Sides:
+    """An ONNX file, walked as written, and the Keras model that it was exported from.
+
+    ``file``: whatever ``load`` accepts; ``memory``: as in ``open_sides``. Raises OnnxWalkError.
+    """
+    keras = KerasModel(model, model.name, memory)
+    walk = Walk(load(file, optimize=False), "the file")
+    return _match_file_with_keras(walk, keras, keras, walk, (walk.session, None))
 
 
 def _parse_side(text: str) -> tuple[str | None, str | None]:

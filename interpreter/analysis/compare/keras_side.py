@@ -34,23 +34,29 @@ class KerasModel:
     """A Keras model. It is run for as many values at a time as fit in ``memory`` bytes, with
     ``predict``, so that the backend releases the others."""
 
-    def __init__(self, path: str, memory: int) -> None:
-        """Raises InvalidInputError if the file isn't a model, or Keras isn't installed."""
-        if not os.path.exists(path):
-            raise InvalidInputError(f"{path}: no such file")
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        with silence_output():
-            self._keras = require("keras")
-        self.label, self._memory = path, memory
-        with name_errors(path), silence_output():
-            self.model = self._keras.saving.load_model(path, compile=False)
+    def __init__(self, model: Any, label: str, memory: int) -> None:
+        """Raises InvalidInputError if the inputs are unknown."""
+        self._keras = require("keras")
+        self.model, self.label, self._memory = model, label, memory
         if not self.model.inputs:
-            raise InvalidInputError(f"{path}: the shapes of the model's inputs are unknown")
+            raise InvalidInputError(f"{label}: the shapes of the model's inputs are unknown")
         self.inputs = [_tensor_info(tensor) for tensor in self.model.inputs]
         self.overridable_initializers: list[TensorInfo] = []
         self._open: dict[tuple[str, ...], Any] = {}
         self._outputs: list[LayerOutput] | None = None
         self._layers: dict[str, Any] = {}
+
+    @classmethod
+    def load(cls, path: str, memory: int) -> KerasModel:
+        """Raises InvalidInputError if the file isn't a model, or Keras isn't installed."""
+        if not os.path.exists(path):
+            raise InvalidInputError(f"{path}: no such file")
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        with silence_output():
+            keras = require("keras")
+        with name_errors(path), silence_output():
+            model = keras.saving.load_model(path, compile=False)
+        return cls(model, path, memory)
 
     @property
     def input_names(self) -> list[str]:

@@ -311,6 +311,9 @@ def test_a_maximum_is_taken_before_the_activation(size):
     )
     assert operators(proto, "fuse_conv") == ["FusedConv"]
     check(proto, feeds())
+    x = feeds()
+    x["x"][0, :, 1, 1], x["x"][-1] = np.nan, -np.inf
+    check(proto, x)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,274 @@
+"""When a file and Keras disagree: the one rule, for random numbers and for special values.
+
+Numbers may differ by ``TOLERANCES`` of the largest in their row; texts and integers may not; NaN,
+infinity and -infinity have to be in the same places. What is left is a difference unless Keras
+itself doesn't decide the number, which is so in three cases:
+
+rounding   Keras's own result moves as far, or becomes NaN or infinite, when its weights and inputs
+           change by a few of their last bits. (A step of ``round``, a deep network in float16, the
+           sum of 1e25 and -1e25 and 3.) Whole numbers among the inputs stay, since steps are at
+           such numbers on purpose, unless they are so large that sums round them.
+kernels    The model has an operator of ``UNSETTLED``, and TensorFlow gives this output otherwise
+           when it compiles the model with XLA: in any row of the feed, since kernels that don't
+           agree on NaN do so by chance for some; in this row where it is only about ``Cast``.
+range      The difference is gone when the large finite values that were fed are smaller: beyond
+           the square root of the largest float by 2^10, and, for NaN or an infinity on one side
+           alone, from 50 on by 2. (In which order a sum is computed decides whether it overflows;
+           TensorFlow takes numbers below 1e-38 for 0.)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxwalk.export.errors import ExportError
+from onnxwalk.export.tracing.trace import Trace
+
+Arrays = list[NDArray[Any]]
+
+#: dtype of the lowest precision in a model -> the largest difference that is accepted, relative
+#: to the largest absolute value (or 1)
+TOLERANCES = {
+    "float64": 1e-6,  # Keras computes some constants in float32 even so
+    "float32": 1e-4,
+    "float16": 2e-2,  # 10 bits, rounded after every operation, and Keras sums in another order
+    "bfloat16": 1e-1,  # 7 bits; single layers differ by up to 2e-2
+    "int8": 2e-2,  # a last bit's difference can round to the next of 127 steps
+}
+TOLERANCE = TOLERANCES["float32"]
+
+#: by how much of themselves numbers change to see what rounding does: half of the last bit in short
+#: floats, where each is rounded as often as in Keras; some bits in those where sums take most of it
+_STEPS = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float64": 2.0**-48}
+_STEP = 2.0**-20  # of the others
+#: TensorFlow operators whose kernels don't agree with each other on special values
+UNSETTLED = {
+    "Softmax",  # of a row with NaN: NaN where it is NaN, 0 or NaN elsewhere, by vector registers
+    "LogSoftmax",
+    "Max",  # of NaN and numbers
+    "Min",
+    "ArgMax",
+    "ArgMin",
+    "Cast",  # of NaN, infinities and numbers out of range to an integer
+    "TopKV2",  # also sort and argsort: where NaN goes depends on what is beside it
+}
+#: for models that amplify rounding errors
+_MAX_TOLERANCE = 0.5
+#: from where on whole numbers among the inputs are changed, too
+_LARGE = 2.0**20
+
+
+def find_lowest_precision(trace: Trace) -> str:
+    """The dtype of lowest precision in the traced graph, one of ``TOLERANCES``."""
+    from tensorflow import dtypes
+
+    kinds = {
+        dtypes.as_dtype(attribute.type).name
+        for node in trace.graph.node
+        for attribute in node.attr.values()
+        if attribute.type and attribute.type < 100
+    }
+    order = ("bfloat16", "float16", "int8", "float32", "float64")
+    return next((kind for kind in order if kind in kinds), "float32")
+
+
+def find_unsettled(trace: Trace) -> set[str]:
+    """The operators of ``UNSETTLED`` in the graph."""
+    from tensorflow import dtypes
+
+    graph = trace.graph
+    nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
+    return {
+        node.op
+        for node in nodes
+        if node.op in UNSETTLED
+        and (node.op != "Cast" or dtypes.as_dtype(node.attr["DstT"].type).is_integer)
+    }
+
+
+def check_type(name: str, actual: NDArray[Any], expected: NDArray[Any]) -> None:
+    """Raises ExportError if shapes or dtypes differ."""
+    if actual.shape != expected.shape or actual.dtype != expected.dtype:
+        raise ExportError(
+            f"output {name}: expected {expected.dtype}{list(expected.shape)} as in Keras, "
+            f"got {actual.dtype}{list(actual.shape)}"
+        )
+
+
+def check_output(
+    name: str, actual: NDArray[Any], expected: NDArray[Any], tolerance: float = TOLERANCE
+) -> float:
+    """The largest difference of one output. Raises ExportError when it is too large."""
+    check_type(name, actual, expected)
+    if not actual.size:
+        return 0.0
+    if expected.dtype == object:
+        if find_differences(actual, expected, np.zeros(actual.shape)).any():
+            raise ExportError(f"output {name} differs from Keras")
+        return 0.0
+    largest = max_difference(actual, expected)
+    if largest > tolerance:
+        raise ExportError(
+            f"output {name} differs from Keras by {largest:.3g} (tolerance {tolerance:g})"
+        )
+    return largest
+
+
+def max_difference(actual: NDArray[Any], expected: NDArray[Any]) -> float:
+    """The largest absolute difference of two arrays of numbers of the same shape, relative to the
+    largest finite value expected if that is more than 1; infinite where one alone is infinite or
+    NaN, and where the shapes differ; 0 for texts."""
+    if actual.shape != expected.shape:
+        return np.inf
+    if not actual.size or expected.dtype == object:
+        return 0.0
+    largest = float(np.max(find_distances(actual, expected)))
+    return largest / float(find_scale(expected, by_row=False).max())
+
+
+def find_differences(
+    actual: NDArray[Any], expected: NDArray[Any], allowed: NDArray[Any]
+) -> NDArray[np.bool_]:
+    """Where two arrays of the same shape differ by more than ``allowed``."""
+    if expected.dtype == object:
+        pairs = zip(actual.flat, expected.flat, strict=True)
+        unequal = np.array([_text(a) != _text(e) for a, e in pairs], bool).reshape(actual.shape)
+    elif _is_float(expected):
+        return np.asarray(find_distances(actual, expected) > allowed)
+    else:
+        unequal = np.asarray(actual != expected)  # float64 can't tell all integers apart
+    return np.asarray(unequal & ~np.isinf(allowed))
+
+
+def find_allowed(
+    expected: NDArray[Any],
+    tolerance: float,
+    moved: Arrays | None = None,
+    *,
+    by_row: bool = False,
+) -> NDArray[Any]:
+    """How far each number may be from Keras's: ``tolerance``, or as far as Keras's own results
+    ``moved`` with the last bits of what it was given; infinitely where they changed altogether.
+
+    ``by_row``: relative to the largest number in each row, instead of in all.
+    """
+    if not _is_float(expected):
+        changed = [find_differences(m, expected, np.zeros(m.shape)) for m in moved or []]
+        return np.where(np.any([np.zeros(expected.shape, bool), *changed], axis=0), np.inf, 0.0)
+    scale = find_scale(expected, by_row=by_row)
+    allowed = np.broadcast_to(tolerance * scale, expected.shape)
+    if moved:
+        far = np.max([find_distances(m, expected) for m in moved], axis=0)
+        axes = _axes(far, by_row=by_row)
+        in_row = np.max(np.where(np.isinf(far), 0.0, far), axis=axes, keepdims=True, initial=0.0)
+        allowed = np.maximum(allowed, np.minimum(in_row, _MAX_TOLERANCE * scale))
+        allowed = np.maximum(allowed, 2 * far)
+    return allowed
+
+
+def is_settled(
+    expected: NDArray[Any], compiled: NDArray[Any], allowed: NDArray[Any], *, by_row: bool
+) -> NDArray[np.bool_]:
+    """Whether ``compiled``, Keras's results by XLA, are those expected: in each row, or in all."""
+    if compiled.shape != expected.shape:
+        return np.zeros(expected.shape, bool)
+    unlike = find_differences(compiled, expected, allowed)
+    some = np.any(unlike, axis=_axes(unlike, by_row=by_row), keepdims=True)
+    return np.broadcast_to(~some, expected.shape)
+
+
+def is_class_difference(actual: NDArray[Any], expected: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where one of two arrays alone is NaN, infinity or -infinity."""
+    if not _is_float(expected) or actual.shape != expected.shape:
+        return np.zeros(expected.shape, bool)
+    return np.isinf(find_distances(actual, expected))
+
+
+def nudge_weights(model: Any, kind: str, seed: int) -> list[tuple[Any, Any]]:
+    """Pairs of a floating variable of the model and its value, changed by ± some last bits: all
+    numbers of a variable in the same direction for seed 0, since a constant that is rounded
+    otherwise (a scale that was multiplied into a kernel) does so, each in its own for others."""
+    import keras
+
+    rng = np.random.default_rng(seed)
+    step = _STEPS.get(kind, _STEP)
+
+    def change(shape: tuple[int, ...]) -> Any:
+        return 1 + step * rng.choice([-1, 1], shape if seed else (1,) * len(shape))
+
+    return [
+        (v, v.value * keras.ops.cast(change(tuple(v.shape)), v.dtype))
+        for v in model.variables
+        if "float" in str(v.dtype)
+    ]
+
+
+def nudge(values: NDArray[Any], kind: str, seed: int) -> NDArray[Any]:
+    """Floating inputs changed by ± some last bits, except for whole numbers that aren't large."""
+    if not _is_float(values):
+        return values
+    rng = np.random.default_rng(seed)
+    wide = values.astype(np.float64)
+    keeps = ~np.isfinite(wide) | ((wide == np.round(wide)) & (np.abs(wide) < _LARGE))
+    with np.errstate(all="ignore"):
+        changed = wide * (1 + _STEPS.get(kind, _STEP) * rng.choice([-1, 1], values.shape))
+        most = _largest_finite(values)
+        return np.where(keeps, values, np.clip(changed, -most, most).astype(values.dtype))
+
+
+def shrink(values: NDArray[Any], *, overflow: bool) -> NDArray[Any]:
+    """The same with smaller large values, see ``range`` above; only with those that overflow when
+    they are squared if ``overflow``. The array itself if it has none."""
+    if not _is_float(values):
+        return values
+    wide = values.astype(np.float64)
+    size, root = np.abs(wide), np.sqrt(_largest_finite(values))
+    is_large = np.isfinite(wide) & (size > (root if overflow else 50))
+    if not is_large.any():
+        return values
+    factor = np.where(size > root, 2.0**-10, 0.5)
+    return np.where(is_large, wide * factor, wide).astype(values.dtype)
+
+
+def find_distances(actual: NDArray[Any], expected: NDArray[Any]) -> NDArray[Any]:
+    """|actual - expected|; infinite where one alone is NaN or infinite, and for other texts."""
+    if expected.dtype == object:
+        return np.where(find_differences(actual, expected, np.zeros(actual.shape)), np.inf, 0.0)
+    a, e = actual.astype(np.float64), expected.astype(np.float64)
+    same = (a == e) | (np.isnan(a) & np.isnan(e))
+    with np.errstate(all="ignore"):
+        apart = np.where(same, 0.0, np.abs(a - e))
+    finite = np.isfinite(a) & np.isfinite(e)
+    biggest = np.finfo(np.float64).max
+    return np.where(finite | same, np.minimum(apart, biggest), np.inf)
+
+
+def find_scale(expected: NDArray[Any], *, by_row: bool) -> NDArray[Any]:
+    """The largest finite size in each row, or in all; at least 1."""
+    if expected.dtype == object:
+        return np.ones((1,) * expected.ndim)
+    sizes = np.abs(expected.astype(np.float64))
+    sizes = np.where(np.isfinite(sizes), sizes, 0.0)
+    axes = _axes(sizes, by_row=by_row)
+    return np.asarray(np.max(sizes, axis=axes, keepdims=True, initial=1.0))
+
+
+def _axes(values: NDArray[Any], *, by_row: bool) -> tuple[int, ...]:
+    return tuple(range(1 if by_row else 0, values.ndim))
+
+
+def _is_float(values: NDArray[Any]) -> bool:
+    return "float" in values.dtype.name
+
+
+def _largest_finite(values: NDArray[Any]) -> float:
+    from ml_dtypes import finfo
+
+    return float(finfo(values.dtype).max)
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,160 @@
+"""Mathematical functions that ONNX has no operator for, or one with other limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from onnxwalk.export.conversion.nodes import Nodes
+
+
+def _atan2(nodes: Nodes) -> None:
+    """The angle of the point (x, y): atan(|y| / |x|), from π where x is negative, with y's sign.
+
+    -0 is negative here, and of two infinities the quotient is 1."""
+    y, x = nodes.inputs
+    size_y, size_x = nodes.add("Abs", [y]), nodes.add("Abs", [x])
+    dtype = nodes.dtype(x)
+    zero, one, pi = (nodes.const(value, dtype) for value in (0, 1, np.pi))
+    same = nodes.add("Where", [nodes.add("Equal", [size_y, zero]), zero, one])
+    equal = nodes.add("Equal", [size_y, size_x])
+    angle = nodes.add(
+        "Atan", [nodes.add("Where", [equal, same, nodes.add("Div", [size_y, size_x])])]
+    )
+    angle = nodes.add("Where", [_is_negative(nodes, x), nodes.add("Sub", [pi, angle]), angle])
+    nodes.replace("Where", [_is_negative(nodes, y), nodes.add("Neg", [angle]), angle])
+
+
+def _is_negative(nodes: Nodes, x: str) -> str:
+    """Whether x is less than 0, or -0."""
+    zero, one = (nodes.const(value, nodes.dtype(x)) for value in (0, 1))
+    at_zero = nodes.add("Equal", [x, zero])
+    signed = nodes.add("Where", [at_zero, nodes.add("Div", [one, x]), x])
+    return nodes.add("Less", [signed, zero])
+
+
+def _product_with_zero(function: Callable[[Nodes, str], str]) -> Callable[[Nodes], None]:
+    """x · function(y), and 0 where x is 0 even if y is NaN."""
+
+    def write(nodes: Nodes) -> None:
+        x, y = nodes.inputs
+        zero = nodes.const(0, nodes.dtype(x))
+        product = nodes.add("Mul", [x, function(nodes, y)])
+        nodes.replace("Where", [nodes.add("Equal", [x, zero]), zero, product])
+
+    return write
+
+
+def _log1p(nodes: Nodes, y: str) -> str:
+    return nodes.add("Log", [nodes.add("Add", [y, nodes.const(1, nodes.dtype(y))])])
+
+
+def _mul_no_nan(nodes: Nodes) -> None:
+    """x · y, and 0 where y is 0 even if x is NaN or infinite."""
+    x, y = nodes.inputs
+    zero = nodes.const(0, nodes.dtype(y))
+    nodes.replace("Where", [nodes.add("Equal", [y, zero]), zero, nodes.add("Mul", [x, y])])
+
+
+def _inv(nodes: Nodes) -> None:
+    nodes.replace("Reciprocal", nodes.inputs)
+
+
+def _relu(nodes: Nodes) -> None:
+    """ONNX's Relu is one of floats."""
+    x = nodes.inputs[0]
+    if nodes.is_float(x):
+        nodes.replace("Relu", [x])
+    else:
+        nodes.replace("Max", [x, nodes.const(0, nodes.dtype(x))])
+
+
+def _pow(nodes: Nodes) -> None:
+    """Of short integers in int64, of which the low bits are right even when it overflows."""
+    x, y = nodes.inputs
+    dtype = nodes.dtype(x)
+    if nodes.is_float(x) or dtype in (np.int32, np.int64):
+        nodes.replace("Pow", [x, y])
+    else:
+        power = nodes.add("Pow", [nodes.cast(x, np.int64), nodes.cast(y, np.int64)])
+        nodes.become([nodes.cast(power, dtype)])
+
+
+def _selu(nodes: Nodes) -> None:
+    """ONNX's Selu, whose factors are float32; in float64 the formula."""
+    x = nodes.inputs[0]
+    if nodes.dtype(x) != np.float64:
+        nodes.replace("Selu", [x])
+        return
+    alpha, scale = 1.6732632423543772, 1.0507009873554805
+    below = nodes.add("Sub", [nodes.add("Exp", [x]), nodes.const(1.0)])
+    below = nodes.add("Mul", [below, nodes.const(scale * alpha)])
+    above = nodes.add("Mul", [x, nodes.const(scale)])
+    nodes.replace("Where", [nodes.add("Greater", [x, nodes.const(0.0)]), above, below])
+
+
+def _is_inf(nodes: Nodes) -> None:
+    """|x| = infinity: ONNX's IsInf is one of float32 and float64."""
+    nodes.replace("Equal", nodes.in_longer(_size_and_infinity(nodes)))
+
+
+def _is_finite(nodes: Nodes) -> None:
+    """|x| < infinity, which NaN isn't."""
+    nodes.replace("Less", nodes.in_longer(_size_and_infinity(nodes)))
+
+
+def _size_and_infinity(nodes: Nodes) -> list[str]:
+    x = nodes.inputs[0]
+    return [nodes.add("Abs", [x]), nodes.const(np.inf, nodes.dtype(x))]
+
+
+def _cross(nodes: Nodes) -> None:
+    """(a₂b₃ - a₃b₂, a₃b₁ - a₁b₃, a₁b₂ - a₂b₁) along the last axis."""
+
+    def turned(x: str, *order: int) -> str:
+        return nodes.add("Gather", [x, nodes.const(order)], axis=-1)
+
+    a, b = nodes.inputs
+    products = [
+        nodes.add("Mul", [turned(a, 1, 2, 0), turned(b, 2, 0, 1)]),
+        nodes.add("Mul", [turned(a, 2, 0, 1), turned(b, 1, 2, 0)]),
+    ]
+    nodes.replace("Sub", products)
+
+
+def _broadcast_args(nodes: Nodes) -> None:
+    """The shape that two shapes have together: that of the other where one is 1."""
+    ranks = [nodes.shape(shape)[0] for shape in nodes.inputs]
+    filled = [
+        nodes.add("Pad", [nodes.cast(shape, np.int64), nodes.const([max(ranks) - rank, 0]),
+                          nodes.const(1)])
+        for shape, rank in zip(nodes.inputs, ranks, strict=True)
+    ]  # fmt: skip
+    a, b = filled
+    shape = nodes.add("Where", [nodes.add("Equal", [a, nodes.const(1)]), b, a])
+    nodes.become([nodes.cast(shape, nodes.dtype(nodes.node.output[0]))])
+
+
+def _bitcast(nodes: Nodes) -> None:
+    """Of a type as itself; all else stays, and is refused later."""
+    if nodes.dtype(nodes.inputs[0]) == nodes.dtype(nodes.node.output[0]):
+        nodes.replace("Identity", nodes.inputs)
+
+
+WRITERS: dict[str, Callable[[Nodes], None]] = {
+    "Atan2": _atan2,
+    "Bitcast": _bitcast,
+    "BroadcastArgs": _broadcast_args,
+    "Cross": _cross,
+    "Inv": _inv,
+    "IsFinite": _is_finite,
+    "IsInf": _is_inf,
+    "MulNoNan": _mul_no_nan,
+    "Pow": _pow,
+    "Relu": _relu,
+    "Selu": _selu,
+    "Xlogy": _product_with_zero(lambda nodes, y: nodes.add("Log", [y])),
+    "Xlog1py": _product_with_zero(_log1p),
+    "Xdivy": _product_with_zero(lambda nodes, y: nodes.add("Reciprocal", [y])),
+}
