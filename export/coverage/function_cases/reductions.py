@@ -63,7 +63,7 @@ def _reductions() -> list[FunctionCase]:
             {"q": 0.4, "axis": -1, "method": method}
             for method in ("linear", "lower", "higher", "midpoint", "nearest")),
             {"q": [0.1, 0.9], "axis": 1, "keepdims": True}, {"q": 0.5}, dtypes=NUMBERS,
-            given=[_SMALL]),
+            given=[_SMALL], empty=False),
         *calls("percentile nanpercentile", {"q": 40, "axis": -1}, {"q": [10, 90], "axis": 1},
                dtypes=NUMBERS, given=[_SMALL], empty=False),
         *calls("moments", {"axes": [1]}, {"axes": [1, 2], "keepdims": True}, dtypes=FLOATS,
