@@ -135,8 +135,9 @@ def _segments() -> list[FunctionCase]:
         *calls("bincount", ("weights", lambda f, x, w: f(x, weights=w, minlength=6)),
                dtypes=("int32",), given=[Given((5,), values=ids(5)),
                                          Given((5,), "float32", PLAIN)]),
-        *calls("histogram", {}, {"bins": 4, "range": (-2, 2)}, dtypes=("float32", "int32"),
-               given=[Given((3, 4), values=PLAIN)]),
+        *calls("histogram", ("", lambda f, x: f(x[:, 0, 0])),
+               ("bins=4, range=(-2, 2)", lambda f, x: f(x[:, 0, 0], bins=4, range=(-2, 2))),
+               dtypes=("float32", "int32"), given=[Given((3, 4), values=PLAIN)], empty=False),
     ]  # fmt: skip
 
 
