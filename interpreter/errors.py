@@ -60,4 +60,11 @@ def wrap_error(error: Exception, where: str) -> OnnxWalkError:
 
 
 class OperatorError(OnnxWalkError):
-    """An operator rejected its inputs; the message has the node, version, dtypes and shapes."""
+    """An operator rejected its inputs; the message has the node, version, dtypes and shapes.
+
+    ``operator`` and ``node``: the names of both, "" if unknown.
+    """
+
+    def __init__(self, message: str, *, operator: str = "", node: str = "") -> None:
+        super().__init__(message)
+        self.operator, self.node = operator, node

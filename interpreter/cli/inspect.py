@@ -88,7 +88,7 @@ def _report(path: str, model: Model) -> dict[str, Any]:
         "ir_version": model.ir_version,
         "producer": " ".join(filter(None, (model.producer_name, model.producer_version))),
         "domain": model.domain,
-        "model_version": model.model_version,
+        "model_version": model.model_version or 0,
         "graph": graph.name,
         "doc": model.doc or graph.doc,
         "opsets": {domain or "ai.onnx": version for domain, version in opsets.items()},

@@ -41,11 +41,11 @@ _PER_NUMBER = 40  # bytes of a number in a list
 
 
 def read_model(model: Any) -> Model:
-    """Read a model from a path, bytes, a binary file or an ``onnx.ModelProto``.
+    """Read a model from a path, bytes, a binary file, an ``onnx.ModelProto`` or a ``Source``.
 
     Raises InvalidModelError, UnsupportedModelError or InvalidInputError, naming the source.
     """
-    source = Source.open(model)
+    source = model if isinstance(model, Source) else Source.open(model)
     try:
         refuse_other_formats(source.data)
         if not source.data:
@@ -88,7 +88,7 @@ class _Builder:
             producer_name=fields.get("producer_name", ""),
             producer_version=fields.get("producer_version", ""),
             domain=fields.get("domain", ""),
-            model_version=fields.get("model_version", 0),
+            model_version=fields.get("model_version"),
             doc=fields.get("doc_string", ""),
             training=tuple(map(self.training, fields.get("training_info", []))),
             source=self.source.name,

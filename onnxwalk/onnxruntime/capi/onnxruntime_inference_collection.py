@@ -1,0 +1,27 @@
+"""What ONNX Runtime has in its Python module of sessions."""
+
+from onnxwalk.onnxruntime.binding import IOBinding
+from onnxwalk.onnxruntime.enums import OrtDeviceVendorId
+from onnxwalk.onnxruntime.providers import normalize_providers
+from onnxwalk.onnxruntime.session import InferenceSession, Session
+from onnxwalk.onnxruntime.values import OrtDevice, OrtValue, SparseTensor, copy_tensors
+
+__all__ = [
+    "IOBinding",
+    "InferenceSession",
+    "OrtDevice",
+    "OrtDeviceVendorId",
+    "OrtValue",
+    "Session",
+    "SparseTensor",
+    "check_and_normalize_provider_args",
+    "copy_tensors",
+]
+
+
+def check_and_normalize_provider_args(
+    providers: object, provider_options: object, available_provider_names: object
+) -> tuple[list[str], list[dict[str, str]]]:
+    """The names and options of the providers that a session has. Raises as it does."""
+    names = normalize_providers(providers, provider_options)
+    return names, [{} for _ in names]
