@@ -17,6 +17,10 @@ class InvalidModelError(OnnxWalkError):
     """The file is not a valid ONNX model; the message gives the byte offset or the name."""
 
 
+class NotOnnxError(InvalidModelError):
+    """The file can't be read as an ONNX model at all: another format, or damaged."""
+
+
 class UnsupportedModelError(OnnxWalkError):
     """The model is valid, but uses something that isn't supported; the message lists all of it."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.interpreter.budget import current_budget, take
-from onnxwalk.interpreter.errors import InvalidModelError, OnnxWalkError
+from onnxwalk.interpreter.errors import InvalidModelError, NotOnnxError, OnnxWalkError
 from onnxwalk.interpreter.ir.model import (
     AttributeValue,
     Function,
@@ -49,11 +49,11 @@ def read_model(model: Any) -> Model:
     try:
         refuse_other_formats(source.data)
         if not source.data:
-            raise InvalidModelError("the file is empty")
+            raise NotOnnxError("the file is empty")
         try:
             fields = parse(source.data, 0, len(source.data), MODEL)
         except InvalidModelError as error:
-            raise InvalidModelError(f"not an ONNX model, or a damaged one: {error}") from None
+            raise NotOnnxError(f"not an ONNX model, or a damaged one: {error}") from None
         model = _Builder(source).model(fields)
         if (budget := current_budget()) is not None:  # copies of the file's weights don't count
             budget.give(sum(map(len, model.maps)))
@@ -77,7 +77,7 @@ class _Builder:
 
     def model(self, fields: Fields) -> Model:
         if "graph" not in fields:
-            raise InvalidModelError("it has no graph: not an ONNX model, or a damaged one")
+            raise NotOnnxError("it has no graph: not an ONNX model, or a damaged one")
         functions = [self.function(f) for f in fields.get("functions", [])]
         return Model(
             graph=self.graph(fields["graph"]),

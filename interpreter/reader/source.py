@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
 
-from onnxwalk.interpreter.errors import InvalidInputError, InvalidModelError, UnsupportedModelError
+from onnxwalk.interpreter.errors import InvalidInputError, NotOnnxError, UnsupportedModelError
 
 _Self = TypeVar("_Self", bound="Source")
 
@@ -203,11 +203,11 @@ _TEXTS = (
 
 
 def refuse_other_formats(data: memoryview) -> None:
-    """Raise InvalidModelError if the bytes are in another well-known format."""
+    """Raise NotOnnxError if the bytes are in another well-known format."""
     start = bytes(data[:64])
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     found = [what for magic, at, what in _MAGIC if start[at : at + len(magic)] == magic]
     found += [what for beginning, what in _TEXTS if text.startswith(beginning)]
     if found:
         keras = "; export it first: onnxwalk-export MODEL" if "keras" in found[0].lower() else ""
-        raise InvalidModelError(f"not an ONNX model but {found[0]}{keras}")
+        raise NotOnnxError(f"not an ONNX model but {found[0]}{keras}")

@@ -123,7 +123,7 @@ class Feeds:
             return _array(np.array(value))
         try:  # what the caller wrote without a dtype is cast to the declared one
             if kind.element == _STRING:
-                return _strings(name, np.array(value))
+                return _strings(name, np.array(value, object))
             return np.array(value, kind.dtype)
         except (ValueError, TypeError, OverflowError):
             raise RuntimeError("Could not create tensor from given input list") from None

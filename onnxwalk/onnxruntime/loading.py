@@ -14,7 +14,9 @@ import numpy as np
 from onnxwalk.interpreter.budget import Budget, use_budget
 from onnxwalk.interpreter.errors import (
     InvalidInputError,
+    InvalidModelError,
     LimitError,
+    NotOnnxError,
     OnnxWalkError,
     UnsupportedModelError,
 )
@@ -90,10 +92,10 @@ def _read(model: str | bytes, options: SessionOptions) -> tuple[Model, Model]:
         raise kind.of(f"{where}{error}") from error
     except LimitError as error:
         raise status.Fail.of(str(error)) from error
-    except status._Status:
-        raise
-    except OnnxWalkError as error:
+    except NotOnnxError as error:
         raise status.InvalidProtobuf.of(f"{where}Protobuf parsing failed. {error}") from error
+    except InvalidModelError as error:  # in tensors, mostly: external data that isn't there
+        raise status.Fail.of(f"{where}{error}") from error
     if read.ir_version > _NEWEST_IR:
         raise status.Fail.of(
             f"{where}Unsupported model IR version: {read.ir_version}, max supported IR version: "

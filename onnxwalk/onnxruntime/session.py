@@ -168,8 +168,8 @@ class Session:
             names, feeds = iobinding.prepare()
             results = self._run(names, self._feeds.convert(feeds), run_options)
         except (OnnxWalkError, ValueError) as error:
-            text = str(error).partition(" : ")[2].partition(" : ")[2].partition(" : ")[2]
-            raise RuntimeError(f"Error in execution: {text or error}") from error
+            text = str(error).split(" : ", 3)[-1]  # without the prefix that ``run`` has
+            raise RuntimeError(f"Error in execution: {text}") from error
         iobinding.keep(names, results)
 
     def create_ortvalue_from_shape_and_type(

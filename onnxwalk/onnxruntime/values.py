@@ -351,8 +351,8 @@ class SparseTensor:
     def format(self) -> OrtSparseFormat:
         return self._form
 
-    def dense_shape(self) -> np.ndarray:
-        return self._shape
+    def dense_shape(self) -> list[int]:
+        return self._shape.tolist()
 
     def data_type(self) -> str:
         return f"sparse_tensor({element_name(element_code(self._values.dtype))})"
