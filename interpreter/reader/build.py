@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
-
-import numpy as np
 
 from onnxwalk.interpreter.budget import current_budget, take
 from onnxwalk.interpreter.errors import InvalidModelError, NotOnnxError, OnnxWalkError
@@ -31,9 +29,15 @@ from onnxwalk.interpreter.ir.model import (
 )
 from onnxwalk.interpreter.reader.messages import ATTRIBUTE, MODEL, NODE
 from onnxwalk.interpreter.reader.source import Source, refuse_other_formats
-from onnxwalk.interpreter.reader.tensors import build_sparse_tensor, build_tensor, integers
+from onnxwalk.interpreter.reader.tensors import (
+    build_sparse_tensor,
+    build_tensor,
+    floats,
+    integers,
+)
 from onnxwalk.interpreter.reader.wire import parse
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES
+from onnxwalk.ops.contract.numbers import LONG, number_list
 
 Fields = dict[str, Any]
 
@@ -184,6 +188,8 @@ class _Builder:
         try:
             if field in ("floats", "ints"):
                 return name, _number_list(fields.get(field, ()), field)
+            if field == "strings":
+                return name, _decode_all(fields.get(field, ()))
             if field in _REPEATED:
                 return name, [self.attribute_value(field, v) for v in fields.get(field, ())]
             value = fields.get(field, _ZERO.get(field))
@@ -262,11 +268,10 @@ def _shape(fields: Fields) -> Shape:
     return tuple(None if d in (-1, "?") else d for d in dimensions)
 
 
-def _number_list(parts: Any, field: str) -> list[Any]:
-    take(_PER_NUMBER * sum(np.size(part) for part in parts))
-    if field == "ints":
-        return integers(parts).tolist()
-    return [x for part in parts for x in (part.tolist() if hasattr(part, "tolist") else [part])]
+def _number_list(parts: Any, field: str) -> Sequence[Any]:
+    numbers = integers(parts) if field == "ints" else floats(parts)
+    take(numbers.nbytes if len(numbers) >= LONG else _PER_NUMBER * len(numbers))
+    return number_list(numbers)
 
 
 def _decode(value: memoryview) -> str | bytes:
@@ -274,6 +279,11 @@ def _decode(value: memoryview) -> str | bytes:
         return str(value, "utf-8")
     except UnicodeDecodeError:
         return bytes(value)
+
+
+def _decode_all(values: Iterable[Any]) -> list[str | bytes]:
+    known: dict[Any, str | bytes] = {}  # equal ones become one object
+    return [known[v] if v in known else known.setdefault(v, _decode(v)) for v in values]
 
 
 def _normalize_domain(domain: str) -> str:
