@@ -35,6 +35,10 @@ class Feeds:
         self.overridable = [info for info in infos if info.name in graph.initializers]
         self._types = {info.name: info.type for info in infos}
         self._required = [i.name for i in self.required if not isinstance(i.type, OptionalType)]
+        #: what is fed for inputs that may be missing
+        self._optional = {
+            info.name: None for info in self.required if isinstance(info.type, OptionalType)
+        }
         #: of a plain tensor: its dtype, and its size in each dimension, None where it is open
         self._plain: dict[str, tuple[np.dtype | None, tuple[int | None, ...] | None]] = {
             info.name: (info.dtype, _sizes(info.type))
@@ -65,7 +69,7 @@ class Feeds:
         for name in self._required:
             if name not in values:
                 raise Fail.of(f"Missing Input: {name}")
-        return values
+        return {**self._optional, **values}
 
     def check_present(self, names: Collection[str]) -> None:
         """Raise ValueError if required inputs are missing."""

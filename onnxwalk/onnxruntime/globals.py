@@ -38,7 +38,7 @@ def get_device() -> str:
 
 
 def get_build_info() -> str:
-    return f"onnxwalk {onnxwalk.__version__} in place of ONNX Runtime {VERSION}"
+    return f"ORT Build Info: onnxwalk {onnxwalk.__version__} in place of ONNX Runtime {VERSION}"
 
 
 def set_default_logger_severity(severity: int, /) -> None:

@@ -190,7 +190,9 @@ class SessionOptions(_Options):
     def set_load_cancellation_flag(self, canceled: bool, /) -> None:
         self.canceled = bool(canceled)
 
-    def set_ep_context_data_read_func(self, read: Callable[..., Any], max_data_size: int) -> None:
+    def set_ep_context_data_read_func(
+        self, read_func: Callable[..., Any], max_data_size: int
+    ) -> None:
         """No effect: only compiled models have such data, and they are refused."""
 
     def clear_ep_context_data_read_func(self) -> None:

@@ -42,59 +42,64 @@ def get_available_providers() -> list[str]:
     return [CPU]
 
 
-def normalize_providers(providers: Any, provider_options: Any) -> list[str]:
-    """The names of the providers of a session, which are always the CPU.
+def normalize_providers(
+    providers: Any, provider_options: Any, available: Sequence[str] = (CPU,)
+) -> tuple[list[str], list[dict[str, str]]]:
+    """The names of providers, each once, and the options of each.
 
-    Warns of those that aren't available, as ONNX Runtime does, which then runs on the CPU. Raises
-    ValueError for what isn't a sequence of names or (name, options); RuntimeError for a name that
-    no build has.
+    Warns of those that aren't available. Raises ValueError for what isn't a sequence of names or
+    of (name, options).
     """
-    if not providers:
-        return [CPU]
+    if providers is None:
+        return [], []
     if not isinstance(providers, Sequence):
-        if not hasattr(providers, "__iter__"):
-            raise TypeError(f"'providers' should be a sequence, not {providers!r}")
         raise ValueError("'providers' should be a sequence.")
-    names = [provider for provider in providers if isinstance(provider, str)]
-    if provider_options:
+    if provider_options is None:
+        pairs = [(p, {}) if isinstance(p, str) else p for p in providers]
+    else:
         if not isinstance(provider_options, Sequence):
             raise ValueError("'provider_options' should be a sequence.")
         if len(providers) != len(provider_options):
             raise ValueError(
                 "'providers' and 'provider_options' should be the same length if both are given."
             )
-        if len(names) < len(providers):
+        if not all(isinstance(provider, str) for provider in providers):
             raise ValueError(
                 "Only string values for 'providers' are supported if 'provider_options' is given."
             )
         if not all(isinstance(options, dict) for options in provider_options):
             raise ValueError("'provider_options' values must be dicts.")
-    else:
-        pairs = [p for p in providers if not isinstance(p, str)]
-        if any(
-            not (
-                isinstance(p, tuple)
-                and len(p) == 2
-                and isinstance(p[0], str)
-                and isinstance(p[1], dict)
-            )
-            for p in pairs
-        ):
+        pairs = list(zip(providers, provider_options, strict=True))
+    found: dict[str, dict[str, str]] = {}
+    for pair in pairs:
+        if not _is_name_and_options(pair):
             raise ValueError("'providers' values must be either strings or (string, dict) tuples.")
-        names = [p if isinstance(p, str) else p[0] for p in providers]
-    available = get_available_providers()
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            _warn(f"Duplicate provider '{name}' encountered, ignoring.")
-        elif name not in available:
+        name, options = pair
+        if name not in available:
             _warn(
                 f"Specified provider '{name}' is not in available provider names."
                 f"Available providers: '{', '.join(available)}'"
             )
+        if name in found:
+            _warn(f"Duplicate provider '{name}' encountered, ignoring.")
+        found.setdefault(name, {str(key): str(value) for key, value in options.items()})
+    return list(found), list(found.values())
+
+
+def check_known(names: Sequence[str]) -> None:
+    """Raise RuntimeError for a provider that no build has."""
     for name in names:
         if name not in ALL:
             raise RuntimeError(f"Unknown Provider Type: {name}")
-    return [CPU]
+
+
+def _is_name_and_options(pair: Any) -> bool:
+    return (
+        isinstance(pair, tuple)
+        and len(pair) == 2
+        and isinstance(pair[0], str)
+        and isinstance(pair[1], dict)
+    )
 
 
 def _warn(message: str) -> None:

@@ -17,7 +17,7 @@ from onnxwalk.onnxruntime.feeds import Feeds
 from onnxwalk.onnxruntime.globals import get_seed
 from onnxwalk.onnxruntime.options import RunOptions, SessionOptions
 from onnxwalk.onnxruntime.profile import Profile
-from onnxwalk.onnxruntime.providers import CPU, normalize_providers
+from onnxwalk.onnxruntime.providers import CPU, check_known, normalize_providers
 from onnxwalk.onnxruntime.types import ModelMetadata, NodeArg
 from onnxwalk.onnxruntime.values import OrtValue
 
@@ -286,10 +286,12 @@ class InferenceSession(Session):
         self._create(providers, provider_options)
 
     def _create(self, providers: Any, provider_options: Any) -> None:
-        names = normalize_providers(providers, provider_options)
+        if not hasattr(providers or (), "__iter__"):
+            raise TypeError(f"'providers' should be a sequence, not {providers!r}")
+        check_known(normalize_providers(providers, provider_options)[0])
         begun = time.perf_counter_ns()
         session, model = loading.load(self._model, self._options, get_seed())
-        self._providers, self._session = names, session
+        self._providers, self._session = [CPU], session
         self._feeds = Feeds(model.graph)
         self._inputs = [NodeArg.of(info) for info in self._feeds.required]
         self._overridable = [NodeArg.of(info) for info in self._feeds.overridable]

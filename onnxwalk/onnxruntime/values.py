@@ -32,11 +32,43 @@ DEVICE_TYPES = {
 class OrtDevice:
     """A device: here always the CPU."""
 
-    def __init__(self, c_ort_device: OrtDevice | None = None) -> None:
-        if not isinstance(c_ort_device, OrtDevice | None):
+    def __init__(self, *arguments: Any) -> None:
+        """``arguments``: another device; or numbers, of which the first is that of its type.
+        Raises ValueError for other values, RuntimeError for a device that isn't the CPU."""
+        kind = arguments[0] if arguments else DEVICE_TYPES["cpu"]
+        if isinstance(kind, OrtDevice):
+            return
+        if not isinstance(kind, int):
             raise ValueError(
                 "`c_ort_device` is expected to be OrtDevice, use OrtDevice.make() instead"
             )
+        if kind != DEVICE_TYPES["cpu"]:
+            check_device(next(name for name, code in DEVICE_TYPES.items() if code == kind))
+
+    @staticmethod
+    def default_memory() -> int:
+        return 0
+
+    @staticmethod
+    def cpu() -> int:
+        """The number of this type of devices; those of others are only there to be compared."""
+        return DEVICE_TYPES["cpu"]
+
+    @staticmethod
+    def gpu() -> int:
+        return DEVICE_TYPES["gpu"]
+
+    cuda = dml = webgpu = gpu
+
+    @staticmethod
+    def npu() -> int:
+        return DEVICE_TYPES["npu"]
+
+    cann = npu
+
+    @staticmethod
+    def fpga() -> int:
+        return DEVICE_TYPES["fpga"]
 
     @staticmethod
     def make(
@@ -59,9 +91,9 @@ class OrtDevice:
         return 0
 
 
-def check_device(name: str) -> None:
+def check_device(name: str | OrtDevice) -> None:
     """Raise for a device other than the CPU: RuntimeError if another build may have it."""
-    if name == "cpu":
+    if isinstance(name, OrtDevice) or name == "cpu":
         return
     if name.lower() not in DEVICE_TYPES:
         raise Exception(f"Unsupported device type: {name}")
@@ -104,6 +136,10 @@ class OrtValue:
 
     def _get_c_value(self) -> OrtValue:
         return self
+
+    def to_dlpack(self) -> Any:
+        """The tensor as a DLPack capsule, which shares its memory."""
+        return self.__dlpack__()
 
     @classmethod
     def ortvalue_from_numpy(
@@ -251,6 +287,13 @@ def _native(array: np.ndarray) -> np.ndarray:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
+def _read_only(array: np.ndarray) -> np.ndarray:
+    """A view of memory that belongs to a tensor."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 class _CooView:
     """``indices`` of a tensor in coordinate form."""
 
@@ -258,7 +301,7 @@ class _CooView:
         self._indices = indices
 
     def indices(self) -> np.ndarray:
-        return self._indices
+        return _read_only(self._indices)
 
 
 class _CsrView:
@@ -268,10 +311,10 @@ class _CsrView:
         self._inner, self._outer = inner, outer
 
     def inner(self) -> np.ndarray:
-        return self._inner
+        return _read_only(self._inner)
 
     def outer(self) -> np.ndarray:
-        return self._outer
+        return _read_only(self._outer)
 
 
 class SparseTensor:
@@ -326,10 +369,8 @@ class SparseTensor:
         return cls._of(dense_shape, values, form, _CsrView(inner, outer))
 
     def values(self) -> np.ndarray:
-        """The values other than zero, read-only as they share memory with the tensor."""
-        view = self._values.view()
-        view.flags.writeable = False
-        return view
+        """The values other than zero."""
+        return _read_only(self._values)
 
     def as_coo_view(self) -> _CooView:
         return self._as(OrtSparseFormat.ORT_SPARSE_COO)  # type: ignore[no-any-return]

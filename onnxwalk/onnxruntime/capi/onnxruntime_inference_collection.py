@@ -19,9 +19,5 @@ __all__ = [
 ]
 
 
-def check_and_normalize_provider_args(
-    providers: object, provider_options: object, available_provider_names: object
-) -> tuple[list[str], list[dict[str, str]]]:
-    """The names and options of the providers that a session has. Raises as it does."""
-    names = normalize_providers(providers, provider_options)
-    return names, [{} for _ in names]
+#: its name there
+check_and_normalize_provider_args = normalize_providers
