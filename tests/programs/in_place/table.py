@@ -56,7 +56,7 @@ PROGRAMS = [
 
 
 def difference(ours: Any, theirs: Any) -> float:
-    """The largest difference of two answers' numbers, relative to the theirs if that is more than 1;
+    """The largest difference of two answers' numbers, relative to theirs if that is more than 1;
     infinite where anything else differs."""
     if isinstance(ours, float) and isinstance(theirs, float):
         if math.isnan(ours) and math.isnan(theirs):

@@ -13,7 +13,7 @@ answers = {}
 for path in sorted((Path(onnx_asr.__file__).parent / "preprocessors/data").glob("*.onnx")):
     session = ort.InferenceSession(path)
     values = [sound, np.array([sound.shape[1]], np.int64)]
-    feeds = {i.name: value for i, value in zip(session.get_inputs(), values)}
+    feeds = {i.name: value for i, value in zip(session.get_inputs(), values, strict=False)}
     results = [np.ravel(result) for result in session.run(None, feeds)]
     answers[path.stem] = [[float(x) for x in r[:: max(1, r.size // 20)]] for r in results]
 print(json.dumps(answers))
