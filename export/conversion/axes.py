@@ -91,32 +91,6 @@ def _cumsum(nodes: Nodes) -> None:
     nodes.become([nodes.cast(total, dtype) if dtype.kind in "iu" else total])
 
 
-def _lower_bound(nodes: Nodes) -> None:
-    """How many of a row's sorted numbers are less than each value."""
-    rows, values = _rows_and_values(nodes)
-    _count(nodes, nodes.add("Less", nodes.in_longer([rows, values])))
-
-
-def _upper_bound(nodes: Nodes) -> None:
-    """How many of a row's sorted numbers are not more than each value (all of them for NaN)."""
-    rows, values = _rows_and_values(nodes)
-    _count(nodes, nodes.add("Not", [nodes.add("Less", nodes.in_longer([values, rows]))]))
-
-
-def _rows_and_values(nodes: Nodes) -> tuple[str, str]:
-    """(batch, 1, numbers) and (batch, values, 1)."""
-    rows, values = nodes.inputs
-    return (
-        nodes.add("Unsqueeze", [rows, nodes.const([1])]),
-        nodes.add("Unsqueeze", [values, nodes.const([2])]),
-    )
-
-
-def _count(nodes: Nodes, chosen: str) -> None:
-    dtype = nodes.dtype(nodes.node.output[0])
-    nodes.replace("ReduceSum", [nodes.cast(chosen, dtype), nodes.const([2])], keepdims=0)
-
-
 def _in_top_k(nodes: Nodes) -> None:
     """Whether fewer than k scores of a row are above that of its target; never if the row has a
     NaN or an infinity, or if the target is no class."""
@@ -377,9 +351,7 @@ WRITERS: dict[str, Callable[[Nodes], None]] = {
     "MatrixBandPart": _band_part,
     **dict.fromkeys(("MatrixDiag", "MatrixDiagV2", "MatrixDiagV3"), _diag),
     "XlaDynamicUpdateSlice": _update_slice,
-    "LowerBound": _lower_bound,
     "ReverseV2": _reverse,
     "Roll": _roll,
-    "UpperBound": _upper_bound,
     "InTopKV2": _in_top_k,
 }

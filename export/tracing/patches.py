@@ -237,6 +237,11 @@ PATCHES = (
         "TensorFlow reshapes to two dimensions and back, with shapes computed in every run",
     ),
     Patch(
+        "tensorflow:searchsorted",
+        rewrites.searchsorted,
+        "ONNX has no search, and tf2onnx no mapping",
+    ),
+    Patch(
         "tf2onnx.optimizer:_get_optimizers",
         _no_optimizers_without_loops,
         "they copy the graph many times; conversion.clean does the same, except for loops",

@@ -238,6 +238,24 @@ def tensordot(
     return original(a, b, axes, name=name)
 
 
+def searchsorted(
+    original: Any,
+    record: Record,
+    sorted_sequence: Any,
+    values: Any,
+    side: str = "left",
+    out_type: Any = "int32",
+    name: str | None = None,
+) -> Any:
+    """How many of the sorted numbers are less than a value or, on the right, not more than it."""
+    import tensorflow as tf
+
+    rows = tf.expand_dims(sorted_sequence, -2)
+    column = tf.expand_dims(tf.convert_to_tensor(values, rows.dtype), -1)
+    below = rows < column if side == "left" else tf.logical_not(column < rows)
+    return tf.reduce_sum(tf.cast(below, out_type), -1, name=name)
+
+
 def open_name_scope(original: Any, record: Record, layer: Any) -> Any:
     """Operations are named model/layer/Operation, without the numbers that TensorFlow adds.
 

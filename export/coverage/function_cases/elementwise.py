@@ -105,10 +105,10 @@ def _choices() -> list[FunctionCase]:
         *calls("searchsorted", *(
             (f"side={side}", lambda f, x, side=side: f(
                 keras.ops.cast([-2.5, 0.0, 1.0, 1.0, 3.0], x.dtype), x[:, 0, 0], side=side))
-            for side in ("left", "right")), dtypes=FLOATS, few=FLOATS, empty=False),
+            for side in ("left", "right")), dtypes=FLOATS, few=FLOATS),
         *calls("searchsorted", ("ints", lambda f, x: f(
             keras.ops.cast([-3, 0, 1, 1, 3], x.dtype), x[:, 0, 0])),
-               dtypes=("int32", "int64"), empty=False),
+               dtypes=("int32", "int64")),
     ]  # fmt: skip
 
 
