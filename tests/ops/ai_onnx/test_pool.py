@@ -132,9 +132,13 @@ BY_HAND = [
     ),
     Case("AveragePool", 6, [ramp(1, 1, 3)], {"kernel_shape": [2]}, [row(1.5, 2.5)]),
     Case(  # floor((1 - 2) / 2) + 1 = 0 windows; ONNX Runtime rounds towards 0, and gives 1
-        "AveragePool", 11, [ramp(1, 1, 1)], {"kernel_shape": [2], "strides": [2]},
-        [np.zeros((1, 1, 0), f32)], note="a kernel less than a stride too large",
-    ),  # fmt: skip
+        "AveragePool",
+        11,
+        [ramp(1, 1, 1)],
+        {"kernel_shape": [2], "strides": [2]},
+        [np.zeros((1, 1, 0), f32)],
+        note="a kernel less than a stride too large",
+    ),
     Case(
         "AveragePool",
         7,
