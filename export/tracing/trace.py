@@ -100,7 +100,7 @@ def trace(model: Any) -> Trace:
         raise ExportError(f"{model.name} can't be traced: {_explain(error)}") from error
 
     graph = frozen.graph.as_graph_def(add_shapes=True)
-    _restore_captures(graph, concrete)
+    restore_captures(graph, concrete)
     placeholders = [tensor.name for tensor in concrete.inputs]
     results = [tensor for tensor in frozen.outputs if tensor.dtype != tf.resource]
     used = {source.split(":")[0].lstrip("^") for node in graph.node for source in node.input}
@@ -234,7 +234,7 @@ def _functions_run_eagerly() -> Iterator[None]:
         tf.config.run_functions_eagerly(before)
 
 
-def _restore_captures(graph: Any, concrete: Any) -> None:
+def restore_captures(graph: Any, concrete: Any) -> None:
     """Turn placeholders for eager tensors that the trace captured into constants."""
     import tensorflow as tf
 

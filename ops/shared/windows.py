@@ -70,7 +70,22 @@ def window_axes(
 
     Raises ValueError if the attributes don't fit the input or each other.
     """
+    return _window_axes(1, spatial, kernel, strides, dilations, pads, auto_pad, ceil_mode)
+
+
+def _window_axes(
+    least: int,
+    spatial: Sequence[int],
+    kernel: Sequence[int],
+    strides: Sequence[int] | None,
+    dilations: Sequence[int] | None,
+    pads: Sequence[int] | None,
+    auto_pad: str,
+    ceil_mode: int,
+) -> tuple[Axis, ...]:
+    """As ``window_axes``; ``least``: how many windows there have to be along each axis."""
     return _cached_window_axes(
+        least,
         tuple(spatial),
         tuple(kernel),
         *(None if values is None else tuple(values) for values in (strides, dilations, pads)),
@@ -81,6 +96,7 @@ def window_axes(
 
 @functools.lru_cache(maxsize=1024)
 def _cached_window_axes(
+    least: int,
     spatial: tuple[int, ...],
     kernel: tuple[int, ...],
     strides: tuple[int, ...] | None,
@@ -102,14 +118,14 @@ def _cached_window_axes(
         if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
             windows = -(-size // stride)
             begin, end = split_pads((windows - 1) * stride + span - size, auto_pad)
-        elif size + begin + end < span:
-            raise ValueError(
-                f"kernel {list(kernel)} with dilations {list(dilations)} is larger than the "
-                f"padded input: {list(spatial)} with pads {list(pads or [0] * 2 * rank)}"
-            )
         else:
             steps = size + begin + end - span
             windows = steps // stride + 1
+            if windows < least:
+                raise ValueError(
+                    f"kernel {list(kernel)} with dilations {list(dilations)} is larger than the "
+                    f"padded input: {list(spatial)} with pads {list(pads or [0] * 2 * rank)}"
+                )
             # auto_pad=VALID: ceil((size - span + 1) / stride) windows, which is the floor of the
             # other formula; ceil_mode changes nothing. A window that starts in the end padding is
             # left out (so since MaxPool-22; before, it would be a maximum of nothing).
@@ -258,20 +274,16 @@ def pool_axes(
     auto_pad: str = "NOTSET",
     ceil_mode: int = 0,
 ) -> tuple[Axis, ...]:
-    """The windows of a pool. Raises ValueError if the ranks of input and kernel differ."""
+    """The windows of a pool; none if the kernel is larger than the padded input by at most a
+    stride, as in ONNX Runtime. (A Conv refuses that there, too.)
+
+    Raises ValueError if the ranks of input and kernel differ, and as ``window_axes`` does.
+    """
     if x.ndim < 3 or x.ndim != len(kernel) + 2:
         raise ValueError(
             f"input {x.shape} should have rank {len(kernel) + 2} for kernel_shape {list(kernel)}"
         )
-    return window_axes(
-        x.shape[2:],
-        kernel,
-        strides=strides,
-        dilations=dilations,
-        pads=pads,
-        auto_pad=auto_pad,
-        ceil_mode=ceil_mode,
-    )
+    return _window_axes(0, x.shape[2:], kernel, strides, dilations, pads, auto_pad, ceil_mode)
 
 
 def taps_inside(axis: Axis) -> np.ndarray:

@@ -57,6 +57,12 @@ WRONG = [
         r"the largest int32|the lowest int32|2\^24",
     ),
     (same, through("float32"), "float64", "the largest float64"),
+    (  # which float32 rounds, but not to that
+        lambda x: x * 31.6 + (0.1 - x * 31.6),
+        lambda x: ops.where(ops.abs(ops.abs(x) - 1e3) < 1, 0.2, x * 31.6 + (0.1 - x * 31.6)),
+        "float32",
+        "1000|-1000",
+    ),
     (lambda x: x // -1, lambda x: ops.clip(x, -100, 100) * -1, "int8", "the lowest int8"),
 ]
 
@@ -98,6 +104,10 @@ UNDECIDED = {
     "a convolution of no pictures": (
         lambda x: L.Conv2D(2, 3, strides=3, padding="same", use_bias=False)(x),
         ((7, 8, 3), "float32"),
+    ),
+    "a norm of equal numbers": (
+        lambda x: L.LayerNormalization(beta_initializer="random_normal")(x),
+        ((8,), "float32"),
     ),
     "float16": (lambda x: L.Dense(2)(L.Dense(30)(x)), ((40,), "float16")),
     "ids": (lambda x: L.Embedding(7, 2)(x), ((3,), "int64")),

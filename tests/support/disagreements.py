@@ -30,6 +30,8 @@ def _ml(who: str, operator: str, opset: int, what: str) -> Disagreement:
 
 
 DISAGREEMENTS = [
+    Disagreement(ORT, "AveragePool", 11, "gives a window if the kernel is larger than the input by "
+                 "less than a stride: floor(−1 / 2) + 1 is 0 (also MaxPool, LpPool)"),
     Disagreement(ORT, "BatchNormalization", 9, "gives 1/√(variance + ε) as the saved variance"),
     Disagreement(ORT, "Cast", 13, "writes 1e+20 and 1e-07: the spec asks for plain notation"),
     Disagreement(ORT, "ConvTranspose", 10, "puts the odd pad of SAME_* where version 11 has it"),

@@ -131,6 +131,14 @@ BY_HAND = [
         note="VALID and ceil_mode",
     ),
     Case("AveragePool", 6, [ramp(1, 1, 3)], {"kernel_shape": [2]}, [row(1.5, 2.5)]),
+    Case(  # floor((1 - 2) / 2) + 1 = 0 windows; ONNX Runtime rounds towards 0, and gives 1
+        "AveragePool",
+        11,
+        [ramp(1, 1, 1)],
+        {"kernel_shape": [2], "strides": [2]},
+        [np.zeros((1, 1, 0), f32)],
+        note="a kernel less than a stride too large",
+    ),
     Case(
         "AveragePool",
         7,
@@ -362,7 +370,7 @@ def test_channels_last_in_channels_last_out():
     ("operator", "inputs", "attributes", "message"),
     [
         ("MaxPool", [noise(1, 1, 5)], {"kernel_shape": [2, 2]}, "rank 4"),
-        ("MaxPool", [noise(1, 1, 5)], {"kernel_shape": [6]}, "larger than the padded input"),
+        ("MaxPool", [noise(1, 1, 5)], {"kernel_shape": [7]}, "larger than the padded input"),
         ("MaxPool", [noise(1, 1, 5)], {"kernel_shape": [0]}, "kernel_shape"),
         ("MaxPool", [noise(1, 1, 5)], {"kernel_shape": [2], "strides": [0]}, "strides"),
         ("MaxPool", [noise(1, 1, 5)], {"kernel_shape": [2], "pads": [2, 0]}, "entirely in the pad"),
@@ -430,7 +438,9 @@ def pools(draw, operator, opset):
         stride = attributes["strides"][i]
         if same:  # see "SAME with gaps between the windows"
             assume((-(-size // stride) - 1) * stride + k >= size)
-        assume(same or size + pads[i] + pads[i + rank] >= (k - 1) * d + 1)
+        steps = size + pads[i] + pads[i + rank] - (k - 1) * d - 1
+        # a stride too few: no windows; else see "a kernel less than a stride too large"
+        assume(same or steps >= 0 or steps == -stride)
     shape = (draw(st.integers(0, 2)), draw(st.integers(1, 3)), *spatial)
     order = draw(st.sampled_from(["planar", "channels last", "every other"]))
     if order == "every other":
