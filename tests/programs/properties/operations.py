@@ -125,7 +125,7 @@ _PART = st.sampled_from((0, 1))
 def _pads(draw: Draw, tensors: list[Any]) -> Arguments:
     sizes = st.tuples(st.integers(0, 2), st.integers(0, 2))
     width = [(0, 0), *(draw(sizes) for _ in tensors[0].shape[1:])]
-    return {"pad_width": width, "mode": draw(st.sampled_from(["constant", "edge"]))}
+    return {"pad_width": width, "mode": draw(st.sampled_from(["constant", "reflect", "symmetric"]))}
 
 
 def _permutation(draw: Draw, tensors: list[Any]) -> Arguments:
