@@ -23,8 +23,9 @@ def readme_for_pypi() -> str:
 
 
 found = find_packages(include=[pattern for part in PARTS for pattern in (part, f"{part}.*")])
+own = find_packages(include=["onnxwalk", "onnxwalk.onnxruntime", "onnxwalk.onnxruntime.*"])
 setup(
-    packages=["onnxwalk", *(f"onnxwalk.{name}" for name in found)],
+    packages=[*own, *(f"onnxwalk.{name}" for name in found)],
     package_dir={f"onnxwalk.{part}": part for part in PARTS},
     long_description=readme_for_pypi(),
     long_description_content_type="text/markdown",

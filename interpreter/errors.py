@@ -17,6 +17,10 @@ class InvalidModelError(OnnxWalkError):
     """The file is not a valid ONNX model; the message gives the byte offset or the name."""
 
 
+class NotOnnxError(InvalidModelError):
+    """The file can't be read as an ONNX model at all: another format, or damaged."""
+
+
 class UnsupportedModelError(OnnxWalkError):
     """The model is valid, but uses something that isn't supported; the message lists all of it."""
 
@@ -60,4 +64,11 @@ def wrap_error(error: Exception, where: str) -> OnnxWalkError:
 
 
 class OperatorError(OnnxWalkError):
-    """An operator rejected its inputs; the message has the node, version, dtypes and shapes."""
+    """An operator rejected its inputs; the message has the node, version, dtypes and shapes.
+
+    ``operator`` and ``node``: the names of both, "" if unknown.
+    """
+
+    def __init__(self, message: str, *, operator: str = "", node: str = "") -> None:
+        super().__init__(message)
+        self.operator, self.node = operator, node

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, TypeAlias, overload
@@ -11,6 +12,7 @@ from typing import Any, Literal, TypeAlias, overload
 import numpy as np
 
 from onnxwalk.interpreter.budget import Budget, use_budget
+from onnxwalk.interpreter.compiler.assume import assume
 from onnxwalk.interpreter.compiler.context import Context
 from onnxwalk.interpreter.compiler.passes import REWRITES
 from onnxwalk.interpreter.compiler.program import Program
@@ -50,6 +52,7 @@ def load(
     seed: int | None = None,
     threads: int | None = None,
     limits: Limits | None = _DEFAULT_LIMITS,
+    strict: bool = False,
 ) -> Session:
     """Read and prepare a model.
 
@@ -74,6 +77,10 @@ def load(
     executor "bound".
 
     ``limits``: what loading, and each run, may use at most; ``None`` for no limits.
+
+    ``strict``: refuse files that break ONNX's rules where they have one reading all the same: nodes
+    out of order, and operators of a domain that isn't imported. By default there is one warning
+    that says what was assumed.
 
     Raises InvalidModelError, UnsupportedModelError (listing everything that isn't supported),
     InvalidInputError (a model of the wrong type or that can't be read, or invalid arguments) or
@@ -101,6 +108,7 @@ def load(
                     seed=seed,
                     threads=threads,
                     limits=limits,
+                    strict=strict,
                 )
             except LimitError as error:
                 if error.is_located:
@@ -172,6 +180,7 @@ class Session:
         seed: int | np.random.Generator | None = None,
         threads: int = 1,
         limits: Limits | None = None,
+        strict: bool = False,
     ) -> None:
         self.model, self.limits = model, limits
         self._options: dict[str, Any] = {
@@ -180,7 +189,13 @@ class Session:
             "registry": registry,
             "threads": threads,
             "limits": limits,
+            "strict": strict,
         }
+        if not strict:
+            model, assumptions = assume(model)
+            if assumptions:
+                text = "; ".join(assumptions)
+                warnings.warn(f"{model.source}: {text} (strict=True refuses that)", stacklevel=3)
         # Before IR version 3 a file could omit the operator set, which meant the first one.
         context = Context(registry, model.opsets or {"": 1}, np.random.default_rng(seed))
         self._program = Program(model, context, rewrites, bind=executor == "bound")

@@ -4,8 +4,9 @@
 >>> session = onnxwalk.load("model.onnx")               # doctest: +SKIP
 >>> session.run(None, {"x": x})                         # doctest: +SKIP
 
-This is the public API. ``onnxwalk.export`` (Keras to ONNX), ``onnxwalk.text`` (tokenizers stored in
-a file) and ``onnxwalk.backend`` (the interface of ``onnx.backend``) are imported on first use.
+This is the public API. ``onnxwalk.export`` (Keras to ONNX), ``onnxwalk.onnxruntime`` (the API of
+ONNX Runtime), ``onnxwalk.text`` (tokenizers stored in a file) and ``onnxwalk.backend`` (the
+interface of ``onnx.backend``) are imported on first use.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ from onnxwalk.interpreter.session import Executor, Session, load
 from onnxwalk.ops import Cost, Operator, Registry, registry
 
 if TYPE_CHECKING:
-    from onnxwalk import backend, export, interpreter, ops, text
+    from onnxwalk import backend, export, interpreter, onnxruntime, ops, text
 
 __all__ = [
     "REWRITES",
@@ -97,8 +98,10 @@ __all__ = [
     "ValueType",
     "backend",
     "export",
+    "install_as_onnxruntime",
     "interpreter",
     "load",
+    "onnxruntime",
     "ops",
     "registry",
     "supported_ops",
@@ -106,12 +109,22 @@ __all__ = [
 ]
 
 #: modules that are imported on first use
-_LATER = ("backend", "export", "text")
+_LATER = ("backend", "export", "onnxruntime", "text")
 
 
 def supported_ops() -> list[tuple[str, str, int]]:
     """(domain, operator, since) of every implementation, sorted."""
     return [(o.domain, o.name, o.since) for o in registry]
+
+
+def install_as_onnxruntime() -> None:
+    """Let ``import onnxruntime`` mean ``onnxwalk.onnxruntime`` in this process.
+
+    Raises RuntimeError if another ``onnxruntime`` has been imported already.
+    """
+    from onnxwalk.as_onnxruntime import install_as_onnxruntime
+
+    install_as_onnxruntime()
 
 
 def __getattr__(name: str) -> Any:

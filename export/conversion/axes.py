@@ -267,6 +267,16 @@ def _diag(nodes: Nodes) -> None:
     nodes.become([nodes.cast(result, dtype)])
 
 
+def _reverse(nodes: Nodes) -> None:
+    """Slices that go backwards."""
+    axes = nodes.constant_input(1)
+    if axes is None:
+        raise ValueError("the axes of reverse must be constants")
+    backwards = [nodes.const([value] * axes.size) for value in (-1, np.iinfo(np.int64).min)]
+    steps = [nodes.const(axes.flatten(), np.int64), nodes.const([-1] * axes.size)]
+    nodes.replace("Slice", [nodes.inputs[0], *backwards, *steps])
+
+
 def _roll(nodes: Nodes) -> None:
     """What leaves an axis at its end comes in at its start: the last part before the first."""
     x = nodes.inputs[0]
@@ -368,6 +378,7 @@ WRITERS: dict[str, Callable[[Nodes], None]] = {
     **dict.fromkeys(("MatrixDiag", "MatrixDiagV2", "MatrixDiagV3"), _diag),
     "XlaDynamicUpdateSlice": _update_slice,
     "LowerBound": _lower_bound,
+    "ReverseV2": _reverse,
     "Roll": _roll,
     "UpperBound": _upper_bound,
     "InTopKV2": _in_top_k,

@@ -40,7 +40,8 @@ ADVICE = {
     "BesselI0": "ONNX has no Bessel functions: compute it outside of the model",
     "ImageProjectiveTransformV3": "ONNX can't move the points of a picture by a matrix: "
     "apply it in the data pipeline",
-    "HSVToRGB": "convert colours in the data pipeline",
+    **dict.fromkeys(("HSVToRGB", "RGBToHSV"), "convert colours in the data pipeline"),
+    "TensorScatterAdd": "export to opset 16 or later",
     "Bitcast": "ONNX doesn't read the bits of a number as another type: compute with the numbers",
     "NextAfter": "ONNX doesn't read the bits of a number: add a small number instead",
     **dict.fromkeys(MATRIX_RESIZES, "give the images a fixed height and width"),

@@ -81,6 +81,8 @@ def _format_row(name: str, judged: list[FunctionVerdict]) -> str:
     wrong = [f"{_describe(v)}: WRONG, {v.failures[0]}" for v in tried if v.failures]
     if reasons and not right and not wrong:
         reasons = [strip_names(tried[0].refused)]
+    if not tried:
+        reasons = ["Keras itself can't run it in `predict`"]
     cells = [
         f"`{name}`",
         f"{len(right)} of {len(tried)}",

@@ -113,7 +113,8 @@ def strip_names(message: str | None) -> str:
     """A message without the names of layers, which differ between runs."""
     text = re.sub(r"^layer \S+( \(\w+\))?: ", "", message or "")
     text = re.sub(r"^\S+ can't be traced: Exception encountered when calling \S+ ", "", text)
-    return re.sub(r" \(layer \S+?\)", "", text)
+    text = re.sub(r"^functional\S* can't be traced: ", "", text)
+    return re.sub(r" \((layer |functional)\S+?\)", "", text)
 
 
 def _format_max(verdicts: list[Verdict], where: str) -> str:

@@ -7,6 +7,7 @@ BatchNormalization's statistics) stay constants, so that they can be folded into
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ def trace(model: Any) -> Trace:
     except MissingTarget:
         raise
     except Exception as error:
-        raise ExportError(f"{model.name} can't be traced: {one_line(error)}") from error
+        raise ExportError(f"{model.name} can't be traced: {_explain(error)}") from error
 
     graph = frozen.graph.as_graph_def(add_shapes=True)
     _restore_captures(graph, concrete)
@@ -135,6 +136,16 @@ def trace(model: Any) -> Trace:
         known_only=frozenset(record.known_only),
         layers=tuple(layer.name for layer in model._flatten_layers(include_self=False)),
     )
+
+
+def _explain(error: Exception) -> str:
+    """The error in one line; in our words if a function of Keras got None for the batch size."""
+    if re.search(r"partially known TensorShape|elements of \[None|None values not", str(error)):
+        return (
+            "a function of Keras needs the batch size, which is open: give every input one "
+            "(keras.Input(shape, batch_size=1))"
+        )
+    return one_line(error)
 
 
 def _read_values(variable: Any) -> NDArray[Any]:

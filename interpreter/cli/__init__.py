@@ -16,7 +16,9 @@ import importlib
 import os
 import pkgutil
 import sys
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import onnxwalk
 from onnxwalk.interpreter.cli._show import printable
@@ -34,7 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = _build_parser().parse_args(argv)
         debug, failure = args.debug, args.failure
-        status: int = args.run(args)
+        with warnings.catch_warnings():  # which restores how they are shown
+            warnings.showwarning = _show_warning
+            status: int = args.run(args)
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:
@@ -68,6 +72,12 @@ def _add_debug(parser: argparse.ArgumentParser, default: object) -> None:
     parser.add_argument(
         "--debug", action="store_true", default=default, help="show the traceback of an error"
     )
+
+
+def _show_warning(
+    message: Warning | str, category: Any, filename: str, lineno: int, *_: Any, **__: Any
+) -> None:
+    print(f"onnxwalk: warning: {printable(' '.join(str(message).split()))}", file=sys.stderr)
 
 
 def _message(error: Exception) -> str:

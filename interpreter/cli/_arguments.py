@@ -60,6 +60,11 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
         help="plan memory and calls for the shapes of the inputs (bound, the default), or call one "
         "node after the other (walk)",
     )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="refuse a file with nodes out of order or a domain that isn't imported",
+    )
 
 
 def get_execution(args: argparse.Namespace) -> dict[str, Any]:
@@ -68,8 +73,12 @@ def get_execution(args: argparse.Namespace) -> dict[str, Any]:
         raise InvalidInputError(
             "--no-optimize is short for --rewrites none --executor walk: pass either that or these"
         )
-    optimize = False if args.no_optimize else None
-    return {"optimize": optimize, "rewrites": args.rewrites, "executor": args.executor}
+    return {
+        "optimize": False if args.no_optimize else None,
+        "rewrites": args.rewrites,
+        "executor": args.executor,
+        "strict": args.strict,
+    }
 
 
 def _parse_names(text: str) -> list[str]:

@@ -15,6 +15,7 @@ from onnxwalk.interpreter.cli import _deep, _show
 from onnxwalk.interpreter.cli._arguments import add_command, add_integer
 from onnxwalk.interpreter.cli._feeds import add_sizes, parse_dims
 from onnxwalk.interpreter.cli._limits import add_limits, get_limits
+from onnxwalk.interpreter.compiler.assume import assume
 from onnxwalk.interpreter.compiler.check import check
 from onnxwalk.interpreter.compiler.context import Context, every_node
 from onnxwalk.interpreter.compiler.inline import inline_functions
@@ -70,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _report(path: str, model: Model) -> dict[str, Any]:
     """The report as plain data."""
+    model, assumptions = assume(model)
     check(model)
     graph = inline_functions(model)
     opsets = model.opsets or {"": 1}
@@ -87,8 +89,9 @@ def _report(path: str, model: Model) -> dict[str, Any]:
         "bytes": os.path.getsize(path),
         "ir_version": model.ir_version,
         "producer": " ".join(filter(None, (model.producer_name, model.producer_version))),
+        "assumed": assumptions,
         "domain": model.domain,
-        "model_version": model.model_version,
+        "model_version": model.model_version or 0,
         "graph": graph.name,
         "doc": model.doc or graph.doc,
         "opsets": {domain or "ai.onnx": version for domain, version in opsets.items()},
@@ -202,6 +205,7 @@ def _show_text(report: Mapping[str, Any]) -> None:
         ("IR version", report["ir_version"] or "unknown"),
         ("producer", report["producer"] or "unknown"),
         ("opsets", opsets),
+        ("assumed", "\n".join(report["assumed"])),
         ("graph", report["graph"]),
         ("domain", report["domain"]),
         ("model version", report["model_version"]),

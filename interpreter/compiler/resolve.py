@@ -23,6 +23,7 @@ from onnxwalk.interpreter.ir.model import (
     TensorType,
 )
 from onnxwalk.ops import Operator
+from onnxwalk.ops.contract.numbers import Numbers
 from onnxwalk.ops.contract.registry import FUSED_DOMAIN, LATEST_OPSET, REQUIRED
 from onnxwalk.ops.schema.types import signature
 
@@ -93,11 +94,11 @@ def _call_problems(node: Node, context: Context) -> Iterator[str]:
         if missing and not (expected.optional or expected.variadic):
             yield f"{node}: input {position} ({expected.name}) of {operator} is missing"
     for name, value in node.attributes.items():
-        items = value if isinstance(value, list) else [value]
+        kinds = set(map(type, value)) if isinstance(value, list) else {type(value)}
         if name not in operator.attributes:
             known = ", ".join(sorted(operator.attributes)) or "none"
             yield f"{node}: {operator} has no attribute '{name}' (it has: {known})"
-        elif context.is_builtin(node) and any(isinstance(item, bytes) for item in items):
+        elif context.is_builtin(node) and bytes in kinds:
             yield f"{node}: attribute '{name}' is not UTF-8"
         elif not _is_compatible(kind := _kind(value), type_ := _expected(node, name, context)):
             yield f"{node}: attribute '{name}': expected {type_}, got {kind}"
@@ -138,7 +139,7 @@ def _expected(node: Node, name: str, context: Context) -> str:
 
 def _kind(value: Any) -> str:
     """ONNX's name of a value's type: "list" if it is empty, ``""`` if it may be any."""
-    if isinstance(value, list):
+    if isinstance(value, list | Numbers):
         return f"{_kind(value[0])}s" if value else "list"
     return next((name for kind, name in _KINDS.items() if isinstance(value, kind)), "")
 

@@ -312,7 +312,7 @@ class Model:
     producer_name: str = ""
     producer_version: str = ""
     domain: str = ""
-    model_version: int = 0
+    model_version: int | None = None
     doc: str = ""
     training: tuple[Training, ...] = ()
     source: str = "model"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 from onnxwalk.interpreter.budget import current_budget, take
-from onnxwalk.interpreter.errors import InvalidModelError, OnnxWalkError
+from onnxwalk.interpreter.errors import InvalidModelError, NotOnnxError, OnnxWalkError
 from onnxwalk.interpreter.ir.model import (
     AttributeValue,
     Function,
@@ -31,9 +29,15 @@ from onnxwalk.interpreter.ir.model import (
 )
 from onnxwalk.interpreter.reader.messages import ATTRIBUTE, MODEL, NODE
 from onnxwalk.interpreter.reader.source import Source, refuse_other_formats
-from onnxwalk.interpreter.reader.tensors import build_sparse_tensor, build_tensor, integers
+from onnxwalk.interpreter.reader.tensors import (
+    build_sparse_tensor,
+    build_tensor,
+    floats,
+    integers,
+)
 from onnxwalk.interpreter.reader.wire import parse
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES
+from onnxwalk.ops.contract.numbers import LONG, number_list
 
 Fields = dict[str, Any]
 
@@ -41,19 +45,19 @@ _PER_NUMBER = 40  # bytes of a number in a list
 
 
 def read_model(model: Any) -> Model:
-    """Read a model from a path, bytes, a binary file or an ``onnx.ModelProto``.
+    """Read a model from a path, bytes, a binary file, an ``onnx.ModelProto`` or a ``Source``.
 
     Raises InvalidModelError, UnsupportedModelError or InvalidInputError, naming the source.
     """
-    source = Source.open(model)
+    source = model if isinstance(model, Source) else Source.open(model)
     try:
         refuse_other_formats(source.data)
         if not source.data:
-            raise InvalidModelError("the file is empty")
+            raise NotOnnxError("the file is empty")
         try:
             fields = parse(source.data, 0, len(source.data), MODEL)
         except InvalidModelError as error:
-            raise InvalidModelError(f"not an ONNX model, or a damaged one: {error}") from None
+            raise NotOnnxError(f"not an ONNX model, or a damaged one: {error}") from None
         model = _Builder(source).model(fields)
         if (budget := current_budget()) is not None:  # copies of the file's weights don't count
             budget.give(sum(map(len, model.maps)))
@@ -77,7 +81,7 @@ class _Builder:
 
     def model(self, fields: Fields) -> Model:
         if "graph" not in fields:
-            raise InvalidModelError("it has no graph: not an ONNX model, or a damaged one")
+            raise NotOnnxError("it has no graph: not an ONNX model, or a damaged one")
         functions = [self.function(f) for f in fields.get("functions", [])]
         return Model(
             graph=self.graph(fields["graph"]),
@@ -88,7 +92,7 @@ class _Builder:
             producer_name=fields.get("producer_name", ""),
             producer_version=fields.get("producer_version", ""),
             domain=fields.get("domain", ""),
-            model_version=fields.get("model_version", 0),
+            model_version=fields.get("model_version"),
             doc=fields.get("doc_string", ""),
             training=tuple(map(self.training, fields.get("training_info", []))),
             source=self.source.name,
@@ -184,6 +188,8 @@ class _Builder:
         try:
             if field in ("floats", "ints"):
                 return name, _number_list(fields.get(field, ()), field)
+            if field == "strings":
+                return name, _decode_all(fields.get(field, ()))
             if field in _REPEATED:
                 return name, [self.attribute_value(field, v) for v in fields.get(field, ())]
             value = fields.get(field, _ZERO.get(field))
@@ -262,11 +268,10 @@ def _shape(fields: Fields) -> Shape:
     return tuple(None if d in (-1, "?") else d for d in dimensions)
 
 
-def _number_list(parts: Any, field: str) -> list[Any]:
-    take(_PER_NUMBER * sum(np.size(part) for part in parts))
-    if field == "ints":
-        return integers(parts).tolist()
-    return [x for part in parts for x in (part.tolist() if hasattr(part, "tolist") else [part])]
+def _number_list(parts: Any, field: str) -> Sequence[Any]:
+    numbers = integers(parts) if field == "ints" else floats(parts)
+    take(numbers.nbytes if len(numbers) >= LONG else _PER_NUMBER * len(numbers))
+    return number_list(numbers)
 
 
 def _decode(value: memoryview) -> str | bytes:
@@ -274,6 +279,11 @@ def _decode(value: memoryview) -> str | bytes:
         return str(value, "utf-8")
     except UnicodeDecodeError:
         return bytes(value)
+
+
+def _decode_all(values: Iterable[Any]) -> list[str | bytes]:
+    known: dict[Any, str | bytes] = {}  # equal ones become one object
+    return [known[v] if v in known else known.setdefault(v, _decode(v)) for v in values]
 
 
 def _normalize_domain(domain: str) -> str:

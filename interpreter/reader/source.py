@@ -9,9 +9,11 @@ import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, TypeVar
 
-from onnxwalk.interpreter.errors import InvalidInputError, InvalidModelError, UnsupportedModelError
+from onnxwalk.interpreter.errors import InvalidInputError, NotOnnxError, UnsupportedModelError
+
+_Self = TypeVar("_Self", bound="Source")
 
 
 class Source:
@@ -29,7 +31,7 @@ class Source:
         return (self.data, *self._external.values())
 
     @classmethod
-    def open(cls, model: Any) -> Source:
+    def open(cls: type[_Self], model: Any) -> _Self:
         """From a path, bytes, a binary file object or anything with ``SerializeToString``.
 
         Raises InvalidInputError for other types and for files that can't be read.
@@ -201,11 +203,11 @@ _TEXTS = (
 
 
 def refuse_other_formats(data: memoryview) -> None:
-    """Raise InvalidModelError if the bytes are in another well-known format."""
+    """Raise NotOnnxError if the bytes are in another well-known format."""
     start = bytes(data[:64])
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     found = [what for magic, at, what in _MAGIC if start[at : at + len(magic)] == magic]
     found += [what for beginning, what in _TEXTS if text.startswith(beginning)]
     if found:
-        keras = "; export it first: python -m export MODEL" if "keras" in found[0].lower() else ""
-        raise InvalidModelError(f"not an ONNX model but {found[0]}{keras}")
+        keras = "; export it first: onnxwalk-export MODEL" if "keras" in found[0].lower() else ""
+        raise NotOnnxError(f"not an ONNX model but {found[0]}{keras}")

@@ -75,10 +75,15 @@ def integers(parts: Any) -> np.ndarray:
     return _join(parts, np.dtype(np.int64))
 
 
+def floats(parts: Any) -> np.ndarray:
+    """A repeated field of floats, from single numbers and packed ones."""
+    return _join(parts, np.dtype(np.float32))
+
+
 def _join(parts: Any, dtype: np.dtype) -> np.ndarray:
     if len(parts) == 1 and isinstance(parts[0], np.ndarray):
         return parts[0]  # packed, in one piece: the view itself
-    if not any(isinstance(part, np.ndarray) for part in parts):
+    if np.ndarray not in set(map(type, parts)):
         return np.array(parts, dtype)
     return np.concatenate([np.atleast_1d(np.asarray(part, dtype)) for part in parts])
 

@@ -5,6 +5,7 @@ Source: the Protocol Buffers encoding guide, protobuf.dev/programming-guides/enc
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,15 @@ _WIRE_TYPES |= dict.fromkeys(("string", "bytes", "message"), BYTES)
 _PER_MESSAGE, _PER_FIELD = 250, 200
 #: bytes of packed numbers to unpack at a time
 _BLOCK = 1 << 20
+
+#: dtypes of numbers that are repeated, by the kind of the field
+_DTYPES = {"int": "<i8", "uint": "<u8", "float": "<f4", "double": "<f8"}
+#: kinds of fields of which a long list is read at once, and after how many of them (less one)
+_RUNS = frozenset((*_DTYPES, "bytes"))
+_STREAK = 63
+_POINTER = 8
+#: different values of a list of bytes that are looked for at once
+_FEW = 16
 
 _FLOAT, _DOUBLE = struct.Struct("<f"), struct.Struct("<d")
 
@@ -120,7 +130,10 @@ def parse(
             (value,) = _DOUBLE.unpack_from(data, value)
 
         if field.repeated:
-            result.setdefault(field.name, []).append(value)
+            values = result.setdefault(field.name, [])
+            values.append(value)
+            if not len(values) & _STREAK and field.kind in _RUNS and tag < 0x80:
+                position = read_run(data, position, end, tag, field.kind, values)
         else:
             result[field.name] = value
         count += 1
@@ -131,6 +144,66 @@ def parse(
         budget.take(_PER_MESSAGE + _PER_FIELD * (count & 1023))
         budget.tick()
     return result
+
+
+def read_run(
+    data: memoryview, position: int, end: int, tag: int, kind: str, values: list[Any]
+) -> int:
+    """Read the fields of one tag that follow each other, all at once, and return the position after
+    them. Numbers are appended to ``values`` as arrays, as packed ones are; bytes one by one, equal
+    ones as one object: lists of millions have few different ones."""
+    if kind == "bytes":
+        return _read_run_of_bytes(data, position, end, tag, values)
+    while position < end:
+        block = np.frombuffer(data[position : min(end, position + _BLOCK)], np.uint8)
+        if kind in ("float", "double"):
+            width = 1 + np.dtype(_DTYPES[kind]).itemsize
+            count = _leading(block[: len(block) // width * width : width] == tag)
+            array = block[: count * width].reshape(count, width)[:, 1:].copy().view(_DTYPES[kind])
+            size = count * width
+        else:
+            # A tag, and the last byte of a number, are below 128: these take turns.
+            low = np.flatnonzero(block < 0x80)
+            tags, lasts = low[: len(low) // 2 * 2 : 2], low[1::2]
+            follows = tags == np.concatenate(([0], lasts + 1))[: len(tags)]
+            count = _leading(follows & (block[tags] == tag))
+            size = int(lasts[count - 1]) + 1 if count else 0
+            numbers = np.delete(block[:size], tags[:count]).tobytes()
+            array = _unpack_varints(memoryview(numbers), np.dtype(_DTYPES[kind]), position)
+        if not count:
+            break
+        take(array.nbytes)
+        values.append(array.reshape(-1))
+        position += size
+    return position
+
+
+def _leading(condition: np.ndarray) -> int:
+    """How many values at the beginning are true."""
+    return len(condition) if condition.all() else int(condition.argmin())
+
+
+def _read_run_of_bytes(
+    data: memoryview, position: int, end: int, tag: int, values: list[Any]
+) -> int:
+    known: dict[bytes, bytes] = {}  # by the whole field: tag, length, value
+    count = len(values)
+    while position + 1 < end and data[position] == tag:
+        length = data[position + 1]
+        stop = position + 2 + length
+        if length >= 0x80 or stop > end:
+            break
+        field = bytes(data[position:stop])
+        values.append(known.setdefault(field, field[2:]))
+        position = stop
+        if len(known) <= _FEW:  # the fields that follow are likely to be among them
+            any_known = b"|".join(map(re.escape, known))
+            match = re.compile(b"(?:%b)*" % any_known).match(data, position, end)
+            stop = match.end() if match else position
+            values.extend(map(known.__getitem__, re.findall(any_known, data[position:stop])))
+            position = stop
+    take(_POINTER * (len(values) - count) + _PER_FIELD * len(known))
+    return position
 
 
 def read_varint(data: memoryview, position: int, end: int) -> tuple[int, int]:

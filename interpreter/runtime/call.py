@@ -71,7 +71,8 @@ def name_error(step: Step, arguments: Sequence[Any], error: Exception) -> OnnxWa
         return LimitError(text, is_located=True, of_memory=of_memory)
     if not isinstance(error, (ValueError, NotImplementedError)):
         reason = f"{type(error).__name__}: {reason}"
-    return OperatorError(f"{_call(step, arguments)}: {' '.join(reason.split())}")
+    text = f"{_call(step, arguments)}: {' '.join(reason.split())}"
+    return OperatorError(text, operator=step.node.op_type, node=step.node.name)
 
 
 def _cause(error: Exception) -> BaseException | None:

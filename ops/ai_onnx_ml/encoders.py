@@ -209,7 +209,7 @@ def one_hot_encoder(
 def cost_of_label_encoder(x: np.ndarray, **attributes: Any) -> Cost:
     """For each element the index of its key, with three temporary arrays, and the value; the keys,
     sorted."""
-    keys = sum(len(v) for v in attributes.values() if isinstance(v, (list, tuple, np.ndarray)))
+    keys = sum(np.size(v) for v in attributes.values() if not isinstance(v, str))
     text = x.dtype.kind == "O"
     each = 60 if text else 3 * x.itemsize + 36
     rounds = 1 + keys.bit_length()

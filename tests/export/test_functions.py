@@ -77,9 +77,13 @@ def test_every_function_has_cases_and_a_row():
 
 def test_nothing_is_wrong_in_the_table():
     assert ", 0 wrong." in PAGE and "WRONG" not in PAGE
+    without = set()
     for name, (_, right, _, refused) in TABLE.items():
         done, tried = map(int, right.split(" of "))
-        assert tried > 0 and (done == tried or refused), name
+        assert (tried and done == tried) or refused, name
+        without |= set() if tried else {name}
+    # Keras's TensorFlow backend asks symbolic tensors for numbers there
+    assert without == {"corrcoef", "isin", "kron", "nanpercentile", "vectorize"}
 
 
 def test_cases_are_told_apart():
@@ -115,9 +119,8 @@ def test_differences():
     assert find_difference([ones * NAN], [ones], [ones], 1e9)
     assert find_difference([ones * INF], [ones], [ones], 1e9)
     assert find_difference([np.int64([2**53])], [np.int64([2**53 + 1])], [], 1e9)
-    assert "float32[2, 2] instead of float64" in find_difference([ones], [ones * 1.0], [], 1) or (
-        find_difference([ones], [ones.astype(np.float64)], [], 1)
-    )
+    wider = find_difference([ones], [ones.astype(np.float64)], [], 1)
+    assert wider == "float32[2, 2] instead of float64[2, 2]"
 
 
 def test_the_judge_tells_right_from_wrong(monkeypatch):

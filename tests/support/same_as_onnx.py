@@ -29,8 +29,10 @@ def entries(props):
 
 
 def assert_same_model(model: Model, proto: onnx.ModelProto, folder: str = ""):
-    for field in ("ir_version", "producer_name", "producer_version", "domain", "model_version"):
+    for field in ("ir_version", "producer_name", "producer_version", "domain"):
         assert getattr(model, field) == getattr(proto, field)
+    version = proto.model_version if proto.HasField("model_version") else None
+    assert model.model_version == version
     assert model.doc == proto.doc_string
     assert model.opsets == {domain(o.domain): o.version for o in proto.opset_import}
     assert model.metadata == entries(proto.metadata_props)

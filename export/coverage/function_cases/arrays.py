@@ -51,8 +51,9 @@ def _shapes() -> list[FunctionCase]:
         *calls("swapaxes", {"axis1": 1, "axis2": 2}, **options),
         *calls("tile", {"repeats": (1, 2, 2)}, {"repeats": 2}, **options),
         *calls("transpose", {}, {"axes": (0, 2, 1)}, **options),
-        *calls("rearrange", {"pattern": "b h w -> b w h"}, {"pattern": "b h w -> b (h w)"},
-               **options),
+        # which needs every size
+        *calls("rearrange", ("h w -> w h", lambda f, x: f(x[0], "h w -> w h")),
+               ("h w -> (h w)", lambda f, x: f(x[0], "h w -> (h w)")), **options),
         *calls("tril triu", {}, {"k": 1}, {"k": -1}, **plain),
         *calls("diag", ("vector", lambda f, x: f(x[0, 0], k=1)),
                ("matrix", lambda f, x: f(x[0])), **plain),
@@ -124,7 +125,7 @@ def _indices() -> list[FunctionCase]:
 def _creation() -> list[FunctionCase]:
     """What is created takes part in a sum, so that it is in the model."""
     numbers: dict[str, Any] = {
-        "given": [Given((1,))],
+        "given": [Given((1, 1))],
         "dtypes": ("float32", "int32", "float64"),
         "inside": True,
     }

@@ -63,7 +63,7 @@ def _reductions() -> list[FunctionCase]:
             {"q": 0.4, "axis": -1, "method": method}
             for method in ("linear", "lower", "higher", "midpoint", "nearest")),
             {"q": [0.1, 0.9], "axis": 1, "keepdims": True}, {"q": 0.5}, dtypes=NUMBERS,
-            given=[_SMALL]),
+            given=[_SMALL], empty=False),
         *calls("percentile nanpercentile", {"q": 40, "axis": -1}, {"q": [10, 90], "axis": 1},
                dtypes=NUMBERS, given=[_SMALL], empty=False),
         *calls("moments", {"axes": [1]}, {"axes": [1, 2], "keepdims": True}, dtypes=FLOATS,
@@ -135,8 +135,9 @@ def _segments() -> list[FunctionCase]:
         *calls("bincount", ("weights", lambda f, x, w: f(x, weights=w, minlength=6)),
                dtypes=("int32",), given=[Given((5,), values=ids(5)),
                                          Given((5,), "float32", PLAIN)]),
-        *calls("histogram", {}, {"bins": 4, "range": (-2, 2)}, dtypes=("float32", "int32"),
-               given=[Given((3, 4), values=PLAIN)]),
+        *calls("histogram", ("", lambda f, x: f(x[:, 0, 0])),
+               ("bins=4, range=(-2, 2)", lambda f, x: f(x[:, 0, 0], bins=4, range=(-2, 2))),
+               dtypes=("float32", "int32"), given=[Given((3, 4), values=PLAIN)], empty=False),
     ]  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_USUAL = (0, 1, 2, 3, 7, 100, 0.5, 1.5, 2.5)
+_USUAL = (0.0, 1, 2, 3, 7, 100, 0.5, 1.5, 2.5)
 _LARGE = (1e3, 2.0**24 + 1, 2.0**53 + 1, 1e25)
 
 

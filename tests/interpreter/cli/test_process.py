@@ -204,8 +204,8 @@ def test_every_file_is_a_command_and_rich_stays_in_cli(tmp_path, capsys):
     shown = capsys.readouterr().out
     folder = Path(_show.__file__).parent
     for command in (p.stem for p in folder.glob("[!_]*.py")):
-        assert f"\n    {command} " in shown
-    code = "import interpreter, sys; print([m for m in sys.modules if m[:4] in ('rich', 'PIL')])"
+        assert f"\n    {command.replace('_', '-')} " in shown
+    code = "import onnxwalk, sys; print([m for m in sys.modules if m[:4] in ('rich', 'PIL')])"
     argv = [sys.executable, "-c", code]
     done = subprocess.run(argv, env=environment(), cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout == "[]\n"

@@ -1,0 +1,113 @@
+"""What files leave unsaid, where there is one reading all the same: nodes out of order, and the
+version of a domain that isn't imported. ONNX Runtime runs such files."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from onnxwalk.interpreter.compiler.context import every_node, names_used
+from onnxwalk.interpreter.errors import InvalidModelError
+from onnxwalk.interpreter.ir.model import Graph, Model, Node
+from onnxwalk.ops.contract.registry import LATEST_OPSET
+
+_MOST_SHOWN = 10
+
+
+def assume(model: Model) -> tuple[Model, list[str]]:
+    """The model with its nodes in topological order and all known domains imported, and what was
+    assumed for that, in words. Raises InvalidModelError if nodes form a circle."""
+    assumptions = []
+    graph = _sort_graph(model.graph, frozenset(), model.source)
+    functions = {
+        key: replace(f, nodes=_sort(f.nodes, frozenset(), f"{model.source}: function {f.name}"))
+        for key, f in model.functions.items()
+    }
+    if graph is not model.graph or any(
+        f.nodes is not model.functions[key].nodes for key, f in functions.items()
+    ):
+        assumptions.append("the nodes are not in topological order, and were sorted")
+        model = replace(model, graph=graph, functions=functions)
+    if model.opsets:
+        used = dict.fromkeys(node.domain for node in every_node(model.graph))
+        added = {d: LATEST_OPSET[d] for d in used if d not in model.opsets and d in LATEST_OPSET}
+        assumptions += [
+            f"the domain {domain or 'ai.onnx'} is not imported, and was taken at its newest "
+            f"version, {version}"
+            for domain, version in added.items()
+        ]
+        model = replace(model, opsets={**model.opsets, **added}) if added else model
+    return model, assumptions
+
+
+def _sort_graph(graph: Graph, outer: frozenset[str], where: str) -> Graph:
+    """The graph itself if it is in order. ``outer``: the names of the surrounding graphs, which a
+    node can read before a node of its own graph defines them again."""
+    known = outer.union((value.name for value in graph.inputs), graph.initializers)
+    inner = known.union(*(node.outputs for node in graph.nodes))
+    nodes = graph.nodes
+    if any(node.graphs for node in nodes):
+        sorted_inside = [
+            node.with_graphs(lambda g: _sort_graph(g, inner, where)) if node.graphs else node
+            for node in nodes
+        ]
+        changed = any(
+            new is not old
+            for a, b in zip(sorted_inside, nodes, strict=True)
+            for (_, new), (_, old) in zip(a.graphs, b.graphs, strict=True)
+        )
+        nodes = tuple(sorted_inside) if changed else nodes
+    nodes = _sort(nodes, known, where)
+    return graph if nodes is graph.nodes else replace(graph, nodes=nodes)
+
+
+def _sort(nodes: tuple[Node, ...], known: frozenset[str], where: str) -> tuple[Node, ...]:
+    """The nodes in an order in which each comes after those that it reads from, as close as
+    possible to their own; the same tuple if that is such an order."""
+    if _is_sorted(nodes, known):
+        return nodes
+    producers = {
+        name: i
+        for i, node in enumerate(nodes)
+        for name in node.outputs
+        if name and name not in known
+    }
+    needs = [{producers[name] for name in names_used(node) if name in producers} for node in nodes]
+    users: list[list[int]] = [[] for _ in nodes]
+    for i, others in enumerate(needs):
+        for other in others:
+            users[other].append(i)
+    waiting = [len(others) for others in needs]
+    ready = [i for i, count in enumerate(waiting) if not count]
+    order = []
+    while ready:
+        i = heapq.heappop(ready)
+        order.append(i)
+        for user in users[i]:
+            waiting[user] -= 1
+            if not waiting[user]:
+                heapq.heappush(ready, user)
+    if len(order) < len(nodes):
+        circle = ", ".join(f"'{nodes[i].label}'" for i in _circle(needs, set(order))[:_MOST_SHOWN])
+        raise InvalidModelError(f"{where}: these nodes depend on each other in a circle: {circle}")
+    return tuple(nodes[i] for i in order)
+
+
+def _is_sorted(nodes: Iterable[Node], known: frozenset[str]) -> bool:
+    later = {name for node in nodes for name in node.outputs if name and name not in known}
+    for node in nodes:
+        if not later.isdisjoint(names_used(node)):
+            return False
+        later.difference_update(node.outputs)
+    return True
+
+
+def _circle(needs: Sequence[set[int]], done: set[int]) -> list[int]:
+    """Nodes that need each other, among those that aren't done."""
+    path: list[int] = []
+    i = next(i for i in range(len(needs)) if i not in done)
+    while i not in path:
+        path.append(i)
+        i = min(needs[i] - done)
+    return path[path.index(i) :]

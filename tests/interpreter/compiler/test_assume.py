@@ -1,0 +1,144 @@
+"""Files that break a rule of ONNX where there is one reading all the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper
+from onnx.helper import make_graph, make_node
+
+import onnxwalk
+from onnxwalk.interpreter.cli import main
+
+X = np.array([-1.0, 2.0], np.float32)
+
+
+def info(name, shape=(2,)):
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+
+def model(nodes, outputs=("y",), opsets=(("", 17),), initializers=(), functions=()):
+    graph = make_graph(nodes, "g", [info("x")], [info(n) for n in outputs], list(initializers))
+    return helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid(*o) for o in opsets],
+        functions=list(functions),
+        ir_version=10,
+    ).SerializeToString()
+
+
+UNSORTED = model([make_node("Neg", ["a"], ["y"]), make_node("Abs", ["x"], ["a"])])
+
+
+def branch(name, nodes, output):
+    return make_graph(nodes, name, [], [info(output)])
+
+
+def unsorted_branch():
+    """A branch whose nodes are out of order, and that reads an outer value defined later."""
+    then = branch("then", [make_node("Neg", ["b"], ["t"]), make_node("Abs", ["a"], ["b"])], "t")
+    other = branch("else", [make_node("Identity", ["a"], ["e"])], "e")
+    condition = helper.make_tensor("c", TensorProto.BOOL, [], [True])
+    return model(
+        [
+            make_node("If", ["c"], ["y"], then_branch=then, else_branch=other),
+            make_node("Mul", ["x", "x"], ["a"]),
+        ],
+        initializers=[condition],
+    )
+
+
+def unsorted_function():
+    body = [make_node("Neg", ["a"], ["y"]), make_node("Abs", ["x"], ["a"])]
+    function = helper.make_function("my", "F", ["x"], ["y"], body, [helper.make_opsetid("", 17)])
+    call = make_node("F", ["x"], ["y"], domain="my")
+    return model([call], opsets=[("", 17), ("my", 1)], functions=[function])
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [(UNSORTED, -abs(X)), (unsorted_branch(), -X * X), (unsorted_function(), -abs(X))],
+    ids=["graph", "branch", "function"],
+)
+def test_nodes_are_sorted(data, expected):
+    with pytest.warns(UserWarning, match=r"not in topological order.*strict=True refuses"):
+        session = onnxwalk.load(data)
+    np.testing.assert_array_equal(session.run(None, {"x": X})[0], expected)
+    with pytest.raises(onnxwalk.InvalidModelError, match="not in topological order"):
+        onnxwalk.load(data, strict=True)
+
+
+def test_onnx_runtime_sorts_as_well():
+    """The main graph only: it refuses a branch or a function that is out of order."""
+    theirs = ort.InferenceSession(UNSORTED).run(None, {"x": X})
+    with pytest.warns(UserWarning, match="topological"):
+        ours = onnxwalk.load(UNSORTED).run(None, {"x": X})
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_name_of_the_outer_graph_is_read_before_it_is_defined_again():
+    """In strict reading the inner node reads the outer value: sorting must not change that."""
+    then = branch("then", [make_node("Neg", ["a"], ["t"]), make_node("Abs", ["x"], ["b"])], "t")
+    other = branch("else", [make_node("Identity", ["a"], ["e"])], "e")
+    condition = helper.make_tensor("c", TensorProto.BOOL, [], [True])
+    data = model(
+        [
+            make_node("Mul", ["x", "x"], ["a"]),
+            make_node("If", ["c"], ["y"], then_branch=then, else_branch=other),
+        ],
+        initializers=[condition],
+    )
+    np.testing.assert_array_equal(onnxwalk.load(data).run(None, {"x": X})[0], -X * X)
+
+
+def test_a_circle_is_an_error_that_names_its_nodes():
+    nodes = [
+        make_node("Add", ["x", "b"], ["a"], name="first"),
+        make_node("Neg", ["a"], ["b"], name="second"),
+        make_node("Abs", ["b"], ["y"], name="after"),
+    ]
+    with pytest.raises(onnxwalk.InvalidModelError, match=r"in a circle: 'first', 'second'$"):
+        onnxwalk.load(model(nodes))
+
+
+@pytest.mark.parametrize(
+    ("node", "opsets"),
+    [
+        (make_node("Gelu", ["x"], ["y"], domain="com.microsoft"), [("", 17)]),
+        (
+            make_node("Scaler", ["x"], ["y"], domain="ai.onnx.ml", scale=[2.0], offset=[1.0]),
+            [("", 17)],
+        ),
+        (make_node("Relu", ["x"], ["y"]), [("ai.onnx.ml", 3)]),
+    ],
+    ids=["com.microsoft", "ai.onnx.ml", "ai.onnx"],
+)
+def test_a_known_domain_that_is_not_imported(node, opsets):
+    data = model([node], opsets=opsets)
+    with pytest.warns(UserWarning, match="is not imported, and was taken at its newest version"):
+        ours = onnxwalk.load(data).run(None, {"x": X})
+    theirs = ort.InferenceSession(data).run(None, {"x": X})
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    with pytest.raises(onnxwalk.UnsupportedModelError, match="domain is not imported"):
+        onnxwalk.load(data, strict=True)
+
+
+def test_an_unknown_domain_stays_an_error():
+    data = model([make_node("F", ["x"], ["y"], domain="my")])
+    with pytest.raises(onnxwalk.UnsupportedModelError, match="domain is not imported"):
+        onnxwalk.load(data)
+
+
+@pytest.mark.filterwarnings("default")
+def test_commands_warn_in_one_line(tmp_path, capsys):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(UNSORTED)
+    assert main(["run", str(path), "--random", "-o", str(tmp_path / "y.npz")]) == 0
+    warning = capsys.readouterr().err.strip().splitlines()
+    assert len(warning) == 1
+    assert warning[0].startswith(f"onnxwalk: warning: {path}: the nodes are not in topological")
+    assert main(["run", str(path), "--random", "--strict"]) == 1
+    assert "not in topological order" in capsys.readouterr().err
+    assert main(["inspect", str(path)]) == 0
+    assert "not in topological order, and were sorted" in " ".join(capsys.readouterr().out.split())
