@@ -106,6 +106,11 @@ def _bfloat16_entry(table: str) -> dict[Any, Any]:
     }[table]
 
 
+def _keep_as_written(original: Any, record: Any, g: Any, ops: Any) -> Any:
+    """In place of a rewriter of tf2onnx, which replaces a few operations by one."""
+    return ops
+
+
 _LOOP = "becomes one ONNX node instead of a loop"
 _BFLOAT16 = "tf2onnx treats bfloat16 as float16"
 _FOURIER = "ONNX has no complex numbers"
@@ -235,6 +240,14 @@ PATCHES = (
         "tf2onnx.optimizer:_get_optimizers",
         _no_optimizers_without_loops,
         "they copy the graph many times; conversion.clean does the same, except for loops",
+    ),
+    *(
+        Patch(
+            f"tf2onnx.tfonnx:{name}",
+            _keep_as_written,
+            "the operator isn't for integers, and loses NaN and infinity",
+        )
+        for name in ("rewrite_thresholded_relu", "rewrite_leakyrelu")
     ),
     *(
         Patch(target, functools.partial(_bfloat16_entry, table), _BFLOAT16, kind=dict)

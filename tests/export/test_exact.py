@@ -149,3 +149,18 @@ def test_nan_is_in_the_last_bucket():
     expected = np.int64([[3, 0, 3, 2, 1, 1]])  # of the boundaries 0, 1 and 2
     check(keras.layers.Discretization([0.0, 1.0, 2.0]), [x], expected)
     check(lambda x: ops.digitize(x, np.float32([0, 1, 2])), [x], expected.astype(np.int32))
+
+
+@pytest.mark.parametrize(
+    ("function", "given", "expected"),
+    [
+        (lambda x: x * ops.cast(x > 0, x.dtype), [NAN, -INF, INF, 3.0], [NAN, NAN, INF, 3.0]),
+        (lambda x: x * ops.cast(x > 2, x.dtype), [-5, 2, 3, 2**24 + 1], [0, 0, 3, 2**24 + 1]),
+        (lambda x: ops.maximum(x, 2 * x), [-5, 2, 3, 2**24 + 1], [-5, 4, 6, 2**25 + 2]),
+    ],
+    ids=["floats", "integers", "maximum"],
+)
+def test_products_and_maxima_stay_what_they_are(function, given, expected):
+    """tf2onnx writes ThresholdedRelu and LeakyRelu: other values of NaN, and no integers."""
+    x = np.array([given], "float32" if isinstance(given[-1], float) else "int32")
+    check(function, [x], np.array([expected], x.dtype))
