@@ -113,39 +113,6 @@ def _in_top_k(nodes: Nodes) -> None:
     nodes.replace("And", [valid, nodes.add("Less", [count, nodes.cast(k, np.int64)])])
 
 
-def _segments(reduction: str) -> Callable[[Nodes], None]:
-    """(rows, …) data, (rows,) ids, count -> (count, …): a ScatterND onto what TensorFlow starts
-    from. It drops rows with a negative id, which go into one row more here."""
-
-    def write(nodes: Nodes) -> None:
-        data, ids, count = nodes.inputs
-        needed = 16 if reduction in ("add", "mul") else 18
-        if nodes.ctx.opset < needed:
-            raise ValueError(f"export to opset {needed} or later")
-        if len(nodes.shape(ids)) != 1:
-            raise ValueError("the ids of segments must have one axis")
-        dtype = nodes.dtype(data)
-        start = {
-            "add": 0, "mul": 1, "max": nodes.limits(data).min, "min": nodes.limits(data).max
-        }[reduction]  # fmt: skip
-        first = nodes.const(start, dtype)
-        data, first = nodes.in_longer([data, first])
-        ids, count = nodes.cast(ids, np.int64), nodes.cast(count, np.int64)
-        ids = nodes.add("Where", [nodes.add("Less", [ids, nodes.const(0)]), count, ids])
-        count = nodes.add("Reshape", [count, nodes.const([1])])
-        rows = nodes.add("Add", [count, nodes.const([1])])
-        bounds = [nodes.const([1]), nodes.const([len(nodes.shape(nodes.inputs[0]))])]
-        sizes = nodes.add("Slice", [nodes.add("Shape", [data]), *bounds])
-        shape = nodes.add("Concat", [rows, sizes], axis=0)
-        ids = nodes.add("Unsqueeze", [ids, nodes.const([1])])
-        inputs = [nodes.add("Expand", [first, shape]), ids, data]
-        result = nodes.add("ScatterND", inputs, reduction=reduction)
-        result = nodes.add("Slice", [result, nodes.const([0]), count, nodes.const([0])])
-        nodes.become([nodes.cast(result, dtype)])
-
-    return write
-
-
 def _dense_bincount(nodes: Nodes) -> None:
     """(…, numbers) -> (…, size): how many are 0 … size - 1, or the sum of their weights."""
     x, size, weights = nodes.inputs
@@ -239,6 +206,25 @@ def _diag(nodes: Nodes) -> None:
     columns = nodes.add("Unsqueeze", [wide, nodes.const([-1])])
     result = nodes.add("Where", [nodes.const(np.eye(size, dtype=bool)), columns, zero])
     nodes.become([nodes.cast(result, dtype)])
+
+
+def _set_diag(nodes: Nodes) -> None:
+    """(…, rows, columns) with one diagonal replaced: each row has one place of it at most."""
+    x, values = nodes.inputs[:2]
+    rows, columns = nodes.shape(x)[-2:]
+    offsets = nodes.constant_input(2)
+    if min(rows, columns) < 0 or offsets is None or len(set(offsets.flatten())) > 1:
+        raise ValueError("one diagonal of matrices of a fixed size")
+    offset = int(offsets.flatten()[0])
+    if offsets.size > 1:  # a band of one diagonal has an axis for it
+        values = nodes.add("Squeeze", [values, nodes.const([-2])])
+    length = min(rows + min(offset, 0), columns - max(offset, 0))
+    places = np.clip(np.arange(rows) + min(offset, 0), 0, length - 1)
+    by_row = nodes.add("Gather", [values, nodes.const(places, np.int64)], axis=-1)
+    dtype = nodes.dtype(x)
+    x, by_row = nodes.in_longer([x, nodes.add("Unsqueeze", [by_row, nodes.const([-1])])])
+    chosen = nodes.const(np.eye(rows, columns, offset, dtype=bool))
+    nodes.become([nodes.cast(nodes.add("Where", [chosen, by_row, x]), dtype)])
 
 
 def _reverse(nodes: Nodes) -> None:
@@ -342,14 +328,11 @@ WRITERS: dict[str, Callable[[Nodes], None]] = {
     "ArgMin": _arg_extreme("ArgMin"),
     "Cumsum": _cumsum,
     "Cumprod": _cumprod,
-    **{
-        f"UnsortedSegment{kind}": _segments(reduction)
-        for kind, reduction in (("Max", "max"), ("Min", "min"), ("Prod", "mul"), ("Sum", "add"))
-    },
     "DenseBincount": _dense_bincount,
     **dict.fromkeys(("MatrixDiagPart", "MatrixDiagPartV2", "MatrixDiagPartV3"), _diag_part),
     "MatrixBandPart": _band_part,
     **dict.fromkeys(("MatrixDiag", "MatrixDiagV2", "MatrixDiagV3"), _diag),
+    "MatrixSetDiagV3": _set_diag,
     "XlaDynamicUpdateSlice": _update_slice,
     "ReverseV2": _reverse,
     "Roll": _roll,

@@ -114,6 +114,9 @@ _OF_FLOATS: dict[str, Callable[[Any], Any]] = {
     "tf.linalg.trace": tf.linalg.trace,
     "tf.linalg.norm": lambda x: tf.linalg.norm(x, axis=-1),
     "tf.linalg.set_diag": lambda x: tf.linalg.set_diag(x[:, :, :3], x[:, :, 0]),
+    "tf.linalg.set_diag, above": lambda x: tf.linalg.set_diag(x, x[:, :2, 0], k=2),
+    "tf.linalg.set_diag, below": lambda x: tf.linalg.set_diag(x, x[:, :2, 0], k=-1),
+    "tf.linalg.set_diag, a band": lambda x: tf.linalg.set_diag(x, x[:, :2, :3], k=(0, 1)),
     "tf.linalg.cholesky": lambda x: tf.linalg.cholesky(x @ tf.transpose(x, (0, 2, 1))),
     "tf.linalg.det": lambda x: tf.linalg.det(x[:, :, :3]),
     "tf.linalg.inv": lambda x: tf.linalg.inv(x[:, :, :3]),
@@ -143,6 +146,8 @@ _OF_FLOATS: dict[str, Callable[[Any], Any]] = {
         tf.transpose(x, (1, 0, 2)), [1, 0, 1], 3),
     "tf.math.unsorted_segment_max": lambda x: tf.math.unsorted_segment_max(
         tf.transpose(x, (1, 0, 2)), [1, 0, 1], 2),
+    "tf.math.unsorted_segment_min": lambda x: tf.math.unsorted_segment_min(
+        tf.transpose(x, (1, 0, 2)), [1, 0, 1], 3),
     "tf.math.bincount": lambda x: tf.math.bincount(tf.cast(x > 0, tf.int32), minlength=2),
 }  # fmt: skip
 

@@ -166,7 +166,29 @@ def det(x: np.ndarray) -> np.ndarray:
     """The determinant of the matrices in the last two axes: (…, M, M) to (…). Spec: Det-11, -22."""
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
         raise ValueError(f"Det needs square matrices, not the shape {x.shape}")
-    return np.asarray(np.linalg.det(x), x.dtype)
+    y = np.asarray(np.linalg.det(x), x.dtype)
+    odd = ~np.isfinite(x).all(axis=(-2, -1))
+    if odd.any():
+        y[odd] = _eliminate(x[odd])
+    return y
+
+
+def _eliminate(m: np.ndarray) -> np.ndarray:
+    """The determinants of (n, M, M), which it overwrites, by elimination with the largest pivot.
+
+    For matrices that aren't finite: a BLAS library may take 0 · NaN and 0 · infinity for 0, so that
+    NumPy's result depends on how it was built; ONNX Runtime and TensorFlow compute it as here.
+    """
+    each, size = np.arange(len(m)), m.shape[-1]
+    result = np.ones(len(m), m.dtype)
+    for k in range(size):
+        pivot = k + np.argmax(np.abs(m[:, k:, k]), axis=1)
+        result = np.where(pivot == k, result, -result)
+        m[each, k], m[each, pivot] = m[each, pivot], m[each, k]
+        top = m[:, k, k]
+        m[:, k + 1 :, k] /= np.where(top == 0, 1, top)[:, None]
+        m[:, k + 1 :, k + 1 :] -= m[:, k + 1 :, k, None] * m[:, None, k, k + 1 :]
+    return result * np.prod(np.diagonal(m, axis1=1, axis2=2), axis=1)
 
 
 @einsum.cost
@@ -218,13 +240,15 @@ def _parse_equation(equation: str, ranks: Sequence[int]) -> tuple[list[str], str
 
 @det.cost
 def cost_of_det(x: np.ndarray) -> Cost:
-    """One matrix at a time is copied and factorized."""
+    """One matrix at a time is copied and factorized; those that aren't finite all at once."""
     rows = x.shape[-1]
     matrices = math.prod(x.shape[:-2])
     item = wide_itemsize(x.dtype)
     # NumPy factorizes doubles
     memory = wide_copies(x) + 8 * (x.size + rows * rows + 2 * matrices) + item * matrices
-    return Cost(memory, matrices * (PER_ITEM + multiply_adds(rows**3, x.dtype)) + 10 * x.size)
+    memory += (2 * item + 1) * x.size
+    work = matrices * (PER_ITEM + multiply_adds(rows**3, x.dtype)) + 10 * x.size
+    return Cost(memory, work + 2 * rows * x.size + 50_000 * rows)
 
 
 # ------------------------------------------------------------------------------------------- facts

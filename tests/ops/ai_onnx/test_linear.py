@@ -155,6 +155,16 @@ def test_det(batch, n, data):
     check_with_onnxruntime(Case("Det", 11, [x], rtol=1e-4, atol=1e-3))
 
 
+@pytest.mark.parametrize("n", range(1, 8))
+def test_det_of_what_is_not_finite(n):
+    rng = np.random.default_rng(n)
+    x = rng.standard_normal((200, n, n)).astype(np.float32)
+    for matrix in x:
+        matrix[rng.integers(n), rng.integers(n)] = rng.choice([np.inf, -np.inf, np.nan])
+        matrix[rng.integers(n), rng.integers(n)] = rng.choice([np.inf, -np.inf, 0])
+    check_with_onnxruntime(Case("Det", 11, [x], rtol=1e-4, atol=1e-3))
+
+
 @pytest.mark.parametrize(
     ("case", "message"),
     [
