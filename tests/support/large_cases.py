@@ -415,9 +415,29 @@ def of_tables() -> Iterator[Large]:
     yield large("TreeEnsembleRegressor", 3, f(1 << 14, 64), domain=ML, **trees)
 
 
+def of_microsoft() -> Iterator[Large]:
+    """com.microsoft, and what ONNX Runtime has in ai.onnx"""
+    yield large("CDist", 1, f(1 << 11, 64), f(1 << 11, 64), domain=MS, metric="euclidean")
+    yield large("DynamicTimeWarping", 1, f(1 << 10, 1 << 11), domain=MS)
+    yield large("MurmurHash3", 1, f(N, dtype="int64"), domain=MS)
+    yield large("NGramRepeatBlock", 1, f(64, 1 << 14, dtype="int64"), f(64, 1 << 15), domain=MS,
+                ngram_size=8)  # fmt: skip
+    tokens = np.arange(1 << 20)
+    yield large("BifurcationDetector", 1, tokens, tokens, ints(0), np.arange((1 << 20) + 1),
+                domain=MS, max_ngram_size=8)  # fmt: skip
+    images = f(8, 16, 128, 128)
+    yield large("GridSample", 1, images, f(8, 128, 128, 2), domain=MS)
+    yield large("MaxpoolWithMask", 1, images, f(1, 1, 128, 128, dtype="int32"), domain=MS,
+                kernel_shape=[3, 3])  # fmt: skip
+    yield large("UnfoldTensor", 1, f(N // 4), domain=MS, size=8)
+    yield large("ScaledTanh", 1, f(N), alpha=2.0, beta=0.5)
+    yield large("Affine", 1, f(N))
+    yield large("Crop", 1, images, border=[1, 1, 1, 1])
+
+
 def large_cases() -> Iterator[Large]:
     """One after the other, so that each is let go before the next."""
     for cases in (
-        of_values, of_types, of_places, of_images, of_products, of_tables
+        of_values, of_types, of_places, of_images, of_products, of_tables, of_microsoft
     ):  # fmt: skip
         yield from cases()
