@@ -123,7 +123,7 @@ def maxpool_with_mask(X, M, *, kernel_shape=None, storage_order=0, **windows):
         raise NotImplementedError(f"M {M.shape} of MaxpoolWithMask: several planes")
     is_set = M[0, 0] != 0
     if is_set.ndim > 1:
-        is_set.reshape(-1)[:1] = True
+        is_set[(slice(0, 1),) * is_set.ndim] = True
     shape = tuple(axis.windows for axis in axes)
     y = np.full((*X.shape[:2], *shape), np.finfo(X.dtype).min, X.dtype)
     *rows, last = axes
