@@ -130,10 +130,10 @@ def maxpool_with_mask(X, M, *, kernel_shape=None, storage_order=0, **windows):
     for outer in product(*(axis.taps() for axis in rows)):
         goes_on = np.ones(shape, bool)
         for taps in ((*outer, tap) for tap in last.taps()):
-            inside: Any = tuple(window for window, _ in taps)
-            places: Any = tuple(place for _, place in taps)
+            inside: Any = (..., *(window for window, _ in taps))
+            places: Any = (..., *(place for _, place in taps))
             goes_on[inside] &= is_set[places]
-            best, value = y[(..., *inside)], X[(..., *places)]
+            best, value = y[inside], X[places]
             np.copyto(best, value, where=goes_on[inside] & (value > best))
     return y
 
