@@ -430,6 +430,12 @@ def of_microsoft() -> Iterator[Large]:
     yield large("MaxpoolWithMask", 1, images, f(1, 1, 128, 128, dtype="int32"), domain=MS,
                 kernel_shape=[3, 3])  # fmt: skip
     yield large("UnfoldTensor", 1, f(N // 4), domain=MS, size=8)
+    experts = f(8, 512, 256), None, f(8, 256, 512)
+    yield large("MoE", 1, f(1024, 256), f(1024, 8), *experts, domain=MS, k=2)
+    packed, scales = f(4, 1024, 512, dtype="uint8"), f(4, 1024)
+    yield large("QMoE", 1, f(16, 1024), f(16, 4), packed, scales, None, packed, scales, domain=MS)
+    yield large("MatMulBnb4", 1, f(16, 1024), f(1 << 19, dtype="uint8"), f(1 << 14), domain=MS,
+                K=1024, N=1024, block_size=64, quant_type=1)  # fmt: skip
     yield large("ScaledTanh", 1, f(N), alpha=2.0, beta=0.5)
     yield large("Affine", 1, f(N))
     yield large("Crop", 1, images, border=[1, 1, 1, 1])
