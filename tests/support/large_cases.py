@@ -436,6 +436,16 @@ def of_microsoft() -> Iterator[Large]:
     yield large("QMoE", 1, f(16, 1024), f(16, 4), packed, scales, None, packed, scales, domain=MS)
     yield large("MatMulBnb4", 1, f(16, 1024), f(1 << 19, dtype="uint8"), f(1 << 14), domain=MS,
                 K=1024, N=1024, block_size=64, quant_type=1)  # fmt: skip
+    packed = f(2, 256, 512)
+    yield large("LinearAttention", 1, packed[:, :, :256], packed, packed, domain=MS,
+                update_rule="linear", q_num_heads=4, kv_num_heads=8)  # fmt: skip
+    yield large("LinearAttentionGate", 1, f(16, 1 << 12, 32), f(32), f(32), domain=MS)
+    yield large("CausalConvWithState", 1, f(4, 1 << 12, 64), f(64, 1, 4), domain=MS,
+                channels_last=1, dilation=2)  # fmt: skip
+    rows = f(1 << 10, 8, 256)
+    yield large("GatedRMSNorm", 1, rows, f(256), rows, domain=MS)
+    yield large("HyperConnectionPostMix", 1, rows, f(1 << 10, 256), f(1 << 10, 8),
+                f(1 << 10, 8, 8), domain=MS)  # fmt: skip
     yield large("ScaledTanh", 1, f(N), alpha=2.0, beta=0.5)
     yield large("Affine", 1, f(N))
     yield large("Crop", 1, images, border=[1, 1, 1, 1])
