@@ -436,12 +436,17 @@ def of_microsoft() -> Iterator[Large]:
     yield large("QMoE", 1, f(16, 1024), f(16, 4), packed, scales, None, packed, scales, domain=MS)
     yield large("MatMulBnb4", 1, f(16, 1024), f(1 << 19, dtype="uint8"), f(1 << 14), domain=MS,
                 K=1024, N=1024, block_size=64, quant_type=1)  # fmt: skip
-    packed = f(2, 256, 512)
+    packed, tokens = f(2, 256, 512), f(2, 512, 256)
     yield large("LinearAttention", 1, packed[:, :, :256], packed, packed, domain=MS,
                 update_rule="linear", q_num_heads=4, kv_num_heads=8)  # fmt: skip
     yield large("LinearAttentionGate", 1, f(16, 1 << 12, 32), f(32), f(32), domain=MS)
     yield large("CausalConvWithState", 1, f(4, 1 << 12, 64), f(64, 1, 4), domain=MS,
                 channels_last=1, dilation=2)  # fmt: skip
+    cache = f(2, 8, 1024, 32)
+    blocks = np.arange(17)[None].astype(np.int32)
+    yield large("SparseAttention", 1, tokens, tokens, tokens, cache, cache, blocks, blocks,
+                scalar(512, np.int32), np.full(2, 512, np.int32), domain=MS, num_heads=8,
+                kv_num_heads=8, sparse_block_size=64)  # fmt: skip
     rows = f(1 << 10, 8, 256)
     yield large("GatedRMSNorm", 1, rows, f(256), rows, domain=MS)
     yield large("HyperConnectionPostMix", 1, rows, f(1 << 10, 256), f(1 << 10, 8),
