@@ -1,4 +1,4 @@
-"""Mixtures of experts: MoE and QMoE.
+"""Mixtures of experts: MoE and QMoE, and a router for them, MoEGroupRouter.
 
 A router gives each token a score for each expert; the k best of these, small networks of two
 layers, are applied to it, and their results added up by the softmax of the scores.
@@ -284,7 +284,71 @@ def _quantized_layer(
     return _Layer((experts, rows, width), weights_of, biases)
 
 
+@op("MoEGroupRouter", since=1, domain=DOMAIN)
+def moe_group_router(
+    logits,
+    expert_bias,
+    projection_weight=None,
+    *,
+    group_topk=2,
+    n_group=1,
+    router_sentinel=-10000.0,
+    top_k,
+    topk_group=1,
+):
+    """log(max(s, 1e-20)) of the chosen experts, router_sentinel for the others; s + bias; and s
+
+    s = sigmoid(logits), logits (…, E), or logits @ projection_weightᵀ of logits (tokens, W). Of
+    n_group groups of experts those topk_group are chosen whose group_topk largest s + bias give the
+    largest sum, and of their experts the top_k with the largest s + bias; of equal ones the first.
+    The first result (tokens, E) has the type of logits, the others are float.
+
+    Source: com.microsoft.MoEGroupRouter-1, ONNX Runtime 1.32.
+    """
+    x = wide(logits).reshape(-1, logits.shape[-1])
+    if projection_weight is not None:
+        x = x @ wide(projection_weight).T
+    tokens, experts = x.shape
+    if expert_bias.shape != (experts,):
+        raise ValueError(f"expert_bias {expert_bias.shape} should be ({experts},)")
+    if n_group < 1 or experts % n_group or group_topk < 1:
+        raise ValueError(f"{experts} experts don't divide into {n_group} groups")
+    size = experts // n_group
+    if not (1 <= topk_group <= n_group and 1 <= top_k <= topk_group * size):
+        raise ValueError(
+            f"topk_group {topk_group} should be from 1 to {n_group}, top_k {top_k} from 1 to "
+            f"{topk_group * size}"
+        )
+    weights = activation.sigmoid(x)
+    scores = weights + expert_bias
+    by_group = scores.reshape(tokens, n_group, size)
+    best = -np.sort(-by_group, axis=-1)[..., :group_topk].sum(-1, dtype=scores.dtype)
+    groups = np.argsort(-best, axis=-1, kind="stable")[:, :topk_group]
+    is_open = np.zeros((tokens, n_group), bool)
+    np.put_along_axis(is_open, groups, True, 1)
+    candidates = np.where(is_open[..., None], by_group, -np.inf).reshape(tokens, experts)
+    chosen = np.argsort(-candidates, axis=-1, kind="stable")[:, :top_k]
+    routed = np.full((tokens, experts), router_sentinel, np.float32)
+    logarithms = np.log(np.maximum(np.take_along_axis(weights, chosen, 1), np.float32(1e-20)))
+    np.put_along_axis(routed, chosen, logarithms, 1)
+    return routed.astype(logits.dtype, copy=False), scores, weights
+
+
 # ------------------------------------------------------------------------------------------- costs
+
+
+@moe_group_router.cost
+def cost_of_group_router(
+    logits: np.ndarray,
+    expert_bias: np.ndarray,
+    projection_weight: np.ndarray | None = None,
+    **_: Any,
+) -> Cost:
+    """Scores, sorted and as they are, orders of experts, and the three results."""
+    tokens, experts = logits.size // max(logits.shape[-1], 1), expert_bias.size
+    macs = 0 if projection_weight is None else logits.size * experts
+    memory = wide_copies(logits, projection_weight) + 60 * tokens * experts
+    return Cost(memory, multiply_adds(macs, np.dtype(np.float32)) + 600 * tokens * experts)
 
 
 @moe.cost

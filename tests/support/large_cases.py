@@ -451,6 +451,10 @@ def of_microsoft() -> Iterator[Large]:
     yield large("GatedRMSNorm", 1, rows, f(256), rows, domain=MS)
     yield large("HyperConnectionPostMix", 1, rows, f(1 << 10, 256), f(1 << 10, 8),
                 f(1 << 10, 8, 8), domain=MS)  # fmt: skip
+    yield large("MoEGroupRouter", 1, f(1 << 13, 64), f(64), domain=MS, top_k=4, n_group=8,
+                topk_group=2)  # fmt: skip
+    yield large("WordConvEmbedding", 1, f(1 << 12, 16, dtype="int32"), f(64, 1, 3, 32), f(64),
+                f(128, 32), domain=MS)  # fmt: skip
     yield large("ScaledTanh", 1, f(N), alpha=2.0, beta=0.5)
     yield large("Affine", 1, f(N))
     yield large("Crop", 1, images, border=[1, 1, 1, 1])

@@ -1,9 +1,11 @@
-"""MoE, QMoE and MatMulBnb4, held against ONNX Runtime."""
+"""MoE, QMoE, MoEGroupRouter and MatMulBnb4, held against ONNX Runtime."""
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
-from tests.support.harness import check, run_directly
+from tests.support.harness import assert_same, check, run_directly, run_onnxruntime
 from tests.support.microsoft import case, f, normal
 
 SWIGLU = {"activation_type": "swiglu", "swiglu_fusion": 1}
@@ -66,6 +68,7 @@ def bnb4(columns, depth, block, kind):
     return case("MatMulBnb4", inputs, attributes, atol=1e-5)
 
 
+ROUTED = 3 * normal(6, 8, seed=7)
 TIES = np.round(normal(30, 4, seed=1))
 EACH_CODE = f([[1 if i == j else 0 for i in range(16)] for j in range(16)])
 CODES = np.arange(1, 256, 34)[:8].astype(np.uint8)  # 0x01, 0x23, 0x45, …
@@ -85,6 +88,13 @@ CASES = [
     qmoe(weights=True), qmoe(weights=True, normalize_routing_weights=1),
     qmoe(normalize_routing_weights=1), qmoe(weights_prepacked=0), qmoe(accuracy_level=4, block=32),
     qmoe(tokens=0), qmoe(dtype=np.float16),
+    *(case("MoEGroupRouter", [scores, bias], {"top_k": 3, "n_group": 4, "topk_group": 2})
+      for scores in (ROUTED, ROUTED[:0], np.round(ROUTED), ROUTED.reshape(2, 3, 8))
+      for bias in (normal(8, seed=8), 0 * normal(8))),
+    case("MoEGroupRouter", [ROUTED, normal(8, seed=8)], {"top_k": 2, "router_sentinel": -1.0}),
+    case("MoEGroupRouter", [ROUTED, normal(8, seed=8)],
+         {"top_k": 2, "n_group": 2, "topk_group": 1, "group_topk": 9}),
+    case("MoEGroupRouter", [ROUTED.astype(np.float16), normal(8, seed=8)], {"top_k": 2}, rtol=2e-3),
     *(bnb4(columns, depth, block, kind)
       for columns, depth, block in ((2, 32, 16), (3, 5, 16), (5, 48, 32)) for kind in (0, 1)),
     *(case("MatMulBnb4", [EACH_CODE, CODES, f([1])],
@@ -109,6 +119,9 @@ REFUSED = [
     (case("MatMulBnb4", bnb4(2, 32, 16, 0).inputs,
           {"N": 2, "K": 30, "block_size": 16, "quant_type": 0}), "should be"),
     (bnb4(2, 32, 16, 2), "quant_type"),
+    (case("MoEGroupRouter", [ROUTED, normal(7)], {"top_k": 2}), "expert_bias"),
+    (case("MoEGroupRouter", [ROUTED, normal(8)], {"top_k": 2, "n_group": 3}), "3 groups"),
+    (case("MoEGroupRouter", [ROUTED, normal(8)], {"top_k": 5, "n_group": 2}), "top_k 5"),
 ]
 # fmt: on
 
@@ -116,6 +129,29 @@ REFUSED = [
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_case(case):
     check(case)
+
+
+def test_full_scores_of_a_projection():
+    """Its other two outputs, which ONNX Runtime gives only without the first."""
+    inputs = [normal(3, 256), normal(8, seed=1), normal(8, 256, seed=2)]
+    names = ["logits", "expert_bias", "projection_weight"]
+    node = helper.make_node(
+        "MoEGroupRouter", names, ["", "s", "w"], domain="com.microsoft", top_k=2
+    )
+    graph = helper.make_graph(
+        [node],
+        "router",
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, x.shape)
+            for name, x in zip(names, inputs, strict=True)
+        ],
+        [onnx.ValueInfoProto(name=name) for name in "sw"],
+    )
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    expected = run_onnxruntime(model, dict(zip(names, inputs, strict=True)))
+    _, *found = run_directly(case("MoEGroupRouter", inputs, {"top_k": 2}, outputs=3))
+    assert_same(found, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("case, message", REFUSED, ids=str)
