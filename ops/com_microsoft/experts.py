@@ -406,3 +406,4 @@ def _cost_of_mix(
 
 moe.choices(_CHOICES)
 qmoe.choices(_CHOICES)
+qmoe.not_computed({"T1": "float8e4m3fn", "T2": "float8e8m0 float8e4m3fn", "T4": "float"})

@@ -169,8 +169,9 @@ def word_conv_embedding(
     """A vector for each word: the largest tanh(w·characters + b) over the places of a window
 
     Sequence (words, L) of characters, int32, of which those above 0 count: a word whose first is
-    not has the vector 0 (in ONNX Runtime 1.32 whatever its memory held). C (characters, D) their vectors, W (F, 1, width, D), B (F); y (words, F).
-    A window lies within the word, or at its beginning if that is shorter.
+    not has the vector 0 (in ONNX Runtime 1.32 whatever its memory held). C (characters, D) their
+    vectors, W (F, 1, width, D), B (F); y (words, F). A window lies within the word, or at its
+    beginning if that is shorter.
 
     Source: com.microsoft.WordConvEmbedding-1, ONNX Runtime 1.32.
     """
