@@ -12,13 +12,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import onnx
 from onnx import AttributeProto
-from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
 from onnxwalk.ops import registry
 from onnxwalk.ops.schema.types import TABLE
-from tests.support.schemas import attribute_type
+from tests.support.schemas import all_schemas, attribute_type
 
 HEAD = """\
 # Written by `python -m tools.operator_types`. Sets of types by number, then for each version:
@@ -30,12 +28,13 @@ HEAD = """\
 def schemas() -> list[Any]:
     """The schemas of all versions of the registered operators."""
     ours = {(operator.domain, operator.name) for operator in registry}
-    every = [
-        *onnx.defs.get_all_schemas_with_history(),
-        *(s for s in runtime.get_all_operator_schema() if not onnx.defs.has(s.name, s.domain)),
+    return [
+        schema
+        for key, versions in all_schemas().items()
+        if key in ours
+        for schema in versions.values()
+        if registry.lookup(*key, schema.since_version) is not None
     ]
-    every = [schema for schema in every if (schema.domain, schema.name) in ours]
-    return sorted(every, key=lambda s: (s.domain, s.name, s.since_version))
 
 
 def short(kind: str) -> str:

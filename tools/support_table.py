@@ -20,6 +20,7 @@ from onnx import helper
 from onnxwalk.ops import registry
 from tests.support.disagreements import all_disagreements
 from tests.support.harness import all_cases
+from tools import kernel_gaps
 
 FILE = Path(__file__).parents[1] / "SUPPORT.md"
 
@@ -44,6 +45,11 @@ OTHERS = """\
 ONNX Runtime 1.32, and the official reference of onnx 1.23. The spec decides; where it leaves open
 what becomes of NaN, infinities and nothing, the arithmetic of IEEE 754 and NumPy, which it refers
 to. Each line has a case in `tests/ops` that shows it.
+"""
+
+GAPS = """\
+Printed by `python -m tools.kernel_gaps`, from the kernels that ONNX Runtime lists itself. Files
+with `com.microsoft.nchwc` are written for one kind of processor: save them at the level "extended".
 """
 
 
@@ -77,8 +83,9 @@ def backend_cases() -> Counter[Key]:
 
 def version_of(domain: str, name: str, opset: int) -> Key:
     """The version of an operator in this opset, deprecated ones included."""
-    known = [v for v in schemas_by_name().get((domain, name), {}) if v <= opset]
-    return domain, name, max(known, default=opset)
+    versions = {*schemas_by_name().get((domain, name), {})}
+    versions |= {operator.since for operator in registry.named(domain, name)}
+    return domain, name, max((v for v in versions if v <= opset), default=opset)
 
 
 def differences(before: Schema, after: Schema) -> Iterator[str]:
@@ -138,18 +145,19 @@ def rows(backend: Counter[Key]) -> Iterator[tuple[Key, str]]:
     for case in all_cases():
         counter = ort if case.expected is None else by_hand
         counter[version_of(case.domain, case.operator, case.opset)] += 1
-    without_schema: dict[tuple[str, str], dict[int, Schema | None]] = {}
-    for operator in registry:
-        if (operator.domain, operator.name) not in schemas_by_name():
-            key = operator.domain, operator.name
-            without_schema.setdefault(key, {})[operator.since] = None
-    everything = {**schemas_by_name(), **without_schema}
+    everything: dict[tuple[str, str], dict[int, Schema | None]]
+    everything = {key: dict(versions) for key, versions in schemas_by_name().items()}
+    for operator in registry:  # versions that ONNX Runtime adds have no schema of ONNX
+        versions = everything.setdefault((operator.domain, operator.name), {})
+        versions.setdefault(operator.since, None)
     for (domain, name), versions in sorted(everything.items()):
         before: Schema | None = None
-        for version, schema in versions.items():
+        for version, schema in sorted(versions.items()):
             key = domain, name, version
             operator = registry.lookup(domain, name, version)
             differs = "; ".join(differences(before, schema)) if before and schema else ""
+            if schema is None and domain in ("", "ai.onnx.ml"):
+                differs = "of ONNX Runtime only"
             if operator is None:
                 served, tested = "**missing**", ""
             else:
@@ -169,6 +177,8 @@ def generate() -> str:
         f"| {d.operator} | {d.opset} | {d.who} | {d.what} |"
         for d in sorted(all_disagreements(), key=lambda d: (d.domain, d.operator, d.opset, d.who))
     ]
+    lines += ["", "## What ONNX Runtime's CPU provider has and this package hasn't", "", GAPS]
+    lines += ["| domain | operator | version | what |", "|---|---|---|---|", *kernel_gaps.lines()]
     table = list(rows(backend_cases()))
     for domain in sorted({key[0] for key, _ in table}):
         versions = [(key, line) for key, line in table if key[0] == domain]

@@ -1,5 +1,6 @@
-"""What files leave unsaid, where there is one reading all the same: nodes out of order, and the
-version of a domain that isn't imported. ONNX Runtime runs such files."""
+"""What files leave unsaid, where there is one reading all the same: nodes out of order, the version
+of a domain that isn't imported, and constants and casts to types that only a later version has.
+ONNX Runtime runs such files."""
 
 from __future__ import annotations
 
@@ -8,16 +9,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from onnxwalk.interpreter.compiler.context import every_node, names_used
+from onnxwalk.interpreter.compiler.types import chosen_type
 from onnxwalk.interpreter.errors import InvalidModelError
 from onnxwalk.interpreter.ir.model import Graph, Model, Node
+from onnxwalk.ops import registry
 from onnxwalk.ops.contract.registry import LATEST_OPSET
+from onnxwalk.ops.schema.types import signature, spec_versions
 
 _MOST_SHOWN = 10
 
+#: operators whose attributes choose the type, and whose later versions only add types and ways to
+#: write them: exporters wrote them before the version that allows them
+_CHOOSE_A_TYPE = frozenset({"Cast", "Constant", "ConstantOfShape"})
+
 
 def assume(model: Model) -> tuple[Model, list[str]]:
-    """The model with its nodes in topological order and all known domains imported, and what was
-    assumed for that, in words. Raises InvalidModelError if nodes form a circle."""
+    """The model with its nodes in topological order, all known domains imported and its constants
+    of a version that has their types, and what was assumed for that, in words. Raises
+    InvalidModelError if nodes form a circle."""
     assumptions = []
     graph = _sort_graph(model.graph, frozenset(), model.source)
     functions = {
@@ -38,7 +47,47 @@ def assume(model: Model) -> tuple[Model, list[str]]:
             for domain, version in added.items()
         ]
         model = replace(model, opsets={**model.opsets, **added}) if added else model
+    later: dict[str, int] = {}
+    graph = _with_versions(model.graph, (model.opsets or {"": 1}).get("", 1), later)
+    if later:
+        found = ", ".join(f"{what} as of version {version}" for what, version in later.items())
+        assumptions.append(f"before the version that allows it: {found}")
+        model = replace(model, graph=graph)
     return model, assumptions
+
+
+def _with_versions(graph: Graph, opset: int, later: dict[str, int]) -> Graph:
+    """The graph with nodes of ``_CHOOSE_A_TYPE`` at the version that allows what they choose, which
+    is added to ``later`` in words."""
+    nodes = []
+    for node in graph.nodes:
+        if node.graphs:
+            node = node.with_graphs(lambda inner: _with_versions(inner, opset, later))
+        if node.is_one_of(*_CHOOSE_A_TYPE) and (found := _later_version(node, opset)):
+            version, what = found
+            later.setdefault(f"{node.op_type} {what}", version)
+            node = replace(node, opset=version)
+        nodes.append(node)
+    return replace(graph, nodes=tuple(nodes)) if later else graph
+
+
+def _later_version(node: Node, opset: int) -> tuple[int, str] | None:
+    """The first later version that has the node's attributes and the type that they choose, and
+    what it needs it for; ``None`` if the opset has them, or no version."""
+    reason = None
+    for version in (opset, *(v for v in spec_versions("", node.op_type) if v > opset)):
+        operator = registry.lookup("", node.op_type, version)
+        spec = signature("", node.op_type, version)
+        if operator is None or spec is None:
+            return None
+        kind = chosen_type(node, operator)
+        unknown = [name for name in node.attributes if name not in spec.attributes]
+        if not unknown and kind in spec.outputs[0].allowed:
+            return None if reason is None else (version, reason)
+        if not unknown and not kind:
+            return None
+        reason = reason or (f"with {unknown[0]}" if unknown else f"of {kind}")
+    return None
 
 
 def _sort_graph(graph: Graph, outer: frozenset[str], where: str) -> Graph:

@@ -39,6 +39,10 @@ _KINDS: dict[type, str] = {
 }
 _LISTS = frozenset(f"{kind}s" for kind in _KINDS.values())
 
+#: ONNX Runtime's convolutions over channels in blocks. How many are in a block depends on the
+#: machine that wrote the file, and the file doesn't say it: 32 channels are 2 of 16 or 4 of 8.
+_BLOCKED_DOMAIN = "com.microsoft.nchwc"
+
 
 def resolve(graph: Graph, model: Model, context: Context) -> None:
     """Raise UnsupportedModelError listing everything that isn't supported, by operator, opset and
@@ -52,6 +56,12 @@ def resolve(graph: Graph, model: Model, context: Context) -> None:
                 f"newest that is supported, {latest}"
             )
     missing = unsupported(graph, context)
+    if any(name.startswith(f"{_BLOCKED_DOMAIN}.") for name in missing):
+        raise UnsupportedModelError(
+            f"{model.source}: not supported: operators of {_BLOCKED_DOMAIN}, which ONNX Runtime "
+            "writes for one kind of processor: save the model at the optimization level extended "
+            "(ORT_ENABLE_EXTENDED) or below"
+        )
     if missing:
         listed = "; ".join(
             f"{operator} in {len(nodes)} node{'s'[: len(nodes) > 1]} ({_join_labels(nodes)})"

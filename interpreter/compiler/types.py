@@ -142,7 +142,12 @@ def _output_type(
         inputs = (formal_at(spec.inputs, i) for i, name in enumerate(node.inputs) if name)
         if formal.variable and formal.variable in (other.variable for other in inputs if other):
             return ""  # that of an input of unknown type
-    first = types.get(node.inputs[0], "") if node.inputs else ""
+    return chosen_type(node, operator, types.get(node.inputs[0], "") if node.inputs else "")
+
+
+def chosen_type(node: Node, operator: Operator, first: str = "") -> str:
+    """The type of the outputs that the node's attributes choose, with the type of the first input
+    if it matters; ``""`` if unknown."""
     kind = operator.output_type(first, {k: _type_of(v) for k, v in node.attributes.items()})
     # an attribute of the wrong type, which is refused as such, may have come through a rule
     return kind if isinstance(kind, str) else ""

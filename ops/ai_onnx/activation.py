@@ -125,6 +125,7 @@ def celu(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:
     return np.maximum(x, 0) + np.minimum(0, alpha * np.expm1(x / alpha))
 
 
+@op("ThresholdedRelu", since=1, until=10)  # of ONNX Runtime: ONNX had it as an experiment
 @op("ThresholdedRelu", since=10)
 @in_float32
 def thresholded_relu(x: np.ndarray, *, alpha: float = 1.0) -> np.ndarray:

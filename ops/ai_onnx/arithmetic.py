@@ -14,7 +14,7 @@ import numpy as np
 from onnxwalk.ops.contract.cost import Cost, broadcast, size
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, op
-from onnxwalk.ops.fast.elementwise import binary_binder, bind_clip, bind_power
+from onnxwalk.ops.fast.elementwise import binary_binder, bind_clip, bind_clip_6, bind_power
 from onnxwalk.ops.shared import batch
 from onnxwalk.ops.shared.broadcast import limit_broadcasting
 from onnxwalk.ops.shared.cost import CHEAP, elementwise, wide_copies
@@ -128,11 +128,14 @@ def power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     if x.dtype.kind in "iu":
         return _integer_power(x, y)
     base, exponent = wide(x), wide(y)
-    if exponent.size == 1 and exponent.item() == 2 and exponent.ndim <= base.ndim:
-        result = np.square(base)  # the power that models use most
+    if exponent.size == 1 and exponent.ndim <= base.ndim and exponent.item() in (2, 3):
+        # the powers that models use most: as products they are ONNX Runtime's to the last bit
+        result = np.square(base)
+        if exponent.item() == 3:
+            result *= base
     else:
         result = float_power(base, exponent)
-    return result.astype(x.dtype, copy=False)
+    return np.asarray(result).astype(x.dtype, copy=False)
 
 
 power.bind(bind_power)
@@ -158,8 +161,8 @@ def cost_of_power(x: np.ndarray, y: np.ndarray, **_: Any) -> Cost:
         return Cost(count * (24 + 2 * x.dtype.itemsize), 150 * count)
     longest = max(x.dtype.itemsize, y.dtype.itemsize, 4)
     back = 0 if x.dtype.itemsize == longest else x.dtype.itemsize
-    # a square is one product; other powers are slow near the ends of the range
-    each = 30 if y.size == 1 and y.item() == 2 else 300
+    # squares and cubes are products; other powers are slow near the ends of the range
+    each = 30 if y.size == 1 and y.item() in (2, 3) else 300
     return Cost(wide_copies(x, y) + count * (longest + back), each * count)
 
 
@@ -280,7 +283,10 @@ def clip_6(
     min: float = -3.4028234663852886e38,
 ) -> np.ndarray:
     """minimum(max, maximum(input, min)). Spec: Clip-1, -6."""
-    return np.minimum(np.maximum(input, min), max)
+    return np.clip(input, input.dtype.type(min), input.dtype.type(max))
+
+
+clip_6.bind(bind_clip_6)
 
 
 @op("Clip", since=1, hints=CONSUMED_INPUTS)
@@ -291,12 +297,12 @@ def clip_1(input: np.ndarray, *, max: float | None = None, min: float | None = N
     """
     lowest, highest = dtype_limits(input.dtype)
     low, high = lowest if min is None else min, highest if max is None else max
-    return np.minimum(np.maximum(input, input.dtype.type(low)), input.dtype.type(high))
+    return np.clip(input, input.dtype.type(low), input.dtype.type(high))
 
 
 clip.cost(elementwise(per_element=CHEAP))
-clip_6.cost(elementwise(2, widened=True))
-clip_1.cost(elementwise(2, widened=True))
+clip_6.cost(elementwise(widened=True, per_element=CHEAP))
+clip_1.cost(elementwise(per_element=CHEAP))
 
 
 # ----------------------------------------------------------------------------------- bits

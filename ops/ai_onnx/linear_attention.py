@@ -121,11 +121,14 @@ def cost_of_linear_attention(
 
 
 @op("CausalConvWithState", since=27)
-def causal_conv_with_state(input, weight, bias=None, past_state=None, *, activation="none"):
+def causal_conv_with_state(
+    input, weight, bias=None, past_state=None, *, activation="none", _dilation=1
+):
     """y[b, c, l] = bias[c] + sum_k w[c, 0, k]·x[b, c, l + k - K + 1]; then ``activation``
 
     x (B, C, L), weight (C, 1, K), bias (C), past_state (B, C, K - 1): what came before x, zeros by
-    default; y (B, C, L) and the last K - 1 of past_state and x together.
+    default; y (B, C, L) and the last K - 1 of past_state and x together. With ``_dilation`` the
+    taps are so far apart, and the state is as many times as long.
 
     Spec: CausalConvWithState-27.
     """
@@ -136,17 +139,19 @@ def causal_conv_with_state(input, weight, bias=None, past_state=None, *, activat
             f"x {input.shape} and weight {weight.shape} should be (B, C, L), (C, 1, K)"
         )
     (batch, channels, length), taps = input.shape, weight.shape[2]
+    state = batch, channels, (taps - 1) * _dilation
     if past_state is None:
-        past_state = np.zeros((batch, channels, taps - 1), input.dtype)
-    if past_state.shape != (batch, channels, taps - 1):
-        raise ValueError(f"past_state {past_state.shape} should be {(batch, channels, taps - 1)}")
+        past_state = np.zeros(state, input.dtype)
+    if past_state.shape != state:
+        raise ValueError(f"past_state {past_state.shape} should be {state}")
     if bias is not None and bias.shape != (channels,):
         raise ValueError(f"bias {bias.shape} should be ({channels},)")
     padded = np.concatenate([past_state, input], 2)
     x, w = wide(padded), wide(weight)
     y = np.zeros(input.shape, x.dtype) if bias is None else wide(bias)[:, None]
     for tap in range(taps):
-        y = y + w[:, :, tap] * x[:, :, tap : tap + length]
+        start = tap * _dilation
+        y = y + w[:, :, tap] * x[:, :, start : start + length]
     if activation != "none":
         y = swish(y)
     return y.astype(input.dtype, copy=False), padded[:, :, length:]

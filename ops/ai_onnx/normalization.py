@@ -17,6 +17,7 @@ from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.dtypes import element_type, numpy_dtype
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, op
+from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.fast.normalization import (
     bind_group_normalization,
     bind_instance_normalization,
@@ -119,6 +120,20 @@ def layer_normalization(
 
 
 layer_normalization.bind(bind_layer_normalization)
+
+
+@op("LayerNormalization", since=1, until=17)
+@attributes_of(layer_normalization)
+def layer_normalization_1(x, scale, b=None, **attributes):
+    """LayerNormalization as ONNX Runtime had it before ONNX: x may have another type than scale and
+    b, which y has; all is computed in float, or in double if x is.
+
+    Source: LayerNormalization-1 of ONNX Runtime 1.32.
+    """
+    y, mean, inverse = layer_normalization(
+        wide(x), wide(scale), None if b is None else wide(b), **attributes
+    )
+    return y.astype(scale.dtype, copy=False), mean, inverse
 
 
 @op("GroupNormalization", since=21)
@@ -231,6 +246,7 @@ def cost_of_moments(
 
 
 @layer_normalization.cost
+@layer_normalization_1.cost
 def cost_of_layer_normalization(
     x: np.ndarray,
     scale: np.ndarray,
@@ -303,6 +319,21 @@ def mean_variance_normalization(
     return deviation / (np.sqrt(var) + 1e-9)
 
 
+@op("MeanVarianceNormalization", since=1, until=9)
+@in_float32
+def mean_variance_normalization_1(
+    input: np.ndarray, *, across_channels: int = 0, normalize_variance: int = 1
+) -> np.ndarray:
+    """(x - mean) / √var of each channel of (N, C, …) over all samples, or of all channels together;
+    without normalize_variance x - mean.
+
+    Source: MeanVarianceNormalization-1 of ONNX Runtime 1.32.
+    """
+    axes = tuple(i for i in range(input.ndim) if across_channels or i != 1)
+    _, deviation, var = moments(input, axes)
+    return deviation / np.sqrt(var) if normalize_variance else deviation
+
+
 @op("LpNormalization", since=1)
 @in_float32
 def lp_normalization(input: np.ndarray, *, axis: int = -1, p: int = 2) -> np.ndarray:
@@ -344,7 +375,10 @@ def lrn(
 
 
 # deviations and their squares, or norms and quotients; and a few numbers for each line
-mean_variance_normalization.cost(elementwise(4, widened=True))
+declare(
+    mean_variance_normalization, mean_variance_normalization_1,
+    cost=elementwise(4, widened=True),
+)  # fmt: skip
 lp_normalization.cost(elementwise(4, widened=True))
 
 
@@ -357,8 +391,8 @@ def cost_of_lrn(x: np.ndarray, *, size: int, **_: Any) -> Cost:
 
 
 declare(
-    layer_normalization, instance_normalization, group_normalization, group_normalization_18,
-    rms_normalization, flops=flops.per_output(7),
+    layer_normalization, layer_normalization_1, instance_normalization, group_normalization,
+    group_normalization_18, rms_normalization, flops=flops.per_output(7),
 )  # fmt: skip
-layer_normalization.batch_axis(batch.trailing_axes)
-layer_normalization.output_type(types.from_attribute("stash_type"))
+declare(layer_normalization, layer_normalization_1, batch_axis=batch.trailing_axes)
+declare(layer_normalization, layer_normalization_1, output_type=types.from_attribute("stash_type"))

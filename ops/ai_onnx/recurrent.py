@@ -101,17 +101,10 @@ def prepare_rnn(w, r, b=None, *, _table=None, **attributes):
     return _add_binder(apply, cells, 1, w, r, b, _table, **attributes)
 
 
-@op("LSTM", since=1, without=["layout"])
-@op("LSTM", since=7, without=["layout", "output_sequence"])
-@op("LSTM", since=14, without=["output_sequence"])
-def lstm(
-    x,
+def lay_out_lstm(
     w,
     r,
     b=None,
-    sequence_lens=None,
-    initial_h=None,
-    initial_c=None,
     p=None,
     *,
     activation_alpha=None,
@@ -125,6 +118,50 @@ def lstm(
     output_sequence=0,
     _rounded=None,
     _watch=None,
+):
+    """LSTM with these weights, as a function of x, sequence_lens, initial_h and initial_c."""
+    clamp, rounded = _make_clamp(clip), _rounded or (lambda h: h)
+    reversals = _find_reversals(w, r, b, 4, direction, hidden_size)
+    names = _activation_names(activations, _LSTM_DEFAULTS, len(reversals))
+    functions = _activation_functions(names, activation_alpha, activation_beta)
+    ways = _make_ways(w, r, b, p, functions, reversals)
+
+    def step(way, xw, h, C):
+        f_, g_, h_ = way.functions
+        i, o, f, c = np.split(xw + rounded(h) @ way.r, 4, axis=1)
+        if way.p is not None:
+            Pi, Po, Pf = np.split(way.p, 3)
+            i, f = i + Pi * C, f + Pf * C
+        i = f_(clamp(i))
+        f = 1 - i if input_forget else f_(clamp(f))
+        c = g_(clamp(c))
+        C = f * C + i * c
+        if way.p is not None:
+            o = o + Po * C
+        o = f_(clamp(o))
+        return {"h": o * h_(C), "C": C, "i": i, "o": o, "f": f, "c": c}
+
+    def run(x, sequence_lens=None, initial_h=None, initial_c=None):
+        states = {"h": initial_h, "C": initial_c}
+        return run_recurrence(step, ways, x, sequence_lens, layout, _watch, **states)
+
+    return run
+
+
+@op("LSTM", since=1, without=["layout"])
+@op("LSTM", since=7, without=["layout", "output_sequence"])
+@op("LSTM", since=14, without=["output_sequence"])
+@attributes_of(lay_out_lstm)
+def lstm(
+    x,
+    w,
+    r,
+    b=None,
+    sequence_lens=None,
+    initial_h=None,
+    initial_c=None,
+    p=None,
+    **attributes,
 ):
     """Gates decide what a cell takes in (i), keeps (f) and shows (o):
 
@@ -147,28 +184,7 @@ def lstm(
 
     Spec: LSTM-1, LSTM-7, LSTM-14 (layout), LSTM-22 (bfloat16).
     """
-    clamp, rounded = _make_clamp(clip), _rounded or (lambda h: h)
-    reversals = _find_reversals(w, r, b, 4, direction, hidden_size)
-    names = _activation_names(activations, _LSTM_DEFAULTS, len(reversals))
-    functions = _activation_functions(names, activation_alpha, activation_beta)
-    ways = _make_ways(w, r, b, p, functions, reversals)
-
-    def step(way, xw, h, C):
-        f_, g_, h_ = way.functions
-        i, o, f, c = np.split(xw + rounded(h) @ way.r, 4, axis=1)
-        if way.p is not None:
-            Pi, Po, Pf = np.split(way.p, 3)
-            i, f = i + Pi * C, f + Pf * C
-        i = f_(clamp(i))
-        f = 1 - i if input_forget else f_(clamp(f))
-        c = g_(clamp(c))
-        C = f * C + i * c
-        if way.p is not None:
-            o = o + Po * C
-        o = f_(clamp(o))
-        return {"h": o * h_(C), "C": C, "i": i, "o": o, "f": f, "c": c}
-
-    return run_recurrence(step, ways, x, sequence_lens, layout, _watch, h=initial_h, C=initial_c)
+    return lay_out_lstm(w, r, b, p, **attributes)(x, sequence_lens, initial_h, initial_c)
 
 
 @lstm.prepare

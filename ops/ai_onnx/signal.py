@@ -122,13 +122,13 @@ def stft(signal, frame_step, window=None, frame_length=None, *, onesided=1):
 
     x (B, N, 1) or (B, N, 2), window (L) of ones by default; y (B, (N - L)//step + 1, K, 2) with
     K = L, or L//2 + 1 if ``onesided``, for which x must be real. L is frame_length, or that of the
-    window, or N.
+    window, or N. x (B, N) is real, too: ONNX Runtime takes it, and so exporters write it.
 
     Spec: STFT-17.
     """
-    if signal.ndim != 3:
-        raise ValueError(f"signal {signal.shape} should be (B, N, 1) or (B, N, 2)")
-    x = _to_complex(signal)
+    if signal.ndim not in (2, 3):
+        raise ValueError(f"signal {signal.shape} should be (B, N, 1), (B, N, 2) or (B, N)")
+    x = wide(signal) if signal.ndim == 2 else _to_complex(signal)
     step = as_int(frame_step, "frame_step")
     if frame_length is not None:
         length = as_int(frame_length, "frame_length")
@@ -164,7 +164,7 @@ def cost_of_stft(
         length = signal.shape[1] if window is None else window.size
     frames = len(signal) * max(0, (signal.shape[1] - length) // as_int(frame_step, "") + 1)
     item = 2 * wide_itemsize(signal.dtype)
-    windowed = item * frames * length // (3 - signal.shape[-1])
+    windowed = item * frames * length // (3 - signal.shape[-1] if signal.ndim == 3 else 2)
     results = frames * (length // 2 + 1 if onesided else length)
     cost = _cost_of_transform(signal, frames * length, results, length)
     return Cost(cost.memory + windowed, cost.work + 60 * frames * length)

@@ -41,19 +41,18 @@ def dict_vectorizer(
     int64_vocabulary: Sequence[int] | None = None,
     string_vocabulary: Sequence[str] | None = None,
 ) -> np.ndarray:
-    """y[i] = x[vocabulary[i]], zero (or "") for keys that x lacks: (size of the vocabulary).
+    """y[i] = x[vocabulary[i]], zero (or "") for keys that x lacks: (1, size of the vocabulary).
 
-    x can't have keys that aren't in the vocabulary. Spec: DictVectorizer-1.
+    Keys that aren't in the vocabulary are passed over. The spec has no such keys, and a vector y;
+    files come from scikit-learn's DictVectorizer, which has both as they are here, as ONNX Runtime.
+
+    Spec: DictVectorizer-1, ONNX Runtime 1.32.
     """
     vocabulary = get_single("vocabulary", int64_vocabulary, string_vocabulary).tolist()
-    place = {key: i for i, key in enumerate(vocabulary)}
-    if unknown := [key for key in x if key not in place]:
-        raise ValueError(f"key {unknown[0]!r} is not in the vocabulary of DictVectorizer")
     values = _as_array(x.values())
-    y = np.full(len(vocabulary), "" if values.dtype.kind == "O" else values.dtype.type(0))
-    y = y.astype(values.dtype)
-    y[[place[key] for key in x]] = values
-    return y
+    missing = "" if values.dtype.kind == "O" else values.dtype.type(0)
+    known = dict(zip(x, values, strict=True))
+    return np.array([[known.get(key, missing) for key in vocabulary]], values.dtype)
 
 
 @op("CastMap", domain=ML, since=1)

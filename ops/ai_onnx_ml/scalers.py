@@ -3,6 +3,7 @@ ArrayFeatureExtractor."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from onnxwalk.ops.ai_onnx_ml.encoders import ML
 from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.shared.cost import reshape_bytes
 
 
 @op("Scaler", domain=ML, since=1)
@@ -92,25 +94,36 @@ def imputer(
 
 @op("FeatureVectorizer", domain=ML, since=1)
 def feature_vectorizer(*x: np.ndarray, inputdimensions: Sequence[int] | None = None) -> np.ndarray:
-    """The inputs (N, Cᵢ) side by side, as float32; a vector is one row.
+    """The inputs (N, Cᵢ) side by side, as float32; a vector is one row, further axes are columns.
 
-    inputdimensions are the Cᵢ. Spec: FeatureVectorizer-1.
+    inputdimensions are the numbers of columns that go into the result: of an input that has more,
+    the first ones; one that has fewer is filled up with zeros, as in ONNX Runtime and the official
+    reference. Spec: FeatureVectorizer-1.
     """
-    columns = [one[np.newaxis] if one.ndim == 1 else one for one in x]
-    if not columns or any(one.ndim != 2 for one in columns):
+    if not x or any(one.ndim < 1 for one in x):
         raise ValueError(
             f"the inputs should be vectors or matrices, got shapes {[one.shape for one in x]}"
         )
-    sizes = [one.shape[1] for one in columns]
-    if inputdimensions is not None and list(inputdimensions) != sizes:
+    columns: list[np.ndarray] = [one.reshape(_rows_and_columns(one)) for one in x]
+    sizes = [one.shape[1] for one in columns] if inputdimensions is None else inputdimensions
+    if len(sizes) != len(columns) or min(sizes) < 0:
         raise ValueError(
-            f"inputdimensions {list(inputdimensions)} should be the numbers of columns, {sizes}"
+            f"inputdimensions {list(sizes)} should be a number of columns for each of the "
+            f"{len(columns)} inputs"
         )
     if len({len(one) for one in columns}) > 1:
         raise ValueError(
             f"the inputs should have equal numbers of rows, got {[len(one) for one in columns]}"
         )
-    return np.concatenate(columns, axis=1, dtype=np.float32, casting="unsafe")
+    y = np.zeros((len(columns[0]), sum(sizes)), np.float32)
+    for one, end, count in zip(columns, itertools.accumulate(sizes), sizes, strict=True):
+        count, begin = min(count, one.shape[1]), end - count
+        y[:, begin : begin + count] = one[:, :count]
+    return y
+
+
+def _rows_and_columns(x: np.ndarray) -> tuple[int, int]:
+    return (1, x.size) if x.ndim == 1 else (len(x), size(x.shape[1:]))
 
 
 @op("ArrayFeatureExtractor", domain=ML, since=1)
@@ -149,9 +162,13 @@ def cost_of_imputer(x: np.ndarray, **_: Any) -> Cost:
 
 
 @feature_vectorizer.cost
-def cost_of_feature_vectorizer(*x: np.ndarray, **_: Any) -> Cost:
-    count = sum(one.size for one in x)
-    return Cost(4 * count, 20 * count)
+def cost_of_feature_vectorizer(
+    *x: np.ndarray, inputdimensions: Sequence[int] | None = None
+) -> Cost:
+    shapes = [_rows_and_columns(one) for one in x]
+    sizes = [columns for _, columns in shapes] if inputdimensions is None else inputdimensions
+    count = shapes[0][0] * sum(sizes)
+    return Cost(4 * count + sum(map(reshape_bytes, x)), 20 * (count + sum(one.size for one in x)))
 
 
 @array_feature_extractor.cost

@@ -1,4 +1,5 @@
-"""Attention whose keys and values groups of heads share, with a cache: GroupQueryAttention."""
+"""Attention whose keys and values groups of heads share, with a cache: GroupQueryAttention, and
+SparseAttention, which sees some blocks of the keys only."""
 
 from __future__ import annotations
 
@@ -183,6 +184,104 @@ def _softmax_with_sink(scores: np.ndarray, sink: np.ndarray | None, smooth: bool
     highest = np.maximum(highest, more)
     e = np.exp(scores - highest)
     return e / (e.sum(-1, keepdims=True) + np.exp(more - highest))
+
+
+@op("SparseAttention", since=1, domain=DOMAIN, optional=["key", "value"])
+def sparse_attention(
+    query,
+    key,
+    value,
+    past_key,
+    past_value,
+    block_row_indices,
+    block_col_indices,
+    total_sequence_length,
+    key_total_sequence_lengths,
+    cos_cache=None,
+    sin_cache=None,
+    *,
+    do_rotary=None,
+    kv_num_heads,
+    num_heads,
+    rotary_interleaved=None,
+    scale=None,
+    sparse_block_size,
+):
+    """GroupQueryAttention in which a query sees the keys of some blocks of sparse_block_size
+
+    Head n has layout n modulo L. Queries of block r see the blocks block_col_indices[l, c], c from
+    block_row_indices[l, r] to before block_row_indices[l, r + 1]: (L, blocks + 1), (L, most of
+    them). key_total_sequence_lengths (B) are those of past and new keys together.
+
+    Source: com.microsoft.SparseAttention-1, ONNX Runtime 1.32, where past_key and past_value have
+    to be the memory of the results; what they hold beyond these lengths is zero here. In a batch of
+    several lengths it gives the shorter sequences other results than alone; here both are the same.
+    """
+    layouts, blocks = block_row_indices.shape[0], block_row_indices.shape[1] - 1
+    if block_col_indices.shape[:1] != (layouts,) or num_heads % max(layouts, 1):
+        raise ValueError(
+            f"block_row_indices {block_row_indices.shape} and block_col_indices "
+            f"{block_col_indices.shape} should have one number of layouts, of {num_heads} heads"
+        )
+    most = as_int(total_sequence_length, "total_sequence_length")
+    length = query.shape[1]
+    totals = key_total_sequence_lengths.reshape(-1).astype(np.int64)
+    pasts = np.zeros_like(totals) if length == most else totals - length
+    place = (pasts[:, None] + np.arange(length)) // sparse_block_size  # (B, S)
+    if place.size and not 0 <= place.min() <= place.max() < blocks:
+        raise ValueError(f"lengths {totals.tolist()} should be within {blocks} blocks")
+    seen = np.zeros((layouts, blocks, blocks), bool)
+    for layout, (rows, columns) in enumerate(
+        zip(block_row_indices, block_col_indices, strict=True)
+    ):
+        row = np.repeat(np.arange(blocks), np.diff(rows))
+        seen[layout, row, columns[rows[0] : rows[-1]]] = True
+    visible = seen[:, place][..., np.arange(most) // sparse_block_size]  # (L, B, S, keys)
+    visible = np.tile(visible.swapaxes(0, 1), (1, num_heads // layouts, 1, 1))
+    return group_query_attention(
+        query,
+        key,
+        value,
+        past_key,
+        past_value,
+        key_total_sequence_lengths - 1,
+        total_sequence_length,
+        cos_cache,
+        sin_cache,
+        attention_bias=np.where(visible, np.float32(0), np.finfo(np.float32).min),
+        do_rotary=do_rotary,
+        kv_num_heads=kv_num_heads,
+        num_heads=num_heads,
+        rotary_interleaved=rotary_interleaved,
+        scale=scale,
+    )
+
+
+@sparse_attention.cost
+def cost_of_sparse_attention(
+    query: np.ndarray,
+    key: np.ndarray | None,
+    value: np.ndarray | None,
+    past_key: np.ndarray,
+    past_value: np.ndarray,
+    block_row_indices: np.ndarray,
+    block_col_indices: np.ndarray,
+    total_sequence_length: np.ndarray,
+    key_total_sequence_lengths: np.ndarray,
+    *_: Any,
+    kv_num_heads: int,
+    num_heads: int,
+    **__: Any,
+) -> Cost:
+    """As GroupQueryAttention, and which keys each head sees."""
+    cost = cost_of_group_query_attention(
+        query, key, value, past_key, past_value, key_total_sequence_lengths, total_sequence_length,
+        kv_num_heads=kv_num_heads, num_heads=num_heads,
+    )  # fmt: skip
+    keys = max(as_int(total_sequence_length, "total_sequence_length"), 0)
+    seen = query.shape[0] * query.shape[1] * num_heads * keys
+    blocks = block_row_indices.size * block_row_indices.shape[1]
+    return Cost(cost.memory + 6 * seen + 2 * blocks, cost.work + 40 * seen + 20 * blocks)
 
 
 @group_query_attention.cost

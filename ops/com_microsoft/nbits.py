@@ -120,6 +120,65 @@ def unpack_bits(rows: np.ndarray, bits: int) -> np.ndarray:
     return (digits << np.arange(bits, dtype=np.uint8)).sum(-1, dtype=np.uint8)
 
 
+def prepare_matmul_bnb4(B, absmax, *, K, N, block_size, quant_type, training_mode=0, transB=1):
+    """MatMulBnb4 with known weights, which are looked up once."""
+    if not transB:
+        raise NotImplementedError("transB 0 of MatMulBnb4 is not supported")
+    if quant_type not in (0, 1):
+        raise ValueError(f"quant_type {quant_type} should be 0 (FP4) or 1 (NF4)")
+    if block_size < 16 or block_size & (block_size - 1):
+        raise ValueError(f"block_size {block_size} should be a power of 2 from 16 on")
+    count = N * K
+    if B.size != (count + 1) // 2 or absmax.size != -(-count // block_size):
+        raise ValueError(
+            f"B {B.shape} and absmax {absmax.shape} should be ({(count + 1) // 2},) and "
+            f"({-(-count // block_size)},)"
+        )
+    codes = np.stack([B.reshape(-1) >> 4, B.reshape(-1) & 15], -1).reshape(-1)[:count]
+    scales = np.repeat(wide(absmax.reshape(-1)), block_size)[:count]
+    weights = (_NF4 if quant_type else _FP4)[codes] * scales
+    weights = np.ascontiguousarray(weights.reshape(N, K).T)
+
+    def apply(A):
+        if A.ndim == 0 or A.shape[-1] != K:
+            raise ValueError(f"A {A.shape} should be (…, {K})")
+        return (wide(A) @ weights).astype(A.dtype, copy=False)
+
+    return apply
+
+
+#: the numbers of bitsandbytes' four bits: a sign and a small float, or quantiles of the normal
+#: distribution
+_FP4 = np.array([0, 0.005208333333, 2 / 3, 1, 1 / 3, 1 / 2, 1 / 6, 1 / 4], np.float32)
+_FP4 = np.concatenate([_FP4, -_FP4])
+_NF4 = np.array(
+    [
+        -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453,
+        -0.28444138169288635, -0.18477343022823334, -0.09105003625154495, 0.0,
+        0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
+        0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0,
+    ],
+    np.float32,
+)  # fmt: skip
+
+
+@op("MatMulBnb4", since=1, domain=DOMAIN)
+@attributes_of(prepare_matmul_bnb4)
+def matmul_bnb4(A, B, absmax, **attributes):
+    """A @ W' with W (N, K) of four bits each, whose number in a table is multiplied by the largest
+    of its block of block_size weights
+
+    A (…, K), B ((N·K + 1) // 2), the first of two in the high bits, absmax (blocks); the table is
+    FP4 (quant_type 0) or NF4 (1).
+
+    Source: com.microsoft.MatMulBnb4-1, ONNX Runtime 1.32.
+    """
+    return prepare_matmul_bnb4(B, absmax, **attributes)(A)
+
+
+matmul_bnb4.prepare(prepare_matmul_bnb4)
+
+
 @op("GatherBlockQuantized", since=1, domain=DOMAIN)
 def gather_block_quantized(
     data,
@@ -230,6 +289,17 @@ def cost_of_matmul_nbits(
     memory += wide_copies(A) + (2 * item + A.itemsize) * rows * max(N, 0)
     macs = multiply_adds(rows * weights, np.dtype(f"f{item}"))
     return Cost(memory, macs + 60 * weights + 200 * B.size + 4 * weights)
+
+
+@matmul_bnb4.cost
+def cost_of_matmul_bnb4(
+    A: np.ndarray, B: np.ndarray, absmax: np.ndarray, *, K: int, N: int, **_: Any
+) -> Cost:
+    """The codes, twice, as indices; the weights with their scales, and transposed; the product."""
+    item = max(wide_itemsize(absmax.dtype), 4)
+    rows, weights = A.size // max(K, 1), max(K, 0) * max(N, 0)
+    memory = (3 * item + 4) * weights + wide_copies(A) + (item + A.itemsize) * rows * max(N, 0)
+    return Cost(memory, multiply_adds(rows * weights, np.dtype(f"f{item}")) + 60 * weights)
 
 
 @gather_block_quantized.cost

@@ -168,18 +168,29 @@ def dynamic_quantize_lstm(
 
     Source: com.microsoft.DynamicQuantizeLSTM-1, ONNX Runtime 1.32.
     """
-    return recurrent.lstm(
-        _round_dynamically(X),
+    weights = W, R, B, P, W_scale, W_zero_point, R_scale, R_zero_point
+    layer = prepare_dynamic_quantize_lstm(*weights, **attributes)
+    return layer(X, sequence_lens, initial_h, initial_c)
+
+
+@dynamic_quantize_lstm.prepare
+def prepare_dynamic_quantize_lstm(
+    W, R, B, P, W_scale, W_zero_point, R_scale, R_zero_point, **attributes
+):
+    """DynamicQuantizeLSTM with known weights, which are dequantized and laid out once."""
+    layer = recurrent.lay_out_lstm(
         _dequantize_weights("W", W, W_scale, W_zero_point).swapaxes(1, 2),
         _dequantize_weights("R", R, R_scale, R_zero_point).swapaxes(1, 2),
         B,
-        sequence_lens,
-        initial_h,
-        initial_c,
         P,
         _rounded=_round_dynamically,
         **attributes,
     )
+
+    def apply(X, sequence_lens=None, initial_h=None, initial_c=None):
+        return layer(_round_dynamically(X), sequence_lens, initial_h, initial_c)
+
+    return apply
 
 
 def _round_dynamically(x: np.ndarray) -> np.ndarray:

@@ -1,4 +1,7 @@
-"""RotaryEmbedding: positions as angles. B is the batch, N the heads, S tokens, H a head's size."""
+"""RotaryEmbedding and MRotaryEmbedding: positions as angles.
+
+B is the batch, N the heads, S tokens, H a head's size.
+"""
 
 from __future__ import annotations
 
@@ -38,19 +41,7 @@ def rotary_embedding(
     Source: com.microsoft.RotaryEmbedding-1, ONNX Runtime 1.32.
     """
     refuse_unsupported(is_packed_batching=is_packed_batching)
-    if cos_cache.ndim != 2 or not cos_cache.shape[1]:
-        raise ValueError(f"cos_cache {cos_cache.shape} should be (positions, R / 2)")
-    half = cos_cache.shape[1]
-    if rotary_embedding_dim and not num_heads:
-        raise ValueError("num_heads is required with rotary_embedding_dim")
-    if rotary_embedding_dim and rotary_embedding_dim != 2 * half:
-        raise ValueError(f"rotary_embedding_dim {rotary_embedding_dim} should be twice {half}")
-    if input.ndim == 3:
-        x = split_heads(input, num_heads or max(1, input.shape[2] // (2 * half)))
-    elif input.ndim == 4:
-        x = input
-    else:
-        raise ValueError(f"input {input.shape} should be (B, S, N·H) or (B, N, S, H)")
+    x = _heads_of(input, cos_cache, num_heads, rotary_embedding_dim)
     batch, _, length, _ = x.shape
     if position_ids.shape == (1,):
         position_ids = np.broadcast_to(position_ids + np.arange(length), (batch, length))
@@ -60,6 +51,70 @@ def rotary_embedding(
     return y if input.ndim == 4 else join_heads(y)
 
 
+@op("MRotaryEmbedding", since=1, domain=DOMAIN)
+def m_rotary_embedding(
+    input,
+    position_ids,
+    cos_cache,
+    sin_cache,
+    *,
+    interleaved=None,
+    is_packed_batching=None,
+    mrope_layout=None,
+    mrope_section,
+    num_heads=None,
+    rotary_embedding_dim=None,
+    scale=None,
+):
+    """RotaryEmbedding with three positions for each token: of time, height and width
+
+    position_ids (3, B, S). mrope_section says how many of the R / 2 angles follow each of the
+    three. mrope_layout 0: these one after the other. 1: in turn (t, h, w, t, h, w, …) as long as
+    height and width have angles left, and those of time elsewhere.
+
+    Source: com.microsoft.MRotaryEmbedding-1, ONNX Runtime 1.32.
+    """
+    refuse_unsupported(is_packed_batching=is_packed_batching)
+    x = _heads_of(input, cos_cache, num_heads, rotary_embedding_dim)
+    batch, _, length, _ = x.shape
+    if position_ids.shape != (3, batch, length):
+        raise ValueError(f"position_ids {position_ids.shape} should be (3, {batch}, {length})")
+    half = cos_cache.shape[1]
+    if len(mrope_section) != 3 or min(mrope_section) < 0 or sum(mrope_section) != half:
+        raise ValueError(f"mrope_section {mrope_section} should be three numbers, {half} together")
+    stream = np.repeat(np.arange(3), mrope_section)  # of each angle
+    if mrope_layout == 1:
+        stream = np.zeros(half, np.int64)
+        for which in (1, 2):
+            stream[which : 3 * mrope_section[which] : 3] = which
+    elif mrope_layout:
+        raise ValueError(f"mrope_layout {mrope_layout} should be 0 or 1")
+    places = np.moveaxis(position_ids, 0, -1)[..., stream]  # (B, S, R / 2)
+    y = rotate(x, places, cos_cache, sin_cache, bool(interleaved))
+    return y if input.ndim == 4 else join_heads(y)
+
+
+def _heads_of(
+    input: np.ndarray,
+    cos_cache: np.ndarray,
+    num_heads: int | None,
+    rotary_embedding_dim: int | None,
+) -> np.ndarray:
+    """input as (B, N, S, H). Raises ValueError if the attributes don't fit."""
+    if cos_cache.ndim != 2 or not cos_cache.shape[1]:
+        raise ValueError(f"cos_cache {cos_cache.shape} should be (positions, R / 2)")
+    half = cos_cache.shape[1]
+    if rotary_embedding_dim and not num_heads:
+        raise ValueError("num_heads is required with rotary_embedding_dim")
+    if rotary_embedding_dim and rotary_embedding_dim != 2 * half:
+        raise ValueError(f"rotary_embedding_dim {rotary_embedding_dim} should be twice {half}")
+    if input.ndim == 3:
+        return split_heads(input, num_heads or max(1, input.shape[2] // (2 * half)))
+    if input.ndim != 4:
+        raise ValueError(f"input {input.shape} should be (B, S, N·H) or (B, N, S, H)")
+    return input
+
+
 def rotate(
     x: np.ndarray,
     positions: np.ndarray,
@@ -67,7 +122,8 @@ def rotate(
     sin_cache: np.ndarray,
     interleaved: bool,
 ) -> np.ndarray:
-    """RotaryEmbedding of split heads (B, N, S, H) at positions (B, S)."""
+    """RotaryEmbedding of split heads (B, N, S, H) at positions (B, S), or for each angle one:
+    (B, S, R / 2)."""
     if cos_cache.ndim != 2 or cos_cache.shape != sin_cache.shape:
         raise ValueError(
             f"sin_cache {sin_cache.shape} should be {cos_cache.shape} like cos_cache, a matrix"
@@ -77,7 +133,8 @@ def rotate(
     half = cos_cache.shape[1]
     if x.shape[-1] < 2 * half:
         raise ValueError(f"a head should have at least {2 * half} features, got {x.shape[-1]}")
-    cos, sin = (wide(cache[positions][:, None]) for cache in (cos_cache, sin_cache))
+    rows = positions if positions.ndim == 3 else positions[..., None]
+    cos, sin = (wide(cache[rows, np.arange(half)][:, None]) for cache in (cos_cache, sin_cache))
     first, second = slice(0, half), slice(half, 2 * half)
     if interleaved:
         first, second = slice(0, 2 * half, 2), slice(1, 2 * half, 2)
@@ -89,6 +146,7 @@ def rotate(
 
 
 @rotary_embedding.cost
+@m_rotary_embedding.cost
 def cost_of_rotary_embedding(
     input: np.ndarray,
     position_ids: np.ndarray,

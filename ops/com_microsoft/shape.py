@@ -8,13 +8,14 @@ import numpy as np
 
 from onnxwalk.ops.ai_onnx import creation, indexing, pool, shape, slicing
 from onnxwalk.ops.com_microsoft import DOMAIN
-from onnxwalk.ops.contract.cost import Cost, no_cost, size
+from onnxwalk.ops.contract.cost import Cost, no_cost
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
-from onnxwalk.ops.shared import flops
-from onnxwalk.ops.shared.cost import wide_itemsize
-from onnxwalk.ops.shared.values import as_int, as_ints
+from onnxwalk.ops.shared import batch, flops
+from onnxwalk.ops.shared.axes import normalize_axis
+from onnxwalk.ops.shared.cost import fill_cost, line_count
+from onnxwalk.ops.shared.values import as_int
 
 
 @op("Trilu", since=1, domain=DOMAIN)
@@ -46,6 +47,31 @@ def gather_nd(data, indices):
     return indexing.gather_nd(data, indices)
 
 
+@op("UnfoldTensor", since=1, domain=DOMAIN)
+def unfold_tensor(input, *, dim=-1, size, step=1):
+    """The slices of an axis, ``step`` apart: y[…, i, …, k] = x[…, i·step + k, …], k below ``size``
+
+    x (…, D, …); y (…, (D - size)//step + 1, …, size): the elements of a slice lie along a new last
+    axis.
+
+    Source: com.microsoft.UnfoldTensor-1, ONNX Runtime 1.32.
+    """
+    axis = normalize_axis(dim, input.ndim)
+    if not 1 <= size <= input.shape[axis] or step < 1:
+        raise ValueError(
+            f"size {size} should be from 1 to {input.shape[axis]}, the length of axis {axis}, and "
+            f"step {step} positive"
+        )
+    slices = np.lib.stride_tricks.sliding_window_view(input, size, axis)
+    return slices[(slice(None),) * axis + (slice(None, None, step),)].copy()
+
+
+@op("SampleOp", since=1, domain=DOMAIN)
+def sample_op(X):
+    """X itself. Source: com.microsoft.SampleOp-1, ONNX Runtime 1.32."""
+    return X
+
+
 @op("Unique", since=1, domain=DOMAIN)
 def unique(x):
     """The values of x (n) in the order in which they first occur, where in these each value of x
@@ -75,62 +101,10 @@ def nhwc_max_pool(x, **attributes):
     return np.moveaxis(pool.max_pool(np.moveaxis(x, -1, 1), **attributes), 1, -1)
 
 
-@op("CropAndResize", since=1, domain=DOMAIN)
-def crop_and_resize(X, rois, batch_indices, crop_size, *, extrapolation_value=0.0, mode="bilinear"):
-    """Boxes cut out of images and resized: (boxes, C, h, w)
-
-    X (N, C, H, W); rois (boxes, 4) = y1, x1, y2, x2, where 0 and 1 are the middles of the first
-    and last pixel; batch_indices (boxes) the image of each; crop_size = h, w. Of h rows, row i is
-    at y1 + i·(y2 - y1) / (h - 1); a single one is in the middle. What lies outside the image is
-    extrapolation_value.
-
-    Source: com.microsoft.CropAndResize-1, ONNX Runtime 1.32.
-    """
-    if X.ndim != 4 or batch_indices.ndim != 1 or rois.shape != (len(batch_indices), 4):
-        raise ValueError(f"X {X.shape} and rois {rois.shape} should be (N, C, H, W) and (boxes, 4)")
-    if mode not in ("bilinear", "nearest"):
-        raise ValueError(f"mode of CropAndResize should be 'bilinear' or 'nearest', got {mode!r}")
-    if len(rois) and 0 in X.shape[2:]:
-        raise ValueError(f"X {X.shape} has no pixels to read")
-    if not np.isfinite(rois).all():
-        raise ValueError("rois should be finite numbers")
-    if not ((batch_indices >= 0) & (batch_indices < len(X))).all():
-        raise ValueError(f"batch_indices {batch_indices.tolist()} should be from 0 to {len(X) - 1}")
-    if crop_size.shape != (2,) or min(as_ints(crop_size)) < 1:
-        raise ValueError(f"crop_size {crop_size.tolist()} should be a height and a width")
-    h, w = as_ints(crop_size)
-    y = _sample_positions(rois[:, 0], rois[:, 2], X.shape[2], h)[:, :, None]  # (boxes, h, 1)
-    x = _sample_positions(rois[:, 1], rois[:, 3], X.shape[3], w)[:, None, :]  # (boxes, 1, w)
-    inside = (y >= 0) & (y <= X.shape[2] - 1) & (x >= 0) & (x <= X.shape[3] - 1)
-    y, x = np.clip(y, 0, X.shape[2] - 1), np.clip(x, 0, X.shape[3] - 1)
-    image = batch_indices[:, None, None]
-
-    def pixels(rows, columns):
-        return X[image, :, rows.astype(np.int64), columns.astype(np.int64)]  # (boxes, h, w, C)
-
-    if mode == "nearest":
-        crops = pixels(np.floor(y + 0.5), np.floor(x + 0.5))
-    else:
-        top, left, bottom, right = np.floor(y), np.floor(x), np.ceil(y), np.ceil(x)
-        along_x = (x - left)[..., None]
-        above = pixels(top, left) + (pixels(top, right) - pixels(top, left)) * along_x
-        below = pixels(bottom, left) + (pixels(bottom, right) - pixels(bottom, left)) * along_x
-        crops = above + (below - above) * (y - top)[..., None]
-    crops = np.where(inside[..., None], crops, X.dtype.type(extrapolation_value))
-    return np.moveaxis(crops, -1, 1).astype(X.dtype, copy=False)
-
-
-def _sample_positions(start: np.ndarray, end: np.ndarray, size: int, count: int) -> np.ndarray:
-    """The coordinates of ``count`` samples from start to end, in pixels: (boxes, count)."""
-    last = start.dtype.type(size - 1)
-    if count == 1:
-        return ((start + end) * last / 2)[:, None]
-    step = (end - start) * last / start.dtype.type(count - 1)
-    return start[:, None] * last + np.arange(count, dtype=start.dtype) * step[:, None]
-
-
 # ------------------------------------------------------------------------------------------- costs
 
+sample_op.cost(no_cost)
+sample_op.batch_axis(batch.elementwise)
 trilu.cost(slicing.cost_of_trilu)
 expand_dims.cost(no_cost)
 gather_nd.cost(indexing.cost_of_gather_nd)
@@ -140,6 +114,12 @@ unique.cost(indexing.cost_of_unique)
 @pad.cost
 def cost_of_pad(data: np.ndarray, pads: np.ndarray, *_: Any, mode: str = "constant") -> Cost:
     return slicing.cost_of_pad(data, pads, mode=mode)
+
+
+@unfold_tensor.cost
+def cost_of_unfold_tensor(input: np.ndarray, *, dim: int = -1, size: int, step: int = 1) -> Cost:
+    count = line_count(input, dim) * max(0, (input.shape[dim] - size) // step + 1) * max(size, 0)
+    return fill_cost([count], input.dtype)
 
 
 @range_.cost
@@ -153,17 +133,4 @@ def cost_of_nhwc_max_pool(x: np.ndarray, **attributes: Any) -> Cost:
     return pool.cost_of_pool(np.moveaxis(x, -1, 1), **attributes)
 
 
-@crop_and_resize.cost
-def cost_of_crop_and_resize(
-    X: np.ndarray, rois: np.ndarray, batch_indices: np.ndarray, crop_size: np.ndarray, **_: Any
-) -> Cost:
-    """The four pixels around each sample, and the sums of two and of four; the coordinates of each
-    sample."""
-    places = len(rois) * size(as_ints(crop_size))
-    coordinates = 100 * len(rois) * sum(max(n, 0) for n in as_ints(crop_size))
-    item = wide_itemsize(X.dtype)
-    memory = places * (6 * item * X.shape[1] + 1) + coordinates
-    return Cost(memory, places * (200 * X.shape[1] + 200) + coordinates)
-
-
-declare(gather_nd, pad, range_, flops=flops.zero)
+declare(gather_nd, pad, range_, sample_op, unfold_tensor, flops=flops.zero)

@@ -1,4 +1,4 @@
-"""Text in words or characters: Tokenizer."""
+"""Text in words or characters: Tokenizer, WordConvEmbedding."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ import numpy as np
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.shared.cost import PER_ITEM, PER_STRING, character_bytes, strings_in
+from onnxwalk.ops.shared.cost import (
+    PER_ITEM,
+    PER_STRING,
+    character_bytes,
+    multiply_adds,
+    strings_in,
+)
 from onnxwalk.ops.shared.re2 import compile_re2, max_steps
 
 #: a character that repeats what precedes it, and one that depends on its neighbours
@@ -154,3 +160,51 @@ def cost_of_tokenizer(
         if pattern != "."
     )
     return Cost(memory, PER_ITEM * (len(found) + characters) + 40 * steps + 20 * most * len(found))
+
+
+@op("WordConvEmbedding", since=1, domain=DOMAIN)
+def word_conv_embedding(
+    Sequence, W, B, C, *, char_embedding_size=None, conv_window_size=None, embedding_size=None
+):
+    """A vector for each word: the largest tanh(w·characters + b) over the places of a window
+
+    Sequence (words, L) of characters, int32, of which those above 0 count: a word whose first is
+    not has the vector 0 (in ONNX Runtime 1.32 whatever its memory held). C (characters, D) their
+    vectors, W (F, 1, width, D), B (F); y (words, F). A window lies within the word, or at its
+    beginning if that is shorter.
+
+    Source: com.microsoft.WordConvEmbedding-1, ONNX Runtime 1.32.
+    """
+    if W.ndim != 4 or C.ndim != 2 or W.shape[1] != 1 or W.shape[3] != C.shape[1]:
+        raise ValueError(f"W {W.shape} and C {C.shape} should be (F, 1, width, D), (characters, D)")
+    filters, _, width, features = W.shape
+    for given, found in (
+        (char_embedding_size, features), (conv_window_size, width), (embedding_size, filters)
+    ):  # fmt: skip
+        if given is not None and given != found:
+            raise ValueError(f"W {W.shape} doesn't have the size {given} of an attribute")
+    if Sequence.ndim != 2 or Sequence.shape[1] < width or B.shape != (filters,):
+        raise ValueError(f"Sequence {Sequence.shape} should be (words, {width} or more)")
+    if Sequence.size and not 0 <= Sequence.min() <= Sequence.max() < len(C):
+        raise ValueError(f"the characters of Sequence should be from 0 to {len(C) - 1}")
+    lengths = np.where(Sequence[:, 0] > 0, (Sequence > 0).sum(1), 0)
+    windows = np.lib.stride_tricks.sliding_window_view(
+        C[Sequence], width, 1
+    )  # (words, …, D, width)
+    places = windows.shape[1]
+    columns = windows.swapaxes(2, 3).reshape(-1, width * features)
+    y = np.tanh(columns @ W.reshape(filters, -1).T + B).reshape(len(Sequence), places, filters)
+    inside = np.arange(places) < (np.maximum(lengths, width) - width + 1)[:, None]
+    largest = np.where(inside[..., None], y, y.dtype.type(-1e12)).max(1)
+    return np.where(lengths[:, None] > 0, largest, y.dtype.type(0))
+
+
+@word_conv_embedding.cost
+def cost_of_word_conv_embedding(
+    Sequence: np.ndarray, W: np.ndarray, B: np.ndarray, C: np.ndarray, **_: Any
+) -> Cost:
+    """The vectors of all characters, those of all windows, and what the filters give, twice."""
+    windows = len(Sequence) * max(Sequence.shape[1] - W.shape[2] + 1, 0)
+    columns, results = windows * W.shape[2] * W.shape[3], windows * len(W)
+    memory = 4 * (Sequence.size * C.shape[1] + columns + 3 * results) + 12 * Sequence.size
+    return Cost(memory, multiply_adds(columns * len(W), C.dtype) + 20 * columns + 100 * results)

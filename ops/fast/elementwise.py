@@ -112,13 +112,20 @@ def bind_relu(space: Space, x: np.ndarray) -> np.ndarray | None:
 
 
 def bind_power(space: Space, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
-    """x², the most frequent power in models"""
+    """x² and x³, the most frequent powers in models"""
     if x.dtype not in (np.float32, np.float64) or not space.is_constant(y):
         return None
-    if y.size != 1 or y.ndim > x.ndim or y.reshape(-1)[0] != 2:
+    if y.size != 1 or y.ndim > x.ndim or y.item() not in (2, 3):
         return None
     result = space.like(x)
-    space.call(np.multiply, x, x, result)
+    if y.item() == 2:
+        space.call(np.multiply, x, x, result)
+        return result
+    for source, cube in cache_blocks(x, result):
+        square = space.scratch(source.shape, x.dtype)  # the result may be x itself
+        space.call(np.multiply, source, source, square)
+        space.call(np.multiply, square, source, cube)
+        space.free_scratch(square)
     return result
 
 
@@ -128,10 +135,21 @@ def bind_clip(space: Space, input, min=None, max=None):
     lowest, highest = dtype_limits(input.dtype)
     low = lowest if min is None else min.item()
     high = highest if max is None else max.item()
+    return _bind_limits(space, input, low, high)
+
+
+def bind_clip_6(space, input, *, max=3.4028234663852886e38, min=-3.4028234663852886e38):
+    """Clip before opset 11, whose limits are attributes."""
+    if input.dtype not in (np.float32, np.float64):
+        return None
+    return _bind_limits(space, input, min, max)
+
+
+def _bind_limits(space: Space, x: np.ndarray, low: float, high: float) -> np.ndarray | None:
     if not low <= high:
         return None
-    y = space.like(input)
-    space.call(clip, input, scalar(low, input.dtype), scalar(high, input.dtype), y)
+    y = space.like(x)
+    space.call(clip, x, scalar(low, x.dtype), scalar(high, x.dtype), y)
     return y
 
 

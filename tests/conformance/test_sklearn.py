@@ -273,7 +273,7 @@ def test_dictionaries():
     onx = skl2onnx.to_onnx(model, initial_types=types, target_opset=18)
     for row, wanted in zip(rows, model.transform(rows), strict=True):
         (found,) = onnxwalk.load(onx).run(None, {"x": row})
-        np.testing.assert_array_equal(found, wanted)
+        np.testing.assert_array_equal(found, wanted[np.newaxis])
 
 
 @pytest.mark.filterwarnings("ignore")

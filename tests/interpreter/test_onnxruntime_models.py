@@ -206,3 +206,26 @@ def test_as_in_onnxruntime(name, how, tmp_path):
     for optimize in (True, False):
         (ours,) = onnxwalk.load(path, optimize=optimize).run(None, X[name])
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=2e-6)
+
+
+def test_files_of_the_highest_level_are_refused_in_one_line(tmp_path):
+    """Where ONNX Runtime has blocked convolutions; elsewhere it writes none, and the file runs."""
+    path = tmp_path / "float.onnx"
+    onnx.save(MODELS["cnn"](), path)
+    level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    path = optimized(path, tmp_path / "written.onnx", level)
+    if not any(n.domain == "com.microsoft.nchwc" for n in onnx.load(path).graph.node):
+        onnxwalk.load(path).run(None, X["cnn"])
+        return
+    with pytest.raises(onnxwalk.UnsupportedModelError, match=r"extended \(ORT_ENABLE_EXTENDED\)"):
+        onnxwalk.load(path)
+
+
+def test_the_domain_of_blocked_convolutions_is_refused_in_one_line():
+    made = model([node("MaxPool", "x", "y", kernel_shape=[2, 2])],
+                 [("x", TensorProto.FLOAT, [1, 16, 4, 4])], [])  # fmt: skip
+    made.graph.node[0].domain = "com.microsoft.nchwc"
+    made.opset_import.append(helper.make_opsetid("com.microsoft.nchwc", 1))
+    with pytest.raises(onnxwalk.UnsupportedModelError, match=r"com\.microsoft\.nchwc") as caught:
+        onnxwalk.load(made)
+    assert len(str(caught.value).splitlines()) == 1

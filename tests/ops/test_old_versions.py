@@ -23,8 +23,9 @@ def cases():
     """All cases by (domain, operator, version of the spec)."""
     found = defaultdict(list)
     for case in all_cases():
-        versions = schemas_by_name().get((case.domain, case.operator), {case.since: None})
-        found[case.domain, case.operator, max(v for v in versions if v <= case.opset)].append(case)
+        versions = schemas_by_name().get((case.domain, case.operator), {})
+        meant = max((v for v in versions if v <= case.opset), default=case.since)
+        found[case.domain, case.operator, meant].append(case)
     return found
 
 

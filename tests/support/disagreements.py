@@ -50,7 +50,6 @@ DISAGREEMENTS = [
     Disagreement(ORT, "Slice", 13, "takes an end of INT_MAX going backwards for the beginning"),
     Disagreement(ORT, "Squeeze", 13, "drops all axes of size 1 for axes that name none"),
     _ml(ORT, "LabelEncoder", 4, "lets the first of equal keys win, the spec the last"),
-    _ml(ORT, "DictVectorizer", 1, "gives (1, C), the spec a vector"),
     _ml(ORT, "LinearClassifier", 1, "forgets SOFTMAX and PROBIT for two classes of one score"),
     _ml(ORT, "LinearRegressor", 1, "transforms more than one target only"),
     _ml(ORT, "SVMClassifier", 1, "answers the second of two labels for any negative coefficient "

@@ -415,9 +415,55 @@ def of_tables() -> Iterator[Large]:
     yield large("TreeEnsembleRegressor", 3, f(1 << 14, 64), domain=ML, **trees)
 
 
+def of_microsoft() -> Iterator[Large]:
+    """com.microsoft, and what ONNX Runtime has in ai.onnx"""
+    yield large("CDist", 1, f(1 << 11, 64), f(1 << 11, 64), domain=MS, metric="euclidean")
+    yield large("DynamicTimeWarping", 1, f(1 << 10, 1 << 11), domain=MS)
+    yield large("MurmurHash3", 1, f(N, dtype="int64"), domain=MS)
+    yield large("NGramRepeatBlock", 1, f(64, 1 << 14, dtype="int64"), f(64, 1 << 15), domain=MS,
+                ngram_size=8)  # fmt: skip
+    tokens = np.arange(1 << 20)
+    yield large("BifurcationDetector", 1, tokens, tokens, ints(0), np.arange((1 << 20) + 1),
+                domain=MS, max_ngram_size=8)  # fmt: skip
+    images = f(8, 16, 128, 128)
+    yield large("GridSample", 1, images, f(8, 128, 128, 2), domain=MS)
+    yield large("MaxpoolWithMask", 1, images, f(1, 1, 128, 128, dtype="int32"), domain=MS,
+                kernel_shape=[3, 3])  # fmt: skip
+    yield large("UnfoldTensor", 1, f(N // 4), domain=MS, size=8)
+    experts = f(8, 512, 256), None, f(8, 256, 512)
+    same = np.zeros((1024, 8), np.float32)  # all tokens choose the same experts
+    yield large("MoE", 1, f(1024, 256), same, *experts, domain=MS, k=2)
+    packed, scales = f(4, 1024, 512, dtype="uint8"), f(4, 1024)
+    yield large("QMoE", 1, f(16, 1024), f(16, 4), packed, scales, None, packed, scales, domain=MS)
+    yield large("MatMulBnb4", 1, f(16, 1024), f(1 << 19, dtype="uint8"), f(1 << 14), domain=MS,
+                K=1024, N=1024, block_size=64, quant_type=1)  # fmt: skip
+    packed, tokens = f(2, 256, 512), f(2, 512, 256)
+    yield large("LinearAttention", 1, packed[:, :, :256], packed, packed, domain=MS,
+                update_rule="linear", q_num_heads=4, kv_num_heads=8)  # fmt: skip
+    yield large("LinearAttentionGate", 1, f(16, 1 << 12, 32), f(32), f(32), domain=MS)
+    yield large("CausalConvWithState", 1, f(4, 1 << 12, 64), f(64, 1, 4), domain=MS,
+                channels_last=1, dilation=2)  # fmt: skip
+    cache = f(2, 8, 1024, 32)
+    blocks = np.arange(17)[None].astype(np.int32)
+    yield large("SparseAttention", 1, tokens, tokens, tokens, cache, cache, blocks, blocks,
+                scalar(512, np.int32), np.full(2, 512, np.int32), domain=MS, num_heads=8,
+                kv_num_heads=8, sparse_block_size=64)  # fmt: skip
+    rows = f(1 << 10, 8, 256)
+    yield large("GatedRMSNorm", 1, rows, f(256), rows, domain=MS)
+    yield large("HyperConnectionPostMix", 1, rows, f(1 << 10, 256), f(1 << 10, 8),
+                f(1 << 10, 8, 8), domain=MS)  # fmt: skip
+    yield large("MoEGroupRouter", 1, f(1 << 13, 64), f(64), domain=MS, top_k=4, n_group=8,
+                topk_group=2)  # fmt: skip
+    yield large("WordConvEmbedding", 1, f(1 << 12, 16, dtype="int32"), f(64, 1, 3, 32), f(64),
+                f(128, 32), domain=MS)  # fmt: skip
+    yield large("ScaledTanh", 1, f(N), alpha=2.0, beta=0.5)
+    yield large("Affine", 1, f(N))
+    yield large("Crop", 1, images, border=[1, 1, 1, 1])
+
+
 def large_cases() -> Iterator[Large]:
     """One after the other, so that each is let go before the next."""
     for cases in (
-        of_values, of_types, of_places, of_images, of_products, of_tables
+        of_values, of_types, of_places, of_images, of_products, of_tables, of_microsoft
     ):  # fmt: skip
         yield from cases()

@@ -13,18 +13,20 @@ from onnxwalk.ops.contract.registry import REQUIRED
 
 
 @functools.cache
+def all_schemas() -> dict[tuple[str, str], dict[int, Any]]:
+    """The schemas by (domain, operator) and version: ONNX's own, and of ONNX Runtime those of the
+    versions that ONNX hasn't. Both kinds have the same fields."""
+    found: dict[tuple[str, str], dict[int, Any]] = {}
+    for schema in (*onnx.defs.get_all_schemas_with_history(), *runtime.get_all_operator_schema()):
+        versions = found.setdefault((schema.domain, schema.name), {})
+        versions.setdefault(schema.since_version, schema)
+    return {key: dict(sorted(found[key].items())) for key in sorted(found)}
+
+
 def schema_of(domain: str, name: str, opset: int) -> Any:
-    """The schema that an operator has at this opset; both kinds have the same fields."""
-    if onnx.defs.has(name, domain):
-        return onnx.defs.get_schema(name, opset, domain)
-    return max(
-        (
-            schema
-            for schema in runtime.get_all_operator_schema()
-            if (schema.domain, schema.name) == (domain, name) and schema.since_version <= opset
-        ),
-        key=lambda schema: schema.since_version,
-    )
+    """The schema that an operator has at this opset."""
+    versions = all_schemas()[domain, name]
+    return versions[max(version for version in versions if version <= opset)]
 
 
 def attribute_type(attribute: Any) -> int:

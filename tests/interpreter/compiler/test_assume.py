@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
@@ -122,6 +123,72 @@ def test_a_known_domain_that_is_not_imported(node, opsets):
     np.testing.assert_allclose(ours, theirs, rtol=1e-6)
     with pytest.raises(onnxwalk.UnsupportedModelError, match="domain is not imported"):
         onnxwalk.load(data, strict=True)
+
+
+def tensor(kind, values):
+    return helper.make_tensor("value", kind, [len(values)], values)
+
+
+@pytest.mark.parametrize(
+    ("opset", "node", "text"),
+    [
+        (8, make_node("Constant", [], ["y"], value=tensor(TensorProto.INT64, [3])),
+         "Constant of int64 as of version 9"),
+        (7, make_node("Constant", [], ["y"], value=tensor(TensorProto.BOOL, [True])),
+         "Constant of bool as of version 9"),
+        (1, make_node("Constant", [], ["y"], value=tensor(TensorProto.STRING, [b"ab"])),
+         "Constant of string as of version 9"),
+        (11, make_node("Constant", [], ["y"], value_floats=[1.0, 2.0]),
+         "Constant with value_floats as of version 12"),
+        (7, make_node("Constant", [], ["y"], value_int=2),
+         "Constant with value_int as of version 12"),
+        (13, make_node("Constant", [], ["y"], value=tensor(TensorProto.FLOAT8E4M3FN, [1.0])),
+         "Constant of float8e4m3fn as of version 19"),
+        (6, make_node("Cast", ["x"], ["y"], to=TensorProto.STRING),
+         "Cast of string as of version 9"),
+        (13, make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT8E4M3FN),
+         "Cast of float8e4m3fn as of version 19"),
+    ],
+)  # fmt: skip
+def test_types_that_a_later_version_has(opset, node, text):
+    proto = onnx.load_from_string(model([node], opsets=[("", opset)]))
+    proto.graph.output[0].ClearField("type")  # the model's is float
+    data, feeds = proto.SerializeToString(), {"x": X}
+    with pytest.warns(UserWarning, match=f"before the version that allows it: {text} "):
+        (ours,) = onnxwalk.load(data).run(None, feeds)
+    (theirs,) = ort.InferenceSession(data).run(None, feeds)
+    if theirs.dtype == np.uint8:  # so ONNX Runtime hands out short floats
+        ours = ours.view(np.uint8)
+    np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(onnxwalk.InvalidModelError, match=r"expected|no attribute"):
+        onnxwalk.load(data, strict=True)
+
+
+def test_such_a_constant_in_a_branch():
+    value = make_node("Constant", [], ["t"], value=tensor(TensorProto.INT64, [3]))
+    then = make_graph([value], "then", [], [onnx.ValueInfoProto(name="t")])
+    value = make_node("Constant", [], ["e"], value=tensor(TensorProto.INT64, [4]))
+    other = make_graph([value], "else", [], [onnx.ValueInfoProto(name="e")])
+    condition = helper.make_tensor("c", TensorProto.BOOL, [], [True])
+    node = make_node("If", ["c"], ["y"], then_branch=then, else_branch=other)
+    data = model([node], opsets=[("", 8)], initializers=[condition])
+    with pytest.warns(UserWarning, match="Constant of int64 as of version 9 "):
+        assert onnxwalk.load(data).run(None, {"x": X})[0].tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        make_node("Constant", [], ["y"]),
+        make_node("Constant", [], ["y"], something=3),
+        make_node("Cast", ["x"], ["y"], to=99),
+        make_node("EyeLike", ["x"], ["y"], dtype=TensorProto.STRING),
+    ],
+    ids=["nothing", "unknown", "no type", "no constant"],
+)
+def test_what_no_version_allows_stays_an_error(node):
+    with pytest.raises(onnxwalk.OnnxWalkError):
+        onnxwalk.load(model([node], opsets=[("", 9)])).run(None, {"x": X[None]})
 
 
 def test_an_unknown_domain_stays_an_error():

@@ -104,7 +104,7 @@ def test_types_flow(nodes, message):
     )  # fmt: skip
     proto.opset_import.append(helper.make_opsetid("mine", 1))
     with pytest.raises(InvalidModelError, match=message):
-        onnxwalk.load(proto, registry=mine)
+        onnxwalk.load(proto, registry=mine, strict=True)
 
 
 def branch(name, *nodes, output="inner"):

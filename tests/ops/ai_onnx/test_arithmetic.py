@@ -3,7 +3,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import helper, numpy_helper
 
+import onnxwalk
 from onnxwalk.ops import registry
 from tests.support.dense_strategies import (
     FLOATS,
@@ -13,7 +15,14 @@ from tests.support.dense_strategies import (
     modestly,
     shapes,
 )
-from tests.support.harness import Case, assert_same, check, run_directly, run_onnxwalk
+from tests.support.harness import (
+    Case,
+    assert_same,
+    check,
+    one_node_model,
+    run_directly,
+    run_onnxwalk,
+)
 
 BF16 = ml_dtypes.bfloat16
 INF, NAN = np.inf, np.nan
@@ -71,6 +80,10 @@ BY_HAND = [
     by_hand("Sum", 13, [[2048], [1], [1]], [2050], np.float16),  # float16 knows no 2049
     by_hand("Mean", 6, [[1, 2], [3, 4], [5, 9]], [3, 5]),
     by_hand("Mean", 13, [[60000], [60000]], [60000], np.float16),
+    Case("Clip", 6, [f([-INF, -1, NAN, 3, INF])]),
+    by_hand("Clip", 6, [[-INF, -1, NAN, 3]], [1, 1, NAN, 1], min=2.0, max=1.0),
+    by_hand("Clip", 6, [[-INF, 3, 1e300]], [-3.4028234663852886e38, 3, 3.4028234663852886e38],
+            np.float64),
     by_hand("Clip", 6, [[-2, 0, 2, NAN]], [-1, 0, 1, NAN], min=-1.0, max=1.0),
     by_hand("Clip", 11, [[-2, 0, 2, NAN], -1, 1], [-1, 0, 1, NAN]),
     # "They default to numeric_limits::lowest() and numeric_limits::max()": finite ones
@@ -256,6 +269,30 @@ def test_no_warning_escapes():
         for name in ("Add", "Sub", "Mul", "Div", "Mod"):
             run_onnxwalk(Case(name, 28, integers))
         run_onnxwalk(Case("Clip", 13, [extremes, f(-1), f(1)]))
+
+
+@pytest.mark.parametrize("power", [2, 3])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+def test_squares_and_cubes_are_those_of_onnx_runtime_to_the_last_bit(dtype, power):
+    rng = np.random.default_rng(power)
+    x = rng.normal(size=(3, 70, 500)) * rng.choice([1e-3, 1, 1e4, 1e30], 500)
+    with np.errstate(over="ignore"):
+        x = x.astype(dtype)
+    x[0, 0, :5] = np.nan, np.inf, -np.inf, -0.0, np.finfo(dtype).max
+    for exponent in (f(power, dtype), f([power], np.float64), np.array(power)):
+        check(Case("Pow", 15, [x, exponent], rtol=0, atol=0))
+
+
+def test_a_cube_that_overwrites_its_input():
+    x = np.random.default_rng(0).normal(size=(2, 300, 200)).astype(np.float32)
+    case = Case("Pow", 15, [x, f(3)])
+    nodes = one_node_model(case)
+    nodes.graph.node.insert(0, helper.make_node("Neg", ["x0"], ["negative"]))
+    nodes.graph.node[1].input[0] = "negative"
+    nodes.graph.initializer.append(numpy_helper.from_array(f(3), "x1"))
+    del nodes.graph.input[1]
+    (y,) = onnxwalk.load(nodes).run(None, {"x0": x})
+    np.testing.assert_array_equal(y, -x * -x * -x)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -60,6 +60,10 @@ CASES = [
     Case("STFT", 17, [noise(2, 10, 1), scalar(3), noise(4)]),
     Case("STFT", 17, [noise(2, 10, 1), scalar(3), None, scalar(5)], {"onesided": 0}),
     Case("STFT", 17, [noise(2, 10, 1), scalar(2), noise(4), scalar(4)]),
+    Case("STFT", 17, [noise(2, 10), scalar(3), noise(4)], note="without an axis of parts"),
+    Case("STFT", 17, [noise(2, 10, dtype=np.float64), scalar(3), None, scalar(5)], {"onesided": 0}),
+    # two channels would do for the parts of a complex signal: it is real all the same
+    Case("STFT", 17, [noise(10, 2), scalar(1), noise(2)], {"onesided": 0}),
     Case("STFT", 17, [ROW, scalar(1)], expected=[np.array(
         [[[[6, 0], [-1.5, np.sqrt(0.75)]]]], f32)], note="one frame"),
     *[Case(name, 17, [scalar(size, dtype)], {"periodic": periodic})

@@ -77,12 +77,17 @@ CASES = [
     # ---------------------------------------------------------------------------------------- maps
     ml("ZipMap", f([[1, 2], [3, 4]]), classlabels_strings=["u", "v"]),
     ml("ZipMap", f([1, 2]), classlabels_int64s=[7, -8]),
-    # "The output array will be equal in length to the index mapping": a vector
-    ml("DictVectorizer", {"a": np.float32(4), "c": np.float32(8)}, f([4, 8, 0, 0]),
+    ml("DictVectorizer", {"a": np.float32(4), "c": np.float32(8)}, f([[4, 8, 0, 0]]),
        string_vocabulary=["a", "c", "b", "z"]),
-    ml("DictVectorizer", {"a": 4}, i(0, 4), string_vocabulary=["c", "a"]),
-    ml("DictVectorizer", {3: "v"}, s("", "v"), int64_vocabulary=[1, 3]),
-    ml("DictVectorizer", {3: np.float64(0.1)}, f([0.1, 0], np.float64), int64_vocabulary=[3, 1]),
+    ml("DictVectorizer", {"a": np.float32(4), "c": np.float32(8)},
+       string_vocabulary=["a", "c", "b", "z"]),
+    ml("DictVectorizer", {"a": np.float32(4), "unknown": np.float32(5)},
+       string_vocabulary=["c", "a"]),
+    ml("DictVectorizer", {"a": 4, "unknown": 5}, i(0, 4).reshape(1, 2),
+       string_vocabulary=["c", "a"]),
+    ml("DictVectorizer", {3: "v", 5: "u"}, s("", "v").reshape(1, 2), int64_vocabulary=[1, 3]),
+    ml("DictVectorizer", {3: np.float64(0.1), 4: np.float64(1)}, f([[0.1, 0]], np.float64),
+       int64_vocabulary=[3, 1]),
     ml("CastMap", {3: np.float32(1.25), 1: np.float32(-2.7)}, f([[-2.7, 1.25]])),
     ml("CastMap", {3: np.float32(1.25), 1: np.float32(-2.7)}, i(-2, 1).reshape(1, 2),
        cast_to="TO_INT64"),
@@ -148,7 +153,6 @@ def test_label_encoder(opset, keys, key_type, value_type, x):
         (ml("OneHotEncoder", i(1), cats_int64s=[2], zeros=0), "1.* is not among the categories"),
         (ml("OneHotEncoder", WORDS, cats_int64s=[2]), "the keys \\(int64\\)"),
         (ml("ZipMap", f([[1, 2]]), classlabels_int64s=[1]), "should have 1 columns"),
-        (ml("DictVectorizer", {"q": 1}, string_vocabulary=["a"]), "key 'q' is not in"),
         (ml("CastMap", {9: 1.0}, map_form="SPARSE", max_map=9), "keys 9 to 9"),
         (ml("CastMap", {9: 1.0}, map_form="LOOSE"), "should be 'DENSE'"),
         (ml("CastMap", {9: 1.0}, cast_to="TO_BOOL"), "should be 'TO_FLOAT'"),
@@ -164,7 +168,7 @@ def test_a_map_takes_python_numbers():
     case = ml("DictVectorizer", {"a": np.float64(0)}, string_vocabulary=["a"])
     session = onnxwalk.load(one_node_model(case))
     (y,) = session.run(None, {"x0": {"a": 0.1}})
-    assert y.dtype == np.float64 and y.tolist() == [0.1]
+    assert y.dtype == np.float64 and y.tolist() == [[0.1]]
     with pytest.raises(onnxwalk.InvalidInputError, match=r"key 1 is not valid for map\(string"):
         session.run(None, {"x0": {1: 0.1}})
 
@@ -174,4 +178,4 @@ def test_what_zip_map_makes_goes_into_dict_vectorizer():
     ((row,),) = run_onnxwalk(case)
     assert feeds_of(case)["x0"][0, 0] == row["u"] and isinstance(row["u"], np.float32)
     (y,) = run_directly(ml("DictVectorizer", row, string_vocabulary=["v", "u"]))
-    assert y.dtype == np.float32 and y.tolist() == [2, np.float32(0.1)]
+    assert y.dtype == np.float32 and y.tolist() == [[2, np.float32(0.1)]]

@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import numpy_helper
 
+import onnxwalk
+from onnxwalk.ops.com_microsoft import quantize
 from onnxwalk.ops.com_microsoft.nbits import unpack_bits
 from tests.support.harness import (
     Case,
@@ -209,6 +212,29 @@ def test_unpacked_is_the_bits_in_order(bits):
     number = [sum(int(v) << bits * i for i, v in enumerate(row)) for row in values]
     rows = np.array([list(n.to_bytes(2 * bits, "little")) for n in number], np.uint8)
     assert_same(unpack_bits(rows, bits), values)
+
+
+def test_weights_of_a_quantized_lstm_are_laid_out_once(monkeypatch):
+    calls = []
+    dequantize = quantize._dequantize_weights
+    monkeypatch.setattr(
+        quantize, "_dequantize_weights", lambda *args: calls.append(1) or dequantize(*args)
+    )
+    made = case("DynamicQuantizeLSTM", lstm(1, 4, 2, 3, 5), {"hidden_size": 5}, outputs=3)
+    model, feeds = one_node_model(made), feeds_of(made)
+    kept = {"x0", "x5", "x6"}
+    for name in feeds.keys() - kept:
+        model.graph.initializer.append(numpy_helper.from_array(feeds[name], name))
+    inputs = [value for value in model.graph.input if value.name in kept]
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
+    session = onnxwalk.load(model)
+    before = len(calls)
+    assert before == 2  # W and R
+    for _ in range(3):
+        results = session.run(None, {name: feeds[name] for name in kept})
+    assert len(calls) == before
+    assert_same(results, run_onnxruntime(one_node_model(made), feeds), atol=1e-5)
 
 
 # fmt: off

@@ -2,41 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from tests.support.harness import (
-    Case,
-    assert_same,
-    check,
-    feeds_of,
-    one_node_model,
-    run_directly,
-    run_onnxruntime,
-)
-
-MS = "com.microsoft"
-
-
-def f(values, dtype=np.float32):
-    return np.array(values, dtype)
-
-
-def i32(*values):
-    return np.array(values, np.int32)
-
-
-def case(operator, inputs, attributes=None, expected=None, outputs=1, **more):
-    return Case(operator, 1, inputs, attributes or {}, expected, outputs, MS, **more)
-
-
-def normal(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-
+from tests.support.harness import check, run_directly
+from tests.support.microsoft import case, f, i32, normal
 
 X = normal(2, 3, 4)
 IMAGE = np.random.default_rng(0).integers(0, 256, (2, 6, 5, 3)).astype(np.uint8)
-ROIS = f([[0, 0, 1, 1], [0.1, 0.2, 0.9, 1.2], [0.8, 0.1, 0.3, 0.6]])
 
 # fmt: off
 CASES = [
@@ -54,12 +25,16 @@ CASES = [
     case("Range", [i32(2).reshape(()), i32(5).reshape(())], expected=[i32(2, 3, 4)]),
     case("NhwcMaxPool", [IMAGE], {"kernel_shape": [2, 3], "strides": [2, 1]}),
     case("NhwcMaxPool", [IMAGE.view(np.int8)], {"kernel_shape": [3, 3], "pads": [1, 1, 0, 1]}),
-    case("CropAndResize", [normal(2, 2, 4, 5), ROIS, i32(0, 1, 1), i32(3, 4)],
-         {"extrapolation_value": 9.0}, atol=1e-5),
-    case("CropAndResize", [normal(2, 2, 4, 5), ROIS, i32(0, 1, 1), i32(3, 4)],
-         {"mode": "nearest"}),
-    case("CropAndResize", [f([[[[0, 1, 2], [10, 11, 12], [20, 21, 22]]]]), f([[0, 0, 1, 0.5]]),
-                           i32(0), i32(1, 2)], expected=[f([[[[10, 11]]]])], note="one row"),
+    *(case("UnfoldTensor", [X.astype(dtype)], {"dim": 1, "size": 2})
+      for dtype in (np.float32, np.float64, np.int64)),
+    case("UnfoldTensor", [X], {"size": 3, "step": 1}),
+    case("UnfoldTensor", [normal(3, 8)], {"size": 3, "step": 2}),
+    case("UnfoldTensor", [X[:0]], {"dim": -2, "size": 3}),
+    case("UnfoldTensor", [np.array(list("abc"), object)], {"size": 2},
+         [np.array([["a", "b"], ["b", "c"]], object)]),
+    case("UnfoldTensor", [np.array([1, 2, 3], np.int8)], {"size": 2, "step": 5},
+         [np.array([[1, 2]], np.int8)]),
+    case("SampleOp", [X]),
 ]
 # fmt: on
 
@@ -69,27 +44,11 @@ def test_case(case):
     check(case)
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.data())
-def test_crops_like_onnxruntime(data):
-    boxes, channels = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3))
-    height, width = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 6))
-    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
-    rois = rng.uniform(-0.2, 1.2, (boxes, 4)).astype(np.float32)
-    size = i32(data.draw(st.integers(1, 5)), data.draw(st.integers(1, 5)))
-    which = rng.integers(0, 2, boxes).astype(np.int32)
-    made = case("CropAndResize", [normal(2, channels, height, width), rois, which, size])
-    expected = run_onnxruntime(one_node_model(made), feeds_of(made))
-    assert_same(run_directly(made), expected, rtol=1e-4, atol=1e-5)
-
-
 # fmt: off
 REFUSED = [
     (case("Unique", [X]), "vector"),
-    (case("CropAndResize", [normal(1, 1, 2, 2), ROIS, i32(0, 1, 0), i32(1, 1)]), "from 0 to 0"),
-    (case("CropAndResize", [normal(1, 1, 2, 2), ROIS, i32(0), i32(1, 1)]), "boxes, 4"),
-    (case("CropAndResize", [normal(1, 1, 2, 2), ROIS[:1], i32(0), i32(1, 1)], {"mode": "cubic"}),
-     "'cubic'"),
+    (case("UnfoldTensor", [X], {"size": 5}), "should be from 1 to 4"),
+    (case("UnfoldTensor", [X], {"size": 1, "step": 0}), "positive"),
 ]
 # fmt: on
 

@@ -23,6 +23,15 @@ def case(texts, expected=None, **attributes):
     return Case("Tokenizer", 1, inputs, attributes, expected, domain="com.microsoft")
 
 
+def embedding(words, width=2, expected=None, **attributes):
+    """WordConvEmbedding with 3 filters over 5 characters, of 4 numbers each."""
+    rng = np.random.default_rng(0)
+    shapes = (3, 1, width, 4), (3,), (5, 4)
+    weights = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+    inputs = [np.array(words, np.int32), *weights]
+    return Case("WordConvEmbedding", 1, inputs, attributes, expected, domain="com.microsoft")
+
+
 SENTENCES = ["Hello World", "I love computer science !", ""]
 CASES = [
     # the examples of its documentation
@@ -43,6 +52,11 @@ CASES = [
     case(["", ""], tokenexp="a", mark=1),
     case(np.zeros(0), separators=[" "]),
     case(np.zeros((0, 2)), separators=[" "]),
+    embedding([[1, 2, 3, 0], [2, 0, 0, 0], [3, 0, 2, 1]]),
+    embedding([[4, 4, 4, 4]]),
+    embedding([[0, 0, 0, 0], [0, 3, 3, 3]], expected=[np.zeros((2, 3), np.float32)]),
+    embedding([[1, 2, 3, 0]], width=4, embedding_size=3, conv_window_size=4, char_embedding_size=4),
+    embedding([[1, 2, 3, 0]], width=1),
 ]  # fmt: skip
 
 
@@ -79,8 +93,11 @@ def test_like_onnxruntime(texts, pattern, more, mark, least):
         (case(["a"]), "is required"),
         (case(["a"], separators=["b"], tokenexp="a"), "exactly one"),
         (case(["a"], tokenexp="("), "pattern"),
+        (embedding([[1]]), "2 or more"),
+        (embedding([[1, 5]]), "from 0 to 4"),
+        (embedding([[1, 1]], embedding_size=4), "size 4"),
     ],
-    ids=range(6),
+    ids=range(9),
 )
 def test_refused(case, message):
     with pytest.raises(ValueError, match=message):

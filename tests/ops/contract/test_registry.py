@@ -7,7 +7,7 @@ import pytest
 from onnxwalk.ops import registry
 from onnxwalk.ops.contract.registry import Registry
 from tests.support.harness import all_cases
-from tests.support.schemas import default_of, input_kinds, schema_of
+from tests.support.schemas import all_schemas, default_of, input_kinds, schema_of
 
 OPERATORS = list(registry)
 
@@ -25,12 +25,8 @@ def test_signature_is_the_schema(operator):
             assert np.float32(default) == np.float32(expected), name
         else:
             assert default == expected and type(default) is type(expected), name
-    later = [
-        s.since_version
-        for s in onnx.defs.get_all_schemas_with_history()
-        if (s.domain, s.name) == (operator.domain, operator.name)
-        and s.since_version > operator.since
-    ]
+    versions = all_schemas()[operator.domain, operator.name]
+    later = [version for version in versions if version > operator.since]
     assert operator.until is None or operator.until in later, "until must be a later version"
 
 
