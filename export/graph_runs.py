@@ -1,4 +1,4 @@
-"""What Keras does in a graph, where sizes are known before anything runs, or stay open."""
+"""What Keras does in a graph, where sizes are known before anything runs."""
 
 from __future__ import annotations
 
@@ -35,19 +35,6 @@ def ends_process(call: Any, trace: Trace, inputs: list[Any]) -> bool:
     )
 
 
-def takes_open(call: Any, inputs: list[Any]) -> bool:
-    """Whether Keras can run these inputs in a graph that doesn't know the size of the batch, as
-    the traced one, which ``call`` builds from a list of tensors."""
-    import tensorflow as tf
-
-    signature = [tf.TensorSpec([None, *x.shape[1:]], x.dtype) for x in inputs]
-    try:
-        _function(call, signature)(*inputs)
-    except Exception:
-        return False
-    return True
-
-
 def run_compiled(call: Any, inputs: list[Any]) -> list[NDArray[Any]] | None:
     """The outputs by XLA; None if that can't compile what ``call`` does."""
     import tensorflow as tf
@@ -59,10 +46,10 @@ def run_compiled(call: Any, inputs: list[Any]) -> list[NDArray[Any]] | None:
         return None
 
 
-def _function(call: Any, signature: Any = None, **options: Any) -> Any:
+def _function(call: Any, **options: Any) -> Any:
     import tensorflow as tf
 
-    @tf.function(autograph=False, input_signature=signature, **options)
+    @tf.function(autograph=False, **options)
     def run(*tensors: Any) -> Any:
         return call(list(tensors))
 

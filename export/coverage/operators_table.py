@@ -27,8 +27,8 @@ them. Each of these models is exported and held against Keras, all but the appli
 values, too.
 
 Denormal numbers, those below 1.2e-38 in float32, are not among these values. TensorFlow takes them
-for 0 (`x > 0` is False for 1e-40, `x == 0` is True, `1 / x` is infinite; so they are in `predict` and
-in XLA), while NumPy and ONNX Runtime compute with them: ONNX doesn't say which, and no node that a
+for 0 (for 1e-40 `x > 0` is False, `x == 0` is True, `1 / x` is infinite; in `predict` and in XLA
+alike), while NumPy and ONNX Runtime compute with them: ONNX doesn't say which, and no node that a
 file could hold would change it.
 
 """
