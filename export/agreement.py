@@ -6,19 +6,23 @@ itself doesn't decide the number, which is so in four cases:
 
 rounding   Keras's own result moves as far, or becomes NaN or infinite, when its weights and inputs
            change by a few of their last bits. (A step of ``round``, a deep network in float16, the
-           sum of 1e25 and -1e25 and 3.) Whole numbers among the inputs stay, since steps are at
-           such numbers on purpose, unless they are so large that sums round them.
+           sum of 1e25 and -1e25 and 3, the spectrum of 1000s everywhere, which is 0 but for what
+           sums round.) Where the model has steps, whole numbers among the inputs stay, since steps
+           are at such numbers on purpose, unless they are so large that sums round them.
 kernels    The model has an operator of ``UNSETTLED``, and TensorFlow gives this output otherwise
            when it compiles the model with XLA: in any row of the feed, since kernels that don't
            agree on NaN do so by chance for some; in this row where it is only about ``Cast``.
 range      The difference is gone when the large finite values that were fed are smaller: beyond
            the square root of the largest float by 2^10, and, for NaN or an infinity on one side
            alone, from 50 on by 2. (In which order a sum is computed decides whether it overflows;
-           TensorFlow takes numbers below 1e-38 for 0.)
+           TensorFlow takes denormal numbers for 0.)
 precision  Keras's own errors in float32 are larger than the tolerance, and the file's are not: it
            gives the number that Keras gives in float64. (LayerNormalization of a row of 1000s
            computes x / σ + (β - μ / σ), that is, β + 31623 - 31623: Keras is 0.002 from Keras in
            float64, the file 2e-8.)
+
+No denormal numbers are fed, those below 1.2e-38 in float32: TensorFlow takes them for 0, also
+compiled with XLA (x > 0 is False, x == 0 True, 1 / x infinite), NumPy and ONNX Runtime don't.
 """
 
 from __future__ import annotations
@@ -59,6 +63,11 @@ UNSETTLED = {
     "Cast",  # of NaN, infinities and numbers out of range to an integer
     "TopKV2",  # also sort and argsort: where NaN goes depends on what is beside it
 }
+#: TensorFlow operators, beside casts, whose result jumps from one float to the next
+_STEPPED = set(
+    "ArgMax ArgMin Bucketize Ceil Equal Floor FloorDiv FloorMod Greater GreaterEqual Less "
+    "LessEqual LowerBound Mod NotEqual Rint Round Sign TopKV2 TruncateMod UpperBound Where".split()
+)
 #: for models that amplify rounding errors
 _MAX_TOLERANCE = 0.5
 #: from where on whole numbers among the inputs are changed, too
@@ -83,14 +92,27 @@ def find_unsettled(trace: Trace) -> set[str]:
     """The operators of ``UNSETTLED`` in the graph."""
     from tensorflow import dtypes
 
-    graph = trace.graph
-    nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
     return {
         node.op
-        for node in nodes
+        for node in _all_nodes(trace)
         if node.op in UNSETTLED
         and (node.op != "Cast" or dtypes.as_dtype(node.attr["DstT"].type).is_integer)
     }
+
+
+def has_steps(trace: Trace) -> bool:
+    """Whether an operator of the graph jumps between two floats that are close to each other."""
+    from tensorflow import dtypes
+
+    def is_floating(node: Any, attribute: str) -> bool:
+        return bool(dtypes.as_dtype(node.attr[attribute].type).is_floating)
+
+    def is_step(node: Any) -> bool:
+        if node.op == "Cast":
+            return is_floating(node, "SrcT") and not is_floating(node, "DstT")
+        return node.op == "InTopKV2" or (node.op in _STEPPED and is_floating(node, "T"))
+
+    return any(map(is_step, _all_nodes(trace)))
 
 
 def check_type(name: str, actual: NDArray[Any], expected: NDArray[Any]) -> None:
@@ -227,13 +249,16 @@ def nudge_weights(model: Any, kind: str, seed: int) -> list[tuple[Any, Any]]:
     ]
 
 
-def nudge(values: NDArray[Any], kind: str, seed: int) -> NDArray[Any]:
-    """Floating inputs changed by ± some last bits, except for whole numbers that aren't large."""
+def nudge(values: NDArray[Any], kind: str, seed: int, *, whole: bool) -> NDArray[Any]:
+    """Floating inputs changed by ± some last bits; of whole numbers the large ones only, or all if
+    ``whole``."""
     if not _is_float(values):
         return values
     rng = np.random.default_rng(seed)
     wide = values.astype(np.float64)
-    keeps = ~np.isfinite(wide) | ((wide == np.round(wide)) & (np.abs(wide) < _LARGE))
+    keeps = ~np.isfinite(wide)
+    if not whole:
+        keeps |= (wide == np.round(wide)) & (np.abs(wide) < _LARGE)
     with np.errstate(all="ignore"):
         changed = wide * (1 + _STEPS.get(kind, _STEP) * rng.choice([-1, 1], values.shape))
         most = _largest_finite(values)
@@ -275,6 +300,11 @@ def find_scale(expected: NDArray[Any], *, by_row: bool) -> NDArray[Any]:
     sizes = np.where(np.isfinite(sizes), sizes, 0.0)
     axes = _axes(sizes, by_row=by_row)
     return np.asarray(np.max(sizes, axis=axes, keepdims=True, initial=1.0))
+
+
+def _all_nodes(trace: Trace) -> list[Any]:
+    graph = trace.graph
+    return [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
 
 
 def _axes(values: NDArray[Any], *, by_row: bool) -> tuple[int, ...]:

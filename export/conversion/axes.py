@@ -216,8 +216,6 @@ def _set_diag(nodes: Nodes) -> None:
     if min(rows, columns) < 0 or offsets is None or len(set(offsets.flatten())) > 1:
         raise ValueError("one diagonal of matrices of a fixed size")
     offset = int(offsets.flatten()[0])
-    if offsets.size > 1:  # a band of one diagonal has an axis for it
-        values = nodes.add("Squeeze", [values, nodes.const([-2])])
     length = min(rows + min(offset, 0), columns - max(offset, 0))
     places = np.clip(np.arange(rows) + min(offset, 0), 0, length - 1)
     by_row = nodes.add("Gather", [values, nodes.const(places, np.int64)], axis=-1)

@@ -240,11 +240,11 @@ def set_attribute(node: Any, name: str, value: Any) -> None:
     node.attribute.append(helper.make_attribute(name, value))
 
 
-def add_ints(draft: Draft, values: Any, stem: str) -> str:
-    """The name of an int64 weight with these values, which is added unless it exists."""
-    new = np.array(values, np.int64)
+def add_ints(draft: Draft, values: Any, stem: str, dtype: Any = np.int64) -> str:
+    """The name of a weight with these integers, which is added unless it exists."""
+    new = np.array(values, dtype)
     for name, array in draft.weights.items():
-        if array.dtype == np.int64 and array.shape == new.shape and (array == new).all():
+        if array.dtype == new.dtype and array.shape == new.shape and (array == new).all():
             return name
     name = draft.new_name(stem)
     draft.weights[name] = new

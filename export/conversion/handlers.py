@@ -51,6 +51,8 @@ ADVICE = {
     ),
     "ScatterNd": "export to opset 16 or later",
     "MatrixSetDiagV3": "set one diagonal at a time, of matrices of a fixed size",
+    "ShapeN": "tf.image.ssim has it, which rounding alone decides for plain areas: compute it "
+    "outside of the model",
 }
 
 
@@ -145,24 +147,6 @@ def _conv3d(nodes: Nodes) -> None:
     nodes.node.set_attr("group", groups)
 
 
-def _depthwise_conv(nodes: Nodes) -> None:
-    """tf2onnx's handler, which needs to know the channels of a kernel that is computed."""
-    from tf2onnx.onnx_opset.nn import DepthwiseConv2d
-
-    x, kernel = nodes.inputs
-    first = nodes.node.get_attr_str("data_format").startswith("NC")
-    sizes = list(nodes.shape(kernel))
-    sizes[2] = nodes.shape(x)[1 if first else -1]
-    nodes.ctx.set_shape(kernel, sizes)
-    DepthwiseConv2d.version_1(nodes.ctx, nodes.node)
-
-
-def _shape_n(nodes: Nodes) -> None:
-    """The shape of each of several tensors."""
-    dtype = nodes.dtype(nodes.node.output[0])
-    nodes.become([nodes.cast(nodes.add("Shape", [x]), dtype) for x in nodes.inputs])
-
-
 def _euclidean_norm(nodes: Nodes) -> None:
     """sqrt(sum of x²) over some axes"""
     x, axes = nodes.inputs
@@ -199,7 +183,6 @@ _WRITERS: dict[str, Callable[[Nodes], None]] = {
     **integers.WRITERS,
     **mathematics.WRITERS,
     **segments.WRITERS,
-    "DepthwiseConv2dNative": _depthwise_conv,
     "Erfc": _erfc,
     "EuclideanNorm": _euclidean_norm,
     "Expm1": _expm1,
@@ -216,7 +199,6 @@ _WRITERS: dict[str, Callable[[Nodes], None]] = {
     "Round": _round,
     "ResizeBilinear": bilinear_resize,
     "ResizeNearestNeighbor": nearest_resize,
-    "ShapeN": _shape_n,
     "TruncateMod": _truncate_mod,
     **dict.fromkeys(MATRIX_RESIZES, matrix_resize),
 }

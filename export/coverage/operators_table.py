@@ -26,6 +26,11 @@ and of `keras.applications` (the smallest of each family), with the number of mo
 them. Each of these models is exported and held against Keras, all but the applications on special
 values, too.
 
+Denormal numbers, those below 1.2e-38 in float32, are not among these values. TensorFlow takes them
+for 0 (for 1e-40 `x > 0` is False, `x == 0` is True, `1 / x` is infinite; in `predict` and in XLA
+alike), while NumPy and ONNX Runtime compute with them: ONNX doesn't say which, and no node that a
+file could hold would change it.
+
 """
 
 _FUNCTIONS = """

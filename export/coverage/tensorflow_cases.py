@@ -116,7 +116,6 @@ _OF_FLOATS: dict[str, Callable[[Any], Any]] = {
     "tf.linalg.set_diag": lambda x: tf.linalg.set_diag(x[:, :, :3], x[:, :, 0]),
     "tf.linalg.set_diag, above": lambda x: tf.linalg.set_diag(x, x[:, :2, 0], k=2),
     "tf.linalg.set_diag, below": lambda x: tf.linalg.set_diag(x, x[:, :2, 0], k=-1),
-    "tf.linalg.set_diag, a band": lambda x: tf.linalg.set_diag(x, x[:, :2, :3], k=(0, 1)),
     "tf.linalg.cholesky": lambda x: tf.linalg.cholesky(x @ tf.transpose(x, (0, 2, 1))),
     "tf.linalg.det": lambda x: tf.linalg.det(x[:, :, :3]),
     "tf.linalg.inv": lambda x: tf.linalg.inv(x[:, :, :3]),

@@ -97,6 +97,21 @@ def test_transposes_around_elementwise_nodes_go():
     assert kept.count("Transpose") == 1 and kept[0] == "Transpose"
 
 
+def test_slices_keep_the_type_of_their_numbers():
+    nodes = [
+        node("Transpose", "x", "a", perm=FIRST),
+        node("Conv", "a w", "b"),
+        node("Transpose", "b", "c", perm=LAST),
+        node("Slice", "c starts ends axes steps", "d"),
+        node("Transpose", "d", "e", perm=FIRST),
+        node("Conv", "e w", "y"),
+    ]
+    numbers = {"starts": [4], "ends": [-6], "axes": [1], "steps": [-1]}
+    weights = {name: np.int32(values) for name, values in numbers.items()}
+    kept = cleaned(graph(nodes, weights | {"w": array(3, 3, 1, 1)}), cancel_transposes)
+    assert kept.count("Transpose") == 1
+
+
 def test_a_transposed_tensor_that_is_an_output_stays():
     nodes = [
         node("Transpose", "x", "a", perm=FIRST),

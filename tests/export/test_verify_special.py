@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from onnxwalk.export import ExportError, to_onnx
-from onnxwalk.export.agreement import find_allowed, find_differences, nudge, shrink
+from onnxwalk.export.agreement import find_allowed, find_differences, has_steps, nudge, shrink
 from onnxwalk.export.cli import main
 from onnxwalk.export.random_inputs import ODD_SIZES, make_random_inputs
 from onnxwalk.export.special_feeds import Feed, make_special_feeds, special_values
@@ -116,6 +116,17 @@ UNDECIDED = {
         ((3,), "int32"),
     ),
     "steps": (lambda x: ops.round(L.Dense(50)(x)), ((20,), "float32")),
+    # sums of 1000 times a window's wave, which are 0 but for rounding
+    "spectrum": (
+        L.MelSpectrogram(256, 256, 160, num_mel_bins=4, power_to_db=False),
+        ((1024,), "float32"),
+    ),
+    # Keras takes no fewer than 33 steps
+    "long": (L.MelSpectrogram(64, 64, 16, num_mel_bins=4), ((None,), "float32")),
+    # of no elements ONNX can't find the size -1
+    "nothing": (L.Reshape((-1, 2)), ((None, 6), "float32")),
+    # TensorFlow ends the process where a window is longer than the input
+    "short": (L.MaxPooling1D(3, 2), ((None, 4), "float32")),
 }
 
 
@@ -207,12 +218,32 @@ def test_rule_for_integers_and_rows():
 
 def test_whole_numbers_stay():
     x = np.float32([3, -100, 0.5, 1e25, np.nan, np.inf])
-    changed = nudge(x, "float32", 0) != x
+    changed = nudge(x, "float32", 0, whole=False) != x
     assert changed.tolist() == [False, False, True, True, True, False]
     assert shrink(x, overflow=False).tolist()[:2] == [3, -50]
     assert shrink(x[:3], overflow=True) is not None and shrink(x[:1], overflow=False) is not None
     kept = x[:3]
     assert shrink(kept, overflow=True) is kept
+
+
+def test_whole_numbers_change_where_nothing_jumps():
+    x = np.float32([3, -100, 0, np.inf])
+    assert (nudge(x, "float32", 0, whole=True) != x).tolist() == [True, True, False, False]
+    for function, jumps in (
+        (ops.round, True),
+        (lambda x: ops.cast(x, "int32"), True),
+        (lambda x: ops.where(x > 0, x, 0), True),
+        (L.Dense(2), False),
+        (lambda x: ops.cast(ops.relu(x), "float16"), False),
+    ):
+        assert has_steps(converted(model(function, ((3,), "float32")))[1]) is jumps
+
+
+def test_keras_takes_no_random_inputs():
+    keras_model = model(lambda x: ops.take(ops.ones((5,)), x + 100), ((3,), "int32"))
+    proto, traced = converted(keras_model)
+    with pytest.raises(ExportError, match=r"Keras doesn't take .* \[6, 3\]: .*--verify none"):
+        verify_model(keras_model, proto, traced)
 
 
 def test_feed_describes_itself():

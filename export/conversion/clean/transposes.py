@@ -262,8 +262,9 @@ def _reorder_attributes(draft: Draft, node: Any, perm: list[int]) -> None:
         turned[:, perm] = pads
         node.input[1] = add_ints(draft, turned.reshape(-1), f"{node.name}/pads")
     elif node.op_type == "Slice":
-        axes = [perm[axis] for axis in draft.weights[node.input[3]]]
-        node.input[3] = add_ints(draft, axes, f"{node.name}/axes")
+        given = draft.weights[node.input[3]]  # of the type that starts and ends have
+        axes = [perm[axis] for axis in given]
+        node.input[3] = add_ints(draft, axes, f"{node.name}/axes", given.dtype)
     elif node.op_type.startswith("Reduce"):
         _set_axes(draft, node, perm)
 
