@@ -45,7 +45,7 @@ def cost_of_ngram_repeat_block(
     input_ids: np.ndarray, scores: np.ndarray, *, ngram_size: int
 ) -> Cost:
     """The scores; which tokens of which n-gram agree, and the places of those that do."""
-    compared = input_ids.size * max(ngram_size, 1)
+    compared = input_ids.size * max(min(ngram_size, input_ids.shape[1]), 1)
     return Cost(scores.nbytes + compared + 40 * input_ids.size, 5 * scores.size + 10 * compared)
 
 

@@ -217,6 +217,11 @@ def sparse_attention(
     to be the memory of the results; what they hold beyond these lengths is zero here. In a batch of
     several lengths it gives the shorter sequences other results than alone; here both are the same.
     """
+    if sparse_block_size < 1 or block_row_indices.ndim != 2 or block_col_indices.ndim != 2:
+        raise ValueError(
+            f"sparse_block_size {sparse_block_size} should be positive, block_row_indices "
+            f"{block_row_indices.shape} and block_col_indices {block_col_indices.shape} matrices"
+        )
     layouts, blocks = block_row_indices.shape[0], block_row_indices.shape[1] - 1
     if block_col_indices.shape[:1] != (layouts,) or num_heads % max(layouts, 1):
         raise ValueError(

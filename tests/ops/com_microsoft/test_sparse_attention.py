@@ -105,6 +105,8 @@ REFUSED = [
     (sparse(1, [65], expected=False), "within 4 blocks"),
     (case("SparseAttention", [*sparse(1, [9]).inputs[:6], COLUMNS[:1], *sparse(1, [9]).inputs[7:]],
           sparse(1, [9]).attributes), "layouts"),
+    (case("SparseAttention", sparse(1, [9]).inputs,
+          sparse(1, [9]).attributes | {"sparse_block_size": 0}), "sparse_block_size 0"),
     (m_rotary([4, 2, 1]), "mrope_section"),
     (m_rotary([4, 4, 2, -2]), "mrope_section"),
     (m_rotary([4, 2, 2], mrope_layout=2), "mrope_layout"),
