@@ -73,6 +73,8 @@ def bifurcation_detector(
         raise ValueError(
             f"min_ngram_size {min_ngram_size} should be from 1 to max_ngram_size {max_ngram_size}"
         )
+    if any(x is not None and x.ndim != 1 for x in (src_tokens, cur_tokens, pred_tokens)):
+        raise ValueError("src_tokens, cur_tokens and pred_tokens should be vectors")
     tokens = cur_tokens
     if pred_tokens is not None:
         start = as_int(prev_suffix_match_idx, "prev_suffix_match_idx")
