@@ -116,6 +116,7 @@ REFUSED = [
     (with_blocks(ROWS, COLUMNS + 2), "below 4"),
     (with_blocks(ROWS[:, ::-1], COLUMNS), "rise"),
     (with_blocks(ROWS, COLUMNS[:, :8]), "rise"),
+    (with_blocks(i32([0, 2**31 - 1, -(2**31), 1, 8], ROWS[1]), COLUMNS), "rise"),
     (m_rotary([4, 2, 1]), "mrope_section"),
     (m_rotary([4, 4, 2, -2]), "mrope_section"),
     (m_rotary([4, 2, 2], mrope_layout=2), "mrope_layout"),
