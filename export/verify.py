@@ -31,12 +31,8 @@ from onnxwalk.export.agreement import (
 from onnxwalk.export.errors import ExportError, one_line
 from onnxwalk.export.graph_runs import ends_process, run_compiled
 from onnxwalk.export.parting import find_parting
-<<<<<<< HEAD
 from onnxwalk.export.precision import run_in_float64
-from onnxwalk.export.random_inputs import make_random_inputs
-=======
 from onnxwalk.export.random_inputs import Sizes, make_random_inputs
->>>>>>> s3
 from onnxwalk.export.special_feeds import Feed, make_special_feeds
 from onnxwalk.export.tracing.trace import Trace, get_input_structure
 from onnxwalk.interpreter.errors import OnnxWalkError

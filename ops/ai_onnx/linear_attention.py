@@ -52,6 +52,8 @@ def linear_attention(
             raise ValueError(
                 f"update_rule {update_rule} {'needs' if required else 'has no'} {name}"
             )
+    if any(x is not None and x.ndim != 3 for x in (query, key, value, decay)):
+        raise ValueError("query, key, value and decay should have rank 3")
     if kv_num_heads < 1 or q_num_heads % kv_num_heads:
         raise ValueError(
             f"q_num_heads {q_num_heads} should be a multiple of kv_num_heads {kv_num_heads}"

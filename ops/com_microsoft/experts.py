@@ -133,6 +133,8 @@ def _mix(
             f"router_probs {router_probs.shape} should be ({tokens}, {experts}), k {k} from 1 to "
             f"{experts}"
         )
+    if router_weights is not None and router_weights.shape != router_probs.shape:
+        raise ValueError(f"router_weights {router_weights.shape} should be {router_probs.shape}")
     _check_layers(x, first, second)
     scores = activation.softmax(wide(router_probs))
     chosen = np.argsort(scores, axis=1, kind="stable")[:, ::-1][:, :k]  # (tokens, k)
@@ -269,8 +271,14 @@ def _quantized_layer(
         raise ValueError(f"scales {scales.shape} don't fit weights {(experts, rows, width)}")
     # one for each block of a row, or, without blocks, those of all rows of an expert side by side
     lines, count = (rows, blocks) if block_size else (1, rows)
-    if zero_points is not None and zero_points.size != experts * lines * -(-count * bits // 8):
-        raise ValueError(f"zero points {zero_points.shape} don't fit scales {scales.shape}")
+    if len(scales) != experts or (
+        zero_points is not None
+        and (
+            len(zero_points) != experts
+            or zero_points.size != experts * lines * -(-count * bits // 8)
+        )
+    ):
+        raise ValueError(f"scales {scales.shape} or zero points don't fit weights {packed.shape}")
 
     def weights_of(expert: int) -> np.ndarray:
         scale = wide(scales[expert]).reshape(rows, blocks, 1)

@@ -45,7 +45,7 @@ def cost_of_ngram_repeat_block(
     input_ids: np.ndarray, scores: np.ndarray, *, ngram_size: int
 ) -> Cost:
     """The scores; which tokens of which n-gram agree, and the places of those that do."""
-    compared = input_ids.size * max(ngram_size, 1)
+    compared = input_ids.size * max(min(ngram_size, input_ids.shape[1]), 1)
     return Cost(scores.nbytes + compared + 40 * input_ids.size, 5 * scores.size + 10 * compared)
 
 
@@ -73,6 +73,8 @@ def bifurcation_detector(
         raise ValueError(
             f"min_ngram_size {min_ngram_size} should be from 1 to max_ngram_size {max_ngram_size}"
         )
+    if any(x is not None and x.ndim != 1 for x in (src_tokens, cur_tokens, pred_tokens)):
+        raise ValueError("src_tokens, cur_tokens and pred_tokens should be vectors")
     tokens = cur_tokens
     if pred_tokens is not None:
         start = as_int(prev_suffix_match_idx, "prev_suffix_match_idx")

@@ -217,13 +217,25 @@ def sparse_attention(
     to be the memory of the results; what they hold beyond these lengths is zero here. In a batch of
     several lengths it gives the shorter sequences other results than alone; here both are the same.
     """
+    if sparse_block_size < 1 or block_row_indices.ndim != 2 or block_col_indices.ndim != 2:
+        raise ValueError(
+            f"sparse_block_size {sparse_block_size} should be positive, block_row_indices "
+            f"{block_row_indices.shape} and block_col_indices {block_col_indices.shape} matrices"
+        )
     layouts, blocks = block_row_indices.shape[0], block_row_indices.shape[1] - 1
     if block_col_indices.shape[:1] != (layouts,) or num_heads % max(layouts, 1):
         raise ValueError(
             f"block_row_indices {block_row_indices.shape} and block_col_indices "
             f"{block_col_indices.shape} should have one number of layouts, of {num_heads} heads"
         )
+    if query.ndim != 3 or past_key.ndim != 4 or past_value.ndim != 4:
+        raise ValueError(
+            f"query {query.shape} should have rank 3, past_key {past_key.shape} and past_value "
+            f"{past_value.shape} rank 4"
+        )
     most = as_int(total_sequence_length, "total_sequence_length")
+    if most > blocks * sparse_block_size:
+        raise ValueError(f"{most} keys are more than {blocks} blocks of {sparse_block_size}")
     length = query.shape[1]
     totals = key_total_sequence_lengths.reshape(-1).astype(np.int64)
     pasts = np.zeros_like(totals) if length == most else totals - length
@@ -234,8 +246,13 @@ def sparse_attention(
     for layout, (rows, columns) in enumerate(
         zip(block_row_indices, block_col_indices, strict=True)
     ):
-        row = np.repeat(np.arange(blocks), np.diff(rows))
-        seen[layout, row, columns[rows[0] : rows[-1]]] = True
+        counts = np.diff(rows.astype(np.int64))
+        if rows[0] != 0 or (counts < 0).any() or rows[-1] > columns.size:
+            raise ValueError(f"block_row_indices {rows.tolist()} should rise from 0 on")
+        columns = columns[: rows[-1]]
+        if columns.size and not 0 <= columns.min() <= columns.max() < blocks:
+            raise ValueError(f"block_col_indices {columns.tolist()} should be below {blocks}")
+        seen[layout, np.repeat(np.arange(blocks), counts), columns] = True
     visible = seen[:, place][..., np.arange(most) // sparse_block_size]  # (L, B, S, keys)
     visible = np.tile(visible.swapaxes(0, 1), (1, num_heads // layouts, 1, 1))
     return group_query_attention(

@@ -34,6 +34,8 @@ def linear_attention_1(
     """
     refuse_unsupported(state_window=state_window)
     heads, states = attributes["q_num_heads"], attributes["kv_num_heads"]
+    if key.ndim != 3:
+        raise ValueError(f"key {key.shape} should have rank 3")
     if min(heads, states) < 1 or query.ndim != 3 or query.shape[2] % heads:
         raise ValueError(f"query {query.shape} doesn't divide into {heads} heads")
     size = query.shape[2] // heads

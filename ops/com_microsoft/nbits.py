@@ -135,7 +135,7 @@ def prepare_matmul_bnb4(B, absmax, *, K, N, block_size, quant_type, training_mod
             f"({-(-count // block_size)},)"
         )
     codes = np.stack([B.reshape(-1) >> 4, B.reshape(-1) & 15], -1).reshape(-1)[:count]
-    scales = np.repeat(wide(absmax.reshape(-1)), block_size)[:count]
+    scales = wide(absmax.reshape(-1))[np.arange(count) // block_size]
     weights = (_NF4 if quant_type else _FP4)[codes] * scales
     weights = np.ascontiguousarray(weights.reshape(N, K).T)
 

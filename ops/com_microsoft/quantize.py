@@ -202,6 +202,8 @@ def _dequantize_weights(
     name: str, w: np.ndarray, scale: np.ndarray, zero_point: np.ndarray
 ) -> np.ndarray:
     """(w - zero_point)·scale, one of each for each direction, or for each of its columns."""
+    if w.ndim != 3:
+        raise ValueError(f"{name} {w.shape} should have rank 3")
     directions, _, columns = w.shape
     for what, value in (("scale", scale), ("zero point", zero_point)):
         if value.shape not in ((directions,), (directions, columns)):

@@ -112,6 +112,8 @@ REFUSED = [
     (qmoe(quant_type="fp8"), "fp8"),
     (qmoe(weights_prepacked=1), "weights_prepacked"),
     (qmoe(block_size=16), "scales"),
+    (case("QMoE", [*qmoe(weights=True).inputs[:-1], normal(5, 3)]), "router_weights"),
+    (case("QMoE", [*qmoe(zeros=True).inputs[:11], bits_of(1, 4, 16)]), "zero points"),
     (case("MatMulBnb4", bnb4(2, 32, 16, 0).inputs,
           {"N": 2, "K": 32, "block_size": 16, "quant_type": 0, "transB": 0}), "transB"),
     (case("MatMulBnb4", bnb4(2, 32, 16, 0).inputs,

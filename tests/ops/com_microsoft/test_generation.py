@@ -70,6 +70,7 @@ REFUSED = [
     (case("NGramRepeatBlock", [IDS, SCORES[:, :3]], {"ngram_size": 1}), "from 0 to 2"),
     (case("NGramRepeatBlock", [-IDS, SCORES], {"ngram_size": 1}), "from 0 to 4"),
     (case("BifurcationDetector", [SOURCE, IDS[0], ZERO, SOURCE]), "one more"),
+    (case("BifurcationDetector", [SOURCE, IDS, ZERO]), "vectors"),
     (case("BifurcationDetector", [SOURCE, IDS[0], ZERO - 1, SOURCE]), "one more"),
     (case("BifurcationDetector", [SOURCE, IDS[0], ZERO], {"min_ngram_size": 4}), "min_ngram_size"),
 ]

@@ -66,6 +66,9 @@ REFUSED = [
     (case("CausalConvWithState", conv(5).inputs, {"dilation": 2}), "past_state"),
     (attention("linear", 2, 2, 2, state_window=1), "state_window"),
     (attention("linear", 3, 2, 2), "multiple"),
+    *((case("LinearAttention", [x[0] if i == which else x for i, x in enumerate(
+        attention("linear", 2, 2, 2).inputs[:3])], attention("linear", 2, 2, 2).attributes), text)
+      for which, text in ((0, "2 heads"), (1, "rank 3"), (2, "rank 3"))),
     (case("LinearAttention", attention("linear", 4, 2, 2).inputs,
           {"q_num_heads": 3, "kv_num_heads": 3, "update_rule": "linear"}), "3 heads"),
     (case("LinearAttentionGate", [A, H[:2], H]), "dt_bias"),

@@ -58,6 +58,12 @@ def by_loops(q, k, v, past_k, past_v, totals, scale):
     return [y.reshape(batch, length, -1), *present]
 
 
+def with_blocks(rows, columns):
+    made = sparse(1, [9])
+    inputs = [*made.inputs[:5], rows, columns, *made.inputs[7:]]
+    return case("SparseAttention", inputs, made.attributes)
+
+
 def by_onnx_runtime(made):
     """The result alone; the caches must be the memory of the new ones."""
     options = onnxruntime.SessionOptions()
@@ -102,9 +108,15 @@ CASES = [
 ]
 
 REFUSED = [
-    (sparse(1, [65], expected=False), "within 4 blocks"),
+    (sparse(1, [65], expected=False), "more than 4 blocks"),
     (case("SparseAttention", [*sparse(1, [9]).inputs[:6], COLUMNS[:1], *sparse(1, [9]).inputs[7:]],
           sparse(1, [9]).attributes), "layouts"),
+    (case("SparseAttention", sparse(1, [9]).inputs,
+          sparse(1, [9]).attributes | {"sparse_block_size": 0}), "sparse_block_size 0"),
+    (with_blocks(ROWS, COLUMNS + 2), "below 4"),
+    (with_blocks(ROWS[:, ::-1], COLUMNS), "rise"),
+    (with_blocks(ROWS, COLUMNS[:, :8]), "rise"),
+    (with_blocks(i32([0, 2**31 - 1, -(2**31), 1, 8], ROWS[1]), COLUMNS), "rise"),
     (m_rotary([4, 2, 1]), "mrope_section"),
     (m_rotary([4, 4, 2, -2]), "mrope_section"),
     (m_rotary([4, 2, 2], mrope_layout=2), "mrope_layout"),
