@@ -17,6 +17,8 @@ from onnxwalk.export.tracing.trace import Port, Trace
 
 #: sizes of 1 in every open dimension but the batch
 ONE = Sizes(batch=3, time=1, height=1, width=1)
+#: what is special in the feed without rows
+EMPTY_BATCH = "an empty batch"
 #: numbers in one feed: a batch of large images gets the first rows only
 _MOST_NUMBERS = 1 << 20
 #: the share of elements that are replaced by a special value, where not all are
@@ -118,7 +120,7 @@ def make_special_feeds(
         yield Feed({name: values[:1] for name, values in random.items()}, ("one row",))
     yield from _special_feeds(trace.inputs, trace, random, rng)
     if has_open_batch:
-        yield Feed({name: values[:0] for name, values in random.items()}, ("an empty batch",))
+        yield Feed({name: values[:0] for name, values in random.items()}, (EMPTY_BATCH,))
     yield from _sized(trace, ODD_SIZES, seed + 1)
     if not full:
         return

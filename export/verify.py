@@ -33,7 +33,7 @@ from onnxwalk.export.graph_runs import ends_process, run_compiled
 from onnxwalk.export.parting import find_parting
 from onnxwalk.export.precision import run_in_float64
 from onnxwalk.export.random_inputs import Sizes, make_random_inputs
-from onnxwalk.export.special_feeds import Feed, make_special_feeds
+from onnxwalk.export.special_feeds import EMPTY_BATCH, Feed, make_special_feeds
 from onnxwalk.export.tracing.trace import Trace, get_input_structure
 from onnxwalk.interpreter.errors import OnnxWalkError
 
@@ -88,6 +88,7 @@ def verify_model(
     sides = Both(model, session, trace)
     random, expected = sides.start(seed)
     feed = Feed(random, ("random numbers",))
+    sides.sizes = [e.shape[1:] for e in expected]
     actual = sides.run_file(feed)
     found = sides.find_difference(feed, expected, actual)
     special = make_special_feeds(trace, random, full=mode == "full", seed=seed)
@@ -134,6 +135,7 @@ class Both:
     def __init__(self, model: Any, session: Any, trace: Trace) -> None:
         self.model, self.session, self.trace = model, session, trace
         self.kind = find_lowest_precision(trace)
+        self.sizes: list[tuple[int, ...]] = []  # of the outputs' rows, for random inputs
 
     def run_keras(
         self, values: dict[str, NDArray[Any]], weights: list[tuple[Any, Any]] | None = None
@@ -202,7 +204,7 @@ class Both:
     def find_difference(self, feed: Feed, expected: Arrays, actual: Arrays) -> Difference | None:
         """The largest difference of the first output that differs, by the rule of ``agreement``.
         Raises ExportError for another shape or dtype."""
-        if not self._is_consistent(expected):
+        if not self._is_consistent(feed, expected):
             return None
         for port, a, e in zip(self.trace.outputs, actual, expected, strict=True):
             check_type(port.name, a, e)
@@ -230,18 +232,20 @@ class Both:
                 return Difference(port.name, feed, index, a[index], e[index], by, tolerance)
         return None
 
-    def _is_consistent(self, expected: Arrays) -> bool:
-        """Whether the outputs have the shapes that the model declares: for an empty batch some of
-        TensorFlow's convolutions return the shape of their input."""
+    def _is_consistent(self, feed: Feed, expected: Arrays) -> bool:
+        """Whether the outputs have the shapes that the model declares, and without rows those that
+        rows have otherwise: for an empty batch some of TensorFlow's convolutions return the shape
+        of their input."""
+        shapes = [port.shape for port in self.trace.outputs]
+        if feed.rows == (EMPTY_BATCH,) and self.sizes:
+            shapes = [s and (s[0], *sizes) for s, sizes in zip(shapes, self.sizes, strict=True)]
         return all(
-            port.shape is None
+            shape is None
             or (
-                len(port.shape) == e.ndim
-                and all(
-                    size in (None, found) for size, found in zip(port.shape, e.shape, strict=True)
-                )
+                len(shape) == e.ndim
+                and all(size in (None, found) for size, found in zip(shape, e.shape, strict=True))
             )
-            for port, e in zip(self.trace.outputs, expected, strict=True)
+            for shape, e in zip(shapes, expected, strict=True)
         )
 
     def narrow(self, found: Difference) -> Difference:

@@ -193,7 +193,10 @@ def _is_supported(x: np.ndarray, axes: Sequence[Axis]) -> bool:
         len(axes) == 2
         and x.dtype in (np.float32, np.float64)
         and x.size > 0
-        and all(any(w == slice(0, axis.windows) for w, _ in axis.taps()) for axis in axes)
+        and all(
+            axis.windows and any(w == slice(0, axis.windows) for w, _ in axis.taps())
+            for axis in axes
+        )
     )
 
 

@@ -90,3 +90,13 @@ def test_global_maxima_keep_nan():
 def test_means_of_infinities():
     x = np.float32([[[INF], [1], [-INF], [INF], [NAN], [1], [-INF], [5]]])
     check(L.AveragePooling1D(2), [x], np.float32([[[INF], [NAN], [NAN], [-INF]]]))
+
+
+@pytest.mark.parametrize(("size", "strides"), [(2, 1), (2, 2), (3, 2)])
+def test_a_window_larger_than_an_open_size(size, strides):
+    x = np.ones((2, 1, 3), "float32")
+    expected = np.zeros((2, 0, 3), "float32")
+    pool = L.AveragePooling1D(size, strides=strides)
+    # ONNX Runtime rounds -1 / 2 towards 0, and gives one window
+    engines = (run_onnxwalk,) if (size, strides) == (2, 2) else (run_onnxruntime, run_onnxwalk)
+    check(pool, [x], expected, shapes=[(None, 3)], engines=engines)

@@ -109,6 +109,10 @@ UNDECIDED = {
         lambda x: L.LayerNormalization(beta_initializer="random_normal")(x),
         ((8,), "float32"),
     ),
+    "a convolution of no steps": (
+        lambda x: L.DepthwiseConv1D(3, strides=2, padding="same")(x),
+        ((None, 4), "float32"),
+    ),
     "float16": (lambda x: L.Dense(2)(L.Dense(30)(x)), ((40,), "float16")),
     "ids": (lambda x: L.Embedding(7, 2)(x), ((3,), "int64")),
     "numbers that Keras refuses": (
