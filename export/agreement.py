@@ -18,7 +18,7 @@ range      The difference is gone when the large finite values that were fed are
 precision  Keras's own errors in float32 are larger than the tolerance, and the file's are not: it
            gives the number that Keras gives in float64. (LayerNormalization of a row of 1000s
            computes x / σ + (β - μ / σ), that is, β + 31623 - 31623: Keras is 0.002 from Keras in
-           float64, the file 2e-8.)
+           float64, the file less than 1e-7.)
 """
 
 from __future__ import annotations
