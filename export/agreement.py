@@ -19,7 +19,7 @@ range      The difference is gone when the large finite values that were fed are
 precision  Keras's own errors in float32 are larger than the tolerance, and the file's are not: it
            gives the number that Keras gives in float64. (LayerNormalization of a row of 1000s
            computes x / σ + (β - μ / σ), that is, β + 31623 - 31623: Keras is 0.002 from Keras in
-           float64, the file 2e-8.)
+           float64, the file less than 1e-7.)
 
 No denormal numbers are fed, those below 1.2e-38 in float32: TensorFlow takes them for 0, also
 compiled with XLA (x > 0 is False, x == 0 True, 1 / x infinite), NumPy and ONNX Runtime don't.
