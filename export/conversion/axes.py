@@ -209,12 +209,16 @@ def _diag(nodes: Nodes) -> None:
 
 
 def _set_diag(nodes: Nodes) -> None:
-    """(…, rows, columns) with one diagonal replaced: each row has one place of it at most."""
+    """(…, rows, columns) with one diagonal replaced: each row has one place of it at most. By
+    tf2onnx's formula where sizes are open or several diagonals are given."""
+    from tf2onnx.onnx_opset.tensor import MatrixSetDiagV3
+
     x, values = nodes.inputs[:2]
     rows, columns = nodes.shape(x)[-2:]
     offsets = nodes.constant_input(2)
     if min(rows, columns) < 0 or offsets is None or len(set(offsets.flatten())) > 1:
-        raise ValueError("one diagonal of matrices of a fixed size")
+        MatrixSetDiagV3.version_12(nodes.ctx, nodes.node)
+        return
     offset = int(offsets.flatten()[0])
     length = min(rows + min(offset, 0), columns - max(offset, 0))
     places = np.clip(np.arange(rows) + min(offset, 0), 0, length - 1)
