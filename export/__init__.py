@@ -23,7 +23,7 @@ The way of a layer, and where to add support for one (``pipeline.py`` calls them
    renamed. ``parting.py`` finds the layer where they don't.
 
 Then add cases of the layer in ``coverage/layer_cases/`` (a file for each family), and run
-``python -m export layers LAYER``, which compares them with Keras and ONNX Runtime.
+``python -m onnxwalk.export layers LAYER``, which compares them with Keras and ONNX Runtime.
 """
 
 from __future__ import annotations

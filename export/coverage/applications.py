@@ -1,4 +1,4 @@
-"""``python -m export applications``: export and compare all of ``keras.applications``.
+"""``python -m onnxwalk.export applications``: export and compare all of ``keras.applications``.
 
 Each model gets a process of its own, so that memory can be measured. With names, only their rows
 of the table are computed again.
@@ -206,7 +206,7 @@ def format_table(rows: dict[str, list[str]]) -> str:
     lines = [
         "# keras.applications",
         "",
-        "Written by `python -m export applications -o docs/APPLICATIONS.md`, which fails when a",
+        "Written by `python -m onnxwalk.export applications -o docs/APPLICATIONS.md`, which fails when a",
         f"difference is above {_TOLERANCE:g}. Logits, two random pictures, random weights with",
         "BatchNormalization's statistics fitted to them.",
         "",

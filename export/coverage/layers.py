@@ -1,4 +1,4 @@
-"""``python -m export layers``: export every Keras layer and compare it with Keras."""
+"""``python -m onnxwalk.export layers``: export every Keras layer and compare it with Keras."""
 
 from __future__ import annotations
 
