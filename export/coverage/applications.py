@@ -206,8 +206,8 @@ def format_table(rows: dict[str, list[str]]) -> str:
     lines = [
         "# keras.applications",
         "",
-        "Written by `python -m onnxwalk.export applications -o docs/APPLICATIONS.md`, which fails when a",
-        f"difference is above {_TOLERANCE:g}. Logits, two random pictures, random weights with",
+        "Written by `python -m onnxwalk.export applications -o docs/APPLICATIONS.md`, which fails",
+        f"when a difference is above {_TOLERANCE:g}. Logits, two random pictures, random weights with",
         "BatchNormalization's statistics fitted to them.",
         "",
         "*side*: of the pictures; Keras's own for the smallest of each family.",
