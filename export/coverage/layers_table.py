@@ -13,8 +13,8 @@ _HEAD = """# Keras layers
 Written by `python -m onnxwalk.export layers -o docs/LAYERS.md`, with Keras {keras},
 TensorFlow {tensorflow}, tf2onnx {tf2onnx} and ONNX Runtime {onnxruntime}, at opset 18: each
 configuration of `export/coverage/layer_cases` is exported and run in Keras, in onnxwalk and in ONNX
-Runtime. It is right if onnxwalk also gives what Keras does for special values: NaN, infinities, zeros, the largest
-and lowest numbers, one row, none, other sizes (`verify="full"`).
+Runtime. It is right if onnxwalk also gives what Keras does for special values: NaN, infinities,
+zeros, the largest and lowest numbers, one row, none, other sizes (`verify="full"`).
 
 A difference is the largest over all configurations and outputs, divided by the largest absolute
 value that Keras gives if that is more than 1. Operators are those of all configurations together,
