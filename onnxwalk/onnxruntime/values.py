@@ -30,20 +30,20 @@ DEVICE_TYPES = {
 
 
 class OrtDevice:
-    """A device: here always the CPU."""
+    """A description of a device. All but the CPU can be described, and not be used."""
+
+    _type: int
+    _id: int
 
     def __init__(self, *arguments: Any) -> None:
-        """``arguments``: another device; or numbers, of which the first is that of its type.
-        Raises ValueError for other values, RuntimeError for a device that isn't the CPU."""
-        kind = arguments[0] if arguments else DEVICE_TYPES["cpu"]
-        if isinstance(kind, OrtDevice):
-            return
-        if not isinstance(kind, int):
-            raise ValueError(
-                "`c_ort_device` is expected to be OrtDevice, use OrtDevice.make() instead"
-            )
-        if kind != DEVICE_TYPES["cpu"]:
-            check_device(next(name for name, code in DEVICE_TYPES.items() if code == kind))
+        """``arguments``: another device; or the numbers of its type, of its kind of memory, and
+        its own. Raises ValueError for other values."""
+        if len(arguments) == 1 and isinstance(arguments[0], OrtDevice):
+            self._type, self._id = arguments[0]._type, arguments[0]._id
+        elif len(arguments) >= 3 and all(isinstance(number, int) for number in arguments):
+            self._type, self._id = arguments[0], arguments[-1]
+        else:
+            raise ValueError("`Provided object` needs to be of type OrtDevice: use OrtDevice.make")
 
     @staticmethod
     def default_memory() -> int:
@@ -74,26 +74,30 @@ class OrtDevice:
     def make(
         ort_device_name: str, device_id: int, vendor_id: int | OrtDeviceVendorId = -1
     ) -> OrtDevice:
-        """The CPU. Raises RuntimeError for a device that only other builds have."""
-        check_device(ort_device_name)
-        return OrtDevice()
+        """The description of a device by its name. Raises Exception for an unknown one."""
+        kind = DEVICE_TYPES.get(ort_device_name.lower())
+        if kind is None:
+            raise Exception(f"Unsupported device type: {ort_device_name}")
+        return OrtDevice(kind, OrtDevice.default_memory(), device_id)
 
     def device_id(self) -> int:
-        return 0
+        return self._id
 
     def device_type(self) -> int:
-        return DEVICE_TYPES["cpu"]
+        return self._type
 
     def device_vendor_id(self) -> int:
         return int(OrtDeviceVendorId.NONE)
 
     def device_mem_type(self) -> int:
-        return 0
+        return OrtDevice.default_memory()
 
 
 def check_device(name: str | OrtDevice) -> None:
     """Raise for a device other than the CPU: RuntimeError if another build may have it."""
-    if isinstance(name, OrtDevice) or name == "cpu":
+    if isinstance(name, OrtDevice):
+        name = next(n for n, kind in DEVICE_TYPES.items() if kind == name.device_type())
+    if name == "cpu":
         return
     if name.lower() not in DEVICE_TYPES:
         raise Exception(f"Unsupported device type: {name}")

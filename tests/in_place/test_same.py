@@ -34,7 +34,12 @@ OWN_WORDS = (
     *("external_data_is_missing", "bad_model_", "failing_", "set_", "config_value_that_is_no_str"),
     *("session_options_take_no_arguments", "sess_options_of_another_type", "binding_strings"),
     *("run_options_of_another_type", "ort_value_from_shape_of_unknown_type", "ort_value_on_cuda"),
-    *("ort_value_constructor", "binding_unknown_output", "logger_severity_out_of_range"),
+    *(
+        "ort_value_constructor",
+        "device_of_nothing",
+        "binding_unknown_output",
+        "logger_severity_out_of_range",
+    ),
 )
 
 

@@ -257,6 +257,22 @@ def sparse_matrix(ort):
 
 
 @program
+def devices(ort):
+    made = [ort.OrtDevice.make(name, 0) for name in ("cpu", "cuda")]
+    return [(d.device_type(), d.device_id(), d.device_mem_type()) for d in made]
+
+
+@program
+def device_that_is_unknown(ort):
+    ort.OrtDevice.make("foo", 0)
+
+
+@program
+def device_of_nothing(ort):
+    ort.OrtDevice(None)
+
+
+@program
 def copy_tensors(ort):
     source, target = ort_value(ort, X), ort_value(ort, np.zeros_like(X))
     ort.copy_tensors([source], [target])
