@@ -23,6 +23,8 @@ from onnxwalk.ops.fast.recurrent_steps import Cell, SingleSequence, Step
 
 #: bytes of gates to project at once: they should still be in the cache when the steps use them
 _BLOCK = 1 << 19
+#: initial states beyond this are multiplied by exact sigmoids (see ``_is_large``)
+_LARGE_STATE = 64
 
 # ----------------------------------------------------------------- projections of the inputs
 # A block holds the projections for some steps, in rows of H: for each step a contiguous
@@ -173,11 +175,12 @@ class SequenceLoop:
         self.finals = [space.array(shape, dtype).transpose(1, 0, 2) for _ in range(cell.states)]
         self._states = [space.scratch(shape, dtype) for _ in range(cell.states)]
         self._gates = space.scratch((gates * batch * self._size,), dtype)
-        self._steps: dict[int, Step] = {}
+        self._has_sigmoids = gates > 1
+        self._steps: dict[tuple[int, bool], Step] = {}
         self._single: SingleSequence | None = None
         if batch == directions == 1 and cell.make_single is not None:
             self._single = cell.make_single(cell.w_h, [state.reshape(-1) for state in self._states])
-        self._layouts: dict[tuple[int, int, int], _Layout] = {}
+        self._layouts: dict[tuple[int, int, int, bool], _Layout] = {}
 
     def run(self) -> None:
         self._source.begin()
@@ -189,20 +192,22 @@ class SequenceLoop:
             else:
                 by_sequence = given.transpose(1, 0, 2)
                 np.copyto(state, by_sequence if order is None else by_sequence[order])
+        exact = self._has_sigmoids and any(map(_is_large, self._initial))
+        single = None if exact else self._single
         history, t = self._history, 0
         while t < len(counts):
             now = counts[t : t + max(1, self._most // counts[t])]
-            projections = self._project(t, now, lengths, order)
-            if self._single is not None:
+            projections = self._project(t, now, lengths, order, single)
+            if single is not None:
                 kept = None if history is None else history[t : t + len(now), 0, 0]
-                self._single.run(projections, kept)
+                single.run(projections, kept)
             elif now[0] != now[-1]:
                 for place, (n, projected) in enumerate(zip(now, projections, strict=True), t):
-                    self._step(n)(projected)
+                    self._step(n, exact)(projected)
                     if history is not None:
                         history[place, :n] = self._states[0][:n]
             else:  # the usual case: all sequences run
-                step, h = self._step(now[0]), self._states[0][: now[0]]
+                step, h = self._step(now[0], exact), self._states[0][: now[0]]
                 if history is None:
                     for projected in projections:
                         step(projected)
@@ -230,10 +235,15 @@ class SequenceLoop:
         return in_order, order, running.tolist()
 
     def _project(
-        self, t: int, counts: list[int], lengths: np.ndarray | None, order: np.ndarray | None
+        self,
+        t: int,
+        counts: list[int],
+        lengths: np.ndarray | None,
+        order: np.ndarray | None,
+        single: SingleSequence | None,
     ) -> list[Any]:
         """The projections of the inputs for some steps from ``t`` on."""
-        layout = self._layout(t, counts)
+        layout = self._layout(t, counts, single)
         ranks = layout.ranks
         sequences = ranks if order is None else order[ranks]
         last = self._source.steps - 1 if lengths is None else lengths[ranks] - 1
@@ -244,9 +254,9 @@ class SequenceLoop:
         self._source.project(sources, layout.block)
         return layout.steps
 
-    def _layout(self, t: int, counts: list[int]) -> _Layout:
+    def _layout(self, t: int, counts: list[int], single: SingleSequence | None) -> _Layout:
         """The layout of the inputs of some steps from ``t`` on, with ``counts`` sequences each."""
-        key = (t, counts[0], len(counts))
+        key = (t, counts[0], len(counts), single is None)
         if key in self._layouts:
             return self._layouts[key]
         gates, directions, _ = self._cell.shape
@@ -256,7 +266,7 @@ class SequenceLoop:
         start = np.repeat(first * gates * directions, n) + ranks * directions
         rows = start[:, None] + np.arange(gates) * np.repeat(n * directions, n)[:, None]
         flat, size = self._block.reshape(-1), gates * self._size
-        parts = self._single.parts if self._single is not None else lambda projected: projected
+        parts = single.parts if single is not None else lambda projected: projected
         edges = [0, *(np.cumsum(n) * size).tolist()]
         layout = _Layout(
             np.repeat(np.arange(t, t + len(n)), n),
@@ -269,9 +279,9 @@ class SequenceLoop:
             self._layouts[key] = layout
         return layout
 
-    def _step(self, n: int) -> Step:
-        """The step for n sequences."""
-        if n not in self._steps:
+    def _step(self, n: int, exact: bool) -> Step:
+        """The step for n sequences. ``exact``: with sigmoids that are exact near 0, too."""
+        if (n, exact) not in self._steps:
             w_h = self._cell.w_h
             gates, directions, hidden = self._cell.shape
             flat = self._gates[: gates * n * self._size]
@@ -285,8 +295,9 @@ class SequenceLoop:
                 return functools.partial(np.matmul, rows, w_h[chosen], places[chosen])
 
             states = [state[:n].reshape(-1) for state in self._states]
-            self._steps[n] = self._cell.make_step(product, flat, states)
-        return self._steps[n]
+            options = {"exact": True} if exact else {}
+            self._steps[n, exact] = self._cell.make_step(product, flat, states, **options)
+        return self._steps[n, exact]
 
     def _finish(
         self, counts: list[int], lengths: np.ndarray | None, order: np.ndarray | None
@@ -310,6 +321,13 @@ class SequenceLoop:
         for d, reverse in enumerate(self._cell.reversals):
             places = lengths[ranks] - 1 - times if reverse else times
             y[places, order[ranks], d] = self._history[times, ranks, d]
+
+
+def _is_large(state: np.ndarray | None) -> bool:
+    """Whether an initial state is large enough to show that a sigmoid by tanh is exact to 1e-7, not
+    to 1e-7 of itself: sigmoid(-40) is 4e-18, not 0, and times infinity isn't NaN. States that steps
+    compute are small."""
+    return state is not None and not bool((np.abs(state) <= _LARGE_STATE).all())
 
 
 def make_binder(make_cell: Callable[[], Cell], embedding: np.ndarray | None) -> Bind:

@@ -35,8 +35,8 @@ class Cell:
     w_x: np.ndarray  # (D, I, gates * H)
     w_h: np.ndarray  # (gates, D, H, H)
     bias: np.ndarray  # (D, gates * H), of the projections
-    #: make_step(product, gates, states): the step for the sequences in ``states`` (flat);
-    #: ``product`` writes to ``gates`` (flat)
+    #: make_step(product, gates, states, exact=False): the step for the sequences in ``states``
+    #: (flat); ``product`` writes to ``gates`` (flat)
     make_step: Callable[..., Step]
     reversals: Sequence[bool]
     states: int  # how many, h included
@@ -71,11 +71,13 @@ def rnn_step(
     return step
 
 
-def lstm_step(product: Product, gates: np.ndarray, states: Sequence[np.ndarray]) -> Step:
+def lstm_step(
+    product: Product, gates: np.ndarray, states: Sequence[np.ndarray], exact: bool = False
+) -> Step:
     """Gates g, f, i, o, of which f, i, o are halved (see ``_sigmoid_of_halved``)."""
     h, c = states
     g, f, i, o = np.split(gates, 4)
-    activate = _sigmoid_of_halved(gates[c.size :], gates, g)
+    activate = _sigmoid_of_halved(gates[c.size :], gates, g, exact)
     recur, add, multiply, tanh = product(h), np.add, np.multiply, np.tanh
 
     def step(projected):
@@ -97,6 +99,7 @@ def gru_step(
     states: Sequence[np.ndarray],
     b_n: np.ndarray | None = None,
     reset_before: bool = False,
+    exact: bool = False,
 ) -> Step:
     """Gates z, r (halved) and n; r is applied to the recurrent product (linear_before_reset), with
     its bias b_n (directions * H), or to the state before the product.
@@ -104,7 +107,7 @@ def gru_step(
     (h,) = states
     size = h.size
     zr, z, r, n = gates[: 2 * size], gates[:size], gates[size : 2 * size], gates[2 * size :]
-    activate = _sigmoid_of_halved(zr)
+    activate = _sigmoid_of_halved(zr, exact=exact)
     recur = product(h, slice(0, 2)) if reset_before else product(h)
     recur_n = product(r, slice(2, 3)) if reset_before else None
     if b_n is not None:
@@ -136,13 +139,16 @@ _LARGE = 1024
 
 
 def _sigmoid_of_halved(
-    halved: np.ndarray, tanh_too: np.ndarray | None = None, tanh_part: np.ndarray | None = None
+    halved: np.ndarray,
+    tanh_too: np.ndarray | None = None,
+    tanh_part: np.ndarray | None = None,
+    exact: bool = False,
 ) -> Callable[[], None]:
     """sigmoid(2 v) in place, and tanh of ``tanh_part``, which is next to it in memory (``tanh_too``
     is both).
 
     Few elements: tanh(v) / 2 + 1/2, with one call of tanh for all. Many: 1 / (1 + exp(-2 v)), where
-    exp takes half of tanh's time.
+    exp takes half of tanh's time; and if it is to be ``exact`` relative to itself.
     """
     half, one, minus_two = (scalar(value, halved.dtype) for value in (0.5, 1, -2))
     both = halved if tanh_too is None else tanh_too
@@ -161,7 +167,8 @@ def _sigmoid_of_halved(
         if tanh_part is not None:
             tanh(tanh_part, tanh_part)
 
-    return by_tanh if tanh_is_quick or halved.size < _LARGE else by_exp
+    is_quick = tanh_is_quick or halved.size < _LARGE
+    return by_tanh if is_quick and not exact else by_exp
 
 
 # ------------------------------------------------------------------ one sequence in one direction

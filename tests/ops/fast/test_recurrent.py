@@ -132,3 +132,21 @@ def test_unusual_layers_are_declined(attributes):
     rng = np.random.default_rng(0)
     prepare, _, _, w, r, b, _ = layer("LSTM", rng, 1, 3, 4)
     assert not hasattr(prepare(w, r, b, **attributes), "bind")
+
+
+@pytest.mark.parametrize("batch", [1, 4, 60])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "GRU linear"])
+def test_large_initial_states(kind, batch):
+    """sigmoid(-40) is 4e-18, not 0: times infinity it is infinity, times 1e20 it is 400."""
+    rng = np.random.default_rng(batch)
+    prepare, plain, states, w, r, b, attributes = layer(kind, rng, 1, 2, 3)
+    values = [0, 1, -100, 100, 1e3, 1e20, -1e25, 3e38, np.inf, -np.inf, np.nan]
+    x = np.zeros((3, batch, 2), f32)
+    initial = [rng.choice(values, (1, batch, 3)).astype(f32) for _ in range(states)]
+    initial[0] = np.clip(initial[0], -1e3, 1e3)  # the state that is multiplied by weights
+    with np.errstate(all="ignore"):
+        expected = plain(x, w, r, b, None, *initial, **attributes)
+        bind = prepare(w, r, b, **attributes).bind
+        found = run_bound(bind, [x, None, *initial], used_outputs=(True,) * (1 + states))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
