@@ -30,8 +30,8 @@ def test_difference(ours, theirs, expected):
 
 def test_rows_say_what_became_of_a_program(tmp_path):
     magika, *_ = PROGRAMS
-    right = Row(magika, 1e-5, (1.0, 0.5))
-    wrong, failed = Row(magika, 0.1, (1.0, 0.5)), Row(magika, None, (0.0, 0.0), "ImportError: x")
+    right = Row(magika, 1e-5)
+    wrong, failed = Row(magika, 0.1), Row(magika, None, "ImportError: x")
     assert right.is_right and not wrong.is_right and not failed.is_right
     page = tmp_path / "page.md"
     page.write_text("before <!-- programs: begin -->old<!-- programs: end --> after")

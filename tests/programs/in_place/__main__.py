@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -37,9 +36,8 @@ class Environment:
         if program.others_without_dependencies:
             self.pip("install", "--no-deps", *program.others_without_dependencies)
 
-    def run(self, *command: str | Path, folder: Path) -> tuple[str, float]:
-        """What a command of the environment prints, and its seconds. Raises CalledProcessError."""
-        begun = time.perf_counter()
+    def run(self, *command: str | Path, folder: Path) -> str:
+        """What a command of the environment prints. Raises CalledProcessError."""
         done = subprocess.run(
             [self.bin / command[0], *command[1:]],
             cwd=folder,
@@ -49,7 +47,7 @@ class Environment:
             timeout=_SECONDS,
             check=True,
         )
-        return done.stdout, time.perf_counter() - begun
+        return done.stdout
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -104,27 +102,25 @@ def install_stand_in(environment: Environment, folder: Path) -> None:
 def compare_one(program: Program, ours: Environment, theirs: Environment, folder: Path) -> Row:
     """Install and run a program in both environments."""
     answers: list[Any] = []
-    seconds: list[float] = []
     for environment in (theirs, ours):
         try:
             environment.install(program)
             where = folder / f"{program.name}-{len(answers)}"
             where.mkdir()
             shutil.copy(program.path, where / "program.py")
-            printed, taken = environment.run("python", "program.py", folder=where)
+            printed = environment.run("python", "program.py", folder=where)
         except subprocess.SubprocessError as error:
             text = getattr(error, "stderr", None) or str(error)
-            return Row(program, None, (0.0, 0.0), text.strip().splitlines()[-1])
+            return Row(program, None, text.strip().splitlines()[-1])
         answers.append(json.loads(printed.splitlines()[-1]))
-        seconds.append(taken)
     assert_stand_in(ours, folder)
-    return Row(program, difference(answers[1], answers[0]), (seconds[1], seconds[0]))
+    return Row(program, difference(answers[1], answers[0]))
 
 
 def assert_stand_in(environment: Environment, folder: Path) -> None:
     """That no package has brought the real one along."""
     code = "import onnxruntime; print(onnxruntime.__name__)"
-    printed, _ = environment.run("python", "-c", code, folder=folder)
+    printed = environment.run("python", "-c", code, folder=folder)
     assert printed.strip() == "onnxwalk.onnxruntime", printed
 
 
@@ -132,7 +128,7 @@ def check_uninstall(environment: Environment, folder: Path) -> None:
     """That ``pip uninstall onnxruntime`` leaves nothing."""
     environment.pip("uninstall", "-y", "onnxruntime")
     code = "import importlib.util; print(importlib.util.find_spec('onnxruntime'))"
-    printed, _ = environment.run("python", "-c", code, folder=folder)
+    printed = environment.run("python", "-c", code, folder=folder)
     assert printed.strip() == "None", printed
 
 

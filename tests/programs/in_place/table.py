@@ -82,7 +82,6 @@ class Row:
 
     program: Program
     difference: float | None
-    seconds: tuple[float, float]  # ours, theirs
     error: str = ""
 
     @property
@@ -99,16 +98,13 @@ class Row:
             if not self.is_right:
                 answer = f"DIFFERENT by {self.difference:.2g}"
         package, _, version = self.program.package.partition("==")
-        return (
-            f"| {package} {version} | {self.program.says} | {answer} "
-            f"| {self.seconds[0]:.1f} s, {self.seconds[1]:.1f} s |"
-        )
+        return f"| {package} {version} | {self.program.says} | {answer} |"
 
 
 def write_table(rows: list[Row], target: Path) -> None:
     """Replace the table in a page of the docs."""
-    table = ["| package | what the program answers | answers | whole process, with onnxruntime |"]
-    lines = [*table, "|---|---|---|---|", *map(str, rows)]
+    table = ["| package | what the program answers | the two answers |", "|---|---|---|"]
+    lines = [*table, *map(str, rows)]
     text = target.read_text(encoding="utf-8")
     start, end = text.index(BEGIN) + len(BEGIN), text.index(END)
     target.write_text(text[:start] + "\n" + "\n".join(lines) + "\n" + text[end:], encoding="utf-8")
