@@ -9,18 +9,17 @@ from numpy.typing import NDArray
 
 from onnxwalk.export.tracing.trace import Trace
 
-#: where their result is empty, TensorFlow may end the process by a division by zero
-_FATAL_IF_EMPTY = {"MaxPool", "MaxPool3D"}
+#: operations whose sizes are looked at before they are run
+_CHECKED = {"MaxPool", "MaxPool3D"}
 
 
 def ends_process(call: Any, trace: Trace, inputs: list[Any]) -> bool:
-    """Whether TensorFlow may end the process on inputs of these sizes, which ``call`` takes as a
-    list: where a window is larger than what is left of an open dimension, which a graph refuses
-    unless the stride is larger, too."""
+    """Whether inputs of these sizes, which ``call`` takes as a list, are left alone: not all sizes
+    that a graph would refuse are an error that can be caught when they are run."""
     import tensorflow as tf
 
     is_open = any(None in (port.shape or (None,))[1:] for port in trace.inputs)
-    if not is_open or not _FATAL_IF_EMPTY & {node.op for node in trace.graph.node}:
+    if not is_open or not _CHECKED & {node.op for node in trace.graph.node}:
         return False
     signature = [tf.TensorSpec(x.shape, x.dtype) for x in inputs]
     try:
@@ -28,7 +27,7 @@ def ends_process(call: Any, trace: Trace, inputs: list[Any]) -> bool:
     except Exception:
         return True
     return any(
-        op.type in _FATAL_IF_EMPTY
+        op.type in _CHECKED
         and 0 in op.outputs[0].shape.as_list()
         and 0 not in op.inputs[0].shape.as_list()
         for op in traced.graph.get_operations()

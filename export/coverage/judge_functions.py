@@ -150,7 +150,7 @@ def judge_function(case: FunctionCase) -> FunctionVerdict:
         try:
             other = compare(
                 onnxruntime_session(proto.SerializeToString()),
-                [fed for fed in feeds if fed != EMPTY],  # which ends the process at times
+                [fed for fed in feeds if fed != EMPTY],  # it isn't asked for nothing
             )
         except Exception as error:
             other = (one_line(error),)

@@ -129,8 +129,6 @@ UNDECIDED = {
     "long": (L.MelSpectrogram(64, 64, 16, num_mel_bins=4), ((None,), "float32")),
     # of no elements ONNX can't find the size -1
     "nothing": (L.Reshape((-1, 2)), ((None, 6), "float32")),
-    # TensorFlow ends the process where a window is longer than the input
-    "short": (L.MaxPooling1D(3, 2), ((None, 4), "float32")),
 }
 
 
