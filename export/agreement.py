@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxwalk.export.errors import ExportError
-from onnxwalk.export.tracing.trace import Trace
+from onnxwalk.export.tracing.trace import Trace, all_operations
 
 Arrays = list[NDArray[Any]]
 
@@ -94,7 +94,7 @@ def find_unsettled(trace: Trace) -> set[str]:
 
     return {
         node.op
-        for node in _all_nodes(trace)
+        for node in all_operations(trace.graph)
         if node.op in UNSETTLED
         and (node.op != "Cast" or dtypes.as_dtype(node.attr["DstT"].type).is_integer)
     }
@@ -112,7 +112,7 @@ def has_steps(trace: Trace) -> bool:
             return is_floating(node, "SrcT") and not is_floating(node, "DstT")
         return node.op == "InTopKV2" or (node.op in _STEPPED and is_floating(node, "T"))
 
-    return any(map(is_step, _all_nodes(trace)))
+    return any(map(is_step, all_operations(trace.graph)))
 
 
 def check_type(name: str, actual: NDArray[Any], expected: NDArray[Any]) -> None:
@@ -300,11 +300,6 @@ def find_scale(expected: NDArray[Any], *, by_row: bool) -> NDArray[Any]:
     sizes = np.where(np.isfinite(sizes), sizes, 0.0)
     axes = _axes(sizes, by_row=by_row)
     return np.asarray(np.max(sizes, axis=axes, keepdims=True, initial=1.0))
-
-
-def _all_nodes(trace: Trace) -> list[Any]:
-    graph = trace.graph
-    return [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
 
 
 def _axes(values: NDArray[Any], *, by_row: bool) -> tuple[int, ...]:

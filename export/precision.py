@@ -16,11 +16,12 @@ def run_in_float64(
     float32; other types stay. None if TensorFlow has some of its operations in float32 only."""
     import tensorflow as tf
 
+    from onnxwalk.export.tracing.trace import all_operations
+
     specs = [tf.TensorSpec(x.shape, tf.as_dtype(x.dtype)) for x in inputs]
     try:
         graph, feeds, fetches = _freeze(run, specs)
-        for part in (graph, *graph.library.function):
-            _widen(part.node if part is graph else part.node_def)
+        _widen(all_operations(graph))
         for function in graph.library.function:
             for argument in (*function.signature.input_arg, *function.signature.output_arg):
                 argument.type = _wide(argument.type)

@@ -64,15 +64,14 @@ def reach_all() -> dict[str, Reached]:
 def find_operations(build: Callable[[], Any]) -> set[str]:
     """The TensorFlow operations in the trace of a model; none if Keras or the trace refuses it."""
     from onnxwalk.export.text import cut_text
-    from onnxwalk.export.tracing.trace import trace
+    from onnxwalk.export.tracing.trace import all_operations, trace
 
     try:
         model, _ = cut_text(build())
         graph = trace(model).graph
     except Exception:
         return set()
-    functions = [node for function in graph.library.function for node in function.node_def]
-    return {node.op for node in (*graph.node, *functions)}
+    return {node.op for node in all_operations(graph)}
 
 
 def _application(name: str) -> Callable[[], Any]:

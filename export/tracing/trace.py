@@ -234,6 +234,12 @@ def _functions_run_eagerly() -> Iterator[None]:
         tf.config.run_functions_eagerly(before)
 
 
+def all_operations(graph: Any) -> list[Any]:
+    """The nodes of a GraphDef, and of the functions that it calls."""
+    functions = graph.library.function
+    return [*graph.node, *(node for function in functions for node in function.node_def)]
+
+
 def restore_captures(graph: Any, concrete: Any) -> None:
     """Turn placeholders for eager tensors that the trace captured into constants."""
     import tensorflow as tf
