@@ -2,27 +2,29 @@
 
 Numbers may differ by ``TOLERANCES`` of the largest in their row; texts and integers may not; NaN,
 infinity and -infinity have to be in the same places. What is left is a difference unless Keras
-itself doesn't decide the number, which is so in four cases:
+itself doesn't decide the number, which is so in five cases:
 
 rounding   Keras's own result moves as far, or becomes NaN or infinite, when its weights and inputs
-           change by a few of their last bits. (A step of ``round``, a deep network in float16, the
-           sum of 1e25 and -1e25 and 3, the spectrum of 1000s everywhere, which is 0 but for what
-           sums round.) Where the model has steps, whole numbers among the inputs stay, since steps
-           are at such numbers on purpose, unless they are so large that sums round them.
+           change by a few of their last bits; or the file's float does when all inner values do. (A
+           step of ``round``, a deep network in float16, the sum of 1e25 and -1e25 and 3, the
+           spectrum of 1000s everywhere, which is 0 but for what sums round.) Where the model has
+           steps, whole numbers among the inputs stay, since steps are at such numbers on purpose,
+           unless they are so large that sums round them.
 kernels    The model has an operator of ``UNSETTLED``, and TensorFlow gives this output otherwise
            when it compiles the model with XLA: in any row of the feed, since kernels that don't
-           agree on NaN do so by chance for some; in this row where it is only about ``Cast``.
+           agree on NaN do so by chance for some; in this row where it is only about
+           ``UNSETTLED_IN_ROWS``. Or that operator itself gives other results in this row.
+denormal   A whole number or boolean, in a row in which the file computes with denormal numbers,
+           those below 1.2e-38 in float32. TensorFlow takes them for 0, also compiled with XLA
+           (x > 0 is False, x == 0 True, 1 / x infinite), NumPy and ONNX Runtime don't. None are
+           fed; exp(-100) is one.
 range      The difference is gone when the large finite values that were fed are smaller: beyond
            the square root of the largest float by 2^10, and, for NaN or an infinity on one side
-           alone, from 50 on by 2. (In which order a sum is computed decides whether it overflows;
-           TensorFlow takes denormal numbers for 0.)
+           alone, from 50 on by 2. (In which order a sum is computed decides whether it overflows.)
 precision  Keras's own errors in float32 are larger than the tolerance, and the file's are not: it
            gives the number that Keras gives in float64. (LayerNormalization of a row of 1000s
            computes x / σ + (β - μ / σ), that is, β + 31623 - 31623: Keras is 0.002 from Keras in
            float64, the file less than 1e-7.)
-
-No denormal numbers are fed, those below 1.2e-38 in float32: TensorFlow takes them for 0, also
-compiled with XLA (x > 0 is False, x == 0 True, 1 / x infinite), NumPy and ONNX Runtime don't.
 """
 
 from __future__ import annotations
@@ -62,7 +64,14 @@ UNSETTLED = {
     "ArgMin",
     "Cast",  # of NaN, infinities and numbers out of range to an integer
     "TopKV2",  # also sort and argsort: where NaN goes depends on what is beside it
+    "Maximum",  # of 0 and -0, whose sign 1 / x shows
+    "Minimum",
+    "Relu",
+    "Relu6",
+    "Erf",  # of infinity in float64
 }
+#: of these, those for which each row counts by itself
+UNSETTLED_IN_ROWS = {"Cast", "Maximum", "Minimum", "Relu", "Relu6", "Erf"}
 #: TensorFlow operators, beside casts, whose result jumps from one float to the next
 _STEPPED = set(
     "ArgMax ArgMin Bucketize Ceil Equal Floor FloorDiv FloorMod Greater GreaterEqual Less "
@@ -162,7 +171,7 @@ def find_differences(
     if expected.dtype == object:
         pairs = zip(actual.flat, expected.flat, strict=True)
         unequal = np.array([_text(a) != _text(e) for a, e in pairs], bool).reshape(actual.shape)
-    elif _is_float(expected):
+    elif is_float(expected):
         return np.asarray(find_distances(actual, expected) > allowed)
     else:
         unequal = np.asarray(actual != expected)  # float64 can't tell all integers apart
@@ -181,7 +190,7 @@ def find_allowed(
 
     ``by_row``: relative to the largest number in each row, instead of in all.
     """
-    if not _is_float(expected):
+    if not is_float(expected):
         changed = [find_differences(m, expected, np.zeros(m.shape)) for m in moved or []]
         return np.where(np.any([np.zeros(expected.shape, bool), *changed], axis=0), np.inf, 0.0)
     scale = find_scale(expected, by_row=by_row)
@@ -216,7 +225,7 @@ def is_inexact(
 ) -> NDArray[np.bool_]:
     """Where ``actual`` isn't ``exact`` either, Keras's results in float64, rounded to the type of
     those expected. Everywhere for what isn't floating."""
-    if not _is_float(expected) or exact.shape != expected.shape:
+    if not is_float(expected) or exact.shape != expected.shape:
         return np.ones(expected.shape, bool)
     with np.errstate(all="ignore"):
         rounded = exact.astype(expected.dtype)
@@ -225,7 +234,7 @@ def is_inexact(
 
 def is_class_difference(actual: NDArray[Any], expected: NDArray[Any]) -> NDArray[np.bool_]:
     """Where one of two arrays alone is NaN, infinity or -infinity."""
-    if not _is_float(expected) or actual.shape != expected.shape:
+    if not is_float(expected) or actual.shape != expected.shape:
         return np.zeros(expected.shape, bool)
     return np.isinf(find_distances(actual, expected))
 
@@ -252,7 +261,7 @@ def nudge_weights(model: Any, kind: str, seed: int) -> list[tuple[Any, Any]]:
 def nudge(values: NDArray[Any], kind: str, seed: int, *, whole: bool) -> NDArray[Any]:
     """Floating inputs changed by ± some last bits; of whole numbers the large ones only, or all if
     ``whole``."""
-    if not _is_float(values):
+    if not is_float(values):
         return values
     rng = np.random.default_rng(seed)
     wide = values.astype(np.float64)
@@ -268,7 +277,7 @@ def nudge(values: NDArray[Any], kind: str, seed: int, *, whole: bool) -> NDArray
 def shrink(values: NDArray[Any], *, overflow: bool) -> NDArray[Any]:
     """The same with smaller large values, see ``range`` above; only with those that overflow when
     they are squared if ``overflow``. The array itself if it has none."""
-    if not _is_float(values):
+    if not is_float(values):
         return values
     wide = values.astype(np.float64)
     size, root = np.abs(wide), np.sqrt(_largest_finite(values))
@@ -306,7 +315,15 @@ def _axes(values: NDArray[Any], *, by_row: bool) -> tuple[int, ...]:
     return tuple(range(1 if by_row else 0, values.ndim))
 
 
-def _is_float(values: NDArray[Any]) -> bool:
+def find_denormal(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which numbers are so small that TensorFlow takes them for 0, in float32 and float64."""
+    if values.dtype not in (np.float32, np.float64):
+        return np.zeros(values.shape, bool)
+    return np.asarray((values != 0) & (np.abs(values) < np.finfo(values.dtype).tiny))
+
+
+def is_float(values: NDArray[Any]) -> bool:
+    """Whether these are floating-point numbers."""
     return "float" in values.dtype.name
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,15 +35,36 @@ def ends_process(call: Any, trace: Trace, inputs: list[Any]) -> bool:
     )
 
 
-def run_compiled(call: Any, inputs: list[Any]) -> list[NDArray[Any]] | None:
-    """The outputs by XLA; None if that can't compile what ``call`` does."""
+class Compiled(NamedTuple):
+    """What XLA gives: the outputs; and of each operation that was asked for, what it gives without
+    and with XLA."""
+
+    outputs: list[NDArray[Any]]
+    inner: list[tuple[NDArray[Any], NDArray[Any]]]
+
+
+def run_compiled(call: Any, inputs: list[Any], kinds: Collection[str] = ()) -> Compiled | None:
+    """The outputs by XLA, and those of the operations of these ``kinds`` outside of loops and
+    branches; None if XLA can't compile what ``call`` does."""
     import tensorflow as tf
 
+    def both(tensors: list[Any]) -> Any:
+        outputs = call(tensors)
+        graph = tf.compat.v1.get_default_graph()
+        inner = [op.outputs for op in graph.get_operations() if op.type in kinds]
+        return outputs, inner
+
+    given = list(map(tf.constant, inputs))
     try:
-        outputs = _function(call, jit_compile=True)(*map(tf.constant, inputs))
-        return [np.asarray(output) for output in outputs]
+        outputs, inner = _function(both, jit_compile=True)(*given)
+        _, plain = _function(both)(*given)
     except Exception:  # texts, tables, and sizes that depend on values
         return None
+    pairs = zip(tf.nest.flatten(plain), tf.nest.flatten(inner), strict=True)
+    return Compiled(
+        [np.asarray(output) for output in outputs],
+        [(np.asarray(a), np.asarray(b)) for a, b in pairs],
+    )
 
 
 def _function(call: Any, **options: Any) -> Any:

@@ -70,19 +70,9 @@ def _erfc(nodes: Nodes) -> None:
     nodes.replace("Sub", [_one(nodes), nodes.add("Erf", nodes.inputs)])
 
 
-def _expm1(nodes: Nodes) -> None:
-    """expm1(x) = exp(x) - 1"""
-    nodes.replace("Sub", [nodes.add("Exp", nodes.inputs), _one(nodes)])
-
-
 def _log(nodes: Nodes) -> None:
     """In its own type; tf2onnx casts to float32, and doesn't support float16."""
     nodes.replace("Log", nodes.inputs)
-
-
-def _log1p(nodes: Nodes) -> None:
-    """log1p(x) = log(1 + x)"""
-    nodes.replace("Log", [nodes.add("Add", [*nodes.inputs, _one(nodes)])])
 
 
 def _bucketize(nodes: Nodes) -> None:
@@ -185,10 +175,8 @@ _WRITERS: dict[str, Callable[[Nodes], None]] = {
     **segments.WRITERS,
     "Erfc": _erfc,
     "EuclideanNorm": _euclidean_norm,
-    "Expm1": _expm1,
     "L2Loss": _l2_loss,
     "Log": _log,
-    "Log1p": _log1p,
     "Bucketize": _bucketize,
     "Conv3D": _conv3d,
     "MaxPool": max_pool,

@@ -46,8 +46,24 @@ def _product_with_zero(function: Callable[[Nodes, str], str]) -> Callable[[Nodes
     return write
 
 
-def _log1p(nodes: Nodes, y: str) -> str:
-    return nodes.add("Log", [nodes.add("Add", [y, nodes.const(1, nodes.dtype(y))])])
+def _log1p(nodes: Nodes, x: str) -> str:
+    """log(1 + x), for small x too, of which the sum u = 1 + x keeps little: log(u)·x / (u - 1), in
+    which the error of u cancels (Kahan); x itself where u is 1."""
+    one, zero = (nodes.const(value, nodes.dtype(x)) for value in (1, 0))
+    u = nodes.add("Add", [x, one])
+    kept = nodes.add("Sub", [u, one])
+    exact = nodes.add("Equal", [kept, x])  # infinity too
+    ratio = nodes.add("Where", [exact, one, nodes.add("Div", [x, kept])])
+    product = nodes.add("Mul", [nodes.add("Log", [u]), ratio])
+    return nodes.add("Where", [nodes.add("Equal", [kept, zero]), x, product])
+
+
+def _expm1(nodes: Nodes) -> None:
+    """exp(x) - 1 = tanh(x / 2)·(exp(x) + 1), which loses nothing of small x."""
+    x = nodes.inputs[0]
+    one, half = (nodes.const(value, nodes.dtype(x)) for value in (1, 0.5))
+    tanh = nodes.add("Tanh", [nodes.add("Mul", [x, half])])
+    nodes.replace("Mul", [tanh, nodes.add("Add", [nodes.add("Exp", [x]), one])])
 
 
 def _mul_no_nan(nodes: Nodes) -> None:
@@ -147,9 +163,11 @@ WRITERS: dict[str, Callable[[Nodes], None]] = {
     "Bitcast": _bitcast,
     "BroadcastArgs": _broadcast_args,
     "Cross": _cross,
+    "Expm1": _expm1,
     "Inv": _inv,
     "IsFinite": _is_finite,
     "IsInf": _is_inf,
+    "Log1p": lambda nodes: nodes.become([_log1p(nodes, nodes.inputs[0])]),
     "MulNoNan": _mul_no_nan,
     "Pow": _pow,
     "Relu": _relu,

@@ -130,10 +130,12 @@ def layer_normalization_1(x, scale, b=None, **attributes):
 
     Source: LayerNormalization-1 of ONNX Runtime 1.32.
     """
+    if x.dtype == np.float64:
+        attributes["stash_type"] = element_type(x.dtype).code
     y, mean, inverse = layer_normalization(
         wide(x), wide(scale), None if b is None else wide(b), **attributes
     )
-    return y.astype(scale.dtype, copy=False), mean, inverse
+    return y.astype(scale.dtype, copy=False), mean.astype(np.float32), inverse.astype(np.float32)
 
 
 @op("GroupNormalization", since=21)

@@ -164,3 +164,21 @@ def test_products_and_maxima_stay_what_they_are(function, given, expected):
     """tf2onnx writes ThresholdedRelu and LeakyRelu: other values of NaN, and no integers."""
     x = np.array([given], "float32" if isinstance(given[-1], float) else "int32")
     check(function, [x], np.array([expected], x.dtype))
+
+
+@pytest.mark.parametrize("opset", [13, 18])
+def test_logarithms_and_exponentials_near_zero(opset):
+    """Of 1e-20 a sum with 1 keeps nothing."""
+    x = keras.Input((None,), name="x")
+    proto, _ = converted(keras.Model(x, [ops.log1p(x), ops.expm1(x)]), opset=opset)
+    given = np.array([[1e-20, -3e-8, 6e-8, 1e-4, 0.3, -0.999, 5, -100, 80]], np.float32)
+    for run in (run_onnxwalk, run_onnxruntime):
+        logs, exponentials = run(proto, {"x": given})
+        wide = given.astype(np.float64)
+        np.testing.assert_allclose(logs[0, :7], np.log1p(wide[0, :7]), rtol=4e-7)
+        np.testing.assert_allclose(exponentials, np.expm1(wide), rtol=4e-7)
+    special = np.array([[0.0, -0.0, np.inf, -np.inf, -1, np.nan]], np.float32)
+    logs, exponentials = run_onnxwalk(proto, {"x": special})
+    np.testing.assert_array_equal(logs, [[0, -0.0, np.inf, np.nan, -np.inf, np.nan]])
+    np.testing.assert_allclose(exponentials, np.expm1(special), rtol=4e-7)
+    assert np.signbit(logs[0, 1]) and np.signbit(exponentials[0, 1])

@@ -10,10 +10,13 @@ import itertools
 import math
 from dataclasses import replace
 
+import numpy as np
+
 from onnxwalk.interpreter.compiler.context import Context
 from onnxwalk.interpreter.compiler.passes.drop_unused import drop_unused
 from onnxwalk.interpreter.compiler.passes.patterns import Edits, Links, Pattern
 from onnxwalk.interpreter.ir.model import Graph, Node
+from onnxwalk.ops.contract.dtypes import element_type
 
 _SQRT2 = math.sqrt(2)
 
@@ -143,7 +146,10 @@ def _check_layer_normalization(
             edits.constant(bound["scale"], scale.reshape(-1)),
             edits.constant(bound["bias"], bias.reshape(-1)),
         ]
-    return _replace(node, "LayerNormalization", 17, inputs, axis=-1, epsilon=epsilon)
+    # The formula computes in its own type: the operator would compute doubles in float.
+    stash = element_type(np.promote_types(scale.dtype, np.float32)).code
+    attributes = {"axis": -1, "epsilon": epsilon, "stash_type": stash}
+    return _replace(node, "LayerNormalization", 17, inputs, **attributes)
 
 
 def _is_mean_over_last_axis(node: Node | None, links: Links) -> bool:

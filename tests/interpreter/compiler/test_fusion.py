@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 
 import onnxwalk
 from onnxwalk.interpreter.compiler.context import Context
@@ -169,6 +169,23 @@ def layer_norm_of_pytorch():
 def test_layer_normalization(proto):
     assert operators(proto, "recognize") == ["LayerNormalization"]
     check(proto, {"x": noise(3, 4, 6)})
+
+
+@pytest.mark.parametrize("proto", [layer_norm_of_tensorflow(), layer_norm_of_pytorch()])
+def test_a_layer_normalization_of_doubles_computes_in_double(proto):
+    """The operator's default is to compute them in float."""
+    for value in proto.graph.input:
+        value.type.tensor_type.elem_type = TensorProto.DOUBLE
+    for tensor in proto.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        tensor.CopyFrom(numpy_helper.from_array(array.astype(np.float64), tensor.name))
+    proto.graph.output[0].type.tensor_type.elem_type = TensorProto.DOUBLE
+    assert operators(proto, "recognize") == ["LayerNormalization"]
+    x = noise(3, 4, 6).astype(np.float64)
+    x[0, 0] = [1e25, 0, 1, 2, 3, 4]  # whose square float can't hold
+    (expected,) = onnxwalk.load(proto, optimize=False).run(None, {"x": x})
+    (actual,) = onnxwalk.load(proto).run(None, {"x": x})
+    np.testing.assert_allclose(actual, expected, rtol=1e-13, atol=1e-14)
 
 
 def test_a_normalization_over_another_axis_is_left():
