@@ -12,6 +12,7 @@ from onnxwalk.interpreter.compiler.passes.fuse_conv import fuse_conv
 from onnxwalk.interpreter.compiler.passes.lift_embedding import lift_embedding
 from onnxwalk.interpreter.compiler.passes.merge_into_conv import merge_pad, merge_scale
 from onnxwalk.interpreter.compiler.passes.recognize import recognize
+from onnxwalk.interpreter.compiler.passes.widen import widen
 from onnxwalk.interpreter.ir.model import Graph
 
 Rewrite: TypeAlias = Callable[[Graph, Context], Graph]
@@ -19,6 +20,7 @@ Rewrite: TypeAlias = Callable[[Graph, Context], Graph]
 #: the rewrites by name, in the order of their application
 PASSES: dict[str, Rewrite] = {
     "fold_constants": fold_constants,
+    "widen": widen,
     "recognize": recognize,
     "merge_pad": merge_pad,
     "merge_scale": merge_scale,
@@ -28,6 +30,9 @@ PASSES: dict[str, Rewrite] = {
 }
 
 REWRITES = tuple(PASSES)
+
+#: those that leave out roundings, which a run node by node makes
+UNROUNDED = ("widen",)
 
 
 def apply_rewrites(
