@@ -120,8 +120,7 @@ def _unpacker(
     else:
         zeros = wide(zero_points.reshape(columns, blocks))
     if block_of is not None and (
-        block_of.shape != (depth,)
-        or (depth and not 0 <= block_of.min() <= block_of.max() < blocks)
+        block_of.shape != (depth,) or (depth and not 0 <= block_of.min() <= block_of.max() < blocks)
     ):
         raise ValueError(f"g_idx {block_of.shape} should be ({depth},), of blocks below {blocks}")
 

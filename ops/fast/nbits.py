@@ -27,7 +27,7 @@ def product_binder(
 ) -> Bind:
     """The binder of A @ W' + bias, where ``unpack(start, stop)`` returns some rows of W (N, K).
 
-    All of W in float32 is kept for all runs, unless the memory limit forbids it: then ``step`` rows
+    All of W' in float32 is kept for all runs, unless the memory limit forbids it: then ``step`` rows
     are unpacked at a time, in each run.
     """
     kept: list[np.ndarray] = []
@@ -36,14 +36,15 @@ def product_binder(
         if A.dtype != np.float32 or A.shape[-1:] != (depth,) or not columns:
             return None
         if not kept and _may_use(space, 4 * depth * columns):
-            weights = np.empty((columns, depth), np.float32)
+            weights = np.empty((depth, columns), np.float32)  # as W: a row of x takes twice as long
             for start in range(0, columns, step):
-                weights[start : start + step] = unpack(start, min(start + step, columns))
+                stop = min(start + step, columns)
+                weights[:, start:stop] = unpack(start, stop).T
             kept.append(weights)
         y = space.array((*A.shape[:-1], columns), A.dtype)
         x, result = A.reshape(-1, depth), y.reshape(-1, columns)
         if kept:
-            space.call(np.matmul, x, kept[0].T, result)
+            space.call(np.matmul, x, kept[0], result)
         else:
             for start in range(0, columns, step):
                 stop = min(start + step, columns)

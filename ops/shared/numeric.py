@@ -11,7 +11,6 @@ import numpy as np
 
 from onnxwalk.ops.contract.dtypes import is_short_float
 
-
 #: elements of a block that fits the second-level cache together with its intermediate results
 _BLOCK = 16384
 
