@@ -109,7 +109,8 @@ def multi_head_binder(write_mask: WriteMask, masked: float) -> Bind:
                 space.call(np.add, x, offset, copy)
         number = masked if mask_filter_value is None else mask_filter_value
         mask = _bind_mask(space, write_mask, key_padding_mask, key.shape[1], query.shape, number)
-        y = _attend(space, *copies, num_heads, scale, mask, attention_bias, 0)
+        q, k, v = copies
+        y = _attend(space, q, k, v, num_heads, scale, mask, attention_bias, 0)
         return None if y is None else (y, space.unused, space.unused, space.unused)
 
     return bind

@@ -27,8 +27,8 @@ def product_binder(
 ) -> Bind:
     """The binder of A @ W' + bias, where ``unpack(start, stop)`` returns some rows of W (N, K).
 
-    All of W' in float32 is kept for all runs, unless the memory limit forbids it: then ``step`` rows
-    are unpacked at a time, in each run.
+    All of W' in float32 is kept for all runs, unless the memory limit forbids it: then each run
+    unpacks ``step`` rows at a time.
     """
     kept: list[np.ndarray] = []
 

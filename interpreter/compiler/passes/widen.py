@@ -1,14 +1,15 @@
 """Keeps float16 and bfloat16 values as float32 between operators, as ONNX Runtime does on a CPU.
 
-NumPy has no arithmetic of short floats, so that an operator would widen its inputs, weights too, and
-round its result in every call. Here the weights are widened once, and a value is rounded only where
-the file casts to a short type, where an operator needs one, and at the outputs of the graph.
+NumPy has no arithmetic of short floats: an operator would widen its inputs, weights too, and round
+its result in every call. Here the weights are widened once, and a value is rounded only where the
+file casts to a short type, where an operator needs one, and at the outputs of the graph.
 """
 
 from __future__ import annotations
 
 import weakref
 from dataclasses import replace
+from typing import TypeGuard
 
 from onnxwalk.interpreter.budget import current_budget, take, tick
 from onnxwalk.interpreter.compiler.context import Context, captured_names
@@ -38,17 +39,26 @@ _widened: weakref.WeakKeyDictionary[Tensor, Tensor] = weakref.WeakKeyDictionary(
 def widen(graph: Graph, context: Context) -> Graph:
     """Compute in float32 what the file computes in float16 or bfloat16. Subgraphs stay as they are,
     and so does a graph whose weights in float32 don't fit the memory limit."""
-    if not _has_short_floats(graph) or not context.is_builtin(Node("Cast", (), ())):
+    if not _has_short_floats(graph) or not context.is_builtin(_cast("", "", _FLOAT)):
         return graph
     variable = {value.name for value in graph.inputs}
-    short = [t for n, t in graph.initializers.items() if n not in variable and _is_short(t)]
+    weights = [t for n, t in graph.initializers.items() if n not in variable]
+    nbytes = sum(2 * t.array.nbytes for t in weights if _is_short_tensor(t) and t not in _widened)
     budget = current_budget()
     try:
         if budget is not None:
-            budget.reserve(2 * sum(t.array.nbytes for t in short if t not in _widened))
+            budget.reserve(nbytes)
     except LimitError:
         return graph
     return _Widening(graph, context).graph()
+
+
+def _cast(source: str, result: str, to: int) -> Node:
+    return Node("Cast", (source,), (result,), {"to": to}, opset=13)  # before 6, ``to`` was a word
+
+
+def _is_short_tensor(value: object) -> TypeGuard[Tensor]:
+    return isinstance(value, Tensor) and value.element in _CODES.values()
 
 
 def _is_short(value: object) -> bool:
@@ -124,7 +134,7 @@ class _Widening:
         return self.types.get(name, "") in _CODES
 
     def is_short_constant(self, name: str) -> bool:
-        return name in self.constants and _is_short(self.constants[name])
+        return _is_short_tensor(self.constants.get(name))
 
     def is_widened(self, node: Node) -> bool:
         """Whether a node takes and returns float32 in place of its short floats."""
@@ -164,8 +174,7 @@ class _Widening:
     def as_short(self, name: str) -> None:
         """Compute the short form of a value, which has the name of the file."""
         if name in self.only_wide:
-            to = {"to": _CODES[self.types[name]]}
-            self.nodes.append(Node("Cast", (self.wide[name],), (name,), to))
+            self.nodes.append(_cast(self.wide[name], name, _CODES[self.types[name]]))
             self.only_wide.remove(name)
 
     def as_wide(self, name: str) -> str:
@@ -173,10 +182,11 @@ class _Widening:
         if name in self.wide:
             return self.wide[name]
         result = self.name_wide(name)
-        if self.is_short_constant(name):
-            self.added[result] = _widen_constant(self.constants[name])
+        constant = self.constants.get(name)
+        if _is_short_tensor(constant):
+            self.added[result] = _widen_constant(constant)
         else:
-            self.nodes.append(Node("Cast", (name,), (result,), {"to": _FLOAT}))
+            self.nodes.append(_cast(name, result, _FLOAT))
         return result
 
     def new_wide(self, name: str) -> str:

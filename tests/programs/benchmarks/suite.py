@@ -13,7 +13,7 @@ import onnx
 from onnxwalk.export.quiet import quiet
 from onnxwalk.interpreter.session import Session
 from tests.programs import real_models
-from tests.programs.benchmarks import operators
+from tests.programs.benchmarks import operators, transformers
 
 Feeds = dict[str, Any]
 
@@ -61,6 +61,7 @@ def entries() -> list[Entry]:
         *_operators(),
         *_wheels(),
         *_light(),
+        *(Entry(group, name, build, _vectors) for group, name, build in transformers.forms()),
         *(Entry("keras.applications", n, _application(n), _pixels) for n in APPLICATIONS),
     ]
 
@@ -254,6 +255,13 @@ def _pixels(session: Session, batch: int) -> Feeds:
 
 def _floats(session: Session, size: int) -> Feeds:
     return _random(session, _shape(session))
+
+
+def _vectors(session: Session, batch: int) -> Feeds:
+    """Of an encoder, in the type of its input."""
+    x = session.inputs[0]
+    shape = (batch, *_shape(session)[1:])
+    return {x.name: np.random.default_rng(0).standard_normal(shape).astype(x.dtype)}
 
 
 def _random(session: Session, shape: Sequence[Any]) -> Feeds:
