@@ -18,12 +18,13 @@ def split_range(size: int, most: int) -> list[tuple[int, int]]:
 BLOCK_SIZE = 1 << 15
 
 
-def cache_blocks(x: np.ndarray, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Pairs of blocks of two arrays of one shape, if both have the same memory order."""
+def cache_blocks(*arrays: np.ndarray) -> list[tuple[np.ndarray, ...]]:
+    """Blocks of arrays of one shape, if all have the memory order of the first."""
+    x = arrays[0]
     order = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
-    a, b = x.transpose(order), y.transpose(order)
-    if x.size <= BLOCK_SIZE or not (a.flags.c_contiguous and b.flags.c_contiguous):
-        return [(x, y)]
-    flat_a, flat_b = a.reshape(-1), b.reshape(-1)
+    turned = [array.transpose(order) for array in arrays]
+    if x.size <= BLOCK_SIZE or not all(array.flags.c_contiguous for array in turned):
+        return [arrays]
+    flat = [array.reshape(-1) for array in turned]
     pieces = [slice(start, start + BLOCK_SIZE) for start in range(0, x.size, BLOCK_SIZE)]
-    return [(flat_a[piece], flat_b[piece]) for piece in pieces]
+    return [tuple(array[piece] for array in flat) for piece in pieces]
