@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from onnxwalk.ops.contract.space import Space
+from onnxwalk.ops.fast.blocks import call_with_vector
 from onnxwalk.ops.fast.calls import clip, largest_number_into, maximum_into, minimum_into, scalar
 
 #: activation(space, block, into, work=None) records the calls from a block to ``into``; they may
@@ -48,7 +49,7 @@ class Epilogue(NamedTuple):
             added.append(residual)
         for number, other in enumerate(added, 1):
             last = number == len(added) and self.activation is None
-            space.call(np.add, block, other, into if last else block)
+            call_with_vector(space, np.add, block, other, into if last else block)
         if self.activation is not None:
             self.activation(space, block, into)
         elif not added and block is not into:
@@ -176,7 +177,7 @@ def requantize(multiplier: np.ndarray, low: float, high: float) -> Activation:
 
     def apply(space: Space, x: np.ndarray, into: np.ndarray, work: Work = None) -> None:
         work = x if work is None else work
-        space.call(np.multiply, x, multiplier, work)
+        call_with_vector(space, np.multiply, x, multiplier, work)
         space.call(np.rint, work, work)
         space.call(clip, work, scalar(low, x.dtype), scalar(high, x.dtype), into)
 
