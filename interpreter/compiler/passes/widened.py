@@ -34,8 +34,8 @@ _COMPUTING = {
         "Mean MeanVarianceNormalization Min Mish Mul Neg PRelu Pow RMSNormalization RNN "
         "Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean "
         "ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Resize RotaryEmbedding Selu "
-        "Sigmoid SimplifiedLayerNormalization Sin Sinh Softmax Softplus Softsign Sqrt Sub Sum Swish Tan Tanh "
-        "ThresholdedRelu Upsample".split()
+        "Sigmoid SimplifiedLayerNormalization Sin Sinh Softmax Softplus Softsign Sqrt Sub Sum "
+        "Swish Tan Tanh ThresholdedRelu Upsample".split()
     ),
     "com.microsoft": frozenset(
         "Attention BiasGelu EmbedLayerNormalization FastGelu FusedConv FusedGemm "
