@@ -55,7 +55,7 @@ def type_problems(graph: Graph, context: Context, types: Types | None = None) ->
         for name, inner in node.graphs:
             bodies[name] = ChainMap({}, types)
             yield from type_problems(inner, context, bodies[name])
-        operator, spec = context.operator(node), signature_of(node, context)
+        operator, spec = context.operator(node), _signature(node, context)
         assert operator is not None, "resolve() has looked up every operator"
         bound: dict[str, tuple[str, str]] = {}
         if spec is not None:
@@ -71,7 +71,7 @@ def type_problems(graph: Graph, context: Context, types: Types | None = None) ->
             types[name] = known or ("" if info is None else type_name(info.type))
 
 
-def signature_of(node: Node, context: Context) -> Signature | None:
+def _signature(node: Node, context: Context) -> Signature | None:
     """The types of a built-in operator; a user's operator accepts any."""
     opset = context.opset(node)
     if opset is None or not context.is_builtin(node):

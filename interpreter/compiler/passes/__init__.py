@@ -11,16 +11,18 @@ from onnxwalk.interpreter.compiler.passes.fold_constants import fold_constants
 from onnxwalk.interpreter.compiler.passes.fuse_conv import fuse_conv
 from onnxwalk.interpreter.compiler.passes.lift_embedding import lift_embedding
 from onnxwalk.interpreter.compiler.passes.merge_into_conv import merge_pad, merge_scale
+from onnxwalk.interpreter.compiler.passes.quantized import quantized
 from onnxwalk.interpreter.compiler.passes.recognize import recognize
-from onnxwalk.interpreter.compiler.passes.widen import widen
+from onnxwalk.interpreter.compiler.passes.widened import widened
 from onnxwalk.interpreter.ir.model import Graph
 
 Rewrite: TypeAlias = Callable[[Graph, Context], Graph]
 
 #: the rewrites by name, in the order of their application
 PASSES: dict[str, Rewrite] = {
+    "widened": widened,
+    "quantized": quantized,
     "fold_constants": fold_constants,
-    "widen": widen,
     "recognize": recognize,
     "merge_pad": merge_pad,
     "merge_scale": merge_scale,
@@ -30,9 +32,8 @@ PASSES: dict[str, Rewrite] = {
 }
 
 REWRITES = tuple(PASSES)
-
-#: those that leave out roundings, which a run node by node makes
-UNROUNDED = ("widen",)
+#: those that change how values are rounded: the executor "walk" rounds after each node
+NOT_WALKED = frozenset({"widened"})
 
 
 def apply_rewrites(

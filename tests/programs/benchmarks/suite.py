@@ -14,6 +14,7 @@ from onnxwalk.export.quiet import quiet
 from onnxwalk.interpreter.session import Session
 from tests.programs import real_models
 from tests.programs.benchmarks import operators, transformers
+from tests.programs.benchmarks.shipped import shipped
 
 Feeds = dict[str, Any]
 
@@ -61,9 +62,17 @@ def entries() -> list[Entry]:
         *_operators(),
         *_wheels(),
         *_light(),
-        *(Entry(group, name, build, _vectors) for group, name, build in transformers.forms()),
         *(Entry("keras.applications", n, _application(n), _pixels) for n in APPLICATIONS),
+        *_shipped(),
+        *(Entry(group, name, build, _vectors) for group, name, build in transformers.forms()),
     ]
+
+
+def _shipped() -> Iterator[Entry]:
+    floats = {"cnn": (_cnn(head="flatten"), _pictures)}
+    floats |= {name: (_application(name), _pixels) for name in ("MobileNetV2", "ResNet50")}
+    for group, name, build, feeds, sizes in shipped(floats):
+        yield Entry(group, name, build, feeds, sizes)
 
 
 def growing() -> list[Entry]:
@@ -258,10 +267,8 @@ def _floats(session: Session, size: int) -> Feeds:
 
 
 def _vectors(session: Session, batch: int) -> Feeds:
-    """Of an encoder, in the type of its input."""
-    x = session.inputs[0]
-    shape = (batch, *_shape(session)[1:])
-    return {x.name: np.random.default_rng(0).standard_normal(shape).astype(x.dtype)}
+    """One sequence for an encoder."""
+    return _random(session, (batch, *_shape(session)[1:]))
 
 
 def _random(session: Session, shape: Sequence[Any]) -> Feeds:

@@ -1,5 +1,5 @@
-"""Encoders with generated weights, and the forms in which such models are shipped: in float16, with
-weights of four bits, and with the operators that ONNX Runtime's transformer optimizer fuses."""
+"""Encoders with Gelu and generated weights, with products in four bits and with the operators that
+ONNX Runtime's transformer optimizer fuses, which needs sympy."""
 
 from __future__ import annotations
 
@@ -105,13 +105,6 @@ class _Writer:
 ENCODERS = (Encoder(768, 1), Encoder(384, 128))
 
 
-def to_float16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """By ONNX Runtime's converter, inputs and outputs too."""
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-
-    return convert_float_to_float16(model, disable_shape_infer=True)
-
-
 def to_int4(model: onnx.ModelProto) -> onnx.ModelProto:
     """Each product with constant weights as MatMulNBits, scaled to the largest of each block."""
     arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
@@ -155,7 +148,6 @@ def forms() -> Iterator[tuple[str, str, Callable[[Path, Path], None]]]:
     """Group, name and builder of each model."""
     for encoder in ENCODERS:
         for group, convert in (
-            ("float16", to_float16),
             ("int4", to_int4),
             ("fused", lambda model, encoder=encoder: to_fused(model, encoder)),
         ):
