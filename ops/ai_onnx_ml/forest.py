@@ -242,7 +242,7 @@ class Votes:
         self.complete = shape[1] == n_targets and bool((self.target == range(n_targets)).all())
 
 
-_UFUNCS = {"SUM": np.add, "AVERAGE": np.add, "MIN": np.minimum, "MAX": np.maximum}
+UFUNCS = {"SUM": np.add, "AVERAGE": np.add, "MIN": np.minimum, "MAX": np.maximum}
 _BLOCK = 1 << 20  # weights in a block of samples
 
 
@@ -256,7 +256,7 @@ def aggregate_votes(forest: Forest, votes: Votes, x: np.ndarray, function: str) 
     y = np.zeros((len(x), votes.n_targets), votes.weight.dtype)
     for start in range(0, len(x), size):
         block = slice(start, start + size)
-        y[block] = _aggregate(_UFUNCS[function], votes, forest.leaves(x[block]))
+        y[block] = _aggregate(UFUNCS[function], votes, forest.leaves(x[block]))
     return y / y.dtype.type(len(forest.roots)) if function == "AVERAGE" and y.size else y
 
 
