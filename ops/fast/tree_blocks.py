@@ -59,7 +59,6 @@ class BlockWalker:
         self._calls = {nan: list(self._block_calls(weights, n_trees, nan)) for nan in kinds}
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> None:
-        flat = self._x.reshape(-1)
         for start in range(0, len(x), self._rows):
             block = x[start : start + self._rows]
             np.copyto(self._x[:, : len(block)], block.T)
@@ -69,7 +68,9 @@ class BlockWalker:
             y[start : start + self._rows] = self._y[:, : len(block)].T
 
     def _block_calls(self, weights: Weights, most: int, nan: bool) -> Iterator[Call]:
-        if weights.from_zero or {part[2] for part in weights.parts} != set(range(weights.n_targets)):
+        if weights.from_zero or {part[2] for part in weights.parts} != set(
+            range(weights.n_targets)
+        ):
             yield self._y.fill, (0,)
         begun, walked = set(), None
         # all targets of some trees, one after the other, as they need one walk
@@ -158,7 +159,9 @@ class BlockWalker:
         value, yes, also = (array[:trees] for array in self._dense)
         flat = value.reshape(features.size, BLOCK_ROWS)
         yield self._x.take, (features, 0, flat, "wrap")
-        for number, (compare, limit) in enumerate(zip(self._trees.compare, top.limits, strict=True)):
+        for number, (compare, limit) in enumerate(
+            zip(self._trees.compare, top.limits, strict=True)
+        ):
             yield compare, (value, of_nodes(limit)[..., np.newaxis], also if number else yes)
             if number:
                 yield np.logical_and, (yes, also, yes)

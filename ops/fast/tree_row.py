@@ -118,7 +118,12 @@ class RowWalker:
         # the square of a nan is one, and no other number's
         square = sample.dot(sample) if self._check_nan else 0.0
         nan = square != square
-        value, yes, pointer, compare = self._top_value, self._top_yes, self._pointer, records.compare
+        value, yes, pointer, compare = (
+            self._top_value,
+            self._top_yes,
+            self._pointer,
+            records.compare,
+        )
         sample.take(records.top_feature, None, value, "wrap")
         compare(value, records.top_limit, yes)
         if nan:

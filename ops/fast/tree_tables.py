@@ -154,7 +154,9 @@ class Trees:
             _SUBTREE_LEVELS,
             1 << _SUBTREE_LEVELS,
             np.concatenate([t.feature for t in found]),
-            tuple(np.concatenate(limits) for limits in zip(*(t.limits for t in found), strict=True)),
+            tuple(
+                np.concatenate(limits) for limits in zip(*(t.limits for t in found), strict=True)
+            ),
             np.concatenate([t.if_nan for t in found]),
             np.concatenate([t.ends for t in found]),
         )
