@@ -52,8 +52,8 @@ class Records:
     def _make_top(self, limits: np.ndarray, record: np.ndarray) -> None:
         nodes, roots = self.trees.nodes, self.trees.roots
         shape = (len(roots), _WIDTH)
-        self.top_limit = np.full(shape, np.nan, self.trees.dtype)
-        self.top_feature, self.top_child = np.zeros(shape, np.intp), np.zeros(shape, np.intp)
+        top_limit = np.full(shape, np.nan, self.trees.dtype)
+        top_feature, top_child = np.zeros(shape, np.intp), np.zeros(shape, np.intp)
         top_if_nan = np.zeros(shape, np.bool_)
         base = np.arange(len(roots))[:, np.newaxis] * _WIDTH
         place = roots[:, np.newaxis]
@@ -61,17 +61,17 @@ class Records:
             begin = 1 << level
             here = np.s_[:, begin : 2 * begin]
             leaf, node = place < 0, np.maximum(place, 0)
-            self.top_limit[here] = np.where(leaf, np.nan, limits[node])
-            self.top_feature[here] = np.where(leaf, 0, nodes.feature[node])
+            top_limit[here] = np.where(leaf, np.nan, limits[node])
+            top_feature[here] = np.where(leaf, 0, nodes.feature[node])
             top_if_nan[here] = nodes.if_nan[node] & ~leaf
             if level < _LEVELS - 1:
-                self.top_child[here] = base + 2 * np.arange(begin, 2 * begin)
+                top_child[here] = base + 2 * np.arange(begin, 2 * begin)
             else:
-                self.top_child[here] = np.where(leaf, record[np.where(leaf, ~place, 0)], 2 * node)
+                top_child[here] = np.where(leaf, record[np.where(leaf, ~place, 0)], 2 * node)
             children = np.where(leaf[..., np.newaxis], place[..., np.newaxis], nodes.children[node])
             place = children.reshape(len(roots), -1)
-        self.top_limit, self.top_feature = self.top_limit.reshape(-1), self.top_feature.reshape(-1)
-        self.top_child, self.top_if_nan = self.top_child.reshape(-1), top_if_nan.reshape(-1)
+        self.top_limit, self.top_feature = top_limit.reshape(-1), top_feature.reshape(-1)
+        self.top_child, self.top_if_nan = top_child.reshape(-1), top_if_nan.reshape(-1)
         #: where the first level's pointers are
         self.starts = base[:, 0] + 1
 

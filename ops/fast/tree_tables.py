@@ -189,8 +189,8 @@ class Trees:
         ends[:, begin : begin + (1 << levels)] = np.where(
             inner, ~(first + np.cumsum(inner).reshape(inner.shape) - 1), ~place
         )
-        table = Table(
+        result = Table(
             levels, width, feature.reshape(-1) * BLOCK_ROWS, tuple(t.reshape(-1) for t in tables),
             if_nan.reshape(-1), ends.reshape(-1),
         )  # fmt: skip
-        return table, place[inner]
+        return result, place[inner]
