@@ -90,7 +90,7 @@ def _named(feed: Feeds, names: list[str]) -> Feeds:
 def _onnxwalk(path: Path, feeds: list[Feeds]) -> list[list[Any]]:
     """The answers of an optimized session, bound and again, which the plain one must confirm."""
     session, plain = onnxwalk.load(path), onnxwalk.load(path, optimize=False)
-    names = [value.name for value in session.get_inputs()]
+    names = [value.name for value in session.inputs]
     answers = []
     for feed in feeds:
         named = _named(feed, names)

@@ -58,7 +58,11 @@ classifiers = {
     "HistGradientBoosting": E.HistGradientBoostingClassifier(max_iter=9),
     "AdaBoost": E.AdaBoostClassifier(n_estimators=9),
     "Bagging": E.BaggingClassifier(n_estimators=5),
-    "Voting-soft": E.VotingClassifier([("a", L.LogisticRegression()), ("b", N.GaussianNB())], voting="soft"),
+    "Voting-soft": E.VotingClassifier(
+        [("a", L.LogisticRegression()), ("b", N.GaussianNB())],
+        voting="soft",
+        flatten_transform=False,
+    ),
     "Stacking": E.StackingClassifier([("a", tree.DecisionTreeClassifier(max_depth=3)), ("b", N.GaussianNB())]),
     "GaussianNB": N.GaussianNB(),
     "BernoulliNB": N.BernoulliNB(),
@@ -100,7 +104,7 @@ regressors = {
     "VotingRegressor": E.VotingRegressor([("a", L.Ridge()), ("b", tree.DecisionTreeRegressor(max_depth=3))]),
     "StackingRegressor": E.StackingRegressor([("a", L.Ridge()), ("b", tree.DecisionTreeRegressor(max_depth=3))]),
     "KNeighborsRegressor": neighbors.KNeighborsRegressor(3),
-    "MLPRegressor": neural_network.MLPRegressor((8,), max_iter=100),
+    "MLPRegressor": neural_network.MLPRegressor(hidden_layer_sizes=(8,), max_iter=100),
     "GaussianProcess": gaussian_process.GaussianProcessRegressor(alpha=0.1),
     "PLS": cross_decomposition.PLSRegression(2),
     "IsotonicPipeline": None,
@@ -155,7 +159,7 @@ for data, labels in (("", three), ("-two", two), ("-words", words)):
             print(name, error)
             continue
         decide = getattr(model, "predict_proba", None) or getattr(model, "decision_function", lambda x: None)
-        options = {"options": {id(model): {"zipmap": False}}}
+        options = {"options": {id(model): {"zipmap": False}} if hasattr(model, "predict_proba") else {}}
         if name in ("SVC", "SVC-poly", "SVC-sigmoid", "NuSVC", "NearestCentroid") and not hasattr(model, "predict_proba"):
             decide = lambda x: None  # noqa: E731
         write(
