@@ -21,7 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run exporters; returns 1 if an answer differs for a reason that no program states."""
     parser = argparse.ArgumentParser(prog="python -m tests.exporters", description=__doc__)
     known = {exporter.name: exporter for exporter in exporters()}
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"only these of {', '.join(known)}")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"only these of {', '.join(known)}"
+    )
     parser.add_argument("-o", "--output", type=Path, help="the page with the table to write")
     parser.add_argument("--cache", type=Path, default=CACHE, help="where all is kept: %(default)s")
     parser.add_argument(

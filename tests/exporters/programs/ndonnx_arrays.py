@@ -6,6 +6,17 @@ import onnx
 from writing import write
 
 REQUIREMENTS = ["ndonnx==0.23.0", "spox==0.18.2", "onnx==1.23.2", "numpy==2.4.6"]
+KNOWN = {
+    "*-uint64": "ndonnx computes with int64 or less: findings/ndonnx-uint64.sh",
+    "cumulative_prod-*": "ndonnx multiplies by logarithms: findings/ndonnx-cumulative-prod.sh",
+    "logaddexp-*": "ndonnx computes log(exp(x) + exp(y)): findings/ndonnx-cumulative-prod.sh",
+    "floor_divide-float*": "floor(x / y): inf / y is inf, NaN in NumPy; -7 / inf is 0, not -1",
+    "cos-float64": "ndonnx computes in float32; a number fed is 1e30",
+    "tan-float64": "ndonnx computes in float32; a number fed is 1e30",
+    "onnxruntime:arg*-special-*": "ONNX Runtime passes over NaN",
+    "onnxruntime:sum-int64": "ONNX Runtime sums in double: findings/integer-sums-in-double.sh",
+    "onnxruntime:unique-special-*": "ONNX Runtime: findings/unique-nan-swallows.sh",
+}
 np.seterr(all="ignore")
 inf, nan = np.inf, np.nan
 floats = np.array([0.0, -0.0, 0.5, 1.5, -2.5, 2.5, 1e-8, -3.7, inf, -inf, nan, 1e30])
@@ -44,12 +55,17 @@ INTEGERS = (
 ).split()
 for kind in (np.float32, np.float64):
     for name in UNARY:
-        check(f"{name}-{np.dtype(kind)}", lambda xp, x, name=name: getattr(xp, name)(x), floats.astype(kind))
+        check(
+            f"{name}-{np.dtype(kind)}",
+            lambda xp, x, name=name: getattr(xp, name)(x),
+            floats.astype(kind),
+        )
     for name in BINARY:
         check(
             f"{name}-{np.dtype(kind)}",
             lambda xp, x, y, name=name: getattr(xp, name)(x, y),
-            floats.astype(kind), others.astype(kind),
+            floats.astype(kind),
+            others.astype(kind),
         )
 for kind in (np.int8, np.uint8, np.int16, np.int32, np.uint32, np.int64, np.uint64):
     ends = np.iinfo(kind)
@@ -63,9 +79,24 @@ for kind in (np.int8, np.uint8, np.int16, np.int32, np.uint32, np.int64, np.uint
         check(
             f"{name}-{np.dtype(kind)}",
             lambda xp, x, y, name=name: getattr(xp, name)(x, y),
-            x, np.abs(y) if shift else y,
+            x,
+            np.abs(y) if shift else y,
         )
-    for name in ("abs", "negative", "sign", "square", "bitwise_invert", "cumulative_sum", "sum", "prod", "max", "min", "argmax", "sort", "argsort"):
+    for name in (
+        "abs",
+        "negative",
+        "sign",
+        "square",
+        "bitwise_invert",
+        "cumulative_sum",
+        "sum",
+        "prod",
+        "max",
+        "min",
+        "argmax",
+        "sort",
+        "argsort",
+    ):
         if name in ("abs", "negative") and not signed:
             continue
         function = lambda xp, x, name=name: getattr(xp, name)(x)  # noqa: E731
@@ -83,22 +114,33 @@ for kind in (np.float32, np.float64):
         check(name + tag, lambda xp, x, name=name: getattr(xp, name)(x, axis=1), t)
         check(f"{name}-special{tag}", lambda xp, x, name=name: getattr(xp, name)(x, axis=0), f)
     check("matmul" + tag, lambda xp, x: xp.matmul(x, xp.permute_dims(x, (1, 0))), t)
-    check("tensordot" + tag, lambda xp, x: xp.tensordot(x, x, axes=1) if xp is None else xp.vecdot(x, x), t)
+    check(
+        "tensordot" + tag,
+        lambda xp, x: xp.tensordot(x, x, axes=1) if xp is None else xp.vecdot(x, x),
+        t,
+    )
     check("where" + tag, lambda xp, x, y: xp.where(x > y, x, y), f, others.astype(kind))
     check("clip" + tag, lambda xp, x: xp.clip(x, -1, 2), f)
     check("clip-nan-bound" + tag, lambda xp, x, y: xp.clip(x, y, 2.0), f, others.astype(kind))
     check("unique" + tag, lambda xp, x: tuple(xp.unique_all(xp.round(x))), t)
     check("unique-special" + tag, lambda xp, x: xp.unique_values(x), f)
-    check("searchsorted" + tag, lambda xp, x, y: xp.searchsorted(xp.sort(x), y, side="right"), t[0], others[:3].astype(kind))
+    check(
+        "searchsorted" + tag,
+        lambda xp, x, y: xp.searchsorted(xp.sort(x), y, side="right"),
+        t[0],
+        others[:3].astype(kind),
+    )
     check("roll" + tag, lambda xp, x: xp.roll(x, 7, axis=1), t)
     check("repeat" + tag, lambda xp, x: xp.repeat(x, 2, axis=0), t)
     check("tile" + tag, lambda xp, x: xp.tile(x, (2, 1)), t)
     check("tril" + tag, lambda xp, x: (xp.tril(x, k=-1), xp.triu(x, k=1)), t)
     check("nonzero" + tag, lambda xp, x: xp.nonzero(x > 0), t)
-    check("slices" + tag, lambda xp, x: (x[::-1, 1:-1], x[..., 0], x[:, ::2], x[-1]), t)
+    check("slices" + tag, lambda xp, x: (x[::-1, 1:-1], x[..., 0], x[:, ::2], x[-1, :]), t)
     check("mask" + tag, lambda xp, x: x[x > 0], t)
     check("count-nonzero" + tag, lambda xp, x: xp.count_nonzero(x), f)
     for to in ("int32", "int64", "uint8", "bool"):
-        check(f"astype-{to}{tag}", lambda xp, x, to=to: xp.astype(x, getattr(xp, to)), np.array([0, 1.5, 2.7, 3], kind))
-days = np.array(["2020-02-29", "NaT", "1969-12-31"], "datetime64[s]")
-strings = np.array(["a", "bc", ""])
+        check(
+            f"astype-{to}{tag}",
+            lambda xp, x, to=to: xp.astype(x, getattr(xp, to)),
+            np.array([0, 1.5, 2.7, 3], kind),
+        )

@@ -71,7 +71,9 @@ for name, layer in {
     "prelu": nn.PReLU(4),
     "dropout": nn.Dropout2D(0.5),
     "mean": lambda a: (a.mean([1, 3]), a.max(2), a.sum(), a.prod(1)),
-    "grid-sample": lambda a: F.grid_sample(a, a[:, :2, :, :2].tanh().transpose([0, 2, 3, 1]), align_corners=False),
+    "grid-sample": lambda a: F.grid_sample(
+        a, a[:, :2, :, :2].tanh().transpose([0, 2, 3, 1]), align_corners=False
+    ),
 }.items():
     check(name, layer, image)
 for name, layer in {
@@ -113,11 +115,18 @@ for name, layer in {
     "std": lambda a: (a.std(1), a.var(0)),
     "clip": lambda a: paddle.clip(a, -0.5, 0.5),
     "slices": lambda a: (a[::-1, 1:4:2], a[-1], a[:, :-1]),
-    "gather": lambda a: (paddle.gather(a, paddle.to_tensor([0, 2]), 0), paddle.index_select(a, paddle.to_tensor([4, 1]), 1)),
+    "gather": lambda a: (
+        paddle.gather(a, paddle.to_tensor([0, 2]), 0),
+        paddle.index_select(a, paddle.to_tensor([4, 1]), 1),
+    ),
     "gather-nd": lambda a: paddle.gather_nd(a, paddle.to_tensor([[0, 4], [2, 1]])),
     "scatter": lambda a: paddle.scatter(a, paddle.to_tensor([2, 0]), paddle.ones([2, 5])),
-    "scatter-add": lambda a: paddle.scatter(a, paddle.to_tensor([2, 2]), paddle.ones([2, 5]), overwrite=False),
-    "scatter-nd-add": lambda a: paddle.scatter_nd_add(a, paddle.to_tensor([[1], [1]]), paddle.ones([2, 5])),
+    "scatter-add": lambda a: paddle.scatter(
+        a, paddle.to_tensor([2, 2]), paddle.ones([2, 5]), overwrite=False
+    ),
+    "scatter-nd-add": lambda a: paddle.scatter_nd_add(
+        a, paddle.to_tensor([[1], [1]]), paddle.ones([2, 5])
+    ),
     "where": lambda a: paddle.where(a > 0, a, a * 0.1),
     "nonzero": lambda a: paddle.nonzero(a > 0),
     "mask": lambda a: paddle.masked_select(a, a > 0),
@@ -135,23 +144,57 @@ for name, layer in {
     "loss": lambda a: F.cross_entropy(a, paddle.to_tensor([0, 4, 1])),
     "mse": lambda a: F.mse_loss(a, a * 2),
     "embedding": lambda a: F.embedding(paddle.argmax(a, 1), paddle.eye(5)),
-    "pow": lambda a: (a**2, paddle.pow(a.abs(), 0.5), paddle.rsqrt(a.abs()), paddle.erf(a), paddle.log1p(a.abs())),
+    "pow": lambda a: (
+        a**2,
+        paddle.pow(a.abs(), 0.5),
+        paddle.rsqrt(a.abs()),
+        paddle.erf(a),
+        paddle.log1p(a.abs()),
+    ),
 }.items():
     check(name, layer, x)
 for name, function in {
-    "round": paddle.round, "floor": paddle.floor, "sign": paddle.sign, "trunc": paddle.trunc,
-    "relu": F.relu, "relu6": F.relu6, "leaky": F.leaky_relu, "clip": lambda a: paddle.clip(a, -1, 1), "isnan": paddle.isnan,
-    "isinf": paddle.isinf, "isfinite": paddle.isfinite, "exp": paddle.exp, "tanh": paddle.tanh, "max": lambda a: a.max(1),
-    "argmax": lambda a: paddle.argmax(a, 1), "sigmoid": F.sigmoid, "sqrt": lambda a: paddle.sqrt(paddle.abs(a)),
-    "softmax": F.softmax, "hardswish": F.hardswish, "silu": F.silu, "softplus": F.softplus,
+    "round": paddle.round,
+    "floor": paddle.floor,
+    "sign": paddle.sign,
+    "trunc": paddle.trunc,
+    "relu": F.relu,
+    "relu6": F.relu6,
+    "leaky": F.leaky_relu,
+    "clip": lambda a: paddle.clip(a, -1, 1),
+    "isnan": paddle.isnan,
+    "isinf": paddle.isinf,
+    "isfinite": paddle.isfinite,
+    "exp": paddle.exp,
+    "tanh": paddle.tanh,
+    "max": lambda a: a.max(1),
+    "argmax": lambda a: paddle.argmax(a, 1),
+    "sigmoid": F.sigmoid,
+    "sqrt": lambda a: paddle.sqrt(paddle.abs(a)),
+    "softmax": F.softmax,
+    "hardswish": F.hardswish,
+    "silu": F.silu,
+    "softplus": F.softplus,
 }.items():
     check(f"special-{name}", function, special)
 for name, function in {
-    "add": lambda a, b: a + b, "multiply": lambda a, b: a * b, "floor-divide": lambda a, b: a // b, "mod": lambda a, b: a % b,
-    "divide": lambda a, b: a / b, "compare": lambda a, b: (a < b, a == b, a != b), "bitwise": lambda a, b: (a & b, a | b, a ^ b, ~a),
-    "maximum": paddle.maximum, "sum": lambda a, b: (a.sum(), a.max(), a.mean() if False else b.sum()), "pow": lambda a, b: b**2,
+    "add": lambda a, b: a + b,
+    "multiply": lambda a, b: a * b,
+    "floor-divide": lambda a, b: a // b,
+    "mod": lambda a, b: a % b,
+    "divide": lambda a, b: a / b,
+    "compare": lambda a, b: (a < b, a == b, a != b),
+    "bitwise": lambda a, b: (a & b, a | b, a ^ b, ~a),
+    "maximum": paddle.maximum,
+    "sum": lambda a, b: (a.sum(), a.max(), a.mean() if False else b.sum()),
+    "pow": lambda a, b: b**2,
 }.items():
     check(f"int32-{name}", function, whole, by)
     check(f"int64-{name}", function, whole.astype(np.int64), by.astype(np.int64))
-for name, function in {"remainder": paddle.remainder, "floor-divide": paddle.floor_divide, "atan2": paddle.atan2, "pow": paddle.pow}.items():
+for name, function in {
+    "remainder": paddle.remainder,
+    "floor-divide": paddle.floor_divide,
+    "atan2": paddle.atan2,
+    "pow": paddle.pow,
+}.items():
     check(f"float-{name}", function, np.abs(x) * 3 if name == "pow" else x * 3, x)

@@ -3,10 +3,27 @@
 import numpy as np
 from skl2onnx import to_onnx
 from sklearn import (
-    calibration, cluster, compose, cross_decomposition, decomposition, discriminant_analysis,
-    ensemble, feature_selection, gaussian_process, impute, kernel_approximation, linear_model,
-    mixture, naive_bayes, neighbors, neural_network, pipeline, preprocessing, random_projection,
-    svm, tree,
+    calibration,
+    cluster,
+    compose,
+    cross_decomposition,
+    decomposition,
+    discriminant_analysis,
+    ensemble,
+    feature_selection,
+    gaussian_process,
+    impute,
+    kernel_approximation,
+    linear_model,
+    mixture,
+    naive_bayes,
+    neighbors,
+    neural_network,
+    pipeline,
+    preprocessing,
+    random_projection,
+    svm,
+    tree,
 )
 from writing import write
 
@@ -44,7 +61,9 @@ classifiers = {
     "Perceptron": L.Perceptron(),
     "SGDClassifier": L.SGDClassifier(random_state=0),
     "SGDClassifier-huber": L.SGDClassifier(loss="modified_huber", random_state=0),
-    "PassiveAggressive": L.PassiveAggressiveClassifier(random_state=0) if hasattr(L, "PassiveAggressiveClassifier") else None,
+    "PassiveAggressive": L.PassiveAggressiveClassifier(random_state=0)
+    if hasattr(L, "PassiveAggressiveClassifier")
+    else None,
     "LinearSVC": svm.LinearSVC(),
     "SVC": svm.SVC(),
     "SVC-poly": svm.SVC(kernel="poly", degree=2),
@@ -63,7 +82,9 @@ classifiers = {
         voting="soft",
         flatten_transform=False,
     ),
-    "Stacking": E.StackingClassifier([("a", tree.DecisionTreeClassifier(max_depth=3)), ("b", N.GaussianNB())]),
+    "Stacking": E.StackingClassifier(
+        [("a", tree.DecisionTreeClassifier(max_depth=3)), ("b", N.GaussianNB())]
+    ),
     "GaussianNB": N.GaussianNB(),
     "BernoulliNB": N.BernoulliNB(),
     "KNeighbors": neighbors.KNeighborsClassifier(3),
@@ -73,7 +94,9 @@ classifiers = {
     "QuadraticDiscriminantAnalysis": discriminant_analysis.QuadraticDiscriminantAnalysis(),
     "MLP": neural_network.MLPClassifier((8,), max_iter=100),
     "Calibrated": calibration.CalibratedClassifierCV(L.LogisticRegression()),
-    "Pipeline-scaled": pipeline.make_pipeline(P.StandardScaler(), decomposition.PCA(3), L.LogisticRegression()),
+    "Pipeline-scaled": pipeline.make_pipeline(
+        P.StandardScaler(), decomposition.PCA(3), L.LogisticRegression()
+    ),
     "Pipeline-selected": pipeline.make_pipeline(
         P.MinMaxScaler(), feature_selection.SelectKBest(k=2), N.ComplementNB()
     ),
@@ -101,8 +124,12 @@ regressors = {
     "HistGradientBoostingRegressor": E.HistGradientBoostingRegressor(max_iter=9),
     "AdaBoostRegressor": E.AdaBoostRegressor(n_estimators=5),
     "BaggingRegressor": E.BaggingRegressor(n_estimators=5),
-    "VotingRegressor": E.VotingRegressor([("a", L.Ridge()), ("b", tree.DecisionTreeRegressor(max_depth=3))]),
-    "StackingRegressor": E.StackingRegressor([("a", L.Ridge()), ("b", tree.DecisionTreeRegressor(max_depth=3))]),
+    "VotingRegressor": E.VotingRegressor(
+        [("a", L.Ridge()), ("b", tree.DecisionTreeRegressor(max_depth=3))]
+    ),
+    "StackingRegressor": E.StackingRegressor(
+        [("a", L.Ridge()), ("b", tree.DecisionTreeRegressor(max_depth=3))]
+    ),
     "KNeighborsRegressor": neighbors.KNeighborsRegressor(3),
     "MLPRegressor": neural_network.MLPRegressor(hidden_layer_sizes=(8,), max_iter=100),
     "GaussianProcess": gaussian_process.GaussianProcessRegressor(alpha=0.1),
@@ -151,16 +178,37 @@ def file(model, example, **options):
 
 for data, labels in (("", three), ("-two", two), ("-words", words)):
     for name, model in classifiers.items():
-        if model is None or (data and name not in {"LogisticRegression", "SVC", "LinearSVC", "RandomForest", "GaussianNB", "KNeighbors", "LinearDiscriminantAnalysis", "HistGradientBoosting", "MLP", "SGDClassifier"}):
+        if model is None or (
+            data
+            and name
+            not in {
+                "LogisticRegression",
+                "SVC",
+                "LinearSVC",
+                "RandomForest",
+                "GaussianNB",
+                "KNeighbors",
+                "LinearDiscriminantAnalysis",
+                "HistGradientBoosting",
+                "MLP",
+                "SGDClassifier",
+            }
+        ):
             continue
         try:
             model.fit(x, labels)
         except ValueError as error:
             print(name, error)
             continue
-        decide = getattr(model, "predict_proba", None) or getattr(model, "decision_function", lambda x: None)
-        options = {"options": {id(model): {"zipmap": False}} if hasattr(model, "predict_proba") else {}}
-        if name in ("SVC", "SVC-poly", "SVC-sigmoid", "NuSVC", "NearestCentroid") and not hasattr(model, "predict_proba"):
+        decide = getattr(model, "predict_proba", None) or getattr(
+            model, "decision_function", lambda x: None
+        )
+        options = {
+            "options": {id(model): {"zipmap": False}} if hasattr(model, "predict_proba") else {}
+        }
+        if name in ("SVC", "SVC-poly", "SVC-sigmoid", "NuSVC", "NearestCentroid") and not hasattr(
+            model, "predict_proba"
+        ):
             decide = lambda x: None  # noqa: E731
         write(
             f"{name}{data}",
@@ -171,7 +219,9 @@ for data, labels in (("", three), ("-two", two), ("-words", words)):
 for name, model in regressors.items():
     if model is not None:
         model.fit(x, target)
-        shaped = lambda x, model=model: np.asarray(model.predict(x)).reshape(-1, 1).astype(np.float32)  # noqa: E731
+        shaped = lambda x, model=model: (
+            np.asarray(model.predict(x)).reshape(-1, 1).astype(np.float32)
+        )
         write(name, file(model, x[:1]), [new], shaped)
 for name, model in transformers.items():
     if model is not None:
@@ -185,7 +235,7 @@ write("SimpleImputer-nan", file(imputer, empty[:1]), [empty], imputer.transform)
 for name, model in {
     "KMeans": cluster.KMeans(3, random_state=0, n_init=2),
     "GaussianMixture": mixture.GaussianMixture(2, random_state=0),
-    "IsolationForest": E.IsolationForest(9, random_state=0),
+    "IsolationForest": E.IsolationForest(n_estimators=9, random_state=0),
     "OneClassSVM": svm.OneClassSVM(),
     "LocalOutlierFactor": neighbors.LocalOutlierFactor(novelty=True),
 }.items():

@@ -21,6 +21,7 @@ REQUIREMENTS = [
 KNOWN = {
     "lightgbm-forest": "onnxmltools: findings/lightgbm-forest-hundred.sh",
     "lightgbm-linear": "onnxmltools: findings/lightgbm-links.sh",
+    "xgboost-rf-three": "onnxmltools: findings/xgboost-forest-classes.sh",
     "xgboost-cox": "onnxmltools: findings/xgboost-objectives.sh",
     "catboost-poisson": "CatBoost: findings/catboost-losses.sh",
 }
@@ -108,6 +109,8 @@ for name, settings in {
     "quantile": {"loss_function": "Quantile:alpha=0.8"},
 }.items():
     y = np.exp(target / 2) if name == "poisson" else target
-    model = catboost.CatBoostRegressor(iterations=9, verbose=0, allow_writing_files=False, **settings)
+    model = catboost.CatBoostRegressor(
+        iterations=9, verbose=0, allow_writing_files=False, **settings
+    )
     model.fit(with_empty, y)
     write(f"catboost-{name}", cat(model), [[new], [empty]], column(model))
