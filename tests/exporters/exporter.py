@@ -45,9 +45,9 @@ class Exporter:
         stated = {}
         for line in self._tree.body:
             if isinstance(line, ast.Assign) and isinstance(target := line.targets[0], ast.Name):
-                if target.id in {"REQUIREMENTS", "TOLERANCE", "KNOWN"}:
-                    stated[target.id] = ast.literal_eval(line.value)
-        return stated
+                stated[target.id] = line.value
+        names = {"REQUIREMENTS", "TOLERANCE", "KNOWN"} & set(stated)
+        return {name: ast.literal_eval(stated[name]) for name in names}
 
     @property
     def says(self) -> str:

@@ -219,9 +219,10 @@ for data, labels in (("", three), ("-two", two), ("-words", words)):
 for name, model in regressors.items():
     if model is not None:
         model.fit(x, target)
-        shaped = lambda x, model=model: (
-            np.asarray(model.predict(x)).reshape(-1, 1).astype(np.float32)
-        )
+
+        def shaped(x, model=model):
+            return np.asarray(model.predict(x)).reshape(-1, 1).astype(np.float32)
+
         write(name, file(model, x[:1]), [new], shaped)
 for name, model in transformers.items():
     if model is not None:
