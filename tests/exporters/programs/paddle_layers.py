@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
-from writing import write
+from writing import flat, write
 
 REQUIREMENTS = [
     "paddle2onnx==2.1.0",
@@ -50,7 +50,7 @@ def check(name, layer, *arrays):
 
     def answer(*xs):
         results = layer(*map(paddle.to_tensor, xs))
-        return [y.numpy() for y in (results if isinstance(results, tuple | list) else [results])]
+        return [y.numpy() for y in flat(results)]
 
     write(name, to, list(arrays), answer)
 
