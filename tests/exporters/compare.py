@@ -55,8 +55,8 @@ def compare(path: Path, tolerance: float, known: dict[str, str]) -> Result:
         if not _differs(ours, framework, tolerance):
             side = "the framework agrees with us"
         # only what the program states in so many words is left out
-        reason = _reason(path.stem, known, "onnxruntime:")
-        if reason and side == "the framework agrees with us":
+        prefix = "onnxruntime:" if side == "the framework agrees with us" else "specification:"
+        if reason := _reason(path.stem, known, prefix):
             return Result(path.stem, KNOWN, reason)
         return Result(path.stem, WRONG, f"ONNX Runtime: {text}; {side}")
     if text := _differs(ours, framework, tolerance):

@@ -5,7 +5,9 @@ A program states at its top, as literals:
 REQUIREMENTS   the packages it needs, with versions; the first is the exporter
 TOLERANCE      how far numbers may be apart, of the largest in an answer; 1e-4 if it isn't stated
 KNOWN          pattern of files' names -> why the framework answers otherwise than the file, if
-               that isn't for us to mend
+               that isn't for us to mend. "onnxruntime:PATTERN" is for files of which ONNX Runtime
+               alone says otherwise; "specification:PATTERN" where it and the framework agree with
+               each other, but not with the ONNX specification, which we follow
 """
 
 from __future__ import annotations

@@ -19,6 +19,8 @@ KNOWN = {
     "dynamo-*-special-round": "sign of NaN: 0 in PyTorch, NaN in ONNX",
     "script-*-gru-packed-both": "padded to the input's length, not to the longest of lengths",
     "script-*-index-add": "index_put with accumulate: indices that occur twice count once",
+    "specification:*-bilinear-corners-*": "align_corners with scales: the specification takes the "
+    "unrounded size, as its reference evaluator and onnxwalk do",
     "onnxruntime:*-special-softmax": "ReduceMax of NaN: ONNX Runtime passes over it",
 }
 
