@@ -13,7 +13,7 @@ import onnx
 from onnxwalk.export.quiet import quiet
 from onnxwalk.interpreter.session import Session
 from tests.programs import real_models
-from tests.programs.benchmarks import operators
+from tests.programs.benchmarks import operators, transformers
 from tests.programs.benchmarks.shipped import shipped
 
 Feeds = dict[str, Any]
@@ -65,6 +65,7 @@ def entries() -> list[Entry]:
         *_light(),
         *(Entry("keras.applications", n, _application(n), _pixels) for n in APPLICATIONS),
         *_shipped(),
+        *(Entry(group, name, build, _vectors) for group, name, build in transformers.forms()),
     ]
 
 
@@ -306,6 +307,11 @@ def _pixels(session: Session, batch: int) -> Feeds:
 
 def _floats(session: Session, size: int) -> Feeds:
     return _random(session, _shape(session))
+
+
+def _vectors(session: Session, batch: int) -> Feeds:
+    """One sequence for an encoder."""
+    return _random(session, (batch, *_shape(session)[1:]))
 
 
 def _random(session: Session, shape: Sequence[Any]) -> Feeds:
