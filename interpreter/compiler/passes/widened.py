@@ -77,7 +77,12 @@ def widened(graph: Graph, context: Context) -> Graph:
 
 
 def _computes(node: Node, context: Context) -> bool:
-    return node.op_type in _COMPUTING.get(node.domain, ()) and context.is_builtin(node)
+    if node.op_type not in _COMPUTING.get(node.domain, ()) or not context.is_builtin(node):
+        return False
+    # A limit that Clip isn't given is that of its type.
+    inputs = zip(("input", "min", "max"), node.inputs, strict=False)
+    limits = {*node.attributes, *(name for name, value in inputs if value)}
+    return node.op_type != "Clip" or {"min", "max"} <= limits
 
 
 class _Widening:
