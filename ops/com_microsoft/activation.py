@@ -8,6 +8,7 @@ from onnxwalk.ops.ai_onnx import activation
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.fast.elementwise import bind_quick_gelu
 from onnxwalk.ops.fast.error_function import bind_bias_gelu, bind_gelu
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.cost import elementwise
@@ -73,6 +74,7 @@ bias_split_gelu.cost(elementwise(2.5, widened=True, per_element=200))
 
 
 gelu.bind(bind_gelu)
+quick_gelu.bind(bind_quick_gelu)
 bias_gelu.bind(bind_bias_gelu)
 fast_gelu.bind(partial(bind_bias_gelu, approximate="tanh"))
 

@@ -130,6 +130,23 @@ def bind_prelu(space: Space, x: np.ndarray, slope: np.ndarray) -> np.ndarray | N
     return y
 
 
+def bind_quick_gelu(
+    space: Space, x: np.ndarray, *, alpha: float = 1.7020000219345093
+) -> np.ndarray | None:
+    """x / (1 + exp(-alpha·x))"""
+    if x.dtype != np.float32:
+        return None
+    y = space.like(x)
+    for source, result in cache_blocks(x, y):
+        divisor = space.scratch(source.shape, x.dtype)
+        space.call(np.multiply, source, scalar(-alpha, x.dtype), divisor)
+        space.call(np.exp, divisor, divisor)
+        space.call(np.add, divisor, scalar(1, x.dtype), divisor)
+        space.call(np.divide, source, divisor, result)
+        space.free_scratch(divisor)
+    return y
+
+
 def bind_relu(space: Space, x: np.ndarray) -> np.ndarray | None:
     if x.dtype not in (np.float32, np.float64):
         return None

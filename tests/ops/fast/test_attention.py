@@ -69,6 +69,8 @@ def test_gelus(bias):
     agree(activation.fast_gelu, [x, bias])
     agree(activation.bias_gelu, [x, normal(7, seed=6)])
     agree(activation.gelu, [x])
+    agree(activation.quick_gelu, [x])
+    agree(activation.quick_gelu, [x], alpha=-0.5)
 
 
 @pytest.mark.parametrize("used", [(True,), (True, False, False, True)])

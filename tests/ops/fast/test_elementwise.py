@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxwalk.ops.contract.registry import registry
+from onnxwalk.ops.fast import error_function
 from onnxwalk.ops.fast.blocks import BLOCK_SIZE
 from tests.support.bound import run_bound
 
@@ -85,3 +86,11 @@ def test_nan_and_infinite_factors(name, alpha):
     x = np.array([-np.inf, -2, -0.0, 0, 2, np.inf, np.nan], f32)
     with np.errstate(all="ignore"):
         agree(name, {"alpha": alpha}, x)
+
+
+@pytest.mark.parametrize("is_quick", [True, False])
+@pytest.mark.parametrize("name", ["Erf", "Gelu"])
+def test_both_functions_for_erf(is_quick, name, monkeypatch):
+    monkeypatch.setattr(error_function, "tanh_is_quick", is_quick)
+    ends = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 3e38, -3e38, 1e-40, 1e10, -1e10], f32)
+    agree(name, {}, np.concatenate([ends, np.linspace(-8, 8, 2 * BLOCK_SIZE, dtype=f32)]))
