@@ -10,6 +10,7 @@ from onnxwalk.interpreter.compiler.passes.drop_unused import drop_unused
 from onnxwalk.interpreter.compiler.passes.fold_constants import fold_constants
 from onnxwalk.interpreter.compiler.passes.fuse_conv import fuse_conv
 from onnxwalk.interpreter.compiler.passes.lift_embedding import lift_embedding
+from onnxwalk.interpreter.compiler.passes.lift_loop import lift_loop
 from onnxwalk.interpreter.compiler.passes.merge_into_conv import merge_pad, merge_scale
 from onnxwalk.interpreter.compiler.passes.recognize import recognize
 from onnxwalk.interpreter.ir.model import Graph
@@ -19,6 +20,7 @@ Rewrite: TypeAlias = Callable[[Graph, Context], Graph]
 #: the rewrites by name, in the order of their application
 PASSES: dict[str, Rewrite] = {
     "fold_constants": fold_constants,
+    "lift_loop": lift_loop,
     "recognize": recognize,
     "merge_pad": merge_pad,
     "merge_scale": merge_scale,
