@@ -9,19 +9,21 @@ from onnxwalk.interpreter.compiler.context import Context
 from onnxwalk.interpreter.compiler.passes.drop_unused import drop_unused
 from onnxwalk.interpreter.compiler.passes.fold_constants import fold_constants
 from onnxwalk.interpreter.compiler.passes.fuse_conv import fuse_conv
+from onnxwalk.interpreter.compiler.passes.hoist_invariants import hoist_invariants
 from onnxwalk.interpreter.compiler.passes.lift_embedding import lift_embedding
-from onnxwalk.interpreter.compiler.passes.lift_loop import lift_loop
 from onnxwalk.interpreter.compiler.passes.merge_into_conv import merge_pad, merge_scale
 from onnxwalk.interpreter.compiler.passes.recognize import recognize
+from onnxwalk.interpreter.compiler.passes.recognize_recurrence import recognize_recurrence
 from onnxwalk.interpreter.ir.model import Graph
 
 Rewrite: TypeAlias = Callable[[Graph, Context], Graph]
 
 #: the rewrites by name, in the order of their application
 PASSES: dict[str, Rewrite] = {
+    "hoist_invariants": hoist_invariants,
     "fold_constants": fold_constants,
-    "lift_loop": lift_loop,
     "recognize": recognize,
+    "recognize_recurrence": recognize_recurrence,
     "merge_pad": merge_pad,
     "merge_scale": merge_scale,
     "fuse_conv": fuse_conv,

@@ -47,10 +47,11 @@ def _lift(node: Node, links: Links, edits: Edits, bounded: set[str]) -> None:
     cell = find_cell(body) if body.is_readable else None
     if cell is None or not body.takes_all_rows(cell.sequence):
         return
-    others = [value for value in body.carried if value not in cell.states]
-    if not all(_repeats(value, body, cell) for value in others):
+    if not all(body.is_matrix(state.before) for state in cell.states):
         return
-    stacked = [(outer, _kind(inner, body, cell, others)) for inner, outer in body.stacked]
+    others = [value for value in body.carried if value not in cell.states]
+    repeats = [value for value in others if _repeats(value, body, cell)]
+    stacked = [(outer, _kind(inner, body, cell, repeats)) for inner, outer in body.stacked]
     needed = {name for name in node.outputs if links.is_used(name)}
     if any(kind is None and outer in needed for outer, kind in stacked):
         return
@@ -102,7 +103,8 @@ def _kind(name: str, body: LoopBody, cell: Cell, repeats: list[Carried]) -> str 
         return None
     if body.source(choice.old) in {cell.states[0].before, *(value.before for value in repeats)}:
         return _STATE
-    return _ZERO_WHERE_MASKED if body.is_zero(choice.old) else None
+    is_zero_there = body.is_zero(choice.old) and body.is_matrix(name)
+    return _ZERO_WHERE_MASKED if is_zero_there else None
 
 
 def _stays_finite(cell: Cell, links: Links, bounded: set[str]) -> bool:

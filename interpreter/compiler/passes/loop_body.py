@@ -16,7 +16,7 @@ from onnxwalk.interpreter.compiler.context import captured_names
 from onnxwalk.interpreter.compiler.passes.fold_constants import fold_constants
 from onnxwalk.interpreter.compiler.passes.patterns import Links
 from onnxwalk.interpreter.compiler.passes.sizes import Sizes, is_number_cast, is_zero
-from onnxwalk.interpreter.ir.model import Graph, Node, Tensor
+from onnxwalk.interpreter.ir.model import Graph, Node, Tensor, TensorType
 from onnxwalk.ops.contract.dtypes import element_type
 
 
@@ -85,7 +85,8 @@ class LoopBody:
         self.carried = [value for value in changed if value.before not in self._counters]
         self.counted = [value.output for value in changed if value.before in self._counters]
         #: each result that is stacked, in the body and outside
-        self.stacked = list(zip(results[1 + count :], self.node.outputs[count:], strict=True))
+        stacked = [value.name for value in body.outputs[1 + count :]]
+        self.stacked = list(zip(stacked, self.node.outputs[count:], strict=True))
 
     def unchanged(self) -> list[tuple[str, str]]:
         """The outputs of the Loop that are outer values, and these."""
@@ -222,6 +223,13 @@ class LoopBody:
         if name in self.shared and self.links.constant(name) is None:
             return is_zero(self.outer, self.shared[name])
         return is_zero(self.links, name)
+
+    def is_matrix(self, name: str) -> bool:
+        """Whether an input or output of the body is declared with two axes."""
+        body: Graph = self.node.attributes["body"]
+        types = {value.name: value.type for value in (*body.inputs, *body.outputs)}
+        kind = types.get(name)
+        return isinstance(kind, TensorType) and kind.shape is not None and len(kind.shape) == 2
 
     def constant(self, name: str) -> np.ndarray | None:
         return self.links.constant(self.source(name))

@@ -1,173 +1,193 @@
-"""What is known of values before anything runs: their sizes, their largest magnitude, zeros."""
+"""Sizes of values as far as they are known at load: numbers, or names of dimensions.
+
+Two values have the same size along an axis if ``Sizes`` gives the same ``Size`` for both, as for
+the batch of an input and of what is computed from it.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
 from typing import TypeAlias
-
-import numpy as np
 
 from onnxwalk.interpreter.compiler.passes.patterns import Links
 from onnxwalk.interpreter.ir.model import Node, TensorType
 
-#: how many values one has along an axis: a number, or the value and the axis that decide it
+#: a number, or the axis of a value whose size isn't known at load
 Size: TypeAlias = "int | tuple[str, int]"
+Shape: TypeAlias = tuple[Size, ...]
 
-#: float32, float64, int32 and int64, which hold the lengths of sequences
-_NUMBERS = (1, 11, 6, 7)
-_LOGICAL = ("Not", "And", "Or", "Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual")
-_ELEMENTWISE = ("Add", "Sub", "Mul", "Cast", "Where", *_LOGICAL)
-#: operators whose results are among their first input's values
-_PICKING = (
-    "Transpose", "Identity", "Squeeze", "Unsqueeze", "Reshape", "ReverseSequence", "Slice",
-    "Gather", "GatherND", "Expand", "Relu",
-)  # fmt: skip
-#: beyond this, products of bounds could overflow
-_LARGEST = 1e30
-
-
-def is_number_cast(node: Node) -> bool:
-    """Whether a Cast is to a type that holds counts."""
-    return node.attributes.get("to") in _NUMBERS
-
-
-def is_zero(links: Links, name: str) -> bool:
-    """Whether a value is zeros, of whatever shape."""
-    constant = links.constant(name)
-    if constant is not None:
-        return not constant.any()
-    node = links.maker.get(name)
-    if node is None:
-        return False
-    if links.is_operator(node, "Expand", "Identity", "Unsqueeze"):
-        return is_zero(links, node.inputs[0])
-    if not links.is_operator(node, "ConstantOfShape"):
-        return False
-    value = node.attributes.get("value")
-    return value is None or not value.array.any()
+_SAME_SHAPE = ("Cast", "Identity", "Not", "Tanh", "Sigmoid", "Relu", "ReverseSequence")
+_BROADCAST = ("Add", "Sub", "Mul", "Div", "Equal", "Less", "Greater", "And", "Or")
 
 
 class Sizes:
-    """The sizes of a graph's values."""
+    """What is known of the shapes of a graph's values; all methods return ``None`` if unknown."""
 
     def __init__(self, links: Links) -> None:
         self._links = links
-        self._declared = {
-            value.name: value.type.shape
-            for value in links.graph.inputs
-            if isinstance(value.type, TensorType) and value.type.shape is not None
-        }
+        self._shapes: dict[str, Shape | None] = {}
+        for value in links.graph.inputs:
+            if isinstance(value.type, TensorType) and value.type.shape is not None:
+                self._shapes[value.name] = tuple(
+                    size if isinstance(size, int) else (value.name, axis)
+                    for axis, size in enumerate(value.type.shape)
+                )
 
-    def length(self, name: str) -> Size | None:
-        """The number that a value of one element holds."""
-        links = self._links
-        array = links.constant(name)
-        if array is not None:
-            return int(array.reshape(-1)[0]) if array.size == 1 else None
-        node = links.maker.get(name)
-        if node is None:
+    def note(self, name: str, shape: Shape) -> None:
+        """Note the shape of a value."""
+        self._shapes[name] = shape
+
+    def shape(self, name: str) -> Shape | None:
+        """The shape of a value."""
+        if name not in self._shapes:
+            self._shapes[name] = None  # while it is being found
+            constant, node = self._links.constant(name), self._links.maker.get(name)
+            if constant is not None:
+                self._shapes[name] = constant.shape
+            elif node is not None and self._links.context.is_builtin(node) and not node.domain:
+                self._shapes[name] = self._result(node)
+        return self._shapes[name]
+
+    def numbers(self, name: str) -> Shape | None:
+        """The elements of a tensor of at most one axis, if these are sizes."""
+        constant, node = self._links.constant(name), self._links.maker.get(name)
+        if constant is not None:
+            small = constant.ndim < 2 and constant.size <= 8 and constant.dtype.kind in "iuf"
+            values = constant.reshape(-1).tolist() if small else []
+            return tuple(map(int, values)) if small and values == [*map(int, values)] else None
+        if node is None or not self._links.is_operator(node, node.op_type):
             return None
-        if links.is_operator(node, "Identity", "Squeeze") or (
-            links.is_operator(node, "Cast") and is_number_cast(node)
-        ):
-            return self.length(node.inputs[0])
-        axis = None
-        if links.is_operator(node, "Gather"):
-            axis = _one_index(links, node.inputs[1])
-        elif links.is_operator(node, "Slice") and len(node.inputs) in (3, 4):
-            start, end = (_one_index(links, part) for part in node.inputs[1:3])
-            axes = 0 if len(node.inputs) == 3 else _one_index(links, node.inputs[3])
-            if start is not None and end == start + 1 and axes == 0:
-                axis = start
-        shape = self._shape_of(node.inputs[0])
-        return None if axis is None or axis < 0 or shape is None else self.of(shape, axis)
-
-    def _shape_of(self, name: str) -> str | None:
-        """The value whose shape this is."""
-        node = self._links.maker.get(name)
-        while node is not None and self._links.is_operator(node, "Cast") and is_number_cast(node):
-            node = self._links.maker.get(node.inputs[0])
-        if node is None or not self._links.is_operator(node, "Shape") or node.attributes:
+        if node.op_type == "Shape":
+            return None if node.attributes else self.shape(node.inputs[0])
+        if node.op_type == "Concat":
+            parts = [self.numbers(part) for part in node.inputs]
+            known = [part for part in parts if part is not None]
+            return sum(known, ()) if len(known) == len(parts) else None
+        values = self.numbers(node.inputs[0]) if node.inputs else None
+        if values is None:
             return None
-        return node.inputs[0]
-
-    def of(self, name: str, axis: int, rank: int | None = None) -> Size:
-        """How many there are along an axis."""
-        links = self._links
-        while (node := links.maker.get(name)) is not None:
-            if links.is_operator(node, "Transpose") and "perm" in node.attributes:
-                perm = node.attributes["perm"]
-                axis, rank = perm[axis], len(perm)
-            elif not links.is_operator(node, "Identity", "ReverseSequence"):
-                break
-            name = node.inputs[0]
-        number = self._number(name, axis, rank)
-        return (name, axis) if number is None else number
-
-    def _number(self, name: str, axis: int, rank: int | None) -> Size | None:
-        """As ``of``, if the file says how many."""
-        links = self._links
-        shape, node = self._declared.get(name), links.maker.get(name)
-        if shape is not None and len(shape) == rank and isinstance(shape[axis], int):
-            return shape[axis]
-        if node is None or rank is None:
-            return None
-        if links.is_operator(node, "Loop") and axis == 0:
-            carried = len(node.inputs) - 2
-            is_stacked = node.outputs.index(name) >= carried
-            return self.length(node.inputs[0]) if is_stacked and node.inputs[0] else None
-        if links.is_operator(node, "Gather") and node.attributes.get("axis", 0) == 0:
-            table = links.constant(node.inputs[0])
-            if table is None or axis > rank - table.ndim:
+        if node.op_type in ("Cast", "Identity", "Squeeze", "Unsqueeze"):
+            return values
+        if node.op_type == "Gather":
+            indices = self._links.constant(node.inputs[1])
+            if indices is None or indices.size != 1:
                 return None
-            return self._fixed(node.inputs[1], axis, rank - table.ndim + 1)
-        return self._fixed(name, axis, rank)
-
-    def _fixed(self, name: str, axis: int, rank: int) -> int | None:
-        """As ``of``, through elementwise operators: a size other than 1 is that of the result."""
-        shape, node = self._declared.get(name), self._links.maker.get(name)
-        if shape is not None:
-            size = shape[axis] if len(shape) == rank else None
-            return size if isinstance(size, int) and size != 1 else None
-        if node is None or not self._links.is_operator(node, *_ELEMENTWISE):
-            return None
-        sizes = (self._fixed(part, axis, rank) for part in node.inputs)
-        return next((size for size in sizes if size is not None), None)
-
-
-def magnitude(links: Links, name: str, known: Collection[str] = ()) -> float:
-    """No value is larger, and none is NaN; infinity if that isn't known. ``known``: the names of
-    values between -1 and 1."""
-    if name in known:
-        return 1
-    constant = links.constant(name)
-    if constant is not None:
-        largest = float(np.abs(constant).max(initial=0)) if constant.dtype.kind == "f" else math.inf
-        return largest if largest < _LARGEST else math.inf
-    node = links.maker.get(name)
-    if node is None:
-        return math.inf
-    if links.is_operator(node, *_PICKING):
-        return magnitude(links, node.inputs[0], known)
-    if links.is_operator(node, "Concat"):
-        return max(magnitude(links, part, known) for part in node.inputs)
-    if links.is_operator(node, "Tanh", "Sigmoid", "Softmax"):
-        # of a NaN they give NaN
-        return 1 if magnitude(links, node.inputs[0], known) < math.inf else math.inf
-    if links.is_operator(node, "Cast"):
-        source = links.maker.get(node.inputs[0])
-        is_logical = source is not None and links.is_operator(source, *_LOGICAL)
-        return 1 if is_logical else math.inf
-    if links.is_operator(node, "Add", "Mul"):
-        a, b = (magnitude(links, part, known) for part in node.inputs)
-        result = a + b if node.op_type == "Add" else a * b
-        return result if result < _LARGEST else math.inf
-    return math.inf
-
-
-def _one_index(links: Links, name: str) -> int | None:
-    array = links.constant(name)
-    if array is None or array.size != 1 or array.dtype.kind != "i":
+            index = int(indices.reshape(-1)[0])
+            return (values[index],) if -len(values) <= index < len(values) else None
+        if node.op_type == "Slice":
+            bounds = self.slices(node)
+            return None if bounds is None or set(bounds) != {0} else values[bounds[0]]
         return None
-    return int(array.reshape(-1)[0])
+
+    def slices(self, node: Node) -> dict[int, slice] | None:
+        """The constant slices that a Slice takes, by axis."""
+        if len(node.inputs) > 1:
+            found = [self._links.constant(name) if name else None for name in node.inputs[1:]]
+            if any(f is None for f, name in zip(found, node.inputs[1:], strict=True) if name):
+                return None
+            starts, ends, axes, steps = [
+                None if f is None else f.reshape(-1).tolist() for f in (*found, None, None)[:4]
+            ]
+        else:
+            starts, ends = node.attributes.get("starts"), node.attributes.get("ends")
+            axes, steps = node.attributes.get("axes"), None
+        if starts is None or ends is None:
+            return None
+        axes, steps = axes or range(len(starts)), steps or [1] * len(starts)
+        bounds = {}
+        for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
+            stop = None if abs(end) >= 2**31 - 1 and (end > 0) == (step > 0) else end
+            bounds[axis] = slice(start, stop, step)
+        return bounds
+
+    def axes(self, node: Node) -> list[int] | None:
+        """The axes of a Squeeze or Unsqueeze."""
+        if len(node.inputs) > 1:
+            constant = self._links.constant(node.inputs[1])
+            return None if constant is None else constant.reshape(-1).tolist()
+        return node.attributes.get("axes")
+
+    def _result(self, node: Node) -> Shape | None:
+        kind = node.op_type
+        if kind in _BROADCAST:
+            return self._broadcast(node)
+        if kind == "ConstantOfShape":
+            return self.numbers(node.inputs[0])
+        x = self.shape(node.inputs[0]) if node.inputs else None
+        if x is None:
+            return None
+        if kind in _SAME_SHAPE:
+            return x
+        if kind == "Expand":  # of a scalar: of exactly this shape
+            return self.numbers(node.inputs[1]) if math.prod(n == 1 for n in x) else None
+        if kind == "Transpose":
+            perm = node.attributes.get("perm", range(len(x))[::-1])
+            return tuple(x[axis] for axis in perm) if len(perm) == len(x) else None
+        if kind == "Gather":
+            ids, axis = self.shape(node.inputs[1]), node.attributes.get("axis", 0) % len(x)
+            return None if ids is None else (*x[:axis], *ids, *x[axis + 1 :])
+        if kind == "MatMul":
+            y = self.shape(node.inputs[1])
+            return (*x[:-1], y[1]) if y is not None and len(y) == 2 and len(x) > 1 else None
+        if kind in ("Squeeze", "Unsqueeze"):
+            return self._change_axes(node, x)
+        if kind == "Slice":
+            return self._sliced(node, x)
+        if kind == "Concat":
+            return self._joined(node)
+        return None
+
+    def _change_axes(self, node: Node, x: Shape) -> Shape | None:
+        axes = self.axes(node)
+        if axes is None:
+            return None
+        if node.op_type == "Squeeze":
+            gone = {axis % len(x) for axis in axes}
+            if any(x[axis] != 1 for axis in gone):
+                return None
+            return tuple(size for axis, size in enumerate(x) if axis not in gone)
+        rank, rest = len(x) + len(axes), iter(x)
+        new = {axis % rank for axis in axes}
+        return tuple(1 if axis in new else next(rest) for axis in range(rank))
+
+    def _sliced(self, node: Node, x: Shape) -> Shape | None:
+        bounds = self.slices(node)
+        if bounds is None:
+            return None
+        sizes = list(x)
+        for axis, bound in bounds.items():
+            size = x[axis]
+            if bound == slice(-1, None, -1):
+                continue
+            if isinstance(size, int):
+                sizes[axis] = len(range(*bound.indices(size)))
+            elif bound in (slice(0, 1, 1), slice(-1, None, 1)):
+                sizes[axis] = 1  # or 0, and what follows fails
+            else:
+                return None
+        return tuple(sizes)
+
+    def _joined(self, node: Node) -> Shape | None:
+        shapes = [shape for shape in map(self.shape, node.inputs) if shape is not None]
+        if len(shapes) < len(node.inputs) or len({len(shape) for shape in shapes}) > 1:
+            return None
+        axis = node.attributes["axis"] % len(shapes[0])
+        sizes = [shape[axis] for shape in shapes]
+        rest = {(*shape[:axis], *shape[axis + 1 :]) for shape in shapes}
+        if len(rest) > 1 or not all(isinstance(size, int) for size in sizes):
+            return None
+        total = sum(size for size in sizes if isinstance(size, int))
+        return (*shapes[0][:axis], total, *shapes[0][axis + 1 :])
+
+    def _broadcast(self, node: Node) -> Shape | None:
+        shapes = [shape for shape in map(self.shape, node.inputs) if shape is not None]
+        if len(shapes) < len(node.inputs):
+            return None
+        rank = max(map(len, shapes))
+        result = []
+        for sizes in zip(*(((1,) * (rank - len(s)) + s) for s in shapes), strict=True):
+            different = set(sizes) - {1}
+            if len(different) > 1:
+                return None
+            result.append(different.pop() if different else 1)
+        return tuple(result)
