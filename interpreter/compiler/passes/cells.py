@@ -179,11 +179,12 @@ class Iteration:
 
     def _of_cast(self, node: Node) -> Expression:
         x = self.value(node.inputs[0])
-        if isinstance(x, Condition) and node.attributes["to"] in (1, 11):
-            return Condition(x.source, x.negated, number=True)
         if isinstance(x, Counter):
             return x
-        raise Unknown
+        if node.attributes["to"] not in (1, 11):
+            raise Unknown
+        condition = self._as_condition(x)  # if anything else is negated, it is a truth value
+        return Condition(condition.source, condition.negated, number=True)
 
     def _of_not(self, node: Node) -> Expression:
         x = self._as_condition(self.value(node.inputs[0]))

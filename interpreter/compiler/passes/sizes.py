@@ -45,7 +45,10 @@ class Sizes:
             if constant is not None:
                 self._shapes[name] = constant.shape
             elif node is not None and self._links.context.is_builtin(node) and not node.domain:
-                self._shapes[name] = self._result(node)
+                if node.op_type == "Split":
+                    self._split(node)
+                else:
+                    self._shapes[name] = self._result(node)
         return self._shapes[name]
 
     def numbers(self, name: str) -> Shape | None:
@@ -137,6 +140,21 @@ class Sizes:
             return self._joined(node)
         return None
 
+    def _split(self, node: Node) -> None:
+        """Note the shapes of the parts, if they are equal ones of a size that is known."""
+        x, axis, count = self.shape(node.inputs[0]), node.attributes.get("axis", 0), len(node.outputs)
+        sizes = self._links.constant(node.inputs[1]) if len(node.inputs) > 1 else None
+        given = node.attributes.get("split") if sizes is None else sizes.reshape(-1).tolist()
+        width = None if x is None else x[axis]
+        if x is None or not isinstance(width, int) or len({*(given or ())}) > 1:
+            return
+        if (len(node.inputs) > 1 and sizes is None) or width % count:
+            return
+        for name in node.outputs:
+            axes = list(x)
+            axes[axis] = width // count
+            self._shapes[name] = tuple(axes)
+
     def _change_axes(self, node: Node, x: Shape) -> Shape | None:
         axes = self.axes(node)
         if axes is None:
@@ -157,7 +175,7 @@ class Sizes:
         sizes = list(x)
         for axis, bound in bounds.items():
             size = x[axis]
-            if bound == slice(-1, None, -1):
+            if bound in (slice(-1, None, -1), slice(0, None, 1)):
                 continue
             if isinstance(size, int):
                 sizes[axis] = len(range(*bound.indices(size)))
