@@ -140,8 +140,10 @@ class Iteration:
         if not self._links.is_operator(node, "Less"):
             return False
         count = self.value(node.inputs[0])
-        return isinstance(count, Counter) and count.offset in (0, 1) and (
-            self._numbers(node.inputs[1], outer_sizes) == (length,)
+        return (
+            isinstance(count, Counter)
+            and count.offset in (0, 1)
+            and (self._numbers(node.inputs[1], outer_sizes) == (length,))
         )
 
     def _numbers(self, name: str, outer_sizes: Sizes) -> Any:

@@ -37,6 +37,8 @@ def _hoist(loop: Node) -> list[Node] | None:
     }
     if not invariant or not set(loop.inputs).isdisjoint(_defined(body)):
         return None
+    if all(k in invariant for k in range(len(loop.outputs))):
+        return None  # what is left of the loop is whether it ends, and nothing would run it
     left = [k for k in carried if k not in invariant]
     aliases = [
         Node("Identity", (loop.inputs[2 + k],), (body.inputs[2 + k].name,)) for k in invariant
@@ -61,7 +63,7 @@ def _hoist(loop: Node) -> list[Node] | None:
     passed = [
         Node("Identity", (loop.inputs[2 + k],), (given[k],)) for k in invariant if given.get(k)
     ]
-    return [new_loop, *passed] if any(new_loop.outputs) else passed
+    return [new_loop, *passed]
 
 
 def _defined(graph: Graph) -> set[str]:

@@ -79,7 +79,7 @@ def _gru(h: int, new: Sum) -> Layer:
     if State(h) not in (kept.a, kept.b):
         kept, taken = taken, kept
     _, z = _either(kept, lambda x: x == State(h))
-    rest, n = _either(taken, lambda x: x == Complement(z))
+    _, n = _either(taken, lambda x: x == Complement(z))
     if not _is_function(z, "Sigmoid") or not _is_function(n, "Tanh"):
         raise Unknown
     candidate = n.x
@@ -117,7 +117,7 @@ def _build(kind: str, h: int, gates: Sequence[_Gate], **settings: object) -> Lay
     """The layer of these gates. Raises Unknown unless they are of one source, size and type."""
     sources, ws, rs, biases, inner = zip(*gates, strict=True)
     shapes = {(w.shape, r.shape, w.dtype, r.dtype) for w, r in zip(ws, rs, strict=True)}
-    ((inputs, hidden), square, dtype, other), *rest = shapes
+    ((_, hidden), square, dtype, other), *rest = shapes
     if rest or len(set(sources)) != 1 or square != (hidden, hidden) or dtype != other:
         raise Unknown
     if dtype not in (np.float32, np.float64):

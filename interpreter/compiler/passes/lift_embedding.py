@@ -19,8 +19,7 @@ from onnxwalk.ops.contract.registry import FUSED_DOMAIN
 
 
 def lift_embedding(graph: Graph, context: Context) -> Graph:
-    """RNN, LSTM, GRU of (Transpose, GatherND, ReverseSequence of) Gather(table, ids): the layer of
-    the ids."""
+    """RNN, LSTM, GRU of (Transpose of)(GatherND of) Gather(table, ids): the layer of the ids."""
     links = Links(graph, context)
     edits = Edits(links)
     for node in graph.nodes:
@@ -58,8 +57,7 @@ def _find_ids(x: str, links: Links) -> tuple[np.ndarray, str, list[Node]] | None
         if is_transpose and list(node.attributes.get("perm", [])) != [1, 0, 2]:
             return None
         is_gather = links.is_operator(node, "GatherND") and node.attributes.get("batch_dims") == 1
-        is_reversal = links.is_operator(node, "ReverseSequence")
-        if not (is_transpose or is_gather or is_reversal):
+        if not (is_transpose or is_gather):
             return None
         path.append(node)
         x = node.inputs[0]

@@ -61,9 +61,7 @@ class LoopReader:
             self.sizes.note(name, (time, batch, hidden))
         for name in found.finals:
             self.sizes.note(name, (batch, hidden))
-        weights = (found.layer.w, found.layer.r, found.layer.b)
-        bounded = found.layer.activation != "Relu" and not found.initial
-        if bounded and all(map(_is_moderate, weights)) and self.is_finite(found.x):
+        if self._stays_finite(found.layer) and not found.initial:
             self._finite.update(found.stacked, found.finals)
         return found
 
@@ -88,8 +86,8 @@ class LoopReader:
         zeros = {k: self._is_zero(given[k], shape[1:]) for k in range(len(given))}
         if mask and (not zeros[layer.h] or (layer.c is not None and not zeros[layer.c])):
             raise Unknown
-        if by_product and not self.is_finite(layer.source):
-            raise Unknown  # a NaN at a masked step would stay for ever
+        if by_product and not self._stays_finite(layer):
+            raise Unknown  # 0 times what isn't finite is NaN, and stays
         finals = {}
         for k, name in enumerate(node.outputs[: len(given)]):
             if not name or not self._links.is_read(name):
@@ -112,6 +110,12 @@ class LoopReader:
             {a: given[k] for k, a in letters.items() if k is not None and not zeros[k]},
             stacked,
         )  # fmt: skip
+
+    def _stays_finite(self, layer: Layer) -> bool:
+        """Whether states that start finite stay so."""
+        weights = (layer.w, layer.r, layer.b)
+        bounded = layer.activation != "Relu" and all(map(_is_moderate, weights))
+        return bounded and self.is_finite(layer.source)
 
     def _at_start(self, k: int, name: str) -> Expression:
         """What a carried value is at the start of an iteration: the number of the iteration if
@@ -201,9 +205,9 @@ class LoopReader:
         if not isinstance(element, Select) or element.new is not h.new or element.source != mask:
             raise Unknown
         old = element.old
-        if isinstance(old, State) and zeros[old.index]:
-            if self._is_output(carried[old.index], old.index, h.new, mask):
-                return "kept"
+        starts_at_zero = isinstance(old, State) and zeros[old.index]
+        if starts_at_zero and self._is_output(carried[old.index], old.index, h.new, mask):
+            return "kept"
         _, batch, hidden = self._check_shapes(layer, mask)
         if isinstance(old, np.ndarray):
             zero = not old.any() and old.ndim <= 2
@@ -222,9 +226,9 @@ class LoopReader:
             axes = node.attributes.get("time_axis", 0), node.attributes.get("batch_axis", 1)
             if axes == (0, 1) and self._are_full(node.inputs[1], node.inputs[0]):
                 return node.inputs[0], True
-        if self._links.is_operator(node, "Slice"):
-            if self.sizes.slices(node) == {0: slice(-1, None, -1)}:
-                return node.inputs[0], True
+        reverse = {0: slice(-1, None, -1)}
+        if self._links.is_operator(node, "Slice") and self.sizes.slices(node) == reverse:
+            return node.inputs[0], True
         return name, False
 
     def _are_full(self, lengths: str, x: str) -> bool:

@@ -52,10 +52,6 @@ class Links:
         readers = self._readers.get(name, [])
         return readers[0] if len(readers) == 1 and name not in self._outputs else None
 
-    def is_used(self, name: str) -> bool:
-        """Whether a value is read, or an output of the graph."""
-        return name in self._readers or name in self._outputs
-
     def constant(self, name: str) -> np.ndarray | None:
         """The array of a value that is the same in every run."""
         if name not in self.graph.initializers or name in self._variable:

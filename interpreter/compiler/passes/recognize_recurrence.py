@@ -1,15 +1,14 @@
 """Replaces Loops that are recurrent layers, as Keras and tf2onnx write them, by RNN, LSTM or GRU.
 
-``loop_layers`` proves what a Loop computes; here the nodes are written. Steps that a mask leaves out
-are skipped: the others are gathered to the front, the layer runs with ``sequence_lens``, and each
-step picks its row again. A loop from the end becomes the layer's reverse direction, and with the
-one from the start over the same inputs one bidirectional layer.
+``loop_layers`` proves what a Loop computes; here the nodes are written. Steps that a mask leaves
+out are skipped: the others are gathered to the front, the layer runs with ``sequence_lens``, and
+each step picks its row again. A loop from the end becomes the layer's reverse direction, and with
+the one from the start over the same inputs one bidirectional layer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -154,9 +153,9 @@ class _Writer:
             if self.reader.sizes.slices(node) != {0: slice(-1, None, 1)}:
                 continue
             squeeze = self.links.only_reader(node.outputs[0])
-            if squeeze and self.links.is_operator(squeeze, "Squeeze"):
-                if self.reader.sizes.axes(squeeze) == [0]:
-                    found.append(squeeze)
+            is_squeeze = squeeze is not None and self.links.is_operator(squeeze, "Squeeze")
+            if squeeze is not None and is_squeeze and self.reader.sizes.axes(squeeze) == [0]:
+                found.append(squeeze)
         return found
 
     def _mask(self, mask: str) -> tuple[str, str, str]:
@@ -188,9 +187,9 @@ class _Writer:
     def _batch_first(self, x: str) -> str:
         """x with its first two axes exchanged."""
         node = self.links.maker.get(x)
-        if node is not None and self.links.is_operator(node, "Transpose"):
-            if node.attributes.get("perm") == [1, 0, 2]:
-                return node.inputs[0]
+        is_transpose = node is not None and self.links.is_operator(node, "Transpose")
+        if node is not None and is_transpose and node.attributes.get("perm") == [1, 0, 2]:
+            return node.inputs[0]
         return self._add("Transpose", [x], perm=[1, 0, 2])
 
     def _add(self, kind: str, inputs: list[str], output: str = "", **attributes: Any) -> str:

@@ -142,7 +142,11 @@ class Sizes:
 
     def _split(self, node: Node) -> None:
         """Note the shapes of the parts, if they are equal ones of a size that is known."""
-        x, axis, count = self.shape(node.inputs[0]), node.attributes.get("axis", 0), len(node.outputs)
+        x, axis, count = (
+            self.shape(node.inputs[0]),
+            node.attributes.get("axis", 0),
+            len(node.outputs),
+        )
         sizes = self._links.constant(node.inputs[1]) if len(node.inputs) > 1 else None
         given = node.attributes.get("split") if sizes is None else sizes.reshape(-1).tolist()
         width = None if x is None else x[axis]
