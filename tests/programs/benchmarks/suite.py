@@ -168,13 +168,10 @@ def _repeated(operator: str, count: int) -> Callable[[Path, Path], None]:
             constants["rows"] = np.random.default_rng(0).random((100, 64), np.float32)
         else:
             scalar = functools.partial(onnx.helper.make_tensor_value_info, shape=())
-            number, condition = (
-                scalar("i", onnx.TensorProto.INT64),
-                scalar("on", onnx.TensorProto.BOOL),
-            )
-            body = onnx.helper.make_graph(
-                nodes, "body", [number, condition, state], [condition, result]
-            )
+            number = scalar("i", onnx.TensorProto.INT64)
+            on, still = (scalar(name, onnx.TensorProto.BOOL) for name in ("on", "still"))
+            nodes.append(make("Identity", ["on"], ["still"]))
+            body = onnx.helper.make_graph(nodes, "body", [number, on, state], [still, result])
             node = make("Loop", ["trips", "", "x"], ["y"], body=body)
             constants["step"] = np.full(64, 0.25, np.float32)
             constants["trips"] = np.array(100, np.int64)
