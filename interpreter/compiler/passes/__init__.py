@@ -12,14 +12,18 @@ from onnxwalk.interpreter.compiler.passes.fuse_conv import fuse_conv
 from onnxwalk.interpreter.compiler.passes.hoist_invariants import hoist_invariants
 from onnxwalk.interpreter.compiler.passes.lift_embedding import lift_embedding
 from onnxwalk.interpreter.compiler.passes.merge_into_conv import merge_pad, merge_scale
+from onnxwalk.interpreter.compiler.passes.quantized import quantized
 from onnxwalk.interpreter.compiler.passes.recognize import recognize
 from onnxwalk.interpreter.compiler.passes.recognize_recurrence import recognize_recurrence
+from onnxwalk.interpreter.compiler.passes.widened import widened
 from onnxwalk.interpreter.ir.model import Graph
 
 Rewrite: TypeAlias = Callable[[Graph, Context], Graph]
 
 #: the rewrites by name, in the order of their application
 PASSES: dict[str, Rewrite] = {
+    "widened": widened,
+    "quantized": quantized,
     "hoist_invariants": hoist_invariants,
     "fold_constants": fold_constants,
     "recognize": recognize,
@@ -32,6 +36,8 @@ PASSES: dict[str, Rewrite] = {
 }
 
 REWRITES = tuple(PASSES)
+#: those that change how values are rounded: the executor "walk" rounds after each node
+NOT_WALKED = frozenset({"widened"})
 
 
 def apply_rewrites(

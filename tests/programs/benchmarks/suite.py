@@ -16,6 +16,7 @@ from onnxwalk.export.quiet import quiet
 from onnxwalk.interpreter.session import Session
 from tests.programs import real_models
 from tests.programs.benchmarks import operators
+from tests.programs.benchmarks.shipped import shipped
 
 Feeds = dict[str, Any]
 
@@ -65,7 +66,15 @@ def entries() -> list[Entry]:
         *_wheels(),
         *_light(),
         *(Entry("keras.applications", n, _application(n), _pixels) for n in APPLICATIONS),
+        *_shipped(),
     ]
+
+
+def _shipped() -> Iterator[Entry]:
+    floats = {"cnn": (_cnn(head="flatten"), _pictures)}
+    floats |= {name: (_application(name), _pixels) for name in ("MobileNetV2", "ResNet50")}
+    for group, name, build, feeds, sizes in shipped(floats):
+        yield Entry(group, name, build, feeds, sizes)
 
 
 def growing() -> list[Entry]:
