@@ -42,7 +42,7 @@ def find_layer(h: int, news: Sequence[Expression]) -> Layer:
     """The layer whose h is carried as value ``h``; ``news``: what an iteration makes of the carried
     values. Raises Unknown if there is none."""
     new = news[h]
-    if isinstance(new, Function) and new.name in ("Tanh", "Relu"):
+    if isinstance(new, Function) and new.name in ("Tanh", "Relu", "Sigmoid"):
         return _build("RNN", h, [_gate(new.x, h)], activation=new.name)
     if isinstance(new, Product):
         return _lstm(h, new, news)

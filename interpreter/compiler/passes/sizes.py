@@ -6,7 +6,6 @@ the batch of an input and of what is computed from it.
 
 from __future__ import annotations
 
-import math
 from typing import TypeAlias
 
 from onnxwalk.interpreter.compiler.passes.patterns import Links
@@ -16,6 +15,8 @@ from onnxwalk.interpreter.ir.model import Node, TensorType
 Size: TypeAlias = "int | tuple[str, int]"
 Shape: TypeAlias = tuple[Size, ...]
 
+#: float, int32, int64 and double: types that a size fits
+_HOLD_SIZES = (1, 6, 7, 11)
 _SAME_SHAPE = ("Cast", "Identity", "Not", "Tanh", "Sigmoid", "Relu", "ReverseSequence")
 _BROADCAST = ("Add", "Sub", "Mul", "Div", "Equal", "Less", "Greater", "And", "Or")
 
@@ -68,6 +69,8 @@ class Sizes:
             return sum(known, ()) if len(known) == len(parts) else None
         values = self.numbers(node.inputs[0]) if node.inputs else None
         if values is None:
+            return None
+        if node.op_type == "Cast" and node.attributes["to"] not in _HOLD_SIZES:
             return None
         if node.op_type in ("Cast", "Identity", "Squeeze", "Unsqueeze"):
             return values
@@ -122,7 +125,7 @@ class Sizes:
         if kind in _SAME_SHAPE:
             return x
         if kind == "Expand":  # of a scalar: of exactly this shape
-            return self.numbers(node.inputs[1]) if math.prod(n == 1 for n in x) else None
+            return None if x else self.numbers(node.inputs[1])
         if kind == "Transpose":
             perm = node.attributes.get("perm", range(len(x))[::-1])
             return tuple(x[axis] for axis in perm) if len(perm) == len(x) else None
