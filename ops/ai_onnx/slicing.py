@@ -113,8 +113,10 @@ pad.bind(bind_pad)
 
 @op("Pad", since=18)
 def pad_18(data, pads, constant_value=None, axes=None, *, mode="constant"):
-    """Pad before the mode "wrap". Spec: Pad-18."""
-    _refuse_wrap(mode)
+    """Pad before the mode "wrap", which is taken even so. Spec: Pad-18.
+
+    PyTorch writes it for opset 18, and ONNX Runtime runs it in every version.
+    """
     return pad(data, pads, constant_value, axes, mode=mode)
 
 
@@ -133,7 +135,6 @@ pad_11.bind(bind_pad)
 @op("Pad", since=2)
 def pad_2(data, *, pads, value=0.0, mode="constant"):
     """Pad with the amounts and the constant as attributes. Spec: Pad-2."""
-    _refuse_wrap(mode)
     return _pad(data, _pad_amounts(pads, range(data.ndim), data.ndim), value, mode)
 
 
@@ -144,11 +145,6 @@ pad_2.bind(bind_pad_by_attribute)
 def pad_1(data, *, paddings, value=0.0, mode="constant"):
     """Pad when its attribute was called ``paddings``. Spec: Pad-1."""
     return pad_2(data, pads=paddings, value=value, mode=mode)
-
-
-def _refuse_wrap(mode: str) -> None:
-    if mode == "wrap":
-        raise ValueError("Pad has no mode 'wrap' before opset 19")
 
 
 def _pad_amounts(pads: Sequence[int], axes: Sequence[int], rank: int) -> list[tuple[int, int]]:
@@ -307,10 +303,7 @@ declare(
 )  # fmt: skip
 
 
-pad.choices({"mode": "constant reflect edge wrap"})
-
-
 declare(
-    pad_11, pad_2, pad_1, pad_18,
-    choices={"mode": "constant reflect edge"},
+    pad, pad_18, pad_11, pad_2, pad_1,
+    choices={"mode": "constant reflect edge wrap"},
 )  # fmt: skip

@@ -12,12 +12,15 @@ from dataclasses import replace
 
 import numpy as np
 
+from onnxwalk.interpreter.budget import take
 from onnxwalk.interpreter.compiler.context import Context
 from onnxwalk.interpreter.compiler.passes.drop_unused import drop_unused
 from onnxwalk.interpreter.compiler.passes.patterns import Edits, Links
 from onnxwalk.interpreter.compiler.types import type_problems
+from onnxwalk.interpreter.errors import LimitError
 from onnxwalk.interpreter.ir.model import Graph, Node
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES
+from onnxwalk.ops.shared.numeric import wide
 
 _FLOAT = 1  # TensorProto.DataType
 _CODES = {kind.name: kind.code for kind in ELEMENT_TYPES.values()}
@@ -39,8 +42,8 @@ _COMPUTING = {
     ),
     "com.microsoft": frozenset(
         "Attention BiasGelu EmbedLayerNormalization FastGelu FusedConv FusedGemm "
-        "FusedMatMul Gelu GroupQueryAttention MultiHeadAttention QuickGelu RotaryEmbedding "
-        "SkipLayerNormalization SkipSimplifiedLayerNormalization "
+        "FusedMatMul Gelu GroupQueryAttention MatMulNBits MultiHeadAttention QuickGelu "
+        "RotaryEmbedding SkipLayerNormalization SkipSimplifiedLayerNormalization "
         "SparseAttention TransposeMatMul".split()
     ),
 }
@@ -62,14 +65,24 @@ def widened(graph: Graph, context: Context) -> Graph:
     if not any(kind in _SHORT for kind in types.values()):
         return graph
     widening = _Widening(graph, context, types)
-    for node in graph.nodes:
-        widening.visit(node)
+    try:
+        for node in graph.nodes:
+            widening.visit(node)
+    except LimitError as error:
+        if not error.of_memory:
+            raise
+        return graph  # weights of twice the size don't fit: each node widens its own in every run
     changed = widening.edits.graph()
     return graph if changed is graph else drop_unused(changed, context)
 
 
 def _computes(node: Node, context: Context) -> bool:
-    return node.op_type in _COMPUTING.get(node.domain, ()) and context.is_builtin(node)
+    if node.op_type not in _COMPUTING.get(node.domain, ()) or not context.is_builtin(node):
+        return False
+    # A limit that Clip isn't given is that of its type.
+    inputs = zip(("input", "min", "max"), node.inputs, strict=False)
+    limits = {*node.attributes, *(name for name, value in inputs if value)}
+    return node.op_type != "Clip" or {"min", "max"} <= limits
 
 
 class _Widening:
@@ -98,9 +111,9 @@ class _Widening:
         for name in node.outputs:
             kind = self.types.get(name, "")
             if kind in _SHORT:
-                wide = self.wide[name] = self.name(name)
-                outputs.append(wide)
-                after.append(_cast(node, wide, name, _CODES[kind]))
+                result = self.wide[name] = self.name(name)
+                outputs.append(result)
+                after.append(_cast(node, result, name, _CODES[kind]))
             else:
                 outputs.append(name)
         new = replace(node, inputs=tuple(inputs), outputs=tuple(outputs))
@@ -113,11 +126,18 @@ class _Widening:
         if name not in self.wide:
             constant = self.links.constant(name)
             if constant is not None:
-                self.wide[name] = self.edits.constant(f"{name}/float", constant.astype(np.float32))
+                self.wide[name] = self.edits.constant(
+                    f"{name}/float", self.widen_constant(constant)
+                )
             else:
                 self.wide[name] = self.name(name)
                 before.append(_cast(node, name, self.wide[name], _FLOAT))
         return self.wide[name]
+
+    def widen_constant(self, constant: np.ndarray) -> np.ndarray:
+        """A constant in float32. Raises LimitError if it doesn't fit the memory limit."""
+        take(4 * constant.size)
+        return wide(constant)
 
     def name(self, value: str) -> str:
         name = f"{value}/float"

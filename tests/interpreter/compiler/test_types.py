@@ -154,7 +154,7 @@ FOR_NN = {"coordinate_transformation_mode": "tf_half_pixel_for_nn"}
         ("Resize", "x x s", RESIZE, 18, 19),
         ("Resize", "x x s", FOR_NN, 13, 11),
         ("Resize", "x s", {"mode": "cubic"}, 10, None),
-        ("Pad", "x n", {"mode": "wrap"}, 18, 19),
+        ("Pad", "x n", {"mode": "mirror"}, 18, None),
         ("ScatterElements", "x n x", {"reduction": "max"}, 16, 18),
         ("ScatterND", "x n x", {"reduction": "min"}, 17, 18),
         ("GridSample", "x s", {"mode": "bicubic"}, 20, 16),

@@ -9,6 +9,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import onnxwalk
+from onnxwalk.interpreter.budget import Budget, use_budget
+from onnxwalk.interpreter.compiler.context import Context
+from onnxwalk.interpreter.compiler.passes import PASSES
+from onnxwalk.interpreter.reader import read_model
+from onnxwalk.ops.shared.numeric import wide
 from tests.interpreter.compiler.test_fusion import operators
 from tests.interpreter.runtime.test_bound import model, network, node, noise
 
@@ -136,3 +141,28 @@ def test_every_operator_of_the_list_exists():
     for domain, names in (*widened._COMPUTING.items(), ("", widened._MOVING)):
         for name in names:
             assert any(o.domain == domain and o.name == name for o in onnxwalk.ops.registry), name
+
+
+def test_weights_that_only_fit_the_memory_limit_when_short_stay_short():
+    weights = np.ones((1500, 1500), np.float16)
+    proto = chain(
+        [node("Add", "x w", "sum"), node("ReduceMax", "sum", "y")], ["y"], [("w", weights)]
+    )
+    stages = []
+    for limit in (None, onnxwalk.Limits(max_memory=1 << 20)):
+        read = read_model(proto)
+        context = Context(onnxwalk.registry, read.opsets, np.random.default_rng(0))
+        with use_budget(None if limit is None else Budget(limit)):
+            stages.append(PASSES["widened"](read.graph, context))
+    assert [n.op_type for n in stages[0].nodes] == ["Cast", "Add", "ReduceMax", "Cast"]
+    assert [n.op_type for n in stages[1].nodes] == ["Add", "ReduceMax"]
+
+
+@pytest.mark.parametrize("kind", [F16, BF16])
+def test_every_short_float_is_widened_to_the_bit(kind):
+    every = np.arange(1 << 16, dtype=np.uint16).view(SHORT[kind])
+    exact = every.astype(np.float32)
+    np.testing.assert_array_equal(wide(every), exact)
+    finite = every[np.isfinite(exact)]
+    bits = finite.astype(np.float32).view(np.uint32)
+    np.testing.assert_array_equal(wide(finite).view(np.uint32), bits)

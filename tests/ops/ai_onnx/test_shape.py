@@ -170,6 +170,9 @@ CUT = [
     Case("Pad", 18, [X, ints(2, 1), np.array(5, F), ints(1).astype(np.int32)]),
     Case("Pad", 13, [np.array("a", object), ints()], expected=[np.array("a", object)]),
     Case("Pad", 19, [counting(3), ints(4, 7)], {"mode": "wrap"}),
+    Case("Pad", 18, [counting(3), ints(4, 7)], {"mode": "wrap"}, note="as PyTorch writes it"),
+    Case("Pad", 11, [counting(3), ints(1, 2)], {"mode": "wrap"}, note="as ONNX Runtime takes it"),
+    Case("Pad", 2, [counting(3)], {"pads": [1, 2], "mode": "wrap"}, note="also by attribute"),
     Case("Pad", 19, [counting(5), ints(-2, 6)], {"mode": "wrap"}, note="cut first"),
     Case("Pad", 19, [np.array(2, F), ints()], expected=[np.array(2, F)]),
     # as numpy.pad, which the spec refers to; ONNX Runtime refuses more than one reflection
@@ -225,7 +228,6 @@ def test_case(case):
         ("Pad", 13, [X, ints(1, 1)], {}, "two for each"),
         ("Pad", 13, [counting(2), ints(-1, -2)], {}, "can't cut"),
         ("Pad", 13, [counting(0), ints(1, 1)], {"mode": "edge"}, "no elements"),
-        ("Pad", 18, [X, ints(*[0] * 6)], {"mode": "wrap"}, "before opset 19"),
         ("Pad", 13, [X, ints(*[0] * 6)], {"mode": "symmetric"}, "no mode"),
         ("DepthToSpace", 13, [counting(1, 3, 1, 1)], {"blocksize": 2}, "blocksize"),
         ("SpaceToDepth", 13, [counting(1, 1, 3, 2)], {"blocksize": 2}, "blocksize"),

@@ -1,0 +1,207 @@
+"""PaddlePaddle through paddle2onnx: layers and functions"""
+
+import os
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+from writing import flat, write
+
+REQUIREMENTS = [
+    "paddle2onnx==2.1.0",
+    "paddlepaddle==3.3.1",
+    "onnx==1.17.0",
+    "packaging==26.4",
+    "requests==2.34.2",
+    "numpy==2.4.6",
+]
+paddle.seed(0)
+rng = np.random.default_rng(0)
+x = rng.normal(size=(3, 5)).astype(np.float32)
+image = rng.normal(size=(2, 4, 9, 10)).astype(np.float32)
+sequence = rng.normal(size=(2, 6, 5)).astype(np.float32)
+special = np.array([[0.0, -0.0, 0.5, 1.5, -2.5, 2.5, np.inf, -np.inf, np.nan]], np.float32)
+whole = np.array([-7, 7, -8, 8, 2**31 - 1], np.int32)
+by = np.array([3, -3, 3, 5, 2], np.int32)
+
+
+class Of(nn.Layer):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, *xs):
+        return self.function(*xs)
+
+
+def check(name, layer, *arrays):
+    layer = layer if isinstance(layer, nn.Layer) else Of(layer)
+    layer.eval()
+
+    def to(path):
+        spec = [paddle.static.InputSpec(a.shape, str(a.dtype)) for a in arrays]
+        child = os.fork()  # what paddle2onnx can't convert ends the process
+        if not child:
+            paddle.onnx.export(layer, path.removesuffix(".onnx"), spec, opset_version=17)
+            os._exit(0)
+        if os.waitpid(child, 0)[1] or not os.path.exists(path):
+            raise RuntimeError("paddle2onnx ends the process")
+
+    def answer(*xs):
+        results = layer(*map(paddle.to_tensor, xs))
+        return [y.numpy() for y in flat(results)]
+
+    write(name, to, list(arrays), answer)
+
+
+for name, layer in {
+    "conv": nn.Conv2D(4, 6, 3, 2, 1),
+    "conv-groups": nn.Conv2D(4, 8, 3, groups=2, dilation=2),
+    "conv-transpose": nn.Conv2DTranspose(4, 3, 3, 2, 1, output_padding=1),
+    "batch-norm": nn.BatchNorm2D(4),
+    "group-norm": nn.GroupNorm(2, 4),
+    "instance-norm": nn.InstanceNorm2D(4),
+    "max-pool": nn.MaxPool2D(3, 2, 1, ceil_mode=True),
+    "avg-pool": nn.AvgPool2D(3, 2, 1, exclusive=False),
+    "avg-pool-exclusive": nn.AvgPool2D(3, 2, 1, ceil_mode=True),
+    "adaptive-avg": nn.AdaptiveAvgPool2D((3, 5)),
+    "adaptive-max": nn.AdaptiveMaxPool2D((3, 5)),
+    "pixel-shuffle": nn.PixelShuffle(2),
+    "up-nearest": nn.Upsample(scale_factor=1.5, mode="nearest"),
+    "up-bilinear": nn.Upsample(size=[13, 7], mode="bilinear"),
+    "up-corners": nn.Upsample(size=[13, 7], mode="bilinear", align_corners=True),
+    "up-bicubic": nn.Upsample(size=[13, 7], mode="bicubic"),
+    "pad-reflect": nn.Pad2D([1, 2, 3, 0], mode="reflect"),
+    "pad-circular": nn.Pad2D([1, 2, 3, 0], mode="circular"),
+    "unfold": nn.Unfold(3, 2, 1),
+    "prelu": nn.PReLU(4),
+    "dropout": nn.Dropout2D(0.5),
+    "mean": lambda a: (a.mean([1, 3]), a.max(2), a.sum(), a.prod(1)),
+    "grid-sample": lambda a: F.grid_sample(
+        a, a[:, :2, :, :2].tanh().transpose([0, 2, 3, 1]), align_corners=False
+    ),
+}.items():
+    check(name, layer, image)
+for name, layer in {
+    "layer-norm": nn.LayerNorm(5),
+    "lstm": nn.LSTM(5, 4, 2),
+    "lstm-both": nn.LSTM(5, 4, direction="bidirect"),
+    "gru": nn.GRU(5, 4),
+    "rnn": nn.SimpleRNN(5, 4),
+    "attention": nn.MultiHeadAttention(5, 1),
+    "encoder": nn.TransformerEncoderLayer(5, 1, 8),
+    "encoder-gelu": nn.TransformerEncoderLayer(5, 1, 8, activation="gelu", normalize_before=True),
+}.items():
+    check(name, layer, sequence)
+for name, layer in {
+    "linear": nn.Linear(5, 3),
+    "gelu": nn.GELU(),
+    "gelu-tanh": nn.GELU(True),
+    "swish": nn.Swish(),
+    "mish": nn.Mish(),
+    "hardswish": nn.Hardswish(),
+    "hardsigmoid": nn.Hardsigmoid(),
+    "hardsigmoid-slope": lambda a: F.hardsigmoid(a, 0.3, 0.4),
+    "softplus-beta": nn.Softplus(beta=2, threshold=1),
+    "selu": nn.SELU(),
+    "elu": nn.ELU(0.5),
+    "celu": nn.CELU(0.5),
+    "thresholded": nn.ThresholdedReLU(0.5),
+    "softshrink": nn.Softshrink(0.3),
+    "hardshrink": nn.Hardshrink(0.3),
+    "tanhshrink": nn.Tanhshrink(),
+    "hardtanh": nn.Hardtanh(-0.5, 0.7),
+    "log-softmax": nn.LogSoftmax(0),
+    "softmax-axis": nn.Softmax(0),
+    "topk": lambda a: paddle.topk(a, 2, axis=1),
+    "topk-smallest": lambda a: paddle.topk(a, 2, axis=0, largest=False),
+    "sort": lambda a: (paddle.sort(a, 1, descending=True), paddle.argsort(a, 0)),
+    "cumsum": lambda a: (paddle.cumsum(a, 1), paddle.cumsum(a)),
+    "norms": lambda a: (paddle.norm(a, 2), paddle.norm(a, 1, 1), paddle.logsumexp(a, 1)),
+    "std": lambda a: (a.std(1), a.var(0)),
+    "clip": lambda a: paddle.clip(a, -0.5, 0.5),
+    "slices": lambda a: (a[::-1, 1:4:2], a[-1], a[:, :-1]),
+    "gather": lambda a: (
+        paddle.gather(a, paddle.to_tensor([0, 2]), 0),
+        paddle.index_select(a, paddle.to_tensor([4, 1]), 1),
+    ),
+    "gather-nd": lambda a: paddle.gather_nd(a, paddle.to_tensor([[0, 4], [2, 1]])),
+    "scatter": lambda a: paddle.scatter(a, paddle.to_tensor([2, 0]), paddle.ones([2, 5])),
+    "scatter-add": lambda a: paddle.scatter(
+        a, paddle.to_tensor([2, 2]), paddle.ones([2, 5]), overwrite=False
+    ),
+    "scatter-nd-add": lambda a: paddle.scatter_nd_add(
+        a, paddle.to_tensor([[1], [1]]), paddle.ones([2, 5])
+    ),
+    "where": lambda a: paddle.where(a > 0, a, a * 0.1),
+    "nonzero": lambda a: paddle.nonzero(a > 0),
+    "mask": lambda a: paddle.masked_select(a, a > 0),
+    "one-hot": lambda a: F.one_hot(paddle.argmax(a, 1), 5),
+    "einsum": lambda a: paddle.einsum("ij,kj->ik", a, a),
+    "matmul": lambda a: paddle.matmul(a, a, transpose_y=True),
+    "tril": lambda a: (paddle.tril(a, -1), paddle.triu(a, 1)),
+    "roll-flip": lambda a: (paddle.roll(a, 2, 1), paddle.flip(a, [0])),
+    "tile-expand": lambda a: (paddle.tile(a, [2, 1]), paddle.expand(a, [2, 3, 5])),
+    "split-stack": lambda a: (*paddle.split(a, [2, -1], 1), paddle.stack([a, a], 1)),
+    "cast": lambda a: ((a * 3).astype("int32"), a.astype("bool"), a.astype("float64")),
+    "label-smooth": lambda a: F.label_smooth(a),
+    "cosine": lambda a: F.cosine_similarity(a, a.flip(0)),
+    "normalize": lambda a: F.normalize(a, axis=0),
+    "loss": lambda a: F.cross_entropy(a, paddle.to_tensor([0, 4, 1])),
+    "mse": lambda a: F.mse_loss(a, a * 2),
+    "embedding": lambda a: F.embedding(paddle.argmax(a, 1), paddle.eye(5)),
+    "pow": lambda a: (
+        a**2,
+        paddle.pow(a.abs(), 0.5),
+        paddle.rsqrt(a.abs()),
+        paddle.erf(a),
+        paddle.log1p(a.abs()),
+    ),
+}.items():
+    check(name, layer, x)
+for name, function in {
+    "round": paddle.round,
+    "floor": paddle.floor,
+    "sign": paddle.sign,
+    "trunc": paddle.trunc,
+    "relu": F.relu,
+    "relu6": F.relu6,
+    "leaky": F.leaky_relu,
+    "clip": lambda a: paddle.clip(a, -1, 1),
+    "isnan": paddle.isnan,
+    "isinf": paddle.isinf,
+    "isfinite": paddle.isfinite,
+    "exp": paddle.exp,
+    "tanh": paddle.tanh,
+    "max": lambda a: a.max(1),
+    "argmax": lambda a: paddle.argmax(a, 1),
+    "sigmoid": F.sigmoid,
+    "sqrt": lambda a: paddle.sqrt(paddle.abs(a)),
+    "softmax": F.softmax,
+    "hardswish": F.hardswish,
+    "silu": F.silu,
+    "softplus": F.softplus,
+}.items():
+    check(f"special-{name}", function, special)
+for name, function in {
+    "add": lambda a, b: a + b,
+    "multiply": lambda a, b: a * b,
+    "floor-divide": lambda a, b: a // b,
+    "mod": lambda a, b: a % b,
+    "divide": lambda a, b: a / b,
+    "compare": lambda a, b: (a < b, a == b, a != b),
+    "bitwise": lambda a, b: (a & b, a | b, a ^ b, ~a),
+    "maximum": paddle.maximum,
+    "sum": lambda a, b: (a.sum(), a.max(), a.mean() if False else b.sum()),
+    "pow": lambda a, b: b**2,
+}.items():
+    check(f"int32-{name}", function, whole, by)
+    check(f"int64-{name}", function, whole.astype(np.int64), by.astype(np.int64))
+for name, function in {
+    "remainder": paddle.remainder,
+    "floor-divide": paddle.floor_divide,
+    "atan2": paddle.atan2,
+    "pow": paddle.pow,
+}.items():
+    check(f"float-{name}", function, np.abs(x) * 3 if name == "pow" else x * 3, x)

@@ -1,0 +1,104 @@
+"""The command that compares exporters: its judgement, without installing anything."""
+
+from __future__ import annotations
+
+import ast
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+from onnx import TensorProto, helper
+
+from tests.exporters.__main__ import main, save_results
+from tests.exporters.compare import KNOWN, REFUSED, RIGHT, WRONG, Result, compare, difference
+from tests.exporters.exporter import exporters
+from tests.exporters.table import is_all_right, load_results, write_page
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "same"),
+    [
+        ([1.0, 2.0], [1.0, 2.00001], True),
+        ([1.0, 2.0], [1.0, 2.1], False),
+        ([np.nan, np.inf], [np.nan, np.inf], True),
+        ([np.nan], [1.0], False),
+        ([np.inf], [-np.inf], False),
+        ([1, 2], [1, 3], False),
+        ([[1.0]], [1.0], False),
+        (["a"], ["a"], True),
+        (["a"], ["b"], False),
+        ([{0: 0.25, 1: 0.75}], [[0.25, 0.75]], True),
+    ],
+)
+def test_difference(ours, theirs, same):
+    assert (difference(ours, np.array(theirs), 1e-4) == "") is same
+
+
+@pytest.fixture
+def doubling(tmp_path):
+    """A file that doubles, and a function that writes what the framework is to have answered."""
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "g", [x], [y])
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), tmp_path / "twice.onnx")
+
+    def answering(factor):
+        x = np.arange(3, dtype=np.float32)
+        np.savez(tmp_path / "twice.npz", **{"0/in/0": x, "0/out/0": x * np.float32(factor)})
+        return tmp_path / "twice.onnx"
+
+    return answering
+
+
+def test_a_wrong_answer_shows_as_wrong(doubling):
+    assert compare(doubling(2), 1e-4, {}).verdict == RIGHT
+    wrong = compare(doubling(3), 1e-4, {"other": "why"})
+    assert wrong.verdict == WRONG and "the framework" in wrong.detail
+    assert compare(doubling(3), 1e-4, {"tw*": "why"}) == Result("twice", KNOWN, "why")
+    # a reason that is about ONNX Runtime doesn't excuse the framework
+    assert compare(doubling(3), 1e-4, {"onnxruntime:tw*": "why"}).verdict == WRONG
+
+
+def test_a_file_that_does_not_load_is_wrong(doubling):
+    path = doubling(2)
+    path.write_bytes(b"no model")
+    assert compare(path, 1e-4, {}).verdict == WRONG
+
+
+def test_page_from_saved_results(tmp_path):
+    first, *others = exporters()
+    results = [
+        Result("a", RIGHT),
+        Result("b", KNOWN, "a | b"),
+        Result("c", WRONG, "numbers differ by 1"),
+        Result("d", REFUSED, "ValueError: no"),
+    ]
+    save_results(results, tmp_path / "results.json")
+    assert load_results(tmp_path / "results.json") == results
+    assert load_results(tmp_path / "none.json") is None
+    page = tmp_path / "page.md"
+    page.write_text("before <!-- exporters: begin -->old<!-- exporters: end --> after")
+    write_page([first, *others], {first.name: results, **{e.name: None for e in others}}, page)
+    text = page.read_text()
+    assert "old" not in text and text.startswith("before") and text.endswith("after")
+    assert "| 3 | 1 | 1 | 1 | 1 |" in text and text.count("not run") == len(others)
+    assert "- wrong: `c`: numbers differ by 1" in text and "a \\| b" in text
+    assert not is_all_right(results) and is_all_right(results[:2]) and not is_all_right([])
+
+
+def test_every_program_states_pinned_packages():
+    for exporter in exporters():
+        tree = ast.parse(exporter.path.read_text(encoding="utf-8"))
+        assert ast.get_docstring(tree) and exporter.says
+        assert all("==" in requirement for requirement in exporter.requirements), exporter.name
+        assert "onnxwalk" not in exporter.path.read_text(encoding="utf-8")
+        assert all(reason for reason in exporter.known.values())
+
+
+def test_unknown_names_are_refused(capsys):
+    with pytest.raises(SystemExit):
+        main(["no-such-exporter"])
+    assert "no exporter is named" in capsys.readouterr().err
