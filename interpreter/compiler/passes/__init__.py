@@ -9,10 +9,12 @@ from onnxwalk.interpreter.compiler.context import Context
 from onnxwalk.interpreter.compiler.passes.drop_unused import drop_unused
 from onnxwalk.interpreter.compiler.passes.fold_constants import fold_constants
 from onnxwalk.interpreter.compiler.passes.fuse_conv import fuse_conv
+from onnxwalk.interpreter.compiler.passes.hoist_invariants import hoist_invariants
 from onnxwalk.interpreter.compiler.passes.lift_embedding import lift_embedding
 from onnxwalk.interpreter.compiler.passes.merge_into_conv import merge_pad, merge_scale
 from onnxwalk.interpreter.compiler.passes.quantized import quantized
 from onnxwalk.interpreter.compiler.passes.recognize import recognize
+from onnxwalk.interpreter.compiler.passes.recognize_recurrence import recognize_recurrence
 from onnxwalk.interpreter.compiler.passes.widened import widened
 from onnxwalk.interpreter.ir.model import Graph
 
@@ -22,8 +24,10 @@ Rewrite: TypeAlias = Callable[[Graph, Context], Graph]
 PASSES: dict[str, Rewrite] = {
     "widened": widened,
     "quantized": quantized,
+    "hoist_invariants": hoist_invariants,
     "fold_constants": fold_constants,
     "recognize": recognize,
+    "recognize_recurrence": recognize_recurrence,
     "merge_pad": merge_pad,
     "merge_scale": merge_scale,
     "fuse_conv": fuse_conv,

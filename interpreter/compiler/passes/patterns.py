@@ -39,6 +39,14 @@ class Links:
         self._outputs = {value.name for value in graph.outputs}
         self._variable = {value.name for value in graph.inputs}
 
+    def is_read(self, name: str) -> bool:
+        """Whether a node reads a value, or it is an output of the graph."""
+        return name in self._readers or name in self._outputs
+
+    def readers(self, name: str) -> list[Node]:
+        """The nodes that read a value."""
+        return self._readers.get(name, [])
+
     def only_reader(self, name: str) -> Node | None:
         """The one node that reads a value, once, if it isn't an output of the graph either."""
         readers = self._readers.get(name, [])

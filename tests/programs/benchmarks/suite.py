@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +60,7 @@ def entries() -> list[Entry]:
     """The fixed suite, in the order in which it is measured."""
     return [
         *_assignment(),
+        *_loops(),
         Entry("chain", "10,000 nodes", _chain(10_000), _floats),
         *_operators(),
         *_trees(),
@@ -127,6 +130,65 @@ def _assignment() -> Iterator[Entry]:
             settings = {"layers": layers, "units": units, "bidirectional": both}
             build = _recurrent(kind, mask_zero=kind != "SimpleRNN", **settings)
             yield Entry(more, name, build, _ids, BATCHES)
+
+
+def _loops() -> Iterator[Entry]:
+    """The recurrent families as Keras's own exporter writes them, and loops of small nodes."""
+    for kind in ("SimpleRNN", "LSTM", "GRU"):
+        for masked in (False, True):
+            name = f"{kind.lower()}{' masked' if masked else ''}"
+            build = _keras_loop(kind, bidirectional=True, mask_zero=masked)
+            yield Entry("loops", name, build, _ids, BATCHES)
+    for operator, count in itertools.product(("Loop", "Scan"), (5, 50)):
+        yield Entry("loops", f"{operator} of {count} nodes", _repeated(operator, count), _floats)
+
+
+def _keras_loop(kind: Any, **settings: Any) -> Callable[[Path, Path], None]:
+    def build(path: Path, cache: Path) -> None:
+        import keras
+
+        from onnxwalk.export.coverage.random_weights import randomize
+        from onnxwalk.export.study.assignment import LENGTH, recurrent
+
+        ids = keras.Input((LENGTH,), dtype="int32", name="ids")
+        model = keras.Model(ids, randomize(recurrent(kind, **settings))(ids))
+        model.predict(np.zeros((1, LENGTH), np.int32), verbose=0)  # Keras exports what has run
+        model.export(path, format="onnx", verbose=False)
+
+    return build
+
+
+def _repeated(operator: str, count: int) -> Callable[[Path, Path], None]:
+    """A body of ``count`` cheap nodes, 100 times: (1, 64) -> (1, 64)."""
+
+    def build(path: Path, cache: Path) -> None:
+        make = onnx.helper.make_node
+        info = functools.partial(onnx.helper.make_tensor_value_info, shape=(1, 64))
+        kinds = [("Mul", ["half"]), ("Add", ["step"]), ("Tanh", [])]
+        names = ["state", *(f"v{i}" for i in range(1, count)), "next"]
+        nodes = [
+            make(kinds[i % 3][0], [names[i], *kinds[i % 3][1]], [names[i + 1]])
+            for i in range(count)
+        ]
+        state, result = (info(name, onnx.TensorProto.FLOAT) for name in ("state", "next"))
+        constants = {"half": np.full(64, 0.5, np.float32)}
+        if operator == "Scan":
+            row = onnx.helper.make_tensor_value_info("step", onnx.TensorProto.FLOAT, (64,))
+            body = onnx.helper.make_graph(nodes, "body", [state, row], [result])
+            node = make("Scan", ["x", "rows"], ["y"], body=body, num_scan_inputs=1)
+            constants["rows"] = np.random.default_rng(0).random((100, 64), np.float32)
+        else:
+            scalar = functools.partial(onnx.helper.make_tensor_value_info, shape=())
+            number = scalar("i", onnx.TensorProto.INT64)
+            on, still = (scalar(name, onnx.TensorProto.BOOL) for name in ("on", "still"))
+            nodes.append(make("Identity", ["on"], ["still"]))
+            body = onnx.helper.make_graph(nodes, "body", [number, on, state], [still, result])
+            node = make("Loop", ["trips", "", "x"], ["y"], body=body)
+            constants["step"] = np.full(64, 0.25, np.float32)
+            constants["trips"] = np.array(100, np.int64)
+        operators.save(path, [node], {"x": (onnx.TensorProto.FLOAT, (1, 64))}, constants, ["y"])
+
+    return build
 
 
 def _cnn(**settings: Any) -> Callable[[Path, Path], None]:
