@@ -304,20 +304,24 @@ def cost_of_matmul_nbits(
     A: np.ndarray,
     B: np.ndarray,
     scales: np.ndarray,
-    *_: Any,
+    zero_points: np.ndarray | None = None,
+    g_idx: np.ndarray | None = None,
+    bias: np.ndarray | None = None,
+    *,
     K: int,
     N: int,
     bits: int = 4,
     **__: Any,
 ) -> Cost:
-    """Some rows of the weights, unpacked bit by bit, with zero points and scales of their size; the
-    product, with a bias."""
+    """Some rows of the weights, unpacked (bit by bit unless there are 4) and in float; with g_idx
+    zero points and scales of their size; the product, with a bias."""
     item = max(wide_itemsize(scales.dtype), 4)
     rows = A.size // max(K, 1)
     weights = max(K, 0) * max(N, 0)
     at_once = min(weights, rows_at_once(K) * max(K, 1))
-    unpacked_bits = 2 * bits if bits < 8 else 0
-    memory = max(unpacked_bits + 1, 4 * item + 9) * at_once + 40 * scales.size
+    unpacked = 4 if bits == 4 else 2 * bits + 2
+    floats = item if g_idx is None else 4 * item
+    memory = (unpacked + floats) * at_once + 40 * scales.size
     memory += wide_copies(A) + (2 * item + A.itemsize) * rows * max(N, 0)
     macs = multiply_adds(rows * weights, np.dtype(f"f{item}"))
     return Cost(memory, macs + 60 * weights + 200 * B.size + 4 * weights)

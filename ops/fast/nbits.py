@@ -11,7 +11,7 @@ from onnxwalk.ops.contract.space import Bind, Space
 
 def unpack_nibbles(rows: np.ndarray) -> np.ndarray:
     """The two numbers of four bits in each byte of the last axis, the lower bits first; uint8."""
-    spread = rows.astype("<u2")
+    spread = rows.astype("<u2", "C")
     high = np.left_shift(spread, 4)
     np.bitwise_or(spread, high, spread)
     np.bitwise_and(spread, 0x0F0F, spread)
