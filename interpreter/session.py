@@ -72,9 +72,10 @@ def load(
 
     ``seed``: the seed of the random operators.
 
-    ``threads``: how many threads a run may use (1). Parts of a batch run in parallel if the graph
-    treats samples independently; otherwise BLAS uses the threads. Requires threadpoolctl and the
-    executor "bound".
+    ``threads``: how many threads a run may use. Parts of a batch run in parallel if the graph
+    treats samples independently; otherwise BLAS uses the threads. More than one need threadpoolctl
+    and the executor "bound". ``None``, the default: BLAS has its own for large products, but, where
+    threadpoolctl is installed, no more than there are free cores.
 
     ``limits``: what loading, and each run, may use at most; ``None`` for no limits.
 
@@ -178,7 +179,7 @@ class Session:
         executor: Executor = "bound",
         registry: Registry = builtin_operators,
         seed: int | np.random.Generator | None = None,
-        threads: int = 1,
+        threads: int = 0,
         limits: Limits | None = None,
         strict: bool = False,
     ) -> None:

@@ -9,7 +9,7 @@ from onnxwalk.interpreter.compiler.check import check
 from onnxwalk.interpreter.compiler.context import Context
 from onnxwalk.interpreter.compiler.inline import inline_functions
 from onnxwalk.interpreter.compiler.lower import lower
-from onnxwalk.interpreter.compiler.passes import REWRITES, apply_rewrites
+from onnxwalk.interpreter.compiler.passes import NOT_WALKED, REWRITES, apply_rewrites
 from onnxwalk.interpreter.compiler.resolve import resolve
 from onnxwalk.interpreter.compiler.types import type_problems
 from onnxwalk.interpreter.errors import InvalidInputError, suggest
@@ -31,7 +31,8 @@ class Program:
         """
         self.context = context
         self.graph = _inline_and_check(model, context)
-        self._rewrites, self._bind = tuple(rewrites), bind
+        self._bind = bind
+        self._rewrites = tuple(r for r in rewrites if bind or r not in NOT_WALKED)
         self._plans: dict[tuple[tuple[str, ...], tuple[str, ...] | None, bool], Plan] = {}
 
     def plan(

@@ -281,9 +281,9 @@ def _decode(value: memoryview) -> str | bytes:
         return bytes(value)
 
 
-def _decode_all(values: Iterable[Any]) -> list[str | bytes]:
-    known: dict[Any, str | bytes] = {}  # equal ones become one object
-    return [known[v] if v in known else known.setdefault(v, _decode(v)) for v in values]
+def _decode_all(values: Sequence[Any]) -> list[str | bytes]:
+    known = {value: _decode(value) for value in set(values)}  # equal ones become one object
+    return list(map(known.__getitem__, values))
 
 
 def _normalize_domain(domain: str) -> str:

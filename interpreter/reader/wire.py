@@ -168,8 +168,9 @@ def read_run(
             follows = tags == np.concatenate(([0], lasts + 1))[: len(tags)]
             count = _leading(follows & (block[tags] == tag))
             size = int(lasts[count - 1]) + 1 if count else 0
-            numbers = np.delete(block[:size], tags[:count]).tobytes()
-            array = _unpack_varints(memoryview(numbers), np.dtype(_DTYPES[kind]), position)
+            array = np.zeros(0, _DTYPES[kind])
+            if count:
+                array = _numbers(block, tags[:count] + 1, lasts[:count], array.dtype, position)
         if not count:
             break
         take(array.nbytes)
@@ -255,10 +256,21 @@ def _unpack_block(raw: np.ndarray, dtype: np.dtype, offset: int) -> np.ndarray:
     """Complete base-128 numbers, all at once: each byte has 7 bits of its number, lowest first."""
     last = np.flatnonzero(raw < 0x80)
     first = np.concatenate(([0], last[:-1] + 1))
+    return _numbers(raw, first, last, dtype, offset)
+
+
+def _numbers(
+    raw: np.ndarray, first: np.ndarray, last: np.ndarray, dtype: np.dtype, offset: int
+) -> np.ndarray:
+    """Base-128 numbers from their first and last bytes in ``raw``, which is at ``offset``: each
+    byte has 7 bits of its number, lowest first. Most numbers are short."""
     lengths = last - first + 1
-    if lengths.max() > 10:
+    longest = int(lengths.max())
+    if longest > 10:
         at = offset + int(first[lengths.argmax()])
         raise InvalidModelError(f"the number at byte {at} is longer than ten bytes")
-    place = np.arange(raw.size) - np.repeat(first, lengths)
-    bits = (raw & 0x7F).astype(np.uint64) << (7 * place).astype(np.uint64)
-    return np.bitwise_or.reduceat(bits, first).view(dtype)
+    bits = raw[last].astype(np.uint64)
+    for back in range(1, longest):
+        longer = np.flatnonzero(lengths > back)
+        bits[longer] = bits[longer] << np.uint64(7) | (raw[last[longer] - back] & 0x7F)
+    return bits.view(dtype)

@@ -24,7 +24,7 @@ from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.runtime.bound import Bound
 from onnxwalk.interpreter.runtime.cache import BoundPlans, signature
 from onnxwalk.interpreter.runtime.feeds import Inputs, check_output_names
-from onnxwalk.interpreter.runtime.threads import blas_threads
+from onnxwalk.interpreter.runtime.threads import blas_threads, can_set_threads, free_cores
 from onnxwalk.interpreter.runtime.walk import execute
 from onnxwalk.ops.contract.cost import arrays_in
 from onnxwalk.ops.shared.numpy_state import computing
@@ -93,7 +93,7 @@ class Runner:
         """The method below that runs are carried out by."""
         if self._executor == "walk":
             return self.run_walk
-        return self.run_bound if self._threads == 1 else self.run_in_threads
+        return self.run_in_threads if self._threads > 1 else self.run_in_one_thread
 
     def run_walk(self, output_names: Names, feeds: Feeds) -> list[Any]:
         """Step by step."""
@@ -134,6 +134,16 @@ class Runner:
                 stacklevel=1,
             )
         return results
+
+    def run_in_one_thread(self, output_names: Names, feeds: Feeds) -> list[Any]:
+        """With a bound plan, while BLAS has one thread if the session is to have one, and else no
+        more than there are free cores: it waits for all of its threads, and for one that another
+        process keeps from its core as long as hundreds of products take."""
+        most = self._threads or free_cores()
+        if most >= (os.cpu_count() or 1) or not can_set_threads():
+            return self.run_bound(output_names, feeds)
+        with blas_threads(most):
+            return self.run_bound(output_names, feeds)
 
     def run_in_threads(self, output_names: Names, feeds: Feeds) -> list[Any]:
         """With parts of the batch in parallel if the graph treats samples independently; else BLAS

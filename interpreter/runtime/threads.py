@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,10 +27,40 @@ def _blas_libraries() -> list[Any]:
     return list(controller.lib_controllers)
 
 
+@functools.cache
+def can_set_threads() -> bool:
+    """Whether threadpoolctl is there, and BLAS has several threads."""
+    try:
+        return any(library.get_num_threads() > 1 for library in _blas_libraries())
+    except InvalidInputError:
+        return False
+
+
+#: how long a number of free cores holds, in seconds
+_HOLDS = 0.05
+_free, _until = 0, 0.0
+
+
+def free_cores() -> int:
+    """The cores that nobody else uses now, as the kernel counts what is running; at least 1. All
+    cores where it doesn't tell (other systems than Linux)."""
+    global _free, _until
+    now = time.monotonic()
+    if now > _until:
+        cores = os.cpu_count() or 1
+        try:
+            with open("/proc/loadavg", encoding="ascii") as file:
+                running = int(file.read().split()[3].split("/")[0])
+        except (OSError, IndexError, ValueError):
+            running = 1
+        _free, _until = max(1, cores - max(0, running - 1)), now + _HOLDS  # one is this thread
+    return _free
+
+
 def check_threads(threads: int | None) -> int:
-    """The number of threads, 1 for ``None``. Raises InvalidInputError."""
+    """The number of threads; 0 for ``None``, those that BLAS has. Raises InvalidInputError."""
     if threads is None:
-        return 1
+        return 0
     if not isinstance(threads, int | np.integer) or isinstance(threads, bool) or threads < 1:
         raise InvalidInputError(f"threads must be a positive integer, not {threads!r}")
     if threads > 1:
@@ -47,10 +78,11 @@ def blas_threads(count: int) -> Iterator[None]:
     """Set the number of BLAS's own threads in the ``with`` block, for the entire process. If
     several threads do so at once, the first number holds: it must not change during a product."""
     global _users
+    libraries = _blas_libraries()
     with _lock:
         _users += 1
         if _users == 1:
-            now = [(library, library.get_num_threads()) for library in _blas_libraries()]
+            now = [(library, library.get_num_threads()) for library in libraries]
             _saved[:] = [(library, n) for library, n in now if n != count]
             for library, _ in _saved:
                 library.set_num_threads(count)

@@ -145,7 +145,9 @@ def _threads(options: SessionOptions) -> int:
     """The number of threads of a run. 0, the default, leaves it to BLAS, which has its own threads
     for large products; more than one need threadpoolctl, and are one where it isn't installed."""
     count: int = options.intra_op_num_threads
-    return count if count > 1 and find_spec("threadpoolctl") else 1
+    if count > 1 and not find_spec("threadpoolctl"):
+        return 1
+    return max(count, 0)
 
 
 def _save(source: str | bytes, model: Model, path: Path) -> None:

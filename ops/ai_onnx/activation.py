@@ -13,7 +13,7 @@ import numpy as np
 from onnxwalk.ops.contract.cost import Cost, Rule
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, op
-from onnxwalk.ops.fast.elementwise import activation_binder, bind_relu, unary_binder
+from onnxwalk.ops.fast.elementwise import activation_binder, bind_prelu, bind_relu, unary_binder
 from onnxwalk.ops.fast.error_function import bind_gelu
 from onnxwalk.ops.fast.softmax import bind_log_softmax, bind_softmax
 from onnxwalk.ops.shared import batch, flops
@@ -65,6 +65,9 @@ def prelu(x: np.ndarray, slope: np.ndarray) -> np.ndarray:
     if np.broadcast_shapes(x.shape, slope.shape) != x.shape:
         raise ValueError(f"slope of shape {slope.shape} does not broadcast to x of {x.shape}")
     return np.where(x < 0, slope * x, x)
+
+
+prelu.bind(bind_prelu)
 
 
 @op("PRelu", since=6)

@@ -57,13 +57,24 @@ def activation(
 def get_activation_from_list(
     name: str | None, parameters: Sequence[float], allowed: Sequence[str]
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """``activation`` with its parameters in a list."""
+    """``activation`` with its parameters in a list; Requantize too: low, high, and one multiplier
+    or one for each channel."""
+    if name == "Requantize" and name in allowed:
+        low, high, *multipliers = np.array(parameters, np.float32)
+        return lambda x: _requantize(x, low, high, np.array(multipliers))
     names = ACTIVATIONS[name][1] if name in ACTIVATIONS else ()
     if name == "HardSwish" and [round(value, 6) for value in parameters] == [0.166667, 0.5]:
         parameters = ()  # they may be given, but only with these values
     if len(parameters) != len(names):
         raise ValueError(f"activation {name} needs {list(names)}, got {list(parameters)}")
     return activation(name, dict(zip(names, parameters, strict=True)), allowed)
+
+
+def _requantize(
+    x: np.ndarray, low: np.floating, high: np.floating, multipliers: np.ndarray
+) -> np.ndarray:
+    by_channel = multipliers.reshape(-1, *[1] * (x.ndim - 2))
+    return np.clip(np.rint(x * by_channel), low, high)
 
 
 def prepare_conv(

@@ -134,12 +134,17 @@ def dynamic_quantize_linear(x):
 
     Spec: DynamicQuantizeLinear-11.
     """
+    scale, zero_point = dynamic_parameters(x)
+    return quantize_linear(x, scale, zero_point), scale, zero_point
+
+
+def dynamic_parameters(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """DynamicQuantizeLinear's scale (float32) and zero point (uint8)."""
     lowest, highest = np.minimum(0, x.min(initial=0)), np.maximum(0, x.max(initial=0))
     scale = np.asarray((highest - lowest) / np.float32(255), np.float32)
     if scale == 0:
         scale = np.ones((), np.float32)
-    zero_point = _saturate(np.asarray(-lowest / scale), np.float32(0), np.dtype(np.uint8))
-    return quantize_linear(x, scale, zero_point), scale, zero_point
+    return scale, _saturate(np.asarray(-lowest / scale), np.float32(0), np.dtype(np.uint8))
 
 
 @op("MatMulInteger", since=10)

@@ -147,7 +147,7 @@ def build_forest(
     known = {name: i for i, name in enumerate(MODES[:_MEMBER])} | {"LEAF": -1}
     if unknown := set(modes or ()) - set(known):
         raise ValueError(f"nodes_modes has the unknown mode {sorted(unknown)[0]!r}")
-    mode = np.array([known[name] for name in modes or ()], np.int64)
+    mode = np.fromiter(map(known.__getitem__, modes or ()), np.int64)
     tree, number = np.array(trees, np.int64), np.array(numbers, np.int64)
     index_of = _index_of_pairs(tree, number)
 
@@ -187,6 +187,13 @@ def _index_of_pairs(
     tree: np.ndarray, number: np.ndarray
 ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """The function from tree and node ids to the position that has both."""
+    starts = np.flatnonzero(np.diff(tree, prepend=tree[0] - 1))
+    counts = np.diff(starts, append=tree.size)
+    firsts = tree[starts]
+    if (firsts[1:] > firsts[:-1]).all() and np.array_equal(
+        number, np.arange(tree.size) - np.repeat(starts, counts)
+    ):  # as converters write them: nothing to sort
+        return functools.partial(_index_in_order, firsts, starts, counts)
     trees, tree_rank = np.unique(tree, return_inverse=True)
     numbers, number_rank = np.unique(number, return_inverse=True)
     key = tree_rank * numbers.size + number_rank
@@ -207,6 +214,18 @@ def _index_of_pairs(
         return order[at]
 
     return index_of
+
+
+def _index_in_order(
+    trees: np.ndarray, starts: np.ndarray, counts: np.ndarray, t: np.ndarray, n: np.ndarray
+) -> np.ndarray:
+    """Where tree ids increase, and the node ids of each tree are 0, 1, 2, …: their positions."""
+    i = np.searchsorted(trees, t).clip(max=trees.size - 1)
+    found = (trees[i] == t) & (n >= 0) & (n < counts[i])
+    if not found.all():
+        where = np.flatnonzero(~found)[0]
+        raise ValueError(f"node {n[where]} of tree {t[where]} not found")
+    return starts[i] + n
 
 
 # ------------------------------------------------------------------------------------------- votes
@@ -242,7 +261,7 @@ class Votes:
         self.complete = shape[1] == n_targets and bool((self.target == range(n_targets)).all())
 
 
-_UFUNCS = {"SUM": np.add, "AVERAGE": np.add, "MIN": np.minimum, "MAX": np.maximum}
+UFUNCS = {"SUM": np.add, "AVERAGE": np.add, "MIN": np.minimum, "MAX": np.maximum}
 _BLOCK = 1 << 20  # weights in a block of samples
 
 
@@ -256,7 +275,7 @@ def aggregate_votes(forest: Forest, votes: Votes, x: np.ndarray, function: str) 
     y = np.zeros((len(x), votes.n_targets), votes.weight.dtype)
     for start in range(0, len(x), size):
         block = slice(start, start + size)
-        y[block] = _aggregate(_UFUNCS[function], votes, forest.leaves(x[block]))
+        y[block] = _aggregate(UFUNCS[function], votes, forest.leaves(x[block]))
     return y / y.dtype.type(len(forest.roots)) if function == "AVERAGE" and y.size else y
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from onnxwalk.ops.ai_onnx_ml.encoders import ML
 from onnxwalk.ops.ai_onnx_ml.forest import (
     MODES,
+    UFUNCS,
     Forest,
     Votes,
     aggregate_votes,
@@ -34,6 +35,8 @@ from onnxwalk.ops.ai_onnx_ml.scores import (
 )
 from onnxwalk.ops.contract.cost import BLOCK, Cost
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.contract.space import Bind, with_bind
+from onnxwalk.ops.fast.trees import Ensemble, Finish, forest_binder
 from onnxwalk.ops.shared.cost import PER_CALL, PER_ITEM
 
 AGGREGATES = ("AVERAGE", "SUM", "MIN", "MAX")
@@ -118,13 +121,16 @@ def tree_ensemble(
     aggregate = _look_up_name("aggregate_function", AGGREGATES, aggregate_function)
     transform = _look_up_name("post_transform", TRANSFORMS, post_transform)
 
+    def finish(y: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray]:
+        return (transform_scores(y, transform).astype(dtype, copy=False),)
+
     def run(x: np.ndarray) -> np.ndarray:
         if x.ndim != 2:
             raise ValueError(f"x {x.shape} of TreeEnsemble should be (N, F)")
-        y = aggregate_votes(forest, votes, x, aggregate)
-        return transform_scores(y, transform).astype(x.dtype, copy=False)
+        return finish(aggregate_votes(forest, votes, x, aggregate), x.dtype)[0]
 
-    return run
+    bind = _binder(forest, votes, aggregate, finish)
+    return with_bind(run, lambda space, x: bind(space, x) if x.ndim == 2 else None)
 
 
 def _look_up_name(what: str, names: Sequence[str], number: int) -> str:
@@ -198,13 +204,15 @@ def tree_ensemble_regressor(
             f"aggregate_function {aggregate_function!r} should be one of {', '.join(AGGREGATES)}"
         )
 
-    def run(x: np.ndarray) -> np.ndarray:
-        y = aggregate_votes(forest, votes, as_samples(x), aggregate_function)
+    def finish(y: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray]:
         if base.size:
             y = y + base
-        return transform_scores(y, post_transform).astype(np.float32, copy=False)
+        return (transform_scores(y, post_transform).astype(np.float32, copy=False),)
 
-    return run
+    def run(x: np.ndarray) -> np.ndarray:
+        return finish(aggregate_votes(forest, votes, as_samples(x), aggregate_function), x.dtype)[0]
+
+    return with_bind(run, _binder(forest, votes, aggregate_function, finish))
 
 
 @op("TreeEnsembleClassifier", domain=ML, since=3)
@@ -270,12 +278,12 @@ def tree_ensemble_classifier(
             f"base_values should have one value for each of {classes} classes, got {base.size}"
         )
 
-    def run(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        scores = aggregate_votes(forest, votes, as_samples(x), "SUM")
+    probability = bool((weights >= 0).all())
+
+    def finish(scores: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
         if base.size:
             scores = scores + base
         if one_for_two:
-            probability = bool((weights >= 0).all())
             winner = (scores[:, 0] > (0.5 if probability else 0)).astype(np.int64)
             scores = score_two_classes(scores, post_transform, complement=probability)
         else:
@@ -283,11 +291,24 @@ def tree_ensemble_classifier(
             scores = transform_scores(scores, post_transform)
         return labels[winner], scores.astype(np.float32, copy=False)
 
-    return run
+    def run(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return finish(aggregate_votes(forest, votes, as_samples(x), "SUM"), x.dtype)
+
+    return with_bind(run, _binder(forest, votes, "SUM", finish))
 
 
 for _operator in (tree_ensemble, tree_ensemble_regressor, tree_ensemble_classifier):
     _operator.prepare(inspect.unwrap(_operator))
+
+
+def _binder(forest: Forest, votes: Votes, function: str, finish: Finish) -> Bind:
+    """The binder of the scores of a forest, and of what is made of them."""
+    ensemble = Ensemble(
+        forest.feature, forest.threshold, forest.mode, forest.tracks_true, forest.if_true,
+        forest.if_false, forest.roots, votes.target, votes.weight, votes.n_targets,
+        UFUNCS[function], function == "AVERAGE",
+    )  # fmt: skip
+    return forest_binder(ensemble, finish)
 
 
 def _merge_values(name: str, floats: Floats, tensor: Tensor) -> np.ndarray:

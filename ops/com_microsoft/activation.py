@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from onnxwalk.ops.ai_onnx import activation
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.fast.error_function import bind_bias_gelu, bind_gelu
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.cost import elementwise
 from onnxwalk.ops.shared.numeric import check_same_dtype, in_float32
@@ -67,6 +70,11 @@ gelu.cost(elementwise(blockwise=8, per_element=150))
 quick_gelu.cost(elementwise(2, widened=True, per_element=150))
 declare(bias_gelu, fast_gelu, cost=elementwise(2, widened=True, per_element=200))
 bias_split_gelu.cost(elementwise(2.5, widened=True, per_element=200))
+
+
+gelu.bind(bind_gelu)
+bias_gelu.bind(bind_bias_gelu)
+fast_gelu.bind(partial(bind_bias_gelu, approximate="tanh"))
 
 
 gelu.batch_axis(batch.elementwise)

@@ -22,6 +22,7 @@ from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost, size
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.fast.attention import attention_binder, multi_head_binder
 from onnxwalk.ops.shared.cost import multiply_adds, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import check_same_dtype, wide
 
@@ -298,8 +299,12 @@ def _make_mask(
     or S, T)."""
     if mask is None:
         return None
-    batch, _, queries, _ = q.shape
-    keys = k.shape[2]
+    return _mask_numbers(mask, len(q), q.shape[2], k.shape[2], _MASKED if value is None else value)
+
+
+def _mask_numbers(
+    mask: np.ndarray, batch: int, queries: int, keys: int, value: float
+) -> np.ndarray:
     if mask.shape in ((batch,), (2 * batch,)):
         places = np.arange(keys)
         counts = places < mask[:batch, None]
@@ -315,8 +320,17 @@ def _make_mask(
         raise ValueError(
             f"mask {mask.shape} should be ({batch}, {keys}) or another form of the operator"
         )
-    added = np.where(counts, np.float32(0), np.float32(_MASKED if value is None else value))
+    added = np.where(counts, np.float32(0), np.float32(value))
     return added[:, np.newaxis, np.newaxis] if added.ndim == 2 else added[:, np.newaxis]
+
+
+def _write_mask(into: np.ndarray, mask: np.ndarray, value: float) -> None:
+    batch, _, queries, keys = into.shape
+    into[...] = _mask_numbers(mask, batch, queries, keys, value)
+
+
+attention.bind(attention_binder(_write_mask, _MASKED))
+multi_head_attention.bind(multi_head_binder(_write_mask, _MASKED))
 
 
 def _past_length(past: np.ndarray | None) -> int:

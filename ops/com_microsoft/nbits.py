@@ -8,6 +8,7 @@ bits first.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,14 @@ from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.dtypes import element_type
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
+from onnxwalk.ops.contract.space import with_bind
+from onnxwalk.ops.fast.nbits import product_binder, unpack_nibbles
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.cost import line_count, multiply_adds, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import wide
+
+#: weights that are unpacked at a time: they fit the second-level cache
+_AT_ONCE = 1 << 17
 
 
 def prepare_matmul_nbits(
@@ -36,22 +42,28 @@ def prepare_matmul_nbits(
     block_size,
     weight_prepacked=0,
 ):
-    """MatMulNBits with known weights, which are unpacked once."""
+    """MatMulNBits with known weights, which a bound plan unpacks once."""
     if weight_prepacked:
         raise NotImplementedError(
             f"weight_prepacked {weight_prepacked} of MatMulNBits is not supported"
         )
-    weights = _unpack_weights(B, scales, zero_points, g_idx, K, N, bits, block_size)
+    unpack = _unpacker(B, scales, zero_points, g_idx, K, N, bits, block_size)
     if bias is not None and bias.shape != (N,):
         raise ValueError(f"bias {bias.shape} should be ({N},)")
+    step = rows_at_once(K)
 
     def apply(A):
         if A.ndim == 0 or A.shape[-1] != K:
             raise ValueError(f"A {A.shape} should be (…, {K})")
-        y = wide(A) @ weights
+        x = wide(A)
+        y = np.empty((*A.shape[:-1], N), x.dtype)
+        for start in range(0, N, step):
+            stop = min(start + step, N)
+            y[..., start:stop] = x @ unpack(start, stop).T
         return (y if bias is None else y + wide(bias)).astype(A.dtype, copy=False)
 
-    return apply
+    wide_bias = None if bias is None else wide(bias)
+    return with_bind(apply, product_binder(K, N, wide_bias, unpack, step))
 
 
 @op("MatMulNBits", since=1, domain=DOMAIN)
@@ -73,7 +85,12 @@ def matmul_nbits(A, B, scales, zero_points=None, g_idx=None, bias=None, **attrib
 matmul_nbits.prepare(prepare_matmul_nbits)
 
 
-def _unpack_weights(
+def rows_at_once(depth: int) -> int:
+    """How many rows of a matrix (N, K) are unpacked at a time."""
+    return max(1, _AT_ONCE // max(depth, 1))
+
+
+def _unpacker(
     packed: np.ndarray,
     scales: np.ndarray,
     zero_points: np.ndarray | None,
@@ -82,38 +99,52 @@ def _unpack_weights(
     columns: int,
     bits: int,
     block_size: int,
-) -> np.ndarray:
-    """The weights as a matrix (K, N)."""
+) -> Callable[[int, int], np.ndarray]:
+    """A function (start, stop) -> these rows of the weights (N, K)."""
     if not 2 <= bits <= 8 or block_size < 16 or block_size & (block_size - 1):
         raise ValueError(f"bits {bits} should be 2 to 8, block_size {block_size} a power of 2 ≥ 16")
     blocks = -(-depth // block_size)
     shape = (columns, blocks, block_size * bits // 8)
     if packed.ndim == 3 and 0 in packed.shape:
-        return np.zeros((depth, columns), wide(scales).dtype)
+        return lambda start, stop: np.zeros((stop - start, depth), wide(scales).dtype)
     if packed.size != np.prod(shape) or scales.size != columns * blocks:
         raise ValueError(
             f"B {packed.shape} should be {shape}, scales {scales.shape} ({columns}, {blocks})"
         )
-    scales = wide(scales.reshape(columns, blocks))
+    packed, scales = packed.reshape(shape), wide(scales.reshape(columns, blocks))
     if zero_points is None:
-        zeros = np.full((1, 1), 2 ** (bits - 1), scales.dtype)
+        zeros = np.full((columns, blocks), 2 ** (bits - 1), np.uint8)
     elif zero_points.dtype == np.uint8:
         rows = zero_points.reshape(columns, -(-blocks * bits // 8))
-        zeros = unpack_bits(rows, bits)[:, :blocks].astype(scales.dtype)
+        zeros = unpack_bits(rows, bits)[:, :blocks]
     else:
         zeros = wide(zero_points.reshape(columns, blocks))
-    steps = unpack_bits(packed.reshape(shape), bits).reshape(columns, -1)[:, :depth]
-    where = np.arange(depth) // block_size if block_of is None else block_of
-    if where.shape != (depth,) or (depth and not 0 <= where.min() <= where.max() < blocks):
-        raise ValueError(f"g_idx {where.shape} should be ({depth},), of blocks below {blocks}")
-    zeros = np.broadcast_to(zeros, scales.shape)
-    return np.ascontiguousarray(((steps - zeros[:, where]) * scales[:, where]).T)
+    if block_of is not None and (
+        block_of.shape != (depth,) or (depth and not 0 <= block_of.min() <= block_of.max() < blocks)
+    ):
+        raise ValueError(f"g_idx {block_of.shape} should be ({depth},), of blocks below {blocks}")
+
+    def unpack(start: int, stop: int) -> np.ndarray:
+        count = stop - start
+        steps = unpack_bits(packed[start:stop], bits).reshape(count, blocks, block_size)
+        zero, scale = zeros[start:stop], scales[start:stop]
+        if block_of is not None:
+            steps = steps.reshape(count, -1)[:, :depth]
+            return (steps - zero[:, block_of].astype(scale.dtype)) * scale[:, block_of]
+        weights = steps.astype(scale.dtype)
+        weights -= zero[..., np.newaxis].astype(scale.dtype)
+        weights *= scale[..., np.newaxis]
+        return weights.reshape(count, -1)[:, :depth]
+
+    return unpack
 
 
 def unpack_bits(rows: np.ndarray, bits: int) -> np.ndarray:
     """The unsigned numbers of ``bits`` bits in rows of bytes, lowest bits first; uint8."""
     if bits == 8:
         return rows
+    if bits == 4:
+        return unpack_nibbles(rows)
     digits = np.unpackbits(rows, axis=-1, bitorder="little")
     count = digits.shape[-1] // bits
     digits = digits[..., : count * bits].reshape(*rows.shape[:-1], count, bits)
@@ -279,13 +310,14 @@ def cost_of_matmul_nbits(
     bits: int = 4,
     **__: Any,
 ) -> Cost:
-    """The bits of B, a byte each, twice; the weights, with zero points and scales of their size,
-    and transposed; and the product, with a bias."""
+    """Some rows of the weights, unpacked bit by bit, with zero points and scales of their size; the
+    product, with a bias."""
     item = max(wide_itemsize(scales.dtype), 4)
     rows = A.size // max(K, 1)
     weights = max(K, 0) * max(N, 0)
-    unpacked_bits = 16 * B.size if bits < 8 else 0
-    memory = max(unpacked_bits + weights, (4 * item + 9) * weights) + 40 * scales.size
+    at_once = min(weights, rows_at_once(K) * max(K, 1))
+    unpacked_bits = 2 * bits if bits < 8 else 0
+    memory = max(unpacked_bits + 1, 4 * item + 9) * at_once + 40 * scales.size
     memory += wide_copies(A) + (2 * item + A.itemsize) * rows * max(N, 0)
     macs = multiply_adds(rows * weights, np.dtype(f"f{item}"))
     return Cost(memory, macs + 60 * weights + 200 * B.size + 4 * weights)

@@ -17,6 +17,7 @@ from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost
 from onnxwalk.ops.contract.dtypes import numpy_dtype
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.fast.normalization import bind_skip_normalization
 from onnxwalk.ops.shared import types
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.cost import wide_copies, wide_itemsize
@@ -41,6 +42,13 @@ def skip_layer_normalization(
     return y.astype(dtype, copy=False), mean, inverse, total.astype(dtype, copy=False)
 
 
+@skip_layer_normalization.bind
+def bind_skip_layer_normalization(
+    space, input, skip, gamma, beta=None, bias=None, *, epsilon=9.999999960041972e-13
+):
+    return bind_skip_normalization(space, input, skip, gamma, beta, bias, epsilon=epsilon)
+
+
 @op("SkipSimplifiedLayerNormalization", since=1, domain=DOMAIN)
 def skip_simplified_layer_normalization(
     input, skip, gamma, bias=None, *, epsilon=9.999999960041972e-13
@@ -56,6 +64,15 @@ def skip_simplified_layer_normalization(
     y, inverse = _normalize_rms(total, -1, epsilon)
     y = (y * wide(gamma)).astype(input.dtype, copy=False)
     return y, np.zeros_like(inverse), inverse, total.astype(input.dtype, copy=False)
+
+
+@skip_simplified_layer_normalization.bind
+def bind_skip_simplified_layer_normalization(
+    space, input, skip, gamma, bias=None, *, epsilon=9.999999960041972e-13
+):
+    return bind_skip_normalization(
+        space, input, skip, gamma, None, bias, epsilon=epsilon, centred=False
+    )
 
 
 @op("SimplifiedLayerNormalization", since=1)

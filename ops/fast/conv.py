@@ -251,7 +251,7 @@ def _winograd_tile(x, w, axes, shape) -> int | None:
     sizes = np.abs(w)
     if not sizes.max() <= winograd.SPIKE * sizes.mean():
         return None
-    return winograd.best_tile(shape, x.shape[1], axes[0].kernel)
+    return winograd.best_tile(shape, x.shape[1], axes[0].kernel, winograd.exact_tiles(w))
 
 
 def _winograd(m, space, x, weights, axes, epilogue, y, residual) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.contract.dtypes import is_plain
-from onnxwalk.ops.contract.space import Bind, Space
-from onnxwalk.ops.fast.blocks import cache_blocks
-from onnxwalk.ops.fast.calls import clip, scalar
+from onnxwalk.ops.contract.space import Bind, Space, memory_order
+from onnxwalk.ops.fast.blocks import cache_blocks, call_with_vector
+from onnxwalk.ops.fast.calls import clip, maximum_into, scalar
 from onnxwalk.ops.fast.epilogue import activation
 from onnxwalk.ops.shared.numeric import dtype_limits
 
@@ -101,6 +101,33 @@ def activation_binder(name: str, *names: str) -> Bind:
         return y
 
     return bind
+
+
+def bind_prelu(space: Space, x: np.ndarray, slope: np.ndarray) -> np.ndarray | None:
+    """max(x, slope·x) where no slope is above 1; a selection if the product may be NaN"""
+    if x.dtype not in (np.float32, np.float64) or slope.dtype != x.dtype:
+        return None
+    if not space.is_constant(slope) or np.broadcast_shapes(x.shape, slope.shape) != x.shape:
+        return None
+    sizes = np.abs(slope)
+    y = space.like(x)
+    order = memory_order(x)
+    source, result = x.transpose(order), y.transpose(order)
+    if slope.size == source.shape[-1] == x.shape[1] and slope.size == slope.shape[-x.ndim + 1]:
+        factor = slope.reshape(-1)
+    else:
+        factor = np.broadcast_to(slope, x.shape).transpose(order)
+    scaled = space.scratch(source.shape, x.dtype)
+    call_with_vector(space, np.multiply, source, factor, scaled)
+    if sizes.min() > 0 and slope.max() <= 1 and sizes.max() < math.inf:
+        space.call(maximum_into(result), source, scaled)
+        return y
+    below = space.scratch(source.shape, np.bool_)
+    space.call(np.less, source, scalar(0, x.dtype), below)
+    if y is not x:
+        space.call(np.copyto, result, source)
+    space.call(partial(np.copyto, where=below), result, scaled)
+    return y
 
 
 def bind_relu(space: Space, x: np.ndarray) -> np.ndarray | None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from onnxwalk.ops.contract.space import Space
+from onnxwalk.ops.fast.blocks import call_with_vector
 from onnxwalk.ops.fast.calls import clip, largest_number_into, maximum_into, minimum_into, scalar
 
 #: activation(space, block, into, work=None) records the calls from a block to ``into``; they may
@@ -48,7 +49,7 @@ class Epilogue(NamedTuple):
             added.append(residual)
         for number, other in enumerate(added, 1):
             last = number == len(added) and self.activation is None
-            space.call(np.add, block, other, into if last else block)
+            call_with_vector(space, np.add, block, other, into if last else block)
         if self.activation is not None:
             self.activation(space, block, into)
         elif not added and block is not into:
@@ -79,7 +80,7 @@ def raise_to_finite(space: Space, block: np.ndarray, places: slice | None = None
 Work = np.ndarray | None
 
 #: monotonic activations: a maximum may be taken before them
-MONOTONIC = frozenset({"Relu", "Clip", "Tanh", "Sigmoid"})
+MONOTONIC = frozenset({"Relu", "Clip", "Tanh", "Sigmoid", "Requantize"})
 
 
 def activation(
@@ -171,6 +172,23 @@ def _hard_swish(*fixed: float) -> Activation:
     return apply
 
 
+def requantize(multiplier: np.ndarray, low: float, high: float) -> Activation:
+    """round(x·multiplier), halves to even, between low and high; the multiplier broadcasts."""
+
+    def apply(space: Space, x: np.ndarray, into: np.ndarray, work: Work = None) -> None:
+        work = x if work is None else work
+        call_with_vector(space, np.multiply, x, multiplier, work)
+        space.call(np.rint, work, work)
+        space.call(clip, work, scalar(low, x.dtype), scalar(high, x.dtype), into)
+
+    return apply
+
+
+def _requantize(low: float, high: float, *multipliers: float) -> Activation:
+    shape = (-1,) if len(multipliers) > 1 else ()
+    return requantize(np.array(multipliers, np.float32).reshape(shape), low, high)
+
+
 _ACTIVATIONS: dict[str, Callable[..., Activation]] = {
     "Relu": lambda: _clip(0, math.inf),
     "Clip": _clip,
@@ -180,6 +198,7 @@ _ACTIVATIONS: dict[str, Callable[..., Activation]] = {
     "Swish": _swish,
     "HardSigmoid": _hard_sigmoid,
     "HardSwish": _hard_swish,
+    "Requantize": _requantize,
 }
 
 #: the names of the activations

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from onnxwalk.ops.contract.space import Space, memory_order
-from onnxwalk.ops.fast.blocks import cache_blocks
+from onnxwalk.ops.fast.blocks import BLOCK_SIZE, cache_blocks, split_range
 from onnxwalk.ops.fast.calls import clip, scalar
 
 _P = (
@@ -72,6 +72,31 @@ def bind_gelu(space: Space, x: np.ndarray, *, approximate: str = "none") -> np.n
     if x.dtype != np.float32 or not x.size or approximate not in ("none", "tanh"):
         return None
     y = space.array(x.shape, x.dtype, memory_order(x))
+    _record_gelu(space, x, y, approximate)
+    return y
+
+
+def bind_bias_gelu(
+    space: Space, x: np.ndarray, bias: np.ndarray | None = None, *, approximate: str = "none"
+) -> np.ndarray | None:
+    """Gelu(x + bias), in blocks of rows; bias (D) along the last axis"""
+    if bias is None:
+        return bind_gelu(space, x, approximate=approximate)
+    if x.dtype != np.float32 or not x.size or not x.flags.c_contiguous:
+        return None
+    if bias.dtype != x.dtype or bias.shape != x.shape[-1:]:
+        return None
+    y = space.array(x.shape, x.dtype)
+    rows, results = x.reshape(-1, len(bias)), y.reshape(-1, len(bias))
+    for start, stop in split_range(len(rows), max(1, BLOCK_SIZE // len(bias))):
+        source = space.scratch(rows[start:stop].shape, x.dtype)
+        space.call(np.add, rows[start:stop], bias, source)
+        _record_gelu(space, source, results[start:stop], approximate)
+        space.free_scratch(source)
+    return y
+
+
+def _record_gelu(space: Space, x: np.ndarray, y: np.ndarray, approximate: str) -> None:
     for source, result in cache_blocks(x, y):
         if approximate == "none":
             erf_into(space, source, result, 1 / math.sqrt(2))
@@ -88,4 +113,3 @@ def bind_gelu(space: Space, x: np.ndarray, *, approximate: str = "none") -> np.n
         space.call(np.multiply, result, half, result)
         space.call(np.add, result, half, result)
         space.free_scratch(half)
-    return y

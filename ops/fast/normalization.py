@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import starmap
 
 import numpy as np
@@ -116,8 +117,11 @@ def _normalize_lines(
     epsilon: float,
     *,
     centred: bool,
+    residual: Sequence[np.ndarray] = (),
+    total: np.ndarray | None = None,
 ) -> np.ndarray | None:
-    """(x - mean) / √(var + ε)·scale + b over ``axis`` and all axes after it."""
+    """(x - mean) / √(var + ε)·scale + b over ``axis`` and all axes after it. Arrays of a
+    ``residual``, of the shape of x or of a line, are added to x before; ``total`` gets that sum."""
     line = x.shape[normalize_axis(axis, x.ndim) :]
     if x.dtype != np.float32 or not x.size or not x.flags.c_contiguous:
         return None
@@ -132,6 +136,14 @@ def _normalize_lines(
         scale, b = np.tile(scale, together), None if b is None else np.tile(b, together)
     for start, stop in split_range(len(rows) // together, max(1, _BLOCK // (length * together))):
         source, block = (a[start * together : stop * together] for a in (rows, results))
+        if residual:
+            sums = block if total is None else total.reshape(-1, length)
+            sums = sums[start * together : stop * together] if total is not None else sums
+            for other in residual:
+                other = other if other.ndim == 1 else other.reshape(-1, length)
+                part = other if other.ndim == 1 else other[start * together : stop * together]
+                space.call(np.add, source, part, sums)
+                source = sums
         deviation = _center_rows(space, source, epsilon, block, centred=centred)
         space.call(np.multiply, block if centred else source, deviation, block)
         block = block.reshape(-1, length * together)
@@ -170,6 +182,33 @@ def bind_rms_normalization(
     if stash_type != 1:
         return None
     return _normalize_lines(space, x, scale, None, axis, epsilon, centred=False)
+
+
+def bind_skip_normalization(
+    space: Space,
+    x: np.ndarray,
+    skip: np.ndarray,
+    scale: np.ndarray,
+    b: np.ndarray | None = None,
+    bias: np.ndarray | None = None,
+    *,
+    epsilon: float,
+    centred: bool = True,
+) -> tuple[np.ndarray, ...] | None:
+    """The normalization of x + skip + bias, and that sum as the fourth output."""
+    if any(space.used_outputs[1:3]) or skip.shape != x.shape or not skip.flags.c_contiguous:
+        return None
+    if bias is not None and bias.shape != x.shape[-1:]:
+        return None
+    residual = [skip] if bias is None else [skip, bias]
+    if x.ndim not in (2, 3) or any(other.dtype != x.dtype for other in residual):
+        return None
+    total = space.array(x.shape, x.dtype) if any(space.used_outputs[3:]) else None
+    y = _normalize_lines(
+        space, x, scale, b, -1, epsilon, centred=centred, residual=residual, total=total
+    )
+    unused = space.unused
+    return None if y is None else (y, unused, unused, unused if total is None else total)
 
 
 def _normalize_groups(

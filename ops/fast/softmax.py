@@ -24,12 +24,17 @@ def bind_softmax(space: Space, x: np.ndarray, *, axis: int = -1) -> np.ndarray |
     of 128)."""
     if x.dtype not in (np.float32, np.float64) or x.size == 0:
         return None
-    axis = normalize_axis(axis, x.ndim)
     y = space.like(x)
+    softmax_into(space, x, y, normalize_axis(axis, x.ndim))
+    return y
+
+
+def softmax_into(space: Space, x: np.ndarray, y: np.ndarray, axis: int) -> None:
+    """Record the softmax of x, to y, which may be x itself."""
     rows, results = _rows(x, axis), _rows(y, axis)
     if rows is None or results is None:
         _softmax_along(space, x, y, axis)
-        return y
+        return
     ones = np.ones((rows.shape[1], 1), x.dtype)
     step = max(1, _BLOCK // rows.shape[1])
     for start in range(0, len(rows), step):
@@ -43,7 +48,6 @@ def bind_softmax(space: Space, x: np.ndarray, *, axis: int = -1) -> np.ndarray |
         space.free_scratch(sums)
         if y is x:
             space.free_scratch(terms)
-    return y
 
 
 def _softmax_along(space: Space, x: np.ndarray, y: np.ndarray, axis: int) -> None:

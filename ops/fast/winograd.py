@@ -101,8 +101,24 @@ def weight_layout(m: int) -> Callable[[np.ndarray, int], np.ndarray]:
     return lambda w, group: transform_weights(w, m)
 
 
-def best_tile(shape: tuple[int, ...], channels: int, r: int) -> int | None:
-    """The fastest m for a result (N, M, H, W); ``None`` if a direct product is faster.
+def exact_tiles(w: np.ndarray) -> tuple[int, ...] | None:
+    """For weights (M, C, r, r) that are whole numbers of 8 bits, as of quantized models: the m with
+    which the sums of whole numbers stay exact in float32, as F(2, 3) has halves only. ``None`` for
+    other weights."""
+    if np.abs(w).max() > 255 or not np.array_equal(w, np.rint(w)):
+        return None
+    if w.shape[2] != 3:
+        return ()
+    # sums of quarters times differences of four bytes
+    sums = 4 * np.abs(transform_weights(w, 2)).sum(axis=1).max()
+    return (2,) if sums * 4 * 255 < 2**24 else ()
+
+
+def best_tile(
+    shape: tuple[int, ...], channels: int, r: int, tiles: tuple[int, ...] | None = None
+) -> int | None:
+    """The fastest m for a result (N, M, H, W), one of ``tiles`` if that is given; ``None`` if a
+    direct product is faster.
 
     Costs are counted in multiplications; those of copying an element and of a GEMM of few rows were
     fitted to measurements (shapes of 8² to 56², 32 to 512 channels, batch 1 to 32), within 20 %.
@@ -111,17 +127,22 @@ def best_tile(shape: tuple[int, ...], channels: int, r: int) -> int | None:
     places = n * height * width
     direct = r * r * places * (channels * outputs * (1 + 16 / places) + 25 * channels)
     costs = {}
-    for m in {3: (2, 4), 5: (2, 4), 7: (2,)}.get(r, ()):
+    for m in {3: (2, 4), 5: (2, 4), 7: (2,)}.get(r, ()) if tiles is None else tiles:
         size = m + r - 1
-        tiles = n * -(-height // m) * -(-width // m)
-        products = size**2 * tiles * channels * outputs * (1 + 16 / tiles)
-        into = size**4 * tiles * channels + 60 * size**2 * tiles * channels
-        out = m * m * size**2 * tiles * outputs + 60 * m * m * tiles * outputs
+        count = n * -(-height // m) * -(-width // m)
+        products = size**2 * count * channels * outputs * (1 + 16 / count)
+        into = size**4 * count * channels + 60 * size**2 * count * channels
+        out = m * m * size**2 * count * outputs + 60 * m * m * count * outputs
         costs[m] = products + into + out
     if not costs or min(channels, outputs) < 8:
         return None
     m = min(costs, key=lambda tile: costs[tile])
-    if m == 4 and (r + 3) ** 2 * channels * outputs > _LARGE and costs[2] < 1.3 * costs[4]:
+    if (
+        m == 4
+        and 2 in costs
+        and (r + 3) ** 2 * channels * outputs > _LARGE
+        and costs[2] < 1.3 * costs[4]
+    ):
         m = 2  # less than half of the transformed weights is worth a higher cost
     # In a network large weights are read from memory, not from a cache as in a measurement of one
     # convolution: in later layers of ResNet50 direct products are as fast.

@@ -10,6 +10,7 @@ from onnxwalk.ops.shared import batch, flops
 
 _ACTIVATIONS = (
     "Relu", "Tanh", "Sigmoid", "HardSwish", "Swish", "LeakyRelu", "HardSigmoid", "Clip",
+    "Requantize",
 )  # fmt: skip
 
 
@@ -21,7 +22,8 @@ def fused_conv(
     """activation(Conv(x, w, b) + z), where z may broadcast; with ``pool`` the largest of 2 × 2
 
     activation: Relu, Tanh, Sigmoid, HardSwish, Swish, LeakyRelu (alpha), HardSigmoid (alpha, beta)
-    or Clip (min, max), with its parameters in activation_params; none is the identity.
+    or Clip (min, max), with its parameters in activation_params; none is the identity. Requantize
+    (low, high, multipliers) is that of ``onnxwalk_fused.steps``.
     """
     attributes |= {"activation": activation, "activation_params": activation_params, "pool": pool}
     return prepare_fused_conv(w, b, **attributes)(x, z)

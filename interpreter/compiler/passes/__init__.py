@@ -11,13 +11,17 @@ from onnxwalk.interpreter.compiler.passes.fold_constants import fold_constants
 from onnxwalk.interpreter.compiler.passes.fuse_conv import fuse_conv
 from onnxwalk.interpreter.compiler.passes.lift_embedding import lift_embedding
 from onnxwalk.interpreter.compiler.passes.merge_into_conv import merge_pad, merge_scale
+from onnxwalk.interpreter.compiler.passes.quantized import quantized
 from onnxwalk.interpreter.compiler.passes.recognize import recognize
+from onnxwalk.interpreter.compiler.passes.widened import widened
 from onnxwalk.interpreter.ir.model import Graph
 
 Rewrite: TypeAlias = Callable[[Graph, Context], Graph]
 
 #: the rewrites by name, in the order of their application
 PASSES: dict[str, Rewrite] = {
+    "widened": widened,
+    "quantized": quantized,
     "fold_constants": fold_constants,
     "recognize": recognize,
     "merge_pad": merge_pad,
@@ -28,6 +32,8 @@ PASSES: dict[str, Rewrite] = {
 }
 
 REWRITES = tuple(PASSES)
+#: those that change how values are rounded: the executor "walk" rounds after each node
+NOT_WALKED = frozenset({"widened"})
 
 
 def apply_rewrites(

@@ -69,6 +69,11 @@ def _activation(node: Node, x: str, links: Links) -> tuple[str, list[float]] | N
     """The name of the activation that a node computes on ``x``, and FusedConv's parameters."""
     if node.inputs[0] != x:
         return None
+    if (node.domain, node.op_type) == (FUSED_DOMAIN, "Requantize"):
+        multipliers = links.constant(node.inputs[1])
+        assert multipliers is not None, "the rewrite ``quantized`` makes it so"
+        limits = [node.attributes["low"], node.attributes["high"]]
+        return "Requantize", [*limits, *multipliers.reshape(-1).tolist()]
     if links.is_operator(node, *_WITHOUT_PARAMETERS) and not node.attributes.get("alpha"):
         return node.op_type, []
     if links.is_operator(node, "LeakyRelu"):

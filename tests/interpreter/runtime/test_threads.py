@@ -1,12 +1,16 @@
 """load(threads=): the batch is cut only where the graph keeps its samples apart."""
 
 import builtins
+import os
 
 import numpy as np
 import pytest
 from onnx import TensorProto
 
 import onnxwalk
+from onnxwalk.interpreter.runtime import runner
+from onnxwalk.interpreter.runtime.threads import _blas_libraries as blas_libraries
+from onnxwalk.interpreter.runtime.threads import free_cores
 from tests.interpreter.runtime.test_bound import model as make
 from tests.interpreter.runtime.test_bound import network, node, noise, same
 
@@ -135,12 +139,14 @@ def test_what_to_install(monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", missing)
     threads._blas_libraries.cache_clear()
+    threads.can_set_threads.cache_clear()
     try:
         with pytest.raises(onnxwalk.InvalidInputError, match="onnxwalk\\[threads\\]"):
             onnxwalk.load(network(), threads=2)
         assert onnxwalk.load(network(), threads=1).run(None, {"x": noise(1, 8, 8, 3)})
     finally:
         threads._blas_libraries.cache_clear()
+        threads.can_set_threads.cache_clear()
 
 
 APART = {
@@ -176,3 +182,38 @@ def test_argmax_over_the_samples_is_not_cut(attributes):
     for _ in range(3):
         same(two.run(None, {"x": noise(32, 8)}), one.run(None, {"x": noise(32, 8)}))
     assert axes_of(two, {"x": noise(32, 8)}) is None
+
+
+def blas_threads_during(session, monkeypatch, free):
+    """BLAS's threads in a run of a session while so many cores are free."""
+    monkeypatch.setattr(runner, "free_cores", lambda: free)
+    monkeypatch.setattr(runner.os, "cpu_count", lambda: 4)
+    seen = []
+    monkeypatch.setattr(
+        session._runner,
+        "run_bound",
+        lambda *_: seen.append([library.get_num_threads() for library in blas_libraries()]),
+    )
+    for library in blas_libraries():
+        library.set_num_threads(4)
+    try:
+        session._runner.run_in_one_thread(None, {})
+        after = [library.get_num_threads() for library in blas_libraries()]
+    finally:
+        for library in blas_libraries():
+            library.set_num_threads(1)
+    assert after == [4] * len(after)
+    return set(seen[0])
+
+
+@pytest.mark.parametrize(
+    ("threads", "free", "expected"), [(None, 4, 4), (None, 1, 1), (None, 3, 3), (1, 4, 1)]
+)
+def test_blas_has_no_more_threads_than_cores_are_free(threads, free, expected, monkeypatch):
+    monkeypatch.setattr(runner, "can_set_threads", lambda: True)
+    session = onnxwalk.load(network(), threads=threads)
+    assert blas_threads_during(session, monkeypatch, free) == {expected}
+
+
+def test_free_cores_are_counted():
+    assert 1 <= free_cores() <= os.cpu_count()

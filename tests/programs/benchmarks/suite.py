@@ -13,7 +13,8 @@ import onnx
 from onnxwalk.export.quiet import quiet
 from onnxwalk.interpreter.session import Session
 from tests.programs import real_models
-from tests.programs.benchmarks import operators
+from tests.programs.benchmarks import operators, transformers
+from tests.programs.benchmarks.shipped import shipped
 
 Feeds = dict[str, Any]
 
@@ -59,10 +60,20 @@ def entries() -> list[Entry]:
         *_assignment(),
         Entry("chain", "10,000 nodes", _chain(10_000), _floats),
         *_operators(),
+        *_trees(),
         *_wheels(),
         *_light(),
         *(Entry("keras.applications", n, _application(n), _pixels) for n in APPLICATIONS),
+        *_shipped(),
+        *(Entry(group, name, build, _vectors) for group, name, build in transformers.forms()),
     ]
+
+
+def _shipped() -> Iterator[Entry]:
+    floats = {"cnn": (_cnn(head="flatten"), _pictures)}
+    floats |= {name: (_application(name), _pixels) for name in ("MobileNetV2", "ResNet50")}
+    for group, name, build, feeds, sizes in shipped(floats):
+        yield Entry(group, name, build, feeds, sizes)
 
 
 def growing() -> list[Entry]:
@@ -179,6 +190,48 @@ def _operators() -> Iterator[Entry]:
         yield Entry("operators", case.name, case.build, case.feeds)
 
 
+def _trees() -> Iterator[Entry]:
+    """Complete trees, whose paths are as long for every sample."""
+    for count, depth in ((100, 6), (500, 8)):
+        name = f"{count} of depth {depth}"
+        yield Entry("trees", name, _forest(count, depth), _rows, (1, 8, 256, 10_000))
+
+
+def _forest(count: int, depth: int, features: int = 30) -> Callable[[Path, Path], None]:
+    def build(path: Path, cache: Path) -> None:
+        rng = np.random.default_rng(0)
+        size, inner = (2 << depth) - 1, (1 << depth) - 1
+        node, tree = np.tile(np.arange(size), count), np.repeat(np.arange(count), size)
+        leaf = node >= inner
+        model = onnx.helper.make_node(
+            "TreeEnsembleRegressor", ["x"], ["y"], domain="ai.onnx.ml", n_targets=1,
+            nodes_treeids=tree, nodes_nodeids=node,
+            nodes_featureids=np.where(leaf, 0, rng.integers(0, features, tree.size)),
+            nodes_values=np.where(leaf, 0, rng.standard_normal(tree.size, np.float32)),
+            nodes_modes=["LEAF" if end else "BRANCH_LEQ" for end in leaf],
+            nodes_truenodeids=np.where(leaf, 0, 2 * node + 1),
+            nodes_falsenodeids=np.where(leaf, 0, 2 * node + 2),
+            target_treeids=tree[leaf], target_nodeids=node[leaf],
+            target_ids=np.zeros(leaf.sum(), np.int64),
+            target_weights=rng.standard_normal(leaf.sum(), np.float32),
+        )  # fmt: skip
+        value = onnx.helper.make_tensor_value_info
+        graph = onnx.helper.make_graph(
+            [model], "trees", [value("x", onnx.TensorProto.FLOAT, [None, features])],
+            [value("y", onnx.TensorProto.FLOAT, [None, 1])],
+        )  # fmt: skip
+        opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("ai.onnx.ml", 3)]
+        onnx.save(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+
+    return build
+
+
+def _rows(session: Session, count: int) -> Feeds:
+    columns = _shape(session)[1]
+    rows = np.random.default_rng(0).standard_normal((count, columns), np.float32)
+    return {session.inputs[0].name: rows}
+
+
 def _with_random_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """A light network with weights of their own: as they ship, all of a layer are one constant,
     which an engine may take advantage of as no real model would let it."""
@@ -254,6 +307,11 @@ def _pixels(session: Session, batch: int) -> Feeds:
 
 def _floats(session: Session, size: int) -> Feeds:
     return _random(session, _shape(session))
+
+
+def _vectors(session: Session, batch: int) -> Feeds:
+    """One sequence for an encoder."""
+    return _random(session, (batch, *_shape(session)[1:]))
 
 
 def _random(session: Session, shape: Sequence[Any]) -> Feeds:
