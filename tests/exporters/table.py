@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -47,8 +48,10 @@ def details(exporter: Exporter, results: list[Result]) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """Text that Markdown leaves as it is."""
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    """Text that Markdown leaves as it is, without colours and folders of this machine."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    text = re.sub(r"(?<![\w.:/])/(?:[^\s/'`,]+/)+", "", text)
+    return text.replace("[", "\\[").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 
 def write_page(

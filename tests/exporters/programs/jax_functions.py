@@ -40,17 +40,23 @@ def check(name, function, *arrays):
 
 
 for name in (
-    "abs arccos arcsin arcsinh arctan cbrt ceil cos cosh deg2rad exp exp2 expm1 floor isfinite isinf isnan "
-    "log log10 log1p log2 negative reciprocal rint round sign signbit sin sinc sinh sqrt square tan tanh "
+    "abs arccos arcsin arcsinh arctan cbrt ceil cos cosh deg2rad exp exp2 expm1 floor "
+    "isfinite isinf isnan "
+    "log log10 log1p log2 negative reciprocal rint round sign signbit sin sinc sinh sqrt "
+    "square tan tanh "
     "trunc nan_to_num cumsum cumprod sort argsort argmax argmin max min nanmax nansum unique"
 ).split():
     check(f"jnp-{name}", getattr(jnp, name), f)
 for name in (
-    "add arctan2 copysign divide equal floor_divide fmod greater heaviside hypot less logaddexp maximum fmax "
+    "add arctan2 copysign divide equal floor_divide fmod greater heaviside hypot less "
+    "logaddexp maximum fmax "
     "minimum fmin mod multiply nextafter power remainder subtract"
 ).split():
     check(f"jnp-{name}", getattr(jnp, name), f, g)
-for name in "add bitwise_and bitwise_or bitwise_xor floor_divide fmod maximum mod multiply power subtract left_shift".split():
+for name in (
+    "add bitwise_and bitwise_or bitwise_xor floor_divide fmod maximum mod multiply power "
+    "subtract left_shift"
+).split():
     a, b = (i, np.abs(j)) if name in ("power", "left_shift") else (i, j)
     check(f"int32-{name}", getattr(jnp, name), a, b)
 check("int32-right-shift", lambda a: (a >> 2, lax.shift_right_logical(a, jnp.full_like(a, 2))), i)

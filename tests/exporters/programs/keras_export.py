@@ -15,11 +15,11 @@ REQUIREMENTS = [
     "numpy==2.4.6",
 ]
 KNOWN = {
-    "tensorflow-activation-celu": "TensorFlow operators are left in the file, which no runtime loads",
-    "tensorflow-activation-gelu": "TensorFlow operators are left in the file, which no runtime loads",
-    "tensorflow-conv-groups": "TensorFlow operators are left in the file, which no runtime loads",
-    "tensorflow-dense": "TensorFlow operators are left in the file, which no runtime loads",
-    "tensorflow-one-hot": "TensorFlow operators are left in the file, which no runtime loads",
+    "tensorflow-activation-celu": "TensorFlow's operators are left in the file",
+    "tensorflow-activation-gelu": "TensorFlow's operators are left in the file",
+    "tensorflow-conv-groups": "TensorFlow's operators are left in the file",
+    "tensorflow-dense": "TensorFlow's operators are left in the file",
+    "tensorflow-one-hot": "TensorFlow's operators are left in the file",
     "tensorflow-nan-to-num": "tf2onnx: findings/keras-export-infinity.sh",
 }
 
@@ -124,7 +124,12 @@ CASES = {
         "repeat": L.RepeatVector(3),
         **{
             f"activation-{name}": L.Activation(name)
-            for name in "celu elu exponential gelu glu hard_sigmoid hard_silu hard_tanh hard_shrink leaky_relu log_sigmoid log_softmax mish relu6 selu sigmoid silu softplus softsign soft_shrink sparse_plus sparsemax squareplus tanh tanh_shrink threshold".split()
+            for name in (
+                "celu elu exponential gelu glu hard_sigmoid hard_silu hard_tanh hard_shrink "
+                "leaky_relu log_sigmoid log_softmax mish relu6 selu sigmoid silu softplus "
+                "softsign soft_shrink sparse_plus sparsemax squareplus tanh tanh_shrink "
+                "threshold"
+            ).split()
             if name not in ("glu", "threshold")
         },
     },

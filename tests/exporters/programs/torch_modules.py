@@ -15,12 +15,12 @@ REQUIREMENTS = [
 ]
 
 KNOWN = {
-    "dynamo-*-cross-entropy": "the exporter drops label_smoothing",
+    "dynamo-*-cross-entropy": "the exporter drops it: findings/torch-label-smoothing.sh",
     "dynamo-*-special-round": "sign of NaN: 0 in PyTorch, NaN in ONNX",
     "script-*-gru-packed-both": "padded to the input's length, not to the longest of lengths",
     "script-*-index-add": "index_put with accumulate: indices that occur twice count once",
     "specification:*-bilinear-corners-*": "align_corners with scales: the specification takes the "
-    "unrounded size, as its reference evaluator and onnxwalk do",
+    "unrounded size, as its reference evaluator does",
     "onnxruntime:*-special-softmax": "ReduceMax of NaN: ONNX Runtime passes over it",
 }
 
