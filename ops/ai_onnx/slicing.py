@@ -93,12 +93,15 @@ slice_.cost(no_cost)
 slice_1.cost(no_cost)
 
 
-@op("Pad", since=19)
+@op("Pad", since=18)
 def pad(data, pads, constant_value=None, axes=None, *, mode="constant"):
     """Add ``pads`` = (begin of each axis …, end of each axis …) elements around the tensor.
 
     Negative pads cut off. They are a constant, the mirror image without the border
-    ("reflect"), the border itself ("edge") or the other side ("wrap"). Spec: Pad-19.
+    ("reflect"), the border itself ("edge") or the other side ("wrap"), which the spec has from 19
+    on: PyTorch writes it for opset 18, and ONNX Runtime runs it in every version.
+
+    Spec: Pad-18, Pad-19.
     """
     padded_axes = range(data.ndim) if axes is None else normalize_axes(as_ints(axes), data.ndim)
     amounts = _pad_amounts(as_ints(pads), padded_axes, data.ndim)
@@ -111,22 +114,10 @@ def pad(data, pads, constant_value=None, axes=None, *, mode="constant"):
 pad.bind(bind_pad)
 
 
-@op("Pad", since=18)
-def pad_18(data, pads, constant_value=None, axes=None, *, mode="constant"):
-    """Pad before the mode "wrap", which is taken even so. Spec: Pad-18.
-
-    PyTorch writes it for opset 18, and ONNX Runtime runs it in every version.
-    """
-    return pad(data, pads, constant_value, axes, mode=mode)
-
-
-pad_18.bind(bind_pad)
-
-
 @op("Pad", since=11)
 def pad_11(data, pads, constant_value=None, *, mode="constant"):
     """Pad without ``axes``. Spec: Pad-11, Pad-13."""
-    return pad_18(data, pads, constant_value, mode=mode)
+    return pad(data, pads, constant_value, mode=mode)
 
 
 pad_11.bind(bind_pad)
@@ -213,7 +204,6 @@ def _source_indices(places: np.ndarray, n: int, mode: str) -> np.ndarray:
 
 
 @pad.cost
-@pad_18.cost
 @pad_11.cost
 @pad_2.cost
 @pad_1.cost
@@ -298,12 +288,12 @@ def cost_of_trilu(input: np.ndarray, k: np.ndarray | None = None, **_: Any) -> C
 
 
 declare(
-    pad, pad_18, pad_11, pad_2, pad_1, slice_,
+    pad, pad_11, pad_2, pad_1, slice_,
     slice_1, center_crop_pad, trilu, flops=flops.zero,
 )  # fmt: skip
 
 
 declare(
-    pad, pad_18, pad_11, pad_2, pad_1,
+    pad, pad_11, pad_2, pad_1,
     choices={"mode": "constant reflect edge wrap"},
 )  # fmt: skip
