@@ -51,7 +51,7 @@ def _plain(text: str) -> str:
     """Text that Markdown leaves as it is, without colours and folders of this machine."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", text)
     text = re.sub(r"(?<![\w.:/])/(?:[^\s/'`,]+/)+", "", text)
-    return text.replace("[", "\\[").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    return text.replace("](", "] (").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 
 def write_page(
