@@ -37,10 +37,9 @@ class BlockWalker:
         n_trees = max(1, min(_PAIRS // rows, max(stop - a for a, stop, *_ in weights.parts)))
         pairs = n_trees * rows
         dtype = trees.dtype
-        self._columns = space.array((pairs,), np.intp)
-        self._columns.reshape(n_trees, rows)[...] = np.arange(rows)
-        self._place = space.array((pairs,), np.intp)  # its upper bytes stay as they are
-        self._place.reshape(n_trees, rows)[...] = np.arange(n_trees)[:, np.newaxis] * top.width
+        # What stays from run to run is not in the plan's memory, which other operators use, too.
+        self._columns = np.tile(np.arange(rows), n_trees)
+        self._place = np.repeat(np.arange(n_trees) * top.width, rows)  # only its low bytes change
         self._row_bytes = _low_bytes(self._place).copy()
         self._x = space.scratch((x.shape[1], BLOCK_ROWS), dtype)
         self._at, self._leaf = (space.scratch((pairs,), np.intp) for _ in range(2))

@@ -23,7 +23,8 @@ def run_bound(
     """The results for ``inputs``, of which ``known`` are constants and ``expiring`` are not needed
     afterwards; ``None`` if ``bind`` declines.
 
-    It is bound on other values first, so that what comes out was computed by the recorded calls.
+    It is bound on other values first, and before the calls are made the plan's memory is filled
+    with rubbish, as other operators leave it there: what comes out was computed by these calls.
     """
     space = Space()
     places: list[np.ndarray | None] = []
@@ -41,6 +42,8 @@ def run_bound(
     if results is None:
         return None
     results = results if isinstance(results, tuple) else (results,)
+    for chunk in space.arena.chunks:
+        chunk[: 1 << 24] = 0xA5
     for x, place in zip(inputs, places, strict=True):
         if place is not None and x is not place:
             np.copyto(place, x)

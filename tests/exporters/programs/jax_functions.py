@@ -19,6 +19,18 @@ REQUIREMENTS = [
 KNOWN = {
     "onnxruntime:jnp-arg*": "ONNX Runtime passes over NaN",
     "onnxruntime:jnp-m??": "ONNX Runtime passes over NaN",
+    "int32-left_shift": "BitShift of signed integers, which ONNX doesn't have",
+    "int32-right-shift": "BitShift of signed integers, which ONNX doesn't have",
+    "int32-power": "BitShift of signed integers, which ONNX doesn't have",
+    "take-*": "JAX fills or moves indices beyond the ends, Gather refuses them",
+    "jnp-copysign": "BitCast at opset 23; ONNX has it from 26 on",
+    "jnp-signbit": "BitCast at opset 23; ONNX has it from 26 on",
+    "jnp-cumprod": "CumProd at opset 23; ONNX has it from 26 on",
+    "jnp-arctan2": "computed of the quotient, which is NaN for two infinities",
+    "one-hot": "findings/jax2onnx-clamped-indices.sh",
+    "dynamic-slice": "findings/jax2onnx-clamped-indices.sh",
+    "fft": "findings/jax2onnx-complex-size.sh",
+    "resize-nearest": "a centre between two pixels goes to the first, in JAX to the second",
 }
 inf, nan = np.inf, np.nan
 rng = np.random.default_rng(0)

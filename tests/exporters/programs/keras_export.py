@@ -20,6 +20,7 @@ KNOWN = {
     "tensorflow-conv-groups": "TensorFlow's operators are left in the file",
     "tensorflow-dense": "TensorFlow's operators are left in the file",
     "tensorflow-one-hot": "TensorFlow's operators are left in the file",
+    "torch-floor-divide": "Div, and a Cast to int64, which cuts off: -0.3 becomes 0, not -1",
     "tensorflow-nan-to-num": "tf2onnx: findings/keras-export-infinity.sh",
 }
 

@@ -40,6 +40,16 @@ REQUIREMENTS = [
 KNOWN = {
     "SGDClassifier-huber": "skl2onnx decides by probabilities: findings/sklearn-sgd-argmax.sh",
     "LinearDiscriminantAnalysis-two": "skl2onnx: findings/sklearn-lda-two-classes.sh",
+    "onnxruntime:NuSVC": "1.2e-4 apart, of which we are the nearer",
+    "Radius": "ArrayFeatureExtractor of -1, for rows without neighbours; no runtime takes it",
+    "QuadraticDiscriminantAnalysis": "the same labels as a row, (1, N)",
+    "GaussianMixture": "the same numbers as a column, (N, 1)",
+    "IsolationForest": "the same numbers as a column, (N, 1)",
+    "LocalOutlierFactor": "the same numbers as a column, (N, 1)",
+    "OneClassSVM": "the same numbers as a column, (N, 1)",
+    "LinearSVC-two": "scores as a column, (N, 1)",
+    "SGDClassifier-two": "scores of both classes, where scikit-learn gives those of one",
+    "KMeans-transform": "labels first, then distances, of which transform gives the latter",
     "Normalizer-max": "skl2onnx: findings/sklearn-normalizer-max.sh",
 }
 
