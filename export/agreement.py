@@ -5,11 +5,11 @@ infinity and -infinity have to be in the same places. What is left is a differen
 itself doesn't decide the number, which is so in five cases:
 
 rounding   Keras's own result moves as far, or becomes NaN or infinite, when its weights and inputs
-           change by a few of their last bits; or the file's float does when all inner values do. (A
-           step of ``round``, a deep network in float16, the sum of 1e25 and -1e25 and 3, the
-           spectrum of 1000s everywhere, which is 0 but for what sums round.) Where the model has
-           steps, whole numbers among the inputs stay, since steps are at such numbers on purpose,
-           unless they are so large that sums round them.
+           change by a few of their last bits; or, in float32, the file's number does when all inner
+           values do. (A step of ``round``, a deep network in float16, the sum of 1e25 and -1e25
+           and 3, the spectrum of 1000s everywhere, which is 0 but for what sums round.) Where the
+           model has steps, whole numbers among the inputs stay, since steps are at such numbers on
+           purpose, unless they are so large that sums round them.
 kernels    The model has an operator of ``UNSETTLED``, and TensorFlow gives this output otherwise
            when it compiles the model with XLA: in any row of the feed, since kernels that don't
            agree on NaN do so by chance for some; in this row where it is only about

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from onnxwalk.interpreter.compiler.passes import NOT_WALKED, REWRITES
 from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError
 from onnxwalk.interpreter.ir.model import Graph, Model, ValueInfo
 from onnxwalk.interpreter.reader.build import read_node
@@ -38,8 +39,11 @@ class PreparedModel:
 
 
 def prepare(model: Any, device: str = "CPU", **kwargs: Any) -> PreparedModel:
-    """Load anything that ``onnxwalk.load`` accepts; ``kwargs`` are its options."""
+    """Load anything that ``onnxwalk.load`` accepts; ``kwargs`` are its options. By default short
+    floats are rounded after each node, as ONNX's own cases expect it."""
     _check_device(device)
+    if not kwargs.keys() & {"optimize", "rewrites", "executor"}:
+        kwargs["rewrites"] = [name for name in REWRITES if name not in NOT_WALKED]
     return PreparedModel(load(model, **kwargs))
 
 
