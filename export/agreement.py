@@ -19,8 +19,9 @@ denormal   A whole number or boolean, in a row in which the file computes with d
            (x > 0 is False, x == 0 True, 1 / x infinite), NumPy and ONNX Runtime don't. None are
            fed; exp(-100) is one.
 range      The difference is gone when the large finite values that were fed are smaller: beyond
-           the square root of the largest float by 2^10, and, for NaN or an infinity on one side
-           alone, from 50 on by 2. (In which order a sum is computed decides whether it overflows.)
+           the square root of the largest float 2^10 times below that, and, for NaN or an infinity
+           on one side alone, from 50 on by 2. (In which order a sum is computed decides whether it
+           overflows.)
 precision  Keras's own errors in float32 are larger than the tolerance, and the file's are not: it
            gives the number that Keras gives in float64. (LayerNormalization of a row of 1000s
            computes x / σ + (β - μ / σ), that is, β + 31623 - 31623: Keras is 0.002 from Keras in
@@ -70,8 +71,10 @@ UNSETTLED = {
     "Relu6",
     "Erf",  # of infinity in float64
 }
+#: of these, those that can only change a number's class: infinite, NaN, or an infinity's sign
+UNSETTLED_CLASSES = {"Maximum", "Minimum", "Relu", "Relu6", "Erf"}
 #: of these, those for which each row counts by itself
-UNSETTLED_IN_ROWS = {"Cast", "Maximum", "Minimum", "Relu", "Relu6", "Erf"}
+UNSETTLED_IN_ROWS = {"Cast", *UNSETTLED_CLASSES}
 #: TensorFlow operators, beside casts, whose result jumps from one float to the next
 _STEPPED = set(
     "ArgMax ArgMin Bucketize Ceil Equal Floor FloorDiv FloorMod Greater GreaterEqual Less "

@@ -44,7 +44,7 @@ def judge(recipe: Recipe) -> Verdict:
         feeds = [Feed(random, ("random numbers",)), *make_special_feeds(traced, random)]
         try:
             sides = Predicted(model, onnxwalk.load(proto), traced)
-            sides.run_keras(random)
+            sides.sizes = [output.shape[1:] for output in sides.run_keras(random)]
         except onnxwalk.OnnxWalkError as error:
             return Verdict("wrong", str(error))
         except Exception as error:
@@ -79,7 +79,8 @@ class Predicted(Both):
         self, values: dict[str, Any], weights: list[tuple[Any, Any]] | None = None
     ) -> list[Any]:
         inputs = [values[port.name] for port in self.trace.inputs]
-        if weights is not None or not len(inputs[0]):  # predict takes no empty batch
+        # predict takes no empty batch, and makes float32 of float64
+        if weights is not None or not len(inputs[0]) or any(x.dtype == np.float64 for x in inputs):
             return super().run_keras(values, weights)
         results = self.model.predict(inputs, batch_size=len(inputs[0]), verbose=0)
         return [np.asarray(result) for result in keras.tree.flatten(results)]
