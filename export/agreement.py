@@ -287,7 +287,8 @@ def shrink(values: NDArray[Any], *, overflow: bool) -> NDArray[Any]:
     is_large = np.isfinite(wide) & (size > (root if overflow else 50))
     if not is_large.any():
         return values
-    factor = np.where(size > root, 2.0**-10, 0.5)
+    below = 2.0**-10 * root / _largest_finite(values)
+    factor = np.where(size > root, below, 0.5)
     return np.where(is_large, wide * factor, wide).astype(values.dtype)
 
 
