@@ -16,7 +16,7 @@ REQUIREMENTS = [
 
 KNOWN = {
     "dynamo-*-cross-entropy": "the exporter drops it: findings/torch-label-smoothing.sh",
-    "dynamo-*-antialias-*": "onnxwalk, ONNX Runtime and ONNX's reference agree on Resize's "
+    "dynamo-*-antialias-*": "both runtimes and ONNX's reference agree on Resize's "
     "antialias; PyTorch's own differs",
     "dynamo-*-special-round": "sign of NaN: 0 in PyTorch, NaN in ONNX",
     "script-*-gru-packed-both": "padded to the input's length, not to the longest of lengths",
