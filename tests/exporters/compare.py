@@ -41,7 +41,7 @@ def compare(path: Path, tolerance: float, known: dict[str, str]) -> Result:
         feeds, framework = _read(dict(arrays))
     try:
         ours = _onnxwalk(path, feeds)
-    except Exception as error:
+    except Exception as error:  # any error of ours is a wrong row, unless nobody can run it
         reason = _reason(path.stem, known)
         if reason and _onnxruntime(path, feeds)[0] is None:  # nobody can
             return Result(path.stem, KNOWN, reason)
@@ -117,7 +117,7 @@ def _onnxruntime(path: Path, feeds: list[Feeds]) -> tuple[list[list[Any]] | None
         session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         names = [value.name for value in session.get_inputs()]
         return [session.run(None, _named(feed, names)) for feed in feeds], ""
-    except Exception as error:
+    except Exception as error:  # its errors share no class; the page says that it can't
         return None, f"ONNX Runtime can't: {_one_line(error)}"
 
 

@@ -33,7 +33,7 @@ def write(
     try:
         with open("exporters.log", "a") as log, contextlib.redirect_stdout(log):
             export(f"{name}.onnx")
-    except Exception as error:
+    except Exception as error:  # whatever the exporter raises is its refusal, listed in the page
         Path(f"{name}.onnx").unlink(missing_ok=True)
         reason = str(error).strip().splitlines() or [""]
         refused = json.loads(_REFUSED.read_text()) if _REFUSED.exists() else {}

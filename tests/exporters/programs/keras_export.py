@@ -148,7 +148,7 @@ for kind, layers in CASES.items():
             inputs = keras.Input(shapes[kind])
             model = keras.Model(inputs, layer(inputs))
             model(x)
-        except Exception as error:
+        except Exception as error:  # Keras itself can't run it on this backend: no file
             print(backend, name, error)
             continue
         write(

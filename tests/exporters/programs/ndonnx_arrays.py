@@ -101,12 +101,12 @@ for kind in (np.int8, np.uint8, np.int16, np.int32, np.uint32, np.int64, np.uint
     ):
         if name in ("abs", "negative") and not signed:
             continue
-        function = lambda xp, x, name=name: getattr(xp, name)(x)  # noqa: E731
-        if name == "argsort":
-            function = lambda xp, x: xp.argsort(x, stable=True)  # noqa: E731
-        if name == "bitwise_invert":
-            function = lambda xp, x: xp.bitwise_invert(x)  # noqa: E731
-        check(f"{name}-{np.dtype(kind)}", function, x)
+        more = {"stable": True} if name == "argsort" else {}
+        check(
+            f"{name}-{np.dtype(kind)}",
+            lambda xp, x, name=name, more=more: getattr(xp, name)(x, **more),
+            x,
+        )
     check(f"take-{np.dtype(kind)}", lambda xp, x, i: xp.take(x, i), x, np.array([0, -1, 3]))
 for kind in (np.float32, np.float64):
     t, f = table.astype(kind), floats.astype(kind)
