@@ -13,7 +13,8 @@ rounding   Keras's own result moves as far, or becomes NaN or infinite, when its
 kernels    The model has an operator of ``UNSETTLED``, and TensorFlow gives this output otherwise
            when it compiles the model with XLA: in any row of the feed, since kernels that don't
            agree on NaN do so by chance for some; in this row where it is only about
-           ``UNSETTLED_IN_ROWS``. Or that operator itself gives other results in this row.
+           ``UNSETTLED_IN_ROWS``. Or that operator itself gives other results in this row, or sorts
+           one with NaN (``ORDERS``).
 denormal   A whole number or boolean, in a row in which the file computes with denormal numbers,
            those below 1.2e-38 in float32. TensorFlow takes them for 0, also compiled with XLA
            (x > 0 is False, x == 0 True, 1 / x infinite), NumPy and ONNX Runtime don't. None are
@@ -75,6 +76,9 @@ UNSETTLED = {
 UNSETTLED_CLASSES = {"Maximum", "Minimum", "Relu", "Relu6", "Erf"}
 #: of these, those for which each row counts by itself
 UNSETTLED_IN_ROWS = {"Cast", *UNSETTLED_CLASSES}
+#: of these, those that put a row in order by comparing, which NaN has no place in: where it goes
+#: depends on how long the row is and what stands beside it, with XLA and without
+ORDERS = {"TopKV2"}
 #: TensorFlow operators, beside casts, whose result jumps from one float to the next
 _STEPPED = set(
     "ArgMax ArgMin Bucketize Ceil Equal Floor FloorDiv FloorMod Greater GreaterEqual Less "

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxwalk.export.agreement import ORDERS
 from onnxwalk.export.tracing.trace import Trace
 
 #: operations whose sizes are looked at before they are run
@@ -36,34 +37,37 @@ def ends_process(call: Any, trace: Trace, inputs: list[Any]) -> bool:
 
 
 class Compiled(NamedTuple):
-    """What XLA gives: the outputs; and of each operation that was asked for, what it gives without
-    and with XLA."""
+    """What XLA gives: the outputs; of each operation that was asked for, what it gives without and
+    with XLA; and what those read that put rows in order."""
 
     outputs: list[NDArray[Any]]
     inner: list[tuple[NDArray[Any], NDArray[Any]]]
+    ordered: list[NDArray[Any]]
 
 
 def run_compiled(call: Any, inputs: list[Any], kinds: Collection[str] = ()) -> Compiled | None:
-    """The outputs by XLA, and those of the operations of these ``kinds`` outside of loops and
-    branches; None if XLA can't compile what ``call`` does."""
+    """The outputs by XLA, those of the operations of these ``kinds`` outside of loops and branches,
+    and what those of ``ORDERS`` read; None if XLA can't compile what ``call`` does."""
     import tensorflow as tf
 
     def both(tensors: list[Any]) -> Any:
         outputs = call(tensors)
         graph = tf.compat.v1.get_default_graph()
         inner = [op.outputs for op in graph.get_operations() if op.type in kinds]
-        return outputs, inner
+        ordered = [op.inputs[0] for op in graph.get_operations() if op.type in ORDERS]
+        return outputs, inner, ordered
 
     given = list(map(tf.constant, inputs))
     try:
-        outputs, inner = _function(both, jit_compile=True)(*given)
-        _, plain = _function(both)(*given)
+        outputs, inner, _ = _function(both, jit_compile=True)(*given)
+        _, plain, ordered = _function(both)(*given)
     except Exception:  # texts, tables, and sizes that depend on values
         return None
     pairs = zip(tf.nest.flatten(plain), tf.nest.flatten(inner), strict=True)
     return Compiled(
         [np.asarray(output) for output in outputs],
         [(np.asarray(a), np.asarray(b)) for a, b in pairs],
+        [np.asarray(x) for x in ordered],
     )
 
 

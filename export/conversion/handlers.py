@@ -107,7 +107,8 @@ def _one_hot(nodes: Nodes) -> None:
 
 
 def _pad(nodes: Nodes) -> None:
-    """Of any type; tf2onnx casts short floats and bytes to float32, but not the constant.
+    """Of any type, those that ONNX Runtime doesn't pad as int64; tf2onnx casts short floats and
+    bytes to float32, but not the constant.
 
     TensorFlow's paddings are (before, after) by axis, ONNX's all the befores and then the afters.
     """
@@ -118,7 +119,40 @@ def _pad(nodes: Nodes) -> None:
     else:
         pads = nodes.add("Transpose", [nodes.cast(paddings, np.int64)], perm=[1, 0])
         pads = nodes.add("Reshape", [pads, nodes.const([-1])])
-    nodes.replace("Pad", [x, pads, *value])
+    mode = nodes.node.get_attr("mode")
+    attributes = {} if mode is None else {"mode": mode.s.decode().lower()}
+    dtype = nodes.dtype(x)
+    if dtype not in (np.int16, np.uint16):
+        return nodes.replace("Pad", [x, pads, *value], **attributes)
+    x, *value = nodes.in_longer([x, *value])
+    nodes.become([nodes.cast(nodes.add("Pad", [x, pads, *value], **attributes), dtype)])
+
+
+def _mirror_pad(nodes: Nodes) -> None:
+    """By the mirror: REFLECT is a mode of ONNX's Pad; SYMMETRIC, which repeats the edge, isn't, and
+    takes elements by their places along each padded axis. Of any type; tf2onnx casts all but four
+    types to float32."""
+    if nodes.node.get_attr_str("mode") == "REFLECT":
+        return _pad(nodes)
+    x, amounts = nodes.inputs[0], nodes.constant_input(1)
+    if amounts is None:
+        raise ValueError("symmetric padding needs fixed amounts")
+    for axis, (before, after) in enumerate(amounts.tolist()):
+        if before or after:
+            x = nodes.add("Gather", [x, _mirrored(nodes, x, axis, before, after)], axis=axis)
+    nodes.become([x])
+
+
+def _mirrored(nodes: Nodes, x: str, axis: int, before: int, after: int) -> str:
+    """Which of the n places along an axis is seen from each place i = -before … n + after - 1:
+    (2n - |2n - |2i + 1||) // 2."""
+    n = nodes.add("Gather", [nodes.add("Shape", [x]), nodes.const(axis)])
+    end, one, two = nodes.add("Add", [n, nodes.const(after)]), nodes.const(1), nodes.const(2)
+    i = nodes.add("Range", [nodes.const(-before), end, one])
+    odd = nodes.add("Abs", [nodes.add("Add", [nodes.add("Mul", [i, two]), one])])
+    double = nodes.add("Mul", [n, two])
+    beyond = nodes.add("Abs", [nodes.add("Sub", [double, odd])])
+    return str(nodes.add("Div", [nodes.add("Sub", [double, beyond]), two]))
 
 
 def _round(nodes: Nodes) -> None:
@@ -181,6 +215,7 @@ _WRITERS: dict[str, Callable[[Nodes], None]] = {
     "Conv3D": _conv3d,
     "MaxPool": max_pool,
     "MaxPool3D": max_pool,
+    "MirrorPad": _mirror_pad,
     "OneHot": _one_hot,
     "Pad": _pad,
     "PadV2": _pad,

@@ -182,3 +182,24 @@ def test_logarithms_and_exponentials_near_zero(opset):
     np.testing.assert_array_equal(logs, [[0, -0.0, np.inf, np.nan, -np.inf, np.nan]])
     np.testing.assert_allclose(exponentials, np.expm1(special), rtol=4e-7)
     assert np.signbit(logs[0, 1]) and np.signbit(exponentials[0, 1])
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect", "symmetric"])
+@pytest.mark.parametrize(
+    ("dtype", "far"),
+    [
+        ("bool", 1), ("int8", -128), ("uint8", 255), ("int16", -32768), ("uint16", 65535),
+        ("int32", 2**31 - 1), ("uint32", 2**32 - 2), ("int64", 2**53 + 1), ("float64", 1 + 1e-12),
+        ("float16", 6e4),
+    ],
+)  # fmt: skip
+def test_borders_keep_the_type(dtype, far, mode):
+    x = np.array([[far, 0, 1, far]], dtype)
+    width = [(0, 0), (2, 3)]
+    check(lambda t: ops.pad(t, width, mode=mode), [x], np.pad(x, width, mode=mode))
+
+
+def test_borders_of_rows_of_any_length():
+    x, width = np.arange(5, dtype=np.int8)[None], [(0, 0), (3, 4)]
+    expected = np.pad(x, width, mode="symmetric")
+    check(lambda t: ops.pad(t, width, mode="symmetric"), [x], expected, 13, shapes=[(None,)])
