@@ -13,14 +13,14 @@ from __future__ import annotations
 import contextlib
 import time
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnxwalk.interpreter.errors import LimitError
+from onnxwalk.interpreter.errors import LimitError, RunStopped
 from onnxwalk.interpreter.limits import Limits, format_bytes
 from onnxwalk.ops.contract.cost import Cost, arrays_in, default_cost
 
@@ -37,6 +37,7 @@ _SPARE = 48 << 20
 _WORTH_ASKING = 256
 
 _current: ContextVar[Budget | None] = ContextVar("budget", default=None)
+_should_stop: ContextVar[Callable[[], bool] | None] = ContextVar("should_stop", default=None)
 
 #: the budget in force; ``None`` without limits
 current_budget = _current.get
@@ -52,8 +53,23 @@ def use_budget(budget: Budget | None) -> Iterator[None]:
         _current.reset(before)
 
 
+#: what says whether runs are to end; ``None`` if nothing does
+stop_request = _should_stop.get
+
+
+@contextlib.contextmanager
+def stopping_when(should_stop: Callable[[], bool]) -> Iterator[None]:
+    """Have runs with limits, inside of the ``with`` block, ask this between steps, and raise
+    RunStopped when it says so."""
+    before = _should_stop.set(should_stop)
+    try:
+        yield
+    finally:
+        _should_stop.reset(before)
+
+
 def tick() -> None:
-    """Raise LimitError if the time limit is reached."""
+    """Raise LimitError if the time limit is reached or the run is to end."""
     budget = _current.get()
     if budget is not None:
         budget.tick()
@@ -85,6 +101,7 @@ class Budget:
         self._end: float | None = None
         if limits.max_seconds is not None:
             self._end = (time.monotonic() if begun is None else begun) + limits.max_seconds
+        self._should_stop = stop_request()
         self._parts = parts
         self._spare = min((limits.max_memory or 0) // parts // 16, _SPARE)
         self._used = held
@@ -103,7 +120,8 @@ class Budget:
 
     @property
     def is_timed(self) -> bool:
-        return self._end is not None
+        """Whether ``tick`` may raise."""
+        return self._end is not None or self._should_stop is not None
 
     def extend(self, seconds: float) -> None:
         """Allow more time, for what the caller spent between two steps."""
@@ -111,7 +129,9 @@ class Budget:
             self._end += seconds
 
     def tick(self, work: int = 0) -> None:
-        """Raise LimitError if fewer nanoseconds than ``work`` are left."""
+        """Raise LimitError if fewer nanoseconds than ``work`` are left, or if the run is to end."""
+        if self._should_stop is not None and self._should_stop():
+            raise RunStopped
         if self._end is None:
             return
         left = self._end - time.monotonic()
@@ -181,7 +201,7 @@ class Budget:
 
     def check_step(self, step: Step, arguments: Sequence[Any]) -> None:
         """Raise LimitError if the cost of a step is more than what is left."""
-        if self._end is not None:
+        if self.is_timed:
             self.tick()
         cost = self.step_cost(step, arguments)
         if cost is not None:

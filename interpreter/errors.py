@@ -42,6 +42,17 @@ class LimitError(OnnxWalkError):
         self.of_memory = of_memory
 
 
+class RunStopped(LimitError):
+    """The caller asked for the end of a run that had begun.
+
+    ``inside``: operator and name of the nodes whose subgraphs were running, the innermost first.
+    """
+
+    def __init__(self, inside: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__("the run was stopped", is_located=True)
+        self.inside = inside
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """The end of a message about an unknown name: the closest known name, or the first ten."""
     import difflib  # for messages only

@@ -210,11 +210,16 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class ValueInfo:
-    """The name and type of a value."""
+    """The name and type of a value.
+
+    ``denotations``: what each dimension of a tensor stands for ("DATA_BATCH"; "" if the file doesn't
+    say), () if none of them says.
+    """
 
     name: str
     type: ValueType = None
     doc: str = ""
+    denotations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

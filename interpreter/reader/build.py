@@ -229,7 +229,14 @@ def value_info(fields: Fields) -> ValueInfo:
         type_ = value_type(fields["type"]) if "type" in fields else None
     except InvalidModelError as error:
         raise InvalidModelError(f"value '{fields.get('name', '')}': {error}") from None
-    return ValueInfo(fields.get("name", ""), type_, fields.get("doc_string", ""))
+    tensor = fields.get("type", {}).get("tensor_type", {})
+    denotations = tuple(d.get("denotation", "") for d in tensor.get("shape", {}).get("dim", []))
+    return ValueInfo(
+        fields.get("name", ""),
+        type_,
+        fields.get("doc_string", ""),
+        denotations if any(denotations) else (),
+    )
 
 
 def value_type(fields: Fields) -> ValueType:

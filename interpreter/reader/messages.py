@@ -44,7 +44,11 @@ SPARSE_TENSOR: Message = {
     3: _many("dims", "int"),
 }
 
-DIMENSION: Message = {1: _one("dim_value", "int"), 2: _one("dim_param", "string")}
+DIMENSION: Message = {
+    1: _one("dim_value", "int"),
+    2: _one("dim_param", "string"),
+    3: _one("denotation", "string"),
+}
 
 SHAPE: Message = {1: _many("dim", DIMENSION)}
 

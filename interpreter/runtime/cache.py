@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.budget import Budget, current_budget, use_budget
+from onnxwalk.interpreter.budget import Budget, current_budget, stop_request, use_budget
 from onnxwalk.interpreter.errors import LimitError
 from onnxwalk.interpreter.ir.plan import Plan
 from onnxwalk.interpreter.limits import Limits
@@ -42,7 +42,9 @@ class BoundPlans:
             return None
         arguments = [feeds[name] for name in bound.names]
         limits = self._limits
-        if limits is None or not (bound.is_guarded or limits.max_seconds is not None):
+        if limits is None or not (
+            bound.is_guarded or limits.max_seconds is not None or stop_request() is not None
+        ):
             with computing():
                 return self._run(key, bound, arguments)
         foreign = [*arguments, *bound.space.memory]

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from onnxwalk.interpreter.budget import Budget, current_budget
 from onnxwalk.interpreter.display import describe
-from onnxwalk.interpreter.errors import LimitError, OnnxWalkError, OperatorError
+from onnxwalk.interpreter.errors import LimitError, OnnxWalkError, OperatorError, RunStopped
 from onnxwalk.interpreter.ir.plan import Step
 
 _MOST_SHOWN = 10  # inputs, in a message
@@ -60,6 +60,8 @@ def _check(step: Step, results: Any, budget: Budget | None) -> tuple[Any, ...]:
 def name_error(step: Step, arguments: Sequence[Any], error: Exception) -> OnnxWalkError:
     """The error in one line that begins with the node, the operator's version and the inputs. An
     error from a subgraph already names the inner node."""
+    if isinstance(error, RunStopped) and step.bodies:
+        return RunStopped((*error.inside, (step.node.op_type, step.node.name)))
     if isinstance(error, LimitError) and not error.is_located:
         text = f"{_call(step, arguments)}: {error}"
         return LimitError(text, is_located=True, of_memory=error.of_memory)

@@ -6,6 +6,7 @@ there is none for the shapes of the feeds, these are checked and a plan is bound
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import itertools
 import os
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 
 from onnxwalk.interpreter.budget import Budget, copy_output, memory_owner, use_budget
-from onnxwalk.interpreter.errors import LimitError, OnnxWalkError
+from onnxwalk.interpreter.errors import LimitError, OnnxWalkError, RunStopped
 from onnxwalk.interpreter.ir.model import Graph, Tensor
 from onnxwalk.interpreter.ir.plan import Plan
 from onnxwalk.interpreter.limits import Limits
@@ -123,6 +124,8 @@ class Runner:
                 return results
         try:
             return self._bound.bind(key, plan, tuple(values), arguments)
+        except RunStopped:
+            raise
         except Exception as error:  # not kept, as it refers to the plan's memory
             kind, reason = type(error), str(error)
         results = _walk(plan, arguments)  # whose error names the step
@@ -161,9 +164,14 @@ class Runner:
         ]
         with blas_threads(1):
             first, *rest = [(output_names, part, self._threads) for part in parts]
-            others = [self._pool.submit(self.run_bound, *part) for part in rest]
+            others = [
+                self._pool.submit(contextvars.copy_context().run, self.run_bound, *part)
+                for part in rest
+            ]
             try:
                 results = [self.run_bound(*first), *(o.result() for o in others)]
+            except RunStopped:
+                raise
             except OnnxWalkError:  # a run of the entire batch has the message, or succeeds
                 return self.run_bound(output_names, feeds)
         return [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.interpreter.ir.model import (
+    Dimension,
     Graph,
     MapType,
     OptionalType,
     SequenceType,
+    Shape,
     TensorInfo,
     TensorType,
     ValueInfo,
@@ -205,28 +206,52 @@ def _strings(name: str, array: np.ndarray) -> np.ndarray:
     return strings
 
 
-def relax(graph: Graph, dimensions: Mapping[str, int]) -> tuple[Graph, Graph]:
-    """Two copies of a graph: with ``dimensions`` as the sizes of these symbols; and beyond that
-    with the inputs as open as ONNX Runtime takes them, which doesn't compare the sizes of one
-    symbol, and takes rank 0 for an unknown rank."""
-    fixed = _with_shapes(
-        graph, lambda shape: tuple(dimensions.get(d, d) if isinstance(d, str) else d for d in shape)
-    )
-    opened = _with_shapes(
-        fixed, lambda shape: tuple(None if isinstance(d, str) else d for d in shape) or None
-    )
-    return fixed, replace(opened, outputs=fixed.outputs)
+def relax(
+    graph: Graph, by_name: Mapping[str, int], by_denotation: Mapping[str, int]
+) -> tuple[Graph, Graph]:
+    """Two copies of a graph: with these sizes for dimensions by their symbol, and by what they
+    stand for; and beyond that with the inputs as open as ONNX Runtime takes them, which doesn't
+    compare the sizes of one symbol, and takes rank 0 for an unknown rank.
 
-
-def _with_shapes(graph: Graph, change: Callable[[Any], Any]) -> Graph:
-    def changed(value: ValueInfo) -> ValueInfo:
-        kind = copy.copy(value.type)
-        if isinstance(kind, TensorType) and kind.shape is not None:
-            kind = replace(kind, shape=change(kind.shape))
-        return replace(value, type=kind)
-
-    return replace(
+    Raises InvalidArgument if the two, or an input's own size, contradict each other.
+    """
+    inputs = tuple(_with_sizes(value, by_name, by_denotation) for value in graph.inputs)
+    fixed = replace(
         graph,
-        inputs=tuple(map(changed, graph.inputs)),
-        outputs=tuple(map(changed, graph.outputs)),
+        inputs=inputs,
+        outputs=tuple(_with_sizes(value, by_name, {}) for value in graph.outputs),
     )
+    opened = [
+        _with_shape(v, lambda shape: tuple(None if isinstance(d, str) else d for d in shape) or None)
+        for v in inputs
+    ]
+    return fixed, replace(fixed, inputs=tuple(opened))
+
+
+def _with_sizes(
+    value: ValueInfo, by_name: Mapping[str, int], by_denotation: Mapping[str, int]
+) -> ValueInfo:
+    def change(shape: Shape) -> Shape:
+        meanings = value.denotations or ("",) * len(shape)
+        return tuple(map(fixed, shape, meanings))
+
+    def fixed(dimension: Dimension, meaning: str) -> Dimension:
+        named = by_name.get(dimension) if isinstance(dimension, str) else None
+        denoted = by_denotation.get(meaning.lower()) if meaning else None
+        if named is not None and denoted is not None and named != denoted:
+            raise InvalidArgument.of("Conflicting free dimension overrides.")
+        size = named if denoted is None else denoted
+        if size is None:
+            return dimension
+        if isinstance(dimension, int) and dimension != size:
+            raise InvalidArgument.of("Invalid free dimension override.")
+        return size
+
+    return _with_shape(value, change)
+
+
+def _with_shape(value: ValueInfo, change: Callable[[Shape], Shape | None]) -> ValueInfo:
+    kind = value.type
+    if isinstance(kind, TensorType) and kind.shape is not None:
+        kind = replace(kind, shape=change(kind.shape))
+    return replace(value, type=kind)

@@ -106,7 +106,7 @@ def _read(model: str | bytes, options: SessionOptions) -> tuple[Model, Model]:
     if unknown:
         raise status.Fail.of(f"add_initializer: the model has no initializer named {unknown[0]}")
     graph = replace(read.graph, initializers={**read.graph.initializers, **initializers})
-    fixed, opened = relax(graph, options.dimensions)
+    fixed, opened = relax(graph, options.dimensions, options.denoted_dimensions)
     return replace(read, graph=fixed), replace(read, graph=opened)
 
 

@@ -85,7 +85,15 @@ class SessionOptions(_Options):
     """How a session is built. What concerns memory arenas, parallel execution of nodes and logging
     is kept and has no effect here."""
 
-    __slots__ = ("canceled", "dimensions", "files", "initializers", "providers", "tensors")
+    __slots__ = (
+        "canceled",
+        "denoted_dimensions",
+        "dimensions",
+        "files",
+        "initializers",
+        "providers",
+        "tensors",
+    )
 
     enable_cpu_mem_arena = _Option(True)
     enable_mem_pattern = _Option(True)
@@ -106,8 +114,9 @@ class SessionOptions(_Options):
 
     def __init__(self) -> None:
         super().__init__()
-        #: the sizes of open dimensions, by symbol
+        #: the sizes of open dimensions, by symbol, and of those that stand for something
         self.dimensions: dict[str, int] = {}
+        self.denoted_dimensions: dict[str, int] = {}
         #: values that replace initializers, and those of external initializers
         self.initializers: dict[str, OrtValue] = {}
         self.tensors: dict[str, OrtValue] = {}
@@ -122,6 +131,7 @@ class SessionOptions(_Options):
         other._values = dict(self._values)
         other._entries.entries = dict(self._entries.entries)
         other.dimensions, other.files = dict(self.dimensions), dict(self.files)
+        other.denoted_dimensions = dict(self.denoted_dimensions)
         other.initializers, other.tensors = dict(self.initializers), dict(self.tensors)
         other.providers, other.canceled = list(self.providers), self.canceled
         return other
@@ -137,15 +147,13 @@ class SessionOptions(_Options):
         return self._entries.entries.get(key)
 
     def add_free_dimension_override_by_name(self, name: str, size: int, /) -> None:
-        """Fix the size of the dimension of this symbol."""
-        self.dimensions[name] = operator.index(size)
+        """Fix the size of the inputs' dimensions of this symbol; the first size for it counts."""
+        self.dimensions.setdefault(name, operator.index(size))
 
-    def add_free_dimension_override_by_denotation(self, denotation: str, size: int, /) -> NoReturn:
-        """Not here: denotations aren't read."""
-        raise Fail.of(
-            "onnxwalk doesn't read the denotations of dimensions: use "
-            "add_free_dimension_override_by_name"
-        )
+    def add_free_dimension_override_by_denotation(self, denotation: str, size: int, /) -> None:
+        """Fix the size of the inputs' dimensions that stand for this, in small or capital letters;
+        the first size for it counts."""
+        self.denoted_dimensions.setdefault(denotation.lower(), operator.index(size))
 
     def add_initializer(self, name: str, value: OrtValue, /) -> None:
         """Use this value in place of the initializer of the model."""

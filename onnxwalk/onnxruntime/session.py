@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from onnxwalk.interpreter.errors import OnnxWalkError
+from onnxwalk.interpreter.budget import stopping_when
+from onnxwalk.interpreter.errors import OnnxWalkError, RunStopped
 from onnxwalk.onnxruntime import loading, status
 from onnxwalk.onnxruntime.binding import IOBinding
 from onnxwalk.onnxruntime.feeds import Feeds
@@ -126,7 +127,7 @@ class Session:
             try:
                 results = self.run(output_names, input_feed, run_options)
             except Exception as error:
-                message = str(error)
+                message = status.without_prefix(error)
             callback(results, user_data, message)
 
         threading.Thread(target=work, name="onnxwalk run_async", daemon=True).start()
@@ -168,7 +169,7 @@ class Session:
             names, feeds = iobinding.prepare()
             results = self._run(names, self._feeds.convert(feeds), run_options)
         except (OnnxWalkError, ValueError) as error:
-            text = str(error).split(" : ", 3)[-1]  # without the prefix that ``run`` has
+            text = status.without_prefix(error)
             raise RuntimeError(f"Error in execution: {text}") from error
         iobinding.keep(names, results)
 
@@ -196,15 +197,17 @@ class Session:
         run_options: RunOptions | None,
     ) -> list[Any]:
         names = self._check_names(output_names)
-        if run_options is not None:
+        is_profiled = self._profile is not None and self._profile.is_on
+        run = self._profile.run if self._profile and is_profiled else self._session.run
+        try:
+            if run_options is None:
+                return run(names, feeds)
             if not isinstance(run_options, RunOptions):
                 raise TypeError(f"run_options must be RunOptions, not {run_options!r}")
             if run_options.terminate:
-                raise status.Fail.of("Exiting due to terminate flag being set to true.")
-        try:
-            if self._profile and self._profile.is_on:
-                return self._profile.run(names, feeds)
-            return self._session.run(names, feeds)
+                raise RunStopped
+            with stopping_when(lambda: run_options.terminate):
+                return run(names, feeds)
         except OnnxWalkError as error:
             raise status.of_run(error) from error
 

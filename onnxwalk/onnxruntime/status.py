@@ -6,6 +6,7 @@ from onnxwalk.interpreter.errors import (
     LimitError,
     OnnxWalkError,
     OperatorError,
+    RunStopped,
     UnsupportedModelError,
 )
 
@@ -115,13 +116,29 @@ _OF_OPERATOR: dict[str, type[_Status]] = {
 }
 
 
+def without_prefix(error: Exception) -> str:
+    """The text of an error without the "[ONNXRuntimeError] : 1 : FAIL : " that ``run`` has."""
+    return str(error).split(" : ", 3)[-1] if isinstance(error, _Status) else str(error)
+
+
 def of_run(error: OnnxWalkError) -> _Status:
     """The exception for an error of a run."""
+    if isinstance(error, RunStopped):
+        text = "Exiting due to terminate flag being set to true."
+        for operator, node in error.inside:
+            text = _of_node(operator, node, text)
+        return Fail.of(text)
     if not isinstance(error, OperatorError) or not error.operator:
         return Fail.of(str(error))
     return _OF_OPERATOR.get(error.operator, Fail).of(
-        f"Non-zero status code returned while running {error.operator} node. "
-        f"Name:'{error.node}' Status Message: {error}"
+        _of_node(error.operator, error.node, str(error))
+    )
+
+
+def _of_node(operator: str, node: str, text: str) -> str:
+    return (
+        f"Non-zero status code returned while running {operator} node. Name:'{node}' "
+        f"Status Message: {text}"
     )
 
 

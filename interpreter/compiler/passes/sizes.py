@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from onnxwalk.interpreter.compiler.passes.patterns import Links
+from onnxwalk.interpreter.compiler.passes.size_rules import RULES
 from onnxwalk.interpreter.ir.model import Node, TensorType
 
 #: a number, or the axis of a value whose size isn't known at load
@@ -17,8 +18,8 @@ Shape: TypeAlias = tuple[Size, ...]
 
 #: float, int32, int64 and double: types that a size fits
 _HOLD_SIZES = (1, 6, 7, 11)
-_SAME_SHAPE = ("Cast", "Identity", "Not", "Tanh", "Sigmoid", "Relu", "ReverseSequence")
-_BROADCAST = ("Add", "Sub", "Mul", "Div", "Equal", "Less", "Greater", "And", "Or")
+#: the most axes that a shape is taken to have
+_MOST_AXES = 64
 
 
 class Sizes:
@@ -27,6 +28,8 @@ class Sizes:
     def __init__(self, links: Links) -> None:
         self._links = links
         self._shapes: dict[str, Shape | None] = {}
+        self._numbers: dict[str, Shape | None] = {}
+        self._nodes = iter(links.graph.nodes)  # whose shapes haven't been asked for
         for value in links.graph.inputs:
             if isinstance(value.type, TensorType) and value.type.shape is not None:
                 self._shapes[value.name] = tuple(
@@ -37,23 +40,30 @@ class Sizes:
     def note(self, name: str, shape: Shape) -> None:
         """Note the shape of a value."""
         self._shapes[name] = shape
+        self._numbers.clear()
 
     def shape(self, name: str) -> Shape | None:
         """The shape of a value."""
         if name not in self._shapes:
-            self._shapes[name] = None  # while it is being found
-            constant, node = self._links.constant(name), self._links.maker.get(name)
+            constant = self._links.constant(name)
             if constant is not None:
                 self._shapes[name] = constant.shape
-            elif node is not None and self._links.context.is_builtin(node) and not node.domain:
-                if node.op_type == "Split":
-                    self._split(node)
-                else:
-                    self._shapes[name] = self._result(node)
+            elif name in self._links.maker:
+                for node in self._nodes:
+                    self._find(node)
+                    if name in node.outputs:
+                        break
+            self._shapes.setdefault(name, None)
         return self._shapes[name]
 
     def numbers(self, name: str) -> Shape | None:
         """The elements of a tensor of at most one axis, if these are sizes."""
+        if name not in self._numbers:
+            found = self._find_numbers(name)
+            self._numbers[name] = found if found is None or len(found) <= _MOST_AXES else None
+        return self._numbers[name]
+
+    def _find_numbers(self, name: str) -> Shape | None:
         constant, node = self._links.constant(name), self._links.maker.get(name)
         if constant is not None:
             small = constant.ndim < 2 and constant.size <= 8 and constant.dtype.kind in "iuf"
@@ -67,13 +77,13 @@ class Sizes:
             parts = [self.numbers(part) for part in node.inputs]
             known = [part for part in parts if part is not None]
             return sum(known, ()) if len(known) == len(parts) else None
+        if node.op_type not in ("Cast", "Gather", "Identity", "Slice", "Squeeze", "Unsqueeze"):
+            return None
         values = self.numbers(node.inputs[0]) if node.inputs else None
         if values is None:
             return None
         if node.op_type == "Cast" and node.attributes["to"] not in _HOLD_SIZES:
             return None
-        if node.op_type in ("Cast", "Identity", "Squeeze", "Unsqueeze"):
-            return values
         if node.op_type == "Gather":
             indices = self._links.constant(node.inputs[1])
             if indices is None or indices.size != 1:
@@ -83,7 +93,7 @@ class Sizes:
         if node.op_type == "Slice":
             bounds = self.slices(node)
             return None if bounds is None or set(bounds) != {0} else values[bounds[0]]
-        return None
+        return values
 
     def slices(self, node: Node) -> dict[int, slice] | None:
         """The constant slices that a Slice takes, by axis."""
@@ -107,112 +117,32 @@ class Sizes:
         return bounds
 
     def axes(self, node: Node) -> list[int] | None:
-        """The axes of a Squeeze or Unsqueeze."""
+        """The axes of a Squeeze, Unsqueeze or reduction."""
         if len(node.inputs) > 1:
             constant = self._links.constant(node.inputs[1])
             return None if constant is None else constant.reshape(-1).tolist()
         return node.attributes.get("axes")
 
-    def _result(self, node: Node) -> Shape | None:
-        kind = node.op_type
-        if kind in _BROADCAST:
-            return self._broadcast(node)
-        if kind == "ConstantOfShape":
-            return self.numbers(node.inputs[0])
-        x = self.shape(node.inputs[0]) if node.inputs else None
+    def unknown_of_length(self, node: Node, name: str) -> Shape | None:
+        """Unknown sizes of a node's result, as many as a tensor of one axis has elements."""
+        length = self.shape(name)
+        if not length or not isinstance(length[0], int) or length[0] > _MOST_AXES:
+            return None
+        return tuple((node.outputs[0], axis) for axis in range(length[0]))
+
+    def _find(self, node: Node) -> None:
+        """Note the shapes of a node's outputs."""
+        rule = RULES.get(node.op_type)
+        if rule is None or not node.inputs or not self._links.is_operator(node, node.op_type):
+            return
+        x = self.shape(node.inputs[0])
         if x is None:
-            return None
-        if kind in _SAME_SHAPE:
-            return x
-        if kind == "Expand":  # of a scalar: of exactly this shape
-            return None if x else self.numbers(node.inputs[1])
-        if kind == "Transpose":
-            perm = node.attributes.get("perm", range(len(x))[::-1])
-            return tuple(x[axis] for axis in perm) if len(perm) == len(x) else None
-        if kind == "Gather":
-            ids, axis = self.shape(node.inputs[1]), node.attributes.get("axis", 0) % len(x)
-            return None if ids is None else (*x[:axis], *ids, *x[axis + 1 :])
-        if kind == "MatMul":
-            y = self.shape(node.inputs[1])
-            return (*x[:-1], y[1]) if y is not None and len(y) == 2 and len(x) > 1 else None
-        if kind in ("Squeeze", "Unsqueeze"):
-            return self._change_axes(node, x)
-        if kind == "Slice":
-            return self._sliced(node, x)
-        if kind == "Concat":
-            return self._joined(node)
-        return None
-
-    def _split(self, node: Node) -> None:
-        """Note the shapes of the parts, if they are equal ones of a size that is known."""
-        x, axis, count = (
-            self.shape(node.inputs[0]),
-            node.attributes.get("axis", 0),
-            len(node.outputs),
-        )
-        sizes = self._links.constant(node.inputs[1]) if len(node.inputs) > 1 else None
-        given = node.attributes.get("split") if sizes is None else sizes.reshape(-1).tolist()
-        width = None if x is None else x[axis]
-        if x is None or not isinstance(width, int) or len({*(given or ())}) > 1:
             return
-        if (len(node.inputs) > 1 and sizes is None) or width % count:
-            return
-        for name in node.outputs:
-            axes = list(x)
-            axes[axis] = width // count
-            self._shapes[name] = tuple(axes)
-
-    def _change_axes(self, node: Node, x: Shape) -> Shape | None:
-        axes = self.axes(node)
-        if axes is None:
-            return None
-        if node.op_type == "Squeeze":
-            gone = {axis % len(x) for axis in axes}
-            if any(x[axis] != 1 for axis in gone):
-                return None
-            return tuple(size for axis, size in enumerate(x) if axis not in gone)
-        rank, rest = len(x) + len(axes), iter(x)
-        new = {axis % rank for axis in axes}
-        return tuple(1 if axis in new else next(rest) for axis in range(rank))
-
-    def _sliced(self, node: Node, x: Shape) -> Shape | None:
-        bounds = self.slices(node)
-        if bounds is None:
-            return None
-        sizes = list(x)
-        for axis, bound in bounds.items():
-            size = x[axis]
-            if bound in (slice(-1, None, -1), slice(0, None, 1)):
-                continue
-            if isinstance(size, int):
-                sizes[axis] = len(range(*bound.indices(size)))
-            elif bound in (slice(0, 1, 1), slice(-1, None, 1)):
-                sizes[axis] = 1  # or 0, and what follows fails
-            else:
-                return None
-        return tuple(sizes)
-
-    def _joined(self, node: Node) -> Shape | None:
-        shapes = [shape for shape in map(self.shape, node.inputs) if shape is not None]
-        if len(shapes) < len(node.inputs) or len({len(shape) for shape in shapes}) > 1:
-            return None
-        axis = node.attributes["axis"] % len(shapes[0])
-        sizes = [shape[axis] for shape in shapes]
-        rest = {(*shape[:axis], *shape[axis + 1 :]) for shape in shapes}
-        if len(rest) > 1 or not all(isinstance(size, int) for size in sizes):
-            return None
-        total = sum(size for size in sizes if isinstance(size, int))
-        return (*shapes[0][:axis], total, *shapes[0][axis + 1 :])
-
-    def _broadcast(self, node: Node) -> Shape | None:
-        shapes = [shape for shape in map(self.shape, node.inputs) if shape is not None]
-        if len(shapes) < len(node.inputs):
-            return None
-        rank = max(map(len, shapes))
-        result = []
-        for sizes in zip(*(((1,) * (rank - len(s)) + s) for s in shapes), strict=True):
-            different = set(sizes) - {1}
-            if len(different) > 1:
-                return None
-            result.append(different.pop() if different else 1)
-        return tuple(result)
+        try:
+            shapes = rule(self, node, x)
+        except (ArithmeticError, IndexError, KeyError, TypeError, ValueError):
+            return  # attributes that don't fit, which the operator reports when it is run
+        for name, shape in zip(node.outputs, shapes, strict=False):
+            if shape is not None and not any(isinstance(size, int) and size < 0 for size in shape):
+                self._shapes.setdefault(name, shape)
+        self.numbers(node.outputs[0])

@@ -6,6 +6,7 @@ import json
 import pathlib
 
 import numpy as np
+import onnx
 from onnx import TensorProto
 from onnx.helper import make_node
 
@@ -116,6 +117,60 @@ def free_dimension_is_enforced(ort):
     options = ort.SessionOptions()
     options.add_free_dimension_override_by_name("N", 2)
     session(ort, ADD, options).run(None, {"a": X[:1], "b": X[:1]})
+
+
+@program
+def free_dimension_first_size_counts(ort):
+    options = ort.SessionOptions()
+    options.add_free_dimension_override_by_name("N", 2)
+    options.add_free_dimension_override_by_name("N", 5)
+    return session(ort, ADD, options).get_inputs()[0].shape
+
+
+def denoted(ort, sizes, named=(), shape=("N", 3), marked=("a", "b")):
+    """A session of ADD, of whose inputs the first dimension is a batch, with sizes for batches."""
+    made = onnx.load_from_string(ADD)
+    for value in made.graph.input:
+        dimension = value.type.tensor_type.shape.dim[0]
+        dimension.CopyFrom(info("v", FLOAT, shape).type.tensor_type.shape.dim[0])
+        if value.name in marked:
+            dimension.denotation = "DATA_BATCH"
+    options = ort.SessionOptions()
+    for meaning, size in sizes:
+        options.add_free_dimension_override_by_denotation(meaning, size)
+    for name, size in named:
+        options.add_free_dimension_override_by_name(name, size)
+    return session(ort, made.SerializeToString(), options)
+
+
+def sizes_of(s):
+    return [(arg.name, arg.shape) for arg in (*s.get_inputs(), *s.get_outputs())]
+
+
+BATCH = ("DATA_BATCH", 2)
+for _name, _arguments in {
+    "capitals": {"sizes": [BATCH]},
+    "small_letters": {"sizes": [("data_Batch", 2)]},
+    "unknown": {"sizes": [("DATA_CHANNEL", 2)]},
+    "empty": {"sizes": [("", 2)]},
+    "twice": {"sizes": [BATCH, ("data_batch", 5)]},
+    "without_a_symbol": {"sizes": [BATCH], "shape": (None, 3)},
+    "of_one_input": {"sizes": [BATCH], "marked": ("a",)},
+    "fixed_to_the_same": {"sizes": [BATCH], "shape": (2, 3)},
+    "fixed_to_another": {"sizes": [BATCH], "shape": (4, 3)},
+    "with_the_same_by_name": {"sizes": [BATCH], "named": [("N", 2)]},
+    "with_another_by_name": {"sizes": [BATCH], "named": [("N", 3)]},
+}.items():
+
+    def _denoted(ort, arguments=_arguments):
+        return sizes_of(denoted(ort, **arguments))
+
+    PROGRAMS[f"denotation_{_name}"] = _denoted
+
+
+@program
+def denotation_is_enforced(ort):
+    denoted(ort, [BATCH]).run(None, {"a": X[:1], "b": X[:1]})
 
 
 @program

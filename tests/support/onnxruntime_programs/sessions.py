@@ -254,8 +254,7 @@ def run_async_missing(ort):
 
 @program
 def run_async_of_wrong_dtype(ort):
-    returned, results, data, _ = run_async_of(ort, None, {"a": X.astype("f8"), "b": X})
-    return returned, results, data
+    return run_async_of(ort, None, {"a": X.astype("f8"), "b": X})
 
 
 @program
