@@ -24,7 +24,7 @@ from onnxwalk.interpreter.errors import (
     suggest,
     wrap_error,
 )
-from onnxwalk.interpreter.ir.model import Graph, Model, TensorInfo
+from onnxwalk.interpreter.ir.model import Graph, Model, Shape, TensorInfo, ValueInfo
 from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.reader import read_model
 from onnxwalk.interpreter.reader.source import release_pages
@@ -261,6 +261,12 @@ class Session:
         if len(results) == 1:
             return results[0]
         return {info.name: value for info, value in zip(self.outputs, results, strict=True)}
+
+    def infer_output_shapes(self, inputs: Sequence[ValueInfo] | None = None) -> list[Shape | None]:
+        """The shape of each output as far as it follows from those of the inputs, without a run:
+        numbers, symbols of the inputs, ``None`` for other sizes; ``None`` as a whole if not even
+        the rank is known. ``inputs``: the graph's, with other shapes than the file declares."""
+        return self._program.output_shapes(self.graph.inputs if inputs is None else inputs)
 
     def trace(
         self, feeds: Mapping[str, Any], *, optimized: bool = False, iterations: float = 0

@@ -11,9 +11,10 @@ from onnxwalk.interpreter.compiler.inline import inline_functions
 from onnxwalk.interpreter.compiler.lower import lower
 from onnxwalk.interpreter.compiler.passes import NOT_WALKED, REWRITES, apply_rewrites
 from onnxwalk.interpreter.compiler.resolve import resolve
+from onnxwalk.interpreter.compiler.shapes import infer_output_shapes
 from onnxwalk.interpreter.compiler.types import type_problems
 from onnxwalk.interpreter.errors import InvalidInputError, suggest
-from onnxwalk.interpreter.ir.model import Graph, Model, TensorType, ValueInfo
+from onnxwalk.interpreter.ir.model import Graph, Model, Shape, TensorType, ValueInfo
 from onnxwalk.interpreter.ir.plan import Plan
 from onnxwalk.ops.shared.numpy_state import computing
 
@@ -63,26 +64,9 @@ class Program:
         with computing():
             return [("", graph), *apply_rewrites(graph, self.context, self._rewrites or REWRITES)]
 
-    def output_shapes(self, inputs: Sequence[ValueInfo]) -> dict[str, Shape | None]:
-        """The shapes of the outputs as far as they follow from those of ``inputs``, the graph's.
-        ``None``: the rank isn't known."""
-        constants = [n for n in self.graph.nodes if self.context.is_operator(n, "Constant")]
-        folded = fold_constants(replace(self.graph, nodes=tuple(constants)), self.context)
-        graph = replace(self.graph, initializers=folded.initializers)
-        sizes = Sizes(Links(graph, self.context))
-        for value in inputs:
-            if isinstance(value.type, TensorType) and value.type.shape is not None:
-                sizes.note(
-                    value.name,
-                    tuple(
-                        (size, _SYMBOL) if isinstance(size, str) else size if size is not None else (value.name, axis)
-                        for axis, size in enumerate(value.type.shape)
-                    ),
-                )
-        found = {value.name: sizes.shape(value.name) for value in graph.outputs}
-        return {
-            name: shape and tuple(map(_dimension, shape)) for name, shape in found.items()
-        }
+    def output_shapes(self, inputs: Sequence[ValueInfo]) -> list[Shape | None]:
+        """As ``infer_output_shapes``, of the program's graph."""
+        return infer_output_shapes(self.graph, inputs, self.context)
 
     def check_types(self, types: Mapping[str, TensorType]) -> None:
         """Check that operators accept inputs of these types. Raises InvalidInputError."""

@@ -212,8 +212,8 @@ class Node:
 class ValueInfo:
     """The name and type of a value.
 
-    ``denotations``: what each dimension of a tensor stands for ("DATA_BATCH"; "" if the file doesn't
-    say), () if none of them says.
+    ``denotations``: what each dimension of a tensor stands for ("DATA_BATCH"), "" where the file
+    doesn't say; () if it says nothing.
     """
 
     name: str

@@ -165,7 +165,9 @@ class Runner:
         with blas_threads(1):
             first, *rest = [(output_names, part, self._threads) for part in parts]
             others = [
-                self._pool.submit(contextvars.copy_context().run, self.run_bound, *part)
+                self._pool.submit(
+                    contextvars.copy_context().run, functools.partial(self.run_bound, *part)
+                )
                 for part in rest
             ]
             try:

@@ -222,7 +222,9 @@ def relax(
         outputs=tuple(_with_sizes(value, by_name, {}) for value in graph.outputs),
     )
     opened = [
-        _with_shape(v, lambda shape: tuple(None if isinstance(d, str) else d for d in shape) or None)
+        _with_shape(
+            v, lambda shape: tuple(None if isinstance(d, str) else d for d in shape) or None
+        )
         for v in inputs
     ]
     return fixed, replace(fixed, inputs=tuple(opened))

@@ -12,6 +12,7 @@ import numpy as np
 
 from onnxwalk.interpreter.budget import stopping_when
 from onnxwalk.interpreter.errors import OnnxWalkError, RunStopped
+from onnxwalk.interpreter.ir.model import Graph
 from onnxwalk.onnxruntime import loading, status
 from onnxwalk.onnxruntime.binding import IOBinding
 from onnxwalk.onnxruntime.feeds import Feeds
@@ -19,7 +20,7 @@ from onnxwalk.onnxruntime.globals import get_seed
 from onnxwalk.onnxruntime.options import RunOptions, SessionOptions
 from onnxwalk.onnxruntime.profile import Profile
 from onnxwalk.onnxruntime.providers import CPU, check_known, normalize_providers
-from onnxwalk.onnxruntime.types import ModelMetadata, NodeArg
+from onnxwalk.onnxruntime.types import ModelMetadata, NodeArg, infer_shapes
 from onnxwalk.onnxruntime.values import OrtValue
 
 _FALLBACK = """\
@@ -45,6 +46,9 @@ class Session:
         return self._inputs
 
     def get_outputs(self) -> list[NodeArg]:
+        """With what can be inferred of their shapes."""
+        if self._outputs is None:
+            self._outputs = [NodeArg.of(i) for i in infer_shapes(self._session, self._declared)]
         return self._outputs
 
     def get_overridable_initializers(self) -> list[NodeArg]:
@@ -224,13 +228,14 @@ class Session:
                 raise status.InvalidArgument.of(f"Invalid output name:{name}")
         return names  # type: ignore[no-any-return]
 
+    _declared: Graph
     _feeds: Feeds
     _inputs: list[NodeArg]
     _known_outputs: frozenset[str]
     _metadata: ModelMetadata
     _options: SessionOptions
     _output_names: list[str]
-    _outputs: list[NodeArg]
+    _outputs: list[NodeArg] | None  # until they are asked for
     _overridable: list[NodeArg]
     _profile: Profile | None
     _session: Any
@@ -298,8 +303,8 @@ class InferenceSession(Session):
         self._feeds = Feeds(model.graph)
         self._inputs = [NodeArg.of(info) for info in self._feeds.required]
         self._overridable = [NodeArg.of(info) for info in self._feeds.overridable]
-        self._outputs = [NodeArg.of(info) for info in session.outputs]
-        self._output_names = [arg.name for arg in self._outputs]
+        self._declared, self._outputs = model.graph, None
+        self._output_names = [value.name for value in model.graph.outputs]
         self._known_outputs = frozenset(self._output_names)
         self._metadata = ModelMetadata.of(model)
         self._profile = None

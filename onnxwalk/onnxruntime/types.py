@@ -3,20 +3,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from onnxwalk.interpreter.ir.model import (
+    Dimension,
+    Graph,
     MapType,
     Model,
     OptionalType,
     SequenceType,
+    Shape,
     SparseTensorType,
     TensorInfo,
     TensorType,
     ValueType,
 )
+from onnxwalk.interpreter.session import Session
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES, element_type, numpy_dtype
 
 __all__ = [
@@ -24,6 +29,7 @@ __all__ = [
     "NodeArg",
     "element_code",
     "element_name",
+    "infer_shapes",
     "numpy_dtype",
     "type_name",
     "type_of_value",
@@ -119,6 +125,37 @@ class NodeArg:
 
     def __str__(self) -> str:
         return f"NodeArg(name={self._name!r}, type={self._type!r}, shape={self._shape!r})"
+
+
+def infer_shapes(session: Session, declared: Graph) -> list[TensorInfo]:
+    """The outputs of a graph, with what can be inferred of the shapes that it declares.
+
+    As in ONNX Runtime a number that is inferred replaces a symbol, a symbol only an unknown size,
+    and of two numbers, or two ranks, that contradict each other nothing is left.
+    """
+    infos = [TensorInfo.of(value) for value in declared.outputs]
+    if all(isinstance(size, int) for info in infos for size in (info.shape or (None,))):
+        return infos
+    return [
+        replace(info, type=replace(info.type, shape=_merge(info.type.shape, shape)))
+        if isinstance(info.type, TensorType) and shape is not None
+        else info
+        for info, shape in zip(infos, session.infer_output_shapes(declared.inputs), strict=True)
+    ]
+
+
+def _merge(declared: Shape | None, inferred: Shape) -> Shape | None:
+    if declared is None:
+        return inferred
+    if len(declared) != len(inferred):
+        return None
+    return tuple(map(_merge_size, declared, inferred))
+
+
+def _merge_size(declared: Dimension, inferred: Dimension) -> Dimension:
+    if isinstance(inferred, int):
+        return None if isinstance(declared, int) and declared != inferred else inferred
+    return inferred if declared is None or declared == "" else declared
 
 
 class ModelMetadata:

@@ -17,7 +17,8 @@ from onnxwalk.interpreter.compiler.passes.cells import (
 )
 from onnxwalk.interpreter.compiler.passes.layers import Layer, find_layer
 from onnxwalk.interpreter.compiler.passes.patterns import Links
-from onnxwalk.interpreter.compiler.passes.sizes import Size, Sizes
+from onnxwalk.interpreter.compiler.passes.size_rules import Size
+from onnxwalk.interpreter.compiler.passes.sizes import Sizes
 from onnxwalk.interpreter.ir.model import Graph, Node
 
 #: weights and tables below this can't give a sum of products that isn't finite

@@ -7,27 +7,42 @@ A rule gets the node and the shape of its first input, and returns the shapes of
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from onnxwalk.interpreter.ir.model import Node
 from onnxwalk.ops.shared.windows import window_axes
 
-if TYPE_CHECKING:
-    from onnxwalk.interpreter.compiler.passes.sizes import Shape, Size, Sizes
+#: a number, or the axis of a value whose size isn't known at load
+Size: TypeAlias = "int | tuple[str, int]"
+Shape: TypeAlias = tuple[Size, ...]
+
+
+class Sizes(Protocol):
+    """What rules ask for: ``passes.sizes.Sizes``."""
+
+    def shape(self, name: str) -> Shape | None: ...
+
+    def numbers(self, name: str) -> Shape | None: ...
+
+    def axes(self, node: Node) -> list[int] | None: ...
+
+    def slices(self, node: Node) -> dict[int, slice] | None: ...
+
+    def unknown_of_length(self, node: Node, name: str) -> Shape | None: ...
+
 
 #: (sizes, node, shape of the first input) -> the shape of each output
 Rule: TypeAlias = "Callable[[Sizes, Node, Shape], Sequence[Shape | None]]"
 
 SAME_SHAPE = """
-Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Cast CastLike Ceil Celu Clip Cos Cosh CumSum
-DequantizeLinear Elu Erf Exp Floor Gelu HardSigmoid HardSwish Hardmax Identity InstanceNormalization
-IsInf IsNaN LRN LeakyRelu Log LogSoftmax LpNormalization MeanVarianceNormalization Mish Neg Not PRelu
-QuantizeLinear Reciprocal Relu ReverseSequence Round Scatter ScatterElements ScatterND Selu Shrink
-Sigmoid Sign Sin Sinh Softmax Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu Trilu
-BatchNormalization Dropout GroupNormalization LayerNormalization RMSNormalization
+Abs Acos Acosh Asin Asinh Atan Atanh BatchNormalization BitwiseNot Cast CastLike Ceil Celu Clip Cos
+Cosh CumSum DequantizeLinear Dropout Elu Erf Exp Floor Gelu GroupNormalization HardSigmoid
+HardSwish Hardmax Identity InstanceNormalization IsInf IsNaN LRN LayerNormalization LeakyRelu Log
+LogSoftmax LpNormalization MeanVarianceNormalization Mish Neg Not PRelu QuantizeLinear
+RMSNormalization Reciprocal Relu ReverseSequence Round Scatter ScatterElements ScatterND Selu
+Shrink Sigmoid Sign Sin Sinh Softmax Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu Trilu
 """.split()
 BROADCAST = """
 Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less LessOrEqual
@@ -40,6 +55,12 @@ REDUCE = [*_REDUCE.split(), "ReduceSum", "ReduceSumSquare"]
 def unknown(node: Node, axis: int, output: int = 0) -> Size:
     """A size that isn't known."""
     return (node.outputs[output], axis)
+
+
+def integers(sizes: Sequence[Size] | None) -> list[int] | None:
+    """The sizes if all are known."""
+    found = [size for size in sizes or () if isinstance(size, int)]
+    return None if sizes is None or len(found) < len(sizes) else found
 
 
 def same_shape(sizes: Sizes, node: Node, x: Shape) -> Sequence[Shape | None]:
@@ -87,19 +108,22 @@ def gemm(sizes: Sizes, node: Node, x: Shape) -> Sequence[Shape | None]:
     return [(x[1 if rows else 0], y[0 if columns else 1])]
 
 
-def windows(sizes: Sizes, node: Node, x: Shape, channels: Size, kernel: Sequence[int]) -> Shape:
+def windows(node: Node, x: Shape, channels: Size, kernel: Sequence[int]) -> Shape:
     """The shape of a convolution's or a pool's result."""
-    names = ("strides", "dilations", "pads")
-    lists = {name: node.attributes.get(name) for name in names}
-    how = {name: node.attributes[name] for name in ("auto_pad", "ceil_mode") if name in node.attributes}
     result: list[Size] = [x[0], channels]
     rank = len(x) - 2
+    how = {k: node.attributes[k] for k in ("auto_pad", "ceil_mode") if k in node.attributes}
     for axis, (size, taps) in enumerate(zip(x[2:], kernel, strict=True)):
-        if not isinstance(size, int):
-            result.append(unknown(node, axis + 2))
-            continue
-        one = {name: None if v is None else v[axis::rank] for name, v in lists.items()}
-        result.append(window_axes([size], [taps], **one, **how)[0].windows)
+        own: dict[str, Any] = {
+            name: node.attributes[name][axis::rank]
+            for name in ("strides", "dilations", "pads")
+            if node.attributes.get(name)
+        }
+        result.append(
+            window_axes([size], [taps], **own, **how)[0].windows
+            if isinstance(size, int)
+            else unknown(node, axis + 2)
+        )
     return tuple(result)
 
 
@@ -107,14 +131,14 @@ def conv(sizes: Sizes, node: Node, x: Shape) -> Sequence[Shape | None]:
     weights = sizes.shape(node.inputs[1])
     if weights is None:
         return [None]
-    kernel = node.attributes.get("kernel_shape") or weights[2:]
-    if not all(isinstance(taps, int) for taps in kernel):
+    kernel = integers(node.attributes.get("kernel_shape") or weights[2:])
+    if kernel is None:
         return [None]
-    return [windows(sizes, node, x, weights[0], kernel)]
+    return [windows(node, x, weights[0], kernel)]
 
 
 def pool(sizes: Sizes, node: Node, x: Shape) -> Sequence[Shape | None]:
-    shape = windows(sizes, node, x, x[1], node.attributes["kernel_shape"])
+    shape = windows(node, x, x[1], node.attributes["kernel_shape"])
     return [shape] * len(node.outputs)
 
 
@@ -199,11 +223,11 @@ def recurrent(sizes: Sizes, node: Node, x: Shape) -> Sequence[Shape | None]:
 
 
 def pad(sizes: Sizes, node: Node, x: Shape) -> Sequence[Shape | None]:
-    name = node.inputs[1] if len(node.inputs) > 1 else ""
-    pads = sizes.numbers(name) if name else node.attributes.get("pads", node.attributes.get("paddings"))
-    given = sizes.numbers(node.inputs[3]) if len(node.inputs) > 3 and node.inputs[3] else None
-    axes = range(len(x)) if len(node.inputs) < 4 or not node.inputs[3] else given
-    if pads is None or axes is None or not all(isinstance(n, int) for n in (*pads, *axes)):
+    inputs = (*node.inputs, "", "", "")[:4]
+    given = node.attributes.get("pads", node.attributes.get("paddings"))
+    pads = integers(sizes.numbers(inputs[1]) if inputs[1] else given)
+    axes = integers(sizes.numbers(inputs[3])) if inputs[3] else list(range(len(x)))
+    if pads is None or axes is None:
         return [tuple(unknown(node, axis) for axis in range(len(x)))]
     result = list(x)
     for position, axis in enumerate(axes):

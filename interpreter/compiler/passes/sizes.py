@@ -6,15 +6,9 @@ the batch of an input and of what is computed from it.
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 from onnxwalk.interpreter.compiler.passes.patterns import Links
-from onnxwalk.interpreter.compiler.passes.size_rules import RULES
+from onnxwalk.interpreter.compiler.passes.size_rules import RULES, Shape
 from onnxwalk.interpreter.ir.model import Node, TensorType
-
-#: a number, or the axis of a value whose size isn't known at load
-Size: TypeAlias = "int | tuple[str, int]"
-Shape: TypeAlias = tuple[Size, ...]
 
 #: float, int32, int64 and double: types that a size fits
 _HOLD_SIZES = (1, 6, 7, 11)

@@ -80,9 +80,7 @@ for _name, _data, _feeds in (("loop", LOOP, ENDLESS), ("chain", CHAIN, FEEDS)):
         "ort_values": lambda ort, s, feeds, options: s.run_with_ort_values(
             None, _values(ort, feeds), options
         ),
-        "binding": lambda ort, s, feeds, options: s.run_with_iobinding(
-            _binding(s, feeds), options
-        ),
+        "binding": lambda ort, s, feeds, options: s.run_with_iobinding(_binding(s, feeds), options),
         "async": lambda ort, s, feeds, options: _in_another_thread(s, feeds, options),
     }.items():
 
