@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import time
@@ -35,33 +36,37 @@ class Session:
 
     def __init__(self, enable_fallback: bool = True) -> None:
         self._enable_fallback = enable_fallback
+        # these, and others of the names below, are ONNX Runtime's: libraries read them
         self._providers: list[str] = []
+        self._provider_options: dict[str, dict[str, str]] = {}
 
     # ------------------------------------------------------------------------- what it says
 
     def get_session_options(self) -> SessionOptions:
-        return self._options.copy()
+        return self._sess_options.copy()
 
     def get_inputs(self) -> list[NodeArg]:
-        return self._inputs
+        return self._inputs_meta
 
     def get_outputs(self) -> list[NodeArg]:
         """With what can be inferred of their shapes."""
-        if self._outputs is None:
-            self._outputs = [NodeArg.of(i) for i in infer_shapes(self._session, self._declared)]
-        return self._outputs
+        return self._outputs_meta
+
+    @functools.cached_property
+    def _outputs_meta(self) -> list[NodeArg]:
+        return [NodeArg.of(info) for info in infer_shapes(self._session, self._declared)]
 
     def get_overridable_initializers(self) -> list[NodeArg]:
-        return self._overridable
+        return self._overridable_initializers
 
     def get_modelmeta(self) -> ModelMetadata:
-        return self._metadata
+        return self._model_meta
 
     def get_providers(self) -> list[str]:
         return list(self._providers)
 
     def get_provider_options(self) -> dict[str, dict[str, str]]:
-        return {name: {} for name in self._providers}
+        return {name: dict(options) for name, options in self._provider_options.items()}
 
     def get_input_memory_infos(self) -> NoReturn:
         _refuse("get_input_memory_infos")
@@ -121,7 +126,7 @@ class Session:
         """Run in another thread, which then calls ``callback(results, user_data, error)``: error is
         "" or a message, with no results."""
         self._feeds.check_present(input_feed.keys())
-        if self._options.intra_op_num_threads == 1:
+        if self._sess_options.intra_op_num_threads == 1:
             raise status.InvalidArgument.of(
                 "intra op thread pool must have at least one thread for RunAsync"
             )
@@ -230,13 +235,12 @@ class Session:
 
     _declared: Graph
     _feeds: Feeds
-    _inputs: list[NodeArg]
+    _inputs_meta: list[NodeArg]
     _known_outputs: frozenset[str]
-    _metadata: ModelMetadata
-    _options: SessionOptions
+    _model_meta: ModelMetadata
+    _sess_options: SessionOptions
     _output_names: list[str]
-    _outputs: list[NodeArg] | None  # until they are asked for
-    _overridable: list[NodeArg]
+    _overridable_initializers: list[NodeArg]
     _profile: Profile | None
     _session: Any
 
@@ -275,7 +279,7 @@ class InferenceSession(Session):
         self._model = model
         self._model_path = model if isinstance(model, str) else None
         self._model_bytes = model if isinstance(model, bytes) else None
-        self._options = sess_options.copy() if sess_options else SessionOptions()
+        self._sess_options = sess_options.copy() if sess_options else SessionOptions()
         try:
             self._create(providers, provider_options)
         except (ValueError, RuntimeError) as error:
@@ -298,18 +302,20 @@ class InferenceSession(Session):
             raise TypeError(f"'providers' should be a sequence, not {providers!r}")
         check_known(normalize_providers(providers, provider_options)[0])
         begun = time.perf_counter_ns()
-        session, model = loading.load(self._model, self._options, get_seed())
-        self._providers, self._session = [CPU], session
+        session, model = loading.load(self._model, self._sess_options, get_seed())
+        self._providers, self._provider_options = [CPU], {CPU: {}}
+        self._session = session
         self._feeds = Feeds(model.graph)
-        self._inputs = [NodeArg.of(info) for info in self._feeds.required]
-        self._overridable = [NodeArg.of(info) for info in self._feeds.overridable]
-        self._declared, self._outputs = model.graph, None
+        self._inputs_meta = [NodeArg.of(info) for info in self._feeds.required]
+        self._overridable_initializers = [NodeArg.of(info) for info in self._feeds.overridable]
+        self._declared = model.graph
+        self.__dict__.pop("_outputs_meta", None)
         self._output_names = [value.name for value in model.graph.outputs]
         self._known_outputs = frozenset(self._output_names)
-        self._metadata = ModelMetadata.of(model)
+        self._model_meta = ModelMetadata.of(model)
         self._profile = None
-        if self._options.enable_profiling:
-            self._profile = Profile(session, self._options.profile_file_prefix, begun)
+        if self._sess_options.enable_profiling:
+            self._profile = Profile(session, self._sess_options.profile_file_prefix, begun)
 
 
 def _as_numpy(value: Any) -> Any:
