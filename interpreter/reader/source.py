@@ -3,11 +3,12 @@ data, which must be regular files inside the model's folder."""
 
 from __future__ import annotations
 
-import contextlib
+import functools
+import itertools
 import mmap
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
 
@@ -19,10 +20,19 @@ _Self = TypeVar("_Self", bound="Source")
 class Source:
     """The bytes of a model, its name for messages, and the folder of its external data."""
 
-    def __init__(self, data: memoryview, name: str, path: Path | None = None) -> None:
+    def __init__(
+        self,
+        data: memoryview,
+        name: str,
+        path: Path | None = None,
+        status: os.stat_result | None = None,
+    ) -> None:
+        """``path``: of the model, of which only the folder matters without ``status``, that of the
+        file that ``data`` was read from."""
         self.data = data
         self.name = name
         self.path = path
+        self._status = status
         self._external: dict[str, memoryview] = {}
 
     @property
@@ -38,7 +48,8 @@ class Source:
         """
         if isinstance(model, (str, os.PathLike)):
             path = Path(model)
-            return cls(map_file(path), str(path), path)
+            data, status = _map(path, _open_without_blocking)
+            return cls(data, str(path), path, status)
         if isinstance(model, (bytes, bytearray, memoryview)):
             return cls(memoryview(model).cast("B").toreadonly(), "model from bytes")
         if hasattr(model, "SerializeToString"):  # onnx.ModelProto, without importing onnx
@@ -57,6 +68,32 @@ class Source:
             f"can't load {type(model).__name__}: give a path, bytes, a binary file or a ModelProto"
         )
 
+    def _open(self, parts: tuple[str, ...], path: str, flags: int) -> int:
+        """Open external data: through no link, or through one to a file next to the model's real
+        file. Raises InvalidInputError for other links, OSError.
+
+        Caches keep files under names of their own and link to them from the folder of a version,
+        model and external data alike, as huggingface_hub does; ONNX Runtime follows such links as
+        well. Links may change while this looks at them: what is opened is decided by folders that
+        are held open, of which the second is known by the model's file in it.
+        """
+        assert self.path is not None
+        with _Folder(self.path.parent) as folder:
+            if not folder.is_link(parts):
+                return folder.open(parts, flags)
+        model, target = self.path.resolve(), Path(path).resolve()
+        home = self.path.parent.resolve() if self._status is None else model.parent
+        if target.parent == home:
+            with _Folder(home) as folder:
+                if self._status is None or os.path.samestat(
+                    folder.status(model.name), self._status
+                ):
+                    return folder.open((target.name,), flags)
+        raise InvalidInputError(
+            f"external data at '{'/'.join(parts)}': symbolic links are followed only to files next "
+            "to the model's real file"
+        )
+
     def external(self, fields: dict[str, Any]) -> memoryview:
         """The bytes that a TensorProto's ``external_data`` refers to.
 
@@ -71,11 +108,15 @@ class Source:
                 "load the model by its path"
             )
         if location not in self._external:
-            path = _resolve_location(self.path, location)
+            folder, parts = self.path.parent, _parts(location)
             try:
-                self._external[location] = map_file(path)
+                self._external[location], status = _map(
+                    folder.joinpath(*parts), functools.partial(self._open, parts)
+                )
             except InvalidInputError as error:
                 raise ValueError(str(error)) from None
+            if status.st_nlink > 1:
+                raise ValueError(f"external data at '{location}': hard links are not followed")
         data = self._external[location]
         offset = _number(entries, "offset", 0)
         length = _number(entries, "length", max(0, len(data) - offset))
@@ -93,20 +134,21 @@ class Source:
         return data[offset : offset + length]
 
 
-def map_file(path: Path) -> memoryview:
-    """A read-only memory map of a regular file. Raises InvalidInputError."""
+def _map(path: Path, opener: Callable[[str, int], int]) -> tuple[memoryview, os.stat_result]:
+    """A read-only memory map of a regular file, and the status of what was opened. Raises
+    InvalidInputError."""
     try:
-        with open(path, "rb", opener=_open_without_blocking) as file:
+        with open(path, "rb", opener=opener) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise InvalidInputError(f"{path}: not a regular file")
             if status.st_size == 0:
-                return memoryview(b"")
+                return memoryview(b""), status
             try:
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             except (OSError, ValueError):  # file systems without memory maps
-                return memoryview(file.read())
-            return memoryview(mapped)
+                return memoryview(file.read()), status
+            return memoryview(mapped), status
     except InvalidInputError:
         raise
     except IsADirectoryError:
@@ -131,33 +173,61 @@ def _open_without_blocking(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def _resolve_location(model: Path, location: str) -> Path:
-    """The path of external data. Raises ValueError if it is outside of the model's folder, or a
-    link that leads elsewhere than next to the model's real file.
-
-    Caches keep files under names of their own and link to them from the folder of a version, model
-    and external data alike, as huggingface_hub does; ONNX Runtime follows such links as well.
-    """
+def _parts(location: str) -> tuple[str, ...]:
+    """The components of a location. Raises ValueError if it leads out of the model's folder."""
     parts = PurePosixPath(location).parts
     windows = PureWindowsPath(location)
     if not parts or location.startswith("/") or windows.drive or windows.root:
         raise ValueError(f"external data at '{location}': must be a path within the model's folder")
     if ".." in parts or "\\" in location or "\0" in location:
         raise ValueError(f"external data at '{location}': must not leave the model's folder")
-    path = model.parent
-    is_link = False
-    for part in parts:
-        path = path / part
-        is_link = is_link or path.is_symlink()
-    with contextlib.suppress(OSError):  # a missing file is reported where it is opened
-        if is_link and path.resolve().parent != model.resolve().parent:
-            raise ValueError(
-                f"external data at '{location}': symbolic links are followed only to files next to "
-                "the model's real file"
-            )
-        if path.is_file() and path.stat().st_nlink > 1:
-            raise ValueError(f"external data at '{location}': hard links are not followed")
-    return path
+    return parts
+
+
+#: whether files can be opened from within a folder that is open already, without following links
+_CAN_PIN = os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
+
+
+class _Folder:
+    """A folder that is held open, so that it remains the same one whatever becomes of its path.
+    Where the system can't do that (Windows), it is looked up by its path each time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._place = os.open(path, os.O_RDONLY | os.O_DIRECTORY) if _CAN_PIN else -1
+
+    def __enter__(self) -> _Folder:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if _CAN_PIN:
+            os.close(self._place)
+
+    def status(self, name: str) -> os.stat_result:
+        """The status of a file, or of the link, in it."""
+        if _CAN_PIN:
+            return os.stat(name, dir_fd=self._place, follow_symlinks=False)
+        return os.stat(self._path / name, follow_symlinks=False)
+
+    def is_link(self, parts: Sequence[str]) -> bool:
+        """Whether any component of a path from here is a link."""
+        paths = itertools.accumulate(parts, os.path.join)
+        return any((self._path / path).is_symlink() for path in paths)
+
+    def open(self, parts: Sequence[str], flags: int) -> int:
+        """Open a file in it, through no link. Raises OSError."""
+        if not _CAN_PIN:
+            return _open_without_blocking(str(self._path.joinpath(*parts)), flags)
+        place = os.dup(self._place)
+        try:
+            for part in parts[:-1]:
+                inner = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+                place, outer = os.open(part, inner, dir_fd=place), place
+                os.close(outer)
+            flags |= os.O_NOFOLLOW | os.O_NONBLOCK
+            return os.open(parts[-1], flags, dir_fd=place)
+        finally:
+            os.close(place)
 
 
 def _number(entries: dict[str, str], key: str, default: int) -> int:

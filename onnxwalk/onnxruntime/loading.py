@@ -61,7 +61,7 @@ def load(model: str | bytes, options: SessionOptions, seed: int | None) -> tuple
         except OnnxWalkError as error:
             raise status.of_graph(error) from error
     if options.optimized_model_filepath:
-        _save(model, declared, Path(options.optimized_model_filepath))
+        _save(model, Path(options.optimized_model_filepath))
     return session, declared
 
 
@@ -150,15 +150,18 @@ def _threads(options: SessionOptions) -> int:
     return max(count, 0)
 
 
-def _save(source: str | bytes, model: Model, path: Path) -> None:
+def _save(source: str | bytes, path: Path) -> None:
     """Write the model where ONNX Runtime would write its optimized form: an equal model, for what
-    onnxwalk makes of it has no form of a file."""
-    if len(model.maps) > 1:
-        raise status.NotImplemented.of(
-            f"optimized_model_filepath: {path} isn't written, because onnxwalk can only copy a "
-            "model, and this one has external data; leave the option empty"
-        )
-    if isinstance(source, bytes):
-        path.write_bytes(source)
-    elif not (path.exists() and path.samefile(source)):
-        shutil.copyfile(source, path)
+    onnxwalk makes of it has no form of a file. External data stays where it is, as there.
+
+    Raises InvalidArgument if the folder doesn't exist, RuntimeError for other reasons.
+    """
+    try:
+        if isinstance(source, bytes):
+            path.write_bytes(source)
+        elif not (path.exists() and path.samefile(source)):
+            shutil.copyfile(source, path)
+    except FileNotFoundError as error:
+        raise status.InvalidArgument(f"SystemError : {error.errno}") from error
+    except OSError as error:
+        raise RuntimeError(f"SystemError : {error.errno}") from error

@@ -131,7 +131,8 @@ def infer_shapes(session: Session, declared: Graph) -> list[TensorInfo]:
     """The outputs of a graph, with what can be inferred of the shapes that it declares.
 
     As in ONNX Runtime a number that is inferred replaces a symbol, a symbol only an unknown size,
-    and of two numbers, or two ranks, that contradict each other nothing is left.
+    and of two numbers, or two ranks, that contradict each other nothing is left; but outputs that
+    are all declared with numbers are believed, and nothing is inferred.
     """
     infos = [TensorInfo.of(value) for value in declared.outputs]
     if all(isinstance(size, int) for info in infos for size in (info.shape or (None,))):

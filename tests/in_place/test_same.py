@@ -23,6 +23,9 @@ OTHERWISE = {
     "bad_model_two_types": "all errors in a graph are InvalidGraph",
     "bad_model_opset": "an operator set that isn't known is NotImplemented",
     "bad_model_no_kernel": "bfloat16 has kernels here",
+    "shape_of_reshape_rest": "a symbol where ONNX Runtime has None",
+    "shape_through_other_values": "a symbol where ONNX Runtime has None",
+    "shapes_that_contradict_each_other": "sizes that a file declares are believed",
     "enums": "every enum is equal to its number, not only two of them",
 }
 

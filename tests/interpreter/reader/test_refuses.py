@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxwalk import InvalidInputError, InvalidModelError, UnsupportedModelError
 from onnxwalk.interpreter.errors import OnnxWalkError
 from onnxwalk.interpreter.reader import read_model
+from onnxwalk.interpreter.reader.source import Source
 
 
 def small_model():
@@ -296,6 +297,32 @@ def test_links_of_a_cache_are_followed(folder):
     os.symlink(folder.parent / "secret", snapshot / "w.bin")
     with pytest.raises(InvalidModelError, match="only to files next to the model's real file"):
         read_model(snapshot / "model.onnx")
+
+
+def test_a_link_is_not_followed_where_another_file_is_the_model_now(folder):
+    """The model's link leads to another folder after the model has been opened."""
+    elsewhere = folder.parent / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "model.onnx").write_bytes(b"not the one that was opened")
+    shutil.copy(folder / "w.bin", elsewhere / "w.bin")
+    (folder / "model.onnx").write_bytes(external("data"))
+    os.symlink(elsewhere / "w.bin", folder / "data")
+    source = Source.open(folder / "model.onnx")
+    (folder / "model.onnx").unlink()
+    os.symlink(elsewhere / "model.onnx", folder / "model.onnx")
+    with pytest.raises(InvalidModelError, match="only to files next to the model's real file"):
+        read_model(source)
+
+
+@pytest.mark.parametrize("location", ["w.bin", "inner/w.bin"])
+def test_what_becomes_a_link_meanwhile_is_not_followed(folder, location, monkeypatch):
+    (folder / "inner").mkdir(exist_ok=True)
+    for name in ("w.bin", "inner"):
+        shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink()
+        os.symlink(folder.parent, folder / name)
+    monkeypatch.setattr("pathlib.Path.is_symlink", lambda path: False)  # as it was a moment ago
+    with pytest.raises(InvalidModelError, match="can't be read"):
+        read_external(folder, location)
 
 
 def test_devices_are_not_read(folder):

@@ -29,7 +29,8 @@ class Environment:
 
     def pip(self, *arguments: str | Path) -> None:
         quiet = ["-q", "--disable-pip-version-check"]
-        subprocess.run([self.bin / "pip", *arguments[:1], *quiet, *arguments[1:]], check=True)
+        command = [self.bin / "pip", *arguments[:1], *quiet, *arguments[1:]]
+        subprocess.run(command, env={**os.environ, "PYTHONPATH": ""}, check=True)
 
     def install(self, program: Program) -> None:
         self.pip("install", program.package, *program.others)

@@ -249,6 +249,37 @@ def optimized_model(ort):
     return ort.InferenceSession("optimized.onnx").run(None, {"a": X, "b": X})
 
 
+def optimized(ort, data, target):
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = target
+    session(ort, data, options)
+    return ort.InferenceSession(target).run(None, {"x": X[0]})
+
+
+@program
+def optimized_model_in_a_folder_that_is_missing(ort):
+    optimized(ort, ADD, "missing/optimized.onnx")
+
+
+@program
+def optimized_model_that_is_a_folder(ort):
+    pathlib.Path("folder").mkdir(exist_ok=True)
+    optimized(ort, ADD, "folder")
+
+
+@program
+def optimized_model_of_external_data(ort):
+    pathlib.Path("other").mkdir(exist_ok=True)
+    made = onnx.load_from_string(overridable(8, False))
+    onnx.save(made, "model.onnx", save_as_external_data=True, location="w", size_threshold=0)
+    results = [optimized(ort, "model.onnx", name) for name in ("model.onnx", "beside.onnx")]
+    try:  # its data stays where it is
+        optimized(ort, "model.onnx", "other/optimized.onnx")
+    except Exception as error:
+        results.append(type(error).__name__)
+    return results, pathlib.Path("other/optimized.onnx").exists()
+
+
 @program
 def profiling(ort):
     options = ort.SessionOptions()

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
+from onnx.helper import make_node
 
 from tests.support.onnxruntime_programs.models import (
     ADD,
@@ -94,6 +95,101 @@ for _code in (
     PROGRAMS[f"type_{_code}"] = lambda ort, code=_code: [
         a.type for a in session(ort, unary("Identity", code)).get_inputs()
     ]
+
+
+def _outputs(ort, nodes, shapes, constants=(), declared=None):
+    """The shapes of y for float inputs of these shapes."""
+    inputs = [info(name, FLOAT, shape) for name, shape in shapes.items()]
+    tensors = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants]
+    made = model(nodes, inputs, [info("y", FLOAT, declared)], tensors)
+    return session(ort, made).get_outputs()[0].shape
+
+
+W = ("w", np.zeros((4, 3, 3, 3), "f4"))
+NODES = {
+    "broadcast": (make_node("Add", ["x", "z"], ["y"]), {"x": ["N", 1, 3], "z": ["M", 1]}, []),
+    "product": (make_node("MatMul", ["x", "z"], ["y"]), {"x": ["N", 2, 3], "z": [3, None]}, []),
+    "gemm": (make_node("Gemm", ["x", "z"], ["y"], transB=1), {"x": ["N", 3], "z": [5, 3]}, []),
+    "conv": (
+        make_node("Conv", ["x", "w"], ["y"], pads=[0, 0, 2, 1], strides=[2, 3], dilations=[1, 2]),
+        {"x": ["N", 3, 12, 17]},
+        [W],
+    ),
+    "conv_open": (make_node("Conv", ["x", "w"], ["y"]), {"x": ["N", 3, "H", 9]}, [W]),
+    "conv_same": (
+        make_node("Conv", ["x", "w"], ["y"], auto_pad="SAME_UPPER", strides=[2, 2]),
+        {"x": [1, 3, 9, 8]},
+        [W],
+    ),
+    "pool": (
+        make_node("MaxPool", ["x"], ["y"], kernel_shape=[3, 2], strides=[2, 2], ceil_mode=1),
+        {"x": ["N", "C", 8, 9]},
+        [],
+    ),
+    "global_pool": (make_node("GlobalAveragePool", ["x"], ["y"]), {"x": ["N", 3, "H", "W"]}, []),
+    "flatten": (make_node("Flatten", ["x"], ["y"]), {"x": ["N", 3, 4]}, []),
+    "reshape": (make_node("Reshape", ["x", "s"], ["y"]), {"x": ["N", 4, 6]}, [("s", [0, -1, 3])]),
+    "reshape_rest": (make_node("Reshape", ["x", "s"], ["y"]), {"x": ["N", 4]}, [("s", [-1, 4])]),
+    "reduce": (make_node("ReduceMean", ["x"], ["y"], axes=[-1]), {"x": ["N", 3, 4]}, []),
+    "reduce_all": (make_node("ReduceMax", ["x"], ["y"], keepdims=0), {"x": ["N", 3]}, []),
+    "transpose": (make_node("Transpose", ["x"], ["y"], perm=[1, 0, 2]), {"x": ["N", "T", 4]}, []),
+    "concat": (make_node("Concat", ["x", "x"], ["y"], axis=-1), {"x": ["N", 3]}, []),
+    "concat_open": (make_node("Concat", ["x", "x"], ["y"], axis=0), {"x": ["N", 3]}, []),
+    "squeeze": (make_node("Squeeze", ["x", "a"], ["y"]), {"x": ["N", 1, 4]}, [("a", [1])]),
+    "unsqueeze": (make_node("Unsqueeze", ["x", "a"], ["y"]), {"x": ["N", 4]}, [("a", [0, -1])]),
+    "slice": (
+        make_node("Slice", ["x", "b", "e"], ["y"]),
+        {"x": [7, "N"]},
+        [("b", [-5]), ("e", [99])],
+    ),
+    "softmax": (make_node("Softmax", ["x"], ["y"]), {"x": ["N", None, 10]}, []),
+    "pad": (make_node("Pad", ["x", "p"], ["y"]), {"x": ["N", 4]}, [("p", [0, 1, 0, 2])]),
+    "tile": (make_node("Tile", ["x", "t"], ["y"]), {"x": [2, 4]}, [("t", [1, 3])]),
+    "expand": (make_node("Expand", ["x", "s"], ["y"]), {"x": ["N", 1]}, [("s", [1, 5])]),
+    "lstm": (
+        make_node("LSTM", ["x", "w", "r"], ["y"], hidden_size=2, direction="bidirectional"),
+        {"x": ["T", "N", 3]},
+        [("w", np.zeros((2, 8, 3), "f4")), ("r", np.zeros((2, 8, 2), "f4"))],
+    ),
+    "depth_to_space": (
+        make_node("DepthToSpace", ["x"], ["y"], blocksize=2),
+        {"x": ["N", 8, 3, "W"]},
+        [],
+    ),
+}
+for _name, (_node, _shapes, _constants) in NODES.items():
+
+    def _shape(ort, node=_node, shapes=_shapes, constants=_constants):
+        return _outputs(ort, [node], shapes, constants)
+
+    PROGRAMS[f"shape_of_{_name}"] = _shape
+
+
+@program
+def shapes_that_are_declared_and_inferred(ort):
+    node = make_node("Relu", ["x"], ["y"])
+    declared = [("N", 3), ("M", None), (None, None), ("M", "K"), (7, 3), (-1, 3)]
+    return [_outputs(ort, [node], {"x": ["N", 3]}, (), shape) for shape in declared]
+
+
+@program
+def shapes_that_contradict_each_other(ort):
+    node = make_node("Relu", ["x"], ["y"])
+    return [_outputs(ort, [node], {"x": [2, 3]}, (), shape) for shape in [(7, 3), (2, 3, 4)]]
+
+
+@program
+def shape_through_other_values(ort):
+    nodes = [
+        make_node("Constant", [], ["three"], value_ints=[3]),
+        make_node("Shape", ["x"], ["sizes"]),
+        make_node("Gather", ["sizes", "first"], ["n"]),
+        make_node("Concat", ["n", "rest", "three"], ["target"], axis=0),
+        make_node("Reshape", ["x", "target"], ["z"]),
+        make_node("Relu", ["z"], ["y"]),
+    ]
+    constants = [("first", np.array([0])), ("rest", np.array([-1]))]
+    return _outputs(ort, nodes, {"x": ["N", 4, 3]}, constants)
 
 
 @program

@@ -1,4 +1,4 @@
-"""Faces in a picture of noise, and the vectors of a face, by small models; and a session pickled."""
+"""Faces in a picture of noise, the vectors of a face, and a copied session, by small models."""
 
 import json
 import os
