@@ -186,6 +186,8 @@ def _parts(location: str) -> tuple[str, ...]:
 
 #: whether files can be opened from within a folder that is open already, without following links
 _CAN_PIN = os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
+#: opens a folder; with O_PATH also one whose files may be opened but not listed
+_AS_FOLDER = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_PATH", os.O_RDONLY)
 
 
 class _Folder:
@@ -194,7 +196,7 @@ class _Folder:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._place = os.open(path, os.O_RDONLY | os.O_DIRECTORY) if _CAN_PIN else -1
+        self._place = os.open(path, _AS_FOLDER) if _CAN_PIN else -1
 
     def __enter__(self) -> _Folder:
         return self
@@ -221,8 +223,8 @@ class _Folder:
         place = os.dup(self._place)
         try:
             for part in parts[:-1]:
-                inner = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-                place, outer = os.open(part, inner, dir_fd=place), place
+                inner = os.open(part, _AS_FOLDER | os.O_NOFOLLOW, dir_fd=place)
+                place, outer = inner, place
                 os.close(outer)
             flags |= os.O_NOFOLLOW | os.O_NONBLOCK
             return os.open(parts[-1], flags, dir_fd=place)
