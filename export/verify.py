@@ -329,12 +329,14 @@ class Both:
             smaller = {name: shrink(v, overflow=overflow) for name, v in feed.values.items()}
             if all(smaller[name] is v for name, v in feed.values.items()):
                 continue
-            ours, theirs = self.run_file(feed._replace(values=smaller)), self.run_keras(smaller)
+            small = feed._replace(values=smaller)
+            ours, theirs, moved = self.run_file(small), self.run_keras(smaller), self._nudged(small)
             by_row = len(feed.rows) > 1
             for i, (mask, a, e) in enumerate(zip(masks, ours, theirs, strict=True)):
                 if a.shape != mask.shape or e.shape != mask.shape:
                     continue
-                allowed = find_allowed(e, TOLERANCES[self.kind], by_row=by_row)
+                rounded = [m[i] for m in moved]
+                allowed = find_allowed(e, TOLERANCES[self.kind], rounded, by_row=by_row)
                 gone = ~find_differences(a, e, allowed)
                 if not overflow:
                     gone &= is_class_difference(actual[i], expected[i])
