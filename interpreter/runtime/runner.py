@@ -84,7 +84,7 @@ class Runner:
         arguments = list(values.values())
         try:
             with computing():
-                bound = Bound(plan, arguments, frozenset())
+                bound = Bound(plan, arguments)
         except Exception:  # a walk has the message, or succeeds
             return None
         bound.outputs()
@@ -123,7 +123,7 @@ class Runner:
             if results is not None:
                 return results
         try:
-            return self._bound.bind(key, plan, tuple(values), arguments)
+            return self._bound.run_new(key, plan, tuple(values), arguments)
         except RunStopped:
             raise
         except Exception as error:  # not kept, as it refers to the plan's memory
