@@ -113,7 +113,8 @@ def bind_prelu(space: Space, x: np.ndarray, slope: np.ndarray) -> np.ndarray | N
     y = space.like(x)
     order = memory_order(x)
     source, result = x.transpose(order), y.transpose(order)
-    if slope.size == source.shape[-1] == x.shape[1] and slope.size == slope.shape[-x.ndim + 1]:
+    channels = x.shape[1] if slope.ndim >= x.ndim - 1 > 0 else None
+    if slope.size == source.shape[-1] == channels and slope.size == slope.shape[-x.ndim + 1]:
         factor = slope.reshape(-1)
     else:
         factor = np.broadcast_to(slope, x.shape).transpose(order)

@@ -27,6 +27,8 @@ def _hoist(loop: Node) -> list[Node] | None:
     """The loop, and the nodes that pass on the values it doesn't change; ``None``: all change."""
     body: Graph = loop.attributes["body"]
     carried = range(len(loop.inputs) - 2)
+    if len(body.inputs) != 2 + len(carried) or len(body.outputs) <= len(carried):
+        return None  # a run has the message
     sources = {n.outputs[0]: n.inputs[0] for n in body.nodes if n.is_one_of("Identity")}
     invariant = {
         k

@@ -69,6 +69,8 @@ class LoopReader:
     def _read(self, node: Node) -> LoopLayer:
         body: Graph = node.attributes["body"]
         given = node.inputs[2:]
+        if len(body.inputs) != 2 + len(given) or len(body.outputs) <= len(given):
+            raise Unknown
         initial = [self._at_start(k, name) for k, name in enumerate(given)]
         iteration = Iteration(body, initial, self._links)
         results = [iteration.value(value.name) for value in body.outputs[1:]]

@@ -400,3 +400,21 @@ def test_an_if_of_another_domain_is_not_that_of_onnx():
         session = onnxwalk.load(proto, registry=mine, optimize=optimize)
         for _ in range(3):
             assert session.run(None, {"x": x})[0].tolist() == [-1, 2]
+
+
+def test_a_loop_whose_body_takes_fewer_values_than_it_gets():
+    """No rewrite takes it for a layer or for a loop that carries what it doesn't change."""
+    body = graph(
+        [node("Identity", "c", "d"), node("Identity", "s", "t")],
+        [value("i", I64, []), value("c", BOOL, []), value("s")],
+        [value("d", BOOL, []), value("t")],
+    )
+    proto = model(
+        [node("Loop", "m,,x,x", "y", body=body)],
+        [value("m", I64, []), value("x", F, [2])],
+        [value("y")],
+    )
+    for optimize in (True, False):
+        session = onnxwalk.load(proto, optimize=optimize)
+        with pytest.raises(onnxwalk.OperatorError, match="the subgraph has 3 inputs, but got 4"):
+            session.run(None, {"m": np.array(2), "x": np.ones(2, np.float32)})

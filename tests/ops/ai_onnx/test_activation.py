@@ -35,6 +35,8 @@ BY_HAND = [
     unary("LeakyRelu", 16, [-2, 0, 2], [-np.inf, 0, 2], alpha=np.inf),
     unary("LeakyRelu", 16, [-2, 3], [-0.5, 3], ml_dtypes.bfloat16, alpha=0.25),
     Case("PRelu", 7, [f([[-1, 2], [-3, 4]]), f([10, 20])], {}, [f([[-10, 2], [-30, 4]])]),
+    Case("PRelu", 16, [f([-1, 2]), f([10, 20])], {}, [f([-10, 2])]),
+    Case("PRelu", 16, [f([[[-1, 2], [-3, -4]]]), f([10, 20])], {}, [f([[[-10, 2], [-30, -80]]])]),
     Case("PRelu", 9, [np.array([-1, 2]), np.array([3])], {}, [np.array([-3, 2])]),
     unary("Elu", 6, [-1, 0, 2], [1 / E - 1, 0, 2]),
     unary("Elu", 22, [-np.inf, np.inf, np.nan], [-2, np.inf, np.nan], alpha=2.0),
