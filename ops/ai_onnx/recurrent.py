@@ -195,7 +195,12 @@ def prepare_lstm(w, r, b=None, p=None, *, _table=None, **attributes):
         x = _look_up_embedding(x, _table)
         return lstm(x, w, r, b, sequence_lens, initial_h, initial_c, p, **attributes)
 
-    cells = {_LSTM_DEFAULTS: lstm_cell} if p is None else {}
+    return add_lstm_binder(apply, w, r, b, p, _table=_table, **attributes)
+
+
+def add_lstm_binder(apply, w, r, b=None, p=None, *, _table=None, rounded=None, **attributes):
+    """``apply`` with its fast form if the layer is a usual one; ``rounded``: see ``Cell``."""
+    cells = {_LSTM_DEFAULTS: partial(lstm_cell, rounded=rounded)} if p is None else {}
     return _add_binder(apply, cells, 4, w, r, b, _table, **attributes)
 
 

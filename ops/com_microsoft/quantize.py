@@ -5,6 +5,7 @@ Products of 8-bit integers are added up in int32 and multiplied by their scales 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from onnxwalk.ops.shared.cost import PER_CALL, product_shape
 from onnxwalk.ops.shared.numeric import check_same_dtype
 
 FLOAT = 1  # TensorProto.DataType
+_ZERO, _STEPS = np.float32(0), np.float32(255)
 
 
 @op("QuantizeLinear", since=1, domain=DOMAIN)
@@ -178,24 +180,34 @@ def prepare_dynamic_quantize_lstm(
     W, R, B, P, W_scale, W_zero_point, R_scale, R_zero_point, **attributes
 ):
     """DynamicQuantizeLSTM with known weights, which are dequantized and laid out once."""
-    layer = recurrent.lay_out_lstm(
-        _dequantize_weights("W", W, W_scale, W_zero_point).swapaxes(1, 2),
-        _dequantize_weights("R", R, R_scale, R_zero_point).swapaxes(1, 2),
-        B,
-        P,
-        _rounded=_round_dynamically,
-        **attributes,
-    )
+    w = _dequantize_weights("W", W, W_scale, W_zero_point).swapaxes(1, 2)
+    r = _dequantize_weights("R", R, R_scale, R_zero_point).swapaxes(1, 2)
+    layer = recurrent.lay_out_lstm(w, r, B, P, _rounded=_round_dynamically, **attributes)
 
     def apply(X, sequence_lens=None, initial_h=None, initial_c=None):
         return layer(_round_dynamically(X), sequence_lens, initial_h, initial_c)
 
-    return apply
+    return recurrent.add_lstm_binder(apply, w, r, B, P, rounded=_round_into, **attributes)
 
 
 def _round_dynamically(x: np.ndarray) -> np.ndarray:
     """x quantized as by DynamicQuantizeLinear, and dequantized."""
     return quantize.dequantize_linear(*quantize.dynamic_quantize_linear(x))
+
+
+def _round_into(x: np.ndarray, y: np.ndarray) -> None:
+    """``_round_dynamically`` of float32, in few calls."""
+    lowest = np.minimum.reduce(x, None, initial=_ZERO)
+    highest = np.maximum.reduce(x, None, initial=_ZERO)
+    scale = (highest - lowest) / _STEPS
+    if not 0 < scale < math.inf:
+        np.copyto(y, _round_dynamically(x))
+        return
+    np.divide(x, scale, y)
+    np.rint(y, y)
+    highest = _STEPS - np.rint(-lowest / scale)  # the lowest is the zero point's negative already
+    np.minimum(y, highest, out=y)
+    np.multiply(y, scale, y)
 
 
 def _dequantize_weights(

@@ -288,6 +288,22 @@ class SequenceLoop:
             places = flat.reshape(gates, n, directions, hidden).transpose(0, 2, 1, 3)
 
             def product(h: np.ndarray, chosen: slice = slice(None)) -> Callable[[], Any]:
+                rounded = self._cell.rounded
+                if rounded is None:
+                    return plain_product(h, chosen)
+                kept = np.empty_like(h)
+                multiply = plain_product(kept, chosen)
+                by_way = [x.reshape(n, directions, hidden).swapaxes(0, 1) for x in (h, kept)]
+                pairs = list(zip(*by_way, strict=True))
+
+                def recur() -> None:
+                    for x, y in pairs:
+                        rounded(x, y)
+                    multiply()
+
+                return recur
+
+            def plain_product(h: np.ndarray, chosen: slice) -> Callable[[], Any]:
                 if directions == n == 1:  # the fastest call
                     wide = np.concatenate(list(w_h[chosen, 0]), -1)
                     return functools.partial(h.dot, wide, places[chosen].reshape(-1))
@@ -360,6 +376,12 @@ def make_binder(make_cell: Callable[[], Cell], embedding: np.ndarray | None) -> 
             return None
         if sequence_lens is not None and sequence_lens.shape != (batch,):
             return None
+        if cell.rounded is not None:
+            if sequence_lens is not None:  # a sequence that has ended is rounded with the others
+                return None
+            inputs = space.scratch(x.shape, x.dtype)
+            space.call(cell.rounded, x, inputs)
+            x = inputs
         uses_y = bool(space.used_outputs) and space.used_outputs[0]
         loop = SequenceLoop(space, cell, x, table, sequence_lens, given, uses_y)
         space.call(loop.run)

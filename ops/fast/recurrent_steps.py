@@ -42,6 +42,8 @@ class Cell:
     states: int  # how many, h included
     #: make_single(w_h, states): a faster loop for one sequence in one direction
     make_single: Callable[..., SingleSequence] | None = None
+    #: rounded(x, y): what is done to inputs, and to h of each direction, before they are multiplied
+    rounded: Callable[[np.ndarray, np.ndarray], None] | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -311,11 +313,16 @@ def rnn_cell(
 
 
 def lstm_cell(
-    w: np.ndarray, r: np.ndarray, b: np.ndarray | None, reversals: Sequence[bool]
+    w: np.ndarray,
+    r: np.ndarray,
+    b: np.ndarray | None,
+    reversals: Sequence[bool],
+    rounded: Callable[[np.ndarray, np.ndarray], None] | None = None,
 ) -> Cell:
     """Gates from the order i, o, f, c to g, f, i, o, the last three halved."""
     w_x, w_h, b_x, b_h = _arrange_weights(w, r, b, {3: 1, 2: 0.5, 0: 0.5, 1: 0.5})
-    return Cell(w_x, w_h, b_x + b_h, lstm_step, reversals, 2, single_lstm)
+    single = single_lstm if rounded is None else None
+    return Cell(w_x, w_h, b_x + b_h, lstm_step, reversals, 2, single, rounded)
 
 
 def gru_cell(

@@ -10,6 +10,8 @@ from onnx import numpy_helper
 import onnxwalk
 from onnxwalk.ops.com_microsoft import quantize
 from onnxwalk.ops.com_microsoft.nbits import unpack_bits
+from onnxwalk.ops.shared.numpy_state import computing
+from tests.support.bound import run_bound
 from tests.support.harness import (
     Case,
     assert_same,
@@ -265,3 +267,37 @@ REFUSED = [
 def test_refused(case, message):
     with pytest.raises((ValueError, NotImplementedError), match=message):
         run_directly(case)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_state_is_rounded_to_the_bit(seed):
+    """The bound LSTM's own calls, against DynamicQuantizeLinear and DequantizeLinear."""
+    rng = np.random.default_rng(seed)
+    for x in (
+        rng.standard_normal(64).astype(f32) * f32(10.0 ** rng.integers(-30, 30)),
+        np.abs(rng.standard_normal((3, 7)).astype(f32)),
+        -np.abs(rng.standard_normal((3, 7)).astype(f32)),
+        (rng.integers(-510, 511, 300) / 4).astype(f32),  # halves of steps
+        np.zeros(5, f32),
+        f([np.nan, 1, -1]),
+        f([np.inf, 1, -1]),
+        f([-np.inf, np.inf]),
+        f([3e38, -3e38]),
+        f([1e-45, -1e-45, 0]),
+    ):
+        y = np.empty_like(x)
+        with computing():
+            quantize._round_into(x, y)
+            np.testing.assert_array_equal(y, quantize._round_dynamically(x), err_msg=str(x))
+
+
+def test_a_layer_of_known_weights_is_bound():
+    inputs = lstm(2, 40, 1, 8, 16, seed=5)
+    layer = quantize.prepare_dynamic_quantize_lstm(
+        *inputs[1:4], None, *inputs[8:12], direction="bidirectional", hidden_size=16
+    )
+    expected = layer(inputs[0], None, *inputs[5:7])
+    found = run_bound(layer.bind, [inputs[0], None, *inputs[5:7]], used_outputs=(True,) * 3)
+    assert found is not None
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
