@@ -5,7 +5,7 @@ import transformers as t
 from writing import write
 
 REQUIREMENTS = [
-    "torch==2.14.1",
+    "torch==2.13.0",
     "transformers==5.24.0",
     "onnx==1.23.2",
     "onnxscript==0.7.2",
