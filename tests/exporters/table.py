@@ -13,9 +13,10 @@ from tests.exporters.exporter import Exporter
 BEGIN, END = "<!-- exporters: begin -->", "<!-- exporters: end -->"
 
 
-def is_all_right(results: list[Result]) -> bool:
-    """Whether files were written and none is wrong; what an exporter refuses isn't."""
-    return any(r.verdict != REFUSED for r in results) and all(r.verdict != WRONG for r in results)
+def is_all_right(results: list[Result], refused: int) -> bool:
+    """Whether some are right, none is wrong, and the exporter refuses as many as it is known to."""
+    count = Counter(result.verdict for result in results)
+    return bool(count[RIGHT]) and not count[WRONG] and count[REFUSED] == refused
 
 
 def load_results(path: Path) -> list[Result] | None:

@@ -86,7 +86,19 @@ def test_page_from_saved_results(tmp_path):
     assert "old" not in text and text.startswith("before") and text.endswith("after")
     assert "| 3 | 1 | 1 | 1 | 1 |" in text and text.count("not run") == len(others)
     assert "- wrong: `c`: numbers differ by 1" in text and "a \\| b" in text
-    assert not is_all_right(results) and is_all_right(results[:2]) and not is_all_right([])
+
+
+def test_what_counts_as_all_right():
+    right, known, wrong, refused = (
+        Result("a", verdict) for verdict in (RIGHT, KNOWN, WRONG, REFUSED)
+    )
+    assert is_all_right([right, known], 0) and is_all_right([right, refused], 1)
+    assert not is_all_right([right, wrong], 0)
+    # nothing that is right: no file at all, refusals alone, or files that all differ
+    assert not is_all_right([], 0) and not is_all_right([refused], 1)
+    assert not is_all_right([known], 0)
+    # an exporter that refuses more than before has lost something; one that refuses less, gained
+    assert not is_all_right([right, refused], 0) and not is_all_right([right], 1)
 
 
 def test_every_program_states_pinned_packages():

@@ -6,7 +6,34 @@ import tf2onnx
 from writing import write
 
 REQUIREMENTS = ["tf2onnx==1.17.0", "tensorflow-cpu==2.21.0", "onnx==1.23.2", "numpy==2.4.6"]
-KNOWN: dict[str, str] = {}
+KNOWN = {
+    "function-*-gelu": "Erfc, TensorFlow's operator, is left in the file",
+    "function-*-l2-loss": "L2Loss, TensorFlow's operator, is left in the file",
+    "function-*-special-log1p": "Expm1 and Log1p, TensorFlow's operators, are left in the file",
+    "function-*-multiply-no-nan": "MulNoNan, TensorFlow's operator, is left in the file",
+    "function-*-complex": "Complex and Real, TensorFlow's operators, are left in the file",
+    "function-*-searchsorted": "LowerBound, TensorFlow's operator, is left in the file",
+    "function-*-scan": "TensorFlow's operators for lists are left in the file",
+    "function-*-truncatemod": "TruncateMod, TensorFlow's operator, is left in the file",
+    "function-1[567]-int32-bitwise": "BitwiseAnd and BitwiseXor, which ONNX has from opset 18 on",
+    "lite-*-gelu": "TFL_GELU, TensorFlow Lite's operator, is left in the file",
+    "lite-*-special-clip": "TFL_RELU_N1_TO_1, TensorFlow Lite's operator, is left in the file",
+    "lite-*-diagonal": "MatrixSetDiag, TensorFlow's operator, is left in the file",
+    "*-scatter-nd": "what is written to one place twice is added in TensorFlow, not in ScatterND",
+    "lite-*-scatter-update": "additions to one place: ScatterND without reduction, the last counts",
+    "lite-*-scan": "the first step's result is not in the list",
+    "function-*-int32-divide": "findings/tf2onnx-integers.sh",
+    "*-special-atan2": "computed of signs, for which -0 is 0: atan2(-0, -inf) is pi, not -pi",
+    "onnxruntime:*-special-reduce": "ReduceMax and ReduceMin of ONNX Runtime pass over NaN",
+    "specification:*-special-argmax": "ArgMax of NaN: ONNX Runtime and TensorFlow pass over it, "
+    "ONNX's reference evaluator takes it for the largest",
+    "function-*-special-softmax": "TensorFlow's kernel gives 0 beside NaN, where all is NaN",
+    "lite-*-special-sign": "TensorFlow Lite's sign of NaN is 0",
+    "lite-*-special-exp": "TensorFlow Lite: exp(NaN) is 0, sqrt(infinity) is NaN",
+    "lite-*-special-softplus": "TensorFlow Lite's softplus of NaN is 0",
+    "lite-*-special-binary": "TensorFlow Lite's maximum and minimum of x and NaN are x",
+    "lite-8bit-attention": "TensorFlow Lite's own answer is far from that of its float32 file",
+}
 inf, nan = np.inf, np.nan
 rng = np.random.default_rng(0)
 x = rng.normal(size=(4, 6)).astype(np.float32)
@@ -98,9 +125,7 @@ CASES = {
     "avg-pool": (lambda a: N.avg_pool2d(a, 3, 2, "SAME"), image),
     "max-pool-argmax": (lambda a: N.max_pool_with_argmax(a, 2, 2, "VALID"), image),
     "batch-norm": (
-        lambda a: N.batch_normalization(
-            a, [0.1, 0.2, 0.3], [1.0, 2.0, 3.0], None, [1.0, 1.0, 2.0], 1e-3
-        ),
+        lambda a: N.batch_normalization(a, 0.1, np.float32([1, 2, 3]), None, 2.0, 1e-3),
         image,
     ),
     "lrn": (lambda a: N.local_response_normalization(a, 1, 1.0, 0.5), image),
@@ -122,10 +147,8 @@ CASES = {
         image,
     ),
     "softmax": (lambda a: (N.softmax(a), N.log_softmax(a), N.softmax(a, 0)), x),
-    "activations": (
-        lambda a: (N.relu6(a), N.elu(a), N.selu(a), N.leaky_relu(a), N.silu(a), N.gelu(a)),
-        x,
-    ),
+    "activations": (lambda a: (N.relu6(a), N.elu(a), N.selu(a), N.leaky_relu(a), N.silu(a)), x),
+    "gelu": (N.gelu, x),
     "more-activations": (
         lambda a: (N.softplus(a), N.softsign(a), tf.sigmoid(a), tf.tanh(a), N.crelu(a)),
         x,
@@ -135,7 +158,8 @@ CASES = {
         lambda a: N.sparse_softmax_cross_entropy_with_logits([0, 5, 2, 1], a),
         x,
     ),
-    "l2": (lambda a: (M.l2_normalize(a, 1), tf.norm(a), N.l2_loss(a)), x),
+    "l2": (lambda a: (M.l2_normalize(a, 1), tf.norm(a)), x),
+    "l2-loss": (N.l2_loss, x),
     "moments": (lambda a: (*N.moments(a, [0]), M.reduce_std(a, 1), M.reduce_logsumexp(a, 1)), x),
     "reductions": (
         lambda a: (tf.reduce_mean(a), tf.reduce_prod(a, 1), tf.argmax(a, 1), tf.reduce_max(a, 0)),
@@ -200,7 +224,7 @@ CASES = {
     "if": (choose, x),
     "scan": (lambda a: tf.scan(lambda s, row: s * 0.5 + row, a), x),
     "map": (lambda a: tf.map_fn(lambda row: row / tf.norm(row), a), x),
-    "random-shape": (lambda a: tf.zeros_like(a) + tf.range(6, dtype=tf.float32), x),
+    "ranges": (lambda a: tf.zeros_like(a) + tf.range(6, dtype=tf.float32), x),
     "attention": (
         lambda a: tf.matmul(N.softmax(tf.matmul(a, a, transpose_b=True) / 2), a),
         sequence,
@@ -211,23 +235,22 @@ CASES = {
         lambda a: a * tf.cast(tf.sequence_mask([3, 5])[..., None], a.dtype),
         sequence,
     ),
-    "special-round": (lambda a: (tf.round(a), M.rint(a), tf.floor(a), tf.sign(a)), special),
+    "special-round": (lambda a: (tf.round(a), M.rint(a), tf.floor(a)), special),
+    "special-sign": (tf.sign, special),
     "special-exp": (lambda a: (tf.exp(a), tf.tanh(a), tf.sigmoid(a), tf.sqrt(a)), special),
-    "special-erf": (lambda a: (M.erf(a), M.log1p(tf.abs(a)), M.expm1(a), M.rsqrt(a)), special),
-    "special-relu": (lambda a: (N.relu(a), N.relu6(a), tf.clip_by_value(a, -1, 1)), special),
-    "special-leaky": (lambda a: (N.leaky_relu(a), N.elu(a), N.softplus(a), N.softsign(a)), special),
+    "special-erf": (lambda a: (M.erf(a), M.rsqrt(a)), special),
+    "special-log1p": (lambda a: (M.log1p(tf.abs(a)), M.expm1(a)), special),
+    "special-relu": (lambda a: (N.relu(a), N.relu6(a)), special),
+    "special-clip": (lambda a: tf.clip_by_value(a, -1, 1), special),
+    "special-leaky": (lambda a: (N.leaky_relu(a), N.elu(a), N.softsign(a)), special),
+    "special-softplus": (N.softplus, special),
     "special-tests": (lambda a: (M.is_nan(a), M.is_inf(a), M.is_finite(a)), special),
-    "special-reduce": (lambda a: (tf.reduce_max(a), tf.reduce_min(a), tf.argmax(a)), special),
+    "special-reduce": (lambda a: (tf.reduce_max(a), tf.reduce_min(a)), special),
+    "special-argmax": (tf.argmax, special),
     "special-softmax": (N.softmax, special),
-    "special-binary": (
-        lambda a: (
-            tf.maximum(a, a[::-1]),
-            tf.minimum(a, a[::-1]),
-            M.divide_no_nan(a, a[::-1]),
-            M.multiply_no_nan(a, a[::-1]),
-        ),
-        special,
-    ),
+    "special-binary": (lambda a: (tf.maximum(a, a[::-1]), tf.minimum(a, a[::-1])), special),
+    "divide-no-nan": (lambda a: M.divide_no_nan(a, a[::-1]), special),
+    "multiply-no-nan": (lambda a: M.multiply_no_nan(a, a[::-1]), special),
     "special-atan2": (lambda a: M.atan2(a, a[::-1]), special),
     "special-pow": (
         lambda a: (tf.pow(a, 2.0), tf.square(a), M.squared_difference(a, 1.0)),
@@ -235,8 +258,10 @@ CASES = {
     ),
     "special-trigonometry": (lambda a: (tf.sin(a), tf.atan(a), tf.sinh(a), tf.asinh(a)), special),
     "int32": (lambda a, b: (a + b, a * b, a - b, tf.abs(a), tf.negative(a), tf.sign(a)), whole, by),
-    "int32-divide": (lambda a, b: (a // b, a % b, a / b, tf.truncatediv(a, b)), whole, by),
-    "int32-mod": (lambda a, b: (M.floormod(a, b), tf.truncatemod(a, b)), whole, by),
+    "int32-divide": (lambda a, b: (a // b, tf.truncatediv(a, b)), whole, by),
+    "int32-quotient": (lambda a, b: a / b, whole, by),
+    "int32-floormod": (lambda a, b: a % b, whole, by),
+    "int32-truncatemod": (tf.truncatemod, whole, by),
     "int32-compare": (lambda a, b: (a < b, tf.equal(a, b), tf.maximum(a, b)), whole, by),
     "int32-bitwise": (
         lambda a, b: (tf.bitwise.bitwise_and(a, b), tf.bitwise.bitwise_xor(a, b)),
@@ -249,11 +274,12 @@ CASES = {
         by,
     ),
     "int32-pow": (lambda a, b: (tf.pow(a, 3), tf.square(b)), whole, by),
-    "float-divide": (lambda a, b: (a // b, a % b, tf.truncatemod(a, b)), x * 3, x[::-1]),
+    "float-divide": (lambda a, b: (a // b, a % b), x * 3, x[::-1]),
+    "float-truncatemod": (tf.truncatemod, x * 3, x[::-1]),
     "logical": (
         lambda a, b: (
             tf.logical_and(a > 0, b > 0),
-            tf.logical_xor(a > 0, b > 0),
+            M.logical_xor(a > 0, b > 0),
             tf.reduce_any(a > b, 1),
         ),
         x,
@@ -265,8 +291,8 @@ for number, (name, (function, *arrays)) in enumerate(CASES.items()):
     check(number, name, function, *arrays)
 for name in (
     "dense conv-same conv-valid depthwise max-pool avg-pool softmax activations attention "
-    "resize-bilinear reductions"
+    "resize-bilinear"
 ).split():
-    function, array = CASES[name]
+    function, array = CASES[name][:2]
     traced = tf.function(function, input_signature=[tf.TensorSpec(array.shape, array.dtype)])
     check_lite(f"lite-8bit-{name}", traced, 18, [array], lambda array=array: ([array],))
