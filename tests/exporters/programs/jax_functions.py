@@ -16,6 +16,7 @@ REQUIREMENTS = [
     "onnx==1.23.2",
     "numpy==2.4.6",
 ]
+REFUSED = 9
 KNOWN = {
     "onnxruntime:jnp-arg*": "ONNX Runtime passes over NaN",
     "onnxruntime:jnp-m??": "ONNX Runtime passes over NaN",

@@ -37,6 +37,7 @@ REQUIREMENTS = [
     "onnx==1.23.2",
     "numpy==2.4.6",
 ]
+REFUSED = 9
 KNOWN = {
     "SGDClassifier-huber": "skl2onnx decides by probabilities: findings/sklearn-sgd-argmax.sh",
     "LinearDiscriminantAnalysis-two": "skl2onnx: findings/sklearn-lda-two-classes.sh",
@@ -49,6 +50,7 @@ KNOWN = {
     "OneClassSVM": "the same numbers as a column, (N, 1)",
     "LinearSVC-two": "scores as a column, (N, 1)",
     "SGDClassifier-two": "scores of both classes, where scikit-learn gives those of one",
+    "AdaBoost": "two classes of a leaf weigh half each, but for 1e-16: float32 makes them equal",
     "KMeans-transform": "labels first, then distances, of which transform gives the latter",
     "Normalizer-max": "skl2onnx: findings/sklearn-normalizer-max.sh",
 }
@@ -177,6 +179,7 @@ transformers = {
     "RBFSampler": None,
     "GaussianRandomProjection": random_projection.GaussianRandomProjection(2, random_state=0),
     "VarianceThreshold": feature_selection.VarianceThreshold(0.5),
+    "AdaBoost": "two classes of a leaf weigh half each, but for 1e-16: float32 makes them equal",
     "KMeans-transform": cluster.KMeans(3, random_state=0, n_init=2),
     "FeatureUnion": pipeline.make_union(P.StandardScaler(), decomposition.PCA(2)),
 }

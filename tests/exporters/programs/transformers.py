@@ -11,6 +11,7 @@ REQUIREMENTS = [
     "onnxscript==0.7.2",
     "numpy==2.4.6",
 ]
+REFUSED = 3
 torch.manual_seed(0)
 ids = torch.tensor([[5, 17, 3, 60, 2, 9], [1, 8, 44, 2, 0, 0]])
 mask = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0]])
