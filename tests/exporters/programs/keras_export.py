@@ -17,6 +17,7 @@ REQUIREMENTS = [
     "onnxscript==0.7.2",
     "numpy==2.4.6",
 ]
+REFUSED = 11
 KNOWN = {
     "tensorflow-activation-celu": "TensorFlow's operators are left in the file",
     "tensorflow-activation-gelu": "TensorFlow's operators are left in the file",

@@ -27,7 +27,6 @@ KNOWN = {
     "int??-sum": "the sum of all numbers gets the shape (1,)",
     "mean": "the sum of all numbers gets the shape (1,)",
     "lstm": "the states of the last layer alone: findings/paddle2onnx-lost-arguments.sh",
-    "mask": "Compress with a condition of rank 2, which no runtime takes",
     "norms": "the norm of a matrix is one for each row: findings/paddle2onnx-lost-arguments.sh",
     "rnn": "nodes read values that are nowhere in the file",
     "specification:special-argmax": "ArgMax of NaN: ONNX Runtime and Paddle pass over it, "
