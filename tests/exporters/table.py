@@ -10,6 +10,8 @@ from pathlib import Path
 from tests.exporters.compare import KNOWN, REFUSED, RIGHT, WRONG, Result
 from tests.exporters.exporter import Exporter
 
+#: what the page calls a verdict
+_WORDS = {KNOWN: "explained"}
 BEGIN, END = "<!-- exporters: begin -->", "<!-- exporters: end -->"
 
 
@@ -44,7 +46,7 @@ def details(exporter: Exporter, results: list[Result]) -> list[str]:
     lines = []
     for (verdict, detail), names in sorted(by_reason.items()):
         shown = ", ".join(f"`{name}`" for name in names)
-        lines.append(f"- {verdict}: {shown}: {_plain(detail)}")
+        lines.append(f"- {_WORDS.get(verdict, verdict)}: {shown}: {_plain(detail)}")
     return [f"\n### {exporter.says}\n", *lines] if lines else []
 
 
