@@ -22,7 +22,8 @@ denormal   A whole number or boolean, in a row in which the file computes with d
 range      The difference is gone when the large finite values that were fed are smaller: beyond
            the square root of the largest float 2^10 times below that, and, for NaN or an infinity
            on one side alone, from 50 on by 2. (In which order a sum is computed decides whether it
-           overflows.)
+           overflows.) Or, with numbers beyond that root, the file's nodes, one by one, give what
+           Keras gives. (Rewrites avoid what overflows in a normalization.)
 precision  Keras's own errors in float32 are larger than the tolerance, and the file's are not: it
            gives the number that Keras gives in float64. (LayerNormalization of a row of 1000s
            computes x / σ + (β - μ / σ), that is, β + 31623 - 31623: Keras is 0.002 from Keras in

@@ -74,6 +74,24 @@ def switch(
     return choose(0)
 
 
+def cond(
+    original: Any,
+    record: Record,
+    pred: Any,
+    true_fn: Callable[[], Any] | None = None,
+    false_fn: Callable[[], Any] | None = None,
+    name: str | None = None,
+) -> Any:
+    """A condition that is known while tracing is no If: inside of its branches tf2onnx wouldn't
+    know the constants from outside, such as the axis of a Concat in ``associative_scan``."""
+    import tensorflow as tf
+
+    known = tf.get_static_value(pred)
+    if known is None or true_fn is None or false_fn is None:
+        return original(pred, true_fn, false_fn, name=name)
+    return true_fn() if known else false_fn()
+
+
 def gcd(original: Any, record: Record, x1: Any, x2: Any) -> Any:
     """The greatest common divisor, of open sizes too: (a, b) becomes (b, a mod b) until b is 0."""
     import keras

@@ -232,6 +232,11 @@ PATCHES = (
         "TensorFlow numbers the scopes of layers",
     ),
     Patch(
+        "tensorflow:cond",
+        loops.cond,
+        "a known condition becomes an If, whose branches don't know constants from outside",
+    ),
+    Patch(
         "tensorflow:tensordot",
         rewrites.tensordot,
         "TensorFlow reshapes to two dimensions and back, with shapes computed in every run",

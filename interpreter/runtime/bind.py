@@ -2,7 +2,11 @@
 
 Steps that can't be bound are called in every run, and their results are copied to their arrays. If
 the shape of such a result depends on data and changes, ``ShapeChanged`` is raised and the plan is
-bound again, now with that step's results in new arrays each time.
+bound again, now with that result in a new array each time.
+
+In a plan for inputs of which some have other shapes in every run, the steps that depend on these
+shapes are bound anew in every run (``Rebound``), so that results are the same, to the bit, as those
+of a plan for these shapes alone. The others are bound once.
 """
 
 from __future__ import annotations
@@ -19,33 +23,35 @@ from onnxwalk.interpreter.runtime.call import call, name_error
 from onnxwalk.interpreter.runtime.zero_copy import Region, is_open
 from onnxwalk.ops.contract.space import Arena, Space, memory_order
 
+#: the shape of the array in each slot; ``None`` where there is none
+Shapes: TypeAlias = "list[tuple[int, ...] | None]"
+#: results that change their shapes: the ``id`` of the step and the position among its outputs
+Changing: TypeAlias = frozenset[tuple[int, int]]
 #: by slot: zeros (top, left, bottom, right) around a value
 Margins: TypeAlias = dict[int, tuple[int, int, int, int]]
 
 
 class ShapeChanged(Exception):
-    """The result of a step (its ``id``) has another shape than when the plan was bound."""
+    """A result of a step has another shape than when the plan was bound."""
 
-    def __init__(self, step: int) -> None:
-        super().__init__(step)
-        self.step = step
-
-
-class NotBorrowable(Exception):
-    """The input in a ``slot`` is used by a call that can't be redirected to other memory."""
-
-    def __init__(self, slot: int) -> None:
-        super().__init__(slot)
-        self.slot = slot
+    def __init__(self, step: int, position: int) -> None:
+        super().__init__(step, position)
+        self.result = step, position
 
 
 class Scope:
     """The values of one graph, the model's or a subgraph, while its plan is bound."""
 
-    def __init__(self, space: Space, plan: Plan, changing: frozenset[int]) -> None:
+    def __init__(
+        self, space: Space, plan: Plan, changing: Changing, before: Shapes | None = None
+    ) -> None:
+        """``before``: the shapes in an earlier run, for a plan of inputs that change theirs."""
         self.space = space
         self.plan = plan
         self.changing = changing
+        self.before = before
+        self.moving: set[int] = set()  # slots with other shapes, or constants that depend on these
+        self.rebound: Rebound | None = None
         self.values = plan.template.copy()
         self.known = {slot for slot, value in enumerate(plan.template) if value is not None}
         for slot in self.known:
@@ -63,9 +69,15 @@ class Scope:
         """Bind all steps. Returns the range of each one's calls."""
         margins = _margins(self.plan)
         ranges = []
+        if self.moving:
+            self.rebound = Rebound(self, margins)
+            self.rebound.begin()
         for step in self.plan.steps:
             first = len(self.space.calls)
-            self._bind(step, margins)
+            if self.rebound is None or self.moving.isdisjoint(step.inputs):
+                self._bind(step, margins)
+            else:
+                self._bind_anew(step, self.rebound)
             ranges.append(slice(first, len(self.space.calls)))
             if not all(is_open(call) for call in self.space.calls[first:]):
                 self._hide((*step.inputs, *step.outputs))
@@ -73,11 +85,13 @@ class Scope:
         return ranges
 
     def _hide(self, slots: Sequence[int]) -> None:
-        """Note that calls use these values which can't be redirected to other memory."""
+        """Note that calls use these values which can't be redirected to other memory: where that is
+        an input's, the plan keeps memory for it."""
         for value in [self.values[slot] for slot in slots]:
-            for slot, region in self.borrowed.items():
+            for slot, region in list(self.borrowed.items()):
                 if region.touches(value):
-                    raise NotBorrowable(slot)
+                    del self.borrowed[slot]
+                    self.space.keep(self.values[slot])
             self._hidden.append(value)
 
     def lendable_outputs(self) -> list[int]:
@@ -112,9 +126,30 @@ class Scope:
             return
         elif not self._bind_calls(step, arguments, margins):
             self._call_every_time(step, arguments)
+        self._release(step)
+
+    def _release(self, step: Step) -> None:
         for slot in step.release:
             if slot in self._owned and slot not in self._kept:
                 self.space.release(self.values[slot])
+
+    def _bind_anew(self, step: Step, rebound: Rebound) -> None:
+        """Bind a step in every run. What has the same shape as before, and isn't a constant, is
+        copied to memory of the plan, where steps that are bound once read it."""
+        rebound.scope.bind_step(step)
+        self.work.append(rebound.scope.work.pop())
+        for position, slot in enumerate(step.outputs):
+            if slot == NOTHING:
+                continue
+            value = self.values[slot]
+            changes = (id(step), position) in self.changing or self.has_moved(slot, value)
+            if changes or slot in rebound.scope.known or not _is_plain(value):
+                self.moving.add(slot)
+            else:
+                self.store(slot, value)
+                rebound.places[slot] = self.values[slot]
+        self.space.calls.append((bind_step_again, (rebound, step)))
+        self._release(step)
 
     def _bind_calls(self, step: Step, arguments: list[Any], margins: Margins) -> bool:
         """Record the calls of the step's binder. Returns whether it has one that accepts."""
@@ -191,9 +226,10 @@ class Scope:
                     self.space.mark_constant(self.values[slot])
 
     def _call_every_time(self, step: Step, arguments: list[Any]) -> None:
-        for slot, result in zip(step.outputs, call(step, arguments), strict=False):
+        results = zip(step.outputs, call(step, arguments), strict=False)
+        for position, (slot, result) in enumerate(results):
             if slot != NOTHING:
-                self.store(slot, result, id(step) in self.changing)
+                self.store(slot, result, (id(step), position) in self.changing)
         self.space.calls.append((call_step, (step, self.values, self.fixed, self.space.arena)))
 
     def borrow(self, slot: int, argument: np.ndarray) -> None:
@@ -202,11 +238,15 @@ class Scope:
         self.borrowed[slot] = Region(self.values[slot])
         self.fixed.add(slot)
 
+    def has_moved(self, slot: int, value: Any) -> bool:
+        """Whether a value has another shape than in the run ``before``."""
+        return self.before is not None and self.before[slot] != getattr(value, "shape", None)
+
     def store(self, slot: int, value: Any, changing: bool = False) -> None:
         """Copy a value to the plan's memory; keep it as it is if it isn't a plain array."""
         if isinstance(value, np.generic):
             value = np.asarray(value)
-        if changing or not isinstance(value, np.ndarray) or value.dtype.hasobject:
+        if changing or not _is_plain(value):
             self.values[slot] = _own(value, self.space.arena)
             return
         array = self.space.array(value.shape, value.dtype, memory_order(value))
@@ -225,15 +265,87 @@ class Scope:
         self.space.hold(array)
 
 
+class Rebound:
+    """The steps of a plan that are bound anew in every run."""
+
+    # It doesn't refer to the outer scope, whose calls refer to it: see ``call_step``.
+    def __init__(self, outer: Scope, margins: Margins) -> None:
+        self.plan, self.changing, self.margins = outer.plan, outer.changing, margins
+        self.values, self.known, self.fixed = outer.values, outer.known, outer.fixed
+        self.moving, self.arena = outer.moving, outer.space.arena
+        #: by slot: memory of the plan to which a result is copied
+        self.places: dict[int, np.ndarray] = {}
+
+    def begin(self) -> None:
+        """Call before a run."""
+        budget = current_budget()
+        self.scope = _Anew(self, Space(budget.fill if budget is not None else None))
+
+    def end(self) -> None:
+        """Call after a run: frees its memory."""
+        del self.scope
+
+
+class _Anew(Scope):
+    """A scope for the steps that are bound anew, in one run."""
+
+    def __init__(self, rebound: Rebound, space: Space) -> None:
+        super().__init__(space, rebound.plan, rebound.changing)
+        self.values, self.known = rebound.values, set()
+        self._rebound = rebound
+
+    def bind_step(self, step: Step) -> None:
+        """Compute the outputs of a step. None of them is in memory that other steps reuse."""
+        outer = self._rebound
+        reads_plan = False
+        for slot in step.inputs:
+            value = self.values[slot]
+            if slot not in outer.moving:
+                if slot in outer.known and slot not in self.known:
+                    self.known.add(slot)
+                    if isinstance(value, np.ndarray):
+                        self.space.mark_constant(value)
+                elif slot in outer.fixed:
+                    self.fixed.add(slot)
+                    reads_plan = True
+            elif slot not in self.known and _is_plain(value):
+                self.fixed.add(slot)
+        self._bind(step, outer.margins)
+        self.space.calls.clear()
+        if reads_plan:
+            for slot in step.outputs:
+                if slot != NOTHING:
+                    self.values[slot] = _own(self.values[slot], outer.arena)
+
+    def store(self, slot: int, value: Any, changing: bool = False) -> None:
+        self.values[slot] = _own(value, self.space.arena)
+
+
+def bind_step_again(rebound: Rebound, step: Step) -> None:
+    """Bind a step to the shapes that its inputs have in this run."""
+    rebound.scope.bind_step(step)
+    for position, slot in enumerate(step.outputs):
+        if slot in rebound.places:
+            place, result = rebound.places[slot], rebound.values[slot]
+            if result.shape != place.shape or result.dtype != place.dtype:
+                raise ShapeChanged(id(step), position)
+            np.copyto(place, result)
+            rebound.values[slot] = place
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and not value.dtype.hasobject
+
+
 def call_step(step: Step, values: list[Any], fixed: set[int], arena: Arena) -> None:
     """A step that isn't bound, in a later run. (Not a method, as a plan that refers to itself would
     keep its memory until Python's garbage collection.)"""
     results = call(step, [values[slot] for slot in step.inputs])
-    for slot, result in zip(step.outputs, results, strict=False):
+    for position, (slot, result) in enumerate(zip(step.outputs, results, strict=False)):
         if slot in fixed:
             place = values[slot]
             if result.shape != place.shape or result.dtype != place.dtype:
-                raise ShapeChanged(id(step))
+                raise ShapeChanged(id(step), position)
             np.copyto(place, result)
         elif slot != NOTHING:
             values[slot] = _own(result, arena)
@@ -244,7 +356,7 @@ def _own(value: Any, arena: Arena) -> Any:
     if isinstance(value, list):
         return [_own(item, arena) for item in value]
     if isinstance(value, np.ndarray) and arena.contains(value):
-        return value.copy()
+        return value.copy("K")
     return np.asarray(value) if isinstance(value, np.generic) else value
 
 

@@ -19,7 +19,13 @@ import numpy as np
 from onnxwalk.interpreter.budget import Budget, copy_output, current_budget
 from onnxwalk.interpreter.errors import LimitError
 from onnxwalk.interpreter.ir.plan import Plan, Step
-from onnxwalk.interpreter.runtime.bind import NotBorrowable, Scope, call_step
+from onnxwalk.interpreter.runtime.bind import (
+    Changing,
+    Scope,
+    Shapes,
+    bind_step_again,
+    call_step,
+)
 from onnxwalk.interpreter.runtime.call import name_error
 from onnxwalk.interpreter.runtime.zero_copy import Region, borrow, can_be_borrowed
 from onnxwalk.ops.contract.space import Space
@@ -32,23 +38,28 @@ _UNCHECKED = 1_000_000
 class Bound:
     """A plan for inputs of certain shapes. One run at a time, as all use the same memory."""
 
-    def __init__(self, plan: Plan, arguments: Sequence[Any], changing: frozenset[int]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        arguments: Sequence[Any],
+        changing: Changing = frozenset(),
+        before: Shapes | None = None,
+    ) -> None:
         """Bind by running: afterwards ``outputs()`` returns the results of this run.
 
-        ``changing``: the steps (their ``id``) whose results are known to change their shapes.
+        ``changing``: the results that are known to change their shapes. ``before``: the ``shapes``
+        of an earlier run with others, for an open plan.
         """
         self.plan = plan
         self.names: tuple[str, ...] = ()  # of the arguments
-        borrowed = {s for s, x in zip(plan.inputs, arguments, strict=True) if can_be_borrowed(x)}
-        while True:
-            try:
-                scope = self._bind(arguments, changing, borrowed)
-                break
-            except NotBorrowable as error:
-                borrowed.remove(error.slot)
+        scope = self._bind(arguments, changing, before)
         self.space, self.calls, self.values = scope.space, scope.space.calls, scope.values
+        #: of the values in each slot
+        self.shapes: Shapes = [getattr(value, "shape", None) for value in self.values]
         lent = scope.lendable_outputs()
-        arrays = {s: self.values[s] for s in (*plan.inputs, *lent) if s in borrowed or s in lent}
+        arrays = {
+            s: self.values[s] for s in (*plan.inputs, *lent) if s in scope.borrowed or s in lent
+        }
         #: the slots whose memory is the caller's, each with its index in ``_memories``
         self._places, self._patches = borrow(arrays, self.calls, self._touching(arrays.values()))
         self._memories = [self.values[slot] for slot in self._places]
@@ -56,22 +67,27 @@ class Bound:
             (s, self.values[s].shape, self.values[s].dtype) for s in lent if s in self._places
         ]
         self._keep_shapes([Region(memory) for memory in self._memories])
+        functions = [function for function, _ in self.calls]
         #: whether it has steps that check the budget
-        self.is_guarded = any(function is call_step for function, _ in self.calls)
+        self.is_guarded = call_step in functions or bind_step_again in functions
+        #: whether no more than a third of the steps are bound anew in every run
+        self.is_mostly_bound = 3 * functions.count(bind_step_again) <= len(plan.steps)
+        self._rebound, self._moving = scope.rebound, scope.moving
         #: each input's slot, whether its array is the same in every run, and its index as above
         self._inputs = [(s, s in scope.fixed, self._places.get(s)) for s in plan.inputs]
 
-    def _bind(
-        self, arguments: Sequence[Any], changing: frozenset[int], borrowed: set[int]
-    ) -> Scope:
+    def _bind(self, arguments: Sequence[Any], changing: Changing, before: Shapes | None) -> Scope:
         budget = current_budget()
         space = Space(budget.fill if budget is not None else None)
-        scope = Scope(space, self.plan, changing)
+        scope = Scope(space, self.plan, changing, before)
         for slot, argument in zip(self.plan.inputs, arguments, strict=True):
-            if slot in borrowed:
+            is_open = scope.has_moved(slot, argument)
+            if is_open:
+                scope.moving.add(slot)
+            if can_be_borrowed(argument) and not is_open:
                 scope.borrow(slot, argument)
             else:
-                scope.store(slot, argument)
+                scope.store(slot, argument, is_open)
         scope.lends = {s for s in self.plan.outputs if s not in self.plan.inputs}
         try:
             #: the range of each step's calls
@@ -161,6 +177,8 @@ class Bound:
             memories[self._places[slot]] = np.empty(shape, dtype)
         self._patches.point(calls, memories)
         self._memories = memories
+        if self._rebound is not None:
+            self._rebound.begin()
 
     def outputs(self) -> list[Any]:
         """The outputs of the last run, owned by the caller. Call it once after each run, as it
@@ -172,6 +190,10 @@ class Bound:
         ]
         self._memories = []
         self._patches.forget(self.calls)
+        if self._rebound is not None:
+            self._rebound.end()
+            for slot in self._moving:
+                self.values[slot] = None
         return results
 
     def _touching(self, arrays: Iterable[np.ndarray]) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -13,13 +13,24 @@ from onnxwalk.interpreter.errors import LimitError
 from onnxwalk.interpreter.ir.plan import Plan
 from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.runtime.batch_axis import sample_axes
-from onnxwalk.interpreter.runtime.bind import ShapeChanged
+from onnxwalk.interpreter.runtime.bind import Changing, ShapeChanged, Shapes
 from onnxwalk.interpreter.runtime.bound import Bound
 from onnxwalk.interpreter.runtime.walk import execute
 from onnxwalk.ops.shared.numpy_state import computing
 
 #: the most that a session keeps for other shapes than those of the last run: bytes, and shapes
 _MOST_IDLE, _MOST_SHAPES = 1 << 26, 64
+
+
+#: the shape, dtype and rank of an input; in an open plan, the shape is ``None`` if it changes
+Input: TypeAlias = "tuple[tuple[int, ...] | None, Any, int]"
+
+
+class OpenKey(NamedTuple):
+    """The signature of an open plan: the ``id`` of its plan, and its inputs."""
+
+    plan: int
+    inputs: tuple[Input, ...]
 
 
 class BoundPlans:
@@ -29,16 +40,20 @@ class BoundPlans:
         """``limits``: of each ``run``; ``call`` and ``bind`` use the current budget."""
         self._limits = limits
         self._idle: dict[Hashable, list[Bound]] = {}
-        self._changing: dict[int, frozenset[int]] = {}
+        self._changing: dict[int, Changing] = {}
+        #: by the ``id`` of a plan: its inputs in the newest run that found no plan for its shapes;
+        #: the shapes of all its values when it was last bound
+        self._inputs: dict[int, list[Input]] = {}
+        self._shapes: dict[int, Shapes] = {}
+        self._useless: set[OpenKey] = set()  # open plans with little that is bound once
         self._axes: dict[Hashable, list[int] | None] = {}
         self._seen: set[Hashable] = set()
 
     def run(self, key: Hashable, feeds: Mapping[str, Any]) -> list[Any] | None:
         """The outputs, owned by the caller, of a plan that was bound for feeds of this signature;
         ``None`` if there is none, or if it fails: a walk may succeed, or has the better message."""
-        try:
-            bound = self._idle[key].pop()
-        except (KeyError, IndexError):
+        bound = self._take(key)
+        if bound is None:
             return None
         arguments = [feeds[name] for name in bound.names]
         limits = self._limits
@@ -67,9 +82,8 @@ class BoundPlans:
             for x in arguments
         )
         if None not in key:
-            try:
-                bound = self._idle[key].pop()
-            except (KeyError, IndexError):
+            bound = self._take(key)
+            if bound is None:
                 if key in self._seen:
                     with contextlib.suppress(Exception):  # the walk below has the message
                         return self.bind(key, plan, (), arguments)
@@ -87,7 +101,7 @@ class BoundPlans:
             results = bound.outputs()
         except ShapeChanged as change:
             known = self._changing.get(id(bound.plan), frozenset())
-            self._changing[id(bound.plan)] = known | {change.step}
+            self._changing[id(bound.plan)] = known | {change.result}
             return None
         except LimitError as error:
             if error.of_memory:  # of which the plan itself holds much
@@ -98,22 +112,72 @@ class BoundPlans:
         self._idle.setdefault(key, []).append(bound)
         return results
 
-    def bind(
+    def run_new(
         self, key: Hashable, plan: Plan, names: Sequence[str], arguments: Sequence[Any]
     ) -> list[Any]:
+        """The outputs, owned by the caller, for feeds of a signature that no plan is bound for.
+
+        Inputs that have another shape than in the run before may have yet another one in the next:
+        an open plan serves them all, unless most of its steps depend on them. Raises the errors of
+        operators.
+        """
+        inputs: list[Input] = [(x.shape, x.dtype, x.ndim) for x in arguments]
+        before, self._inputs[id(plan)] = self._inputs.get(id(plan)), inputs
+        shapes = self._shapes.get(id(plan))
+        if before is None or shapes is None or before == inputs:
+            return self.bind(key, plan, names, arguments)
+        if [x[1:] for x in before] != [x[1:] for x in inputs]:
+            return self.bind(key, plan, names, arguments)
+        open_key = OpenKey(
+            id(plan),
+            tuple(
+                now if now == old else (None, *now[1:])
+                for now, old in zip(inputs, before, strict=True)
+            ),
+        )
+        if open_key in self._useless:
+            return self.bind(key, plan, names, arguments)
+        bound = self._take(open_key)
+        results = None if bound is None else self._run(open_key, bound, arguments)
+        if results is not None:
+            return results
+        for slot, (shape, *_) in zip(plan.inputs, open_key.inputs, strict=True):
+            if shape is not None and shape != shapes[slot]:
+                return self.bind(key, plan, names, arguments)
+        return self.bind(open_key, plan, names, arguments, shapes)
+
+    def _take(self, key: Hashable) -> Bound | None:
+        try:
+            return self._idle[key].pop()
+        except (KeyError, IndexError):
+            return None
+
+    def bind(
+        self,
+        key: Hashable,
+        plan: Plan,
+        names: Sequence[str],
+        arguments: Sequence[Any],
+        before: Shapes | None = None,
+    ) -> list[Any]:
         """The outputs, owned by the caller, of a plan that is bound now, and kept for feeds of this
-        signature. Raises the errors of operators."""
+        signature; of an open plan if there are shapes from ``before``. Raises the errors of
+        operators."""
         if (budget := current_budget()) is not None and budget.is_large(self.nbytes):
             budget.give(self.nbytes)
             self.clear()
-        bound = Bound(plan, arguments, self._changing.get(id(plan), frozenset()))
+        bound = Bound(plan, arguments, self._changing.get(id(plan), frozenset()), before)
         bound.names = tuple(names)
+        self._shapes[id(plan)] = bound.shapes
         try:
             results = bound.outputs()
         except LimitError:
             if budget is not None:
                 budget.give(bound.nbytes)
             raise
+        if before is not None and not bound.is_mostly_bound and isinstance(key, OpenKey):
+            self._useless.add(key)
+            return results
         # The newest shapes come last. It must remain the same list: from a copy, another thread
         # could take a plan that is in use already.
         idle = self._idle.pop(key, [])

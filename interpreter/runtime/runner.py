@@ -83,7 +83,7 @@ class Runner:
         arguments = list(values.values())
         try:
             with computing():
-                bound = Bound(plan, arguments, frozenset())
+                bound = Bound(plan, arguments)
         except Exception:  # a walk has the message, or succeeds
             return None
         bound.outputs()
@@ -122,7 +122,7 @@ class Runner:
             if results is not None:
                 return results
         try:
-            return self._bound.bind(key, plan, tuple(values), arguments)
+            return self._bound.run_new(key, plan, tuple(values), arguments)
         except Exception as error:  # not kept, as it refers to the plan's memory
             kind, reason = type(error), str(error)
         results = _walk(plan, arguments)  # whose error names the step

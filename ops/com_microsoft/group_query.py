@@ -132,9 +132,10 @@ def group_query_attention(
     k = _extend_cache(past_key, k, pasts, places, most)
     v = _extend_cache(past_value, v, pasts, places, most)
 
-    grouped = q.reshape(batch, kv_num_heads, num_heads // kv_num_heads, length, size)
-    scores = grouped @ k[:, :, None].swapaxes(-1, -2)
-    scores = scores.reshape(batch, num_heads, length, k.shape[2])[..., :most]
+    # the queries of the heads that share a key are the rows of one product
+    grouped = q.reshape(batch, kv_num_heads, -1, size)
+    scores = grouped @ k[:, :, :most].swapaxes(-1, -2)
+    scores = scores.reshape(batch, num_heads, length, most)
     scores *= np.float32(scale or 1 / math.sqrt(size))
     if softcap:
         scores = softcap * np.tanh(scores / softcap)
@@ -146,10 +147,11 @@ def group_query_attention(
         visible = visible & (keys <= places[..., None])
     if local_window_size > 0:
         visible = visible & (keys > places[..., None] - local_window_size)
-    scores = np.where(visible[:, None], scores, np.finfo(scores.dtype).min)
+    if not visible.all():
+        scores = np.where(visible[:, None], scores, np.finfo(scores.dtype).min)
     weights = _softmax_with_sink(scores, head_sink, smooth_softmax == 1)
     weights = weights.reshape(*grouped.shape[:-1], most)
-    y = join_heads((weights @ v[:, :, None, :most]).reshape(batch, num_heads, length, size))
+    y = join_heads((weights @ v[:, :, :most]).reshape(batch, num_heads, length, size))
     cache = query.dtype if past_key is None else past_key.dtype
     return y.astype(query.dtype, copy=False), k.astype(cache), v.astype(cache)
 
@@ -158,16 +160,19 @@ def _extend_cache(
     past: np.ndarray | None, x: np.ndarray, pasts: np.ndarray, places: np.ndarray, most: int
 ) -> np.ndarray:
     """The past of each sequence, as far as it counts, followed by the new keys or values."""
-    batch, groups, _, size = x.shape
+    batch, groups, length, size = x.shape
     cache_length = 0 if past is None else past.shape[2]
     if pasts.min(initial=0) < 0 or pasts.max(initial=0) > cache_length:
         raise ValueError(
             f"past lengths {pasts.tolist()} should be from 0 to {cache_length}, that of the cache"
         )
-    present = np.zeros((batch, groups, max(cache_length, most), size), x.dtype)
     if past is not None:
         if (*past.shape[:2], *past.shape[3:]) != (batch, groups, size):
             raise ValueError(f"past {past.shape} and new {x.shape} are incompatible")
+        if (pasts == cache_length).all() and most == cache_length + length:
+            return np.concatenate([wide(past), x], axis=2)
+    present = np.zeros((batch, groups, max(cache_length, most), size), x.dtype)
+    if past is not None:
         counts = np.arange(cache_length) < pasts[:, None]
         present[:, :, :cache_length] = np.where(counts[:, None, :, None], wide(past), 0)
     present[np.arange(batch)[:, None], :, places] = x.swapaxes(1, 2)

@@ -133,6 +133,7 @@ class Space:
         self._scratch: list[Block] = []
         #: memory of large results, which become the caller's
         self.output_memory: list[np.ndarray] = []
+        self._kept: list[np.ndarray] = []
         self._is_output = False
         self._bordered: dict[int, tuple[np.ndarray, np.ndarray, tuple[int, ...]]] = {}
         #: border of zeros that the readers of the next result ask for: (top, left, bottom, right)
@@ -143,7 +144,7 @@ class Space:
     @property
     def memory(self) -> list[np.ndarray]:
         """All memory of the plan."""
-        return [*self.arena.chunks, *self.output_memory]
+        return [*self.arena.chunks, *self.output_memory, *self._kept]
 
     @property
     def nbytes(self) -> int:
@@ -273,6 +274,12 @@ class Space:
         self._expiring = set()
         self._is_output = False
         self.margin = (0, 0, 0, 0)
+
+    def keep(self, array: np.ndarray) -> None:
+        """Count an array that was made elsewhere as memory of the plan."""
+        if self.arena.reserve is not None:
+            self.arena.reserve(array.nbytes)
+        self._kept.append(array)
 
     def hold(self, array: np.ndarray) -> None:
         """A value is stored in this array from now on."""

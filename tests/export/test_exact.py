@@ -203,3 +203,15 @@ def test_borders_of_rows_of_any_length():
     x, width = np.arange(5, dtype=np.int8)[None], [(0, 0), (3, 4)]
     expected = np.pad(x, width, mode="symmetric")
     check(lambda t: ops.pad(t, width, mode="symmetric"), [x], expected, 13, shapes=[(None,)])
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("steps", [1, 2, 6, 7])
+def test_associative_scans(steps, reverse):
+    x = np.arange(3 * steps, dtype=np.int32).reshape(1, 3, steps)
+    sums = np.cumsum(x[..., ::-1], -1)[..., ::-1] if reverse else np.cumsum(x, -1)
+    check(
+        lambda t: ops.associative_scan(lambda a, b: a + b, t, reverse=reverse, axis=2),
+        [x],
+        sums.astype(np.int32),
+    )

@@ -110,6 +110,10 @@ UNDECIDED = {
         lambda x: L.LayerNormalization(beta_initializer="random_normal")(x),
         ((8,), "float32"),
     ),
+    "a norm of doubles that overflow": (
+        lambda x: L.LayerNormalization(beta_initializer="random_normal")(x),
+        ((1,), "float64"),
+    ),
     "a convolution of no steps": (
         lambda x: L.DepthwiseConv1D(3, strides=2, padding="same")(x),
         ((None, 4), "float32"),
