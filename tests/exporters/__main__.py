@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.exporters.compare import REFUSED, Result, compare
 from tests.exporters.exporter import Exporter, exporters
-from tests.exporters.table import is_all_right, load_results, write_page
+from tests.exporters.table import is_all_right, load_results, unneeded, write_page
 
 CACHE = Path.home() / ".cache" / "onnxwalk-exporters"
 
@@ -42,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         count = sum(result.verdict == REFUSED for result in results)
         if count != known[name].refused:
             print(f"{name}: {count} refused, expected {known[name].refused}", flush=True)
+        for pattern in unneeded(known[name].known, results):
+            print(f"{name}: nothing needs the reason for {pattern}", flush=True)
         save_results(results, options.cache / "results" / f"{name}.json")
     if options.output:
         saved = {name: load_results(options.cache / "results" / f"{name}.json") for name in known}

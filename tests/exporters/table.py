@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from fnmatch import fnmatch
 from pathlib import Path
 
 from tests.exporters.compare import KNOWN, REFUSED, RIGHT, WRONG, Result
@@ -19,6 +20,16 @@ def is_all_right(results: list[Result], refused: int) -> bool:
     """Whether some are right, none is wrong, and the exporter refuses as many as it is known to."""
     count = Counter(result.verdict for result in results)
     return bool(count[RIGHT]) and not count[WRONG] and count[REFUSED] == refused
+
+
+def unneeded(known: dict[str, str], results: list[Result]) -> list[str]:
+    """The patterns of names for which a reason is stated that explains none of the results."""
+    names = [result.name for result in results if result.verdict == KNOWN]
+    return [
+        pattern
+        for pattern in known
+        if not any(fnmatch(name, pattern.rpartition(":")[2]) for name in names)
+    ]
 
 
 def load_results(path: Path) -> list[Result] | None:

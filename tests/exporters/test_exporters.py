@@ -18,7 +18,7 @@ from onnx import TensorProto, helper
 from tests.exporters.__main__ import main, run, save_results
 from tests.exporters.compare import KNOWN, REFUSED, RIGHT, WRONG, Result, compare, difference
 from tests.exporters.exporter import Exporter, exporters
-from tests.exporters.table import is_all_right, load_results, write_page
+from tests.exporters.table import is_all_right, load_results, unneeded, write_page
 from tests.exporters.writing import refuse, write
 
 
@@ -149,6 +149,12 @@ def test_page_from_saved_results(tmp_path):
     assert "| 3 | 1 | 1 | 1 | 1 |" in text and text.count("not run") == len(others)
     assert "- wrong: `c`: numbers differ by 1" in text and "- explained: `b`" in text
     assert "a \\| b" in text
+
+
+def test_reasons_that_explain_nothing():
+    results = [Result("a-1", KNOWN, "why"), Result("b-1", RIGHT)]
+    reasons = {"onnxruntime:a-*": "why", "b-*": "why", "c": "why"}
+    assert unneeded(reasons, results) == ["b-*", "c"]
 
 
 def test_what_counts_as_all_right():

@@ -50,9 +50,7 @@ KNOWN = {
     "OneClassSVM": "the same numbers as a column, (N, 1)",
     "LinearSVC-two": "scores as a column, (N, 1)",
     "SGDClassifier-two": "scores of both classes, where scikit-learn gives those of one",
-    "AdaBoost": "two classes of a leaf weigh half each, but for 1e-16: float32 makes them equal",
     "KMeans-transform": "labels first, then distances, of which transform gives the latter",
-    "Normalizer-max": "skl2onnx: findings/sklearn-normalizer-max.sh",
 }
 
 
@@ -76,9 +74,9 @@ classifiers = {
     "LogisticRegressionCV": L.LogisticRegressionCV(max_iter=500),
     "RidgeClassifier": L.RidgeClassifier(),
     "Perceptron": L.Perceptron(),
-    "SGDClassifier": L.SGDClassifier(random_state=0),
-    "SGDClassifier-huber": L.SGDClassifier(loss="modified_huber", random_state=0),
-    "PassiveAggressive": L.PassiveAggressiveClassifier(random_state=0),
+    "SGDClassifier": L.SGDClassifier(),
+    "SGDClassifier-huber": L.SGDClassifier(loss="modified_huber"),
+    "PassiveAggressive": L.PassiveAggressiveClassifier(),
     "LinearSVC": svm.LinearSVC(),
     "SVC": svm.SVC(),
     "SVC-poly": svm.SVC(kernel="poly", degree=2),
@@ -86,8 +84,8 @@ classifiers = {
     "NuSVC": svm.NuSVC(nu=0.2),
     "DecisionTree": tree.DecisionTreeClassifier(max_depth=5),
     "ExtraTree": tree.ExtraTreeClassifier(max_depth=5),
-    "RandomForest": E.RandomForestClassifier(9, random_state=0),
-    "ExtraTrees": E.ExtraTreesClassifier(9, random_state=0),
+    "RandomForest": E.RandomForestClassifier(9),
+    "ExtraTrees": E.ExtraTreesClassifier(9),
     "GradientBoosting": E.GradientBoostingClassifier(n_estimators=9),
     "HistGradientBoosting": E.HistGradientBoostingClassifier(max_iter=9),
     "AdaBoost": E.AdaBoostClassifier(n_estimators=9),
@@ -124,8 +122,8 @@ regressors = {
     "BayesianRidge": L.BayesianRidge(),
     "ARD": L.ARDRegression(),
     "Huber": L.HuberRegressor(max_iter=500),
-    "TheilSen": L.TheilSenRegressor(random_state=0),
-    "RANSAC": L.RANSACRegressor(random_state=0),
+    "TheilSen": L.TheilSenRegressor(),
+    "RANSAC": L.RANSACRegressor(),
     "Lars": L.Lars(),
     "Quantile": L.QuantileRegressor(),
     "Tweedie": L.TweedieRegressor(power=0),
@@ -133,7 +131,7 @@ regressors = {
     "NuSVR": svm.NuSVR(),
     "LinearSVR": svm.LinearSVR(),
     "DecisionTreeRegressor": tree.DecisionTreeRegressor(max_depth=5),
-    "RandomForestRegressor": E.RandomForestRegressor(9, random_state=0),
+    "RandomForestRegressor": E.RandomForestRegressor(9),
     "GradientBoostingRegressor": E.GradientBoostingRegressor(n_estimators=9),
     "HistGradientBoostingRegressor": E.HistGradientBoostingRegressor(max_iter=9),
     "AdaBoostRegressor": E.AdaBoostRegressor(n_estimators=5),
@@ -169,13 +167,19 @@ transformers = {
     "KernelPCA": decomposition.KernelPCA(2, kernel="rbf"),
     "TruncatedSVD": decomposition.TruncatedSVD(2),
     "IncrementalPCA": decomposition.IncrementalPCA(2),
-    "FastICA": decomposition.FastICA(2, random_state=0),
-    "Nystroem": kernel_approximation.Nystroem(n_components=5, random_state=0),
-    "GaussianRandomProjection": random_projection.GaussianRandomProjection(2, random_state=0),
+    "FastICA": decomposition.FastICA(2),
+    "Nystroem": kernel_approximation.Nystroem(n_components=5),
+    "GaussianRandomProjection": random_projection.GaussianRandomProjection(2),
     "VarianceThreshold": feature_selection.VarianceThreshold(0.5),
-    "KMeans-transform": cluster.KMeans(3, random_state=0, n_init=2),
+    "KMeans-transform": cluster.KMeans(3, n_init=2),
     "FeatureUnion": pipeline.make_union(P.StandardScaler(), decomposition.PCA(2)),
 }
+
+
+def seeded(model):
+    """The model with a seed, and those within it."""
+    names = [name for name in model.get_params() if name.endswith("random_state")]
+    return model.set_params(**dict.fromkeys(names, 0))
 
 
 def file(model, example, **options):
@@ -196,7 +200,7 @@ for data, labels in (("", three), ("-two", two), ("-words", words)):
     for name, model in classifiers.items():
         if data and name not in again:
             continue
-        model.fit(x, labels)
+        seeded(model).fit(x, labels)
         decide = getattr(model, "predict_proba", None) or getattr(
             model, "decision_function", lambda x: None
         )
@@ -214,14 +218,14 @@ for data, labels in (("", three), ("-two", two), ("-words", words)):
             lambda x, model=model, decide=decide: [model.predict(x), decide(x)],
         )
 for name, model in regressors.items():
-    model.fit(x, target)
+    seeded(model).fit(x, target)
 
     def shaped(x, model=model):
         return np.asarray(model.predict(x)).reshape(-1, 1).astype(np.float32)
 
     write(name, file(model, x[:1]), [new], shaped)
 for name, model in transformers.items():
-    model.fit(x)
+    seeded(model).fit(x)
     write(name, file(model, x[:1]), [new], model.transform)
 
 # in float64: sums of a kernel of 1e5 cancel out, of which float32 leaves one digit
@@ -234,18 +238,18 @@ empty[::3, 1] = np.nan
 imputer = impute.SimpleImputer().fit(empty)
 write("SimpleImputer-nan", file(imputer, empty[:1]), [empty], imputer.transform)
 for name, model in {
-    "KMeans": cluster.KMeans(3, random_state=0, n_init=2),
-    "GaussianMixture": mixture.GaussianMixture(2, random_state=0),
-    "IsolationForest": E.IsolationForest(n_estimators=9, random_state=0),
+    "KMeans": cluster.KMeans(3, n_init=2),
+    "GaussianMixture": mixture.GaussianMixture(2),
+    "IsolationForest": E.IsolationForest(n_estimators=9),
     "OneClassSVM": svm.OneClassSVM(),
     "LocalOutlierFactor": neighbors.LocalOutlierFactor(novelty=True),
 }.items():
-    model.fit(x)
+    seeded(model).fit(x)
     write(name, file(model, x[:1]), [new], model.predict)
 texts = np.array([["red", "a"], ["green", "b"], ["blue", "a"], ["red", "c"]])
 for name, model in {
     "OneHotEncoder": P.OneHotEncoder(handle_unknown="ignore", sparse_output=False),
     "OrdinalEncoder": P.OrdinalEncoder(),
 }.items():
-    model.fit(texts)
+    seeded(model).fit(texts)
     write(name, file(model, texts[:1]), [texts], model.transform)

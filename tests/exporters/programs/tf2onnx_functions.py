@@ -18,7 +18,6 @@ KNOWN = {
     "function-*-searchsorted": "LowerBound, TensorFlow's operator, is left in the file",
     "function-*-scan": "TensorFlow's operators for lists are left in the file",
     "function-*-truncatemod": "TruncateMod, TensorFlow's operator, is left in the file",
-    "function-1[567]-int32-bitwise": "BitwiseAnd and BitwiseXor, which ONNX has from opset 18 on",
     "lite-*-gelu": "TFL_GELU, TensorFlow Lite's operator, is left in the file",
     "lite-*-special-clip": "TFL_RELU_N1_TO_1, TensorFlow Lite's operator, is left in the file",
     "lite-*-diagonal": "MatrixSetDiag, TensorFlow's operator, is left in the file",
