@@ -13,8 +13,8 @@ rounding   Keras's own result moves as far, or becomes NaN or infinite, when its
 kernels    The model has an operator of ``UNSETTLED``, and TensorFlow gives this output otherwise
            when it compiles the model with XLA: in any row of the feed, since kernels that don't
            agree on NaN do so by chance for some; in this row where it is only about
-           ``UNSETTLED_IN_ROWS``. Or that operator itself gives other results in this row, or sorts
-           one with NaN (``ORDERS``).
+           ``UNSETTLED_IN_ROWS``. Or that operator itself gives other results in this row, or it
+           reads what has no result: see ``find_undefined``.
 denormal   A whole number or boolean, in a row in which the file computes with denormal numbers,
            those below 1.2e-38 in float32. TensorFlow takes them for 0, also compiled with XLA
            (x > 0 is False, x == 0 True, 1 / x infinite), NumPy and ONNX Runtime don't. None are
@@ -77,9 +77,6 @@ UNSETTLED = {
 UNSETTLED_CLASSES = {"Maximum", "Minimum", "Relu", "Relu6", "Erf"}
 #: of these, those for which each row counts by itself
 UNSETTLED_IN_ROWS = {"Cast", *UNSETTLED_CLASSES}
-#: of these, those that put a row in order by comparing, which NaN has no place in: where it goes
-#: depends on how long the row is and what stands beside it, with XLA and without
-ORDERS = {"TopKV2"}
 #: TensorFlow operators, beside casts, whose result jumps from one float to the next
 _STEPPED = set(
     "ArgMax ArgMin Bucketize Ceil Equal Floor FloorDiv FloorMod Greater GreaterEqual Less "
@@ -115,6 +112,23 @@ def find_unsettled(trace: Trace) -> set[str]:
         if node.op in UNSETTLED
         and (node.op != "Cast" or dtypes.as_dtype(node.attr["DstT"].type).is_integer)
     }
+
+
+def find_undefined(kind: str, x: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.bool_] | None:
+    """Where an operator of this kind, whose result is of ``dtype``, reads what it has no defined
+    result for; ``None`` for other kinds.
+
+    NaN has no place in an order: where it goes depends on how long the row is and what stands
+    beside it, with XLA and without. A number that an integer type doesn't hold is cut off or
+    wrapped around by where in the array it is.
+    """
+    if kind == "TopKV2" and is_float(x):
+        return np.isnan(x)
+    if kind == "Cast" and is_float(x) and dtype.kind in "iu":
+        wide, limits = x.astype(np.float64), np.iinfo(dtype)
+        with np.errstate(invalid="ignore"):
+            return np.asarray(~((wide > limits.min - 1.0) & (wide < limits.max + 1.0)))
+    return None
 
 
 def has_steps(trace: Trace) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxwalk.export.agreement import ORDERS
+from onnxwalk.export.agreement import find_undefined
 from onnxwalk.export.tracing.trace import Trace
 
 #: operations whose sizes are looked at before they are run
@@ -38,36 +38,41 @@ def ends_process(call: Any, trace: Trace, inputs: list[Any]) -> bool:
 
 class Compiled(NamedTuple):
     """What XLA gives: the outputs; of each operation that was asked for, what it gives without and
-    with XLA; and what those read that put rows in order."""
+    with XLA, and where it reads what it has no result for (``find_undefined``)."""
 
     outputs: list[NDArray[Any]]
     inner: list[tuple[NDArray[Any], NDArray[Any]]]
-    ordered: list[NDArray[Any]]
+    undefined: list[NDArray[np.bool_]]
 
 
 def run_compiled(call: Any, inputs: list[Any], kinds: Collection[str] = ()) -> Compiled | None:
-    """The outputs by XLA, those of the operations of these ``kinds`` outside of loops and branches,
-    and what those of ``ORDERS`` read; None if XLA can't compile what ``call`` does."""
+    """The outputs by XLA, and what the operations of these ``kinds`` outside of loops and branches
+    give; None if XLA can't compile what ``call`` does."""
     import tensorflow as tf
 
     def both(tensors: list[Any]) -> Any:
         outputs = call(tensors)
         graph = tf.compat.v1.get_default_graph()
-        inner = [op.outputs for op in graph.get_operations() if op.type in kinds]
-        ordered = [op.inputs[0] for op in graph.get_operations() if op.type in ORDERS]
-        return outputs, inner, ordered
+        found = [op for op in graph.get_operations() if op.type in kinds]
+        kinds_found[:] = [op.type for op in found]
+        return outputs, [op.outputs for op in found], [op.inputs[0] for op in found]
 
+    kinds_found: list[str] = []
     given = list(map(tf.constant, inputs))
     try:
         outputs, inner, _ = _function(both, jit_compile=True)(*given)
-        _, plain, ordered = _function(both)(*given)
+        _, plain, read = _function(both)(*given)
     except Exception:  # texts, tables, and sizes that depend on values
         return None
+    masks = [
+        find_undefined(kind, np.asarray(x), np.asarray(results[0]).dtype)
+        for kind, x, results in zip(kinds_found, read, plain, strict=True)
+    ]
     pairs = zip(tf.nest.flatten(plain), tf.nest.flatten(inner), strict=True)
     return Compiled(
         [np.asarray(output) for output in outputs],
         [(np.asarray(a), np.asarray(b)) for a, b in pairs],
-        [np.asarray(x) for x in ordered],
+        [mask for mask in masks if mask is not None],
     )
 
 

@@ -301,8 +301,8 @@ class Both:
         for plain, inner in compiled.inner:  # rounding, too, is otherwise by XLA
             same = plain == inner if not is_float(plain) else ~is_class_difference(plain, inner)
             masks = [mask & _in_rows(same, mask, len(feed.rows)) for mask in masks]
-        for x in filter(is_float, compiled.ordered):
-            masks = [mask & _in_rows(~np.isnan(x), mask, len(feed.rows)) for mask in masks]
+        for undefined in compiled.undefined:
+            masks = [mask & _in_rows(~undefined, mask, len(feed.rows)) for mask in masks]
         return masks
 
     def _without_denormal(self, feed: Feed, expected: Arrays, masks: Arrays) -> Arrays:

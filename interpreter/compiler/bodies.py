@@ -13,9 +13,13 @@ from onnxwalk.interpreter.errors import LimitError, OnnxWalkError
 from onnxwalk.interpreter.ir.plan import Plan
 from onnxwalk.interpreter.runtime.cache import BoundPlans
 from onnxwalk.interpreter.runtime.call import StepIterator
+from onnxwalk.interpreter.runtime.lane import Lane
 from onnxwalk.interpreter.runtime.walk import execute, walk
-from onnxwalk.ops.contract.graphs import Calls
+from onnxwalk.ops.contract.graphs import Calls, Subgraphs
 from onnxwalk.ops.shared.values import zero
+
+#: how many lanes a body begins: where types change, each ends soon
+_MOST_LANES = 3
 
 
 class Body:
@@ -26,12 +30,15 @@ class Body:
         plan: Plan,
         captured_values: Sequence[Any],
         bound: BoundPlans | None = None,
-        loops: bool = False,
+        carried: int | None = None,
     ) -> None:
+        """``carried``: of a loop, how many outputs are inputs of the next iteration."""
         self._plan = plan
         self._captured = captured_values
         self._bound = bound
-        self._loops = loops
+        self._carried = carried
+        self._lane: Lane | None = None
+        self._lanes_left = _MOST_LANES if bound is not None and carried is not None else 0
 
     def walk(self, inputs: Sequence[Any], inside: Callable[..., StepIterator]) -> StepIterator:
         """As a call, but step by step."""
@@ -74,11 +81,29 @@ class Body:
         if len(inputs) != expected:
             raise ValueError(f"the subgraph has {expected} inputs, but got {len(inputs)}")
         self._count_iteration()
-        run = execute if self._bound is None else self._bound.call
-        return self._counted(run(self._plan, [*inputs, *self._captured]))
+        if self._lane is not None:
+            found = self._lane.run(inputs)
+            if found is not None:
+                return found
+            self.end()
+        arguments = [*inputs, *self._captured]
+        if self._bound is None:
+            return self._counted(execute(self._plan, arguments))
+        results = self._counted(self._bound.call(self._plan, arguments))
+        if self._lanes_left and self._carried is not None:
+            self._lane = self._bound.begin_lane(arguments, len(inputs), self._carried)
+            self._lanes_left -= self._lane is not None
+            self._arguments = arguments
+        return results
+
+    def end(self) -> None:
+        """Call after the last call."""
+        if self._lane is not None and self._bound is not None:
+            self._bound.end_lane(self._lane, self._arguments)
+            self._lane = None
 
     def _count_iteration(self) -> None:
-        if self._loops and (budget := current_budget()) is not None:
+        if self._carried is not None and (budget := current_budget()) is not None:
             budget.count_iteration()
 
     @staticmethod
@@ -101,7 +126,7 @@ def add_bodies(
     n_inputs: int,
     bodies: dict[str, tuple[Plan, list[str]]],
     bind: bool,
-    loops: bool,
+    subgraphs: Subgraphs,
 ) -> Callable[..., Any]:
     """A function of a node's inputs followed by the values that its subgraphs capture. Its
     attribute ``calls``, if any, is that of ``Step``."""
@@ -109,14 +134,26 @@ def add_bodies(
     position = n_inputs
     for name, (plan, names) in bodies.items():
         outer = slice(position, position + len(names))
-        parts.append((name, plan, outer, BoundPlans() if bind else None))
+        given = len(plan.inputs) - len(names)
+        count = None if subgraphs.branch else 0  # outputs that are inputs of the next iteration
+        if subgraphs.carried is not None:
+            count = subgraphs.carried(given, **function.keywords)
+        parts.append((name, plan, outer, BoundPlans() if bind else None, count))
         position = outer.stop
 
     def graphs(values: Sequence[Any]) -> dict[str, Body]:
-        return {name: Body(plan, values[outer], bound, loops) for name, plan, outer, bound in parts}
+        return {
+            name: Body(plan, values[outer], bound, count)
+            for name, plan, outer, bound, count in parts
+        }
 
     def call(*values: Any) -> Any:
-        return function(*values[:n_inputs], **graphs(values))
+        found = graphs(values)
+        try:
+            return function(*values[:n_inputs], **found)
+        finally:
+            for body in found.values():
+                body.end()
 
     generator = getattr(function.func, "calls", None)
     if generator is not None:

@@ -150,8 +150,7 @@ class _Lowering:
         if bodies:
             function = partial(operator.function, **keywords)
             outer_names = [name for _, names in bodies.values() for name in names]
-            loops = operator.subgraphs.branch is None
-            call = add_bodies(function, len(node.inputs), bodies, self.bind, loops)
+            call = add_bodies(function, len(node.inputs), bodies, self.bind, operator.subgraphs)
             return call, None, [*node.inputs, *outer_names]
         if self.bind and operator.preparation is not None:
             prepared = self.prepare(node, operator, operator.preparation, keywords)

@@ -12,6 +12,7 @@ of a plan for these shapes alone. The others are bound once.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -230,7 +231,15 @@ class Scope:
         for position, (slot, result) in enumerate(results):
             if slot != NOTHING:
                 self.store(slot, result, (id(step), position) in self.changing)
+        are_fixed = all(map(self._is_fixed_array, step.inputs, arguments))
+        if are_fixed and "out" in step.operator.reserved and step.outputs[0] in self.fixed:
+            write = partial(step.call, out=self.values[step.outputs[0]])
+            self.space.calls.append((write, tuple(arguments)))
+            return
         self.space.calls.append((call_step, (step, self.values, self.fixed, self.space.arena)))
+
+    def _is_fixed_array(self, slot: int, value: Any) -> bool:
+        return (slot in self.known or slot in self.fixed) and _is_plain(value)
 
     def borrow(self, slot: int, argument: np.ndarray) -> None:
         """Hold an input outside of the plan's memory, until it is known how it is used."""

@@ -73,6 +73,8 @@ class Bound:
         #: whether no more than a third of the steps are bound anew in every run
         self.is_mostly_bound = 3 * functions.count(bind_step_again) <= len(plan.steps)
         self._rebound, self._moving = scope.rebound, scope.moving
+        #: slots whose array is the plan's own, and the same in every run
+        self._lasting = (scope.known | scope.fixed) - set(self._places) - self._elsewhere
         #: each input's slot, whether its array is the same in every run, and its index as above
         self._inputs = [(s, s in scope.fixed, self._places.get(s)) for s in plan.inputs]
 
@@ -188,13 +190,39 @@ class Bound:
             memories[places[slot]] if slot in places else _copy(self.values[slot])
             for slot in self.plan.outputs
         ]
+        self.release()
+        return results
+
+    def release(self) -> None:
+        """Release the memory of inputs and outputs."""
         self._memories = []
         self._patches.forget(self.calls)
         if self._rebound is not None:
             self._rebound.end()
             for slot in self._moving:
                 self.values[slot] = None
-        return results
+
+    def hold(
+        self, arguments: Sequence[Any], changing: int
+    ) -> tuple[list[tuple[np.ndarray, np.ndarray | None]], list[np.ndarray]] | None:
+        """Load arguments for several runs, in which only the first ``changing`` change, until
+        ``release``. Pairs of an array to copy to before each run and what is copied (``None``: such
+        an argument), and the arrays that will hold the outputs. ``None`` if some of them are in the
+        caller's memory, or other objects in each run."""
+        inputs = self._inputs[:changing]
+        slots = {*(slot for slot, *_ in inputs), *self.plan.outputs}
+        if not slots <= self._lasting:
+            return None
+        self._load(arguments)
+        places: list[tuple[np.ndarray, np.ndarray | None]]
+        places = [(self.values[slot], None) for slot, *_ in inputs]
+        for (slot, fixed, place), argument in zip(
+            self._inputs[changing:], arguments[changing:], strict=True
+        ):
+            # steps may write over memory of the arena whose value no later step reads
+            if fixed and place is None and self.space.arena.contains(self.values[slot]):
+                places.append((self.values[slot], argument))
+        return places, [self.values[slot] for slot in self.plan.outputs]
 
     def _touching(self, arrays: Iterable[np.ndarray]) -> list[int]:
         """The calls of the steps that have one of these arrays as an input or output."""

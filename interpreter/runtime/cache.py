@@ -15,6 +15,7 @@ from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.runtime.batch_axis import sample_axes
 from onnxwalk.interpreter.runtime.bind import Changing, ShapeChanged, Shapes
 from onnxwalk.interpreter.runtime.bound import Bound
+from onnxwalk.interpreter.runtime.lane import Lane
 from onnxwalk.interpreter.runtime.walk import execute
 from onnxwalk.ops.shared.numpy_state import computing
 
@@ -77,11 +78,8 @@ class BoundPlans:
     def call(self, plan: Plan, arguments: Sequence[Any]) -> list[Any]:
         """A subgraph's outputs. A loop may call it with new shapes each time, so it is bound when
         shapes occur for the second time."""
-        key = tuple(
-            (x.shape, x.dtype) if type(x) is np.ndarray and not x.dtype.hasobject else None
-            for x in arguments
-        )
-        if None not in key:
+        key = _types_of(arguments)
+        if key is not None:
             bound = self._take(key)
             if bound is None:
                 if key in self._seen:
@@ -93,6 +91,23 @@ class BoundPlans:
                 if results is not None:
                     return results
         return execute(plan, arguments)
+
+    def begin_lane(self, arguments: Sequence[Any], changing: int, carried: int) -> Lane | None:
+        """A lane for calls like this one, see ``Lane.begin``; ``None`` if there is no plan for
+        it."""
+        key = _types_of(arguments)
+        bound = None if key is None else self._take(key)
+        if bound is None:
+            return None
+        lane = Lane.begin(bound, arguments, changing, carried)
+        if lane is None:
+            self._idle.setdefault(key, []).append(bound)
+        return lane
+
+    def end_lane(self, lane: Lane, arguments: Sequence[Any]) -> None:
+        """Take back the plan of a lane that was begun with such arguments."""
+        lane.end()
+        self._idle.setdefault(_types_of(arguments), []).append(lane.bound)
 
     def _run(self, key: Hashable, bound: Bound, arguments: Sequence[Any]) -> list[Any] | None:
         """The outputs; ``None`` if the plan fails."""
@@ -204,6 +219,15 @@ class BoundPlans:
             if (held <= _MOST_IDLE and len(self._idle) <= _MOST_SHAPES) or other == key:
                 break
             held -= sum(b.nbytes for b in self._idle.pop(other, ()))
+
+
+def _types_of(arguments: Sequence[Any]) -> Hashable | None:
+    """The key of the bound plan of a subgraph; ``None`` for values other than arrays of numbers."""
+    key = tuple(
+        (x.shape, x.dtype) if type(x) is np.ndarray and not x.dtype.hasobject else None
+        for x in arguments
+    )
+    return None if None in key else key
 
 
 def signature(output_names: Sequence[str] | None, feeds: Any) -> Hashable | None:

@@ -153,7 +153,7 @@ def group_query_attention(
     weights = weights.reshape(*grouped.shape[:-1], most)
     y = join_heads((weights @ v[:, :, :most]).reshape(batch, num_heads, length, size))
     cache = query.dtype if past_key is None else past_key.dtype
-    return y.astype(query.dtype, copy=False), k.astype(cache), v.astype(cache)
+    return tuple(x.astype(t, copy=False) for x, t in ((y, query.dtype), (k, cache), (v, cache)))
 
 
 def _extend_cache(

@@ -99,6 +99,7 @@ UNDECIDED = {
     "sums that cancel": (lambda x: ops.sum(x, -1), ((40,), "float32")),
     "softmax of a row with NaN": (lambda x: ops.softmax(x), ((9,), "float32")),
     "the order of NaN": (lambda x: ops.sort(x), ((9,), "float32")),
+    "casts of numbers out of range": (lambda x: ops.cast(x, "int8"), ((5, 1), "float32")),
     "the places of NaN": (lambda x: ops.argsort(x, axis=-1), ((3,), "float32")),
     "a gate of a sum that overflows": (lambda x: L.GRU(5)(x), ((4, 6), "float32")),
     "a logarithm of what may be 0": (lambda x: ops.log(ops.softmax(x)), ((9,), "float32")),

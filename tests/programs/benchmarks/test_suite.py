@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import onnxwalk
-from tests.programs.benchmarks import hooks, paired, report
+from tests.programs.benchmarks import decoding, hooks, paired, report
 from tests.programs.benchmarks.__main__ import main
 from tests.programs.benchmarks.operators import CASES
 from tests.programs.benchmarks.suite import entries, growing
@@ -126,3 +126,10 @@ def test_two_checkouts_in_turn():
     best, medians = paired.ratios(model, feeds, paired.ROOT, 0.2)
     assert best > 0 and medians > 0
     assert paired.mean([2, 8]) == pytest.approx(4)
+
+
+def test_a_model_that_writes(capsys):
+    pytest.importorskip("onnxruntime")
+    assert decoding.main(["--tokens", "3", "--conversations", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(",")[0] for line in lines] == ["float32", "int4"]
