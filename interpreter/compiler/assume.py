@@ -1,6 +1,6 @@
 """What files leave unsaid, where there is one reading all the same: nodes out of order, the version
-of a domain that isn't imported, and constants and casts to types that only a later version has.
-ONNX Runtime runs such files."""
+of a domain that isn't imported, constants and casts to types that only a later version has, and a
+word that only earlier versions have. ONNX Runtime runs such files."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ _MOST_SHOWN = 10
 #: operators whose attributes choose the type, and whose later versions only add types and ways to
 #: write them: exporters wrote them before the version that allows them
 _CHOOSE_A_TYPE = frozenset({"Cast", "Constant", "ConstantOfShape"})
+
+#: operator, attribute, and a word that a version took out -> the last version that has it.
+#: tf2onnx writes this one for each resize to the nearest pixel, whatever the opset.
+_TAKEN_OUT = {("Resize", "coordinate_transformation_mode", "tf_half_pixel_for_nn"): 12}
 
 
 def assume(model: Model) -> tuple[Model, list[str]]:
@@ -47,28 +51,41 @@ def assume(model: Model) -> tuple[Model, list[str]]:
             for domain, version in added.items()
         ]
         model = replace(model, opsets={**model.opsets, **added}) if added else model
-    later: dict[str, int] = {}
-    graph = _with_versions(model.graph, (model.opsets or {"": 1}).get("", 1), later)
-    if later:
-        found = ", ".join(f"{what} as of version {version}" for what, version in later.items())
-        assumptions.append(f"before the version that allows it: {found}")
-        model = replace(model, graph=graph)
-    return model, assumptions
+    others: dict[str, int] = {}
+    opset = (model.opsets or {"": 1}).get("", 1)
+    graph = _with_versions(model.graph, opset, others)
+    for later, when in ((True, "before"), (False, "after")):
+        if found := [f"{k} as of version {v}" for k, v in others.items() if (v > opset) is later]:
+            assumptions.append(f"{when} the version that allows it: {', '.join(found)}")
+    return replace(model, graph=graph) if others else model, assumptions
 
 
-def _with_versions(graph: Graph, opset: int, later: dict[str, int]) -> Graph:
-    """The graph with nodes of ``_CHOOSE_A_TYPE`` at the version that allows what they choose, which
-    is added to ``later`` in words."""
+def _with_versions(graph: Graph, opset: int, others: dict[str, int]) -> Graph:
+    """The graph with nodes at the version that allows what they choose or say, where that is not
+    the opset's; these are added to ``others`` in words."""
     nodes = []
     for node in graph.nodes:
         if node.graphs:
-            node = node.with_graphs(lambda inner: _with_versions(inner, opset, later))
-        if node.is_one_of(*_CHOOSE_A_TYPE) and (found := _later_version(node, opset)):
+            node = node.with_graphs(lambda inner: _with_versions(inner, opset, others))
+        if node.is_one_of(*_CHOOSE_A_TYPE):
+            found = _later_version(node, opset)
+        else:
+            found = _version_of_its_words(node, opset)
+        if found:
             version, what = found
-            later.setdefault(f"{node.op_type} {what}", version)
+            others.setdefault(f"{node.op_type} {what}", version)
             node = replace(node, opset=version)
         nodes.append(node)
-    return replace(graph, nodes=tuple(nodes)) if later else graph
+    return replace(graph, nodes=tuple(nodes)) if others else graph
+
+
+def _version_of_its_words(node: Node, opset: int) -> tuple[int, str] | None:
+    """The last version that has a word of the node, and for what; ``None`` if the opset has it,
+    or if an input is left out that the earlier version needs."""
+    for (op_type, attribute, word), version in _TAKEN_OUT.items():
+        if node.is_one_of(op_type) and node.attributes.get(attribute) == word and opset > version:
+            return (version, f"with {attribute} {word}") if all(node.inputs) else None
+    return None
 
 
 def _later_version(node: Node, opset: int) -> tuple[int, str] | None:

@@ -12,13 +12,14 @@ from pathlib import Path
 
 from tests.exporters.compare import REFUSED, Result, compare
 from tests.exporters.exporter import Exporter, exporters
-from tests.exporters.table import is_all_right, load_results, write_page
+from tests.exporters.table import is_all_right, load_results, unneeded, write_page
 
 CACHE = Path.home() / ".cache" / "onnxwalk-exporters"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run exporters; returns 1 if an answer differs for a reason that no program states."""
+    """Run exporters; returns 1 if an answer differs for a reason that no program states, or if an
+    exporter refuses more or less than its program states."""
     parser = argparse.ArgumentParser(prog="python -m tests.exporters", description=__doc__)
     known = {exporter.name: exporter for exporter in exporters()}
     parser.add_argument(
@@ -35,9 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     right = True
     for name in options.names or known:
         results = run(known[name], options.cache, again=options.again)
-        right &= is_all_right(results)
+        right &= is_all_right(results, known[name].refused)
         for result in results:
             print(name, result.name, result.verdict, result.detail, flush=True)
+        count = sum(result.verdict == REFUSED for result in results)
+        if count != known[name].refused:
+            print(f"{name}: {count} refused, expected {known[name].refused}", flush=True)
+        for pattern in unneeded(known[name].known, results):
+            print(f"{name}: nothing needs the reason for {pattern}", flush=True)
         save_results(results, options.cache / "results" / f"{name}.json")
     if options.output:
         saved = {name: load_results(options.cache / "results" / f"{name}.json") for name in known}

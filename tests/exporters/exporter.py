@@ -3,6 +3,7 @@
 A program states at its top, as literals:
 
 REQUIREMENTS   the packages it needs, with versions; the first is the exporter
+REFUSED        of how many models the exporter writes no file; none if it isn't stated
 TOLERANCE      how far numbers may be apart, of the largest in an answer; 1e-4 if it isn't stated
 KNOWN          pattern of files' names -> why the framework answers otherwise than the file, if
                that isn't for us to mend. "onnxruntime:PATTERN" is for files of which ONNX Runtime
@@ -48,7 +49,7 @@ class Exporter:
         for line in self._tree.body:
             if isinstance(line, ast.Assign) and isinstance(target := line.targets[0], ast.Name):
                 stated[target.id] = line.value
-        names = {"REQUIREMENTS", "TOLERANCE", "KNOWN"} & set(stated)
+        names = {"REQUIREMENTS", "REFUSED", "TOLERANCE", "KNOWN"} & set(stated)
         return {name: ast.literal_eval(stated[name]) for name in names}
 
     @property
@@ -59,6 +60,10 @@ class Exporter:
     @property
     def requirements(self) -> list[str]:
         return self._stated["REQUIREMENTS"]
+
+    @property
+    def refused(self) -> int:
+        return self._stated.get("REFUSED", 0)
 
     @property
     def tolerance(self) -> float:
@@ -102,7 +107,7 @@ def _environment(requirements: list[str], cache: Path) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         pip = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-        subprocess.run([*pip, *requirements], check=True)
+        subprocess.run([*pip, *requirements], check=True, capture_output=True, text=True)
         complete.touch()
     return python
 

@@ -5,17 +5,31 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from fnmatch import fnmatch
 from pathlib import Path
 
 from tests.exporters.compare import KNOWN, REFUSED, RIGHT, WRONG, Result
 from tests.exporters.exporter import Exporter
 
+#: what the page calls a verdict
+_WORDS = {KNOWN: "explained"}
 BEGIN, END = "<!-- exporters: begin -->", "<!-- exporters: end -->"
 
 
-def is_all_right(results: list[Result]) -> bool:
-    """Whether files were written and none is wrong; what an exporter refuses isn't."""
-    return any(r.verdict != REFUSED for r in results) and all(r.verdict != WRONG for r in results)
+def is_all_right(results: list[Result], refused: int) -> bool:
+    """Whether some are right, none is wrong, and the exporter refuses as many as it is known to."""
+    count = Counter(result.verdict for result in results)
+    return bool(count[RIGHT]) and not count[WRONG] and count[REFUSED] == refused
+
+
+def unneeded(known: dict[str, str], results: list[Result]) -> list[str]:
+    """The patterns of names for which a reason is stated that explains none of the results."""
+    names = [result.name for result in results if result.verdict == KNOWN]
+    return [
+        pattern
+        for pattern in known
+        if not any(fnmatch(name, pattern.rpartition(":")[2]) for name in names)
+    ]
 
 
 def load_results(path: Path) -> list[Result] | None:
@@ -43,7 +57,7 @@ def details(exporter: Exporter, results: list[Result]) -> list[str]:
     lines = []
     for (verdict, detail), names in sorted(by_reason.items()):
         shown = ", ".join(f"`{name}`" for name in names)
-        lines.append(f"- {verdict}: {shown}: {_plain(detail)}")
+        lines.append(f"- {_WORDS.get(verdict, verdict)}: {shown}: {_plain(detail)}")
     return [f"\n### {exporter.says}\n", *lines] if lines else []
 
 

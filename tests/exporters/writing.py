@@ -34,11 +34,8 @@ def write(
         with open("exporters.log", "a") as log, contextlib.redirect_stdout(log):
             export(f"{name}.onnx")
     except Exception as error:  # whatever the exporter raises is its refusal, listed in the page
-        Path(f"{name}.onnx").unlink(missing_ok=True)
         reason = str(error).strip().splitlines() or [""]
-        refused = json.loads(_REFUSED.read_text()) if _REFUSED.exists() else {}
-        refused[name] = f"{type(error).__name__}: {reason[0]}"
-        _REFUSED.write_text(json.dumps(refused))
+        refuse(name, f"{type(error).__name__}: {reason[0]}")
         return
     arrays: dict[str, Any] = {}
     for number, feed in enumerate(all_feeds):
@@ -49,6 +46,14 @@ def write(
             if y is not None:
                 arrays[f"{number}/out/{position}"] = as_array(y)
     np.savez(f"{name}.npz", **arrays)
+
+
+def refuse(name: str, reason: str) -> None:
+    """Note that the exporter writes no file of this name, and why."""
+    Path(f"{name}.onnx").unlink(missing_ok=True)
+    refused = json.loads(_REFUSED.read_text()) if _REFUSED.exists() else {}
+    refused[name] = reason
+    _REFUSED.write_text(json.dumps(refused))
 
 
 def flat(answers: Any) -> list[Any]:

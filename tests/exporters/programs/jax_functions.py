@@ -16,13 +16,14 @@ REQUIREMENTS = [
     "onnx==1.23.2",
     "numpy==2.4.6",
 ]
+REFUSED = 9
 KNOWN = {
-    "onnxruntime:jnp-arg*": "ONNX Runtime passes over NaN",
-    "onnxruntime:jnp-m??": "ONNX Runtime passes over NaN",
+    "onnxruntime:jnp-arg???": "ONNX Runtime passes over NaN",
+    "onnxruntime:jnp-m[ai][nx]": "ONNX Runtime passes over NaN",
     "int32-left_shift": "BitShift of signed integers, which ONNX doesn't have",
     "int32-right-shift": "BitShift of signed integers, which ONNX doesn't have",
     "int32-power": "BitShift of signed integers, which ONNX doesn't have",
-    "take-*": "JAX fills or moves indices beyond the ends, Gather refuses them",
+    "take-[fo]*": "JAX fills or moves indices beyond the ends, Gather refuses them",
     "jnp-copysign": "BitCast at opset 23; ONNX has it from 26 on",
     "jnp-signbit": "BitCast at opset 23; ONNX has it from 26 on",
     "jnp-cumprod": "CumProd at opset 23; ONNX has it from 26 on",

@@ -6,8 +6,11 @@ import onnx
 from writing import write
 
 REQUIREMENTS = ["ndonnx==0.23.0", "spox==0.18.2", "onnx==1.23.2", "numpy==2.4.6"]
+REFUSED = 10
 KNOWN = {
-    "*-uint64": "ndonnx casts to int64 or float64, with a warning",
+    "*sort-uint64": "ndonnx casts to int64 or float64, with a warning",
+    "*sum-uint64": "ndonnx casts to int64 or float64, with a warning",
+    "max-uint64": "ndonnx casts to int64 or float64, with a warning",
     "cumulative_prod-*": "ndonnx multiplies by logarithms: findings/ndonnx-cumulative-prod.sh",
     "logaddexp-*": "ndonnx computes log(exp(x) + exp(y)): findings/ndonnx-cumulative-prod.sh",
     "floor_divide-float*": "floor(x / y): inf / y is inf, NaN in NumPy; -7 / inf is 0, not -1",

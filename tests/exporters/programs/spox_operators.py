@@ -12,6 +12,7 @@ import spox.opset.ai.onnx.v21 as v21
 from writing import write
 
 REQUIREMENTS = ["spox==0.18.2", "onnx==1.23.2", "numpy==2.4.6"]
+REFUSED = 5
 rng = np.random.default_rng(0)
 x = rng.normal(size=(3, 4)).astype(np.float32)
 y = rng.normal(size=(4, 5)).astype(np.float32)

@@ -5,12 +5,13 @@ import transformers as t
 from writing import write
 
 REQUIREMENTS = [
-    "torch==2.14.1",
+    "torch==2.13.0",
     "transformers==5.24.0",
     "onnx==1.23.2",
     "onnxscript==0.7.2",
     "numpy==2.4.6",
 ]
+REFUSED = 3
 torch.manual_seed(0)
 ids = torch.tensor([[5, 17, 3, 60, 2, 9], [1, 8, 44, 2, 0, 0]])
 mask = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0]])

@@ -18,6 +18,7 @@ REQUIREMENTS = [
     "onnx==1.23.2",
     "numpy==2.4.6",
 ]
+REFUSED = 3
 KNOWN = {
     "lightgbm-forest": "onnxmltools: findings/lightgbm-forest-hundred.sh",
     "lightgbm-linear": "onnxmltools: findings/lightgbm-links.sh",

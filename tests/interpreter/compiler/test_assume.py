@@ -176,6 +176,22 @@ def test_such_a_constant_in_a_branch():
         assert onnxwalk.load(data).run(None, {"x": X})[0].tolist() == [3]
 
 
+@pytest.mark.parametrize("opset", [13, 18, 19])
+@pytest.mark.parametrize("nearest_mode", ["floor", "ceil", "round_prefer_floor"])
+def test_a_word_that_a_later_version_took_out(opset, nearest_mode):
+    """tf2onnx writes it for tf.image.resize to the nearest pixel, at any opset."""
+    word = {"coordinate_transformation_mode": "tf_half_pixel_for_nn"}
+    node = make_node("Resize", ["x", "r", "s"], ["y"], nearest_mode=nearest_mode, **word)
+    scales = [helper.make_tensor("s", TensorProto.FLOAT, [1], [2.3]), tensor(TensorProto.FLOAT, [])]
+    scales[1].name = "r"
+    data = model([node], opsets=[("", opset)], initializers=scales)
+    with pytest.warns(UserWarning, match="after the version that allows it: Resize with coord"):
+        ours = onnxwalk.load(data).run(None, {"x": X})
+    np.testing.assert_array_equal(ours, ort.InferenceSession(data).run(None, {"x": X}))
+    with pytest.raises(onnxwalk.InvalidModelError, match="'coordinate_transformation_mode' must"):
+        onnxwalk.load(data, strict=True)
+
+
 @pytest.mark.parametrize(
     "node",
     [

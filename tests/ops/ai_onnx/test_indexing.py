@@ -109,6 +109,9 @@ CHOOSE = [
     Case("Compress", 9, [X, np.array([False, True])], {"axis": 1}),
     Case("Compress", 9, [X, np.array([True, False, True, False, True])]),
     Case("Compress", 11, [X, np.array([True, True, False])], {"axis": -2}),
+    Case("Compress", 11, [X, np.array([[True, False], [True, True]])]),
+    Case("Compress", 11, [X, np.array([[False], [True]])], {"axis": 1}),
+    Case("Compress", 11, [X, np.array(True)], {"axis": 1}),
     Case("Unique", 11, [np.array([2, 1, 1, 3, 4, 3], F)], {"sorted": 0}, outputs=4,
          expected=[
              np.array([2, 1, 3, 4], F), ints(0, 1, 3, 4), ints(0, 1, 1, 2, 3, 2), ints(1, 2, 2, 1),
@@ -176,7 +179,6 @@ MESSAGE = "index {} is out of range for axis {} of size {}"
         ("TopK", [X, ints(5)], {}, "K 5 should be from 0 to the size of the axis, 4"),
         ("TopK", [X, ints(-1)], {}, "K -1"),
         ("Compress", [X, np.array([False] * 3 + [True])], {"axis": 1}, MESSAGE.format(3, 1, 3)),
-        ("Compress", [X, np.array(True)], {"axis": 1}, "rank 1"),
         ("ReverseSequence", [GRID, ints(1, 4, 1)], {}, "from 0 to 3"),
         ("ReverseSequence", [GRID, ints(1, -1, 1)], {}, "from 0 to 3"),
         ("ReverseSequence", [GRID, ints(1)], {}, r"should be \(3,\)"),
