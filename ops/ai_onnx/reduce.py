@@ -18,7 +18,7 @@ from onnxwalk.ops.contract.cost import Cost, Rule
 from onnxwalk.ops.contract.dtypes import is_short_float
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.fast.reduce import bind_reduce_mean, bind_reduce_sum
+from onnxwalk.ops.fast.reduce import bind_reduce_mean, bind_reduce_sum, extreme_binder
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
 from onnxwalk.ops.shared.cost import line_count, reduced_size, rounding, wide_copies, wide_itemsize
@@ -149,7 +149,7 @@ def reduce_mean(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     return (np.sign(total) * (np.abs(total) // longest.type(max(n, 1)))).astype(data.dtype)
 
 
-@reduction("ReduceMax")
+@reduction("ReduceMax", bind=extreme_binder(np.maximum))
 def reduce_max(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """The largest of data; nan where there is one; of nothing -∞ or the dtype's lowest value.
 
@@ -161,7 +161,7 @@ def reduce_max(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     return _reduce_empty(data, axes, keepdims, lowest)
 
 
-@reduction("ReduceMin")
+@reduction("ReduceMin", bind=extreme_binder(np.minimum))
 def reduce_min(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """The smallest of data; nan where there is one; of nothing +∞ or the dtype's highest value.
 
