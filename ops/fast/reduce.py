@@ -13,26 +13,6 @@ from onnxwalk.ops.fast.calls import scalar
 from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
 from onnxwalk.ops.shared.values import as_ints
 
-
-def bind_reduce_sum(
-    space: Space, data: np.ndarray, axes: Any = None, *, keepdims: int = 1, **attributes: Any
-) -> np.ndarray | None:
-    """Of integers along one axis, where the order of the sums doesn't matter."""
-    axes = attributes.get("axes", axes)
-    if data.dtype.kind not in "iu" or axes is None or not data.size:
-        return None
-    if isinstance(axes, np.ndarray) and not space.is_constant(axes):
-        return None
-    along = np.ravel(axes).tolist()
-    if len(along) != 1:
-        return None
-    axis = normalize_axis(along[0], data.ndim)
-    shape = [1 if i == axis else n for i, n in enumerate(data.shape)]
-    y = space.array(shape, data.dtype)
-    space.call(np.add.reduce, data, axis, None, y, True)
-    return y if keepdims else y.reshape([n for i, n in enumerate(data.shape) if i != axis])
-
-
 #: elements along an axis up to which a call for each takes less time than NumPy's reduction, whose
 #: inner loop it is: a quarter of it at 8, a tenth at 3
 _SHORT = 12
@@ -53,13 +33,8 @@ def extreme_binder(ufunc: np.ufunc) -> Bind:
         if not reduced:
             return None
         y = space.array([1 if i in reduced else n for i, n in enumerate(data.shape)], data.dtype)
-        first, *rest = reduced
-        length = data.shape[first]
-        if not rest and 1 < length <= _SHORT and data.strides[first] == data.itemsize:
-            parts = np.split(data, length, first)
-            space.call(partial(ufunc, out=y), *parts[:2])
-            for part in parts[2:]:
-                space.call(partial(ufunc, out=y), y, part)
+        if len(reduced) == 1 and _is_short(data, reduced[0]):
+            _reduce_short(space, ufunc, data, reduced[0], y)
         else:
             space.call(ufunc.reduce, data, tuple(reduced), None, y, True)
         return (
@@ -67,6 +42,47 @@ def extreme_binder(ufunc: np.ufunc) -> Bind:
         )
 
     return bind
+
+
+def _is_short(data: np.ndarray, axis: int) -> bool:
+    return 1 < data.shape[axis] <= _SHORT and data.strides[axis] == data.itemsize
+
+
+def _reduce_short(
+    space: Space, ufunc: np.ufunc, data: np.ndarray, axis: int, y: np.ndarray
+) -> None:
+    first, second, *rest = np.split(data, data.shape[axis], axis)
+    space.call(partial(ufunc, out=y), first, second)
+    for part in rest:
+        space.call(partial(ufunc, out=y), y, part)
+
+
+def bind_reduce_sum(
+    space: Space, data: np.ndarray, axes: Any = None, *, keepdims: int = 1, **attributes: Any
+) -> np.ndarray | None:
+    """Along one axis: of integers, where the order of the sums doesn't matter, and of a few floats
+    that lie next to each other."""
+    axes = attributes.get("axes", axes)
+    is_integer = data.dtype.kind in "iu"
+    if not is_integer and data.dtype not in (np.float32, np.float64):
+        return None
+    if axes is None or not data.size:
+        return None
+    if isinstance(axes, np.ndarray) and not space.is_constant(axes):
+        return None
+    along = np.ravel(axes).tolist()
+    if len(along) != 1:
+        return None
+    axis = normalize_axis(along[0], data.ndim)
+    is_short = _is_short(data, axis)
+    if not is_integer and not is_short:
+        return None
+    y = space.array([1 if i == axis else n for i, n in enumerate(data.shape)], data.dtype)
+    if is_short:
+        _reduce_short(space, np.add, data, axis, y)
+    else:
+        space.call(np.add.reduce, data, axis, None, y, True)
+    return y if keepdims else y.reshape([n for i, n in enumerate(data.shape) if i != axis])
 
 
 def _mean_of_lines(space: Space, data: np.ndarray, keepdims: bool) -> np.ndarray:
