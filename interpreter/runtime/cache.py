@@ -21,6 +21,8 @@ from onnxwalk.ops.shared.numpy_state import computing
 
 #: the most that a session keeps for other shapes than those of the last run: bytes, and shapes
 _MOST_IDLE, _MOST_SHAPES = 1 << 26, 64
+#: the most open plans that are remembered as useless
+_MOST_USELESS = 1000
 
 
 #: the shape, dtype and rank of an input; in an open plan, the shape is ``None`` if it changes
@@ -193,6 +195,8 @@ class BoundPlans:
                 budget.give(bound.nbytes)
             raise
         if before is not None and not bound.is_mostly_bound and isinstance(key, OpenKey):
+            if len(self._useless) >= _MOST_USELESS:
+                self._useless.clear()
             self._useless.add(key)
             return results
         # The newest shapes come last. It must remain the same list: from a copy, another thread

@@ -95,7 +95,7 @@ def terminate_and_run_again(ort):
     s, options = session(ort, LOOP), soon(ort)
     try:
         s.run(None, ENDLESS, options)
-    except Exception as error:
+    except Exception as error:  # what is compared is its class, which each engine has its own
         kind = type(error).__name__
     kept, options.terminate = options.terminate, False
     return kind, kept, s.run(None, {"x": X, "count": np.array(3)}, options)
