@@ -2,7 +2,6 @@
 
 import gc
 import itertools
-import threading
 import weakref
 
 import numpy as np
@@ -14,6 +13,7 @@ import onnxwalk
 from onnxwalk import ops
 from onnxwalk.interpreter.runtime.bound import Bound
 from onnxwalk.interpreter.runtime.cache import _MOST_IDLE
+from tests.support.threads import in_threads
 
 F, I64 = TensorProto.FLOAT, TensorProto.INT64
 f32 = np.float32
@@ -122,11 +122,7 @@ def test_eight_threads_on_one_session():
                 if not np.array_equal(one, other):
                     failures.append(number)
 
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work)
     assert not failures
 
 

@@ -1,7 +1,5 @@
 """Many calls of one body with one bound plan: the same values as call by call, and nothing kept."""
 
-import threading
-
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
@@ -10,6 +8,7 @@ import onnxwalk
 from onnxwalk import LimitError, Limits
 from onnxwalk.interpreter.runtime.lane import Lane
 from tests.support.harness import assert_same, run_onnxruntime
+from tests.support.threads import in_threads
 
 F, I64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 WIDTH = 4
@@ -151,9 +150,5 @@ def test_threads():
             if not all(np.allclose(a, b) for a, b in zip(found, expected[rows], strict=True)):
                 failures.append(rows)
 
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work)
     assert not failures

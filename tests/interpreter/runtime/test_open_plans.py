@@ -1,7 +1,5 @@
 """Plans for inputs of which some have other shapes in every run, such as the past of a decoder."""
 
-import threading
-
 import numpy as np
 import onnx
 import pytest
@@ -12,6 +10,7 @@ from onnxwalk.interpreter.runtime.bound import Bound
 from onnxwalk.interpreter.runtime.cache import OpenKey
 from onnxwalk.ops.shared.numpy_state import computing
 from tests.support.harness import all_cases, feeds_of, one_node_model
+from tests.support.threads import in_threads
 
 WIDTH = 24
 
@@ -104,11 +103,7 @@ def test_threads():
             if not all(map(np.array_equal, found, expected[length])):
                 failures.append(length)
 
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work)
     assert not failures
 
 
