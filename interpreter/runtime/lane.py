@@ -92,15 +92,14 @@ class Lane:
             np.copyto(place, x)
         done = 0
         calls, feedback = self.bound.calls, _feedback(of_states, self._carried)
-        counter = self._places[0] if first else None
+        counter = self._places[0] if number is not None else None
         scanned = list(zip(of_rows, rows, strict=True))
         kept = list(zip(stacks, self._elements, strict=True))
         condition: Callable[[], Any] | None = self._carried[0].item if goes_on else None
         try:
             for done in range(1, count + 1):
-                if counter is not None:
-                    counter[...] = number
-                    number += 1
+                if counter is not None and number is not None:
+                    counter[...] = number + done - 1
                 for place, x in scanned:
                     place[...] = x[done - 1]
                 for place, x in self._same:

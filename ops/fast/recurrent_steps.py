@@ -179,7 +179,8 @@ def rnn_cell(
     w: np.ndarray, r: np.ndarray, b: np.ndarray | None, reversals: Sequence[bool], relu: bool
 ) -> Cell:
     w_x, w_h, b_x, b_h = _arrange_weights(w, r, b, {0: 1})
-    step, single = (functools.partial(make, relu=relu) for make in (rnn_step, single_rnn))
+    step = functools.partial(rnn_step, relu=relu)
+    single = functools.partial(single_rnn, relu=relu)
     return Cell(w_x, w_h, b_x + b_h, step, reversals, 1, single)
 
 

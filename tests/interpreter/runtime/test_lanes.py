@@ -183,7 +183,7 @@ BODIES = {
         ["a", "b"], ["b1", "a1"], "d",
     ),
     "round about": (
-        [*(node("Identity", s, f"{s}1") for s in "abc_"), node("Sub", "a c_", "e"), GOES_ON],
+        [*(node("Identity", s, f"{s}1") for s in ("a", "b", "c_")), node("Sub", "a c_", "e"), GOES_ON],
         ["a", "b", "c_"], ["b1", "c_1", "a1"], "d",
     ),
     "a state stays": (
