@@ -183,8 +183,11 @@ BODIES = {
         ["a", "b"], ["b1", "a1"], "d",
     ),
     "round about": (
-        [*(node("Identity", s, f"{s}1") for s in ("a", "b", "c_")), node("Sub", "a c_", "e"), GOES_ON],
-        ["a", "b", "c_"], ["b1", "c_1", "a1"], "d",
+        [
+            *(node("Identity", s, f"{s}1") for s in ("p", "q", "r")),
+            node("Sub", "p r", "e"), GOES_ON,
+        ],
+        ["p", "q", "r"], ["q1", "r1", "p1"], "d",
     ),
     "a state stays": (
         [node("Mul", "a b", "e"), node("Identity", "a", "a1"), node("Neg", "b", "b1"), GOES_ON],
