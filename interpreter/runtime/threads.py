@@ -42,6 +42,16 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def blas_kernels() -> str:
+    """The BLAS library and the kernels that it runs, as in "openblas SkylakeX"; "" if unknown."""
+    try:
+        infos = [library.info() for library in _blas_libraries()]
+    except InvalidInputError:
+        return ""
+    names = (f"{i['internal_api']} {i.get('architecture', '')}".strip() for i in infos)
+    return ", ".join(dict.fromkeys(names))
+
+
 #: how long a number of free cores holds, in seconds
 _HOLDS = 0.05
 _free, _until = 0, 0.0
