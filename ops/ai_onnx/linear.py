@@ -22,6 +22,7 @@ from onnxwalk.ops.shared.cost import (
     wide_copies,
     wide_itemsize,
 )
+from onnxwalk.ops.shared.gradients import reduce_to
 from onnxwalk.ops.shared.numeric import check_same_dtype, in_float32, wide
 
 
@@ -85,6 +86,23 @@ def gemm_1(
     return gemm(a, b, c, **attributes)
 
 
+@gemm.vjp
+@gemm_7.vjp
+@gemm_1.vjp
+def vjp_of_gemm(dy, a, b, *, c_shape, alpha, beta, transA, transB, wanted):
+    want_a, want_b, want_c = wanted
+    da = db = dc = None
+    if want_a:
+        da = np.matmul(dy, b if transB else b.T)
+        da = _scale(da.T if transA else da, alpha)
+    if want_b:
+        db = np.matmul(a if transA else a.T, dy)
+        db = _scale(db.T if transB else db, alpha)
+    if want_c:
+        dc = _scale(reduce_to(dy, c_shape), beta)
+    return da, db, dc
+
+
 @op("MatMul", since=1)
 def matmul(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """The matrix product over the last two axes; the axes before them broadcast.
@@ -106,6 +124,27 @@ def matmul(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np
 
 
 matmul.bind(bind_matmul)
+
+
+@matmul.vjp
+def vjp_of_matmul(dy, a, b, *, wanted):
+    """dA = dY·Bᵀ, dB = Aᵀ·dY; where matrices were broadcast, their sum."""
+    want_a, want_b = wanted
+    rows = a[None] if a.ndim == 1 else a
+    columns = b[:, None] if b.ndim == 1 else b
+    if b.ndim == 1:
+        dy = dy[..., None]
+    if a.ndim == 1:
+        dy = dy[..., None, :]
+    da = db = None
+    if want_a:
+        da = reduce_to(np.matmul(dy, columns.swapaxes(-1, -2)), rows.shape).reshape(a.shape)
+    if want_b and columns.ndim == 2:  # one product over all rows, of all matrices
+        flat, d_flat = rows.reshape(-1, rows.shape[-1]), dy.reshape(-1, dy.shape[-1])
+        db = np.matmul(flat.T, d_flat).reshape(b.shape)
+    elif want_b:
+        db = reduce_to(np.matmul(rows.swapaxes(-1, -2), dy), columns.shape).reshape(b.shape)
+    return da, db
 
 
 @matmul.cost
