@@ -1,4 +1,4 @@
-"""Runs of the graphs that compute gradients: one for each value and what it is differentiated by."""
+"""The graphs that compute the gradients of a session's values, and their runs."""
 
 from __future__ import annotations
 

@@ -16,7 +16,6 @@ from onnxwalk.interpreter.compiler.assume import assume
 from onnxwalk.interpreter.compiler.context import Context
 from onnxwalk.interpreter.compiler.passes import REWRITES
 from onnxwalk.interpreter.compiler.program import Program
-from onnxwalk.interpreter.gradients import Gradients
 from onnxwalk.interpreter.display import as_html, as_text
 from onnxwalk.interpreter.errors import (
     InvalidInputError,
@@ -25,6 +24,7 @@ from onnxwalk.interpreter.errors import (
     suggest,
     wrap_error,
 )
+from onnxwalk.interpreter.gradients import Gradients
 from onnxwalk.interpreter.ir.model import Graph, Model, Shape, TensorInfo, ValueInfo
 from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.reader import read_model

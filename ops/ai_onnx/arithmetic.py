@@ -187,17 +187,18 @@ power.bind(bind_power)
 
 
 @power.vjp
-def vjp_of_power(dz, x, y, *, z, wanted):
-    """y·x^(y-1), and z·ln x: where x is 0 or less the power has no gradient by y, and that of x⁰ by
-    x is 0."""
+def vjp_of_power(dz, x, y, *, z, x_dtype, y_dtype, wanted):
+    """y·x^(y-1) and z·ln x. Where x is 0 or less the power has no gradient by y; that of x⁰ by x is
+    0."""
     want_x, want_y = wanted
+    dz, x, y, z = map(wide, (dz, x, y, z))
     dx = dy = None
     if want_x:
         slope = np.where(y == 0, 0, y * float_power(x, np.where(y == 0, 1, y - 1)))
-        dx = reduce_to(dz * slope, x.shape).astype(x.dtype, copy=False)
+        dx = reduce_to(dz * slope, x.shape).astype(x_dtype, copy=False)
     if want_y:
         logarithm = np.log(np.where(x > 0, x, 1))
-        dy = reduce_to(dz * z * logarithm, y.shape).astype(y.dtype, copy=False)
+        dy = reduce_to(dz * z * logarithm, y.shape).astype(y_dtype, copy=False)
     return dx, dy
 
 
@@ -242,9 +243,11 @@ declare(power_1, cost=cost_of_power, batch_axis=batch.elementwise)
 
 
 @power_1.vjp
-def vjp_of_power_1(dz, a, b, *, z, axis, broadcast, wanted):
-    dx, dy = vjp_of_power(dz, a, align_shape(a, b, axis, broadcast), z=z, wanted=wanted)
-    return dx, None if dy is None else dy.reshape(b.shape)
+def vjp_of_power_1(dz, a, b, *, z, axis, broadcast, a_dtype, wanted):
+    aligned = align_shape(a, b, axis, broadcast)
+    types = {"x_dtype": a_dtype, "y_dtype": a_dtype}
+    da, db = vjp_of_power(dz, a, aligned, z=z, wanted=wanted, **types)
+    return da, None if db is None else db.reshape(b.shape)
 
 
 # ----------------------------------------------------------------------------- any number of inputs

@@ -69,6 +69,18 @@ def cast_like_19(input, target_type, *, saturate=1, round_mode="up"):
     return convert(input, target_type.dtype, saturate=saturate, infinity_is_nan=True)
 
 
+@cast.vjp
+@cast_19.vjp
+@cast_1.vjp
+@cast_like.vjp
+@cast_like_19.vjp
+def vjp_of_cast(dy, *, input_dtype):
+    return dy.astype(input_dtype, copy=False)
+
+
+declare(cast_like, cast_like_19, no_gradient_of="target_type")
+
+
 @op("BitCast", since=26)
 def bit_cast(input, *, to):
     """The same bits read as another type of the same width: a view. Spec: BitCast-26."""

@@ -277,6 +277,46 @@ def _parse_equation(equation: str, ranks: Sequence[int]) -> tuple[list[str], str
     return expanded, output.replace("...", known)
 
 
+@einsum.vjp
+def vjp_of_einsum(dy, *Inputs, equation, wanted):
+    """The product of dy and the other inputs, summed to the letters of this one."""
+    terms, output = _parse_equation(equation, [x.ndim for x in Inputs])
+    numbers = {letter: i for i, letter in enumerate(dict.fromkeys("".join([*terms, output])))}
+    axes = [[numbers[letter] for letter in term] for term in terms]
+    d_axes = [numbers[letter] for letter in output]
+    found: list[np.ndarray | None] = []
+    for i, (x, own) in enumerate(zip(Inputs, axes, strict=True)):
+        if not wanted[i]:
+            found.append(None)
+            continue
+        others = [pair for j, pair in enumerate(zip(Inputs, axes, strict=True)) if j != i]
+        operands = [item for pair in [(dy, d_axes), *others] for item in pair]
+        known = {*d_axes, *(axis for _, term in others for axis in term)}
+        unique = list(dict.fromkeys(own))
+        dx = np.zeros_like(x)
+        places = np.einsum(dx, own, unique)  # a view: of the diagonal, where letters repeat
+        product = np.einsum(*operands, [axis for axis in unique if axis in known], optimize=True)
+        alone = tuple(k for k, axis in enumerate(unique) if axis not in known)
+        product = np.expand_dims(product, alone)
+        sizes = enumerate(zip(product.shape, places.shape, strict=True))
+        repeated = tuple(k for k, (n, own_n) in sizes if own_n == 1 and n > 1)
+        places[...] = product.sum(repeated, keepdims=True)
+        found.append(dx)
+    return tuple(found)
+
+
+@det.vjp
+def vjp_of_det(dy, x):
+    """det(X)·X⁻ᵀ: the cofactors, as products of singular values so that X may be singular."""
+    if not x.size:
+        return x
+    u, s, vh = np.linalg.svd(x)
+    others = np.stack([np.delete(s, k, -1).prod(-1) for k in range(s.shape[-1])], -1)
+    sign = np.linalg.det(u) * np.linalg.det(vh)
+    cofactors = (u * (others * sign[..., None])[..., None, :]) @ vh
+    return dy[..., None, None] * cofactors
+
+
 @det.cost
 def cost_of_det(x: np.ndarray) -> Cost:
     """One matrix at a time is copied and factorized; those that aren't finite all at once."""

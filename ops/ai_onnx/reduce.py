@@ -56,7 +56,9 @@ def reduction(
             noop_with_empty_axes: int = 0,
         ) -> np.ndarray:
             chosen = () if axes is None else as_ints(axes)
-            return function(data, _choose_axes(data.ndim, chosen, noop_with_empty_axes), bool(keepdims))
+            return function(
+                data, _choose_axes(data.ndim, chosen, noop_with_empty_axes), bool(keepdims)
+            )
 
         @op(name, since=1, until=axes_are_input_since)
         def by_attribute(
@@ -131,7 +133,7 @@ def _vjp_of_max(dy, data, *, y, axes, keepdims, noop_with_empty_axes=0):
     how = data.shape, axes, keepdims, noop_with_empty_axes
     chosen = _choose_axes(data.ndim, () if axes is None else as_ints(axes), noop_with_empty_axes)
     best = data == _spread(y, *how)
-    return best * (_spread(dy, *how) / best.sum(chosen, keepdims=True))
+    return best * (_spread(dy, *how) / best.sum(chosen, dy.dtype, keepdims=True))
 
 
 _vjp_of_min = _vjp_of_max
@@ -400,8 +402,6 @@ def cost_of_cumulative(x: np.ndarray, axis: np.ndarray, **_: Any) -> Cost:
     return Cost(memory + (x.nbytes if wide_copies(x) else 0), work)
 
 
-
-
 @cum_sum.vjp
 def vjp_of_cum_sum(dy, *, axis, exclusive, reverse):
     """The sum from the other side."""
@@ -420,8 +420,10 @@ def vjp_of_cum_prod(dy, x, axis, *, exclusive, reverse):
         others = lines.copy()
         others[..., i] = 1
         products = np.multiply.accumulate(others, -1)
-        used = (d_lines[..., i + 1 :], products[..., i:-1]) if exclusive else (
-            d_lines[..., i:], products[..., i:]
+        used = (
+            (d_lines[..., i + 1 :], products[..., i:-1])
+            if exclusive
+            else (d_lines[..., i:], products[..., i:])
         )
         dx[..., i] = (used[0] * used[1]).sum(-1)
     return np.moveaxis(dx[..., ::-1] if reverse else dx, -1, along)

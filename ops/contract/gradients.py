@@ -130,7 +130,9 @@ class Vjp:
         names = [n for n, p in parameters.items() if p.kind is not p.KEYWORD_ONLY]
         count = next((i for i, n in enumerate(names) if n in inputs), len(names))
         takes_rest = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-        given = [n for n in names[:count] if parameters[n].kind is not inspect.Parameter.VAR_KEYWORD]
+        given = [
+            n for n in names[:count] if parameters[n].kind is not inspect.Parameter.VAR_KEYWORD
+        ]
         takes_all = bool(given) and parameters[given[0]].kind is inspect.Parameter.VAR_POSITIONAL
         if not given or any(not n.startswith("d") for n in given):
             raise ValueError(

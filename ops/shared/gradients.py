@@ -22,6 +22,17 @@ def reduce_to(dy: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     return dy.sum((*range(added), *repeated)).reshape(shape)
 
 
+def add_rows(rows: np.ndarray, places: np.ndarray, count: int) -> np.ndarray:
+    """``count`` rows: each is the sum of those of ``rows`` (n, …) whose place (n) it is."""
+    result = np.zeros((count, *rows.shape[1:]), rows.dtype)
+    if rows.size:
+        order = places.argsort(kind="stable")
+        sorted_places = places[order]
+        starts = np.flatnonzero(np.diff(sorted_places, prepend=-1))
+        result[sorted_places[starts]] = np.add.reduceat(rows[order], starts, 0)
+    return result
+
+
 def limited_broadcasting_vjp(rule: Callable[..., Any]) -> Callable[..., Any]:
     """The rule for an operator of a and b before opset 7 (``limit_broadcasting``), from the rule
     for the operator since."""

@@ -204,5 +204,4 @@ def test_every_type_goes_through_bodies(version):
 
 def test_the_versions_are_those_of_the_spec():
     known = {(s.domain, s.name, s.since_version) for s in onnx.defs.get_all_schemas_with_history()}
-    missing = known - set(VERSIONS)
-    assert {name for _, name, _ in missing} == {"Gradient"}
+    assert known <= set(VERSIONS)

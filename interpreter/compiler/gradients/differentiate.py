@@ -22,7 +22,7 @@ from onnxwalk.ops.contract.derived import FORWARD_DOMAIN, GRADIENT_DOMAIN, deriv
 from onnxwalk.ops.contract.gradients import Read, Vjp
 
 #: element types that have gradients
-_FLOATS = frozenset({"float", "double", "float16", "bfloat16"})
+FLOATS = frozenset({"float", "double", "float16", "bfloat16"})
 _MOST_SHOWN = 5
 
 
@@ -111,7 +111,7 @@ class _Differentiation:
             visit.dys = [self._names.get(name, "") for name in visit.node.outputs]
             backward += self._back(visit, ways)
         backward += self._sums(self.xs)
-        nodes = [node for node in self._with_shapes()] + backward
+        nodes = [*self._with_shapes(), *backward]
         inputs = self.graph.inputs
         if seed:
             declared = (*self.graph.value_info.values(), *self.graph.inputs, *self.graph.outputs)
@@ -134,7 +134,7 @@ class _Differentiation:
     def _is_real(self, name: str) -> bool:
         """Whether a value can have a gradient: it has floating-point numbers, or isn't known."""
         kind = self.types.get(name, "")
-        return not kind or kind.rpartition("(")[2].rstrip(")") in _FLOATS
+        return not kind or kind.rpartition("(")[2].rstrip(")") in FLOATS
 
     def _visits(self) -> list[_Visit]:
         """The nodes between ``xs`` and ``of``, from back to front."""

@@ -3,7 +3,7 @@ ai.onnx.preview.training)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from onnxwalk.interpreter.compiler.context import Context, every_node, names_used
@@ -47,10 +47,10 @@ def _splice(graph: Graph, position: int, context: Context, source: str) -> Graph
             f"{source}: {node} has {len(node.inputs)} inputs, but names {len(xs) + len(zs)} values "
             "in xs and zs"
         )
-    values = {name: given for name, given in zip([*xs, *zs], node.inputs, strict=True)}
+    values = dict(zip([*xs, *zs], node.inputs, strict=True))
     if any(name != given for name, given in values.items()):
         before, values = _at(before, values, y, f"{node.label}/")
-    y, xs, zs = values.get(y, y), [values[x] for x in xs], [values[z] for z in zs]
+    y, xs, zs = str(values.get(y, y)), [values[x] for x in xs], [values[z] for z in zs]
     try:
         found = differentiate(
             before, context, y, xs, of_sum=True, cut=frozenset([*xs, *zs]), source=source
