@@ -296,7 +296,7 @@ def vjp_of_elu(dy, x, *, alpha):
 @selu.vjp
 @selu_1.vjp
 def vjp_of_selu(dy, x, *, alpha, gamma):
-    return dy * gamma * np.where(x <= 0, alpha * np.exp(x), 1)
+    return dy * gamma * np.where(x < 0, alpha * np.exp(x), 1)
 
 
 @celu.vjp

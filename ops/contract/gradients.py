@@ -36,6 +36,7 @@ the same arguments.
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -127,17 +128,15 @@ class Vjp:
         Raises ValueError for a parameter that is nothing of this.
         """
         parameters = dict(inspect.signature(rule).parameters)
-        names = [n for n, p in parameters.items() if p.kind is not p.KEYWORD_ONLY]
-        count = next((i for i, n in enumerate(names) if n in inputs), len(names))
-        takes_rest = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-        given = [
-            n for n in names[:count] if parameters[n].kind is not inspect.Parameter.VAR_KEYWORD
-        ]
-        takes_all = bool(given) and parameters[given[0]].kind is inspect.Parameter.VAR_POSITIONAL
-        if not given or any(not n.startswith("d") for n in given):
+        kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+        names = [n for n, p in parameters.items() if p.kind in kinds]
+        given = list(itertools.takewhile(lambda n: n.startswith("d") and n not in inputs, names))
+        if not given:
             raise ValueError(
                 f"{rule.__name__}: the gradients of the outputs come first, as 'dy', not {names}"
             )
+        takes_all = parameters[given[0]].kind is inspect.Parameter.VAR_POSITIONAL
+        takes_rest = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
         outputs = {n[1:]: i for i, n in enumerate(given)}
         if clash := sorted(outputs.keys() & inputs.keys()):
             raise ValueError(f"{rule.__name__}: {clash[0]!r} is the name of an input of {operator}")

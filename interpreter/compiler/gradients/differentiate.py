@@ -16,9 +16,10 @@ from onnxwalk.interpreter.compiler.context import Context, names_used
 from onnxwalk.interpreter.compiler.gradients.bodies import BODY_RULES
 from onnxwalk.interpreter.compiler.types import type_problems
 from onnxwalk.interpreter.errors import InvalidInputError, UnsupportedModelError, suggest
-from onnxwalk.interpreter.ir.model import Graph, Node, ValueInfo
+from onnxwalk.interpreter.ir.model import Graph, Node, TensorType, ValueInfo
 from onnxwalk.ops import Operator
 from onnxwalk.ops.contract.derived import FORWARD_DOMAIN, GRADIENT_DOMAIN, derived_domain
+from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES
 from onnxwalk.ops.contract.gradients import Read, Vjp
 
 #: element types that have gradients
@@ -114,9 +115,9 @@ class _Differentiation:
         nodes = [*self._with_shapes(), *backward]
         inputs = self.graph.inputs
         if seed:
-            declared = (*self.graph.value_info.values(), *self.graph.inputs, *self.graph.outputs)
-            kind = next((v.type for v in declared if v.name == self.of and v.type), None)
-            inputs = (*inputs, ValueInfo(seed, kind))
+            codes = {element.name: code for code, element in ELEMENT_TYPES.items()}
+            code = codes.get(self.types.get(self.of, ""), 0)
+            inputs = (*inputs, ValueInfo(seed, TensorType(code)))
         graph = replace(self.graph, nodes=tuple(nodes), inputs=inputs)
         return Differentiated(graph, tuple(self._names[x] for x in self.xs), seed)
 
@@ -186,7 +187,7 @@ class _Differentiation:
             blocked: list[str] = []
             for node in self.graph.nodes:
                 if not behind.isdisjoint(names_used(node)):
-                    behind.update(name for name in node.outputs if name)
+                    behind.update(self._made(node))
                     operator = self.context.operator(node)
                     if operator is not None and operator.has_no_gradient:
                         blocked.append(f"{node.op_type} '{node.label}'")

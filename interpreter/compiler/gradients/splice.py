@@ -74,8 +74,11 @@ def _at(
 ) -> tuple[Graph, dict[str, str]]:
     """The graph with the nodes that compute y once more, from other values in place of some; and
     the new names."""
-    names = dict(values)
-    copies = []
+    names = {name: prefix + name for name in values}
+    copies = [
+        Node("Identity", (given,), (names[name],), name=names[name], opset=13)
+        for name, given in values.items()
+    ]
     for node in graph.nodes:
         if all(name in names for name in node.outputs) or names_used(node).isdisjoint(names):
             continue
