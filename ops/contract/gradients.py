@@ -44,7 +44,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from onnxwalk.ops.contract.cost import Cost, default_cost
+from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost, broadcast, size
 from onnxwalk.ops.contract.dtypes import element_type, is_short_float, numpy_dtype
 from onnxwalk.ops.contract.facts import Facts
 
@@ -195,9 +195,11 @@ class Vjp:
         rule = Facts.of(self.rule).get("cost")
         if rule is not None:
             return rule(*args, **keywords)
-        memory, work = default_cost(*values)
-        elements = sum(math.prod(shape) for shape in self._shapes(values, counts))
-        return Cost((1 + sum(wanted)) * memory + 24 * elements, 3 * work + 60 * elements)
+        arrays = [x for x in values if isinstance(x, np.ndarray)]
+        count = max(size(broadcast(x.shape for x in arrays)), sum(x.size for x in arrays))
+        count += sum(math.prod(shape) for shape in self._shapes(values, counts))
+        item = max((x.itemsize for x in values[: counts[0]] if x is not None), default=0)
+        return Cost((2 + sum(wanted)) * max(item, 4) * count, 3 * PER_ELEMENT * count)
 
     def bind(
         self, space: Any, *values: Any, counts: Sequence[int], wanted: Sequence[int], **given: Any
