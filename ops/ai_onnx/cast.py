@@ -13,6 +13,7 @@ import numpy as np
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES, element_type, numpy_dtype
 from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.gradients import no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.fast.copies import bind_cast
 from onnxwalk.ops.shared import batch, flops, types
@@ -307,3 +308,4 @@ declare(
 declare(cast, cast_19, cast_1, batch_axis=batch.elementwise)
 declare(cast, cast_19, bit_cast, output_type=types.from_attribute("to"))
 cast_1.output_type(lambda first, *, to, **_: to.lower())
+bit_cast.vjp(no_gradient)

@@ -14,6 +14,7 @@ import numpy as np
 
 from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.gradients import no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.fast.copies import bind_gather, bind_gather_nd
 from onnxwalk.ops.fast.topk import bind_top_k
@@ -412,3 +413,6 @@ def batch_axis_of_gather(samples, inputs, outputs, *, axis, **_):
 def batch_axis_of_gather_nd(samples, inputs, outputs, *, batch_dims=0, **_):
     batch.require(list(samples) == [0, 0] and batch_dims >= 1)
     return [0]
+
+
+non_zero.vjp(no_gradient)

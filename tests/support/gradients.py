@@ -152,7 +152,8 @@ def check_in_its_own_types(case: Case) -> None:
         for name, gradient, truth in zip(own.xs, gradients, exact, strict=True):
             assert gradient.dtype == feeds[name].dtype, name
             scale = max(1.0, np.abs(truth).max(initial=0))
-            difference = np.abs(gradient.astype(np.float64) - truth).max(initial=0)
+            shown = np.isfinite(truth.astype(gradient.dtype))  # not too large for the type
+            difference = np.abs(gradient.astype(np.float64) - truth)[shown].max(initial=0)
             assert difference <= bits * scale, (name, difference, scale)
 
 
