@@ -57,7 +57,7 @@ class _Runs:
     ) -> None:
         with computing():
             program, found = program.gradients(of, xs, seeded=seeded)
-        self._names, self._seed = list(found.gradients), found.seed
+        self._names, self._seed = list(found.gradients), "".join(found.seeds)
         self._inputs = Inputs(program.graph, program.check_types)
         self._run = Runner(program, self._inputs, **options).choose_method()
 

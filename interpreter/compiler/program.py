@@ -71,7 +71,7 @@ class Program:
         """A program whose graph also computes gradients, and their names: see ``differentiate``."""
         source = self.source
         found = differentiate(
-            self.graph, self.context, of, with_respect_to, seeded=seeded, source=source
+            self.graph, self.context, [of], with_respect_to, seeded=seeded, source=source
         )
         program = copy.copy(self)
         program.graph = found.graph

@@ -110,8 +110,8 @@ class Vjp:
     #: those that the rule has, with their defaults
     attributes: Mapping[str, Any]
     _parameters: Mapping[str, inspect.Parameter]
-    _takes_wanted: bool
-    _takes_rest: bool
+    #: the attributes that it takes, with a default or not
+    _names: frozenset[str]
 
     @classmethod
     def of(
@@ -136,7 +136,6 @@ class Vjp:
                 f"{rule.__name__}: the gradients of the outputs come first, as 'dy', not {names}"
             )
         takes_all = parameters[given[0]].kind is inspect.Parameter.VAR_POSITIONAL
-        takes_rest = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
         outputs = {n[1:]: i for i, n in enumerate(given)}
         if clash := sorted(outputs.keys() & inputs.keys()):
             raise ValueError(f"{rule.__name__}: {clash[0]!r} is the name of an input of {operator}")
@@ -153,8 +152,9 @@ class Vjp:
                 raise ValueError(
                     f"{rule.__name__}: {operator} has no input, output or attribute {name!r}"
                 )
-        if takes_rest:
-            used = dict(attributes)
+        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+            values = {read.parameter for read in reads}
+            used = {n: default for n, default in attributes.items() if n not in values}
         return cls(
             rule,
             operator,
@@ -162,8 +162,7 @@ class Vjp:
             tuple(reads),
             {n: v for n, v in used.items() if v is not inspect.Parameter.empty},
             parameters,
-            "wanted" in parameters,
-            takes_rest,
+            frozenset(used),
         )
 
     def __call__(
@@ -228,11 +227,9 @@ class Vjp:
         """The arguments of the rule."""
         dys, *groups = _split(values, counts)
         found = {r.parameter: r.value(g) for r, g in zip(self.reads, groups, strict=True)}
-        named = {**self.attributes, **attributes}
-        if not self._takes_rest:
-            named = {name: value for name, value in named.items() if name in self._parameters}
-        named = {name: value for name, value in named.items() if name not in found}
-        if self._takes_wanted:
+        given = {name: value for name, value in attributes.items() if name in self._names}
+        named = {**self.attributes, **given}
+        if "wanted" in self._parameters:
             named["wanted"] = tuple(map(bool, wanted))
         args = list(dys) if self.gradients is None else (list(dys) + [None] * self.gradients)
         args = args[: self.gradients]

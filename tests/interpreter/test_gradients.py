@@ -1,6 +1,7 @@
 """``session.gradients`` and ``Gradient`` nodes: of which values, and what is refused."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -9,6 +10,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 import onnxwalk
 from onnxwalk import InvalidInputError, InvalidModelError, UnsupportedModelError
+from onnxwalk.interpreter.compiler.context import Context
+from onnxwalk.interpreter.compiler.gradients.differentiate import differentiate
+from onnxwalk.interpreter.compiler.lower import lower
+from onnxwalk.interpreter.ir.model import Graph, Node, TensorType, ValueInfo
+from onnxwalk.interpreter.runtime.walk import execute
 from onnxwalk.ops.contract.gradients import no_gradient
 from onnxwalk.ops.contract.registry import Registry
 
@@ -251,3 +257,32 @@ def test_gradient_nodes_that_make_no_sense():
     ):
         with pytest.raises(InvalidModelError, match=message):
             with_gradient(node)
+
+
+# ------------------------------------------------------------------------------------- subgraphs
+
+
+def test_a_subgraph_by_several_values_and_what_is_outside_of_it():
+    """As the rules of If, Loop and Scan do it: a seed for each output, and nothing flows to b."""
+    one = TensorType(1)
+    nodes = (
+        Node("Mul", ("a", "outside"), ("p",), opset=14),
+        Node("Add", ("p", "a"), ("q",), opset=14),
+        Node("Floor", ("b",), ("r",), opset=13),
+    )
+    inputs, outputs = (ValueInfo("a", one), ValueInfo("b", one)), (ValueInfo("p"), ValueInfo("q"))
+    context = Context(onnxwalk.registry, {"": 17}, np.random.default_rng(0))
+    found = differentiate(
+        Graph("body", nodes, inputs, outputs),
+        context,
+        ["p", "q"],
+        ["a", "outside", "b"],
+        seeded=True,
+        outer_types={"outside": "float"},
+    )
+    assert found.gradients == ("gradient of a", "gradient of outside", "")
+    assert found.seeds == ("seed of p", "seed of q")
+    graph = replace(found.graph, outputs=tuple(map(ValueInfo, found.gradients[:2])))
+    plan = lower(graph, context, inputs=["a", "b", "outside", *found.seeds], bind=False)
+    a, outside, dp, dq = map(np.float32, (2, 5, 1, 10))
+    assert execute(plan, [a, a, outside, dp, dq]) == [11 * 5 + 10, 11 * 2]

@@ -98,7 +98,7 @@ class Problem:
             return [np.array(y) for y in bound.outputs()]
 
     def _gradient_plan(self, xs: Sequence[str], *, bind: bool) -> Plan:
-        found = differentiate(self.graph, self.context, "loss", xs)
+        found = differentiate(self.graph, self.context, ["loss"], xs)
         outputs = tuple(ValueInfo(name) for name in found.gradients)
         graph = replace(found.graph, outputs=outputs)
         return lower(graph, self.context, inputs=list(self.feeds), bind=bind)

@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from onnxwalk.interpreter.compiler.context import Context, names_used
-from onnxwalk.interpreter.compiler.gradients.bodies import BODY_RULES
+from onnxwalk.interpreter.compiler.context import Context, captured_names, names_used
+from onnxwalk.interpreter.compiler.gradients.bodies import BODY_RULES, BodyCall
 from onnxwalk.interpreter.compiler.types import type_problems
 from onnxwalk.interpreter.errors import InvalidInputError, UnsupportedModelError, suggest
 from onnxwalk.interpreter.ir.model import Graph, Node, TensorType, ValueInfo
@@ -29,37 +29,45 @@ _MOST_SHOWN = 5
 
 @dataclass(frozen=True)
 class Differentiated:
-    """A graph with gradients. ``gradients``: the names of their values, in the order asked for.
-    ``seed``: the name of the input that the differentiated value is multiplied by, if any."""
+    """A graph with gradients.
+
+    ``gradients``: the names of their values, in the order asked for; ``""``: none flows there.
+    ``seeds``: for each differentiated value the name of the input that it is multiplied by.
+    """
 
     graph: Graph
     gradients: tuple[str, ...]
-    seed: str = ""
+    seeds: tuple[str, ...] = ()
 
 
 def differentiate(
     graph: Graph,
     context: Context,
-    of: str,
+    of: Sequence[str],
     with_respect_to: Sequence[str],
     *,
     seeded: bool = False,
     of_sum: bool = False,
     cut: Collection[str] = (),
+    outer_types: Mapping[str, str] | None = None,
     source: str = "model",
 ) -> Differentiated:
-    """The graph with nodes that compute the gradient of the value ``of`` with respect to others:
-    names of inputs, initializers or inner values.
+    """The graph with nodes that compute the gradient of the values ``of`` (of their sum, if there
+    are several) with respect to others: names of inputs, initializers or inner values.
 
-    ``of`` must turn out to be a scalar in a run, unless the graph gets an input for it (``seeded``)
-    or the gradient is that of its sum (``of_sum``). ``cut``: values that count as constants: no
-    gradient flows through the nodes that compute them.
+    Each ``of`` must turn out to be a scalar in a run, unless the graph gets an input for each of
+    them (``seeded``) or the gradient is that of the sum of its elements (``of_sum``). ``cut``:
+    values that count as constants: no gradient flows through the nodes that compute them.
+    ``outer_types``: of a subgraph, the types of the values around it, as ``type_problems`` finds
+    them; then values that nothing flows to are no error.
 
     Raises InvalidInputError for unknown names, values that aren't floating-point numbers, and
     values that ``of`` doesn't depend on; UnsupportedModelError naming every operator in between
     that has no rule.
     """
-    work = _Differentiation(graph, context, of, with_respect_to, frozenset(cut), source)
+    work = _Differentiation(
+        graph, context, tuple(of), with_respect_to, frozenset(cut), outer_types, source
+    )
     return work.result(seeded, of_sum)
 
 
@@ -79,19 +87,20 @@ class _Differentiation:
         self,
         graph: Graph,
         context: Context,
-        of: str,
+        of: tuple[str, ...],
         xs: Sequence[str],
         cut: frozenset[str],
+        outer_types: Mapping[str, str] | None,
         source: str,
     ) -> None:
         self.graph, self.context, self.of, self.xs, self.cut = graph, context, of, xs, cut
-        self.source = source
-        self.types: dict[str, str] = {}
+        self.source, self.is_inner = source, outer_types is not None
+        self.types: dict[str, str] = dict(outer_types or {})
         for _ in type_problems(graph, context, self.types):
             pass
         inner = [name for node in graph.nodes for name in node.outputs if name]
         outer = [*(value.name for value in graph.inputs), *graph.initializers]
-        self.known = {*outer, *inner}
+        self.known = {*outer, *inner, *captured_names(graph)}
         self._taken = set(self.known)
         self._check_names()
         self._names: dict[str, str] = {}  # the gradient of each value
@@ -101,30 +110,35 @@ class _Differentiation:
 
     def result(self, seeded: bool, of_sum: bool) -> Differentiated:
         visits = self._visits()
-        ways: dict[str, int] = {self.of: 1}
+        ways = dict.fromkeys(self.of, 1)
         for visit in visits:
             for _, name in visit.wanted:
                 ways[name] = ways.get(name, 0) + 1
-        seed = self._unique(f"seed of {self.of}") if seeded else ""
-        backward = [self._seed(seed, of_sum)]
+        seeds = [self._unique(f"seed of {name}") if seeded else "" for name in self.of]
+        backward = [
+            self._seed(name, seed, of_sum, ways) for name, seed in zip(self.of, seeds, strict=True)
+        ]
         for visit in visits:
             backward += self._sums(visit.node.outputs)
             visit.dys = [self._names.get(name, "") for name in visit.node.outputs]
             backward += self._back(visit, ways)
         backward += self._sums(self.xs)
-        nodes = [*self._with_shapes(), *backward]
         inputs = self.graph.inputs
-        if seed:
-            codes = {element.name: code for code, element in ELEMENT_TYPES.items()}
-            code = codes.get(self.types.get(self.of, ""), 0)
-            inputs = (*inputs, ValueInfo(seed, TensorType(code)))
-        graph = replace(self.graph, nodes=tuple(nodes), inputs=inputs)
-        return Differentiated(graph, tuple(self._names[x] for x in self.xs), seed)
+        if seeded:
+            added = zip(self.of, seeds, strict=True)
+            inputs += tuple(ValueInfo(seed, self._type_of(name)) for name, seed in added)
+        graph = replace(self.graph, nodes=(*self._with_shapes(), *backward), inputs=inputs)
+        gradients = tuple(self._names.get(x, "") for x in self.xs)
+        return Differentiated(graph, gradients, tuple(seeds) if seeded else ())
+
+    def _type_of(self, name: str) -> TensorType:
+        codes = {element.name: code for code, element in ELEMENT_TYPES.items()}
+        return TensorType(codes.get(self.types.get(name, ""), 0))
 
     # ------------------------------------------------------------------------- what is between
 
     def _check_names(self) -> None:
-        for name in (self.of, *self.xs):
+        for name in (*self.of, *self.xs):
             if name not in self.known:
                 raise InvalidInputError(f"no value is named {name!r}{suggest(name, self.known)}")
             if not self._is_real(name):
@@ -143,7 +157,7 @@ class _Differentiation:
         for node in self.graph.nodes:
             if any(name in active for _, name in self._carriers(node)):
                 active.update(filter(self._is_real, self._made(node)))
-        needed = {self.of}
+        needed = set(self.of)
         visits = []
         for node in reversed(self.graph.nodes):
             if needed.isdisjoint(self._made(node)):
@@ -154,7 +168,8 @@ class _Differentiation:
                 assert operator is not None, "resolve() has looked up every operator"
                 visits.append(_Visit(node, operator, wanted))
                 needed.update(name for _, name in wanted)
-        self._check_paths(needed)
+        if not self.is_inner:
+            self._check_paths(needed)
         self._check_rules(visits, needed)
         return visits
 
@@ -191,11 +206,12 @@ class _Differentiation:
                     operator = self.context.operator(node)
                     if operator is not None and operator.has_no_gradient:
                         blocked.append(f"{node.op_type} '{node.label}'")
-            if self.of not in behind:
-                raise InvalidInputError(f"{self.of!r} doesn't depend on {x!r}")
+            of = " + ".join(map(repr, self.of))
+            if behind.isdisjoint(self.of):
+                raise InvalidInputError(f"{of} doesn't depend on {x!r}")
             through = f": {', '.join(blocked[:_MOST_SHOWN])}" if blocked else ""
             raise InvalidInputError(
-                f"{self.of!r} depends on {x!r} only through operators without a gradient{through}"
+                f"{of} depends on {x!r} only through operators without a gradient{through}"
             )
 
     def _check_rules(self, visits: Iterable[_Visit], needed: set[str]) -> None:
@@ -218,16 +234,16 @@ class _Differentiation:
                 for what, labels in sorted(missing.items())
             )
             raise UnsupportedModelError(
-                f"{self.source}: no gradient of {self.of!r}: there is no rule for {listed}"
+                f"{self.source}: no gradient of {' + '.join(map(repr, self.of))}: there is no rule "
+                f"for {listed}"
             )
 
     # -------------------------------------------------------------------------------- the nodes
 
-    def _seed(self, given: str, of_sum: bool) -> Node:
-        inputs = (self.of, given) if given else (self.of,)
-        (name,) = self._new_parts([self.of], {self.of: 1})
-        attributes = {"of_sum": 1} if of_sum else {}
-        return _helper("Seed", inputs, name, attributes)
+    def _seed(self, of: str, given: str, of_sum: bool, ways: Mapping[str, int]) -> Node:
+        (name,) = self._new_parts([of], ways)
+        inputs = (of, given) if given else (of,)
+        return _helper("Seed", inputs, name, {"of_sum": 1} if of_sum else {})
 
     def _new_parts(self, names: Iterable[str], ways: Mapping[str, int]) -> list[str]:
         """For each value the name of one summand of its gradient: the only one, if there is one
@@ -257,7 +273,10 @@ class _Differentiation:
         body_rule = BODY_RULES.get((node.domain, node.op_type))
         if body_rule is not None:
             wanted = [(*way, part) for way, part in zip(visit.wanted, outputs, strict=True)]
-            self._forward[node], added = body_rule(node, visit.dys, wanted, self.context)
+            call = BodyCall(
+                node, visit.dys, wanted, self.context, self.types, self._unique, differentiate
+            )
+            self._forward[node], added = body_rule(call)
             return added
         assert vjp is not None, "_check_rules has looked"
         forward = self._keeping(visit, vjp)

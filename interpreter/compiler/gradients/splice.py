@@ -53,7 +53,7 @@ def _splice(graph: Graph, position: int, context: Context, source: str) -> Graph
     y, xs, zs = str(values.get(y, y)), [values[x] for x in xs], [values[z] for z in zs]
     try:
         found = differentiate(
-            before, context, y, xs, of_sum=True, cut=frozenset([*xs, *zs]), source=source
+            before, context, [y], xs, of_sum=True, cut=frozenset([*xs, *zs]), source=source
         )
     except InvalidInputError as error:
         raise InvalidModelError(f"{source}: {node}: {error}") from None

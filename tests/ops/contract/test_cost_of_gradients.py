@@ -26,7 +26,7 @@ LARGE = [
 
 def gradient_steps(graph, context, of, xs, feeds, **options):
     """The calls of the rules in a run of the gradients, with their costs."""
-    found = differentiate(graph, context, of, xs, **options)
+    found = differentiate(graph, context, [of], xs, **options)
     plan = lower(found.graph, context, inputs=list(feeds), bind=False)
     for step, arguments, _ in walk(plan, list(feeds.values())):
         if step.node.domain.startswith(GRADIENT_DOMAIN) and "counts" in step.node.attributes:
