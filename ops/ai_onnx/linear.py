@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.cost import Cost, size
+from onnxwalk.ops.contract.cost import Cost, broadcast, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.fast.linear import bind_gemm, bind_matmul
@@ -153,6 +153,26 @@ def cost_of_matmul(a: np.ndarray, b: np.ndarray, **_: Any) -> Cost:
     rounded = a.itemsize * count if wide_copies(a) else 0
     memory = wide_copies(a, b) + wide_itemsize(a.dtype) * count + rounded
     return Cost(memory, product_work(a.shape, b.shape, a.dtype) + 20 * wide_copies(a, b))
+
+
+@vjp_of_matmul.cost
+def cost_of_vjp_of_matmul(dy: np.ndarray, a: np.ndarray, b: np.ndarray, **_: Any) -> Cost:
+    """A product for each input, of all matrices before those that were broadcast are added up, and
+    copies to multiply all rows at once."""
+    rows, columns = size(a.shape[-2:-1]), size(b.shape[-1:]) if b.ndim > 1 else 1
+    matrices = size(broadcast([a.shape[:-2], b.shape[:-2]]))
+    products = matrices * a.shape[-1] * (rows + (columns if b.ndim > 2 else 0))
+    memory = wide_itemsize(a.dtype) * (products + a.size + b.size) + reshape_bytes(a, dy)
+    return Cost(memory, 2 * product_work(a.shape, b.shape, a.dtype) + 20 * products)
+
+
+@vjp_of_gemm.cost
+def cost_of_vjp_of_gemm(dy: np.ndarray, a: np.ndarray, b: np.ndarray, **_: Any) -> Cost:
+    """A product for each input, and the same scaled."""
+    inner = a.size // max(dy.shape[0], 1)
+    shapes = (dy.shape[0], inner), (inner, dy.shape[1])
+    memory = 2 * wide_itemsize(a.dtype) * (a.size + b.size + dy.size)
+    return Cost(memory, 2 * product_work(*shapes, a.dtype) + 20 * (a.size + b.size + dy.size))
 
 
 @gemm.cost

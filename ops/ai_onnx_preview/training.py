@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.cost import Cost
+from onnxwalk.ops.contract.cost import Cost, no_cost
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.cost import total_bytes
 from onnxwalk.ops.shared.values import as_float, as_int
@@ -157,3 +157,6 @@ def gradient(
     Spec: Gradient-1.
     """
     raise NotImplementedError("Gradient can only be computed as a node of a graph")
+
+
+gradient.cost(no_cost)
