@@ -24,6 +24,7 @@ from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
 from onnxwalk.ops.shared.cost import line_count, reduced_size, rounding, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import dtype_limits, wide
+from onnxwalk.ops.shared.sums import BLOCK, sum_over
 from onnxwalk.ops.shared.values import as_ints
 
 Axes = tuple[int, ...]
@@ -97,8 +98,8 @@ def cost_of_reduction(copies: float, real: bool) -> Rule:
         item, cast = wide_itemsize(data.dtype), wide_copies(data)
         if real and data.dtype.kind in "iu":
             item, cast = 8, 8 * data.size
-        blocks = 0  # see ``_sum_blocks``
-        if len(reduced) == 1 and data.shape[reduced[0]] > 2 * _BLOCK:
+        blocks = 0  # see ``ops.shared.sums``
+        if len(reduced) == 1 and data.shape[reduced[0]] > 2 * BLOCK:
             blocks = item * data.size // 16
         memory = math.ceil(copies * item * data.size) + cast + blocks
         lines = reduced_size(data.shape, reduced)
@@ -182,34 +183,10 @@ def _vjp_of_log_sum_exp(dy, data, *, y, axes, keepdims, noop_with_empty_axes=0):
 # where NumPy left to itself would use a longer one.
 
 
-def _sum(data: np.ndarray, axes: Axes, keepdims: Any) -> np.ndarray:
-    data = wide(data)
-    if len(axes) == 1 and data.dtype.kind in "fc" and data.strides[axes[0]] != data.itemsize:
-        while data.shape[axes[0]] > 2 * _BLOCK:
-            data = _sum_blocks(data, axes[0])
-    return np.add.reduce(data, axes, data.dtype, keepdims=keepdims)
-
-
-_BLOCK = 32
-
-
-def _sum_blocks(data: np.ndarray, axis: int) -> np.ndarray:
-    """Sums of blocks of neighbours along an axis, still to be added up.
-
-    NumPy does so itself, but along the fastest axis in memory only; along others it adds one to
-    the next, and the rounding error grows with their number.
-    """
-    blocks, rest = divmod(data.shape[axis], _BLOCK)
-    before, after = data.shape[:axis], data.shape[axis + 1 :]
-    full, left = np.split(data, [blocks * _BLOCK], axis)
-    sums = np.add.reduce(full.reshape(*before, blocks, _BLOCK, *after), axis + 1, data.dtype)
-    return np.concatenate([sums, left], axis) if rest else sums
-
-
 @reduction("ReduceSum", axes_are_input_since=13, bind=bind_reduce_sum, vjp=_vjp_of_sum)
 def reduce_sum(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """Σ data; of nothing 0. Spec: ReduceSum-1, -11, -13."""
-    return _sum(data, axes, keepdims).astype(data.dtype, copy=False)
+    return sum_over(data, axes, keepdims).astype(data.dtype, copy=False)
 
 
 @reduction("ReduceMean", real=True, bind=bind_reduce_mean, vjp=_vjp_of_mean)
@@ -217,9 +194,9 @@ def reduce_mean(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """Σ data / n; of integers, cut to an integer. Spec: ReduceMean-1, -11, -13, -18."""
     n = math.prod(data.shape[axis] for axis in axes)
     if data.dtype.kind not in "iu":
-        return (_sum(data, axes, keepdims) / n).astype(data.dtype, copy=False)
+        return (sum_over(data, axes, keepdims) / n).astype(data.dtype, copy=False)
     longest = np.dtype(np.int64 if data.dtype.kind == "i" else np.uint64)
-    total = _sum(data.astype(longest), axes, keepdims)
+    total = sum_over(data.astype(longest), axes, keepdims)
     if n == 0 and total.size:
         raise ValueError(f"ReduceMean of no elements is undefined for {data.dtype}")
     return (np.sign(total) * (np.abs(total) // longest.type(max(n, 1)))).astype(data.dtype)
@@ -271,7 +248,7 @@ def reduce_l1(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
 @reduction("ReduceSumSquare", copies=1, vjp=_vjp_of_sum_square)
 def reduce_sum_square(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """Σ data²; of nothing 0. Spec: ReduceSumSquare-1, -11, -13, -18."""
-    return _sum(np.square(wide(data)), axes, keepdims).astype(data.dtype, copy=False)
+    return sum_over(np.square(wide(data)), axes, keepdims).astype(data.dtype, copy=False)
 
 
 # Roots and logarithms of integers are taken in float64 and cut to integers, as a cast would.
@@ -284,13 +261,15 @@ def _to_float(data: np.ndarray) -> np.ndarray:
 @reduction("ReduceL2", copies=1, real=True, vjp=_vjp_of_l2)
 def reduce_l2(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """√Σ data²; of nothing 0. Spec: ReduceL2-1, -11, -13, -18."""
-    return np.sqrt(_sum(np.square(_to_float(data)), axes, keepdims)).astype(data.dtype, copy=False)
+    return np.sqrt(sum_over(np.square(_to_float(data)), axes, keepdims)).astype(
+        data.dtype, copy=False
+    )
 
 
 @reduction("ReduceLogSum", real=True, vjp=_vjp_of_log_sum)
 def reduce_log_sum(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """ln Σ data; of nothing -∞. Spec: ReduceLogSum-1, -11, -13, -18, -28 (floats only)."""
-    return np.log(_sum(_to_float(data), axes, keepdims)).astype(data.dtype, copy=False)
+    return np.log(sum_over(_to_float(data), axes, keepdims)).astype(data.dtype, copy=False)
 
 
 @reduction("ReduceLogSumExp", copies=2, real=True, vjp=_vjp_of_log_sum_exp)
@@ -300,7 +279,7 @@ def reduce_log_sum_exp(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     real = _to_float(data)
     largest = reduce_max(real, axes, True)
     largest = np.where(np.isfinite(largest), largest, real.dtype.type(0))
-    logarithm = np.log(_sum(np.exp(real - largest), axes, True)) + largest
+    logarithm = np.log(sum_over(np.exp(real - largest), axes, True)) + largest
     if not keepdims:
         logarithm = np.squeeze(logarithm, axes)
     return logarithm.astype(data.dtype, copy=False)

@@ -65,14 +65,14 @@ class Function(Protocol):
     def attention_weights(self, rule: T) -> T:
         """attention_weights(*inputs, **attributes) -> (batch, heads, queries, keys)"""
 
-    def vjp(self, rule: T) -> T:
+    def vjp(self, rule: Callable[..., Any]) -> Function:
         """vjp(*gradients of outputs, …) -> the gradients of the inputs: see
         ``ops.contract.gradients``; ``no_gradient``: there is none."""
 
     def no_gradient_of(self, names: str) -> str:
         """Inputs of floating-point numbers that have no gradient, separated by blanks."""
 
-    def forward_keeping(self, *names: str) -> Callable[[T], T]:
+    def forward_keeping(self, *names: str) -> Callable[[Callable[..., Any]], Function]:
         """forward(*inputs, **attributes) -> (outputs, kept): the operator's outputs, and a tuple of
         the values named ``names``, which the rule of ``vjp`` reads. It is called in place of the
         operator where its gradient is computed, with a value for each attribute. Its cost and its
@@ -142,10 +142,10 @@ class Facts(dict[str, Any]):
             Facts.of(rule)  # a rule has facts of its own: its cost and its binder
         return rule
 
-    def _register_forward(self, *names: str) -> Callable[[T], T]:
-        def register(rule: T) -> T:
-            self._register("forward_keeping", Forward(names, rule))  # type: ignore[arg-type]
-            Facts.of(rule)  # type: ignore[arg-type]
+    def _register_forward(self, *names: str) -> Callable[[Callable[..., Any]], Any]:
+        def register(rule: Callable[..., Any]) -> Any:
+            self._register("forward_keeping", Forward(names, rule))
+            Facts.of(rule)  # its cost and its binder
             return rule
 
         return register

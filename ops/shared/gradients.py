@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from onnxwalk.ops.shared.broadcast import align_shape
+from onnxwalk.ops.shared.sums import sum_over
 
 
 def reduce_to(dy: np.ndarray, shape: Sequence[int]) -> np.ndarray:
@@ -17,9 +19,10 @@ def reduce_to(dy: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     shape = tuple(shape)
     if dy.shape == shape:
         return dy
-    added = dy.ndim - len(shape)
-    repeated = [added + i for i, n in enumerate(shape) if n == 1 and dy.shape[added + i] != 1]
-    return dy.sum((*range(added), *repeated)).reshape(shape)
+    if added := dy.ndim - len(shape):
+        dy = sum_over(dy.reshape(math.prod(dy.shape[:added]), *dy.shape[added:]), (0,), False)
+    repeated = [i for i, n in enumerate(shape) if n == 1 and dy.shape[i] != 1]
+    return sum_over(dy, tuple(repeated), True) if repeated else dy
 
 
 def add_rows(rows: np.ndarray, places: np.ndarray, count: int) -> np.ndarray:

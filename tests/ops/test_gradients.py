@@ -16,7 +16,6 @@ from tests.support.gradients import (
 #: operators of ai.onnx with neither a rule nor the word that they have none: this list shrinks
 WITHOUT_RULE = set(
     """
-Affine
 AffineGrid
 Attention
 AveragePool
@@ -28,13 +27,11 @@ Compress
 ConcatFromSequence
 Conv
 ConvTranspose
-Crop
 DFT
 DeformConv
 DepthToSpace
 DequantizeLinear
 Dropout
-DynamicSlice
 GRU
 GatherElements
 GatherND
@@ -44,7 +41,6 @@ GlobalMaxPool
 GridSample
 GroupNormalization
 If
-ImageScaler
 InstanceNormalization
 LRN
 LSTM
@@ -60,7 +56,6 @@ MeanVarianceNormalization
 Optional
 OptionalGetElement
 Pad
-ParametricSoftplus
 RMSNormalization
 RNN
 Resize
@@ -68,8 +63,6 @@ ReverseSequence
 RoiAlign
 RotaryEmbedding
 STFT
-Scale
-ScaledTanh
 Scan
 Scatter
 ScatterElements
