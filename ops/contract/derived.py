@@ -49,7 +49,11 @@ def _gradient_of(base: Operator, domain: str) -> Operator | None:
     vjp = base.vjp
     if vjp is None:
         return None
-    facts = Facts.of(vjp)
+
+    def function(*values: Any, **keywords: Any) -> Any:
+        return vjp(*values, **keywords)
+
+    facts = Facts.of(function)
     facts["cost"] = vjp.cost
     if "bind" in Facts.of(vjp.rule):
         facts["bind"] = vjp.bind
@@ -57,7 +61,7 @@ def _gradient_of(base: Operator, domain: str) -> Operator | None:
     def schema() -> tuple[tuple[Input, ...], dict[str, Any], frozenset[str]]:
         return (Input("values", variadic=True),), dict(base.attributes), frozenset()
 
-    return Operator(domain, base.name, base.since, None, vjp, facts, schema, base.module)
+    return Operator(domain, base.name, base.since, None, function, facts, schema, base.module)
 
 
 def _forward_of(base: Operator, domain: str) -> Operator | None:

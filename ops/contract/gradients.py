@@ -191,19 +191,27 @@ class Vjp:
     ) -> Cost:
         """The rule's cost, or what is usual for an elementwise one."""
         args, keywords = self._arguments(values, counts, wanted, attributes)
+        arrays = [x for x in values if isinstance(x, np.ndarray)]
+        # copies as float32, and the results, rounded
+        widened = sum(6 * x.size for x in arrays if is_short_float(x.dtype))
         rule = Facts.of(self.rule).get("cost")
         if rule is not None:
-            return rule(*args, **keywords)
-        arrays = [x for x in values if isinstance(x, np.ndarray)]
+            memory, work = rule(*args, **keywords)
+            return Cost(memory + widened, work)
         count = max(size(broadcast(x.shape for x in arrays)), sum(x.size for x in arrays))
         count += sum(math.prod(shape) for shape in self._shapes(values, counts))
         item = max((x.itemsize for x in values[: counts[0]] if x is not None), default=0)
-        return Cost((2 + sum(wanted)) * max(item, 4) * count, 3 * PER_ELEMENT * count)
+        memory = (3 + sum(wanted)) * max(item, 4) * count
+        return Cost(memory + widened, 3 * PER_ELEMENT * count)
 
     def bind(
         self, space: Any, *values: Any, counts: Sequence[int], wanted: Sequence[int], **given: Any
     ) -> Any:
-        """The rule's binder, which returns what the rule returns. ``None``: it declines."""
+        """The rule's binder, which returns what the rule returns. ``None``: it declines, or a shape
+        that it reads isn't the same in every run."""
+        groups = zip(self.reads, _split(values, counts)[1:], strict=True)
+        if not all(space.is_constant(*group) for read, group in groups if read.meta):
+            return None
         args, keywords = self._arguments(values, counts, wanted, given)
         results = Facts.of(self.rule)["bind"](space, *args, **keywords)
         if results is None:

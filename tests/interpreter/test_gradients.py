@@ -190,6 +190,46 @@ def test_a_rule_and_a_forward_that_keeps_more(kind):
     assert set(calls) == {"keeping"}
 
 
+def test_a_rule_has_a_cost_and_a_binder_of_its_own():
+    mine = Registry(parent=onnxwalk.registry)
+    calls = []
+
+    @mine.op("Swirl", since=1, domain="my.domain")
+    def swirl(x, y):
+        return x * y
+
+    @swirl.vjp
+    def vjp_of_swirl(dz, x, *, y_shape, wanted):
+        calls.append("called")
+        return None, (dz * x).sum(0).reshape(y_shape)
+
+    @vjp_of_swirl.cost
+    def cost_of_vjp_of_swirl(dz, x, *, y_shape, wanted):
+        assert y_shape == (2,) and wanted == (False, True)
+        return onnxwalk.ops.Cost(1000 * x.size)
+
+    @vjp_of_swirl.bind
+    def bind_vjp_of_swirl(space, dz, x, *, y_shape, wanted):
+        assert y_shape == (2,) and wanted == (False, True)
+        product, dy = space.scratch(x.shape, x.dtype), space.array(y_shape, x.dtype)
+        space.call(np.multiply, dz, x, product)
+        space.call(np.sum, product, 0, None, dy)
+        return None, dy
+
+    nodes = [("Swirl", "x y", "z", {"domain": "my.domain"})]
+    made = model(nodes, inputs=("x", "y"), outputs=("z",), domains=[("my.domain", 1)])
+    session = onnxwalk.load(made, registry=mine)
+    for x in (X, 2 * X, X[:1]):
+        feeds = {"x": x, "y": np.ones(2, np.float32)}
+        (found,) = session.gradients("z", ["y"], feeds, seed=x)
+        np.testing.assert_allclose(found, (x * x).sum(0))
+    assert not calls
+    limited = onnxwalk.load(made, registry=mine, limits=onnxwalk.Limits(max_memory=1 << 20))
+    x = np.ones((2000, 2), np.float32)
+    with pytest.raises(onnxwalk.LimitError, match="gradient of Swirl-0.*needs up to 3.8"):
+        limited.gradients("z", ["y"], {"x": x, "y": np.ones(2, np.float32)}, seed=x)
+
+
 def test_a_rule_reads_what_its_operator_has():
     mine = Registry()
 
