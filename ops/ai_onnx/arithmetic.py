@@ -77,11 +77,14 @@ mul.bind(binary_binder(np.multiply))
 
 
 @mul.vjp
-def vjp_of_mul(dy, a, b, *, wanted):
+def vjp_of_mul(dy, a, b, *, a_shape, b_shape, wanted):
     want_a, want_b = wanted
-    da = reduce_to(dy * b, a.shape) if want_a else None
-    db = reduce_to(dy * a, b.shape) if want_b else None
+    da = reduce_to(dy * b, a_shape) if want_a else None
+    db = reduce_to(dy * a, b_shape) if want_b else None
     return da, db
+
+
+vjp_of_mul.only_read_for(a="b", b="a")
 
 
 @op("Div", since=7)

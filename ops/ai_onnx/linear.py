@@ -103,6 +103,9 @@ def vjp_of_gemm(dy, a, b, *, c_shape, alpha, beta, transA, transB, wanted):
     return da, db, dc
 
 
+vjp_of_gemm.only_read_for(a="b", b="a")
+
+
 @op("MatMul", since=1)
 def matmul(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """The matrix product over the last two axes; the axes before them broadcast.
@@ -127,24 +130,29 @@ matmul.bind(bind_matmul)
 
 
 @matmul.vjp
-def vjp_of_matmul(dy, a, b, *, wanted):
+def vjp_of_matmul(dy, a, b, *, a_shape, b_shape, wanted):
     """dA = dY·Bᵀ, dB = Aᵀ·dY; where matrices were broadcast, their sum."""
     want_a, want_b = wanted
-    rows = a[None] if a.ndim == 1 else a
-    columns = b[:, None] if b.ndim == 1 else b
-    if b.ndim == 1:
+    if len(b_shape) == 1:
         dy = dy[..., None]
-    if a.ndim == 1:
+    if len(a_shape) == 1:
         dy = dy[..., None, :]
     da = db = None
     if want_a:
-        da = reduce_to(np.matmul(dy, columns.swapaxes(-1, -2)), rows.shape).reshape(a.shape)
-    if want_b and columns.ndim == 2:  # one product over all rows, of all matrices
-        flat, d_flat = rows.reshape(-1, rows.shape[-1]), dy.reshape(-1, dy.shape[-1])
-        db = np.matmul(flat.T, d_flat).reshape(b.shape)
-    elif want_b:
-        db = reduce_to(np.matmul(rows.swapaxes(-1, -2), dy), columns.shape).reshape(b.shape)
+        columns = b[:, None] if b.ndim == 1 else b
+        rows_shape = (1, *a_shape) if len(a_shape) == 1 else a_shape
+        da = reduce_to(np.matmul(dy, columns.swapaxes(-1, -2)), rows_shape).reshape(a_shape)
+    if want_b:
+        rows = a[None] if a.ndim == 1 else a
+        if len(b_shape) <= 2:  # one product over all rows, of all matrices
+            flat, d_flat = rows.reshape(-1, rows.shape[-1]), dy.reshape(-1, dy.shape[-1])
+            db = np.matmul(flat.T, d_flat).reshape(b_shape)
+        else:
+            db = reduce_to(np.matmul(rows.swapaxes(-1, -2), dy), b_shape)
     return da, db
+
+
+vjp_of_matmul.only_read_for(a="b", b="a")
 
 
 @matmul.cost
@@ -156,23 +164,31 @@ def cost_of_matmul(a: np.ndarray, b: np.ndarray, **_: Any) -> Cost:
 
 
 @vjp_of_matmul.cost
-def cost_of_vjp_of_matmul(dy: np.ndarray, a: np.ndarray, b: np.ndarray, **_: Any) -> Cost:
+def cost_of_vjp_of_matmul(
+    dy: np.ndarray, *_: Any, a_shape: Sequence[int], b_shape: Sequence[int], **__: Any
+) -> Cost:
     """A product for each input, of all matrices before those that were broadcast are added up, and
     copies to multiply all rows at once."""
-    rows, columns = size(a.shape[-2:-1]), size(b.shape[-1:]) if b.ndim > 1 else 1
-    matrices = size(broadcast([a.shape[:-2], b.shape[:-2]]))
-    products = matrices * a.shape[-1] * (rows + (columns if b.ndim > 2 else 0))
-    memory = wide_itemsize(a.dtype) * (products + a.size + b.size) + reshape_bytes(a, dy)
-    return Cost(memory, 2 * product_work(a.shape, b.shape, a.dtype) + 20 * products)
+    rows, columns = size(a_shape[-2:-1]), size(b_shape[-1:]) if len(b_shape) > 1 else 1
+    matrices = size(broadcast([a_shape[:-2], b_shape[:-2]]))
+    products = matrices * a_shape[-1] * (rows + (columns if len(b_shape) > 2 else 0))
+    elements = products + 2 * size(a_shape) + size(b_shape) + dy.size
+    work = 2 * product_work(a_shape, b_shape, dy.dtype) + 20 * products
+    return Cost(wide_itemsize(dy.dtype) * elements, work)
 
 
 @vjp_of_gemm.cost
-def cost_of_vjp_of_gemm(dy: np.ndarray, a: np.ndarray, b: np.ndarray, **_: Any) -> Cost:
+def cost_of_vjp_of_gemm(
+    dy: np.ndarray, a: np.ndarray | None, b: np.ndarray | None, **_: Any
+) -> Cost:
     """A product for each input, and the same scaled."""
-    inner = a.size // max(dy.shape[0], 1)
-    shapes = (dy.shape[0], inner), (inner, dy.shape[1])
-    memory = 2 * wide_itemsize(a.dtype) * (a.size + b.size + dy.size)
-    return Cost(memory, 2 * product_work(*shapes, a.dtype) + 20 * (a.size + b.size + dy.size))
+    inputs = [x.size for x in (a, b) if x is not None]
+    m, n = dy.shape
+    inner = a.size // max(m, 1) if a is not None else 0 if b is None else b.size // max(n, 1)
+    results = inner * (m + n) + dy.size
+    memory = 2 * wide_itemsize(dy.dtype) * (results + sum(inputs))
+    work = 2 * product_work((m, inner), (inner, n), dy.dtype)
+    return Cost(memory, work + 20 * results)
 
 
 @gemm.cost

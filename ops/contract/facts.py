@@ -72,6 +72,11 @@ class Function(Protocol):
     def no_gradient_of(self, names: str) -> str:
         """Inputs of floating-point numbers that have no gradient, separated by blanks."""
 
+    def only_read_for(self, **inputs: str) -> Any:
+        """At a rule of ``vjp``: only_read_for(w="x"): it reads w for the gradient of x only (of
+        several, separated by blanks), and gets ``None`` where that isn't wanted, so that a run
+        needn't keep w."""
+
     def forward_keeping(self, *names: str) -> Callable[[Callable[..., Any]], Function]:
         """forward(*inputs, **attributes) -> (outputs, kept): the operator's outputs, and a tuple of
         the values named ``names``, which the rule of ``vjp`` reads. It is called in place of the
@@ -125,6 +130,7 @@ class Facts(dict[str, Any]):
         for name in FACTS:
             function.__dict__[name] = functools.partial(self._register, name)
         function.__dict__["forward_keeping"] = self._register_forward
+        function.__dict__["only_read_for"] = self._register_reads
 
     @classmethod
     def of(cls, function: Callable[..., Any]) -> Facts:
@@ -141,6 +147,9 @@ class Facts(dict[str, Any]):
         if name == "vjp":
             Facts.of(rule)  # a rule has facts of its own: its cost and its binder
         return rule
+
+    def _register_reads(self, **inputs: str) -> None:
+        self._register("only_read_for", inputs)
 
     def _register_forward(self, *names: str) -> Callable[[Callable[..., Any]], Any]:
         def register(rule: Callable[..., Any]) -> Any:

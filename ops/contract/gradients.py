@@ -23,6 +23,8 @@ Jacobian product). Its signature says what it reads, and so what is kept until t
 * ``x_shape`` and ``x_dtype``, for an input or output x: the value itself isn't kept. Of a variadic
   one they are tuples of shapes and of dtypes.
 * ``wanted`` has a bool for each input that the operator can have: whether its gradient is read.
+  ``vjp_of_matmul.only_read_for(a="b", b="a")`` says that a is needed for the gradient of b only;
+  where that isn't wanted, the rule gets ``None``.
 
 An absent input is ``None``, and so is its shape. The rule returns a tuple with the gradient of each
 input, in its shape and dtype, or only one array if there is but one gradient; what isn't wanted may
@@ -110,6 +112,8 @@ class Vjp:
     #: those that the rule has, with their defaults
     attributes: Mapping[str, Any]
     _parameters: Mapping[str, inspect.Parameter]
+    #: parameters that it reads for the gradients of some inputs only: the positions of these
+    read_for: Mapping[str, frozenset[int]]
     #: the attributes that it takes, with a default or not
     _names: frozenset[str]
 
@@ -162,6 +166,7 @@ class Vjp:
             tuple(reads),
             {n: v for n, v in used.items() if v is not inspect.Parameter.empty},
             parameters,
+            {n: _positions(of, inputs) for n, of in _only_read_for(rule, parameters)},
             frozenset(used),
         )
 
@@ -276,6 +281,18 @@ class _Names:
         if name not in attributes and meta in ("shape", "dtype") and value in self._values:
             return Read(name, *self._values[value], meta)
         return None
+
+
+def _only_read_for(rule: Rule, parameters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, inputs in Facts.of(rule).get("only_read_for", {}).items():
+        if name not in parameters:
+            raise ValueError(f"{rule.__name__} has no parameter {name!r}")
+        yield name, inputs
+
+
+def _positions(names: str, inputs: Mapping[str, bool]) -> frozenset[int]:
+    known = list(inputs)
+    return frozenset(known.index(name) for name in names.split() if name in inputs)
 
 
 def _split(values: Sequence[Any], counts: Sequence[int]) -> list[Sequence[Any]]:

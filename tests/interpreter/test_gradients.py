@@ -100,6 +100,16 @@ def test_only_what_is_in_between_is_differentiated():
     assert found == 6
 
 
+@pytest.mark.parametrize("frozen", ["x", "w"])
+def test_what_only_serves_an_unwanted_gradient_is_not_kept(frozen):
+    """With frozen weights the input of a layer isn't, and the weights aren't without its input."""
+    session = load(SQUARES, w=W)
+    (wanted,) = {"x", "w"} - {frozen}
+    found = differentiate(session.graph, session._program.context, ["y"], [wanted])
+    (node,) = (n for n in found.graph.nodes if n.op_type == "MatMul" and n.domain)
+    assert frozen in node.inputs and wanted not in node.inputs
+
+
 def test_outputs_that_nothing_flows_back_to():
     nodes = [
         ("Split", "x", "a b", {"axis": 1}),
@@ -226,7 +236,7 @@ def test_a_rule_has_a_cost_and_a_binder_of_its_own():
     assert not calls
     limited = onnxwalk.load(made, registry=mine, limits=onnxwalk.Limits(max_memory=1 << 20))
     x = np.ones((2000, 2), np.float32)
-    with pytest.raises(onnxwalk.LimitError, match="gradient of Swirl-0.*needs up to 3.8"):
+    with pytest.raises(onnxwalk.LimitError, match=r"gradient of Swirl-0.*needs up to 3\.8"):
         limited.gradients("z", ["y"], {"x": x, "y": np.ones(2, np.float32)}, seed=x)
 
 

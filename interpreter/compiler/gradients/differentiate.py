@@ -281,8 +281,10 @@ class _Differentiation:
         assert vjp is not None, "_check_rules has looked"
         forward = self._keeping(visit, vjp)
         groups = [visit.dys[: vjp.gradients]]
-        groups += [list(self._read(read, node, forward)) for read in vjp.reads]
         positions = {position for position, _ in visit.wanted}
+        for read in vjp.reads:
+            is_read = not positions.isdisjoint(vjp.read_for.get(read.parameter, positions))
+            groups.append(list(self._read(read, node, forward)) if is_read else [""])
         formal = visit.operator.inputs
         variadic = bool(formal) and formal[-1].variadic
         count = len(node.inputs) if variadic else len(formal)
