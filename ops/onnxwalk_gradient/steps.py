@@ -8,7 +8,8 @@ import numpy as np
 
 from onnxwalk.ops.contract.cost import no_cost
 from onnxwalk.ops.contract.derived import GRADIENT_DOMAIN
-from onnxwalk.ops.contract.gradients import shape_and_dtype
+from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.gradients import no_gradient, shape_and_dtype
 from onnxwalk.ops.contract.registry import fused
 from onnxwalk.ops.fast.elementwise import constant_binder
 from onnxwalk.ops.shared.cost import CHEAP, elementwise
@@ -50,5 +51,6 @@ def shape_and_type(x: np.ndarray) -> np.ndarray:
 
 shape_and_type.bind(constant_binder(shape_and_type))
 shape_and_type.cost(no_cost)
+declare(seed, shape_and_type, vjp=no_gradient)
 seed.cost(elementwise(per_element=CHEAP))
 sum_of_gradients.cost(elementwise(3, widened=True, per_element=30))
