@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from onnxwalk.export.conversion.draft import Draft, describe_tensor
 from onnxwalk.export.errors import ExportError, one_line
+from onnxwalk.interpreter.reader.wire import varint
+from onnxwalk.interpreter.weights.rewrite import raw_bytes
 
 #: larger files keep their weights outside; protobuf reads no message beyond 2 GiB
 MAX_FILE_SIZE = 2**31 - 2**20
@@ -82,7 +83,7 @@ def write_model(draft: Draft, path: Path, largest: int = MAX_FILE_SIZE) -> None:
             if array.nbytes >= _MIN_EXTERNAL and array.dtype.kind not in "OUS":
                 file.write(b"\0" * (-file.tell() % _PAGE_SIZE))
                 places[name] = file.tell()
-                file.write(_raw_bytes(array))
+                file.write(raw_bytes(array))
     with open(path, "wb") as file:
         _write(draft, file, places, outside.name)
 
@@ -114,27 +115,11 @@ def _write(draft: Draft, file: BinaryIO, places: dict[str, int], location: str =
             for key, value in where.items():
                 tensor.external_data.add(key=key, value=str(value))
         elif array.dtype.kind not in "OUS":
-            data, raw_header = array, _RAW_DATA + _varint(array.nbytes)
+            data, raw_header = array, _RAW_DATA + varint(array.nbytes)
         header = tensor.SerializeToString() + raw_header
-        parts.append((_INITIALIZER + _varint(len(header) + data.nbytes) + header, data))
+        parts.append((_INITIALIZER + varint(len(header) + data.nbytes) + header, data))
     total = len(graph) + sum(len(header) + data.nbytes for header, data in parts)
-    file.write(_GRAPH + _varint(total) + graph)
+    file.write(_GRAPH + varint(total) + graph)
     for header, data in parts:
         file.write(header)
-        file.write(_raw_bytes(data))
-
-
-def _raw_bytes(array: NDArray[Any]) -> Any:
-    """The elements in C order, little-endian; copied only if they aren't already."""
-    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-    return np.ascontiguousarray(little).reshape(-1).view(np.uint8).data
-
-
-def _varint(number: int) -> bytes:
-    """Seven bits per byte, the lowest first; the high bit is set if more follow."""
-    out = bytearray()
-    while number > 127:
-        out.append(number & 127 | 128)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
+        file.write(raw_bytes(data))
