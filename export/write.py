@@ -44,15 +44,29 @@ def staged_file(
     Raises ExportError if it can't be written.
     """
     target = Path(path) if path is not None else None
-    name = target.name if target else "model.onnx"
+    with staged(target, "model.onnx") as part:
+        try:
+            write_model(draft, part, MAX_FILE_SIZE if largest is None else largest)
+        except (OSError, ValueError) as error:
+            raise ExportError(
+                f"{target or part.name} can't be written: {one_line(error)}"
+            ) from error
+        yield part
+
+
+@contextmanager
+def staged(target: Path | None, name: str = "") -> Iterator[Path]:
+    """Yield a path of the same name in a temporary folder next to ``target``; if the block
+    succeeds, what it wrote there is moved. With ``target`` None it is called ``name``, and deleted
+    after the block. Raises ExportError if it can't be written."""
+    name = target.name if target else name
     folder = None
     try:
         try:
             folder = Path(
                 tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=target and target.parent)
             )
-            write_model(draft, folder / name, MAX_FILE_SIZE if largest is None else largest)
-        except (OSError, ValueError) as error:
+        except OSError as error:
             raise ExportError(f"{target or name} can't be written: {one_line(error)}") from error
         yield folder / name
         if target is None:

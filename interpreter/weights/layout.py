@@ -9,6 +9,7 @@ A step only moves elements, so that each can be undone:
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -44,16 +45,25 @@ def restore(array: np.ndarray, layout: Layout, shape: Sequence[int]) -> np.ndarr
     return array
 
 
-def add_step(layout: Layout, step: Step) -> Layout:
-    """The layout with one more step; two transpositions or two changes of shape are one."""
+def add_step(layout: Layout, step: Step, shape: tuple[int, ...]) -> Layout:
+    """The layout of a variable of ``shape`` with one more step; what has no effect is left out, and
+    two transpositions or two changes of shape are one."""
+    before = functools.reduce(shape_after, layout, shape)
+    if step[0] == "transpose" and _keeps_order(step[1], before):
+        step = ("reshape", shape_after(before, step))
     match (layout[-1:], step):
         case ((("transpose", first),), ("transpose", perm)):
-            layout, step = layout[:-1], ("transpose", tuple(first[axis] for axis in perm))
+            merged = ("transpose", tuple(first[axis] for axis in perm))
+            return add_step(layout[:-1], merged, shape)
         case ((("reshape", _),), ("reshape", _)):
-            layout = layout[:-1]
-    if step[0] == "transpose" and step[1] == tuple(range(len(step[1]))):
-        return layout
-    return (*layout, step)
+            return add_step(layout[:-1], step, shape)
+    return layout if step == ("reshape", before) else (*layout, step)
+
+
+def _keeps_order(perm: Sequence[int], shape: tuple[int, ...]) -> bool:
+    """Whether a transposition only moves axes of size 1."""
+    moved = [axis for axis in perm if shape[axis] != 1]
+    return moved == sorted(moved)
 
 
 def shape_after(shape: tuple[int, ...], step: Step) -> tuple[int, ...]:
