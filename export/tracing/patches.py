@@ -237,6 +237,7 @@ PATCHES = (
                 training.spatial_dropout,
             ),
             ("keras.layers:BatchNormalization.call", training.batch_normalization),
+            ("keras.layers:Normalization.call", training.normalization),
         )
     ),
     Patch("keras.layers:Masking.call", rewrites.masking, "inputs that are masked are recorded"),

@@ -90,6 +90,23 @@ def batch_normalization(
     return keras.ops.cast(y, layer.compute_dtype)
 
 
+def normalization(original: Any, record: Record, layer: Any, inputs: Any) -> Any:
+    """``Normalization.call``, from the variables: Keras keeps constants that it made of them."""
+    import keras
+
+    if layer.input_mean is not None or layer.mean is None:
+        return original(layer, inputs)
+    kept = layer.mean, layer.variance
+    try:
+        layer.mean, layer.variance = (
+            keras.ops.cast(keras.ops.reshape(v, layer._broadcast_shape), layer.compute_dtype)
+            for v in (layer.adapt_mean, layer.adapt_variance)
+        )
+        return original(layer, inputs)
+    finally:
+        layer.mean, layer.variance = kept
+
+
 def drops_inputs_once(cell: Any) -> bool:
     """Whether a recurrent cell drops elements of its input by one mask for all gates and steps."""
     return 0 < (getattr(cell, "dropout", 0) or 0) < 1 and not getattr(
