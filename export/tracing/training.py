@@ -120,7 +120,7 @@ def find_left_out(model: Any, record: Record) -> list[str]:
 
     found = []
     for layer in model._flatten_layers():
-        name = f"layer {layer.name} ({type(layer).__name__})"
+        name = f"layer {getattr(layer, 'path', None) or layer.name} ({type(layer).__name__})"
         whats = [*_left_out(layer, record)]
         if whats == [""]:
             found.append(name)
@@ -130,7 +130,7 @@ def find_left_out(model: Any, record: Record) -> list[str]:
     for what in ("regularizer", "constraint"):
         found += [f"the {what} of {v.path}" for v in variables if getattr(v, what, None)]
     found += [
-        f"the activity regularizer of layer {layer.name}"
+        f"the activity regularizer of layer {getattr(layer, 'path', None) or layer.name}"
         for layer in model._flatten_layers()
         if getattr(layer, "activity_regularizer", None) is not None
         and not isinstance(layer, keras.layers.ActivityRegularization)

@@ -47,10 +47,11 @@ def restore(array: np.ndarray, layout: Layout, shape: Sequence[int]) -> np.ndarr
 
 def add_step(layout: Layout, step: Step, shape: tuple[int, ...]) -> Layout:
     """The layout of a variable of ``shape`` with one more step; what has no effect is left out, and
-    two transpositions or two changes of shape are one."""
+    two transpositions or two changes of shape are one. Raises ValueError if it doesn't fit."""
     before = functools.reduce(shape_after, layout, shape)
+    after = shape_after(before, step)
     if step[0] == "transpose" and _keeps_order(step[1], before):
-        step = ("reshape", shape_after(before, step))
+        step = ("reshape", after)
     match (layout[-1:], step):
         case ((("transpose", first),), ("transpose", perm)):
             merged = ("transpose", tuple(first[axis] for axis in perm))
