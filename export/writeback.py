@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -129,13 +130,17 @@ def _match(
         kind = str(v.variable.dtype)
         array = _array(file, weight) if weight.initializer else None
         there = kind if array is None else array.dtype.name
-        is_same_kind = weight.name.rpartition("/")[2] == v.name.rpartition("/")[2]
-        if weight.shape != v.shape or there != kind or not is_same_kind:
+        if weight.shape != v.shape or there != kind or _own(weight.name) != _own(v.name):
             raise ExportError(
                 f"{file.source} was exported from another model: {weight.name} is {there} "
                 f"{list(weight.shape)}, and {v.name} in its place is {kind} {list(v.shape)}"
             )
     return pairs
+
+
+def _own(name: str) -> str:
+    """A variable's name in its layer, without the number that Keras gives to those without one."""
+    return re.sub(r"_\d+$", "", name.rpartition("/")[2])
 
 
 def _finish(model: Any) -> None:

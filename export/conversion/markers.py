@@ -82,10 +82,12 @@ def _write_dropout(nodes: Nodes, dropout: Dropout) -> None:
     if dropout.noise_shape is None:
         nodes.become([nodes.add("Dropout", [x, *switches], **seed)])
         return
-    shape = nodes.const([1 if size is None else size for size in dropout.noise_shape])
-    if None in dropout.noise_shape:
-        is_open = nodes.const([size is None for size in dropout.noise_shape])
-        shape = nodes.add("Where", [is_open, nodes.add("Shape", [x]), shape])
+    shape = nodes.add("Shape", [x]) if None in dropout.noise_shape else ""
+    sizes = [
+        nodes.add("Gather", [shape, nodes.const([axis])]) if size is None else nodes.const([size])
+        for axis, size in enumerate(dropout.noise_shape)
+    ]
+    shape = nodes.add("Concat", sizes, axis=0)
     ones = nodes.add("Expand", [nodes.const(1, nodes.dtype(x)), shape])
     nodes.become([nodes.add("Mul", [x, nodes.add("Dropout", [ones, *switches], **seed)])])
 
