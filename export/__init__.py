@@ -22,6 +22,10 @@ The way of a layer, and where to add support for one (``pipeline.py`` calls them
    ``special_feeds.py``: they must agree, by the rule in ``agreement.py``, before the file is
    renamed. ``parting.py`` finds the layer where they don't.
 
+For a file that is to be trained, ``tracing/training.py`` leaves the markers of what training needs,
+the passes of ``conversion/clean`` leave variables as they are (``Draft.variables``), and
+``conversion/variables.py`` records where each lies; ``writeback.py`` takes them back.
+
 Then add cases of the layer in ``coverage/layer_cases/`` (a file for each family), and run
 ``python -m onnxwalk.export layers LAYER``, which compares them with Keras and ONNX Runtime.
 """

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.export.conversion.draft import Draft
+from onnxwalk.export.conversion.draft import Draft, attributes
 from onnxwalk.export.conversion.recurrent_nodes import collect_variables
 from onnxwalk.export.errors import ExportError
 from onnxwalk.export.tracing.trace import Trace
@@ -109,7 +109,11 @@ def _describe(node: Any, statistics: set[str]) -> dict[str, Any] | None:
     """What a node needs to act as in training; None if it does so as it is."""
     if node.op_type == "Dropout":
         needs = {"input": 2, "value": True}
-        return {"node": node.name, "operator": node.op_type, "training_mode": needs}
+        entry = {"node": node.name, "operator": node.op_type, "training_mode": needs}
+        seed = attributes(node).get("seed")
+        # Keras's seed is that of a sequence of masks; in the node it would give one again and again
+        del node.attribute[:]
+        return entry if seed is None else entry | {"seed": seed}
     if node.op_type == "BatchNormalization" and node.input[3] in statistics:
         return {
             "node": node.name,

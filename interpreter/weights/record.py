@@ -12,8 +12,9 @@ It is JSON in the file's metadata, under ``WEIGHTS_KEY``::
 ``layout`` is that of ``interpreter.weights.layout``. ``part``: where the variable lies in the
 initializer, a start and an end for each axis; without it, it is all of it. ``initializer`` is null
 for variables that inference doesn't read. ``statistic``: a moving mean or variance, which training
-sets without a gradient. ``training`` says what a node needs to act as in training, ``left_out``
-what Keras does in training and no node does.
+sets without a gradient. ``training`` says what a node needs to act as in training: an input or an
+attribute ``training_mode``, the variables that further outputs are the new values of, the seed of
+the first of its masks. ``left_out``: what Keras does in training and no node does.
 """
 
 from __future__ import annotations

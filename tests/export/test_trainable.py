@@ -219,6 +219,7 @@ def test_dropout_is_a_node_that_training_switches_on(layer):
     (entry,) = record(proto)["training"]
     node = next(n for n in proto.graph.node if n.op_type == "Dropout")
     assert entry["node"] == node.name and entry["training_mode"] == {"input": 2, "value": True}
+    assert entry.get("seed") == layer.seed and not node.attribute
     for tensor in proto.graph.initializer:
         if tensor.name == node.input[2]:
             tensor.raw_data = b"\1"
