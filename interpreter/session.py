@@ -226,6 +226,20 @@ class Session:
     def __deepcopy__(self, memo: dict[int, Any]) -> Session:
         return copy.copy(self)  # what they share is never changed
 
+    def with_weights(self, arrays: Mapping[str, np.ndarray]) -> Session:
+        """A session of the same model with other values of some initializers, by their names: of
+        the same shapes and dtypes. The arrays are used as they are, not copied."""
+        tensors = dict(self.model.graph.initializers)
+        for name, array in arrays.items():
+            tensors[name] = replace(tensors[name], array=array)
+        model = replace(self.model, graph=replace(self.model.graph, initializers=tensors))
+        return Session(model, seed=copy.deepcopy(self._program.context.rng), **self._options)
+
+    def compiled(self) -> tuple[Program, dict[str, Any]]:
+        """The checked model that plans are made of, and the options of ``load``: for what is built
+        on sessions, such as training."""
+        return self._program, dict(self._options)
+
     @overload
     def run(self, feeds: Mapping[str, Any], /) -> list[Any]: ...
 

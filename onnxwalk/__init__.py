@@ -31,6 +31,7 @@ from onnxwalk.interpreter.errors import (
     InvalidInputError,
     InvalidModelError,
     LimitError,
+    NotFiniteError,
     OnnxWalkError,
     OperatorError,
     UnsupportedModelError,
@@ -57,11 +58,12 @@ from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.runtime.estimate import Estimate
 from onnxwalk.interpreter.runtime.trace import Event, Place, Trace
 from onnxwalk.interpreter.session import Executor, Session, load
+from onnxwalk.interpreter.training import train
 from onnxwalk.interpreter.weights import Weight, trainable_weights, write_weights
 from onnxwalk.ops import Cost, Operator, Registry, registry
 
 if TYPE_CHECKING:
-    from onnxwalk import backend, export, interpreter, onnxruntime, ops, text
+    from onnxwalk import backend, export, interpreter, onnxruntime, ops, text, training
 
 __all__ = [
     "REWRITES",
@@ -78,6 +80,7 @@ __all__ = [
     "MapType",
     "Model",
     "Node",
+    "NotFiniteError",
     "OnnxWalkError",
     "OpaqueType",
     "Operator",
@@ -108,12 +111,14 @@ __all__ = [
     "registry",
     "supported_ops",
     "text",
+    "train",
     "trainable_weights",
+    "training",
     "write_weights",
 ]
 
 #: modules that are imported on first use
-_LATER = ("backend", "export", "onnxruntime", "text")
+_LATER = ("backend", "export", "onnxruntime", "text", "training")
 
 
 def supported_ops() -> list[tuple[str, str, int]]:
