@@ -11,7 +11,7 @@ import numpy as np
 
 from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.shared.cost import PER_ARRAY, PER_CALL, wide_itemsize
-from onnxwalk.ops.shared.windows import Axis, average_counts, pool_axes, spatial_axes
+from onnxwalk.ops.shared.windows import Axis, average_counts, pool_axes, roi_cells
 
 
 def vjp_of_max_pool(dy, x, *, y, kernel_shape, storage_order=0, **windows):
@@ -51,11 +51,26 @@ def vjp_of_global_average_pool(dy, *, x_shape):
 def vjp_of_global_max_pool(dy, x, *, y):
     """Equal shares to all that are the largest, as ReduceMax."""
     is_largest = x == y
-    return is_largest * (dy / is_largest.sum(spatial_axes(x), keepdims=True, dtype=x.dtype))
+    return is_largest * (dy / is_largest.sum(tuple(range(2, x.ndim)), x.dtype, keepdims=True))
 
 
 def vjp_of_global_lp_pool(dy, x, *, y, p):
     return _by_norm(dy, y, p) * _slope_of_power(x, p)
+
+
+def vjp_of_max_unpool(dy, *, i):
+    return dy.reshape(-1)[i]
+
+
+def vjp_of_max_roi_pool(dy, x, rois, *, pooled_shape, spatial_scale):
+    """To the first maximum of each cell."""
+    dx = np.zeros_like(x)
+    channel = np.arange(x.shape[1])
+    for place, cell in roi_cells(x.shape, rois, pooled_shape, spatial_scale):
+        seen = x[cell]
+        row, column = np.unravel_index(seen.reshape(len(seen), -1).argmax(1), seen.shape[1:])
+        dx[cell][channel, row, column] += dy[place]
+    return dx
 
 
 def _by_norm(dy: np.ndarray, y: np.ndarray, p: float) -> np.ndarray:
@@ -72,16 +87,27 @@ def _taps(axes: Sequence[Axis]) -> Iterator[tuple[Any, Any]]:
         yield (..., *(window for window, _ in taps)), (..., *(place for _, place in taps))
 
 
-def cost_of_vjp_of_pool(dy: np.ndarray, *_: Any, kernel_shape: Sequence[int], **keywords: Any) -> Cost:
+def cost_of_vjp_of_pool(dy, x, *, kernel_shape, **_):
+    return _cost_of_taps(dy, x.shape, kernel_shape)
+
+
+def cost_of_vjp_of_average_pool(dy, *, x_shape, kernel_shape, **_):
+    return _cost_of_taps(dy, x_shape, kernel_shape)
+
+
+def _cost_of_taps(dy: np.ndarray, shape: Sequence[int], kernel: Sequence[int]) -> Cost:
     """The gradient and its factor; what is left of dy, and a few arrays for one tap."""
-    item = wide_itemsize(dy.dtype)
-    shape = keywords["x_shape"] if "x_shape" in keywords else _[0].shape
-    taps = size(kernel_shape)
-    memory = item * (4 * size(shape) + 5 * dy.size) + 2 * PER_ARRAY * sum(kernel_shape)
-    work = 30 * taps * dy.size + 60 * size(shape) + 6 * PER_CALL * taps
-    return Cost(memory, work)
+    taps = size(kernel)
+    memory = wide_itemsize(dy.dtype) * (4 * size(shape) + 5 * dy.size) + 2 * PER_ARRAY * sum(kernel)
+    return Cost(memory, 30 * taps * dy.size + 60 * size(shape) + 6 * PER_CALL * taps)
 
 
 def cost_of_vjp_of_global_pool(dy: np.ndarray, x: np.ndarray, **_: Any) -> Cost:
     item = wide_itemsize(dy.dtype)
     return Cost((4 * item + 1) * x.size + 5 * item * dy.size, 150 * x.size)
+
+
+def cost_of_vjp_of_max_roi_pool(dy: np.ndarray, x: np.ndarray, *_: Any, **__: Any) -> Cost:
+    """The gradient, and what one cell sees with its places."""
+    work = 10 * x.size + 8 * PER_CALL * dy.size // max(x.shape[1], 1) + 200 * dy.size
+    return Cost(2 * wide_itemsize(dy.dtype) * x.size + 64 * x.shape[1] + 100 * len(dy), work)
