@@ -271,7 +271,8 @@ def cost_of_vjp_of_resize(dy: np.ndarray, *, x_shape: Sequence[int], **_: Any) -
     largest = max(matrices, default=0)
     count = count_of(max(pair) for pair in zip(dy.shape, x_shape, strict=True))
     item = wide_itemsize(dy.dtype)
-    return Cost(item * (4 * count + 4 * largest), multiply_adds(count * sum(x_shape + dy.shape), dy.dtype))
+    work = multiply_adds(count * sum((*x_shape, *dy.shape)), dy.dtype)
+    return Cost(item * (4 * count + 4 * largest), work)
 
 
 def _interpolate(

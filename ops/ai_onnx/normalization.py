@@ -38,7 +38,6 @@ from onnxwalk.ops.shared.cost import (
 from onnxwalk.ops.shared.moments import align_channels, moments, sum_neighbours
 from onnxwalk.ops.shared.numeric import in_float32, wide
 
-
 # ------------------------------------------------------ normalizations by each sample's statistics
 
 

@@ -169,7 +169,8 @@ def _through_constants(
     epsilon: float,
 ) -> tuple[np.ndarray, ...]:
     """y = (x - mean)·r·scale + b, with constant statistics."""
-    dy, x, scale, mean, var = map(wide, (np.zeros_like(x) if dy is None else dy, x, scale, mean, var))
+    dy = np.zeros_like(x) if dy is None else dy
+    dy, x, scale, mean, var = map(wide, (dy, x, scale, mean, var))
     r = 1 / np.sqrt(var + var.dtype.type(epsilon))
     factor = align_channels(scale * r, x).astype(x.dtype, copy=False)
     others = _other_axes(x, scale)
