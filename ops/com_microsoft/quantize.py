@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx import quantize, recurrent
+from onnxwalk.ops.ai_onnx import quantize, recurrent, recurrent_layers
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost, broadcast, size
 from onnxwalk.ops.contract.registry import op
