@@ -25,7 +25,7 @@ from onnxwalk.interpreter.errors import (
     wrap_error,
 )
 from onnxwalk.interpreter.gradients import Gradients
-from onnxwalk.interpreter.ir.model import Graph, Model, Shape, TensorInfo, ValueInfo
+from onnxwalk.interpreter.ir.model import Graph, Model, Shape, Tensor, TensorInfo, ValueInfo
 from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.reader import read_model
 from onnxwalk.interpreter.reader.source import release_pages
@@ -229,10 +229,14 @@ class Session:
     def with_weights(self, arrays: Mapping[str, np.ndarray]) -> Session:
         """A session of the same model with other values of some initializers, by their names: of
         the same shapes and dtypes. The arrays are used as they are, not copied."""
-        tensors = dict(self.model.graph.initializers)
-        for name, array in arrays.items():
-            tensors[name] = replace(tensors[name], array=array)
-        model = replace(self.model, graph=replace(self.model.graph, initializers=tensors))
+        graph = self.model.graph
+        changed = {
+            name: replace(tensor, array=arrays[name])
+            for name, tensor in graph.initializers.items()
+            if name in arrays and isinstance(tensor, Tensor)
+        }
+        graph = replace(graph, initializers={**graph.initializers, **changed})
+        model = replace(self.model, graph=graph)
         return Session(model, seed=copy.deepcopy(self._program.context.rng), **self._options)
 
     def compiled(self) -> tuple[Program, dict[str, Any]]:

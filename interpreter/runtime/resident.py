@@ -112,7 +112,9 @@ class ResidentPlan:
         foreign = [*arguments, *self._resident.values()]
         for bound in self._kept.values():
             foreign += bound.space.memory
-        return Budget(self._limits, foreign=foreign, held=sum(b.nbytes for b in self._kept.values()))
+        return Budget(
+            self._limits, foreign=foreign, held=sum(b.nbytes for b in self._kept.values())
+        )
 
 
 def _types_of(arguments: Sequence[Any]) -> Hashable | None:

@@ -1,4 +1,4 @@
-"""What happens between steps and epochs: early stopping, files on the way, functions of one's own."""
+"""What happens between steps and epochs: early stopping, files on the way, other functions."""
 
 from __future__ import annotations
 

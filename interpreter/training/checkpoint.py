@@ -17,7 +17,9 @@ _ABOUT = "about"
 _FORMAT = "onnxwalk checkpoint 1"
 
 
-def write_checkpoint(path: Path, about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+def write_checkpoint(
+    path: Path, about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> None:
     """Write a checkpoint. Raises InvalidInputError."""
     names = list(arrays)
     text = json.dumps({**about, "format": _FORMAT, "arrays": names})
@@ -34,7 +36,9 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         with np.load(path, allow_pickle=False) as file:
             about = json.loads(bytes(file[_ABOUT]))
             if about["format"] != _FORMAT:
-                raise InvalidInputError(f"{path}: a checkpoint of another version: {about['format']}")
+                raise InvalidInputError(
+                    f"{path}: a checkpoint of another version: {about['format']}"
+                )
             arrays = {name: file[f"array{i}"] for i, name in enumerate(about["arrays"])}
     except OSError as error:
         raise InvalidInputError(f"{path}: can't be read: {error.strerror or error}") from None

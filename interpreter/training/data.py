@@ -12,7 +12,7 @@ from onnxwalk.interpreter.training.losses import SPARSE, LossGraph
 
 
 class Batch(NamedTuple):
-    """The feeds of a step, the labels (``None``: the loss needs none), and the number of samples."""
+    """The feeds of a step, the labels (``None``: it needs none), and the number of samples."""
 
     feeds: dict[str, Any]
     labels: Any
@@ -38,7 +38,9 @@ class ArrayBatches:
         self, feeds: Mapping[str, np.ndarray], labels: np.ndarray | None, size: int,
         *, seed: int | None = None,
     ) -> None:  # fmt: skip
-        self._feeds, self._labels, self.size, self._seed = feeds, labels, size, seed
+        self._feeds, self._labels, self._seed = feeds, labels, seed
+        self.size: int | None = size
+        self._size = size
         self.samples = len(next(iter(feeds.values())))
         self.steps: int | None = -(-self.samples // size)
 
@@ -46,8 +48,8 @@ class ArrayBatches:
         order = None
         if self._seed is not None:
             order = np.random.default_rng((self._seed, number)).permutation(self.samples)
-        for first in range(start * self.size, self.samples, self.size):
-            stop = min(first + self.size, self.samples)
+        for first in range(start * self._size, self.samples, self._size):
+            stop = min(first + self._size, self.samples)
             rows: Any = slice(first, stop) if order is None else order[first:stop]
             labels = None if self._labels is None else self._labels[rows]
             yield Batch({n: x[rows] for n, x in self._feeds.items()}, labels, stop - first)
@@ -64,12 +66,12 @@ class ArrayBatches:
         for rows, seed in ((slice(0, kept), self._seed), (slice(kept, None), None)):
             labels = None if self._labels is None else self._labels[rows]
             feeds = {n: x[rows] for n, x in self._feeds.items()}
-            parts.append(ArrayBatches(feeds, labels, self.size, seed=seed))
+            parts.append(ArrayBatches(feeds, labels, self._size, seed=seed))
         return parts[0], parts[1]
 
 
 class IteratedBatches:
-    """Batches ``(x, y)`` that an iterable gives. ``steps``: how many make an epoch; ``None``: all."""
+    """Batches ``(x, y)`` of an iterable. ``steps``: how many make an epoch; ``None``: all."""
 
     size: int | None = None
 
@@ -101,9 +103,7 @@ def split_pair(data: Any, losses: LossGraph, what: str) -> tuple[Any, Any]:
             return data[0], None
         return data, None
     if not isinstance(data, tuple | list) or len(data) != 2:
-        raise InvalidInputError(
-            f"{what}: expected (x, y), inputs and labels, not {_kind(data)}"
-        )
+        raise InvalidInputError(f"{what}: expected (x, y), inputs and labels, not {_kind(data)}")
     return data[0], data[1]
 
 

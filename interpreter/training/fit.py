@@ -131,13 +131,13 @@ class Fit:
             _check_count("steps_per_epoch", steps_per_epoch, 1)
         self.trainer, self.epochs, self.verbose = trainer, epochs, verbose
         self.history: History = {}
-        self.epoch, self._batch = initial_epoch, 0
+        self.epoch, self.batch = initial_epoch, 0
         self.callbacks = find_callbacks(callbacks)
         self._settings = {"data": data, "batch_size": batch_size, "shuffle": shuffle}
         self._steps, self._split, self._validation = steps_per_epoch, validation_split, validation
         self._means = trainer.means()
-        #: whether Ctrl-C was pressed
-        self.interrupted = False
+        #: whether Ctrl-C was pressed, and, if that was done again, not whether a step is whole
+        self.interrupted, self.is_whole = False, True
         trainer.stop_training = False
         self._make_batches()
         names = self._means.results() | (self._means.results("val_") if self._validated else {})
@@ -151,9 +151,7 @@ class Fit:
         self._validated: Batches | None = None
         if self._split:
             if not isinstance(self._batches, ArrayBatches) or self._validation is not None:
-                raise InvalidInputError(
-                    "validation_split is of arrays, and excludes validation="
-                )
+                raise InvalidInputError("validation_split is of arrays, and excludes validation=")
             if not 0 < self._split < 1:
                 raise InvalidInputError(
                     f"validation_split must be between 0 and 1, not {self._split!r}"
@@ -195,17 +193,17 @@ class Fit:
         trainer, epoch = self.trainer, self.epoch
         for callback in self.callbacks:
             callback.on_epoch_begin(epoch)
-        for batch in self._batches.epoch(epoch, self._batch):
+        for batch in self._batches.epoch(epoch, self.batch):
             trainer.step(batch, self._means)
-            self._batch += 1
+            self.batch += 1
             logs = self._means.results() if self.callbacks else {}
             for callback in self.callbacks:
-                callback.on_train_batch_end(self._batch - 1, logs)
+                callback.on_train_batch_end(self.batch - 1, logs)
             if self.interrupted:
                 raise KeyboardInterrupt
-            if trainer.stop_training or self._batch == self._steps:
+            if trainer.stop_training or self.batch == self._steps:
                 break
-        done, ended = self._batch, self._batch < (self._steps or 0) and not trainer.stop_training
+        done, ended = self.batch, self.batch < (self._steps or 0) and not trainer.stop_training
         if not done:
             if not self.history:
                 raise InvalidInputError("the data have no batches to train on")
@@ -222,7 +220,7 @@ class Fit:
         for name, value in logs.items():
             self.history.setdefault(name, []).append(value)
         # before the callbacks: a checkpoint goes on with the next epoch
-        self.epoch, self._batch, self._means = epoch + 1, 0, trainer.means()
+        self.epoch, self.batch, self._means = epoch + 1, 0, trainer.means()
         for callback in self.callbacks:
             callback.on_epoch_end(epoch, logs)
         if self.verbose:
@@ -243,7 +241,7 @@ class Fit:
         Raises InvalidInputError."""
         progress = {
             "epoch": self.epoch,
-            "batch": self._batch,
+            "batch": self.batch,
             "history": self.history,
             "stopped": self.trainer.stop_training,
             "callbacks": [type(callback).__name__ for callback in self.callbacks],
@@ -263,7 +261,7 @@ class Fit:
         about, _ = read_checkpoint(Path(path))
         check_same(Path(path), about.get("progress"), self._data_settings())
         progress, arrays = self.trainer.load_checkpoint(path)
-        self.epoch, self._batch = int(progress["epoch"]), int(progress["batch"])
+        self.epoch, self.batch = int(progress["epoch"]), int(progress["batch"])
         self.history = {name: list(values) for name, values in progress["history"].items()}
         self.trainer.stop_training = bool(progress["stopped"])
         self._make_batches()  # whose order comes from the checkpoint's seed
@@ -307,6 +305,7 @@ def _delayed_interrupt(fit: Fit) -> Iterator[None]:
 
     def interrupt(number: int, frame: Any) -> None:
         if fit.interrupted:
+            fit.is_whole = False
             signal.default_int_handler(number, frame)
         fit.interrupted = True
 

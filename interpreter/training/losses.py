@@ -50,9 +50,7 @@ class Nodes:
     def add(self, op_type: str, *inputs: str, **attributes: Any) -> str:
         """Add a node of one output; returns that one's name."""
         output = self.name(f"{self._scope}/{op_type}")
-        self._nodes.append(
-            Node(op_type, inputs, (output,), attributes, name=output, opset=_OPSET)
-        )
+        self._nodes.append(Node(op_type, inputs, (output,), attributes, name=output, opset=_OPSET))
         return output
 
     def constant(self, value: Any, dtype: Any) -> str:

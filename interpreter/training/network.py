@@ -28,8 +28,8 @@ _KEPT = "the weights are those before this step; a lower learning rate may help"
 class Network:
     """The weights of a model, and the plans of a step and of an evaluation.
 
-    ``weights``: by initializer, arrays of our own that a step changes in place: those of ``pieces``,
-    and the moving statistics. ``rng``: what the random operators draw from.
+    ``weights``: by initializer, arrays of our own that a step changes in place: those of
+    ``pieces``, and the moving statistics. ``rng``: what the random operators draw from.
     """
 
     def __init__(
@@ -102,9 +102,7 @@ class Network:
         arguments = [feeds[name] for name in self.inputs]
         loss, *values = self._backward.run(arguments)
         predictions, values = values[: self._first_gradient - 1], values[self._first_gradient - 1 :]
-        gradients = [
-            part for p, g in zip(self.pieces, values, strict=False) for part in p.of(g)
-        ]
+        gradients = [part for p, g in zip(self.pieces, values, strict=False) for part in p.of(g)]
         loss = float(np.asarray(loss).reshape(()))
         if not np.isfinite(loss) or not all(map(_is_finite, gradients)):
             self.rng.bit_generator.state = state

@@ -1,4 +1,4 @@
-"""The optimizers: ONNX's own operators of ai.onnx.preview.training, with Keras's names and defaults.
+"""The optimizers: ONNX's own operators, of ai.onnx.preview.training, with Keras's names.
 
 Each one's ``update`` gives, to the bit, what its operator gives (``ops.ai_onnx_preview.training``),
 in place. Where Keras computes something else, the docstring says so.
@@ -186,5 +186,7 @@ def find_optimizer(optimizer: Any) -> Optimizer:
             f"optimizer must be one of {', '.join(OPTIMIZERS)}, not {optimizer!r}"
         )
     if optimizer.lower() not in by_name:
-        raise InvalidInputError(f"unknown optimizer {optimizer!r}{suggest(optimizer, OPTIMIZERS)}")
+        raise InvalidInputError(
+            f"unknown optimizer {optimizer!r}{suggest(optimizer.lower(), by_name)}"
+        )
     return by_name[optimizer.lower()]()

@@ -29,9 +29,7 @@ class Piece:
         return [array[part] for part in self.parts]
 
 
-def find_pieces(
-    model: Model, graph: Graph, loss: str, frozen: Sequence[str]
-) -> tuple[Piece, ...]:
+def find_pieces(model: Model, graph: Graph, loss: str, frozen: Sequence[str]) -> tuple[Piece, ...]:
     """What is to be trained of the weights that a loss depends on.
 
     ``frozen``: patterns of the names of weights or of the layers around them, which aren't.
@@ -79,10 +77,15 @@ def reached(graph: Graph, loss: str) -> set[str]:
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Whether a pattern fits a name, or that of a layer around it."""
-    parts = name.split("/")
-    names = ("/".join(parts[:end]) for end in range(1, len(parts) + 1))
-    return any(fnmatch.fnmatchcase(n, pattern) for n in names)
+    """Whether a pattern fits a name or whole parts of it, as "dense*" and "dense_1/bias" do
+    "model/dense_1/bias". (Parts end at "/", or at "." as in the names of PyTorch.)"""
+    edges = [i for i, c in enumerate(name) if c in "/."]
+    return any(
+        fnmatch.fnmatchcase(name[start:end], pattern)
+        for start in (0, *(edge + 1 for edge in edges))
+        for end in (*edges, len(name))
+        if start < end
+    )
 
 
 def _names(weight: Weight) -> tuple[str, ...]:
@@ -97,7 +100,9 @@ def _check_patterns(weights: Sequence[Weight], frozen: Sequence[str]) -> None:
     for pattern in frozen:
         if not any(matches(name, pattern) for w in weights for name in _names(w)):
             known = [w.name for w in weights]
-            raise InvalidInputError(f"frozen: no weight is named {pattern!r}{suggest(pattern, known)}")
+            raise InvalidInputError(
+                f"frozen: no weight is named {pattern!r}{suggest(pattern, known)}"
+            )
 
 
 def _join(weights: Iterable[Weight]) -> list[Piece]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ from onnxwalk.interpreter.training.network import Network
 from onnxwalk.interpreter.training.optimizers import find_optimizer
 from onnxwalk.interpreter.training.pieces import check_weights, find_pieces, frozen_names
 from onnxwalk.interpreter.weights import read_training_nodes, write_weights
+from onnxwalk.interpreter.weights.rewrite import raw_bytes
 from onnxwalk.ops.shared.numpy_state import computing
 
 
@@ -65,7 +67,9 @@ class Trainer:
             raise InvalidInputError(f"seed must be a non-negative integer or None, not {seed!r}")
         self.optimizer = find_optimizer(optimizer)
         program, options = session.compiled()
-        shapes = {i.name: s for i, s in zip(session.outputs, session.infer_output_shapes(), strict=True)}
+        shapes = {
+            i.name: s for i, s in zip(session.outputs, session.infer_output_shapes(), strict=True)
+        }
         losses = add_loss(
             program.graph, program.context, loss,
             output=output, from_logits=from_logits, shapes=shapes,
@@ -89,7 +93,7 @@ class Trainer:
         self._parts = self._network.trained()
         self._states = [self.optimizer.state(part) for part in self._parts]
         self._inputs = Inputs(losses.graph, program.check_types)
-        self.seed = int(np.random.SeedSequence().entropy) % 2**63 if seed is None else int(seed)
+        self.seed = secrets.randbits(63) if seed is None else int(seed)
         self._network.rng.bit_generator.state = np.random.default_rng(self.seed).bit_generator.state
         self.steps = 0
         #: set it to end ``fit`` after this batch or epoch
@@ -246,8 +250,12 @@ class Trainer:
             text = f"{node.domain} {node.op_type} {node.inputs} {node.outputs}"
             found = zlib.crc32(text.encode(), found)
         for name, tensor in graph.initializers.items():
-            if name not in self.weights and isinstance(tensor, Tensor) and not tensor.array.dtype.hasobject:
-                found = zlib.crc32(np.ascontiguousarray(tensor.array).view(np.uint8), found)
+            if (
+                name not in self.weights
+                and isinstance(tensor, Tensor)
+                and not tensor.array.dtype.hasobject
+            ):
+                found = zlib.crc32(raw_bytes(tensor.array), found)
         return found
 
 
