@@ -40,8 +40,8 @@ def find_pieces(model: Model, graph: Graph, loss: str, frozen: Sequence[str]) ->
     weights = [w for w in trainable_weights(model) if w.initializer in graph.initializers]
     if not weights:
         raise InvalidInputError(f"{model.source}: the graph has nothing to train: no weights")
-    kept = [w for w in weights if not _is_frozen(w, weights, frozen)]
-    _check_patterns(weights, frozen)
+    kept = [w for w in weights if not _is_frozen(w, frozen)]
+    _check_patterns(model, frozen)
     if not kept:
         raise InvalidInputError(
             f"{model.source}: nothing to train: all {len(weights)} weights are frozen"
@@ -92,17 +92,16 @@ def _names(weight: Weight) -> tuple[str, ...]:
     return tuple(dict.fromkeys((weight.name, weight.initializer)))
 
 
-def _is_frozen(weight: Weight, weights: Sequence[Weight], frozen: Sequence[str]) -> bool:
+def _is_frozen(weight: Weight, frozen: Sequence[str]) -> bool:
     return any(matches(name, pattern) for name in _names(weight) for pattern in frozen)
 
 
-def _check_patterns(weights: Sequence[Weight], frozen: Sequence[str]) -> None:
+def _check_patterns(model: Model, frozen: Sequence[str]) -> None:
+    names = [w.name for w in read_weights(model) or ()] + list(model.graph.initializers)
     for pattern in frozen:
-        if not any(matches(name, pattern) for w in weights for name in _names(w)):
-            known = [w.name for w in weights]
-            raise InvalidInputError(
-                f"frozen: no weight is named {pattern!r}{suggest(pattern, known)}"
-            )
+        if not any(matches(name, pattern) for name in names):
+            hint = suggest(pattern, [w.name for w in trainable_weights(model)])
+            raise InvalidInputError(f"frozen: no weight is named {pattern!r}{hint}")
 
 
 def _join(weights: Iterable[Weight]) -> list[Piece]:
