@@ -11,6 +11,7 @@ what is left.
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -233,10 +234,16 @@ class Budget:
                 size, most = format_bytes(total), format_bytes(longest)
                 raise LimitError(f"output with strings of {size}: max_string_bytes is {most}")
 
-    def count_iteration(self) -> None:
-        """Count a run of a loop's body. Raises LimitError."""
+    @property
+    def iterations_left(self) -> int:
+        """How many more runs of loops' bodies are allowed."""
+        most = self.limits.max_loop_iterations
+        return sys.maxsize if most is None else most - self._iterations
+
+    def count_iterations(self, count: int = 1) -> None:
+        """Count runs of a loop's body. Raises LimitError."""
         self.tick()
-        self._iterations += 1
+        self._iterations += count
         most = self.limits.max_loop_iterations
         if most is not None and self._iterations > most:
             raise LimitError(f"more iterations than max_loop_iterations allows: {most:,}")

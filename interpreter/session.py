@@ -24,6 +24,7 @@ from onnxwalk.interpreter.errors import (
     suggest,
     wrap_error,
 )
+from onnxwalk.interpreter.gradients import Gradients
 from onnxwalk.interpreter.ir.model import Graph, Model, Shape, TensorInfo, ValueInfo
 from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.reader import read_model
@@ -267,6 +268,43 @@ class Session:
         numbers, symbols of the inputs, ``None`` for other sizes; ``None`` as a whole if not even
         the rank is known. ``inputs``: the graph's, with other shapes than the file declares."""
         return self._program.output_shapes(self.graph.inputs if inputs is None else inputs)
+
+    def gradients(
+        self,
+        of: str,
+        with_respect_to: Sequence[str],
+        feeds: Mapping[str, Any],
+        *,
+        seed: Any = None,
+    ) -> list[np.ndarray]:
+        """The gradient of one value with respect to others: arrays of their shapes and dtypes, in
+        the order of ``with_respect_to``.
+
+        ``of`` and ``with_respect_to`` are names of inputs, initializers, outputs or any values in
+        between, of floating-point numbers. ``feeds``: as for ``run``. ``of`` is a scalar, or
+        ``seed`` is an array of its shape and dtype: then the gradient is that of the sum of their
+        product.
+
+        Raises InvalidInputError for unknown names, values of other types, or values that ``of``
+        doesn't depend on; UnsupportedModelError naming each operator in between that has no rule;
+        and what ``run`` raises.
+        """
+        try:
+            if isinstance(with_respect_to, str) or not isinstance(of, str):
+                raise InvalidInputError(
+                    "gradients(of, with_respect_to, feeds) takes the name of a value and a list of "
+                    f"names, not {of!r} and {with_respect_to!r}"
+                )
+            return self._gradients.run(of, tuple(with_respect_to), feeds, seed)
+        except OnnxWalkError:
+            raise
+        except Exception as error:
+            raise wrap_error(error, self.model.source) from error
+
+    @functools.cached_property
+    def _gradients(self) -> Gradients:
+        options = {name: self._options[name] for name in ("executor", "threads", "limits")}
+        return Gradients(self._program, source=self.model.source, **options)
 
     def trace(
         self, feeds: Mapping[str, Any], *, optimized: bool = False, iterations: float = 0

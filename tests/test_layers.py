@@ -21,7 +21,13 @@ LAYERS = [
     ["ops.shared"],
     ["ops.fast"],
     ["ops.ai_onnx"],
-    ["ops.ai_onnx_ml", "ops.ai_onnx_preview", "ops.com_microsoft", "ops.onnxwalk_fused"],
+    [
+        "ops.ai_onnx_ml",
+        "ops.ai_onnx_preview",
+        "ops.com_microsoft",
+        "ops.onnxwalk_fused",
+        "ops.onnxwalk_gradient",
+    ],
     ["ops"],
     ["interpreter.errors"],
     [
@@ -37,6 +43,7 @@ LAYERS = [
     ["interpreter.weights"],
     ["interpreter.runtime"],
     ["interpreter.compiler"],
+    ["interpreter.gradients"],
     ["interpreter.session"],
     ["interpreter.backend", "interpreter.analysis", "onnxruntime"],
     ["as_onnxruntime"],

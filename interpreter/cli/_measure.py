@@ -59,6 +59,8 @@ _FIRST_RUN = {
 class Job:
     """A model to measure: its path, its feeds, and the engines to compare with.
 
+    ``parts``: each run takes the next of so many parts of the feeds along their first axis, so that
+    what depends on values, as the paths through trees, isn't learned by the processor.
     ``seconds``: the total of each engine's runs; an engine that needs longer for one runs once.
     ``tolerance``: the largest difference of outputs that counts as agreement, relative to the
     largest value of an output.
@@ -72,6 +74,7 @@ class Job:
     tolerance: float = 1e-4
     keras_file: str | None = None
     startup: bool = True  # also measure load and memory, which takes some seconds
+    parts: int = 1
     processes: int = 3  # new processes of each engine up to the first outputs; the fastest counts
 
 
@@ -161,7 +164,7 @@ def _compare_engines(job: Job) -> dict[str, Any]:
         import_engine(name, job.threads)
     for name in (OURS, *job.others):
         try:
-            run = open_engine(name, job.model, job.feeds, job.threads, job.keras_file)
+            run = open_engine(name, job.model, job.feeds, job.threads, job.keras_file, job.parts)
             first, cold = _time_run(run)
             # The first run is often much slower than the next: Keras traces in it.
             warm[name] = cold if cold > _FAR_TOO_LONG * job.seconds else _time_run(run)[1]
@@ -257,7 +260,7 @@ def _measure_engine(job: Job, name: str) -> dict[str, Any]:
     _trim()
     before = _read_memory("VmRSS")
     start = time.perf_counter()
-    run = open_engine(name, job.model, job.feeds, job.threads, job.keras_file)
+    run = open_engine(name, job.model, job.feeds, job.threads, job.keras_file, job.parts)
     load = time.perf_counter() - start
     _trim()
     has_peak = _reset_peak()

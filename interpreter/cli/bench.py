@@ -20,6 +20,7 @@ from onnxwalk.interpreter.cli._feeds import add_inputs, build_feeds
 from onnxwalk.interpreter.cli._measure import Job, measure
 from onnxwalk.interpreter.cli._show import duration, printable
 from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.runtime.threads import blas_kernels
 from onnxwalk.interpreter.session import load
 
 _DESCRIPTION = """\
@@ -215,7 +216,12 @@ def describe_machine() -> dict[str, Any]:
         name = next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
     except (OSError, StopIteration):
         pass
-    return {"processor": name, "cores": os.cpu_count(), "system": platform.platform(terse=True)}
+    return {
+        "processor": name,
+        "cores": os.cpu_count(),
+        "system": platform.platform(terse=True),
+        "blas": blas_kernels(),
+    }
 
 
 def installed_versions(others: list[str]) -> dict[str, str]:
@@ -224,6 +230,7 @@ def installed_versions(others: list[str]) -> dict[str, str]:
         "onnxruntime": ["onnxruntime"],
         "reference": ["onnx"],
         "keras": ["keras", "tensorflow", "jax", "torch"],
+        "tract": ["tract"],
     }
     versions = {"onnxwalk": onnxwalk.__version__, "python": platform.python_version()}
     for name in ("numpy", *(package for other in others for package in packages[other])):

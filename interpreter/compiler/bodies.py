@@ -31,14 +31,16 @@ class Body:
         captured_values: Sequence[Any],
         bound: BoundPlans | None = None,
         carried: int | None = None,
+        at_once: bool = True,
     ) -> None:
-        """``carried``: of a loop, how many outputs are inputs of the next iteration."""
+        """``carried``: of a loop, how many outputs are inputs of the next iteration; ``at_once``:
+        whether several iterations may be run at once."""
         self._plan = plan
         self._captured = captured_values
         self._bound = bound
         self._carried = carried
         self._lane: Lane | None = None
-        self._lanes_left = _MOST_LANES if bound is not None and carried is not None else 0
+        self._lanes_left = _MOST_LANES if at_once and carried is not None else 0
 
     def walk(self, inputs: Sequence[Any], inside: Callable[..., StepIterator]) -> StepIterator:
         """As a call, but step by step."""
@@ -81,20 +83,37 @@ class Body:
         if len(inputs) != expected:
             raise ValueError(f"the subgraph has {expected} inputs, but got {len(inputs)}")
         self._count_iteration()
-        if self._lane is not None:
-            found = self._lane.run(inputs)
-            if found is not None:
-                return found
-            self.end()
         arguments = [*inputs, *self._captured]
         if self._bound is None:
             return self._counted(execute(self._plan, arguments))
-        results = self._counted(self._bound.call(self._plan, arguments))
-        if self._lanes_left and self._carried is not None:
-            self._lane = self._bound.begin_lane(arguments, len(inputs), self._carried)
-            self._lanes_left -= self._lane is not None
-            self._arguments = arguments
-        return results
+        return self._counted(self._bound.call(self._plan, arguments))
+
+    def run_ahead(
+        self,
+        number: int | None,
+        states: Sequence[Any],
+        rows: Sequence[Any],
+        count: int,
+        goes_on: bool,
+    ) -> tuple[int, tuple[Any, ...], list[np.ndarray]] | None:
+        """Some of the next iterations at once: see ``Lane.run``. ``None`` if the next one must be
+        called. Raises LimitError."""
+        if self._bound is None or self._carried is None:
+            return None
+        if self._lane is None:
+            if self._lanes_left == 0:
+                return None
+            counter = [] if number is None else [np.array(number, np.int64)]
+            inputs = [*counter, *states, *(x[0, ...] for x in rows)]
+            self._arguments = [*inputs, *self._captured]
+            self._lane = self._bound.begin_lane(self._arguments, len(inputs), self._carried)
+            if self._lane is None:
+                return None
+            self._lanes_left -= 1
+        found = self._lane.run(number, states, rows, count, goes_on)
+        if found is None:
+            self.end()
+        return found
 
     def end(self) -> None:
         """Call after the last call."""
@@ -104,7 +123,7 @@ class Body:
 
     def _count_iteration(self) -> None:
         if self._carried is not None and (budget := current_budget()) is not None:
-            budget.count_iteration()
+            budget.count_iterations()
 
     @staticmethod
     def _counted(results: Sequence[Any]) -> tuple[Any, ...]:
@@ -141,14 +160,14 @@ def add_bodies(
         parts.append((name, plan, outer, BoundPlans() if bind else None, count))
         position = outer.stop
 
-    def graphs(values: Sequence[Any]) -> dict[str, Body]:
+    def graphs(values: Sequence[Any], at_once: bool) -> dict[str, Body]:
         return {
-            name: Body(plan, values[outer], bound, count)
+            name: Body(plan, values[outer], bound, count, at_once)
             for name, plan, outer, bound, count in parts
         }
 
     def call(*values: Any) -> Any:
-        found = graphs(values)
+        found = graphs(values, True)
         try:
             return function(*values[:n_inputs], **found)
         finally:
@@ -159,7 +178,7 @@ def add_bodies(
     if generator is not None:
 
         def calls(*values: Any) -> tuple[dict[str, Body], Calls[Any]]:
-            found = graphs(values)
+            found = graphs(values, False)  # each call is shown
             return found, generator(*values[:n_inputs], **function.keywords, **found)
 
         call.__dict__["calls"] = calls

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from onnxwalk.interpreter.ir.model import Graph, Node
-from onnxwalk.ops import Operator, Registry, fused
+from onnxwalk.ops import Operator, Registry
 from onnxwalk.ops import registry as builtin_operators
-from onnxwalk.ops.contract.registry import FUSED_DOMAIN
+from onnxwalk.ops.contract.derived import find_operator
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,7 @@ class Context:
             return None
         key = (node.domain, node.op_type, opset)
         if key not in self._operators:  # each rewrite asks for every node
-            registry = fused if node.domain == FUSED_DOMAIN else self.registry
-            self._operators[key] = registry.lookup(*key)
+            self._operators[key] = find_operator(self.registry, *key)
         return self._operators[key]
 
     def is_operator(self, node: Node, *names: str, domain: str = "") -> bool:

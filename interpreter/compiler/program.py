@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from onnxwalk.interpreter.compiler.check import check
 from onnxwalk.interpreter.compiler.context import Context
+from onnxwalk.interpreter.compiler.gradients.differentiate import Differentiated, differentiate
+from onnxwalk.interpreter.compiler.gradients.splice import splice_gradients
 from onnxwalk.interpreter.compiler.inline import inline_functions
 from onnxwalk.interpreter.compiler.lower import lower
-from onnxwalk.interpreter.compiler.passes import NOT_WALKED, REWRITES, apply_rewrites
+from onnxwalk.interpreter.compiler.passes import (
+    NOT_WALKED,
+    REWRITES,
+    WITH_GRADIENTS,
+    apply_rewrites,
+)
 from onnxwalk.interpreter.compiler.resolve import resolve
 from onnxwalk.interpreter.compiler.shapes import infer_output_shapes
 from onnxwalk.interpreter.compiler.types import type_problems
@@ -31,6 +39,7 @@ class Program:
         Raises InvalidModelError or UnsupportedModelError with all problems.
         """
         self.context = context
+        self.source = model.source
         self.graph = _inline_and_check(model, context)
         self._bind = bind
         self._rewrites = tuple(r for r in rewrites if bind or r not in NOT_WALKED)
@@ -55,6 +64,20 @@ class Program:
                 plan = lower(graph, self.context, inputs=inputs, bind=bind)
             self._plans[key] = plan
         return plan
+
+    def gradients(
+        self, of: str, with_respect_to: Sequence[str], *, seeded: bool
+    ) -> tuple[Program, Differentiated]:
+        """A program whose graph also computes gradients, and their names: see ``differentiate``."""
+        source = self.source
+        found = differentiate(
+            self.graph, self.context, [of], with_respect_to, seeded=seeded, source=source
+        )
+        program = copy.copy(self)
+        program.graph = found.graph
+        program._plans = {}
+        program._rewrites = tuple(r for r in self._rewrites if r in WITH_GRADIENTS)
+        return program, found
 
     def rewrite_stages(self) -> list[tuple[str, Graph]]:
         """The graph of a run of all outputs, named "", and after each rewrite, by the rewrite's
@@ -99,4 +122,4 @@ def _inline_and_check(model: Model, context: Context) -> Graph:
     if model.functions:  # names from a function's body may exist already
         check(replace(model, graph=graph, functions={}))
     resolve(graph, model, context)
-    return graph
+    return splice_gradients(graph, context, model.source)

@@ -23,8 +23,9 @@ from onnxwalk.interpreter.ir.model import (
     TensorType,
 )
 from onnxwalk.ops import Operator
+from onnxwalk.ops.contract.derived import is_own_domain
 from onnxwalk.ops.contract.numbers import Numbers
-from onnxwalk.ops.contract.registry import FUSED_DOMAIN, LATEST_OPSET, REQUIRED
+from onnxwalk.ops.contract.registry import LATEST_OPSET, REQUIRED
 from onnxwalk.ops.schema.types import signature
 
 #: ONNX's names of attribute types
@@ -82,7 +83,7 @@ def unsupported(graph: Graph, context: Context) -> dict[str, list[str]]:
     """Operators that aren't registered: "Name (opset 17)" -> the labels of the nodes."""
     missing: dict[str, list[str]] = {}
     for node in every_node(graph):
-        if node.domain == FUSED_DOMAIN or context.operator(node) is None:
+        if is_own_domain(node.domain) or context.operator(node) is None:
             opset = context.opset(node)
             where = f"opset {opset}" if opset is not None else "its domain is not imported"
             names = (node.domain, node.op_type)

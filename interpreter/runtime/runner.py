@@ -25,7 +25,7 @@ from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.runtime.bound import Bound
 from onnxwalk.interpreter.runtime.cache import BoundPlans, signature
 from onnxwalk.interpreter.runtime.feeds import Inputs, check_output_names
-from onnxwalk.interpreter.runtime.threads import blas_threads, can_set_threads, free_cores
+from onnxwalk.interpreter.runtime.threads import blas_threads, can_set_threads, cores, free_cores
 from onnxwalk.interpreter.runtime.walk import execute
 from onnxwalk.ops.contract.cost import arrays_in
 from onnxwalk.ops.shared.numpy_state import computing
@@ -143,7 +143,7 @@ class Runner:
         more than there are free cores: it waits for all of its threads, and for one that another
         process keeps from its core as long as hundreds of products take."""
         most = self._threads or free_cores()
-        if most >= (os.cpu_count() or 1) or not can_set_threads():
+        if most >= cores() or not can_set_threads():
             return self.run_bound(output_names, feeds)
         with blas_threads(most):
             return self.run_bound(output_names, feeds)

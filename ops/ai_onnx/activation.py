@@ -1,34 +1,20 @@
-"""Activation functions: Relu and its family, the sigmoids, Softmax and its family, Shrink.
-
-All are elementwise (Y has the shape of X) but the Softmax family, which works along an axis.
-"""
+"""Activation functions: Relu and its family, the sigmoids, Shrink. Y has the shape of X."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.cost import Cost, Rule
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, op
 from onnxwalk.ops.fast.elementwise import activation_binder, bind_prelu, bind_relu, unary_binder
 from onnxwalk.ops.fast.error_function import bind_gelu
-from onnxwalk.ops.fast.softmax import bind_log_softmax, bind_softmax
 from onnxwalk.ops.shared import batch, flops
-from onnxwalk.ops.shared.axes import normalize_axis
-from onnxwalk.ops.shared.cost import (
-    CHEAP,
-    elementwise,
-    line_count,
-    reshape_bytes,
-    rounding,
-    wide_copies,
-    wide_itemsize,
-)
+from onnxwalk.ops.shared.cost import CHEAP, elementwise
 from onnxwalk.ops.shared.erf import erf
-from onnxwalk.ops.shared.numeric import blockwise, in_float32, result_like, wide
+from onnxwalk.ops.shared.gradients import reduce_to
+from onnxwalk.ops.shared.numeric import blockwise, in_float32, result_like
 
 # ---------------------------------------------------------------------------------------- Relu
 
@@ -77,15 +63,18 @@ def prelu_1(x: np.ndarray, slope: np.ndarray) -> np.ndarray:
 
     Spec: PRelu-1, -6.
     """
+    return prelu(x, _slope_by_channel(x, slope))
+
+
+def _slope_by_channel(x: np.ndarray, slope: np.ndarray) -> np.ndarray:
+    """The slope in a shape that broadcasts to x."""
     if slope.ndim == 1 and slope.size != 1 and x.ndim > 1:
         if slope.size != x.shape[1]:
             raise ValueError(
                 f"slope {slope.shape} should have one value for each channel of x {x.shape}"
             )
-        slope = slope.reshape(-1, *(1,) * (x.ndim - 2))
-    elif slope.size == 1:
-        slope = slope.reshape(())
-    return prelu(x, slope)
+        return slope.reshape(-1, *(1,) * (x.ndim - 2))
+    return slope.reshape(()) if slope.size == 1 else slope
 
 
 @op("Elu", since=6)
@@ -271,102 +260,117 @@ for _function in (
     _function.cost(elementwise(blockwise=8, per_element=150))
 
 
-# ------------------------------------------------------------------------------------- Softmax
-# Until opset 13 the input was flattened to a matrix at `axis`, and each row was one distribution;
-# from 13 on each line along `axis` is.
+# ------------------------------------------------------------------------------------- gradients
+# At a kink they are what TensorFlow has: of Relu and HardSigmoid 0, of Elu 1, of LeakyRelu alpha.
 
 
-@op("Softmax", since=13)
-def softmax(x: np.ndarray, *, axis: int = -1, out: np.ndarray | None = None) -> np.ndarray:
-    """exp(x) / sum(exp(x)) along one axis.
-
-    Short floats are rounded after each operation, as in the spec's function body; only the sum is
-    added up in float32. Spec: Softmax-13.
-    """
-    axis = normalize_axis(axis, x.ndim)
-    y = result_like(x, out)
-    if x.size == 0:
-        return y
-    # exp(x - max) / sum(exp(x - max)) is the same number and cannot overflow
-    np.subtract(x, x.max(axis, keepdims=True), out=y)
-    np.exp(y, out=y)
-    total = wide(y).sum(axis, keepdims=True)
-    return np.divide(y, total.astype(y.dtype, copy=False), out=y)
+@relu.vjp
+def vjp_of_relu(dy, *, y):
+    return dy * (y > 0)
 
 
-softmax.bind(bind_softmax)
+@leaky_relu.vjp
+def vjp_of_leaky_relu(dy, x, *, alpha):
+    return np.where(x > 0, dy, dy * alpha).astype(dy.dtype, copy=False)
 
 
-@op("Softmax", since=1, until=13)
-def softmax_flattened(x: np.ndarray, *, axis: int = 1) -> np.ndarray:
-    """exp(x) / sum(exp(x)) over axis, axis + 1, … together. Spec: Softmax-1, -11."""
-    return softmax(_flatten(x, axis), axis=1).reshape(x.shape)
+@prelu.vjp
+def vjp_of_prelu(dy, x, slope, *, wanted):
+    _, want_slope = wanted
+    below = np.where(x > 0, 0, dy)
+    d_slope = reduce_to(below * x, slope.shape) if want_slope else None
+    return np.where(x > 0, dy, slope * below), d_slope
 
 
-@op("LogSoftmax", since=13)
-@in_float32
-def log_softmax(x: np.ndarray, *, axis: int = -1) -> np.ndarray:
-    """x - ln(sum(exp(x))) along one axis. Spec: LogSoftmax-13."""
-    axis = normalize_axis(axis, x.ndim)
-    if x.size == 0:
-        return np.empty_like(x)
-    shifted = x - x.max(axis, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis, keepdims=True))
+@prelu_1.vjp
+def vjp_of_prelu_1(dy, x, slope, *, wanted):
+    dx, d_slope = vjp_of_prelu(dy, x, _slope_by_channel(x, slope), wanted=wanted)
+    return dx, None if d_slope is None else d_slope.reshape(slope.shape)
 
 
-log_softmax.bind(bind_log_softmax)
+@elu.vjp
+def vjp_of_elu(dy, x, *, alpha):
+    return dy * np.where(x < 0, alpha * np.exp(x), 1)
 
 
-@op("LogSoftmax", since=1, until=13)
-def log_softmax_flattened(x: np.ndarray, *, axis: int = 1) -> np.ndarray:
-    """x - ln(sum(exp(x))) over axis, axis + 1, … together. Spec: LogSoftmax-1, -11."""
-    return log_softmax(_flatten(x, axis), axis=1).reshape(x.shape)
+@selu.vjp
+@selu_1.vjp
+def vjp_of_selu(dy, x, *, alpha, gamma):
+    return dy * gamma * np.where(x < 0, alpha * np.exp(x), 1)
 
 
-@op("Hardmax", since=13)
-def hardmax(x: np.ndarray, *, axis: int = -1) -> np.ndarray:
-    """1 at the first maximum along one axis, 0 elsewhere. Spec: Hardmax-13."""
-    axis = normalize_axis(axis, x.ndim)
-    y = np.zeros_like(x)
-    if x.size:
-        np.put_along_axis(y, x.argmax(axis, keepdims=True), x.dtype.type(1), axis)
-    return y
+@celu.vjp
+def vjp_of_celu(dy, x, *, alpha):
+    return dy * np.where(x < 0, np.exp(x / alpha), 1) if alpha > 0 else _vjp_of_celu(dy, x, alpha)
 
 
-@op("Hardmax", since=1, until=13)
-def hardmax_flattened(x: np.ndarray, *, axis: int = 1) -> np.ndarray:
-    """1 at the first maximum over axis, axis + 1, … together. Spec: Hardmax-1, -11."""
-    return hardmax(_flatten(x, axis), axis=1).reshape(x.shape)
+def _vjp_of_celu(dy, x, alpha):
+    """Of a negative alpha: the minimum is with 0 below and what grows with x above."""
+    slope = np.exp(x / alpha)
+    return dy * ((x > 0) + np.where(alpha * np.expm1(x / alpha) < 0, slope, 0))
 
 
-def cost_of_softmax(copies: float, per_line: int, flattened: bool = False) -> Rule:
-    """The rule for ``copies`` arrays of x's size and ``per_line`` numbers for each line of the
-    axis."""
-
-    def rule(x: np.ndarray, *, axis: int = 1 if flattened else -1, **_: Any) -> Cost:
-        before = x.shape[: normalize_axis(axis, x.ndim)]
-        lines = math.prod(before) if flattened else line_count(x, axis)
-        memory = wide_itemsize(x.dtype) * (copies * x.size + per_line * lines)
-        memory += wide_copies(x) + (reshape_bytes(x) if flattened else 0)
-        if wide_copies(x):
-            memory += x.nbytes
-        return Cost(math.ceil(memory), (60 + rounding(x.dtype)) * x.size)
-
-    return rule
+@thresholded_relu.vjp
+def vjp_of_thresholded_relu(dy, x, *, alpha):
+    return dy * (x > alpha)
 
 
-softmax.cost(cost_of_softmax(1, 2))
-softmax_flattened.cost(cost_of_softmax(1, 2, flattened=True))
-log_softmax.cost(cost_of_softmax(2, 3))
-log_softmax_flattened.cost(cost_of_softmax(2, 3, flattened=True))
-hardmax.cost(cost_of_softmax(1, 10))
-hardmax_flattened.cost(cost_of_softmax(1, 10, flattened=True))
+@shrink.vjp
+def vjp_of_shrink(dy, x, *, lambd):
+    return dy * ((x < -lambd) | (x > lambd))
 
 
-def _flatten(x: np.ndarray, axis: int) -> np.ndarray:
-    """x as a matrix: the axes before ``axis`` are the rows, the rest the columns."""
-    axis = normalize_axis(axis, x.ndim)
-    return x.reshape(math.prod(x.shape[:axis]), math.prod(x.shape[axis:]))
+@sigmoid.vjp
+def vjp_of_sigmoid(dy, *, y):
+    return dy * y * (1 - y)
+
+
+@hard_sigmoid.vjp
+def vjp_of_hard_sigmoid(dy, *, y, alpha):
+    return dy * alpha * ((y > 0) & (y < 1))
+
+
+@hard_swish.vjp
+def vjp_of_hard_swish(dy, x):
+    return dy * np.where(x <= -3, 0, np.where(x >= 3, 1, x / 3 + 0.5))
+
+
+@swish.vjp
+def vjp_of_swish(dy, x, *, alpha):
+    gate = sigmoid(alpha * x)
+    return dy * gate * (1 + alpha * x * (1 - gate))
+
+
+@tanh.vjp
+def vjp_of_tanh(dy, *, y):
+    return dy * (1 - y * y)
+
+
+@softplus.vjp
+def vjp_of_softplus(dy, x):
+    return dy * sigmoid(x)
+
+
+@softsign.vjp
+def vjp_of_softsign(dy, x):
+    return dy / np.square(1 + np.abs(x))
+
+
+@mish.vjp
+def vjp_of_mish(dy, x):
+    gate = np.tanh(softplus(x))
+    return dy * (gate + x * (1 - gate * gate) * sigmoid(x))
+
+
+@gelu.vjp
+def vjp_of_gelu(dy, x, *, approximate):
+    if approximate == "none":
+        density = np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+        return dy * (0.5 * (1 + erf(x / math.sqrt(2))) + x * density)
+    scale = math.sqrt(2 / math.pi)
+    gate = np.tanh(scale * (x + 0.044715 * x * x * x))
+    inner = scale * (1 + 3 * 0.044715 * x * x)
+    return dy * 0.5 * (1 + gate + x * (1 - gate * gate) * inner)
 
 
 # ------------------------------------------------------------------------------------------- facts
@@ -376,9 +380,6 @@ declare(
     hard_sigmoid, swish, hard_swish, gelu, mish, tanh, softplus, softsign, shrink, thresholded_relu,
     batch_axis=batch.elementwise,
 )  # fmt: skip
-declare(softmax, log_softmax, hardmax, batch_axis=batch.along_axis)
-declare(softmax_flattened, log_softmax_flattened, hardmax_flattened, batch_axis=batch.trailing_axes)
-declare(softmax, softmax_flattened, log_softmax, log_softmax_flattened, flops=flops.per_output(4))
 sigmoid.flops(flops.per_output(3))
 declare(swish, hard_swish, flops=flops.per_output(4))
 gelu.flops(flops.per_output(6))

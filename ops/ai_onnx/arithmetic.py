@@ -13,11 +13,13 @@ import numpy as np
 
 from onnxwalk.ops.contract.cost import Cost, broadcast, size
 from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.gradients import no_gradient
 from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, op
 from onnxwalk.ops.fast.elementwise import binary_binder, bind_clip, bind_clip_6, bind_power
 from onnxwalk.ops.shared import batch
-from onnxwalk.ops.shared.broadcast import limit_broadcasting
+from onnxwalk.ops.shared.broadcast import align_shape, limit_broadcasting
 from onnxwalk.ops.shared.cost import CHEAP, elementwise, wide_copies
+from onnxwalk.ops.shared.gradients import limited_broadcasting_vjp, reduce_to
 from onnxwalk.ops.shared.numeric import (
     check_same_dtype,
     dtype_limits,
@@ -38,6 +40,14 @@ def add(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.nd
 add.bind(binary_binder(np.add))
 
 
+@add.vjp
+def vjp_of_add(dy, *, a_shape, b_shape, wanted):
+    want_a, want_b = wanted
+    da = reduce_to(dy, a_shape) if want_a else None
+    db = reduce_to(dy, b_shape) if want_b else None
+    return da, db
+
+
 @op("Sub", since=7)
 def sub(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """a - b. Spec: Sub-7, -13, -14."""
@@ -48,6 +58,14 @@ def sub(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.nd
 sub.bind(binary_binder(np.subtract))
 
 
+@sub.vjp
+def vjp_of_sub(dy, *, a_shape, b_shape, wanted):
+    want_a, want_b = wanted
+    da = reduce_to(dy, a_shape) if want_a else None
+    db = -reduce_to(dy, b_shape) if want_b else None
+    return da, db
+
+
 @op("Mul", since=7)
 def mul(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """a·b. Spec: Mul-7, -13, -14."""
@@ -56,6 +74,17 @@ def mul(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.nd
 
 
 mul.bind(binary_binder(np.multiply))
+
+
+@mul.vjp
+def vjp_of_mul(dy, a, b, *, a_shape, b_shape, wanted):
+    want_a, want_b = wanted
+    da = reduce_to(dy * b, a_shape) if want_a else None
+    db = reduce_to(dy * a, b_shape) if want_b else None
+    return da, db
+
+
+vjp_of_mul.only_read_for(a="b", b="a")
 
 
 @op("Div", since=7)
@@ -73,6 +102,14 @@ def div(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.nd
 
 
 div.bind(binary_binder(np.divide, kinds="f"))
+
+
+@div.vjp
+def vjp_of_div(dy, a, b, *, wanted):
+    want_a, want_b = wanted
+    da = reduce_to(dy / b, a.shape) if want_a else None
+    db = reduce_to(-dy * a / b / b, b.shape) if want_b else None
+    return da, db
 
 
 @op("Mod", since=10, until=28)
@@ -96,6 +133,17 @@ def mod(a: np.ndarray, b: np.ndarray, *, fmod: int = 0) -> np.ndarray:
     if a.dtype.kind in "iu":
         _check_divisor(b, "Mod")
     return np.fmod(a, b) if fmod else np.remainder(a, b)
+
+
+@mod.vjp
+@mod_10.vjp
+def vjp_of_mod(dy, a, b, *, fmod, wanted):
+    """1 and, between the jumps, minus the quotient that is cut off."""
+    want_a, want_b = wanted
+    quotient = np.trunc(a / b) if fmod else np.floor(a / b)
+    da = reduce_to(dy, a.shape) if want_a else None
+    db = reduce_to(-dy * quotient, b.shape) if want_b else None
+    return da, db
 
 
 def _check_divisor(divisor: np.ndarray, operator: str) -> None:
@@ -141,6 +189,22 @@ def power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 power.bind(bind_power)
 
 
+@power.vjp
+def vjp_of_power(dz, x, y, *, z, x_dtype, y_dtype, wanted):
+    """y·x^(y-1) and z·ln x. Where x is 0 or less the power has no gradient by y; that of x⁰ by x is
+    0."""
+    want_x, want_y = wanted
+    dz, x, y, z = map(wide, (dz, x, y, z))
+    dx = dy = None
+    if want_x:
+        slope = np.where(y == 0, 0, y * float_power(x, np.where(y == 0, 1, y - 1)))
+        dx = reduce_to(dz * slope, x.shape).astype(x_dtype, copy=False)
+    if want_y:
+        logarithm = np.log(np.where(x > 0, x, 1))
+        dy = reduce_to(dz * z * logarithm, y.shape).astype(y_dtype, copy=False)
+    return dx, dy
+
+
 def _integer_power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     if y.dtype.kind not in "iu":
         return float_power(x.astype(np.float64), wide(y)).astype(x.dtype)
@@ -167,17 +231,26 @@ def cost_of_power(x: np.ndarray, y: np.ndarray, **_: Any) -> Cost:
 
 
 # Before opset 7 only b was broadcast, and only with broadcast=1.
-for _name, _function, _cost in (
-    ("Add", add, elementwise(per_element=CHEAP)),
-    ("Sub", sub, elementwise(per_element=CHEAP)),
-    ("Mul", mul, elementwise(per_element=CHEAP)),
-    ("Div", div, cost_of_div),
+for _name, _function, _cost, _vjp in (
+    ("Add", add, elementwise(per_element=CHEAP), vjp_of_add),
+    ("Sub", sub, elementwise(per_element=CHEAP), vjp_of_sub),
+    ("Mul", mul, elementwise(per_element=CHEAP), vjp_of_mul),
+    ("Div", div, cost_of_div, vjp_of_div),
 ):
     _older = op(_name, since=1, hints=CONSUMED_INPUTS)(limit_broadcasting(_function))
     op(_name, since=6)(_older)
+    _older.vjp(limited_broadcasting_vjp(_vjp))
     declare(_older, cost=_cost, batch_axis=batch.elementwise)
 power_1 = op("Pow", since=1)(limit_broadcasting(power))
 declare(power_1, cost=cost_of_power, batch_axis=batch.elementwise)
+
+
+@power_1.vjp
+def vjp_of_power_1(dz, a, b, *, z, axis, broadcast, a_dtype, wanted):
+    aligned = align_shape(a, b, axis, broadcast)
+    types = {"x_dtype": a_dtype, "y_dtype": a_dtype}
+    da, db = vjp_of_power(dz, a, aligned, z=z, wanted=wanted, **types)
+    return da, None if db is None else db.reshape(b.shape)
 
 
 # ----------------------------------------------------------------------------- any number of inputs
@@ -191,12 +264,35 @@ def maximum(*data_0: np.ndarray) -> np.ndarray:
     return functools.reduce(np.maximum, data_0)
 
 
+@maximum.vjp
+def vjp_of_maximum(dy, *data_0, wanted):
+    return _vjp_of_extreme(np.greater, dy, data_0, wanted)
+
+
 @op("Min", since=6)
 @op("Min", since=1, hints=CONSUMED_INPUTS)
 def minimum(*data_0: np.ndarray) -> np.ndarray:
     """The smallest of the inputs; nan where any is nan. Spec: Min-1, -6, -8, -12, -13."""
     _check_inputs(data_0, "Min")
     return functools.reduce(np.minimum, data_0)
+
+
+@minimum.vjp
+def vjp_of_minimum(dy, *data_0, wanted):
+    return _vjp_of_extreme(np.less, dy, data_0, wanted)
+
+
+def _vjp_of_extreme(beats, dy, inputs, wanted):
+    """Where several inputs are equal, the first has the gradient (as in TensorFlow)."""
+    best, winner = inputs[0], np.zeros(dy.shape, np.intp)
+    for i, x in enumerate(inputs[1:], 1):
+        wins = beats(x, best)
+        winner = np.where(wins, i, winner)
+        best = np.where(wins, x, best)
+    return tuple(
+        reduce_to(np.where(winner == i, dy, 0), x.shape) if want else None
+        for i, (x, want) in enumerate(zip(inputs, wanted, strict=True))
+    )
 
 
 @op("Sum", since=6)
@@ -208,6 +304,11 @@ def sum_inputs(*data_0: np.ndarray) -> np.ndarray:
     return total.astype(data_0[0].dtype, copy=False)
 
 
+@sum_inputs.vjp
+def vjp_of_sum(dy, *, data_0_shape):
+    return tuple(reduce_to(dy, shape) for shape in data_0_shape)
+
+
 @op("Mean", since=6)
 @op("Mean", since=1, hints=CONSUMED_INPUTS)
 def average_inputs(*data_0: np.ndarray) -> np.ndarray:
@@ -215,6 +316,11 @@ def average_inputs(*data_0: np.ndarray) -> np.ndarray:
     _check_inputs(data_0, "Mean")
     total = functools.reduce(np.add, map(wide, data_0))
     return (total / len(data_0)).astype(data_0[0].dtype, copy=False)
+
+
+@average_inputs.vjp
+def vjp_of_average(dy, *, data_0_shape):
+    return vjp_of_sum(dy / len(data_0_shape), data_0_shape=data_0_shape)
 
 
 def _check_inputs(inputs: tuple[np.ndarray, ...], operator: str) -> None:
@@ -274,6 +380,21 @@ def _check_limit(limit: np.ndarray | None, name: str, x: np.ndarray, default: ob
     return limit.reshape(())
 
 
+@clip.vjp
+def vjp_of_clip(dy, input, min=None, max=None, *, wanted):
+    """1 between the limits and at them; a limit has the gradient of what it is the result of. Where
+    min > max, everything is max."""
+    lowest, highest = dtype_limits(input.dtype)
+    low = lowest if min is None else min.reshape(())
+    high = highest if max is None else max.reshape(())
+    above, below = input > high, (input < low) & (low <= high)
+    above |= low > high
+    d_input = np.where(above | below, 0, dy)
+    d_min = None if min is None else np.where(below, dy, 0).sum().reshape(min.shape)
+    d_max = None if max is None else np.where(above, dy, 0).sum().reshape(max.shape)
+    return d_input, d_min, d_max
+
+
 @op("Clip", since=6, until=11)
 @in_float32
 def clip_6(
@@ -298,6 +419,14 @@ def clip_1(input: np.ndarray, *, max: float | None = None, min: float | None = N
     lowest, highest = dtype_limits(input.dtype)
     low, high = lowest if min is None else min, highest if max is None else max
     return np.clip(input, input.dtype.type(low), input.dtype.type(high))
+
+
+@clip_6.vjp
+@clip_1.vjp
+def vjp_of_clip_1(dy, input, *, min, max):
+    lowest, highest = dtype_limits(input.dtype)
+    low, high = lowest if min is None else min, highest if max is None else max
+    return np.where((low <= input) & (input <= high), dy, 0)
 
 
 clip.cost(elementwise(per_element=CHEAP))
@@ -358,5 +487,8 @@ declare(
     add, sub, mul, div, power, mod, mod_10, maximum, minimum, sum_inputs, average_inputs, clip,
     clip_6, clip_1, bit_shift, bitwise_and, bitwise_or, bitwise_xor, bitwise_not,
     batch_axis=batch.elementwise,
+)  # fmt: skip
+declare(
+    bit_shift, bitwise_and, bitwise_or, bitwise_xor, bitwise_not, vjp=no_gradient
 )  # fmt: skip
 bit_shift.choices({"direction": "LEFT RIGHT"})

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx.activation import softmax, swish
+from onnxwalk.ops.ai_onnx.activation import swish
+from onnxwalk.ops.ai_onnx.softmax import softmax
 from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost, size
 from onnxwalk.ops.contract.dtypes import element_type, numpy_dtype
 from onnxwalk.ops.contract.registry import op

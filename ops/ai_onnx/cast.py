@@ -13,6 +13,7 @@ import numpy as np
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES, element_type, numpy_dtype
 from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.gradients import no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.fast.copies import bind_cast
 from onnxwalk.ops.shared import batch, flops, types
@@ -67,6 +68,18 @@ def cast_like(input, target_type, *, saturate=1, round_mode="up"):
 def cast_like_19(input, target_type, *, saturate=1, round_mode="up"):
     """CastLike with the infinities of Cast-19. Spec: CastLike-19."""
     return convert(input, target_type.dtype, saturate=saturate, infinity_is_nan=True)
+
+
+@cast.vjp
+@cast_19.vjp
+@cast_1.vjp
+@cast_like.vjp
+@cast_like_19.vjp
+def vjp_of_cast(dy, *, input_dtype):
+    return dy.astype(input_dtype, copy=False)
+
+
+declare(cast_like, cast_like_19, no_gradient_of="target_type")
 
 
 @op("BitCast", since=26)
@@ -295,3 +308,4 @@ declare(
 declare(cast, cast_19, cast_1, batch_axis=batch.elementwise)
 declare(cast, cast_19, bit_cast, output_type=types.from_attribute("to"))
 cast_1.output_type(lambda first, *, to, **_: to.lower())
+bit_cast.vjp(no_gradient)

@@ -4,11 +4,14 @@
 ``body.output_types`` has the ``dtype`` and ``shape`` of each of its outputs, or ``None`` for what
 the file doesn't say. ``body.attempt`` is a call apart from the run, which only shows what a first
 iteration would give, or ``None`` if it fails. ``body.reserve`` counts memory used for the results
-of the calls.
+of the calls. ``body.run_ahead(number, states, rows, count, goes_on)`` runs up to ``count``
+iterations at once, if it can: it returns how many there were, the states after them, and each
+element of theirs stacked, or ``None``.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,13 +46,19 @@ def loop(m=None, cond=None, *v_initial, body):
     keep_going = np.array(True) if cond is None else cond
     carried = v_initial
     n = len(carried)
-    collected: list[tuple[Any, ...]] = []
+    collected: list[Sequence[np.ndarray]] = []
     i = 0
     while (trips is None or i < trips) and (cond is None or as_scalar(keep_going, "cond")):
-        results = yield body, (np.array(i, np.int64), keep_going, *carried)
-        keep_going, carried = results[0], results[1 : 1 + n]
-        collected.append(results[1 + n :])
-        i += 1
+        left = sys.maxsize if trips is None else trips - i
+        ahead = body.run_ahead(i, (keep_going, *carried), (), left, cond is not None)
+        if ahead is not None:
+            count, (keep_going, *carried), stacked = ahead
+        else:
+            results = yield body, (np.array(i, np.int64), keep_going, *carried)
+            count, stacked = 1, [x[None] for x in results[1 + n :]]
+            keep_going, carried = results[0], results[1 : 1 + n]
+        collected.append(stacked)
+        i += count
     if collected:
         elements = _stack(collected, body, 1 + n)
     else:
@@ -173,25 +182,31 @@ def _scan(
     n = len(states)
     by_time = [x[::-1] if reverse else x for x, reverse in zip(by_time, backward, strict=True)]
     collected = []
-    for t in range(length):
-        results = yield body, (*states, *(x[t, ...] for x in by_time))
-        states = results[:n]
-        collected.append(results[n:])
+    t = 0
+    while t < length:
+        ahead = body.run_ahead(None, states, [x[t:] for x in by_time], length - t, False)
+        if ahead is not None:
+            count, states, stacked = ahead
+        else:
+            results = yield body, (*states, *(x[t, ...] for x in by_time))
+            count, states, stacked = 1, results[:n], [x[None] for x in results[n:]]
+        collected.append(stacked)
+        t += count
     if not collected:
         return states, _no_elements(body, n, (*states, *(_zeros_within(x) for x in by_time)))
     return states, _stack(collected, body, n)
 
 
 def _stack(collected: Sequence[Sequence[np.ndarray]], body: Any, first: int) -> list[np.ndarray]:
-    """The body's outputs from ``first`` on, each stacked over the iterations along a new axis 0."""
+    """The body's outputs from ``first`` on, each of all iterations, which are along axis 0."""
     stacked = []
     for k, values in enumerate(zip(*collected, strict=True), first):
-        kinds = {(value.dtype, value.shape) for value in values}
+        kinds = {(value.dtype, value.shape[1:]) for value in values}
         if len(kinds) > 1:
             one, other, *_ = (f"{dtype} {shape}" for dtype, shape in kinds)
             raise ValueError(f"output {k} of the body changes between iterations: {one}, {other}")
         body.reserve(sum(value.nbytes for value in values))  # small views may become large arrays
-        stacked.append(np.stack(values))
+        stacked.append(np.concatenate(values))
     return stacked
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.dtypes import element_type, numpy_dtype
 from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.gradients import no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared import flops, types
 from onnxwalk.ops.shared.axes import normalize_axis
@@ -169,6 +170,17 @@ def _count_range(start: np.ndarray, limit: np.ndarray, delta: np.ndarray) -> int
     return count
 
 
+@range_.vjp
+@range_27.vjp
+def vjp_of_range(dy, *, start_shape, delta_shape):
+    """start + i·delta"""
+    d_start, d_delta = dy.sum(), dy @ np.arange(len(dy), dtype=dy.dtype)
+    return d_start.reshape(start_shape), None, d_delta.reshape(delta_shape)
+
+
+declare(range_, range_27, no_gradient_of="limit")
+
+
 @op("OneHot", since=11)
 def one_hot(indices, depth, values, *, axis=-1):
     """``values`` = [off, on]: on where the new ``axis`` has the index, off elsewhere.
@@ -184,6 +196,25 @@ def one_hot(indices, depth, values, *, axis=-1):
 def one_hot_9(indices, depth, values, *, axis=-1):
     """OneHot where a negative index is nowhere. Spec: OneHot-9."""
     return _one_hot(_as_int64(indices), _check_depth(depth), values, axis)
+
+
+@one_hot.vjp
+def vjp_of_one_hot(dy, indices, depth, *, axis):
+    return _gather_values(dy, one_hot(indices, depth, _OFF_ON, axis=axis))
+
+
+@one_hot_9.vjp
+def vjp_of_one_hot_9(dy, indices, depth, *, axis):
+    return _gather_values(dy, one_hot_9(indices, depth, _OFF_ON, axis=axis))
+
+
+declare(one_hot, one_hot_9, no_gradient_of="indices depth")
+_OFF_ON = np.array([False, True])
+
+
+def _gather_values(dy: np.ndarray, is_on: np.ndarray) -> tuple[None, None, np.ndarray]:
+    """The gradient of [off, on]."""
+    return None, None, np.stack([dy[~is_on].sum(), dy[is_on].sum()])
 
 
 def _check_depth(depth: np.ndarray) -> int:
@@ -369,3 +400,10 @@ def type_of_constant(first: str, **attributes):
     (name, value), *_ = [item for item in attributes.items() if item[1] is not None]
     named = {"value_int": "int64", "value_float": "float", "value_string": "string"}
     return named.get(name.removesuffix("s"), value)
+
+
+declare(
+    constant, constant_11, constant_1, constant_of_shape, eye_like, random_normal,
+    random_normal_like, random_uniform, random_uniform_like, bernoulli, multinomial,
+    vjp=no_gradient,
+)  # fmt: skip

@@ -14,12 +14,14 @@ import numpy as np
 
 from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.gradients import no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.fast.copies import bind_gather, bind_gather_nd
 from onnxwalk.ops.fast.topk import bind_top_k
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.cost import gather_bytes, line_count, reshape_bytes, string_work
+from onnxwalk.ops.shared.gradients import add_rows
 from onnxwalk.ops.shared.numeric import stable_argsort
 from onnxwalk.ops.shared.values import as_int
 
@@ -64,6 +66,17 @@ def gather(data, indices, *, axis=0):
 
 
 gather.bind(bind_gather)
+
+
+@gather.vjp
+def vjp_of_gather(dy, *, data_shape, indices, axis):
+    """For each slice the sum of what it was taken for."""
+    axis = normalize_axis(axis, len(data_shape))
+    size = data_shape[axis]
+    places = _to_positive(indices, size, axis).reshape(-1)
+    rows = np.moveaxis(dy, range(axis, axis + indices.ndim), range(indices.ndim))
+    rows = rows.reshape(len(places), *data_shape[:axis], *data_shape[axis + 1 :])
+    return np.moveaxis(add_rows(rows, places, size), 0, axis)
 
 
 @gather.cost
@@ -400,3 +413,6 @@ def batch_axis_of_gather(samples, inputs, outputs, *, axis, **_):
 def batch_axis_of_gather_nd(samples, inputs, outputs, *, batch_dims=0, **_):
     batch.require(list(samples) == [0, 0] and batch_dims >= 1)
     return [0]
+
+
+non_zero.vjp(no_gradient)

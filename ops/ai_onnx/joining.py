@@ -60,6 +60,13 @@ def cost_of_concat(*inputs: np.ndarray, **_: Any) -> Cost:
     return Cost(memory, memory + PER_ITEM * len(inputs))
 
 
+@concat.vjp
+@concat_1.vjp
+def vjp_of_concat(dy, *, inputs_shape, axis):
+    along = normalize_axis(1 if axis is None else axis, dy.ndim)
+    return split_views(dy, [shape[along] for shape in inputs_shape], along)
+
+
 @op("Split", since=18)
 def split(input, split=None, *, axis=0, num_outputs=None):
     """Views of consecutive parts: of the lengths in ``split``, or ``num_outputs`` equal ones.
@@ -124,6 +131,22 @@ def split_views(input: np.ndarray, lengths: Sequence[int], axis: int) -> tuple[n
         index[axis] = slice(end - length, end)
         views.append(input[tuple(index)])
     return tuple(views)
+
+
+@split.vjp
+@split_13.vjp
+@split_2.vjp
+@split_1.vjp
+def vjp_of_split(*dys, ys_shape, axis):
+    dtype = next(dy.dtype for dy in dys if dy is not None)
+    parts = [
+        np.zeros(shape, dtype) if dy is None else dy
+        for dy, shape in zip(dys, ys_shape, strict=True)
+    ]
+    return np.concatenate(parts, 0 if axis is None else axis)
+
+
+split_1.no_gradient_of("lengths")
 
 
 @split.cost

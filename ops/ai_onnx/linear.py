@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.cost import Cost, size
+from onnxwalk.ops.contract.cost import Cost, broadcast, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.fast.linear import bind_gemm, bind_matmul
@@ -22,6 +22,7 @@ from onnxwalk.ops.shared.cost import (
     wide_copies,
     wide_itemsize,
 )
+from onnxwalk.ops.shared.gradients import reduce_to
 from onnxwalk.ops.shared.numeric import check_same_dtype, in_float32, wide
 
 
@@ -85,6 +86,26 @@ def gemm_1(
     return gemm(a, b, c, **attributes)
 
 
+@gemm.vjp
+@gemm_7.vjp
+@gemm_1.vjp
+def vjp_of_gemm(dy, a, b, *, c_shape, alpha, beta, transA, transB, wanted):
+    want_a, want_b, want_c = wanted
+    da = db = dc = None
+    if want_a:
+        da = np.matmul(dy, b if transB else b.T)
+        da = _scale(da.T if transA else da, alpha)
+    if want_b:
+        db = np.matmul(a if transA else a.T, dy)
+        db = _scale(db.T if transB else db, alpha)
+    if want_c:
+        dc = _scale(reduce_to(dy, c_shape), beta)
+    return da, db, dc
+
+
+vjp_of_gemm.only_read_for(a="b", b="a")
+
+
 @op("MatMul", since=1)
 def matmul(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
     """The matrix product over the last two axes; the axes before them broadcast.
@@ -108,12 +129,66 @@ def matmul(a: np.ndarray, b: np.ndarray, *, out: np.ndarray | None = None) -> np
 matmul.bind(bind_matmul)
 
 
+@matmul.vjp
+def vjp_of_matmul(dy, a, b, *, a_shape, b_shape, wanted):
+    """dA = dY·Bᵀ, dB = Aᵀ·dY; where matrices were broadcast, their sum."""
+    want_a, want_b = wanted
+    if len(b_shape) == 1:
+        dy = dy[..., None]
+    if len(a_shape) == 1:
+        dy = dy[..., None, :]
+    da = db = None
+    if want_a:
+        columns = b[:, None] if b.ndim == 1 else b
+        rows_shape = (1, *a_shape) if len(a_shape) == 1 else a_shape
+        da = reduce_to(np.matmul(dy, columns.swapaxes(-1, -2)), rows_shape).reshape(a_shape)
+    if want_b:
+        rows = a[None] if a.ndim == 1 else a
+        if len(b_shape) <= 2:  # one product over all rows, of all matrices
+            flat, d_flat = rows.reshape(-1, rows.shape[-1]), dy.reshape(-1, dy.shape[-1])
+            db = np.matmul(flat.T, d_flat).reshape(b_shape)
+        else:
+            db = reduce_to(np.matmul(rows.swapaxes(-1, -2), dy), b_shape)
+    return da, db
+
+
+vjp_of_matmul.only_read_for(a="b", b="a")
+
+
 @matmul.cost
 def cost_of_matmul(a: np.ndarray, b: np.ndarray, **_: Any) -> Cost:
     count = size(product_shape(a.shape, b.shape))
     rounded = a.itemsize * count if wide_copies(a) else 0
     memory = wide_copies(a, b) + wide_itemsize(a.dtype) * count + rounded
     return Cost(memory, product_work(a.shape, b.shape, a.dtype) + 20 * wide_copies(a, b))
+
+
+@vjp_of_matmul.cost
+def cost_of_vjp_of_matmul(
+    dy: np.ndarray, *_: Any, a_shape: Sequence[int], b_shape: Sequence[int], **__: Any
+) -> Cost:
+    """A product for each input, of all matrices before those that were broadcast are added up, and
+    copies to multiply all rows at once."""
+    rows, columns = size(a_shape[-2:-1]), size(b_shape[-1:]) if len(b_shape) > 1 else 1
+    matrices = size(broadcast([a_shape[:-2], b_shape[:-2]]))
+    products = matrices * a_shape[-1] * (rows + (columns if len(b_shape) > 2 else 0))
+    elements = products + 2 * size(a_shape) + size(b_shape) + dy.size
+    work = 2 * product_work(a_shape, b_shape, dy.dtype) + 20 * products
+    return Cost(wide_itemsize(dy.dtype) * elements, work)
+
+
+@vjp_of_gemm.cost
+def cost_of_vjp_of_gemm(
+    dy: np.ndarray, a: np.ndarray | None, b: np.ndarray | None, **_: Any
+) -> Cost:
+    """A product for each input, and the same scaled."""
+    inputs = [x.size for x in (a, b) if x is not None]
+    m, n = dy.shape
+    inner = a.size // max(m, 1) if a is not None else 0 if b is None else b.size // max(n, 1)
+    results = inner * (m + n) + dy.size
+    memory = 2 * wide_itemsize(dy.dtype) * (results + sum(inputs))
+    work = 2 * product_work((m, inner), (inner, n), dy.dtype)
+    return Cost(memory, work + 20 * results)
 
 
 @gemm.cost
@@ -236,6 +311,46 @@ def _parse_equation(equation: str, ranks: Sequence[int]) -> tuple[list[str], str
     own = [known[dots - (n - len(t) + 3) :] for n, t in zip(ranks, inputs, strict=True)]
     expanded = [t.replace("...", letters) for t, letters in zip(inputs, own, strict=True)]
     return expanded, output.replace("...", known)
+
+
+@einsum.vjp
+def vjp_of_einsum(dy, *Inputs, equation, wanted):
+    """The product of dy and the other inputs, summed to the letters of this one."""
+    terms, output = _parse_equation(equation, [x.ndim for x in Inputs])
+    numbers = {letter: i for i, letter in enumerate(dict.fromkeys("".join([*terms, output])))}
+    axes = [[numbers[letter] for letter in term] for term in terms]
+    d_axes = [numbers[letter] for letter in output]
+    found: list[np.ndarray | None] = []
+    for i, (x, own) in enumerate(zip(Inputs, axes, strict=True)):
+        if not wanted[i]:
+            found.append(None)
+            continue
+        others = [pair for j, pair in enumerate(zip(Inputs, axes, strict=True)) if j != i]
+        operands = [item for pair in [(dy, d_axes), *others] for item in pair]
+        known = {*d_axes, *(axis for _, term in others for axis in term)}
+        unique = list(dict.fromkeys(own))
+        dx = np.zeros_like(x)
+        places = np.einsum(dx, own, unique)  # a view: of the diagonal, where letters repeat
+        product = np.einsum(*operands, [axis for axis in unique if axis in known], optimize=True)
+        alone = tuple(k for k, axis in enumerate(unique) if axis not in known)
+        product = np.expand_dims(product, alone)
+        sizes = enumerate(zip(product.shape, places.shape, strict=True))
+        repeated = tuple(k for k, (n, own_n) in sizes if own_n == 1 and n > 1)
+        places[...] = product.sum(repeated, keepdims=True)
+        found.append(dx)
+    return tuple(found)
+
+
+@det.vjp
+def vjp_of_det(dy, x):
+    """det(X)·X⁻ᵀ: the cofactors, as products of singular values so that X may be singular."""
+    if not x.size:
+        return x
+    u, s, vh = np.linalg.svd(x)
+    others = np.stack([np.delete(s, k, -1).prod(-1) for k in range(s.shape[-1])], -1)
+    sign = np.linalg.det(u) * np.linalg.det(vh)
+    cofactors = (u * (others * sign[..., None])[..., None, :]) @ vh
+    return dy[..., None, None] * cofactors
 
 
 @det.cost

@@ -9,11 +9,13 @@ import numpy as np
 
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.gradients import no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.fast.elementwise import bind_not, bind_where, comparison_binder
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.broadcast import limit_broadcasting
 from onnxwalk.ops.shared.cost import CHEAP, elementwise
+from onnxwalk.ops.shared.gradients import reduce_to
 from onnxwalk.ops.shared.numeric import check_same_dtype
 
 
@@ -104,6 +106,7 @@ for _name, _function in {
         op(_name, since=1)(limit_broadcasting(_function)),
         cost=elementwise(dtype=np.bool_, per_element=CHEAP),
         batch_axis=batch.elementwise,
+        vjp=no_gradient,
     )
 
 
@@ -141,6 +144,18 @@ def where(condition: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 where.bind(bind_where)
+
+
+@where.vjp
+def vjp_of_where(dz, condition, *, x_shape, y_shape, wanted):
+    _, want_x, want_y = wanted
+    zero = dz.dtype.type(0)
+    dx = reduce_to(np.where(condition, dz, zero), x_shape) if want_x else None
+    dy = reduce_to(np.where(condition, zero, dz), y_shape) if want_y else None
+    return None, dx, dy
+
+
+declare(greater_or_equal, less_or_equal, logical_not, is_nan, is_inf, vjp=no_gradient)
 
 
 for _function in (greater_or_equal, less_or_equal, logical_not, is_nan):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.ai_onnx.softmax import vjp_of_log_softmax
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
@@ -27,24 +28,49 @@ def negative_log_likelihood_loss(
     """
     if input.ndim < 2 or target.shape != (input.shape[0], *input.shape[2:]):
         raise ValueError(f"x {input.shape} and target {target.shape} should be (N, C, …), (N, …)")
+    if reduction not in ("none", "sum", "mean"):
+        raise ValueError(f"reduction {reduction!r} is not none, sum or mean")
+    is_counted, chosen, weights = _weigh_targets(input, target, weight, ignore_index)
+    if not input.shape[1]:
+        return np.zeros(target.shape if reduction == "none" else (), input.dtype)
+    picked = np.take_along_axis(input, np.expand_dims(chosen, 1), 1)[:, 0]
+    loss = np.where(is_counted, -picked * weights, input.dtype.type(0))
+    if reduction == "none":
+        return loss
+    return np.asarray(loss.sum() / weights.sum() if reduction == "mean" else loss.sum())
+
+
+def _weigh_targets(
+    input: np.ndarray, target: np.ndarray, weight: np.ndarray | None, ignore_index: int | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each target whether it isn't ignored, its class (else 0), and its weight (else 0)."""
     classes = input.shape[1]
     if weight is not None and weight.shape != (classes,):
         raise ValueError(f"weight {weight.shape} should be ({classes},)")
-    if reduction not in ("none", "sum", "mean"):
-        raise ValueError(f"reduction {reduction!r} is not none, sum or mean")
     is_counted = np.ones(target.shape, bool) if ignore_index is None else target != ignore_index
     chosen = np.where(is_counted, target, 0)
     if ((chosen < 0) | (chosen >= classes)).any():
         raise ValueError(f"targets should be 0 to {classes - 1}, or ignore_index")
-    if not classes:
-        return np.zeros(target.shape if reduction == "none" else (), input.dtype)
-    weights_of_targets = np.ones((), input.dtype) if weight is None else weight[chosen]
-    weights_of_targets = np.where(is_counted, weights_of_targets, input.dtype.type(0))
-    picked = np.take_along_axis(input, np.expand_dims(chosen, 1), 1)[:, 0]
-    loss = np.where(is_counted, -picked * weights_of_targets, input.dtype.type(0))
-    if reduction == "none":
-        return loss
-    return np.asarray(loss.sum() / weights_of_targets.sum() if reduction == "mean" else loss.sum())
+    weights = np.ones((), input.dtype) if weight is None or not classes else weight[chosen]
+    return is_counted, chosen, np.where(is_counted, weights, input.dtype.type(0))
+
+
+@negative_log_likelihood_loss.vjp
+def vjp_of_negative_log_likelihood(
+    dy, input, target, weight=None, *, y, ignore_index, reduction, wanted
+):
+    """-weight at the target, 0 elsewhere; over the sum of the weights, for the mean of them."""
+    is_counted, chosen, weights = _weigh_targets(input, target, weight, ignore_index)
+    dx, d_weight = np.zeros_like(input), None
+    if input.size:
+        scale = dy / weights.sum() if reduction == "mean" else dy
+        np.put_along_axis(dx, np.expand_dims(chosen, 1), np.expand_dims(-scale * weights, 1), 1)
+        if wanted[2]:
+            loss = -np.take_along_axis(input, np.expand_dims(chosen, 1), 1)[:, 0]
+            change = np.where(is_counted, scale * (loss - (y if reduction == "mean" else 0)), 0)
+            d_weight = np.bincount(chosen.reshape(-1), change.reshape(-1), input.shape[1])
+            d_weight = d_weight.astype(weight.dtype)
+    return dx, None, d_weight
 
 
 @op("SoftmaxCrossEntropyLoss", since=12)
@@ -68,6 +94,22 @@ def softmax_cross_entropy_loss(
         reduction=reduction,
     )
     return loss.astype(scores.dtype, copy=False), log_prob.astype(scores.dtype, copy=False)
+
+
+@softmax_cross_entropy_loss.vjp
+def vjp_of_softmax_cross_entropy(
+    dloss, dlog_prob, scores, labels, weights=None, *, loss, log_prob, ignore_index, reduction,
+    wanted,
+):  # fmt: skip
+    """Through NegativeLogLikelihoodLoss, then through LogSoftmax."""
+    d_weights = None
+    if dloss is not None:
+        keywords = {"y": loss, "ignore_index": ignore_index, "reduction": reduction}
+        through_loss, _, d_weights = vjp_of_negative_log_likelihood(
+            dloss, log_prob, labels, weights, wanted=wanted, **keywords
+        )
+        dlog_prob = through_loss if dlog_prob is None else dlog_prob + through_loss
+    return vjp_of_log_softmax(dlog_prob, y=log_prob, axis=1), None, d_weights
 
 
 @negative_log_likelihood_loss.cost

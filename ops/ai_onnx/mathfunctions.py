@@ -5,9 +5,12 @@ Y has the shape and dtype of X. Outside of a function's domain the result is nan
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.gradients import no_gradient
 from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, op
 from onnxwalk.ops.fast.elementwise import unary_binder
 from onnxwalk.ops.fast.error_function import bind_erf
@@ -177,6 +180,101 @@ def erf(input: np.ndarray) -> np.ndarray:
 
 erf.bind(bind_erf)
 
+
+# ------------------------------------------------------------------------------------- gradients
+
+
+@neg.vjp
+def vjp_of_neg(dy):
+    return -dy
+
+
+@absolute.vjp
+def vjp_of_absolute(dy, x):
+    return dy * np.sign(x)
+
+
+@reciprocal.vjp
+def vjp_of_reciprocal(dz, *, z):
+    return -dz * z * z
+
+
+@sqrt.vjp
+def vjp_of_sqrt(dy, *, y):
+    return dy / (2 * y)
+
+
+@exp.vjp
+def vjp_of_exp(dy, *, y):
+    return dy * y
+
+
+@log.vjp
+def vjp_of_log(dy, x):
+    return dy / x
+
+
+@sin.vjp
+def vjp_of_sin(dy, x):
+    return dy * np.cos(x)
+
+
+@cos.vjp
+def vjp_of_cos(dy, x):
+    return -dy * np.sin(x)
+
+
+@tan.vjp
+def vjp_of_tan(dy, *, y):
+    return dy * (1 + y * y)
+
+
+@asin.vjp
+def vjp_of_asin(dy, x):
+    return dy / np.sqrt((1 - x) * (1 + x))
+
+
+@acos.vjp
+def vjp_of_acos(dy, x):
+    return -dy / np.sqrt((1 - x) * (1 + x))
+
+
+@atan.vjp
+def vjp_of_atan(dy, x):
+    return dy / (1 + x * x)
+
+
+@sinh.vjp
+def vjp_of_sinh(dy, x):
+    return dy * np.cosh(x)
+
+
+@cosh.vjp
+def vjp_of_cosh(dy, x):
+    return dy * np.sinh(x)
+
+
+@asinh.vjp
+def vjp_of_asinh(dy, x):
+    return dy / np.hypot(1, x)
+
+
+@acosh.vjp
+def vjp_of_acosh(dy, x):
+    return dy / (np.sqrt(x - 1) * np.sqrt(x + 1))
+
+
+@atanh.vjp
+def vjp_of_atanh(dy, x):
+    return dy / ((1 - x) * (1 + x))
+
+
+@erf.vjp
+def vjp_of_erf(dy, input):
+    return dy * (2 / math.sqrt(math.pi)) * np.exp(-input * input)
+
+
+declare(sign, ceil, floor, round_half_to_even, vjp=no_gradient)
 
 declare(neg, absolute, sign, ceil, floor, round_half_to_even, cost=elementwise(per_element=CHEAP))
 declare(reciprocal, sqrt, exp, log, asin, acos, atan, asinh, acosh, cost=elementwise())

@@ -15,6 +15,7 @@ from onnxwalk.ops.ai_onnx.conv import check_bias, check_weights, conv, cost_of_c
 from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.dtypes import element_type, is_short_float, numpy_dtype
 from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.gradients import no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.shared import flops, types
@@ -446,3 +447,9 @@ declare(
     dequantize_linear,
     output_type=types.from_attribute("output_dtype"),
 )
+# rounding has none
+declare(
+    quantize_linear, quantize_linear_19, quantize_linear_10, dynamic_quantize_linear,
+    matmul_integer, q_linear_matmul, conv_integer, q_linear_conv,
+    vjp=no_gradient,
+)  # fmt: skip

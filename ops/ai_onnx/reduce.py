@@ -17,12 +17,14 @@ import numpy as np
 from onnxwalk.ops.contract.cost import Cost, Rule
 from onnxwalk.ops.contract.dtypes import is_short_float
 from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.gradients import no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.fast.reduce import bind_reduce_mean, bind_reduce_sum, extreme_binder
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
 from onnxwalk.ops.shared.cost import line_count, reduced_size, rounding, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import dtype_limits, wide
+from onnxwalk.ops.shared.sums import BLOCK, sum_over
 from onnxwalk.ops.shared.values import as_ints
 
 Axes = tuple[int, ...]
@@ -35,11 +37,13 @@ def reduction(
     axes_are_input_since: int = 18,
     copies: float = 0,
     real: bool = False,
+    vjp: Callable[..., np.ndarray],
     bind: Callable[..., Any] | None = None,
 ) -> Callable[[Reduction], Reduction]:
     """Register a function of (data, axes, keepdims) as every version of an operator.
 
-    There are ``copies`` of data at once; ``real``: integers become numbers of 8 bytes first.
+    There are ``copies`` of data at once; ``real``: integers become numbers of 8 bytes first;
+    ``vjp``: the rule of its gradient.
     """
     cost = cost_of_reduction(copies, real)
 
@@ -53,13 +57,15 @@ def reduction(
             noop_with_empty_axes: int = 0,
         ) -> np.ndarray:
             chosen = () if axes is None else as_ints(axes)
-            return function(data, _choose_axes(data, chosen, noop_with_empty_axes), bool(keepdims))
+            return function(
+                data, _choose_axes(data.ndim, chosen, noop_with_empty_axes), bool(keepdims)
+            )
 
         @op(name, since=1, until=axes_are_input_since)
         def by_attribute(
             data: np.ndarray, *, axes: Sequence[int] | None = None, keepdims: int = 1
         ) -> np.ndarray:
-            return function(data, _choose_axes(data, axes or (), 0), bool(keepdims))
+            return function(data, _choose_axes(data.ndim, axes or (), 0), bool(keepdims))
 
         by_input.__doc__ = by_attribute.__doc__ = function.__doc__
         facts = {} if bind is None else {"bind": bind}
@@ -69,6 +75,7 @@ def reduction(
             cost=cost,
             flops=flops.per_input,
             batch_axis=batch.reduction,
+            vjp=vjp,
             **facts,
         )
         return function
@@ -76,10 +83,10 @@ def reduction(
     return register
 
 
-def _choose_axes(data: np.ndarray, axes: Sequence[int], noop_with_empty_axes: int) -> Axes:
+def _choose_axes(rank: int, axes: Sequence[int], noop_with_empty_axes: int) -> Axes:
     if len(axes) == 0:
-        return () if noop_with_empty_axes else tuple(range(data.ndim))
-    return normalize_axes(axes, data.ndim)
+        return () if noop_with_empty_axes else tuple(range(rank))
+    return normalize_axes(axes, rank)
 
 
 def cost_of_reduction(copies: float, real: bool) -> Rule:
@@ -87,12 +94,12 @@ def cost_of_reduction(copies: float, real: bool) -> Rule:
         data: np.ndarray, axes: Any = None, *, noop_with_empty_axes: int = 0, **_: Any
     ) -> Cost:
         chosen = () if axes is None else as_ints(axes)
-        reduced = _choose_axes(data, chosen, noop_with_empty_axes)
+        reduced = _choose_axes(data.ndim, chosen, noop_with_empty_axes)
         item, cast = wide_itemsize(data.dtype), wide_copies(data)
         if real and data.dtype.kind in "iu":
             item, cast = 8, 8 * data.size
-        blocks = 0  # see ``_sum_blocks``
-        if len(reduced) == 1 and data.shape[reduced[0]] > 2 * _BLOCK:
+        blocks = 0  # see ``ops.shared.sums``
+        if len(reduced) == 1 and data.shape[reduced[0]] > 2 * BLOCK:
             blocks = item * data.size // 16
         memory = math.ceil(copies * item * data.size) + cast + blocks
         lines = reduced_size(data.shape, reduced)
@@ -102,54 +109,100 @@ def cost_of_reduction(copies: float, real: bool) -> Rule:
     return rule
 
 
+# ------------------------------------------------------------------------------- their gradients
+# axes are an input or an attribute, as the version has it.
+
+
+def _spread(y: np.ndarray, shape: Axes, axes: Any, keepdims: int, noop: int) -> np.ndarray:
+    """A result of a reduction in the shape of the data that was reduced, as a view."""
+    chosen = _choose_axes(len(shape), () if axes is None else as_ints(axes), noop)
+    kept = y if keepdims else np.expand_dims(y, chosen)
+    return np.broadcast_to(kept, shape)
+
+
+def _vjp_of_sum(dy, *, data_shape, axes, keepdims, noop_with_empty_axes=0):
+    return _spread(dy, data_shape, axes, keepdims, noop_with_empty_axes)
+
+
+def _vjp_of_mean(dy, *, data_shape, axes, keepdims, noop_with_empty_axes=0):
+    n = math.prod(data_shape) // max(dy.size, 1)
+    return _spread(dy / max(n, 1), data_shape, axes, keepdims, noop_with_empty_axes)
+
+
+def _vjp_of_max(dy, data, *, y, axes, keepdims, noop_with_empty_axes=0):
+    """Equal shares for all that are the largest (or smallest), as in TensorFlow."""
+    how = data.shape, axes, keepdims, noop_with_empty_axes
+    chosen = _choose_axes(data.ndim, () if axes is None else as_ints(axes), noop_with_empty_axes)
+    best = data == _spread(y, *how)
+    return best * (_spread(dy, *how) / best.sum(chosen, dy.dtype, keepdims=True))
+
+
+_vjp_of_min = _vjp_of_max
+
+
+def _vjp_of_prod(dy, data, *, axes, keepdims, noop_with_empty_axes=0):
+    """The product of the others: of those before and of those after, since one may be 0."""
+    how = data.shape, axes, keepdims, noop_with_empty_axes
+    chosen = _choose_axes(data.ndim, () if axes is None else as_ints(axes), noop_with_empty_axes)
+    last = tuple(range(data.ndim - len(chosen), data.ndim))
+    lines = np.moveaxis(data, chosen, last)
+    count = math.prod(lines.shape[data.ndim - len(chosen) :])
+    flat = lines.reshape(*lines.shape[: data.ndim - len(chosen)], count)
+    before, after = np.ones_like(flat), np.ones_like(flat)
+    np.multiply.accumulate(flat[..., :-1], -1, out=before[..., 1:])
+    np.multiply.accumulate(flat[..., :0:-1], -1, out=after[..., -2::-1])
+    others = np.moveaxis((before * after).reshape(lines.shape), last, chosen)
+    return _spread(dy, *how) * others
+
+
+def _vjp_of_l1(dy, data, *, axes, keepdims, noop_with_empty_axes=0):
+    return _spread(dy, data.shape, axes, keepdims, noop_with_empty_axes) * np.sign(data)
+
+
+def _vjp_of_sum_square(dy, data, *, axes, keepdims, noop_with_empty_axes=0):
+    return _spread(2 * dy, data.shape, axes, keepdims, noop_with_empty_axes) * data
+
+
+def _vjp_of_l2(dy, data, *, y, axes, keepdims, noop_with_empty_axes=0):
+    """data / y; where all data are 0, 0."""
+    scaled = dy / np.where(y == 0, 1, y)
+    return _spread(scaled, data.shape, axes, keepdims, noop_with_empty_axes) * data
+
+
+def _vjp_of_log_sum(dy, *, y, data_shape, axes, keepdims, noop_with_empty_axes=0):
+    return _spread(dy * np.exp(-y), data_shape, axes, keepdims, noop_with_empty_axes)
+
+
+def _vjp_of_log_sum_exp(dy, data, *, y, axes, keepdims, noop_with_empty_axes=0):
+    """The softmax of the data."""
+    how = data.shape, axes, keepdims, noop_with_empty_axes
+    return _spread(dy, *how) * np.exp(data - _spread(y, *how))
+
+
 # Short floats are summed and multiplied in float32 and rounded once; integers in their own dtype,
 # where NumPy left to itself would use a longer one.
 
 
-def _sum(data: np.ndarray, axes: Axes, keepdims: Any) -> np.ndarray:
-    data = wide(data)
-    if len(axes) == 1 and data.dtype.kind in "fc" and data.strides[axes[0]] != data.itemsize:
-        while data.shape[axes[0]] > 2 * _BLOCK:
-            data = _sum_blocks(data, axes[0])
-    return np.add.reduce(data, axes, data.dtype, keepdims=keepdims)
-
-
-_BLOCK = 32
-
-
-def _sum_blocks(data: np.ndarray, axis: int) -> np.ndarray:
-    """Sums of blocks of neighbours along an axis, still to be added up.
-
-    NumPy does so itself, but along the fastest axis in memory only; along others it adds one to
-    the next, and the rounding error grows with their number.
-    """
-    blocks, rest = divmod(data.shape[axis], _BLOCK)
-    before, after = data.shape[:axis], data.shape[axis + 1 :]
-    full, left = np.split(data, [blocks * _BLOCK], axis)
-    sums = np.add.reduce(full.reshape(*before, blocks, _BLOCK, *after), axis + 1, data.dtype)
-    return np.concatenate([sums, left], axis) if rest else sums
-
-
-@reduction("ReduceSum", axes_are_input_since=13, bind=bind_reduce_sum)
+@reduction("ReduceSum", axes_are_input_since=13, bind=bind_reduce_sum, vjp=_vjp_of_sum)
 def reduce_sum(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """Σ data; of nothing 0. Spec: ReduceSum-1, -11, -13."""
-    return _sum(data, axes, keepdims).astype(data.dtype, copy=False)
+    return sum_over(data, axes, keepdims).astype(data.dtype, copy=False)
 
 
-@reduction("ReduceMean", real=True, bind=bind_reduce_mean)
+@reduction("ReduceMean", real=True, bind=bind_reduce_mean, vjp=_vjp_of_mean)
 def reduce_mean(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """Σ data / n; of integers, cut to an integer. Spec: ReduceMean-1, -11, -13, -18."""
     n = math.prod(data.shape[axis] for axis in axes)
     if data.dtype.kind not in "iu":
-        return (_sum(data, axes, keepdims) / n).astype(data.dtype, copy=False)
+        return (sum_over(data, axes, keepdims) / n).astype(data.dtype, copy=False)
     longest = np.dtype(np.int64 if data.dtype.kind == "i" else np.uint64)
-    total = _sum(data.astype(longest), axes, keepdims)
+    total = sum_over(data.astype(longest), axes, keepdims)
     if n == 0 and total.size:
         raise ValueError(f"ReduceMean of no elements is undefined for {data.dtype}")
     return (np.sign(total) * (np.abs(total) // longest.type(max(n, 1)))).astype(data.dtype)
 
 
-@reduction("ReduceMax", bind=extreme_binder(np.maximum))
+@reduction("ReduceMax", bind=extreme_binder(np.maximum), vjp=_vjp_of_max)
 def reduce_max(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """The largest of data; nan where there is one; of nothing -∞ or the dtype's lowest value.
 
@@ -161,7 +214,7 @@ def reduce_max(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     return _reduce_empty(data, axes, keepdims, lowest)
 
 
-@reduction("ReduceMin", bind=extreme_binder(np.minimum))
+@reduction("ReduceMin", bind=extreme_binder(np.minimum), vjp=_vjp_of_min)
 def reduce_min(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """The smallest of data; nan where there is one; of nothing +∞ or the dtype's highest value.
 
@@ -178,7 +231,7 @@ def _reduce_empty(data: np.ndarray, axes: Axes, keepdims: bool, value: Any) -> n
     return np.full(shape, value, data.dtype)
 
 
-@reduction("ReduceProd")
+@reduction("ReduceProd", vjp=_vjp_of_prod)
 def reduce_prod(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """Π data; of nothing 1. Spec: ReduceProd-1, -11, -13, -18."""
     factors = wide(data)
@@ -186,16 +239,16 @@ def reduce_prod(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     return product.astype(data.dtype, copy=False)
 
 
-@reduction("ReduceL1", copies=1)
+@reduction("ReduceL1", copies=1, vjp=_vjp_of_l1)
 def reduce_l1(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """Σ |data|; of nothing 0. Spec: ReduceL1-1, -11, -13, -18."""
     return reduce_sum(np.abs(data), axes, keepdims)
 
 
-@reduction("ReduceSumSquare", copies=1)
+@reduction("ReduceSumSquare", copies=1, vjp=_vjp_of_sum_square)
 def reduce_sum_square(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """Σ data²; of nothing 0. Spec: ReduceSumSquare-1, -11, -13, -18."""
-    return _sum(np.square(wide(data)), axes, keepdims).astype(data.dtype, copy=False)
+    return sum_over(np.square(wide(data)), axes, keepdims).astype(data.dtype, copy=False)
 
 
 # Roots and logarithms of integers are taken in float64 and cut to integers, as a cast would.
@@ -205,26 +258,28 @@ def _to_float(data: np.ndarray) -> np.ndarray:
     return data.astype(np.float64) if data.dtype.kind in "iu" else wide(data)
 
 
-@reduction("ReduceL2", copies=1, real=True)
+@reduction("ReduceL2", copies=1, real=True, vjp=_vjp_of_l2)
 def reduce_l2(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """√Σ data²; of nothing 0. Spec: ReduceL2-1, -11, -13, -18."""
-    return np.sqrt(_sum(np.square(_to_float(data)), axes, keepdims)).astype(data.dtype, copy=False)
+    return np.sqrt(sum_over(np.square(_to_float(data)), axes, keepdims)).astype(
+        data.dtype, copy=False
+    )
 
 
-@reduction("ReduceLogSum", real=True)
+@reduction("ReduceLogSum", real=True, vjp=_vjp_of_log_sum)
 def reduce_log_sum(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """ln Σ data; of nothing -∞. Spec: ReduceLogSum-1, -11, -13, -18, -28 (floats only)."""
-    return np.log(_sum(_to_float(data), axes, keepdims)).astype(data.dtype, copy=False)
+    return np.log(sum_over(_to_float(data), axes, keepdims)).astype(data.dtype, copy=False)
 
 
-@reduction("ReduceLogSumExp", copies=2, real=True)
+@reduction("ReduceLogSumExp", copies=2, real=True, vjp=_vjp_of_log_sum_exp)
 def reduce_log_sum_exp(data: np.ndarray, axes: Axes, keepdims: Any) -> Any:
     """ln Σ exp(data); of nothing -∞. Spec: ReduceLogSumExp-1, -11, -13, -18, -28 (floats only)."""
     # = m + ln Σ exp(data - m), which with the largest value for m cannot overflow
     real = _to_float(data)
     largest = reduce_max(real, axes, True)
     largest = np.where(np.isfinite(largest), largest, real.dtype.type(0))
-    logarithm = np.log(_sum(np.exp(real - largest), axes, True)) + largest
+    logarithm = np.log(sum_over(np.exp(real - largest), axes, True)) + largest
     if not keepdims:
         logarithm = np.squeeze(logarithm, axes)
     return logarithm.astype(data.dtype, copy=False)
@@ -326,6 +381,34 @@ def cost_of_cumulative(x: np.ndarray, axis: np.ndarray, **_: Any) -> Cost:
     return Cost(memory + (x.nbytes if wide_copies(x) else 0), work)
 
 
+@cum_sum.vjp
+def vjp_of_cum_sum(dy, *, axis, exclusive, reverse):
+    """The sum from the other side."""
+    return cum_sum(dy, axis, exclusive=exclusive, reverse=int(not reverse))
+
+
+@cum_prod.vjp
+def vjp_of_cum_prod(dy, x, axis, *, exclusive, reverse):
+    """For each factor, the sum of what it is in: the products up to the others."""
+    along = normalize_axis(axis.item(), x.ndim)
+    lines, d_lines = np.moveaxis(x, along, -1), np.moveaxis(dy, along, -1)
+    if reverse:
+        lines, d_lines = lines[..., ::-1], d_lines[..., ::-1]
+    dx = np.empty_like(lines)
+    for i in range(lines.shape[-1]):  # without a division, since a factor may be 0
+        others = lines.copy()
+        others[..., i] = 1
+        products = np.multiply.accumulate(others, -1)
+        used = (
+            (d_lines[..., i + 1 :], products[..., i:-1])
+            if exclusive
+            else (d_lines[..., i:], products[..., i:])
+        )
+        dx[..., i] = (used[0] * used[1]).sum(-1)
+    return np.moveaxis(dx[..., ::-1] if reverse else dx, -1, along)
+
+
+declare(arg_max, arg_min, vjp=no_gradient)
 declare(arg_max, arg_min, flops=flops.per_input, batch_axis=batch.axis_reduction)
 cum_sum.flops(flops.per_input)
 cum_prod.flops(flops.per_input)

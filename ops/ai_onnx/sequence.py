@@ -13,6 +13,7 @@ import numpy as np
 from onnxwalk.ops.ai_onnx.joining import concatenate, cost_of_views, split_views
 from onnxwalk.ops.contract.cost import Cost, no_cost
 from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.gradients import no_gradient
 from onnxwalk.ops.contract.graphs import runs_graphs
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared import types
@@ -222,3 +223,9 @@ optional.output_type(lambda first, *, type, **_: types.optional_of(first or type
 @optional_get_element.output_type
 def type_of_optional_get_element(first: str):
     return types.content_of(first) if first.startswith("optional(") else first
+
+
+declare(
+    sequence_empty, sequence_length, optional_has_element, optional_has_element_15,
+    vjp=no_gradient,
+)  # fmt: skip

@@ -15,11 +15,13 @@ import numpy as np
 from onnxwalk.ops.contract.cost import Cost, no_cost
 from onnxwalk.ops.contract.cost import size as count_of
 from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.gradients import no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.fast.elementwise import constant_binder, view_binder
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
 from onnxwalk.ops.shared.cost import fill_cost, reshape_bytes
+from onnxwalk.ops.shared.gradients import reduce_to
 from onnxwalk.ops.shared.values import as_int, as_ints
 
 # --- the same elements under another shape --------------------------------------------------------
@@ -182,6 +184,30 @@ def size(data):
 size.bind(constant_binder(size))
 
 
+@reshape.vjp
+@reshape_1.vjp
+@squeeze.vjp
+@squeeze_1.vjp
+@unsqueeze.vjp
+@unsqueeze_1.vjp
+def vjp_of_reshape(dy, *, data_shape):
+    return dy.reshape(data_shape)
+
+
+@flatten.vjp
+@flatten_1.vjp
+def vjp_of_flatten(dy, *, input_shape):
+    return dy.reshape(input_shape)
+
+
+@identity.vjp
+def vjp_of_identity(dy):
+    return dy
+
+
+declare(shape, size, vjp=no_gradient)
+
+
 # --- the same elements in another order -----------------------------------------------------------
 
 
@@ -197,6 +223,11 @@ def transpose(data, *, perm=None):
 
 
 transpose.bind(view_binder(transpose))
+
+
+@transpose.vjp
+def vjp_of_transpose(dy, *, perm):
+    return dy.transpose(None if perm is None else np.argsort(perm))
 
 
 declare(unsqueeze, unsqueeze_1, identity, shape, size, transpose, cost=no_cost)
@@ -279,6 +310,11 @@ def expand(input, shape):
         return np.broadcast_to(input, np.broadcast_shapes(input.shape, sizes))
     except ValueError:
         raise ValueError(f"can't expand {input.shape} to {sizes}") from None
+
+
+@expand.vjp
+def vjp_of_expand(dy, *, input_shape):
+    return reduce_to(dy, input_shape)
 
 
 @op("Tile", since=6)

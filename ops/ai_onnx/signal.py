@@ -13,6 +13,7 @@ import numpy as np
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.dtypes import numpy_dtype
 from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.gradients import no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared import types
 from onnxwalk.ops.shared.axes import normalize_axis
@@ -279,3 +280,4 @@ declare(
     blackman_window, hamming_window, hann_window, mel_weight_matrix,
     output_type=types.from_attribute("output_datatype"),
 )  # fmt: skip
+declare(hann_window, hamming_window, blackman_window, mel_weight_matrix, vjp=no_gradient)

@@ -52,6 +52,16 @@ def _slice(
     axes: Sequence[int] | None,
     steps: Sequence[int] | None,
 ) -> np.ndarray:
+    return data[_slice_index(data.shape, starts, ends, axes, steps)]
+
+
+def _slice_index(
+    shape: Sequence[int],
+    starts: Sequence[int],
+    ends: Sequence[int],
+    axes: Sequence[int] | None,
+    steps: Sequence[int] | None,
+) -> tuple[Any, ...]:
     axes = range(len(starts)) if axes is None else axes
     steps = [1] * len(starts) if steps is None else steps
     if not len(starts) == len(ends) == len(axes) == len(steps):
@@ -59,13 +69,12 @@ def _slice(
             f"{len(starts)} starts, {len(ends)} ends, {len(axes)} axes and {len(steps)} steps: "
             "Slice needs as many of each"
         )
-    index: list[Any] = [slice(None)] * data.ndim
+    index: list[Any] = [slice(None)] * len(shape)
     for axis, start, end, step in zip(
-        normalize_axes(axes, data.ndim), starts, ends, steps, strict=True
+        normalize_axes(axes, len(shape)), starts, ends, steps, strict=True
     ):
-        index[axis] = _clamp_slice(start, end, step, data.shape[axis])
-    index.append(...)  # so that rank 0 remains an array
-    return data[tuple(index)]
+        index[axis] = _clamp_slice(start, end, step, shape[axis])
+    return (*index, ...)  # so that rank 0 remains an array
 
 
 def _clamp_slice(start: int, end: int, step: int, size: int) -> slice:
@@ -85,6 +94,16 @@ def _clamp_slice(start: int, end: int, step: int, size: int) -> slice:
     start = min(max(start, 0), size - 1)
     # an end of -1 is "before the first element", which Python writes as None
     return slice(start, min(end, size - 1) if end >= 0 else None, step)
+
+
+@slice_.vjp
+@slice_1.vjp
+def vjp_of_slice(dy, *, data_shape, starts, ends, axes, steps=None):
+    """dy where it was cut out, 0 around it."""
+    axes, steps = (None if x is None else as_ints(x) for x in (axes, steps))
+    dx = np.zeros(data_shape, dy.dtype)
+    dx[_slice_index(data_shape, as_ints(starts), as_ints(ends), axes, steps)] = dy
+    return dx
 
 
 slice_.cost(no_cost)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.contract.cost import Cost, broadcast, size
+from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.gradients import no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.cost import PER_ITEM, PER_STRING, character_bytes, strings_in
 from onnxwalk.ops.shared.re2 import compile_re2, ignores_case, max_steps
@@ -249,3 +251,7 @@ def cost_of_tfidf_vectorizer(
 
 string_normalizer.choices({"case_change_action": "LOWER UPPER NONE"})
 tfidf_vectorizer.choices({"mode": "TF IDF TFIDF"})
+declare(
+    string_concat, string_split, string_normalizer, regex_full_match, tfidf_vectorizer,
+    vjp=no_gradient,
+)  # fmt: skip

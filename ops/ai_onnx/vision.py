@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.contract.cost import Cost, size
+from onnxwalk.ops.contract.facts import declare
+from onnxwalk.ops.contract.gradients import no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.cost import PER_ARRAY, PER_CALL, PER_ITEM, fill_cost, reshape_bytes
 from onnxwalk.ops.shared.values import as_int, as_ints, as_scalar
@@ -237,3 +239,4 @@ def cost_of_image_decoder(encoded_stream: np.ndarray, **_: Any) -> Cost:
 
 
 image_decoder.choices({"pixel_format": "RGB BGR Grayscale"})
+declare(non_max_suppression, image_decoder, vjp=no_gradient)

@@ -1,4 +1,4 @@
-"""One step of an optimizer (ai.onnx.preview.training): Adagrad, Adam, Momentum.
+"""ai.onnx.preview.training: one step of an optimizer (Adagrad, Adam, Momentum), and Gradient.
 
 Several tensors can be moved by one node. ``inputs`` are all of these, then all their gradients,
 then all their first accumulators, and so on; the outputs are all new tensors, then all new
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.cost import Cost
+from onnxwalk.ops.contract.cost import Cost, no_cost
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.cost import total_bytes
 from onnxwalk.ops.shared.values import as_float, as_int
@@ -144,3 +144,19 @@ def cost_of_step(r: np.ndarray, t: np.ndarray, *inputs: np.ndarray, **_: Any) ->
 
 
 momentum.choices({"mode": "nesterov standard"})
+
+
+@op("Gradient", domain=TRAINING, since=1)
+def gradient(
+    *Inputs: np.ndarray, xs: list[str], y: str, zs: list[str] | None = None
+) -> tuple[np.ndarray, ...]:
+    """∂y/∂x for each of the values named xs, at the inputs, which are the values of xs and zs.
+
+    It is a statement about its graph, not a function of its inputs: when a model is loaded, nodes
+    that compute the gradients take its place. Where y isn't a scalar, they are those of its sum.
+    Spec: Gradient-1.
+    """
+    raise NotImplementedError("Gradient can only be computed as a node of a graph")
+
+
+gradient.cost(no_cost)

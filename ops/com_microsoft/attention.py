@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx.activation import softmax
 from onnxwalk.ops.ai_onnx.attention import join_heads, split_heads
 from onnxwalk.ops.ai_onnx.quantize import cost_of_matmul_integer, matmul_integer
+from onnxwalk.ops.ai_onnx.softmax import softmax
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost, size
 from onnxwalk.ops.contract.facts import declare

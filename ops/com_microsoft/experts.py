@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from onnxwalk.ops.ai_onnx import activation
+from onnxwalk.ops.ai_onnx.softmax import softmax
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.com_microsoft.attention import refuse_unsupported
 from onnxwalk.ops.com_microsoft.nbits import unpack_bits
@@ -136,7 +137,7 @@ def _mix(
     if router_weights is not None and router_weights.shape != router_probs.shape:
         raise ValueError(f"router_weights {router_weights.shape} should be {router_probs.shape}")
     _check_layers(x, first, second)
-    scores = activation.softmax(wide(router_probs))
+    scores = softmax(wide(router_probs))
     chosen = np.argsort(scores, axis=1, kind="stable")[:, ::-1][:, :k]  # (tokens, k)
     amounts = np.take_along_axis(
         scores if router_weights is None else wide(router_weights), chosen, 1

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx import activation, pool, quantize
+from onnxwalk.ops.ai_onnx import activation, pool, quantize, softmax
 from onnxwalk.ops.ai_onnx.joining import concatenate
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost, broadcast, size
@@ -93,8 +93,8 @@ def q_linear_softmax(X, X_scale, x_zero_point, y_scale, y_zero_point, *, axis=-1
 
     Source: com.microsoft.QLinearSoftmax-1, ONNX Runtime 1.32.
     """
-    softmax = activation.softmax if opset >= 13 else activation.softmax_flattened
-    y = softmax(_dequantize(X, X_scale, x_zero_point, np.float64), axis=axis)
+    function = softmax.softmax if opset >= 13 else softmax.softmax_flattened
+    y = function(_dequantize(X, X_scale, x_zero_point, np.float64), axis=axis)
     return _quantize(y, y_scale, y_zero_point, X.dtype)
 
 

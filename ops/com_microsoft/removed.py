@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx import slicing
+from onnxwalk.ops.ai_onnx import activation, slicing
 from onnxwalk.ops.contract.cost import Cost, no_cost
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
@@ -105,6 +105,39 @@ def _require(**attributes: Any) -> None:
     for name, value in attributes.items():
         if value is None:
             raise ValueError(f"the attribute {name} is required")
+
+
+@affine.vjp
+def vjp_of_affine(dy, *, alpha):
+    return dy * alpha
+
+
+@scale.vjp
+@image_scaler.vjp
+def vjp_of_scale(dy, *, scale):
+    return dy * scale
+
+
+@scaled_tanh.vjp
+def vjp_of_scaled_tanh(dy, input, *, alpha, beta):
+    return dy * (alpha * beta) / np.square(np.cosh(beta * input))
+
+
+@parametric_softplus.vjp
+def vjp_of_parametric_softplus(dy, X, *, alpha, beta):
+    return dy * (alpha * beta) * activation.sigmoid(beta * X)
+
+
+@crop.vjp
+def vjp_of_crop(dy, *, input_shape, border):
+    """dy where it was cut out, 0 around it."""
+    left, top, *_ = border
+    dx = np.zeros(input_shape, dy.dtype)
+    dx[:, :, top : top + dy.shape[2], left : left + dy.shape[3]] = dy
+    return dx
+
+
+dynamic_slice.vjp(slicing.vjp_of_slice)
 
 
 declare(affine, scale, image_scaler, cost=elementwise(2, widened=True))

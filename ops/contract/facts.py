@@ -65,6 +65,24 @@ class Function(Protocol):
     def attention_weights(self, rule: T) -> T:
         """attention_weights(*inputs, **attributes) -> (batch, heads, queries, keys)"""
 
+    def vjp(self, rule: Callable[..., Any]) -> Function:
+        """vjp(*gradients of outputs, …) -> the gradients of the inputs: see
+        ``ops.contract.gradients``; ``no_gradient``: there is none."""
+
+    def no_gradient_of(self, names: str) -> str:
+        """Inputs of floating-point numbers that have no gradient, separated by blanks."""
+
+    def only_read_for(self, **inputs: str) -> Any:
+        """At a rule of ``vjp``: only_read_for(w="x"): it reads w for the gradient of x only (of
+        several, separated by blanks), and gets ``None`` where that isn't wanted, so that a run
+        needn't keep w."""
+
+    def forward_keeping(self, *names: str) -> Callable[[Callable[..., Any]], Function]:
+        """forward(*inputs, **attributes) -> (outputs, kept): the operator's outputs, and a tuple of
+        the values named ``names``, which the rule of ``vjp`` reads. It is called in place of the
+        operator where its gradient is computed, with a value for each attribute. Its cost and its
+        binder are registered at it."""
+
 
 #: the names of the facts
 FACTS = tuple(name for name in vars(Function) if not name.startswith("_"))
@@ -95,6 +113,14 @@ class Preparation:
         return cls(constants, rule)
 
 
+@dataclass(frozen=True)
+class Forward:
+    """A function in place of an operator that returns more: the values named ``keeps``."""
+
+    keeps: tuple[str, ...]
+    rule: Callable[..., Any]
+
+
 class Facts(dict[str, Any]):
     """The facts registered at a function."""
 
@@ -103,6 +129,8 @@ class Facts(dict[str, Any]):
         self._function = function
         for name in FACTS:
             function.__dict__[name] = functools.partial(self._register, name)
+        function.__dict__["forward_keeping"] = self._register_forward
+        function.__dict__["only_read_for"] = self._register_reads
 
     @classmethod
     def of(cls, function: Callable[..., Any]) -> Facts:
@@ -116,7 +144,20 @@ class Facts(dict[str, Any]):
         if name in self:
             raise ValueError(f"{self._function.__name__}: {name} is already registered")
         self[name] = Preparation.of(self._function, rule) if name == "prepare" else rule
+        if name == "vjp":
+            Facts.of(rule)  # a rule has facts of its own: its cost and its binder
         return rule
+
+    def _register_reads(self, **inputs: str) -> None:
+        self._register("only_read_for", inputs)
+
+    def _register_forward(self, *names: str) -> Callable[[Callable[..., Any]], Any]:
+        def register(rule: Callable[..., Any]) -> Any:
+            self._register("forward_keeping", Forward(names, rule))
+            Facts.of(rule)  # its cost and its binder
+            return rule
+
+        return register
 
 
 def declare(*functions: Function, **facts: Any) -> None:

@@ -30,6 +30,7 @@ import numpy as np
 
 from onnxwalk.ops.contract.cost import Cost, default_cost
 from onnxwalk.ops.contract.facts import Facts, Function, MixedSamples, Preparation
+from onnxwalk.ops.contract.gradients import Vjp, no_gradient
 from onnxwalk.ops.contract.graphs import Subgraphs
 
 T = TypeVar("T")
@@ -146,6 +147,33 @@ class Operator:
             return "" if rule is None else rule(first, **{**self.attributes, **attributes})
         except Exception:  # invalid attributes are reported elsewhere
             return ""
+
+    @property
+    def has_no_gradient(self) -> bool:
+        """Whether the operator is declared to have none, as ArgMax."""
+        return self.facts.get("vjp") is no_gradient
+
+    @functools.cached_property
+    def vjp(self) -> Vjp | None:
+        """The rule registered with ``@function.vjp``, for this version; ``None`` if there is none.
+        Raises ValueError if the rule reads what this version doesn't have."""
+        rule = self.facts.get("vjp")
+        if rule is None or rule is no_gradient:
+            return None
+        forward = self.facts.get("forward_keeping")
+        kept = forward.keeps if forward else ()
+        inputs = {i.name: i.variadic for i in self.inputs}
+        return Vjp.of(rule, str(self), inputs, self.given_attributes, kept)
+
+    @property
+    def given_attributes(self) -> dict[str, Any]:
+        """The attributes with their defaults, without the hints."""
+        return {n: value for n, value in self.attributes.items() if n not in self.hints}
+
+    @property
+    def without_gradient(self) -> frozenset[str]:
+        """The inputs of floating-point numbers that have no gradient."""
+        return frozenset(self.facts.get("no_gradient_of", "").split())
 
     @property
     def subgraphs(self) -> Subgraphs:

@@ -25,6 +25,8 @@ from onnxwalk.ops.fast.recurrent_steps import Cell, SingleSequence, Step
 _BLOCK = 1 << 19
 #: initial states beyond this are multiplied by exact sigmoids (see ``_is_large``)
 _LARGE_STATE = 64
+#: steps of a single sequence whose places in memory are kept: about a kilobyte each
+_MOST_PLACES = 1 << 12
 
 # ----------------------------------------------------------------- projections of the inputs
 # A block holds the projections for some steps, in rows of H: for each step a contiguous
@@ -46,6 +48,14 @@ class DenseInputs:
     def project(self, sources: Sequence[tuple[np.ndarray, ...]], block: np.ndarray) -> None:
         """Fill the rows (…, H) of a block. ``sources``: for each direction the time and sequence of
         each input, and its target rows (inputs, gates)."""
+        if self.batch == len(sources) == 1:  # the block's rows are in the order of the inputs
+            ((times, _, _),) = sources
+            first, last = sorted((int(times[0]), int(times[-1])))
+            inputs = self._x[first : last + 1, 0]
+            gates = block.reshape(len(times), -1)
+            np.matmul(inputs if first == times[0] else inputs[::-1], self._cell.w_x[0], gates)
+            np.add(gates, self._cell.bias[0], gates)
+            return
         for d, (times, sequences, rows) in enumerate(sources):
             inputs, gates = self._rows[: len(times)], self._gates[: len(times)]
             if self._x.flags.c_contiguous:
@@ -169,7 +179,7 @@ class SequenceLoop:
             DenseInputs(space, cell, x, self._most) if table is None else EmbeddedInputs(x, table)
         )
         shape = (batch, directions, hidden)
-        self._history = space.scratch((steps, *shape), dtype) if uses_y else None
+        self._history: np.ndarray | None = None
         self.y = space.array((steps, directions, batch, hidden), dtype) if uses_y else None
         #: (D, N, H) each
         self.finals = [space.array(shape, dtype).transpose(1, 0, 2) for _ in range(cell.states)]
@@ -178,8 +188,12 @@ class SequenceLoop:
         self._has_sigmoids = gates > 1
         self._steps: dict[tuple[int, bool], Step] = {}
         self._single: SingleSequence | None = None
-        if batch == directions == 1 and cell.make_single is not None:
-            self._single = cell.make_single(cell.w_h, [state.reshape(-1) for state in self._states])
+        if batch == directions == 1 and steps <= _MOST_PLACES and cell.make_single is not None:
+            states = [state.reshape(-1) for state in self._states]
+            self._single = cell.make_single(cell.w_h, states, steps, space.scratch)
+            self._history = self._single.history[:, None, None]
+        elif uses_y:
+            self._history = space.scratch((steps, *shape), dtype)
         self._layouts: dict[tuple[int, int, int, bool], _Layout] = {}
 
     def run(self) -> None:
@@ -194,13 +208,14 @@ class SequenceLoop:
                 np.copyto(state, by_sequence if order is None else by_sequence[order])
         exact = self._has_sigmoids and any(map(_is_large, self._initial))
         single = None if exact else self._single
+        if single is not None:
+            single.begin()
         history, t = self._history, 0
         while t < len(counts):
             now = counts[t : t + max(1, self._most // counts[t])]
             projections = self._project(t, now, lengths, order, single)
             if single is not None:
-                kept = None if history is None else history[t : t + len(now), 0, 0]
-                single.run(projections, kept)
+                single.run(projections, t)
             elif now[0] != now[-1]:
                 for place, (n, projected) in enumerate(zip(now, projections, strict=True), t):
                     self._step(n, exact)(projected)
@@ -217,6 +232,8 @@ class SequenceLoop:
                         step(projected)
                         copyto(out, h)
             t += len(now)
+        if single is not None:
+            single.end(len(counts))
         self._finish(counts, lengths, order)
 
     def _schedule(

@@ -1,9 +1,8 @@
 """ONNX's own backend suite, run through ``interpreter.backend``, with no exclusion list.
 
-The two Gradient cases are skipped: that operator isn't written. Nothing else is. One case
-contradicts the spec and is expected to fail; its reason is below. What Bernoulli draws can't equal
-what another generator drew, as the case itself says: there, the values must be 0 or 1 in the right
-shape and type.
+Nothing is skipped. One case contradicts the spec and is expected to fail; its reason is below. What
+Bernoulli draws can't equal what another generator drew, as the case itself says: there, the values
+must be 0 or 1 in the right shape and type.
 """
 
 import os
@@ -19,29 +18,7 @@ os.environ["ONNX_HOME"] = os.environ["ONNX_MODELS"] = _home.name
 
 from onnx.backend.test import BackendTest
 
-import onnxwalk
-import onnxwalk.interpreter.backend
-from onnxwalk import UnsupportedModelError
-
-
-class Backend:
-    """``interpreter.backend``, reporting Gradient, which isn't written, as a skipped case."""
-
-    supports_device = staticmethod(onnxwalk.interpreter.backend.supports_device)
-    run_node = staticmethod(onnxwalk.interpreter.backend.run_node)
-
-    @staticmethod
-    def prepare(model, device="CPU", **kwargs):
-        try:
-            return onnxwalk.interpreter.backend.prepare(model, device, **kwargs)
-        except UnsupportedModelError as error:
-            if "ai.onnx.preview.training.Gradient" not in str(error):
-                raise
-            pytest.skip("Gradient isn't written")
-
-    @classmethod
-    def run_model(cls, model, inputs, device="CPU", **kwargs):
-        return cls.prepare(model, device, **kwargs).run(inputs)
+from onnxwalk.interpreter import backend
 
 
 class Suite(BackendTest):
@@ -69,8 +46,8 @@ class RandomSuite(BackendTest):
             assert np.isin(other, [0, 1]).all()
 
 
-_cases = Suite(Backend, __name__).test_cases
-for _group, _random in RandomSuite(Backend, __name__).include("bernoulli").test_cases.items():
+_cases = Suite(backend, __name__).test_cases
+for _group, _random in RandomSuite(backend, __name__).include("bernoulli").test_cases.items():
     for _name in dir(_random):
         if "bernoulli" in _name:
             setattr(_cases[_group], _name, getattr(_random, _name))

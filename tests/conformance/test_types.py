@@ -91,7 +91,10 @@ def computed(version, formal, kind):
 
 
 @pytest.mark.parametrize(
-    "version", [v for v in VERSIONS if registry.lookup(*v) and v[1] not in WITH_BODIES], ids=named
+    "version",
+    # (Gradient is computed by other operators)
+    [v for v in VERSIONS if registry.lookup(*v) and v[1] not in {*WITH_BODIES, "Gradient"}],
+    ids=named,
 )
 def test_every_type_is_computed_or_refused(version):
     for formal, kind in demands(signature(*version)):
@@ -204,5 +207,4 @@ def test_every_type_goes_through_bodies(version):
 
 def test_the_versions_are_those_of_the_spec():
     known = {(s.domain, s.name, s.since_version) for s in onnx.defs.get_all_schemas_with_history()}
-    missing = known - set(VERSIONS)
-    assert {name for _, name, _ in missing} == {"Gradient"}
+    assert known <= set(VERSIONS)

@@ -38,6 +38,8 @@ PASSES: dict[str, Rewrite] = {
 REWRITES = tuple(PASSES)
 #: those that change how values are rounded: the executor "walk" rounds after each node
 NOT_WALKED = frozenset({"widened"})
+#: those of a graph with gradients, whose nodes must stay as they are
+WITH_GRADIENTS = frozenset({"fold_constants", "drop_unused"})
 
 
 def apply_rewrites(

@@ -53,7 +53,7 @@ def feeds(trips, rows=3, seed=0):
 
 @pytest.fixture
 def lanes(monkeypatch):
-    """How many runs of each lane there were."""
+    """How many iterations each lane ran."""
     counts = []
     begin, run = Lane.__init__, Lane.run
 
@@ -62,9 +62,9 @@ def lanes(monkeypatch):
         self.number = len(counts)
         counts.append(0)
 
-    def ran(self, arguments):
-        found = run(self, arguments)
-        counts[self.number] += found is not None
+    def ran(self, *arguments):
+        found = run(self, *arguments)
+        counts[self.number] += found[0] if found is not None else 0
         return found
 
     monkeypatch.setattr(Lane, "__init__", begun)
@@ -77,7 +77,7 @@ def test_a_loop_runs_in_a_lane(lanes):
     for trips in (1, 2, 3, 50, 50):
         given = feeds(trips, seed=trips)
         assert_same(session.run(None, given), run_onnxruntime(SUM, given))
-    assert lanes[-2:] == [49, 49]
+    assert lanes[-2:] == [50, 50]
 
 
 def test_results_are_the_bits_of_a_call_by_call(monkeypatch):
@@ -152,3 +152,99 @@ def test_threads():
 
     in_threads(work)
     assert not failures
+
+
+def states_loop(nodes, states, results, condition):
+    """Loop at most m times over ``nodes`` with these ``states``, of which the body makes
+    ``results``, as long as ``condition``; e are the elements."""
+    body = helper.make_graph(
+        nodes, "body",
+        [value("i", I64, []), value("c", BOOL, []), *(value(s) for s in states)],
+        [value(condition, BOOL, []), *(value(r) for r in results), value("e")],
+    )  # fmt: skip
+    first = [f"{s}0" for s in states]
+    last = [f"{s}_last" for s in states]
+    graph = helper.make_graph(
+        [helper.make_node("Loop", ["m", "true", *first], [*last, "es"], body=body)], "g",
+        [value("m", I64, []), value("true", BOOL, []), *(value(s, F, [2, 3]) for s in first)],
+        [*(value(s) for s in last), value("es")],
+    )  # fmt: skip
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def node(operator, inputs, outputs, **attributes):
+    return helper.make_node(operator, inputs.split(), outputs.split(), **attributes)
+
+
+GOES_ON = node("Identity", "c", "d")
+BODIES = {
+    "states change places": (
+        [node("Add", "a b", "e"), node("Identity", "a", "a1"), node("Neg", "b", "b1"), GOES_ON],
+        ["a", "b"], ["b1", "a1"], "d",
+    ),
+    "round about": (
+        [
+            *(node("Identity", s, f"{s}1") for s in ("p", "q", "r")),
+            node("Sub", "p r", "e"), GOES_ON,
+        ],
+        ["p", "q", "r"], ["q1", "r1", "p1"], "d",
+    ),
+    "a state stays": (
+        [node("Mul", "a b", "e"), node("Identity", "a", "a1"), node("Neg", "b", "b1"), GOES_ON],
+        ["a", "b"], ["a1", "b1"], "d",
+    ),
+    "one result for two states": (
+        [node("Add", "a b", "t"), node("Tanh", "t", "e"), GOES_ON],
+        ["a", "b"], ["e", "e"], "d",
+    ),
+    "a condition ends it": (
+        [
+            node("Constant", "", "half", value_float=0.5), node("Mul", "a half", "e"),
+            node("ReduceMax", "e", "most", keepdims=0),
+            node("Constant", "", "least", value_float=1e-4), node("Greater", "most least", "d"),
+        ],
+        ["a"], ["e"], "d",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BODIES)
+@pytest.mark.parametrize("trips", [1, 2, 7, 2500])
+def test_states_go_where_the_next_iteration_reads_them(case, trips, lanes):
+    _, states, *_ = BODIES[case]
+    proto = states_loop(*BODIES[case])
+    rng = np.random.default_rng(trips)
+    given = {f"{s}0": rng.uniform(0.5, 1, (2, 3)).astype(np.float32) for s in states}
+    given |= {"m": np.array(trips), "true": np.array(True)}
+    session = onnxwalk.load(proto)
+    for _ in range(2):
+        assert_same(session.run(None, given), run_onnxruntime(proto, given))
+    assert (sum(lanes) > 0) == (trips > 1)
+    plain = onnxwalk.load(proto, optimize=False)
+    for one, other in zip(session.run(None, given), plain.run(None, given), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("backward", [0, 1])
+def test_scans_run_in_lanes(lanes, backward):
+    body = helper.make_graph(
+        [node("Add", "s x", "t"), node("Mul", "t z", "e")], "body",
+        [value("s"), value("x"), value("z")], [value("t"), value("e")],
+    )  # fmt: skip
+    scan = helper.make_node(
+        "Scan", ["s0", "xs", "zs"], ["s1", "es"], body=body, num_scan_inputs=2,
+        scan_input_axes=[0, 1], scan_input_directions=[backward, 0],
+        scan_output_axes=[1], scan_output_directions=[backward],
+    )  # fmt: skip
+    graph = helper.make_graph(
+        [scan], "g", [value("s0", F, [3]), value("xs", F, ["t", 3]), value("zs", F, [3, "t"])],
+        [value("s1"), value("es")],
+    )  # fmt: skip
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    session = onnxwalk.load(proto)
+    rng = np.random.default_rng(0)
+    for steps in (1, 40, 40, 1500):
+        shapes = {"s0": (3,), "xs": (steps, 3), "zs": (3, steps)}
+        given = {k: rng.standard_normal(shape, np.float32) for k, shape in shapes.items()}
+        assert_same(session.run(None, given), run_onnxruntime(proto, given), rtol=1e-4, atol=1e-4)
+    assert sum(lanes) > 1500

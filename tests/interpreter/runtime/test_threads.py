@@ -187,7 +187,7 @@ def test_argmax_over_the_samples_is_not_cut(attributes):
 def blas_threads_during(session, monkeypatch, free):
     """BLAS's threads in a run of a session while so many cores are free."""
     monkeypatch.setattr(runner, "free_cores", lambda: free)
-    monkeypatch.setattr(runner.os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(runner, "cores", lambda: 4)
     seen = []
     monkeypatch.setattr(
         session._runner,

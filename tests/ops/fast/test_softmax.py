@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxwalk.ops.ai_onnx.activation import log_softmax, softmax
+from onnxwalk.ops.ai_onnx.softmax import log_softmax, softmax
 from onnxwalk.ops.fast import softmax as fast
 from tests.support.bound import run_bound
 

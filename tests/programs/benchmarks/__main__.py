@@ -27,7 +27,14 @@ from onnxwalk.interpreter.cli._show import duration
 from onnxwalk.interpreter.cli.bench import describe_machine, installed_versions, parse_integers
 from onnxwalk.interpreter.errors import OnnxWalkError
 from tests.programs.benchmarks import hooks, report
-from tests.programs.benchmarks.suite import REFERENCED, TIMES_ONLY, Entry, entries, growing
+from tests.programs.benchmarks.suite import (
+    AGAINST_TRACT,
+    REFERENCED,
+    TIMES_ONLY,
+    Entry,
+    entries,
+    growing,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=2.0, help="of each engine's runs")
     parser.add_argument("--reference", action="store_true", help="also ONNX's ReferenceEvaluator")
     parser.add_argument("--keras", action="store_true", help="also Keras, where it made the model")
+    parser.add_argument("--tract", action="store_true", help="also tract, with one thread")
     parser.add_argument(
         "--times-only", action="store_true", help="no load, memory and new processes: much faster"
     )
@@ -132,7 +140,7 @@ def _measure_all(chosen: Sequence[Entry], args: argparse.Namespace, folder: Path
                     print(_line(rows[-1]), file=sys.stderr, flush=True)
     except KeyboardInterrupt:
         print("benchmarks: stopped; what was measured is kept", file=sys.stderr)
-    others = ["onnxruntime", *(n for n in ("reference", "keras") if getattr(args, n))]
+    others = ["onnxruntime", *(n for n in ("reference", "keras", "tract") if getattr(args, n))]
     about = {"machine": describe_machine(), "versions": installed_versions(others), "results": rows}
     if args.json:
         _show.print_json(about)
@@ -176,7 +184,9 @@ def _measured(entry: Entry, size: int, threads: int, args: argparse.Namespace) -
         keras_file = file.with_suffix(".keras")
         reference = args.reference and once and entry.group in REFERENCED
         keras = args.keras and once and entry.group not in TIMES_ONLY and keras_file.exists()
+        tract = args.tract and threads == 1 and entry.group in AGAINST_TRACT
         others = ["onnxruntime"] + ["reference"] * reference + ["keras"] * keras
+        others += ["tract"] * tract
         job = Job(
             model=str(file),
             feeds=entry.feeds(onnxwalk.load(file, optimize=False), size),
@@ -184,6 +194,7 @@ def _measured(entry: Entry, size: int, threads: int, args: argparse.Namespace) -
             threads=threads,
             seconds=args.seconds,
             keras_file=str(keras_file),
+            parts=entry.parts(size),
             startup=startup,
             processes=3 if startup and first else 0,
         )

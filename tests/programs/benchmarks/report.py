@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from onnxwalk.interpreter.cli import _plot
 from onnxwalk.interpreter.cli._engines import OURS
 from onnxwalk.interpreter.cli._show import duration
 
 ORT = "onnxruntime"
+#: the other engines
+_TITLES = {"reference": "ReferenceEvaluator", "keras": "Keras predict", "tract": "tract"}
 _LEAST = 1e6  # bytes: below that, what a process happens to hold decides, not the engine
 
 Row = Mapping[str, Any]
@@ -33,7 +35,7 @@ def write(folder: Path, about: Mapping[str, Any], name: str) -> None:
         f"ONNX Runtime, {threads_text(n)}": [_ratio(found.get(n)) for _, found in shown]
         for n in threads
     }
-    for other, title in (("reference", "ReferenceEvaluator"), ("keras", "Keras predict")):
+    for other, title in _TITLES.items():
         values = [_ratio(found.get(threads[0]), other) for _, found in shown] if threads else []
         if any(value is not None for value in values):
             series[f"{title}, {threads_text(threads[0])}"] = values
@@ -91,7 +93,70 @@ def _head(about: Mapping[str, Any], command: str) -> list[str]:
 def _machine(about: Mapping[str, Any]) -> str:
     host = about["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
-    return f"{host['processor']}, {host['cores']} cores, {host['system']}; {versions}"
+    blas = f"{kernels}; " if (kernels := host.get("blas")) else ""
+    return f"{host['processor']}, {host['cores']} cores, {host['system']}; {blas}{versions}"
+
+
+class _Goal(NamedTuple):
+    """The geometric mean of some models' ratios, or the worst of them, is to be at most ``one``
+    with one thread and ``several`` with more (``None``: no goal)."""
+
+    what: str
+    one: float
+    several: float | None
+    chosen: Callable[[Row], bool]
+    is_worst: bool = False
+    engine: str = ORT
+
+
+def _of(group: str, *sizes: int, named: str = "") -> Callable[[Row], bool]:
+    """Whether a row is of a group (that begins so), one of these sizes, and so named."""
+
+    def chosen(row: Row) -> bool:
+        fits = row["group"].startswith(group) and (not sizes or row["size"] in sizes)
+        return fits and named in row["name"]
+
+    return chosen
+
+
+def _recurrent_loops(row: Row) -> bool:
+    return _of("loops", 32, 256)(row) and "nodes" not in row["name"]
+
+
+def _any_model(row: Row) -> bool:
+    return row["group"] != "operators"
+
+
+_GOALS = (
+    _Goal("assignment's families", 0.6, 1.3, _of("assignment")),
+    _Goal("the same, batch 1", 1.5, None, _of("assignment", 1)),
+    _Goal("16 bits", 1.1, None, _of("16 bits")),
+    _Goal("16 bits, the worst", 1.8, None, _of("16 bits"), True),
+    _Goal("8 bits, QDQ", 2.8, None, _of("8 bits", named="QDQ")),
+    _Goal("8 bits, QOperator", 0.7, None, _of("8 bits", named="QOperator")),
+    _Goal("8 bits, dynamic", 3.0, None, _of("8 bits", named="dynamic")),
+    _Goal("8 bits", 1.6, None, _of("8 bits")),
+    _Goal("8 bits, the worst", 4.5, None, _of("8 bits"), True),
+    _Goal("int4, one token", 1.8, None, _of("int4", named=" 1 tokens")),
+    _Goal("int4, 128 tokens", 1.1, None, _of("int4", named="128")),
+    _Goal("fused, the worst", 1.2, None, _of("fused"), True),
+    _Goal(
+        "Loops of recurrent layers, batch 32 and 256, the worst", 0.4, None, _recurrent_loops, True
+    ),
+    _Goal("other Loops and Scans, the worst", 1.3, None, _of("loops", named="nodes"), True),
+    _Goal("trees, batch 1", 1.1, None, _of("trees", 1)),
+    _Goal("trees, batch 8", 1.2, None, _of("trees", 8)),
+    _Goal("trees, batch 256", 0.45, None, _of("trees", 256)),
+    _Goal("trees, batch 10,000", 0.45, None, _of("trees", 10_000)),
+    _Goal("chain of 10,000 nodes", 1.0, None, _of("chain")),
+    _Goal("keras.applications", 1.3, 1.6, _of("keras.applications")),
+    _Goal("keras.applications, the worst", 1.8, None, _of("keras.applications"), True),
+    _Goal("all of the suite", 1.15, 1.6, lambda row: True),
+    _Goal("any single model", 3.0, 4.0, _any_model, True),
+    _Goal("Keras predict, the worst", 1.0, None, lambda row: True, True, "keras"),
+    _Goal("tract", 0.45, None, lambda row: True, False, "tract"),
+    _Goal("tract, the worst", 1.0, None, lambda row: True, True, "tract"),
+)
 
 
 def _goals(rows: Sequence[Row]) -> list[list[str]]:
@@ -104,43 +169,29 @@ def _goals(rows: Sequence[Row]) -> list[list[str]]:
             goals.append([what, f"≤ {goal:g}", f"{value:.2f}{more}", met])
 
     for threads in _threads(rows):
-        of = [row for row in rows if row["threads"] == threads]
-        two = threads > 1
-        text = threads_text(threads)
-        families = [row for row in of if row["group"].startswith("assignment")]
-        final = [row for row in of if row["group"] == "assignment"]
-        add(f"assignment's final models, {text}", 1.3 if two else 1.0, _mean(map(_ratio, final)))
-        add(f"assignment's families, {text}", 1.3 if two else 1.0, _mean(map(_ratio, families)))
-        add(f"all of the suite, {text}", 1.8 if two else 1.3, _mean(map(_ratio, of)))
-        models = [row for row in of if row["group"] != "operators" and _ratio(row) is not None]
-        if models:
-            worst = max(models, key=lambda row: _ratio(row) or 0)
-            label = _label(worst["group"], worst["name"], worst["size"])
-            more = f" ({label})"
-            add(f"any single model, {text}", 4.0 if two else 3.0, _ratio(worst), more)
+        for what, one, several, chosen, is_worst, engine in _GOALS:
+            goal = several if threads > 1 else one
+            found = [r for r in rows if r["threads"] == threads and chosen(r)]
+            found = [r for r in found if _ratio(r, engine) is not None]
+            if goal is None or not found:
+                continue
+            more, value = "", _mean(_ratio(r, engine) for r in found)
+            if is_worst:
+                worst = max(found, key=lambda row: _ratio(row, engine) or 0)
+                more = f" ({_label(worst['group'], worst['name'], worst['size'])})"
+                value = _ratio(worst, engine)
+            add(f"{what}, {threads_text(threads)}", goal, value, more)
     one = [row for row in rows if row["threads"] == min(_threads(rows))]
-    slower = _mean(_ratio(row, "reference") for row in one)
-    if slower is not None:
-        goals.append(
-            [
-                "ReferenceEvaluator's time over ours",
-                "≥ 50",
-                f"{1 / slower:.1f}",
-                "met" if slower <= 1 / 50 else "**missed**",
-            ]
-        )
-    keras = [value for row in one if (value := _ratio(row, "keras")) is not None]
-    add("Keras predict, the worst", 1.0, max(keras, default=None))
     models = [row for row in one if row["group"] != "operators"]
-    first = [row for row in models if row["size"] == 1]
-    add("load", 0.5, _mean(_start(row, "load") for row in first))
+    smallest: dict[tuple[str, str], Row] = {}
+    for row in sorted(models, key=lambda row: row["size"]):
+        smallest.setdefault((row["group"], row["name"]), row)
+    first = smallest.values()
+    add("load", 0.6, _mean(_start(row, "load") for row in first))
     add("load + first run", 1.0, _mean(_start(row, "load", "first") for row in first))
-    process = [
-        _start(r, "process") for r in one if (r["group"], r["name"]) == ("assignment", "cnn")
-    ]
-    add("new process to first output, assignment's CNN", 1.0, _mean(process))
-    add("chain of 10,000 nodes", 1.0, _mean(_ratio(r) for r in one if r["group"] == "chain"))
-    add("memory beyond the weights", 1.25, _mean(map(_memory, models)))
+    process = [_start(r, "process") for r in one if r["group"] == "assignment"]
+    add("new process to first output, assignment's models", 1.0, _mean(process))
+    add("memory beyond the weights", 1.1, _mean(map(_memory, models)))
     return goals
 
 
@@ -160,10 +211,10 @@ def _groups(rows: Sequence[Row]) -> list[str]:
 
 def _models(rows: Sequence[Row]) -> list[str]:
     threads = _threads(rows)
-    others = [n for n in ("reference", "keras") if any(n in row["engines"] for row in rows)]
+    others = [n for n in _TITLES if any(n in row["engines"] for row in rows)]
     heads = ["", "onnxwalk", "ONNX Runtime"]
     heads += [f"ratio, {threads_text(n)}" for n in threads]
-    heads += [{"reference": "ReferenceEvaluator", "keras": "Keras"}[name] for name in others]
+    heads += [_TITLES[name] for name in others]
     heads += ["load", "load + run", "process", "memory", "difference"]
     lines = []
     for (group, name, size), found in _by_model(rows):
@@ -279,7 +330,7 @@ def threads_text(threads: int) -> str:
 
 
 def _label(group: str, name: str, size: int) -> str:
-    many = group.startswith(("assignment", "growth: batch"))
+    many = group.startswith(("assignment", "growth: batch", "loops", "trees"))
     of = f", {size}" if many or group.startswith(("growth: image", "growth: seq")) else ""
     return f"{name}{of}"
 

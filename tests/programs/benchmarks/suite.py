@@ -28,19 +28,30 @@ APPLICATIONS = (
 
 #: groups of which only times are measured: the models of a group before them tell the rest
 TIMES_ONLY = ("assignment, other settings", "operators")
+#: groups that tract is measured on: whole models
+AGAINST_TRACT = (
+    "assignment",
+    "assignment, other settings",
+    "loops",
+    "models of wheels",
+    "light networks",
+    "keras.applications",
+)
 #: groups that the reference evaluator is measured on; others take it minutes a run, or it can't
 REFERENCED = ("assignment", "models of wheels", "keras.applications")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """``build(path, cache)`` writes the .onnx file, ``feeds(session, size)`` makes its inputs."""
+    """``build(path, cache)`` writes the .onnx file, ``feeds(session, size)`` makes its inputs, in
+    ``parts(size)`` parts for one run after the other."""
 
     group: str
     name: str
     build: Callable[[Path, Path], None]
     feeds: Callable[[Session, int], Feeds]
     sizes: Sequence[int] = (1,)
+    parts: Callable[[int], int] = lambda size: 1
 
     def file(self, cache: Path, fresh: bool = False) -> Path:
         """The model in the cache folder, built if it isn't there yet or is to be made anew."""
@@ -256,7 +267,7 @@ def _trees() -> Iterator[Entry]:
     """Complete trees, whose paths are as long for every sample."""
     for count, depth in ((100, 6), (500, 8)):
         name = f"{count} of depth {depth}"
-        yield Entry("trees", name, _forest(count, depth), _rows, (1, 8, 256, 10_000))
+        yield Entry("trees", name, _forest(count, depth), _rows, (1, 8, 256, 10_000), _batches)
 
 
 def _forest(count: int, depth: int, features: int = 30) -> Callable[[Path, Path], None]:
@@ -288,9 +299,14 @@ def _forest(count: int, depth: int, features: int = 30) -> Callable[[Path, Path]
     return build
 
 
+def _batches(count: int) -> int:
+    """How many different batches there are: with one only, the processor learns the paths."""
+    return max(2, 4096 // count)
+
+
 def _rows(session: Session, count: int) -> Feeds:
-    columns = _shape(session)[1]
-    rows = np.random.default_rng(0).standard_normal((count, columns), np.float32)
+    shape = (count * _batches(count), _shape(session)[1])
+    rows = np.random.default_rng(0).standard_normal(shape, np.float32)
     return {session.inputs[0].name: rows}
 
 

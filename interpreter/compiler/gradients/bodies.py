@@ -1,0 +1,37 @@
+"""Rules of operators with subgraphs, which are rules of graphs: If, Loop and Scan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from onnxwalk.interpreter.compiler.context import Context
+from onnxwalk.interpreter.ir.model import Node
+
+
+@dataclass(frozen=True)
+class BodyCall:
+    """A node with subgraphs that is to be differentiated, and the means to do it."""
+
+    node: Node
+    #: the name of the gradient of each output; "": nothing flows there
+    dys: Sequence[str]
+    #: (position, name, gradient): an input (its position; ``None``: a value that a subgraph
+    #: captures) whose gradient is wanted, and the name of the value that must hold it
+    wanted: Sequence[tuple[int | None, str, str]]
+    context: Context
+    #: the types of the values around the subgraphs: their ``outer_types``
+    types: Mapping[str, str]
+    #: unique(name): the name, or one like it that the graph doesn't have
+    unique: Callable[[str], str]
+    #: ``differentiate.differentiate``, for the subgraphs
+    differentiate: Callable[..., Any]
+
+
+#: rule(call) -> the node that takes the place of the node, and may keep more; and the nodes that
+#: compute the wanted gradients
+BodyRule: TypeAlias = Callable[[BodyCall], "tuple[Node, list[Node]]"]
+
+#: by domain and name of the operator
+BODY_RULES: dict[tuple[str, str], BodyRule] = {}

@@ -1,0 +1,51 @@
+"""What rules of gradients share: the way back through broadcasting."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from onnxwalk.ops.shared.broadcast import align_shape
+from onnxwalk.ops.shared.sums import sum_over
+
+
+def reduce_to(dy: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """The gradient of an input of this shape that was broadcast to the shape of dy: summed over the
+    axes along which the input was repeated."""
+    shape = tuple(shape)
+    if dy.shape == shape:
+        return dy
+    if added := dy.ndim - len(shape):
+        dy = sum_over(dy.reshape(math.prod(dy.shape[:added]), *dy.shape[added:]), (0,), False)
+    repeated = [i for i, n in enumerate(shape) if n == 1 and dy.shape[i] != 1]
+    return sum_over(dy, tuple(repeated), True) if repeated else dy
+
+
+def add_rows(rows: np.ndarray, places: np.ndarray, count: int) -> np.ndarray:
+    """``count`` rows: each is the sum of those of ``rows`` (n, …) whose place (n) it is."""
+    result = np.zeros((count, *rows.shape[1:]), rows.dtype)
+    if rows.size:
+        order = places.argsort(kind="stable")
+        sorted_places = places[order]
+        starts = np.flatnonzero(np.diff(sorted_places, prepend=-1))
+        result[sorted_places[starts]] = np.add.reduceat(rows[order], starts, 0)
+    return result
+
+
+def limited_broadcasting_vjp(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """The rule for an operator of a and b before opset 7 (``limit_broadcasting``), from the rule
+    for the operator since."""
+    reads = [name for name in inspect.signature(rule).parameters if name not in ("dy", "wanted")]
+
+    def limited(dy, a, b, *, axis, broadcast, wanted):
+        aligned = align_shape(a, b, axis, broadcast)
+        known = {"a": a, "b": aligned, "a_shape": a.shape, "b_shape": aligned.shape}
+        da, db = rule(dy, **{name: known[name] for name in reads}, wanted=wanted)
+        return da, None if db is None else db.reshape(b.shape)
+
+    limited.__name__ = f"{rule.__name__}_1"
+    return limited
