@@ -172,10 +172,8 @@ def q_linear_matmul(a, a_scale, a_zero_point, b, b_scale, b_zero_point, y_scale,
     Spec: QLinearMatMul-10, QLinearMatMul-21.
     """
     sums = _integer_product(a, a_zero_point, b, b_zero_point)
-    y_scale = _as_scalar("y_scale", y_scale)
-    scale = _per_row("a_scale", a_scale, a) * _per_column("b_scale", b_scale, b) / y_scale
-    # In float32, as ONNX Runtime does: a sum halfway between two steps rounds the same.
-    quotient = np.asarray(sums.astype(np.float32) * scale.astype(np.float32))
+    scale = _factor(_per_row("a_scale", a_scale, a), _per_column("b_scale", b_scale, b), y_scale)
+    quotient = np.asarray(sums.astype(np.float32) * scale)
     return _saturate(quotient, _as_scalar("y_zero_point", y_zero_point), y_zero_point.dtype)
 
 
@@ -226,10 +224,15 @@ def q_linear_conv(
         sums = sums + b.reshape(per_channel)
     scale = _per_channel("w_scale", w_scale, w)
     scale = scale.reshape(per_channel) if scale.ndim else scale
-    scale = _as_scalar("x_scale", x_scale) * scale / _as_scalar("y_scale", y_scale)
-    # In float32, as ONNX Runtime does: a sum halfway between two steps rounds the same.
-    quotient = sums.astype(np.float32) * scale.astype(np.float32)
+    quotient = sums.astype(np.float32) * _factor(_as_scalar("x_scale", x_scale), scale, y_scale)
     return _saturate(quotient, _as_scalar("y_zero_point", y_zero_point), y_zero_point.dtype)
+
+
+def _factor(a_scale: np.ndarray, b_scale: np.ndarray, y_scale: np.ndarray) -> np.ndarray:
+    """a_scale·b_scale / y_scale, each rounded to float32 as in ONNX Runtime: a sum halfway between
+    two steps rounds the same."""
+    product = a_scale.astype(np.float32) * b_scale.astype(np.float32)
+    return np.asarray(product / _as_scalar("y_scale", y_scale).astype(np.float32))
 
 
 def _saturate(
