@@ -21,7 +21,7 @@ WEIGHTS = {
 def network(final="Softmax", between=(), opset=17, weights=None, shape=("n", 3), hides=False):
     """x (n, 4) -> y (n, 3), through two layers; the bytes of a model.
 
-    ``between``: nodes after the first layer, from "a" to "h". ``hides``: another one after the last.
+    ``between``: nodes after the first layer, from "a" to "h". ``hides``: one more at the end.
     """
     node = helper.make_node
     nodes = [

@@ -49,8 +49,8 @@ def assert_same(one, other):
 def test_history_and_session():
     model = session()
     found = train(
-        model, epochs=20, batch_size=8, optimizer=training.SGD(0.5), metrics=["accuracy", "macro_f1"],
-        validation_split=0.2,
+        model, epochs=20, batch_size=8, optimizer=training.SGD(0.5), validation_split=0.2,
+        metrics=["accuracy", "macro_f1"],
     )  # fmt: skip
     names = ["loss", "accuracy", "macro_f1"]
     assert list(found.history) == [*names, *(f"val_{name}" for name in names)]
