@@ -41,6 +41,11 @@ class ResidentPlan:
         self._kept: dict[Hashable, Bound] = {}
         self._changing: Changing = frozenset()
 
+    @property
+    def nbytes(self) -> int:
+        """The memory of the bound plans that are kept."""
+        return sum(bound.nbytes for bound in self._kept.values())
+
     def run(self, arguments: Sequence[Any]) -> list[Any]:
         """The outputs for the inputs that aren't resident. They may be in memory of the plan: they
         are valid until the next run. Raises as ``Session.run``."""
@@ -112,9 +117,7 @@ class ResidentPlan:
         foreign = [*arguments, *self._resident.values()]
         for bound in self._kept.values():
             foreign += bound.space.memory
-        return Budget(
-            self._limits, foreign=foreign, held=sum(b.nbytes for b in self._kept.values())
-        )
+        return Budget(self._limits, foreign=foreign, held=self.nbytes)
 
 
 def _types_of(arguments: Sequence[Any]) -> Hashable | None:

@@ -85,6 +85,11 @@ class Network:
         resident = {slots[name]: array for name, array in self.weights.items()}
         return ResidentPlan(plan, resident, **options)
 
+    @property
+    def nbytes(self) -> int:
+        """The memory of what is kept for further steps, beyond the weights."""
+        return self._backward.nbytes + self._forward.nbytes
+
     def trained(self) -> list[np.ndarray]:
         """The parts that are trained, in the order of the gradients, as views of ``weights``."""
         return [part for p in self.pieces for part in p.of(self.weights[p.initializer])]

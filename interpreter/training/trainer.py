@@ -173,6 +173,11 @@ class Trainer:
     def _names(self) -> list[str]:
         return [name for name in self._network.inputs if name != self._network.losses.labels]
 
+    @property
+    def nbytes(self) -> int:
+        """The memory of what is kept for further steps, beyond weights and optimizer."""
+        return self._network.nbytes
+
     def _batch(self, x: Any, y: Any) -> Batch:
         return make_batch(self._names, self._network.losses, x, y)
 
