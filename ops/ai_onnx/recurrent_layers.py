@@ -143,17 +143,18 @@ def training_binders(
         hidden_size: int | None = None,
         input_forget: int = 0,
         layout: int = 0,
-        linear_before_reset: int = 1,
+        linear_before_reset: int = 0,
         **_: Any,
     ) -> tuple[TrainingCell, list[bool]] | None:
-        usual = r.dtype == working_dtype(r.dtype) and linear_before_reset
-        if not usual or clip is not None or input_forget or layout:
+        if r.dtype != working_dtype(r.dtype) or clip is not None or input_forget or layout:
             return None
         reversals = find_reversals(None, r, None, gates, direction, hidden_size)
         names = [n.lower() for n in activation_names(activations, defaults, len(reversals))]
         functions = names[: len(defaults)]
         cell = known_cells.get(tuple(functions)) if names == functions * len(reversals) else None
-        return None if cell is None else (cell, reversals)
+        if cell is None or (cell.products and not linear_before_reset):
+            return None
+        return cell, reversals
 
     def bind_forward(space: Space, *inputs: Any, **attributes: Any) -> Any:
         x, w, r, b, lengths, *initial = [*inputs, *[None] * (8 - len(inputs))]
