@@ -239,11 +239,6 @@ class Session:
         model = replace(self.model, graph=graph)
         return Session(model, seed=copy.deepcopy(self._program.context.rng), **self._options)
 
-    def compiled(self) -> tuple[Program, dict[str, Any]]:
-        """The checked model that plans are made of, and the options of ``load``: for what is built
-        on sessions, such as training."""
-        return self._program, dict(self._options)
-
     @overload
     def run(self, feeds: Mapping[str, Any], /) -> list[Any]: ...
 
@@ -357,3 +352,9 @@ class Session:
 
     def _repr_html_(self) -> str:
         return as_html(f"Session: {self.model.source}", (), self.model.graph.summary())
+
+
+def compiled(session: Session) -> tuple[Program, dict[str, Any]]:
+    """The checked model that a session's plans are made of, and the options of ``load``: for what
+    is built on sessions, such as training."""
+    return session._program, dict(session._options)

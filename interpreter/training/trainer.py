@@ -15,7 +15,7 @@ from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.ir.model import Graph, Tensor
 from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.runtime.feeds import Inputs
-from onnxwalk.interpreter.session import Session, load
+from onnxwalk.interpreter.session import Session, compiled, load
 from onnxwalk.interpreter.training.checkpoint import check_same, read_checkpoint, write_checkpoint
 from onnxwalk.interpreter.training.data import (
     ArrayBatches,
@@ -66,7 +66,7 @@ class Trainer:
         if seed is not None and not (isinstance(seed, int | np.integer) and seed >= 0):
             raise InvalidInputError(f"seed must be a non-negative integer or None, not {seed!r}")
         self.optimizer = find_optimizer(optimizer)
-        program, options = session.compiled()
+        program, options = compiled(session)
         shapes = {
             i.name: s for i, s in zip(session.outputs, session.infer_output_shapes(), strict=True)
         }

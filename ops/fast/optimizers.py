@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 #: elements of a block: what a step reads and writes of it stays in the cache
-_BLOCK = 1 << 13
+_BLOCK = 1 << 15
 
 #: one step of a block: the tensor, its gradient (which isn't changed), the accumulators, scratch
 Step: TypeAlias = Callable[..., None]

@@ -26,7 +26,7 @@ OPERATORS = {
 
 
 @pytest.mark.parametrize("optimizer", OPERATORS, ids=str)
-@pytest.mark.parametrize("shape", [(3, 4), (20000,)], ids=str)
+@pytest.mark.parametrize("shape", [(3, 4), (70000,)], ids=str)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_equal_to_the_operator(optimizer, shape, dtype):
     name, attributes = OPERATORS[optimizer]

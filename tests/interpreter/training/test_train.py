@@ -313,7 +313,7 @@ def test_a_gradient_that_is_not_finite():
         helper.make_node("Sqrt", ["b"], ["h"], name="root"),
     ]
     trainer = training.Trainer(session(between=between), **LOSS)
-    with pytest.raises(NotFiniteError, match="a gradient is not finite.*gradient of root"):
+    with pytest.raises(NotFiniteError, match=r"a gradient is not finite.*gradient of root"):
         trainer.train_on_batch(X * 0, Y)
 
 

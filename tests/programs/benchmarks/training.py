@@ -3,9 +3,9 @@
     python -m tests.programs.benchmarks.training [--only NAME …] [--batch N,…] [--rounds N]
 
 The models are the assignment's. Each engine does some steps in turn, in one process with one
-thread, so that what disturbs the machine disturbs all. Printed is the CPU time of a step, the median
-of the rounds, its ratio to the others', and the memory of a step: what the bound plan holds beyond
-the weights and the optimizer's state.
+thread, so that what disturbs the machine disturbs all. Printed is the CPU time of a step, the
+median of the rounds, its ratio to the others', and the memory of a step: what the bound plan holds
+beyond the weights and the optimizer's state.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if any(os.environ.get(name) != value for name, value in ONE_THREAD.items()):
         os.environ.update(ONE_THREAD)  # before NumPy and TensorFlow are imported
         os.execv(sys.executable, [sys.executable, "-m", __spec__.name, *(argv or sys.argv[1:])])
-    print(f"{'model':16}{'batch':>6}{'onnxwalk':>10}{'Keras':>9}{'×':>6}{'PyTorch':>9}{'×':>6}{'MB':>8}")
+    print(
+        f"{'model':16}{'batch':>6}{'onnxwalk':>10}{'Keras':>9}{'×':>6}{'PyTorch':>9}{'×':>6}{'MB':>8}"
+    )
     for name in args.only:
         for size in map(int, args.batch.split(",")):
             _report(name, size, args.rounds)
@@ -61,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _report(name: str, size: int, rounds: int) -> None:
     steps, memory = _engines(name, size)
-    times = {engine: milliseconds for engine, milliseconds in _measure(steps, rounds).items()}
+    times = _measure(steps, rounds)
     ours = times["onnxwalk"]
     line = f"{name:16}{size:6}{ours:10.2f}"
     for engine in ("Keras", "PyTorch"):
