@@ -477,13 +477,7 @@ _RNN_CELLS: dict[tuple[str, ...], TrainingCell] = {
 _LSTM_CELLS: dict[tuple[str, ...], TrainingCell] = {_LSTM_DEFAULTS: LstmCell()}
 _GRU_CELLS: dict[tuple[str, ...], TrainingCell] = {_GRU_DEFAULTS: GruCell()}
 for _forward, _rule, _cells, _names, _gates in (
-    (
-        rnn_keeping,
-        vjp_of_rnn,
-        {("tanh",): RnnCell(False), ("relu",): RnnCell(True)},
-        _RNN_DEFAULTS,
-        1,
-    ),
+    (rnn_keeping, vjp_of_rnn, _RNN_CELLS, _RNN_DEFAULTS, 1),
     (lstm_keeping, vjp_of_lstm, _LSTM_CELLS, _LSTM_DEFAULTS, 4),
     (gru_keeping, vjp_of_gru, _GRU_CELLS, _GRU_DEFAULTS, 3),
 ):

@@ -189,6 +189,22 @@ def _add_rows(
     add_rows(rows, places.reshape(-1), len(result), result)
 
 
+def rows_of(space: Space, tables: list[np.ndarray], indices: np.ndarray) -> list[np.ndarray]:
+    """The rows (number of indices, C) of tables (R, C) of one length, in scratch memory. Each run
+    checks that the indices are from 0 to R - 1."""
+    found = [space.scratch((indices.size, table.shape[1]), table.dtype) for table in tables]
+    space.call(_look_up, tables, indices, found)
+    return found
+
+
+def _look_up(tables: list[np.ndarray], indices: np.ndarray, found: list[np.ndarray]) -> None:
+    if indices.min() < 0 or indices.max() >= len(tables[0]):
+        raise IndexError("index out of range")  # the plain operator says which one
+    flat = indices.reshape(-1)
+    for table, rows in zip(tables, found, strict=True):
+        table.take(flat, 0, rows, "wrap")  # "raise" would copy the result
+
+
 def bind_gather_nd(
     space: Space, data: np.ndarray, indices: np.ndarray, *, batch_dims: int = 0
 ) -> np.ndarray | None:
