@@ -12,7 +12,6 @@ With layout=1 the batch comes first: x (N, T, I), y (N, T, D, H), states (N, D, 
 from __future__ import annotations
 
 from functools import partial
-from typing import TypeAlias
 
 import numpy as np
 
