@@ -29,7 +29,7 @@ from onnxwalk.ops.ai_onnx.recurrent_layers import (
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
-from onnxwalk.ops.fast.recurrent_cells import GruCell, LstmCell, RnnCell
+from onnxwalk.ops.fast.recurrent_cells import GruCell, LstmCell, RnnCell, TrainingCell
 from onnxwalk.ops.fast.recurrent_steps import gru_cell, lstm_cell, rnn_cell
 from onnxwalk.ops.shared import batch
 from onnxwalk.ops.shared.recurrence import run_recurrence
@@ -469,17 +469,16 @@ for _forward in (rnn_keeping, lstm_keeping, gru_keeping):
 for _rule in (vjp_of_rnn, vjp_of_lstm, vjp_of_gru):
     _rule.only_read_for(x="w", w="x")
     _rule.cost(cost_of_way_back)
-_RNN_CELLS = {_RNN_DEFAULTS: RnnCell(relu=False), ("relu",): RnnCell(relu=True)}
+_RNN_CELLS: dict[tuple[str, ...], TrainingCell] = {
+    _RNN_DEFAULTS: RnnCell(relu=False),
+    ("relu",): RnnCell(relu=True),
+}
+_LSTM_CELLS: dict[tuple[str, ...], TrainingCell] = {_LSTM_DEFAULTS: LstmCell()}
+_GRU_CELLS: dict[tuple[str, ...], TrainingCell] = {_GRU_DEFAULTS: GruCell()}
 for _forward, _rule, _cells, _names, _gates in (
-    (
-        rnn_keeping,
-        vjp_of_rnn,
-        {("tanh",): RnnCell(False), ("relu",): RnnCell(True)},
-        _RNN_DEFAULTS,
-        1,
-    ),
-    (lstm_keeping, vjp_of_lstm, {_LSTM_DEFAULTS: LstmCell()}, _LSTM_DEFAULTS, 4),
-    (gru_keeping, vjp_of_gru, {_GRU_DEFAULTS: GruCell()}, _GRU_DEFAULTS, 3),
+    (rnn_keeping, vjp_of_rnn, _RNN_CELLS, _RNN_DEFAULTS, 1),
+    (lstm_keeping, vjp_of_lstm, _LSTM_CELLS, _LSTM_DEFAULTS, 4),
+    (gru_keeping, vjp_of_gru, _GRU_CELLS, _GRU_DEFAULTS, 3),
 ):
     _bind_forward, _bind_rule = training_binders(_cells, _names, _gates)
     _forward.bind(_bind_forward)

@@ -96,6 +96,11 @@ def find_reversals(
 # ----------------------------------------------------------------------------- for the way back
 
 
+def _padded(inputs: Sequence[Any]) -> list[Any]:
+    """All inputs that the operators have; ``None`` where a node has none."""
+    return list(inputs) + [None] * (8 - len(inputs))
+
+
 def keep(
     layer: Callable[..., Any],
     gates: Mapping[str, int],
@@ -107,7 +112,7 @@ def keep(
     """A layer's outputs, and what it keeps (``recurrence_back``): of the gates, which name their
     activation function by its position, what the function's derivative follows from, and the
     states."""
-    x, w, r, b, lengths, *initial = [*inputs, *[None] * (8 - len(inputs))]
+    x, w, r, b, lengths, *initial = _padded(inputs)
     ways = lay_out(w, r, b, None, defaults, len(gates), **attributes)
     steps, batch = x.shape[1::-1] if attributes.get("layout") else x.shape[:2]
     lengths = np.full(batch, steps) if lengths is None else lengths
@@ -157,7 +162,7 @@ def training_binders(
         return cell, reversals
 
     def bind_forward(space: Space, *inputs: Any, **attributes: Any) -> Any:
-        x, w, r, b, lengths, *initial = [*inputs, *[None] * (8 - len(inputs))]
+        x, w, r, b, lengths, *initial = _padded(inputs)
         found = find(r, **attributes)
         if found is None or initial[-1] is not None:  # peepholes
             return None

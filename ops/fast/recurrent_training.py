@@ -399,7 +399,7 @@ class Back:
         self._dx_rows[rows] = 0
         sources = np.full(len(flat.rows), rows)  # beyond the end of a sequence: zeros
         sources[self._schedule.places(d, flat.per_time, flat.per_sequence)] = np.arange(rows)
-        if d == 0:
+        if self._more is None or d == 0:
             np.take(self._dx_rows, sources, 0, flat.rows, "clip")
         else:
             np.take(self._dx_rows, sources, 0, self._more, "clip")
@@ -453,7 +453,8 @@ def bind_back(
     arrays = [v for v in (*outer, *weights, *kept) if v is not None]
     if len({v.dtype for v in arrays}) > 1:
         return None
-    schedule = Schedule(*x_shape[:2], reversals, lengths)
+    steps, batch, _ = x_shape
+    schedule = Schedule(steps, batch, reversals, lengths)
     back = Back(space, cell, schedule, outer, weights, (by_gate, *by_direction), has_b)
     space.call(back.run)
     return back
