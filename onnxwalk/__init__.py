@@ -58,12 +58,12 @@ from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.runtime.estimate import Estimate
 from onnxwalk.interpreter.runtime.trace import Event, Place, Trace
 from onnxwalk.interpreter.session import Executor, Session, load
-from onnxwalk.interpreter.training import train
 from onnxwalk.interpreter.weights import Weight, trainable_weights, write_weights
 from onnxwalk.ops import Cost, Operator, Registry, registry
 
 if TYPE_CHECKING:
     from onnxwalk import backend, export, interpreter, onnxruntime, ops, text, training
+    from onnxwalk.training import train
 
 __all__ = [
     "REWRITES",
@@ -117,7 +117,7 @@ __all__ = [
     "write_weights",
 ]
 
-#: modules that are imported on first use
+#: modules that are imported on first use; so is ``train``
 _LATER = ("backend", "export", "onnxruntime", "text", "training")
 
 
@@ -139,6 +139,8 @@ def install_as_onnxruntime() -> None:
 def __getattr__(name: str) -> Any:
     if name in _LATER:
         return importlib.import_module(f"onnxwalk.{name}")
+    if name == "train":
+        return importlib.import_module("onnxwalk.training").train
     raise AttributeError(f"module 'onnxwalk' has no attribute {name!r}")
 
 

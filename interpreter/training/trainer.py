@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -93,7 +92,7 @@ class Trainer:
         self._parts = self._network.trained()
         self._states = [self.optimizer.state(part) for part in self._parts]
         self._inputs = Inputs(losses.graph, program.check_types)
-        self.seed = secrets.randbits(63) if seed is None else int(seed)
+        self.seed = int.from_bytes(os.urandom(8), "little") >> 1 if seed is None else int(seed)
         self._network.rng.bit_generator.state = np.random.default_rng(self.seed).bit_generator.state
         self.steps = 0
         #: set it to end ``fit`` after this batch or epoch
