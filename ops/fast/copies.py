@@ -13,11 +13,12 @@ from onnxwalk.ops.shared.axes import normalize_axis
 
 
 def bind_cast(space: Space, input: np.ndarray, *, to: int, **attributes: Any) -> np.ndarray | None:
-    """Casts that NumPy computes as in the spec: not from floats to integers."""
+    """Casts between NumPy's own types. What a float out of an integer's range becomes is undefined,
+    and may depend on the loop that NumPy chooses: only where that is the operator's own."""
     target = numpy_dtype(to)
     if not (is_plain(input.dtype) and is_plain(target)):
         return None
-    if input.dtype.kind == "f" and target.kind in "iu":
+    if input.dtype.kind == "f" and target.kind in "iu" and not input.flags.c_contiguous:
         return None
     y = space.like(input, target)
     if y is not input:
