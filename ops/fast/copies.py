@@ -137,7 +137,7 @@ def bind_gather(
     if data.dtype.hasobject or data.ndim == 0 or not data.size or not indices.size:
         return None
     axis = normalize_axis(axis, data.ndim)
-    if not data.flags.c_contiguous or indices.ndim == 0:
+    if not data.flags.c_contiguous:
         return None
     y = space.array((*data.shape[:axis], *indices.shape, *data.shape[axis + 1 :]), data.dtype)
     space.call(_gather, data, indices, axis, y)
