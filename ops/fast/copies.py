@@ -7,18 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.dtypes import is_plain, is_short_float, numpy_dtype
+from onnxwalk.ops.contract.dtypes import element_type, is_plain, is_short_float, numpy_dtype
 from onnxwalk.ops.contract.space import Bind, Space, memory_order
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.gradients import add_rows
 
 
 def bind_cast(space: Space, input: np.ndarray, *, to: int, **attributes: Any) -> np.ndarray | None:
-    """Casts that NumPy computes as in the spec: not from floats to integers."""
+    """Casts between NumPy's own types, and between float and bfloat16.
+
+    What a float out of an integer's range becomes is undefined, and may depend on the loop that
+    NumPy chooses: only where that is the operator's own."""
     target = numpy_dtype(to)
-    if not (is_plain(input.dtype) and is_plain(target)):
+    kinds = (input.dtype, target)
+    if not all(is_plain(kind) or kind == np.float16 for kind in kinds) and not (
+        np.float32 in kinds and any(element_type(kind).name == "bfloat16" for kind in kinds)
+    ):
         return None
-    if input.dtype.kind == "f" and target.kind in "iu":
+    if input.dtype.kind == "f" and target.kind in "iu" and not input.flags.c_contiguous:
         return None
     y = space.like(input, target)
     if y is not input:
@@ -132,7 +138,7 @@ def bind_gather(
     if data.dtype.hasobject or data.ndim == 0 or not data.size or not indices.size:
         return None
     axis = normalize_axis(axis, data.ndim)
-    if not data.flags.c_contiguous or indices.ndim == 0:
+    if not data.flags.c_contiguous:
         return None
     y = space.array((*data.shape[:axis], *indices.shape, *data.shape[axis + 1 :]), data.dtype)
     space.call(_gather, data, indices, axis, y)
