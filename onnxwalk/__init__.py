@@ -140,7 +140,8 @@ def __getattr__(name: str) -> Any:
     if name in _LATER:
         return importlib.import_module(f"onnxwalk.{name}")
     if name == "train":
-        return importlib.import_module("onnxwalk.training").train
+        globals()[name] = importlib.import_module("onnxwalk.training").train
+        return globals()[name]
     raise AttributeError(f"module 'onnxwalk' has no attribute {name!r}")
 
 
