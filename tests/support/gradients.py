@@ -246,7 +246,7 @@ def _attributes(case: Case, double: bool) -> dict[str, Any]:
 
 
 def _attribute(name: str, value: Any, double: bool) -> Any:
-    if double and name in ("to", "dtype", "stash_type") and value in _FLOATS:
+    if double and name in ("to", "dtype", "stash_type", "softmax_precision") and value in _FLOATS:
         return _DOUBLE
     if isinstance(value, np.ndarray):
         return Tensor(name, element_type(value.dtype).code, value)
