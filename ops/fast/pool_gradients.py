@@ -25,10 +25,10 @@ def bind_max_pool_gradient(
     if dy.dtype not in (np.float32, np.float64) or not dy.size:
         return None
     dx = space.array(x.shape, x.dtype, memory_order(x))
-    if len(axes) == 2 and all((a.kernel, a.stride, a.begin) == (2, 2, 0) for a in axes):
-        if all(a.size == 2 * a.windows and a.dilation == 1 for a in axes):
-            _halve(space, dy, x, dx)
-            return dx
+    halves = all((*a[1:5], a.size) == (2, 2, 1, 0, 2 * a.windows) for a in axes)
+    if len(axes) == 2 and halves:
+        _halve(space, dy, x, dx)
+        return dx
     is_partition = all(a.kernel == a.stride and a.dilation == 1 and not a.begin for a in axes)
     covers = is_partition and all(a.kernel * a.windows == a.size for a in axes)
     order = memory_order(y)

@@ -32,7 +32,6 @@ SequenceConstruct
 SequenceErase
 SequenceInsert
 SequenceMap
-SimplifiedLayerNormalization
 SplitToSequence
 """.split()
 )
