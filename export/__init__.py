@@ -22,6 +22,10 @@ The way of a layer, and where to add support for one (``pipeline.py`` calls them
    ``special_feeds.py``: they must agree, by the rule in ``agreement.py``, before the file is
    renamed. ``parting.py`` finds the layer where they don't.
 
+For a file that is to be trained, ``tracing/training.py`` leaves the markers of what training needs,
+the passes of ``conversion/clean`` leave variables as they are (``Draft.variables``), and
+``conversion/variables.py`` records where each lies; ``writeback.py`` takes them back.
+
 Then add cases of the layer in ``coverage/layer_cases/`` (a file for each family), and run
 ``python -m onnxwalk.export layers LAYER``, which compares them with Keras and ONNX Runtime.
 """
@@ -35,11 +39,12 @@ from typing import TYPE_CHECKING, Any
 
 from onnxwalk.export.errors import ExportError
 from onnxwalk.export.pipeline import export_model
+from onnxwalk.export.writeback import weights_back
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["ExportError", "to_onnx"]
+__all__ = ["ExportError", "to_onnx", "weights_back"]
 
 
 def to_onnx(
@@ -51,6 +56,7 @@ def to_onnx(
     verify: bool | str = "quick",
     text: Any = None,
     labels: Any = None,
+    trainable: bool = False,
     progress: Callable[[str], object] | None = None,
 ) -> onnx.ModelProto:
     """Export a Keras 3 model; write it to ``path`` if given, and return it.
@@ -71,6 +77,11 @@ def to_onnx(
     .txt: see ``export.text.read_text_layer``), or a dict of input names to these: it is stored in
     the file, so that the model can be run on text.
     ``labels``: the names of the classes, a list, or a dict of output names to lists.
+    ``trainable``: export for training. Each Keras variable is in one initializer, and none is left
+    out, merged with another or computed with; the metadata say where each lies (see
+    ``interpreter.weights.record``). Dropout and BatchNormalization are nodes that training can
+    switch on; what Keras does in training and ONNX has no node for (noise, regularizers,
+    recurrent_dropout …) is left out, with a warning.
     ``progress``: called with "load", "trace", "convert", "write" and "check" as each begins.
 
     Inputs and outputs have Keras's names, dtypes and shapes, with "batch" for the batch size. If
@@ -88,6 +99,7 @@ def to_onnx(
         verify=verify,
         text=text,
         labels=labels,
+        trainable=trainable,
         progress=progress,
     )
     for note in result.notes:

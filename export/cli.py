@@ -40,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments_given and arguments_given[0] in COMMANDS:
         return importlib.import_module(COMMANDS[arguments_given[0]]).main(arguments_given[1:])
     options = _parser().parse_args(arguments_given)
-    return run_command(lambda: _export(options), debug=options.debug)
+    run = _weights_back if options.weights_back else _export
+    return run_command(lambda: run(options), debug=options.debug)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,6 +72,12 @@ def _parser() -> argparse.ArgumentParser:
         "--opset", type=int, help="13 or newer (default: 18; for bfloat16 models the newest)"
     )
     parser.add_argument(
+        "--trainable",
+        action="store_true",
+        help="export for training: one initializer for each Keras variable, a record of where each "
+        "lies, and nodes for Dropout and BatchNormalization that training can switch on",
+    )
+    parser.add_argument(
         "--verify",
         choices=MODES,
         default="quick",
@@ -83,6 +90,12 @@ def _parser() -> argparse.ArgumentParser:
         dest="verify",
         const="none",
         help="the same as --verify none",
+    )
+    parser.add_argument(
+        "--weights-back",
+        metavar="FILE",
+        help="put the weights of this file, which was exported with --trainable and may have been "
+        "trained since, into the Keras model, and write that to --output (default: MODEL)",
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
@@ -99,12 +112,42 @@ def default_output(model: str) -> Path:
     return path.with_name(name + ".onnx")
 
 
-def _export(options: argparse.Namespace) -> int:
-    output = Path(options.output) if options.output else default_output(options.model)
+def _weights_back(options: argparse.Namespace) -> int:
+    from onnxwalk.export.writeback import put_back
+
+    output = _check_output(Path(options.output or options.model))
+    given = {
+        "--text": options.text, "--labels": options.labels, "--opset": options.opset,
+        "--trainable": options.trainable,
+    }  # fmt: skip
+    if useless := [name for name, value in given.items() if value]:
+        raise ExportError(f"{', '.join(useless)} has no effect with --weights-back: leave it out")
+    result = put_back(
+        options.weights_back,
+        options.model,
+        output,
+        architecture=options.architecture,
+        verify=options.verify,
+    )
+    print(f"{output}  {result.count} variables from {options.weights_back}")
+    _print_differences(result.differences)
+    for note in result.notes:
+        print(note)
+    return 0
+
+
+def _check_output(output: Path) -> Path:
     if output.is_dir():
         raise ExportError(f"{output} is a folder: pass a file name to --output")
     if not output.parent.exists():
         raise ExportError(f"no such folder: {output.parent}")
+    return output
+
+
+def _export(options: argparse.Namespace) -> int:
+    output = _check_output(
+        Path(options.output) if options.output else default_output(options.model)
+    )
     labels = _labels(options.labels) if options.labels else None
     started = time.perf_counter()
     with _show_stages(verify=options.verify != "none") as progress:
@@ -116,6 +159,7 @@ def _export(options: argparse.Namespace) -> int:
             verify=options.verify,
             text=options.text,
             labels=labels,
+            trainable=options.trainable,
             progress=progress,
         )
     seconds = time.perf_counter() - started
@@ -131,13 +175,16 @@ def _summary(result: ExportResult, output: Path, seconds: float) -> None:
     where = f" (weights in {data.name})" if result.has_external_data else ""
     print(f"{output}  {_size(size)}{where}, in {seconds:.1f} s")
     print(f"{result.layers} layers, {counts.total()} nodes: {operators}")
-    if result.differences:
-        for name, largest in result.differences.items():
-            print(f"largest difference from Keras: {largest:.2g} ({name})")
-    else:
-        print("not compared with Keras")
+    _print_differences(result.differences)
     for note in result.notes:
         print(note)
+
+
+def _print_differences(differences: dict[str, float]) -> None:
+    for name, largest in differences.items():
+        print(f"largest difference from Keras: {largest:.2g} ({name})")
+    if not differences:
+        print("not compared with Keras")
 
 
 def _labels(path: str) -> list[str]:

@@ -62,6 +62,7 @@ def export_model(
     verify: bool | str = "quick",
     text: Any = None,
     labels: Any = None,
+    trainable: bool = False,
     progress: Progress | None = None,
 ) -> ExportResult:
     """``export.to_onnx`` with a detailed result. Raises ExportError."""
@@ -69,19 +70,22 @@ def export_model(
     mode = read_mode(verify)
     with quiet() as errors:
         report("load")
-        _refuse_other_backends(model_or_path)
+        refuse_other_backends(model_or_path)
         model = load_model(model_or_path, architecture)
         model, layers = cut_text(model)
         given = {} if text is None else resolve_text(text)
         report("trace")
-        traced = trace(model)
+        traced = trace(model, to_train=trainable)
         tokenizers = build_tokenizers([*layers.items(), *given.items()], traced)
         names = {} if labels is None else match_labels(labels, traced)
         report("convert")
         draft = build_draft(traced, opset=opset, errors=errors)
         differences: dict[str, float] = {}
         store_metadata(draft.model, tokenizers, names)
-        notes = tuple(describe_text_inputs(tokenizers, layers))
+        notes = (
+            *describe_text_inputs(tokenizers, layers),
+            *(f"not in the file, for training: {what}" for what in traced.left_out),
+        )
         if path is None and mode == "none":
             return ExportResult(draft, differences, notes, len(traced.layers))
         if path is not None:
@@ -94,7 +98,7 @@ def export_model(
     return ExportResult(draft, differences, notes, len(traced.layers), has_external_data)
 
 
-def _refuse_other_backends(model_or_path: Any) -> None:
+def refuse_other_backends(model_or_path: Any) -> None:
     """The graph is TensorFlow's, and Keras's backend can't change once Keras is imported."""
     import keras
 

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from onnxwalk.export.conversion.draft import Draft, describe_tensor
 from onnxwalk.export.errors import ExportError, one_line
+from onnxwalk.interpreter.reader.wire import varint
+from onnxwalk.interpreter.weights.rewrite import raw_bytes
 
 #: larger files keep their weights outside; protobuf reads no message beyond 2 GiB
 MAX_FILE_SIZE = 2**31 - 2**20
@@ -43,15 +44,29 @@ def staged_file(
     Raises ExportError if it can't be written.
     """
     target = Path(path) if path is not None else None
-    name = target.name if target else "model.onnx"
+    with staged(target, "model.onnx") as part:
+        try:
+            write_model(draft, part, MAX_FILE_SIZE if largest is None else largest)
+        except (OSError, ValueError) as error:
+            raise ExportError(
+                f"{target or part.name} can't be written: {one_line(error)}"
+            ) from error
+        yield part
+
+
+@contextmanager
+def staged(target: Path | None, name: str = "") -> Iterator[Path]:
+    """Yield a path of the same name in a temporary folder next to ``target``; if the block
+    succeeds, what it wrote there is moved. With ``target`` None it is called ``name``, and deleted
+    after the block. Raises ExportError if it can't be written."""
+    name = target.name if target else name
     folder = None
     try:
         try:
             folder = Path(
                 tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=target and target.parent)
             )
-            write_model(draft, folder / name, MAX_FILE_SIZE if largest is None else largest)
-        except (OSError, ValueError) as error:
+        except OSError as error:
             raise ExportError(f"{target or name} can't be written: {one_line(error)}") from error
         yield folder / name
         if target is None:
@@ -82,7 +97,7 @@ def write_model(draft: Draft, path: Path, largest: int = MAX_FILE_SIZE) -> None:
             if array.nbytes >= _MIN_EXTERNAL and array.dtype.kind not in "OUS":
                 file.write(b"\0" * (-file.tell() % _PAGE_SIZE))
                 places[name] = file.tell()
-                file.write(_raw_bytes(array))
+                file.write(raw_bytes(array))
     with open(path, "wb") as file:
         _write(draft, file, places, outside.name)
 
@@ -114,27 +129,11 @@ def _write(draft: Draft, file: BinaryIO, places: dict[str, int], location: str =
             for key, value in where.items():
                 tensor.external_data.add(key=key, value=str(value))
         elif array.dtype.kind not in "OUS":
-            data, raw_header = array, _RAW_DATA + _varint(array.nbytes)
+            data, raw_header = array, _RAW_DATA + varint(array.nbytes)
         header = tensor.SerializeToString() + raw_header
-        parts.append((_INITIALIZER + _varint(len(header) + data.nbytes) + header, data))
+        parts.append((_INITIALIZER + varint(len(header) + data.nbytes) + header, data))
     total = len(graph) + sum(len(header) + data.nbytes for header, data in parts)
-    file.write(_GRAPH + _varint(total) + graph)
+    file.write(_GRAPH + varint(total) + graph)
     for header, data in parts:
         file.write(header)
-        file.write(_raw_bytes(data))
-
-
-def _raw_bytes(array: NDArray[Any]) -> Any:
-    """The elements in C order, little-endian; copied only if they aren't already."""
-    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-    return np.ascontiguousarray(little).reshape(-1).view(np.uint8).data
-
-
-def _varint(number: int) -> bytes:
-    """Seven bits per byte, the lowest first; the high bit is set if more follow."""
-    out = bytearray()
-    while number > 127:
-        out.append(number & 127 | 128)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
+        file.write(raw_bytes(data))

@@ -57,6 +57,7 @@ from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.runtime.estimate import Estimate
 from onnxwalk.interpreter.runtime.trace import Event, Place, Trace
 from onnxwalk.interpreter.session import Executor, Session, load
+from onnxwalk.interpreter.weights import Weight, trainable_weights, write_weights
 from onnxwalk.ops import Cost, Operator, Registry, registry
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ __all__ = [
     "UnsupportedModelError",
     "ValueInfo",
     "ValueType",
+    "Weight",
     "backend",
     "export",
     "install_as_onnxruntime",
@@ -106,6 +108,8 @@ __all__ = [
     "registry",
     "supported_ops",
     "text",
+    "trainable_weights",
+    "write_weights",
 ]
 
 #: modules that are imported on first use

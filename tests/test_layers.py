@@ -40,6 +40,7 @@ LAYERS = [
     ["interpreter.ir"],
     ["interpreter.budget"],
     ["interpreter.reader"],
+    ["interpreter.weights"],
     ["interpreter.runtime"],
     ["interpreter.compiler"],
     ["interpreter.gradients"],

@@ -14,6 +14,11 @@ from onnxwalk.export.conversion.markers import marker_handler
 from onnxwalk.export.conversion.names import describe_place, name_nodes, name_weights, record_layers
 from onnxwalk.export.conversion.opsets import DEFAULT_OPSET, OLDEST_OPSET, newest_opset, raise_opset
 from onnxwalk.export.conversion.recurrent_nodes import collect_weights
+from onnxwalk.export.conversion.variables import (
+    find_variables,
+    record_variables,
+    settle_variables,
+)
 from onnxwalk.export.errors import ExportError, one_line
 from onnxwalk.export.tracing.patches import MissingTarget, patched
 from onnxwalk.export.tracing.trace import Port, Trace
@@ -67,14 +72,18 @@ def build_draft(trace: Trace, *, opset: int | None = None, errors: Sequence[str]
     if opset > DEFAULT_OPSET:
         raise_opset(model, opset, trace.layers)
     weights = {tensor: values for tensor, (_, values) in trace.weights.items()}
-    draft = detach_weights(model, weights | collect_weights(trace.markers))
+    weights |= collect_weights(trace.markers)
+    draft = detach_weights(model, weights, find_variables(trace) if trace.to_train else None)
     _describe_ports(model.graph, trace)
     model.graph.name = trace.name
     clean(draft)
+    settle_variables(draft, trace)
     name_nodes(draft, trace)
     name_weights(draft, trace)
     _set_model_properties(model)
     record_layers(draft, trace)
+    if trace.to_train:
+        record_variables(draft, trace)
     try:
         onnx.checker.check_model(draft.skeleton(), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:

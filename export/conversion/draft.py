@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxwalk.export.tracing.names import reserve_name
+from onnxwalk.interpreter.weights.layout import Step, add_step, arrange
+from onnxwalk.interpreter.weights.record import Weight
 
 #: largest number of elements of a weight that may determine shapes
 _SHAPE_SIZE = 1024
@@ -22,10 +24,16 @@ _SHAPE_SIZE = 1024
 
 @dataclass
 class Draft:
-    """``model`` has no initializers in its top graph; they are in ``weights``, by name."""
+    """``model`` has no initializers in its top graph; they are in ``weights``, by name.
+
+    In a file that is to be trained, no pass computes with weights that are variables: it may only
+    move their elements (``rearrange``).
+    """
 
     model: Any  # onnx.ModelProto
     weights: dict[str, NDArray[Any]]
+    #: weight -> the variables in it; only in a file that is to be trained, which needs to know
+    variables: dict[str, tuple[Weight, ...]] = field(default_factory=dict)
     _used_names: set[str] | None = field(default=None, init=False, repr=False)
 
     @property
@@ -85,6 +93,28 @@ class Draft:
                 break
         for name in [name for name in self.weights if not reads[name]]:
             del self.weights[name]
+            self.variables.pop(name, None)
+
+    def rename_weight(self, name: str, new: str) -> None:
+        """Give a weight another name; its readers are not changed."""
+        self.weights[new] = self.weights.pop(name)
+        self.variables.pop(new, None)
+        if name in self.variables:
+            self.variables[new] = self.variables.pop(name)
+
+    def is_movable(self, name: str) -> bool:
+        """Whether a weight is one variable, or none."""
+        return all(not weight.part for weight in self.variables.get(name, ()))
+
+    def rearrange(self, name: str, new: str, *steps: Step) -> None:
+        """Add the weight ``new``: weight ``name``, which is movable, after these steps."""
+        self.weights[new] = arrange(self.weights[name], steps)
+        if name in self.variables:
+            (weight,) = self.variables[name]
+            layout = weight.layout
+            for step in steps:
+                layout = add_step(layout, step, weight.shape)
+            self.variables[new] = (replace(weight, layout=layout),)
 
     def sort_nodes(self) -> None:
         """Sort the nodes of the top graph topologically."""
@@ -180,10 +210,15 @@ def node_reads(node: Any) -> Iterator[str]:
     yield from subgraph_reads(node)
 
 
-def detach_weights(model: Any, weights: dict[str, NDArray[Any]] | None = None) -> Draft:
+def detach_weights(
+    model: Any,
+    weights: dict[str, NDArray[Any]] | None = None,
+    variables: dict[str, tuple[Weight, ...]] | None = None,
+) -> Draft:
     """Move the initializers of a model into a draft.
 
     ``weights``: arrays for graph inputs that represent weights; those inputs are removed.
+    ``variables``: the draft's.
     """
     from onnx import numpy_helper
 
@@ -193,7 +228,7 @@ def detach_weights(model: Any, weights: dict[str, NDArray[Any]] | None = None) -
     model.graph.input.extend(inputs)
     found |= {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     del model.graph.initializer[:]
-    return Draft(model, found)
+    return Draft(model, found, dict(variables or {}))
 
 
 def attach_weights(draft: Draft) -> Any:
@@ -244,7 +279,8 @@ def add_ints(draft: Draft, values: Any, stem: str, dtype: Any = np.int64) -> str
     """The name of a weight with these integers, which is added unless it exists."""
     new = np.array(values, dtype)
     for name, array in draft.weights.items():
-        if array.dtype == new.dtype and array.shape == new.shape and (array == new).all():
+        is_same = array.dtype == new.dtype and array.shape == new.shape and (array == new).all()
+        if is_same and name not in draft.variables:
             return name
     name = draft.new_name(stem)
     draft.weights[name] = new

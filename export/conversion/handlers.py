@@ -70,6 +70,16 @@ def _erfc(nodes: Nodes) -> None:
     nodes.replace("Sub", [_one(nodes), nodes.add("Erf", nodes.inputs)])
 
 
+def _bias_add(nodes: Nodes) -> None:
+    """x plus a number for each channel. tf2onnx forgets where the channels are unless the bias is a
+    constant."""
+    x, bias = nodes.inputs
+    rank = len(nodes.shape(x))
+    if nodes.node.get_attr_value("data_format", b"NHWC").startswith(b"NC") and rank > 2:
+        bias = nodes.add("Reshape", [bias, nodes.const([-1] + [1] * (rank - 2))])
+    nodes.replace("Add", [x, bias])
+
+
 def _log(nodes: Nodes) -> None:
     """In its own type; tf2onnx casts to float32, and doesn't support float16."""
     nodes.replace("Log", nodes.inputs)
@@ -207,6 +217,7 @@ _WRITERS: dict[str, Callable[[Nodes], None]] = {
     **integers.WRITERS,
     **mathematics.WRITERS,
     **segments.WRITERS,
+    "BiasAdd": _bias_add,
     "Erfc": _erfc,
     "EuclideanNorm": _euclidean_norm,
     "L2Loss": _l2_loss,

@@ -12,6 +12,7 @@ from onnxwalk.export.conversion.recurrent_nodes import Mask, RecurrentNodes
 from onnxwalk.export.tracing.lookups import Lookup
 from onnxwalk.export.tracing.markers import find_description
 from onnxwalk.export.tracing.recurrent import Recurrence
+from onnxwalk.export.tracing.training import BatchNormalization, Dropout
 from onnxwalk.export.tracing.transposed import TransposedConvolution
 
 
@@ -27,6 +28,10 @@ def marker_handler(markers: Sequence[Any]) -> Callable[..., None]:
             _write_lookup(Nodes(ctx, node), description)
         elif isinstance(description, TransposedConvolution):
             _write_transposed(Nodes(ctx, node), description)
+        elif isinstance(description, Dropout):
+            _write_dropout(Nodes(ctx, node), description)
+        elif isinstance(description, BatchNormalization):
+            _write_batch_normalization(Nodes(ctx, node), description)
         else:
             raise ValueError(f"{node.name} calls back into Python, which has no ONNX form")
 
@@ -65,3 +70,38 @@ def _write_transposed(nodes: Nodes, convolution: TransposedConvolution) -> None:
     x = nodes.add("Transpose", [x], perm=[0, n + 1, *range(1, n + 1)])
     y = nodes.add("ConvTranspose", [x, kernel], **attributes)
     nodes.replace("Transpose", [y], perm=[0, *range(2, n + 2), 1])
+
+
+def _write_dropout(nodes: Nodes, dropout: Dropout) -> None:
+    """Dropout with training_mode false. Where sizes are drawn once for others, it drops ones of the
+    shape of what is drawn, by which x is multiplied."""
+    nodes.scope = nodes.scope.rpartition("/")[0]
+    (x,) = nodes.inputs
+    switches = [nodes.const(dropout.rate, np.float32), nodes.const(False)]
+    seed: dict[str, Any] = {} if dropout.seed is None else {"seed": dropout.seed}
+    if dropout.noise_shape is None:
+        nodes.become([nodes.add("Dropout", [x, *switches], **seed)])
+        return
+    shape = nodes.add("Shape", [x]) if None in dropout.noise_shape else ""
+    sizes = [
+        nodes.add("Gather", [shape, nodes.const([axis])]) if size is None else nodes.const([size])
+        for axis, size in enumerate(dropout.noise_shape)
+    ]
+    shape = nodes.add("Concat", sizes, axis=0)
+    ones = nodes.add("Expand", [nodes.const(1, nodes.dtype(x)), shape])
+    nodes.become([nodes.add("Mul", [x, nodes.add("Dropout", [ones, *switches], **seed)])])
+
+
+def _write_batch_normalization(nodes: Nodes, norm: BatchNormalization) -> None:
+    """BatchNormalization with training_mode 0, between Transposes unless the axis is 1."""
+    nodes.scope = nodes.scope.rpartition("/")[0]
+    x, *weights = nodes.inputs
+    first, *rest = [axis for axis in range(len(nodes.shape(x))) if axis != norm.axis]
+    perm = [first, norm.axis, *rest]
+    if norm.axis != 1:
+        x = nodes.add("Transpose", [x], perm=perm)
+    attributes: dict[str, Any] = {"epsilon": norm.epsilon, "momentum": norm.momentum}
+    y = nodes.add("BatchNormalization", [x, *weights], **attributes)
+    if norm.axis != 1:
+        y = nodes.add("Transpose", [y], perm=[int(axis) for axis in np.argsort(perm)])
+    nodes.become([y])

@@ -63,7 +63,11 @@ def name_nodes(draft: Draft, trace: Trace) -> None:
 def name_weights(draft: Draft, trace: Trace) -> None:
     """Weights that are Keras variables get the variables' names; others, their first reader's."""
     readable = {tensor: name for tensor, (name, _) in trace.weights.items()}
-    readable |= _match_by_value(draft, trace)
+    if not trace.to_train:  # else each variable has its own
+        readable |= _match_by_value(draft, trace)
+    for tensor, parts in draft.variables.items():
+        if draft.is_movable(tensor):
+            readable[tensor] = parts[0].name
     readers: dict[str, str] = {}
     for node in draft.graph.node:
         for name in node.input:
@@ -82,9 +86,15 @@ def name_weights(draft: Draft, trace: Trace) -> None:
             renamed[name] = f"\0{new}"  # no new name is taken for an old one
     draft.rename_tensors(renamed)
     draft.rename_tensors({name: name[1:] for name in renamed.values()})
-    values = {renamed.get(name, name).lstrip("\0"): a for name, a in draft.weights.items()}
-    draft.weights.clear()
-    draft.weights.update(values)
+    new_names = {name: new[1:] for name, new in renamed.items()}
+    _rename_keys(draft.weights, new_names)
+    _rename_keys(draft.variables, new_names)
+
+
+def _rename_keys(table: dict[str, Any], names: dict[str, str]) -> None:
+    entries = {names.get(name, name): value for name, value in table.items()}
+    table.clear()
+    table.update(entries)
 
 
 def record_layers(draft: Draft, trace: Trace) -> None:
@@ -109,8 +119,7 @@ def record_layers(draft: Draft, trace: Trace) -> None:
             name for name in node_reads(node) if name in owner and owner[name] not in own_layers
         }
     sources = {name: (node.op_type, node.input) for name, node in draft.producers().items()}
-    weights = [*(name for name, _ in trace.weights.values()), *trace.constants]
-    weighted = {part for name in weights for part in name.split("/")[:-1]}
+    weighted = {part for v in trace.variables for part in v.name.split("/")[:-1]}
     found: dict[str, list[str]] = {}
     for name, layer in owner.items():
         if not layer or name not in leaving:

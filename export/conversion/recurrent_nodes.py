@@ -17,6 +17,12 @@ import numpy as np
 
 from onnxwalk.export.conversion.nodes import Nodes
 from onnxwalk.export.tracing.recurrent import Cell, Recurrence
+from onnxwalk.export.tracing.variables import Variable
+from onnxwalk.interpreter.weights.layout import Step
+from onnxwalk.interpreter.weights.record import Weight
+
+#: the order of the gates in the file: input, output, forget, cell; update, reset, hidden
+GATES = {"RNN": "", "LSTM": "iofc", "GRU": "zrh"}
 
 _INT64_MIN = np.iinfo(np.int64).min
 
@@ -26,12 +32,59 @@ def collect_weights(markers: Sequence[Any]) -> dict[str, Any]:
     arrays: dict[str, Any] = {}
     for recurrence in (m for m in markers if isinstance(m, Recurrence)):
         for depth, cells in enumerate(recurrence.layers):
-            per_direction = [cell.weights(recurrence.dtype) for cell in cells]
+            per_direction = [cell.weights(_weight_dtype(recurrence, cell)) for cell in cells]
             for name, parts in zip(
                 _weight_names(recurrence, depth), zip(*per_direction, strict=True), strict=True
             ):
                 arrays[name] = np.stack(parts)
     return arrays
+
+
+def collect_variables(
+    markers: Sequence[Any], variables: Sequence[Variable]
+) -> dict[str, tuple[Weight, ...]]:
+    """name -> the variables in every weight of ``collect_weights``.
+
+    W (directions, gates · units, features) and R hold a kernel in each direction, with features and
+    gates the other way round. B (directions, 2 · gates · units) holds Wb and after it Rb, which are
+    added: where Keras has one bias it is Wb, and Rb, which is zero, is none.
+    """
+    known = {id(v.variable): v for v in variables}
+    found: dict[str, tuple[Weight, ...]] = {}
+    for recurrence in (m for m in markers if isinstance(m, Recurrence)):
+        for depth, cells in enumerate(recurrence.layers):
+            for index, name in enumerate(_weight_names(recurrence, depth)):
+                found[name] = tuple(
+                    _describe(known[id(cell.variables[index])], name, cell, direction)
+                    for direction, cell in enumerate(cells)
+                    if cell.variables[index] is not None
+                )
+    return {name: weights for name, weights in found.items() if weights}
+
+
+def _describe(variable: Variable, name: str, cell: Cell, direction: int) -> Weight:
+    """Where the variable of one cell lies in W, R or B."""
+    gates, shape = cell.gates * cell.units, variable.shape
+    order = cell.gate_order
+    layout: list[Step] = []
+    if order != sorted(order):
+        layout.append(("blocks", len(shape) - 1, tuple(order)))
+    if name.endswith("/B"):
+        place: tuple[int, ...] = (gates * (2 if len(shape) == 2 else 1),)
+    else:
+        layout.append(("transpose", (1, 0)))
+        place = (gates, shape[0])
+    layout.append(("reshape", (1, *place)))
+    part = (slice(direction, direction + 1), *(slice(0, size) for size in place))
+    return Weight(
+        variable.name, name, shape, tuple(layout), part, GATES[cell.kind],
+        trainable=variable.trainable, statistic=variable.statistic,
+    )  # fmt: skip
+
+
+def _weight_dtype(recurrence: Recurrence, cell: Cell) -> str:
+    """That of the nodes; of a file that is to be trained, that of the variables."""
+    return str(cell.variables[0].dtype) if recurrence.to_train else recurrence.dtype
 
 
 def _weight_names(recurrence: Recurrence, depth: int) -> list[str]:
@@ -90,11 +143,20 @@ class RecurrentNodes(Nodes):
         self, x: str, depth: int, cells: Sequence[Cell], given: list[str], count: int, mask: Any
     ) -> tuple[str, str, list[str]]:
         """One RNN, LSTM or GRU node; (Y, Y_h, the final states, direction by direction)."""
+        from onnx import helper
+
         cell, recurrence = cells[0], self.recurrence
         names, gates = _weight_names(recurrence, depth), cell.gates * cell.units
-        shapes = ([gates, -1], [gates, cell.units], [2 * gates])  # after the directions
-        for name, shape in zip(names, shapes, strict=True):
-            self.ctx.add_graph_input(name, self.onnx_type, [recurrence.directions, *shape])
+        shapes = [[gates, -1], [gates, cell.units], [2 * gates]]  # after the directions
+        if recurrence.to_train and not any(c.has_bias for c in cells):
+            names, shapes = [*names[:2], ""], shapes[:2]
+        dtype = np.dtype(_weight_dtype(recurrence, cell))
+        for name, shape in zip(names, shapes, strict=False):
+            if self.ctx.get_node_by_output(name) is None:  # it may have been called before
+                kind = helper.np_dtype_to_tensor_dtype(dtype)
+                self.ctx.add_graph_input(name, kind, [recurrence.directions, *shape])
+        if dtype != self.zero.dtype:
+            names = [name and self.cast(name, self.zero.dtype) for name in names]
         inputs = [x, *names, mask.lengths if mask else ""]
         initial = [given[i::count] for i in range(count)]  # h of each direction, then c
         if not recurrence.zero_states:

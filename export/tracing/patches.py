@@ -23,6 +23,7 @@ from onnxwalk.export.tracing import (
     recurrent,
     resizing,
     rewrites,
+    training,
     transposed,
 )
 from onnxwalk.export.tracing.refusals import NO_ONNX_FORM_OF
@@ -54,6 +55,7 @@ class Patch:
     why: str
     since: str = "0"
     kind: type | None = None  # dict for a table, None for what can be called
+    to_train: bool = False  # only for files that are to be trained
 
     @property
     def package(self) -> str:
@@ -115,6 +117,7 @@ _LOOP = "becomes one ONNX node instead of a loop"
 _BFLOAT16 = "tf2onnx treats bfloat16 as float16"
 _FOURIER = "ONNX has no complex numbers"
 _POOL = "a computed loop over windows has no ONNX form"
+_TRAINING = "training needs a node of it, inference leaves it out or folds it"
 
 PATCHES = (
     Patch("keras.layers:RNN.inner_loop", recurrent.inner_loop, _LOOP),
@@ -225,6 +228,18 @@ PATCHES = (
         rewrites.embedding,
         "negative ids need nine nodes; and inputs that carry ids are recorded",
     ),
+    *(
+        Patch(target, replacement, _TRAINING, to_train=True)
+        for target, replacement in (
+            ("keras.layers:Dropout.call", training.dropout),
+            (
+                "keras.src.layers.regularization.spatial_dropout:BaseSpatialDropout.call",
+                training.spatial_dropout,
+            ),
+            ("keras.layers:BatchNormalization.call", training.batch_normalization),
+            ("keras.layers:Normalization.call", training.normalization),
+        )
+    ),
     Patch("keras.layers:Masking.call", rewrites.masking, "inputs that are masked are recorded"),
     Patch(
         "keras.layers:Layer._open_name_scope",
@@ -274,13 +289,17 @@ _lock = threading.Lock()
 
 
 @contextmanager
-def patched(*packages: str, record: Any) -> Iterator[None]:
-    """Apply the patches of ``packages`` inside the block.
+def patched(*packages: str, record: Any, to_train: bool = False) -> Iterator[None]:
+    """Apply the patches of ``packages`` inside the block; ``to_train``: also those for training.
 
     ``record`` is passed to the replacements. Raises MissingTarget, with nothing replaced.
     """
     with _lock:
-        chosen = [p for p in PATCHES if p.package in packages and p.is_needed()]
+        chosen = [
+            p
+            for p in PATCHES
+            if p.package in packages and p.is_needed() and (to_train or not p.to_train)
+        ]
         targets = [(patch, *patch.owner()) for patch in chosen]
         before = [(owner, name, vars(owner)[name]) for _, owner, name in targets]
         tables = [(table, dict(table)) for _, _, table in before if isinstance(table, dict)]

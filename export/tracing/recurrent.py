@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from onnxwalk.export.tracing import keras2
 from onnxwalk.export.tracing.markers import add_marker
 from onnxwalk.export.tracing.record import Record
+from onnxwalk.export.tracing.training import drops_inputs_once, mark_dropout
 
 #: (name of the ONNX activation, alpha, beta); None for activations without them
 Activation = tuple[str, float | None, float | None]
@@ -42,6 +43,15 @@ class Cell:
     def gates(self) -> int:
         return {"RNN": 1, "LSTM": 4, "GRU": 3}[self.kind]
 
+    @property
+    def gate_order(self) -> list[int]:
+        """Keras's number of each of ONNX's gates: i, f, c, o -> i, o, f, c of an LSTM."""
+        return [0, 3, 1, 2] if self.kind == "LSTM" else list(range(self.gates))
+
+    @property
+    def has_bias(self) -> bool:
+        return self.variables[2] is not None
+
     def weights(self, dtype: str) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """(w, r, b); call it outside of a trace, since it reads the variables."""
         kernel, recurrent = (np.asarray(v.numpy()) for v in self.variables[:2])
@@ -50,10 +60,9 @@ class Cell:
             bias = np.asarray(self.variables[2].numpy())
             rows[: 1 if bias.ndim == 1 else 2] = bias
         arrays = [kernel, recurrent, rows]
-        if self.kind == "LSTM":  # i, f, c, o -> i, o, f, c
-            i, f, c, o = np.split(np.arange(4 * self.units), 4)
-            order = np.concatenate([i, o, f, c])
-            arrays = [a[:, order] for a in arrays]
+        places = np.arange(self.gates * self.units).reshape(self.gates, self.units)
+        order = places[self.gate_order].reshape(-1)
+        arrays = [a[:, order] for a in arrays]
         w, r, b = (
             np.ascontiguousarray(a, dtype=dtype) for a in (arrays[0].T, arrays[1].T, arrays[2])
         )
@@ -76,10 +85,15 @@ class Recurrence:
     return_sequences: bool
     zero_output_for_mask: bool
     dtype: str
+    to_train: bool  # the weights keep the variables' dtype, and what is no variable is left out
 
     @property
     def directions(self) -> int:
         return len(self.layers[0])
+
+    @property
+    def variable_ids(self) -> list[int]:
+        return _variable_ids(self.layers)
 
 
 def _or_original(replacement: Callable[..., Any]) -> Callable[..., Any]:
@@ -111,6 +125,11 @@ def inner_loop(
     cells = _to_onnx_cells(layer.cell)
     if cells is None or not _is_float_sequence(sequences) or not _is_step_mask(mask):
         return None
+    if record.trainable and len(cells) == 1 and drops_inputs_once(layer.cell):
+        record.dropped.add(id(layer.cell))
+        sequences = mark_dropout(
+            record, sequences, layer.cell.dropout, layer.cell.seed, (None, 1, None)
+        )
     states = keras.tree.flatten(initial_state)
     structure = initial_state if keras.tree.is_nested(initial_state) else [initial_state]
     zero_output = bool(layer.zero_output_for_mask)
@@ -183,12 +202,21 @@ def is_stateful(layer: Any) -> bool:
     return any(getattr(part, "stateful", False) for part in layer._flatten_layers())
 
 
-def _unique_name(layer: Any, markers: list[Any]) -> str:
-    """The layer's path, numbered when the layer is called again."""
+def _name(layer: Any, layers: tuple[tuple[Cell, ...], ...], dtype: str, markers: list[Any]) -> str:
+    """The layer's path, which is that of the weights; that of an earlier call with the same weights
+    if there was one, numbered if others have it."""
+    known = [m for m in markers if isinstance(m, Recurrence)]
+    for marker in known:
+        if marker.dtype == dtype and marker.variable_ids == _variable_ids(layers):
+            return marker.name
     path = getattr(layer, "path", None) or layer.name
-    names = [m.name for m in markers if isinstance(m, Recurrence)]
+    names = {m.name for m in known}
     again = sum(name == path or name.startswith(f"{path}_call") for name in names)
     return f"{path}_call{again}" if again else path
+
+
+def _variable_ids(layers: tuple[tuple[Cell, ...], ...]) -> list[int]:
+    return [id(v) for cells in layers for cell in cells for v in cell.variables]
 
 
 def _add_recurrence(
@@ -204,7 +232,7 @@ def _add_recurrence(
     import tensorflow as tf
 
     recurrence = Recurrence(
-        name=_unique_name(layer, record.markers),
+        name=_name(layer, layers, sequences.dtype.name, record.markers),
         layers=layers,
         reverse=len(layers[0]) == 1 and bool(layer.go_backwards),
         masked=mask is not None,
@@ -212,6 +240,7 @@ def _add_recurrence(
         return_sequences=bool(layer.return_sequences),
         zero_output_for_mask=zero_output,
         dtype=sequences.dtype.name,
+        to_train=record.trainable,
     )
     inputs = [sequences]
     if mask is not None:

@@ -22,6 +22,8 @@ from onnxwalk.export.tracing.patches import MissingTarget, patched
 from onnxwalk.export.tracing.record import Record
 from onnxwalk.export.tracing.recurrent import is_stateful
 from onnxwalk.export.tracing.refusals import check_layers
+from onnxwalk.export.tracing.training import find_left_out
+from onnxwalk.export.tracing.variables import Variable, list_variables
 
 #: vectors with more elements than this are inputs, too
 _MAX_CONSTANT = 65536
@@ -56,10 +58,13 @@ class Trace:
     keys: dict[str, list[Any]]  # input name -> the keys that a lookup knows
     known_only: frozenset[str]  # the inputs of lookups that fail for other keys
     layers: tuple[str, ...]
+    variables: tuple[Variable, ...]
+    to_train: bool  # all variables were left outside, and what training needs has markers
+    left_out: tuple[str, ...]  # what Keras does in training and the graph doesn't, if it is to
 
 
-def trace(model: Any) -> Trace:
-    """Trace a built Keras model for inference.
+def trace(model: Any, *, to_train: bool = False) -> Trace:
+    """Trace a built Keras model for inference; ``to_train``: so that the file can be trained.
 
     Raises ExportError when the model has no known input shape or can't be traced.
     """
@@ -71,11 +76,11 @@ def trace(model: Any) -> Trace:
     structure = get_input_structure(model)
     specs = keras.tree.flatten(structure)
     names = make_unique([spec.name or f"input_{i}" for i, spec in enumerate(specs)])
-    variables = list({id(v): v for v in model.variables}.values())
-    outside = [v for v in variables if _is_graph_input(v)]
-    inside = [v for v in variables if not _is_graph_input(v)]
+    variables = list_variables(model)
+    outside = [v.variable for v in variables if _is_graph_input(v, to_train)]
+    inside = [v.variable for v in variables if not _is_graph_input(v, to_train)]
     small = [(WEIGHT_PREFIX + v.path, _read_values(v)) for v in inside]
-    record = Record(names)
+    record = Record(names, to_train)
 
     def function(*tensors: Any) -> Any:
         record.inputs, given = tensors[: len(specs)], tensors[len(specs) :]
@@ -89,7 +94,10 @@ def trace(model: Any) -> Trace:
     signature = [tf.TensorSpec(spec.shape, spec.dtype) for spec in specs]
     signature += [tf.TensorSpec(v.shape, v.dtype) for v in outside]
     try:
-        with patched("keras", "tensorflow", record=record), _functions_run_eagerly():
+        with (
+            patched("keras", "tensorflow", record=record, to_train=to_train),
+            _functions_run_eagerly(),
+        ):
             concrete = tf.function(function, autograph=False).get_concrete_function(*signature)
         frozen = convert_variables_to_constants_v2(
             concrete, lower_control_flow=False, aggressive_inlining=True
@@ -105,6 +113,7 @@ def trace(model: Any) -> Trace:
     results = [tensor for tensor in frozen.outputs if tensor.dtype != tf.resource]
     used = {source.split(":")[0].lstrip("^") for node in graph.node for source in node.input}
     weights = zip(outside, placeholders[len(specs) :], strict=False)
+    names_of = {id(v.variable): v.name for v in variables}
     return Trace(
         name=model.name,
         graph=graph,
@@ -122,10 +131,8 @@ def trace(model: Any) -> Trace:
             )
         ),
         weights={
-            tensor: (name, _read_values(v))
-            for (v, tensor), name in zip(
-                weights, make_unique([v.path for v in outside]), strict=True
-            )
+            tensor: (names_of[id(v)], _read_values(v))
+            for v, tensor in weights
             if tensor.split(":")[0] in used
         },
         constants={name.removeprefix(WEIGHT_PREFIX): values for name, values in small},
@@ -135,6 +142,9 @@ def trace(model: Any) -> Trace:
         keys=record.keys,
         known_only=frozenset(record.known_only),
         layers=tuple(layer.name for layer in model._flatten_layers(include_self=False)),
+        variables=tuple(variables),
+        to_train=to_train,
+        left_out=tuple(find_left_out(model, record)) if to_train else (),
     )
 
 
@@ -215,9 +225,11 @@ def _output_names(model: Any, count: int, taken: list[str]) -> list[str]:
     return make_unique([*taken, *names])[len(taken) :]
 
 
-def _is_graph_input(variable: Any) -> bool:
-    shape = tuple(variable.shape)
-    floating = str(variable.dtype) in ("float32", "float64", "float16", "bfloat16")
+def _is_graph_input(variable: Variable, to_train: bool) -> bool:
+    if to_train:
+        return not variable.is_seed
+    shape = variable.shape
+    floating = str(variable.variable.dtype) in ("float32", "float64", "float16", "bfloat16")
     return floating and (len(shape) > 1 or int(np.prod(shape)) > _MAX_CONSTANT)
 
 

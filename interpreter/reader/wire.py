@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,6 +145,35 @@ def parse(
         budget.take(_PER_MESSAGE + _PER_FIELD * (count & 1023))
         budget.tick()
     return result
+
+
+def fields_in(data: memoryview, start: int, end: int) -> Iterator[tuple[int, int, int, int, int]]:
+    """(number, wire type, where the field begins, where its content begins, where both end) of each
+    field of a message that ``parse`` takes, in order."""
+    position = start
+    while position < end:
+        at = position
+        tag, position = read_varint(data, position, end)
+        number, wire_type, begin = tag >> 3, tag & 7, position
+        if wire_type == BYTES:
+            length, begin = read_varint(data, position, end)
+            position = begin + length
+        elif wire_type == VARINT:
+            _, position = read_varint(data, position, end)
+        else:
+            position += 4 if wire_type == FIXED32 else 8
+        yield number, wire_type, at, begin, position
+
+
+def varint(number: int) -> bytes:
+    """The base-128 form of a number: seven bits per byte, the lowest first; the high bit is set if
+    more follow."""
+    out = bytearray()
+    while number > 127:
+        out.append(number & 127 | 128)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
 
 
 def read_run(

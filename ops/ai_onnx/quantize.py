@@ -18,6 +18,7 @@ from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.gradients import no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
+from onnxwalk.ops.fast.quantize import bind_dequantize_linear, bind_quantize_linear
 from onnxwalk.ops.shared import flops, types
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.cost import product_shape, product_work
@@ -71,6 +72,9 @@ def quantize_linear(
     return _saturate(quotient, zero_point, dtype, saturate)
 
 
+quantize_linear.bind(bind_quantize_linear)
+
+
 @op("QuantizeLinear", since=19, without=["block_size", "output_dtype"])
 @op("QuantizeLinear", since=21)
 @attributes_of(quantize_linear, without=["precision"])
@@ -81,6 +85,9 @@ def quantize_linear_19(x, y_scale, y_zero_point=None, **attributes):
     """
     precision = _FLOAT if is_short_float(y_scale.dtype) else 0
     return quantize_linear(x, y_scale, y_zero_point, precision=precision, **attributes)
+
+
+quantize_linear_19.bind(bind_quantize_linear)
 
 
 @op("QuantizeLinear", since=10)
@@ -115,6 +122,9 @@ def dequantize_linear(x, x_scale, x_zero_point=None, *, axis=1, block_size=0, ou
     y = steps.astype(np.float32, copy=False)
     y *= scale.astype(np.float32)
     return y.astype(dtype, copy=False)
+
+
+dequantize_linear.bind(bind_dequantize_linear)
 
 
 @op("DequantizeLinear", since=10)
@@ -172,10 +182,8 @@ def q_linear_matmul(a, a_scale, a_zero_point, b, b_scale, b_zero_point, y_scale,
     Spec: QLinearMatMul-10, QLinearMatMul-21.
     """
     sums = _integer_product(a, a_zero_point, b, b_zero_point)
-    y_scale = _as_scalar("y_scale", y_scale)
-    scale = _per_row("a_scale", a_scale, a) * _per_column("b_scale", b_scale, b) / y_scale
-    # In float32, as ONNX Runtime does: a sum halfway between two steps rounds the same.
-    quotient = np.asarray(sums.astype(np.float32) * scale.astype(np.float32))
+    scale = _factor(_per_row("a_scale", a_scale, a), _per_column("b_scale", b_scale, b), y_scale)
+    quotient = np.asarray(sums.astype(np.float32) * scale)
     return _saturate(quotient, _as_scalar("y_zero_point", y_zero_point), y_zero_point.dtype)
 
 
@@ -226,10 +234,15 @@ def q_linear_conv(
         sums = sums + b.reshape(per_channel)
     scale = _per_channel("w_scale", w_scale, w)
     scale = scale.reshape(per_channel) if scale.ndim else scale
-    scale = _as_scalar("x_scale", x_scale) * scale / _as_scalar("y_scale", y_scale)
-    # In float32, as ONNX Runtime does: a sum halfway between two steps rounds the same.
-    quotient = sums.astype(np.float32) * scale.astype(np.float32)
+    quotient = sums.astype(np.float32) * _factor(_as_scalar("x_scale", x_scale), scale, y_scale)
     return _saturate(quotient, _as_scalar("y_zero_point", y_zero_point), y_zero_point.dtype)
+
+
+def _factor(a_scale: np.ndarray, b_scale: np.ndarray, y_scale: np.ndarray) -> np.ndarray:
+    """a_scale·b_scale / y_scale, each rounded to float32 as in ONNX Runtime: a sum halfway between
+    two steps rounds the same."""
+    product = a_scale.astype(np.float32) * b_scale.astype(np.float32)
+    return np.asarray(product / _as_scalar("y_scale", y_scale).astype(np.float32))
 
 
 def _saturate(

@@ -13,6 +13,8 @@ from onnxwalk.ops.ai_onnx.activation import sigmoid, swish
 from onnxwalk.ops.ai_onnx.attention import join_heads, split_heads
 from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.contract.space import Space
+from onnxwalk.ops.fast.rotary import bind_rotary_embedding
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.cost import elementwise, total_bytes, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.gradients import add_elements, add_rows, cost_of_adding, numbered
@@ -69,6 +71,28 @@ def rotary_embedding(
     y[..., first] = cos * a - sin * b
     y[..., second] = sin * a + cos * b
     return join_heads(y) if packed else y
+
+
+@rotary_embedding.bind
+def bind_rotary(
+    space: Space,
+    x: np.ndarray,
+    cos_cache: np.ndarray,
+    sin_cache: np.ndarray,
+    position_ids: np.ndarray | None = None,
+    *,
+    interleaved: int = 0,
+    num_heads: int | None = None,
+    rotary_embedding_dim: int = 0,
+) -> np.ndarray | None:
+    if rotary_embedding_dim not in (0, 2 * cos_cache.shape[-1]):
+        return None
+    size = x.shape[-1] // num_heads if x.ndim == 3 and num_heads else x.shape[-1]
+    if not rotary_embedding_dim and size != 2 * cos_cache.shape[-1]:
+        return None
+    return bind_rotary_embedding(
+        space, x, cos_cache, sin_cache, position_ids, num_heads, bool(interleaved)
+    )
 
 
 @rotary_embedding.vjp

@@ -21,7 +21,10 @@ from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost
 from onnxwalk.ops.contract.dtypes import element_type, numpy_dtype
 from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.fast.normalization import bind_skip_normalization
+from onnxwalk.ops.fast.normalization import (
+    bind_embed_layer_normalization,
+    bind_skip_normalization,
+)
 from onnxwalk.ops.shared import types
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.cost import wide_copies, wide_itemsize
@@ -153,6 +156,9 @@ def embed_layer_normalization(
             raise ValueError(f"mask {mask.shape} should be {input_ids.shape}")
         index = (mask == 1).sum(1, dtype=np.int32)
     return y.astype(dtype, copy=False), index, total.astype(dtype, copy=False)
+
+
+embed_layer_normalization.bind(bind_embed_layer_normalization)
 
 
 @op(

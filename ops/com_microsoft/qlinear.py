@@ -3,9 +3,9 @@
     y = quantize(f(dequantize(x)))
 
 with dequantize(x) = (x - zero_point)·scale and quantize(v) = saturate(round(v / scale)
-+ zero_point), halves to even; int8 or uint8. A zero point that is missing is 0. ONNX Runtime
-computes the same in another order of float32, so that a value within rounding of halfway between
-two steps may come out one step away.
++ zero_point), halves to even; int8 or uint8. A zero point that is missing is 0. Where ONNX Runtime
+computes the same in another order of float32, a value within rounding of halfway between two steps
+may come out one step away.
 """
 
 from __future__ import annotations
@@ -22,39 +22,62 @@ from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost, broadcast, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
+from onnxwalk.ops.contract.space import Space
 from onnxwalk.ops.shared.axes import normalize_axes
 from onnxwalk.ops.shared.numeric import saturating_cast
 
 
 @op("QLinearAdd", since=1, domain=DOMAIN, optional=["A_zero_point", "B_zero_point"])
 def q_linear_add(A, A_scale, A_zero_point, B, B_scale, B_zero_point, C_scale, C_zero_point=None):
-    """quantize(dequantize(A) + dequantize(B)), broadcasting; rounds after adding the zero point
+    """quantize(dequantize(A) + dequantize(B)), broadcasting, as
 
-    Source: com.microsoft.QLinearAdd-1, ONNX Runtime 1.32.
+    saturate(round(A·a + (B·b + offset))), a = A_scale / C_scale, b = B_scale / C_scale,
+    offset = C_zero_point - (A_zero_point·a + B_zero_point·b)
+
+    in float32, where a product and the sum around it are rounded once.
+
+    Source: com.microsoft.QLinearAdd-1, ONNX Runtime 1.32 on a processor with FMA, of which this has
+    the bits.
     """
-    return _apply_binary(
-        np.add, A, A_scale, A_zero_point, B, B_scale, B_zero_point, C_scale, C_zero_point
+    _check_same_type(A, B)
+    scale = _as_scalar("C_scale", C_scale)
+    a, b = (_as_scalar("scale", s) / scale for s in (A_scale, B_scale))
+    of_a, of_b = (
+        _check_zero_point(z, A.dtype).astype(np.float32) for z in (A_zero_point, B_zero_point)
     )
+    zero_point = _check_zero_point(C_zero_point, A.dtype).astype(np.float32)
+    offset = zero_point - _multiply_add(of_a, a, of_b * b)
+    return saturating_cast(np.rint(_multiply_add(A, a, _multiply_add(B, b, offset))), A.dtype)
 
 
 @op("QLinearMul", since=1, domain=DOMAIN, optional=["A_zero_point", "B_zero_point"])
 def q_linear_mul(A, A_scale, A_zero_point, B, B_scale, B_zero_point, C_scale, C_zero_point=None):
-    """quantize(dequantize(A)·dequantize(B)), broadcasting; rounds after adding the zero point
+    """quantize(dequantize(A)·dequantize(B)), broadcasting, as
 
-    Source: com.microsoft.QLinearMul-1, ONNX Runtime 1.32.
+    saturate(round((A - A_zero_point)·(B - B_zero_point)·(A_scale·B_scale / C_scale)
+    + C_zero_point)) in float32
+
+    Source: com.microsoft.QLinearMul-1, ONNX Runtime 1.32, of which this has the bits.
     """
-    return _apply_binary(
-        np.multiply, A, A_scale, A_zero_point, B, B_scale, B_zero_point, C_scale, C_zero_point
+    _check_same_type(A, B)
+    a, b = (
+        x.astype(np.float32) - _check_zero_point(z, x.dtype).astype(np.float32)
+        for x, z in ((A, A_zero_point), (B, B_zero_point))
     )
+    factor = _as_scalar("A_scale", A_scale) * _as_scalar("B_scale", B_scale)
+    steps = a * b * (factor / _as_scalar("C_scale", C_scale))
+    steps = steps + _check_zero_point(C_zero_point, A.dtype).astype(np.float32)
+    return saturating_cast(np.rint(steps), A.dtype)
 
 
-def _apply_binary(function, a, a_scale, a_zero_point, b, b_scale, b_zero_point, scale, zero_point):
-    """Computed in float64, where sums and products of two scaled bytes are exact."""
+def _check_same_type(a: np.ndarray, b: np.ndarray) -> None:
     if a.dtype != b.dtype:
         raise ValueError(f"A ({a.dtype}) and B ({b.dtype}) differ in type")
-    x = _dequantize(a, a_scale, a_zero_point, np.float64)
-    y = _dequantize(b, b_scale, b_zero_point, np.float64)
-    return _quantize_rounding_last(function(x, y), scale, zero_point, a.dtype)
+
+
+def _multiply_add(x: np.ndarray, factor: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """x·factor + y in float32, rounded once, for x that are bytes: float64 holds the product."""
+    return np.asarray(x * factor.astype(np.float64) + y).astype(np.float32)
 
 
 def _quantize_rounding_last(
@@ -91,11 +114,33 @@ def q_linear_sigmoid(X, X_scale, X_zero_point, Y_scale, Y_zero_point=None):
 def q_linear_softmax(X, X_scale, x_zero_point, y_scale, y_zero_point, *, axis=-1, opset):
     """quantize(Softmax(dequantize(X))), the Softmax of that opset: flattening before 13
 
-    Source: com.microsoft.QLinearSoftmax-1, ONNX Runtime 1.32.
+    Source: com.microsoft.QLinearSoftmax-1, ONNX Runtime 1.32, which cuts 1 / y_scale to a whole
+    number: its result may be a step lower.
     """
     function = softmax.softmax if opset >= 13 else softmax.softmax_flattened
     y = function(_dequantize(X, X_scale, x_zero_point, np.float64), axis=axis)
     return _quantize(y, y_scale, y_zero_point, X.dtype)
+
+
+#: elements whose temporary arrays need no count
+_FEW = 1 << 12
+
+
+@q_linear_softmax.bind
+def bind_q_linear_softmax(
+    space: Space, X: np.ndarray, *parameters: np.ndarray | None, **attributes: int
+) -> np.ndarray | None:
+    """The plain operator, for few scores: what counts there is that all steps of the plan are
+    bound."""
+    if X.size > _FEW:
+        return None
+    y = space.array(X.shape, X.dtype)
+
+    def compute() -> None:
+        np.copyto(y, q_linear_softmax(X, *parameters, **attributes))
+
+    space.call(compute)
+    return y
 
 
 @op("QLinearWhere", since=1, domain=DOMAIN)

@@ -14,6 +14,8 @@ from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.com_microsoft.attention import refuse_unsupported
 from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost
 from onnxwalk.ops.contract.registry import op
+from onnxwalk.ops.contract.space import Space
+from onnxwalk.ops.fast.rotary import bind_rotary_embedding
 from onnxwalk.ops.shared.cost import wide_itemsize
 from onnxwalk.ops.shared.numeric import wide
 
@@ -143,6 +145,36 @@ def rotate(
     y[..., first] = a * cos - b * sin
     y[..., second] = a * sin + b * cos
     return y
+
+
+@rotary_embedding.bind
+def bind_rotary(
+    space: Space,
+    input: np.ndarray,
+    position_ids: np.ndarray,
+    cos_cache: np.ndarray,
+    sin_cache: np.ndarray,
+    *,
+    interleaved: int | None = None,
+    num_heads: int | None = None,
+    rotary_embedding_dim: int | None = None,
+    **others: Any,
+) -> np.ndarray | None:
+    """Positions of each token, or constant ones from the first on."""
+    if others.get("is_packed_batching") or cos_cache.ndim != 2 or not cos_cache.shape[1]:
+        return None
+    half = cos_cache.shape[1]
+    if rotary_embedding_dim and (not num_heads or rotary_embedding_dim != 2 * half):
+        return None
+    tokens = (len(input), input.shape[1 if input.ndim == 3 else 2])
+    if position_ids.shape == (1,):
+        given = space.scratch(tokens, position_ids.dtype)
+        space.call(np.add, position_ids, np.arange(tokens[1], dtype=given.dtype), given)
+        position_ids = given
+    heads = num_heads or max(1, input.shape[2] // (2 * half)) if input.ndim == 3 else None
+    return bind_rotary_embedding(
+        space, input, cos_cache, sin_cache, position_ids, heads, bool(interleaved)
+    )
 
 
 @rotary_embedding.cost

@@ -7,17 +7,23 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.dtypes import is_plain, numpy_dtype
+from onnxwalk.ops.contract.dtypes import element_type, is_plain, numpy_dtype
 from onnxwalk.ops.contract.space import Bind, Space, memory_order
 from onnxwalk.ops.shared.axes import normalize_axis
 
 
 def bind_cast(space: Space, input: np.ndarray, *, to: int, **attributes: Any) -> np.ndarray | None:
-    """Casts that NumPy computes as in the spec: not from floats to integers."""
+    """Casts between NumPy's own types, and between float and bfloat16.
+
+    What a float out of an integer's range becomes is undefined, and may depend on the loop that
+    NumPy chooses: only where that is the operator's own."""
     target = numpy_dtype(to)
-    if not (is_plain(input.dtype) and is_plain(target)):
+    kinds = (input.dtype, target)
+    if not all(is_plain(kind) or kind == np.float16 for kind in kinds) and not (
+        np.float32 in kinds and any(element_type(kind).name == "bfloat16" for kind in kinds)
+    ):
         return None
-    if input.dtype.kind == "f" and target.kind in "iu":
+    if input.dtype.kind == "f" and target.kind in "iu" and not input.flags.c_contiguous:
         return None
     y = space.like(input, target)
     if y is not input:
@@ -143,6 +149,22 @@ def _gather(data: np.ndarray, indices: np.ndarray, axis: int, y: np.ndarray) -> 
     if indices.min() < -size or indices.max() >= size:
         raise IndexError("index out of range")  # the plain operator says which one
     np.take(data, indices, axis, y, "wrap")  # "raise" would copy the result
+
+
+def rows_of(space: Space, tables: list[np.ndarray], indices: np.ndarray) -> list[np.ndarray]:
+    """The rows (number of indices, C) of tables (R, C) of one length, in scratch memory. Each run
+    checks that the indices are from 0 to R - 1."""
+    found = [space.scratch((indices.size, table.shape[1]), table.dtype) for table in tables]
+    space.call(_look_up, tables, indices, found)
+    return found
+
+
+def _look_up(tables: list[np.ndarray], indices: np.ndarray, found: list[np.ndarray]) -> None:
+    if indices.min() < 0 or indices.max() >= len(tables[0]):
+        raise IndexError("index out of range")  # the plain operator says which one
+    flat = indices.reshape(-1)
+    for table, rows in zip(tables, found, strict=True):
+        table.take(flat, 0, rows, "wrap")  # "raise" would copy the result
 
 
 def bind_gather_nd(

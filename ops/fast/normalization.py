@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from itertools import starmap
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from onnxwalk.ops.contract.space import Space
 from onnxwalk.ops.fast.blocks import split_range
 from onnxwalk.ops.fast.calls import scalar
+from onnxwalk.ops.fast.copies import rows_of
 from onnxwalk.ops.shared.axes import normalize_axis
 
 
@@ -209,6 +211,58 @@ def bind_skip_normalization(
     )
     unused = space.unused
     return None if y is None else (y, unused, unused, unused if total is None else total)
+
+
+def bind_embed_layer_normalization(
+    space: Space,
+    ids: np.ndarray,
+    segment_ids: np.ndarray | None,
+    words: np.ndarray,
+    positions: np.ndarray,
+    segments: np.ndarray | None,
+    scale: np.ndarray,
+    b: np.ndarray,
+    mask: np.ndarray | None = None,
+    position_ids: np.ndarray | None = None,
+    *,
+    epsilon: float = 9.999999960041972e-13,
+    mask_index_type: int | None = None,
+) -> tuple[np.ndarray, ...] | None:
+    """The normalization of the sum of the rows of each token, the 1s of the mask, and that sum."""
+    tables = [table for table in (words, positions, segments) if table is not None]
+    if ids.ndim != 2 or not ids.size or any(table.ndim != 2 for table in tables):
+        return None
+    if any(t.dtype != np.float32 or t.shape[1:] != words.shape[1:] for t in tables):
+        return None
+    if (segment_ids is None) != (segments is None) or not words.size:
+        return None
+    batch, length = ids.shape
+    if position_ids is None:
+        position_ids = space.mark_constant(np.arange(length)[np.newaxis])
+    given = [x for x in (segment_ids, mask) if x is not None]
+    if any(x.shape != ids.shape for x in given):
+        return None
+    if position_ids.shape not in ((1, length), ids.shape):
+        return None
+    total = space.array((batch, length, words.shape[1]), words.dtype)
+    (found,) = rows_of(space, [words], ids)
+    (placed,) = rows_of(space, [positions], position_ids)
+    shape = (len(position_ids), length, -1)
+    space.call(np.add, found.reshape(total.shape), placed.reshape(shape), total)
+    if segments is not None and segment_ids is not None:
+        (found,) = rows_of(space, [segments], segment_ids)
+        space.call(np.add, total, found.reshape(total.shape), total)
+    y = _normalize_lines(space, total, scale, b, -1, epsilon, centred=True)
+    if y is None:
+        return None
+    counts = space.array((batch,), np.int32)
+    if mask is None:
+        space.call(counts.fill, 0)
+    else:
+        ones = space.scratch(mask.shape, np.bool_)
+        space.call(np.equal, mask, scalar(1, mask.dtype), ones)
+        space.call(partial(np.add.reduce, axis=1, dtype=np.int32, out=counts), ones)
+    return y, counts, total
 
 
 def _normalize_groups(

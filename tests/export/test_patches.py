@@ -76,7 +76,7 @@ def test_everything_is_put_back():
     before, tables = originals(), [dict(t) for t in originals() if isinstance(t, dict)]
     with (
         pytest.raises(RuntimeError),
-        patched("keras", "tensorflow", "tf2onnx", record=None),
+        patched("keras", "tensorflow", "tf2onnx", record=None, to_train=True),
     ):
         inside = originals()
         assert all((a is b) == isinstance(a, dict) for a, b in zip(inside, before, strict=True))

@@ -8,7 +8,8 @@ import pytest
 import onnxwalk
 from onnxwalk.export.conversion.draft import attach_weights, detach_weights
 from onnxwalk.export.errors import ExportError
-from onnxwalk.export.write import _varint, staged_file, write_model
+from onnxwalk.export.write import staged_file, write_model
+from onnxwalk.interpreter.reader.wire import varint
 from tests.export.test_clean import array, graph, node
 
 
@@ -66,4 +67,4 @@ def test_nothing_is_left_when_something_fails(tmp_path):
 
 
 def test_varint():
-    assert [_varint(n) for n in (0, 127, 128, 300)] == [b"\0", b"\x7f", b"\x80\x01", b"\xac\x02"]
+    assert [varint(n) for n in (0, 127, 128, 300)] == [b"\0", b"\x7f", b"\x80\x01", b"\xac\x02"]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxwalk.export.conversion.draft import Draft, attributes
+from onnxwalk.interpreter.weights.layout import Step
 from onnxwalk.ops import registry
 
 #: number of elements up to which any operator is computed, by onnxwalk's own
@@ -18,7 +19,8 @@ def fold_constants(draft: Draft) -> None:
     """Compute nodes that read weights only, where the result is small or no larger than those.
 
     If only the order of elements changes, the result is a view of the weight. A folded weight
-    inherits the name of the weight that it is computed from, if no other node reads that.
+    inherits the name of the weight that it is computed from, if no other node reads that. Of
+    variables that are to be trained, only the order of elements changes.
     """
     outputs = {value.name for value in draft.graph.output}
     origin: dict[str, str] = {}
@@ -28,7 +30,10 @@ def fold_constants(draft: Draft) -> None:
         if node.domain or len(node.output) != 1 or node.output[0] in outputs or not known:
             continue
         arrays = [draft.weights[name] if name else None for name in node.input]
-        result = _compute_node(node, arrays, opset)
+        if not draft.variables.keys().isdisjoint(node.input):
+            result = _move_variable(draft, node, arrays)
+        else:
+            result = _compute_node(node, arrays, opset)
         if result is not None:
             draft.weights[node.output[0]] = result
             sizes = {name: draft.weights[name].size for name in node.input if name}
@@ -49,8 +54,24 @@ def _inherit_names(draft: Draft, origin: dict[str, str]) -> None:
         if reads[name] and not reads[source] and source not in names.values():
             names[name] = source
     for name, source in names.items():
-        draft.weights[source] = draft.weights.pop(name)
+        draft.rename_weight(name, source)
     draft.rename_tensors(names)
+
+
+def _move_variable(draft: Draft, node: Any, arrays: list[Any]) -> NDArray[Any] | None:
+    """The output of a node that only moves the elements of a variable, which becomes a weight; None
+    for another node."""
+    source, *others = node.input
+    is_move = node.op_type in ("Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze")
+    if not is_move or not draft.is_movable(source) or not draft.variables.keys().isdisjoint(others):
+        return None
+    result = _SHORTCUTS[node.op_type](*arrays, **attributes(node))
+    step: Step = ("reshape", tuple(result.shape))
+    if node.op_type == "Transpose":
+        step = ("transpose", tuple(attributes(node).get("perm", range(result.ndim)[::-1])))
+    steps = () if node.op_type == "Identity" else (step,)
+    draft.rearrange(source, node.output[0], *steps)
+    return result
 
 
 def _compute_node(node: Any, arrays: list[Any], opset: int) -> NDArray[Any] | None:
@@ -81,7 +102,7 @@ def share_constants(draft: Draft) -> None:
     seen: dict[tuple[str, tuple[int, ...], bytes], str] = {}
     names: dict[str, str] = {}
     for name, array in draft.weights.items():
-        if array.size <= 16 and array.dtype.kind not in "OUS":
+        if array.size <= 16 and array.dtype.kind not in "OUS" and name not in draft.variables:
             first = seen.setdefault((array.dtype.name, array.shape, array.tobytes()), name)
             if first != name:
                 names[name] = first

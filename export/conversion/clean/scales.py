@@ -21,7 +21,8 @@ def fold_scales(draft: Draft) -> None:
     """Fold Mul and Add by constants per channel into the Conv, ConvTranspose or MatMul before.
 
     A product stays as it is if other nodes read its result or share its weights. The result has
-    the name of the output of the Mul or Add.
+    the name of the output of the Mul or Add. Variables that are to be trained are not computed
+    with, but one that is added after a convolution without a bias becomes its bias.
     """
     producers, reads = draft.producers(), draft.count_reads()
     for node in draft.graph.node:
@@ -40,7 +41,11 @@ def fold_scales(draft: Draft) -> None:
             if len(perm) < max(values.ndim, 1):
                 continue
             moved, before, values = before, first, _align_to_source(values, perm)
-        if node.op_type == "Mul":
+        if other in draft.variables:
+            folded = node.op_type == "Add" and _move_bias(draft, before, values, other, reads)
+        elif not draft.variables.keys().isdisjoint(before.input):
+            folded = False
+        elif node.op_type == "Mul":
             folded = _scale(draft, before, values, reads, producers)
         else:
             folded = _shift(draft, before, values, other, reads)
@@ -128,6 +133,21 @@ def _shift(draft: Draft, node: Any, values: NDArray[Any], other: str, reads: Any
         reads[name] = 1
     draft.weights[name] = channels
     del node.input[2:]
+    node.input.append(name)
+    return True
+
+
+def _move_bias(draft: Draft, node: Any, values: NDArray[Any], bias: str, reads: Any) -> bool:
+    """Make a variable that is added after a convolution without a bias its bias."""
+    if node.op_type not in ("Conv", "ConvTranspose") or len(node.input) > 2:
+        return False
+    weight = draft.weights.get(node.input[1])
+    channels = None if weight is None else _per_channel(node, weight, values)
+    if channels is None or channels.size != values.size or not draft.is_movable(bias):
+        return False
+    name = draft.new_name(f"{bias}/bias")
+    draft.rearrange(bias, name, ("reshape", channels.shape))
+    reads[name] = 1
     node.input.append(name)
     return True
 

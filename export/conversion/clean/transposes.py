@@ -23,9 +23,9 @@ from onnxwalk.export.conversion.draft import (
 )
 
 _UNARY = set(
-    "Abs Acos Acosh Asin Asinh Atan Atanh Cast Ceil Celu Clip Cos Cosh Elu Erf Exp Floor Gelu "
-    "HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal Relu Round "
-    "Selu Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Tan Tanh ThresholdedRelu".split()
+    "Abs Acos Acosh Asin Asinh Atan Atanh Cast Ceil Celu Clip Cos Cosh Dropout Elu Erf Exp Floor "
+    "Gelu HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal Relu "
+    "Round Selu Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Tan Tanh ThresholdedRelu".split()
 )
 _BROADCASTING = set(
     "Add And Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mul Or Pow PRelu Sub "
@@ -103,12 +103,13 @@ class _Context:
             known = True
         elif kind in _BROADCASTING:
             known = all(
-                self.draft.weights[name].ndim <= rank
+                self.draft.weights[name].ndim <= rank and self.draft.is_movable(name)
                 for name in node.input
                 if name in self.draft.weights
             )
         elif kind in _ALONG_AXIS:
-            known = kind == "Concat" or node.input[0] not in self.draft.weights
+            known = all(map(self.draft.is_movable, node.input))
+            known = known and (kind == "Concat" or node.input[0] not in self.draft.weights)
         elif kind == "Pad":
             known = len(node.input) < 4 and self.draft.weights.get(node.input[1]) is not None
         elif kind == "Slice":
@@ -281,9 +282,10 @@ def _reorder_weight(draft: Draft, name: str, order: list[int]) -> str:
     array = draft.weights[name]
     if array.size == 1 and array.ndim == 0:
         return name
-    turned = array.reshape((1,) * (len(order) - array.ndim) + array.shape).transpose(order)
     new = f"{name}/turned_{''.join(map(str, order))}"
-    draft.weights.setdefault(new, turned)
+    if new not in draft.weights:
+        full = (1,) * (len(order) - array.ndim) + array.shape
+        draft.rearrange(name, new, ("reshape", full), ("transpose", tuple(order)))
     return new
 
 

@@ -26,6 +26,7 @@ from onnxwalk.interpreter.compiler.passes.steps import (
     Steps,
     bytes_of,
     code_of,
+    factor_of,
     is_exact,
     limited,
     read_bias,
@@ -156,7 +157,7 @@ class _Rewriting:
                 return
 
         def make(target: Node, new: Steps, sums: Sums) -> None:
-            factor = scale / np.float64(new.scale)
+            factor = factor_of(source, weights, new)
             nodes = self.requantize(
                 node, source, weights.values, bias, factor, limited(new, sums.low, sums.high)
             )
@@ -165,15 +166,25 @@ class _Rewriting:
         self.sums[node.outputs[0]] = Sums(make)
 
     def add(self, node: Node) -> None:
-        """Add of two dequantized tensors: a table of all sums."""
+        """Add of two dequantized tensors: a table of all sums, which QLinearAdd makes."""
         a, b = (self.scaled.get(name) for name in node.inputs)
-        if a is None or b is None or "broadcast" in node.attributes:
+        operator = self.links.context.registry.lookup(_MICROSOFT, "QLinearAdd", 1)
+        if a is None or b is None or "broadcast" in node.attributes or operator is None:
             return
 
         def make(target: Node, new: Steps, sums: Sums) -> None:
-            values = np.add.outer(a.numbers * a.scale, b.numbers * b.scale)
-            limited = np.clip(values, np.float32(sums.low), np.float32(sums.high))
-            table = np.clip(np.rint(limited / new.scale), new.low, new.high)
+            if a.zero_point.dtype == b.zero_point.dtype == new.zero_point.dtype:
+                left, right = bytes_of(a)[:, None], bytes_of(b)[None]
+                scales = [np.array(x.scale) for x in (a, b, new)]
+                table = operator.function(
+                    left, scales[0], a.zero_point, right, scales[1], b.zero_point,
+                    scales[2], new.zero_point,
+                ).astype(np.float32) - new.zero_point  # fmt: skip
+            else:
+                values = np.add.outer(a.numbers * a.scale, b.numbers * b.scale)
+                table = np.clip(np.rint(values / new.scale), new.low, new.high)
+            within = limited(new, sums.low, sums.high)
+            table = np.clip(table, within.low, within.high).astype(np.float32)
             step = self.look_up(target, a, b, table, new)
             self.edits.replace(target, step, *self.as_bytes(target, new, target.outputs[0]))
 
@@ -229,7 +240,7 @@ class _Rewriting:
         if weights.scale.size not in (1, len(weights.values)):
             return
         new = replace(new, name=self.name(node.outputs[0]))
-        factor = np.float64(source.scale) * weights.scale / np.float64(new.scale)
+        factor = factor_of(source, weights, new)
         conv = replace(node, op_type="Conv", opset=11, inputs=("", inputs[3], *inputs[8:9]))
         nodes = self.requantize(conv, source, weights.values, bias, factor, new, parts)
         self.steps[node.outputs[0]] = new
@@ -258,8 +269,7 @@ class _Rewriting:
         if weights.scale.size not in (1, len(by_output)):
             return
         new = replace(new, name=self.name(node.outputs[0]))
-        scale = np.float32(node.attributes.get("alpha", 1.0)) * source.scale
-        factor = scale * weights.scale.astype(np.float32) / new.scale  # in float32, as QGemm has it
+        factor = factor_of(source, weights, new, node.attributes.get("alpha", 1.0))
         gemm = replace(node, op_type="Gemm", opset=13, inputs=("", inputs[3], inputs[6]))
         gemm = replace(gemm, attributes={"transB": transposed})
         nodes = self.requantize(gemm, source, weights.values, bias, factor, new)

@@ -39,6 +39,13 @@ class Whole:
     scale: np.ndarray  # float64, () or (M)
 
 
+def factor_of(source: Steps, weights: Whole, new: Steps, alpha: float = 1.0) -> np.ndarray:
+    """What makes ``new`` steps of sums of products: each operation rounded to float32, as in
+    QLinearConv and QGemm."""
+    scale = np.float32(alpha) * source.scale
+    return np.asarray(scale * weights.scale.astype(np.float32) / np.float32(new.scale))
+
+
 def read_steps(
     links: Links, node: Node, scale: str = "", zero_point: str = "", *_: str
 ) -> Steps | None:

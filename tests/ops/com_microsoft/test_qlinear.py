@@ -1,10 +1,14 @@
-"""QLinear…: equal to ONNX Runtime where every step is exact, else at most one step away."""
+"""QLinear…: equal to ONNX Runtime where it is known how it rounds, or where every step is exact;
+else at most one step away."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy._core._multiarray_umath import __cpu_features__ as features
+from onnx import helper, numpy_helper
 
+import onnxwalk
 from tests.support.harness import (
     Case,
     assert_same,
@@ -17,6 +21,8 @@ from tests.support.harness import (
 )
 
 MS = "com.microsoft"
+#: whether the processor multiplies and adds with one rounding
+HAS_FMA = any(features.get(name) for name in ("FMA3", "ASIMD"))
 EVERY = np.arange(256, dtype=np.uint8)
 SIGNED = EVERY.view(np.int8)
 
@@ -189,3 +195,65 @@ REFUSED = [
 def test_refused(case, message):
     with pytest.raises(ValueError, match=message):
         run_directly(case)
+
+
+def steps_apart(name, domain, inputs):
+    """How far the bytes of a node are from ONNX Runtime's, at most. Large inputs are fed, small
+    ones are initializers."""
+    names = [f"i{k}" for k in range(len(inputs))]
+    fed = {n: x for n, x in zip(names, inputs, strict=True) if x.size > 1000}
+    graph = helper.make_graph(
+        [helper.make_node(name, names, ["y"], domain=domain)], "g",
+        [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(x.dtype), x.shape)
+         for n, x in fed.items()],
+        [helper.make_empty_tensor_value_info("y")],
+        [numpy_helper.from_array(x, n) for n, x in zip(names, inputs, strict=True) if n not in fed],
+    )  # fmt: skip
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    proto = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    (expected,) = run_onnxruntime(proto, fed)
+    worst = 0
+    for optimize in (True, False):
+        (found,) = onnxwalk.load(proto, optimize=optimize).run(None, fed)
+        worst = max(worst, int(np.abs(found.astype(int) - expected.astype(int)).max()))
+    return worst
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
+@pytest.mark.parametrize("name", ["QLinearAdd", "QLinearMul"])
+def test_all_pairs_of_bytes_have_onnx_runtimes_bits(name, dtype):
+    """Also at odd scales, where a few pairs are near the middle of two steps: the order in which
+    ONNX Runtime rounds decides them (with FMA instructions; without, within a step)."""
+    limits = np.iinfo(dtype)
+    every = np.arange(limits.min, limits.max + 1)
+    a, b = (x.ravel().astype(dtype) for x in np.meshgrid(every, every))
+    rng = np.random.default_rng(0)
+    for _ in range(25):
+        zeros = rng.integers(limits.min, limits.max + 1, 3).astype(dtype)
+        scales = rng.uniform(0.01, 0.1, 3).astype(np.float32)
+        scales[2] *= 8 if name == "QLinearMul" else 1
+        given = [x.reshape(()) for pair in zip(scales, zeros, strict=True) for x in pair]
+        inputs = [a, *given[:2], b, *given[2:]]
+        apart = steps_apart(name, "com.microsoft", inputs)
+        assert apart <= (name == "QLinearAdd" and not HAS_FMA)
+
+
+def test_convolutions_have_onnx_runtimes_bits_at_any_scale():
+    """Where the order in which scales are rounded decides to which step a sum goes: such sums are
+    searched, and made by the bias alone."""
+    rng = np.random.default_rng(0)
+    x_scale, y_scale, found = s(0.027829738), s(0.3349567), []
+    for scale in rng.uniform(0.0002, 0.001, 1000).astype(np.float32):
+        factor = x_scale * scale / y_scale
+        other = np.float32(np.float64(x_scale) * scale / y_scale)
+        sums = np.rint((np.arange(-100, 100) + 0.5) / factor).astype(np.int32)
+        differ = np.rint(sums.astype(np.float32) * factor) != np.rint(sums * other)
+        found += [(scale, total) for total in sums[differ]]
+    scales, sums = (np.array(values) for values in zip(*found, strict=True))
+    assert len(sums) > 10
+    inputs = [
+        np.full((1, 1, 32, 32), 7, np.uint8), x_scale, u8(7),
+        np.ones((len(sums), 1, 1, 1), np.int8), scales, np.zeros(len(sums), np.int8),
+        y_scale, u8(124), sums.astype(np.int32),
+    ]  # fmt: skip
+    assert steps_apart("QLinearConv", "", inputs) == 0
