@@ -20,10 +20,6 @@ from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.fast.pool import bind_average_pool, bind_global_average_pool, bind_max_pool
-from onnxwalk.ops.fast.pool_gradients import (
-    bind_global_average_pool_gradient,
-    bind_max_pool_gradient,
-)
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.cost import (
     PER_ARRAY,
@@ -470,19 +466,3 @@ declare(global_lp_pool, global_lp_pool_1, vjp=gradients.vjp_of_global_lp_pool)
 max_unpool.vjp(gradients.vjp_of_max_unpool)
 max_roi_pool.vjp(gradients.vjp_of_max_roi_pool)
 max_roi_pool.no_gradient_of("rois")
-declare(gradients.vjp_of_max_pool, gradients.vjp_of_lp_pool, cost=gradients.cost_of_vjp_of_pool)
-
-
-@gradients.vjp_of_max_pool.bind
-def bind_vjp_of_max_pool(space, dy, x, *, y, kernel_shape, storage_order=0, **windows):
-    axes = pool_axes(x.shape, kernel_shape, **windows)
-    return bind_max_pool_gradient(space, dy, x, y, axes)
-
-
-gradients.vjp_of_global_average_pool.bind(bind_global_average_pool_gradient)
-gradients.vjp_of_average_pool.cost(gradients.cost_of_vjp_of_average_pool)
-declare(
-    gradients.vjp_of_global_max_pool, gradients.vjp_of_global_lp_pool,
-    cost=gradients.cost_of_vjp_of_global_pool,
-)  # fmt: skip
-gradients.vjp_of_max_roi_pool.cost(gradients.cost_of_vjp_of_max_roi_pool)

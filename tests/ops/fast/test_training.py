@@ -7,8 +7,7 @@ import pytest
 
 from onnxwalk.ops import registry
 from onnxwalk.ops.ai_onnx.conv import bind_conv_of_varying_weights, bind_vjp_of_conv, vjp_of_conv
-from onnxwalk.ops.ai_onnx.pool import bind_vjp_of_max_pool
-from onnxwalk.ops.ai_onnx.pool_gradients import vjp_of_max_pool
+from onnxwalk.ops.ai_onnx.pool_gradients import bind_vjp_of_max_pool, vjp_of_max_pool
 from onnxwalk.ops.contract.space import Space
 
 CONVOLUTIONS = [
