@@ -154,7 +154,9 @@ def check_in_its_own_types(case: Case) -> None:
         for name, x in problem.feeds.items()
     }
     rounded = {n: x.astype(np.float64) if is_float(x) else x for n, x in feeds.items()}
-    exact = problem.gradients(problem.xs, rounded)
+    there = _problem(case, rounded, problem.xs)
+    assert there is not None
+    exact = there.gradients(there.xs, rounded)
     own = _problem(case, feeds, problem.xs, double=False)
     coarsest = min(x.dtype.itemsize for x in feeds.values() if is_float(x))
     bits = {4: 1e-3, 8: 1e-9}.get(coarsest, 0.2)
