@@ -35,14 +35,13 @@ def spread_windows(y: np.ndarray, w: np.ndarray, axes: Sequence[Axis], group: in
     return x
 
 
-def correlate_windows(
-    x: np.ndarray, y: np.ndarray, axes: Sequence[Axis], group: int
-) -> np.ndarray:
+def correlate_windows(x: np.ndarray, y: np.ndarray, axes: Sequence[Axis], group: int) -> np.ndarray:
     """w[m, c, k] = Σ y[n, m, o]·x[n, c, o·stride + k·dilation - pad], over samples and windows."""
     rank, channels, outputs = len(axes), x.shape[1], y.shape[1]
     kernel = tuple(axis.kernel for axis in axes)
     windows = window_view(pad_spatial(x, axes, 2), axes, 2)  # (N, C, O…, K…)
-    windows = windows.reshape(len(x), group, -1, *windows.shape[2:]) if group > 1 else windows[:, None]
+    # the channels of a group are next to each other: a view
+    windows = windows.reshape(len(x), group, channels // group, *windows.shape[2:])
     windows = np.moveaxis(windows, 2, 2 + rank)  # (N, g, O…, C / g, K…)
     depth = channels // group * math.prod(kernel)
     rows = y.reshape(len(y), group, outputs // group, *y.shape[2:])

@@ -155,7 +155,7 @@ def _through_scatter(
     updates: np.ndarray,
     y: np.ndarray,
     places: tuple[np.ndarray, ...],
-    put: Callable[[np.ndarray, np.ndarray, str], np.ndarray],
+    put: Callable[..., np.ndarray],
     reduction: str,
 ) -> tuple[np.ndarray, None, np.ndarray]:
     """``put(x, values, reduction)`` scatters the values into x, and ``places`` reads there."""
@@ -165,14 +165,13 @@ def _through_scatter(
         return d_data, None, add_elements(dy, written - data.size, updates.shape)
     if reduction == "add":
         return dy, None, dy[places].reshape(updates.shape)
-    ones = np.ones_like(data), np.ones_like(updates)
     if reduction in ("max", "min"):  # shared equally by all that are the result
         won = data == y, updates == y[places].reshape(updates.shape)
         share = dy / np.maximum(put(*(w.astype(dy.dtype) for w in won), "add"), 1)
         return won[0] * share, None, won[1] * share[places].reshape(updates.shape)
     # the product of the others: without those that are 0, unless it is the only one
     zeros = put(*((x == 0).astype(dy.dtype) for x in (data, updates)), "add")
-    rest = put(*(np.where(x == 0, one, x) for x, one in zip((data, updates), ones)), "mul") * dy
+    rest = put(*(np.where(x == 0, 1, x) for x in (data, updates)), "mul") * dy
 
     def of_others(x: np.ndarray, rest: np.ndarray, zeros: np.ndarray) -> np.ndarray:
         return np.where(zeros == (x == 0), rest / np.where(x == 0, 1, x), 0)

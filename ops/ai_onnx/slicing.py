@@ -240,9 +240,7 @@ def vjp_of_pad(dy, *, data_shape, constant_value_shape, mode, pads, axes=None):
 
 @pad_2.vjp
 def vjp_of_pad_2(dy, *, data_shape, pads, mode):
-    return vjp_of_pad(
-        dy, data_shape=data_shape, constant_value_shape=None, mode=mode, pads=pads
-    )[0]
+    return vjp_of_pad(dy, data_shape=data_shape, constant_value_shape=None, mode=mode, pads=pads)[0]
 
 
 @pad_1.vjp

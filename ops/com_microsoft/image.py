@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx import sampling
+from onnxwalk.ops.ai_onnx import grid_sample as sampling
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.registry import op
@@ -29,6 +29,14 @@ def grid_sample(X, Grid, **attributes):
 
 
 grid_sample.cost(sampling.cost_of_grid_sample)
+
+
+@grid_sample.vjp
+def vjp_of_grid_sample(dy, X, Grid, **attributes):
+    return sampling.vjp_of_grid_sample_16(dy, X, Grid, **attributes)
+
+
+vjp_of_grid_sample.cost(sampling.cost_of_vjp_of_grid_sample)
 grid_sample.output_type(lambda first, **_: first)
 grid_sample.not_computed(
     {

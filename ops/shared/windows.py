@@ -274,8 +274,8 @@ def pool_axes(
     auto_pad: str = "NOTSET",
     ceil_mode: int = 0,
 ) -> tuple[Axis, ...]:
-    """The windows of a pool of an array of this shape; none if the kernel is larger than the padded input by at most a
-    stride, as in ONNX Runtime. (A Conv refuses that there, too.)
+    """The windows of a pool of an array of this shape; none if the kernel is larger than the padded
+    input by at most a stride, as in ONNX Runtime. (A Conv refuses that there, too.)
 
     Raises ValueError if the ranks of input and kernel differ, and as ``window_axes`` does.
     """
