@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx.normalization import align_channels, moments
+from onnxwalk.ops.ai_onnx import normalization_gradients as gradients
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import REQUIRED, op
 from onnxwalk.ops.fast.normalization import bind_batch_normalization
 from onnxwalk.ops.shared import flops
 from onnxwalk.ops.shared.cost import wide_copies, wide_itemsize
+from onnxwalk.ops.shared.moments import align_channels, moments
 from onnxwalk.ops.shared.numeric import wide
 
 
@@ -200,4 +201,13 @@ def cost_of_batch_normalization(
 declare(
     batch_normalization, batch_normalization_1, batch_normalization_7,
     flops=flops.per_output(2),
+)  # fmt: skip
+
+batch_normalization.vjp(gradients.vjp_of_batch_normalization)
+batch_normalization_7.vjp(gradients.vjp_of_batch_normalization_7)
+batch_normalization_1.vjp(gradients.vjp_of_batch_normalization_1)
+gradients.vjp_of_batch_normalization.cost(gradients.cost_of_vjp_of_batch_normalization)
+declare(
+    gradients.vjp_of_batch_normalization_7, gradients.vjp_of_batch_normalization_1,
+    cost=gradients.cost_of_vjp_of_batch_normalization_7,
 )  # fmt: skip

@@ -20,6 +20,12 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from onnxwalk.ops.ai_onnx.conv_gradients import (
+    correlate_windows,
+    cost_of_gradients,
+    spread_windows,
+    sum_by_channel,
+)
 from onnxwalk.ops.contract.cost import BLOCK, Cost, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
@@ -55,6 +61,17 @@ def conv(x, w, b=None, *, group=1, kernel_shape=None, **windows):
     Spec: Conv-1, Conv-11 (strides and dilations default to 1), Conv-22 (bfloat16).
     """
     return prepare_conv(w, b, group=group, kernel_shape=kernel_shape, **windows)(x)
+
+
+@conv.vjp
+def vjp_of_conv(dy, x, w, *, x_shape, w_shape, group, kernel_shape, wanted, **windows):
+    axes = window_axes(x_shape[2:], w_shape[2:], **windows)
+    dx = spread_windows(dy, w, axes, group) if wanted[0] else None
+    dw = correlate_windows(x, dy, axes, group) if wanted[1] else None
+    return dx, dw, sum_by_channel(dy) if wanted[2] else None
+
+
+vjp_of_conv.only_read_for(x="w", w="x")
 
 
 @conv.prepare
@@ -141,6 +158,12 @@ def cost_of_conv(
     return Cost(memory, work_ns + 10 * PER_CALL * (blocks + len(x)))
 
 
+@vjp_of_conv.cost
+def cost_of_vjp_of_conv(dy, *_, x_shape, w_shape, group, kernel_shape, wanted, **windows):
+    axes = window_axes(x_shape[2:], w_shape[2:], **windows)
+    return cost_of_gradients(x_shape, dy.shape, w_shape, dy.dtype, group, axes)
+
+
 def shape_of_conv(
     x: np.ndarray,
     w: np.ndarray,
@@ -163,6 +186,12 @@ def _has_equal_filters(w: np.ndarray, b: np.ndarray | None) -> bool:
     if len(w) < 2 or not np.array_equal(w[0], w[-1]) or not (w == w[:1]).all():
         return False
     return b is None or bool((b == b[0]).all())
+
+
+def convolve(x: np.ndarray, w: np.ndarray, axes: Sequence[Axis], group: int) -> np.ndarray:
+    """Conv with these windows, without a bias."""
+    compute, layout = _choose_formulation(x, w, axes, group)
+    return compute(x, layout(w, group), None, axes, w.dtype)
 
 
 def _choose_formulation(

@@ -9,8 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx.conv import check_bias, check_types, check_weights
-from onnxwalk.ops.contract.cost import Cost, size
+from onnxwalk.ops.ai_onnx.conv import check_bias, check_types, check_weights, convolve
+from onnxwalk.ops.ai_onnx.conv_gradients import (
+    correlate_windows,
+    cost_of_gradients,
+    sum_by_channel,
+)
+from onnxwalk.ops.contract.cost import BLOCK, Cost, size
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
@@ -101,14 +106,41 @@ def conv_transpose_1(x, w, b=None, **attributes):
     return prepare_conv_transpose_1(w, b, **attributes)(x)
 
 
+@conv_transpose.vjp
+def vjp_of_conv_transpose(dy, x, w, *, x_shape, w_shape, group, kernel_shape, wanted, **windows):
+    """The convolution that this is the transpose of, and its gradient by the weights."""
+    axes = transposed_axes(x_shape[2:], w_shape[2:], **windows)
+    dx = convolve(dy, w, axes, group) if wanted[0] else None
+    dw = correlate_windows(dy, x, axes, group) if wanted[1] else None
+    return dx, dw, sum_by_channel(dy) if wanted[2] else None
+
+
+@conv_transpose_1.vjp
+def vjp_of_conv_transpose_1(
+    dy, x, w, *, x_shape, w_shape, auto_pad, output_shape, wanted, **attributes
+):
+    attributes |= _windows_of_1(auto_pad, output_shape)
+    return vjp_of_conv_transpose(
+        dy, x, w, x_shape=x_shape, w_shape=w_shape, wanted=wanted, **attributes
+    )
+
+
+for _rule in (vjp_of_conv_transpose, vjp_of_conv_transpose_1):
+    _rule.only_read_for(x="w", w="x")
+
+
 @conv_transpose_1.prepare
 def prepare_conv_transpose_1(w, b=None, *, auto_pad="NOTSET", output_shape=None, **attributes):
     """ConvTranspose-1 with known weights."""
+    return prepare_conv_transpose(w, b, **_windows_of_1(auto_pad, output_shape), **attributes)
+
+
+def _windows_of_1(auto_pad: str, output_shape: Sequence[int] | None) -> dict[str, Any]:
+    """The attributes of ConvTranspose-11 that have the odd pad where ConvTranspose-1 has it."""
     if output_shape:
         explicit_pads(None, 0, auto_pad)  # checks auto_pad
         auto_pad = "NOTSET" if auto_pad == "SAME_UPPER" else "SAME_UPPER"
-    attributes |= {"auto_pad": auto_pad, "output_shape": output_shape}
-    return prepare_conv_transpose(w, b, **attributes)
+    return {"auto_pad": auto_pad, "output_shape": output_shape}
 
 
 @conv_transpose.prepare
@@ -189,6 +221,19 @@ def cost_of_conv_transpose(
     macs = x.size * w.shape[1] * taps
     work_ns = multiply_adds(macs, work) + 20 * (taps * products_of_tap + y) + 10 * (x.size + w.size)
     return Cost(memory, work_ns + 10 * PER_CALL * taps * len(x))
+
+
+@vjp_of_conv_transpose.cost
+def cost_of_vjp_of_conv_transpose(dy, *_, x_shape, w_shape, group, kernel_shape, wanted, **windows):
+    axes = transposed_axes(x_shape[2:], w_shape[2:], **windows)
+    cost = cost_of_gradients(dy.shape, x_shape, w_shape, dy.dtype, group, axes)
+    return Cost(cost.memory + BLOCK, cost.work)
+
+
+@vjp_of_conv_transpose_1.cost
+def cost_of_vjp_of_conv_transpose_1(dy, *others, auto_pad, output_shape, **attributes):
+    windows = _windows_of_1(auto_pad, output_shape)
+    return cost_of_vjp_of_conv_transpose(dy, *others, **windows, **attributes)
 
 
 @conv_transpose.flops

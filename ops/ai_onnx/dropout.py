@@ -75,6 +75,31 @@ def dropout_1(
     return y, mask.astype(data.dtype)
 
 
+@dropout.vjp
+def vjp_of_dropout(dy, dmask, *, mask, ratio, training_mode):
+    dropped = 0.5 if ratio is None else float(ratio.reshape(()))
+    is_training = training_mode is not None and bool(training_mode.reshape(()))
+    return _keep(dy, mask, dropped if is_training else 0.0)
+
+
+@dropout_1.vjp
+def vjp_of_dropout_1(dy, dmask, *, mask, is_test, ratio):
+    return _keep(dy, mask != 0, 0.0 if is_test else ratio)
+
+
+def _keep(dy: np.ndarray, mask: np.ndarray, dropped: float) -> np.ndarray:
+    return dy * (mask * dy.dtype.type(1 / (1 - dropped)))
+
+
+@dropout_10.vjp
+@dropout_7.vjp
+def vjp_of_dropout_7(dy):
+    return dy
+
+
+dropout.no_gradient_of("ratio")
+
+
 @dropout.cost
 def cost_of_dropout(
     data: np.ndarray,

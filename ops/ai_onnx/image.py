@@ -69,14 +69,7 @@ def resize(
     plan = plan_resize(
         x.shape, roi, scales, sizes, axes, coordinate_transformation_mode, keep_aspect_ratio_policy
     )
-    if mode == "nearest":
-        weights = nearest_weights(nearest_mode)
-    elif mode == "linear":
-        weights = kernel_weights(hat, 1, antialias, exclude_outside)
-    elif mode == "cubic":
-        weights = kernel_weights(lambda d: cubic(d, cubic_coeff_a), 2, antialias, exclude_outside)
-    else:
-        raise ValueError(f"mode {mode!r} is not nearest, linear or cubic")
+    weights = _weights_of(mode, nearest_mode, cubic_coeff_a, antialias, exclude_outside)
     return _interpolate(
         x,
         plan,
@@ -87,7 +80,34 @@ def resize(
     )
 
 
+def _weights_of(
+    mode: str, nearest_mode: str, a: float, antialias: int, exclude_outside: int
+) -> Weights:
+    if mode == "nearest":
+        return nearest_weights(nearest_mode)
+    if mode == "linear":
+        return kernel_weights(hat, 1, antialias, exclude_outside)
+    if mode == "cubic":
+        return kernel_weights(lambda d: cubic(d, a), 2, antialias, exclude_outside)
+    raise ValueError(f"mode {mode!r} is not nearest, linear or cubic")
+
+
 resize.bind(bind_resize)
+
+
+@resize.vjp
+def vjp_of_resize(
+    dy, *, x_shape, roi, scales, sizes, antialias=0, axes=None, coordinate_transformation_mode,
+    cubic_coeff_a, exclude_outside, keep_aspect_ratio_policy="stretch", mode, nearest_mode,
+):  # fmt: skip
+    plan = plan_resize(
+        x_shape, roi, scales, sizes, axes, coordinate_transformation_mode, keep_aspect_ratio_policy
+    )
+    weights = _weights_of(mode, nearest_mode, cubic_coeff_a, antialias, exclude_outside)
+    return _through_interpolation(dy, plan, coordinate_transformation_mode, weights)
+
+
+declare(resize, no_gradient_of="roi scales")
 
 
 @resize.cost
@@ -148,6 +168,8 @@ def resize_11(x, roi, scales, sizes=None, **attributes):
 
 
 resize_11.bind(bind_resize)
+resize_11.vjp(vjp_of_resize)
+resize_11.no_gradient_of("roi scales")
 
 
 resize_11.cost(cost_of_resize)
@@ -160,14 +182,20 @@ def resize_10(x, scales, *, mode="nearest"):
     Spec: Resize-10, which names the modes but no formula. This is ONNX Runtime's, and what the
     cases of ONNX 1.5 expect: (1 2 3 4) by 0.6 is (1 3).
     """
-    plan = plan_resize(x.shape, None, scales, None, None, "asymmetric", "stretch")
+    return _interpolate(x, *_plan_by_scales(x.shape, scales, mode))
+
+
+def _plan_by_scales(
+    shape: Sequence[int], scales: Any, mode: str
+) -> tuple[dict[int, Axis], str, Weights]:
+    plan = plan_resize(
+        shape, None, np.array(scales, np.float32), None, None, "asymmetric", "stretch"
+    )
     if mode == "nearest":
-        weights = nearest_weights("by scale")
-    elif mode in ("linear", "bilinear"):
-        weights = kernel_weights(hat, 1)
-    else:
-        raise ValueError(f"mode {mode!r} is not nearest or linear")
-    return _interpolate(x, plan, "asymmetric", weights)
+        return plan, "asymmetric", nearest_weights("by scale")
+    if mode in ("linear", "bilinear"):
+        return plan, "asymmetric", kernel_weights(hat, 1)
+    raise ValueError(f"mode {mode!r} is not nearest or linear")
 
 
 @resize_10.cost
@@ -218,6 +246,35 @@ def cost_of_upsample_1(
     return cost_of_upsample_7(x, mode=mode, scales=[1, 1, height_scale, width_scale])
 
 
+@resize_10.vjp
+@upsample.vjp
+@upsample_7.vjp
+def vjp_of_resize_10(dy, *, x_shape, scales, mode):
+    return _through_interpolation(dy, *_plan_by_scales(x_shape, scales, mode))
+
+
+@upsample_1.vjp
+def vjp_of_upsample_1(dy, *, x_shape, height_scale, mode, width_scale):
+    scales = [1, 1, height_scale, width_scale]
+    return vjp_of_resize_10(dy, x_shape=x_shape, scales=scales, mode=mode)
+
+
+declare(resize_10, upsample, no_gradient_of="scales")
+
+
+@vjp_of_resize.cost
+@vjp_of_resize_10.cost
+@vjp_of_upsample_1.cost
+def cost_of_vjp_of_resize(dy: np.ndarray, *, x_shape: Sequence[int], **_: Any) -> Cost:
+    """For one axis after the other, the gradient before and after, and a matrix of weights."""
+    matrices = [a * b for a, b in zip(dy.shape, x_shape, strict=True)]
+    largest = max(matrices, default=0)
+    count = count_of(max(pair) for pair in zip(dy.shape, x_shape, strict=True))
+    item = wide_itemsize(dy.dtype)
+    work = multiply_adds(count * sum((*x_shape, *dy.shape)), dy.dtype)
+    return Cost(item * (4 * count + 4 * largest), work)
+
+
 def _interpolate(
     x: np.ndarray,
     plan: dict[int, Axis],
@@ -250,6 +307,24 @@ def _interpolate(
     for i, places in outside:
         y[(slice(None),) * i + (places,)] = np.array(extrapolation_value).astype(x.dtype)
     return y
+
+
+def _through_interpolation(
+    dy: np.ndarray, plan: dict[int, Axis], coordinates: str, weights: Weights
+) -> np.ndarray:
+    """The way back through ``_interpolate``: along each axis, dx[j] = sum_i w(i, j)·dy[i]."""
+    dx = dy
+    for i, axis in reversed(plan.items()):
+        places = source_positions(axis, coordinates)
+        taps, weight = weights(places, axis)
+        taps = taps.astype(np.intp).clip(0, max(axis.size - 1, 0))
+        weight = np.ones(taps.shape) if weight is None else weight
+        if coordinates == "tf_crop_and_resize":  # beyond the ends lies a constant
+            weight = np.where(((places < 0) | (places > axis.size - 1))[:, None], 0, weight)
+        matrix = np.zeros((axis.size, axis.resized), dy.dtype)
+        np.add.at(matrix, (taps, np.arange(axis.resized)[:, None]), weight)
+        dx = np.moveaxis(np.tensordot(matrix, dx, (1, i)), 0, i)
+    return dx
 
 
 def _sum_weighted(x: np.ndarray, axis: int, taps: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from onnxwalk.ops.fast.topk import bind_top_k
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.cost import gather_bytes, line_count, reshape_bytes, string_work
-from onnxwalk.ops.shared.gradients import add_rows
+from onnxwalk.ops.shared.gradients import add_elements, add_rows, cost_of_adding, numbered
 from onnxwalk.ops.shared.numeric import stable_argsort
 from onnxwalk.ops.shared.values import as_int
 
@@ -102,6 +102,12 @@ def gather_elements(data, indices, *, axis=0):
     return data.reshape(-1).take(flat_index(element_indices(data, indices, axis), data.shape))
 
 
+@gather_elements.vjp
+def vjp_of_gather_elements(dy, *, data_shape, indices, axis):
+    places = gather_elements(numbered(data_shape), indices, axis=axis)
+    return add_elements(dy, places, data_shape)
+
+
 def flat_index(places: Sequence[np.ndarray], shape: Sequence[int]) -> np.ndarray:
     """One index for the first axes of a shape taken as one: what NumPy is fastest with."""
     shape = shape[: len(places)]
@@ -160,6 +166,12 @@ def gather_nd(data, indices, *, batch_dims=0):
 gather_nd.bind(bind_gather_nd)
 
 
+@gather_nd.vjp
+def vjp_of_gather_nd(dy, *, data_shape, indices, batch_dims=0):
+    places = gather_nd(numbered(data_shape), indices, batch_dims=batch_dims)
+    return add_elements(dy, places, data_shape)
+
+
 def split_index_tuples(
     shape: Sequence[int], indices: np.ndarray, first_axis: int = 0
 ) -> list[np.ndarray]:
@@ -208,6 +220,21 @@ def top_k_10(x, k, *, axis=-1):
 def top_k_1(x, *, axis=-1, k):
     """TopK with ``k`` as an attribute. Spec: TopK-1."""
     return _top_k(x, k, axis, largest=1)
+
+
+@top_k.vjp
+@top_k_10.vjp
+@top_k_1.vjp
+def vjp_of_top_k(dvalues, dindices, *, x_shape, indices, axis):
+    """To the elements that were chosen."""
+    dx = np.zeros(x_shape, dvalues.dtype)
+    np.put_along_axis(dx, indices, dvalues, normalize_axis(axis, len(x_shape)))
+    return dx
+
+
+@vjp_of_top_k.cost
+def cost_of_vjp_of_top_k(dvalues, dindices, *, x_shape, indices, **_):
+    return Cost(dvalues.itemsize * size(x_shape) + 40 * indices.size, 60 * dvalues.size)
 
 
 def _top_k(x: np.ndarray, k: int, axis: int, largest: int) -> tuple[np.ndarray, np.ndarray]:
@@ -298,6 +325,12 @@ def compress(input, condition, *, axis=None):
     return input.take(chosen, axis)
 
 
+@compress.vjp
+def vjp_of_compress(dy, condition, *, input_shape, axis):
+    places = compress(numbered(input_shape), condition, axis=axis)
+    return add_elements(dy, places, input_shape)
+
+
 @compress.cost
 def cost_of_compress(input: np.ndarray, condition: np.ndarray, *, axis: int | None = None) -> Cost:
     lines = 1 if axis is None else line_count(input, axis)
@@ -328,6 +361,14 @@ def unique(x, *, axis=None, sorted=1):
         inverse.astype(np.int64, copy=False),
         counts.astype(np.int64, copy=False),
     )
+
+
+@unique.vjp
+def vjp_of_unique(dy, dfirst, *, first, x_shape, axis):
+    """To the first occurrence of each element, or slice."""
+    numbers = numbered(x_shape)
+    places = numbers.reshape(-1).take(first) if axis is None else numbers.take(first, axis)
+    return add_elements(dy, places, x_shape)
 
 
 def _find_unique(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -387,6 +428,11 @@ def reverse_sequence(input, sequence_lens, *, batch_axis=1, time_axis=0):
     return input[np.arange(batch)[:, None], source.T]
 
 
+@reverse_sequence.vjp
+def vjp_of_reverse_sequence(dy, *, sequence_lens, batch_axis, time_axis):
+    return reverse_sequence(dy, sequence_lens, batch_axis=batch_axis, time_axis=time_axis)
+
+
 @reverse_sequence.cost
 def cost_of_reverse_sequence(input: np.ndarray, *_: Any, **__: Any) -> Cost:
     """The result; and for each step of each sequence its index, with two temporary arrays."""
@@ -416,3 +462,9 @@ def batch_axis_of_gather_nd(samples, inputs, outputs, *, batch_dims=0, **_):
 
 
 non_zero.vjp(no_gradient)
+declare(
+    vjp_of_gather_elements, vjp_of_gather_nd,
+    cost=lambda dy, *, data_shape, **_: cost_of_adding(dy, data_shape),
+)  # fmt: skip
+vjp_of_compress.cost(lambda dy, *_, input_shape, **__: cost_of_adding(dy, input_shape))
+vjp_of_unique.cost(lambda dy, *_, x_shape, **__: cost_of_adding(dy, x_shape))

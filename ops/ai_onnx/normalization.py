@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.ai_onnx import normalization_gradients as gradients
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.dtypes import element_type, numpy_dtype
 from onnxwalk.ops.contract.facts import declare
@@ -34,42 +35,8 @@ from onnxwalk.ops.shared.cost import (
     wide_copies,
     wide_itemsize,
 )
+from onnxwalk.ops.shared.moments import align_channels, moments, sum_neighbours
 from onnxwalk.ops.shared.numeric import in_float32, wide
-
-
-def align_channels(parameter: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """A parameter of shape (C) or (C, D1 … Dn), shaped so that it broadcasts over x.
-
-    A vector x stands for one channel.
-    """
-    if x.ndim == 0:
-        raise ValueError("a scalar has no channels to normalize")
-    if x.ndim == 1:
-        if parameter.size != 1:
-            raise ValueError(
-                f"a parameter of shape {parameter.shape} doesn't match the channels of x {x.shape}"
-            )
-        return parameter
-    if parameter.ndim == 0 or parameter.shape != x.shape[1 : 1 + parameter.ndim]:
-        raise ValueError(
-            f"a parameter of shape {parameter.shape} doesn't match the channels of x {x.shape}"
-        )
-    return parameter.reshape(parameter.shape + (1,) * (x.ndim - 1 - parameter.ndim))
-
-
-def moments(x: np.ndarray, axes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The mean, x - mean, and the variance; the axes stay, with one element."""
-    n = math.prod(x.shape[axis] for axis in axes)
-    mean = np.asarray(x.sum(axes, keepdims=True) / n, x.dtype)
-    deviation = np.asarray(x - mean)
-    if axes == tuple(range(x.ndim - len(axes), x.ndim)) and n:
-        # the last axes: a scalar product of each line with itself, which needs no array of squares
-        lines = deviation.reshape(-1, n)
-        squares = np.vecdot(lines, lines).reshape(mean.shape)
-    else:
-        squares = np.square(deviation).sum(axes, keepdims=True)
-    return mean, deviation, np.asarray(squares / n, x.dtype)
-
 
 # ------------------------------------------------------ normalizations by each sample's statistics
 
@@ -364,15 +331,7 @@ def lrn(
         raise ValueError(
             f"LRN needs x (N, C, …) and a size of at least 1, got shape {x.shape} and size {size}"
         )
-    channels = x.shape[1]
-    square = np.square(x)
-    total = np.zeros_like(square)
-    before, after = (size - 1) // 2, size // 2
-    for offset in range(-min(before, channels), min(after, channels) + 1):
-        # add channel c + offset to channel c, for all c at once
-        source = slice(max(offset, 0), channels + min(offset, 0))
-        target = slice(max(-offset, 0), channels - max(offset, 0))
-        total[:, target] += square[:, source]
+    total = sum_neighbours(np.square(x), (size - 1) // 2, size // 2)
     return x / np.power(bias + alpha / size * total, beta)
 
 
@@ -398,3 +357,22 @@ declare(
 )  # fmt: skip
 declare(layer_normalization, layer_normalization_1, batch_axis=batch.trailing_axes)
 declare(layer_normalization, layer_normalization_1, output_type=types.from_attribute("stash_type"))
+
+layer_normalization.vjp(gradients.vjp_of_layer_normalization)
+layer_normalization_1.vjp(gradients.vjp_of_layer_normalization_1)
+rms_normalization.vjp(gradients.vjp_of_rms_normalization)
+instance_normalization.vjp(gradients.vjp_of_instance_normalization)
+group_normalization.vjp(gradients.vjp_of_group_normalization)
+group_normalization_18.vjp(gradients.vjp_of_group_normalization_18)
+mean_variance_normalization.vjp(gradients.vjp_of_mean_variance)
+mean_variance_normalization_1.vjp(gradients.vjp_of_mean_variance_1)
+lp_normalization.vjp(gradients.vjp_of_lp_normalization)
+lrn.vjp(gradients.vjp_of_lrn)
+declare(
+    gradients.vjp_of_layer_normalization_1, gradients.vjp_of_rms_normalization,
+    gradients.vjp_of_instance_normalization,
+    gradients.vjp_of_group_normalization, gradients.vjp_of_group_normalization_18,
+    gradients.vjp_of_mean_variance, gradients.vjp_of_mean_variance_1,
+    gradients.vjp_of_lp_normalization, gradients.vjp_of_lrn, cost=gradients.cost_of_vjp,
+)  # fmt: skip
+gradients.vjp_of_layer_normalization.cost(gradients.cost_of_vjp_of_layer_normalization)

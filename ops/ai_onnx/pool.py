@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.ai_onnx import pool_gradients as gradients
 from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
@@ -33,10 +34,11 @@ from onnxwalk.ops.shared.windows import (
     AUTO_PAD,
     BLOCK_BYTES,
     Axis,
+    average_counts,
     per_axis,
     pool_axes,
     refuse_empty_windows,
-    taps_inside,
+    roi_cells,
     window_axes,
     working_dtype,
 )
@@ -60,7 +62,7 @@ def max_pool(x, *, kernel_shape, storage_order=0, n_outputs=1, **windows):
     Spec: MaxPool-1, MaxPool-8 (Indices), MaxPool-10 (dilations, ceil_mode), MaxPool-12 (int8,
     uint8), MaxPool-22 (bfloat16).
     """
-    axes = pool_axes(x, kernel_shape, **windows)
+    axes = pool_axes(x.shape, kernel_shape, **windows)
     refuse_empty_windows(axes)
     if n_outputs < 2 and x.dtype == np.float32:
         lowest = np.finfo(np.float32).min
@@ -165,13 +167,10 @@ def average_pool(x, *, count_include_pad=0, kernel_shape, **windows):
     Spec: AveragePool-1, AveragePool-7 (count_include_pad), AveragePool-10 (ceil_mode),
     AveragePool-19 (dilations), AveragePool-22 (bfloat16).
     """
-    axes = pool_axes(x, kernel_shape, **windows)
+    axes = pool_axes(x.shape, kernel_shape, **windows)
     work = working_dtype(x.dtype)
     sums = _reduce_windows(np.add, x.astype(work, copy=False), axes, 0)
-    if count_include_pad:
-        axes = tuple(a._replace(size=a.begin + a.size + a.end, begin=0, end=0) for a in axes)
-    refuse_empty_windows(axes)
-    counts = functools.reduce(np.multiply.outer, map(taps_inside, axes))
+    counts = average_counts(axes, count_include_pad)
     return (sums / counts.astype(work)).astype(x.dtype, copy=False)
 
 
@@ -188,7 +187,7 @@ def lp_pool(x, *, kernel_shape, p=2, **windows):
 
     Spec: LpPool-2, LpPool-18 (dilations, ceil_mode), LpPool-22 (bfloat16).
     """
-    axes = pool_axes(x, kernel_shape, **windows)
+    axes = pool_axes(x.shape, kernel_shape, **windows)
     sums = _reduce_windows(np.add, _powers(x, p), axes, 0)
     return _root(sums, p).astype(x.dtype, copy=False)
 
@@ -296,7 +295,7 @@ def cost_of_pool(
 ) -> Cost:
     """``_powers``: the number of copies of x for its powers; ``_mean``: sums are divided by
     counts."""
-    axes = pool_axes(x, kernel_shape, **windows)
+    axes = pool_axes(x.shape, kernel_shape, **windows)
     summed = bool(_powers) or _mean
     item = working_dtype(x.dtype).itemsize if summed else x.itemsize
     cost = _cost_of_sums(x, axes, item)
@@ -421,26 +420,10 @@ def max_roi_pool(x, rois, *, pooled_shape, spatial_scale=1.0):
         raise ValueError(
             f"batch indices {batch.min()} to {batch.max()} of rois should be below {len(x)}"
         )
-    corners = rois[:, 1:].astype(np.float32) * np.float32(spatial_scale)
-    left, top, right, bottom = np.floor(np.abs(corners) + 0.5).T * np.sign(corners).T
     y = np.zeros((len(rois), x.shape[1], *pooled_shape), x.dtype)
-    for roi, image in enumerate(batch):
-        rows = _grid_cells(top[roi], bottom[roi], pooled_shape[0], x.shape[2])
-        columns = _grid_cells(left[roi], right[roi], pooled_shape[1], x.shape[3])
-        for (i, row), (j, column) in product(enumerate(rows), enumerate(columns)):
-            cell = x[image, :, row, column]
-            if cell.size:
-                y[roi, :, i, j] = cell.max(axis=(1, 2))
+    for place, cell in roi_cells(x.shape, rois, pooled_shape, spatial_scale):
+        y[place] = x[cell].max(axis=(1, 2))
     return y
-
-
-def _grid_cells(start: float, last: float, count: int, size: int) -> list[slice]:
-    """``count`` equal cells from ``start`` to ``last``, cut to the input."""
-    cell = np.float32(max(last - start + 1, 1)) / np.float32(count)  # as ONNX Runtime rounds
-    edges = np.arange(count + 1, dtype=np.float32) * cell
-    begin = np.clip(np.floor(edges[:-1]) + start, 0, size).astype(int)
-    end = np.clip(np.ceil(edges[1:]) + start, 0, size).astype(int)
-    return [slice(b, max(b, e)) for b, e in zip(begin, end, strict=True)]
 
 
 @max_roi_pool.cost
@@ -473,3 +456,20 @@ declare(
 )  # fmt: skip
 declare(max_pool, average_pool, lp_pool, lp_pool_1, choices=AUTO_PAD)
 max_pool.counts_outputs(False)
+
+max_pool.vjp(gradients.vjp_of_max_pool)
+average_pool.vjp(gradients.vjp_of_average_pool)
+declare(lp_pool, lp_pool_1, vjp=gradients.vjp_of_lp_pool)
+global_average_pool.vjp(gradients.vjp_of_global_average_pool)
+global_max_pool.vjp(gradients.vjp_of_global_max_pool)
+declare(global_lp_pool, global_lp_pool_1, vjp=gradients.vjp_of_global_lp_pool)
+max_unpool.vjp(gradients.vjp_of_max_unpool)
+max_roi_pool.vjp(gradients.vjp_of_max_roi_pool)
+max_roi_pool.no_gradient_of("rois")
+declare(gradients.vjp_of_max_pool, gradients.vjp_of_lp_pool, cost=gradients.cost_of_vjp_of_pool)
+gradients.vjp_of_average_pool.cost(gradients.cost_of_vjp_of_average_pool)
+declare(
+    gradients.vjp_of_global_max_pool, gradients.vjp_of_global_lp_pool,
+    cost=gradients.cost_of_vjp_of_global_pool,
+)  # fmt: skip
+gradients.vjp_of_max_roi_pool.cost(gradients.cost_of_vjp_of_max_roi_pool)

@@ -11,31 +11,28 @@ With layout=1 the batch comes first: x (N, T, I), y (N, T, D, H), states (N, D, 
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx import activation
-from onnxwalk.ops.contract.cost import Cost
+from onnxwalk.ops.ai_onnx.recurrent_layers import (
+    add_binder,
+    cost_of_keeping,
+    cost_of_layer,
+    cost_of_way_back,
+    flops_of_layer,
+    keep,
+    lay_out,
+    look_up_embedding,
+)
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
-from onnxwalk.ops.contract.space import with_bind
-from onnxwalk.ops.fast.recurrent import make_binder
-from onnxwalk.ops.fast.recurrent_steps import Cell, gru_cell, lstm_cell, rnn_cell
+from onnxwalk.ops.fast.recurrent_steps import gru_cell, lstm_cell, rnn_cell
 from onnxwalk.ops.shared import batch
-from onnxwalk.ops.shared.recurrence import (
-    Activation,
-    Direction,
-    check_shape,
-    cost_of_recurrence,
-    run_recurrence,
-)
-from onnxwalk.ops.shared.windows import working_dtype
+from onnxwalk.ops.shared.recurrence import run_recurrence
+from onnxwalk.ops.shared.recurrence_back import layer_back
+from onnxwalk.ops.shared.sums import sum_over
 
 #: f and g, and for LSTM h, where a node names none
 _RNN_DEFAULTS: tuple[str, ...] = ("tanh",)
@@ -74,17 +71,55 @@ def rnn(
 
     Spec: RNN-1, RNN-7, RNN-14 (layout), RNN-22 (bfloat16).
     """
-    clamp = _make_clamp(clip)
-    reversals = _find_reversals(w, r, b, 1, direction, hidden_size)
-    names = _activation_names(activations, _RNN_DEFAULTS, len(reversals))
-    functions = _activation_functions(names, activation_alpha, activation_beta)
-    ways = _make_ways(w, r, b, None, functions, reversals)
+    ways = lay_out(
+        w,
+        r,
+        b,
+        None,
+        _RNN_DEFAULTS,
+        1,
+        activation_alpha=activation_alpha,
+        activation_beta=activation_beta,
+        activations=activations,
+        clip=clip,
+        direction=direction,
+        hidden_size=hidden_size,
+    )
 
     def step(way, xw, h):
         (f,) = way.functions
-        return {"h": f(clamp(xw + h @ way.r))}
+        v = xw + h @ way.r
+        return {"h": f(v), "vh": v}
 
     return run_recurrence(step, ways, x, sequence_lens, layout, _watch, h=initial_h)
+
+
+@rnn.forward_keeping("gates", "hidden")
+def rnn_keeping(*inputs, **attributes):
+    """What goes into f, or comes out of it, and h, after each step: see ``keep``."""
+    return keep(rnn, {"h": 0}, "h", _RNN_DEFAULTS, inputs, attributes)
+
+
+@rnn.vjp
+def vjp_of_rnn(
+    dy, dy_h, x, w, r, sequence_lens=None, initial_h=None, *, b_shape, gates, hidden, layout=0,
+    wanted, **attributes,
+):  # fmt: skip
+    ways = lay_out(None, r, None, None, _RNN_DEFAULTS, 1, **attributes)
+
+    def make_back(d, h):
+        _, slope = ways[d].functions[0].value_and_slope(gates[:, d])
+
+        def back(s, n, dh):
+            dv = dh * slope[s, :n]
+            return dv, dv, (dv @ ways[d].r.T,)
+
+        return back
+
+    found = layer_back(
+        make_back, ways, x, w, sequence_lens, layout, dy, [dy_h], [initial_h], [hidden]
+    )
+    return found.x, found.w, found.r, found.b, None, found.initial[0]
 
 
 @rnn.prepare
@@ -92,13 +127,13 @@ def prepare_rnn(w, r, b=None, *, _table=None, **attributes):
     """RNN with known weights."""
 
     def apply(x, sequence_lens=None, initial_h=None):
-        return rnn(_look_up_embedding(x, _table), w, r, b, sequence_lens, initial_h, **attributes)
+        return rnn(look_up_embedding(x, _table), w, r, b, sequence_lens, initial_h, **attributes)
 
     cells = {
         _RNN_DEFAULTS: partial(rnn_cell, relu=False),
         ("relu",): partial(rnn_cell, relu=True),
     }
-    return _add_binder(apply, cells, 1, w, r, b, _table, **attributes)
+    return add_binder(apply, cells, 1, w, r, b, _table, **attributes)
 
 
 def lay_out_lstm(
@@ -120,26 +155,37 @@ def lay_out_lstm(
     _watch=None,
 ):
     """LSTM with these weights, as a function of x, sequence_lens, initial_h and initial_c."""
-    clamp, rounded = _make_clamp(clip), _rounded or (lambda h: h)
-    reversals = _find_reversals(w, r, b, 4, direction, hidden_size)
-    names = _activation_names(activations, _LSTM_DEFAULTS, len(reversals))
-    functions = _activation_functions(names, activation_alpha, activation_beta)
-    ways = _make_ways(w, r, b, p, functions, reversals)
+    rounded = _rounded or (lambda h: h)
+    ways = lay_out(
+        w,
+        r,
+        b,
+        p,
+        _LSTM_DEFAULTS,
+        4,
+        activation_alpha=activation_alpha,
+        activation_beta=activation_beta,
+        activations=activations,
+        clip=clip,
+        direction=direction,
+        hidden_size=hidden_size,
+    )
 
     def step(way, xw, h, C):
         f_, g_, h_ = way.functions
-        i, o, f, c = np.split(xw + rounded(h) @ way.r, 4, axis=1)
+        vi, vo, vf, vc = np.split(xw + rounded(h) @ way.r, 4, axis=1)
         if way.p is not None:
             Pi, Po, Pf = np.split(way.p, 3)
-            i, f = i + Pi * C, f + Pf * C
-        i = f_(clamp(i))
-        f = 1 - i if input_forget else f_(clamp(f))
-        c = g_(clamp(c))
+            vi, vf = vi + Pi * C, vf + Pf * C
+        i = f_(vi)
+        f = 1 - i if input_forget else f_(vf)
+        c = g_(vc)
         C = f * C + i * c
         if way.p is not None:
-            o = o + Po * C
-        o = f_(clamp(o))
-        return {"h": o * h_(C), "C": C, "i": i, "o": o, "f": f, "c": c}
+            vo = vo + Po * C
+        o = f_(vo)
+        values = {"h": o * h_.unclipped(C), "C": C, "i": i, "o": o, "f": f, "c": c}
+        return {**values, "vi": vi, "vo": vo, "vf": vf, "vc": vc}
 
     def run(x, sequence_lens=None, initial_h=None, initial_c=None):
         states = {"h": initial_h, "C": initial_c}
@@ -187,12 +233,69 @@ def lstm(
     return lay_out_lstm(w, r, b, p, **attributes)(x, sequence_lens, initial_h, initial_c)
 
 
+@lstm.forward_keeping("gates", "hidden", "cells")
+def lstm_keeping(*inputs, **attributes):
+    """What goes into the gates, or comes out of them, h and C, after each step: see ``keep``."""
+    gates = {"i": 0, "o": 0, "f": 0, "c": 1}
+    return keep(lstm, gates, "hC", _LSTM_DEFAULTS, inputs, attributes)
+
+
+@lstm.vjp
+def vjp_of_lstm(
+    dy, dy_h, dy_c, x, w, r, sequence_lens=None, initial_h=None, initial_c=None, p=None, *, b_shape,
+    gates, hidden, cells, input_forget=0, layout=0, wanted, **attributes,
+):  # fmt: skip
+    ways = lay_out(None, r, None, p, _LSTM_DEFAULTS, 4, **attributes)
+
+    def make_back(d, h, C):
+        f_, g_, h_ = ways[d].functions
+        kept = np.split(gates[:, d], 4, -1)
+        (i, to_i), (o, to_o), (f, to_f) = (f_.value_and_slope(v) for v in kept[:3])
+        c, to_c = g_.value_and_slope(kept[3])
+        if input_forget:
+            f, to_f = 1 - i, np.zeros_like(i)
+        shown, to_C = h_.unclipped_and_slope(cells[:, d])
+        Pi, Po, Pf = np.zeros(3) if ways[d].p is None else np.split(ways[d].p, 3)
+
+        def back(s, n, dh, dC):
+            now = s, slice(n)
+            do = dh * shown[now] * to_o[now]
+            dC = dC + dh * o[now] * to_C[now] + Po * do
+            di, df = dC * c[now], dC * C[now]
+            di = (di - df if input_forget else di) * to_i[now]
+            df = df * to_f[now]
+            dc = dC * i[now] * to_c[now]
+            dv = np.concatenate([di, do, df, dc], 1)
+            return dv, dv, (dv @ ways[d].r.T, dC * f[now] + Pi * di + Pf * df)
+
+        return back
+
+    found = layer_back(
+        make_back, ways, x, w, sequence_lens, layout, dy, [dy_h, dy_c], [initial_h, initial_c],
+        [hidden, cells],
+    )  # fmt: skip
+    dp = None
+    if p is not None:
+        dp = np.stack([_vjp_of_peepholes(v, cells[:, d]) for d, v in enumerate(found.directions)])
+    return found.x, found.w, found.r, found.b, None, *found.initial, dp
+
+
+def _vjp_of_peepholes(found, cells):
+    """The gradient of Pi, Po and Pf, through which the gates see the cells (T, N, H)."""
+    here = found.rows.steps, found.rows.ranks
+    C_before, C = found.before[1][here], cells[here]
+    di, do, df, _ = np.split(found.by_input, 4, 1)
+    return np.concatenate(
+        [sum_over(v, (0,), False) for v in (di * C_before, do * C, df * C_before)]
+    )
+
+
 @lstm.prepare
 def prepare_lstm(w, r, b=None, p=None, *, _table=None, **attributes):
     """LSTM with known weights."""
 
     def apply(x, sequence_lens=None, initial_h=None, initial_c=None):
-        x = _look_up_embedding(x, _table)
+        x = look_up_embedding(x, _table)
         return lstm(x, w, r, b, sequence_lens, initial_h, initial_c, p, **attributes)
 
     return add_lstm_binder(apply, w, r, b, p, _table=_table, **attributes)
@@ -201,7 +304,7 @@ def prepare_lstm(w, r, b=None, p=None, *, _table=None, **attributes):
 def add_lstm_binder(apply, w, r, b=None, p=None, *, _table=None, rounded=None, **attributes):
     """``apply`` with its fast form if the layer is a usual one; ``rounded``: see ``Cell``."""
     cells = {_LSTM_DEFAULTS: partial(lstm_cell, rounded=rounded)} if p is None else {}
-    return _add_binder(apply, cells, 4, w, r, b, _table, **attributes)
+    return add_binder(apply, cells, 4, w, r, b, _table, **attributes)
 
 
 @op("GRU", since=3, without=["layout"])
@@ -242,23 +345,86 @@ def gru(
 
     Spec: GRU-3, GRU-7, GRU-14 (layout), GRU-22 (bfloat16).
     """
-    clamp = _make_clamp(clip)
-    reversals = _find_reversals(w, r, b, 3, direction, hidden_size)
-    names = _activation_names(activations, _GRU_DEFAULTS, len(reversals))
-    functions = _activation_functions(names, activation_alpha, activation_beta)
-    apart = r.shape[2] if linear_before_reset else 0
-    ways = _make_ways(w, r, b, None, functions, reversals, apart)
+    ways = lay_out(
+        w,
+        r,
+        b,
+        None,
+        _GRU_DEFAULTS,
+        3,
+        activation_alpha=activation_alpha,
+        activation_beta=activation_beta,
+        activations=activations,
+        clip=clip,
+        direction=direction,
+        hidden_size=hidden_size,
+        apart=r.shape[2] if linear_before_reset else 0,
+    )
 
     def step(way, xw, h):
         f, g = way.functions
         xz, xr, xh = np.split(xw, 3, axis=1)
         Rz, Rr, Rh = np.split(way.r, 3, axis=1)
-        z = f(clamp(xz + h @ Rz))
-        r = f(clamp(xr + h @ Rr))
-        n = g(clamp(xh + (r * (h @ Rh + way.rb) if linear_before_reset else (r * h) @ Rh)))
-        return {"h": (1 - z) * n + z * h, "z": z, "r": r, "n": n}
+        vz, vr = xz + h @ Rz, xr + h @ Rr
+        z, r = f(vz), f(vr)
+        m = h @ Rh + way.rb if linear_before_reset else (r * h) @ Rh
+        vn = xh + (r * m if linear_before_reset else m)
+        n = g(vn)
+        values = {"h": (1 - z) * n + z * h, "z": z, "r": r, "n": n, "m": m}
+        return {**values, "vz": vz, "vr": vr, "vn": vn}
 
     return run_recurrence(step, ways, x, sequence_lens, layout, _watch, h=initial_h)
+
+
+@gru.forward_keeping("gates", "hidden", "products")
+def gru_keeping(*inputs, **attributes):
+    """What goes into the gates, or comes out of them, h, and h Rh' (with Rbh, if
+    linear_before_reset), after each step: see ``keep``."""
+    return keep(gru, {"z": 0, "r": 0, "n": 1}, "hm", _GRU_DEFAULTS, inputs, attributes)
+
+
+@gru.vjp
+def vjp_of_gru(
+    dy, dy_h, x, w, r, sequence_lens=None, initial_h=None, *, b_shape, gates, hidden, products,
+    layout=0, linear_before_reset=0, wanted, **attributes,
+):  # fmt: skip
+    ways = lay_out(None, r, None, None, _GRU_DEFAULTS, 3, **attributes)
+    resets = []  # r of each direction
+
+    def make_back(d, h):
+        f_, g_ = ways[d].functions
+        Rz, Rr, Rh = np.split(ways[d].r.T, 3)
+        kept = np.split(gates[:, d], 3, -1)
+        (z, to_z), (r, to_r) = (f_.value_and_slope(v) for v in kept[:2])
+        n, to_n = g_.value_and_slope(kept[2])
+        m = products[:, d]
+        resets.append(r)
+
+        def back(s, count, dh):
+            now = s, slice(count)
+            dz = dh * (h[now] - n[now]) * to_z[now]
+            dn = dh * (1 - z[now]) * to_n[now]
+            if linear_before_reset:
+                dm, dr = dn * r[now], dn * m[now] * to_r[now]
+                through_n = dm @ Rh
+            else:
+                dm, d_product = dn, dn @ Rh
+                dr, through_n = d_product * h[now] * to_r[now], d_product * r[now]
+            before = dh * z[now] + dz @ Rz + dr @ Rr + through_n
+            return np.concatenate([dz, dr, dn], 1), np.concatenate([dz, dr, dm], 1), (before,)
+
+        return back
+
+    found = layer_back(
+        make_back, ways, x, w, sequence_lens, layout, dy, [dy_h], [initial_h], [hidden]
+    )
+    if not linear_before_reset:  # Rh is multiplied by r * h
+        size = r.shape[2]
+        for dr, reset, (rows, _, by_state, (h,)) in zip(
+            found.r, resets, found.directions, strict=True
+        ):
+            dr[2 * size :] = by_state[:, 2 * size :].T @ (reset * h)[rows.steps, rows.ranks]
+    return found.x, found.w, found.r, found.b, None, found.initial[0]
 
 
 @gru.prepare
@@ -266,11 +432,11 @@ def prepare_gru(w, r, b=None, *, _table=None, **attributes):
     """GRU with known weights."""
 
     def apply(x, sequence_lens=None, initial_h=None):
-        x = _look_up_embedding(x, _table)
+        x = look_up_embedding(x, _table)
         return gru(x, w, r, b, sequence_lens, initial_h, **attributes)
 
     cell = partial(gru_cell, linear_before_reset=bool(attributes.get("linear_before_reset")))
-    return _add_binder(apply, {_GRU_DEFAULTS: cell}, 3, w, r, b, _table, **attributes)
+    return add_binder(apply, {_GRU_DEFAULTS: cell}, 3, w, r, b, _table, **attributes)
 
 
 @op("GRU", since=1)
@@ -290,185 +456,18 @@ def gru_1(
     return gru(x, w, r, b, sequence_lens, initial_h, direction=direction, **attributes)
 
 
-def _make_ways(
-    w: np.ndarray,
-    r: np.ndarray,
-    b: np.ndarray | None,
-    p: np.ndarray | None,
-    functions: Sequence[Activation],
-    reversals: Sequence[bool],
-    apart: int = 0,
-) -> list[Direction]:
-    """The weights and functions of each direction. The last ``apart`` of Rb aren't added to Wb."""
-    if p is not None:
-        check_shape("P", p, (len(w), 3 * r.shape[2]))
-    dtype, count = working_dtype(w.dtype), len(functions) // len(reversals)
-    biases = np.zeros((len(w), 2 * w.shape[1])) if b is None else b
-    ways = []
-    for d, reverse in enumerate(reversals):
-        wb, rb = np.split(biases[d].astype(dtype), 2)
-        joined = len(rb) - apart
-        wb[:joined] += rb[:joined]
-        w_d, r_d = (np.array(weights[d].T, dtype, order="C") for weights in (w, r))
-        p_d = None if p is None else p[d].astype(dtype, copy=False)
-        chosen = functions[d * count : (d + 1) * count]
-        ways.append(Direction(w_d, r_d, wb, rb[joined:], p_d, chosen, reverse))
-    return ways
+gru_1.forward_keeping("gates", "hidden", "products")(gru_keeping)
+gru_1.vjp(vjp_of_gru)
 
 
-def _find_reversals(
-    w: np.ndarray,
-    r: np.ndarray,
-    b: np.ndarray | None,
-    gates: int,
-    direction: str,
-    hidden_size: int | None,
-) -> list[bool]:
-    """For each direction whether it runs backwards. Raises ValueError for weights that don't fit
-    these directions, or the hidden size, which R states and the attribute may repeat."""
-    named = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}
-    named["foward"] = [False]  # GRU-1's
-    if direction not in named:
-        raise ValueError(f"direction {direction!r} is not forward, reverse or bidirectional")
-    if w.ndim != 3 or r.ndim != 3:
-        raise ValueError(f"W {w.shape} and R {r.shape} should have rank 3")
-    directions, hidden = len(named[direction]), r.shape[2]
-    if hidden_size is not None and hidden_size != hidden:
-        raise ValueError(f"hidden_size {hidden_size} does not match R {r.shape}")
-    check_shape("R", r, (directions, gates * hidden, hidden))
-    check_shape("W", w, (directions, gates * hidden, w.shape[2]))
-    if b is not None:
-        check_shape("B", b, (directions, 2 * gates * hidden))
-    return named[direction]
-
-
-# ------------------------------------------------------------------------- activation functions
-
-#: by name in lower case, with those of alpha and beta that they take. Their defaults are "the same
-#: as of corresponding ONNX operators"; Affine's are those that it had as an experimental operator,
-#: ScaledTanh had none.
-_ACTIVATIONS: dict[str, tuple[Callable[..., np.ndarray], tuple[str, ...]]] = {
-    "relu": (activation.relu, ()),
-    "tanh": (activation.tanh, ()),
-    "sigmoid": (activation.sigmoid, ()),
-    "softsign": (activation.softsign, ()),
-    "softplus": (activation.softplus, ()),
-    "leakyrelu": (activation.leaky_relu, ("alpha",)),
-    "elu": (activation.elu, ("alpha",)),
-    "hardsigmoid": (activation.hard_sigmoid, ("alpha", "beta")),
-    # unlike the operator, which returns 0 at alpha itself
-    "thresholdedrelu": (lambda v, alpha=1.0: np.where(v < alpha, 0, v), ("alpha",)),
-    "affine": (lambda v, alpha=1.0, beta=0.0: alpha * v + beta, ("alpha", "beta")),
-    "scaledtanh": (lambda v, alpha, beta: alpha * np.tanh(beta * v), ("alpha", "beta")),
-}
-
-
-def _activation_names(
-    activations: Sequence[str] | None, defaults: Sequence[str], directions: int
-) -> Sequence[str]:
-    """The names of the activation functions, one direction after the other."""
-    # RNN's default in the spec is for two directions, and serves one, too
-    if not activations or (len(defaults) == 1 and [*activations] == ["Tanh", "Tanh"]):
-        return [*defaults] * directions
-    if len(activations) != len(defaults) * directions:
-        raise ValueError(
-            f"activations {list(activations)} should be {len(defaults) * directions} names, "
-            f"{len(defaults)} for each direction"
-        )
-    return activations
-
-
-def _activation_functions(
-    names: Sequence[str], alphas: Sequence[float] | None, betas: Sequence[float] | None
-) -> list[Activation]:
-    """The activation functions of these names. Each that has an alpha (or beta) takes the next of
-    the list, as ONNX Runtime does."""
-    parameters = {"alpha": iter(alphas or ()), "beta": iter(betas or ())}
-    functions: list[Activation] = []
-    for name in names:
-        if name.lower() not in _ACTIVATIONS:
-            raise ValueError(f"{name!r} is not an activation function of the spec")
-        function, keys = _ACTIVATIONS[name.lower()]
-        given = {key: value for key in keys for value in itertools.islice(parameters[key], 1)}
-        if name.lower() == "scaledtanh" and len(given) < 2:
-            raise ValueError(f"{name} needs activation_alpha and activation_beta")
-        functions.append(partial(function, **given))
-    return functions
-
-
-def _make_clamp(clip: float | None) -> Activation:
-    """The function that clips the argument of an activation function to [-clip, clip], if at
-    all."""
-    if clip is None:
-        return lambda v: v
-    if clip <= 0:
-        raise ValueError(f"clip {clip} should be positive")
-    return lambda v: np.clip(v, -clip, clip)
-
-
-# ------------------------------------------------------------------------------- known weights
-
-
-def _add_binder(
-    apply: Callable[..., Any],
-    cells: Mapping[tuple[str, ...], Callable[..., Cell]],
-    gates: int,
-    w: np.ndarray,
-    r: np.ndarray,
-    b: np.ndarray | None,
-    table: np.ndarray | None,
-    *,
-    activations: Sequence[str] | None = None,
-    clip: float | None = None,
-    direction: str = "forward",
-    hidden_size: int | None = None,
-    input_forget: int = 0,
-    layout: int = 0,
-    **_: Any,
-) -> Callable[..., Any]:
-    """``apply`` with its fast form if the layer is a usual one; ``cells`` maps activation functions
-    to the fast form's cells."""
-    reversals = _find_reversals(w, r, b, gates, direction, hidden_size)
-    usual = w.dtype == r.dtype == working_dtype(w.dtype)
-    if cells and usual and clip is None and not input_forget and not layout:
-        names = _activation_names(activations, next(iter(cells)), len(reversals))
-        for functions, make_cell in cells.items():
-            if [name.lower() for name in names] == [*functions] * len(reversals):
-                cell = partial(make_cell, w, r, b, reversals)
-                return with_bind(apply, make_binder(cell, table))
-    return apply
-
-
-def _look_up_embedding(x: np.ndarray, table: np.ndarray | None) -> np.ndarray:
-    """The rows of ``table`` at the indices x; x itself without a table. The rewrite
-    ``lift_embedding`` passes ``_table`` to a layer whose inputs are embeddings."""
-    return x if table is None else table[x]
-
-
-# ------------------------------------------------------------------------------------------ costs
-
-
-@rnn.cost
-@lstm.cost
-@gru.cost
-@gru_1.cost
-def cost_of_layer(
-    x: np.ndarray, w: np.ndarray, r: np.ndarray, *_: Any, layout: int = 0, **__: Any
-) -> Cost:
-    return cost_of_recurrence(x, w, r, layout)
-
-
-@rnn.flops
-@lstm.flops
-@gru.flops
-@gru_1.flops
-def flops_of_layer(outputs, x, w, r, *others, **_):
-    """Two products for each step, sequence and direction; padding that is left out counts too."""
-    return 2 * math.prod(x.shape[:2]) * (w.size + r.size)
-
-
+declare(rnn, lstm, gru, gru_1, cost=cost_of_layer, flops=flops_of_layer)
 declare(rnn, lstm, gru, gru_1, batch_axis=batch.recurrence)
 declare(rnn, lstm, choices={"direction": "forward reverse bidirectional"})
 # "foward" is the default of GRU-1.
 gru_1.choices({"direction": "foward forward reverse bidirectional"})
 gru.choices({"direction": "forward reverse bidirectional"})
+for _forward in (rnn_keeping, lstm_keeping, gru_keeping):
+    _forward.cost(cost_of_keeping)
+for _rule in (vjp_of_rnn, vjp_of_lstm, vjp_of_gru):
+    _rule.only_read_for(x="w", w="x")
+    _rule.cost(cost_of_way_back)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared import flops
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.cost import CHEAP, reshape_bytes
+from onnxwalk.ops.shared.gradients import add_elements, cost_of_adding, numbered
 
 _REDUCTIONS: dict[str, np.ufunc] = {
     "add": np.add,
@@ -124,6 +125,67 @@ def _scatter_nd(
     if updates.shape != expected:
         raise ValueError(f"updates {updates.shape} should be {expected}")
     return _scatter(data, places, updates, reduce)
+
+
+@scatter.vjp
+@scatter_elements.vjp
+@scatter_elements_16.vjp
+def vjp_of_scatter_elements(dy, data, indices, updates, *, y, axis, reduction="none"):
+    def put(x, values, how):
+        return _scatter_elements(x, indices, values, axis, how, tuple(_REDUCTIONS))
+
+    places = element_indices(data, indices, normalize_axis(axis, data.ndim))
+    return _through_scatter(dy, data, updates, y, places, put, reduction)
+
+
+@scatter_nd.vjp
+@scatter_nd_16.vjp
+@scatter_nd_11.vjp
+def vjp_of_scatter_nd(dy, data, indices, updates, *, y, reduction="none"):
+    def put(x, values, how):
+        return _scatter_nd(x, indices, values, how, tuple(_REDUCTIONS))
+
+    places = tuple(split_index_tuples(data.shape, indices))
+    return _through_scatter(dy, data, updates, y, places, put, reduction)
+
+
+def _through_scatter(
+    dy: np.ndarray,
+    data: np.ndarray,
+    updates: np.ndarray,
+    y: np.ndarray,
+    places: tuple[np.ndarray, ...],
+    put: Callable[[np.ndarray, np.ndarray, str], np.ndarray],
+    reduction: str,
+) -> tuple[np.ndarray, None, np.ndarray]:
+    """``put(x, values, reduction)`` scatters the values into x, and ``places`` reads there."""
+    if reduction == "none":  # who wrote an element is the last that did
+        written = put(numbered(data.shape), numbered(updates.shape, data.size), "none")
+        d_data = np.where(written < data.size, dy, 0)
+        return d_data, None, add_elements(dy, written - data.size, updates.shape)
+    if reduction == "add":
+        return dy, None, dy[places].reshape(updates.shape)
+    if reduction in ("max", "min"):  # shared equally by all that are the result
+        won = data == y, updates == y[places].reshape(updates.shape)
+        share = dy / np.maximum(put(*(w.astype(dy.dtype) for w in won), "add"), 1)
+        return won[0] * share, None, won[1] * share[places].reshape(updates.shape)
+    # the product of the others: without those that are 0, unless it is the only one
+    zeros = put(*((x == 0).astype(dy.dtype) for x in (data, updates)), "add")
+    rest = put(*(np.where(x == 0, 1, x) for x in (data, updates)), "mul") * dy
+
+    def of_others(x: np.ndarray, rest: np.ndarray, zeros: np.ndarray) -> np.ndarray:
+        return np.where(zeros == (x == 0), rest / np.where(x == 0, 1, x), 0)
+
+    at = (a[places].reshape(updates.shape) for a in (rest, zeros))
+    return of_others(data, rest, zeros), None, of_others(updates, *at)
+
+
+@vjp_of_scatter_elements.cost
+@vjp_of_scatter_nd.cost
+def cost_of_vjp_of_scatter(dy, data, indices, updates, **_):
+    """The numbers of all elements; or a few arrays of both sizes; and the places."""
+    cost = cost_of_adding(dy, data.shape, updates.shape)
+    return Cost(2 * cost.memory + 40 * indices.size, 2 * cost.work + 400 * updates.size)
 
 
 @scatter.cost

@@ -281,6 +281,16 @@ def space_to_depth(input, *, blocksize, mode="DCR"):
     return blocks.transpose(order).reshape(n, c * b * b, h // b, w // b)
 
 
+@depth_to_space.vjp
+def vjp_of_depth_to_space(dy, *, blocksize, mode="DCR"):
+    return space_to_depth(dy, blocksize=blocksize, mode=mode)
+
+
+@space_to_depth.vjp
+def vjp_of_space_to_depth(dy, *, blocksize, mode="DCR"):
+    return depth_to_space(dy, blocksize=blocksize, mode=mode)
+
+
 def _check_image_shape(input: np.ndarray) -> tuple[int, ...]:
     if input.ndim != 4:
         raise ValueError(f"input {input.shape} should be (N, C, H, W)")
@@ -341,6 +351,15 @@ def _tile(input: np.ndarray, repeats: tuple[int, ...]) -> np.ndarray:
     ones = [n for size in input.shape for n in (1, size)]
     tiled = np.broadcast_to(input.reshape(ones), interleaved)
     return tiled.reshape([r * size for r, size in zip(repeats, input.shape, strict=True)])
+
+
+@tile.vjp
+@tile_1.vjp
+def vjp_of_tile(dy, *, input_shape):
+    """The sum of the copies."""
+    sides = [(whole // max(n, 1), n) for whole, n in zip(dy.shape, input_shape, strict=True)]
+    copies = dy.reshape([n for side in sides for n in side])
+    return copies.sum(tuple(range(0, copies.ndim, 2)))
 
 
 expand.cost(no_cost)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.contract.cost import Cost
+from onnxwalk.ops.contract.cost import size as size_of
 from onnxwalk.ops.contract.dtypes import numpy_dtype
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.gradients import no_gradient
@@ -65,6 +66,43 @@ def _dft(
     else:
         y = (np.fft.ifft if inverse else np.fft.fft)(signal, length, axis)
     return _from_complex(y, x.dtype)
+
+
+@dft.vjp
+@dft_17.vjp
+def vjp_of_dft(dy, *, input_shape, dft_length, axis, inverse, onesided):
+    """The transform that takes exp(2πi·kn/N) for exp(-2πi·kn/N), and the other way round."""
+    axis = -2 if axis is None else as_int(np.asarray(axis), "axis")
+    along = normalize_axis(axis, len(input_shape))
+    size = input_shape[along]
+    if onesided and inverse:  # all but the ends of the half spectrum stand for two
+        g = dy[..., 0]
+        length = g.shape[along]
+        dx = np.moveaxis(np.fft.rfft(g, axis=along) / length, along, -1)
+        dx[..., 1 : (length + 1) // 2] *= 2
+        dx = np.moveaxis(dx, -1, along)
+    else:
+        g = _to_complex(dy)
+        length = g.shape[along]
+        if onesided:
+            length = size if dft_length is None else as_int(dft_length, "dft_length")
+        dx = np.fft.fft(g, length, along) / length if inverse else _adjoint_of_fft(g, length, along)
+    # what was cut off has no gradient, nor has what was filled up
+    kept = np.moveaxis(dx, along, 0)[:size]
+    whole = np.zeros((size, *kept.shape[1:]), dx.dtype)
+    whole[: len(kept)] = kept
+    parts = _from_complex(np.moveaxis(whole, 0, along), dy.dtype)
+    return parts[..., : input_shape[-1]]
+
+
+def _adjoint_of_fft(g: np.ndarray, length: int, axis: int) -> np.ndarray:
+    return np.fft.ifft(g, length, axis) * length
+
+
+@vjp_of_dft.cost
+def cost_of_vjp_of_dft(dy: np.ndarray, *, input_shape: Sequence[int], **_: Any) -> Cost:
+    count = max(dy.size, size_of(input_shape))
+    return Cost(14 * 2 * wide_itemsize(dy.dtype) * count, 200 * count)
 
 
 def _to_complex(x: np.ndarray) -> np.ndarray:
@@ -148,6 +186,34 @@ def stft(signal, frame_step, window=None, frame_length=None, *, onesided=1):
     if onesided and np.iscomplexobj(x):
         raise ValueError("a one-sided STFT needs a real signal")
     return _from_complex((np.fft.rfft if onesided else np.fft.fft)(frames), signal.dtype)
+
+
+@stft.vjp
+def vjp_of_stft(dy, signal, frame_step, window, frame_length, *, onesided, wanted):
+    x = signal if signal.ndim == 2 else _to_complex(signal)
+    step = as_int(frame_step, "frame_step")
+    if frame_length is not None:
+        length = as_int(frame_length, "frame_length")
+    else:
+        length = x.shape[1] if window is None else window.size
+    d_frames = _adjoint_of_fft(_to_complex(dy), length, -1)
+    d_window = None
+    if window is not None and wanted[2]:
+        frames = np.lib.stride_tricks.sliding_window_view(x, length, 1)[:, ::step]
+        d_window = (np.conj(frames) * d_frames).sum((0, 1)).real.astype(window.dtype)
+    if window is not None:
+        d_frames = d_frames * window
+    dx = np.zeros(x.shape, d_frames.dtype)
+    for i in range(d_frames.shape[1]):
+        dx[:, i * step : i * step + length] += d_frames[:, i]
+    parts = _from_complex(dx, dy.dtype)
+    return parts[..., : signal.shape[-1]] if signal.ndim == 3 else parts[..., 0], None, d_window
+
+
+@vjp_of_stft.cost
+def cost_of_vjp_of_stft(dy: np.ndarray, signal: np.ndarray, *_: Any, **__: Any) -> Cost:
+    item = 2 * wide_itemsize(dy.dtype)
+    return Cost(item * (10 * dy.size + 6 * signal.size), 200 * dy.size + 60 * signal.size)
 
 
 @stft.cost

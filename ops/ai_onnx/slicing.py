@@ -15,6 +15,7 @@ from onnxwalk.ops.fast.copies import bind_pad, bind_pad_by_attribute, part_binde
 from onnxwalk.ops.shared import flops
 from onnxwalk.ops.shared.axes import normalize_axes
 from onnxwalk.ops.shared.cost import fill_cost
+from onnxwalk.ops.shared.gradients import add_elements, cost_of_adding, numbered
 from onnxwalk.ops.shared.values import as_int, as_ints, as_scalar, zero
 
 
@@ -222,6 +223,43 @@ def _source_indices(places: np.ndarray, n: int, mode: str) -> np.ndarray:
     return (n - 1) - abs((n - 1) - places % period)
 
 
+@pad.vjp
+@pad_11.vjp
+def vjp_of_pad(dy, *, data_shape, constant_value_shape, mode, pads, axes=None):
+    """What was added is cut off, or goes back to the elements that were repeated."""
+    rank, d_value = len(data_shape), None
+    padded_axes = range(rank) if axes is None else normalize_axes(as_ints(axes), rank)
+    amounts = _pad_amounts(as_ints(pads), padded_axes, rank)
+    if constant_value_shape is not None:
+        is_value = _pad(np.zeros(data_shape, np.bool_), amounts, mode == "constant", mode)
+        d_value = np.where(is_value, dy, 0).sum(dtype=dy.dtype).reshape(constant_value_shape)
+    if mode == "constant":
+        return _unpad(dy, amounts), None, d_value
+    return add_elements(dy, _pad(numbered(data_shape), amounts, 0, mode), data_shape), None, d_value
+
+
+@pad_2.vjp
+def vjp_of_pad_2(dy, *, data_shape, pads, mode):
+    return vjp_of_pad(dy, data_shape=data_shape, constant_value_shape=None, mode=mode, pads=pads)[0]
+
+
+@pad_1.vjp
+def vjp_of_pad_1(dy, *, data_shape, paddings, mode):
+    return vjp_of_pad_2(dy, data_shape=data_shape, pads=paddings, mode=mode)
+
+
+@vjp_of_pad.cost
+@vjp_of_pad_2.cost
+@vjp_of_pad_1.cost
+def cost_of_vjp_of_pad(dy: np.ndarray, *, data_shape: Sequence[int], **_: Any) -> Cost:
+    return cost_of_adding(dy, data_shape)
+
+
+def _unpad(dy: np.ndarray, amounts: Sequence[tuple[int, int]]) -> np.ndarray:
+    """The way back from ``_pad`` with a constant."""
+    return _pad(dy, [(-begin, -end) for begin, end in amounts], 0, "constant")
+
+
 @pad.cost
 @pad_11.cost
 @pad_2.cost
@@ -258,28 +296,39 @@ def center_crop_pad(input_data, shape, *, axes=None):
 
     Of an odd difference the larger half falls to the end. Spec: CenterCropPad-18.
     """
-    amounts = _center_amounts(input_data, shape, axes)
+    amounts = _center_amounts(input_data.shape, shape, axes)
     return _pad(input_data, amounts, zero(input_data.dtype), "constant")
+
+
+@center_crop_pad.vjp
+def vjp_of_center_crop_pad(dy, *, input_data_shape, shape, axes):
+    return _unpad(dy, _center_amounts(input_data_shape, shape, axes))
+
+
+@vjp_of_center_crop_pad.cost
+def cost_of_vjp_of_center_crop_pad(dy, *, input_data_shape, **_):
+    return fill_cost(input_data_shape, dy.dtype, copies=2)
 
 
 @center_crop_pad.cost
 def cost_of_center_crop_pad(
     input_data: np.ndarray, shape: np.ndarray, *, axes: Sequence[int] | None = None
 ) -> Cost:
-    return _cost_of_pad(input_data, _center_amounts(input_data, shape, axes), "constant")
+    return _cost_of_pad(input_data, _center_amounts(input_data.shape, shape, axes), "constant")
 
 
 def _center_amounts(
-    input_data: np.ndarray, shape: np.ndarray, axes: Sequence[int] | None
+    given: Sequence[int], shape: np.ndarray, axes: Sequence[int] | None
 ) -> list[tuple[int, int]]:
-    """The elements to add before and after each axis; negative: to remove."""
-    padded_axes = range(input_data.ndim) if axes is None else normalize_axes(axes, input_data.ndim)
+    """The elements to add before and after each axis of the ``given`` shape; negative: to
+    remove."""
+    padded_axes = range(len(given)) if axes is None else normalize_axes(axes, len(given))
     sizes = as_ints(shape)
     if len(sizes) != len(padded_axes) or min(sizes, default=0) < 0:
         raise ValueError(f"shape {sizes} should be {len(padded_axes)} non-negative sizes")
-    amounts = [(0, 0)] * input_data.ndim
+    amounts = [(0, 0)] * len(given)
     for axis, size in zip(padded_axes, sizes, strict=True):
-        missing = size - input_data.shape[axis]
+        missing = size - given[axis]
         begin = missing // 2 if missing > 0 else -(-missing // 2)
         amounts[axis] = begin, missing - begin
     return amounts
@@ -298,6 +347,11 @@ def trilu(input, k=None, *, upper=1):
     diagonal = 0 if k is None else max(-len(rows), min(as_int(k, "k"), columns.size))
     keep = columns >= rows + diagonal if upper else columns <= rows + diagonal
     return np.where(keep, input, np.full((), zero(input.dtype), input.dtype))
+
+
+@trilu.vjp
+def vjp_of_trilu(dy, *, k, upper):
+    return trilu(dy, k, upper=upper)
 
 
 @trilu.cost

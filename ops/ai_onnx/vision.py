@@ -18,7 +18,7 @@ from onnxwalk.ops.contract.gradients import no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.cost import PER_ARRAY, PER_CALL, PER_ITEM, fill_cost, reshape_bytes
 from onnxwalk.ops.shared.values import as_int, as_ints, as_scalar
-from onnxwalk.ops.shared.windows import window_axes
+from onnxwalk.ops.shared.windows import pad_spatial, window_axes, window_view
 
 
 @op("NonMaxSuppression", since=10)
@@ -164,6 +164,22 @@ def col2im(input, image_shape, block_shape, *, dilations=None, pads=None, stride
             raise ValueError("blocks of strings should not overlap")
         y[here] += columns[there]
     return y
+
+
+@col2im.vjp
+def vjp_of_col2im(dy, *, input_shape, block_shape, dilations, pads, strides):
+    """The blocks cut out again."""
+    block = as_ints(block_shape)
+    axes = window_axes(dy.shape[2:], block, strides=strides, dilations=dilations, pads=pads)
+    windows = window_view(pad_spatial(dy, axes, 2), axes, 2)  # (N, C, O…, K…)
+    rank = len(axes)
+    return np.moveaxis(windows, range(2, 2 + rank), range(-rank, 0)).reshape(input_shape)
+
+
+@vjp_of_col2im.cost
+def cost_of_vjp_of_col2im(dy, *, input_shape, pads, **_):
+    padded = size(n + sum(pads or [0]) for n in dy.shape[2:]) * size(dy.shape[:2])
+    return fill_cost([2 * size(input_shape) + 2 * padded + 2 * dy.size], dy.dtype)
 
 
 @col2im.cost

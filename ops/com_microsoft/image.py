@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx import sampling
+from onnxwalk.ops.ai_onnx import grid_sample as sampling
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.registry import op
@@ -116,7 +116,7 @@ def maxpool_with_mask(X, M, *, kernel_shape=None, storage_order=0, **windows):
     Source: com.microsoft.MaxpoolWithMask-1, ONNX Runtime 1.32, which for more than one plane of M
     reads at places that no documentation has: such an M is refused.
     """
-    axes = pool_axes(X, kernel_shape or (), **windows)
+    axes = pool_axes(X.shape, kernel_shape or (), **windows)
     if M.shape[2:] != X.shape[2:]:
         raise ValueError(f"M {M.shape} should be (1, 1, …) with the spatial axes of X {X.shape}")
     if math.prod(M.shape[:2]) != 1:
@@ -148,7 +148,7 @@ def cost_of_maxpool_with_mask(
     **windows: Any,
 ) -> Cost:
     """The result; for one tap which of its elements are larger; the mask."""
-    axes = pool_axes(X, kernel_shape or (), **windows)
+    axes = pool_axes(X.shape, kernel_shape or (), **windows)
     places = size(axis.windows for axis in axes)
     y, taps = size(X.shape[:2]) * places, size(axis.kernel for axis in axes)
     return Cost((X.itemsize + 2) * y + 2 * places + M.size, taps * (20 * y + 4 * PER_CALL) + M.size)

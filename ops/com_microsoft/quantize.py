@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx import quantize, recurrent
+from onnxwalk.ops.ai_onnx import quantize, recurrent, recurrent_layers
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost, broadcast, size
 from onnxwalk.ops.contract.registry import op
@@ -301,7 +301,7 @@ def cost_of_dynamic_quantize_lstm(
 ) -> Cost:
     """As LSTM, with the input and the weights dequantized, and the state at each step."""
     w, r = (np.broadcast_to(np.zeros((), np.float32), x.swapaxes(1, 2).shape) for x in (W, R))
-    cost = recurrent.cost_of_layer(X, w, r, None, sequence_lens)
+    cost = recurrent_layers.cost_of_layer(X, w, r, None, sequence_lens)
     calls = 40 * PER_CALL * len(R) * len(X)
     return Cost(
         cost.memory + 12 * (W.size + R.size) + 13 * X.size, cost.work + calls + 100 * X.size

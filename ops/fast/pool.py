@@ -251,7 +251,7 @@ def _axes(
     auto_pad: str = "NOTSET",
     ceil_mode: int = 0,
 ) -> tuple[Axis, ...] | None:
-    axes = pool_axes(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
+    axes = pool_axes(x.shape, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
     return axes if _is_supported(x, axes) else None
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx import recurrent
+from onnxwalk.ops.ai_onnx import recurrent, recurrent_layers
 from onnxwalk.ops.contract.facts import Function, declare
 from onnxwalk.ops.contract.registry import FUSED_DOMAIN, fused
 from onnxwalk.ops.contract.signatures import attributes_of
@@ -30,13 +30,13 @@ def _of_ids(name: str, layer: Function, prepare_layer: Callable[..., Any]) -> No
 
     def cost(ids: np.ndarray, *inputs: Any, table: np.ndarray, **attributes: Any) -> Any:
         x = np.broadcast_to(table[:1], (*ids.shape, *table.shape[1:]))
-        return recurrent.cost_of_layer(x, *inputs, **attributes)
+        return recurrent_layers.cost_of_layer(x, *inputs, **attributes)
 
     declare(
         of_ids,
         prepare=prepare,
         cost=cost,
-        flops=recurrent.flops_of_layer,
+        flops=recurrent_layers.flops_of_layer,
         batch_axis=batch.recurrence,
     )
 

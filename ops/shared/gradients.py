@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.shared.broadcast import align_shape
 from onnxwalk.ops.shared.sums import sum_over
 
@@ -34,6 +35,29 @@ def add_rows(rows: np.ndarray, places: np.ndarray, count: int) -> np.ndarray:
         starts = np.flatnonzero(np.diff(sorted_places, prepend=-1))
         result[sorted_places[starts]] = np.add.reduceat(rows[order], starts, 0)
     return result
+
+
+def numbered(shape: Sequence[int], start: int = 0) -> np.ndarray:
+    """The numbers of the elements of an array of this shape. An operator that only moves elements
+    makes of them the ``places`` for ``add_elements``."""
+    return np.arange(start, start + math.prod(shape)).reshape(shape)
+
+
+def add_elements(dy: np.ndarray, places: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """An array of this shape: each element is the sum of those of dy whose place it is; places that
+    it hasn't count nowhere."""
+    count = math.prod(shape)
+    flat, values = places.reshape(-1), dy.reshape(-1)
+    if flat.size and not (flat.min() >= 0 and flat.max() < count):
+        inside = (flat >= 0) & (flat < count)
+        flat, values = flat[inside], values[inside]
+    return np.bincount(flat, values, count).astype(dy.dtype).reshape(shape)
+
+
+def cost_of_adding(dy: np.ndarray, *shapes: Sequence[int]) -> Cost:
+    """The cost of ``add_elements`` for arrays of these shapes, with the numbers and the places."""
+    count = sum(map(math.prod, shapes))
+    return Cost(60 * dy.size + 40 * count, 100 * dy.size + 30 * count)
 
 
 def limited_broadcasting_vjp(rule: Callable[..., Any]) -> Callable[..., Any]:

@@ -196,9 +196,22 @@ def hat(d: np.ndarray) -> np.ndarray:
     return np.maximum(1 - abs(d), 0)
 
 
+def slope_of_hat(d: np.ndarray) -> np.ndarray:
+    """Its derivative; at 0 that to the left, where the neighbours of a whole place are."""
+    return np.where(abs(d) < 1, np.where(d <= 0, 1.0, -1.0), np.where(d == 1, -1.0, 0.0))
+
+
 def cubic(d: np.ndarray, a: float) -> np.ndarray:
     """Cubic convolution (R. G. Keys, 1981, equation 4), 0 from 2 on."""
     d = abs(d)
     near = ((a + 2) * d - (a + 3)) * d * d + 1
     far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
     return np.where(d <= 1, near, np.where(d < 2, far, 0))
+
+
+def slope_of_cubic(d: np.ndarray, a: float) -> np.ndarray:
+    """Its derivative."""
+    sign, d = np.sign(d), abs(d)
+    near = (3 * (a + 2) * d - 2 * (a + 3)) * d
+    far = (3 * a * d - 10 * a) * d + 8 * a
+    return sign * np.where(d <= 1, near, np.where(d < 2, far, 0))

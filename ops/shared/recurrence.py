@@ -6,15 +6,13 @@ The inputs of many steps are multiplied by the weights at once; only the recurre
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
 from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost
 from onnxwalk.ops.shared.cost import PER_ARRAY, PER_CALL, cast_copies, multiply_adds
 from onnxwalk.ops.shared.windows import BLOCK_BYTES, working_dtype
-
-Activation: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
 #: step(direction, xw, *states) -> the states and gates (n, H) of n sequences after one time step,
 #: by name, the states first; ``xw`` (n, gates * H) is x[t] W' + b
@@ -23,6 +21,15 @@ Step: TypeAlias = Callable[..., Mapping[str, np.ndarray]]
 #: watch(d, times, sequences, values): called after each step of direction d, with the time steps
 #: (n) and indices (n) of its sequences, and their states and gates, (n, H) each
 Watch: TypeAlias = Callable[[int, np.ndarray, np.ndarray, Mapping[str, np.ndarray]], Any]
+
+
+class Activation(Protocol):
+    """An activation function y = f(v)."""
+
+    def __call__(self, v: np.ndarray, /) -> np.ndarray: ...
+
+    def kept(self, v: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """What is kept of a call for the way back."""
 
 
 class Direction(NamedTuple):

@@ -266,7 +266,7 @@ def blocks(shape: Sequence[int], limit: int) -> Iterator[tuple[slice, ...]]:
 
 
 def pool_axes(
-    x: np.ndarray,
+    shape: Sequence[int],
     kernel: Sequence[int],
     strides: Sequence[int] | None = None,
     dilations: Sequence[int] | None = None,
@@ -274,16 +274,17 @@ def pool_axes(
     auto_pad: str = "NOTSET",
     ceil_mode: int = 0,
 ) -> tuple[Axis, ...]:
-    """The windows of a pool; none if the kernel is larger than the padded input by at most a
-    stride, as in ONNX Runtime. (A Conv refuses that there, too.)
+    """The windows of a pool of an array of this shape; none if the kernel is larger than the padded
+    input by at most a stride, as in ONNX Runtime. (A Conv refuses that there, too.)
 
     Raises ValueError if the ranks of input and kernel differ, and as ``window_axes`` does.
     """
-    if x.ndim < 3 or x.ndim != len(kernel) + 2:
+    if len(shape) < 3 or len(shape) != len(kernel) + 2:
         raise ValueError(
-            f"input {x.shape} should have rank {len(kernel) + 2} for kernel_shape {list(kernel)}"
+            f"input {tuple(shape)} should have rank {len(kernel) + 2} "
+            f"for kernel_shape {list(kernel)}"
         )
-    return _window_axes(0, x.shape[2:], kernel, strides, dilations, pads, auto_pad, ceil_mode)
+    return _window_axes(0, shape[2:], kernel, strides, dilations, pads, auto_pad, ceil_mode)
 
 
 def taps_inside(axis: Axis) -> np.ndarray:
@@ -294,6 +295,14 @@ def taps_inside(axis: Axis) -> np.ndarray:
     return np.maximum(np.minimum(last, axis.kernel - 1) - np.maximum(first, 0) + 1, 0)
 
 
+def average_counts(axes: Sequence[Axis], count_include_pad: int) -> np.ndarray:
+    """By how many each window's sum is divided (O1 … On). ValueError for a window of nothing."""
+    if count_include_pad:
+        axes = tuple(a._replace(size=a.begin + a.size + a.end, begin=0, end=0) for a in axes)
+    refuse_empty_windows(axes)
+    return functools.reduce(np.multiply.outer, map(taps_inside, axes))
+
+
 def refuse_empty_windows(axes: Sequence[Axis]) -> None:
     """Raise ValueError if a window has padding only: it has no maximum or mean."""
     if not all(taps_inside(axis).all() for axis in axes):
@@ -301,3 +310,28 @@ def refuse_empty_windows(axes: Sequence[Axis]) -> None:
             f"some windows of kernel_shape {[axis.kernel for axis in axes]} lie entirely in the "
             f"padding {[(axis.begin, axis.end) for axis in axes]}"
         )
+
+
+def roi_cells(
+    shape: Sequence[int], rois: np.ndarray, pooled_shape: Sequence[int], spatial_scale: float
+) -> Iterator[tuple[Any, Any]]:
+    """The cells of MaxRoiPool that aren't empty: where each goes in the output, and what of the
+    input (N, C, H, W) it sees (C, rows, columns)."""
+    corners = rois[:, 1:].astype(np.float32) * np.float32(spatial_scale)
+    left, top, right, bottom = np.floor(np.abs(corners) + 0.5).T * np.sign(corners).T
+    every = slice(None)
+    for roi, image in enumerate(rois[:, 0].astype(np.int64)):
+        rows = _grid_cells(top[roi], bottom[roi], pooled_shape[0], shape[2])
+        columns = _grid_cells(left[roi], right[roi], pooled_shape[1], shape[3])
+        for (i, row), (j, column) in itertools.product(enumerate(rows), enumerate(columns)):
+            if row.start < row.stop and column.start < column.stop:
+                yield (roi, every, i, j), (image, every, row, column)
+
+
+def _grid_cells(start: float, last: float, count: int, size: int) -> list[slice]:
+    """``count`` equal cells from ``start`` to ``last``, cut to the input."""
+    cell = np.float32(max(last - start + 1, 1)) / np.float32(count)  # as ONNX Runtime rounds
+    edges = np.arange(count + 1, dtype=np.float32) * cell
+    begin = np.clip(np.floor(edges[:-1]) + start, 0, size).astype(int)
+    end = np.clip(np.ceil(edges[1:]) + start, 0, size).astype(int)
+    return [slice(b, max(b, e)) for b, e in zip(begin, end, strict=True)]

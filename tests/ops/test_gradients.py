@@ -32,7 +32,6 @@ DeformConv
 DepthToSpace
 DequantizeLinear
 Dropout
-GRU
 GatherElements
 GatherND
 GlobalAveragePool
@@ -43,7 +42,6 @@ GroupNormalization
 If
 InstanceNormalization
 LRN
-LSTM
 LayerNormalization
 LinearAttention
 Loop
@@ -57,7 +55,6 @@ Optional
 OptionalGetElement
 Pad
 RMSNormalization
-RNN
 Resize
 ReverseSequence
 RoiAlign

@@ -1,0 +1,291 @@
+"""The gradients of normalizations.
+
+With z = (x - mean)·r, r = 1 / √(variance + ε) and the gradient dz,
+
+    dx = r·(dz - mean(dz) - z·mean(dz·z))
+
+the means over what is normalized together; without a mean in z, there is none of dz.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from onnxwalk.ops.contract.cost import Cost
+from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
+from onnxwalk.ops.shared.cost import wide_itemsize
+from onnxwalk.ops.shared.gradients import reduce_to
+from onnxwalk.ops.shared.moments import align_channels, moments, sum_neighbours
+from onnxwalk.ops.shared.numeric import wide
+
+
+def through_normalized(
+    dz: np.ndarray, z: np.ndarray, r: np.ndarray, axes: tuple[int, ...], *, centred: bool = True
+) -> np.ndarray:
+    """dx, from the gradient of the normalized z; ``axes``: over which the statistics are."""
+    dx = dz - z * _mean(dz * z, axes)
+    if centred:
+        dx -= _mean(dz, axes)
+    dx *= r
+    return dx
+
+
+def _deviations(x: np.ndarray, axes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """x - mean, and the variance. The gradient divides what the mean was rounded by by a small
+    deviation, so that it is taken off too."""
+    _, deviation, variance = moments(x, axes)
+    deviation -= _mean(deviation, axes)
+    return deviation, variance
+
+
+def _mean(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """The mean; the axes stay, with one element."""
+    return x.sum(axes, keepdims=True) / _count(x.shape, axes)
+
+
+def _count(shape: Sequence[int], axes: tuple[int, ...]) -> int:
+    return math.prod(shape[axis] for axis in axes)
+
+
+def _last_axes(axis: int, rank: int) -> tuple[int, ...]:
+    return tuple(range(normalize_axis(axis, rank), rank))
+
+
+# ------------------------------------------------------ normalizations by each sample's statistics
+
+
+def vjp_of_layer_normalization(
+    dy, dmean, dinverse, x, scale, *, mean, inverse, x_dtype, scale_dtype, b_shape, b_dtype, axis
+):
+    axes = _last_axes(axis, x.ndim)
+    x, scale, dx, d_scale, d_b = wide(x), wide(scale), 0, np.zeros_like(scale), None
+    mean, r = mean.astype(x.dtype, copy=False), inverse.astype(x.dtype, copy=False)
+    z = (x - mean) * r
+    if b_shape is not None:
+        d_b = np.zeros(b_shape, b_dtype)
+    if dy is not None:
+        dy = wide(dy)
+        dx = through_normalized(dy * scale, z, r, axes)
+        d_scale = reduce_to(dy * z, scale.shape).astype(scale_dtype)
+        d_b = None if d_b is None else reduce_to(dy, b_shape).astype(b_dtype)
+    if dmean is not None:
+        dx = dx + wide(dmean) / _count(x.shape, axes)
+    if dinverse is not None:
+        dx = dx - wide(dinverse) * z * r * r / _count(x.shape, axes)
+    return dx.astype(x_dtype, copy=False), d_scale, d_b
+
+
+def vjp_of_layer_normalization_1(
+    dy, x, scale, *, x_dtype, scale_dtype, b_shape, b_dtype, axis, epsilon
+):
+    """From y only: the mean and r, which it returns in float, may be too short for double."""
+    axes = _last_axes(axis, x.ndim)
+    dy, x, scale = wide(dy), wide(x), wide(scale)
+    z, variance = _deviations(x, axes)
+    r = 1 / np.sqrt(variance + x.dtype.type(epsilon))
+    z *= r
+    dx = through_normalized(dy * scale, z, r, axes).astype(x_dtype, copy=False)
+    d_scale = reduce_to(dy * z, scale.shape).astype(scale_dtype, copy=False)
+    return dx, d_scale, None if b_shape is None else reduce_to(dy, b_shape).astype(b_dtype)
+
+
+def vjp_of_rms_normalization(dy, x, scale, *, x_dtype, scale_dtype, axis, epsilon):
+    axes = _last_axes(axis, x.ndim)
+    dy, x, scale = wide(dy), wide(x), wide(scale)
+    r = 1 / np.sqrt(_mean(np.square(x), axes) + x.dtype.type(epsilon))
+    z = x * r
+    dx = through_normalized(dy * scale, z, r, axes, centred=False)
+    d_scale = reduce_to(dy * z, scale.shape)
+    return dx.astype(x_dtype, copy=False), d_scale.astype(scale_dtype, copy=False)
+
+
+def vjp_of_instance_normalization(dy, input, scale, *, epsilon):
+    return _through_groups(dy, input, scale, input.shape[1], epsilon)
+
+
+def vjp_of_group_normalization(dy, x, scale, *, num_groups, epsilon):
+    return _through_groups(dy, x, scale, num_groups, epsilon)
+
+
+def vjp_of_group_normalization_18(dy, x, scale, *, num_groups, epsilon):
+    by_channel = np.repeat(scale, x.shape[1] // num_groups)
+    dx, *parameters = _through_groups(dy, x, by_channel, num_groups, epsilon)
+    return dx, *(p.reshape(num_groups, -1).sum(1) for p in parameters)
+
+
+def _through_groups(
+    dy: np.ndarray, x: np.ndarray, scale: np.ndarray, num_groups: int, epsilon: float
+) -> tuple[np.ndarray, ...]:
+    """The gradients of x (N, C, D1 … Dn), scale and bias (C)."""
+    grouped = x.reshape(len(x), num_groups, x.shape[1] // num_groups, *x.shape[2:])
+    axes = tuple(range(2, grouped.ndim))
+    z, variance = _deviations(grouped, axes)
+    r = 1 / np.sqrt(variance + x.dtype.type(epsilon))
+    z *= r
+    dz = (dy * align_channels(scale, x)).reshape(grouped.shape)
+    dx = through_normalized(dz, z, r, axes).reshape(x.shape)
+    others = (0, *range(2, x.ndim))
+    return dx, (dy * z.reshape(x.shape)).sum(others), dy.sum(others)
+
+
+# --------------------------------------------------------------------------- BatchNormalization
+
+
+def vjp_of_batch_normalization(
+    dy, drunning_mean, drunning_var, x, scale, input_mean, input_var, *, x_dtype, scale_dtype,
+    input_mean_dtype, epsilon, momentum, training_mode,
+):  # fmt: skip
+    if training_mode:
+        found = _through_batch(
+            (dy, drunning_mean, drunning_var), x, scale, input_mean, epsilon, momentum
+        )
+    else:
+        found = _through_constants(dy, x, scale, input_mean, input_var, epsilon)
+    dtypes = (x_dtype, scale_dtype, scale_dtype, input_mean_dtype, input_mean_dtype)
+    return tuple(np.asarray(d).astype(t, copy=False) for d, t in zip(found, dtypes, strict=True))
+
+
+def vjp_of_batch_normalization_7(*dys, x, scale, mean, var, epsilon, momentum):
+    if len(dys) > 1:
+        return _through_batch(dys, x, scale, mean, epsilon, momentum)
+    return _through_constants(*dys, x, scale, mean, var, epsilon)
+
+
+def vjp_of_batch_normalization_1(*dys, x, scale, mean, var, epsilon, momentum, is_test):
+    if not is_test:
+        return _through_batch(dys, x, scale, mean, epsilon, momentum)
+    return _through_constants(dys[0], x, scale, mean, var, epsilon)
+
+
+def _through_constants(
+    dy: np.ndarray | None,
+    x: np.ndarray,
+    scale: np.ndarray,
+    mean: np.ndarray,
+    var: np.ndarray,
+    epsilon: float,
+) -> tuple[np.ndarray, ...]:
+    """y = (x - mean)·r·scale + b, with constant statistics."""
+    dy = np.zeros_like(x) if dy is None else dy
+    dy, x, scale, mean, var = map(wide, (dy, x, scale, mean, var))
+    r = 1 / np.sqrt(var + var.dtype.type(epsilon))
+    factor = align_channels(scale * r, x).astype(x.dtype, copy=False)
+    others = _other_axes(x, scale)
+    d_b = dy.sum(others).reshape(scale.shape)
+    z_sum = (dy * (x - align_channels(mean, x))).sum(others).reshape(scale.shape)
+    d_scale = z_sum * r
+    return dy * factor, d_scale, d_b, -d_b * scale * r, d_scale * scale * r * r / -2
+
+
+def _through_batch(
+    dys: Sequence[np.ndarray | None],
+    x: np.ndarray,
+    scale: np.ndarray,
+    mean: np.ndarray,
+    epsilon: float,
+    momentum: float,
+) -> tuple[np.ndarray, ...]:
+    """y by the statistics of x; then perhaps the running mean and variance, and those of x."""
+    given = x.shape
+    if x.ndim == 1:
+        x = x[:, None]
+    dys = [None if d is None else wide(d) for d in (*dys, *[None] * (5 - len(dys)))]
+    dy, d_running_mean, d_running_var, d_mean, d_var = dys
+    x, scale, axes = wide(x), wide(scale), _other_axes(x, scale)
+    deviation, variance = _deviations(x, axes)
+    r = 1 / np.sqrt(variance + x.dtype.type(epsilon))
+    z, nothing = deviation * r, np.zeros(scale.shape, x.dtype)
+    dx, d_scale, d_b = np.zeros_like(x), nothing, nothing
+    if dy is not None:
+        dy = dy.reshape(x.shape)
+        d_scale, d_b = ((dy * z).sum(axes), dy.sum(axes))
+        dx = through_normalized(dy * align_channels(scale, x), z, r, axes)
+    d_old_mean = d_old_var = np.zeros_like(wide(mean))
+    if d_running_mean is not None:
+        d_old_mean = d_running_mean * momentum
+        d_mean = (0 if d_mean is None else d_mean) + d_running_mean * (1 - momentum)
+    if d_running_var is not None:
+        d_old_var = d_running_var * momentum
+        d_var = (0 if d_var is None else d_var) + d_running_var * (1 - momentum)
+    n = _count(x.shape, axes)
+    if d_mean is not None:
+        dx = dx + align_channels(d_mean, x) / n
+    if d_var is not None:
+        dx = dx + align_channels(d_var, x) * deviation * (2 / n)
+    return dx.reshape(given), d_scale, d_b, d_old_mean, d_old_var
+
+
+def _other_axes(x: np.ndarray, parameter: np.ndarray) -> tuple[int, ...]:
+    """The axes of x that a parameter of shape (C) or (C, D1 … Dn) hasn't."""
+    return (0, *range(1 + parameter.ndim, x.ndim))
+
+
+# ----------------------------------------------------------------------- normalizations along axes
+
+
+def vjp_of_mean_variance(dy, x, *, axes):
+    return _through_deviation(dy, x, normalize_axes(axes, x.ndim), 1e-9)
+
+
+def vjp_of_mean_variance_1(dy, input, *, across_channels, normalize_variance):
+    axes = tuple(i for i in range(input.ndim) if across_channels or i != 1)
+    if normalize_variance:
+        return _through_deviation(dy, input, axes, 0.0)
+    return dy - _mean(dy, axes)
+
+
+def _through_deviation(
+    dy: np.ndarray, x: np.ndarray, axes: tuple[int, ...], added: float
+) -> np.ndarray:
+    """y = (x - mean) / (√var + added)"""
+    deviation, variance = _deviations(x, axes)
+    root = np.sqrt(variance)
+    r = 1 / (root + x.dtype.type(added))
+    by_root = np.where(root > 0, _mean(dy * deviation, axes) / np.where(root > 0, root, 1), 0)
+    return r * (dy - _mean(dy, axes) - deviation * (r * by_root))
+
+
+def vjp_of_lp_normalization(dy, input, *, y, axis, p):
+    """(dy - y·Σ dy·y) / norm for p = 2, (dy - sign(x)·Σ dy·y) / norm for p = 1; 0 of a zero norm"""
+    norm = np.abs(input).sum(axis, keepdims=True)
+    if p == 2:
+        norm = np.sqrt(np.square(input).sum(axis, keepdims=True))
+    toward = y if p == 2 else np.sign(input)
+    dx = dy - toward * (dy * y).sum(axis, keepdims=True)
+    return np.where(norm == 0, 0, dx / np.where(norm == 0, 1, norm))
+
+
+def vjp_of_lrn(dy, x, *, size, alpha, beta, bias):
+    """dy·d^-β - 2αβ/size·x·s, s the sum of dy·x·d^(-β-1) over the channels that see x"""
+    before, after = (size - 1) // 2, size // 2
+    d = bias + alpha / size * sum_neighbours(np.square(x), before, after)
+    shared = sum_neighbours(dy * x * d ** (-beta - 1), after, before)
+    return dy * d**-beta - (2 * alpha * beta / size) * x * shared
+
+
+# ------------------------------------------------------------------------------------------- costs
+
+
+def cost_of_vjp(dy, x, *_, **__):
+    """Deviations, products and sums of the size of x."""
+    return Cost(10 * wide_itemsize(x.dtype) * x.size, 200 * x.size)
+
+
+def cost_of_vjp_of_layer_normalization(dy, dmean, dinverse, x, *_, **__):
+    return cost_of_vjp(dy, x)
+
+
+def cost_of_vjp_of_batch_normalization(dy, drunning_mean, drunning_var, x, scale, *_, **__):
+    return _cost_by_channel(x, scale)
+
+
+def cost_of_vjp_of_batch_normalization_7(*dys, x, scale, **_):
+    return _cost_by_channel(x, scale)
+
+
+def _cost_by_channel(x: np.ndarray, scale: np.ndarray) -> Cost:
+    cost = cost_of_vjp(x, x)
+    return Cost(cost.memory + 20 * scale.nbytes, cost.work)
