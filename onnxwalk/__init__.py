@@ -26,6 +26,7 @@ __path__ = (
     else [*__path__, os.path.dirname(__path__[0])]
 )
 
+from onnxwalk.interpreter.analysis.saliency import Attribution, Saliency, saliency
 from onnxwalk.interpreter.compiler.passes import REWRITES
 from onnxwalk.interpreter.errors import (
     InvalidInputError,
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "REWRITES",
+    "Attribution",
     "Cost",
     "Estimate",
     "Event",
@@ -85,6 +87,7 @@ __all__ = [
     "OptionalType",
     "Place",
     "Registry",
+    "Saliency",
     "SequenceType",
     "Session",
     "SparseTensor",
@@ -106,6 +109,7 @@ __all__ = [
     "onnxruntime",
     "ops",
     "registry",
+    "saliency",
     "supported_ops",
     "text",
     "trainable_weights",
