@@ -26,8 +26,10 @@ Write one HTML file that shows the graph and, for one sample, what each node com
 
 The page needs neither network nor server. It shows the graph, which can be zoomed and folded, each
 node's formula, attributes, shapes and time, and its values: feature maps, filters, heat maps,
-histograms, and the gates of RNN, LSTM and GRU over time. Large values are downsampled so that the
-page stays below --size; the page says where. The nodes are those of the file, without rewrites.
+histograms, and the gates of RNN, LSTM and GRU over time. Of the input it shows which pixels, words
+or steps moved the scores of the classes (the ten largest, for ten seconds). Large values are
+downsampled so that the page stays below --size; the page says where. The nodes are those of the
+file, without rewrites.
 
 If files have several rows, --sample selects one; inputs without a file get random values.
 """
@@ -62,6 +64,9 @@ def add_parser(commands: Any) -> None:
         metavar="MB",
         help="largest size of the page (default: 10)",
     )
+    parser.add_argument(
+        "--no-saliency", action="store_true", help="don't compute what moved the scores"
+    )
     add_limits(parser)
 
 
@@ -87,7 +92,14 @@ def run(args: argparse.Namespace) -> int:
         least = f"{page_overhead():,} bytes"
         raise InvalidInputError(f"--size {args.size:g}: too small; the page itself needs {least}")
     values = _read_values(args, feeds)
-    data = collect(session, values, limit=room, labels=labels, iterations=args.iterations)
+    data = collect(
+        session,
+        values,
+        limit=room,
+        labels=labels,
+        iterations=args.iterations,
+        saliency=not args.no_saliency,
+    )
     data["origins"] = {name: feed.origin for name, feed in feeds.items()}
     text = build_page(data, f"{Path(args.model).name}: explore")
     write_file(output, text)

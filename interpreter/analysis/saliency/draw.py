@@ -37,8 +37,18 @@ def grey(picture: np.ndarray) -> np.ndarray:
     return (values - low) / (high - low) if high > low else np.full(values.shape, 0.5)
 
 
+def coloured(picture: np.ndarray) -> np.ndarray:
+    """One sample of a picture as colours from 0 to 1, (H, W, 3); grey without three channels."""
+    axis = channel_axis((1, *picture.shape)) if picture.ndim == 3 else None
+    if axis is None or picture.shape[axis - 1] != 3:
+        return np.repeat(grey(picture)[..., None], 3, axis=2)
+    values = np.moveaxis(np.nan_to_num(picture.astype(np.float64), posinf=0, neginf=0), axis - 1, 2)
+    low, high = values.min(), values.max()
+    return (values - low) / (high - low) if high > low else np.full(values.shape, 0.5)
+
+
 def overlay(picture: np.ndarray, parts: np.ndarray) -> np.ndarray:
-    """The picture, and right of it the picture with the saliency over it: uint8 (H, W, 3).
+    """The picture, and right of it the picture in grey with the saliency over it: uint8 (H, W, 3).
 
     ``picture``: one sample; ``parts`` (h, w): pixels or, where smaller, places of a map, which
     becomes as large as the picture.
@@ -54,8 +64,8 @@ def overlay(picture: np.ndarray, parts: np.ndarray) -> np.ndarray:
     share = np.clip(scores / largest(parts), -1, 1)[..., None]
     colour = np.where(share > 0, POSITIVE, NEGATIVE)
     strength = np.abs(share) * 0.85
-    plain = np.broadcast_to(light * 255, colour.shape)
-    mixed = plain * (1 - strength) + colour * strength
+    plain = coloured(picture).repeat(times, 0).repeat(times, 1) * 255
+    mixed = light * 255 * (1 - strength) + colour * strength
     gap = np.full((light.shape[0], _BETWEEN, 3), 255)
     return np.concatenate([plain, gap, mixed], axis=1).round().astype(np.uint8)
 
