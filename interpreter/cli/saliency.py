@@ -44,8 +44,9 @@ _DESCRIPTION = """\
 Show which parts of the inputs moved a score: pixels of pictures, words of texts, steps of
 sequences, or numbers. Positive ones raised the score, negative ones lowered it.
 
-The score is the largest one before the softmax or the sigmoid that the first output comes from, or
-that of --class. Ids have no gradients: a word's part is that of the vector which is looked up for it.
+The score is the largest one before the softmax or the sigmoid that the first output comes from,
+or that of --class. Ids have no gradients: a word's part is that of the vector which is looked up
+for it.
 
 methods
   gradient          how the score changes with each number

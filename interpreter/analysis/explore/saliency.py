@@ -45,16 +45,15 @@ def collect_saliency(
             except InvalidInputError:
                 if method != "grad-cam":  # there may be no convolution
                     raise
-        found, note = _explain(explainers)
+        results, note = _explain(explainers)
     except OnnxWalkError as error:
         return {"note": str(error)}
-    classes = list(dict.fromkeys(k for k, _ in found))
-    results = {key: result for key, result in found.items()}
+    classes = list(dict.fromkeys(k for k, _ in results))
     side = int(np.clip(math.sqrt(room / (len(results) + 3) * 3 / 4), *_SIDES))
     first = next(iter(results.values()))
     data: dict[str, Any] = {
         "of": first.of,
-        "methods": {m: METHODS[m] for m in explainers if any(m == n for _, n in results)},
+        "methods": {method: METHODS[method] for method in explainers},
         "classes": [
             [results[k, "gradient"].target_text(0), _short(results[k, "gradient"].scores[0])]
             for k in classes

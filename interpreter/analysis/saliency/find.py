@@ -31,6 +31,13 @@ _CONVOLUTIONS = ("Conv", "ConvTranspose")
 _SIZES = ("Shape", "Size")
 
 
+def _looks_up(node: Node, ids: Collection[str]) -> bool:
+    """Whether a node looks up vectors in a table, by ids among ``ids``."""
+    if node.op_type == "EmbedLayerNormalization":
+        return True
+    return node.is_one_of("Gather") and node.inputs[0] not in ids
+
+
 class Places:
     """The values of a session's graph, as far as saliency asks for them."""
 
@@ -63,10 +70,11 @@ class Places:
 
         Raises InvalidInputError for a model without such an output.
         """
-        found = [(*self._before_squashing(output.name), output.name) for output in self.graph.outputs]
+        outputs = [output.name for output in self.graph.outputs]
+        found = [(*self._before_squashing(output), output) for output in outputs]
         real = [(name, output, sigmoid) for name, sigmoid, output in found if self.is_real(name)]
         if not real:
-            listed = ", ".join(repr(output.name) for output in self.graph.outputs) or "none"
+            listed = ", ".join(map(repr, outputs)) or "none"
             raise InvalidInputError(
                 f"{self.session.model.source}: no output has floating-point numbers ({listed}), so "
                 "there is nothing to take a gradient of; name a value with of="
@@ -99,9 +107,7 @@ class Places:
                 outputs = [name for name in node.outputs if name]
                 real = [name for name in outputs if self.is_real(name)]
                 derived.update(name for name in outputs if name not in real)
-                is_table = node.is_one_of("Gather") or node.op_type == "EmbedLayerNormalization"
-                if is_table and node.inputs[0] in derived:
-                    is_table = node.op_type == "EmbedLayerNormalization"
+                is_table = _looks_up(node, derived)
                 if real:
                     (tables if is_table else others).setdefault(source, []).append(real[0])
         return tables or others

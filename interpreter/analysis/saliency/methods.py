@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -109,7 +110,7 @@ class Explainer:
             of, output, self.is_sigmoid = places.scores()
         self.of = of
         self._reached = places.reached_from(of)
-        self.labels = list(labels or stored.get(output or "", ()))
+        self.labels: list[str] = list(labels or stored.get(output or "", []))
         self.sources = self._find_values(at)
         values = session.run([of, *self.sources], self.feeds)
         self.value: np.ndarray = values[0]
@@ -186,7 +187,7 @@ class Explainer:
     def _last_convolution(self) -> dict[str, str]:
         found = self._places.convolutions(self._reached)
         picture = next(
-            (i.name for i in self.session.inputs if np.ndim(self.feeds.get(i.name)) >= 3), ""
+            (i.name for i in self.session.inputs if np.ndim(self.feeds[i.name]) >= 3), ""
         )
         for name in found:
             (value,) = self.session.run([name], self.feeds)
@@ -328,7 +329,7 @@ class Explainer:
         at_once = self._copies_at_once()
         done = 0
         while done < count:
-            part = [point for _, point in zip(range(min(at_once, count - done)), points)]
+            part = list(itertools.islice(points, min(at_once, count - done)))
             feeds = self._feeds_of(part)
             value = np.concatenate([self.value] * len(part)) if len(part) > 1 else self.value
             weights = targets.seed(value, len(part))
@@ -355,7 +356,9 @@ class Explainer:
         """The feeds of the samples at each of the points, one after the other."""
         if len(points) == 1:
             return {**self.feeds, **points[0]}
-        repeated = {name: np.concatenate([value] * len(points)) for name, value in self.feeds.items()}
+        repeated = {
+            name: np.concatenate([value] * len(points)) for name, value in self.feeds.items()
+        }
         return repeated | {name: np.concatenate([p[name] for p in points]) for name in self.values}
 
     def _copies_at_once(self) -> int:

@@ -89,12 +89,15 @@ def _section(
     if attribution.input in pictures and parts.ndim == 2:
         drawn = overlay(pictures[attribution.input][sample], parts)
         return [said, f'<img alt="picture, and saliency over it" src="{_data_url(drawn)}">']
-    labels = [f"{PARTS[attribution.kind]} {index}" for index in map(_index, np.ndindex(parts.shape))]
+    labels = [
+        f"{PARTS[attribution.kind]} {index}" for index in map(_index, np.ndindex(parts.shape))
+    ]
     shown = [said]
     if attribution.kind == "text" and attribution.input in words and parts.ndim == 1:
         labels = list(words[attribution.input][sample])
         most = largest(parts[: len(labels)])
-        shown.append(f'<p class="words">{" ".join(_word(*w, most) for w in zip(labels, parts))}</p>')
+        spans = " ".join(_word(*pair, most) for pair in zip(labels, parts, strict=False))
+        shown.append(f'<p class="words">{spans}</p>')
         if len(labels) < len(parts):
             rest = parts[len(labels) :].sum()
             shown.append(f'<p class="note">padding after the text: {rest:+.3g}</p>')
@@ -142,7 +145,8 @@ def _table(labels: Sequence[str], values: np.ndarray) -> str:
         f"<tr><td>{html.escape(labels[i])}</td><td>{values[i]:+.4g}</td></tr>" for i in order
     )
     rest = f"<p class=note>and {len(values) - len(order):,} more</p>" * (len(order) < len(values))
-    return f"<details><summary>values, the largest first</summary><table>{rows}</table>{rest}</details>"
+    summary = "<summary>values, the largest first</summary>"
+    return f"<details>{summary}<table>{rows}</table>{rest}</details>"
 
 
 def _data_url(pixels: np.ndarray) -> str:

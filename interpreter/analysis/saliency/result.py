@@ -103,7 +103,6 @@ def kind_of(values: np.ndarray, token_rank: int | None) -> tuple[str, tuple[int,
     return ("sequence", (2,)) if values.ndim == 3 else ("numbers", ())
 
 
-
 def resized(maps: np.ndarray, height: int, width: int) -> np.ndarray:
     """(…, h, w) to (…, height, width), bilinear between the centres of the pixels; beyond the
     outer centres the nearest."""
