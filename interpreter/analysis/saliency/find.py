@@ -112,16 +112,36 @@ class Places:
                     (tables if is_table else others).setdefault(source, []).append(real[0])
         return tables or others
 
-    def convolutions(self, reached: Collection[str]) -> list[str]:
-        """The outputs of the convolutions among ``reached``, the last first, each with the
-        normalization and the activation that follow it."""
-        found = []
-        for node in reversed(self.graph.nodes):
-            if node.is_one_of(*_CONVOLUTIONS) and node.outputs[0] in reached:
-                name = node.outputs[0]
-                while len(readers := self.readers.get(name, ())) == 1 and self._belongs(readers[0]):
-                    name = readers[0].outputs[0]
-                found.append(name)
+    def convolutions(self, reached: Collection[str]) -> list[tuple[str, int]]:
+        """The outputs of the convolutions among ``reached``, the last first, each after the
+        normalization and the activation that follow it; and the axis of the channels."""
+        convolutions = (
+            node
+            for node in reversed(self.graph.nodes)
+            if node.is_one_of(*_CONVOLUTIONS) and node.outputs[0] in reached
+        )
+        return [self._followed(node)[-1] for node in convolutions]
+
+    def channel_axis(self, name: str) -> int:
+        """The axis of the channels of maps: 1, but of what follows a convolution and was turned."""
+        for node in self.graph.nodes:
+            if node.is_one_of(*_CONVOLUTIONS):
+                for other, axis in self._followed(node):
+                    if other == name:
+                        return axis
+        return 1
+
+    def _followed(self, convolution: Node) -> list[tuple[str, int]]:
+        """The output of a convolution and those of what belongs to it, and their channels' axes."""
+        found = [(name := convolution.outputs[0], axis := 1)]
+        while len(readers := self.readers.get(name, ())) == 1:
+            node, name = readers[0], readers[0].outputs[0]
+            if node.is_one_of("Transpose") and axis in node.attributes.get("perm", ()):
+                axis = list(node.attributes["perm"]).index(axis)  # an activation may follow
+            elif self._belongs(node):
+                found.append((name, axis))
+            else:
+                break
         return found
 
     def _belongs(self, node: Node) -> bool:

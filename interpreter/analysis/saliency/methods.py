@@ -189,9 +189,9 @@ class Explainer:
         picture = next(
             (i.name for i in self.session.inputs if np.ndim(self.feeds[i.name]) >= 3), ""
         )
-        for name in found:
+        for name, channels in found:
             (value,) = self.session.run([name], self.feeds)
-            if np.prod(value.shape[2:]) > 1:
+            if value.size > value.shape[0] * value.shape[channels]:
                 return {name: picture}
         where = "has more than one place" if found else f"lies before {self.of!r}"
         raise InvalidInputError(
@@ -255,7 +255,10 @@ class Explainer:
             if self.method == "gradient-x-input":
                 found = {name: slopes[name] * x for name, x in self.values.items()}
             elif self.method == "grad-cam":
-                found = {name: grad_cam(x, slopes[name]) for name, x in self.values.items()}
+                found = {
+                    name: grad_cam(x, slopes[name], self._places.channel_axis(name))
+                    for name, x in self.values.items()
+                }
         return Saliency(
             self.method,
             self.of,
@@ -385,10 +388,11 @@ class Explainer:
         return bool((np.abs(value[:samples] - self.value) <= room).all())
 
 
-def grad_cam(maps: np.ndarray, slopes: np.ndarray) -> np.ndarray:
-    """relu(Σ_c A_c · mean of the gradient of A_c): (N, C, …) to (N, …)."""
-    places = tuple(range(2, maps.ndim))
-    weights = slopes.mean(axis=places, keepdims=True)
+def grad_cam(maps: np.ndarray, slopes: np.ndarray, channels: int = 1) -> np.ndarray:
+    """relu(Σ_c A_c · mean of the gradient of A_c): the maps (N, C, …), or with their channels in
+    another axis, to (N, …)."""
+    maps, slopes = (np.moveaxis(array, channels, 1) for array in (maps, slopes))
+    weights = slopes.mean(axis=tuple(range(2, maps.ndim)), keepdims=True)
     return np.maximum((weights * maps).sum(axis=1), 0)
 
 
