@@ -25,26 +25,18 @@ def largest(parts: np.ndarray) -> float:
     return most or float(sizes.max(initial=0)) or 1.0
 
 
-def grey(picture: np.ndarray) -> np.ndarray:
-    """One sample of a picture, with channels or without, as brightness from 0 to 1, (H, W)."""
-    axis = channel_axis((1, *picture.shape)) if picture.ndim == 3 else None
-    if axis is not None:
-        picture = picture.mean(axis=axis - 1)
-    elif picture.ndim == 3:
-        picture = picture[0]
-    values = np.nan_to_num(picture.astype(np.float64), posinf=0, neginf=0)
-    low, high = values.min(initial=np.inf), values.max(initial=-np.inf)
-    return (values - low) / (high - low) if high > low else np.full(values.shape, 0.5)
-
-
 def coloured(picture: np.ndarray) -> np.ndarray:
     """One sample of a picture as colours from 0 to 1, (H, W, 3); grey without three channels."""
     axis = channel_axis((1, *picture.shape)) if picture.ndim == 3 else None
-    if axis is None or picture.shape[axis - 1] != 3:
-        return np.repeat(grey(picture)[..., None], 3, axis=2)
-    values = np.moveaxis(np.nan_to_num(picture.astype(np.float64), posinf=0, neginf=0), axis - 1, 2)
-    low, high = values.min(), values.max()
-    return (values - low) / (high - low) if high > low else np.full(values.shape, 0.5)
+    values = np.nan_to_num(picture.astype(np.float64), posinf=0, neginf=0)
+    if axis is not None:
+        values = np.moveaxis(values, axis - 1, 2)
+        values = values if values.shape[2] == 3 else values.mean(axis=2)
+    elif values.ndim == 3:
+        values = values[0]
+    low, high = values.min(initial=np.inf), values.max(initial=-np.inf)
+    values = (values - low) / (high - low) if high > low else np.full(values.shape, 0.5)
+    return values if values.ndim == 3 else np.repeat(values[..., None], 3, axis=2)
 
 
 def overlay(picture: np.ndarray, parts: np.ndarray) -> np.ndarray:
@@ -53,10 +45,11 @@ def overlay(picture: np.ndarray, parts: np.ndarray) -> np.ndarray:
     ``picture``: one sample; ``parts`` (h, w): pixels or, where smaller, places of a map, which
     becomes as large as the picture.
     """
-    light = grey(picture)
-    smooth = parts.shape != light.shape
-    times = -(-_SIDE // max(light.shape))
-    light = light.repeat(times, 0).repeat(times, 1)[..., None]
+    plain = coloured(picture)
+    smooth = parts.shape != plain.shape[:2]
+    times = -(-_SIDE // max(plain.shape[:2]))
+    plain = plain.repeat(times, 0).repeat(times, 1) * 255
+    light = plain.mean(axis=2, keepdims=True)
     if smooth:
         scores = resized(np.nan_to_num(parts.astype(np.float64)), *light.shape[:2])
     else:
@@ -64,8 +57,7 @@ def overlay(picture: np.ndarray, parts: np.ndarray) -> np.ndarray:
     share = np.clip(scores / largest(parts), -1, 1)[..., None]
     colour = np.where(share > 0, POSITIVE, NEGATIVE)
     strength = np.abs(share) * 0.85
-    plain = coloured(picture).repeat(times, 0).repeat(times, 1) * 255
-    mixed = light * 255 * (1 - strength) + colour * strength
+    mixed = light * (1 - strength) + colour * strength
     gap = np.full((light.shape[0], _BETWEEN, 3), 255)
     return np.concatenate([plain, gap, mixed], axis=1).round().astype(np.uint8)
 
