@@ -359,7 +359,8 @@ def _print_parts(a: Attribution, sample: int, samples: _Samples) -> None:
 
 
 def _print_map(parts: np.ndarray) -> None:
-    """A map in shades, two characters for each of its places, and the extremes."""
+    """A map in shades, two characters for each of its places, the first of which is "-" where the
+    value is negative; and the extremes."""
     times = -(-max(parts.shape) // _MOST_COLUMNS)
     height, width = (size // times for size in parts.shape)
     cells = parts[: height * times, : width * times].reshape(height, times, width, times)
@@ -369,7 +370,8 @@ def _print_map(parts: np.ndarray) -> None:
     for values, row in zip(cells, codes, strict=True):
         text = Text("  ")
         for value, code in zip(values, row, strict=True):
-            text.append(_SHADES[code] * 2, style="dark_orange3" if value > 0 else "blue")
+            sign = "-" if value < 0 and code else _SHADES[code]
+            text.append(sign + _SHADES[code], style="dark_orange3" if value > 0 else "blue")
         _show.styled(text)
     low, high = (np.unravel_index(f(parts), parts.shape) for f in (np.argmin, np.argmax))
     _show.line(

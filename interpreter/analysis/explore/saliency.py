@@ -16,11 +16,12 @@ from onnxwalk.interpreter.analysis.saliency.result import PARTS
 from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError
 from onnxwalk.interpreter.session import Session
 
-#: the methods of the page and the gradients that they average
-_METHODS = {"gradient": 1, "integrated": 32, "grad-cam": 1}
+_METHODS = ("gradient", "integrated", "grad-cam")
 _MOST_CLASSES = 10
 #: seconds after which no further class is begun
 _SECONDS = 10.0
+#: the most and least gradients to average; fewer than the most if that takes longer than this
+_STEPS, _FEWEST_STEPS, _SECONDS_OF_STEPS = 32, 8, 3.0
 _MOST_NUMBERS = 1000  # of a text or a sequence
 _SIDES = (4, 96)  # the least and most pixels of a picture's side
 
@@ -87,16 +88,19 @@ def _explain(
 ) -> tuple[dict[tuple[int, str], Saliency], str]:
     """The results by the number of the class, the largest score first, and by the method; and what
     is left out."""
-    start = time.monotonic()
     found: dict[tuple[int, str], Saliency] = {}
     targets = list(_targets(explainers["gradient"]))
+    explainers["gradient"].explain(targets[0])  # the first run of a graph takes longer
+    start = time.monotonic()
+    explainers["gradient"].explain(targets[0])
+    fitting = int(_SECONDS_OF_STEPS / max(time.monotonic() - start, 1e-9))
+    steps = max(_FEWEST_STEPS, min(_STEPS, fitting))
     for k, target in enumerate(targets):
         if k and time.monotonic() - start > _SECONDS:
             return found, (
                 f"The {k} largest scores of {len(targets)}: more would take over {_SECONDS:g} s."
             )
         for method, explainer in explainers.items():
-            steps = _METHODS[method]
             found[k, method] = explainer.explain(target, steps=steps)
     return found, ""
 

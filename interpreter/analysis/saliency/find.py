@@ -77,7 +77,7 @@ class Places:
             listed = ", ".join(map(repr, outputs)) or "none"
             raise InvalidInputError(
                 f"{self.session.model.source}: no output has floating-point numbers ({listed}), so "
-                "there is nothing to take a gradient of; name a value with of="
+                "there is nothing to take a gradient of; name a value with of= (--of)"
             )
         return real[0]
 

@@ -26,7 +26,7 @@ METHODS = {
 #: how many gradients are averaged
 STEPS = {"integrated": 64, "smoothgrad": 32}
 #: samples of one run, and elements of the inputs in it
-_MOST_ROWS, _MOST_ELEMENTS = 32, 1 << 19
+_MOST_ROWS, _MOST_ELEMENTS = 32, 1 << 18
 #: how far a sample's score may be from that in another batch, relative to the largest
 _SAME = 1e-3
 #: the noise of SmoothGrad, relative to the range of the value
@@ -181,7 +181,7 @@ class Explainer:
         )
         return (
             f"{self.session.model.source}: {self.of!r} depends on no input through operators that "
-            f"have a gradient: {listed or 'the model has no inputs'}; name a value with at="
+            f"have a gradient: {listed or 'the model has no inputs'}; name a value with at= (--at)"
         )
 
     def _last_convolution(self) -> dict[str, str]:
@@ -196,7 +196,7 @@ class Explainer:
         where = "has more than one place" if found else f"lies before {self.of!r}"
         raise InvalidInputError(
             f"{self.session.model.source}: no convolution {where}, so there is nothing to take "
-            "Grad-CAM of; name a value of shape (N, C, …) with at="
+            "Grad-CAM of; name a value of shape (N, C, …) with at= (--at)"
         )
 
     def _check_maps(self) -> None:
