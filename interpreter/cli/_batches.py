@@ -90,13 +90,13 @@ def run_batches(
     unsplit = {name: feed.read() for name, feed in feeds.items() if name not in split}
     result = Result({})
     sources = {name: feed.rows.pieces(batch) for name, feed in split.items()}
-    with progress("running", total) as advance:
+    with progress("running") as tell:
         for start in range(0, total, batch):
             values = {name: next(source) for name, source in sources.items()}
             rows = min(batch, total - start)
             outputs = _run(session, names, {**unsplit, **values}, result)
             _join(result.values, outputs, start, rows, total, allocate)
-            advance(rows)
+            tell(start + rows, total)
     for name in split:
         result.shapes[name] = (total, *(result.shapes[name] or ())[1:])
     return result

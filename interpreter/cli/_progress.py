@@ -12,13 +12,13 @@ from onnxwalk.interpreter.cli import _show
 
 
 @contextlib.contextmanager
-def progress(title: str, total: int | None = None) -> Iterator[Callable[..., None]]:
-    """A progress bar as a function ``advance(steps)``, or ``advance(steps, total)`` where the total
-    isn't known before; does nothing if stderr isn't a terminal."""
+def progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar as a function of how much is done, and of how much; does nothing if stderr
+    isn't a terminal."""
     if not sys.stderr.isatty():
-        yield lambda steps, total=None: None
+        yield lambda done, total: None
         return
     columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=_show.console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda steps, total=None: bar.update(task, advance=steps, total=total)
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -15,6 +15,7 @@ from onnxwalk.interpreter.cli._convert import declared_shape
 from onnxwalk.interpreter.cli._feeds import add_inputs, add_texts, parse_sizes, read_feeds
 from onnxwalk.interpreter.cli._files import Feed
 from onnxwalk.interpreter.cli._limits import add_limits, get_limits
+from onnxwalk.interpreter.cli._progress import progress
 from onnxwalk.interpreter.cli._random import random_feeds
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.files import write_file
@@ -92,14 +93,16 @@ def run(args: argparse.Namespace) -> int:
         least = f"{page_overhead():,} bytes"
         raise InvalidInputError(f"--size {args.size:g}: too small; the page itself needs {least}")
     values = _read_values(args, feeds)
-    data = collect(
-        session,
-        values,
-        limit=room,
-        labels=labels,
-        iterations=args.iterations,
-        saliency=not args.no_saliency,
-    )
+    with progress("saliency") as tell:
+        data = collect(
+            session,
+            values,
+            limit=room,
+            labels=labels,
+            iterations=args.iterations,
+            saliency=not args.no_saliency,
+            progress=tell,
+        )
     data["origins"] = {name: feed.origin for name, feed in feeds.items()}
     text = build_page(data, f"{Path(args.model).name}: explore")
     write_file(output, text)

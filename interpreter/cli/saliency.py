@@ -21,7 +21,7 @@ from onnxwalk.interpreter.analysis.saliency import (
     draw,
 )
 from onnxwalk.interpreter.analysis.saliency.page import build_page, build_svg
-from onnxwalk.interpreter.analysis.saliency.result import PARTS
+from onnxwalk.interpreter.analysis.saliency.result import PARTS, place
 from onnxwalk.interpreter.cli import _report, _show
 from onnxwalk.interpreter.cli._arguments import (
     add_command,
@@ -126,9 +126,9 @@ def run(args: argparse.Namespace) -> int:
     explainer = Explainer(
         session, samples.values, method=args.method, of=args.of, at=args.at or None, labels=labels
     )
-    with progress("gradients") as advance:
+    with progress("gradients") as tell:
         found = explainer.explain(
-            args.target, steps=args.steps, baseline=args.baseline, progress=_Ticks(advance)
+            args.target, steps=args.steps, baseline=args.baseline, progress=tell
         )
     samples.count, samples.has_rows = len(found.scores), explainer.has_rows
     if args.output:
@@ -138,17 +138,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print(found, samples, args)
     return 0
-
-
-class _Ticks:
-    """Calls of a progress bar from the number of gradients that are done."""
-
-    def __init__(self, advance: Callable[..., None]) -> None:
-        self._advance, self._done = advance, 0
-
-    def __call__(self, done: int, total: int) -> None:
-        self._advance(done - self._done, total)
-        self._done = done
 
 
 def _feeds(session: Session, args: argparse.Namespace) -> dict[str, Feed]:
@@ -354,8 +343,7 @@ def _print_parts(a: Attribution, sample: int, samples: _Samples) -> None:
     elif words is not None:
         _print_words(words, parts)
     else:
-        labels = [", ".join(map(str, i)) for i in np.ndindex(parts.shape)]
-        _print_table(PARTS[a.kind], labels, parts.ravel())
+        _print_table(PARTS[a.kind], parts.ravel(), lambda i: place(i, parts.shape))
 
 
 def _print_map(parts: np.ndarray) -> None:
@@ -395,11 +383,11 @@ def _print_words(words: Sequence[str], parts: np.ndarray) -> None:
     if len(words) < len(parts) and parts[len(words) :].any():
         labels.append("(padding)")
         values = np.append(values, parts[len(words) :].sum())
-    _print_table("word", labels, values, in_order=True)
+    _print_table("word", values, labels.__getitem__, in_order=True)
 
 
 def _print_table(
-    title: str, labels: Sequence[str], values: np.ndarray, *, in_order: bool = False
+    title: str, values: np.ndarray, label: Callable[[int], str], *, in_order: bool = False
 ) -> None:
     """The values as bars; of many, the largest."""
     sizes = np.abs(values)
@@ -410,7 +398,7 @@ def _print_table(
     rows = []
     for i in order:
         length = round(min(float(np.nan_to_num(sizes[i])) / most, 1) * _BAR)
-        rows.append((labels[i], f"{values[i]:+.3g}", ("+" if values[i] > 0 else "-") * length))
+        rows.append((label(int(i)), f"{values[i]:+.3g}", ("+" if values[i] > 0 else "-") * length))
     _show.table((title, "saliency", ""), rows, right=("saliency",), indent=2)
     if len(order) < len(values):
         _show.line(f"  … and {len(values) - len(order):,} smaller ones")

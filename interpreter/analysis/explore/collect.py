@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -57,12 +57,13 @@ def collect(
     runs: int = 3,
     iterations: int = ITERATIONS,
     saliency: bool = True,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """The graph and one run of it, in at most ``limit`` bytes of JSON.
 
     ``labels``: class names that replace those in the file. Times are medians of ``runs``. Of If,
     Loop and Scan the first ``iterations`` are shown. ``saliency``: also compute what moved the
-    scores.
+    scores; ``progress`` is called with the number of its results and that of all.
 
     Raises InvalidInputError if the graph alone exceeds ``limit``, and what ``run`` raises.
     """
@@ -70,7 +71,7 @@ def collect(
     collector.measure(runs)
     data = collector.build_data()
     if saliency:
-        collector.add_saliency(data, limit)
+        collector.add_saliency(data, limit, progress)
     room, bins = collector.find_room(_count_bytes(data), limit)
     while True:
         collector.add_views(room, bins)
@@ -176,11 +177,13 @@ class _Collector:
             "series": SERIES,
         }
 
-    def add_saliency(self, data: dict[str, Any], limit: int) -> None:
+    def add_saliency(
+        self, data: dict[str, Any], limit: int, progress: Callable[[int, int], None] | None
+    ) -> None:
         """Add the saliency of the sample, if there is room for it."""
         words = {name: words for name in self.feeds if (words := self._words(name))}
         room = limit // _SALIENCY_SHARE
-        found = collect_saliency(self.session, self.feeds, words, self.given_labels, room)
+        found = collect_saliency(self.session, self.feeds, words, self.given_labels, room, progress)
         if _count_bytes(found) <= 2 * room:
             data["saliency"] = found
 

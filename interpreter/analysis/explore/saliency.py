@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ def collect_saliency(
     words: Mapping[str, list[str]],
     labels: list[str] | None,
     room: int,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """The data of the page's saliency in about ``room`` bytes, of the first sample.
 
@@ -46,7 +47,7 @@ def collect_saliency(
             except InvalidInputError:
                 if method != "grad-cam":  # there may be no convolution
                     raise
-        results, note = _explain(explainers)
+        results, note = _explain(explainers, progress or (lambda done, total: None))
     except OnnxWalkError as error:
         return {"note": str(error)}
     classes = list(dict.fromkeys(k for k, _ in results))
@@ -84,7 +85,7 @@ def collect_saliency(
 
 
 def _explain(
-    explainers: Mapping[str, Explainer],
+    explainers: Mapping[str, Explainer], tell: Callable[[int, int], None]
 ) -> tuple[dict[tuple[int, str], Saliency], str]:
     """The results by the number of the class, the largest score first, and by the method; and what
     is left out."""
@@ -102,6 +103,7 @@ def _explain(
             )
         for method, explainer in explainers.items():
             found[k, method] = explainer.explain(target, steps=steps)
+            tell(len(found), len(targets) * len(explainers))
     return found, ""
 
 
@@ -119,7 +121,7 @@ def _targets(explainer: Explainer) -> Iterator[Any]:
         yield [tuple(map(int, np.unravel_index(k, shape)))] * samples
 
 
-def _completeness(found: Saliency) -> dict[str, float]:
+def _completeness(found: Saliency) -> dict[str, float | None]:
     if found.error is None or found.difference is None:
         return {}
     return {"difference": _short(found.difference[0]), "error": _short(found.error[0])}
@@ -130,7 +132,7 @@ def _part(a: Attribution, words: Mapping[str, list[str]], side: int) -> dict[str
     parts = views.to_real(a.parts[0])
     entry: dict[str, Any] = {
         "name": a.name, "input": a.input, "kind": a.kind, "part": PARTS[a.kind],
-        "most": _short(largest(parts)), "sum": _short(parts.sum(dtype=np.float64)),
+        "most": _short(largest(parts)),
     }  # fmt: skip
     if a.kind in ("picture", "map") and parts.ndim == 2:
         size = [min(n, side) for n in parts.shape]
@@ -151,6 +153,6 @@ def _picture(sample: np.ndarray, side: int) -> dict[str, Any]:
     return {"h": h, "w": w, "data": views.to_base64((small * 255).round().astype(np.uint8))}
 
 
-def _short(number: Any) -> float:
-    value = float(f"{float(number):.4g}")
-    return value if math.isfinite(value) else 0.0
+def _short(number: Any) -> float | None:
+    """Four digits; ``None`` for what isn't finite, which JSON has no number for."""
+    return float(f"{float(number):.4g}") if math.isfinite(number) else None

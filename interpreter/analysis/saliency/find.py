@@ -134,7 +134,7 @@ class Places:
     def _followed(self, convolution: Node) -> list[tuple[str, int]]:
         """The output of a convolution and those of what belongs to it, and their channels' axes."""
         found = [(name := convolution.outputs[0], axis := 1)]
-        while len(readers := self.readers.get(name, ())) == 1:
+        while len(readers := self.readers.get(name, [])) == 1:
             node, name = readers[0], readers[0].outputs[0]
             if node.is_one_of("Transpose") and axis in node.attributes.get("perm", ()):
                 axis = list(node.attributes["perm"]).index(axis)  # an activation may follow

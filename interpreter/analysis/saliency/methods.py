@@ -378,6 +378,8 @@ class Explainer:
 
     def _is_stackable(self, samples: int) -> bool:
         rows = {len(value) if np.ndim(value) else 0 for value in self.feeds.values()}
+        if self.feeds.keys() != {info.name for info in self.session.inputs}:
+            return False  # an initializer was fed
         if self._has_fixed_rows() or rows != {samples}:
             return False
         other = {name: np.zeros_like(x) for name, x in self.values.items()}

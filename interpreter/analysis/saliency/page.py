@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -15,9 +15,10 @@ from onnxwalk.interpreter.analysis.saliency.draw import (
     overlay,
     png,
 )
-from onnxwalk.interpreter.analysis.saliency.result import PARTS, Attribution, Saliency
+from onnxwalk.interpreter.analysis.saliency.result import PARTS, Attribution, Saliency, place
 
 _MOST_ROWS = 200  # of a table
+_MOST_BARS = 1000
 _STYLE = """
 :root{color-scheme:light dark;--ink:light-dark(#1b1f24,#e6e9ed);--muted:light-dark(#5d6672,#9aa5b1);
  --line:light-dark(#d9dde3,#343b45)}
@@ -89,10 +90,7 @@ def _section(
     if attribution.input in pictures and parts.ndim == 2:
         drawn = overlay(pictures[attribution.input][sample], parts)
         return [said, f'<img alt="picture, and saliency over it" src="{_data_url(drawn)}">']
-    labels = [
-        f"{PARTS[attribution.kind]} {index}" for index in map(_index, np.ndindex(parts.shape))
-    ]
-    shown = [said]
+    shown, values = [said], parts.ravel()
     if attribution.kind == "text" and attribution.input in words and parts.ndim == 1:
         labels = list(words[attribution.input][sample])
         most = largest(parts[: len(labels)])
@@ -101,13 +99,12 @@ def _section(
         if len(labels) < len(parts):
             rest = parts[len(labels) :].sum()
             shown.append(f'<p class="note">padding after the text: {rest:+.3g}</p>')
-    elif parts.ndim == 1:
+        values = values[: len(labels)]
+        return [*shown, _table(values, labels.__getitem__)]
+    if parts.ndim == 1:
         shown.append(_bars(parts))
-    return [*shown, _table(labels, parts.ravel()[: len(labels)])]
-
-
-def _index(index: tuple[int, ...]) -> str:
-    return ", ".join(map(str, index))
+    part = PARTS[attribution.kind]
+    return [*shown, _table(values, lambda i: f"{part} {place(i, parts.shape)}")]
 
 
 def _word(word: str, value: float, most: float) -> str:
@@ -120,7 +117,10 @@ def _word(word: str, value: float, most: float) -> str:
 
 
 def _bars(values: np.ndarray) -> str:
-    """A bar for each value."""
+    """A bar for each value; of very many, for the mean of as many as make one."""
+    together = -(-len(values) // _MOST_BARS)
+    starts = np.arange(0, len(values), together)
+    values = np.add.reduceat(values, starts) / np.diff(np.append(starts, len(values)))
     low, high = min(0.0, float(values.min(initial=0))), max(0.0, float(values.max(initial=0)))
     room = (high - low) or 1.0
     bars = []
@@ -129,7 +129,7 @@ def _bars(values: np.ndarray) -> str:
         kind = "plus" if value > 0 else "minus"
         bars.append(
             f'<rect class="{kind}" x="{k + 0.1}" y="{top:.2f}" width=".8" height="{size:.2f}">'
-            f"<title>{k}: {value:+.4g}</title></rect>"
+            f"<title>{k * together}: {value:+.4g}</title></rect>"
         )
     zero = high / room * 100
     return (
@@ -139,10 +139,10 @@ def _bars(values: np.ndarray) -> str:
     )
 
 
-def _table(labels: Sequence[str], values: np.ndarray) -> str:
+def _table(values: np.ndarray, label: Callable[[int], str]) -> str:
     order = np.argsort(-np.abs(values), kind="stable")[:_MOST_ROWS]
     rows = "".join(
-        f"<tr><td>{html.escape(labels[i])}</td><td>{values[i]:+.4g}</td></tr>" for i in order
+        f"<tr><td>{html.escape(label(int(i)))}</td><td>{values[i]:+.4g}</td></tr>" for i in order
     )
     rest = f"<p class=note>and {len(values) - len(order):,} more</p>" * (len(order) < len(values))
     summary = "<summary>values, the largest first</summary>"

@@ -92,6 +92,11 @@ def channel_axis(shape: Sequence[Any]) -> int | None:
     return next((axis for axis in (3, 1) if shape[axis] in (1, 3, 4)), None)
 
 
+def place(position: int, shape: Sequence[int]) -> str:
+    """The indexes of an element, by its position among all of an array, as people read them."""
+    return ", ".join(str(int(i)) for i in np.unravel_index(position, tuple(shape)))
+
+
 def kind_of(values: np.ndarray, token_rank: int | None) -> tuple[str, tuple[int, ...]]:
     """The kind of a value, and its axes that are added up. ``token_rank``: the rank of the ids
     that the value was looked up for; ``None``: it wasn't."""
