@@ -55,9 +55,10 @@ class Places:
                 self.readers.setdefault(name, []).append(node)
 
     def is_real(self, name: str) -> bool:
-        """Whether a value has floating-point numbers; ``True`` also if that isn't known."""
+        """Whether a value is a tensor of floating-point numbers; ``True`` also if that isn't
+        known."""
         kind = self.types.get(name, "")
-        return not kind or kind.rpartition("(")[2].rstrip(")") in FLOATS
+        return not kind or kind in FLOATS
 
     def reached_from(self, of: str) -> set[str]:
         """The values that the gradient of ``of`` flows to. Raises InvalidInputError."""

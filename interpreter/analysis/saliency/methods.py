@@ -11,6 +11,7 @@ import numpy as np
 from onnxwalk.interpreter.analysis.saliency.classes import Targets, choose
 from onnxwalk.interpreter.analysis.saliency.find import Places
 from onnxwalk.interpreter.analysis.saliency.result import Attribution, Saliency, kind_of
+from onnxwalk.interpreter.display import type_text
 from onnxwalk.interpreter.errors import InvalidInputError, suggest
 from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.text import class_names
@@ -113,6 +114,9 @@ class Explainer:
         self.labels: list[str] = list(labels or stored.get(output or "", []))
         self.sources = self._find_values(at)
         values = session.run([of, *self.sources], self.feeds)
+        for name, value in zip([of, *self.sources], values, strict=True):
+            if not isinstance(value, np.ndarray):
+                raise InvalidInputError(f"{name!r} is no tensor, but {type_text(value)}")
         self.value: np.ndarray = values[0]
         self.values: dict[str, np.ndarray] = dict(zip(self.sources, values[1:], strict=True))
         if method == "grad-cam":
@@ -144,6 +148,8 @@ class Explainer:
         inputs = [info.name for info in self.session.inputs]
         if at is not None:
             names = [at] if isinstance(at, str) else list(at)
+            if not names:
+                raise InvalidInputError("at=[]: there is nothing to attribute to")
             for name in names:
                 self._check_reached(name)
             looked_up = self._places.embedded(inputs)
@@ -163,6 +169,10 @@ class Explainer:
         known = {*self._places.types, *self._places.made_by}
         if name not in known:
             raise InvalidInputError(f"no value is named {name!r}{suggest(name, known)}")
+        if name not in self._places.made_by and name not in self.feeds:
+            raise InvalidInputError(
+                f"{name!r} is an initializer: attribute to inputs, or to what is computed from them"
+            )
         if not self._places.is_real(name):
             looked_up = [v for vs in self._places.embedded([name]).values() for v in vs]
             hint = f"; attribute to what is computed from it, {looked_up[0]!r}" if looked_up else ""
@@ -186,9 +196,7 @@ class Explainer:
 
     def _last_convolution(self) -> dict[str, str]:
         found = self._places.convolutions(self._reached)
-        picture = next(
-            (i.name for i in self.session.inputs if np.ndim(self.feeds[i.name]) >= 3), ""
-        )
+        picture = next((i.name for i in self.session.inputs if _rank(self.feeds[i.name]) >= 3), "")
         for name, channels in found:
             (value,) = self.session.run([name], self.feeds)
             if value.size > value.shape[0] * value.shape[channels]:
@@ -218,6 +226,12 @@ class Explainer:
         progress: Progress | None = None,
     ) -> Saliency:
         """The saliency of one class: see ``saliency``."""
+        with np.errstate(all="ignore"):  # what isn't finite is shown
+            return self._explain(target, steps, baseline, seed, progress)
+
+    def _explain(
+        self, target: Any, steps: int | None, baseline: Any, seed: int, progress: Progress | None
+    ) -> Saliency:
         targets = choose(
             self.value,
             self.of,
@@ -278,7 +292,7 @@ class Explainer:
             return Attribution(name, source, "map", values, samples.copy())
         rank = None
         if source != name and source in self.feeds:
-            rank = np.ndim(self.feeds[source]) + (not self.has_rows)
+            rank = _rank(self.feeds[source]) + (not self.has_rows)
             if samples.ndim == rank:  # converted, not looked up
                 rank = None
         kind, axes = kind_of(samples, rank)
@@ -368,7 +382,7 @@ class Explainer:
         """How many copies of the samples a run computes: more than one only if the model accepts
         any number of samples, and computes each as it would alone."""
         samples = len(self.value) if self.has_rows else 0
-        size = sum(np.size(value) for value in self.feeds.values())
+        size = sum(value.size for value in self.values.values())
         most = min(_MOST_ROWS // max(samples, 1), _MOST_ELEMENTS // max(size, 1))
         if most < 2 or not self.has_rows:
             return 1
@@ -377,10 +391,11 @@ class Explainer:
         return most if self._stacks else 1
 
     def _is_stackable(self, samples: int) -> bool:
-        rows = {len(value) if np.ndim(value) else 0 for value in self.feeds.values()}
+        arrays = [value for value in self.feeds.values() if isinstance(value, np.ndarray)]
+        rows = {len(array) if array.ndim else 0 for array in arrays}
         if self.feeds.keys() != {info.name for info in self.session.inputs}:
             return False  # an initializer was fed
-        if self._has_fixed_rows() or rows != {samples}:
+        if len(arrays) < len(self.feeds) or self._has_fixed_rows() or rows != {samples}:
             return False
         other = {name: np.zeros_like(x) for name, x in self.values.items()}
         (value,) = self._session().run([self.of], self._feeds_of([self.values, other]))
@@ -396,6 +411,11 @@ def grad_cam(maps: np.ndarray, slopes: np.ndarray, channels: int = 1) -> np.ndar
     maps, slopes = (np.moveaxis(array, channels, 1) for array in (maps, slopes))
     weights = slopes.mean(axis=tuple(range(2, maps.ndim)), keepdims=True)
     return np.maximum((weights * maps).sum(axis=1), 0)
+
+
+def _rank(value: Any) -> int:
+    """The rank of a tensor; 0 for a sequence or nothing."""
+    return value.ndim if isinstance(value, np.ndarray) else 0
 
 
 def _by_sample(values: np.ndarray, samples: int) -> np.ndarray:

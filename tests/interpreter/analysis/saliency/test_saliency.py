@@ -226,6 +226,8 @@ def test_grad_cam_of_a_named_value():
         ({"target": [1]}, "1 targets for 2 samples"),
         ({"of": "hh"}, "no value is named 'hh'; did you mean 'h'?"),
         ({"at": "xx"}, "no value is named 'xx'; did you mean 'x'?"),
+        ({"at": "w"}, "'w' is an initializer: attribute to inputs, or to what is computed"),
+        ({"at": []}, "at=[]: there is nothing to attribute to"),
         ({"at": "y"}, "'h' doesn't depend on 'y' through operators that have a gradient"),
         ({"method": "integrated", "steps": 0}, "steps must be an integer from 1 on, not 0"),
         ({"method": "integrated", "baseline": [1, 2]}, "baseline of 'x': shape (2,) doesn't fit"),
@@ -256,6 +258,26 @@ def test_models_without_gradients():
         onnxwalk.saliency(words(), {"ids": ids}, at="ids")
     with pytest.raises(InvalidInputError, match="class 'red': the model has no class names"):
         onnxwalk.saliency(words(), {"ids": ids}, target="red")
+
+
+def test_what_is_not_finite_is_shown():
+    found = onnxwalk.saliency(linear(), {"x": [[1, np.nan, 2, np.inf]]}, method="integrated")
+    assert np.isnan(found.error).all() and not np.isfinite(found["x"]).all()
+
+
+def test_sequences_have_no_gradients():
+    nodes = [
+        helper.make_node("ConcatFromSequence", ["x"], ["c"], axis=0),
+        helper.make_node("Tanh", ["c"], ["y"]),
+    ]
+    x, y = helper.make_tensor_sequence_value_info("x", T.FLOAT, None), onnx.ValueInfoProto(name="y")
+    opsets = [helper.make_opsetid("", 18)]
+    graph = helper.make_graph(nodes, "g", [x], [y])
+    session = onnxwalk.load(helper.make_model(graph, ir_version=8, opset_imports=opsets))
+    feeds = {"x": [np.ones((1, 2), np.float32)]}
+    assert onnxwalk.saliency(session, feeds, method="integrated")["c"].shape == (1, 2)
+    with pytest.raises(InvalidInputError, match=r"'x' is seq.*what is computed from it, 'c'"):
+        onnxwalk.saliency(session, feeds, at="x")
 
 
 def test_operators_without_a_rule_are_named_all_at_once():
