@@ -15,7 +15,13 @@ from onnxwalk.ops.contract.cost import Cost, broadcast, size
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.gradients import no_gradient
 from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, op
-from onnxwalk.ops.fast.elementwise import binary_binder, bind_clip, bind_clip_6, bind_power
+from onnxwalk.ops.fast.elementwise import (
+    binary_binder,
+    bind_clip,
+    bind_clip_6,
+    bind_power,
+    variadic_binder,
+)
 from onnxwalk.ops.shared import batch
 from onnxwalk.ops.shared.broadcast import align_shape, limit_broadcasting
 from onnxwalk.ops.shared.cost import CHEAP, elementwise, wide_copies
@@ -341,6 +347,10 @@ def cost_of_variadic(*data_0: np.ndarray, **_: Any) -> Cost:
 
 
 declare(maximum, minimum, sum_inputs, average_inputs, cost=cost_of_variadic)
+maximum.bind(variadic_binder(np.maximum))
+minimum.bind(variadic_binder(np.minimum))
+sum_inputs.bind(variadic_binder(np.add))
+average_inputs.bind(variadic_binder(np.add, is_mean=True))
 
 
 # -------------------------------------------------------------------------------------------- Clip

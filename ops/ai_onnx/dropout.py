@@ -9,6 +9,7 @@ import numpy as np
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, op
+from onnxwalk.ops.contract.space import Space
 from onnxwalk.ops.shared import flops
 from onnxwalk.ops.shared.cost import elementwise, wide_copies, wide_itemsize
 from onnxwalk.ops.shared.numeric import wide
@@ -48,16 +49,41 @@ def _drop(data: np.ndarray, randoms: np.ndarray, dropped: float) -> tuple[np.nda
     return y.astype(data.dtype, copy=False), mask
 
 
+@dropout.bind
+def bind_dropout(
+    space: Space,
+    data: np.ndarray,
+    ratio: np.ndarray | None = None,
+    training_mode: np.ndarray | None = None,
+    **_: Any,
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """data itself, where training_mode is never true."""
+    if training_mode is not None and (not space.is_constant(training_mode) or training_mode.any()):
+        return None
+    return bind_inactive(space, data)
+
+
+def bind_inactive(space: Space, data: np.ndarray, **_: Any) -> tuple[np.ndarray, np.ndarray] | None:
+    """data itself, if nothing reads the mask."""
+    return None if any(space.used_outputs[1:]) else (data, space.unused)
+
+
 @op("Dropout", since=10, until=12)
 def dropout_10(data: np.ndarray, *, ratio: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
     """data, and a mask that keeps all: there is no training mode. Spec: Dropout-10."""
     return data, np.ones(data.shape, np.bool_)
 
 
+dropout_10.bind(bind_inactive)
+
+
 @op("Dropout", since=7, until=10)
 def dropout_7(data: np.ndarray, *, ratio: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
     """data, and a mask of the same dtype that keeps all. Spec: Dropout-7."""
     return data, np.ones_like(data)
+
+
+dropout_7.bind(bind_inactive)
 
 
 @op("Dropout", since=6, until=7)

@@ -16,7 +16,12 @@ from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.gradients import no_gradient
 from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.fast.copies import bind_gather, bind_gather_nd
+from onnxwalk.ops.fast.copies import (
+    bind_gather,
+    bind_gather_nd,
+    bind_vjp_of_gather,
+    bind_vjp_of_gather_nd,
+)
 from onnxwalk.ops.fast.topk import bind_top_k
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.axes import normalize_axis
@@ -77,6 +82,9 @@ def vjp_of_gather(dy, *, data_shape, indices, axis):
     rows = np.moveaxis(dy, range(axis, axis + indices.ndim), range(indices.ndim))
     rows = rows.reshape(len(places), *data_shape[:axis], *data_shape[axis + 1 :])
     return np.moveaxis(add_rows(rows, places, size), 0, axis)
+
+
+vjp_of_gather.bind(bind_vjp_of_gather)
 
 
 @gather.cost
@@ -168,8 +176,20 @@ gather_nd.bind(bind_gather_nd)
 
 @gather_nd.vjp
 def vjp_of_gather_nd(dy, *, data_shape, indices, batch_dims=0):
-    places = gather_nd(numbered(data_shape), indices, batch_dims=batch_dims)
-    return add_elements(dy, places, data_shape)
+    places, count = _places_of_slices(data_shape, indices, batch_dims)
+    tail = data_shape[batch_dims + indices.shape[-1] :]
+    if math.prod(tail) == 1:
+        return add_elements(dy, places, data_shape)
+    return add_rows(dy.reshape(len(places), *tail), places, count).reshape(data_shape)
+
+
+def _places_of_slices(data_shape, indices, batch_dims):
+    """The number of each slice that ``gather_nd`` takes, and how many there are."""
+    numbers = numbered(data_shape[: batch_dims + indices.shape[-1]])
+    return gather_nd(numbers, indices, batch_dims=batch_dims).reshape(-1), numbers.size
+
+
+vjp_of_gather_nd.bind(bind_vjp_of_gather_nd)
 
 
 def split_index_tuples(

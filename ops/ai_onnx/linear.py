@@ -71,6 +71,9 @@ def gemm_7(a: np.ndarray, b: np.ndarray, c: np.ndarray, **attributes: Any) -> np
     return gemm(a, b, c, **attributes)
 
 
+gemm_7.bind(bind_gemm)
+
+
 @op("Gemm", since=1)
 @attributes_of(gemm)
 def gemm_1(

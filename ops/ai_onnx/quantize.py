@@ -18,6 +18,7 @@ from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.gradients import no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
+from onnxwalk.ops.fast.quantize import bind_dequantize_linear, bind_quantize_linear
 from onnxwalk.ops.shared import flops, types
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.cost import product_shape, product_work
@@ -71,6 +72,9 @@ def quantize_linear(
     return _saturate(quotient, zero_point, dtype, saturate)
 
 
+quantize_linear.bind(bind_quantize_linear)
+
+
 @op("QuantizeLinear", since=19, without=["block_size", "output_dtype"])
 @op("QuantizeLinear", since=21)
 @attributes_of(quantize_linear, without=["precision"])
@@ -81,6 +85,9 @@ def quantize_linear_19(x, y_scale, y_zero_point=None, **attributes):
     """
     precision = _FLOAT if is_short_float(y_scale.dtype) else 0
     return quantize_linear(x, y_scale, y_zero_point, precision=precision, **attributes)
+
+
+quantize_linear_19.bind(bind_quantize_linear)
 
 
 @op("QuantizeLinear", since=10)
@@ -115,6 +122,9 @@ def dequantize_linear(x, x_scale, x_zero_point=None, *, axis=1, block_size=0, ou
     y = steps.astype(np.float32, copy=False)
     y *= scale.astype(np.float32)
     return y.astype(dtype, copy=False)
+
+
+dequantize_linear.bind(bind_dequantize_linear)
 
 
 @op("DequantizeLinear", since=10)

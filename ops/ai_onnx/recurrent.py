@@ -24,10 +24,12 @@ from onnxwalk.ops.ai_onnx.recurrent_layers import (
     keep,
     lay_out,
     look_up_embedding,
+    training_binders,
 )
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
+from onnxwalk.ops.fast.recurrent_cells import GruCell, LstmCell, RnnCell, TrainingCell
 from onnxwalk.ops.fast.recurrent_steps import gru_cell, lstm_cell, rnn_cell
 from onnxwalk.ops.shared import batch
 from onnxwalk.ops.shared.recurrence import run_recurrence
@@ -102,22 +104,22 @@ def rnn_keeping(*inputs, **attributes):
 
 @rnn.vjp
 def vjp_of_rnn(
-    dy, dy_h, x, w, r, sequence_lens=None, initial_h=None, *, b_shape, gates, hidden, layout=0,
-    wanted, **attributes,
+    dy, dy_h, x, w, r, sequence_lens=None, *, x_shape, b_shape, gates, hidden, layout=0, wanted,
+    **attributes,
 ):  # fmt: skip
     ways = lay_out(None, r, None, None, _RNN_DEFAULTS, 1, **attributes)
 
-    def make_back(d, h):
-        _, slope = ways[d].functions[0].value_and_slope(gates[:, d])
+    def make_back(d, rows, h):
+        _, slope = ways[d].functions[0].value_and_slope(gates[: len(h), d, 0])
 
-        def back(s, n, dh):
-            dv = dh * slope[s, :n]
+        def back(here, dh):
+            dv = dh * slope[here]
             return dv, dv, (dv @ ways[d].r.T,)
 
         return back
 
     found = layer_back(
-        make_back, ways, x, w, sequence_lens, layout, dy, [dy_h], [initial_h], [hidden]
+        make_back, ways, x, w, sequence_lens, layout, x_shape[:2], dy, [dy_h], [hidden]
     )
     return found.x, found.w, found.r, found.b, None, found.initial[0]
 
@@ -236,55 +238,54 @@ def lstm(
 @lstm.forward_keeping("gates", "hidden", "cells")
 def lstm_keeping(*inputs, **attributes):
     """What goes into the gates, or comes out of them, h and C, after each step: see ``keep``."""
-    gates = {"i": 0, "o": 0, "f": 0, "c": 1}
+    gates = {"o": 0, "i": 0, "f": 0, "c": 1}
     return keep(lstm, gates, "hC", _LSTM_DEFAULTS, inputs, attributes)
 
 
 @lstm.vjp
 def vjp_of_lstm(
-    dy, dy_h, dy_c, x, w, r, sequence_lens=None, initial_h=None, initial_c=None, p=None, *, b_shape,
-    gates, hidden, cells, input_forget=0, layout=0, wanted, **attributes,
+    dy, dy_h, dy_c, x, w, r, sequence_lens=None, p=None, *, x_shape, b_shape, gates, hidden, cells,
+    input_forget=0, layout=0, wanted, **attributes,
 ):  # fmt: skip
     ways = lay_out(None, r, None, p, _LSTM_DEFAULTS, 4, **attributes)
 
-    def make_back(d, h, C):
+    afters = [cells[-len(gates) or len(cells) :, d] for d in range(len(ways))]
+
+    def make_back(d, rows, h, C):
         f_, g_, h_ = ways[d].functions
-        kept = np.split(gates[:, d], 4, -1)
-        (i, to_i), (o, to_o), (f, to_f) = (f_.value_and_slope(v) for v in kept[:3])
-        c, to_c = g_.value_and_slope(kept[3])
+        o, i, f, c = gates[: len(h), d].swapaxes(0, 1)
+        (o, to_o), (i, to_i), (f, to_f) = (f_.value_and_slope(v) for v in (o, i, f))
+        c, to_c = g_.value_and_slope(c)
         if input_forget:
             f, to_f = 1 - i, np.zeros_like(i)
-        shown, to_C = h_.unclipped_and_slope(cells[:, d])
+        shown, to_C = h_.unclipped_and_slope(afters[d][: len(h)])
         Pi, Po, Pf = np.zeros(3) if ways[d].p is None else np.split(ways[d].p, 3)
 
-        def back(s, n, dh, dC):
-            now = s, slice(n)
-            do = dh * shown[now] * to_o[now]
-            dC = dC + dh * o[now] * to_C[now] + Po * do
-            di, df = dC * c[now], dC * C[now]
-            di = (di - df if input_forget else di) * to_i[now]
-            df = df * to_f[now]
-            dc = dC * i[now] * to_c[now]
+        def back(here, dh, dC):
+            do = dh * shown[here] * to_o[here]
+            dC = dC + dh * o[here] * to_C[here] + Po * do
+            di, df = dC * c[here], dC * C[here]
+            di = (di - df if input_forget else di) * to_i[here]
+            df = df * to_f[here]
+            dc = dC * i[here] * to_c[here]
             dv = np.concatenate([di, do, df, dc], 1)
-            return dv, dv, (dv @ ways[d].r.T, dC * f[now] + Pi * di + Pf * df)
+            return dv, dv, (dv @ ways[d].r.T, dC * f[here] + Pi * di + Pf * df)
 
         return back
 
     found = layer_back(
-        make_back, ways, x, w, sequence_lens, layout, dy, [dy_h, dy_c], [initial_h, initial_c],
-        [hidden, cells],
-    )  # fmt: skip
+        make_back, ways, x, w, sequence_lens, layout, x_shape[:2], dy, [dy_h, dy_c], [hidden, cells]
+    )
     dp = None
     if p is not None:
-        dp = np.stack([_vjp_of_peepholes(v, cells[:, d]) for d, v in enumerate(found.directions)])
+        dp = np.stack(list(map(_vjp_of_peepholes, found.directions, afters)))
     return found.x, found.w, found.r, found.b, None, *found.initial, dp
 
 
-def _vjp_of_peepholes(found, cells):
-    """The gradient of Pi, Po and Pf, through which the gates see the cells (T, N, H)."""
-    here = found.rows.steps, found.rows.ranks
-    C_before, C = found.before[1][here], cells[here]
+def _vjp_of_peepholes(found, after):
+    """The gradient of Pi, Po and Pf, through which the gates see the cells before and after."""
     di, do, df, _ = np.split(found.by_input, 4, 1)
+    C_before, C = found.before[1], after[: len(di)]
     return np.concatenate(
         [sum_over(v, (0,), False) for v in (di * C_before, do * C, df * C_before)]
     )
@@ -385,45 +386,42 @@ def gru_keeping(*inputs, **attributes):
 
 @gru.vjp
 def vjp_of_gru(
-    dy, dy_h, x, w, r, sequence_lens=None, initial_h=None, *, b_shape, gates, hidden, products,
-    layout=0, linear_before_reset=0, wanted, **attributes,
+    dy, dy_h, x, w, r, sequence_lens=None, *, x_shape, b_shape, gates, hidden, products, layout=0,
+    linear_before_reset=0, wanted, **attributes,
 ):  # fmt: skip
     ways = lay_out(None, r, None, None, _GRU_DEFAULTS, 3, **attributes)
     resets = []  # r of each direction
 
-    def make_back(d, h):
+    def make_back(d, rows, h):
         f_, g_ = ways[d].functions
         Rz, Rr, Rh = np.split(ways[d].r.T, 3)
-        kept = np.split(gates[:, d], 3, -1)
-        (z, to_z), (r, to_r) = (f_.value_and_slope(v) for v in kept[:2])
-        n, to_n = g_.value_and_slope(kept[2])
-        m = products[:, d]
+        z, r, n = gates[: len(h), d].swapaxes(0, 1)
+        (z, to_z), (r, to_r) = (f_.value_and_slope(v) for v in (z, r))
+        n, to_n = g_.value_and_slope(n)
+        m = products[-len(gates) or len(products) :, d]
         resets.append(r)
 
-        def back(s, count, dh):
-            now = s, slice(count)
-            dz = dh * (h[now] - n[now]) * to_z[now]
-            dn = dh * (1 - z[now]) * to_n[now]
+        def back(here, dh):
+            dz = dh * (h[here] - n[here]) * to_z[here]
+            dn = dh * (1 - z[here]) * to_n[here]
             if linear_before_reset:
-                dm, dr = dn * r[now], dn * m[now] * to_r[now]
+                dm, dr = dn * r[here], dn * m[here] * to_r[here]
                 through_n = dm @ Rh
             else:
                 dm, d_product = dn, dn @ Rh
-                dr, through_n = d_product * h[now] * to_r[now], d_product * r[now]
-            before = dh * z[now] + dz @ Rz + dr @ Rr + through_n
+                dr, through_n = d_product * h[here] * to_r[here], d_product * r[here]
+            before = dh * z[here] + dz @ Rz + dr @ Rr + through_n
             return np.concatenate([dz, dr, dn], 1), np.concatenate([dz, dr, dm], 1), (before,)
 
         return back
 
     found = layer_back(
-        make_back, ways, x, w, sequence_lens, layout, dy, [dy_h], [initial_h], [hidden]
+        make_back, ways, x, w, sequence_lens, layout, x_shape[:2], dy, [dy_h], [hidden]
     )
     if not linear_before_reset:  # Rh is multiplied by r * h
         size = r.shape[2]
-        for dr, reset, (rows, _, by_state, (h,)) in zip(
-            found.r, resets, found.directions, strict=True
-        ):
-            dr[2 * size :] = by_state[:, 2 * size :].T @ (reset * h)[rows.steps, rows.ranks]
+        for dr, reset, way in zip(found.r, resets, found.directions, strict=True):
+            dr[2 * size :] = way.by_state[:, 2 * size :].T @ (reset * way.before[0])
     return found.x, found.w, found.r, found.b, None, found.initial[0]
 
 
@@ -471,3 +469,17 @@ for _forward in (rnn_keeping, lstm_keeping, gru_keeping):
 for _rule in (vjp_of_rnn, vjp_of_lstm, vjp_of_gru):
     _rule.only_read_for(x="w", w="x")
     _rule.cost(cost_of_way_back)
+_RNN_CELLS: dict[tuple[str, ...], TrainingCell] = {
+    _RNN_DEFAULTS: RnnCell(relu=False),
+    ("relu",): RnnCell(relu=True),
+}
+_LSTM_CELLS: dict[tuple[str, ...], TrainingCell] = {_LSTM_DEFAULTS: LstmCell()}
+_GRU_CELLS: dict[tuple[str, ...], TrainingCell] = {_GRU_DEFAULTS: GruCell()}
+for _forward, _rule, _cells, _names, _gates in (
+    (rnn_keeping, vjp_of_rnn, _RNN_CELLS, _RNN_DEFAULTS, 1),
+    (lstm_keeping, vjp_of_lstm, _LSTM_CELLS, _LSTM_DEFAULTS, 4),
+    (gru_keeping, vjp_of_gru, _GRU_CELLS, _GRU_DEFAULTS, 3),
+):
+    _bind_forward, _bind_rule = training_binders(_cells, _names, _gates)
+    _forward.bind(_bind_forward)
+    _rule.bind(_bind_rule)

@@ -19,7 +19,12 @@ from onnxwalk.ops.contract.dtypes import is_short_float
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.gradients import no_gradient
 from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.fast.reduce import bind_reduce_mean, bind_reduce_sum, extreme_binder
+from onnxwalk.ops.fast.reduce import (
+    bind_reduce_mean,
+    bind_reduce_sum,
+    cumulative_binder,
+    extreme_binder,
+)
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
 from onnxwalk.ops.shared.cost import line_count, reduced_size, rounding, wide_copies, wide_itemsize
@@ -344,6 +349,9 @@ def cum_sum(x: np.ndarray, axis: np.ndarray, *, exclusive: int = 0, reverse: int
     return _accumulate(np.add, 0, x, axis, exclusive, reverse)
 
 
+cum_sum.bind(cumulative_binder(np.add, 0))
+
+
 @op("CumProd", since=26)
 def cum_prod(
     x: np.ndarray, axis: np.ndarray, *, exclusive: int = 0, reverse: int = 0
@@ -353,6 +361,9 @@ def cum_prod(
     Spec: CumProd-26.
     """
     return _accumulate(np.multiply, 1, x, axis, exclusive, reverse)
+
+
+cum_prod.bind(cumulative_binder(np.multiply, 1))
 
 
 def _accumulate(

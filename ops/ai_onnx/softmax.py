@@ -15,7 +15,7 @@ from onnxwalk.ops.contract.cost import Cost, Rule
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.gradients import no_gradient
 from onnxwalk.ops.contract.registry import op
-from onnxwalk.ops.fast.softmax import bind_log_softmax, bind_softmax
+from onnxwalk.ops.fast.softmax import bind_log_softmax, bind_softmax, bind_softmax_flattened
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.cost import (
@@ -53,6 +53,9 @@ softmax.bind(bind_softmax)
 def softmax_flattened(x: np.ndarray, *, axis: int = 1) -> np.ndarray:
     """exp(x) / sum(exp(x)) over axis, axis + 1, … together. Spec: Softmax-1, -11."""
     return softmax(_flatten(x, axis), axis=1).reshape(x.shape)
+
+
+softmax_flattened.bind(bind_softmax_flattened)
 
 
 @op("LogSoftmax", since=13)

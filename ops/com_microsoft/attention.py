@@ -79,7 +79,7 @@ def attention(
         input.dtype,
         n_outputs,
         num_heads=num_heads,
-        sizes=qkv_hidden_sizes,
+        sizes=qkv_hidden_sizes or None,  # an empty list counts as none
         mask_index=mask_index,
         past=past,
         attention_bias=attention_bias,

@@ -22,6 +22,7 @@ from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost, broadcast, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
+from onnxwalk.ops.contract.space import Space
 from onnxwalk.ops.shared.axes import normalize_axes
 from onnxwalk.ops.shared.numeric import saturating_cast
 
@@ -119,6 +120,27 @@ def q_linear_softmax(X, X_scale, x_zero_point, y_scale, y_zero_point, *, axis=-1
     function = softmax.softmax if opset >= 13 else softmax.softmax_flattened
     y = function(_dequantize(X, X_scale, x_zero_point, np.float64), axis=axis)
     return _quantize(y, y_scale, y_zero_point, X.dtype)
+
+
+#: elements whose temporary arrays need no count
+_FEW = 1 << 12
+
+
+@q_linear_softmax.bind
+def bind_q_linear_softmax(
+    space: Space, X: np.ndarray, *parameters: np.ndarray | None, **attributes: int
+) -> np.ndarray | None:
+    """The plain operator, for few scores: what counts there is that all steps of the plan are
+    bound."""
+    if X.size > _FEW:
+        return None
+    y = space.array(X.shape, X.dtype)
+
+    def compute() -> None:
+        np.copyto(y, q_linear_softmax(X, *parameters, **attributes))
+
+    space.call(compute)
+    return y
 
 
 @op("QLinearWhere", since=1, domain=DOMAIN)

@@ -7,17 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.dtypes import is_plain, numpy_dtype
+from onnxwalk.ops.contract.dtypes import element_type, is_plain, is_short_float, numpy_dtype
 from onnxwalk.ops.contract.space import Bind, Space, memory_order
 from onnxwalk.ops.shared.axes import normalize_axis
+from onnxwalk.ops.shared.gradients import add_rows
 
 
 def bind_cast(space: Space, input: np.ndarray, *, to: int, **attributes: Any) -> np.ndarray | None:
-    """Casts that NumPy computes as in the spec: not from floats to integers."""
+    """Casts between NumPy's own types, and between float and bfloat16.
+
+    What a float out of an integer's range becomes is undefined, and may depend on the loop that
+    NumPy chooses: only where that is the operator's own."""
     target = numpy_dtype(to)
-    if not (is_plain(input.dtype) and is_plain(target)):
+    kinds = (input.dtype, target)
+    if not all(is_plain(kind) or kind == np.float16 for kind in kinds) and not (
+        np.float32 in kinds and any(element_type(kind).name == "bfloat16" for kind in kinds)
+    ):
         return None
-    if input.dtype.kind == "f" and target.kind in "iu":
+    if input.dtype.kind == "f" and target.kind in "iu" and not input.flags.c_contiguous:
         return None
     y = space.like(input, target)
     if y is not input:
@@ -131,7 +138,7 @@ def bind_gather(
     if data.dtype.hasobject or data.ndim == 0 or not data.size or not indices.size:
         return None
     axis = normalize_axis(axis, data.ndim)
-    if not data.flags.c_contiguous or indices.ndim == 0:
+    if not data.flags.c_contiguous:
         return None
     y = space.array((*data.shape[:axis], *indices.shape, *data.shape[axis + 1 :]), data.dtype)
     space.call(_gather, data, indices, axis, y)
@@ -143,6 +150,49 @@ def _gather(data: np.ndarray, indices: np.ndarray, axis: int, y: np.ndarray) -> 
     if indices.min() < -size or indices.max() >= size:
         raise IndexError("index out of range")  # the plain operator says which one
     np.take(data, indices, axis, y, "wrap")  # "raise" would copy the result
+
+
+def bind_vjp_of_gather(
+    space: Space, dy: np.ndarray, *, data_shape: tuple[int, ...], indices: np.ndarray, axis: int
+) -> np.ndarray | None:
+    """Of rows along the first axis: each is the sum of the gradients of where it was taken to."""
+    if normalize_axis(axis, len(data_shape)) or not dy.flags.c_contiguous:
+        return None
+    if is_short_float(dy.dtype):
+        return None
+    result = space.array(data_shape, dy.dtype)
+    rows = dy.reshape(indices.size, *data_shape[1:])
+    space.call(_add_rows, rows, indices, result, 0)
+    return result
+
+
+def bind_vjp_of_gather_nd(
+    space: Space,
+    dy: np.ndarray,
+    *,
+    data_shape: tuple[int, ...],
+    indices: np.ndarray,
+    batch_dims: int = 0,
+) -> np.ndarray | None:
+    """Of the rows of each batch item, as ``bind_gather_nd`` takes them."""
+    if indices.shape[-1:] != (1,) or batch_dims != 1 or len(data_shape) < 3:
+        return None
+    if not dy.flags.c_contiguous or is_short_float(dy.dtype):
+        return None
+    batch, size = data_shape[:2]
+    result = space.array(data_shape, dy.dtype)
+    rows = dy.reshape(-1, *data_shape[2:])
+    first = (np.arange(batch) * size).reshape(-1, *(1,) * (indices.ndim - 2))
+    by_row = result.reshape(batch * size, *data_shape[2:])
+    space.call(_add_rows, rows, indices[..., 0], by_row, first, size)
+    return result
+
+
+def _add_rows(
+    rows: np.ndarray, indices: np.ndarray, result: np.ndarray, first: Any, size: int = 0
+) -> None:
+    places = indices % (size or len(result)) + first
+    add_rows(rows, places.reshape(-1), len(result), result)
 
 
 def rows_of(space: Space, tables: list[np.ndarray], indices: np.ndarray) -> list[np.ndarray]:

@@ -30,6 +30,32 @@ def binary_binder(ufunc: np.ufunc, kinds: str = "fiu") -> Bind:
     return bind
 
 
+def variadic_binder(ufunc: np.ufunc, is_mean: bool = False) -> Bind:
+    """The binder of a ufunc over any number of inputs, one after the other."""
+
+    def bind(space: Space, *inputs: np.ndarray) -> np.ndarray | None:
+        if len(inputs) < 2 or not is_plain(inputs[0].dtype, "fiu"):
+            return None
+        if any(x.dtype != inputs[0].dtype for x in inputs):
+            return None
+        first, second, *others = inputs
+        if len(inputs) == 2:
+            y = _result(space, first, second)
+        else:  # other inputs are read after the first result is written
+            y = space.array(np.broadcast_shapes(*(x.shape for x in inputs)), first.dtype)
+            if np.broadcast_shapes(first.shape, second.shape) != y.shape:
+                return None
+        write = partial(ufunc, out=y)  # the position of ``out`` is deprecated for np.maximum
+        space.call(write, _with_leading_axes(first, y), _with_leading_axes(second, y))
+        for x in others:
+            space.call(write, y, _with_leading_axes(x, y))
+        if is_mean:
+            space.call(np.divide, y, scalar(len(inputs), y.dtype), y)
+        return y
+
+    return bind
+
+
 def _with_leading_axes(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """x with leading axes of size 1, if it then has the shape of y: a call with equal shapes takes
     a third of the time of one that broadcasts."""

@@ -75,10 +75,10 @@ def rnn_step(
 def lstm_step(
     product: Product, gates: np.ndarray, states: Sequence[np.ndarray], exact: bool = False
 ) -> Step:
-    """Gates g, f, i, o, of which f, i, o are halved (see ``_sigmoid_of_halved``)."""
+    """Gates g, f, i, o, of which f, i, o are halved (see ``sigmoid_of_halved``)."""
     h, c = states
     g, f, i, o = np.split(gates, 4)
-    activate = _sigmoid_of_halved(gates[c.size :], gates, g, exact)
+    activate = sigmoid_of_halved(gates[c.size :], gates, g, exact)
     recur, add, multiply, tanh = product(h), np.add, np.multiply, np.tanh
 
     def step(projected):
@@ -108,7 +108,7 @@ def gru_step(
     (h,) = states
     size = h.size
     zr, z, r, n = gates[: 2 * size], gates[:size], gates[size : 2 * size], gates[2 * size :]
-    activate = _sigmoid_of_halved(zr, exact=exact)
+    activate = sigmoid_of_halved(zr, exact=exact)
     recur = product(h, slice(0, 2)) if reset_before else product(h)
     recur_n = product(r, slice(2, 3)) if reset_before else None
     if b_n is not None:
@@ -139,7 +139,7 @@ def gru_step(
 _LARGE = 1024
 
 
-def _sigmoid_of_halved(
+def sigmoid_of_halved(
     halved: np.ndarray,
     tanh_too: np.ndarray | None = None,
     tanh_part: np.ndarray | None = None,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.contract.dtypes import is_plain
 from onnxwalk.ops.contract.space import Bind, Space
 from onnxwalk.ops.fast.calls import scalar
 from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
@@ -152,3 +153,25 @@ def mean_over_places(space: Space, x: np.ndarray, y: np.ndarray) -> None:
         rows = sums
     space.call(np.add.reduce, rows, 1, None, y)
     space.call(np.divide, y, scalar(count, y.dtype), y)
+
+
+def cumulative_binder(ufunc: np.ufunc, start: int) -> Bind:
+    """The binder of CumSum and CumProd, where the axis is the same in every run."""
+
+    def bind(
+        space: Space, x: np.ndarray, axis: np.ndarray, *, exclusive: int = 0, reverse: int = 0
+    ) -> np.ndarray | None:
+        if not is_plain(x.dtype, "fiu") or axis.size != 1 or not space.is_constant(axis):
+            return None
+        along = normalize_axis(axis.item(), x.ndim)
+        y = space.array(x.shape, x.dtype)
+        lines, running = np.moveaxis(x, along, -1), np.moveaxis(y, along, -1)
+        if reverse:
+            lines, running = lines[..., ::-1], running[..., ::-1]
+        if exclusive:
+            space.call(running[..., :1].fill, start)
+            lines, running = lines[..., :-1], running[..., 1:]
+        space.call(partial(ufunc.accumulate, axis=-1, dtype=x.dtype, out=running), lines)
+        return y
+
+    return bind

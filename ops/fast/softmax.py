@@ -29,6 +29,16 @@ def bind_softmax(space: Space, x: np.ndarray, *, axis: int = -1) -> np.ndarray |
     return y
 
 
+def bind_softmax_flattened(space: Space, x: np.ndarray, *, axis: int = 1) -> np.ndarray | None:
+    """The softmax of the rows of a matrix: ``axis`` and all axes after it are its columns."""
+    if x.dtype not in (np.float32, np.float64) or not x.size or not x.flags.c_contiguous:
+        return None
+    y = space.array(x.shape, x.dtype)
+    rows = (math.prod(x.shape[: normalize_axis(axis, x.ndim)]), -1)
+    softmax_into(space, x.reshape(rows), y.reshape(rows), 1)
+    return y
+
+
 def softmax_into(space: Space, x: np.ndarray, y: np.ndarray, axis: int) -> None:
     """Record the softmax of x, to y, which may be x itself."""
     rows, results = _rows(x, axis), _rows(y, axis)

@@ -43,6 +43,15 @@ def sum_of_gradients(*dxs: np.ndarray) -> np.ndarray:
     return functools.reduce(np.add, map(wide, dxs)).astype(dxs[0].dtype, copy=False)
 
 
+@fused.op("Zeros", since=1, domain=GRADIENT_DOMAIN)
+def zeros(x: np.ndarray) -> np.ndarray:
+    """The gradient of a value that nothing flows back to."""
+    return np.zeros_like(x)
+
+
+zeros.cost(elementwise(per_element=CHEAP))
+
+
 @fused.op("ShapeAndType", since=1, domain=GRADIENT_DOMAIN)
 def shape_and_type(x: np.ndarray) -> np.ndarray:
     """The element type and the shape of a value that isn't kept itself."""
@@ -51,6 +60,6 @@ def shape_and_type(x: np.ndarray) -> np.ndarray:
 
 shape_and_type.bind(constant_binder(shape_and_type))
 shape_and_type.cost(no_cost)
-declare(seed, shape_and_type, vjp=no_gradient)
+declare(seed, zeros, shape_and_type, vjp=no_gradient)
 seed.cost(elementwise(per_element=CHEAP))
 sum_of_gradients.cost(elementwise(3, widened=True, per_element=30))

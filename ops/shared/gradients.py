@@ -26,14 +26,39 @@ def reduce_to(dy: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     return sum_over(dy, tuple(repeated), True) if repeated else dy
 
 
-def add_rows(rows: np.ndarray, places: np.ndarray, count: int) -> np.ndarray:
+#: places that occur more often than this are added up one by one in ``add_rows``
+_MANY = 16
+#: how many elements are moved at once
+_BLOCK = 1 << 16
+
+
+def add_rows(
+    rows: np.ndarray, places: np.ndarray, count: int, out: np.ndarray | None = None
+) -> np.ndarray:
     """``count`` rows: each is the sum of those of ``rows`` (n, …) whose place (n) it is."""
-    result = np.zeros((count, *rows.shape[1:]), rows.dtype)
-    if rows.size:
-        order = places.argsort(kind="stable")
-        sorted_places = places[order]
-        starts = np.flatnonzero(np.diff(sorted_places, prepend=-1))
-        result[sorted_places[starts]] = np.add.reduceat(rows[order], starts, 0)
+    result = np.empty((count, *rows.shape[1:]), rows.dtype) if out is None else out
+    result.fill(0)
+    if not rows.size:
+        return result
+    # the first row of each place, then the second of each that has two, and so on
+    order = places.argsort(kind="stable")
+    in_order = places[order]
+    starts = np.flatnonzero(np.diff(in_order, prepend=-1))
+    counts = np.diff(starts, append=len(order))
+    is_often = counts > _MANY
+    for start, n in zip(starts[is_often], counts[is_often], strict=True):
+        found = order[start : start + n]
+        result[in_order[start]] = sum_over(rows.take(found, 0), (0,), False)
+    starts, counts = starts[~is_often], counts[~is_often]
+    step = max(1, _BLOCK // (rows.size // len(rows)))
+    for turn in range(int(counts.max(initial=0))):
+        chosen = starts[counts > turn] + turn
+        for first in range(0, len(chosen), step):
+            block = chosen[first : first + step]
+            found = rows.take(order[block], 0)
+            if turn:
+                found += result.take(in_order[block], 0)
+            result[in_order[block]] = found
     return result
 
 

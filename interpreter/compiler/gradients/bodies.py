@@ -1,4 +1,4 @@
-"""Rules of operators with subgraphs, which are rules of graphs: If, Loop and Scan."""
+"""What the rules of operators with subgraphs get: see ``control``."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ class BodyCall:
     types: Mapping[str, str]
     #: unique(name): the name, or one like it that the graph doesn't have
     unique: Callable[[str], str]
+    #: is_real(name): whether a value around the subgraphs can have a gradient
+    is_real: Callable[[str], bool]
     #: ``differentiate.differentiate``, for the subgraphs
     differentiate: Callable[..., Any]
 
@@ -32,6 +34,3 @@ class BodyCall:
 #: rule(call) -> the node that takes the place of the node, and may keep more; and the nodes that
 #: compute the wanted gradients
 BodyRule: TypeAlias = Callable[[BodyCall], "tuple[Node, list[Node]]"]
-
-#: by domain and name of the operator
-BODY_RULES: dict[tuple[str, str], BodyRule] = {}

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from onnxwalk.interpreter.compiler.context import Context, captured_names, names_used
-from onnxwalk.interpreter.compiler.gradients.bodies import BODY_RULES, BodyCall
+from onnxwalk.interpreter.compiler.gradients.bodies import BodyCall
+from onnxwalk.interpreter.compiler.gradients.control import BODY_RULES
 from onnxwalk.interpreter.compiler.types import type_problems
 from onnxwalk.interpreter.errors import InvalidInputError, UnsupportedModelError, suggest
 from onnxwalk.interpreter.ir.model import Graph, Node, TensorType, ValueInfo
@@ -202,7 +203,8 @@ class _Differentiation:
             expected = formal[min(position, len(formal) - 1)].name if formal else ""
             if expected not in operator.without_gradient:
                 yield position, name
-        for name in sorted(names_used(node) - set(node.inputs)) if node.graphs else ():
+        captured = (captured_names(inner) for _, inner in node.graphs)
+        for name in sorted(set().union(*captured)):
             if self._is_real(name):
                 yield None, name
 
@@ -287,7 +289,14 @@ class _Differentiation:
         if body_rule is not None:
             wanted = [(*way, part) for way, part in zip(visit.wanted, outputs, strict=True)]
             call = BodyCall(
-                node, visit.dys, wanted, self.context, self.types, self._unique, differentiate
+                node,
+                visit.dys,
+                wanted,
+                self.context,
+                self.types,
+                self._unique,
+                self._is_real,
+                differentiate,
             )
             self._forward[node], added = body_rule(call)
             return added

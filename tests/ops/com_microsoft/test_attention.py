@@ -63,6 +63,7 @@ CASES = [
     case("Attention", [X, W, B, i32([1, 0, 1, 1, 1], [0, 1, 1, 1, 0]), PAST], N2, outputs=2),
     case("Attention", [X, W, B, None, None, normal(1, 2, 3, 3)], {**N2, "scale": 0.3}),
     case("Attention", [X, normal(8, 28), None], {**N2, "qkv_hidden_sizes": [8, 8, 12]}),
+    case("Attention", [X, normal(8, 24), None], {**N2, "qkv_hidden_sizes": []}),
     case("Attention", [X, W, B, i32([0, 0, 0], [0, 0, 1])], N2, atol=1e-3,
          note="what is masked everywhere is as good as not masked: 10000 takes three digits"),
     case("Attention", [VALUES, f([[0, 0, 1]]), None, i32(2)], {"num_heads": 1}, expected=[MEAN]),

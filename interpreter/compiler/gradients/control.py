@@ -1,0 +1,240 @@
+"""The rules of If, Loop and Scan.
+
+The way back computes a body once more, with the gradients of its values behind it: a branch of an
+If from the values that it captures, an iteration of a Loop or Scan from the states before it, which
+the loop stacks as further outputs. The iterations follow each other in reverse order in a Scan,
+whose states are the gradients of the loop's states, and the sums of those of captured values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from onnxwalk.interpreter.compiler.context import captured_names, every_node
+from onnxwalk.interpreter.compiler.gradients.bodies import BodyCall, BodyRule
+from onnxwalk.interpreter.errors import UnsupportedModelError
+from onnxwalk.interpreter.ir.model import Graph, Node, ValueInfo
+from onnxwalk.ops.contract.derived import GRADIENT_DOMAIN
+
+#: opset of the plain operators that are added
+_OPSET = 13
+
+
+def _identity(name: str, result: str) -> Node:
+    return Node("Identity", (name,), (result,), name=result, opset=_OPSET)
+
+
+def _zeros(like: str, result: str) -> Node:
+    return Node("Zeros", (like,), (result,), name=result, domain=GRADIENT_DOMAIN, opset=1)
+
+
+def _with_gradients(
+    call: BodyCall, body: Graph, seeds: Mapping[int, str], xs: Sequence[str]
+) -> tuple[tuple[Node, ...], list[str]]:
+    """The nodes of a body, and those that compute the gradients of ``xs`` from the gradients of its
+    outputs, ``seeds`` by their positions; and the names of these gradients, "" where none flows."""
+    for node in every_node(body):
+        operator = call.context.operator(node)
+        if operator is not None and "rng" in operator.reserved:
+            raise UnsupportedModelError(
+                f"no gradient of {call.node}: its body is computed once more on the way back, and "
+                f"{node} draws other random numbers then"
+            )
+    ends = {i: call.unique(f"output {i + 1} of {body.name} in {call.node.label}") for i in seeds}
+    copies = tuple(_identity(body.outputs[i].name, end) for i, end in ends.items())
+    graph = replace(body, nodes=(*body.nodes, *copies))
+    known = {value.name for value in body.inputs} | captured_names(graph)
+    read = [x for x in xs if x in known]  # a branch of an If may not read what the other reads
+    if not ends or not read:
+        return graph.nodes, [""] * len(xs)
+    found = call.differentiate(
+        graph, call.context, list(ends.values()), read, seeded=True, outer_types=call.types
+    )
+    given = zip(seeds.values(), found.seeds, strict=True)
+    gradients = dict(zip(read, found.gradients, strict=True))
+    return (
+        (*(_identity(*pair) for pair in given), *found.graph.nodes),
+        [gradients.get(x, "") for x in xs],
+    )
+
+
+def _renamed(call: BodyCall, names: Iterable[str], what: str) -> tuple[list[Node], list[str]]:
+    """Names of outer values that no body has, and the nodes that give them."""
+    nodes, found = [], []
+    for name in names:
+        found.append(call.unique(f"{what} {name} of {call.node.label}"))
+        nodes.append(_identity(name, found[-1]))
+    return nodes, found
+
+
+def back_of_if(call: BodyCall) -> tuple[Node, list[Node]]:
+    """An If of the gradients of the values that its branches capture."""
+    flowing = [(i, dy) for i, dy in enumerate(call.dys) if dy]
+    nodes, aliases = _renamed(call, (dy for _, dy in flowing), "what flows back as")
+    seeds = {i: alias for (i, _), alias in zip(flowing, aliases, strict=True)}
+    xs = [name for _, name, _ in call.wanted]
+    attributes = dict(call.node.attributes)
+    for attribute, branch in call.node.graphs:
+        inner, gradients = _with_gradients(call, branch, seeds, xs)
+        results = [call.unique(f"branch's {part}") for _, _, part in call.wanted]
+        ends = [
+            _identity(gradient, result) if gradient else _zeros(x, result)
+            for x, gradient, result in zip(xs, gradients, results, strict=True)
+        ]
+        attributes[attribute] = replace(
+            branch,
+            nodes=(*inner, *ends),
+            outputs=tuple(map(ValueInfo, results)),
+            value_info={},
+        )
+    back = replace(
+        call.node,
+        outputs=tuple(part for _, _, part in call.wanted),
+        attributes=attributes,
+        name=f"gradient of {call.node.label}",
+        opset=call.context.opset(call.node),
+    )
+    return call.node, [*nodes, back]
+
+
+def back_of_loop(call: BodyCall) -> tuple[Node, list[Node]]:
+    """A Scan over the iterations of a Loop, from the last to the first."""
+    (_, body), *_ = call.node.graphs
+    states = len(body.inputs) - 2
+    return _back_of_iterations(call, body, first=2, states=states, scanned={})
+
+
+def back_of_scan(call: BodyCall) -> tuple[Node, list[Node]]:
+    """A Scan in the other direction."""
+    if (call.context.opset(call.node) or 9) < 9:
+        raise UnsupportedModelError(f"no gradient of {call.node}: there is none of Scan-8")
+    (_, body), *_ = call.node.graphs
+    count = call.node.attributes["num_scan_inputs"]
+    states = len(body.inputs) - count
+    given = call.node.attributes
+    axes = given.get("scan_input_axes") or [0] * count
+    backward = given.get("scan_input_directions") or [0] * count
+    names = call.node.inputs[states:]
+    scanned = {
+        body.inputs[states + i].name: (name, axes[i], backward[i]) for i, name in enumerate(names)
+    }
+    return _back_of_iterations(call, body, first=0, states=states, scanned=scanned)
+
+
+def _back_of_iterations(
+    call: BodyCall,
+    body: Graph,
+    first: int,
+    states: int,
+    scanned: Mapping[str, tuple[str, int, int]],
+) -> tuple[Node, list[Node]]:
+    """``first``: where the states begin among the inputs of node and body (``states``: how many);
+    ``scanned``: of each scan input of the body the outer name, its axis and direction."""
+    node, context = call.node, call.context
+    is_loop = first == 2
+    own_outputs = len(body.outputs) - is_loop  # a condition comes first
+    outputs = [*node.outputs, *[""] * (own_outputs - len(node.outputs))]
+    dys = [*call.dys, *[""] * (own_outputs - len(call.dys))]
+
+    # --- the forward node, which stacks what its body begins with
+    starts = [value.name for value in body.inputs[: first + states]]
+    inner = [call.unique(f"{name} of {node.label}, kept") for name in starts]
+    kept = [call.unique(f"every {name} of {node.label}") for name in starts]
+    attributes = dict(node.attributes)
+    attributes["body"] = replace(
+        body,
+        nodes=(*body.nodes, *map(_identity, starts, inner)),
+        outputs=(*body.outputs, *map(ValueInfo, inner)),
+    )
+    count_of_stacked = own_outputs - states
+    out_axes = list(attributes.get("scan_output_axes") or [0] * count_of_stacked)
+    out_backward = list(attributes.get("scan_output_directions") or [0] * count_of_stacked)
+    if not is_loop:
+        attributes["scan_output_axes"] = [*out_axes, *[0] * len(kept)]
+        attributes["scan_output_directions"] = [*out_backward, *[0] * len(kept)]
+    for k in range(states):  # the gradients of the last states begin with their shapes
+        outputs[k] = outputs[k] or call.unique(f"{starts[first + k]} after {node.label}")
+    forward = replace(
+        node, outputs=(*outputs, *kept), attributes=attributes, opset=context.opset(node)
+    )
+
+    # --- the way back
+    wanted_at = {position: part for position, _, part in call.wanted if position is not None}
+    captured = [(name, part) for position, name, part in call.wanted if position is None]
+    real = [k for k in range(states) if call.is_real(node.inputs[first + k])]
+    added: list[Node] = []
+    d_states = {k: call.unique(f"gradient of {starts[first + k]} in {node.label}") for k in real}
+    sums = [call.unique(f"gradient of {name} in {node.label}, so far") for name, _ in captured]
+    initial = []
+    for k in real:
+        if dys[k]:
+            initial.append(dys[k])
+        else:
+            initial.append(call.unique(f"no gradient of {outputs[k]}"))
+            added.append(_zeros(outputs[k], initial[-1]))
+    for name, _ in captured:
+        initial.append(call.unique(f"no gradient yet of {name}"))
+        added.append(_zeros(name, initial[-1]))
+    slices = {name: (outer, 0, 1) for name, outer in zip(starts, kept, strict=True)}
+    slices |= {name: (outer, axis, 1 - way) for name, (outer, axis, way) in scanned.items()}
+    seeds = {k + is_loop: name for k, name in d_states.items()}
+    for i, (axis, way) in enumerate(zip(out_axes, out_backward, strict=True)):
+        if dys[states + i]:
+            seeds[states + is_loop + i] = name = call.unique(
+                f"gradient of element {i + 1} of {node.label}"
+            )
+            slices[name] = (dys[states + i], axis, 1 - way)
+    by_slice = [
+        (name, axis, 1 - way, wanted_at[first + states + i])
+        for i, (name, (_, axis, way)) in enumerate(scanned.items())
+        if first + states + i in wanted_at
+    ]
+    xs = [*(starts[first + k] for k in real), *(x for x, _ in captured), *(s[0] for s in by_slice)]
+    nodes, gradients = _with_gradients(call, body, seeds, xs)
+    results = [call.unique(f"next {name}") for name in (*d_states.values(), *sums)]
+    results += [call.unique(f"gradient of {name} in {node.label}") for name, *_ in by_slice]
+    ends = []
+    for i, (x, gradient, result) in enumerate(zip(xs, gradients, results, strict=True)):
+        summed = sums[i - len(real)] if len(real) <= i < len(real) + len(captured) else ""
+        if summed and gradient:
+            ends.append(Node("Add", (summed, gradient), (result,), name=result, opset=14))
+        elif gradient or summed:
+            ends.append(_identity(gradient or summed, result))
+        else:
+            ends.append(_zeros(x, result))
+    parts = [wanted_at.get(first + k, "") for k in real]
+    parts += [part for _, part in captured] + [part for *_, part in by_slice]
+    inputs = (*d_states.values(), *sums, *slices)
+    scan_attributes: dict[str, Any] = {
+        "body": replace(
+            body,
+            nodes=(*nodes, *ends),
+            inputs=tuple(map(ValueInfo, inputs)),
+            outputs=tuple(map(ValueInfo, results)),
+            value_info={},
+        ),
+        "num_scan_inputs": len(slices),
+        "scan_input_axes": [axis for _, axis, _ in slices.values()],
+        "scan_input_directions": [way for *_, way in slices.values()],
+        "scan_output_axes": [axis for _, axis, _, _ in by_slice],
+        "scan_output_directions": [way for _, _, way, _ in by_slice],
+    }
+    back = Node(
+        "Scan",
+        (*initial, *(outer for outer, *_ in slices.values())),
+        tuple(parts),
+        scan_attributes,
+        name=f"gradient of {node.label}",
+        opset=16,
+    )
+    return forward, [*added, back]
+
+
+#: by domain and name of the operator
+BODY_RULES: dict[tuple[str, str], BodyRule] = {
+    ("", "If"): back_of_if,
+    ("", "Loop"): back_of_loop,
+    ("", "Scan"): back_of_scan,
+}
