@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -59,7 +59,6 @@ class Saliency:
     attributions: dict[str, Attribution]
     difference: np.ndarray | None = None
     error: np.ndarray | None = None
-    notes: list[str] = field(default_factory=list)
 
     def __getitem__(self, name: str) -> np.ndarray:
         """The values attributed to an input or another value, by its name."""
