@@ -10,6 +10,7 @@ from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, op
 from onnxwalk.ops.fast.elementwise import activation_binder, bind_prelu, bind_relu, unary_binder
 from onnxwalk.ops.fast.error_function import bind_gelu
+from onnxwalk.ops.fast.gradients import bind_relu_gradient
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.cost import CHEAP, elementwise
 from onnxwalk.ops.shared.erf import erf
@@ -267,6 +268,9 @@ for _function in (
 @relu.vjp
 def vjp_of_relu(dy, *, y):
     return dy * (y > 0)
+
+
+vjp_of_relu.bind(bind_relu_gradient)
 
 
 @leaky_relu.vjp

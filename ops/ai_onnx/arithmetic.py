@@ -22,6 +22,7 @@ from onnxwalk.ops.fast.elementwise import (
     bind_power,
     variadic_binder,
 )
+from onnxwalk.ops.fast.gradients import bind_add_gradient
 from onnxwalk.ops.shared import batch
 from onnxwalk.ops.shared.broadcast import align_shape, limit_broadcasting
 from onnxwalk.ops.shared.cost import CHEAP, elementwise, wide_copies
@@ -52,6 +53,9 @@ def vjp_of_add(dy, *, a_shape, b_shape, wanted):
     da = reduce_to(dy, a_shape) if want_a else None
     db = reduce_to(dy, b_shape) if want_b else None
     return da, db
+
+
+vjp_of_add.bind(bind_add_gradient)
 
 
 @op("Sub", since=7)

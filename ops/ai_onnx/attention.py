@@ -1,5 +1,5 @@
-"""Attention and its companions in a language model: FlexAttention, RotaryEmbedding, SwiGLU and
-TensorScatter. Operators with a state instead of a cache are in ``linear_attention``.
+"""Attention and FlexAttention. Their companions in a language model are in ``tokens``, operators
+with a state instead of a cache in ``linear_attention``.
 
 B is the batch, H the heads, S queries (or tokens), T keys, D the size of a head.
 """
@@ -11,17 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx.activation import swish
-from onnxwalk.ops.ai_onnx.softmax import softmax
+from onnxwalk.ops.ai_onnx.softmax import softmax, vjp_of_softmax
 from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost, size
 from onnxwalk.ops.contract.dtypes import element_type, numpy_dtype
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
-from onnxwalk.ops.contract.space import Space
-from onnxwalk.ops.fast.rotary import bind_rotary_embedding
-from onnxwalk.ops.shared.axes import normalize_axis
-from onnxwalk.ops.shared.cost import elementwise, multiply_adds, wide_copies, wide_itemsize
-from onnxwalk.ops.shared.numeric import in_float32, wide
+from onnxwalk.ops.shared.cost import multiply_adds, wide_itemsize
+from onnxwalk.ops.shared.gradients import reduce_to
+from onnxwalk.ops.shared.numeric import wide
 
 _FLOATS = ("float", "double", "float16", "bfloat16")
 
@@ -172,6 +169,82 @@ def attention_23(q, k, v, attn_mask=None, past_key=None, past_value=None, **attr
     return attend(q, k, v, attn_mask, past_key, past_value, **attributes)
 
 
+@attention.vjp
+def vjp_of_attention(
+    dy, dkey, dvalue, q, k, v, attn_mask, past_key, past_value, nonpad_kv_seqlen, **attributes
+):
+    given = q, k, v, attn_mask, past_key, past_value, nonpad_kv_seqlen
+    found, d_bias = _through_attention((dy, dkey, dvalue), attention, given, **attributes)
+    d_mask = None
+    if attn_mask is not None:  # one that is shorter than the keys was filled up
+        short = d_bias[..., : attn_mask.shape[-1]] if attn_mask.ndim else d_bias
+        d_mask = reduce_to(short, attn_mask.shape)
+    return *found[:3], d_mask, *found[3:]
+
+
+@attention_23.vjp
+def vjp_of_attention_23(dy, dkey, dvalue, q, k, v, attn_mask, past_key, past_value, **attributes):
+    given = q, k, v, attn_mask, past_key, past_value
+    found, d_bias = _through_attention((dy, dkey, dvalue), attend, given, **attributes)
+    d_mask = None if attn_mask is None else reduce_to(d_bias, attn_mask.shape)
+    return *found[:3], d_mask, *found[3:]
+
+
+def _through_attention(
+    gradients: tuple[np.ndarray | None, ...],
+    run: Any,
+    given: tuple[np.ndarray | None, ...],
+    *,
+    q_num_heads: int | None,
+    kv_num_heads: int | None,
+    scale: float | None,
+    softcap: float,
+    **attributes: Any,
+) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+    """The gradients of Q, K, V and the past keys and values; and of the bias (B, H, S, T). Through
+    softmax, softcap and the product, from the weights and the scores of a second run."""
+    (dy, dkey, dvalue), (q, _, _, _, past_key, *_) = gradients, given
+    assert q is not None
+    packed, past = q.ndim == 3, 0 if past_key is None else past_key.shape[2]
+    keywords = dict(
+        attributes, q_num_heads=q_num_heads, kv_num_heads=kv_num_heads, scale=scale, softcap=softcap
+    )
+    _, keys, values, weights = run(*given, **{**keywords, "qk_matmul_output_mode": 3})
+    queries = split_heads(q, q_num_heads or 0) if packed else q
+    if dy is None:
+        dy = np.zeros((*queries.shape[:3], values.shape[3]), q.dtype)
+    elif packed:
+        dy = split_heads(dy, q_num_heads or 0)
+    root = 1 / math.sqrt(queries.shape[3]) if scale is None else scale
+    sharing = queries.shape[1] // keys.shape[1] * queries.shape[2]
+    shape = (len(q), keys.shape[1], sharing)  # the heads of queries that share a key's head, as one
+    rows = queries.reshape(*shape, queries.shape[3])
+    of_rows = weights.reshape(*shape, keys.shape[2])
+    dy = dy.reshape(*shape, values.shape[3])
+    d_values = of_rows.swapaxes(2, 3) @ dy
+    d_scores = vjp_of_softmax(dy @ values.swapaxes(2, 3), y=of_rows, axis=-1)
+    d_bias = d_scores.reshape(weights.shape)
+    if softcap:
+        (*_, capped) = run(*given, **{**keywords, "qk_matmul_output_mode": 1})
+        d_scores = d_scores * (1 - np.square(capped.reshape(of_rows.shape) / softcap))
+    d_scores = d_scores * root
+    dq = (d_scores @ keys).reshape(queries.shape)
+    d_keys = d_scores.swapaxes(2, 3) @ rows
+    d_keys = d_keys if dkey is None else d_keys + dkey
+    d_values = d_values if dvalue is None else d_values + dvalue
+    (d_past_key, dk), (d_past_value, dv) = (np.split(d, [past], 2) for d in (d_keys, d_values))
+    if packed:
+        dq, dk, dv = map(join_heads, (dq, dk, dv))
+    return (dq, dk, dv, d_past_key, d_past_value), d_bias
+
+
+@vjp_of_attention.cost
+@vjp_of_attention_23.cost
+def cost_of_vjp_of_attention(dy, dkey, dvalue, q, k, v, *others, **attributes):
+    cost = cost_of_attention(q, k, v, *others, **attributes)
+    return Cost(3 * cost.memory, 4 * cost.work)
+
+
 @attention.cost
 @attention_23.cost
 def cost_of_attention(
@@ -276,151 +349,7 @@ def cost_of_flex_attention(
     return Cost(memory, work + PER_ELEMENT * scores + 20 * shared * (k.size + v.size))
 
 
-@op("RotaryEmbedding", since=23)
-@in_float32
-def rotary_embedding(
-    x,
-    cos_cache,
-    sin_cache,
-    position_ids=None,
-    *,
-    interleaved=0,
-    num_heads=None,
-    rotary_embedding_dim=0,
-):
-    """(a, b) → (cos·a - sin·b, sin·a + cos·b): each pair of a head rotated by its token's angle
-
-    x (B, H, S, D), or (B, S, H·D) with num_heads; the first R = rotary_embedding_dim of D (0: all)
-    are rotated. a and b are the halves of R, or if ``interleaved`` its even and odd indices. The
-    caches are (positions, R/2), from which position_ids (B, S) choose, or (B, S, R/2) without.
-
-    Spec: RotaryEmbedding-23.
-    """
-    packed = x.ndim == 3
-    if packed and not num_heads:
-        raise ValueError("x of rank 3 needs num_heads")
-    heads = split_heads(x, num_heads) if packed else x
-    if heads.ndim != 4:
-        raise ValueError(f"x {x.shape} should be (B, H, S, D) or (B, S, H·D)")
-    rotary_dim = rotary_embedding_dim or heads.shape[3]
-    if rotary_dim % 2 or rotary_dim > heads.shape[3]:
-        raise ValueError(
-            f"rotary_embedding_dim {rotary_dim} should be even and at most {heads.shape[3]}"
-        )
-    angles = []
-    for name, cache in (("cos_cache", cos_cache), ("sin_cache", sin_cache)):
-        if position_ids is not None:
-            if cache.ndim != 2 or ((position_ids < 0) | (position_ids >= len(cache))).any():
-                raise ValueError(
-                    f"{name} {cache.shape} does not have every position of position_ids"
-                )
-            cache = cache[position_ids]
-        if cache.shape != (heads.shape[0], heads.shape[2], rotary_dim // 2):
-            expected = (heads.shape[0], heads.shape[2], rotary_dim // 2)
-            raise ValueError(f"{name} {cache.shape} should be {expected} for these positions")
-        angles.append(cache[:, None])
-    cos, sin = angles
-    y = heads.copy()
-    half = rotary_dim // 2
-    first, second = (
-        (slice(0, rotary_dim, 2), slice(1, rotary_dim, 2))
-        if interleaved
-        else (slice(0, half), slice(half, rotary_dim))
-    )
-    a, b = heads[..., first], heads[..., second]
-    y[..., first] = cos * a - sin * b
-    y[..., second] = sin * a + cos * b
-    return join_heads(y) if packed else y
-
-
-@rotary_embedding.bind
-def bind_rotary(
-    space: Space,
-    x: np.ndarray,
-    cos_cache: np.ndarray,
-    sin_cache: np.ndarray,
-    position_ids: np.ndarray | None = None,
-    *,
-    interleaved: int = 0,
-    num_heads: int | None = None,
-    rotary_embedding_dim: int = 0,
-) -> np.ndarray | None:
-    if rotary_embedding_dim not in (0, 2 * cos_cache.shape[-1]):
-        return None
-    size = x.shape[-1] // num_heads if x.ndim == 3 and num_heads else x.shape[-1]
-    if not rotary_embedding_dim and size != 2 * cos_cache.shape[-1]:
-        return None
-    return bind_rotary_embedding(
-        space, x, cos_cache, sin_cache, position_ids, num_heads, bool(interleaved)
-    )
-
-
-@rotary_embedding.cost
-def cost_of_rotary_embedding(x: np.ndarray, *others: np.ndarray | None, **_: Any) -> Cost:
-    """The result, and a copy with joined heads; halves of it; the rows of the caches."""
-    item = wide_itemsize(x.dtype)
-    memory = wide_copies(x, *others[:2]) + item * 4 * x.size
-    return Cost(memory + (x.nbytes if wide_copies(x) else 0), PER_ELEMENT * x.size)
-
-
-@op("SwiGLU", since=28)
-@in_float32
-def swiglu(a, b, *, alpha=1.0):
-    """a·sigmoid(alpha·a)·b, elementwise, for a and b of one shape. Spec: SwiGLU-28."""
-    if a.shape != b.shape:
-        raise ValueError(f"A {a.shape} and B {b.shape} should have the same shape")
-    return swish(a, alpha=alpha) * b
-
-
-swiglu.cost(elementwise(2, widened=True, per_element=150))
-
-
-@op("TensorScatter", since=24)
-def tensor_scatter(past_cache, update, write_indices=None, *, axis=-2, mode="linear"):
-    """y[b, …, write_indices[b] + s, …] = update[b, …, s, …], and past_cache elsewhere
-
-    past_cache (B, …, N, …) and update (B, …, S, …) differ along ``axis``, and not along others;
-    write_indices (B) of zeros by default. ``circular`` goes on at 0 after N.
-
-    Spec: TensorScatter-24.
-    """
-    axis = normalize_axis(axis, past_cache.ndim)
-    if axis == 0:
-        raise ValueError("axis should not be 0, the batch")
-    if mode not in ("linear", "circular"):
-        raise ValueError(f"mode {mode!r} is not linear or circular")
-    y = past_cache.copy()
-    cache, tokens = np.moveaxis(y, axis, 1), np.moveaxis(update, axis, 1)
-    batch, capacity = cache.shape[:2]
-    if tokens.shape != (batch, tokens.shape[1], *cache.shape[2:]) or tokens.shape[1] > capacity:
-        raise ValueError(
-            f"update {update.shape} and past_cache {past_cache.shape} are incompatible"
-        )
-    start = np.zeros(batch, np.int64) if write_indices is None else write_indices
-    if start.shape != (batch,):
-        raise ValueError(f"write_indices {start.shape} should be ({batch},)")
-    place = start[:, None] + np.arange(tokens.shape[1])
-    if mode == "circular":
-        place = place % max(capacity, 1)
-    elif ((place < 0) | (place >= capacity)).any():
-        raise ValueError(f"update goes beyond the end of a cache of {capacity} positions")
-    cache[np.arange(batch)[:, None], place] = tokens
-    return y
-
-
-@tensor_scatter.cost
-def cost_of_tensor_scatter(
-    past_cache: np.ndarray,
-    update: np.ndarray,
-    write_indices: np.ndarray | None = None,
-    **_: Any,
-) -> Cost:
-    places = 24 * len(update) * max(update.shape, default=1)
-    return Cost(past_cache.nbytes + places, 5 * past_cache.size + 40 * update.size)
-
-
 attention.counts_outputs(False)
-tensor_scatter.choices({"mode": "linear circular"})
 for _function in (attention, attention_23):
 
     @_function.attention_weights

@@ -206,8 +206,3 @@ declare(
 batch_normalization.vjp(gradients.vjp_of_batch_normalization)
 batch_normalization_7.vjp(gradients.vjp_of_batch_normalization_7)
 batch_normalization_1.vjp(gradients.vjp_of_batch_normalization_1)
-gradients.vjp_of_batch_normalization.cost(gradients.cost_of_vjp_of_batch_normalization)
-declare(
-    gradients.vjp_of_batch_normalization_7, gradients.vjp_of_batch_normalization_1,
-    cost=gradients.cost_of_vjp_of_batch_normalization_7,
-)  # fmt: skip

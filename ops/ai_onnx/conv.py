@@ -30,8 +30,10 @@ from onnxwalk.ops.contract.cost import BLOCK, Cost, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.contract.space import with_bind
+from onnxwalk.ops.fast import conv_gradients as fast
 from onnxwalk.ops.fast.conv import Weights, bind_conv
 from onnxwalk.ops.fast.epilogue import Epilogue
+from onnxwalk.ops.fast.gradients import bind_by_calls
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.cost import PER_CALL, cast_copies, multiply_adds
 from onnxwalk.ops.shared.windows import (
@@ -156,6 +158,34 @@ def cost_of_conv(
     )
     blocks = 1 + work.itemsize * len(x) * depth * windows // BLOCK
     return Cost(memory, work_ns + 10 * PER_CALL * (blocks + len(x)))
+
+
+@conv.bind
+def bind_conv_of_varying_weights(space, x, w, b=None, *, group=1, kernel_shape=None, **windows):
+    """Weights that are constant are prepared, and bound then."""
+    if x.ndim != w.ndim or x.ndim < 3 or x.shape[1] != w.shape[1] * group:
+        return None
+    check_weights(w, kernel_shape)
+    check_bias(b, len(w))
+    axes = window_axes(x.shape[2:], w.shape[2:], **windows)
+    if not fast.is_supported(axes, group, x, w, b):
+        return None
+    return fast.bind_varying_conv(space, x, w, b, axes)
+
+
+@vjp_of_conv.bind
+def bind_vjp_of_conv(space, dy, x, w, *, x_shape, w_shape, group, kernel_shape, wanted, **windows):
+    axes = window_axes(x_shape[2:], w_shape[2:], **windows)
+    if not fast.is_supported(axes, group, dy, x, w):
+        return None
+    dx = dw = db = None
+    if wanted[0] and (dx := fast.bind_input_gradient(space, dy, w, axes)) is None:
+        dx = bind_by_calls(spread_windows, space, x_shape, dy, w, axes, group)
+    if wanted[1]:
+        dw = fast.bind_weights_gradient(space, x, dy, axes)
+    if wanted[2]:
+        db = fast.bind_bias_gradient(space, dy)
+    return dx, dw, db
 
 
 @vjp_of_conv.cost

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from onnxwalk.ops.ai_onnx import activation as activations
 from onnxwalk.ops.ai_onnx import conv
 from onnxwalk.ops.ai_onnx.pool import max_pool
 from onnxwalk.ops.contract.cost import Cost, size
+from onnxwalk.ops.contract.facts import Facts
 from onnxwalk.ops.contract.space import with_bind
 from onnxwalk.ops.fast import epilogue
 from onnxwalk.ops.shared.cost import wide_itemsize
@@ -52,6 +54,35 @@ def activation(
     if set(given) != set(names):
         raise ValueError(f"activation {name} needs {list(names)}, got {list(given)}")
     return lambda x: function(x, **given).astype(x.dtype, copy=False)
+
+
+def through_activation(
+    dy: np.ndarray, x: np.ndarray, name: str | None, parameters: Mapping[str, float | None]
+) -> np.ndarray:
+    """The gradient of x, of ``activation`` with these parameters."""
+    given = {key: value for key, value in parameters.items() if value is not None}
+    if not name:
+        return dy
+    if name == "ParametricSoftplus":
+        slope = activations.sigmoid((given["beta"] * x).astype(x.dtype, copy=False))
+        return dy * (given["alpha"] * given["beta"]) * slope
+    if name == "Clip":
+        return np.where((x >= given["minimum"]) & (x <= given["maximum"]), dy, 0)
+    function, _ = ACTIVATIONS[name]
+    rule = Facts.of(function)["vjp"]
+    if name == "Swish":
+        given = {"alpha": 1.0}
+    parameters_of_rule = inspect.signature(rule).parameters
+    read = {key: value for key, value in given.items() if key in parameters_of_rule}
+    if "y" in parameters_of_rule:
+        return rule(dy, y=function(x, **given), **read)
+    return rule(dy, x, **read)
+
+
+def parameters_from_list(name: str | None, parameters: Sequence[float] | None) -> dict[str, float]:
+    """The parameters of an activation by name, from a list of them."""
+    names = ACTIVATIONS[name][1] if name in ACTIVATIONS else ()
+    return dict(zip(names, parameters or (), strict=False))
 
 
 def get_activation_from_list(

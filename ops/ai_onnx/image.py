@@ -21,6 +21,7 @@ from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.fast.image import bind_resize
 from onnxwalk.ops.shared import flops
 from onnxwalk.ops.shared.cost import PER_CALL, multiply_adds, wide_itemsize
+from onnxwalk.ops.shared.gradients import add_rows
 from onnxwalk.ops.shared.interpolation import (
     Axis,
     Weights,
@@ -267,12 +268,12 @@ declare(resize_10, upsample, no_gradient_of="scales")
 @vjp_of_upsample_1.cost
 def cost_of_vjp_of_resize(dy: np.ndarray, *, x_shape: Sequence[int], **_: Any) -> Cost:
     """For one axis after the other, the gradient before and after, and a matrix of weights."""
-    matrices = [a * b for a, b in zip(dy.shape, x_shape, strict=True)]
-    largest = max(matrices, default=0)
-    count = count_of(max(pair) for pair in zip(dy.shape, x_shape, strict=True))
+    sides = list(zip(dy.shape, x_shape, strict=True))
+    largest = max((a * min(b, 128 * (8 + b // max(a, 1))) for a, b in sides), default=0)
+    count = count_of(max(pair) for pair in sides)
     item = wide_itemsize(dy.dtype)
     work = multiply_adds(count * sum((*x_shape, *dy.shape)), dy.dtype)
-    return Cost(item * (4 * count + 4 * largest), work)
+    return Cost(item * (8 * count + 4 * largest) + 100 * sum(dy.shape), work)
 
 
 def _interpolate(
@@ -321,9 +322,16 @@ def _through_interpolation(
         weight = np.ones(taps.shape) if weight is None else weight
         if coordinates == "tf_crop_and_resize":  # beyond the ends lies a constant
             weight = np.where(((places < 0) | (places > axis.size - 1))[:, None], 0, weight)
-        matrix = np.zeros((axis.size, axis.resized), dy.dtype)
-        np.add.at(matrix, (taps, np.arange(axis.resized)[:, None]), weight)
-        dx = np.moveaxis(np.tensordot(matrix, dx, (1, i)), 0, i)
+        if axis.size <= 128 * taps.shape[1]:  # as a matrix product, mostly of zeros
+            matrix = np.zeros((axis.size, axis.resized), dy.dtype)
+            np.add.at(matrix, (taps, np.arange(axis.resized)[:, None]), weight)
+            dx = np.moveaxis(np.tensordot(matrix, dx, (1, i)), 0, i)
+            continue
+        rows = np.moveaxis(dx, i, 0)
+        total = np.zeros((axis.size, *rows.shape[1:]), dy.dtype)
+        for tap, amount in zip(taps.T, weight.T.astype(dy.dtype), strict=True):
+            total += add_rows(rows * amount.reshape(-1, *[1] * (dy.ndim - 1)), tap, axis.size)
+        dx = np.moveaxis(total, 0, i)
     return dx
 
 

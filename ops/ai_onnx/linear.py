@@ -11,6 +11,7 @@ import numpy as np
 from onnxwalk.ops.contract.cost import Cost, broadcast, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
+from onnxwalk.ops.fast.gradients import bind_gemm_gradient, bind_matmul_gradient
 from onnxwalk.ops.fast.linear import bind_gemm, bind_matmul
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.cost import (
@@ -107,6 +108,7 @@ def vjp_of_gemm(dy, a, b, *, c_shape, alpha, beta, transA, transB, wanted):
 
 
 vjp_of_gemm.only_read_for(a="b", b="a")
+vjp_of_gemm.bind(bind_gemm_gradient)
 
 
 @op("MatMul", since=1)
@@ -156,6 +158,7 @@ def vjp_of_matmul(dy, a, b, *, a_shape, b_shape, wanted):
 
 
 vjp_of_matmul.only_read_for(a="b", b="a")
+vjp_of_matmul.bind(bind_matmul_gradient)
 
 
 @matmul.cost

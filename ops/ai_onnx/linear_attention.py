@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx.activation import swish
+from onnxwalk.ops.ai_onnx.activation import swish, vjp_of_swish
 from onnxwalk.ops.ai_onnx.attention import join_heads, split_heads
 from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.registry import op
@@ -157,6 +157,32 @@ def causal_conv_with_state(
     if activation != "none":
         y = swish(y)
     return y.astype(input.dtype, copy=False), padded[:, :, length:]
+
+
+@causal_conv_with_state.vjp
+def vjp_of_causal_conv(dy, dstate, input, weight, bias, past_state, *, activation):
+    """Through the activation, then to each tap; what the state keeps goes to it as well."""
+    taps, length = weight.shape[2], input.shape[2]
+    before = np.zeros((*input.shape[:2], taps - 1), input.dtype)
+    x = np.concatenate([before if past_state is None else past_state, input], 2)
+    places = [slice(tap, tap + length) for tap in range(taps)]
+    dx, dw = np.zeros_like(x), np.zeros_like(weight)
+    dy = np.zeros_like(input) if dy is None else dy
+    if activation != "none":
+        sums = sum(weight[:, :, k] * x[:, :, here] for k, here in enumerate(places))
+        dy = vjp_of_swish(dy, sums if bias is None else sums + bias[:, None], alpha=1.0)
+    for k, here in enumerate(places):
+        dx[:, :, here] += weight[:, :, k] * dy
+        dw[:, 0, k] = (x[:, :, here] * dy).sum((0, 2))
+    if dstate is not None:
+        dx[:, :, length:] += dstate
+    return dx[:, :, taps - 1 :], dw, dy.sum((0, 2)), dx[:, :, : taps - 1]
+
+
+@vjp_of_causal_conv.cost
+def cost_of_vjp_of_causal_conv(dy, dstate, input, weight, bias, past_state, **_):
+    cost = cost_of_causal_conv(input, weight, bias, past_state)
+    return Cost(4 * cost.memory, 4 * cost.work)
 
 
 @causal_conv_with_state.cost

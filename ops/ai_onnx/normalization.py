@@ -368,11 +368,3 @@ mean_variance_normalization.vjp(gradients.vjp_of_mean_variance)
 mean_variance_normalization_1.vjp(gradients.vjp_of_mean_variance_1)
 lp_normalization.vjp(gradients.vjp_of_lp_normalization)
 lrn.vjp(gradients.vjp_of_lrn)
-declare(
-    gradients.vjp_of_layer_normalization_1, gradients.vjp_of_rms_normalization,
-    gradients.vjp_of_instance_normalization,
-    gradients.vjp_of_group_normalization, gradients.vjp_of_group_normalization_18,
-    gradients.vjp_of_mean_variance, gradients.vjp_of_mean_variance_1,
-    gradients.vjp_of_lp_normalization, gradients.vjp_of_lrn, cost=gradients.cost_of_vjp,
-)  # fmt: skip
-gradients.vjp_of_layer_normalization.cost(gradients.cost_of_vjp_of_layer_normalization)

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from onnxwalk.ops.contract.cost import Cost
+from onnxwalk.ops.contract.gradients import rule
 from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
 from onnxwalk.ops.shared.cost import wide_itemsize
 from onnxwalk.ops.shared.gradients import reduce_to
@@ -57,11 +58,13 @@ def _last_axes(axis: int, rank: int) -> tuple[int, ...]:
 # ------------------------------------------------------ normalizations by each sample's statistics
 
 
+@rule
 def vjp_of_layer_normalization(
     dy, dmean, dinverse, x, scale, *, mean, inverse, x_dtype, scale_dtype, b_shape, b_dtype, axis
 ):
     axes = _last_axes(axis, x.ndim)
-    x, scale, dx, d_scale, d_b = wide(x), wide(scale), 0, np.zeros_like(scale), None
+    x, scale, dx = wide(x), wide(scale), np.zeros_like(wide(x))
+    d_scale, d_b = np.zeros(scale.shape, scale_dtype), None
     mean, r = mean.astype(x.dtype, copy=False), inverse.astype(x.dtype, copy=False)
     z = (x - mean) * r
     if b_shape is not None:
@@ -78,6 +81,7 @@ def vjp_of_layer_normalization(
     return dx.astype(x_dtype, copy=False), d_scale, d_b
 
 
+@rule
 def vjp_of_layer_normalization_1(
     dy, x, scale, *, x_dtype, scale_dtype, b_shape, b_dtype, axis, epsilon
 ):
@@ -92,6 +96,7 @@ def vjp_of_layer_normalization_1(
     return dx, d_scale, None if b_shape is None else reduce_to(dy, b_shape).astype(b_dtype)
 
 
+@rule
 def vjp_of_rms_normalization(dy, x, scale, *, x_dtype, scale_dtype, axis, epsilon):
     axes = _last_axes(axis, x.ndim)
     dy, x, scale = wide(dy), wide(x), wide(scale)
@@ -102,14 +107,17 @@ def vjp_of_rms_normalization(dy, x, scale, *, x_dtype, scale_dtype, axis, epsilo
     return dx.astype(x_dtype, copy=False), d_scale.astype(scale_dtype, copy=False)
 
 
+@rule
 def vjp_of_instance_normalization(dy, input, scale, *, epsilon):
     return _through_groups(dy, input, scale, input.shape[1], epsilon)
 
 
+@rule
 def vjp_of_group_normalization(dy, x, scale, *, num_groups, epsilon):
     return _through_groups(dy, x, scale, num_groups, epsilon)
 
 
+@rule
 def vjp_of_group_normalization_18(dy, x, scale, *, num_groups, epsilon):
     by_channel = np.repeat(scale, x.shape[1] // num_groups)
     dx, *parameters = _through_groups(dy, x, by_channel, num_groups, epsilon)
@@ -134,6 +142,7 @@ def _through_groups(
 # --------------------------------------------------------------------------- BatchNormalization
 
 
+@rule
 def vjp_of_batch_normalization(
     dy, drunning_mean, drunning_var, x, scale, input_mean, input_var, *, x_dtype, scale_dtype,
     input_mean_dtype, epsilon, momentum, training_mode,
@@ -148,12 +157,14 @@ def vjp_of_batch_normalization(
     return tuple(np.asarray(d).astype(t, copy=False) for d, t in zip(found, dtypes, strict=True))
 
 
+@rule
 def vjp_of_batch_normalization_7(*dys, x, scale, mean, var, epsilon, momentum):
     if len(dys) > 1:
         return _through_batch(dys, x, scale, mean, epsilon, momentum)
-    return _through_constants(*dys, x, scale, mean, var, epsilon)
+    return _through_constants(dys[0], x, scale, mean, var, epsilon)
 
 
+@rule
 def vjp_of_batch_normalization_1(*dys, x, scale, mean, var, epsilon, momentum, is_test):
     if not is_test:
         return _through_batch(dys, x, scale, mean, epsilon, momentum)
@@ -226,10 +237,12 @@ def _other_axes(x: np.ndarray, parameter: np.ndarray) -> tuple[int, ...]:
 # ----------------------------------------------------------------------- normalizations along axes
 
 
+@rule
 def vjp_of_mean_variance(dy, x, *, axes):
     return _through_deviation(dy, x, normalize_axes(axes, x.ndim), 1e-9)
 
 
+@rule
 def vjp_of_mean_variance_1(dy, input, *, across_channels, normalize_variance):
     axes = tuple(i for i in range(input.ndim) if across_channels or i != 1)
     if normalize_variance:
@@ -248,6 +261,7 @@ def _through_deviation(
     return r * (dy - _mean(dy, axes) - deviation * (r * by_root))
 
 
+@rule
 def vjp_of_lp_normalization(dy, input, *, y, axis, p):
     """(dy - y·Σ dy·y) / norm for p = 2, (dy - sign(x)·Σ dy·y) / norm for p = 1; 0 of a zero norm"""
     norm = np.abs(input).sum(axis, keepdims=True)
@@ -258,6 +272,7 @@ def vjp_of_lp_normalization(dy, input, *, y, axis, p):
     return np.where(norm == 0, 0, dx / np.where(norm == 0, 1, norm))
 
 
+@rule
 def vjp_of_lrn(dy, x, *, size, alpha, beta, bias):
     """dy·d^-β - 2αβ/size·x·s, s the sum of dy·x·d^(-β-1) over the channels that see x"""
     before, after = (size - 1) // 2, size // 2
@@ -269,19 +284,32 @@ def vjp_of_lrn(dy, x, *, size, alpha, beta, bias):
 # ------------------------------------------------------------------------------------------- costs
 
 
+@vjp_of_layer_normalization_1.cost
+@vjp_of_rms_normalization.cost
+@vjp_of_instance_normalization.cost
+@vjp_of_group_normalization.cost
+@vjp_of_group_normalization_18.cost
+@vjp_of_mean_variance.cost
+@vjp_of_mean_variance_1.cost
+@vjp_of_lp_normalization.cost
+@vjp_of_lrn.cost
 def cost_of_vjp(dy, x, *_, **__):
     """Deviations, products and sums of the size of x."""
     return Cost(10 * wide_itemsize(x.dtype) * x.size, 200 * x.size)
 
 
+@vjp_of_layer_normalization.cost
 def cost_of_vjp_of_layer_normalization(dy, dmean, dinverse, x, *_, **__):
     return cost_of_vjp(dy, x)
 
 
+@vjp_of_batch_normalization.cost
 def cost_of_vjp_of_batch_normalization(dy, drunning_mean, drunning_var, x, scale, *_, **__):
     return _cost_by_channel(x, scale)
 
 
+@vjp_of_batch_normalization_7.cost
+@vjp_of_batch_normalization_1.cost
 def cost_of_vjp_of_batch_normalization_7(*dys, x, scale, **_):
     return _cost_by_channel(x, scale)
 

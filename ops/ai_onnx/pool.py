@@ -466,10 +466,3 @@ declare(global_lp_pool, global_lp_pool_1, vjp=gradients.vjp_of_global_lp_pool)
 max_unpool.vjp(gradients.vjp_of_max_unpool)
 max_roi_pool.vjp(gradients.vjp_of_max_roi_pool)
 max_roi_pool.no_gradient_of("rois")
-declare(gradients.vjp_of_max_pool, gradients.vjp_of_lp_pool, cost=gradients.cost_of_vjp_of_pool)
-gradients.vjp_of_average_pool.cost(gradients.cost_of_vjp_of_average_pool)
-declare(
-    gradients.vjp_of_global_max_pool, gradients.vjp_of_global_lp_pool,
-    cost=gradients.cost_of_vjp_of_global_pool,
-)  # fmt: skip
-gradients.vjp_of_max_roi_pool.cost(gradients.cost_of_vjp_of_max_roi_pool)

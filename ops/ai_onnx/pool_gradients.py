@@ -10,10 +10,16 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.contract.cost import Cost, size
+from onnxwalk.ops.contract.gradients import rule
+from onnxwalk.ops.fast.pool_gradients import (
+    bind_global_average_pool_gradient,
+    bind_max_pool_gradient,
+)
 from onnxwalk.ops.shared.cost import PER_ARRAY, PER_CALL, wide_itemsize
 from onnxwalk.ops.shared.windows import Axis, average_counts, pool_axes, roi_cells
 
 
+@rule
 def vjp_of_max_pool(dy, x, *, y, kernel_shape, storage_order=0, **windows):
     """To the first maximum of each window."""
     dx, left = np.zeros_like(x), dy.copy()
@@ -24,6 +30,13 @@ def vjp_of_max_pool(dy, x, *, y, kernel_shape, storage_order=0, **windows):
     return dx
 
 
+@vjp_of_max_pool.bind
+def bind_vjp_of_max_pool(space, dy, x, *, y, kernel_shape, storage_order=0, **windows):
+    axes = pool_axes(x.shape, kernel_shape, **windows)
+    return bind_max_pool_gradient(space, dy, x, y, axes)
+
+
+@rule
 def vjp_of_average_pool(dy, *, x_shape, count_include_pad=0, kernel_shape, **windows):
     """The same share to all values of a window."""
     axes = pool_axes(x_shape, kernel_shape, **windows)
@@ -34,6 +47,7 @@ def vjp_of_average_pool(dy, *, x_shape, count_include_pad=0, kernel_shape, **win
     return dx
 
 
+@rule
 def vjp_of_lp_pool(dy, x, *, y, kernel_shape, p, **windows):
     """|x|ᵖ⁻¹·sign(x) / yᵖ⁻¹, and 0 where y is 0"""
     share = _by_norm(dy, y, p)
@@ -43,25 +57,33 @@ def vjp_of_lp_pool(dy, x, *, y, kernel_shape, p, **windows):
     return dx * _slope_of_power(x, p)
 
 
+@rule
 def vjp_of_global_average_pool(dy, *, x_shape):
     share = dy / dy.dtype.type(math.prod(x_shape[2:]))
     return np.broadcast_to(share, x_shape)
 
 
+vjp_of_global_average_pool.bind(bind_global_average_pool_gradient)
+
+
+@rule
 def vjp_of_global_max_pool(dy, x, *, y):
     """Equal shares to all that are the largest, as ReduceMax."""
     is_largest = x == y
     return is_largest * (dy / is_largest.sum(tuple(range(2, x.ndim)), x.dtype, keepdims=True))
 
 
+@rule
 def vjp_of_global_lp_pool(dy, x, *, y, p):
     return _by_norm(dy, y, p) * _slope_of_power(x, p)
 
 
+@rule
 def vjp_of_max_unpool(dy, *, i):
     return dy.reshape(-1)[i]
 
 
+@rule
 def vjp_of_max_roi_pool(dy, x, rois, *, pooled_shape, spatial_scale):
     """To the first maximum of each cell."""
     dx = np.zeros_like(x)
@@ -87,10 +109,13 @@ def _taps(axes: Sequence[Axis]) -> Iterator[tuple[Any, Any]]:
         yield (..., *(window for window, _ in taps)), (..., *(place for _, place in taps))
 
 
+@vjp_of_max_pool.cost
+@vjp_of_lp_pool.cost
 def cost_of_vjp_of_pool(dy, x, *, kernel_shape, **_):
     return _cost_of_taps(dy, x.shape, kernel_shape)
 
 
+@vjp_of_average_pool.cost
 def cost_of_vjp_of_average_pool(dy, *, x_shape, kernel_shape, **_):
     return _cost_of_taps(dy, x_shape, kernel_shape)
 
@@ -102,11 +127,14 @@ def _cost_of_taps(dy: np.ndarray, shape: Sequence[int], kernel: Sequence[int]) -
     return Cost(memory, 30 * taps * dy.size + 60 * size(shape) + 6 * PER_CALL * taps)
 
 
+@vjp_of_global_max_pool.cost
+@vjp_of_global_lp_pool.cost
 def cost_of_vjp_of_global_pool(dy: np.ndarray, x: np.ndarray, **_: Any) -> Cost:
     item = wide_itemsize(dy.dtype)
     return Cost((4 * item + 1) * x.size + 5 * item * dy.size, 150 * x.size)
 
 
+@vjp_of_max_roi_pool.cost
 def cost_of_vjp_of_max_roi_pool(dy: np.ndarray, x: np.ndarray, *_: Any, **__: Any) -> Cost:
     """The gradient, and what one cell sees with its places."""
     work = 10 * x.size + 8 * PER_CALL * dy.size // max(x.shape[1], 1) + 200 * dy.size

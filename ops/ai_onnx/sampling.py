@@ -127,7 +127,7 @@ def _regions(
 
 @roi_align.vjp
 def vjp_of_roi_align(
-    dy, x, rois, batch_indices, *, coordinate_transformation_mode="output_half_pixel", mode,
+    dy, x, rois, batch_indices, *, coordinate_transformation_mode, mode,
     output_height, output_width, sampling_ratio, spatial_scale,
 ):  # fmt: skip
     """To the four pixels around each point by their weights; or to the first that is largest."""
@@ -362,7 +362,15 @@ def cost_of_deform_conv(
     return Cost(cost.memory + memory, cost.work + multiply_adds(macs, x.dtype) + 20 * y)
 
 
-roi_align_10.vjp(vjp_of_roi_align)
+@roi_align_10.vjp
+def vjp_of_roi_align_10(dy, x, rois, batch_indices, **attributes):
+    mode = "output_half_pixel"
+    return vjp_of_roi_align(
+        dy, x, rois, batch_indices, coordinate_transformation_mode=mode, **attributes
+    )
+
+
+vjp_of_roi_align_10.cost(cost_of_vjp_of_roi_align)
 declare(roi_align, roi_align_10, no_gradient_of="rois")
 declare(
     roi_align, roi_align_10,

@@ -155,7 +155,7 @@ def _through_scatter(
     updates: np.ndarray,
     y: np.ndarray,
     places: tuple[np.ndarray, ...],
-    put: Callable[[np.ndarray, np.ndarray, str], np.ndarray],
+    put: Callable[..., np.ndarray],
     reduction: str,
 ) -> tuple[np.ndarray, None, np.ndarray]:
     """``put(x, values, reduction)`` scatters the values into x, and ``places`` reads there."""

@@ -194,10 +194,16 @@ def vjp_of_reshape(dy, *, data_shape):
     return dy.reshape(data_shape)
 
 
+vjp_of_reshape.bind(view_binder(vjp_of_reshape))
+
+
 @flatten.vjp
 @flatten_1.vjp
 def vjp_of_flatten(dy, *, input_shape):
     return dy.reshape(input_shape)
+
+
+vjp_of_flatten.bind(view_binder(vjp_of_flatten))
 
 
 @identity.vjp
@@ -228,6 +234,9 @@ transpose.bind(view_binder(transpose))
 @transpose.vjp
 def vjp_of_transpose(dy, *, perm):
     return dy.transpose(None if perm is None else np.argsort(perm))
+
+
+vjp_of_transpose.bind(view_binder(vjp_of_transpose))
 
 
 declare(unsqueeze, unsqueeze_1, identity, shape, size, transpose, cost=no_cost)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+import numpy as np
+
 from onnxwalk.ops.ai_onnx import activation
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.facts import declare
@@ -12,6 +14,7 @@ from onnxwalk.ops.fast.elementwise import bind_quick_gelu
 from onnxwalk.ops.fast.error_function import bind_bias_gelu, bind_gelu
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.cost import elementwise
+from onnxwalk.ops.shared.gradients import reduce_to
 from onnxwalk.ops.shared.numeric import check_same_dtype, in_float32
 
 
@@ -57,6 +60,43 @@ def bias_split_gelu(x, bias):
     half = x.shape[-1] // 2
     v = x + _check_bias(bias, x)
     return v[..., :half] * activation.gelu(v[..., half:])
+
+
+@gelu.vjp
+def vjp_of_gelu(dy, x):
+    return activation.vjp_of_gelu(dy, x, approximate="none")
+
+
+@bias_gelu.vjp
+def vjp_of_bias_gelu(dy, a, b):
+    dv = activation.vjp_of_gelu(dy, a + b, approximate="none")
+    return dv, reduce_to(dv, b.shape)
+
+
+@fast_gelu.vjp
+def vjp_of_fast_gelu(dy, x, bias):
+    dv = activation.vjp_of_gelu(dy, x if bias is None else x + bias, approximate="tanh")
+    return dv, None if bias is None else reduce_to(dv, bias.shape)
+
+
+@quick_gelu.vjp
+def vjp_of_quick_gelu(dy, x, *, alpha):
+    return activation.vjp_of_swish(dy, x, alpha=alpha)
+
+
+@bias_split_gelu.vjp
+def vjp_of_bias_split_gelu(dy, x, bias):
+    left, right = np.split(x + bias, 2, axis=-1)
+    d_right = activation.vjp_of_gelu(dy * left, right, approximate="none")
+    dv = np.concatenate([dy * activation.gelu(right), d_right], axis=-1)
+    return dv, reduce_to(dv, bias.shape)
+
+
+declare(
+    vjp_of_gelu, vjp_of_bias_gelu, vjp_of_fast_gelu,
+    cost=lambda dy, *_, **__: elementwise(12, widened=True, per_element=400)(dy),
+)  # fmt: skip
+vjp_of_bias_split_gelu.cost(lambda dy, *_: elementwise(20, widened=True, per_element=800)(dy))
 
 
 def _check_bias(bias, x):

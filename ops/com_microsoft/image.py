@@ -29,6 +29,14 @@ def grid_sample(X, Grid, **attributes):
 
 
 grid_sample.cost(sampling.cost_of_grid_sample)
+
+
+@grid_sample.vjp
+def vjp_of_grid_sample(dy, X, Grid, **attributes):
+    return sampling.vjp_of_grid_sample_16(dy, X, Grid, **attributes)
+
+
+vjp_of_grid_sample.cost(sampling.cost_of_vjp_of_grid_sample)
 grid_sample.output_type(lambda first, **_: first)
 grid_sample.not_computed(
     {

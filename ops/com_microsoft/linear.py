@@ -49,6 +49,33 @@ def prepare_fused_conv(w, b=None, **attributes):
     return fusion.prepare_conv(w, b, allowed=_CONV_ACTIVATIONS, **attributes)
 
 
+@fused_conv.vjp
+def vjp_of_fused_conv(
+    dy, x, w, b, z, *, activation, activation_params, group, kernel_shape, wanted, **windows
+):
+    """Through the activation of the sum, which is computed again, and the convolution."""
+    before = conv.conv(x, w, b, group=group, **windows)
+    before = before if z is None else before + z
+    given = fusion.parameters_from_list(activation, activation_params)
+    dy = fusion.through_activation(dy, before, activation, given)
+    shapes = {"x_shape": x.shape, "w_shape": w.shape}
+    found = conv.vjp_of_conv(
+        dy, x, w, group=group, kernel_shape=kernel_shape, wanted=wanted, **shapes, **windows
+    )
+    return *found, dy
+
+
+@vjp_of_fused_conv.cost
+def cost_of_vjp_of_fused_conv(
+    dy, x, w, b, z, *, activation, activation_params, wanted, **attributes
+):
+    again = fusion.cost_of_conv(x, w, b, z, **attributes)
+    shapes = {"x_shape": x.shape, "w_shape": w.shape}
+    cost = conv.cost_of_vjp_of_conv(dy, wanted=wanted, **shapes, **attributes)
+    more = 8 * wide_itemsize(dy.dtype) * dy.size
+    return Cost(again.memory + cost.memory + more, again.work + cost.work + 200 * dy.size)
+
+
 @op("ConvTransposeWithDynamicPads", since=1, domain=DOMAIN)
 @attributes_of(conv_transpose.conv_transpose, without=["output_shape"])
 def conv_transpose_with_dynamic_pads(x, w, pads=None, b=None, **attributes):
@@ -87,6 +114,25 @@ def fused_gemm(
     given = {"alpha": activation_alpha, "beta": activation_beta, "gamma": activation_gamma}
     y = linear.gemm(a, b, c, **attributes)
     return fusion.activation(activation, given, _GEMM_ACTIVATIONS)(y)
+
+
+@fused_gemm.vjp
+def vjp_of_fused_gemm(
+    dy, a, b, c, *, activation, activation_alpha, activation_beta, activation_gamma, wanted,
+    **attributes,
+):  # fmt: skip
+    given = {"alpha": activation_alpha, "beta": activation_beta, "gamma": activation_gamma}
+    before = linear.gemm(a, b, c, **attributes)
+    dy = fusion.through_activation(dy, before, activation, given)
+    c_shape = None if c is None else c.shape
+    return linear.vjp_of_gemm(dy, a, b, c_shape=c_shape, wanted=wanted, **attributes)
+
+
+@vjp_of_fused_gemm.cost
+def cost_of_vjp_of_fused_gemm(dy, a, b, c, **_):
+    cost = linear.cost_of_vjp_of_gemm(dy, a, b)
+    more = 10 * wide_itemsize(dy.dtype) * dy.size
+    return Cost(2 * cost.memory + more, 2 * cost.work + 200 * dy.size)
 
 
 @op("FusedMatMul", since=1, domain=DOMAIN)
@@ -139,6 +185,58 @@ def fused_matmul_activation(
     return fusion.activation(activation, given, _GEMM_ACTIVATIONS)(y)
 
 
+@fused_matmul.vjp
+@transpose_matmul.vjp
+def vjp_of_fused_matmul(dy, a, b, *, alpha, transA, transB, transBatchA=0, transBatchB=0, wanted):
+    left = _transpose_matrix(a, transBatchA, transA)
+    right = _transpose_matrix(b, transBatchB, transB)
+    shapes = {"a_shape": left.shape, "b_shape": right.shape}
+    da, db = linear.vjp_of_matmul(dy * dy.dtype.type(alpha), left, right, **shapes, wanted=wanted)
+    return (
+        None if da is None else _transpose_back(da, transBatchA, transA),
+        None if db is None else _transpose_back(db, transBatchB, transB),
+    )
+
+
+@vjp_of_fused_matmul.cost
+def cost_of_vjp_of_fused_matmul(dy, a, b, *, transA, transB, transBatchA=0, transBatchB=0, **_):
+    left = _transpose_matrix(a, transBatchA, transA)
+    right = _transpose_matrix(b, transBatchB, transB)
+    cost = linear.cost_of_vjp_of_matmul(dy, a_shape=left.shape, b_shape=right.shape)
+    more = wide_itemsize(dy.dtype) * (dy.size + 2 * a.size + 2 * b.size)
+    return Cost(cost.memory + more, cost.work + 20 * (a.size + b.size + dy.size))
+
+
+@fused_matmul_activation.vjp
+def vjp_of_fused_matmul_activation(
+    dy, a, b, *, activation, activation_alpha, activation_beta, activation_gamma, wanted, alpha,
+    transA, transB, transBatchA, transBatchB,
+):  # fmt: skip
+    given = {"alpha": activation_alpha, "beta": activation_beta, "gamma": activation_gamma}
+    attributes = {
+        "alpha": alpha, "transA": transA, "transB": transB, "transBatchA": transBatchA,
+        "transBatchB": transBatchB,
+    }  # fmt: skip
+    before = fused_matmul(a, b, **attributes)
+    dy = fusion.through_activation(dy, before, activation, given)
+    return vjp_of_fused_matmul(dy, a, b, wanted=wanted, **attributes)
+
+
+@vjp_of_fused_matmul_activation.cost
+def cost_of_vjp_of_fused_matmul_activation(dy, a, b, **attributes):
+    cost = cost_of_vjp_of_fused_matmul(dy, a, b, **attributes)
+    more = 10 * wide_itemsize(dy.dtype) * (dy.size + a.size + b.size)
+    return Cost(2 * cost.memory + more, 2 * cost.work + 200 * dy.size)
+
+
+def _transpose_back(x: np.ndarray, batch: int, last: int) -> np.ndarray:
+    """The way back through ``_transpose_matrix``."""
+    if x.ndim < 2:
+        return x
+    x = x.swapaxes(-1, -2) if last else x
+    return np.moveaxis(x, -2, 0) if batch else x
+
+
 def _transpose_matrix(x: np.ndarray, batch: int, last: int) -> np.ndarray:
     """(M, B…, K) to (B…, M, K) if ``batch``; then its last two axes swapped if ``last``."""
     if x.ndim < 2:
@@ -163,6 +261,19 @@ def inverse(x):
         if x.ndim == 2:
             return np.full_like(x, np.nan)
         return np.stack([inverse(matrix) for matrix in x])
+
+
+@inverse.vjp
+def vjp_of_inverse(dy, *, y):
+    """-X⁻ᵀ·dY·X⁻ᵀ"""
+    turned = y.swapaxes(-1, -2)
+    return -(turned @ dy @ turned)
+
+
+@vjp_of_inverse.cost
+def cost_of_vjp_of_inverse(dy, *, y):
+    macs = 2 * y.size * y.shape[-1]
+    return Cost(4 * wide_itemsize(y.dtype) * y.size, multiply_adds(macs, y.dtype) + 50 * y.size)
 
 
 # ------------------------------------------------------------------------------------------- costs

@@ -15,6 +15,7 @@ from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.axes import normalize_axis
 from onnxwalk.ops.shared.cost import fill_cost, line_count
+from onnxwalk.ops.shared.gradients import add_elements, cost_of_adding, numbered
 from onnxwalk.ops.shared.values import as_int
 
 
@@ -99,6 +100,48 @@ def range_(start, limit, delta=None):
 def nhwc_max_pool(x, **attributes):
     """MaxPool of (N, D1 … Dn, C), int8 or uint8. Source: com.microsoft.NhwcMaxPool-1."""
     return np.moveaxis(pool.max_pool(np.moveaxis(x, -1, 1), **attributes), 1, -1)
+
+
+@trilu.vjp
+def vjp_of_trilu(dy, *, k, upper):
+    return slicing.trilu(dy, k, upper=upper)
+
+
+@expand_dims.vjp
+def vjp_of_expand_dims(dy, *, X_shape):
+    return dy.reshape(X_shape)
+
+
+@gather_nd.vjp
+def vjp_of_gather_nd(dy, *, data_shape, indices):
+    return indexing.vjp_of_gather_nd(dy, data_shape=data_shape, indices=indices)
+
+
+vjp_of_gather_nd.cost(lambda dy, *, data_shape, **_: cost_of_adding(dy, data_shape))
+
+
+@pad.vjp
+def vjp_of_pad(dy, *, data_shape, pads, value_shape, mode):
+    keywords = {"data_shape": data_shape, "constant_value_shape": value_shape, "mode": mode}
+    return slicing.vjp_of_pad(dy, pads=pads.reshape(-1), **keywords)
+
+
+vjp_of_pad.cost(slicing.cost_of_vjp_of_pad)
+
+
+@unfold_tensor.vjp
+def vjp_of_unfold_tensor(dy, *, input_shape, dim, size, step):
+    """Slices that overlap add up."""
+    places = unfold_tensor(numbered(input_shape), dim=dim, size=size, step=step)
+    return add_elements(dy, places, input_shape)
+
+
+vjp_of_unfold_tensor.cost(lambda dy, *, input_shape, **_: cost_of_adding(dy, input_shape))
+
+
+@sample_op.vjp
+def vjp_of_sample_op(dy):
+    return dy
 
 
 # ------------------------------------------------------------------------------------------- costs

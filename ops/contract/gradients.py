@@ -42,13 +42,13 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost, broadcast, size
 from onnxwalk.ops.contract.dtypes import element_type, is_short_float, numpy_dtype
-from onnxwalk.ops.contract.facts import Facts
+from onnxwalk.ops.contract.facts import Facts, Function
 
 Rule = Callable[..., Any]
 
@@ -57,6 +57,13 @@ def no_gradient(*_: Any) -> tuple[()]:
     """The rule of an operator without a gradient: its outputs are whole numbers, truth values or
     shapes, or constant between jumps (Floor)."""
     return ()
+
+
+def rule(function: Callable[..., Any]) -> Function:
+    """Decorator of a rule in another file than its operator: its cost and binder are registered
+    there, too."""
+    Facts.of(function)
+    return cast(Function, function)
 
 
 class Read(NamedTuple):

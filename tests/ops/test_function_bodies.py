@@ -17,7 +17,7 @@ from onnx import helper
 import onnxwalk
 from tests.support.harness import assert_same, feeds_of, one_node_model, run_directly
 
-FAMILIES = ("attention", "grid_sample", "image", "loss", "quantize", "sampling", "signal", "text", "vision")
+FAMILIES = ("attention", "image", "loss", "quantize", "sampling", "signal", "text", "vision")
 
 # Where the function is no oracle, by what the case says.
 APART = {
