@@ -42,6 +42,14 @@ class LimitError(OnnxWalkError):
         self.of_memory = of_memory
 
 
+class NotFiniteError(OnnxWalkError):
+    """In training, the loss or a gradient is NaN or infinite; the message names the step and the
+    node where that began. The weights are those before the step, in ``trainer`` if ``train`` raised
+    it."""
+
+    trainer: object = None
+
+
 class RunStopped(LimitError):
     """The caller asked for the end of a run that had begun.
 

@@ -25,7 +25,7 @@ from onnxwalk.interpreter.errors import (
     wrap_error,
 )
 from onnxwalk.interpreter.gradients import Gradients
-from onnxwalk.interpreter.ir.model import Graph, Model, Shape, TensorInfo, ValueInfo
+from onnxwalk.interpreter.ir.model import Graph, Model, Shape, Tensor, TensorInfo, ValueInfo
 from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.reader import read_model
 from onnxwalk.interpreter.reader.source import release_pages
@@ -226,6 +226,19 @@ class Session:
     def __deepcopy__(self, memo: dict[int, Any]) -> Session:
         return copy.copy(self)  # what they share is never changed
 
+    def with_weights(self, arrays: Mapping[str, np.ndarray]) -> Session:
+        """A session of the same model with other values of some initializers, by their names: of
+        the same shapes and dtypes. The arrays are used as they are, not copied."""
+        graph = self.model.graph
+        changed = {
+            name: replace(tensor, array=arrays[name])
+            for name, tensor in graph.initializers.items()
+            if name in arrays and isinstance(tensor, Tensor)
+        }
+        graph = replace(graph, initializers={**graph.initializers, **changed})
+        model = replace(self.model, graph=graph)
+        return Session(model, seed=copy.deepcopy(self._program.context.rng), **self._options)
+
     @overload
     def run(self, feeds: Mapping[str, Any], /) -> list[Any]: ...
 
@@ -339,3 +352,9 @@ class Session:
 
     def _repr_html_(self) -> str:
         return as_html(f"Session: {self.model.source}", (), self.model.graph.summary())
+
+
+def compiled(session: Session) -> tuple[Program, dict[str, Any]]:
+    """The checked model that a session's plans are made of, and the options of ``load``: for what
+    is built on sessions, such as training."""
+    return session._program, dict(session._options)

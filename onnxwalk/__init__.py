@@ -32,6 +32,7 @@ from onnxwalk.interpreter.errors import (
     InvalidInputError,
     InvalidModelError,
     LimitError,
+    NotFiniteError,
     OnnxWalkError,
     OperatorError,
     UnsupportedModelError,
@@ -62,7 +63,8 @@ from onnxwalk.interpreter.weights import Weight, trainable_weights, write_weight
 from onnxwalk.ops import Cost, Operator, Registry, registry
 
 if TYPE_CHECKING:
-    from onnxwalk import backend, export, interpreter, onnxruntime, ops, text
+    from onnxwalk import backend, export, interpreter, onnxruntime, ops, text, training
+    from onnxwalk.training import train
 
 __all__ = [
     "REWRITES",
@@ -80,6 +82,7 @@ __all__ = [
     "MapType",
     "Model",
     "Node",
+    "NotFiniteError",
     "OnnxWalkError",
     "OpaqueType",
     "Operator",
@@ -112,12 +115,14 @@ __all__ = [
     "saliency",
     "supported_ops",
     "text",
+    "train",
     "trainable_weights",
+    "training",
     "write_weights",
 ]
 
-#: modules that are imported on first use
-_LATER = ("backend", "export", "onnxruntime", "text")
+#: modules that are imported on first use; so is ``train``
+_LATER = ("backend", "export", "onnxruntime", "text", "training")
 
 
 def supported_ops() -> list[tuple[str, str, int]]:
@@ -138,6 +143,9 @@ def install_as_onnxruntime() -> None:
 def __getattr__(name: str) -> Any:
     if name in _LATER:
         return importlib.import_module(f"onnxwalk.{name}")
+    if name == "train":
+        globals()[name] = importlib.import_module("onnxwalk.training").train
+        return globals()[name]
     raise AttributeError(f"module 'onnxwalk' has no attribute {name!r}")
 
 

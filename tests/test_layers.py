@@ -45,6 +45,7 @@ LAYERS = [
     ["interpreter.compiler"],
     ["interpreter.gradients"],
     ["interpreter.session"],
+    ["interpreter.training"],
     ["interpreter.backend", "interpreter.analysis", "onnxruntime"],
     ["as_onnxruntime"],
     ["interpreter.cli"],

@@ -15,7 +15,7 @@ import onnxwalk
 from onnxwalk.export import cli as export_cli
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "docs/USING.md", "CONTRIBUTING.md", "SECURITY.md")
+PAGES = ("README.md", "docs/USING.md", "docs/TRAINING.md", "CONTRIBUTING.md", "SECURITY.md")
 README = (ROOT / "README.md").read_text("utf-8")
 COMMANDS = {"onnxwalk": "interpreter", "onnxwalk-export": "export"}
 

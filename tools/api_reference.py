@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pdoc
 
+import onnxwalk
+
 #: the public face, and what a user's own operators are made of; "!" leaves modules out
 MODULES = (
     "onnxwalk",
@@ -19,6 +21,7 @@ MODULES = (
     "onnxwalk.export",
     r"!onnxwalk\.export\..*",
     "onnxwalk.text",
+    "onnxwalk.training",
     "onnxwalk.backend",
     "onnxwalk.ops.contract",
 )
@@ -33,10 +36,11 @@ def main() -> None:
 def build(folder: Path) -> None:
     """Write the pages."""
     pdoc.render.configure(footer_text="onnxwalk")
+    vars(onnxwalk)["train"] = onnxwalk.train  # which is imported on first use
     with warnings.catch_warnings():
         # types that are imported for checkers only, and modules that are imported when first used
         warnings.filterwarnings("ignore", message="Error parsing type annotation")
-        warnings.filterwarnings("ignore", message="Found '(backend|text)' in onnxwalk.__all__")
+        warnings.filterwarnings("ignore", message="Found '(backend|text|training)' in onnxw")
         pdoc.pdoc(*MODULES, output_directory=folder)
 
 

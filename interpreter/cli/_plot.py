@@ -131,6 +131,23 @@ def dots(
     return axes
 
 
+def curves(path: Path, title: str, series: Mapping[str, Sequence[float]], x_label: str) -> None:
+    """Draw a line for each series, over 1, 2, … on the x axis. Values that aren't finite leave
+    gaps."""
+
+    def paint(figure: Any) -> None:
+        axes = plain_axes(figure, textwrap.fill(title, 56))
+        for i, (name, values) in enumerate(series.items()):
+            tips = [f"{name}, {x_label} {n}: {v:.4g}" for n, v in enumerate(values, 1)]
+            places = range(1, len(values) + 1)
+            axes.plot(places, values, **mark(i, tips, size=5), linewidth=1.5, label=name)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set_xlabel(x_label, loc="right")
+        legend(figure)
+
+    save(path, paint, 480, 300)
+
+
 def rows(figure: Any, title: str, labels: Sequence[str]) -> Any:
     """Axes with a named row for each label, the first on top."""
     axes = plain_axes(figure, title)

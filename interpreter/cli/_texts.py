@@ -43,7 +43,7 @@ def read_texts(
         origins[name] = ["--text"]
     for argument in files:
         name, path = _parse(argument, infos, "--text-file")
-        lines.setdefault(name, []).extend(_read_lines(Path(path), column))
+        lines.setdefault(name, []).extend(read_lines(Path(path), column))
         origins.setdefault(name, []).append(path)
     feeds = {}
     for name, info in infos.items():
@@ -64,14 +64,19 @@ def _parse(argument: str, infos: Mapping[str, object], option: str) -> tuple[str
     return name or next(iter(infos)), text
 
 
-def _read_lines(path: Path, column: str | None) -> list[str]:
-    """The texts of a file: one column of a .csv file, or the lines. Raises InvalidInputError."""
+def read_lines(
+    path: Path, column: str | None, *, usual: str = "text", option: str = "--column"
+) -> list[str]:
+    """The texts of a file: one column of a .csv file (``usual`` without a name), or the lines.
+
+    ``option``: the one that names the column, for messages. Raises InvalidInputError.
+    """
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             if path.suffix.lower() == ".csv":
-                texts = _read_column(path, csv.reader(file), column)
+                texts = _read_column(path, csv.reader(file), column, usual, option)
             elif column is not None:
-                raise InvalidInputError(f"{path}: --column is for .csv files only")
+                raise InvalidInputError(f"{path}: {option} is for .csv files only")
             else:  # not splitlines: a text may contain a form feed or U+2028
                 lines = file.read().replace("\r\n", "\n").split("\n")
                 texts = lines[:-1] if lines[-1] == "" else lines
@@ -84,17 +89,17 @@ def _read_lines(path: Path, column: str | None) -> list[str]:
     return texts
 
 
-def _read_column(path: Path, rows: Any, name: str | None) -> list[str]:
+def _read_column(path: Path, rows: Any, name: str | None, usual: str, option: str) -> list[str]:
     csv.field_size_limit(2**31 - 1)  # a text may be as long as a book
     header: list[str] = next(rows, [])
-    title = "text" if name is None else name
+    title = usual if name is None else name
     if title in header:
         index = header.index(title)
     elif name is None and len(header) == 1:
         index = 0
     else:
         listed = ", ".join(header) or "none"
-        raise InvalidInputError(f"{path}: no column {title!r}; pass --column, one of: {listed}")
+        raise InvalidInputError(f"{path}: no column {title!r}; pass {option}, one of: {listed}")
     texts = []
     for row in rows:
         if not row:

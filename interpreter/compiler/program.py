@@ -73,11 +73,18 @@ class Program:
         found = differentiate(
             self.graph, self.context, [of], with_respect_to, seeded=seeded, source=source
         )
+        return self.with_graph(found.graph, has_gradients=True), found
+
+    def with_graph(
+        self, graph: Graph, context: Context | None = None, *, has_gradients: bool = False
+    ) -> Program:
+        """The program of a graph that was made from this one's, which is checked."""
         program = copy.copy(self)
-        program.graph = found.graph
-        program._plans = {}
-        program._rewrites = tuple(r for r in self._rewrites if r in WITH_GRADIENTS)
-        return program, found
+        program.graph, program._plans = graph, {}
+        program.context = context or self.context
+        if has_gradients:
+            program._rewrites = tuple(r for r in self._rewrites if r in WITH_GRADIENTS)
+        return program
 
     def rewrite_stages(self) -> list[tuple[str, Graph]]:
         """The graph of a run of all outputs, named "", and after each rewrite, by the rewrite's

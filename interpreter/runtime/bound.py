@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,15 +44,19 @@ class Bound:
         arguments: Sequence[Any],
         changing: Changing = frozenset(),
         before: Shapes | None = None,
+        resident: Mapping[int, np.ndarray] | None = None,
     ) -> None:
         """Bind by running: afterwards ``outputs()`` returns the results of this run.
 
         ``changing``: the results that are known to change their shapes. ``before``: the ``shapes``
-        of an earlier run with others, for an open plan.
+        of an earlier run with others, for an open plan. ``resident``: by slot, inputs that are the
+        same arrays in every run, with other contents, and are read where they lie: the arguments
+        are those of the other inputs, and the outputs are left in the plan's memory.
         """
         self.plan = plan
         self.names: tuple[str, ...] = ()  # of the arguments
-        scope = self._bind(arguments, changing, before)
+        self._arguments = [slot for slot in plan.inputs if slot not in (resident or ())]
+        scope = self._bind(arguments, changing, before, resident)
         self.space, self.calls, self.values = scope.space, scope.space.calls, scope.values
         #: of the values in each slot
         self.shapes: Shapes = [getattr(value, "shape", None) for value in self.values]
@@ -76,13 +80,22 @@ class Bound:
         #: slots whose array is the plan's own, and the same in every run
         self._lasting = (scope.known | scope.fixed) - set(self._places) - self._elsewhere
         #: each input's slot, whether its array is the same in every run, and its index as above
-        self._inputs = [(s, s in scope.fixed, self._places.get(s)) for s in plan.inputs]
+        self._inputs = [(s, s in scope.fixed, self._places.get(s)) for s in self._arguments]
 
-    def _bind(self, arguments: Sequence[Any], changing: Changing, before: Shapes | None) -> Scope:
+    def _bind(
+        self,
+        arguments: Sequence[Any],
+        changing: Changing,
+        before: Shapes | None,
+        resident: Mapping[int, np.ndarray] | None,
+    ) -> Scope:
         budget = current_budget()
         space = Space(budget.fill if budget is not None else None)
         scope = Scope(space, self.plan, changing, before)
-        for slot, argument in zip(self.plan.inputs, arguments, strict=True):
+        for slot, array in (resident or {}).items():
+            scope.values[slot] = array
+            scope.fixed.add(slot)
+        for slot, argument in zip(self._arguments, arguments, strict=True):
             is_open = scope.has_moved(slot, argument)
             if is_open:
                 scope.moving.add(slot)
@@ -90,7 +103,8 @@ class Bound:
                 scope.borrow(slot, argument)
             else:
                 scope.store(slot, argument, is_open)
-        scope.lends = {s for s in self.plan.outputs if s not in self.plan.inputs}
+        if resident is None:
+            scope.lends = {s for s in self.plan.outputs if s not in self.plan.inputs}
         try:
             #: the range of each step's calls
             self.ranges = scope.bind()

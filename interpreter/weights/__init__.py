@@ -6,7 +6,7 @@ writes a file with new ones.
 """
 
 from onnxwalk.interpreter.weights.find import trainable_weights
-from onnxwalk.interpreter.weights.record import Weight, read_weights
+from onnxwalk.interpreter.weights.record import Weight, read_training_nodes, read_weights
 from onnxwalk.interpreter.weights.rewrite import write_weights
 
-__all__ = ["Weight", "read_weights", "trainable_weights", "write_weights"]
+__all__ = ["Weight", "read_training_nodes", "read_weights", "trainable_weights", "write_weights"]

@@ -101,14 +101,32 @@ def read_weights(model: Model) -> tuple[Weight, ...] | None:
         entries = json.loads(text)["weights"]
         weights = tuple(map(_weight, entries))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InvalidModelError(
-            f"{model.source}: the record of weights ({WEIGHTS_KEY} in the metadata) can't be "
-            f"read: {type(error).__name__}: {error}"
-        ) from None
+        raise _unreadable(model, error) from None
     for weight in weights:
         if weight.initializer:
             _check(weight, model)
     return weights
+
+
+def read_training_nodes(model: Model) -> frozenset[str] | None:
+    """The names of the nodes that act otherwise in training; ``None`` if the file has no record.
+
+    Raises InvalidModelError for a record that can't be read.
+    """
+    text = model.metadata.get(WEIGHTS_KEY)
+    if text is None:
+        return None
+    try:
+        return frozenset(str(entry["node"]) for entry in json.loads(text).get("training", ()))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise _unreadable(model, error) from None
+
+
+def _unreadable(model: Model, error: Exception) -> InvalidModelError:
+    return InvalidModelError(
+        f"{model.source}: the record of weights ({WEIGHTS_KEY} in the metadata) can't be "
+        f"read: {type(error).__name__}: {error}"
+    )
 
 
 def _weight(entry: Mapping[str, Any]) -> Weight:

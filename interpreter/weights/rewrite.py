@@ -34,10 +34,11 @@ _VALUES = {4, 5, 6, 7, _RAW_DATA, 10, 11, _EXTERNAL_DATA, _DATA_LOCATION}
 
 
 def write_weights(
-    model: str | os.PathLike[str], path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]
+    model: Any, path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]
 ) -> None:
     """Write the file ``model`` to ``path`` with these values of its initializers, by their names.
 
+    ``model``: what ``onnxwalk.load`` takes, or a Session, of which it is the file that was loaded.
     Each array has the shape and the dtype of the initializer. ``path`` may be ``model`` itself. It
     is written whole or not at all. If ``model`` has external data, so has the new file: all of it
     in one file beside it, ``NAME.data`` (``NAME.1.data`` … if there is one already, which another
@@ -46,7 +47,7 @@ def write_weights(
     Raises InvalidInputError for names that the file doesn't have, for arrays of another shape or
     dtype, and if nothing can be written; and as ``onnxwalk.load`` for a file that can't be read.
     """
-    source = Source.open(os.fspath(model))
+    source = _open(model)
     values = _check(read_model(source), arrays)
     target = Path(os.path.realpath(path))
     with replace_atomically(target) as part:
@@ -55,6 +56,16 @@ def write_weights(
         if rewriter.outside:  # moved to its place first: a model must not exist without it
             with replace_atomically(target.with_name(rewriter.location)) as data:
                 _write(data, rewriter.outside)
+
+
+def _open(model: Any) -> Source:
+    loaded = getattr(model, "model", model)
+    if not isinstance(loaded, Model):
+        return Source.open(model)
+    path = Path(loaded.source)
+    if not loaded.maps:  # a session that was copied to another process
+        return Source.open(path)
+    return Source(loaded.maps[0], loaded.source, path if path.is_file() else None)
 
 
 def _write(path: Path, pieces: Iterable[Piece]) -> None:
