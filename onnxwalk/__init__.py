@@ -58,12 +58,12 @@ from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.runtime.estimate import Estimate
 from onnxwalk.interpreter.runtime.trace import Event, Place, Trace
 from onnxwalk.interpreter.session import Executor, Session, load
-from onnxwalk.interpreter.weights import Weight, trainable_weights, write_weights
 from onnxwalk.ops import Cost, Operator, Registry, registry
 
 if TYPE_CHECKING:
     from onnxwalk import backend, export, interpreter, onnxruntime, ops, text, training
     from onnxwalk.interpreter.analysis.saliency import Attribution, Saliency, saliency
+    from onnxwalk.interpreter.weights import Weight, trainable_weights, write_weights
     from onnxwalk.training import train
 
 __all__ = [
@@ -127,8 +127,11 @@ _LATER = ("backend", "export", "onnxruntime", "text", "training")
 _LATER_FROM = {
     "Attribution": "interpreter.analysis.saliency",
     "Saliency": "interpreter.analysis.saliency",
+    "Weight": "interpreter.weights",
     "saliency": "interpreter.analysis.saliency",
     "train": "training",
+    "trainable_weights": "interpreter.weights",
+    "write_weights": "interpreter.weights",
 }
 
 
