@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from onnxwalk.interpreter.errors import InvalidInputError
-from onnxwalk.interpreter.training.losses import SPARSE, LossGraph
+from onnxwalk.interpreter.training.losses import SPARSE, LossGraph, labels_misfit
 
 
 class Batch(NamedTuple):
@@ -182,8 +182,7 @@ def check_labels(y: Any, losses: LossGraph, what: str = "data") -> np.ndarray:
         hint = "; for the numbers of classes use sparse_categorical_crossentropy"
         hint = hint if losses.kind == "categorical" else ""
         raise InvalidInputError(f"{what}: labels must be from 0 to 1, not {found:g}{hint}")
-    if losses.classes == 1 and labels.ndim == 1:
-        labels = labels[:, None]
+    labels = _fit_rank(labels, losses)
     if losses.classes is not None and labels.shape[-1] != losses.classes:
         hint = ""
         if losses.kind == "categorical" and labels.ndim == 1:
@@ -192,7 +191,31 @@ def check_labels(y: Any, losses: LossGraph, what: str = "data") -> np.ndarray:
             f"{what}: labels have shape {labels.shape}, but output {losses.output!r} has "
             f"{losses.classes} values for each sample{hint}"
         )
+    _check_shape(labels, losses, what)
     return labels
+
+
+def _fit_rank(labels: np.ndarray, losses: LossGraph) -> np.ndarray:
+    """Labels with or without a last axis of size 1, as the output has it."""
+    rank = 2 if losses.shape is None else len(losses.shape)
+    if losses.classes == 1 and labels.ndim == rank - 1:
+        return labels[..., None]
+    if losses.shape is not None and labels.ndim == rank + 1 and labels.shape[-1] == 1:
+        return labels[..., 0]
+    return labels
+
+
+def _check_shape(labels: np.ndarray, losses: LossGraph, what: str) -> None:
+    """Raise InvalidInputError for labels that, broadcast, would fit an output of another shape."""
+    if losses.shape is None:
+        return
+    expected = losses.labels_shape(losses.shape)
+    fits = len(expected) == labels.ndim and all(
+        not isinstance(size, int) or size == found
+        for size, found in zip(expected[1:], labels.shape[1:], strict=True)
+    )
+    if not fits:
+        raise InvalidInputError(f"{what}: {labels_misfit(losses, labels, losses.shape)}")
 
 
 def _check_classes(labels: np.ndarray, losses: LossGraph, what: str) -> np.ndarray:
@@ -204,7 +227,9 @@ def _check_classes(labels: np.ndarray, losses: LossGraph, what: str) -> np.ndarr
             f"{what}: labels must be integers, the numbers of classes, not {labels.dtype}{hint}"
         )
     if labels.ndim > 1 and labels.shape[-1] == 1 and losses.classes_axis == -1:
-        labels = labels[..., 0]
+        if losses.shape is None or labels.ndim == len(losses.shape):
+            labels = labels[..., 0]
+    _check_shape(labels, losses, what)
     low, high = (int(labels.min()), int(labels.max())) if labels.size else (0, 0)
     if low < 0 or (losses.classes is not None and high >= losses.classes):
         most = "" if losses.classes is None else f" to {losses.classes - 1}"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.errors import InvalidInputError, OperatorError
 from onnxwalk.interpreter.ir.model import Graph, Tensor
 from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.runtime.feeds import Inputs
@@ -158,15 +159,32 @@ class Trainer:
     def step(self, batch: Batch, means: Means) -> None:
         """One step of the optimizer, of a batch, which is added to the means."""
         feeds = self._feeds(batch)
-        loss, predictions, gradients = self._network.step(feeds, self.steps + 1)
+        with self._naming_labels(batch):
+            loss, predictions, gradients = self._network.step(feeds, self.steps + 1)
         with computing():
             self.optimizer.update(self.steps, self._parts, gradients, self._states)
         self.steps += 1
         means.add(loss, batch.labels, predictions, batch.size)
 
     def _test(self, batch: Batch, means: Means) -> None:
-        loss, predictions = self._network.evaluate(self._feeds(batch))
+        feeds = self._feeds(batch)
+        with self._naming_labels(batch):
+            loss, predictions = self._network.evaluate(feeds)
         means.add(loss, batch.labels, predictions, batch.size)
+
+    @contextlib.contextmanager
+    def _naming_labels(self, batch: Batch) -> Iterator[None]:
+        """Have an error of a node of the loss name the labels, which are what doesn't fit it."""
+        losses = self._network.losses
+        try:
+            yield
+        except OperatorError as error:
+            if losses.labels and error.node in losses.nodes:
+                shape = batch.labels.shape
+                raise InvalidInputError(
+                    f"labels of shape {shape} don't fit output {losses.output!r}: {error}"
+                ) from error
+            raise
 
     @property
     def _names(self) -> list[str]:
