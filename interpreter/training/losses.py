@@ -294,6 +294,11 @@ def _with_loss(
     rank = None if shape is None else len(shape)
     if loss.classes_axis == 1 and rank is not None and rank < 2:
         raise InvalidInputError(f"{loss.name} needs an output (N, C, …), not {shape}")
+    if loss.labels in (SPARSE, CATEGORICAL) and rank == 1:
+        raise InvalidInputError(
+            f"{loss.name} needs an output (N, …, C), of classes for each sample: {output.name!r} "
+            f"has shape {shape}"
+        )
     logits = output.name
     if not from_logits:
         logits = find_logits(graph, context, output.name, loss.final, loss.classes_axis, rank)

@@ -21,7 +21,8 @@ from onnxwalk.interpreter.training.modes import in_training
 from onnxwalk.interpreter.training.pieces import Piece
 from onnxwalk.ops.shared.numpy_state import computing
 
-#: the end of a message
+#: the ends of messages
+_BROKEN = "weight '{}' holds NaN or infinities by now; a lower learning rate may help"
 _KEPT = "the weights are those before this step; a lower learning rate may help"
 
 
@@ -117,6 +118,16 @@ class Network:
             np.copyto(self.weights[name], value)
         return loss, predictions[0] if predictions else None, gradients
 
+    def check_finite(self, steps: int) -> None:
+        """Raise NotFiniteError if a weight isn't finite after so many steps."""
+        if name := self.first_not_finite():
+            raise NotFiniteError(f"{self.source}: after step {steps}: {_BROKEN.format(name)}")
+
+    def first_not_finite(self) -> str:
+        """The first weight that holds NaN or infinities; "" if none does."""
+        with computing():
+            return next((n for n, w in self.weights.items() if not _is_finite(w)), "")
+
     def evaluate(self, feeds: Mapping[str, np.ndarray]) -> tuple[float, np.ndarray | None]:
         """The loss and the predictions of a batch, as in inference."""
         loss, *predictions = self._forward.run([feeds[name] for name in self.inputs])
@@ -138,6 +149,8 @@ class Network:
         what = "the loss" if not np.isfinite(loss) else "a gradient"
         value = f"{loss}" if not np.isfinite(loss) else "not finite"
         begin = f"{self.source}: step {number}: {what} is {value}"
+        if name := self.first_not_finite():
+            raise NotFiniteError(f"{begin}: {_BROKEN.format(name)}")
         for name, x in zip(self.inputs, arguments, strict=True):
             if _any(np.isnan, [x]) or _any(np.isinf, [x]):
                 raise NotFiniteError(f"{begin}: input '{name}' holds NaN or infinities")
