@@ -195,7 +195,7 @@ class Fit:
         if trainer.stop_training or self.epoch >= self.epochs:
             reason = "a callback had ended it" if trainer.stop_training else f"epochs={self.epochs}"
             warnings.warn(
-                f"nothing was trained: {self.epoch} epochs were done before, and {reason}",
+                f"nothing was trained: epochs done before: {self.epoch}; {reason}",
                 stacklevel=3,
             )
         for callback in self.callbacks:
