@@ -189,10 +189,10 @@ def test_the_other_files_are_written_though_the_model_cant_be(train, monkeypatch
     def fail(*args):
         raise InvalidInputError("out.onnx: can't be written: No space left on device")
 
-    monkeypatch.setattr("onnxwalk.interpreter.training.trainer.write_weights", fail)
-    result = train("--checkpoint", "c.npz")
+    with monkeypatch.context() as full:
+        full.setattr("onnxwalk.interpreter.training.trainer.write_weights", fail)
+        result = train("--checkpoint", "c.npz")
     assert result.status == 1 and "out.onnx: can't be written: No space" in result.err
-    monkeypatch.undo()
     result = train("--resume", "c.npz")
     assert result.status == 0 and "nothing was trained: epochs done before: 1" in result.err
     assert (weights("out.onnx")["last/bias"] != 0).any()
