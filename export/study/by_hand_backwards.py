@@ -208,7 +208,10 @@ class BackwardsThroughTime:
         together = np.concatenate([values[0, step] for values in self.sums.values()])
         cells = layer.h.shape[2]
         first = "i" if "i" in self.sums else "h"
-        x, gradient = float(layer.x[layer.position(0, step)][0]), float(self.sums[first][0, step, unit])
+        x, gradient = (
+            float(layer.x[layer.position(0, step)][0]),
+            float(self.sums[first][0, step, unit]),
+        )
         return {
             "step": step,
             "gates": {k: float(v[0, step, unit]) for k, v in layer.gates.items()},

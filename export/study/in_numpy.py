@@ -46,7 +46,9 @@ def forbid_frameworks() -> None:
 
 def imported_packages() -> list[str]:
     """The packages of this process that aren't Python's own."""
-    tops = {n.partition(".")[0] for n, module in sys.modules.items() if module is not None}
+    # a module without a specification wasn't imported, but made by another
+    real = {n for n, module in sys.modules.items() if getattr(module, "__spec__", None) is not None}
+    tops = {name.partition(".")[0] for name in real}
     known = {*sys.stdlib_module_names, "__main__", "__mp_main__", "sitecustomize"}
     return sorted(name for name in tops - known if not name.startswith("_"))
 
@@ -82,7 +84,7 @@ class _Clock(training.Callback):
         print(
             f"epoch {epoch + 1}/{self._epochs}  loss {logs['loss']:.3f}, accuracy "
             f"{logs['accuracy']:.3f}; validation {logs['val_loss']:.3f}, {logs['val_accuracy']:.3f}"
-            f"  {self.seconds[-1]:.1f} s of CPU",
+            f"  {self.seconds[-1]:.2f} s of CPU",
             flush=True,
         )
 

@@ -1,7 +1,7 @@
 """The study from scratch: a variant trained here, from Keras's initial weights, beside Keras.
 
-Both read the same batches in the same order. Dropout is off on both sides: its masks are random, and
-nobody draws those of TensorFlow. ``in_numpy.py`` trains here, in a process without a framework.
+Both read the same batches in the same order. Dropout is off on both sides: nobody else draws the
+random masks of TensorFlow. ``in_numpy.py`` trains here, in a process without a framework.
 
 Keras trains texts twice. Its Adam squares the gradient of each occurrence of a word before it adds
 them up ("keras"); given the gradient of an Embedding as one array it squares the sum, as any other
@@ -14,6 +14,7 @@ weight's, and as the interpreter does ("keras_dense").
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -49,13 +50,9 @@ from onnxwalk.export.study.variants import Variant
 SHOWN = (1, 10, 100)
 
 
-def scratch_folder(variant: Variant, output: Path) -> Path:
-    return output / variant.path / "scratch"
-
-
-def read_scratch(variant: Variant, output: Path) -> dict[str, Any] | None:
-    """``scratch.json``; None if the variant wasn't trained from scratch."""
-    return read_json(scratch_folder(variant, output) / "scratch.json")
+def read_scratch(folder: Path) -> dict[str, Any] | None:
+    """The ``scratch.json`` of a variant's folder; None if it wasn't trained from scratch."""
+    return read_json(folder / "scratch" / "scratch.json")
 
 
 def train_from_scratch(
@@ -67,13 +64,15 @@ def train_from_scratch(
     What is done isn't done again. The caller holds the ``store.locked_folder``. Raises ExportError
     when the folder was trained with another plan, or if training fails.
     """
-    folder = scratch_folder(variant, output)
+    folder = output / variant.path / "scratch"
     variant = without_dropout(variant)
     plan = make_plan(variant, task, preset=preset, seed=seed, epochs=epochs)
-    record = read_json(folder / "scratch.json")
+    record = read_scratch(folder.parent)
     if record is not None and {**record["plan"], "preset": preset} == plan:
         return record
-    runs = {"keras": None, "keras_dense": _dense_adam()} if task.text is not None else {"keras": None}
+    runs: dict[str, Any] = {"keras": None}
+    if task.text is not None:
+        runs["keras_dense"] = _dense_adam()
     found = {}
     for name, optimizer in runs.items():
         prepare_folder(folder / name)
@@ -137,7 +136,7 @@ def _train_here(
 
     job = {name: plan[name] for name in ("seed", "batch", "epochs")} | {"shown": SHOWN}
     about = {"plan": plan, "job": job}
-    if read_json(folder / "about.json") != _as_json(about):
+    if read_json(folder / "about.json") != json.loads(json.dumps(about)):
         shutil.rmtree(folder)
         prepare_folder(folder)
         export_model(new_model(variant, task, plan["seed"]), folder / "start.onnx", trainable=True)
@@ -154,12 +153,6 @@ def _train_here(
             progress.say(f"{variant.path} from scratch, here  {line}")
             done(count)
     return read_json(folder / "result.json")
-
-
-def _as_json(content: Any) -> Any:
-    import json
-
-    return json.loads(json.dumps(content))
 
 
 def _lines_of_process(folder: Path) -> Iterator[str]:
