@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 import onnxwalk
 from onnxwalk import training
 from onnxwalk.export.study.store import atomic_path, write_json
+from onnxwalk.export.study.train import epoch_order
 from onnxwalk.interpreter.weights import read_weights
 
 LOSS = "sparse_categorical_crossentropy"
@@ -59,7 +60,7 @@ def first_batches(
     """The first batches of a training, in the order of its epochs."""
     given, epoch = 0, 0
     while True:
-        order = np.random.default_rng((seed, epoch)).permutation(len(y))
+        order = epoch_order(seed, epoch, len(y))
         for start in range(0, len(y), size):
             if given == count:
                 return
