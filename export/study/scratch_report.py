@@ -16,6 +16,8 @@ RUNS = {
     "keras_dense": "Keras, dense gradient",
     "onnxwalk": "onnxwalk",
 }
+OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adam_rounded": "Adam, rounded as in Keras"}
+
 #: the largest difference in macro F1 from Keras that counts as the same training
 MAX_F1 = 0.01
 
@@ -35,7 +37,7 @@ def _values(result: Result, record: Mapping[str, Any]) -> dict[str, Any]:
         "path": result.variant.path,
         "plan": record["plan"],
         "count": result.record["count"],
-        "steps": record["steps"],
+        "steps": {OPTIMIZERS[name]: rows for name, rows in record["steps"].items()},
         "packages": record["packages"],
         "runs": runs,
         "peer": RUNS[peer],
