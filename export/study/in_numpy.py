@@ -5,7 +5,7 @@
 It can't use a framework: before it trains, each import of one is made to fail, and at the end it
 writes down what it had imported. FOLDER holds what ``scratch.py`` writes there: start.onnx, the
 arrays of the data, and job.json. It leaves steps-*.npz, one for each optimizer (losses, and weights
-as Keras has them, of the first steps), trained.onnx, predictions.npy, and result.json, written last.
+as Keras has them, of the first steps), trained.onnx, predictions.npy, and, last, result.json.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ RATES = {"sgd": 0.01, "adam": 0.001}
 
 
 def rounded_rate(step: int) -> float:
-    """Adam's rate of a step with √(1 − β₂ᵗ) / (1 − β₁ᵗ) in float32, as Keras has it even in float64.
+    """Adam's rate of a step with √(1 − β₂ᵗ) / (1 − β₁ᵗ) in float32, as in Keras even in float64.
 
     1 − 0.999 loses five digits there, and the first rate is 6e-6 smaller.
     """
