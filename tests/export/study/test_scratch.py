@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("tensorflow", reason="the study needs TensorFlow")
 pytest.importorskip("sklearn", reason="the study needs scikit-learn")
 
-from onnxwalk.export.study import by_hand_backwards, in_numpy
+from onnxwalk.export.study import by_hand, by_hand_backwards, in_numpy
 from onnxwalk.export.study.by_hand import SampleRun
 from onnxwalk.export.study.by_hand_layer import RecurrentLayer
 from onnxwalk.export.study.findings import read_results
@@ -130,4 +130,7 @@ def test_a_recurrent_layer_backwards_by_hand(trained, family, name):
     gate = next(iter(back.sums))
     assert step["weight"] == pytest.approx(step["x"] * step["sums"][gate])
     together = np.concatenate([values[0, step["step"]] for values in back.sums.values()])
-    assert back.h[0, step["step"], 0] == pytest.approx(layer.r[0][:, 0] @ together)
+    given = layer.r[0][:, 0] @ together
+    if name != "2x64":  # whose second layer reads every h of the first
+        assert back.h[0, step["step"], 0] == pytest.approx(given)
+    assert step["before"].rsplit(" = ", 1)[1] == by_hand.g(given)
