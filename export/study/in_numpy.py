@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import onnxwalk
-from onnxwalk import training
 from onnxwalk.export.study.store import atomic_path, write_json
 from onnxwalk.export.study.train import epoch_order
+from onnxwalk.interpreter import training
 from onnxwalk.interpreter.weights import read_weights
 
 LOSS = "sparse_categorical_crossentropy"
