@@ -79,6 +79,14 @@ class SampleRun:
         tensor: Any = self.session.model.graph.initializers[name]
         return tensor.array
 
+    def loss_gradients(self, names: Sequence[str]) -> list[NDArray[Any]]:
+        """The gradient of the sample's loss with respect to each of these values, by the
+        interpreter; the loss is −log p of the true class."""
+        name = self.session.outputs[0].name
+        seed = np.zeros_like(self.value(name))
+        seed[0, self.truth] = -1 / max(float(self.probabilities[self.truth]), 1e-30)
+        return self.session.gradients(name, list(names), self.feeds, seed=seed)
+
     @property
     def probabilities(self) -> NDArray[Any]:
         """(classes,)"""
@@ -116,6 +124,21 @@ def total(*values: float, digits: int = 4) -> str:
     return n(first, digits) + "".join(
         f" {'−' if v < 0 else '+'} {n(abs(v), digits)}" for v in others
     )
+
+
+def g(value: float) -> str:
+    """A number with three significant digits, and a real minus sign: gradients may be small."""
+    return f"{value:.3g}".replace("-", "−")
+
+
+def term_g(a: float, b: float) -> str:
+    """a × b, with brackets around a negative b."""
+    return f"{g(a)} × {f'({g(b)})' if b < 0 else g(b)}"
+
+
+def total_g(a: float, b: float) -> str:
+    """a + b, or a − |b|."""
+    return f"{g(a)} {'−' if b < 0 else '+'} {g(abs(b))}"
 
 
 def max_difference(one: Any, other: Any) -> str:

@@ -9,6 +9,11 @@ from numpy.typing import NDArray
 
 from onnxwalk.export.study import charts
 from onnxwalk.export.study.by_hand import SampleRun, describe_steps, explain_softmax, term
+from onnxwalk.export.study.by_hand_backwards import (
+    through_convolution,
+    through_dense,
+    through_pooling,
+)
 from onnxwalk.export.study.findings import Result
 from onnxwalk.export.study.page import render
 from onnxwalk.interpreter.ir.model import Node
@@ -54,9 +59,23 @@ def chapter(result: Result) -> Any:
         ),
         maps_chart=_maps_chart(rectified[:_MAPS]),
         **_remaining_layers(run, pool),
+        back=_backwards(run, conv, relu, pool),
         decision=explain_softmax(run),
         steps=describe_steps(run),
     )
+
+
+def _backwards(run: SampleRun, conv: Node, relu: Node, pool: Node) -> dict[str, Any] | None:
+    """One step of training: through the Dense layer, a pooling window and a filter."""
+    dense = through_dense(run)
+    if dense is None:
+        return None
+    window = through_pooling(run, relu, pool)
+    return {
+        "dense": dense,
+        "pool": window,
+        "conv": through_convolution(run, conv, window["number"]),
+    }
 
 
 def _strongest(feature: NDArray[Any]) -> tuple[int, int]:

@@ -45,6 +45,12 @@ def _parser() -> argparse.ArgumentParser:
         "--variant", metavar="NAME", action="append", default=[],
         help="train only these, or those of a group (kernels, layers, …); --list shows them",
     )  # fmt: skip
+    parser.add_argument(
+        "--from-scratch",
+        action="store_true",
+        help="also train here, in NumPy alone, beside Keras, from the same initial weights and "
+        "batches (without --variant: the final models only)",
+    )
     parser.add_argument("--list", action="store_true", help="list the variants and exit")
     parser.add_argument("--seed", type=int, default=42, help="random seed (default: 42)")
     parser.add_argument("--epochs", type=int, help="number of epochs (default: the preset's)")
@@ -75,7 +81,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _study(options: argparse.Namespace) -> int:
-    chosen = choose_variants(options.family, options.variant)
+    names = options.variant or ["final"] * options.from_scratch
+    chosen = choose_variants(options.family, names)
     if options.list:
         for variant in chosen:
             print(f"{variant.family:10} {variant.name:15} {dict(variant.settings)}")
@@ -98,6 +105,7 @@ def _run(chosen: list[Variant], options: argparse.Namespace, progress: Progress)
     prepare_tensorflow()
     from onnxwalk.export.quiet import quiet
     from onnxwalk.export.study.evaluate import evaluate, write_results
+    from onnxwalk.export.study.scratch import train_from_scratch
     from onnxwalk.export.study.store import locked_folder
 
     preset = PRESETS[options.preset]
@@ -110,6 +118,12 @@ def _run(chosen: list[Variant], options: argparse.Namespace, progress: Progress)
             with locked_folder(options.output / variant.path):
                 train(variant, task, plan, options.output, progress)
                 record = evaluate(variant, task, options.output, progress)
+                if options.from_scratch:
+                    scratch = train_from_scratch(
+                        variant, task, preset=options.preset, seed=options.seed, epochs=epochs,
+                        output=options.output, progress=progress,
+                    )  # fmt: skip
+                    progress.say(_scratch_line(variant, scratch))
             write_results(options.output)
             progress.say(_line(variant, record, f"{number} of {len(chosen)}"))
 
@@ -121,6 +135,12 @@ def _line(variant: Variant, record: dict[str, Any], count: str) -> str:
         f"{variant.path}  F1 {f1['onnxwalk']:.4f}, in Keras {f1['keras']:.4f}  "
         f"labels {equal}/{size}  off by {record['max_abs_diff']['onnxwalk']:.1e}  ({count})"
     )
+
+
+def _scratch_line(variant: Variant, record: dict[str, Any]) -> str:
+    runs = record["runs"]
+    others = [f"{run['f1']:.4f} in {name}" for name, run in runs.items() if name != "onnxwalk"]
+    return f"{variant.path} from scratch  F1 {runs['onnxwalk']['f1']:.4f}, {', '.join(others)}"
 
 
 def _report(options: argparse.Namespace, progress: Progress) -> int:

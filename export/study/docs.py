@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from onnxwalk.export.study import charts, findings
+from onnxwalk.export.study import charts, findings, scratch_report
 from onnxwalk.export.study.evaluate import COLUMNS, format_row
 from onnxwalk.export.study.findings import RULES, Result
 from onnxwalk.export.study.report import draw_f1, draw_metric, draw_times, report_title
@@ -88,6 +88,7 @@ def _markdown(results: Sequence[Result], figures: Sequence[str]) -> str:
         lines += [""]
         if family.lower() in figures:
             lines += [f"![{family}: loss and accuracy]({family.lower()}.svg)", ""]
+    lines += scratch_report.markdown(results)
     lines += ["## All", "", "![macro F1](f1.svg)", "", "![time](time.svg)", "", "## Rules", ""]
     lines += [f"- {rule}" for rule in RULES.values()]
     return "\n".join([*lines, ""])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxwalk.export.errors import require
-from onnxwalk.export.study.by_hand import max_difference, n, term, total
+from onnxwalk.export.study.by_hand import g, max_difference, n, term, term_g, total
 from onnxwalk.export.study.data import EXTRA
 from onnxwalk.interpreter.cli import _plot
 
@@ -30,5 +30,6 @@ def _environment() -> Any:
     )
     environment.filters["fmt"] = format
     environment.globals.update(n=n, term=term, total=total, differs=max_difference, zip=zip)
+    environment.globals.update(g=g, term_g=term_g)
     environment.globals["theme"] = _plot.stylesheet(":root")
     return environment

@@ -12,6 +12,7 @@ from onnxwalk.export.study.evaluate import ENGINES, MAX_DIFFERENCE
 from onnxwalk.export.study.findings import RULES, Result
 from onnxwalk.export.study.page import render
 from onnxwalk.export.study.progress import Progress
+from onnxwalk.export.study.scratch_report import scratch_values
 from onnxwalk.export.study.store import atomic_path
 
 #: the engines' names in the report
@@ -42,6 +43,7 @@ def write_report(results: Sequence[Result], output: Path, progress: Progress) ->
         stand_ins=_stand_ins(results),
         results=results,
         families=families,
+        scratch=scratch_values(results),
         broken=findings.find_broken_claims(results),
         nearer=findings.find_nearer(results),
         allowed=MAX_DIFFERENCE,

@@ -4,6 +4,7 @@
     OUTPUT/FAMILY/VARIANT/model.keras  model.weights.h5  history.json     what training leaves
                           epoch-N.keras  training.json                   while it isn't finished
                           model.onnx  evaluation.json  predictions.npz    what evaluation leaves
+                          scratch/                      of a study from scratch: see scratch.py
 
 ``history.json`` is written last: a variant that has it is trained.
 """

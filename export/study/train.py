@@ -10,10 +10,12 @@ import importlib.metadata
 import os
 import platform
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnxwalk.export.errors import ExportError
 from onnxwalk.export.study.data import Task
@@ -96,8 +98,21 @@ def train(
 
     Raises ExportError when the folder contains a model that was trained with another plan.
     """
-    folder = output / variant.path
-    record = read_history(variant, output)
+    return train_in(output / variant.path, variant.path, variant, task, plan, progress)
+
+
+def train_in(
+    folder: Path,
+    name: str,
+    variant: Variant,
+    task: Task,
+    plan: dict[str, Any],
+    progress: Progress,
+    optimizer: Callable[[], Any] | None = None,
+) -> dict[str, Any]:
+    """As ``train``, in any folder; ``name``: what progress calls it. Without an ``optimizer`` it is
+    Keras's Adam."""
+    record = read_json(folder / "history.json")
     if record is not None:
         _check_plan(record["plan"], plan, folder)
         return record
@@ -107,15 +122,18 @@ def train(
     state = _load_checkpoint(folder, started) or {
         "plan": plan,
         "done": 0,
-        "history": {name: [] for name in (*METRICS, "seconds")},
+        "history": {metric: [] for metric in (*METRICS, "seconds", "cpu_seconds")},
     }
-    model = state.pop("model", None) or _new_model(variant, task, plan["seed"])
+    model = state.pop("model", None)
+    if model is None:
+        model = new_model(variant, task, plan["seed"])
+        compile_model(model, optimizer)
     for epoch in range(state["done"], plan["epochs"]):
-        _train_epoch(model, task, plan, epoch, state["history"], progress)
+        _train_epoch(model, task, plan, epoch, state["history"], f"{name} epoch", progress)
         state["done"] = epoch + 1
-        last = {name: values[-1] for name, values in state["history"].items()}
+        last = {metric: values[-1] for metric, values in state["history"].items()}
         progress.say(
-            f"{variant.path}  epoch {epoch + 1}/{plan['epochs']}  loss {last['loss']:.3f}, "
+            f"{name}  epoch {epoch + 1}/{plan['epochs']}  loss {last['loss']:.3f}, "
             f"accuracy {last['accuracy']:.3f}; validation {last['val_loss']:.3f}, "
             f"{last['val_accuracy']:.3f}  {last['seconds']:.1f} s"
         )
@@ -143,19 +161,30 @@ def build_model(variant: Variant, task: Task) -> Any:
     return variant.build(task.shape, len(task.classes))
 
 
-def _new_model(variant: Variant, task: Task, seed: int) -> Any:
+def new_model(variant: Variant, task: Task, seed: int) -> Any:
+    """The Keras model with its initial weights, which the seed determines."""
     import keras
 
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
-    model = build_model(variant, task)
+    return build_model(variant, task)
+
+
+def compile_model(model: Any, optimizer: Callable[[], Any] | None = None) -> None:
+    """With the study's loss, and Keras's Adam or another optimizer."""
+    import keras
+
     model.compile(
-        keras.optimizers.Adam(),
+        (optimizer or keras.optimizers.Adam)(),
         "sparse_categorical_crossentropy",
         metrics=["accuracy"],
         jit_compile=False,  # XLA takes four times as long here
     )
-    return model
+
+
+def epoch_order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    """The order of the samples in an epoch; that of ``onnxwalk.train`` with the same seed."""
+    return np.random.default_rng((seed, epoch)).permutation(count)
 
 
 def _load_checkpoint(folder: Path, started: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -177,18 +206,19 @@ def _train_epoch(
     plan: dict[str, Any],
     epoch: int,
     history: dict[str, list[float]],
+    doing: str,
     progress: Progress,
 ) -> None:
     import keras
 
     seed, batch = plan["seed"], plan["batch"]
-    order = np.random.default_rng((seed, epoch)).permutation(len(task.train))
+    order = epoch_order(seed, epoch, len(task.train))
     for layer in model.layers:
-        if isinstance(layer, keras.layers.Dropout):
+        if isinstance(layer, keras.layers.Dropout) and layer.rate:
             layer.seed_generator.state.assign([seed, epoch])
-    doing = f"{plan['family'].lower()}/{plan['variant']} epoch {epoch + 1}/{plan['epochs']}"
+    doing = f"{doing} {epoch + 1}/{plan['epochs']}"
     with progress.step(doing, -(-len(order) // batch)) as done:
-        started = time.perf_counter()
+        started, used = time.perf_counter(), time.process_time()
         result = model.fit(
             task.train.x[order],
             task.train.y[order],
@@ -201,6 +231,8 @@ def _train_epoch(
             ],
         )
         history["seconds"].append(round(time.perf_counter() - started, 3))
+        # a training that an earlier version began has none of its first epochs
+        history.setdefault("cpu_seconds", []).append(round(time.process_time() - used, 3))
     for name in METRICS:
         history[name].append(float(result.history[name][0]))
 

@@ -52,8 +52,8 @@ def test_the_report(trained, tmp_path, width, dark):
     page = (trained / "report.html").read_text("utf-8")
     found, console = opened_report(page, tmp_path, width=width, dark=dark)
     assert console == []
-    # 3 of each family's results; by hand 3 of a CNN, 3 of a SimpleRNN, 4 of an LSTM
-    assert found["pictures"] == page.count("<svg") == 3 * 3 + 3 + 3 + 4
+    # 3 of each family's results; by hand 3 of a CNN, 4 of a SimpleRNN, 5 of an LSTM
+    assert found["pictures"] == page.count("<svg") == 3 * 3 + 3 + 4 + 5
     assert found["images"] == 2 + 2 + 32 + 2 + 2 and page.count("<title>") > 150
     assert found["empty"] == found["broken"] == found["dead"] == 0
     assert found["clipped"] == []
