@@ -48,14 +48,17 @@ def _product_with_zero(function: Callable[[Nodes, str], str]) -> Callable[[Nodes
 
 def _log1p(nodes: Nodes, x: str) -> str:
     """log(1 + x), for small x too, of which the sum u = 1 + x keeps little: log(u)·x / (u - 1), in
-    which the error of u cancels (Kahan); x itself where u is 1."""
+    which the error of u cancels (Kahan); x itself where u is 1. Nothing is divided by 0, also
+    not in what isn't chosen: its gradient would be NaN."""
     one, zero = (nodes.const(value, nodes.dtype(x)) for value in (1, 0))
     u = nodes.add("Add", [x, one])
     kept = nodes.add("Sub", [u, one])
     exact = nodes.add("Equal", [kept, x])  # infinity too
-    ratio = nodes.add("Where", [exact, one, nodes.add("Div", [x, kept])])
+    nothing = nodes.add("Equal", [kept, zero])
+    divisor = nodes.add("Where", [nothing, one, kept])
+    ratio = nodes.add("Where", [exact, one, nodes.add("Div", [x, divisor])])
     product = nodes.add("Mul", [nodes.add("Log", [u]), ratio])
-    return nodes.add("Where", [nodes.add("Equal", [kept, zero]), x, product])
+    return nodes.add("Where", [nothing, x, product])
 
 
 def _expm1(nodes: Nodes) -> None:
@@ -86,6 +89,22 @@ def _relu(nodes: Nodes) -> None:
         nodes.replace("Max", [x, nodes.const(0, nodes.dtype(x))])
 
 
+def _relu6(nodes: Nodes) -> None:
+    """min(6, max(x, 0)) for a file that is to be trained: as in TensorFlow no gradient goes through
+    at 0 and at 6. At its limits Clip, which it is in other files, has a gradient of 1."""
+    six = nodes.const(6, nodes.dtype(nodes.inputs[0]))
+    nodes.replace("Min", [six, nodes.add("Relu", nodes.inputs)])
+
+
+def _div_no_nan(nodes: Nodes) -> None:
+    """x / y, and 0 where y is 0; there it divides by 1, of which the gradient isn't NaN."""
+    x, y = nodes.inputs
+    zero, one = (nodes.const(value, nodes.dtype(y)) for value in (0, 1))
+    nothing = nodes.add("Equal", [y, zero])
+    quotient = nodes.add("Div", [x, nodes.add("Where", [nothing, one, y])])
+    nodes.replace("Where", [nothing, zero, quotient])
+
+
 def _pow(nodes: Nodes) -> None:
     """Of short integers in int64, of which the low bits are right even when it overflows."""
     x, y = nodes.inputs
@@ -98,7 +117,8 @@ def _pow(nodes: Nodes) -> None:
 
 
 def _selu(nodes: Nodes) -> None:
-    """ONNX's Selu, whose factors are float32; in float64 the formula."""
+    """ONNX's Selu, whose factors are float32; in float64 the formula. At 0, where both branches are
+    0, its slope is that from above."""
     x = nodes.inputs[0]
     if nodes.dtype(x) != np.float64:
         nodes.replace("Selu", [x])
@@ -107,7 +127,7 @@ def _selu(nodes: Nodes) -> None:
     below = nodes.add("Sub", [nodes.add("Exp", [x]), nodes.const(1.0)])
     below = nodes.add("Mul", [below, nodes.const(scale * alpha)])
     above = nodes.add("Mul", [x, nodes.const(scale)])
-    nodes.replace("Where", [nodes.add("Greater", [x, nodes.const(0.0)]), above, below])
+    nodes.replace("Where", [nodes.add("Less", [x, nodes.const(0.0)]), below, above])
 
 
 def _is_inf(nodes: Nodes) -> None:
@@ -176,3 +196,5 @@ WRITERS: dict[str, Callable[[Nodes], None]] = {
     "Xlog1py": _product_with_zero(_log1p),
     "Xdivy": _product_with_zero(lambda nodes, y: nodes.add("Reciprocal", [y])),
 }
+#: in files that are to be trained, in addition
+WRITERS_TO_TRAIN: dict[str, Callable[[Nodes], None]] = {"DivNoNan": _div_no_nan, "Relu6": _relu6}

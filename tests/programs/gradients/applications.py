@@ -47,7 +47,8 @@ def measure(name: str, side: int = SIDE) -> Measured:
     """One application, with random weights."""
     with quiet():
         keras_model = build_application(name, side=side)
-        return measure_model(keras_model, random_images(keras_model, np.random.default_rng(1)))
+        pictures = random_images(keras_model, np.random.default_rng(1))
+        return measure_model(keras_model, pictures)._replace(name=name)
 
 
 def measure_model(keras_model: Any, pictures: Any) -> Measured:
@@ -71,7 +72,7 @@ def rows_of(text: str) -> dict[str, str]:
 
 def format_models(rows: Mapping[str, str]) -> str:
     """The table, in the order of ``NAMES``."""
-    known = {name.lower(): i for i, name in enumerate(NAMES)}
-    ordered = sorted(rows, key=lambda name: (known.get(name.lower(), len(known)), name))
+    known = {name: i for i, name in enumerate(NAMES)}
+    ordered = sorted(rows, key=lambda name: (known.get(name, len(known)), name))
     head = f"| {' | '.join(COLUMNS)} |\n|---|{'---:|' * (len(COLUMNS) - 1)}\n"
     return head + "\n".join(rows[name] for name in ordered) + "\n"

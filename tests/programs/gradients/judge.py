@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 import onnxwalk
 from onnxwalk.export.conversion.convert import convert
+from onnxwalk.export.conversion.draft import all_nodes
 from onnxwalk.export.coverage.layer_cases import Case
 from onnxwalk.export.errors import ExportError, one_line
 from onnxwalk.export.quiet import quiet
@@ -64,7 +65,7 @@ def judge_case(case: Case) -> Verdict:
         try:
             with in_float64():
                 verdict = _judge(case, "float64")
-            if verdict.kind != "wrong":
+            if verdict.kind not in ("wrong", "not exported"):
                 return verdict
             why = f"in float64 {verdict.why}"
         except Exception as error:  # Keras, TensorFlow or the export has no float64 here
@@ -73,7 +74,7 @@ def judge_case(case: Case) -> Verdict:
             single = _judge(case, "float32")
         except Exception as error:
             return Verdict(case, "wrong", f"{why}; {type(error).__name__}: {one_line(error)}")
-    if why.startswith("in float64"):
+    if single.kind == "equal" and why.startswith("in float64") and verdict.kind == "wrong":
         return verdict
     return Verdict(case, single.kind, single.why or why, "float32", single.error)
 
@@ -135,6 +136,8 @@ def _judge(case: Case, dtype: str) -> Verdict:
     errors = {key: difference(found, truth, key) for key in keys}
     # a variable may be float32 in a layer of float64, and then its gradient is
     single = {k for k in keys if any(k in g and g[k].dtype == np.float32 for g in (found, truth))}
+    if dtype == "float64" and _casts_to_float32(proto):
+        dtype, single = "float32", set(keys)
     wrong = [
         k for k, e in errors.items() if not e <= (max(limit, SINGLE) if k in single else limit)
     ]
@@ -147,6 +150,12 @@ def _judge(case: Case, dtype: str) -> Verdict:
     if off and slopes.agree_with(found) and not slopes.agree_with(expected):
         return Verdict(case, "TensorFlow", what, dtype, error)
     return Verdict(case, "wrong", what, dtype, error)
+
+
+def _casts_to_float32(proto: Any) -> bool:
+    """Whether a file of float64 computes something in float32, as TensorFlow does (Resizing)."""
+    casts = (n for n in all_nodes(proto.graph) if n.op_type == "Cast")
+    return any(a.name == "to" and a.i == 1 for n in casts for a in n.attribute)
 
 
 def feeds_of(case: Case, traced: Trace) -> Arrays:
@@ -198,8 +207,8 @@ def outputs_apart(session: Any, model: Model) -> float:
 
 
 def difference(found: Arrays, truth: Arrays, only: str | None = None) -> float:
-    """The largest difference (of one of the arrays), relative to the largest gradient in the truth; where there is no
-    gradient it is 0. Infinite if NaN or infinity are in other places."""
+    """The largest difference, or that of one array, relative to the largest gradient in the truth;
+    where there is no gradient it is 0. Infinite if NaN or infinity are in other places."""
     scale = max((np.abs(_finite(g)).max(initial=0) for g in truth.values()), default=0.0) or 1.0
     worst = 0.0
     for key in [only] if only is not None else truth.keys() | found.keys():

@@ -42,15 +42,9 @@ def _what(verdict: Verdict) -> str:
         return "TensorFlow's gradient isn't the slope, the file's is"
     if verdict.kind == "refused":
         return strip_names(re.sub(r" \('.*?'\)", "", verdict.why.partition(": there is ")[2]))
-    return _no_float64(verdict.why) if verdict.dtype == "float32" else ""
-
-
-def _no_float64(why: str) -> str:
-    """What has no float64, in few words."""
-    if found := re.search(r"The (\w+) op currently only supports the NHWC", why):
-        return f"TensorFlow's {found[1]} on the CPU has channels last only"
-    short = re.sub(r"\{\{.*?\}\} ", "", strip_names(why))
-    return short[:120].rstrip(" ,:;")
+    return (
+        "TensorFlow computes it in float32 only, on the CPU" if verdict.dtype == "float32" else ""
+    )
 
 
 def rows_of(text: str) -> dict[str, str]:

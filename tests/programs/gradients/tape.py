@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,10 +38,10 @@ class Model:
         """What Keras computes."""
         return run_keras(self._model, list(self.feeds.values()))
 
-    def gradients(self) -> Arrays:
-        """The gradients of inputs and trainable variables of the sum of outputs times ``seeds``;
-        what none flows to isn't there."""
-        found = zip(self._keys, self._differentiate(self._tensors()), strict=True)
+    def gradients(self, seeds: Sequence[Any] | None = None) -> Arrays:
+        """The gradients of inputs and trainable variables of the sum of outputs times ``seeds``
+        (or others); what none flows to isn't there."""
+        found = zip(self._keys, self._differentiate(self._tensors(), seeds), strict=True)
         return {key: gradient.numpy() for key, gradient in found if gradient is not None}
 
     def in_float64(self) -> Arrays | None:
@@ -60,14 +61,14 @@ class Model:
 
         return [tf.constant(x) for x in self.feeds.values()]
 
-    def _differentiate(self, inputs: list[Any]) -> list[Any]:
+    def _differentiate(self, inputs: list[Any], seeds: Sequence[Any] | None = None) -> list[Any]:
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
             tape.watch([x for x in inputs if x.dtype.is_floating])
             outputs = call_keras(self._model, inputs)
-            pairs = [(y, s) for y, s in zip(outputs, self.seeds, strict=True) if s is not None]
-            products = [tf.reduce_sum(y * s) for y, s in pairs]
+            pairs = zip(outputs, self.seeds if seeds is None else seeds, strict=True)
+            products = [tf.reduce_sum(y * s) for y, s in pairs if s is not None]
         sources = [*inputs, *(v.value for v in self._variables)]
         found = tape.gradient(products, sources) if products else [None] * len(sources)
         return [None if g is None else tf.convert_to_tensor(g) for g in found]
