@@ -26,6 +26,30 @@ def _atan2(nodes: Nodes) -> None:
     nodes.replace("Where", [_is_negative(nodes, y), nodes.add("Neg", [angle]), angle])
 
 
+def _smooth_atan2(nodes: Nodes) -> None:
+    """The same for a file that is to be trained: atan(y / x) or ±π/2 - atan(x / y). The one whose
+    quotient is below 1 has the right slopes on the axes and diagonals, too."""
+    y, x = nodes.inputs
+    dtype = nodes.dtype(x)
+    zero, one, minus, pi = (nodes.const(value, dtype) for value in (0, 1, -1, np.pi))
+    size_y, size_x = nodes.add("Abs", [y]), nodes.add("Abs", [x])
+    is_steep = nodes.add("Greater", [size_y, size_x])
+    above = nodes.add("Where", [is_steep, x, y])
+    below = nodes.add("Where", [is_steep, y, x])
+    is_zero = nodes.add("Equal", [below, zero])  # then both are
+    quotient = nodes.add("Div", [above, nodes.add("Where", [is_zero, one, below])])
+    sign = nodes.add("Where", [_is_negative(nodes, y), minus, one])
+    sign_x = nodes.add("Where", [_is_negative(nodes, x), minus, one])
+    smaller = nodes.add("Min", [size_y, size_x])
+    are_infinite = nodes.add("Equal", [smaller, nodes.const(np.inf, dtype)])
+    quotient = nodes.add("Where", [are_infinite, nodes.add("Mul", [sign, sign_x]), quotient])
+    angle = nodes.add("Atan", [quotient])
+    quarter = nodes.add("Mul", [sign, nodes.const(np.pi / 2, dtype)])
+    turned = nodes.add("Add", [nodes.add("Mul", [sign, pi]), angle])
+    flat = nodes.add("Where", [_is_negative(nodes, x), turned, angle])
+    nodes.replace("Where", [is_steep, nodes.add("Sub", [quarter, angle]), flat])
+
+
 def _is_negative(nodes: Nodes, x: str) -> str:
     """Whether x is less than 0, or -0."""
     zero, one = (nodes.const(value, nodes.dtype(x)) for value in (0, 1))
@@ -197,4 +221,8 @@ WRITERS: dict[str, Callable[[Nodes], None]] = {
     "Xdivy": _product_with_zero(lambda nodes, y: nodes.add("Reciprocal", [y])),
 }
 #: in files that are to be trained, in addition
-WRITERS_TO_TRAIN: dict[str, Callable[[Nodes], None]] = {"DivNoNan": _div_no_nan, "Relu6": _relu6}
+WRITERS_TO_TRAIN: dict[str, Callable[[Nodes], None]] = {
+    "Atan2": _smooth_atan2,
+    "DivNoNan": _div_no_nan,
+    "Relu6": _relu6,
+}

@@ -43,6 +43,7 @@ FUNCTIONS = {
     "1 / x of what is chosen": lambda x: ops.where(x > 0, ops.rsqrt(ops.relu(x)), x),
     "the norm of 0": lambda x: L.UnitNormalization()(x * 0),
     "log1p": lambda x: ops.log1p(ops.relu(x)),
+    "arctan2": lambda x: ops.arctan2(x, x + 1),
     "hypot": lambda x: ops.hypot(x, x),
 }
 
@@ -67,6 +68,18 @@ def test_kinks_are_those_of_keras(name, all_functions):
         truth = expected.get(key, np.zeros_like(gradient))
         atol = 1e-7 * np.abs(truth).max()  # ONNX's attributes are float32
         np.testing.assert_allclose(gradient, truth, rtol=1e-7, atol=atol)
+
+
+def test_angles_are_those_of_every_quarter():
+    y, x = np.meshgrid(
+        [-np.inf, -2, -1, -0.0, 0.0, 1, 3, np.inf], [-np.inf, -1, -0.0, 0.0, 1, np.inf]
+    )
+    given = {"y": y.reshape(1, -1).astype(np.float32), "x": x.reshape(1, -1).astype(np.float32)}
+    inputs = [keras.Input((y.size,), name=name) for name in given]
+    built = keras.Model(inputs, ops.arctan2(*inputs))
+    found = onnxwalk.load(to_onnx(built, trainable=True, verify="full")).run(None, given)[0]
+    np.testing.assert_allclose(found, np.arctan2(*given.values()), rtol=3e-7)
+    np.testing.assert_array_equal(np.signbit(found), np.signbit(given["y"]))
 
 
 def test_a_file_that_is_not_trained_keeps_its_clip():

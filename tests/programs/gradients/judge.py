@@ -25,6 +25,7 @@ from onnxwalk.interpreter.errors import InvalidInputError, UnsupportedModelError
 from onnxwalk.interpreter.weights import trainable_weights
 from tests.programs.gradients.differences import Slopes
 from tests.programs.gradients.tape import Arrays, Model
+from tests.programs.trainable import finished
 
 #: the largest difference that is accepted in float64, relative to the largest gradient
 EXACT = 1e-12
@@ -105,7 +106,7 @@ def _judge(case: Case, dtype: str) -> Verdict:
     import keras
 
     keras.utils.set_random_seed(0)
-    built, _ = cut_text(case.build())
+    built, _ = cut_text(finished(case.build()))
     try:
         traced = trace(built, to_train=True)
         proto = convert(traced, errors=[])
@@ -128,7 +129,10 @@ def _judge(case: Case, dtype: str) -> Verdict:
         return Verdict(case, "none", "", dtype)
     truth = expected
     if dtype == "float64":
-        limit = max(EXACT, min(CONSTANTS, OF_OUTPUTS * outputs_apart(session, model)))
+        apart = outputs_apart(session, model)
+        if not apart <= CONSTANTS:
+            return Verdict(case, "wrong", f"the outputs are {apart:.1e} apart", dtype)
+        limit = max(EXACT, min(CONSTANTS, OF_OUTPUTS * apart))
     else:
         truth = model.in_float64() or expected
         limit = max(SINGLE, TIMES * difference(expected, truth))
