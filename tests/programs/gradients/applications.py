@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from onnxwalk.export.coverage.applications import build_application
 from onnxwalk.export.coverage.layers_table import split_cells
 from onnxwalk.export.coverage.random_weights import random_images
 from onnxwalk.export.quiet import quiet
-from tests.programs.gradients.judge import difference, file_gradients
+from tests.programs.gradients.judge import difference, file_gradients, in_float64
 from tests.programs.gradients.tape import Model
 
 NAMES = ("ResNet50", "MobileNetV2", "DenseNet121", "EfficientNetB0", "ConvNeXtTiny")
@@ -45,19 +45,26 @@ class Measured(NamedTuple):
 
 def measure(name: str, side: int = SIDE) -> Measured:
     """One application, with random weights."""
+
+    def build() -> Any:
+        return build_application(name, side=side)
+
     with quiet():
-        keras_model = build_application(name, side=side)
-        pictures = random_images(keras_model, np.random.default_rng(1))
-        return measure_model(keras_model, pictures)._replace(name=name)
+        return measure_model(build)._replace(name=name)
 
 
-def measure_model(keras_model: Any, pictures: Any) -> Measured:
-    """A model of one input, on these pictures."""
+def measure_model(build: Callable[[], Any]) -> Measured:
+    """A model of one input, on two random pictures."""
+    keras_model = build()
+    pictures = random_images(keras_model, np.random.default_rng(1))
     session = onnxwalk.load(to_onnx(keras_model, trainable=True, verify=False))
     (source,) = (value.name for value in session.inputs)
     model = Model(keras_model, {source: pictures}, with_variables=False)
-    truth = model.in_float64()
-    assert truth is not None
+    with in_float64():
+        wide_model = build()
+        wide_model.set_weights([x.astype(np.float64) for x in keras_model.get_weights()])
+        wide = Model(wide_model, {source: pictures.astype(np.float64)}, with_variables=False)
+        truth = wide.gradients([seed.astype(np.float64) for seed in model.seeds])
     found = file_gradients(session, model.feeds, model.seeds, with_variables=False)
     apart = [difference(gradients, truth) for gradients in (model.gradients(), found)]
     return Measured(keras_model.name, pictures.shape[1], *apart)

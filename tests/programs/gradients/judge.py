@@ -140,7 +140,7 @@ def _judge(case: Case, dtype: str) -> Verdict:
     errors = {key: difference(found, truth, key) for key in keys}
     # a variable may be float32 in a layer of float64, and then its gradient is
     single = {k for k in keys if any(k in g and g[k].dtype == np.float32 for g in (found, truth))}
-    if dtype == "float64" and _casts_to_float32(proto):
+    if dtype == "float64" and max(errors.values()) > limit and _casts_to_float32(proto):
         dtype, single = "float32", set(keys)
     wrong = [
         k for k, e in errors.items() if not e <= (max(limit, SINGLE) if k in single else limit)
