@@ -7,7 +7,7 @@ import functools
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
 
@@ -24,7 +24,6 @@ from onnxwalk.interpreter.errors import (
     suggest,
     wrap_error,
 )
-from onnxwalk.interpreter.gradients import Gradients
 from onnxwalk.interpreter.ir.model import Graph, Model, Shape, Tensor, TensorInfo, ValueInfo
 from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.reader import read_model
@@ -37,6 +36,9 @@ from onnxwalk.interpreter.runtime.trace import Trace
 from onnxwalk.ops import Registry
 from onnxwalk.ops import registry as builtin_operators
 from onnxwalk.ops.shared.numpy_state import computing
+
+if TYPE_CHECKING:
+    from onnxwalk.interpreter.gradients import Gradients
 
 _DEFAULT_LIMITS = Limits()
 
@@ -316,6 +318,8 @@ class Session:
 
     @functools.cached_property
     def _gradients(self) -> Gradients:
+        from onnxwalk.interpreter.gradients import Gradients  # where it is needed
+
         options = {name: self._options[name] for name in ("executor", "threads", "limits")}
         return Gradients(self._program, source=self.model.source, **options)
 

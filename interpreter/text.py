@@ -156,6 +156,11 @@ class TextRows:
         self._texts, self._tokenizer, self._dtype = texts, tokenizer, dtype
         self.width = max((len(tokenizer.ids(text)) for text in texts), default=0)
 
+    def words(self, row: int) -> list[str]:
+        """The words of a text as they are in it, one for each of its ids."""
+        tokens = self._tokenizer.tokens(self._texts[row])[: self._tokenizer.length]
+        return [token.decode("utf-8", "replace") for token in tokens]
+
     def pieces(self, size: int) -> Iterator[np.ndarray]:
         """Arrays (≤ size, length)."""
         for start in range(0, len(self._texts), min(size, max(len(self._texts), 1))):

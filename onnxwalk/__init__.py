@@ -58,15 +58,17 @@ from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.runtime.estimate import Estimate
 from onnxwalk.interpreter.runtime.trace import Event, Place, Trace
 from onnxwalk.interpreter.session import Executor, Session, load
-from onnxwalk.interpreter.weights import Weight, trainable_weights, write_weights
 from onnxwalk.ops import Cost, Operator, Registry, registry
 
 if TYPE_CHECKING:
     from onnxwalk import backend, export, interpreter, onnxruntime, ops, text, training
+    from onnxwalk.interpreter.analysis.saliency import Attribution, Saliency, saliency
+    from onnxwalk.interpreter.weights import Weight, trainable_weights, write_weights
     from onnxwalk.training import train
 
 __all__ = [
     "REWRITES",
+    "Attribution",
     "Cost",
     "Estimate",
     "Event",
@@ -88,6 +90,7 @@ __all__ = [
     "OptionalType",
     "Place",
     "Registry",
+    "Saliency",
     "SequenceType",
     "Session",
     "SparseTensor",
@@ -109,6 +112,7 @@ __all__ = [
     "onnxruntime",
     "ops",
     "registry",
+    "saliency",
     "supported_ops",
     "text",
     "train",
@@ -117,8 +121,18 @@ __all__ = [
     "write_weights",
 ]
 
-#: modules that are imported on first use; so is ``train``
+#: modules that are imported on first use
 _LATER = ("backend", "export", "onnxruntime", "text", "training")
+#: names that are imported from a module on first use
+_LATER_FROM = {
+    "Attribution": "interpreter.analysis.saliency",
+    "Saliency": "interpreter.analysis.saliency",
+    "Weight": "interpreter.weights",
+    "saliency": "interpreter.analysis.saliency",
+    "train": "training",
+    "trainable_weights": "interpreter.weights",
+    "write_weights": "interpreter.weights",
+}
 
 
 def supported_ops() -> list[tuple[str, str, int]]:
@@ -139,8 +153,9 @@ def install_as_onnxruntime() -> None:
 def __getattr__(name: str) -> Any:
     if name in _LATER:
         return importlib.import_module(f"onnxwalk.{name}")
-    if name == "train":
-        globals()[name] = importlib.import_module("onnxwalk.training").train
+    if name in _LATER_FROM:
+        module = importlib.import_module(f"onnxwalk.{_LATER_FROM[name]}")
+        globals()[name] = getattr(module, name)
         return globals()[name]
     raise AttributeError(f"module 'onnxwalk' has no attribute {name!r}")
 

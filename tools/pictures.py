@@ -29,6 +29,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="onnxwalk-pictures-") as folder:
         picture_explore(Path(folder))
         picture_compare(Path(folder))
+        picture_saliency(Path(folder))
 
 
 def run_onnxwalk(*argv: object, cwd: Path) -> str:
@@ -80,6 +81,14 @@ def picture_compare(folder: Path) -> None:
     # Name the font, but don't load it: a picture shouldn't contact other servers.
     svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.S)
     (IMAGES / "compare.svg").write_text(svg, encoding="utf-8")
+
+
+def picture_saliency(folder: Path) -> None:
+    """A digit, and the pixels that made the CNN read it."""
+    with np.load(DEMO / "samples.npz") as samples:
+        np.save(folder / "digit.npy", samples["digits_x"][3:4])
+    command = ("saliency", DEMO / "digits.onnx", "-i", "digit.npy", "-o", IMAGES / "saliency.png")
+    run_onnxwalk(*command, cwd=folder)
 
 
 if __name__ == "__main__":

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from onnxwalk.interpreter.cli import _show
 from onnxwalk.interpreter.cli._convert import declared_shape
 from onnxwalk.interpreter.cli._dump import Dump
 from onnxwalk.interpreter.cli._files import Feed
+from onnxwalk.interpreter.cli._progress import progress
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.session import Session
 
@@ -92,13 +90,13 @@ def run_batches(
     unsplit = {name: feed.read() for name, feed in feeds.items() if name not in split}
     result = Result({})
     sources = {name: feed.rows.pieces(batch) for name, feed in split.items()}
-    with _progress(total) as advance:
+    with progress("running") as tell:
         for start in range(0, total, batch):
             values = {name: next(source) for name, source in sources.items()}
             rows = min(batch, total - start)
             outputs = _run(session, names, {**unsplit, **values}, result)
             _join(result.values, outputs, start, rows, total, allocate)
-            advance(rows)
+            tell(start + rows, total)
     for name in split:
         result.shapes[name] = (total, *(result.shapes[name] or ())[1:])
     return result
@@ -191,15 +189,3 @@ def _not_joinable(name: str, what: str) -> InvalidInputError:
         f"output '{name}' can't be joined: it doesn't have one row for each row of the inputs "
         f"({what}); run without --batch"
     )
-
-
-@contextlib.contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar, as a function that advances it by a number of rows."""
-    if not sys.stderr.isatty():
-        yield lambda rows: None
-        return
-    columns = (TextColumn("running"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=_show.console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda rows: progress.advance(task, rows)

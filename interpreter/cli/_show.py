@@ -51,6 +51,11 @@ def line(text: str = "", style: str = "") -> None:
     _write(Text(printable(text), style=style), soft_wrap=True)
 
 
+def styled(text: Text) -> None:
+    """Print one line of parts with styles of their own, never truncated or wrapped."""
+    _write(text, soft_wrap=True)
+
+
 def heading(text: str) -> None:
     """Print an empty line and a title."""
     line()
@@ -135,7 +140,12 @@ def qualified_name(domain: str, name: str) -> str:
 
 def print_json(value: Any) -> None:
     """Print one JSON document on one line; see ``to_jsonable``."""
-    print(json.dumps(to_jsonable(value), allow_nan=False))
+    print(json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """One JSON document on one line; see ``to_jsonable``."""
+    return json.dumps(to_jsonable(value), allow_nan=False)
 
 
 def to_jsonable(value: Any) -> Any:

@@ -15,6 +15,7 @@ from onnxwalk.interpreter.cli._convert import declared_shape
 from onnxwalk.interpreter.cli._feeds import add_inputs, add_texts, parse_sizes, read_feeds
 from onnxwalk.interpreter.cli._files import Feed
 from onnxwalk.interpreter.cli._limits import add_limits, get_limits
+from onnxwalk.interpreter.cli._progress import progress
 from onnxwalk.interpreter.cli._random import random_feeds
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.files import write_file
@@ -26,8 +27,10 @@ Write one HTML file that shows the graph and, for one sample, what each node com
 
 The page needs neither network nor server. It shows the graph, which can be zoomed and folded, each
 node's formula, attributes, shapes and time, and its values: feature maps, filters, heat maps,
-histograms, and the gates of RNN, LSTM and GRU over time. Large values are downsampled so that the
-page stays below --size; the page says where. The nodes are those of the file, without rewrites.
+histograms, and the gates of RNN, LSTM and GRU over time. Of the input it shows which pixels, words
+or steps moved the scores of the classes (the ten largest, for ten seconds). Large values are
+downsampled so that the page stays below --size; the page says where. The nodes are those of the
+file, without rewrites.
 
 If files have several rows, --sample selects one; inputs without a file get random values.
 """
@@ -62,6 +65,9 @@ def add_parser(commands: Any) -> None:
         metavar="MB",
         help="largest size of the page (default: 10)",
     )
+    parser.add_argument(
+        "--no-saliency", action="store_true", help="don't compute what moved the scores"
+    )
     add_limits(parser)
 
 
@@ -87,7 +93,16 @@ def run(args: argparse.Namespace) -> int:
         least = f"{page_overhead():,} bytes"
         raise InvalidInputError(f"--size {args.size:g}: too small; the page itself needs {least}")
     values = _read_values(args, feeds)
-    data = collect(session, values, limit=room, labels=labels, iterations=args.iterations)
+    with progress("saliency") as tell:
+        data = collect(
+            session,
+            values,
+            limit=room,
+            labels=labels,
+            iterations=args.iterations,
+            saliency=not args.no_saliency,
+            progress=tell,
+        )
     data["origins"] = {name: feed.origin for name, feed in feeds.items()}
     text = build_page(data, f"{Path(args.model).name}: explore")
     write_file(output, text)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from onnxwalk.interpreter.compiler.check import check
-from onnxwalk.interpreter.compiler.context import Context
-from onnxwalk.interpreter.compiler.gradients.differentiate import Differentiated, differentiate
-from onnxwalk.interpreter.compiler.gradients.splice import splice_gradients
+from onnxwalk.interpreter.compiler.context import Context, every_node
 from onnxwalk.interpreter.compiler.inline import inline_functions
 from onnxwalk.interpreter.compiler.lower import lower
 from onnxwalk.interpreter.compiler.passes import (
@@ -25,6 +24,9 @@ from onnxwalk.interpreter.errors import InvalidInputError, suggest
 from onnxwalk.interpreter.ir.model import Graph, Model, Shape, TensorType, ValueInfo
 from onnxwalk.interpreter.ir.plan import Plan
 from onnxwalk.ops.shared.numpy_state import computing
+
+if TYPE_CHECKING:
+    from onnxwalk.interpreter.compiler.gradients.differentiate import Differentiated
 
 
 class Program:
@@ -70,6 +72,9 @@ class Program:
     ) -> tuple[Program, Differentiated]:
         """A program whose graph also computes gradients, and their names: see ``differentiate``."""
         source = self.source
+        # imported where it is needed: most sessions never ask for a gradient
+        from onnxwalk.interpreter.compiler.gradients.differentiate import differentiate
+
         found = differentiate(
             self.graph, self.context, [of], with_respect_to, seeded=seeded, source=source
         )
@@ -129,4 +134,8 @@ def _inline_and_check(model: Model, context: Context) -> Graph:
     if model.functions:  # names from a function's body may exist already
         check(replace(model, graph=graph, functions={}))
     resolve(graph, model, context)
+    if not any(node.op_type == "Gradient" for node in every_node(graph)):
+        return graph
+    from onnxwalk.interpreter.compiler.gradients.splice import splice_gradients  # seldom needed
+
     return splice_gradients(graph, context, model.source)

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.contract.cost import Cost, broadcast, size
-from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.gradients import no_gradient
+from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, op
 from onnxwalk.ops.fast.elementwise import (
     binary_binder,

@@ -12,8 +12,7 @@ import numpy as np
 
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES, element_type, numpy_dtype
-from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.gradients import no_gradient
+from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.fast.copies import bind_cast
 from onnxwalk.ops.shared import batch, flops, types

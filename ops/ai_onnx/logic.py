@@ -8,8 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from onnxwalk.ops.contract.cost import Cost
-from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.gradients import no_gradient
+from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.fast.elementwise import bind_not, bind_where, comparison_binder
 from onnxwalk.ops.shared import batch, flops

@@ -9,8 +9,7 @@ import math
 
 import numpy as np
 
-from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.gradients import no_gradient
+from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.registry import CONSUMED_INPUTS, op
 from onnxwalk.ops.fast.elementwise import unary_binder
 from onnxwalk.ops.fast.error_function import bind_erf

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from onnxwalk.ops.contract.cost import Cost
-from onnxwalk.ops.contract.gradients import rule
+from onnxwalk.ops.contract.facts import rule
 from onnxwalk.ops.shared.axes import normalize_axes, normalize_axis
 from onnxwalk.ops.shared.cost import wide_itemsize
 from onnxwalk.ops.shared.gradients import reduce_to

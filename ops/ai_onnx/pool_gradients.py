@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.contract.cost import Cost, size
-from onnxwalk.ops.contract.gradients import rule
+from onnxwalk.ops.contract.facts import rule
 from onnxwalk.ops.fast.pool_gradients import (
     bind_global_average_pool_gradient,
     bind_max_pool_gradient,

@@ -14,8 +14,7 @@ from onnxwalk.ops.ai_onnx.cast import convert
 from onnxwalk.ops.ai_onnx.conv import check_bias, check_weights, conv, cost_of_conv, shape_of_conv
 from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.dtypes import element_type, is_short_float, numpy_dtype
-from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.gradients import no_gradient
+from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.fast.quantize import bind_dequantize_linear, bind_quantize_linear

@@ -16,8 +16,7 @@ import numpy as np
 
 from onnxwalk.ops.contract.cost import Cost, Rule
 from onnxwalk.ops.contract.dtypes import is_short_float
-from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.gradients import no_gradient
+from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.fast.reduce import (
     bind_reduce_mean,

@@ -12,8 +12,7 @@ import numpy as np
 
 from onnxwalk.ops.ai_onnx.joining import concatenate, cost_of_views, split_views
 from onnxwalk.ops.contract.cost import Cost, no_cost
-from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.gradients import no_gradient
+from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.graphs import runs_graphs
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared import types

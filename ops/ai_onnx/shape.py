@@ -14,8 +14,7 @@ import numpy as np
 
 from onnxwalk.ops.contract.cost import Cost, no_cost
 from onnxwalk.ops.contract.cost import size as count_of
-from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.gradients import no_gradient
+from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.fast.elementwise import constant_binder, view_binder
 from onnxwalk.ops.shared import batch, flops

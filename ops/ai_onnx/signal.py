@@ -13,8 +13,7 @@ import numpy as np
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.cost import size as size_of
 from onnxwalk.ops.contract.dtypes import numpy_dtype
-from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.gradients import no_gradient
+from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared import types
 from onnxwalk.ops.shared.axes import normalize_axis

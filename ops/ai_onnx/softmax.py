@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.contract.cost import Cost, Rule
-from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.gradients import no_gradient
+from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.fast.softmax import bind_log_softmax, bind_softmax, bind_softmax_flattened
 from onnxwalk.ops.shared import batch, flops

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.contract.cost import Cost, broadcast, size
-from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.gradients import no_gradient
+from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.cost import PER_ITEM, PER_STRING, character_bytes, strings_in
 from onnxwalk.ops.shared.re2 import compile_re2, ignores_case, max_steps

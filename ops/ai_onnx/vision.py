@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.contract.cost import Cost, size
-from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.gradients import no_gradient
+from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.cost import PER_ARRAY, PER_CALL, PER_ITEM, fill_cost, reshape_bytes
 from onnxwalk.ops.shared.values import as_int, as_ints, as_scalar

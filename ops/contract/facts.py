@@ -10,7 +10,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -165,3 +165,16 @@ def declare(*functions: Function, **facts: Any) -> None:
     for function in functions:
         for name, rule in facts.items():
             getattr(function, name)(rule)
+
+
+def no_gradient(*_: Any) -> tuple[()]:
+    """The rule of an operator without a gradient: its outputs are whole numbers, truth values or
+    shapes, or constant between jumps (Floor)."""
+    return ()
+
+
+def rule(function: Callable[..., Any]) -> Function:
+    """Decorator of a rule in another file than its operator: its cost and binder are registered
+    there, too."""
+    Facts.of(function)
+    return cast(Function, function)

@@ -42,28 +42,15 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost, broadcast, size
 from onnxwalk.ops.contract.dtypes import element_type, is_short_float, numpy_dtype
-from onnxwalk.ops.contract.facts import Facts, Function
+from onnxwalk.ops.contract.facts import Facts
 
 Rule = Callable[..., Any]
-
-
-def no_gradient(*_: Any) -> tuple[()]:
-    """The rule of an operator without a gradient: its outputs are whole numbers, truth values or
-    shapes, or constant between jumps (Floor)."""
-    return ()
-
-
-def rule(function: Callable[..., Any]) -> Function:
-    """Decorator of a rule in another file than its operator: its cost and binder are registered
-    there, too."""
-    Facts.of(function)
-    return cast(Function, function)
 
 
 class Read(NamedTuple):

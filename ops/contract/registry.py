@@ -24,14 +24,16 @@ import pickle
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
 from onnxwalk.ops.contract.cost import Cost, default_cost
-from onnxwalk.ops.contract.facts import Facts, Function, MixedSamples, Preparation
-from onnxwalk.ops.contract.gradients import Vjp, no_gradient
+from onnxwalk.ops.contract.facts import Facts, Function, MixedSamples, Preparation, no_gradient
 from onnxwalk.ops.contract.graphs import Subgraphs
+
+if TYPE_CHECKING:
+    from onnxwalk.ops.contract.gradients import Vjp
 
 T = TypeVar("T")
 
@@ -160,6 +162,8 @@ class Operator:
         rule = self.facts.get("vjp")
         if rule is None or rule is no_gradient:
             return None
+        from onnxwalk.ops.contract.gradients import Vjp  # where it is needed
+
         forward = self.facts.get("forward_keeping")
         kept = forward.keeps if forward else ()
         inputs = {i.name: i.variadic for i in self.inputs}

@@ -8,8 +8,8 @@ import numpy as np
 
 from onnxwalk.ops.contract.cost import no_cost
 from onnxwalk.ops.contract.derived import GRADIENT_DOMAIN
-from onnxwalk.ops.contract.facts import declare
-from onnxwalk.ops.contract.gradients import no_gradient, shape_and_dtype
+from onnxwalk.ops.contract.facts import declare, no_gradient
+from onnxwalk.ops.contract.gradients import shape_and_dtype
 from onnxwalk.ops.contract.registry import fused
 from onnxwalk.ops.fast.elementwise import constant_binder
 from onnxwalk.ops.shared.cost import CHEAP, elementwise

@@ -142,11 +142,11 @@ def _near(place: np.ndarray, kernel: Kernel) -> Iterator[np.ndarray]:
 
 
 def cost_of_reading(x: np.ndarray, places: int, rank: int, support: int, item: int) -> Cost:
-    """The pixels, channels last; the coordinates along each axis, and for each tap an index and a
-    weight; the sum so far, and the pixels of one tap of each axis."""
+    """The pixels, channels last; the coordinates along each axis, and for each tap (there are none
+    for nearest) an index and a weight; the sum so far, and the pixels of one tap of each axis."""
     taps = 2 * support
     corners = max(taps, 1) ** rank
-    coordinates = (40 + 40 * taps + 40) * rank * places
+    coordinates = (40 + (40 * taps + 40 if taps else 0)) * rank * places
     read = 3 * item * places * x.shape[1]
     work = corners * places * (30 * rank + 30 * x.shape[1] + 20)
     return Cost(

@@ -15,7 +15,7 @@ from onnxwalk.interpreter.compiler.gradients.differentiate import differentiate
 from onnxwalk.interpreter.compiler.lower import lower
 from onnxwalk.interpreter.ir.model import Graph, Node, TensorType, ValueInfo
 from onnxwalk.interpreter.runtime.walk import execute
-from onnxwalk.ops.contract.gradients import no_gradient
+from onnxwalk.ops.contract.facts import no_gradient
 from onnxwalk.ops.contract.registry import Registry
 
 W = np.array([[1, 2, 3], [4, 5, 6]], np.float32)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from onnxwalk.interpreter.analysis.explore.inside import (
     subgraph_results,
 )
 from onnxwalk.interpreter.analysis.explore.recurrent import SERIES, compute_series
+from onnxwalk.interpreter.analysis.explore.saliency import collect_saliency
 from onnxwalk.interpreter.analysis.profile import bytes_moved
 from onnxwalk.interpreter.compiler.provenance import find_fates
 from onnxwalk.interpreter.display import type_text
@@ -44,6 +45,7 @@ _OVERHEAD = 160  # estimated bytes of a picture without its pixels
 _STATISTICS = 420  # estimated bytes of the statistics of a value
 _FEW_STATISTICS = 130  # without a histogram
 _DIGITS = 4
+_SALIENCY_SHARE = 10  # it may use one in so many bytes of the page
 
 
 def collect(
@@ -54,17 +56,22 @@ def collect(
     labels: list[str] | None = None,
     runs: int = 3,
     iterations: int = ITERATIONS,
+    saliency: bool = True,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """The graph and one run of it, in at most ``limit`` bytes of JSON.
 
     ``labels``: class names that replace those in the file. Times are medians of ``runs``. Of If,
-    Loop and Scan the first ``iterations`` are shown.
+    Loop and Scan the first ``iterations`` are shown. ``saliency``: also compute what moved the
+    scores; ``progress`` is called with the number of its results and that of all.
 
     Raises InvalidInputError if the graph alone exceeds ``limit``, and what ``run`` raises.
     """
     collector = _Collector(session, feeds, labels, iterations)
     collector.measure(runs)
     data = collector.build_data()
+    if saliency:
+        collector.add_saliency(data, limit, progress)
     room, bins = collector.find_room(_count_bytes(data), limit)
     while True:
         collector.add_views(room, bins)
@@ -114,6 +121,7 @@ class _Collector:
         #: arrays with the shapes and dtypes of the values that need no memory
         self.stand_ins: dict[str, np.ndarray] = {}
         self.inner_sizes: dict[int, int] = {}  # full bytes of the gates or weights of a node
+        self.given_labels = labels
         stored = class_names(session.model.metadata)
         self.labels = {o.name: labels for o in session.outputs} if labels else stored
 
@@ -168,6 +176,16 @@ class _Collector:
             "labels": self.labels,
             "series": SERIES,
         }
+
+    def add_saliency(
+        self, data: dict[str, Any], limit: int, progress: Callable[[int, int], None] | None
+    ) -> None:
+        """Add the saliency of the sample, if there is room for it."""
+        words = {name: words for name in self.feeds if (words := self._words(name))}
+        room = limit // _SALIENCY_SHARE
+        found = collect_saliency(self.session, self.feeds, words, self.given_labels, room, progress)
+        if _count_bytes(found) <= 2 * room:
+            data["saliency"] = found
 
     def find_room(self, used: int, limit: int) -> tuple[int, bool]:
         """The most bytes of a picture, and whether there is room for histograms."""

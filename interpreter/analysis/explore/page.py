@@ -10,7 +10,15 @@ from typing import Any
 from onnxwalk.interpreter.analysis.explore.collect import to_json
 
 _FOLDER = Path(__file__).parent / "_page"
-_SCRIPTS = ("dagre.min.js", "util.js", "graph.js", "values.js", "recurrent.js", "app.js")
+_SCRIPTS = (
+    "dagre.min.js",
+    "util.js",
+    "graph.js",
+    "values.js",
+    "recurrent.js",
+    "saliency.js",
+    "app.js",
+)
 
 #: the browser must not load anything: all is in the file
 _POLICY = (

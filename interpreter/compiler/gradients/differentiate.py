@@ -72,6 +72,19 @@ def differentiate(
     return work.result(seeded, of_sum)
 
 
+def flowing_to(graph: Graph, context: Context, of: str) -> set[str]:
+    """The names of the values that the gradient of ``of`` flows to, itself among them.
+
+    Raises InvalidInputError for an unknown name, or a value that has no floating-point numbers.
+    """
+    work = _Differentiation(graph, context, (of,), (), frozenset(), None, "")
+    reached = {of}
+    for node in reversed(graph.nodes):
+        if not reached.isdisjoint(work._made(node)):
+            reached.update(name for _, name in work._carriers(node))
+    return reached
+
+
 @dataclass
 class _Visit:
     """A node to go back through: the inputs whose gradients are computed, as positions (of captured

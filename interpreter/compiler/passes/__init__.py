@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Collection, Iterator
 from typing import TypeAlias
 
@@ -12,22 +13,36 @@ from onnxwalk.interpreter.compiler.passes.fuse_conv import fuse_conv
 from onnxwalk.interpreter.compiler.passes.hoist_invariants import hoist_invariants
 from onnxwalk.interpreter.compiler.passes.lift_embedding import lift_embedding
 from onnxwalk.interpreter.compiler.passes.merge_into_conv import merge_pad, merge_scale
-from onnxwalk.interpreter.compiler.passes.quantized import quantized
 from onnxwalk.interpreter.compiler.passes.recognize import recognize
-from onnxwalk.interpreter.compiler.passes.recognize_recurrence import recognize_recurrence
 from onnxwalk.interpreter.compiler.passes.widened import widened
 from onnxwalk.interpreter.ir.model import Graph
 
 Rewrite: TypeAlias = Callable[[Graph, Context], Graph]
 
+
+def _imported(name: str, *parts: str) -> Rewrite:
+    """The rewrite of a file that is imported for the first graph with an operator that has one of
+    ``parts`` in its name: that takes longer than to load most models."""
+
+    def rewrite(graph: Graph, context: Context) -> Graph:
+        if not any(part in node.op_type for node in graph.nodes for part in parts):
+            return graph
+        changed: Graph = getattr(importlib.import_module(f"{__name__}.{name}"), name)(
+            graph, context
+        )
+        return changed
+
+    return rewrite
+
+
 #: the rewrites by name, in the order of their application
 PASSES: dict[str, Rewrite] = {
     "widened": widened,
-    "quantized": quantized,
+    "quantized": _imported("quantized", "Quantize", "QLinear"),
     "hoist_invariants": hoist_invariants,
     "fold_constants": fold_constants,
     "recognize": recognize,
-    "recognize_recurrence": recognize_recurrence,
+    "recognize_recurrence": _imported("recognize_recurrence", "Loop"),
     "merge_pad": merge_pad,
     "merge_scale": merge_scale,
     "fuse_conv": fuse_conv,

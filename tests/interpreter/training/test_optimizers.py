@@ -25,7 +25,7 @@ OPERATORS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("optimizer", OPERATORS, ids=str)
+@pytest.mark.parametrize("optimizer", OPERATORS, ids=lambda o: type(o).__name__)
 @pytest.mark.parametrize("shape", [(3, 4), (70000,)], ids=str)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_equal_to_the_operator(optimizer, shape, dtype):

@@ -81,6 +81,8 @@
       node.version ? make("small", {}, node.version) : null)];
     parts.push(make("p", { class: "fullname" }, node.says || node.name), crumbs(i));
     if (i === 0) parts.push(...ofModel());
+    if (node.op === "Input" && Saliency.has(node.name)) parts.push(Saliency.shown(node.name));
+    else if (i === 0 && Saliency.note) parts.push(make("p", { class: "note" }, `No saliency: ${Saliency.note}`));
     if (node.doc !== undefined) parts.push(formula(DATA.docs[node.doc]));
     if (node.seconds !== undefined) {
       parts.push(make("p", { class: "figures" },
@@ -250,7 +252,7 @@
     ArrowUp: () => step(-1), ArrowLeft: () => step(-1), k: () => step(-1),
     "/": () => search.focus(), "?": () => byId("keys").showModal(),
     "+": () => Graph.zoom(1.25), "=": () => Graph.zoom(1.25), "-": () => Graph.zoom(0.8),
-    0: () => Graph.whole(), ",": () => Recurrent.step(-1), ".": () => Recurrent.step(1),
+    s: () => toSaliency(), 0: () => Graph.whole(), ",": () => Recurrent.step(-1), ".": () => Recurrent.step(1),
     Escape: () => { hits.hidden = true; },
     Enter: () => {
       const keys = Graph.groups.has(chosen) ? [chosen] : Graph.around(at);
@@ -284,6 +286,16 @@
     if (kept === "light" || kept === "dark") document.documentElement.dataset.theme = kept;
   } catch { /* as above */ }
 
+  function toSaliency() {
+    const i = Saliency.first();
+    if (i < 0) return;
+    goTo(i, { uncover: true, middle: true });
+    const section = byId("saliency-section");
+    section.scrollIntoView();
+    section.focus({ preventScroll: true });
+  }
+  byId("saliency").hidden = Saliency.first() < 0;
+  byId("saliency").addEventListener("click", toSaliency);
   byId("help").addEventListener("click", () => byId("keys").showModal());
   byId("back").addEventListener("click", () => step(-1));
   byId("forward").addEventListener("click", () => step(1));

@@ -297,5 +297,5 @@ const Values = (() => {
     return parts;
   }
 
-  return { shown, paint, colours, scale, watch, valueOf, TOP, NOT_A_NUMBER };
+  return { shown, bars, paint, colours, scale, watch, valueOf, TOP, NOT_A_NUMBER };
 })();
