@@ -11,17 +11,20 @@ from numpy.typing import NDArray
 import onnxwalk
 from onnxwalk.interpreter.weights import trainable_weights
 
-_STEP = 1e-6
+_STEP = 1e-8
 _TOLERANCE = 1e-6
 #: directions that are tried for each array
 _DIRECTIONS = 4
 
 
 class Slopes:
-    """The slopes of the outputs of a float64 file, times ``seeds``, by its inputs and variables."""
+    """The slopes of the outputs of a file, times ``seeds``, by its inputs and variables; a file of
+    float32 is computed in float64."""
 
     def __init__(self, proto: Any, feeds: Mapping[str, NDArray[Any]], seeds: Sequence[Any]) -> None:
-        self._proto, self._feeds, self._seeds = proto, feeds, seeds
+        self._proto, self._seeds = _in_float64(proto), seeds
+        single = {name: x for name, x in feeds.items() if x.dtype == np.float32}
+        self._feeds = {**feeds, **{name: x.astype(np.float64) for name, x in single.items()}}
 
     def agree_with(self, gradients: Mapping[str, NDArray[Any]]) -> bool:
         """Whether these gradients are those of finite differences along random directions."""
@@ -47,6 +50,23 @@ class Slopes:
             proto = _with_weight(proto, name, change)
         pairs = zip(onnxwalk.load(proto).run(None, feeds), self._seeds, strict=True)
         return float(sum((y * s).sum() for y, s in pairs if s is not None))
+
+
+def _in_float64(proto: Any) -> Any:
+    """A copy of the model whose inputs, weights and constants of float32 are float64."""
+    from onnx import ModelProto, TensorProto, numpy_helper
+
+    copy = ModelProto()
+    copy.CopyFrom(proto)
+    constants = [a.t for n in copy.graph.node for a in n.attribute if a.HasField("t")]
+    for tensor in (*copy.graph.initializer, *constants):
+        if tensor.data_type == TensorProto.FLOAT:
+            wide = numpy_helper.to_array(tensor).astype(np.float64)
+            tensor.CopyFrom(numpy_helper.from_array(wide, tensor.name))
+    for value in (*copy.graph.input, *copy.graph.output, *copy.graph.value_info):
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT:
+            value.type.tensor_type.elem_type = TensorProto.DOUBLE
+    return copy
 
 
 def _with_weight(proto: Any, name: str, change: NDArray[Any]) -> Any:

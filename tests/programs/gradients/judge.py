@@ -122,7 +122,7 @@ def _judge(case: Case, dtype: str) -> Verdict:
     try:
         expected = model.gradients()
     except LookupError as error:  # TensorFlow has no gradient of an operator
-        if dtype == "float64" and slopes.agree_with(found):
+        if slopes.agree_with(found):
             return Verdict(case, "TensorFlow", one_line(error), dtype)
         raise
     if not any(g.any() for g in (*expected.values(), *found.values())):
@@ -150,8 +150,8 @@ def _judge(case: Case, dtype: str) -> Verdict:
         return Verdict(case, "equal", "", dtype, error)
     error = max(errors.values())
     what = f"{', '.join(sorted(wrong))}: {error:.1e} apart, allowed {limit:.1e}"
-    off = dtype == "float64" and error > CONSTANTS
-    if off and slopes.agree_with(found) and not slopes.agree_with(expected):
+    is_large = error > (CONSTANTS if dtype == "float64" else SINGLE)
+    if is_large and slopes.agree_with(found) and not slopes.agree_with(expected):
         return Verdict(case, "TensorFlow", what, dtype, error)
     return Verdict(case, "wrong", what, dtype, error)
 
