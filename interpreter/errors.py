@@ -44,10 +44,7 @@ class LimitError(OnnxWalkError):
 
 class NotFiniteError(OnnxWalkError):
     """In training, the loss or a gradient is NaN or infinite; the message names the step and the
-    node where that began. The weights are those before the step, in ``trainer`` if ``train`` raised
-    it."""
-
-    trainer: object = None
+    node where that began. The weights are those before the step."""
 
 
 class RunStopped(LimitError):

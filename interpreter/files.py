@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,6 +16,17 @@ def write_file(path: Path, content: str | bytes) -> None:
     """Write text or bytes atomically. Raises InvalidInputError."""
     with replace_atomically(path) as part, translate_os_errors(path):
         part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def check_writable(path: Path) -> None:
+    """Raise InvalidInputError unless a file can be written at ``path``, which stays as it is."""
+    with translate_os_errors(path):
+        target = Path(os.path.realpath(path))
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        part = target.with_name(f".{target.name}.{os.getpid()}.part")
+        open(part, "xb").close()
+        part.unlink()
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
@@ -305,7 +305,11 @@ class Session:
         and what ``run`` raises.
         """
         try:
-            if isinstance(with_respect_to, str) or not isinstance(of, str):
+            if (
+                isinstance(with_respect_to, str)
+                or not isinstance(with_respect_to, Iterable)
+                or not all(isinstance(name, str) for name in (of, *with_respect_to))
+            ):
                 raise InvalidInputError(
                     "gradients(of, with_respect_to, feeds) takes the name of a value and a list of "
                     f"names, not {of!r} and {with_respect_to!r}"

@@ -101,7 +101,8 @@ def _write(content: Any, indent: int = 0, *, soft_wrap: bool = False) -> None:
 
 def count(number: int, noun: str) -> str:
     """ "1 node", "2 nodes", "12,345 nodes"."""
-    return f"{number:,} {noun}{'s'[: number != 1]}"
+    ending = "es" if noun.endswith(("ch", "sh", "s", "x")) else "s"
+    return f"{number:,} {noun}{ending if number != 1 else ''}"
 
 
 def size(number: float) -> str:

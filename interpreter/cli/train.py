@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from onnxwalk.interpreter.cli._training import (
     read_labels,
 )
 from onnxwalk.interpreter.errors import InvalidInputError, NotFiniteError
-from onnxwalk.interpreter.files import write_file
+from onnxwalk.interpreter.files import check_writable, write_file
 from onnxwalk.interpreter.session import Session, load
 from onnxwalk.interpreter.text import class_names
 from onnxwalk.interpreter.training import (
@@ -168,14 +169,13 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         if not fit.is_whole:
             raise
-        _write(args, trainer, fit)
+        _write_all(args, trainer, fit)
         _say_stopped(args, fit)
         return 130
-    except NotFiniteError:
-        _write(args, trainer, fit)
-        print(f"onnxwalk: {args.output} has the weights before that step", file=sys.stderr)
+    except Exception:
+        _rescue(args, trainer, fit)
         raise
-    _write(args, trainer, fit)
+    _write_all(args, trainer, fit)
     last = {name: values[-1] for name, values in fit.history.items()}
     _show.line(f"{args.output}: {_show.count(trainer.steps, 'step')}, {describe(last)}")
     return 0
@@ -183,18 +183,34 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_files(args: argparse.Namespace) -> None:
     """Raise InvalidInputError for what can't be written, before anything is computed."""
-    for path in (args.output, args.history, args.checkpoint):
-        if path is not None:
-            check_folder(path)
+    options = {
+        "--output": args.output, "--history": args.history, "--checkpoint": args.checkpoint,
+        "--plot": args.plot,
+    }  # fmt: skip
+    seen: dict[Path, str] = {}
+    for option, path in options.items():
+        if path is None:
+            continue
+        check_folder(path)
+        check_writable(path)
+        if (other := seen.setdefault(path.resolve(), option)) != option:
+            raise InvalidInputError(f"{other} and {option} are the same file, {path}")
     if args.plot is not None:
         _plot.check(args.plot)
+    is_file = args.validation is not None and not _is_number(args.validation)
+    if args.validation_labels is not None and not is_file:
+        raise InvalidInputError("--validation-labels is for a file of --validation")
+    if args.column is not None and not args.text_file:
+        raise InvalidInputError("--column is of a file of --text-file")
+    if args.label_column is not None and args.labels is None:
+        raise InvalidInputError("--label-column is of a file of --labels")
     if not args.data and not args.text_file:
         raise InvalidInputError("pass --data FILE or --text-file FILE")
 
 
 def _read(
     session: Session, args: argparse.Namespace, files: list[str], texts: list[str],
-    labels: Path | None,
+    labels: Path | None, option: str = "--labels",
 ) -> Any:  # fmt: skip
     """Inputs and labels; inputs alone for a loss that is an output of the model."""
     feeds = read_inputs(session, files, args.scale)
@@ -210,7 +226,7 @@ def _read(
         return x, labels_of_folders(found[0], names)
     if args.loss in {info.name for info in session.outputs}:
         return x
-    raise InvalidInputError(f"loss {args.loss} needs labels: pass --labels FILE")
+    raise InvalidInputError(f"loss {args.loss} needs labels: pass {option} FILE")
 
 
 def _optimizer(args: argparse.Namespace) -> Optimizer:
@@ -238,26 +254,64 @@ def _validation(session: Session, args: argparse.Namespace) -> dict[str, Any]:
     """The arguments of ``Fit`` for ``--validation``."""
     if args.validation is None:
         return {}
-    try:
-        share = float(args.validation)
-    except ValueError:
+    if not _is_number(args.validation):
         is_text = bool(args.text_file)
         files, texts = ([], [args.validation]) if is_text else ([args.validation], [])
-        return {"validation": _read(session, args, files, texts, args.validation_labels)}
+        labels = args.validation_labels
+        return {"validation": _read(session, args, files, texts, labels, "--validation-labels")}
+    share = float(args.validation)
     if not 0 < share < 1:
         raise InvalidInputError(f"--validation {args.validation}: expected a share between 0 and 1")
     return {"validation_split": share}
 
 
-def _write(args: argparse.Namespace, trainer: Trainer, fit: Fit) -> None:
-    trainer.save(args.output)
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _write(args: argparse.Namespace, trainer: Trainer, fit: Fit) -> dict[Path, str]:
+    """Write all files; returns what can't be written, and why."""
+    writes: dict[Path, Callable[[], None]] = {args.output: lambda: trainer.save(args.output)}
     if args.checkpoint is not None:
-        fit.save(args.checkpoint)
+        writes[args.checkpoint] = lambda: fit.save(args.checkpoint)
     if args.history is not None:
-        write_file(args.history, json.dumps(fit.history, indent=1) + "\n")
+        text = json.dumps(fit.history, indent=1) + "\n"
+        writes[args.history] = lambda: write_file(args.history, text)
     if args.plot is not None and fit.history:
         losses = {n: v for n, v in fit.history.items() if n in ("loss", "val_loss")}
-        _plot.curves(args.plot, f"loss of {Path(args.model).name}", losses, "epoch")
+        title = f"loss of {Path(args.model).name}"
+        writes[args.plot] = lambda: _plot.curves(args.plot, title, losses, "epoch")
+    failed = {}
+    for path, write in writes.items():
+        try:
+            write()
+        except InvalidInputError as error:
+            failed[path] = str(error)
+    return failed
+
+
+def _write_all(args: argparse.Namespace, trainer: Trainer, fit: Fit) -> None:
+    """Write all files. Raises InvalidInputError for those that can't be, after the others."""
+    if failed := _write(args, trainer, fit):
+        raise InvalidInputError("; ".join(failed.values()))
+
+
+def _rescue(args: argparse.Namespace, trainer: Trainer, fit: Fit) -> None:
+    """After an error, write what was trained, and say so."""
+    if not trainer.steps:
+        return
+    try:
+        trainer.check_finite()
+    except NotFiniteError:
+        text = f"{args.output} isn't written: its weights would be NaN or infinite"
+    else:
+        failed = _write(args, trainer, fit)
+        text = failed.get(args.output) or f"{args.output} has what was trained until then"
+    print(f"onnxwalk: {_show.printable(text)}", file=sys.stderr)
 
 
 def _say_stopped(args: argparse.Namespace, fit: Fit) -> None:

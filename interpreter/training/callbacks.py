@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxwalk.interpreter.errors import InvalidInputError, suggest
+from onnxwalk.interpreter.training.checks import check_count
 
 if TYPE_CHECKING:
     from onnxwalk.interpreter.training.trainer import Trainer
@@ -66,6 +67,10 @@ class _Monitor(Callback):
     def __init__(self, monitor: str, mode: str, min_delta: float) -> None:
         if mode not in ("auto", "min", "max"):
             raise InvalidInputError(f"mode must be 'auto', 'min' or 'max', not {mode!r}")
+        if isinstance(min_delta, bool) or not isinstance(min_delta, int | float | np.number):
+            raise InvalidInputError(f"min_delta must be a number, not {min_delta!r}")
+        if not math.isfinite(min_delta):
+            raise InvalidInputError(f"min_delta must be finite, not {min_delta!r}")
         self.monitor, self.min_delta = monitor, abs(min_delta)
         self._sign = -1.0 if mode == "max" or (mode == "auto" and "loss" not in monitor) else 1.0
         self.best = math.nan
@@ -101,6 +106,7 @@ class EarlyStopping(_Monitor):
         restore_best_weights: bool = False,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
+        check_count("patience", patience, 0)
         self.patience, self.restore_best_weights = patience, restore_best_weights
         self.best_epoch, self._waited = -1, 0
         self._best: dict[str, np.ndarray] = {}
@@ -173,6 +179,8 @@ class Checkpoint(Callback):
 def find_callbacks(callbacks: Iterable[Any]) -> list[Callback]:
     """Callbacks and functions as callbacks; those that write come last, as they write what the
     others know. Raises InvalidInputError."""
+    if isinstance(callbacks, Callback) or not isinstance(callbacks, Iterable):
+        raise InvalidInputError(f"callbacks must be a list, not {callbacks!r}")
     found: list[Callback] = []
     for item in callbacks:
         if isinstance(item, Callback):

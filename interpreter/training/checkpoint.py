@@ -33,7 +33,7 @@ def write_checkpoint(
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The description and the arrays of a checkpoint. Raises InvalidInputError."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as stored, np.load(stored, allow_pickle=False) as file:
             about = json.loads(bytes(file[_ABOUT]))
             if about["format"] != _FORMAT:
                 raise InvalidInputError(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from onnxwalk.interpreter.errors import InvalidInputError
-from onnxwalk.interpreter.training.losses import SPARSE, LossGraph
+from onnxwalk.interpreter.training.losses import SPARSE, LossGraph, labels_misfit
 
 
 class Batch(NamedTuple):
@@ -25,6 +25,9 @@ class Batches(Protocol):
     steps: int | None
     size: int | None
 
+    def check(self) -> None:
+        """Raise InvalidInputError if it is clear beforehand that the model can't take them."""
+
     def epoch(self, number: int, start: int) -> Iterator[Batch]:
         """The batches of an epoch (0, 1, …) from the one numbered ``start`` on."""
         ...
@@ -36,13 +39,29 @@ class ArrayBatches:
 
     def __init__(
         self, feeds: Mapping[str, np.ndarray], labels: np.ndarray | None, size: int,
-        *, seed: int | None = None,
+        *, seed: int | None = None, fixed: Mapping[str, int] | None = None,
     ) -> None:  # fmt: skip
+        """``fixed``: by input, the only number of samples that a batch may have."""
+        self._fixed = fixed or {}
         self._feeds, self._labels, self._seed = feeds, labels, seed
         self.size: int | None = size
         self._size = size
         self.samples = len(next(iter(feeds.values())))
         self.steps: int | None = -(-self.samples // size)
+
+    def check(self) -> None:
+        first, rest = min(self._size, self.samples), self.samples % self._size
+        for name, size in self._fixed.items():
+            if first != size:
+                raise InvalidInputError(
+                    f"input {name!r} takes batches of {size} samples alone, not of {first}: pass "
+                    f"batch_size={size}"
+                )
+            if rest and rest != size:
+                raise InvalidInputError(
+                    f"input {name!r} takes batches of {size} samples alone, and of "
+                    f"{self.samples} samples {rest} are left over: leave these out"
+                )
 
     def epoch(self, number: int, start: int) -> Iterator[Batch]:
         order = None
@@ -66,7 +85,7 @@ class ArrayBatches:
         for rows, seed in ((slice(0, kept), self._seed), (slice(kept, None), None)):
             labels = None if self._labels is None else self._labels[rows]
             feeds = {n: x[rows] for n, x in self._feeds.items()}
-            parts.append(ArrayBatches(feeds, labels, self._size, seed=seed))
+            parts.append(ArrayBatches(feeds, labels, self._size, seed=seed, fixed=self._fixed))
         return parts[0], parts[1]
 
 
@@ -82,6 +101,9 @@ class IteratedBatches:
         self._going: Iterator[Any] | None = None
         #: whether each epoch has the same batches
         self.begins_anew = steps is None and not self._is_once
+
+    def check(self) -> None:
+        """What it gives isn't known beforehand."""
 
     def epoch(self, number: int, start: int) -> Iterator[Batch]:
         if self._going is None or self.begins_anew:
@@ -101,6 +123,11 @@ def split_pair(data: Any, losses: LossGraph, what: str) -> tuple[Any, Any]:
     if not losses.labels:
         if isinstance(data, tuple) and len(data) == 1:
             return data[0], None
+        if isinstance(data, tuple):
+            raise InvalidInputError(
+                f"{what}: the loss is an output of the model, and takes no labels: pass the inputs "
+                f"alone, not {_kind(data)}"
+            )
         return data, None
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise InvalidInputError(f"{what}: expected (x, y), inputs and labels, not {_kind(data)}")
@@ -117,8 +144,10 @@ def is_arrays(data: Any, losses: LossGraph) -> bool:
     """Whether data are the arrays of all samples, rather than an iterable of batches."""
     if isinstance(data, np.ndarray | Mapping):
         return True
-    if not isinstance(data, tuple) or len(data) not in (1, 2):
+    if not isinstance(data, tuple) or not data:
         return False
+    if len(data) > 2:
+        return isinstance(data[0], np.ndarray | Mapping)
     return losses.labels == "" or isinstance(data[0], np.ndarray | Mapping | list)
 
 
@@ -137,7 +166,11 @@ def make_batch(
             raise InvalidInputError(f"{what}: the loss needs labels: pass (x, y)")
         labels = check_labels(y, losses, what)
         sizes["labels"] = len(labels)
-    if not sizes:
+    if not feeds:
+        raise InvalidInputError(
+            f"{what}: there are no inputs; the model has {', '.join(names) or 'none'}"
+        )
+    if not names:
         raise InvalidInputError(f"{what}: the model has no inputs to train on")
     if len(set(sizes.values())) > 1:
         listed = ", ".join(f"{name!r} has {size}" for name, size in sizes.items())
@@ -182,8 +215,7 @@ def check_labels(y: Any, losses: LossGraph, what: str = "data") -> np.ndarray:
         hint = "; for the numbers of classes use sparse_categorical_crossentropy"
         hint = hint if losses.kind == "categorical" else ""
         raise InvalidInputError(f"{what}: labels must be from 0 to 1, not {found:g}{hint}")
-    if losses.classes == 1 and labels.ndim == 1:
-        labels = labels[:, None]
+    labels = _fit_rank(labels, losses)
     if losses.classes is not None and labels.shape[-1] != losses.classes:
         hint = ""
         if losses.kind == "categorical" and labels.ndim == 1:
@@ -192,7 +224,31 @@ def check_labels(y: Any, losses: LossGraph, what: str = "data") -> np.ndarray:
             f"{what}: labels have shape {labels.shape}, but output {losses.output!r} has "
             f"{losses.classes} values for each sample{hint}"
         )
+    _check_shape(labels, losses, what)
     return labels
+
+
+def _fit_rank(labels: np.ndarray, losses: LossGraph) -> np.ndarray:
+    """Labels with or without a last axis of size 1, as the output has it."""
+    rank = 2 if losses.shape is None else len(losses.shape)
+    if losses.classes == 1 and labels.ndim == rank - 1:
+        return labels[..., None]
+    if losses.shape is not None and labels.ndim == rank + 1 and labels.shape[-1] == 1:
+        return labels[..., 0]
+    return labels
+
+
+def _check_shape(labels: np.ndarray, losses: LossGraph, what: str) -> None:
+    """Raise InvalidInputError for labels that, broadcast, would fit an output of another shape."""
+    if losses.shape is None:
+        return
+    expected = losses.labels_shape(losses.shape)
+    fits = len(expected) == labels.ndim and all(
+        not isinstance(size, int) or size == found
+        for size, found in zip(expected[1:], labels.shape[1:], strict=True)
+    )
+    if not fits:
+        raise InvalidInputError(f"{what}: {labels_misfit(losses, labels, losses.shape)}")
 
 
 def _check_classes(labels: np.ndarray, losses: LossGraph, what: str) -> np.ndarray:
@@ -203,8 +259,10 @@ def _check_classes(labels: np.ndarray, losses: LossGraph, what: str) -> np.ndarr
         raise InvalidInputError(
             f"{what}: labels must be integers, the numbers of classes, not {labels.dtype}{hint}"
         )
-    if labels.ndim > 1 and labels.shape[-1] == 1 and losses.classes_axis == -1:
+    rank = labels.ndim if losses.shape is None else len(losses.shape)
+    if 1 < labels.ndim == rank and labels.shape[-1] == 1 and losses.classes_axis == -1:
         labels = labels[..., 0]
+    _check_shape(labels, losses, what)
     low, high = (int(labels.min()), int(labels.max())) if labels.size else (0, 0)
     if low < 0 or (losses.classes is not None and high >= losses.classes):
         most = "" if losses.classes is None else f" to {losses.classes - 1}"

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.errors import InvalidInputError, NotFiniteError
+from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.training.callbacks import find_callbacks
 from onnxwalk.interpreter.training.checkpoint import check_same, read_checkpoint
+from onnxwalk.interpreter.training.checks import check_count
 from onnxwalk.interpreter.training.data import ArrayBatches, Batches, IteratedBatches
 from onnxwalk.interpreter.training.trainer import Trainer
 
@@ -90,6 +91,8 @@ def train(
 
     Raises InvalidInputError, UnsupportedModelError naming all operators without a rule of the
     gradient, NotFiniteError naming the node where the loss became NaN, and what ``load`` raises.
+    What ends a training that had begun, Ctrl-C too, has the trainer, with the weights as they are,
+    in ``error.trainer``.
     """
     trainer = Trainer(
         model, loss=loss, optimizer=optimizer, output=output, from_logits=from_logits,
@@ -125,10 +128,14 @@ class Fit:
         verbose: int = 0,
     ) -> None:
         """See ``train``. Raises InvalidInputError."""
-        _check_count("epochs", epochs, 1)
-        _check_count("initial_epoch", initial_epoch, 0)
+        epochs = check_count("epochs", epochs, 1)
+        initial_epoch = check_count("initial_epoch", initial_epoch, 0)
         if steps_per_epoch is not None:
-            _check_count("steps_per_epoch", steps_per_epoch, 1)
+            steps_per_epoch = check_count("steps_per_epoch", steps_per_epoch, 1)
+        if isinstance(validation_split, bool) or not isinstance(
+            validation_split, int | float | np.number
+        ):
+            raise InvalidInputError(f"validation_split must be a number, not {validation_split!r}")
         self.trainer, self.epochs, self.verbose = trainer, epochs, verbose
         self.history: History = {}
         self.epoch, self.batch = initial_epoch, 0
@@ -159,6 +166,17 @@ class Fit:
             self._batches, self._validated = self._batches.split(self._split)
         elif self._validation is not None:
             self._validated = trainer.batches(self._validation, size, what="validation")
+            if (
+                isinstance(self._validated, IteratedBatches)
+                and not self._validated.begins_anew
+                and self.epochs > self.epoch + 1
+            ):
+                raise InvalidInputError(
+                    "validation is an iterator, which gives its batches once: pass a list of them, "
+                    "or an object that begins anew in each epoch"
+                )
+        for batches in filter(None, (self._batches, self._validated)):
+            batches.check()
 
     @property
     def batches_per_epoch(self) -> int | None:
@@ -170,9 +188,16 @@ class Fit:
         """Train to the end, and return the history.
 
         Ctrl-C ends it after the batch that is being computed, with KeyboardInterrupt; then ``run``
-        can go on, and ``save`` write a checkpoint. So it is after any error of a batch.
+        can go on, and ``save`` write a checkpoint. So it is after any error of a batch. Each has
+        the trainer in ``error.trainer``.
         """
         trainer = self.trainer
+        if trainer.stop_training or self.epoch >= self.epochs:
+            reason = "a callback had ended it" if trainer.stop_training else f"epochs={self.epochs}"
+            warnings.warn(
+                f"nothing was trained: epochs done before: {self.epoch}; {reason}",
+                stacklevel=3,
+            )
         for callback in self.callbacks:
             callback.trainer, callback.fit = trainer, self
             callback.on_train_begin()
@@ -181,8 +206,8 @@ class Fit:
                 while self.epoch < self.epochs and not trainer.stop_training:
                     if not self._run_epoch():
                         break
-        except NotFiniteError as error:
-            error.trainer = trainer
+        except BaseException as error:
+            error.trainer = trainer  # type: ignore[attr-defined]
             raise
         for callback in self.callbacks:
             callback.on_train_end()
@@ -214,6 +239,7 @@ class Fit:
                 stacklevel=4,
             )
             return False
+        trainer.check_finite()  # what the last step made wouldn't be seen before the next one
         logs = self._means.results()
         if self._validated is not None:
             logs |= trainer.evaluate_batches(self._validated, "val_")
@@ -287,11 +313,6 @@ class Fit:
 def _beginning(arrays: Mapping[str, np.ndarray], begin: str) -> dict[str, np.ndarray]:
     """The arrays whose names begin so, by the rest of their names."""
     return {n.removeprefix(begin): x for n, x in arrays.items() if n.startswith(begin)}
-
-
-def _check_count(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise InvalidInputError(f"{name} must be an integer from {least} on, not {value!r}")
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ or 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -59,6 +59,11 @@ class Nodes:
         array = np.asarray(value, dtype)
         self._constants[name] = Tensor(name, element_type(array.dtype).code, array)
         return name
+
+    @property
+    def added(self) -> frozenset[str]:
+        """The names of the nodes."""
+        return frozenset(node.name for node in self._nodes)
 
     def graph(self, *inputs: ValueInfo) -> Graph:
         """The graph with all of it, and further inputs."""
@@ -195,11 +200,35 @@ class LossGraph:
     kind: str = ""
     output: str = ""
     dtype: np.dtype = field(default_factory=lambda: np.dtype(np.float32))
+    #: the shape of the predictions, as far as it is known: sizes that aren't numbers can be any
+    shape: tuple[Any, ...] | None = None
     #: the number of classes, or of outputs for each sample, if that is known
     classes: int | None = None
     classes_axis: int = -1
     #: whether the predictions are logits
     is_logits: bool = False
+    #: the names of the nodes of the loss
+    nodes: frozenset[str] = frozenset()
+
+    def labels_shape(self, shape: Sequence[Any]) -> tuple[Any, ...]:
+        """The shape of labels for predictions of a shape."""
+        if self.kind != SPARSE:
+            return tuple(shape)
+        axis = self.classes_axis % max(len(shape), 1)
+        return (*shape[:axis], *shape[axis + 1 :])
+
+
+def labels_misfit(losses: LossGraph, labels: np.ndarray, shape: Sequence[Any]) -> str:
+    """The message for labels that don't fit predictions of a shape."""
+
+    def text(sizes: Sequence[Any]) -> str:
+        shown = ", ".join("?" if size is None else str(size) for size in sizes)
+        return f"({shown},)" if len(sizes) == 1 else f"({shown})"
+
+    return (
+        f"labels have shape {text(labels.shape)}, but for output {losses.output!r}, which has "
+        f"shape {text(shape)}, they must have shape {text(losses.labels_shape(shape))}"
+    )
 
 
 def add_loss(
@@ -265,6 +294,11 @@ def _with_loss(
     rank = None if shape is None else len(shape)
     if loss.classes_axis == 1 and rank is not None and rank < 2:
         raise InvalidInputError(f"{loss.name} needs an output (N, C, …), not {shape}")
+    if loss.labels in (SPARSE, CATEGORICAL) and rank == 1:
+        raise InvalidInputError(
+            f"{loss.name} needs an output (N, …, C), of classes for each sample: {output.name!r} "
+            f"has shape {shape}"
+        )
     logits = output.name
     if not from_logits:
         logits = find_logits(graph, context, output.name, loss.final, loss.classes_axis, rank)
@@ -281,9 +315,11 @@ def _with_loss(
         loss.labels,
         output.name,
         dtype,
+        None if shape is None else tuple(shape),
         size if isinstance(size, int) else None,
         axis,
         from_logits,
+        nodes.added,
     )
 
 

@@ -12,16 +12,17 @@ import numpy as np
 from onnxwalk.interpreter.compiler.gradients.differentiate import differentiate
 from onnxwalk.interpreter.compiler.program import Program
 from onnxwalk.interpreter.display import describe
-from onnxwalk.interpreter.errors import NotFiniteError
+from onnxwalk.interpreter.errors import InvalidInputError, NotFiniteError
 from onnxwalk.interpreter.ir.model import Graph, Tensor, TensorType, ValueInfo
 from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.runtime.resident import ResidentPlan
-from onnxwalk.interpreter.training.losses import LossGraph
+from onnxwalk.interpreter.training.losses import LossGraph, labels_misfit
 from onnxwalk.interpreter.training.modes import in_training
 from onnxwalk.interpreter.training.pieces import Piece
 from onnxwalk.ops.shared.numpy_state import computing
 
-#: the end of a message
+#: the ends of messages
+_BROKEN = "weight '{}' holds NaN or infinities by now; a lower learning rate may help"
 _KEPT = "the weights are those before this step; a lower learning rate may help"
 
 
@@ -106,6 +107,7 @@ class Network:
         state = copy.deepcopy(self.rng.bit_generator.state)
         arguments = [feeds[name] for name in self.inputs]
         loss, *values = self._backward.run(arguments)
+        self._check_labels(feeds, values)
         predictions, values = values[: self._first_gradient - 1], values[self._first_gradient - 1 :]
         gradients = [part for p, g in zip(self.pieces, values, strict=False) for part in p.of(g)]
         loss = float(np.asarray(loss).reshape(()))
@@ -116,16 +118,39 @@ class Network:
             np.copyto(self.weights[name], value)
         return loss, predictions[0] if predictions else None, gradients
 
+    def check_finite(self, steps: int) -> None:
+        """Raise NotFiniteError if a weight isn't finite after so many steps."""
+        if name := self.first_not_finite():
+            raise NotFiniteError(f"{self.source}: after step {steps}: {_BROKEN.format(name)}")
+
+    def first_not_finite(self) -> str:
+        """The first weight that holds NaN or infinities; "" if none does."""
+        with computing():
+            return next((n for n, w in self.weights.items() if not _is_finite(w)), "")
+
     def evaluate(self, feeds: Mapping[str, np.ndarray]) -> tuple[float, np.ndarray | None]:
         """The loss and the predictions of a batch, as in inference."""
         loss, *predictions = self._forward.run([feeds[name] for name in self.inputs])
+        self._check_labels(feeds, predictions)
         return float(np.asarray(loss).reshape(())), predictions[0] if predictions else None
+
+    def _check_labels(self, feeds: Mapping[str, Any], values: Sequence[Any]) -> None:
+        """Raise InvalidInputError if labels have another shape than the predictions, the first of
+        the values: broadcast to each other, they would give a loss that means nothing."""
+        losses = self.losses
+        if not losses.labels or not losses.output:
+            return
+        labels, shape = feeds[losses.labels], np.shape(values[0])
+        if labels.shape != losses.labels_shape(shape):
+            raise InvalidInputError(labels_misfit(losses, labels, shape))
 
     def _name_first(self, arguments: Sequence[Any], loss: float, number: int) -> NoReturn:
         """Raise NotFiniteError naming the node where numbers stopped being finite."""
         what = "the loss" if not np.isfinite(loss) else "a gradient"
         value = f"{loss}" if not np.isfinite(loss) else "not finite"
         begin = f"{self.source}: step {number}: {what} is {value}"
+        if name := self.first_not_finite():
+            raise NotFiniteError(f"{begin}: {_BROKEN.format(name)}")
         for name, x in zip(self.inputs, arguments, strict=True):
             if _any(np.isnan, [x]) or _any(np.isinf, [x]):
                 raise NotFiniteError(f"{begin}: input '{name}' holds NaN or infinities")

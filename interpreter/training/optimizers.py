@@ -43,9 +43,16 @@ class Optimizer:
         """Raises InvalidInputError for values out of range."""
         for part in fields(self):
             value = getattr(self, part.name)
-            if isinstance(value, bool) or callable(value):
+            if part.name == "nesterov":
+                if not isinstance(value, bool | np.bool_):
+                    raise InvalidInputError(
+                        f"{type(self).__name__}: nesterov must be True or False, not {value!r}"
+                    )
                 continue
-            if not isinstance(value, int | float | np.number) or not 0 <= value < math.inf:
+            if part.name == "learning_rate" and callable(value):
+                continue
+            is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+            if not is_number or not 0 <= value < math.inf:
                 raise InvalidInputError(
                     f"{type(self).__name__}: {part.name} must be a number from 0 on, not {value!r}"
                 )
@@ -87,9 +94,11 @@ class Optimizer:
 
     def settings(self) -> dict[str, Any]:
         """The class and all values, for a checkpoint; a function as "a function"."""
-        values = {part.name: getattr(self, part.name) for part in fields(self)}
-        found = {n: "a function" if callable(v) else v for n, v in values.items()}
-        return {"class": type(self).__name__, **found}
+        found = {"class": type(self).__name__}
+        for part in fields(self):
+            value = getattr(self, part.name)
+            found[part.name] = "a function" if callable(value) else np.asarray(value).item()
+        return found
 
 
 @dataclass(frozen=True)

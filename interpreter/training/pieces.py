@@ -39,7 +39,11 @@ def find_pieces(model: Model, graph: Graph, loss: str, frozen: Sequence[str]) ->
     """
     weights = [w for w in trainable_weights(model) if w.initializer in graph.initializers]
     if not weights:
-        raise InvalidInputError(f"{model.source}: the graph has nothing to train: no weights")
+        raise InvalidInputError(
+            f"{model.source}: the graph has nothing to train: no "
+            "floating-point initializer is the weight of an operator (values of Constant nodes and "
+            "quantized weights aren't trained)"
+        )
     kept = [w for w in weights if not _is_frozen(w, frozen)]
     _check_patterns(model, frozen)
     if not kept:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.errors import InvalidInputError
-from onnxwalk.interpreter.ir.model import Graph, Tensor
+from onnxwalk.interpreter.errors import InvalidInputError, OperatorError
+from onnxwalk.interpreter.ir.model import Graph, Tensor, TensorType
 from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.runtime.feeds import Inputs
 from onnxwalk.interpreter.session import Session, compiled, load
 from onnxwalk.interpreter.training.checkpoint import check_same, read_checkpoint, write_checkpoint
+from onnxwalk.interpreter.training.checks import check_count, check_patterns
 from onnxwalk.interpreter.training.data import (
     ArrayBatches,
     Batch,
@@ -62,8 +64,10 @@ class Trainer:
         """
         session = model if isinstance(model, Session) else load(model)
         self._session, self.source = session, session.model.source
-        if seed is not None and not (isinstance(seed, int | np.integer) and seed >= 0):
-            raise InvalidInputError(f"seed must be a non-negative integer or None, not {seed!r}")
+        if seed is not None:
+            seed = check_count("seed", seed, 0)
+        if not isinstance(limits, Limits | None):
+            raise InvalidInputError(f"limits must be Limits(…) or None, not {limits!r}")
         self.optimizer = find_optimizer(optimizer)
         program, options = compiled(session)
         shapes = {
@@ -74,8 +78,7 @@ class Trainer:
             output=output, from_logits=from_logits, shapes=shapes,
         )  # fmt: skip
         self.loss, self.metrics = loss, check_metrics(metrics, losses)
-        if isinstance(frozen, str):
-            frozen = [frozen]
+        frozen = check_patterns(frozen)
         pieces = find_pieces(session.model, losses.graph, losses.loss, frozen)
         check_weights(losses.graph, pieces)
         self._network = Network(
@@ -92,7 +95,7 @@ class Trainer:
         self._parts = self._network.trained()
         self._states = [self.optimizer.state(part) for part in self._parts]
         self._inputs = Inputs(losses.graph, program.check_types)
-        self.seed = int.from_bytes(os.urandom(8), "little") >> 1 if seed is None else int(seed)
+        self.seed = int.from_bytes(os.urandom(8), "little") >> 1 if seed is None else seed
         self._network.rng.bit_generator.state = np.random.default_rng(self.seed).bit_generator.state
         self.steps = 0
         #: set it to end ``fit`` after this batch or epoch
@@ -119,7 +122,9 @@ class Trainer:
 
     def evaluate(self, data: Any, *, batch_size: int = 32) -> dict[str, float]:
         """The loss and the metrics of data, as ``train`` takes them."""
-        return self.evaluate_batches(self.batches(data, batch_size))
+        batches = self.batches(data, batch_size)
+        batches.check()
+        return self.evaluate_batches(batches)
 
     def evaluate_batches(self, batches: Batches, prefix: str = "") -> dict[str, float]:
         """As ``evaluate``, of batches; the names begin with ``prefix``."""
@@ -136,20 +141,24 @@ class Trainer:
         what: str = "data",
     ) -> Batches:  # fmt: skip
         """The batches of data: arrays, or an iterable of batches. Raises InvalidInputError."""
-        if not isinstance(size, int | np.integer) or size < 1:
-            raise InvalidInputError(f"batch_size must be a positive integer, not {size!r}")
+        size = check_count("batch_size", size, 1)
         losses, names = self._network.losses, self._names
         if is_arrays(data, losses):
             x, y = split_pair(data, losses, what)
             batch = make_batch(names, losses, x, y, what)
             return ArrayBatches(
-                batch.feeds, batch.labels, int(size), seed=self.seed if shuffle else None
-            )
+                batch.feeds, batch.labels, size,
+                seed=self.seed if shuffle else None, fixed=self._fixed_sizes(),
+            )  # fmt: skip
         if not isinstance(data, Iterable) or isinstance(data, str | bytes):
             raise InvalidInputError(
                 f"{what} must be arrays (x, y) or an iterable of batches, not {type(data).__name__}"
             )
         return IteratedBatches(names, losses, data, steps)
+
+    def check_finite(self) -> None:
+        """Raise NotFiniteError if a weight holds NaN or infinities."""
+        self._network.check_finite(self.steps)
 
     def means(self) -> Means:
         """New sums of loss and metrics, for an epoch."""
@@ -158,19 +167,44 @@ class Trainer:
     def step(self, batch: Batch, means: Means) -> None:
         """One step of the optimizer, of a batch, which is added to the means."""
         feeds = self._feeds(batch)
-        loss, predictions, gradients = self._network.step(feeds, self.steps + 1)
+        with self._naming_labels(batch):
+            loss, predictions, gradients = self._network.step(feeds, self.steps + 1)
         with computing():
             self.optimizer.update(self.steps, self._parts, gradients, self._states)
         self.steps += 1
         means.add(loss, batch.labels, predictions, batch.size)
 
     def _test(self, batch: Batch, means: Means) -> None:
-        loss, predictions = self._network.evaluate(self._feeds(batch))
+        feeds = self._feeds(batch)
+        with self._naming_labels(batch):
+            loss, predictions = self._network.evaluate(feeds)
         means.add(loss, batch.labels, predictions, batch.size)
+
+    @contextlib.contextmanager
+    def _naming_labels(self, batch: Batch) -> Iterator[None]:
+        """Have an error of a node of the loss name the labels, which are what doesn't fit it."""
+        losses = self._network.losses
+        try:
+            yield
+        except OperatorError as error:
+            if losses.labels and error.node in losses.nodes:
+                shape = batch.labels.shape
+                raise InvalidInputError(
+                    f"labels of shape {shape} don't fit output {losses.output!r}: {error}"
+                ) from error
+            raise
 
     @property
     def _names(self) -> list[str]:
         return [name for name in self._network.inputs if name != self._network.losses.labels]
+
+    def _fixed_sizes(self) -> dict[str, int]:
+        shapes = {
+            info.name: info.type.shape
+            for info in self._inputs.required
+            if info.name in self._names and isinstance(info.type, TensorType)
+        }
+        return {n: s[0] for n, s in shapes.items() if s and isinstance(s[0], int)}
 
     @property
     def nbytes(self) -> int:

@@ -52,10 +52,11 @@ def write_weights(
     target = Path(os.path.realpath(path))
     with replace_atomically(target) as part:
         rewriter = _Rewriter(source, values, _free_name(target))
-        _write(part, rewriter.model())
+        _write(part, rewriter.model(), target)
         if rewriter.outside:  # moved to its place first: a model must not exist without it
-            with replace_atomically(target.with_name(rewriter.location)) as data:
-                _write(data, rewriter.outside)
+            outside = target.with_name(rewriter.location)
+            with replace_atomically(outside) as data:
+                _write(data, rewriter.outside, outside)
 
 
 def _open(model: Any) -> Source:
@@ -68,8 +69,8 @@ def _open(model: Any) -> Source:
     return Source(loaded.maps[0], loaded.source, path if path.is_file() else None)
 
 
-def _write(path: Path, pieces: Iterable[Piece]) -> None:
-    with translate_os_errors(path), open(path, "wb") as file:
+def _write(part: Path, pieces: Iterable[Piece], target: Path) -> None:
+    with translate_os_errors(target), open(part, "wb") as file:
         file.writelines(pieces)
 
 

@@ -13,6 +13,7 @@ import onnxruntime
 import pytest
 
 import onnxwalk
+from onnxwalk import InvalidInputError
 from tests.interpreter.training.small import X, Y, network
 
 DATA = ("--data", "x.npy", "--labels", "y.npy", "--seed", 0)
@@ -103,6 +104,11 @@ def test_labels_in_files(train):
         (("--frozen", "*"), "small.onnx: nothing to train: all 4 weights are frozen"),
         (("--resume", "none.npz"), "none.npz: can't be read: No such file or directory"),
         (("--history", "no/h.json"), "folder"),
+        (("--history", "out.onnx"), "--output and --history are the same file, out.onnx"),
+        (("--checkpoint", "."), ".: can't be written: Is a directory"),
+        (("--validation", "x.npy"), "needs labels: pass --validation-labels FILE"),
+        (("--validation-labels", "y.npy"), "--validation-labels is for a file of --validation"),
+        (("--column", "a"), "--column is of a file of --text-file"),
         (("--loss", "mse"), "labels have shape (50,), but output 'y' has 3 values"),
     ],
 )
@@ -126,7 +132,7 @@ def test_nan_leaves_what_was_trained_until_then(train):
     result = train("--batch", 40, "--no-shuffle")
     assert result.status == 1
     said, error = result.err.splitlines()
-    assert said == "onnxwalk: out.onnx has the weights before that step"
+    assert said == "onnxwalk: out.onnx has what was trained until then"
     assert error.startswith("onnxwalk: small.onnx: step 2: the loss is nan: input 'x' holds NaN")
     assert (weights("out.onnx")["last/bias"] != 0).any()
 
@@ -151,6 +157,7 @@ def test_ctrl_c_leaves_a_whole_file(train):
     assert process.returncode == 130 and out == ""
     last = err.splitlines()[-1]
     assert last.startswith("onnxwalk: stopped in epoch") and "out2.onnx has what was" in last
+    assert "batchs" not in last
     assert last.endswith("--resume c.npz goes on")
     assert (weights("out2.onnx")["last/bias"] != 0).any()
     epochs = int(last.split()[4])  # the one that wasn't finished
@@ -159,3 +166,41 @@ def test_ctrl_c_leaves_a_whole_file(train):
     assert train(*options, "--epochs", epochs).status == 0
     for name, weight in weights("out.onnx").items():
         np.testing.assert_array_equal(weight, resumed[name])
+
+
+def test_the_model_is_written_though_another_file_cant_be(train, monkeypatch):
+    """The disk is full when the checkpoint of the first epoch is written."""
+
+    def fail(*args):
+        raise InvalidInputError("c.npz: can't be written: No space left on device")
+
+    monkeypatch.setattr("onnxwalk.interpreter.training.trainer.write_checkpoint", fail)
+    result = train("--checkpoint", "c.npz", "--history", "h.json")
+    assert result.status == 1
+    assert result.err.splitlines()[-2:] == [
+        "onnxwalk: out.onnx has what was trained until then",
+        "onnxwalk: c.npz: can't be written: No space left on device",
+    ]
+    assert (weights("out.onnx")["last/bias"] != 0).any()
+    assert json.loads(Path("h.json").read_text())["loss"]
+
+
+@pytest.mark.filterwarnings("always:nothing was trained")
+def test_the_other_files_are_written_though_the_model_cant_be(train, monkeypatch):
+    def fail(*args):
+        raise InvalidInputError("out.onnx: can't be written: No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr("onnxwalk.interpreter.training.trainer.write_weights", fail)
+        result = train("--checkpoint", "c.npz")
+    assert result.status == 1 and "out.onnx: can't be written: No space" in result.err
+    result = train("--resume", "c.npz")
+    assert result.status == 0 and "nothing was trained: epochs done before: 1" in result.err
+    assert (weights("out.onnx")["last/bias"] != 0).any()
+
+
+def test_weights_that_arent_finite_arent_written(train):
+    result = train("--optimizer", "SGD", "--lr", "1e300")
+    assert result.status == 1 and not Path("out.onnx").exists()
+    assert "onnxwalk: out.onnx isn't written: its weights would be NaN or infinite" in result.err
+    assert "holds NaN or infinities by now" in result.err.splitlines()[-1]

@@ -98,7 +98,7 @@ def test_columns_of_labels():
         (3, {}, "loss must be a name, not 3"),
         ("mse", {"metrics": ["accuracy"]}, "metric 'accuracy' needs a loss over classes"),
         ("mse", {"metrics": ["acuracy"]}, "unknown metric 'acuracy'; did you mean 'accuracy'?"),
-        ("mse", {"seed": -1}, "seed must be a non-negative integer"),
+        ("mse", {"seed": -1}, "seed must be an integer from 0 on"),
         ("mse", {"frozen": ["hiden"]}, "frozen: no weight is named 'hiden'"),
         ("mse", {"frozen": ["*"]}, "nothing to train: all 4 weights are frozen"),
     ],
