@@ -58,7 +58,7 @@ def build_draft(trace: Trace, *, opset: int | None = None, errors: Sequence[str]
                 tensors_to_rename={port.tensor: port.name for port in ports},
                 opset=min(opset, DEFAULT_OPSET),
                 custom_op_handlers={
-                    **operation_handlers(),
+                    **operation_handlers(to_train=trace.to_train),
                     "PyFunc": (marker_handler(trace.markers), []),
                 },
             )

@@ -56,13 +56,19 @@ ADVICE = {
 }
 
 
-def operation_handlers() -> dict[str, tuple[Callable[..., None], list[Any]]]:
-    """TensorFlow operation -> its handler, in the form of tf2onnx's ``custom_op_handlers``."""
+def operation_handlers(
+    *, to_train: bool = False
+) -> dict[str, tuple[Callable[..., None], list[Any]]]:
+    """TensorFlow operation -> its handler, in the form of tf2onnx's ``custom_op_handlers``.
+
+    ``to_train``: with those of files that are to be trained.
+    """
 
     def handler(write: Callable[[Nodes], None]) -> Callable[..., None]:
         return lambda ctx, node, _name, _args: write(Nodes(ctx, node))
 
-    return {kind: (handler(write), []) for kind, write in _WRITERS.items()}
+    writers = {**_WRITERS, **(mathematics.WRITERS_TO_TRAIN if to_train else {})}
+    return {kind: (handler(write), []) for kind, write in writers.items()}
 
 
 def _erfc(nodes: Nodes) -> None:

@@ -26,6 +26,30 @@ def _atan2(nodes: Nodes) -> None:
     nodes.replace("Where", [_is_negative(nodes, y), nodes.add("Neg", [angle]), angle])
 
 
+def _smooth_atan2(nodes: Nodes) -> None:
+    """The same for a file that is to be trained: atan(y / x) or ±π/2 - atan(x / y). The one whose
+    quotient is below 1 has the right slopes on the axes and diagonals, too."""
+    y, x = nodes.inputs
+    dtype = nodes.dtype(x)
+    zero, one, minus, pi = (nodes.const(value, dtype) for value in (0, 1, -1, np.pi))
+    size_y, size_x = nodes.add("Abs", [y]), nodes.add("Abs", [x])
+    is_steep = nodes.add("Greater", [size_y, size_x])
+    above = nodes.add("Where", [is_steep, x, y])
+    below = nodes.add("Where", [is_steep, y, x])
+    is_zero = nodes.add("Equal", [below, zero])  # then both are
+    quotient = nodes.add("Div", [above, nodes.add("Where", [is_zero, one, below])])
+    sign = nodes.add("Where", [_is_negative(nodes, y), minus, one])
+    sign_x = nodes.add("Where", [_is_negative(nodes, x), minus, one])
+    smaller = nodes.add("Min", [size_y, size_x])
+    are_infinite = nodes.add("Equal", [smaller, nodes.const(np.inf, dtype)])
+    quotient = nodes.add("Where", [are_infinite, nodes.add("Mul", [sign, sign_x]), quotient])
+    angle = nodes.add("Atan", [quotient])
+    quarter = nodes.add("Mul", [sign, nodes.const(np.pi / 2, dtype)])
+    turned = nodes.add("Add", [nodes.add("Mul", [sign, pi]), angle])
+    flat = nodes.add("Where", [_is_negative(nodes, x), turned, angle])
+    nodes.replace("Where", [is_steep, nodes.add("Sub", [quarter, angle]), flat])
+
+
 def _is_negative(nodes: Nodes, x: str) -> str:
     """Whether x is less than 0, or -0."""
     zero, one = (nodes.const(value, nodes.dtype(x)) for value in (0, 1))
@@ -48,14 +72,17 @@ def _product_with_zero(function: Callable[[Nodes, str], str]) -> Callable[[Nodes
 
 def _log1p(nodes: Nodes, x: str) -> str:
     """log(1 + x), for small x too, of which the sum u = 1 + x keeps little: log(u)·x / (u - 1), in
-    which the error of u cancels (Kahan); x itself where u is 1."""
+    which the error of u cancels (Kahan); x itself where u is 1. Nothing is divided by 0, also
+    not in what isn't chosen: its gradient would be NaN."""
     one, zero = (nodes.const(value, nodes.dtype(x)) for value in (1, 0))
     u = nodes.add("Add", [x, one])
     kept = nodes.add("Sub", [u, one])
     exact = nodes.add("Equal", [kept, x])  # infinity too
-    ratio = nodes.add("Where", [exact, one, nodes.add("Div", [x, kept])])
+    nothing = nodes.add("Equal", [kept, zero])
+    divisor = nodes.add("Where", [nothing, one, kept])
+    ratio = nodes.add("Where", [exact, one, nodes.add("Div", [x, divisor])])
     product = nodes.add("Mul", [nodes.add("Log", [u]), ratio])
-    return nodes.add("Where", [nodes.add("Equal", [kept, zero]), x, product])
+    return nodes.add("Where", [nothing, x, product])
 
 
 def _expm1(nodes: Nodes) -> None:
@@ -86,6 +113,22 @@ def _relu(nodes: Nodes) -> None:
         nodes.replace("Max", [x, nodes.const(0, nodes.dtype(x))])
 
 
+def _relu6(nodes: Nodes) -> None:
+    """min(6, max(x, 0)) for a file that is to be trained: as in TensorFlow no gradient goes through
+    at 0 and at 6. At its limits Clip, which it is in other files, has a gradient of 1."""
+    six = nodes.const(6, nodes.dtype(nodes.inputs[0]))
+    nodes.replace("Min", [six, nodes.add("Relu", nodes.inputs)])
+
+
+def _div_no_nan(nodes: Nodes) -> None:
+    """x / y, and 0 where y is 0; there it divides by 1, of which the gradient isn't NaN."""
+    x, y = nodes.inputs
+    zero, one = (nodes.const(value, nodes.dtype(y)) for value in (0, 1))
+    nothing = nodes.add("Equal", [y, zero])
+    quotient = nodes.add("Div", [x, nodes.add("Where", [nothing, one, y])])
+    nodes.replace("Where", [nothing, zero, quotient])
+
+
 def _pow(nodes: Nodes) -> None:
     """Of short integers in int64, of which the low bits are right even when it overflows."""
     x, y = nodes.inputs
@@ -98,7 +141,8 @@ def _pow(nodes: Nodes) -> None:
 
 
 def _selu(nodes: Nodes) -> None:
-    """ONNX's Selu, whose factors are float32; in float64 the formula."""
+    """ONNX's Selu, whose factors are float32; in float64 the formula. At 0, where both branches are
+    0, its slope is that from above."""
     x = nodes.inputs[0]
     if nodes.dtype(x) != np.float64:
         nodes.replace("Selu", [x])
@@ -107,7 +151,7 @@ def _selu(nodes: Nodes) -> None:
     below = nodes.add("Sub", [nodes.add("Exp", [x]), nodes.const(1.0)])
     below = nodes.add("Mul", [below, nodes.const(scale * alpha)])
     above = nodes.add("Mul", [x, nodes.const(scale)])
-    nodes.replace("Where", [nodes.add("Greater", [x, nodes.const(0.0)]), above, below])
+    nodes.replace("Where", [nodes.add("Less", [x, nodes.const(0.0)]), below, above])
 
 
 def _is_inf(nodes: Nodes) -> None:
@@ -175,4 +219,10 @@ WRITERS: dict[str, Callable[[Nodes], None]] = {
     "Xlogy": _product_with_zero(lambda nodes, y: nodes.add("Log", [y])),
     "Xlog1py": _product_with_zero(_log1p),
     "Xdivy": _product_with_zero(lambda nodes, y: nodes.add("Reciprocal", [y])),
+}
+#: in files that are to be trained, in addition
+WRITERS_TO_TRAIN: dict[str, Callable[[Nodes], None]] = {
+    "Atan2": _smooth_atan2,
+    "DivNoNan": _div_no_nan,
+    "Relu6": _relu6,
 }

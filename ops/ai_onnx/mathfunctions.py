@@ -193,14 +193,18 @@ def vjp_of_absolute(dy, x):
     return dy * np.sign(x)
 
 
+# At 0 the slopes of 1/x and √x are infinite. Where no gradient comes in, none goes out, as in
+# TensorFlow: min(1/√x, c) and where(x > 0, √x, 0) don't get NaN from 0 · ∞.
+
+
 @reciprocal.vjp
 def vjp_of_reciprocal(dz, *, z):
-    return -dz * z * z
+    return np.where(dz == 0, dz, -dz * z * z)
 
 
 @sqrt.vjp
 def vjp_of_sqrt(dy, *, y):
-    return dy / (2 * y)
+    return np.where(dy == 0, dy, dy / (2 * y))
 
 
 @exp.vjp

@@ -9,6 +9,7 @@ from onnxwalk.interpreter.compiler.lower import lower
 from onnxwalk.interpreter.ir.model import Graph, Node, TensorType, ValueInfo
 from onnxwalk.interpreter.runtime.walk import execute
 from onnxwalk.ops import registry
+from onnxwalk.ops.ai_onnx.mathfunctions import vjp_of_reciprocal, vjp_of_sqrt
 
 
 def gradients(operator, opset, *inputs, by=None, **attributes):
@@ -61,3 +62,10 @@ def test_several_inputs():
     assert gradients("Pow", 15, [0, 0, 2], [0, 2, 3], by=[0]) == [[0, 0, 12]]
     assert gradients("Pow", 15, [0, -1], [2, 2], by=[1]) == [[0, 0]]
     assert gradients("PRelu", 16, [-2, 0], [3]) == [[3, 3], [-2]]
+
+
+def test_no_gradient_times_an_infinite_slope_is_none():
+    dy = np.array([0, 1, 2], np.float32)
+    with np.errstate(all="ignore"):
+        assert vjp_of_sqrt(dy, y=np.float32([0, 0, 2])).tolist() == [0, np.inf, 0.5]
+        assert vjp_of_reciprocal(dy, z=np.float32([np.inf, np.inf, 2])).tolist() == [0, -np.inf, -8]
