@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import gc
 import json
 import math
 import os
@@ -85,7 +84,7 @@ def measure(job: Job) -> dict[str, dict[str, Any]]:
     best, median, runs: times and number of the runs, in turn with the other engines
     ratio, ratio_median: onnxwalk's time divided by this engine's, by best and median
     difference, agrees: relative difference of this engine's outputs from onnxwalk's
-    load, first: time of a second load in a process, and of the first run after it
+    load, first: time of the load, and of the first run after it
     process: time from the start of a new process to its first outputs
     memory: peak of the runs minus the memory before the model was loaded and minus the weights in
     the file; negative if not all weights were read
@@ -254,31 +253,23 @@ def _value_difference(a: Any, b: Any) -> float:
 
 
 def _measure_engine(job: Job, name: str) -> dict[str, Any]:
-    """Load, first run and memory of one engine, in a process of its own. The memory is that of a
-    first load; the times are those of a second one, without what an engine imports for a model."""
+    """Load, first run and memory of one engine, in a process of its own."""
     import_engine(name, job.threads)
     if name != "keras":  # exclude what the first run of any model loads
         _warm_up(name, job)
     _trim()
     before = _read_memory("VmRSS")
-
-    def load() -> Run:
-        return open_engine(name, job.model, job.feeds, job.threads, job.keras_file, job.parts)
-
-    run = load()
+    start = time.perf_counter()
+    run = open_engine(name, job.model, job.feeds, job.threads, job.keras_file, job.parts)
+    load = time.perf_counter() - start
     _trim()
     has_peak = _reset_peak()
+    _, first = _time_run(run)
     end = time.perf_counter() + min(job.seconds, 1.0)
-    run()
     while time.perf_counter() < end:
         run()
-    peak = _read_memory("VmHWM") if has_peak else None
-    del run
-    gc.collect()
-    start = time.perf_counter()
-    again = load()
-    result: dict[str, Any] = {"load": time.perf_counter() - start, "first": _time_run(again)[1]}
-    if before is not None and peak is not None:
+    result: dict[str, Any] = {"load": load, "first": first}
+    if has_peak and before is not None and (peak := _read_memory("VmHWM")) is not None:
         total = peak - before
         result |= {"memory_total": total, "memory": total - _count_weights(job.model)}
     return result

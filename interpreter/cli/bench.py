@@ -28,8 +28,7 @@ Measure the time, load time and memory of models, and compare the outputs of oth
 
 With one thread the engines take turns (A B A B …); with several each runs on its own after a
 pause, because the threads of some keep spinning after a run. Load, first run and memory are
-measured in one process per engine: the times are those of a second load, the memory is that of the
-first. process is the time from the start of a new process to its first
+measured in one process per engine; process is the time from the start of a new process to its first
 outputs. The ratio is onnxwalk's best time divided by the other's; below 1 onnxwalk is faster.
 Memory is the peak of the runs minus the weights in the file (negative if not all of them were
 read), on Linux only.
