@@ -25,8 +25,8 @@ from TensorFlow's gradient in float64 than 2 times TensorFlow's own in float32, 
 operator. *TensorFlow*: finite differences say that TensorFlow is wrong and the file isn't.
 
 Where TensorFlow is wrong: MaxPool3D gives its gradient, on the CPU, to every input within 1e-5 of
-the maximum; DenseBincount (CategoryEncoding with weights) has none. Of functions, beside layers:
-the gradient of `cumprod` behind a 0 and of `x ** 0` at 0.
+the maximum; DenseBincount (CategoryEncoding with weights) and ResizeArea have none. Of functions,
+beside layers: the gradient of `cumprod` behind a 0 and of `x ** 0` at 0.
 
 """
 
