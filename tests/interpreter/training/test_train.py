@@ -232,9 +232,17 @@ class Stop(training.Callback):
             os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C counts also in a process that was started in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("optimizer", ["Adam", "Momentum"])
 @pytest.mark.parametrize("after", [3, 7, 10])
-def test_resumed_is_equal_to_the_bit(tmp_path, optimizer, after):
+def test_resumed_is_equal_to_the_bit(tmp_path, optimizer, after, interruptible):
     path = tmp_path / "checkpoint.npz"
 
     def fit(callbacks, **options):

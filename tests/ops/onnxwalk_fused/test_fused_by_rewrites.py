@@ -66,4 +66,6 @@ def test_no_file_may_use_the_domain():
 def test_they_are_not_among_the_operators_of_files():
     assert not any(o.domain == FUSED_DOMAIN for o in registry)
     steps = {"Steps", "DynamicSteps", "Requantize", "StepsTable"}
-    assert {o.name for o in fused} == {"FusedConv", "RNN", "LSTM", "GRU"} | steps
+    # gradients have domains of their own
+    names = {o.name for o in fused if o.domain == FUSED_DOMAIN}
+    assert names == {"FusedConv", "RNN", "LSTM", "GRU"} | steps
