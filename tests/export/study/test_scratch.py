@@ -34,7 +34,9 @@ def test_beside_keras(copy, capsys, family, runs):
     assert list(record["runs"]) == runs
     assert record["plan"]["settings"].get("dropout", 0.0) == 0.0
     theirs, ours = (record["runs"][name] for name in runs[-2:])
-    np.testing.assert_allclose(ours["history"]["loss"], theirs["history"]["loss"], atol=1e-3)
+    # 5e-6 and 5e-5 were seen: a CNN's ReLUs and maxima flip on rounding, and Adam carries that on
+    nearness = {"lstm": 5e-5, "cnn": 5e-4}[family]
+    np.testing.assert_allclose(ours["history"]["loss"], theirs["history"]["loss"], atol=nearness)
     assert ours["f1"] == pytest.approx(theirs["f1"], abs=0.01)
     assert len(ours["history"]["cpu_seconds"]) == 4
     assert "numpy" in record["packages"]

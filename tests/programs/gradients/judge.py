@@ -21,7 +21,12 @@ from onnxwalk.export.quiet import quiet
 from onnxwalk.export.random_inputs import make_random_inputs
 from onnxwalk.export.text import cut_text
 from onnxwalk.export.tracing.trace import Trace, trace
-from onnxwalk.interpreter.errors import InvalidInputError, UnsupportedModelError
+from onnxwalk.interpreter.errors import (
+    InvalidInputError,
+    InvalidModelError,
+    OnnxWalkError,
+    UnsupportedModelError,
+)
 from onnxwalk.interpreter.weights import trainable_weights
 from tests.programs.gradients.differences import Slopes
 from tests.programs.gradients.tape import Arrays, Model
@@ -57,6 +62,10 @@ class Verdict:
         return (self.why,) if self.kind == "wrong" else ()
 
 
+#: of ours, what says that a layer or an operator has no float64; any other error is a fault
+_NO_DOUBLE = (ExportError, InvalidModelError, UnsupportedModelError)
+
+
 def judge_case(case: Case) -> Verdict:
     """A case in float64, or in float32 if the layer has no float64."""
     if case.refused is not None:
@@ -70,6 +79,8 @@ def judge_case(case: Case) -> Verdict:
                 return verdict
             why = f"in float64 {verdict.why}"
         except Exception as error:  # Keras, TensorFlow or the export has no float64 here
+            if isinstance(error, OnnxWalkError) and not isinstance(error, _NO_DOUBLE):
+                return Verdict(case, "wrong", f"in float64: {one_line(error)}")
             why = f"no float64: {type(error).__name__}: {one_line(error)}"
         try:
             single = _judge(case, "float32")
