@@ -12,7 +12,7 @@ from onnxwalk.interpreter.budget import Budget, current_budget, stop_request, us
 from onnxwalk.interpreter.errors import LimitError
 from onnxwalk.interpreter.ir.plan import Plan
 from onnxwalk.interpreter.limits import Limits
-from onnxwalk.interpreter.runtime.batch_axis import sample_axes
+from onnxwalk.interpreter.runtime.batch_axis import axes_to_split
 from onnxwalk.interpreter.runtime.bind import Changing, ShapeChanged, Shapes
 from onnxwalk.interpreter.runtime.bound import Bound
 from onnxwalk.interpreter.runtime.lane import Lane
@@ -207,15 +207,15 @@ class BoundPlans:
         self._forget(key)
         return results
 
-    def sample_axes(self, key: Hashable) -> list[int] | None:
-        """The batch axis of each output if samples are independent; ``None`` if they aren't, or if
-        no plan is bound for this signature yet."""
+    def axes_to_split(self, key: Hashable) -> list[int] | None:
+        """The batch axis of each output if it pays to split the batch; ``None`` if samples aren't
+        independent, or if no plan is bound for this signature yet."""
         if key not in self._axes:
             try:
                 bound = self._idle[key][-1]
             except (KeyError, IndexError):  # other threads may take it at any moment
                 return None
-            self._axes[key] = sample_axes(bound)
+            self._axes[key] = axes_to_split(bound)
         return self._axes[key]
 
     def _forget(self, key: Hashable) -> None:
