@@ -46,7 +46,7 @@ LAYERS = [
     ["interpreter.gradients"],
     ["interpreter.session"],
     ["interpreter.training"],
-    ["interpreter.backend", "interpreter.analysis", "onnxruntime"],
+    ["interpreter.backend", "interpreter.analysis", "interpreter.serving", "onnxruntime"],
     ["as_onnxruntime"],
     ["interpreter.cli"],
     ["interpreter"],
@@ -67,6 +67,9 @@ THIRD_PARTY = {
     "PIL": {"interpreter.cli", "ops.ai_onnx.vision"},
     "threadpoolctl": {"interpreter.runtime.threads"},
     "ml_dtypes": {"ops"},
+    "starlette": {"interpreter.serving"},
+    "anyio": {"interpreter.serving"},
+    "uvicorn": {"interpreter.serving"},
 }
 
 

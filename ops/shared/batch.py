@@ -75,7 +75,8 @@ def reshape(
     """Reshape to an attribute or the second input, which is ``None`` if it is computed from the
     number of samples. A target that isn't must leave that number open: (2, -1) has two rows for any
     number of samples."""
-    (place,) = same_size(samples[:1], inputs[:1], outputs)
+    place = same_size(samples[:1], inputs[:1], outputs)[0]
+    assert place is not None
     target = shape if len(inputs) < 2 else inputs[1]
     if target is not None:
         size = target[place]
