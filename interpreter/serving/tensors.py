@@ -18,6 +18,8 @@ _NOT_IN_JSON = ("NaN", "Infinity", "-Infinity")
 _FLOATS = ("FP16", "BF16", "FP32", "FP64")
 #: characters of a wrong value in a message
 _LONGEST_SHOWN = 40
+#: NumPy numbers its types; those of ml_dtypes come behind them
+_LAST_OF_NUMPY = np.dtype(np.float16).num
 #: the largest rank of NumPy
 _MOST_AXES = 64
 
@@ -132,7 +134,8 @@ def from_bytes(name: str, datatype: str, shape: tuple[int, ...], data: bytes) ->
         )
     if datatype == "BOOL":
         return np.frombuffer(data, np.uint8).reshape(shape) != 0
-    little = np.frombuffer(data, dtype.newbyteorder("<") if dtype.kind in "iuf" else dtype)
+    is_numpys = dtype.num <= _LAST_OF_NUMPY
+    little = np.frombuffer(data, dtype.newbyteorder("<") if is_numpys else dtype)
     return little.astype(dtype).reshape(shape)  # the model's own, aligned and writeable
 
 
@@ -163,7 +166,7 @@ def to_bytes(array: np.ndarray) -> bytes:
     if array.dtype == object:
         encoded = [text.encode() for text in array.ravel().tolist()]
         return b"".join(struct.pack("<I", len(text)) + text for text in encoded)
-    if array.dtype.kind in "iuf" and array.dtype.isbuiltin == 1:
+    if array.dtype.kind in "iuf" and array.dtype.num <= _LAST_OF_NUMPY:
         array = array.astype(array.dtype.newbyteorder("<"), copy=False)
     return array.tobytes()
 
@@ -188,8 +191,10 @@ def classify(array: np.ndarray, count: int, labels: Sequence[str]) -> np.ndarray
     rows = rows.astype(np.float64) if array.dtype.kind not in "biuf" else rows
     count = min(count, rows.shape[1])
     order = np.argsort(-rows.astype(np.float64), axis=1, kind="stable")[:, :count]
+    is_float = rows.dtype.kind == "f"
     texts = np.empty(order.shape, object)
     for place, index in np.ndenumerate(order):
         label = f":{labels[index]}" if index < len(labels) else ""
-        texts[place] = f"{rows[place[0], index]:f}:{index}{label}"
+        value = rows[place[0], index]
+        texts[place] = f"{value:f}:{index}{label}" if is_float else f"{value}:{index}{label}"
     return texts[0] if array.ndim == 1 else texts
