@@ -31,6 +31,8 @@ T = TypeVar("T")
 EXTENSIONS = ["binary_tensor_data", "classification", "model_repository"]
 #: larger bodies are read and written in a thread, so that others needn't wait for that
 _LARGE = 1 << 15
+#: characters of an address in a message
+_LONGEST_PATH = 200
 _LENGTH = "Inference-Header-Content-Length"
 #: the status of an error, by its class; others are defects
 _STATUS: dict[type[OnnxWalkError], int] = {
@@ -107,9 +109,6 @@ def build_app(
         headers[_LENGTH] = str(header_length)
         return Response(content, 200, headers, "application/octet-stream")
 
-    async def unknown(request: Request) -> Response:
-        raise HTTPException(404, f"this server has no address {request.url.path[:200]}")
-
     model = "/v2/models/{model}"
     routes = [
         Route("/v2", server_metadata),
@@ -125,7 +124,6 @@ def build_app(
             Route(f"{place}/ready", model_ready),
             Route(f"{place}/infer", infer, methods=["POST"]),
         ]
-    routes.append(Route("/{rest:path}", unknown, methods=["GET", "POST"]))
     return Starlette(
         routes=routes,
         exception_handlers={
@@ -177,7 +175,12 @@ async def _on_error(request: Request, error: Exception) -> Response:
 
 async def _on_refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return _error(error.status_code, error.detail, error.headers)
+    path, message = request.url.path[:_LONGEST_PATH], error.detail
+    if error.status_code == 404:
+        message = f"this server has no address {path}"
+    elif error.status_code == 405:
+        message = f"{path} doesn't take {request.method}"
+    return _error(error.status_code, message, error.headers)
 
 
 async def _on_leaving(request: Request, error: Exception) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -71,8 +72,14 @@ def serve(
         version=version,
         is_ready=lambda: server.started and not server.should_exit,
     )
-    config = uvicorn.Config(
-        app, lifespan="off", log_config=None, log_level="error", access_log=False, ws="none"
+    config = uvicorn.Config(  # h11 limits the size of a head, which httptools doesn't
+        app,
+        http="h11",
+        lifespan="off",
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        ws="none",
     )
     server = _Server(config, on_start)
     try:
@@ -92,6 +99,11 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._on_start()
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        super().handle_exit(sig, frame)
+        if self.force_exit:  # no traceback for each request that isn't answered
+            logging.getLogger("uvicorn.error").disabled = True
 
 
 @contextlib.contextmanager

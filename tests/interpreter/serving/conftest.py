@@ -93,7 +93,7 @@ def same(path, datatypes) -> str:
 
 
 def counting(path) -> str:
-    """count (1) -> total (1): how many iterations a loop has had, about 10 µs each."""
+    """count (1) -> total (1): how many iterations a loop has had, some 50 µs each."""
     body = helper.make_graph(
         [
             helper.make_node("Identity", ["go"], ["on"]),
