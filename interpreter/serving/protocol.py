@@ -207,5 +207,6 @@ def write_inference(
     answer: dict[str, Any] = {"model_name": model.name, "model_version": model.version}
     if request.id is not None:
         answer["id"] = request.id
-    header = json.dumps({**answer, "outputs": outputs}, allow_nan=False).encode()
+    text = json.dumps({**answer, "outputs": outputs}, allow_nan=False, separators=(",", ":"))
+    header = text.encode()
     return b"".join([header, *parts]), len(header) if parts else None

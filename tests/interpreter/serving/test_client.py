@@ -219,3 +219,28 @@ def test_an_operator_that_refuses_names_its_node(serve, tmp_path):
 def test_a_timeout_is_kept(client):
     image = tensor("image", IMAGES)
     assert client.infer("digits", [image], timeout=10_000_000).as_numpy("dense_1").shape == (3, 10)
+
+
+def test_maps_of_a_classifier_are_columns(serve, tmp_path):
+    pytest.importorskip("skl2onnx")
+    from skl2onnx import to_onnx
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((50, 3)).astype(np.float32)
+    y = np.array(["cat", "dog", "bird"])[rng.integers(0, 3, 50)]
+    fitted = LogisticRegression().fit(x, y)
+    proto = to_onnx(fitted, x[:1], target_opset=18)
+    (tmp_path / "animals.onnx").write_bytes(proto.SerializeToString())
+    server = serve(tmp_path / "animals.onnx")
+    with contextlib.closing(triton.InferenceServerClient(f"{server.host}:{server.port}")) as it:
+        names = [output["name"] for output in it.get_model_metadata("animals")["outputs"]]
+        assert names == ["output_label", "output_probability"]
+        rows = [tensor("X", x[:4])]
+        result = it.infer("animals", rows)
+        assert result.as_numpy(names[0]).tolist() == [s.encode() for s in fitted.predict(x[:4])]
+        expected = fitted.predict_proba(x[:4])
+        np.testing.assert_allclose(result.as_numpy(names[1]), expected, atol=1e-5)
+        asked = [triton.InferRequestedOutput(names[1], class_count=1)]
+        best = it.infer("animals", rows, outputs=asked).as_numpy(names[1])
+        assert [b.decode().split(":")[2] for b in best[:, 0]] == fitted.predict(x[:4]).tolist()
