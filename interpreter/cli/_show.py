@@ -18,6 +18,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from onnxwalk.interpreter.errors import shorten_words
+
 _UNLIMITED = 1_000_000  # columns; more than any line has
 
 
@@ -42,7 +44,9 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def printable(text: str) -> str:
-    """The text with control characters escaped, because names come from untrusted files."""
+    """The text with control characters escaped and names of a megabyte shortened, because names
+    come from untrusted files."""
+    text = shorten_words(text)
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
