@@ -69,7 +69,10 @@ def stored_pixels(metadata: Mapping[str, str]) -> Expected | None:
     given = {key.lower(): value.lower() for key, value in metadata.items()}
     limits = _choose(given, RANGE_KEY, RANGES)
     is_bgr = _choose(given, FORMAT_KEY, FORMATS)
-    return limits and Expected(*limits, bool(is_bgr), "as the file's metadata say")
+    if limits is None:
+        return None
+    low, high = limits
+    return Expected(low, high, bool(is_bgr), "as the file's metadata say")
 
 
 def _choose(given: Mapping[str, str], key: str, known: Mapping[str, Any]) -> Any:
