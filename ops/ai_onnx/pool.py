@@ -138,11 +138,14 @@ def _reduce_axis(
 def _argmax_of_windows(x: np.ndarray, axes: Sequence[Axis], *, column_major: bool) -> np.ndarray:
     """For each window the index into the flattened ``x`` of its maximum, the first of equals."""
     spatial = x.shape[2:]
-    index = np.arange(math.prod(spatial)).reshape(spatial, order="F" if column_major else "C")
-    channels = np.arange(x.shape[0] * x.shape[1]).reshape(*x.shape[:2], *[1] * len(spatial))
+    index = np.arange(math.prod(spatial), dtype=np.int64).reshape(
+        spatial, order="F" if column_major else "C"
+    )
+    channels = np.arange(x.shape[0] * x.shape[1], dtype=np.int64)
+    channels = channels.reshape(*x.shape[:2], *[1] * len(spatial))
     shape = (*x.shape[:2], *(axis.windows for axis in axes))
     largest = np.zeros(shape, x.dtype)
-    where = np.full(shape, -1)
+    where = np.full(shape, -1, np.int64)
     for taps in product(*(axis.taps() for axis in axes)):
         windows: Any = (..., *(window for window, _ in taps))
         places: Any = (..., *(place for _, place in taps))

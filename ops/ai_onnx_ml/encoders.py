@@ -95,7 +95,9 @@ def label_encoder_1(
     Spec: LabelEncoder-1.
     """
     classes = get_single("classes", classes_strings)
-    return _translate_strings(x, np.arange(classes.size), classes, default_int64, default_string)
+    return _translate_strings(
+        x, np.arange(classes.size, dtype=np.int64), classes, default_int64, default_string
+    )
 
 
 @op("CategoryMapper", domain=ML, since=1)

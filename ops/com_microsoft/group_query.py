@@ -251,7 +251,7 @@ def sparse_attention(
     for layout, (rows, columns) in enumerate(
         zip(block_row_indices, block_col_indices, strict=True)
     ):
-        counts = np.diff(rows.astype(np.int64))
+        counts = np.diff(rows.astype(np.intp))
         if rows[0] != 0 or (counts < 0).any() or rows[-1] > columns.size:
             raise ValueError(f"block_row_indices {rows.tolist()} should rise from 0 on")
         columns = columns[: rows[-1]]
