@@ -139,9 +139,11 @@ class _WeightSums:
         self.dw.fill(0)
         self._total.fill(0)
 
-    def add(self, inputs: np.ndarray, spread: np.ndarray) -> None:
-        """(16, tiles, C) and (16, tiles, M)"""
-        np.matmul(inputs.transpose(0, 2, 1), spread, self._part)
+    def add(self, inputs: np.ndarray, spread: Sequence[np.ndarray]) -> None:
+        """(column, row, …, C), and for each column (row, tiles, M)"""
+        by_column = self._part.reshape(4, 4, *self._part.shape[1:])
+        for tiles, rows, part in zip(inputs, spread, by_column, strict=True):
+            np.matmul(tiles.reshape(4, -1, tiles.shape[-1]).transpose(0, 2, 1), rows, part)
         np.add(self._total, self._part, self._total)
 
     def end(self) -> None:
@@ -225,10 +227,6 @@ class _Part:
         """(column, row, n, down, across, C)"""
         return self._shaped(memory, 4, 4, *self.shape, self.tiles.channels)
 
-    def of_results(self, memory: int) -> np.ndarray:
-        """(column, row, n, down, across, M)"""
-        return self._shaped(memory, 4, 4, *self.shape, self.tiles.outputs)
-
     def _shaped(self, memory: int, *shape: int) -> np.ndarray:
         return self.tiles.memory[memory][: math.prod(shape)].reshape(shape)
 
@@ -280,12 +278,13 @@ class _Forward(_Part):
         self.x, self.weights, self.bias, self.y = x, weights, bias, y[self.results]
 
     def run(self) -> None:
-        inputs, results = self.of_inputs(2), self.of_results(1)
+        channels, outputs = self.tiles.channels, self.tiles.outputs
+        inputs = self.of_inputs(2)
+        results = self._shaped(1, 4, 4, *self.shape, outputs)
         is_even = self.transform_input(self.x, self.half(1), inputs)
         if not is_even or self.weights.has_spike:
             self._run_directly()
             return
-        channels, outputs = self.tiles.channels, self.tiles.outputs
         np.matmul(
             inputs.reshape(16, -1, channels),
             self.weights.transformed,
@@ -323,50 +322,55 @@ class _Backward(_Part):
         self.dy, self.x, self.weights, self.dx, self.sums = dy[self.results], x, weights, dx, sums
 
     def run(self) -> None:
-        inputs, spread = self.of_inputs(2), self.of_results(3)
-        channels, outputs = self.tiles.channels, self.tiles.outputs
+        inputs = self.of_inputs(2)
         is_even = not _has_spike(self.dy, self.tiles.memory[1])
         if self.x is not None:
             # the input is transformed even if it isn't used: it is padded then
             is_even = self.transform_input(self.x, self.half(1), inputs) and is_even
-        if is_even:
-            self._spread(spread)
-        by_place = spread.reshape(16, -1, outputs)
+        spread = self._spread() if is_even else []
         if self.sums is not None:
             if is_even:
-                self.sums.add(inputs.reshape(16, -1, channels), by_place)
+                self.sums.add(inputs, spread)
             else:
                 self._add_weights_directly(self.sums.dw)
         if self.weights is None:
             return
         if is_even and not self.weights.has_spike:
-            tiles = self.of_inputs(1)
-            turned = self.weights.transformed.transpose(0, 2, 1)
-            np.matmul(by_place, turned, tiles.reshape(16, -1, channels))
-            padded, half = self.padded(), self.half(2)
-            _add_neighbours(tiles, 3, half[:, 0], half[:, 1])
-            _add_neighbours(half, 2, padded[:, :, 0::2], padded[:, :, 1::2])
+            self._add_tiles(spread, self.weights.transformed)
         else:
             self._spread_directly()
         self._take_dx()
 
-    def _spread(self, into: np.ndarray) -> None:
-        """A dY A', but for the sign of the last row and column: (column, row, n, down, across, M)"""
+    def _spread(self) -> list[np.ndarray]:
+        """A dY A', but for the sign of the last row and column: for each column of a tile
+        (row, tiles, M). The first and the last are views of every other column."""
         n, down, across = self.shape
         outputs, dy = self.tiles.outputs, self.dy
         if self.extent != (2 * down, 2 * across):
             dy = np.zeros((n, 2 * down, 2 * across, outputs), dy.dtype)
             dy[:, : self.extent[0], : self.extent[1]] = self.dy
-        both = self._shaped(1, 2, n, down, 2 * across, outputs)
+        memory = self._shaped(3, 2, 4, n * down * across, 2 * outputs)
+        by_row, between = memory[0], memory[1].reshape(2, 4, -1, outputs)
+        lines = by_row.reshape(4, n, down, 2 * across, outputs)
         upper, lower = dy[:, 0::2], dy[:, 1::2]
-        np.add(upper, lower, both[0])
-        np.subtract(upper, lower, both[1])
-        for row, line in enumerate((upper, both[0], both[1], lower)):
-            left, right = line[:, :, 0::2], line[:, :, 1::2]
-            np.copyto(into[0, row], left)
-            np.add(left, right, into[1, row])
-            np.subtract(left, right, into[2, row])
-            np.copyto(into[3, row], right)
+        np.copyto(lines[0], upper)
+        np.add(upper, lower, lines[1])
+        np.subtract(upper, lower, lines[2])
+        np.copyto(lines[3], lower)
+        left, right = by_row[:, :, :outputs], by_row[:, :, outputs:]
+        np.add(left, right, between[0])
+        np.subtract(left, right, between[1])
+        return [left, between[0], between[1], right]
+
+    def _add_tiles(self, spread: Sequence[np.ndarray], weights: np.ndarray) -> None:
+        """The gradient of the padded input."""
+        tiles, padded, half = self.of_inputs(1), self.padded(), self.half(2)
+        turned = weights.reshape(4, 4, *weights.shape[1:]).transpose(0, 1, 3, 2)
+        for column, rows in enumerate(spread):
+            into = tiles[column].reshape(4, -1, self.tiles.channels)
+            np.matmul(rows, turned[column], into)
+        _add_neighbours(tiles, 3, half[:, 0], half[:, 1])
+        _add_neighbours(half, 2, padded[:, :, 0::2], padded[:, :, 1::2])
 
     def _take_dx(self) -> None:
         """From the padded gradient; rows that blocks share are added up."""
