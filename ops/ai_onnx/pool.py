@@ -19,8 +19,12 @@ from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
-from onnxwalk.ops.fast.pool import bind_average_pool, bind_global_average_pool, bind_max_pool
-from onnxwalk.ops.fast.pool_gradients import bind_first_maxima
+from onnxwalk.ops.fast.pool import (
+    bind_average_pool,
+    bind_global_average_pool,
+    bind_max_pool,
+    bind_max_pool_keeping,
+)
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.cost import (
     PER_ARRAY,
@@ -90,15 +94,7 @@ def max_pool_keeping(x, *, kernel_shape, n_outputs=1, storage_order=0, **windows
     return outputs, (gradients.first_maxima(x, outputs[0], axes),)
 
 
-@max_pool_keeping.bind
-def bind_max_pool_keeping(
-    space, x, *, kernel_shape, n_outputs=1, storage_order=0, **windows
-):
-    y = bind_max_pool(space, x, kernel_shape=kernel_shape, n_outputs=n_outputs, **windows)
-    if y is None:
-        return None
-    taken = bind_first_maxima(space, x, y, pool_axes(x.shape, kernel_shape, **windows))
-    return None if taken is None else ((y,), (taken,))
+max_pool_keeping.bind(bind_max_pool_keeping)
 
 
 def _lowest_value(dtype: np.dtype) -> Any:

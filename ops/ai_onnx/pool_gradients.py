@@ -19,11 +19,12 @@ from onnxwalk.ops.shared.windows import Axis, average_counts, places_by_tap, poo
 
 
 def first_maxima(x: np.ndarray, y: np.ndarray, axes: Sequence[Axis]) -> np.ndarray:
-    """Of each window the number of the first tap that sees its maximum y; the number of taps where
-    none does, as all are NaN. It takes a byte, up to 255 taps."""
+    """Of each window the number of the first tap that sees its maximum y; the last where none does,
+    as all are NaN. It takes a byte, up to 256 taps."""
     taps = list(places_by_tap(axes))
-    taken = np.full_like(y, len(taps), np.min_scalar_type(len(taps)))
-    for number, (here, there) in reversed(list(enumerate(taps))):
+    last = len(taps) - 1
+    taken = np.full_like(y, last, np.min_scalar_type(last))
+    for number, (here, there) in reversed(list(enumerate(taps[:last]))):
         taken[here][x[there] == y[here]] = number
     return taken
 

@@ -3,7 +3,7 @@ gradients.
 
 3×3 ones of many channels go by ``ops.fast.winograd_training``. Else all three are products with the
 columns of windows (im2col), gathered block by block so that they stay in the cache: y = columns·w,
-dw = dyᵀ·columns, and dx is the convolution of dy with the weights turned round. Products of 300 to
+dw = columnsᵀ·dy, and dx is the convolution of dy with the weights turned round. Products of 300 to
 2,000 rows run as fast as one over all of them (88 of 75 GFLOPS where the columns fill the memory),
 and gathering takes a tenth of their time.
 """
@@ -21,8 +21,9 @@ from onnxwalk.ops.fast.blocks import split_range
 from onnxwalk.ops.fast.conv import has_dense_rows, pad_channels_last, pad_planes, to_channels_last
 from onnxwalk.ops.shared.windows import Axis, window_view
 
-#: bytes of a block of columns
+#: bytes of a block of columns, and of columns of few channels
 _BLOCK = 1 << 19
+_SMALL_BLOCK = 1 << 17
 #: elements of a vector with which a ufunc that broadcasts it is as quick as without
 _LONG_ROW = 2048
 #: up to how many channels the columns are gathered from planes, whose runs of memory are longer
@@ -92,17 +93,17 @@ def _bind_weights_gradient(
     """The gradient of the weights, (M, C, H, W)."""
     kernel, channels, outputs = tuple(a.kernel for a in axes), x.shape[1], dy.shape[1]
     d_rows = _pixels(space, dy)
-    total = space.scratch((outputs, math.prod(kernel) * channels), x.dtype)
+    total = space.scratch((math.prod(kernel) * channels, outputs), x.dtype)
     part = space.scratch(total.shape, x.dtype)
     for number, (index, columns) in enumerate(_columns(space, x, axes)):
         rows = d_rows[index].reshape(-1, outputs)
-        space.call(np.matmul, rows.T, columns, part if number else total)
+        # the other way round, dyᵀ·columns, BLAS takes twice as long for few channels
+        space.call(np.matmul, columns.T, rows, part if number else total)
         if number:
             space.call(np.add, total, part, total)
     dw = space.array((outputs, channels, *kernel), x.dtype)
-    space.call(
-        np.copyto, _without_columns(dw, channels), total.reshape(outputs, *_taps(axes, channels))
-    )
+    by_tap = np.moveaxis(total.reshape(*_taps(axes, channels), outputs), -1, 0)
+    space.call(np.copyto, _without_columns(dw, channels), by_tap)
     return dw
 
 
@@ -172,7 +173,8 @@ def _columns(
     matrix with a row for each window, whose memory the next block overwrites."""
     height, width = (axis.windows for axis in axes)
     depth = math.prod(_taps(axes, x.shape[1]))
-    most = max(1, _BLOCK // (x.itemsize * depth * width))  # rows of windows
+    block = _SMALL_BLOCK if x.shape[1] <= _FEW else _BLOCK
+    most = max(1, block // (x.itemsize * depth * width))  # rows of windows
     if x.shape[1] <= _FEW:
         windows = window_view(pad_planes(space, x, axes), axes, 2)  # (N, C, O…, K…)
         by_tap = windows.transpose(1, 4, 5, 0, 2, 3)

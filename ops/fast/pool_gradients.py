@@ -15,28 +15,27 @@ from onnxwalk.ops.shared.windows import Axis, places_by_tap
 _BLOCK = 1 << 18
 
 
-def bind_first_maxima(
-    space: Space, x: np.ndarray, y: np.ndarray, axes: Sequence[Axis]
-) -> np.ndarray | None:
-    """Of each window how many taps there are before the first that sees its maximum, in a byte."""
-    if math.prod(axis.kernel for axis in axes) > np.iinfo(np.uint8).max:
-        return None
-    order = [0, *(axis for axis in memory_order(y) if axis)]
-    back = np.argsort(order)
-    taken = space.array(y.shape, np.uint8, order)
-    together = max(1, _BLOCK // max(1, y[:1].nbytes))
-    shape = [min(together, len(x)), *(y.shape[axis] for axis in order[1:])]
-    buffers = [space.scratch(shape, np.bool_).transpose(back) for _ in range(2)]
-    for first, last in split_range(len(x), together):
-        is_before, is_other = (buffer[: last - first] for buffer in buffers)
-        source, best, count = x[first:last], y[first:last], taken[first:last]
-        space.call(count.fill, 0)
-        space.call(is_before.fill, 1)
-        for here, there in places_by_tap(axes):
-            space.call(np.not_equal, source[there], best[here], is_other[here])
-            space.call(np.logical_and, is_before[here], is_other[here], is_before[here])
-            space.call(np.add, count, is_before.view(np.uint8), count)
-    return taken
+def can_count_taps(axes: Sequence[Axis]) -> bool:
+    """Whether the number of a tap is a byte."""
+    return math.prod(axis.kernel for axis in axes) <= 1 + np.iinfo(np.uint8).max
+
+
+def call_first_maxima(
+    space: Space, x: np.ndarray, y: np.ndarray, taken: np.ndarray, axes: Sequence[Axis]
+) -> None:
+    """Of each window how many taps there are before the first that sees its maximum y; that the last
+    sees it needs no comparison."""
+    order = memory_order(taken)
+    shape, back = [taken.shape[axis] for axis in order], np.argsort(order)
+    is_before, is_other = (space.scratch(shape, np.bool_).transpose(back) for _ in range(2))
+    space.call(taken.fill, 0)
+    space.call(is_before.fill, 1)
+    for here, there in list(places_by_tap(axes))[:-1]:
+        space.call(np.not_equal, x[there], y[here], is_other[here])
+        space.call(np.logical_and, is_before[here], is_other[here], is_before[here])
+        space.call(np.add, taken, is_before.view(np.uint8), taken)
+    space.free_scratch(is_before)
+    space.free_scratch(is_other)
 
 
 def bind_max_pool_gradient(
