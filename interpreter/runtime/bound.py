@@ -33,6 +33,8 @@ from onnxwalk.ops.shared.numpy_state import computing
 
 #: the most nanoseconds of work between two checks of the time
 _UNCHECKED = 1_000_000
+#: bytes of the first chunk of memory of a step of training, in which most models fit
+_ROOM = 1 << 26
 
 
 class Bound:
@@ -90,7 +92,8 @@ class Bound:
         resident: Mapping[int, np.ndarray] | None,
     ) -> Scope:
         budget = current_budget()
-        space = Space(budget.fill if budget is not None else None)
+        room = 0 if resident is None else _ROOM
+        space = Space(budget.fill if budget is not None else None, room)
         scope = Scope(space, self.plan, changing, before)
         for slot, array in (resident or {}).items():
             scope.values[slot] = array

@@ -48,17 +48,22 @@ class Block:
 class Arena:
     """Allocates and frees memory while a plan is bound: best fit, adjacent holes are merged."""
 
-    def __init__(self, reserve: Callable[[int], None] | None = None) -> None:
+    def __init__(self, reserve: Callable[[int], None] | None = None, room: int = 0) -> None:
+        """``room``: the bytes of a first chunk, which count as they are first used. Values that all
+        lie in one chunk leave fewer holes."""
         #: called with the number of bytes before memory is allocated; may raise
         self.reserve = reserve
         self.chunks: list[np.ndarray] = []
+        self._counted: list[int] = []  # of each chunk: the bytes that were used at some time
         self._holes: list[list[tuple[int, int]]] = []  # of each chunk: (start, stop), sorted
         self._starts: list[int] = []  # of the blocks in use, sorted
         self._blocks: dict[int, tuple[Block, int]] = {}
+        if room:
+            self._add_chunk(room)
 
     @property
     def nbytes(self) -> int:
-        return sum(chunk.nbytes for chunk in self.chunks)
+        return sum(self._counted)
 
     def allocate(self, nbytes: int) -> Block:
         size = max(_ALIGNMENT, -(-nbytes // _ALIGNMENT) * _ALIGNMENT)
@@ -70,6 +75,7 @@ class Arena:
         )
         smallest = min(fitting, key=lambda hole: hole[2] - hole[1], default=None)
         number, start, stop = smallest or self._grow(size)
+        self._count(number, start + size)
         holes = self._holes[number]
         holes.remove((start, stop))
         if start + size < stop:
@@ -107,13 +113,26 @@ class Arena:
     def _grow(self, size: int) -> tuple[int, int, int]:
         # Untouched pages cost nothing; doubling the memory keeps the number of chunks small.
         length = max(size, _SMALLEST_CHUNK, min(self.nbytes, 1 << 26))
+        number = len(self.chunks)
         if self.reserve is not None:
             self.reserve(length)
+        self._add_chunk(length)
+        self._counted[number] = length
+        return number, 0, length
+
+    def _add_chunk(self, length: int) -> None:
         chunk = np.empty(length + _ALIGNMENT, np.uint8)
         skipped = -chunk.ctypes.data % _ALIGNMENT
         self.chunks.append(chunk[skipped : skipped + length])
+        self._counted.append(0)
         self._holes.append([(0, length)])
-        return len(self.chunks) - 1, 0, length
+
+    def _count(self, number: int, used: int) -> None:
+        more = used - self._counted[number]
+        if more > 0:
+            if self.reserve is not None:
+                self.reserve(more)
+            self._counted[number] = used
 
 
 class Space:
@@ -124,10 +143,11 @@ class Space:
     #: bytes from which on an input or output stays in the caller's memory
     zero_copy_bytes = 1 << 16
 
-    def __init__(self, reserve: Callable[[int], None] | None = None) -> None:
+    def __init__(self, reserve: Callable[[int], None] | None = None, room: int = 0) -> None:
+        """``reserve``, ``room``: as of ``Arena``."""
         self.calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         self._calls_bytes = 0
-        self.arena = Arena(reserve)
+        self.arena = Arena(reserve, room)
         self._constants: dict[int, np.ndarray] = {}
         self._expiring: set[int] = set()
         self._scratch: list[Block] = []
@@ -148,7 +168,8 @@ class Space:
 
     @property
     def nbytes(self) -> int:
-        return sum(memory.nbytes for memory in self.memory) + self._calls_bytes
+        others = sum(memory.nbytes for memory in (*self.output_memory, *self._kept))
+        return self.arena.nbytes + others + self._calls_bytes
 
     # ------------------------------------------------------------------------ for operators
 
