@@ -33,15 +33,15 @@ def first_maxima(x: np.ndarray, y: np.ndarray, axes: Sequence[Axis]) -> np.ndarr
 def vjp_of_max_pool(dy, *, taken, x_shape, kernel_shape, storage_order=0, **windows):
     """To the first maximum of each window."""
     dx = np.zeros(x_shape, dy.dtype)
-    for number, (here, there) in enumerate(places_by_tap(pool_axes(x_shape, kernel_shape, **windows))):
+    for number, (here, there) in enumerate(
+        places_by_tap(pool_axes(x_shape, kernel_shape, **windows))
+    ):
         dx[there] += dy[here] * (taken[here] == number)
     return dx
 
 
 @vjp_of_max_pool.bind
-def bind_vjp_of_max_pool(
-    space, dy, *, taken, x_shape, kernel_shape, storage_order=0, **windows
-):
+def bind_vjp_of_max_pool(space, dy, *, taken, x_shape, kernel_shape, storage_order=0, **windows):
     axes = pool_axes(x_shape, kernel_shape, **windows)
     return bind_max_pool_gradient(space, dy, taken, x_shape, axes)
 

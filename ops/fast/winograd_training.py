@@ -230,9 +230,7 @@ class _Part:
     def _shaped(self, memory: int, *shape: int) -> np.ndarray:
         return self.tiles.memory[memory][: math.prod(shape)].reshape(shape)
 
-    def inside(
-        self, padded: np.ndarray, x: np.ndarray
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def inside(self, padded: np.ndarray, x: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The even and the odd columns that x has: in the padded input, and in x."""
         rows, columns = self.tiles.axes
         above = rows.begin - 2 * self.rows.start

@@ -14,6 +14,7 @@ from typing import Any
 
 from onnxwalk.interpreter.compiler.context import captured_names, every_node
 from onnxwalk.interpreter.compiler.gradients.bodies import BodyCall, BodyRule
+from onnxwalk.interpreter.compiler.gradients.gathered import take_out_lookups
 from onnxwalk.interpreter.errors import UnsupportedModelError
 from onnxwalk.interpreter.ir.model import Graph, Node, ValueInfo
 from onnxwalk.ops.contract.derived import GRADIENT_DOMAIN
@@ -28,6 +29,18 @@ def _identity(name: str, result: str) -> Node:
 
 def _zeros(like: str, result: str) -> Node:
     return Node("Zeros", (like,), (result,), name=result, domain=GRADIENT_DOMAIN, opset=1)
+
+
+def _shape_and_type(of: str, result: str) -> Node:
+    return Node("ShapeAndType", (of,), (result,), name=result, domain=GRADIENT_DOMAIN, opset=1)
+
+
+def _sum(names: Sequence[str], result: str) -> Node:
+    if len(names) == 1:
+        return _identity(names[0], result)
+    return Node(
+        "SumOfGradients", tuple(names), (result,), name=result, domain=GRADIENT_DOMAIN, opset=1
+    )
 
 
 def _with_gradients(
@@ -166,7 +179,6 @@ def _back_of_iterations(
     real = [k for k in range(states) if call.is_real(node.inputs[first + k])]
     added: list[Node] = []
     d_states = {k: call.unique(f"gradient of {starts[first + k]} in {node.label}") for k in real}
-    sums = [call.unique(f"gradient of {name} in {node.label}, so far") for name, _ in captured]
     initial = []
     for k in real:
         if dys[k]:
@@ -174,9 +186,6 @@ def _back_of_iterations(
         else:
             initial.append(call.unique(f"no gradient of {outputs[k]}"))
             added.append(_zeros(outputs[k], initial[-1]))
-    for name, _ in captured:
-        initial.append(call.unique(f"no gradient yet of {name}"))
-        added.append(_zeros(name, initial[-1]))
     slices = {name: (outer, 0, 1) for name, outer in zip(starts, kept, strict=True)}
     slices |= {name: (outer, axis, 1 - way) for name, (outer, axis, way) in scanned.items()}
     seeds = {k + is_loop: name for k, name in d_states.items()}
@@ -193,20 +202,55 @@ def _back_of_iterations(
     ]
     xs = [*(starts[first + k] for k in real), *(x for x, _ in captured), *(s[0] for s in by_slice)]
     nodes, gradients = _with_gradients(call, body, seeds, xs)
-    results = [call.unique(f"next {name}") for name in (*d_states.values(), *sums)]
-    results += [call.unique(f"gradient of {name} in {node.label}") for name, *_ in by_slice]
-    ends = []
-    for i, (x, gradient, result) in enumerate(zip(xs, gradients, results, strict=True)):
-        summed = sums[i - len(real)] if len(real) <= i < len(real) + len(captured) else ""
-        if summed and gradient:
-            ends.append(Node("Add", (summed, gradient), (result,), name=result, opset=14))
-        elif gradient or summed:
-            ends.append(_identity(gradient or summed, result))
-        else:
-            ends.append(_zeros(x, result))
-    parts = [wanted_at.get(first + k, "") for k in real]
-    parts += [part for _, part in captured] + [part for *_, part in by_slice]
-    inputs = (*d_states.values(), *sums, *slices)
+    found = dict(zip(xs[len(real) :], gradients[len(real) :], strict=True))
+    lookups: dict[str, list[Node]] = {}
+    for name, _ in captured:
+        nodes, found[name], lookups[name] = take_out_lookups(nodes, found[name], body, context)
+    summed = [name for name, _ in captured if found[name] or not lookups[name]]
+    sums = {n: call.unique(f"gradient of {n} in {node.label}, so far") for n in summed}
+    for name in summed:
+        initial.append(call.unique(f"no gradient yet of {name}"))
+        added.append(_zeros(name, initial[-1]))
+    ends, results, parts = [], [], [wanted_at.get(first + k, "") for k in real]
+    for (k, d_state), x, gradient in zip(d_states.items(), xs, gradients, strict=False):
+        results.append(call.unique(f"next {d_state}"))
+        ends.append(_identity(gradient, results[-1]) if gradient else _zeros(x, results[-1]))
+    for name, so_far in sums.items():
+        results.append(call.unique(f"next {so_far}"))
+        pair = (so_far, found[name])
+        ends.append(
+            Node("Add", pair, (results[-1],), name=results[-1], opset=14)
+            if found[name]
+            else _identity(so_far, results[-1])
+        )
+    for name, *_ in by_slice:
+        results.append(call.unique(f"gradient of {name} in {node.label}"))
+        gradient = found[name]
+        ends.append(_identity(gradient, results[-1]) if gradient else _zeros(name, results[-1]))
+    stacked = [(axis, way) for _, axis, way, _ in by_slice]
+    parts += [call.unique(f"{so_far}, at the end") for so_far in sums.values()]
+    pieces = {name: [part] for name, part in zip(sums, parts[len(real) :], strict=True)}
+    parts += [part for *_, part in by_slice]
+    behind: list[Node] = []
+    for name, looked_up in lookups.items():
+        shape = call.unique(f"shape of {name} for {node.label}")
+        if looked_up:
+            behind.append(_shape_and_type(name, shape))
+        for lookup in looked_up:
+            dy, _, indices = lookup.inputs
+            axes = (lookup.attributes.get("axis", 0), 0)
+            outer = [call.unique(f"every {value} of {node.label}") for value in (dy, indices)]
+            for value, stack, axis in zip((dy, indices), outer, axes, strict=True):
+                results.append(call.unique(f"{value}, handed out"))
+                ends.append(_identity(value, results[-1]))
+                parts.append(stack)
+                stacked.append((axis, 0))
+            piece = call.unique(f"gradient of {name} by {lookup.label} of {node.label}")
+            pieces.setdefault(name, []).append(piece)
+            behind.append(replace(lookup, inputs=(outer[0], shape, outer[1]), outputs=(piece,)))
+    for name, part in captured:
+        behind.append(_sum(pieces[name], part))
+    inputs = (*d_states.values(), *sums.values(), *slices)
     scan_attributes: dict[str, Any] = {
         "body": replace(
             body,
@@ -218,8 +262,8 @@ def _back_of_iterations(
         "num_scan_inputs": len(slices),
         "scan_input_axes": [axis for _, axis, _ in slices.values()],
         "scan_input_directions": [way for *_, way in slices.values()],
-        "scan_output_axes": [axis for _, axis, _, _ in by_slice],
-        "scan_output_directions": [way for _, _, way, _ in by_slice],
+        "scan_output_axes": [axis for axis, _ in stacked],
+        "scan_output_directions": [way for _, way in stacked],
     }
     back = Node(
         "Scan",
@@ -229,7 +273,7 @@ def _back_of_iterations(
         name=f"gradient of {node.label}",
         opset=16,
     )
-    return forward, [*added, back]
+    return forward, [*added, back, *behind]
 
 
 #: by domain and name of the operator
