@@ -238,15 +238,19 @@ class Back:
         state = (directions, batch, hidden)
         self._dv = space.scratch((directions, rows, cell.columns * hidden), dtype)
         self._dstates = [space.scratch(state, dtype) for _ in self._states]
+        self._before = [space.scratch((directions, rows, hidden), dtype) for _ in self._states]
         self._block = max(1, _BLOCK // max(1, directions * batch * hidden * dtype.itemsize))
         most = min(rows, self._block * batch)
         self._factors = space.scratch((cell.factors, directions, most, hidden), dtype)
         self._spare = space.scratch((directions * batch * hidden,), dtype)
         self._r_rows = space.scratch((directions, gates * hidden, hidden), dtype)
-        self._before = [space.scratch((directions, rows, hidden), dtype) for _ in self._states]
         dy = outer[0]
         self._dy_rows = None if dy is None else space.scratch((directions, rows, hidden), dtype)
         self._dy = dy if dy is None or dy.flags.c_contiguous else space.scratch(dy.shape, dtype)
+        # What follows is written after all steps, and may take the memory of what they alone use.
+        for of_steps in (self._factors, self._spare, self._r_rows, self._dy_rows):
+            if of_steps is not None:
+                space.free_scratch(of_steps)
         self.d_initial = [space.array(state, dtype) for _ in self._states]
         self.dr = space.array(r.shape, dtype)
         self.db = space.array((directions, 2 * r.shape[1]), dtype) if has_b else None
@@ -256,9 +260,11 @@ class Back:
         self._row = space.scratch((cell.columns * hidden,), dtype)
         self.dw = self.dx = None
         flat = None if x is None else Flat.of(x)
+        # of one direction: its inputs, for dw, and then their gradients
+        by_row = space.scratch((rows + 1, features), dtype)
         if x is not None:
             self._flat = flat or Flat(space.scratch((rows, features), dtype), batch, 1)
-            self._inputs = space.scratch((rows, features), dtype)
+            self._inputs = by_row[:rows]
             self.dw = space.array((directions, r.shape[1], features), dtype)
         self._copies_x = flat is None
         if w is not None:
@@ -268,7 +274,7 @@ class Back:
             self.dx = memory if by_time else memory.swapaxes(0, 1)
             self._dx_flat = Flat.of(self.dx)
             self._w_rows = space.scratch(w.shape, dtype)
-            self._dx_rows = space.scratch((rows + 1, features), dtype)
+            self._dx_rows = by_row
             self._more = space.scratch((rows, features), dtype) if directions > 1 else None
         self._steps: list[Any] = []
 
