@@ -54,8 +54,8 @@ class Arena:
     def __init__(
         self, reserve: Callable[[int], None] | None = None, packing: Packing | None = None
     ) -> None:
-        """``packing``: where the blocks lie best, by an earlier arena's ``uses``. As soon as another
-        block is asked for than was then, it is given up."""
+        """``packing``: where the blocks lie best, by an earlier arena's ``uses``. As soon as
+        another block is asked for than was then, it is given up."""
         #: called with the number of bytes before memory is allocated; may raise
         self.reserve = reserve
         self.uses = Uses()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+
 import numpy as np
 
 from onnxwalk.ops.contract.space import Space, memory_order
@@ -23,8 +24,8 @@ def can_count_taps(axes: Sequence[Axis]) -> bool:
 def call_first_maxima(
     space: Space, x: np.ndarray, y: np.ndarray, taken: np.ndarray, axes: Sequence[Axis]
 ) -> None:
-    """Of each window how many taps there are before the first that sees its maximum y; that the last
-    sees it needs no comparison."""
+    """Of each window how many taps there are before the first that sees its maximum y; that the
+    last sees it needs no comparison."""
     order = memory_order(taken)
     shape, back = [taken.shape[axis] for axis in order], np.argsort(order)
     is_before, is_other = (space.scratch(shape, np.bool_).transpose(back) for _ in range(2))

@@ -14,11 +14,12 @@ All three products take less than half the time of those over columns of windows
 take less yet, but double the error; these are as exact as a direct sum.
 
 The factors of A and B are 0, 1 and -1: both transforms are sums of neighbours, made axis by axis.
-So that they have long runs of memory, the columns of the padded input lie in two arrays, of even and
-of odd ones: the four columns of tile j are even[j], odd[j], even[j + 1] and odd[j + 1]. Transformed
-tiles are ordered (column, row) of the place in the tile.
+So that they have long runs of memory, the columns of the padded input lie in two arrays, of even
+and of odd ones: the four columns of tile j are even[j], odd[j], even[j + 1] and odd[j + 1].
+Transformed tiles are ordered (column, row) of the place in the tile.
 
-As in inference, a block in which a value is more than ``SPIKE`` times the mean is computed directly.
+As in inference, a block in which a value is more than ``SPIKE`` times the mean is computed
+directly.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple

@@ -212,7 +212,7 @@ def _back_of_iterations(
         initial.append(call.unique(f"no gradient yet of {name}"))
         added.append(_zeros(name, initial[-1]))
     ends, results, parts = [], [], [wanted_at.get(first + k, "") for k in real]
-    for (k, d_state), x, gradient in zip(d_states.items(), xs, gradients, strict=False):
+    for d_state, x, gradient in zip(d_states.values(), xs, gradients, strict=False):
         results.append(call.unique(f"next {d_state}"))
         ends.append(_identity(gradient, results[-1]) if gradient else _zeros(x, results[-1]))
     for name, so_far in sums.items():

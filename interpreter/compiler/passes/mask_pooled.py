@@ -1,4 +1,4 @@
-"""The gradient of a Relu before a MaxPool is masked where the pool's results are, a quarter as many.
+"""The gradient of a Relu before a MaxPool is masked where the pool's results are, which are fewer.
 
     Relu(x) = r, MaxPool(r) = y:   dx = (r > 0) · back(dy)   becomes   dx = back((y > 0) · dy)
 

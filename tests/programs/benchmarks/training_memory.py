@@ -2,10 +2,11 @@
 
     python -m tests.programs.benchmarks.training_memory ENGINE MODEL BATCH.npz
 
-prints one line of JSON. ``step``: the peak of three steps beyond what the process has after a step of
-one sample, which imports what is needed and touches weights and optimizer. ``process``: the peak of
-the whole process. Of onnxwalk also what a step can't do without: ``kept``, the computed values that
-the way back reads of the way forward, and ``alive``, the most bytes of values that are alive at once.
+prints one line of JSON. ``step``: the peak of three steps beyond what the process has after a step
+of one sample, which imports what is needed and touches weights and optimizer. ``process``: the peak
+of the whole process. Of onnxwalk also what a step can't do without: ``kept``, the computed values
+that the way back reads of the way forward, and ``alive``, the most bytes of values that are alive
+at once.
 """
 
 from __future__ import annotations
