@@ -16,8 +16,8 @@ is forward, backward and Adam, of the assignment's models.
 _SECTIONS = {
     TIMES: """
 CPU milliseconds, the median of rounds in which each engine does some steps in turn. *PyTorch*:
-where it is installed. A ratio is that of onnxwalk to the other; the goal beside Keras is 1.3 for the
-CNN and 0.7 for the others, and 1 beside PyTorch.
+where it is installed. A ratio is that of onnxwalk to the other; the goal beside Keras is 1.3 for
+the CNN and 0.7 for the others, and 1 beside PyTorch.
 
 | Model | Batch | onnxwalk | Keras | Ratio | PyTorch | Ratio |
 |---|---:|---:|---:|---:|---:|---:|
@@ -26,8 +26,8 @@ CNN and 0.7 for the others, and 1 beside PyTorch.
 Megabytes. *Step*: the peak of three steps beyond what a process has after a step of one sample, so
 beyond weights and optimizer. *Kept*: what the rules read of the values computed on the way forward.
 *Alive*: the most bytes of values that are needed at once, gradients of weights among them: in this
-order of the nodes none can do with less. *Process*: the peak of the whole process. The goals: a step
-of 1.5 times what is kept, and a quarter of Keras's process.
+order of the nodes none can do with less. *Process*: the peak of the whole process. The goals: a
+step of 1.5 times what is kept, and a quarter of Keras's process.
 
 | Model | Batch | Step | Kept | Ratio | Alive | Ratio | Step of Keras | Process | Keras | Ratio |
 |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
