@@ -235,9 +235,14 @@ def bind_max_pool(
     if n_outputs > 1 or axes is None:
         return None
     refuse_empty_windows(axes)
-    if x.dtype == np.float32:
-        return _bind_pool(space, x, axes, largest_number_into, raise_to_finite)
-    return _bind_pool(space, x, axes, maximum_into, _no_finish)
+    return _bind_pool(space, x, axes, *_maximum(x.dtype))
+
+
+def _maximum(dtype: np.dtype) -> tuple[Any, Any]:
+    """How taps are combined, and what is done with the results: float32 passes over NaN."""
+    if dtype == np.float32:
+        return largest_number_into, raise_to_finite
+    return maximum_into, _no_finish
 
 
 def bind_max_pool_keeping(
@@ -245,14 +250,14 @@ def bind_max_pool_keeping(
 ) -> tuple[tuple[np.ndarray], tuple[np.ndarray]] | None:
     """Also the numbers of the first maxima, while the few samples they are of are in the cache."""
     axes = _axes(x, **attributes)
-    if n_outputs > 1 or axes is None or x.dtype != np.float32 or not can_count_taps(axes):
+    if n_outputs > 1 or axes is None or not can_count_taps(axes):
         return None
     refuse_empty_windows(axes)
     y = _result(space, x, axes)
     taken = space.array(y.shape, np.uint8, [0, *(a for a in memory_order(y) if a)])
     for first, last in split_range(len(x), max(1, _SLIDING // max(1, x[:1].nbytes))):
         part = slice(first, last)
-        _pool(space, x[part], y[part], axes, largest_number_into, raise_to_finite)
+        _pool(space, x[part], y[part], axes, *_maximum(x.dtype))
         call_first_maxima(space, x[part], y[part], taken[part], axes)
     return (y,), (taken,)
 

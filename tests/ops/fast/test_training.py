@@ -117,13 +117,17 @@ def test_gradient_of_max_pool(shape, attributes, last):
 
 @pytest.mark.parametrize("attributes", [{"strides": [2, 2]}, {"pads": [1, 1, 0, 0]}], ids=str)
 def test_max_pool_of_nan(attributes):
-    """NaN is passed over; where a window has nothing else the last tap is taken."""
+    """NaN is passed over; where a window has nothing else the last tap is taken. In float64 NaN is
+    the largest, and the last tap is taken too."""
     x = np.ones((1, 2, 4, 4), np.float32)
     x[0, 0, :2, :3], x[0, 1, 0, 1] = np.nan, np.nan
     attributes = {"kernel_shape": [2, 2], **attributes}
     (y,), (taken,) = max_pool_keeping(x, **attributes)
     _, (bound,) = bind_max_pool_keeping(Space(), x, **attributes)
     np.testing.assert_array_equal(bound, taken)
+    _, (wide,) = max_pool_keeping(x.astype(np.float64), **attributes)
+    _, (bound,) = bind_max_pool_keeping(Space(), x.astype(np.float64), **attributes)
+    np.testing.assert_array_equal(bound, wide)
     dx = vjp_of_max_pool(np.ones_like(y), taken=taken, x_shape=x.shape, **attributes)
     of_nan_alone = 1 if "strides" in attributes else 6  # windows
     assert dx.sum() == y.size and dx[np.isnan(x)].sum() == of_nan_alone
