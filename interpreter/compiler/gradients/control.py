@@ -13,34 +13,16 @@ from dataclasses import replace
 from typing import Any
 
 from onnxwalk.interpreter.compiler.context import captured_names, every_node
-from onnxwalk.interpreter.compiler.gradients.bodies import BodyCall, BodyRule
-from onnxwalk.interpreter.compiler.gradients.gathered import take_out_lookups
+from onnxwalk.interpreter.compiler.gradients.bodies import (
+    BodyCall,
+    BodyRule,
+    identity,
+    sum_of,
+    zeros,
+)
+from onnxwalk.interpreter.compiler.gradients.gathered import hand_out, take_out_lookups
 from onnxwalk.interpreter.errors import UnsupportedModelError
 from onnxwalk.interpreter.ir.model import Graph, Node, ValueInfo
-from onnxwalk.ops.contract.derived import GRADIENT_DOMAIN
-
-#: opset of the plain operators that are added
-_OPSET = 13
-
-
-def _identity(name: str, result: str) -> Node:
-    return Node("Identity", (name,), (result,), name=result, opset=_OPSET)
-
-
-def _zeros(like: str, result: str) -> Node:
-    return Node("Zeros", (like,), (result,), name=result, domain=GRADIENT_DOMAIN, opset=1)
-
-
-def _shape_and_type(of: str, result: str) -> Node:
-    return Node("ShapeAndType", (of,), (result,), name=result, domain=GRADIENT_DOMAIN, opset=1)
-
-
-def _sum(names: Sequence[str], result: str) -> Node:
-    if len(names) == 1:
-        return _identity(names[0], result)
-    return Node(
-        "SumOfGradients", tuple(names), (result,), name=result, domain=GRADIENT_DOMAIN, opset=1
-    )
 
 
 def _with_gradients(
@@ -56,7 +38,7 @@ def _with_gradients(
                 f"{node} draws other random numbers then"
             )
     ends = {i: call.unique(f"output {i + 1} of {body.name} in {call.node.label}") for i in seeds}
-    copies = tuple(_identity(body.outputs[i].name, end) for i, end in ends.items())
+    copies = tuple(identity(body.outputs[i].name, end) for i, end in ends.items())
     graph = replace(body, nodes=(*body.nodes, *copies))
     known = {value.name for value in body.inputs} | captured_names(graph)
     read = [x for x in xs if x in known]  # a branch of an If may not read what the other reads
@@ -68,7 +50,7 @@ def _with_gradients(
     given = zip(seeds.values(), found.seeds, strict=True)
     gradients = dict(zip(read, found.gradients, strict=True))
     return (
-        (*(_identity(*pair) for pair in given), *found.graph.nodes),
+        (*(identity(*pair) for pair in given), *found.graph.nodes),
         [gradients.get(x, "") for x in xs],
     )
 
@@ -78,7 +60,7 @@ def _renamed(call: BodyCall, names: Iterable[str], what: str) -> tuple[list[Node
     nodes, found = [], []
     for name in names:
         found.append(call.unique(f"{what} {name} of {call.node.label}"))
-        nodes.append(_identity(name, found[-1]))
+        nodes.append(identity(name, found[-1]))
     return nodes, found
 
 
@@ -93,7 +75,7 @@ def back_of_if(call: BodyCall) -> tuple[Node, list[Node]]:
         inner, gradients = _with_gradients(call, branch, seeds, xs)
         results = [call.unique(f"branch's {part}") for _, _, part in call.wanted]
         ends = [
-            _identity(gradient, result) if gradient else _zeros(x, result)
+            identity(gradient, result) if gradient else zeros(x, result)
             for x, gradient, result in zip(xs, gradients, results, strict=True)
         ]
         attributes[attribute] = replace(
@@ -158,7 +140,7 @@ def _back_of_iterations(
     attributes = dict(node.attributes)
     attributes["body"] = replace(
         body,
-        nodes=(*body.nodes, *map(_identity, starts, inner)),
+        nodes=(*body.nodes, *map(identity, starts, inner)),
         outputs=(*body.outputs, *map(ValueInfo, inner)),
     )
     count_of_stacked = own_outputs - states
@@ -185,7 +167,7 @@ def _back_of_iterations(
             initial.append(dys[k])
         else:
             initial.append(call.unique(f"no gradient of {outputs[k]}"))
-            added.append(_zeros(outputs[k], initial[-1]))
+            added.append(zeros(outputs[k], initial[-1]))
     slices = {name: (outer, 0, 1) for name, outer in zip(starts, kept, strict=True)}
     slices |= {name: (outer, axis, 1 - way) for name, (outer, axis, way) in scanned.items()}
     seeds = {k + is_loop: name for k, name in d_states.items()}
@@ -210,46 +192,37 @@ def _back_of_iterations(
     sums = {n: call.unique(f"gradient of {n} in {node.label}, so far") for n in summed}
     for name in summed:
         initial.append(call.unique(f"no gradient yet of {name}"))
-        added.append(_zeros(name, initial[-1]))
+        added.append(zeros(name, initial[-1]))
     ends, results, parts = [], [], [wanted_at.get(first + k, "") for k in real]
     for d_state, x, gradient in zip(d_states.values(), xs, gradients, strict=False):
         results.append(call.unique(f"next {d_state}"))
-        ends.append(_identity(gradient, results[-1]) if gradient else _zeros(x, results[-1]))
+        ends.append(identity(gradient, results[-1]) if gradient else zeros(x, results[-1]))
     for name, so_far in sums.items():
         results.append(call.unique(f"next {so_far}"))
         pair = (so_far, found[name])
         ends.append(
             Node("Add", pair, (results[-1],), name=results[-1], opset=14)
             if found[name]
-            else _identity(so_far, results[-1])
+            else identity(so_far, results[-1])
         )
     for name, *_ in by_slice:
         results.append(call.unique(f"gradient of {name} in {node.label}"))
         gradient = found[name]
-        ends.append(_identity(gradient, results[-1]) if gradient else _zeros(name, results[-1]))
+        ends.append(identity(gradient, results[-1]) if gradient else zeros(name, results[-1]))
     stacked = [(axis, way) for _, axis, way, _ in by_slice]
     parts += [call.unique(f"{so_far}, at the end") for so_far in sums.values()]
     pieces = {name: [part] for name, part in zip(sums, parts[len(real) :], strict=True)}
     parts += [part for *_, part in by_slice]
-    behind: list[Node] = []
-    for name, looked_up in lookups.items():
-        shape = call.unique(f"shape of {name} for {node.label}")
-        if looked_up:
-            behind.append(_shape_and_type(name, shape))
-        for lookup in looked_up:
-            dy, _, indices = lookup.inputs
-            axes = (lookup.attributes.get("axis", 0), 0)
-            outer = [call.unique(f"every {value} of {node.label}") for value in (dy, indices)]
-            for value, stack, axis in zip((dy, indices), outer, axes, strict=True):
-                results.append(call.unique(f"{value}, handed out"))
-                ends.append(_identity(value, results[-1]))
-                parts.append(stack)
-                stacked.append((axis, 0))
-            piece = call.unique(f"gradient of {name} by {lookup.label} of {node.label}")
-            pieces.setdefault(name, []).append(piece)
-            behind.append(replace(lookup, inputs=(outer[0], shape, outer[1]), outputs=(piece,)))
+    handed_out = hand_out(lookups, call)
+    ends += handed_out.nodes
+    results += handed_out.inner
+    parts += handed_out.outer
+    stacked += [(axis, 0) for axis in handed_out.axes]
+    behind = handed_out.behind
+    for name, found_pieces in handed_out.pieces.items():
+        pieces[name] = pieces.get(name, []) + found_pieces
     for name, part in captured:
-        behind.append(_sum(pieces[name], part))
+        behind.append(sum_of(pieces[name], part))
     inputs = (*d_states.values(), *sums.values(), *slices)
     scan_attributes: dict[str, Any] = {
         "body": replace(

@@ -8,9 +8,16 @@ their rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from onnxwalk.interpreter.compiler.context import Context, names_used
+from onnxwalk.interpreter.compiler.gradients.bodies import (
+    BodyCall,
+    identity,
+    shape_and_type,
+    sum_of,
+)
 from onnxwalk.interpreter.ir.model import Graph, Node
 from onnxwalk.ops.contract.derived import GRADIENT_DOMAIN
 
@@ -42,9 +49,47 @@ def take_out_lookups(
     left = tuple(part for part in parts if id(made.get(part)) not in gone)
     kept = [node for node in nodes if id(node) not in gone and (not is_sum or node is not last)]
     if len(left) > 1:
-        kept.append(Node("SumOfGradients", left, (gradient,), name=gradient,
-                         domain=GRADIENT_DOMAIN, opset=1))  # fmt: skip
+        kept.append(sum_of(left, gradient))
     return tuple(kept), (gradient if len(left) > 1 else "".join(left)), lookups
+
+
+@dataclass
+class HandedOut:
+    """What a body hands out of its lookups."""
+
+    #: of the body: nodes and further outputs
+    nodes: list[Node] = field(default_factory=list)
+    inner: list[str] = field(default_factory=list)
+    #: of each output the name of the stack, and the axis along which it is stacked
+    outer: list[str] = field(default_factory=list)
+    axes: list[int] = field(default_factory=list)
+    #: the nodes after the loop, and the gradients that they compute, by what is looked up in
+    behind: list[Node] = field(default_factory=list)
+    pieces: dict[str, list[str]] = field(default_factory=dict)
+
+
+def hand_out(lookups: Mapping[str, Sequence[Node]], call: BodyCall) -> HandedOut:
+    """Stack what Gather gradients read, and compute them of the stacks. ``lookups``: these nodes of
+    the body, by the value that is looked up in."""
+    found, label = HandedOut(), call.node.label
+    for name, nodes in lookups.items():
+        if nodes:
+            shape = call.unique(f"shape of {name} for {label}")
+            found.behind.append(shape_and_type(name, shape))
+        for node in nodes:
+            dy, _, indices = node.inputs
+            stacks = [call.unique(f"every {value} of {label}") for value in (dy, indices)]
+            ends = [call.unique(f"{value}, handed out") for value in (dy, indices)]
+            found.nodes += map(identity, (dy, indices), ends)
+            found.inner += ends
+            found.outer += stacks
+            found.axes += [node.attributes.get("axis", 0), 0]  # type: ignore[list-item]
+            piece = call.unique(f"gradient of {name} by {node.label} of {label}")
+            found.behind.append(
+                replace(node, inputs=(stacks[0], shape, stacks[1]), outputs=(piece,))
+            )
+            found.pieces.setdefault(name, []).append(piece)
+    return found
 
 
 def _is_lookup(node: Node | None, stable: set[str], context: Context) -> bool:
