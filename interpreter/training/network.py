@@ -84,7 +84,7 @@ class Network:
         plan = program.plan([*self.inputs, *self.weights], list(outputs))
         slots = dict(zip([*self.inputs, *self.weights], plan.inputs, strict=True))
         resident = {slots[name]: array for name, array in self.weights.items()}
-        return ResidentPlan(plan, resident, **options)
+        return ResidentPlan(plan, resident, rng=self.rng, **options)
 
     @property
     def nbytes(self) -> int:

@@ -178,14 +178,13 @@ def bind_vjp_of_conv(space, dy, x, w, *, x_shape, w_shape, group, kernel_shape, 
     axes = window_axes(x_shape[2:], w_shape[2:], **windows)
     if not fast.is_supported(axes, group, dy, x, w):
         return None
-    dx = dw = db = None
-    if wanted[0] and (dx := fast.bind_input_gradient(space, dy, w, axes)) is None:
+    x, w = x if wanted[1] else None, w if wanted[0] else None
+    dx = dw = None
+    if wanted[0] or wanted[1]:
+        dx, dw = fast.bind_gradients(space, dy, x, w, axes, x_shape)
+    if wanted[0] and dx is None:
         dx = bind_by_calls(spread_windows, space, x_shape, dy, w, axes, group)
-    if wanted[1]:
-        dw = fast.bind_weights_gradient(space, x, dy, axes)
-    if wanted[2]:
-        db = fast.bind_bias_gradient(space, dy)
-    return dx, dw, db
+    return dx, dw, fast.bind_bias_gradient(space, dy) if wanted[2] else None
 
 
 @vjp_of_conv.cost

@@ -19,7 +19,12 @@ from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
-from onnxwalk.ops.fast.pool import bind_average_pool, bind_global_average_pool, bind_max_pool
+from onnxwalk.ops.fast.pool import (
+    bind_average_pool,
+    bind_global_average_pool,
+    bind_max_pool,
+    bind_max_pool_keeping,
+)
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.cost import (
     PER_ARRAY,
@@ -76,6 +81,20 @@ def max_pool(x, *, kernel_shape, storage_order=0, n_outputs=1, **windows):
 
 
 max_pool.bind(bind_max_pool)
+
+
+@max_pool.forward_keeping("taken")
+def max_pool_keeping(x, *, kernel_shape, n_outputs=1, storage_order=0, **windows):
+    """Also which tap of each window was the first maximum: a byte in place of the input."""
+    found = max_pool(
+        x, kernel_shape=kernel_shape, n_outputs=n_outputs, storage_order=storage_order, **windows
+    )
+    outputs = found if n_outputs > 1 else (found,)
+    axes = pool_axes(x.shape, kernel_shape, **windows)
+    return outputs, (gradients.first_maxima(x, outputs[0], axes),)
+
+
+max_pool_keeping.bind(bind_max_pool_keeping)
 
 
 def _lowest_value(dtype: np.dtype) -> Any:

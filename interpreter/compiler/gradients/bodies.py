@@ -1,4 +1,4 @@
-"""What the rules of operators with subgraphs get: see ``control``."""
+"""What the rules of operators with subgraphs get, and nodes that they add: see ``control``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from onnxwalk.interpreter.compiler.context import Context
 from onnxwalk.interpreter.ir.model import Node
+from onnxwalk.ops.contract.derived import GRADIENT_DOMAIN
 
 
 @dataclass(frozen=True)
@@ -34,3 +35,26 @@ class BodyCall:
 #: rule(call) -> the node that takes the place of the node, and may keep more; and the nodes that
 #: compute the wanted gradients
 BodyRule: TypeAlias = Callable[[BodyCall], "tuple[Node, list[Node]]"]
+
+#: opset of the plain operators that are added
+_OPSET = 13
+
+
+def identity(name: str, result: str) -> Node:
+    return Node("Identity", (name,), (result,), name=result, opset=_OPSET)
+
+
+def zeros(like: str, result: str) -> Node:
+    return Node("Zeros", (like,), (result,), name=result, domain=GRADIENT_DOMAIN, opset=1)
+
+
+def shape_and_type(of: str, result: str) -> Node:
+    return Node("ShapeAndType", (of,), (result,), name=result, domain=GRADIENT_DOMAIN, opset=1)
+
+
+def sum_of(names: Sequence[str], result: str) -> Node:
+    if len(names) == 1:
+        return identity(names[0], result)
+    return Node(
+        "SumOfGradients", tuple(names), (result,), name=result, domain=GRADIENT_DOMAIN, opset=1
+    )

@@ -12,6 +12,7 @@ from onnxwalk.interpreter.compiler.passes.fold_constants import fold_constants
 from onnxwalk.interpreter.compiler.passes.fuse_conv import fuse_conv
 from onnxwalk.interpreter.compiler.passes.hoist_invariants import hoist_invariants
 from onnxwalk.interpreter.compiler.passes.lift_embedding import lift_embedding
+from onnxwalk.interpreter.compiler.passes.mask_pooled import mask_pooled
 from onnxwalk.interpreter.compiler.passes.merge_into_conv import merge_pad, merge_scale
 from onnxwalk.interpreter.compiler.passes.recognize import recognize
 from onnxwalk.interpreter.compiler.passes.widened import widened
@@ -47,14 +48,15 @@ PASSES: dict[str, Rewrite] = {
     "merge_scale": merge_scale,
     "fuse_conv": fuse_conv,
     "lift_embedding": lift_embedding,
+    "mask_pooled": mask_pooled,
     "drop_unused": drop_unused,
 }
 
 REWRITES = tuple(PASSES)
 #: those that change how values are rounded: the executor "walk" rounds after each node
 NOT_WALKED = frozenset({"widened"})
-#: those of a graph with gradients, whose nodes must stay as they are
-WITH_GRADIENTS = frozenset({"fold_constants", "drop_unused"})
+#: those of a graph with gradients, whose nodes must else stay as they are
+WITH_GRADIENTS = frozenset({"fold_constants", "mask_pooled", "drop_unused"})
 
 
 def apply_rewrites(
