@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,14 +17,22 @@ from onnxwalk.ops.contract.derived import find_operator
 
 @dataclass(frozen=True)
 class Context:
-    """The operators to choose from, the opsets to choose by, and the session's random numbers."""
+    """The operators to choose from, the opsets to choose by, and the session's random numbers.
+
+    ``seed``: of these numbers, or the generator itself.
+    """
 
     registry: Registry
     opsets: Mapping[str, int]
-    rng: np.random.Generator
+    seed: int | np.random.Generator | None = None
     _operators: dict[tuple[str, str, int], Operator | None] = field(
         default_factory=dict, repr=False
     )
+
+    @functools.cached_property
+    def rng(self) -> np.random.Generator:
+        """Made when first asked for: few models draw numbers, and NumPy imports 20 modules."""
+        return np.random.default_rng(self.seed)
 
     def opset(self, node: Node) -> int | None:
         """The opset of a node's domain; ``None`` if it isn't imported."""

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from onnxwalk.ops.shared.numeric import distinct
+
 #: columns of a block of samples; the places of features in it are multiples of this
 BLOCK_ROWS = 256
 #: the most levels of a tree's row, so that the entry is a byte, and those of a subtree's
@@ -54,7 +56,7 @@ class Nodes:
         if_false: np.ndarray,
     ) -> Nodes:
         """From nodes with comparisons: ``comparison`` is its number, as above."""
-        kinds = set(np.unique(comparison).tolist())
+        kinds = set(distinct(comparison).tolist())
         if not kinds or max(kinds) > _OTHER:
             raise Unsuited
         # < is not >=, > is not <=: true and false change places
