@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx import pool_gradients as gradients
 from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
@@ -456,13 +455,4 @@ declare(
 )  # fmt: skip
 declare(max_pool, average_pool, lp_pool, lp_pool_1, choices=AUTO_PAD)
 max_pool.counts_outputs(False)
-
-max_pool.vjp(gradients.vjp_of_max_pool)
-average_pool.vjp(gradients.vjp_of_average_pool)
-declare(lp_pool, lp_pool_1, vjp=gradients.vjp_of_lp_pool)
-global_average_pool.vjp(gradients.vjp_of_global_average_pool)
-global_max_pool.vjp(gradients.vjp_of_global_max_pool)
-declare(global_lp_pool, global_lp_pool_1, vjp=gradients.vjp_of_global_lp_pool)
-max_unpool.vjp(gradients.vjp_of_max_unpool)
-max_roi_pool.vjp(gradients.vjp_of_max_roi_pool)
 max_roi_pool.no_gradient_of("rois")

@@ -153,18 +153,18 @@ class Operator:
     @property
     def has_no_gradient(self) -> bool:
         """Whether the operator is declared to have none, as ArgMax."""
-        return self.facts.get("vjp") is no_gradient
+        return self.facts.of_gradient("vjp") is no_gradient
 
     @functools.cached_property
     def vjp(self) -> Vjp | None:
         """The rule registered with ``@function.vjp``, for this version; ``None`` if there is none.
         Raises ValueError if the rule reads what this version doesn't have."""
-        rule = self.facts.get("vjp")
+        rule = self.facts.of_gradient("vjp")
         if rule is None or rule is no_gradient:
             return None
         from onnxwalk.ops.contract.gradients import Vjp  # where it is needed
 
-        forward = self.facts.get("forward_keeping")
+        forward = self.facts.of_gradient("forward_keeping")
         kept = forward.keeps if forward else ()
         inputs = {i.name: i.variadic for i in self.inputs}
         return Vjp.of(rule, str(self), inputs, self.given_attributes, kept)

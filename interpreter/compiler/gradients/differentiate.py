@@ -330,7 +330,7 @@ class _Differentiation:
     def _keeping(self, visit: _Visit, vjp: Vjp) -> Node:
         """The node, changed so that it has all outputs that the rule reads."""
         node = visit.node
-        forward = visit.operator.facts.get("forward_keeping")
+        forward = visit.operator.facts.of_gradient("forward_keeping")
         outputs = list(node.outputs)
         read = [r.position for r in vjp.reads if r.from_outputs and not r.variadic]
         outputs += [""] * (max(read, default=-1) + 1 - len(outputs))
