@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
@@ -13,9 +13,10 @@ from onnxwalk.interpreter.ir.model import Graph, Node
 from onnxwalk.ops import Operator, Registry
 from onnxwalk.ops import registry as builtin_operators
 from onnxwalk.ops.contract.derived import find_operator
+from onnxwalk.ops.contract.records import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Context:
     """The operators to choose from, the opsets to choose by, and the session's random numbers.
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from onnxwalk.ops.ai_onnx_ml.scores import check_same_length
+from onnxwalk.ops.contract.records import record
 from onnxwalk.ops.shared.numeric import distinct
 
 MODES = (
@@ -22,7 +22,7 @@ _COMPARE = (np.less_equal, np.less, np.greater_equal, np.greater, np.equal, np.n
 _MEMBER = MODES.index("BRANCH_MEMBER")
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Forest:
     """The nodes of all trees, in parallel arrays, and the place where each tree begins."""
 

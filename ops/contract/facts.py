@@ -10,8 +10,9 @@ import functools
 import importlib
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast
+
+from onnxwalk.ops.contract.records import record
 
 T = TypeVar("T")
 
@@ -93,7 +94,7 @@ class MixedSamples(Exception):
     """An output of an operator depends on several samples of a batch."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Preparation:
     """A function of constant inputs that returns the function of the other inputs, or ``None``."""
 
@@ -114,7 +115,7 @@ class Preparation:
         return cls(constants, rule)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Forward:
     """A function in place of an operator that returns more: the values named ``keeps``."""
 

@@ -9,10 +9,10 @@ on: at a leaf, or at another subtree.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 
 import numpy as np
 
+from onnxwalk.ops.contract.records import record
 from onnxwalk.ops.shared.numeric import distinct
 
 #: columns of a block of samples; the places of features in it are multiples of this
@@ -32,7 +32,7 @@ class Unsuited(Exception):
     """These trees have no tables."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Nodes:
     """Nodes that ask whether low <= value <= high; one limit may be missing in all of them.
 
@@ -79,7 +79,7 @@ class Nodes:
         )
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Table:
     """The entries of all rows, one row after the other, for walks of ``levels`` levels."""
 

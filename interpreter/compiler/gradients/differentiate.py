@@ -22,13 +22,14 @@ from onnxwalk.ops import Operator
 from onnxwalk.ops.contract.derived import FORWARD_DOMAIN, GRADIENT_DOMAIN, derived_domain
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES
 from onnxwalk.ops.contract.gradients import Read, Vjp
+from onnxwalk.ops.contract.records import record
 
 #: element types that have gradients
 FLOATS = frozenset({"float", "double", "float16", "bfloat16"})
 _MOST_SHOWN = 5
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Differentiated:
     """A graph with gradients.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from onnxwalk.interpreter.compiler.passes.patterns import Links
 from onnxwalk.interpreter.ir.model import Node
 from onnxwalk.ops.contract.dtypes import element_type
+from onnxwalk.ops.contract.records import record
 
 #: float32 holds the whole numbers up to this
 _EXACT = 2.0**24
@@ -17,7 +18,7 @@ _EXACT = 2.0**24
 _LARGEST = 383
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Steps:
     """The float32 value ``name`` holds a tensor as numbers of steps, from ``low`` to ``high``."""
 
@@ -33,7 +34,7 @@ class Steps:
         return np.arange(self.low, self.high + 1, dtype=np.float32)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Whole:
     """Constant whole numbers in float32, with one scale or one for each output channel."""
 

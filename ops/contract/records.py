@@ -1,0 +1,106 @@
+"""Immutable records: dataclasses whose methods aren't generated.
+
+``dataclasses.dataclass(frozen=True)`` writes and compiles six methods for each class, 0.4 ms: for
+the classes that every process imports, a third of the time of ``import onnxwalk``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+
+class _Signature:
+    """The signature of a record's class, found when it is asked for."""
+
+    def __get__(self, instance: Any, owner: type) -> inspect.Signature:
+        return inspect.Signature(
+            [
+                inspect.Parameter(
+                    field.name,
+                    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                    default=_default(field, inspect.Parameter.empty),
+                    annotation=field.type,
+                )
+                for field in dataclasses.fields(owner)
+            ]
+        )
+
+
+def _default(field: dataclasses.Field[Any], missing: Any) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return missing if field.default is dataclasses.MISSING else field.default
+
+
+def _init(self: Any, *values: Any, **named: Any) -> None:
+    fields = self.__dataclass_fields__
+    state = self.__dict__
+    state.update(zip(fields, values, strict=False))  # too many are counted below
+    state.update(named)
+    count = len(values) + len(named)
+    if count < len(fields):
+        for name, field in fields.items():
+            if name not in state and (value := _default(field, _init)) is not _init:
+                state[name] = value
+                count += 1
+    if count != len(fields) or state.keys() != fields.keys():
+        expected = inspect.signature(type(self))
+        expected.bind(*values, **named)  # raises TypeError
+    if hasattr(self, "__post_init__"):
+        self.__post_init__()
+
+
+def _refuse_setting(self: Any, name: str, value: Any) -> None:
+    raise dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}")
+
+
+def _refuse_deleting(self: Any, name: str) -> None:
+    raise dataclasses.FrozenInstanceError(f"cannot delete field {name!r}")
+
+
+def _values(self: Any) -> tuple[Any, ...]:
+    return tuple(getattr(self, name) for name in self.__dataclass_fields__)
+
+
+def _repr(self: Any) -> str:
+    shown = (field.name for field in dataclasses.fields(self) if field.repr)
+    return f"{type(self).__qualname__}({', '.join(f'{n}={getattr(self, n)!r}' for n in shown)})"
+
+
+def _eq(self: Any, other: Any) -> Any:
+    return _values(self) == _values(other) if type(other) is type(self) else NotImplemented
+
+
+def _hash(self: Any) -> int:
+    return hash(_values(self))
+
+
+_METHODS = {
+    "__init__": _init,
+    "__repr__": _repr,
+    "__setattr__": _refuse_setting,
+    "__delattr__": _refuse_deleting,
+}
+
+if TYPE_CHECKING:
+    from dataclasses import dataclass as record
+else:
+
+    def record(*, frozen: bool, eq: bool = True) -> Callable[[type], type]:
+        """``dataclasses.dataclass``, for records, which are frozen. ``replace``, ``fields`` and the
+        like take them as any dataclass."""
+        assert frozen, "records are immutable"
+
+        def make(cls: type) -> type:
+            made = dataclasses.dataclass(init=False, repr=False, eq=False)(cls)
+            methods = {**_METHODS, "__eq__": _eq, "__hash__": _hash} if eq else _METHODS
+            for name, method in methods.items():
+                if name not in vars(cls):
+                    setattr(made, name, method)
+            made.__signature__ = _Signature()
+            return made
+
+        return make
