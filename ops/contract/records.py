@@ -21,7 +21,7 @@ class _Signature:
                 inspect.Parameter(
                     field.name,
                     inspect.Parameter.POSITIONAL_OR_KEYWORD,
-                    default=_default(field, inspect.Parameter.empty),
+                    default=_shown_default(field),
                     annotation=field.type,
                 )
                 for field in dataclasses.fields(owner)
@@ -29,28 +29,30 @@ class _Signature:
         )
 
 
-def _default(field: dataclasses.Field[Any], missing: Any) -> Any:
+def _shown_default(field: dataclasses.Field[Any]) -> Any:
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
-    return missing if field.default is dataclasses.MISSING else field.default
+    return inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
 
 
 def _init(self: Any, *values: Any, **named: Any) -> None:
-    fields = self.__dataclass_fields__
+    fields, (plain, factories) = self.__dataclass_fields__, self.__record_defaults__
     state = self.__dict__
-    state.update(zip(fields, values, strict=False))  # too many are counted below
+    state.update(plain)
+    state.update(zip(fields, values, strict=False))
     state.update(named)
-    count = len(values) + len(named)
-    if count < len(fields):
-        for name, field in fields.items():
-            if name not in state and (value := _default(field, _init)) is not _init:
-                state[name] = value
-                count += 1
-    if count != len(fields) or state.keys() != fields.keys():
-        expected = inspect.signature(type(self))
-        expected.bind(*values, **named)  # raises TypeError
+    for name, factory in factories:
+        if name not in state:
+            state[name] = factory()
+    too_many = len(values) > len(fields)
+    if too_many or state.keys() != fields.keys() or (named and _gives_twice(fields, values, named)):
+        inspect.signature(type(self)).bind(*values, **named)  # raises TypeError
     if hasattr(self, "__post_init__"):
         self.__post_init__()
+
+
+def _gives_twice(fields: Any, values: tuple[Any, ...], named: dict[str, Any]) -> bool:
+    return any(name in named for name, _ in zip(fields, values, strict=False))
 
 
 def _refuse_setting(self: Any, name: str, value: Any) -> None:
@@ -101,6 +103,15 @@ else:
                 if name not in vars(cls):
                     setattr(made, name, method)
             made.__signature__ = _Signature()
+            fields = dataclasses.fields(made)
+            made.__record_defaults__ = (
+                {f.name: f.default for f in fields if f.default is not dataclasses.MISSING},
+                [
+                    (f.name, f.default_factory)
+                    for f in fields
+                    if f.default_factory is not dataclasses.MISSING
+                ],
+            )
             return made
 
         return make
