@@ -82,6 +82,7 @@ def numpy_dtype(code: int) -> np.dtype:
         ) from None
 
 
+@functools.cache
 def element_type(dtype: np.dtype) -> ElementType:
     """The ONNX element type that a NumPy dtype holds (strings of any kind are ``string``).
 

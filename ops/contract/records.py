@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -44,15 +45,14 @@ def _init(self: Any, *values: Any, **named: Any) -> None:
     for name, factory in factories:
         if name not in state:
             state[name] = factory()
-    too_many = len(values) > len(fields)
-    if too_many or state.keys() != fields.keys() or (named and _gives_twice(fields, values, named)):
+    fits = len(values) <= len(fields) == len(state)
+    if named:
+        given = itertools.islice(fields, len(values))
+        fits = fits and named.keys() <= fields.keys() and named.keys().isdisjoint(given)
+    if not fits:
         inspect.signature(type(self)).bind(*values, **named)  # raises TypeError
     if hasattr(self, "__post_init__"):
         self.__post_init__()
-
-
-def _gives_twice(fields: Any, values: tuple[Any, ...], named: dict[str, Any]) -> bool:
-    return any(name in named for name, _ in zip(fields, values, strict=False))
 
 
 def _refuse_setting(self: Any, name: str, value: Any) -> None:
