@@ -1,4 +1,4 @@
-"""Small tensors as Python values, the zero of a type, and the one of several attributes that is set."""
+"""Small tensors as Python values, the zero of a type, and the one attribute that is set."""
 
 from __future__ import annotations
 
