@@ -9,6 +9,7 @@ from typing import TypeAlias
 from onnxwalk.interpreter.compiler.context import Context
 from onnxwalk.interpreter.compiler.passes.drop_unused import drop_unused
 from onnxwalk.interpreter.compiler.passes.fold_constants import fold_constants
+from onnxwalk.interpreter.compiler.passes.hoist_invariants import hoist_invariants
 from onnxwalk.interpreter.compiler.passes.recognize import recognize
 from onnxwalk.interpreter.compiler.passes.widened import widened
 from onnxwalk.interpreter.ir.model import Graph
@@ -34,7 +35,7 @@ def _imported(name: str, *parts: str, file: str = "") -> Rewrite:
 PASSES: dict[str, Rewrite] = {
     "widened": widened,
     "quantized": _imported("quantized", "Quantize", "QLinear"),
-    "hoist_invariants": _imported("hoist_invariants", "Loop", "If", "Scan", "SequenceMap"),
+    "hoist_invariants": hoist_invariants,
     "fold_constants": fold_constants,
     "recognize": recognize,
     "recognize_recurrence": _imported("recognize_recurrence", "Loop"),
