@@ -51,7 +51,7 @@ class Network:
         """
         self.losses, self.pieces, self.source = losses, pieces, source
         self.rng = np.random.default_rng()
-        context = replace(program.context, rng=self.rng)
+        context = replace(program.context, seed=self.rng)
         options: dict[str, Any] = {"executor": executor, "limits": limits}
         with computing():
             graph, statistics = in_training(losses.graph, context, frozenset(frozen), recorded)

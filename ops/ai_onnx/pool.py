@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx import pool_gradients as gradients
 from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.facts import declare
 from onnxwalk.ops.contract.registry import op
@@ -23,7 +22,6 @@ from onnxwalk.ops.fast.pool import (
     bind_average_pool,
     bind_global_average_pool,
     bind_max_pool,
-    bind_max_pool_keeping,
 )
 from onnxwalk.ops.shared import batch, flops
 from onnxwalk.ops.shared.cost import (
@@ -81,20 +79,6 @@ def max_pool(x, *, kernel_shape, storage_order=0, n_outputs=1, **windows):
 
 
 max_pool.bind(bind_max_pool)
-
-
-@max_pool.forward_keeping("taken")
-def max_pool_keeping(x, *, kernel_shape, n_outputs=1, storage_order=0, **windows):
-    """Also which tap of each window was the first maximum: a byte in place of the input."""
-    found = max_pool(
-        x, kernel_shape=kernel_shape, n_outputs=n_outputs, storage_order=storage_order, **windows
-    )
-    outputs = found if n_outputs > 1 else (found,)
-    axes = pool_axes(x.shape, kernel_shape, **windows)
-    return outputs, (gradients.first_maxima(x, outputs[0], axes),)
-
-
-max_pool_keeping.bind(bind_max_pool_keeping)
 
 
 def _lowest_value(dtype: np.dtype) -> Any:
@@ -478,13 +462,4 @@ declare(
 )  # fmt: skip
 declare(max_pool, average_pool, lp_pool, lp_pool_1, choices=AUTO_PAD)
 max_pool.counts_outputs(False)
-
-max_pool.vjp(gradients.vjp_of_max_pool)
-average_pool.vjp(gradients.vjp_of_average_pool)
-declare(lp_pool, lp_pool_1, vjp=gradients.vjp_of_lp_pool)
-global_average_pool.vjp(gradients.vjp_of_global_average_pool)
-global_max_pool.vjp(gradients.vjp_of_global_max_pool)
-declare(global_lp_pool, global_lp_pool_1, vjp=gradients.vjp_of_global_lp_pool)
-max_unpool.vjp(gradients.vjp_of_max_unpool)
-max_roi_pool.vjp(gradients.vjp_of_max_roi_pool)
 max_roi_pool.no_gradient_of("rois")

@@ -8,8 +8,21 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.ai_onnx.pool import (
+    average_pool,
+    global_average_pool,
+    global_lp_pool,
+    global_lp_pool_1,
+    global_max_pool,
+    lp_pool,
+    lp_pool_1,
+    max_pool,
+    max_roi_pool,
+    max_unpool,
+)
 from onnxwalk.ops.contract.cost import Cost, size
-from onnxwalk.ops.contract.facts import rule
+from onnxwalk.ops.contract.facts import declare, rule
+from onnxwalk.ops.fast.pool import bind_max_pool_keeping
 from onnxwalk.ops.fast.pool_gradients import (
     bind_global_average_pool_gradient,
     bind_max_pool_gradient,
@@ -27,6 +40,20 @@ def first_maxima(x: np.ndarray, y: np.ndarray, axes: Sequence[Axis]) -> np.ndarr
     for number, (here, there) in reversed(list(enumerate(taps[:last]))):
         taken[here][x[there] == y[here]] = number
     return taken
+
+
+@max_pool.forward_keeping("taken")
+def max_pool_keeping(x, *, kernel_shape, n_outputs=1, storage_order=0, **windows):
+    """Also which tap of each window was the first maximum: a byte in place of the input."""
+    found = max_pool(
+        x, kernel_shape=kernel_shape, n_outputs=n_outputs, storage_order=storage_order, **windows
+    )
+    outputs = found if n_outputs > 1 else (found,)
+    axes = pool_axes(x.shape, kernel_shape, **windows)
+    return outputs, (first_maxima(x, outputs[0], axes),)
+
+
+max_pool_keeping.bind(bind_max_pool_keeping)
 
 
 @rule
@@ -143,3 +170,13 @@ def cost_of_vjp_of_max_roi_pool(dy: np.ndarray, x: np.ndarray, *_: Any, **__: An
     """The gradient, and what one cell sees with its places."""
     work = 10 * x.size + 8 * PER_CALL * dy.size // max(x.shape[1], 1) + 200 * dy.size
     return Cost(2 * wide_itemsize(dy.dtype) * x.size + 64 * x.shape[1] + 100 * len(dy), work)
+
+
+max_pool.vjp(vjp_of_max_pool)
+average_pool.vjp(vjp_of_average_pool)
+declare(lp_pool, lp_pool_1, vjp=vjp_of_lp_pool)
+global_average_pool.vjp(vjp_of_global_average_pool)
+global_max_pool.vjp(vjp_of_global_max_pool)
+declare(global_lp_pool, global_lp_pool_1, vjp=vjp_of_global_lp_pool)
+max_unpool.vjp(vjp_of_max_unpool)
+max_roi_pool.vjp(vjp_of_max_roi_pool)

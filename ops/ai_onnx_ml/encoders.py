@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.ops.ai_onnx_ml import ML
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.cost import PER_ITEM
-
-ML = "ai.onnx.ml"
-
+from onnxwalk.ops.shared.values import get_single
 
 # ------------------------------------------------------------------------------------ LabelEncoder
 
@@ -134,18 +133,6 @@ def _choose_default(dtype: np.dtype, number: float, integer: int, string: str) -
 
 
 # ------------------------------------------------------------------------------------------ tables
-
-
-def get_single(what: str, *given: Any) -> np.ndarray:
-    """The only attribute that is set, as an array of its ONNX type."""
-    present = [values for values in given if values is not None and len(values)]
-    if len(present) != 1:
-        raise ValueError(f"expected exactly one attribute for {what}, got {len(present)}")
-    values = present[0]
-    if isinstance(values, np.ndarray):
-        return values.reshape(-1)
-    kinds: dict[type, Any] = {str: object, float: np.float32}
-    return np.array(values, kinds.get(type(values[0]), np.int64))
 
 
 def translate(x: np.ndarray, keys: np.ndarray, values: np.ndarray, default: Any) -> np.ndarray:

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.ai_onnx.cast import convert
-from onnxwalk.ops.ai_onnx_ml.encoders import ML, get_single
+from onnxwalk.ops.ai_onnx_ml import ML
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.cost import PER_ITEM
+from onnxwalk.ops.shared.values import get_single
 
 
 @op("ZipMap", domain=ML, since=1)

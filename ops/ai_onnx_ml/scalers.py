@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx_ml.encoders import ML
+from onnxwalk.ops.ai_onnx_ml import ML
 from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.cost import reshape_bytes

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import NormalDist
 
 import numpy as np
 
-from onnxwalk.ops.ai_onnx_ml.encoders import get_single
 from onnxwalk.ops.contract.cost import Cost
+from onnxwalk.ops.shared.values import get_single
 
 TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
 POST_TRANSFORM = {"post_transform": " ".join(TRANSFORMS)}
@@ -41,6 +40,8 @@ def transform_scores(scores: np.ndarray, post_transform: str) -> np.ndarray:
 
 def _probit(p: float) -> float:
     if 0 < p < 1:
+        from statistics import NormalDist  # seldom needed: it imports fractions and decimals
+
         return NormalDist().inv_cdf(p)
     return np.nan if p != 0 and p != 1 else -np.inf if p == 0 else np.inf
 

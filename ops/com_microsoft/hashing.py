@@ -8,6 +8,7 @@ from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.cost import PER_ITEM, PER_STRING, strings_in
+from onnxwalk.ops.shared.numeric import distinct
 
 
 @op("MurmurHash3", since=1, domain=DOMAIN)
@@ -30,7 +31,7 @@ def _hash_texts(texts: list[bytes], seed: int) -> np.ndarray:
     """The hashes of texts: those of equal length together."""
     hashes = np.empty(len(texts), np.uint32)
     lengths = np.array([len(text) for text in texts])
-    for length in np.unique(lengths):
+    for length in distinct(lengths):
         (where,) = np.nonzero(lengths == length)
         together = b"".join(texts[i] for i in where)
         keys = np.frombuffer(together, np.uint8).reshape(len(where), length)

@@ -41,7 +41,6 @@ import inspect
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,6 +48,7 @@ import numpy as np
 from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost, broadcast, size
 from onnxwalk.ops.contract.dtypes import element_type, is_short_float, numpy_dtype
 from onnxwalk.ops.contract.facts import Facts
+from onnxwalk.ops.contract.records import record
 
 Rule = Callable[..., Any]
 
@@ -90,7 +90,7 @@ def _of_meta(described: np.ndarray | None, meta: str) -> Any:
     return numpy_dtype(code) if meta == "dtype" else tuple(shape)
 
 
-@dataclass(frozen=True, eq=False)
+@record(frozen=True, eq=False)
 class Vjp:
     """The rule of one version of an operator, ready to be called with the values of a node.
 

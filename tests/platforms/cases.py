@@ -97,7 +97,14 @@ def _entry(case: Case, name: str) -> Entry | None:
         return None
     if not _is_portable([*feeds.values(), *outputs]) or not _equal(outputs, again):
         return None  # what is drawn at random is another number each time
-    return name, model.SerializeToString(), feeds, outputs, max(case.rtol, 1e-5), _near(case, outputs)
+    return (
+        name,
+        model.SerializeToString(),
+        feeds,
+        outputs,
+        max(case.rtol, 1e-5),
+        _near(case, outputs),
+    )
 
 
 def _equal(one: Any, other: Any) -> bool:

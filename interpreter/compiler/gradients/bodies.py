@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from onnxwalk.interpreter.compiler.context import Context
 from onnxwalk.interpreter.ir.model import Node
 from onnxwalk.ops.contract.derived import GRADIENT_DOMAIN
+from onnxwalk.ops.contract.records import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class BodyCall:
     """A node with subgraphs that is to be differentiated, and the means to do it."""
 

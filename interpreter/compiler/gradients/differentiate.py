@@ -22,13 +22,14 @@ from onnxwalk.ops import Operator
 from onnxwalk.ops.contract.derived import FORWARD_DOMAIN, GRADIENT_DOMAIN, derived_domain
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES
 from onnxwalk.ops.contract.gradients import Read, Vjp
+from onnxwalk.ops.contract.records import record
 
 #: element types that have gradients
 FLOATS = frozenset({"float", "double", "float16", "bfloat16"})
 _MOST_SHOWN = 5
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Differentiated:
     """A graph with gradients.
 
@@ -330,7 +331,7 @@ class _Differentiation:
     def _keeping(self, visit: _Visit, vjp: Vjp) -> Node:
         """The node, changed so that it has all outputs that the rule reads."""
         node = visit.node
-        forward = visit.operator.facts.get("forward_keeping")
+        forward = visit.operator.facts.of_gradient("forward_keeping")
         outputs = list(node.outputs)
         read = [r.position for r in vjp.reads if r.from_outputs and not r.variadic]
         outputs += [""] * (max(read, default=-1) + 1 - len(outputs))

@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 
 from onnxwalk.ops import registry
-from onnxwalk.ops.ai_onnx.conv import bind_conv_of_varying_weights, bind_vjp_of_conv, vjp_of_conv
-from onnxwalk.ops.ai_onnx.pool import max_pool_keeping
-from onnxwalk.ops.ai_onnx.pool_gradients import bind_vjp_of_max_pool, vjp_of_max_pool
+from onnxwalk.ops.ai_onnx.conv import bind_conv_of_varying_weights
+from onnxwalk.ops.ai_onnx.conv_gradients import bind_vjp_of_conv, vjp_of_conv
+from onnxwalk.ops.ai_onnx.pool_gradients import (
+    bind_vjp_of_max_pool,
+    max_pool_keeping,
+    vjp_of_max_pool,
+)
 from onnxwalk.ops.contract.space import Space
 from onnxwalk.ops.fast.pool import bind_max_pool_keeping
 
