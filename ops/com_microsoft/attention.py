@@ -289,9 +289,7 @@ def vjp_of_multi_head_attention(
 
 
 @vjp_of_attention.cost
-def cost_of_vjp_of_attention(
-    dy, dpresent, input, weights, bias, mask_index, past, *_, **attributes
-):
+def cost_of_vjp_of_attention(dy, dpresent, *inputs, **attributes):
     cost = cost_of_attention(*inputs, **attributes)
     return Cost(4 * cost.memory, 4 * cost.work)
 
