@@ -168,12 +168,13 @@ class Vjp:
         self, *values: Any, counts: Sequence[int], wanted: Sequence[int], **attributes: Any
     ) -> tuple[np.ndarray, ...]:
         """The gradients of the wanted inputs, in their order."""
-        short = None
+        short, dtypes = None, dict[int, np.dtype]()
         if not any(read.meta == "dtype" for read in self.reads):
-            floats = (x.dtype for x in values[: counts[0]] if x is not None)
-            short = next((dtype for dtype in floats if is_short_float(dtype)), None)
-        if short is not None:
-            values = tuple(map(_widened, values))
+            gradients = (dtype for x in values[: counts[0]] for dtype in _dtypes(x))
+            short = next(filter(is_short_float, gradients), None)
+            if any(is_short_float(dtype) for x in values for dtype in _dtypes(x)):
+                dtypes = self._dtypes_of_inputs(values, counts)
+                values = tuple(map(_widened, values))
         args, keywords = self._arguments(values, counts, wanted, attributes)
         results = self.rule(*args, **keywords)
         found = []
@@ -182,8 +183,19 @@ class Vjp:
                 continue
             if result is None:
                 raise ValueError(f"the rule of {self.operator} has no gradient of input {i}")
-            found.append(np.asarray(result) if short is None else np.asarray(result, short))
+            found.append(_rounded(result, dtypes.get(i, short)))
         return tuple(found)
+
+    def _dtypes_of_inputs(
+        self, values: Sequence[Any], counts: Sequence[int]
+    ) -> dict[int, np.dtype]:
+        """The dtypes of the inputs that are read, by position."""
+        found = {}
+        for read, group in zip(self.reads, _split(values, counts)[1:], strict=True):
+            if not read.from_outputs and not read.meta:
+                for position, x in enumerate(group, read.position):
+                    found.update((position, dtype) for dtype in _dtypes(x)[:1])
+        return found
 
     def cost(
         self, *values: Any, counts: Sequence[int], wanted: Sequence[int], **attributes: Any
@@ -304,6 +316,21 @@ def _padded(results: Any, count: int) -> list[Any]:
     return found + [None] * (count - len(found))
 
 
+def _dtypes(x: Any) -> list[np.dtype]:
+    """Of an array, or of the tensors of a sequence."""
+    if isinstance(x, list):
+        return [dtype for item in x for dtype in _dtypes(item)]
+    return [] if x is None else [x.dtype]
+
+
+def _rounded(x: Any, dtype: np.dtype | None) -> Any:
+    if isinstance(x, list):
+        return [_rounded(item, dtype) for item in x]
+    return np.asarray(x, dtype)
+
+
 def _widened(x: Any) -> Any:
+    if isinstance(x, list):
+        return [_widened(item) for item in x]
     short = isinstance(x, np.ndarray) and is_short_float(x.dtype)
     return x.astype(np.float32) if short else x
