@@ -13,6 +13,7 @@ import numpy as np
 from onnxwalk.ops.ai_onnx import quantize, recurrent, recurrent_layers
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost, broadcast, size
+from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.shared.cost import PER_CALL, product_shape
@@ -40,6 +41,16 @@ def dequantize_linear(x, x_scale, x_zero_point=None, *, axis=None):
     Source: com.microsoft.DequantizeLinear-1, ONNX Runtime 1.32.
     """
     return quantize.dequantize_linear(x, x_scale, x_zero_point, axis=1 if axis is None else axis)
+
+
+@dequantize_linear.vjp
+def vjp_of_dequantize_linear(dy, x, x_zero_point, *, x_scale_shape, axis):
+    return quantize.vjp_of_dequantize_linear(
+        dy, x, x_zero_point, x_scale_shape=x_scale_shape, axis=1 if axis is None else axis
+    )
+
+
+vjp_of_dequantize_linear.cost(quantize.cost_of_vjp_of_dequantize_linear)
 
 
 @op("MulInteger", since=1, domain=DOMAIN, optional=["A_zero_point"])
@@ -306,3 +317,11 @@ def cost_of_dynamic_quantize_lstm(
     return Cost(
         cost.memory + 12 * (W.size + R.size) + 13 * X.size, cost.work + calls + 100 * X.size
     )
+
+
+# rounding has none
+declare(
+    quantize_linear, mul_integer, matmul_integer16, matmul_integer_to_float,
+    dynamic_quantize_matmul, q_gemm, dynamic_quantize_lstm,
+    vjp=no_gradient,
+)  # fmt: skip

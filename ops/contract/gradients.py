@@ -192,9 +192,10 @@ class Vjp:
         """The dtypes of the inputs that are read, by position."""
         found = {}
         for read, group in zip(self.reads, _split(values, counts)[1:], strict=True):
-            if not read.from_outputs and not read.meta:
+            if not read.from_outputs:
                 for position, x in enumerate(group, read.position):
-                    found.update((position, dtype) for dtype in _dtypes(x)[:1])
+                    given = _of_meta(x, "dtype") if read.meta else x
+                    found.update((position, dtype) for dtype in _dtypes(given)[:1])
         return found
 
     def cost(
@@ -320,7 +321,7 @@ def _dtypes(x: Any) -> list[np.dtype]:
     """Of an array, or of the tensors of a sequence."""
     if isinstance(x, list):
         return [dtype for item in x for dtype in _dtypes(item)]
-    return [] if x is None else [x.dtype]
+    return [] if x is None else [np.dtype(getattr(x, "dtype", x))]
 
 
 def _rounded(x: Any, dtype: np.dtype | None) -> Any:

@@ -18,8 +18,6 @@ from tests.support.gradients import (
 WITHOUT_RULE = set(
     """
 ConcatFromSequence
-DequantizeLinear
-LinearAttention
 Optional
 OptionalGetElement
 SequenceAt
