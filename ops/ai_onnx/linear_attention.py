@@ -152,7 +152,8 @@ def vjp_of_linear_attention(
     if dy is not None:
         d_read = factor * split_heads(dy, q_num_heads).reshape(d_read.shape)
     dq, dk, dv = (np.zeros_like(x) for x in (queries, k, v))
-    d_factors, d_rates = (None if x is None else np.zeros_like(x) for x in (factors, rates))
+    d_factors = None if factors is None else np.zeros_like(factors)
+    d_rates = None if rates is None else np.zeros_like(rates)
     ds = np.zeros_like(first) if dstate is None else dstate
     states = list(_states(terms))
     for t in reversed(range(len(states))):
@@ -162,14 +163,14 @@ def vjp_of_linear_attention(
         dk[:, :, t] = (ds @ written[..., None])[..., 0]
         d_written = (k[:, :, t, None, :] @ ds)[:, :, 0]
         dv[:, :, t] = d_written
-        if rates is not None:
+        if rates is not None and d_rates is not None:
             recalled = (k[:, :, t, None, :] @ before)[:, :, 0]
             of_rate = (d_written * (v[:, :, t] - recalled)).sum(-1, keepdims=True)
             d_rates[:, :, t] = reduce_to(of_rate, d_rates[:, :, t].shape)
             dv[:, :, t] = rates[:, :, t] * d_written
             dk[:, :, t] -= (before @ dv[:, :, t, :, None])[..., 0]
             ds = ds - k[:, :, t, :, None] * dv[:, :, t, None, :]
-        if factors is not None:
+        if factors is not None and d_factors is not None:
             d_factors[:, :, t] = reduce_to(ds * before, factors[:, :, t].shape)  # times exp(g)
             ds = ds * factors[:, :, t]
     return (
@@ -185,7 +186,7 @@ def vjp_of_linear_attention(
 @vjp_of_linear_attention.cost
 def cost_of_vjp_of_linear_attention(dy, dstate, *inputs, kv_num_heads, q_num_heads, **_):
     """As the operator, with all its states."""
-    query, _, value, *_ = inputs
+    query, value = inputs[0], inputs[2]
     cost = cost_of_linear_attention(*inputs, kv_num_heads=kv_num_heads, q_num_heads=q_num_heads)
     state = query.shape[2] // q_num_heads * value.shape[2] // kv_num_heads
     states = query.shape[0] * query.shape[1] * kv_num_heads * state

@@ -172,6 +172,60 @@ def optional_get_element(input):
     return input
 
 
+# ------------------------------------------------------------------------------------- gradients
+
+
+@sequence_construct.vjp
+def vjp_of_sequence_construct(dys):
+    return tuple(dys)
+
+
+@sequence_at.vjp
+def vjp_of_sequence_at(dy, position, *, input_sequence_shape):
+    """Zeros for the other tensors."""
+    dxs = [np.zeros(shape, dy.dtype) for shape in input_sequence_shape]
+    dxs[_to_index(position, len(dxs), len(dxs) - 1)] = dy
+    return dxs
+
+
+@sequence_insert.vjp
+def vjp_of_sequence_insert(dys, position):
+    n = len(dys) - 1
+    place = n if position is None else _to_index(position, n, n)
+    return [*dys[:place], *dys[place + 1 :]], dys[place]
+
+
+@sequence_erase.vjp
+def vjp_of_sequence_erase(dys, position, *, input_sequence_shape, input_sequence_dtype):
+    n = len(input_sequence_shape)
+    place = _to_index(np.array(-1) if position is None else position, n, n - 1)
+    erased = np.zeros(input_sequence_shape[place], input_sequence_dtype[place])
+    return [*dys[:place], erased, *dys[place:]]
+
+
+@split_to_sequence.vjp
+def vjp_of_split_to_sequence(dys, split, *, input_shape, input_dtype, axis, keepdims):
+    if not dys:
+        return np.zeros(input_shape, input_dtype)
+    axis = normalize_axis(axis, len(input_shape))
+    return np.concatenate(dys, axis) if split is not None or keepdims else np.stack(dys, axis)
+
+
+@concat_from_sequence.vjp
+def vjp_of_concat_from_sequence(dy, *, input_sequence_shape, axis, new_axis):
+    shapes = input_sequence_shape
+    axis = normalize_axis(axis, dy.ndim)
+    lengths = [1] * len(shapes) if new_axis else [shape[axis] for shape in shapes]
+    parts = split_views(dy, lengths, axis)
+    return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+
+
+@optional.vjp
+@optional_get_element.vjp
+def vjp_of_optional(dy):
+    return dy
+
+
 # ------------------------------------------------------------------------------------------- costs
 
 for _function in (

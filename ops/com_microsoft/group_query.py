@@ -167,7 +167,7 @@ def _weigh(
         )
     if (key is None) != (value is None):
         raise ValueError("key and value should both be set, or neither")
-    if key is None:
+    if key is None or value is None:
         size = query.shape[-1] // (num_heads + 2 * kv_num_heads)
         ends = [num_heads * size, (num_heads + kv_num_heads) * size]
         query, key, value = np.split(query, ends, axis=-1)
@@ -266,7 +266,7 @@ def vjp_of_group_query_attention(
         _through_cache(d, past, found.pasts, found.places)
         for d, past in ((dk, past_key), (dv, past_value))
     )
-    d_caches = [None, None]
+    d_caches: list[Any] = [None, None]
     if found.at is not None:
         turned = [
             through_rotate(d, x, found.at, cos_cache, sin_cache, bool(rotary_interleaved))
@@ -274,7 +274,7 @@ def vjp_of_group_query_attention(
         ]
         (dq, *of_q), (dk, *of_k) = turned
         d_caches = [a + b for a, b in zip(of_q, of_k, strict=True)]
-    parts = [join_heads(d) for d in (dq, dk, dv)]
+    parts: list[Any] = [join_heads(d) for d in (dq, dk, dv)]
     if key is None:
         parts = [np.concatenate(parts, axis=-1), None, None]
     return *parts, d_past_key, d_past_value, None, None, *d_caches, None, d_bias, d_sink

@@ -122,7 +122,7 @@ def through_attend(
     mask: np.ndarray | None,
     scale: float | None,
     causal_after: int | None,
-) -> tuple[np.ndarray, ...]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """The gradients of q, k, v and the bias, whose scores are computed once more: through the
     product with v, the softmax, and the product of q and k."""
     _, scores = attend(q, k, v, bias, mask, scale, causal_after)

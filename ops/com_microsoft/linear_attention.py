@@ -240,9 +240,9 @@ def _channels_behind(x: np.ndarray, like: np.ndarray) -> np.ndarray:
 def vjp_of_causal_conv(
     dy, dstate, input, weight, bias, past_state, *, activation, channels_last, dilation
 ):
-    given = dy, dstate, input, past_state
+    given = [dy, dstate, input, past_state]
     if channels_last:
-        given = tuple(None if x is None else _channels_first(x) for x in given)
+        given = [None if x is None else _channels_first(x) for x in given]
     dy, dstate, x, before = given
     dx, dw, db, d_before = linear_attention.vjp_of_causal_conv(
         dy, dstate, x, weight, bias, before, activation=activation, _dilation=dilation

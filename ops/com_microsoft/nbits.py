@@ -92,7 +92,8 @@ def vjp_of_matmul_nbits(
 ):
     """dY @ W' to A, with some rows of the weights at a time; dY to the bias; and the gradients of
     the weights, by blocks, to scales and zero points."""
-    rows, found = dy.reshape(-1, N), [None] * 6
+    rows = dy.reshape(-1, N)
+    found: list[Any] = [None] * 6
     layout = zero_points, g_idx, K, N, bits, block_size
     if wanted[0]:
         unpack, step = _unpacker(B, scales, *layout), rows_at_once(K)

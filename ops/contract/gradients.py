@@ -21,12 +21,13 @@ Jacobian product). Its signature says what it reads, and so what is kept until t
   version; the rule only gives a default for what not all of its versions have. A variadic input is
   a tuple, or ``*xs`` right after the gradients. ``**attributes`` are all other attributes.
 * ``x_shape`` and ``x_dtype``, for an input or output x: the value itself isn't kept. Of a variadic
-  one they are tuples of shapes and of dtypes.
+  one they are tuples of shapes and of dtypes, of a sequence lists.
 * ``wanted`` has a bool for each input that the operator can have: whether its gradient is read.
   ``vjp_of_matmul.only_read_for(a="b", b="a")`` says that a is needed for the gradient of b only;
   where that isn't wanted, the rule gets ``None``.
 
-An absent input is ``None``, and so is its shape. The rule returns a tuple with the gradient of each
+The gradient of a sequence is a list with the gradient of each of its tensors. An absent input is
+``None``, and so is its shape. The rule returns a tuple with the gradient of each
 input, in its shape and dtype, or only one array if there is but one gradient; what isn't wanted may
 be ``None``. It changes none of its inputs, and may return views of them. It sees short floats as
 float32 (the results are rounded), unless it asks for an ``x_dtype``.
@@ -46,7 +47,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost, broadcast, size
+from onnxwalk.ops.contract.cost import PER_ELEMENT, Cost, arrays_in, broadcast, size
 from onnxwalk.ops.contract.dtypes import element_type, is_short_float, numpy_dtype
 from onnxwalk.ops.contract.facts import Facts
 
@@ -77,15 +78,17 @@ class Read(NamedTuple):
         return found if self.variadic else found[0]
 
 
-def shape_and_dtype(x: np.ndarray) -> np.ndarray:
-    """The code of the element type, and the shape, as one small array."""
+def shape_and_dtype(x: Any) -> Any:
+    """The code of the element type, and the shape, as one small array; of a sequence a list."""
+    if x is None or isinstance(x, list):  # an optional without a value
+        return x and [shape_and_dtype(item) for item in x]
     return np.array([element_type(x.dtype).code, *x.shape], np.int64)
 
 
-def _of_meta(described: np.ndarray | None, meta: str) -> Any:
+def _of_meta(described: Any, meta: str) -> Any:
     """The shape or the dtype from ``shape_and_dtype``."""
-    if described is None:
-        return None
+    if described is None or isinstance(described, list):
+        return described and [_of_meta(item, meta) for item in described]
     code, *shape = described.tolist()
     return numpy_dtype(code) if meta == "dtype" else tuple(shape)
 
@@ -190,12 +193,14 @@ class Vjp:
         self, values: Sequence[Any], counts: Sequence[int]
     ) -> dict[int, np.dtype]:
         """The dtypes of the inputs that are read, by position."""
-        found = {}
+        found: dict[int, np.dtype] = {}
         for read, group in zip(self.reads, _split(values, counts)[1:], strict=True):
             if not read.from_outputs:
                 for position, x in enumerate(group, read.position):
-                    given = _of_meta(x, "dtype") if read.meta else x
-                    found.update((position, dtype) for dtype in _dtypes(given)[:1])
+                    dtypes = _dtypes(x)
+                    if read.meta:
+                        dtypes = [_of_meta(described, "dtype") for described in arrays_in([x])]
+                    found.update((position, dtype) for dtype in dtypes[:1])
         return found
 
     def cost(
@@ -203,7 +208,7 @@ class Vjp:
     ) -> Cost:
         """The rule's cost, or what is usual for an elementwise one."""
         args, keywords = self._arguments(values, counts, wanted, attributes)
-        arrays = [x for x in values if isinstance(x, np.ndarray)]
+        arrays = list(arrays_in(values))
         # copies as float32, and the results, rounded
         widened = sum(6 * x.size for x in arrays if is_short_float(x.dtype))
         rule = Facts.of(self.rule).get("cost")
@@ -212,7 +217,7 @@ class Vjp:
             return Cost(memory + widened, work)
         count = max(size(broadcast(x.shape for x in arrays)), sum(x.size for x in arrays))
         count += sum(math.prod(shape) for shape in self._shapes(values, counts))
-        item = max((x.itemsize for x in values[: counts[0]] if x is not None), default=0)
+        item = max((x.itemsize for x in arrays_in(values[: counts[0]])), default=0)
         memory = (3 + sum(wanted)) * max(item, 4) * count
         return Cost(memory + widened, 3 * PER_ELEMENT * count)
 
@@ -235,7 +240,7 @@ class Vjp:
         """The shapes that are read in place of values."""
         for read, group in zip(self.reads, _split(values, counts)[1:], strict=True):
             if read.meta:
-                yield from (_of_meta(x, "shape") for x in group if x is not None)
+                yield from (_of_meta(x, "shape") for x in arrays_in(group))
 
     def _arguments(
         self,
@@ -319,12 +324,11 @@ def _padded(results: Any, count: int) -> list[Any]:
 
 def _dtypes(x: Any) -> list[np.dtype]:
     """Of an array, or of the tensors of a sequence."""
-    if isinstance(x, list):
-        return [dtype for item in x for dtype in _dtypes(item)]
-    return [] if x is None else [np.dtype(getattr(x, "dtype", x))]
+    return [array.dtype for array in arrays_in([x])]
 
 
 def _rounded(x: Any, dtype: np.dtype | None) -> Any:
+    """As an array of this dtype, or of its own; a list of them for a sequence."""
     if isinstance(x, list):
         return [_rounded(item, dtype) for item in x]
     return np.asarray(x, dtype)

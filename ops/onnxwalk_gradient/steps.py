@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 
@@ -17,17 +18,20 @@ from onnxwalk.ops.shared.numeric import wide
 
 
 @fused.op("Seed", since=1, domain=GRADIENT_DOMAIN)
-def seed(y: np.ndarray, given: np.ndarray | None = None, *, of_sum: int = 0) -> np.ndarray:
+def seed(y: Any, given: Any = None, *, of_sum: int = 0) -> Any:
     """The gradient with which the way back starts: 1, for y of one element, or what is given.
 
     ``of_sum``: of the sum of y, which may have any shape.
     """
     if given is not None:
-        if given.shape != y.shape or given.dtype != y.dtype:
-            raise ValueError(
-                f"the seed is {given.dtype} {given.shape}, but the value is {y.dtype} {y.shape}"
-            )
+        if (of_given := describe(given)) != (of_y := describe(y)):
+            raise ValueError(f"the seed is {of_given}, but the value is {of_y}")
         return given
+    if not _is_tensor(y):
+        raise ValueError(
+            f"the value is {describe(y)}: pass seed=, a list of the arrays that its tensors are "
+            "multiplied by"
+        )
     if y.size != 1 and not of_sum:
         raise ValueError(
             f"a value of shape {y.shape} is no scalar: pass seed=, an array of this shape that "
@@ -37,15 +41,19 @@ def seed(y: np.ndarray, given: np.ndarray | None = None, *, of_sum: int = 0) -> 
 
 
 @fused.op("SumOfGradients", since=1, domain=GRADIENT_DOMAIN)
-def sum_of_gradients(*dxs: np.ndarray) -> np.ndarray:
+def sum_of_gradients(*dxs: Any) -> Any:
     """The sum of the gradients of one value along all its ways. Short floats are added up in
     float32."""
+    if not _is_tensor(dxs[0]):
+        return _by_tensor(sum_of_gradients, *dxs)
     return functools.reduce(np.add, map(wide, dxs)).astype(dxs[0].dtype, copy=False)
 
 
 @fused.op("Zeros", since=1, domain=GRADIENT_DOMAIN)
-def zeros(x: np.ndarray) -> np.ndarray:
+def zeros(x: Any) -> Any:
     """The gradient of a value that nothing flows back to."""
+    if not _is_tensor(x):
+        return _by_tensor(zeros, x)
     return np.zeros_like(x)
 
 
@@ -53,13 +61,40 @@ zeros.cost(elementwise(per_element=CHEAP))
 
 
 @fused.op("ShapeAndType", since=1, domain=GRADIENT_DOMAIN)
-def shape_and_type(x: np.ndarray) -> np.ndarray:
+def shape_and_type(x: Any) -> Any:
     """The element type and the shape of a value that isn't kept itself."""
     return shape_and_dtype(x)
 
 
+@fused.op("SumOfMapped", since=1, domain=GRADIENT_DOMAIN)
+def sum_of_mapped(dxs: Any, x: Any) -> Any:
+    """The gradient of an input of SequenceMap, from that of what each call reads of it: x itself if
+    it is a tensor, or one element of a sequence."""
+    if isinstance(x, list):
+        return dxs
+    return sum_of_gradients(*dxs) if dxs else np.zeros_like(x)
+
+
+def _is_tensor(x: Any) -> bool:
+    return x is not None and not isinstance(x, list)
+
+
+def _by_tensor(function: Any, *values: Any) -> Any:
+    """A function of tensors, of those of sequences; of optionals without a value there is none."""
+    if values[0] is None:
+        return None
+    return [function(*tensors) for tensors in zip(*values, strict=True)]
+
+
+def describe(x: Any) -> str:
+    """The type and the shape of a value."""
+    if isinstance(x, list):
+        return f"a sequence of {len(x)}" + "".join(f", {describe(item)}" for item in x)
+    return "nothing" if x is None else f"{x.dtype} {x.shape}"
+
+
 shape_and_type.bind(constant_binder(shape_and_type))
 shape_and_type.cost(no_cost)
-declare(seed, zeros, shape_and_type, vjp=no_gradient)
+declare(seed, zeros, sum_of_mapped, shape_and_type, vjp=no_gradient)
 seed.cost(elementwise(per_element=CHEAP))
-sum_of_gradients.cost(elementwise(3, widened=True, per_element=30))
+declare(sum_of_gradients, sum_of_mapped, cost=elementwise(3, widened=True, per_element=30))

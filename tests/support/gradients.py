@@ -71,10 +71,21 @@ def differentiable(case: Case) -> Iterator[str]:
     operator = operator_of(case)
     if any(callable(value) for value in case.attributes.values()):
         return  # a body that is a Python function has no graph
-    for name, x in feeds_of(case).items():
-        position = min(int(name[1:]), len(operator.inputs) - 1)
+    for name, x in _tensors_of(case).items():
+        position = min(int(name[1:].partition(":")[0]), len(operator.inputs) - 1)
         if is_float(x) and operator.inputs[position].name not in operator.without_gradient:
             yield name
+
+
+def _tensors_of(case: Case) -> dict[str, Any]:
+    """The inputs by name; of sequences of floating-point numbers each tensor, as "x0:1"."""
+    found = {}
+    for name, x in feeds_of(case).items():
+        if isinstance(x, list) and x and all(map(is_float, x)):
+            found.update((f"{name}:{i}", item) for i, item in enumerate(x))
+        else:
+            found[name] = x
+    return found
 
 
 @dataclass
@@ -160,7 +171,7 @@ def check_in_its_own_types(case: Case) -> None:
     problem = smooth_problem(case)
     if problem is None:
         return
-    given = feeds_of(case)
+    given = _tensors_of(case)
     feeds = {
         name: x.astype(given[name].dtype) if is_float(given.get(name)) else x
         for name, x in problem.feeds.items()
@@ -199,7 +210,7 @@ def smooth_problem(case: Case) -> Problem | None:
 
 def _candidates(case: Case, xs: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Values near those of the case; then others."""
-    given = feeds_of(case)
+    given = _tensors_of(case)
     for sign, low in ((1, 0.1), (-1, 0.1), (0, 0.1), (0, 1.1)):
         rng = np.random.default_rng(7)
         feeds = {}
@@ -225,10 +236,10 @@ def _problem(
     case: Case, feeds: dict[str, Any], xs: list[str], *, double: bool = True
 ) -> Problem | None:
     operator = operator_of(case)
-    assert operator.vjp is not None
+    known = {name.partition(":")[0] for name in feeds}
     node = Node(
         case.operator,
-        tuple(f"x{i}" if f"x{i}" in feeds else "" for i in range(len(case.inputs))),
+        tuple(name if name in known else "" for name in map("x{}".format, range(len(case.inputs)))),
         tuple(f"y{i}" for i in range(case.outputs)),
         _attributes(case, double),
         domain=case.domain,
@@ -237,13 +248,21 @@ def _problem(
     opsets = {"": 18, case.domain: case.opset} if case.domain else {"": case.opset}
     context = Context(registry, opsets, np.random.default_rng(0))
     inputs = tuple(ValueInfo(name, _type(x)) for name, x in feeds.items())
-    one = Graph("case", (node,), inputs, tuple(ValueInfo(name) for name in node.outputs))
+    before = tuple(_construct(feeds))
+    one = Graph("case", (*before, node), inputs, tuple(ValueInfo(name) for name in node.outputs))
     problem = Problem(case, one, context, feeds, xs)
     results = problem.run(problem.loss_plan(), feeds)
-    count = len(results) if operator.vjp.gradients is None else operator.vjp.gradients
-    nodes, constants, terms = [node], {}, []
+    vjp = operator.vjp
+    count = len(results) if vjp is None or vjp.gradients is None else vjp.gradients
+    nodes, constants, terms = [*before, node], {}, []
     rng = np.random.default_rng(3)
-    for name, y in list(zip(node.outputs, results, strict=False))[:count]:
+    ends = list(zip(node.outputs, results, strict=False))[:count]
+    for name, y in [*ends]:
+        if isinstance(y, list):
+            for i, item in enumerate(y):
+                nodes += _at(name, i)
+                ends.append((f"{name}:{i}", item))
+    for name, y in ends:
         if not is_float(y):
             continue
         seed = rng.uniform(0.5, 1.5, y.shape).astype(y.dtype)
@@ -259,6 +278,20 @@ def _problem(
         one, nodes=tuple(nodes), outputs=(ValueInfo("loss"),), initializers=constants
     )
     return problem
+
+
+def _construct(feeds: dict[str, Any]) -> Iterator[Node]:
+    """The nodes that make sequences of their tensors."""
+    for name in dict.fromkeys(name.partition(":")[0] for name in feeds if ":" in name):
+        items = tuple(item for item in feeds if item.startswith(f"{name}:"))
+        yield Node("SequenceConstruct", items, (name,), opset=11)
+
+
+def _at(sequence: str, place: int) -> Iterator[Node]:
+    """The nodes that take one tensor of a sequence."""
+    value = Tensor("place", 7, np.array(place, np.int64))
+    yield Node("Constant", (), (f"{sequence}@{place}",), {"value": value}, opset=13)
+    yield Node("SequenceAt", (sequence, f"{sequence}@{place}"), (f"{sequence}:{place}",), opset=11)
 
 
 def _attributes(case: Case, double: bool) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The rules of If, Loop and Scan.
+"""The rules of If, Loop, Scan and SequenceMap.
 
 The way back computes a body once more, with the gradients of its values behind it: a branch of an
 If from the values that it captures, an iteration of a Loop or Scan from the states before it, which
@@ -135,6 +135,13 @@ def _back_of_iterations(
     node, context = call.node, call.context
     is_loop = first == 2
     own_outputs = len(body.outputs) - is_loop  # a condition comes first
+    for name in node.inputs[first : first + states]:
+        kind = call.types.get(name, "")
+        if "(" in kind:
+            raise UnsupportedModelError(
+                f"no gradient of {node}: its state {name!r} is {kind}; only of tensors those of "
+                "each iteration are kept"
+            )
     outputs = [*node.outputs, *[""] * (own_outputs - len(node.outputs))]
     dys = [*call.dys, *[""] * (own_outputs - len(call.dys))]
 
@@ -232,9 +239,46 @@ def _back_of_iterations(
     return forward, [*added, back]
 
 
+def back_of_sequence_map(call: BodyCall) -> tuple[Node, list[Node]]:
+    """A SequenceMap of the same sequences and of the gradients of the results."""
+    node, ((_, body), *_) = call.node, call.node.graphs
+    flowing = [(i, dy) for i, dy in enumerate(call.dys) if dy]
+    seeds = {i: call.unique(f"gradient of element {i + 1} of {node.label}") for i, _ in flowing}
+    inner = [value.name for value in body.inputs]
+    xs = [name if place is None else inner[place] for place, name, _ in call.wanted]
+    nodes, gradients = _with_gradients(call, body, seeds, xs)
+    results = [call.unique(f"gradient of {x} in {node.label}") for x in xs]
+    ends = [
+        _identity(gradient, result) if gradient else _zeros(x, result)
+        for x, gradient, result in zip(xs, gradients, results, strict=True)
+    ]
+    back = Node(
+        "SequenceMap",
+        (*node.inputs, *(dy for _, dy in flowing)),
+        tuple(call.unique(f"{part}, of each element") for *_, part in call.wanted),
+        {
+            "body": replace(
+                body,
+                nodes=(*nodes, *ends),
+                inputs=(*body.inputs, *map(ValueInfo, seeds.values())),
+                outputs=tuple(map(ValueInfo, results)),
+                value_info={},
+            )
+        },
+        name=f"gradient of {node.label}",
+        opset=call.context.opset(node),
+    )
+    sums = [
+        Node("SumOfMapped", (dxs, x), (part,), name=part, domain=GRADIENT_DOMAIN, opset=1)
+        for dxs, (_, x, part) in zip(back.outputs, call.wanted, strict=True)
+    ]
+    return node, [back, *sums]
+
+
 #: by domain and name of the operator
 BODY_RULES: dict[tuple[str, str], BodyRule] = {
     ("", "If"): back_of_if,
     ("", "Loop"): back_of_loop,
     ("", "Scan"): back_of_scan,
+    ("", "SequenceMap"): back_of_sequence_map,
 }
