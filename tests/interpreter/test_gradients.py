@@ -140,10 +140,37 @@ def test_what_is_refused_before_a_run(of, xs, feeds, seed, message):
 
 def test_a_value_that_is_no_scalar_needs_a_seed_of_its_shape():
     session = load(SQUARES, w=W)
-    with pytest.raises(onnxwalk.OnnxWalkError, match=r"shape \(2, 3\) is no scalar: pass seed="):
+    with pytest.raises(
+        InvalidInputError, match=r"^'h': .* shape \(2, 3\) is no scalar: pass seed="
+    ):
         session.gradients("h", ["x"], {"x": X})
-    with pytest.raises(onnxwalk.OnnxWalkError, match=r"the seed is float32 \(3,\), but the value"):
+    with pytest.raises(InvalidInputError, match=r"^'h': the seed is float32 \(3,\), but the value"):
         session.gradients("h", ["x"], {"x": X}, seed=np.ones(3, np.float32))
+    with pytest.raises(
+        InvalidInputError, match=r"^the seed of 'h': expected float32.*, got float64;"
+    ):
+        session.gradients("h", ["x"], {"x": X}, seed=np.ones((2, 3)))
+
+
+def test_gradients_of_sequences():
+    """A sequence has a list of gradients, and its seed is a list."""
+    nodes = [
+        ("Tanh", "x", "t", {}),
+        ("SequenceConstruct", "x t x", "s", {}),
+        ("SequenceAt", "s one", "y", {}),
+    ]
+    session = load(nodes, one=np.array(1))
+    (found,) = session.gradients("y", ["s"], {"x": X}, seed=X)
+    assert isinstance(found, list)
+    np.testing.assert_array_equal(found, [X * 0, X, X * 0])
+    (found,) = session.gradients("s", ["x"], {"x": X}, seed=[X, X * 0, X])
+    np.testing.assert_allclose(found, 2 * X)
+    with pytest.raises(InvalidInputError, match=r"'s': .* a sequence of 3, .* pass seed=, a list"):
+        session.gradients("s", ["x"], {"x": X})
+    with pytest.raises(InvalidInputError, match=r"'s': the seed is a sequence of 1"):
+        session.gradients("s", ["x"], {"x": X}, seed=[X])
+    with pytest.raises(InvalidInputError, match=r"the seed of 's': expected a list"):
+        session.gradients("s", ["x"], {"x": X}, seed=X)
 
 
 def test_rounding_has_no_gradient():
