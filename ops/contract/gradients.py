@@ -171,37 +171,57 @@ class Vjp:
         self, *values: Any, counts: Sequence[int], wanted: Sequence[int], **attributes: Any
     ) -> tuple[np.ndarray, ...]:
         """The gradients of the wanted inputs, in their order."""
-        short, dtypes = None, dict[int, np.dtype]()
-        if not any(read.meta == "dtype" for read in self.reads):
-            gradients = (dtype for x in values[: counts[0]] for dtype in _dtypes(x))
-            short = next(filter(is_short_float, gradients), None)
-            if any(is_short_float(dtype) for x in values for dtype in _dtypes(x)):
-                dtypes = self._dtypes_of_inputs(values, counts)
-                values = tuple(map(_widened, values))
+        short = None
+        asks_for_dtypes = any(read.meta == "dtype" for read in self.reads)
+        given = values
+        if not asks_for_dtypes and any(is_short_float(x.dtype) for x in arrays_in(values)):
+            flowing = (x.dtype for x in arrays_in(values[: counts[0]]))
+            short = next(filter(is_short_float, flowing), None)
+            values = tuple(map(_widened, values))
         args, keywords = self._arguments(values, counts, wanted, attributes)
-        results = self.rule(*args, **keywords)
-        found = []
-        for i, result in enumerate(_padded(results, len(wanted))):
-            if not wanted[i]:
-                continue
-            if result is None:
-                raise ValueError(f"the rule of {self.operator} has no gradient of input {i}")
-            found.append(_rounded(result, dtypes.get(i, short)))
-        return tuple(found)
+        results = self._padded(self.rule(*args, **keywords), len(wanted))
+        known = self._inputs_read(given, counts)
+        chosen = (i for i, want in enumerate(wanted) if want)
+        return tuple(self._checked(i, results[i], *known.get(i, (None, short))) for i in chosen)
 
-    def _dtypes_of_inputs(
+    def _inputs_read(
         self, values: Sequence[Any], counts: Sequence[int]
-    ) -> dict[int, np.dtype]:
-        """The dtypes of the inputs that are read, by position."""
-        found: dict[int, np.dtype] = {}
+    ) -> dict[int, tuple[Any, Any]]:
+        """Shape and dtype of the inputs for which they are known, by position."""
+        found: dict[int, tuple[Any, Any]] = {}
         for read, group in zip(self.reads, _split(values, counts)[1:], strict=True):
-            if not read.from_outputs:
-                for position, x in enumerate(group, read.position):
-                    dtypes = _dtypes(x)
-                    if read.meta:
-                        dtypes = [_of_meta(described, "dtype") for described in arrays_in([x])]
-                    found.update((position, dtype) for dtype in dtypes[:1])
+            if read.from_outputs:
+                continue
+            for position, x in enumerate(group, read.position):
+                if x is None:
+                    continue
+                if read.meta:
+                    found[position] = _of_meta(x, "shape"), _of_meta(x, "dtype")
+                else:
+                    found[position] = _shapes_of(x), _dtypes_of(x)
         return found
+
+    def _checked(self, position: int, result: Any, shape: Any, dtype: Any) -> Any:
+        """The gradient of an input, in its dtype if that is known. Raises ValueError if it has
+        another shape."""
+        if result is None:
+            raise ValueError(f"the rule of {self.operator} has no gradient of input {position}")
+        if shape is not None and _shapes_of(result) != shape:
+            raise ValueError(
+                f"the rule of {self.operator} gives {_shapes_of(result)} for input {position}, "
+                f"which is {shape}"
+            )
+        return _rounded(result, dtype)
+
+    def _padded(self, results: Any, count: int) -> list[Any]:
+        """The results of a rule, one for each input."""
+        found = list(results) if isinstance(results, tuple) else [results]
+        if len(found) > count:
+            raise ValueError(
+                f"the rule of {self.operator} gives {len(found)} gradients for {count} "
+                f"input{'s' * (count != 1)}"
+            )
+        return found + [None] * (count - len(found))
 
     def cost(
         self, *values: Any, counts: Sequence[int], wanted: Sequence[int], **attributes: Any
@@ -233,7 +253,7 @@ class Vjp:
         results = Facts.of(self.rule)["bind"](space, *args, **keywords)
         if results is None:
             return None
-        found = _padded(results, len(wanted))
+        found = self._padded(results, len(wanted))
         return tuple(result for result, want in zip(found, wanted, strict=True) if want)
 
     def _shapes(self, values: Sequence[Any], counts: Sequence[int]) -> Iterator[tuple[int, ...]]:
@@ -316,21 +336,21 @@ def _split(values: Sequence[Any], counts: Sequence[int]) -> list[Sequence[Any]]:
     return groups
 
 
-def _padded(results: Any, count: int) -> list[Any]:
-    """The results of a rule, one for each input."""
-    found = list(results) if isinstance(results, tuple) else [results]
-    return found + [None] * (count - len(found))
+def _shapes_of(x: Any) -> Any:
+    """The shape, or those of the tensors of a sequence."""
+    return list(map(_shapes_of, x)) if isinstance(x, list) else np.shape(x)
 
 
-def _dtypes(x: Any) -> list[np.dtype]:
-    """Of an array, or of the tensors of a sequence."""
-    return [array.dtype for array in arrays_in([x])]
+def _dtypes_of(x: Any) -> Any:
+    """The dtype, or those of the tensors of a sequence."""
+    return list(map(_dtypes_of, x)) if isinstance(x, list) else x.dtype
 
 
-def _rounded(x: Any, dtype: np.dtype | None) -> Any:
-    """As an array of this dtype, or of its own; a list of them for a sequence."""
+def _rounded(x: Any, dtype: Any) -> Any:
+    """As an array of this dtype, or of its own; for a sequence lists of them."""
     if isinstance(x, list):
-        return [_rounded(item, dtype) for item in x]
+        dtypes = dtype if isinstance(dtype, list) else [dtype] * len(x)
+        return [_rounded(*pair) for pair in zip(x, dtypes, strict=True)]
     return np.asarray(x, dtype)
 
 
