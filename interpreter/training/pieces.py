@@ -26,7 +26,8 @@ class Piece:
 
     def of(self, array: np.ndarray) -> list[np.ndarray]:
         """The parts of the initializer, or of its gradient, as views."""
-        return [array[part] for part in self.parts]
+        # (... makes views of scalars, too)
+        return [array[(*part, ...)] for part in self.parts]
 
 
 def find_pieces(model: Model, graph: Graph, loss: str, frozen: Sequence[str]) -> tuple[Piece, ...]:
