@@ -9,6 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost
+from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.cost import PER_CALL
 from onnxwalk.ops.shared.values import as_int
@@ -38,6 +39,19 @@ def ngram_repeat_block(input_ids, scores, *, ngram_size):
         raise ValueError(f"a token of input_ids is not from 0 to {scores.shape[1] - 1}")
     blocked[sequence, tokens] = -np.inf
     return blocked
+
+
+@ngram_repeat_block.vjp
+def vjp_of_ngram_repeat_block(dy, input_ids, *, ngram_size):
+    """What is set to -∞ has none."""
+    blocked = ngram_repeat_block(input_ids, np.zeros_like(dy), ngram_size=ngram_size)
+    return None, np.where(np.isneginf(blocked), 0, dy)
+
+
+@vjp_of_ngram_repeat_block.cost
+def cost_of_vjp_of_ngram_repeat_block(dy, input_ids, *, ngram_size):
+    cost = cost_of_ngram_repeat_block(input_ids, dy, ngram_size=ngram_size)
+    return Cost(cost.memory + 3 * dy.nbytes, cost.work + 40 * dy.size)
 
 
 @ngram_repeat_block.cost
@@ -119,3 +133,7 @@ def cost_of_bifurcation_detector(
     n = max(0, min(max_ngram_size, src_tokens.size))
     memory = 16 * (cur_tokens.size + predicted) + 9 * predicted + (n + 9) * src_tokens.size
     return Cost(memory, 10 * n * (n + 1) * src_tokens.size + 6 * n * PER_CALL + memory)
+
+
+# of whole numbers
+declare(bifurcation_detector, vjp=no_gradient)

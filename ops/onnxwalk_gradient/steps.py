@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.cost import no_cost
+from onnxwalk.ops.contract.cost import Cost, no_cost
 from onnxwalk.ops.contract.derived import GRADIENT_DOMAIN
 from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.gradients import shape_and_dtype
@@ -15,6 +15,7 @@ from onnxwalk.ops.contract.registry import fused
 from onnxwalk.ops.fast.elementwise import constant_binder
 from onnxwalk.ops.shared.cost import CHEAP, elementwise
 from onnxwalk.ops.shared.numeric import wide
+from onnxwalk.ops.shared.values import all_ints
 
 
 @fused.op("Seed", since=1, domain=GRADIENT_DOMAIN)
@@ -75,6 +76,23 @@ def sum_of_mapped(dxs: Any, x: Any) -> Any:
     return sum_of_gradients(*dxs) if dxs else np.zeros_like(x)
 
 
+@fused.op("ZerosForEach", since=1, domain=GRADIENT_DOMAIN)
+def zeros_for_each(x: np.ndarray, samples: np.ndarray) -> np.ndarray:
+    """``zeros`` for each sample of Scan-8."""
+    return np.zeros((len(samples), *x.shape), x.dtype)
+
+
+@fused.op("ReverseEach", since=1, domain=GRADIENT_DOMAIN, optional=["lengths"])
+def reverse_each(lengths: np.ndarray | None, x: np.ndarray) -> np.ndarray:
+    """x (samples, time, …) with the first ``lengths`` of each sample in reverse order."""
+    if lengths is None:
+        return x[:, ::-1]
+    y = x.copy()
+    for sample, length in enumerate(all_ints(lengths)):
+        y[sample, :length] = x[sample, :length][::-1]
+    return y
+
+
 def _is_tensor(x: Any) -> bool:
     return x is not None and not isinstance(x, list)
 
@@ -95,6 +113,8 @@ def describe(x: Any) -> str:
 
 shape_and_type.bind(constant_binder(shape_and_type))
 shape_and_type.cost(no_cost)
-declare(seed, zeros, sum_of_mapped, shape_and_type, vjp=no_gradient)
+declare(seed, zeros, sum_of_mapped, zeros_for_each, reverse_each, shape_and_type, vjp=no_gradient)
+reverse_each.cost(elementwise(per_element=CHEAP))
+zeros_for_each.cost(lambda x, samples: Cost(x.nbytes * len(samples), CHEAP * x.size * len(samples)))
 seed.cost(elementwise(per_element=CHEAP))
 declare(sum_of_gradients, sum_of_mapped, cost=elementwise(3, widened=True, per_element=30))

@@ -8,56 +8,21 @@ whose states are the gradients of the loop's states, and the sums of those of ca
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from onnxwalk.interpreter.compiler.context import captured_names, every_node
-from onnxwalk.interpreter.compiler.gradients.bodies import BodyCall, BodyRule
+from onnxwalk.interpreter.compiler.gradients.bodies import (
+    BodyCall,
+    BodyRule,
+    identity,
+    with_gradients,
+    zeros,
+)
+from onnxwalk.interpreter.compiler.gradients.scan_8 import back_of_scan_8
 from onnxwalk.interpreter.errors import UnsupportedModelError
 from onnxwalk.interpreter.ir.model import Graph, Node, ValueInfo
 from onnxwalk.ops.contract.derived import GRADIENT_DOMAIN
-
-#: opset of the plain operators that are added
-_OPSET = 13
-
-
-def _identity(name: str, result: str) -> Node:
-    return Node("Identity", (name,), (result,), name=result, opset=_OPSET)
-
-
-def _zeros(like: str, result: str) -> Node:
-    return Node("Zeros", (like,), (result,), name=result, domain=GRADIENT_DOMAIN, opset=1)
-
-
-def _with_gradients(
-    call: BodyCall, body: Graph, seeds: Mapping[int, str], xs: Sequence[str]
-) -> tuple[tuple[Node, ...], list[str]]:
-    """The nodes of a body, and those that compute the gradients of ``xs`` from the gradients of its
-    outputs, ``seeds`` by their positions; and the names of these gradients, "" where none flows."""
-    for node in every_node(body):
-        operator = call.context.operator(node)
-        if operator is not None and "rng" in operator.reserved:
-            raise UnsupportedModelError(
-                f"no gradient of {call.node}: its body is computed once more on the way back, and "
-                f"{node} draws other random numbers then"
-            )
-    ends = {i: call.unique(f"output {i + 1} of {body.name} in {call.node.label}") for i in seeds}
-    copies = tuple(_identity(body.outputs[i].name, end) for i, end in ends.items())
-    graph = replace(body, nodes=(*body.nodes, *copies))
-    known = {value.name for value in body.inputs} | captured_names(graph)
-    read = [x for x in xs if x in known]  # a branch of an If may not read what the other reads
-    if not ends or not read:
-        return graph.nodes, [""] * len(xs)
-    found = call.differentiate(
-        graph, call.context, list(ends.values()), read, seeded=True, outer_types=call.types
-    )
-    given = zip(seeds.values(), found.seeds, strict=True)
-    gradients = dict(zip(read, found.gradients, strict=True))
-    return (
-        (*(_identity(*pair) for pair in given), *found.graph.nodes),
-        [gradients.get(x, "") for x in xs],
-    )
 
 
 def _renamed(call: BodyCall, names: Iterable[str], what: str) -> tuple[list[Node], list[str]]:
@@ -65,7 +30,7 @@ def _renamed(call: BodyCall, names: Iterable[str], what: str) -> tuple[list[Node
     nodes, found = [], []
     for name in names:
         found.append(call.unique(f"{what} {name} of {call.node.label}"))
-        nodes.append(_identity(name, found[-1]))
+        nodes.append(identity(name, found[-1]))
     return nodes, found
 
 
@@ -77,10 +42,10 @@ def back_of_if(call: BodyCall) -> tuple[Node, list[Node]]:
     xs = [name for _, name, _ in call.wanted]
     attributes = dict(call.node.attributes)
     for attribute, branch in call.node.graphs:
-        inner, gradients = _with_gradients(call, branch, seeds, xs)
+        inner, gradients = with_gradients(call, branch, seeds, xs)
         results = [call.unique(f"branch's {part}") for _, _, part in call.wanted]
         ends = [
-            _identity(gradient, result) if gradient else _zeros(x, result)
+            identity(gradient, result) if gradient else zeros(x, result)
             for x, gradient, result in zip(xs, gradients, results, strict=True)
         ]
         attributes[attribute] = replace(
@@ -109,7 +74,7 @@ def back_of_loop(call: BodyCall) -> tuple[Node, list[Node]]:
 def back_of_scan(call: BodyCall) -> tuple[Node, list[Node]]:
     """A Scan in the other direction."""
     if (call.context.opset(call.node) or 9) < 9:
-        raise UnsupportedModelError(f"no gradient of {call.node}: there is none of Scan-8")
+        return back_of_scan_8(call)
     (_, body), *_ = call.node.graphs
     count = call.node.attributes["num_scan_inputs"]
     states = len(body.inputs) - count
@@ -152,7 +117,7 @@ def _back_of_iterations(
     attributes = dict(node.attributes)
     attributes["body"] = replace(
         body,
-        nodes=(*body.nodes, *map(_identity, starts, inner)),
+        nodes=(*body.nodes, *map(identity, starts, inner)),
         outputs=(*body.outputs, *map(ValueInfo, inner)),
     )
     count_of_stacked = own_outputs - states
@@ -180,10 +145,10 @@ def _back_of_iterations(
             initial.append(dys[k])
         else:
             initial.append(call.unique(f"no gradient of {outputs[k]}"))
-            added.append(_zeros(outputs[k], initial[-1]))
+            added.append(zeros(outputs[k], initial[-1]))
     for name, _ in captured:
         initial.append(call.unique(f"no gradient yet of {name}"))
-        added.append(_zeros(name, initial[-1]))
+        added.append(zeros(name, initial[-1]))
     slices = {name: (outer, 0, 1) for name, outer in zip(starts, kept, strict=True)}
     slices |= {name: (outer, axis, 1 - way) for name, (outer, axis, way) in scanned.items()}
     seeds = {k + is_loop: name for k, name in d_states.items()}
@@ -199,7 +164,7 @@ def _back_of_iterations(
         if first + states + i in wanted_at
     ]
     xs = [*(starts[first + k] for k in real), *(x for x, _ in captured), *(s[0] for s in by_slice)]
-    nodes, gradients = _with_gradients(call, body, seeds, xs)
+    nodes, gradients = with_gradients(call, body, seeds, xs)
     results = [call.unique(f"next {name}") for name in (*d_states.values(), *sums)]
     results += [call.unique(f"gradient of {name} in {node.label}") for name, *_ in by_slice]
     ends = []
@@ -208,9 +173,9 @@ def _back_of_iterations(
         if summed and gradient:
             ends.append(Node("Add", (summed, gradient), (result,), name=result, opset=14))
         elif gradient or summed:
-            ends.append(_identity(gradient or summed, result))
+            ends.append(identity(gradient or summed, result))
         else:
-            ends.append(_zeros(x, result))
+            ends.append(zeros(x, result))
     parts = [wanted_at.get(first + k, "") for k in real]
     parts += [part for _, part in captured] + [part for *_, part in by_slice]
     inputs = (*d_states.values(), *sums, *slices)
@@ -246,10 +211,10 @@ def back_of_sequence_map(call: BodyCall) -> tuple[Node, list[Node]]:
     seeds = {i: call.unique(f"gradient of element {i + 1} of {node.label}") for i, _ in flowing}
     inner = [value.name for value in body.inputs]
     xs = [name if place is None else inner[place] for place, name, _ in call.wanted]
-    nodes, gradients = _with_gradients(call, body, seeds, xs)
+    nodes, gradients = with_gradients(call, body, seeds, xs)
     results = [call.unique(f"gradient of {x} in {node.label}") for x in xs]
     ends = [
-        _identity(gradient, result) if gradient else _zeros(x, result)
+        identity(gradient, result) if gradient else zeros(x, result)
         for x, gradient, result in zip(xs, gradients, results, strict=True)
     ]
     back = Node(

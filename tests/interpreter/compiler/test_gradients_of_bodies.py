@@ -136,6 +136,26 @@ case (double[2] x, double[2] w, double[3] v) => (double loss)
 }
 """
 
+SCAN_8 = """
+<ir_version: 8, opset_import: ["" : 8]>
+case (double[2,2] x, double[2,3,2] v, double[2,3,2] u, double[2] w, int64[2] lengths)
+  => (double[1,1] loss)
+{
+  last, rows = Scan <num_scan_inputs = 2, directions = [0, 1],
+    body = g (double[2] a, double[2] p, double[2] q) => (double[2] b, double[2] row) {
+      m = Mul(a, p)
+      n = Add(m, q)
+      b = Tanh(n)
+      row = Mul(b, w)
+    }> (LENGTHS, x, v, u)
+  squares = Mul(rows, rows)
+  s = ReduceSum <keepdims = 0> (squares)
+  t = ReduceSum <keepdims = 0> (last)
+  z = Add(s, t)
+  loss = Unsqueeze <axes = [0, 1]> (z)
+}
+"""
+
 LISTS = """
 <ir_version: 8, opset_import: ["" : 17]>
 case (double[2] x, double[2] w, bool c) => (double loss)
@@ -172,6 +192,13 @@ case (double[2] x, double[2] w, int64 trips) => (double loss)
 
 X, W = np.array([0.3, 0.8]), np.array([1.1, 0.7])
 RNG = np.random.default_rng(0)
+BATCH = {
+    "x": RNG.normal(size=(2, 2)),
+    "v": RNG.normal(size=(2, 3, 2)),
+    "u": RNG.normal(size=(2, 3, 2)),
+    "w": W,
+    "lengths": np.array([3, 2]),
+}
 CASES = {
     "if true": (IF, {"x": X, "w": W, "c": np.array(True)}),
     "if false": (IF, {"x": X, "w": W, "c": np.array(False)}),
@@ -183,6 +210,8 @@ CASES = {
     "map": (MAP, {"x": X, "w": W, "v": RNG.normal(size=3)}),
     "lists, true": (LISTS, {"x": X, "w": W, "c": np.array(True)}),
     "lists, false": (LISTS, {"x": X, "w": W, "c": np.array(False)}),
+    "scan 8": (SCAN_8.replace("LENGTHS", "lengths"), BATCH),
+    "scan 8, all of it": (SCAN_8.replace("LENGTHS", ""), BATCH),
     "nested": (NESTED, {"x": X, "w": W, "trips": np.array(3)}),
 }
 
