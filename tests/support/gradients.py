@@ -30,6 +30,11 @@ TOLERANCE = 1e-5
 _STEP = 1e-6
 #: operators that compute in float32 whatever the type, and their step and tolerance
 _IN_FLOAT32 = {
+    "ai.onnx.ml.Scaler-1",
+    "ai.onnx.ml.LinearClassifier-1",
+    "ai.onnx.ml.LinearRegressor-1",
+    "ai.onnx.ml.Normalizer-1",
+    "ai.onnx.ml.FeatureVectorizer-1",
     "ai.onnx.GroupNormalization-18",
     "com.microsoft.SkipLayerNormalization-1",
     "com.microsoft.EmbedLayerNormalization-1",
@@ -139,8 +144,10 @@ def check_gradients(case: Case) -> None:
     kept = {name: np.array(x) for name, x in feeds.items()}
     found = problem.gradients(problem.xs, feeds)
     size, tolerance = _STEP, TOLERANCE
-    if str(operator_of(case)) in _IN_FLOAT32 | _NO_DOUBLE:
-        size, tolerance = _STEP_IN_FLOAT32, _TOLERANCE_IN_FLOAT32
+    if (name := str(operator_of(case))) in _IN_FLOAT32 | _NO_DOUBLE:
+        # near its kink at 0 a norm is bent too much for large steps
+        size = _STEP_IN_FLOAT32 / (20 if name == "ai.onnx.ml.Normalizer-1" else 1)
+        tolerance = _TOLERANCE_IN_FLOAT32
     for name, gradient in zip(problem.xs, found, strict=True):
         x = feeds[name]
         assert (gradient.shape, gradient.dtype) == (x.shape, x.dtype), name
