@@ -66,6 +66,8 @@ gated_rms_norm.choices({"activation": "silu swish sigmoid"})
 
 def _rms(x: np.ndarray, epsilon: float) -> np.ndarray:
     """x / √(mean(x²) + ε) along the last axis."""
+    if not x.size:  # there is no mean of nothing, and there may be many of them
+        return x
     mean = np.square(x).mean(-1, keepdims=True, dtype=x.dtype)
     return x / np.sqrt(mean + x.dtype.type(epsilon))
 

@@ -139,8 +139,8 @@ def bind_prelu(space: Space, x: np.ndarray, slope: np.ndarray) -> np.ndarray | N
     y = space.like(x)
     order = memory_order(x)
     source, result = x.transpose(order), y.transpose(order)
-    channels = x.shape[1] if slope.ndim >= x.ndim - 1 > 0 else None
-    if slope.size == source.shape[-1] == channels and slope.size == slope.shape[-x.ndim + 1]:
+    by_channel = slope.ndim >= x.ndim - 1 > 0 and slope.size == slope.shape[-x.ndim + 1]
+    if by_channel and order[-1] == 1:  # the channels are what lies side by side
         factor = slope.reshape(-1)
     else:
         factor = np.broadcast_to(slope, x.shape).transpose(order)

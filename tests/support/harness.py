@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -252,23 +252,33 @@ def all_cases() -> list[Case]:
 def run_onnxwalk(case: Case, *, constants_from: int | None = None) -> list[Any]:
     """The one-node model through ``onnxwalk.load``; the tensors among the inputs from this
     position on become initializers, so that they are folded into the plan or prepared."""
-    model, feeds = one_node_model(case), feeds_of(case)
-    if constants_from is not None:
-        for position, x in enumerate(case.inputs):
-            if position < constants_from or x is None or isinstance(x, (list, dict)):
-                continue
-            name = f"x{position}"
-            model.graph.initializer.append(numpy_helper.from_array(np.asarray(x), name))
-            del feeds[name]
-        kept = [value for value in model.graph.input if value.name in feeds]
-        del model.graph.input[:]
-        model.graph.input.extend(kept)
-    session = onnxwalk.load(model, seed=0)
+    known = range(0 if constants_from is None else constants_from, len(case.inputs))
+    session = onnxwalk.load(with_constants(case, () if constants_from is None else known), seed=0)
+    feeds = {
+        name: x
+        for name, x in feeds_of(case).items()
+        if name in {value.name for value in session.inputs}
+    }
     # The first run binds the plan to these shapes; with other values, so that the second, which
     # only replays it, can't find its answer lying about.
     with contextlib.suppress(onnxwalk.OnnxWalkError):
         session.run(None, {name: _other_values(x) for name, x in feeds.items()})
     return session.run(None, feeds)
+
+
+def with_constants(case: Case, positions: Container[int]) -> onnx.ModelProto:
+    """The one-node model, in which the tensors among the inputs at these positions are
+    initializers."""
+    model = one_node_model(case)
+    for position, x in enumerate(case.inputs):
+        if position in positions and x is not None and not isinstance(x, list | dict):
+            name = f"x{position}"
+            model.graph.initializer.append(numpy_helper.from_array(np.asarray(x), name))
+    known = {tensor.name for tensor in model.graph.initializer}
+    kept = [value for value in model.graph.input if value.name not in known]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+    return model
 
 
 def _other_values(x: Any) -> Any:

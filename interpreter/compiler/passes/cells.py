@@ -17,7 +17,7 @@ from onnxwalk.interpreter.compiler.passes.patterns import Links
 from onnxwalk.interpreter.compiler.passes.sizes import Sizes
 from onnxwalk.interpreter.ir.model import Graph, Node
 
-#: one of the classes below, an array (a constant), or a Sum. Equal ones are the same value.
+#: one of the classes below. Equal ones are the same value.
 Expression: TypeAlias = Any
 
 
@@ -26,6 +26,13 @@ class Counter:
     """The number of the iteration plus ``offset``, in any type."""
 
     offset: int
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """Numbers that are known; equal to nothing else, as arrays don't compare to one truth value."""
+
+    values: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,7 @@ class Iteration:
         """The expression of a value. Raises Unknown."""
         if name not in self._found:
             constant = self._constant(name)
-            found = self._compute(name) if constant is None else constant
+            found = self._compute(name) if constant is None else Constant(constant)
             self._found.setdefault(name, found)  # a Split sets all of its outputs
         return self._found[name]
 
@@ -220,29 +227,29 @@ class Iteration:
 
     def _of_mul(self, node: Node) -> Expression:
         a, b = self._values(node)
-        if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        if isinstance(a, Constant) or isinstance(b, Constant):
             raise Unknown
         return Product(a, b)
 
     def _of_sub(self, node: Node) -> Expression:
         one, x = self._values(node)
-        if isinstance(one, np.ndarray) and one.size == 1 and one.reshape(-1)[0] == 1:
+        if isinstance(one, Constant) and one.values.size == 1 and one.values.item() == 1:
             return Complement(x)
         raise Unknown
 
     def _of_matmul(self, node: Node) -> Expression:
         factor, matrix = self._values(node)
-        known = isinstance(matrix, np.ndarray) and matrix.ndim == 2
+        known = isinstance(matrix, Constant) and matrix.values.ndim == 2
         if not known or not isinstance(factor, Element | State | Product):
             raise Unknown
-        return Sum({factor: matrix}, np.zeros(1, matrix.dtype))
+        return Sum({factor: matrix.values}, np.zeros(1, matrix.values.dtype))
 
     def _of_add(self, node: Node) -> Expression:
         a, b = self._values(node)
         for x, y in ((a, b), (b, a)):
-            if isinstance(x, Counter) and isinstance(y, np.ndarray):
-                if y.size == 1 and y.dtype.kind == "i":
-                    return Counter(x.offset + int(y.reshape(-1)[0]))
+            if isinstance(x, Counter) and isinstance(y, Constant):
+                if y.values.size == 1 and y.values.dtype.kind == "i":
+                    return Counter(x.offset + int(y.values.item()))
                 raise Unknown
         return self._select(a, b) or _add(_as_sum(a), _as_sum(b))
 
@@ -310,10 +317,11 @@ def _masked(x: Expression) -> tuple[Condition, Expression] | None:
 def _as_sum(x: Expression) -> Sum:
     if isinstance(x, Sum):
         return x
-    if isinstance(x, np.ndarray):
-        if x.size != max(x.shape[-1:], default=1):
+    if isinstance(x, Constant):
+        bias = x.values
+        if bias.size != max(bias.shape[-1:], default=1):
             raise Unknown
-        return Sum({}, x.reshape(-1))
+        return Sum({}, bias.reshape(-1))
     return Sum({}, np.zeros(1, np.float32), (x,))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnxwalk.interpreter.compiler.passes.cells import (
+    Constant,
     Counter,
     Expression,
     Iteration,
@@ -212,8 +213,8 @@ class LoopReader:
         if starts_at_zero and self._is_output(carried[old.index], old.index, h.new, mask):
             return "kept"
         _, batch, hidden = self._check_shapes(layer, mask)
-        if isinstance(old, np.ndarray):
-            zero = not old.any() and old.ndim <= 2
+        if isinstance(old, Constant):
+            zero = not old.values.any() and old.values.ndim <= 2
         else:
             zero = isinstance(old, Outer) and self._is_zero(old.name, (batch, hidden))
         if not zero:

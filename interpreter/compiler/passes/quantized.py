@@ -315,7 +315,9 @@ class _Rewriting:
 
     def dynamic(self, node: Node) -> None:
         """DynamicQuantizeLinear gives steps beside its scale and zero point."""
-        y, scale, zero_point = node.outputs[:3]
+        if len(node.outputs) < 3 or not all(node.outputs):
+            return
+        y, scale, zero_point = node.outputs
         # From -zero_point to 255 - zero_point: sums are largest where the zero point is 0 or 255.
         new = Steps(self.name(y), 0, 255, np.float32(1), np.zeros((), np.uint8))
         self.dynamic_steps[y] = new

@@ -85,9 +85,13 @@ def read_weights(links: Links, name: str, scale: str = "", zero_point: str = "")
         return None
     if values.dtype not in (np.int8, np.uint8) or size.dtype != np.float32:
         return None
-    if zero.any() and zero.size > 1:
+    if not zero.size or (zero.any() and zero.size > 1):
         return None
-    if (size.size > 1 and size.ndim != 1) or not (np.isfinite(size) & (size > 0)).all():
+    if (
+        not size.size
+        or (size.size > 1 and size.ndim != 1)
+        or not (np.isfinite(size) & (size > 0)).all()
+    ):
         return None
     whole = values.astype(np.float32) - zero.reshape(-1)[:1].astype(np.float32)
     return Whole(whole, size.astype(np.float64).reshape(() if size.size == 1 else -1))

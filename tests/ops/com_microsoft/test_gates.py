@@ -91,3 +91,8 @@ def test_case(case):
 def test_refused(case, message):
     with pytest.raises((ValueError, NotImplementedError), match=message):
         run_directly(case)
+
+
+def test_no_features(recwarn):
+    found = run_directly(case("BranchwiseRMSNorm", [normal(2, 3, 0)], {"num_branches": 2**31}))[0]
+    assert found.shape == (2, 3, 0) and not recwarn.list

@@ -23,6 +23,7 @@ FLOAT, INT64, BOOL, STRING = (
     TensorProto.BOOL,
     TensorProto.STRING,
 )
+MICROSOFT = "com.microsoft"
 
 
 def seeds(*, backend: bool = True) -> Iterator[Case]:
@@ -97,6 +98,8 @@ def structured() -> Iterator[Case]:
         "strings": _strings(),
         "chain": _chain(),
         "CNN": _cnn(),
+        "8 bits": _eight_bits(),
+        "8 bits, dynamic": _dynamic(),
     }.items():
         yield Case(model.SerializeToString(), {"x": x, **feeds}, origin=name)
     yield Case(_external().SerializeToString(), {"x": x}, {}, {"w.bin": bytes(24)}, "external data")
@@ -125,7 +128,8 @@ def _model(
         [onnx.ValueInfoProto(name=name) for name in outputs.split()],
         [numpy_helper.from_array(np.asarray(w), name) for name, w in (weights or {}).items()],
     )
-    imports = [helper.make_opsetid("", opset), helper.make_opsetid("own", 1)]
+    versions = {"": opset, "own": 1, MICROSOFT: 1}
+    imports = [helper.make_opsetid(*of) for of in versions.items()]
     return helper.make_model(graph, opset_imports=imports, ir_version=10, **more)
 
 
@@ -257,6 +261,47 @@ def _cnn() -> tuple[onnx.ModelProto, dict[str, Any]]:
     return _model(nodes, [*X, _value("image", FLOAT, ["n", 7, 7, 2])], "y", weights), {
         "image": np.concatenate([image, -image])
     }
+
+
+def _eight_bits() -> tuple[onnx.ModelProto, dict[str, Any]]:
+    nodes = [
+        _node("QuantizeLinear", "x s z", "q"),
+        _node("QLinearMatMul", "q s z w s zw s z", "product"),
+        _node("QLinearAdd", "product s z product s z s z", "sum", domain=MICROSOFT),
+        _node("QGemm", "sum s z w s zw c s z", "gemm", domain=MICROSOFT),
+        _node("DequantizeLinear", "gemm s z", "d"),
+        _node("DequantizeLinear", "w s zw", "dw"),
+        _node("DequantizeLinear", "c sb", "dc"),
+        _node("Gemm", "d dw dc", "floats"),
+        _node("Relu", "floats", "r"),
+        _node("QuantizeLinear", "r s z", "rq"),
+        _node("DequantizeLinear", "rq s z", "y"),
+    ]
+    weights = {
+        "s": np.array(0.5, np.float32),
+        "z": np.array(3, np.uint8),
+        "w": np.arange(-4, 5, dtype=np.int8).reshape(3, 3),
+        "zw": np.array(0, np.int8),
+        "c": np.array([-7, 0, 9], np.int32),
+        "sb": np.array(0.25, np.float32),
+    }
+    return _model(nodes, X, "y", weights), {}
+
+
+def _dynamic() -> tuple[onnx.ModelProto, dict[str, Any]]:
+    nodes = [
+        _node("DynamicQuantizeLinear", "x", "q s z"),
+        _node("MatMulInteger", "q w z zw", "sums"),
+        _node("Cast", "sums", "floats", to=FLOAT),
+        _node("Mul", "s sw", "scale"),
+        _node("Mul", "floats scale", "y"),
+    ]
+    weights = {
+        "w": np.arange(-4, 5, dtype=np.int8).reshape(3, 3),
+        "zw": np.array([0, 0, 0], np.int8),
+        "sw": np.array([0.5, 1, 2], np.float32),
+    }
+    return _model(nodes, X, "y", weights), {}
 
 
 def _external() -> onnx.ModelProto:
