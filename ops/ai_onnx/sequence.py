@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.ops.ai_onnx.joining import concatenate, cost_of_views, split_views
-from onnxwalk.ops.contract.cost import Cost, no_cost
+from onnxwalk.ops.contract.cost import Cost, arrays_in, no_cost, size
 from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.graphs import runs_graphs
 from onnxwalk.ops.contract.registry import op
@@ -224,6 +224,23 @@ def vjp_of_concat_from_sequence(dy, *, input_sequence_shape, axis, new_axis):
 @optional_get_element.vjp
 def vjp_of_optional(dy):
     return dy
+
+
+@vjp_of_sequence_construct.cost
+@vjp_of_sequence_at.cost
+@vjp_of_sequence_insert.cost
+@vjp_of_sequence_erase.cost
+@vjp_of_split_to_sequence.cost
+@vjp_of_concat_from_sequence.cost
+@vjp_of_optional.cost
+def cost_of_vjp_of_sequences(dys, *_, input_sequence_shape=(), **__):
+    """All tensors, zeros for the others, and lists of them and of their shapes."""
+    arrays = list(arrays_in([dys]))
+    numbers = sum(map(size, input_sequence_shape))
+    item = max((x.itemsize for x in arrays), default=8)
+    count = len(arrays) + len(input_sequence_shape)
+    memory = total_bytes(arrays) + item * numbers
+    return Cost(memory + 500 * count, memory + 20 * PER_ITEM * count)
 
 
 # ------------------------------------------------------------------------------------------- costs

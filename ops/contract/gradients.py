@@ -53,6 +53,9 @@ from onnxwalk.ops.contract.facts import Facts
 
 Rule = Callable[..., Any]
 
+#: characters of shapes, in a message
+_MOST_SHOWN = 100
+
 
 class Read(NamedTuple):
     """A value that a rule reads: of the node's inputs, or of its outputs."""
@@ -198,7 +201,7 @@ class Vjp:
                 if read.meta:
                     found[position] = _of_meta(x, "shape"), _of_meta(x, "dtype")
                 else:
-                    found[position] = _shapes_of(x), _dtypes_of(x)
+                    found[position] = shapes_of(x), dtypes_of(x)
         return found
 
     def _checked(self, position: int, result: Any, shape: Any, dtype: Any) -> Any:
@@ -206,10 +209,11 @@ class Vjp:
         another shape."""
         if result is None:
             raise ValueError(f"the rule of {self.operator} has no gradient of input {position}")
-        if shape is not None and _shapes_of(result) != shape:
+        if shape is not None and shapes_of(result) != shape:
+            given, expected = (str(x)[:_MOST_SHOWN] for x in (shapes_of(result), shape))
             raise ValueError(
-                f"the rule of {self.operator} gives {_shapes_of(result)} for input {position}, "
-                f"which is {shape}"
+                f"the rule of {self.operator} gives {given} for input {position}, which is "
+                f"{expected}"
             )
         return _rounded(result, dtype)
 
@@ -336,14 +340,14 @@ def _split(values: Sequence[Any], counts: Sequence[int]) -> list[Sequence[Any]]:
     return groups
 
 
-def _shapes_of(x: Any) -> Any:
+def shapes_of(x: Any) -> Any:
     """The shape, or those of the tensors of a sequence."""
-    return list(map(_shapes_of, x)) if isinstance(x, list) else np.shape(x)
+    return list(map(shapes_of, x)) if isinstance(x, list) else x if x is None else np.shape(x)
 
 
-def _dtypes_of(x: Any) -> Any:
+def dtypes_of(x: Any) -> Any:
     """The dtype, or those of the tensors of a sequence."""
-    return list(map(_dtypes_of, x)) if isinstance(x, list) else x.dtype
+    return list(map(dtypes_of, x)) if isinstance(x, list) else x if x is None else x.dtype
 
 
 def _rounded(x: Any, dtype: Any) -> Any:

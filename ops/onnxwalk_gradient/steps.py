@@ -10,12 +10,15 @@ import numpy as np
 from onnxwalk.ops.contract.cost import Cost, no_cost
 from onnxwalk.ops.contract.derived import GRADIENT_DOMAIN
 from onnxwalk.ops.contract.facts import declare, no_gradient
-from onnxwalk.ops.contract.gradients import shape_and_dtype
+from onnxwalk.ops.contract.gradients import dtypes_of, shape_and_dtype, shapes_of
 from onnxwalk.ops.contract.registry import fused
 from onnxwalk.ops.fast.elementwise import constant_binder
 from onnxwalk.ops.shared.cost import CHEAP, elementwise
 from onnxwalk.ops.shared.numeric import wide
 from onnxwalk.ops.shared.values import all_ints
+
+#: tensors of a sequence, in a message
+_MOST_SHOWN = 4
 
 
 @fused.op("Seed", since=1, domain=GRADIENT_DOMAIN)
@@ -25,12 +28,14 @@ def seed(y: Any, given: Any = None, *, of_sum: int = 0) -> Any:
     ``of_sum``: of the sum of y, which may have any shape.
     """
     if given is not None:
-        if (of_given := describe(given)) != (of_y := describe(y)):
-            raise ValueError(f"the seed is {of_given}, but the value is {of_y}")
+        if shapes_of(given) != shapes_of(y) or dtypes_of(given) != dtypes_of(y):
+            raise ValueError(f"the seed is {_describe(given)}, but the value is {_describe(y)}")
         return given
+    if not _is_tensor(y) and of_sum:
+        return _by_tensor(np.ones_like, y)
     if not _is_tensor(y):
         raise ValueError(
-            f"the value is {describe(y)}: pass seed=, a list of the arrays that its tensors are "
+            f"the value is {_describe(y)}: pass seed=, a list of the arrays that its tensors are "
             "multiplied by"
         )
     if y.size != 1 and not of_sum:
@@ -104,10 +109,12 @@ def _by_tensor(function: Any, *values: Any) -> Any:
     return [function(*tensors) for tensors in zip(*values, strict=True)]
 
 
-def describe(x: Any) -> str:
+def _describe(x: Any) -> str:
     """The type and the shape of a value."""
     if isinstance(x, list):
-        return f"a sequence of {len(x)}" + "".join(f", {describe(item)}" for item in x)
+        return f"a sequence of {len(x)}" + "".join(
+            f", {_describe(item)}" for item in x[:_MOST_SHOWN]
+        )
     return "nothing" if x is None else f"{x.dtype} {x.shape}"
 
 
