@@ -41,19 +41,6 @@ def ngram_repeat_block(input_ids, scores, *, ngram_size):
     return blocked
 
 
-@ngram_repeat_block.vjp
-def vjp_of_ngram_repeat_block(dy, input_ids, *, ngram_size):
-    """What is set to -∞ has none."""
-    blocked = ngram_repeat_block(input_ids, np.zeros_like(dy), ngram_size=ngram_size)
-    return None, np.where(np.isneginf(blocked), 0, dy)
-
-
-@vjp_of_ngram_repeat_block.cost
-def cost_of_vjp_of_ngram_repeat_block(dy, input_ids, *, ngram_size):
-    cost = cost_of_ngram_repeat_block(input_ids, dy, ngram_size=ngram_size)
-    return Cost(cost.memory + 3 * dy.nbytes, cost.work + 40 * dy.size)
-
-
 @ngram_repeat_block.cost
 def cost_of_ngram_repeat_block(
     input_ids: np.ndarray, scores: np.ndarray, *, ngram_size: int
