@@ -12,6 +12,7 @@ import numpy as np
 
 from onnxwalk.ops.ai_onnx_ml import ML
 from onnxwalk.ops.contract.cost import Cost
+from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.cost import PER_ITEM
 from onnxwalk.ops.shared.values import get_single
@@ -212,3 +213,14 @@ def cost_of_one_hot_encoder(
     keys = len(cats_int64s or cats_strings or ())
     cost = cost_of_label_encoder(x, keys=cats_int64s or cats_strings or ())
     return Cost(cost.memory + (4 * keys + 40) * x.size, cost.work + (5 * keys + 100) * x.size)
+
+
+# of labels
+declare(
+    label_encoder,
+    label_encoder_2,
+    label_encoder_1,
+    category_mapper,
+    one_hot_encoder,
+    vjp=no_gradient,
+)

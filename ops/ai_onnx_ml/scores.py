@@ -38,6 +38,17 @@ def transform_scores(scores: np.ndarray, post_transform: str) -> np.ndarray:
     raise ValueError(f"post_transform {post_transform!r} should be one of {', '.join(TRANSFORMS)}")
 
 
+def through_transform(dy: np.ndarray, y: np.ndarray, post_transform: str) -> np.ndarray:
+    """The gradient of the scores from that of y, what they were transformed to."""
+    if post_transform == "NONE":
+        return dy
+    if post_transform == "LOGISTIC":
+        return dy * y * (1 - y)
+    if post_transform == "PROBIT":  # over the density at y
+        return dy * np.exp(np.square(y) / 2) * y.dtype.type(np.sqrt(2 * np.pi))
+    return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
+
+
 def _probit(p: float) -> float:
     if 0 < p < 1:
         from statistics import NormalDist  # seldom needed: it imports fractions and decimals

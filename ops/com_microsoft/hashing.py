@@ -6,6 +6,7 @@ import numpy as np
 
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost
+from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.cost import PER_ITEM, PER_STRING, strings_in
 from onnxwalk.ops.shared.numeric import distinct
@@ -74,3 +75,7 @@ def cost_of_murmur_hash3(X: np.ndarray, **_: int) -> Cost:
 
 
 murmur_hash3.output_type(lambda first, *, positive, **_: "uint32" if positive else "int32")
+
+
+# of whole numbers
+declare(murmur_hash3, vjp=no_gradient)

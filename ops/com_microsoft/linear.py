@@ -87,6 +87,24 @@ def conv_transpose_with_dynamic_pads(x, w, pads=None, b=None, **attributes):
     return conv_transpose.conv_transpose(x, w, b, pads=pads, **attributes)
 
 
+@conv_transpose_with_dynamic_pads.vjp
+def vjp_of_conv_transpose_with_dynamic_pads(dy, x, w, pads, *, wanted, **attributes):
+    given = None if pads is None else as_ints(pads)
+    of_bias = *wanted[:2], wanted[3]
+    dx, dw, db = conv_transpose.vjp_of_conv_transpose(
+        dy, x, w, x_shape=x.shape, w_shape=w.shape, pads=given, wanted=of_bias, **attributes
+    )
+    return dx, dw, None, db
+
+
+@vjp_of_conv_transpose_with_dynamic_pads.cost
+def cost_of_vjp_of_conv_transpose_with_dynamic_pads(dy, x, w, pads, *, wanted, **attributes):
+    given = None if pads is None else as_ints(pads)
+    return conv_transpose.cost_of_vjp_of_conv_transpose(
+        dy, x_shape=x.shape, w_shape=w.shape, pads=given, wanted=wanted, **attributes
+    )
+
+
 # --------------------------------------------------------------------------------------- products
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from onnxwalk.ops.ai_onnx import quantize
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost, broadcast, size
+from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.shared.cost import product_shape
 from onnxwalk.ops.shared.numeric import check_same_dtype
@@ -37,6 +38,16 @@ def dequantize_linear(x, x_scale, x_zero_point=None, *, axis=None):
     Source: com.microsoft.DequantizeLinear-1, ONNX Runtime 1.32.
     """
     return quantize.dequantize_linear(x, x_scale, x_zero_point, axis=1 if axis is None else axis)
+
+
+@dequantize_linear.vjp
+def vjp_of_dequantize_linear(dy, x, x_zero_point, *, x_scale_shape, axis):
+    return quantize.vjp_of_dequantize_linear(
+        dy, x, x_zero_point, x_scale_shape=x_scale_shape, axis=1 if axis is None else axis
+    )
+
+
+vjp_of_dequantize_linear.cost(quantize.cost_of_vjp_of_dequantize_linear)
 
 
 @op("MulInteger", since=1, domain=DOMAIN, optional=["A_zero_point"])
@@ -204,3 +215,11 @@ def cost_of_q_gemm(
     a, b = A.T if transA else A, B.T if transB else B
     cost, count = cost_of_product(a, b), size(product_shape(a.shape, b.shape))
     return Cost(max(cost.memory, 24 * count), cost.work + 200 * count)
+
+
+# rounding has none
+declare(
+    quantize_linear, mul_integer, matmul_integer16, matmul_integer_to_float,
+    dynamic_quantize_matmul, q_gemm,
+    vjp=no_gradient,
+)  # fmt: skip

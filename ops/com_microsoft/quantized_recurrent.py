@@ -11,6 +11,7 @@ import numpy as np
 from onnxwalk.ops.ai_onnx import quantize, recurrent, recurrent_layers
 from onnxwalk.ops.com_microsoft import DOMAIN
 from onnxwalk.ops.contract.cost import Cost
+from onnxwalk.ops.contract.facts import declare, no_gradient
 from onnxwalk.ops.contract.registry import op
 from onnxwalk.ops.contract.signatures import attributes_of
 from onnxwalk.ops.shared.cost import PER_CALL
@@ -115,3 +116,6 @@ def cost_of_dynamic_quantize_lstm(
     return Cost(
         cost.memory + 12 * (W.size + R.size) + 13 * X.size, cost.work + calls + 100 * X.size
     )
+
+
+declare(dynamic_quantize_lstm, vjp=no_gradient)  # rounding has none

@@ -156,13 +156,15 @@ class Operator:
         """Whether the operator is declared to have none, as ArgMax."""
         return self.facts.of_gradient("vjp") is no_gradient
 
-    @functools.cached_property
+    @property
     def vjp(self) -> Vjp | None:
-        """The rule registered with ``@function.vjp``, for this version; ``None`` if there is none.
-        Raises ValueError if the rule reads what this version doesn't have."""
+        """The rule registered with ``@function.vjp``, for this version; ``None`` if there is none
+        (yet). Raises ValueError if the rule reads what this version doesn't have."""
+        return None if self.facts.of_gradient("vjp") in (None, no_gradient) else self._vjp
+
+    @functools.cached_property
+    def _vjp(self) -> Vjp:
         rule = self.facts.of_gradient("vjp")
-        if rule is None or rule is no_gradient:
-            return None
         from onnxwalk.ops.contract.gradients import Vjp  # where it is needed
 
         forward = self.facts.of_gradient("forward_keeping")

@@ -1,4 +1,4 @@
-"""The rules of If, Loop and Scan.
+"""The rules of If, Loop, Scan and SequenceMap.
 
 The way back computes a body once more, with the gradients of its values behind it: a branch of an
 If from the values that it captures, an iteration of a Loop or Scan from the states before it, which
@@ -8,51 +8,23 @@ whose states are the gradients of the loop's states, and the sums of those of ca
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from onnxwalk.interpreter.compiler.context import captured_names, every_node
 from onnxwalk.interpreter.compiler.gradients.bodies import (
     BodyCall,
     BodyRule,
     identity,
     sum_of,
+    with_gradients,
     zeros,
 )
 from onnxwalk.interpreter.compiler.gradients.gathered import hand_out, take_out_lookups
+from onnxwalk.interpreter.compiler.gradients.scan_8 import back_of_scan_8
 from onnxwalk.interpreter.errors import UnsupportedModelError
 from onnxwalk.interpreter.ir.model import Graph, Node, ValueInfo
-
-
-def _with_gradients(
-    call: BodyCall, body: Graph, seeds: Mapping[int, str], xs: Sequence[str]
-) -> tuple[tuple[Node, ...], list[str]]:
-    """The nodes of a body, and those that compute the gradients of ``xs`` from the gradients of its
-    outputs, ``seeds`` by their positions; and the names of these gradients, "" where none flows."""
-    for node in every_node(body):
-        operator = call.context.operator(node)
-        if operator is not None and "rng" in operator.reserved:
-            raise UnsupportedModelError(
-                f"no gradient of {call.node}: its body is computed once more on the way back, and "
-                f"{node} draws other random numbers then"
-            )
-    ends = {i: call.unique(f"output {i + 1} of {body.name} in {call.node.label}") for i in seeds}
-    copies = tuple(identity(body.outputs[i].name, end) for i, end in ends.items())
-    graph = replace(body, nodes=(*body.nodes, *copies))
-    known = {value.name for value in body.inputs} | captured_names(graph)
-    read = [x for x in xs if x in known]  # a branch of an If may not read what the other reads
-    if not ends or not read:
-        return graph.nodes, [""] * len(xs)
-    found = call.differentiate(
-        graph, call.context, list(ends.values()), read, seeded=True, outer_types=call.types
-    )
-    given = zip(seeds.values(), found.seeds, strict=True)
-    gradients = dict(zip(read, found.gradients, strict=True))
-    return (
-        (*(identity(*pair) for pair in given), *found.graph.nodes),
-        [gradients.get(x, "") for x in xs],
-    )
+from onnxwalk.ops.contract.derived import GRADIENT_DOMAIN
 
 
 def _renamed(call: BodyCall, names: Iterable[str], what: str) -> tuple[list[Node], list[str]]:
@@ -72,7 +44,7 @@ def back_of_if(call: BodyCall) -> tuple[Node, list[Node]]:
     xs = [name for _, name, _ in call.wanted]
     attributes = dict(call.node.attributes)
     for attribute, branch in call.node.graphs:
-        inner, gradients = _with_gradients(call, branch, seeds, xs)
+        inner, gradients = with_gradients(call, branch, seeds, xs)
         results = [call.unique(f"branch's {part}") for _, _, part in call.wanted]
         ends = [
             identity(gradient, result) if gradient else zeros(x, result)
@@ -104,7 +76,7 @@ def back_of_loop(call: BodyCall) -> tuple[Node, list[Node]]:
 def back_of_scan(call: BodyCall) -> tuple[Node, list[Node]]:
     """A Scan in the other direction."""
     if (call.context.opset(call.node) or 9) < 9:
-        raise UnsupportedModelError(f"no gradient of {call.node}: there is none of Scan-8")
+        return back_of_scan_8(call)
     (_, body), *_ = call.node.graphs
     count = call.node.attributes["num_scan_inputs"]
     states = len(body.inputs) - count
@@ -130,6 +102,13 @@ def _back_of_iterations(
     node, context = call.node, call.context
     is_loop = first == 2
     own_outputs = len(body.outputs) - is_loop  # a condition comes first
+    for name in node.inputs[first : first + states]:
+        kind = call.types.get(name, "")
+        if "(" in kind:
+            raise UnsupportedModelError(
+                f"no gradient of {node}: its state {name!r} is {kind}; only of tensors those of "
+                "each iteration are kept"
+            )
     outputs = [*node.outputs, *[""] * (own_outputs - len(node.outputs))]
     dys = [*call.dys, *[""] * (own_outputs - len(call.dys))]
 
@@ -183,7 +162,7 @@ def _back_of_iterations(
         if first + states + i in wanted_at
     ]
     xs = [*(starts[first + k] for k in real), *(x for x, _ in captured), *(s[0] for s in by_slice)]
-    nodes, gradients = _with_gradients(call, body, seeds, xs)
+    nodes, gradients = with_gradients(call, body, seeds, xs)
     found = dict(zip(xs[len(real) :], gradients[len(real) :], strict=True))
     lookups: dict[str, list[Node]] = {}
     for name, _ in captured:
@@ -249,9 +228,46 @@ def _back_of_iterations(
     return forward, [*added, back, *behind]
 
 
+def back_of_sequence_map(call: BodyCall) -> tuple[Node, list[Node]]:
+    """A SequenceMap of the same sequences and of the gradients of the results."""
+    node, ((_, body), *_) = call.node, call.node.graphs
+    flowing = [(i, dy) for i, dy in enumerate(call.dys) if dy]
+    seeds = {i: call.unique(f"gradient of element {i + 1} of {node.label}") for i, _ in flowing}
+    inner = [value.name for value in body.inputs]
+    xs = [name if place is None else inner[place] for place, name, _ in call.wanted]
+    nodes, gradients = with_gradients(call, body, seeds, xs)
+    results = [call.unique(f"gradient of {x} in {node.label}") for x in xs]
+    ends = [
+        identity(gradient, result) if gradient else zeros(x, result)
+        for x, gradient, result in zip(xs, gradients, results, strict=True)
+    ]
+    back = Node(
+        "SequenceMap",
+        (*node.inputs, *(dy for _, dy in flowing)),
+        tuple(call.unique(f"{part}, of each element") for *_, part in call.wanted),
+        {
+            "body": replace(
+                body,
+                nodes=(*nodes, *ends),
+                inputs=(*body.inputs, *map(ValueInfo, seeds.values())),
+                outputs=tuple(map(ValueInfo, results)),
+                value_info={},
+            )
+        },
+        name=f"gradient of {node.label}",
+        opset=call.context.opset(node),
+    )
+    sums = [
+        Node("SumOfMapped", (dxs, x), (part,), name=part, domain=GRADIENT_DOMAIN, opset=1)
+        for dxs, (_, x, part) in zip(back.outputs, call.wanted, strict=True)
+    ]
+    return node, [back, *sums]
+
+
 #: by domain and name of the operator
 BODY_RULES: dict[tuple[str, str], BodyRule] = {
     ("", "If"): back_of_if,
     ("", "Loop"): back_of_loop,
     ("", "Scan"): back_of_scan,
+    ("", "SequenceMap"): back_of_sequence_map,
 }
