@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.space import Space
+from onnxwalk.ops.contract.space import Space, memory_order
 from onnxwalk.ops.fast.blocks import split_range
 from onnxwalk.ops.fast.calls import largest_number_into, maximum_into, scalar
 from onnxwalk.ops.fast.epilogue import raise_to_finite
+from onnxwalk.ops.fast.pool_gradients import call_first_maxima, can_count_taps
 from onnxwalk.ops.fast.reduce import mean_over_places
 from onnxwalk.ops.shared.windows import Axis, pool_axes, refuse_empty_windows, taps_inside
 
@@ -24,18 +25,33 @@ _SLIDING = 1 << 18
 
 def _bind_pool(space: Space, x: np.ndarray, axes: Sequence[Axis], combine: Any, finish: Any) -> Any:
     """Reduce the taps of all windows by ``combine``, then ``finish`` each block of results."""
+    y = _result(space, x, axes)
+    _pool(space, x, y, axes, combine, finish)
+    return y
+
+
+def _result(space: Space, x: np.ndarray, axes: Sequence[Axis]) -> np.ndarray:
+    """Memory for the result."""
     shape = (*x.shape[:2], *(axis.windows for axis in axes))
-    if x.flags.c_contiguous and x.shape[1] > 1 and not any(space.margin):
-        # Keep the memory order: each plane is an image of one channel.
-        y = space.array(shape, x.dtype)
+    return space.array(shape, x.dtype) if _in_planes(space, x) else space.image(shape, x.dtype)
+
+
+def _in_planes(space: Space, x: np.ndarray) -> bool:
+    """Whether the result keeps the memory order: each plane is an image of one channel."""
+    return x.flags.c_contiguous and x.shape[1] > 1 and not any(space.margin)
+
+
+def _pool(
+    space: Space, x: np.ndarray, y: np.ndarray, axes: Sequence[Axis], combine: Any, finish: Any
+) -> None:
+    if _in_planes(space, x):
         source, result = (a.reshape(-1, *a.shape[2:])[..., None] for a in (x, y))
     else:
-        y = space.image(shape, x.dtype)
         source, result = np.moveaxis(x, 1, -1), np.moveaxis(y, 1, -1)
     rows, columns = axes
     if _can_slide(source, axes):
         _pool_sliding(space, source, result, axes, combine, finish)
-        return y
+        return
     row = max(1, source.shape[2] * source.shape[3] * x.itemsize)
     together = max(1, _BLOCK // (row * rows.size))
     if together > 1 or rows.begin or rows.reach:
@@ -66,8 +82,8 @@ def _bind_pool(space: Space, x: np.ndarray, axes: Sequence[Axis], combine: Any, 
             between = space.scratch(shape, x.dtype)
             _combine_along(space, combine, stripe, 1, axis, between)
             _combine_along(space, combine, between, 2, columns, block)
+            space.free_scratch(between)
         finish(space, block, places)
-    return y
 
 
 def _can_slide(source: np.ndarray, axes: Sequence[Axis]) -> bool:
@@ -100,15 +116,19 @@ def _pool_sliding(
     for first, last in split_range(len(source), together):
         x, block = source[first:last], result[first:last]
         direct = block.shape == x.shape and block.flags.c_contiguous
+        scratch: list[np.ndarray] = []
         for position, axis in ((2, axes[1]), (1, axes[0])):
             if axis.kernel == 1 and axis.begin == 0:
                 continue
             is_last = position == 1 or (axes[0].kernel, axes[0].begin) == (1, 0)
             into = block if direct and is_last else space.scratch(x.shape, x.dtype)
+            scratch += [] if into is block else [into]
             _slide(space, combine, x, position, axis, into)
             x = into
         if x is not block:
             space.call(np.copyto, block, x[:, selected[0], selected[1]])
+        for array in scratch:
+            space.free_scratch(array)
         finish(space, block, slice(0, axes[0].windows))
 
 
@@ -215,9 +235,31 @@ def bind_max_pool(
     if n_outputs > 1 or axes is None:
         return None
     refuse_empty_windows(axes)
-    if x.dtype == np.float32:
-        return _bind_pool(space, x, axes, largest_number_into, raise_to_finite)
-    return _bind_pool(space, x, axes, maximum_into, _no_finish)
+    return _bind_pool(space, x, axes, *_maximum(x.dtype))
+
+
+def _maximum(dtype: np.dtype) -> tuple[Any, Any]:
+    """How taps are combined, and what is done with the results: float32 passes over NaN."""
+    if dtype == np.float32:
+        return largest_number_into, raise_to_finite
+    return maximum_into, _no_finish
+
+
+def bind_max_pool_keeping(
+    space: Space, x: np.ndarray, *, n_outputs: int = 1, storage_order: int = 0, **attributes: Any
+) -> tuple[tuple[np.ndarray], tuple[np.ndarray]] | None:
+    """Also the numbers of the first maxima, while the few samples they are of are in the cache."""
+    axes = _axes(x, **attributes)
+    if n_outputs > 1 or axes is None or not can_count_taps(axes):
+        return None
+    refuse_empty_windows(axes)
+    y = _result(space, x, axes)
+    taken = space.array(y.shape, np.uint8, [0, *(a for a in memory_order(y) if a)])
+    for first, last in split_range(len(x), max(1, _SLIDING // max(1, x[:1].nbytes))):
+        part = slice(first, last)
+        _pool(space, x[part], y[part], axes, *_maximum(x.dtype))
+        call_first_maxima(space, x[part], y[part], taken[part], axes)
+    return (y,), (taken,)
 
 
 def bind_average_pool(
