@@ -35,6 +35,7 @@ LAYERS = [
         "interpreter.files",
         "interpreter.limits",
         "interpreter.optional",
+        "interpreter.streams",
         "interpreter.pixels",
         "interpreter.text",
     ],

@@ -21,6 +21,7 @@ import numpy as np
 
 from onnxwalk.export.coverage.random_weights import random_images, randomize_as_trained
 from onnxwalk.export.errors import ExportError, one_line
+from onnxwalk.interpreter.cli._parser import Parser
 from onnxwalk.interpreter.optional import onnxruntime_session
 
 #: the smallest of each family, whose pictures have Keras's own size
@@ -124,7 +125,7 @@ def _reset_peak_memory() -> int:
 
 def main(arguments: list[str]) -> int:
     """Run the command; returns 0 if every model is accurate."""
-    parser = argparse.ArgumentParser(prog="onnxwalk-export applications", description=__doc__)
+    parser = Parser(prog="onnxwalk-export applications", description=__doc__)
     parser.add_argument("names", metavar="NAME", nargs="*", help="only these (default: all)")
     parser.add_argument(
         "-o", "--output", metavar="FILE",

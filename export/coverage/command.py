@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from onnxwalk.interpreter.cli._parser import Parser
+
 
 def table_parser(command: str, what: str, description: str) -> argparse.ArgumentParser:
     """The parser of ``onnxwalk-export COMMAND [WHAT ...] [-o FILE]``; names are in ``names``."""
-    parser = argparse.ArgumentParser(prog=f"onnxwalk-export {command}", description=description)
+    parser = Parser(prog=f"onnxwalk-export {command}", description=description)
     parser.add_argument("names", nargs="*", metavar=what, help="only these (default: all)")
     parser.add_argument(
         "-o", "--output", metavar="FILE",

@@ -78,7 +78,7 @@ def _with_versions(graph: Graph, opsets: Mapping[str, int], others: dict[str, in
             node = node.with_graphs(lambda inner: _with_versions(inner, opsets, others))
         taken_out = DEPRECATED.get((node.domain, node.op_type))
         if taken_out is not None and opsets.get(node.domain, 0) >= taken_out:
-            found = (taken_out - 1, "")
+            found: tuple[int, str] | None = (taken_out - 1, "")
         elif node.is_one_of(*_CHOOSE_A_TYPE):
             found = _later_version(node, opset)
         else:
