@@ -59,6 +59,7 @@ LAYERS = [
     ["export"],
     ["export.coverage", "export.study"],
     ["export.cli"],
+    ["export.completion"],
     ["export.__main__"],
 ]
 
