@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.export.coverage.command import has_unknown_names
 from onnxwalk.export.coverage.random_weights import random_images, randomize_as_trained
 from onnxwalk.export.errors import ExportError, one_line
 from onnxwalk.interpreter.cli._parser import Parser
@@ -140,6 +141,8 @@ def main(arguments: list[str]) -> int:
         except Exception as error:
             print(json.dumps({"name": options.names[0], "error": one_line(error)}))
         return 0
+    if options.names and has_unknown_names(options.names, application_names()):
+        return 1
     target = Path(options.output) if options.output else None
     rows = _parse_table(target.read_text("utf-8")) if target and target.exists() else {}
     if not options.names:

@@ -41,7 +41,7 @@ def listen(host: str, port: int) -> socket.socket:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
     except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a host's name"
+        reason = str(getattr(error, "strerror", "not a host's name")).partition(" (")[0]
         raise InvalidInputError(f"can't listen at {host}, port {port}: {reason}") from None
 
 
