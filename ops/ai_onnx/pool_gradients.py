@@ -22,10 +22,10 @@ from onnxwalk.ops.ai_onnx.pool import (
 )
 from onnxwalk.ops.contract.cost import Cost, size
 from onnxwalk.ops.contract.facts import declare, rule
-from onnxwalk.ops.fast.pool import bind_max_pool_keeping
 from onnxwalk.ops.fast.pool_gradients import (
     bind_global_average_pool_gradient,
     bind_max_pool_gradient,
+    bind_max_pool_keeping,
 )
 from onnxwalk.ops.shared.cost import PER_ARRAY, PER_CALL, wide_itemsize
 from onnxwalk.ops.shared.windows import Axis, average_counts, places_by_tap, pool_axes, roi_cells

@@ -89,6 +89,8 @@ def vjp_of_linear_regressor(dy, x, *, y, coefficients, post_transform):
 
 @linear_classifier.vjp
 def vjp_of_linear_classifier(dlabels, dscores, x, *, scores, coefficients, post_transform):
+    if dscores is None:  # the labels alone are read, which are no numbers
+        return np.zeros_like(x)
     d = through_transform(dscores, scores, post_transform)
     if scores.shape[1] * as_samples(x).shape[1] != len(coefficients):
         d = d[:, 1:] - d[:, :1]  # one score speaks for the second class, and against the first

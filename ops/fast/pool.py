@@ -9,28 +9,27 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.ops.contract.space import Space, memory_order
+from onnxwalk.ops.contract.space import Space
 from onnxwalk.ops.fast.blocks import split_range
 from onnxwalk.ops.fast.calls import largest_number_into, maximum_into, scalar
 from onnxwalk.ops.fast.epilogue import raise_to_finite
-from onnxwalk.ops.fast.pool_gradients import call_first_maxima, can_count_taps
 from onnxwalk.ops.fast.reduce import mean_over_places
 from onnxwalk.ops.shared.windows import Axis, pool_axes, refuse_empty_windows, taps_inside
 
 _BLOCK = 1 << 18
 
 #: bytes of a block of images in ``_pool_sliding``
-_SLIDING = 1 << 18
+SLIDING = 1 << 18
 
 
 def _bind_pool(space: Space, x: np.ndarray, axes: Sequence[Axis], combine: Any, finish: Any) -> Any:
     """Reduce the taps of all windows by ``combine``, then ``finish`` each block of results."""
-    y = _result(space, x, axes)
-    _pool(space, x, y, axes, combine, finish)
+    y = result_like(space, x, axes)
+    call_pool(space, x, y, axes, combine, finish)
     return y
 
 
-def _result(space: Space, x: np.ndarray, axes: Sequence[Axis]) -> np.ndarray:
+def result_like(space: Space, x: np.ndarray, axes: Sequence[Axis]) -> np.ndarray:
     """Memory for the result."""
     shape = (*x.shape[:2], *(axis.windows for axis in axes))
     return space.array(shape, x.dtype) if _in_planes(space, x) else space.image(shape, x.dtype)
@@ -41,7 +40,7 @@ def _in_planes(space: Space, x: np.ndarray) -> bool:
     return x.flags.c_contiguous and x.shape[1] > 1 and not any(space.margin)
 
 
-def _pool(
+def call_pool(
     space: Space, x: np.ndarray, y: np.ndarray, axes: Sequence[Axis], combine: Any, finish: Any
 ) -> None:
     if _in_planes(space, x):
@@ -112,7 +111,7 @@ def _pool_sliding(
     64x112x112 and 2x2/2 of 32x32: a tenth and a quarter less time).
     """
     selected = [slice(0, a.stride * (a.windows - 1) + 1, a.stride) for a in axes]
-    together = max(1, _SLIDING // max(1, source[0].nbytes))
+    together = max(1, SLIDING // max(1, source[0].nbytes))
     for first, last in split_range(len(source), together):
         x, block = source[first:last], result[first:last]
         direct = block.shape == x.shape and block.flags.c_contiguous
@@ -231,41 +230,24 @@ def _no_finish(space: Space, block: np.ndarray, places: slice) -> None:
 def bind_max_pool(
     space: Space, x: np.ndarray, *, n_outputs: int = 1, storage_order: int = 0, **attributes: Any
 ) -> np.ndarray | None:
-    axes = _axes(x, **attributes)
+    axes = supported_axes(x, **attributes)
     if n_outputs > 1 or axes is None:
         return None
     refuse_empty_windows(axes)
-    return _bind_pool(space, x, axes, *_maximum(x.dtype))
+    return _bind_pool(space, x, axes, *maximum_of(x.dtype))
 
 
-def _maximum(dtype: np.dtype) -> tuple[Any, Any]:
+def maximum_of(dtype: np.dtype) -> tuple[Any, Any]:
     """How taps are combined, and what is done with the results: float32 passes over NaN."""
     if dtype == np.float32:
         return largest_number_into, raise_to_finite
     return maximum_into, _no_finish
 
 
-def bind_max_pool_keeping(
-    space: Space, x: np.ndarray, *, n_outputs: int = 1, storage_order: int = 0, **attributes: Any
-) -> tuple[tuple[np.ndarray], tuple[np.ndarray]] | None:
-    """Also the numbers of the first maxima, while the few samples they are of are in the cache."""
-    axes = _axes(x, **attributes)
-    if n_outputs > 1 or axes is None or not can_count_taps(axes):
-        return None
-    refuse_empty_windows(axes)
-    y = _result(space, x, axes)
-    taken = space.array(y.shape, np.uint8, [0, *(a for a in memory_order(y) if a)])
-    for first, last in split_range(len(x), max(1, _SLIDING // max(1, x[:1].nbytes))):
-        part = slice(first, last)
-        _pool(space, x[part], y[part], axes, *_maximum(x.dtype))
-        call_first_maxima(space, x[part], y[part], taken[part], axes)
-    return (y,), (taken,)
-
-
 def bind_average_pool(
     space: Space, x: np.ndarray, *, count_include_pad: int = 0, **attributes: Any
 ) -> np.ndarray | None:
-    axes = _axes(x, **attributes)
+    axes = supported_axes(x, **attributes)
     if axes is None:
         return None
     counted = axes
@@ -283,7 +265,7 @@ def bind_average_pool(
     return _bind_pool(space, x, axes, _add_into, finish)
 
 
-def _axes(
+def supported_axes(
     x: np.ndarray,
     *,
     kernel_shape: Sequence[int],

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from onnxwalk.ops.contract.space import Space, memory_order
 from onnxwalk.ops.fast.blocks import split_range
 from onnxwalk.ops.fast.calls import scalar
-from onnxwalk.ops.shared.windows import Axis, places_by_tap
+from onnxwalk.ops.fast.pool import SLIDING, call_pool, maximum_of, result_like, supported_axes
+from onnxwalk.ops.shared.windows import Axis, places_by_tap, refuse_empty_windows
 
 #: bytes of a block of results
 _BLOCK = 1 << 18
@@ -37,6 +39,23 @@ def call_first_maxima(
         space.call(np.add, taken, is_before.view(np.uint8), taken)
     space.free_scratch(is_before)
     space.free_scratch(is_other)
+
+
+def bind_max_pool_keeping(
+    space: Space, x: np.ndarray, *, n_outputs: int = 1, storage_order: int = 0, **attributes: Any
+) -> tuple[tuple[np.ndarray], tuple[np.ndarray]] | None:
+    """Also the numbers of the first maxima, while the few samples they are of are in the cache."""
+    axes = supported_axes(x, **attributes)
+    if n_outputs > 1 or axes is None or not can_count_taps(axes):
+        return None
+    refuse_empty_windows(axes)
+    y = result_like(space, x, axes)
+    taken = space.array(y.shape, np.uint8, [0, *(a for a in memory_order(y) if a)])
+    for first, last in split_range(len(x), max(1, SLIDING // max(1, x[:1].nbytes))):
+        part = slice(first, last)
+        call_pool(space, x[part], y[part], axes, *maximum_of(x.dtype))
+        call_first_maxima(space, x[part], y[part], taken[part], axes)
+    return (y,), (taken,)
 
 
 def bind_max_pool_gradient(

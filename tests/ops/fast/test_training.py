@@ -12,7 +12,7 @@ from onnxwalk.ops.ai_onnx.pool_gradients import (
     vjp_of_max_pool,
 )
 from onnxwalk.ops.contract.space import Space
-from onnxwalk.ops.fast.pool import bind_max_pool_keeping
+from onnxwalk.ops.fast.pool_gradients import bind_max_pool_keeping
 
 CONVOLUTIONS = [
     ((5, 3, 20, 24), (7, 3, 3, 3), {"pads": [1, 1, 1, 1]}),
