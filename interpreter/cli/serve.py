@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import sys
 from typing import Any
 
@@ -141,5 +140,5 @@ def _port(text: str) -> int:
 
 
 def _address(host: str, port: int) -> str:
-    name = f"[{host}]" if ipaddress.ip_address(host).version == 6 else host
+    name = f"[{host}]" if ":" in host else host  # IPv6
     return f"http://{name}:{port}"
