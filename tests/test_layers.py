@@ -39,6 +39,7 @@ LAYERS = [
     ],
     ["interpreter.ir"],
     ["interpreter.budget"],
+    ["interpreter.tables"],
     ["interpreter.reader"],
     ["interpreter.weights"],
     ["interpreter.runtime"],

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.interpreter.cli import _show
-from onnxwalk.interpreter.cli._convert import declared_shape
+from onnxwalk.interpreter.tables.convert import declared_shape
 from onnxwalk.interpreter.cli._dump import Dump
 from onnxwalk.interpreter.cli._files import Feed
 from onnxwalk.interpreter.cli._progress import progress

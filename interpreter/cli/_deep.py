@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.interpreter.cli import _show
-from onnxwalk.interpreter.cli._convert import declared_shape
+from onnxwalk.interpreter.tables.convert import declared_shape
 from onnxwalk.interpreter.cli._random import random_feeds
 from onnxwalk.interpreter.compiler.context import every_node
 from onnxwalk.interpreter.compiler.provenance import find_fates

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from onnxwalk.interpreter.cli._arguments import add_repeated
-from onnxwalk.interpreter.cli._convert import declared_shape
+from onnxwalk.interpreter.tables.convert import declared_shape
 from onnxwalk.interpreter.cli._files import Feed, read_inputs
 from onnxwalk.interpreter.cli._random import random_feeds
 from onnxwalk.interpreter.cli._texts import read_texts

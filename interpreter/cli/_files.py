@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from onnxwalk.interpreter.cli import _images
-from onnxwalk.interpreter.cli._convert import (
+from onnxwalk.interpreter.tables.convert import (
     convert,
     declared_dtype,
     declared_shape,

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.cli._convert import convert, declared_dtype, declared_shape
+from onnxwalk.interpreter.tables.convert import convert, declared_dtype, declared_shape
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.ir.model import Dimension, TensorInfo
 

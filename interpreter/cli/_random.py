@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from onnxwalk.interpreter.cli._convert import declared_dtype, declared_shape
+from onnxwalk.interpreter.tables.convert import declared_dtype, declared_shape
 from onnxwalk.interpreter.cli._files import Feed
 from onnxwalk.interpreter.cli._rows import ArrayRows
 from onnxwalk.interpreter.errors import InvalidInputError

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.cli._convert import declared_dtype
+from onnxwalk.interpreter.tables.convert import declared_dtype
 from onnxwalk.interpreter.cli._feeds import parse_sizes
 from onnxwalk.interpreter.cli._files import Feed, read_inputs
 from onnxwalk.interpreter.cli._random import random_feeds

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.cli._convert import declared_dtype
+from onnxwalk.interpreter.tables.convert import declared_dtype
 from onnxwalk.interpreter.cli._files import Feed, split_name
 from onnxwalk.interpreter.cli._show import count
 from onnxwalk.interpreter.errors import InvalidInputError

@@ -11,7 +11,7 @@ from typing import Any
 
 from onnxwalk.interpreter.cli import _report, _show
 from onnxwalk.interpreter.cli._arguments import add_command, add_integer, check_folder
-from onnxwalk.interpreter.cli._convert import declared_shape
+from onnxwalk.interpreter.tables.convert import declared_shape
 from onnxwalk.interpreter.cli._feeds import add_inputs, add_texts, parse_sizes, read_feeds
 from onnxwalk.interpreter.cli._files import Feed
 from onnxwalk.interpreter.cli._limits import add_limits, get_limits
