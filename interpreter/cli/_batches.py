@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.interpreter.cli import _show
-from onnxwalk.interpreter.tables.convert import declared_shape
 from onnxwalk.interpreter.cli._dump import Dump
 from onnxwalk.interpreter.cli._files import Feed
 from onnxwalk.interpreter.cli._progress import progress
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.session import Session
+from onnxwalk.interpreter.tables.convert import declared_shape
 
 Allocate = Callable[[tuple[int, ...], np.dtype], np.ndarray]
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from onnxwalk.interpreter.cli._arguments import add_repeated
-from onnxwalk.interpreter.tables.convert import declared_shape
 from onnxwalk.interpreter.cli._files import Feed, read_inputs
 from onnxwalk.interpreter.cli._random import random_feeds
 from onnxwalk.interpreter.cli._texts import read_texts
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.runtime.feeds import HasInputs
 from onnxwalk.interpreter.session import Session
+from onnxwalk.interpreter.tables.convert import declared_shape
 
 _BATCH_NAMES = ("batch", "batch_size", "batchsize", "n", "unk__batch")
 

@@ -14,13 +14,6 @@ from typing import Any, NoReturn
 import numpy as np
 
 from onnxwalk.interpreter.cli import _images
-from onnxwalk.interpreter.tables.convert import (
-    convert,
-    declared_dtype,
-    declared_shape,
-    lacks_batch,
-    tensor_type,
-)
 from onnxwalk.interpreter.cli._rows import (
     ArrayRows,
     ListRows,
@@ -32,6 +25,13 @@ from onnxwalk.interpreter.cli._rows import (
 from onnxwalk.interpreter.errors import InvalidInputError, UnsupportedModelError
 from onnxwalk.interpreter.ir.model import SequenceType, TensorInfo, TensorType
 from onnxwalk.interpreter.runtime.feeds import HasInputs
+from onnxwalk.interpreter.tables.convert import (
+    convert,
+    declared_dtype,
+    declared_shape,
+    lacks_batch,
+    tensor_type,
+)
 
 
 @dataclass

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.tables.convert import convert, declared_dtype, declared_shape
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.ir.model import Dimension, TensorInfo
+from onnxwalk.interpreter.tables.convert import convert, declared_dtype, declared_shape
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif"})
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.tables.convert import declared_dtype
 from onnxwalk.interpreter.cli._files import Feed, split_name
 from onnxwalk.interpreter.cli._show import count
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.session import Session
+from onnxwalk.interpreter.tables.convert import declared_dtype
 from onnxwalk.interpreter.text import TextRows, Tokenizer, tokenizers
 
 

@@ -43,7 +43,7 @@ def frame_table(frame: Any, origin: str) -> FrameTable:
 
     Raises InvalidInputError for one that isn't computed yet, or has a name twice.
     """
-    if hasattr(frame, "collect") and not hasattr(frame, "to_numpy"):
+    if _is_lazy(frame):
         raise InvalidInputError(f"{origin} isn't computed yet; call .collect()")
     names = _names(frame)
     if names is None:
@@ -131,6 +131,10 @@ def feed_of(value: Any, info: TensorInfo) -> np.ndarray:
     columns = range(len(table.columns))
     check_width(table, columns, info)
     return TableRows(table, columns, info).read()
+
+
+def _is_lazy(frame: Any) -> bool:
+    return hasattr(frame, "collect") and not hasattr(frame, "to_numpy")
 
 
 def _names(frame: Any) -> list[Any] | None:
