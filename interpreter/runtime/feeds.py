@@ -182,9 +182,8 @@ def _may_be_table(value: Any) -> bool:
         return False
     if isinstance(value, list):
         return bool(value) and isinstance(value[0], Mapping)
-    return (
-        hasattr(value, "to_numpy") or hasattr(value, "__dataframe__") or hasattr(value, "columns")
-    )
+    kind = type(value)  # what lies behind a property of a value may be costly
+    return any(hasattr(kind, name) for name in ("to_numpy", "__dataframe__", "columns", "collect"))
 
 
 def _of_frame(name: str, declared: TensorType, value: Any) -> Any:

@@ -78,7 +78,8 @@ def convert(
         index = np.unravel_index(int(np.argmax(wrong)), array.shape)
         first = array[index]
         raise InvalidInputError(
-            f"{_place(where, int(index[0]) if index else 0)}: {first} can't be converted to {dtype}, the type of the input"
+            f"{_place(where, int(index[0]) if index else 0)}: {first} can't be converted to "
+            f"{dtype}, the type of the input"
         )
     return converted
 
