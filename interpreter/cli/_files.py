@@ -1,12 +1,9 @@
-"""Read inputs from files: .npy, .npz, .csv, .json, images and folders of images."""
+"""Read inputs from files: arrays, tables, JSON, images and folders of images; and from literals."""
 
 from __future__ import annotations
 
-import csv
-import json
-import math
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,17 +11,22 @@ from typing import Any, NoReturn
 import numpy as np
 
 from onnxwalk.interpreter.cli import _images
+from onnxwalk.interpreter.cli._json import load_json, parse_array, parse_literal
 from onnxwalk.interpreter.cli._rows import (
     ArrayRows,
+    ConstantRows,
+    JoinedRows,
     ListRows,
     MemberRows,
     Rows,
     npz_members,
     open_npy,
 )
+from onnxwalk.interpreter.cli._sources import Source, list_inputs, missing_file, parse_source
 from onnxwalk.interpreter.errors import InvalidInputError, UnsupportedModelError
 from onnxwalk.interpreter.ir.model import SequenceType, TensorInfo, TensorType
 from onnxwalk.interpreter.runtime.feeds import HasInputs
+from onnxwalk.interpreter.tables.assign import TableRows, all_columns, assign, select
 from onnxwalk.interpreter.tables.convert import (
     convert,
     declared_dtype,
@@ -32,127 +34,255 @@ from onnxwalk.interpreter.tables.convert import (
     lacks_batch,
     tensor_type,
 )
+from onnxwalk.interpreter.tables.dialect import Options
+from onnxwalk.interpreter.tables.files import SUFFIXES, open_table, table_suffix
+from onnxwalk.interpreter.tables.records import RecordTable
+from onnxwalk.interpreter.tables.table import Table
 
 
 @dataclass
 class Feed:
     """The values of one input; ``origin`` and ``notes`` say in the summary where they come from
-    and how they were converted."""
+    and how they were converted. ``damaged``: files that were left out, and why."""
 
     info: TensorInfo
     rows: Rows
     origin: str
     notes: list[str] = field(default_factory=list)
+    damaged: dict[Path, str] = field(default_factory=dict)
 
     def read(self) -> Any:
         """All rows at once."""
         return next(iter(self.rows.pieces(sys.maxsize)))
 
-
-def read_inputs(session: HasInputs, texts: Sequence[str], scale: float | None) -> dict[str, Feed]:
-    """The feeds of ``--input`` by name: each is NAME=FILE or FILE. Raises InvalidInputError."""
-    feedable = {i.name: i for i in (*session.inputs, *session.overridable_initializers)}
-    feeds: dict[str, Feed] = {}
-    for text in texts:
-        name, path = _parse_input(text, feedable)
-        for feed in _read(session, feedable, name, path, scale):
-            if feed.info.name in feeds:
-                raise InvalidInputError(f"input '{feed.info.name}' was given twice")
-            feeds[feed.info.name] = feed
-    return feeds
+    def describe(self) -> list[str]:
+        """The notes, and those that reading the rows has added."""
+        return [*self.notes, *getattr(self.rows, "notes", ())]
 
 
-def split_name(text: str, names: Iterable[str]) -> tuple[str | None, str]:
-    """Split NAME=REST, where NAME is one of ``names``; these and the rest may contain "="."""
-    for name in sorted(names, key=len, reverse=True):
-        if text.startswith(f"{name}="):
-            return name, text[len(name) + 1 :]
-    return None, text
-
-
-def _parse_input(text: str, feedable: Mapping[str, TensorInfo]) -> tuple[str | None, Path]:
-    name, path = split_name(text, feedable)
-    if name is None and "=" in text and not Path(text).exists():
-        unknown = text.split("=", 1)[0]
-        raise InvalidInputError(f"no input named '{unknown}'; {_list_inputs(feedable.values())}")
-    return name, Path(path)
-
-
-def _read(
+def read_inputs(
     session: HasInputs,
-    feedable: Mapping[str, TensorInfo],
-    name: str | None,
-    path: Path,
+    texts: Sequence[str],
     scale: float | None,
-) -> list[Feed]:
-    if not path.exists():
-        raise InvalidInputError(f"{path}: no such file")
-    single = feedable[name] if name is not None else None
-    if single is None and len(session.inputs) == 1:
-        single = session.inputs[0]
+    *,
+    options: Options | None = None,
+    skips_damaged: bool = False,
+) -> dict[str, Feed]:
+    """The feeds of ``--input`` by name: each is NAME=FILE or FILE. Files for the same input are
+    joined, in their order.
 
-    suffix = path.suffix.lower()
-    if suffix == ".npz":
-        return [
-            _from_member(feedable[key], member)
-            for key, member in _select(npz_members(path), feedable, name, single, path).items()
-        ]
-    if suffix == ".json":
-        values = _load_json(path)
-        if isinstance(values, dict):
-            selected = _select(values, feedable, name, single, path)
-            return [_from_json(feedable[key], value, path) for key, value in selected.items()]
-        return [_from_json(single or _fail_unnamed(session, path), values, path)]
-
-    info = single or _fail_unnamed(session, path)
-    if path.is_dir() or suffix in _images.SUFFIXES:
-        paths = _images.find_images(path) if path.is_dir() else [path]
-        origin = f"{len(paths)} images in {path}" if path.is_dir() else str(path)
-        return [Feed(info, _images.ImageRows(paths, info, scale), origin)]
-    if suffix == ".npy":
-        return [_from_array(info, open_npy(path), str(path))]
-    if suffix == ".csv":
-        return [_from_csv(info, path)]
-    raise InvalidInputError(
-        f"{path}: unknown file type; use .npy, .npz, .csv, .json, an image "
-        f"({' '.join(sorted(_images.SUFFIXES))}) or a folder of images"
-    )
+    ``options``: how files of text are written. ``skips_damaged``: leave out images that can't be
+    read, unless none of several can. Raises InvalidInputError.
+    """
+    return _Reader(session, scale, options, skips_damaged).read(texts)
 
 
-def _fail_unnamed(session: HasInputs, path: Path) -> NoReturn:
-    hint = f"pass --input NAME={path}; " if session.inputs else ""
-    raise InvalidInputError(
-        f"{path}: can't tell which input it is for; {hint}{_list_inputs(session.inputs)}"
-    )
+class _Reader:
+    """Reads the files of one command line."""
 
+    def __init__(
+        self,
+        session: HasInputs,
+        scale: float | None,
+        options: Options | None,
+        skips_damaged: bool,
+    ) -> None:
+        self._session, self._scale, self._options = session, scale, options
+        self._skips_damaged = skips_damaged
+        self._feedable = {i.name: i for i in (*session.inputs, *session.overridable_initializers)}
+        self._tables: dict[Path, Table] = {}
+        self._read_already: set[tuple[str, Path, tuple[str, ...] | None]] = set()
 
-def _list_inputs(infos: Iterable[TensorInfo]) -> str:
-    listed = "; ".join(map(str, infos))
-    return f"inputs of the model: {listed}" if listed else "the model has no inputs"
+    def read(self, texts: Sequence[str]) -> dict[str, Feed]:
+        sources = [parse_source(text, self._feedable) for text in texts]
+        parts: dict[str, list[Feed]] = {}
+        for source in _join_images(sources):
+            if source.literal is None:
+                for feed in self._read_files(source):
+                    parts.setdefault(feed.info.name, []).append(feed)
+        feeds = {name: _join(found) for name, found in parts.items()}
+        for source in sources:
+            if source.literal is not None:
+                feed = self._read_literal(source, feeds)
+                if feed.info.name in feeds:
+                    raise InvalidInputError(f"input '{feed.info.name}' was given twice")
+                feeds[feed.info.name] = feed
+        return feeds
 
+    def _read_literal(self, source: Source, feeds: Mapping[str, Feed]) -> Feed:
+        """A feed of one value, for each row that the other inputs of the same length have."""
+        info = self._feedable[source.name or ""]
+        value = None if source.literal is None else parse_literal(info, source.literal)
+        if value is None:
+            raise missing_file(source.origin)
+        origin = "the command line"
+        first = (declared_shape(info) or (0,))[0]
+        lengths = {
+            feed.rows.length
+            for feed in feeds.values()
+            if isinstance(first, str) and (declared_shape(feed.info) or ("",))[0] == first
+        }
+        length = lengths.pop() if len(lengths) == 1 else None
+        if length is not None and value.ndim and len(value) == 1:
+            return Feed(info, ConstantRows(value, length), origin, ["for each row"])
+        return _from_array(info, value, origin)
 
-def _select(
-    contents: Mapping[str, Any],
-    feedable: Mapping[str, TensorInfo],
-    name: str | None,
-    single: TensorInfo | None,
-    path: Path,
-) -> dict[str, Any]:
-    """The contents of an .npz or .json file by the inputs that they are for; none is ignored."""
-    if not contents:
-        raise InvalidInputError(f"{path}: the file is empty")
-    if name is not None and name in contents:
-        return {name: contents[name]}
-    is_unnamed = name is not None or not set(contents) & {*feedable}
-    if single is not None and len(contents) == 1 and is_unnamed:
-        return {single.name: next(iter(contents.values()))}
-    if name is not None:
-        raise InvalidInputError(f"{path}: '{name}' not found; it contains {', '.join(contents)}")
-    if unknown := [key for key in contents if key not in feedable]:
+    def _read_files(self, source: Source) -> list[Feed]:
+        feeds: dict[str, list[Feed]] = {}
+        if all(_is_image(path) for path in source.paths):
+            info = self._single(source) or self._fail_unnamed(source)
+            return [self._from_images(info, source)]
+        for path in source.paths:
+            origin = source.origin if len(source.paths) == 1 else str(path)
+            for feed in self._read_file(source, path, origin):
+                key = (feed.info.name, path.resolve(), source.columns and tuple(source.columns))
+                if key in self._read_already:
+                    raise InvalidInputError(f"input '{feed.info.name}' was given twice: {origin}")
+                self._read_already.add(key)  # type: ignore[arg-type]
+                feeds.setdefault(feed.info.name, []).append(feed)
+        return [_join(found) for found in feeds.values()]
+
+    def _single(self, source: Source) -> TensorInfo | None:
+        """The input that is meant, if there is no doubt."""
+        if source.name is not None:
+            return self._feedable[source.name]
+        return self._session.inputs[0] if len(self._session.inputs) == 1 else None
+
+    def _fail_unnamed(self, source: Source) -> NoReturn:
+        hint = f"pass --input NAME={source.origin}; " if self._session.inputs else ""
         raise InvalidInputError(
-            f"{path}: '{unknown[0]}' is not an input; {_list_inputs(feedable.values())}"
+            f"{source.origin}: can't tell which input it is for; {hint}"
+            f"{list_inputs(self._session.inputs)}"
         )
-    return dict(contents)
+
+    def _read_file(self, source: Source, path: Path, origin: str) -> list[Feed]:
+        single, suffix = self._single(source), path.suffix.lower()
+        if table_suffix(path) is not None:
+            if path not in self._tables:
+                self._tables[path] = open_table(path, self._options, origin)
+            return self._from_table(self._tables[path], source)
+        if source.columns is not None and suffix != ".json":
+            raise InvalidInputError(f"{origin}: columns can be chosen of {_listed(SUFFIXES)} only")
+        if suffix == ".npz":
+            members = self._select(npz_members(path), source, origin)
+            return [_from_member(self._feedable[k], member) for k, member in members.items()]
+        if suffix == ".json":
+            return self._from_json(load_json(path, origin), source, origin)
+        if suffix == ".npy":
+            return [_from_array(single or self._fail_unnamed(source), open_npy(path), origin)]
+        raise InvalidInputError(
+            f"{origin}: unknown file type; use .npy, .npz, .json, {_listed(SUFFIXES)}, an image "
+            f"({' '.join(sorted(_images.SUFFIXES))}) or a folder of images"
+        )
+
+    def _from_images(self, info: TensorInfo, source: Source) -> Feed:
+        if source.columns is not None:
+            raise InvalidInputError(f"{source.origin}: an image has no columns")
+        paths = [
+            found
+            for path in source.paths
+            for found in (_images.find_images(path) if path.is_dir() else [path])
+        ]
+        damaged: dict[Path, str] = {}
+        if self._skips_damaged and len(paths) > 1:
+            damaged = _images.find_damaged(paths)
+            if len(damaged) == len(paths):
+                path, reason = next(iter(damaged.items()))
+                raise InvalidInputError(f"{path}: {reason}, and so are all {len(paths)} images")
+            paths = [path for path in paths if path not in damaged]
+        is_file = len(source.paths) == 1 and not source.paths[0].is_dir()
+        origin = source.origin if is_file else f"{len(paths)} images in {source.origin}"
+        rows = _images.ImageRows(paths, info, self._scale)
+        return Feed(info, rows, origin, damaged=damaged)
+
+    def _from_table(self, table: Table, source: Source) -> list[Feed]:
+        single = self._single(source)
+        if source.columns is not None:
+            info = single or self._fail_unnamed(source)
+            chosen = {info.name: select(table, source.columns, info)}
+        elif source.name is not None:
+            chosen = {source.name: all_columns(table, self._feedable[source.name])}
+        else:
+            chosen = assign(table, self._feedable, self._session.inputs)
+        feeds = []
+        for name, columns in chosen.items():
+            info = self._feedable[name]
+            _check_tensor(info, table.origin)
+            notes = list(table.notes) if not feeds else []
+            feeds.append(Feed(info, TableRows(table, columns, info), table.origin, notes))
+        used = {i for columns in chosen.values() for i in columns} | set(table.unfed)
+        unused = [name for i, name in enumerate(table.columns) if i not in used]
+        if unused and source.columns is None:
+            more = f" and {len(unused) - 8} more" if len(unused) > 8 else ""
+            feeds[0].notes.append(f"not fed: {', '.join(unused[:8])}{more}")
+        return feeds
+
+    def _from_json(self, value: Any, source: Source, origin: str) -> list[Feed]:
+        is_records = isinstance(value, list) and value and all(isinstance(x, dict) for x in value)
+        if is_records:
+            return self._from_table(RecordTable(value, origin), source)
+        if source.columns is not None:
+            raise InvalidInputError(f"{origin}: columns can be chosen of a list of objects only")
+        if isinstance(value, dict):
+            selected = self._select(value, source, origin)
+            return [_from_json(self._feedable[k], item, origin) for k, item in selected.items()]
+        return [_from_json(self._single(source) or self._fail_unnamed(source), value, origin)]
+
+    def _select(self, contents: Mapping[str, Any], source: Source, origin: str) -> dict[str, Any]:
+        """The contents of an .npz or .json file by their inputs; none is ignored."""
+        name, single = source.name, self._single(source)
+        if not contents:
+            raise InvalidInputError(f"{origin}: the file is empty")
+        if name is not None and name in contents:
+            return {name: contents[name]}
+        is_unnamed = name is not None or not set(contents) & {*self._feedable}
+        if single is not None and len(contents) == 1 and is_unnamed:
+            return {single.name: next(iter(contents.values()))}
+        if name is not None:
+            raise InvalidInputError(
+                f"{origin}: '{name}' not found; it contains {', '.join(contents)}"
+            )
+        if unknown := [key for key in contents if key not in self._feedable]:
+            raise InvalidInputError(
+                f"{origin}: '{unknown[0]}' is not an input; {list_inputs(self._feedable.values())}"
+            )
+        return dict(contents)
+
+
+def _is_image(path: Path) -> bool:
+    return path.is_dir() or path.suffix.lower() in _images.SUFFIXES
+
+
+def _listed(suffixes: Iterable[str]) -> str:
+    return ", ".join(sorted(suffixes))
+
+
+def _join_images(sources: Sequence[Source]) -> list[Source]:
+    """The sources, where several of images for the same input are one."""
+    joined: list[Source] = []
+    for source in sources:
+        same = [s for s in joined if s.name == source.name and s.paths and s.literal is None]
+        if same and all(map(_is_image, [*same[-1].paths, *source.paths])) and source.paths:
+            last = same[-1]
+            if set(last.paths) & set(source.paths):
+                raise InvalidInputError(f"{source.origin}: the same image was given twice")
+            last.paths += source.paths
+            last.origin += f", {source.origin}"
+        else:
+            joined.append(source)
+    return joined
+
+
+def _join(feeds: Sequence[Feed]) -> Feed:
+    """One feed of several for the same input."""
+    if len(feeds) == 1:
+        return feeds[0]
+    origins = [feed.origin for feed in feeds]
+    rows = JoinedRows([feed.rows for feed in feeds], origins)
+    origin = ", ".join(origins) if len(feeds) < 4 else f"{len(feeds)} files, {origins[0]} first"
+    notes = list(dict.fromkeys(note for feed in feeds for note in feed.notes))
+    damaged = {path: why for feed in feeds for path, why in feed.damaged.items()}
+    return Feed(feeds[0].info, rows, origin, notes, damaged)
 
 
 # --- one input each
@@ -204,126 +334,10 @@ def _check_tensor(info: TensorInfo, origin: str) -> None:
         )
 
 
-def _load_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise InvalidInputError(f"{path}: not a JSON file, or damaged: {error}") from error
-
-
-def _from_json(info: TensorInfo, value: Any, path: Path) -> Feed:
+def _from_json(info: TensorInfo, value: Any, origin: str) -> Feed:
     if isinstance(info.type, SequenceType) and isinstance(info.type.element, TensorType):
         if not isinstance(value, list):
-            raise InvalidInputError(f"{path}: input {info} requires a list")
+            raise InvalidInputError(f"{origin}: input {info} requires a list")
         item = TensorInfo(info.name, None, None, info.type.element)
-        return Feed(info, ListRows([_parse_array(item, v, path) for v in value]), str(path))
-    return _from_array(info, _parse_array(info, value, path), str(path))
-
-
-#: how ``to_jsonable`` writes the numbers that JSON lacks
-_NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-
-
-def _parse_array(info: TensorInfo, value: Any, path: Path) -> np.ndarray:
-    """Nested lists as an array of the input's dtype. Raises InvalidInputError."""
-    dtype = declared_dtype(info)
-    try:
-        array = np.asarray(value)
-        if array.dtype.kind == "U" and dtype is not None and dtype.kind != "O":
-            array = np.asarray(_parse_not_finite(value))
-        if array.dtype.kind == "U":  # asarray makes strings of numbers that stand among strings
-            array = np.asarray(value, dtype=object)
-    except (ValueError, OverflowError):
-        raise InvalidInputError(
-            f"{path}: the lists for input '{info.name}' differ in length or depth"
-        ) from None
-    if array.dtype == object and not all(isinstance(item, str) for item in array.flat):
-        raise InvalidInputError(
-            f"{path}: the lists for input '{info.name}' contain more than numbers or strings"
-        )
-    if array.size == 0 and dtype is not None:
-        return array.astype(dtype)
-    return convert(array, dtype, f"{path} for input '{info.name}'")
-
-
-def _parse_not_finite(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_parse_not_finite(item) for item in value]
-    return _NOT_FINITE.get(value, value) if isinstance(value, str) else value
-
-
-# --- CSV
-
-
-def _from_csv(info: TensorInfo, path: Path) -> Feed:
-    """A feed from a file with one row of numbers per sample; a first row without numbers is a
-    header. A row is reshaped to the shape of a sample if that has as many elements."""
-    dtype = declared_dtype(info)
-    if dtype is not None and dtype.kind == "O":
-        raise InvalidInputError(f"{path}: input {info} requires strings; use a .json file")
-    _check_tensor(info, str(path))
-    array, header = _read_csv(path, exact=dtype is not None and dtype.kind in "iu")
-    shape = declared_shape(info)
-    if shape and len(shape) != 2 and all(isinstance(size, int) for size in shape[1:]):
-        sample = [int(size or 0) for size in shape[1:]]
-        if math.prod(sample) == array.shape[1]:
-            array = array.reshape(len(array), *sample)
-    array = convert(array, dtype, f"{path} for input '{info.name}'")
-    notes = ["first line is a header"] if header else []
-    return Feed(info, ArrayRows(array), str(path), notes)
-
-
-def _read_csv(path: Path, *, exact: bool) -> tuple[np.ndarray, bool]:
-    """The numbers (rows, columns), and whether there was a header.
-
-    ``exact`` keeps integers beyond float64's 53 bits. Raises InvalidInputError.
-    """
-    number: Callable[[str], Any] = _parse_exact if exact else float
-    rows: list[np.ndarray] = []
-    header = None
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            for cells in (reader := csv.reader(file)):
-                if not any(cell.strip() for cell in cells):
-                    continue
-                try:
-                    row = np.array([number(cell) for cell in cells])
-                except ValueError:
-                    if header is None and not rows and not any(map(_is_number, cells)):
-                        header = cells
-                        continue
-                    raise InvalidInputError(
-                        f"{path}, line {reader.line_num}: {_describe_bad_cell(cells)}"
-                    ) from None
-                width = len(rows[0]) if rows else len(header) if header else len(row)
-                if len(row) != width:
-                    raise InvalidInputError(
-                        f"{path}, line {reader.line_num}: expected {width} columns, got {len(row)}"
-                    )
-                rows.append(row)
-    except (UnicodeDecodeError, csv.Error, OverflowError) as error:
-        raise InvalidInputError(f"{path}: not a CSV file of numbers in UTF-8: {error}") from error
-    if not rows:
-        raise InvalidInputError(f"{path}: the file contains no rows of numbers")
-    return np.stack(rows), header is not None
-
-
-def _parse_exact(cell: str) -> int | float:
-    try:
-        return int(cell)
-    except ValueError:
-        value = float(cell)
-        return int(value) if value.is_integer() else value
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _describe_bad_cell(cells: Sequence[str]) -> str:
-    column, cell = next((i, c) for i, c in enumerate(cells, 1) if not _is_number(c))
-    return f"{cell!r} in column {column} is not a number" if cell else f"column {column} is empty"
+        return Feed(info, ListRows([parse_array(item, v, origin) for v in value]), origin)
+    return _from_array(info, parse_array(info, value, origin), origin)

@@ -99,8 +99,8 @@ def assign(
         listed = "; ".join(map(str, infos.values())) or "none"
         raise InvalidInputError(
             f"{table.origin}: no column has the name of an input; the columns are "
-            f"{list_columns(table)}, the inputs {listed}; pass --input "
-            f"NAME={table.origin}:COLUMN,…"
+            f"{list_columns(table)}, the inputs {listed}; say which: "
+            f"{table.hint('NAME', ['COLUMN', '…'])}"
         )
     for name in named:
         check_width(table, named[name], infos[name])
@@ -144,12 +144,12 @@ def check_width(table: Table, columns: Sequence[int], info: TensorInfo) -> None:
     width = _width(info)
     if width is None or width == len(columns) or len(columns) == 1:
         return  # one column may hold lists: their length is checked when they are read
-    example = ",".join(table.columns[i] if table.has_names else str(i + 1) for i in columns[:width])
-    more = ",…" if width > len(columns) else ""
+    example = [table.columns[i] if table.has_names else str(i + 1) for i in columns[:width]]
+    more = ["…"] if width > len(columns) else []
     raise InvalidInputError(
         f"{table.origin}: input {info} takes {width} column{'s' if width > 1 else ''}, but there "
-        f"are {len(columns)}: {list_columns(table, columns)}; say which: --input "
-        f"{info.name}={table.origin}:{example}{more}"
+        f"are {len(columns)}: {list_columns(table, columns)}; say which: "
+        f"{table.hint(info.name, [*example, *more])}"
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.tables.convert import convert
 from onnxwalk.interpreter.tables.numbers import Numbers
+from onnxwalk.interpreter.tables.table import Column
 from onnxwalk.ops.contract.dtypes import element_type
 
 Where = Callable[[int], str]
@@ -82,6 +83,14 @@ class ValueColumn:
         return _fill(cells, dtype, where)
 
 
+def as_texts(column: Column, where: Where) -> list[str]:
+    """The cells as text, for a column of texts or labels: numbers as they are written."""
+    if isinstance(column, ValueColumn) and not isinstance(column.values[0], (str, type(None))):
+        return [str(value) for value in column.values]
+    array, _ = column.as_array(np.dtype(object), where)
+    return list(array)
+
+
 def _from_numbers(
     values: np.ndarray, dtype: np.dtype | None, where: Where
 ) -> tuple[np.ndarray, int]:
@@ -130,6 +139,11 @@ def _fill(numbers: list[Any], dtype: np.dtype | None, where: Where) -> tuple[np.
         if dtype is not None and not _has_nan(dtype):
             raise _missing(where(numbers.index(None)), dtype)
         numbers = [np.nan if number is None else number for number in numbers]
+    if dtype is not None and _is_whole(dtype):  # 3.0 among integers of more than 53 bits
+        numbers = [
+            int(n) if isinstance(n, (float, np.floating)) and float(n).is_integer() else n
+            for n in numbers
+        ]
     array = np.array(numbers or [], dtype=None if numbers else np.float64)
     if array.dtype == object:  # integers beyond 64 bits
         if dtype is None or _is_whole(dtype):

@@ -59,7 +59,7 @@ class Dialect:
 
     def describe(self) -> list[str]:
         """What was found, for the summary of a run."""
-        notes = ["no header" if self.names is None else "first line is a header"]
+        notes = ["first line is data" if self.names is None else "first line is a header"]
         if self.delimiter not in ("", ","):
             notes.append(f"delimiter: {_NAMES.get(self.delimiter, repr(self.delimiter))}")
         if self.numbers.decimal == ",":

@@ -37,6 +37,10 @@ class FrameTable(Table):
         for start in range(0, max(self.length, 1), size):
             yield {i: ValueColumn(values[start : start + size]) for i, values in columns.items()}
 
+    def hint(self, name: str, columns: Sequence[str]) -> str:
+        """See ``Table``."""
+        return f'{{"{name}": frame[{[*columns]!r}]}}'
+
 
 def frame_table(frame: Any, origin: str) -> FrameTable:
     """The columns of a data frame.
@@ -85,10 +89,9 @@ def is_frame(value: Any) -> bool:
     """Whether a value is a data frame."""
     if isinstance(value, (np.ndarray, np.generic, Mapping, list, tuple, str, int, float)):
         return False
-    named = (
-        _names(value) is not None and hasattr(value, "__getitem__") and hasattr(value, "__len__")
-    )
-    return named or hasattr(value, "__dataframe__")
+    if hasattr(value, "__dataframe__") or _is_lazy(value):
+        return True
+    return hasattr(value, "__getitem__") and hasattr(value, "__len__") and _names(value) is not None
 
 
 def is_series(value: Any) -> bool:

@@ -48,6 +48,10 @@ class Table:
         """Where a row of a piece is, for messages."""
         return f"{self.origin}, row {index * size + row} (the first is 0)"
 
+    def hint(self, name: str, columns: Sequence[str]) -> str:
+        """What a caller writes to choose columns for an input, for messages."""
+        return f"--input {name}={self.origin}:{','.join(columns)}"
+
     def want(self, columns: Sequence[int]) -> None:
         """Say that these columns will be read."""
         self._wanted |= set(columns)
