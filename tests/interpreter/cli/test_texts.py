@@ -92,7 +92,7 @@ def test_two_inputs(tagged, feed, cli):
 
 
 def test_refused(tagged, cli, tmp_path):
-    (tmp_path / "t.txt").write_bytes(b"\xff\xfe")
+    (tmp_path / "t.txt").write_bytes(b"caf\xe9")
     (tmp_path / "empty.txt").write_text("")
     (tmp_path / "u.txt").write_text("good")
     np.save(tmp_path / "ids.npy", np.zeros((1, 2), np.int64))
@@ -101,7 +101,7 @@ def test_refused(tagged, cli, tmp_path):
     assert "contains no texts" in cli("run", path, "--text-file", "empty.txt").error
     assert "absent.txt" in cli("run", path, "--text-file", "absent.txt").error
     error = cli("run", path, "--text-file", "u.txt", "--column", "x").error
-    assert "for .csv files only" in error
+    assert "--column is for tables only" in error
     assert "--column requires --text-file" in cli("run", path, "--column", "x").error
     assert "was given twice" in cli("run", path, "--text", "a", "-i", "ids.npy").error
     assert "has no vocabulary" in cli("run", tagged(text=False), "--text", "good").error
