@@ -22,11 +22,17 @@ from onnxwalk.interpreter.cli._rows import (
     npz_members,
     open_npy,
 )
-from onnxwalk.interpreter.cli._sources import Source, list_inputs, missing_file, parse_source
+from onnxwalk.interpreter.cli._sources import Source, list_inputs, parse_source
 from onnxwalk.interpreter.errors import InvalidInputError, UnsupportedModelError
 from onnxwalk.interpreter.ir.model import SequenceType, TensorInfo, TensorType
 from onnxwalk.interpreter.runtime.feeds import HasInputs
-from onnxwalk.interpreter.tables.assign import TableRows, all_columns, assign, select
+from onnxwalk.interpreter.tables.assign import (
+    TableRows,
+    all_columns,
+    assign,
+    assign_named,
+    select,
+)
 from onnxwalk.interpreter.tables.convert import (
     convert,
     declared_dtype,
@@ -114,14 +120,12 @@ class _Reader:
         info = self._feedable[source.name or ""]
         value = None if source.literal is None else parse_literal(info, source.literal)
         if value is None:
-            raise missing_file(source.origin)
+            raise InvalidInputError(
+                f"{source.name}={source.origin}: no such file, and no value such as 3, [1, 2] or "
+                "'\"text\"'"
+            )
         origin = "the command line"
-        first = (declared_shape(info) or (0,))[0]
-        lengths = {
-            feed.rows.length
-            for feed in feeds.values()
-            if isinstance(first, str) and (declared_shape(feed.info) or ("",))[0] == first
-        }
+        lengths = {feed.rows.length for feed in feeds.values() if _same_rows(info, feed.info)}
         length = lengths.pop() if len(lengths) == 1 else None
         if length is not None and value.ndim and len(value) == 1:
             return Feed(info, ConstantRows(value, length), origin, ["for each row"])
@@ -197,9 +201,10 @@ class _Reader:
 
     def _from_table(self, table: Table, source: Source) -> list[Feed]:
         single = self._single(source)
-        if source.columns is not None:
-            info = single or self._fail_unnamed(source)
-            chosen = {info.name: select(table, source.columns, info)}
+        if source.columns is not None and single is not None:
+            chosen = {single.name: select(table, source.columns, single)}
+        elif source.columns is not None:
+            chosen = assign_named(table, source.columns, self._feedable)
         elif source.name is not None:
             chosen = {source.name: all_columns(table, self._feedable[source.name])}
         else:
@@ -210,8 +215,10 @@ class _Reader:
             _check_tensor(info, table.origin)
             notes = list(table.notes) if not feeds else []
             feeds.append(Feed(info, TableRows(table, columns, info), table.origin, notes))
-        used = {i for columns in chosen.values() for i in columns} | set(table.unfed)
-        unused = [name for i, name in enumerate(table.columns) if i not in used]
+        used = {i for columns in chosen.values() for i in columns}
+        unused = [
+            c or "the one without a name" for i, c in enumerate(table.columns) if i not in used
+        ]
         if unused and source.columns is None:
             more = f" and {len(unused) - 8} more" if len(unused) > 8 else ""
             feeds[0].notes.append(f"not fed: {', '.join(unused[:8])}{more}")
@@ -247,6 +254,15 @@ class _Reader:
                 f"{origin}: '{unknown[0]}' is not an input; {list_inputs(self._feedable.values())}"
             )
         return dict(contents)
+
+
+def _same_rows(info: TensorInfo, other: TensorInfo) -> bool:
+    """Whether two inputs may have a row for each sample: open first dimensions, of one name."""
+    shapes = declared_shape(info), declared_shape(other)
+    if not all(shapes):
+        return False
+    a, b = (shape[0] for shape in shapes if shape)
+    return not isinstance(a, int) and not isinstance(b, int) and (a is None or b is None or a == b)
 
 
 def _is_image(path: Path) -> bool:

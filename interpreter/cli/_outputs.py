@@ -27,7 +27,7 @@ from onnxwalk.interpreter.tables.files import table_suffix
 from onnxwalk.interpreter.tables.maps import as_maps
 
 _ARRAYS = (".npz", ".npy", ".json")
-_SPOOLED = 1 << 26  # bytes from which on joined batches lie in a temporary file
+_SPOOLED = 1 << 23  # bytes from which on joined batches lie in a temporary file
 
 #: the names of formats for standard output
 FORMATS = tuple(suffix[1:] for suffix in (*writing.SUFFIXES, *_ARRAYS))

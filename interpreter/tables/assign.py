@@ -36,8 +36,8 @@ class TableRows:
         for index in range(max(-(-self.table.length // size), 1)):
             cells = self.table.piece(size, index)
             arrays = [self._array(cells[i], i, size, index) for i in self.columns]
-            yield shaped(arrays, self._info, self.table.origin)
             self.notes[:] = self._describe_missing()
+            yield shaped(arrays, self._info, self.table.origin)
 
     def read(self) -> np.ndarray:
         """All rows at once."""
@@ -107,21 +107,44 @@ def assign(
     return named
 
 
+def assign_named(
+    table: Table, names: Sequence[str], infos: Mapping[str, TensorInfo]
+) -> dict[str, list[int]]:
+    """These columns, each for the input of its name. Raises InvalidInputError."""
+    found = _by_name(table, infos) if table.has_names else {}
+    chosen = {}
+    for name in names:
+        (place,) = _places(table, name)
+        inputs = [known for known, places in found.items() if places == [place]]
+        if not inputs:
+            listed = "; ".join(map(str, infos.values()))
+            raise InvalidInputError(
+                f"{table.origin}: can't tell which input column {name!r} is for; say which: "
+                f"{table.hint('NAME', [name])}; inputs of the model: {listed}"
+            )
+        chosen[inputs[0]] = [place]
+        check_width(table, [place], infos[inputs[0]])
+    return chosen
+
+
 def select(table: Table, names: Sequence[str], info: TensorInfo) -> list[int]:
     """The columns of these names or, of tables without a header, numbers. Raises
     InvalidInputError."""
-    found = []
-    for name in names:
-        places = [i for i, known in enumerate(table.columns) if known == name]
-        if not places and name.isdecimal() and 1 <= int(name) <= len(table.columns):
-            places = [int(name) - 1]
-        if len(places) != 1:
-            problem = "several columns are" if places else "no column is"
-            hint = "" if places else suggest(name, table.columns)
-            raise InvalidInputError(f"{table.origin}: {problem} named {name!r}{hint}")
-        found += places
+    found = [place for name in names for place in _places(table, name)]
     check_width(table, found, info)
     return found
+
+
+def _places(table: Table, name: str) -> list[int]:
+    """The one column of a name or number. Raises InvalidInputError."""
+    places = [i for i, known in enumerate(table.columns) if known == name]
+    if not places and name.isdecimal() and 1 <= int(name) <= len(table.columns):
+        return [int(name) - 1]
+    if len(places) != 1:
+        problem = "several columns are" if places else "no column is"
+        hint = "" if places else suggest(name, table.columns)
+        raise InvalidInputError(f"{table.origin}: {problem} named {name!r}{hint}")
+    return places
 
 
 def all_columns(table: Table, info: TensorInfo) -> list[int]:

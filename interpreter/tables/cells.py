@@ -67,6 +67,8 @@ class ValueColumn:
             return _from_numbers(values, dtype, where)
         if isinstance(values, np.ndarray) and values.dtype.kind not in "OUT":
             raise InvalidInputError(f"{where(0)}: expected numbers or strings, got {values.dtype}")
+        if (array := _plain_array(values, dtype)) is not None:
+            return _from_numbers(array, dtype, where)
         cells = [None if _is_missing(value) else value for value in values]
         if dtype is not None and dtype.kind == "O":
             return _from_strings(cells, where)
@@ -81,6 +83,20 @@ class ValueColumn:
             elif cell is not None and not isinstance(cell, (bool, int, float, np.number, np.bool_)):
                 raise InvalidInputError(f"{where(row)}: {_shown(cell)} is not a number")
         return _fill(cells, dtype, where)
+
+
+def _plain_array(values: Any, dtype: np.dtype | None) -> np.ndarray | None:
+    """Numbers as an array, the fast way, if no integer loses digits in it."""
+    if dtype is not None and dtype.kind == "O":
+        return None
+    try:
+        array = np.array(values)
+    except (ValueError, OverflowError):
+        return None
+    is_whole = dtype is None or _is_whole(dtype)
+    return (
+        array if array.ndim == 1 and array.dtype.kind in ("biu" if is_whole else "biuf") else None
+    )
 
 
 def as_texts(column: Column, where: Where) -> list[str]:

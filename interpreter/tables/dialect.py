@@ -64,8 +64,6 @@ class Dialect:
             notes.append(f"delimiter: {_NAMES.get(self.delimiter, repr(self.delimiter))}")
         if self.numbers.decimal == ",":
             notes.append("decimal commas")
-        if self.extra == "names":
-            notes.append("first column, which has no name, isn't fed")
         return notes
 
 

@@ -28,9 +28,6 @@ class ParquetTable(Table):
             self.unfed = frozenset(i for i, name in enumerate(self.columns) if name in index)
         if not self.length:
             raise InvalidInputError(f"{self.origin}: the file contains no rows")
-        if self.unfed:
-            listed = ", ".join(self.columns[i] for i in self.unfed)
-            self.notes = [f"the index ({listed}) isn't fed"]
 
     def _open(self) -> Any:
         parquet, arrow = import_parquet()

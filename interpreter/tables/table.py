@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
@@ -28,6 +29,7 @@ class Table:
     """
 
     origin: str
+    argument = property(lambda self: "-" if self.origin == "stdin" else self.origin)
     columns: Sequence[str]
     has_names: bool = True
     length: int
@@ -50,7 +52,8 @@ class Table:
 
     def hint(self, name: str, columns: Sequence[str]) -> str:
         """What a caller writes to choose columns for an input, for messages."""
-        return f"--input {name}={self.origin}:{','.join(columns)}"
+        quoted = [f'"{column}"' if "," in column else column for column in columns]
+        return f"--input {shlex.quote(f'{name}={self.argument}:' + ','.join(quoted))}"
 
     def want(self, columns: Sequence[int]) -> None:
         """Say that these columns will be read."""

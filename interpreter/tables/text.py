@@ -108,12 +108,16 @@ class TextTable(Table):
         width = dialect.width + (dialect.extra == "end")
         has_header = dialect.has_header
         empty: list[int] = []
+        usual = -1 if dialect.extra == "end" else width  # the cells of most rows
         with open_text(self._path, self._options.encoding) as file:
             for _ in itertools.islice(file, dialect.skip):
                 pass
             reader = dialect.reader(file)
             for cells in reader:
                 line = reader.line_num + dialect.skip
+                if len(cells) == usual and cells[0] and not has_header and not empty:
+                    yield line, cells
+                    continue
                 if not any(cells) or not any(cell.strip() for cell in cells):
                     if width == 1 and not has_header:
                         empty.append(line)
