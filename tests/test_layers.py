@@ -47,7 +47,7 @@ LAYERS = [
     ["interpreter.gradients"],
     ["interpreter.session"],
     ["interpreter.training"],
-    ["interpreter.backend", "interpreter.analysis", "onnxruntime"],
+    ["interpreter.backend", "interpreter.analysis", "interpreter.estimators", "onnxruntime"],
     ["as_onnxruntime"],
     ["interpreter.cli"],
     ["interpreter"],
@@ -66,6 +66,7 @@ LAYERS = [
 THIRD_PARTY = {
     "rich": {"interpreter.cli"},
     "PIL": {"interpreter.cli", "ops.ai_onnx.vision"},
+    "sklearn": {"interpreter.estimators"},
     "threadpoolctl": {"interpreter.runtime.threads"},
     "ml_dtypes": {"ops"},
 }

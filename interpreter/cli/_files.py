@@ -209,7 +209,7 @@ class _Reader:
             chosen = {source.name: all_columns(table, self._feedable[source.name])}
         else:
             chosen = assign(table, self._feedable, self._session.inputs)
-        feeds = []
+        feeds: list[Feed] = []
         for name, columns in chosen.items():
             info = self._feedable[name]
             _check_tensor(info, table.origin)

@@ -37,7 +37,7 @@ def open_table(path: Path, options: Options | None = None, origin: str = "") -> 
     if suffix in _RECORDS:
         from onnxwalk.interpreter.tables.records import JsonLinesTable
 
-        return JsonLinesTable(path, options and options.encoding, origin)
+        return JsonLinesTable(path, options.encoding if options else None, origin)
     from onnxwalk.interpreter.tables.text import TextTable
 
     return TextTable(path, options, origin)
