@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,8 @@ from onnxwalk.interpreter.cli._rows import (
     npz_members,
     open_npy,
 )
-from onnxwalk.interpreter.cli._sources import Source, list_inputs, parse_source
+from onnxwalk.interpreter.cli._show import count
+from onnxwalk.interpreter.cli._sources import Source, list_inputs, parse_source, spool_stdin
 from onnxwalk.interpreter.errors import InvalidInputError, UnsupportedModelError
 from onnxwalk.interpreter.ir.model import SequenceType, TensorInfo, TensorType
 from onnxwalk.interpreter.runtime.feeds import HasInputs
@@ -100,7 +102,8 @@ class _Reader:
         self._read_already: set[tuple[str, Path, tuple[str, ...] | None]] = set()
 
     def read(self, texts: Sequence[str]) -> dict[str, Feed]:
-        sources = [parse_source(text, self._feedable) for text in texts]
+        stdin = functools.cache(spool_stdin)
+        sources = [parse_source(text, self._feedable, stdin) for text in texts]
         parts: dict[str, list[Feed]] = {}
         for source in _join_images(sources):
             if source.literal is None:
@@ -195,7 +198,7 @@ class _Reader:
                 raise InvalidInputError(f"{path}: {reason}, and so are all {len(paths)} images")
             paths = [path for path in paths if path not in damaged]
         is_file = len(source.paths) == 1 and not source.paths[0].is_dir()
-        origin = source.origin if is_file else f"{len(paths)} images in {source.origin}"
+        origin = source.origin if is_file else f"{count(len(paths), 'image')} in {source.origin}"
         rows = _images.ImageRows(paths, info, self._scale)
         return Feed(info, rows, origin, damaged=damaged)
 

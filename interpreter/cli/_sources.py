@@ -9,7 +9,7 @@ import glob
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,12 +31,17 @@ class Source:
     literal: str | None = None
 
 
-def parse_source(text: str, feedable: Mapping[str, TensorInfo]) -> Source:
-    """Read one ``--input``. Raises InvalidInputError for files and names that aren't there."""
+def parse_source(
+    text: str, feedable: Mapping[str, TensorInfo], stdin: Callable[[], Path]
+) -> Source:
+    """Read one ``--input``; ``stdin``: returns the file that standard input is in.
+
+    Raises InvalidInputError for files and names that aren't there.
+    """
     name, rest = split_name(text, feedable)
     if rest == "-" or rest.startswith("-:"):
         columns = _split_columns(rest[2:]) if rest != "-" else None
-        return Source(name, [spool_stdin()], "stdin", columns)
+        return Source(name, [stdin()], "stdin", columns)
     if paths := _find(rest):
         return Source(name, paths, rest)
     for place in [i for i, character in enumerate(rest) if character == ":"]:

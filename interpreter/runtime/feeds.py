@@ -57,7 +57,7 @@ class Inputs:
             raise InvalidInputError(
                 f"expected at most {len(self.required)} input(s) ({names}), got {len(values)}"
             )
-        if len(values) == 1 < len(self.required) and _may_be_table(values[0]):
+        if len(values) == 1 and self._stands_for_all(values[0]):
             feeds = dict(self.of_table(values[0]))
         else:
             feeds = {info.name: x for info, x in zip(self.required, values, strict=False)}
@@ -84,6 +84,12 @@ class Inputs:
         if self._untyped:
             self._check_untyped(values)
         return values
+
+    def _stands_for_all(self, value: Any) -> bool:
+        """Whether the only value by position has the columns of all inputs."""
+        if not self.required or isinstance(self.required[0].type, SequenceType):
+            return False
+        return _may_be_table(value) and (len(self.required) > 1 or isinstance(value, list))
 
     def of_table(self, value: Any) -> Mapping[str, Any]:
         """The feeds that a data frame or a list of records stands for. Raises InvalidInputError."""
@@ -182,8 +188,10 @@ def _may_be_table(value: Any) -> bool:
         return False
     if isinstance(value, list):
         return bool(value) and isinstance(value[0], Mapping)
-    kind = type(value)  # what lies behind a property of a value may be costly
-    return any(hasattr(kind, name) for name in ("to_numpy", "__dataframe__", "columns", "collect"))
+    # What lies behind a property of a value may be costly: its class is asked.
+    known = (type(value), *getattr(value, "__dict__", ()))
+    signs = ("to_numpy", "__dataframe__", "columns", "collect")
+    return any(hasattr(known[0], sign) or sign in known[1:] for sign in signs)
 
 
 def _of_frame(name: str, declared: TensorType, value: Any) -> Any:
