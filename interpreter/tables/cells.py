@@ -67,6 +67,8 @@ class ValueColumn:
             return _from_numbers(values, dtype, where)
         if isinstance(values, np.ndarray) and values.dtype.kind not in "OUT":
             raise InvalidInputError(f"{where(0)}: expected numbers or strings, got {values.dtype}")
+        if isinstance(values, np.ndarray):
+            values = values.tolist()
         if (array := _plain_array(values, dtype)) is not None:
             return _from_numbers(array, dtype, where)
         cells = [None if _is_missing(value) else value for value in values]
@@ -135,9 +137,18 @@ def _from_lists(cells: list[Any], dtype: np.dtype | None, where: Where) -> tuple
             raise InvalidInputError(f"{where(row)}: the lists differ in length or depth")
         shape = size
     array = np.asarray(cells)
+    if array.dtype.kind in "OU":
+        array = np.asarray(_with_gaps(cells))
     if array.dtype.kind not in "biuf":
         raise InvalidInputError(f"{where(0)}: expected lists of numbers, got {_shown(cells[0])}")
     return _from_numbers(array, dtype, where)
+
+
+def _with_gaps(value: Any) -> Any:
+    """Nested lists, with NaN for ``None`` and the numbers that JSON has as strings."""
+    if isinstance(value, list):
+        return [_with_gaps(item) for item in value]
+    return np.nan if value is None else _NOT_FINITE.get(value, value)
 
 
 def _is_even(value: Any) -> bool:
