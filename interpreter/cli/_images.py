@@ -121,7 +121,7 @@ class ImageRows:
         unique = len(set(names)) == len(names)
         self.names: list[str] | None = names if unique else [path.as_posix() for path in paths]
         #: the file of each row
-        self.files = self.names
+        self.files = [path.as_posix() for path in paths]
         self.length: int | None = len(paths) if self.layout.batch else None
         self._paths = paths
         self._dtype = declared_dtype(info) or np.dtype(np.float32)
