@@ -5,8 +5,8 @@
 >>> session.run(None, {"x": x})                         # doctest: +SKIP
 
 This is the public API. ``onnxwalk.export`` (Keras to ONNX), ``onnxwalk.onnxruntime`` (the API of
-ONNX Runtime), ``onnxwalk.sklearn`` (estimators of scikit-learn), ``onnxwalk.text`` (tokenizers stored
-in a file) and ``onnxwalk.backend`` (the interface of ``onnx.backend``) are imported on first use.
+ONNX Runtime), ``onnxwalk.sklearn`` (estimators), ``onnxwalk.text`` (tokenizers stored in a
+file) and ``onnxwalk.backend`` (the interface of ``onnx.backend``) are imported on first use.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ from onnxwalk.interpreter.session import Executor, Session, load
 from onnxwalk.ops import Cost, Operator, Registry, registry
 
 if TYPE_CHECKING:
-    from onnxwalk import backend, export, interpreter, onnxruntime, ops, sklearn, text, training
+    from onnxwalk import backend, export, interpreter, onnxruntime, ops, text, training
     from onnxwalk.interpreter.analysis.saliency import Attribution, Saliency, saliency
     from onnxwalk.interpreter.runtime.estimate import Estimate
     from onnxwalk.interpreter.runtime.trace import Event, Place, Trace

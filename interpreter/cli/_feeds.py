@@ -14,7 +14,7 @@ from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.runtime.feeds import HasInputs
 from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.tables.convert import declared_shape
-from onnxwalk.interpreter.tables.dialect import Options
+from onnxwalk.interpreter.tables.options import Options
 
 _BATCH_NAMES = ("batch", "batch_size", "batchsize", "n", "unk__batch")
 

@@ -22,15 +22,14 @@ from onnxwalk.interpreter.cli._show import storable, to_jsonable, widened
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.files import replace_atomically, translate_os_errors
 from onnxwalk.interpreter.ir.model import MapType, SequenceType, TensorInfo, TensorType, ValueType
-from onnxwalk.interpreter.tables import writing
-from onnxwalk.interpreter.tables.files import table_suffix
+from onnxwalk.interpreter.tables.files import WRITTEN, table_suffix
 from onnxwalk.interpreter.tables.maps import as_maps
 
 _ARRAYS = (".npz", ".npy", ".json")
 _SPOOLED = 1 << 23  # bytes from which on joined batches lie in a temporary file
 
 #: the names of formats for standard output
-FORMATS = tuple(suffix[1:] for suffix in (*writing.SUFFIXES, *_ARRAYS))
+FORMATS = tuple(suffix[1:] for suffix in (*WRITTEN, *_ARRAYS))
 
 
 @dataclass
@@ -82,7 +81,7 @@ class OutputFile:
         self._temporary = path  # while ``writing``: the file that becomes ``path``
         self._mapped: np.ndarray | None = None
         if not self.is_table and self.suffix not in _ARRAYS:
-            known = ", ".join((*_ARRAYS, *writing.SUFFIXES))
+            known = ", ".join((*_ARRAYS, *WRITTEN))
             raise InvalidInputError(f"{path}: expected a {known} file")
         if self.suffix == ".npy" and len(names) != 1:
             raise InvalidInputError(
@@ -141,7 +140,10 @@ class OutputFile:
 
     def _write(self, file: IO[bytes], outputs: Outputs) -> None:
         if self.is_table:
-            writing.write_rows(file, self._name, _as_rows(outputs, self.path))
+            from onnxwalk.interpreter.tables.writing import write_rows
+
+            columns, parts = _as_columns(outputs, self.path)
+            write_rows(file, self._name, columns, parts)
         elif self.suffix == ".json":
             values = {
                 name: as_maps(value, outputs.classes[name]) if name in outputs.classes else value
@@ -167,7 +169,7 @@ class OutputFile:
 
 def is_table(path: Path, format: str | None = None) -> bool:
     """Whether a file, or standard output in a format, holds a row for each sample."""
-    return table_suffix(_named(path, format)) in writing.SUFFIXES
+    return table_suffix(_named(path, format)) in WRITTEN
 
 
 def _named(path: Path, format: str | None) -> Path:
@@ -182,8 +184,11 @@ def _is_array(kind: ValueType) -> bool:
     return isinstance(kind, (TensorType, MapType))
 
 
-def _as_rows(outputs: Outputs, path: Path) -> writing.Rows:
-    """One row for each sample: its number or the name of its file, and its values.
+def _as_columns(
+    outputs: Outputs, path: Path
+) -> tuple[dict[str, np.ndarray | list[Any]], dict[str, Sequence[str]]]:
+    """One row for each sample: its number or the name of its file, and its values; and the names of
+    the elements of rows.
 
     Raises InvalidInputError for outputs that have no row for each sample.
     """
@@ -211,4 +216,4 @@ def _as_rows(outputs: Outputs, path: Path) -> writing.Rows:
     while title in columns:
         title += "_"
     first = np.arange(length or 0) if outputs.names is None else list(outputs.names)
-    return writing.Rows({title: first, **columns}, parts)
+    return {title: first, **columns}, parts

@@ -5,21 +5,22 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onnxwalk.interpreter.cli._arguments import split_name
 from onnxwalk.interpreter.cli._files import Feed
 from onnxwalk.interpreter.cli._show import count
-from onnxwalk.interpreter.cli._sources import split_name, spool_stdin
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.session import Session
-from onnxwalk.interpreter.tables.cells import as_texts
 from onnxwalk.interpreter.tables.convert import declared_dtype
-from onnxwalk.interpreter.tables.dialect import Options
 from onnxwalk.interpreter.tables.files import SUFFIXES, open_table, table_suffix
-from onnxwalk.interpreter.tables.table import Table
-from onnxwalk.interpreter.tables.text import open_text
+from onnxwalk.interpreter.tables.options import Options
 from onnxwalk.interpreter.text import TextRows, Tokenizer, tokenizers
+
+if TYPE_CHECKING:
+    from onnxwalk.interpreter.tables.table import Table
 
 _PIECE = 10_000  # rows that are read at once
 
@@ -88,6 +89,9 @@ def read_lines(
 
     ``option``: the one that names the column, for messages. Raises InvalidInputError.
     """
+    from onnxwalk.interpreter.cli._sources import spool_stdin
+    from onnxwalk.interpreter.tables.text import open_text
+
     path, origin = (spool_stdin(), "stdin") if str(path) == "-" else (path, str(path))
     if table_suffix(path) is not None and (column is not None or origin != "stdin"):
         return _read_column(open_table(path, options, origin), column, usual, option)
@@ -105,6 +109,8 @@ def read_lines(
 
 
 def _read_column(table: Table, name: str | None, usual: str, option: str) -> list[str]:
+    from onnxwalk.interpreter.tables.cells import as_texts
+
     columns = list(table.columns)
     title = usual if name is None else name
     if title in columns:

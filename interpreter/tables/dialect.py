@@ -15,23 +15,11 @@ from typing import Any
 
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.tables.numbers import MISSING, Numbers, find_decimal
+from onnxwalk.interpreter.tables.options import Options
 
 _DELIMITERS = (",", ";", "\t", "|")
 _NAMES = {"\t": "tab", " ": "blanks", ",": "comma", ";": "semicolon", "|": "bar"}
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*')
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the caller says of text files; ``None``: to be found out.
-
-    ``header``: whether the first line is one.
-    """
-
-    delimiter: str | None = None
-    decimal: str | None = None
-    header: bool | None = None
-    encoding: str | None = None
 
 
 @dataclass(frozen=True)

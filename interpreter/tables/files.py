@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from onnxwalk.interpreter.tables.dialect import Options
-from onnxwalk.interpreter.tables.table import Table
+from onnxwalk.interpreter.tables.options import Options
+
+if TYPE_CHECKING:
+    from onnxwalk.interpreter.tables.table import Table
 
 _TEXT = frozenset({".csv", ".tsv"})
 _RECORDS = frozenset({".jsonl", ".ndjson"})
@@ -13,6 +16,8 @@ _PARQUET = frozenset({".parquet", ".pq"})
 
 #: the endings of files of rows; those of text may be followed by .gz
 SUFFIXES = _TEXT | _RECORDS | _PARQUET
+#: those that are written
+WRITTEN = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
 def table_suffix(path: Path) -> str | None:

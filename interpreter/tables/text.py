@@ -14,7 +14,8 @@ from typing import TextIO
 
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.tables.cells import TextColumn
-from onnxwalk.interpreter.tables.dialect import Dialect, Options, find_dialect
+from onnxwalk.interpreter.tables.dialect import Dialect, find_dialect
+from onnxwalk.interpreter.tables.options import Options
 from onnxwalk.interpreter.tables.table import Column, Table
 
 _SAMPLE = 1000  # lines by which the dialect is found

@@ -18,9 +18,6 @@ from onnxwalk.interpreter.tables.files import table_suffix
 _PIECE = 4096  # rows that are written at once
 _MOST_COLUMNS = 10_000
 
-#: the endings of files of rows that can be written
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
-
 
 class Rows:
     """What is written: columns of one length, by name.
@@ -64,14 +61,20 @@ class Rows:
         return found
 
 
-def write_rows(file: IO[bytes], path: Path, rows: Rows) -> None:
-    """Write rows in the format that the ending of ``path`` says (.csv if it has none), compressed
-    if it ends with .gz. Raises InvalidInputError for rows that the format can't hold."""
+def write_rows(
+    file: IO[bytes],
+    path: Path,
+    columns: Mapping[str, np.ndarray | list[Any]],
+    parts: Mapping[str, Sequence[str]],
+) -> None:
+    """Write ``Rows`` in the format that the ending of ``path`` says (.csv if it has none),
+    compressed if it ends with .gz. Raises InvalidInputError for rows that the format can't hold."""
     writers: dict[str | None, Callable[[IO[bytes], Rows], None]] = {
         ".jsonl": _write_json_lines,
         ".parquet": _write_parquet,
         ".tsv": _write_tabs,
     }
+    rows = Rows(columns, parts)
     write = writers.get(table_suffix(path), _write_commas)
     if path.suffix.lower() == ".gz":
         with gzip.GzipFile(path.stem, "wb", fileobj=file, mtime=0) as packed:

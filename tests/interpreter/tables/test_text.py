@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from onnxwalk import InvalidInputError
-from onnxwalk.interpreter.tables.dialect import Options
 from onnxwalk.interpreter.tables.files import open_table
+from onnxwalk.interpreter.tables.options import Options
 
 NAN = float("nan")
 
