@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from onnxwalk.interpreter.cli._arguments import add_repeated
-from onnxwalk.interpreter.cli._files import Feed, read_inputs
+from onnxwalk.interpreter.cli._files import Feed
 from onnxwalk.interpreter.cli._random import random_feeds
 from onnxwalk.interpreter.cli._texts import read_texts
 from onnxwalk.interpreter.errors import InvalidInputError
@@ -75,6 +75,25 @@ def add_texts(parser: argparse.ArgumentParser) -> None:
     add_repeated(parser, "--text-file", metavar="[NAME=]FILE", help=text)
     text = "column of a table of texts (default: text, or the only one)"
     parser.add_argument("--column", metavar="NAME", help=text)
+
+
+def read_inputs(
+    session: HasInputs,
+    texts: Sequence[str],
+    scale: float | None,
+    *,
+    options: Options | None = None,
+    skips_damaged: bool = False,
+) -> dict[str, Feed]:
+    """The feeds of ``--input`` by name: each is NAME=FILE or FILE. Files for the same input are
+    joined, in their order.
+
+    ``options``: how files of text are written. ``skips_damaged``: leave out images that can't be
+    read, unless none of several can. Raises InvalidInputError.
+    """
+    from onnxwalk.interpreter.cli._reader import Reader  # and all that reads any kind of file
+
+    return Reader(session, scale, options, skips_damaged).read(texts)
 
 
 def read_feeds(

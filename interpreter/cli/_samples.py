@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.cli._feeds import parse_sizes
-from onnxwalk.interpreter.cli._files import Feed, read_inputs
+from onnxwalk.interpreter.cli._feeds import parse_sizes, read_inputs
+from onnxwalk.interpreter.cli._files import Feed
 from onnxwalk.interpreter.cli._random import random_feeds
 from onnxwalk.interpreter.cli._rows import ArrayRows
 from onnxwalk.interpreter.errors import InvalidInputError

@@ -18,7 +18,7 @@ from onnxwalk.interpreter.cli._arguments import (
     non_negative_number,
     positive_number,
 )
-from onnxwalk.interpreter.cli._files import read_inputs
+from onnxwalk.interpreter.cli._feeds import read_inputs
 from onnxwalk.interpreter.cli._limits import add_limits, get_limits
 from onnxwalk.interpreter.cli._progress import progress
 from onnxwalk.interpreter.cli._texts import read_texts
