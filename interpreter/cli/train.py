@@ -49,10 +49,10 @@ _DESCRIPTION = """\
 Train a model, and write it with the trained weights: the same graph, which any other program runs.
 
 FILE of --data may be .npy, .npz, .json, a table (x=table.csv:age,pay are two of its columns), an
-image or a folder of images, as for run; texts come by --text-file. --labels is a .npy or .npz file,
-a table with a column "label" (or --label-column), which may be that of --data, or text with one
-label per line; labels are numbers or names of classes. Without --labels the images of a folder belong to
-the classes that the folders in it are named after.
+image or a folder of images, as for run; texts come by --text-file. --labels is a .npy or .npz
+file, a table with a column "label" (or --label-column), which may be that of --data, or text with
+one label per line; labels are numbers or names of classes. Without --labels the images of a
+folder belong to the classes that the folders in it are named after.
 
 A file that onnxwalk-export has written with --trainable has all that training needs: each variable
 by its name in Keras, Dropout and BatchNormalization. In other files the weights are the
