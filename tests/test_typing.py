@@ -48,7 +48,9 @@ def types_of(one):
     )
     if not function or not hasattr(function, "__annotations__"):
         return
-    pending = list(typing.get_type_hints(function).values())
+    # A type that is imported late is known by its public name.
+    names = {name: getattr(onnxwalk, name) for name in onnxwalk.__all__}
+    pending = list(typing.get_type_hints(function, localns=names).values())
     while pending:
         hint = pending.pop()
         pending += typing.get_args(hint)
