@@ -39,7 +39,7 @@ LAYERS = [
         "interpreter.text",
     ],
     ["interpreter.ir"],
-    ["interpreter.budget"],
+    ["interpreter.budget", "interpreter.constants", "interpreter.names"],
     ["interpreter.reader"],
     ["interpreter.weights"],
     ["interpreter.runtime"],

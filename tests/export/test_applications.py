@@ -12,7 +12,7 @@ pytest.importorskip("tensorflow", reason="the exporter needs TensorFlow")
 import keras
 
 import onnxwalk
-from onnxwalk.export.conversion.names import LAYERS_KEY
+from onnxwalk.interpreter.names import LAYERS_KEY
 from onnxwalk.export.coverage.applications import (
     SMALLEST,
     _format_cells,

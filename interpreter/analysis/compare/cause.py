@@ -14,6 +14,7 @@ from onnxwalk.interpreter.analysis.compare.layers import slice_graph
 from onnxwalk.interpreter.analysis.compare.metrics import Difference, Tolerance, differing
 from onnxwalk.interpreter.analysis.compare.sides import Renamed, Walk
 from onnxwalk.interpreter.compiler.context import names_used
+from onnxwalk.interpreter.constants import as_array
 from onnxwalk.interpreter.display import describe
 from onnxwalk.interpreter.ir.model import Graph, Node, SparseTensor, Tensor
 from onnxwalk.interpreter.session import Session
@@ -106,11 +107,6 @@ def read_operands(
     if missing := [name for name in names if name not in values]:
         values |= dict(Walk(session, session.model.source).stream(feeds, missing))
     return {name: values[name] for name in names if name in values}
-
-
-def as_array(tensor: Tensor | SparseTensor) -> np.ndarray:
-    """A constant as a dense array."""
-    return tensor.array if isinstance(tensor, Tensor) else tensor.to_dense()
 
 
 def _compare_nodes(
