@@ -59,8 +59,8 @@ def matches(names: Iterable[str], patterns: Sequence[str]) -> bool:
 
 def find_values(model: Model, graph: Graph, text: str, option: str) -> list[str]:
     """The values that a name or a shell pattern means: the value of that name; the output of the
-    Keras layer of that name; the outputs of the node of that name; else all values whose name, node,
-    operator or layer matches, in the order of the graph.
+    Keras layer of that name; the outputs of the node of that name; else all values whose name,
+    node, operator or layer matches, in the order of the graph.
 
     Raises InvalidInputError, which begins with ``option``, if there is none.
     """

@@ -12,15 +12,14 @@ from typing import Any
 from onnxwalk.interpreter.cli import _report, _show
 from onnxwalk.interpreter.cli._arguments import add_command, add_integer, check_folder
 from onnxwalk.interpreter.cli._convert import declared_shape
-from onnxwalk.interpreter.cli._feeds import add_inputs, add_texts, parse_sizes, read_feeds
+from onnxwalk.interpreter.cli._feeds import add_inputs, add_texts, fill_feeds, read_feeds
 from onnxwalk.interpreter.cli._files import Feed
-from onnxwalk.interpreter.cli._limits import add_limits, get_limits
 from onnxwalk.interpreter.cli._progress import progress
-from onnxwalk.interpreter.cli._random import random_feeds
+from onnxwalk.interpreter.cli._session import add_session, open_session
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.files import write_file
 from onnxwalk.interpreter.runtime.trace import ITERATIONS
-from onnxwalk.interpreter.session import Session, load
+from onnxwalk.interpreter.session import Session
 
 _DESCRIPTION = """\
 Write one HTML file that shows the graph and, for one sample, what each node computes.
@@ -68,7 +67,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--no-saliency", action="store_true", help="don't compute what moved the scores"
     )
-    add_limits(parser)
+    add_session(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -86,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     output = args.output or Path(f"{Path(args.model).stem}.html")
     check_folder(output)
     labels = _report.read_labels(args.labels) if args.labels else None
-    session = load(args.model, limits=get_limits(args))
+    session = open_session(args)
     feeds = _feeds(session, args)
     room = int(args.size * 1e6) - page_overhead()
     if room < 20_000:
@@ -118,9 +117,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _feeds(session: Session, args: argparse.Namespace) -> dict[str, Feed]:
     """A feed for each input."""
-    dims, first = parse_sizes(session, args, None)
     feeds = read_feeds(session, args)
-    return feeds | random_feeds(session, feeds, args.shape, 0, dims=dims, first=first)
+    return feeds | fill_feeds(session, feeds, args)
 
 
 def _read_values(args: argparse.Namespace, feeds: Mapping[str, Feed]) -> dict[str, Any]:

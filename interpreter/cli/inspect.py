@@ -14,7 +14,8 @@ from onnxwalk.interpreter.budget import Budget, use_budget
 from onnxwalk.interpreter.cli import _deep, _show
 from onnxwalk.interpreter.cli._arguments import add_command, add_integer
 from onnxwalk.interpreter.cli._feeds import add_sizes, parse_dims
-from onnxwalk.interpreter.cli._limits import add_limits, get_limits
+from onnxwalk.interpreter.cli._limits import get_limits
+from onnxwalk.interpreter.cli._session import add_session, open_session
 from onnxwalk.interpreter.compiler.assume import assume
 from onnxwalk.interpreter.compiler.check import check
 from onnxwalk.interpreter.compiler.context import Context, every_node
@@ -23,7 +24,6 @@ from onnxwalk.interpreter.compiler.resolve import resolve, unsupported
 from onnxwalk.interpreter.errors import InvalidInputError, InvalidModelError, UnsupportedModelError
 from onnxwalk.interpreter.ir.model import Graph, Model, Node, SparseTensor, Tensor, ValueInfo
 from onnxwalk.interpreter.reader import read_model
-from onnxwalk.interpreter.session import load
 from onnxwalk.interpreter.text import LABELS_KEY, TEXT_KEY, Tokenizer, class_names, tokenizers
 from onnxwalk.ops import registry
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES
@@ -47,7 +47,7 @@ def add_parser(commands: Any) -> None:
     add_sizes(parser, "with --deep: ")
     add_integer(parser, "--top", "with --deep: rows of each table", default=20)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_limits(parser)
+    add_session(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     with use_budget(Budget(get_limits(args))):
         report = _report(args.model, read_model(args.model))
     if args.deep and not (report["unsupported"] or report["problem"]):
-        session = load(args.model, optimize=False, limits=get_limits(args))
+        session = open_session(args, optimize=False)
         report["deep"] = _deep.analyze(session, parse_dims(session, args.dim), args.shape)
     if args.json:
         _show.print_json(report)

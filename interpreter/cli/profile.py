@@ -17,15 +17,12 @@ from onnxwalk.interpreter.analysis.profile import (
 from onnxwalk.interpreter.cli import _show
 from onnxwalk.interpreter.cli._arguments import (
     add_command,
-    add_execution,
     add_integer,
     check_folder,
-    get_execution,
 )
 from onnxwalk.interpreter.cli._feeds import add_inputs, build_feeds
-from onnxwalk.interpreter.cli._limits import add_limits, get_limits
+from onnxwalk.interpreter.cli._session import add_session, open_session
 from onnxwalk.interpreter.files import write_file
-from onnxwalk.interpreter.session import load
 
 _DESCRIPTION = """\
 Measure the time of every node of a model, and count its operations and bytes.
@@ -50,7 +47,6 @@ def add_parser(commands: Any) -> None:
     add_integer(parser, "--batch", text)
     add_integer(parser, "--runs", "number of runs", default=20)
     add_integer(parser, "--top", "nodes to show", default=20)
-    add_execution(parser)
     parser.add_argument(
         "--trace",
         type=Path,
@@ -58,14 +54,14 @@ def add_parser(commands: Any) -> None:
         help="write the last run as Chrome's trace events (.json), for Perfetto or chrome://tracing",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_limits(parser)
+    add_session(parser, execution=True)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command. Raises OnnxWalkError."""
     if args.trace:
         check_folder(args.trace)
-    session = load(args.model, limits=get_limits(args), **get_execution(args))
+    session = open_session(args)
     feeds = build_feeds(session, args, args.batch)
     result = profile(session, feeds, args.runs)
     flops, bandwidth = measure_ceiling()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +13,19 @@ import numpy as np
 from onnxwalk.interpreter.cli import _report, _show
 from onnxwalk.interpreter.cli._arguments import (
     add_command,
-    add_execution,
     add_integer,
     add_repeated,
-    get_execution,
     positive_number,
 )
 from onnxwalk.interpreter.cli._batches import Result, run_batches, run_dumping, run_once
 from onnxwalk.interpreter.cli._dump import Dump
-from onnxwalk.interpreter.cli._feeds import add_texts, read_feeds
+from onnxwalk.interpreter.cli._feeds import add_sizes, add_texts, fill_feeds, read_feeds
 from onnxwalk.interpreter.cli._files import Feed
-from onnxwalk.interpreter.cli._limits import add_limits, get_limits
 from onnxwalk.interpreter.cli._outputs import OutputFile
-from onnxwalk.interpreter.cli._random import random_feeds
+from onnxwalk.interpreter.cli._session import add_session, open_session
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.runtime.trace import ITERATIONS
-from onnxwalk.interpreter.session import Session, load
+from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.text import class_names, tokenizers
 
 _DESCRIPTION = """\
@@ -71,13 +69,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--random", action="store_true", help="generate random values for all other inputs"
     )
-    add_repeated(
-        parser,
-        "--shape",
-        metavar="[NAME=]1,100",
-        help="shape of a random input (default: 1 for each open dimension)",
-    )
-    add_integer(parser, "--seed", "seed of random inputs and random operators", least=0)
+    add_sizes(parser)
+    text = "seed of random inputs and random operators (default: another one each time)"
+    add_integer(parser, "--seed", text, least=0)
     parser.add_argument(
         "--scale",
         type=positive_number,
@@ -117,15 +111,15 @@ def add_parser(commands: Any) -> None:
         action="store_true",
         help="don't run; print the most memory and time that the run could use",
     )
-    add_execution(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_limits(parser)
+    add_session(parser, execution=True)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command. Raises OnnxWalkError."""
     for option, required in (
         ("shape", "random"),
+        ("dim", "random"),
         ("labels", "top"),
         ("column", "text_file"),
         ("select", "dump"),
@@ -136,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dump and args.batch:
         raise InvalidInputError("--dump can't be combined with --batch; it runs all rows at once")
     labels = _report.read_labels(args.labels) if args.labels else None
-    session = load(args.model, seed=args.seed, limits=get_limits(args), **get_execution(args))
+    session = open_session(args, seed=args.seed)
     stored = class_names(session.model.metadata)
     names = list(dict.fromkeys([*(info.name for info in session.outputs), *args.tensor]))
     if args.dry_run:
@@ -193,7 +187,8 @@ def _feeds(session: Session, args: argparse.Namespace) -> dict[str, Feed]:
     """A value for each input, in the model's order."""
     feeds = read_feeds(session, args)
     if args.random:
-        feeds |= random_feeds(session, feeds, args.shape, args.seed)
+        seed = secrets.randbelow(1_000_000) if args.seed is None else args.seed
+        feeds |= fill_feeds(session, feeds, args, seed=seed)
     if missing := [info for info in session.inputs if info.name not in feeds]:
         listed = "; ".join(map(str, missing))
         raise InvalidInputError(

@@ -30,14 +30,13 @@ from onnxwalk.interpreter.cli._arguments import (
     check_folder,
 )
 from onnxwalk.interpreter.cli._convert import declared_shape
-from onnxwalk.interpreter.cli._feeds import add_inputs, add_texts, parse_sizes, read_feeds
+from onnxwalk.interpreter.cli._feeds import add_inputs, add_texts, fill_feeds, read_feeds
 from onnxwalk.interpreter.cli._files import Feed
-from onnxwalk.interpreter.cli._limits import add_limits, get_limits
 from onnxwalk.interpreter.cli._progress import progress
-from onnxwalk.interpreter.cli._random import random_feeds
+from onnxwalk.interpreter.cli._session import add_session, open_session
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.files import write_file
-from onnxwalk.interpreter.session import Session, load
+from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.text import TextRows, tokenizers
 
 _DESCRIPTION = """\
@@ -108,7 +107,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--sample", type=int, metavar="K", help="explain row K only, from 0 on")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the result")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_limits(parser)
+    add_session(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -120,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
     if not math.isfinite(args.baseline):
         raise InvalidInputError(f"--baseline {args.baseline}: expected a finite number")
     labels = _report.read_labels(args.labels) if args.labels else None
-    session = load(args.model, limits=get_limits(args))
+    session = open_session(args)
     feeds = _feeds(session, args)
     samples = _Samples(session, feeds, args.sample)
     explainer = Explainer(
@@ -141,9 +140,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _feeds(session: Session, args: argparse.Namespace) -> dict[str, Feed]:
-    dims, first = parse_sizes(session, args, None)
     feeds = read_feeds(session, args)
-    return feeds | random_feeds(session, feeds, args.shape, 0, dims=dims, first=first)
+    return feeds | fill_feeds(session, feeds, args)
 
 
 class _Samples:

@@ -171,8 +171,8 @@ class Aligned(NamedTuple):
 
 
 def align(sides: Sides, pair: Pair, a: Any, b: Any, tolerance: Tolerance) -> Aligned:
-    """Compare two values: with Keras in the order of axes that fits best, and integers of a quantized
-    tensor with floats as the real numbers that they stand for."""
+    """Compare two values: with Keras in the order of axes that fits best, and integers of a
+    quantized tensor with floats as the real numbers that they stand for."""
     values = [a, b]
     allowed = tolerance.of(_names(sides, pair, values))
     step = 0.0
@@ -229,4 +229,4 @@ def _names(sides: Sides, pair: Pair, values: list[Any]) -> list[str]:
     """The names by which a tolerance may mean a pair."""
     names = [pair.a, pair.b, pair.layer]
     names += [str(value.dtype) for value in values if isinstance(value, np.ndarray)]
-    return names + [sides.operators.get(pair[sides.main], "")]
+    return [*names, sides.operators.get(pair[sides.main], "")]

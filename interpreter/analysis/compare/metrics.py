@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.analysis.compare.statistics import Collector, Statistics
+from onnxwalk.interpreter.analysis.compare.statistics import NO_STATISTICS, Collector, Statistics
 from onnxwalk.interpreter.display import describe
 
 #: elements that are compared at a time, so that the float64 copies stay small
@@ -39,8 +39,9 @@ class Tolerance:
     """Two tensors are equal if no elements differ by more than ``atol`` + ``rtol`` × max |b|.
 
     ``rtol`` None: 1e-3 for floats, 1e-6 for float64, 2e-2 for float16, 1e-1 for bfloat16, 0 for
-    integers. ``steps``: where values lie on the grid of a quantized tensor, they may differ by so many
-    of its steps, if that is more. ``rules``: other tolerances, by name; the last that matches counts.
+    integers. ``steps``: where values lie on the grid of a quantized tensor, they may differ by so
+    many of its steps, if that is more. ``rules``: other tolerances, by name; the last that matches
+    counts.
     """
 
     atol: float = 1e-6
@@ -95,7 +96,7 @@ class Difference:
     reason: str = ""
     spots: tuple[Spot, ...] = ()
     allowed: float = 0.0
-    statistics: Statistics = Statistics()
+    statistics: Statistics = NO_STATISTICS
 
     def as_data(self, *, spots: bool = True) -> dict[str, Any]:
         """The fields as plain data, for JSON."""

@@ -22,20 +22,33 @@ from onnxwalk.interpreter.analysis.compare.sides import (
     is_keras,
 )
 from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.limits import Limits
 from onnxwalk.interpreter.names import find_layers
 from onnxwalk.interpreter.runtime.feeds import HasInputs
 from onnxwalk.interpreter.session import Session, load
+
+_LIMITS = Limits()
 
 #: the names of the engines
 ENGINES = ("onnxwalk", "plain", "onnxruntime", "reference")
 
 
-def open_sides(a: str, b: str, memory: int, seed: int | None = None) -> Sides:
+def open_sides(
+    a: str,
+    b: str,
+    memory: int,
+    *,
+    seed: int | None = None,
+    threads: int | None = None,
+    limits: Limits | None = _LIMITS,
+) -> Sides:
     """Open the two sides, each a file, an engine (one of ENGINES, on the file of the other side),
     or ENGINE:FILE. A file is an ONNX model, walked as written, or, by its name, a Keras model.
 
-    ``memory``: bytes of values that may be held at a time. Raises OnnxWalkError.
+    ``memory``: bytes of values that may be held at a time; ``threads``: those of other engines;
+    ``seed`` and ``limits``: as for ``load``. Raises OnnxWalkError.
     """
+    options: dict[str, Any] = {"seed": seed, "limits": limits}
     parts = [_parse_side(a), _parse_side(b)]
     if all(path is None for _, path in parts):
         raise InvalidInputError(f"{a}, {b}: no file to run; pass one, or {a}:FILE")
@@ -56,11 +69,11 @@ def open_sides(a: str, b: str, memory: int, seed: int | None = None) -> Sides:
     opened: list[Side] = []
     for engine, path in zip(engines, files, strict=True):
         if is_keras(path):
-            opened.append(KerasModel.load(path, memory))
+            opened.append(KerasModel.load(path, memory, threads))
             continue
         if path not in walks:
-            walks[path] = Walk(load(path, optimize=False, seed=seed), path)
-        opened.append(_open_engine(engine, walks[path], memory, seed))
+            walks[path] = Walk(load(path, optimize=False, **options), path)
+        opened.append(_open_engine(engine, walks[path], memory, threads, options))
     first, second = opened
     if isinstance(first, KerasModel) and isinstance(second, KerasModel):
         return _match_keras(first, second)
@@ -94,12 +107,14 @@ def _parse_side(text: str) -> tuple[str | None, str | None]:
     return (engine, path) if colon and engine in ENGINES else (None, text)
 
 
-def _open_engine(engine: str | None, walk: Walk, memory: int, seed: int | None) -> Side:
+def _open_engine(
+    engine: str | None, walk: Walk, memory: int, threads: int | None, options: dict[str, Any]
+) -> Side:
     path = walk.label
     if engine == "onnxwalk":
-        return Optimized(load(path, seed=seed), f"onnxwalk:{path}")
+        return Optimized(load(path, **options), f"onnxwalk:{path}")
     if engine == "onnxruntime":
-        return OnnxRuntime(walk, f"onnxruntime:{path}", memory)
+        return OnnxRuntime(walk, f"onnxruntime:{path}", memory, threads)
     if engine == "reference":
         return Reference(walk, f"reference:{path}")
     return walk

@@ -58,8 +58,9 @@ class Grid(NamedTuple):
 
 
 class Grids(NamedTuple):
-    """The grids of a graph: those of ``integers``, by the names of quantized tensors; those on which
-    floats lie that were dequantized, ``reals``; and of each the name of the tensor ``before``."""
+    """The grids of a graph: those of ``integers``, by the names of quantized tensors; those on
+    which floats lie that were dequantized, ``reals``; and of each the name of the tensor
+    ``before``."""
 
     integers: Mapping[str, Grid]
     reals: Mapping[str, Grid]
@@ -113,9 +114,10 @@ def _make_grid(scale: np.ndarray, zero_point: np.ndarray | None, axis: int) -> G
     """The grid, unless these are no scale and no zero point of it, or those of blocks."""
     if "float" not in scale.dtype.name or scale.ndim > 1:
         return None
-    if zero_point is not None:
-        if "int" not in zero_point.dtype.name or zero_point.size not in (1, scale.size):
-            return None
+    if zero_point is None:
+        return Grid(scale, None, axis)
+    if "int" not in zero_point.dtype.name or zero_point.size not in (1, scale.size):
+        return None
     return Grid(scale, zero_point, axis)
 
 
@@ -137,9 +139,7 @@ def origins(name: str, before: Mapping[str, str]) -> Iterator[str]:
     yield from list(seen)[1:]
 
 
-def find_origins(
-    names: Collection[str], grids: Grids, others: Collection[str]
-) -> dict[str, str]:
+def find_origins(names: Collection[str], grids: Grids, others: Collection[str]) -> dict[str, str]:
     """For names that the other file doesn't have: those that they had there, each once. The last
     name that has a value counts: that is the value as the following nodes read it."""
     found: dict[str, str] = {}

@@ -16,8 +16,8 @@ class Statistics(NamedTuple):
     there is none, as of texts.
 
     ``mean`` and the percentiles ``median``, ``p95`` and ``p99``; ``cosine`` of the angle between a
-    and b as vectors; ``sqnr``, the signal-to-quantization-noise ratio 10·log10(Σb² / Σ(a-b)²) in dB,
-    infinite if nothing differs; ``share`` of all elements whose error is more than the tolerance.
+    and b as vectors; ``sqnr``, the signal-to-quantization-noise ratio 10·log10(Σb² / Σ(a-b)²) in
+    dB, infinite if nothing differs; ``share`` of all elements beyond the tolerance.
     """
 
     mean: float | None = None
@@ -27,6 +27,9 @@ class Statistics(NamedTuple):
     cosine: float | None = None
     sqnr: float | None = None
     share: float | None = None
+
+
+NO_STATISTICS = Statistics()
 
 
 class Collector:
@@ -68,13 +71,13 @@ class Collector:
         if not self._count:
             return Statistics(share=share)
         kept = np.concatenate(self._kept)
-        median, p95, p99 = map(float, np.percentile(kept, (50, 95, 99))) if kept.size else [None] * 3
+        median = p95 = p99 = None
+        if kept.size:
+            median, p95, p99 = map(float, np.percentile(kept, (50, 95, 99)))
         with np.errstate(all="ignore"):
             length = math.sqrt(self._aa) * math.sqrt(self._bb)
         cosine = min(1.0, max(-1.0, self._ab / length)) if 0 < length < math.inf else None
-        return Statistics(
-            self._sum / self._count, median, p95, p99, cosine, self._sqnr(), share
-        )
+        return Statistics(self._sum / self._count, median, p95, p99, cosine, self._sqnr(), share)
 
     def _sqnr(self) -> float | None:
         if not self._noise:

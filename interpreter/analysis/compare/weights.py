@@ -23,19 +23,16 @@ class WeightRow(NamedTuple):
 
 def compare_weights(sides: Sides) -> list[WeightRow]:
     """The constants of two files that have the same name, or had it before one was quantized, and
-    aren't equal; those that differ most, by their SQNR, first. None if the sides are of one file, or
-    a Keras model."""
+    aren't equal; those that differ most, by their SQNR, first. None if the sides are of one file,
+    or a Keras model."""
     one, two = sides.models
     if one is None or two is None or one is two:
         return []
     mine, theirs = own_tensors(one.model.graph), own_tensors(two.model.graph)
     matches = {name: name for name in mine if name in theirs}
-    for own, others, grids, turn in (
-        (theirs, mine, sides.grids[1], False),
-        (mine, theirs, sides.grids[0], True),
-    ):
-        found = find_origins([n for n in own if n not in others], grids, others)
-        matches |= {n: o for n, o in found.items()} if turn else {o: n for n, o in found.items()}
+    new = [name for name in theirs if name not in mine]
+    matches |= {old: name for name, old in find_origins(new, sides.grids[1], mine).items()}
+    matches |= find_origins([n for n in mine if n not in theirs], sides.grids[0], theirs)
     rows = []
     for a, b in matches.items():
         x, step_a = _real(a, as_array(mine[a]), sides.grids[0], b in sides.grids[1].integers)
