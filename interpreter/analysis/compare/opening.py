@@ -10,7 +10,7 @@ from onnxwalk.interpreter.analysis.compare.comparison import Sides, Skipped
 from onnxwalk.interpreter.analysis.compare.keras_side import KerasModel
 from onnxwalk.interpreter.analysis.compare.layers import explain_missing, match_values
 from onnxwalk.interpreter.analysis.compare.lockstep import Pair
-from onnxwalk.interpreter.analysis.compare.quantized import find_grids, find_origins
+from onnxwalk.interpreter.analysis.compare.quantized import find_counterparts, find_grids
 from onnxwalk.interpreter.analysis.compare.sides import (
     Feeds,
     OnnxRuntime,
@@ -136,11 +136,14 @@ def _match_files(a: Side, b: Side, models: tuple[Session | None, Session | None]
         names = dict.fromkeys(right)
         matches = {name: name for name in left if name in names}
         if one is not two:
-            rest = [name for name in right if name not in matches]
-            found = find_origins(rest, theirs, [n for n in left if n not in matches])
+            graphs = one.model.graph, two.model.graph
+            free = [name for name in left if mine.step(name) == 0]
+            found = find_counterparts(graphs[1], theirs, graphs[0], right, free, matches)
             matches |= {origin: name for name, origin in found.items()}
-            rest = [name for name in left if name not in matches]
-            matches |= find_origins(rest, mine, set(right) - set(matches.values()))
+            free = [name for name in right if theirs.step(name) == 0]
+            found = find_counterparts(graphs[0], mine, graphs[1], left, free, matches)
+            used = set(found.values())
+            matches = {n: m for n, m in matches.items() if m not in used} | found
         ours, others = ([info.name for info in session.outputs] for session in (one, two))
         if len(ours) == len(others) and not set(ours) & set(others):
             matches = {n: m for n, m in matches.items() if n not in ours and m not in others}

@@ -8,13 +8,13 @@ read it.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from onnxwalk.interpreter.constants import as_array, own_tensors
-from onnxwalk.interpreter.ir.model import Graph, Node
+from onnxwalk.interpreter.ir.model import Graph, Node, SparseTensor, Tensor
 
 #: what quantizers append to the name of a tensor, and what stands behind it
 _ENDINGS = re.compile(
@@ -65,6 +65,8 @@ class Grids(NamedTuple):
     integers: Mapping[str, Grid]
     reals: Mapping[str, Grid]
     before: Mapping[str, str]
+    #: the names of scales and zero points
+    parameters: Collection[str] = ()
 
     def step(self, name: str) -> float:
         """The step of a value's grid, in the unit of the value; 0 if it has none."""
@@ -79,8 +81,9 @@ def find_grids(graph: Graph) -> Grids:
     integers: dict[str, Grid] = {}
     reals: dict[str, Grid] = {}
     before: dict[str, str] = {}
+    parameters: set[str] = set()
     for node in graph.nodes:
-        for name, scale, zero in _triples(node):
+        for name, scale, zero in _triples(node, constants):
             if scale in constants and (not zero or zero in constants):
                 grid = _make_grid(
                     as_array(constants[scale]),
@@ -89,25 +92,51 @@ def find_grids(graph: Graph) -> Grids:
                 )
                 if grid is not None:
                     integers.setdefault(name, grid)
+                    parameters |= {scale, zero}
         if node.op_type == "QuantizeLinear":
             before[node.outputs[0]] = node.inputs[0]
     for node in graph.nodes:
         if node.op_type == "DequantizeLinear" and node.inputs[0] in integers:
             reals[node.outputs[0]] = integers[node.inputs[0]]
             before[node.outputs[0]] = node.inputs[0]
-    return Grids(integers, reals, before)
+    return Grids(integers, reals, before, frozenset(parameters))
 
 
-def _triples(node: Node) -> Iterator[tuple[str, str, str]]:
-    """A quantized tensor, its scale and its zero point ("" if there is none), wherever they may
-    stand among the inputs of a node, or before one of its outputs."""
+_Constants = Mapping[str, "Tensor | SparseTensor"]
+
+
+def _triples(node: Node, constants: _Constants) -> Iterator[tuple[str, str, str]]:
+    """The quantized tensors that a node reads or computes, each with its scale and its zero point
+    ("" if there is none)."""
     inputs = node.inputs
-    if node.op_type == "QuantizeLinear":
-        yield node.outputs[0], inputs[1], inputs[2] if len(inputs) > 2 else ""
-    elif node.op_type == "DequantizeLinear":
-        yield inputs[0], inputs[1], inputs[2] if len(inputs) > 2 else ""
+    if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+        name = node.outputs[0] if node.op_type == "QuantizeLinear" else inputs[0]
+        yield name, inputs[1], inputs[2] if len(inputs) > 2 else ""
     elif node.op_type.startswith(("QLinear", "QGemm")):
-        yield from zip(inputs, inputs[1:], inputs[2:], strict=False)
+        index = 0
+        while index < len(inputs):
+            if _is_pair(inputs[index : index + 2], constants):  # that of the result
+                yield node.outputs[0], inputs[index], inputs[index + 1]
+                index += 2
+            elif _is_pair(inputs[index + 1 : index + 3], constants) and not _is_bias(
+                inputs[index], constants
+            ):
+                yield inputs[index], inputs[index + 1], inputs[index + 2]
+                index += 3
+            else:
+                index += 1
+
+
+def _is_pair(names: Sequence[str], constants: _Constants) -> bool:
+    """Whether these are a scale and a zero point."""
+    if len(names) < 2 or not all(name in constants for name in names):
+        return False
+    scale, zero = (as_array(constants[name]) for name in names)
+    return _make_grid(scale, zero, 1) is not None
+
+
+def _is_bias(name: str, constants: _Constants) -> bool:
+    return name in constants and as_array(constants[name]).dtype == np.int32
 
 
 def _make_grid(scale: np.ndarray, zero_point: np.ndarray | None, axis: int) -> Grid | None:
@@ -121,7 +150,7 @@ def _make_grid(scale: np.ndarray, zero_point: np.ndarray | None, axis: int) -> G
     return Grid(scale, zero_point, axis)
 
 
-def origins(name: str, before: Mapping[str, str]) -> Iterator[str]:
+def _origins(name: str, before: Mapping[str, str]) -> Iterator[str]:
     """The names that a quantized tensor may have had in the file that it was made from, the likely
     ones first: that of the value that was quantized, and its own without what quantizers append."""
     seen: dict[str, None] = {}
@@ -139,14 +168,40 @@ def origins(name: str, before: Mapping[str, str]) -> Iterator[str]:
     yield from list(seen)[1:]
 
 
-def find_origins(names: Collection[str], grids: Grids, others: Collection[str]) -> dict[str, str]:
-    """For names that the other file doesn't have: those that they had there, each once. The last
-    name that has a value counts: that is the value as the following nodes read it."""
+def find_counterparts(
+    graph: Graph,
+    grids: Grids,
+    other: Graph,
+    names: Collection[str],
+    others: Collection[str],
+    matched: Collection[str] = (),
+) -> dict[str, str]:
+    """For the quantized tensors among ``names`` of a graph: what stands in their place in the graph
+    that it was made from, each of ``others`` once.
+
+    That is what the same node reads there: quantizers fold a Relu into the rounding before it, so
+    that a tensor may keep the name of what was before the Relu. Without such a node it is the one
+    of the name that the tensor had before, unless that is among ``matched``.
+    """
+    quantized = grids.integers.keys() | grids.reals.keys()
     found: dict[str, str] = {}
-    for name in names:
-        if name in others or not (name in grids.integers or name in grids.reals):
+    nodes = {key: node for node in other.nodes for key in (*node.outputs, node.name) if key}
+    for node in graph.nodes:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             continue
-        origin = next((o for o in origins(name, grids.before) if o in others), None)
-        if origin is not None:
-            found.setdefault(origin, name)
-    return {name: origin for origin, name in found.items()}
+        keys = [node.name, _ENDINGS.sub("", node.name), *node.outputs]
+        twin = next((nodes[key] for key in keys if key in nodes), None)
+        for index, name in enumerate(node.inputs if twin else ()):
+            place = index // 3 if node.op_type.startswith("QLinear") else index
+            if twin and name in names and place < len(twin.inputs):
+                origin = twin.inputs[place]
+                if origin in others and name in quantized:
+                    found.setdefault(origin, name)
+    taken = set(found.values())
+    for name in names:
+        if name in taken or name in others or name not in quantized:
+            continue
+        earlier = (o for o in _origins(name, grids.before) if o in others)
+        if (first := next(earlier, None)) is not None and first not in matched:
+            found.setdefault(first, name)
+    return {name: origin for origin, name in found.items() if name != origin}
