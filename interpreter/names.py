@@ -87,6 +87,15 @@ def find_values(model: Model, graph: Graph, text: str, option: str) -> list[str]
     return found
 
 
+def find_value(model: Model, graph: Graph, text: str, option: str) -> str:
+    """The only value that ``find_values`` finds. Raises InvalidInputError if there are several."""
+    found = find_values(model, graph, text, option)
+    if len(found) > 1:
+        listed = ", ".join(found[:5]) + ", …" * (len(found) > 5)
+        raise InvalidInputError(f"{option} {text}: {len(found)} values match: {listed}")
+    return found[0]
+
+
 def _values(graph: Graph) -> Collection[str]:
     names = [value.name for value in graph.inputs]
     names += [name for node in graph.nodes for name in node.outputs if name]

@@ -18,8 +18,9 @@ from onnxwalk.interpreter.cli._convert import declared_shape
 from onnxwalk.interpreter.cli._random import random_feeds
 from onnxwalk.interpreter.compiler.context import every_node
 from onnxwalk.interpreter.compiler.provenance import find_fates
+from onnxwalk.interpreter.constants import own_tensors
 from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError
-from onnxwalk.interpreter.ir.model import Graph, SparseTensor, Tensor
+from onnxwalk.interpreter.ir.model import Graph, SparseTensor
 from onnxwalk.interpreter.session import Session
 
 #: sizes to try for open dimensions: of the first axis, and of the others
@@ -216,11 +217,7 @@ def _layers(session: Session, flops: Mapping[str, int]) -> list[dict[str, Any]]:
 
 def _constants(session: Session) -> dict[str, np.ndarray]:
     """Initializers and the values of Constant nodes; of sparse ones the stored elements."""
-    tensors = dict(session.graph.initializers)
-    for node in session.graph.nodes:
-        tensor = node.attributes.get("value") or node.attributes.get("sparse_value")
-        if node.is_one_of("Constant") and isinstance(tensor, Tensor | SparseTensor):
-            tensors[node.outputs[0]] = tensor
+    tensors = own_tensors(session.graph)
     return {
         name: (tensor.values if isinstance(tensor, SparseTensor) else tensor).array
         for name, tensor in tensors.items()

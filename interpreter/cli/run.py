@@ -24,6 +24,7 @@ from onnxwalk.interpreter.cli._files import Feed
 from onnxwalk.interpreter.cli._outputs import OutputFile
 from onnxwalk.interpreter.cli._session import add_session, open_session
 from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.names import find_values
 from onnxwalk.interpreter.runtime.trace import ITERATIONS
 from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.text import class_names, tokenizers
@@ -90,7 +91,8 @@ def add_parser(commands: Any) -> None:
         metavar="FILE",
         help="class names: text, one per line, or a JSON list (default: those in the model)",
     )
-    add_repeated(parser, "--tensor", metavar="NAME", help="also return this intermediate value")
+    text = "also return this value, the output of this Keras layer or node, or all that match"
+    add_repeated(parser, "--tensor", metavar="NAME", help=text)
     parser.add_argument(
         "--dump",
         type=Path,
@@ -102,7 +104,8 @@ def add_parser(commands: Any) -> None:
         parser,
         "--select",
         metavar="PATTERN",
-        help="dump only values whose name, node or operator matches, as in 'dense*' or Conv",
+        help="dump only values whose name, node, operator or Keras layer matches, as in 'dense*' "
+        "or Conv",
     )
     text = f"dump the first N iterations of each If, Loop and Scan (default: {ITERATIONS})"
     add_integer(parser, "--iterations", text, least=0)
@@ -132,11 +135,16 @@ def run(args: argparse.Namespace) -> int:
     labels = _report.read_labels(args.labels) if args.labels else None
     session = open_session(args, seed=args.seed)
     stored = class_names(session.model.metadata)
-    names = list(dict.fromkeys([*(info.name for info in session.outputs), *args.tensor]))
+    inner = [
+        name
+        for text in args.tensor
+        for name in find_values(session.model, session.graph, text, "--tensor")
+    ]
+    names = list(dict.fromkeys([*(info.name for info in session.outputs), *inner]))
     if args.dry_run:
         return _print_cost(session, _feeds(session, args), args)
     file = OutputFile(args.output, names, session.outputs) if args.output else None
-    dump = Dump(args.dump, args.select) if args.dump else None
+    dump = Dump(args.dump, args.select, session.model) if args.dump else None
     feeds = _feeds(session, args)
 
     with contextlib.ExitStack() as writing:

@@ -36,6 +36,7 @@ from onnxwalk.interpreter.cli._progress import progress
 from onnxwalk.interpreter.cli._session import add_session, open_session
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.files import write_file
+from onnxwalk.interpreter.names import find_value
 from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.text import TextRows, tokenizers
 
@@ -97,9 +98,16 @@ def add_parser(commands: Any) -> None:
         "--labels", type=Path, metavar="FILE", help="class names (default: those in the model)"
     )
     parser.add_argument(
-        "--of", metavar="NAME", help="value that holds the scores (default: before the softmax)"
+        "--of",
+        metavar="NAME",
+        help="value or Keras layer that holds the scores (default: before the softmax)",
     )
-    add_repeated(parser, "--at", metavar="NAME", help="value to attribute to (default: inputs)")
+    add_repeated(
+        parser,
+        "--at",
+        metavar="NAME",
+        help="value or Keras layer to attribute to (default: inputs)",
+    )
     add_integer(parser, "--steps", "gradients to average (default: 64; smoothgrad: 32)")
     parser.add_argument(
         "--baseline", type=float, default=0, metavar="V", help="baseline value (default: 0)"
@@ -122,8 +130,10 @@ def run(args: argparse.Namespace) -> int:
     session = open_session(args)
     feeds = _feeds(session, args)
     samples = _Samples(session, feeds, args.sample)
+    of = None if args.of is None else find_value(session.model, session.graph, args.of, "--of")
+    at = [find_value(session.model, session.graph, name, "--at") for name in args.at]
     explainer = Explainer(
-        session, samples.values, method=args.method, of=args.of, at=args.at or None, labels=labels
+        session, samples.values, method=args.method, of=of, at=at or None, labels=labels
     )
     with progress("gradients") as tell:
         found = explainer.explain(

@@ -75,7 +75,7 @@ def _compare_layers(sides: Sides, row: Row) -> Cause:
         weights = differing((x.path, np.asarray(x), np.asarray(y)) for x, y in pairs)
         one, two = ({"class": type(x).__name__, **x.get_config()} for x in (mine, theirs))
         changes = [
-            f"{key}: {_value_text(one.get(key))} → {_value_text(two.get(key))}"
+            f"{key}: {attribute_text(one.get(key))} → {attribute_text(two.get(key))}"
             for key in dict.fromkeys([*one, *two])
             if key != "name" and one.get(key) != two.get(key)
         ]
@@ -137,7 +137,7 @@ def changed_attributes(a: Node, b: Node) -> list[str]:
         if isinstance(x, Graph) and isinstance(y, Graph):
             continue
         if not _is_equal(x, y):
-            changes.append(f"{name}: {_value_text(x)} → {_value_text(y)}")
+            changes.append(f"{name}: {attribute_text(x)} → {attribute_text(y)}")
     return changes
 
 
@@ -162,7 +162,7 @@ def has_equal_bits(x: np.ndarray, y: np.ndarray) -> bool:
     return bool(np.array_equal(x.view(np.uint8), y.view(np.uint8)))
 
 
-def _value_text(value: Any) -> str:
+def attribute_text(value: Any) -> str:
     """A value of an attribute as a short text."""
     if value is None:
         return "none"
