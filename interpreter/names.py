@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import fnmatch
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from onnxwalk.interpreter.errors import InvalidInputError, suggest
-from onnxwalk.interpreter.ir.model import Graph, Model
+from onnxwalk.interpreter.ir.model import Graph, Model, Node
 
 #: the key in a file's metadata: JSON, layer -> names of its output values
 LAYERS_KEY = "onnxwalk.layers"
@@ -40,11 +40,18 @@ def find_layers(model: Model) -> dict[str, str]:
 
 def outputs_of_layers(model: Model, graph: Graph) -> dict[str, str]:
     """The value that leaves each Keras layer, by the layer's name and, where that says which, the
-    last part of it; only layers whose name isn't that of a value."""
+    last part of it; only layers whose name isn't that of a value. Without the exporter's record
+    layers are the folders of the nodes' names, and what leaves them is computed last."""
     values = _values(graph)
+    record = read_record(model)
+    if not record:
+        for node in graph.nodes:
+            folder = node.name.rpartition("/")[0].lstrip("/")
+            names = [name for name in node.outputs[:1] if folder and name]
+            record.setdefault(folder, []).extend(names)
     found: dict[str, str] = {}
     short: dict[str, list[str]] = {}
-    for layer, names in read_record(model).items():
+    for layer, names in record.items():
         if computed := [name for name in names if name in values]:
             found[layer] = computed[-1]
             short.setdefault(layer.rpartition("/")[2], []).append(computed[-1])
@@ -77,7 +84,7 @@ def find_values(model: Model, graph: Graph, text: str, option: str) -> list[str]
         name
         for node in graph.nodes
         for name in node.outputs
-        if name and matches((name, node.name, node.op_type, layer_of.get(name, "")), [text])
+        if name and matches(_called(name, node, layer_of), [text])
     ]
     if not found:
         raise InvalidInputError(
@@ -85,6 +92,12 @@ def find_values(model: Model, graph: Graph, text: str, option: str) -> list[str]
             + suggest(text, [*values, *layers, *nodes])
         )
     return found
+
+
+def _called(name: str, node: Node, layer_of: Mapping[str, str]) -> list[str]:
+    """What a value that a node computes may be called."""
+    layer = layer_of.get(name) or node.name.rpartition("/")[0]
+    return [name, node.name, node.op_type, layer, layer.rpartition("/")[2]]
 
 
 def find_value(model: Model, graph: Graph, text: str, option: str) -> str:

@@ -62,6 +62,7 @@ from onnxwalk.ops import Cost, Operator, Registry, registry
 
 if TYPE_CHECKING:
     from onnxwalk import backend, export, interpreter, onnxruntime, ops, text, training
+    from onnxwalk.interpreter.analysis.explore import Page, explore
     from onnxwalk.interpreter.analysis.saliency import Attribution, Saliency, saliency
     from onnxwalk.interpreter.weights import Weight, trainable_weights, write_weights
     from onnxwalk.training import train
@@ -88,6 +89,7 @@ __all__ = [
     "Operator",
     "OperatorError",
     "OptionalType",
+    "Page",
     "Place",
     "Registry",
     "Saliency",
@@ -105,6 +107,7 @@ __all__ = [
     "ValueType",
     "Weight",
     "backend",
+    "explore",
     "export",
     "install_as_onnxruntime",
     "interpreter",
@@ -126,8 +129,10 @@ _LATER = ("backend", "export", "onnxruntime", "text", "training")
 #: names that are imported from a module on first use
 _LATER_FROM = {
     "Attribution": "interpreter.analysis.saliency",
+    "Page": "interpreter.analysis.explore",
     "Saliency": "interpreter.analysis.saliency",
     "Weight": "interpreter.weights",
+    "explore": "interpreter.analysis.explore",
     "saliency": "interpreter.analysis.saliency",
     "train": "training",
     "trainable_weights": "interpreter.weights",

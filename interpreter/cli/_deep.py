@@ -154,7 +154,10 @@ def _walk(
 def _type(value: Any) -> tuple[str, tuple[int, ...] | None]:
     if isinstance(value, np.ndarray):
         return _show.dtype_name(value.dtype), value.shape
-    return ("sequence" if isinstance(value, list) else "nothing"), None
+    kind = (
+        "sequence" if isinstance(value, list) else "map" if isinstance(value, dict) else "nothing"
+    )
+    return kind, None
 
 
 def _dimension(seen: Sequence[tuple[Mapping[str, int], int]]) -> int | str:

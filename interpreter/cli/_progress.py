@@ -22,3 +22,18 @@ def progress(title: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=_show.console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextlib.contextmanager
+def stages() -> Iterator[Callable[[str, int, int], None]]:
+    """As ``progress``, for work in several stages: a function of the title of the stage, of how
+    much of it is done, and of how much (0 if that isn't known)."""
+    if not sys.stderr.isatty():
+        yield lambda title, done, total: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=_show.console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda title, done, total: bar.update(
+            task, description=title, completed=done, total=total or None
+        )

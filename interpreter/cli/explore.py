@@ -14,10 +14,9 @@ from onnxwalk.interpreter.cli._arguments import add_command, add_integer, check_
 from onnxwalk.interpreter.cli._convert import declared_shape
 from onnxwalk.interpreter.cli._feeds import add_inputs, add_texts, fill_feeds, read_feeds
 from onnxwalk.interpreter.cli._files import Feed
-from onnxwalk.interpreter.cli._progress import progress
+from onnxwalk.interpreter.cli._progress import stages
 from onnxwalk.interpreter.cli._session import add_session, open_session
 from onnxwalk.interpreter.errors import InvalidInputError
-from onnxwalk.interpreter.files import write_file
 from onnxwalk.interpreter.runtime.trace import ITERATIONS
 from onnxwalk.interpreter.session import Session
 
@@ -67,14 +66,14 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--no-saliency", action="store_true", help="don't compute what moved the scores"
     )
+    parser.add_argument("--open", action="store_true", help="show the page in a browser")
     add_session(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command. Raises OnnxWalkError."""
     # Imported here, because no other command needs it.
-    from onnxwalk.interpreter.analysis.explore.collect import collect
-    from onnxwalk.interpreter.analysis.explore.page import build_page, page_overhead
+    from onnxwalk.interpreter.analysis.explore import explore
 
     if args.sample is not None and (args.whole or args.sample < 0):
         raise InvalidInputError(
@@ -87,31 +86,28 @@ def run(args: argparse.Namespace) -> int:
     labels = _report.read_labels(args.labels) if args.labels else None
     session = open_session(args)
     feeds = _feeds(session, args)
-    room = int(args.size * 1e6) - page_overhead()
-    if room < 20_000:
-        least = f"{page_overhead():,} bytes"
-        raise InvalidInputError(f"--size {args.size:g}: too small; the page itself needs {least}")
     values = _read_values(args, feeds)
-    with progress("saliency") as tell:
-        data = collect(
+    with stages() as tell:
+        page = explore(
             session,
             values,
-            limit=room,
+            title=f"{Path(args.model).name}: explore",
             labels=labels,
             iterations=args.iterations,
             saliency=not args.no_saliency,
+            size=args.size,
+            origins={name: feed.origin for name, feed in feeds.items()},
             progress=tell,
         )
-    data["origins"] = {name: feed.origin for name, feed in feeds.items()}
-    text = build_page(data, f"{Path(args.model).name}: explore")
-    write_file(output, text)
-    parts = sum("part" in node for node in data["nodes"])
-    nodes = sum("seconds" in node for node in data["nodes"]) - parts
-    inner = f", {parts:,} inside them" if parts else ""
+    page.save(output)
+    nodes = _show.count(page.nodes - page.parts, "node")
+    inner = f", {page.parts:,} inside them" if page.parts else ""
     _show.line(
-        f"{output}: {_show.count(nodes, 'node')}{inner}, {_show.size(len(text.encode()))}; "
+        f"{output}: {nodes}{inner}, {_show.size(len(page.html.encode()))}; "
         + "; ".join(f"{name} from {feed.origin}" for name, feed in feeds.items())
     )
+    if args.open and not page.open(output):
+        raise InvalidInputError(f"--open: no browser was found; the page is in {output}")
     return 0
 
 
