@@ -14,7 +14,7 @@ from onnxwalk.interpreter.cli._arguments import add_command, add_integer, check_
 from onnxwalk.interpreter.cli._convert import declared_shape
 from onnxwalk.interpreter.cli._feeds import add_inputs, add_texts, fill_feeds, read_feeds
 from onnxwalk.interpreter.cli._files import Feed
-from onnxwalk.interpreter.cli._progress import stages
+from onnxwalk.interpreter.cli._progress import progress
 from onnxwalk.interpreter.cli._session import add_session, open_session
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.runtime.trace import ITERATIONS
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     session = open_session(args)
     feeds = _feeds(session, args)
     values = _read_values(args, feeds)
-    with stages() as tell:
+    with progress("run") as bar:
         page = explore(
             session,
             values,
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
             saliency=not args.no_saliency,
             size=args.size,
             origins={name: feed.origin for name, feed in feeds.items()},
-            progress=tell,
+            progress=lambda title, done, total: bar(done, total or None, title),
         )
     page.save(output)
     nodes = _show.count(page.nodes - page.parts, "node")

@@ -404,7 +404,6 @@ def test_an_id_out_of_range_of_an_embedding_in_a_layer_is_named(kind):
             session.run(None, {"ids": ids})
 
 
-
 def test_a_file_cannot_hand_over_a_table():
     """What only the operators of rewrites have is not to be reached from a file."""
     proto = model(
