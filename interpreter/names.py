@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from onnxwalk.interpreter.errors import InvalidInputError, suggest
@@ -15,6 +14,8 @@ LAYERS_KEY = "onnxwalk.layers"
 
 def read_record(model: Model) -> dict[str, list[str]]:
     """The exporter's record: layer ("outer/inner") -> output values. Empty if there is none."""
+    import json  # where it is needed: loading a model asks for no layers
+
     try:
         record = json.loads(model.metadata.get(LAYERS_KEY, "{}"))
     except ValueError:
