@@ -48,7 +48,9 @@ def types_of(one):
     )
     if not function or not hasattr(function, "__annotations__"):
         return
-    pending = list(typing.get_type_hints(function).values())
+    # Some are imported for type checkers only, so that loading a model doesn't wait for them.
+    names = {"onnxwalk": onnxwalk} | {name: getattr(onnxwalk, name) for name in onnxwalk.__all__}
+    pending = list(typing.get_type_hints(function, localns=names).values())
     while pending:
         hint = pending.pop()
         pending += typing.get_args(hint)

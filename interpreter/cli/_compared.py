@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from onnxwalk.interpreter.analysis.compare.layers import usual_orders
 from onnxwalk.interpreter.cli import _plot, _show
 
 #: the columns of numbers: errors, the ratio of signal and noise in dB, the elements beyond the
@@ -78,7 +79,8 @@ def _share(share: float | None) -> str:
 
 def _remark(row: dict[str, Any]) -> str:
     parts = [] if row["equal"] else [f"DIFFERENT {row['reason'] or ''}".rstrip()]
-    parts += [f"axes {tuple(row['axes'])}"] if row["axes"] else []
+    if row["axes"] and tuple(row["axes"]) not in usual_orders(len(row["axes"])):
+        parts.append(f"axes {tuple(row['axes'])}")
     return ", ".join(parts)
 
 

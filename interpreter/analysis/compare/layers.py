@@ -80,14 +80,15 @@ def matching_orders(ours: Sequence[int], theirs: Sequence[int]) -> Iterator[tupl
     unchanged first, then with the channels moved from the second to the last axis or back, then any
     other, as (T, N, C) for (N, T, C). Orders that differ only in axes of size 1 are one."""
     seen = set()
-    for axes in (*_usual_orders(len(ours)), *_all_orders(ours, theirs)):
+    for axes in (*usual_orders(len(ours)), *_all_orders(ours, theirs)):
         kept = tuple(i for i in axes if ours[i] != 1)
         if kept not in seen and tuple(ours[i] for i in axes) == tuple(theirs):
             seen.add(kept)
             yield axes
 
 
-def _usual_orders(rank: int) -> list[tuple[int, ...]]:
+def usual_orders(rank: int) -> list[tuple[int, ...]]:
+    """Unchanged, and with the channels moved from the second to the last axis or back."""
     same = tuple(range(rank))
     if rank < 3:
         return [same]
@@ -118,7 +119,7 @@ def _is_same(symbolic: Sequence[int | None], shape: Sequence[int]) -> bool:
 
 def _is_moved(symbolic: Sequence[int | None], shape: Sequence[int]) -> bool:
     return len(symbolic) == len(shape) and any(
-        _is_same(symbolic, [shape[i] for i in axes]) for axes in _usual_orders(len(shape))
+        _is_same(symbolic, [shape[i] for i in axes]) for axes in usual_orders(len(shape))
     )
 
 
