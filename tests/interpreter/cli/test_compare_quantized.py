@@ -1,6 +1,9 @@
 """``compare`` with a quantized file as one side: values, weights, steps, statistics, tolerances."""
 
 import logging
+import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -8,6 +11,7 @@ import pytest
 from onnx import TensorProto as T
 from onnx import helper, numpy_helper
 
+import onnxwalk
 from tests.interpreter.cli.test_compare import refusal, report
 
 
@@ -139,3 +143,21 @@ def test_a_plot(cli, files):
     with open("errors.svg", encoding="utf-8") as file:
         text = file.read()
     assert "c_quantized" in text and "99th percentile" in text
+
+
+def test_the_page_shows_what_is_printed(cli, files):
+    """But for the figures, which depend on the quantizer's version."""
+    shutil.copy(files / "qdq.onnx", "quantized.onnx")
+    shutil.copy(files / "float.onnx", "float.onnx")
+    page = (Path(onnxwalk.__file__).parents[1] / "docs" / "INSIDE.md").read_text("utf-8")
+    command = "compare quantized.onnx float.onnx --samples 1 --top 4"
+    shown = page.split(f"$ onnxwalk {command}\n", 1)[1].split("```", 1)[0]
+    printed = cli(*command.split()).out
+    assert [masked(line) for line in printed.splitlines()] == [
+        masked(line) for line in shown.splitlines()
+    ]
+
+
+def masked(line):
+    """The words of a line without figures."""
+    return [word for word in line.split() if not re.fullmatch(r"-?[\d.,]+(e[+-]\d+)?%?,?", word)]
