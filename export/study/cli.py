@@ -11,6 +11,7 @@ from onnxwalk.export.errors import ExportError, require, run_command
 from onnxwalk.export.study.data import EXTRA, Source
 from onnxwalk.export.study.progress import Progress, show_progress
 from onnxwalk.export.study.variants import FAMILIES, PRESETS, Variant, choose_variants
+from onnxwalk.interpreter.cli._parser import Parser
 
 
 def main(arguments: list[str]) -> int:
@@ -24,7 +25,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="onnxwalk-export study",
         description="Train the assignment's models in Keras, export them, and compare Keras, "
         "the interpreter and ONNX Runtime on the test set.",
