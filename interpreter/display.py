@@ -23,6 +23,8 @@ def describe(value: Any) -> str:
     if isinstance(value, (np.ndarray, np.generic)):
         dtype = "string" if value.dtype == object else str(value.dtype)
         return f"{dtype} {value.shape}"
+    if isinstance(value, dict):
+        return f"map of {len(value)}"
     return "nothing" if value is None else type(value).__name__
 
 
@@ -31,7 +33,7 @@ def type_text(value: Any) -> str:
     if isinstance(value, np.ndarray):
         dtype = "string" if value.dtype == object else str(value.dtype)
         return f"{dtype}[{', '.join(map(str, value.shape))}]"
-    return f"map of {len(value)}" if isinstance(value, dict) else describe(value)
+    return describe(value)
 
 
 def count_operators(names: Iterable[str]) -> str:

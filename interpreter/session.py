@@ -36,6 +36,7 @@ from onnxwalk.ops import registry as builtin_operators
 from onnxwalk.ops.shared.numpy_state import computing
 
 if TYPE_CHECKING:
+    import onnxwalk
     from onnxwalk.interpreter.gradients import Gradients
     from onnxwalk.interpreter.runtime.estimate import Estimate
     from onnxwalk.interpreter.runtime.trace import Trace
@@ -347,6 +348,14 @@ class Session:
         values = self._inputs.check(feeds)
         plan = self._program.plan(tuple(values), None, as_written=not optimized)
         return Trace(plan, list(values.values()), self.limits, iterations)
+
+    def explore(self, feeds: Mapping[str, Any], **options: Any) -> onnxwalk.Page:
+        """A page that shows the model and its run on ``feeds``: ``onnxwalk.explore(session, feeds,
+        …)``, which has the options. Notebooks show it; ``.save(path)`` writes it, ``.open()`` opens
+        it in a browser."""
+        import onnxwalk  # what the page is made of stands above sessions
+
+        return onnxwalk.explore(self, feeds, **options)
 
     def estimate(self, shapes: Mapping[str, Sequence[int]]) -> Estimate:
         """What a run on inputs of these shapes will cost at most: ``memory`` in bytes, beyond the

@@ -60,6 +60,7 @@ from onnxwalk.ops import Cost, Operator, Registry, registry
 
 if TYPE_CHECKING:
     from onnxwalk import backend, export, interpreter, onnxruntime, ops, text, training
+    from onnxwalk.interpreter.analysis.explore import Page, explore
     from onnxwalk.interpreter.analysis.saliency import Attribution, Saliency, saliency
     from onnxwalk.interpreter.runtime.estimate import Estimate
     from onnxwalk.interpreter.runtime.trace import Event, Place, Trace
@@ -88,6 +89,7 @@ __all__ = [
     "Operator",
     "OperatorError",
     "OptionalType",
+    "Page",
     "Place",
     "Registry",
     "Saliency",
@@ -105,6 +107,7 @@ __all__ = [
     "ValueType",
     "Weight",
     "backend",
+    "explore",
     "export",
     "install_as_onnxruntime",
     "interpreter",
@@ -128,10 +131,12 @@ _LATER_FROM = {
     "Attribution": "interpreter.analysis.saliency",
     "Estimate": "interpreter.runtime.estimate",
     "Event": "interpreter.runtime.trace",
+    "Page": "interpreter.analysis.explore",
     "Place": "interpreter.runtime.trace",
     "Saliency": "interpreter.analysis.saliency",
     "Trace": "interpreter.runtime.trace",
     "Weight": "interpreter.weights",
+    "explore": "interpreter.analysis.explore",
     "saliency": "interpreter.analysis.saliency",
     "train": "training",
     "trainable_weights": "interpreter.weights",

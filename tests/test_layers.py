@@ -40,7 +40,7 @@ LAYERS = [
         "interpreter.text",
     ],
     ["interpreter.ir"],
-    ["interpreter.budget"],
+    ["interpreter.budget", "interpreter.constants", "interpreter.names"],
     ["interpreter.tables"],
     ["interpreter.reader"],
     ["interpreter.weights"],

@@ -48,8 +48,8 @@ def types_of(one):
     )
     if not function or not hasattr(function, "__annotations__"):
         return
-    # A type that is imported late is known by its public name.
-    names = {name: getattr(onnxwalk, name) for name in onnxwalk.__all__}
+    # Some are imported for type checkers only, so that loading a model doesn't wait for them.
+    names = {"onnxwalk": onnxwalk} | {name: getattr(onnxwalk, name) for name in onnxwalk.__all__}
     pending = list(typing.get_type_hints(function, localns=names).values())
     while pending:
         hint = pending.pop()

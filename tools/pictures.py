@@ -74,7 +74,7 @@ def picture_compare(folder: Path) -> None:
     onnx.save(model, folder / "wrong.onnx")
     shutil.copy(DEMO / "digits.onnx", folder)
     command = "compare wrong.onnx digits.onnx --top 3"
-    console = Console(record=True, width=118, file=(folder / "out.txt").open("w"))
+    console = Console(record=True, width=138, file=(folder / "out.txt").open("w"))
     console.print(Text(f"$ onnxwalk {command}", style="bold"))
     console.print(Text(run_onnxwalk(*command.split(), cwd=folder).rstrip()))
     svg = console.export_svg(title="onnxwalk compare")

@@ -10,7 +10,8 @@ from typing import Any
 from onnxwalk.export.conversion.draft import Draft, node_reads
 from onnxwalk.export.tracing.names import reserve_name
 from onnxwalk.export.tracing.trace import WEIGHT_PREFIX, Trace
-from onnxwalk.interpreter.analysis.compare.layers import LAYERS_KEY, is_rearranged
+from onnxwalk.interpreter.analysis.compare.layers import is_rearranged
+from onnxwalk.interpreter.names import LAYERS_KEY
 
 _NUMBER = re.compile(r"__\d+")
 

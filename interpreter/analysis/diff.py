@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from onnxwalk.interpreter.analysis.compare.cause import as_array, changed_attributes, has_equal_bits
+from onnxwalk.interpreter.analysis.compare.cause import changed_attributes, has_equal_bits
 from onnxwalk.interpreter.analysis.compare.metrics import EXACT, Difference, difference
+from onnxwalk.interpreter.constants import as_array
 from onnxwalk.interpreter.display import describe
 from onnxwalk.interpreter.ir.model import (
     Function,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,12 @@ from onnxwalk.interpreter.display import type_text
 from onnxwalk.interpreter.ir.model import Node
 from onnxwalk.interpreter.ir.plan import NOTHING, Plan, Step
 from onnxwalk.interpreter.limits import Limits
-from onnxwalk.interpreter.runtime.trace import timed_steps
+from onnxwalk.interpreter.runtime.trace import InnerStep, timed_inner_steps, timed_steps
 from onnxwalk.interpreter.session import Session
 from onnxwalk.ops.shared.numpy_state import computing
+
+#: walks through subgraphs, each of which takes longer than a run
+_INNER_RUNS = 3
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,25 @@ class LiveMemory:
 
 
 @dataclass(frozen=True)
+class InnerProfile:
+    """One node of a subgraph: ``times`` that it is computed in a run, and all of these together.
+
+    ``path``: the nodes and graphs around it, as "loop/body". ``share``: of the time of the
+    outermost node around it, in a run that walks through it. The times of a node with subgraphs of
+    its own include theirs.
+    """
+
+    node: Node
+    path: str
+    times: int
+    seconds: float
+    share: float
+    flops: int
+    bytes_moved: int
+    outputs: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Profile:
     """Measurements of ``runs`` runs; ``seconds`` is the median of complete runs."""
 
@@ -51,6 +73,8 @@ class Profile:
     #: seconds from the start of the last run to the start of each node
     starts: list[float]
     durations: list[float] = field(repr=False)
+    #: the nodes of subgraphs, in the order in which they are first computed
+    inside: list[InnerProfile] = field(default_factory=list)
 
     @property
     def peak(self) -> LiveMemory | None:
@@ -64,6 +88,12 @@ def profile(session: Session, feeds: Mapping[str, Any], runs: int) -> Profile:
     and sequences) a walk. Raises what ``session.run`` raises.
     """
     session.run(None, feeds)
+    plan, values = session._runner.prepare(None, feeds)
+    inside = _profile_inside(plan, values, session.limits, min(runs, _INNER_RUNS))
+    return replace(_profile_outside(session, feeds, runs), inside=inside)
+
+
+def _profile_outside(session: Session, feeds: Mapping[str, Any], runs: int) -> Profile:
     binding = session._runner.bind(feeds)
     if binding is None:
         return _profile_walk(*session._runner.prepare(None, feeds), session.limits, runs)
@@ -80,6 +110,64 @@ def profile(session: Session, feeds: Mapping[str, Any], runs: int) -> Profile:
         for step in plan.steps
     ]
     return _summarize(plan, marks, calls, operands)
+
+
+def _profile_inside(
+    plan: Plan, arguments: list[Any], limits: Limits | None, runs: int
+) -> list[InnerProfile]:
+    """The nodes of subgraphs, from runs that walk through them; nothing if there are none."""
+    if not any(step.bodies for step in plan.steps):
+        return []
+    marks: list[dict[tuple[str, int], float]] = []
+    around: dict[int, list[float]] = {}
+    found: dict[tuple[str, int], InnerProfile] = {}
+    for number in range(runs):
+        seconds: dict[tuple[str, int], float] = {}
+        for event in timed_inner_steps(plan, arguments, limits):
+            if not isinstance(event, InnerStep):
+                around.setdefault(id(event[0].node), []).append(event[1])
+                continue
+            path = "/".join(f"{place.node.label}/{place.graph}" for place in event.path)
+            key = path, id(event.step.node)
+            seconds[key] = seconds.get(key, 0.0) + event.seconds
+            if not number:
+                found[key] = _add_call(found.get(key), path, event)
+            del event
+        marks.append(seconds)
+    outermost = {key: _outermost(plan, key[0]) for key in found}
+    whole = {node: statistics.median(times) for node, times in around.items()}
+    inside = []
+    for key, each in found.items():
+        median = statistics.median(times.get(key, 0.0) for times in marks)
+        share = median / (whole.get(outermost[key], 0.0) or 1e-12)
+        inside.append(replace(each, seconds=median, share=share))
+    return inside
+
+
+def _outermost(plan: Plan, path: str) -> int:
+    """The node of the plan that a path begins with."""
+    nodes = (s.node for s in plan.steps if s.bodies and path.startswith(f"{s.node.label}/"))
+    return id(max(nodes, key=lambda node: len(node.label)))
+
+
+def _add_call(known: InnerProfile | None, path: str, event: InnerStep) -> InnerProfile:
+    """The profile of a node of a subgraph with one more call, as yet without times."""
+    step = event.step
+    inputs = _node_inputs(step, event.inputs, event.names)
+    outputs = [v for s, v in zip(step.outputs, event.outputs, strict=False) if s != NOTHING]
+    flops = step.operator.flops(inputs, outputs, step.node.attributes)
+    moved = bytes_moved(inputs, outputs)
+    names = [name for name in step.node.outputs if name]
+    types = {n: type_text(value) for n, value in zip(names, outputs, strict=False)}
+    if known is None:
+        return InnerProfile(step.node, path, 1, 0.0, 0.0, flops, moved, types)
+    return replace(
+        known,
+        times=known.times + 1,
+        flops=known.flops + flops,
+        bytes_moved=known.bytes_moved + moved,
+        outputs=types,
+    )
 
 
 def _profile_walk(plan: Plan, arguments: list[Any], limits: Limits | None, runs: int) -> Profile:

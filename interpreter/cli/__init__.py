@@ -18,9 +18,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import onnxwalk
+from onnxwalk.interpreter.cli._feeds import name_guesses
 from onnxwalk.interpreter.cli._parser import Parser
+from onnxwalk.interpreter.cli._session import use_threads
 from onnxwalk.interpreter.cli._show import printable
-from onnxwalk.interpreter.errors import OnnxWalkError, wrap_error
+from onnxwalk.interpreter.errors import OnnxWalkError, OperatorError, wrap_error
 from onnxwalk.interpreter.streams import discard_output, open_standard_streams
 
 __all__ = ["main"]
@@ -42,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         debug, failure = args.debug, args.failure
         with warnings.catch_warnings():  # which restores how they are shown
             warnings.showwarning = _show_warning
-            status: int = args.run(args)
+            with use_threads(args):
+                status: int = args.run(args)
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:
@@ -53,7 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             raise
-        print(f"onnxwalk: {printable(_message(error))}", file=sys.stderr)
+        text = _message(error)
+        if isinstance(error, OperatorError):  # sizes that weren't given may be the reason
+            text += name_guesses(args)
+        print(f"onnxwalk: {printable(text)}", file=sys.stderr)
         return failure
 
 

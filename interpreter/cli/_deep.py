@@ -17,8 +17,9 @@ from onnxwalk.interpreter.cli import _show
 from onnxwalk.interpreter.cli._random import random_feeds
 from onnxwalk.interpreter.compiler.context import every_node
 from onnxwalk.interpreter.compiler.provenance import find_fates
+from onnxwalk.interpreter.constants import own_tensors
 from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError
-from onnxwalk.interpreter.ir.model import Graph, SparseTensor, Tensor
+from onnxwalk.interpreter.ir.model import Graph, SparseTensor
 from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.tables.convert import declared_shape
 
@@ -153,7 +154,10 @@ def _walk(
 def _type(value: Any) -> tuple[str, tuple[int, ...] | None]:
     if isinstance(value, np.ndarray):
         return _show.dtype_name(value.dtype), value.shape
-    return ("sequence" if isinstance(value, list) else "nothing"), None
+    kind = (
+        "sequence" if isinstance(value, list) else "map" if isinstance(value, dict) else "nothing"
+    )
+    return kind, None
 
 
 def _dimension(seen: Sequence[tuple[Mapping[str, int], int]]) -> int | str:
@@ -216,11 +220,7 @@ def _layers(session: Session, flops: Mapping[str, int]) -> list[dict[str, Any]]:
 
 def _constants(session: Session) -> dict[str, np.ndarray]:
     """Initializers and the values of Constant nodes; of sparse ones the stored elements."""
-    tensors = dict(session.graph.initializers)
-    for node in session.graph.nodes:
-        tensor = node.attributes.get("value") or node.attributes.get("sparse_value")
-        if node.is_one_of("Constant") and isinstance(tensor, Tensor | SparseTensor):
-            tensors[node.outputs[0]] = tensor
+    tensors = own_tensors(session.graph)
     return {
         name: (tensor.values if isinstance(tensor, SparseTensor) else tensor).array
         for name, tensor in tensors.items()

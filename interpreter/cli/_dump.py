@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,8 @@ from onnxwalk.interpreter.cli._arguments import check_folder
 from onnxwalk.interpreter.cli._show import storable, to_jsonable
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.files import replace_atomically, translate_os_errors
+from onnxwalk.interpreter.ir.model import Model
+from onnxwalk.interpreter.names import find_layers, matches
 from onnxwalk.interpreter.runtime.trace import Event
 
 INDEX = "index.json"
@@ -25,12 +26,14 @@ class Dump:
     """A folder with a file for each selected value, 0001-name.npy and so on in the order of
     computation, and ``index.json`` with the name, node, operator, dtype and shape of each."""
 
-    def __init__(self, path: Path, patterns: Sequence[str]) -> None:
-        """``patterns``: shell patterns of names of values, nodes and operators.
+    def __init__(self, path: Path, patterns: Sequence[str], model: Model) -> None:
+        """``patterns``: shell patterns of names of values, nodes, operators and Keras layers of the
+        model.
 
         Raises InvalidInputError for a folder that can't be written, before anything is run.
         """
         self.path, self.patterns = path, patterns or ["*"]
+        self._layers = find_layers(model)
         self._temporary = path  # while ``writing``: the folder that becomes ``path``
         self._index: list[dict[str, Any]] = []
         #: the number of runs of each subgraph of which only the first iterations are dumped
@@ -48,7 +51,8 @@ class Dump:
             yield
             if not self._index:
                 raise InvalidInputError(
-                    f"--select {' '.join(self.patterns)}: no value, node or operator matches"
+                    f"--select {' '.join(self.patterns)}: no value, node, operator or Keras "
+                    "layer matches"
                 )
             with translate_os_errors(self.path):
                 text = json.dumps(to_jsonable(self._index), indent=1, allow_nan=False)
@@ -65,7 +69,8 @@ class Dump:
         if event is not None:
             path = event.named(name)
             names += [path, event.node.name, event.name, event.node.op_type]
-        if not any(fnmatch.fnmatchcase(n, p) for n in names for p in self.patterns):
+        names.append(self._layers.get(name, ""))
+        if not matches(names, self.patterns):
             return
         items = value if isinstance(value, list) else [value]
         for index, item in enumerate(items):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from onnxwalk.interpreter.cli._arguments import add_repeated
+from onnxwalk.interpreter.cli._arguments import add_integer, add_repeated
 from onnxwalk.interpreter.cli._files import Feed
 from onnxwalk.interpreter.cli._random import random_feeds
 from onnxwalk.interpreter.cli._texts import read_texts
@@ -28,8 +28,9 @@ def add_sizes(parser: argparse.ArgumentParser, prefix: str = "") -> None:
 
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:
-    """Add ``--dim``, ``--shape`` and ``--input``."""
+    """Add ``--dim``, ``--shape``, ``--seed`` and ``--input``."""
     add_sizes(parser)
+    add_integer(parser, "--seed", "seed of random inputs", default=0, least=0)
     text = "values of an input, as for run"
     add_repeated(parser, "-i", "--input", metavar="[NAME=]FILE", help=text)
     add_table_options(parser)
@@ -116,10 +117,38 @@ def build_feeds(session: HasInputs, args: argparse.Namespace, batch: int | None)
 
     ``batch`` is the size of the dimension named batch or N, or of the first one of each input.
     """
-    dims, first = parse_sizes(session, args, batch)
     feeds = read_inputs(session, args.input, None, options=get_table_options(args))
-    feeds |= random_feeds(session, feeds, args.shape, 0, dims=dims, first=first)
+    feeds |= fill_feeds(session, feeds, args, batch=batch)
     return {name: feed.read() for name, feed in feeds.items()}
+
+
+def fill_feeds(
+    session: HasInputs,
+    feeds: Mapping[str, Feed],
+    args: argparse.Namespace,
+    *,
+    batch: int | None = None,
+    seed: int | None = None,
+) -> dict[str, Feed]:
+    """Random values for the inputs without a feed, in the sizes of ``--dim`` and ``--shape``;
+    ``batch`` as for ``build_feeds``, ``seed`` in place of ``--seed``. The sizes that nothing says
+    are noted for ``name_guesses``."""
+    dims, first = parse_sizes(session, args, batch)
+    seed = (args.seed or 0) if seed is None else seed
+    args.guesses = {}
+    return random_feeds(
+        session, feeds, args.shape, seed, dims=dims, first=first, guesses=args.guesses
+    )
+
+
+def name_guesses(args: argparse.Namespace) -> str:
+    """What to add to an error of a run whose inputs ``fill_feeds`` made: the sizes that nothing
+    said, and how to say them."""
+    guesses: dict[str, str] = getattr(args, "guesses", {})
+    if not guesses:
+        return ""
+    options = " ".join(dict.fromkeys(guesses.values()))
+    return f"; the size of {', '.join(guesses)} isn't known and was taken to be 1: pass {options}"
 
 
 def parse_sizes(

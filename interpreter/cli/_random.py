@@ -22,12 +22,14 @@ def random_feeds(
     *,
     dims: Mapping[str, int] | None = None,
     first: int = 1,
+    guesses: dict[str, str] | None = None,
 ) -> dict[str, Feed]:
     """Random values for the inputs without a feed; ``shapes`` are the texts of ``--shape``.
 
     A symbolic dimension has the size that ``dims``, ``feeds`` or ``shapes`` imply, otherwise 1, or
     ``first`` if it is the first one. Floats are drawn from 0 to 1, integers from 0 to 9, strings
-    are "0" to "9".
+    are "0" to "9". ``guesses`` gets the other open dimensions that are 1 because nothing implies
+    their sizes: what to call each, and the option that sets it.
 
     Raises InvalidInputError for an input of unknown type or rank.
     """
@@ -48,8 +50,25 @@ def random_feeds(
     added = {}
     for info in missing:
         shape = sizes.get(info.name) or _resolve_shape(info, symbols, first)
-        added[info.name] = Feed(info, ArrayRows(_draw(info, shape, rng)), "random numbers")
+        origin = "random numbers" if seed is None else f"random numbers, seed {seed}"
+        added[info.name] = Feed(info, ArrayRows(_draw(info, shape, rng)), origin)
+        if guesses is not None and info.name not in sizes:
+            guesses |= _guessed(info, symbols)
     return added
+
+
+def _guessed(info: TensorInfo, symbols: Mapping[str, int]) -> dict[str, str]:
+    """The open dimensions after the first of an input that have no size, with the options for them:
+    the first is that of the batch, where 1 is no guess."""
+    shape = declared_shape(info) or ()
+    found = {}
+    for axis, size in enumerate(shape):
+        if isinstance(size, str) and axis and size not in symbols:
+            found[f"'{size}' of input {info}"] = f"--dim {size}=N"
+        elif size is None and axis:
+            sizes = ",".join(str(s) if isinstance(s, int) else "N" for s in shape)
+            found[f"dimension {axis} of input {info}"] = f"--shape {info.name}={sizes}"
+    return found
 
 
 def _parse_shapes(

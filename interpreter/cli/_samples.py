@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.cli._feeds import parse_sizes, read_inputs
+from onnxwalk.interpreter.cli._feeds import fill_feeds, get_table_options, read_inputs
 from onnxwalk.interpreter.cli._files import Feed
-from onnxwalk.interpreter.cli._random import random_feeds
 from onnxwalk.interpreter.cli._rows import ArrayRows
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.runtime.feeds import HasInputs
@@ -37,23 +36,24 @@ def generate_samples(
 
     Raises InvalidInputError.
     """
-    read = read_inputs(session, args.input, None)
+    read = read_inputs(session, args.input, None, options=get_table_options(args))
     missing = [info for info in session.inputs if info.name not in read]
     for label, feeds in _split_rows(read, args.batch):
         values = {name: feed.read() for name, feed in feeds.items()}
         if not missing:
             yield label or "no inputs", values
             continue
-        length = max((len(v) for v in values.values() if np.ndim(v)), default=args.batch)
+        lengths = [feed.rows.length for feed in feeds.values() if feed.rows.length is not None]
+        length = max(lengths, default=args.batch)
         suffix = f" with {label}" if label else ""
-        dims, first = parse_sizes(session, args, length if not read or args.batch else None)
+        size = length if not read or args.batch else None
         for number in range(args.samples):
             seed = args.seed + number
-            added = random_feeds(session, feeds, args.shape, seed, dims=dims, first=first)
+            added = fill_feeds(session, feeds, args, batch=size, seed=seed)
             numbers = {name: feed.read() for name, feed in added.items()}
             yield f"random {seed}{suffix}", values | numbers
         if args.edge:
-            added = random_feeds(session, feeds, args.shape, args.seed, dims=dims, first=first)
+            added = fill_feeds(session, feeds, args, batch=size)
             numbers = {name: feed.read() for name, feed in added.items()}
             for edge, case in _apply_edges(session, numbers):
                 yield edge + suffix, values | case
@@ -72,7 +72,8 @@ def _split_rows(read: dict[str, Feed], batch: int | None) -> Iterator[tuple[str,
     rows = [feed.rows.pieces(batch or sys.maxsize) for feed in read.values()]
     start = 0
     for parts in zip(*rows, strict=True):
-        length = max((len(part) for part in parts if np.ndim(part)), default=1)
+        arrays = [part for part in parts if isinstance(part, np.ndarray) and part.ndim]
+        length = max(map(len, arrays), default=1)
         label = f"rows {start} to {start + length - 1} of {origin}" if batch else origin
         start += length
         yield (

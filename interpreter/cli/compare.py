@@ -13,23 +13,29 @@ from onnxwalk.interpreter.analysis.compare import (
     Comparison,
     InnerCause,
     Row,
+    Rule,
     Sides,
     Tolerance,
     compare,
+    compare_weights,
     extract,
     find_cause,
     find_inner_cause,
     open_sides,
 )
-from onnxwalk.interpreter.cli import _show
+from onnxwalk.interpreter.cli import _plot, _show
 from onnxwalk.interpreter.cli._arguments import (
     add_command,
     add_integer,
+    add_repeated,
     check_folder,
     non_negative_number,
 )
+from onnxwalk.interpreter.cli._compared import draw, show
 from onnxwalk.interpreter.cli._feeds import add_inputs
+from onnxwalk.interpreter.cli._limits import get_limits
 from onnxwalk.interpreter.cli._samples import EDGES, generate_samples
+from onnxwalk.interpreter.cli._session import add_session
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.ir.model import Node
 
@@ -45,11 +51,15 @@ A and B are each one of
                      onnxwalk (as `run`, with all rewrites) or plain (as `run --no-optimize`)
   ENGINE:FILE.onnx   an engine on another file
 `compare FILE onnxwalk` and `compare FILE plain` are the same: with and without optimization.
-Values of two files are matched by name, outputs by order if none of them have the same name.
+Values of two files are matched by name, outputs by order if none of them have the same name, and
+those of a quantized file by the names that they had before: its integers are compared as the real
+numbers that they stand for, and its weights with the other's. What has no counterpart is named.
 
 The relative error of a tensor is max|a-b| / max|b|. Two tensors are equal if max|a-b| is at most
 ATOL + RTOL max|b|, NaN and infinities are at the same positions, and the shapes are equal; texts
-must be identical.
+must be identical. Values of a quantized tensor may differ by a step of its scale (--steps).
+For each there are also the mean and the percentiles of |a-b|, the cosine of a and b as vectors,
+the SQNR, 10·log10(Σb² / Σ(a-b)²) in dB, and the share of the elements beyond the tolerance.
 
 Samples are random (floats from 0 to 1, integers from 0 to 9) for all inputs without --input. Edge
 cases are {", ".join(EDGES)}; for integers zeros and ones only.
@@ -68,9 +78,6 @@ def add_parser(commands: Any) -> None:
     add_integer(parser, "--samples", "number of random samples", default=3)
     parser.add_argument(
         "--edge", action="store_true", help=f"also compare on {', '.join(EDGES)} as inputs"
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="seed of the first sample (default: 0)"
     )
     add_inputs(parser)
     text = (
@@ -92,6 +99,20 @@ def add_parser(commands: Any) -> None:
         help="see above (default: 1e-3 for floats, 1e-6 for float64, 2e-2 for float16, 1e-1 for "
         "bfloat16, 0 for integers)",
     )
+    add_repeated(
+        parser,
+        "--tolerance",
+        metavar="NAME=ATOL[,RTOL]",
+        help="another tolerance for a value, a layer, an operator or a type, or for all that match "
+        "a pattern, as in float16=0.01 or 'attention*=0,0.05'",
+    )
+    parser.add_argument(
+        "--steps",
+        type=non_negative_number,
+        default=1.0,
+        metavar="N",
+        help="how many steps of its scale a value of a quantized tensor may differ (default: 1)",
+    )
     text = "memory for the values that an engine returns at a time, or that wait for the other side"
     add_integer(parser, "--memory", text, default=256, metavar="MB")
     add_integer(parser, "--top", "values to show", default=10)
@@ -102,16 +123,22 @@ def add_parser(commands: Any) -> None:
         help="write the smallest model that shows the first difference: the node, its inputs as "
         "constants, and the result of the other side",
     )
+    text = "draw the errors of all values in the order of the graph: .svg, .png, .pdf"
+    parser.add_argument("--plot", type=Path, metavar="FILE", help=text)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_session(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command: 1 if the sides differ. Raises OnnxWalkError."""
     if args.extract:
         check_folder(args.extract)
+    if args.plot:
+        _plot.check(args.plot)
     memory = args.memory * 1_000_000
-    tolerance = Tolerance(args.atol, args.rtol)
-    sides = open_sides(args.a, args.b, memory, args.seed)
+    tolerance = Tolerance(args.atol, args.rtol, args.steps, _parse_rules(args.tolerance))
+    options = {"limits": get_limits(args), "seed": args.seed}
+    sides = open_sides(args.a, args.b, memory, threads=args.threads, **options)
     if args.extract and not any(sides.models):
         raise InvalidInputError(f"--extract {args.extract}: one side must be an .onnx file")
     comparison = compare(sides, generate_samples(sides.inputs, args), tolerance, memory)
@@ -121,15 +148,35 @@ def run(args: argparse.Namespace) -> int:
     if args.extract and cause and cause.node:
         extracted = extract(sides, comparison, cause, tolerance, args.extract)
     report = _report(sides, comparison, cause, inner, args)
+    if args.plot:
+        draw(args.plot, report)
     if args.json:
         _show.print_json(report | {"extracted": extracted})
     else:
-        _show_text(report, args.top)
+        show(report, args.top)
         if extracted:
             _show.line(f"written to {args.extract}: outputs {', '.join(extracted)}")
         elif args.extract:
             _show.line(f"{args.extract} was not written: no node differs")
+        if args.plot:
+            _show.line(f"written to {args.plot}")
     return int(not comparison.equal)
+
+
+def _parse_rules(texts: Sequence[str]) -> tuple[Rule, ...]:
+    rules = []
+    for text in texts:
+        pattern, _, numbers = text.rpartition("=")
+        try:
+            parts = [non_negative_number(number) for number in numbers.split(",")]
+        except argparse.ArgumentTypeError:
+            parts = []
+        if not pattern or not 1 <= len(parts) <= 2:
+            raise InvalidInputError(
+                f"--tolerance {text}: expected NAME=ATOL or NAME=ATOL,RTOL, as in int8=1"
+            )
+        rules.append(Rule(pattern, parts[0], parts[1] if len(parts) > 1 else None))
+    return tuple(rules)
 
 
 def _report(
@@ -146,6 +193,14 @@ def _report(
     for row in comparison.ranked:
         name = row.pair[sides.main]
         rows.append(_row(row, name, nodes.get(name)))
+    skipped = [
+        {"side": "ab"[each.side], "value": each.name, "reason": each.reason}
+        for each in comparison.skipped
+    ]
+    weights = [
+        {"a": row.a, "b": row.b, "step": row.step, **row.difference.as_data(spots=False)}
+        for row in compare_weights(sides)
+    ]
     return {
         "a": sides.a.label,
         "b": sides.b.label,
@@ -161,6 +216,9 @@ def _report(
         "differing": sum(not row.equal for row in comparison.rows),
         "first": None if cause is None else _first(cause, inner),
         "compared": rows,
+        "order": [row.pair[sides.main] for row in comparison.rows],
+        "not_compared": skipped,
+        "weights": weights,
     }
 
 
@@ -177,6 +235,7 @@ def _row(row: Row, name: str, node: Node | None) -> dict[str, Any]:
         "equal": worst.equal,
         **worst.as_data(spots=False),
         "sample": row.sample,
+        "axes": None if row.axes is None else list(row.axes),
     }
 
 
@@ -204,106 +263,3 @@ def _inner(inner: InnerCause) -> dict[str, Any]:
         "inputs": dict(inner.inputs),
         "weights": {name: weight.as_data() for name, weight in inner.weights.items()},
     }
-
-
-# --- text
-
-
-def _show_text(report: dict[str, Any], top: int) -> None:
-    values, shown = report["values"], report["compared"][:top]
-    _show.line(f"a: {report['a']}, {_show.count(values['a'], 'value')}")
-    _show.line(f"b: {report['b']}, {_show.count(values['b'], 'value')}")
-    _show.line(
-        f"{values['compared']:,} compared on {_show.count(len(report['samples']), 'sample')}: "
-        + ", ".join(report["samples"])
-    )
-    if report["first"]:
-        _show_first(report["first"])
-    _show.heading(f"the largest relative errors, {len(shown)} of {values['compared']:,}")
-    by_layer = any(row["layer"] for row in shown)
-    columns = ["value", *(["layer"] if by_layer else []), "operator", "relative", "absolute"]
-    _show.table(
-        [*columns, "type", "sample", ""],
-        [
-            [
-                row["value"],
-                *([row["layer"] or ""] if by_layer else []),
-                row["operator"] or "",
-                _show.error_size(row["relative"]),
-                _show.error_size(row["absolute"]),
-                _types(row),
-                row["sample"],
-                "" if row["equal"] else f"DIFFERENT {row['reason'] or ''}".rstrip(),
-            ]
-            for row in shown
-        ],
-        right=("relative", "absolute"),
-        indent=2,
-    )
-    _show.line()
-    _show.line(
-        "equal within the tolerance"
-        if report["equal"]
-        else f"{report['differing']:,} of {values['compared']:,} values differ"
-    )
-
-
-def _types(row: dict[str, Any]) -> str:
-    return " / ".join(dict.fromkeys((row["type_a"], row["type_b"])))
-
-
-def _show_first(first: dict[str, Any]) -> None:
-    where = [f"node '{first['node']}' ({first['operator']})"] if first["node"] else []
-    where += [f"layer '{first['layer']}'"] if first["layer"] else []
-    _show.heading(f"first difference: {', '.join(where) or 'no node'}")
-    rows = [("value", " / ".join(dict.fromkeys((first["a"], first["b"]))))]
-    rows += _error_rows(first)
-    rows.append(("sample", first["sample"]))
-    if len(first["nodes"]) > 1:
-        nodes = ", ".join(f"{n['node']} ({n['operator']})" for n in first["nodes"])
-        rows.append(("computed by", nodes))
-    rows += _input_rows(first["inputs"])
-    rows += [("changed", change) for change in first["changes"]]
-    _show.table(("", ""), rows, indent=2)
-    _show_spots("value", first["differs_most"])
-    _show_weights(first["weights"])
-    if first["inside"]:
-        _show_inner(first["inside"])
-
-
-def _show_inner(inner: dict[str, Any]) -> None:
-    _show.heading(f"first difference inside it: node '{inner['node']}' ({inner['operator']})")
-    equal = _show.count(inner["same"], "value")
-    rows = [("value", inner["value"]), *_error_rows(inner), ("before it", f"{equal} equal")]
-    _show.table(("", ""), [*rows, *_input_rows(inner["inputs"])], indent=2)
-    _show_spots("value", inner["differs_most"])
-    _show_weights(inner["weights"])
-
-
-def _error_rows(difference: dict[str, Any]) -> list[tuple[str, str]]:
-    """The types, the error and the reason of a difference, as rows of a table."""
-    relative, absolute = (_show.error_size(difference[key]) for key in ("relative", "absolute"))
-    rows = [("type", _types(difference)), ("error", f"{relative} relative, {absolute} absolute")]
-    return rows + ([("", difference["reason"])] if difference["reason"] else [])
-
-
-def _input_rows(inputs: dict[str, str]) -> list[tuple[str, str]]:
-    texts = [f"{name}: {text}" for name, text in inputs.items()]
-    return [("" if index else "inputs", text) for index, text in enumerate(texts)]
-
-
-def _show_weights(weights: dict[str, Any]) -> None:
-    for name, weight in weights.items():
-        error = weight["reason"] or f"{_show.error_size(weight['relative'])} relative"
-        _show.line(f"  weight '{name}' differs: {error}")
-        _show_spots("weight", weight["differs_most"])
-
-
-def _show_spots(noun: str, spots: Sequence[dict[str, Any]]) -> None:
-    if spots:
-        rows = [(str(spot["index"]), _element(spot["a"]), _element(spot["b"])) for spot in spots]
-        _show.table((f"{noun} at", "a", "b"), rows, right=("a", "b"), indent=4)
-
-
-def _element(value: Any) -> str:
-    return repr(value) if isinstance(value, (str, bytes)) else str(value)

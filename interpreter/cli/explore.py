@@ -11,15 +11,13 @@ from typing import Any
 
 from onnxwalk.interpreter.cli import _report, _show
 from onnxwalk.interpreter.cli._arguments import add_command, add_integer, check_folder
-from onnxwalk.interpreter.cli._feeds import add_inputs, add_texts, parse_sizes, read_feeds
+from onnxwalk.interpreter.cli._feeds import add_inputs, add_texts, fill_feeds, read_feeds
 from onnxwalk.interpreter.cli._files import Feed
-from onnxwalk.interpreter.cli._limits import add_limits, get_limits
 from onnxwalk.interpreter.cli._progress import progress
-from onnxwalk.interpreter.cli._random import random_feeds
+from onnxwalk.interpreter.cli._session import add_session, open_session
 from onnxwalk.interpreter.errors import InvalidInputError
-from onnxwalk.interpreter.files import write_file
 from onnxwalk.interpreter.runtime.trace import ITERATIONS
-from onnxwalk.interpreter.session import Session, load
+from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.tables.convert import declared_shape
 
 _DESCRIPTION = """\
@@ -68,14 +66,14 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--no-saliency", action="store_true", help="don't compute what moved the scores"
     )
-    add_limits(parser)
+    parser.add_argument("--open", action="store_true", help="show the page in a browser")
+    add_session(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command. Raises OnnxWalkError."""
     # Imported here, because no other command needs it.
-    from onnxwalk.interpreter.analysis.explore.collect import collect
-    from onnxwalk.interpreter.analysis.explore.page import build_page, page_overhead
+    from onnxwalk.interpreter.analysis.explore import explore
 
     if args.sample is not None and (args.whole or args.sample < 0):
         raise InvalidInputError(
@@ -86,41 +84,37 @@ def run(args: argparse.Namespace) -> int:
     output = args.output or Path(f"{Path(args.model).stem}.html")
     check_folder(output)
     labels = _report.read_labels(args.labels) if args.labels else None
-    session = load(args.model, limits=get_limits(args))
+    session = open_session(args)
     feeds = _feeds(session, args)
-    room = int(args.size * 1e6) - page_overhead()
-    if room < 20_000:
-        least = f"{page_overhead():,} bytes"
-        raise InvalidInputError(f"--size {args.size:g}: too small; the page itself needs {least}")
     values = _read_values(args, feeds)
-    with progress("saliency") as tell:
-        data = collect(
+    with progress("run") as bar:
+        page = explore(
             session,
             values,
-            limit=room,
+            title=f"{Path(args.model).name}: explore",
             labels=labels,
             iterations=args.iterations,
             saliency=not args.no_saliency,
-            progress=tell,
+            size=args.size,
+            origins={name: feed.origin for name, feed in feeds.items()},
+            progress=lambda title, done, total: bar(done, total or None, title),
         )
-    data["origins"] = {name: feed.origin for name, feed in feeds.items()}
-    text = build_page(data, f"{Path(args.model).name}: explore")
-    write_file(output, text)
-    parts = sum("part" in node for node in data["nodes"])
-    nodes = sum("seconds" in node for node in data["nodes"]) - parts
-    inner = f", {parts:,} inside them" if parts else ""
+    page.save(output)
+    nodes = _show.count(page.nodes - page.parts, "node")
+    inner = f", {page.parts:,} inside them" if page.parts else ""
     _show.line(
-        f"{output}: {_show.count(nodes, 'node')}{inner}, {_show.size(len(text.encode()))}; "
+        f"{output}: {nodes}{inner}, {_show.size(len(page.html.encode()))}; "
         + "; ".join(f"{name} from {feed.origin}" for name, feed in feeds.items())
     )
+    if args.open and not page.open(output):
+        raise InvalidInputError(f"--open: no browser was found; the page is in {output}")
     return 0
 
 
 def _feeds(session: Session, args: argparse.Namespace) -> dict[str, Feed]:
     """A feed for each input."""
-    dims, first = parse_sizes(session, args, None)
     feeds = read_feeds(session, args)
-    return feeds | random_feeds(session, feeds, args.shape, 0, dims=dims, first=first)
+    return feeds | fill_feeds(session, feeds, args)
 
 
 def _read_values(args: argparse.Namespace, feeds: Mapping[str, Feed]) -> dict[str, Any]:

@@ -5,23 +5,25 @@ from __future__ import annotations
 import argparse
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from onnxwalk.interpreter.budget import Budget, use_budget
 from onnxwalk.interpreter.cli import _deep, _show
-from onnxwalk.interpreter.cli._arguments import add_command, add_integer
+from onnxwalk.interpreter.cli._arguments import add_command, add_integer, add_repeated
 from onnxwalk.interpreter.cli._feeds import add_sizes, parse_dims
-from onnxwalk.interpreter.cli._limits import add_limits, get_limits
+from onnxwalk.interpreter.cli._limits import get_limits
+from onnxwalk.interpreter.cli._nodes import list_nodes, show_nodes
+from onnxwalk.interpreter.cli._session import add_session, open_session
 from onnxwalk.interpreter.compiler.assume import assume
 from onnxwalk.interpreter.compiler.check import check
 from onnxwalk.interpreter.compiler.context import Context, every_node
 from onnxwalk.interpreter.compiler.inline import inline_functions
 from onnxwalk.interpreter.compiler.resolve import resolve, unsupported
+from onnxwalk.interpreter.constants import every_tensor
 from onnxwalk.interpreter.errors import InvalidInputError, InvalidModelError, UnsupportedModelError
 from onnxwalk.interpreter.ir.model import Graph, Model, Node, SparseTensor, Tensor, ValueInfo
 from onnxwalk.interpreter.reader import read_model
-from onnxwalk.interpreter.session import load
 from onnxwalk.interpreter.text import LABELS_KEY, TEXT_KEY, Tokenizer, class_names, tokenizers
 from onnxwalk.ops import registry
 from onnxwalk.ops.contract.dtypes import ELEMENT_TYPES
@@ -44,8 +46,25 @@ def add_parser(commands: Any) -> None:
     )
     add_sizes(parser, "with --deep: ")
     add_integer(parser, "--top", "with --deep: rows of each table", default=20)
+    parser.add_argument(
+        "--nodes",
+        action="store_true",
+        help="also list the nodes in order, with inputs, outputs, attributes, types and shapes",
+    )
+    text = "with --nodes: only those whose name, operator, value or Keras layer matches"
+    add_repeated(parser, "--select", metavar="PATTERN", help=text)
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="only say whether the model can be run: exit status 1 if not; with --deep it is tried",
+    )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="with --check: also refuse nodes out of order and domains that aren't imported",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_limits(parser)
+    add_session(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -53,22 +72,48 @@ def run(args: argparse.Namespace) -> int:
     supported is reported, not refused."""
     if not args.deep and (args.dim or args.shape):
         raise InvalidInputError("--dim and --shape require --deep")
+    if args.select and not args.nodes:
+        raise InvalidInputError("--select requires --nodes")
+    if args.strict and not args.check:
+        raise InvalidInputError("--strict requires --check")
     with use_budget(Budget(get_limits(args))):
-        report = _report(args.model, read_model(args.model))
+        report = _report(args, read_model(args.model))
     if args.deep and not (report["unsupported"] or report["problem"]):
-        session = load(args.model, optimize=False, limits=get_limits(args))
+        session = open_session(args, optimize=False)
         report["deep"] = _deep.analyze(session, parse_dims(session, args.dim), args.shape)
+    problems = _problems(report, strict=args.strict)
+    if args.check:
+        report["problems"] = problems
     if args.json:
         _show.print_json(report)
+    elif args.check:
+        for problem in problems:
+            _show.line(f"{args.model}: {problem}")
+        if not problems:
+            _show.line(f"{args.model}: can be run; {_show.count(report['nodes'], 'node')}")
     else:
         _show_text(report)
+        if args.nodes:
+            _show.heading("the nodes in order")
+            show_nodes(report["node_list"])
         if "deep" in report:
             _deep.show(report["deep"], args.top)
-    return 0
+    return int(args.check and bool(problems))
 
 
-def _report(path: str, model: Model) -> dict[str, Any]:
+def _problems(report: Mapping[str, Any], *, strict: bool) -> list[str]:
+    """Why the model can't be run."""
+    problems = [
+        f"{each['operator']} isn't supported: {', '.join(each['nodes'])}"
+        for each in report["unsupported"]
+    ]
+    problems += [report["problem"]] if report["problem"] else []
+    return problems + (report["assumed"] if strict else [])
+
+
+def _report(args: argparse.Namespace, model: Model) -> dict[str, Any]:
     """The report as plain data."""
+    path = args.model
     model, assumptions = assume(model)
     check(model)
     graph = inline_functions(model)
@@ -82,7 +127,7 @@ def _report(path: str, model: Model) -> dict[str, Any]:
         except UnsupportedModelError as error:
             problem = str(error).removeprefix(f"{model.source}: ")
     initialized = set(graph.initializers)
-    return {
+    report = {
         "model": path,
         "bytes": os.path.getsize(path),
         "ir_version": model.ir_version,
@@ -111,6 +156,10 @@ def _report(path: str, model: Model) -> dict[str, Any]:
         "unsupported": [{"operator": o, "nodes": nodes} for o, nodes in missing.items()],
         "problem": problem,
     }
+    if args.nodes:
+        infer = not missing and problem is None
+        report["node_list"] = list_nodes(model, graph, context, args.select, infer=infer)
+    return report
 
 
 def _value(value: ValueInfo) -> dict[str, Any]:
@@ -123,9 +172,9 @@ def _value(value: ValueInfo) -> dict[str, Any]:
 
 
 def _parameters(graph: Graph) -> list[dict[str, Any]]:
-    """Tensors, elements and bytes of the initializers by type; the largest type comes first."""
+    """Tensors, elements and bytes of the constants by type; the largest type comes first."""
     totals: dict[int, list[int]] = {}
-    for tensor in _initializers(graph):
+    for _, tensor in every_tensor(graph):
         stored = tensor.values if isinstance(tensor, SparseTensor) else tensor
         total = totals.setdefault(stored.element, [0, 0, 0])
         total[0] += 1
@@ -135,14 +184,6 @@ def _parameters(graph: Graph) -> list[dict[str, Any]]:
         {"type": ELEMENT_TYPES[code].name, "tensors": tensors, "elements": size, "bytes": stored}
         for code, (tensors, size, stored) in sorted(totals.items(), key=lambda t: -t[1][2])
     ]
-
-
-def _initializers(graph: Graph) -> Iterator[Tensor | SparseTensor]:
-    """The initializers of a graph and its subgraphs."""
-    yield from graph.initializers.values()
-    for node in graph.nodes:
-        for _, inner in node.graphs:
-            yield from _initializers(inner)
 
 
 def _stored_bytes(tensor: Tensor) -> int:

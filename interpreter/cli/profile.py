@@ -17,15 +17,12 @@ from onnxwalk.interpreter.analysis.profile import (
 from onnxwalk.interpreter.cli import _show
 from onnxwalk.interpreter.cli._arguments import (
     add_command,
-    add_execution,
     add_integer,
     check_folder,
-    get_execution,
 )
 from onnxwalk.interpreter.cli._feeds import add_inputs, build_feeds
-from onnxwalk.interpreter.cli._limits import add_limits, get_limits
+from onnxwalk.interpreter.cli._session import add_session, open_session
 from onnxwalk.interpreter.files import write_file
-from onnxwalk.interpreter.session import load
 
 _DESCRIPTION = """\
 Measure the time of every node of a model, and count its operations and bytes.
@@ -34,7 +31,9 @@ The nodes are those after the rewrites, in a plan bound to the shapes of the inp
 --no-optimize those of the file. Times are medians. FLOP counts additions and multiplications of
 the formula, bytes each input and output once. Ceiling is the speed relative to the highest that
 this machine reaches in a matrix product or a copy, measured now. Memory is that of the live
-intermediate values, without the weights.
+intermediate values, without the weights. Nodes inside of If, Loop and Scan are measured in a walk
+through all iterations, which takes longer than a run: their shares are of the time of the node
+around them, there.
 
 Inputs without --input get random values, as with `run --random`.
 """
@@ -50,7 +49,6 @@ def add_parser(commands: Any) -> None:
     add_integer(parser, "--batch", text)
     add_integer(parser, "--runs", "number of runs", default=20)
     add_integer(parser, "--top", "nodes to show", default=20)
-    add_execution(parser)
     parser.add_argument(
         "--trace",
         type=Path,
@@ -58,14 +56,14 @@ def add_parser(commands: Any) -> None:
         help="write the last run as Chrome's trace events (.json), for Perfetto or chrome://tracing",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_limits(parser)
+    add_session(parser, execution=True)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command. Raises OnnxWalkError."""
     if args.trace:
         check_folder(args.trace)
-    session = load(args.model, limits=get_limits(args), **get_execution(args))
+    session = open_session(args)
     feeds = build_feeds(session, args, args.batch)
     result = profile(session, feeds, args.runs)
     flops, bandwidth = measure_ceiling()
@@ -101,6 +99,19 @@ def _report(model: str, result: Profile, flops: float, bandwidth: float) -> dict
             for node in result.nodes
         ],
         "operators": _operators(result.nodes, total, flops, bandwidth),
+        "inside": [
+            {
+                "node": f"{each.path}/{each.node.label}",
+                "operator": each.node.op_type,
+                "times": each.times,
+                "seconds": each.seconds,
+                "share": each.share,
+                "flop": each.flops,
+                "bytes": each.bytes_moved,
+                "outputs": dict(each.outputs),
+            }
+            for each in result.inside
+        ],
         "peak": None
         if peak is None
         else {"after": peak.node.label, "bytes": peak.bytes, "holders": dict(peak.largest)},
@@ -156,11 +167,37 @@ def _show_text(report: Mapping[str, Any], top: int) -> None:
     ]
     figures = columns[2:]
     _show.table(("node", "operator", *figures, "outputs"), by_node, right=figures, indent=2)
+    _show_inside(report["inside"], top)
     if report["peak"]:
         peak = report["peak"]
         largest = ", ".join(f"{n} {_show.size(size)}" for n, size in peak["holders"].items())
         _show.line()
         _show.line(f"memory: {_show.size(peak['bytes'])} at most, after {peak['after']}: {largest}")
+
+
+def _show_inside(inside: Sequence[Mapping[str, Any]], top: int) -> None:
+    if not inside:
+        return
+    slowest = sorted(inside, key=lambda node: -node["seconds"])[:top]
+    count = _show.count(len(slowest), "node")
+    _show.heading(
+        f"inside of If, Loop and Scan, walked through: the slowest {count} of {len(inside)}"
+    )
+    rows = [
+        (
+            node["node"],
+            node["operator"],
+            f"{node['times']:,}",
+            _show.duration(node["seconds"]),
+            f"{node['share']:.1%}",
+            _si(node["flop"]),
+            _show.size(node["bytes"]),
+            ", ".join(node["outputs"].values()),
+        )
+        for node in slowest
+    ]
+    figures = ("times", "time", "share", "FLOP", "moved")
+    _show.table(("node", "operator", *figures, "outputs"), rows, right=figures, indent=2)
 
 
 def _cells(figures: Mapping[str, Any]) -> tuple[str, ...]:

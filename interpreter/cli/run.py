@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import secrets
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,23 +14,27 @@ import numpy as np
 from onnxwalk.interpreter.cli import _report, _show
 from onnxwalk.interpreter.cli._arguments import (
     add_command,
-    add_execution,
     add_integer,
     add_repeated,
-    get_execution,
     positive_number,
 )
 from onnxwalk.interpreter.cli._batches import Result, run_batches, run_dumping, run_once
 from onnxwalk.interpreter.cli._dump import Dump
-from onnxwalk.interpreter.cli._feeds import add_table_options, add_texts, read_feeds
+from onnxwalk.interpreter.cli._feeds import (
+    add_sizes,
+    add_table_options,
+    add_texts,
+    fill_feeds,
+    read_feeds,
+)
 from onnxwalk.interpreter.cli._files import Feed
-from onnxwalk.interpreter.cli._limits import add_limits, get_limits
 from onnxwalk.interpreter.cli._outputs import FORMATS, OutputFile, Outputs, is_table, spooled
-from onnxwalk.interpreter.cli._random import random_feeds
 from onnxwalk.interpreter.cli._rows import ConstantRows
+from onnxwalk.interpreter.cli._session import add_session, open_session
 from onnxwalk.interpreter.errors import InvalidInputError
+from onnxwalk.interpreter.names import find_values
 from onnxwalk.interpreter.runtime.trace import ITERATIONS
-from onnxwalk.interpreter.session import Session, load
+from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.text import class_names, tokenizers
 
 _DESCRIPTION = """\
@@ -85,13 +90,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--random", action="store_true", help="generate random values for all other inputs"
     )
-    add_repeated(
-        parser,
-        "--shape",
-        metavar="[NAME=]1,100",
-        help="shape of a random input (default: 1 for each open dimension)",
-    )
-    add_integer(parser, "--seed", "seed of random inputs and random operators", least=0)
+    add_sizes(parser)
+    text = "seed of random inputs and random operators (default: another one each time)"
+    add_integer(parser, "--seed", text, least=0)
     parser.add_argument(
         "--scale",
         type=positive_number,
@@ -118,7 +119,8 @@ def add_parser(commands: Any) -> None:
         metavar="FILE",
         help="class names: text, one per line, or a JSON list (default: those in the model)",
     )
-    add_repeated(parser, "--tensor", metavar="NAME", help="also return this intermediate value")
+    text = "also return this value, the output of this Keras layer or node, or all that match"
+    add_repeated(parser, "--tensor", metavar="NAME", help=text)
     parser.add_argument(
         "--dump",
         type=Path,
@@ -130,7 +132,8 @@ def add_parser(commands: Any) -> None:
         parser,
         "--select",
         metavar="PATTERN",
-        help="dump only values whose name, node or operator matches, as in 'dense*' or Conv",
+        help="dump only values whose name, node, operator or Keras layer matches, as in 'dense*' "
+        "or Conv",
     )
     text = f"dump the first N iterations of each If, Loop and Scan (default: {ITERATIONS})"
     add_integer(parser, "--iterations", text, least=0)
@@ -139,15 +142,15 @@ def add_parser(commands: Any) -> None:
         action="store_true",
         help="don't run; print the most memory and time that the run could use",
     )
-    add_execution(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_limits(parser)
+    add_session(parser, execution=True)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command. Raises OnnxWalkError."""
     for option, required in (
         ("shape", "random"),
+        ("dim", "random"),
         ("column", "text_file"),
         ("select", "dump"),
         ("iterations", "dump"),
@@ -162,13 +165,13 @@ def run(args: argparse.Namespace) -> int:
     if args.labels and not args.top and not (args.output and is_table(args.output, args.format)):
         raise InvalidInputError("--labels requires --top, or a table such as .csv as --output")
     labels = _report.read_labels(args.labels) if args.labels else None
-    session = load(args.model, seed=args.seed, limits=get_limits(args), **get_execution(args))
+    session = open_session(args, seed=args.seed)
     names = _names(session, args)
     if args.dry_run:
         return _print_cost(session, _feeds(session, args), args)
     infos = [info for info in session.outputs if info.name in names]
     file = OutputFile(args.output, names, infos, args.format) if args.output else None
-    dump = Dump(args.dump, args.select) if args.dump else None
+    dump = Dump(args.dump, args.select, session.model) if args.dump else None
     feeds = _feeds(session, args)
     _check_damaged(feeds)
     sample_names = next((f.rows.names for f in feeds.values() if f.rows.names), None)
@@ -208,7 +211,12 @@ def _names(session: Session, args: argparse.Namespace) -> list[str]:
     chosen = [
         name for text in args.outputs for name in ([text] if text in known else text.split(","))
     ]
-    return list(dict.fromkeys([*(chosen or (i.name for i in session.outputs)), *args.tensor]))
+    inner = [
+        name
+        for text in args.tensor
+        for name in find_values(session.model, session.graph, text, "--tensor")
+    ]
+    return list(dict.fromkeys([*(chosen or (i.name for i in session.outputs)), *inner]))
 
 
 def _check_damaged(feeds: dict[str, Feed]) -> None:
@@ -285,7 +293,8 @@ def _feeds(session: Session, args: argparse.Namespace) -> dict[str, Feed]:
     """A value for each input, in the model's order."""
     feeds = read_feeds(session, args, skips_damaged=True)
     if args.random:
-        feeds |= random_feeds(session, feeds, args.shape, args.seed)
+        seed = secrets.randbelow(1_000_000) if args.seed is None else args.seed
+        feeds |= fill_feeds(session, feeds, args, seed=seed)
     if missing := [info for info in session.inputs if info.name not in feeds]:
         listed = "; ".join(map(str, missing))
         raise InvalidInputError(

@@ -29,14 +29,14 @@ from onnxwalk.interpreter.cli._arguments import (
     add_repeated,
     check_folder,
 )
-from onnxwalk.interpreter.cli._feeds import add_inputs, add_texts, parse_sizes, read_feeds
+from onnxwalk.interpreter.cli._feeds import add_inputs, add_texts, fill_feeds, read_feeds
 from onnxwalk.interpreter.cli._files import Feed
-from onnxwalk.interpreter.cli._limits import add_limits, get_limits
 from onnxwalk.interpreter.cli._progress import progress
-from onnxwalk.interpreter.cli._random import random_feeds
+from onnxwalk.interpreter.cli._session import add_session, open_session
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.files import write_file
-from onnxwalk.interpreter.session import Session, load
+from onnxwalk.interpreter.names import find_value
+from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.tables.convert import declared_shape
 from onnxwalk.interpreter.text import TextRows, tokenizers
 
@@ -98,9 +98,16 @@ def add_parser(commands: Any) -> None:
         "--labels", type=Path, metavar="FILE", help="class names (default: those in the model)"
     )
     parser.add_argument(
-        "--of", metavar="NAME", help="value that holds the scores (default: before the softmax)"
+        "--of",
+        metavar="NAME",
+        help="value or Keras layer that holds the scores (default: before the softmax)",
     )
-    add_repeated(parser, "--at", metavar="NAME", help="value to attribute to (default: inputs)")
+    add_repeated(
+        parser,
+        "--at",
+        metavar="NAME",
+        help="value or Keras layer to attribute to (default: inputs)",
+    )
     add_integer(parser, "--steps", "gradients to average (default: 64; smoothgrad: 32)")
     parser.add_argument(
         "--baseline", type=float, default=0, metavar="V", help="baseline value (default: 0)"
@@ -108,7 +115,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--sample", type=int, metavar="K", help="explain row K only, from 0 on")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the result")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_limits(parser)
+    add_session(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -120,11 +127,13 @@ def run(args: argparse.Namespace) -> int:
     if not math.isfinite(args.baseline):
         raise InvalidInputError(f"--baseline {args.baseline}: expected a finite number")
     labels = _report.read_labels(args.labels) if args.labels else None
-    session = load(args.model, limits=get_limits(args))
+    session = open_session(args)
     feeds = _feeds(session, args)
     samples = _Samples(session, feeds, args.sample)
+    of = None if args.of is None else find_value(session.model, session.graph, args.of, "--of")
+    at = [find_value(session.model, session.graph, name, "--at") for name in args.at]
     explainer = Explainer(
-        session, samples.values, method=args.method, of=args.of, at=args.at or None, labels=labels
+        session, samples.values, method=args.method, of=of, at=at or None, labels=labels
     )
     with progress("gradients") as tell:
         found = explainer.explain(
@@ -141,9 +150,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _feeds(session: Session, args: argparse.Namespace) -> dict[str, Feed]:
-    dims, first = parse_sizes(session, args, None)
     feeds = read_feeds(session, args)
-    return feeds | random_feeds(session, feeds, args.shape, 0, dims=dims, first=first)
+    return feeds | fill_feeds(session, feeds, args)
 
 
 class _Samples:

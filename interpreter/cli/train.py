@@ -19,8 +19,8 @@ from onnxwalk.interpreter.cli._arguments import (
     positive_number,
 )
 from onnxwalk.interpreter.cli._feeds import read_inputs
-from onnxwalk.interpreter.cli._limits import add_limits, get_limits
 from onnxwalk.interpreter.cli._progress import progress
+from onnxwalk.interpreter.cli._session import add_session, open_session
 from onnxwalk.interpreter.cli._texts import read_texts
 from onnxwalk.interpreter.cli._training import (
     Reporter,
@@ -30,7 +30,7 @@ from onnxwalk.interpreter.cli._training import (
 )
 from onnxwalk.interpreter.errors import InvalidInputError, NotFiniteError
 from onnxwalk.interpreter.files import check_writable, write_file
-from onnxwalk.interpreter.session import Session, load
+from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.text import class_names
 from onnxwalk.interpreter.training import (
     Adagrad,
@@ -135,13 +135,13 @@ def add_parser(commands: Any) -> None:
         metavar="FILE",
         help="go on from a checkpoint, with the same data and settings, as if it hadn't ended",
     )
-    add_limits(parser)
+    add_session(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command. Raises OnnxWalkError."""
     _check_files(args)
-    session = load(args.model, limits=get_limits(args))
+    session = open_session(args)
     data = _read(session, args, args.data, args.text_file, args.labels)
     trainer = Trainer(
         session,

@@ -22,6 +22,7 @@ from onnxwalk.interpreter.compiler.types import type_problems
 from onnxwalk.interpreter.errors import InvalidInputError, suggest
 from onnxwalk.interpreter.ir.model import Graph, Model, Shape, TensorType, ValueInfo
 from onnxwalk.interpreter.ir.plan import Plan
+from onnxwalk.interpreter.names import outputs_of_layers
 from onnxwalk.ops.shared.numpy_state import computing
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Program:
         Raises InvalidModelError or UnsupportedModelError with all problems.
         """
         self.context = context
-        self.source = model.source
+        self.source, self._model = model.source, model
         self.graph = _inline_and_check(model, context)
         self._bind = bind
         self._rewrites = tuple(r for r in rewrites if bind or r not in NOT_WALKED)
@@ -74,9 +75,8 @@ class Program:
         # imported where it is needed: most sessions never ask for a gradient
         from onnxwalk.interpreter.compiler.gradients.differentiate import differentiate
 
-        found = differentiate(
-            self.graph, self.context, [of], with_respect_to, seeded=seeded, source=source
-        )
+        of, *names = self.value_names([of, *with_respect_to])
+        found = differentiate(self.graph, self.context, [of], names, seeded=seeded, source=source)
         return self.with_graph(found.graph, has_gradients=True), found
 
     def with_graph(
@@ -111,6 +111,22 @@ class Program:
         if problem := next(problems, None):
             raise InvalidInputError(problem.text)
 
+    def value_names(self, names: Sequence[str]) -> list[str]:
+        """Names of values; a Keras layer's stands for that of its output, unless a value has it.
+
+        Raises InvalidInputError for a name of neither.
+        """
+        graph = self.graph
+        known = {name for node in graph.nodes for name in node.outputs if name}
+        known |= {value.name for value in graph.inputs} | set(graph.initializers)
+        if known.issuperset(names):
+            return list(names)
+        layers = outputs_of_layers(self._model, graph)
+        if unknown := [name for name in names if name not in known and name not in layers]:
+            hint = suggest(unknown[0], known | layers.keys())
+            raise InvalidInputError(f"no value is named {unknown[0]!r}{hint}")
+        return [name if name in known else layers[name] for name in names]
+
     def _between(self, inputs: Sequence[str], outputs: Sequence[str] | None) -> Graph:
         """The graph with these inputs and outputs, of the types that the file declares."""
         graph = self.graph
@@ -118,12 +134,8 @@ class Program:
         if outputs is not None:
             values = (*graph.value_info.values(), *graph.inputs, *graph.outputs)
             declared = {value.name: value for value in values}
-            known = {name for node in graph.nodes for name in node.outputs if name}
-            known |= {value.name for value in graph.inputs} | set(graph.initializers)
-            for name in outputs:
-                if name not in known:
-                    raise InvalidInputError(f"no value is named {name!r}{suggest(name, known)}")
-            output_infos = tuple(declared.get(name, ValueInfo(name)) for name in outputs)
+            names = self.value_names(outputs)
+            output_infos = tuple(declared.get(name, ValueInfo(name)) for name in names)
         input_infos = tuple(value for value in graph.inputs if value.name in set(inputs))
         return replace(graph, inputs=input_infos, outputs=output_infos)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -111,7 +112,11 @@ class Trace:
         )
 
     def _repr_html_(self) -> str:
-        """A table of the nodes with outputs and times; it runs the model."""
+        return self.to_html()
+
+    def to_html(self) -> str:
+        """A table of the nodes with outputs and times, as HTML for a page; it runs the model. A
+        notebook shows it for a trace at the end of a cell."""
         rows: list[Sequence[str]] = []
         for event in itertools.islice(self, _MOST_NODES):
             values = [
@@ -147,6 +152,34 @@ class Trace:
 def timed_steps(plan: Plan, arguments: Sequence[Any], limits: Limits | None) -> Steps:
     """A run step by step. Raises as the iteration of a Trace."""
     return _Run(plan, arguments, limits, 0).steps()
+
+
+class InnerStep(NamedTuple):
+    """A step of a subgraph; ``path``: the nodes around it with their graphs, ``names`` of slots."""
+
+    path: tuple[Place, ...]
+    names: Mapping[int, str]
+    step: Step
+    inputs: list[Any]
+    outputs: Sequence[Any]
+    seconds: float
+
+
+def timed_inner_steps(
+    plan: Plan, arguments: Sequence[Any], limits: Limits | None
+) -> Iterator[InnerStep | tuple[Step, float]]:
+    """A run in which the subgraphs of If, Loop and Scan are walked through, in all iterations:
+    their steps, each time that one is called, and after them the step around them with its seconds.
+    Raises as the iteration of a Trace."""
+    run = _Run(plan, arguments, limits, math.inf)
+    names: dict[int, dict[int, str]] = {}
+    for step, inputs, outputs, seconds in run.steps():
+        if run.path:
+            inner = run.plans[-1]
+            found = names.setdefault(id(inner), {s: name for name, s in inner.names.items()})
+            yield InnerStep(tuple(run.path), found, step, inputs, outputs, seconds)
+        elif step.bodies:
+            yield step, seconds
 
 
 def _statistics(value: Any) -> Sequence[str]:

@@ -124,8 +124,18 @@ def add_binder(
 
 def look_up_embedding(x: np.ndarray, table: np.ndarray | None) -> np.ndarray:
     """The rows of ``table`` at the indices x; x itself without a table. The rewrite
-    ``lift_embedding`` passes ``_table`` to a layer whose inputs are embeddings."""
-    return x if table is None else table[x]
+    ``lift_embedding`` passes ``_table`` to a layer whose inputs are embeddings. Raises ValueError
+    that names the first index out of range: the user knows of the embedding, not of this lookup."""
+    if table is None:
+        return x
+    words = len(table)
+    outside = x[(x < -words) | (x >= words)]
+    if outside.size:
+        raise ValueError(
+            f"id {outside.flat[0]} is out of range for the embedding before this layer, which has "
+            f"the ids 0 to {words - 1}"
+        )
+    return table[x]
 
 
 # ------------------------------------------------------------------------------------------ costs

@@ -22,7 +22,7 @@ def _of_ids(name: str, layer: Function, prepare_layer: Callable[..., Any]) -> No
     @attributes_of(layer)
     def of_ids(ids: np.ndarray, *inputs: Any, table: np.ndarray, **attributes: Any) -> Any:
         """The layer of the rows of table (V, I) that ids (T, N) name."""
-        return layer(table[ids], *inputs, **attributes)
+        return layer(recurrent_layers.look_up_embedding(ids, table), *inputs, **attributes)
 
     @functools.wraps(prepare_layer)
     def prepare(*constants: Any, table: np.ndarray, **attributes: Any) -> Any:

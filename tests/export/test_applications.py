@@ -12,7 +12,6 @@ pytest.importorskip("tensorflow", reason="the exporter needs TensorFlow")
 import keras
 
 import onnxwalk
-from onnxwalk.export.conversion.names import LAYERS_KEY
 from onnxwalk.export.coverage.applications import (
     SMALLEST,
     _format_cells,
@@ -24,6 +23,7 @@ from onnxwalk.export.coverage.applications import (
 )
 from onnxwalk.export.errors import ExportError
 from onnxwalk.export.pipeline import export_model
+from onnxwalk.interpreter.names import LAYERS_KEY
 from tests.export.helpers import converted, operators
 
 L = keras.layers

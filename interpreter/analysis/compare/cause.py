@@ -14,6 +14,7 @@ from onnxwalk.interpreter.analysis.compare.layers import slice_graph
 from onnxwalk.interpreter.analysis.compare.metrics import Difference, Tolerance, differing
 from onnxwalk.interpreter.analysis.compare.sides import Renamed, Walk
 from onnxwalk.interpreter.compiler.context import names_used
+from onnxwalk.interpreter.constants import as_array
 from onnxwalk.interpreter.display import describe
 from onnxwalk.interpreter.ir.model import Graph, Node, SparseTensor, Tensor
 from onnxwalk.interpreter.session import Session
@@ -74,7 +75,7 @@ def _compare_layers(sides: Sides, row: Row) -> Cause:
         weights = differing((x.path, np.asarray(x), np.asarray(y)) for x, y in pairs)
         one, two = ({"class": type(x).__name__, **x.get_config()} for x in (mine, theirs))
         changes = [
-            f"{key}: {_value_text(one.get(key))} → {_value_text(two.get(key))}"
+            f"{key}: {attribute_text(one.get(key))} → {attribute_text(two.get(key))}"
             for key in dict.fromkeys([*one, *two])
             if key != "name" and one.get(key) != two.get(key)
         ]
@@ -108,11 +109,6 @@ def read_operands(
     return {name: values[name] for name in names if name in values}
 
 
-def as_array(tensor: Tensor | SparseTensor) -> np.ndarray:
-    """A constant as a dense array."""
-    return tensor.array if isinstance(tensor, Tensor) else tensor.to_dense()
-
-
 def _compare_nodes(
     one: Session, nodes: Sequence[Node], two: Session, others: Sequence[Node]
 ) -> tuple[dict[str, Difference], list[str]]:
@@ -141,7 +137,7 @@ def changed_attributes(a: Node, b: Node) -> list[str]:
         if isinstance(x, Graph) and isinstance(y, Graph):
             continue
         if not _is_equal(x, y):
-            changes.append(f"{name}: {_value_text(x)} → {_value_text(y)}")
+            changes.append(f"{name}: {attribute_text(x)} → {attribute_text(y)}")
     return changes
 
 
@@ -166,7 +162,7 @@ def has_equal_bits(x: np.ndarray, y: np.ndarray) -> bool:
     return bool(np.array_equal(x.view(np.uint8), y.view(np.uint8)))
 
 
-def _value_text(value: Any) -> str:
+def attribute_text(value: Any) -> str:
     """A value of an attribute as a short text."""
     if value is None:
         return "none"

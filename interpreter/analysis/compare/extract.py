@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.interpreter.analysis.compare.cause import Cause, read_operands
-from onnxwalk.interpreter.analysis.compare.comparison import Comparison, Sides, keras_axes
+from onnxwalk.interpreter.analysis.compare.comparison import Comparison, Sides, align
 from onnxwalk.interpreter.analysis.compare.metrics import Tolerance
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.files import write_file
@@ -67,14 +67,17 @@ def extract(
 def _compute_values(
     sides: Sides, comparison: Comparison, cause: Cause, tolerance: Tolerance
 ) -> tuple[Any, Any]:
-    """The value of the main side and that of the other, with its axes in the same order."""
+    """The value of the main side and that of the other as it is compared with it, with its axes in
+    the order of the file."""
     values = [
         dict(side.stream(comparison.feeds, [name]))[name]
         for side, name in zip((sides.a, sides.b), cause.row.pair[:2], strict=True)
     ]
-    mine, theirs = values[sides.main], values[1 - sides.main]
-    axes = keras_axes(sides, mine, theirs, tolerance)
-    return mine, theirs if axes is None else theirs.transpose(np.argsort(axes))
+    aligned = align(sides, cause.row.pair, values[0], values[1], tolerance)
+    theirs = aligned.values[1 - sides.main]
+    if aligned.axes is not None:
+        theirs = theirs.transpose(np.argsort(aligned.axes))
+    return values[sides.main], theirs
 
 
 class _Builder:

@@ -47,11 +47,17 @@ class KerasModel:
         self._layers: dict[str, Any] = {}
 
     @classmethod
-    def load(cls, path: str, memory: int) -> KerasModel:
-        """Raises InvalidInputError if the file isn't a model, or Keras isn't installed."""
+    def load(cls, path: str, memory: int, threads: int | None = None) -> KerasModel:
+        """``threads``: those of TensorFlow, if it isn't imported yet.
+
+        Raises InvalidInputError if the file isn't a model, or Keras isn't installed.
+        """
         if not os.path.exists(path):
             raise InvalidInputError(f"{path}: no such file")
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        if threads:
+            os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
+            os.environ["TF_NUM_INTEROP_THREADS"] = "1"
         with silence_output():
             keras = require("keras")
         with name_errors(path), silence_output():

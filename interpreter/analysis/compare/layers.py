@@ -2,43 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from onnxwalk.interpreter.analysis.compare.keras_side import LayerOutput
 from onnxwalk.interpreter.compiler.context import names_used
 from onnxwalk.interpreter.ir.model import Graph, Model, Node
-
-#: the key in a file's metadata: JSON, layer -> names of its output values
-LAYERS_KEY = "onnxwalk.layers"
+from onnxwalk.interpreter.names import read_record
 
 #: operators that only rearrange the output of the layer before
 _MOVES = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Cast", "Pad", "Flatten")
-
-
-def read_record(model: Model) -> dict[str, list[str]]:
-    """The exporter's record: layer ("outer/inner") -> output values. Empty if there is none."""
-    try:
-        record = json.loads(model.metadata.get(LAYERS_KEY, "{}"))
-    except ValueError:
-        return {}
-    if not isinstance(record, dict):
-        return {}
-    return {str(k): [str(n) for n in v] for k, v in record.items() if isinstance(v, list)}
-
-
-def find_layers(model: Model) -> dict[str, str]:
-    """The layer of each value: by the record, otherwise by the name of its node,
-    model/layer/Operation."""
-    record = read_record(model)
-    layers = {}
-    for node in model.graph.nodes if record else ():
-        parts = node.name.split("/")[:-1]
-        paths = ("/".join(parts[i:j]) for j in range(len(parts), 0, -1) for i in range(j))
-        layer = next((path for path in paths if path in record), None)
-        if layer is not None:
-            layers.update(dict.fromkeys(node.outputs, layer))
-    return layers | {name: layer for layer, names in record.items() for name in names}
 
 
 def match_values(
@@ -63,27 +35,60 @@ def match_values(
     layers = {name: layer for layer, names in record.items() for name in names}
     for layer, names in record.items():
         unmatched = list(by_layer.get(layer, ()))
-        for name in names:
-            if name in matches or name not in shapes:
-                continue
-            for tensor in unmatched:
-                if not _matches_shape(tensor.shape, shapes[name]):
+        for is_order in (_is_same, _is_moved, _is_any):  # a value of the very shape comes first
+            for name in names:
+                if name in matches or name not in shapes:
                     continue
-                if tensor.has_weights and is_rearranged(name, layer, producers, layers):
-                    continue
-                matches[name] = tensor
-                unmatched.remove(tensor)
-                break
+                for tensor in unmatched:
+                    if not is_order(tensor.shape, shapes[name]):
+                        continue
+                    if tensor.has_weights and is_rearranged(name, layer, producers, layers):
+                        continue
+                    matches[name] = tensor
+                    unmatched.remove(tensor)
+                    break
     return matches
 
 
-def matching_orders(ours: Sequence[int], theirs: Sequence[int]) -> list[tuple[int, ...]]:
+def explain_missing(
+    model: Model,
+    tensors: Sequence[LayerOutput],
+    shapes: Mapping[str, tuple[int, ...]],
+    matches: Mapping[str, LayerOutput],
+) -> dict[str, str]:
+    """Why a Keras tensor has no value of the file, for each that has none. The output of the last
+    layer is compared as the output of the model."""
+    record = read_record(model)
+    matched = {tensor.name for tensor in matches.values()}
+    reasons = {}
+    for tensor in tensors:
+        names = record.get(tensor.layer, [])
+        if tensor.name in matched:
+            continue
+        if not names:
+            reasons[tensor.name] = "the file has no value of this layer's own"
+        elif not all(name in matches for name in names):
+            listed = ", ".join(f"{name} {shapes.get(name, '')}".rstrip() for name in names)
+            reasons[tensor.name] = f"no order of axes makes {tensor.shape} of {listed}"
+        elif any(matches[name].layer == tensor.layer for name in names):
+            reasons[tensor.name] = "the file has fewer values of this layer"
+    return reasons
+
+
+def matching_orders(ours: Sequence[int], theirs: Sequence[int]) -> Iterator[tuple[int, ...]]:
     """The orders of axes in which the shape of a value of the file is that of a Keras tensor:
-    unchanged, or with the channels moved from the second to the last axis or back."""
-    return [axes for axes in _orders(len(ours)) if tuple(ours[i] for i in axes) == tuple(theirs)]
+    unchanged first, then with the channels moved from the second to the last axis or back, then any
+    other, as (T, N, C) for (N, T, C). Orders that differ only in axes of size 1 are one."""
+    seen = set()
+    for axes in (*usual_orders(len(ours)), *_all_orders(ours, theirs)):
+        kept = tuple(i for i in axes if ours[i] != 1)
+        if kept not in seen and tuple(ours[i] for i in axes) == tuple(theirs):
+            seen.add(kept)
+            yield axes
 
 
-def _orders(rank: int) -> list[tuple[int, ...]]:
+def usual_orders(rank: int) -> list[tuple[int, ...]]:
+    """Unchanged, and with the channels moved from the second to the last axis or back."""
     same = tuple(range(rank))
     if rank < 3:
         return [same]
@@ -91,12 +96,35 @@ def _orders(rank: int) -> list[tuple[int, ...]]:
     return list(dict.fromkeys([same, *moved]))
 
 
-def _matches_shape(symbolic: Sequence[int | None], shape: Sequence[int]) -> bool:
-    """Whether a shape is ``symbolic`` in one of the orders of axes."""
-    return len(symbolic) == len(shape) and any(
-        all(size is None or size == shape[i] for size, i in zip(symbolic, axes, strict=True))
-        for axes in _orders(len(shape))
+def _all_orders(ours: Sequence[int], theirs: Sequence[int | None]) -> Iterator[tuple[int, ...]]:
+    """The orders in which ``ours`` is ``theirs``, found axis by axis."""
+    if len(ours) != len(theirs):
+        return
+    pending: list[tuple[int, ...]] = [()]
+    while pending:
+        axes = pending.pop()
+        if len(axes) == len(ours):
+            yield axes
+            continue
+        size = theirs[len(axes)]
+        fitting = [i for i in range(len(ours)) if i not in axes and size in (None, ours[i])]
+        pending += [(*axes, i) for i in reversed(fitting)]
+
+
+def _is_same(symbolic: Sequence[int | None], shape: Sequence[int]) -> bool:
+    return len(symbolic) == len(shape) and all(
+        size is None or size == given for size, given in zip(symbolic, shape, strict=True)
     )
+
+
+def _is_moved(symbolic: Sequence[int | None], shape: Sequence[int]) -> bool:
+    return len(symbolic) == len(shape) and any(
+        _is_same(symbolic, [shape[i] for i in axes]) for axes in usual_orders(len(shape))
+    )
+
+
+def _is_any(symbolic: Sequence[int | None], shape: Sequence[int]) -> bool:
+    return next(_all_orders(shape, symbolic), None) is not None
 
 
 def is_rearranged(

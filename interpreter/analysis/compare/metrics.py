@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.interpreter.analysis.compare.statistics import NO_STATISTICS, Collector, Statistics
 from onnxwalk.interpreter.display import describe
 
 #: elements that are compared at a time, so that the float64 copies stay small
@@ -24,22 +26,47 @@ _SMALL_FLOATS = 5e-1  # float8 and float4
 
 
 @dataclass(frozen=True)
+class Rule:
+    """Another tolerance for the values of which a name matches a shell pattern."""
+
+    pattern: str
+    atol: float
+    rtol: float | None = None
+
+
+@dataclass(frozen=True)
 class Tolerance:
     """Two tensors are equal if no elements differ by more than ``atol`` + ``rtol`` × max |b|.
 
     ``rtol`` None: 1e-3 for floats, 1e-6 for float64, 2e-2 for float16, 1e-1 for bfloat16, 0 for
-    integers.
+    integers. ``steps``: where values lie on the grid of a quantized tensor, they may differ by so
+    many of its steps, if that is more. ``rules``: other tolerances, by name; the last that matches
+    counts.
     """
 
     atol: float = 1e-6
     rtol: float | None = None
+    steps: float = 1.0
+    rules: tuple[Rule, ...] = ()
+
+    def of(self, names: Iterable[str]) -> Tolerance:
+        """The tolerance of a value that has these names: its own, its layer's, its dtype …"""
+        names = list(names)
+        for rule in reversed(self.rules):
+            if any(fnmatch.fnmatchcase(name, rule.pattern) for name in names):
+                return replace(self, atol=rule.atol, rtol=rule.rtol, steps=0.0, rules=())
+        return self
+
+    def on_grid(self, step: float) -> Tolerance:
+        """The tolerance of a value on a grid of steps of this size."""
+        return replace(self, atol=max(self.atol, self.steps * step * (1 + 1e-6)))
 
     def relative(self, *dtypes: np.dtype) -> float:
         """``rtol``, or its default for the least precise of the dtypes."""
         return max(map(_default_rtol, dtypes)) if self.rtol is None else self.rtol
 
 
-EXACT = Tolerance(0.0, 0.0)
+EXACT = Tolerance(0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -57,8 +84,8 @@ class Difference:
 
     ``absolute``: max |a - b|; ``relative``: max |a - b| / max |b|, both over the finite elements.
     They are infinite if NaN or infinities are at different positions, or types or shapes don't
-    match; ``reason`` then says what. ``spots``: the elements that differ most. ``a``, ``b``: dtype
-    and shape, as "float32 (2, 3)".
+    match; ``reason`` then says what. ``allowed``: what the tolerance lets ``absolute`` be.
+    ``spots``: the elements that differ most. ``a``, ``b``: dtype and shape, as "float32 (2, 3)".
     """
 
     equal: bool
@@ -68,6 +95,8 @@ class Difference:
     b: str
     reason: str = ""
     spots: tuple[Spot, ...] = ()
+    allowed: float = 0.0
+    statistics: Statistics = NO_STATISTICS
 
     def as_data(self, *, spots: bool = True) -> dict[str, Any]:
         """The fields as plain data, for JSON."""
@@ -77,6 +106,8 @@ class Difference:
             "reason": self.reason or None,
             "type_a": self.a,
             "type_b": self.b,
+            "allowed": self.allowed,
+            **self.statistics._asdict(),
         }
         if spots:
             data["differs_most"] = [
@@ -116,27 +147,34 @@ def _tensor_difference(a: np.ndarray, b: np.ndarray, tolerance: Tolerance) -> Di
         return _incomparable(a, b, "different shapes")
     if is_text(a) != is_text(b):
         return _incomparable(a, b, "text and numbers")
-    largest_errors = _LargestErrors(a.shape)
+    text = is_text(a)
     flat_a, flat_b = a.reshape(-1), b.reshape(-1)
-    largest = 0.0
-    for start in range(0, a.size, _BLOCK):
-        x, y = flat_a[start : start + _BLOCK], flat_b[start : start + _BLOCK]
-        errors = _text_errors(x, y) if is_text(a) else _absolute_errors(x, y)
-        largest_errors.add(errors, x, y, start)
-        if not is_text(a):
-            largest = max(largest, _largest(y))
-    spots = largest_errors.spots()
-    if mismatches := largest_errors.mismatches:
-        what = "different texts" if is_text(a) else "NaN or infinite at different positions"
-        reason = f"{what}: {mismatches:,} of {a.size:,}"
-        return Difference(False, math.inf, math.inf, describe(a), describe(b), reason, spots)
-    allowed = tolerance.atol
-    if not is_text(a):
+    starts = range(0, a.size, _BLOCK)
+    largest, allowed = 0.0, tolerance.atol
+    if not text:
+        largest = max((_largest(flat_b[i : i + _BLOCK]) for i in starts), default=0.0)
         allowed += tolerance.relative(a.dtype, b.dtype) * largest
+    largest_errors = _LargestErrors(a.shape)
+    collector = Collector(a.size, allowed)
+    for start in starts:
+        x, y = flat_a[start : start + _BLOCK], flat_b[start : start + _BLOCK]
+        errors = _text_errors(x, y) if text else _absolute_errors(x, y)
+        largest_errors.add(errors, x, y, start)
+        if text:
+            collector.add(errors)
+        else:
+            collector.add(errors, _widen(x), _widen(y))
+    types, spots = (describe(a), describe(b)), largest_errors.spots()
+    statistics = collector.statistics()
+    if mismatches := largest_errors.mismatches:
+        what = "different texts" if text else "NaN or infinite at different positions"
+        reason = f"{what}: {mismatches:,} of {a.size:,}"
+        return Difference(False, math.inf, math.inf, *types, reason, spots, allowed, statistics)
     absolute = largest_errors.most
     relative = absolute / largest if largest else math.inf if absolute else 0.0
-    equal = absolute <= allowed
-    return Difference(equal, absolute, relative, describe(a), describe(b), spots=spots)
+    return Difference(
+        absolute <= allowed, absolute, relative, *types, "", spots, allowed, statistics
+    )
 
 
 class _LargestErrors:

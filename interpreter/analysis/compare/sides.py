@@ -159,6 +159,10 @@ class Chunked:
 class OnnxRuntime(Chunked):
     """ONNX Runtime, with its optimizations between the requested outputs."""
 
+    def __init__(self, walk: Walk, label: str, memory: int, threads: int | None = None) -> None:
+        super().__init__(walk, label, memory)
+        self._threads = threads
+
     def open(self, names: Sequence[str]) -> Callable[[Feeds], list[Any]]:
         onnx = require("onnx")
         path = self.walk.session.model.source
@@ -170,7 +174,8 @@ class OnnxRuntime(Chunked):
             del proto.graph.output[:]
             proto.graph.output.extend(requested)
             model = proto.SerializeToString()
-        session = onnxruntime_session(model, folder=os.path.dirname(os.path.abspath(path)))
+        folder = os.path.dirname(os.path.abspath(path))
+        session = onnxruntime_session(model, threads=self._threads, folder=folder)
         return lambda feeds: session.run(list(names), dict(feeds))
 
 

@@ -4,3 +4,7 @@
 ``recurrent`` recomputes the gates of RNN, LSTM and GRU, ``groups`` decides what can be folded, and
 ``page`` writes the file. Nothing here is imported unless a page is requested.
 """
+
+from onnxwalk.interpreter.analysis.explore.page import Page, explore
+
+__all__ = ["Page", "explore"]

@@ -6,11 +6,12 @@ last walk takes a picture of each value as it is computed. No value is kept long
 
 from __future__ import annotations
 
+import functools
 import json
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -39,6 +40,10 @@ from onnxwalk.interpreter.session import Session
 from onnxwalk.interpreter.text import class_names, tokenizers
 from onnxwalk.ops.shared.numpy_state import computing
 
+#: is called with a title, how much of it is done, and of how much (0: unknown)
+Progress: TypeAlias = Callable[[str, int, int], None]
+
+_MOST_ITEMS = 20  # of a sequence or a map
 _MAX_WORDS = 1000  # of a text
 _MAX_SEQUENCES = 4  # of a batch, for the gates
 _OVERHEAD = 160  # estimated bytes of a picture without its pixels
@@ -57,21 +62,22 @@ def collect(
     runs: int = 3,
     iterations: int = ITERATIONS,
     saliency: bool = True,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """The graph and one run of it, in at most ``limit`` bytes of JSON.
 
     ``labels``: class names that replace those in the file. Times are medians of ``runs``. Of If,
     Loop and Scan the first ``iterations`` are shown. ``saliency``: also compute what moved the
-    scores; ``progress`` is called with the number of its results and that of all.
+    scores. ``progress`` is called with a title, how much of it is done, and of how much.
 
     Raises InvalidInputError if the graph alone exceeds ``limit``, and what ``run`` raises.
     """
-    collector = _Collector(session, feeds, labels, iterations)
+    tell = progress or (lambda title, done, total: None)
+    collector = _Collector(session, feeds, labels, iterations, tell)
     collector.measure(runs)
     data = collector.build_data()
     if saliency:
-        collector.add_saliency(data, limit, progress)
+        collector.add_saliency(data, limit)
     room, bins = collector.find_room(_count_bytes(data), limit)
     while True:
         collector.add_views(room, bins)
@@ -101,8 +107,9 @@ class _Collector:
         feeds: Mapping[str, Any],
         labels: list[str] | None,
         iterations: int,
+        tell: Progress,
     ) -> None:
-        self.session, self.feeds = session, feeds
+        self.session, self.feeds, self.tell = session, feeds, tell
         self.iterations = iterations
         self.trace = session.trace(feeds, iterations=iterations)
         self.scopes = Scopes()
@@ -131,9 +138,10 @@ class _Collector:
             self._add_value(name, value)
         for event in self.trace:
             self._add_node(event)
+            self.tell("first run", len(self.computed), 0)
         times: dict[int, list[float]] = {k: [] for k in self.computed}
-        for _ in range(runs):
-            for k, event in self._walk_again():
+        for number in range(1, runs + 1):
+            for k, event in self._walk_again(f"run {number} of {runs}"):
                 times[k].append(event.seconds)
         for k, seconds in times.items():
             self.nodes[k]["seconds"] = _rounded(statistics.median(seconds or [0.0]))
@@ -153,10 +161,11 @@ class _Collector:
                 became["parts"] = [part for part in parts if part is not None]
                 became["by"] = list(fate.rewrites)
 
-    def _walk_again(self) -> Iterator[tuple[int, Event]]:
-        """One more walk: the index and event of each node, until the walk differs from the first,
-        as it may with random operators."""
-        for k, event in zip(self.computed, self.trace, strict=False):
+    def _walk_again(self, title: str) -> Iterator[tuple[int, Event]]:
+        """One more walk, with its progress: the index and event of each node, until the walk
+        differs from the first, as it may with random operators."""
+        for done, (k, event) in enumerate(zip(self.computed, self.trace, strict=False), 1):
+            self.tell(title, done, len(self.computed))
             if self.nodes[k]["name"] != event.name:
                 return
             yield k, event
@@ -177,13 +186,12 @@ class _Collector:
             "series": SERIES,
         }
 
-    def add_saliency(
-        self, data: dict[str, Any], limit: int, progress: Callable[[int, int], None] | None
-    ) -> None:
+    def add_saliency(self, data: dict[str, Any], limit: int) -> None:
         """Add the saliency of the sample, if there is room for it."""
         words = {name: words for name in self.feeds if (words := self._words(name))}
         room = limit // _SALIENCY_SHARE
-        found = collect_saliency(self.session, self.feeds, words, self.given_labels, room, progress)
+        tell = functools.partial(self.tell, "saliency")
+        found = collect_saliency(self.session, self.feeds, words, self.given_labels, room, tell)
         if _count_bytes(found) <= 2 * room:
             data["saliency"] = found
 
@@ -209,7 +217,7 @@ class _Collector:
         """The last walk: add a picture of at most ``room`` bytes of each value."""
         for name, value in (*self.feeds.items(), *self.constants.items()):
             self._add_view(name, value, room, bins)
-        for k, event in self._walk_again():
+        for k, event in self._walk_again("pictures"):
             for name, value in event.inputs.items():
                 if self.scopes.is_input(event.path, name):
                     self._add_view(self.scopes.full_name(event.path, name), value, room, bins)
@@ -327,9 +335,12 @@ class _Collector:
     def _add_view(self, name: str, value: Any, room: int, bins: bool) -> None:
         entry = self.values[name]
         if isinstance(value, list):
-            entry["items"] = [type_text(item) for item in value[:20]]
+            entry["items"] = [_item_text(item) for item in value[:_MOST_ITEMS]]
+            entry["items"] += _more(len(value))
         elif isinstance(value, dict):
-            entry["items"] = [f"{key}: {item}" for key, item in list(value.items())[:20]]
+            shown = list(value.items())[:_MOST_ITEMS]
+            entry["items"] = [f"{key}: {_item_text(item)}" for key, item in shown]
+            entry["items"] += _more(len(value))
         if not isinstance(value, np.ndarray) or not value.size:
             return
         if views.is_text(value):
@@ -407,6 +418,22 @@ class _Collector:
         if len(texts) == 1 and len(texts[0]) == steps and "" not in texts[0][:length]:
             entry["words"] = texts[0]
         return entry
+
+
+def _item_text(item: Any) -> str:
+    """An item of a sequence or a map: numbers and texts themselves, of maps the first."""
+    if isinstance(item, dict):
+        shown = [f"{key}: {_item_text(value)}" for key, value in list(item.items())[:_MOST_ITEMS]]
+        return ", ".join(shown + _more(len(item)))
+    if isinstance(item, (str, bytes)):
+        return str(item)
+    if np.ndim(item) == 0 and isinstance(item, (float, int, np.generic, np.ndarray)):
+        return f"{float(item):.6g}" if "float" in str(np.asarray(item).dtype) else str(item)
+    return type_text(item)
+
+
+def _more(count: int) -> list[str]:
+    return [f"… and {count - _MOST_ITEMS:,} more"] if count > _MOST_ITEMS else []
 
 
 def _rounded(number: Any) -> float:

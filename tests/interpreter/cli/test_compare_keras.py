@@ -158,3 +158,43 @@ def test_two_keras_models_with_different_layer_names(cli):
     first = report(cli, "one.keras", "third.keras")["first"]
     assert (first["a"], first["b"], first["layer"]) == ("a_2", "b_2", "a_2")
     assert first["changes"] == ["activation: 'relu' → 'tanh'"]
+
+
+def test_layers_in_any_order_of_axes_and_what_has_no_counterpart(cli, tmp_path):
+    """The file keeps sequences with the steps first; the shapes fit in more than one way."""
+    keras = pytest.importorskip("keras", reason="is a side")
+    pytest.importorskip("tf2onnx", reason="exports the model")
+    from onnxwalk import export
+
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((8,), dtype="int32"),
+            layers.Embedding(50, 8, name="words"),
+            layers.SimpleRNN(8, return_sequences=True, name="first"),
+            layers.LSTM(8, return_sequences=True, name="second"),
+            layers.Dropout(0.5, name="drop"),
+            layers.GRU(8, name="third"),
+            layers.Dense(3, activation="softmax", name="classes"),
+        ]
+    )
+    model.save("rnn.keras")
+    export.to_onnx(model, "rnn.onnx", verify=False)
+    found = report(cli, "rnn.onnx", "rnn.keras", "--batch", 8, "--samples", 1)
+    assert found["equal"]
+    rows = {row["layer"]: row for row in found["compared"]}
+    assert rows.keys() >= {"words", "first", "second", "third", "classes"}
+    assert rows["first"]["axes"] == [1, 0, 2] and rows["words"]["axes"] is None
+    skipped = {(row["side"], row["value"]) for row in found["not_compared"]}
+    assert ("b", "drop") in skipped
+    assert all(row["reason"] for row in found["not_compared"])
+    text = cli("compare", "rnn.onnx", "rnn.keras", "--samples", 1).out
+    assert "not compared: 1 value of b (drop): the file has no value of this layer's own" in text
+
+    (name,) = [
+        i.name for i in onnx.load("rnn.onnx").graph.initializer if i.name.endswith("first/W")
+    ]
+    wrong = planted("rnn.onnx", name)
+    found = report(cli, wrong, "rnn.keras", "--batch", 8, "--samples", 1)
+    assert found["first"]["layer"] == "first"

@@ -83,7 +83,10 @@ def test_invalid_options_are_refused_and_leave_no_files(cli, classifier, make):
     assert cli(*run, "file").error == "file: not a folder"
     assert "no not found" in cli(*run, "no/where").error
     assert "can't be combined with --batch" in cli(*run, "d", "--batch", 2).error
-    assert "no value, node or operator" in cli(*run, "d", "--select", "nothing").error
+    assert (
+        "no value, node, operator or Keras layer matches"
+        in cli(*run, "d", "--select", "nothing").error
+    )
     assert "--select requires --dump" in cli("run", classifier, "--random", "--select", "x").error
     broken = make(
         "broken.onnx",

@@ -340,3 +340,34 @@ def test_a_model_without_inputs(cli, feed, make):
         == "x.npy: can't tell which input it is for; the model has no inputs"
     )
     assert "no input can be split" in refused(cli, model, "--batch", 2)
+
+
+def test_a_size_that_was_guessed_is_named_where_a_run_fails(cli, make):
+    """x (batch, steps, 4) times w (3, 5): the steps can't be 1, but nobody said so."""
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["t", "w"], ["y"], name="dense"),
+    ]
+    inputs = [("x", T.FLOAT, ["batch", "steps", 4])]
+    weights = {"w": np.ones((3, 5), np.float32)}
+    model = make("m.onnx", nodes, inputs, [("y", T.FLOAT, None)], weights)
+    hint = "the size of 'steps' of input x: float32[batch, steps, 4] isn't known and was taken to"
+    for command in (("run", "--random"), ("profile",), ("explore",)):
+        result = cli(command[0], model, *command[1:])
+        assert result.status == 1 and hint in result.err, result.err
+        assert "be 1: pass --dim steps=N" in result.err
+        assert cli(command[0], model, *command[1:], "--dim", "steps=3").status == 0
+    for options in (("--dim", "steps=2"), ("--shape", "1,2,4")):
+        assert "isn't known" not in cli("run", model, "--random", *options).err
+
+
+def test_random_inputs_can_be_repeated(cli, identity):
+    """The seed that was drawn is said; with it the numbers are the same."""
+    model = identity(["n", 3])
+    first = cli("run", model, "--random", "--json")
+    report = json.loads(first.out)
+    seed = report["inputs"][0]["from"].removeprefix("random numbers, seed ")
+    again = json.loads(cli("run", model, "--random", "--seed", seed, "--json").out)
+    assert again["outputs"] == report["outputs"]
+    other = json.loads(cli("run", model, "--random", "--seed", int(seed) + 1, "--json").out)
+    assert other["outputs"] != report["outputs"]

@@ -170,3 +170,86 @@ def test_names_cannot_write_to_the_terminal(cli, make):
     assert out.count(r"a\x1b[2Jb\n[bold]c:smile:") == 2  # its input, and the unsupported node
     error = cli("run", model, "--random").error
     assert "\x1b" not in error
+
+
+def weights_in_nodes(make):
+    """y = x·w in which w is the value of a Constant node; relu in an If."""
+    value = helper.make_tensor_value_info
+    tensor = numpy_helper.from_array(np.ones((4, 3), np.float32), "w")
+    branches = {
+        f"{name}_branch": helper.make_graph(
+            [helper.make_node(operator, ["p"], ["r"], name=operator.lower())],
+            name,
+            [],
+            [value("r", T.FLOAT, None)],
+        )
+        for name, operator in (("then", "Relu"), ("else", "Neg"))
+    }
+    nodes = [
+        helper.make_node("Constant", [], ["w"], value=tensor),
+        helper.make_node("MatMul", ["x", "w"], ["p"], name="model/dense/MatMul"),
+        helper.make_node("If", ["c"], ["y"], name="choose", **branches),
+        helper.make_node("Softmax", ["y"], ["z"], name="soft", axis=-1),
+    ]
+    inputs = [("x", T.FLOAT, ["batch", 4]), ("c", T.BOOL, [])]
+    return make("c.onnx", nodes, inputs, [("z", T.FLOAT, None)])
+
+
+def test_weights_in_constant_nodes_are_counted(cli, make):
+    model = weights_in_nodes(make)
+    assert about(cli, model)["parameters"] == [
+        {"type": "float", "tensors": 1, "elements": 12, "bytes": 48}
+    ]
+    assert "12 parameters, 48 bytes" in cli("inspect", model).out
+
+
+def test_the_nodes_in_order(cli, make):
+    model = weights_in_nodes(make)
+    result = cli("inspect", model, "--nodes", "--json")
+    nodes = json.loads(result.out)["node_list"]
+    assert [(n["number"], n["operator"], n["graph"]) for n in nodes] == [
+        (1, "Constant", None),
+        (2, "MatMul", None),
+        (3, "If", None),
+        (4, "Neg", "choose/else_branch"),
+        (5, "Relu", "choose/then_branch"),
+        (6, "Softmax", None),
+    ]
+    matmul = nodes[1]
+    assert matmul["inputs"] == [
+        {"name": "x", "type": "float32[batch, 4]"},
+        {"name": "w", "type": "float32[4, 3]"},
+    ]
+    assert matmul["outputs"] == [{"name": "p", "type": "float32[batch, 3]"}]
+    assert nodes[3]["inputs"] == [{"name": "p", "type": "float32[batch, 3]"}]
+    assert nodes[5]["attributes"] == {"axis": "-1"}
+    text = cli("inspect", model, "--nodes").out
+    assert "2. MatMul  model/dense/MatMul" in text and "out  p: float32[batch, 3]" in text
+    for pattern, found in (("Soft*", [6]), ("model/dense/*", [2]), ("p", [2]), ("Relu", [5])):
+        result = cli("inspect", model, "--nodes", "--select", pattern, "--json")
+        assert [n["number"] for n in json.loads(result.out)["node_list"]] == found, pattern
+    assert (
+        "--select nothing: no value, node"
+        in cli("inspect", model, "--nodes", "--select", "nothing").error
+    )
+    assert cli("inspect", model, "--select", "p").error == "--select requires --nodes"
+
+
+def test_a_check_for_programs(cli, make):
+    """Its exit status says whether the model can be run."""
+    model = weights_in_nodes(make)
+    result = cli("inspect", model, "--check")
+    assert (result.status, result.out) == (0, f"{model}: can be run; 6 nodes\n")
+    node = helper.make_node("Whirl", ["x"], ["y"], name="whirl")
+    unknown = make("u.onnx", [node], [("x", T.FLOAT, [1])], [("y", T.FLOAT, [1])])
+    result = cli("inspect", unknown, "--check")
+    assert (result.status, result.out.count("\n")) == (1, 1)
+    assert "Whirl (opset 17) isn't supported: whirl" in result.out
+    assert json.loads(cli("inspect", unknown, "--check", "--json").out)["problems"]
+    assert cli("inspect", unknown).status == 0
+    Path("broken.onnx").write_bytes(b"no model")
+    assert "broken.onnx" in cli("inspect", "broken.onnx", "--check").error
+    late = [helper.make_node("Neg", ["a"], ["y"]), helper.make_node("Abs", ["x"], ["a"])]
+    unsorted = make("s.onnx", late, [("x", T.FLOAT, [1])], [("y", T.FLOAT, [1])])
+    assert cli("inspect", unsorted, "--check").status == 0
+    assert cli("inspect", unsorted, "--check", "--strict").status == 1

@@ -164,3 +164,65 @@ def test_another_operator_of_the_same_name_has_facts_of_its_own(make):
 def test_wrong_use_is_reported(cli, network):
     assert "no not found" in cli("profile", network, "--trace", "no/t.json").error
     assert cli("profile", "none.onnx").error.startswith("none.onnx")
+
+
+def test_the_nodes_inside_of_loops_and_branches(cli, make):
+    """A Loop of an If and an Add: each counted as often as it is computed, in all iterations."""
+    f, i, b = T.FLOAT, T.INT64, T.BOOL
+    value = helper.make_tensor_value_info
+    branches = {
+        f"{name}_branch": helper.make_graph(
+            [helper.make_node(operator, ["s"], ["r"], name=operator.lower())],
+            name,
+            [],
+            [value("r", f, [2, 3])],
+        )
+        for name, operator in (("then", "Neg"), ("else", "Abs"))
+    }
+    body = helper.make_graph(
+        [
+            helper.make_node("If", ["first"], ["t"], name="choose", **branches),
+            helper.make_node("Add", ["t", "x"], ["u"], name="add"),
+            helper.make_node("Identity", ["c"], ["d"], name="go_on"),
+            helper.make_node("Not", ["d"], ["next"], name="flip"),
+        ],
+        "body",
+        [value("n", i, []), value("c", b, []), value("s", f, [2, 3]), value("first", b, [])],
+        [value("d", b, []), value("u", f, [2, 3]), value("next", b, [])],
+    )
+    loop = helper.make_node("Loop", ["m", "go", "x", "go"], ["y", "z"], name="loop", body=body)
+    constants = {"m": np.array(5), "go": np.array(True)}
+    model = make("l.onnx", [loop], [("x", f, [2, 3])], [("y", f, [2, 3])], constants)
+    for options in ((), ("--no-optimize",)):
+        found = {row["node"]: row for row in report(cli, model, *options)["inside"]}
+        add = found["loop/body/add"]
+        assert (add["times"], add["flop"], add["outputs"]) == (5, 5 * 6, {"u": "float32[2, 3]"})
+        branch = {n: row["times"] for n, row in found.items() if "choose/" in n}
+        assert branch == {
+            "loop/body/choose/then_branch/neg": 1,
+            "loop/body/choose/else_branch/abs": 4,
+        }
+        assert found["loop/body/choose"]["times"] == 5
+        assert 0 < add["share"] < 1 and add["seconds"] > 0
+    assert "inside of If, Loop and Scan" in cli("profile", model, "--runs", 2).out
+
+
+def test_threads(cli, network, monkeypatch):
+    """--threads goes to the session, or, where nodes are walked, to BLAS; the figures stay."""
+    pytest.importorskip("threadpoolctl", reason="sets the threads")
+    from onnxwalk.interpreter.cli import _session
+    from onnxwalk.interpreter.runtime import threads
+
+    asked, during = [], []
+
+    def load(model, **more):
+        asked.append(more.get("threads"))
+        during.append([library.get_num_threads() for library in threads._blas_libraries()])
+        return onnxwalk.load(model, **more)
+
+    monkeypatch.setattr(_session, "load", load)
+    report(cli, network, "--threads", 1)
+    report(cli, network, "--threads", 1, "--no-optimize")
+    assert asked == [1, None] and set(during[1]) == {1}
+    with pytest.raises(SystemExit):
+        cli("profile", network, "--threads", 0)

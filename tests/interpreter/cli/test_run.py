@@ -14,8 +14,7 @@ from onnx import TensorProto as T
 from onnx import helper
 
 import onnxwalk
-from onnxwalk.interpreter.cli import _outputs
-from onnxwalk.interpreter.cli import run as command
+from onnxwalk.interpreter.cli import _outputs, _session
 
 FLOAT = T.FLOAT
 
@@ -181,7 +180,7 @@ def test_no_optimize_runs_the_file_as_written(feed, classifier, monkeypatch):
         asked.append(optimize)
         return onnxwalk.load(model, optimize=optimize, **more)
 
-    monkeypatch.setattr(command, "load", load)
+    monkeypatch.setattr(_session, "load", load)
     np.save("x.npy", samples(5))
     optimized, _ = feed(classifier, "-i", "x.npy")
     as_written, _ = feed(classifier, "-i", "x.npy", "--no-optimize")

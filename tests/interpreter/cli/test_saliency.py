@@ -144,7 +144,8 @@ def test_numbers_and_steps(cli, classifier, make):
     ("options", "message"),
     [
         (["--class", 12], "class 12: 'digits/dense_1/BiasAdd:0' has the classes 0 to 9"),
-        (["--of", "dense"], "no value is named 'dense'; did you mean"),
+        (["--of", "densa"], "Keras layer has this name or matches; did you mean 'dense'?"),
+        (["--of", "dense*"], "values match: digits/dense/"),
         (["--sample", 9], "--sample 9: input 'image' has 4 rows, from 0 on"),
         (["-o", "y.gif"], "y.gif: expected a .html, .png, .svg, .npy, .npz, .json file"),
         (["-o", "none/y.png"], "none/y.png: folder"),

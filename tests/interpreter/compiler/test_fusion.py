@@ -381,6 +381,29 @@ def test_an_embedding_goes_into_the_layer(kind, gathered):
         onnxwalk.load(proto).run(None, given | {"ids": np.full((3, 6), 20)})
 
 
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_an_id_out_of_range_of_an_embedding_in_a_layer_is_named(kind):
+    gates = {"RNN": 1, "LSTM": 4, "GRU": 3}[kind]
+    nodes = [
+        node("Gather", "table ids", "words"),
+        node("Transpose", "words", "x", perm=[1, 0, 2]),
+        node(kind, "x w r", "y", hidden_size=4),
+    ]
+    constants = [
+        ("table", noise(20, 5)),
+        ("w", noise(1, gates * 4, 5)),
+        ("r", noise(1, gates * 4, 4) / 2),
+    ]
+    proto = model(nodes, [("ids", I64, ["n", "t"])], ["y"], constants, 14)
+    ids = np.zeros((3, 6), np.int64)
+    ids[1, 2] = 20
+    for executor in ("bound", "walk"):
+        session = onnxwalk.load(proto, executor=executor)
+        message = "id 20 is out of range for the embedding before this layer.* ids 0 to 19"
+        with pytest.raises(onnxwalk.OperatorError, match=message):
+            session.run(None, {"ids": ids})
+
+
 def test_a_file_cannot_hand_over_a_table():
     """What only the operators of rewrites have is not to be reached from a file."""
     proto = model(

@@ -24,7 +24,10 @@
       at = +chosen;
       slider.value = at;
       byId("count").textContent = `${at + 1} of ${nodes.length}`;
-      if (!keep) history.replaceState(null, "", `#node=${encodeURIComponent(linkOf[at])}`);
+      if (!keep) {
+        const link = `#node=${encodeURIComponent(linkOf[at])}`;
+        try { history.replaceState(null, "", link); } catch { /* a frame in a notebook has no address */ }
+      }
     }
     Graph.select(chosen, middle);
     tell();
