@@ -97,7 +97,7 @@ def at_least(least: int) -> Callable[[str], int]:
 
 
 def add_integer(
-    parser: argparse.ArgumentParser,
+    parser: argparse._ActionsContainer,
     flag: str,
     help: str,
     *,

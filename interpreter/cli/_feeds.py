@@ -8,6 +8,7 @@ from typing import Any
 
 from onnxwalk.interpreter.cli._arguments import add_integer, add_repeated
 from onnxwalk.interpreter.cli._files import Feed
+from onnxwalk.interpreter.cli._pixels import Pixels, add_pixels, get_pixels
 from onnxwalk.interpreter.cli._random import random_feeds
 from onnxwalk.interpreter.cli._texts import read_texts
 from onnxwalk.interpreter.errors import InvalidInputError
@@ -34,6 +35,7 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     text = "values of an input, as for run"
     add_repeated(parser, "-i", "--input", metavar="[NAME=]FILE", help=text)
     add_table_options(parser)
+    add_pixels(parser)
 
 
 def add_table_options(parser: argparse.ArgumentParser) -> None:
@@ -81,7 +83,7 @@ def add_texts(parser: argparse.ArgumentParser) -> None:
 def read_inputs(
     session: HasInputs,
     texts: Sequence[str],
-    scale: float | None,
+    pixels: Pixels,
     *,
     options: Options | None = None,
     skips_damaged: bool = False,
@@ -94,7 +96,7 @@ def read_inputs(
     """
     from onnxwalk.interpreter.cli._reader import Reader  # and all that reads any kind of file
 
-    return Reader(session, scale, options, skips_damaged).read(texts)
+    return Reader(session, pixels, options, skips_damaged).read(texts)
 
 
 def read_feeds(
@@ -104,7 +106,7 @@ def read_feeds(
     ``read_inputs``. Raises InvalidInputError."""
     options = get_table_options(args)
     feeds = read_inputs(
-        session, args.input, args.scale, options=options, skips_damaged=skips_damaged
+        session, args.input, get_pixels(args), options=options, skips_damaged=skips_damaged
     )
     texts = read_texts(session, args.text, args.text_file, args.column, options)
     if repeated := [name for name in texts if name in feeds]:
@@ -117,7 +119,7 @@ def build_feeds(session: HasInputs, args: argparse.Namespace, batch: int | None)
 
     ``batch`` is the size of the dimension named batch or N, or of the first one of each input.
     """
-    feeds = read_inputs(session, args.input, None, options=get_table_options(args))
+    feeds = read_inputs(session, args.input, get_pixels(args), options=get_table_options(args))
     feeds |= fill_feeds(session, feeds, args, batch=batch)
     return {name: feed.read() for name, feed in feeds.items()}
 

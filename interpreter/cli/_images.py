@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.interpreter.cli._pixels import Pixels, fitted, to_numbers
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.ir.model import Dimension, TensorInfo
 from onnxwalk.interpreter.tables.convert import convert, declared_dtype, declared_shape
@@ -35,9 +36,11 @@ class Layout:
     batch: bool
 
 
-def find_layout(info: TensorInfo) -> Layout:
+def find_layout(info: TensorInfo, layout: str | None = None) -> Layout:
     """How an input holds images, by its shape: (N, H, W, C) if the last dimension is 1, 3 or 4,
     otherwise (N, C, H, W) if the second is; the same without N; (N, H, W) and (H, W) are grayscale.
+
+    ``layout``: "NHWC" or "NCHW", where the shape alone could be either.
 
     Raises InvalidInputError for other shapes.
     """
@@ -49,6 +52,8 @@ def find_layout(info: TensorInfo) -> Layout:
     axis = None
     if len(sample) == 3 and (sample[-1] in _MODES or sample[0] in _MODES):
         axis = -1 if sample[-1] in _MODES else 0
+        if layout is not None and sample[-1 if layout == "NHWC" else 0] in _MODES:
+            axis = -1 if layout == "NHWC" else 0
         channels = sample.pop(axis)
     if len(sample) != 2:
         raise InvalidInputError(
@@ -110,13 +115,10 @@ def _naming_errors(path: Path, damaged: dict[Path, str] | None = None) -> Iterat
 
 
 class ImageRows:
-    """Image files as rows of an input, opened as they are read.
+    """Image files as rows of an input, opened as they are read; ``pixels`` are complete."""
 
-    Pixels are scaled to 0 to ``scale``; ``None``: 1 for inputs of floats, 255 for integers.
-    """
-
-    def __init__(self, paths: Sequence[Path], info: TensorInfo, scale: float | None) -> None:
-        self.layout = find_layout(info)
+    def __init__(self, paths: Sequence[Path], info: TensorInfo, pixels: Pixels) -> None:
+        self.layout = find_layout(info, pixels.layout)
         names = [path.name for path in paths]
         unique = len(set(names)) == len(names)
         self.names: list[str] | None = names if unique else [path.as_posix() for path in paths]
@@ -125,7 +127,7 @@ class ImageRows:
         self.length: int | None = len(paths) if self.layout.batch else None
         self._paths = paths
         self._dtype = declared_dtype(info) or np.dtype(np.float32)
-        self._scale = scale
+        self._pixels = pixels
         _import_pillow()
         if not self.layout.batch and len(paths) > 1:
             raise InvalidInputError(f"input {info} accepts one image, got {len(paths)}")
@@ -153,27 +155,20 @@ class ImageRows:
                 wide = np.clip(np.asarray(image, np.int64), 0, 65535)
                 image = pillow.fromarray((wide / 257).round().astype(np.uint8))
             image = image.convert(_MODES[self.layout.channels])
-            size = (self.layout.width or image.width, self.layout.height or image.height)
-            if image.size != size:
-                image = image.resize(size, pillow.Resampling.BILINEAR)
+            image = fitted(image, self._pixels, self.layout.width, self.layout.height)
             pixels = np.asarray(image)
         if pixels.ndim == 2 and self.layout.channel_axis is not None:
             pixels = pixels[:, :, None]
         if self.layout.channel_axis == 0:
             pixels = np.moveaxis(pixels, -1, 0)
-        return self._rescale(pixels, path)
+        return self._numbers(pixels, path)
 
-    def _rescale(self, pixels: np.ndarray, path: Path) -> np.ndarray:
-        is_integer = self._dtype.kind in "iub"
-        scale = self._scale if self._scale is not None else (255.0 if is_integer else 1.0)
-        if scale == 255:
-            scaled = pixels
-        elif is_integer:
-            scaled = np.rint(pixels * (scale / 255))
-        else:  # rounds as pixels / 255 does
-            wide = np.float64 if self._dtype == np.float64 else np.float32
-            scaled = pixels.astype(wide) * wide(scale) / wide(255)
-        return convert(scaled, self._dtype, f"{path}, pixels from 0 to {scale:g}")
+    def _numbers(self, pixels: np.ndarray, path: Path) -> np.ndarray:
+        wide = np.float64 if self._dtype == np.float64 else np.float32
+        numbers = to_numbers(pixels, self._pixels, self.layout.channel_axis, wide)
+        if self._dtype.kind in "iub":
+            numbers = np.rint(numbers)
+        return convert(numbers, self._dtype, f"{path}, {self._pixels.describe()}")
 
 
 def _import_pillow() -> tuple[Any, Any]:

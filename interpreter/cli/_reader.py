@@ -12,6 +12,7 @@ import numpy as np
 from onnxwalk.interpreter.cli import _images
 from onnxwalk.interpreter.cli._files import Feed
 from onnxwalk.interpreter.cli._json import load_json, parse_array, parse_literal
+from onnxwalk.interpreter.cli._pixels import Pixels, complete
 from onnxwalk.interpreter.cli._rows import (
     ArrayRows,
     ConstantRows,
@@ -53,11 +54,11 @@ class Reader:
     def __init__(
         self,
         session: HasInputs,
-        scale: float | None,
+        pixels: Pixels,
         options: Options | None,
         skips_damaged: bool,
     ) -> None:
-        self._session, self._scale, self._options = session, scale, options
+        self._session, self._pixels, self._options = session, pixels, options
         self._skips_damaged = skips_damaged
         self._feedable = {i.name: i for i in (*session.inputs, *session.overridable_initializers)}
         self._tables: dict[Path, Table] = {}
@@ -161,8 +162,10 @@ class Reader:
             paths = [path for path in paths if path not in damaged]
         is_file = len(source.paths) == 1 and not source.paths[0].is_dir()
         origin = source.origin if is_file else f"{count(len(paths), 'image')} in {source.origin}"
-        rows = _images.ImageRows(paths, info, self._scale)
-        return Feed(info, rows, origin, damaged=damaged)
+        dtype = declared_dtype(info) or np.dtype(np.float32)
+        pixels = complete(self._pixels, self._session, info, dtype)
+        rows = _images.ImageRows(paths, info, pixels)
+        return Feed(info, rows, origin, [pixels.describe()], damaged=damaged)
 
     def _from_table(self, table: Table, source: Source) -> list[Feed]:
         single = self._single(source)

@@ -11,6 +11,7 @@ import numpy as np
 
 from onnxwalk.interpreter.cli._feeds import fill_feeds, get_table_options, read_inputs
 from onnxwalk.interpreter.cli._files import Feed
+from onnxwalk.interpreter.cli._pixels import get_pixels
 from onnxwalk.interpreter.cli._rows import ArrayRows
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.runtime.feeds import HasInputs
@@ -36,7 +37,7 @@ def generate_samples(
 
     Raises InvalidInputError.
     """
-    read = read_inputs(session, args.input, None, options=get_table_options(args))
+    read = read_inputs(session, args.input, get_pixels(args), options=get_table_options(args))
     missing = [info for info in session.inputs if info.name not in read]
     for label, feeds in _split_rows(read, args.batch):
         values = {name: feed.read() for name, feed in feeds.items()}

@@ -43,8 +43,6 @@ def add_parser(commands: Any) -> None:
         "-o", "--output", type=Path, metavar="FILE", help="the page (default: MODEL.html)"
     )
     add_inputs(parser)
-    text = "scale the pixels of images to 0 to S, as for run"
-    parser.add_argument("--scale", type=float, metavar="S", help=text)
     add_texts(parser)
     text = "row of the inputs to show, from 0 on (default: 0)"
     parser.add_argument("--sample", type=int, metavar="K", help=text)

@@ -16,7 +16,6 @@ from onnxwalk.interpreter.cli._arguments import (
     add_command,
     add_integer,
     add_repeated,
-    positive_number,
 )
 from onnxwalk.interpreter.cli._batches import Result, run_batches, run_dumping, run_once
 from onnxwalk.interpreter.cli._dump import Dump
@@ -29,6 +28,7 @@ from onnxwalk.interpreter.cli._feeds import (
 )
 from onnxwalk.interpreter.cli._files import Feed
 from onnxwalk.interpreter.cli._outputs import FORMATS, OutputFile, Outputs, is_table, spooled
+from onnxwalk.interpreter.cli._pixels import add_pixels
 from onnxwalk.interpreter.cli._rows import ConstantRows
 from onnxwalk.interpreter.cli._session import add_session, open_session
 from onnxwalk.interpreter.errors import InvalidInputError
@@ -93,12 +93,7 @@ def add_parser(commands: Any) -> None:
     add_sizes(parser)
     text = "seed of random inputs and random operators (default: another one each time)"
     add_integer(parser, "--seed", text, least=0)
-    parser.add_argument(
-        "--scale",
-        type=positive_number,
-        metavar="S",
-        help="scale pixels to 0 to S (default: 1 for inputs of floats, 255 for integers)",
-    )
+    add_pixels(parser)
     parser.add_argument(
         "-o",
         "--output",

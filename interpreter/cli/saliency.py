@@ -77,9 +77,6 @@ def add_parser(commands: Any) -> None:
     parser = add_command(commands, "saliency", run, text, _DESCRIPTION)
     parser.add_argument("model", metavar="MODEL", help="an .onnx file")
     add_inputs(parser)
-    parser.add_argument(
-        "--scale", type=float, metavar="S", help="scale the pixels of images to 0 to S, as for run"
-    )
     add_texts(parser)
     parser.add_argument(
         "--method",

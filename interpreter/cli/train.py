@@ -19,6 +19,7 @@ from onnxwalk.interpreter.cli._arguments import (
     positive_number,
 )
 from onnxwalk.interpreter.cli._feeds import read_inputs
+from onnxwalk.interpreter.cli._pixels import add_pixels, get_pixels
 from onnxwalk.interpreter.cli._progress import progress
 from onnxwalk.interpreter.cli._session import add_session, open_session
 from onnxwalk.interpreter.cli._texts import read_texts
@@ -115,9 +116,7 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     add_integer(parser, "--seed", "seed of the order and of dropout", least=0)
     parser.add_argument("--no-shuffle", action="store_true", help="keep the order of the data")
-    parser.add_argument(
-        "--scale", type=positive_number, metavar="S", help="scale pixels to 0 to S, as for run"
-    )
+    add_pixels(parser)
     parser.add_argument(
         "-o", "--output", type=Path, metavar="MODEL2", required=True, help="the trained model"
     )
@@ -215,7 +214,7 @@ def _read(
     labels: Path | None, option: str = "--labels",
 ) -> Any:  # fmt: skip
     """Inputs and labels; inputs alone for a loss that is an output of the model."""
-    feeds = read_inputs(session, files, args.scale)
+    feeds = read_inputs(session, files, get_pixels(args))
     feeds |= read_texts(session, [], texts, args.column)
     x = {name: feed.read() for name, feed in feeds.items()}
     stored = list(class_names(session.model.metadata).values())
