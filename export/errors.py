@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from types import ModuleType
 
+from onnxwalk.interpreter import interrupts
 from onnxwalk.interpreter.errors import OnnxWalkError
 
 #: how Keras begins a page about an error in a layer's call
@@ -53,18 +54,18 @@ def one_line(error: BaseException | str, limit: int = 300) -> str:
 def run_command(command: Callable[[], int], *, debug: bool, stopped: str = "interrupted") -> int:
     """Run a command and return its exit status; 1 after an error, which is printed in one line or,
     with ``debug``, raised; 130 after Ctrl-C, when ``stopped`` is printed."""
+    return interrupts.run(lambda: _run(command, debug), stopped)
+
+
+def _run(command: Callable[[], int], debug: bool) -> int:
     try:
         return command()
-    except KeyboardInterrupt:
-        print(stopped, file=sys.stderr)
-        return 130
-    except ExportError as error:
-        if debug:
-            raise
-        print(f"error: {error}", file=sys.stderr)
     except Exception as error:
-        if debug:
+        if debug or interrupts.was_pressed():
             raise
-        name = type(error).__name__
-        print(f"error: {name}: {one_line(error)} (--debug shows where)", file=sys.stderr)
+        if isinstance(error, ExportError):
+            print(f"error: {error}", file=sys.stderr)
+        else:
+            name = type(error).__name__
+            print(f"error: {name}: {one_line(error)} (--debug shows where)", file=sys.stderr)
     return 1

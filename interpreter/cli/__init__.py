@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import onnxwalk
+from onnxwalk.interpreter import interrupts
 from onnxwalk.interpreter.cli._show import printable
 from onnxwalk.interpreter.errors import OnnxWalkError, wrap_error
 
@@ -29,6 +30,10 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status. Only argparse itself ends the process."""
+    return interrupts.run(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
     # A character that stdout can't encode must not end a command halfway.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -41,13 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             status: int = args.run(args)
         sys.stdout.flush()
         return status
-    except KeyboardInterrupt:
-        return 130
     except BrokenPipeError:
         _discard_output()
         return 141
     except Exception as error:
-        if debug:
+        if debug or interrupts.was_pressed():
             raise
         print(f"onnxwalk: {printable(_message(error))}", file=sys.stderr)
         return failure
