@@ -123,6 +123,7 @@ class Watch:
         self.stopped = ""  # the line to print
         self.noted = False  # the signal came
         self.arrived = False  # nothing is to be raised any more
+        self._said = False
         self._over = False  # the process goes on without this
         self._before: Any = None  # the handler and the hooks that are replaced
         self._flying: ref[_Token] | None = None
@@ -201,8 +202,9 @@ class Watch:
             signal.pthread_kill(self._thread, signal.SIGINT)
 
     def say(self) -> None:
-        """Print the line."""
-        if self.stopped:
+        """Print the line, once."""
+        if self.stopped and not self._said:
+            self._said = True
             print(self.stopped, file=sys.stderr, flush=True)
 
     def _quiet(self, hook: Callable[..., object]) -> Callable[..., object]:
