@@ -95,31 +95,34 @@ class Command(Victim):
         try:
             process.communicate(timeout=moment)
             self.finished += 1
-        except subprocess.TimeoutExpired:
+        except subprocess.TimeoutExpired as waited:
             process.send_signal(signal.SIGINT) if alone else kill(process, signal.SIGINT)
             begun = time.monotonic()
             try:
-                _, errors = process.communicate(timeout=SECONDS)
+                out, errors = process.communicate(timeout=SECONDS)
             except subprocess.TimeoutExpired:
                 kill(process)
-                _, errors = process.communicate()
-            took = time.monotonic() - begun
-            self._judge(process.returncode, errors.decode(errors="replace"), moment, took)
+                out, errors = process.communicate()
+            self.slowest = max(self.slowest, time.monotonic() - begun)
+            # what has said and written all is done: Python's own end may take seconds
+            done = process.returncode == 0 and out == (waited.output or b"")
+            self._judge(process.returncode, errors.decode(errors="replace"), moment, done)
+        finally:
+            kill(process)
         self.check()
         if process.returncode == 0:
             self._finish()
 
-    def _judge(self, status: int, said: str, moment: float, took: float) -> None:
+    def _judge(self, status: int, said: str, moment: float, done: bool) -> None:
         files = [Path(name).as_posix() for name in re.findall(r'File "([^"]+)"', said)]
         ours = [f for f in files if f.startswith(ROOT.as_posix()) and not f.endswith(_FIRST)]
         if status in (-signal.SIGINT, 1) and not ours and (said.count("Interrupt") or not said):
             self.in_python += 1
             return
-        self.interrupted += 1
-        self.slowest = max(self.slowest, took)
+        self.finished += done
+        self.interrupted += not done
         lines = [line for line in said.splitlines() if not re.match(r"epoch \d+/", line)]
-        ending = status == 0 and took < 2  # all was done, and Python ended
-        if status != 130 and not ending:
+        if status != 130 and not done:
             self.problems.append(f"at {moment:.3f} s it ended with {status}: {lines[-1:]}")
         if len(lines) > 1 or (lines and not re.fullmatch(self.says, lines[0])):
             self.problems.append(f"at {moment:.3f} s it said {said[-600:]!r}")
@@ -136,7 +139,10 @@ class Command(Victim):
     def run_to_the_end(self) -> None:
         """Run it without an interrupt: it must work."""
         process = self.start()
-        _, errors = process.communicate()
+        try:
+            _, errors = process.communicate()
+        finally:
+            kill(process)
         if process.returncode:
             last = (errors.decode(errors="replace").splitlines() or ["?"])[-1]
             self.problems.append(f"the next run ended with {process.returncode}: {last}")
