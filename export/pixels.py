@@ -5,8 +5,6 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from onnx import numpy_helper
-
 from onnxwalk.export.conversion.draft import Draft
 from onnxwalk.interpreter.pixels import FORMAT_KEY, RANGE_KEY, RANGES, Expected, pixels_of_graph
 
@@ -50,6 +48,8 @@ def _channel_axes(value: Any) -> list[int]:
 
 
 def _expected(draft: Draft, name: str) -> Expected | None:
+    from onnx import numpy_helper
+
     constants = {
         node.output[0]: node.attribute[0].t
         for node in draft.graph.node
