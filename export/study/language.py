@@ -52,7 +52,8 @@ def catalogue(language: str) -> NullTranslations:
     """The texts of a language by the English ones. Raises ExportError without Babel."""
     if language == "en":
         return NullTranslations()
-    pofile, mofile = require("babel.messages.pofile", "babel.messages.mofile", extra=EXTRA)
+    names = ("babel", "babel.messages.pofile", "babel.messages.mofile")
+    _, pofile, mofile = require(*names, extra=EXTRA)
     with open(FOLDER / f"{language}.po", "rb") as file:
         read = pofile.read_po(file, locale=language)
     compiled = io.BytesIO()

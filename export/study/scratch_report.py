@@ -84,7 +84,8 @@ def markdown(results: Sequence[Result]) -> list[str]:
         _("The same initial weights and batches as in Keras, dropout off on all sides. With a "
           "dense gradient Keras's Adam squares the summed gradient of each word, as onnxwalk does. "
           "CPU seconds are of the complete training."), "",
-        "| " + _("variant") + " | " + " | ".join(_("F1, {name}").format(name=name) for name in names)
+        "| " + _("variant")
+        + "".join(" | " + _("F1, {name}").format(name=name) for name in names)
         + f" | {largest} | "
         + " | ".join(_("CPU s, {name}").format(name=name) for name in names) + " |",
         "|---|" + "---:|" * (2 * len(names) + 1),
