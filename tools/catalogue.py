@@ -44,6 +44,7 @@ def main() -> int:
     template = texts()
     for path in sorted((STUDY / "_languages").glob("*.po")):
         catalog = read(path.stem)
+        template.creation_date = catalog.creation_date  # a date that changes tells nothing
         catalog.update(template, update_header_comment=False)
         catalog.obsolete.clear()
         with open(path, "wb") as file:
