@@ -27,6 +27,7 @@ open("ready", "w").close()
 end = time.monotonic() + 3
 while time.monotonic() < end:
     time.sleep(0.05)
+print("it went on")
 print("one\\ntwo", file=sys.stderr)
 """
 
