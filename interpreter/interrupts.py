@@ -39,7 +39,12 @@ _PACKAGE = "onnxwalk"
 
 
 def is_command() -> bool:
-    """Whether this process was started as ``python -m onnxwalk…`` or by an installed script."""
+    """Whether this process was started as ``python -m onnxwalk…`` (in a checkout also ``python -m
+    interpreter`` or ``export``) or by an installed script."""
+    here = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+    mains = [os.path.join(here, part, "__main__.py") for part in ("interpreter", "export")]
+    if os.path.realpath(sys.argv[0]) in mains:
+        return True
     place = len(sys.orig_argv) - len(sys.argv)
     if place < 1:
         return False
@@ -153,12 +158,12 @@ class Watch:
         self.arrived = True
         if self._before is None:
             return
+        # Python ends ``python -m`` by the signal, whatever the exit status, if KeyboardInterrupt
+        # left the execution of a string (dataclasses execute some), until the next one is
+        # executed.
+        exec("")
         if is_command():
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is ending
-            # Python ends ``python -m`` by the signal, whatever the exit status, if
-            # KeyboardInterrupt has left the execution of a string (dataclasses execute some), until
-            # the next string is executed.
-            exec("")
             return
         self._over = True
         handler, sys.unraisablehook, sys.excepthook = self._before

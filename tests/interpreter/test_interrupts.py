@@ -116,7 +116,8 @@ def test_what_was_lost_comes_again(tmp_path, way):
 
 @pytest.mark.parametrize("module", ["numpy.version", "onnxwalk.interpreter.session"])
 def test_imports_end_at_once(tmp_path, module):
-    process = start("-X", "importtime", "-m", "onnxwalk", "demo", cwd=tmp_path)
+    name = "interpreter" if module == "numpy.version" else "onnxwalk"  # both ways to start it
+    process = start("-X", "importtime", "-m", name, "demo", cwd=tmp_path)
     assert process.stderr is not None
     for line in process.stderr:
         if line.rpartition("|")[2].strip() == module:
@@ -135,7 +136,6 @@ def test_an_interrupt_in_a_string_that_is_executed(tmp_path):
     (tmp_path / "ours.py").write_text(
         "import sys\nfrom onnxwalk.interpreter import interrupts\n"
         "def command():\n    exec('raise KeyboardInterrupt')\n"
-        "interrupts.is_command = lambda: True\n"
         "sys.exit(interrupts.run(command))\n"
     )
     assert start("-m", "plain", cwd=tmp_path).wait(60) in (130, -signal.SIGINT)
