@@ -16,16 +16,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import onnxwalk
 from onnxwalk.export.conversion.draft import all_nodes
 from onnxwalk.export.errors import ExportError, one_line, run_command
 from onnxwalk.export.pipeline import STAGES, ExportResult, export_model
 from onnxwalk.export.progress import progress_bars
 from onnxwalk.export.verify import MODES
 from onnxwalk.interpreter import interrupts
+from onnxwalk.interpreter.cli._parser import Parser, did_you_mean
 
 #: first argument -> module whose ``main`` is called with the others and returns the exit status
 COMMANDS = {
     "applications": "onnxwalk.export.coverage.applications",
+    "completion": "onnxwalk.export.completion",
     "functions": "onnxwalk.export.coverage.functions",
     "layers": "onnxwalk.export.coverage.layers",
     "operators": "onnxwalk.export.coverage.operators",
@@ -44,17 +47,25 @@ def _main(arguments_given: list[str]) -> int:
     os.environ["KERAS_BACKEND"] = "tensorflow"
     if arguments_given and arguments_given[0] in COMMANDS:
         return importlib.import_module(COMMANDS[arguments_given[0]]).main(arguments_given[1:])
-    options = _parser().parse_args(arguments_given)
+    parser = build_parser()
+    if not arguments_given:
+        parser.print_help(sys.stderr)
+        return 2
+    options = parser.parse_args(arguments_given)
+    if not os.path.exists(options.model) and (hint := did_you_mean(options.model, COMMANDS)):
+        parser.error(f"no file and no command {options.model!r}{hint}")
     run = _weights_back if options.weights_back else _export
     return run_command(lambda: run(options), debug=options.debug)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    """The parser of the command line, but for the sub-commands."""
+    parser = Parser(
         prog="onnxwalk-export",
         description="Export a Keras 3 model to ONNX, and check that it computes the same.",
         epilog=f"In place of MODEL: {', '.join(sorted(COMMANDS))} (each has its own --help).",
     )
+    parser.add_argument("-V", "--version", action="version", version=onnxwalk.__version__)
     parser.add_argument("model", metavar="MODEL", help="a .keras, .h5 or .weights.h5 file")
     parser.add_argument(
         "-o", "--output", metavar="FILE", help="output file (default: MODEL with the suffix .onnx)"

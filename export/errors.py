@@ -10,6 +10,7 @@ from types import ModuleType
 
 from onnxwalk.interpreter import interrupts
 from onnxwalk.interpreter.errors import OnnxWalkError
+from onnxwalk.interpreter.streams import discard_output, open_standard_streams
 
 #: how Keras begins a page about an error in a layer's call
 _KERAS_HEADING = "Exception encountered when"
@@ -53,13 +54,20 @@ def one_line(error: BaseException | str, limit: int = 300) -> str:
 
 def run_command(command: Callable[[], int], *, debug: bool, stopped: str = "interrupted") -> int:
     """Run a command and return its exit status; 1 after an error, which is printed in one line or,
-    with ``debug``, raised; 130 after Ctrl-C, when ``stopped`` is printed."""
+    with ``debug``, raised; 130 after Ctrl-C, when ``stopped`` is printed; 141 when the reader of
+    the output has closed the pipe."""
+    open_standard_streams()
     return interrupts.run(lambda: _run(command, debug), stopped)
 
 
 def _run(command: Callable[[], int], debug: bool) -> int:
     try:
-        return command()
+        status = command()
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        discard_output()
+        return 141
     except Exception as error:
         if debug or interrupts.was_pressed():
             raise

@@ -48,7 +48,7 @@ def _channel_axes(value: Any) -> list[int]:
 
 
 def _expected(draft: Draft, name: str) -> Expected | None:
-    from onnx import numpy_helper
+    from onnx import numpy_helper  # the help of the command line needs no onnx
 
     constants = {
         node.output[0]: node.attribute[0].t

@@ -20,6 +20,7 @@ import numpy as np
 
 from onnxwalk.export.conversion.draft import Draft, describe_tensor
 from onnxwalk.export.errors import ExportError, one_line
+from onnxwalk.interpreter.files import move_into_place
 from onnxwalk.interpreter.reader.wire import varint
 from onnxwalk.interpreter.weights.rewrite import raw_bytes
 
@@ -74,7 +75,7 @@ def staged(target: Path | None, name: str = "") -> Iterator[Path]:
         try:
             # the data first: a model must not exist without it
             for part in sorted(folder.iterdir(), key=lambda part: part.name == name):
-                os.replace(part, target.parent / part.name)
+                move_into_place(part, target.parent / part.name)
         except OSError as error:
             raise ExportError(f"{target} can't be written: {one_line(error)}") from error
     finally:

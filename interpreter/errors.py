@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+
+#: characters of a message, and of a name in it: files can have names of a megabyte
+_LONGEST_MESSAGE, _LONGEST_WORD = 5000, 500
+_LONG_WORD = re.compile(rf"\S{{{_LONGEST_WORD + 1},}}")
 
 
 class OnnxWalkError(Exception):
-    """The base of every error of ``load``, ``run`` and the export. The message is always one line,
-    even if names in it have line breaks."""
+    """The base of every error of ``load``, ``run`` and the export. The message is always one line
+    of sensible length, even if names in it have line breaks or a million characters."""
 
     def __init__(self, message: str) -> None:
-        super().__init__("\\n".join(message.splitlines()))
+        text = shorten_words("\\n".join(message.splitlines()))
+        super().__init__(text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}…")
+
+
+def shorten_words(text: str) -> str:
+    """The text with "…" in the middle of words of more than 500 characters."""
+    if len(text) <= _LONGEST_WORD:
+        return text
+    keep = _LONGEST_WORD // 2
+    return _LONG_WORD.sub(lambda word: f"{word[0][:keep]}…{word[0][-keep:]}", text)
 
 
 class InvalidModelError(OnnxWalkError):

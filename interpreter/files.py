@@ -21,6 +21,10 @@ def as_path(path: Any) -> Path:
         raise InvalidInputError(f"expected the path of a file, not {path!r}") from None
 
 
+#: whether a file that is open or mapped can't be replaced
+KEEPS_OPEN_FILES = os.name == "nt"
+
+
 def write_file(path: Path, content: str | bytes) -> None:
     """Write text or bytes atomically. Raises InvalidInputError."""
     with replace_atomically(path) as part, translate_os_errors(path):
@@ -55,13 +59,27 @@ def replace_atomically(path: Path, *, folder: bool = False) -> Iterator[Path]:
         with translate_os_errors(path):
             if folder and target.is_dir():
                 target.rmdir()
-            part.replace(target)
+            move_into_place(part, target)
     finally:
         if folder:
             shutil.rmtree(part, ignore_errors=True)
         else:
             with contextlib.suppress(OSError):
                 part.unlink()
+
+
+def move_into_place(part: Path, target: Path) -> None:
+    """Rename ``part`` to ``target``, which it replaces. Raises OSError, which says so where Windows
+    refuses because a program has the target open."""
+    try:
+        os.replace(part, target)
+    except PermissionError as error:
+        if KEEPS_OPEN_FILES and target.is_file():
+            reason = (
+                "a program has it open, as a model that is loaded; close it, or write elsewhere"
+            )
+            raise PermissionError(error.errno, reason) from error
+        raise
 
 
 @contextlib.contextmanager

@@ -359,6 +359,17 @@ class Session:
 
         return estimate(self.inputs, functools.partial(self._runner.prepare, None), shapes)
 
+    def sample_axes(self, feeds: Mapping[str, Any]) -> list[int] | None:
+        """The axis of each output along which the samples lie, if the model keeps samples apart;
+        else, or if that can't be told, ``None``. Then rows that came apart can be run together, and
+        each row's results are what it would have had alone, within rounding.
+
+        ``feeds``: at least two rows, as for ``run``, of the shapes that are meant; it is run once.
+
+        Raises InvalidInputError for invalid feeds.
+        """
+        return self._runner.sample_axes(feeds)
+
     def __repr__(self) -> str:
         return as_text(f"Session: {self.model.source}", self.model.graph.summary())
 

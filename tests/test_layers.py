@@ -35,6 +35,7 @@ LAYERS = [
         "interpreter.files",
         "interpreter.limits",
         "interpreter.optional",
+        "interpreter.streams",
         "interpreter.pixels",
         "interpreter.text",
     ],
@@ -47,7 +48,7 @@ LAYERS = [
     ["interpreter.gradients"],
     ["interpreter.session"],
     ["interpreter.training"],
-    ["interpreter.backend", "interpreter.analysis", "onnxruntime"],
+    ["interpreter.backend", "interpreter.analysis", "interpreter.serving", "onnxruntime"],
     ["as_onnxruntime"],
     ["interpreter.cli"],
     ["interpreter"],
@@ -58,6 +59,7 @@ LAYERS = [
     ["export"],
     ["export.coverage", "export.study"],
     ["export.cli"],
+    ["export.completion"],
     ["export.__main__"],
 ]
 
@@ -68,6 +70,9 @@ THIRD_PARTY = {
     "PIL": {"interpreter.cli", "ops.ai_onnx.vision"},
     "threadpoolctl": {"interpreter.runtime.threads"},
     "ml_dtypes": {"ops"},
+    "starlette": {"interpreter.serving"},
+    "anyio": {"interpreter.serving"},
+    "uvicorn": {"interpreter.serving"},
 }
 
 

@@ -19,8 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.export.coverage.command import has_unknown_names
 from onnxwalk.export.coverage.random_weights import random_images, randomize_as_trained
 from onnxwalk.export.errors import ExportError, one_line
+from onnxwalk.interpreter.cli._parser import Parser
 from onnxwalk.interpreter.optional import onnxruntime_session
 
 #: the smallest of each family, whose pictures have Keras's own size
@@ -124,7 +126,7 @@ def _reset_peak_memory() -> int:
 
 def main(arguments: list[str]) -> int:
     """Run the command; returns 0 if every model is accurate."""
-    parser = argparse.ArgumentParser(prog="onnxwalk-export applications", description=__doc__)
+    parser = Parser(prog="onnxwalk-export applications", description=__doc__)
     parser.add_argument("names", metavar="NAME", nargs="*", help="only these (default: all)")
     parser.add_argument(
         "-o", "--output", metavar="FILE",
@@ -139,6 +141,8 @@ def main(arguments: list[str]) -> int:
         except Exception as error:
             print(json.dumps({"name": options.names[0], "error": one_line(error)}))
         return 0
+    if options.names and has_unknown_names(options.names, application_names()):
+        return 1
     target = Path(options.output) if options.output else None
     rows = _parse_table(target.read_text("utf-8")) if target and target.exists() else {}
     if not options.names:

@@ -5,20 +5,32 @@ from __future__ import annotations
 import argparse
 import gc
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from onnxwalk.interpreter.cli._parser import Parser, did_you_mean
 
 
 def table_parser(command: str, what: str, description: str) -> argparse.ArgumentParser:
     """The parser of ``onnxwalk-export COMMAND [WHAT ...] [-o FILE]``; names are in ``names``."""
-    parser = argparse.ArgumentParser(prog=f"onnxwalk-export {command}", description=description)
+    parser = Parser(prog=f"onnxwalk-export {command}", description=description)
     parser.add_argument("names", nargs="*", metavar=what, help="only these (default: all)")
     parser.add_argument(
         "-o", "--output", metavar="FILE",
         help=f"Markdown file to write; with {what}s, only their rows change",
     )  # fmt: skip
     return parser
+
+
+def has_unknown_names(names: Iterable[str], known: Iterable[str]) -> bool:
+    """Whether there are names of which nothing is known; says so on stderr."""
+    known = set(known)
+    unknown = sorted(set(names) - known)
+    if unknown:
+        hint = did_you_mean(unknown[0], known) if len(unknown) == 1 else ""
+        print(f"error: no cases for {', '.join(unknown)}{hint}", file=sys.stderr)
+    return bool(unknown)
 
 
 def judge_all(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from onnxwalk.export.conversion.opsets import DEFAULT_OPSET, OLDEST_OPSET, newest_opset
-from onnxwalk.export.coverage.command import judge_all, table_parser, write_table
+from onnxwalk.export.coverage.command import has_unknown_names, judge_all, table_parser, write_table
 from onnxwalk.export.coverage.function_cases import FunctionCase, all_cases
 from onnxwalk.export.coverage.functions_table import format_table
 from onnxwalk.export.coverage.judge_functions import find_uncovered_functions, judge_function
@@ -23,9 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     with quiet():
         cases = all_cases()
         left = [] if options.names else find_uncovered_functions(cases)
-    unknown = sorted(set(options.names) - set(cases))
-    if unknown:
-        print(f"error: no cases for {', '.join(unknown)}", file=sys.stderr)
+    if has_unknown_names(options.names, cases):
         return 1
     chosen = {
         name: with_other_opsets(cases[name]) for name in options.names or cases if name in cases

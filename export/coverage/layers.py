@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
-from onnxwalk.export.coverage.command import judge_all, table_parser, write_table
+from onnxwalk.export.coverage.command import has_unknown_names, judge_all, table_parser, write_table
 from onnxwalk.export.coverage.judge import Verdict, find_uncovered_layers, judge_case
 from onnxwalk.export.coverage.layer_cases import Case, all_cases
 from onnxwalk.export.coverage.layers_table import format_table
@@ -23,9 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     with quiet():
         cases = all_cases()
         left = [] if options.names else find_uncovered_layers(cases)
-    unknown = sorted(set(options.names) - set(cases) - set(NO_ONNX_FORM))
-    if unknown:
-        print(f"error: no cases for {', '.join(unknown)}", file=sys.stderr)
+    if has_unknown_names(options.names, [*cases, *NO_ONNX_FORM]):
         return 1
     chosen = {name: cases[name] for name in cases if not options.names or name in options.names}
     verdicts, wrong = judge_all(chosen, judge_or_fail)

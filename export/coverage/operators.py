@@ -13,7 +13,7 @@ from typing import Any
 
 from onnxwalk.export.coverage import function_cases, layer_cases, tensorflow_cases
 from onnxwalk.export.coverage.applications import SMALLEST
-from onnxwalk.export.coverage.command import judge_all, table_parser, write_table
+from onnxwalk.export.coverage.command import has_unknown_names, judge_all, table_parser, write_table
 from onnxwalk.export.coverage.layers import judge_or_fail
 from onnxwalk.export.coverage.operators_table import Reached, format_table
 from onnxwalk.export.quiet import quiet
@@ -28,6 +28,8 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     with quiet():
         functions = layer_cases.group_by_layer(tensorflow_cases.cases())
+        if has_unknown_names(options.names, functions):
+            return 1
         chosen = {n: c for n, c in functions.items() if not options.names or n in options.names}
         reached = {} if options.names else reach_all()
     verdicts, wrong = judge_all(chosen, judge_or_fail)

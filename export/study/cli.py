@@ -12,6 +12,7 @@ from onnxwalk.export.study.data import EXTRA, Source
 from onnxwalk.export.study.language import LANGUAGES, catalogue, speaking
 from onnxwalk.export.study.progress import Progress, show_progress
 from onnxwalk.export.study.variants import FAMILIES, PRESETS, Variant, choose_variants
+from onnxwalk.interpreter.cli._parser import Parser
 
 
 def main(arguments: list[str]) -> int:
@@ -25,7 +26,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="onnxwalk-export study",
         description="Train the assignment's models in Keras, export them, and compare Keras, "
         "the interpreter and ONNX Runtime on the test set.",

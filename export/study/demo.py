@@ -7,7 +7,6 @@ them that were not in the training data. Takes about a minute on two cores.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from onnxwalk.export.errors import require
 from onnxwalk.export.study.assignment import Recurrent, recurrent
 from onnxwalk.export.study.corpus import CLASSES, generate
 from onnxwalk.export.study.datasets import build_vectorizer, encode_texts
+from onnxwalk.interpreter.cli._parser import Parser
 
 FOLDER = Path(__file__).parents[2] / "interpreter" / "cli" / "_demo"
 SEED = 7
@@ -26,9 +26,7 @@ LENGTH = 16
 
 def main() -> None:
     """Train, export with the check against Keras, and write everything into the folder."""
-    parser = argparse.ArgumentParser(
-        prog="python -m onnxwalk.export.study.demo", description=__doc__
-    )
+    parser = Parser(prog="python -m onnxwalk.export.study.demo", description=__doc__)
     parser.add_argument("-o", "--output", type=Path, default=FOLDER, metavar="FOLDER")
     folder = parser.parse_args().output
     (keras,) = require("keras")

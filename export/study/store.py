@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxwalk.export.errors import ExportError, one_line
+from onnxwalk.interpreter.files import move_into_place
 
 _UNFINISHED = ".part-"
 _LOCK = ".lock"
@@ -37,7 +38,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     part = path.with_name(f"{_UNFINISHED}{os.getpid()}-{path.name}")
     try:
         yield part
-        os.replace(part, path)
+        move_into_place(part, path)
     except OSError as error:
         raise ExportError(f"{path} can't be written: {one_line(error)}") from error
     finally:

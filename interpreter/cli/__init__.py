@@ -3,15 +3,12 @@
 Each module of this package without a leading underscore is a command and is found by its file: its
 ``add_parser(commands)`` calls ``add_command`` and adds the command's options.
 
-Exit status: 0 for success; 1 after an error, which is one line on stderr (2 in commands for which
-1 means that there are differences); 2 for a command line that argparse rejects; 130 after Ctrl-C;
-141 when the reader of the output has closed the pipe.
+docs/USING.md has the exit statuses.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib
 import os
 import pkgutil
@@ -22,14 +19,17 @@ from typing import Any
 
 import onnxwalk
 from onnxwalk.interpreter import interrupts
+from onnxwalk.interpreter.cli._parser import Parser
 from onnxwalk.interpreter.cli._show import printable
 from onnxwalk.interpreter.errors import OnnxWalkError, wrap_error
+from onnxwalk.interpreter.streams import discard_output, open_standard_streams
 
 __all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status. Only argparse itself ends the process."""
+    open_standard_streams()
     return interrupts.run(lambda: _main(argv))
 
 
@@ -39,7 +39,11 @@ def _main(argv: Sequence[str] | None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     debug, failure = False, 1
     try:
-        args = _build_parser().parse_args(argv)
+        parser = build_parser()
+        if not (sys.argv[1:] if argv is None else argv):
+            parser.print_help(sys.stderr)
+            return 2
+        args = parser.parse_args(argv)
         debug, failure = args.debug, args.failure
         with warnings.catch_warnings():  # which restores how they are shown
             warnings.showwarning = _show_warning
@@ -47,7 +51,7 @@ def _main(argv: Sequence[str] | None) -> int:
         sys.stdout.flush()
         return status
     except BrokenPipeError:
-        _discard_output()
+        discard_output()
         return 141
     except Exception as error:
         if debug or interrupts.was_pressed():
@@ -56,11 +60,12 @@ def _main(argv: Sequence[str] | None) -> int:
         return failure
 
 
-def _build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    """The parser of the command line, with all commands."""
+    parser = Parser(
         prog="onnxwalk", description="Run and examine ONNX models with nothing but NumPy."
     )
-    parser.add_argument("--version", action="version", version=onnxwalk.__version__)
+    parser.add_argument("-V", "--version", action="version", version=onnxwalk.__version__)
     _add_debug(parser, default=False)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in pkgutil.iter_modules(__path__):
@@ -92,11 +97,3 @@ def _message(error: Exception) -> str:
     if not isinstance(error, (OnnxWalkError, OSError)):
         error = wrap_error(error, "this command")
     return " ".join(str(error).split())
-
-
-def _discard_output() -> None:
-    """Redirect stdout to the null device, or Python reports the broken pipe again at exit."""
-    with contextlib.suppress(OSError, ValueError):
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)

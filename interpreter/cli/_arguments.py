@@ -31,7 +31,7 @@ def add_command(
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(run=run, failure=failure)
+    parser.set_defaults(run=run, failure=failure, parser=parser)
     return parser
 
 

@@ -46,15 +46,20 @@ def get_limits(args: argparse.Namespace) -> Limits:
     return Limits(**{name: getattr(args, name) for name in _OPTIONS})
 
 
+def parse_size(text: str) -> int:
+    """The type of an argument that is a number of bytes, such as 64MiB."""
+    try:
+        return parse_bytes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _parser_of(metavar: str) -> Callable[[str], Any]:
     def parse(text: str) -> Any:
         if text.lower() == "none":
             return None
         if metavar == "SIZE":
-            try:
-                return parse_bytes(text)
-            except ValueError as error:
-                raise argparse.ArgumentTypeError(str(error)) from None
+            return parse_size(text)
         try:
             value = float(text) if metavar == "S" else int(text.replace(",", ""))
         except ValueError:

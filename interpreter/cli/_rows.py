@@ -4,6 +4,7 @@ memory."""
 from __future__ import annotations
 
 import contextlib
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,7 +87,8 @@ class MemberRows:
             archive.open(self.member) as file,
         ):
             if self.length is None or self.length <= size or self.fortran:
-                array = np.lib.format.read_array(file, allow_pickle=False)
+                with _quietly():
+                    array = np.lib.format.read_array(file, allow_pickle=False)
                 yield from ArrayRows(array).pieces(size)
                 return
             _header(file, self.where)
@@ -109,7 +111,8 @@ def open_npy(path: Path) -> np.ndarray:
             shape, _, _ = _header(file, str(path))
         if 0 in shape:  # an empty file can't be mapped
             return np.load(path, allow_pickle=False)
-        return np.lib.format.open_memmap(path, mode="r")
+        with _quietly():
+            return np.lib.format.open_memmap(path, mode="r")
 
 
 def npz_members(path: Path) -> dict[str, MemberRows]:
@@ -131,16 +134,25 @@ def _name_errors(message: str) -> Iterator[None]:
         raise InvalidInputError(f"{message}: {error}") from error
 
 
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without NumPy's warnings of headers that Python 2 wrote, or that are damaged so."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Shape, Fortran order, and dtype. Raises ValueError, and InvalidInputError for arrays of
     Python objects."""
     version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    elif version == (2, 0):
-        shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
-    else:  # 3.0 is for structured arrays only
-        raise ValueError(f"version {version[0]}.{version[1]} of the format isn't supported")
+    with _quietly():
+        if version == (1, 0):
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        elif version == (2, 0):
+            shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
+        else:  # 3.0 is for structured arrays only
+            raise ValueError(f"version {version[0]}.{version[1]} of the format isn't supported")
     if dtype.hasobject:
         raise InvalidInputError(
             f"{where}: an array of Python objects (a pickle), which is unsafe to load; save "

@@ -10,15 +10,22 @@ import json
 import math
 import os
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from onnxwalk.interpreter.errors import shorten_words
+
 _UNLIMITED = 1_000_000  # columns; more than any line has
+_BETWEEN = 2  # blanks between the columns of a table
+_NESTED = 4  # blanks before the cells of a row that is printed over several lines
+_BREAKABLE = 16  # longer words are broken where a table is too wide
 
 
 class _Console(Console):
@@ -42,7 +49,9 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def printable(text: str) -> str:
-    """The text with control characters escaped, because names come from untrusted files."""
+    """The text with control characters escaped and names of a megabyte shortened, because names
+    come from untrusted files."""
+    text = shorten_words(text)
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -71,21 +80,69 @@ def table(
 ) -> None:
     """Print rows in aligned columns; ``right``: the names of those aligned to the right.
 
-    If all names are empty there is no header.
+    If all names are empty there is no header. In a narrow terminal, text is wrapped, and names that
+    are long are broken, but no numbers: where these don't fit, each row is printed over several
+    lines.
     """
     numbers = set(right)
+    cells = [[printable(str(cell)) for cell in row] for row in rows]
+    widths = _fit(columns, cells, numbers, console().width - indent)
+    if widths is None:
+        _print_rows_one_by_one(columns, cells, indent)
+        return
     grid = Table(
         box=None,
         pad_edge=False,
-        padding=(0, 2, 0, 0),
+        padding=(0, _BETWEEN, 0, 0),
         show_header=any(columns),
         header_style="bold",
     )
-    for name in columns:
-        grid.add_column(Text(name), justify="right" if name in numbers else "left", overflow="fold")
-    for row in rows:
-        grid.add_row(*(Text(printable(str(cell))) for cell in row))
+    for name, width in zip(columns, widths, strict=True):
+        side: Literal["left", "right"] = "right" if name in numbers else "left"
+        grid.add_column(Text(name), justify=side, width=width, overflow="fold")
+    for row in cells:
+        grid.add_row(*map(Text, row))
     _write(grid, indent)
+
+
+def _fit(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: set[str], most: int
+) -> list[int] | None:
+    """The width of each column; ``None`` if they don't fit without numbers being broken."""
+    every = [[name, *(row[i] for row in rows)] for i, name in enumerate(columns)]
+    widths = [max(map(cell_len, texts)) for texts in every]
+    excess = sum(widths) + _BETWEEN * (len(widths) - 1) - most
+    if excess <= 0:
+        return widths
+    least = [
+        max(map(cell_len, texts[1:]), default=0) if name in numbers and name else 0
+        for name, texts in zip(columns, every, strict=True)
+    ]
+    for i, texts in enumerate(every):
+        words = (min(cell_len(word), _BREAKABLE) for text in texts for word in text.split())
+        least[i] = max(least[i], *words, 1)
+    while excess > 0:
+        spare = [width - low for width, low in zip(widths, least, strict=True)]
+        if max(spare, default=0) <= 0:
+            return None
+        widths[spare.index(max(spare))] -= 1
+        excess -= 1
+    return widths
+
+
+def _print_rows_one_by_one(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], indent: int
+) -> None:
+    """Each row as its first cell, and the others, after their names, in as many lines as needed."""
+    room = max(console().width - indent - _NESTED, 1)
+    for first, *others in rows:
+        _write(Text(first), indent)
+        named = zip(columns[1:], others, strict=True)
+        pairs = [f"{name} {cell}".strip() for name, cell in named if cell]
+        # a blank that isn't one: a pair that fits into a line isn't broken
+        glued = [p.replace(" ", "\u00a0") if cell_len(p) <= room else p for p in pairs]
+        for part in textwrap.wrap("  ".join(glued), room, break_long_words=False):
+            line(" " * (indent + _NESTED) + part.replace("\u00a0", " "))
 
 
 def _write(content: Any, indent: int = 0, *, soft_wrap: bool = False) -> None:

@@ -5,7 +5,7 @@ word that only earlier versions have. ONNX Runtime runs such files."""
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from onnxwalk.interpreter.compiler.context import every_node, names_used
@@ -25,6 +25,14 @@ _CHOOSE_A_TYPE = frozenset({"Cast", "Constant", "ConstantOfShape"})
 #: operator, attribute, and a word that a version took out -> the last version that has it.
 #: tf2onnx writes this one for each resize to the nearest pixel, whatever the opset.
 _TAKEN_OUT = {("Resize", "coordinate_transformation_mode", "tf_half_pixel_for_nn"): 12}
+
+#: domain and operator -> the version that took it out, without putting another in its place
+DEPRECATED = {
+    ("", "Upsample"): 10,
+    ("", "Scatter"): 11,
+    ("ai.onnx.ml", "TreeEnsembleClassifier"): 5,
+    ("ai.onnx.ml", "TreeEnsembleRegressor"): 5,
+}
 
 
 def assume(model: Model) -> tuple[Model, list[str]]:
@@ -52,28 +60,32 @@ def assume(model: Model) -> tuple[Model, list[str]]:
         ]
         model = replace(model, opsets={**model.opsets, **added}) if added else model
     others: dict[str, int] = {}
-    opset = (model.opsets or {"": 1}).get("", 1)
-    graph = _with_versions(model.graph, opset, others)
+    opsets = model.opsets or {"": 1}
+    opset = opsets.get("", 1)
+    graph = _with_versions(model.graph, opsets, others)
     for later, when in ((True, "before"), (False, "after")):
         if found := [f"{k} as of version {v}" for k, v in others.items() if (v > opset) is later]:
             assumptions.append(f"{when} the version that allows it: {', '.join(found)}")
     return replace(model, graph=graph) if others else model, assumptions
 
 
-def _with_versions(graph: Graph, opset: int, others: dict[str, int]) -> Graph:
-    """The graph with nodes at the version that allows what they choose or say, where that is not
-    the opset's; these are added to ``others`` in words."""
-    nodes = []
+def _with_versions(graph: Graph, opsets: Mapping[str, int], others: dict[str, int]) -> Graph:
+    """The graph with nodes at the version that has them, or that allows what they choose or say,
+    where that is not the opset's; these are added to ``others`` in words."""
+    nodes, opset = [], opsets.get("", 1)
     for node in graph.nodes:
         if node.graphs:
-            node = node.with_graphs(lambda inner: _with_versions(inner, opset, others))
-        if node.is_one_of(*_CHOOSE_A_TYPE):
+            node = node.with_graphs(lambda inner: _with_versions(inner, opsets, others))
+        taken_out = DEPRECATED.get((node.domain, node.op_type))
+        if taken_out is not None and opsets.get(node.domain, 0) >= taken_out:
+            found: tuple[int, str] | None = (taken_out - 1, "")
+        elif node.is_one_of(*_CHOOSE_A_TYPE):
             found = _later_version(node, opset)
         else:
             found = _version_of_its_words(node, opset)
         if found:
             version, what = found
-            others.setdefault(f"{node.op_type} {what}", version)
+            others.setdefault(f"{node.op_type} {what}".rstrip(), version)
             node = replace(node, opset=version)
         nodes.append(node)
     return replace(graph, nodes=tuple(nodes)) if others else graph

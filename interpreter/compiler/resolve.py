@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from onnxwalk.interpreter.compiler.assume import DEPRECATED
 from onnxwalk.interpreter.compiler.check import combine_problems
 from onnxwalk.interpreter.compiler.context import Context, every_node
 from onnxwalk.interpreter.compiler.types import type_problems
@@ -80,11 +81,16 @@ def resolve(graph: Graph, model: Model, context: Context) -> None:
 
 
 def unsupported(graph: Graph, context: Context) -> dict[str, list[str]]:
-    """Operators that aren't registered: "Name (opset 17)" -> the labels of the nodes."""
+    """Operators that aren't registered, or not any more: "Name (opset 17)" -> the labels of the
+    nodes."""
     missing: dict[str, list[str]] = {}
     for node in every_node(graph):
-        if is_own_domain(node.domain) or context.operator(node) is None:
-            opset = context.opset(node)
+        opset = context.opset(node)
+        taken_out = DEPRECATED.get((node.domain, node.op_type))
+        if taken_out is not None and context.is_builtin(node) and (opset or 0) >= taken_out:
+            where = f"{node.operator_name} (opset {opset}; taken out in {taken_out})"
+            missing.setdefault(where, []).append(node.label)
+        elif is_own_domain(node.domain) or context.operator(node) is None:
             where = f"opset {opset}" if opset is not None else "its domain is not imported"
             names = (node.domain, node.op_type)
             known = [o.since for o in context.registry if (o.domain, o.name) == names]
@@ -131,6 +137,11 @@ def _body_problems(node: Node, operator: Operator) -> Iterator[str]:
     if operator.subgraphs.outputs_from is None:
         return
     used = max((i for i, name in enumerate(node.outputs, 1) if name), default=0)
+    counts = {name: len(graph.outputs) for name, graph in node.graphs}
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"{name} {n}" for name, n in counts.items())
+        yield f"{node}: its branches return different numbers of outputs: {listed}"
+        return
     for name, graph in node.graphs:
         returned = max(len(graph.outputs) - operator.subgraphs.outputs_from, 0)
         if returned < used:

@@ -13,6 +13,10 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
 
 from onnxwalk.interpreter.errors import InvalidInputError, NotOnnxError, UnsupportedModelError
+from onnxwalk.interpreter.files import KEEPS_OPEN_FILES
+
+#: the most bytes of a file that is read where a map would keep it from being replaced
+_COPIED = 1 << 28
 
 _Self = TypeVar("_Self", bound="Source")
 
@@ -136,7 +140,10 @@ class Source:
 
 def _map(path: Path, opener: Callable[[str, int], int]) -> tuple[memoryview, os.stat_result]:
     """A read-only memory map of a regular file, and the status of what was opened. Raises
-    InvalidInputError."""
+    InvalidInputError.
+
+    On Windows, a file that isn't large is read, so that it can be exported anew while it is loaded.
+    """
     try:
         with open(path, "rb", opener=opener) as file:
             status = os.fstat(file.fileno())
@@ -144,6 +151,8 @@ def _map(path: Path, opener: Callable[[str, int], int]) -> tuple[memoryview, os.
                 raise InvalidInputError(f"{path}: not a regular file")
             if status.st_size == 0:
                 return memoryview(b""), status
+            if KEEPS_OPEN_FILES and status.st_size <= _COPIED:
+                return memoryview(file.read()), status
             try:
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             except (OSError, ValueError):  # file systems without memory maps

@@ -12,7 +12,7 @@ from onnxwalk.interpreter.budget import Budget, current_budget, stop_request, us
 from onnxwalk.interpreter.errors import LimitError
 from onnxwalk.interpreter.ir.plan import Plan
 from onnxwalk.interpreter.limits import Limits
-from onnxwalk.interpreter.runtime.batch_axis import sample_axes
+from onnxwalk.interpreter.runtime.batch_axis import axes_to_split
 from onnxwalk.interpreter.runtime.bind import Changing, ShapeChanged, Shapes
 from onnxwalk.interpreter.runtime.bound import Bound
 from onnxwalk.interpreter.runtime.lane import Lane
@@ -21,8 +21,8 @@ from onnxwalk.ops.shared.numpy_state import computing
 
 #: the most that a session keeps for other shapes than those of the last run: bytes, and shapes
 _MOST_IDLE, _MOST_SHAPES = 1 << 26, 64
-#: the most open plans that are remembered as useless
-_MOST_USELESS = 1000
+#: the most shapes of which something is remembered: plans that are useless, shapes seen once, axes
+_MOST_REMEMBERED = 1000
 
 
 #: the shape, dtype and rank of an input; in an open plan, the shape is ``None`` if it changes
@@ -89,6 +89,8 @@ class BoundPlans:
                 if key in self._seen:
                     with contextlib.suppress(Exception):  # the walk below has the message
                         return self.bind(key, plan, (), arguments)
+                if len(self._seen) >= _MOST_REMEMBERED:
+                    self._seen.clear()
                 self._seen.add(key)
             else:
                 results = self._run(key, bound, arguments)
@@ -195,7 +197,7 @@ class BoundPlans:
                 budget.give(bound.nbytes)
             raise
         if before is not None and not bound.is_mostly_bound and isinstance(key, OpenKey):
-            if len(self._useless) >= _MOST_USELESS:
+            if len(self._useless) >= _MOST_REMEMBERED:
                 self._useless.clear()
             self._useless.add(key)
             return results
@@ -207,16 +209,19 @@ class BoundPlans:
         self._forget(key)
         return results
 
-    def sample_axes(self, key: Hashable) -> list[int] | None:
-        """The batch axis of each output if samples are independent; ``None`` if they aren't, or if
-        no plan is bound for this signature yet."""
+    def axes_to_split(self, key: Hashable) -> list[int] | None:
+        """The batch axis of each output if it pays to split the batch; ``None`` if samples aren't
+        independent, or if no plan is bound for this signature yet."""
         if key not in self._axes:
             try:
                 bound = self._idle[key][-1]
             except (KeyError, IndexError):  # other threads may take it at any moment
                 return None
-            self._axes[key] = sample_axes(bound)
-        return self._axes[key]
+            if len(self._axes) >= _MOST_REMEMBERED:
+                self._axes = {}  # another thread may read the old one
+            self._axes[key] = axes = axes_to_split(bound)
+            return axes
+        return self._axes.get(key)
 
     def _forget(self, key: Hashable) -> None:
         """Drop plans for other shapes if they hold much memory."""

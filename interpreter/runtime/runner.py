@@ -22,6 +22,7 @@ from onnxwalk.interpreter.errors import LimitError, OnnxWalkError, RunStopped
 from onnxwalk.interpreter.ir.model import Graph, Tensor
 from onnxwalk.interpreter.ir.plan import Plan
 from onnxwalk.interpreter.limits import Limits
+from onnxwalk.interpreter.runtime.batch_axis import sample_axes
 from onnxwalk.interpreter.runtime.bound import Bound
 from onnxwalk.interpreter.runtime.cache import BoundPlans, signature
 from onnxwalk.interpreter.runtime.feeds import Inputs, check_output_names
@@ -90,6 +91,14 @@ class Runner:
         bound.outputs()
         return bound, arguments
 
+    def sample_axes(self, feeds: Feeds) -> list[int] | None:
+        """The axis of each output along which the rows of the feeds lie, if each row's results
+        depend on that row alone, for any number of rows; else ``None``. Raises InvalidInputError
+        for invalid feeds."""
+        with use_budget(self._budget(feeds)):
+            bound = self.bind(feeds) if self._is_open else None
+            return None if bound is None else sample_axes(bound[0])
+
     def choose_method(self) -> Callable[[Names, Feeds], list[Any]]:
         """The method below that runs are carried out by."""
         if self._executor == "walk":
@@ -152,7 +161,7 @@ class Runner:
         """With parts of the batch in parallel if the graph treats samples independently; else BLAS
         uses the threads."""
         key = signature(output_names, feeds)
-        axes = self._bound.sample_axes(key) if key is not None and self._is_open else None
+        axes = self._bound.axes_to_split(key) if key is not None and self._is_open else None
         if not axes:
             with blas_threads(self._threads if self._is_large else 1):
                 return self.run_bound(output_names, feeds)

@@ -322,11 +322,17 @@ def non_zero(x):
     return np.array(np.nonzero(nonzero), np.int64)
 
 
+def count_nonzero(x: np.ndarray) -> int:
+    """How many elements aren't zero; of a broadcast view, those that are in memory are counted."""
+    once = x[tuple(slice(None) if stride else slice(1) for stride in x.strides)]
+    return int(np.count_nonzero(once)) * (x.size // once.size) if x.size else 0
+
+
 @non_zero.cost
 def cost_of_non_zero(x: np.ndarray) -> Cost:
     """The indices of the nonzero elements, twice. Counting them takes far less than listing them;
     for strings, all elements are assumed."""
-    count = x.size if x.dtype.kind == "O" else int(np.count_nonzero(x))
+    count = x.size if x.dtype.kind == "O" else count_nonzero(x)
     work = 20 * x.size + 30 * max(x.ndim, 1) * count + string_work(x)
     return Cost(16 * x.ndim * count + 2 * x.size, work)
 
@@ -355,7 +361,7 @@ def vjp_of_compress(dy, condition, *, input_shape, axis):
 @compress.cost
 def cost_of_compress(input: np.ndarray, condition: np.ndarray, *, axis: int | None = None) -> Cost:
     lines = 1 if axis is None else line_count(input, axis)
-    chosen = min(input.nbytes, np.count_nonzero(condition) * input.itemsize * lines)
+    chosen = min(input.nbytes, count_nonzero(condition) * input.itemsize * lines)
     return Cost(chosen + gather_bytes(input) + 11 * condition.size, 30 * input.size)
 
 

@@ -316,7 +316,7 @@ def gru_1(
 
 
 declare(rnn, lstm, gru, gru_1, cost=cost_of_layer, flops=flops_of_layer)
-declare(rnn, lstm, gru, gru_1, batch_axis=batch.recurrence)
+declare(rnn, lstm, gru, gru_1, batch_axis=batch.recurrence, worth_splitting=batch.large_state)
 declare(rnn, lstm, choices={"direction": "forward reverse bidirectional"})
 # "foward" is the default of GRU-1.
 gru_1.choices({"direction": "foward forward reverse bidirectional"})

@@ -394,10 +394,8 @@ declare(
     reshape_1, shape, size, space_to_depth, squeeze, squeeze_1, tile,
     tile_1, transpose, unsqueeze, unsqueeze_1, flops=flops.zero,
 )  # fmt: skip
-declare(
-    reshape, reshape_1, flatten, flatten_1, squeeze, squeeze_1,
-    unsqueeze, unsqueeze_1, batch_axis=batch.same_size,
-)  # fmt: skip
+declare(flatten, flatten_1, squeeze, squeeze_1, unsqueeze, unsqueeze_1, batch_axis=batch.same_size)
+declare(reshape, reshape_1, batch_axis=batch.reshape)
 declare(shape, size, batch_axis=batch.no_samples)
 identity.batch_axis(batch.elementwise)
 declare(depth_to_space, space_to_depth, choices={"mode": "DCR CRD"})

@@ -46,6 +46,10 @@ class Function(Protocol):
         None; ``samples`` lists those of the inputs. Raises ``MixedSamples`` if an output depends
         on several samples, which is the default."""
 
+    def worth_splitting(self, rule: T) -> T:
+        """worth_splitting(outputs) -> whether it pays to compute parts of the batch on several
+        threads. Default: yes."""
+
     def output_type(self, rule: T) -> T:
         """output_type(first, **attributes) -> the type of the outputs, as ``ops.schema.types``
         writes it, where the types of the inputs don't determine it; "" if unknown. ``first`` is the

@@ -63,6 +63,27 @@ def same_size(samples: Samples, inputs: Values, outputs: Values, **_: Any) -> Ou
     raise MixedSamples
 
 
+def reshape(
+    samples: Samples,
+    inputs: Values,
+    outputs: Values,
+    *,
+    shape: Sequence[int] | None = None,
+    allowzero: int = 0,
+    **_: Any,
+) -> OutputAxes:
+    """Reshape to an attribute or the second input, which is ``None`` if it is computed from the
+    number of samples. A target that isn't must leave that number open: (2, -1) has two rows for any
+    number of samples."""
+    place = same_size(samples[:1], inputs[:1], outputs)[0]
+    assert place is not None
+    target = shape if len(inputs) < 2 else inputs[1]
+    if target is not None:
+        size = target[place]
+        require(size == -1 or (size == 0 and place == samples[0] and not allowzero))
+    return [place]
+
+
 def along_axis(
     samples: Samples, inputs: Values, outputs: Values, *, axis: int = -1, **_: Any
 ) -> OutputAxes:
@@ -107,7 +128,7 @@ def axis_reduction(
 
 
 def no_samples(samples: Samples, inputs: Values, outputs: Values, **_: Any) -> OutputAxes:
-    """The output depends on shapes only."""
+    """The output depends on shapes only, and so on how many samples there are."""
     return [None]
 
 
@@ -127,13 +148,17 @@ def product(samples: Samples, inputs: Values, outputs: Values, **_: Any) -> Outp
 _LARGE_STATE = 1 << 14
 
 
+def large_state(outputs: Values) -> bool:
+    """Whether it pays to split the samples of an RNN, LSTM or GRU with these outputs."""
+    states = [y for y in outputs[1:] if isinstance(y, np.ndarray) and y.ndim == 3]
+    sizes = [y.size for y in states] or [math.prod(outputs[0].shape[1:])]  # of Y (T, D, N, H)
+    return max(sizes) >= _LARGE_STATE
+
+
 def recurrence(
     samples: Samples, inputs: Values, outputs: Values, *, layout: int = 0, **_: Any
 ) -> OutputAxes:
     """RNN, LSTM, GRU: x (T, N, I), or ids (T, N); sequence_lens (N); states (D, N, H)"""
-    states = [y for y in outputs[1:] if isinstance(y, np.ndarray) and y.ndim == 3]
-    sizes = [y.size for y in states] or [math.prod(outputs[0].shape[1:])]  # of Y (T, D, N, H)
-    require(max(sizes) >= _LARGE_STATE)
     require(samples[0] == 1 and not layout)
     for position, (axis, x) in enumerate(zip(samples[1:], inputs[1:], strict=True), 1):
         # each sample must have a state and a length of its own

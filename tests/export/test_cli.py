@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import onnxwalk
 from onnxwalk.export.cli import COMMANDS, default_output, main
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +29,44 @@ def test_help_does_not_load_tensorflow():
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert "--architecture" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "out", "err"),
+    [
+        (["--version"], 0, f"{onnxwalk.__version__}\n", ""),
+        (["-V"], 0, f"{onnxwalk.__version__}\n", ""),
+        ([], 2, "", "usage: onnxwalk-export"),
+        (["layer"], 2, "", "no file and no command 'layer'; did you mean 'layers'?"),
+        (
+            ["m.keras", "--opest", "18"],
+            2,
+            "",
+            "unrecognized arguments: --opest 18; did you mean '--op",
+        ),
+        (["layers", "--ouput", "x"], 2, "", "did you mean '--output'?"),
+        (["m.keras", "--verify", "ful"], 2, "", "invalid choice: 'ful'; did you mean 'full'?"),
+    ],
+)
+def test_what_was_meant(arguments, status, out, err, capsys):
+    try:
+        found = main(arguments)
+    except SystemExit as stopped:
+        found = stopped.code
+    shown = capsys.readouterr()
+    assert (found, shown.out) == (status, out) and err in shown.err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes are POSIX's")
+def test_a_broken_pipe_ends_quietly():
+    code = "from onnxwalk.export.errors import run_command; import sys\n"
+    code += "sys.exit(run_command(lambda: print('x' * 100_000) or 0, debug=False))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.close()
+    assert process.stderr.read() == b"" and process.wait(60) == 141
+    process.stderr.close()
 
 
 def test_missing_package(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -86,6 +87,81 @@ def test_a_wrong_command_line_is_status_2(tmp_path):
         assert "Traceback" not in done.stderr
     done = onnxwalk_command("--version", cwd=tmp_path)
     assert (done.returncode, done.stdout.strip()) == (0, onnxwalk.__version__)
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "message"),
+    [
+        (("help", "rnu"), 2, "invalid choice: 'rnu'; did you mean 'run'?"),
+        (("rnu", "m.onnx"), 2, "invalid choice: 'rnu'; did you mean 'run'?"),
+        (
+            ("run", "m.onnx", "--bacth=3"),
+            2,
+            "onnxwalk run: error: unrecognized arguments: --bacth=3",
+        ),
+        (("run", "m.onnx", "--bacth=3"), 2, "; did you mean '--batch'?"),
+        (("run", "m.onnx", "--executor", "wlk"), 2, "'wlk'; did you mean 'walk'?"),
+        (("run", "m.onnx", "more"), 2, "onnxwalk run: error: unrecognized arguments: more\n"),
+        (("cats",), 2, "invalid choice: 'cats' (choose from "),
+        ((), 2, "Run and examine ONNX models"),
+    ],
+)
+def test_what_was_meant(tmp_path, argv, status, message):
+    done = onnxwalk_command(*argv, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (status, "") and message in done.stderr
+
+
+def test_help_and_version(tmp_path):
+    for argv, same_as in ((("help", "run"), ("run", "--help")), (("help",), ("--help",))):
+        done, same = (onnxwalk_command(*a, cwd=tmp_path) for a in (argv, same_as))
+        assert (done.returncode, done.stdout, done.stderr) == (0, same.stdout, "")
+    done = onnxwalk_command("-V", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"{onnxwalk.__version__}\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+def test_closed_streams(tmp_path, classifier):
+    """What would be printed isn't; the rest is done, and no file is taken for a stream."""
+    command = " ".join(map(shlex.quote, COMMAND))
+    for closed in (">&-", "2>&-", "<&-", ">&- 2>&- <&-"):
+        line = f"{command} run {shlex.quote(classifier)} --random -o y.npy {closed}"
+        done = subprocess.run(line, shell=True, cwd=tmp_path, env=environment(), timeout=60)
+        assert done.returncode == 0
+        assert np.load(tmp_path / "y.npy").shape == (1, 3)
+        line = f"{command} run missing.onnx --random {closed}"
+        done = subprocess.run(line, shell=True, cwd=tmp_path, env=environment(), timeout=60)
+        assert done.returncode == 1
+
+
+def test_names_of_a_megabyte_are_shortened(cli, make):
+    from onnx import helper
+
+    long = "n" * 1_000_000
+    x, y = ("x", T.FLOAT, [1]), ("y", T.FLOAT, [1])
+    graphs = [
+        (helper.make_node(long, ["x"], ["y"]), x),
+        (helper.make_node("Relu", ["x"], ["y"], domain=long), x),
+        (helper.make_node("Relu", [long], ["y"], name=long), x),
+        (helper.make_node("Relu", ["x"], ["y"], **{long: 1}), x),
+        (helper.make_node("Relu", [long], ["y"]), (long, T.FLOAT, [1])),
+        (helper.make_node("Relu", ["x"], ["y"]), ("x", T.FLOAT, [long])),
+    ]
+    for node, given in graphs:
+        path = make("m.onnx", [node], [given], [y])
+        for argv in (("inspect", path), ("run", path, "--random")):
+            result = cli(*argv)
+            assert len(result.out) < 10_000 and len(result.err) < 6_000
+            assert "nn…nn" in result.out + result.err or given is not x
+
+
+def test_a_header_of_python_2_is_no_news(cli, identity, tmp_path):
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (3L, 4), }".ljust(117) + b"\n"
+    data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    (tmp_path / "x.npy").write_bytes(data + bytes(48))
+    result = cli("run", identity(["n", 4]), "-i", "x.npy")
+    assert (result.status, result.err) == (0, "")
+    (tmp_path / "x.npy").write_bytes(data + bytes(47))
+    assert cli("run", identity(["n", 4]), "-i", "x.npy").error.startswith("x.npy: not an .npy file")
 
 
 def test_piped_output_has_no_escape_codes_and_cuts_no_names(tmp_path, identity, make):

@@ -193,6 +193,47 @@ def test_a_word_that_a_later_version_took_out(opset, nearest_mode):
 
 
 @pytest.mark.parametrize(
+    ("name", "opset", "last", "more"),
+    [
+        ("Upsample", 10, 9, {"inputs": ["x", "s"], "s": [2.0]}),
+        ("Upsample", 20, 9, {"inputs": ["x", "s"], "s": [2.0]}),
+        ("Scatter", 11, 10, {"inputs": ["x", "i", "u"], "i": [1], "u": [7.0]}),
+    ],
+)
+def test_an_operator_that_was_taken_out(name, opset, last, more):
+    node = make_node(name, more.pop("inputs"), ["y"])
+    kinds = {"i": TensorProto.INT64}
+    constants = [
+        helper.make_tensor(key, kinds.get(key, TensorProto.FLOAT), [len(value)], value)
+        for key, value in more.items()
+    ]
+    data = model([node], opsets=[("", opset)], initializers=constants)
+    with pytest.warns(UserWarning, match=f"after the version that allows it: {name} as of version"):
+        ours = onnxwalk.load(data).run(None, {"x": X})
+    then = model([node], opsets=[("", last)], initializers=constants)
+    np.testing.assert_array_equal(ours, onnxwalk.load(then, strict=True).run(None, {"x": X}))
+    with pytest.raises(onnxwalk.UnsupportedModelError, match=f"{name} .opset {opset}; taken out"):
+        onnxwalk.load(data, strict=True)
+
+
+def test_branches_that_return_different_numbers_of_outputs():
+    """Also where the node uses no more than both return, as ONNX has it."""
+    one = make_graph([make_node("Identity", ["x"], ["t"])], "a", [], [value_info("t")])
+    nodes = [make_node("Identity", ["x"], [name]) for name in "uv"]
+    two = make_graph(nodes, "b", [], [value_info("u"), value_info("v")])
+    condition = helper.make_tensor("c", TensorProto.BOOL, [], [True])
+    for then, other in ((one, two), (two, one)):
+        node = make_node("If", ["c"], ["y"], then_branch=then, else_branch=other)
+        data = model([node], initializers=[condition])
+        with pytest.raises(onnxwalk.InvalidModelError, match="different numbers of outputs: "):
+            onnxwalk.load(data)
+
+
+def value_info(name):
+    return onnx.ValueInfoProto(name=name)
+
+
+@pytest.mark.parametrize(
     "node",
     [
         make_node("Constant", [], ["y"]),

@@ -81,6 +81,17 @@ MIXED = {
     "reversed": [node("Slice", "x minus far zero minus", "y")],
     "sum so far": [node("CumSum", "x at", "y")],
     "a constant for each sample": [node("Add", "x each", "y")],
+    "divided by how many there are": [
+        node("Shape", "x", "s"),
+        node("ReduceProd", "s", "p", keepdims=0),
+        node("Cast", "p", "f", to=TensorProto.FLOAT),
+        node("Div", "x f", "y"),
+    ],
+    "reshaped to rows of another length": [
+        node("Relu", "x", "r"),
+        node("Reshape", "r rows", "q"),
+        node("Relu", "q", "y"),
+    ],
 }
 
 
@@ -94,6 +105,7 @@ def test_graphs_that_mix_samples_are_not_cut(nodes):
         ("zero", np.array([0])),
         ("at", np.array(0)),
         ("each", noise(32, 1, seed=5)),
+        ("rows", np.array([32, -1])),
     ]
     used = {name for n in nodes for name in n.input}
     proto = make(nodes, [("x", F, ["n", 8])], ["y"], [c for c in constants if c[0] in used])
@@ -160,6 +172,15 @@ APART = {
         [0],
     ),
     "a sum of several": ([node("Sum", "x x x", "y")], [0]),
+    "reshaped to as many rows as there are": (
+        [
+            node("Relu", "x", "r"),
+            node("Shape", "x", "s"),
+            node("Reshape", "r s", "q"),
+            node("Relu", "q", "y"),
+        ],
+        [0],
+    ),
 }
 
 

@@ -5,6 +5,7 @@ tracemalloc counts NumPy's memory: its peak during a call is the memory that the
 
 import gc
 import inspect
+import time
 import tracemalloc
 from typing import Any
 
@@ -328,3 +329,15 @@ def test_an_invalid_type_has_a_cost_nevertheless():
     x = np.ones((3, 3), np.float32)
     cost = registry.lookup("", "Multinomial", 7).cost(x, dtype=99, sample_size=HUGE)
     assert cost.memory > HUGE
+
+
+def test_a_huge_broadcast_view_is_not_counted_element_by_element():
+    huge = np.broadcast_to(np.array([[1.0], [0.0]], np.float32), (2, 1 << 40))
+    every = np.broadcast_to(np.True_, 1 << 40)
+    begun = time.perf_counter()
+    costs = [
+        registry.lookup("", "NonZero", 13).cost(huge),
+        registry.lookup("", "Compress", 13).cost(huge, every, axis=1),
+    ]
+    assert time.perf_counter() - begun < 1
+    assert all(cost.memory > 1 << 41 and cost.work > 1 << 40 for cost in costs)
