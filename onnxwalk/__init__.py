@@ -5,8 +5,8 @@
 >>> session.run(None, {"x": x})                         # doctest: +SKIP
 
 This is the public API. ``onnxwalk.export`` (Keras to ONNX), ``onnxwalk.onnxruntime`` (the API of
-ONNX Runtime), ``onnxwalk.text`` (tokenizers stored in a file) and ``onnxwalk.backend`` (the
-interface of ``onnx.backend``) are imported on first use.
+ONNX Runtime), ``onnxwalk.sklearn`` (estimators), ``onnxwalk.text`` (tokenizers stored in a
+file) and ``onnxwalk.backend`` (the interface of ``onnx.backend``) are imported on first use.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ __all__ = [
 ]
 
 #: modules that are imported on first use
-_LATER = ("backend", "export", "onnxruntime", "text", "training")
+_LATER = ("backend", "export", "onnxruntime", "sklearn", "text", "training")
 #: names that are imported from a module on first use
 _LATER_FROM = {
     "Attribution": "interpreter.analysis.saliency",

@@ -10,21 +10,26 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.interpreter.cli import _show
-from onnxwalk.interpreter.cli._convert import declared_shape
 from onnxwalk.interpreter.cli._dump import Dump
 from onnxwalk.interpreter.cli._files import Feed
 from onnxwalk.interpreter.cli._progress import progress
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.session import Session
+from onnxwalk.interpreter.tables.convert import declared_shape
+from onnxwalk.interpreter.tables.maps import as_columns
 
 Allocate = Callable[[tuple[int, ...], np.dtype], np.ndarray]
 
 
 @dataclass
 class Result:
-    """The requested values, the types of the inputs, and the number and time of the runs."""
+    """The requested values, the types of the inputs, and the number and time of the runs.
+
+    ``classes``: the keys of outputs that are maps in the model; their values are arrays here.
+    """
 
     values: dict[str, Any]
+    classes: dict[str, list[str]] = field(default_factory=dict)
     shapes: dict[str, tuple[int, ...] | None] = field(default_factory=dict)
     dtypes: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
@@ -65,7 +70,7 @@ def run_dumping(
     # An initializer may be an output as well.
     if missing := [name for name in names if name not in result.values]:
         result.values |= zip(missing, session.run(missing, values), strict=True)
-    result.values = {name: result.values[name] for name in names}
+    result.values = _with_columns({name: result.values[name] for name in names}, result)
     return result
 
 
@@ -111,7 +116,21 @@ def _run(
     outputs = session.run(names, values)
     result.seconds += time.perf_counter() - start
     result.runs += 1
-    return dict(zip(names, outputs, strict=True))
+    return _with_columns(dict(zip(names, outputs, strict=True)), result)
+
+
+def _with_columns(values: Mapping[str, Any], result: Result) -> dict[str, Any]:
+    """The values, with maps of classes as arrays. Raises InvalidInputError if the classes differ
+    from those of the rows before."""
+    found = dict(values)
+    for name, value in values.items():
+        if isinstance(value, (list, dict)) and (columns := as_columns(value)) is not None:
+            found[name], keys = columns
+            if result.classes.setdefault(name, keys) != keys:
+                raise InvalidInputError(
+                    f"output '{name}': the maps of the rows differ in their keys"
+                )
+    return found
 
 
 def _record_inputs(values: Mapping[str, Any], result: Result) -> None:

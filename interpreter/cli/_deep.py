@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from onnxwalk.interpreter.cli import _show
-from onnxwalk.interpreter.cli._convert import declared_shape
 from onnxwalk.interpreter.cli._random import random_feeds
 from onnxwalk.interpreter.compiler.context import every_node
 from onnxwalk.interpreter.compiler.provenance import find_fates
 from onnxwalk.interpreter.errors import InvalidInputError, OnnxWalkError
 from onnxwalk.interpreter.ir.model import Graph, SparseTensor, Tensor
 from onnxwalk.interpreter.session import Session
+from onnxwalk.interpreter.tables.convert import declared_shape
 
 #: sizes to try for open dimensions: of the first axis, and of the others
 _SIZES = ((2, 32), (2, 64), (2, 224), (1, 1), (2, 8))

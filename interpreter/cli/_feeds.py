@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from onnxwalk.interpreter.cli._arguments import add_repeated
-from onnxwalk.interpreter.cli._convert import declared_shape
-from onnxwalk.interpreter.cli._files import Feed, read_inputs
+from onnxwalk.interpreter.cli._files import Feed
 from onnxwalk.interpreter.cli._random import random_feeds
 from onnxwalk.interpreter.cli._texts import read_texts
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.runtime.feeds import HasInputs
 from onnxwalk.interpreter.session import Session
+from onnxwalk.interpreter.tables.convert import declared_shape
+from onnxwalk.interpreter.tables.options import Options
 
 _BATCH_NAMES = ("batch", "batch_size", "batchsize", "n", "unk__batch")
 
@@ -31,21 +32,80 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     add_sizes(parser)
     text = "values of an input, as for run"
     add_repeated(parser, "-i", "--input", metavar="[NAME=]FILE", help=text)
+    add_table_options(parser)
+
+
+def add_table_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how files of rows are written."""
+    group = parser.add_argument_group(
+        "tables", "how .csv and .tsv files are written; without these it is found out"
+    )
+    text = "what stands between columns: a character, or tab, or blanks"
+    group.add_argument("--delimiter", type=_parse_delimiter, metavar="C", help=text)
+    group.add_argument("--decimal", choices=(".", ","), help="the decimal sign")
+    text = "whether the first line names the columns"
+    group.add_argument("--header", choices=("yes", "no"), help=text)
+    group.add_argument("--encoding", metavar="NAME", help="as in cp1252 (default: UTF-8 or -16)")
+
+
+def get_table_options(args: argparse.Namespace) -> Options:
+    """What the options of ``add_table_options`` say; nothing for a command without them."""
+    header = getattr(args, "header", None)
+    return Options(
+        delimiter=getattr(args, "delimiter", None),
+        decimal=getattr(args, "decimal", None),
+        header=None if header is None else header == "yes",
+        encoding=getattr(args, "encoding", None),
+    )
+
+
+def _parse_delimiter(text: str) -> str:
+    character = {"tab": "\t", "\\t": "\t", "blanks": " ", "comma": ",", "semicolon": ";"}.get(
+        text, text
+    )
+    if len(character) != 1 or character in '"\r\n':
+        raise argparse.ArgumentTypeError(f"expected one character, tab or blanks, got {text!r}")
+    return character
 
 
 def add_texts(parser: argparse.ArgumentParser) -> None:
     """Add ``--text``, ``--text-file`` and ``--column``."""
     add_repeated(parser, "--text", metavar="[NAME=]TEXT", help="a text")
-    text = "a file of texts: .csv, or one text per line"
+    text = "a file of texts: a table as for --input, or one text per line"
     add_repeated(parser, "--text-file", metavar="[NAME=]FILE", help=text)
-    text = "column of a .csv file of texts (default: text, or the only one)"
+    text = "column of a table of texts (default: text, or the only one)"
     parser.add_argument("--column", metavar="NAME", help=text)
 
 
-def read_feeds(session: Session, args: argparse.Namespace) -> dict[str, Feed]:
-    """The feeds of ``--input``, ``--text`` and ``--text-file``. Raises InvalidInputError."""
-    feeds = read_inputs(session, args.input, args.scale)
-    texts = read_texts(session, args.text, args.text_file, args.column)
+def read_inputs(
+    session: HasInputs,
+    texts: Sequence[str],
+    scale: float | None,
+    *,
+    options: Options | None = None,
+    skips_damaged: bool = False,
+) -> dict[str, Feed]:
+    """The feeds of ``--input`` by name: each is NAME=FILE or FILE. Files for the same input are
+    joined, in their order.
+
+    ``options``: how files of text are written. ``skips_damaged``: leave out images that can't be
+    read, unless none of several can. Raises InvalidInputError.
+    """
+    from onnxwalk.interpreter.cli._reader import Reader  # and all that reads any kind of file
+
+    return Reader(session, scale, options, skips_damaged).read(texts)
+
+
+def read_feeds(
+    session: Session, args: argparse.Namespace, *, skips_damaged: bool = False
+) -> dict[str, Feed]:
+    """The feeds of ``--input``, ``--text`` and ``--text-file``; ``skips_damaged`` as for
+    ``read_inputs``. Raises InvalidInputError."""
+    options = get_table_options(args)
+    feeds = read_inputs(
+        session, args.input, args.scale, options=options, skips_damaged=skips_damaged
+    )
+    texts = read_texts(session, args.text, args.text_file, args.column, options)
     if repeated := [name for name in texts if name in feeds]:
         raise InvalidInputError(f"input '{repeated[0]}' was given twice")
     return feeds | texts
@@ -57,7 +117,7 @@ def build_feeds(session: HasInputs, args: argparse.Namespace, batch: int | None)
     ``batch`` is the size of the dimension named batch or N, or of the first one of each input.
     """
     dims, first = parse_sizes(session, args, batch)
-    feeds = read_inputs(session, args.input, None)
+    feeds = read_inputs(session, args.input, None, options=get_table_options(args))
     feeds |= random_feeds(session, feeds, args.shape, 0, dims=dims, first=first)
     return {name: feed.read() for name, feed in feeds.items()}
 

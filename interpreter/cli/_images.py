@@ -5,6 +5,7 @@ Needs Pillow: ``pip install "onnxwalk[images]"``.
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.cli._convert import convert, declared_dtype, declared_shape
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.ir.model import Dimension, TensorInfo
+from onnxwalk.interpreter.tables.convert import convert, declared_dtype, declared_shape
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif"})
 
@@ -77,6 +78,37 @@ def find_images(folder: Path) -> list[Path]:
     return paths
 
 
+def find_damaged(paths: Sequence[Path]) -> dict[Path, str]:
+    """The images that can't be read, and why. Each is decoded, as coarsely as its format allows."""
+    pillow, _ = _import_pillow()
+    damaged: dict[Path, str] = {}
+    for path in paths:
+        with (
+            contextlib.suppress(InvalidInputError),
+            _naming_errors(path, damaged),
+            pillow.open(path) as image,
+        ):
+            image.draft("L", (32, 32))
+            image.load()
+    return damaged
+
+
+@contextlib.contextmanager
+def _naming_errors(path: Path, damaged: dict[Path, str] | None = None) -> Iterator[None]:
+    """Turn the errors of an image into InvalidInputError, and add the reason to ``damaged``."""
+    pillow, _ = _import_pillow()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", pillow.DecompressionBombWarning)
+            yield
+    except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError) as error:
+        reason = getattr(error, "strerror", None) or "not a supported image, or damaged"
+        reason = "no such file" if isinstance(error, FileNotFoundError) else reason
+        if damaged is not None:
+            damaged[path] = reason
+        raise InvalidInputError(f"{path}: {reason}") from error
+
+
 class ImageRows:
     """Image files as rows of an input, opened as they are read.
 
@@ -85,7 +117,11 @@ class ImageRows:
 
     def __init__(self, paths: Sequence[Path], info: TensorInfo, scale: float | None) -> None:
         self.layout = find_layout(info)
-        self.names: list[str] | None = [path.name for path in paths]
+        names = [path.name for path in paths]
+        unique = len(set(names)) == len(names)
+        self.names: list[str] | None = names if unique else [path.as_posix() for path in paths]
+        #: the file of each row
+        self.files = [path.as_posix() for path in paths]
         self.length: int | None = len(paths) if self.layout.batch else None
         self._paths = paths
         self._dtype = declared_dtype(info) or np.dtype(np.float32)
@@ -111,24 +147,16 @@ class ImageRows:
     def _read(self, path: Path) -> np.ndarray:
         """One image: (H, W, C), (C, H, W) or (H, W)."""
         pillow, operations = _import_pillow()
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", pillow.DecompressionBombWarning)
-                with pillow.open(path) as opened:
-                    image = operations.exif_transpose(opened)
-                    if image.mode.startswith("I"):  # 16 bits; convert() would clip at 255
-                        wide = np.clip(np.asarray(image, np.int64), 0, 65535)
-                        image = pillow.fromarray((wide / 257).round().astype(np.uint8))
-                    image = image.convert(_MODES[self.layout.channels])
-                    size = (self.layout.width or image.width, self.layout.height or image.height)
-                    if image.size != size:
-                        image = image.resize(size, pillow.Resampling.BILINEAR)
-                    pixels = np.asarray(image)
-        except FileNotFoundError:
-            raise InvalidInputError(f"{path}: no such file") from None
-        except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError) as error:
-            reason = getattr(error, "strerror", None) or "not a supported image, or damaged"
-            raise InvalidInputError(f"{path}: {reason}") from error
+        with _naming_errors(path), pillow.open(path) as opened:
+            image = operations.exif_transpose(opened)
+            if image.mode.startswith("I"):  # 16 bits; convert() would clip at 255
+                wide = np.clip(np.asarray(image, np.int64), 0, 65535)
+                image = pillow.fromarray((wide / 257).round().astype(np.uint8))
+            image = image.convert(_MODES[self.layout.channels])
+            size = (self.layout.width or image.width, self.layout.height or image.height)
+            if image.size != size:
+                image = image.resize(size, pillow.Resampling.BILINEAR)
+            pixels = np.asarray(image)
         if pixels.ndim == 2 and self.layout.channel_axis is not None:
             pixels = pixels[:, :, None]
         if self.layout.channel_axis == 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -84,12 +85,41 @@ def read_labels(path: Path) -> list[str]:
     return labels
 
 
-def find_top(
-    values: Mapping[str, Any], k: int, labels: Sequence[str] | None
-) -> dict[str, list[list[dict[str, Any]]]]:
-    """The ``k`` largest classes of each sample, for each output of shape (samples, classes).
+@dataclass(frozen=True)
+class Ranked:
+    """Scores of classes (samples, classes), and the names of the classes if they have any."""
 
-    Raises InvalidInputError if there is no such output, or none with as many classes as ``labels``.
+    scores: np.ndarray
+    labels: Sequence[str] | None = None
+
+    def largest(self, k: int) -> list[list[dict[str, Any]]]:
+        """The ``k`` largest classes of each of the first samples."""
+        return [_largest(row, k, self.labels) for row in self.scores[:MOST_VALUES]]
+
+    def best(self, name: str, k: int) -> dict[str, np.ndarray | list[Any]]:
+        """The ``k`` largest classes of all samples as columns: class, score, class, score …"""
+        k = min(k, self.scores.shape[1])
+        order = np.empty((len(self.scores), k), np.int64)
+        for start in range(0, len(order), MOST_VALUES):
+            rows = slice(start, start + MOST_VALUES)
+            order[rows] = np.argsort(-_wide(self.scores[rows]), kind="stable")[:, :k]
+        columns: dict[str, np.ndarray | list[Any]] = {}
+        for place in range(k):
+            classes = order[:, place]
+            ending = f"_{place + 1}" if k > 1 else ""
+            names = None if self.labels is None else np.array(self.labels, object)
+            columns[f"{name}_class{ending}"] = classes if names is None else names[classes]
+            scores = np.take_along_axis(self.scores, classes[:, None], axis=1)[:, 0]
+            columns[f"{name}_score{ending}"] = scores
+        return columns
+
+
+def rank(
+    values: Mapping[str, Any], labels: Sequence[str] | None, *, is_asked: bool
+) -> dict[str, Ranked]:
+    """The outputs of shape (samples, classes), with as many classes as ``labels``.
+
+    Raises InvalidInputError if there is none, and it ``is_asked`` for.
     """
     scores = _find_scores(values)
     if labels is not None:
@@ -99,23 +129,23 @@ def find_top(
             sizes = ", ".join(f"'{n}' has {s.shape[1]} classes" for n, s in scores.items())
             raise InvalidInputError(f"--labels: the file has {len(labels)} names, but {sizes}")
         scores = fitting
-    if not scores:
+    if not scores and is_asked:
         shapes = ", ".join(f"'{n}' is {np.shape(v)}" for n, v in values.items())
         raise InvalidInputError(f"--top requires an output of shape (samples, classes); {shapes}")
-    return {name: [_largest(row, k, labels) for row in rows] for name, rows in scores.items()}
+    return {name: Ranked(rows, labels) for name, rows in scores.items()}
 
 
-def find_top_labeled(
-    values: Mapping[str, Any], k: int, labels: Mapping[str, Sequence[str]]
-) -> dict[str, list[list[dict[str, Any]]]]:
-    """As ``find_top``, for the outputs that have class names of the right number."""
-    best = {}
+def rank_labeled(
+    values: Mapping[str, Any], labels: Mapping[str, Sequence[str]]
+) -> dict[str, Ranked]:
+    """As ``rank``, of the outputs that have class names of the right number."""
+    found = {}
     for name, scores in _find_scores(values).items():
         names = labels.get(name, ())
         scores = _two_classes(scores) if len(names) == 2 else scores
         if names and scores.shape[1] == len(names):
-            best[name] = [_largest(row, k, names) for row in scores]
-    return best
+            found[name] = Ranked(scores, names)
+    return found
 
 
 def _find_scores(values: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -141,12 +171,16 @@ def _two_classes(scores: np.ndarray) -> np.ndarray:
 
 def _largest(row: np.ndarray, k: int, labels: Sequence[str] | None) -> list[dict[str, Any]]:
     """The ``k`` largest scores of one sample; equal ones in their order, NaN last."""
-    wide = row.astype(np.float64 if row.dtype.kind in "f" else object)
-    order = np.argsort(-wide, kind="stable")[:k]
+    order = np.argsort(-_wide(row), kind="stable")[:k]
     return [
         {"class": int(i), **({"label": labels[i]} if labels else {}), "value": row[i].item()}
         for i in order
     ]
+
+
+def _wide(scores: np.ndarray) -> np.ndarray:
+    """Scores in a type in which they can be negated."""
+    return scores.astype(np.float64 if scores.dtype.kind == "f" else object)
 
 
 # --- text
@@ -203,7 +237,7 @@ def _row(output: Mapping[str, Any]) -> tuple[str, ...]:
 def _show_top(output: Mapping[str, Any], sample_names: Sequence[str] | None) -> None:
     samples = output["top"]
     _show.heading(f"{output['name']}: the largest classes")
-    if sample_names is None or len(sample_names) != len(samples):
+    if sample_names is None or len(sample_names) != output["shape"][0]:
         sample_names = [f"sample {i}" for i in range(len(samples))]
     rows = []
     for sample, classes in zip(sample_names, samples[:_TOP_SAMPLES], strict=False):
@@ -211,8 +245,9 @@ def _show_top(output: Mapping[str, Any], sample_names: Sequence[str] | None) -> 
         rows.append((sample, *best))
     width = max((len(row) for row in rows), default=1)
     _show.table([""] * width, [(*row, *[""] * (width - len(row))) for row in rows], indent=2)
-    if len(samples) > _TOP_SAMPLES:
-        _show.line(f"  … and {len(samples) - _TOP_SAMPLES:,} more")
+    total = output["shape"][0]
+    if total > _TOP_SAMPLES:
+        _show.line(f"  … and {total - _TOP_SAMPLES:,} more")
 
 
 def _shape(shape: Sequence[int] | None) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -58,6 +58,60 @@ class ListRows:
     def pieces(self, size: int) -> Iterator[list[Any]]:
         """The value itself."""
         yield self.value
+
+
+class JoinedRows:
+    """The rows of several sources, one after the other."""
+
+    def __init__(self, parts: Sequence[Rows], origins: Sequence[str]) -> None:
+        """Raises InvalidInputError for a source without rows. ``origins``: for messages."""
+        for part, origin in zip(parts, origins, strict=True):
+            if part.length is None:
+                raise InvalidInputError(f"{origin}: a value without rows can't be joined to others")
+        self._parts, self._origins = parts, origins
+        self.length: int | None = sum(part.length or 0 for part in parts)
+        names = [part.names for part in parts]
+        self.names = [n for part in names if part for n in part] if all(names) else None
+
+    @property
+    def notes(self) -> list[str]:
+        """Those of the sources."""
+        return [note for part in self._parts for note in getattr(part, "notes", ())]
+
+    def pieces(self, size: int) -> Iterator[np.ndarray]:
+        """Arrays (≤ size, …), which may come from several sources."""
+        kept: list[np.ndarray] = []
+        first: tuple[int, ...] | None = None
+        for part, origin in zip(self._parts, self._origins, strict=True):
+            for piece in part.pieces(min(size, part.length or 1)):
+                if piece.shape[1:] != (first := piece.shape[1:] if first is None else first):
+                    raise InvalidInputError(
+                        f"{origin}: rows of shape {piece.shape[1:]}, but {self._origins[0]} has "
+                        f"{first}"
+                    )
+                kept.append(piece)
+                while sum(map(len, kept)) >= size:
+                    joined = np.concatenate(kept) if len(kept) > 1 else kept[0]
+                    yield joined[:size]
+                    kept = [joined[size:]] if len(joined) > size else []
+        if kept:
+            yield np.concatenate(kept) if len(kept) > 1 else kept[0]
+
+
+class ConstantRows:
+    """One value for every row: ``value`` has one row, of which there are ``length``."""
+
+    names: list[str] | None = None
+
+    def __init__(self, value: np.ndarray, length: int) -> None:
+        self._value = value
+        self.length: int | None = length
+
+    def pieces(self, size: int) -> Iterator[np.ndarray]:
+        """Views (≤ size, …)."""
+        for start in range(0, self.length or 0, size):
+            rows = min(size, (self.length or 0) - start)
+            yield np.broadcast_to(self._value, (rows, *self._value.shape[1:]))
 
 
 class MemberRows:

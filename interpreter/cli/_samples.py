@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from onnxwalk.interpreter.cli._convert import declared_dtype
-from onnxwalk.interpreter.cli._feeds import parse_sizes
-from onnxwalk.interpreter.cli._files import Feed, read_inputs
+from onnxwalk.interpreter.cli._feeds import parse_sizes, read_inputs
+from onnxwalk.interpreter.cli._files import Feed
 from onnxwalk.interpreter.cli._random import random_feeds
 from onnxwalk.interpreter.cli._rows import ArrayRows
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.runtime.feeds import HasInputs
+from onnxwalk.interpreter.tables.convert import declared_dtype
 
 #: edge cases, as functions of random numbers from 0 to 1
 EDGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-import csv
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnxwalk.interpreter.cli._convert import declared_dtype
-from onnxwalk.interpreter.cli._files import Feed, split_name
+from onnxwalk.interpreter.cli._arguments import split_name
+from onnxwalk.interpreter.cli._files import Feed
 from onnxwalk.interpreter.cli._show import count
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.session import Session
+from onnxwalk.interpreter.tables.convert import declared_dtype
+from onnxwalk.interpreter.tables.files import SUFFIXES, open_table, table_suffix
+from onnxwalk.interpreter.tables.options import Options
 from onnxwalk.interpreter.text import TextRows, Tokenizer, tokenizers
+
+if TYPE_CHECKING:
+    from onnxwalk.interpreter.tables.table import Table
+
+_PIECE = 10_000  # rows that are read at once
 
 
 def read_texts(
-    session: Session, texts: Sequence[str], files: Sequence[str], column: str | None
+    session: Session,
+    texts: Sequence[str],
+    files: Sequence[str],
+    column: str | None,
+    options: Options | None = None,
 ) -> dict[str, Feed]:
     """The feeds of texts by input name.
 
     Each of ``texts`` is [NAME=]TEXT, each of ``files`` [NAME=]FILE; NAME can be left out if the
     model has a vocabulary for one input only. The texts come first, then those of the files.
+    ``options``: how tables are written.
 
     Raises InvalidInputError, and InvalidModelError for an invalid vocabulary.
     """
@@ -43,7 +56,7 @@ def read_texts(
         origins[name] = ["--text"]
     for argument in files:
         name, path = _parse(argument, infos, "--text-file")
-        lines.setdefault(name, []).extend(read_lines(Path(path), column))
+        lines.setdefault(name, []).extend(read_lines(Path(path), column, options=options))
         origins.setdefault(name, []).append(path)
     feeds = {}
     for name, info in infos.items():
@@ -65,50 +78,58 @@ def _parse(argument: str, infos: Mapping[str, object], option: str) -> tuple[str
 
 
 def read_lines(
-    path: Path, column: str | None, *, usual: str = "text", option: str = "--column"
+    path: Path,
+    column: str | None,
+    *,
+    usual: str = "text",
+    option: str = "--column",
+    options: Options | None = None,
 ) -> list[str]:
-    """The texts of a file: one column of a .csv file (``usual`` without a name), or the lines.
+    """The texts of a file: one column of a table (``usual`` without a name), or the lines.
 
     ``option``: the one that names the column, for messages. Raises InvalidInputError.
     """
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            if path.suffix.lower() == ".csv":
-                texts = _read_column(path, csv.reader(file), column, usual, option)
-            elif column is not None:
-                raise InvalidInputError(f"{path}: {option} is for .csv files only")
-            else:  # not splitlines: a text may contain a form feed or U+2028
-                lines = file.read().replace("\r\n", "\n").split("\n")
-                texts = lines[:-1] if lines[-1] == "" else lines
-    except UnicodeDecodeError as error:
-        raise InvalidInputError(f"{path}: not a text file in UTF-8: {error}") from error
-    except csv.Error as error:
-        raise InvalidInputError(f"{path}: not a CSV file: {error}") from error
+    from onnxwalk.interpreter.cli._sources import spool_stdin
+    from onnxwalk.interpreter.tables.text import open_text
+
+    path, origin = (spool_stdin(), "stdin") if str(path) == "-" else (path, str(path))
+    if table_suffix(path) is not None and (column is not None or origin != "stdin"):
+        return _read_column(open_table(path, options, origin), column, usual, option)
+    if column is not None:
+        raise InvalidInputError(
+            f"{origin}: {option} is for tables only: {', '.join(sorted(SUFFIXES))}"
+        )
+    with open_text(path, None if options is None else options.encoding) as file:
+        # not splitlines: a text may contain a form feed or U+2028
+        lines = file.read().replace("\r\n", "\n").split("\n")
+    texts = lines[:-1] if lines[-1] == "" else lines
     if not texts:
-        raise InvalidInputError(f"{path}: the file contains no texts")
+        raise InvalidInputError(f"{origin}: the file contains no texts")
     return texts
 
 
-def _read_column(path: Path, rows: Any, name: str | None, usual: str, option: str) -> list[str]:
-    csv.field_size_limit(2**31 - 1)  # a text may be as long as a book
-    header: list[str] = next(rows, [])
+def _read_column(table: Table, name: str | None, usual: str, option: str) -> list[str]:
+    from onnxwalk.interpreter.tables.cells import as_texts
+
+    columns = list(table.columns)
     title = usual if name is None else name
-    if title in header:
-        index = header.index(title)
-    elif name is None and len(header) == 1:
-        index = 0
+    if title in columns:
+        index = columns.index(title)
+    elif name is None and len(columns) - len(table.unfed) == 1:
+        index = next(i for i in range(len(columns)) if i not in table.unfed)
+    elif name is not None and name.isdecimal() and 1 <= int(name) <= len(columns):
+        index = int(name) - 1
     else:
-        listed = ", ".join(header) or "none"
-        raise InvalidInputError(f"{path}: no column {title!r}; pass {option}, one of: {listed}")
-    texts = []
-    for row in rows:
-        if not row:
-            continue
-        if len(row) != len(header):
-            raise InvalidInputError(
-                f"{path}, line {rows.line_num}: expected {len(header)} columns, got {len(row)}"
-            )
-        texts.append(row[index])
+        listed = ", ".join(columns)
+        raise InvalidInputError(
+            f"{table.origin}: no column {title!r}; pass {option}, one of: {listed}"
+        )
+    table.want([index])
+    texts: list[str] = []
+    for number in range(-(-table.length // _PIECE)):
+        cells = table.piece(_PIECE, number)[index]
+        values = as_texts(cells, functools.partial(table.where, number, _PIECE))
+        texts += values
     return texts
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from onnxwalk.interpreter.cli import _report, _show
 from onnxwalk.interpreter.cli._arguments import add_command, add_integer, check_folder
-from onnxwalk.interpreter.cli._convert import declared_shape
 from onnxwalk.interpreter.cli._feeds import add_inputs, add_texts, parse_sizes, read_feeds
 from onnxwalk.interpreter.cli._files import Feed
 from onnxwalk.interpreter.cli._limits import add_limits, get_limits
@@ -21,6 +20,7 @@ from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.files import write_file
 from onnxwalk.interpreter.runtime.trace import ITERATIONS
 from onnxwalk.interpreter.session import Session, load
+from onnxwalk.interpreter.tables.convert import declared_shape
 
 _DESCRIPTION = """\
 Write one HTML file that shows the graph and, for one sample, what each node computes.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,12 @@ from onnxwalk.interpreter.cli._arguments import (
 )
 from onnxwalk.interpreter.cli._batches import Result, run_batches, run_dumping, run_once
 from onnxwalk.interpreter.cli._dump import Dump
-from onnxwalk.interpreter.cli._feeds import add_texts, read_feeds
+from onnxwalk.interpreter.cli._feeds import add_table_options, add_texts, read_feeds
 from onnxwalk.interpreter.cli._files import Feed
 from onnxwalk.interpreter.cli._limits import add_limits, get_limits
-from onnxwalk.interpreter.cli._outputs import OutputFile
+from onnxwalk.interpreter.cli._outputs import FORMATS, OutputFile, Outputs, is_table, spooled
 from onnxwalk.interpreter.cli._random import random_feeds
+from onnxwalk.interpreter.cli._rows import ConstantRows
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.runtime.trace import ITERATIONS
 from onnxwalk.interpreter.session import Session, load
@@ -35,20 +37,30 @@ Run a model on files and show its outputs.
 
 FILE of an input may be
   .npy, .npz   arrays; an .npz file may hold several inputs by their names
-  .csv         numbers, one row per sample; a first row without numbers is a header
-  .json        nested lists, or an object of input names to nested lists; strings allowed
+  .csv, .tsv   one row per sample, also gzipped: columns go to the inputs of their names, or all to
+               the only input. Delimiter, decimal comma and header are found out
+  .parquet     the same. Needs pyarrow: pip install "onnxwalk[parquet]"
+  .jsonl       the same: an object, or a list of numbers, on each line
+  .json        nested lists, an object of input names to nested lists, or a list of objects
   an image     .png .jpg .jpeg .bmp .webp .gif; resized to the input's height and width, with
                its channels: (N, H, W, C) if the last dimension is 1, 3 or 4, else (N, C, H, W)
                if the second is. Needs Pillow: pip install "onnxwalk[images]"
   a folder     all images in it and in the folders in it, sorted by path
+
+FILE:age,pay are columns of a table, by name or number; 'photos/*.png' is a pattern; - is standard
+input. Several files for one input are joined, row after row. NAME=16000, NAME='[1, 2]' and
+NAME='"text"' are values. An empty cell, or one like NA, is NaN in inputs of floats, an empty string
+in inputs of strings (where "NA" is text), and refused elsewhere.
 
 Numbers are converted to the type of the input where no value changes: integers become floats,
 but floats become integers only if all of them are integral. A single sample without a batch
 dimension gets one if the first dimension of the input is open or 1.
 
 A model whose file contains a vocabulary (onnxwalk-export can write one) also accepts text, by
---text and --text-file: a .csv file, of which the column "text" or --column is read, or one text per
+--text and --text-file: a table, of which the column "text" or --column is read, or one text per
 line.
+
+Of several images those that can't be read are named and left out; then the exit status is 1.
 """
 
 _EPILOG = """\
@@ -65,9 +77,11 @@ def add_parser(commands: Any) -> None:
         "-i",
         "--input",
         metavar="[NAME=]FILE",
-        help="values of an input; NAME can be left out if there is only one",
+        help="values of an input; NAME can be left out if there is only one, or if the columns of "
+        "a table have the names of the inputs",
     )
     add_texts(parser)
+    add_table_options(parser)
     parser.add_argument(
         "--random", action="store_true", help="generate random values for all other inputs"
     )
@@ -85,8 +99,16 @@ def add_parser(commands: Any) -> None:
         help="scale pixels to 0 to S (default: 1 for inputs of floats, 255 for integers)",
     )
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help="write outputs to .npz, .npy or .json"
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write outputs to .npz, .npy or .json, or a row for each sample to .csv, .tsv, .jsonl "
+        "or .parquet; - is standard output",
     )
+    parser.add_argument("--format", choices=FORMATS, help="format of --output - (default: csv)")
+    text = "return only these outputs"
+    add_repeated(parser, "--outputs", metavar="NAME,…", help=text)
     add_integer(parser, "--batch", "read and run N rows at a time")
     text = "show the K largest classes of each sample (default: 1 if the model has class names)"
     add_integer(parser, "--top", text, metavar="K")
@@ -126,24 +148,30 @@ def run(args: argparse.Namespace) -> int:
     """Run the command. Raises OnnxWalkError."""
     for option, required in (
         ("shape", "random"),
-        ("labels", "top"),
         ("column", "text_file"),
         ("select", "dump"),
         ("iterations", "dump"),
+        ("format", "output"),
     ):
         if getattr(args, option) not in (None, []) and not getattr(args, required):
             raise InvalidInputError(f"--{option} requires --{required.replace('_', '-')}")
     if args.dump and args.batch:
         raise InvalidInputError("--dump can't be combined with --batch; it runs all rows at once")
+    if args.json and str(args.output) == "-":
+        raise InvalidInputError("--json and --output - both write to standard output")
+    if args.labels and not args.top and not (args.output and is_table(args.output, args.format)):
+        raise InvalidInputError("--labels requires --top, or a table such as .csv as --output")
     labels = _report.read_labels(args.labels) if args.labels else None
     session = load(args.model, seed=args.seed, limits=get_limits(args), **get_execution(args))
-    stored = class_names(session.model.metadata)
-    names = list(dict.fromkeys([*(info.name for info in session.outputs), *args.tensor]))
+    names = _names(session, args)
     if args.dry_run:
         return _print_cost(session, _feeds(session, args), args)
-    file = OutputFile(args.output, names, session.outputs) if args.output else None
+    infos = [info for info in session.outputs if info.name in names]
+    file = OutputFile(args.output, names, infos, args.format) if args.output else None
     dump = Dump(args.dump, args.select) if args.dump else None
     feeds = _feeds(session, args)
+    _check_damaged(feeds)
+    sample_names = next((f.rows.names for f in feeds.values() if f.rows.names), None)
 
     with contextlib.ExitStack() as writing:
         if dump:
@@ -154,24 +182,88 @@ def run(args: argparse.Namespace) -> int:
             iterations = ITERATIONS if args.iterations is None else args.iterations
             result = run_dumping(session, names, feeds, dump, iterations)
         elif args.batch:
-            allocate = file.allocate if file else np.empty
+            allocate = file.allocate if file else spooled
             result = run_batches(session, names, feeds, args.batch, allocate)
         else:
             result = run_once(session, names, feeds)
-        report = _describe(args, feeds, result, labels, stored)
+        ranked = _rank(args, session, result, labels)
+        report = _describe(args, feeds, result, ranked)
         if dump:
             report["dump"] = {"folder": str(args.dump), "values": dump.count, "cut": dump.omitted}
         if args.json:  # before the file is renamed: values may still lie in it
             report = _show.to_jsonable(report)
         if file:
-            file.write(result.values)
+            file.write(_outputs(args, feeds, result, ranked))
         result.values.clear()
     if args.json:
         _show.print_json(report)
-    else:
-        sample_names = next((f.rows.names for f in feeds.values() if f.rows.names), None)
+    elif file is None or not file.is_stdout:
         _report.show(report, sample_names)
-    return 0
+    return _tell_damaged(feeds)
+
+
+def _names(session: Session, args: argparse.Namespace) -> list[str]:
+    """The values to return: those of ``--outputs``, or all outputs, and those of ``--tensor``."""
+    known = {info.name for info in session.outputs}
+    chosen = [
+        name for text in args.outputs for name in ([text] if text in known else text.split(","))
+    ]
+    return list(dict.fromkeys([*(chosen or (i.name for i in session.outputs)), *args.tensor]))
+
+
+def _check_damaged(feeds: dict[str, Feed]) -> None:
+    """Raise InvalidInputError where images were left out that another input has rows for."""
+    for feed in feeds.values():
+        whole = (feed.rows.length or 0) + len(feed.damaged)
+        others = [f for f in feeds.values() if f is not feed and f.rows.length == whole]
+        if feed.damaged and others:
+            path, reason = next(iter(feed.damaged.items()))
+            raise InvalidInputError(
+                f"{path}: {reason}, and input '{others[0].info.name}' has a row for it"
+            )
+
+
+def _tell_damaged(feeds: dict[str, Feed]) -> int:
+    """Name the images that were left out; the exit status is 1 if there are any."""
+    damaged = {path: why for feed in feeds.values() for path, why in feed.damaged.items()}
+    for path, reason in damaged.items():
+        print(f"onnxwalk: {_show.printable(f'{path}: {reason}; left out')}", file=sys.stderr)
+    return 1 if damaged else 0
+
+
+def _rank(
+    args: argparse.Namespace, session: Session, result: Result, labels: list[str] | None
+) -> dict[str, _report.Ranked]:
+    """The outputs that are scores of classes: by ``--labels``, by the names in the model, or all of
+    the right shape, for ``--top``."""
+    stored = {**class_names(session.model.metadata), **result.classes}
+    if stored and labels is None and (ranked := _report.rank_labeled(result.values, stored)):
+        return ranked
+    if args.top or labels is not None:
+        return _report.rank(result.values, labels, is_asked=args.top is not None)
+    return {}
+
+
+def _outputs(
+    args: argparse.Namespace,
+    feeds: dict[str, Feed],
+    result: Result,
+    ranked: dict[str, _report.Ranked],
+) -> Outputs:
+    lengths = [
+        feed.rows.length
+        for feed in feeds.values()
+        if feed.rows.length is not None and not isinstance(feed.rows, ConstantRows)
+    ]
+    files = [getattr(feed.rows, "files", None) for feed in feeds.values()]
+    return Outputs(
+        result.values,
+        result.classes,
+        ranked,
+        length=lengths[0] if lengths else None,
+        names=next((names for names in files if names), None),
+        top=args.top,
+    )
 
 
 def _print_cost(session: Session, feeds: dict[str, Feed], args: argparse.Namespace) -> int:
@@ -191,7 +283,7 @@ def _print_cost(session: Session, feeds: dict[str, Feed], args: argparse.Namespa
 
 def _feeds(session: Session, args: argparse.Namespace) -> dict[str, Feed]:
     """A value for each input, in the model's order."""
-    feeds = read_feeds(session, args)
+    feeds = read_feeds(session, args, skips_damaged=True)
     if args.random:
         feeds |= random_feeds(session, feeds, args.shape, args.seed)
     if missing := [info for info in session.inputs if info.name not in feeds]:
@@ -208,25 +300,21 @@ def _describe(
     args: argparse.Namespace,
     feeds: dict[str, Feed],
     result: Result,
-    labels: list[str] | None,
-    stored: dict[str, list[str]],
+    ranked: dict[str, _report.Ranked],
 ) -> dict[str, Any]:
     outputs = [_report.describe(name, value) for name, value in result.values.items()]
-    best: dict[str, Any] = {}
-    if stored and labels is None:
-        best = _report.find_top_labeled(result.values, args.top or 1, stored)
-    if args.top and not best:
-        best = _report.find_top(result.values, args.top, labels)
     for output in outputs:
-        if output["name"] in best:
-            output["top"] = best[output["name"]]
+        if output["name"] in result.classes:
+            output["classes"] = result.classes[output["name"]]
+        if output["name"] in ranked:
+            output["top"] = ranked[output["name"]].largest(args.top or 1)
     inputs = [
         {
             "name": name,
             "dtype": result.dtypes[name],
             "shape": result.shapes[name],
             "from": feed.origin,
-            "notes": feed.notes,
+            "notes": feed.describe(),
         }
         for name, feed in feeds.items()
     ]
@@ -237,4 +325,5 @@ def _describe(
         "seconds": result.seconds,
         "runs": result.runs,
         "output": None if args.output is None else str(args.output),
+        "damaged": {str(p): why for feed in feeds.values() for p, why in feed.damaged.items()},
     }

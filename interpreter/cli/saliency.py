@@ -29,7 +29,6 @@ from onnxwalk.interpreter.cli._arguments import (
     add_repeated,
     check_folder,
 )
-from onnxwalk.interpreter.cli._convert import declared_shape
 from onnxwalk.interpreter.cli._feeds import add_inputs, add_texts, parse_sizes, read_feeds
 from onnxwalk.interpreter.cli._files import Feed
 from onnxwalk.interpreter.cli._limits import add_limits, get_limits
@@ -38,6 +37,7 @@ from onnxwalk.interpreter.cli._random import random_feeds
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.files import write_file
 from onnxwalk.interpreter.session import Session, load
+from onnxwalk.interpreter.tables.convert import declared_shape
 from onnxwalk.interpreter.text import TextRows, tokenizers
 
 _DESCRIPTION = """\

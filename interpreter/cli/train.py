@@ -18,7 +18,7 @@ from onnxwalk.interpreter.cli._arguments import (
     non_negative_number,
     positive_number,
 )
-from onnxwalk.interpreter.cli._files import read_inputs
+from onnxwalk.interpreter.cli._feeds import read_inputs
 from onnxwalk.interpreter.cli._limits import add_limits, get_limits
 from onnxwalk.interpreter.cli._progress import progress
 from onnxwalk.interpreter.cli._texts import read_texts
@@ -48,10 +48,11 @@ from onnxwalk.interpreter.training.optimizers import find_optimizer
 _DESCRIPTION = """\
 Train a model, and write it with the trained weights: the same graph, which any other program runs.
 
-FILE of --data may be .npy, .npz, .csv, .json, an image or a folder of images, as for run; texts
-come by --text-file. --labels is a .npy or .npz file, a .csv file with a column "label" (or
---label-column), or text with one label per line; labels are numbers or names of classes. Without
---labels the images of a folder belong to the classes that the folders in it are named after.
+FILE of --data may be .npy, .npz, .json, a table (x=table.csv:age,pay are two of its columns), an
+image or a folder of images, as for run; texts come by --text-file. --labels is a .npy or .npz
+file, a table with a column "label" (or --label-column), which may be that of --data, or text with
+one label per line; labels are numbers or names of classes. Without --labels the images of a
+folder belong to the classes that the folders in it are named after.
 
 A file that onnxwalk-export has written with --trainable has all that training needs: each variable
 by its name in Keras, Dropout and BatchNormalization. In other files the weights are the

@@ -57,7 +57,10 @@ class Inputs:
             raise InvalidInputError(
                 f"expected at most {len(self.required)} input(s) ({names}), got {len(values)}"
             )
-        feeds = {info.name: x for info, x in zip(self.required, values, strict=False)}
+        if len(values) == 1 and self._stands_for_all(values[0]):
+            feeds = dict(self.of_table(values[0]))
+        else:
+            feeds = {info.name: x for info, x in zip(self.required, values, strict=False)}
         if twice := [name for name in named if name in feeds]:
             raise InvalidInputError(f"input '{twice[0]}' is given twice: by position and by name")
         return {**feeds, **named}
@@ -65,9 +68,7 @@ class Inputs:
     def check(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
         """The feeds as arrays, in the order of the inputs. Raises InvalidInputError."""
         if not isinstance(feeds, Mapping):
-            raise InvalidInputError(
-                f"feeds must be a dict of input names to arrays, not {type(feeds).__name__}"
-            )
+            feeds = self.of_table(feeds)
         if unknown := [name for name in feeds if name not in self._known]:
             raise InvalidInputError(
                 f"no input is named {unknown[0]!r}{suggest(str(unknown[0]), self._known)}"
@@ -83,6 +84,24 @@ class Inputs:
         if self._untyped:
             self._check_untyped(values)
         return values
+
+    def _stands_for_all(self, value: Any) -> bool:
+        """Whether the only value by position has the columns of all inputs."""
+        if not self.required or isinstance(self.required[0].type, SequenceType):
+            return False
+        return _may_be_table(value) and (len(self.required) > 1 or isinstance(value, list))
+
+    def of_table(self, value: Any) -> Mapping[str, Any]:
+        """The feeds that a data frame or a list of records stands for. Raises InvalidInputError."""
+        from onnxwalk.interpreter.tables.frames import feeds_of  # where it is needed
+
+        feeds = feeds_of(value, self._known, self.required)
+        if feeds is None:
+            raise InvalidInputError(
+                "feeds must be a dict of input names to arrays, a data frame or a list of "
+                f"records, not {type(value).__name__}"
+            )
+        return feeds
 
     def _check_untyped(self, values: Mapping[str, Any]) -> None:
         types = {
@@ -100,7 +119,7 @@ def split_arguments(
     output_names: str | Sequence[str] | Mapping[str, Any] | None, feeds: Mapping[str, Any] | None
 ) -> tuple[Any, Any]:
     """Output names and feeds from the short forms ``run(feeds)`` and ``run("y", feeds)``."""
-    if feeds is None and isinstance(output_names, Mapping):
+    if feeds is None and (isinstance(output_names, Mapping) or _may_be_table(output_names)):
         return None, output_names
     return [output_names] if isinstance(output_names, str) else output_names, feeds
 
@@ -156,9 +175,32 @@ def check_feed(
         raise UnsupportedModelError(f"input '{name}': type {declared} is not supported")
     if value is None:
         raise InvalidInputError(f"input '{name}': expected {declared}, got None")
+    if type(value) is not np.ndarray and _may_be_table(value):
+        value = _of_frame(name, declared, value)
     array = _array(name, declared, value)
     _check_shape(name, declared, array, symbols)
     return array
+
+
+def _may_be_table(value: Any) -> bool:
+    """Whether a value is a data frame or one of its columns, or a list of records."""
+    if isinstance(value, (np.ndarray, np.generic, int, float, str, bytes, tuple, type(None))):
+        return False
+    if isinstance(value, list):
+        return bool(value) and isinstance(value[0], Mapping)
+    # What lies behind a property of a value may be costly: its class is asked.
+    known = (type(value), *getattr(value, "__dict__", ()))
+    signs = ("to_numpy", "__dataframe__", "columns", "collect")
+    return any(hasattr(known[0], sign) or sign in known[1:] for sign in signs)
+
+
+def _of_frame(name: str, declared: TensorType, value: Any) -> Any:
+    """All columns of a data frame, or one of them; other values as they are."""
+    from onnxwalk.interpreter.tables.frames import feed_of, is_frame, is_series
+
+    if not is_frame(value) and not is_series(value):
+        return value
+    return feed_of(value, TensorInfo(name, None, declared.shape, declared))
 
 
 def _map(name: str, declared: MapType, value: dict[Any, Any]) -> dict[Any, Any]:

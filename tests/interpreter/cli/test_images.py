@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from onnx import TensorProto as T
+from onnx import helper
 from PIL import Image
 
 
@@ -156,3 +158,65 @@ def test_without_pillow_the_error_says_how_to_get_it(cli, identity, monkeypatch)
     monkeypatch.setitem(sys.modules, "PIL", None)
     error = cli("run", identity(["n", 4, 6, 3]), "-i", "p.png").error
     assert 'pip install "onnxwalk[images]"' in error
+
+
+# --- damaged ones
+
+
+def test_a_damaged_image_is_named_and_left_out(cli, identity):
+    Path("f/sub").mkdir(parents=True)
+    pixels = {name: photo(name, (6, 4), seed=i) for i, name in enumerate(["f/a.png", "f/c.png"])}
+    photo("f/sub/a.png", (6, 4), seed=9)
+    data = Path("f/sub/a.png").read_bytes()
+    Path("f/b.png").write_bytes(data[: len(data) // 2])
+    Path("f/d.jpg").write_bytes(b"nothing")
+    model = identity(["n", 4, 6, 3], T.UINT8)
+    for inputs, names in (
+        (("-i", "f"), ["f/a.png", "f/c.png", "f/sub/a.png"]),
+        (("-i", "f/*.*"), ["f/a.png", "f/c.png"]),
+        (
+            ("-i", "f/a.png", "-i", "f/b.png", "-i", "f/c.png", "-i", "f/d.jpg"),
+            ["f/a.png", "f/c.png"],
+        ),
+    ):
+        for batch in ((), ("--batch", 2)):
+            result = cli("run", model, *inputs, *batch, "-o", "y.npy")
+            assert result.status == 1
+            assert result.err.splitlines() == [
+                f"onnxwalk: f/{name}: not a supported image, or damaged; left out"
+                for name in ("b.png", "d.jpg")
+            ]
+            y = np.load("y.npy")
+            assert len(y) == len(names)
+            np.testing.assert_array_equal(y[0], pixels["f/a.png"])
+            np.testing.assert_array_equal(y[1], pixels["f/c.png"])
+            assert f"{len(names)} images in" in result.out
+            result = cli("run", model, *inputs, *batch, "-o", "y.jsonl")
+            rows = [json.loads(line) for line in Path("y.jsonl").read_text().splitlines()]
+            assert [row["file"] for row in rows] == names
+    result = cli("run", model, "-i", "f", "--json")
+    damaged = "not a supported image, or damaged"
+    assert json.loads(result.out)["damaged"] == {"f/b.png": damaged, "f/d.jpg": damaged}
+    assert result.status == 1
+
+
+def test_a_damaged_image_alone_or_among_its_like_is_an_error(cli, identity, make):
+    Path("f").mkdir()
+    for name in ("f/a.png", "f/b.png"):
+        Path(name).write_bytes(b"nothing")
+    model = identity(["n", 4, 6, 3])
+    message = "not a supported image, or damaged"
+    assert cli("run", model, "-i", "f/a.png").error == f"f/a.png: {message}"
+    assert cli("run", model, "-i", "f").error == f"f/a.png: {message}, and so are all 2 images"
+    photo("f/b.png", (6, 4))
+    assert cli("explore", model, "-i", "f", "-o", "p.html").error == f"f/a.png: {message}"
+    nodes = [helper.make_node("Identity", [name], [f"{name}_"]) for name in "xw"]
+    inputs = [("x", T.FLOAT, ["n", 4, 6, 3]), ("w", T.FLOAT, ["n"])]
+    model = make("m.onnx", nodes, inputs, [(f"{name}_", T.FLOAT, None) for name in "xw"])
+    np.save("w.npy", np.zeros(2))
+    error = cli("run", model, "-i", "x=f", "-i", "w=w.npy").error
+    assert error == f"f/a.png: {message}, and input 'w' has a row for it"
+    assert (
+        "the same image was given twice"
+        in cli("run", model, "-i", "x=f/b.png", "-i", "x=f/b.png").error
+    )

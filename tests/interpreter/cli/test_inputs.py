@@ -196,12 +196,11 @@ def test_csv_keeps_large_integers(feed, identity):
     [
         ("1,2\n3\n", "line 2: expected 2 columns, got 1"),
         ("a,b\n1,2,3\n", "line 2: expected 2 columns, got 3"),
-        ("1,2\n3,x\n", "line 2: 'x' in column 2 is not a number"),
-        ("1,2\n3,\n", "line 2: column 2 is empty"),
-        ("1,x\n3,4\n", "line 1: 'x' in column 2 is not a number"),
-        ("a,b\nc,d\n", "line 2: 'c' in column 1 is not a number"),
-        ("a,b\n", "no rows of numbers"),
-        ("", "no rows of numbers"),
+        ("1,2\n3,x\n", "line 2, column 2, for input 'x': 'x' is not a number"),
+        ("1,x\n3,4\n", "line 1, column 2, for input 'x': 'x' is not a number"),
+        ("a,b\nc,d\n", "line 2, column 'a', for input 'x': 'c' is not a number"),
+        ("a,b\n", "x.csv: the file contains no rows below the header"),
+        ("", "x.csv: the file contains no rows"),
     ],
 )
 def test_csv_that_is_no_table_of_numbers(cli, identity, text, message):
@@ -271,7 +270,7 @@ def test_files_and_names_that_are_not_there(cli, identity, adder):
     assert "no input named 'z'; inputs of the model: x: float32[n]" in refused(
         cli, model, "-i", "z=x.npy"
     )
-    assert "unknown file type; use .npy, .npz, .csv" in refused(cli, model, "-i", "x.txt")
+    assert "unknown file type; use .npy, .npz, .json, .csv" in refused(cli, model, "-i", "x.txt")
     assert "can't tell which input it is for; pass --input NAME=x.npy" in refused(
         cli, adder, "-i", "x.npy"
     )

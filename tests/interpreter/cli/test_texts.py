@@ -81,6 +81,30 @@ def test_csv(tagged, feed, cli, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("t.csv", "label;text\n1;good, so good\n0;bad, bad\n"),
+        ("t.tsv", "label\ttext\n1\tgood, so; good\n0\tbad, bad\n"),
+        ("t.csv", 'label|text\n1|"good so\ngood"\n0|bad bad\n'),
+        ("t.csv", "text\ngood, so, good\nbad, bad\n"),
+        ("t.jsonl", '{"label": 1, "text": "good so good"}\n{"label": 0, "text": "bad bad"}\n'),
+    ],
+)
+def test_tables_of_texts(tagged, feed, tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    assert feed(tagged(), "--text-file", name)[0]["y_ids"].tolist() == [[2, 0], [0, 2]]
+
+
+def test_texts_of_other_encodings_and_tables_without_a_header(tagged, feed, cli, tmp_path):
+    (tmp_path / "t.csv").write_bytes("übel;good\nübel;bad\n".encode("cp1252"))
+    assert "--encoding says which it is" in cli("run", tagged(), "--text-file", "t.csv").error
+    run = (tagged(), "--text-file", "t.csv", "--encoding", "cp1252", "--header", "no")
+    assert feed(*run, "--column", "2")[0]["y_ids"].tolist() == [[1, 0], [0, 1]]
+    error = cli("run", *run).error
+    assert error == "t.csv: no column 'text'; pass --column, one of: column 1, column 2"
+
+
 def test_two_inputs(tagged, feed, cli):
     path = tagged(inputs=("a", "b"))
     outputs, _ = feed(path, "--text", "b=good", "--text", "a=bad")
@@ -92,7 +116,7 @@ def test_two_inputs(tagged, feed, cli):
 
 
 def test_refused(tagged, cli, tmp_path):
-    (tmp_path / "t.txt").write_bytes(b"\xff\xfe")
+    (tmp_path / "t.txt").write_bytes(b"caf\xe9")
     (tmp_path / "empty.txt").write_text("")
     (tmp_path / "u.txt").write_text("good")
     np.save(tmp_path / "ids.npy", np.zeros((1, 2), np.int64))
@@ -101,7 +125,7 @@ def test_refused(tagged, cli, tmp_path):
     assert "contains no texts" in cli("run", path, "--text-file", "empty.txt").error
     assert "absent.txt" in cli("run", path, "--text-file", "absent.txt").error
     error = cli("run", path, "--text-file", "u.txt", "--column", "x").error
-    assert "for .csv files only" in error
+    assert "--column is for tables only" in error
     assert "--column requires --text-file" in cli("run", path, "--column", "x").error
     assert "was given twice" in cli("run", path, "--text", "a", "-i", "ids.npy").error
     assert "has no vocabulary" in cli("run", tagged(text=False), "--text", "good").error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from onnxwalk.interpreter.errors import InvalidInputError, UnsupportedModelError
@@ -43,11 +45,13 @@ def lacks_batch(info: TensorInfo, rank: int) -> bool:
     return not isinstance(shape[0], int) or shape[0] == 1
 
 
-def convert(array: np.ndarray, dtype: np.dtype | None, where: str) -> np.ndarray:
+def convert(
+    array: np.ndarray, dtype: np.dtype | None, where: str | Callable[[int], str]
+) -> np.ndarray:
     """Convert an array to ``dtype`` without loss but rounding: integers become floats and float64
     becomes float32, but floats become integers only if all are integral and in range.
 
-    Raises InvalidInputError, whose message begins with ``where``.
+    Raises InvalidInputError, whose message begins with ``where``; a function says it of a row.
     """
     if dtype is None or array.dtype == dtype:
         return array
@@ -56,12 +60,12 @@ def convert(array: np.ndarray, dtype: np.dtype | None, where: str) -> np.ndarray
             array.dtype.kind == "O" and all(isinstance(item, str) for item in array.flat)
         ):
             return array
-        raise InvalidInputError(f"{where}: expected strings, got {_kind(array)}")
+        raise InvalidInputError(f"{_place(where)}: expected strings, got {_kind(array)}")
     if array.dtype.kind in "OUSTVMm" and _family(array.dtype) not in ("float", "int"):
-        raise InvalidInputError(f"{where}: expected {dtype}, got {_kind(array)}")
+        raise InvalidInputError(f"{_place(where)}: expected {dtype}, got {_kind(array)}")
     target = _family(dtype)
     if _family(array.dtype) == "complex" and target != "complex":
-        raise InvalidInputError(f"{where}: expected {dtype}, got complex numbers")
+        raise InvalidInputError(f"{_place(where)}: expected {dtype}, got complex numbers")
     with np.errstate(all="ignore"):
         converted = array.astype(dtype)
         if target in ("float", "complex"):
@@ -71,11 +75,17 @@ def convert(array: np.ndarray, dtype: np.dtype | None, where: str) -> np.ndarray
             same = converted.astype(array.dtype) == array
             wrong = ~same | ((converted < 0) != (array < 0))
     if wrong.any():
-        first = array[wrong].flat[0]
+        index = np.unravel_index(int(np.argmax(wrong)), array.shape)
+        first = array[index]
         raise InvalidInputError(
-            f"{where}: {first} can't be converted to {dtype}, the type of the input"
+            f"{_place(where, int(index[0]) if index else 0)}: {first} can't be converted to "
+            f"{dtype}, the type of the input"
         )
     return converted
+
+
+def _place(where: str | Callable[[int], str], row: int = 0) -> str:
+    return where if isinstance(where, str) else where(row)
 
 
 def _family(dtype: np.dtype) -> str:
