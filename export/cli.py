@@ -22,6 +22,7 @@ from onnxwalk.export.errors import ExportError, one_line, run_command
 from onnxwalk.export.pipeline import STAGES, ExportResult, export_model
 from onnxwalk.export.progress import progress_bars
 from onnxwalk.export.verify import MODES
+from onnxwalk.interpreter import interrupts
 from onnxwalk.interpreter.cli._parser import Parser, did_you_mean
 
 #: first argument -> module whose ``main`` is called with the others and returns the exit status
@@ -37,7 +38,11 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns 0, 1 for an error, 2 for wrong usage, or 130 for Ctrl-C."""
-    arguments_given = list(sys.argv[1:] if arguments is None else arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    return interrupts.run(lambda: _main(given), "interrupted")
+
+
+def _main(arguments_given: list[str]) -> int:
     # whatever backend wrote the file, its graph is traced in TensorFlow
     os.environ["KERAS_BACKEND"] = "tensorflow"
     if arguments_given and arguments_given[0] in COMMANDS:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from types import ModuleType
 
+from onnxwalk.interpreter import interrupts
 from onnxwalk.interpreter.errors import OnnxWalkError
 from onnxwalk.interpreter.streams import discard_output, open_standard_streams
 
@@ -56,23 +57,23 @@ def run_command(command: Callable[[], int], *, debug: bool, stopped: str = "inte
     with ``debug``, raised; 130 after Ctrl-C, when ``stopped`` is printed; 141 when the reader of
     the output has closed the pipe."""
     open_standard_streams()
+    return interrupts.run(lambda: _run(command, debug), stopped)
+
+
+def _run(command: Callable[[], int], debug: bool) -> int:
     try:
         status = command()
         sys.stdout.flush()
         return status
-    except KeyboardInterrupt:
-        print(stopped, file=sys.stderr)
-        return 130
     except BrokenPipeError:
         discard_output()
         return 141
-    except ExportError as error:
-        if debug:
-            raise
-        print(f"error: {error}", file=sys.stderr)
     except Exception as error:
-        if debug:
+        if debug or interrupts.was_pressed():
             raise
-        name = type(error).__name__
-        print(f"error: {name}: {one_line(error)} (--debug shows where)", file=sys.stderr)
+        if isinstance(error, ExportError):
+            print(f"error: {error}", file=sys.stderr)
+        else:
+            name = type(error).__name__
+            print(f"error: {name}: {one_line(error)} (--debug shows where)", file=sys.stderr)
     return 1

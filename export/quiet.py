@@ -74,14 +74,15 @@ def _import_silently() -> None:
 
 @contextmanager
 def _captured_stderr() -> Iterator[None]:
-    """Redirect file descriptor 2 to a temporary file, which is printed only if the block fails."""
+    """Redirect file descriptor 2 to a temporary file, which is printed only if the
+    block fails (not if Ctrl-C ends it)."""
     with _stderr_lock, tempfile.TemporaryFile() as held:
         sys.stderr.flush()
         saved = os.dup(2)
-        os.dup2(held.fileno(), 2)
         try:
+            os.dup2(held.fileno(), 2)
             yield
-        except BaseException:
+        except Exception:
             sys.stderr.flush()
             os.dup2(saved, 2)
             held.seek(0)

@@ -11,9 +11,7 @@ file) and ``onnxwalk.backend`` (the interface of ``onnx.backend``) are imported 
 
 from __future__ import annotations
 
-import importlib
 import os
-from typing import TYPE_CHECKING, Any
 
 #: the one place of the version, from which the package's metadata take it
 __version__ = "0.2.0.dev0"
@@ -25,6 +23,13 @@ __path__ = (
     if os.path.isdir(os.path.join(__path__[0], "interpreter"))
     else [*__path__, os.path.dirname(__path__[0])]
 )
+
+# first of all: from here on Ctrl-C ends a command without a traceback
+from onnxwalk.interpreter import interrupts as interrupts
+
+# isort: split
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from onnxwalk.interpreter.compiler.passes import REWRITES
 from onnxwalk.interpreter.errors import (

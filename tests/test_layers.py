@@ -29,7 +29,7 @@ LAYERS = [
         "ops.onnxwalk_gradient",
     ],
     ["ops"],
-    ["interpreter.errors"],
+    ["interpreter.errors", "interpreter.interrupts"],
     [
         "interpreter.display",
         "interpreter.files",

@@ -15,35 +15,37 @@ from numpy.typing import NDArray
 
 import onnxwalk
 from onnxwalk.export.study.findings import Result
+from onnxwalk.export.study.language import later, number
+from onnxwalk.export.study.language import translate as _
 from onnxwalk.interpreter.ir.model import Node
 
 #: operator -> its effect, for the table of all steps
 _DESCRIPTIONS = {
-    "Reshape": "the same numbers in another shape",
-    "Transpose": "the same numbers with their axes in another order",
-    "Conv": "slides filters over the picture: a weighted sum for each position and filter",
-    "Relu": "values below zero become zero",
-    "MaxPool": "the largest of each window",
-    "AveragePool": "the mean of each window",
-    "ReduceMean": "the mean of each feature map: one number for each filter",
-    "GlobalAveragePool": "the mean of each feature map: one number for each filter",
-    "MatMul": "a weighted sum of all inputs for every unit",
-    "Add": "adds the bias",
-    "Softmax": "e to the power of each, divided by their sum: probabilities",
-    "Gather": "looks up a row of the embedding for each id",
-    "Equal": "which ids are 0, the padding",
-    "Not": "the mask: true where there is a word",
-    "Cast": "the mask as numbers",
-    "TopK": "the order of the steps that puts words before padding",
-    "Unsqueeze": "one more axis of size 1",
-    "GatherND": "puts the steps into that order",
-    "ReduceSum": "counts the words: the number of steps",
-    "RNN": "takes the steps one after another, the state of each going into the next",
-    "LSTM": "takes the steps one after another, with gates that decide what to keep",
-    "GRU": "takes the steps one after another, with gates that decide what to keep",
-    "Squeeze": "drops an axis of size 1",
-    "CumSum": "counts the words up to each step",
-    "Sub": "subtracts",
+    "Reshape": later("the same numbers in another shape"),
+    "Transpose": later("the same numbers with their axes in another order"),
+    "Conv": later("slides filters over the picture: a weighted sum for each position and filter"),
+    "Relu": later("values below zero become zero"),
+    "MaxPool": later("the largest of each window"),
+    "AveragePool": later("the mean of each window"),
+    "ReduceMean": later("the mean of each feature map: one number for each filter"),
+    "GlobalAveragePool": later("the mean of each feature map: one number for each filter"),
+    "MatMul": later("a weighted sum of all inputs for every unit"),
+    "Add": later("adds the bias"),
+    "Softmax": later("e to the power of each, divided by their sum: probabilities"),
+    "Gather": later("looks up a row of the embedding for each id"),
+    "Equal": later("which ids are 0, the padding"),
+    "Not": later("the mask: true where there is a word"),
+    "Cast": later("the mask as numbers"),
+    "TopK": later("the order of the steps that puts words before padding"),
+    "Unsqueeze": later("one more axis of size 1"),
+    "GatherND": later("puts the steps into that order"),
+    "ReduceSum": later("counts the words: the number of steps"),
+    "RNN": later("takes the steps one after another, the state of each going into the next"),
+    "LSTM": later("takes the steps one after another, with gates that decide what to keep"),
+    "GRU": later("takes the steps one after another, with gates that decide what to keep"),
+    "Squeeze": later("drops an axis of size 1"),
+    "CumSum": later("counts the words up to each step"),
+    "Sub": later("subtracts"),
 }
 
 
@@ -110,7 +112,7 @@ def n(value: float, digits: int = 4) -> str:
     text = f"{value:.{digits}f}"
     if float(text) == 0:
         text = text.lstrip("-")
-    return text.replace("-", "−")
+    return number(text.replace("-", "−"))
 
 
 def term(a: float, b: float, digits: int = 3) -> str:
@@ -128,7 +130,7 @@ def total(*values: float, digits: int = 4) -> str:
 
 def g(value: float) -> str:
     """A number with three significant digits, and a real minus sign: gradients may be small."""
-    return f"{value:.3g}".replace("-", "−")
+    return number(f"{value:.3g}".replace("-", "−"))
 
 
 def term_g(a: float, b: float) -> str:
@@ -141,25 +143,31 @@ def total_g(a: float, b: float) -> str:
     return f"{g(a)} {'−' if b < 0 else '+'} {g(abs(b))}"
 
 
+def smaller(count: int) -> str:
+    """The products of a long sum that aren't written out."""
+    return _("{count} smaller ones").format(count=count)
+
+
 def max_difference(one: Any, other: Any) -> str:
     """The largest difference of two arrays, in words."""
     largest = float(np.abs(np.asarray(one, np.float64) - np.asarray(other, np.float64)).max())
-    return f"{largest:.1e}" if largest else "0"
+    return number(f"{largest:.1e}") if largest else "0"
 
 
 def describe_steps(run: SampleRun) -> list[list[str]]:
     """Number, operator, shape and range of the output, and description of each node."""
     rows = []
-    for number, node in enumerate(run.nodes, 1):
+    for place, node in enumerate(run.nodes, 1):
         out = run.value(node.outputs[0])
-        shape = " × ".join(map(str, out.shape)) or "a number"
+        shape = " × ".join(map(str, out.shape)) or _("a number")
         if out.dtype.kind == "f" and out.size:
             span = f"{n(float(out.min()), 3)} … {n(float(out.max()), 3)}"
         elif out.size:
             span = f"{out.min()} … {out.max()}"
         else:
             span = ""
-        rows.append([str(number), node.op_type, shape, span, _DESCRIPTIONS.get(node.op_type, "")])
+        effect = _DESCRIPTIONS.get(node.op_type)
+        rows.append([str(place), node.op_type, shape, span, _(effect) if effect else ""])
     return rows
 
 

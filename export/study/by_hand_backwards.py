@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxwalk.export.study import charts
-from onnxwalk.export.study.by_hand import SampleRun, explain_softmax, g, term_g, total_g
+from onnxwalk.export.study.by_hand import SampleRun, explain_softmax, g, smaller, term_g, total_g
 from onnxwalk.export.study.by_hand_layer import RecurrentLayer
 from onnxwalk.export.study.charts import Line
+from onnxwalk.export.study.language import translate as _
 from onnxwalk.interpreter.ir.model import Node
 
 _SHOWN = 3  # products of a long sum that are written out
@@ -31,7 +32,7 @@ def sum_of_products(a: NDArray[Any], b: NDArray[Any]) -> str:
     if not count:
         return f"{written} = {g(products.sum())}"
     return (
-        f"{written} + {count} smaller ones = {total_g(products[order].sum(), rest)} = "
+        f"{written} + {smaller(count)} = {total_g(products[order].sum(), rest)} = "
         f"{g(products.sum())}"
     )
 
@@ -241,10 +242,10 @@ class BackwardsThroughTime:
             "last": float(lengths[-1]),
             "chart": charts.svg_chart(
                 charts.draw_lines,
-                "how much each step still matters",
-                [Line("length of the gradient of h", lengths.tolist())],
+                _("how much each step still matters"),
+                [Line(_("length of the gradient of h"), lengths.tolist())],
                 xs=xs[: len(lengths)],
-                x_label="step",
+                x_label=_("step"),
                 y_label="‖∂loss / ∂h[t]‖",
             ),
         }

@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxwalk.export.study import charts
-from onnxwalk.export.study.by_hand import SampleRun, describe_steps, explain_softmax, term
+from onnxwalk.export.study.by_hand import SampleRun, describe_steps, explain_softmax, n, term
 from onnxwalk.export.study.by_hand_backwards import (
     through_convolution,
     through_dense,
     through_pooling,
 )
 from onnxwalk.export.study.findings import Result
+from onnxwalk.export.study.language import translate as _
 from onnxwalk.export.study.page import render
 from onnxwalk.interpreter.ir.model import Node
 
@@ -49,10 +50,12 @@ def chapter(result: Result) -> Any:
         pool=_pooling(pool, rectified[number], pooled, row, column),
         pooling_chart=charts.svg_chart(
             charts.draw_images,
-            "A map before and after pooling",
+            _("A map before and after pooling"),
             {
-                f"map {number + 1} after ReLU": charts.colorize(rectified[number]),
-                "and pooled": charts.colorize(pooled),
+                _("map {number} after ReLU").format(number=number + 1): charts.colorize(
+                    rectified[number]
+                ),
+                _("and pooled"): charts.colorize(pooled),
             },
             columns=2,
             height=210,
@@ -99,7 +102,7 @@ def _convolution(run: SampleRun, conv: Node, number: int, row: int, column: int)
     return {
         "window": window,
         "kernel": kernel,
-        "names": ("red", "green", "blue") if len(x) == 3 else ("grey",),
+        "names": (_("red"), _("green"), _("blue")) if len(x) == 3 else (_("grey"),),
         "written": [_products(*pair) for pair in zip(window, kernel, strict=True)],
         "sums": sums,
         "terms": [*sums, bias],
@@ -112,7 +115,7 @@ def _products(window: NDArray[Any], kernel: NDArray[Any]) -> str:
     pairs = list(zip(window.flat, kernel.flat, strict=True))
     written = " + ".join(term(a, b) for a, b in pairs[:_TERMS])
     more = len(pairs) - _TERMS
-    return written + (f" + … ({more} more)" if more > 0 else "")
+    return written + (" + … (" + _("{count} more").format(count=more) + ")" if more > 0 else "")
 
 
 def _window_chart(run: SampleRun, conv: Node, number: int, row: int, column: int) -> str:
@@ -123,10 +126,10 @@ def _window_chart(run: SampleRun, conv: Node, number: int, row: int, column: int
     tall, wide = run.value(conv.inputs[1]).shape[2:]
     return charts.svg_chart(
         charts.draw_images,
-        "The picture and the map of one filter",
+        _("The picture and the map of one filter"),
         {
-            "picture": np.clip(shown * 255, 0, 255).round().astype(np.uint8),
-            f"map of filter {number + 1}, before ReLU": charts.colorize(
+            _("picture"): np.clip(shown * 255, 0, 255).round().astype(np.uint8),
+            _("map of filter {number}, before ReLU").format(number=number + 1): charts.colorize(
                 run.value(conv.outputs[0])[0, number], signed=True
             ),
         },
@@ -161,10 +164,12 @@ def _pooling(
 def _maps_chart(shown: NDArray[Any]) -> str:
     """The first maps of the layer, small."""
     images = {
-        f"map {i}: up to {feature.max():.3f}": charts.colorize(feature)
+        _("map {number}: up to {value}").format(
+            number=i, value=n(feature.max(), 3)
+        ): charts.colorize(feature)
         for i, feature in enumerate(shown, 1)
     }
-    title = f"The first {len(shown)} maps after ReLU"
+    title = _("The first {count} maps after ReLU").format(count=len(shown))
     return charts.svg_chart(charts.draw_images, title, images, columns=8, named=False, height=220)
 
 

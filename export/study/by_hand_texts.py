@@ -15,6 +15,7 @@ from onnxwalk.export.study.by_hand import (
     explain_softmax,
     max_difference,
     n,
+    smaller,
     term,
     total,
 )
@@ -22,6 +23,7 @@ from onnxwalk.export.study.by_hand_backwards import BackwardsThroughTime, throug
 from onnxwalk.export.study.by_hand_layer import RecurrentLayer
 from onnxwalk.export.study.charts import Line
 from onnxwalk.export.study.findings import Result
+from onnxwalk.export.study.language import translate as _
 from onnxwalk.export.study.page import render
 
 _PADDING_SHOWN = 6  # steps of padding that are shown after the words
@@ -95,8 +97,9 @@ def _choose_unit(layer: RecurrentLayer) -> tuple[int, str]:
         weights = layer.run.value(dense.inputs[1])[: len(last), layer.run.predicted]
         unit = int(np.abs(last * weights).argmax())
         name = layer.run.classes[layer.run.predicted]
-        return unit, f"the cell of the forward direction that says most about “{name}” in the end"
-    return int(np.abs(last).argmax()), "the cell whose state is largest in the end"
+        why = _("the cell of the forward direction that says most about “{name}” in the end")
+        return unit, why.format(name=name)
+    return int(np.abs(last).argmax()), _("the cell whose state is largest in the end")
 
 
 def _count_layers(layer: RecurrentLayer) -> int:
@@ -115,7 +118,7 @@ def _products(row: NDArray[Any], values: NDArray[Any]) -> str:
     written = " + ".join(term(values[k], row[k]) for k in order)
     rest = products.sum() - products[order].sum()
     return (
-        f"{written} + {len(row) - _TERMS_SHOWN} smaller ones = "
+        f"{written} + {smaller(len(row) - _TERMS_SHOWN)} = "
         f"{total(products[order].sum(), rest)} = {n(products.sum())}"
     )
 
@@ -130,7 +133,8 @@ def _state_charts(layer: RecurrentLayer, words: Sequence[str], unit: int) -> lis
             if layer.position(d, step) < count:
                 after[layer.position(d, step)] = layer.h[d, step + 1]
         largest = np.abs(after).max()
-        title = f"{('forward', 'backward')[d]}: h from {n(-largest, 2)} to {n(largest, 2)}"
+        title = _("backward: h from {low} to {high}") if d else _("forward: h from {low} to {high}")
+        title = title.format(low=n(-largest, 2), high=n(largest, 2))
         marked = unit if d == 0 else None
         xs = _labels(words, count)
         pictures.append(charts.svg_chart(charts.draw_heatmap, title, after.T, xs=xs, marked=marked))
@@ -149,12 +153,12 @@ def _padding_effect(layer: RecurrentLayer, words: int) -> dict[str, Any] | None:
         "length": np.linalg.norm(last),
         "chart": charts.svg_chart(
             charts.draw_lines,
-            "how far h moves at each step",
-            [Line("forward", moves.tolist())],
+            _("how far h moves at each step"),
+            [Line(_("forward"), moves.tolist())],
             xs=[str(t) for t in range(len(moves))],
-            x_label="step",
+            x_label=_("step"),
             y_label="‖h[t] − h[t − 1]‖",
-            shaded=(words - 0.5, len(moves) - 1, "padding"),
+            shaded=(words - 0.5, len(moves) - 1, _("padding")),
         ),
     }
 
@@ -169,40 +173,40 @@ def _gates_over_time(layer: RecurrentLayer, words: Sequence[str], unit: int) -> 
     rows = [[xs[t], *(n(float(values[t]), 3) for values in columns)] for t in range(layer.n_steps)]
     if layer.n_steps < len(layer.x):
         last_h, last_c = (float(layer.run.value(layer.node.outputs[k])[0, 0, unit]) for k in (1, 2))
-        masked = f"∅ × {len(layer.x) - layer.n_steps}, masked"
+        masked = f"∅ × {len(layer.x) - layer.n_steps}, " + _("masked")
         rows.append([masked, *["–"] * 4, n(last_c, 3), n(last_h, 3)])
 
     def over(values: NDArray[Any]) -> list[float | None]:
         return [float(values[t]) if t < layer.n_steps else None for t in range(count)]
 
     masked_steps = count > len(words) and layer.masked
-    shaded = (len(words) - 0.5, count - 1, "masked") if masked_steps else None
-    lines = {
-        f"gates of cell {unit}": [
-            Line("i, take in", over(gates["i"]), 0),
-            Line("f, keep", over(gates["f"]), 1),
-            Line("o, show", over(gates["o"]), 2),
-        ],
-        f"memory and state of cell {unit}": [
+    shaded = (len(words) - 0.5, count - 1, _("masked")) if masked_steps else None
+    lines = [
+        (_("gates of cell {number}"), (0, 1), [
+            Line(_("i, take in"), over(gates["i"]), 0),
+            Line(_("f, keep"), over(gates["f"]), 1),
+            Line(_("o, show"), over(gates["o"]), 2),
+        ]),
+        (_("memory and state of cell {number}"), None, [
             Line("C", over(layer.c[0, 1:, unit]), 3),
-            Line("h, the interpreter's", over(shown), 4),
-            Line("g, candidate", over(gates["c"]), 5, dashed=True),
-        ],
-    }
+            Line(_("h, the interpreter's"), over(shown), 4),
+            Line(_("g, candidate"), over(gates["c"]), 5, dashed=True),
+        ]),
+    ]  # fmt: skip
     return {
         "rows": rows,
         "charts": [
             charts.svg_chart(
                 charts.draw_lines,
-                title,
+                title.format(number=unit),
                 series,
                 xs=xs,
-                x_label="word",
-                bounds=(0, 1) if "gates" in title else None,
+                x_label=_("word"),
+                bounds=bounds,
                 shaded=shaded,
                 height=290,
             )
-            for title, series in lines.items()
+            for title, bounds, series in lines
         ],
         "beyond": layer.run.value(layer.node.outputs[0])[layer.n_steps :],
     }

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from onnxwalk.export.errors import require
 from onnxwalk.export.study.data import EXTRA
+from onnxwalk.export.study.language import number
+from onnxwalk.export.study.language import translate as _
 from onnxwalk.interpreter.cli import _plot
 
 WIDTH, HEIGHT = 380, 260  # points
@@ -46,9 +48,30 @@ def svg_chart(
 ) -> Any:
     """A chart as an ``<svg>`` for a template: ``draw`` is one of the functions below."""
     (markupsafe,) = require("markupsafe", extra=EXTRA)
-    return markupsafe.Markup(
-        _plot.inline_svg(title, lambda f: draw(f, title, *content, **options), width, height)
-    )
+
+    def paint(figure: Any) -> None:
+        draw(figure, title, *content, **options)
+        write_numbers(figure)
+
+    return markupsafe.Markup(_plot.inline_svg(title, paint, width, height))
+
+
+def write_numbers(figure: Any) -> None:
+    """Have the axes' numbers written as the language does."""
+    (ticker,) = require("matplotlib.ticker", extra=EXTRA)
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            shown = axis.get_major_formatter()
+            if type(shown) is ticker.ScalarFormatter:
+                axis.set_major_formatter(_localized(ticker.ScalarFormatter)())
+
+
+def _localized(formatter: Any) -> Any:
+    class Localized(formatter):
+        def __call__(self, x: float, pos: Any = None) -> str:
+            return number(super().__call__(x, pos))
+
+    return Localized
 
 
 def draw_lines(
@@ -57,19 +80,22 @@ def draw_lines(
     series: Sequence[Line],
     *,
     xs: Sequence[str],
-    x_label: str = "epoch",
+    x_label: str = "",
     y_label: str = "",
     bounds: tuple[float, float] | None = None,
     shaded: tuple[float, float, str] | None = None,
 ) -> None:
     """Lines over equally spaced ``xs``. ``shaded``: from and to, as indices, and what is there."""
+    x_label = x_label or _("epoch")
     axes = _plot.plain_axes(figure, title)
     handles: dict[str, Any] = {}
     for line in series:
         ys = [np.nan if y is None else y for y in line.ys]
         series_label = ", ".join(filter(None, [line.label, line.kind]))
         tips = [
-            f"{series_label}, {x_label} {x}: {y:.4g}" for x, y in zip(xs, ys, strict=True) if y == y
+            f"{series_label}, {x_label} {x}: {number(f'{y:.4g}')}"
+            for x, y in zip(xs, ys, strict=True)
+            if y == y
         ]
         marked = _plot.mark(line.colour, tips, 6)
         if len(ys) > 30:
@@ -107,8 +133,14 @@ def draw_bars(
         middles = np.arange(len(labels)) + thick * (i - (len(series) - 1) / 2)
         drawn = axes.barh(middles, values, 0.85 * thick, color=_plot.COLOURS[i], label=name)
         for label, value, bar in zip(labels, values, drawn, strict=True):
-            bar.set_gid(_plot.tooltips([f"{label}, {name}: {value:.4f}"]))
-        axes.bar_label(drawn, fmt="{:.4f}", padding=3, fontsize=9, color=_plot.MUTED)
+            bar.set_gid(_plot.tooltips([f"{label}, {name}: {number(f'{value:.4f}')}"]))
+        axes.bar_label(
+            drawn,
+            fmt=lambda value: number(f"{value:.4f}"),
+            padding=3,
+            fontsize=9,
+            color=_plot.MUTED,
+        )
     axes.grid(axis="y", visible=False)
     axes.set_xlim(0, x_max)
     axes.set_xlabel(x_label, loc="right")
@@ -116,7 +148,7 @@ def draw_bars(
 
 
 #: a row per label, in it a mark per series, on a logarithmic scale
-draw_dots = partial(_plot.dots, spread=0.25)
+draw_dots = partial(_plot.dots, spread=0.25, write=number)
 
 
 def row_height(labels: Sequence[Any], n_series: int) -> int:
@@ -147,8 +179,8 @@ def draw_heatmap(
     axes.set_xlim(-0.5, len(xs) - 0.5)
     _word_ticks(axes, xs)
     axes.grid(visible=False)
-    axes.set_xlabel("step", loc="right")
-    axes.set_ylabel("cell", labelpad=8)
+    axes.set_xlabel(_("step"), loc="right")
+    axes.set_ylabel(_("cell"), labelpad=8)
 
 
 def draw_images(
@@ -167,12 +199,12 @@ def draw_images(
     grid = figure.subplots(-(-len(images) // columns), columns, squeeze=False).ravel()
     for axes in grid:
         axes.axis("off")
-    for number, (axes, (name, image)) in enumerate(zip(grid, images.items(), strict=False)):
+    for place, (axes, (name, image)) in enumerate(zip(grid, images.items(), strict=False)):
         _image(axes, image, name)
         if named:
             axes.set_title(name)
-        if frames and number in frames:
-            x, y, wide, tall = frames[number]
+        if frames and place in frames:
+            x, y, wide, tall = frames[place]
             for colour, thick in (("black", 3.5), ("#ff9d2e", 2)):
                 (patches,) = require("matplotlib.patches", extra=EXTRA)
                 square = patches.Rectangle(

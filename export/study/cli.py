@@ -9,6 +9,7 @@ from typing import Any
 
 from onnxwalk.export.errors import ExportError, require, run_command
 from onnxwalk.export.study.data import EXTRA, Source
+from onnxwalk.export.study.language import LANGUAGES, catalogue, speaking
 from onnxwalk.export.study.progress import Progress, show_progress
 from onnxwalk.export.study.variants import FAMILIES, PRESETS, Variant, choose_variants
 from onnxwalk.interpreter.cli._parser import Parser
@@ -77,6 +78,10 @@ def _parser() -> argparse.ArgumentParser:
         "--docs", metavar="DIR", type=Path,
         help="also write the table and the figures there, as Markdown and SVG",
     )  # fmt: skip
+    parser.add_argument(
+        "--language", choices=LANGUAGES, default="en",
+        help="of the report, its chapters and figures, and of --docs (default: en)",
+    )  # fmt: skip
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
@@ -93,6 +98,7 @@ def _study(options: argparse.Namespace) -> int:
     if options.seed < 0:
         raise ExportError(f"--seed {options.seed}: must be at least 0")
     require("sklearn", "onnxruntime", "threadpoolctl", "jinja2", "matplotlib", extra=EXTRA)
+    catalogue(options.language)  # whatever is missing is missing now, not in hours
     with show_progress() as progress:
         if not options.report:
             _run(chosen, options, progress)
@@ -155,11 +161,12 @@ def _report(options: argparse.Namespace, progress: Progress) -> int:
         raise ExportError(f"no evaluated variants in {options.output}")
     write_results(options.output)
     progress.say(f"{options.output / 'results.csv'}  {len(results)} variants")
-    progress.say(str(write_report(results, options.output, progress)))
-    if options.docs is not None:
-        from onnxwalk.export.study.docs import write_docs
+    with speaking(options.language):
+        progress.say(str(write_report(results, options.output, progress)))
+        if options.docs is not None:
+            from onnxwalk.export.study.docs import write_docs
 
-        progress.say(str(write_docs(results, options.docs)))
+            progress.say(str(write_docs(results, options.docs)))
     broken = find_broken_claims(results)
     for path, said in broken.items():
         print(f"error: {path}: {'; '.join(said)}", file=sys.stderr)

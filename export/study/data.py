@@ -16,10 +16,10 @@ import numpy as np
 from onnxwalk.export.errors import ExportError, one_line, require
 from onnxwalk.export.study import corpus, datasets
 from onnxwalk.export.study.datasets import Split
+from onnxwalk.export.study.language import EXTRA, later
 from onnxwalk.export.study.progress import Progress
 from onnxwalk.export.study.variants import Preset
 
-EXTRA = "study"
 _CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck".split()
 _NUSAX = ("train", "valid", "test")
 _LENGTH = 16  # of the generated corpus, whose sentences have no more words
@@ -89,7 +89,10 @@ class Source:
                 source, classes = "CIFAR-10", _CIFAR10
                 train, test = _download_cifar10()
             else:
-                source, classes = "scikit-learn's digits", [str(digit) for digit in range(10)]
+                source, classes = (
+                    later("scikit-learn's digits"),
+                    [str(digit) for digit in range(10)],
+                )
                 train, test = _load_digits()
             train = _limit_per_class(train, preset.per_class)
             test = _limit_per_class(test, preset.test_per_class)
@@ -172,4 +175,4 @@ def _generate_sentences(count: int) -> Task:
         splits.append(Split(datasets.encode_texts(layer, texts), y))
     train, valid, test = splits
     classes = list(corpus.CLASSES)
-    return Task(train, valid, test, classes, "a generated corpus", True, layer)
+    return Task(train, valid, test, classes, later("a generated corpus"), True, layer)

@@ -10,8 +10,10 @@ from typing import Any
 
 from onnxwalk.export.study import charts, findings, scratch_report
 from onnxwalk.export.study.evaluate import COLUMNS, format_row
-from onnxwalk.export.study.findings import RULES, Result
-from onnxwalk.export.study.report import draw_f1, draw_metric, draw_times, report_title
+from onnxwalk.export.study.findings import Result
+from onnxwalk.export.study.language import all_of, any_of
+from onnxwalk.export.study.language import translate as _
+from onnxwalk.export.study.report import METRICS, draw_f1, draw_metric, draw_times, report_title
 from onnxwalk.export.study.store import atomic_path, prepare_folder
 from onnxwalk.export.study.variants import GROUPS
 from onnxwalk.interpreter.cli import _plot
@@ -32,9 +34,10 @@ def write_figures(results: Sequence[Result], folder: Path) -> list[str]:
     families = {
         f: [r for r in results if r.variant.family == f] for f in findings.list_families(results)
     }
-    f1 = [partial(draw_f1, title=f"{f}: macro F1", members=r) for f, r in families.items()]
+    f1 = [partial(draw_f1, title=f"{f}: " + _("macro F1"), members=r) for f, r in families.items()]
     times = [
-        partial(draw_times, title=f"{f}: time per sample", members=r) for f, r in families.items()
+        partial(draw_times, title=f"{f}: " + _("time per sample"), members=r)
+        for f, r in families.items()
     ]
     height = max(charts.row_height(members, 2) for members in families.values())
     _write(folder / "f1.svg", [f1], height)
@@ -44,8 +47,13 @@ def write_figures(results: Sequence[Result], folder: Path) -> list[str]:
         groups = [(g, findings.group_results(g, results)) for g in GROUPS if g.family == family]
         parts = [
             [
-                partial(draw_metric, title=f"{group.title}: {metric}", pairs=pairs, metric=metric)
-                for metric in ("loss", "accuracy")
+                partial(
+                    draw_metric,
+                    title=f"{group.title}: {_(METRICS[metric])}",
+                    pairs=pairs,
+                    metric=metric,
+                )
+                for metric in METRICS
             ]
             for group, pairs in groups
             if len(pairs) > 1
@@ -59,16 +67,23 @@ def write_figures(results: Sequence[Result], folder: Path) -> list[str]:
 def _markdown(results: Sequence[Result], figures: Sequence[str]) -> str:
     plan = results[0].training["plan"]
     versions = ", ".join(f"{k} {v}" for k, v in results[0].training["versions"].items())
-    sources = list(dict.fromkeys(r.record["source"] for r in results))
+    sources = list(dict.fromkeys(_(r.record["source"]) for r in results))
     threads = sorted({r.record["threads"] for r in results})
     lines = [
         f"# {report_title(results)}",
         "",
-        "Written by `python -m export study --docs`; see [STUDY.md](../STUDY.md).",
+        _("Written by `python -m export study --docs`; see [STUDY.md](../STUDY.md)."),
         "",
-        f"Preset {plan['preset']}, seed {plan['seed']}, {' and '.join(sources)}; "
-        f"{versions}. Seconds are for the whole test set, "
-        f"on {' or '.join(map(str, threads))} thread{'s' if threads != [1] else ''}.",
+        _(
+            "Preset {preset}, seed {seed}, {data}; {versions}. Seconds are for the whole test set; "
+            "threads: {threads}."
+        ).format(
+            preset=plan["preset"],
+            seed=plan["seed"],
+            data=all_of(sources),
+            versions=versions,
+            threads=any_of(threads),
+        ),
         "",
         "| " + " | ".join(name.replace("_", " ") for name in COLUMNS) + " |",
         "|---|---|" + "---:|" * (len(COLUMNS) - 2),
@@ -77,9 +92,10 @@ def _markdown(results: Sequence[Result], figures: Sequence[str]) -> str:
     ]
     broken = findings.find_broken_claims(results)
     claims = [f"{path}: {'; '.join(said)}." for path, said in broken.items()]
-    lines += [RULES["claims"], "It does." if not broken else "It doesn't:", *claims, ""]
+    rules = findings.rules()
+    lines += [rules["claims"], _("It does.") if not broken else _("It doesn't:"), *claims, ""]
     nearer = [f"- {path}: {said}." for path, said in findings.find_nearer(results).items()]
-    lines += ["Keras in float64 decided for these:", "", *nearer, ""] if nearer else []
+    lines += [_("Keras in float64 decided for these:"), "", *nearer, ""] if nearer else []
     groups = findings.group_findings(results)
     for family in findings.list_families(results):
         lines += [f"## {family}", ""]
@@ -87,11 +103,16 @@ def _markdown(results: Sequence[Result], figures: Sequence[str]) -> str:
         lines += [f"- {g.title}: {said}" for g, said in groups if g.family == family]
         lines += [""]
         if family.lower() in figures:
-            lines += [f"![{family}: loss and accuracy]({family.lower()}.svg)", ""]
+            lines += [_picture(f"{family}: " + _("loss and accuracy"), family.lower()), ""]
     lines += scratch_report.markdown(results)
-    lines += ["## All", "", "![macro F1](f1.svg)", "", "![time](time.svg)", "", "## Rules", ""]
-    lines += [f"- {rule}" for rule in RULES.values()]
+    lines += ["## " + _("All"), "", _picture(_("macro F1"), "f1"), "", _picture(_("time"), "time")]
+    lines += ["", "## " + _("Rules"), ""]
+    lines += [f"- {rule}" for rule in rules.values()]
     return "\n".join([*lines, ""])
+
+
+def _picture(text: str, name: str) -> str:
+    return f"![{text}]({name}.svg)"
 
 
 def _write(path: Path, parts: Sequence[Sequence[Callable[[Any], None]]], height: float) -> None:
@@ -101,6 +122,7 @@ def _write(path: Path, parts: Sequence[Sequence[Callable[[Any], None]]], height:
         places = figure.subfigures(len(parts), len(parts[0]), squeeze=False)
         for place, part in zip(places.flat, chain(*parts), strict=True):
             part(place)
+        charts.write_numbers(figure)
 
     text = _plot.svg_file(paint, charts.WIDTH * len(parts[0]), height * len(parts))
     with atomic_path(path) as part:

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from onnxwalk.export.errors import require
 from onnxwalk.export.study.data import EXTRA, Task
+from onnxwalk.export.study.language import later, number
+from onnxwalk.export.study.language import translate as _
 from onnxwalk.export.study.progress import Progress
 from onnxwalk.export.study.store import atomic_path, read_json, write_json
 from onnxwalk.export.study.train import build_model, count_cores
@@ -34,6 +36,19 @@ COLUMNS = (
 _SHORT_RUN, _REPEATS = 3.0, 3
 #: number of words of a sentence that is followed by hand
 _SENTENCE_LENGTHS = range(6, 13)
+
+#: how the sample was chosen: if no prediction is right, and else
+_SAMPLE_RULES = {
+    "any": (later("the first"), later("the first that the model gets right")),
+    "few": (
+        later("the first with 6 to 12 words"),
+        later("the first with 6 to 12 words that the model gets right"),
+    ),
+    "few, known": (
+        later("the first with 6 to 12 words, all of them known,"),
+        later("the first with 6 to 12 words, all of them known, that the model gets right"),
+    ),
+}
 
 Predict = Callable[[NDArray[Any]], NDArray[Any]]
 
@@ -146,12 +161,19 @@ def broken_claims(record: Mapping[str, Any]) -> list[str]:
     claims = []
     keras, ours = record["f1"]["keras"], record["f1"]["onnxwalk"]
     if round(keras, 4) != round(ours, 4):
-        claims.append(f"F1 is {ours:.4f}, in Keras {keras:.4f}")
+        claims.append(
+            _("F1 is {ours}, in Keras {keras}").format(
+                ours=number(f"{ours:.4f}"), keras=number(f"{keras:.4f}")
+            )
+        )
     if differ := record["labels_differ"]["onnxwalk"]:
-        claims.append(f"{differ} of {record['count']} labels differ")
+        claims.append(
+            _("{part} of {whole} labels differ").format(part=differ, whole=record["count"])
+        )
     if _is_beyond(record) and not is_nearer(record):
         largest = record["max_abs_diff"]["onnxwalk"]
-        claims.append(f"a probability differs by {largest:.2g} (tolerance {MAX_DIFFERENCE:g})")
+        text = _("a probability differs by {largest} (tolerance {allowed})")
+        claims.append(text.format(largest=short(largest), allowed=number(f"{MAX_DIFFERENCE:g}")))
     if claims and "beyond" in record:
         claims.append(describe_exact(record))
     return claims
@@ -167,16 +189,19 @@ def is_nearer(record: Mapping[str, Any]) -> bool:
 def describe_exact(record: Mapping[str, Any]) -> str:
     """How far each engine is from Keras in float64, for a record that has it."""
     apart, beyond = record["from_float64"], record["beyond"]
-    text = (
-        f"largest difference from Keras in float64: Keras {apart['keras']:.2g}, "
-        f"the interpreter {apart['onnxwalk']:.2g}, ONNX Runtime {apart['onnxruntime']:.2g}"
-    )
+    text = _(
+        "largest difference from Keras in float64: Keras {keras}, the interpreter {onnxwalk}, "
+        "ONNX Runtime {onnxruntime}"
+    ).format(**{engine: short(apart[engine]) for engine in ENGINES})
     if not beyond["count"]:
         return text
-    return (
-        f"{text}; of {beyond['count']} beyond the tolerance the interpreter is nearer to it in "
-        f"{beyond['nearer']}"
-    )
+    decided = _("of {count} beyond the tolerance the interpreter is nearer to it in {nearer}")
+    return f"{text}; {decided.format(**beyond)}"
+
+
+def short(value: float) -> str:
+    """A number with two significant digits."""
+    return number(f"{value:.2g}")
 
 
 def _is_beyond(record: Mapping[str, Any]) -> bool:
@@ -291,7 +316,7 @@ def _time_predictions(
     if len(x) % batch:
         predict(x[-(len(x) % batch) :])
     fastest = np.inf
-    for _ in range(_REPEATS):
+    for _attempt in range(_REPEATS):
         started = time.perf_counter()
         parts = _predict(predict, x, batch, done)
         fastest = min(fastest, time.perf_counter() - started)
@@ -304,17 +329,13 @@ def _choose_sample(task: Task, predictions: NDArray[Any]) -> dict[str, Any]:
     """The test sample to follow by hand, and the rule by which it is chosen: the first with the
     right label; of sentences, the first of those with few words and none unknown, if any."""
     right = np.flatnonzero(predictions.argmax(1) == task.test.y)
-    got = " that the model gets right" if len(right) else ""
+    kind = 1 if len(right) else 0  # whether one is right
     candidates = right if len(right) else np.arange(len(task.test))
     if task.text is None:
-        return {"index": int(candidates[0]), "rule": f"the first{got}"}
-    x, rule = task.test.x[candidates], ""
-    short = np.isin(np.sum(x != 0, axis=1), list(_SENTENCE_LENGTHS))
-    few = f" with {_SENTENCE_LENGTHS[0]} to {_SENTENCE_LENGTHS[-1]} words"
-    for fits, what in (
-        (short & ~np.any(x == 1, axis=1), f"{few}, all of them known,"),
-        (short, few),
-    ):
+        return {"index": int(candidates[0]), "rule": _SAMPLE_RULES["any"][kind]}
+    x, rule = task.test.x[candidates], "any"
+    few = np.isin(np.sum(x != 0, axis=1), list(_SENTENCE_LENGTHS))
+    for fits, what in ((few & ~np.any(x == 1, axis=1), "few, known"), (few, "few")):
         if fits.any():
             candidates, rule = candidates[fits], what
             break
@@ -322,6 +343,6 @@ def _choose_sample(task: Task, predictions: NDArray[Any]) -> dict[str, Any]:
     vocabulary = task.text.get_vocabulary()
     return {
         "index": index,
-        "rule": f"the first{rule}{got}",
+        "rule": _SAMPLE_RULES[rule][kind],
         "words": [vocabulary[number] for number in task.test.x[index] if number],
     }

@@ -17,7 +17,10 @@ from onnxwalk.export.study.evaluate import (
     describe_exact,
     is_nearer,
     read_evaluations,
+    short,
 )
+from onnxwalk.export.study.language import all_of, later, number, separator
+from onnxwalk.export.study.language import translate as _
 from onnxwalk.export.study.variants import FAMILIES, GROUPS, Group, Variant
 
 #: rise of the validation loss above its minimum, relative, while training loss kept falling
@@ -27,25 +30,47 @@ _CLOSE_F1 = 0.01
 #: standard errors beyond which chance is not the explanation
 _ERRORS = 1.96
 
-RULES = {
-    "wins": "The winner of a group has the highest macro F1 on the test set. It is clearly ahead "
-    "of another variant if the two get different test samples right more often than chance "
-    "explains: of the samples that only one of them gets right, the numbers n₁ and n₂ differ by "
-    f"more than {_ERRORS} · √(n₁ + n₂) (McNemar's test at 5 %).",
-    "overfits": f"A variant overfits if its validation loss ends more than {_OVERFIT:.0%} above "
-    "its least value while its training loss went on falling after that epoch.",
-    "unfinished": "It could have been trained longer if its validation loss is least after the "
-    "last epoch.",
-    "guesses": "It does no better than guessing if its accuracy is not above the share of the most "
-    f"frequent class by more than {_ERRORS} standard errors, √(p (1 − p) / n).",
-    "small": f"The smallest good model of a family has the fewest parameters of those whose F1 is "
-    f"at most {_CLOSE_F1:g} below the family's best.",
-    "claims": "Of every variant it must hold that macro F1 is equal to four digits, that all "
-    f"labels are equal, and that no probability differs by more than {MAX_DIFFERENCE:g} from Keras "
-    "or, where Keras in float32 is further than that from Keras in float64, that it is nearer to "
-    "float64 than Keras is.",
-    "time": "Ratios of times are geometric means over the variants of a family.",
+_RULES = {
+    "wins": later(
+        "The winner of a group has the highest macro F1 on the test set. It is clearly ahead of "
+        "another variant if the two get different test samples right more often than chance "
+        "explains: of the samples that only one of them gets right, the numbers n₁ and n₂ differ "
+        "by more than {errors} · √(n₁ + n₂) (McNemar's test at 5 %)."
+    ),
+    "overfits": later(
+        "A variant overfits if its validation loss ends more than {overfit} above its least value "
+        "while its training loss went on falling after that epoch."
+    ),
+    "unfinished": later(
+        "It could have been trained longer if its validation loss is least after the last epoch."
+    ),
+    "guesses": later(
+        "It does no better than guessing if its accuracy is not above the share of the most "
+        "frequent class by more than {errors} standard errors, √(p (1 − p) / n)."
+    ),
+    "small": later(
+        "The smallest good model of a family has the fewest parameters of those whose F1 is at "
+        "most {close} below the family's best."
+    ),
+    "claims": later(
+        "Of every variant it must hold that macro F1 is equal to four digits, that all labels are "
+        "equal, and that no probability differs by more than {allowed} from Keras or, where Keras "
+        "in float32 is further than that from Keras in float64, that it is nearer to float64 than "
+        "Keras is."
+    ),
+    "time": later("Ratios of times are geometric means over the variants of a family."),
 }
+
+
+def rules() -> dict[str, str]:
+    """The rules, by name, as they are stated."""
+    values = {
+        "errors": number(f"{_ERRORS}"),
+        "overfit": f"{_OVERFIT:.0%}",
+        "close": number(f"{_CLOSE_F1:g}"),
+        "allowed": number(f"{MAX_DIFFERENCE:g}"),
+    }
+    return {name: _(text).format(**values) for name, text in _RULES.items()}
 
 
 @dataclass(frozen=True)
@@ -139,12 +164,14 @@ def describe_winner(pairs: Sequence[tuple[str, Result]]) -> str:
     (label, best), others = ordered[0], ordered[1:]
     behind = [name for name, other in others if is_clearly_ahead(best, other)]
     level = [name for name, _ in others if name not in behind]
-    scores = ", ".join(f"{name} {result.f1:.4f}" for name, result in others)
-    text = f"highest F1 for {label}, {best.f1:.4f} ({scores})."
+    scores = separator().join(f"{name} {_f1(result)}" for name, result in others)
+    text = _("highest F1 for {label}, {f1} ({others}).").format(
+        label=label, f1=_f1(best), others=scores
+    )
     if behind:
-        text += f" Clearly ahead of {_join(behind)}."
+        text += " " + _("Clearly ahead of {names}.").format(names=all_of(behind))
     if level:
-        text += f" The lead over {_join(level)} may be chance."
+        text += " " + _("The lead over {names} may be chance.").format(names=all_of(level))
     return text
 
 
@@ -162,24 +189,28 @@ def family_findings(family: str, results: Sequence[Result]) -> list[str]:
     best = max(members, key=lambda r: r.f1)
     close = [r for r in members if r.f1 >= best.f1 - _CLOSE_F1]
     small = min(close, key=lambda r: r.training["parameters"])
-    sentences = [f"Best: {_describe_size(best)}, F1 {best.f1:.4f}."]
+    sentences = [_("Best: {model}, F1 {f1}.").format(model=_describe_size(best), f1=_f1(best))]
     if small is not best:
-        sentences.append(f"Smallest good model: {_describe_size(small)}, F1 {small.f1:.4f}.")
+        text = _("Smallest good model: {model}, F1 {f1}.")
+        sentences.append(text.format(model=_describe_size(small), f1=_f1(small)))
     for text, chosen in (
-        ("Overfits", [r for r in members if r.overfits]),
-        ("Could have been trained longer", [r for r in members if r.unfinished]),
-        ("No better than guessing", [r for r in members if r.guesses]),
+        (_("Overfits: {names}."), [r for r in members if r.overfits]),
+        (_("Could have been trained longer: {names}."), [r for r in members if r.unfinished]),
+        (_("No better than guessing: {names}."), [r for r in members if r.guesses]),
     ):
-        names = _join([r.variant.name for r in chosen])
+        names = all_of(r.variant.name for r in chosen) if chosen else _("none")
         if len(chosen) == len(members) > 1:
-            names = "all variants"
-        sentences.append(f"{text}: {names or 'none'}.")
+            names = _("all variants")
+        sentences.append(text.format(names=names))
     worst = max(members, key=_accuracy_gap)
-    accuracy = worst.history["accuracy"][-1], worst.history["val_accuracy"][-1]
-    sentences.append(
-        f"Widest gap between training and validation accuracy after the last epoch: "
-        f"{worst.variant.name}, {accuracy[0]:.3f} against {accuracy[1]:.3f}."
+    text = _(
+        "Widest gap between training and validation accuracy after the last epoch: {name}, "
+        "{training} against {validation}."
     )
+    training, validation = (
+        number(f"{worst.history[metric][-1]:.3f}") for metric in ("accuracy", "val_accuracy")
+    )
+    sentences.append(text.format(name=worst.variant.name, training=training, validation=validation))
     return sentences
 
 
@@ -202,8 +233,10 @@ def find_nearer(results: Sequence[Result]) -> dict[str, str]:
     """Path of a variant -> its differences from float64, where all claims hold and the second half
     of the last one decides."""
     return {
-        r.variant.path: f"a probability differs by {r.record['max_abs_diff']['onnxwalk']:.2g}; "
-        + describe_exact(r.record)
+        r.variant.path: _("a probability differs by {largest}").format(
+            largest=short(r.record["max_abs_diff"]["onnxwalk"])
+        )
+        + f"; {describe_exact(r.record)}"
         for r in results
         if is_nearer(r.record) and not broken_claims(r.record)
     }
@@ -224,8 +257,10 @@ def _accuracy_gap(result: Result) -> float:
 
 
 def _describe_size(result: Result) -> str:
-    return f"{result.variant.name} with {result.training['parameters']:,} parameters"
+    return _("{name} with {count} parameters").format(
+        name=result.variant.name, count=number(f"{result.training['parameters']:,}")
+    )
 
 
-def _join(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+def _f1(result: Result) -> str:
+    return number(f"{result.f1:.4f}")

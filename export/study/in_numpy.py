@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 import onnxwalk
 from onnxwalk.export.study.store import atomic_path, write_json
 from onnxwalk.export.study.train import epoch_order
-from onnxwalk.interpreter import training
+from onnxwalk.interpreter import interrupts, training
 from onnxwalk.interpreter.weights import read_weights
 
 LOSS = "sparse_categorical_crossentropy"
@@ -171,11 +171,13 @@ def run(folder: Path) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run the job of a folder; 0, 1 for an error in one line, or 130 for Ctrl-C."""
+    return interrupts.run(lambda: _main(Path(arguments[0])))
+
+
+def _main(folder: Path) -> int:
     try:
         forbid_frameworks()
-        run(Path(arguments[0]))
-    except KeyboardInterrupt:
-        return 130
+        run(folder)
     except (onnxwalk.OnnxWalkError, RuntimeError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -9,7 +9,9 @@ from typing import Any
 from onnxwalk.export.study import by_hand_pictures, by_hand_texts, charts, findings
 from onnxwalk.export.study.charts import row_height
 from onnxwalk.export.study.evaluate import ENGINES, MAX_DIFFERENCE
-from onnxwalk.export.study.findings import RULES, Result
+from onnxwalk.export.study.findings import Result
+from onnxwalk.export.study.language import all_of, later, number
+from onnxwalk.export.study.language import translate as _
 from onnxwalk.export.study.page import render
 from onnxwalk.export.study.progress import Progress
 from onnxwalk.export.study.scratch_report import scratch_values
@@ -20,6 +22,9 @@ NAMES = {"keras": "Keras", "onnxwalk": "onnxwalk", "onnxruntime": "ONNX Runtime"
 
 #: what the original notebook reached with the final model, on its own run
 ORIGINAL = {"CNN": 0.6995, "SimpleRNN": 0.3847, "LSTM": 0.7585}
+
+#: the metrics that are drawn by epoch, and their names
+METRICS = {"loss": later("loss"), "accuracy": later("accuracy")}
 
 _CHAPTERS = {
     "CNN": by_hand_pictures.chapter,
@@ -47,7 +52,7 @@ def write_report(results: Sequence[Result], output: Path, progress: Progress) ->
         broken=findings.find_broken_claims(results),
         nearer=findings.find_nearer(results),
         allowed=MAX_DIFFERENCE,
-        rules=RULES,
+        rules=findings.rules(),
         versions=_unique(
             ", ".join(f"{name} {number}" for name, number in r.training["versions"].items())
             for r in results
@@ -60,14 +65,15 @@ def write_report(results: Sequence[Result], output: Path, progress: Progress) ->
 
 def report_title(results: Sequence[Result]) -> str:
     """The title of the report; it names the data if that is a substitute."""
-    count = f"{len(results)} network{'s' if len(results) > 1 else ''}"
-    text = f"{count}, in Keras and in plain NumPy"
+    text = _("{count} networks, in Keras and in plain NumPy").format(count=len(results))
+    if len(results) == 1:
+        text = _("1 network, in Keras and in plain NumPy")
     stand_ins = _stand_ins(results)
-    return f"{text}: on {' and '.join(stand_ins)}" if stand_ins else text
+    return _("{title}: on {data}").format(title=text, data=all_of(stand_ins)) if stand_ins else text
 
 
 def _stand_ins(results: Sequence[Result]) -> list[str]:
-    return _unique(r.record["source"] for r in results if r.record["stands_in"])
+    return _unique(_(r.record["source"]) for r in results if r.record["stands_in"])
 
 
 def _unique(values: Any) -> list[Any]:
@@ -78,7 +84,6 @@ def _family(name: str, results: Sequence[Result]) -> dict[str, Any]:
     """The values of a family for the template."""
     members = [r for r in results if r.variant.family == name]
     final = findings.final_result(name, results)
-    sample = "image" if name == "CNN" else "sentence"
     times = _sample_times(members)
     return {
         "name": name,
@@ -93,32 +98,41 @@ def _family(name: str, results: Sequence[Result]) -> dict[str, Any]:
                 "title": group.title,
                 "winner": said,
                 "charts": [
-                    charts.svg_chart(draw_metric, m, findings.group_results(group, results), m)
-                    for m in ("loss", "accuracy")
+                    charts.svg_chart(
+                        draw_metric, _(METRICS[m]), findings.group_results(group, results), m
+                    )
+                    for m in METRICS
                 ],
             }
             for group, said in findings.group_findings(results)
             if group.family == name
         ],
-        "f1_chart": charts.svg_chart(draw_f1, "macro F1", members, height=row_height(members, 2)),
+        "f1_chart": charts.svg_chart(
+            draw_f1, _("macro F1"), members, height=row_height(members, 2)
+        ),
         "difference_chart": charts.svg_chart(
             _draw_differences,
-            f"{name}: largest difference from Keras",
+            _("{name}: largest difference from Keras").format(name=name),
             members,
             height=row_height(members, 2),
         ),
-        "sample": sample,
+        "time_unit": _("ms per image") if name == "CNN" else _("ms per sentence"),
         "speed": findings.time_ratios(name, results),
         "times": times,
         "time_rows": [
-            [label, *(f"{values[row]:.3f}" for values in times.values())]
+            [label, *(number(f"{values[row]:.3f}") for values in times.values())]
             for row, label in enumerate(_names(members))
         ],
         "time_chart": charts.svg_chart(
-            draw_times, f"time per {sample}", members, height=row_height(members, 3)
+            draw_times, time_title(name), members, height=row_height(members, 3)
         ),
         "chapter": _CHAPTERS[name](final) if name in _CHAPTERS else None,
     }
+
+
+def time_title(family: str) -> str:
+    """The title of a chart of times."""
+    return _("time per image") if family == "CNN" else _("time per sentence")
 
 
 def _names(members: Sequence[Result]) -> list[str]:
@@ -128,17 +142,22 @@ def _names(members: Sequence[Result]) -> list[str]:
 def draw_f1(figure: Any, title: str, members: Sequence[Result]) -> None:
     """Macro F1 of each result, in Keras and in the interpreter."""
     scores = {NAMES[e]: [r.record["f1"][e] for r in members] for e in ENGINES[:2]}
-    charts.draw_bars(figure, title, _names(members), scores, x_label="macro F1", x_max=1.0)
+    charts.draw_bars(figure, title, _names(members), scores, x_label=_("macro F1"), x_max=1.0)
 
 
 def draw_times(figure: Any, title: str, members: Sequence[Result]) -> None:
     """Milliseconds per sample of each result, by engine."""
-    charts.draw_dots(figure, title, _names(members), _sample_times(members), x_label="milliseconds")
+    charts.draw_dots(
+        figure, title, _names(members), _sample_times(members), x_label=_("milliseconds")
+    )
 
 
 def _draw_differences(figure: Any, title: str, members: Sequence[Result]) -> None:
     differences = {NAMES[e]: [r.record["max_abs_diff"][e] for r in members] for e in ENGINES[1:]}
-    options: dict[str, Any] = {"x_label": "of a probability", "limit": (MAX_DIFFERENCE, "allowed")}
+    options: dict[str, Any] = {
+        "x_label": _("of a probability"),
+        "limit": (MAX_DIFFERENCE, _("allowed")),
+    }
     charts.draw_dots(figure, title, _names(members), differences, **options)
 
 
@@ -155,10 +174,10 @@ def draw_metric(figure: Any, title: str, pairs: Sequence[tuple[str, Result]], me
     epochs = max(len(result.history["loss"]) for _, result in pairs)
     series = []
     for colour, (label, result) in enumerate(pairs):
-        for prefix, kind in (("", "training"), ("val_", "validation")):
+        for prefix, kind in (("", _("training")), ("val_", _("validation"))):
             ys = result.history[prefix + metric]
             padded = [*ys, *[None] * (epochs - len(ys))]
             series.append(charts.Line(label, padded, colour, bool(prefix), kind))
-    y_label = "cross-entropy" if metric == "loss" else "share of samples"
+    y_label = _("cross-entropy") if metric == "loss" else _("share of samples")
     xs = [str(e + 1) for e in range(epochs)]
     charts.draw_lines(figure, title, series, xs=xs, y_label=y_label)

@@ -8,15 +8,17 @@ from typing import Any
 from onnxwalk.export.study import charts
 from onnxwalk.export.study.charts import Line
 from onnxwalk.export.study.findings import Result
+from onnxwalk.export.study.language import fmt, later
+from onnxwalk.export.study.language import translate as _
 from onnxwalk.export.study.scratch import read_scratch
 
 #: the trainings' names in the report
 RUNS = {
     "keras": "Keras",
-    "keras_dense": "Keras, dense gradient",
+    "keras_dense": later("Keras, dense gradient"),
     "onnxwalk": "onnxwalk",
 }
-OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adam_rounded": "Adam, rounded as in Keras"}
+OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adam_rounded": later("Adam, rounded as in Keras")}
 
 #: the largest difference in macro F1 from Keras that counts as the same training
 MAX_F1 = 0.01
@@ -29,7 +31,7 @@ def scratch_values(results: Sequence[Result]) -> list[dict[str, Any]]:
 
 
 def _values(result: Result, record: Mapping[str, Any]) -> dict[str, Any]:
-    runs = {RUNS[name]: run for name, run in record["runs"].items()}
+    runs = {_(RUNS[name]): run for name, run in record["runs"].items()}
     peer = "keras_dense" if "keras_dense" in record["runs"] else "keras"
     apart = abs(record["runs"][peer]["f1"] - record["runs"]["onnxwalk"]["f1"])
     losses = [record["runs"][name]["history"]["loss"] for name in (peer, "onnxwalk")]
@@ -37,10 +39,10 @@ def _values(result: Result, record: Mapping[str, Any]) -> dict[str, Any]:
         "path": result.variant.path,
         "plan": record["plan"],
         "count": result.record["count"],
-        "steps": {OPTIMIZERS[name]: rows for name, rows in record["steps"].items()},
+        "steps": {_(OPTIMIZERS[name]): rows for name, rows in record["steps"].items()},
         "packages": record["packages"],
         "runs": runs,
-        "peer": RUNS[peer],
+        "peer": _(RUNS[peer]),
         "is_text": peer == "keras_dense",
         "f1_apart": apart,
         "is_equal": apart <= MAX_F1,
@@ -48,7 +50,7 @@ def _values(result: Result, record: Mapping[str, Any]) -> dict[str, Any]:
         "cpu": {name: _cpu(run["history"]["cpu_seconds"]) for name, run in runs.items()},
         "charts": [
             charts.svg_chart(_draw, f"{title}, {result.variant.path}", runs, metric)
-            for title, metric in (("training loss", "loss"), ("validation loss", "val_loss"))
+            for title, metric in ((_("training loss"), "loss"), (_("validation loss"), "val_loss"))
         ],
     }
 
@@ -67,7 +69,7 @@ def _draw(figure: Any, title: str, runs: Mapping[str, Any], metric: str) -> None
     ]
     epochs = len(series[0].ys)
     xs = [str(epoch + 1) for epoch in range(epochs)]
-    charts.draw_lines(figure, title, series, xs=xs, y_label="cross-entropy")
+    charts.draw_lines(figure, title, series, xs=xs, y_label=_("cross-entropy"))
 
 
 def markdown(results: Sequence[Result]) -> list[str]:
@@ -75,21 +77,22 @@ def markdown(results: Sequence[Result]) -> list[str]:
     values = scratch_values(results)
     if not values:
         return []
-    names = [name for name in RUNS.values() if any(name in v["runs"] for v in values)]
+    names = [name for name in map(_, RUNS.values()) if any(name in v["runs"] for v in values)]
+    largest = _("largest difference of an epoch's loss")
     lines = [
-        "## Trained from scratch, in NumPy alone", "",
-        "The same initial weights and batches as in Keras, dropout off on all sides. With a dense "
-        "gradient Keras's Adam squares the summed gradient of each word, as onnxwalk does. CPU "
-        "seconds are of the complete training.", "",
-        "| variant | " + " | ".join(f"F1, {name}" for name in names)
-        + " | largest difference of an epoch's loss | "
-        + " | ".join(f"CPU s, {name}" for name in names) + " |",
+        "## " + _("Trained from scratch, in NumPy alone"), "",
+        _("The same initial weights and batches as in Keras, dropout off on all sides. With a "
+          "dense gradient Keras's Adam squares the summed gradient of each word, as onnxwalk does. "
+          "CPU seconds are of the complete training."), "",
+        "| " + _("variant")
+        + "".join(" | " + _("F1, {name}").format(name=name) for name in names)
+        + f" | {largest} | "
+        + " | ".join(_("CPU s, {name}").format(name=name) for name in names) + " |",
         "|---|" + "---:|" * (2 * len(names) + 1),
     ]  # fmt: skip
     for v in values:
-        scores = [f"{v['runs'][name]['f1']:.4f}" if name in v["runs"] else "–" for name in names]
-        cpu = [f"{v['cpu'][name]['all']:.1f}" if name in v["runs"] else "–" for name in names]
-        lines.append(
-            f"| {' | '.join([v['path'], *scores, format(v['loss_apart'], '.1e'), *cpu])} |"
-        )
+        scores = [fmt(v["runs"][x]["f1"], ".4f") if x in v["runs"] else "–" for x in names]
+        cpu = [fmt(v["cpu"][x]["all"], ".1f") if x in v["runs"] else "–" for x in names]
+        cells = [v["path"], *scores, fmt(v["loss_apart"], ".1e"), *cpu]
+        lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""]

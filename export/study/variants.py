@@ -8,6 +8,8 @@ from typing import Any
 
 from onnxwalk.export.errors import ExportError
 from onnxwalk.export.study import assignment
+from onnxwalk.export.study.language import later
+from onnxwalk.export.study.language import translate as _
 
 FAMILIES = ("CNN", "SimpleRNN", "LSTM", "GRU")
 
@@ -50,8 +52,16 @@ class Group:
 
     family: str
     name: str
-    title: str
-    members: Mapping[str, str] = field(default_factory=dict)
+    _title: str
+    _members: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        return _(self._title)
+
+    @property
+    def members(self) -> dict[str, str]:
+        return {_(label): name for label, name in self._members.items()}
 
 
 def _cnn_variants() -> list[Variant]:
@@ -96,17 +106,17 @@ def _text_variants(family: str) -> list[Variant]:
 def _groups(family: str) -> list[Group]:
     if family == "CNN":
         members: dict[tuple[str, str], dict[str, str]] = {
-            ("convolutions", "How many convolutions"): {
+            ("convolutions", later("How many convolutions")): {
                 "1 × 32": "conv-32",
                 "2 × 32": "conv-32-32",
                 "3 × 32": "conv-32-32-32",
             },
-            ("filters", "How many filters"): {
+            ("filters", later("How many filters")): {
                 "16-32": "conv-16-32",
                 "32-64": "conv-32-64",
                 "64-128": "conv-64-128",
             },
-            ("kernels", "Size of the kernels"): {
+            ("kernels", later("Size of the kernels")): {
                 "3 × 3": "conv-32-64",
                 "5 × 5": "kernel-5",
                 "7 × 7": "kernel-7",
@@ -114,20 +124,26 @@ def _groups(family: str) -> list[Group]:
                 "15 × 15": "kernel-15",
                 "20 × 20": "kernel-20",
             },
-            ("pooling", "Kind of pooling"): {"max": "conv-32-64", "average": "average"},
-            ("head", "The final model"): {"global average": "conv-32-64", "final": "final"},
+            ("pooling", later("Kind of pooling")): {
+                later("max"): "conv-32-64",
+                later("average"): "average",
+            },
+            ("head", later("The final model")): {
+                later("global average"): "conv-32-64",
+                later("final"): "final",
+            },
         }
     else:
         members = {
-            ("layers", "How many layers"): {
-                "1 layer": "1x64",
-                "2 layers": "2x64",
-                "3 layers": "3x64",
+            ("layers", later("How many layers")): {
+                later("1 layer"): "1x64",
+                later("2 layers"): "2x64",
+                later("3 layers"): "3x64",
             },
-            ("cells", "How many cells"): {"32": "1x32", "64": "1x64", "128": "1x128"},
-            ("directions", "One direction against two"): {
-                "one": "1x64",
-                "two (final)": "final",
+            ("cells", later("How many cells")): {"32": "1x32", "64": "1x64", "128": "1x128"},
+            ("directions", later("One direction against two")): {
+                later("one"): "1x64",
+                later("two (final)"): "final",
             },
         }
     return [Group(family, name, title, m) for (name, title), m in members.items()]

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import onnxwalk
+from onnxwalk.interpreter import interrupts
 from onnxwalk.interpreter.cli._feeds import name_guesses
 from onnxwalk.interpreter.cli._parser import Parser
 from onnxwalk.interpreter.cli._session import use_threads
@@ -31,6 +32,10 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status. Only argparse itself ends the process."""
     open_standard_streams()
+    return interrupts.run(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
     # A character that stdout can't encode must not end a command halfway.
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -48,13 +53,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 status: int = args.run(args)
         sys.stdout.flush()
         return status
-    except KeyboardInterrupt:
-        return 130
     except BrokenPipeError:
         discard_output()
         return 141
     except Exception as error:
-        if debug:
+        if debug or interrupts.was_pressed():
             raise
         text = _message(error)
         if isinstance(error, OperatorError):  # sizes that weren't given may be the reason

@@ -101,12 +101,13 @@ def dots(
     x_label: str,
     limit: tuple[float, str] | None = None,
     spread: float = 0.0,
+    write: Callable[[str], str] = str,
 ) -> Any:
     """Draw a row per label with a mark per series, on a logarithmic scale; returns the axes.
 
     ``limit`` draws a line at a value, with a name for the legend. Marks of a row are ``spread``
     rows apart, so that equal ones don't hide each other. Values must be positive and finite to be
-    drawn.
+    drawn. ``write`` gets each number, and says how it is written in another language.
     """
     axes = rows(figure, title, labels)
     axes.set_xscale("log")
@@ -115,13 +116,13 @@ def dots(
         axes.plot(
             [value for value, _ in points],
             [row + spread * (i - (len(series) - 1) / 2) for _, row in points],
-            **mark(i, [f"{labels[row]}, {name}: {value:.2g}" for value, row in points]),
+            **mark(i, [f"{labels[row]}, {name}: {write(f'{value:.2g}')}" for value, row in points]),
             linestyle="",
             label=name,
         )
     if limit:
         axes.axvline(limit[0], color=INK, linewidth=1, linestyle=":", label=limit[1])
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_major_formatter(lambda value, _: write(f"{value:g}"))
     axes.minorticks_off()
     low, high = axes.get_xlim()
     if high < 150 * low:  # few or no powers of ten are visible

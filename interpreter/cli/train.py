@@ -316,10 +316,10 @@ def _rescue(args: argparse.Namespace, trainer: Trainer, fit: Fit) -> None:
 
 
 def _say_stopped(args: argparse.Namespace, fit: Fit) -> None:
-    text = (
-        f"onnxwalk: stopped in epoch {fit.epoch + 1} of {args.epochs}, after "
-        f"{_show.count(fit.batch, 'batch')}: {args.output} has what was trained so far"
-    )
+    where = f"in epoch {fit.epoch + 1} of {args.epochs}, after {_show.count(fit.batch, 'batch')}"
+    if fit.epoch >= args.epochs:
+        where = "after the last epoch"
+    text = f"onnxwalk: stopped {where}: {args.output} has what was trained so far"
     if args.checkpoint is not None:
         text += f"; --resume {args.checkpoint} goes on"
     print(_show.printable(text), file=sys.stderr)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxwalk.interpreter import interrupts
 from onnxwalk.interpreter.errors import InvalidInputError
 from onnxwalk.interpreter.files import as_path
 from onnxwalk.interpreter.limits import Limits
@@ -206,6 +207,8 @@ class Fit:
                 while self.epoch < self.epochs and not trainer.stop_training:
                     if not self._run_epoch():
                         break
+            if self.interrupted:  # after the last batch: in the validation, or by a callback
+                raise KeyboardInterrupt
         except BaseException as error:
             error.trainer = trainer  # type: ignore[attr-defined]
             raise
@@ -325,14 +328,15 @@ def _delayed_interrupt(fit: Fit) -> Iterator[None]:
         yield
         return
 
+    before: Any = signal.getsignal(signal.SIGINT)
+
     def interrupt(number: int, frame: Any) -> None:
         if fit.interrupted:
             fit.is_whole = False
-            signal.default_int_handler(number, frame)
+            before(number, frame)
         fit.interrupted = True
 
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler:  # someone else's
+    if not interrupts.raises(before):  # someone else's
         yield
         return
     signal.signal(signal.SIGINT, interrupt)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.export.study.conftest import study
 from tests.support.browser import needs_chromium, opened
 
 pytest.importorskip("tensorflow", reason="the study needs TensorFlow")
@@ -47,9 +48,14 @@ def opened_report(page, folder, **settings):
     return opened(page, folder, SCRIPT, **settings)
 
 
-@pytest.mark.parametrize(("width", "dark"), [(1100, False), (390, True)])
-def test_the_report(trained, tmp_path, width, dark):
-    page = (trained / "report.html").read_text("utf-8")
+@pytest.mark.parametrize(
+    ("language", "width", "dark"), [("en", 1100, False), ("en", 390, True), ("id", 1100, False)]
+)
+def test_the_report(copy, tmp_path, language, width, dark):
+    if language != "en":
+        pytest.importorskip("babel", reason="catalogues are read by Babel")
+        assert study(copy, "--report", "--language", language) == 0
+    page = (copy / "report.html").read_text("utf-8")
     found, console = opened_report(page, tmp_path, width=width, dark=dark)
     assert console == []
     # 3 of each family's results; by hand 3 of a CNN, 4 of a SimpleRNN, 5 of an LSTM

@@ -240,6 +240,18 @@ def interruptible():
     signal.signal(signal.SIGINT, before)
 
 
+def test_an_interrupt_after_the_last_batch_counts(interruptible):
+    class AtEnd(training.Callback):
+        def on_epoch_end(self, epoch, logs):
+            if epoch == 1:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    fit = training.Fit(training.Trainer(network(), **LOSS), (X, Y), epochs=2, callbacks=[AtEnd()])
+    with pytest.raises(KeyboardInterrupt):
+        fit.run()
+    assert fit.epoch == 2
+
+
 @pytest.mark.parametrize("optimizer", ["Adam", "Momentum"])
 @pytest.mark.parametrize("after", [3, 7, 10])
 def test_resumed_is_equal_to_the_bit(tmp_path, optimizer, after, interruptible):
