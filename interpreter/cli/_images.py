@@ -155,8 +155,7 @@ class ImageRows:
                 wide = np.clip(np.asarray(image, np.int64), 0, 65535)
                 image = pillow.fromarray((wide / 257).round().astype(np.uint8))
             image = image.convert(_MODES[self.layout.channels])
-            image = fitted(image, self._pixels, self.layout.width, self.layout.height)
-            pixels = np.asarray(image)
+        pixels = np.asarray(fitted(image, self._pixels, self.layout.width, self.layout.height))
         if pixels.ndim == 2 and self.layout.channel_axis is not None:
             pixels = pixels[:, :, None]
         if self.layout.channel_axis == 0:

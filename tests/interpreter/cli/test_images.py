@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx import TensorProto as T
-from onnx import helper
+from onnx import helper, numpy_helper
 from PIL import Image
 
 
@@ -220,3 +220,95 @@ def test_a_damaged_image_alone_or_among_its_like_is_an_error(cli, identity, make
         "the same image was given twice"
         in cli("run", model, "-i", "x=f/b.png", "-i", "x=f/b.png").error
     )
+
+
+# ------------------------------------------------------------------ what the model expects of them
+
+
+def scaling_model(path, *steps, metadata=None, shape=("n", 4, 6, 3)):
+    """A model of pictures whose first nodes are these operators, each with its numbers."""
+    nodes, weights, name = [], [], "x"
+    for i, (op_type, numbers) in enumerate(steps):
+        weights.append(numpy_helper.from_array(np.array(numbers, np.float32), f"c{i}"))
+        nodes.append(helper.make_node(op_type, [name, f"c{i}"], [f"v{i}"]))
+        name = f"v{i}"
+    nodes.append(helper.make_node("Relu", [name], ["y"]))
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes, "g", [value("x", T.FLOAT, shape)], [value("y", T.FLOAT, shape)], weights
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    helper.set_model_props(model, metadata or {})
+    Path(path).write_bytes(model.SerializeToString())
+    return path
+
+
+def notes(cli, *command):
+    return json.loads(cli("run", *command, "--json").out)["inputs"][0]["notes"]
+
+
+def test_a_model_that_scales_its_pixels_gets_0_to_255(cli, feed):
+    pixels = photo("p.png")
+    model = scaling_model("m.onnx", ("Div", 255))
+    outputs, _ = feed(model, "-i", "p.png")
+    np.testing.assert_allclose(outputs["y"][0], pixels / 255, rtol=1e-6)
+    said = "pixels 0 to 255 (as its first nodes, Div, are made for)"
+    assert notes(cli, model, "-i", "p.png") == [said]
+    assert said in " ".join(cli("run", model, "-i", "p.png").out.split())
+    assert notes(cli, model, "-i", "p.png", "--scale", "1") == ["pixels 0 to 1"]
+
+
+def test_metadata_say_range_and_colours(cli, feed):
+    pixels = photo("p.png")
+    metadata = {"Image.NominalPixelRange": "Normalized_1_1", "Image.BitmapPixelFormat": "Bgr8"}
+    model = scaling_model("m.onnx", metadata=metadata)
+    outputs, _ = feed(model, "-i", "p.png")
+    expected = np.maximum(pixels[:, :, ::-1] / 127.5 - 1, 0)
+    np.testing.assert_allclose(outputs["y"][0], expected, atol=1e-6)
+    said = "pixels -1 to 1 (as the file's metadata say), blue first"
+    assert notes(cli, model, "-i", "p.png") == [said]
+    outputs, _ = feed(model, "-i", "p.png", "--colours", "rgb")
+    np.testing.assert_allclose(outputs["y"][0], expected[:, :, ::-1], atol=1e-6)
+
+
+def test_a_model_that_says_nothing(cli):
+    photo("p.png")
+    model = scaling_model("m.onnx")
+    said = "pixels 0 to 1 (the model doesn't say: --scale, --mean, --std)"
+    assert notes(cli, model, "-i", "p.png") == [said]
+
+
+def test_mean_std_and_layout(feed):
+    pixels = photo("p.png", size=(3, 3))
+    model = scaling_model("m.onnx", shape=("n", 3, 3, 3))
+    numbers = ("--mean", "0.1,0.2,0.3", "--std", "0.5")
+    expected = np.maximum((pixels / 255 - [0.1, 0.2, 0.3]) / 0.5, 0)
+    outputs, _ = feed(model, "-i", "p.png", *numbers)
+    np.testing.assert_allclose(outputs["y"][0], expected, atol=1e-6)
+    outputs, _ = feed(model, "-i", "p.png", *numbers, "--layout", "NCHW")
+    np.testing.assert_allclose(outputs["y"][0], expected.transpose(2, 0, 1), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options, error",
+    [
+        (("--mean", "1,2"), "--mean: 2 numbers for 3 channels"),
+        (("--std", "0"), "--std: a standard deviation of 0"),
+        (("--resize", "4", "--crop"), "pass a larger --resize than 4"),
+    ],
+)
+def test_settings_that_do_not_fit(cli, options, error):
+    photo("p.png", size=(9, 9))
+    assert error in cli("run", scaling_model("m.onnx"), "-i", "p.png", *options).error
+
+
+def test_resize_and_crop(feed):
+    whole = np.zeros((40, 20, 3), np.uint8)
+    whole[10:30] = 255  # the middle square is white
+    Image.fromarray(whole).save("p.png")
+    model = scaling_model("m.onnx", shape=("n", 4, 4, 3))
+    assert feed(model, "-i", "p.png")[0]["y"].min() < 0.2  # stretched: the black is there
+    assert feed(model, "-i", "p.png", "--crop")[0]["y"].min() == 1
+    assert feed(model, "-i", "p.png", "--resize", "8", "--crop")[0]["y"].min() == 1
+    free = scaling_model("free.onnx", shape=("n", "h", "w", 3))
+    assert feed(free, "-i", "p.png", "--resize", "8")[0]["y"].shape == (1, 16, 8, 3)
