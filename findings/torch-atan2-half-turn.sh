@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # PyTorch's exporter gives atan2 of a point on the negative x axis the wrong sign.
 #
-# Packages: torch 2.14.1, onnx 1.23.2, onnxscript 0.7.2, onnxruntime 1.32.0, numpy 2.4.6.
+# Packages: torch 2.13.0, onnx 1.23.2, onnxscript 0.7.2, onnxruntime 1.32.0, numpy 2.4.6.
 # Expected: atan2(0, -1) is pi, atan2(-0, -1) is -pi.
 # Seen: both are -pi, as the quadrant is chosen by y > 0. So are the angles of negative numbers as complex
 #   ones (torch.angle). atan2(inf, inf), a quarter of pi, is 0.
@@ -16,7 +16,7 @@ trap 'rm -rf "$work"' EXIT
 cd "$work"
 python3 -m venv venv
 venv/bin/pip install -q --disable-pip-version-check \
-    torch==2.14.1 onnx==1.23.2 onnxscript==0.7.2 onnxruntime==1.32.0 numpy==2.4.6
+    torch==2.13.0 onnx==1.23.2 onnxscript==0.7.2 onnxruntime==1.32.0 numpy==2.4.6
 venv/bin/python - <<'PY'
 import contextlib
 import io

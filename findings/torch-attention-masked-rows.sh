@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # PyTorch's exporter answers differently for rows of attention that a mask hides whole.
 #
-# Packages: torch 2.14.1, onnx 1.23.2, onnxscript 0.7.2, onnxruntime 1.32.0, numpy 2.4.6.
+# Packages: torch 2.13.0, onnx 1.23.2, onnxscript 0.7.2, onnxruntime 1.32.0, numpy 2.4.6.
 # Expected: scaled_dot_product_attention gives zeros for a query that may look at nothing, as PyTorch does.
 # Seen: with a mask of booleans the query gets the mean of all values, as hidden scores are lowered by the
 #   largest number, which is the same for all; with a mask of 0 and -inf it gets NaN, which the next layer
@@ -17,7 +17,7 @@ trap 'rm -rf "$work"' EXIT
 cd "$work"
 python3 -m venv venv
 venv/bin/pip install -q --disable-pip-version-check \
-    torch==2.14.1 onnx==1.23.2 onnxscript==0.7.2 onnxruntime==1.32.0 numpy==2.4.6
+    torch==2.13.0 onnx==1.23.2 onnxscript==0.7.2 onnxruntime==1.32.0 numpy==2.4.6
 venv/bin/python - <<'PY'
 import contextlib
 import io

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # PyTorch's exporter drops the divisor_override of an average pooling.
 #
-# Packages: torch 2.14.1, onnx 1.23.2, onnxscript 0.7.2, onnxruntime 1.32.0, numpy 2.4.6.
+# Packages: torch 2.13.0, onnx 1.23.2, onnxscript 0.7.2, onnxruntime 1.32.0, numpy 2.4.6.
 # Expected: sums divided by the divisor, or a refusal, since AveragePool has no such attribute.
 # Seen: an AveragePool, which divides by the size of the window. Neither exporter says a word.
 # Output (2 x 2 windows over ones):
@@ -15,7 +15,7 @@ trap 'rm -rf "$work"' EXIT
 cd "$work"
 python3 -m venv venv
 venv/bin/pip install -q --disable-pip-version-check \
-    torch==2.14.1 onnx==1.23.2 onnxscript==0.7.2 onnxruntime==1.32.0 numpy==2.4.6
+    torch==2.13.0 onnx==1.23.2 onnxscript==0.7.2 onnxruntime==1.32.0 numpy==2.4.6
 venv/bin/python - <<'PY'
 import contextlib
 import io
@@ -49,7 +49,7 @@ image = torch.ones(1, 1, 4, 4)
 for divisor in (1, 3):
     pool = torch.nn.AvgPool2d(2, divisor_override=divisor)
     there, here = both(lambda x: pool(x), image)
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(action="ignore"):
         torch.onnx.export(pool, (image,), "older.onnx", dynamo=False)
     session = ort.InferenceSession("older.onnx", providers=["CPUExecutionProvider"])
     older = session.run(None, {session.get_inputs()[0].name: image.numpy()})[0]

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # PyTorch's exporter makes BCEWithLogitsLoss and logsigmoid infinite from a logit of -18 on.
 #
-# Packages: torch 2.14.1, onnx 1.23.2, onnxscript 0.7.2, onnxruntime 1.32.0, numpy 2.4.6.
+# Packages: torch 2.13.0, onnx 1.23.2, onnxscript 0.7.2, onnxruntime 1.32.0, numpy 2.4.6.
 # Expected: the stable formula that these functions exist for.
 # Seen: Log(Sigmoid(x)). ONNX Runtime's Sigmoid is 0 below -18 (-17 is off by 5% of the loss already), so that
 #   a confident wrong answer costs infinity. BCEWithLogitsLoss and its pos_weight go the same way, and
@@ -18,7 +18,7 @@ trap 'rm -rf "$work"' EXIT
 cd "$work"
 python3 -m venv venv
 venv/bin/pip install -q --disable-pip-version-check \
-    torch==2.14.1 onnx==1.23.2 onnxscript==0.7.2 onnxruntime==1.32.0 numpy==2.4.6
+    torch==2.13.0 onnx==1.23.2 onnxscript==0.7.2 onnxruntime==1.32.0 numpy==2.4.6
 venv/bin/python - <<'PY'
 import contextlib
 import io

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # PyTorch's exporter draws with replacement where multinomial draws without.
 #
-# Packages: torch 2.14.1, onnx 1.23.2, onnxscript 0.7.2, onnxruntime 1.32.0, numpy 2.4.6.
+# Packages: torch 2.13.0, onnx 1.23.2, onnxscript 0.7.2, onnxruntime 1.32.0, numpy 2.4.6.
 # Expected: torch.multinomial(weights, n) draws n different categories, as replacement is False by default; a
 #   model that is exported either does so or is refused, since ONNX's Multinomial always puts back.
 # Seen: a Multinomial, without a warning: categories come twice. And one draw from a vector has lost its
@@ -18,7 +18,7 @@ trap 'rm -rf "$work"' EXIT
 cd "$work"
 python3 -m venv venv
 venv/bin/pip install -q --disable-pip-version-check \
-    torch==2.14.1 onnx==1.23.2 onnxscript==0.7.2 onnxruntime==1.32.0 numpy==2.4.6
+    torch==2.13.0 onnx==1.23.2 onnxscript==0.7.2 onnxruntime==1.32.0 numpy==2.4.6
 venv/bin/python - <<'PY'
 import contextlib
 import io

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # PyTorch's exporter writes scatter_reduce with "mean" as plain assignment.
 #
-# Packages: torch 2.14.1, onnx 1.23.2, onnxscript 0.7.2, onnxruntime 1.32.0, numpy 2.4.6.
+# Packages: torch 2.13.0, onnx 1.23.2, onnxscript 0.7.2, onnxruntime 1.32.0, numpy 2.4.6.
 # Expected: the mean of the rows that share an index, or a refusal, since ONNX's ScatterElements has no mean.
 # Seen: a ScatterElements without a reduction: of the rows that share an index one stays, the last in ONNX
 #   Runtime, without a warning. "sum" and "amax" are right.
@@ -17,7 +17,7 @@ trap 'rm -rf "$work"' EXIT
 cd "$work"
 python3 -m venv venv
 venv/bin/pip install -q --disable-pip-version-check \
-    torch==2.14.1 onnx==1.23.2 onnxscript==0.7.2 onnxruntime==1.32.0 numpy==2.4.6
+    torch==2.13.0 onnx==1.23.2 onnxscript==0.7.2 onnxruntime==1.32.0 numpy==2.4.6
 venv/bin/python - <<'PY'
 import contextlib
 import io
